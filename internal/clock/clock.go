@@ -1,0 +1,137 @@
+// Package clock is the hybrid logical clock of a node and the total order that
+// it gives to operations.
+//
+//	Time ── Stamp           when, and the total order of operations
+//	LogID ── Hash ── RecordID   which record of which log
+//
+// A [Clock] is safe for concurrent use; everything else is a plain value.
+package clock
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// MaxAhead is how far ahead of real time a record's clock may be before the
+// record waits.
+const MaxAhead = 5 * time.Minute
+
+// ErrAhead reports a time more than [MaxAhead] ahead of real time.
+var ErrAhead = errors.New("clock: time is more than five minutes ahead")
+
+// A Time is a hybrid logical clock reading: the upper 48 bits are milliseconds
+// since the Unix epoch, the lower 16 bits a counter within the millisecond.
+type Time uint64
+
+// At returns the earliest Time of the millisecond that holds t.
+func At(t time.Time) Time { return Time(uint64(t.UnixMilli()) << 16) }
+
+// Wall returns the wall clock part of t, in UTC, to the millisecond.
+func (t Time) Wall() time.Time { return time.UnixMilli(int64(t >> 16)).UTC() }
+
+// A LogID names a log: the hash of its descriptor.
+type LogID [32]byte
+
+// String returns the ID in lower-case hexadecimal.
+func (id LogID) String() string { return hex.EncodeToString(id[:]) }
+
+// Short returns the first eight hexadecimal digits, for people.
+func (id LogID) Short() string { return hex.EncodeToString(id[:4]) }
+
+// A Hash is the SHA-256 hash of a record or another signed object.
+type Hash [32]byte
+
+// String returns the hash in lower-case hexadecimal.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// IsZero reports whether h is the zero hash, which names no record.
+func (h Hash) IsZero() bool { return h == Hash{} }
+
+// A RecordID names one record: its log, its position (from 1) and its hash.
+// Two records of a forked log share a log and a position and differ in hash.
+type RecordID struct {
+	Log  LogID
+	Seq  uint64
+	Hash Hash
+}
+
+// String returns the ID for people: log, position and hash, shortened.
+func (id RecordID) String() string {
+	return fmt.Sprintf("%s/%d@%s", id.Log.Short(), id.Seq, hex.EncodeToString(id.Hash[:4]))
+}
+
+// A Stamp places an operation in the total order in which every replica folds.
+// It extends causality because clocks strictly increase along a log and exceed
+// the clocks of what its writer had seen.
+type Stamp struct {
+	Time  Time
+	Log   LogID
+	Hash  Hash   // of the record
+	Index uint32 // of the operation in its record
+}
+
+// Compare returns -1, 0 or +1 as s comes before, is, or comes after o.
+func (s Stamp) Compare(o Stamp) int {
+	if c := cmp.Compare(s.Time, o.Time); c != 0 {
+		return c
+	}
+	if c := bytes.Compare(s.Log[:], o.Log[:]); c != 0 {
+		return c
+	}
+	if c := bytes.Compare(s.Hash[:], o.Hash[:]); c != 0 {
+		return c
+	}
+	return cmp.Compare(s.Index, o.Index)
+}
+
+// A Clock gives strictly increasing times that exceed every time observed. The
+// zero value reads time.Now.
+type Clock struct {
+	// Wall is the real-time source; nil means time.Now. It must not be changed
+	// once the clock is in use.
+	Wall func() time.Time
+
+	mu   sync.Mutex // guards last
+	last Time
+}
+
+// Now returns a time later than every time that c has returned or observed.
+func (c *Clock) Now() Time {
+	wall := At(c.wall())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = max(wall, c.last+1)
+	return c.last
+}
+
+// Observe makes every later [Clock.Now] exceed t. A t that is too far ahead of
+// real time changes nothing and returns [ErrAhead].
+func (c *Clock) Observe(t Time) error {
+	if err := c.Check(t); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = max(c.last, t)
+	return nil
+}
+
+// Check returns [ErrAhead] if t is more than [MaxAhead] ahead of real time.
+func (c *Clock) Check(t Time) error {
+	if t > At(c.wall().Add(MaxAhead)) {
+		return ErrAhead
+	}
+	return nil
+}
+
+func (c *Clock) wall() time.Time {
+	if c.Wall != nil {
+		return c.Wall()
+	}
+	return time.Now()
+}
