@@ -1,0 +1,58 @@
+// Package db is the document database: collections of BSON documents whose
+// state is the fold of operations in stamp order. It merges records and knows
+// no sockets.
+//
+//	DB ── Collection ── Document        what callers see
+//	 └─── Transaction ── Operation      what replicas exchange, by a Journal
+//
+// A document's state is what its operations give when applied in stamp order;
+// nothing else defines it. An operation that is refused at its place is a no-op
+// with a recorded reason. The rules, the formats and the keys in the store:
+// docs/design/db.md.
+package db
+
+import (
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// A Draft is a transaction, encoded, to be appended to this device's log.
+type Draft struct {
+	Time    clock.Time
+	Atomic  bool
+	Payload []byte
+}
+
+// An Entry is a transaction as the journal gives it back.
+type Entry struct {
+	ID      clock.RecordID
+	Time    clock.Time
+	Atomic  bool
+	Payload []byte // must not be changed
+}
+
+// An Arrival is an entry in the order in which this node stored them, from 1.
+type Arrival struct {
+	N int64
+	Entry
+}
+
+// A Journal keeps the transactions of one database: this device's own and those
+// of other writers. net.Thread is one, by way of node; package dbtest holds an
+// in-memory one that exchanges entries between databases directly.
+type Journal interface {
+	// Append seals drafts as the next records of this device's log and puts
+	// them into tx, which the caller then commits; there is one caller at a
+	// time. done must be called once, with the outcome of the commit, before
+	// the next Append. first is the arrival number of the first record; the
+	// others follow.
+	Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, first int64, done func(committed bool), err error)
+	// Flushed says that everything up to arrival n is folded and durable: own
+	// records may be sent, other writers' acknowledged.
+	Flushed(n int64)
+	// Arrivals returns the records that arrived after n, in order, of at least
+	// one and at most about maxBytes of payload; none if there are none.
+	Arrivals(n int64, maxBytes int) ([]Arrival, error)
+	// Entry returns one record again.
+	Entry(id clock.RecordID) (Entry, error)
+}
