@@ -1,0 +1,64 @@
+# Two commands do the set-up on a fresh machine with Go: make demo, make test.
+
+BIN      := $(CURDIR)/bin
+TOOLS    := $(CURDIR)/.cache/bin
+LINT     := $(TOOLS)/golangci-lint
+LINT_VER := v2.12.2
+FUZZTIME ?= 30s
+RACETIME ?= 15m
+# The whole data set where a checkout of it lies beside this one, the sample elsewhere.
+DATA     ?= $(firstword $(wildcard ../*/data/cities.jsonl.gz) testdata/cities-sample.jsonl.gz)
+
+export CGO_ENABLED ?= 0
+
+.PHONY: help all build demo test race slow lint fmt check fuzz bench cover gen clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+all: gen fmt lint test ## everything that changes or checks the tree
+
+build: ## build bin/weft
+	go build -trimpath -o $(BIN)/weft ./cmd/weft
+
+demo: build ## run the main job on real data: two devices, one relay, on loopback
+	go run ./cmd/demo -weft $(BIN)/weft -data $(DATA) -files testdata/files
+
+test: ## run the tests
+	go test -shuffle=on -timeout 10m ./...
+
+race: ## run the tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race -shuffle=on -timeout $(RACETIME) ./...
+
+slow: ## run the long suites: 100 kills, many random histories
+	go test -tags slow -run 'Slow' -timeout 15m -v ./... | grep -vE 'no test files|no tests to run'
+
+lint: $(LINT) ## vet, golangci-lint with the import arrows
+	go vet ./...
+	$(LINT) run --timeout 10m ./...
+
+$(LINT):
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VER)
+
+fmt: $(LINT) ## format the Go code
+	$(LINT) fmt ./...
+
+check: ## what CI runs
+	CI=true bash .ci/run
+
+fuzz: ## fuzz every decoder, FUZZTIME each (30s)
+	@set -e; for pkg in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "fuzz $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -parallel 2 $$pkg; done; done
+
+bench: ## run the benchmarks; docs/performance.md explains the ratios
+	go test -run '^$$' -bench . -benchmem ./...
+
+cover: ## coverage by function, in cover.out
+	go test -coverprofile=cover.out ./... && go tool cover -func=cover.out | tail -1
+
+gen: ## generate code from the RPC schema
+	go generate ./...
+
+clean: ## remove what the targets built
+	rm -rf bin .cache cover.out

@@ -1,0 +1,127 @@
+package weft_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/weftdb/weft"
+
+// goFiles calls f for every Go file of the module that is not generated.
+func goFiles(t *testing.T, f func(path string, file *ast.File)) {
+	t.Helper()
+	fset := token.NewFileSet()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "bin") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		file, err := parser.ParseFile(fset, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		if !ast.IsGenerated(file) {
+			f(path, file)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Every package has exactly one package comment: its story, in its root file.
+func TestEachPackageHasOneComment(t *testing.T) {
+	comments := map[string][]string{}
+	goFiles(t, func(path string, file *ast.File) {
+		if strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		dir := filepath.Dir(path)
+		comments[dir] = append(comments[dir], "")
+		if file.Doc != nil {
+			comments[dir][len(comments[dir])-1] = path
+		}
+	})
+	if len(comments) < 8 {
+		t.Fatalf("got %d packages, want the whole module", len(comments))
+	}
+	for dir, paths := range comments {
+		var with []string
+		for _, p := range paths {
+			if p != "" {
+				with = append(with, p)
+			}
+		}
+		if len(with) != 1 {
+			t.Errorf("package %s: got %d package comments %q, want 1", dir, len(with), with)
+		}
+	}
+}
+
+// The import arrows of docs/design.md, among our own packages.
+func TestImportArrows(t *testing.T) {
+	allowed := map[string][]string{
+		"internal/clock": {},
+		"internal/store": {"internal/store"},
+		"keys":           {"keys", "internal/clock"},
+		"db":             {"db", "keys", "internal/clock", "internal/store"},
+		"net":            {"net", "keys", "internal/clock", "internal/store"},
+		"buckets":        {"buckets", "db", "keys", "internal/clock", "internal/store"},
+		"inbox":          {"inbox", "db", "keys", "internal/clock", "internal/store"},
+		"node":           {"node", "buckets", "inbox", "net", "db", "keys", "internal/clock", "internal/store"},
+		"cmd":            {"cmd", "node", "keys"},
+	}
+	goFiles(t, func(path string, file *ast.File) {
+		if strings.HasSuffix(path, "_test.go") || !strings.Contains(path, "/") {
+			return
+		}
+		area := strings.SplitN(path, "/", 2)[0]
+		if area == "internal" {
+			area = strings.Join(strings.SplitN(path, "/", 3)[:2], "/")
+		}
+		may, known := allowed[area]
+		if !known {
+			t.Errorf("%s: %q is not a part of the architecture", path, area)
+			return
+		}
+		for _, imp := range file.Imports {
+			name := strings.Trim(imp.Path.Value, `"`)
+			rest, ours := strings.CutPrefix(name, module+"/")
+			if !ours {
+				continue
+			}
+			ok := false
+			for _, m := range may {
+				ok = ok || rest == m || strings.HasPrefix(rest, m+"/")
+			}
+			if !ok {
+				t.Errorf("%s imports %s: no such arrow", path, rest)
+			}
+		}
+	})
+}
+
+// The binary links one storage engine family and no C.
+func TestBinaryNeedsNoC(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if .CgoFiles}}{{.ImportPath}}{{end}}", "./cmd/weft").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, pkg := range strings.Fields(string(out)) {
+		if strings.Contains(pkg, ".") {
+			t.Errorf("package %s needs cgo", pkg)
+		}
+	}
+}
