@@ -12,9 +12,38 @@
 package db
 
 import (
+	"log/slog"
+
+
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
+
+// Options says where a database lives and what it works with.
+type Options struct {
+	// Store holds the database; required. The database does not close it.
+	Store store.Store
+	// Prefix begins every key of the database in Store; keep it short, it is
+	// part of every key. No other user of Store may use keys that begin with it.
+	Prefix []byte
+	// Journal keeps the transactions; required. It must use the same Store.
+	Journal Journal
+	// Clock gives the times of local transactions; nil means a new one. It
+	// should be the clock that the rest of the node uses.
+	Clock *clock.Clock
+	// Log receives what an operator may want to know; nil discards it.
+	Log *slog.Logger
+}
+
+// Info describes a database at one moment.
+type Info struct {
+	Arrival     int64      // the arrival up to which it is folded
+	Hash        clock.Hash // the state hash
+	Documents   int64      // documents of all collections but system collections
+	Collections int        // collections that have a definition
+	Refused     int64      // refused operations
+	Refolds     int64      // documents re-folded since Open
+}
 
 // A Draft is a transaction, encoded, to be appended to this device's log.
 type Draft struct {
