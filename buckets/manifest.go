@@ -1,0 +1,85 @@
+package buckets
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+const (
+	manifestVersion = 1
+	// leavesPerManifest is the most leaves of a manifest: 1 GiB of file.
+	leavesPerManifest = 4096
+	// maxManifests is the most manifests of a file.
+	maxManifests = 1024
+)
+
+// manifest is the wire form of the leaves of one stretch of a file, in order:
+//
+//	[version=1, [[sum bytes32, size uint, blob bytes32]…]]
+//
+// in canonical DAG-CBOR. Every leaf but the file's last has ChunkSize bytes, and
+// every manifest but the file's last has leavesPerManifest leaves.
+type manifest struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint64
+	Leaves  []manifestLeaf
+}
+
+type manifestLeaf struct {
+	_    struct{} `cbor:",toarray"`
+	Sum  []byte
+	Size uint64
+	Blob []byte
+}
+
+func encodeManifest(leaves []leaf) ([]byte, error) {
+	m := manifest{Version: manifestVersion, Leaves: make([]manifestLeaf, len(leaves))}
+	for i, l := range leaves {
+		m.Leaves[i] = manifestLeaf{Sum: l.sum[:], Size: uint64(l.size), Blob: l.blob[:]}
+	}
+	p, err := cbor.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("buckets: encode manifest: %w", err)
+	}
+	return p, nil
+}
+
+// decodeManifest parses a manifest; anything but the canonical form of one
+// returns an error that wraps ErrMalformed.
+func decodeManifest(p []byte) ([]leaf, error) {
+	if len(p) > MaxBlob {
+		return nil, fmt.Errorf("%w: manifest of %d bytes", ErrMalformed, len(p))
+	}
+	mode, err := cbor.DecOptions{MaxArrayElements: leavesPerManifest, MaxNestedLevels: 4, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden}.DecMode()
+	if err != nil {
+		return nil, fmt.Errorf("buckets: decode manifest: %w", err)
+	}
+	var m manifest
+	if err := mode.Unmarshal(p, &m); err != nil {
+		return nil, fmt.Errorf("%w: manifest: %v", ErrMalformed, err)
+	}
+	if m.Version != manifestVersion {
+		return nil, fmt.Errorf("%w: manifest version %d is unknown", ErrMalformed, m.Version)
+	}
+	if len(m.Leaves) == 0 {
+		return nil, fmt.Errorf("%w: manifest without leaves", ErrMalformed)
+	}
+	leaves := make([]leaf, len(m.Leaves))
+	for i, l := range m.Leaves {
+		last := i == len(m.Leaves)-1
+		if len(l.Sum) != 32 || len(l.Blob) != 32 || l.Size == 0 || l.Size > ChunkSize || !last && l.Size != ChunkSize {
+			return nil, fmt.Errorf("%w: leaf %d of a manifest", ErrMalformed, i)
+		}
+		leaves[i] = leaf{sum: [32]byte(l.Sum), size: int64(l.Size), blob: BlobID(l.Blob)}
+	}
+	again, err := encodeManifest(leaves)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(again, p) {
+		return nil, fmt.Errorf("%w: manifest is not canonical", ErrMalformed)
+	}
+	return leaves, nil
+}
