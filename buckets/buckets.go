@@ -49,6 +49,7 @@ type Bucket struct {
 	name    string
 	entries entries
 	blobs   Blobs
+	cache   *rootCache
 }
 
 // Name returns the bucket's name.

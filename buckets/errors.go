@@ -23,3 +23,6 @@ var (
 	// ErrConflict reports that a path was changed while it was being removed.
 	ErrConflict = errors.New("buckets: path was changed meanwhile")
 )
+
+// errStop ends a walk whose caller has seen enough.
+var errStop = errors.New("buckets: stop")

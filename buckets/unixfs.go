@@ -139,6 +139,7 @@ func fileNode(links []link) (link, error) {
 // A child is a named link of a directory.
 type child struct {
 	name string
+	dir  bool
 	link
 }
 

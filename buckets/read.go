@@ -1,0 +1,189 @@
+package buckets
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/ipfs/go-cid"
+)
+
+// Entry returns one path of the bucket, or ErrNotFound.
+func (b *Bucket) Entry(ctx context.Context, path string) (Entry, error) {
+	if err := CheckPath(path); err != nil {
+		return Entry{}, err
+	}
+	e, err := b.entries.get(ctx, path)
+	if err != nil {
+		return Entry{}, err
+	}
+	return e.public(), nil
+}
+
+// List walks the entries whose path begins with prefix, in byte order of paths.
+// Entries that are not well formed are left out; [Bucket.Overview] names them.
+func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		_, err := b.entries.scan(ctx, prefix, "", 0, func(e entry) error {
+			if !yield(e.public(), nil) {
+				return errStop
+			}
+			return nil
+		})
+		if err != nil && err != errStop {
+			yield(Entry{}, err)
+		}
+	}
+}
+
+// Cat writes a range of a file to w. Every byte that is written has been checked
+// against the entry's CID; content that does not match returns ErrCorrupt, and a
+// range that begins after the end ErrRange.
+func (b *Bucket) Cat(ctx context.Context, path string, w io.Writer, r Range) error {
+	return b.CatVersion(ctx, path, cid.Undef, w, r)
+}
+
+// CatVersion is Cat of one of the entry's versions, by CID; cid.Undef is the one
+// that is read.
+func (b *Bucket) CatVersion(ctx context.Context, path string, c cid.Cid, w io.Writer, r Range) error {
+	if err := CheckPath(path); err != nil {
+		return err
+	}
+	e, err := b.entries.get(ctx, path)
+	if err != nil {
+		return err
+	}
+	v := e.version()
+	if c.Defined() {
+		var ok bool
+		if v, ok = e.versions[c.String()]; !ok {
+			return fmt.Errorf("%w: %s has no version %s", ErrNotFound, path, c)
+		}
+	}
+	if e.isDir() {
+		return fmt.Errorf("%w: %s is a directory", ErrPath, path)
+	}
+	if err := b.copyRange(ctx, v, w, r); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// copyRange writes a range of a version, checked, to w.
+func (b *Bucket) copyRange(ctx context.Context, v version, w io.Writer, r Range) error {
+	if r.Offset < 0 || r.Offset > v.size {
+		return fmt.Errorf("%w: it begins at %d of %d", ErrRange, r.Offset, v.size)
+	}
+	end := v.size
+	if r.Length >= 0 && r.Length < v.size-r.Offset {
+		end = r.Offset + r.Length
+	}
+	if r.Offset == end {
+		return nil
+	}
+	if v.blob != nil {
+		l := leaf{size: v.size, blob: *v.blob, sum: [32]byte(v.cid.Hash()[2:])}
+		return b.copyLeaf(ctx, l, w, r.Offset, end)
+	}
+	f := &fileReader{blobs: b.blobs, version: v, loaded: -1}
+	if err := f.check(ctx); err != nil {
+		return err
+	}
+	for off := r.Offset; off < end; {
+		i := off / ChunkSize
+		l, err := f.leaf(ctx, i)
+		if err != nil {
+			return err
+		}
+		upto := min(end, (i+1)*ChunkSize)
+		if err := b.copyLeaf(ctx, l, w, off-i*ChunkSize, upto-i*ChunkSize); err != nil {
+			return fmt.Errorf("leaf %d: %w", i, err)
+		}
+		off = upto
+	}
+	return nil
+}
+
+// copyLeaf fetches a leaf, checks it and writes its bytes from..to.
+func (b *Bucket) copyLeaf(ctx context.Context, l leaf, w io.Writer, from, to int64) error {
+	p, err := b.blobs.Get(ctx, l.blob)
+	if err != nil {
+		return fmt.Errorf("buckets: fetch block %x: %w", l.blob[:8], err)
+	}
+	if int64(len(p)) != l.size || sha256.Sum256(p) != l.sum {
+		return fmt.Errorf("%w: block %x", ErrCorrupt, l.blob[:8])
+	}
+	if _, err := w.Write(p[from:to]); err != nil {
+		return fmt.Errorf("buckets: write: %w", err)
+	}
+	return nil
+}
+
+// A fileReader finds the leaves of a file of several, holding one manifest.
+type fileReader struct {
+	blobs   Blobs
+	version version
+	loaded  int // the manifest held, -1 for none
+	leaves  []leaf
+}
+
+// check derives the file's CID from the leaves that its manifests list: after
+// it, a leaf that matches its sum is a part of the file.
+func (f *fileReader) check(ctx context.Context) error {
+	var b fileBuilder
+	var size int64
+	for i := range f.version.manifests {
+		if err := f.load(ctx, i); err != nil {
+			return err
+		}
+		last := i == len(f.version.manifests)-1
+		if !last && (len(f.leaves) != leavesPerManifest || f.leaves[leavesPerManifest-1].size != ChunkSize) {
+			return fmt.Errorf("%w: manifest %d is short", ErrMalformed, i)
+		}
+		for _, l := range f.leaves {
+			if err := b.leaf(l.sum, l.size); err != nil {
+				return err
+			}
+			size += l.size
+		}
+	}
+	root, err := b.root()
+	if err != nil {
+		return err
+	}
+	if root.cid != f.version.cid || size != f.version.size || root.tsize != f.version.tsize {
+		return fmt.Errorf("%w: the manifests give %s of %d bytes, the entry says %s of %d", ErrCorrupt, root.cid, size, f.version.cid, f.version.size)
+	}
+	return nil
+}
+
+func (f *fileReader) load(ctx context.Context, i int) error {
+	if f.loaded == i {
+		return nil
+	}
+	id := f.version.manifests[i]
+	p, err := f.blobs.Get(ctx, id)
+	if err != nil {
+		return fmt.Errorf("buckets: fetch manifest %x: %w", id[:8], err)
+	}
+	leaves, err := decodeManifest(p)
+	if err != nil {
+		return fmt.Errorf("manifest %x: %w", id[:8], err)
+	}
+	f.loaded, f.leaves = i, leaves
+	return nil
+}
+
+// leaf returns the file's leaf number i, after check.
+func (f *fileReader) leaf(ctx context.Context, i int64) (leaf, error) {
+	if err := f.load(ctx, int(i/leavesPerManifest)); err != nil {
+		return leaf{}, err
+	}
+	n := int(i % leavesPerManifest)
+	if n >= len(f.leaves) {
+		return leaf{}, fmt.Errorf("%w: leaf %d is missing", ErrCorrupt, i)
+	}
+	return f.leaves[n], nil
+}
