@@ -1,0 +1,148 @@
+package keys
+
+import (
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// Maxima of a certificate.
+const (
+	MaxCertificateSize = 512 // bytes encoded
+	MaxNameSize        = 128 // bytes of UTF-8 in a name
+)
+
+// maxSkew is how far ahead of ours a signer's clock may be.
+const maxSkew = 5 * time.Minute
+
+// A Certificate is an identity's signed statement that a device is its own.
+type Certificate struct {
+	Identity  PublicKey
+	Sign      PublicKey // of the device; also its libp2p host key
+	Seal      [32]byte  // of the device, X25519
+	Issued    Millis
+	Expires   Millis // 0 means never
+	Name      string
+	Signature Signature
+}
+
+// certificateBody is what is signed; certificateWire is what travels.
+type certificateBody struct {
+	_        struct{} `cbor:",toarray"`
+	Version  uint8
+	Suite    uint8
+	Identity PublicKey
+	Sign     PublicKey
+	Seal     [32]byte
+	Issued   Millis
+	Expires  Millis
+	Name     string
+}
+
+type certificateWire struct {
+	_         struct{} `cbor:",toarray"`
+	Version   uint8
+	Suite     uint8
+	Identity  PublicKey
+	Sign      PublicKey
+	Seal      [32]byte
+	Issued    Millis
+	Expires   Millis
+	Name      string
+	Signature Signature
+}
+
+func (c *Certificate) body() certificateBody {
+	return certificateBody{
+		Version: version, Suite: suite, Identity: c.Identity, Sign: c.Sign, Seal: c.Seal,
+		Issued: c.Issued, Expires: c.Expires, Name: c.Name,
+	}
+}
+
+func (c *Certificate) wire() certificateWire {
+	return certificateWire{
+		Version: version, Suite: suite, Identity: c.Identity, Sign: c.Sign, Seal: c.Seal,
+		Issued: c.Issued, Expires: c.Expires, Name: c.Name, Signature: c.Signature,
+	}
+}
+
+func (w *certificateWire) certificate() (*Certificate, error) {
+	if err := checkSuite(w.Version, w.Suite, "certificate"); err != nil {
+		return nil, err
+	}
+	c := &Certificate{
+		Identity: w.Identity, Sign: w.Sign, Seal: w.Seal,
+		Issued: w.Issued, Expires: w.Expires, Name: w.Name, Signature: w.Signature,
+	}
+	return c, c.check()
+}
+
+// Device returns the public keys of the certified device.
+func (c *Certificate) Device() DevicePublic { return DevicePublic{Sign: c.Sign, Seal: c.Seal} }
+
+// check looks at everything but the signature and the present time.
+func (c *Certificate) check() error {
+	if err := c.Identity.Check(); err != nil {
+		return err
+	}
+	if err := c.Sign.Check(); err != nil {
+		return err
+	}
+	return checkTimesAndName("certificate", c.Issued, c.Expires, c.Name)
+}
+
+func checkTimesAndName(what string, issued, expires Millis, name string) error {
+	switch {
+	case issued == 0 || issued > maxMillis || expires > maxMillis:
+		return fmt.Errorf("%w: %s: time out of range", ErrMalformed, what)
+	case expires != 0 && expires <= issued:
+		return fmt.Errorf("%w: %s expires before it begins", ErrMalformed, what)
+	case len(name) > MaxNameSize || !utf8.ValidString(name):
+		return fmt.Errorf("%w: %s: a name has at most %d bytes of UTF-8", ErrMalformed, what, MaxNameSize)
+	}
+	return nil
+}
+
+// Encode returns the canonical bytes.
+func (c *Certificate) Encode() ([]byte, error) { return marshal(c.wire()) }
+
+// DecodeCertificate decodes what [Certificate.Encode] gives, and nothing else.
+// It does not check the signature or the time: see [Certificate.Verify].
+func DecodeCertificate(b []byte) (*Certificate, error) {
+	var w certificateWire
+	if err := unmarshal(b, MaxCertificateSize, "certificate", &w); err != nil {
+		return nil, err
+	}
+	return w.certificate()
+}
+
+// Verify checks the signature and that the certificate is valid at now. It
+// returns a [Refusal] with the code bad_signature, certificate_expired or
+// credential_not_yet_valid.
+func (c *Certificate) Verify(now time.Time) error {
+	if err := c.VerifySignature(); err != nil {
+		return err
+	}
+	if c.Issued.Time().After(now.Add(maxSkew)) {
+		return refuse(CodeCredentialNotYetValid, "The device certificate begins at "+c.Issued.String()+": set the clocks right.")
+	}
+	if c.Expires != 0 && !now.Before(c.Expires.Time()) {
+		return refuse(CodeCertificateExpired, "The device certificate expired at "+c.Expires.String()+": have the identity certify the device again.")
+	}
+	return nil
+}
+
+// VerifySignature checks all of the certificate but the present time, for
+// certificates that were used in the past, as in logs.
+func (c *Certificate) VerifySignature() error {
+	if c.check() == nil {
+		body, err := marshal(c.body())
+		if err != nil {
+			return err
+		}
+		if Verify(c.Identity, DomainCertificate, c.Signature, body) {
+			return nil
+		}
+	}
+	return refuse(CodeBadSignature, "The device certificate is not signed by the identity that it names: present the device's own certificate.")
+}
