@@ -11,35 +11,26 @@
 // the key space as a go-datastore, for libp2p and boxo.
 //
 // A commit is atomic at once and durable after the next [Store.Sync] that
-// begins after it; concurrent callers of Sync share one disk sync. A Store is
+// begins after it; concurrent callers of Sync share one disk sync. After a
+// commit or a sync has failed, what is on disk is not known: every later one
+// returns the same error until the store is opened again. A Store is
 // safe for concurrent use; a Snapshot may be read by several goroutines; a Tx
 // and an Iterator belong to one goroutine.
 package store
 
 import (
 	"context"
-	"errors"
 
 	"github.com/ipfs/go-datastore"
 )
 
-var (
-	// ErrNotFound reports that no value is stored under a key.
-	ErrNotFound = errors.New("store: key not found")
-	// ErrTooBig reports that a write would take a transaction over its
-	// [Limits]; the transaction keeps what it held before and can still commit.
-	ErrTooBig = errors.New("store: transaction is full")
-	// ErrConflict reports that a key that the transaction read was written by
-	// another transaction; the caller retries with a new one.
-	ErrConflict = errors.New("store: transaction conflict")
-	// ErrClosed reports use of a closed store, snapshot or transaction.
-	ErrClosed = errors.New("store: closed")
-	// ErrLocked reports that another process has the store open.
-	ErrLocked = errors.New("store: in use by another process")
-)
+// MaxKey is the length in bytes of the longest key.
+const MaxKey = 32 << 10
 
 // Limits bounds one transaction. They are an engine's; formats that replicas
-// exchange never depend on them.
+// exchange never depend on them. Whatever sums to no more than Limits fits; an
+// engine may charge less for large values (badger charges a quarter of a value
+// of 4 KiB or more), never more.
 type Limits struct {
 	Bytes int // keys and values, together
 	Puts  int // writes
@@ -48,7 +39,8 @@ type Limits struct {
 // A Store is an ordered map from byte keys to byte values.
 type Store interface {
 	// Snapshot returns a consistent view of all that was committed before the
-	// call. The caller owes Release.
+	// call. The caller owes Release. On a closed store the view is ended:
+	// its reads return ErrClosed. The same holds for Begin.
 	Snapshot() Snapshot
 	// Begin starts a transaction that sees what was committed before the call
 	// and its own writes. The caller owes Commit or Discard.
@@ -60,13 +52,16 @@ type Store interface {
 	Limits() Limits
 	// Size returns the bytes that the store takes on disk.
 	Size() (int64, error)
-	// Compact gives disk space of deleted and overwritten values back.
+	// Compact gives disk space of deleted and overwritten values back. Values
+	// that open views still see stay. Commits wait during part of it.
 	Compact(ctx context.Context) error
 	// Datastore returns the keys under prefix as a go-datastore, with batches
 	// that are atomic within Limits and a Sync that is this store's. Closing it
 	// does not close the store.
 	Datastore(prefix []byte) datastore.Batching
-	// Close syncs and closes the store; it may be called twice.
+	// Close syncs and closes the store, and ends the views that are still
+	// open: what they are asked afterwards answers ErrClosed. It may be called
+	// twice, also while views are in use.
 	Close() error
 }
 
@@ -76,7 +71,8 @@ type Reader interface {
 	// Get returns the value under key, or ErrNotFound.
 	Get(key []byte) ([]byte, error)
 	// Iterate returns an iterator, at the first key of r in its direction. The
-	// caller owes Close, before the view ends.
+	// caller owes Close. Several may be open at once. Writes that a Tx makes
+	// while its iterator is open are seen at the next Seek, maybe before.
 	Iterate(r Range) Iterator
 }
 

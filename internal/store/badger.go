@@ -1,0 +1,341 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dgraph-io/badger"
+	"github.com/dgraph-io/badger/options"
+	badgerds "github.com/ipfs/go-ds-badger"
+)
+
+const (
+	badgerTable   = 16 << 20  // bytes of a memtable and of a table
+	badgerRecover = 128 << 20 // bytes of the memtable after a crash
+	badgerLog     = 32 << 20  // bytes of a value log file
+	badgerInline  = 4 << 10   // values this long or longer stay in the value log
+
+	// A transaction's limits keep below badger's own, which are 15% of
+	// badgerTable for the bytes and, of that, one put per 96 bytes; a put costs
+	// up to 12 bytes more than its key and value.
+	badgerTxBytes = 2 << 20
+	badgerTxPuts  = 24_000
+)
+
+// badgerEngine keeps the map in badger, opened through go-ds-badger. Its value
+// log is the write-ahead log; short values are also in the tree, which makes
+// old log files garbage.
+type badgerEngine struct {
+	ds  *badgerds.Datastore
+	db  *badger.DB
+	dir string
+}
+
+func badgerOptions(table int64) *badgerds.Options {
+	o := badgerds.DefaultOptions
+	o.GcInterval = 0 // compact does it, when told
+	o.SyncWrites = false
+	o.Truncate = true
+	o.TableLoadingMode = options.MemoryMap
+	o.ValueLogLoadingMode = options.FileIO
+	o.MaxTableSize = table
+	o.LevelOneSize = 4 * badgerTable
+	o.NumMemtables = 2
+	o.NumCompactors = 1
+	o.ValueThreshold = badgerInline
+	o.ValueLogFileSize = badgerLog
+	o.CompactL0OnClose = false
+	o.EventLogging = false
+	return &o
+}
+
+func openBadger(dir string, o Options) (engine, error) {
+	if crashed(dir) {
+		ds, err := badgerds.NewDatastore(dir, badgerOptions(badgerRecover))
+		if err != nil {
+			return nil, err
+		}
+		if err := ds.Close(); err != nil {
+			return nil, err
+		}
+	}
+	ds, err := badgerds.NewDatastore(dir, badgerOptions(badgerTable))
+	if err != nil {
+		return nil, err
+	}
+	return &badgerEngine{ds: ds, db: ds.DB, dir: dir}, nil
+}
+
+// crashed reports whether the store in dir was not closed and has enough log
+// to fill a memtable. Badger's replay may split a transaction between two
+// memtables and then save the first with a log position behind the whole: a
+// second crash would leave half of the transaction. So such a log is replayed
+// into one memtable that holds all of it, and saved by a close.
+func crashed(dir string) bool {
+	if _, err := os.Stat(filepath.Join(dir, "LOCK")); err != nil {
+		return false
+	}
+	var logged int64
+	names, _ := filepath.Glob(filepath.Join(dir, "*.vlog")) // the pattern is well formed
+	for _, name := range names {
+		if fi, err := os.Stat(name); err == nil {
+			logged += fi.Size()
+		}
+	}
+	return logged > badgerTable/3
+}
+
+func (e *badgerEngine) limits() Limits { return Limits{Bytes: badgerTxBytes, Puts: badgerTxPuts} }
+
+// charge counts a value that stays in the value log at a quarter: there only
+// memory bounds it.
+func (e *badgerEngine) charge(key, value []byte) int {
+	if len(value) >= badgerInline {
+		return len(key) + (len(value)+3)/4
+	}
+	return len(key) + len(value)
+}
+
+func (e *badgerEngine) apply(w *writeSet) error {
+	txn := e.db.NewTransaction(true)
+	defer txn.Discard()
+	entries := make([]badger.Entry, w.len())
+	i := 0
+	for n := w.first(); n != 0; n = w.after(n) {
+		node := &w.nodes[n]
+		var err error
+		if node.deleted {
+			err = txn.Delete(node.key)
+		} else {
+			entries[i].Key, entries[i].Value = node.key, node.value
+			err = txn.SetEntry(&entries[i])
+			i++
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return txn.Commit()
+}
+
+func (e *badgerEngine) sync() error  { return e.db.Sync() }
+func (e *badgerEngine) close() error { return e.ds.Close() }
+
+func (e *badgerEngine) size() (int64, error) {
+	var total int64
+	err := filepath.WalkDir(e.dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return ignoreGone(err)
+		}
+		fi, err := d.Info()
+		if err == nil {
+			total += fi.Size()
+		}
+		return ignoreGone(err)
+	})
+	return total, err
+}
+
+// ignoreGone drops the error of a file that was removed during a walk.
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (e *badgerEngine) snapshot() (engineView, error) {
+	return badgerView{e.db.NewTransaction(false)}, nil
+}
+
+type badgerView struct{ txn *badger.Txn }
+
+func (v badgerView) release() { v.txn.Discard() }
+
+func (v badgerView) get(key []byte) ([]byte, error) {
+	item, err := v.txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return item.ValueCopy(nil)
+}
+
+// iterate never prefetches: badger would start a goroutine for each value, and
+// short ones are in the tree.
+func (v badgerView) iterate(r Range) (engineIter, error) {
+	o := badger.IteratorOptions{Reverse: r.Reverse, Prefix: commonPrefix(r)}
+	return &badgerIter{it: v.txn.NewIterator(o), r: r}, nil
+}
+
+// commonPrefix returns what all keys of r begin with. In reverse it must also
+// be a prefix of Upper, where the walk begins.
+func commonPrefix(r Range) []byte {
+	if r.Upper == nil {
+		return nil
+	}
+	if !r.Reverse && bytes.Equal(PrefixEnd(r.Lower), r.Upper) {
+		return r.Lower
+	}
+	n := 0
+	for n < min(len(r.Lower), len(r.Upper)) && r.Lower[n] == r.Upper[n] {
+		n++
+	}
+	return r.Lower[:n]
+}
+
+type badgerIter struct {
+	it *badger.Iterator
+	r  Range
+	k  []byte // nil when not at a key of the range
+}
+
+func (i *badgerIter) seek(key []byte) {
+	switch {
+	case key != nil:
+		i.it.Seek(key)
+	case i.r.Reverse && i.r.Upper != nil:
+		i.it.Seek(i.r.Upper)
+		if i.it.Valid() && bytes.Equal(i.it.Item().Key(), i.r.Upper) {
+			i.it.Next()
+		}
+	case i.r.Reverse || i.r.Lower == nil:
+		i.it.Rewind()
+	default:
+		i.it.Seek(i.r.Lower)
+	}
+	i.load()
+}
+
+func (i *badgerIter) next() {
+	i.it.Next()
+	i.load()
+}
+
+func (i *badgerIter) load() {
+	i.k = nil
+	if !i.it.Valid() {
+		return
+	}
+	k := i.it.Item().Key()
+	switch {
+	case i.r.Reverse && bytes.Compare(k, i.r.Lower) < 0:
+	case !i.r.Reverse && i.r.Upper != nil && bytes.Compare(k, i.r.Upper) >= 0:
+	default:
+		i.k = k
+	}
+}
+
+func (i *badgerIter) valid() bool { return i.k != nil }
+func (i *badgerIter) key() []byte { return i.k }
+func (i *badgerIter) err() error  { return nil } // badger's walks have none
+func (i *badgerIter) close()      { i.it.Close() }
+
+func (i *badgerIter) value(buf []byte) ([]byte, error) {
+	return i.it.Item().ValueCopy(buf[:0])
+}
+
+// compact merges the tree, saves the memtable, starts a new log file if the
+// current one is large, and then removes the log files without live values.
+func (e *badgerEngine) compact(ctx context.Context, exclusive func(func() error) error) error {
+	if err := e.db.Flatten(1); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := exclusive(e.rotate); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := e.db.Flatten(1); err != nil {
+		return err
+	}
+	return e.collect(ctx)
+}
+
+// padKey holds bytes that only fill a log file. It is in the space that
+// validKey keeps from callers, and is written expired, so that nothing sees it.
+const padKey = "!badger-pad"
+
+// rotate moves the end of the log to a new file and saves the memtable.
+func (e *badgerEngine) rotate() error {
+	last, err := e.lastLog()
+	if err != nil {
+		return err
+	}
+	fill := int64(0)
+	if last > 1<<20 {
+		fill = badgerLog + 1 - last
+	}
+	pad := make([]byte, 1<<20)
+	for ; fill > 0; fill -= int64(len(pad)) {
+		if err := e.pad(pad); err != nil {
+			return err
+		}
+	}
+	if err := e.pad(nil); err != nil {
+		return err
+	}
+	// DropPrefix of a prefix that no key has saves the memtable; badger has no
+	// other call for it.
+	return e.db.DropPrefix([]byte("!badger-none"))
+}
+
+func (e *badgerEngine) pad(p []byte) error {
+	txn := e.db.NewTransaction(true)
+	defer txn.Discard()
+	if err := txn.SetEntry(&badger.Entry{Key: []byte(padKey), Value: p, ExpiresAt: 1}); err != nil {
+		return err
+	}
+	return txn.Commit()
+}
+
+// lastLog returns the size of the log file that is being written.
+func (e *badgerEngine) lastLog() (int64, error) {
+	entries, err := os.ReadDir(e.dir) // sorted by name, which is the number
+	if err != nil {
+		return 0, err
+	}
+	for i := len(entries) - 1; i >= 0; i-- {
+		if strings.HasSuffix(entries[i].Name(), ".vlog") {
+			fi, err := entries[i].Info()
+			if err != nil {
+				return 0, err
+			}
+			return fi.Size(), nil
+		}
+	}
+	return 0, nil
+}
+
+// collect rewrites log files that are 30% garbage or more. Badger chooses a file
+// by its statistics or by lot, so that one refusal says little.
+func (e *badgerEngine) collect(ctx context.Context) error {
+	for misses := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := e.db.RunValueLogGC(0.3)
+		switch {
+		case err == nil:
+			misses = 0
+		case errors.Is(err, badger.ErrNoRewrite):
+			names, _ := filepath.Glob(filepath.Join(e.dir, "*.vlog"))
+			if misses++; misses > 3+2*len(names) {
+				return nil
+			}
+		default:
+			return err
+		}
+	}
+}

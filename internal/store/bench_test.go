@@ -1,0 +1,214 @@
+package store_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger"
+	badgerds "github.com/ipfs/go-ds-badger"
+
+	"github.com/weftdb/weft/internal/store"
+)
+
+const (
+	docs    = 135_000
+	docSize = 254
+)
+
+func docKey(i int) []byte {
+	return binary.BigEndian.AppendUint64([]byte("d/collection/"), uint64(i)*0x9e3779b97f4a7c15)
+}
+
+func indexKey(i int) []byte { return fmt.Appendf(nil, "i/collection/name/%09d", i) }
+
+// insert commits n documents with an index entry each, then syncs.
+func insert(tb testing.TB, s store.Store, from, n int, doc []byte) {
+	tx := s.Begin()
+	defer tx.Discard()
+	for i := from; i < from+n; i++ {
+		if err := errors.Join(tx.Put(docKey(i), doc), tx.Put(indexKey(i), nil)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if err := errors.Join(tx.Commit(), s.Sync()); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// rawInsert is insert on badger itself.
+func rawInsert(tb testing.TB, db *badger.DB, from, n int, doc []byte) {
+	tx := db.NewTransaction(true)
+	defer tx.Discard()
+	for i := from; i < from+n; i++ {
+		if err := errors.Join(tx.Set(docKey(i), doc), tx.Set(indexKey(i), nil)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if err := errors.Join(tx.Commit(), db.Sync()); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func BenchmarkInsert(b *testing.B) {
+	doc := make([]byte, docSize)
+	for _, n := range []int{1, 1000} {
+		for _, engine := range []string{"badger", "pebble"} {
+			b.Run(fmt.Sprintf("%s/%d", engine, n), func(b *testing.B) {
+				s := opener(engine)(b, b.TempDir())
+				i := 0
+				b.ReportAllocs()
+				for b.Loop() {
+					insert(b, s, i, n, doc)
+					i += n
+				}
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
+		b.Run(fmt.Sprintf("raw/%d", n), func(b *testing.B) {
+			o := badgerds.DefaultOptions
+			o.SyncWrites, o.GcInterval = false, 0
+			d, err := badgerds.NewDatastore(b.TempDir(), &o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				rawInsert(b, d.DB, i, n, doc)
+				i += n
+			}
+			if err := d.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// fill inserts all documents in batches.
+func fill(tb testing.TB, s store.Store) {
+	doc := make([]byte, docSize)
+	for i := 0; i < docs; i += 1000 {
+		insert(tb, s, i, 1000, doc)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	for _, engine := range []string{"badger", "pebble"} {
+		s := opener(engine)(b, b.TempDir())
+		start := time.Now()
+		fill(b, s)
+		b.Logf("%s: %d documents in batches of 1,000 in %v", engine, docs, time.Since(start))
+		b.Run(engine+"/Scan", func(b *testing.B) {
+			for b.Loop() {
+				scan(b, s, store.Range{Lower: []byte("d/"), Upper: []byte("d0")})
+			}
+		})
+		b.Run(engine+"/ScanKeysReverse", func(b *testing.B) {
+			for b.Loop() {
+				scan(b, s, store.Range{Lower: []byte("i/"), Upper: []byte("i0"), Reverse: true, KeysOnly: true})
+			}
+		})
+		b.Run(engine+"/Get", func(b *testing.B) {
+			snap := s.Snapshot()
+			defer snap.Release()
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, err := snap.Get(docKey(i * 7919 % docs)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(engine+"/SeekOne", func(b *testing.B) {
+			snap := s.Snapshot()
+			defer snap.Release()
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				it := snap.Iterate(store.Prefix(indexKey(i * 7919 % docs)))
+				if !it.Valid() {
+					b.Fatal("no entry")
+				}
+				it.Close()
+			}
+		})
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func scan(b *testing.B, s store.Store, r store.Range) {
+	snap := s.Snapshot()
+	defer snap.Release()
+	it, n := snap.Iterate(r), 0
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		if !r.KeysOnly {
+			if _, err := it.Value(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		n++
+	}
+	if n != docs || it.Err() != nil {
+		b.Fatalf("got %d documents, %v", n, it.Err())
+	}
+}
+
+// BenchmarkOpen opens a store after a close and, from a copy of the files of
+// an open store, as a kill leaves it.
+func BenchmarkOpen(b *testing.B) {
+	for _, engine := range []string{"badger", "pebble"} {
+		dir, killed := b.TempDir(), b.TempDir()
+		s := opener(engine)(b, dir)
+		fill(b, s)
+		copyDir(b, dir, killed)
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.Run(engine+"/Closed", func(b *testing.B) {
+			for b.Loop() {
+				s := opener(engine)(b, dir)
+				b.StopTimer()
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+		b.Run(engine+"/Killed", func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				d := b.TempDir()
+				copyDir(b, killed, d)
+				b.StartTimer()
+				s := opener(engine)(b, d)
+				b.StopTimer()
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+func copyDir(b *testing.B, from, to string) {
+	names, err := filepath.Glob(filepath.Join(from, "*"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if out, err := exec.Command("cp", append(names, to)...).CombinedOutput(); err != nil && len(out) > 0 {
+		b.Log(string(out)) // a file that went away meanwhile
+	}
+	if _, err := os.Stat(filepath.Join(to, "ENGINE")); err != nil {
+		b.Fatal(err)
+	}
+}
