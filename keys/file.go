@@ -1,0 +1,291 @@
+package keys
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// A FileKind says what a key file holds.
+type FileKind string
+
+// The kinds of key files.
+const (
+	FileIdentity FileKind = "identity" // an identity's seed
+	FileDevice   FileKind = "device"   // a device's two private keys
+	FileAPIKey   FileKind = "api-key"  // the text of an API key's secret
+	FileSecret   FileKind = "secret"   // any other, such as an administrator's token
+)
+
+// MaxKeyFileSize bounds a key file, in bytes.
+const MaxKeyFileSize = 4096
+
+// A keyFile is one JSON object and a newline, written in exactly one way. It has
+// either Secret, or KDF and Sealed: a nonce (24 bytes) and the secret sealed by
+// XChaCha20-Poly1305 with the file's JSON, Sealed left out, as associated data.
+type keyFile struct {
+	Weft   int      `json:"weft"`
+	Kind   FileKind `json:"kind"`
+	Secret []byte   `json:"secret,omitempty"`
+	KDF    *kdf     `json:"kdf,omitempty"`
+	Sealed []byte   `json:"sealed,omitempty"`
+}
+
+// kdf is argon2id (RFC 9106) and its parameters.
+type kdf struct {
+	Name    string `json:"name"`
+	Time    uint32 `json:"time"`    // passes, 1 to 10
+	Memory  uint32 `json:"memory"`  // KiB, 8 MiB to 256 MiB
+	Threads uint8  `json:"threads"` // lanes, 1 to 8
+	Salt    []byte `json:"salt"`    // 16 bytes
+}
+
+const saltSize = 16
+
+// newKDF gives the second recommended option of RFC 9106: 3 passes of 64 MiB.
+func newKDF() *kdf {
+	salt := make([]byte, saltSize)
+	_, _ = rand.Read(salt) // never fails
+	return &kdf{Name: "argon2id", Time: 3, Memory: 64 << 10, Threads: 4, Salt: salt}
+}
+
+func (k *kdf) check() error {
+	if k.Name != "argon2id" {
+		return fmt.Errorf("%w: key file: key derivation %.20q", ErrVersion, k.Name)
+	}
+	if k.Time < 1 || k.Time > 10 || k.Memory < 8<<10 || k.Memory > 256<<10 ||
+		k.Threads < 1 || k.Threads > 8 || len(k.Salt) != saltSize {
+		return fmt.Errorf("%w: key file: key derivation parameters out of range", ErrMalformed)
+	}
+	return nil
+}
+
+func (k *kdf) key(passphrase []byte) []byte {
+	return argon2.IDKey(passphrase, k.Salt, k.Time, k.Memory, k.Threads, chacha20poly1305.KeySize)
+}
+
+// EncodeKeyFile returns the bytes of a key file, sealed by the passphrase unless
+// that is empty.
+func EncodeKeyFile(kind FileKind, s Secret, passphrase []byte) ([]byte, error) {
+	f := keyFile{Weft: version, Kind: kind}
+	if s.Len() == 0 {
+		return nil, fmt.Errorf("%w: a key file holds a secret", ErrInvalid)
+	}
+	if len(passphrase) == 0 {
+		f.Secret = s.bytes()
+		return f.encodeChecked()
+	}
+	f.KDF = newKDF()
+	aad, err := f.encode()
+	if err != nil {
+		return nil, err
+	}
+	aead, err := chacha20poly1305.NewX(f.KDF.key(passphrase))
+	if err != nil {
+		return nil, fmt.Errorf("keys: key file: %w", err)
+	}
+	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+s.Len()+aead.Overhead())
+	_, _ = rand.Read(nonce) // never fails
+	f.Sealed = aead.Seal(nonce, nonce, s.bytes(), aad)
+	return f.encodeChecked()
+}
+
+// DecodeKeyFile decodes a key file of the given kind. It returns [ErrKind],
+// [ErrPassphraseNeeded] or [ErrPassphraseWrong] where they apply. A passphrase
+// given for a file that is not sealed is not used.
+func DecodeKeyFile(b []byte, kind FileKind, passphrase []byte) (Secret, error) {
+	f, err := decodeKeyFile(b)
+	if err != nil {
+		return Secret{}, err
+	}
+	if f.Kind != kind {
+		return Secret{}, fmt.Errorf("%w: it holds %q, not %q", ErrKind, f.Kind, kind)
+	}
+	if f.KDF == nil {
+		return SecretOf(f.Secret)
+	}
+	if len(passphrase) == 0 {
+		return Secret{}, ErrPassphraseNeeded
+	}
+	aead, err := chacha20poly1305.NewX(f.KDF.key(passphrase))
+	if err != nil {
+		return Secret{}, fmt.Errorf("keys: key file: %w", err)
+	}
+	nonce, sealed := f.Sealed[:aead.NonceSize()], f.Sealed[aead.NonceSize():]
+	f.Sealed = nil
+	aad, err := f.encode()
+	if err != nil {
+		return Secret{}, err
+	}
+	plain, err := aead.Open(nil, nonce, sealed, aad)
+	if err != nil {
+		return Secret{}, ErrPassphraseWrong
+	}
+	return SecretOf(plain)
+}
+
+func (f *keyFile) encode() ([]byte, error) {
+	b, err := json.Marshal(f)
+	if err != nil {
+		return nil, fmt.Errorf("keys: key file: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+func (f *keyFile) encodeChecked() ([]byte, error) {
+	if err := f.check(); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrInvalid, err)
+	}
+	return f.encode()
+}
+
+func (f *keyFile) check() error {
+	if f.Weft != version {
+		return fmt.Errorf("%w: key file version %d", ErrVersion, f.Weft)
+	}
+	switch f.Kind {
+	case FileIdentity, FileDevice, FileAPIKey, FileSecret:
+	default:
+		return fmt.Errorf("%w: key file: unknown kind %.20q", ErrMalformed, f.Kind)
+	}
+	if f.KDF == nil {
+		if len(f.Secret) == 0 || len(f.Secret) > maxSecretSize || len(f.Sealed) != 0 {
+			return fmt.Errorf("%w: key file: needs a secret or a sealed one", ErrMalformed)
+		}
+		return nil
+	}
+	const overhead = chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
+	if len(f.Secret) != 0 || len(f.Sealed) <= overhead || len(f.Sealed) > overhead+maxSecretSize {
+		return fmt.Errorf("%w: key file: sealed secret of %d bytes", ErrMalformed, len(f.Sealed))
+	}
+	return f.KDF.check()
+}
+
+// decodeKeyFile accepts exactly what encode gives. Its errors repeat none of b.
+func decodeKeyFile(b []byte) (*keyFile, error) {
+	if len(b) > MaxKeyFileSize {
+		return nil, fmt.Errorf("%w: key file above %d bytes", ErrTooLarge, MaxKeyFileSize)
+	}
+	var f keyFile
+	if err := json.Unmarshal(b, &f); err != nil {
+		return nil, fmt.Errorf("%w: not a key file", ErrMalformed)
+	}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	again, err := f.encode()
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(again, b) {
+		return nil, fmt.Errorf("%w: key file was edited: it is not as it was written", ErrMalformed)
+	}
+	return &f, nil
+}
+
+// WriteKeyFile writes a new key file with mode 0600, whole or not at all, and
+// synced. It returns an error that is fs.ErrExist if the path exists: a key is not
+// overwritten unawares. Two writers of one path must exclude each other.
+func WriteKeyFile(path string, kind FileKind, s Secret, passphrase []byte) error {
+	_, err := os.Lstat(path)
+	if err == nil {
+		return &fs.PathError{Op: "write key file", Path: path, Err: fs.ErrExist}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keys: write key file: %w", err)
+	}
+	return ReplaceKeyFile(path, kind, s, passphrase)
+}
+
+// ReplaceKeyFile is [WriteKeyFile] for a path that may exist, as when the
+// passphrase changes.
+func ReplaceKeyFile(path string, kind FileKind, s Secret, passphrase []byte) error {
+	b, err := EncodeKeyFile(kind, s, passphrase)
+	if err != nil {
+		return err
+	}
+	if err := writeAtomic(path, b); err != nil {
+		return fmt.Errorf("keys: write key file: %w", err)
+	}
+	return nil
+}
+
+func writeAtomic(path string, b []byte) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".key-*") // with mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(tmp.Name())
+		}
+	}()
+	_, err = tmp.Write(b)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if closeErr := tmp.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	if err = os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" { // directories cannot be synced there
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if closeErr := d.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+// ReadKeyFile reads a key file of the given kind. A file that its group or others
+// can read returns [ErrFileMode]; for the rest see [DecodeKeyFile].
+func ReadKeyFile(path string, kind FileKind, passphrase []byte) (Secret, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Secret{}, fmt.Errorf("keys: read key file: %w", err)
+	}
+	defer func() { _ = f.Close() }() // only read from
+	info, err := f.Stat()            // of the open file: the path may change under us
+	if err != nil {
+		return Secret{}, fmt.Errorf("keys: read key file: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return Secret{}, fmt.Errorf("%w: %s is not a regular file", ErrMalformed, path)
+	}
+	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
+		return Secret{}, fmt.Errorf("%w: %s has mode %04o: run chmod 600 %s", ErrFileMode, path, mode, path)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, MaxKeyFileSize+1))
+	if err != nil {
+		return Secret{}, fmt.Errorf("keys: read key file: %w", err)
+	}
+	s, err := DecodeKeyFile(b, kind, passphrase)
+	if err != nil {
+		return Secret{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
