@@ -1,0 +1,207 @@
+package inbox
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weftdb/weft/keys"
+)
+
+const (
+	domainMessage = "weft/1/message"
+	version       = 1
+	suite         = 1
+	minPadded     = 512
+	maxPadded     = 128 << 10
+	maxEnvelope   = maxPadded + keys.SealOverhead + 128
+	maxSkew       = 5 * time.Minute
+)
+
+// A Digest names an envelope by its bytes, between a sender and a relay.
+type Digest [sha256.Size]byte
+
+// An Envelope is a message in transit. Besides what it shows here, whoever
+// carries it learns its padded size.
+type Envelope struct {
+	Recipient keys.PublicKey // identity
+	ID        ID
+	Sealed    []byte
+}
+
+type envelopeWire struct {
+	_         struct{} `cbor:",toarray"`
+	Version   uint8
+	Suite     uint8
+	Recipient keys.PublicKey
+	ID        [16]byte
+	Sealed    []byte
+}
+
+// messageWire is what the sender's device signs.
+type messageWire struct {
+	_           struct{} `cbor:",toarray"`
+	Version     uint8
+	Recipient   keys.PublicKey
+	ID          [16]byte
+	Time        keys.Millis
+	Certificate []byte // of the sender's device: it names the sender
+	Body        []byte
+}
+
+type signedWire struct {
+	_         struct{} `cbor:",toarray"`
+	Message   []byte
+	Signature keys.Signature
+}
+
+// Seal signs m with a device of the identity that certificate names, which is
+// the sender whatever m.From says, and seals it to m.To.
+func Seal(m Message, device *keys.Device, certificate *keys.Certificate) (Envelope, error) {
+	if len(m.Body) > MaxBody {
+		return Envelope{}, fmt.Errorf("%w: body of %d bytes, at most %d", ErrTooLarge, len(m.Body), MaxBody)
+	}
+	if certificate.Sign != device.Public().Sign {
+		return Envelope{}, fmt.Errorf("inbox: seal: the certificate is of another device")
+	}
+	cert, err := certificate.Encode()
+	if err != nil {
+		return Envelope{}, fmt.Errorf("inbox: seal: %w", err)
+	}
+	msg, err := encode(messageWire{Version: version, Recipient: m.To, ID: m.ID, Time: keys.MillisOf(m.Time), Certificate: cert, Body: m.Body})
+	if err != nil {
+		return Envelope{}, err
+	}
+	signed, err := encode(signedWire{Message: msg, Signature: device.Sign(domainMessage, msg)})
+	if err != nil {
+		return Envelope{}, err
+	}
+	to, err := m.To.SealingPublic()
+	if err != nil {
+		return Envelope{}, fmt.Errorf("inbox: recipient: %w", err)
+	}
+	sealed, err := keys.Seal(to, info(m.To, m.ID), nil, pad(signed))
+	if err != nil {
+		return Envelope{}, fmt.Errorf("inbox: seal: %w", err)
+	}
+	return Envelope{Recipient: m.To, ID: m.ID, Sealed: sealed}, nil
+}
+
+// Open opens an envelope with the recipient's sealing key and checks all that is
+// inside: padding, encoding, that recipient and ID are those outside, the
+// sender's certificate and signature, and that the message is no older than
+// Expiry at now.
+func (e Envelope) Open(key keys.SealingKey, now time.Time) (Message, error) {
+	plain, err := keys.Open(key, info(e.Recipient, e.ID), nil, e.Sealed)
+	if errors.Is(err, keys.ErrSealed) {
+		return Message{}, ErrSealed
+	}
+	if err != nil {
+		return Message{}, fmt.Errorf("inbox: open: %w", err)
+	}
+	signed, err := unpad(plain)
+	if err != nil {
+		return Message{}, err
+	}
+	return e.verify(signed, now)
+}
+
+func (e Envelope) verify(signed []byte, now time.Time) (Message, error) {
+	var s signedWire
+	if err := decode(signed, maxPadded, &s); err != nil {
+		return Message{}, err
+	}
+	var m messageWire
+	if err := decode(s.Message, maxPadded, &m); err != nil {
+		return Message{}, err
+	}
+	switch {
+	case m.Version != version:
+		return Message{}, fmt.Errorf("%w: message version %d is unknown", ErrMalformed, m.Version)
+	case m.Recipient != e.Recipient || m.ID != e.ID:
+		return Message{}, fmt.Errorf("%w: it was sealed for another recipient or ID", ErrForged)
+	case len(m.Body) > MaxBody:
+		return Message{}, fmt.Errorf("%w: body of %d bytes", ErrTooLarge, len(m.Body))
+	}
+	cert, err := keys.DecodeCertificate(m.Certificate)
+	if err != nil {
+		return Message{}, fmt.Errorf("%w: certificate: %v", ErrMalformed, err)
+	}
+	sent := m.Time.Time()
+	if sent.After(now.Add(maxSkew)) || !sent.After(now.Add(-Expiry)) {
+		return Message{}, fmt.Errorf("%w: it says %v", ErrExpired, m.Time)
+	}
+	if err := cert.Verify(sent); err != nil {
+		return Message{}, fmt.Errorf("%w: %v", ErrForged, err)
+	}
+	if !keys.Verify(cert.Sign, domainMessage, s.Signature, s.Message) {
+		return Message{}, ErrForged
+	}
+	return Message{ID: m.ID, From: cert.Identity, To: m.Recipient, Time: sent, Body: m.Body}, nil
+}
+
+// info binds a seal to the protocol, the recipient and the ID.
+func info(to keys.PublicKey, id ID) []byte {
+	p := append([]byte(Protocol), 0)
+	p = append(p, to[:]...)
+	return append(p, id[:]...)
+}
+
+// pad puts p's length before it and zeros after it, up to a power of two.
+func pad(p []byte) []byte {
+	size := minPadded
+	for size < 4+len(p) {
+		size *= 2
+	}
+	out := make([]byte, size)
+	binary.BigEndian.PutUint32(out, uint32(len(p)))
+	copy(out[4:], p)
+	return out
+}
+
+func unpad(p []byte) ([]byte, error) {
+	if !paddedSize(len(p)) {
+		return nil, fmt.Errorf("%w: padded to %d bytes", ErrMalformed, len(p))
+	}
+	n := binary.BigEndian.Uint32(p)
+	if uint64(n) > uint64(len(p)-4) {
+		return nil, fmt.Errorf("%w: padding", ErrMalformed)
+	}
+	inner := p[4 : 4+n]
+	if !bytes.Equal(pad(inner), p) {
+		return nil, fmt.Errorf("%w: padding", ErrMalformed)
+	}
+	return inner, nil
+}
+
+func paddedSize(n int) bool { return n >= minPadded && n <= maxPadded && n&(n-1) == 0 }
+
+// Encode returns the canonical bytes.
+func (e Envelope) Encode() ([]byte, error) {
+	return encode(envelopeWire{Version: version, Suite: suite, Recipient: e.Recipient, ID: e.ID, Sealed: e.Sealed})
+}
+
+// DecodeEnvelope decodes what [Envelope.Encode] gives, and nothing else. What is
+// sealed stays unchecked until [Envelope.Open].
+func DecodeEnvelope(p []byte) (Envelope, error) {
+	var w envelopeWire
+	if err := decode(p, maxEnvelope, &w); err != nil {
+		return Envelope{}, err
+	}
+	if w.Version != version || w.Suite != suite {
+		return Envelope{}, fmt.Errorf("%w: envelope version %d, suite %d is unknown", ErrMalformed, w.Version, w.Suite)
+	}
+	if !paddedSize(len(w.Sealed) - keys.SealOverhead) {
+		return Envelope{}, fmt.Errorf("%w: envelope of a size that no padding gives", ErrMalformed)
+	}
+	if err := w.Recipient.Check(); err != nil {
+		return Envelope{}, fmt.Errorf("%w: recipient: %v", ErrMalformed, err)
+	}
+	return Envelope{Recipient: w.Recipient, ID: w.ID, Sealed: w.Sealed}, nil
+}
+
+// digestOf names an encoded envelope.
+func digestOf(envelope []byte) Digest { return sha256.Sum256(envelope) }

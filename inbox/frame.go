@@ -1,0 +1,145 @@
+package inbox
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/weftdb/weft/keys"
+)
+
+// A frame is length u32be ‖ type byte ‖ body; length counts type and body.
+const (
+	maxFrame = 256 << 10
+	maxBatch = 256 // receipts, or digests, of one frame
+)
+
+type frameType byte
+
+const (
+	frameRegister    frameType = 1
+	frameDeposit     frameType = 2
+	frameFetch       frameType = 3
+	frameAcknowledge frameType = 4
+	frameStatus      frameType = 5
+
+	frameDone    frameType = 65
+	frameItem    frameType = 66
+	frameEnd     frameType = 67
+	frameStates  frameType = 68
+	frameRefusal frameType = 127
+)
+
+type registerFrame struct {
+	_          struct{} `cbor:",toarray"`
+	Credential []byte
+}
+
+type depositFrame struct {
+	_          struct{} `cbor:",toarray"`
+	Credential []byte
+	Envelope   []byte
+}
+
+type fetchFrame struct {
+	_           struct{} `cbor:",toarray"`
+	Certificate []byte
+	After       uint64
+	Follow      bool
+}
+
+type acknowledgeFrame struct {
+	_        struct{} `cbor:",toarray"`
+	Receipts [][]byte
+}
+
+type statusFrame struct {
+	_         struct{} `cbor:",toarray"`
+	Recipient keys.PublicKey
+	Digests   []Digest
+}
+
+type itemFrame struct {
+	_        struct{} `cbor:",toarray"`
+	Seq      uint64
+	Envelope []byte
+}
+
+// statesFrame answers a status, in its order: no bytes, the envelope is not here;
+// one zero byte, it is held; else the receipt.
+type statesFrame struct {
+	_      struct{} `cbor:",toarray"`
+	States [][]byte
+}
+
+type emptyFrame struct {
+	_ struct{} `cbor:",toarray"`
+}
+
+type refusalFrame struct {
+	_       struct{} `cbor:",toarray"`
+	Code    string
+	Message string
+}
+
+func writeFrame(w io.Writer, t frameType, body any) error {
+	p, err := encode(body)
+	if err != nil {
+		return err
+	}
+	if len(p)+1 > maxFrame {
+		return fmt.Errorf("%w: frame of %d bytes", ErrTooLarge, len(p)+1)
+	}
+	out := make([]byte, 5, 5+len(p))
+	binary.BigEndian.PutUint32(out, uint32(len(p)+1))
+	out[4] = byte(t)
+	if _, err := w.Write(append(out, p...)); err != nil {
+		return fmt.Errorf("inbox: write: %w", err)
+	}
+	return nil
+}
+
+// readFrame reads one frame; io.EOF means that the stream ended between frames.
+func readFrame(r io.Reader) (frameType, []byte, error) {
+	var head [5]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		if errors.Is(err, io.EOF) {
+			return 0, nil, io.EOF
+		}
+		return 0, nil, fmt.Errorf("inbox: read: %w", err)
+	}
+	n := binary.BigEndian.Uint32(head[:4])
+	if n < 1 || n > maxFrame {
+		return 0, nil, fmt.Errorf("%w: frame of %d bytes", ErrMalformed, n)
+	}
+	body := make([]byte, n-1)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return 0, nil, fmt.Errorf("inbox: read: %w", err)
+	}
+	return frameType(head[4]), body, nil
+}
+
+// readReply reads a frame of one of the wanted types; a refusal becomes its error.
+func readReply(r io.Reader, want ...frameType) (frameType, []byte, error) {
+	t, body, err := readFrame(r)
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return 0, nil, err
+	}
+	if t == frameRefusal {
+		var f refusalFrame
+		if err := decode(body, maxFrame, &f); err != nil {
+			return 0, nil, err
+		}
+		return 0, nil, &keys.Refusal{Code: keys.Code(f.Code), Message: f.Message}
+	}
+	for _, w := range want {
+		if t == w {
+			return t, body, nil
+		}
+	}
+	return 0, nil, fmt.Errorf("%w: unexpected frame of type %d", ErrMalformed, t)
+}
