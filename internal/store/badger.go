@@ -7,7 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger"
 	"github.com/dgraph-io/badger/options"
@@ -15,10 +16,10 @@ import (
 )
 
 const (
-	badgerTable   = 16 << 20  // bytes of a memtable and of a table
-	badgerRecover = 128 << 20 // bytes of the memtable after a crash
-	badgerLog     = 32 << 20  // bytes of a value log file
-	badgerInline  = 4 << 10   // values this long or longer stay in the value log
+	badgerTable   = 16 << 20 // bytes of a memtable and of a table
+	badgerRecover = 96 << 20 // bytes of the memtable after a crash: all that can wait to be saved
+	badgerLog     = 32 << 20 // bytes of a value log file
+	badgerInline  = 4 << 10  // values this long or longer stay in the value log
 
 	// A transaction's limits keep below badger's own, which are 15% of
 	// badgerTable for the bytes and, of that, one put per 96 bytes; a put costs
@@ -31,14 +32,20 @@ const (
 // log is the write-ahead log; short values are also in the tree, which makes
 // old log files garbage.
 type badgerEngine struct {
-	ds  *badgerds.Datastore
-	db  *badger.DB
-	dir string
+	ds   *badgerds.Datastore
+	db   *badger.DB
+	dir  string
+	logf func(format string, args ...any)
+
+	written atomic.Int64 // bytes committed
+	gcMu    sync.Mutex   // held by what removes log files
+	stop    context.CancelFunc
+	tending sync.WaitGroup
 }
 
 func badgerOptions(table int64) *badgerds.Options {
 	o := badgerds.DefaultOptions
-	o.GcInterval = 0 // compact does it, when told
+	o.GcInterval = 0 // tend does it
 	o.SyncWrites = false
 	o.Truncate = true
 	o.TableLoadingMode = options.MemoryMap
@@ -68,7 +75,11 @@ func openBadger(dir string, o Options) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &badgerEngine{ds: ds, db: ds.DB, dir: dir}, nil
+	e := &badgerEngine{ds: ds, db: ds.DB, dir: dir, logf: o.Logf}
+	ctx, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	e.tending.Go(func() { e.tend(ctx) })
+	return e, nil
 }
 
 // crashed reports whether the store in dir was not closed and has enough log
@@ -105,9 +116,10 @@ func (e *badgerEngine) apply(w *writeSet) error {
 	txn := e.db.NewTransaction(true)
 	defer txn.Discard()
 	entries := make([]badger.Entry, w.len())
-	i := 0
+	i, size := 0, int64(0)
 	for n := w.first(); n != 0; n = w.after(n) {
 		node := &w.nodes[n]
+		size += int64(len(node.key) + len(node.value))
 		var err error
 		if node.deleted {
 			err = txn.Delete(node.key)
@@ -120,11 +132,17 @@ func (e *badgerEngine) apply(w *writeSet) error {
 			return err
 		}
 	}
+	e.written.Add(size)
 	return txn.Commit()
 }
 
-func (e *badgerEngine) sync() error  { return e.db.Sync() }
-func (e *badgerEngine) close() error { return e.ds.Close() }
+func (e *badgerEngine) sync() error { return e.db.Sync() }
+
+func (e *badgerEngine) close() error {
+	e.stop()
+	e.tending.Wait()
+	return e.ds.Close()
+}
 
 func (e *badgerEngine) size() (int64, error) {
 	var total int64
@@ -240,102 +258,4 @@ func (i *badgerIter) close()      { i.it.Close() }
 
 func (i *badgerIter) value(buf []byte) ([]byte, error) {
 	return i.it.Item().ValueCopy(buf[:0])
-}
-
-// compact merges the tree, saves the memtable, starts a new log file if the
-// current one is large, and then removes the log files without live values.
-func (e *badgerEngine) compact(ctx context.Context, exclusive func(func() error) error) error {
-	if err := e.db.Flatten(1); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := exclusive(e.rotate); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := e.db.Flatten(1); err != nil {
-		return err
-	}
-	return e.collect(ctx)
-}
-
-// padKey holds bytes that only fill a log file. It is in the space that
-// validKey keeps from callers, and is written expired, so that nothing sees it.
-const padKey = "!badger-pad"
-
-// rotate moves the end of the log to a new file and saves the memtable.
-func (e *badgerEngine) rotate() error {
-	last, err := e.lastLog()
-	if err != nil {
-		return err
-	}
-	fill := int64(0)
-	if last > 1<<20 {
-		fill = badgerLog + 1 - last
-	}
-	pad := make([]byte, 1<<20)
-	for ; fill > 0; fill -= int64(len(pad)) {
-		if err := e.pad(pad); err != nil {
-			return err
-		}
-	}
-	if err := e.pad(nil); err != nil {
-		return err
-	}
-	// DropPrefix of a prefix that no key has saves the memtable; badger has no
-	// other call for it.
-	return e.db.DropPrefix([]byte("!badger-none"))
-}
-
-func (e *badgerEngine) pad(p []byte) error {
-	txn := e.db.NewTransaction(true)
-	defer txn.Discard()
-	if err := txn.SetEntry(&badger.Entry{Key: []byte(padKey), Value: p, ExpiresAt: 1}); err != nil {
-		return err
-	}
-	return txn.Commit()
-}
-
-// lastLog returns the size of the log file that is being written.
-func (e *badgerEngine) lastLog() (int64, error) {
-	entries, err := os.ReadDir(e.dir) // sorted by name, which is the number
-	if err != nil {
-		return 0, err
-	}
-	for i := len(entries) - 1; i >= 0; i-- {
-		if strings.HasSuffix(entries[i].Name(), ".vlog") {
-			fi, err := entries[i].Info()
-			if err != nil {
-				return 0, err
-			}
-			return fi.Size(), nil
-		}
-	}
-	return 0, nil
-}
-
-// collect rewrites log files that are 30% garbage or more. Badger chooses a file
-// by its statistics or by lot, so that one refusal says little.
-func (e *badgerEngine) collect(ctx context.Context) error {
-	for misses := 0; ; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		err := e.db.RunValueLogGC(0.3)
-		switch {
-		case err == nil:
-			misses = 0
-		case errors.Is(err, badger.ErrNoRewrite):
-			names, _ := filepath.Glob(filepath.Join(e.dir, "*.vlog"))
-			if misses++; misses > 3+2*len(names) {
-				return nil
-			}
-		default:
-			return err
-		}
-	}
 }

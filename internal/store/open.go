@@ -54,6 +54,7 @@ type core struct {
 	eng    engine
 	syncs  syncGroup
 	failed atomic.Pointer[error] // the first failed commit or sync
+	sets   sync.Pool             // of *writeSet, empty
 
 	commitMu sync.Mutex // held while a transaction is checked and applied
 	oracle   oracle
@@ -125,6 +126,7 @@ func newCore(eng engine) *core {
 	c := &core{eng: eng, views: make(map[*view]struct{})}
 	c.closing, c.stop = context.WithCancel(context.Background())
 	c.syncs.sync = eng.sync
+	c.sets.New = func() any { return newWriteSet() }
 	c.oracle.seed = maphash.MakeSeed()
 	c.oracle.commits = make(map[uint64]uint64)
 	c.oracle.active = make(map[*tx]struct{})

@@ -18,7 +18,7 @@ type tx struct {
 
 func (c *core) Begin() Tx {
 	t := &tx{limits: c.eng.limits()}
-	t.writes = newWriteSet()
+	t.writes = c.sets.Get().(*writeSet)
 	t.track = func(key []byte) { t.reads = append(t.reads, c.oracle.hash(key)) }
 	c.oracle.begin(t)
 	c.openView(&t.view)
@@ -60,7 +60,16 @@ func (t *tx) Discard() {
 	if !t.done {
 		t.done = true
 		t.c.oracle.end(t, false)
+		t.recycle()
 	}
+}
+
+// recycle gives the write set's memory to the next transaction. No iterator
+// can be using it: the view has ended.
+func (t *tx) recycle() {
+	t.writes.reset()
+	t.c.sets.Put(t.writes)
+	t.writes = nil
 }
 
 func (t *tx) Commit() error {
@@ -80,11 +89,13 @@ func (t *tx) Commit() error {
 	t.done = true
 	if ended || t.writes.len() == 0 {
 		t.c.oracle.end(t, false)
+		t.recycle()
 		if ended {
 			return ErrClosed
 		}
 		return nil
 	}
+	defer t.recycle()
 	return t.c.commit(t)
 }
 

@@ -29,6 +29,18 @@ func newWriteSet() *writeSet {
 	return w
 }
 
+// reset empties w, and keeps its memory unless it is much.
+func (w *writeSet) reset() {
+	if cap(w.nodes) > 1<<14 {
+		*w = *newWriteSet()
+		return
+	}
+	clear(w.nodes)
+	w.nodes = w.nodes[:1]
+	w.links = w.links[:maxLevel]
+	clear(w.links)
+}
+
 func (w *writeSet) len() int { return len(w.nodes) - 1 }
 
 // first returns the node of the smallest key.
