@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 )
@@ -36,6 +37,7 @@ func TestSyncShared(t *testing.T) {
 			joined = g.next.callers
 		}
 		g.mu.Unlock()
+		runtime.Gosched()
 	}
 	release <- nil
 	<-began
