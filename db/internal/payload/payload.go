@@ -1,0 +1,203 @@
+// Package payload is the binary form of a transaction: the operations of one
+// record, as replicas exchange them.
+//
+//	Record ── Op    Encode, Decode
+//
+// The form is canonical: Decode refuses bytes that Encode would not write. The
+// format is in docs/design/db.md.
+package payload
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// The limits of a record. They are constants of the protocol.
+const (
+	MaxOps     = 4096
+	MaxAtomic  = 256        // documents of an atomic record
+	MaxBytes   = 960 << 10  // 1 MiB less what the record's seal and heads may take
+	MaxName    = 120        // bytes of a collection's name
+	MaxID      = 512        // bytes of an _id's order-preserving key
+	maxFilters = 64         // array filters of an operation
+	version    = byte(1)    // of the format
+	flagUpsert = byte(0x10) // on the kind
+	flagSame   = byte(0x20) // the body is that of the previous operation
+)
+
+// ErrMalformed reports bytes that are not a record's payload.
+var ErrMalformed = errors.New("db: malformed transaction")
+
+// A Kind is what an operation does.
+type Kind byte
+
+// The kinds of operations.
+const (
+	Insert Kind = 1 + iota
+	Update
+	Replace
+	Delete
+)
+
+var kindNames = [...]string{"", "insert", "update", "replace", "delete"}
+
+// String returns the kind's name, as "insert".
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind %d", byte(k))
+}
+
+// An Op is one write on one document.
+type Op struct {
+	Kind         Kind
+	Upsert       bool // of Update and Replace
+	Coll         string
+	ID           value.Value
+	Key          []byte   // the order-preserving key of ID; not encoded
+	Filter       []byte   // of all kinds but Insert
+	Doc          []byte   // the document, update or replacement; nil for Delete
+	ArrayFilters [][]byte // of Update
+}
+
+// sameBody reports whether o and p have the same kind and body, an Insert never.
+func (o *Op) sameBody(p *Op) bool {
+	if o.Kind != p.Kind || o.Kind == Insert || o.Upsert != p.Upsert || len(o.ArrayFilters) != len(p.ArrayFilters) {
+		return false
+	}
+	for i := range o.ArrayFilters {
+		if !bytes.Equal(o.ArrayFilters[i], p.ArrayFilters[i]) {
+			return false
+		}
+	}
+	return bytes.Equal(o.Doc, p.Doc) && bytes.Equal(o.Filter, p.Filter)
+}
+
+// Size returns an upper bound of the bytes that o adds to a payload.
+func (o *Op) Size() int {
+	n := 24 + len(o.Coll) + len(o.ID.Data) + len(o.Filter) + len(o.Doc)
+	for _, f := range o.ArrayFilters {
+		n += len(f) + 3
+	}
+	return n
+}
+
+// Encode returns the payload of ops. The caller keeps to the limits.
+func Encode(ops []Op) []byte {
+	size := 16
+	var names []string
+	index := map[string]uint64{}
+	for i := range ops {
+		o := &ops[i]
+		if i == 0 || !o.sameBody(&ops[i-1]) {
+			size += o.Size()
+		} else {
+			size += 24 + len(o.ID.Data)
+		}
+		if i > 0 && o.Coll == ops[i-1].Coll {
+			continue
+		}
+		if _, ok := index[o.Coll]; !ok {
+			index[o.Coll] = uint64(len(names))
+			names = append(names, o.Coll)
+		}
+	}
+	dst := append(make([]byte, 0, size), version)
+	dst = binary.AppendUvarint(dst, uint64(len(names)))
+	for _, n := range names {
+		dst = binary.AppendUvarint(dst, uint64(len(n)))
+		dst = append(dst, n...)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(ops)))
+	for i := range ops {
+		var prev *Op
+		if i > 0 {
+			prev = &ops[i-1]
+		}
+		dst = appendOp(dst, &ops[i], prev, index[ops[i].Coll])
+	}
+	return dst
+}
+
+func appendOp(dst []byte, o, prev *Op, coll uint64) []byte {
+	same := prev != nil && o.sameBody(prev)
+	kind := byte(o.Kind)
+	if o.Upsert {
+		kind |= flagUpsert
+	}
+	if same {
+		kind |= flagSame
+	}
+	dst = append(dst, kind)
+	dst = binary.AppendUvarint(dst, coll)
+	if o.Kind == Insert {
+		return append(dst, o.Doc...)
+	}
+	dst = append(dst, byte(o.ID.Type))
+	dst = append(dst, o.ID.Data...)
+	if same {
+		return dst
+	}
+	dst = append(dst, o.Filter...)
+	if o.Kind == Delete {
+		return dst
+	}
+	dst = append(dst, o.Doc...)
+	if o.Kind == Update {
+		dst = binary.AppendUvarint(dst, uint64(len(o.ArrayFilters)))
+		for _, f := range o.ArrayFilters {
+			dst = append(dst, f...)
+		}
+	}
+	return dst
+}
+
+// CheckID returns the order-preserving key of an _id, or an error if a value
+// of its type or size cannot be one.
+func CheckID(id value.Value) ([]byte, error) {
+	switch id.Type {
+	case bson.TypeDouble, bson.TypeString, bson.TypeBinary, bson.TypeObjectID, bson.TypeBoolean, bson.TypeDateTime,
+		bson.TypeNull, bson.TypeInt32, bson.TypeInt64, bson.TypeTimestamp, bson.TypeDecimal128:
+	default:
+		return nil, value.Errorf(value.CodeInvalidIDField, "the _id must be a scalar value, not %s", id.Type)
+	}
+	if len(id.Data) > MaxID {
+		return nil, value.Errorf(value.CodeInvalidIDField, "the _id is longer than %d bytes", MaxID)
+	}
+	key := value.AppendKey(make([]byte, 0, len(id.Data)+8), id, false)
+	if len(key) > MaxID {
+		return nil, value.Errorf(value.CodeInvalidIDField, "the _id's key is longer than %d bytes", MaxID)
+	}
+	return key, nil
+}
+
+// DocID returns the _id of an encoded document, which must be its first
+// element; the zero Value otherwise.
+func DocID(doc []byte) value.Value {
+	it := value.Elements(doc)
+	k, v, ok := it.Next()
+	if !ok || string(k) != "_id" {
+		return value.Value{}
+	}
+	return v
+}
+
+// CheckName returns an error if name cannot name a collection.
+func CheckName(name string) error {
+	if name == "" || len(name) > MaxName {
+		return value.Errorf(73, "a collection's name has 1 to %d bytes", MaxName)
+	}
+	for i := range len(name) {
+		if c := name[i]; c < 0x21 || c == '$' || c == 0x7f {
+			return value.Errorf(73, "a collection's name has no spaces, control characters or $: %q", name)
+		}
+	}
+	return nil
+}

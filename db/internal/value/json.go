@@ -1,0 +1,362 @@
+package value
+
+import (
+	"encoding/binary"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// ParseJSON parses one Extended JSON v2 object, relaxed or canonical, into a
+// validated document: whole numbers become int32 or int64 if they fit, others
+// double. Errors are *Error (FailedToParse) and give the position in bytes.
+func ParseJSON(text []byte) ([]byte, error) {
+	v, err := ParseJSONValue(text)
+	if err != nil {
+		return nil, err
+	}
+	if !v.IsDoc() {
+		return nil, Errorf(CodeFailedToParse, "Extended JSON: offset 0: want an object")
+	}
+	return v.Data, nil
+}
+
+// ParseJSONValue parses any Extended JSON v2 value. The same bounds hold as for
+// documents.
+func ParseJSONValue(text []byte) (Value, error) {
+	if len(text) > 8*MaxDocument {
+		return Value{}, Errorf(CodeObjectTooLarge, "Extended JSON of %d bytes is larger than %d", len(text), 8*MaxDocument)
+	}
+	p := parser{in: text, out: make([]byte, 0, len(text)+16)}
+	t := p.value(0)
+	p.space()
+	if p.err == nil && p.at < len(text) {
+		p.fail("text after the value")
+	}
+	if p.err != nil {
+		return Value{}, p.err
+	}
+	v := Value{t, p.out}
+	return v, validateAny(v)
+}
+
+func validateAny(v Value) error {
+	if v.IsDoc() {
+		return Validate(v.Data)
+	}
+	doc, n := Begin(nil)
+	if err := Validate(End(AppendElement(doc, []byte("v"), v), n)); err != nil {
+		return err
+	}
+	return nil
+}
+
+// A parser turns text into BSON in one pass. A method that fails sets err and
+// moves to the end of the text, so that every loop ends.
+type parser struct {
+	in  []byte
+	at  int
+	out []byte
+	str []byte // the last string parsed
+	err error
+}
+
+func (p *parser) fail(why string) { p.failAt(p.at, why) }
+
+func (p *parser) failAt(at int, why string) {
+	if p.err == nil {
+		p.err = Errorf(CodeFailedToParse, "Extended JSON: offset %d: %s", at, why)
+	}
+	p.at = len(p.in)
+}
+
+func (p *parser) space() {
+	for p.at < len(p.in) {
+		switch p.in[p.at] {
+		case ' ', '\t', '\n', '\r':
+			p.at++
+		default:
+			return
+		}
+	}
+}
+
+// peek skips white space and returns the next byte, 0 at the end.
+func (p *parser) peek() byte {
+	p.space()
+	if p.at < len(p.in) {
+		return p.in[p.at]
+	}
+	return 0
+}
+
+// accept consumes c if it is next.
+func (p *parser) accept(c byte) bool {
+	if p.peek() != c {
+		return false
+	}
+	p.at++
+	return true
+}
+
+func (p *parser) expect(c byte, why string) {
+	if !p.accept(c) {
+		p.fail(why)
+	}
+}
+
+// value appends the bytes of the next value and returns its type.
+func (p *parser) value(depth int) bson.Type {
+	switch c := p.peek(); {
+	case c == '{':
+		return p.object(depth + 1)
+	case c == '[':
+		return p.array(depth + 1)
+	case c == '"':
+		p.text()
+		p.out = appendText(p.out, p.str)
+		return bson.TypeString
+	case c == '-' || c >= '0' && c <= '9':
+		return p.number()
+	case p.word("true"):
+		p.out = append(p.out, 1)
+		return bson.TypeBoolean
+	case p.word("false"):
+		p.out = append(p.out, 0)
+		return bson.TypeBoolean
+	case p.word("null"):
+		return bson.TypeNull
+	}
+	p.fail("want a value")
+	return bson.TypeNull
+}
+
+func (p *parser) word(w string) bool {
+	if len(p.in)-p.at >= len(w) && string(p.in[p.at:p.at+len(w)]) == w {
+		p.at += len(w)
+		return true
+	}
+	return false
+}
+
+func appendText[S ~string | ~[]byte](dst []byte, s S) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(s)+1))
+	return append(append(dst, s...), 0)
+}
+
+func (p *parser) array(depth int) bson.Type {
+	if depth > MaxDepth {
+		p.fail("nested too deep")
+		return bson.TypeNull
+	}
+	p.at++
+	var start int
+	p.out, start = Begin(p.out)
+	if !p.accept(']') {
+		for i := 0; p.err == nil; i++ {
+			at := len(p.out)
+			p.out = append(p.out, 0)
+			p.out = append(strconv.AppendInt(p.out, int64(i), 10), 0)
+			p.out[at] = byte(p.value(depth))
+			if !p.accept(',') {
+				p.expect(']', "want ',' or ']'")
+				break
+			}
+		}
+	}
+	p.out = End(p.out, start)
+	return bson.TypeArray
+}
+
+func (p *parser) object(depth int) bson.Type {
+	if depth > MaxDepth {
+		p.fail("nested too deep")
+		return bson.TypeNull
+	}
+	p.at++
+	var start int
+	p.out, start = Begin(p.out)
+	if !p.accept('}') {
+		for first := true; p.err == nil; first = false {
+			p.key()
+			if first && len(p.str) > 3 && p.str[0] == '$' {
+				if t, ok := p.wrapper(string(p.str), start, depth); ok {
+					return t
+				}
+			}
+			at := len(p.out)
+			p.out = append(append(append(p.out, 0), p.str...), 0)
+			p.expect(':', "want ':'")
+			p.out[at] = byte(p.value(depth))
+			if !p.accept(',') {
+				p.expect('}', "want ',' or '}'")
+				break
+			}
+		}
+	}
+	p.out = End(p.out, start)
+	return bson.TypeEmbeddedDocument
+}
+
+// key parses a key into p.str.
+func (p *parser) key() {
+	if p.peek() != '"' {
+		p.fail("want a string as key")
+		return
+	}
+	at := p.at
+	p.text()
+	for _, c := range p.str {
+		if c == 0 {
+			p.failAt(at, "key holds a NUL")
+			return
+		}
+	}
+}
+
+// text parses a string into p.str, which aliases the input unless the string
+// has escapes.
+func (p *parser) text() {
+	start := p.at + 1
+	for i := start; i < len(p.in); i++ {
+		switch c := p.in[i]; {
+		case c == '"':
+			p.str, p.at = p.in[start:i], i+1
+			return
+		case c == '\\':
+			p.escaped(start, i)
+			return
+		case c < 0x20:
+			p.failAt(i, "control character in string")
+			return
+		}
+	}
+	p.fail("string without end")
+}
+
+// escaped parses a string from its first escape at i on.
+func (p *parser) escaped(start, i int) {
+	s := append([]byte(nil), p.in[start:i]...)
+	for i < len(p.in) {
+		c := p.in[i]
+		i++
+		switch {
+		case c == '"':
+			p.str, p.at = s, i
+			return
+		case c < 0x20:
+			p.failAt(i-1, "control character in string")
+			return
+		case c != '\\':
+			s = append(s, c)
+		default:
+			var ok bool
+			if s, i, ok = p.escape(s, i); !ok {
+				p.failAt(i, "invalid escape")
+				return
+			}
+		}
+	}
+	p.fail("string without end")
+}
+
+// escape appends the escape whose backslash is before i.
+func (p *parser) escape(s []byte, i int) ([]byte, int, bool) {
+	if i >= len(p.in) {
+		return s, i, false
+	}
+	c := p.in[i]
+	if k := strings.IndexByte(`"\/bfnrt`, c); k >= 0 {
+		return append(s, "\"\\/\b\f\n\r\t"[k]), i + 1, true
+	}
+	if c != 'u' {
+		return s, i, false
+	}
+	r, ok := p.hex4(i + 1)
+	if !ok {
+		return s, i, false
+	}
+	i += 5
+	if utf16.IsSurrogate(r) {
+		low, ok := rune(0), i+1 < len(p.in) && p.in[i] == '\\' && p.in[i+1] == 'u'
+		if ok {
+			low, ok = p.hex4(i + 2)
+		}
+		if r = utf16.DecodeRune(r, low); !ok || r == utf8.RuneError {
+			return s, i, false
+		}
+		i += 6
+	}
+	return utf8.AppendRune(s, r), i, true
+}
+
+func (p *parser) hex4(i int) (rune, bool) {
+	if i+4 > len(p.in) {
+		return 0, false
+	}
+	var r rune
+	for _, c := range p.in[i : i+4] {
+		d := strings.IndexByte("0123456789abcdef", c|0x20)
+		if d < 0 || c < '0' {
+			return 0, false
+		}
+		r = r<<4 | rune(d)
+	}
+	return r, true
+}
+
+// number parses a number by JSON's grammar.
+func (p *parser) number() bson.Type {
+	start, whole := p.at, true
+	if p.in[p.at] == '-' {
+		p.at++
+	}
+	first := p.at
+	n := p.digits()
+	ok := n > 0 && (n == 1 || p.in[first] != '0')
+	if p.at < len(p.in) && p.in[p.at] == '.' {
+		p.at++
+		whole = false
+		ok = p.digits() > 0 && ok
+	}
+	if p.at < len(p.in) && p.in[p.at]|0x20 == 'e' {
+		p.at++
+		whole = false
+		if p.at < len(p.in) && (p.in[p.at] == '+' || p.in[p.at] == '-') {
+			p.at++
+		}
+		ok = p.digits() > 0 && ok
+	}
+	s := string(p.in[start:p.at])
+	if !ok {
+		p.failAt(start, "invalid number")
+		return bson.TypeNull
+	}
+	if i, err := strconv.ParseInt(s, 10, 64); whole && err == nil && s != "-0" {
+		if i == int64(int32(i)) {
+			p.out = binary.LittleEndian.AppendUint32(p.out, uint32(i))
+			return bson.TypeInt32
+		}
+		p.out = binary.LittleEndian.AppendUint64(p.out, uint64(i))
+		return bson.TypeInt64
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		p.failAt(start, "number out of range")
+	}
+	p.out = binary.LittleEndian.AppendUint64(p.out, math.Float64bits(f))
+	return bson.TypeDouble
+}
+
+func (p *parser) digits() int {
+	n := 0
+	for p.at < len(p.in) && p.in[p.at] >= '0' && p.in[p.at] <= '9' {
+		p.at++
+		n++
+	}
+	return n
+}

@@ -1,0 +1,284 @@
+package value
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// wrapper parses the rest of an Extended JSON type wrapper whose first key was
+// name; the object's bytes began at start in p.out. ok is false, and nothing
+// is consumed, if name is no wrapper: then the object is an ordinary one.
+func (p *parser) wrapper(name string, start, depth int) (t bson.Type, ok bool) {
+	at := p.at
+	switch name {
+	case "$oid", "$symbol", "$numberInt", "$numberLong", "$numberDouble", "$numberDecimal", "$uuid":
+		p.out = p.out[:start]
+		s := p.member()
+		t = p.textWrapper(name, s, at)
+	case "$date":
+		p.out = p.out[:start]
+		p.date(at)
+		t = bson.TypeDateTime
+	case "$minKey", "$maxKey":
+		p.out = p.out[:start]
+		p.expect(':', "want ':'")
+		if p.space(); !p.word("1") {
+			p.fail("want 1")
+		}
+		t = bson.TypeMinKey
+		if name == "$maxKey" {
+			t = bson.TypeMaxKey
+		}
+	case "$undefined":
+		p.out = p.out[:start]
+		p.expect(':', "want ':'")
+		if p.space(); !p.word("true") {
+			p.fail("want true")
+		}
+		t = bson.TypeUndefined
+	case "$code":
+		p.out = p.out[:start]
+		t = p.code(depth)
+	case "$binary", "$regularExpression", "$timestamp", "$dbPointer":
+		p.out = p.out[:start]
+		t = p.documentWrapper(name, at, depth)
+	default:
+		return 0, false
+	}
+	p.expect('}', "want '}' after "+name)
+	return t, true
+}
+
+// member parses ':' and a string.
+func (p *parser) member() string {
+	p.expect(':', "want ':'")
+	if p.peek() != '"' {
+		p.fail("want a string")
+		return ""
+	}
+	p.text()
+	return string(p.str)
+}
+
+func (p *parser) textWrapper(name, s string, at int) bson.Type {
+	if p.err != nil {
+		return bson.TypeNull
+	}
+	var err error
+	t := bson.TypeNull
+	switch name {
+	case "$oid":
+		t = bson.TypeObjectID
+		p.out, err = appendHex(p.out, s, 12)
+	case "$uuid":
+		t = bson.TypeBinary
+		p.out = append(p.out, 16, 0, 0, 0, bson.TypeBinaryUUID)
+		if len(s) == 36 && s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-' {
+			s = strings.ReplaceAll(s, "-", "")
+		}
+		p.out, err = appendHex(p.out, s, 16)
+	case "$symbol":
+		t = bson.TypeSymbol
+		p.out = appendText(p.out, s)
+	case "$numberInt":
+		var n int64
+		t = bson.TypeInt32
+		n, err = strconv.ParseInt(s, 10, 32)
+		p.out = binary.LittleEndian.AppendUint32(p.out, uint32(n))
+	case "$numberLong":
+		var n int64
+		t = bson.TypeInt64
+		n, err = strconv.ParseInt(s, 10, 64)
+		p.out = binary.LittleEndian.AppendUint64(p.out, uint64(n))
+	case "$numberDouble":
+		var f float64
+		t = bson.TypeDouble
+		f, err = parseDouble(s)
+		p.out = binary.LittleEndian.AppendUint64(p.out, math.Float64bits(f))
+	case "$numberDecimal":
+		var d bson.Decimal128
+		t = bson.TypeDecimal128
+		if len(s) > 64 {
+			err = strconv.ErrRange
+		} else if d, err = bson.ParseDecimal128(s); err == nil {
+			p.out = AppendDecimal(p.out, d)
+		}
+	}
+	if err != nil {
+		p.failAt(at, "invalid "+name)
+	}
+	return t
+}
+
+// AppendDecimal appends the 16 bytes of d; every NaN becomes the canonical one.
+func AppendDecimal(dst []byte, d bson.Decimal128) []byte {
+	h, l := d.GetBytes()
+	if d.IsNaN() {
+		h, l = decimalNaN, 0
+	}
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(dst, l), h)
+}
+
+func parseDouble(s string) (float64, error) {
+	switch s {
+	case "Infinity":
+		return math.Inf(1), nil
+	case "-Infinity":
+		return math.Inf(-1), nil
+	case "NaN":
+		return math.Float64frombits(canonicalNaN), nil
+	}
+	if strings.Trim(s, "+-.0123456789eE") != "" {
+		return 0, strconv.ErrSyntax
+	}
+	return strconv.ParseFloat(s, 64)
+}
+
+func appendHex(dst []byte, s string, n int) ([]byte, error) {
+	b, err := hex.DecodeString(s)
+	if err == nil && len(b) != n {
+		err = hex.ErrLength
+	}
+	return append(dst, b...), err
+}
+
+// date parses the value of $date: ISO 8601 text, a canonical $numberLong, or
+// milliseconds as a number.
+func (p *parser) date(at int) {
+	p.expect(':', "want ':'")
+	n := len(p.out)
+	t := p.value(MaxDepth - 2)
+	if p.err != nil {
+		return
+	}
+	v := Value{t, p.out[n:]}
+	var ms int64
+	switch t {
+	case bson.TypeInt32, bson.TypeInt64:
+		ms = v.Int()
+	case bson.TypeString:
+		when, err := time.Parse("2006-01-02T15:04:05.999Z07:00", string(v.Str()))
+		if err != nil {
+			when, err = time.Parse("2006-01-02T15:04:05.999Z0700", string(v.Str()))
+		}
+		if err != nil {
+			p.failAt(at, "invalid $date")
+			return
+		}
+		ms = when.UnixMilli()
+	default:
+		p.failAt(at, "invalid $date")
+	}
+	p.out = binary.LittleEndian.AppendUint64(p.out[:n], uint64(ms))
+}
+
+func (p *parser) code(depth int) bson.Type {
+	s := p.member()
+	if !p.accept(',') {
+		p.out = appendText(p.out, s)
+		return bson.TypeJavaScript
+	}
+	if p.key(); string(p.str) != "$scope" {
+		p.fail("want $scope after $code")
+	}
+	p.expect(':', "want ':'")
+	if p.peek() != '{' {
+		p.fail("want an object as $scope")
+		return bson.TypeNull
+	}
+	n := len(p.out)
+	p.out = appendText(append(p.out, 0, 0, 0, 0), s)
+	if p.value(depth) != bson.TypeEmbeddedDocument {
+		p.fail("want an object as $scope")
+	}
+	binary.LittleEndian.PutUint32(p.out[n:], uint32(len(p.out)-n))
+	return bson.TypeCodeWithScope
+}
+
+// documentWrapper parses the wrappers whose value is an object of fixed keys.
+func (p *parser) documentWrapper(name string, at, depth int) bson.Type {
+	p.expect(':', "want ':'")
+	if p.peek() != '{' {
+		p.fail("want an object in " + name)
+		return bson.TypeNull
+	}
+	n := len(p.out)
+	p.value(depth)
+	if p.err != nil {
+		return bson.TypeNull
+	}
+	doc := append([]byte(nil), p.out[n:]...)
+	p.out = p.out[:n]
+	var t bson.Type
+	ok := false
+	switch name {
+	case "$binary":
+		t = bson.TypeBinary
+		ok = p.binary(doc)
+	case "$regularExpression":
+		t = bson.TypeRegex
+		ok = p.regex(doc)
+	case "$timestamp":
+		t = bson.TypeTimestamp
+		s, i := Get(doc, "t"), Get(doc, "i")
+		ok = count(doc) == 2 && isUint32(s) && isUint32(i)
+		if ok {
+			p.out = binary.LittleEndian.AppendUint64(p.out, uint64(s.Int())<<32|uint64(i.Int()))
+		}
+	case "$dbPointer":
+		t = bson.TypeDBPointer
+		ref, id := Get(doc, "$ref"), Get(doc, "$id")
+		ok = count(doc) == 2 && ref.Type == bson.TypeString && id.Type == bson.TypeObjectID
+		p.out = append(append(p.out, ref.Data...), id.Data...)
+	}
+	if !ok {
+		p.failAt(at, "invalid "+name)
+	}
+	return t
+}
+
+func isUint32(v Value) bool {
+	return (v.Type == bson.TypeInt32 || v.Type == bson.TypeInt64) && v.Int() >= 0 && v.Int() <= math.MaxUint32
+}
+
+func count(doc []byte) int {
+	n := 0
+	it := Elements(doc)
+	for _, _, ok := it.Next(); ok; _, _, ok = it.Next() {
+		n++
+	}
+	return n
+}
+
+func (p *parser) binary(doc []byte) bool {
+	data, sub := Get(doc, "base64"), Get(doc, "subType")
+	if count(doc) != 2 || data.Type != bson.TypeString || sub.Type != bson.TypeString {
+		return false
+	}
+	b, err := base64.StdEncoding.DecodeString(string(data.Str()))
+	s, err2 := strconv.ParseUint(string(sub.Str()), 16, 8)
+	if err != nil || err2 != nil {
+		return false
+	}
+	p.out = binary.LittleEndian.AppendUint32(p.out, uint32(len(b)))
+	p.out = append(append(p.out, byte(s)), b...)
+	return true
+}
+
+func (p *parser) regex(doc []byte) bool {
+	pattern, options := Get(doc, "pattern"), Get(doc, "options")
+	if count(doc) != 2 || pattern.Type != bson.TypeString || options.Type != bson.TypeString ||
+		strings.IndexByte(string(pattern.Str())+string(options.Str()), 0) >= 0 {
+		return false
+	}
+	p.out = append(append(p.out, pattern.Str()...), 0)
+	p.out = append(append(p.out, options.Str()...), 0)
+	return true
+}

@@ -1,0 +1,165 @@
+package value
+
+import (
+	"strconv"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// A Path is a parsed dotted path. The empty Path names the value itself.
+type Path []Part
+
+// A Part is one component of a path.
+type Part struct {
+	Name  string
+	Index int // Name as an array index, -1 if it is none
+}
+
+// ParsePath parses a dotted path such as "a.0.b". An empty component is an
+// EmptyFieldName error, more than MaxDepth components a BadValue error.
+func ParsePath(s string) (Path, error) {
+	if strings.Count(s, ".") >= MaxDepth {
+		return nil, Errorf(CodeBadValue, "path has more than %d components", MaxDepth)
+	}
+	p := make(Path, 0, strings.Count(s, ".")+1)
+	for name := range strings.SplitSeq(s, ".") {
+		if name == "" {
+			return nil, Errorf(CodeEmptyFieldName, "The path '%s' contains an empty field name, which is not allowed.", s)
+		}
+		if strings.IndexByte(name, 0) >= 0 {
+			return nil, Errorf(CodeBadValue, "path %q contains a NUL byte", s)
+		}
+		p = append(p, Part{Name: name, Index: ParseIndex(name)})
+	}
+	return p, nil
+}
+
+// ParseIndex returns s as an array index (decimal without leading zeros, below
+// 2^31), or -1.
+func ParseIndex(s string) int {
+	if s == "" || len(s) > 10 || s[0] == '0' && len(s) > 1 {
+		return -1
+	}
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return -1
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil {
+		return -1
+	}
+	return int(n)
+}
+
+// String returns the dotted path.
+func (p Path) String() string {
+	var b strings.Builder
+	for i, part := range p {
+		if i > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(part.Name)
+	}
+	return b.String()
+}
+
+// Lookup returns the value at p, through documents and array indexes but not
+// expanding arrays; the zero Value if there is none.
+func (p Path) Lookup(doc []byte) Value {
+	v := Doc(doc)
+	for _, part := range p {
+		switch v.Type {
+		case bson.TypeEmbeddedDocument:
+			v = Get(v.Data, part.Name)
+		case bson.TypeArray:
+			v = At(v.Data, part.Index)
+		default:
+			return Value{}
+		}
+	}
+	return v
+}
+
+// At returns element i of the array bytes arr; the zero Value if there is none.
+func At(arr []byte, i int) Value {
+	if i < 0 {
+		return Value{}
+	}
+	it := Elements(arr)
+	for {
+		_, v, ok := it.Next()
+		if !ok {
+			return Value{}
+		}
+		if i == 0 {
+			return v
+		}
+		i--
+	}
+}
+
+// IndexValues appends to dst the values that an index on p holds for doc:
+// arrays are expanded, a missing field gives null, an empty array undefined.
+// multi reports whether an array was met. Every value that a filter on p can
+// match is among them, except whole arrays.
+func (p Path) IndexValues(dst []Value, doc []byte) (vals []Value, multi bool) {
+	return p.collect(dst, Doc(doc), true)
+}
+
+// SortValues is IndexValues for sorting: a numeric component that an array
+// answers by index is not also looked up as a field of the array's documents.
+func (p Path) SortValues(dst []Value, doc []byte) (vals []Value, multi bool) {
+	return p.collect(dst, Doc(doc), false)
+}
+
+func (p Path) collect(dst []Value, v Value, both bool) ([]Value, bool) {
+	if len(p) > 0 {
+		switch v.Type {
+		case bson.TypeEmbeddedDocument:
+			return p[1:].collect(dst, Get(v.Data, p[0].Name), both)
+		case bson.TypeArray:
+			return p.collectArray(dst, v.Data, both), true
+		}
+		return append(dst, Null()), false
+	}
+	if !v.Exists() {
+		return append(dst, Null()), false
+	}
+	if !v.IsArray() {
+		return append(dst, v), false
+	}
+	n := len(dst)
+	it := Elements(v.Data)
+	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
+		dst = append(dst, e)
+	}
+	if len(dst) == n {
+		dst = append(dst, Value{Type: bson.TypeUndefined})
+	}
+	return dst, true
+}
+
+// collectArray collects from the elements of an array inside the path.
+func (p Path) collectArray(dst []Value, arr []byte, both bool) []Value {
+	n := len(dst)
+	if e := At(arr, p[0].Index); e.Exists() {
+		dst, _ = p[1:].collect(dst, e, both)
+		if !both {
+			return dst
+		}
+	}
+	it := Elements(arr)
+	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
+		if e.IsDoc() {
+			dst, _ = p[1:].collect(dst, Get(e.Data, p[0].Name), both)
+		} else {
+			dst = append(dst, Null())
+		}
+	}
+	if len(dst) == n {
+		dst = append(dst, Null())
+	}
+	return dst
+}
