@@ -1,0 +1,243 @@
+package net
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/weftdb/weft/internal/clock"
+)
+
+// Types of frames. A frame is length u32be, type byte, body; the length counts
+// type and body and is at most [MaxFrame].
+const (
+	frameRefused   = 1  // message refused: the other side will not do it
+	frameSubscribe = 2  // message subscribe: opens a thread stream
+	frameAccepted  = 3  // message accepted: answers it
+	frameRun       = 4  // a run, encoded
+	frameCaughtUp  = 5  // message stated: everything sent so far
+	frameAck       = 6  // message ack: durable at the receiver
+	frameHello     = 7  // message hello: the tags of all threads
+	frameHost      = 8  // message hostRequest: keep this thread
+	frameHosted    = 9  // message hosted: it is kept
+	frameFollow    = 10 // message blobFollow: opens a blob stream
+	frameBlobRefs  = 11 // message blobRefs: blobs held
+	frameBlobWant  = 12 // message blobWant: send these
+	frameBlob      = 13 // ID and sealed bytes of one blob; an ID alone: not held
+)
+
+// wireVersion is the version of the messages of every protocol of this package.
+const wireVersion = 1
+
+// errFrame reports a frame that breaks the format; its sender is not honest or
+// not compatible.
+var errFrame = errors.New("net: malformed frame")
+
+type (
+	// wireTip is a record ID on the wire.
+	wireTip struct {
+		_    struct{} `cbor:",toarray"`
+		Log  []byte
+		Seq  uint64
+		Hash []byte
+	}
+	refused struct {
+		_       struct{} `cbor:",toarray"`
+		Thread  []byte
+		Code    string
+		Message string
+	}
+	subscribe struct {
+		_       struct{} `cbor:",toarray"`
+		Version uint64
+		Thread  []byte
+		Tips    []wireTip
+		Invite  []byte // public invite key, or empty
+		Proof   []byte // its signature over the thread and both peers
+	}
+	accepted struct {
+		_       struct{} `cbor:",toarray"`
+		Genesis []byte
+		Tips    []wireTip
+	}
+	// stated says what a side holds durably: a digest of its tips and, from a
+	// member that has folded just these, its state hash.
+	stated struct {
+		_      struct{} `cbor:",toarray"`
+		Digest []byte
+		State  []byte // 32 bytes, or empty
+	}
+	ack struct {
+		_     struct{} `cbor:",toarray"`
+		Tips  []wireTip // those that changed since the last ack
+		State stated
+	}
+	hello struct {
+		_    struct{} `cbor:",toarray"`
+		More bool   // further tags follow in the next frame
+		Tags []byte // tagSize bytes each, sorted
+	}
+	hostRequest struct {
+		_          struct{} `cbor:",toarray"`
+		Version    uint64
+		Thread     []byte
+		Credential []byte
+		Genesis    []byte
+		ServiceKey []byte
+		Invite     []byte // as in subscribe
+		Proof      []byte
+	}
+	hosted struct {
+		_      struct{} `cbor:",toarray"`
+		Thread []byte
+		Until  uint64 // Unix milliseconds at which the permission ends; 0: none
+	}
+	blobFollow struct {
+		_       struct{} `cbor:",toarray"`
+		Version uint64
+		Thread  []byte
+		After   uint64
+		Follow  bool
+	}
+	wireBlobRef struct {
+		_    struct{} `cbor:",toarray"`
+		ID   []byte
+		Size uint64
+	}
+	blobRefs struct {
+		_     struct{} `cbor:",toarray"`
+		Last  uint64 // the sender's cursor after these
+		Blobs []wireBlobRef
+	}
+	blobWant struct {
+		_   struct{} `cbor:",toarray"`
+		IDs []byte // 32 bytes each
+	}
+)
+
+// Modes of the messages: canonical CBOR, bounded. A decoded message is encoded
+// again and compared, so that one message has one encoding.
+type wireModes struct {
+	enc cbor.EncMode
+	dec cbor.DecMode
+}
+
+func newWireModes() (wireModes, error) {
+	enc, err := cbor.EncOptions{Sort: cbor.SortLengthFirst, IndefLength: cbor.IndefLengthForbidden, NilContainers: cbor.NilContainerAsEmpty}.EncMode()
+	if err != nil {
+		return wireModes{}, err
+	}
+	dec, err := cbor.DecOptions{
+		IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden, UTF8: cbor.UTF8RejectInvalid,
+		MaxNestedLevels: 8, MaxArrayElements: 1 << 17, MaxMapPairs: 16,
+	}.DecMode()
+	return wireModes{enc, dec}, err
+}
+
+// appendFrame returns the frame of a message.
+func (m wireModes) frame(kind byte, message any) ([]byte, error) {
+	body, err := m.enc.Marshal(message)
+	if err != nil {
+		return nil, err
+	}
+	return rawFrame(kind, body)
+}
+
+// rawFrame returns the frame of an encoded body, made of parts.
+func rawFrame(kind byte, parts ...[]byte) ([]byte, error) {
+	n := 1
+	for _, p := range parts {
+		n += len(p)
+	}
+	if n > MaxFrame {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", errFrame, n, MaxFrame)
+	}
+	b := make([]byte, 5, 4+n)
+	binary.BigEndian.PutUint32(b, uint32(n))
+	b[4] = kind
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+	return b, nil
+}
+
+// readFrame reads one frame. Its length is bounded before its body is
+// allocated, and the body grows with what arrives, not with what is promised.
+func readFrame(r io.Reader) (kind byte, body []byte, err error) {
+	var head [5]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:4])
+	if n < 1 || n > MaxFrame {
+		return 0, nil, fmt.Errorf("%w: length %d", errFrame, n)
+	}
+	n--
+	if n <= 64<<10 {
+		body = make([]byte, n)
+		_, err = io.ReadFull(r, body)
+	} else {
+		body, err = readLarge(r, int(n))
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return head[4], body, err
+}
+
+func readLarge(r io.Reader, n int) ([]byte, error) {
+	body := make([]byte, 64<<10, min(n, 256<<10))
+	read := 0
+	for {
+		m, err := io.ReadFull(r, body[read:])
+		read += m
+		if err != nil || read == n {
+			return body[:read], err
+		}
+		grow := min(n-read, read*3)
+		body = append(body, make([]byte, grow)...)
+	}
+}
+
+// decode reads a message strictly into v.
+func (m wireModes) decode(body []byte, v any) error {
+	if err := m.dec.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("%w: %w", errFrame, err)
+	}
+	again, err := m.enc.Marshal(v)
+	if err != nil || !bytes.Equal(again, body) {
+		return fmt.Errorf("%w: not canonical", errFrame)
+	}
+	return nil
+}
+
+func toWire(tips []clock.RecordID) []wireTip {
+	w := make([]wireTip, len(tips))
+	for i, t := range tips {
+		w[i] = wireTip{Log: append([]byte(nil), t.Log[:]...), Seq: t.Seq, Hash: append([]byte(nil), t.Hash[:]...)}
+	}
+	return w
+}
+
+func fromWire(w []wireTip) ([]clock.RecordID, error) {
+	tips := make([]clock.RecordID, len(w))
+	for i, t := range w {
+		if len(t.Log) != 32 || len(t.Hash) != 32 || t.Seq == 0 {
+			return nil, fmt.Errorf("%w: tip %d", errFrame, i)
+		}
+		tips[i] = clock.RecordID{Log: clock.LogID(t.Log), Seq: t.Seq, Hash: clock.Hash(t.Hash)}
+	}
+	return tips, nil
+}
+
+// threadOf returns the thread ID in a message.
+func threadOf(p []byte) (ThreadID, error) {
+	if len(p) != 32 {
+		return ThreadID{}, fmt.Errorf("%w: thread ID of %d bytes", errFrame, len(p))
+	}
+	return ThreadID(p), nil
+}
