@@ -91,7 +91,7 @@ func (b *Inbox) collect(ctx context.Context, addr string, live bool) (caughtUp b
 	}
 	item := func(it Item) error {
 		r, err := b.take(ctx, it.Envelope)
-		if err != nil {
+		if err != nil || r == nil {
 			return err
 		}
 		if receipts = append(receipts, r); len(receipts) == maxBatch {
@@ -126,14 +126,21 @@ func (b *Inbox) acknowledge(ctx context.Context, addr string, receipts [][]byte)
 
 // take opens an envelope, files its message and returns the receipt. Only an
 // error of this node's own is an error: an envelope that is bad gets a receipt
-// that says so, or it would be sent for ever.
+// that says so, or it would be sent for ever. One that is out of its time gets
+// none: it may be this clock that is wrong, and the peer expires it.
 func (b *Inbox) take(ctx context.Context, envelope []byte) ([]byte, error) {
 	digest, outcome := digestOf(envelope), OutcomeFiled
 	msg, err := b.openEnvelope(envelope)
-	if err != nil {
+	switch {
+	case errors.Is(err, keys.ErrNoKey):
+		return nil, fmt.Errorf("inbox: this device does not hold the identity's sealing key: %w", err)
+	case errors.Is(err, ErrExpired):
+		b.c.Logf("inbox: left an envelope: %v", err)
+		return nil, nil
+	case err != nil:
 		b.c.Logf("inbox: refused an envelope: %v", err)
 		outcome = OutcomeRefused
-	} else {
+	default:
 		filed, err := b.c.Mailbox.File(ctx, msg)
 		if err != nil {
 			return nil, err
@@ -153,9 +160,5 @@ func (b *Inbox) openEnvelope(p []byte) (Message, error) {
 	if e.Recipient != b.c.Identity {
 		return Message{}, fmt.Errorf("%w: it is for %s", ErrSealed, e.Recipient)
 	}
-	m, err := e.Open(b.c.SealingKey, b.c.Now())
-	if errors.Is(err, keys.ErrNoKey) {
-		return Message{}, fmt.Errorf("inbox: this device does not hold the identity's sealing key: %w", err)
-	}
-	return m, err
+	return e.Open(b.c.SealingKey, b.c.Now())
 }
