@@ -1,7 +1,7 @@
 // Package query compiles MongoDB filters, sorts and projections and runs them
 // on encoded documents, without decoding them.
 //
-//	Compile           ── Filter      Match, MatchAt, Conjuncts
+//	Compile           ── Filter      Match, MatchAt, Conjuncts, Equalities
 //	CompileSort       ── Sort        Compare, Key
 //	CompileProjection ── Projection  Apply
 //
@@ -10,6 +10,8 @@
 package query
 
 import (
+	"bytes"
+
 	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
@@ -18,72 +20,92 @@ import (
 type Error = value.Error
 
 // A Filter is a compiled filter document.
-type Filter struct{}
+type Filter struct {
+	root      node
+	docsOnly  bool // MatchValue refuses values that are not documents
+	conjuncts []Conjunct
+	equal     []Equality
+}
 
-// Compile compiles a filter document. Unknown or ill-typed operators are
-// errors that name the path and the operator.
-func Compile(filter bson.Raw) (*Filter, error) { return &Filter{}, nil }
+// An Equality is a field that a filter requires to equal Value.
+type Equality struct {
+	Path  string
+	Value value.Value
+}
+
+// Compile compiles a filter document, which it copies; nil matches everything.
+// Unknown or ill-typed operators are errors that name the path and the operator.
+func Compile(filter bson.Raw) (*Filter, error) {
+	if len(filter) == 0 {
+		return &Filter{root: andNode(nil)}, nil
+	}
+	if err := value.Validate(filter); err != nil {
+		return nil, err
+	}
+	c := compiler{f: &Filter{}, top: true}
+	nodes, err := c.document(bytes.Clone(filter))
+	if err != nil {
+		return nil, err
+	}
+	c.f.root = conjunction(nodes)
+	return c.f, nil
+}
+
+// CompileElement compiles a condition on an array's elements as $pull takes it:
+// operators, a filter on the elements that are documents, or a literal.
+func CompileElement(cond value.Value) (*Filter, error) {
+	c := compiler{f: &Filter{}}
+	switch {
+	case cond.IsDoc() && isOperators(cond.Data), cond.Type == bson.TypeRegex:
+		nodes, err := c.field("", nil, cond)
+		c.f.root = conjunction(nodes)
+		return c.f, err
+	case cond.IsDoc():
+		nodes, err := c.document(cond.Data)
+		c.f.root, c.f.docsOnly = conjunction(nodes), true
+		return c.f, err
+	}
+	c.f.root = &pathNode{leaf: &eqLeaf{v: cond, class: value.Class(cond)}, whole: true}
+	return c.f, nil
+}
+
+// CompileArrayFilter compiles one array filter such as {"x.a": {$gt: 1}} and
+// returns the identifier that all its paths begin with.
+func CompileArrayFilter(filter bson.Raw) (id string, f *Filter, err error) {
+	if err := value.Validate(filter); err != nil {
+		return "", nil, err
+	}
+	c := compiler{f: &Filter{}, element: true}
+	nodes, err := c.document(bytes.Clone(filter))
+	if err != nil {
+		return "", nil, err
+	}
+	if c.id == "" {
+		return "", nil, value.Errorf(value.CodeFailedToParse, "Cannot use an expression without a top-level field name in arrayFilters")
+	}
+	c.f.root = conjunction(nodes)
+	return c.id, c.f, nil
+}
 
 // Match reports whether doc matches. It does not allocate.
-func (f *Filter) Match(doc []byte) bool { return true }
+func (f *Filter) Match(doc []byte) bool { return f.root.match(value.Doc(doc), nil) }
 
 // MatchAt is Match that also returns the index of the array element that
 // matched, for the positional operator; -1 if no array was involved.
-func (f *Filter) MatchAt(doc []byte) (ok bool, pos int) { return true, -1 }
-
-// Conjuncts returns the filter's conditions that all hold for a match.
-func (f *Filter) Conjuncts() []Conjunct { return nil }
-
-// An Op is the operator of a Conjunct.
-type Op string
-
-// The operators that a planner can use.
-const (
-	Eq     Op = "$eq"
-	In     Op = "$in"
-	Gt     Op = "$gt"
-	Gte    Op = "$gte"
-	Lt     Op = "$lt"
-	Lte    Op = "$lte"
-	Exists Op = "$exists" // the field exists
-	Prefix Op = "$regex"  // a string that starts with Value
-)
-
-// A Conjunct is one condition of the filter's top-level conjunction. It is
-// necessary, not sufficient: candidates still go through Match.
-type Conjunct struct {
-	Path   string
-	Op     Op
-	Value  value.Value   // unset for In and Exists
-	Values []value.Value // for In: sorted, without duplicates
+func (f *Filter) MatchAt(doc []byte) (ok bool, pos int) {
+	s := spot{pos: -1}
+	ok = f.root.match(value.Doc(doc), &s)
+	return ok, s.pos
 }
 
-// A Sort is a compiled sort specification.
-type Sort struct{}
-
-// CompileSort compiles a sort specification such as {a: 1, "b.c": -1}.
-func CompileSort(spec bson.Raw) (*Sort, error) { return &Sort{}, nil }
-
-// Compare orders two documents: -1, 0 or 1.
-func (s *Sort) Compare(a, b []byte) int { return 0 }
-
-// Key appends doc's sort key to dst: keys compare by bytes as Compare does.
-func (s *Sort) Key(dst, doc []byte) []byte { return dst }
-
-// Fields returns the sort's fields in order.
-func (s *Sort) Fields() []SortField { return nil }
-
-// A SortField is one field of a sort.
-type SortField struct {
-	Path string
-	Desc bool
+// MatchValue reports whether an array element matches a filter of
+// CompileElement or CompileArrayFilter.
+func (f *Filter) MatchValue(v value.Value) bool {
+	return (v.IsDoc() || !f.docsOnly) && f.root.match(v, nil)
 }
 
-// A Projection is a compiled projection.
-type Projection struct{}
+// Conjuncts returns conditions that hold for every match, for a planner.
+func (f *Filter) Conjuncts() []Conjunct { return f.conjuncts }
 
-// CompileProjection compiles a projection; an empty one keeps whole documents.
-func CompileProjection(spec bson.Raw) (*Projection, error) { return &Projection{}, nil }
-
-// Apply appends the projected document to dst.
-func (p *Projection) Apply(dst, doc []byte) []byte { return append(dst, doc...) }
+// Equalities returns the fields that an upsert takes from the filter, in order.
+func (f *Filter) Equalities() []Equality { return f.equal }

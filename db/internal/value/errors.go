@@ -22,7 +22,7 @@ const (
 	CodeProjectionInclude     = 31254
 	CodeObjectTooLarge        = 10334
 	CodeUpdateTooLarge        = 17419
-	CodeBadSortSpec           = 15974
+	CodeBadSortSpec           = 15975
 	CodePathCollision         = 31249
 	CodePathCollisionRemain   = 31250
 	CodeUnsupportedProjection = 31325

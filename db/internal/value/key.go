@@ -376,3 +376,12 @@ func (k *keyReader) number(neg bool) {
 	}
 	k.skip(8)
 }
+
+// ClassKeys returns the first and last first byte of the ascending keys of
+// values of v's class. For numbers NaN is left out.
+func ClassKeys(v Value) (first, last byte) {
+	if c := Class(v); c != classNumber {
+		return c, c
+	}
+	return numberNeg, numberPos
+}

@@ -19,14 +19,19 @@ type Part struct {
 // ParsePath parses a dotted path such as "a.0.b". An empty component is an
 // EmptyFieldName error, more than MaxDepth components a BadValue error.
 func ParsePath(s string) (Path, error) {
+	if s == "" || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
+		return nil, Errorf(CodeEmptyFieldName, "The path '%s' contains an empty field name, which is not allowed.", s)
+	}
+	return ParseFilterPath(s)
+}
+
+// ParseFilterPath is ParsePath for filters, where a component may be empty.
+func ParseFilterPath(s string) (Path, error) {
 	if strings.Count(s, ".") >= MaxDepth {
 		return nil, Errorf(CodeBadValue, "path has more than %d components", MaxDepth)
 	}
 	p := make(Path, 0, strings.Count(s, ".")+1)
 	for name := range strings.SplitSeq(s, ".") {
-		if name == "" {
-			return nil, Errorf(CodeEmptyFieldName, "The path '%s' contains an empty field name, which is not allowed.", s)
-		}
 		if strings.IndexByte(name, 0) >= 0 {
 			return nil, Errorf(CodeBadValue, "path %q contains a NUL byte", s)
 		}
@@ -162,4 +167,9 @@ func (p Path) collectArray(dst []Value, arr []byte, both bool) []Value {
 		dst = append(dst, Null())
 	}
 	return dst
+}
+
+// SortValuesOf is SortValues from a value inside a document.
+func (p Path) SortValuesOf(dst []Value, v Value) (vals []Value, multi bool) {
+	return p.collect(dst, v, false)
 }

@@ -1,0 +1,242 @@
+package query
+
+import (
+	"bytes"
+	"math"
+	"regexp"
+	"slices"
+
+	"github.com/weftdb/weft/db/internal/value"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// A leaf is a condition on one value; the zero Value is a missing field.
+type leaf interface {
+	test(v value.Value, s *spot) bool
+}
+
+type (
+	andLeaf []leaf
+	notLeaf struct{ leaf leaf }
+)
+
+func (l andLeaf) test(v value.Value, s *spot) bool {
+	for _, k := range l {
+		if !k.test(v, s) {
+			return false
+		}
+	}
+	return true
+}
+
+func (l notLeaf) test(v value.Value, _ *spot) bool { return !l.leaf.test(v, nil) }
+
+// noneLeaf matches nothing, as {$all: []} does.
+type noneLeaf struct{}
+
+func (noneLeaf) test(value.Value, *spot) bool { return false }
+
+// nullish reports whether v is missing, null or undefined: one in equality.
+func nullish(v value.Value) bool {
+	return v.Type == 0 || v.Type == bson.TypeNull || v.Type == bson.TypeUndefined
+}
+
+type eqLeaf struct {
+	v     value.Value
+	class byte
+}
+
+func (l *eqLeaf) test(v value.Value, _ *spot) bool {
+	if v.Type == l.v.Type {
+		if bytes.Equal(v.Data, l.v.Data) {
+			return true
+		}
+		switch v.Type { // one encoding each
+		case bson.TypeString, bson.TypeInt32, bson.TypeInt64, bson.TypeBoolean, bson.TypeObjectID, bson.TypeDateTime:
+			return false
+		}
+		return value.Compare(v, l.v) == 0
+	}
+	if nullish(l.v) {
+		return nullish(v)
+	}
+	return v.Exists() && value.Class(v) == l.class && value.Compare(v, l.v) == 0
+}
+
+// A cmpLeaf is $gt, $gte, $lt or $lte, which compare within one type class.
+type cmpLeaf struct {
+	op    Op
+	v     value.Value
+	class byte
+	nan   bool
+}
+
+func newCmpLeaf(op Op, v value.Value) *cmpLeaf {
+	return &cmpLeaf{op: op, v: v, class: value.Class(v), nan: isNaN(v)}
+}
+
+func isNaN(v value.Value) bool {
+	switch v.Type {
+	case bson.TypeDouble:
+		f := v.Float()
+		return f != f
+	case bson.TypeDecimal128:
+		return v.Decimal().IsNaN()
+	}
+	return false
+}
+
+func (l *cmpLeaf) test(v value.Value, _ *spot) bool {
+	if nullish(l.v) {
+		return nullish(v) && (l.op == Gte || l.op == Lte)
+	}
+	if !v.Exists() {
+		return false
+	}
+	if value.Class(v) != l.class {
+		switch l.v.Type {
+		case bson.TypeMinKey:
+			return l.op == Gt || l.op == Gte
+		case bson.TypeMaxKey:
+			return l.op == Lt || l.op == Lte
+		}
+		return false
+	}
+	if l.nan || isNaN(v) { // NaN is only equal to NaN
+		return l.nan && isNaN(v) && (l.op == Gte || l.op == Lte)
+	}
+	c := value.Compare(v, l.v)
+	switch l.op {
+	case Gt:
+		return c > 0
+	case Gte:
+		return c >= 0
+	case Lt:
+		return c < 0
+	}
+	return c <= 0
+}
+
+// An inLeaf is $in: values sorted by Compare, and regular expressions.
+type inLeaf struct {
+	values  []value.Value
+	regexes []*regexLeaf
+	null    bool
+}
+
+func (l *inLeaf) test(v value.Value, s *spot) bool {
+	if nullish(v) {
+		return l.null
+	}
+	if _, ok := slices.BinarySearchFunc(l.values, v, value.Compare); ok {
+		return true
+	}
+	for _, r := range l.regexes {
+		if r.test(v, s) {
+			return true
+		}
+	}
+	return false
+}
+
+type existsLeaf struct{}
+
+func (existsLeaf) test(v value.Value, _ *spot) bool { return v.Exists() }
+
+// A typeLeaf is $type: a set of BSON types.
+type typeLeaf [256]bool
+
+func (l *typeLeaf) test(v value.Value, _ *spot) bool { return v.Exists() && l[v.Type] }
+
+type sizeLeaf int
+
+func (l sizeLeaf) test(v value.Value, _ *spot) bool {
+	if !v.IsArray() {
+		return false
+	}
+	n := 0
+	it := value.Elements(v.Data)
+	for _, _, ok := it.Next(); ok; _, _, ok = it.Next() {
+		n++
+	}
+	return n == int(l)
+}
+
+type modLeaf struct{ divisor, remainder int64 }
+
+func (l modLeaf) test(v value.Value, _ *spot) bool {
+	n, ok := truncated(v)
+	return ok && n%l.divisor == l.remainder
+}
+
+// truncated returns a number cut to an int64; ok is false if it has none.
+func truncated(v value.Value) (n int64, ok bool) {
+	switch v.Type {
+	case bson.TypeInt32, bson.TypeInt64:
+		return v.Int(), true
+	case bson.TypeDouble:
+		f := math.Trunc(v.Float())
+		if f >= -(1<<63) && f < 1<<63 {
+			return int64(f), true
+		}
+	case bson.TypeDecimal128:
+		return truncatedDecimal(v.Decimal())
+	}
+	return 0, false
+}
+
+type regexLeaf struct {
+	re  *regexp.Regexp
+	raw value.Value // as a BSON regular expression, which it also equals
+}
+
+func (l *regexLeaf) test(v value.Value, _ *spot) bool {
+	switch v.Type {
+	case bson.TypeString, bson.TypeSymbol:
+		return l.re.Match(v.Str())
+	case bson.TypeRegex:
+		return bytes.Equal(v.Data, l.raw.Data)
+	}
+	return false
+}
+
+// An elemLeaf is $elemMatch with operators: one element passes them all.
+type elemLeaf struct{ leaf leaf }
+
+func (l elemLeaf) test(v value.Value, s *spot) bool {
+	if !v.IsArray() {
+		return false
+	}
+	it := value.Elements(v.Data)
+	for i := 0; ; i++ {
+		_, e, ok := it.Next()
+		if !ok {
+			return false
+		}
+		if l.leaf.test(e, nil) {
+			s.set(i)
+			return true
+		}
+	}
+}
+
+// An elemDocLeaf is $elemMatch with a filter on documents (a nested array is
+// taken as the document of its indexes).
+type elemDocLeaf struct{ node node }
+
+func (l elemDocLeaf) test(v value.Value, s *spot) bool {
+	if !v.IsArray() {
+		return false
+	}
+	it := value.Elements(v.Data)
+	for i := 0; ; i++ {
+		_, e, ok := it.Next()
+		if !ok {
+			return false
+		}
+		if (e.IsDoc() || e.IsArray()) && l.node.match(value.Doc(e.Data), nil) {
+			s.set(i)
+			return true
+		}
+	}
+}

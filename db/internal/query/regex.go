@@ -1,0 +1,107 @@
+package query
+
+import (
+	"math/big"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+
+	"github.com/weftdb/weft/db/internal/value"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// compileRegex compiles a pattern with MongoDB's options i, m, s, x and u for
+// RE2, which runs in linear time. What RE2 lacks is an error that says so.
+func compileRegex(path, pattern, options string) (*regexLeaf, error) {
+	flags := ""
+	for _, o := range options {
+		switch {
+		case strings.ContainsRune("ims", o):
+			flags += string(o)
+		case o == 'x':
+			pattern = stripExtended(pattern)
+		case o != 'u':
+			return nil, value.Errorf(value.CodeBadValue, "%s: $regex: invalid flag in regex options: %c", path, o)
+		}
+	}
+	expr := pattern
+	if flags != "" {
+		expr = "(?" + flags + ")" + pattern
+	}
+	re, err := regexp.Compile(expr)
+	if err != nil {
+		why := err.Error()
+		if e, ok := err.(*syntax.Error); ok {
+			why = string(e.Code)
+			if e.Expr != "" {
+				why += ": " + e.Expr
+			}
+		}
+		return nil, value.Errorf(value.CodeInvalidRegex,
+			"%s: $regex: Regular expression is invalid or unsupported (RE2 syntax; no look-around, back-references, possessive or atomic groups): %s", path, why)
+	}
+	raw := append(append([]byte(pattern), 0), options...)
+	return &regexLeaf{re: re, raw: value.Value{Type: bson.TypeRegex, Data: append(raw, 0)}}, nil
+}
+
+// stripExtended removes the white space and comments that option x ignores.
+func stripExtended(p string) string {
+	var b strings.Builder
+	class := false
+	for i := 0; i < len(p); i++ {
+		c := p[i]
+		switch {
+		case c == '\\' && i+1 < len(p):
+			b.WriteByte(c)
+			i++
+			b.WriteByte(p[i])
+			continue
+		case class:
+			class = c != ']'
+		case c == '[':
+			class = true
+		case c == '#':
+			for i < len(p) && p[i] != '\n' {
+				i++
+			}
+			continue
+		case c == ' ' || c >= '\t' && c <= '\r':
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+// literalPrefix returns the text that every match starts with, if the pattern
+// is anchored and without options.
+func literalPrefix(pattern, options string) string {
+	if options != "" || !strings.HasPrefix(pattern, "^") {
+		return ""
+	}
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil || re.Op != syntax.OpConcat || len(re.Sub) < 2 || re.Sub[0].Op != syntax.OpBeginText {
+		return ""
+	}
+	if lit := re.Sub[1]; lit.Op == syntax.OpLiteral && lit.Flags&syntax.FoldCase == 0 {
+		return string(lit.Rune)
+	}
+	return ""
+}
+
+func truncatedDecimal(d bson.Decimal128) (int64, bool) {
+	m, exp, err := d.BigInt()
+	if err != nil || d.IsNaN() || d.IsInf() != 0 || exp > 19 {
+		return 0, false
+	}
+	if exp < -40 {
+		return 0, true
+	}
+	p := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(exp, -exp))), nil)
+	if exp < 0 {
+		m = new(big.Int).Quo(m, p)
+	} else {
+		m = new(big.Int).Mul(m, p)
+	}
+	return m.Int64(), m.IsInt64()
+}
