@@ -13,7 +13,7 @@ const (
 	MaxCredentialSize = 4096
 )
 
-// AnyAudience, given on purpose, lets a grant be presented to every peer that
+// AnyAudience returns the audience that, given on purpose, lets a grant be presented to every peer that
 // knows the key: 32 bytes of 0xff, which are no public key.
 func AnyAudience() PublicKey {
 	var k PublicKey

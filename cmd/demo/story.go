@@ -23,10 +23,9 @@ type story struct {
 	relayAddr       string
 	key, secret     string
 	aliceID, bobID  string
-	folder          string // what A pushes
-	docs            int64  // documents in the database
-	jsonl           int64  // bytes of the JSONL, decompressed
-	queries         []string
+	folder          string   // what A pushes
+	docs            int64    // documents in the database
+	jsonl           int64    // bytes of the JSONL, decompressed
 	needles, plants [][]byte // plaintext that must not, and must, be found
 }
 

@@ -67,7 +67,7 @@ type core struct {
 	compactMu sync.Mutex // one Compact at a time
 	closeOnce sync.Once
 	closeErr  error
-	closing   context.Context // done when Close begins
+	closing   context.Context //nolint:containedctx // done when Close begins
 	stop      context.CancelFunc
 }
 

@@ -24,7 +24,7 @@ func TestSyncShared(t *testing.T) {
 	fault := errors.New("disk")
 	for range callers {
 		wg.Go(func() {
-			if err := g.wait(); err != fault {
+			if err := g.wait(); !errors.Is(err, fault) {
 				t.Errorf("got %v, want the shared sync's error", err)
 			}
 		})
