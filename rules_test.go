@@ -5,7 +5,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -111,17 +110,4 @@ func TestImportArrows(t *testing.T) {
 			}
 		}
 	})
-}
-
-// The binary links one storage engine family and no C.
-func TestBinaryNeedsNoC(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "-f", "{{if .CgoFiles}}{{.ImportPath}}{{end}}", "./cmd/weft").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for _, pkg := range strings.Fields(string(out)) {
-		if strings.Contains(pkg, ".") {
-			t.Errorf("package %s needs cgo", pkg)
-		}
-	}
 }
