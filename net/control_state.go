@@ -1,0 +1,189 @@
+package net
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+)
+
+// A Member is a device that may take part in a thread.
+type Member struct {
+	Device   keys.PublicKey
+	Identity keys.PublicKey
+	Name     string // of the device, from its certificate
+	Role     Role
+	Since    clock.Time // of the record that let it in
+}
+
+// An InviteInfo is what members know of an invite: not its secret.
+type InviteInfo struct {
+	Key     keys.PublicKey
+	Role    Role
+	Expires clock.Time // 0 means never
+	Uses    uint64     // 0 means any number
+	Used    uint64
+	Revoked bool
+	Creator keys.PublicKey // device
+}
+
+// open reports why the invite lets nobody in at time now, or nil.
+func (i *InviteInfo) open(now clock.Time) error {
+	switch {
+	case i.Revoked:
+		return fmt.Errorf("%w: revoked", ErrInvite)
+	case i.Expires != 0 && now >= i.Expires:
+		return fmt.Errorf("%w: expired", ErrInvite)
+	case i.Uses != 0 && i.Used >= i.Uses:
+		return fmt.Errorf("%w: used up", ErrInvite)
+	}
+	return nil
+}
+
+// A Refusal is a record that is kept and has no effect, and why.
+type Refusal struct {
+	ID     clock.RecordID
+	Code   RejectCode
+	Reason string
+}
+
+// An announcedLog is a data log that a member may write.
+type announcedLog struct {
+	device keys.PublicKey
+	at     clock.Time // of the record that announced it: the log's clocks exceed it
+}
+
+// A controlState is the fold of the control records of a thread.
+type controlState struct {
+	name    string
+	members map[keys.PublicKey]*Member // by device
+	invites map[keys.PublicKey]*InviteInfo
+	sealed  map[keys.PublicKey][]byte // keys sealed to each invite
+	logs    map[clock.LogID]announcedLog
+	void    map[clock.LogID]bool // data logs of joins that did not hold
+	refused []Refusal
+}
+
+func newControlState() *controlState {
+	return &controlState{
+		members: map[keys.PublicKey]*Member{}, invites: map[keys.PublicKey]*InviteInfo{},
+		sealed: map[keys.PublicKey][]byte{},
+		logs:   map[clock.LogID]announcedLog{}, void: map[clock.LogID]bool{},
+	}
+}
+
+// apply folds one record; one that is refused at its place changes nothing but
+// the list of refusals.
+func (s *controlState) apply(g *controlGraph, c *controlRecord) {
+	if err := s.try(g, c); err != nil {
+		code := RejectNotMember
+		if c.payload.Op == opJoin {
+			code = RejectVoid
+		}
+		s.refused = append(s.refused, Refusal{ID: c.id, Code: code, Reason: c.payload.Op.String() + ": " + err.Error()})
+		if c.payload.Data != nil {
+			log := logID(g.thread, c.payload.Data)
+			if _, ok := s.logs[log]; !ok {
+				s.void[log] = true
+			}
+		}
+	}
+}
+
+func (s *controlState) try(g *controlGraph, c *controlRecord) error {
+	p := c.payload
+	switch p.Op {
+	case opOpen:
+		cert := g.genesis.Certificate
+		s.admit(cert, RoleOwner, c.time)
+		if s.name == "" {
+			s.name = p.Name
+		}
+		return nil
+	case opJoin:
+		return s.join(g, c)
+	}
+	author, ok := s.members[c.device]
+	if !ok {
+		return ErrNotMember
+	}
+	switch p.Op {
+	case opInvite:
+		if author.Role != RoleOwner {
+			return fmt.Errorf("%w: only an owner invites", ErrNotMember)
+		}
+		if s.invites[p.Key] != nil {
+			return fmt.Errorf("%w: there is an invite with that key", ErrMalformed)
+		}
+		s.invites[p.Key] = &InviteInfo{Key: p.Key, Role: p.Role, Expires: p.Expires, Uses: p.Uses, Creator: c.device}
+		s.sealed[p.Key] = p.Sealed
+	case opRevokeInvite:
+		inv := s.invites[p.Key]
+		if inv == nil {
+			return fmt.Errorf("%w: unknown", ErrInvite)
+		}
+		if author.Role != RoleOwner {
+			return fmt.Errorf("%w: only an owner revokes invites", ErrNotMember)
+		}
+		inv.Revoked = true
+	case opLog:
+		if !author.Role.canWrite() {
+			return fmt.Errorf("%w: role %s does not write", ErrNotMember, author.Role)
+		}
+		return s.announce(g.thread, c)
+	}
+	return nil
+}
+
+func (s *controlState) join(g *controlGraph, c *controlRecord) error {
+	inv := s.invites[c.payload.Key]
+	if inv == nil {
+		return fmt.Errorf("%w: unknown", ErrInvite)
+	}
+	if err := inv.open(c.time); err != nil {
+		return err
+	}
+	cert, err := keys.DecodeCertificate(c.payload.Certificate)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if err := s.announce(g.thread, c); err != nil {
+		return err
+	}
+	inv.Used++
+	s.admit(cert, inv.Role, c.time)
+	return nil
+}
+
+// admit makes the certified device a member; one that is a member already keeps
+// the higher of its roles.
+func (s *controlState) admit(cert *keys.Certificate, role Role, at clock.Time) {
+	if m := s.members[cert.Sign]; m != nil {
+		m.Role = min(m.Role, role)
+		return
+	}
+	s.members[cert.Sign] = &Member{Device: cert.Sign, Identity: cert.Identity, Name: cert.Name, Role: role, Since: at}
+}
+
+func (s *controlState) announce(thread ThreadID, c *controlRecord) error {
+	d, err := decodeDescriptor(c.payload.Data)
+	if err != nil {
+		return err
+	}
+	if d.Kind != kindData || d.Device != c.device {
+		return fmt.Errorf("%w: announces a log that is not a data log of its device", ErrNotMember)
+	}
+	id := logID(thread, c.payload.Data)
+	if _, ok := s.logs[id]; !ok {
+		s.logs[id] = announcedLog{device: c.device, at: c.time}
+	}
+	delete(s.void, id)
+	return nil
+}
+
+func (s *controlState) voided() []clock.LogID {
+	return slices.SortedFunc(maps.Keys(s.void), func(a, b clock.LogID) int { return bytes.Compare(a[:], b[:]) })
+}
