@@ -10,10 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger"
-	badgerds "github.com/ipfs/go-ds-badger"
-
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/storetest"
 )
 
 const (
@@ -42,15 +40,12 @@ func insert(tb testing.TB, s store.Store, from, n int, doc []byte) {
 }
 
 // rawInsert is insert on badger itself.
-func rawInsert(tb testing.TB, db *badger.DB, from, n int, doc []byte) {
-	tx := db.NewTransaction(true)
-	defer tx.Discard()
+func rawInsert(tb testing.TB, r *storetest.Raw, from, n int, doc []byte) {
+	var keys, index, values [][]byte
 	for i := from; i < from+n; i++ {
-		if err := errors.Join(tx.Set(docKey(i), doc), tx.Set(indexKey(i), nil)); err != nil {
-			tb.Fatal(err)
-		}
+		keys, index, values = append(keys, docKey(i)), append(index, indexKey(i)), append(values, doc)
 	}
-	if err := errors.Join(tx.Commit(), db.Sync()); err != nil {
+	if err := r.Insert(keys, index, values); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -73,16 +68,14 @@ func BenchmarkInsert(b *testing.B) {
 			})
 		}
 		b.Run(fmt.Sprintf("raw/%d", n), func(b *testing.B) {
-			o := badgerds.DefaultOptions
-			o.SyncWrites, o.GcInterval = false, 0
-			d, err := badgerds.NewDatastore(b.TempDir(), &o)
+			d, err := storetest.OpenRaw(b.TempDir())
 			if err != nil {
 				b.Fatal(err)
 			}
 			i := 0
 			b.ReportAllocs()
 			for b.Loop() {
-				rawInsert(b, d.DB, i, n, doc)
+				rawInsert(b, d, i, n, doc)
 				i += n
 			}
 			if err := d.Close(); err != nil {
