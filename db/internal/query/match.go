@@ -53,7 +53,7 @@ func conjunction(nodes []node) node {
 // the way are entered: by index if the component is one, and through each
 // element that is a document. At the end, unless whole, the elements of an
 // array are tried before the array. Where a document lacks the field the leaf
-// sees the zero Value; an array without documents yields nothing.
+// sees the zero Value; an array without documents yields nothing to a name.
 type pathNode struct {
 	path  value.Path
 	leaf  leaf
@@ -89,31 +89,32 @@ func (n *pathNode) walk(v value.Value, i int, s *spot) bool {
 	return n.leaf.test(v, s)
 }
 
-// walkArray follows component i of the path into an array.
+// walkArray follows component i of the path into an array. An index that the
+// array does not have, nor any of its documents as a field, is a missing field.
 func (n *pathNode) walkArray(arr []byte, i int, s *spot) bool {
+	index := n.path[i].Index
+	found := index < 0
 	it := value.Elements(arr)
 	for j := 0; ; j++ {
 		_, e, ok := it.Next()
 		if !ok {
-			return false
+			return !found && n.leaf.test(value.Value{}, s)
 		}
-		if e.IsDoc() && n.walk(e, i, s) {
-			s.set(j)
-			return true
+		if e.IsDoc() {
+			switch v := value.Get(e.Data, n.path[i].Name); {
+			case !v.Exists() && index >= 0: // a number is first of all an index
+			case n.walk(v, i+1, s):
+				s.set(j)
+				return true
+			default:
+				found = true
+			}
 		}
-		if j != n.path[i].Index {
-			continue
-		}
-		switch { // by index: the element itself, not its elements
-		case i+1 == len(n.path):
-			ok = n.leaf.test(e, s)
-		case e.IsDoc():
-			ok = n.walk(e, i+1, s)
-		default:
-			ok = e.IsArray() && n.walkArray(e.Data, i+1, s)
-		}
-		if ok {
-			return true
+		if j == index {
+			found = true
+			if n.walk(e, i+1, s) {
+				return true
+			}
 		}
 	}
 }
