@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sync"
 
 	"github.com/ipfs/go-cid"
 )
@@ -84,41 +85,77 @@ func (b *Bucket) copyRange(ctx context.Context, v version, w io.Writer, r Range)
 		return nil
 	}
 	if v.blob != nil {
-		l := leaf{size: v.size, blob: *v.blob, sum: [32]byte(v.cid.Hash()[2:])}
-		return b.copyLeaf(ctx, l, w, r.Offset, end)
+		p, err := b.fetchLeaf(ctx, leaf{size: v.size, blob: *v.blob, sum: [32]byte(v.cid.Hash()[2:])})
+		if err != nil {
+			return err
+		}
+		return write(w, p[r.Offset:end])
 	}
 	f := &fileReader{blobs: b.blobs, version: v, loaded: -1}
 	if err := f.check(ctx); err != nil {
 		return err
 	}
-	for off := r.Offset; off < end; {
-		i := off / ChunkSize
-		l, err := f.leaf(ctx, i)
-		if err != nil {
+	return b.copyLeaves(ctx, f, w, r.Offset, end)
+}
+
+// readAhead is how many leaves of a file are on their way at once.
+const readAhead = 4
+
+// copyLeaves writes the bytes from..to of a file that was checked.
+func (b *Bucket) copyLeaves(ctx context.Context, f *fileReader, w io.Writer, from, to int64) error {
+	type fetched struct {
+		p   []byte
+		err error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	var coming []chan fetched
+	next, last := from/ChunkSize, (to-1)/ChunkSize
+	for i := next; i <= last; i++ {
+		for ; next <= min(last, i+readAhead-1); next++ {
+			l, err := f.leaf(ctx, next)
+			if err != nil {
+				return err
+			}
+			c := make(chan fetched, 1)
+			coming = append(coming, c)
+			wg.Go(func() {
+				p, err := b.fetchLeaf(ctx, l)
+				c <- fetched{p, err}
+			})
+		}
+		got := <-coming[0]
+		coming = coming[1:]
+		if got.err != nil {
+			return fmt.Errorf("leaf %d: %w", i, got.err)
+		}
+		start := i * ChunkSize
+		if err := write(w, got.p[max(from, start)-start:min(to, start+int64(len(got.p)))-start]); err != nil {
 			return err
 		}
-		upto := min(end, (i+1)*ChunkSize)
-		if err := b.copyLeaf(ctx, l, w, off-i*ChunkSize, upto-i*ChunkSize); err != nil {
-			return fmt.Errorf("leaf %d: %w", i, err)
-		}
-		off = upto
 	}
 	return nil
 }
 
-// copyLeaf fetches a leaf, checks it and writes its bytes from..to.
-func (b *Bucket) copyLeaf(ctx context.Context, l leaf, w io.Writer, from, to int64) error {
-	p, err := b.blobs.Get(ctx, l.blob)
-	if err != nil {
-		return fmt.Errorf("buckets: fetch block %x: %w", l.blob[:8], err)
-	}
-	if int64(len(p)) != l.size || sha256.Sum256(p) != l.sum {
-		return fmt.Errorf("%w: block %x", ErrCorrupt, l.blob[:8])
-	}
-	if _, err := w.Write(p[from:to]); err != nil {
+func write(w io.Writer, p []byte) error {
+	if _, err := w.Write(p); err != nil {
 		return fmt.Errorf("buckets: write: %w", err)
 	}
 	return nil
+}
+
+// fetchLeaf fetches a leaf and checks it.
+func (b *Bucket) fetchLeaf(ctx context.Context, l leaf) ([]byte, error) {
+	p, err := b.blobs.Get(ctx, l.blob)
+	if err != nil {
+		return nil, fmt.Errorf("buckets: fetch block %x: %w", l.blob[:8], err)
+	}
+	if int64(len(p)) != l.size || sha256.Sum256(p) != l.sum {
+		return nil, fmt.Errorf("%w: block %x", ErrCorrupt, l.blob[:8])
+	}
+	return p, nil
 }
 
 // A fileReader finds the leaves of a file of several, holding one manifest.

@@ -100,6 +100,12 @@ func (b *Inbox) Close() error {
 	return nil
 }
 
+func (b *Inbox) isClosed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closed
+}
+
 // Mailbox returns the mailbox that messages are filed in.
 func (b *Inbox) Mailbox() *Mailbox { return b.c.Mailbox }
 
@@ -124,6 +130,9 @@ func kick(c chan struct{}) {
 // Setup has the peer at a multiaddr keep this person's messages, and follows it
 // from now on.
 func (b *Inbox) Setup(ctx context.Context, addr string) error {
+	if b.isClosed() {
+		return ErrClosed
+	}
 	client, cred, err := b.open(ctx, addr)
 	if err != nil {
 		return err
@@ -142,6 +151,9 @@ func (b *Inbox) Setup(ctx context.Context, addr string) error {
 // Send seals a message, queues it durably and returns it; delivery goes on in
 // the background, and [Inbox.Flush] tries it at once.
 func (b *Inbox) Send(ctx context.Context, to Address, body []byte) (Message, error) {
+	if b.isClosed() {
+		return Message{}, ErrClosed
+	}
 	now := time.UnixMilli(b.c.Now().UnixMilli()).UTC()
 	m := Message{ID: ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()), From: b.c.Identity, To: to.Identity, Time: now, Body: body}
 	e, err := Seal(m, b.c.Device, b.c.Certificate)
