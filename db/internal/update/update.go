@@ -5,10 +5,14 @@
 //	                     Upsert  a new document from a filter and an update
 //	Replace                      a whole-document replacement that keeps _id
 //
-// An Update is immutable and safe for concurrent use.
+// An Update is a tree of paths with an operator at each leaf. Apply rewrites
+// the document in one pass along the tree: fields keep their places, new ones
+// follow in order of their names. An Update is immutable and safe for
+// concurrent use.
 package update
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/weftdb/weft/db/internal/query"
@@ -27,28 +31,148 @@ type Context struct {
 }
 
 // An Update is a compiled update document.
-type Update struct{}
+type Update struct {
+	root *node
+}
 
 // IsReplacement reports whether the document is a replacement rather than
 // update operators: its first key does not start with "$".
-func IsReplacement(update bson.Raw) bool { return false }
-
-// Compile compiles an update document of operators with its array filters.
-func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) { return &Update{}, nil }
+func IsReplacement(update bson.Raw) bool {
+	it := value.Elements(update)
+	k, _, ok := it.Next()
+	return !ok || len(k) == 0 || k[0] != '$'
+}
 
 // Apply applies u to doc. changed reports whether any byte differs; newDoc is
 // doc itself if not. The result passes value.Validate if doc does.
 func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, err error) {
-	return doc, false, nil
+	a := applier{doc: doc, ctx: ctx}
+	out, err := a.document(make([]byte, 0, len(doc)+64), doc, u.root)
+	if err != nil {
+		return nil, false, err
+	}
+	if bytes.Equal(out, doc) {
+		return doc, false, nil
+	}
+	if len(out) > value.MaxDocument {
+		return nil, false, value.Errorf(value.CodeUpdateTooLarge,
+			"Resulting document after update is larger than %d", value.MaxDocument)
+	}
+	if err := checkID(doc, out); err != nil {
+		return nil, false, err
+	}
+	if err := value.Validate(out); err != nil {
+		return nil, false, err
+	}
+	return out, true, nil
+}
+
+// checkID refuses a change of _id.
+func checkID(old, changed []byte) error {
+	was, is := value.Get(old, "_id"), value.Get(changed, "_id")
+	if !was.Exists() {
+		return CheckID(is)
+	}
+	if was.Type != is.Type || !bytes.Equal(was.Data, is.Data) {
+		return value.Errorf(value.CodeImmutableField,
+			"Performing an update on the path '_id' would modify the immutable field '_id'")
+	}
+	return nil
+}
+
+// CheckID refuses values that cannot be an _id: arrays, undefined and regular
+// expressions. A missing one passes.
+func CheckID(id value.Value) error {
+	switch id.Type {
+	case bson.TypeArray, bson.TypeUndefined, bson.TypeRegex:
+		return value.Errorf(value.CodeInvalidIDField, "The '_id' value cannot be of type %s", id.Type)
+	}
+	return nil
 }
 
 // Upsert builds the document that an upsert inserts when filter matches
 // nothing: the filter's equalities, then u with Insert set. _id comes first if
 // the filter or u gives one; otherwise the caller adds it. u may be nil.
-func (u *Update) Upsert(filter *query.Filter, ctx Context) ([]byte, error) { return nil, nil }
+func (u *Update) Upsert(filter *query.Filter, ctx Context) ([]byte, error) {
+	base := &node{}
+	if filter != nil {
+		for _, e := range filter.Equalities() {
+			path, err := value.ParsePath(e.Path)
+			if err != nil {
+				return nil, err
+			}
+			if err := base.insert(e.Path, path, setOp{v: e.Value}, nil); err != nil {
+				return nil, value.Errorf(54, "cannot infer query fields to set, path '%s' is matched twice", e.Path)
+			}
+		}
+	}
+	ctx.Insert = true
+	a := applier{ctx: ctx, doc: emptyDoc}
+	doc, err := a.document(nil, emptyDoc, base)
+	if err != nil {
+		return nil, err
+	}
+	if u != nil {
+		if doc, _, err = u.Apply(doc, ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := CheckID(value.Get(doc, "_id")); err != nil {
+		return nil, err
+	}
+	doc = withID(doc, value.Get(doc, "_id"))
+	if err := value.Validate(doc); err != nil {
+		return nil, err
+	}
+	return doc, nil
+}
+
+var emptyDoc = []byte{5, 0, 0, 0, 0}
+
+// withID returns doc with id, if it exists, in first place.
+func withID(doc []byte, id value.Value) []byte {
+	if !id.Exists() {
+		return doc
+	}
+	out, start := value.Begin(make([]byte, 0, len(doc)+len(id.Data)+5))
+	out = value.AppendElement(out, []byte("_id"), id)
+	it := value.Elements(doc)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		if string(k) != "_id" {
+			out = value.AppendElement(out, k, v)
+		}
+	}
+	return value.End(out, start)
+}
 
 // Replace returns replacement with doc's _id in first place. A different _id
-// in replacement is an ImmutableField error.
+// in replacement is an ImmutableField error, a key that starts with "$" a
+// DollarPrefixedFieldName error.
 func Replace(doc, replacement []byte) (newDoc []byte, changed bool, err error) {
-	return replacement, true, nil
+	if err := value.Validate(replacement); err != nil {
+		return nil, false, err
+	}
+	it := value.Elements(replacement)
+	for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
+		if len(k) > 0 && k[0] == '$' {
+			return nil, false, value.Errorf(value.CodeDollarPrefixed,
+				"The dollar ($) prefixed field '%s' is not allowed in the context of a replacement document.", k)
+		}
+	}
+	id := value.Get(doc, "_id")
+	if own := value.Get(replacement, "_id"); own.Exists() && id.Exists() && !value.Equal(own, id) {
+		return nil, false, value.Errorf(value.CodeImmutableField,
+			"After applying the update, the (immutable) field '_id' was found to have been altered")
+	} else if !id.Exists() {
+		id = own
+	}
+	out := withID(replacement, id)
+	if len(out) > value.MaxDocument {
+		return nil, false, value.Errorf(value.CodeUpdateTooLarge,
+			"Resulting document after update is larger than %d", value.MaxDocument)
+	}
+	if bytes.Equal(out, doc) {
+		return doc, false, nil
+	}
+	return out, true, CheckID(id)
 }

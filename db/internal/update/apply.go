@@ -1,0 +1,211 @@
+package update
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/weftdb/weft/db/internal/value"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// maxPad bounds the nulls written before a set element beyond an array's end;
+// each takes at least 3 bytes, so more could not fit a document.
+const maxPad = value.MaxDocument / 3
+
+// An applier applies one update to one document.
+type applier struct {
+	doc []byte // before the update
+	ctx Context
+
+	asked bool // pos is known
+	pos   int  // the element for $
+}
+
+// position returns the array index that the filter matched.
+func (a *applier) position() (int, error) {
+	if !a.asked {
+		a.asked, a.pos = true, -1
+		if a.ctx.Filter != nil {
+			if ok, pos := a.ctx.Filter.MatchAt(a.doc); ok {
+				a.pos = pos
+			}
+		}
+	}
+	if a.pos < 0 {
+		return 0, value.Errorf(value.CodeBadValue, "The positional operator did not find the match needed from the query.")
+	}
+	return a.pos, nil
+}
+
+// seen marks the kids that the document has.
+type seen struct {
+	few  [manyKids]bool
+	many []bool
+}
+
+func (s *seen) of(n *node) []bool {
+	if len(n.kids) <= manyKids {
+		return s.few[:len(n.kids)]
+	}
+	s.many = make([]bool, len(n.kids))
+	return s.many
+}
+
+// document appends doc as changed by n's kids.
+func (a *applier) document(dst, doc []byte, n *node) (_ []byte, err error) {
+	if n.wilds {
+		return nil, notArray(n)
+	}
+	dst, start := value.Begin(dst)
+	var s seen
+	met := s.of(n)
+	it := value.Elements(doc)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		i := n.find(k)
+		if i < 0 {
+			dst = value.AppendElement(dst, k, v)
+			continue
+		}
+		met[i] = true
+		if dst, err = a.existing(dst, k, v, n.kids[i], false); err != nil {
+			return nil, err
+		}
+	}
+	for i, k := range n.kids {
+		if !met[i] {
+			if dst, err = a.missing(dst, []byte(k.name), k); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return value.End(dst, start), nil
+}
+
+func notArray(n *node) error {
+	return value.Errorf(value.CodeBadValue, "Cannot apply array updates to non-array element '%s'", n.path)
+}
+
+// existing appends the field key, whose value was v, as changed by n.
+func (a *applier) existing(dst, key []byte, v value.Value, n *node, inArray bool) ([]byte, error) {
+	switch {
+	case n.op != nil:
+		return n.op.apply(a, dst, key, v, inArray)
+	case v.IsDoc():
+		return a.document(value.AppendHeader(dst, v.Type, key), v.Data, n)
+	case v.IsArray():
+		return a.array(value.AppendHeader(dst, v.Type, key), v.Data, n)
+	case n.wilds:
+		return nil, notArray(n)
+	case n.creates(a):
+		return nil, notViable(n, v)
+	}
+	return value.AppendElement(dst, key, v), nil
+}
+
+func notViable(n *node, v value.Value) error {
+	return value.Errorf(value.CodePathNotViable, "Cannot create field '%s' in element {%s: %s}",
+		n.kids[0].name, n.name, excerpt(v))
+}
+
+// excerpt is a short text of a value for messages.
+func excerpt(v value.Value) string {
+	const most = 128
+	s := string(value.AppendJSONValue(nil, v, false))
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return s
+}
+
+// missing appends the field that n creates where there was none, if it does.
+func (a *applier) missing(dst, key []byte, n *node) (_ []byte, err error) {
+	if n.op != nil {
+		return n.op.apply(a, dst, key, value.Value{}, false)
+	}
+	if n.wilds {
+		return nil, value.Errorf(value.CodeBadValue,
+			"The path '%s' must exist in the document in order to apply array updates.", n.path)
+	}
+	if !n.creates(a) {
+		return dst, nil
+	}
+	return a.document(value.AppendHeader(dst, bson.TypeEmbeddedDocument, key), emptyDoc, n)
+}
+
+// array appends arr as changed by n's kids.
+func (a *applier) array(dst, arr []byte, n *node) (_ []byte, err error) {
+	var byIndex map[int]*node
+	if len(n.kids) > manyKids {
+		byIndex = make(map[int]*node, len(n.kids))
+	}
+	at := -1
+	for _, k := range n.kids {
+		switch {
+		case k.wild == wildAt:
+			if at, err = a.position(); err != nil {
+				return nil, err
+			}
+		case k.wild == wildNone && k.index < 0 && k.creates(a):
+			return nil, notViable(&node{name: n.name, kids: []*node{k}}, value.Value{Type: bson.TypeArray, Data: arr})
+		case k.index >= 0 && byIndex != nil:
+			byIndex[k.index] = k
+		}
+	}
+	dst, start := value.Begin(dst)
+	var hits []*node
+	var buf [20]byte
+	i := 0
+	it := value.Elements(arr)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		hits = n.hits(hits[:0], byIndex, i, at, v)
+		i++
+		if len(hits) == 0 {
+			dst = value.AppendElement(dst, k, v)
+			continue
+		}
+		hit := hits[0]
+		if len(hits) > 1 {
+			if hit, err = merge(hits); err != nil {
+				return nil, err
+			}
+		}
+		if dst, err = a.existing(dst, k, v, hit, true); err != nil {
+			return nil, err
+		}
+	}
+	for _, k := range n.kids {
+		if k.index < i || !k.creates(a) {
+			continue
+		}
+		if k.index-i > maxPad {
+			return nil, value.Errorf(value.CodeUpdateTooLarge, "'%s' is too far beyond the array's end", k.path)
+		}
+		for ; i < k.index; i++ {
+			dst = value.AppendHeader(dst, bson.TypeNull, strconv.AppendInt(buf[:0], int64(i), 10))
+		}
+		if dst, err = a.missing(dst, []byte(k.name), k); err != nil {
+			return nil, err
+		}
+		i++
+	}
+	return value.End(dst, start), nil
+}
+
+// hits appends the kids that apply to element i.
+func (n *node) hits(hits []*node, byIndex map[int]*node, i, at int, v value.Value) []*node {
+	if byIndex != nil {
+		if k := byIndex[i]; k != nil {
+			hits = append(hits, k)
+		}
+		if !n.wilds {
+			return hits
+		}
+	}
+	for _, k := range n.kids {
+		if k.index == i && byIndex == nil || k.wild == wildAll || k.wild == wildAt && i == at ||
+			k.wild == wildFilter && k.match.MatchValue(v) {
+			hits = append(hits, k)
+		}
+	}
+	return slices.Compact(hits)
+}

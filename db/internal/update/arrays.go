@@ -1,0 +1,289 @@
+package update
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// elements returns the values of an array.
+func elements(arr []byte) []value.Value {
+	var out []value.Value
+	it := value.Elements(arr)
+	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
+		out = append(out, v)
+	}
+	return out
+}
+
+// appendArray appends the field key with an array of vals.
+func appendArray(dst, key []byte, vals []value.Value) []byte {
+	dst, start := value.Begin(value.AppendHeader(dst, bson.TypeArray, key))
+	var buf [20]byte
+	for i, v := range vals {
+		dst = value.AppendElement(dst, strconv.AppendInt(buf[:0], int64(i), 10), v)
+	}
+	return value.End(dst, start)
+}
+
+// each returns the values of an argument {$each: [...]}, or ok false if the
+// argument is a plain value.
+func each(name string, v value.Value) (vals []value.Value, ok bool, err error) {
+	if !v.IsDoc() {
+		return nil, false, nil
+	}
+	it := value.Elements(v.Data)
+	if k, _, _ := it.Next(); len(k) == 0 || k[0] != '$' {
+		return nil, false, nil
+	}
+	e := value.Get(v.Data, "$each")
+	if !e.Exists() {
+		return nil, false, nil
+	}
+	if !e.IsArray() {
+		return nil, false, value.Errorf(value.CodeTypeMismatch, "The argument to $each in %s must be an array but it was of type: %s", name, e.Type)
+	}
+	return elements(e.Data), true, nil
+}
+
+// pushOp is $push with its modifiers, which act in the order position, sort,
+// slice whatever their order in the update.
+type pushOp struct {
+	always
+	vals     []value.Value
+	position *int64
+	slice    *int64
+	sort     func(a, b value.Value) int
+}
+
+func newPush(path string, v value.Value) (op, error) {
+	vals, ok, err := each("$push", v)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return pushOp{vals: []value.Value{v}}, nil
+	}
+	o := pushOp{vals: vals}
+	it := value.Elements(v.Data)
+	for k, arg, ok := it.Next(); ok; k, arg, ok = it.Next() {
+		switch string(k) {
+		case "$each":
+		case "$slice":
+			o.slice, err = modifier(path, "$slice", arg)
+		case "$position":
+			o.position, err = modifier(path, "$position", arg)
+		case "$sort":
+			o.sort, err = pushSort(path, arg)
+		default:
+			err = value.Errorf(value.CodeBadValue, "%s: Unrecognized clause in $push: %s", path, k)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// modifier returns a whole number.
+func modifier(path, name string, v value.Value) (*int64, error) {
+	n, ok := whole(v)
+	if !ok {
+		return nil, value.Errorf(value.CodeBadValue, "%s: The value for %s must be an integer value but was given type: %s", path, name, v.Type)
+	}
+	return &n, nil
+}
+
+// whole returns the number v if it is exactly an int64 below 2^53 in size.
+func whole(v value.Value) (int64, bool) {
+	switch v.Type {
+	case bson.TypeInt32, bson.TypeInt64:
+		return v.Int(), true
+	case bson.TypeDouble:
+		f := v.Float()
+		if f >= -(1<<53) && f <= 1<<53 && f == float64(int64(f)) {
+			return int64(f), true
+		}
+	}
+	return 0, false
+}
+
+// pushSort compiles $sort: 1 or -1 for whole elements, or a sort document.
+func pushSort(path string, v value.Value) (func(a, b value.Value) int, error) {
+	if n, ok := whole(v); ok && (n == 1 || n == -1) {
+		return func(a, b value.Value) int { return value.Compare(a, b) * int(n) }, nil
+	}
+	if !v.IsDoc() || len(v.Data) <= 5 {
+		return nil, value.Errorf(value.CodeBadValue, "%s: The $sort is invalid: use 1/-1 to sort the whole element, or {field:1/-1} to sort embedded fields", path)
+	}
+	s, err := query.CompileSort(v.Data)
+	if err != nil {
+		return nil, err
+	}
+	return s.CompareValues, nil
+}
+
+func (o pushOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
+	if old.Exists() && !old.IsArray() {
+		return nil, value.Errorf(value.CodeBadValue, "The field '%s' must be an array but is of type %s in document {_id: %s}",
+			key, old.Type, excerpt(value.Get(a.doc, "_id")))
+	}
+	all := elements(old.Data)
+	at := int64(len(all))
+	if o.position != nil {
+		at = min(*o.position, at)
+		if at < 0 {
+			at = max(0, int64(len(all))+at)
+		}
+	}
+	all = slices.Insert(all, int(at), o.vals...)
+	if o.sort != nil {
+		slices.SortStableFunc(all, o.sort)
+	}
+	if o.slice != nil {
+		switch n, total := *o.slice, int64(len(all)); {
+		case n >= 0 && n < total:
+			all = all[:n]
+		case n < 0 && n > -total:
+			all = all[total+n:]
+		}
+	}
+	return appendArray(dst, key, all), nil
+}
+
+// addToSetOp is $addToSet.
+type addToSetOp struct {
+	always
+	vals []value.Value
+}
+
+func newAddToSet(path string, v value.Value) (op, error) {
+	vals, ok, err := each("$addToSet", v)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return addToSetOp{vals: []value.Value{v}}, nil
+	}
+	it := value.Elements(v.Data)
+	it.Next()
+	if k, _, more := it.Next(); more {
+		return nil, value.Errorf(value.CodeBadValue, "%s: Found unexpected fields after $each in $addToSet: %s", path, k)
+	}
+	return addToSetOp{vals: vals}, nil
+}
+
+func (o addToSetOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
+	if old.Exists() && !old.IsArray() {
+		return nil, value.Errorf(value.CodeBadValue, "Cannot apply $addToSet to non-array field. Field named '%s' has non-array type %s", key, old.Type)
+	}
+	all := elements(old.Data)
+	has := newSet(all)
+	for _, v := range o.vals {
+		if has.add(v) {
+			all = append(all, v)
+		}
+	}
+	return appendArray(dst, key, all), nil
+}
+
+// A set holds values by their index keys, so adding many stays linear.
+type set struct {
+	keys map[string]struct{}
+	buf  []byte
+}
+
+func newSet(vals []value.Value) *set {
+	s := &set{keys: make(map[string]struct{}, len(vals))}
+	for _, v := range vals {
+		s.add(v)
+	}
+	return s
+}
+
+func (s *set) has(v value.Value) bool {
+	s.buf = value.AppendKey(s.buf[:0], v, false)
+	_, ok := s.keys[string(s.buf)]
+	return ok
+}
+
+// add adds v and reports whether it is new.
+func (s *set) add(v value.Value) bool {
+	if s.has(v) {
+		return false
+	}
+	s.keys[string(s.buf)] = struct{}{}
+	return true
+}
+
+// popOp is $pop.
+type popOp struct {
+	never
+	first bool
+}
+
+func newPop(path string, v value.Value) (op, error) {
+	n, ok := whole(v)
+	if !ok || n != 1 && n != -1 {
+		return nil, value.Errorf(value.CodeFailedToParse, "%s: $pop expects 1 or -1, found: %s", path, excerpt(v))
+	}
+	return popOp{first: n < 0}, nil
+}
+
+func (o popOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
+	if !old.Exists() {
+		return dst, nil
+	}
+	if !old.IsArray() {
+		return nil, value.Errorf(value.CodeTypeMismatch, "Path '%s' contains an element of non-array type '%s'", key, old.Type)
+	}
+	all := elements(old.Data)
+	switch {
+	case len(all) == 0:
+	case o.first:
+		all = all[1:]
+	default:
+		all = all[:len(all)-1]
+	}
+	return appendArray(dst, key, all), nil
+}
+
+// pullOp is $pull and $pullAll: it removes the elements that drop accepts.
+type pullOp struct {
+	never
+	name string
+	drop func(value.Value) bool
+}
+
+func newPull(_ string, v value.Value) (op, error) {
+	f, err := query.CompileElement(v)
+	if err != nil {
+		return nil, err
+	}
+	return pullOp{name: "$pull", drop: f.MatchValue}, nil
+}
+
+func newPullAll(path string, v value.Value) (op, error) {
+	if !v.IsArray() {
+		return nil, value.Errorf(value.CodeBadValue, "%s: $pullAll requires an array argument but was given a %s", path, v.Type)
+	}
+	vals := elements(v.Data)
+	slices.SortStableFunc(vals, value.Compare)
+	return pullOp{name: "$pullAll", drop: func(e value.Value) bool {
+		_, found := slices.BinarySearchFunc(vals, e, value.Compare)
+		return found
+	}}, nil
+}
+
+func (o pullOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
+	if !old.Exists() {
+		return dst, nil
+	}
+	if !old.IsArray() {
+		return nil, value.Errorf(value.CodeBadValue, "Cannot apply %s to a non-array value", o.name)
+	}
+	return appendArray(dst, key, slices.DeleteFunc(elements(old.Data), o.drop)), nil
+}

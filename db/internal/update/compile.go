@@ -1,0 +1,141 @@
+package update
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+type arrayFilter struct {
+	filter *query.Filter
+	used   bool
+}
+
+// Compile compiles an update document of operators with its array filters; it
+// keeps copies.
+func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
+	if err := value.Validate(update); err != nil {
+		return nil, err
+	}
+	filters := map[string]*arrayFilter{}
+	for _, raw := range arrayFilters {
+		id, f, err := query.CompileArrayFilter(raw)
+		if err != nil {
+			return nil, err
+		}
+		if filters[id] != nil {
+			return nil, value.Errorf(value.CodeFailedToParse, "Found multiple array filters with the same top-level field name %s", id)
+		}
+		filters[id] = &arrayFilter{filter: f}
+	}
+	u := &Update{root: &node{}}
+	it := value.Elements(bytes.Clone(update))
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		if err := u.operator(string(k), v, filters); err != nil {
+			return nil, err
+		}
+	}
+	for id, f := range filters {
+		if !f.used {
+			return nil, value.Errorf(value.CodeFailedToParse, "The array filter for identifier '%s' was not used in the update", id)
+		}
+	}
+	u.root.order()
+	return u, nil
+}
+
+// builders makes the operator of a field from its argument.
+func builder(name string) func(path string, v value.Value) (op, error) {
+	switch name {
+	case "$set":
+		return func(_ string, v value.Value) (op, error) { return setOp{v: v}, nil }
+	case "$setOnInsert":
+		return func(_ string, v value.Value) (op, error) { return setOp{v: v, onInsert: true}, nil }
+	case "$unset":
+		return func(string, value.Value) (op, error) { return unsetOp{}, nil }
+	case "$inc", "$mul":
+		return func(path string, v value.Value) (op, error) { return newArith(name, path, v) }
+	case "$min", "$max":
+		return func(_ string, v value.Value) (op, error) { return extremeOp{v, name == "$max"}, nil }
+	case "$currentDate":
+		return newCurrentDate
+	case "$bit":
+		return newBit
+	case "$push":
+		return newPush
+	case "$addToSet":
+		return newAddToSet
+	case "$pop":
+		return newPop
+	case "$pull":
+		return newPull
+	case "$pullAll":
+		return newPullAll
+	}
+	return nil
+}
+
+// operator compiles one update operator and its fields.
+func (u *Update) operator(name string, v value.Value, filters map[string]*arrayFilter) error {
+	build := builder(name)
+	switch {
+	case !strings.HasPrefix(name, "$"):
+		return value.Errorf(value.CodeFailedToParse, "Unknown modifier: %s. Expected a valid update modifier or pipeline-style update specified as an array", name)
+	case build == nil && name != "$rename":
+		return value.Errorf(value.CodeFailedToParse, "Unknown modifier: %s. Expected a valid update modifier", name)
+	case !v.IsDoc():
+		return value.Errorf(value.CodeFailedToParse,
+			"Modifiers operate on fields but we found type %s instead. For example: {$mod: {<field>: ...}} not {%s: %s}", v.Type, name, excerpt(v))
+	}
+	it := value.Elements(v.Data)
+	for k, arg, ok := it.Next(); ok; k, arg, ok = it.Next() {
+		full := string(k)
+		path, err := value.ParsePath(full)
+		if err != nil {
+			return err
+		}
+		if name == "$rename" {
+			if err := u.rename(full, path, arg, filters); err != nil {
+				return err
+			}
+			continue
+		}
+		o, err := build(full, arg)
+		if err != nil {
+			return err
+		}
+		if err := u.root.insert(full, path, o, filters); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rename is an unset of the source and a set of the target to its old value.
+func (u *Update) rename(from string, source value.Path, arg value.Value, filters map[string]*arrayFilter) error {
+	if arg.Type != bson.TypeString {
+		return value.Errorf(value.CodeBadValue, "The 'to' field for $rename must be a string: %s: %s", from, excerpt(arg))
+	}
+	to := string(arg.Str())
+	target, err := value.ParsePath(to)
+	if err != nil {
+		return err
+	}
+	for _, p := range [][]value.Part{source, target} {
+		for _, part := range p {
+			if part.Name[0] == '$' {
+				return value.Errorf(value.CodeBadValue, "The source and target field for $rename may not be dynamic: %s to %s", from, to)
+			}
+		}
+	}
+	if from == to {
+		return value.Errorf(value.CodeBadValue, "The source and target field for $rename must differ: %s: \"%s\"", from, to)
+	}
+	if err := u.root.insert(from, source, unsetOp{renamed: true, path: source}, filters); err != nil {
+		return err
+	}
+	return u.root.insert(to, target, renameOp{from: source, full: from}, filters)
+}

@@ -1,0 +1,245 @@
+package update
+
+import (
+	"encoding/binary"
+
+	"github.com/weftdb/weft/db/internal/value"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// An op is an operator on one field.
+type op interface {
+	// apply appends the field key with its new value to dst, or nothing to
+	// leave it out. old is the zero Value if the field is missing. In an array
+	// an element can become null but not vanish.
+	apply(a *applier, dst, key []byte, old value.Value, inArray bool) ([]byte, error)
+	// creates reports whether apply writes a field that is missing.
+	creates(a *applier) bool
+}
+
+// keep appends the field as it was.
+func keep(dst, key []byte, old value.Value) []byte {
+	if !old.Exists() {
+		return dst
+	}
+	return value.AppendElement(dst, key, old)
+}
+
+// always is embedded in operators that create their field.
+type always struct{}
+
+func (always) creates(*applier) bool { return true }
+
+// never is embedded in operators that only change what is there.
+type never struct{}
+
+func (never) creates(*applier) bool { return false }
+
+// setOp is $set and $setOnInsert.
+type setOp struct {
+	v        value.Value
+	onInsert bool
+}
+
+func (o setOp) creates(a *applier) bool { return !o.onInsert || a.ctx.Insert }
+
+func (o setOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
+	if !o.creates(a) {
+		return keep(dst, key, old), nil
+	}
+	return value.AppendElement(dst, key, o.v), nil
+}
+
+// unsetOp is $unset, and the source of $rename.
+type unsetOp struct {
+	never
+	renamed bool
+	path    value.Path
+}
+
+func (o unsetOp) apply(_ *applier, dst, key []byte, old value.Value, inArray bool) ([]byte, error) {
+	if inArray && o.renamed {
+		return nil, value.Errorf(value.CodeBadValue, "The source field cannot be an array element, '%s'", o.path)
+	}
+	if inArray {
+		return value.AppendHeader(dst, bson.TypeNull, key), nil
+	}
+	return dst, nil
+}
+
+// renameOp is the target of $rename.
+type renameOp struct {
+	from value.Path
+	full string
+}
+
+func (o renameOp) creates(a *applier) bool { return o.from.Lookup(a.doc).Exists() }
+
+func (o renameOp) apply(a *applier, dst, key []byte, old value.Value, inArray bool) ([]byte, error) {
+	v := o.from.Lookup(a.doc)
+	if !v.Exists() {
+		return keep(dst, key, old), nil
+	}
+	if inArray {
+		return nil, value.Errorf(value.CodeBadValue, "The destination field cannot be an array element, '%s'", key)
+	}
+	for i := 1; i < len(o.from); i++ {
+		if o.from[:i].Lookup(a.doc).IsArray() {
+			return nil, value.Errorf(value.CodeBadValue, "The source field cannot be an array element, '%s'", o.full)
+		}
+	}
+	return value.AppendElement(dst, key, v), nil
+}
+
+// arithOp is $inc and $mul.
+type arithOp struct {
+	always
+	v    value.Value
+	name string
+	mul  bool
+}
+
+func newArith(name, path string, v value.Value) (op, error) {
+	if !v.IsNumber() {
+		verb := "increment"
+		if name == "$mul" {
+			verb = "multiply"
+		}
+		return nil, value.Errorf(value.CodeTypeMismatch, "Cannot %s with non-numeric argument: {%s: %s}", verb, path, excerpt(v))
+	}
+	return arithOp{v: v, name: name, mul: name == "$mul"}, nil
+}
+
+func (o arithOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
+	if !old.Exists() {
+		v := o.v
+		if o.mul {
+			v, _ = arith(value.Int32(0), o.v, true)
+		}
+		return value.AppendElement(dst, key, v), nil
+	}
+	if !old.IsNumber() {
+		return nil, value.Errorf(value.CodeTypeMismatch,
+			"Cannot apply %s to a value of non-numeric type. {_id: %s} has the field '%s' of non-numeric type %s",
+			o.name, excerpt(value.Get(a.doc, "_id")), key, old.Type)
+	}
+	v, ok := arith(old, o.v, o.mul)
+	if !ok {
+		return nil, value.Errorf(value.CodeBadValue,
+			"Failed to apply %s operations to current value (%s) for document {_id: %s}",
+			o.name, excerpt(old), excerpt(value.Get(a.doc, "_id")))
+	}
+	return value.AppendElement(dst, key, v), nil
+}
+
+// extremeOp is $min and $max.
+type extremeOp struct {
+	v   value.Value
+	max bool
+}
+
+func (extremeOp) creates(*applier) bool { return true }
+
+func (o extremeOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
+	if old.Exists() {
+		if c := value.Compare(o.v, old); c == 0 || c > 0 != o.max {
+			return keep(dst, key, old), nil
+		}
+	}
+	return value.AppendElement(dst, key, o.v), nil
+}
+
+// currentDateOp is $currentDate: the writer's time as a date or timestamp.
+type currentDateOp struct {
+	always
+	timestamp bool
+}
+
+func newCurrentDate(path string, v value.Value) (op, error) {
+	if v.Type == bson.TypeBoolean {
+		return currentDateOp{}, nil
+	}
+	if v.IsDoc() {
+		it := value.Elements(v.Data)
+		k, t, _ := it.Next()
+		_, _, more := it.Next()
+		if string(k) == "$type" && !more {
+			switch string(t.Str()) {
+			case "date":
+				return currentDateOp{}, nil
+			case "timestamp":
+				return currentDateOp{timestamp: true}, nil
+			}
+		}
+	}
+	return nil, value.Errorf(value.CodeBadValue,
+		"%s: $currentDate takes a boolean or {$type: 'date'} or {$type: 'timestamp'}", path)
+}
+
+func (o currentDateOp) apply(a *applier, dst, key []byte, _ value.Value, _ bool) ([]byte, error) {
+	if !o.timestamp {
+		return value.AppendElement(dst, key, value.DateTime(a.ctx.Now.UnixMilli())), nil
+	}
+	dst = value.AppendHeader(dst, bson.TypeTimestamp, key)
+	return binary.LittleEndian.AppendUint64(dst, uint64(uint32(a.ctx.Now.Unix()))<<32|1), nil
+}
+
+// bitOp is $bit; its steps apply in order.
+type bitOp struct {
+	always
+	steps []bitStep
+}
+
+type bitStep struct {
+	name string
+	v    value.Value
+}
+
+func newBit(path string, v value.Value) (op, error) {
+	if !v.IsDoc() {
+		return nil, value.Errorf(value.CodeBadValue, "The $bit modifier is not compatible with a %s. You must pass in an embedded document: {$bit: {field: {and/or/xor: #}}", v.Type)
+	}
+	var o bitOp
+	it := value.Elements(v.Data)
+	for k, arg, ok := it.Next(); ok; k, arg, ok = it.Next() {
+		name := string(k)
+		if name != "and" && name != "or" && name != "xor" {
+			return nil, value.Errorf(value.CodeBadValue, "The $bit modifier only supports 'and', 'or', and 'xor', not '%s' which is an unknown operator: {%s: %s}", name, path, excerpt(v))
+		}
+		if arg.Type != bson.TypeInt32 && arg.Type != bson.TypeInt64 {
+			return nil, value.Errorf(value.CodeBadValue, "The $bit modifier field must be an Integer(32/64 bit); a '%s' is not supported here: {%s: %s}", arg.Type, path, excerpt(v))
+		}
+		o.steps = append(o.steps, bitStep{name, arg})
+	}
+	if len(o.steps) == 0 {
+		return nil, value.Errorf(value.CodeBadValue, "You must pass in at least one bitwise operation. The format is: {$bit: {field: {and/or/xor: #}}")
+	}
+	return o, nil
+}
+
+func (o bitOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
+	if !old.Exists() {
+		old = value.Int32(0)
+	}
+	if old.Type != bson.TypeInt32 && old.Type != bson.TypeInt64 {
+		return nil, value.Errorf(value.CodeBadValue,
+			"Cannot apply $bit to a value of non-integral type. {_id: %s} has the field '%s' of non-integer type %s",
+			excerpt(value.Get(a.doc, "_id")), key, old.Type)
+	}
+	n, wide := old.Int(), old.Type == bson.TypeInt64
+	for _, s := range o.steps {
+		wide = wide || s.v.Type == bson.TypeInt64
+		switch s.name {
+		case "and":
+			n &= s.v.Int()
+		case "or":
+			n |= s.v.Int()
+		default:
+			n ^= s.v.Int()
+		}
+	}
+	if wide {
+		return value.AppendElement(dst, key, value.Int64(n)), nil
+	}
+	return value.AppendElement(dst, key, value.Int32(int32(n))), nil
+}

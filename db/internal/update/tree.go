@@ -1,0 +1,175 @@
+package update
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// A node is one path component of an update; op is set at leaves only.
+type node struct {
+	name  string
+	index int // name as an array index, or -1
+	wild  wildcard
+	match *query.Filter // for wildFilter
+	path  string        // dotted, for messages
+	op    op
+	kids  []*node
+	names map[string]int // index into kids, where there are many
+	wilds bool           // a kid is a wildcard
+}
+
+type wildcard int
+
+const (
+	wildNone   wildcard = iota
+	wildAt              // $: the element that the filter matched
+	wildAll             // $[]
+	wildFilter          // $[id]
+)
+
+// manyKids is where a map beats a linear search.
+const manyKids = 8
+
+func (n *node) find(name []byte) int {
+	if n.names != nil {
+		if i, ok := n.names[string(name)]; ok {
+			return i
+		}
+		return -1
+	}
+	for i, k := range n.kids {
+		if k.name == string(name) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (n *node) add(k *node) {
+	n.kids = append(n.kids, k)
+	n.wilds = n.wilds || k.wild != wildNone
+	switch {
+	case n.names != nil:
+		n.names[k.name] = len(n.kids) - 1
+	case len(n.kids) > manyKids:
+		n.names = make(map[string]int, 4*manyKids)
+		for i, k := range n.kids {
+			n.names[k.name] = i
+		}
+	}
+}
+
+// insert puts an operator at the path. Two operators on one path, or on a path
+// and one below it, conflict.
+func (n *node) insert(full string, path value.Path, o op, filters map[string]*arrayFilter) error {
+	for i, part := range path {
+		at := n.find([]byte(part.Name))
+		last := i == len(path)-1
+		if at < 0 {
+			k, err := newNode(full, path[:i+1], filters)
+			if err != nil {
+				return err
+			}
+			if last {
+				k.op = o
+			}
+			n.add(k)
+			n = k
+			continue
+		}
+		if n = n.kids[at]; last || n.op != nil {
+			return value.Errorf(value.CodeConflictingUpdate,
+				"Updating the path '%s' would create a conflict at '%s'", full, n.path)
+		}
+	}
+	return nil
+}
+
+func newNode(full string, path value.Path, filters map[string]*arrayFilter) (*node, error) {
+	part := path[len(path)-1]
+	k := &node{name: part.Name, index: part.Index, path: path.String()}
+	if part.Name[0] != '$' {
+		return k, nil
+	}
+	switch id, ok := strings.CutSuffix(part.Name[1:], "]"); {
+	case len(path) == 1:
+	case part.Name == "$":
+		k.wild = wildAt
+		return k, nil
+	case part.Name == "$[]":
+		k.wild = wildAll
+		return k, nil
+	case ok && id[0] == '[':
+		f := filters[id[1:]]
+		if f == nil {
+			return nil, value.Errorf(value.CodeBadValue, "No array filter found for identifier '%s' in path '%s'", id[1:], full)
+		}
+		f.used = true
+		k.wild, k.match = wildFilter, f.filter
+		return k, nil
+	}
+	if len(path) == 1 && (part.Name == "$" || strings.HasPrefix(part.Name, "$[")) {
+		return nil, value.Errorf(value.CodeBadValue,
+			"Cannot have array filter identifier (i.e. '$[<id>]') or positional element in the first position in path '%s'", full)
+	}
+	return nil, value.Errorf(value.CodeDollarPrefixed,
+		"The dollar ($) prefixed field '%s' in '%s' is not allowed in the context of an update's path", part.Name, full)
+}
+
+// order sorts the tree as MongoDB adds new fields: by name, numbers by value.
+func (n *node) order() {
+	slices.SortFunc(n.kids, func(a, b *node) int {
+		if a.index >= 0 && b.index >= 0 {
+			return cmp.Compare(a.index, b.index)
+		}
+		return cmp.Compare(a.name, b.name)
+	})
+	for i, k := range n.kids {
+		if n.names != nil {
+			n.names[k.name] = i
+		}
+		k.order()
+	}
+}
+
+// creates reports whether the node makes its field where it is missing.
+func (n *node) creates(a *applier) bool {
+	if n.op != nil {
+		return n.op.creates(a)
+	}
+	for _, k := range n.kids {
+		if k.creates(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// merge joins the nodes that apply to one array element.
+func merge(nodes []*node) (*node, error) {
+	out := &node{name: nodes[0].name, index: -1, path: nodes[0].path}
+	for _, n := range nodes {
+		if n.op != nil {
+			return nil, value.Errorf(value.CodeConflictingUpdate, "Update created a conflict at '%s'", n.path)
+		}
+		for _, k := range n.kids {
+			at := out.find([]byte(k.name))
+			if at < 0 {
+				out.add(k)
+				continue
+			}
+			m, err := merge([]*node{out.kids[at], k})
+			if err != nil {
+				return nil, err
+			}
+			m.index, m.wild, m.match = k.index, k.wild, k.match
+			out.kids[at] = m
+		}
+	}
+	out.order()
+	return out, nil
+}
