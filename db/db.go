@@ -14,7 +14,6 @@ package db
 import (
 	"log/slog"
 
-
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )

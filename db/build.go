@@ -1,0 +1,246 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// build fills indexes that are not ready and removes the entries of dropped
+// ones, in steps; after a crash it begins again.
+func (db *DB) build() error {
+	work := len(db.cat.dropped) > 0
+	for _, c := range db.cat.colls {
+		for _, x := range c.indexes {
+			work = work || !x.ready
+		}
+	}
+	if !work {
+		return nil
+	}
+	for _, n := range db.cat.dropped {
+		for _, tag := range []byte{tagIndex, tagWide} {
+			if err := db.deleteRange(db.key(tag, num(n))); err != nil {
+				return err
+			}
+		}
+	}
+	cat := db.cat.clone()
+	cat.dropped = nil
+	b := db.newBatch()
+	defer func() { b.tx.Discard() }()
+	b.cat = cat
+	for name, c := range db.cat.colls {
+		n := *c
+		n.indexes = nil
+		for _, x := range c.indexes {
+			if x.ready {
+				n.indexes = append(n.indexes, x)
+				continue
+			}
+			if err := db.fill(c, x); err != nil {
+				return err
+			}
+			y := *x
+			y.ready = true
+			n.indexes = append(n.indexes, &y)
+		}
+		cat.colls[name] = &n
+		b.catalogs[n.num] = true
+	}
+	return b.finishBuild()
+}
+
+func (b *batch) finishBuild() error {
+	if err := b.save(); err != nil {
+		return err
+	}
+	if err := b.tx.Commit(); err != nil {
+		return err
+	}
+	if err := b.db.store.Sync(); err != nil {
+		return err
+	}
+	b.db.meta, b.db.cat = b.meta, b.cat
+	return nil
+}
+
+// fill puts the entries of all documents of c into x.
+func (db *DB) fill(c *coll, x *index) error {
+	prefix := db.key(tagDoc, num(c.num))
+	for at := prefix; at != nil; {
+		next, err := db.fillSome(prefix, at, x)
+		if err != nil {
+			return err
+		}
+		at = next
+	}
+	return nil
+}
+
+// fillSome fills x from key at on, in one transaction, and returns where to go on.
+func (db *DB) fillSome(prefix, at []byte, x *index) (next []byte, err error) {
+	snap := db.store.Snapshot()
+	defer snap.Release()
+	tx := db.store.Begin()
+	defer tx.Discard()
+	it := snap.Iterate(store.Range{Lower: at, Upper: store.PrefixEnd(prefix)})
+	defer it.Close()
+	l := db.store.Limits()
+	for ; it.Valid(); it.Next() {
+		if u := tx.Used(); u.Puts+2*maxEntries > l.Puts || u.Bytes+maxEntries*(maxEntryKey+600) > l.Bytes {
+			return bytes.Clone(it.Key()), tx.Commit()
+		}
+		v, err := it.Value()
+		if err != nil {
+			return nil, err
+		}
+		h, err := parseHead(v)
+		if err != nil {
+			return nil, err
+		}
+		if h.doc == nil {
+			continue
+		}
+		idKey := bytes.Clone(it.Key()[len(prefix):])
+		keys, multi, wide := x.entries(h.doc)
+		if multi {
+			x.multi.Store(true)
+		}
+		if wide {
+			if err := tx.Put(db.key(tagWide, num(x.num), idKey), nil); err != nil {
+				return nil, err
+			}
+		}
+		for _, k := range keys {
+			if err := tx.Put(db.key(tagIndex, num(x.num), k, idKey), nil); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := it.Err(); err != nil {
+		return nil, err
+	}
+	return nil, tx.Commit()
+}
+
+// deleteRange deletes the keys that begin with p, in steps.
+func (db *DB) deleteRange(p []byte) error {
+	for {
+		tx := db.store.Begin()
+		var keys [][]byte
+		it := tx.Iterate(store.Range{Lower: p, Upper: store.PrefixEnd(p), KeysOnly: true})
+		for ; it.Valid() && len(keys) < 500; it.Next() {
+			keys = append(keys, bytes.Clone(it.Key()))
+		}
+		err := it.Err()
+		it.Close()
+		for _, k := range keys {
+			if err == nil {
+				err = tx.Delete(k)
+			}
+		}
+		if err != nil || len(keys) == 0 {
+			tx.Discard()
+			return err
+		}
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+	}
+}
+
+// Void makes the operations of the given logs count as never written, for
+// good: those that arrived and those that will.
+func (db *DB) Void(ctx context.Context, logs ...clock.LogID) error {
+	r := &request{ctx: ctx, do: func() error {
+		b := db.newBatch()
+		defer func() { b.tx.Discard() }()
+		for _, id := range logs {
+			if err := b.tx.Put(db.key(tagVoid, id[:]), []byte{1}); err != nil {
+				return err
+			}
+		}
+		mk, err := bson.Marshal(redoMarker{Void: true})
+		if err != nil {
+			return err
+		}
+		if err := b.tx.Put(db.key(tagRedo), mk); err != nil {
+			return err
+		}
+		if err := b.tx.Commit(); err != nil {
+			return err
+		}
+		for _, id := range logs {
+			db.void[id] = true
+		}
+		return db.voidSteps()
+	}}
+	if err := db.submit(r); err != nil {
+		return err
+	}
+	return r.err
+}
+
+// voidSteps folds again, without them, what the voided logs touched.
+func (db *DB) voidSteps() error {
+	b := db.newBatch()
+	defer func() { b.tx.Discard() }()
+	b.stepping, b.redo, b.newVoid = true, true, true
+	b.gap("")
+	last := b.meta.cursor
+	if k := len(b.meta.ahead); k > 0 {
+		last = b.meta.ahead[k-1].last
+	}
+	for n := int64(0); n < last; {
+		as, err := db.journal.Arrivals(n, db.budgetBytes)
+		if err != nil {
+			return err
+		}
+		if len(as) == 0 {
+			return errors.New("db: the journal has lost arrivals")
+		}
+		for i := range as {
+			n = as[i].N
+			if !db.void[as[i].ID.Log] || n > last || n > b.meta.cursor && !b.meta.isAhead(n) {
+				continue
+			}
+			if err := b.unfold(decode(&as[i])); err != nil {
+				return err
+			}
+		}
+	}
+	if err := b.commit(); err != nil {
+		return err
+	}
+	if err := db.store.Sync(); err != nil {
+		return err
+	}
+	return db.finish(b)
+}
+
+// unfold folds the documents of a voided record again.
+func (b *batch) unfold(rec *record) error {
+	if rec.bad != nil {
+		return b.refuse(rec.ref(0), rec, nil, verdict{})
+	}
+	b.records[rec.n] = rec
+	for i := range rec.ops {
+		e, err := b.entry(rec.ops[i].Coll, rec.ops[i].Key, rec.ops[i].ID)
+		if err != nil {
+			return err
+		}
+		if e.count == 0 {
+			continue
+		}
+		if err := b.refold([]lateOp{{e, rec.ref(0), false}}); err != nil {
+			return err
+		}
+	}
+	return b.emit()
+}

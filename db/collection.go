@@ -1,0 +1,514 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/lthash"
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/update"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
+)
+
+// A Collection reads and writes one collection. It is safe for concurrent use.
+type Collection struct {
+	db   *DB
+	name string
+}
+
+// Collection returns the named collection, which need not exist: its first
+// insert creates it, without a schema.
+func (db *DB) Collection(name string) *Collection { return &Collection{db: db, name: name} }
+
+// Name returns the collection's name.
+func (c *Collection) Name() string { return c.name }
+
+// A Document is a document with its metadata.
+type Document struct {
+	Raw bson.Raw
+	Mod clock.Time // of the last operation that changed it; filters see it as _mod
+}
+
+// UpdateOptions tunes Update and Replace.
+type UpdateOptions struct {
+	Many         bool // all documents that match, not the first; not for Replace
+	Upsert       bool // insert a document if none matches
+	ArrayFilters []bson.Raw
+}
+
+// An UpdateResult says what an update did.
+type UpdateResult struct {
+	Matched, Modified int64
+	UpsertedID        bson.RawValue // set if a document was inserted
+}
+
+// A WriteError is an operation that was refused before anything of it was
+// written. Index is its place in the call.
+type WriteError struct {
+	Index int
+	Err   error
+}
+
+// Error returns the reason.
+func (e *WriteError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *WriteError) Unwrap() error { return e.Err }
+
+func writable(name string) error {
+	if strings.HasPrefix(name, "system.") {
+		return value.Errorf(73, "the collections whose names begin with system. are written by commands only: %s", name)
+	}
+	return payload.CheckName(name)
+}
+
+// prepare checks a document for insertion and gives it an _id, in first place.
+func prepare(doc bson.Raw) (payload.Op, error) {
+	if err := value.Validate(doc); err != nil {
+		return payload.Op{}, err
+	}
+	op := payload.Op{Kind: payload.Insert, Doc: doc, ID: payload.DocID(doc)}
+	if !op.ID.Exists() {
+		op.ID = value.Get(doc, "_id")
+		if !op.ID.Exists() {
+			op.ID = value.String(ulid.Make().String())
+		}
+		var err error
+		if op.Doc, err = withID(doc, op.ID); err != nil {
+			return op, err
+		}
+	}
+	if value.Get(op.Doc, "_mod").Exists() {
+		return op, errReserved
+	}
+	if len(op.Doc) > value.MaxDocument {
+		return op, errDocSize
+	}
+	var err error
+	op.Key, err = payload.CheckID(op.ID)
+	return op, err
+}
+
+// Insert inserts documents in order and returns the _ids of those inserted. At
+// the first that is refused (a *[WriteError]) it stops; those before it stay.
+// Many documents become several records.
+func (c *Collection) Insert(ctx context.Context, docs ...bson.Raw) ([]bson.RawValue, error) {
+	ids, errs, err := c.insert(ctx, docs, true)
+	if err == nil && len(errs) > 0 {
+		err = errs[0]
+	}
+	return ids, err
+}
+
+func (c *Collection) insert(ctx context.Context, docs []bson.Raw, inOrder bool) (ids []bson.RawValue, errs []*WriteError, err error) {
+	if err := writable(c.name); err != nil {
+		return nil, nil, err
+	}
+	ops := make([]payload.Op, 0, len(docs)+1)
+	places := make([]int, 0, len(docs)+1)
+	if op := c.db.implicit(c.name); op != nil {
+		ops, places = append(ops, *op), append(places, -1)
+	}
+	for i, d := range docs {
+		op, err := prepare(d)
+		if err != nil {
+			errs = append(errs, &WriteError{i, err})
+			if inOrder {
+				break
+			}
+			continue
+		}
+		op.Coll = c.name
+		ops, places = append(ops, op), append(places, i)
+	}
+	m := each
+	if inOrder {
+		m = ordered
+	}
+	results, _, err := c.db.write(ctx, ops, m)
+	for k, i := range places {
+		switch {
+		case i < 0 || k >= len(results):
+		case results[k] == nil:
+			ids = append(ids, ops[k].ID.Raw())
+		case !errors.Is(results[k], errStopped):
+			errs = append(errs, &WriteError{i, results[k]})
+		}
+	}
+	slices.SortFunc(errs, func(a, b *WriteError) int { return a.Index - b.Index })
+	if inOrder && len(errs) > 1 {
+		errs = errs[:1]
+	}
+	return ids, errs, err
+}
+
+// implicit returns the operation that defines a collection at its first
+// insert; nil if it has a definition. Repeating it changes nothing.
+func (db *DB) implicit(name string) *payload.Op {
+	v, err := db.acquire()
+	if err != nil {
+		return nil
+	}
+	defer v.release()
+	id := value.String(name)
+	key := value.AppendKey(nil, id, false)
+	if sys := v.cat.colls[systemCollection]; sys != nil {
+		if f, err := v.get(db, sys, key); err != nil || f != nil {
+			return nil
+		}
+	}
+	return defineOp(name, bson.D{{Key: "$setOnInsert", Value: bson.D{{Key: "indexes", Value: bson.A{}}}}})
+}
+
+func defineOp(name string, upd bson.D) *payload.Op {
+	id := value.String(name)
+	filter, err := bson.Marshal(bson.D{{Key: "_id", Value: name}})
+	if err != nil {
+		return nil
+	}
+	doc, err := bson.Marshal(upd)
+	if err != nil {
+		return nil
+	}
+	return &payload.Op{
+		Kind: payload.Update, Upsert: true, Coll: systemCollection, ID: id, Key: value.AppendKey(nil, id, false),
+		Filter: filter, Doc: doc,
+	}
+}
+
+// write cuts operations into records, hands them to the committer and returns
+// the refusal of each, nil for those written.
+func (db *DB) write(ctx context.Context, ops []payload.Op, m mode) (results []error, changed []bool, err error) {
+	var reqs []*request
+	for rest := ops; len(rest) > 0; {
+		n := cut(rest)
+		r := &request{ctx: ctx, ops: rest[:n:n], mode: m}
+		r.payload = payload.Encode(r.ops)
+		if len(r.payload) > payload.MaxBytes {
+			return nil, nil, fmt.Errorf("%w: one operation takes %d bytes", ErrTooLarge, len(r.payload))
+		}
+		r.seeds = seedsOf(r.ops)
+		if len(reqs) > 0 && m == ordered {
+			r.after = reqs[len(reqs)-1]
+		}
+		reqs = append(reqs, r)
+		rest = rest[n:]
+	}
+	if err := db.submit(reqs...); err != nil {
+		return nil, nil, err
+	}
+	stopped := false
+	for _, r := range reqs {
+		if r.err != nil && !errors.Is(r.err, errStopped) {
+			err = r.err
+		}
+		for i := range r.ops {
+			switch {
+			case stopped || r.err != nil:
+				results, changed = append(results, errStopped), append(changed, false)
+			default:
+				results, changed = append(results, r.results[i]), append(changed, r.changed[i])
+				stopped = m == ordered && r.results[i] != nil
+			}
+		}
+	}
+	return results, changed, err
+}
+
+// cut returns how many operations fit in one record.
+func cut(ops []payload.Op) int {
+	size := 256
+	for i := range ops {
+		n := ops[i].Size()
+		if i > 0 && sameSlice(ops[i].Filter, ops[i-1].Filter) && ops[i].Kind != payload.Insert {
+			n = 24 + len(ops[i].ID.Data)
+		}
+		if size += n; i > 0 && (size > payload.MaxBytes || i >= payload.MaxOps) {
+			return i
+		}
+	}
+	return len(ops)
+}
+
+func seedsOf(ops []payload.Op) []lthash.Seed {
+	seeds := make([]lthash.Seed, len(ops))
+	var buf []byte
+	for i := range ops {
+		if o := &ops[i]; o.Kind == payload.Insert {
+			seeds[i] = docSeed(buf, o.Coll, o.Key, o.Doc)
+		}
+	}
+	return seeds
+}
+
+// Get returns the document with the given _id, or ErrNotFound.
+func (c *Collection) Get(ctx context.Context, id bson.RawValue) (Document, error) {
+	v, err := c.db.acquire()
+	if err != nil {
+		return Document{}, err
+	}
+	defer v.release()
+	key, err := payload.CheckID(value.Of(id))
+	if err != nil {
+		return Document{}, err
+	}
+	coll := v.cat.colls[c.name]
+	if coll == nil {
+		return Document{}, ErrNotFound
+	}
+	f, err := v.get(c.db, coll, key)
+	if err != nil {
+		return Document{}, err
+	}
+	if f == nil {
+		return Document{}, ErrNotFound
+	}
+	return Document{Raw: f.doc, Mod: f.mod}, nil
+}
+
+// Find returns a cursor over the documents of one moment that match.
+func (c *Collection) Find(ctx context.Context, o FindOptions) (*Cursor, error) {
+	return c.db.find(ctx, c.name, o)
+}
+
+// Count counts the documents that match filter; nil counts all, at once.
+func (c *Collection) Count(ctx context.Context, filter bson.Raw) (int64, error) {
+	v, err := c.db.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer v.release()
+	coll := v.cat.colls[c.name]
+	if coll == nil {
+		return 0, nil
+	}
+	if len(filter) <= 5 {
+		return v.stats[coll.num].docs, nil
+	}
+	s, err := c.db.newSearch(v, c.name, FindOptions{Filter: filter})
+	if err != nil {
+		return 0, err
+	}
+	defer s.close()
+	for n := int64(0); ; n++ {
+		if n%256 == 0 && ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		f, err := s.next()
+		if err != nil || f == nil {
+			return n, err
+		}
+	}
+}
+
+// targets returns an operation of kind for the documents that match now.
+func (c *Collection) targets(ctx context.Context, proto payload.Op, many bool) ([]payload.Op, error) {
+	o := FindOptions{Filter: proto.Filter}
+	if !many {
+		o.Limit = 1
+	}
+	cur, err := c.db.find(ctx, c.name, o)
+	if err != nil {
+		return nil, err
+	}
+	defer cur.Close()
+	var ops []payload.Op
+	for cur.Next() {
+		op := proto
+		op.Coll, op.ID, op.Key = c.name, payload.DocID(cur.cur.doc), cur.cur.idKey
+		ops = append(ops, op)
+	}
+	return ops, cur.Err()
+}
+
+// Update applies update operators to the first document that matches filter,
+// or to all. A document that another writer changed meanwhile so that it does
+// not match any more is left alone. A refused one is a *[WriteError].
+func (c *Collection) Update(ctx context.Context, filter, upd bson.Raw, o UpdateOptions) (UpdateResult, error) {
+	if update.IsReplacement(upd) {
+		if o.Many {
+			return UpdateResult{}, value.Errorf(value.CodeFailedToParse, "a replacement cannot be for many documents")
+		}
+		return c.Replace(ctx, filter, upd, o)
+	}
+	if _, err := update.Compile(upd, o.ArrayFilters); err != nil {
+		return UpdateResult{}, err
+	}
+	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Filter: orEmpty(filter), Doc: upd}
+	for _, f := range o.ArrayFilters {
+		op.ArrayFilters = append(op.ArrayFilters, f)
+	}
+	return c.change(ctx, op, o.Many)
+}
+
+// Replace replaces the first document that matches filter.
+func (c *Collection) Replace(ctx context.Context, filter, doc bson.Raw, o UpdateOptions) (UpdateResult, error) {
+	if !update.IsReplacement(doc) {
+		return UpdateResult{}, value.Errorf(value.CodeFailedToParse, "a replacement has no update operators")
+	}
+	op := payload.Op{Kind: payload.Replace, Upsert: o.Upsert, Filter: orEmpty(filter), Doc: doc}
+	return c.change(ctx, op, false)
+}
+
+// Delete deletes the first document that matches filter, or all of them, and
+// returns how many were deleted.
+func (c *Collection) Delete(ctx context.Context, filter bson.Raw, many bool) (int64, error) {
+	r, err := c.change(ctx, payload.Op{Kind: payload.Delete, Filter: orEmpty(filter)}, many)
+	return r.Matched, err
+}
+
+func orEmpty(doc bson.Raw) bson.Raw {
+	if doc == nil {
+		return bson.Raw{5, 0, 0, 0, 0}
+	}
+	return doc
+}
+
+// check validates what an operation carries.
+func check(op *payload.Op) error {
+	for _, d := range append([][]byte{op.Filter, op.Doc}, op.ArrayFilters...) {
+		if d == nil {
+			continue
+		}
+		if err := value.Validate(d); err != nil {
+			return err
+		}
+	}
+	if op.Kind == payload.Replace && value.Get(op.Doc, "_mod").Exists() {
+		return errReserved
+	}
+	_, err := query.Compile(op.Filter)
+	return err
+}
+
+// retries bounds how often a write on one document looks again after another
+// writer took the document away.
+const retries = 100
+
+func (c *Collection) change(ctx context.Context, op payload.Op, many bool) (res UpdateResult, err error) {
+	if err := writable(c.name); err != nil {
+		return res, err
+	}
+	op.Coll = c.name
+	if err := check(&op); err != nil {
+		return res, err
+	}
+	for range retries {
+		ops, err := c.targets(ctx, op, many)
+		if err != nil {
+			return res, err
+		}
+		if len(ops) == 0 {
+			if !op.Upsert {
+				return res, nil
+			}
+			id, again, err := c.upsert(ctx, op)
+			if again {
+				continue
+			}
+			res.UpsertedID = id
+			return res, err
+		}
+		for i := range ops {
+			ops[i].Upsert = false // it found its document
+		}
+		results, changed, err := c.db.write(ctx, ops, each)
+		if err != nil {
+			return res, err
+		}
+		for i, e := range results {
+			switch {
+			case e == nil:
+				res.Matched++
+				if changed[i] {
+					res.Modified++
+				}
+			case !errors.Is(e, errNoMatch):
+				return res, &WriteError{0, e}
+			}
+		}
+		if many || res.Matched > 0 {
+			return res, nil
+		}
+	}
+	return res, fmt.Errorf("%w: other writers kept changing the document", ErrConflict)
+}
+
+// upsert inserts what op gives where nothing matches; again says that a
+// document with its _id has come up meanwhile.
+func (c *Collection) upsert(ctx context.Context, op payload.Op) (id bson.RawValue, again bool, err error) {
+	if op, err = upsertOp(op); err != nil {
+		return id, false, err
+	}
+	ops := []payload.Op{op}
+	if d := c.db.implicit(c.name); d != nil {
+		ops = []payload.Op{*d, op}
+	}
+	results, _, err := c.db.write(ctx, ops, each)
+	if err != nil {
+		return id, false, err
+	}
+	if e := results[len(results)-1]; e != nil {
+		if errors.Is(e, errDuplicate) {
+			o := FindOptions{Filter: op.Filter, Limit: 1}
+			cur, err := c.Find(ctx, o)
+			if err != nil {
+				return id, false, err
+			}
+			defer cur.Close()
+			if cur.Next() {
+				return id, true, nil
+			}
+		}
+		return id, false, &WriteError{0, e}
+	}
+	return op.ID.Raw(), false, nil
+}
+
+// upsertOp fixes the _id of an upsert: the filter's or the document's, else a
+// new one.
+func upsertOp(op payload.Op) (payload.Op, error) {
+	doc := op.Doc
+	f, err := query.Compile(op.Filter)
+	if err != nil {
+		return op, err
+	}
+	if op.Kind == payload.Update {
+		u, err := update.Compile(op.Doc, raws(op.ArrayFilters))
+		if err != nil {
+			return op, err
+		}
+		if doc, err = u.Upsert(f, update.Context{Insert: true, Filter: f}); err != nil {
+			return op, err
+		}
+	}
+	op.ID = value.Get(doc, "_id")
+	if !op.ID.Exists() && op.Kind == payload.Replace {
+		for _, c := range f.Conjuncts() {
+			if c.Path == "_id" && c.Op == query.Eq {
+				op.ID = c.Value
+			}
+		}
+	}
+	if !op.ID.Exists() {
+		op.ID = value.String(ulid.Make().String())
+	}
+	op.Key, err = payload.CheckID(op.ID)
+	return op, err
+}
+
+func raws(docs [][]byte) []bson.Raw {
+	out := make([]bson.Raw, len(docs))
+	for i, d := range docs {
+		out[i] = d
+	}
+	return out
+}

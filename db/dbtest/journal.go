@@ -1,0 +1,244 @@
+// Package dbtest holds what tests of databases need: a [Journal] that lets
+// databases exchange transactions directly, in any order, and [Open].
+package dbtest
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// A Journal keeps transactions in a store, without signatures or seals. It is
+// safe for concurrent use.
+type Journal struct {
+	st     store.Store
+	prefix string
+	log    clock.LogID
+
+	mu  sync.Mutex // guards the fields below; held from Append to done
+	n   int64      // the last arrival
+	seq uint64     // of this device's log
+
+	flushedMu sync.Mutex // guards flushed
+	flushed   int64
+}
+
+// NewJournal returns the journal under prefix in st; it writes the log that
+// name stands for.
+func NewJournal(st store.Store, prefix, name string) (*Journal, error) {
+	j := &Journal{st: st, prefix: prefix, log: sha256.Sum256([]byte(name))}
+	snap := st.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Prefix([]byte(prefix + "n")))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return nil, err
+		}
+		e, err := parse(v)
+		if err != nil {
+			return nil, err
+		}
+		j.n++
+		if e.ID.Log == j.log {
+			j.seq = max(j.seq, e.ID.Seq)
+		}
+	}
+	return j, it.Err()
+}
+
+func (j *Journal) arrival(n int64) []byte {
+	return binary.BigEndian.AppendUint64([]byte(j.prefix+"n"), uint64(n))
+}
+
+func (j *Journal) id(id clock.RecordID) []byte {
+	k := append([]byte(j.prefix+"k"), id.Log[:]...)
+	return append(binary.BigEndian.AppendUint64(k, id.Seq), id.Hash[:]...)
+}
+
+func format(e db.Entry) []byte {
+	b := append(append([]byte(nil), e.ID.Log[:]...), e.ID.Hash[:]...)
+	b = binary.BigEndian.AppendUint64(b, e.ID.Seq)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Time))
+	flag := byte(0)
+	if e.Atomic {
+		flag = 1
+	}
+	return append(append(b, flag), e.Payload...)
+}
+
+func parse(b []byte) (e db.Entry, err error) {
+	if len(b) < 81 {
+		return e, errors.New("dbtest: short record")
+	}
+	copy(e.ID.Log[:], b)
+	copy(e.ID.Hash[:], b[32:])
+	e.ID.Seq = binary.BigEndian.Uint64(b[64:])
+	e.Time = clock.Time(binary.BigEndian.Uint64(b[72:]))
+	e.Atomic = b[80] == 1
+	e.Payload = append([]byte(nil), b[81:]...)
+	return e, nil
+}
+
+// Append implements [db.Journal].
+func (j *Journal) Append(tx store.Tx, drafts []db.Draft) (ids []clock.RecordID, first int64, done func(bool), err error) {
+	j.mu.Lock()
+	for i, d := range drafts {
+		e := db.Entry{Time: d.Time, Atomic: d.Atomic, Payload: d.Payload}
+		e.ID = clock.RecordID{Log: j.log, Seq: j.seq + uint64(i) + 1}
+		sum := sha256.Sum256(format(e))
+		e.ID.Hash = sum
+		if err = j.put(tx, j.n+int64(i)+1, e); err != nil {
+			j.mu.Unlock()
+			return nil, 0, nil, err
+		}
+		ids = append(ids, e.ID)
+	}
+	return ids, j.n + 1, func(committed bool) {
+		if committed {
+			j.n += int64(len(drafts))
+			j.seq += uint64(len(drafts))
+		}
+		j.mu.Unlock()
+	}, nil
+}
+
+func (j *Journal) put(tx store.Tx, n int64, e db.Entry) error {
+	if err := tx.Put(j.arrival(n), format(e)); err != nil {
+		return err
+	}
+	return tx.Put(j.id(e.ID), binary.BigEndian.AppendUint64(nil, uint64(n)))
+}
+
+// Deliver stores records of other writers; those it has are left out. The
+// caller wakes the database.
+func (j *Journal) Deliver(es ...db.Entry) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, e := range es {
+		tx := j.st.Begin()
+		_, err := tx.Get(j.id(e.ID))
+		if errors.Is(err, store.ErrNotFound) {
+			if err = j.put(tx, j.n+1, e); err == nil {
+				err = tx.Commit()
+			}
+			if err == nil {
+				j.n++
+			}
+		}
+		tx.Discard()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Arrivals implements [db.Journal].
+func (j *Journal) Arrivals(n int64, maxBytes int) (out []db.Arrival, err error) {
+	snap := j.st.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Range{Lower: j.arrival(n + 1), Upper: store.PrefixEnd([]byte(j.prefix + "n"))})
+	defer it.Close()
+	for size := 0; it.Valid() && (size == 0 || size < maxBytes); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return nil, err
+		}
+		e, err := parse(v)
+		if err != nil {
+			return nil, err
+		}
+		n++
+		out = append(out, db.Arrival{N: n, Entry: e})
+		size += len(v)
+	}
+	return out, it.Err()
+}
+
+// Entry implements [db.Journal].
+func (j *Journal) Entry(id clock.RecordID) (e db.Entry, err error) {
+	snap := j.st.Snapshot()
+	defer snap.Release()
+	n, err := snap.Get(j.id(id))
+	if err != nil {
+		return e, err
+	}
+	v, err := snap.Get(append([]byte(j.prefix+"n"), n...))
+	if err != nil {
+		return e, err
+	}
+	return parse(v)
+}
+
+// Entries returns every record that the journal has, in the order of arrival.
+func (j *Journal) Entries() (es []db.Entry, err error) {
+	for n := int64(0); ; {
+		as, err := j.Arrivals(n, 1<<20)
+		if err != nil || len(as) == 0 {
+			return es, err
+		}
+		for _, a := range as {
+			es, n = append(es, a.Entry), a.N
+		}
+	}
+}
+
+// Log returns the log that Append writes.
+func (j *Journal) Log() clock.LogID { return j.log }
+
+// Flushed implements [db.Journal].
+func (j *Journal) Flushed(n int64) {
+	j.flushedMu.Lock()
+	defer j.flushedMu.Unlock()
+	j.flushed = max(j.flushed, n)
+}
+
+// FlushedTo returns the highest arrival that was reported flushed.
+func (j *Journal) FlushedTo() int64 {
+	j.flushedMu.Lock()
+	defer j.flushedMu.Unlock()
+	return j.flushed
+}
+
+// Open returns a database in a store of its own, in a directory of the test's,
+// that writes the log that name stands for. The test's end closes it.
+func Open(t testing.TB, name string) (*db.DB, *Journal) {
+	t.Helper()
+	st, err := store.Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return OpenIn(t, st, name)
+}
+
+// OpenIn is Open in a given store.
+func OpenIn(t testing.TB, st store.Store, name string) (*db.DB, *Journal) {
+	t.Helper()
+	j, err := NewJournal(st, "J/", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := db.Open(t.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: j})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d, j
+}

@@ -1,0 +1,305 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/lthash"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// A DB is an open database. It is safe for concurrent use. Methods that change
+// something return when the change is durable.
+type DB struct {
+	store   store.Store
+	prefix  []byte
+	journal Journal
+	clock   *clock.Clock
+	log     *slog.Logger
+
+	budgetBytes, budgetOps int // of one group
+
+	refolds atomic.Int64
+	wake    chan struct{} // holds one signal
+	wg      sync.WaitGroup
+	ctx     context.Context // ends at Close
+	cancel  context.CancelFunc
+
+	// The committer's own, and Open's before there is one.
+	cat     *catalog
+	meta    meta
+	own     map[clock.LogID]bool
+	void    map[clock.LogID]bool
+	recent  map[int64]*record
+	waiting []*request
+
+	defMu    sync.Mutex // guards defCache
+	defCache map[string]*definition
+
+	mu      sync.Mutex // guards the fields below
+	queue   []*request
+	running bool
+	closed  bool
+	view    *view
+	watches map[*Watch]struct{}
+	cursors cursors
+}
+
+var valueNone value.Value
+
+// Open opens the database under o.Prefix, creating it if there is none. It
+// finishes an interrupted fold first; arrivals that are not folded yet are
+// folded in the background.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	if o.Store == nil || o.Journal == nil {
+		return nil, errors.New("db: Open needs a Store and a Journal")
+	}
+	l := o.Store.Limits()
+	db := &DB{
+		store: o.Store, prefix: slices.Clone(o.Prefix), journal: o.Journal, clock: o.Clock, log: o.Log,
+		budgetBytes: l.Bytes / 3, budgetOps: l.Puts / 4, wake: make(chan struct{}, 1),
+		own: map[clock.LogID]bool{}, void: map[clock.LogID]bool{}, recent: map[int64]*record{},
+		defCache: map[string]*definition{}, watches: map[*Watch]struct{}{},
+	}
+	if db.clock == nil {
+		db.clock = &clock.Clock{}
+	}
+	db.ctx, db.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := db.load(); err != nil {
+		db.cancel()
+		return nil, fmt.Errorf("db: open: %w", err)
+	}
+	db.mu.Lock()
+	db.start()
+	db.mu.Unlock()
+	return db, nil
+}
+
+func (db *DB) load() (err error) {
+	snap := db.store.Snapshot()
+	defer snap.Release()
+	if db.cat, err = loadCatalog(db, snap); err != nil {
+		return err
+	}
+	if db.meta, err = loadMeta(db, snap); err != nil {
+		return err
+	}
+	if err = db.loadLogs(snap, tagOwn, db.own); err != nil {
+		return err
+	}
+	if err = db.loadLogs(snap, tagVoid, db.void); err != nil {
+		return err
+	}
+	v, err := snap.Get(db.key(tagRedo))
+	if err == nil {
+		if err = db.redoSteps(v); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if err = db.build(); err != nil {
+		return err
+	}
+	db.publish(nil)
+	return nil
+}
+
+func (db *DB) loadLogs(r store.Reader, tag byte, into map[clock.LogID]bool) error {
+	p := db.key(tag)
+	it := r.Iterate(store.Prefix(p))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		if id := it.Key()[len(p):]; len(id) == 32 {
+			into[clock.LogID(id)] = true
+		}
+	}
+	return it.Err()
+}
+
+// redoSteps finishes steps that a crash interrupted.
+func (db *DB) redoSteps(marker []byte) error {
+	var mk redoMarker
+	if err := bson.Unmarshal(marker, &mk); err != nil {
+		return fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	if mk.Void {
+		if err := db.voidSteps(); err != nil {
+			return err
+		}
+	}
+	as, err := db.journal.Arrivals(db.meta.cursor, 1)
+	if err != nil {
+		return err
+	}
+	b := db.newBatch()
+	defer func() { b.tx.Discard() }()
+	b.stepping, b.redo = true, true
+	for _, s := range mk.Rescans {
+		b.rescans = append(b.rescans, rescan{s.Coll, ref{clock.Time(s.Time), s.N, uint32(s.Index)}})
+	}
+	if len(as) > 0 {
+		rec := decode(&as[0])
+		if !b.meta.isAhead(rec.n) {
+			if err := b.fold(rec); err != nil {
+				return err
+			}
+		}
+		b.meta.folded(span{rec.n, rec.n})
+	}
+	if err := b.commit(); err != nil {
+		return err
+	}
+	if err := db.store.Sync(); err != nil {
+		return err
+	}
+	db.meta, db.cat = b.meta, b.cat
+	for x := range b.multi {
+		x.multi.Store(true)
+	}
+	return nil
+}
+
+// Close ends the committer and every cursor and watch. It does not close the
+// store. It may be called twice.
+func (db *DB) Close() error {
+	db.mu.Lock()
+	if db.closed {
+		db.mu.Unlock()
+		return nil
+	}
+	db.closed = true
+	ws := db.watches
+	db.watches = nil
+	db.mu.Unlock()
+	db.cancel()
+	for w := range ws {
+		w.Close()
+	}
+	db.Wake()
+	db.wg.Wait()
+	db.closeCursors()
+	db.mu.Lock()
+	v := db.view
+	db.view = nil
+	db.mu.Unlock()
+	v.release()
+	return nil
+}
+
+// Wake says that the journal has new arrivals; it never blocks.
+func (db *DB) Wake() {
+	select {
+	case db.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Settle returns when everything that had arrived in the journal before the
+// call is folded and durable.
+func (db *DB) Settle(ctx context.Context) error { return db.submit(&request{ctx: ctx, n: 1}) }
+
+// StateHash returns the arrival up to which the database is folded and the
+// hash of that state. Two replicas that folded the same records have the same
+// hash.
+func (db *DB) StateHash() (n int64, h clock.Hash) {
+	v, err := db.acquire()
+	if err != nil {
+		return 0, clock.Hash{}
+	}
+	defer v.release()
+	return v.n, v.stateHash()
+}
+
+// Info describes the database.
+func (db *DB) Info() Info {
+	v, err := db.acquire()
+	if err != nil {
+		return Info{}
+	}
+	defer v.release()
+	i := Info{Arrival: v.n, Hash: v.stateHash(), Refused: v.refused, Refolds: db.refolds.Load()}
+	for name, c := range v.cat.colls {
+		if name == systemCollection {
+			i.Collections = int(v.stats[c.num].docs)
+		} else {
+			i.Documents += v.stats[c.num].docs
+		}
+	}
+	return i
+}
+
+func (db *DB) logf(format string, args ...any) {
+	if db.log != nil {
+		db.log.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+// A view is what readers see: the state after some commit, synced. It is
+// released when nobody reads it and a later one exists.
+type view struct {
+	snap    store.Snapshot
+	cat     *catalog
+	stats   map[uint32]collStats // immutable
+	n       int64
+	refused int64
+	gaps    int64
+	own     map[clock.LogID]bool // immutable
+	hash    *lthash.State
+	pending []lthash.Delta
+	once    sync.Once
+	sum     clock.Hash
+	refs    atomic.Int64
+}
+
+// publish makes the committed state what readers see, and its changes what
+// watches see.
+func (db *DB) publish(events []Change) {
+	v := &view{
+		snap: db.store.Snapshot(), cat: db.cat, stats: db.meta.stats, n: db.meta.cursor, refused: db.meta.refused,
+		gaps: db.meta.gaps, own: db.own, hash: db.meta.hash, pending: db.meta.pending,
+	}
+	v.refs.Store(1)
+	db.mu.Lock()
+	old := db.view
+	db.view = v
+	db.tell(events, v)
+	db.mu.Unlock()
+	if old != nil {
+		old.release()
+	}
+}
+
+func (db *DB) acquire() (*view, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.view == nil || db.closed {
+		return nil, ErrClosed
+	}
+	db.view.refs.Add(1)
+	return db.view, nil
+}
+
+func (v *view) release() {
+	if v.refs.Add(-1) == 0 {
+		v.snap.Release()
+	}
+}
+
+func (v *view) stateHash() clock.Hash {
+	v.once.Do(func() {
+		h := *v.hash
+		h.Apply(v.pending)
+		v.sum = h.Sum()
+	})
+	return v.sum
+}

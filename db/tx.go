@@ -1,0 +1,327 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/update"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// TxOptions tunes a transaction.
+type TxOptions struct {
+	// Atomic makes every replica refuse all of the transaction if it refuses
+	// any operation of it; at most 256 documents.
+	Atomic bool
+}
+
+// A Tx reads one moment and its own writes. It belongs to one goroutine and
+// ends with the function that it was given to.
+type Tx struct {
+	ctx   context.Context
+	db    *DB
+	v     *view
+	now   clock.Time
+	judge judge
+	ops   []payload.Op
+	size  int
+	docs  map[string]*txDoc
+	ended bool
+}
+
+// A txDoc is a document that a transaction has read or written.
+type txDoc struct {
+	guard
+	state
+	written bool
+}
+
+// Transaction runs f and commits what it wrote as one record, all or nothing.
+// ErrConflict says that a document that it read or wrote was changed meanwhile.
+// A transaction over the limits of a record fails before anything is logged.
+func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error) error {
+	v, err := db.acquire()
+	if err != nil {
+		return err
+	}
+	defer v.release()
+	tx := &Tx{ctx: ctx, db: db, v: v, now: db.clock.Now(), docs: map[string]*txDoc{}}
+	defer func() { tx.ended = true }()
+	if err := f(tx); err != nil {
+		return err
+	}
+	if len(tx.ops) == 0 {
+		return nil
+	}
+	r := &request{ctx: ctx, ops: tx.ops, mode: whole, atomic: o.Atomic}
+	written := 0
+	for _, d := range tx.docs {
+		r.guards = append(r.guards, d.guard)
+		if d.written {
+			written++
+		}
+	}
+	if o.Atomic && written > payload.MaxAtomic {
+		return fmt.Errorf("%w: an atomic transaction has at most %d documents, not %d", ErrTooLarge, payload.MaxAtomic, written)
+	}
+	r.payload = payload.Encode(r.ops)
+	if len(r.payload) > payload.MaxBytes {
+		return fmt.Errorf("%w: the transaction has %d bytes", ErrTooLarge, len(r.payload))
+	}
+	r.seeds = seedsOf(r.ops)
+	if err := db.submit(r); err != nil {
+		return err
+	}
+	return r.err
+}
+
+func (tx *Tx) doc(collection string, idKey []byte) (*txDoc, error) {
+	if tx.ended {
+		return nil, ErrClosed
+	}
+	k := collection + "\x00" + string(idKey)
+	if d := tx.docs[k]; d != nil {
+		return d, nil
+	}
+	d := &txDoc{guard: guard{coll: collection, idKey: idKey}}
+	if c := tx.v.cat.colls[collection]; c != nil {
+		h, err := tx.v.head(tx.db, c, idKey)
+		if err != nil {
+			return nil, err
+		}
+		d.last, d.count, d.state = h.last, h.count, h.state
+	}
+	tx.docs[k] = d
+	return d, nil
+}
+
+// head returns what is stored of a document, also of a deleted one.
+func (v *view) head(db *DB, c *coll, idKey []byte) (head, error) {
+	b, err := v.snap.Get(db.key(tagDoc, num(c.num), idKey))
+	if err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
+		return head{}, err
+	}
+	h, err := parseHead(b)
+	h.doc = slices.Clone(h.doc)
+	return h, err
+}
+
+// apply judges op on the transaction's own view and keeps it.
+func (tx *Tx) apply(op payload.Op) (changed bool, err error) {
+	d, err := tx.doc(op.Coll, op.Key)
+	if err != nil {
+		return false, err
+	}
+	def, err := tx.v.definition(tx.db, op.Coll)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return false, err
+	}
+	v := tx.judge.judge(&op, d.state, tx.now, def)
+	if v.code != codeOK {
+		return false, v.err
+	}
+	if tx.size += op.Size(); tx.size > 2*payload.MaxBytes || len(tx.ops) >= payload.MaxOps {
+		return false, fmt.Errorf("%w: a transaction has at most %d operations in %d bytes", ErrTooLarge, payload.MaxOps, payload.MaxBytes)
+	}
+	changed = !sameState(d.state, v.next)
+	d.state, d.written = v.next, true
+	tx.ops = append(tx.ops, op)
+	return changed, nil
+}
+
+func (tx *Tx) create(collection string) error {
+	if op := tx.db.implicit(collection); op != nil {
+		key := systemCollection + "\x00" + string(op.Key)
+		if d := tx.docs[key]; d != nil && d.written {
+			return nil
+		}
+		if _, err := tx.apply(*op); err != nil && !errors.Is(err, errDuplicate) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Insert is Collection.Insert in the transaction.
+func (tx *Tx) Insert(collection string, docs ...bson.Raw) (ids []bson.RawValue, err error) {
+	if err := writable(collection); err != nil {
+		return nil, err
+	}
+	if err := tx.create(collection); err != nil {
+		return nil, err
+	}
+	for i, doc := range docs {
+		op, err := prepare(slices.Clone(doc))
+		if err == nil {
+			op.Coll = collection
+			_, err = tx.apply(op)
+		}
+		if err != nil {
+			return ids, &WriteError{i, err}
+		}
+		ids = append(ids, op.ID.Raw())
+	}
+	return ids, nil
+}
+
+// Get is Collection.Get in the transaction.
+func (tx *Tx) Get(collection string, id bson.RawValue) (Document, error) {
+	key, err := payload.CheckID(value.Of(id))
+	if err != nil {
+		return Document{}, err
+	}
+	d, err := tx.doc(collection, key)
+	if err != nil {
+		return Document{}, err
+	}
+	if d.state.doc == nil {
+		return Document{}, ErrNotFound
+	}
+	return Document{Raw: d.state.doc, Mod: d.mod}, nil
+}
+
+// Find returns the documents of the transaction's view that match. The result
+// is held in memory: at most 64 MiB. A document that appears meanwhile is no
+// conflict; one that was found and changes is.
+func (tx *Tx) Find(collection string, o FindOptions) ([]bson.Raw, error) {
+	fs, s, err := tx.find(collection, o)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]bson.Raw, len(fs))
+	for i, f := range fs {
+		out[i] = s.project(&f.state)
+	}
+	return out, nil
+}
+
+func (tx *Tx) find(collection string, o FindOptions) ([]*found, *search, error) {
+	if tx.ended {
+		return nil, nil, ErrClosed
+	}
+	s, err := tx.db.newSearch(tx.v, collection, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.close()
+	var out []*found
+	size := 0
+	add := func(f *found) error {
+		if s.sort != nil {
+			f.sortKey = s.sortKey(&f.state)
+		}
+		if size += len(f.doc); size > maxSort {
+			return fmt.Errorf("%w: the result has more than %d MiB", ErrTooLarge, maxSort>>20)
+		}
+		out = append(out, f)
+		return nil
+	}
+	for f, err := s.next(); f != nil || err != nil; f, err = s.next() {
+		if err == nil {
+			err = tx.ctx.Err()
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if d := tx.docs[collection+"\x00"+string(f.idKey)]; d != nil && d.written {
+			continue
+		}
+		if err := add(f); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, d := range tx.docs {
+		if d.coll == collection && d.written && d.state.doc != nil && s.matches(&d.state) {
+			if err := add(&found{head: head{state: d.state}, idKey: d.idKey}); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	slices.SortFunc(out, less)
+	out = out[min(o.Skip, int64(len(out))):]
+	if o.Limit > 0 {
+		out = out[:min(o.Limit, int64(len(out)))]
+	}
+	for _, f := range out {
+		if _, err := tx.doc(collection, f.idKey); err != nil {
+			return nil, nil, err
+		}
+	}
+	return out, s, nil
+}
+
+// Update is Collection.Update in the transaction.
+func (tx *Tx) Update(collection string, filter, upd bson.Raw, o UpdateOptions) (UpdateResult, error) {
+	if update.IsReplacement(upd) {
+		return tx.Replace(collection, filter, upd, o)
+	}
+	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Coll: collection, Filter: orEmpty(filter), Doc: upd}
+	for _, f := range o.ArrayFilters {
+		op.ArrayFilters = append(op.ArrayFilters, f)
+	}
+	return tx.change(op, o.Many)
+}
+
+// Replace is Collection.Replace in the transaction.
+func (tx *Tx) Replace(collection string, filter, doc bson.Raw, o UpdateOptions) (UpdateResult, error) {
+	return tx.change(payload.Op{
+		Kind: payload.Replace, Upsert: o.Upsert, Coll: collection, Filter: orEmpty(filter), Doc: doc,
+	}, false)
+}
+
+// Delete is Collection.Delete in the transaction.
+func (tx *Tx) Delete(collection string, filter bson.Raw, many bool) (int64, error) {
+	r, err := tx.change(payload.Op{Kind: payload.Delete, Coll: collection, Filter: orEmpty(filter)}, many)
+	return r.Matched, err
+}
+
+func (tx *Tx) change(op payload.Op, many bool) (res UpdateResult, err error) {
+	if err := writable(op.Coll); err != nil {
+		return res, err
+	}
+	if err := check(&op); err != nil {
+		return res, err
+	}
+	o := FindOptions{Filter: op.Filter}
+	if !many {
+		o.Limit = 1
+	}
+	fs, _, err := tx.find(op.Coll, o)
+	if err != nil {
+		return res, err
+	}
+	if len(fs) == 0 && op.Upsert {
+		if err := tx.create(op.Coll); err != nil {
+			return res, err
+		}
+		if op, err = upsertOp(op); err != nil {
+			return res, err
+		}
+		_, err = tx.apply(op)
+		res.UpsertedID = op.ID.Raw()
+		return res, err
+	}
+	op.Upsert = false
+	for _, f := range fs {
+		op.ID, op.Key = payload.DocID(f.doc), f.idKey
+		changed, err := tx.apply(op)
+		if err != nil {
+			return res, &WriteError{0, err}
+		}
+		res.Matched++
+		if changed {
+			res.Modified++
+		}
+	}
+	return res, nil
+}
