@@ -131,10 +131,19 @@ func (d *documents) scan(ctx context.Context, prefix, after string, limit int64,
 }
 
 // apply writes the changes as one transaction whose operations are judged one
-// by one at their place in the order.
+// by one at their place in the order. It starts again when somebody here wrote
+// one of the paths meanwhile.
 func (d *documents) apply(ctx context.Context, changes []change) ([]string, error) {
-	var lost []string
-	err := d.db.Transaction(ctx, db.TxOptions{}, func(tx *db.Tx) error {
+	for {
+		lost, err := d.try(ctx, changes)
+		if !errors.Is(err, db.ErrConflict) || ctx.Err() != nil {
+			return lost, err
+		}
+	}
+}
+
+func (d *documents) try(ctx context.Context, changes []change) (lost []string, err error) {
+	err = d.db.Transaction(ctx, db.TxOptions{}, func(tx *db.Tx) error {
 		lost = lost[:0]
 		for _, c := range changes {
 			ok, err := d.write(tx, c)
