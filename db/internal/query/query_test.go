@@ -1,0 +1,292 @@
+package query_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
+	"pgregory.net/rapid"
+)
+
+func mustFilter(t testing.TB, text string) *query.Filter {
+	t.Helper()
+	f, err := query.Compile(parse(t, []byte(text)))
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return f
+}
+
+// TestMatch states semantics that MongoDB documents and other engines miss.
+func TestMatch(t *testing.T) {
+	for _, c := range []struct {
+		filter, doc string
+		want        bool
+	}{
+		{`{"a.b":null}`, `{"a":[{},{"b":1}]}`, true},
+		{`{"a.b":null}`, `{"a":[1,2]}`, false},
+		{`{"a.b":{"$exists":false}}`, `{"a":[1,2]}`, true},
+		{`{"a.b":1}`, `{"a":[[{"b":1}]]}`, false},
+		{`{"a.0.b":1}`, `{"a":[[{"b":1}]]}`, true},
+		{`{"a.0":1}`, `{"a":{"0":1}}`, true},
+		{`{"a":{"$in":[[1,2]]}}`, `{"a":[1,2]}`, true},
+		{`{"a":{"$all":[{"x":1}]}}`, `{"a":{"x":1}}`, true},
+		{`{"a":{"$all":[]}}`, `{"a":[]}`, false},
+		{`{"a":{"$elemMatch":{"$gt":1}}}`, `{"a":[[5]]}`, false},
+		{`{"a":{"$elemMatch":{"0":5}}}`, `{"a":[[5]]}`, true},
+		{`{"a":{"$gte":null}}`, `{}`, true},
+		{`{"a":{"$gt":null}}`, `{"a":1}`, false},
+		{`{"a":{"$lt":5}}`, `{"a":{"$numberDouble":"NaN"}}`, false},
+		{`{"a":{"$lte":{"$numberDouble":"NaN"}}}`, `{"a":{"$numberDecimal":"NaN"}}`, true},
+		{`{"a":{"$lt":{"$maxKey":1}}}`, `{"a":"x"}`, true},
+		{`{"a":{"$lt":"b"}}`, `{"a":1}`, false},
+		{`{"a":{"$lt":[1,3]}}`, `{"a":[1,2]}`, true},
+		{`{"a":{"$numberDecimal":"0.5"}}`, `{"a":0.5}`, true},
+		{`{"a":{"$numberDecimal":"0.1"}}`, `{"a":0.1}`, false},
+		{`{"a":9007199254740993}`, `{"a":9007199254740992.0}`, false},
+		{`{"a":{"$type":"array"}}`, `{"a":[]}`, true},
+		{`{"a":{"$type":"number"}}`, `{"a":["x",1]}`, true},
+		{`{"a":{"$mod":[4.9,1]}}`, `{"a":5.5}`, true},
+		{`{"a":{"$mod":[4,0]}}`, `{"a":null}`, false},
+		{`{"a":{"$regex":"^x y # c","$options":"xi"}}`, `{"a":"XY"}`, true},
+		{`{"a":{"$regularExpression":{"pattern":"b","options":""}}}`, `{"a":["a","b"]}`, true},
+		{`{"a":{"$eq":{"$regularExpression":{"pattern":"b","options":""}}}}`, `{"a":"b"}`, false},
+		{`{"a":{"$not":{"$gt":1,"$lt":9}}}`, `{"a":[0,20]}`, false},
+		{`{"$nor":[{"a":1},{"b":2}],"$comment":"x"}`, `{"a":2}`, true},
+		{`{"a":{"$binary":{"base64":"AQ==","subType":"00"}}}`, `{"a":{"$binary":{"base64":"AQ==","subType":"00"}}}`, true},
+	} {
+		if got := mustFilter(t, c.filter).Match(parse(t, []byte(c.doc))); got != c.want {
+			t.Errorf("%s on %s: got %t", c.filter, c.doc, got)
+		}
+	}
+}
+
+func TestCompileErrors(t *testing.T) {
+	for filter, want := range map[string]string{
+		`{"a.b":{"$foo":1}}`:                  "a.b: unknown operator: $foo (BadValue)",
+		`{"a":{"$gt":1,"b":2}}`:               "a: unknown operator: b (BadValue)",
+		`{"$foo":1}`:                          "unknown top level operator: $foo",
+		`{"$and":[]}`:                         "$and must be a nonempty array",
+		`{"$or":{}}`:                          "$or must be an array",
+		`{"$or":[1]}`:                         "$or entries need to be full objects",
+		`{"a":{"$in":1}}`:                     "a: $in needs an array",
+		`{"a":{"$not":1}}`:                    "a: $not needs a regex or a document",
+		`{"a":{"$size":-1}}`:                  "a: Failed to parse $size",
+		`{"a":{"$size":1.5}}`:                 "a: Failed to parse $size",
+		`{"a":{"$mod":[0,1]}}`:                "a: $mod: divisor cannot be 0",
+		`{"a":{"$mod":[1]}}`:                  "a: malformed $mod",
+		`{"a":{"$type":"x"}}`:                 "a: $type: Unknown type name alias: x",
+		`{"a":{"$type":99}}`:                  "a: $type: Invalid numerical type code: 99",
+		`{"a":{"$regex":"(?=x)"}}`:            "a: $regex: Regular expression is invalid or unsupported",
+		`{"a":{"$regex":"(a)\\1"}}`:           "unsupported",
+		`{"a":{"$regex":"a","$options":"q"}}`: "invalid flag",
+		`{"a":{"$options":"i"}}`:              "a: $options needs a $regex",
+		`{"a":{"$elemMatch":1}}`:              "a: $elemMatch needs an Object",
+		`{"$expr":{"$gt":["$a",1]}}`:          "$expr is not supported",
+		`{"a":{"$gt":{"$regularExpression":{"pattern":"a","options":""}}}}`: "Can't have regex as arg to $gt",
+	} {
+		_, err := query.Compile(parse(t, []byte(filter)))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", filter, err, want)
+		}
+	}
+}
+
+func TestMatchAt(t *testing.T) {
+	for _, c := range []struct {
+		filter, doc string
+		pos         int
+	}{
+		{`{"a":2}`, `{"a":[1,2]}`, 1},
+		{`{"a.b":2}`, `{"a":[{"b":1},{"b":[3,2]}]}`, 1},
+		{`{"a":{"$elemMatch":{"b":2}}}`, `{"a":[{"b":1},{"b":2}]}`, 1},
+		{`{"b":1}`, `{"a":[1],"b":1}`, -1},
+	} {
+		if ok, pos := mustFilter(t, c.filter).MatchAt(parse(t, []byte(c.doc))); !ok || pos != c.pos {
+			t.Errorf("%s on %s: got %t %d, want %d", c.filter, c.doc, ok, pos, c.pos)
+		}
+	}
+}
+
+func drawJSON(t *rapid.T, depth int) string {
+	switch n := rapid.IntRange(0, 9).Draw(t, "kind"); {
+	case n < 7 || depth > 2:
+		return rapid.SampledFrom([]string{"0", "1", "1.5", "2", "3", `"a"`, `"ab"`, `"b"`, "null", "true",
+			`{"$numberLong":"1"}`, `{"$numberDecimal":"1.5"}`, `{"$numberDouble":"NaN"}`, `{"$undefined":true}`}).Draw(t, "scalar")
+	case n < 8:
+		return fmt.Sprintf(`{"b":%s}`, drawJSON(t, depth+1))
+	}
+	var items []string
+	for range rapid.IntRange(0, 3).Draw(t, "length") {
+		items = append(items, drawJSON(t, depth+1))
+	}
+	return "[" + strings.Join(items, ",") + "]"
+}
+
+// TestConjunctsCoverMatches: a document that matches has, for each conjunct, an
+// index value whose key is in one of the conjunct's ranges.
+func TestConjunctsCoverMatches(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		path := rapid.SampledFrom([]string{"a", "a.b", "a.0", "a.0.b", "a.1"}).Draw(t, "path")
+		op := rapid.SampledFrom([]string{"$eq", "$gt", "$gte", "$lt", "$lte", "$in", "$regex", "$elemMatch"}).Draw(t, "op")
+		arg := drawJSON(t, 1)
+		switch op {
+		case "$in":
+			arg = "[" + arg + "," + drawJSON(t, 2) + "]"
+		case "$regex":
+			arg = `"^a"`
+		case "$elemMatch":
+			arg = `{"$gte":` + arg + `}`
+		}
+		filter, err := value.ParseJSON([]byte(fmt.Sprintf(`{"$and":[{%q:{%q:%s}}]}`, path, op, arg)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := query.Compile(filter)
+		if err != nil {
+			return
+		}
+		doc, err := value.ParseJSON([]byte(`{"a":` + drawJSON(t, 0) + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !f.Match(doc) {
+			return
+		}
+		for _, c := range f.Conjuncts() {
+			for _, desc := range []bool{false, true} {
+				if c.Op != query.Exists && !covered(t, c, doc, desc) {
+					t.Fatalf("desc %t: %s misses %s", desc, value.AppendJSON(nil, filter, false), value.AppendJSON(nil, doc, false))
+				}
+			}
+		}
+	})
+}
+
+func covered(t *rapid.T, c query.Conjunct, doc []byte, desc bool) bool {
+	path, err := value.ParsePath(c.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vals, _ := path.IndexValues(nil, doc)
+	for _, v := range vals {
+		k := append(value.AppendKey(nil, v, desc), 0xff) // more fields may follow
+		for _, r := range c.Ranges(desc) {
+			if bytes.Compare(r.Lo, k) <= 0 && bytes.Compare(k, r.Hi) < 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func TestProjectionErrors(t *testing.T) {
+	for spec, want := range map[string]string{
+		`{"a":1,"b":0}`:             "Cannot do exclusion on field b in inclusion projection",
+		`{"a":0,"b":1}`:             "Cannot do inclusion on field b in exclusion projection",
+		`{"a":1,"a.b":1}`:           "Path collision at a.b",
+		`{"a.b":1,"a":1}`:           "Path collision at a",
+		`{"a.$":1}`:                 "positional",
+		`{"a":"$b"}`:                "expressions are not supported",
+		`{"a":{"$slice":"x"}}`:      "$slice",
+		`{"a":{"$elemMatch":1}}`:    "object required",
+		`{"a.b":{"$elemMatch":{}}}`: "nested field",
+	} {
+		_, err := query.CompileProjection(parse(t, []byte(spec)))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", spec, err, want)
+		}
+	}
+}
+
+func TestProjection(t *testing.T) {
+	for _, c := range []struct{ spec, doc, want string }{
+		{`{"a":{"$slice":-2}}`, `{"_id":1,"a":[1,2,3],"b":1}`, `{"_id":1,"a":[2,3],"b":1}`},
+		{`{"a":{"$slice":[1,1]},"b":1}`, `{"_id":1,"a":[1,2,3],"b":1,"c":1}`, `{"_id":1,"a":[2],"b":1}`},
+		{`{"a":{"$elemMatch":{"x":{"$gt":1}}}}`, `{"_id":1,"a":[{"x":1},{"x":2},{"x":3}],"b":1}`, `{"_id":1,"a":[{"x":2}]}`},
+		{`{"a":{"b":1},"_id":0}`, `{"_id":1,"a":[{"b":1,"c":2},3,[{"b":4}]]}`, `{"a":[{"b":1},[{"b":4}]]}`},
+		{`{"a.b":0}`, `{"_id":1,"a":[{"b":1,"c":2},3]}`, `{"_id":1,"a":[{"c":2},3]}`},
+		{`{"_id":1}`, `{"_id":1,"a":2}`, `{"_id":1}`},
+		{`{"_id":0}`, `{"_id":1,"a":2}`, `{"a":2}`},
+		{`{"a":0,"_id":1}`, `{"_id":1,"a":2,"b":3}`, `{"_id":1,"b":3}`},
+	} {
+		p, err := query.CompileProjection(parse(t, []byte(c.spec)))
+		if err != nil {
+			t.Errorf("%s: %v", c.spec, err)
+			continue
+		}
+		got := p.Apply(nil, parse(t, []byte(c.doc)))
+		if !bytes.Equal(got, parse(t, []byte(c.want))) {
+			t.Errorf("%s on %s: got %s, want %s", c.spec, c.doc, value.AppendJSON(nil, got, false), c.want)
+		}
+	}
+}
+
+// FuzzCompile: any bytes as filter, projection and sort give an error or an
+// answer on any bytes as document.
+func FuzzCompile(f *testing.F) {
+	doc := parse(f, []byte(city))
+	for _, s := range []string{`{"a":{"$in":[1,null]}}`, `{"$or":[{"a.0.b":{"$elemMatch":{"$gt":1}}},{"c":{"$regex":"^x"}}]}`,
+		`{"a":{"$all":[{"$elemMatch":{"b":1}}],"$not":{"$mod":[2,1]}}}`, `{"a":{"$slice":[1,2]}}`, `{"a":1,"b":-1}`} {
+		f.Add(parse(f, []byte(s)), doc)
+	}
+	f.Fuzz(func(t *testing.T, spec, doc []byte) {
+		if q, err := query.Compile(spec); err == nil {
+			if ok, _ := q.MatchAt(doc); ok != q.Match(doc) {
+				t.Fatal("Match and MatchAt disagree")
+			}
+			for _, c := range q.Conjuncts() {
+				c.Ranges(true)
+			}
+		}
+		if p, err := query.CompileProjection(spec); err == nil && value.Validate(doc) == nil {
+			if err := value.Validate(p.Apply(nil, doc)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s, err := query.CompileSort(spec); err == nil {
+			s.Key(nil, doc)
+		}
+	})
+}
+
+const city = `{"_id":"3039163","name":"Sant Julià de Lòria","altNames":["San Julia","San Julià"],"country":"AD","adminCode":"06","feature":"PPLA","population":8022,"loc":{"type":"Point","coordinates":[1.49129,42.46372]}}`
+
+func BenchmarkMatchTwoFields(b *testing.B) {
+	doc := parse(b, []byte(city))
+	f := mustFilter(b, `{"country":"AD","population":{"$gt":5000}}`)
+	b.SetBytes(int64(len(doc)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if !f.Match(doc) {
+			b.Fatal("no match")
+		}
+	}
+}
+
+func BenchmarkMatchNestedRegexIn(b *testing.B) {
+	doc := parse(b, []byte(city))
+	f := mustFilter(b, `{"loc.coordinates":{"$gt":40},"country":{"$in":["AD","DE","FR"]},"name":{"$regex":"^Sant"}}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if !f.Match(doc) {
+			b.Fatal("no match")
+		}
+	}
+}
+
+func BenchmarkSortKey(b *testing.B) {
+	doc := parse(b, []byte(city))
+	s, err := query.CompileSort(parse(b, []byte(`{"country":1,"population":-1}`)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = s.Key(buf[:0], doc)
+	}
+}
