@@ -21,6 +21,7 @@ func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
 		return nil, err
 	}
 	filters := map[string]*arrayFilter{}
+	var ids []string
 	for _, raw := range arrayFilters {
 		id, f, err := query.CompileArrayFilter(raw)
 		if err != nil {
@@ -30,6 +31,7 @@ func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
 			return nil, value.Errorf(value.CodeFailedToParse, "Found multiple array filters with the same top-level field name %s", id)
 		}
 		filters[id] = &arrayFilter{filter: f}
+		ids = append(ids, id)
 	}
 	u := &Update{root: &node{}}
 	it := value.Elements(bytes.Clone(update))
@@ -38,8 +40,8 @@ func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
 			return nil, err
 		}
 	}
-	for id, f := range filters {
-		if !f.used {
+	for _, id := range ids { // in order: the same error everywhere
+		if !filters[id].used {
 			return nil, value.Errorf(value.CodeFailedToParse, "The array filter for identifier '%s' was not used in the update", id)
 		}
 	}
@@ -47,7 +49,8 @@ func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
 	return u, nil
 }
 
-// builders makes the operator of a field from its argument.
+// builder returns the maker of an operator from a field's argument; nil for an
+// unknown operator.
 func builder(name string) func(path string, v value.Value) (op, error) {
 	switch name {
 	case "$set":

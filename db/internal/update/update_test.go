@@ -1,0 +1,263 @@
+package update_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/update"
+	"github.com/weftdb/weft/db/internal/value"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"pgregory.net/rapid"
+)
+
+var now = time.UnixMilli(1700000000123)
+
+func parse(t testing.TB, text string) []byte {
+	t.Helper()
+	doc, err := value.ParseJSON([]byte(text))
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return doc
+}
+
+func apply(t testing.TB, filter, upd, doc string, filters ...string) ([]byte, error) {
+	t.Helper()
+	var raws []bson.Raw
+	for _, f := range filters {
+		raws = append(raws, parse(t, f))
+	}
+	u, err := update.Compile(parse(t, upd), raws)
+	if err != nil {
+		return nil, err
+	}
+	f, err := query.Compile(parse(t, filter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, changed, err := u.Apply(parse(t, doc), update.Context{Now: now, Filter: f})
+	if err == nil && changed == bytes.Equal(got, parse(t, doc)) {
+		t.Errorf("%s on %s: changed is %t", upd, doc, changed)
+	}
+	return got, err
+}
+
+func TestApply(t *testing.T) {
+	for _, c := range []struct{ filter, upd, doc, want string }{
+		{`{}`, `{"$set":{"b":1,"a":2,"c.10":1,"c.9":2}}`, `{"_id":1,"b":0}`, `{"_id":1,"b":1,"a":2,"c":{"9":2,"10":1}}`},
+		{`{}`, `{"$set":{"a.2":1}}`, `{"a":[0]}`, `{"a":[0,null,1]}`},
+		{`{}`, `{"$unset":{"a.0":1,"b":1}}`, `{"a":[0,1],"b":2}`, `{"a":[null,1]}`},
+		{`{}`, `{"$unset":{"a.b.c":1}}`, `{"a":5}`, `{"a":5}`},
+		{`{}`, `{"$inc":{"a":1,"b":1,"c":1.5,"d":{"$numberDecimal":"0.1"}}}`,
+			`{"a":2147483647,"b":{"$numberLong":"1"},"c":1,"d":0.2}`,
+			`{"a":{"$numberLong":"2147483648"},"b":{"$numberLong":"2"},"c":2.5,"d":{"$numberDecimal":"0.300000000000000"}}`},
+		{`{}`, `{"$mul":{"a":2,"b":{"$numberLong":"3"}}}`, `{"a":{"$numberDecimal":"1.50"}}`, `{"a":{"$numberDecimal":"3.00"},"b":{"$numberLong":"0"}}`},
+		{`{}`, `{"$rename":{"a.b":"c.d","x":"y"}}`, `{"a":{"b":1,"e":2}}`, `{"a":{"e":2},"c":{"d":1}}`},
+		{`{}`, `{"$rename":{"a":"b"}}`, `{"a":1,"b":2,"c":3}`, `{"b":1,"c":3}`},
+		{`{}`, `{"$push":{"a":{"$each":[3,1],"$sort":-1,"$slice":2,"$position":0}}}`, `{"a":[2]}`, `{"a":[3,2]}`},
+		{`{}`, `{"$push":{"a":{"$each":[{"k":1}],"$sort":{"k":1}}}}`, `{"a":[{"k":2},5]}`, `{"a":[5,{"k":1},{"k":2}]}`},
+		{`{}`, `{"$push":{"a":{"$each":[9],"$position":-1}}}`, `{"a":[1,2]}`, `{"a":[1,9,2]}`},
+		{`{}`, `{"$push":{"a":{"$each":["z","b"],"$sort":1,"$slice":1}}}`, `{}`, `{"a":["b"]}`},
+		{`{}`, `{"$addToSet":{"a":{"$each":[1.0,2,2]}}}`, `{"a":[1]}`, `{"a":[1,2]}`},
+		{`{}`, `{"$pull":{"a":{"$gt":3}}}`, `{"a":[1,5,[2,9]]}`, `{"a":[1]}`},
+		{`{}`, `{"$pull":{"a":{"b":1}}}`, `{"a":[{"b":1,"c":1},{"b":2},1]}`, `{"a":[{"b":2},1]}`},
+		{`{}`, `{"$pullAll":{"a":[1,{"b":1}]}}`, `{"a":[1.0,{"b":1},{"b":1,"c":1}]}`, `{"a":[{"b":1,"c":1}]}`},
+		{`{}`, `{"$bit":{"a":{"and":6,"or":1}}}`, `{"a":12}`, `{"a":5}`},
+		{`{}`, `{"$min":{"a":"x"},"$max":{"b":"x"}}`, `{"a":1,"b":1}`, `{"a":1,"b":"x"}`},
+		{`{}`, `{"$currentDate":{"a":true,"b":{"$type":"timestamp"}}}`, `{}`,
+			`{"a":{"$date":{"$numberLong":"1700000000123"}},"b":{"$timestamp":{"t":1700000000,"i":1}}}`},
+		{`{}`, `{"$setOnInsert":{"a":1}}`, `{"b":1}`, `{"b":1}`},
+		{`{"a":2}`, `{"$set":{"a.$":9}}`, `{"a":[1,2,2]}`, `{"a":[1,9,2]}`},
+		{`{"a.k":2}`, `{"$inc":{"a.$.n":1}}`, `{"a":[{"k":1},{"k":2}]}`, `{"a":[{"k":1},{"k":2,"n":1}]}`},
+		{`{}`, `{"$inc":{"a.$[].n":1}}`, `{"a":[{"n":1},{}]}`, `{"a":[{"n":2},{"n":1}]}`},
+		{`{}`, `{"$set":{"_id":1}}`, `{"_id":1}`, `{"_id":1}`},
+		{`{}`, `{"$set":{}}`, `{"_id":1}`, `{"_id":1}`},
+	} {
+		got, err := apply(t, c.filter, c.upd, c.doc)
+		if err != nil || !bytes.Equal(got, parse(t, c.want)) {
+			t.Errorf("%s on %s: got %s %v, want %s", c.upd, c.doc, value.AppendJSON(nil, got, true), err, c.want)
+		}
+	}
+}
+
+func TestArrayFilters(t *testing.T) {
+	got, err := apply(t, `{}`, `{"$set":{"a.$[x].b.$[y]":0,"a.0.c":1}}`, `{"a":[{"g":1,"b":[1,5]},{"g":2,"b":[7]}]}`,
+		`{"x.g":{"$lt":2}}`, `{"y":{"$gte":5}}`)
+	want := `{"a":[{"g":1,"b":[1,0],"c":1},{"g":2,"b":[7]}]}`
+	if err != nil || !bytes.Equal(got, parse(t, want)) {
+		t.Errorf("got %s %v, want %s", value.AppendJSON(nil, got, false), err, want)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for _, c := range []struct {
+		upd, doc string
+		code     int32
+	}{
+		{`{"$inc":{"a":"x"}}`, `{}`, 14},
+		{`{"$inc":{"a":1}}`, `{"_id":1,"a":"x"}`, 14},
+		{`{"$inc":{"a":{"$numberLong":"1"}}}`, `{"a":{"$numberLong":"9223372036854775807"}}`, 2},
+		{`{"$set":{"a":1,"a.b":2}}`, `{}`, 40},
+		{`{"$set":{"a":1},"$inc":{"a":2}}`, `{}`, 40},
+		{`{"$rename":{"a":"b"},"$set":{"b":2}}`, `{}`, 40},
+		{`{"$set":{"a.$[]":1,"a.0":2}}`, `{"a":[1]}`, 40},
+		{`{"$set":{"_id":2}}`, `{"_id":1}`, 66},
+		{`{"$unset":{"_id":2}}`, `{"_id":1}`, 66},
+		{`{"$set":{"a.b":1}}`, `{"a":5}`, 28},
+		{`{"$set":{"a.b":1}}`, `{"a":null}`, 28},
+		{`{"$set":{"a.b":1}}`, `{"a":[1]}`, 28},
+		{`{"$set":{"$a":1}}`, `{}`, 52},
+		{`{"$set":{"a.$b":1}}`, `{}`, 52},
+		{`{"$set":{"a..b":1}}`, `{}`, 56},
+		{`{"$set":{"":1}}`, `{}`, 56},
+		{`{"$foo":{"a":1}}`, `{}`, 9},
+		{`{"a":1}`, `{}`, 9},
+		{`{"$set":5}`, `{}`, 9},
+		{`{"$pop":{"a":2}}`, `{}`, 9},
+		{`{"$pop":{"a":1}}`, `{"a":5}`, 14},
+		{`{"$push":{"a":1}}`, `{"a":5}`, 2},
+		{`{"$push":{"a":{"$each":1}}}`, `{}`, 14},
+		{`{"$addToSet":{"a":1}}`, `{"a":5}`, 2},
+		{`{"$pull":{"a":1}}`, `{"a":5}`, 2},
+		{`{"$bit":{"a":{"nand":1}}}`, `{}`, 2},
+		{`{"$rename":{"a":"a"}}`, `{}`, 2},
+		{`{"$rename":{"a.0":"b"}}`, `{"a":[1]}`, 2},
+		{`{"$set":{"a.$":1}}`, `{"a":[1]}`, 2},
+		{`{"$set":{"a.$[x]":1}}`, `{"a":[1]}`, 2},
+		{`{"$set":{"a.$[]":1}}`, `{}`, 2},
+		{`{"$set":{"a.$[]":1}}`, `{"a":1}`, 2},
+		{`{"$set":{"a.900000":1}}`, `{"a":[]}`, 17419},
+	} {
+		_, err := apply(t, `{}`, c.upd, c.doc)
+		var e *update.Error
+		if !errors.As(err, &e) || e.Code != c.code || e.Name == "" {
+			t.Errorf("%s on %s: got %v, want code %d", c.upd, c.doc, err, c.code)
+		}
+	}
+}
+
+func TestUpsert(t *testing.T) {
+	for _, c := range []struct{ filter, upd, want string }{
+		{`{"b":1,"_id":7,"a.x":{"$eq":2},"n":{"$gt":1},"$or":[{"c":3}]}`, `{"$set":{"z":1},"$setOnInsert":{"y":1}}`,
+			`{"_id":7,"b":1,"a":{"x":2},"c":3,"y":1,"z":1}`},
+		{`{"a":1,"$or":[{"b":1},{"b":2}]}`, `{"$inc":{"a":1}}`, `{"a":2}`},
+		{`{"$and":[{"a":[1]},{"b":{"$in":[1]}}]}`, `{"$push":{"a":2}}`, `{"a":[1,2]}`},
+	} {
+		f, err := query.Compile(parse(t, c.filter))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := update.Compile(parse(t, c.upd), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := u.Upsert(f, update.Context{Now: now})
+		if err != nil || !bytes.Equal(got, parse(t, c.want)) {
+			t.Errorf("%s %s: got %s %v, want %s", c.filter, c.upd, value.AppendJSON(nil, got, false), err, c.want)
+		}
+	}
+}
+
+func TestReplace(t *testing.T) {
+	got, changed, err := update.Replace(parse(t, `{"_id":1,"a":1}`), parse(t, `{"b":2}`))
+	if err != nil || !changed || !bytes.Equal(got, parse(t, `{"_id":1,"b":2}`)) {
+		t.Errorf("got %s %t %v", value.AppendJSON(nil, got, false), changed, err)
+	}
+	if _, _, err := update.Replace(parse(t, `{"_id":1}`), parse(t, `{"_id":2}`)); err == nil || !strings.Contains(err.Error(), "ImmutableField") {
+		t.Errorf("changed _id: %v", err)
+	}
+	if _, _, err := update.Replace(parse(t, `{"_id":1}`), parse(t, `{"a":1,"$b":2}`)); err == nil {
+		t.Error("accepted a dollar-prefixed field")
+	}
+}
+
+// TestIncrementsAdd: increments in any order give the same sum.
+func TestIncrementsAdd(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		nums := rapid.SliceOfN(rapid.Int32(), 1, 8).Draw(t, "numbers")
+		sum := int64(0)
+		doc := []byte{5, 0, 0, 0, 0}
+		for _, n := range rapid.Permutation(nums).Draw(t, "order") {
+			sum += int64(n)
+			upd, err := bson.Marshal(bson.D{{Key: "$inc", Value: bson.D{{Key: "a.b", Value: int64(n)}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			u, err := update.Compile(upd, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if doc, _, err = u.Apply(doc, update.Context{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path, err := value.ParsePath("a.b")
+		if got := path.Lookup(doc).Int(); err != nil || got != sum {
+			t.Fatalf("got %d, want %d", got, sum)
+		}
+	})
+}
+
+// FuzzApply: any bytes as update and array filter give an error or a valid
+// document, twice the same.
+func FuzzApply(f *testing.F) {
+	doc := parse(f, `{"_id":1,"a":[1,{"b":2},[3]],"n":1.5,"o":{"p":{"$numberDecimal":"1.5"}}}`)
+	filter := parse(f, `{"x":{"$gt":1}}`)
+	for _, s := range []string{`{"$set":{"a.$[x]":1,"q.5":2}}`, `{"$inc":{"n":1,"o.p":1},"$mul":{"z":{"$numberDecimal":"9E+6144"}}}`,
+		`{"$push":{"a":{"$each":[3],"$sort":-1,"$slice":-2,"$position":1}},"$rename":{"n":"m"}}`,
+		`{"$pull":{"a":{"$gte":1}},"$unset":{"o.p":1},"$currentDate":{"t":true}}`, `{"$addToSet":{"a":{"$each":[1]}},"$bit":{"k":{"or":5}}}`,
+		`{"$set":{"a.$[].b":1},"$pop":{"o.q":1},"$max":{"n":3}}`} {
+		f.Add(parse(f, s), filter, doc)
+	}
+	f.Fuzz(func(t *testing.T, upd, filter, doc []byte) {
+		if value.Validate(doc) != nil {
+			return
+		}
+		u, err := update.Compile(upd, []bson.Raw{filter})
+		if err != nil {
+			if u, err = update.Compile(upd, nil); err != nil {
+				return
+			}
+		}
+		got, _, err := u.Apply(doc, update.Context{Now: now})
+		if err != nil {
+			return
+		}
+		if err := value.Validate(got); err != nil {
+			t.Fatal(err)
+		}
+		if again, _, err := u.Apply(doc, update.Context{Now: now}); err != nil || !bytes.Equal(again, got) {
+			t.Fatalf("second application differs: %v", err)
+		}
+	})
+}
+
+const city = `{"_id":"3039163","name":"Sant Julià de Lòria","altNames":["San Julia","San Julià"],"country":"AD","adminCode":"06","feature":"PPLA","population":8022,"loc":{"type":"Point","coordinates":[1.49129,42.46372]}}`
+
+func BenchmarkInc(b *testing.B) {
+	doc := parse(b, city)
+	u, err := update.Compile(parse(b, `{"$inc":{"population":1}}`), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := u.Apply(doc, update.Context{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	upd := parse(b, `{"$inc":{"population":1},"$set":{"name":"x"}}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := update.Compile(upd, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
