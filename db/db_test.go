@@ -202,3 +202,5 @@ func TestTransactionConflict(t *testing.T) {
 }
 
 func childMain() {}
+
+type bsonD = bson.D

@@ -1,0 +1,175 @@
+package db_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+const schema = `{"type":"object","properties":{"n":{"type":"integer","maximum":3}}}`
+
+// genOps draws the operations of one record: on few documents, so that they
+// meet, and now and then on definitions.
+func genOps(t *rapid.T, tb testing.TB) []db.Op {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) db.Op {
+		coll := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "coll")
+		if rapid.IntRange(0, 5).Draw(t, "definition") == 0 {
+			f := raw(tb, d("_id", coll))
+			sys := "system.collections"
+			switch rapid.IntRange(0, 5).Draw(t, "change") {
+			case 0:
+				return db.NewOp(4, sys, value.String(coll), f, nil, false)
+			case 1:
+				return db.NewOp(2, sys, value.String(coll), f, raw(tb, d("$unset", d("schema", 1))), true)
+			case 2:
+				x := d("name", "n_1", "key", d("n", 1))
+				return db.NewOp(2, sys, value.String(coll), f, raw(tb, d("$addToSet", d("indexes", x))), true)
+			case 3:
+				return db.NewOp(2, sys, value.String(coll), f, raw(tb, d("$pull", d("indexes", d("name", "n_1")))), true)
+			case 4:
+				return db.NewOp(2, sys, value.String(coll), f, raw(tb, d("$set", d("schema", "{"))), true)
+			}
+			return db.NewOp(2, sys, value.String(coll), f, raw(tb, d("$set", d("schema", schema))), true)
+		}
+		kind := rapid.SampledFrom([]int{1, 2, 2, 2, 3, 4}).Draw(t, "kind")
+		k := rapid.Int32Range(0, 4).Draw(t, "id")
+		n := rapid.Int32Range(0, 5).Draw(t, "n")
+		filter := d()
+		if rapid.Bool().Draw(t, "conditional") {
+			filter = d("n", d("$lte", n))
+		}
+		body := d("n", n)
+		switch kind {
+		case 1:
+			body = d("_id", k, "n", n)
+		case 2:
+			body = rapid.SampledFrom([]any{
+				d("$inc", d("n", 1)), d("$set", d("m", n)), d("$push", d("l", n)), d("$set", d("n", []int32{n, 1})),
+				d("$currentDate", d("t", true)), d("$bad", d("n", n)), d("$set", d("_mod", 1)),
+			}).Draw(t, "update").(bsonD)
+		}
+		return db.NewOp(kind, coll, value.Int32(k), raw(tb, filter), raw(tb, body), rapid.Bool().Draw(t, "upsert"))
+	}), 1, 4).Draw(t, "ops")
+}
+
+// genEntries draws records of three logs; their clocks strictly increase in a
+// log and collide across logs.
+func genEntries(t *rapid.T, tb testing.TB, n int) []db.Entry {
+	var es []db.Entry
+	var times [3]clock.Time
+	for i := range rapid.IntRange(1, n).Draw(t, "records") {
+		l := rapid.IntRange(0, 2).Draw(t, "log")
+		times[l] += clock.Time(rapid.IntRange(1, 3).Draw(t, "tick"))
+		e := db.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 2).Draw(t, "atomic") == 0}
+		e.ID = clock.RecordID{Log: clock.LogID{byte(l + 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i), byte(i >> 8), 1}}
+		e.Payload = db.Encode(genOps(t, tb))
+		if rapid.IntRange(0, 19).Draw(t, "malformed") == 0 {
+			e.Payload = []byte{9}
+		}
+		es = append(es, e)
+	}
+	return es
+}
+
+func openReplica(t *rapid.T, tb testing.TB, st store.Store) (*db.DB, *dbtest.Journal) {
+	j, err := dbtest.NewJournal(st, "J/", "local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := db.Open(tb.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: j})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x, j
+}
+
+func same(t *rapid.T, x *db.DB, es []db.Entry, void ...clock.LogID) {
+	want, docs := db.Reference(slices.Clone(es), void...)
+	got, err := db.Dump(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(got, docs) {
+		for _, k := range slices.Sorted(maps.Keys(docs)) {
+			if got[k] != docs[k] {
+				t.Errorf("%q: got %q, want %q", k, got[k], docs[k])
+			}
+		}
+		for k := range got {
+			if docs[k] == "" {
+				t.Errorf("%q: got %q, want nothing", k, got[k])
+			}
+		}
+		t.Fatal("the state is not the reference's")
+	}
+	if _, h := x.StateHash(); h != want {
+		t.Fatalf("got hash %v, want %v", h, want)
+	}
+}
+
+// The same records give the same bytes, the same refusals and the same hash,
+// in whatever order they arrive: those of the reference fold.
+func TestFoldIsTheReference(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		es := genEntries(rt, t, 25)
+		var log clock.LogID
+		for r := range 3 {
+			st := openMemory(rt)
+			x, j := openReplica(rt, t, st)
+			if r == 1 {
+				db.ForceSteps(x, 1, 1)
+			}
+			order := rapid.Permutation(es).Draw(rt, fmt.Sprint("order", r))
+			for len(order) > 0 {
+				n := rapid.IntRange(1, len(order)).Draw(rt, "delivered")
+				if err := j.Deliver(order[:n]...); err != nil {
+					rt.Fatal(err)
+				}
+				x.Wake()
+				if err := x.Settle(t.Context()); err != nil {
+					rt.Fatal(err)
+				}
+				order = order[n:]
+			}
+			same(rt, x, es)
+			if r == 2 {
+				log[0] = rapid.ByteRange(1, 3).Draw(rt, "void")
+				if err := x.Void(t.Context(), log); err != nil {
+					rt.Fatal(err)
+				}
+				same(rt, x, es, log)
+			}
+			_, before := x.StateHash()
+			if err := x.Close(); err != nil {
+				rt.Fatal(err)
+			}
+			x, _ = openReplica(rt, t, st)
+			if _, h := x.StateHash(); h != before {
+				rt.Fatalf("the hash is %v after reopening, want %v", h, before)
+			}
+			if err := x.Close(); err != nil {
+				rt.Fatal(err)
+			}
+			if err := st.Close(); err != nil {
+				rt.Fatal(err)
+			}
+		}
+	})
+}
+
+func openMemory(t *rapid.T) store.Store {
+	st, err := store.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}

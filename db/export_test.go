@@ -1,0 +1,201 @@
+package db
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weftdb/weft/db/internal/lthash"
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// Reference folds entries from nothing, in memory, in stamp order, and returns
+// the state hash and every document and refusal as text: the definition of
+// what a database must give.
+func Reference(entries []Entry, void ...clock.LogID) (clock.Hash, map[string]string) {
+	slices.SortFunc(entries, func(a, b Entry) int {
+		return clock.Stamp{Time: a.Time, Log: a.ID.Log, Hash: a.ID.Hash}.Compare(clock.Stamp{Time: b.Time, Log: b.ID.Log, Hash: b.ID.Hash})
+	})
+	f := &reference{states: map[string]state{}, out: map[string]string{}}
+	for i := range entries {
+		if !slices.Contains(void, entries[i].ID.Log) {
+			f.fold(decode(&Arrival{Entry: entries[i]}))
+		}
+	}
+	for k, s := range f.states {
+		coll, idKey, _ := bytes.Cut([]byte(k), []byte{0})
+		if s.doc == nil && !s.dead {
+			continue
+		}
+		f.hash.Apply([]lthash.Delta{{Seed: docSeed(nil, string(coll), idKey, s.doc)}})
+		f.out[k] = fmt.Sprintf("%x %d %v", s.doc, s.mod, s.dead)
+	}
+	return f.hash.Sum(), f.out
+}
+
+type reference struct {
+	states map[string]state
+	hash   lthash.State
+	out    map[string]string
+}
+
+func (f *reference) refuse(s clock.Stamp, c code) {
+	f.hash.Apply([]lthash.Delta{{Seed: refusedSeed(s, c)}})
+	f.out[fmt.Sprintf("refused %v", s)] = string(c.reason())
+}
+
+func (f *reference) fold(rec *record) {
+	if rec.bad != nil {
+		f.refuse(stamp(rec, 0), codeMalformed)
+		return
+	}
+	before := map[string]state{}
+	codes := make([]code, len(rec.ops))
+	refused := false
+	for i := range rec.ops {
+		op := &rec.ops[i]
+		k := op.Coll + "\x00" + string(op.Key)
+		cur := f.states[k]
+		if _, ok := before[k]; !ok {
+			before[k] = cur
+		}
+		var def *definition
+		if op.Coll != systemCollection {
+			if s := f.states[systemCollection+"\x00"+string(value.AppendKey(nil, value.String(op.Coll), false))]; s.doc != nil {
+				var err error
+				if def, err = parseDefinition(s.doc); err != nil {
+					panic(err)
+				}
+			}
+		}
+		var j judge
+		v := j.judge(op, cur, rec.time, def)
+		f.states[k] = v.next
+		codes[i] = v.code
+		refused = refused || v.code != codeOK
+	}
+	if rec.atomic && refused {
+		for k, s := range before {
+			f.states[k] = s
+		}
+	}
+	for i, c := range codes {
+		if rec.atomic && refused && c == codeOK {
+			c = codeAtomic
+		}
+		if c != codeOK {
+			f.refuse(stamp(rec, uint32(i)), c)
+		}
+	}
+}
+
+// Dump returns every document and refusal of db as Reference does, after
+// checking that indexes, counts and hash agree with the documents.
+func Dump(db *DB) (map[string]string, error) {
+	v, err := db.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer v.release()
+	out := map[string]string{}
+	var h lthash.State
+	for name, c := range v.cat.colls {
+		n := int64(0)
+		want := map[string]bool{}
+		p := db.key(tagDoc, num(c.num))
+		it := v.snap.Iterate(store.Prefix(p))
+		for ; it.Valid(); it.Next() {
+			val, err := it.Value()
+			if err != nil {
+				return nil, err
+			}
+			hd, err := parseHead(val)
+			if err != nil {
+				return nil, err
+			}
+			idKey := bytes.Clone(it.Key()[len(p):])
+			if hd.doc == nil && !hd.dead {
+				continue
+			}
+			h.Apply([]lthash.Delta{{Seed: docSeed(nil, name, idKey, hd.doc)}})
+			out[name+"\x00"+string(idKey)] = fmt.Sprintf("%x %d %v", hd.doc, hd.mod, hd.dead)
+			if hd.doc == nil {
+				continue
+			}
+			n++
+			for _, x := range c.indexes {
+				keys, _, wide := x.entries(hd.doc)
+				if wide {
+					want[string(db.key(tagWide, num(x.num), idKey))] = true
+				}
+				for _, k := range keys {
+					want[string(db.key(tagIndex, num(x.num), k, idKey))] = true
+				}
+			}
+		}
+		it.Close()
+		if n != v.stats[c.num].docs {
+			return nil, fmt.Errorf("collection %s: %d documents, counted %d", name, n, v.stats[c.num].docs)
+		}
+		if err := checkIndexes(db, v, c, want); err != nil {
+			return nil, err
+		}
+	}
+	for r, err := range db.Refused(db.ctx) {
+		if err != nil {
+			return nil, err
+		}
+		out[fmt.Sprintf("refused %v", r.Stamp)] = string(r.Reason)
+		c := slices.Index(reasons[:], r.Reason)
+		h.Apply([]lthash.Delta{{Seed: refusedSeed(r.Stamp, code(c))}})
+	}
+	if h.Sum() != v.stateHash() {
+		return nil, errors.New("the stored hash is not that of the documents")
+	}
+	return out, nil
+}
+
+func checkIndexes(db *DB, v *view, c *coll, want map[string]bool) error {
+	got := 0
+	for _, x := range c.indexes {
+		for _, tag := range []byte{tagIndex, tagWide} {
+			it := v.snap.Iterate(store.Prefix(db.key(tag, num(x.num))))
+			for ; it.Valid(); it.Next() {
+				got++
+				if !want[string(it.Key())] {
+					it.Close()
+					return fmt.Errorf("collection %s: index %s has a stray entry %x", c.name, x.Name, it.Key())
+				}
+			}
+			it.Close()
+		}
+	}
+	if got != len(want) {
+		return fmt.Errorf("collection %s: %d index entries, want %d", c.name, got, len(want))
+	}
+	return nil
+}
+
+// An Op is an operation for Encode.
+type Op = payload.Op
+
+// NewOp builds an operation on _id n of a collection; kind counts from 1.
+func NewOp(kind int, coll string, id value.Value, filter, doc []byte, upsert bool) Op {
+	if kind == 1 {
+		filter = nil
+	}
+	if kind == 4 {
+		doc = nil
+	}
+	return Op{Kind: payload.Kind(kind), Coll: coll, ID: id, Filter: filter, Doc: doc, Upsert: upsert && (kind == 2 || kind == 3)}
+}
+
+// Encode encodes a transaction.
+func Encode(ops []Op) []byte { return payload.Encode(ops) }
+
+// ForceSteps makes db fold every record in steps of about n bytes.
+func ForceSteps(db *DB, bytes, puts int) { db.budgetBytes, db.budgetOps = bytes, puts }
