@@ -72,14 +72,14 @@ type (
 		State  []byte // 32 bytes, or empty
 	}
 	ack struct {
-		_     struct{} `cbor:",toarray"`
+		_     struct{}  `cbor:",toarray"`
 		Tips  []wireTip // those that changed since the last ack
 		State stated
 	}
 	hello struct {
 		_    struct{} `cbor:",toarray"`
-		More bool   // further tags follow in the next frame
-		Tags []byte // tagSize bytes each, sorted
+		More bool     // further tags follow in the next frame
+		Tags []byte   // tagSize bytes each, sorted
 	}
 	hostRequest struct {
 		_          struct{} `cbor:",toarray"`
@@ -110,12 +110,12 @@ type (
 	}
 	blobRefs struct {
 		_     struct{} `cbor:",toarray"`
-		Last  uint64 // the sender's cursor after these
+		Last  uint64   // the sender's cursor after these
 		Blobs []wireBlobRef
 	}
 	blobWant struct {
 		_   struct{} `cbor:",toarray"`
-		IDs []byte // 32 bytes each
+		IDs []byte   // 32 bytes each
 	}
 )
 

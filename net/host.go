@@ -1,0 +1,275 @@
+package net
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
+)
+
+// A Gate decides whether a device may have a relay keep a thread.
+// [keys.Policy] is one.
+type Gate interface {
+	// Decide judges one request; a refusal is a [keys.Refusal].
+	Decide(keys.Request) (keys.Decision, error)
+}
+
+// Options configures a [Host]. Store, Dir, Device and Certificate are needed.
+type Options struct {
+	Store       store.Store
+	Dir         string // folder of the blob files; made if need be
+	Device      *keys.Device
+	Certificate *keys.Certificate // of Device, by its identity
+	Clock       *clock.Clock      // nil means a new one
+
+	// Listen holds the addresses to listen on; nil means loopback, QUIC and
+	// TCP, at ports that the system chooses. An empty slice listens nowhere.
+	Listen []multiaddr.Multiaddr
+	// Relay makes the host keep threads for devices that Gate admits. Without a
+	// Gate it refuses all.
+	Relay bool
+	Gate  Gate
+	// MDNS announces the host on the local network and finds others there.
+	MDNS   bool
+	Log    *slog.Logger // nil discards
+	Limits Limits
+}
+
+// A Host is one libp2p host with the threads of one device. It is safe for
+// concurrent use.
+type Host struct {
+	opt    Options
+	log    *slog.Logger
+	clock  *clock.Clock
+	lp     host.Host
+	self   keys.PublicKey
+	modes  wireModes
+	env    *threadEnv
+	ctx    context.Context
+	cancel context.CancelFunc
+	gossip *gossip
+	mdns   interface{ Close() error }
+
+	judge  sync.Mutex // one judgement of a relay at a time
+	banned event      // a peer was disconnected for its faults
+	grants event      // what a relay permits may end at another time
+
+	mu     sync.Mutex // guards the fields below, and what says so of links
+	closed bool
+	shares map[ThreadID]*share
+	peers  map[peer.ID]*remote
+	wg     sync.WaitGroup // every goroutine of the host
+}
+
+// Open starts a host with the threads that its store holds. The caller owes
+// Close, and closes the store after it.
+func Open(ctx context.Context, opt Options) (*Host, error) {
+	if opt.Store == nil || opt.Device == nil || opt.Certificate == nil || opt.Dir == "" {
+		return nil, errors.New("net: a host needs a store, a folder, a device and its certificate")
+	}
+	if opt.Certificate.Sign != opt.Device.Public().Sign {
+		return nil, errors.New("net: the certificate is of another device")
+	}
+	key, err := crypto.UnmarshalEd25519PrivateKey(opt.Device.PrivateKey())
+	if err != nil {
+		return nil, fmt.Errorf("net: device key: %w", err)
+	}
+	modes, err := newWireModes()
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{
+		opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign, modes: modes,
+		shares: map[ThreadID]*share{}, peers: map[peer.ID]*remote{},
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.clock == nil {
+		h.clock = &clock.Clock{}
+	}
+	h.env, err = newThreadEnv(opt.Store, opt.Dir, opt.Device, opt.Certificate, h.clock, h.log)
+	if err != nil {
+		return nil, err
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	if err := h.start(ctx, key); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
+	if err := h.loadThreads(ctx); err != nil {
+		return err
+	}
+	if h.lp, err = newLibp2p(key, h.opt.Listen, h.opt.Limits); err != nil {
+		return err
+	}
+	if err := h.startGossip(); err != nil {
+		return err
+	}
+	h.handle(protoHello, h.serveHello)
+	h.handle(protoThread, h.serveThread)
+	h.handle(protoBlobs, h.serveBlobs)
+	if h.opt.Relay {
+		h.handle(protoHost, h.serveHost)
+		h.run(h.expireGrants)
+	}
+	h.lp.Network().Notify(&network.NotifyBundle{
+		ConnectedF:    func(_ network.Network, c network.Conn) { h.connection(c.RemotePeer()) },
+		DisconnectedF: func(_ network.Network, c network.Conn) { h.connection(c.RemotePeer()) },
+	})
+	h.mu.Lock()
+	for _, s := range h.shares {
+		h.begin(s)
+	}
+	h.mu.Unlock()
+	if err := h.wantPeers(); err != nil {
+		return err
+	}
+	if h.opt.MDNS {
+		return h.startMDNS()
+	}
+	return nil
+}
+
+// handle answers a protocol, in goroutines that Close waits for.
+func (h *Host) handle(p protocol.ID, serve func(network.Stream)) {
+	h.lp.SetStreamHandler(p, func(s network.Stream) {
+		if !h.enter() {
+			_ = s.Reset()
+			return
+		}
+		defer h.wg.Done()
+		serve(s)
+	})
+}
+
+// enter counts the calling goroutine as the host's, unless the host is closed.
+func (h *Host) enter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.wg.Add(1)
+	return true
+}
+
+// run starts a goroutine of the host. It may be called with or without h.mu by
+// a goroutine that is itself counted, or under h.mu while h is not closed.
+func (h *Host) run(f func()) {
+	h.wg.Add(1)
+	go func() {
+		defer h.wg.Done()
+		f()
+	}()
+}
+
+// Close stops all exchange, waits for it to end and closes the threads. It may
+// be called twice.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	shares := make([]*share, 0, len(h.shares))
+	for _, s := range h.shares {
+		shares = append(shares, s)
+	}
+	h.mu.Unlock()
+	h.cancel()
+	var err error
+	if h.mdns != nil {
+		err = h.mdns.Close()
+	}
+	h.closeGossip()
+	if h.lp != nil {
+		err = errors.Join(err, h.lp.Close())
+	}
+	h.wg.Wait()
+	for _, s := range shares {
+		s.thread.close()
+	}
+	h.env.close()
+	return err
+}
+
+// ID returns the peer ID of the host, which is its device's public key.
+func (h *Host) ID() peer.ID { return h.lp.ID() }
+
+// Addrs returns the addresses at which the host can be dialled, each with its
+// peer ID.
+func (h *Host) Addrs() []multiaddr.Multiaddr { return fullAddrs(h.lp) }
+
+// Libp2p returns the libp2p host, for further protocols.
+func (h *Host) Libp2p() host.Host { return h.lp }
+
+// Connect dials an address that ends in a peer ID. Threads that both sides hold
+// are found and exchanged.
+func (h *Host) Connect(ctx context.Context, addr multiaddr.Multiaddr) error {
+	info, err := peer.AddrInfoFromP2pAddr(addr)
+	if err != nil {
+		return fmt.Errorf("net: address %v: %w", addr, err)
+	}
+	if err := h.lp.Connect(ctx, *info); err != nil {
+		return fmt.Errorf("net: connect: %w", err)
+	}
+	return nil
+}
+
+// open opens a stream to a connected peer.
+func (h *Host) open(ctx context.Context, p peer.ID, id protocol.ID) (network.Stream, error) {
+	ctx, cancel := context.WithTimeout(network.WithNoDial(ctx, "only to connected peers"), requestTimeout)
+	defer cancel()
+	s, err := h.lp.NewStream(ctx, p, id)
+	if err != nil {
+		return nil, fmt.Errorf("net: open %s to %s: %w", id, p, err)
+	}
+	return s, nil
+}
+
+func (h *Host) now() time.Time {
+	if h.clock.Wall != nil {
+		return h.clock.Wall()
+	}
+	return time.Now()
+}
+
+// deviceOf returns the device key of a peer, which its ID holds.
+func deviceOf(p peer.ID) (keys.PublicKey, error) {
+	pub, err := p.ExtractPublicKey()
+	if err != nil {
+		return keys.PublicKey{}, fmt.Errorf("net: peer %s: %w", p, err)
+	}
+	raw, err := pub.Raw()
+	if err != nil || pub.Type() != crypto.Ed25519 || len(raw) != len(keys.PublicKey{}) {
+		return keys.PublicKey{}, fmt.Errorf("net: peer %s has no Ed25519 key", p)
+	}
+	return keys.PublicKey(raw), nil
+}
+
+// peerOf is the inverse of [deviceOf].
+func peerOf(k keys.PublicKey) (peer.ID, error) {
+	pub, err := crypto.UnmarshalEd25519PublicKey(k[:])
+	if err != nil {
+		return "", fmt.Errorf("net: device %s: %w", k, err)
+	}
+	return peer.IDFromPublicKey(pub)
+}

@@ -1,0 +1,304 @@
+package net
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/weftdb/weft/keys"
+)
+
+// maxJoinBytes bounds the control logs that a joiner takes before it can check
+// them against the state that they give.
+const maxJoinBytes = 64 << 20
+
+// ErrUnknownThread reports a thread that the host does not hold.
+var ErrUnknownThread = errors.New("net: unknown thread")
+
+// loadThreads opens the threads that the store holds.
+func (h *Host) loadThreads(ctx context.Context) error {
+	ids, err := storedThreads(h.opt.Store)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		t, err := openThread(ctx, h.env, id)
+		if err != nil {
+			return fmt.Errorf("net: open thread %s: %w", id, err)
+		}
+		if !t.Relay() && !t.joined() { // the join was cut off; it can be begun again
+			h.log.Warn("join was not finished: join again", "thread", id)
+			if err := t.remove(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		s := h.newShare(t)
+		if err := s.load(); err != nil {
+			return err
+		}
+		h.shares[id] = s
+	}
+	return nil
+}
+
+// add starts to exchange a thread. It returns the one that is there already.
+func (h *Host) add(s *share) (*share, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		s.thread.close()
+		return nil, ErrClosed
+	}
+	id := s.thread.ID()
+	if old := h.shares[id]; old != nil {
+		s.thread.close()
+		return old, nil
+	}
+	h.shares[id] = s
+	h.begin(s)
+	h.announceThreads()
+	return s, nil
+}
+
+// begin starts what a share does by itself, and meets the peers that are there.
+// The caller holds h.mu.
+func (h *Host) begin(s *share) {
+	h.run(s.announce)
+	h.run(s.watch)
+	for _, r := range h.peers {
+		s.meet(r)
+	}
+}
+
+// watch tells feeds and status that the thread changed.
+func (s *share) watch() {
+	for {
+		changed := s.thread.changed()
+		s.status.signal()
+		select {
+		case <-changed:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// Create makes a thread whose first member and owner is this device's identity.
+func (h *Host) Create(ctx context.Context, name string) (*Thread, error) {
+	t, err := createThread(ctx, h.env, name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.add(h.newShare(t))
+	if err != nil {
+		return nil, err
+	}
+	return s.thread, nil
+}
+
+// Thread returns a thread of the host, or [ErrUnknownThread].
+func (h *Host) Thread(id ThreadID) (*Thread, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.shares[id]
+	if s == nil {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownThread, id)
+	}
+	return s.thread, nil
+}
+
+// Threads returns the threads of the host, sorted by ID; a relay's include those
+// that it keeps for others.
+func (h *Host) Threads() []*Thread {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	threads := make([]*Thread, 0, len(h.shares))
+	for _, s := range h.shares {
+		threads = append(threads, s.thread)
+	}
+	slices.SortFunc(threads, func(a, b *Thread) int { x, y := a.ID(), b.ID(); return slices.Compare(x[:], y[:]) })
+	return threads
+}
+
+// Remove stops to exchange a thread and deletes it from this host. What other
+// peers hold stays there.
+func (h *Host) Remove(ctx context.Context, id ThreadID) error {
+	h.mu.Lock()
+	s := h.shares[id]
+	if s == nil {
+		h.mu.Unlock()
+		return fmt.Errorf("%w: %s", ErrUnknownThread, id)
+	}
+	delete(h.shares, id)
+	s.cancel()
+	var ends []chan struct{}
+	for _, l := range s.links {
+		l.adjust()
+		if l.ended != nil {
+			ends = append(ends, l.ended)
+		}
+	}
+	for _, r := range h.peers {
+		delete(r.grants, id)
+	}
+	h.announceThreads()
+	h.mu.Unlock()
+	for _, end := range ends {
+		<-end
+	}
+	return errors.Join(s.forget(), s.thread.remove(ctx))
+}
+
+// Join makes this device a member by an invite. It needs one connected peer, or
+// one reachable at an address of the invite, that holds the thread; a relay
+// will do.
+func (h *Host) Join(ctx context.Context, inv Invite) (*Thread, error) {
+	if t, err := h.Thread(inv.Thread); err == nil {
+		return t, nil
+	}
+	for _, addr := range inv.Addrs {
+		if err := h.Connect(ctx, addr); err != nil {
+			h.log.Debug("address of invite", "addr", addr, "error", err)
+		}
+	}
+	invite, proof, err := proveInvite(inv, h.self)
+	if err != nil {
+		return nil, err
+	}
+	failed := errors.New("net: no connected peer holds the thread of the invite")
+	for _, p := range h.lp.Network().Peers() {
+		genesis, runs, err := h.fetchControl(ctx, p, inv.Thread, invite, proof)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("peer %s: %w", p, err))
+			continue
+		}
+		t, err := h.finishJoin(ctx, inv, genesis, runs)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("peer %s: %w", p, err))
+			continue
+		}
+		s := h.newShare(t)
+		s.invite, s.proof = invite, proof
+		if err := s.save(); err != nil {
+			return nil, err
+		}
+		if s, err = h.add(s); err != nil {
+			return nil, err
+		}
+		return s.thread, nil
+	}
+	return nil, failed
+}
+
+// finishJoin makes this device a member of a thread whose control logs it got.
+func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs []run) (*Thread, error) {
+	t, err := joinThread(ctx, h.env, inv, genesis)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range runs {
+		if _, err = t.ingest(ctx, r); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = t.finishJoin(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.remove(context.WithoutCancel(ctx)))
+	}
+	return t, nil
+}
+
+// fetchControl gets the genesis and the control logs of a thread that this host
+// is invited to.
+func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite, proof []byte) (genesis []byte, runs []run, err error) {
+	s, err := h.open(ctx, p, protoThread)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.Reset() //nolint:errcheck // the exchange is over either way
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	_ = s.SetReadDeadline(time.Now().Add(4 * requestTimeout))
+	w := &frameWriter{modes: h.modes, s: s}
+	req := subscribe{Version: wireVersion, Thread: id[:], Invite: invite, Proof: proof}
+	if err := w.send(frameSubscribe, req); err != nil {
+		return nil, nil, err
+	}
+	r := bufio.NewReader(s)
+	for size := 0; ; {
+		kind, body, err := readFrame(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		if size += len(body); size > maxJoinBytes {
+			return nil, nil, fmt.Errorf("net: control logs of more than %d bytes", maxJoinBytes)
+		}
+		switch kind {
+		case frameRefused:
+			var m refused
+			if err := h.modes.decode(body, &m); err != nil {
+				return nil, nil, err
+			}
+			why := m.refusal()
+			return nil, nil, &keys.Refusal{Code: why.code, Message: why.message}
+		case frameAccepted:
+			var m accepted
+			if err := h.modes.decode(body, &m); err != nil {
+				return nil, nil, err
+			}
+			genesis = m.Genesis
+		case frameRun:
+			got, err := decodeRun(body)
+			if err != nil {
+				return nil, nil, err
+			}
+			runs = append(runs, got)
+		case frameCaughtUp:
+			return genesis, runs, nil
+		default:
+			return nil, nil, fmt.Errorf("%w: type %d", errFrame, kind)
+		}
+	}
+}
+
+// adopt makes the relay keep a thread, counted against an account. The caller
+// holds h.judge.
+func (h *Host) adopt(id ThreadID, genesis, serviceKey []byte, account keys.PublicKey) (*share, error) {
+	if len(serviceKey) != len(secretKey{}) {
+		return nil, fmt.Errorf("%w: service key of %d bytes", errFrame, len(serviceKey))
+	}
+	t, err := adoptThread(h.ctx, h.env, genesis, secretKey(serviceKey))
+	if errors.Is(err, ErrWrongKey) {
+		return nil, fmt.Errorf("%w: adopt thread: %w", errFrame, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("net: adopt thread: %w", err)
+	}
+	s := h.newShare(t)
+	s.relay, s.account = true, account
+	if err := s.save(); err != nil {
+		return nil, errors.Join(err, t.remove(h.ctx))
+	}
+	return h.add(s)
+}
+
+// Kept returns the threads that the relay keeps for others, with the account
+// that each is counted against.
+func (h *Host) Kept() map[ThreadID]keys.PublicKey {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	kept := map[ThreadID]keys.PublicKey{}
+	for id, s := range h.shares {
+		if s.relay {
+			kept[id] = s.account
+		}
+	}
+	return kept
+}

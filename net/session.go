@@ -1,0 +1,202 @@
+package net
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+)
+
+// A share is a thread as a host exchanges it with its peers.
+//
+//	share ── link ── pull      what this host receives from one peer
+//	           └──── feed      what it sends to it
+type share struct {
+	host    *Host
+	thread  *Thread
+	relay   bool           // adopted: this host has only the service key
+	account keys.PublicKey // that a relay's thread is counted against
+	invite  []byte         // public key of the invite by which this device joined
+	proof   []byte         // that it held the invite's secret
+	ctx     context.Context
+	cancel  context.CancelFunc
+
+	status    event // what Status returns may have changed
+	admission event // who may have what may have changed
+
+	// Guarded by host.mu.
+	links  map[peer.ID]*link
+	chosen map[peer.ID]bool // relays of this thread; nil: all of the host
+}
+
+// A link is one thread with one peer.
+type link struct {
+	share *share
+	peer  peer.ID
+
+	// Guarded by host.mu.
+	shared bool               // the peer announced the thread's tag
+	hosted bool               // the peer, a relay, keeps the thread for us
+	denied refusal            // on a relay: why the peer has no grant
+	stop   context.CancelFunc // ends the pull; nil: none runs
+	ended  chan struct{}      // closed when the pull has ended
+
+	kick chan struct{} // retry the pull now
+
+	mu       sync.Mutex                       // guards the fields below
+	theirs   map[clock.LogID][]clock.RecordID // tips that the peer said it holds, or sent
+	said     statement                        // the peer's last statement
+	acks     bool                             // said comes from acks, which are newer than what else it says
+	host     refusal                          // of our request to keep the thread
+	pull     refusal                          // of our subscription
+	pulling  bool                             // subscription accepted
+	feeding  bool                             // we accepted the peer's subscription
+	caughtUp bool                             // the peer sent all that it had
+	rejected string                           // the last record of the peer that was refused
+	state    State                            // last computed
+	since    time.Time                        // of state
+}
+
+// A refusal is why a peer will not do something; the zero value is none.
+type refusal struct {
+	code    keys.Code
+	message string
+}
+
+func (h *Host) newShare(t *Thread) *share {
+	s := &share{host: h, thread: t, links: map[peer.ID]*link{}}
+	s.ctx, s.cancel = context.WithCancel(h.ctx)
+	t.share = s
+	return s
+}
+
+// link returns the link to a peer, made if need be. The caller holds host.mu.
+func (s *share) link(p peer.ID) *link {
+	l := s.links[p]
+	if l == nil {
+		l = &link{share: s, peer: p, kick: make(chan struct{}, 1), theirs: map[clock.LogID][]clock.RecordID{}, since: s.host.now()}
+		s.links[p] = l
+	}
+	return l
+}
+
+// wanted reports whether this host should pull from the peer. The caller holds
+// host.mu.
+func (l *link) wanted() bool {
+	r := l.share.host.peers[l.peer]
+	if r == nil || r.conn == nil || l.share.ctx.Err() != nil {
+		return false
+	}
+	if l.share.relay {
+		return r.grants[l.share.thread.ID()] != nil
+	}
+	return l.shared || l.hosted && l.share.usesRelay(l.peer)
+}
+
+// adjust starts or ends the pull as wanted. The caller holds host.mu.
+func (l *link) adjust() {
+	switch want := l.wanted(); {
+	case want && l.stop == nil:
+		r := l.share.host.peers[l.peer]
+		ctx, stop := context.WithCancel(r.conn)
+		undo := context.AfterFunc(l.share.ctx, stop)
+		l.stop = func() { undo(); stop() }
+		before, ended := l.ended, make(chan struct{})
+		l.ended = ended
+		l.share.host.run(func() {
+			defer close(ended)
+			defer undo()
+			if before != nil {
+				<-before
+			}
+			l.follow(ctx)
+		})
+		l.share.host.run(func() { l.followBlobs(ctx) })
+	case !want && l.stop != nil:
+		l.stop()
+		l.stop = nil
+	case want:
+		poke(l.kick)
+	}
+	l.share.admission.signal()
+	l.share.status.signal()
+}
+
+// note sets what the peer holds, as it acknowledges, of the logs of tips.
+func (l *link) note(tips []clock.RecordID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seen := map[clock.LogID]bool{}
+	for _, t := range tips {
+		if !seen[t.Log] {
+			seen[t.Log] = true
+			l.theirs[t.Log] = nil
+		}
+		l.theirs[t.Log] = append(l.theirs[t.Log], t)
+	}
+}
+
+// learn adds tips that the peer has sent, or said before it began to send: they
+// may be older than its acks, which travel on another stream.
+func (l *link) learn(tips ...clock.RecordID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range tips {
+		switch had := l.theirs[t.Log]; {
+		case len(had) == 0, len(had) == 1 && had[0].Seq < t.Seq:
+			l.theirs[t.Log] = []clock.RecordID{t} // a new slice: readers keep the old one
+		case len(had) == 1 && had[0].Seq == t.Seq && had[0] != t:
+			l.theirs[t.Log] = []clock.RecordID{had[0], t}
+		}
+	}
+}
+
+func (l *link) knows(log clock.LogID) []clock.RecordID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.theirs[log]
+}
+
+// set changes the link under its lock and tells whoever waits for its status.
+func (l *link) set(change func()) {
+	l.mu.Lock()
+	change()
+	l.mu.Unlock()
+	l.share.status.signal()
+}
+
+// An event is a broadcast: a channel that is closed at the next signal.
+type event struct {
+	mu sync.Mutex // guards ch
+	ch chan struct{}
+}
+
+func (e *event) wait() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ch == nil {
+		e.ch = make(chan struct{})
+	}
+	return e.ch
+}
+
+func (e *event) signal() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ch != nil {
+		close(e.ch)
+		e.ch = nil
+	}
+}
+
+// poke puts a token into a channel of capacity one.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

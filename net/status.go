@@ -1,0 +1,302 @@
+package net
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+)
+
+// Codes of refusals and states that are the exchange's own; those of
+// credentials are in package keys.
+const (
+	CodeVersion       keys.Code = "unknown_version"
+	CodeUnknownThread keys.Code = "unknown_thread" // the peer does not hold it
+	CodeNotMember     keys.Code = "not_member"     // the peer does not know us as a member (yet)
+	CodeBadInvite     keys.Code = "bad_invite"
+	CodeNotRelay      keys.Code = "not_a_relay" // the peer keeps no threads for others
+	CodeStateHash     keys.Code = "state_hash"  // same records, different states: a defect
+)
+
+// A State says how a thread here compares with the same thread at a peer.
+type State string
+
+// States. Behind and ahead are this host's: behind means that the peer holds
+// records that this host lacks.
+const (
+	StateIdentical   State = "identical"   // same heads and, between members, same state hash
+	StateBehind      State = "behind"      // the peer has what we lack
+	StateAhead       State = "ahead"       // the peer has not acknowledged all that we have
+	StateDiverged    State = "diverged"    // both, or the state hashes differ
+	StateRefused     State = "refused"     // the peer will not exchange the thread: Code, Reason
+	StateWaiting     State = "waiting"     // connected; Reason says for what
+	StateUnreachable State = "unreachable" // not connected, since Since
+)
+
+// A PeerStatus says how a thread compares with the same thread at one peer, by
+// what the peer said that it holds durably.
+type PeerStatus struct {
+	Peer   peer.ID
+	Addrs  []multiaddr.Multiaddr
+	Role   string // "member" or "relay"
+	State  State
+	Behind uint64 // records that the peer has and this host lacks
+	Ahead  uint64 // records that this host has and the peer has not acknowledged
+	Code   keys.Code
+	Reason string // one sentence; empty if there is nothing to say
+	Since  time.Time
+}
+
+// A statement is what a host says that it holds durably.
+type statement struct {
+	tips   []clock.RecordID // known of this host only
+	digest clock.Hash       // of the tips
+	state  []byte           // state hash of just these; empty: not stated
+	ok     bool             // there is a statement
+}
+
+func (a statement) equal(b statement) bool {
+	return a.ok == b.ok && a.digest == b.digest && bytes.Equal(a.state, b.state)
+}
+
+func (a statement) wire() stated {
+	return stated{Digest: append([]byte(nil), a.digest[:]...), State: a.state}
+}
+
+func (w stated) statement() (statement, error) {
+	if len(w.Digest) != 32 || len(w.State) != 0 && len(w.State) != 32 {
+		return statement{}, fmt.Errorf("%w: statement", errFrame)
+	}
+	return statement{digest: clock.Hash(w.Digest), state: w.State, ok: true}, nil
+}
+
+// statement returns what this host holds durably now.
+func (s *share) statement() statement {
+	tips, state := s.thread.durable()
+	return statement{tips: tips, digest: tipsDigest(tips), state: state, ok: true}
+}
+
+// durable returns the tips of what is durable here, with the state hash of the
+// fold of just these; nil if there is none at the moment.
+func (t *Thread) durable() (tips []clock.RecordID, state []byte) {
+	for range 3 {
+		changed := t.changed()
+		tips, state = t.ackable(), nil
+		t.mu.Lock()
+		a, last := t.attached, t.arrivals
+		t.mu.Unlock()
+		if a != nil && a.State != nil {
+			if n, hash, ok := a.State(); ok && n == last {
+				state = append([]byte(nil), hash[:]...)
+			}
+		}
+		select {
+		case <-changed: // while the two were read
+		default:
+			return tips, state
+		}
+	}
+	return tips, nil
+}
+
+// lastOf returns the ID of the last record of a run.
+func (t *Thread) lastOf(r run) (clock.RecordID, error) {
+	if len(r.Records) == 0 {
+		return clock.RecordID{}, fmt.Errorf("%w: run without records", errFrame)
+	}
+	raw := r.Records[len(r.Records)-1].Header
+	h, err := decodeHeader(raw)
+	if err != nil {
+		return clock.RecordID{}, err
+	}
+	return clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: recordHash(t.id, raw)}, nil
+}
+
+// service returns the bytes of the present service key.
+func (t *Thread) service() []byte {
+	k := t.serviceKey()
+	return k[:]
+}
+
+// tipsDigest is SHA-256 over the domain and the sorted tips.
+func tipsDigest(tips []clock.RecordID) clock.Hash {
+	sorted := slices.Clone(tips)
+	slices.SortFunc(sorted, compareID)
+	h := sha256.New()
+	h.Write([]byte("weft/1/tips\x00"))
+	for _, t := range sorted {
+		h.Write(t.Log[:])
+		h.Write(binary.BigEndian.AppendUint64(nil, t.Seq))
+		h.Write(t.Hash[:])
+	}
+	return clock.Hash(h.Sum(nil))
+}
+
+// A tipSet finds which logs changed between two sets of tips.
+type tipSet map[clock.LogID][]clock.RecordID
+
+func group(tips []clock.RecordID) tipSet {
+	m := tipSet{}
+	for _, t := range tips {
+		m[t.Log] = append(m[t.Log], t)
+	}
+	return m
+}
+
+// diff returns the tips of the logs that changed since the last call.
+func (m *tipSet) diff(tips []clock.RecordID) (changed []clock.RecordID) {
+	now := group(tips)
+	for log, t := range now {
+		if !slices.Equal(t, (*m)[log]) {
+			changed = append(changed, t...)
+		}
+	}
+	*m = now
+	slices.SortFunc(changed, compareID)
+	return changed
+}
+
+// lacking returns how many of the records up to the tips in have are missing
+// from who has the tips in lacks.
+func lacking(have, lacks tipSet) (n uint64) {
+	for log, tips := range have {
+		for _, t := range tips {
+			var base uint64
+			for _, o := range lacks[log] {
+				if o == t || o.Seq > t.Seq && len(lacks[log]) == 1 {
+					base = t.Seq
+					break
+				}
+				base = max(base, min(o.Seq, t.Seq-1))
+			}
+			n += t.Seq - base
+		}
+	}
+	return n
+}
+
+// Status says how the thread compares with each peer that exchanges it: the
+// relays that it uses and the members' devices, sorted by peer ID.
+func (t *Thread) Status() []PeerStatus {
+	s := t.share
+	h := s.host
+	now := s.statement()
+	mine := group(t.sendable())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range t.Members() {
+		if p, err := peerOf(m.Device); err == nil && p != h.ID() {
+			s.link(p)
+		}
+	}
+	var all []PeerStatus
+	for p, l := range s.links {
+		r := h.remote(p)
+		_, member := t.member(r.device)
+		isRelay := s.usesRelay(p)
+		if !member && !isRelay && !l.shared && r.grants[t.ID()] == nil {
+			continue // it was here, and has nothing to do with the thread any more
+		}
+		ps := PeerStatus{Peer: p, Addrs: h.lp.Peerstore().Addrs(p), Role: "member"}
+		if isRelay {
+			ps.Role = "relay"
+		}
+		l.compare(&ps, r, now, mine, isRelay || s.relay)
+		all = append(all, ps)
+	}
+	slices.SortFunc(all, func(a, b PeerStatus) int { return cmp.Compare(a.Peer, b.Peer) })
+	return all
+}
+
+// compare fills in the state. Without a fold on one side (relay), heads alone
+// are compared. The caller holds host.mu.
+func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, relay bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	theirs := tipSet(l.theirs)
+	ps.Behind, ps.Ahead = lacking(theirs, mine), lacking(mine, theirs)
+	switch why := cmp.Or(l.host, l.pull); {
+	case r.conn == nil:
+		ps.State, ps.Reason = StateUnreachable, "The peer is not connected."
+	case why != (refusal{}):
+		ps.State, ps.Code, ps.Reason = StateRefused, why.code, why.message
+	case !l.said.ok:
+		ps.State, ps.Reason = StateWaiting, "The peer has not said yet what it holds."
+	case ps.Behind > 0 && ps.Ahead > 0:
+		ps.State, ps.Reason = StateDiverged, l.rejected
+	case ps.Behind > 0:
+		ps.State, ps.Reason = StateBehind, l.rejected
+	case ps.Ahead > 0:
+		ps.State = StateAhead
+	case l.said.digest != now.digest:
+		ps.State, ps.Reason = StateWaiting, "Records are on their way to the disk."
+	case relay:
+		ps.State = StateIdentical
+	case len(now.state) == 0 || len(l.said.state) == 0:
+		ps.State, ps.Reason = StateWaiting, "The states are being compared."
+	case bytes.Equal(now.state, l.said.state):
+		ps.State = StateIdentical
+	default:
+		ps.State, ps.Code, ps.Reason = StateDiverged, CodeStateHash, "Both hold the same records and state hashes differ: one of the two has a defect."
+	}
+	if ps.State != l.state {
+		l.state, l.since = ps.State, l.share.host.now()
+	}
+	ps.Since = l.since
+	if ps.State == StateUnreachable {
+		ps.Since = r.since
+	}
+}
+
+// StatusChanged returns a channel that is closed when what [Thread.Status]
+// returns may have changed.
+func (t *Thread) StatusChanged() <-chan struct{} { return t.share.status.wait() }
+
+// WaitIdentical waits until the thread is identical with every listed peer or,
+// if none is listed, with at least one peer and every one that is connected. It
+// returns what ctx ends with, and the last state of a peer that is not.
+func (t *Thread) WaitIdentical(ctx context.Context, peers ...peer.ID) error {
+	for {
+		changed, records := t.StatusChanged(), t.changed()
+		waits := t.differs(peers)
+		if waits == "" {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-records:
+		case <-ctx.Done():
+			return fmt.Errorf("net: %s: %w", waits, ctx.Err())
+		}
+	}
+}
+
+// differs says with which peer the thread is not identical; "" is none.
+func (t *Thread) differs(peers []peer.ID) string {
+	all := t.Status()
+	same := 0
+	for _, ps := range all {
+		wanted := slices.Contains(peers, ps.Peer) || len(peers) == 0 && ps.State != StateUnreachable
+		switch {
+		case !wanted:
+		case ps.State == StateIdentical:
+			same++
+		default:
+			return fmt.Sprintf("peer %s is %s: %s %s (behind %d, ahead %d)", ps.Peer, ps.State, ps.Code, ps.Reason, ps.Behind, ps.Ahead)
+		}
+	}
+	if same < max(1, len(peers)) {
+		return fmt.Sprintf("identical with %d peers of %d", same, max(1, len(peers)))
+	}
+	return ""
+}
