@@ -232,8 +232,11 @@ func FuzzCompile(f *testing.F) {
 	for _, s := range []string{`{"a":{"$in":[1,null]}}`, `{"$or":[{"a.0.b":{"$elemMatch":{"$gt":1}}},{"c":{"$regex":"^x"}}]}`,
 		`{"a":{"$all":[{"$elemMatch":{"b":1}}],"$not":{"$mod":[2,1]}}}`, `{"a":{"$slice":[1,2]}}`, `{"a":1,"b":-1}`} {
 		f.Add(parse(f, []byte(s)), doc)
+		f.Add([]byte(s), []byte(city))
 	}
+	f.Add([]byte(`{"a.b":{"$gt":1,"$in":["x",null],"$type":["string",16]},"$nor":[{"c":{"$size":2}}]}`), []byte(`{"a":[{"b":[2]}],"c":[]}`))
 	f.Fuzz(func(t *testing.T, spec, doc []byte) {
+		spec, doc = fromText(spec), fromText(doc)
 		if q, err := query.Compile(spec); err == nil {
 			if ok, _ := q.MatchAt(doc); ok != q.Match(doc) {
 				t.Fatal("Match and MatchAt disagree")
@@ -251,6 +254,17 @@ func FuzzCompile(f *testing.F) {
 			s.Key(nil, doc)
 		}
 	})
+}
+
+// fromText takes input that looks like text as Extended JSON, which fuzzing
+// changes more fruitfully than encoded documents.
+func fromText(in []byte) []byte {
+	if len(in) > 0 && in[0] == '{' {
+		if doc, err := value.ParseJSON(in); err == nil {
+			return doc
+		}
+	}
+	return in
 }
 
 const city = `{"_id":"3039163","name":"Sant Julià de Lòria","altNames":["San Julia","San Julià"],"country":"AD","adminCode":"06","feature":"PPLA","population":8022,"loc":{"type":"Point","coordinates":[1.49129,42.46372]}}`

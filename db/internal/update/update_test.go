@@ -212,8 +212,10 @@ func FuzzApply(f *testing.F) {
 		`{"$pull":{"a":{"$gte":1}},"$unset":{"o.p":1},"$currentDate":{"t":true}}`, `{"$addToSet":{"a":{"$each":[1]}},"$bit":{"k":{"or":5}}}`,
 		`{"$set":{"a.$[].b":1},"$pop":{"o.q":1},"$max":{"n":3}}`} {
 		f.Add(parse(f, s), filter, doc)
+		f.Add([]byte(s), []byte(`{"x":{"$gt":1}}`), []byte(`{"_id":1,"a":[1,{"b":2},[3]],"n":1.5,"o":{"p":2}}`))
 	}
 	f.Fuzz(func(t *testing.T, upd, filter, doc []byte) {
+		upd, filter, doc = fromText(upd), fromText(filter), fromText(doc)
 		if value.Validate(doc) != nil {
 			return
 		}
@@ -234,6 +236,17 @@ func FuzzApply(f *testing.F) {
 			t.Fatalf("second application differs: %v", err)
 		}
 	})
+}
+
+// fromText takes input that looks like text as Extended JSON, which fuzzing
+// changes more fruitfully than encoded documents.
+func fromText(in []byte) []byte {
+	if len(in) > 0 && in[0] == '{' {
+		if doc, err := value.ParseJSON(in); err == nil {
+			return doc
+		}
+	}
+	return in
 }
 
 const city = `{"_id":"3039163","name":"Sant Julià de Lòria","altNames":["San Julia","San Julià"],"country":"AD","adminCode":"06","feature":"PPLA","population":8022,"loc":{"type":"Point","coordinates":[1.49129,42.46372]}}`
