@@ -71,11 +71,11 @@ func (d *documents) state() [32]byte {
 }
 
 func (d *documents) get(ctx context.Context, path string) (entry, error) {
-	kind, raw, err := bson.MarshalValue(path)
+	id, err := pathValue(path)
 	if err != nil {
 		return entry{}, fmt.Errorf("buckets: %s: %w", path, err)
 	}
-	doc, err := d.db.Collection(d.name).Get(ctx, bson.RawValue{Type: kind, Value: raw})
+	doc, err := d.db.Collection(d.name).Get(ctx, id)
 	if errors.Is(err, db.ErrNotFound) {
 		return entry{}, fmt.Errorf("%w: %s", ErrNotFound, path)
 	}
@@ -86,10 +86,43 @@ func (d *documents) get(ctx context.Context, path string) (entry, error) {
 	if err != nil {
 		return entry{}, fmt.Errorf("%s: %w", path, err)
 	}
+	if e.removed() {
+		return entry{}, fmt.Errorf("%w: %s", ErrNotFound, path)
+	}
 	return e, nil
 }
 
-func (d *documents) scan(ctx context.Context, prefix, after string, limit int64, fn func(entry) error) ([]Note, error) {
+func (d *documents) scan(ctx context.Context, prefix, after string, limit int64, fn func(entry) error) (done scanned, err error) {
+	cur, err := d.find(ctx, prefix, after, limit)
+	if err != nil {
+		return done, fmt.Errorf("buckets: list: %w", err)
+	}
+	defer cur.Close()
+	for cur.Next() {
+		e, err := decodeEntry(append(bson.Raw(nil), cur.Raw()...))
+		done.read++
+		done.after = e.path
+		switch {
+		case !strings.HasPrefix(e.path, prefix):
+			continue
+		case err != nil:
+			done.bad = append(done.bad, Note{Path: e.path, Reason: err.Error()})
+			continue
+		case e.removed():
+			continue
+		}
+		if err := fn(e); err != nil {
+			return done, err
+		}
+	}
+	if err := cur.Err(); err != nil {
+		return done, fmt.Errorf("buckets: list: %w", err)
+	}
+	return done, nil
+}
+
+// find returns a cursor over documents in order of their paths.
+func (d *documents) find(ctx context.Context, prefix, after string, limit int64) (*db.Cursor, error) {
 	from := bson.D{{Key: "$gte", Value: prefix}}
 	if after >= prefix {
 		from = bson.D{{Key: "$gt", Value: after}}
@@ -99,35 +132,13 @@ func (d *documents) scan(ctx context.Context, prefix, after string, limit int64,
 	}
 	filter, err := bson.Marshal(bson.D{{Key: "_id", Value: from}})
 	if err != nil {
-		return nil, fmt.Errorf("buckets: list: %w", err)
+		return nil, err
 	}
 	order, err := bson.Marshal(bson.D{{Key: "_id", Value: int32(1)}})
 	if err != nil {
-		return nil, fmt.Errorf("buckets: list: %w", err)
+		return nil, err
 	}
-	cur, err := d.db.Collection(d.name).Find(ctx, db.FindOptions{Filter: filter, Sort: order, Limit: limit})
-	if err != nil {
-		return nil, fmt.Errorf("buckets: list: %w", err)
-	}
-	defer cur.Close()
-	var bad []Note
-	for cur.Next() {
-		e, err := decodeEntry(append(bson.Raw(nil), cur.Raw()...))
-		if !strings.HasPrefix(e.path, prefix) {
-			continue
-		}
-		if err != nil {
-			bad = append(bad, Note{Path: e.path, Reason: err.Error()})
-			continue
-		}
-		if err := fn(e); err != nil {
-			return bad, err
-		}
-	}
-	if err := cur.Err(); err != nil {
-		return bad, fmt.Errorf("buckets: list: %w", err)
-	}
-	return bad, nil
+	return d.db.Collection(d.name).Find(ctx, db.FindOptions{Filter: filter, Sort: order, Limit: limit})
 }
 
 // apply writes the changes as one transaction whose operations are judged one
@@ -135,43 +146,33 @@ func (d *documents) scan(ctx context.Context, prefix, after string, limit int64,
 // one of the paths meanwhile.
 func (d *documents) apply(ctx context.Context, changes []change) ([]string, error) {
 	for {
-		lost, err := d.try(ctx, changes)
+		left, err := d.try(ctx, changes)
 		if !errors.Is(err, db.ErrConflict) || ctx.Err() != nil {
-			return lost, err
+			return left, err
 		}
 	}
 }
 
-func (d *documents) try(ctx context.Context, changes []change) (lost []string, err error) {
+func (d *documents) try(ctx context.Context, changes []change) (left []string, err error) {
 	err = d.db.Transaction(ctx, db.TxOptions{}, func(tx *db.Tx) error {
-		lost = lost[:0]
+		left = left[:0]
 		for _, c := range changes {
-			ok, err := d.write(tx, c)
+			more, err := d.write(tx, c)
 			if err != nil {
 				return fmt.Errorf("buckets: %s: %w", c.path, err)
 			}
-			if !ok {
-				lost = append(lost, c.path)
+			if more {
+				left = append(left, c.path)
 			}
 		}
 		return nil
 	})
-	return lost, err
+	return left, err
 }
 
-// write puts one change into tx; ok reports whether a removal found what it was
-// decided on.
-func (d *documents) write(tx *db.Tx, c change) (ok bool, err error) {
-	if c.version == nil && len(c.replaces) == 0 {
-		// At its place in the order the removal is judged by the versions that
-		// its writer saw: one written apart survives it.
-		filter, err := bson.Marshal(bson.D{{Key: "_id", Value: c.path}, {Key: "v", Value: c.seen}})
-		if err != nil {
-			return false, err
-		}
-		n, err := tx.Delete(d.name, filter, false)
-		return n == 1, err
-	}
+// write puts one change into tx; more reports whether the path has a version
+// after a change that only drops some.
+func (d *documents) write(tx *db.Tx, c change) (more bool, err error) {
 	filter, err := bson.Marshal(bson.D{{Key: "_id", Value: c.path}})
 	if err != nil {
 		return false, err
@@ -180,6 +181,22 @@ func (d *documents) write(tx *db.Tx, c change) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = tx.Update(d.name, filter, update, db.UpdateOptions{Upsert: c.version != nil})
-	return true, err
+	if _, err = tx.Update(d.name, filter, update, db.UpdateOptions{Upsert: c.version != nil}); err != nil || c.version != nil {
+		return false, err
+	}
+	id, err := pathValue(c.path)
+	if err != nil {
+		return false, err
+	}
+	doc, err := tx.Get(d.name, id)
+	if err != nil {
+		return false, err
+	}
+	e, err := decodeEntry(doc.Raw)
+	return !e.removed(), err
+}
+
+func pathValue(path string) (bson.RawValue, error) {
+	kind, raw, err := bson.MarshalValue(path)
+	return bson.RawValue{Type: kind, Value: raw}, err
 }

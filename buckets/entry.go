@@ -16,13 +16,13 @@ import (
 //	{_id: path, cid: string, size: int64, tsize: int64,
 //	 v: {cid: {size: int64, tsize: int64, blob: binary | manifests: [binary…], replaces: [string…]}}}
 //
-// The fields outside v are of the version that is read, the last one written.
+// The fields outside v are of the last version written. If that one has left v,
+// the version that is read is the last of v; if v is empty, the path is removed.
 type entry struct {
 	path     string
-	current  string // CID of the version that is read
+	current  string // CID of the version that is read; empty: removed
 	versions map[string]version
 	order    []string // the versions, in the document's order
-	v        bson.Raw // the field v
 }
 
 // A version is one content of a path and where its bytes are. A file without
@@ -38,22 +38,28 @@ type version struct {
 // A change is one write on one entry.
 type change struct {
 	path     string
-	version  *version // the new version; nil removes the path or drops versions
-	replaces []string // CIDs of the versions that this write takes the place of
-	seen     bson.Raw // the field v that a removal was decided on
+	version  *version // the new version; nil only drops versions
+	replaces []string // CIDs of the versions that this write drops
+}
+
+// A scanned is where a scan came to.
+type scanned struct {
+	bad   []Note // documents that are not well formed
+	read  int64  // documents, of every kind
+	after string // the path of the last one
 }
 
 // entries is the collection under a bucket.
 type entries interface {
 	// get returns one entry, or ErrNotFound.
 	get(ctx context.Context, path string) (entry, error)
-	// scan calls fn with the entries whose path begins with prefix and comes
-	// after a path, in byte order, at most limit of them (0: all). Documents
-	// that are not well formed are returned with the reason.
-	scan(ctx context.Context, prefix, after string, limit int64, fn func(entry) error) (bad []Note, err error)
-	// apply writes changes, durably, and returns the paths of removals that did
-	// not match what they were decided on.
-	apply(ctx context.Context, changes []change) (lost []string, err error)
+	// scan reads at most limit documents (0: all) whose path begins with prefix
+	// and comes after a path, in byte order, and calls fn with the entries that
+	// they hold.
+	scan(ctx context.Context, prefix, after string, limit int64, fn func(entry) error) (scanned, error)
+	// apply writes changes, durably, and returns the paths that have a version
+	// yet although their change only drops some.
+	apply(ctx context.Context, changes []change) (left []string, err error)
 	// state names the moment: equal states hold equal entries.
 	state() [32]byte
 }
@@ -96,7 +102,7 @@ func decodeEntry(doc bson.Raw) (entry, error) {
 	if err != nil {
 		return e, fmt.Errorf("%w: versions: %v", ErrMalformed, err)
 	}
-	e.v, e.versions = v, make(map[string]version, len(elements))
+	e.versions = make(map[string]version, len(elements))
 	for _, el := range elements {
 		body, ok := el.Value().DocumentOK()
 		if !ok {
@@ -109,14 +115,24 @@ func decodeEntry(doc bson.Raw) (entry, error) {
 		e.versions[el.Key()] = ver
 		e.order = append(e.order, el.Key())
 	}
+	if len(e.order) == 0 {
+		e.current = ""
+		return e, nil
+	}
 	cur, ok := e.versions[e.current]
+	if !ok {
+		e.current = e.order[len(e.order)-1]
+		return e, nil
+	}
 	size, sizeOK := doc.Lookup("size").Int64OK()
 	tsize, tsizeOK := doc.Lookup("tsize").Int64OK()
-	if !ok || !sizeOK || !tsizeOK || size != cur.size || uint64(tsize) != cur.tsize {
-		return e, fmt.Errorf("%w: the entry does not describe one of its versions", ErrMalformed)
+	if !sizeOK || !tsizeOK || size != cur.size || uint64(tsize) != cur.tsize {
+		return e, fmt.Errorf("%w: the entry does not describe its version", ErrMalformed)
 	}
 	return e, nil
 }
+
+func (e entry) removed() bool { return e.current == "" }
 
 func decodeVersion(key string, body bson.Raw, dir bool) (version, error) {
 	bad := func(what string) (version, error) {
@@ -200,9 +216,9 @@ func blobIDs(v bson.RawValue) ([]BlobID, bool) {
 	return ids, true
 }
 
-// update returns the update document of a change that sets a version: the new
-// version joins v and the ones that the writer saw leave it, so that versions
-// written apart stay side by side.
+// update returns the update document of a change: the new version joins v and
+// the ones that the writer saw leave it, so that versions written apart stay
+// side by side and survive a removal.
 func (c change) update() (bson.Raw, error) {
 	doc := bson.D{}
 	if v := c.version; v != nil {

@@ -114,23 +114,20 @@ func (p *pull) syncDir(dir string) error {
 func (p *pull) entries(ctx context.Context) error {
 	for after := ""; ; {
 		page := make([]entry, 0, pullPage)
-		bad, err := p.b.entries.scan(ctx, "", after, pullPage, func(e entry) error { page = append(page, e); return nil })
+		done, err := p.b.entries.scan(ctx, "", after, pullPage, func(e entry) error { page = append(page, e); return nil })
 		if err != nil {
 			return err
 		}
-		p.report.Skipped = append(p.report.Skipped, bad...)
+		p.report.Skipped = append(p.report.Skipped, done.bad...)
 		for _, e := range page {
 			if err := p.one(ctx, e); err != nil {
 				return fmt.Errorf("%s: %w", e.path, err)
 			}
-			after = max(after, e.path)
 		}
-		for _, n := range bad {
-			after = max(after, n.Path)
-		}
-		if len(page)+len(bad) < pullPage {
+		if done.read < pullPage || done.after <= after {
 			return nil
 		}
+		after = done.after
 	}
 }
 

@@ -212,7 +212,7 @@ func (p *push) progress(name string, size int64) {
 func (p *push) remove(ctx context.Context) error {
 	_, err := p.b.entries.scan(ctx, "", "", 0, func(e entry) error {
 		if !p.seen[e.path] && !p.unread(e.path) {
-			p.up.change(change{path: e.path, seen: e.v})
+			p.up.change(change{path: e.path, replaces: e.order})
 		}
 		return nil
 	})
@@ -220,12 +220,12 @@ func (p *push) remove(ctx context.Context) error {
 		return err
 	}
 	total := len(p.up.changes)
-	lost, err := p.up.commit(ctx)
+	left, err := p.up.commit(ctx)
 	if err != nil {
 		return err
 	}
-	p.report.Removed = total - len(lost)
-	for _, path := range lost {
+	p.report.Removed = total - len(left)
+	for _, path := range left {
 		p.skip(path, "was changed while it was being removed")
 	}
 	return nil
@@ -279,8 +279,8 @@ func (b *Bucket) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	lost, err := b.entries.apply(ctx, []change{{path: name, seen: e.v}})
-	if err == nil && len(lost) > 0 {
+	left, err := b.entries.apply(ctx, []change{{path: name, replaces: e.order}})
+	if err == nil && len(left) > 0 {
 		err = fmt.Errorf("%w: %s", ErrConflict, name)
 	}
 	return err

@@ -8,16 +8,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"pgregory.net/rapid"
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
 // newReplicas returns the bucket "b" in databases of their own that share blobs.
+// The clock of each is a second ahead of the one before.
 func newReplicas(t testing.TB, n int) []*Bucket {
 	t.Helper()
 	replicas, done := openReplicas(t, n)
@@ -38,7 +41,8 @@ func openReplicas(t testing.TB, n int) (replicas []*Bucket, done func()) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := db.Open(t.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: j})
+		wall := func() time.Time { return time.Now().Add(time.Duration(i) * time.Second) }
+		d, err := db.Open(t.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: j, Clock: &clock.Clock{Wall: wall}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,31 +185,31 @@ func TestConflict(t *testing.T) {
 
 // A version that the remover had not seen survives, earlier or later.
 func TestRemoveWhatChangedApart(t *testing.T) {
-	for _, removeFirst := range []bool{true, false} {
+	for remover := range 2 {
 		replicas := newReplicas(t, 2)
 		put(t, replicas[0], "f", "base")
 		put(t, replicas[0], "gone", "base")
 		exchange(t, replicas)
-		remove := func() {
-			for _, p := range []string{"f", "gone"} {
-				if err := replicas[1].Remove(t.Context(), p); err != nil {
-					t.Fatal(err)
-				}
+		for _, p := range []string{"f", "gone"} {
+			if err := replicas[remover].Remove(t.Context(), p); err != nil {
+				t.Fatal(err)
 			}
 		}
-		if removeFirst {
-			remove()
-		}
-		put(t, replicas[0], "f", "edited apart")
-		if !removeFirst {
-			remove()
-		}
+		put(t, replicas[1-remover], "f", "edited apart")
 		exchange(t, replicas)
-		if o := wantSame(t, replicas); o.Files != 1 {
-			t.Fatalf("remove first %v: got %+v, want one file", removeFirst, o)
+		if o := wantSame(t, replicas); o.Files != 1 || len(o.Conflicts) != 0 {
+			t.Fatalf("remover %d: got %+v, want one file", remover, o)
 		}
-		if got := cat(t, replicas[1], "f", Whole); got != "edited apart" {
-			t.Fatalf("remove first %v: got %q", removeFirst, got)
+		if got := cat(t, replicas[remover], "f", Whole); got != "edited apart" {
+			t.Fatalf("remover %d: got %q", remover, got)
+		}
+		if err := replicas[remover].Remove(t.Context(), "gone"); !errors.Is(err, ErrNotFound) {
+			t.Fatalf("removed again: got %v, want ErrNotFound", err)
+		}
+		put(t, replicas[remover], "gone", "base")
+		exchange(t, replicas)
+		if o := wantSame(t, replicas); o.Files != 2 {
+			t.Fatalf("put again: got %+v, want two files", o)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func (b *Bucket) derive(ctx context.Context) (Overview, map[string]bool, error) 
 	}
 	b.cache.mu.Unlock()
 	t := &tree{stack: []directory{{}}, hidden: map[string]bool{}}
-	bad, err := b.entries.scan(ctx, "", "", 0, func(e entry) error { return t.add(ctx, e) })
+	done, err := b.entries.scan(ctx, "", "", 0, func(e entry) error { return t.add(ctx, e) })
 	if err != nil {
 		return Overview{}, nil, err
 	}
@@ -54,7 +54,7 @@ func (b *Bucket) derive(ctx context.Context) (Overview, map[string]bool, error) 
 	if err != nil {
 		return Overview{}, nil, err
 	}
-	o := Overview{Root: root.cid, Files: t.files, Bytes: t.bytes, Conflicts: append(t.notes, bad...)}
+	o := Overview{Root: root.cid, Files: t.files, Bytes: t.bytes, Conflicts: append(t.notes, done.bad...)}
 	if after := b.entries.state(); after == before {
 		b.cache.mu.Lock()
 		b.cache.state, b.cache.known, b.cache.view, b.cache.hidden = before, true, o, t.hidden

@@ -211,9 +211,9 @@ func (u *upload) flush(ctx context.Context) error {
 	return nil
 }
 
-// commit writes the changes that are ready, and returns the removals that found
-// their path changed.
-func (u *upload) commit(ctx context.Context) (lost []string, err error) {
+// commit writes the changes that are ready, and returns the paths of removals
+// that have a version yet.
+func (u *upload) commit(ctx context.Context) (left []string, err error) {
 	for len(u.changes) > 0 {
 		n, weight := 0, 0
 		for n < len(u.changes) && n < batchChanges && (n == 0 || weight < changeBytes) {
@@ -225,17 +225,17 @@ func (u *upload) commit(ctx context.Context) (lost []string, err error) {
 		}
 		l, err := u.b.entries.apply(ctx, u.changes[:n])
 		if err != nil {
-			return lost, err
+			return left, err
 		}
-		lost = append(lost, l...)
+		left = append(left, l...)
 		u.changes = u.changes[n:]
 	}
 	u.changes, u.weight = nil, 0
-	return lost, nil
+	return left, nil
 }
 
 // close stores and writes all that is left.
-func (u *upload) close(ctx context.Context) (lost []string, err error) {
+func (u *upload) close(ctx context.Context) (left []string, err error) {
 	for len(u.blocks) > 0 {
 		if err := u.flush(ctx); err != nil {
 			return nil, err
