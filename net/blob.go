@@ -1,0 +1,448 @@
+package net
+
+import (
+	"context"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+const (
+	domainBlob    = "weft/1/blob"
+	blobVersion   = 1
+	blobHead      = 1 + 32 + 32 // version, epoch, salt
+	maxSealedBlob = blobHead + MaxBlob + chacha20poly1305.Overhead
+	maxInlineBlob = 64 << 10 // sealed bytes kept in the store; larger ones are files
+)
+
+// A BlobID names a blob: the SHA-256 hash of its sealed bytes.
+type BlobID [32]byte
+
+// String returns the ID in lower-case hexadecimal.
+func (id BlobID) String() string { return hex.EncodeToString(id[:]) }
+
+// A BlobRef is a blob in the order in which this node stored a thread's blobs,
+// from 1.
+type BlobRef struct {
+	N    int64
+	ID   BlobID
+	Size int // of the sealed bytes
+}
+
+// blobKey derives the key of the blobs of a thread and epoch.
+func blobKey(read secretKey, thread ThreadID, epoch clock.Hash, salt []byte, purpose string) ([]byte, error) {
+	k, err := hkdf.Key(sha256.New, read[:], salt, domainBlob+purpose+"\x00"+string(thread[:])+string(epoch[:]), 32)
+	if err != nil {
+		return nil, fmt.Errorf("net: hkdf: %w", err)
+	}
+	return k, nil
+}
+
+// sealBlob seals deterministically: equal plaintexts give equal blobs in a thread
+// and epoch, so that what is stored twice is kept once, and whoever sees the
+// sealed bytes learns that they are equal.
+//
+//	blob = version 1 ‖ epoch bytes32 ‖ salt bytes32 ‖ ChaCha20-Poly1305(key, nonce 0, plain)
+//	salt = HMAC-SHA256(HKDF(read key, "weft/1/blob/salt" …), plain)
+//	key  = HKDF(read key, salt, "weft/1/blob/key" …)
+func sealBlob(k *threadKeys, thread ThreadID, plain []byte) ([]byte, error) {
+	if len(plain) > MaxBlob {
+		return nil, fmt.Errorf("%w: blob of %d bytes, at most %d", ErrTooLarge, len(plain), MaxBlob)
+	}
+	salt, err := blobSalt(k, thread, plain)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := blobAEAD(k, thread, salt)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, blobHead+len(plain)+chacha20poly1305.Overhead)
+	b = append(append(append(b, blobVersion), k.Epoch[:]...), salt...)
+	return aead.Seal(b, make([]byte, chacha20poly1305.NonceSize), plain, nil), nil
+}
+
+func blobSalt(k *threadKeys, thread ThreadID, plain []byte) ([]byte, error) {
+	mk, err := blobKey(k.Read, thread, k.Epoch, nil, "/salt")
+	if err != nil {
+		return nil, err
+	}
+	mac := hmac.New(sha256.New, mk)
+	mac.Write(plain)
+	return mac.Sum(nil), nil
+}
+
+func blobAEAD(k *threadKeys, thread ThreadID, salt []byte) (cipher.AEAD, error) {
+	key, err := blobKey(k.Read, thread, k.Epoch, salt, "/key")
+	if err != nil {
+		return nil, err
+	}
+	aead, err := chacha20poly1305.New(key)
+	if err != nil {
+		return nil, fmt.Errorf("net: chacha20poly1305: %w", err)
+	}
+	return aead, nil
+}
+
+// openBlob opens what sealBlob sealed. The salt, made from the plaintext, also
+// commits to the key.
+func openBlob(k *threadKeys, thread ThreadID, sealed []byte) ([]byte, error) {
+	if len(sealed) < blobHead+chacha20poly1305.Overhead || len(sealed) > maxSealedBlob {
+		return nil, fmt.Errorf("%w: blob of %d bytes", ErrMalformed, len(sealed))
+	}
+	if sealed[0] != blobVersion {
+		return nil, fmt.Errorf("%w: blob version %d", ErrVersion, sealed[0])
+	}
+	if clock.Hash(sealed[1:33]) != k.Epoch {
+		return nil, fmt.Errorf("%w: blob of an unknown epoch", ErrWrongKey)
+	}
+	salt := sealed[33:blobHead]
+	aead, err := blobAEAD(k, thread, salt)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := aead.Open(nil, make([]byte, chacha20poly1305.NonceSize), sealed[blobHead:], nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: blob", ErrSealed)
+	}
+	want, err := blobSalt(k, thread, plain)
+	if err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare(want, salt) != 1 {
+		return nil, fmt.Errorf("%w: blob", ErrWrongKey)
+	}
+	return plain, nil
+}
+
+// A blobStore keeps the sealed blobs of a thread: small ones in the store, larger
+// ones as files.
+type blobStore struct {
+	t *Thread
+
+	write sync.Mutex // one writer at a time
+
+	mu      sync.Mutex // guards what follows
+	last    int64      // number of the last blob
+	durable int64      // number of the last that is synced
+	count   int64
+	bytes   int64
+}
+
+func (s *blobStore) init(t *Thread) { s.t = t }
+
+func (s *blobStore) counts() (count, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count, s.bytes
+}
+
+// load reads the last number and the counts, which the last reference carries.
+func (s *blobStore) load(r store.Reader) error {
+	rng := store.Prefix(s.t.key(keyBlobSeq))
+	rng.Reverse = true
+	it := r.Iterate(rng)
+	defer it.Close()
+	if !it.Valid() {
+		return it.Err()
+	}
+	k := it.Key()
+	v, err := it.Value()
+	if err != nil {
+		return err
+	}
+	if len(v) != 32+4+8 {
+		return fmt.Errorf("%w: blob reference", ErrMalformed)
+	}
+	s.last = int64(binary.BigEndian.Uint64(k[len(k)-8:]))
+	s.durable, s.count = s.last, s.last
+	s.bytes = int64(binary.BigEndian.Uint64(v[36:]))
+	return nil
+}
+
+func (s *blobStore) dir() string {
+	return filepath.Join(s.t.env.dir, hex.EncodeToString(s.t.id[:8]))
+}
+
+func (s *blobStore) path(id BlobID) string {
+	name := id.String()
+	return filepath.Join(s.dir(), name[:2], name)
+}
+
+func (s *blobStore) remove() error {
+	if s.t.env.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(s.dir())
+}
+
+func (t *Thread) blobEntry(id BlobID) []byte { return append(t.key(keyBlob), id[:]...) }
+
+// PutBlob seals plain, of at most MaxBlob bytes, and stores it. It is durable on
+// return. Equal plaintexts give the same ID.
+func (t *Thread) PutBlob(ctx context.Context, plain []byte) (BlobID, error) {
+	ids, err := t.PutBlobs(ctx, [][]byte{plain})
+	if err != nil {
+		return BlobID{}, err
+	}
+	return ids[0], nil
+}
+
+// PutBlobs is PutBlob for several, with one sync of the store.
+func (t *Thread) PutBlobs(ctx context.Context, plains [][]byte) ([]BlobID, error) {
+	t.mu.Lock()
+	k := t.keys
+	t.mu.Unlock()
+	if !k.canRead() {
+		return nil, ErrNoKeys
+	}
+	ids, sealed, errs := make([]BlobID, len(plains)), make([][]byte, len(plains)), make([]error, len(plains))
+	parallel(len(plains), func(i int) {
+		if sealed[i], errs[i] = sealBlob(&k, t.id, plains[i]); errs[i] == nil {
+			ids[i] = blobIDOf(sealed[i])
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return ids, t.putBlobs(ctx, ids, sealed)
+}
+
+// Blob returns the plaintext of a blob that is held here, verified; ErrNotFound if
+// it is not.
+func (t *Thread) Blob(ctx context.Context, id BlobID) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	sealed, err := t.blob(id)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	k := t.keys
+	t.mu.Unlock()
+	if !k.canRead() {
+		return nil, ErrNoKeys
+	}
+	return openBlob(&k, t.id, sealed)
+}
+
+// hasBlob reports whether a blob is held.
+func (t *Thread) hasBlob(id BlobID) bool {
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	_, err := snap.Get(t.blobEntry(id))
+	return err == nil
+}
+
+// blob returns the sealed bytes of a blob, which were checked against its ID.
+func (t *Thread) blob(id BlobID) ([]byte, error) {
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	v, err := snap.Get(t.blobEntry(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("%w: blob %s", ErrNotFound, id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("net: blob: %w", err)
+	}
+	if len(v) < 12 {
+		return nil, fmt.Errorf("%w: blob entry", ErrMalformed)
+	}
+	sealed := slices.Clone(v[12:])
+	if len(sealed) == 0 {
+		if sealed, err = os.ReadFile(t.blobs.path(id)); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: blob %s", ErrNotFound, id)
+		} else if err != nil {
+			return nil, fmt.Errorf("net: blob: %w", err)
+		}
+	}
+	if blobIDOf(sealed) != id {
+		return nil, fmt.Errorf("%w: blob %s on disk", ErrSealed, id)
+	}
+	return sealed, nil
+}
+
+// putSealedBlobs stores blobs of another node, durably, under the IDs that their
+// bytes give.
+func (t *Thread) putSealedBlobs(ctx context.Context, sealed [][]byte) error {
+	ids := make([]BlobID, len(sealed))
+	for i, b := range sealed {
+		if len(b) < blobHead || len(b) > maxSealedBlob {
+			return fmt.Errorf("%w: blob of %d bytes", ErrTooLarge, len(b))
+		}
+		ids[i] = blobIDOf(b)
+	}
+	return t.putBlobs(ctx, ids, sealed)
+}
+
+// putBlobs stores sealed blobs that were checked against their IDs. Files are
+// synced before the references to them, which share one sync.
+func (t *Thread) putBlobs(ctx context.Context, ids []BlobID, sealed [][]byte) error {
+	s := &t.blobs
+	s.write.Lock()
+	defer s.write.Unlock()
+	dirs := map[string]bool{}
+	for i, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if len(sealed[i]) <= maxInlineBlob || t.hasBlob(id) {
+			continue
+		}
+		dir, err := s.writeFile(id, sealed[i])
+		if err != nil {
+			return fmt.Errorf("net: blob: %w", err)
+		}
+		dirs[dir] = true
+	}
+	if len(dirs) > 0 {
+		dirs[s.dir()], dirs[t.env.dir], dirs[filepath.Dir(t.env.dir)] = true, true, true
+	}
+	for dir := range dirs {
+		if err := syncDir(dir); err != nil {
+			return fmt.Errorf("net: blob: %w", err)
+		}
+	}
+	if err := s.putRefs(ids, sealed); err != nil {
+		return err
+	}
+	if err := t.env.store.Sync(); err != nil {
+		return fmt.Errorf("net: blob: %w", err)
+	}
+	s.mu.Lock()
+	s.durable = s.last
+	s.mu.Unlock()
+	t.mu.Lock()
+	t.signal()
+	t.mu.Unlock()
+	return nil
+}
+
+func (s *blobStore) writeFile(id BlobID, sealed []byte) (dir string, err error) {
+	path := s.path(id)
+	dir = filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp(dir, ".tmp-*")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(sealed)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return dir, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// putRefs commits the entries of blobs that are new, in as many transactions as
+// it takes.
+func (s *blobStore) putRefs(ids []BlobID, sealed [][]byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.t
+	tx := t.env.store.Begin()
+	defer func() { tx.Discard() }()
+	last, count, bytes := s.last, s.count, s.bytes
+	commit := func() error {
+		if err := tx.Commit(); err != nil {
+			return fmt.Errorf("net: blob: %w", err)
+		}
+		s.last, s.count, s.bytes = last, count, bytes
+		return nil
+	}
+	for i, id := range ids {
+		if _, err := tx.Get(t.blobEntry(id)); err == nil {
+			continue
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("net: blob: %w", err)
+		}
+		if used := tx.Used(); used.Bytes+len(sealed[i])%maxInlineBlob+1024 > t.env.store.Limits().Bytes || used.Puts+2 > t.env.store.Limits().Puts {
+			if err := commit(); err != nil {
+				return err
+			}
+			tx = t.env.store.Begin()
+		}
+		n, size := last+1, len(sealed[i])
+		entry := binary.BigEndian.AppendUint64(nil, uint64(n))
+		entry = binary.BigEndian.AppendUint32(entry, uint32(size))
+		if size <= maxInlineBlob {
+			entry = append(entry, sealed[i]...)
+		}
+		ref := binary.BigEndian.AppendUint32(slices.Clone(id[:]), uint32(size))
+		ref = binary.BigEndian.AppendUint64(ref, uint64(bytes+int64(size)))
+		key := binary.BigEndian.AppendUint64(t.key(keyBlobSeq), uint64(n))
+		if err := errors.Join(tx.Put(t.blobEntry(id), entry), tx.Put(key, ref)); err != nil {
+			return fmt.Errorf("net: blob: %w", err)
+		}
+		last, count, bytes = n, count+1, bytes+int64(size)
+	}
+	return commit()
+}
+
+// blobsAfter returns at most max blobs that were stored after the n-th, in order;
+// only durable ones.
+func (t *Thread) blobsAfter(n int64, limit int) ([]BlobRef, error) {
+	t.blobs.mu.Lock()
+	durable := t.blobs.durable
+	t.blobs.mu.Unlock()
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	lower := binary.BigEndian.AppendUint64(t.key(keyBlobSeq), uint64(n+1))
+	it := snap.Iterate(store.Range{Lower: lower, Upper: store.PrefixEnd(t.key(keyBlobSeq))})
+	defer it.Close()
+	var refs []BlobRef
+	for ; it.Valid() && len(refs) < limit; it.Next() {
+		k := it.Key()
+		v, err := it.Value()
+		if err != nil {
+			return nil, fmt.Errorf("net: blobs: %w", err)
+		}
+		if len(v) < 36 {
+			return nil, fmt.Errorf("%w: blob reference", ErrMalformed)
+		}
+		r := BlobRef{N: int64(binary.BigEndian.Uint64(k[len(k)-8:])), ID: BlobID(v[:32]), Size: int(binary.BigEndian.Uint32(v[32:]))}
+		if r.N > durable {
+			break
+		}
+		refs = append(refs, r)
+	}
+	return refs, it.Err()
+}
+
+// lastBlob returns the number of the last blob that is durable.
+func (t *Thread) lastBlob() int64 {
+	t.blobs.mu.Lock()
+	defer t.blobs.mu.Unlock()
+	return t.blobs.durable
+}
+
+func blobIDOf(sealed []byte) BlobID { return sha256.Sum256(sealed) }

@@ -1,0 +1,570 @@
+package net
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// An ingestResult says what became of a run.
+type ingestResult struct {
+	Stored  int  // records that are new here
+	Held    int  // records that were here already
+	Waiting bool // some are held, or on hand, and wait to be judged
+	Control bool // the control state may have changed
+}
+
+// ingest takes a run from another node: it verifies, stores, and folds or numbers
+// its records. A *Rejection names the first record that was refused; the ones
+// before it are kept. Any other error is of this node.
+func (t *Thread) ingest(ctx context.Context, r run) (ingestResult, error) {
+	v, rej := t.verify(ctx, r)
+	if err := ctx.Err(); err != nil {
+		return ingestResult{}, err
+	}
+	if v == nil || len(v.records) == 0 {
+		return ingestResult{}, rej
+	}
+	t.write.Lock()
+	t.mu.Lock()
+	res, placed, err := t.ingestLocked(v)
+	t.mu.Unlock()
+	t.write.Unlock()
+	t.notify()
+	switch {
+	case err != nil:
+		return res, err
+	case placed != nil:
+		return res, placed
+	case rej != nil:
+		return res, rej
+	}
+	return res, nil
+}
+
+func (t *Thread) ingestLocked(v *verifiedRun) (ingestResult, *Rejection, error) {
+	if t.closed {
+		return ingestResult{}, nil, ErrClosed
+	}
+	w := &ingestTx{t: t, tx: t.env.store.Begin(), dirty: map[*branch]*threadLog{}}
+	defer func() { w.tx.Discard() }()
+	rej, err := w.place(v)
+	if err == nil && w.res.Control {
+		err = w.settle()
+	}
+	if err == nil {
+		err = w.commit()
+	}
+	t.armWaker()
+	t.signal()
+	t.syncSoon(w.unsynced)
+	return w.res, rej, err
+}
+
+// An ingestTx is a write of ingest. Memory is changed before the commit, under mu:
+// after a commit has failed, the store takes no other until it is opened again.
+type ingestTx struct {
+	t        *Thread
+	tx       store.Tx
+	dirty    map[*branch]*threadLog
+	refs     []arrivalRef
+	res      ingestResult
+	unsynced bool // something is committed that Flushed will not speak of
+}
+
+// room commits what there is if n more bytes would not fit.
+func (w *ingestTx) room(n int) error {
+	lim, used := w.t.env.store.Limits(), w.tx.Used()
+	n += 4096 + len(w.refs)*arrivalSize + len(w.dirty)*256
+	if used.Bytes+n <= lim.Bytes && used.Puts+64+len(w.dirty)+len(w.refs)/arrivalChunk <= lim.Puts {
+		return nil
+	}
+	return w.next()
+}
+
+func (w *ingestTx) next() error {
+	if err := w.commit(); err != nil {
+		return err
+	}
+	w.tx = w.t.env.store.Begin()
+	return nil
+}
+
+func (w *ingestTx) commit() error {
+	for b, l := range w.dirty {
+		if err := w.tx.Put(w.t.branchKey(l.num, b.num), b.encode()); err != nil {
+			return fmt.Errorf("net: branch: %w", err)
+		}
+	}
+	if err := w.t.putArrivals(w.tx, w.refs); err != nil {
+		return err
+	}
+	clear(w.dirty)
+	w.refs = nil
+	if err := w.tx.Commit(); err != nil {
+		return fmt.Errorf("net: commit: %w", err)
+	}
+	return nil
+}
+
+// place stores the records of v that are new, after the one they follow.
+func (w *ingestTx) place(v *verifiedRun) (*Rejection, error) {
+	t := w.t
+	l := t.logs[v.log]
+	if rej, parked := w.admit(v, l); rej != nil || parked {
+		return rej, nil
+	}
+	i := 0
+	if l != nil {
+		for i < len(v.records) && t.held(w.tx, l, v.records[i].id) {
+			i++
+		}
+	}
+	w.res.Held += i
+	if i == len(v.records) {
+		return nil, nil
+	}
+	first := &v.records[i]
+	b, rej, err := w.follow(l, first)
+	if rej != nil || err != nil {
+		return rej, err
+	}
+	if l == nil {
+		l = t.addLog(v.desc, v.raw)
+		if err := t.putLog(w.tx, l); err != nil {
+			return nil, fmt.Errorf("net: log: %w", err)
+		}
+	}
+	if len(l.branches) == 0 || !slices.Contains(l.branches, b) {
+		b.num = uint32(len(l.branches))
+		l.branches = append(l.branches, b)
+	}
+	if l == t.ownData {
+		// Records of our own that we do not know: somebody restored an older state.
+		t.ownData = nil
+		if err := t.putOwn(w.tx, t.ownControl, nil); err != nil {
+			return nil, fmt.Errorf("net: own log: %w", err)
+		}
+	}
+	return w.extend(v, l, b, v.records[i:])
+}
+
+// admit judges whether records of the log may be kept. It parks what may become
+// admissible when more control records are known.
+func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked bool) {
+	t, first := w.t, &v.records[0]
+	if v.desc.Kind == kindData {
+		return w.admitData(v)
+	}
+	if l != nil || t.graph.knows(v.log) {
+		return nil, false
+	}
+	if first.id.Seq != 1 {
+		return &Rejection{Code: RejectGap, ID: first.id, Reason: "control log without its first record"}, false
+	}
+	if _, lacks := t.graph.lacks(first.control); lacks || t.env.clock.Check(first.header.Time) != nil {
+		return t.park(v, first.header.Time, w), true
+	}
+	if err := t.graph.check(first.control); err != nil {
+		return reject(first.id, err), false
+	}
+	return nil, false
+}
+
+func (w *ingestTx) admitData(v *verifiedRun) (rej *Rejection, parked bool) {
+	t, first := w.t, &v.records[0]
+	if _, ok := t.graph.state.logs[v.log]; ok {
+		return nil, false
+	}
+	if t.graph.state.void[v.log] {
+		return &Rejection{Code: RejectVoid, ID: first.id, Reason: "the device's join did not hold", Err: ErrNotMember}, false
+	}
+	for _, h := range first.header.Control {
+		if !t.graph.has(h) {
+			return t.park(v, 0, w), true
+		}
+	}
+	return &Rejection{Code: RejectNotMember, ID: first.id, Reason: "no member has announced the log", Err: ErrNotMember}, false
+}
+
+// follow returns the branch that a record goes on, a new one if it forks the log.
+func (w *ingestTx) follow(l *threadLog, r *verifiedRecord) (*branch, *Rejection, error) {
+	if r.id.Seq == 1 {
+		return &branch{}, nil, nil
+	}
+	prev := clock.RecordID{Log: r.id.Log, Seq: r.id.Seq - 1, Hash: r.header.Prev}
+	if l != nil {
+		for _, b := range l.branches {
+			if b.tip == prev {
+				if r.header.Time <= b.time {
+					return nil, reject(r.id, ErrClock), nil
+				}
+				return b, nil, nil
+			}
+		}
+		s, err := w.t.readRecord(w.tx, l.num, prev)
+		if err == nil {
+			h, err := decodeHeader(s.Header)
+			if err != nil {
+				return nil, nil, err
+			}
+			if r.header.Time <= h.Time {
+				return nil, reject(r.id, ErrClock), nil
+			}
+			return &branch{base: prev, done: prev, time: h.Time}, nil, nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return nil, nil, err
+		}
+	}
+	return nil, &Rejection{Code: RejectGap, ID: r.id, Reason: "the records before it are not held"}, nil
+}
+
+// extend stores records at the end of a branch and judges them as far as it can.
+func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []verifiedRecord) (*Rejection, error) {
+	t := w.t
+	for i := range records {
+		r := &records[i]
+		ready := b.done.Seq == r.id.Seq-1
+		if ready && l.desc.Kind == kindControl {
+			if wait := t.judgeControl(r.control); wait != "" {
+				ready = false
+			} else if err := t.graph.check(r.control); err != nil {
+				return reject(r.id, err), nil
+			}
+		}
+		s := storedRecord{rawRecord: r.raw}
+		if v.signed && i == len(records)-1 {
+			s.Signed, s.Signature = true, v.signature
+		}
+		value := s.encode()
+		if err := w.room(len(value)); err != nil {
+			return nil, err
+		}
+		if err := w.tx.Put(t.recordKey(l.num, r.id.Seq, r.id.Hash), value); err != nil {
+			return nil, fmt.Errorf("net: record: %w", err)
+		}
+		b.tip, b.time = r.id, r.header.Time
+		if s.Signed {
+			b.signed = r.id
+		}
+		b.records++
+		b.bytes += int64(r.raw.size())
+		w.dirty[b] = l
+		w.res.Stored++
+		if ready {
+			if _, err := w.judge(l, b, r, s.Signed); err != nil {
+				return nil, err
+			}
+		}
+	}
+	w.res.Waiting = w.res.Waiting || b.done != b.tip
+	w.unsynced = w.unsynced || l.desc.Kind == kindControl || t.relay
+	return nil, nil
+}
+
+// judge folds, numbers or refuses the record after the last judged one of a
+// branch. It returns false if the record has to wait.
+func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool) (bool, error) {
+	t := w.t
+	if l.desc.Kind == kindControl {
+		if t.judgeControl(r.control) != "" || t.graph.check(r.control) != nil {
+			return false, nil
+		}
+		t.graph.add(r.control)
+		w.res.Control = true
+		b.done = r.id
+		w.dirty[b] = l
+		_ = t.env.clock.Observe(r.header.Time) // not ahead: it was judged
+		return true, nil
+	}
+	wait, refuse := t.judgeData(r)
+	if wait != "" {
+		return false, nil
+	}
+	b.done = r.id
+	w.dirty[b] = l
+	_ = t.env.clock.Observe(r.header.Time)
+	if refuse != nil {
+		f := Refusal{ID: r.id, Code: codeOf(refuse), Reason: refuse.Error()}
+		t.refused = append(t.refused, f)
+		if err := t.putRefused(w.tx, l.num, &f); err != nil {
+			return false, fmt.Errorf("net: refusal: %w", err)
+		}
+		t.skip(b)
+		return true, nil
+	}
+	if t.relay {
+		return true, nil
+	}
+	t.arrivals++
+	ref := arrivalRef{n: t.arrivals, id: r.id, branch: b, log: l.num, signed: signed}
+	w.refs = append(w.refs, ref)
+	t.arrived(ref)
+	t.cache.add(ref.n, r.entry)
+	return true, nil
+}
+
+// judgeControl returns why a control record has to wait, or "".
+func (t *Thread) judgeControl(c *controlRecord) string {
+	if p, lacks := t.graph.lacks(c); lacks {
+		return fmt.Sprintf("unknown control record %x", p[:4])
+	}
+	if t.env.clock.Check(c.time) != nil {
+		t.wakeFor(c.time)
+		return clock.ErrAhead.Error()
+	}
+	return ""
+}
+
+// judgeData returns why a data record has to wait, or else why it has no effect,
+// if it has none. Every replica that does not wait comes to the same result.
+func (t *Thread) judgeData(r *verifiedRecord) (wait string, refuse error) {
+	for _, h := range r.header.Control {
+		if !t.graph.has(h) {
+			return fmt.Sprintf("unknown control record %x", h[:4]), nil
+		}
+	}
+	if r.header.Epoch != t.keys.Epoch {
+		return fmt.Sprintf("unknown epoch %x", r.header.Epoch[:4]), nil
+	}
+	if t.env.clock.Check(r.header.Time) != nil {
+		t.wakeFor(r.header.Time)
+		return clock.ErrAhead.Error(), nil
+	}
+	log, ok := t.graph.state.logs[r.id.Log]
+	if !ok {
+		return "the log is not announced", nil
+	}
+	if r.header.Time <= log.at {
+		return "", fmt.Errorf("%w: not later than the record that announced the log", ErrClock)
+	}
+	for _, h := range r.header.Control {
+		if r.header.Time <= t.graph.records[t.graph.index[h]].time {
+			return "", fmt.Errorf("%w: not later than the control records that it names", ErrClock)
+		}
+	}
+	if t.relay {
+		return "", nil
+	}
+	if !r.opened {
+		return "no read key yet", nil
+	}
+	return "", r.err
+}
+
+// settle judges again what waits, until nothing changes: what is stored, and what
+// is parked.
+func (w *ingestTx) settle() error {
+	t := w.t
+	for {
+		known := len(t.graph.records)
+		for _, l := range slices.Clone(t.byNum) {
+			for _, b := range slices.Clone(l.branches) {
+				if err := w.settleBranch(l, b); err != nil {
+					return err
+				}
+			}
+		}
+		for _, v := range t.parked.take() {
+			if _, err := w.place(v); err != nil {
+				return err
+			}
+		}
+		if len(t.graph.records) == known {
+			return nil
+		}
+	}
+}
+
+func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
+	if b.done == b.tip {
+		return nil
+	}
+	if err := w.next(); err != nil {
+		return err
+	}
+	t := w.t
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	return t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, h *header, s storedRecord) (bool, error) {
+		r, err := t.reopen(l, id, h, s)
+		if err != nil {
+			return false, err
+		}
+		if err := w.room(1024); err != nil {
+			return false, err
+		}
+		return w.judge(l, b, r, s.Signed)
+	})
+}
+
+// reopen opens a record that is stored, to judge it.
+func (t *Thread) reopen(l *threadLog, id clock.RecordID, h *header, s storedRecord) (*verifiedRecord, error) {
+	r := &verifiedRecord{raw: s.rawRecord, header: h, id: id}
+	if l.desc.Kind == kindControl {
+		var err error
+		r.control, err = t.openControl(t.keys.Service, l.desc.Device, id, h, s.Body)
+		return r, err
+	}
+	if t.keys.canRead() && h.Epoch == t.keys.Epoch {
+		r.opened = true
+		r.entry, r.err = t.openEntry(t.keys.Read, id, s.rawRecord)
+	}
+	return r, nil
+}
+
+// recheck judges again what waits, for instance because time has passed.
+func (t *Thread) recheck() error {
+	t.write.Lock()
+	t.mu.Lock()
+	err := t.settleAll()
+	t.mu.Unlock()
+	t.write.Unlock()
+	t.notify()
+	return err
+}
+
+func (t *Thread) settleAll() error {
+	if t.closed {
+		return ErrClosed
+	}
+	w := &ingestTx{t: t, tx: t.env.store.Begin(), dirty: map[*branch]*threadLog{}}
+	defer func() { w.tx.Discard() }()
+	t.wakeAt = 0
+	if err := w.settle(); err != nil {
+		return err
+	}
+	if err := w.commit(); err != nil {
+		return err
+	}
+	t.armWaker()
+	t.signal()
+	t.syncSoon(true)
+	return nil
+}
+
+// wakeFor remembers that a record has to be judged again when its time has come.
+func (t *Thread) wakeFor(at clock.Time) {
+	if t.wakeAt == 0 || at < t.wakeAt {
+		t.wakeAt = at
+	}
+}
+
+// armWaker sets the timer for the first record that waits for its time.
+func (t *Thread) armWaker() {
+	if t.wakeAt == 0 || t.closed {
+		return
+	}
+	t.stopWaker()
+	wait := max(time.Until(t.wakeAt.Wall().Add(-clock.MaxAhead)), 0) + 10*time.Millisecond
+	t.wg.Add(1)
+	t.waker = time.AfterFunc(wait, func() {
+		defer t.wg.Done()
+		if err := t.recheck(); err != nil && !errors.Is(err, ErrClosed) {
+			t.env.log.Warn("judging records whose time has come", "thread", t.id.String(), "err", err)
+		}
+	})
+}
+
+func (t *Thread) stopWaker() {
+	if t.waker != nil && t.waker.Stop() {
+		t.wg.Done()
+	}
+	t.waker = nil
+}
+
+// Limits of what waits in memory for control records.
+const (
+	maxParkedBytes = 8 << 20
+	maxParkedRuns  = 1024
+)
+
+// parkedRuns are runs of logs that are not known to be a member's yet. They are in
+// memory only: if they are lost, they are asked for again.
+type parkedRuns struct {
+	runs []*verifiedRun
+	size int
+}
+
+func (p *parkedRuns) take() []*verifiedRun {
+	runs := p.runs
+	p.runs, p.size = nil, 0
+	return runs
+}
+
+func (t *Thread) park(v *verifiedRun, wake clock.Time, w *ingestTx) *Rejection {
+	p := &t.parked
+	id := v.records[len(v.records)-1].id
+	for _, o := range p.runs {
+		if o.records[len(o.records)-1].id == id {
+			return nil
+		}
+	}
+	if len(p.runs) >= maxParkedRuns || p.size+v.size > maxParkedBytes {
+		return &Rejection{Code: RejectParkedFull, ID: v.records[0].id, Reason: "too much waits for control records"}
+	}
+	if wake != 0 && t.env.clock.Check(wake) != nil {
+		t.wakeFor(wake)
+	}
+	for i := range v.records { // they alias a frame
+		r := &v.records[i].raw
+		r.Header, r.Body = slices.Clone(r.Header), slices.Clone(r.Body)
+	}
+	p.runs = append(p.runs, v)
+	p.size += v.size
+	w.res.Waiting = true
+	return nil
+}
+
+// Waiting returns what cannot be judged yet and why, by log.
+func (t *Thread) Waiting() ([]Waiting, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	var all []Waiting
+	for _, l := range t.byNum {
+		for _, b := range l.branches {
+			if b.done == b.tip {
+				continue
+			}
+			wait := Waiting{Count: int(b.tip.Seq - b.done.Seq)}
+			err := t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, h *header, s storedRecord) (bool, error) {
+				r, err := t.reopen(l, id, h, s)
+				if err == nil {
+					wait.First, wait.Reason = id, t.whyWait(l, r)
+				}
+				return false, err
+			})
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, wait)
+		}
+	}
+	for _, v := range t.parked.runs {
+		r := &v.records[0]
+		all = append(all, Waiting{First: r.id, Count: len(v.records), Reason: t.whyWait(&threadLog{desc: v.desc}, r)})
+	}
+	return all, nil
+}
+
+func (t *Thread) whyWait(l *threadLog, r *verifiedRecord) string {
+	if l.desc.Kind == kindData {
+		wait, _ := t.judgeData(r)
+		return wait
+	}
+	if wait := t.judgeControl(r.control); wait != "" {
+		return wait
+	}
+	if err := t.graph.check(r.control); err != nil {
+		return err.Error()
+	}
+	return ""
+}
