@@ -1,0 +1,416 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+
+	"github.com/weftdb/weft/node/client"
+)
+
+func (a *app) bucketCommand() *cobra.Command {
+	return newGroup("bucket", "Folders of files", a.bucketCreate(), a.bucketList(), a.bucketRoot(), a.bucketPush(), a.bucketPull(), a.bucketCat())
+}
+
+type bucketOutput struct {
+	Name     string `json:"name"`
+	Database string `json:"database"`
+}
+
+func (a *app) bucketCreate() *cobra.Command {
+	var database string
+	cmd := a.newCommand("create NAME", "Make a bucket, in a database of its own unless --db names one", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			r, err := c.Buckets.Create(ctx, connect.NewRequest(&weftv1.CreateBucketRequest{Name: args[0], Database: database}))
+			if err != nil {
+				return err
+			}
+			out := bucketOutput{r.Msg.GetBucket().GetName(), r.Msg.GetBucket().GetDatabase()}
+			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s in database %s\n", out.Name, out.Database) })
+		})
+	cmd.Flags().StringVar(&database, "db", "", "the database to keep it in")
+	return cmd
+}
+
+func (a *app) bucketList() *cobra.Command {
+	return a.newCommand("ls [NAME [PREFIX]]", "List the buckets, or the files of one", 0, 2,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			if len(args) > 0 {
+				return a.listEntries(ctx, c, args[0], append(args, "")[1])
+			}
+			r, err := c.Buckets.List(ctx, connect.NewRequest(&weftv1.ListBucketsRequest{}))
+			if err != nil {
+				return err
+			}
+			out := []bucketOutput{}
+			for _, b := range r.Msg.GetBuckets() {
+				out = append(out, bucketOutput{b.GetName(), b.GetDatabase()})
+			}
+			return a.print(out, func(w io.Writer) {
+				rows := [][]string{{"NAME", "DATABASE"}}
+				for _, b := range out {
+					rows = append(rows, []string{b.Name, b.Database})
+				}
+				table(w, rows...)
+			})
+		})
+}
+
+func (a *app) listEntries(ctx context.Context, c *client.Client, bucket, prefix string) error {
+	r, err := c.Buckets.Entries(ctx, connect.NewRequest(&weftv1.BucketEntriesRequest{Bucket: bucket, Prefix: prefix}))
+	if err != nil {
+		return err
+	}
+	type entry struct {
+		Path      string   `json:"path"`
+		CID       string   `json:"cid"`
+		Size      int64    `json:"size"`
+		Conflicts []string `json:"conflicts,omitempty"`
+	}
+	out := []entry{}
+	for _, e := range r.Msg.GetEntries() {
+		out = append(out, entry{e.GetPath(), e.GetCid(), e.GetSize(), e.GetConflicts()})
+	}
+	return a.print(out, func(w io.Writer) {
+		rows := [][]string{{"PATH", "SIZE", "CID"}}
+		for _, e := range out {
+			rows = append(rows, []string{e.Path, fmt.Sprint(e.Size), e.CID})
+		}
+		table(w, rows...)
+	})
+}
+
+func (a *app) bucketRoot() *cobra.Command {
+	return a.newCommand("root NAME", "Print the CID of the bucket's UnixFS DAG", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			r, err := c.Buckets.Root(ctx, connect.NewRequest(&weftv1.BucketRootRequest{Bucket: args[0]}))
+			if err != nil {
+				return err
+			}
+			out := struct {
+				CID       string       `json:"cid"`
+				Files     int64        `json:"files"`
+				Bytes     int64        `json:"bytes"`
+				Conflicts []noteOutput `json:"conflicts,omitempty"`
+			}{r.Msg.GetCid(), r.Msg.GetFiles(), r.Msg.GetBytes(), notesOf(r.Msg.GetConflicts())}
+			return a.print(out, func(w io.Writer) { fmt.Fprintln(w, out.CID) })
+		})
+}
+
+type noteOutput struct {
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
+func notesOf(in []*weftv1.BucketNote) []noteOutput {
+	var out []noteOutput
+	for _, x := range in {
+		out = append(out, noteOutput{x.GetPath(), x.GetReason()})
+	}
+	return out
+}
+
+// A pushOutput says what a push did, in files.
+type pushOutput struct {
+	Root      string       `json:"root"`
+	Added     int64        `json:"added"`
+	Changed   int64        `json:"changed"`
+	Unchanged int64        `json:"unchanged"`
+	Removed   int64        `json:"removed"`
+	Bytes     int64        `json:"bytes"`
+	Skipped   []noteOutput `json:"skipped,omitempty"`
+}
+
+func (a *app) bucketPush() *cobra.Command {
+	var remove bool
+	cmd := a.newCommand("push NAME DIR", "Store the files of a folder", 2, 2,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			root, err := os.OpenRoot(args[1])
+			if err != nil {
+				return err
+			}
+			defer func() { _ = root.Close() }() // it was only read
+			stream := c.Buckets.Push(ctx)
+			p := pusher{stream: stream, fsys: root.FS(), bar: a.progress(-1, "push")}
+			err = stream.Send(&weftv1.PushRequest{Bucket: args[0], Remove: remove})
+			if err == nil {
+				err = p.folder(ctx, ".")
+			}
+			if err != nil && !errors.Is(err, io.EOF) { // at EOF the node says why
+				return err
+			}
+			r, err := stream.CloseAndReceive()
+			if err != nil {
+				return err
+			}
+			m := r.Msg
+			out := pushOutput{
+				m.GetRoot(), m.GetAdded(), m.GetChanged(), m.GetUnchanged(), m.GetRemoved(), m.GetBytes(),
+				append(p.skipped, notesOf(m.GetSkipped())...),
+			}
+			return a.print(out, func(w io.Writer) {
+				for _, s := range out.Skipped {
+					fmt.Fprintf(w, "left out %s: %s\n", s.Path, s.Reason)
+				}
+				fmt.Fprintf(w, "%d added, %d changed, %d unchanged, %d removed\nroot %s\n", out.Added, out.Changed, out.Unchanged, out.Removed, out.Root)
+			})
+		})
+	cmd.Flags().BoolVar(&remove, "remove", false, "remove from the bucket what the folder does not have")
+	return cmd
+}
+
+// A pusher sends a folder.
+type pusher struct {
+	stream  *connect.ClientStreamForClient[weftv1.PushRequest, weftv1.PushResponse]
+	fsys    fs.FS
+	bar     io.Writer
+	skipped []noteOutput
+}
+
+func (p *pusher) skip(name, reason string) {
+	p.skipped = append(p.skipped, noteOutput{name, reason})
+}
+
+// folder sends the regular files below dir, and dir if it is empty.
+func (p *pusher) folder(ctx context.Context, dir string) error {
+	entries, err := fs.ReadDir(p.fsys, dir)
+	if err != nil {
+		if dir == "." {
+			return err
+		}
+		p.skip(dir, err.Error())
+		return nil
+	}
+	if len(entries) == 0 && dir != "." {
+		return p.stream.Send(&weftv1.PushRequest{Path: dir + "/"})
+	}
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		name := path.Join(dir, e.Name())
+		switch {
+		case e.IsDir():
+			err = p.folder(ctx, name)
+		case !e.Type().IsRegular():
+			p.skip(name, "is not a regular file")
+		default:
+			err = p.file(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pusher) file(name string) error {
+	f, err := p.fsys.Open(name)
+	if err != nil {
+		p.skip(name, err.Error())
+		return nil
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	if err := p.stream.Send(&weftv1.PushRequest{Path: name}); err != nil {
+		return err
+	}
+	for buf := make([]byte, 256<<10); ; {
+		n, err := f.Read(buf)
+		if n > 0 {
+			if err := p.stream.Send(&weftv1.PushRequest{Data: buf[:n]}); err != nil {
+				return err
+			}
+			_, _ = p.bar.Write(buf[:n]) // for people only
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// parseRange reads "A-B", both included, or "A-", or "-N", the last N bytes
+// of a file of some size.
+func parseRange(s string, size func() (int64, error)) (offset, length int64, err error) {
+	bad := usagef("--range %s: write A-B, A- or -N", s)
+	first, last, ok := strings.Cut(s, "-")
+	if !ok || first == "" && last == "" {
+		return 0, 0, bad
+	}
+	if first == "" {
+		n, err := strconv.ParseInt(last, 10, 64)
+		if err != nil || n < 0 {
+			return 0, 0, bad
+		}
+		total, err := size()
+		return max(0, total-n), -1, err
+	}
+	if offset, err = strconv.ParseInt(first, 10, 64); err != nil || offset < 0 {
+		return 0, 0, bad
+	}
+	if last == "" {
+		return offset, -1, nil
+	}
+	end, err := strconv.ParseInt(last, 10, 64)
+	if err != nil || end < offset {
+		return 0, 0, bad
+	}
+	return offset, end - offset + 1, nil
+}
+
+func (a *app) bucketCat() *cobra.Command {
+	var part string
+	cmd := a.newCommand("cat NAME PATH", "Print a file, or a range of it", 2, 2,
+		func(ctx context.Context, c *client.Client, args []string) (err error) {
+			m := &weftv1.CatRequest{Bucket: args[0], Path: args[1], Length: -1}
+			if part != "" {
+				size := func() (int64, error) { return a.fileSize(ctx, c, args[0], args[1]) }
+				if m.Offset, m.Length, err = parseRange(part, size); err != nil {
+					return err
+				}
+			}
+			stream, err := c.Buckets.Cat(ctx, connect.NewRequest(m))
+			if err != nil {
+				return err
+			}
+			for stream.Receive() {
+				if _, err := a.out.Write(stream.Msg().GetData()); err != nil {
+					return errors.Join(err, stream.Close())
+				}
+			}
+			return errors.Join(stream.Err(), stream.Close())
+		})
+	cmd.Flags().StringVar(&part, "range", "", "bytes A-B (both included), A- or -N")
+	return cmd
+}
+
+func (a *app) fileSize(ctx context.Context, c *client.Client, bucket, name string) (int64, error) {
+	r, err := c.Buckets.Entries(ctx, connect.NewRequest(&weftv1.BucketEntriesRequest{Bucket: bucket, Prefix: name}))
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range r.Msg.GetEntries() {
+		if e.GetPath() == name {
+			return e.GetSize(), nil
+		}
+	}
+	return 0, fmt.Errorf("%s has no file %s: %w", bucket, name, client.ErrNotFound)
+}
+
+func (a *app) bucketPull() *cobra.Command {
+	return a.newCommand("pull NAME DIR", "Write the files of a bucket into a folder", 2, 2,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			if err := os.MkdirAll(args[1], 0o755); err != nil {
+				return err
+			}
+			root, err := os.OpenRoot(args[1])
+			if err != nil {
+				return err
+			}
+			defer func() { _ = root.Close() }() // each file was closed, with its errors
+			stream, err := c.Buckets.Pull(ctx, connect.NewRequest(&weftv1.PullRequest{Bucket: args[0]}))
+			if err != nil {
+				return err
+			}
+			p := puller{root: root, bar: a.progress(-1, "pull")}
+			for stream.Receive() {
+				if err := p.take(stream.Msg()); err != nil {
+					return errors.Join(err, p.abort(), stream.Close())
+				}
+			}
+			if err := errors.Join(stream.Err(), stream.Close()); err != nil {
+				return errors.Join(err, p.abort())
+			}
+			if err := p.place(); err != nil {
+				return err
+			}
+			out := map[string]int64{"files": p.files, "bytes": p.bytes}
+			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%d files, %d bytes\n", p.files, p.bytes) })
+		})
+}
+
+// A puller writes files as they come, each aside and then in its place.
+type puller struct {
+	root         *os.Root
+	bar          io.Writer
+	f            *os.File // being written, or nil
+	name         string   // its place
+	files, bytes int64
+}
+
+const asideName = ".weft-pull-file"
+
+func (p *puller) take(m *weftv1.PullResponse) error {
+	if name := m.GetPath(); name != "" {
+		if err := p.begin(name); err != nil {
+			return err
+		}
+	}
+	if len(m.GetData()) == 0 {
+		return nil
+	}
+	if p.f == nil {
+		return errors.New("the node sent bytes of no file")
+	}
+	n, err := p.f.Write(m.GetData())
+	p.bytes += int64(n)
+	_, _ = p.bar.Write(m.GetData()) // for people only
+	return err
+}
+
+// begin places the file that was written and begins the next; a name that ends
+// in "/" is a folder.
+func (p *puller) begin(name string) error {
+	if err := p.place(); err != nil {
+		return err
+	}
+	if dir, ok := strings.CutSuffix(name, "/"); ok {
+		return p.root.MkdirAll(filepath.FromSlash(dir), 0o755)
+	}
+	name = filepath.FromSlash(name)
+	if err := p.root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	f, err := p.root.OpenFile(asideName, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	p.f, p.name = f, name
+	return nil
+}
+
+func (p *puller) place() error {
+	if p.f == nil {
+		return nil
+	}
+	err := errors.Join(p.f.Sync(), p.f.Close())
+	p.f = nil
+	if err != nil {
+		return err
+	}
+	p.files++
+	return p.root.Rename(asideName, p.name)
+}
+
+func (p *puller) abort() error {
+	if p.f == nil {
+		return nil
+	}
+	err := p.f.Close()
+	p.f = nil
+	return errors.Join(err, p.root.Remove(asideName))
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/multiformats/go-multiaddr"
+	"github.com/spf13/cobra"
+
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/node"
+)
+
+// A daemonOptions says how to run a node.
+type daemonOptions struct {
+	relay, mdns, verbose bool
+	p2p                  []string
+}
+
+func (o *daemonOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&o.mdns, "mdns", true, "find peers on the local network")
+	f.StringArrayVar(&o.p2p, "p2p", nil, "multiaddr to listen on, repeatable (default port 4600, QUIC and TCP)")
+	f.BoolVar(&o.verbose, "verbose", false, "log what happens, not only what is wrong")
+}
+
+func (a *app) daemonCommand() *cobra.Command {
+	o := daemonOptions{}
+	cmd := &cobra.Command{
+		Use: "daemon", Short: "Run the node until it is told to end", Args: args(0, 0),
+		Long: "Run the node until it is told to end. --api is where its API listens, 127.0.0.1:4601 by default.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.p2p == nil {
+				o.p2p = []string{
+					"/ip4/0.0.0.0/udp/4600/quic-v1", "/ip4/0.0.0.0/tcp/4600",
+					"/ip6/::/udp/4600/quic-v1", "/ip6/::/tcp/4600",
+				}
+			}
+			return a.serve(cmd.Context(), o, a.ready)
+		},
+	}
+	o.flags(cmd)
+	cmd.Flags().BoolVar(&o.relay, "relay", false, "keep threads and mail of others that show an API key of this node")
+	return cmd
+}
+
+func (a *app) devCommand() *cobra.Command {
+	o := daemonOptions{relay: true}
+	cmd := &cobra.Command{
+		Use: "dev", Short: "Run a relay for development on this machine, with a key that needs no secret", Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.p2p == nil {
+				o.p2p = []string{"/ip4/127.0.0.1/udp/4600/quic-v1", "/ip4/127.0.0.1/tcp/4600"}
+			}
+			return a.serve(cmd.Context(), o, a.readyDev)
+		},
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+// serve runs a node until ctx ends.
+func (a *app) serve(ctx context.Context, o daemonOptions, ready func(*node.Node) error) error {
+	c := node.Config{Home: a.home, API: node.DefaultAPI, Relay: o.relay, MDNS: o.mdns, LockWait: 5 * time.Second}
+	if a.api != "" {
+		c.API = strings.TrimSuffix(strings.TrimPrefix(a.api, "http://"), "/")
+	}
+	for _, s := range o.p2p {
+		m, err := multiaddr.NewMultiaddr(s)
+		if err != nil {
+			return usagef("--p2p %s: %v", s, err)
+		}
+		c.Listen = append(c.Listen, m)
+	}
+	level := slog.LevelWarn
+	if o.verbose {
+		level = slog.LevelInfo
+	}
+	c.Log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+	n, err := node.Open(ctx, c)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to end before it was ready
+		}
+		return err
+	}
+	if err := ready(n); err != nil {
+		return errors.Join(err, n.Close())
+	}
+	<-ctx.Done()
+	return n.Close()
+}
+
+// A readyOutput is the one line of a daemon that is ready.
+type readyOutput struct {
+	Peer string   `json:"peer"`
+	P2P  []string `json:"p2p"`
+	API  string   `json:"api"`
+	Key  string   `json:"key,omitempty"` // of weft dev
+}
+
+func readyOf(n *node.Node) readyOutput {
+	return readyOutput{Peer: n.Peer().String(), P2P: list(n.Addrs()), API: n.API()}
+}
+
+func (a *app) ready(n *node.Node) error {
+	r := readyOf(n)
+	return a.print(r, func(w io.Writer) {
+		fmt.Fprintf(w, "ready: API at http://%s, p2p at %s\n", r.API, strings.Join(r.P2P, " "))
+	})
+}
+
+// readyDev makes a key for a day and says what to paste where.
+func (a *app) readyDev(n *node.Node) error {
+	k, _, err := n.CreateKey(node.KeyOptions{Kind: keys.KindUser, Name: "weft dev", NonSigning: true})
+	if err != nil {
+		return err
+	}
+	r := readyOf(n)
+	r.Key = k.Text()
+	return a.print(r, func(w io.Writer) {
+		addr := "ADDRESS"
+		if len(r.P2P) > 0 {
+			addr = r.P2P[0]
+		}
+		fmt.Fprintf(w, `ready: a relay for development, on this machine only
+
+In another terminal, with a WEFT_HOME of its own, a device uses it by
+  weft relay add %s --key %s
+An embedded node by
+  n.AddRelay(ctx, addr, node.RelayOptions{Key: %q})
+The key needs no secret and expires at %s: for development only.
+
+API    http://%s
+token  %s/api.token
+`, addr, r.Key, r.Key, k.Expires, r.API, a.home)
+	})
+}

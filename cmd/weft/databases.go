@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+
+	"github.com/weftdb/weft/node/client"
+)
+
+// maxLine bounds a URL or text that is read from standard input, in bytes.
+const maxLine = 1 << 20
+
+func (a *app) dbCommand() *cobra.Command {
+	return newGroup("db", "Databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbJoin(), a.dbRemove())
+}
+
+type databaseOutput struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+}
+
+func (a *app) printDatabase(d *weftv1.Database) error {
+	out := databaseOutput{d.GetId(), d.GetName()}
+	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", out.Name, out.ID) })
+}
+
+func (a *app) dbCreate() *cobra.Command {
+	return a.newCommand("create NAME", "Make a database", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			r, err := c.Databases.Create(ctx, connect.NewRequest(&weftv1.CreateDatabaseRequest{Name: args[0]}))
+			if err != nil {
+				return err
+			}
+			return a.printDatabase(r.Msg.GetDatabase())
+		})
+}
+
+func (a *app) dbList() *cobra.Command {
+	return a.newCommand("ls", "List the databases", 0, 0,
+		func(ctx context.Context, c *client.Client, _ []string) error {
+			r, err := c.Databases.List(ctx, connect.NewRequest(&weftv1.ListDatabasesRequest{}))
+			if err != nil {
+				return err
+			}
+			out := []databaseOutput{}
+			for _, d := range r.Msg.GetDatabases() {
+				out = append(out, databaseOutput{d.GetId(), d.GetName()})
+			}
+			return a.print(out, func(w io.Writer) {
+				rows := [][]string{{"NAME", "ID"}}
+				for _, d := range out {
+					rows = append(rows, []string{d.Name, d.ID})
+				}
+				table(w, rows...)
+			})
+		})
+}
+
+func (a *app) dbInfo() *cobra.Command {
+	return a.newCommand("info DB", "Tell about a database: state hash, documents, records, heads", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			r, err := c.Databases.Info(ctx, connect.NewRequest(&weftv1.DatabaseInfoRequest{Name: args[0]}))
+			if err != nil {
+				return err
+			}
+			m := r.Msg
+			out := struct {
+				ID        string            `json:"id"`
+				Name      string            `json:"name"`
+				Hash      string            `json:"hash"`
+				Documents int64             `json:"documents"`
+				Records   int64             `json:"records"`
+				Bytes     int64             `json:"bytes"`
+				Heads     map[string]uint64 `json:"heads"`
+			}{m.GetId(), m.GetName(), hex.EncodeToString(m.GetHash()), m.GetDocuments(), m.GetRecords(), m.GetBytes(), m.GetHeads()}
+			if out.Heads == nil {
+				out.Heads = map[string]uint64{}
+			}
+			return a.print(out, func(w io.Writer) {
+				fmt.Fprintf(w, "%s %s\nstate hash %s\n%d documents, %d records, %d bytes, %d logs\n",
+					out.Name, out.ID, out.Hash, out.Documents, out.Records, out.Bytes, len(out.Heads))
+			})
+		})
+}
+
+// A peerOutput says how a database stands with one peer.
+type peerOutput struct {
+	Peer   string  `json:"peer"`
+	Role   string  `json:"role"`
+	State  string  `json:"state"`
+	Behind uint64  `json:"behind"`
+	Ahead  uint64  `json:"ahead"`
+	Code   string  `json:"code,omitempty"`
+	Reason string  `json:"reason"`
+	Since  *string `json:"since"`
+}
+
+type statusOutput struct {
+	ID    string       `json:"id"`
+	Hash  string       `json:"hash"`
+	Peers []peerOutput `json:"peers"`
+}
+
+func statusOf(m *weftv1.DatabaseStatusResponse) statusOutput {
+	out := statusOutput{ID: m.GetId(), Hash: hex.EncodeToString(m.GetHash()), Peers: []peerOutput{}}
+	for _, p := range m.GetPeers() {
+		out.Peers = append(out.Peers, peerOutput{
+			p.GetPeer(), p.GetRole(), p.GetState(), p.GetBehind(), p.GetAhead(), p.GetCode(), p.GetReason(), when(p.GetSince()),
+		})
+	}
+	return out
+}
+
+// all reports whether every relay, and every member that is connected, is in a
+// state, and there is one.
+func (s statusOutput) all(state string) bool {
+	found := false
+	for _, p := range s.Peers {
+		if p.Role == "member" && p.State == "unreachable" {
+			continue
+		}
+		if p.State != state {
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
+// String tells the states in one line.
+func (s statusOutput) String() string {
+	if len(s.Peers) == 0 {
+		return "no peers"
+	}
+	var parts []string
+	for _, p := range s.Peers {
+		part := p.Role + " " + p.Peer + " " + p.State
+		if p.Behind > 0 || p.Ahead > 0 {
+			part += fmt.Sprintf(" (%d behind, %d ahead)", p.Behind, p.Ahead)
+		}
+		if p.Reason != "" {
+			part += ": " + p.Reason
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (a *app) printStatus(out statusOutput) error {
+	return a.print(out, func(w io.Writer) {
+		fmt.Fprintf(w, "state hash %s\n", out.Hash)
+		rows := [][]string{{"PEER", "ROLE", "STATE", "BEHIND", "AHEAD", "SINCE", "REASON"}}
+		for _, p := range out.Peers {
+			rows = append(rows, []string{p.Peer, p.Role, p.State, fmt.Sprint(p.Behind), fmt.Sprint(p.Ahead), orDash(p.Since), p.Reason})
+		}
+		table(w, rows...)
+	})
+}
+
+func (a *app) dbStatus() *cobra.Command {
+	var wait string
+	var timeout time.Duration
+	cmd := a.newCommand("status DB", "Tell how a database stands with each peer", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			m := &weftv1.DatabaseStatusRequest{Name: args[0]}
+			if wait != "" {
+				return a.waitStatus(ctx, c, m, wait, timeout)
+			}
+			r, err := c.Databases.Status(ctx, connect.NewRequest(m))
+			if err != nil {
+				return err
+			}
+			return a.printStatus(statusOf(r.Msg))
+		})
+	cmd.Flags().StringVar(&wait, "wait", "", "wait until every relay and connected member is in this state: identical, refused, …")
+	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait")
+	return cmd
+}
+
+func (a *app) waitStatus(ctx context.Context, c *client.Client, m *weftv1.DatabaseStatusRequest, state string, timeout time.Duration) (err error) {
+	switch state {
+	case "identical", "behind", "ahead", "diverged", "refused", "waiting", "unreachable":
+	default:
+		return usagef("--wait %s: there is no such state", state)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, context.DeadlineExceeded)
+	defer cancel()
+	stream, err := c.Databases.WatchStatus(ctx, connect.NewRequest(m))
+	if err != nil {
+		return err
+	}
+	var last statusOutput
+	for stream.Receive() {
+		last = statusOf(stream.Msg())
+		if last.all(state) {
+			cancel()
+			_ = stream.Close()
+			return a.printStatus(last)
+		}
+	}
+	err = errors.Join(stream.Err(), ctx.Err())
+	_ = stream.Close()
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("not %s within %s: %s: %w", state, timeout, last, context.DeadlineExceeded)
+	}
+	return err
+}
+
+func (a *app) dbInvite() *cobra.Command {
+	var m weftv1.InviteRequest
+	var expires time.Duration
+	cmd := a.newCommand("invite DB", "Print a URL by which others join: a bearer secret", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			if m.Name, m.ExpiresSeconds = args[0], int64(expires/time.Second); m.ExpiresSeconds == 0 {
+				m.ExpiresSeconds = -1
+			}
+			r, err := c.Databases.Invite(ctx, connect.NewRequest(&m))
+			if err != nil {
+				return err
+			}
+			url := r.Msg.GetUrl()
+			return a.print(map[string]string{"url": url}, func(w io.Writer) { fmt.Fprintln(w, url) })
+		})
+	f := cmd.Flags()
+	f.StringVar(&m.Role, "role", "writer", "what who joins may do: writer or owner")
+	f.DurationVar(&expires, "expires", 24*time.Hour, "how long it holds; 0 for ever")
+	f.Int32Var(&m.Uses, "uses", 1, "how many may join by it; -1 any number")
+	return cmd
+}
+
+func (a *app) dbJoin() *cobra.Command {
+	var name string
+	cmd := a.newCommand("join URL|-", "Join a database by an invite; - reads it from standard input", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			url, err := a.argument(args[0])
+			if err != nil {
+				return err
+			}
+			r, err := c.Databases.Join(ctx, connect.NewRequest(&weftv1.JoinRequest{Url: strings.TrimSpace(url), Name: name}))
+			if err != nil {
+				return err
+			}
+			return a.printDatabase(r.Msg.GetDatabase())
+		})
+	cmd.Flags().StringVar(&name, "name", "", "what to call it here (default its owner's name for it)")
+	return cmd
+}
+
+// argument returns an argument, or standard input for "-".
+func (a *app) argument(arg string) (string, error) {
+	if arg != "-" {
+		return arg, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(a.in, maxLine+1))
+	if err != nil {
+		return "", err
+	}
+	if len(b) > maxLine {
+		return "", usagef("standard input has more than %d bytes", maxLine)
+	}
+	return string(b), nil
+}
+
+func (a *app) dbRemove() *cobra.Command {
+	return a.newCommand("rm DB", "Forget a database and delete what this node has of it", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			_, err := c.Databases.Remove(ctx, connect.NewRequest(&weftv1.RemoveDatabaseRequest{Name: args[0]}))
+			return a.done(err)
+		})
+}

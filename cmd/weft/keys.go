@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+
+	"github.com/weftdb/weft/node/client"
+)
+
+func (a *app) keyCommand() *cobra.Command {
+	return newGroup("key", "API keys by which others use this node as their relay",
+		a.keyCreate(), a.keyList(), a.keyShow(), a.keyRevoke())
+}
+
+// A keyOutput is a key without its secret, which is shown once only.
+type keyOutput struct {
+	Key     string   `json:"key"`
+	Type    string   `json:"type"`
+	Name    string   `json:"name"`
+	Owner   string   `json:"owner"`
+	Signing bool     `json:"signing"`
+	Scopes  []string `json:"scopes"`
+	Created *string  `json:"created"`
+	Expires *string  `json:"expires"`
+	Revoked *string  `json:"revoked"`
+}
+
+func keyOf(k *weftv1.Key) keyOutput {
+	return keyOutput{
+		k.GetId(), k.GetType(), k.GetName(), k.GetOwner(), k.GetSigning(), list(k.GetScopes()),
+		when(k.GetCreated()), when(k.GetExpires()), when(k.GetRevoked()),
+	}
+}
+
+func (a *app) keyCreate() *cobra.Command {
+	var m weftv1.CreateKeyRequest
+	var expires time.Duration
+	cmd := a.newCommand("create --type account|user", "Make a key and print it with its secret, this once", 0, 0,
+		func(ctx context.Context, c *client.Client, _ []string) error {
+			if m.GetType() != "account" && m.GetType() != "user" {
+				return usagef("key create: --type is account or user")
+			}
+			m.ExpiresSeconds = int64(expires / time.Second)
+			r, err := c.Keys.Create(ctx, connect.NewRequest(&m))
+			if err != nil {
+				return err
+			}
+			k := r.Msg.GetKey()
+			out := struct {
+				Key     string  `json:"key"`
+				Secret  string  `json:"secret"`
+				Type    string  `json:"type"`
+				Expires *string `json:"expires,omitempty"`
+			}{k.GetId(), r.Msg.GetSecret(), k.GetType(), when(k.GetExpires())}
+			return a.print(out, func(w io.Writer) {
+				secret := out.Secret
+				if secret == "" {
+					secret = "(none: a non-signing key, for development only)"
+				}
+				fmt.Fprintf(w, "KEY     %s\nSECRET  %s\nTYPE    %s\n", out.Key, secret, out.Type)
+				if out.Expires != nil {
+					fmt.Fprintf(w, "EXPIRES %s\n", *out.Expires)
+				}
+			})
+		})
+	f := cmd.Flags()
+	f.StringVar(&m.Type, "type", "", "account (its owner's own resources) or user (resources of an app's users)")
+	f.StringVar(&m.Name, "name", "", "a name for people")
+	f.BoolVar(&m.NoSign, "no-sign", false, "for development only: no secret is needed, expires")
+	f.StringSliceVar(&m.Scopes, "scopes", nil, "what it is for, such as thread,inbox (default thread,inbox,pin)")
+	f.DurationVar(&expires, "expires", 0, "how long it holds, such as 720h (default for ever)")
+	return cmd
+}
+
+func (a *app) keyList() *cobra.Command {
+	return a.newCommand("ls", "List the keys", 0, 0,
+		func(ctx context.Context, c *client.Client, _ []string) error {
+			r, err := c.Keys.List(ctx, connect.NewRequest(&weftv1.ListKeysRequest{}))
+			if err != nil {
+				return err
+			}
+			out := []keyOutput{}
+			for _, k := range r.Msg.GetKeys() {
+				out = append(out, keyOf(k))
+			}
+			return a.print(out, func(w io.Writer) {
+				rows := [][]string{{"KEY", "TYPE", "NAME", "EXPIRES", "REVOKED"}}
+				for _, k := range out {
+					rows = append(rows, []string{k.Key, k.Type, k.Name, orDash(k.Expires), orDash(k.Revoked)})
+				}
+				table(w, rows...)
+			})
+		})
+}
+
+func (a *app) printKey(k *weftv1.Key) error {
+	out := keyOf(k)
+	return a.print(out, func(w io.Writer) {
+		table(w, []string{"key", out.Key}, []string{"type", out.Type}, []string{"name", out.Name}, []string{"owner", out.Owner},
+			[]string{"signing", fmt.Sprint(out.Signing)}, []string{"scopes", strings.Join(out.Scopes, ",")},
+			[]string{"created", orDash(out.Created)}, []string{"expires", orDash(out.Expires)}, []string{"revoked", orDash(out.Revoked)})
+	})
+}
+
+func (a *app) keyShow() *cobra.Command {
+	return a.newCommand("show KEY", "Tell about a key; its secret is shown nowhere", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			r, err := c.Keys.Show(ctx, connect.NewRequest(&weftv1.ShowKeyRequest{Id: args[0]}))
+			if err != nil {
+				return err
+			}
+			return a.printKey(r.Msg.GetKey())
+		})
+}
+
+func (a *app) keyRevoke() *cobra.Command {
+	return a.newCommand("revoke KEY", "Revoke a key for good and cut what uses it", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			r, err := c.Keys.Revoke(ctx, connect.NewRequest(&weftv1.RevokeKeyRequest{Id: args[0]}))
+			if err != nil {
+				return err
+			}
+			return a.printKey(r.Msg.GetKey())
+		})
+}

@@ -1,0 +1,166 @@
+// Command weft is a Weft node's daemon, relay and command line.
+//
+//	main.go    the root command: flags, errors, exit status
+//	output.go  one value or lines of JSON, or text for people
+//	*.go       a file for each group of commands
+//
+// It holds no engine: every command is a call of the node's API, to the running
+// daemon or to a node in this process.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weftdb/weft/node"
+	"github.com/weftdb/weft/node/client"
+)
+
+func main() { os.Exit(realMain()) }
+
+func realMain() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+}
+
+// An app is one run of the command line.
+type app struct {
+	home, api string
+	json      bool
+
+	in       io.Reader
+	out, err io.Writer
+}
+
+// errUsage is a call that the command line does not understand.
+type errUsage struct{ message string }
+
+func (e errUsage) Error() string { return e.message }
+
+func usagef(format string, args ...any) error { return errUsage{fmt.Sprintf(format, args...)} }
+
+// run runs one command line and returns its exit status: 0, 1 if it failed, 2
+// if it was not understood.
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	a := &app{in: in, out: out, err: errOut}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var usage errUsage
+	word, message := "usage", err.Error()
+	status := 2
+	if !errors.As(err, &usage) {
+		word, message = node.ErrorWord(err)
+		status = 1
+	}
+	message = strings.Join(strings.Fields(message), " ")
+	if a.json || slices.Contains(args, "--json") {
+		_ = json.NewEncoder(errOut).Encode(map[string]any{"error": map[string]string{"code": word, "message": message}})
+	} else {
+		fmt.Fprintf(errOut, "weft: %s\n", message)
+	}
+	return status
+}
+
+func (a *app) root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "weft",
+		Short:         "A peer-to-peer embeddable database",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          group,
+		Args:          cobra.ArbitraryArgs,
+	}
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err.Error()} })
+	f := cmd.PersistentFlags()
+	f.StringVar(&a.home, "home", "", "data folder (WEFT_HOME, default ~/.weft)")
+	f.StringVar(&a.api, "api", "", "address of the daemon's API, host:port (WEFT_API)")
+	f.BoolVar(&a.json, "json", false, "print JSON")
+	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return a.defaults() }
+	cmd.AddCommand(
+		a.initCommand(), a.daemonCommand(), a.devCommand(), a.idCommand(), a.statusCommand(), a.peersCommand(), a.versionCommand(),
+		a.keyCommand(), a.relayCommand(), a.dbCommand(), a.collectionCommand(), a.indexCommand(),
+		a.insertCommand(), a.importCommand(), a.exportCommand(), a.findCommand(), a.getCommand(), a.runCommand(),
+		a.updateCommand(), a.replaceCommand(), a.deleteCommand(), a.countCommand(), a.watchCommand(), a.refusedCommand(),
+		a.bucketCommand(), a.inboxCommand(),
+	)
+	return cmd
+}
+
+// defaults takes what no flag says from the environment.
+func (a *app) defaults() (err error) {
+	if a.api == "" {
+		a.api = os.Getenv("WEFT_API")
+	}
+	if a.home == "" {
+		a.home, err = node.DefaultHome()
+	}
+	return err
+}
+
+// group is the action of a command that only has commands of its own.
+func group(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s has no command %q", cmd.CommandPath(), args[0])
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return usagef("no command: give %s one of %s", cmd.CommandPath(), strings.Join(names, ", "))
+}
+
+// newGroup returns a command that only has commands of its own.
+func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, RunE: group, Args: cobra.ArbitraryArgs}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// args wants between least and most arguments; most -1 means any number.
+func args(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if n := len(given); n < least || most >= 0 && n > most {
+			return usagef("usage: %s", cmd.UseLine())
+		}
+		return nil
+	}
+}
+
+// An action is what a command does with a node.
+type action func(ctx context.Context, c *client.Client, args []string) error
+
+// newCommand returns a command that calls a node.
+func (a *app) newCommand(use, short string, least, most int, do action) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: args(least, most),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			ctx := cmd.Context()
+			c, err := client.Open(ctx, client.Options{Home: a.home, API: a.api})
+			if err != nil {
+				return err
+			}
+			return errors.Join(do(ctx, c, given), c.Close())
+		},
+	}
+}

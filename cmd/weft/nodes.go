@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+
+	"github.com/weftdb/weft/node"
+	"github.com/weftdb/weft/node/client"
+)
+
+// An idOutput says who a node is.
+type idOutput struct {
+	Identity string `json:"identity"`
+	Device   string `json:"device"`
+	Peer     string `json:"peer"`
+}
+
+func idOf(ctx context.Context, c *client.Client) (idOutput, error) {
+	r, err := c.Node.Id(ctx, connect.NewRequest(&weftv1.IdRequest{}))
+	if err != nil {
+		return idOutput{}, err
+	}
+	return idOutput{Identity: r.Msg.GetIdentity(), Device: r.Msg.GetDevice(), Peer: r.Msg.GetPeer()}, nil
+}
+
+func (a *app) initCommand() *cobra.Command {
+	return a.newCommand("init", "Make the data folder, with an identity and a device", 0, 0,
+		func(ctx context.Context, c *client.Client, _ []string) error {
+			id, err := idOf(ctx, c)
+			if err != nil {
+				return err
+			}
+			type output struct {
+				idOutput
+				Home    string `json:"home"`
+				Created bool   `json:"created"`
+			}
+			return a.print(output{id, a.home, c.Created()}, func(w io.Writer) {
+				word := "was there"
+				if c.Created() {
+					word = "made"
+				}
+				fmt.Fprintf(w, "%s %s\nidentity %s\npeer     %s\n", a.home, word, id.Identity, id.Peer)
+			})
+		})
+}
+
+func (a *app) idCommand() *cobra.Command {
+	return a.newCommand("id", "Print the identity", 0, 0,
+		func(ctx context.Context, c *client.Client, _ []string) error {
+			id, err := idOf(ctx, c)
+			if err != nil {
+				return err
+			}
+			return a.print(id, func(w io.Writer) { fmt.Fprintln(w, id.Identity) })
+		})
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return a.newCommand("status", "Tell about the node", 0, 0,
+		func(ctx context.Context, c *client.Client, _ []string) error {
+			r, err := c.Node.Status(ctx, connect.NewRequest(&weftv1.StatusRequest{}))
+			if err != nil {
+				return err
+			}
+			m := r.Msg
+			out := struct {
+				Identity  string   `json:"identity"`
+				Peer      string   `json:"peer"`
+				P2P       []string `json:"p2p"`
+				API       string   `json:"api"`
+				Relay     bool     `json:"relay"`
+				Version   string   `json:"version"`
+				Home      string   `json:"home"`
+				Daemon    bool     `json:"daemon"`
+				Databases uint32   `json:"databases"`
+				Threads   uint32   `json:"threads"`
+				Peers     uint32   `json:"peers"`
+				Relays    uint32   `json:"relays"`
+				Bytes     int64    `json:"bytes"`
+			}{
+				m.GetIdentity(), m.GetPeer(), list(m.GetAddrs()), m.GetApi(), m.GetRelay(), m.GetVersion(), m.GetHome(), m.GetApi() != "",
+				m.GetDatabases(), m.GetThreads(), m.GetPeers(), m.GetRelays(), m.GetBytes(),
+			}
+			return a.print(out, func(w io.Writer) {
+				daemon := "no daemon runs"
+				if out.Daemon {
+					daemon = "daemon, API at " + out.API
+				}
+				fmt.Fprintf(w, "%s\nidentity %s\npeer     %s\n", daemon, out.Identity, out.Peer)
+				for _, p := range out.P2P {
+					fmt.Fprintf(w, "p2p      %s\n", p)
+				}
+				fmt.Fprintf(w, "%d databases, %d peers, %d relays, %d bytes on disk\n", out.Databases, out.Peers, out.Relays, out.Bytes)
+			})
+		})
+}
+
+// list returns s, or an empty list for none, which JSON shows as [].
+func list[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+func (a *app) peersCommand() *cobra.Command {
+	return a.newCommand("peers", "List the connected peers", 0, 0,
+		func(ctx context.Context, c *client.Client, _ []string) error {
+			r, err := c.Node.Peers(ctx, connect.NewRequest(&weftv1.PeersRequest{}))
+			if err != nil {
+				return err
+			}
+			type peer struct {
+				Peer  string   `json:"peer"`
+				Addrs []string `json:"addrs"`
+			}
+			out := []peer{}
+			for _, p := range r.Msg.GetPeers() {
+				out = append(out, peer{p.GetId(), list(p.GetAddrs())})
+			}
+			return a.print(out, func(w io.Writer) {
+				for _, p := range out {
+					fmt.Fprintln(w, p.Peer, p.Addrs)
+				}
+			})
+		})
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the release", Args: args(0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			return a.print(map[string]string{"version": node.Version()}, func(w io.Writer) { fmt.Fprintln(w, "weft", node.Version()) })
+		},
+	}
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// print prints v as one JSON value, or what text says for people.
+func (a *app) print(v any, text func(w io.Writer)) error {
+	if a.json {
+		return a.line(v)
+	}
+	w := bufio.NewWriter(a.out)
+	text(w)
+	return w.Flush()
+}
+
+// line prints v as one line of JSON.
+func (a *app) line(v any) error {
+	e := json.NewEncoder(a.out)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// table prints rows of columns for people; the first row is the heading.
+func table(w io.Writer, rows ...[]string) {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(t, strings.Join(r, "\t"))
+	}
+	_ = t.Flush() // to a buffer
+}
+
+// terminal reports whether people read what is written to w.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// when returns a time in RFC 3339, nil for none.
+func when(t *timestamppb.Timestamp) *string {
+	if t == nil {
+		return nil
+	}
+	s := t.AsTime().UTC().Format(time.RFC3339Nano)
+	return &s
+}
+
+func orDash(s *string) string {
+	if s == nil {
+		return "-"
+	}
+	return *s
+}

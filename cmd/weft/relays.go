@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+
+	"github.com/weftdb/weft/node/client"
+)
+
+func (a *app) relayCommand() *cobra.Command {
+	return newGroup("relay", "Relays that keep this node's databases and mail", a.relayAdd(), a.relayList(), a.relayRemove())
+}
+
+type relayOutput struct {
+	Peer      string   `json:"peer"`
+	Addr      string   `json:"addr"`
+	Key       string   `json:"key"`
+	Databases []string `json:"databases"`
+	Connected bool     `json:"connected"`
+}
+
+func relayOf(r *weftv1.Relay) relayOutput {
+	return relayOutput{r.GetPeer(), r.GetAddr(), r.GetKey(), list(r.GetDatabases()), r.GetConnected()}
+}
+
+func (a *app) relayAdd() *cobra.Command {
+	var m weftv1.AddRelayRequest
+	cmd := a.newCommand("add MULTIADDR", "Have a relay keep this node's databases", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			m.Addr = args[0]
+			if m.GetKey() == "" && m.GetSecret() == "" {
+				m.Key, m.Secret = os.Getenv("WEFT_KEY"), os.Getenv("WEFT_SECRET")
+			}
+			r, err := c.Relays.Add(ctx, connect.NewRequest(&m))
+			if err != nil {
+				return err
+			}
+			out := relayOf(r.Msg.GetRelay())
+			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "relay %s\n", out.Peer) })
+		})
+	f := cmd.Flags()
+	f.StringVar(&m.Key, "key", "", "API key (WEFT_KEY)")
+	f.StringVar(&m.Secret, "secret", "", "secret of the key (WEFT_SECRET)")
+	f.StringSliceVar(&m.Databases, "db", nil, "a database to keep, repeatable (default all)")
+	return cmd
+}
+
+func (a *app) relayList() *cobra.Command {
+	return a.newCommand("ls", "List the relays", 0, 0,
+		func(ctx context.Context, c *client.Client, _ []string) error {
+			r, err := c.Relays.List(ctx, connect.NewRequest(&weftv1.ListRelaysRequest{}))
+			if err != nil {
+				return err
+			}
+			out := []relayOutput{}
+			for _, x := range r.Msg.GetRelays() {
+				out = append(out, relayOf(x))
+			}
+			return a.print(out, func(w io.Writer) {
+				rows := [][]string{{"ADDRESS", "KEY", "DATABASES", "CONNECTED"}}
+				for _, x := range out {
+					databases := strings.Join(x.Databases, ",")
+					if databases == "" {
+						databases = "all"
+					}
+					rows = append(rows, []string{x.Addr, x.Key, databases, fmt.Sprint(x.Connected)})
+				}
+				table(w, rows...)
+			})
+		})
+}
+
+func (a *app) relayRemove() *cobra.Command {
+	return a.newCommand("rm RELAY", "Give a relay, named by peer ID or address, nothing more", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			_, err := c.Relays.Remove(ctx, connect.NewRequest(&weftv1.RemoveRelayRequest{Relay: args[0]}))
+			return a.done(err)
+		})
+}
+
+// done ends a command that has nothing to tell.
+func (a *app) done(err error) error {
+	if err != nil {
+		return err
+	}
+	return a.print(struct{}{}, func(io.Writer) {})
+}

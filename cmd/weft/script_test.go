@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weft": main}) }
+
+// TestScripts runs the stories of testdata/script. Beside testscript's own
+// commands they have
+//
+//	home NAME            make NAME the home of what follows
+//	daemon NAME [ARG…]   run the daemon of home NAME; sets NAME_addr and NAME_api
+//	stop NAME            end it and wait for it
+//	let VAR FIELD        set VAR to a field of the JSON that was printed last
+//	same FIELD A B       a field of two JSON files is the same
+//	private FILE…        only its owner can read these files
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("WEFT_HOME", filepath.Join(e.WorkDir, "home"))
+			e.Setenv("HOME", e.WorkDir)
+			sample, err := filepath.Abs("../../testdata")
+			e.Setenv("TESTDATA", sample)
+			e.Values[daemonsKey{}] = daemons{}
+			return err
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"home": cmdHome, "daemon": cmdDaemon, "stop": cmdStop, "let": cmdLet, "same": cmdSame, "private": cmdPrivate,
+		},
+	})
+}
+
+type (
+	daemonsKey struct{}
+	daemons    map[string]*daemon
+)
+
+// A daemon is a weft daemon that a script runs.
+type daemon struct {
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+}
+
+func want(ts *testscript.TestScript, neg bool, args []string, least int, usage string) {
+	if neg || len(args) < least {
+		ts.Fatalf("usage: %s", usage)
+	}
+}
+
+func cmdHome(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, "home NAME")
+	ts.Setenv("WEFT_HOME", ts.MkAbs(args[0]))
+}
+
+func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, "daemon NAME [ARG…]")
+	name := args[0]
+	sub := "daemon"
+	if len(args) > 1 && args[1] == "dev" {
+		sub, args = "dev", args[1:]
+	}
+	bin, err := exec.LookPath(filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "weft"))
+	ts.Check(err)
+	d := &daemon{cmd: exec.Command(bin, append([]string{
+		sub, "--json", "--mdns=false", "--api", "127.0.0.1:0", "--p2p", "/ip4/127.0.0.1/tcp/0", "--p2p", "/ip4/127.0.0.1/udp/0/quic-v1",
+	}, args[1:]...)...)}
+	d.cmd.Env = []string{"WEFT_HOME=" + ts.MkAbs(name), "HOME=" + ts.Getenv("WORK"), "PATH=" + ts.Getenv("PATH")}
+	d.cmd.Stderr = &d.stderr
+	out, err := d.cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(d.cmd.Start())
+	ts.Value(daemonsKey{}).(daemons)[name] = d
+	ts.Defer(func() { d.end(ts, name) })
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil {
+		ts.Fatalf("daemon %s did not get ready: %v\n%s", name, err, &d.stderr)
+	}
+	var ready readyOutput
+	ts.Check(json.Unmarshal(line, &ready))
+	for _, a := range ready.P2P {
+		if strings.Contains(a, "/tcp/") {
+			ts.Setenv(name+"_addr", a)
+		}
+	}
+	ts.Setenv(name+"_api", ready.API)
+	ts.Setenv(name+"_key", ready.Key)
+}
+
+func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, "stop NAME")
+	d := ts.Value(daemonsKey{}).(daemons)[args[0]]
+	if d == nil {
+		ts.Fatalf("no daemon %s runs", args[0])
+	}
+	d.end(ts, args[0])
+}
+
+// end tells a daemon to end, waits for it, and wants it to end well.
+func (d *daemon) end(ts *testscript.TestScript, name string) {
+	if d.cmd == nil {
+		return
+	}
+	cmd := d.cmd
+	d.cmd = nil
+	_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended: Wait tells
+	late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	err := cmd.Wait()
+	if d.stderr.Len() > 0 {
+		ts.Logf("daemon %s:\n%s", name, &d.stderr)
+	}
+	if err != nil {
+		ts.Fatalf("daemon %s ended with %v", name, err)
+	}
+}
+
+// field returns a field of a JSON object; "a.0.b" goes deeper.
+func field(text, path string) (string, error) {
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		return "", fmt.Errorf("%w in %q", err, text)
+	}
+	for _, step := range strings.Split(path, ".") {
+		switch x := v.(type) {
+		case map[string]any:
+			v = x[step]
+		case []any:
+			var i int
+			if _, err := fmt.Sscan(step, &i); err != nil || i >= len(x) {
+				return "", fmt.Errorf("no %s in %q", path, text)
+			}
+			v = x[i]
+		default:
+			return "", fmt.Errorf("no %s in %q", path, text)
+		}
+	}
+	if v == nil {
+		return "", fmt.Errorf("no %s in %q", path, text)
+	}
+	return fmt.Sprint(v), nil
+}
+
+func cmdLet(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, "let VAR FIELD")
+	v, err := field(ts.ReadFile("stdout"), args[1])
+	ts.Check(err)
+	ts.Setenv(args[0], v)
+}
+
+func cmdSame(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, false, args, 3, "same FIELD A B")
+	x, err := field(ts.ReadFile(args[1]), args[0])
+	ts.Check(err)
+	y, err := field(ts.ReadFile(args[2]), args[0])
+	ts.Check(err)
+	if (x == y) == neg {
+		ts.Fatalf("%s: %s in %s, %s in %s", args[0], x, args[1], y, args[2])
+	}
+}
+
+func cmdPrivate(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, "private FILE…")
+	for _, name := range args {
+		info, err := os.Stat(ts.MkAbs(name))
+		ts.Check(err)
+		if info.Mode().Perm()&0o077 != 0 {
+			ts.Fatalf("%s has mode %v", name, info.Mode())
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
+)
+
+// An apiKeys keeps the records of API keys that others use at this node, in the
+// store. It is the [keys.KeyStore] of the node's policy.
+type apiKeys struct {
+	store store.Store
+	mu    sync.Mutex // serialises changes
+}
+
+func apiKeyKey(public keys.PublicKey) []byte {
+	return append([]byte(prefixAPIKey), public[:]...)
+}
+
+// APIKey returns the record of a key, revoked ones too, or nil.
+func (a *apiKeys) APIKey(public keys.PublicKey) (*keys.APIKey, error) {
+	snap := a.store.Snapshot()
+	defer snap.Release()
+	b, err := snap.Get(apiKeyKey(public))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("node: API key: %w", err)
+	}
+	return keys.DecodeAPIKey(b)
+}
+
+// list returns every key in the order of their public keys.
+func (a *apiKeys) list() ([]*keys.APIKey, error) {
+	snap := a.store.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Prefix([]byte(prefixAPIKey)))
+	defer it.Close()
+	var all []*keys.APIKey
+	for ; it.Valid(); it.Next() {
+		b, err := it.Value()
+		if err != nil {
+			return nil, fmt.Errorf("node: API keys: %w", err)
+		}
+		k, err := keys.DecodeAPIKey(b)
+		if err != nil {
+			return nil, fmt.Errorf("node: API keys: %w", err)
+		}
+		all = append(all, k)
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("node: API keys: %w", err)
+	}
+	return all, nil
+}
+
+// put stores a key durably.
+func (a *apiKeys) put(k *keys.APIKey) error {
+	b, err := k.Encode()
+	if err != nil {
+		return err
+	}
+	return putSync(a.store, apiKeyKey(k.Public), b)
+}
+
+// revoke marks a key as revoked at now; revoking again changes nothing.
+func (a *apiKeys) revoke(public keys.PublicKey, now time.Time) (*keys.APIKey, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k, err := a.APIKey(public)
+	if err != nil {
+		return nil, err
+	}
+	if k == nil {
+		return nil, fmt.Errorf("%w: this node has no such API key", ErrNotFound)
+	}
+	if k.Revoked != 0 {
+		return k, nil
+	}
+	k.Revoked = keys.MillisOf(now)
+	return k, a.put(k)
+}
+
+// KeyOptions say what API key to make.
+type KeyOptions struct {
+	Kind       keys.KeyKind // required
+	Name       string       // for people
+	NonSigning bool         // development only: no secret, expires
+	Scopes     []keys.Scope // nil means keys.DefaultScopes
+	Expires    time.Time    // zero means never, or 24 hours for a non-signing key
+}
+
+// CreateKey makes an API key under which this node serves others as a relay, in
+// the name of the node's identity. The secret, nil for a non-signing key, is
+// kept nowhere.
+func (n *Node) CreateKey(o KeyOptions) (*keys.APIKey, *keys.APISecret, error) {
+	k, secret, err := keys.NewAPIKey(time.Now(), keys.APIKeyOptions{
+		Kind: o.Kind, NonSigning: o.NonSigning, Owner: n.self.identity.Public(), Name: o.Name,
+		Scopes: o.Scopes, Expires: o.Expires,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := n.apiKeys.put(k); err != nil {
+		return nil, nil, err
+	}
+	return k, secret, nil
+}
+
+// Keys returns the API keys that this node knows, revoked ones too.
+func (n *Node) Keys() ([]*keys.APIKey, error) { return n.apiKeys.list() }
+
+// Key returns one API key by its public key, or ErrNotFound.
+func (n *Node) Key(public keys.PublicKey) (*keys.APIKey, error) {
+	k, err := n.apiKeys.APIKey(public)
+	if err == nil && k == nil {
+		err = fmt.Errorf("%w: this node has no such API key", ErrNotFound)
+	}
+	return k, err
+}
+
+// RevokeKey revokes an API key for good and cuts what peers are doing by it.
+func (n *Node) RevokeKey(public keys.PublicKey) (*keys.APIKey, error) {
+	k, err := n.apiKeys.revoke(public, time.Now())
+	if err == nil {
+		n.host.Recheck()
+	}
+	return k, err
+}

@@ -1,0 +1,110 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/weftdb/weft/buckets"
+	"github.com/weftdb/weft/net"
+)
+
+// blobs is a thread's blobs as buckets see them.
+type blobs struct{ t *net.Thread }
+
+func (b blobs) Put(ctx context.Context, plain [][]byte) ([]buckets.BlobID, error) {
+	ids, err := b.t.PutBlobs(ctx, plain)
+	out := make([]buckets.BlobID, len(ids))
+	for i, id := range ids {
+		out[i] = buckets.BlobID(id)
+	}
+	return out, err
+}
+
+func (b blobs) Get(ctx context.Context, id buckets.BlobID) ([]byte, error) {
+	return b.t.FetchBlob(ctx, net.BlobID(id))
+}
+
+// A BucketRef names a bucket of the node.
+type BucketRef struct {
+	Name     string
+	Database string
+}
+
+// CreateBucket makes a bucket in a database; for database "" in one of the
+// bucket's own, which is made if there is none of its name.
+func (n *Node) CreateBucket(ctx context.Context, name, database string) (*buckets.Bucket, BucketRef, error) {
+	ref := BucketRef{Name: name, Database: database}
+	if database == "" {
+		ref.Database = name
+		if _, err := n.CreateDatabase(ctx, name); err != nil && !errors.Is(err, ErrExists) {
+			return nil, ref, err
+		}
+	}
+	d, err := n.lookup(ref.Database)
+	if err != nil {
+		return nil, ref, err
+	}
+	fold, err := d.open(ctx)
+	if err != nil {
+		return nil, ref, err
+	}
+	b, err := buckets.Create(ctx, fold, blobs{d.thread}, name)
+	return b, ref, err
+}
+
+// Buckets returns the buckets of every database of the node.
+func (n *Node) Buckets(ctx context.Context) ([]BucketRef, error) {
+	var out []BucketRef
+	for _, d := range n.Databases() {
+		fold, err := n.Database(ctx, d.Name)
+		if err != nil {
+			return nil, err
+		}
+		names, err := buckets.List(ctx, fold)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			out = append(out, BucketRef{Name: name, Database: d.Name})
+		}
+	}
+	return out, nil
+}
+
+// Bucket returns a bucket by its name, or by DATABASE/NAME.
+func (n *Node) Bucket(ctx context.Context, name string) (*buckets.Bucket, error) {
+	if database, bucket, ok := strings.Cut(name, "/"); ok {
+		return n.bucketIn(ctx, BucketRef{Name: bucket, Database: database})
+	}
+	all, err := n.Buckets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []BucketRef
+	for _, ref := range all {
+		if ref.Name == name {
+			found = append(found, ref)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("%w: no bucket is named %.80q", ErrNotFound, name)
+	case 1:
+		return n.bucketIn(ctx, found[0])
+	}
+	return nil, fmt.Errorf("%w: %s is in %s and %s", ErrAmbiguous, name, found[0].Database, found[1].Database)
+}
+
+func (n *Node) bucketIn(ctx context.Context, ref BucketRef) (*buckets.Bucket, error) {
+	d, err := n.lookup(ref.Database)
+	if err != nil {
+		return nil, err
+	}
+	fold, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return buckets.Open(ctx, fold, blobs{d.thread}, ref.Name)
+}

@@ -1,0 +1,194 @@
+// Package client speaks to a node, for the command line and Go programs: to a
+// running daemon over HTTP, or else to the home itself, which it opens in this
+// process and serves the same API from.
+//
+//	Open ── Client ── one RPC client a service
+//	Document, Value, Text      Extended JSON, as people write documents
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	stdnet "net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/node"
+	"github.com/weftdb/weft/node/api/weft/v1/weftv1connect"
+)
+
+// maxWait is how long Open waits for another command to let go of the home.
+const maxWait = 10 * time.Second
+
+// Options say where the node is.
+type Options struct {
+	// Home is the data folder; required. With API it gives the token only.
+	Home string
+	// API is the address of a daemon, host:port or an http URL; "" means the
+	// daemon of Home, or Home itself if none runs.
+	API string
+}
+
+// A Client calls one node. It is safe for concurrent use; the caller owes Close.
+type Client struct {
+	Node      weftv1connect.NodeServiceClient
+	Keys      weftv1connect.KeyServiceClient
+	Relays    weftv1connect.RelayServiceClient
+	Databases weftv1connect.DatabaseServiceClient
+	Documents weftv1connect.DocumentServiceClient
+	Buckets   weftv1connect.BucketServiceClient
+	Inbox     weftv1connect.InboxServiceClient
+
+	http  *http.Client
+	local *node.Node // nil if a daemon is called
+}
+
+// Open finds the node and returns a client of it. ctx bounds Open only.
+func Open(ctx context.Context, o Options) (*Client, error) {
+	if o.API != "" {
+		return dial(o.API, o.Home)
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	again := time.NewTicker(25 * time.Millisecond)
+	defer again.Stop()
+	for {
+		// The lock tells whether a process has the home open; what the home says
+		// of a daemon may be out of date.
+		n, err := node.Open(ctx, node.Config{Home: o.Home})
+		if err == nil {
+			return inProcess(n)
+		}
+		if !errors.Is(err, node.ErrHomeInUse) {
+			return nil, err
+		}
+		if d, derr := node.ReadDaemon(o.Home); derr == nil && d.API != "" {
+			return dial(d.API, o.Home)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-again.C:
+		}
+	}
+}
+
+// dial returns a client of a daemon; nothing is sent yet.
+func dial(addr, home string) (*Client, error) {
+	base := addr
+	if !strings.Contains(addr, "://") {
+		base = "http://" + addr
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%w: %.120q is no address of a daemon", node.ErrInvalid, addr)
+	}
+	token, err := node.ReadToken(home)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(strings.TrimSuffix(base, "/"), token, &http.Transport{}), nil
+}
+
+// inProcess serves the API of n over connections in memory.
+func inProcess(n *node.Node) (*Client, error) {
+	l := newPipeListener()
+	if err := n.ServeAPI(l); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	c := newClient("http://localhost", n.Token(), &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (stdnet.Conn, error) { return l.dial(ctx) },
+	})
+	c.local = n
+	return c, nil
+}
+
+func newClient(base string, token keys.Secret, t *http.Transport) *Client {
+	h := &http.Client{Transport: &authorized{next: t, token: token}}
+	return &Client{
+		Node:      weftv1connect.NewNodeServiceClient(h, base),
+		Keys:      weftv1connect.NewKeyServiceClient(h, base),
+		Relays:    weftv1connect.NewRelayServiceClient(h, base),
+		Databases: weftv1connect.NewDatabaseServiceClient(h, base),
+		Documents: weftv1connect.NewDocumentServiceClient(h, base),
+		Buckets:   weftv1connect.NewBucketServiceClient(h, base),
+		Inbox:     weftv1connect.NewInboxServiceClient(h, base),
+		http:      h,
+	}
+}
+
+// Created reports whether Open made the identity or the device of the home.
+func (c *Client) Created() bool { return c.local != nil && c.local.Created() }
+
+// Close ends the client, and the node if it runs in this process.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	if c.local == nil {
+		return nil
+	}
+	return c.local.Close()
+}
+
+// authorized adds the administrator's token to every request.
+type authorized struct {
+	next  *http.Transport
+	token keys.Secret
+}
+
+func (a *authorized) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+string(a.token.Reveal()))
+	return a.next.RoundTrip(r)
+}
+
+func (a *authorized) CloseIdleConnections() { a.next.CloseIdleConnections() }
+
+// A pipeListener is a listener whose connections are pipes in memory.
+type pipeListener struct {
+	conns chan stdnet.Conn
+	done  chan struct{}
+	close func()
+}
+
+func newPipeListener() *pipeListener {
+	l := &pipeListener{conns: make(chan stdnet.Conn), done: make(chan struct{})}
+	l.close = sync.OnceFunc(func() { close(l.done) })
+	return l
+}
+
+func (l *pipeListener) dial(ctx context.Context) (stdnet.Conn, error) {
+	ours, theirs := stdnet.Pipe()
+	select {
+	case l.conns <- theirs:
+		return ours, nil
+	case <-l.done:
+	case <-ctx.Done():
+	}
+	return nil, errors.Join(stdnet.ErrClosed, ours.Close(), theirs.Close())
+}
+
+func (l *pipeListener) Accept() (stdnet.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, stdnet.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.close()
+	return nil
+}
+
+func (l *pipeListener) Addr() stdnet.Addr { return pipeAddr{} }
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "in process" }

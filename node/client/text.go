@@ -1,0 +1,57 @@
+package client
+
+import (
+	"bytes"
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/node"
+)
+
+// ErrNotFound reports that what a call was about is not there.
+var ErrNotFound = node.ErrNotFound
+
+// Document parses an object of Extended JSON v2 into a document.
+func Document(text []byte) (bson.Raw, error) {
+	d, err := db.ParseJSON(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", node.ErrInvalid, err)
+	}
+	return d, nil
+}
+
+// IDFilter returns the filter for the document whose _id a person wrote: as a
+// string, or as a value of Extended JSON, whichever it is.
+func IDFilter(text string) (bson.Raw, error) {
+	ids := bson.A{text}
+	if v, err := db.ParseJSONValue([]byte(text)); err == nil {
+		ids = append(ids, v)
+	}
+	b, err := bson.Marshal(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
+	if err != nil {
+		return nil, fmt.Errorf("%w: _id %.60q: %v", node.ErrInvalid, text, err)
+	}
+	return b, nil
+}
+
+// Text appends a document as relaxed Extended JSON on one line.
+func Text(dst []byte, doc bson.Raw) []byte { return db.AppendJSON(dst, doc, false) }
+
+// ExactText appends a document as canonical Extended JSON on one line: parsing
+// it gives the same bytes.
+func ExactText(dst []byte, doc bson.Raw) []byte { return db.AppendJSON(dst, doc, true) }
+
+// IDText returns the _id of a document as relaxed Extended JSON; "null" if it
+// has none.
+func IDText(doc bson.Raw) []byte {
+	v, err := doc.LookupErr("_id")
+	if err != nil {
+		return []byte("null")
+	}
+	return db.AppendJSONValue(nil, v, false)
+}
+
+// Space reports whether a line of text holds nothing.
+func Space(line []byte) bool { return len(bytes.TrimSpace(line)) == 0 }

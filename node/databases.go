@@ -1,0 +1,561 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net"
+)
+
+// mailboxName is the database of the node's own mailbox. Its name is none that
+// [checkName] lets anybody give.
+const mailboxName = "@mailbox"
+
+// A databaseRecord is what the store keeps of a database, under its name.
+type databaseRecord struct {
+	ID     string `json:"id"`     // of the thread
+	Number uint64 `json:"number"` // of its keys in the store; never given twice
+}
+
+// A database joins a thread to the fold of its records, which is opened when it
+// is first needed.
+type database struct {
+	n      *Node
+	name   string
+	number uint64
+	thread *net.Thread
+
+	mu     sync.Mutex // guards what follows; held while the fold opens
+	fold   *db.DB
+	closed bool
+}
+
+// A DatabaseRef names a database of the node.
+type DatabaseRef struct {
+	ID   net.ThreadID
+	Name string
+}
+
+// checkName checks the name of a database.
+func checkName(name string) error {
+	ok := len(name) >= 1 && len(name) <= 63
+	for i := range len(name) {
+		c := name[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		ok = ok && (letter || i > 0 && (c == '-' || c == '_' || c == '.'))
+	}
+	if !ok {
+		return fmt.Errorf("%w: a database's name is 1 to 63 letters, digits, dots, dashes and underscores and begins with a letter or digit, not %.80q", ErrName, name)
+	}
+	return nil
+}
+
+// foldPrefix begins the keys of a database's fold.
+func foldPrefix(number uint64) []byte {
+	p := []byte{prefixFold}
+	for ; number >= 0x80; number >>= 7 {
+		p = append(p, byte(number)|0x80)
+	}
+	return append(p, byte(number))
+}
+
+// openDatabases finds the databases of the store and joins their threads.
+func (n *Node) openDatabases() error {
+	return eachJSON(n.store, prefixDatabase, func(name string, r databaseRecord) error {
+		id, err := net.ParseThreadID(r.ID)
+		if err != nil {
+			return fmt.Errorf("node: database %s: %w", name, err)
+		}
+		t, err := n.host.Thread(id)
+		if err != nil {
+			return fmt.Errorf("node: database %s: %w", name, err)
+		}
+		n.attach(name, r.Number, t)
+		return nil
+	})
+}
+
+// attach makes a thread a database of the node.
+func (n *Node) attach(name string, number uint64, t *net.Thread) *database {
+	d := &database{n: n, name: name, number: number, thread: t}
+	n.mu.Lock()
+	n.databases[name] = d
+	n.mu.Unlock()
+	t.Attach(&net.Attachment{Arrived: d.arrived, State: d.state, Voided: d.voided})
+	return d
+}
+
+// register gives a thread a name and a number, durably.
+func (n *Node) register(name string, t *net.Thread) (*database, error) {
+	tx := n.store.Begin()
+	defer tx.Discard()
+	last, err := tx.Get([]byte(keyNumber))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	r := databaseRecord{ID: t.ID().String(), Number: 1}
+	if len(last) > 0 {
+		if r.Number, err = strconv.ParseUint(string(last), 10, 64); err != nil {
+			return nil, fmt.Errorf("node: last database number: %w", err)
+		}
+		r.Number++
+	}
+	if err := tx.Put([]byte(keyNumber), strconv.AppendUint(nil, r.Number, 10)); err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	if err := putJSON(tx, prefixDatabase+name, r); err != nil {
+		return nil, err
+	}
+	if err := commitSync(n.store, tx); err != nil {
+		return nil, err
+	}
+	return n.attach(name, r.Number, t), nil
+}
+
+// lookup returns a database by its name.
+func (n *Node) lookup(name string) (*database, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil, ErrClosed
+	}
+	d, ok := n.databases[name]
+	if !ok {
+		return nil, fmt.Errorf("%w: no database is named %.80q", ErrNotFound, name)
+	}
+	return d, nil
+}
+
+// free returns ErrExists if a database has the name.
+func (n *Node) free(name string) error {
+	if _, err := n.lookup(name); err == nil {
+		return fmt.Errorf("%w: a database is named %s", ErrExists, name)
+	} else if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// CreateDatabase makes a database of the node's identity under a name that no
+// other database of the node has, and offers it to the node's relays.
+func (n *Node) CreateDatabase(ctx context.Context, name string) (*db.DB, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	return n.createDatabase(ctx, name)
+}
+
+func (n *Node) createDatabase(ctx context.Context, name string) (*db.DB, error) {
+	n.naming.Lock()
+	defer n.naming.Unlock()
+	if err := n.free(name); err != nil {
+		return nil, err
+	}
+	t, err := n.host.Create(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return n.adopt(ctx, name, t)
+}
+
+// adopt registers a thread of the node and opens it.
+func (n *Node) adopt(ctx context.Context, name string, t *net.Thread) (*db.DB, error) {
+	d, err := n.register(name, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.selectRelays(d); err != nil {
+		return nil, err
+	}
+	return d.open(ctx)
+}
+
+// Database returns an open database by its name, or ErrNotFound.
+func (n *Node) Database(ctx context.Context, name string) (*db.DB, error) {
+	d, err := n.lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	return d.open(ctx)
+}
+
+// Databases returns the databases of the node by name.
+func (n *Node) Databases() []DatabaseRef {
+	var out []DatabaseRef
+	for _, d := range n.all() {
+		if d.name != mailboxName {
+			out = append(out, DatabaseRef{ID: d.thread.ID(), Name: d.name})
+		}
+	}
+	return out
+}
+
+// all returns every database, the mailbox included, by name.
+func (n *Node) all() []*database {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.SortedFunc(maps.Values(n.databases), func(a, b *database) int { return cmp.Compare(a.name, b.name) })
+}
+
+// RemoveDatabase forgets a database and deletes what this node has of it. Its
+// other members and relays keep what they have.
+func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	n.naming.Lock()
+	defer n.naming.Unlock()
+	d, err := n.lookup(name)
+	if err != nil {
+		return err
+	}
+	tx := n.store.Begin()
+	defer tx.Discard()
+	if err := tx.Delete([]byte(prefixDatabase + name)); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	if err := commitSync(n.store, tx); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	delete(n.databases, name)
+	n.mu.Unlock()
+	if err := errors.Join(d.close(), n.host.Remove(ctx, d.thread.ID())); err != nil {
+		return err
+	}
+	return deleteRange(n.store, foldPrefix(d.number))
+}
+
+// deleteRange deletes every key that begins with prefix, in transactions that
+// the store can take.
+func deleteRange(s store.Store, prefix []byte) error {
+	for {
+		done, err := deleteSome(s, prefix)
+		if err != nil || done {
+			return err
+		}
+	}
+}
+
+func deleteSome(s store.Store, prefix []byte) (done bool, err error) {
+	const some = 5000
+	tx := s.Begin()
+	defer tx.Discard()
+	r := store.Prefix(prefix)
+	r.KeysOnly = true
+	it := tx.Iterate(r)
+	var found [][]byte
+	for ; it.Valid() && len(found) < some; it.Next() {
+		found = append(found, append([]byte(nil), it.Key()...))
+	}
+	err = it.Err()
+	it.Close()
+	if err != nil {
+		return false, fmt.Errorf("node: delete: %w", err)
+	}
+	for _, k := range found {
+		if err := tx.Delete(k); err != nil {
+			return false, fmt.Errorf("node: delete: %w", err)
+		}
+	}
+	return len(found) < some, commitSync(s, tx)
+}
+
+// open opens the fold if it is not open.
+func (d *database) open(ctx context.Context) (*db.DB, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, ErrClosed
+	}
+	if d.fold != nil {
+		return d.fold, nil
+	}
+	fold, err := db.Open(ctx, db.Options{
+		Store: d.n.store, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("node: open database %s: %w", d.name, err)
+	}
+	d.fold = fold
+	n, _ := fold.StateHash()
+	d.thread.Flushed(n) // peers may now have what was written, and hear of the state
+	return fold, nil
+}
+
+// opened returns the fold, or nil while it is not open.
+func (d *database) opened() *db.DB {
+	if !d.mu.TryLock() {
+		return nil // opening or closing
+	}
+	defer d.mu.Unlock()
+	return d.fold
+}
+
+// need opens the fold in the background.
+func (d *database) need() {
+	d.n.background(func(ctx context.Context) {
+		if _, err := d.open(ctx); err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+			d.n.log.Error("open database", "database", d.name, "error", err)
+		}
+	})
+}
+
+// arrived says that the thread has new records.
+func (d *database) arrived() {
+	if fold := d.opened(); fold != nil {
+		fold.Wake()
+		return
+	}
+	d.need() // a fold that opens takes up what has arrived
+}
+
+// state returns the arrival up to which the database is folded, and the hash of
+// that state.
+func (d *database) state() (int64, clock.Hash, bool) {
+	fold := d.opened()
+	if fold == nil {
+		d.need()
+		return 0, clock.Hash{}, false
+	}
+	n, h := fold.StateHash()
+	return n, h, true
+}
+
+// voided makes what logs wrote count as never written.
+func (d *database) voided(logs []clock.LogID) {
+	d.n.background(func(ctx context.Context) {
+		fold, err := d.open(ctx)
+		if err == nil {
+			err = fold.Void(ctx, logs...)
+		}
+		if err != nil && ctx.Err() == nil {
+			d.n.log.Error("void logs", "database", d.name, "error", err)
+		}
+	})
+}
+
+func (d *database) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	if d.fold == nil {
+		return nil
+	}
+	err := d.fold.Close()
+	d.fold = nil
+	return err
+}
+
+// A journal is a thread as the fold sees it.
+type journal struct{ t *net.Thread }
+
+func (j journal) Append(tx store.Tx, drafts []db.Draft) ([]clock.RecordID, int64, func(bool), error) {
+	out := make([]net.Draft, len(drafts))
+	for i, d := range drafts {
+		out[i] = net.Draft(d)
+	}
+	return j.t.Append(tx, out)
+}
+
+func (j journal) Flushed(n int64) { j.t.Flushed(n) }
+
+func (j journal) Arrivals(n int64, maxBytes int) ([]db.Arrival, error) {
+	in, err := j.t.Arrivals(n, maxBytes)
+	out := make([]db.Arrival, len(in))
+	for i, a := range in {
+		out[i] = db.Arrival{N: a.N, Entry: db.Entry(a.Entry)}
+	}
+	return out, err
+}
+
+func (j journal) Entry(id clock.RecordID) (db.Entry, error) {
+	e, err := j.t.Entry(id)
+	return db.Entry(e), err
+}
+
+// InviteOptions say what an invite gives. The zero value lets one device in as a
+// writer, for a day.
+type InviteOptions struct {
+	Role    string        // owner or writer; "" means writer
+	Expires time.Duration // 0 means 24 hours, negative never
+	Uses    int           // how many may join; 0 means 1, negative any number
+}
+
+// maxInviteAddrs bounds the addresses in an invite.
+const maxInviteAddrs = 8
+
+// Invite makes an invite to a database and returns its URL, a bearer secret:
+// whoever holds it may join. It names the database's relays and this node.
+func (n *Node) Invite(ctx context.Context, name string, o InviteOptions) (string, error) {
+	d, err := n.lookup(name)
+	if err != nil {
+		return "", err
+	}
+	role, err := parseRole(o.Role)
+	if err != nil {
+		return "", err
+	}
+	relays, err := n.relaysOf(name)
+	if err != nil {
+		return "", err
+	}
+	var addrs []multiaddr.Multiaddr
+	for _, r := range relays {
+		addrs = append(addrs, r.Addr)
+	}
+	addrs = append(addrs, n.host.Addrs()...)
+	addrs = addrs[:min(len(addrs), maxInviteAddrs)]
+	invite, err := d.thread.CreateInvite(ctx, net.InviteOptions{Role: role, Expires: o.Expires, Uses: o.Uses, Addrs: addrs})
+	if err != nil {
+		return "", err
+	}
+	return invite.URL(), nil
+}
+
+func parseRole(s string) (net.Role, error) {
+	switch s {
+	case "", "writer":
+		return net.RoleWriter, nil
+	case "owner":
+		return net.RoleOwner, nil
+	case "admin", "reader", "relay":
+		return 0, fmt.Errorf("%w: the role %s cannot be given yet: writer and owner can", ErrInvalid, s)
+	}
+	return 0, fmt.Errorf("%w: %.40q is no role", ErrInvalid, s)
+}
+
+// Join joins the database of an invite under a name of this node's, "" for the
+// name that its owner gave it. It returns when this device is a member; the
+// records follow in the background.
+func (n *Node) Join(ctx context.Context, url, name string) (DatabaseRef, error) {
+	var ref DatabaseRef
+	if name != "" {
+		if err := checkName(name); err != nil {
+			return ref, err
+		}
+	}
+	invite, err := net.ParseInvite(strings.TrimSpace(url))
+	if err != nil {
+		return ref, err
+	}
+	n.naming.Lock()
+	defer n.naming.Unlock()
+	if name != "" {
+		if err := n.free(name); err != nil {
+			return ref, err
+		}
+	}
+	t, err := n.host.Join(ctx, invite)
+	if err != nil {
+		return ref, err
+	}
+	for _, d := range n.all() {
+		if d.thread.ID() == t.ID() {
+			return ref, fmt.Errorf("%w: this database is here already, as %s", ErrExists, d.name)
+		}
+	}
+	if name == "" {
+		if name, err = n.freeName(t.Name()); err != nil {
+			return ref, err
+		}
+	}
+	if _, err := n.adopt(ctx, name, t); err != nil {
+		return ref, err
+	}
+	return DatabaseRef{ID: t.ID(), Name: name}, nil
+}
+
+// freeName returns a name of this node for an owner's name: that name, or it
+// with a number.
+func (n *Node) freeName(name string) (string, error) {
+	if checkName(name) != nil {
+		name = "joined"
+	}
+	for i := 1; ; i++ {
+		try := name
+		if i > 1 {
+			try = fmt.Sprintf("%.50s-%d", name, i)
+		}
+		if err := n.free(try); !errors.Is(err, ErrExists) {
+			return try, err
+		}
+	}
+}
+
+// A DatabaseInfo describes a database at one moment.
+type DatabaseInfo struct {
+	DatabaseRef
+	Hash      clock.Hash // the state hash
+	Documents int64
+	Records   int64
+	Bytes     int64             // of records, as they are stored and sent
+	Heads     map[string]uint64 // position of the head, by log ID in hex
+}
+
+// DatabaseInfo describes a database when all that has arrived is folded.
+func (n *Node) DatabaseInfo(ctx context.Context, name string) (DatabaseInfo, error) {
+	var out DatabaseInfo
+	d, err := n.lookup(name)
+	if err != nil {
+		return out, err
+	}
+	fold, err := d.open(ctx)
+	if err != nil {
+		return out, err
+	}
+	if err := fold.Settle(ctx); err != nil {
+		return out, err
+	}
+	info, counts := fold.Info(), d.thread.Counts()
+	out = DatabaseInfo{
+		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: info.Hash, Documents: info.Documents,
+		Records: counts.Records, Bytes: counts.Bytes, Heads: map[string]uint64{},
+	}
+	for log, seq := range d.thread.Heads() {
+		out.Heads[log.String()] = seq
+	}
+	return out, nil
+}
+
+// A PeerStatus says how a database stands with one peer.
+type PeerStatus = net.PeerStatus
+
+// A DatabaseStatus says how a database stands with each of its peers.
+type DatabaseStatus struct {
+	DatabaseRef
+	Hash  clock.Hash
+	Peers []PeerStatus
+}
+
+// DatabaseStatus says how a database stands with each peer now. The channel is
+// closed when that may have changed.
+func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus, <-chan struct{}, error) {
+	var out DatabaseStatus
+	d, err := n.lookup(name)
+	if err != nil {
+		return out, nil, err
+	}
+	fold, err := d.open(ctx)
+	if err != nil {
+		return out, nil, err
+	}
+	changed := d.thread.StatusChanged()
+	_, hash := fold.StateHash()
+	return DatabaseStatus{
+		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(),
+	}, changed, nil
+}

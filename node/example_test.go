@@ -1,0 +1,49 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/node"
+)
+
+// A program embeds a node, and reads and writes documents.
+func Example() {
+	ctx := context.Background()
+	home, err := os.MkdirTemp("", "weft")
+	check(err)
+	defer os.RemoveAll(home)
+
+	n, err := node.Open(ctx, node.Config{Home: home})
+	check(err)
+	defer n.Close()
+	atlas, err := n.CreateDatabase(ctx, "atlas")
+	check(err)
+	cities := atlas.Collection("cities")
+	_, err = cities.Insert(ctx, document(bson.D{{Key: "name", Value: "Vaduz"}, {Key: "population", Value: 5774}}))
+	check(err)
+	found, err := cities.Find(ctx, db.FindOptions{Filter: document(bson.D{{Key: "name", Value: "Vaduz"}})})
+	check(err)
+	defer found.Close()
+	for found.Next() {
+		fmt.Println(found.Raw().Lookup("population"))
+	}
+	// Output: {"$numberInt":"5774"}
+}
+
+func document(d bson.D) bson.Raw {
+	b, err := bson.Marshal(d)
+	check(err)
+	return b
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}

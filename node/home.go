@@ -1,0 +1,338 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/weftdb/weft/keys"
+)
+
+// homeVersion is the layout that this release writes and the newest it reads.
+const homeVersion = 1
+
+// Files and folders of a home.
+const (
+	fileVersion     = "VERSION"      // the layout's version, decimal
+	fileLock        = "LOCK"         // held by the process that has the home open
+	fileIdentity    = "identity.key" // key file of the identity
+	fileDevice      = "device.key"   // key file of the device
+	fileCertificate = "device.cert"  // the identity's certificate of the device
+	fileToken       = "api.token"    // the administrator's token, 0600
+	fileDaemon      = "daemon.json"  // where the running daemon listens
+	dirStore        = "store"        // the ordered store
+	dirBlobs        = "blobs"        // large blobs of threads
+	dirRelays       = "relays"       // key files of relays' API key secrets
+	dirTemp         = "tmp"          // files on their way, emptied at each start
+)
+
+// A home is a node's data folder, open and locked.
+type home struct {
+	dir  string
+	lock *os.File
+}
+
+// DefaultHome returns WEFT_HOME or ~/.weft.
+func DefaultHome() (string, error) {
+	if dir := os.Getenv("WEFT_HOME"); dir != "" {
+		return dir, nil
+	}
+	user, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("node: no WEFT_HOME and no home folder: %w", err)
+	}
+	return filepath.Join(user, ".weft"), nil
+}
+
+// openHome makes the folder if there is none, locks it, waiting at most wait
+// for another process to let go of it, and checks its version.
+func openHome(ctx context.Context, dir string, wait time.Duration) (*home, error) {
+	if dir == "" {
+		return nil, fmt.Errorf("%w: Config.Home is empty", ErrInvalid)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("node: home: %w", err)
+	}
+	if err := checkPrivate(dir); err != nil {
+		return nil, err
+	}
+	lock, err := waitLock(ctx, filepath.Join(dir, fileLock), wait)
+	if err != nil {
+		return nil, fmt.Errorf("home %s: %w", dir, err)
+	}
+	h := &home{dir: dir, lock: lock}
+	if err := errors.Join(h.checkVersion(), h.clean()); err != nil {
+		_ = h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// waitLock tries to take the lock until wait is over.
+func waitLock(ctx context.Context, path string, wait time.Duration) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		f, err := lockFile(path)
+		if !errors.Is(err, ErrHomeInUse) {
+			return f, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-again.C:
+		}
+	}
+}
+
+// checkPrivate refuses a folder that others may enter: it holds secrets.
+func checkPrivate(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("node: home: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%w: %s is not a folder", ErrInvalid, dir)
+	}
+	if runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("node: home %s is open to others: %w", dir, err)
+	}
+	return nil
+}
+
+func (h *home) path(elem ...string) string {
+	return filepath.Join(append([]string{h.dir}, elem...)...)
+}
+
+// checkVersion writes the version of a new home and refuses a newer one.
+func (h *home) checkVersion() error {
+	b, err := os.ReadFile(h.path(fileVersion))
+	if errors.Is(err, fs.ErrNotExist) {
+		return writeFile(h.path(fileVersion), []byte(strconv.Itoa(homeVersion)+"\n"))
+	}
+	if err != nil {
+		return fmt.Errorf("node: home: %w", err)
+	}
+	v, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || v < 1 {
+		return fmt.Errorf("%w: %s does not hold a version", ErrInvalid, h.path(fileVersion))
+	}
+	if v > homeVersion {
+		return fmt.Errorf("%w: %s has version %d, this release reads up to %d", ErrNewerHome, h.dir, v, homeVersion)
+	}
+	return nil
+}
+
+// clean removes what processes that were killed left.
+func (h *home) clean() error {
+	if err := os.RemoveAll(h.path(dirTemp)); err != nil {
+		return fmt.Errorf("node: home: %w", err)
+	}
+	return h.retract()
+}
+
+// temp makes an empty folder that the caller removes.
+func (h *home) temp() (string, error) {
+	if err := os.MkdirAll(h.path(dirTemp), 0o700); err != nil {
+		return "", fmt.Errorf("node: home: %w", err)
+	}
+	return os.MkdirTemp(h.path(dirTemp), "x")
+}
+
+func (h *home) close() error {
+	if h.lock == nil {
+		return nil
+	}
+	err := h.lock.Close()
+	h.lock = nil
+	return err
+}
+
+// A self is who the node is.
+type self struct {
+	identity *keys.Identity
+	device   *keys.Device
+	cert     *keys.Certificate
+	created  bool
+}
+
+// self reads the key files, making those of a new home.
+func (h *home) self(passphrase []byte, now time.Time) (self, error) {
+	var s self
+	seed, made, err := h.key(fileIdentity, keys.FileIdentity, passphrase, func() keys.Secret {
+		return keys.NewIdentity().Secret()
+	})
+	if err != nil {
+		return s, err
+	}
+	if s.identity, err = keys.IdentityOf(seed); err != nil {
+		return s, fmt.Errorf("node: %s: %w", fileIdentity, err)
+	}
+	secret, madeDevice, err := h.key(fileDevice, keys.FileDevice, passphrase, func() keys.Secret {
+		return keys.NewDevice().Secret()
+	})
+	if err != nil {
+		return s, err
+	}
+	if s.device, err = keys.DeviceOf(secret); err != nil {
+		return s, fmt.Errorf("node: %s: %w", fileDevice, err)
+	}
+	s.created = made || madeDevice
+	s.cert, err = h.certificate(s, now)
+	return s, err
+}
+
+// key reads a key file, or makes it if the home has none.
+func (h *home) key(name string, kind keys.FileKind, passphrase []byte, fresh func() keys.Secret) (keys.Secret, bool, error) {
+	s, err := keys.ReadKeyFile(h.path(name), kind, passphrase)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return s, false, err
+	}
+	s = fresh()
+	return s, true, keys.WriteKeyFile(h.path(name), kind, s, passphrase)
+}
+
+// certificate reads the device's certificate, or has the identity make it.
+func (h *home) certificate(s self, now time.Time) (*keys.Certificate, error) {
+	b, err := os.ReadFile(h.path(fileCertificate))
+	if err == nil {
+		c, err := keys.DecodeCertificate(b)
+		if err == nil && c.Identity == s.identity.Public() && c.Device() == s.device.Public() {
+			return c, c.VerifySignature()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("node: %s: %w", fileCertificate, err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	c, err := s.identity.Certify(s.device.Public(), keys.CertifyOptions{Issued: now})
+	if err != nil {
+		return nil, err
+	}
+	if b, err = c.Encode(); err != nil {
+		return nil, err
+	}
+	return c, writeFile(h.path(fileCertificate), b)
+}
+
+// token reads the administrator's token, making that of a new home.
+func (h *home) token() (keys.Secret, error) {
+	s, err := ReadToken(h.dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return s, err
+	}
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	text := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+	if err := writeFile(h.path(fileToken), []byte(text+"\n")); err != nil {
+		return keys.Secret{}, err
+	}
+	return keys.SecretOf([]byte(text))
+}
+
+// ReadToken returns the administrator's token of a home, which calls of its
+// API carry as "Authorization: Bearer …". A token that others can read is
+// refused.
+func ReadToken(dir string) (keys.Secret, error) {
+	path := filepath.Join(dir, fileToken)
+	info, err := os.Stat(path)
+	if err != nil {
+		return keys.Secret{}, fmt.Errorf("node: %w", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return keys.Secret{}, fmt.Errorf("%w: %s: make it mode 0600", keys.ErrFileMode, path)
+	}
+	if info.Size() > 1<<10 {
+		return keys.Secret{}, fmt.Errorf("%w: %s is too long for a token", ErrInvalid, path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return keys.Secret{}, fmt.Errorf("node: %w", err)
+	}
+	return keys.SecretOf([]byte(strings.TrimSpace(string(b))))
+}
+
+// A Daemon says where the daemon of a home listens.
+type Daemon struct {
+	API string `json:"api"` // host:port
+	PID int    `json:"pid"`
+}
+
+// ReadDaemon returns what the daemon of a home said of itself when it started;
+// it may have been killed since. Without one the error is fs.ErrNotExist.
+func ReadDaemon(dir string) (Daemon, error) {
+	var d Daemon
+	b, err := os.ReadFile(filepath.Join(dir, fileDaemon))
+	if err != nil {
+		return d, fmt.Errorf("node: %w", err)
+	}
+	if err := json.Unmarshal(b, &d); err != nil {
+		return d, fmt.Errorf("node: %s: %w", fileDaemon, err)
+	}
+	return d, nil
+}
+
+func (h *home) announce(d Daemon) error {
+	b, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	return writeFile(h.path(fileDaemon), append(b, '\n'))
+}
+
+func (h *home) retract() error {
+	if err := os.Remove(h.path(fileDaemon)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("node: %w", err)
+	}
+	return nil
+}
+
+// writeFile replaces a file by one with mode 0600, durably and at once.
+func writeFile(path string, b []byte) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("node: %w", err)
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes the names in a folder durable, where folders can be synced.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,27 @@
+//go:build unix
+
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// lockFile takes the exclusive lock of a home, which ends with the process at
+// the latest. A lock that another process holds gives ErrHomeInUse.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("node: lock home: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, ErrHomeInUse
+		}
+		return nil, fmt.Errorf("node: lock home: %w", err)
+	}
+	return f, nil
+}

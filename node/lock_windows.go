@@ -1,0 +1,30 @@
+//go:build windows
+
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+const errSharingViolation = syscall.Errno(32)
+
+// lockFile opens a home's lock file without sharing it, which no other process
+// can do until this one closes it or ends: that gives ErrHomeInUse.
+func lockFile(path string) (*os.File, error) {
+	name, err := syscall.UTF16PtrFromString(path)
+	if err != nil {
+		return nil, fmt.Errorf("node: lock home: %w", err)
+	}
+	h, err := syscall.CreateFile(name, syscall.GENERIC_READ|syscall.GENERIC_WRITE, 0, nil,
+		syscall.OPEN_ALWAYS, syscall.FILE_ATTRIBUTE_NORMAL, 0)
+	if errors.Is(err, errSharingViolation) {
+		return nil, ErrHomeInUse
+	}
+	if err != nil {
+		return nil, fmt.Errorf("node: lock home: %w", err)
+	}
+	return os.NewFile(uintptr(h), path), nil
+}

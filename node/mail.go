@@ -1,0 +1,288 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/inbox"
+	"github.com/weftdb/weft/keys"
+)
+
+// A mail is the node's side of messages: its identity's inbox, which opens when
+// there is a mailbox, and, on a relay, the post that keeps others' mail.
+type mail struct {
+	n *Node
+
+	opening sync.Mutex // held while the mailbox is made or opened
+
+	mu      sync.Mutex // guards what follows
+	inbox   *inbox.Inbox
+	follows map[network.Stream]context.CancelFunc // streams served to others
+}
+
+// startMail opens the mailbox, if the identity has one here, and the post.
+func (n *Node) startMail(ctx context.Context) error {
+	n.mail = &mail{n: n, follows: map[network.Stream]context.CancelFunc{}}
+	if n.cfg.Relay {
+		n.mail.servePost()
+	}
+	if _, err := n.lookup(mailboxName); errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	_, err := n.mail.open(ctx)
+	return err
+}
+
+// Inbox returns the inbox of the node's identity, making its mailbox if there
+// is none.
+func (n *Node) Inbox(ctx context.Context) (*inbox.Inbox, error) { return n.mail.open(ctx) }
+
+// current returns the inbox if it is open.
+func (m *mail) current() *inbox.Inbox {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.inbox
+}
+
+func (m *mail) wake() {
+	if b := m.current(); b != nil {
+		b.Wake()
+	}
+}
+
+func (m *mail) open(ctx context.Context) (*inbox.Inbox, error) {
+	m.opening.Lock()
+	defer m.opening.Unlock()
+	if b := m.current(); b != nil {
+		return b, nil
+	}
+	d, err := m.n.Database(ctx, mailboxName)
+	if errors.Is(err, ErrNotFound) {
+		d, err = m.n.createDatabase(ctx, mailboxName)
+	}
+	if err != nil {
+		return nil, err
+	}
+	box, err := inbox.OpenMailbox(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	b, err := inbox.Open(ctx, inbox.Config{
+		Mailbox: box, Identity: m.n.Identity(), SealingKey: m.n.self.identity.SealingKey(),
+		Device: m.n.self.device, Certificate: m.n.self.cert, Transport: transport{m.n},
+		Credential: m.n.mailCredential, Relays: m.n.relayAddrs,
+		Logf: func(format string, args ...any) { m.n.log.Warn(fmt.Sprintf(format, args...)) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	m.inbox = b
+	m.mu.Unlock()
+	return b, nil
+}
+
+func (m *mail) close() error {
+	m.n.host.Libp2p().RemoveStreamHandler(inbox.Protocol)
+	m.mu.Lock()
+	b := m.inbox
+	for _, cancel := range m.follows {
+		cancel()
+	}
+	m.mu.Unlock()
+	if b == nil {
+		return nil
+	}
+	return b.Close()
+}
+
+// mailCredential makes what is shown to a peer that keeps mail.
+func (n *Node) mailCredential(addr string, device keys.PublicKey) (*keys.Credential, error) {
+	a, err := multiaddr.NewMultiaddr(addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: address %.120q", ErrInvalid, addr)
+	}
+	info, err := peer.AddrInfoFromP2pAddr(a)
+	if err != nil {
+		return nil, fmt.Errorf("%w: address %.120q: %v", ErrInvalid, addr, err)
+	}
+	return n.credential(info.ID, device)
+}
+
+// relayAddrs returns the addresses of the node's relays.
+func (n *Node) relayAddrs() []string {
+	relays, err := n.Relays()
+	if err != nil {
+		n.log.Error("read relays", "error", err)
+	}
+	var out []string
+	for _, r := range relays {
+		out = append(out, r.Addr.String())
+	}
+	return out
+}
+
+// A transport opens streams to peers that keep mail.
+type transport struct{ n *Node }
+
+func (t transport) Open(ctx context.Context, to string) (io.ReadWriteCloser, keys.PublicKey, error) {
+	addr, err := multiaddr.NewMultiaddr(to)
+	if err != nil {
+		return nil, keys.PublicKey{}, fmt.Errorf("%w: address %.120q", ErrInvalid, to)
+	}
+	info, err := peer.AddrInfoFromP2pAddr(addr)
+	if err != nil {
+		return nil, keys.PublicKey{}, fmt.Errorf("%w: address %.120q: %v", ErrInvalid, to, err)
+	}
+	h := t.n.host.Libp2p()
+	if err := h.Connect(ctx, *info); err != nil {
+		return nil, keys.PublicKey{}, fmt.Errorf("node: reach %s: %w", to, err)
+	}
+	s, err := h.NewStream(ctx, info.ID, inbox.Protocol)
+	if err != nil {
+		return nil, keys.PublicKey{}, fmt.Errorf("node: %s takes no mail: %w", to, err)
+	}
+	device, err := deviceOf(info.ID)
+	if err != nil {
+		_ = s.Reset()
+		return nil, keys.PublicKey{}, err
+	}
+	return mailStream{s}, device, nil
+}
+
+// A mailStream is a libp2p stream whose Close ends reads too.
+type mailStream struct{ network.Stream }
+
+func (s mailStream) Close() error {
+	return errors.Join(s.CloseWrite(), s.CloseRead())
+}
+
+// deviceOf returns the device signing key that a peer ID stands for.
+func deviceOf(id peer.ID) (keys.PublicKey, error) {
+	var k keys.PublicKey
+	public, err := id.ExtractPublicKey()
+	if err != nil {
+		return k, fmt.Errorf("node: peer %s: %w", id, err)
+	}
+	raw, err := public.Raw()
+	if err != nil || len(raw) != len(k) {
+		return k, fmt.Errorf("%w: peer %s has no Ed25519 key", ErrInvalid, id)
+	}
+	k = keys.PublicKey(raw)
+	return k, k.Check()
+}
+
+// servePost keeps mail for those who show an API key.
+func (m *mail) servePost() {
+	server := &inbox.Server{
+		Post: inbox.NewPost(m.n.store, []byte(prefixMail), inbox.PostOptions{}), Gate: m.n.policy, Self: m.n.self.device.Public().Sign,
+	}
+	m.n.background(func(ctx context.Context) { m.expire(ctx, server.Post) })
+	m.n.host.Libp2p().SetStreamHandler(inbox.Protocol, func(s network.Stream) {
+		device, err := deviceOf(s.Conn().RemotePeer())
+		if err != nil {
+			_ = s.Reset()
+			return
+		}
+		m.n.background(func(ctx context.Context) { m.serve(ctx, server, s, device) })
+	})
+}
+
+func (m *mail) serve(ctx context.Context, server *inbox.Server, s network.Stream, device keys.PublicKey) {
+	ctx, cancel := context.WithCancel(ctx)
+	m.mu.Lock()
+	m.follows[s] = cancel
+	m.mu.Unlock()
+	defer func() {
+		cancel()
+		m.mu.Lock()
+		delete(m.follows, s)
+		m.mu.Unlock()
+	}()
+	if err := server.Serve(ctx, mailStream{s}, device); err != nil && ctx.Err() == nil {
+		m.n.log.Info("mail stream ended", "peer", s.Conn().RemotePeer(), "error", err)
+		_ = s.Reset()
+	}
+}
+
+// expire forgets mail that nobody fetched.
+func (m *mail) expire(ctx context.Context, p *inbox.Post) {
+	now := time.NewTicker(time.Hour)
+	defer now.Stop()
+	for {
+		if _, err := p.Expire(); err != nil && ctx.Err() == nil {
+			m.n.log.Error("expire mail", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-now.C:
+		}
+	}
+}
+
+// SetupInbox has the node's relays keep mail for its identity, and returns the
+// address at which others reach it.
+func (n *Node) SetupInbox(ctx context.Context) (inbox.Address, error) {
+	a := inbox.Address{Identity: n.Identity()}
+	b, err := n.Inbox(ctx)
+	if err != nil {
+		return a, err
+	}
+	var errs []error
+	for _, addr := range n.relayAddrs() {
+		if err := b.Setup(ctx, addr); err != nil {
+			errs = append(errs, err)
+		} else if a.At == "" {
+			a.At = addr
+		}
+	}
+	if a.At == "" && len(errs) == 0 {
+		return a, fmt.Errorf("%w: a mailbox needs a relay: add one first", ErrInvalid)
+	}
+	if a.At == "" {
+		return a, errors.Join(errs...)
+	}
+	for _, err := range errs {
+		n.log.Warn("set up mailbox", "error", err)
+	}
+	return a, nil
+}
+
+// Messages returns the messages of the inbox when there are at least min.
+func (n *Node) Messages(ctx context.Context, min int) ([]inbox.Received, error) {
+	b, err := n.Inbox(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, err := n.Database(ctx, mailboxName)
+	if err != nil {
+		return nil, err
+	}
+	w, err := d.Watch(ctx, db.WatchOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	for {
+		list, err := b.Mailbox().List(ctx, inbox.ListOptions{})
+		if err != nil || len(list) >= min {
+			slices.SortFunc(list, func(x, y inbox.Received) int { return strings.Compare(x.ID.String(), y.ID.String()) })
+			return list, err
+		}
+		if _, err := w.Next(ctx); err != nil {
+			return nil, fmt.Errorf("node: %d of %d messages: %w", len(list), min, errors.Join(ctx.Err(), err))
+		}
+	}
+}

@@ -1,0 +1,270 @@
+// Package node is one Weft node: what an app embeds and what the daemon runs.
+// It joins the packages that do not know each other.
+//
+//	Node ── databases     a thread (net) and the fold of its records (db)
+//	  ├──── buckets       collections and blobs of a database
+//	  ├──── mail          the node's mailbox; as a relay, others' mail
+//	  ├──── relays        who keeps its threads, and the API keys shown to them
+//	  ├──── apiKeys       as a relay: who may use it
+//	  └──── api           RPC for the command line and other languages
+//
+// [Open] reads as the list of its parts in start order; [Node.Close] ends them
+// in the reverse order. The layout of a home, who may call the API and what
+// errors mean outward: docs/design/node.md.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	stdnet "net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net"
+)
+
+// Config says where a node lives and what it offers. With only Home set, it
+// suits embedding: nothing listens but p2p on loopback.
+type Config struct {
+	// Home is the node's data folder, made if there is none; required.
+	Home string
+	// Listen holds the p2p addresses; nil means QUIC and TCP on loopback, at
+	// ports that the system chooses.
+	Listen []multiaddr.Multiaddr
+	// API is the host:port of the RPC API; "" means none. The port may be 0.
+	API string
+	// Relay lets others that show an API key of this node keep threads and mail
+	// here.
+	Relay bool
+	// MDNS finds peers on the local network.
+	MDNS bool
+	// Passphrase opens, and seals new, key files; nil means they are not sealed.
+	Passphrase []byte
+	// LockWait is how long to wait for another process to close the home; 0
+	// means not at all.
+	LockWait time.Duration
+	// Engine is the store's engine, "badger" or "pebble"; "" means badger. It is
+	// fixed when the home is made.
+	Engine string
+	// Log receives what an operator may want to know; nil discards it.
+	Log *slog.Logger
+}
+
+// A Node is an open node. It is safe for concurrent use.
+type Node struct {
+	cfg  Config
+	log  *slog.Logger
+	home *home
+	self self
+
+	token   keys.Secret
+	store   store.Store
+	apiKeys *apiKeys
+	policy  *keys.Policy
+	clock   *clock.Clock
+	host    *net.Host
+	mail    *mail
+
+	life   context.Context //nolint:containedctx // ends with Close; background work runs under it
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // everything that runs in the background
+
+	naming sync.Mutex // held while a database is made, joined or removed
+
+	mu        sync.Mutex // guards what follows
+	databases map[string]*database
+	relayKeys map[peer.ID]relayKey
+	apis      []*api
+	closed    bool
+}
+
+// Open opens the node that lives in c.Home. ctx bounds Open only; the node
+// lives until Close, which the caller owes.
+func Open(ctx context.Context, c Config) (*Node, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{
+		cfg: c, log: c.Log, clock: new(clock.Clock),
+		databases: map[string]*database{}, relayKeys: map[peer.ID]relayKey{},
+	}
+	n.life, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for _, start := range []func(context.Context) error{
+		n.startHome,
+		n.startStore,
+		n.startPolicy,
+		n.startHost,
+		func(context.Context) error { return n.openDatabases() },
+		n.openRelays,
+		n.startMail,
+		n.startAPI,
+	} {
+		if err := start(ctx); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
+	}
+	return n, nil
+}
+
+// startHome locks the home and reads who the node is.
+func (n *Node) startHome(ctx context.Context) (err error) {
+	if n.home, err = openHome(ctx, n.cfg.Home, n.cfg.LockWait); err != nil {
+		return err
+	}
+	if n.self, err = n.home.self(n.cfg.Passphrase, time.Now()); err != nil {
+		return err
+	}
+	n.token, err = n.home.token()
+	return err
+}
+
+func (n *Node) startStore(context.Context) (err error) {
+	n.store, err = store.Open(n.home.path(dirStore), &store.Options{
+		Engine: n.cfg.Engine,
+		Logf:   func(format string, args ...any) { n.log.Warn(fmt.Sprintf(format, args...)) },
+	})
+	return err
+}
+
+// startPolicy makes the one decision that every way in asks for.
+func (n *Node) startPolicy(context.Context) error {
+	n.apiKeys = &apiKeys{store: n.store}
+	n.policy = &keys.Policy{Keys: n.apiKeys, Admin: n.self.identity.Public()}
+	return nil
+}
+
+func (n *Node) startHost(ctx context.Context) (err error) {
+	o := net.Options{
+		Store: n.store, Dir: n.home.path(dirBlobs), Device: n.self.device, Certificate: n.self.cert,
+		Clock: n.clock, Listen: n.cfg.Listen, MDNS: n.cfg.MDNS, Log: n.log,
+	}
+	if n.cfg.Relay {
+		o.Relay, o.Gate = true, n.policy
+	}
+	n.host, err = net.Open(ctx, o)
+	return err
+}
+
+// startAPI listens and says so in the home, if the configuration asks for it.
+func (n *Node) startAPI(ctx context.Context) error {
+	if n.cfg.API == "" {
+		return nil
+	}
+	var lc stdnet.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", n.cfg.API)
+	if err != nil {
+		return fmt.Errorf("node: API: %w", err)
+	}
+	if err := n.ServeAPI(l); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return n.home.announce(Daemon{API: n.API(), PID: os.Getpid()})
+}
+
+// Close ends every part of the node and waits for it; it may be called twice.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		return nil
+	}
+	n.closed = true
+	apis := n.apis
+	n.mu.Unlock()
+
+	var errs []error
+	if n.cfg.API != "" && n.home != nil {
+		errs = append(errs, n.home.retract())
+	}
+	for _, a := range apis {
+		errs = append(errs, a.close())
+	}
+	if n.mail != nil {
+		errs = append(errs, n.mail.close())
+	}
+	n.cancel()
+	for _, d := range n.all() {
+		errs = append(errs, d.close())
+	}
+	if n.host != nil {
+		errs = append(errs, n.host.Close())
+	}
+	n.wg.Wait()
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.home != nil {
+		errs = append(errs, n.home.close())
+	}
+	return errors.Join(errs...)
+}
+
+// background runs f unless the node is closed; Close cancels its context and
+// waits for it.
+func (n *Node) background(f func(ctx context.Context)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.closed {
+		n.wg.Go(func() { f(n.life) })
+	}
+}
+
+// Home returns the node's data folder.
+func (n *Node) Home() string { return n.home.dir }
+
+// Identity returns the identity whose node this is.
+func (n *Node) Identity() keys.PublicKey { return n.self.identity.Public() }
+
+// Peer returns the libp2p peer ID of this device.
+func (n *Node) Peer() peer.ID { return n.host.ID() }
+
+// Created reports whether Open made the identity or the device.
+func (n *Node) Created() bool { return n.self.created }
+
+// Addrs returns the multiaddrs at which peers reach this node, each with its
+// peer ID.
+func (n *Node) Addrs() []string {
+	var out []string
+	for _, a := range n.host.Addrs() {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+// Connect connects to a peer, whose address ends in /p2p and its ID; what both
+// have is exchanged from then on.
+func (n *Node) Connect(ctx context.Context, addr multiaddr.Multiaddr) error {
+	return n.host.Connect(ctx, addr)
+}
+
+// API returns the host:port where the API listens, or "".
+func (n *Node) API() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cfg.API == "" || len(n.apis) == 0 {
+		return ""
+	}
+	return n.apis[0].addr
+}
+
+// Token returns the administrator's token of the API.
+func (n *Node) Token() keys.Secret { return n.token }
+
+// Version returns the release that this program is built from.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "devel"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,230 @@
+package node_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.uber.org/goleak"
+
+	"github.com/weftdb/weft/node"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t *testing.T, c node.Config) *node.Node {
+	t.Helper()
+	if c.Home == "" {
+		c.Home = filepath.Join(t.TempDir(), "home")
+	}
+	n, err := node.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+// What a node was before Close it is after Open, and Close may be called twice.
+func TestReopen(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	n := open(t, node.Config{Home: home})
+	d, err := n.CreateDatabase(t.Context(), "atlas")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Collection("cities").Insert(t.Context(), document(bson.D{{Key: "_id", Value: 1}})); err != nil {
+		t.Fatal(err)
+	}
+	before, err := n.DatabaseInfo(t.Context(), "atlas")
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, peer := n.Identity(), n.Peer()
+	if err := errors.Join(n.Close(), n.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Database(t.Context(), "atlas"); !errors.Is(err, node.ErrClosed) {
+		t.Errorf("a closed node: got %v, want ErrClosed", err)
+	}
+
+	n = open(t, node.Config{Home: home})
+	after, err := n.DatabaseInfo(t.Context(), "atlas")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.Identity() != identity || n.Peer() != peer || n.Created() {
+		t.Error("the node has become another")
+	}
+	if after.Hash != before.Hash || after.ID != before.ID || after.Documents != 1 {
+		t.Errorf("got %+v, want %+v", after, before)
+	}
+}
+
+// One process has a home at a time.
+func TestHomeInUse(t *testing.T) {
+	n := open(t, node.Config{Home: filepath.Join(t.TempDir(), "home")})
+	home := n.Home()
+	_, err := node.Open(t.Context(), node.Config{Home: home})
+	if !errors.Is(err, node.ErrHomeInUse) {
+		t.Fatalf("got %v, want ErrHomeInUse", err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		other, err := node.Open(t.Context(), node.Config{Home: home, LockWait: 30 * time.Second})
+		if err == nil {
+			err = other.Close()
+		}
+		done <- err
+	}()
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("after the first closed: got %v", err)
+	}
+}
+
+// A home of a newer release is refused by name, untouched.
+func TestNewerHome(t *testing.T) {
+	home := t.TempDir()
+	if err := os.WriteFile(filepath.Join(home, "VERSION"), []byte("2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := node.Open(t.Context(), node.Config{Home: home})
+	if !errors.Is(err, node.ErrNewerHome) {
+		t.Fatalf("got %v, want ErrNewerHome", err)
+	}
+	if word, _ := node.Code(err); word != "newer_home" {
+		t.Errorf("got code %q, want newer_home", word)
+	}
+	if _, err := os.Stat(filepath.Join(home, "identity.key")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an identity was made: %v", err)
+	}
+}
+
+// What a home holds, only its owner can read; and a sealed home needs its
+// passphrase.
+func TestHomeIsPrivate(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	n := open(t, node.Config{Home: home, API: "127.0.0.1:0", Passphrase: []byte("swordfish")})
+	err := filepath.WalkDir(home, func(path string, d os.DirEntry, err error) error {
+		if err != nil || filepath.Dir(path) != home {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o077 != 0 && !d.IsDir() {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for pass, want := range map[string]string{"": "passphrase_needed", "wrong": "passphrase_wrong"} {
+		_, err := node.Open(t.Context(), node.Config{Home: home, Passphrase: []byte(pass)})
+		if word, _ := node.Code(err); word != want {
+			t.Errorf("passphrase %q: got %v, want %s", pass, err, want)
+		}
+	}
+}
+
+// Hostile HTTP gets a typed no before its body is read.
+func TestAPIRefuses(t *testing.T) {
+	n := open(t, node.Config{API: "127.0.0.1:0"})
+	token := string(n.Token().Reveal())
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	const path = "/weft.v1.NodeService/Id"
+	for _, c := range []struct {
+		name, host, origin, auth, path, body string
+		status                               int
+		says                                 string
+	}{
+		{name: "the owner", auth: "Bearer " + token, status: 200, says: "did:key:"},
+		{name: "localhost", host: "localhost", auth: "Bearer " + token, status: 200, says: "did:key:"},
+		{name: "no token", status: 403, says: "permission_denied"},
+		{name: "empty token", auth: "Bearer ", status: 403, says: "permission_denied"},
+		{name: "wrong token", auth: "Bearer " + strings.Repeat("a", len(token)), status: 403, says: "permission_denied"},
+		{name: "half a token", auth: "Bearer " + token[:10], status: 403, says: "permission_denied"},
+		{name: "other scheme", auth: "Basic " + token, status: 403, says: "permission_denied"},
+		{name: "rebound name", host: "evil.example", auth: "Bearer " + token, status: 403, says: "evil.example"},
+		{name: "name like localhost", host: "localhost.evil.example:4601", auth: "Bearer " + token, status: 403, says: "permission_denied"},
+		{name: "foreign page", origin: "http://evil.example", auth: "Bearer " + token, status: 403, says: "permission_denied"},
+		{name: "page without origin", origin: "null", auth: "Bearer " + token, status: 403, says: "permission_denied"},
+		{name: "own page", origin: "http://" + n.API(), auth: "Bearer " + token, status: 200, says: "did:key:"},
+		{name: "no such call", auth: "Bearer " + token, path: "/weft.v1.NodeService/Nothing", status: 404},
+		{name: "not JSON", auth: "Bearer " + token, body: "{", status: 400, says: "invalid_argument"},
+		{name: "oversize", auth: "Bearer " + token, body: `{"x":"` + strings.Repeat("x", 17<<20) + `"}`, status: 429, says: "resource_exhausted"},
+		{name: "oversize, no token", body: strings.Repeat("x", 17<<20), status: 403, says: "permission_denied"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.path == "" {
+				c.path = path
+			}
+			if c.body == "" {
+				c.body = "{}"
+			}
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+n.API()+c.path, strings.NewReader(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Authorization", c.auth)
+			if c.host != "" {
+				r.Host = c.host
+			}
+			if c.origin != "" {
+				r.Header.Set("Origin", c.origin)
+			}
+			res, err := client.Do(r)
+			if err != nil {
+				if len(c.body) > 1<<20 {
+					return // it hung up on us while we were sending
+				}
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			body, err := io.ReadAll(res.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.StatusCode != c.status || !bytes.Contains(body, []byte(c.says)) {
+				t.Errorf("got %d %s, want %d and %q", res.StatusCode, body, c.status, c.says)
+			}
+		})
+	}
+}
+
+// Names that would escape or confuse are refused.
+func TestDatabaseNames(t *testing.T) {
+	n := open(t, node.Config{})
+	for _, name := range []string{"", "@mailbox", ".hidden", "-x", "a b", "a/b", "ä", strings.Repeat("a", 64), "a\x00"} {
+		if _, err := n.CreateDatabase(t.Context(), name); !errors.Is(err, node.ErrName) {
+			t.Errorf("%q: got %v, want ErrName", name, err)
+		}
+	}
+	for _, name := range []string{"a", "Atlas-2.x_y", strings.Repeat("a", 63)} {
+		if _, err := n.CreateDatabase(t.Context(), name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

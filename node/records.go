@@ -1,0 +1,91 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/weftdb/weft/internal/store"
+)
+
+// The node's own part of the store's key space, and the parts that it gives
+// away. Each begins with its own byte; package net has 'n'.
+const (
+	prefixAPIKey   = "wk/" // ‖ public key → API key
+	prefixDatabase = "wd/" // ‖ name → databaseRecord
+	prefixRelay    = "wr/" // ‖ peer ID → relayRecord
+	keyNumber      = "wn"  // the last database number that was given, decimal
+	prefixFold     = 'd'   // ‖ database number (uvarint) → package db
+	prefixMail     = "m/"  // package inbox: mail that this node keeps as a relay
+)
+
+// putSync writes one value durably.
+func putSync(s store.Store, key, value []byte) error {
+	tx := s.Begin()
+	defer tx.Discard()
+	if err := tx.Put(key, value); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	return commitSync(s, tx)
+}
+
+func commitSync(s store.Store, tx store.Tx) error {
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	if err := s.Sync(); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	return nil
+}
+
+// getJSON reads one record; there is none if it returns false.
+func getJSON(r store.Reader, key string, v any) (bool, error) {
+	b, err := r.Get([]byte(key))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("node: %w", err)
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return false, fmt.Errorf("node: record %q: %w", key, err)
+	}
+	return true, nil
+}
+
+func putJSON(tx store.Tx, key string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("node: record %q: %w", key, err)
+	}
+	if err := tx.Put([]byte(key), b); err != nil {
+		return fmt.Errorf("node: record %q: %w", key, err)
+	}
+	return nil
+}
+
+// eachJSON calls f with every record under prefix, in the order of their keys.
+func eachJSON[T any](s store.Store, prefix string, f func(key string, v T) error) error {
+	snap := s.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Prefix([]byte(prefix)))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		b, err := it.Value()
+		if err != nil {
+			return fmt.Errorf("node: %w", err)
+		}
+		var v T
+		if err := json.Unmarshal(b, &v); err != nil {
+			return fmt.Errorf("node: record %q: %w", it.Key(), err)
+		}
+		if err := f(string(it.Key()[len(prefix):]), v); err != nil {
+			return err
+		}
+	}
+	if err := it.Err(); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	return nil
+}

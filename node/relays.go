@@ -1,0 +1,284 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/keys"
+)
+
+// grantLifetime is how long a grant holds that the node makes with its own
+// secret; it makes a new one at each use.
+const grantLifetime = 24 * time.Hour
+
+// A Relay is a peer that keeps this node's threads.
+type Relay struct {
+	Peer      peer.ID             `json:"-"`
+	Addr      multiaddr.Multiaddr `json:"-"`         // with the peer's ID
+	Key       string              `json:"key"`       // API key; "" for none
+	Databases []string            `json:"databases"` // none: all of the node's
+}
+
+// A relayRecord is what the store keeps of a relay, under its peer ID. The
+// key's secret is in a key file.
+type relayRecord struct {
+	Addr      string   `json:"addr"`
+	Key       string   `json:"key"`
+	Databases []string `json:"databases"`
+}
+
+// RelayOptions say how to use a relay. The zero value shows it no API key.
+type RelayOptions struct {
+	Key       string   // API key
+	Secret    string   // of the key; "" for a non-signing key
+	Databases []string // names; none means all of the node's, later ones too
+}
+
+// AddRelay has a relay keep this node's databases. The relay need not be
+// reachable; what it says to the key is in each database's status. Adding it
+// again replaces its key and databases.
+func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOptions) (Relay, error) {
+	info, err := peer.AddrInfoFromP2pAddr(addr)
+	if err != nil {
+		return Relay{}, fmt.Errorf("%w: a relay's address ends in /p2p/ and its peer ID: %v", ErrInvalid, err)
+	}
+	if info.ID == n.host.ID() {
+		return Relay{}, fmt.Errorf("%w: this node cannot be its own relay", ErrInvalid)
+	}
+	secret, err := checkKey(o)
+	if err != nil {
+		return Relay{}, err
+	}
+	for _, name := range o.Databases {
+		if _, err := n.lookup(name); err != nil {
+			return Relay{}, err
+		}
+	}
+	if err := n.keepSecret(info.ID, secret); err != nil {
+		return Relay{}, err
+	}
+	r := relayRecord{Addr: addr.String(), Key: o.Key, Databases: slices.Clone(o.Databases)}
+	tx := n.store.Begin()
+	defer tx.Discard()
+	if err := putJSON(tx, prefixRelay+info.ID.String(), r); err != nil {
+		return Relay{}, err
+	}
+	if err := commitSync(n.store, tx); err != nil {
+		return Relay{}, err
+	}
+	if err := n.useRelay(ctx, info.ID, r); err != nil {
+		return Relay{}, err
+	}
+	return relayOf(info.ID.String(), r)
+}
+
+// checkKey checks that key and secret are a key and its secret.
+func checkKey(o RelayOptions) (*keys.APISecret, error) {
+	if o.Key == "" {
+		if o.Secret != "" {
+			return nil, fmt.Errorf("%w: a secret without its key", ErrInvalid)
+		}
+		return nil, nil
+	}
+	kind, public, err := keys.ParseKey(o.Key)
+	if err != nil {
+		return nil, fmt.Errorf("key: %w", err)
+	}
+	if o.Secret == "" {
+		return nil, nil // a non-signing key has no secret
+	}
+	secret, err := keys.ParseAPISecret(o.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("secret: %w", err)
+	}
+	if secret.Public() != public || secret.Kind() != kind {
+		return nil, fmt.Errorf("%w: the secret is not of this key", ErrInvalid)
+	}
+	return secret, nil
+}
+
+func (n *Node) secretPath(id peer.ID) string { return n.home.path(dirRelays, id.String()+".key") }
+
+// keepSecret writes the secret for a relay to its key file, or removes it.
+func (n *Node) keepSecret(id peer.ID, secret *keys.APISecret) error {
+	if secret == nil {
+		if err := os.Remove(n.secretPath(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("node: %w", err)
+		}
+		return nil
+	}
+	if err := os.MkdirAll(n.home.path(dirRelays), 0o700); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	if _, err := os.Stat(n.secretPath(id)); errors.Is(err, fs.ErrNotExist) {
+		return keys.WriteKeyFile(n.secretPath(id), keys.FileAPIKey, secret.Secret(), n.cfg.Passphrase)
+	}
+	return keys.ReplaceKeyFile(n.secretPath(id), keys.FileAPIKey, secret.Secret(), n.cfg.Passphrase)
+}
+
+// readSecret returns the secret for a relay, or nil.
+func (n *Node) readSecret(id peer.ID) (*keys.APISecret, error) {
+	s, err := keys.ReadKeyFile(n.secretPath(id), keys.FileAPIKey, n.cfg.Passphrase)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return keys.ParseAPISecret(string(s.Reveal()))
+}
+
+// openRelays connects to the relays of the store.
+func (n *Node) openRelays(ctx context.Context) error {
+	return eachJSON(n.store, prefixRelay, func(id string, r relayRecord) error {
+		p, err := peer.Decode(id)
+		if err != nil {
+			return fmt.Errorf("node: relay %s: %w", id, err)
+		}
+		return n.useRelay(ctx, p, r)
+	})
+}
+
+// useRelay gives a relay to the host and to the databases it is for.
+func (n *Node) useRelay(ctx context.Context, id peer.ID, r relayRecord) error {
+	addr, err := multiaddr.NewMultiaddr(r.Addr)
+	if err != nil {
+		return fmt.Errorf("node: relay %s: %w", id, err)
+	}
+	secret, err := n.readSecret(id)
+	if err != nil {
+		return fmt.Errorf("node: relay %s: %w", id, err)
+	}
+	n.mu.Lock()
+	n.relayKeys[id] = relayKey{key: r.Key, secret: secret}
+	n.mu.Unlock()
+	credential := func(audience keys.PublicKey) (*keys.Credential, error) { return n.credential(id, audience) }
+	if err := n.host.AddRelay(ctx, addr, credential); err != nil {
+		return err
+	}
+	for _, d := range n.all() {
+		if err := n.selectRelays(d); err != nil {
+			return err
+		}
+	}
+	if n.mail != nil {
+		n.mail.wake()
+	}
+	return nil
+}
+
+// A relayKey is what the node shows to a relay.
+type relayKey struct {
+	key    string
+	secret *keys.APISecret
+}
+
+// credential makes what this node presents to a relay, nil if it has no API
+// key for it.
+func (n *Node) credential(id peer.ID, audience keys.PublicKey) (*keys.Credential, error) {
+	n.mu.Lock()
+	k, ok := n.relayKeys[id]
+	n.mu.Unlock()
+	if !ok || k.key == "" {
+		return nil, nil
+	}
+	now := time.Now()
+	o := keys.GrantOptions{User: n.Identity(), Audience: audience, Issued: now, Expires: now.Add(grantLifetime)}
+	var grant *keys.Grant
+	_, public, err := keys.ParseKey(k.key)
+	if err == nil && k.secret != nil {
+		grant, err = k.secret.Grant(o)
+	} else if err == nil {
+		grant, err = keys.UnsignedGrant(public, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &keys.Credential{Grant: grant, Certificate: n.self.cert}, nil
+}
+
+// selectRelays tells a database's thread which relays keep it.
+func (n *Node) selectRelays(d *database) error {
+	relays, err := n.relaysOf(d.name)
+	if err != nil {
+		return err
+	}
+	ids := make([]peer.ID, len(relays))
+	for i, r := range relays {
+		ids[i] = r.Peer
+	}
+	return d.thread.SetRelays(ids)
+}
+
+// relaysOf returns the relays that keep a database.
+func (n *Node) relaysOf(name string) ([]Relay, error) {
+	relays, err := n.Relays()
+	return slices.DeleteFunc(relays, func(r Relay) bool {
+		return len(r.Databases) > 0 && !slices.Contains(r.Databases, name)
+	}), err
+}
+
+func relayOf(id string, r relayRecord) (Relay, error) {
+	p, err := peer.Decode(id)
+	if err != nil {
+		return Relay{}, fmt.Errorf("node: relay %s: %w", id, err)
+	}
+	addr, err := multiaddr.NewMultiaddr(r.Addr)
+	if err != nil {
+		return Relay{}, fmt.Errorf("node: relay %s: %w", id, err)
+	}
+	return Relay{Peer: p, Addr: addr, Key: r.Key, Databases: r.Databases}, nil
+}
+
+// Relays returns the relays of this node.
+func (n *Node) Relays() ([]Relay, error) {
+	var out []Relay
+	err := eachJSON(n.store, prefixRelay, func(id string, r relayRecord) error {
+		relay, err := relayOf(id, r)
+		out = append(out, relay)
+		return err
+	})
+	return out, err
+}
+
+// RemoveRelay stops giving anything to a relay, named by its peer ID or its
+// address. The relay keeps what it has.
+func (n *Node) RemoveRelay(ctx context.Context, which string) error {
+	relays, err := n.Relays()
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(relays, func(r Relay) bool { return r.Peer.String() == which || r.Addr.String() == which })
+	if i < 0 {
+		return fmt.Errorf("%w: no relay is %.120q", ErrNotFound, which)
+	}
+	id := relays[i].Peer
+	tx := n.store.Begin()
+	defer tx.Discard()
+	if err := tx.Delete([]byte(prefixRelay + id.String())); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	if err := commitSync(n.store, tx); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	delete(n.relayKeys, id)
+	n.mu.Unlock()
+	if err := errors.Join(n.host.RemoveRelay(id), n.keepSecret(id, nil)); err != nil {
+		return err
+	}
+	for _, d := range n.all() {
+		if err := n.selectRelays(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/multiformats/go-multiaddr"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+)
+
+func databaseMessage(r DatabaseRef) *weftv1.Database {
+	return &weftv1.Database{Id: r.ID.String(), Name: r.Name}
+}
+
+func (s databaseService) Create(ctx context.Context, r *connect.Request[weftv1.CreateDatabaseRequest]) (*connect.Response[weftv1.CreateDatabaseResponse], error) {
+	if _, err := s.n.CreateDatabase(ctx, r.Msg.GetName()); err != nil {
+		return nil, err
+	}
+	d, err := s.n.lookup(r.Msg.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.CreateDatabaseResponse{Database: &weftv1.Database{Id: d.thread.ID().String(), Name: d.name}}), nil
+}
+
+func (s databaseService) List(context.Context, *connect.Request[weftv1.ListDatabasesRequest]) (*connect.Response[weftv1.ListDatabasesResponse], error) {
+	var out weftv1.ListDatabasesResponse
+	for _, d := range s.n.Databases() {
+		out.Databases = append(out.Databases, databaseMessage(d))
+	}
+	return connect.NewResponse(&out), nil
+}
+
+func (s databaseService) Info(ctx context.Context, r *connect.Request[weftv1.DatabaseInfoRequest]) (*connect.Response[weftv1.DatabaseInfoResponse], error) {
+	i, err := s.n.DatabaseInfo(ctx, r.Msg.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.DatabaseInfoResponse{
+		Id: i.ID.String(), Name: i.Name, Hash: i.Hash[:], Documents: i.Documents, Records: i.Records, Bytes: i.Bytes, Heads: i.Heads,
+	}), nil
+}
+
+func statusMessage(st DatabaseStatus) *weftv1.DatabaseStatusResponse {
+	out := &weftv1.DatabaseStatusResponse{Id: st.ID.String(), Hash: st.Hash[:]}
+	for _, p := range st.Peers {
+		out.Peers = append(out.Peers, &weftv1.PeerStatus{
+			Peer: p.Peer.String(), Role: p.Role, State: string(p.State), Behind: p.Behind, Ahead: p.Ahead,
+			Code: string(p.Code), Reason: p.Reason, Since: stamp(p.Since),
+		})
+	}
+	return out
+}
+
+func (s databaseService) Status(ctx context.Context, r *connect.Request[weftv1.DatabaseStatusRequest]) (*connect.Response[weftv1.DatabaseStatusResponse], error) {
+	st, _, err := s.n.DatabaseStatus(ctx, r.Msg.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(statusMessage(st)), nil
+}
+
+func (s databaseService) WatchStatus(ctx context.Context, r *connect.Request[weftv1.DatabaseStatusRequest], out *connect.ServerStream[weftv1.DatabaseStatusResponse]) error {
+	for {
+		st, changed, err := s.n.DatabaseStatus(ctx, r.Msg.GetName())
+		if err != nil {
+			return err
+		}
+		if err := out.Send(statusMessage(st)); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil // the caller has seen enough
+		case <-changed:
+		}
+	}
+}
+
+func (s databaseService) Invite(ctx context.Context, r *connect.Request[weftv1.InviteRequest]) (*connect.Response[weftv1.InviteResponse], error) {
+	o := InviteOptions{Role: r.Msg.GetRole(), Uses: int(r.Msg.GetUses())}
+	if seconds := r.Msg.GetExpiresSeconds(); seconds < 0 {
+		o.Expires = -1
+	} else if _, err := after(seconds); err != nil {
+		return nil, err
+	} else {
+		o.Expires = time.Duration(seconds) * time.Second
+	}
+	url, err := s.n.Invite(ctx, r.Msg.GetName(), o)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.InviteResponse{Url: url}), nil
+}
+
+func (s databaseService) Join(ctx context.Context, r *connect.Request[weftv1.JoinRequest]) (*connect.Response[weftv1.JoinResponse], error) {
+	ref, err := s.n.Join(ctx, r.Msg.GetUrl(), r.Msg.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.JoinResponse{Database: databaseMessage(ref)}), nil
+}
+
+func (s databaseService) Remove(ctx context.Context, r *connect.Request[weftv1.RemoveDatabaseRequest]) (*connect.Response[weftv1.RemoveDatabaseResponse], error) {
+	if err := s.n.RemoveDatabase(ctx, r.Msg.GetName()); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.RemoveDatabaseResponse{}), nil
+}
+
+func (n *Node) relayMessage(r Relay) *weftv1.Relay {
+	return &weftv1.Relay{
+		Peer: r.Peer.String(), Addr: r.Addr.String(), Key: r.Key, Databases: r.Databases,
+		Connected: n.host.Libp2p().Network().Connectedness(r.Peer) == network.Connected,
+	}
+}
+
+func (s relayService) Add(ctx context.Context, r *connect.Request[weftv1.AddRelayRequest]) (*connect.Response[weftv1.AddRelayResponse], error) {
+	addr, err := multiaddr.NewMultiaddr(r.Msg.GetAddr())
+	if err != nil {
+		return nil, fmt.Errorf("%w: a relay's address is a multiaddr: %v", ErrInvalid, err)
+	}
+	relay, err := s.n.AddRelay(ctx, addr, RelayOptions{Key: r.Msg.GetKey(), Secret: r.Msg.GetSecret(), Databases: r.Msg.GetDatabases()})
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.AddRelayResponse{Relay: s.n.relayMessage(relay)}), nil
+}
+
+func (s relayService) List(context.Context, *connect.Request[weftv1.ListRelaysRequest]) (*connect.Response[weftv1.ListRelaysResponse], error) {
+	relays, err := s.n.Relays()
+	if err != nil {
+		return nil, err
+	}
+	var out weftv1.ListRelaysResponse
+	for _, r := range relays {
+		out.Relays = append(out.Relays, s.n.relayMessage(r))
+	}
+	return connect.NewResponse(&out), nil
+}
+
+func (s relayService) Remove(ctx context.Context, r *connect.Request[weftv1.RemoveRelayRequest]) (*connect.Response[weftv1.RemoveRelayResponse], error) {
+	if err := s.n.RemoveRelay(ctx, r.Msg.GetRelay()); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.RemoveRelayResponse{}), nil
+}

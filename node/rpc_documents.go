@@ -1,0 +1,286 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"connectrpc.com/connect"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"golang.org/x/sync/errgroup"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+
+	"github.com/weftdb/weft/db"
+)
+
+const (
+	findPage    = 256 << 10 // bytes of documents in one message of Find
+	importAhead = 4         // batches of an import that are written at once
+)
+
+func (s documentService) collection(ctx context.Context, database, name string) (*db.Collection, error) {
+	d, err := s.n.Database(ctx, database)
+	if err != nil {
+		return nil, err
+	}
+	return d.Collection(name), nil
+}
+
+// Run runs one command document.
+func (s documentService) Run(ctx context.Context, r *connect.Request[weftv1.RunRequest]) (*connect.Response[weftv1.RunResponse], error) {
+	command, err := rawDocument("command", r.Msg.GetCommand())
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
+	if err != nil {
+		return nil, err
+	}
+	reply, err := d.Run(ctx, orEmpty(command))
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.RunResponse{Reply: reply}), nil
+}
+
+func findOptions(m *weftv1.FindRequest) (o db.FindOptions, err error) {
+	if o.Filter, err = rawDocument("filter", m.GetFilter()); err != nil {
+		return o, err
+	}
+	if o.Sort, err = rawDocument("sort", m.GetSort()); err != nil {
+		return o, err
+	}
+	if o.Projection, err = rawDocument("projection", m.GetProjection()); err != nil {
+		return o, err
+	}
+	if o.Skip, o.Limit = m.GetSkip(), m.GetLimit(); o.Skip < 0 || o.Limit < 0 {
+		return o, fmt.Errorf("%w: skip and limit are not negative", ErrInvalid)
+	}
+	return o, nil
+}
+
+func (s documentService) Find(ctx context.Context, r *connect.Request[weftv1.FindRequest], out *connect.ServerStream[weftv1.FindResponse]) error {
+	o, err := findOptions(r.Msg)
+	if err != nil {
+		return err
+	}
+	c, err := s.collection(ctx, r.Msg.GetDatabase(), r.Msg.GetCollection())
+	if err != nil {
+		return err
+	}
+	cur, err := c.Find(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer cur.Close()
+	page, size := &weftv1.FindResponse{}, 0
+	for cur.Next() {
+		doc := append([]byte(nil), cur.Raw()...)
+		page.Documents, size = append(page.Documents, doc), size+len(doc)
+		if size >= findPage {
+			if err := out.Send(page); err != nil {
+				return err
+			}
+			page, size = &weftv1.FindResponse{}, 0
+		}
+	}
+	if err := cur.Err(); err != nil {
+		return err
+	}
+	return out.Send(page)
+}
+
+func rawDocuments(in [][]byte) ([]bson.Raw, error) {
+	docs := make([]bson.Raw, len(in))
+	for i, b := range in {
+		var err error
+		if docs[i], err = rawDocument("document", b); err != nil {
+			return nil, err
+		}
+		docs[i] = orEmpty(docs[i])
+	}
+	return docs, nil
+}
+
+func (s documentService) Insert(ctx context.Context, r *connect.Request[weftv1.InsertRequest]) (*connect.Response[weftv1.InsertResponse], error) {
+	docs, err := rawDocuments(r.Msg.GetDocuments())
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.collection(ctx, r.Msg.GetDatabase(), r.Msg.GetCollection())
+	if err != nil {
+		return nil, err
+	}
+	ids, err := c.Insert(ctx, docs...)
+	if err != nil {
+		return nil, err
+	}
+	var out weftv1.InsertResponse
+	for _, id := range ids {
+		b, err := idDocument(id)
+		if err != nil {
+			return nil, err
+		}
+		out.Ids = append(out.Ids, b)
+	}
+	return connect.NewResponse(&out), nil
+}
+
+func (s documentService) Update(ctx context.Context, r *connect.Request[weftv1.UpdateRequest]) (*connect.Response[weftv1.UpdateResponse], error) {
+	filter, err := rawDocument("filter", r.Msg.GetFilter())
+	if err != nil {
+		return nil, err
+	}
+	update, err := rawDocument("update", r.Msg.GetUpdate())
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.collection(ctx, r.Msg.GetDatabase(), r.Msg.GetCollection())
+	if err != nil {
+		return nil, err
+	}
+	act := c.Update
+	if r.Msg.GetReplace() {
+		act = c.Replace
+	}
+	res, err := act(ctx, orEmpty(filter), orEmpty(update), db.UpdateOptions{Many: r.Msg.GetMulti(), Upsert: r.Msg.GetUpsert()})
+	if err != nil {
+		return nil, err
+	}
+	id, err := idDocument(res.UpsertedID)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.UpdateResponse{Matched: res.Matched, Modified: res.Modified, Upserted: id}), nil
+}
+
+func (s documentService) Delete(ctx context.Context, r *connect.Request[weftv1.DeleteRequest]) (*connect.Response[weftv1.DeleteResponse], error) {
+	filter, err := rawDocument("filter", r.Msg.GetFilter())
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.collection(ctx, r.Msg.GetDatabase(), r.Msg.GetCollection())
+	if err != nil {
+		return nil, err
+	}
+	deleted, err := c.Delete(ctx, orEmpty(filter), r.Msg.GetMulti())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.DeleteResponse{Deleted: deleted}), nil
+}
+
+func (s documentService) Count(ctx context.Context, r *connect.Request[weftv1.CountRequest]) (*connect.Response[weftv1.CountResponse], error) {
+	filter, err := rawDocument("filter", r.Msg.GetFilter())
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.collection(ctx, r.Msg.GetDatabase(), r.Msg.GetCollection())
+	if err != nil {
+		return nil, err
+	}
+	count, err := c.Count(ctx, orEmpty(filter))
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.CountResponse{Count: count}), nil
+}
+
+// Import writes a few batches at once, so that they share syncs; the first
+// error ends it.
+func (s documentService) Import(ctx context.Context, in *connect.ClientStream[weftv1.ImportRequest]) (*connect.Response[weftv1.ImportResponse], error) {
+	var c *db.Collection
+	var inserted int64
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(importAhead)
+	var failed error
+	for failed == nil && gctx.Err() == nil && in.Receive() {
+		if c == nil {
+			if c, failed = s.collection(ctx, in.Msg().GetDatabase(), in.Msg().GetCollection()); failed != nil {
+				break
+			}
+		}
+		var docs []bson.Raw
+		if docs, failed = rawDocuments(in.Msg().GetDocuments()); failed != nil || len(docs) == 0 {
+			continue
+		}
+		inserted += int64(len(docs))
+		g.Go(func() error {
+			_, err := c.Insert(gctx, docs...)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if failed == nil {
+		failed = in.Err()
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	return connect.NewResponse(&weftv1.ImportResponse{Inserted: inserted}), nil
+}
+
+func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.WatchRequest], out *connect.ServerStream[weftv1.WatchResponse]) error {
+	filter, err := rawDocument("filter", r.Msg.GetFilter())
+	if err != nil {
+		return err
+	}
+	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
+	if err != nil {
+		return err
+	}
+	w, err := d.Watch(ctx, db.WatchOptions{Collection: r.Msg.GetCollection(), Filter: filter, ResumeAfter: r.Msg.GetResumeAfter()})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := out.Send(&weftv1.WatchResponse{}); err != nil {
+		return err
+	}
+	for {
+		c, err := w.Next(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil // the caller has seen enough
+			}
+			return err
+		}
+		id, err := idDocument(c.ID)
+		if err != nil {
+			return err
+		}
+		err = out.Send(&weftv1.WatchResponse{
+			Operation: c.Operation, Collection: c.Collection, Id: id, After: c.After, Before: c.Before,
+			Remote: c.Remote, Time: stamp(c.Time), Token: c.Token,
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s documentService) Refused(ctx context.Context, r *connect.Request[weftv1.RefusedRequest], out *connect.ServerStream[weftv1.RefusedResponse]) error {
+	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
+	if err != nil {
+		return err
+	}
+	for x, err := range d.Refused(ctx) {
+		if err != nil {
+			return err
+		}
+		id, err := idDocument(x.ID)
+		if err != nil {
+			return err
+		}
+		err = out.Send(&weftv1.RefusedResponse{
+			Collection: x.Collection, Id: id, Operation: x.Operation, Reason: string(x.Reason), Message: x.Message,
+			Log: x.Stamp.Log.String(), Seq: x.Seq, Time: stamp(x.Stamp.Time.Wall()),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

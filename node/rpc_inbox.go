@@ -1,0 +1,122 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"unicode/utf8"
+
+	"connectrpc.com/connect"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/weftdb/weft/inbox"
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+)
+
+func (s inboxService) Setup(ctx context.Context, _ *connect.Request[weftv1.SetupInboxRequest]) (*connect.Response[weftv1.SetupInboxResponse], error) {
+	a, err := s.n.SetupInbox(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.SetupInboxResponse{Address: a.String()}), nil
+}
+
+// Send queues the message durably and tries once to deliver it.
+func (s inboxService) Send(ctx context.Context, r *connect.Request[weftv1.SendRequest]) (*connect.Response[weftv1.SendResponse], error) {
+	to, err := inbox.ParseAddress(r.Msg.GetTo())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrInvalid, err)
+	}
+	b, err := s.n.Inbox(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := b.Send(ctx, to, []byte(r.Msg.GetText()))
+	if err != nil {
+		return nil, err
+	}
+	if err := b.Flush(ctx); err != nil {
+		return nil, err
+	}
+	out := &weftv1.SendResponse{Id: m.ID.String(), State: string(inbox.Queued)}
+	sent, err := b.Mailbox().Sent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range sent {
+		if x.ID == m.ID {
+			out.State, out.Reason = string(x.State), x.Reason
+		}
+	}
+	return connect.NewResponse(out), nil
+}
+
+func receivedMessage(r inbox.Received, text bool) (*weftv1.Message, error) {
+	m := &weftv1.Message{Id: r.ID.String(), From: r.From.DID(), To: r.To.DID(), Time: stamp(r.Time), Read: r.Read, Size: int64(len(r.Body))}
+	if text {
+		if !utf8.Valid(r.Body) {
+			return nil, fmt.Errorf("%w: the message is not text", inbox.ErrMalformed)
+		}
+		m.Text = string(r.Body)
+	}
+	return m, nil
+}
+
+func (s inboxService) List(ctx context.Context, r *connect.Request[weftv1.ListMessagesRequest]) (*connect.Response[weftv1.ListMessagesResponse], error) {
+	list, err := s.n.Messages(ctx, int(r.Msg.GetWait()))
+	if err != nil {
+		return nil, err
+	}
+	var out weftv1.ListMessagesResponse
+	for _, x := range list {
+		m, err := receivedMessage(x, false)
+		if err != nil {
+			return nil, err
+		}
+		out.Messages = append(out.Messages, m)
+	}
+	return connect.NewResponse(&out), nil
+}
+
+func (s inboxService) mailbox(ctx context.Context, id string) (*inbox.Mailbox, inbox.ID, error) {
+	parsed, err := ulid.ParseStrict(id)
+	if err != nil {
+		return nil, parsed, fmt.Errorf("%w: %.60q is not the ID of a message", ErrInvalid, id)
+	}
+	b, err := s.n.Inbox(ctx)
+	if err != nil {
+		return nil, parsed, err
+	}
+	return b.Mailbox(), parsed, nil
+}
+
+func (s inboxService) Read(ctx context.Context, r *connect.Request[weftv1.ReadMessageRequest]) (*connect.Response[weftv1.ReadMessageResponse], error) {
+	box, id, err := s.mailbox(ctx, r.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	x, err := box.Read(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	m, err := receivedMessage(x, true)
+	if err != nil {
+		return nil, err
+	}
+	if !x.Read {
+		if err := box.MarkRead(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	return connect.NewResponse(&weftv1.ReadMessageResponse{Message: m}), nil
+}
+
+func (s inboxService) Remove(ctx context.Context, r *connect.Request[weftv1.RemoveMessageRequest]) (*connect.Response[weftv1.RemoveMessageResponse], error) {
+	box, id, err := s.mailbox(ctx, r.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if err := box.Remove(ctx, id); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.RemoveMessageResponse{}), nil
+}
