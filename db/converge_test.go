@@ -173,3 +173,53 @@ func openMemory(t *rapid.T) store.Store {
 	}
 	return st
 }
+
+// Documents with long histories, whose late operations start from cached
+// states, and records that do not fit one transaction give the same, too.
+func TestLongHistories(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var es []db.Entry
+		n := rapid.IntRange(130, 300).Draw(rt, "records")
+		for i := range n {
+			op := db.NewOp(2, "a", value.Int32(int32(i%2)), raw(t, d()), raw(t, d("$push", d("l", int32(i)))), true)
+			ops := []db.Op{op}
+			e := db.Entry{Time: clock.Time(i+1) << 16, Atomic: i%40 == 7}
+			if e.Atomic {
+				op.ID = value.Int32(int32(i+1) % 2)
+				ops = append(ops, op)
+			}
+			e.ID = clock.RecordID{Log: clock.LogID{byte(i%3 + 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i), byte(i >> 8), 1}}
+			e.Payload = db.Encode(ops)
+			es = append(es, e)
+		}
+		late := rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 1, 8, rapid.ID).Draw(rt, "late")
+		order := slices.Clone(es)
+		for _, i := range late {
+			order = append(slices.DeleteFunc(order, func(e db.Entry) bool { return e.ID == es[i].ID }), es[i])
+		}
+		st := openMemory(rt)
+		x, j := openReplica(rt, t, st)
+		for len(order) > 0 {
+			k := min(len(order), rapid.IntRange(1, 100).Draw(rt, "delivered"))
+			if err := j.Deliver(order[:k]...); err != nil {
+				rt.Fatal(err)
+			}
+			x.Wake()
+			if err := x.Settle(t.Context()); err != nil {
+				rt.Fatal(err)
+			}
+			order = order[k:]
+		}
+		same(rt, x, es)
+		if err := x.Void(t.Context(), clock.LogID{2}); err != nil {
+			rt.Fatal(err)
+		}
+		same(rt, x, es, clock.LogID{2})
+		if err := x.Close(); err != nil {
+			rt.Fatal(err)
+		}
+		if err := st.Close(); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
