@@ -181,19 +181,35 @@ func (d *documents) write(tx *db.Tx, c change) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	old, err := d.in(tx, c.path)
+	if errors.Is(err, ErrMalformed) { // nothing can be built on it
+		if _, err := tx.Delete(d.name, filter, false); err != nil {
+			return false, err
+		}
+	} else if err != nil && !errors.Is(err, db.ErrNotFound) {
+		return false, err
+	}
+	if c.version == nil && (err != nil || old.removed()) {
+		return false, nil
+	}
 	if _, err = tx.Update(d.name, filter, update, db.UpdateOptions{Upsert: c.version != nil}); err != nil || c.version != nil {
 		return false, err
 	}
-	id, err := pathValue(c.path)
+	e, err := d.in(tx, c.path)
+	return !e.removed(), err
+}
+
+// in returns an entry as tx sees it.
+func (d *documents) in(tx *db.Tx, path string) (entry, error) {
+	id, err := pathValue(path)
 	if err != nil {
-		return false, err
+		return entry{}, err
 	}
 	doc, err := tx.Get(d.name, id)
 	if err != nil {
-		return false, err
+		return entry{}, err
 	}
-	e, err := decodeEntry(doc.Raw)
-	return !e.removed(), err
+	return decodeEntry(doc.Raw)
 }
 
 func pathValue(path string) (bson.RawValue, error) {

@@ -276,7 +276,7 @@ func (b *Bucket) Remove(ctx context.Context, name string) error {
 		return err
 	}
 	e, err := b.entries.get(ctx, name)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrMalformed) { // what is malformed can be removed
 		return err
 	}
 	left, err := b.entries.apply(ctx, []change{{path: name, replaces: e.order}})

@@ -270,9 +270,18 @@ func TestMalformedEntries(t *testing.T) {
 	if o.Root != before || len(o.Conflicts) != 4 {
 		t.Fatalf("got %+v, want the root of before and 4 notes", o)
 	}
-	dst := t.TempDir()
-	if r := pullDir(t, replicas[1], dst); r.Added != 1 || len(r.Skipped) != 4 {
+	if r := pullDir(t, replicas[1], t.TempDir()); r.Added != 1 || len(r.Skipped) != 4 {
 		t.Fatalf("got %+v", r)
+	}
+	// They can be written over and removed.
+	put(t, replicas[1], "none", "now well formed")
+	pushDir(t, replicas[1], folder(t, map[string]string{"mismatch": "too"}), PushOptions{})
+	if err := replicas[1].Remove(t.Context(), "nocid"); err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, replicas)
+	if o := wantSame(t, replicas); o.Files != 3 || len(o.Conflicts) != 1 {
+		t.Fatalf("got %+v, want 3 files and the note of ../escape", o)
 	}
 }
 
