@@ -92,10 +92,11 @@ func (db *DB) fillSome(prefix, at []byte, x *index) (next []byte, err error) {
 	it := snap.Iterate(store.Range{Lower: at, Upper: store.PrefixEnd(prefix)})
 	defer it.Close()
 	l := db.store.Limits()
-	for ; it.Valid(); it.Next() {
-		if u := tx.Used(); u.Puts+2*maxEntries > l.Puts || u.Bytes+maxEntries*(maxEntryKey+600) > l.Bytes {
+	for n := 0; it.Valid(); it.Next() {
+		if u := tx.Used(); n > 0 && (u.Puts+2*maxEntries > l.Puts || u.Bytes+maxEntries*(maxEntryKey+600) > l.Bytes) {
 			return bytes.Clone(it.Key()), tx.Commit()
 		}
+		n++
 		v, err := it.Value()
 		if err != nil {
 			return nil, err
@@ -140,9 +141,13 @@ func (db *DB) deleteRange(p []byte) error {
 		}
 		err := it.Err()
 		it.Close()
-		for _, k := range keys {
+		for i, k := range keys {
 			if err == nil {
 				err = tx.Delete(k)
+			}
+			if i > 0 && errors.Is(err, store.ErrTooBig) {
+				err = nil // the rest in the next step
+				break
 			}
 		}
 		if err != nil || len(keys) == 0 {
@@ -179,7 +184,7 @@ func (db *DB) Void(ctx context.Context, logs ...clock.LogID) error {
 		for _, id := range logs {
 			db.void[id] = true
 		}
-		return db.voidSteps()
+		return db.breaks(db.voidSteps())
 	}}
 	if err := db.submit(r); err != nil {
 		return err

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -91,6 +92,11 @@ func (db *DB) committer() {
 			db.fail(append(group, db.queue...), ErrClosed)
 			return
 		}
+		if db.broken != nil {
+			db.fail(group, db.broken)
+			<-db.wake
+			continue
+		}
 		db.serve(group)
 		more, err := db.applyArrivals()
 		if err != nil {
@@ -152,6 +158,15 @@ func (db *DB) serve(group []*request) {
 		}
 		group = group[n:]
 	}
+}
+
+// breaks makes an error final that comes between steps or after a commit: what
+// is in memory and in the store may differ, and only Open can go on.
+func (db *DB) breaks(err error) error {
+	if err != nil {
+		db.broken = fmt.Errorf("db: interrupted while writing; open it again: %w", err)
+	}
+	return err
 }
 
 func (db *DB) fail(reqs []*request, err error) {
@@ -239,7 +254,7 @@ func (db *DB) tryGroup(group []*request, logOnly bool) (took int, err error) {
 		err = b.commit()
 	}
 	if err == nil {
-		err = db.store.Sync()
+		err = db.breaks(db.store.Sync())
 	}
 	done(err == nil)
 	if err != nil {
@@ -440,7 +455,7 @@ func (db *DB) finish(b *batch) error {
 	}
 	if b.builds {
 		if err := db.build(); err != nil {
-			return err
+			return db.breaks(err)
 		}
 	}
 	db.publish(b.events)
@@ -503,10 +518,10 @@ func (db *DB) applyArrivals() (more bool, err error) {
 		n++
 	}
 	for ; ; n = max(1, n/2) {
-		err := db.applySome(recs[:n], n == 1 && errors.Is(err, store.ErrTooBig), false)
+		err := db.applySome(recs[:n], false, false)
 		if errors.Is(err, store.ErrTooBig) {
 			if n == 1 {
-				return true, db.applySome(recs[:1], true, false)
+				return true, db.breaks(db.applySome(recs[:1], true, false))
 			}
 			continue
 		}
@@ -545,7 +560,7 @@ func (db *DB) applySome(recs []*record, stepping, redo bool) error {
 		return err
 	}
 	if err := db.store.Sync(); err != nil {
-		return err
+		return db.breaks(err)
 	}
 	return db.finish(b)
 }

@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -201,6 +202,8 @@ func TestTransactionConflict(t *testing.T) {
 	}
 }
 
-func childMain() {}
-
 type bsonD = bson.D
+
+func marshal(v any) (bson.Raw, error) { return bson.Marshal(v) }
+
+func contextBackground() context.Context { return context.Background() }

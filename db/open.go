@@ -41,6 +41,7 @@ type DB struct {
 	void    map[clock.LogID]bool
 	recent  map[int64]*record
 	waiting []*request
+	broken  error // why nothing can be written until the next Open
 
 	defMu    sync.Mutex // guards defCache
 	defCache map[string]*definition
@@ -206,7 +207,13 @@ func (db *DB) Wake() {
 
 // Settle returns when everything that had arrived in the journal before the
 // call is folded and durable.
-func (db *DB) Settle(ctx context.Context) error { return db.submit(&request{ctx: ctx, n: 1}) }
+func (db *DB) Settle(ctx context.Context) error {
+	r := &request{ctx: ctx, n: 1}
+	if err := db.submit(r); err != nil {
+		return err
+	}
+	return r.err
+}
 
 // StateHash returns the arrival up to which the database is folded and the
 // hash of that state. Two replicas that folded the same records have the same
