@@ -30,15 +30,19 @@ const maxMessage = 16 << 20
 // An api serves the RPC services of a node.
 type api struct {
 	server *http.Server
-	conns  sync.WaitGroup // connections that are served
-	done   chan error     // the server's last word
+	cancel context.CancelFunc // ends the calls that are under way
+	conns  sync.WaitGroup     // connections that are served
+	done   chan error         // the server's last word
 	addr   string
 }
 
 // serveAPI starts to serve on l, which it closes at the end.
 func (n *Node) serveAPI(l stdnet.Listener) *api {
+	life, cancel := context.WithCancel(n.life)
 	a := &api{
+		cancel: cancel,
 		server: &http.Server{
+			BaseContext:       func(stdnet.Listener) context.Context { return life },
 			Handler:           n.Handler(),
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
@@ -62,14 +66,34 @@ func (a *api) count(_ stdnet.Conn, s http.ConnState) {
 	}
 }
 
-// close ends the calls that are under way and waits for them.
+// lastWords is how long calls that are told to end may take to say so.
+const lastWords = 2 * time.Second
+
+// close tells the calls that are under way to end and waits for them.
 func (a *api) close() error {
-	err := a.server.Close()
+	a.cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	err := a.server.Shutdown(ctx)
+	if err != nil {
+		err = a.server.Close()
+	}
 	if last := <-a.done; !errors.Is(last, http.ErrServerClosed) {
 		err = errors.Join(err, last)
 	}
 	a.conns.Wait()
 	return err
+}
+
+// ended returns what a stream tells a caller when its context has ended: nothing
+// if the caller ended it, ErrClosed if the node did.
+func (n *Node) ended() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return ErrClosed
+	}
+	return nil
 }
 
 // ServeAPI serves the API on l as well, until l is closed or the node is. It

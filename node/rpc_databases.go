@@ -75,7 +75,7 @@ func (s databaseService) WatchStatus(ctx context.Context, r *connect.Request[wef
 		}
 		select {
 		case <-ctx.Done():
-			return nil // the caller has seen enough
+			return s.n.ended()
 		case <-changed:
 		}
 	}

@@ -243,7 +243,7 @@ func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.Wa
 		c, err := w.Next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil // the caller has seen enough
+				return s.n.ended()
 			}
 			return err
 		}

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weft": main}
 //
 //	home NAME            make NAME the home of what follows
 //	daemon NAME [ARG…]   run the daemon of home NAME; sets NAME_addr and NAME_api
-//	stop NAME            end it and wait for it
+//	end NAME             end it and wait for it
 //	let VAR FIELD        set VAR to a field of the JSON that was printed last
 //	same FIELD A B       a field of two JSON files is the same
 //	private FILE…        only its owner can read these files
@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"home": cmdHome, "daemon": cmdDaemon, "stop": cmdStop, "let": cmdLet, "same": cmdSame, "private": cmdPrivate,
+			"home": cmdHome, "daemon": cmdDaemon, "end": cmdEnd, "let": cmdLet, "same": cmdSame, "private": cmdPrivate,
 		},
 	})
 }
@@ -100,8 +100,8 @@ func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(name+"_key", ready.Key)
 }
 
-func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 1, "stop NAME")
+func cmdEnd(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, "end NAME")
 	d := ts.Value(daemonsKey{}).(daemons)[args[0]]
 	if d == nil {
 		ts.Fatalf("no daemon %s runs", args[0])
