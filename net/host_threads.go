@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/keys"
 )
@@ -162,38 +165,78 @@ func (h *Host) Join(ctx context.Context, inv Invite) (*Thread, error) {
 	if t, err := h.Thread(inv.Thread); err == nil {
 		return t, nil
 	}
-	for _, addr := range inv.Addrs {
-		if err := h.Connect(ctx, addr); err != nil {
-			h.log.Debug("address of invite", "addr", addr, "error", err)
-		}
-	}
 	invite, proof, err := proveInvite(inv, h.self)
 	if err != nil {
 		return nil, err
 	}
-	failed := errors.New("net: no connected peer holds the thread of the invite")
-	for _, p := range h.lp.Network().Peers() {
-		genesis, runs, err := h.fetchControl(ctx, p, inv.Thread, invite, proof)
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("peer %s: %w", p, err))
-			continue
+	failed := errors.New("net: no reachable peer holds the thread of the invite")
+	dialling, stop := context.WithCancel(ctx)
+	defer stop()
+	for p := range h.reach(dialling, inv.Addrs) {
+		t, err := h.joinFrom(ctx, p, inv, invite, proof)
+		if err == nil {
+			return t, nil
 		}
-		t, err := h.finishJoin(ctx, inv, genesis, runs)
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("peer %s: %w", p, err))
-			continue
-		}
-		s := h.newShare(t)
-		s.invite, s.proof = invite, proof
-		if err := s.save(); err != nil {
-			return nil, err
-		}
-		if s, err = h.add(s); err != nil {
-			return nil, err
-		}
-		return s.thread, nil
+		failed = errors.Join(failed, fmt.Errorf("peer %s: %w", p, err))
 	}
-	return nil, failed
+	return nil, errors.Join(failed, ctx.Err())
+}
+
+// reach yields the connected peers, then those that answer at addrs, as they
+// answer: an address where nobody is costs no time if another one does.
+func (h *Host) reach(ctx context.Context, addrs []multiaddr.Multiaddr) iter.Seq[peer.ID] {
+	return func(yield func(peer.ID) bool) {
+		seen := map[peer.ID]bool{}
+		for _, p := range h.lp.Network().Peers() {
+			if seen[p] = true; !yield(p) {
+				return
+			}
+		}
+		answered := make(chan peer.ID, len(addrs))
+		var dials sync.WaitGroup
+		for _, addr := range addrs {
+			dials.Go(func() {
+				info, err := peer.AddrInfoFromP2pAddr(addr)
+				if err == nil {
+					err = h.lp.Connect(ctx, *info)
+				}
+				if err != nil {
+					h.log.Debug("address of invite", "addr", addr, "error", err)
+					return
+				}
+				answered <- info.ID
+			})
+		}
+		h.run(func() { dials.Wait(); close(answered) })
+		for p := range answered {
+			if !seen[p] {
+				if seen[p] = true; !yield(p) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// joinFrom joins by what one peer holds of the thread.
+func (h *Host) joinFrom(ctx context.Context, p peer.ID, inv Invite, invite, proof []byte) (*Thread, error) {
+	genesis, runs, err := h.fetchControl(ctx, p, inv.Thread, invite, proof)
+	if err != nil {
+		return nil, err
+	}
+	t, err := h.finishJoin(ctx, inv, genesis, runs)
+	if err != nil {
+		return nil, err
+	}
+	s := h.newShare(t)
+	s.invite, s.proof = invite, proof
+	if err := s.save(); err != nil {
+		return nil, err
+	}
+	if s, err = h.add(s); err != nil {
+		return nil, err
+	}
+	return s.thread, nil
 }
 
 // finishJoin makes this device a member of a thread whose control logs it got.
