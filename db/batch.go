@@ -40,6 +40,7 @@ type entry struct {
 	head                // as it is now
 	seed    *lthash.Seed
 	dirty   bool
+	drops   [][]byte // history keys to delete once the head is written
 	kind    payload.Kind // of the operation that changed it last
 	remote  bool
 	changed bool   // since the last event
@@ -263,6 +264,12 @@ func (b *batch) emitOne(e *entry) error {
 	}
 	e.changed = false
 	e.was = e.head
+	for _, k := range e.drops {
+		if err := b.del(k); err != nil {
+			return err
+		}
+	}
+	e.drops = nil
 	return nil
 }
 

@@ -18,6 +18,7 @@ type event struct {
 	code   code
 	atomic bool
 	known  bool // it was folded before, with this code
+	kept   bool // it has a history key
 }
 
 // A lateOp is a place from which a document is to be folded again; add says
@@ -156,7 +157,7 @@ func (b *batch) load(e *entry, from ref, extra []event) (*refolding, error) {
 				continue
 			}
 		}
-		if ev.known && ev.ref != e.last {
+		if ev.kept {
 			r.stored[ev.ref] = ev.code
 		}
 		if len(b.db.void) > 0 {
@@ -246,7 +247,7 @@ func (b *batch) eventsAfter(e *entry, t clock.Time) (evs []event, err error) {
 		if s.bad || len(s.b) != 0 || len(v) != 1 {
 			return nil, errCorrupt
 		}
-		evs = append(evs, event{ref: r, code: code(v[0] >> 1), atomic: v[0]&1 != 0, known: true})
+		evs = append(evs, event{ref: r, code: code(v[0] >> 1), atomic: v[0]&1 != 0, known: true, kept: true})
 	}
 	evs = append(evs, event{ref: e.last, code: e.code, atomic: e.atomic, known: true})
 	if err := it.Err(); err != nil {
@@ -405,9 +406,7 @@ func (f *refolder) write(r *refolding) error {
 			}
 		}
 		if _, ok := r.stored[ev.ref]; ok {
-			if err := b.del(b.historyKey(e, ev.ref)); err != nil {
-				return err
-			}
+			e.drops = append(e.drops, b.historyKey(e, ev.ref))
 		}
 	}
 	for i, ev := range r.events {
@@ -416,7 +415,8 @@ func (f *refolder) write(r *refolding) error {
 		var err error
 		switch {
 		case last && stored:
-			err = b.del(b.historyKey(e, ev.ref))
+			// Not before the head names it, or a crash would lose it.
+			e.drops = append(e.drops, b.historyKey(e, ev.ref))
 		case !last && (!stored || was != ev.code):
 			err = b.put(b.historyKey(e, ev.ref), historyValue(ev.code, ev.atomic))
 		}
