@@ -282,7 +282,7 @@ func expired(o *keys.GrantOptions) {
 
 func (p *party) invite(t testing.TB, th *Thread) Invite {
 	t.Helper()
-	inv, err := th.CreateInvite(t.Context(), InviteOptions{Role: RoleWriter})
+	inv, err := th.CreateInvite(t.Context(), InviteOptions{Role: RoleWriter, Uses: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -285,12 +285,18 @@ func (h *Host) admit(l *link, invite []byte) (a access, why refusal, hold bool) 
 		return accessNone, refusal{CodeUnknownThread, "The peer no longer holds the thread."}, false
 	}
 	_, member := s.thread.member(r.device)
-	invited := !member && len(invite) == len(keys.PublicKey{}) && s.thread.inviteOpen(keys.PublicKey(invite), clock.At(h.now())) == nil
+	var uninvited error
+	proved := !member && len(invite) == len(keys.PublicKey{})
+	if proved {
+		uninvited = s.thread.inviteOpen(keys.PublicKey(invite), clock.At(h.now()))
+	}
 	switch {
 	case s.relay && granted && member, !s.relay && (member || asked):
 		return accessAll, refusal{}, true
-	case invited:
+	case proved && uninvited == nil:
 		return accessControl, refusal{}, true
+	case proved:
+		return accessNone, refusal{CodeBadInvite, "The invite lets nobody in, as far as the peer knows: " + uninvited.Error()}, false
 	case s.relay && !granted:
 		if denied == (refusal{}) {
 			denied = refusal{keys.CodeNoCredential, "The relay gives a thread only to devices with a credential: add the relay with a key."}
