@@ -316,3 +316,26 @@ func TestRelayCannotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Members that know only a relay find each other by announcements.
+func TestAnnouncementsConnectMembers(t *testing.T) {
+	w := newWorld()
+	r, a, b := newRelay(t, w), newParty(t), newParty(t)
+	secret := w.newKey(t, w.developer)
+	ta := a.create(t)
+	a.use(t, r, a.credential(t, secret))
+	inv := a.invite(t, ta)
+	identical(t, ta, r.ID())
+	b.connect(t, r)
+	tb := b.joinBy(t, inv)
+	b.use(t, r, b.credential(t, secret))
+	identical(t, tb, r.ID())
+	for ctx := within(t); !b.connected(a.ID()); {
+		if ctx.Err() != nil {
+			t.Fatal("the members did not meet")
+		}
+		write(t, a, ta, 1)
+		identical(t, ta, r.ID())
+	}
+	identical(t, ta, b.ID())
+}
