@@ -40,7 +40,7 @@ type entry struct {
 	head                // as it is now
 	seed    *lthash.Seed
 	dirty   bool
-	drops   [][]byte // history keys to delete once the head is written
+	drops   [][]byte     // history keys to delete once the head is written
 	kind    payload.Kind // of the operation that changed it last
 	remote  bool
 	changed bool   // since the last event
