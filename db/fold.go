@@ -48,6 +48,7 @@ func (b *batch) fold(rec *record) error {
 		if err != nil {
 			return err
 		}
+		b.foresee(e, r)
 		v, before := b.judge.judge(op, e.state, rec.time, def), e.doc
 		if err := b.advance(e, r, rec, op, v); err != nil {
 			return err
@@ -99,6 +100,7 @@ func (b *batch) foldAtomic(rec *record) error {
 	}
 	for i, v := range vs {
 		before := es[i].doc
+		b.foresee(es[i], rec.ref(i))
 		if err := b.advance(es[i], rec.ref(i), rec, &rec.ops[i], v); err != nil {
 			return err
 		}

@@ -70,12 +70,23 @@ func (b *batch) refold(lates []lateOp) error {
 		return err
 	}
 	for _, r := range f.order {
+		b.foresee(r, f.set[r].from)
+	}
+	for _, r := range f.order {
 		if err := f.write(f.set[r]); err != nil {
 			return err
 		}
 	}
 	b.db.refolds.Add(int64(len(f.order)))
 	return f.redefine(before)
+}
+
+// foresee queues, in steps, the rescan that a changed definition may need: once
+// a step holds part of the change, the difference cannot be seen any more.
+func (b *batch) foresee(e *entry, from ref) {
+	if name := string(e.id.Str()); b.stepping && e.coll.name == systemCollection && payload.CheckName(name) == nil {
+		b.rescans = append(b.rescans, rescan{name, from})
+	}
 }
 
 type refolder struct {
