@@ -1,0 +1,324 @@
+package net
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"pgregory.net/rapid"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/cbor"
+)
+
+func drawHash(t *rapid.T, name string) clock.Hash {
+	return clock.Hash(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, name))
+}
+
+func drawHeader(t *rapid.T) *header {
+	h := &header{
+		Log: clock.LogID(drawHash(t, "log")), Seq: rapid.Uint64Range(1, 1<<63).Draw(t, "seq"),
+		Time: clock.Time(rapid.Uint64().Draw(t, "time")), Epoch: drawHash(t, "epoch"), Root: drawHash(t, "root"),
+	}
+	if h.Seq > 1 {
+		h.Prev = drawHash(t, "prev")
+	}
+	for range rapid.IntRange(0, maxControlHeads).Draw(t, "heads") {
+		h.Control = append(h.Control, drawHash(t, "head"))
+	}
+	slices.SortFunc(h.Control, compareHash)
+	h.Control = slices.Compact(h.Control)
+	for i := range rapid.IntRange(0, 3).Draw(t, "extensions") {
+		h.Extensions = append(h.Extensions, extension{ID: uint64(i * 300), Data: rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, "data")})
+	}
+	return h
+}
+
+func TestHeaderEncoding(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := drawHeader(t).encode()
+		h, err := decodeHeader(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(h.encode(), p) {
+			t.Fatal("encoding again gives other bytes")
+		}
+		if _, err := decodeHeader(append(p, 0)); !errors.Is(err, ErrMalformed) {
+			t.Fatalf("got %v of a byte too many", err)
+		}
+		if _, err := decodeHeader(p[:rapid.IntRange(0, len(p)-1).Draw(t, "cut")]); err == nil {
+			t.Fatal("a truncated header was taken")
+		}
+	})
+}
+
+func TestUnknownVersionsAreRefusedByName(t *testing.T) {
+	h := &header{Seq: 1, Extensions: []extension{{ID: 7, Critical: true}}}
+	if _, err := decodeHeader(h.encode()); !errors.Is(err, ErrExtension) {
+		t.Fatalf("got %v, want ErrExtension", err)
+	}
+	for i, want := range []string{"record version 2", "record suite 2"} {
+		p := (&header{Seq: 1}).encode()
+		p[1+i] = 2
+		if _, err := decodeHeader(p); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), want) {
+			t.Fatalf("got %v, want %s", err, want)
+		}
+	}
+	if _, err := ParseRole("reader"); !errors.Is(err, ErrOperation) || !strings.Contains(err.Error(), "reader") {
+		t.Fatalf("got %v, want ErrOperation", err)
+	}
+	for op := opLog + 1; op <= lastOp; op++ {
+		p := cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 2), uint64(op)), nil)
+		if _, err := decodeControl(p); !errors.Is(err, ErrOperation) || !strings.Contains(err.Error(), opNames[op]) {
+			t.Fatalf("got %v, want ErrOperation and %s", err, opNames[op])
+		}
+	}
+}
+
+func testCodec(t testing.TB) *codec {
+	t.Helper()
+	c, err := newCodec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.close)
+	return c
+}
+
+func TestBodySealing(t *testing.T) {
+	c := testCodec(t)
+	rapid.Check(t, func(t *rapid.T) {
+		secret := secretKey(drawHash(t, "key"))
+		at := place{ThreadID(drawHash(t, "thread")), clock.LogID(drawHash(t, "log")), rapid.Uint64().Draw(t, "seq")}
+		p := &plaintext{Atomic: rapid.Bool().Draw(t, "atomic"), Padding: make([]byte, rapid.IntRange(0, 100).Draw(t, "padding"))}
+		p.Payload = bytes.Repeat(rapid.SliceOfN(rapid.Byte(), 1, 50).Draw(t, "payload"), rapid.IntRange(0, 5000).Draw(t, "times"))
+		for range rapid.IntRange(0, 5).Draw(t, "heads") {
+			p.Heads = append(p.Heads, clock.RecordID{Log: clock.LogID(drawHash(t, "log")), Seq: 3, Hash: drawHash(t, "hash")})
+		}
+		body, root, err := c.seal(secret, at, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := parseBody(body)
+		if err != nil || b.root() != root {
+			t.Fatalf("got %v", err)
+		}
+		got, err := c.open(secret, at, b)
+		if err != nil || !bytes.Equal(got.append(nil), p.append(nil)) {
+			t.Fatalf("got another plaintext, %v", err)
+		}
+		other := at
+		other.Seq++
+		if _, err := c.open(secret, other, b); !errors.Is(err, ErrWrongKey) {
+			t.Fatalf("got %v at another place, want ErrWrongKey", err)
+		}
+		secret[0] ^= 1
+		if _, err := c.open(secret, at, b); !errors.Is(err, ErrWrongKey) {
+			t.Fatalf("got %v with another key, want ErrWrongKey", err)
+		}
+		secret[0] ^= 1
+		body[rapid.IntRange(saltSize+commitSize+5, len(body)-1).Draw(t, "flip")] ^= 1
+		if b, err := parseBody(body); err == nil {
+			if _, err := c.open(secret, at, b); !errors.Is(err, ErrSealed) {
+				t.Fatalf("got %v of an altered body, want ErrSealed", err)
+			}
+		}
+	})
+}
+
+// bombBody seals a piece that says it is short and expands to 16 MiB.
+func bombBody(t testing.TB, secret secretKey, at place, says uint64) []byte {
+	t.Helper()
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece := binary.AppendUvarint([]byte{methodZstd}, says)
+	piece = enc.EncodeAll(make([]byte, 16<<20), piece)
+	body := make([]byte, saltSize)
+	aead, commit, err := bodyKey(secret, body, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := aead.Seal(nil, pieceNonce(0, 1), piece, nil)
+	body = append(append(body, commit...), 1)
+	return append(binary.BigEndian.AppendUint32(body, uint32(len(sealed))), sealed...)
+}
+
+func TestBombIsRefused(t *testing.T) {
+	c := testCodec(t)
+	for _, says := range []uint64{1, 100, MaxPiece} {
+		b, err := parseBody(bombBody(t, secretKey{1}, place{}, says))
+		if err != nil {
+			t.Fatal(err)
+		}
+		allocated := testing.AllocsPerRun(1, func() { _, err = c.open(secretKey{1}, place{}, b) })
+		if !errors.Is(err, ErrBomb) || allocated > 1000 {
+			t.Fatalf("got %v, want ErrBomb", err)
+		}
+	}
+}
+
+func testGenesis(t testing.TB) []byte {
+	t.Helper()
+	d := keys.NewDevice()
+	cert, err := keys.NewIdentity().Certify(d.Public(), keys.CertifyOptions{Issued: time.Unix(1, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, _, err := newGenesis(d, cert, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+func TestGenesisIsVerified(t *testing.T) {
+	signed := testGenesis(t)
+	if _, err := decodeGenesis(signed); err != nil {
+		t.Fatal(err)
+	}
+	for i := range signed {
+		p := bytes.Clone(signed)
+		p[i] ^= 1
+		if _, err := decodeGenesis(p); err == nil {
+			t.Fatalf("a genesis with byte %d altered was taken", i)
+		}
+	}
+}
+
+func TestInvitePrintsNoSecret(t *testing.T) {
+	inv := Invite{Thread: ThreadID{1}, seed: keys.NewSecret()}
+	var err error
+	if inv.service, err = keys.SecretOf(make([]byte, 32)); err != nil {
+		t.Fatal(err)
+	}
+	url := inv.URL()
+	for _, s := range []string{fmt.Sprint(inv), fmt.Sprintf("%+v %#v %s", inv, &inv, []Invite{inv})} {
+		if strings.Contains(s, url[10:30]) || !strings.Contains(s, "[invite]") {
+			t.Fatalf("got %s", s)
+		}
+	}
+	back, err := ParseInvite(url)
+	if err != nil || back.URL() != url || back.Key() != inv.Key() {
+		t.Fatalf("got %v", err)
+	}
+	for i := range url {
+		p := []byte(url)
+		p[i] ^= 1
+		if _, err := ParseInvite(string(p)); err == nil {
+			t.Fatalf("an invite with character %d altered was taken", i)
+		} else if strings.Contains(err.Error(), url[10:20]) {
+			t.Fatalf("the error repeats the secret: %v", err)
+		}
+	}
+}
+
+func FuzzHeader(f *testing.F) {
+	f.Add((&header{Seq: 1}).encode())
+	f.Add((&header{Seq: 2, Control: []clock.Hash{{1}, {2}}, Extensions: []extension{{ID: 1, Data: []byte("x")}}}).encode())
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if h, err := decodeHeader(p); err == nil && !bytes.Equal(h.encode(), p) {
+			t.Fatal("encoding again gives other bytes")
+		}
+	})
+}
+
+func FuzzRun(f *testing.F) {
+	f.Add(encodeRun(run{Descriptor: []byte("d"), Records: []rawRecord{{[]byte("h"), []byte("b")}, {}}}))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if r, err := decodeRun(p); err == nil && !bytes.Equal(encodeRun(r), p) {
+			t.Fatal("encoding again gives other bytes")
+		}
+	})
+}
+
+func FuzzDescriptor(f *testing.F) {
+	d := newDescriptor(keys.PublicKey{1}, kindData)
+	f.Add(d.encode())
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if d, err := decodeDescriptor(p); err == nil && !bytes.Equal(d.encode(), p) {
+			t.Fatal("encoding again gives other bytes")
+		}
+	})
+}
+
+func FuzzControl(f *testing.F) {
+	for op := opOpen; op <= opLog; op++ {
+		f.Add((&controlPayload{Op: op, Name: "n", Role: RoleWriter, Sealed: []byte("s"), Certificate: []byte("c"), Data: []byte("d")}).encode())
+	}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if c, err := decodeControl(p); err == nil && !bytes.Equal(c.encode(), p) {
+			t.Fatal("encoding again gives other bytes")
+		}
+	})
+}
+
+func FuzzGenesis(f *testing.F) {
+	f.Add(testGenesis(f))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if g, err := decodeGenesis(p); err == nil {
+			if b, err := g.encode(); err != nil || !bytes.Contains(p, b) {
+				t.Fatal("encoding again gives other bytes")
+			}
+		}
+	})
+}
+
+func FuzzInvite(f *testing.F) {
+	seed, err := keys.SecretOf(make([]byte, 32))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(Invite{seed: seed, service: seed}.URL())
+	f.Fuzz(func(t *testing.T, s string) {
+		if i, err := ParseInvite(s); err == nil && i.URL() != s {
+			t.Fatal("the URL differs")
+		}
+	})
+}
+
+func FuzzBody(f *testing.F) {
+	c, err := newCodec()
+	if err != nil {
+		f.Fatal(err)
+	}
+	body, _, err := c.seal(secretKey{1}, place{}, &plaintext{Payload: []byte("payload")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(body, []byte{methodStored, 1, 'x'})
+	f.Add(body, (&plaintext{}).append(nil))
+	f.Fuzz(func(t *testing.T, body, piece []byte) {
+		if b, err := parseBody(body); err == nil {
+			b.root()
+			_, _ = c.open(secretKey{1}, place{}, b)
+		}
+		if len(piece) > 0 {
+			if p, err := c.expand(nil, piece, 1); err == nil && len(p) > MaxPiece {
+				t.Fatalf("a piece expands to %d bytes", len(p))
+			}
+		}
+		if p, err := decodePlaintext(piece); err == nil && !bytes.Equal(p.append(nil), piece) {
+			t.Fatal("encoding again gives other bytes")
+		}
+	})
+}
+
+func FuzzStored(f *testing.F) {
+	f.Add((&storedRecord{rawRecord: rawRecord{[]byte("h"), []byte("b")}, Signed: true}).encode())
+	f.Add((&storedRecord{rawRecord: rawRecord{[]byte("h"), []byte("b")}}).encode())
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if s, err := decodeStored(p); err == nil && !bytes.Equal(s.encode(), p) {
+			t.Fatal("encoding again gives other bytes")
+		}
+	})
+}
