@@ -93,7 +93,9 @@ func (l *link) sendBlobs(ctx context.Context, w *frameWriter, req blobFollow, wa
 	if last := t.lastBlob(); cursor > last {
 		cursor = 0 // this host has fewer than the peer saw here: it was restored
 	}
-	for first := true; ; first = false {
+	feed := l.feedBegins(req.Follow)
+	defer l.feedEnds(feed)
+	for first := true; ; {
 		changed, admission := t.changed(), l.share.admission.wait()
 		allowed, _, _ := l.share.host.admit(l, nil)
 		if allowed == accessAll && req.Follow {
@@ -101,9 +103,11 @@ func (l *link) sendBlobs(ctx context.Context, w *frameWriter, req blobFollow, wa
 			if cursor, err = l.sendRefs(w, cursor, first); err != nil {
 				return err
 			}
+			first = false
 		}
 		select {
 		case want := <-wants:
+			l.feedHas(feed, want.Have)
 			if err := l.sendWanted(w, want, allowed); err != nil {
 				return err
 			}
@@ -113,6 +117,35 @@ func (l *link) sendBlobs(ctx context.Context, w *frameWriter, req blobFollow, wa
 			return ctx.Err()
 		}
 	}
+}
+
+// feedBegins notes a stream on which the peer follows our blobs. What it says
+// that it holds counts until the stream ends or another takes its place.
+func (l *link) feedBegins(follow bool) (feed int) {
+	if !follow {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.feeds++
+	l.blobsTo = -1
+	return l.feeds
+}
+
+func (l *link) feedEnds(feed int) {
+	l.set(func() {
+		if feed == l.feeds {
+			l.blobsTo = -1
+		}
+	})
+}
+
+func (l *link) feedHas(feed int, have uint64) {
+	l.set(func() {
+		if feed > 0 && feed == l.feeds {
+			l.blobsTo = max(l.blobsTo, int64(min(have, 1<<62)))
+		}
+	})
 }
 
 func (l *link) sendRefs(w *frameWriter, cursor int64, first bool) (int64, error) {
@@ -211,6 +244,7 @@ func (l *link) pullBlobs(ctx context.Context) error {
 	}
 	defer b.s.Reset() //nolint:errcheck // the exchange is over either way
 	defer context.AfterFunc(ctx, func() { _ = b.s.Reset() })()
+	defer l.set(func() { l.blobs = false })
 	var queued []blobRefs // refs that came while blobs were awaited
 	for {
 		var refs blobRefs
@@ -236,6 +270,10 @@ func (l *link) pullBlobs(ctx context.Context) error {
 		if err := l.share.setBlobCursor(l.peer, int64(refs.Last)); err != nil {
 			return err
 		}
+		if err := b.w.send(frameBlobWant, blobWant{Have: refs.Last}); err != nil {
+			return err
+		}
+		l.set(func() { l.blobs = len(queued) == 0 && len(refs.Blobs) < refsPerFrame })
 	}
 }
 

@@ -114,8 +114,9 @@ type (
 		Blobs []wireBlobRef
 	}
 	blobWant struct {
-		_   struct{} `cbor:",toarray"`
-		IDs []byte   // 32 bytes each
+		_    struct{} `cbor:",toarray"`
+		Have uint64   // all up to this cursor is durable here
+		IDs  []byte   // 32 bytes each; may be none
 	}
 )
 

@@ -57,6 +57,9 @@ type link struct {
 	feeding  bool                             // we accepted the peer's subscription
 	caughtUp bool                             // the peer sent all that it had
 	rejected string                           // the last record of the peer that was refused
+	blobs    bool                             // we hold every blob that the peer listed, and it listed all
+	blobsTo  int64                            // the peer holds our blobs up to this; -1: it has not said
+	feeds    int                              // blob streams of the peer, counted; the last one's word counts
 	state    State                            // last computed
 	since    time.Time                        // of state
 }
@@ -78,7 +81,7 @@ func (h *Host) newShare(t *Thread) *share {
 func (s *share) link(p peer.ID) *link {
 	l := s.links[p]
 	if l == nil {
-		l = &link{share: s, peer: p, kick: make(chan struct{}, 1), theirs: map[clock.LogID][]clock.RecordID{}, since: s.host.now()}
+		l = &link{share: s, peer: p, kick: make(chan struct{}, 1), theirs: map[clock.LogID][]clock.RecordID{}, since: s.host.now(), blobsTo: -1}
 		s.links[p] = l
 	}
 	return l

@@ -34,7 +34,7 @@ type State string
 // States. Behind and ahead are this host's: behind means that the peer holds
 // records that this host lacks.
 const (
-	StateIdentical   State = "identical"   // same heads and, between members, same state hash
+	StateIdentical   State = "identical"   // same heads and blobs and, between members, same state hash
 	StateBehind      State = "behind"      // the peer has what we lack
 	StateAhead       State = "ahead"       // the peer has not acknowledged all that we have
 	StateDiverged    State = "diverged"    // both, or the state hashes differ
@@ -191,7 +191,7 @@ func (t *Thread) Status() []PeerStatus {
 	s := t.share
 	h := s.host
 	now := s.statement()
-	mine := group(t.sendable())
+	mine, blobs := group(t.sendable()), t.lastBlob()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range t.Members() {
@@ -211,7 +211,7 @@ func (t *Thread) Status() []PeerStatus {
 		if isRelay {
 			ps.Role = "relay"
 		}
-		l.compare(&ps, r, now, mine, isRelay || s.relay)
+		l.compare(&ps, r, now, mine, blobs, isRelay || s.relay)
 		all = append(all, ps)
 	}
 	slices.SortFunc(all, func(a, b PeerStatus) int { return cmp.Compare(a.Peer, b.Peer) })
@@ -220,7 +220,7 @@ func (t *Thread) Status() []PeerStatus {
 
 // compare fills in the state. Without a fold on one side (relay), heads alone
 // are compared. The caller holds host.mu.
-func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, relay bool) {
+func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, blobs int64, relay bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	theirs := tipSet(l.theirs)
@@ -240,6 +240,10 @@ func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, re
 		ps.State = StateAhead
 	case l.said.digest != now.digest:
 		ps.State, ps.Reason = StateWaiting, "Records are on their way to the disk."
+	case !l.blobs:
+		ps.State, ps.Reason = StateBehind, "Blobs of the peer are on their way."
+	case l.blobsTo < blobs:
+		ps.State, ps.Reason = StateAhead, "Blobs are on their way to the peer."
 	case relay:
 		ps.State = StateIdentical
 	case len(now.state) == 0 || len(l.said.state) == 0:
