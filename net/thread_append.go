@@ -9,6 +9,10 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
+// maxUnsigned is how many bytes of records one signature covers, about, so that a
+// run that ends in a signed position fits in a frame.
+const maxUnsigned = 1 << 20
+
 // A sealedRecord is a record of ours, before it is in the store.
 type sealedRecord struct {
 	id    clock.RecordID
@@ -57,6 +61,7 @@ func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.Recor
 		return nil, nil, err
 	}
 	ids := make([]clock.RecordID, 0, len(drafts))
+	unsigned := 0
 	for i := range drafts {
 		d := &drafts[i]
 		if len(d.Payload) > MaxPayload {
@@ -71,7 +76,7 @@ func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.Recor
 			p.Heads = a.named
 		}
 		h.Time = d.Time
-		signed := i == len(drafts)-1
+		signed := i == len(drafts)-1 || unsigned+len(d.Payload) > maxUnsigned
 		rec, err := t.sealRecord(k.Read, h, &p, signed)
 		if err != nil {
 			return nil, nil, err
@@ -82,7 +87,10 @@ func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.Recor
 		ids = append(ids, rec.id)
 		n := a.refs[0].n + int64(i)
 		a.refs = append(a.refs[:i], arrivalRef{n: n, id: rec.id, log: a.log.num, signed: signed}, arrivalRef{n: n + 1})
-		a.next.tip, a.next.time, a.next.done, a.next.signed = rec.id, d.Time, rec.id, rec.id
+		a.next.tip, a.next.time, a.next.done = rec.id, d.Time, rec.id
+		if unsigned += rec.size; signed {
+			a.next.signed, unsigned = rec.id, 0
+		}
 		a.next.records++
 		a.next.bytes += int64(rec.size)
 		h.Seq, h.Prev = rec.id.Seq+1, rec.id.Hash
@@ -114,7 +122,7 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *header, c
 	a := &appending{log: t.ownData, refs: []arrivalRef{{n: t.arrivals + 1}}}
 	h := &header{Epoch: t.keys.Epoch, Seq: 1}
 	var since clock.Time // of the log's announcement
-	if a.log == nil || t.ownAhead() {
+	if !t.ownUsable() {
 		opened, err := t.openDataLog(tx, at)
 		if err != nil {
 			return fail(err)
@@ -139,10 +147,17 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *header, c
 	return a, h, last, t.keys, nil
 }
 
-// ownAhead reports whether the own log is so far ahead of real time that others
-// would wait for its records: then a new one is opened.
-func (t *Thread) ownAhead() bool {
-	return slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Check(b.time) != nil })
+// ownUsable reports whether the own log can go on. If its announcement does not
+// hold, or if it is so far ahead of real time that others would wait for its
+// records, a new one is opened.
+func (t *Thread) ownUsable() bool {
+	if t.ownData == nil {
+		return false
+	}
+	if _, ok := t.graph.state.logs[t.ownData.id]; !ok {
+		return false
+	}
+	return !slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Check(b.time) != nil })
 }
 
 // controlHeads returns the heads of the control graph that are before a time: the

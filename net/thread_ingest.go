@@ -372,8 +372,12 @@ func (w *ingestTx) settle() error {
 			}
 		}
 		for _, v := range t.parked.take() {
-			if _, err := w.place(v); err != nil {
+			rej, err := w.place(v)
+			if err != nil {
 				return err
+			}
+			if rej != nil {
+				t.env.log.Info("a run that had waited is refused", "thread", t.id.String(), "record", rej.ID.String(), "code", string(rej.Code), "reason", rej.Reason)
 			}
 		}
 		if len(t.graph.records) == known {

@@ -433,7 +433,7 @@ func (t *Thread) close() {
 	t.wg.Wait()
 }
 
-// removeThread deletes what the store holds of a thread, in steps, its entry last.
+// remove deletes what the store holds of a thread, in steps, its entry last.
 func (t *Thread) remove(ctx context.Context) error {
 	t.close()
 	prefix := binary.BigEndian.AppendUint32([]byte(keyThread), t.num)
