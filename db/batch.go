@@ -69,6 +69,7 @@ type batch struct {
 	stepping bool
 	redo     bool // operations may have been folded already
 	newVoid  bool
+	arrived  span // records of the journal that the batch folds; none if last is 0
 }
 
 // A rescan is a collection to be re-folded from a stamp.

@@ -436,6 +436,10 @@ func (b *batch) commit() error {
 	if err := b.emit(); err != nil {
 		return err
 	}
+	// Only now: a step must not hold the cursor of what is not written yet.
+	if b.arrived.last > 0 {
+		b.meta.folded(b.arrived)
+	}
 	if b.stepping || b.redo {
 		if err := b.tx.Delete(b.db.key(tagRedo)); err != nil {
 			return err
@@ -555,7 +559,7 @@ func (db *DB) applySome(recs []*record, stepping, redo bool) error {
 			db.logf("record %v: %v", rec.id, err)
 		}
 	}
-	b.meta.folded(span{recs[0].n, recs[len(recs)-1].n})
+	b.arrived = span{recs[0].n, recs[len(recs)-1].n}
 	if err := b.commit(); err != nil {
 		return err
 	}

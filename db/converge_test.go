@@ -89,6 +89,7 @@ func openReplica(t *rapid.T, tb testing.TB, st store.Store) (*db.DB, *dbtest.Jou
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { x.Close() })
 	return x, j
 }
 
@@ -171,6 +172,7 @@ func openMemory(t *rapid.T) store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { st.Close() })
 	return st
 }
 

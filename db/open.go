@@ -155,7 +155,7 @@ func (db *DB) redoSteps(marker []byte) error {
 				return err
 			}
 		}
-		b.meta.folded(span{rec.n, rec.n})
+		b.arrived = span{rec.n, rec.n}
 	}
 	if err := b.commit(); err != nil {
 		return err
