@@ -129,7 +129,7 @@ func codeOf(err error) (int32, string) {
 		return 112, "WriteConflict"
 	case errors.Is(err, ErrTooLarge):
 		return value.CodeObjectTooLarge, "BSONObjectTooLarge"
-	case strings.Contains(err.Error(), "does not fit the schema"):
+	case errors.Is(err, ErrSchema):
 		return 121, "DocumentValidationFailure"
 	}
 	return value.CodeBadValue, "BadValue"

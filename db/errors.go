@@ -15,4 +15,6 @@ var (
 	// ErrTooLarge reports a document, transaction or result over its limit;
 	// nothing was written.
 	ErrTooLarge = errors.New("db: too large")
+	// ErrSchema reports a document that the schema of its collection refuses.
+	ErrSchema = errors.New("the document does not fit the schema")
 )

@@ -106,7 +106,7 @@ func (j *judge) judge(o *payload.Op, cur state, t clock.Time, def *definition) v
 		return v
 	}
 	if err := def.validate(next); err != nil {
-		return refuse(codeSchema, fmt.Errorf("the document does not fit the schema: %w", err))
+		return refuse(codeSchema, fmt.Errorf("%w: %w", ErrSchema, err))
 	}
 	return v
 }

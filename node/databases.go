@@ -73,7 +73,10 @@ func foldPrefix(number uint64) []byte {
 }
 
 // openDatabases finds the databases of the store and joins their threads.
-func (n *Node) openDatabases() error {
+func (n *Node) openDatabases(ctx context.Context) error {
+	if err := n.finishRemovals(ctx); err != nil {
+		return err
+	}
 	return eachJSON(n.store, prefixDatabase, func(name string, r databaseRecord) error {
 		id, err := net.ParseThreadID(r.ID)
 		if err != nil {
@@ -227,16 +230,50 @@ func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 	if err := tx.Delete([]byte(prefixDatabase + name)); err != nil {
 		return fmt.Errorf("node: %w", err)
 	}
+	if err := putJSON(tx, prefixRemoved+d.thread.ID().String(), d.number); err != nil {
+		return err
+	}
 	if err := commitSync(n.store, tx); err != nil {
 		return err
 	}
 	n.mu.Lock()
 	delete(n.databases, name)
 	n.mu.Unlock()
-	if err := errors.Join(d.close(), n.host.Remove(ctx, d.thread.ID())); err != nil {
+	d.thread.Attach(nil)
+	if err := d.close(); err != nil {
 		return err
 	}
-	return deleteRange(n.store, foldPrefix(d.number))
+	return n.erase(ctx, d.thread.ID(), d.number)
+}
+
+// erase deletes what is left of a removed database, and then the note of it.
+func (n *Node) erase(ctx context.Context, id net.ThreadID, number uint64) error {
+	if err := n.host.Remove(ctx, id); err != nil && !errors.Is(err, net.ErrUnknownThread) && !errors.Is(err, net.ErrNotFound) {
+		return err
+	}
+	if err := deleteRange(n.store, foldPrefix(number)); err != nil {
+		return err
+	}
+	return deleteRange(n.store, []byte(prefixRemoved+id.String()))
+}
+
+// finishRemovals completes removals that a crash cut short.
+func (n *Node) finishRemovals(ctx context.Context) error {
+	left := map[net.ThreadID]uint64{}
+	err := eachJSON(n.store, prefixRemoved, func(text string, number uint64) error {
+		id, err := net.ParseThreadID(text)
+		left[id] = number
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for id, number := range left {
+		if err := n.erase(ctx, id, number); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // deleteRange deletes every key that begins with prefix, in transactions that

@@ -76,6 +76,7 @@ func outcomes() []outcome {
 		{db.ErrConflict, "conflict", connect.CodeAborted},
 		{buckets.ErrConflict, "conflict", connect.CodeAborted},
 		{store.ErrConflict, "conflict", connect.CodeAborted},
+		{db.ErrSchema, "document_validation_failure", connect.CodeInvalidArgument},
 		{db.ErrTooLarge, "too_large", connect.CodeInvalidArgument},
 		{buckets.ErrTooBig, "too_large", connect.CodeInvalidArgument},
 		{inbox.ErrTooLarge, "too_large", connect.CodeInvalidArgument},

@@ -104,7 +104,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.startStore,
 		n.startPolicy,
 		n.startHost,
-		func(context.Context) error { return n.openDatabases() },
+		n.openDatabases,
 		n.openRelays,
 		n.startMail,
 		n.startAPI,
@@ -227,6 +227,9 @@ func (n *Node) Identity() keys.PublicKey { return n.self.identity.Public() }
 
 // Peer returns the libp2p peer ID of this device.
 func (n *Node) Peer() peer.ID { return n.host.ID() }
+
+// Kept returns how many threads this node keeps for others, as a relay.
+func (n *Node) Kept() int { return len(n.host.Kept()) }
 
 // Created reports whether Open made the identity or the device.
 func (n *Node) Created() bool { return n.self.created }

@@ -14,6 +14,7 @@ const (
 	prefixAPIKey   = "wk/" // ‖ public key → API key
 	prefixDatabase = "wd/" // ‖ name → databaseRecord
 	prefixRelay    = "wr/" // ‖ peer ID → relayRecord
+	prefixRemoved  = "wx/" // ‖ thread ID → number of a database whose removal is not complete
 	keyNumber      = "wn"  // the last database number that was given, decimal
 	prefixFold     = 'd'   // ‖ database number (uvarint) → package db
 	prefixMail     = "m/"  // package inbox: mail that this node keeps as a relay

@@ -50,44 +50,68 @@ func lines(r io.Reader, f func(n int, line []byte) error) error {
 	return s.Err()
 }
 
+// An insertOutput says what was inserted, in order.
+type insertOutput struct {
+	Inserted int               `json:"inserted"`
+	IDs      []json.RawMessage `json:"ids"`
+}
+
+// An inserter inserts documents in batches; a few are one batch.
+type inserter struct {
+	c    *client.Client
+	m    *weftv1.InsertRequest
+	size int
+	out  insertOutput
+}
+
+func (i *inserter) add(ctx context.Context, what string, text []byte) error {
+	d, err := client.Document(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if len(i.m.Documents) == batchDocuments || i.size+len(d) > batchBytes && i.size > 0 {
+		if err := i.flush(ctx); err != nil {
+			return err
+		}
+	}
+	i.m.Documents, i.size = append(i.m.Documents, d), i.size+len(d)
+	return nil
+}
+
+func (i *inserter) flush(ctx context.Context) error {
+	r, err := i.c.Documents.Insert(ctx, connect.NewRequest(i.m))
+	if err != nil {
+		return err
+	}
+	i.m.Documents, i.size = nil, 0
+	for _, id := range r.Msg.GetIds() {
+		i.out.IDs = append(i.out.IDs, client.IDText(id))
+	}
+	i.out.Inserted = len(i.out.IDs)
+	return nil
+}
+
 func (a *app) insertCommand() *cobra.Command {
 	return a.newCommand("insert DB COLLECTION [DOC… | -]", "Insert documents; - reads one a line", 2, -1,
-		func(ctx context.Context, c *client.Client, args []string) error {
-			m := &weftv1.InsertRequest{Database: args[0], Collection: args[1]}
-			add := func(what string, text []byte) error {
-				d, err := client.Document(text)
-				if err != nil {
-					return fmt.Errorf("%s: %w", what, err)
-				}
-				m.Documents = append(m.Documents, d)
-				return nil
-			}
-			docs := args[2:]
-			if len(docs) == 0 || len(docs) == 1 && docs[0] == "-" {
-				if err := lines(a.in, func(n int, line []byte) error { return add(fmt.Sprintf("line %d", n), line) }); err != nil {
-					return err
-				}
+		func(ctx context.Context, c *client.Client, args []string) (err error) {
+			i := inserter{c: c, m: &weftv1.InsertRequest{Database: args[0], Collection: args[1]}, out: insertOutput{IDs: []json.RawMessage{}}}
+			if docs := args[2:]; len(docs) == 0 || len(docs) == 1 && docs[0] == "-" {
+				err = lines(a.in, func(n int, line []byte) error { return i.add(ctx, fmt.Sprintf("line %d", n), line) })
 			} else {
-				for i, text := range docs {
-					if err := add(fmt.Sprintf("document %d", i+1), []byte(text)); err != nil {
-						return err
+				for n, text := range docs {
+					if err == nil {
+						err = i.add(ctx, fmt.Sprintf("document %d", n+1), []byte(text))
 					}
 				}
 			}
-			r, err := c.Documents.Insert(ctx, connect.NewRequest(m))
+			if err == nil {
+				err = i.flush(ctx)
+			}
 			if err != nil {
 				return err
 			}
-			out := struct {
-				Inserted int               `json:"inserted"`
-				IDs      []json.RawMessage `json:"ids"`
-			}{IDs: []json.RawMessage{}}
-			for _, id := range r.Msg.GetIds() {
-				out.IDs = append(out.IDs, client.IDText(id))
-			}
-			out.Inserted = len(out.IDs)
-			return a.print(out, func(w io.Writer) {
-				for _, id := range out.IDs {
+			return a.print(i.out, func(w io.Writer) {
+				for _, id := range i.out.IDs {
 					fmt.Fprintf(w, "%s\n", id)
 				}
 			})
