@@ -65,7 +65,8 @@ type batch struct {
 	defs     map[string]*definitionAt
 	events   []Change
 	rescans  []rescan
-	builds   bool // indexes wait to be built or removed
+	foreseen map[string]ref // rescans that steps may need after a crash, by collection
+	builds   bool           // indexes wait to be built or removed
 	stepping bool
 	redo     bool // operations may have been folded already
 	newVoid  bool
@@ -82,7 +83,7 @@ func (db *DB) newBatch() *batch {
 	return &batch{
 		db: db, tx: db.store.Begin(), cat: db.cat, meta: db.meta.copy(), entries: map[string]*entry{},
 		stats: map[uint32]collStats{}, multi: map[*index]bool{}, catalogs: map[uint32]bool{},
-		records: map[int64]*record{}, defs: map[string]*definitionAt{},
+		records: map[int64]*record{}, defs: map[string]*definitionAt{}, foreseen: map[string]ref{},
 	}
 }
 

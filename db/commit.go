@@ -484,7 +484,11 @@ type redoRescan struct {
 // transaction. Readers keep the view from before the first step.
 func (b *batch) step() error {
 	mk := redoMarker{Void: b.newVoid}
-	for _, s := range b.rescans {
+	todo := slices.Clone(b.rescans)
+	for name, from := range b.foreseen {
+		todo = append(todo, rescan{name, from})
+	}
+	for _, s := range todo {
 		mk.Rescans = append(mk.Rescans, redoRescan{s.coll, int64(s.from.time), s.from.n, int64(s.from.index)})
 	}
 	v, err := bson.Marshal(mk)

@@ -48,7 +48,9 @@ func (b *batch) fold(rec *record) error {
 		if err != nil {
 			return err
 		}
-		b.foresee(e, r)
+		if err := b.foresee(e, r); err != nil {
+			return err
+		}
 		v, before := b.judge.judge(op, e.state, rec.time, def), e.doc
 		if err := b.advance(e, r, rec, op, v); err != nil {
 			return err
@@ -100,7 +102,9 @@ func (b *batch) foldAtomic(rec *record) error {
 	}
 	for i, v := range vs {
 		before := es[i].doc
-		b.foresee(es[i], rec.ref(i))
+		if err := b.foresee(es[i], rec.ref(i)); err != nil {
+			return err
+		}
 		if err := b.advance(es[i], rec.ref(i), rec, &rec.ops[i], v); err != nil {
 			return err
 		}

@@ -70,7 +70,9 @@ func (b *batch) refold(lates []lateOp) error {
 		return err
 	}
 	for _, r := range f.order {
-		b.foresee(r, f.set[r].from)
+		if err := b.foresee(r, f.set[r].from); err != nil {
+			return err
+		}
 	}
 	for _, r := range f.order {
 		if err := f.write(f.set[r]); err != nil {
@@ -82,11 +84,21 @@ func (b *batch) refold(lates []lateOp) error {
 }
 
 // foresee queues, in steps, the rescan that a changed definition may need: once
-// a step holds part of the change, the difference cannot be seen any more.
-func (b *batch) foresee(e *entry, from ref) {
-	if name := string(e.id.Str()); b.stepping && e.coll.name == systemCollection && payload.CheckName(name) == nil {
-		b.rescans = append(b.rescans, rescan{name, from})
+// a step holds part of the change, the difference cannot be seen any more. It
+// stays in the marker to the end, and is queued again only for an earlier place.
+func (b *batch) foresee(e *entry, from ref) error {
+	name := string(e.id.Str())
+	if !b.stepping || e.coll.name != systemCollection || payload.CheckName(name) != nil {
+		return nil
 	}
+	if had, ok := b.foreseen[name]; ok {
+		if c, err := b.compare(had, from); err != nil || c <= 0 {
+			return err
+		}
+	}
+	b.foreseen[name] = from
+	b.rescans = append(b.rescans, rescan{name, from})
+	return nil
 }
 
 type refolder struct {
