@@ -153,7 +153,7 @@ func TestAPIRefuses(t *testing.T) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
-	const path = "/weft.v1.NodeService/Id"
+	const path = "/weft.v1.NodeService/Identify"
 	for _, c := range []struct {
 		name, host, origin, auth, path, body string
 		status                               int

@@ -2,7 +2,6 @@ package node
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/weftdb/weft/internal/store"
@@ -38,21 +37,6 @@ func commitSync(s store.Store, tx store.Tx) error {
 		return fmt.Errorf("node: %w", err)
 	}
 	return nil
-}
-
-// getJSON reads one record; there is none if it returns false.
-func getJSON(r store.Reader, key string, v any) (bool, error) {
-	b, err := r.Get([]byte(key))
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("node: %w", err)
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return false, fmt.Errorf("node: record %q: %w", key, err)
-	}
-	return true, nil
 }
 
 func putJSON(tx store.Tx, key string, v any) error {

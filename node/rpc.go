@@ -75,8 +75,8 @@ func idDocument(v bson.RawValue) ([]byte, error) {
 	return b, nil
 }
 
-func (s nodeService) Id(context.Context, *connect.Request[weftv1.IdRequest]) (*connect.Response[weftv1.IdResponse], error) {
-	return connect.NewResponse(&weftv1.IdResponse{
+func (s nodeService) Identify(context.Context, *connect.Request[weftv1.IdentifyRequest]) (*connect.Response[weftv1.IdentifyResponse], error) {
+	return connect.NewResponse(&weftv1.IdentifyResponse{
 		Identity: s.n.Identity().DID(), Device: s.n.self.device.Public().Sign.DID(), Peer: s.n.host.ID().String(),
 	}), nil
 }

@@ -22,7 +22,7 @@ type idOutput struct {
 }
 
 func idOf(ctx context.Context, c *client.Client) (idOutput, error) {
-	r, err := c.Node.Id(ctx, connect.NewRequest(&weftv1.IdRequest{}))
+	r, err := c.Node.Identify(ctx, connect.NewRequest(&weftv1.IdentifyRequest{}))
 	if err != nil {
 		return idOutput{}, err
 	}

@@ -72,26 +72,26 @@ func (x *ErrorInfo) GetCode() string {
 	return ""
 }
 
-type IdRequest struct {
+type IdentifyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *IdRequest) Reset() {
-	*x = IdRequest{}
+func (x *IdentifyRequest) Reset() {
+	*x = IdentifyRequest{}
 	mi := &file_weft_v1_weft_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *IdRequest) String() string {
+func (x *IdentifyRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*IdRequest) ProtoMessage() {}
+func (*IdentifyRequest) ProtoMessage() {}
 
-func (x *IdRequest) ProtoReflect() protoreflect.Message {
+func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_weft_v1_weft_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -103,12 +103,12 @@ func (x *IdRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use IdRequest.ProtoReflect.Descriptor instead.
-func (*IdRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
+func (*IdentifyRequest) Descriptor() ([]byte, []int) {
 	return file_weft_v1_weft_proto_rawDescGZIP(), []int{1}
 }
 
-type IdResponse struct {
+type IdentifyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Identity      string                 `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"` // did:key:…
 	Device        string                 `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`     // did:key:… of the device's key
@@ -117,20 +117,20 @@ type IdResponse struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *IdResponse) Reset() {
-	*x = IdResponse{}
+func (x *IdentifyResponse) Reset() {
+	*x = IdentifyResponse{}
 	mi := &file_weft_v1_weft_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *IdResponse) String() string {
+func (x *IdentifyResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*IdResponse) ProtoMessage() {}
+func (*IdentifyResponse) ProtoMessage() {}
 
-func (x *IdResponse) ProtoReflect() protoreflect.Message {
+func (x *IdentifyResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_weft_v1_weft_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -142,26 +142,26 @@ func (x *IdResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use IdResponse.ProtoReflect.Descriptor instead.
-func (*IdResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use IdentifyResponse.ProtoReflect.Descriptor instead.
+func (*IdentifyResponse) Descriptor() ([]byte, []int) {
 	return file_weft_v1_weft_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *IdResponse) GetIdentity() string {
+func (x *IdentifyResponse) GetIdentity() string {
 	if x != nil {
 		return x.Identity
 	}
 	return ""
 }
 
-func (x *IdResponse) GetDevice() string {
+func (x *IdentifyResponse) GetDevice() string {
 	if x != nil {
 		return x.Device
 	}
 	return ""
 }
 
-func (x *IdResponse) GetPeer() string {
+func (x *IdentifyResponse) GetPeer() string {
 	if x != nil {
 		return x.Peer
 	}
@@ -5259,10 +5259,9 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\n" +
 	"\x12weft/v1/weft.proto\x12\aweft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1f\n" +
 	"\tErrorInfo\x12\x12\n" +
-	"\x04code\x18\x01 \x01(\tR\x04code\"\v\n" +
-	"\tIdRequest\"T\n" +
-	"\n" +
-	"IdResponse\x12\x1a\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\"\x11\n" +
+	"\x0fIdentifyRequest\"Z\n" +
+	"\x10IdentifyResponse\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x12\n" +
 	"\x04peer\x18\x03 \x01(\tR\x04peer\"\x0f\n" +
@@ -5611,9 +5610,9 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
 	"\x04read\x18\x05 \x01(\bR\x04read\x12\x12\n" +
 	"\x04text\x18\x06 \x01(\tR\x04text\x12\x12\n" +
-	"\x04size\x18\a \x01(\x03R\x04size2\xaf\x01\n" +
-	"\vNodeService\x12-\n" +
-	"\x02Id\x12\x12.weft.v1.IdRequest\x1a\x13.weft.v1.IdResponse\x129\n" +
+	"\x04size\x18\a \x01(\x03R\x04size2\xc1\x01\n" +
+	"\vNodeService\x12?\n" +
+	"\bIdentify\x12\x18.weft.v1.IdentifyRequest\x1a\x19.weft.v1.IdentifyResponse\x129\n" +
 	"\x06Status\x12\x16.weft.v1.StatusRequest\x1a\x17.weft.v1.StatusResponse\x126\n" +
 	"\x05Peers\x12\x15.weft.v1.PeersRequest\x1a\x16.weft.v1.PeersResponse2\x86\x02\n" +
 	"\n" +
@@ -5679,8 +5678,8 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 97)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
-	(*IdRequest)(nil),                // 1: weft.v1.IdRequest
-	(*IdResponse)(nil),               // 2: weft.v1.IdResponse
+	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
+	(*IdentifyResponse)(nil),         // 2: weft.v1.IdentifyResponse
 	(*StatusRequest)(nil),            // 3: weft.v1.StatusRequest
 	(*StatusResponse)(nil),           // 4: weft.v1.StatusResponse
 	(*PeersRequest)(nil),             // 5: weft.v1.PeersRequest
@@ -5809,7 +5808,7 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	95, // 28: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
 	95, // 29: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
 	97, // 30: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
-	1,  // 31: weft.v1.NodeService.Id:input_type -> weft.v1.IdRequest
+	1,  // 31: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
 	3,  // 32: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
 	5,  // 33: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
 	8,  // 34: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
@@ -5852,7 +5851,7 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	89, // 71: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
 	91, // 72: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
 	93, // 73: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	2,  // 74: weft.v1.NodeService.Id:output_type -> weft.v1.IdResponse
+	2,  // 74: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
 	4,  // 75: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
 	6,  // 76: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
 	9,  // 77: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse

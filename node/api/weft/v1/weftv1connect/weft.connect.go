@@ -50,8 +50,8 @@ const (
 // reflection-formatted method names, remove the leading slash and convert the remaining slash to a
 // period.
 const (
-	// NodeServiceIdProcedure is the fully-qualified name of the NodeService's Id RPC.
-	NodeServiceIdProcedure = "/weft.v1.NodeService/Id"
+	// NodeServiceIdentifyProcedure is the fully-qualified name of the NodeService's Identify RPC.
+	NodeServiceIdentifyProcedure = "/weft.v1.NodeService/Identify"
 	// NodeServiceStatusProcedure is the fully-qualified name of the NodeService's Status RPC.
 	NodeServiceStatusProcedure = "/weft.v1.NodeService/Status"
 	// NodeServicePeersProcedure is the fully-qualified name of the NodeService's Peers RPC.
@@ -145,7 +145,7 @@ const (
 
 // NodeServiceClient is a client for the weft.v1.NodeService service.
 type NodeServiceClient interface {
-	Id(context.Context, *connect.Request[v1.IdRequest]) (*connect.Response[v1.IdResponse], error)
+	Identify(context.Context, *connect.Request[v1.IdentifyRequest]) (*connect.Response[v1.IdentifyResponse], error)
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
 	Peers(context.Context, *connect.Request[v1.PeersRequest]) (*connect.Response[v1.PeersResponse], error)
 }
@@ -161,10 +161,10 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 	baseURL = strings.TrimRight(baseURL, "/")
 	nodeServiceMethods := v1.File_weft_v1_weft_proto.Services().ByName("NodeService").Methods()
 	return &nodeServiceClient{
-		id: connect.NewClient[v1.IdRequest, v1.IdResponse](
+		identify: connect.NewClient[v1.IdentifyRequest, v1.IdentifyResponse](
 			httpClient,
-			baseURL+NodeServiceIdProcedure,
-			connect.WithSchema(nodeServiceMethods.ByName("Id")),
+			baseURL+NodeServiceIdentifyProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Identify")),
 			connect.WithClientOptions(opts...),
 		),
 		status: connect.NewClient[v1.StatusRequest, v1.StatusResponse](
@@ -184,14 +184,14 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 
 // nodeServiceClient implements NodeServiceClient.
 type nodeServiceClient struct {
-	id     *connect.Client[v1.IdRequest, v1.IdResponse]
-	status *connect.Client[v1.StatusRequest, v1.StatusResponse]
-	peers  *connect.Client[v1.PeersRequest, v1.PeersResponse]
+	identify *connect.Client[v1.IdentifyRequest, v1.IdentifyResponse]
+	status   *connect.Client[v1.StatusRequest, v1.StatusResponse]
+	peers    *connect.Client[v1.PeersRequest, v1.PeersResponse]
 }
 
-// Id calls weft.v1.NodeService.Id.
-func (c *nodeServiceClient) Id(ctx context.Context, req *connect.Request[v1.IdRequest]) (*connect.Response[v1.IdResponse], error) {
-	return c.id.CallUnary(ctx, req)
+// Identify calls weft.v1.NodeService.Identify.
+func (c *nodeServiceClient) Identify(ctx context.Context, req *connect.Request[v1.IdentifyRequest]) (*connect.Response[v1.IdentifyResponse], error) {
+	return c.identify.CallUnary(ctx, req)
 }
 
 // Status calls weft.v1.NodeService.Status.
@@ -206,7 +206,7 @@ func (c *nodeServiceClient) Peers(ctx context.Context, req *connect.Request[v1.P
 
 // NodeServiceHandler is an implementation of the weft.v1.NodeService service.
 type NodeServiceHandler interface {
-	Id(context.Context, *connect.Request[v1.IdRequest]) (*connect.Response[v1.IdResponse], error)
+	Identify(context.Context, *connect.Request[v1.IdentifyRequest]) (*connect.Response[v1.IdentifyResponse], error)
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
 	Peers(context.Context, *connect.Request[v1.PeersRequest]) (*connect.Response[v1.PeersResponse], error)
 }
@@ -218,10 +218,10 @@ type NodeServiceHandler interface {
 // and JSON codecs. They also support gzip compression.
 func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	nodeServiceMethods := v1.File_weft_v1_weft_proto.Services().ByName("NodeService").Methods()
-	nodeServiceIdHandler := connect.NewUnaryHandler(
-		NodeServiceIdProcedure,
-		svc.Id,
-		connect.WithSchema(nodeServiceMethods.ByName("Id")),
+	nodeServiceIdentifyHandler := connect.NewUnaryHandler(
+		NodeServiceIdentifyProcedure,
+		svc.Identify,
+		connect.WithSchema(nodeServiceMethods.ByName("Identify")),
 		connect.WithHandlerOptions(opts...),
 	)
 	nodeServiceStatusHandler := connect.NewUnaryHandler(
@@ -238,8 +238,8 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 	)
 	return "/weft.v1.NodeService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
-		case NodeServiceIdProcedure:
-			nodeServiceIdHandler.ServeHTTP(w, r)
+		case NodeServiceIdentifyProcedure:
+			nodeServiceIdentifyHandler.ServeHTTP(w, r)
 		case NodeServiceStatusProcedure:
 			nodeServiceStatusHandler.ServeHTTP(w, r)
 		case NodeServicePeersProcedure:
@@ -253,8 +253,8 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 // UnimplementedNodeServiceHandler returns CodeUnimplemented from all methods.
 type UnimplementedNodeServiceHandler struct{}
 
-func (UnimplementedNodeServiceHandler) Id(context.Context, *connect.Request[v1.IdRequest]) (*connect.Response[v1.IdResponse], error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.NodeService.Id is not implemented"))
+func (UnimplementedNodeServiceHandler) Identify(context.Context, *connect.Request[v1.IdentifyRequest]) (*connect.Response[v1.IdentifyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.NodeService.Identify is not implemented"))
 }
 
 func (UnimplementedNodeServiceHandler) Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
