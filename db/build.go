@@ -184,7 +184,7 @@ func (db *DB) Void(ctx context.Context, logs ...clock.LogID) error {
 		for _, id := range logs {
 			db.void[id] = true
 		}
-		return db.breaks(db.voidSteps())
+		return db.breaks(db.voidSteps(nil))
 	}}
 	if err := db.submit(r); err != nil {
 		return err
@@ -192,11 +192,13 @@ func (db *DB) Void(ctx context.Context, logs ...clock.LogID) error {
 	return r.err
 }
 
-// voidSteps folds again, without them, what the voided logs touched.
-func (db *DB) voidSteps() error {
+// voidSteps folds again, without them, what the voided logs touched, and the
+// rescans that an interrupted attempt left.
+func (db *DB) voidSteps(rescans []rescan) error {
 	b := db.newBatch()
 	defer func() { b.tx.Discard() }()
 	b.stepping, b.redo, b.newVoid = true, true, true
+	b.rescans = rescans
 	b.gap("")
 	last := b.meta.cursor
 	if k := len(b.meta.ahead); k > 0 {

@@ -427,7 +427,7 @@ func (b *batch) foldPlans(plans []*plan, ids []clock.RecordID, first int64) erro
 // commit finishes what the records caused and commits the transaction.
 func (b *batch) commit() error {
 	for len(b.rescans) > 0 {
-		s := b.rescans[0]
+		s := b.rescans[0] // in the marker until it is done
 		if err := b.rescan(s); err != nil {
 			return err
 		}

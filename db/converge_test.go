@@ -127,7 +127,9 @@ func TestFoldIsTheReference(t *testing.T) {
 			st := openMemory(rt)
 			x, j := openReplica(rt, t, st)
 			if r == 1 {
-				db.ForceSteps(x, 1, 1)
+				if err := db.SmallGroups(x, 1, 1); err != nil {
+					rt.Fatal(err)
+				}
 			}
 			order := rapid.Permutation(es).Draw(rt, fmt.Sprint("order", r))
 			for len(order) > 0 {

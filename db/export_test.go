@@ -197,5 +197,10 @@ func NewOp(kind int, coll string, id value.Value, filter, doc []byte, upsert boo
 // Encode encodes a transaction.
 func Encode(ops []Op) []byte { return payload.Encode(ops) }
 
-// ForceSteps makes db fold every record in steps of about n bytes.
-func ForceSteps(db *DB, bytes, puts int) { db.budgetBytes, db.budgetOps = bytes, puts }
+// SmallGroups bounds the groups that db commits together.
+func SmallGroups(db *DB, bytes, ops int) error {
+	return db.submit(&request{do: func() error {
+		db.budgetBytes, db.budgetOps = bytes, ops
+		return nil
+	}})
+}

@@ -133,10 +133,12 @@ func (db *DB) redoSteps(marker []byte) error {
 	if err := bson.Unmarshal(marker, &mk); err != nil {
 		return fmt.Errorf("%w: %w", errCorrupt, err)
 	}
+	var rescans []rescan
+	for _, s := range mk.Rescans {
+		rescans = append(rescans, rescan{s.Coll, ref{clock.Time(s.Time), s.N, uint32(s.Index)}})
+	}
 	if mk.Void {
-		if err := db.voidSteps(); err != nil {
-			return err
-		}
+		return db.voidSteps(rescans)
 	}
 	as, err := db.journal.Arrivals(db.meta.cursor, 1)
 	if err != nil {
@@ -145,9 +147,7 @@ func (db *DB) redoSteps(marker []byte) error {
 	b := db.newBatch()
 	defer func() { b.tx.Discard() }()
 	b.stepping, b.redo = true, true
-	for _, s := range mk.Rescans {
-		b.rescans = append(b.rescans, rescan{s.Coll, ref{clock.Time(s.Time), s.N, uint32(s.Index)}})
-	}
+	b.rescans = rescans
 	if len(as) > 0 {
 		rec := decode(&as[0])
 		if !b.meta.isAhead(rec.n) {
