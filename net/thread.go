@@ -99,7 +99,7 @@ type threadLog struct {
 func (l *threadLog) forked() bool { return len(l.branches) > 1 }
 
 // An Attachment is what folds a thread's data. Its functions are called without
-// any lock of the thread's held, and must not call [Thread.Append].
+// any lock of the thread's held, and must not call [Thread.Append] or [Thread.Attach].
 type Attachment struct {
 	// Arrived says that there are records after the last that Arrivals returned.
 	// It is not called for own records.
