@@ -10,6 +10,7 @@ RACETIME ?= 15m
 DATA     ?= $(firstword $(wildcard ../*/data/cities.jsonl.gz) testdata/cities-sample.jsonl.gz)
 
 export CGO_ENABLED ?= 0
+export WEFT_BENCH_DATA ?= $(abspath $(DATA))
 
 .PHONY: help all build demo test race slow lint fmt check fuzz bench cover gen clean
 
