@@ -1,0 +1,119 @@
+package net
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/cbor"
+)
+
+// formats is the file of the bytes that every format had when it was fixed: what
+// is signed, hashed, sent or stored must never change.
+const formats = "testdata/formats.json"
+
+func fill[T ~[32]byte](b byte) (a T) {
+	for i := range a {
+		a[i] = b + byte(i)
+	}
+	return a
+}
+
+func fixedHeader() *header {
+	return &header{
+		Log: fill[clock.LogID](1), Seq: 300, Prev: fill[clock.Hash](2), Time: 1 << 60,
+		Control: []clock.Hash{fill[clock.Hash](3), fill[clock.Hash](4)}, Epoch: fill[clock.Hash](5), Root: fill[clock.Hash](6),
+		Extensions: []extension{{ID: 1, Data: []byte("x")}, {ID: 70000, Critical: true}},
+	}
+}
+
+func fixedInvite(t testing.TB) Invite {
+	t.Helper()
+	seed, service := fill[[32]byte](7), fill[[32]byte](8)
+	inv := Invite{Thread: fill[ThreadID](9)}
+	var errs [2]error
+	inv.seed, errs[0] = keys.SecretOf(seed[:])
+	inv.service, errs[1] = keys.SecretOf(service[:])
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []string{"/ip4/192.0.2.1/udp/4001/quic-v1", "/dns4/example.org/tcp/4001"} {
+		addr, err := multiaddr.NewMultiaddr(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inv.Addrs = append(inv.Addrs, addr)
+	}
+	return inv
+}
+
+// fixedFormats returns the encodings of fixed values, by format.
+func fixedFormats(t testing.TB) map[string][]byte {
+	t.Helper()
+	id := clock.RecordID{Log: fill[clock.LogID](1), Seq: 70000, Hash: fill[clock.Hash](2)}
+	heads := make([]clock.RecordID, 25)
+	for i := range heads {
+		heads[i] = clock.RecordID{Log: fill[clock.LogID](byte(i)), Seq: 1 << i, Hash: fill[clock.Hash](byte(i))}
+	}
+	g := genesis{
+		Owner: fill[keys.PublicKey](1), Salt: fill[[32]byte](2), Semantics: 1, Rules: fill[clock.Hash](3),
+		Read: fill[clock.Hash](4), Service: fill[clock.Hash](5), Time: 1 << 40,
+		Certificate: &keys.Certificate{Identity: fill[keys.PublicKey](1), Sign: fill[keys.PublicKey](6), Seal: fill[[32]byte](7), Issued: 1000, Name: "laptop"},
+	}
+	body, err := g.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig := keys.Signature{1, 2, 3}
+	b := branch{base: id, tip: id, time: 99, signed: id, records: 1000, bytes: 1 << 33}
+	d := descriptor{Device: fill[keys.PublicKey](1), Kind: kindData, Incarnation: [16]byte{1, 2}}
+	k := threadKeys{Epoch: fill[clock.Hash](1), Read: fill[secretKey](2), Service: fill[secretKey](3)}
+	all := map[string][]byte{
+		"genesis": body, "signed genesis": encodeSigned(body, sig),
+		"descriptor": d.encode(), "header": fixedHeader().encode(), "first header": (&header{Seq: 1}).encode(),
+		"plaintext":       (&plaintext{Atomic: true, Heads: heads, Payload: bytes.Repeat([]byte("p"), 300), Padding: []byte("0")}).append(nil),
+		"empty plaintext": (&plaintext{}).append(nil),
+		"keys":            k.encode(), "invite": fixedInvite(t).encode(), "branch": b.encode(),
+	}
+	p := controlPayload{
+		Name: "näme", Key: fill[keys.PublicKey](1), Role: RoleWriter, Expires: 1 << 50, Uses: 24, Sealed: bytes.Repeat([]byte("s"), 256),
+		Certificate: []byte("certificate"), Data: d.encode(), Signature: sig,
+	}
+	f := Refusal{ID: id, Code: RejectVoid, Reason: "why"}
+	rb := cbor.AppendBytes(cbor.AppendArray(nil, 5), f.ID.Log[:])
+	rb = cbor.AppendBytes(cbor.AppendUint(rb, f.ID.Seq), f.ID.Hash[:])
+	all["refused"] = cbor.AppendBytes(cbor.AppendBytes(rb, []byte(f.Code)), []byte(f.Reason[:min(len(f.Reason), 1024)]))
+	sb := cbor.AppendBool(cbor.AppendArray(nil, 3), true)
+	all["secrets"] = cbor.AppendBytes(cbor.AppendBytes(sb, k.encode()), fixedInvite(t).encode())
+	for p.Op = opOpen; p.Op <= opLog; p.Op++ {
+		all["control "+p.Op.String()] = p.encode()
+	}
+	return all
+}
+
+func TestFormatsAreFixed(t *testing.T) {
+	text, err := os.ReadFile(formats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]string
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for name, b := range fixedFormats(t) {
+		if got[name] = hex.EncodeToString(b); got[name] != want[name] {
+			t.Errorf("%s: got %x, want %s", name, b, want[name])
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("got %d formats, want %d", len(got), len(want))
+	}
+}
