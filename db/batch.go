@@ -68,9 +68,10 @@ type batch struct {
 	foreseen map[string]ref // rescans that steps may need after a crash, by collection
 	builds   bool           // indexes wait to be built or removed
 	stepping bool
-	redo     bool // operations may have been folded already
-	newVoid  bool
-	arrived  span // records of the journal that the batch folds; none if last is 0
+	redo     bool          // operations may have been folded already
+	voiding  []clock.LogID // logs that became void, or are void no longer, being taken out or in
+	blind    bool          // a change was emitted while nobody watched
+	arrived  span          // records of the journal that the batch folds; none if last is 0
 }
 
 // A rescan is a collection to be re-folded from a stamp.
@@ -261,7 +262,7 @@ func (b *batch) emitOne(e *entry) error {
 		b.hash(e, &e.was.state, nil, true)
 		b.hash(e, &e.state, e.seed, false)
 	}
-	if b.db.watching() && e.changed && e.coll.name != systemCollection {
+	if e.changed {
 		b.event(e)
 	}
 	e.changed = false

@@ -2,12 +2,8 @@ package db
 
 import (
 	"bytes"
-	"context"
 	"errors"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -158,96 +154,4 @@ func (db *DB) deleteRange(p []byte) error {
 			return err
 		}
 	}
-}
-
-// Void makes the operations of the given logs count as never written, for
-// good: those that arrived and those that will.
-func (db *DB) Void(ctx context.Context, logs ...clock.LogID) error {
-	r := &request{ctx: ctx, do: func() error {
-		b := db.newBatch()
-		defer func() { b.tx.Discard() }()
-		for _, id := range logs {
-			if err := b.tx.Put(db.key(tagVoid, id[:]), []byte{1}); err != nil {
-				return err
-			}
-		}
-		mk, err := bson.Marshal(redoMarker{Void: true})
-		if err != nil {
-			return err
-		}
-		if err := b.tx.Put(db.key(tagRedo), mk); err != nil {
-			return err
-		}
-		if err := b.tx.Commit(); err != nil {
-			return err
-		}
-		for _, id := range logs {
-			db.void[id] = true
-		}
-		return db.breaks(db.voidSteps(nil))
-	}}
-	if err := db.submit(r); err != nil {
-		return err
-	}
-	return r.err
-}
-
-// voidSteps folds again, without them, what the voided logs touched, and the
-// rescans that an interrupted attempt left.
-func (db *DB) voidSteps(rescans []rescan) error {
-	b := db.newBatch()
-	defer func() { b.tx.Discard() }()
-	b.stepping, b.redo, b.newVoid = true, true, true
-	b.rescans = rescans
-	b.gap("")
-	last := b.meta.cursor
-	if k := len(b.meta.ahead); k > 0 {
-		last = b.meta.ahead[k-1].last
-	}
-	for n := int64(0); n < last; {
-		as, err := db.journal.Arrivals(n, db.budgetBytes)
-		if err != nil {
-			return err
-		}
-		if len(as) == 0 {
-			return errors.New("db: the journal has lost arrivals")
-		}
-		for i := range as {
-			n = as[i].N
-			if !db.void[as[i].ID.Log] || n > last || n > b.meta.cursor && !b.meta.isAhead(n) {
-				continue
-			}
-			if err := b.unfold(decode(&as[i])); err != nil {
-				return err
-			}
-		}
-	}
-	if err := b.commit(); err != nil {
-		return err
-	}
-	if err := db.store.Sync(); err != nil {
-		return err
-	}
-	return db.finish(b)
-}
-
-// unfold folds the documents of a voided record again.
-func (b *batch) unfold(rec *record) error {
-	if rec.bad != nil {
-		return b.refuse(rec.ref(0), rec, nil, verdict{})
-	}
-	b.records[rec.n] = rec
-	for i := range rec.ops {
-		e, err := b.entry(rec.ops[i].Coll, rec.ops[i].Key, rec.ops[i].ID)
-		if err != nil {
-			return err
-		}
-		if e.count == 0 {
-			continue
-		}
-		if err := b.refold([]lateOp{{e, rec.ref(0), false}}); err != nil {
-			return err
-		}
-	}
-	return b.emit()
 }

@@ -462,7 +462,7 @@ func (db *DB) finish(b *batch) error {
 			return db.breaks(err)
 		}
 	}
-	db.publish(b.events)
+	db.publish(b.events, b.blind)
 	db.journal.Flushed(db.meta.cursor)
 	return nil
 }
@@ -470,7 +470,7 @@ func (db *DB) finish(b *batch) error {
 // A redoMarker is the durable note of steps under way.
 type redoMarker struct {
 	Rescans []redoRescan `bson:"rescans"`
-	Void    bool         `bson:"void"`
+	Void    [][]byte     `bson:"void"` // logs: b.voiding
 }
 
 type redoRescan struct {
@@ -483,7 +483,7 @@ type redoRescan struct {
 // step commits what is written so far, with the marker, and begins the next
 // transaction. Readers keep the view from before the first step.
 func (b *batch) step() error {
-	mk := redoMarker{Void: b.newVoid}
+	mk := redoMarker{Void: voidMarks(b.voiding)}
 	todo := slices.Clone(b.rescans)
 	for name, from := range b.foreseen {
 		todo = append(todo, rescan{name, from})

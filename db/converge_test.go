@@ -122,7 +122,6 @@ func same(t *rapid.T, x *db.DB, es []db.Entry, void ...clock.LogID) {
 func TestFoldIsTheReference(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		es := genEntries(rt, t, 25)
-		var log clock.LogID
 		for r := range 3 {
 			st := openMemory(rt)
 			x, j := openReplica(rt, t, st)
@@ -145,11 +144,10 @@ func TestFoldIsTheReference(t *testing.T) {
 			}
 			same(rt, x, es)
 			if r == 2 {
-				log[0] = rapid.ByteRange(1, 3).Draw(rt, "void")
-				if err := x.Void(t.Context(), log); err != nil {
-					rt.Fatal(err)
+				for range 3 {
+					void := setVoid(rt, t, x)
+					same(rt, x, es, void...)
 				}
-				same(rt, x, es, log)
 			}
 			_, before := x.StateHash()
 			if err := x.Close(); err != nil {
@@ -165,6 +163,59 @@ func TestFoldIsTheReference(t *testing.T) {
 			if err := st.Close(); err != nil {
 				rt.Fatal(err)
 			}
+		}
+	})
+}
+
+// setVoid draws a set of void logs, sets it, and returns it.
+func setVoid(t *rapid.T, tb testing.TB, x *db.DB) []clock.LogID {
+	void := rapid.SliceOfNDistinct(rapid.SampledFrom([]clock.LogID{{1}, {2}, {3}}), 0, 3, rapid.ID).Draw(t, "void")
+	if err := x.SetVoid(tb.Context(), void); err != nil {
+		t.Fatal(err)
+	}
+	return void
+}
+
+// Void sets that grow and shrink between deliveries leave what the last of them
+// and the records give, on every replica.
+func TestVoidIsASet(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		es := genEntries(rt, t, 25)
+		st := openMemory(rt)
+		x, j := openReplica(rt, t, st)
+		order := rapid.Permutation(es).Draw(rt, "order")
+		var void []clock.LogID
+		for n := 0; n < len(order); {
+			if rapid.Bool().Draw(rt, "set") {
+				void = setVoid(rt, t, x)
+			}
+			k := rapid.IntRange(1, len(order)-n).Draw(rt, "delivered")
+			if err := j.Deliver(order[n : n+k]...); err != nil {
+				rt.Fatal(err)
+			}
+			x.Wake()
+			if err := x.Settle(t.Context()); err != nil {
+				rt.Fatal(err)
+			}
+			n += k
+			same(rt, x, order[:n], void...)
+		}
+		void = setVoid(rt, t, x)
+		same(rt, x, es, void...)
+		before := x.Info().Refolds
+		if err := x.SetVoid(t.Context(), void); err != nil || x.Info().Refolds != before {
+			rt.Fatalf("setting the same set again: %v, %d documents folded again", err, x.Info().Refolds-before)
+		}
+		if err := x.Close(); err != nil {
+			rt.Fatal(err)
+		}
+		x, _ = openReplica(rt, t, st)
+		same(rt, x, es, void...)
+		if err := x.Close(); err != nil {
+			rt.Fatal(err)
+		}
+		if err := st.Close(); err != nil {
+			rt.Fatal(err)
 		}
 	})
 }
@@ -215,10 +266,13 @@ func TestLongHistories(t *testing.T) {
 			order = order[k:]
 		}
 		same(rt, x, es)
-		if err := x.Void(t.Context(), clock.LogID{2}); err != nil {
+		if err := x.SetVoid(t.Context(), []clock.LogID{{2}}); err != nil {
 			rt.Fatal(err)
 		}
 		same(rt, x, es, clock.LogID{2})
+		for range 2 {
+			same(rt, x, es, setVoid(rt, t, x)...)
+		}
 		if err := x.Close(); err != nil {
 			rt.Fatal(err)
 		}

@@ -81,6 +81,4 @@ type Journal interface {
 	// Arrivals returns the records that arrived after n, in order, of at least
 	// one and at most about maxBytes of payload; none if there are none.
 	Arrivals(n int64, maxBytes int) ([]Arrival, error)
-	// Entry returns one record again.
-	Entry(id clock.RecordID) (Entry, error)
 }

@@ -111,7 +111,7 @@ func (db *DB) load() (err error) {
 	if err = db.build(); err != nil {
 		return err
 	}
-	db.publish(nil)
+	db.publish(nil, false)
 	return nil
 }
 
@@ -137,8 +137,12 @@ func (db *DB) redoSteps(marker []byte) error {
 	for _, s := range mk.Rescans {
 		rescans = append(rescans, rescan{s.Coll, ref{clock.Time(s.Time), s.N, uint32(s.Index)}})
 	}
-	if mk.Void {
-		return db.voidSteps(rescans)
+	if len(mk.Void) > 0 {
+		changed, err := parseVoidMarks(mk.Void)
+		if err != nil {
+			return err
+		}
+		return db.voidSteps(changed, rescans)
 	}
 	as, err := db.journal.Arrivals(db.meta.cursor, 1)
 	if err != nil {
@@ -269,8 +273,8 @@ type view struct {
 }
 
 // publish makes the committed state what readers see, and its changes what
-// watches see.
-func (db *DB) publish(events []Change) {
+// watches see; blind says that events are not all of them.
+func (db *DB) publish(events []Change, blind bool) {
 	v := &view{
 		snap: db.store.Snapshot(), cat: db.cat, stats: db.meta.stats, n: db.meta.cursor, refused: db.meta.refused,
 		gaps: db.meta.gaps, own: db.own, hash: db.meta.hash, pending: db.meta.pending,
@@ -279,7 +283,7 @@ func (db *DB) publish(events []Change) {
 	db.mu.Lock()
 	old := db.view
 	db.view = v
-	db.tell(events, v)
+	db.tell(events, v, blind)
 	db.mu.Unlock()
 	if old != nil {
 		old.release()

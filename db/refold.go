@@ -59,6 +59,7 @@ func (b *batch) refold(lates []lateOp) error {
 			return err
 		}
 	}
+	named := len(f.order)
 	if err := f.close(); err != nil {
 		return err
 	}
@@ -80,6 +81,9 @@ func (b *batch) refold(lates []lateOp) error {
 		}
 	}
 	b.db.refolds.Add(int64(len(f.order)))
+	if len(f.order) > named {
+		b.gap() // atomic transactions joined documents that the records do not name
+	}
 	return f.redefine(before)
 }
 
@@ -550,7 +554,7 @@ func (b *batch) rescan(s rescan) error {
 	if err := b.emit(); err != nil {
 		return err
 	}
-	b.gap(s.coll)
+	b.gap()
 	prefix := b.db.key(tagDoc, num(b.coll(s.coll).num))
 	at := prefix
 	for {

@@ -238,6 +238,10 @@ const maxEvents = 10_000
 
 // event notes a change of the batch for watches.
 func (b *batch) event(e *entry) {
+	if !b.db.watching() {
+		b.blind = true // a watch that opens before the commit goes on from the journal
+		return
+	}
 	if len(b.events) > maxEvents {
 		return // watches go on from the journal
 	}
@@ -260,12 +264,13 @@ func (b *batch) event(e *entry) {
 }
 
 // gap notes that the fold changes more than its records name.
-func (b *batch) gap(string) { b.meta.gaps++ }
+func (b *batch) gap() { b.meta.gaps++ }
 
 // tell queues a commit's changes; db.mu is held.
-func (db *DB) tell(events []Change, v *view) {
+func (db *DB) tell(events []Change, v *view, blind bool) {
 	for w := range db.watches {
 		w.mu.Lock()
+		w.behind = w.behind || blind
 		if !w.behind {
 			w.tell(events, v)
 		}

@@ -38,9 +38,15 @@ type database struct {
 	number uint64
 	thread *net.Thread
 
-	mu     sync.Mutex // guards what follows; held while the fold opens
+	mu     sync.Mutex // guards fold and closed; held while the fold opens
 	fold   *db.DB
 	closed bool
+
+	voidMu sync.Mutex    // guards the fields below
+	void   []clock.LogID // the thread's void logs, as told last
+	told   bool          // void is known
+
+	voiding sync.Mutex // held while void is taken into the fold
 }
 
 // A DatabaseRef names a database of the node.
@@ -98,6 +104,9 @@ func (n *Node) attach(name string, number uint64, t *net.Thread) *database {
 	n.databases[name] = d
 	n.mu.Unlock()
 	t.Attach(&net.Attachment{Arrived: d.arrived, State: d.state, Voided: d.voided})
+	d.voidMu.Lock()
+	d.told = true // Attach tells only a set that is not empty
+	d.voidMu.Unlock()
 	return d
 }
 
@@ -327,6 +336,9 @@ func (d *database) open(ctx context.Context) (*db.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node: open database %s: %w", d.name, err)
 	}
+	if err := d.applyVoid(ctx, fold); err != nil {
+		return nil, errors.Join(fmt.Errorf("node: void logs of database %s: %w", d.name, err), fold.Close())
+	}
 	d.fold = fold
 	n, _ := fold.StateHash()
 	d.thread.Flushed(n) // peers may now have what was written, and hear of the state
@@ -372,17 +384,35 @@ func (d *database) state() (int64, clock.Hash, bool) {
 	return n, h, true
 }
 
-// voided makes what logs wrote count as never written.
+// voided takes the set of void logs, which replaces the one before: what they
+// wrote counts as never written.
 func (d *database) voided(logs []clock.LogID) {
+	d.voidMu.Lock()
+	d.void, d.told = logs, true
+	d.voidMu.Unlock()
 	d.n.background(func(ctx context.Context) {
 		fold, err := d.open(ctx)
 		if err == nil {
-			err = fold.Void(ctx, logs...)
+			err = d.applyVoid(ctx, fold)
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
 			d.n.log.Error("void logs", "database", d.name, "error", err)
 		}
 	})
+}
+
+// applyVoid takes the set that was told last into the fold; sets that are told
+// meanwhile follow in their order.
+func (d *database) applyVoid(ctx context.Context, fold *db.DB) error {
+	d.voiding.Lock()
+	defer d.voiding.Unlock()
+	d.voidMu.Lock()
+	logs, told := d.void, d.told
+	d.voidMu.Unlock()
+	if !told {
+		return nil
+	}
+	return fold.SetVoid(ctx, logs)
 }
 
 func (d *database) close() error {
@@ -417,11 +447,6 @@ func (j journal) Arrivals(n int64, maxBytes int) ([]db.Arrival, error) {
 		out[i] = db.Arrival{N: a.N, Entry: db.Entry(a.Entry)}
 	}
 	return out, err
-}
-
-func (j journal) Entry(id clock.RecordID) (db.Entry, error) {
-	e, err := j.t.Entry(id)
-	return db.Entry(e), err
 }
 
 // InviteOptions say what an invite gives. The zero value lets one device in as a

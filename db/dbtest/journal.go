@@ -163,21 +163,6 @@ func (j *Journal) Arrivals(n int64, maxBytes int) (out []db.Arrival, err error) 
 	return out, it.Err()
 }
 
-// Entry implements [db.Journal].
-func (j *Journal) Entry(id clock.RecordID) (e db.Entry, err error) {
-	snap := j.st.Snapshot()
-	defer snap.Release()
-	n, err := snap.Get(j.id(id))
-	if err != nil {
-		return e, err
-	}
-	v, err := snap.Get(append([]byte(j.prefix+"n"), n...))
-	if err != nil {
-		return e, err
-	}
-	return parse(v)
-}
-
 // Entries returns every record that the journal has, in the order of arrival.
 func (j *Journal) Entries() (es []db.Entry, err error) {
 	for n := int64(0); ; {
