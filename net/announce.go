@@ -131,7 +131,7 @@ func (h *Host) openAnnouncement(aead cipher.AEAD, sealed []byte) (announcement, 
 	if err != nil {
 		return a, fmt.Errorf("%w: announcement: %w", errFrame, err)
 	}
-	if err := h.modes.decode(plain, &a); err != nil {
+	if err := decodeMessage(plain, &a); err != nil {
 		return a, err
 	}
 	if len(a.Digest) != 32 || len(a.Addrs) > maxAnnouncedAt {
@@ -177,10 +177,7 @@ func (s *share) publishOne(topic *pubsub.Topic, aead cipher.AEAD, digest []byte)
 			a.Addrs = append(a.Addrs, addr.Bytes())
 		}
 	}
-	plain, err := h.modes.enc.Marshal(a)
-	if err != nil {
-		return err
-	}
+	plain := encode(&a)
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
 	_, _ = rand.Read(nonce) // never fails
 	return topic.Publish(s.ctx, aead.Seal(nonce, nonce, plain, nil))

@@ -47,7 +47,7 @@ func (h *Host) serveBlobs(s network.Stream) {
 	h.mu.Unlock()
 	ctx, cancel := context.WithCancel(sh.ctx)
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	w := &frameWriter{modes: h.modes, s: s}
+	w := &frameWriter{s: s}
 	wants, done := make(chan blobWant), make(chan struct{})
 	h.run(func() {
 		defer close(done)
@@ -69,7 +69,7 @@ func (h *Host) readWants(ctx context.Context, r *bufio.Reader, wants chan<- blob
 			return err
 		}
 		var want blobWant
-		if err = h.modes.decode(body, &want); kind != frameBlobWant {
+		if err = decodeMessage(body, &want); kind != frameBlobWant {
 			err = fmt.Errorf("%w: type %d, want a blob request", errFrame, kind)
 		}
 		if err == nil && (len(want.IDs)%32 != 0 || len(want.IDs) > 32*wantPerFrame) {
@@ -223,7 +223,7 @@ func (l *link) openBlobs(ctx context.Context, after int64, follow bool) (*blobSt
 	if err != nil {
 		return nil, err
 	}
-	b := &blobStream{link: l, s: s, r: bufio.NewReader(s), w: &frameWriter{modes: h.modes, s: s}}
+	b := &blobStream{link: l, s: s, r: bufio.NewReader(s), w: &frameWriter{s: s}}
 	id := l.share.thread.ID()
 	err = b.w.send(frameFollow, blobFollow{Version: wireVersion, Thread: id[:], After: uint64(after), Follow: follow})
 	if err != nil {
@@ -281,7 +281,7 @@ func (b *blobStream) decodeRefs(kind byte, body []byte) (refs blobRefs, err erro
 	if kind != frameBlobRefs {
 		return refs, fmt.Errorf("%w: type %d, want blob references", errFrame, kind)
 	}
-	if err := b.w.modes.decode(body, &refs); err != nil {
+	if err := decodeMessage(body, &refs); err != nil {
 		return refs, err
 	}
 	if len(refs.Blobs) > refsPerFrame || refs.Last > 1<<62 {

@@ -1,6 +1,7 @@
 package net
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/rand"
@@ -14,7 +15,6 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/net/internal/cbor"
 )
 
 const (
@@ -42,9 +42,10 @@ func (secretKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[secret]")
 
 // A codec compresses, seals and opens. It is safe for concurrent use.
 type codec struct {
-	enc  *zstd.Encoder
-	dec  *zstd.Decoder
-	bufs sync.Pool // of *[]byte, for one piece or one plaintext
+	enc   *zstd.Encoder
+	dec   *zstd.Decoder
+	piece sync.Pool // of arrays for one opened piece
+	plain sync.Pool // of *bytes.Buffer, for one plaintext
 }
 
 func newCodec() (*codec, error) {
@@ -58,7 +59,11 @@ func newCodec() (*codec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("net: zstd: %w", err)
 	}
-	return &codec{enc: enc, dec: dec, bufs: sync.Pool{New: func() any { b := make([]byte, 0, MaxPiece+64); return &b }}}, nil
+	return &codec{
+		enc: enc, dec: dec,
+		piece: sync.Pool{New: func() any { return new([MaxPiece + 64]byte) }},
+		plain: sync.Pool{New: func() any { return new(bytes.Buffer) }},
+	}, nil
 }
 
 func (c *codec) close() { c.dec.Close() }
@@ -71,46 +76,50 @@ type plaintext struct {
 	Padding []byte
 }
 
-func (p *plaintext) append(b []byte) []byte {
-	var flags uint64
+type (
+	plainWire struct {
+		_       struct{} `cbor:",toarray"`
+		Flags   uint64
+		Heads   []headWire
+		Payload []byte
+		Padding []byte
+	}
+	headWire struct {
+		_    struct{} `cbor:",toarray"`
+		Log  clock.LogID
+		Seq  uint64
+		Hash clock.Hash
+	}
+)
+
+func (p *plaintext) wire() *plainWire {
+	w := &plainWire{Heads: make([]headWire, len(p.Heads)), Payload: p.Payload, Padding: p.Padding}
 	if p.Atomic {
-		flags = flagAtomic
+		w.Flags = flagAtomic
 	}
-	b = cbor.AppendUint(cbor.AppendArray(b, 4), flags)
-	b = cbor.AppendArray(b, len(p.Heads))
-	for i := range p.Heads {
-		b = cbor.AppendBytes(cbor.AppendArray(b, 3), p.Heads[i].Log[:])
-		b = cbor.AppendBytes(cbor.AppendUint(b, p.Heads[i].Seq), p.Heads[i].Hash[:])
+	for i, h := range p.Heads {
+		w.Heads[i] = headWire{Log: h.Log, Seq: h.Seq, Hash: h.Hash}
 	}
-	return cbor.AppendBytes(cbor.AppendBytes(b, p.Payload), p.Padding)
+	return w
 }
 
-// decodePlaintext parses a plaintext strictly; Payload and Padding alias p.
+func (p *plaintext) encode() []byte { return encode(p.wire()) }
+
+// decodePlaintext parses a plaintext strictly. It does not alias p.
 func decodePlaintext(p []byte) (*plaintext, error) {
 	if len(p) > MaxPlain {
 		return nil, fmt.Errorf("%w: plaintext of %d bytes", ErrTooLarge, len(p))
 	}
-	r := cbor.NewReader(p)
-	r.Array(4)
-	t := &plaintext{Atomic: r.UintMax(flagAtomic) == flagAtomic}
-	if n := r.ArrayMax(MaxPlain / 68); n > 0 {
-		t.Heads = make([]clock.RecordID, 0, min(n, maxNamedHeads))
-		for range n {
-			var id clock.RecordID
-			r.Array(3)
-			r.Fixed(id.Log[:])
-			id.Seq = r.Uint()
-			r.Fixed(id.Hash[:])
-			if r.Err() != nil {
-				break
-			}
-			t.Heads = append(t.Heads, id)
-		}
+	var w plainWire
+	if err := decode(p, "plaintext", &w); err != nil {
+		return nil, err
 	}
-	t.Payload = r.Bytes(MaxPlain)
-	t.Padding = r.Bytes(MaxPlain)
-	if err := r.End(); err != nil {
-		return nil, fmt.Errorf("%w: plaintext: %w", ErrMalformed, err)
+	if w.Flags > flagAtomic {
+		return nil, fmt.Errorf("%w: plaintext: flags %d", ErrMalformed, w.Flags)
+	}
+	t := &plaintext{Atomic: w.Flags == flagAtomic, Payload: w.Payload, Padding: w.Padding}
+	for _, h := range w.Heads {
+		t.Heads = append(t.Heads, clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: h.Hash})
 	}
 	return t, nil
 }
@@ -150,9 +159,11 @@ func pieceNonce(i, count int) []byte {
 
 // seal returns the body of a plaintext and its root.
 func (c *codec) seal(secret secretKey, at place, p *plaintext) ([]byte, clock.Hash, error) {
-	bp := c.bufs.Get().(*[]byte)
-	plain := p.append((*bp)[:0])
-	defer func() { *bp = plain[:0]; c.bufs.Put(bp) }()
+	buf := c.plain.Get().(*bytes.Buffer)
+	defer c.plain.Put(buf)
+	buf.Reset()
+	encodeTo(buf, p.wire())
+	plain := buf.Bytes()
 	if len(plain) > MaxPlain {
 		return nil, clock.Hash{}, fmt.Errorf("%w: plaintext of %d bytes, at most %d", ErrTooLarge, len(plain), MaxPlain)
 	}
@@ -257,17 +268,21 @@ func (c *codec) open(secret secretKey, at place, b *sealedBody) (*plaintext, err
 	if subtle.ConstantTimeCompare(commit, b.commit) != 1 {
 		return nil, ErrWrongKey
 	}
-	bp := c.bufs.Get().(*[]byte)
-	defer c.bufs.Put(bp)
-	var plain []byte
+	opened, whole := c.piece.Get().(*[MaxPiece + 64]byte), c.plain.Get().(*bytes.Buffer)
+	defer func() { c.piece.Put(opened); c.plain.Put(whole) }()
+	whole.Reset()
+	plain := whole.AvailableBuffer()
 	for i, sealed := range b.pieces {
-		piece, err := aead.Open((*bp)[:0], pieceNonce(i, len(b.pieces)), sealed, nil)
+		piece, err := aead.Open(opened[:0], pieceNonce(i, len(b.pieces)), sealed, nil)
 		if err != nil {
 			return nil, fmt.Errorf("%w: piece %d", ErrSealed, i)
 		}
 		if plain, err = c.expand(plain, piece, len(b.pieces)-i); err != nil {
 			return nil, fmt.Errorf("piece %d: %w", i, err)
 		}
+	}
+	if cap(plain) > whole.Cap() {
+		whole = bytes.NewBuffer(plain) // keeps the larger room
 	}
 	return decodePlaintext(plain)
 }

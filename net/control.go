@@ -1,13 +1,11 @@
 package net
 
 import (
-	"bytes"
 	"fmt"
 	"unicode/utf8"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/cbor"
 )
 
 // A controlOp is a kind of control record.
@@ -57,25 +55,59 @@ type controlPayload struct {
 	Signature   keys.Signature // join: by the invite's key
 }
 
+// The forms of a control payload and of the body of each operation.
+type (
+	controlWire struct {
+		_    struct{} `cbor:",toarray"`
+		Op   controlOp
+		Body []byte
+	}
+	openWire struct {
+		_    struct{} `cbor:",toarray"`
+		Name []byte
+	}
+	inviteRecordWire struct {
+		_       struct{} `cbor:",toarray"`
+		Key     keys.PublicKey
+		Role    Role
+		Expires clock.Time
+		Uses    uint64
+		Sealed  []byte
+	}
+	joinWire struct {
+		_           struct{} `cbor:",toarray"`
+		Key         keys.PublicKey
+		Certificate []byte
+		Data        []byte
+		Signature   keys.Signature
+	}
+	revokeInviteWire struct {
+		_   struct{} `cbor:",toarray"`
+		Key keys.PublicKey
+	}
+	logWire struct {
+		_    struct{} `cbor:",toarray"`
+		Data []byte
+	}
+)
+
 func (c *controlPayload) encode() []byte {
-	var b []byte
+	var body any
 	switch c.Op {
 	case opOpen:
-		b = cbor.AppendBytes(cbor.AppendArray(b, 1), []byte(c.Name))
+		body = &openWire{Name: []byte(c.Name)}
 	case opInvite:
-		b = cbor.AppendBytes(cbor.AppendArray(b, 5), c.Key[:])
-		b = cbor.AppendUint(cbor.AppendUint(b, uint64(c.Role)), uint64(c.Expires))
-		b = cbor.AppendBytes(cbor.AppendUint(b, c.Uses), c.Sealed)
+		body = &inviteRecordWire{Key: c.Key, Role: c.Role, Expires: c.Expires, Uses: c.Uses, Sealed: c.Sealed}
 	case opJoin:
-		b = cbor.AppendBytes(cbor.AppendArray(b, 4), c.Key[:])
-		b = cbor.AppendBytes(cbor.AppendBytes(b, c.Certificate), c.Data)
-		b = cbor.AppendBytes(b, c.Signature[:])
+		body = &joinWire{Key: c.Key, Certificate: c.Certificate, Data: c.Data, Signature: c.Signature}
 	case opRevokeInvite:
-		b = cbor.AppendBytes(cbor.AppendArray(b, 1), c.Key[:])
+		body = &revokeInviteWire{Key: c.Key}
 	case opLog:
-		b = cbor.AppendBytes(cbor.AppendArray(b, 1), c.Data)
+		body = &logWire{Data: c.Data}
+	default:
+		return encode(&controlWire{Op: c.Op}) // has no body here
 	}
-	return cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 2), uint64(c.Op)), b)
+	return encode(&controlWire{Op: c.Op, Body: encode(body)})
 }
 
 // decodeControl parses a control payload strictly. An operation that does not
@@ -84,61 +116,65 @@ func decodeControl(p []byte) (*controlPayload, error) {
 	if len(p) > maxControl {
 		return nil, fmt.Errorf("%w: control payload of %d bytes", ErrTooLarge, len(p))
 	}
-	r := cbor.NewReader(p)
-	r.Array(2)
-	op := r.UintMax(255)
-	body := r.Bytes(maxControl)
-	if err := r.End(); err != nil {
-		return nil, fmt.Errorf("%w: control payload: %w", ErrMalformed, err)
+	var w controlWire
+	if err := decode(p, "control payload", &w); err != nil {
+		return nil, err
 	}
-	c := &controlPayload{Op: controlOp(op)}
+	c := &controlPayload{Op: w.Op}
 	if c.Op < opOpen || c.Op > opLog {
 		return nil, fmt.Errorf("%w: %s", ErrOperation, c.Op)
 	}
-	if err := c.decodeBody(cbor.NewReader(body)); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Op, err)
+	if err := c.decodeBody(w.Body); err != nil {
+		return nil, err
 	}
-	if !bytes.Equal(c.encode(), p) {
-		return nil, fmt.Errorf("%w: control payload is not in canonical form", ErrMalformed)
+	for _, f := range []struct {
+		p     []byte
+		limit int
+	}{{[]byte(c.Name), maxThreadName}, {c.Sealed, maxSealedKeys}, {c.Certificate, keys.MaxCertificateSize}, {c.Data, maxDescriptor}} {
+		if len(f.p) > f.limit {
+			return nil, fmt.Errorf("%w: %s with a field of %d bytes, at most %d", ErrMalformed, c.Op, len(f.p), f.limit)
+		}
+	}
+	if !utf8.ValidString(c.Name) {
+		return nil, fmt.Errorf("%w: name is not UTF-8", ErrMalformed)
+	}
+	if c.Op == opInvite {
+		return c, c.Role.check()
 	}
 	return c, nil
 }
 
-func (c *controlPayload) decodeBody(r *cbor.Reader) error {
+// decodeBody sets the fields of the operation.
+func (c *controlPayload) decodeBody(p []byte) error {
+	what := c.Op.String()
 	switch c.Op {
 	case opOpen:
-		r.Array(1)
-		c.Name = string(r.Bytes(maxThreadName))
+		var w openWire
+		err := decode(p, what, &w)
+		c.Name = string(w.Name)
+		return err
 	case opInvite:
-		r.Array(5)
-		r.Fixed(c.Key[:])
-		c.Role = Role(r.UintMax(255))
-		c.Expires = clock.Time(r.Uint())
-		c.Uses = r.Uint()
-		c.Sealed = bytes.Clone(r.Bytes(maxSealedKeys))
+		var w inviteRecordWire
+		err := decode(p, what, &w)
+		c.Key, c.Role, c.Expires, c.Uses, c.Sealed = w.Key, w.Role, w.Expires, w.Uses, w.Sealed
+		return err
 	case opJoin:
-		r.Array(4)
-		r.Fixed(c.Key[:])
-		c.Certificate = bytes.Clone(r.Bytes(keys.MaxCertificateSize))
-		c.Data = bytes.Clone(r.Bytes(maxDescriptor))
-		r.Fixed(c.Signature[:])
+		var w joinWire
+		err := decode(p, what, &w)
+		c.Key, c.Certificate, c.Data, c.Signature = w.Key, w.Certificate, w.Data, w.Signature
+		return err
 	case opRevokeInvite:
-		r.Array(1)
-		r.Fixed(c.Key[:])
+		var w revokeInviteWire
+		err := decode(p, what, &w)
+		c.Key = w.Key
+		return err
 	case opLog:
-		r.Array(1)
-		c.Data = bytes.Clone(r.Bytes(maxDescriptor))
+		var w logWire
+		err := decode(p, what, &w)
+		c.Data = w.Data
+		return err
 	}
-	if err := r.End(); err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if !utf8.ValidString(c.Name) {
-		return fmt.Errorf("%w: name is not UTF-8", ErrMalformed)
-	}
-	if c.Op == opInvite {
-		return c.Role.check()
-	}
-	return nil
+	return ErrOperation
 }
 
 // String returns the name of the role.

@@ -1,13 +1,11 @@
 package net
 
 import (
-	"bytes"
 	"crypto/rand"
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/cbor"
 )
 
 // A logKind says what a log holds.
@@ -33,10 +31,16 @@ func newDescriptor(device keys.PublicKey, kind logKind) descriptor {
 	return d
 }
 
+type descriptorWire struct {
+	_           struct{} `cbor:",toarray"`
+	Version     uint64
+	Device      keys.PublicKey
+	Kind        uint64
+	Incarnation [16]byte
+}
+
 func (d *descriptor) encode() []byte {
-	b := cbor.AppendUint(cbor.AppendArray(make([]byte, 0, maxDescriptor), 4), formatVersion)
-	b = cbor.AppendUint(cbor.AppendBytes(b, d.Device[:]), uint64(d.Kind))
-	return cbor.AppendBytes(b, d.Incarnation[:])
+	return encode(&descriptorWire{Version: formatVersion, Device: d.Device, Kind: uint64(d.Kind), Incarnation: d.Incarnation})
 }
 
 func (d *descriptor) id(thread ThreadID) clock.LogID { return logID(thread, d.encode()) }
@@ -47,27 +51,12 @@ func logID(thread ThreadID, descriptor []byte) clock.LogID {
 
 // decodeDescriptor parses a descriptor strictly.
 func decodeDescriptor(p []byte) (descriptor, error) {
-	var d descriptor
-	if len(p) > maxDescriptor {
-		return d, fmt.Errorf("%w: descriptor of %d bytes", ErrTooLarge, len(p))
+	var w descriptorWire
+	if err := decodeFormat(p, maxDescriptor, "descriptor", &w); err != nil {
+		return descriptor{}, err
 	}
-	r := cbor.NewReader(p)
-	r.Array(4)
-	if v := r.Uint(); r.Err() == nil && v != formatVersion {
-		return d, fmt.Errorf("%w: descriptor version %d", ErrVersion, v)
+	if w.Kind != uint64(kindControl) && w.Kind != uint64(kindData) {
+		return descriptor{}, fmt.Errorf("%w: log of kind %d", ErrVersion, w.Kind)
 	}
-	r.Fixed(d.Device[:])
-	kind := r.Uint()
-	r.Fixed(d.Incarnation[:])
-	if err := r.End(); err != nil {
-		return descriptor{}, fmt.Errorf("%w: descriptor: %w", ErrMalformed, err)
-	}
-	if kind != uint64(kindControl) && kind != uint64(kindData) {
-		return descriptor{}, fmt.Errorf("%w: log of kind %d", ErrVersion, kind)
-	}
-	d.Kind = logKind(kind)
-	if !bytes.Equal(d.encode(), p) {
-		return descriptor{}, fmt.Errorf("%w: descriptor is not in canonical form", ErrMalformed)
-	}
-	return d, nil
+	return descriptor{Device: w.Device, Kind: logKind(w.Kind), Incarnation: w.Incarnation}, nil
 }

@@ -61,7 +61,7 @@ func (h *Host) sendTags(ctx context.Context, r *remote) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	w := &frameWriter{modes: h.modes, s: s}
+	w := &frameWriter{s: s}
 	dead := make(chan struct{})
 	h.run(func() { // nothing comes; the read ends with the stream
 		defer close(dead)
@@ -129,7 +129,7 @@ func (h *Host) serveHello(s network.Stream) {
 			return
 		}
 		var m hello
-		if err = h.modes.decode(body, &m); kind != frameHello {
+		if err = decodeMessage(body, &m); kind != frameHello {
 			err = fmt.Errorf("%w: type %d, want hello", errFrame, kind)
 		}
 		pending = append(pending, m.Tags...)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/cbor"
 )
 
 // formats is the file of the bytes that every format had when it was fixed: what
@@ -78,8 +77,8 @@ func fixedFormats(t testing.TB) map[string][]byte {
 	all := map[string][]byte{
 		"genesis": body, "signed genesis": encodeSigned(body, sig),
 		"descriptor": d.encode(), "header": fixedHeader().encode(), "first header": (&header{Seq: 1}).encode(),
-		"plaintext":       (&plaintext{Atomic: true, Heads: heads, Payload: bytes.Repeat([]byte("p"), 300), Padding: []byte("0")}).append(nil),
-		"empty plaintext": (&plaintext{}).append(nil),
+		"plaintext":       (&plaintext{Atomic: true, Heads: heads, Payload: bytes.Repeat([]byte("p"), 300), Padding: []byte("0")}).encode(),
+		"empty plaintext": (&plaintext{}).encode(),
 		"keys":            k.encode(), "invite": fixedInvite(t).encode(), "branch": b.encode(),
 	}
 	p := controlPayload{
@@ -87,11 +86,8 @@ func fixedFormats(t testing.TB) map[string][]byte {
 		Certificate: []byte("certificate"), Data: d.encode(), Signature: sig,
 	}
 	f := Refusal{ID: id, Code: RejectVoid, Reason: "why"}
-	rb := cbor.AppendBytes(cbor.AppendArray(nil, 5), f.ID.Log[:])
-	rb = cbor.AppendBytes(cbor.AppendUint(rb, f.ID.Seq), f.ID.Hash[:])
-	all["refused"] = cbor.AppendBytes(cbor.AppendBytes(rb, []byte(f.Code)), []byte(f.Reason[:min(len(f.Reason), 1024)]))
-	sb := cbor.AppendBool(cbor.AppendArray(nil, 3), true)
-	all["secrets"] = cbor.AppendBytes(cbor.AppendBytes(sb, k.encode()), fixedInvite(t).encode())
+	all["refused"] = f.encode()
+	all["secrets"] = encode(&secretsRow{Relay: true, Keys: k.encode(), Invite: fixedInvite(t).encode()})
 	for p.Op = opOpen; p.Op <= opLog; p.Op++ {
 		all["control "+p.Op.String()] = p.encode()
 	}

@@ -1,13 +1,10 @@
 package net
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/fxamacker/cbor/v2"
 
 	"github.com/weftdb/weft/internal/clock"
 )
@@ -120,33 +117,8 @@ type (
 	}
 )
 
-// Modes of the messages: canonical CBOR, bounded. A decoded message is encoded
-// again and compared, so that one message has one encoding.
-type wireModes struct {
-	enc cbor.EncMode
-	dec cbor.DecMode
-}
-
-func newWireModes() (wireModes, error) {
-	enc, err := cbor.EncOptions{Sort: cbor.SortLengthFirst, IndefLength: cbor.IndefLengthForbidden, NilContainers: cbor.NilContainerAsEmpty}.EncMode()
-	if err != nil {
-		return wireModes{}, err
-	}
-	dec, err := cbor.DecOptions{
-		IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden, UTF8: cbor.UTF8RejectInvalid,
-		MaxNestedLevels: 8, MaxArrayElements: 1 << 17, MaxMapPairs: 16,
-	}.DecMode()
-	return wireModes{enc, dec}, err
-}
-
-// appendFrame returns the frame of a message.
-func (m wireModes) frame(kind byte, message any) ([]byte, error) {
-	body, err := m.enc.Marshal(message)
-	if err != nil {
-		return nil, err
-	}
-	return rawFrame(kind, body)
-}
+// messageFrame returns the frame of a message.
+func messageFrame(kind byte, message any) ([]byte, error) { return rawFrame(kind, encode(message)) }
 
 // rawFrame returns the frame of an encoded body, made of parts.
 func rawFrame(kind byte, parts ...[]byte) ([]byte, error) {
@@ -204,14 +176,10 @@ func readLarge(r io.Reader, n int) ([]byte, error) {
 	}
 }
 
-// decode reads a message strictly into v.
-func (m wireModes) decode(body []byte, v any) error {
-	if err := m.dec.Unmarshal(body, v); err != nil {
+// decodeMessage reads a message strictly into v.
+func decodeMessage(body []byte, v any) error {
+	if err := decode(body, "message", v); err != nil {
 		return fmt.Errorf("%w: %w", errFrame, err)
-	}
-	again, err := m.enc.Marshal(v)
-	if err != nil || !bytes.Equal(again, body) {
-		return fmt.Errorf("%w: not canonical", errFrame)
 	}
 	return nil
 }

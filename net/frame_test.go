@@ -9,15 +9,6 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 )
 
-func testModes(t testing.TB) wireModes {
-	t.Helper()
-	m, err := newWireModes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
 // messages returns one of each message.
 func messages() map[byte]any {
 	id := bytes.Repeat([]byte{7}, 32)
@@ -66,9 +57,8 @@ func empty(kind byte) any {
 }
 
 func TestMessagesRoundTrip(t *testing.T) {
-	m := testModes(t)
 	for kind, msg := range messages() {
-		frame, err := m.frame(kind, msg)
+		frame, err := messageFrame(kind, msg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,14 +67,14 @@ func TestMessagesRoundTrip(t *testing.T) {
 			t.Fatalf("type %d: read type %d: %v", kind, got, err)
 		}
 		v := empty(kind)
-		if err := m.decode(body, v); err != nil {
+		if err := decodeMessage(body, v); err != nil {
 			t.Fatalf("type %d: %v", kind, err)
 		}
-		again, err := m.frame(kind, v)
+		again, err := messageFrame(kind, v)
 		if err != nil || !bytes.Equal(again, frame) {
 			t.Fatalf("type %d: encodes to other bytes: %v", kind, err)
 		}
-		if err := m.decode(append(body, 0), empty(kind)); !errors.Is(err, errFrame) {
+		if err := decodeMessage(append(body, 0), empty(kind)); !errors.Is(err, errFrame) {
 			t.Fatalf("type %d: trailing byte: %v", kind, err)
 		}
 	}
@@ -114,9 +104,8 @@ func TestFrameBounds(t *testing.T) {
 }
 
 func FuzzFrame(f *testing.F) {
-	m := testModes(f)
 	for kind, msg := range messages() {
-		frame, err := m.frame(kind, msg)
+		frame, err := messageFrame(kind, msg)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -128,10 +117,10 @@ func FuzzFrame(f *testing.F) {
 			return
 		}
 		v := empty(kind)
-		if v == nil || m.decode(body, v) != nil {
+		if v == nil || decodeMessage(body, v) != nil {
 			return
 		}
-		again, err := m.frame(kind, v)
+		again, err := messageFrame(kind, v)
 		if err != nil || !bytes.Equal(again, in[:len(again)]) {
 			t.Fatalf("decoded, but encodes to other bytes: %v", err)
 		}

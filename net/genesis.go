@@ -1,13 +1,11 @@
 package net
 
 import (
-	"bytes"
 	"crypto/rand"
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/cbor"
 )
 
 const (
@@ -66,8 +64,29 @@ func newGenesis(device *keys.Device, cert *keys.Certificate, now clock.Time) ([]
 
 func threadID(signed []byte) ThreadID { return ThreadID(digest(domainThread, signed)) }
 
+// signedGenesis is what the thread ID is the hash of.
+type signedGenesis struct {
+	_         struct{} `cbor:",toarray"`
+	Genesis   []byte
+	Signature keys.Signature
+}
+
+type genesisWire struct {
+	_           struct{} `cbor:",toarray"`
+	Version     uint64
+	Suite       uint64
+	Owner       keys.PublicKey
+	Certificate []byte
+	Salt        [32]byte
+	Semantics   uint64
+	Rules       clock.Hash
+	Read        clock.Hash
+	Service     clock.Hash
+	Time        clock.Time
+}
+
 func encodeSigned(b []byte, sig keys.Signature) []byte {
-	return cbor.AppendBytes(cbor.AppendBytes(cbor.AppendArray(nil, 2), b), sig[:])
+	return encode(&signedGenesis{Genesis: b, Signature: sig})
 }
 
 func (g *genesis) encode() ([]byte, error) {
@@ -75,11 +94,10 @@ func (g *genesis) encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("net: genesis: %w", err)
 	}
-	b := cbor.AppendUint(cbor.AppendUint(cbor.AppendArray(nil, 10), formatVersion), formatSuite)
-	b = cbor.AppendBytes(cbor.AppendBytes(b, g.Owner[:]), cert)
-	b = cbor.AppendUint(cbor.AppendBytes(b, g.Salt[:]), g.Semantics)
-	b = cbor.AppendBytes(cbor.AppendBytes(b, g.Rules[:]), g.Read[:])
-	return cbor.AppendUint(cbor.AppendBytes(b, g.Service[:]), uint64(g.Time)), nil
+	return encode(&genesisWire{
+		Version: formatVersion, Suite: formatSuite, Owner: g.Owner, Certificate: cert, Salt: g.Salt, Semantics: g.Semantics,
+		Rules: g.Rules, Read: g.Read, Service: g.Service, Time: g.Time,
+	}), nil
 }
 
 // decodeGenesis parses and verifies a signed genesis. The signature is by the
@@ -88,15 +106,11 @@ func decodeGenesis(signed []byte) (*genesis, error) {
 	if len(signed) > maxGenesis {
 		return nil, fmt.Errorf("%w: genesis of %d bytes", ErrTooLarge, len(signed))
 	}
-	r := cbor.NewReader(signed)
-	r.Array(2)
-	b := r.Bytes(maxGenesis)
-	var sig keys.Signature
-	r.Fixed(sig[:])
-	if err := r.End(); err != nil {
-		return nil, fmt.Errorf("%w: genesis: %w", ErrMalformed, err)
+	var w signedGenesis
+	if err := decode(signed, "signed genesis", &w); err != nil {
+		return nil, err
 	}
-	g, err := decodeGenesisBody(b)
+	g, err := decodeGenesisBody(w.Genesis)
 	if err != nil {
 		return nil, err
 	}
@@ -106,39 +120,29 @@ func decodeGenesis(signed []byte) (*genesis, error) {
 	if err := g.Certificate.VerifySignature(); err != nil {
 		return nil, fmt.Errorf("%w: genesis: %w", ErrMalformed, err)
 	}
-	if !keys.Verify(g.Certificate.Sign, domainGenesis, sig, b) {
+	if !keys.Verify(g.Certificate.Sign, domainGenesis, w.Signature, w.Genesis) {
 		return nil, fmt.Errorf("%w: genesis is not signed by the certified device", ErrMalformed)
 	}
 	return g, nil
 }
 
 func decodeGenesisBody(b []byte) (*genesis, error) {
-	r := cbor.NewReader(b)
-	r.Array(10)
-	if err := checkFormat(r, "genesis"); err != nil {
+	var w genesisWire
+	if err := decodeFormat(b, maxGenesis, "genesis", &w); err != nil {
 		return nil, err
 	}
-	g := &genesis{}
-	r.Fixed(g.Owner[:])
-	cert := r.Bytes(keys.MaxCertificateSize)
-	r.Fixed(g.Salt[:])
-	g.Semantics = r.Uint()
-	r.Fixed(g.Rules[:])
-	r.Fixed(g.Read[:])
-	r.Fixed(g.Service[:])
-	g.Time = clock.Time(r.Uint())
-	if err := r.End(); err != nil {
+	if err := checkSuite(w.Suite, "genesis"); err != nil {
+		return nil, err
+	}
+	if w.Semantics != semanticsVersion {
+		return nil, fmt.Errorf("%w: semantics version %d", ErrVersion, w.Semantics)
+	}
+	cert, err := keys.DecodeCertificate(w.Certificate)
+	if err != nil {
 		return nil, fmt.Errorf("%w: genesis: %w", ErrMalformed, err)
 	}
-	var err error
-	if g.Certificate, err = keys.DecodeCertificate(cert); err != nil {
-		return nil, fmt.Errorf("%w: genesis: %w", ErrMalformed, err)
-	}
-	if again, err := g.encode(); err != nil || !bytes.Equal(again, b) {
-		return nil, fmt.Errorf("%w: genesis is not in canonical form", ErrMalformed)
-	}
-	if g.Semantics != semanticsVersion {
-		return nil, fmt.Errorf("%w: semantics version %d", ErrVersion, g.Semantics)
-	}
-	return g, nil
+	return &genesis{
+		Owner: w.Owner, Certificate: cert, Salt: w.Salt, Semantics: w.Semantics,
+		Rules: w.Rules, Read: w.Read, Service: w.Service, Time: w.Time,
+	}, nil
 }

@@ -56,7 +56,6 @@ type Host struct {
 	clock  *clock.Clock
 	lp     host.Host
 	self   keys.PublicKey
-	modes  wireModes
 	env    *threadEnv
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -87,12 +86,8 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("net: device key: %w", err)
 	}
-	modes, err := newWireModes()
-	if err != nil {
-		return nil, err
-	}
 	h := &Host{
-		opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign, modes: modes,
+		opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign,
 		shares: map[ThreadID]*share{}, peers: map[peer.ID]*remote{},
 	}
 	if h.log == nil {

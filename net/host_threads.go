@@ -269,7 +269,7 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite,
 	defer s.Reset() //nolint:errcheck // the exchange is over either way
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	_ = s.SetReadDeadline(time.Now().Add(4 * requestTimeout))
-	w := &frameWriter{modes: h.modes, s: s}
+	w := &frameWriter{s: s}
 	req := subscribe{Version: wireVersion, Thread: id[:], Invite: invite, Proof: proof}
 	if err := w.send(frameSubscribe, req); err != nil {
 		return nil, nil, err
@@ -286,14 +286,14 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite,
 		switch kind {
 		case frameRefused:
 			var m refused
-			if err := h.modes.decode(body, &m); err != nil {
+			if err := decodeMessage(body, &m); err != nil {
 				return nil, nil, err
 			}
 			why := m.refusal()
 			return nil, nil, &keys.Refusal{Code: why.code, Message: why.message}
 		case frameAccepted:
 			var m accepted
-			if err := h.modes.decode(body, &m); err != nil {
+			if err := decodeMessage(body, &m); err != nil {
 				return nil, nil, err
 			}
 			genesis = m.Genesis

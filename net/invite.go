@@ -11,7 +11,6 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/cbor"
 )
 
 const (
@@ -52,14 +51,23 @@ func (i Invite) URL() string {
 	return inviteScheme + inviteText.EncodeToString(append(b, sum[:4]...))
 }
 
+type inviteWire struct {
+	_       struct{} `cbor:",toarray"`
+	Version uint64
+	Thread  ThreadID
+	Seed    [32]byte
+	Service [32]byte
+	Addrs   [][]byte
+}
+
 func (i Invite) encode() []byte {
-	b := cbor.AppendUint(cbor.AppendArray(nil, 5), formatVersion)
-	b = cbor.AppendBytes(cbor.AppendBytes(b, i.Thread[:]), i.seed.Reveal())
-	b = cbor.AppendArray(cbor.AppendBytes(b, i.service.Reveal()), len(i.Addrs))
+	w := inviteWire{Version: formatVersion, Thread: i.Thread}
+	copy(w.Seed[:], i.seed.Reveal())
+	copy(w.Service[:], i.service.Reveal())
 	for _, a := range i.Addrs {
-		b = cbor.AppendBytes(b, a.Bytes())
+		w.Addrs = append(w.Addrs, a.Bytes())
 	}
-	return b
+	return encode(&w)
 }
 
 // ParseInvite parses what [Invite.URL] returns, and nothing else. Errors repeat
@@ -81,42 +89,27 @@ func ParseInvite(url string) (Invite, error) {
 }
 
 func decodeInvite(b []byte) (Invite, error) {
-	if len(b) > maxInviteBinary {
-		return Invite{}, fmt.Errorf("%w: invite of %d bytes", ErrTooLarge, len(b))
+	var w inviteWire
+	if err := decodeFormat(b, maxInviteBinary, "invite", &w); err != nil {
+		return Invite{}, err
 	}
-	r := cbor.NewReader(b)
-	r.Array(5)
-	if v := r.Uint(); r.Err() == nil && v != formatVersion {
-		return Invite{}, fmt.Errorf("%w: invite version %d", ErrVersion, v)
+	if len(w.Addrs) > maxInviteAddrs {
+		return Invite{}, fmt.Errorf("%w: invite of %d addresses", ErrMalformed, len(w.Addrs))
 	}
-	var i Invite
-	var seed, service [32]byte
-	r.Fixed(i.Thread[:])
-	r.Fixed(seed[:])
-	r.Fixed(service[:])
-	for range r.ArrayMax(maxInviteAddrs) {
-		p := r.Bytes(maxInviteAddr)
-		if r.Err() != nil {
-			break
-		}
+	i := Invite{Thread: w.Thread}
+	for _, p := range w.Addrs {
 		a, err := multiaddr.NewMultiaddrBytes(p)
-		if err != nil || len(p) == 0 {
+		if err != nil || len(p) == 0 || len(p) > maxInviteAddr || !bytes.Equal(a.Bytes(), p) {
 			return Invite{}, fmt.Errorf("%w: invite: address", ErrMalformed)
 		}
 		i.Addrs = append(i.Addrs, a)
 	}
-	if err := r.End(); err != nil {
-		return Invite{}, fmt.Errorf("%w: invite: %w", ErrMalformed, err)
-	}
 	var err error
-	if i.seed, err = keys.SecretOf(seed[:]); err != nil {
+	if i.seed, err = keys.SecretOf(w.Seed[:]); err != nil {
 		return Invite{}, fmt.Errorf("%w: invite: %w", ErrMalformed, err)
 	}
-	if i.service, err = keys.SecretOf(service[:]); err != nil {
+	if i.service, err = keys.SecretOf(w.Service[:]); err != nil {
 		return Invite{}, fmt.Errorf("%w: invite: %w", ErrMalformed, err)
-	}
-	if !bytes.Equal(i.encode(), b) {
-		return Invite{}, fmt.Errorf("%w: invite is not in canonical form", ErrMalformed)
 	}
 	return i, nil
 }
@@ -138,22 +131,23 @@ func sealedTo(thread ThreadID, purpose string) []byte {
 	return append(append([]byte("weft/1/keys/"+purpose), 0), thread[:]...)
 }
 
+type keysWire struct {
+	_       struct{} `cbor:",toarray"`
+	Epoch   clock.Hash
+	Read    secretKey
+	Service secretKey
+}
+
 func (k *threadKeys) encode() []byte {
-	b := cbor.AppendBytes(cbor.AppendArray(nil, 3), k.Epoch[:])
-	return cbor.AppendBytes(cbor.AppendBytes(b, k.Read[:]), k.Service[:])
+	return encode(&keysWire{Epoch: k.Epoch, Read: k.Read, Service: k.Service})
 }
 
 func decodeThreadKeys(p []byte) (threadKeys, error) {
-	var k threadKeys
-	r := cbor.NewReader(p)
-	r.Array(3)
-	r.Fixed(k.Epoch[:])
-	r.Fixed(k.Read[:])
-	r.Fixed(k.Service[:])
-	if err := r.End(); err != nil {
-		return threadKeys{}, fmt.Errorf("%w: keys of an epoch: %w", ErrMalformed, err)
+	var w keysWire
+	if err := decode(p, "keys of an epoch", &w); err != nil {
+		return threadKeys{}, err
 	}
-	return k, nil
+	return threadKeys{Epoch: w.Epoch, Read: w.Read, Service: w.Service}, nil
 }
 
 // sealForInvite seals the keys to an invite's secret.

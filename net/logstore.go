@@ -8,7 +8,6 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/cbor"
 )
 
 // Keys in the store: docs/design/net.md. Threads and logs have small local
@@ -117,38 +116,44 @@ type branch struct {
 	pending       int // arrivals that are not flushed
 }
 
-func appendID(b []byte, id clock.RecordID) []byte {
-	return cbor.AppendBytes(cbor.AppendUint(b, id.Seq), id.Hash[:])
+// branchRow is a branch as it is kept.
+type branchRow struct {
+	_              struct{} `cbor:",toarray"`
+	BaseSeq        uint64
+	Base           clock.Hash
+	TipSeq         uint64
+	Tip            clock.Hash
+	Time           clock.Time
+	SignedSeq      uint64
+	Signed         clock.Hash
+	DoneSeq        uint64
+	Done           clock.Hash
+	Records, Bytes int64
 }
 
 func (b *branch) encode() []byte {
-	p := cbor.AppendArray(make([]byte, 0, 192), 11)
-	p = appendID(appendID(p, b.base), b.tip)
-	p = cbor.AppendUint(p, uint64(b.time))
-	p = appendID(appendID(p, b.signed), b.done)
-	return cbor.AppendUint(cbor.AppendUint(p, uint64(b.records)), uint64(b.bytes))
+	return encode(&branchRow{
+		BaseSeq: b.base.Seq, Base: b.base.Hash, TipSeq: b.tip.Seq, Tip: b.tip.Hash, Time: b.time,
+		SignedSeq: b.signed.Seq, Signed: b.signed.Hash, DoneSeq: b.done.Seq, Done: b.done.Hash,
+		Records: b.records, Bytes: b.bytes,
+	})
 }
 
 func decodeBranch(log clock.LogID, num uint32, p []byte) (*branch, error) {
-	b := &branch{num: num}
-	r := cbor.NewReader(p)
-	r.Array(11)
-	id := func(to *clock.RecordID) {
-		if to.Seq = r.Uint(); to.Seq > 0 {
-			to.Log = log
+	var w branchRow
+	if err := decode(p, "stored branch", &w); err != nil {
+		return nil, err
+	}
+	id := func(seq uint64, hash clock.Hash) clock.RecordID {
+		if seq == 0 {
+			return clock.RecordID{}
 		}
-		r.Fixed(to.Hash[:])
+		return clock.RecordID{Log: log, Seq: seq, Hash: hash}
 	}
-	id(&b.base)
-	id(&b.tip)
-	b.time = clock.Time(r.Uint())
-	id(&b.signed)
-	id(&b.done)
-	b.records, b.bytes = int64(r.Uint()), int64(r.Uint())
-	if err := r.End(); err != nil {
-		return nil, fmt.Errorf("net: stored branch: %w", err)
-	}
-	return b, nil
+	return &branch{
+		num: num, base: id(w.BaseSeq, w.Base), tip: id(w.TipSeq, w.Tip), time: w.Time,
+		signed: id(w.SignedSeq, w.Signed), done: id(w.DoneSeq, w.Done), records: w.Records, bytes: w.Bytes,
+	}, nil
 }
 
 // An arrivalRef says which record has an arrival number.

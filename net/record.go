@@ -1,14 +1,12 @@
 package net
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/cbor"
 )
 
 // Domain strings of what is hashed and signed here.
@@ -49,6 +47,7 @@ func digest(domain string, parts ...[]byte) clock.Hash {
 // An extension is a part of a header that a later version of the format may
 // define.
 type extension struct {
+	_        struct{} `cbor:",toarray"`
 	ID       uint64
 	Critical bool
 	Data     []byte
@@ -66,111 +65,69 @@ type header struct {
 	Extensions []extension
 }
 
+// headerWire is a header as it is hashed and sent.
+type headerWire struct {
+	_          struct{} `cbor:",toarray"`
+	Version    uint64
+	Suite      uint64
+	Log        clock.LogID
+	Seq        uint64
+	Prev       []byte // empty for seq 1
+	Time       clock.Time
+	Control    []clock.Hash
+	Epoch      clock.Hash
+	Root       clock.Hash
+	Extensions []extension
+}
+
 func (h *header) encode() []byte {
-	b := make([]byte, 0, 192+34*len(h.Control))
-	b = cbor.AppendArray(b, 10)
-	b = cbor.AppendUint(b, formatVersion)
-	b = cbor.AppendUint(b, formatSuite)
-	b = cbor.AppendBytes(b, h.Log[:])
-	b = cbor.AppendUint(b, h.Seq)
-	if h.Seq == 1 {
-		b = cbor.AppendBytes(b, nil)
-	} else {
-		b = cbor.AppendBytes(b, h.Prev[:])
+	w := headerWire{
+		Version: formatVersion, Suite: formatSuite, Log: h.Log, Seq: h.Seq, Time: h.Time,
+		Control: h.Control, Epoch: h.Epoch, Root: h.Root, Extensions: h.Extensions,
 	}
-	b = cbor.AppendUint(b, uint64(h.Time))
-	b = cbor.AppendArray(b, len(h.Control))
-	for i := range h.Control {
-		b = cbor.AppendBytes(b, h.Control[i][:])
+	if h.Seq != 1 {
+		w.Prev = h.Prev[:]
 	}
-	b = cbor.AppendBytes(b, h.Epoch[:])
-	b = cbor.AppendBytes(b, h.Root[:])
-	b = cbor.AppendArray(b, len(h.Extensions))
-	for _, e := range h.Extensions {
-		b = cbor.AppendArray(b, 3)
-		b = cbor.AppendUint(b, e.ID)
-		b = cbor.AppendBool(b, e.Critical)
-		b = cbor.AppendBytes(b, e.Data)
-	}
-	return b
+	return encode(&w)
 }
 
 // decodeHeader parses a header strictly. A version or suite that is not known is
 // ErrVersion; an unknown critical extension is returned with ErrExtension, so that
 // the chain through it can be checked.
 func decodeHeader(p []byte) (*header, error) {
-	if len(p) > MaxHeader {
-		return nil, fmt.Errorf("%w: header of %d bytes, at most %d", ErrTooLarge, len(p), MaxHeader)
-	}
-	r := cbor.NewReader(p)
-	r.Array(10)
-	if err := checkFormat(r, "record"); err != nil {
+	var w headerWire
+	if err := decodeFormat(p, MaxHeader, "record", &w); err != nil {
 		return nil, err
 	}
-	h := &header{}
-	r.Fixed(h.Log[:])
-	h.Seq = r.Uint()
-	if prev := r.Bytes(32); r.Err() == nil && len(prev) == 32 && h.Seq > 1 {
-		h.Prev = clock.Hash(prev)
-	} else if r.Err() == nil && (len(prev) != 0 || h.Seq != 1) {
-		return nil, fmt.Errorf("%w: record %d with a previous hash of %d bytes", ErrMalformed, h.Seq, len(prev))
+	if err := checkSuite(w.Suite, "record"); err != nil {
+		return nil, err
 	}
-	h.Time = clock.Time(r.Uint())
-	if n := r.ArrayMax(maxControlHeads); n > 0 {
-		h.Control = make([]clock.Hash, n)
-		for i := range h.Control {
-			r.Fixed(h.Control[i][:])
-			if i > 0 && bytes.Compare(h.Control[i-1][:], h.Control[i][:]) >= 0 && r.Err() == nil {
-				return nil, fmt.Errorf("%w: control heads are not sorted", ErrMalformed)
-			}
+	h := &header{Log: w.Log, Seq: w.Seq, Time: w.Time, Control: w.Control, Epoch: w.Epoch, Root: w.Root, Extensions: w.Extensions}
+	switch {
+	case w.Seq > 1 && len(w.Prev) == 32:
+		h.Prev = clock.Hash(w.Prev)
+	case w.Seq != 1 || len(w.Prev) != 0:
+		return nil, fmt.Errorf("%w: record %d with a previous hash of %d bytes", ErrMalformed, w.Seq, len(w.Prev))
+	}
+	if len(h.Control) > maxControlHeads || len(h.Extensions) > maxExtensions {
+		return nil, fmt.Errorf("%w: %d control heads and %d extensions", ErrMalformed, len(h.Control), len(h.Extensions))
+	}
+	for i := 1; i < len(h.Control); i++ {
+		if compareHash(h.Control[i-1], h.Control[i]) >= 0 {
+			return nil, fmt.Errorf("%w: control heads are not sorted", ErrMalformed)
 		}
 	}
-	r.Fixed(h.Epoch[:])
-	r.Fixed(h.Root[:])
-	critical, err := h.readExtensions(r)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.End(); err != nil {
-		return nil, fmt.Errorf("%w: header: %w", ErrMalformed, err)
-	}
-	if !bytes.Equal(h.encode(), p) {
-		return nil, fmt.Errorf("%w: header is not in canonical form", ErrMalformed)
-	}
-	if critical != nil {
-		return h, fmt.Errorf("%w: number %d", ErrExtension, *critical)
-	}
-	return h, nil
-}
-
-// readExtensions returns the number of the first critical one: none is known yet.
-func (h *header) readExtensions(r *cbor.Reader) (critical *uint64, err error) {
-	for i, n := 0, r.ArrayMax(maxExtensions); i < n && r.Err() == nil; i++ {
-		r.Array(3)
-		e := extension{ID: r.Uint(), Critical: r.Bool(), Data: bytes.Clone(r.Bytes(MaxHeader))}
-		if i > 0 && r.Err() == nil && h.Extensions[i-1].ID >= e.ID {
+	for i := 1; i < len(h.Extensions); i++ {
+		if h.Extensions[i-1].ID >= h.Extensions[i].ID {
 			return nil, fmt.Errorf("%w: extensions are not sorted", ErrMalformed)
 		}
-		h.Extensions = append(h.Extensions, e)
-		if e.Critical && critical == nil {
-			critical = &h.Extensions[i].ID
+	}
+	for _, e := range h.Extensions { // none is known yet
+		if e.Critical {
+			return h, fmt.Errorf("%w: number %d", ErrExtension, e.ID)
 		}
 	}
-	return critical, nil
-}
-
-// checkFormat reads a version and a suite.
-func checkFormat(r *cbor.Reader, what string) error {
-	if v := r.Uint(); r.Err() == nil && v != formatVersion {
-		return fmt.Errorf("%w: %s version %d", ErrVersion, what, v)
-	}
-	if s := r.Uint(); r.Err() == nil && s != formatSuite {
-		return fmt.Errorf("%w: %s suite %d", ErrVersion, what, s)
-	}
-	if err := r.Err(); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrMalformed, what, err)
-	}
-	return nil
+	return h, nil
 }
 
 // A rawRecord is a record as it is hashed and sent.

@@ -15,7 +15,6 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/cbor"
 )
 
 func drawHash(t *rapid.T, name string) clock.Hash {
@@ -76,7 +75,7 @@ func TestUnknownVersionsAreRefusedByName(t *testing.T) {
 		t.Fatalf("got %v, want ErrOperation", err)
 	}
 	for op := opLog + 1; op <= lastOp; op++ {
-		p := cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 2), uint64(op)), nil)
+		p := (&controlPayload{Op: op}).encode()
 		if _, err := decodeControl(p); !errors.Is(err, ErrOperation) || !strings.Contains(err.Error(), opNames[op]) {
 			t.Fatalf("got %v, want ErrOperation and %s", err, opNames[op])
 		}
@@ -112,7 +111,7 @@ func TestBodySealing(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 		got, err := c.open(secret, at, b)
-		if err != nil || !bytes.Equal(got.append(nil), p.append(nil)) {
+		if err != nil || !bytes.Equal(got.encode(), p.encode()) {
 			t.Fatalf("got another plaintext, %v", err)
 		}
 		other := at
@@ -296,7 +295,7 @@ func FuzzBody(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(body, []byte{methodStored, 1, 'x'})
-	f.Add(body, (&plaintext{}).append(nil))
+	f.Add(body, (&plaintext{}).encode())
 	f.Fuzz(func(t *testing.T, body, piece []byte) {
 		if b, err := parseBody(body); err == nil {
 			b.root()
@@ -307,7 +306,7 @@ func FuzzBody(f *testing.F) {
 				t.Fatalf("a piece expands to %d bytes", len(p))
 			}
 		}
-		if p, err := decodePlaintext(piece); err == nil && !bytes.Equal(p.append(nil), piece) {
+		if p, err := decodePlaintext(piece); err == nil && !bytes.Equal(p.encode(), piece) {
 			t.Fatal("encoding again gives other bytes")
 		}
 	})

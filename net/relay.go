@@ -188,7 +188,7 @@ func (h *Host) askRelay(ctx context.Context, r *remote) error {
 	var readErr error
 	h.run(func() { defer close(done); readErr = h.readAnswers(ctx, s, answers) })
 	defer func() { _ = s.Reset(); <-done }()
-	w := &frameWriter{modes: h.modes, s: s}
+	w := &frameWriter{s: s}
 	state := map[ThreadID]*asked{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -319,7 +319,7 @@ func (h *Host) decodeAnswer(kind byte, body []byte) (a answer, err error) {
 	switch kind {
 	case frameHosted:
 		var m hosted
-		if err = h.modes.decode(body, &m); err != nil {
+		if err = decodeMessage(body, &m); err != nil {
 			return a, err
 		}
 		if m.Until != 0 {
@@ -328,7 +328,7 @@ func (h *Host) decodeAnswer(kind byte, body []byte) (a answer, err error) {
 		a.thread, err = threadOf(m.Thread)
 	case frameRefused:
 		var m refused
-		if err = h.modes.decode(body, &m); err != nil {
+		if err = decodeMessage(body, &m); err != nil {
 			return a, err
 		}
 		a.refusal = m.refusal()

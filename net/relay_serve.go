@@ -28,14 +28,14 @@ func (h *Host) serveHost(s network.Stream) {
 	p := s.Conn().RemotePeer()
 	defer context.AfterFunc(h.ctx, func() { _ = s.Reset() })()
 	defer s.Reset() //nolint:errcheck // nothing is owed to the peer
-	w := &frameWriter{modes: h.modes, s: s}
+	w := &frameWriter{s: s}
 	defer h.revokeAll(p, w)
 	r := bufio.NewReader(s)
 	for {
 		kind, body, err := readFrame(r)
 		var req hostRequest
 		if err == nil {
-			if err = h.modes.decode(body, &req); kind != frameHost {
+			if err = decodeMessage(body, &req); kind != frameHost {
 				err = fmt.Errorf("%w: type %d, want a host request", errFrame, kind)
 			}
 		}

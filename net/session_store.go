@@ -53,10 +53,7 @@ func (h *Host) update(change func(tx store.Tx) error) error {
 }
 
 func (h *Host) put(key []byte, v any) error {
-	b, err := h.modes.enc.Marshal(v)
-	if err != nil {
-		return err
-	}
+	b := encode(v)
 	return h.update(func(tx store.Tx) error { return tx.Put(key, b) })
 }
 
@@ -71,7 +68,7 @@ func (h *Host) get(key []byte, v any) error {
 	if err != nil {
 		return err
 	}
-	return h.modes.decode(b, v)
+	return decodeMessage(b, v)
 }
 
 // save remembers how this host came to the thread, durably.
@@ -160,7 +157,7 @@ func (h *Host) wantPeers() error {
 		if err != nil {
 			return fmt.Errorf("net: remembered peer: %w", err)
 		}
-		if err := h.modes.decode(v, &st); err != nil {
+		if err := decodeMessage(v, &st); err != nil {
 			return fmt.Errorf("net: remembered peer %s: %w", p, err)
 		}
 		var addrs []multiaddr.Multiaddr

@@ -23,13 +23,12 @@ const requestTimeout = 15 * time.Second
 
 // A frameWriter sends frames; several goroutines may share it.
 type frameWriter struct {
-	modes wireModes
-	mu    sync.Mutex // one frame at a time
-	s     network.Stream
+	mu sync.Mutex // one frame at a time
+	s  network.Stream
 }
 
 func (w *frameWriter) send(kind byte, message any) error {
-	b, err := w.modes.frame(kind, message)
+	b, err := messageFrame(kind, message)
 	if err != nil {
 		return err
 	}
@@ -74,7 +73,7 @@ func (h *Host) serveThread(s network.Stream) {
 		_ = s.Reset()
 		return
 	}
-	w := &frameWriter{modes: h.modes, s: s}
+	w := &frameWriter{s: s}
 	f, refuse, err := h.newFeed(s, w, req)
 	if err != nil {
 		h.fault(s.Conn().RemotePeer(), err)
@@ -119,7 +118,7 @@ func (h *Host) readRequest(s network.Stream, r *bufio.Reader, kind byte, v any) 
 		return fmt.Errorf("%w: type %d, want %d", errFrame, got, kind)
 	}
 	_ = s.SetReadDeadline(time.Time{})
-	return h.modes.decode(body, v)
+	return decodeMessage(body, v)
 }
 
 // newFeed checks a request. A refusal is not an error; an error is a fault.
@@ -176,7 +175,7 @@ func (f *feed) readAcks(r *bufio.Reader) error {
 			return fmt.Errorf("%w: type %d, want an ack", errFrame, kind)
 		}
 		var a ack
-		if err := f.w.modes.decode(body, &a); err != nil {
+		if err := decodeMessage(body, &a); err != nil {
 			return err
 		}
 		tips, err := fromWire(a.Tips)

@@ -51,7 +51,7 @@ func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 		if err := p.readRequest(s, r, frameSubscribe, &req); err != nil {
 			return
 		}
-		w := &frameWriter{modes: p.modes, s: s}
+		w := &frameWriter{s: s}
 		if w.send(frameAccepted, accepted{Genesis: th.signed, Tips: toWire(th.sendable())}) != nil {
 			return
 		}

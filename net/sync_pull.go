@@ -71,7 +71,7 @@ func (l *link) subscribe(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	w := &frameWriter{modes: h.modes, s: s}
+	w := &frameWriter{s: s}
 	id := t.ID()
 	if err := w.send(frameSubscribe, subscribe{Version: wireVersion, Thread: id[:], Tips: toWire(t.heads())}); err != nil {
 		return err
@@ -119,7 +119,6 @@ func (l *link) next(r *bufio.Reader) (m incoming) {
 	if err != nil {
 		return incoming{err: err}
 	}
-	modes := l.share.host.modes
 	switch kind {
 	case frameRun:
 		got, err := decodeRun(body)
@@ -129,7 +128,7 @@ func (l *link) next(r *bufio.Reader) (m incoming) {
 		return incoming{run: &got}
 	case frameAccepted:
 		var a accepted
-		if m.err = modes.decode(body, &a); m.err == nil {
+		if m.err = decodeMessage(body, &a); m.err == nil {
 			m.tips, m.err = fromWire(a.Tips)
 		}
 		if m.tips == nil {
@@ -137,14 +136,14 @@ func (l *link) next(r *bufio.Reader) (m incoming) {
 		}
 	case frameCaughtUp:
 		var c stated
-		if m.err = modes.decode(body, &c); m.err == nil {
+		if m.err = decodeMessage(body, &c); m.err == nil {
 			var said statement
 			said, m.err = c.statement()
 			m.said = &said
 		}
 	case frameRefused:
 		var c refused
-		if m.err = modes.decode(body, &c); m.err == nil {
+		if m.err = decodeMessage(body, &c); m.err == nil {
 			why := c.refusal()
 			m.refused = &why
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/cbor"
 )
 
 // createThread makes a thread of which this device is the first member, as owner.
@@ -130,6 +129,13 @@ func (t *Thread) tryFound(invite *Invite) error {
 	)
 }
 
+type secretsRow struct {
+	_      struct{} `cbor:",toarray"`
+	Relay  bool
+	Keys   []byte
+	Invite []byte // of a join under way, or empty
+}
+
 // sealSecrets returns the keys, the role here and the invite of a join under way,
 // sealed to the device.
 func (t *Thread) sealSecrets(invite *Invite) ([]byte, error) {
@@ -137,8 +143,7 @@ func (t *Thread) sealSecrets(invite *Invite) ([]byte, error) {
 	if invite != nil {
 		inv = invite.encode()
 	}
-	b := cbor.AppendBool(cbor.AppendArray(nil, 3), t.relay)
-	b = cbor.AppendBytes(cbor.AppendBytes(b, t.keys.encode()), inv)
+	b := encode(&secretsRow{Relay: t.relay, Keys: t.keys.encode(), Invite: inv})
 	return keys.Seal(t.env.device.Public().Seal, sealedTo(t.id, "device"), nil, b)
 }
 
@@ -147,22 +152,19 @@ func openSecrets(env *threadEnv, id ThreadID, sealed []byte) (relay bool, k thre
 	if err != nil {
 		return false, k, nil, err
 	}
-	r := cbor.NewReader(b)
-	r.Array(3)
-	relay = r.Bool()
-	kb, ib := r.Bytes(256), r.Bytes(maxInviteBinary)
-	if err := r.End(); err != nil {
+	var row secretsRow
+	if err := decode(b, "secrets of a thread", &row); err != nil {
 		return false, k, nil, err
 	}
-	if len(ib) > 0 {
-		i, err := decodeInvite(ib)
+	if len(row.Invite) > 0 {
+		i, err := decodeInvite(row.Invite)
 		if err != nil {
 			return false, k, nil, err
 		}
 		invite = &i
 	}
-	k, err = decodeThreadKeys(kb)
-	return relay, k, invite, err
+	k, err = decodeThreadKeys(row.Keys)
+	return row.Relay, k, invite, err
 }
 
 // storedThreads returns the IDs of the threads in the store.
@@ -328,6 +330,22 @@ func (t *Thread) putLog(tx store.Tx, l *threadLog) error {
 	return tx.Put(binary.BigEndian.AppendUint32(t.key(keyLog), l.num), l.raw)
 }
 
+type refusalRow struct {
+	_      struct{} `cbor:",toarray"`
+	Log    clock.LogID
+	Seq    uint64
+	Hash   clock.Hash
+	Code   []byte
+	Reason []byte
+}
+
+func (f *Refusal) encode() []byte {
+	reason := []byte(f.Reason)
+	return encode(&refusalRow{
+		Log: f.ID.Log, Seq: f.ID.Seq, Hash: f.ID.Hash, Code: []byte(f.Code), Reason: reason[:min(len(reason), 1024)],
+	})
+}
+
 func (t *Thread) loadRefused(r store.Reader) error {
 	it := r.Iterate(store.Prefix(t.key(keyRefused)))
 	defer it.Close()
@@ -336,17 +354,12 @@ func (t *Thread) loadRefused(r store.Reader) error {
 		if err != nil {
 			return err
 		}
-		p := cbor.NewReader(v)
-		p.Array(5)
-		var f Refusal
-		p.Fixed(f.ID.Log[:])
-		f.ID.Seq = p.Uint()
-		p.Fixed(f.ID.Hash[:])
-		f.Code, f.Reason = RejectCode(p.Bytes(64)), string(p.Bytes(1024))
-		if err := p.End(); err != nil {
+		var w refusalRow
+		if err := decode(v, "stored refusal", &w); err != nil {
 			return err
 		}
-		t.refused = append(t.refused, f)
+		id := clock.RecordID{Log: w.Log, Seq: w.Seq, Hash: w.Hash}
+		t.refused = append(t.refused, Refusal{ID: id, Code: RejectCode(w.Code), Reason: string(w.Reason)})
 	}
 	return it.Err()
 }
@@ -354,9 +367,7 @@ func (t *Thread) loadRefused(r store.Reader) error {
 func (t *Thread) putRefused(tx store.Tx, log uint32, f *Refusal) error {
 	k := t.recordKey(log, f.ID.Seq, f.ID.Hash)
 	k[len(t.key(keyRefused))-1] = keyRefused
-	b := cbor.AppendBytes(cbor.AppendArray(nil, 5), f.ID.Log[:])
-	b = cbor.AppendBytes(cbor.AppendUint(b, f.ID.Seq), f.ID.Hash[:])
-	return tx.Put(k, cbor.AppendBytes(cbor.AppendBytes(b, []byte(f.Code)), []byte(f.Reason[:min(len(f.Reason), 1024)])))
+	return tx.Put(k, f.encode())
 }
 
 // loadControl reads the control records that were folded and folds them again, in
