@@ -93,7 +93,7 @@ func openReplica(t *rapid.T, tb testing.TB, st store.Store) (*db.DB, *dbtest.Jou
 	return x, j
 }
 
-func same(t *rapid.T, x *db.DB, es []db.Entry, void ...clock.LogID) {
+func same(t rapid.TB, x *db.DB, es []db.Entry, void ...clock.LogID) {
 	want, docs := db.Reference(slices.Clone(es), void...)
 	got, err := db.Dump(x)
 	if err != nil {

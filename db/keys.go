@@ -51,7 +51,10 @@ func (r ref) append(dst []byte) []byte {
 	return binary.AppendUvarint(dst, uint64(r.index))
 }
 
-var errCorrupt = errors.New("db: corrupt value in the store")
+var (
+	errCorrupt = errors.New("db: corrupt value in the store")
+	errLost    = errors.New("db: the journal has lost arrivals")
+)
 
 // A scanner reads the fields of a stored value; bad stays set after an error.
 type scanner struct {

@@ -53,8 +53,10 @@ func (m *meta) folded(s span) {
 	}
 }
 
-func (m *meta) isAhead(n int64) bool {
-	return slices.ContainsFunc(m.ahead, func(s span) bool { return s.first <= n && n <= s.last })
+func (m *meta) isAhead(n int64) bool { return isAhead(m.ahead, n) }
+
+func isAhead(ahead []span, n int64) bool {
+	return slices.ContainsFunc(ahead, func(s span) bool { return s.first <= n && n <= s.last })
 }
 
 const (

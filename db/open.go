@@ -264,6 +264,7 @@ type view struct {
 	n       int64
 	refused int64
 	gaps    int64
+	ahead   []span               // immutable
 	own     map[clock.LogID]bool // immutable
 	hash    *lthash.State
 	pending []lthash.Delta
@@ -277,7 +278,7 @@ type view struct {
 func (db *DB) publish(events []Change, blind bool) {
 	v := &view{
 		snap: db.store.Snapshot(), cat: db.cat, stats: db.meta.stats, n: db.meta.cursor, refused: db.meta.refused,
-		gaps: db.meta.gaps, own: db.own, hash: db.meta.hash, pending: db.meta.pending,
+		gaps: db.meta.gaps, ahead: slices.Clone(db.meta.ahead), own: db.own, hash: db.meta.hash, pending: db.meta.pending,
 	}
 	v.refs.Store(1)
 	db.mu.Lock()

@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 
@@ -99,7 +98,7 @@ func (db *DB) voidSteps(changed []clock.LogID, rescans []rescan) error {
 			return err
 		}
 		if len(as) == 0 {
-			return errors.New("db: the journal has lost arrivals")
+			return errLost
 		}
 		for i := range as {
 			n = as[i].N

@@ -36,7 +36,7 @@ type Change struct {
 	After, Before bson.Raw
 	Remote        bool // written by another device
 	Time          time.Time
-	Token         string // resumes after the commit that this change is of
+	Token         string // resumes after this change; changes before may be told again
 }
 
 // maxQueued bounds the bytes that wait for a slow watch; beyond it the watch
@@ -54,11 +54,15 @@ type Watch struct {
 	mu     sync.Mutex // guards the fields below
 	queue  []Change
 	bytes  int
-	behind bool  // queue was dropped: read on from the journal after at
-	at     int64 // everything up to this arrival was told or queued
+	behind bool // changes were dropped: read on from the journal after place
+	place
 	gaps   int64
 	closed bool
 }
+
+// A place says what of the journal a watch has told or queued: everything up to
+// at, and what was folded ahead of it, up to ahead.
+type place struct{ at, ahead int64 }
 
 // Watch opens a stream of changes.
 func (db *DB) Watch(ctx context.Context, o WatchOptions) (*Watch, error) {
@@ -145,36 +149,71 @@ func (w *Watch) catchUp() error {
 	}
 	defer v.release()
 	w.mu.Lock()
-	at, gaps := w.at, w.gaps
-	w.mu.Unlock()
+	p := place{w.at, w.ahead}
 	var out []Change
-	if gaps != v.gaps {
-		out = append(out, Change{Operation: "gap", Token: token(at, v.gaps)})
+	if w.gaps != v.gaps {
+		out = append(out, Change{Operation: "gap", Token: token(p.at, v.gaps)})
 	}
-	as, err := w.db.journal.Arrivals(at, maxQueued/8)
+	w.mu.Unlock()
+	cs, p, done, err := w.read(v, p)
 	if err != nil {
 		return err
 	}
-	for i := range as {
-		if as[i].N > v.n {
-			break
-		}
-		at = as[i].N
-		cs, err := w.changes(v, decode(&as[i]))
-		if err != nil {
-			return err
-		}
-		out = append(out, cs...)
-	}
+	out = append(out, cs...)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.queue, w.at, w.gaps = append(w.queue, out...), at, v.gaps
+	w.queue, w.place, w.gaps = append(w.queue, out...), p, v.gaps
 	for i := range out {
 		w.bytes += out[i].size()
 	}
 	// A commit since v was acquired left us behind still.
-	w.behind = at < v.n || !w.db.current(v)
+	w.behind = !done || !w.db.current(v)
 	return nil
+}
+
+// read tells what the next records of the journal changed, as far as v has them,
+// and whether these were the last.
+func (w *Watch) read(v *view, p place) (out []Change, next place, done bool, err error) {
+	from, last := p.at, v.n
+	if p.at == v.n {
+		from = max(p.at, p.ahead)
+	}
+	if k := len(v.ahead); k > 0 {
+		last = v.ahead[k-1].last
+	}
+	as, err := w.db.journal.Arrivals(from, maxQueued/8)
+	if err != nil {
+		return nil, p, false, err
+	}
+	if len(as) == 0 && from < last {
+		return nil, p, false, errLost
+	}
+	for i := range as {
+		n := as[i].N
+		if n > last {
+			return out, p, true, nil
+		}
+		before := p.at
+		if n <= v.n {
+			p.at = n
+		} else if n <= p.ahead || !isAhead(v.ahead, n) {
+			continue // told already, or not folded: it comes when the cursor passes it
+		} else {
+			p.ahead = n
+		}
+		cs, err := w.changes(v, decode(&as[i]))
+		if err != nil {
+			return nil, p, false, err
+		}
+		for k := range cs {
+			cs[k].Token = token(before, v.gaps)
+		}
+		if k := len(cs); k > 0 {
+			cs[k-1].Token = token(p.at, v.gaps)
+		}
+		out = append(out, cs...)
+	}
+	return out, p, len(as) == 0 || as[len(as)-1].N >= last, nil
 }
 
 func (db *DB) current(v *view) bool {
@@ -200,7 +239,7 @@ func (w *Watch) changes(v *view, rec *record) (out []Change, err error) {
 		}
 		ch := Change{
 			Operation: op.Kind.String(), Collection: op.Coll, ID: op.ID.Raw(), Time: rec.time.Wall(),
-			Remote: !v.own[rec.id.Log], Token: token(rec.n, v.gaps),
+			Remote: !v.own[rec.id.Log],
 		}
 		if f != nil {
 			ch.After = f.doc
@@ -286,13 +325,17 @@ func (w *Watch) tell(events []Change, v *view) {
 		if !w.covers(c.Collection) || !w.matches(&c) {
 			continue
 		}
-		c.Token = token(v.n, v.gaps)
+		// Only the last one's token is after the commit.
+		c.Token = token(w.at, w.gaps)
 		queue = append(queue, c)
 		w.bytes += c.size()
 	}
 	if w.bytes > maxQueued || len(events) > maxEvents {
 		w.bytes, w.behind = from, true
 		return
+	}
+	if k := len(queue); k > len(w.queue) {
+		queue[k-1].Token = token(v.n, v.gaps)
 	}
 	w.queue, w.at, w.gaps = queue, v.n, v.gaps
 }
