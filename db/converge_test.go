@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -232,6 +233,11 @@ func openMemory(t *rapid.T) store.Store {
 // Documents with long histories, whose late operations start from cached
 // states, and records that do not fit one transaction give the same, too.
 func TestLongHistories(t *testing.T) {
+	checks(t, "25")
+	longHistories(t)
+}
+
+func longHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var es []db.Entry
 		n := rapid.IntRange(130, 300).Draw(rt, "records")
@@ -278,6 +284,20 @@ func TestLongHistories(t *testing.T) {
 		}
 		if err := st.Close(); err != nil {
 			rt.Fatal(err)
+		}
+	})
+}
+
+// checks has rapid make n checks in this test.
+func checks(t *testing.T, n string) {
+	f := flag.Lookup("rapid.checks")
+	before := f.Value.String()
+	if err := f.Value.Set(n); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Value.Set(before); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -117,9 +117,6 @@ func TestStepsSurviveTheEnd(t *testing.T) {
 	})
 }
 
-// killRounds is how often the child is killed; slower suites may raise it.
-const killRounds = 25
-
 const childEnv = "WEFT_DB_TEST_CHILD"
 
 // childMain writes until it is killed, if this process is the test's child.
@@ -182,10 +179,13 @@ func writeForever(dir string) error {
 
 // What was acknowledged is there after the process is killed, and the stored
 // hash is that of the documents.
-func TestKill(t *testing.T) {
+func TestKill(t *testing.T) { kill(t, 10) }
+
+// kill kills the child as often as rounds says.
+func kill(t *testing.T, rounds int) {
 	dir := t.TempDir()
 	acked := map[int64]bool{}
-	for round := range killRounds {
+	for round := range rounds {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
 		cmd.Env = append(os.Environ(), childEnv+"="+dir)
 		cmd.Stderr = os.Stderr
