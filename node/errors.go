@@ -21,6 +21,8 @@ import (
 var (
 	// ErrHomeInUse reports a home that another process has open.
 	ErrHomeInUse = errors.New("node: home is in use by another process")
+	// ErrInUse reports an address at which another process listens.
+	ErrInUse = errors.New("node: address is in use")
 	// ErrNewerHome reports a home that a newer release wrote.
 	ErrNewerHome = errors.New("node: home is of a newer release")
 	// ErrInvalid reports a configuration or an argument that cannot be.
@@ -111,6 +113,7 @@ func outcomes() []outcome {
 		{clock.ErrAhead, "clock_ahead", connect.CodeFailedPrecondition},
 		{ErrHomeInUse, "home_in_use", connect.CodeUnavailable},
 		{store.ErrLocked, "home_in_use", connect.CodeUnavailable},
+		{ErrInUse, "address_in_use", connect.CodeUnavailable},
 		{ErrNewerHome, "newer_home", connect.CodeFailedPrecondition},
 		{ErrClosed, "closed", connect.CodeUnavailable},
 		{db.ErrClosed, "closed", connect.CodeUnavailable},

@@ -133,7 +133,7 @@ func (h *home) checkVersion() error {
 		return fmt.Errorf("%w: %s does not hold a version", ErrInvalid, h.path(fileVersion))
 	}
 	if v > homeVersion {
-		return fmt.Errorf("%w: %s has version %d, this release reads up to %d", ErrNewerHome, h.dir, v, homeVersion)
+		return fmt.Errorf("%w: %s has version %d, this release reads up to %d: use a newer weft", ErrNewerHome, h.dir, v, homeVersion)
 	}
 	return nil
 }
@@ -197,9 +197,18 @@ func (h *home) self(passphrase []byte, now time.Time) (self, error) {
 	return s, err
 }
 
+// open reports whether the home has an identity that no passphrase seals.
+func (h *home) open() bool {
+	_, err := keys.ReadKeyFile(h.path(fileIdentity), keys.FileIdentity, nil)
+	return err == nil
+}
+
 // key reads a key file, or makes it if the home has none.
 func (h *home) key(name string, kind keys.FileKind, passphrase []byte, fresh func() keys.Secret) (keys.Secret, bool, error) {
 	s, err := keys.ReadKeyFile(h.path(name), kind, passphrase)
+	if errors.Is(err, keys.ErrMalformed) || errors.Is(err, keys.ErrKind) {
+		err = fmt.Errorf("%w: restore it from a backup", err)
+	}
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return s, false, err
 	}
@@ -256,7 +265,7 @@ func ReadToken(dir string) (keys.Secret, error) {
 		return keys.Secret{}, fmt.Errorf("node: %w", err)
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return keys.Secret{}, fmt.Errorf("%w: %s: make it mode 0600", keys.ErrFileMode, path)
+		return keys.Secret{}, fmt.Errorf("%w: %s has mode %04o: run chmod 600 %s", keys.ErrFileMode, path, info.Mode().Perm(), path)
 	}
 	if info.Size() > 1<<10 {
 		return keys.Secret{}, fmt.Errorf("%w: %s is too long for a token", ErrInvalid, path)

@@ -17,15 +17,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	stdnet "net"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
@@ -48,7 +52,8 @@ type Config struct {
 	Relay bool
 	// MDNS finds peers on the local network.
 	MDNS bool
-	// Passphrase opens, and seals new, key files; nil means they are not sealed.
+	// Passphrase opens the key files, which a new home seals with it; nil means
+	// they are not sealed. A home that was made without one does not use it.
 	Passphrase []byte
 	// LockWait is how long to wait for another process to close the home; 0
 	// means not at all.
@@ -105,6 +110,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.startPolicy,
 		n.startHost,
 		n.openDatabases,
+		n.nameThreads,
 		n.openRelays,
 		n.startMail,
 		n.startAPI,
@@ -120,6 +126,9 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 func (n *Node) startHome(ctx context.Context) (err error) {
 	if n.home, err = openHome(ctx, n.cfg.Home, n.cfg.LockWait); err != nil {
 		return err
+	}
+	if n.home.open() {
+		n.cfg.Passphrase = nil // an open home stays open: it would need both
 	}
 	if n.self, err = n.home.self(n.cfg.Passphrase, time.Now()); err != nil {
 		return err
@@ -144,6 +153,11 @@ func (n *Node) startPolicy(context.Context) error {
 }
 
 func (n *Node) startHost(ctx context.Context) (err error) {
+	for _, a := range n.cfg.Listen {
+		if err := checkFree(ctx, a); err != nil {
+			return err
+		}
+	}
 	o := net.Options{
 		Store: n.store, Dir: n.home.path(dirBlobs), Device: n.self.device, Certificate: n.self.cert,
 		Clock: n.clock, Listen: n.cfg.Listen, MDNS: n.cfg.MDNS, Log: n.log,
@@ -155,6 +169,29 @@ func (n *Node) startHost(ctx context.Context) (err error) {
 	return err
 }
 
+// checkFree returns ErrInUse if another process listens at an address. libp2p
+// would share a TCP port with it, and each would get some of the other's peers.
+func checkFree(ctx context.Context, a multiaddr.Multiaddr) error {
+	network, at, err := manet.DialArgs(a)
+	if err != nil {
+		return nil // libp2p knows more kinds of addresses, and says what is wrong
+	}
+	var lc stdnet.ListenConfig
+	var c io.Closer
+	if strings.HasPrefix(network, "udp") {
+		c, err = lc.ListenPacket(ctx, network, at)
+	} else {
+		c, err = lc.Listen(ctx, network, at)
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: another process listens at %s: choose another p2p address, such as --p2p /ip4/127.0.0.1/tcp/0", ErrInUse, a)
+	}
+	if err != nil {
+		return nil // as above
+	}
+	return c.Close()
+}
+
 // startAPI listens and says so in the home, if the configuration asks for it.
 func (n *Node) startAPI(ctx context.Context) error {
 	if n.cfg.API == "" {
@@ -163,7 +200,10 @@ func (n *Node) startAPI(ctx context.Context) error {
 	var lc stdnet.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", n.cfg.API)
 	if err != nil {
-		return fmt.Errorf("node: API: %w", err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("%w: another process has the API's address %s: choose another, such as --api 127.0.0.1:0", ErrInUse, n.cfg.API)
+		}
+		return fmt.Errorf("%w: API: %v", ErrInvalid, err)
 	}
 	if err := n.ServeAPI(l); err != nil {
 		return errors.Join(err, l.Close())
@@ -233,6 +273,9 @@ func (n *Node) Kept() int { return len(n.host.Kept()) }
 
 // Created reports whether Open made the identity or the device.
 func (n *Node) Created() bool { return n.self.created }
+
+// Sealed reports whether a passphrase seals the home's key files.
+func (n *Node) Sealed() bool { return n.cfg.Passphrase != nil }
 
 // Addrs returns the multiaddrs at which peers reach this node, each with its
 // peer ID.

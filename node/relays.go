@@ -161,13 +161,14 @@ func (n *Node) useRelay(ctx context.Context, id peer.ID, r relayRecord) error {
 	n.relayKeys[id] = relayKey{key: r.Key, secret: secret}
 	n.mu.Unlock()
 	credential := func(audience keys.PublicKey) (*keys.Credential, error) { return n.credential(id, audience) }
-	if err := n.host.AddRelay(ctx, addr, credential); err != nil {
-		return err
-	}
+	// First which threads are for it, or it would be asked to keep them all.
 	for _, d := range n.all() {
 		if err := n.selectRelays(d); err != nil {
 			return err
 		}
+	}
+	if err := n.host.AddRelay(ctx, addr, credential); err != nil {
+		return err
 	}
 	if n.mail != nil {
 		n.mail.wake()

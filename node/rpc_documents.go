@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"connectrpc.com/connect"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -126,6 +127,14 @@ func (s documentService) Insert(ctx context.Context, r *connect.Request[weftv1.I
 	return connect.NewResponse(&out), nil
 }
 
+// firstKey returns the first key of a document, "" for none.
+func firstKey(d bson.Raw) string {
+	if e, err := d.IndexErr(0); err == nil {
+		return e.Key()
+	}
+	return ""
+}
+
 func (s documentService) Update(ctx context.Context, r *connect.Request[weftv1.UpdateRequest]) (*connect.Response[weftv1.UpdateResponse], error) {
 	filter, err := rawDocument("filter", r.Msg.GetFilter())
 	if err != nil {
@@ -138,6 +147,9 @@ func (s documentService) Update(ctx context.Context, r *connect.Request[weftv1.U
 	c, err := s.collection(ctx, r.Msg.GetDatabase(), r.Msg.GetCollection())
 	if err != nil {
 		return nil, err
+	}
+	if !r.Msg.GetReplace() && !strings.HasPrefix(firstKey(update), "$") {
+		return nil, fmt.Errorf("%w: an update has operators, such as {\"$set\": …}; replace puts a document in another's place", ErrInvalid)
 	}
 	act := c.Update
 	if r.Msg.GetReplace() {

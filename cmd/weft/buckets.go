@@ -308,7 +308,7 @@ func (a *app) fileSize(ctx context.Context, c *client.Client, bucket, name strin
 			return e.GetSize(), nil
 		}
 	}
-	return 0, fmt.Errorf("%s has no file %s: %w", bucket, name, client.ErrNotFound)
+	return 0, fmt.Errorf("%w: %s has no file %s", client.ErrNotFound, bucket, name)
 }
 
 func (a *app) bucketPull() *cobra.Command {

@@ -140,7 +140,7 @@ func (a *app) collectionShow() *cobra.Command {
 					})
 				}
 			}
-			return fmt.Errorf("%s has no collection %s: %w", args[0], args[1], client.ErrNotFound)
+			return fmt.Errorf("%w: %s has no collection %s", client.ErrNotFound, args[0], args[1])
 		})
 }
 

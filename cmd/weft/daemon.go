@@ -82,7 +82,12 @@ func (a *app) serve(ctx context.Context, o daemonOptions, ready func(*node.Node)
 		level = slog.LevelInfo
 	}
 	c.Log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
-	n, err := node.Open(ctx, c)
+	var n *node.Node
+	err := a.unseal(ctx, func() (err error) {
+		c.Passphrase = a.passphrase
+		n, err = node.Open(ctx, c)
+		return err
+	})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to end before it was ready
@@ -111,7 +116,10 @@ func readyOf(n *node.Node) readyOutput {
 func (a *app) ready(n *node.Node) error {
 	r := readyOf(n)
 	return a.print(r, func(w io.Writer) {
-		fmt.Fprintf(w, "ready: API at http://%s, p2p at %s\n", r.API, strings.Join(r.P2P, " "))
+		fmt.Fprintf(w, "ready\nAPI  http://%s\n", r.API)
+		for _, addr := range r.P2P {
+			fmt.Fprintf(w, "p2p  %s\n", addr)
+		}
 	})
 }
 
@@ -130,8 +138,12 @@ func (a *app) readyDev(n *node.Node) error {
 		}
 		fmt.Fprintf(w, `ready: a relay for development, on this machine only
 
-In another terminal, with a WEFT_HOME of its own, a device uses it by
+In another terminal, a device uses it by
+  export WEFT_HOME=$(mktemp -d)
   weft relay add %s --key %s
+  weft db create try
+  weft insert try things '{"hello":"world"}'
+  weft db status try --wait identical
 An embedded node by
   n.AddRelay(ctx, addr, node.RelayOptions{Key: %q})
 The key needs no secret and expires at %s: for development only.

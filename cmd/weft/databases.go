@@ -87,8 +87,9 @@ func (a *app) dbInfo() *cobra.Command {
 				out.Heads = map[string]uint64{}
 			}
 			return a.print(out, func(w io.Writer) {
-				fmt.Fprintf(w, "%s %s\nstate hash %s\n%d documents, %d records, %d bytes, %d logs\n",
-					out.Name, out.ID, out.Hash, out.Documents, out.Records, out.Bytes, len(out.Heads))
+				table(w, []string{"name", out.Name}, []string{"id", out.ID}, []string{"state hash", out.Hash},
+					[]string{"documents", fmt.Sprint(out.Documents)},
+					[]string{"records", fmt.Sprintf("%d in %d logs, %s", out.Records, len(out.Heads), size(out.Bytes))})
 			})
 		})
 }
@@ -159,9 +160,13 @@ func (s statusOutput) String() string {
 func (a *app) printStatus(out statusOutput) error {
 	return a.print(out, func(w io.Writer) {
 		fmt.Fprintf(w, "state hash %s\n", out.Hash)
+		if len(out.Peers) == 0 {
+			fmt.Fprintln(w, "no peers: weft relay add, or weft db invite")
+			return
+		}
 		rows := [][]string{{"PEER", "ROLE", "STATE", "BEHIND", "AHEAD", "SINCE", "REASON"}}
 		for _, p := range out.Peers {
-			rows = append(rows, []string{p.Peer, p.Role, p.State, fmt.Sprint(p.Behind), fmt.Sprint(p.Ahead), orDash(p.Since), p.Reason})
+			rows = append(rows, []string{p.Peer, p.Role, p.State, fmt.Sprint(p.Behind), fmt.Sprint(p.Ahead), short(p.Since), p.Reason})
 		}
 		table(w, rows...)
 	})
@@ -191,7 +196,7 @@ func (a *app) waitStatus(ctx context.Context, c *client.Client, m *weftv1.Databa
 	switch state {
 	case "identical", "behind", "ahead", "diverged", "refused", "waiting", "unreachable":
 	default:
-		return usagef("--wait %s: there is no such state", state)
+		return usagef("--wait %s: the states are identical, behind, ahead, diverged, refused, waiting and unreachable", state)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, context.DeadlineExceeded)
 	defer cancel()
@@ -208,12 +213,13 @@ func (a *app) waitStatus(ctx context.Context, c *client.Client, m *weftv1.Databa
 			return a.printStatus(last)
 		}
 	}
-	err = errors.Join(stream.Err(), ctx.Err())
-	_ = stream.Close()
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	err = stream.Err()
+	_ = stream.Close() // its end is known
+	// The node hears of the deadline too, and may end the stream before us.
+	if err == nil && ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("not %s within %s: %s: %w", state, timeout, last, context.DeadlineExceeded)
 	}
-	return err
+	return errors.Join(err, ctx.Err())
 }
 
 func (a *app) dbInvite() *cobra.Command {
@@ -221,6 +227,12 @@ func (a *app) dbInvite() *cobra.Command {
 	var expires time.Duration
 	cmd := a.newCommand("invite DB", "Print a URL by which others join: a bearer secret", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
+			if expires < 0 || expires > 0 && expires < time.Second {
+				return usagef("--expires %s: write a time from 1s, or 0 for ever", expires)
+			}
+			if m.Uses < -1 || m.Uses == 0 {
+				return usagef("--uses %d: write a number from 1, or -1 for any", m.Uses)
+			}
 			if m.Name, m.ExpiresSeconds = args[0], int64(expires/time.Second); m.ExpiresSeconds == 0 {
 				m.ExpiresSeconds = -1
 			}
@@ -233,7 +245,7 @@ func (a *app) dbInvite() *cobra.Command {
 		})
 	f := cmd.Flags()
 	f.StringVar(&m.Role, "role", "writer", "what who joins may do: writer or owner")
-	f.DurationVar(&expires, "expires", 24*time.Hour, "how long it holds; 0 for ever")
+	f.DurationVar(&expires, "expires", 24*time.Hour, "how long it holds, such as 24h; 0 for ever")
 	f.Int32Var(&m.Uses, "uses", 1, "how many may join by it; -1 any number")
 	return cmd
 }

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -32,15 +34,28 @@ func document(what, text string) ([]byte, error) {
 	return d, nil
 }
 
+// required parses a document that a command cannot do without: an unset
+// variable of a script is not taken for "all" or "nothing".
+func required(what, text string) ([]byte, error) {
+	if client.Space([]byte(text)) {
+		return nil, usagef("the %s is empty: write {} for the empty document", what)
+	}
+	return document(what, text)
+}
+
 // lines calls f with every line of r that is not empty, and its number.
 func lines(r io.Reader, f func(n int, line []byte) error) error {
-	s := bufio.NewScanner(r)
+	in := &watched{Reader: r}
+	s := bufio.NewScanner(in)
 	s.Buffer(make([]byte, 64<<10), maxDocument)
 	for n := 1; s.Scan(); n++ {
 		if client.Space(s.Bytes()) {
 			continue
 		}
 		if err := f(n, s.Bytes()); err != nil {
+			if in.err != nil {
+				return in.err // the line was cut short
+			}
 			return err
 		}
 	}
@@ -48,6 +63,20 @@ func lines(r io.Reader, f func(n int, line []byte) error) error {
 		return usagef("a line has more than %d bytes", maxDocument)
 	}
 	return s.Err()
+}
+
+// A watched reader keeps the error that it ended with.
+type watched struct {
+	io.Reader
+	err error // not io.EOF
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.Reader.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.err = err
+	}
+	return n, err
 }
 
 // An insertOutput says what was inserted, in order.
@@ -156,7 +185,10 @@ func (a *app) findCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = a.printFound(stream, relaxed)
+			found, err := a.printFound(stream, relaxed)
+			if err == nil && found == 0 {
+				err = a.unknown(ctx, c, args[0], args[1])
+			}
 			return err
 		})
 	f := cmd.Flags()
@@ -165,6 +197,32 @@ func (a *app) findCommand() *cobra.Command {
 	f.Int64Var(&m.Limit, "limit", 0, "print at most N; 0 for all")
 	f.StringVar(&projection, "projection", "", `fields, such as '{"name":1}'`)
 	return cmd
+}
+
+// unknown tells people, who may have mistyped it, that a collection in which
+// nothing was found does not exist. It is no error: as in MongoDB, a collection
+// that does not exist is empty, and may be on its way from a peer.
+func (a *app) unknown(ctx context.Context, c *client.Client, database, collection string) error {
+	if a.json {
+		return nil
+	}
+	all, err := a.collections(ctx, c, database)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, x := range all {
+		if x.Name == collection {
+			return nil
+		}
+		names = append(names, x.Name)
+	}
+	has := "none yet"
+	if len(names) > 0 {
+		has = strings.Join(names, ", ")
+	}
+	fmt.Fprintf(a.err, "weft: note: %s has no collection %s; it has %s\n", database, collection, has)
+	return nil
 }
 
 func (a *app) getCommand() *cobra.Command {
@@ -182,32 +240,42 @@ func (a *app) getCommand() *cobra.Command {
 			}
 			found, err := a.printFound(stream, relaxed)
 			if err == nil && found == 0 {
-				err = fmt.Errorf("%s %s has no document with the _id %s: %w", args[0], args[1], args[2], client.ErrNotFound)
+				err = fmt.Errorf("%w: %s %s has no document with the _id %s", client.ErrNotFound, args[0], args[1], args[2])
 			}
 			return err
 		})
 }
 
 func (a *app) runCommand() *cobra.Command {
-	return a.newCommand("run DB [COMMAND | -]", "Run a MongoDB-style command, or one a line of standard input; print one reply a line", 1, 2,
+	cmd := a.newCommand("run DB [COMMAND | -]", "Run a MongoDB-style command, or one a line of standard input; print one reply a line", 1, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
-			one := func(what string, text []byte) error {
+			one := func(what string, text []byte) (bson.Raw, error) {
 				command, err := client.Document(text)
 				if err != nil {
-					return fmt.Errorf("%s: %w", what, err)
+					return nil, fmt.Errorf("%s: %w", what, err)
 				}
 				r, err := c.Documents.Run(ctx, connect.NewRequest(&weftv1.RunRequest{Database: args[0], Command: command}))
 				if err != nil {
-					return err
+					return nil, err
 				}
-				_, err = a.out.Write(append(client.Text(nil, r.Msg.GetReply()), '\n'))
-				return err
+				reply := bson.Raw(r.Msg.GetReply())
+				_, err = a.out.Write(append(client.Text(nil, reply), '\n'))
+				return reply, err
 			}
 			if len(args) == 2 && args[1] != "-" {
-				return one("command", []byte(args[1]))
+				reply, err := one("command", []byte(args[1]))
+				if err != nil {
+					return err
+				}
+				return client.ReplyError(reply)
 			}
-			return lines(a.in, func(n int, line []byte) error { return one(fmt.Sprintf("line %d", n), line) })
+			return lines(a.in, func(n int, line []byte) error {
+				_, err := one(fmt.Sprintf("line %d", n), line)
+				return err
+			})
 		})
+	cmd.Long = cmd.Short + ".\nThe exit status is 1 if the reply to COMMAND has ok: 0; commands of standard input all run and it is 0, as each has its reply."
+	return cmd
 }
 
 func (a *app) printUpdate(r *weftv1.UpdateResponse) error {
@@ -229,15 +297,24 @@ func (a *app) printUpdate(r *weftv1.UpdateResponse) error {
 
 func (a *app) update(ctx context.Context, c *client.Client, args []string, m *weftv1.UpdateRequest) (err error) {
 	m.Database, m.Collection = args[0], args[1]
-	if m.Filter, err = document("filter", args[2]); err != nil {
+	if m.Filter, err = required("filter", args[2]); err != nil {
 		return err
 	}
-	if m.Update, err = document("update", args[3]); err != nil {
+	what := "update"
+	if m.GetReplace() {
+		what = "document"
+	}
+	if m.Update, err = required(what, args[3]); err != nil {
 		return err
 	}
 	r, err := c.Documents.Update(ctx, connect.NewRequest(m))
 	if err != nil {
 		return err
+	}
+	if r.Msg.GetMatched() == 0 && len(r.Msg.GetUpserted()) == 0 {
+		if err := a.unknown(ctx, c, args[0], args[1]); err != nil {
+			return err
+		}
 	}
 	return a.printUpdate(r.Msg)
 }
@@ -264,7 +341,7 @@ func (a *app) deleteCommand() *cobra.Command {
 	cmd := a.newCommand("delete DB COLLECTION FILTER", "Delete the first document that matches", 3, 3,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			m.Database, m.Collection = args[0], args[1]
-			if m.Filter, err = document("filter", args[2]); err != nil {
+			if m.Filter, err = required("filter", args[2]); err != nil {
 				return err
 			}
 			r, err := c.Documents.Delete(ctx, connect.NewRequest(&m))
@@ -272,6 +349,11 @@ func (a *app) deleteCommand() *cobra.Command {
 				return err
 			}
 			deleted := r.Msg.GetDeleted()
+			if deleted == 0 {
+				if err := a.unknown(ctx, c, args[0], args[1]); err != nil {
+					return err
+				}
+			}
 			return a.print(map[string]int64{"deleted": deleted}, func(w io.Writer) { fmt.Fprintf(w, "%d deleted\n", deleted) })
 		})
 	cmd.Flags().BoolVar(&m.Multi, "many", false, "delete every document that matches")
@@ -288,6 +370,11 @@ func (a *app) countCommand() *cobra.Command {
 			r, err := c.Documents.Count(ctx, connect.NewRequest(&weftv1.CountRequest{Database: args[0], Collection: args[1], Filter: filter}))
 			if err != nil {
 				return err
+			}
+			if r.Msg.GetCount() == 0 {
+				if err := a.unknown(ctx, c, args[0], args[1]); err != nil {
+					return err
+				}
 			}
 			return a.print(r.Msg.GetCount(), func(w io.Writer) { fmt.Fprintln(w, r.Msg.GetCount()) })
 		})

@@ -50,9 +50,23 @@ func (a *app) openInput(name string) (r io.Reader, size int64, done func() error
 	}
 	z, err := gzip.NewReader(counted)
 	if err != nil {
-		return nil, 0, nil, errors.Join(fmt.Errorf("%s: %w", name, err), done())
+		return nil, 0, nil, errors.Join(fmt.Errorf("%s is not whole gzip: %w", name, err), done())
 	}
-	return z, size, done, nil
+	return gzipped{name, z}, size, done, nil
+}
+
+// A gzipped reads a file that is packed.
+type gzipped struct {
+	name string
+	z    *gzip.Reader
+}
+
+func (g gzipped) Read(b []byte) (int, error) {
+	n, err := g.z.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%s is not whole gzip: %w", g.name, err)
+	}
+	return n, err
 }
 
 // progress returns a writer that shows how much went through it, if people see

@@ -98,12 +98,12 @@ func (a *app) inboxList() *cobra.Command {
 				if out.Read {
 					mark = "read"
 				}
-				rows = append(rows, []string{out.ID, mark, orDash(out.Time), out.From})
+				rows = append(rows, []string{out.ID, mark, short(out.Time), out.From})
 			}
 			if a.json {
 				return nil
 			}
-			return a.print(nil, func(w io.Writer) { table(w, append([][]string{{"ID", "", "TIME", "FROM"}}, rows...)...) })
+			return a.print(nil, func(w io.Writer) { table(w, append([][]string{{"ID", "STATE", "TIME", "FROM"}}, rows...)...) })
 		})
 	cmd.Flags().Uint32Var(&wait, "wait", 0, "wait until there are N messages")
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait")
@@ -121,7 +121,7 @@ func (a *app) inboxRead() *cobra.Command {
 			text := r.Msg.GetMessage().GetText()
 			out.Text = &text
 			return a.print(out, func(w io.Writer) {
-				fmt.Fprintf(w, "from %s\nat   %s\n\n%s\n", out.From, orDash(out.Time), text)
+				fmt.Fprintf(w, "from %s\nat   %s\n\n%s\n", out.From, short(out.Time), text)
 			})
 		})
 }

@@ -48,6 +48,9 @@ func (a *app) keyCreate() *cobra.Command {
 			if m.GetType() != "account" && m.GetType() != "user" {
 				return usagef("key create: --type is account or user")
 			}
+			if expires < 0 || expires > 0 && expires < time.Second {
+				return usagef("--expires %s: write a time from 1s, or 0 for ever", expires)
+			}
 			m.ExpiresSeconds = int64(expires / time.Second)
 			r, err := c.Keys.Create(ctx, connect.NewRequest(&m))
 			if err != nil {
@@ -67,7 +70,7 @@ func (a *app) keyCreate() *cobra.Command {
 				}
 				fmt.Fprintf(w, "KEY     %s\nSECRET  %s\nTYPE    %s\n", out.Key, secret, out.Type)
 				if out.Expires != nil {
-					fmt.Fprintf(w, "EXPIRES %s\n", *out.Expires)
+					fmt.Fprintf(w, "EXPIRES %s\n", short(out.Expires))
 				}
 			})
 		})
@@ -94,7 +97,7 @@ func (a *app) keyList() *cobra.Command {
 			return a.print(out, func(w io.Writer) {
 				rows := [][]string{{"KEY", "TYPE", "NAME", "EXPIRES", "REVOKED"}}
 				for _, k := range out {
-					rows = append(rows, []string{k.Key, k.Type, k.Name, orDash(k.Expires), orDash(k.Revoked)})
+					rows = append(rows, []string{k.Key, k.Type, k.Name, short(k.Expires), short(k.Revoked)})
 				}
 				table(w, rows...)
 			})
@@ -106,7 +109,7 @@ func (a *app) printKey(k *weftv1.Key) error {
 	return a.print(out, func(w io.Writer) {
 		table(w, []string{"key", out.Key}, []string{"type", out.Type}, []string{"name", out.Name}, []string{"owner", out.Owner},
 			[]string{"signing", fmt.Sprint(out.Signing)}, []string{"scopes", strings.Join(out.Scopes, ",")},
-			[]string{"created", orDash(out.Created)}, []string{"expires", orDash(out.Expires)}, []string{"revoked", orDash(out.Revoked)})
+			[]string{"created", short(out.Created)}, []string{"expires", short(out.Expires)}, []string{"revoked", short(out.Revoked)})
 	})
 }
 

@@ -1,8 +1,10 @@
 // Command weft is a Weft node's daemon, relay and command line.
 //
-//	main.go    the root command: flags, errors, exit status
-//	output.go  one value or lines of JSON, or text for people
-//	*.go       a file for each group of commands
+//	main.go        the root command and its flags
+//	errors.go      what went wrong, in one sentence; exit status
+//	output.go      one value or lines of JSON, or text for people
+//	passphrase.go  what opens sealed key files
+//	*.go           a file for each group of commands
 //
 // It holds no engine: every command is a call of the node's API, to the running
 // daemon or to a node in this process.
@@ -10,13 +12,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -36,19 +35,13 @@ func realMain() int {
 
 // An app is one run of the command line.
 type app struct {
-	home, api string
-	json      bool
+	home, api  string
+	json       bool
+	passphrase []byte // of sealed key files; nil until it is known
 
 	in       io.Reader
 	out, err io.Writer
 }
-
-// errUsage is a call that the command line does not understand.
-type errUsage struct{ message string }
-
-func (e errUsage) Error() string { return e.message }
-
-func usagef(format string, args ...any) error { return errUsage{fmt.Sprintf(format, args...)} }
 
 // run runs one command line and returns its exit status: 0, 1 if it failed, 2
 // if it was not understood.
@@ -59,24 +52,10 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return 0
+	if err := root.ExecuteContext(ctx); err != nil {
+		return a.report(err, args)
 	}
-	var usage errUsage
-	word, message := "usage", err.Error()
-	status := 2
-	if !errors.As(err, &usage) {
-		word, message = node.ErrorWord(err)
-		status = 1
-	}
-	message = strings.Join(strings.Fields(message), " ")
-	if a.json || slices.Contains(args, "--json") {
-		_ = json.NewEncoder(errOut).Encode(map[string]any{"error": map[string]string{"code": word, "message": message}})
-	} else {
-		fmt.Fprintf(errOut, "weft: %s\n", message)
-	}
-	return status
+	return 0
 }
 
 func (a *app) root() *cobra.Command {
@@ -89,7 +68,7 @@ func (a *app) root() *cobra.Command {
 		Args:          cobra.ArbitraryArgs,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err.Error()} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	f := cmd.PersistentFlags()
 	f.StringVar(&a.home, "home", "", "data folder (WEFT_HOME, default ~/.weft)")
 	f.StringVar(&a.api, "api", "", "address of the daemon's API, host:port (WEFT_API)")
@@ -112,6 +91,9 @@ func (a *app) defaults() (err error) {
 	}
 	if a.home == "" {
 		a.home, err = node.DefaultHome()
+	}
+	if p := os.Getenv("WEFT_PASSPHRASE"); p != "" {
+		a.passphrase = []byte(p)
 	}
 	return err
 }
@@ -150,13 +132,22 @@ func args(least, most int) cobra.PositionalArgs {
 // An action is what a command does with a node.
 type action func(ctx context.Context, c *client.Client, args []string) error
 
+// open finds the node, asking for the passphrase if it needs one.
+func (a *app) open(ctx context.Context) (c *client.Client, err error) {
+	err = a.unseal(ctx, func() error {
+		c, err = client.Open(ctx, client.Options{Home: a.home, API: a.api, Passphrase: a.passphrase})
+		return err
+	})
+	return c, err
+}
+
 // newCommand returns a command that calls a node.
 func (a *app) newCommand(use, short string, least, most int, do action) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: args(least, most),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			ctx := cmd.Context()
-			c, err := client.Open(ctx, client.Options{Home: a.home, API: a.api})
+			c, err := a.open(ctx)
 			if err != nil {
 				return err
 			}

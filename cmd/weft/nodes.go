@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -30,8 +31,12 @@ func idOf(ctx context.Context, c *client.Client) (idOutput, error) {
 }
 
 func (a *app) initCommand() *cobra.Command {
-	return a.newCommand("init", "Make the data folder, with an identity and a device", 0, 0,
+	var sealed bool
+	cmd := a.newCommand("init", "Make the data folder, with an identity and a device", 0, 0,
 		func(ctx context.Context, c *client.Client, _ []string) error {
+			if sealed && !c.Sealed() {
+				return fmt.Errorf("%w: %s is there already: a passphrase can be given only when it is made", node.ErrExists, a.home)
+			}
 			id, err := idOf(ctx, c)
 			if err != nil {
 				return err
@@ -42,13 +47,26 @@ func (a *app) initCommand() *cobra.Command {
 				Created bool   `json:"created"`
 			}
 			return a.print(output{id, a.home, c.Created()}, func(w io.Writer) {
-				word := "was there"
+				word := "was there already"
 				if c.Created() {
 					word = "made"
 				}
-				fmt.Fprintf(w, "%s %s\nidentity %s\npeer     %s\n", a.home, word, id.Identity, id.Peer)
+				fmt.Fprintf(w, "home      %s (%s)\nidentity  %s\npeer      %s\n", a.home, word, id.Identity, id.Peer)
 			})
 		})
+	cmd.Long = cmd.Short + ". With --passphrase, or WEFT_PASSPHRASE set, a passphrase seals its key files:\n" +
+		"commands that open the folder themselves, and weft daemon, take it from WEFT_PASSPHRASE or ask for it."
+	cmd.Flags().BoolVar(&sealed, "passphrase", false, "seal the key files with a passphrase: WEFT_PASSPHRASE, or asked for twice")
+	open := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if sealed {
+			if err := a.choose(cmd.Context()); err != nil {
+				return err
+			}
+		}
+		return open(cmd, args)
+	}
+	return cmd
 }
 
 func (a *app) idCommand() *cobra.Command {
@@ -89,15 +107,19 @@ func (a *app) statusCommand() *cobra.Command {
 				m.GetDatabases(), m.GetThreads(), m.GetPeers(), m.GetRelays(), m.GetBytes(),
 			}
 			return a.print(out, func(w io.Writer) {
-				daemon := "no daemon runs"
+				daemon := "not running"
 				if out.Daemon {
-					daemon = "daemon, API at " + out.API
+					daemon = "running, API at " + out.API
 				}
-				fmt.Fprintf(w, "%s\nidentity %s\npeer     %s\n", daemon, out.Identity, out.Peer)
+				fmt.Fprintf(w, "daemon     %s\nidentity   %s\npeer       %s\n", daemon, out.Identity, out.Peer)
 				for _, p := range out.P2P {
-					fmt.Fprintf(w, "p2p      %s\n", p)
+					fmt.Fprintf(w, "p2p        %s\n", p)
 				}
-				fmt.Fprintf(w, "%d databases, %d peers, %d relays, %d bytes on disk\n", out.Databases, out.Peers, out.Relays, out.Bytes)
+				fmt.Fprintf(w, "databases  %d\npeers      %d\nrelays     %d\n", out.Databases, out.Peers, out.Relays)
+				if out.Relay {
+					fmt.Fprintf(w, "relay      yes, %d threads with its own\n", out.Threads)
+				}
+				fmt.Fprintf(w, "disk       %s\n", size(out.Bytes))
 			})
 		})
 }
@@ -126,9 +148,11 @@ func (a *app) peersCommand() *cobra.Command {
 				out = append(out, peer{p.GetId(), list(p.GetAddrs())})
 			}
 			return a.print(out, func(w io.Writer) {
+				rows := [][]string{{"PEER", "ADDRESS"}}
 				for _, p := range out {
-					fmt.Fprintln(w, p.Peer, p.Addrs)
+					rows = append(rows, []string{p.Peer, strings.Join(p.Addrs, " ")})
 				}
+				table(w, rows...)
 			})
 		})
 }

@@ -55,9 +55,27 @@ func when(t *timestamppb.Timestamp) *string {
 	return &s
 }
 
-func orDash(s *string) string {
+// short returns a time for people, to the second, "-" for none.
+func short(s *string) string {
 	if s == nil {
 		return "-"
 	}
-	return *s
+	t, err := time.Parse(time.RFC3339Nano, *s)
+	if err != nil {
+		return *s
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+// size returns a number of bytes for people.
+func size(n int64) string {
+	const units = "kMGTPE"
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, u := float64(n)/1000, 0
+	for v >= 999.95 && u < len(units)-1 {
+		v, u = v/1000, u+1
+	}
+	return fmt.Sprintf("%.1f %cB", v, units[u])
 }

@@ -44,13 +44,22 @@ func (a *app) relayAdd() *cobra.Command {
 				return err
 			}
 			out := relayOf(r.Msg.GetRelay())
-			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "relay %s\n", out.Peer) })
+			return a.print(out, func(w io.Writer) {
+				fmt.Fprintf(w, "relay %s for %s; weft db status says what it answers\n", out.Peer, databasesOf(out))
+			})
 		})
 	f := cmd.Flags()
 	f.StringVar(&m.Key, "key", "", "API key (WEFT_KEY)")
 	f.StringVar(&m.Secret, "secret", "", "secret of the key (WEFT_SECRET)")
 	f.StringSliceVar(&m.Databases, "db", nil, "a database to keep, repeatable (default all)")
 	return cmd
+}
+
+func databasesOf(r relayOutput) string {
+	if len(r.Databases) == 0 {
+		return "all databases"
+	}
+	return strings.Join(r.Databases, ",")
 }
 
 func (a *app) relayList() *cobra.Command {
@@ -67,11 +76,7 @@ func (a *app) relayList() *cobra.Command {
 			return a.print(out, func(w io.Writer) {
 				rows := [][]string{{"ADDRESS", "KEY", "DATABASES", "CONNECTED"}}
 				for _, x := range out {
-					databases := strings.Join(x.Databases, ",")
-					if databases == "" {
-						databases = "all"
-					}
-					rows = append(rows, []string{x.Addr, x.Key, databases, fmt.Sprint(x.Connected)})
+					rows = append(rows, []string{x.Addr, x.Key, databasesOf(x), fmt.Sprint(x.Connected)})
 				}
 				table(w, rows...)
 			})

@@ -5,15 +5,19 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/weftdb/weft/node"
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weft": main}) }
@@ -22,11 +26,12 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weft": main}
 // commands they have
 //
 //	home NAME            make NAME the home of what follows
-//	daemon NAME [ARG…]   run the daemon of home NAME; sets NAME_addr and NAME_api
+//	daemon NAME [ARG…]   run the daemon of home NAME; sets NAME_addr, NAME_listen and NAME_api
 //	end NAME             end it and wait for it
 //	let VAR FIELD        set VAR to a field of the JSON that was printed last
 //	same FIELD A B       a field of two JSON files is the same
 //	private FILE…        only its owner can read these files
+//	cut TO FROM N        TO is the first N bytes of FROM
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -39,7 +44,7 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"home": cmdHome, "daemon": cmdDaemon, "end": cmdEnd, "let": cmdLet, "same": cmdSame, "private": cmdPrivate,
+			"home": cmdHome, "daemon": cmdDaemon, "end": cmdEnd, "let": cmdLet, "same": cmdSame, "private": cmdPrivate, "cut": cmdCut,
 		},
 	})
 }
@@ -78,7 +83,7 @@ func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	d := &daemon{cmd: exec.Command(bin, append([]string{
 		sub, "--json", "--mdns=false", "--api", "127.0.0.1:0", "--p2p", "/ip4/127.0.0.1/tcp/0", "--p2p", "/ip4/127.0.0.1/udp/0/quic-v1",
 	}, args[1:]...)...)}
-	d.cmd.Env = []string{"WEFT_HOME=" + ts.MkAbs(name), "HOME=" + ts.Getenv("WORK"), "PATH=" + ts.Getenv("PATH")}
+	d.cmd.Env = []string{"WEFT_HOME=" + ts.MkAbs(name), "HOME=" + ts.Getenv("WORK"), "PATH=" + ts.Getenv("PATH"), "WEFT_PASSPHRASE=" + ts.Getenv("WEFT_PASSPHRASE")}
 	d.cmd.Stderr = &d.stderr
 	out, err := d.cmd.StdoutPipe()
 	ts.Check(err)
@@ -94,6 +99,7 @@ func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	for _, a := range ready.P2P {
 		if strings.Contains(a, "/tcp/") {
 			ts.Setenv(name+"_addr", a)
+			ts.Setenv(name+"_listen", a[:strings.Index(a, "/p2p/")])
 		}
 	}
 	ts.Setenv(name+"_api", ready.API)
@@ -180,5 +186,50 @@ func cmdPrivate(ts *testscript.TestScript, neg bool, args []string) {
 		if info.Mode().Perm()&0o077 != 0 {
 			ts.Fatalf("%s has mode %v", name, info.Mode())
 		}
+	}
+}
+
+func cmdCut(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 3, "cut TO FROM N")
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	b, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b[:min(n, len(b))], 0o600))
+}
+
+// A watch whose daemon ends says so and fails.
+func TestWatchEnds(t *testing.T) {
+	home := t.TempDir()
+	n, err := node.Open(t.Context(), node.Config{Home: home, API: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	weft := func(args ...string) {
+		if run(t.Context(), append(args, "--home", home), nil, io.Discard, t.Output()) != 0 {
+			t.Fatal(args)
+		}
+	}
+	weft("db", "create", "shop")
+	weft("insert", "shop", "things", "{}")
+	seen, out := io.Pipe()
+	var complaint bytes.Buffer
+	status := make(chan int, 1)
+	go func() {
+		status <- run(t.Context(), []string{"watch", "shop", "--resume", "0-0", "--home", home}, nil, out, &complaint)
+		_ = out.Close()
+	}()
+	lines := bufio.NewReader(seen)
+	if _, err := lines.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 {
+		t.Errorf("got %q after the node's end, %v", rest, err)
+	}
+	if got := <-status; got != 1 || !strings.HasPrefix(complaint.String(), "weft: the node ended during this command") {
+		t.Errorf("got %d and %q", got, &complaint)
 	}
 }

@@ -32,6 +32,9 @@ type Options struct {
 	// API is the address of a daemon, host:port or an http URL; "" means the
 	// daemon of Home, or Home itself if none runs.
 	API string
+	// Passphrase opens, and seals new, key files if Home is opened here; nil
+	// means they are not sealed.
+	Passphrase []byte
 }
 
 // A Client calls one node. It is safe for concurrent use; the caller owes Close.
@@ -60,7 +63,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	for {
 		// The lock tells whether a process has the home open; what the home says
 		// of a daemon may be out of date.
-		n, err := node.Open(ctx, node.Config{Home: o.Home})
+		n, err := node.Open(ctx, node.Config{Home: o.Home, Passphrase: o.Passphrase})
 		if err == nil {
 			return inProcess(n)
 		}
@@ -124,6 +127,10 @@ func newClient(base string, token keys.Secret, t *http.Transport) *Client {
 
 // Created reports whether Open made the identity or the device of the home.
 func (c *Client) Created() bool { return c.local != nil && c.local.Created() }
+
+// Sealed reports whether a passphrase seals the key files of the home that Open
+// opened in this process.
+func (c *Client) Sealed() bool { return c.local != nil && c.local.Sealed() }
 
 // Close ends the client, and the node if it runs in this process.
 func (c *Client) Close() error {

@@ -22,6 +22,18 @@ func Document(text []byte) (bson.Raw, error) {
 	return d, nil
 }
 
+// ReplyError returns the error that a reply to a command document tells, nil if
+// it tells none.
+func ReplyError(reply bson.Raw) error {
+	if ok, is := reply.Lookup("ok").AsFloat64OK(); is && ok == 1 {
+		return nil
+	}
+	code, _ := reply.Lookup("code").AsInt64OK()
+	name, _ := reply.Lookup("codeName").StringValueOK()
+	message, _ := reply.Lookup("errmsg").StringValueOK()
+	return &db.Error{Code: int32(code), Name: name, Message: message}
+}
+
 // IDFilter returns the filter for the document whose _id a person wrote: as a
 // string, or as a value of Extended JSON, whichever it is.
 func IDFilter(text string) (bson.Raw, error) {
