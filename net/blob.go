@@ -186,6 +186,8 @@ func (s *blobStore) path(id BlobID) string {
 }
 
 func (s *blobStore) remove() error {
+	s.write.Lock()
+	defer s.write.Unlock()
 	if s.t.env.dir == "" {
 		return nil
 	}
@@ -298,6 +300,9 @@ func (t *Thread) putBlobs(ctx context.Context, ids []BlobID, sealed [][]byte) er
 	s := &t.blobs
 	s.write.Lock()
 	defer s.write.Unlock()
+	if t.isClosed() {
+		return ErrClosed
+	}
 	dirs := map[string]bool{}
 	for i, id := range ids {
 		if err := ctx.Err(); err != nil {

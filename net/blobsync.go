@@ -2,6 +2,7 @@ package net
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func (h *Host) serveBlobs(s network.Stream) {
 	defer s.Reset() //nolint:errcheck // the exchange is over either way
 	r := bufio.NewReader(s)
 	var req blobFollow
-	if err := h.readRequest(s, r, frameFollow, &req); err != nil {
+	if err := h.readRequest(s, r, frameFollow, maxRequest, &req); err != nil {
 		h.fault(p, err)
 		return
 	}
@@ -64,7 +65,7 @@ func (h *Host) serveBlobs(s network.Stream) {
 
 func (h *Host) readWants(ctx context.Context, r *bufio.Reader, wants chan<- blobWant) error {
 	for {
-		kind, body, err := readFrame(r)
+		kind, body, err := readFrameOf(r, maxRequest)
 		if err != nil {
 			return err
 		}
@@ -108,6 +109,7 @@ func (l *link) sendBlobs(ctx context.Context, w *frameWriter, req blobFollow, wa
 		select {
 		case want := <-wants:
 			l.feedHas(feed, want.Have)
+			allowed, _, _ = l.share.host.admit(l, nil) // it may have ended since
 			if err := l.sendWanted(w, want, allowed); err != nil {
 				return err
 			}
@@ -288,7 +290,7 @@ func (b *blobStream) decodeRefs(kind byte, body []byte) (refs blobRefs, err erro
 		return refs, fmt.Errorf("%w: blob references", errFrame)
 	}
 	for _, r := range refs.Blobs {
-		if len(r.ID) != 32 || r.Size > maxSealedBlob {
+		if len(r.ID) != 32 || r.Size < blobHead || r.Size > maxSealedBlob {
 			return refs, fmt.Errorf("%w: blob reference", errFrame)
 		}
 	}
@@ -300,12 +302,12 @@ func (b *blobStream) decodeRefs(kind byte, body []byte) (refs blobRefs, err erro
 func (b *blobStream) fetchMissing(ctx context.Context, refs blobRefs) (more []blobRefs, err error) {
 	t := b.link.share.thread
 	for i := 0; i < len(refs.Blobs); {
-		var want []BlobID
+		var want []wireBlobRef
 		size := uint64(0)
 		for ; i < len(refs.Blobs) && len(want) < wantPerFrame && size < wantBytes; i++ {
-			if id := BlobID(refs.Blobs[i].ID); !t.hasBlob(id) {
-				want = append(want, id)
-				size += refs.Blobs[i].Size
+			if ref := refs.Blobs[i]; !t.hasBlob(BlobID(ref.ID)) {
+				want = append(want, ref)
+				size += ref.Size
 			}
 		}
 		if len(want) == 0 {
@@ -323,12 +325,13 @@ func (b *blobStream) fetchMissing(ctx context.Context, refs blobRefs) (more []bl
 	return more, nil
 }
 
-// fetch asks for blobs and verifies what comes. Blobs that the peer no longer
-// has are left out.
-func (b *blobStream) fetch(want []BlobID) (blobs [][]byte, more []blobRefs, err error) {
+// fetch asks for blobs and verifies what comes: name and size, which bounds what
+// is held in memory; a size of 0 is one not known. Blobs that the peer no longer has
+// are left out.
+func (b *blobStream) fetch(want []wireBlobRef) (blobs [][]byte, more []blobRefs, err error) {
 	var ids []byte
-	for _, id := range want {
-		ids = append(ids, id[:]...)
+	for _, ref := range want {
+		ids = append(ids, ref.ID...)
 	}
 	if err := b.w.send(frameBlobWant, blobWant{IDs: ids}); err != nil {
 		return nil, nil, err
@@ -346,12 +349,15 @@ func (b *blobStream) fetch(want []BlobID) (blobs [][]byte, more []blobRefs, err 
 			more = append(more, refs)
 			continue
 		}
-		if kind != frameBlob || len(body) < 32 || len(body) > 32+maxSealedBlob || BlobID(body[:32]) != want[n] {
-			return nil, more, fmt.Errorf("%w: type %d, want blob %x", errFrame, kind, want[n][:4])
+		if kind != frameBlob || len(body) < 32 || len(body) > 32+maxSealedBlob || !bytes.Equal(body[:32], want[n].ID) {
+			return nil, more, fmt.Errorf("%w: type %d, want blob %x", errFrame, kind, want[n].ID[:4])
 		}
 		if sealed := body[32:]; len(sealed) > 0 {
-			if blobIDOf(sealed) != want[n] {
-				return nil, more, fmt.Errorf("%w: blob %x has other bytes than its name says", errFrame, want[n][:4])
+			if id := blobIDOf(sealed); !bytes.Equal(id[:], want[n].ID) {
+				return nil, more, fmt.Errorf("%w: blob %x has other bytes than its name says", errFrame, want[n].ID[:4])
+			}
+			if size := want[n].Size; size != 0 && size != uint64(len(sealed)) {
+				return nil, more, fmt.Errorf("%w: blob %x has %d bytes, not %d", errFrame, want[n].ID[:4], len(sealed), size)
 			}
 			blobs = append(blobs, sealed)
 		}
@@ -388,7 +394,7 @@ func (l *link) fetchBlob(ctx context.Context, id BlobID) error {
 	}
 	defer b.s.Reset() //nolint:errcheck // the exchange is over either way
 	defer context.AfterFunc(ctx, func() { _ = b.s.Reset() })()
-	blobs, _, err := b.fetch([]BlobID{id})
+	blobs, _, err := b.fetch([]wireBlobRef{{ID: id[:]}})
 	if err != nil {
 		l.share.host.fault(l.peer, err)
 		return err

@@ -21,7 +21,7 @@ import (
 const (
 	tagSize      = 16
 	tagsPerFrame = 1 << 16
-	maxTags      = 1 << 20 // threads of one peer
+	maxTags      = 1 << 17 // threads of one peer
 	tagDomain    = "weft/1/thread-tag"
 	mdnsService  = "_weft._udp"
 )
@@ -120,10 +120,11 @@ func (h *Host) serveHello(s network.Stream) {
 	defer s.Reset() //nolint:errcheck // nothing is owed to the peer
 	defer context.AfterFunc(h.ctx, func() { _ = s.Reset() })()
 	r, p := bufio.NewReader(s), s.Conn().RemotePeer()
+	defer h.onlyHello(p, s)()
 	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
 	var pending []byte
 	for {
-		kind, body, err := readFrame(r)
+		kind, body, err := readFrameOf(r, maxHello)
 		if err != nil {
 			h.fault(p, err)
 			return
@@ -144,6 +145,25 @@ func (h *Host) serveHello(s network.Stream) {
 		if !m.More {
 			h.match(p, pending)
 			pending = nil
+		}
+	}
+}
+
+// onlyHello ends an earlier stream of the peer, so that it has one at a time.
+func (h *Host) onlyHello(p peer.ID, s network.Stream) (end func()) {
+	h.mu.Lock()
+	r := h.remote(p)
+	before := r.hello
+	r.hello = s
+	h.mu.Unlock()
+	if before != nil {
+		_ = before.Reset()
+	}
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if r.hello == s {
+			r.hello = nil
 		}
 	}
 }

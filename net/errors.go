@@ -82,6 +82,8 @@ type Rejection struct {
 	ID     clock.RecordID // as far as it is known
 	Reason string         // a sentence
 	Err    error          // the sentinel behind it, or nil
+
+	judged bool // by what is held here, which may differ elsewhere
 }
 
 // Error returns the record, the code and the reason.
@@ -92,8 +94,12 @@ func (r *Rejection) Error() string {
 // Unwrap returns the sentinel behind the rejection.
 func (r *Rejection) Unwrap() error { return r.Err }
 
-// Hostile reports whether no honest peer would have sent the record.
+// Hostile reports whether no honest peer would have sent the record: whoever has
+// it could see what is wrong with it, whatever else it holds.
 func (r *Rejection) Hostile() bool {
+	if r.judged {
+		return false
+	}
 	switch r.Code {
 	case RejectNotMember, RejectVoid, RejectVersion, RejectExtension, RejectOperation, RejectGap, RejectParkedFull:
 		return false

@@ -27,6 +27,13 @@ const (
 	frameBlob      = 13 // ID and sealed bytes of one blob; an ID alone: not held
 )
 
+// Limits of frames that a peer may send before it is known to be a member.
+const (
+	maxSubscribe = 1 << 20  // about 15,000 logs
+	maxRequest   = 16 << 10 // a credential, a genesis, an invite; blob IDs
+	maxHello     = tagsPerFrame*tagSize + 64
+)
+
 // wireVersion is the version of the messages of every protocol of this package.
 const wireVersion = 1
 
@@ -141,12 +148,17 @@ func rawFrame(kind byte, parts ...[]byte) ([]byte, error) {
 // readFrame reads one frame. Its length is bounded before its body is
 // allocated, and the body grows with what arrives, not with what is promised.
 func readFrame(r io.Reader) (kind byte, body []byte, err error) {
+	return readFrameOf(r, MaxFrame)
+}
+
+// readFrameOf is readFrame for frames of a smaller length.
+func readFrameOf(r io.Reader, limit uint32) (kind byte, body []byte, err error) {
 	var head [5]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return 0, nil, err
 	}
 	n := binary.BigEndian.Uint32(head[:4])
-	if n < 1 || n > MaxFrame {
+	if n < 1 || n > limit {
 		return 0, nil, fmt.Errorf("%w: length %d", errFrame, n)
 	}
 	n--

@@ -31,10 +31,12 @@ type remote struct {
 	grants  map[ThreadID]*grant // on a relay: what the peer may have kept
 	relay   *relayConf          // if the host was told to use it
 	asking  context.Context     // the connection on which the relay is asked
-	dialing bool                // a goroutine keeps it connected
+	dialing bool                // it is to be kept connected
+	dials   bool                // a goroutine does so
 	dial    chan struct{}       // dial now
 	greet   chan struct{}       // send the tags again
 	ask     chan struct{}       // look again at what to ask the relay
+	hello   network.Stream      // on which it tells its tags
 	faults  int
 	banned  time.Time // until when
 }
@@ -105,10 +107,11 @@ func (h *Host) keepConnected(r *remote, addrs []multiaddr.Multiaddr) {
 	h.lp.Peerstore().AddAddrs(r.id, addrs, peerstore.PermanentAddrTTL)
 	h.lp.ConnManager().Protect(r.id, "weft")
 	poke(r.dial)
-	if r.dialing {
+	r.dialing = true
+	if r.dials {
 		return
 	}
-	r.dialing = true
+	r.dials = true
 	h.run(func() { h.redial(r) })
 }
 
@@ -116,6 +119,7 @@ func (h *Host) redial(r *remote) {
 	for n := 0; ; {
 		h.mu.Lock()
 		conn, wanted, banned := r.conn, r.dialing, h.now().Before(r.banned)
+		r.dials = wanted
 		h.mu.Unlock()
 		if !wanted {
 			return

@@ -32,7 +32,7 @@ func (h *Host) serveHost(s network.Stream) {
 	defer h.revokeAll(p, w)
 	r := bufio.NewReader(s)
 	for {
-		kind, body, err := readFrame(r)
+		kind, body, err := readFrameOf(r, maxRequest)
 		var req hostRequest
 		if err == nil {
 			if err = decodeMessage(body, &req); kind != frameHost {

@@ -116,9 +116,11 @@ func (l *link) adjust() {
 			if before != nil {
 				<-before
 			}
+			blobs := make(chan struct{})
+			l.share.host.run(func() { defer close(blobs); l.followBlobs(ctx) })
 			l.follow(ctx)
+			<-blobs
 		})
-		l.share.host.run(func() { l.followBlobs(ctx) })
 	case !want && l.stop != nil:
 		l.stop()
 		l.stop = nil
@@ -129,6 +131,9 @@ func (l *link) adjust() {
 	l.share.status.signal()
 }
 
+// maxTheirs bounds the logs of a thread that a peer may name.
+const maxTheirs = 1 << 16
+
 // note sets what the peer holds, as it acknowledges, of the logs of tips.
 func (l *link) note(tips []clock.RecordID) {
 	l.mu.Lock()
@@ -136,6 +141,9 @@ func (l *link) note(tips []clock.RecordID) {
 	seen := map[clock.LogID]bool{}
 	for _, t := range tips {
 		if !seen[t.Log] {
+			if _, known := l.theirs[t.Log]; !known && len(l.theirs) >= maxTheirs {
+				continue
+			}
 			seen[t.Log] = true
 			l.theirs[t.Log] = nil
 		}

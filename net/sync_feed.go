@@ -68,7 +68,7 @@ func (h *Host) serveThread(s network.Stream) {
 	defer s.Close()
 	r := bufio.NewReader(s)
 	var req subscribe
-	if err := h.readRequest(s, r, frameSubscribe, &req); err != nil {
+	if err := h.readRequest(s, r, frameSubscribe, maxSubscribe, &req); err != nil {
 		h.fault(s.Conn().RemotePeer(), err)
 		_ = s.Reset()
 		return
@@ -108,9 +108,9 @@ func (h *Host) serveThread(s network.Stream) {
 }
 
 // readRequest reads the first frame of a stream, within a time.
-func (h *Host) readRequest(s network.Stream, r *bufio.Reader, kind byte, v any) error {
+func (h *Host) readRequest(s network.Stream, r *bufio.Reader, kind byte, limit uint32, v any) error {
 	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
-	got, body, err := readFrame(r)
+	got, body, err := readFrameOf(r, limit)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (h *Host) newFeed(s network.Stream, w *frameWriter, req subscribe) (*feed, 
 // stream ends.
 func (f *feed) readAcks(r *bufio.Reader) error {
 	for {
-		kind, body, err := readFrame(r)
+		kind, body, err := readFrameOf(r, maxSubscribe)
 		if err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 		defer s.Close()
 		var req subscribe
 		r := bufio.NewReader(s)
-		if err := p.readRequest(s, r, frameSubscribe, &req); err != nil {
+		if err := p.readRequest(s, r, frameSubscribe, maxSubscribe, &req); err != nil {
 			return
 		}
 		w := &frameWriter{s: s}

@@ -193,11 +193,7 @@ func (l *link) take(ctx context.Context, m incoming) error {
 // is disconnected after a few; what came before it is kept.
 func (l *link) ingest(ctx context.Context, r run) error {
 	t := l.share.thread
-	last, err := t.lastOf(r)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errFrame, err)
-	}
-	_, err = t.ingest(ctx, r)
+	_, err := t.ingest(ctx, r)
 	var rejection *Rejection
 	if errors.As(err, &rejection) {
 		l.share.host.fault(l.peer, rejection)
@@ -207,6 +203,10 @@ func (l *link) ingest(ctx context.Context, r run) error {
 		}
 		return nil
 	}
+	if err != nil {
+		return err
+	}
+	last, err := t.lastOf(r)
 	if err != nil {
 		return err
 	}

@@ -180,6 +180,12 @@ func (t *Thread) joined() bool {
 	return t.keys.canRead()
 }
 
+func (t *Thread) isClosed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closed
+}
+
 // pendingInvite returns the invite that a join under way uses.
 func (t *Thread) pendingInvite() (Invite, bool) {
 	t.mu.Lock()

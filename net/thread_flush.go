@@ -129,7 +129,8 @@ func (t *Thread) skip(b *branch) {
 
 // Flushed says that everything up to arrival n is folded and durable: own records
 // may be sent, other writers' acknowledged. It also speaks for control records
-// that were committed before it.
+// that were committed before it. Called again with the same n, it says that the
+// state there is known, or is another, now.
 func (t *Thread) Flushed(n int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -145,6 +146,7 @@ func (t *Thread) Flushed(n int64) {
 		return
 	}
 	if n <= t.flushedTo {
+		t.signal() // the state may be another at the same arrival: logs became void
 		return
 	}
 	done := 0

@@ -39,6 +39,7 @@ func (t *Thread) ingest(ctx context.Context, r run) (ingestResult, error) {
 	case err != nil:
 		return res, err
 	case placed != nil:
+		placed.judged = true
 		return res, placed
 	case rej != nil:
 		return res, rej
