@@ -27,7 +27,7 @@ const (
 
 // A request is one local transaction on its way through the committer.
 type request struct {
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // of the one call that the request is
 	ops     []payload.Op
 	payload []byte
 	seeds   []lthash.Seed

@@ -266,7 +266,7 @@ func (s *search) sortAll(ctx context.Context) ([]*found, error) {
 // A Cursor walks the result of a Find, which is that of one moment. It belongs
 // to one goroutine; the caller owes Close.
 type Cursor struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of the Find that the cursor is the result of
 	s      *search
 	sorted []*found // if the sort needed it
 	isMem  bool
@@ -306,7 +306,7 @@ func (c *Cursor) Next() bool {
 		if c.err = c.ctx.Err(); c.err != nil {
 			break
 		}
-		if c.s.db.ctx.Err() != nil {
+		if c.s.db.ended.Load() {
 			c.err = ErrClosed
 			break
 		}

@@ -2,6 +2,7 @@ package db
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -145,7 +146,7 @@ func Dump(db *DB) (map[string]string, error) {
 			return nil, err
 		}
 	}
-	for r, err := range db.Refused(db.ctx) {
+	for r, err := range db.Refused(context.Background()) {
 		if err != nil {
 			return nil, err
 		}

@@ -138,7 +138,9 @@ func (j *judge) apply(o *payload.Op, cur state, t clock.Time) verdict {
 	if o.Kind == payload.Delete {
 		return verdict{next: state{mod: t, dead: true}}
 	}
-	doc, changed, err := cur.doc, false, error(nil)
+	var doc []byte
+	var changed bool
+	var err error
 	if o.Kind == payload.Replace {
 		doc, changed, err = update.Replace(cur.doc, o.Doc)
 	} else {

@@ -31,8 +31,7 @@ type DB struct {
 	refolds atomic.Int64
 	wake    chan struct{} // holds one signal
 	wg      sync.WaitGroup
-	ctx     context.Context // ends at Close
-	cancel  context.CancelFunc
+	ended   atomic.Bool // by Close
 
 	// The committer's own, and Open's before there is one.
 	cat     *catalog
@@ -64,6 +63,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Store == nil || o.Journal == nil {
 		return nil, errors.New("db: Open needs a Store and a Journal")
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	l := o.Store.Limits()
 	db := &DB{
 		store: o.Store, prefix: slices.Clone(o.Prefix), journal: o.Journal, clock: o.Clock, log: o.Log,
@@ -74,9 +76,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if db.clock == nil {
 		db.clock = &clock.Clock{}
 	}
-	db.ctx, db.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if err := db.load(); err != nil {
-		db.cancel()
 		return nil, fmt.Errorf("db: open: %w", err)
 	}
 	db.mu.Lock()
@@ -186,7 +186,7 @@ func (db *DB) Close() error {
 	ws := db.watches
 	db.watches = nil
 	db.mu.Unlock()
-	db.cancel()
+	db.ended.Store(true)
 	for w := range ws {
 		w.Close()
 	}

@@ -11,9 +11,13 @@ import (
 // naive is LtHash16 lane by lane.
 func naive(lanes *[1024]uint16, d Delta) {
 	h := blake3.New(32, nil)
-	h.Write(d.Seed[:])
+	if _, err := h.Write(d.Seed[:]); err != nil {
+		panic(err)
+	}
 	buf := make([]byte, Size)
-	h.XOF().Read(buf)
+	if _, err := h.XOF().Read(buf); err != nil {
+		panic(err)
+	}
 	for i := range lanes {
 		x := binary.LittleEndian.Uint16(buf[2*i:])
 		if d.Remove {

@@ -71,8 +71,10 @@ func TestRoundTrip(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(Encode([]Op{{Kind: Insert, Coll: "c", Doc: raw(f, bson.D{{Key: "_id", Value: "x"}})}}), false)
 	del := Op{Kind: Delete, Coll: "c", ID: value.String("x"), Filter: raw(f, bson.D{})}
-	up := Op{Kind: Update, Upsert: true, Coll: "d", ID: value.Int32(7), Filter: raw(f, bson.D{}), Doc: raw(f, bson.D{}),
-		ArrayFilters: [][]byte{raw(f, bson.D{})}}
+	up := Op{
+		Kind: Update, Upsert: true, Coll: "d", ID: value.Int32(7), Filter: raw(f, bson.D{}), Doc: raw(f, bson.D{}),
+		ArrayFilters: [][]byte{raw(f, bson.D{})},
+	}
 	f.Add(Encode([]Op{del, del, up, up}), true)
 	f.Fuzz(func(t *testing.T, b []byte, atomic bool) {
 		ops, err := Decode(b, atomic)

@@ -4,8 +4,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // A compiler turns one filter document into nodes. While top is set the parts

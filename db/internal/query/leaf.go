@@ -6,8 +6,9 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // A leaf is a condition on one value; the zero Value is a missing field.

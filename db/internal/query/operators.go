@@ -3,8 +3,9 @@ package query
 import (
 	"strings"
 
-	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // truthy is MongoDB's notion of a true argument.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"os"
 	"reflect"
 	"slices"
@@ -166,8 +167,9 @@ func differ(got []byte, want json.RawMessage, err error, t *testing.T) string {
 	}
 	w := parse(t, want)
 	var a, b any
-	json.Unmarshal(value.AppendJSON(nil, got, false), &a)
-	json.Unmarshal(value.AppendJSON(nil, w, false), &b)
+	if err := errors.Join(json.Unmarshal(value.AppendJSON(nil, got, false), &a), json.Unmarshal(value.AppendJSON(nil, w, false), &b)); err != nil {
+		return "  " + err.Error()
+	}
 	if reflect.DeepEqual(a, b) {
 		return ""
 	}

@@ -5,8 +5,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // A Projection is a compiled projection.

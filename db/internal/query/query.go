@@ -12,8 +12,9 @@ package query
 import (
 	"bytes"
 
-	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // Error is the error of this package.

@@ -6,9 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
-	"pgregory.net/rapid"
 )
 
 func mustFilter(t testing.TB, text string) *query.Filter {
@@ -114,8 +115,10 @@ func TestMatchAt(t *testing.T) {
 func drawJSON(t *rapid.T, depth int) string {
 	switch n := rapid.IntRange(0, 9).Draw(t, "kind"); {
 	case n < 7 || depth > 2:
-		return rapid.SampledFrom([]string{"0", "1", "1.5", "2", "3", `"a"`, `"ab"`, `"b"`, "null", "true",
-			`{"$numberLong":"1"}`, `{"$numberDecimal":"1.5"}`, `{"$numberDouble":"NaN"}`, `{"$undefined":true}`}).Draw(t, "scalar")
+		return rapid.SampledFrom([]string{
+			"0", "1", "1.5", "2", "3", `"a"`, `"ab"`, `"b"`, "null", "true",
+			`{"$numberLong":"1"}`, `{"$numberDecimal":"1.5"}`, `{"$numberDouble":"NaN"}`, `{"$undefined":true}`,
+		}).Draw(t, "scalar")
 	case n < 8:
 		return fmt.Sprintf(`{"b":%s}`, drawJSON(t, depth+1))
 	}
@@ -229,8 +232,10 @@ func TestProjection(t *testing.T) {
 // answer on any bytes as document.
 func FuzzCompile(f *testing.F) {
 	doc := parse(f, []byte(city))
-	for _, s := range []string{`{"a":{"$in":[1,null]}}`, `{"$or":[{"a.0.b":{"$elemMatch":{"$gt":1}}},{"c":{"$regex":"^x"}}]}`,
-		`{"a":{"$all":[{"$elemMatch":{"b":1}}],"$not":{"$mod":[2,1]}}}`, `{"a":{"$slice":[1,2]}}`, `{"a":1,"b":-1}`} {
+	for _, s := range []string{
+		`{"a":{"$in":[1,null]}}`, `{"$or":[{"a.0.b":{"$elemMatch":{"$gt":1}}},{"c":{"$regex":"^x"}}]}`,
+		`{"a":{"$all":[{"$elemMatch":{"b":1}}],"$not":{"$mod":[2,1]}}}`, `{"a":{"$slice":[1,2]}}`, `{"a":1,"b":-1}`,
+	} {
 		f.Add(parse(f, []byte(s)), doc)
 		f.Add([]byte(s), []byte(city))
 	}

@@ -1,13 +1,15 @@
 package query
 
 import (
+	"errors"
 	"math/big"
 	"regexp"
 	"regexp/syntax"
 	"strings"
 
-	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // compileRegex compiles a pattern with MongoDB's options i, m, s, x and u for
@@ -31,7 +33,7 @@ func compileRegex(path, pattern, options string) (*regexLeaf, error) {
 	re, err := regexp.Compile(expr)
 	if err != nil {
 		why := err.Error()
-		if e, ok := err.(*syntax.Error); ok {
+		if e := (*syntax.Error)(nil); errors.As(err, &e) {
 			why = string(e.Code)
 			if e.Expr != "" {
 				why += ": " + e.Expr

@@ -3,8 +3,9 @@ package query
 import (
 	"bytes"
 
-	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // maxSortFields is MongoDB's bound on the fields of a sort.

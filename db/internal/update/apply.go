@@ -4,8 +4,9 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // maxPad bounds the nulls written before a set element beyond an array's end;

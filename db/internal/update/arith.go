@@ -7,8 +7,9 @@ import (
 	"math/bits"
 	"strconv"
 
-	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // arith adds (or multiplies) two numbers in the wider type: decimal, double,

@@ -4,9 +4,10 @@ import (
 	"slices"
 	"strconv"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // elements returns the values of an array.

@@ -3,8 +3,9 @@ package update
 import (
 	"encoding/binary"
 
-	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // An op is an operator on one field.

@@ -15,9 +15,10 @@ import (
 	"bytes"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // Error is the error of this package.

@@ -7,11 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"pgregory.net/rapid"
+
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
-	"go.mongodb.org/mongo-driver/v2/bson"
-	"pgregory.net/rapid"
 )
 
 var now = time.UnixMilli(1700000000123)
@@ -52,9 +53,11 @@ func TestApply(t *testing.T) {
 		{`{}`, `{"$set":{"a.2":1}}`, `{"a":[0]}`, `{"a":[0,null,1]}`},
 		{`{}`, `{"$unset":{"a.0":1,"b":1}}`, `{"a":[0,1],"b":2}`, `{"a":[null,1]}`},
 		{`{}`, `{"$unset":{"a.b.c":1}}`, `{"a":5}`, `{"a":5}`},
-		{`{}`, `{"$inc":{"a":1,"b":1,"c":1.5,"d":{"$numberDecimal":"0.1"}}}`,
+		{
+			`{}`, `{"$inc":{"a":1,"b":1,"c":1.5,"d":{"$numberDecimal":"0.1"}}}`,
 			`{"a":2147483647,"b":{"$numberLong":"1"},"c":1,"d":0.2}`,
-			`{"a":{"$numberLong":"2147483648"},"b":{"$numberLong":"2"},"c":2.5,"d":{"$numberDecimal":"0.300000000000000"}}`},
+			`{"a":{"$numberLong":"2147483648"},"b":{"$numberLong":"2"},"c":2.5,"d":{"$numberDecimal":"0.300000000000000"}}`,
+		},
 		{`{}`, `{"$mul":{"a":2,"b":{"$numberLong":"3"}}}`, `{"a":{"$numberDecimal":"1.50"}}`, `{"a":{"$numberDecimal":"3.00"},"b":{"$numberLong":"0"}}`},
 		{`{}`, `{"$rename":{"a.b":"c.d","x":"y"}}`, `{"a":{"b":1,"e":2}}`, `{"a":{"e":2},"c":{"d":1}}`},
 		{`{}`, `{"$rename":{"a":"b"}}`, `{"a":1,"b":2,"c":3}`, `{"b":1,"c":3}`},
@@ -68,8 +71,10 @@ func TestApply(t *testing.T) {
 		{`{}`, `{"$pullAll":{"a":[1,{"b":1}]}}`, `{"a":[1.0,{"b":1},{"b":1,"c":1}]}`, `{"a":[{"b":1,"c":1}]}`},
 		{`{}`, `{"$bit":{"a":{"and":6,"or":1}}}`, `{"a":12}`, `{"a":5}`},
 		{`{}`, `{"$min":{"a":"x"},"$max":{"b":"x"}}`, `{"a":1,"b":1}`, `{"a":1,"b":"x"}`},
-		{`{}`, `{"$currentDate":{"a":true,"b":{"$type":"timestamp"}}}`, `{}`,
-			`{"a":{"$date":{"$numberLong":"1700000000123"}},"b":{"$timestamp":{"t":1700000000,"i":1}}}`},
+		{
+			`{}`, `{"$currentDate":{"a":true,"b":{"$type":"timestamp"}}}`, `{}`,
+			`{"a":{"$date":{"$numberLong":"1700000000123"}},"b":{"$timestamp":{"t":1700000000,"i":1}}}`,
+		},
 		{`{}`, `{"$setOnInsert":{"a":1}}`, `{"b":1}`, `{"b":1}`},
 		{`{"a":2}`, `{"$set":{"a.$":9}}`, `{"a":[1,2,2]}`, `{"a":[1,9,2]}`},
 		{`{"a.k":2}`, `{"$inc":{"a.$.n":1}}`, `{"a":[{"k":1},{"k":2}]}`, `{"a":[{"k":1},{"k":2,"n":1}]}`},
@@ -142,8 +147,10 @@ func TestErrors(t *testing.T) {
 
 func TestUpsert(t *testing.T) {
 	for _, c := range []struct{ filter, upd, want string }{
-		{`{"b":1,"_id":7,"a.x":{"$eq":2},"n":{"$gt":1},"$or":[{"c":3}]}`, `{"$set":{"z":1},"$setOnInsert":{"y":1}}`,
-			`{"_id":7,"b":1,"a":{"x":2},"c":3,"y":1,"z":1}`},
+		{
+			`{"b":1,"_id":7,"a.x":{"$eq":2},"n":{"$gt":1},"$or":[{"c":3}]}`, `{"$set":{"z":1},"$setOnInsert":{"y":1}}`,
+			`{"_id":7,"b":1,"a":{"x":2},"c":3,"y":1,"z":1}`,
+		},
 		{`{"a":1,"$or":[{"b":1},{"b":2}]}`, `{"$inc":{"a":1}}`, `{"a":2}`},
 		{`{"$and":[{"a":[1]},{"b":{"$in":[1]}}]}`, `{"$push":{"a":2}}`, `{"a":[1,2]}`},
 	} {
@@ -207,10 +214,12 @@ func TestIncrementsAdd(t *testing.T) {
 func FuzzApply(f *testing.F) {
 	doc := parse(f, `{"_id":1,"a":[1,{"b":2},[3]],"n":1.5,"o":{"p":{"$numberDecimal":"1.5"}}}`)
 	filter := parse(f, `{"x":{"$gt":1}}`)
-	for _, s := range []string{`{"$set":{"a.$[x]":1,"q.5":2}}`, `{"$inc":{"n":1,"o.p":1},"$mul":{"z":{"$numberDecimal":"9E+6144"}}}`,
+	for _, s := range []string{
+		`{"$set":{"a.$[x]":1,"q.5":2}}`, `{"$inc":{"n":1,"o.p":1},"$mul":{"z":{"$numberDecimal":"9E+6144"}}}`,
 		`{"$push":{"a":{"$each":[3],"$sort":-1,"$slice":-2,"$position":1}},"$rename":{"n":"m"}}`,
 		`{"$pull":{"a":{"$gte":1}},"$unset":{"o.p":1},"$currentDate":{"t":true}}`, `{"$addToSet":{"a":{"$each":[1]}},"$bit":{"k":{"or":5}}}`,
-		`{"$set":{"a.$[].b":1},"$pop":{"o.q":1},"$max":{"n":3}}`} {
+		`{"$set":{"a.$[].b":1},"$pop":{"o.q":1},"$max":{"n":3}}`,
+	} {
 		f.Add(parse(f, s), filter, doc)
 		f.Add([]byte(s), []byte(`{"x":{"$gt":1}}`), []byte(`{"_id":1,"a":[1,{"b":2},[3]],"n":1.5,"o":{"p":2}}`))
 	}

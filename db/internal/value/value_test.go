@@ -7,9 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/weftdb/weft/db/internal/value"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"pgregory.net/rapid"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // numbers is full of neighbours: equal values of other types and near misses.
@@ -29,8 +30,10 @@ func drawNumber(t *rapid.T) any {
 		return rapid.OneOf(rapid.Int64(), rapid.Int64Range(-2, 2),
 			rapid.Int64Range(1<<53-3, 1<<53+3), rapid.Int64Range(math.MaxInt64-3, math.MaxInt64)).Draw(t, "int64")
 	case 2:
-		f := rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{0, 0.1, 1 << 53, 1 << 63, math.Inf(1),
-			math.Inf(-1), math.NaN(), math.SmallestNonzeroFloat64, math.MaxFloat64})).Draw(t, "double")
+		f := rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{
+			0, 0.1, 1 << 53, 1 << 63, math.Inf(1),
+			math.Inf(-1), math.NaN(), math.SmallestNonzeroFloat64, math.MaxFloat64,
+		})).Draw(t, "double")
 		if f != f {
 			f = math.Float64frombits(0x7ff8000000000000) // the canonical NaN
 		}
