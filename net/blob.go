@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -173,6 +174,29 @@ func (s *blobStore) load(r store.Reader) error {
 	s.last = int64(binary.BigEndian.Uint64(k[len(k)-8:]))
 	s.durable, s.count = s.last, s.last
 	s.bytes = int64(binary.BigEndian.Uint64(v[36:]))
+	return nil
+}
+
+// tempPrefix begins the names of files that are being written.
+const tempPrefix = ".tmp-"
+
+// sweep removes the files that a crash left half written.
+func (s *blobStore) sweep() error {
+	if s.t.env.dir == "" {
+		return nil
+	}
+	files, err := os.ReadDir(s.dir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), tempPrefix) {
+			err = errors.Join(err, os.Remove(filepath.Join(s.dir(), f.Name())))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("net: sweep blobs: %w", err)
+	}
 	return nil
 }
 
@@ -346,7 +370,7 @@ func (s *blobStore) writeFile(id BlobID, sealed []byte) (dir string, err error) 
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	f, err := os.CreateTemp(dir, ".tmp-*")
+	f, err := os.CreateTemp(s.dir(), tempPrefix+"*")
 	if err != nil {
 		return "", err
 	}

@@ -48,6 +48,14 @@ type Options struct {
 	Limits Limits
 }
 
+// Locks of a host are taken in this order, none held while a
+// disk is synced or the network waited for, but judge and frameWriter.mu:
+//
+//	judge → mu → link.mu → event.mu
+//	        mu → the locks of a thread, see [Thread]
+//
+// No callback of an [Attachment] and no Gate runs under mu; a Gate runs under judge.
+
 // A Host is one libp2p host with the threads of one device. It is safe for
 // concurrent use.
 type Host struct {
@@ -70,7 +78,9 @@ type Host struct {
 	closed bool
 	shares map[ThreadID]*share
 	peers  map[peer.ID]*remote
-	wg     sync.WaitGroup // every goroutine of the host
+	// forgetAt is the number of peers at which strangers are forgotten next.
+	forgetAt int
+	wg       sync.WaitGroup // every goroutine of the host
 }
 
 // Open starts a host with the threads that its store holds. The caller owes

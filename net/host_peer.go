@@ -45,6 +45,7 @@ type remote struct {
 func (h *Host) remote(p peer.ID) *remote {
 	r := h.peers[p]
 	if r == nil {
+		h.forgetStrangers()
 		device, err := deviceOf(p)
 		if err != nil {
 			h.log.Debug("peer without device key", "peer", p, "error", err)
@@ -56,6 +57,39 @@ func (h *Host) remote(p peer.ID) *remote {
 		h.peers[p] = r
 	}
 	return r
+}
+
+// rememberedPeers is how many peers are known before those that came and went are
+// forgotten: a new device key costs its maker nothing.
+const rememberedPeers = 4096
+
+// forgetStrangers forgets the peers that are not connected and that nothing is
+// wanted of, once in a while. The caller holds h.mu.
+func (h *Host) forgetStrangers() {
+	if len(h.peers) < max(h.forgetAt, rememberedPeers) {
+		return
+	}
+	for p, r := range h.peers {
+		if r.conn != nil || r.relay != nil || r.dialing || r.dials || h.now().Before(r.banned) {
+			continue
+		}
+		known := false
+		for _, s := range h.shares {
+			l := s.links[p]
+			if l == nil {
+				continue
+			}
+			if _, member := s.thread.member(r.device); member || l.ended != nil {
+				known = true
+				continue
+			}
+			delete(s.links, p)
+		}
+		if !known {
+			delete(h.peers, p)
+		}
+	}
+	h.forgetAt = 2 * len(h.peers)
 }
 
 // connection brings what is known of a peer in line with libp2p, after a

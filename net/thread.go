@@ -44,6 +44,16 @@ func (e *threadEnv) close() { e.codec.close() }
 
 func (e *threadEnv) self() keys.PublicKey { return e.device.Public().Sign }
 
+// Locks of a thread are taken in this order:
+//
+//	write → mu → the store's
+//	blobStore.write → blobStore.mu → the store's
+//	notifyMu → mu
+//
+// Neither blob lock is taken with mu held, nor the other way round. An Attachment is
+// called with at most notifyMu held, so that Arrived and Voided may wait for an
+// Append; State is called with none.
+
 // A Thread is the part of a thread that this device holds. It is safe for
 // concurrent use, but for [Thread.Append], which has one caller at a time.
 type Thread struct {

@@ -242,8 +242,14 @@ func (t *Thread) load(r store.Reader) error {
 			}
 		}
 	}
-	t.armWaker()
-	return t.blobs.load(r)
+	if err := t.blobs.sweep(); err != nil {
+		return err
+	}
+	if err := t.blobs.load(r); err != nil {
+		return err
+	}
+	t.armWaker() // last: nobody would stop it after an error
+	return nil
 }
 
 func (t *Thread) loadLogs(r store.Reader) error {
