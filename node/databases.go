@@ -17,6 +17,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
 )
 
@@ -523,7 +524,7 @@ func (n *Node) Join(ctx context.Context, url, name string) (DatabaseRef, error) 
 	}
 	t, err := n.host.Join(ctx, invite)
 	if err != nil {
-		return ref, err
+		return ref, joinError(err)
 	}
 	for _, d := range n.all() {
 		if d.thread.ID() == t.ID() {
@@ -539,6 +540,17 @@ func (n *Node) Join(ctx context.Context, url, name string) (DatabaseRef, error) 
 		return ref, err
 	}
 	return DatabaseRef{ID: t.ID(), Name: name}, nil
+}
+
+// joinError says what to do when an invite did not do.
+func joinError(err error) error {
+	if refused, ok := errors.AsType[*keys.Refusal](err); ok {
+		return fmt.Errorf("%w: ask for another invite", refused)
+	}
+	if word, _ := Code(err); word != "internal" {
+		return err
+	}
+	return fmt.Errorf("%w: %v: try again when a relay or member that the invite names is online", ErrUnreachable, err)
 }
 
 // freeName returns a name of this node for an owner's name: that name, or it

@@ -42,6 +42,8 @@ var (
 	ErrName = errors.New("node: invalid name")
 	// ErrAmbiguous reports a bucket name that several databases have.
 	ErrAmbiguous = errors.New("node: several databases have a bucket of this name: write DATABASE/BUCKET")
+	// ErrUnreachable reports that no peer answers that could do what was asked.
+	ErrUnreachable = errors.New("node: unreachable")
 	// ErrDenied reports a call without the administrator's token, or from a
 	// place from which calls are not taken.
 	ErrDenied = errors.New("node: permission denied")
@@ -114,6 +116,7 @@ func outcomes() []outcome {
 		{ErrHomeInUse, "home_in_use", connect.CodeUnavailable},
 		{store.ErrLocked, "home_in_use", connect.CodeUnavailable},
 		{ErrInUse, "address_in_use", connect.CodeUnavailable},
+		{ErrUnreachable, "unreachable", connect.CodeUnavailable},
 		{ErrNewerHome, "newer_home", connect.CodeFailedPrecondition},
 		{ErrClosed, "closed", connect.CodeUnavailable},
 		{db.ErrClosed, "closed", connect.CodeUnavailable},

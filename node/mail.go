@@ -12,6 +12,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/db"
@@ -147,7 +148,7 @@ func (t transport) Open(ctx context.Context, to string) (io.ReadWriteCloser, key
 	}
 	h := t.n.host.Libp2p()
 	if err := h.Connect(ctx, *info); err != nil {
-		return nil, keys.PublicKey{}, fmt.Errorf("node: reach %s: %w", to, err)
+		return nil, keys.PublicKey{}, fmt.Errorf("%w: %s", ErrUnreachable, dialCause(err))
 	}
 	s, err := h.NewStream(ctx, info.ID, inbox.Protocol)
 	if err != nil {
@@ -159,6 +160,14 @@ func (t transport) Open(ctx context.Context, to string) (io.ReadWriteCloser, key
 		return nil, keys.PublicKey{}, err
 	}
 	return mailStream{s}, device, nil
+}
+
+// dialCause returns the first cause of a failed dial, which says it best.
+func dialCause(err error) string {
+	if failed, ok := errors.AsType[*swarm.DialError](err); ok && len(failed.DialErrors) > 0 {
+		err = failed.DialErrors[0].Cause
+	}
+	return err.Error()
 }
 
 // A mailStream is a libp2p stream whose Close ends reads too.

@@ -153,10 +153,8 @@ func (n *Node) startPolicy(context.Context) error {
 }
 
 func (n *Node) startHost(ctx context.Context) (err error) {
-	for _, a := range n.cfg.Listen {
-		if err := checkFree(ctx, a); err != nil {
-			return err
-		}
+	if err := checkListen(ctx, n.cfg.Listen); err != nil {
+		return err
 	}
 	o := net.Options{
 		Store: n.store, Dir: n.home.path(dirBlobs), Device: n.self.device, Certificate: n.self.cert,
@@ -169,12 +167,31 @@ func (n *Node) startHost(ctx context.Context) (err error) {
 	return err
 }
 
-// checkFree returns ErrInUse if another process listens at an address. libp2p
-// would share a TCP port with it, and each would get some of the other's peers.
-func checkFree(ctx context.Context, a multiaddr.Multiaddr) error {
+// checkListen returns ErrInUse if another process listens at one of addrs, as
+// libp2p would share a TCP port with it and each would get some of the other's
+// peers; and ErrInvalid if the machine has none of them.
+func checkListen(ctx context.Context, addrs []multiaddr.Multiaddr) error {
+	var failed []error
+	for _, a := range addrs {
+		err := tryListen(ctx, a)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("%w: another process listens at %s: choose another p2p address, such as --p2p /ip4/127.0.0.1/tcp/0", ErrInUse, a)
+		}
+		if err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) > 0 && len(failed) == len(addrs) {
+		return fmt.Errorf("%w: p2p: %v", ErrInvalid, errors.Join(failed...))
+	}
+	return nil
+}
+
+// tryListen listens at an address for a moment.
+func tryListen(ctx context.Context, a multiaddr.Multiaddr) error {
 	network, at, err := manet.DialArgs(a)
 	if err != nil {
-		return nil // libp2p knows more kinds of addresses, and says what is wrong
+		return nil //nolint:nilerr // libp2p knows more kinds of addresses, and says what is wrong
 	}
 	var lc stdnet.ListenConfig
 	var c io.Closer
@@ -183,11 +200,8 @@ func checkFree(ctx context.Context, a multiaddr.Multiaddr) error {
 	} else {
 		c, err = lc.Listen(ctx, network, at)
 	}
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%w: another process listens at %s: choose another p2p address, such as --p2p /ip4/127.0.0.1/tcp/0", ErrInUse, a)
-	}
 	if err != nil {
-		return nil // as above
+		return err
 	}
 	return c.Close()
 }

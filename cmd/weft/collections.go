@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) collectionCommand() *cobra.Command {
-	return newGroup("collection", "Collections of a database", a.collectionCreate(), a.collectionList(), a.collectionShow())
+	return newGroup("collection", "Collections of a database", a.collectionCreate(), a.collectionList(), a.collectionShow(), a.collectionRemove())
 }
 
 // An indexOutput describes an index.
@@ -91,6 +91,33 @@ func (a *app) collectionCreate() *cobra.Command {
 	return cmd
 }
 
+// command runs a command document that tells no more than whether it failed.
+func (a *app) command(ctx context.Context, c *client.Client, database string, command bson.D) error {
+	b, err := bson.Marshal(command)
+	if err != nil {
+		return err
+	}
+	r, err := c.Documents.Run(ctx, connect.NewRequest(&weftv1.RunRequest{Database: database, Command: b}))
+	if err != nil {
+		return err
+	}
+	return a.done(client.ReplyError(r.Msg.GetReply()))
+}
+
+func (a *app) collectionRemove() *cobra.Command {
+	return a.newCommand("rm DB NAME", "Remove a collection with its documents and indexes", 2, 2,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			return a.command(ctx, c, args[0], bson.D{{Key: "drop", Value: args[1]}})
+		})
+}
+
+func (a *app) indexRemove() *cobra.Command {
+	return a.newCommand("rm DB COLLECTION NAME", "Remove an index", 3, 3,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			return a.command(ctx, c, args[0], bson.D{{Key: "dropIndexes", Value: args[1]}, {Key: "index", Value: args[2]}})
+		})
+}
+
 func (a *app) collections(ctx context.Context, c *client.Client, database string) ([]collectionOutput, error) {
 	r, err := c.Documents.ListCollections(ctx, connect.NewRequest(&weftv1.ListCollectionsRequest{Database: database}))
 	if err != nil {
@@ -145,7 +172,7 @@ func (a *app) collectionShow() *cobra.Command {
 }
 
 func (a *app) indexCommand() *cobra.Command {
-	return newGroup("index", "Indexes of a collection", a.indexCreate(), a.indexList())
+	return newGroup("index", "Indexes of a collection", a.indexCreate(), a.indexList(), a.indexRemove())
 }
 
 // indexKeys reads the fields of an index: PATH, PATH:desc, or one document.

@@ -50,7 +50,7 @@ func (a *app) inboxSend() *cobra.Command {
 			return a.print(out, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s", out.ID, out.State)
 				if out.Reason != "" {
-					fmt.Fprintf(w, ": %s", out.Reason)
+					fmt.Fprintf(w, ": %s", plain(out.Reason))
 				}
 				fmt.Fprintln(w)
 			})
