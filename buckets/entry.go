@@ -236,7 +236,8 @@ func (c change) update() (bson.Raw, error) {
 		}
 		body = append(body, bson.E{Key: "replaces", Value: slices.Clone(c.replaces)})
 		doc = append(doc, bson.E{Key: "$set", Value: bson.D{
-			{Key: "cid", Value: key}, {Key: "size", Value: v.size}, {Key: "tsize", Value: int64(v.tsize)}, {Key: "v." + key, Value: body}}})
+			{Key: "cid", Value: key}, {Key: "size", Value: v.size}, {Key: "tsize", Value: int64(v.tsize)}, {Key: "v." + key, Value: body},
+		}})
 	}
 	gone := bson.D{}
 	for _, old := range c.replaces {

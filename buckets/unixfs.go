@@ -202,9 +202,11 @@ func (discard) Remove(context.Context, cid.Cid) error      { return nil }
 func (discard) RemoveMany(context.Context, []cid.Cid) error {
 	return nil
 }
+
 func (discard) Get(_ context.Context, c cid.Cid) (ipld.Node, error) {
 	return nil, ipld.ErrNotFound{Cid: c}
 }
+
 func (discard) GetMany(context.Context, []cid.Cid) <-chan *ipld.NodeOption {
 	out := make(chan *ipld.NodeOption)
 	close(out)

@@ -226,8 +226,13 @@ func FuzzDecodeEntry(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	raw, err := bson.Marshal(bson.D{{Key: "_id", Value: "a"}, {Key: "cid", Value: c.String()}, {Key: "size", Value: int64(0)}, {Key: "tsize", Value: int64(0)},
-		{Key: "v", Value: bson.D{{Key: c.String(), Value: bson.D{{Key: "size", Value: int64(0)}, {Key: "tsize", Value: int64(0)}}}}}})
+	raw, err := bson.Marshal(bson.D{
+		{Key: "_id", Value: "a"},
+		{Key: "cid", Value: c.String()},
+		{Key: "size", Value: int64(0)},
+		{Key: "tsize", Value: int64(0)},
+		{Key: "v", Value: bson.D{{Key: c.String(), Value: bson.D{{Key: "size", Value: int64(0)}, {Key: "tsize", Value: int64(0)}}}}},
+	})
 	if err != nil {
 		f.Fatal(err)
 	}
