@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -309,7 +310,7 @@ func (c *codec) expand(plain, piece []byte, left int) ([]byte, error) {
 		end := len(plain) + int(n)
 		out, err := c.dec.DecodeAll(data, plain[len(plain):len(plain):end])
 		switch {
-		case err == zstd.ErrDecoderSizeExceeded || err == zstd.ErrWindowSizeExceeded || len(out) > int(n):
+		case errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) || len(out) > int(n):
 			return nil, ErrBomb
 		case err != nil:
 			return nil, fmt.Errorf("%w: compressed piece: %w", ErrMalformed, err)

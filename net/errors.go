@@ -113,9 +113,15 @@ func codeOf(err error) RejectCode {
 		err  error
 		code RejectCode
 	}{
-		{ErrVersion, RejectVersion}, {ErrExtension, RejectExtension}, {ErrOperation, RejectOperation},
-		{ErrWrongKey, RejectKey}, {ErrSealed, RejectSealed}, {ErrBomb, RejectBomb}, {ErrTooLarge, RejectTooLarge},
-		{ErrNotMember, RejectNotMember}, {ErrClock, RejectClock},
+		{ErrVersion, RejectVersion},
+		{ErrExtension, RejectExtension},
+		{ErrOperation, RejectOperation},
+		{ErrWrongKey, RejectKey},
+		{ErrSealed, RejectSealed},
+		{ErrBomb, RejectBomb},
+		{ErrTooLarge, RejectTooLarge},
+		{ErrNotMember, RejectNotMember},
+		{ErrClock, RejectClock},
 	} {
 		if errors.Is(err, c.err) {
 			return c.code

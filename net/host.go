@@ -65,7 +65,7 @@ type Host struct {
 	lp     host.Host
 	self   keys.PublicKey
 	env    *threadEnv
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // the life of the host
 	cancel context.CancelFunc
 	gossip *gossip
 	mdns   interface{ Close() error }

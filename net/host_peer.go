@@ -24,13 +24,13 @@ const (
 type remote struct {
 	id      peer.ID
 	device  keys.PublicKey
-	conn    context.Context // while connected; nil otherwise
+	conn    context.Context //nolint:containedctx // while connected; nil otherwise
 	hangUp  context.CancelFunc
 	since   time.Time // of the present connectedness
 	tags    map[tag]struct{}
 	grants  map[ThreadID]*grant // on a relay: what the peer may have kept
 	relay   *relayConf          // if the host was told to use it
-	asking  context.Context     // the connection on which the relay is asked
+	asking  context.Context     //nolint:containedctx // the connection on which the relay is asked
 	dialing bool                // it is to be kept connected
 	dials   bool                // a goroutine does so
 	dial    chan struct{}       // dial now

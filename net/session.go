@@ -18,11 +18,11 @@ import (
 type share struct {
 	host    *Host
 	thread  *Thread
-	relay   bool           // adopted: this host has only the service key
-	account keys.PublicKey // that a relay's thread is counted against
-	invite  []byte         // public key of the invite by which this device joined
-	proof   []byte         // that it held the invite's secret
-	ctx     context.Context
+	relay   bool            // adopted: this host has only the service key
+	account keys.PublicKey  // that a relay's thread is counted against
+	invite  []byte          // public key of the invite by which this device joined
+	proof   []byte          // that it held the invite's secret
+	ctx     context.Context //nolint:containedctx // the life of the share
 	cancel  context.CancelFunc
 
 	status    event // what Status returns may have changed

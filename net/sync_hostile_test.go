@@ -2,6 +2,7 @@ package net
 
 import (
 	"bufio"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -204,4 +205,63 @@ func wait(t *testing.T, c <-chan struct{}, otherwise string) {
 	case <-within(t).Done():
 		t.Fatal(otherwise)
 	}
+}
+
+// Whoever mints device keys does not fill the memory; peers that matter stay.
+func TestStrangersAreForgotten(t *testing.T) {
+	p, member := newParty(t), newParty(t)
+	th := p.create(t)
+	member.connect(t, p)
+	member.join(t, th)
+	identical(t, th, member.ID())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for range 3 * rememberedPeers {
+		id, err := peerOf(keys.NewDevice().Public().Sign)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.remote(id)
+		p.shares[th.ID()].link(id)
+	}
+	if n := len(p.peers); n > 2*rememberedPeers {
+		t.Errorf("got %d peers, want at most %d", n, 2*rememberedPeers)
+	}
+	if n := len(p.shares[th.ID()].links); n > 2*rememberedPeers {
+		t.Errorf("got %d links", n)
+	}
+	if p.peers[member.ID()] == nil || p.shares[th.ID()].links[member.ID()] == nil {
+		t.Error("a member was forgotten")
+	}
+}
+
+// A record that only the state here refuses may have come through an honest relay,
+// which could not judge it: that is no fault.
+func TestOnlyWhatEverybodyCanSeeIsAFault(t *testing.T) {
+	to, from, _, _ := twoMembers(t)
+	f := forgerOf(from)
+	b := from.ownControl.branches[0]
+	f.desc, f.seq, f.prev, f.time = from.ownControl.desc, b.tip.Seq, b.tip.Hash, b.time
+	payload := string((&controlPayload{Op: opOpen, Name: "twice"}).encode())
+	_, err := to.ingest(t.Context(), f.run(f.record(t, from.keys.Service, payload, nil)))
+	if rej, ok := errors.AsType[*Rejection](err); !ok || rej.Code != RejectMalformed || rej.Hostile() {
+		t.Errorf("got %v, want a refusal that is no fault", err)
+	}
+	r := f.run(f.record(t, from.keys.Service, payload, nil))
+	r.Signature[0] ^= 1
+	_, err = to.ingest(t.Context(), r)
+	if rej, ok := errors.AsType[*Rejection](err); !ok || !rej.Hostile() {
+		t.Errorf("got %v, want a fault", err)
+	}
+}
+
+// Flushed at the same arrival says that the state there changed.
+func TestStateMayChangeWithoutArrival(t *testing.T) {
+	n := newTestNode(t)
+	th := n.create(t)
+	n.write(t, th, "one")
+	th.Flushed(1)
+	changed := th.changed()
+	th.Flushed(1)
+	wait(t, changed, "nobody was told")
 }
