@@ -544,7 +544,7 @@ func (n *Node) Join(ctx context.Context, url, name string) (DatabaseRef, error) 
 
 // joinError says what to do when an invite did not do.
 func joinError(err error) error {
-	if refused, ok := errors.AsType[*keys.Refusal](err); ok {
+	if refused, ok := errors.AsType[*keys.Refusal](err); ok && refused.Code == net.CodeBadInvite {
 		return fmt.Errorf("%w: ask for another invite", refused)
 	}
 	if word, _ := Code(err); word != "internal" {
