@@ -42,6 +42,9 @@ type Options struct {
 	// Gate it refuses all.
 	Relay bool
 	Gate  Gate
+	// ChosenRelays makes a thread use no relay of the host until
+	// [Thread.SetRelays] lists some; else it uses all until then.
+	ChosenRelays bool
 	// MDNS announces the host on the local network and finds others there.
 	MDNS   bool
 	Log    *slog.Logger // nil discards

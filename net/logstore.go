@@ -1,6 +1,7 @@
 package net
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -262,8 +263,8 @@ func (t *Thread) readRecord(r store.Reader, log uint32, id clock.RecordID) (stor
 
 // walk calls f for the records after `after` up to tip, in order, on the branch
 // that ends in tip, until f returns false. A log that is not forked is one range
-// of keys.
-func (t *Thread) walk(r store.Reader, log *threadLog, forked bool, tip clock.RecordID, after uint64, f func(clock.RecordID, *header, storedRecord) (bool, error)) error {
+// of keys; headers are left to who needs them.
+func (t *Thread) walk(r store.Reader, log *threadLog, forked bool, tip clock.RecordID, after uint64, f func(clock.RecordID, storedRecord) (bool, error)) error {
 	if forked {
 		return t.walkPath(r, log.num, tip, after, f)
 	}
@@ -275,35 +276,24 @@ func (t *Thread) walk(r store.Reader, log *threadLog, forked bool, tip clock.Rec
 		if err != nil {
 			return fmt.Errorf("net: log %s: %w", log.id.Short(), err)
 		}
-		id, h, s, err := t.decodeAt(log.id, v)
+		s, err := decodeStored(v)
 		if err != nil {
 			return err
 		}
-		if id.Seq != next {
+		id := clock.RecordID{Log: log.id, Seq: next, Hash: recordHash(t.id, s.Header)}
+		if !bytes.Equal(it.Key(), t.recordKey(log.num, id.Seq, id.Hash)) {
 			return fmt.Errorf("%w: record %d of log %s", ErrNotFound, next, log.id.Short())
 		}
 		next++
-		if more, err := f(id, h, s); err != nil || !more {
+		if more, err := f(id, s); err != nil || !more {
 			return err
 		}
 	}
 	return it.Err()
 }
 
-func (t *Thread) decodeAt(log clock.LogID, v []byte) (clock.RecordID, *header, storedRecord, error) {
-	s, err := decodeStored(v)
-	if err != nil {
-		return clock.RecordID{}, nil, s, err
-	}
-	h, err := decodeHeader(s.Header)
-	if err != nil {
-		return clock.RecordID{}, nil, s, fmt.Errorf("net: stored record: %w", err)
-	}
-	return clock.RecordID{Log: log, Seq: h.Seq, Hash: recordHash(t.id, s.Header)}, h, s, nil
-}
-
 // walkPath is walk for a forked log: it follows the previous hashes back first.
-func (t *Thread) walkPath(r store.Reader, log uint32, tip clock.RecordID, after uint64, f func(clock.RecordID, *header, storedRecord) (bool, error)) error {
+func (t *Thread) walkPath(r store.Reader, log uint32, tip clock.RecordID, after uint64, f func(clock.RecordID, storedRecord) (bool, error)) error {
 	var path []clock.RecordID
 	for id := tip; id.Seq > after; {
 		s, err := t.readRecord(r, log, id)
@@ -322,11 +312,7 @@ func (t *Thread) walkPath(r store.Reader, log uint32, tip clock.RecordID, after 
 		if err != nil {
 			return err
 		}
-		h, err := decodeHeader(s.Header)
-		if err != nil {
-			return fmt.Errorf("net: stored record: %w", err)
-		}
-		if more, err := f(path[i], h, s); err != nil || !more {
+		if more, err := f(path[i], s); err != nil || !more {
 			return err
 		}
 	}

@@ -95,7 +95,7 @@ func (s *share) usesRelay(p peer.ID) bool {
 }
 
 // SetRelays makes the thread use just the listed relays of its host; until it
-// is called, the thread uses all. What an unlisted relay keeps stays there. It
+// is called, the thread uses all, or none with [Options].ChosenRelays. What an unlisted relay keeps stays there. It
 // returns [ErrClosed] once the host is closed.
 func (t *Thread) SetRelays(relays []peer.ID) error {
 	s := t.share

@@ -74,6 +74,9 @@ func (h *Host) newShare(t *Thread) *share {
 	s := &share{host: h, thread: t, links: map[peer.ID]*link{}}
 	s.ctx, s.cancel = context.WithCancel(h.ctx)
 	t.share = s
+	if h.opt.ChosenRelays {
+		s.chosen = map[peer.ID]bool{}
+	}
 	return s
 }
 

@@ -362,7 +362,7 @@ func (t *Thread) readRun(tip clock.RecordID, after uint64, maxBytes int) (run, e
 	defer snap.Release()
 	r := run{Descriptor: l.raw}
 	signed, size := 0, 0
-	err := t.walk(snap, l, forked, tip, after, func(id clock.RecordID, _ *header, s storedRecord) (bool, error) {
+	err := t.walk(snap, l, forked, tip, after, func(_ clock.RecordID, s storedRecord) (bool, error) {
 		size += s.size() + 6
 		if signed > 0 && (size > maxBytes || size > maxRun) {
 			return false, nil

@@ -238,7 +238,7 @@ func (t *Thread) branchOf(r store.Reader, l *threadLog, id clock.RecordID) (*bra
 			continue
 		}
 		found := false
-		err := t.walkPath(r, l.num, b.tip, id.Seq-1, func(at clock.RecordID, _ *header, _ storedRecord) (bool, error) {
+		err := t.walkPath(r, l.num, b.tip, id.Seq-1, func(at clock.RecordID, _ storedRecord) (bool, error) {
 			found = at == id
 			return false, nil
 		})

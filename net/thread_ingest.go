@@ -396,8 +396,8 @@ func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
 	t := w.t
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	return t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, h *header, s storedRecord) (bool, error) {
-		r, err := t.reopen(l, id, h, s)
+	return t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, s storedRecord) (bool, error) {
+		r, err := t.reopen(l, id, s)
 		if err != nil {
 			return false, err
 		}
@@ -409,10 +409,13 @@ func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
 }
 
 // reopen opens a record that is stored, to judge it.
-func (t *Thread) reopen(l *threadLog, id clock.RecordID, h *header, s storedRecord) (*verifiedRecord, error) {
+func (t *Thread) reopen(l *threadLog, id clock.RecordID, s storedRecord) (*verifiedRecord, error) {
+	h, err := decodeHeader(s.Header)
+	if err != nil {
+		return nil, fmt.Errorf("net: stored record: %w", err)
+	}
 	r := &verifiedRecord{raw: s.rawRecord, header: h, id: id}
 	if l.desc.Kind == kindControl {
-		var err error
 		r.control, err = t.openControl(t.keys.Service, l.desc.Device, id, h, s.Body)
 		return r, err
 	}

@@ -388,7 +388,11 @@ func (t *Thread) loadControl(r store.Reader) error {
 			if b.done.Seq <= b.base.Seq {
 				continue
 			}
-			err := t.walk(r, l, l.forked(), b.done, b.base.Seq, func(id clock.RecordID, h *header, s storedRecord) (bool, error) {
+			err := t.walk(r, l, l.forked(), b.done, b.base.Seq, func(id clock.RecordID, s storedRecord) (bool, error) {
+				h, err := decodeHeader(s.Header)
+				if err != nil {
+					return false, err
+				}
 				c, err := t.openControl(t.keys.Service, l.desc.Device, id, h, s.Body)
 				left = append(left, c)
 				return true, err

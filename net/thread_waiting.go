@@ -124,8 +124,8 @@ func (t *Thread) Waiting() ([]Waiting, error) {
 				continue
 			}
 			wait := Waiting{Count: int(b.tip.Seq - b.done.Seq)}
-			err := t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, h *header, s storedRecord) (bool, error) {
-				r, err := t.reopen(l, id, h, s)
+			err := t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, s storedRecord) (bool, error) {
+				r, err := t.reopen(l, id, s)
 				if err == nil {
 					wait.First, wait.Reason = id, t.whyWait(l, r)
 				}
