@@ -159,6 +159,7 @@ func (n *Node) startHost(ctx context.Context) (err error) {
 	o := net.Options{
 		Store: n.store, Dir: n.home.path(dirBlobs), Device: n.self.device, Certificate: n.self.cert,
 		Clock: n.clock, Listen: n.cfg.Listen, MDNS: n.cfg.MDNS, Log: n.log,
+		ChosenRelays: true, // a new thread is offered to no relay that is not for it
 	}
 	if n.cfg.Relay {
 		o.Relay, o.Gate = true, n.policy
