@@ -251,6 +251,10 @@ func (b *batch) emitOne(e *entry) error {
 	}
 	k := b.db.key(tagDoc, num(e.coll.num), e.idKey)
 	if e.count == 0 {
+		// The history first: without the head, nothing would find it after a crash.
+		if err := b.drop(e); err != nil {
+			return err
+		}
 		if err := b.del(k); err != nil {
 			return err
 		}
@@ -267,6 +271,11 @@ func (b *batch) emitOne(e *entry) error {
 	}
 	e.changed = false
 	e.was = e.head
+	return b.drop(e)
+}
+
+// drop deletes the history that e no longer has.
+func (b *batch) drop(e *entry) error {
 	for _, k := range e.drops {
 		if err := b.del(k); err != nil {
 			return err

@@ -189,7 +189,7 @@ func TestWatchGap(t *testing.T) {
 }
 
 // A watch whose queue overflowed goes on from the journal.
-func TestSlowestWatch(t *testing.T) {
+func TestWatchOverflow(t *testing.T) {
 	x, _ := dbtest.OpenIn(t, memory(t), "a")
 	f := &follower{c: x.Collection("c"), copy: map[string]string{}}
 	w, err := x.Watch(t.Context(), db.WatchOptions{Collection: "c"})
