@@ -168,7 +168,8 @@ func (m *Mailbox) received(ctx context.Context, filter bson.D) ([]Received, erro
 func (m *Mailbox) Read(ctx context.Context, id ID) (Received, error) {
 	s := id.String()
 	list, err := m.received(ctx, bson.D{
-		{Key: "_id", Value: bson.D{{Key: "$gte", Value: s + "."}, {Key: "$lt", Value: s + "/"}}}, {Key: "removed", Value: false}})
+		{Key: "_id", Value: bson.D{{Key: "$gte", Value: s + "."}, {Key: "$lt", Value: s + "/"}}}, {Key: "removed", Value: false},
+	})
 	switch {
 	case err != nil:
 		return Received{}, err
@@ -191,7 +192,8 @@ func (m *Mailbox) MarkRead(ctx context.Context, id ID) error {
 func (m *Mailbox) Remove(ctx context.Context, id ID) error {
 	return m.change(ctx, id, bson.D{
 		{Key: "$set", Value: bson.D{{Key: "removed", Value: true}}},
-		{Key: "$unset", Value: bson.D{{Key: "body", Value: ""}, {Key: "from", Value: ""}, {Key: "to", Value: ""}}}})
+		{Key: "$unset", Value: bson.D{{Key: "body", Value: ""}, {Key: "from", Value: ""}, {Key: "to", Value: ""}}},
+	})
 }
 
 func (m *Mailbox) change(ctx context.Context, id ID, update bson.D) error {
