@@ -258,6 +258,12 @@ func TestRelayForSome(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.becomes(n, "public", "identical")
+	if _, err := n.CreateDatabase(t.Context(), "later"); err != nil {
+		t.Fatal(err)
+	}
+	w.insert(n, "later", bson.D{{Key: "_id", Value: 1}})
+	w.insert(n, "public", bson.D{{Key: "_id", Value: 2}})
+	w.becomes(n, "public", "identical")
 	if kept := w.relay.Kept(); kept != 1 {
 		t.Errorf("the relay keeps %d threads, want 1", kept)
 	}

@@ -85,8 +85,8 @@ func (a *app) inUse() string {
 // people need not read; --json has the kind as a word.
 var (
 	packageNames = regexp.MustCompile(`(^|[: (])(?:(?:node|db|net|keys|buckets|inbox|store|clock): )+`)
-	kindNames    = regexp.MustCompile(`(^|: )(?:(?:invalid|malformed|not found|already exists|invalid name|bad schema): )+`)
-	codeNames    = regexp.MustCompile(`(?: \((?:[A-Z][A-Za-z0-9]+|[a-z]+(?:_[a-z]+)+)\))+$`)
+	kindNames    = regexp.MustCompile(`(^|: )(?:(?:invalid|malformed|not found|already exists|invalid name|bad schema|unreachable|address is in use): )+`)
+	codeNames    = regexp.MustCompile(`(?: \((?:[A-Z][A-Za-z0-9]+|[a-z]+(?:_[a-z]+)+)\))+(:|$)`)
 )
 
 // plain makes an error's message a sentence for people, on one line.
@@ -94,5 +94,5 @@ func plain(message string) string {
 	message = strings.Join(strings.Fields(message), " ")
 	message = packageNames.ReplaceAllString(message, "$1")
 	message = kindNames.ReplaceAllString(message, "$1")
-	return codeNames.ReplaceAllString(message, "")
+	return codeNames.ReplaceAllString(message, "$1")
 }
