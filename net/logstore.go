@@ -147,7 +147,7 @@ func decodeBranch(log clock.LogID, num uint32, p []byte) (*branch, error) {
 	}
 	id := func(seq uint64, hash clock.Hash) clock.RecordID {
 		if seq == 0 {
-			return clock.RecordID{}
+			return clock.RecordID{Hash: hash}
 		}
 		return clock.RecordID{Log: log, Seq: seq, Hash: hash}
 	}
