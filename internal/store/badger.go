@@ -19,6 +19,7 @@ const (
 	badgerTable   = 16 << 20 // bytes of a memtable and of a table
 	badgerRecover = 96 << 20 // bytes of the memtable after a crash: all that can wait to be saved
 	badgerLog     = 32 << 20 // bytes of a value log file
+	badgerPile    = 8        // tables at level 0 that a close merges
 	badgerInline  = 4 << 10  // values this long or longer stay in the value log
 
 	// A transaction's limits keep below badger's own, which are 15% of
@@ -54,6 +55,10 @@ func badgerOptions(table int64) *badgerds.Options {
 	o.LevelOneSize = 4 * badgerTable
 	o.NumMemtables = 2
 	o.NumCompactors = 1
+	// A process that opens and closes the store soon leaves a small table at
+	// level 0 and has no time to merge them. Badger makes whoever adds one too
+	// many wait for seconds, so a close merges them well before that.
+	o.NumLevelZeroTablesStall = 3 * badgerPile
 	o.ValueThreshold = badgerInline
 	o.ValueLogFileSize = badgerLog
 	o.CompactL0OnClose = false
@@ -71,7 +76,9 @@ func openBadger(dir string, o Options) (engine, error) {
 			return nil, err
 		}
 	}
-	ds, err := badgerds.NewDatastore(dir, badgerOptions(badgerTable))
+	opt := badgerOptions(badgerTable)
+	opt.CompactL0OnClose = piled(dir)
+	ds, err := badgerds.NewDatastore(dir, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +87,18 @@ func openBadger(dir string, o Options) (engine, error) {
 	e.stop = stop
 	e.tending.Go(func() { e.tend(ctx) })
 	return e, nil
+}
+
+// piled reports whether tables have piled up at level 0. A manifest that can
+// not be read is for the opening to report.
+func piled(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	m, _, err := badger.ReplayManifestFile(f)
+	return err == nil && len(m.Levels) > 0 && len(m.Levels[0].Tables) >= badgerPile
 }
 
 // crashed reports whether the store in dir was not closed and has enough log
