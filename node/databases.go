@@ -323,27 +323,35 @@ func deleteSome(s store.Store, prefix []byte) (done bool, err error) {
 
 // open opens the fold if it is not open.
 func (d *database) open(ctx context.Context) (*db.DB, error) {
+	fold, opened, err := d.openOnce(ctx)
+	if err == nil && opened {
+		// Without the lock: whoever this wakes asks for the state.
+		n, _ := fold.StateHash()
+		d.thread.Flushed(n) // peers may now have what was written, and hear of the state
+	}
+	return fold, err
+}
+
+func (d *database) openOnce(ctx context.Context) (fold *db.DB, opened bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
 	if d.fold != nil {
-		return d.fold, nil
+		return d.fold, false, nil
 	}
-	fold, err := db.Open(ctx, db.Options{
+	fold, err = db.Open(ctx, db.Options{
 		Store: d.n.store, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("node: open database %s: %w", d.name, err)
+		return nil, false, fmt.Errorf("node: open database %s: %w", d.name, err)
 	}
 	if err := d.applyVoid(ctx, fold); err != nil {
-		return nil, errors.Join(fmt.Errorf("node: void logs of database %s: %w", d.name, err), fold.Close())
+		return nil, false, errors.Join(fmt.Errorf("node: void logs of database %s: %w", d.name, err), fold.Close())
 	}
 	d.fold = fold
-	n, _ := fold.StateHash()
-	d.thread.Flushed(n) // peers may now have what was written, and hear of the state
-	return fold, nil
+	return fold, true, nil
 }
 
 // opened returns the fold, or nil while it is not open.
