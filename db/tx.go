@@ -25,7 +25,7 @@ type TxOptions struct {
 // A Tx reads one moment and its own writes. It belongs to one goroutine and
 // ends with the function that it was given to.
 type Tx struct {
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // the transaction lives in one call
 	db    *DB
 	v     *view
 	now   clock.Time

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weftdb/weft/keys"
 	"pgregory.net/rapid"
+
+	"github.com/weftdb/weft/keys"
 )
 
 type encoder interface{ Encode() ([]byte, error) }

@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weftdb/weft/keys"
 	"pgregory.net/rapid"
+
+	"github.com/weftdb/weft/keys"
 )
 
 // A vector of the did:key method specification: the base58btc form and the key.
