@@ -9,6 +9,9 @@ RACETIME ?= 15m
 # The whole data set where a checkout of it lies beside this one, the sample elsewhere.
 DATA     ?= $(firstword $(wildcard ../*/data/cities.jsonl.gz) testdata/cities-sample.jsonl.gz)
 
+SHELL       := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
 export CGO_ENABLED ?= 0
 export WEFT_BENCH_DATA ?= $(abspath $(DATA))
 
@@ -32,7 +35,7 @@ race: ## run the tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -shuffle=on -timeout $(RACETIME) ./...
 
 slow: ## run the long suites: 100 kills, many random histories
-	go test -tags slow -run 'Slow' -timeout 15m -v ./... | grep -vE 'no test files|no tests to run'
+	go test -tags slow -run 'Slow' -timeout 15m -v ./cmd/weft ./db | grep -E '^(---|===|ok|FAIL|PASS|panic)|slow_test|_test.go'
 
 lint: $(LINT) ## vet, golangci-lint with the import arrows
 	go vet ./...
@@ -50,7 +53,7 @@ check: ## what CI runs
 fuzz: ## fuzz every decoder, FUZZTIME each (30s)
 	@set -e; for pkg in $$(go list ./...); do \
 	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "fuzz $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -parallel 2 $$pkg; done; done
+	    echo "fuzz $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x -parallel 2 $$pkg; done; done
 
 bench: ## run the benchmarks; docs/performance.md explains the ratios
 	go test -run '^$$' -bench . -benchmem ./...

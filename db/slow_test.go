@@ -9,21 +9,21 @@ func TestSlowKill(t *testing.T) { kill(t, 100) }
 func TestSlowReplicasConverge(t *testing.T) { converge(t, 1000) }
 
 func TestSlowFoldIsTheReference(t *testing.T) {
-	checks(t, "5000")
+	checks(t, "2000")
 	TestFoldIsTheReference(t)
 }
 
 func TestSlowVoidIsASet(t *testing.T) {
-	checks(t, "5000")
+	checks(t, "2000")
 	TestVoidIsASet(t)
 }
 
 func TestSlowStepsSurviveTheEnd(t *testing.T) {
-	checks(t, "1000")
+	checks(t, "500")
 	TestStepsSurviveTheEnd(t)
 }
 
 func TestSlowLongHistories(t *testing.T) {
-	checks(t, "500")
+	checks(t, "60")
 	longHistories(t)
 }
