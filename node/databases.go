@@ -8,16 +8,12 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
-	"time"
-
-	"github.com/multiformats/go-multiaddr"
+	"sync/atomic"
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
-	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
 )
 
@@ -39,9 +35,10 @@ type database struct {
 	number uint64
 	thread *net.Thread
 
-	mu     sync.Mutex // guards fold and closed; held while the fold opens
-	fold   *db.DB
+	mu     sync.Mutex // guards closed; held while the fold opens or closes
 	closed bool
+
+	fold atomic.Pointer[db.DB] // nil while it is not open
 
 	voidMu sync.Mutex    // guards the fields below
 	void   []clock.LogID // the thread's void logs, as told last
@@ -338,8 +335,8 @@ func (d *database) openOnce(ctx context.Context) (fold *db.DB, opened bool, err 
 	if d.closed {
 		return nil, false, ErrClosed
 	}
-	if d.fold != nil {
-		return d.fold, false, nil
+	if fold := d.fold.Load(); fold != nil {
+		return fold, false, nil
 	}
 	fold, err = db.Open(ctx, db.Options{
 		Store: d.n.store, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
@@ -350,23 +347,19 @@ func (d *database) openOnce(ctx context.Context) (fold *db.DB, opened bool, err 
 	if err := d.applyVoid(ctx, fold); err != nil {
 		return nil, false, errors.Join(fmt.Errorf("node: void logs of database %s: %w", d.name, err), fold.Close())
 	}
-	d.fold = fold
+	d.fold.Store(fold)
 	return fold, true, nil
 }
 
-// opened returns the fold, or nil while it is not open.
-func (d *database) opened() *db.DB {
-	if !d.mu.TryLock() {
-		return nil // opening or closing
-	}
-	defer d.mu.Unlock()
-	return d.fold
-}
-
-// need opens the fold in the background.
+// need opens the fold in the background, and has it take up what has arrived.
 func (d *database) need() {
 	d.n.background(func(ctx context.Context) {
-		if _, err := d.open(ctx); err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+		fold, err := d.open(ctx)
+		if err == nil {
+			fold.Wake()
+			return
+		}
+		if !errors.Is(err, ErrClosed) && ctx.Err() == nil {
 			d.n.log.Error("open database", "database", d.name, "error", err)
 		}
 	})
@@ -374,17 +367,17 @@ func (d *database) need() {
 
 // arrived says that the thread has new records.
 func (d *database) arrived() {
-	if fold := d.opened(); fold != nil {
+	if fold := d.fold.Load(); fold != nil {
 		fold.Wake()
 		return
 	}
-	d.need() // a fold that opens takes up what has arrived
+	d.need()
 }
 
 // state returns the arrival up to which the database is folded, and the hash of
 // that state.
 func (d *database) state() (int64, clock.Hash, bool) {
-	fold := d.opened()
+	fold := d.fold.Load()
 	if fold == nil {
 		d.need()
 		return 0, clock.Hash{}, false
@@ -428,12 +421,10 @@ func (d *database) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
-	if d.fold == nil {
-		return nil
+	if fold := d.fold.Swap(nil); fold != nil {
+		return fold.Close()
 	}
-	err := d.fold.Close()
-	d.fold = nil
-	return err
+	return nil
 }
 
 // A journal is a thread as the fold sees it.
@@ -456,126 +447,6 @@ func (j journal) Arrivals(n int64, maxBytes int) ([]db.Arrival, error) {
 		out[i] = db.Arrival{N: a.N, Entry: db.Entry(a.Entry)}
 	}
 	return out, err
-}
-
-// InviteOptions say what an invite gives. The zero value lets one device in as a
-// writer, for a day.
-type InviteOptions struct {
-	Role    string        // owner or writer; "" means writer
-	Expires time.Duration // 0 means 24 hours, negative never
-	Uses    int           // how many may join; 0 means 1, negative any number
-}
-
-// maxInviteAddrs bounds the addresses in an invite.
-const maxInviteAddrs = 8
-
-// Invite makes an invite to a database and returns its URL, a bearer secret:
-// whoever holds it may join. It names the database's relays and this node.
-func (n *Node) Invite(ctx context.Context, name string, o InviteOptions) (string, error) {
-	d, err := n.lookup(name)
-	if err != nil {
-		return "", err
-	}
-	role, err := parseRole(o.Role)
-	if err != nil {
-		return "", err
-	}
-	relays, err := n.relaysOf(name)
-	if err != nil {
-		return "", err
-	}
-	var addrs []multiaddr.Multiaddr
-	for _, r := range relays {
-		addrs = append(addrs, r.Addr)
-	}
-	addrs = append(addrs, n.host.Addrs()...)
-	addrs = addrs[:min(len(addrs), maxInviteAddrs)]
-	invite, err := d.thread.CreateInvite(ctx, net.InviteOptions{Role: role, Expires: o.Expires, Uses: o.Uses, Addrs: addrs})
-	if err != nil {
-		return "", err
-	}
-	return invite.URL(), nil
-}
-
-func parseRole(s string) (net.Role, error) {
-	switch s {
-	case "", "writer":
-		return net.RoleWriter, nil
-	case "owner":
-		return net.RoleOwner, nil
-	case "admin", "reader", "relay":
-		return 0, fmt.Errorf("%w: the role %s cannot be given yet: writer and owner can", ErrInvalid, s)
-	}
-	return 0, fmt.Errorf("%w: %.40q is no role", ErrInvalid, s)
-}
-
-// Join joins the database of an invite under a name of this node's, "" for the
-// name that its owner gave it. It returns when this device is a member; the
-// records follow in the background.
-func (n *Node) Join(ctx context.Context, url, name string) (DatabaseRef, error) {
-	var ref DatabaseRef
-	if name != "" {
-		if err := checkName(name); err != nil {
-			return ref, err
-		}
-	}
-	invite, err := net.ParseInvite(strings.TrimSpace(url))
-	if err != nil {
-		return ref, err
-	}
-	n.naming.Lock()
-	defer n.naming.Unlock()
-	if name != "" {
-		if err := n.free(name); err != nil {
-			return ref, err
-		}
-	}
-	t, err := n.host.Join(ctx, invite)
-	if err != nil {
-		return ref, joinError(err)
-	}
-	for _, d := range n.all() {
-		if d.thread.ID() == t.ID() {
-			return ref, fmt.Errorf("%w: this database is here already, as %s", ErrExists, d.name)
-		}
-	}
-	if name == "" {
-		if name, err = n.freeName(t.Name()); err != nil {
-			return ref, err
-		}
-	}
-	if _, err := n.adopt(ctx, name, t); err != nil {
-		return ref, err
-	}
-	return DatabaseRef{ID: t.ID(), Name: name}, nil
-}
-
-// joinError says what to do when an invite did not do.
-func joinError(err error) error {
-	if refused, ok := errors.AsType[*keys.Refusal](err); ok && refused.Code == net.CodeBadInvite {
-		return fmt.Errorf("%w: ask for another invite", refused)
-	}
-	if word, _ := Code(err); word != "internal" {
-		return err
-	}
-	return fmt.Errorf("%w: %v: try again when a relay or member that the invite names is online", ErrUnreachable, err)
-}
-
-// freeName returns a name of this node for an owner's name: that name, or it
-// with a number.
-func (n *Node) freeName(name string) (string, error) {
-	if checkName(name) != nil {
-		name = "joined"
-	}
-	for i := 1; ; i++ {
-		try := name
-		if i > 1 {
-			try = fmt.Sprintf("%.50s-%d", name, i)
-		}
-		if err := n.free(try); !errors.Is(err, ErrExists) {
-			return try, err
-		}
-	}
 }
 
 // A DatabaseInfo describes a database at one moment.

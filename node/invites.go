@@ -1,0 +1,134 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net"
+)
+
+// InviteOptions say what an invite gives. The zero value lets one device in as a
+// writer, for a day.
+type InviteOptions struct {
+	Role    string        // owner or writer; "" means writer
+	Expires time.Duration // 0 means 24 hours, negative never
+	Uses    int           // how many may join; 0 means 1, negative any number
+}
+
+// maxInviteAddrs bounds the addresses in an invite.
+const maxInviteAddrs = 8
+
+// Invite makes an invite to a database and returns its URL, a bearer secret:
+// whoever holds it may join. It names the database's relays and this node.
+func (n *Node) Invite(ctx context.Context, name string, o InviteOptions) (string, error) {
+	d, err := n.lookup(name)
+	if err != nil {
+		return "", err
+	}
+	role, err := parseRole(o.Role)
+	if err != nil {
+		return "", err
+	}
+	relays, err := n.relaysOf(name)
+	if err != nil {
+		return "", err
+	}
+	var addrs []multiaddr.Multiaddr
+	for _, r := range relays {
+		addrs = append(addrs, r.Addr)
+	}
+	addrs = append(addrs, n.host.Addrs()...)
+	addrs = addrs[:min(len(addrs), maxInviteAddrs)]
+	invite, err := d.thread.CreateInvite(ctx, net.InviteOptions{Role: role, Expires: o.Expires, Uses: o.Uses, Addrs: addrs})
+	if err != nil {
+		return "", err
+	}
+	return invite.URL(), nil
+}
+
+func parseRole(s string) (net.Role, error) {
+	switch s {
+	case "", "writer":
+		return net.RoleWriter, nil
+	case "owner":
+		return net.RoleOwner, nil
+	case "admin", "reader", "relay":
+		return 0, fmt.Errorf("%w: the role %s cannot be given yet: writer and owner can", ErrInvalid, s)
+	}
+	return 0, fmt.Errorf("%w: %.40q is no role", ErrInvalid, s)
+}
+
+// Join joins the database of an invite under a name of this node's, "" for the
+// name that its owner gave it. It returns when this device is a member; the
+// records follow in the background.
+func (n *Node) Join(ctx context.Context, url, name string) (DatabaseRef, error) {
+	var ref DatabaseRef
+	if name != "" {
+		if err := checkName(name); err != nil {
+			return ref, err
+		}
+	}
+	invite, err := net.ParseInvite(strings.TrimSpace(url))
+	if err != nil {
+		return ref, err
+	}
+	n.naming.Lock()
+	defer n.naming.Unlock()
+	if name != "" {
+		if err := n.free(name); err != nil {
+			return ref, err
+		}
+	}
+	t, err := n.host.Join(ctx, invite)
+	if err != nil {
+		return ref, joinError(err)
+	}
+	for _, d := range n.all() {
+		if d.thread.ID() == t.ID() {
+			return ref, fmt.Errorf("%w: this database is here already, as %s", ErrExists, d.name)
+		}
+	}
+	if name == "" {
+		if name, err = n.freeName(t.Name()); err != nil {
+			return ref, err
+		}
+	}
+	if _, err := n.adopt(ctx, name, t); err != nil {
+		return ref, err
+	}
+	return DatabaseRef{ID: t.ID(), Name: name}, nil
+}
+
+// joinError says what to do when an invite did not do.
+func joinError(err error) error {
+	if refused, ok := errors.AsType[*keys.Refusal](err); ok && refused.Code == net.CodeBadInvite {
+		return fmt.Errorf("%w: ask for another invite", refused)
+	}
+	if word, _ := Code(err); word != "internal" {
+		return err
+	}
+	return fmt.Errorf("%w: %v: try again when a relay or member that the invite names is online", ErrUnreachable, err)
+}
+
+// freeName returns a name of this node for an owner's name: that name, or it
+// with a number.
+func (n *Node) freeName(name string) (string, error) {
+	if checkName(name) != nil {
+		name = "joined"
+	}
+	for i := 1; ; i++ {
+		try := name
+		if i > 1 {
+			try = fmt.Sprintf("%.50s-%d", name, i)
+		}
+		if err := n.free(try); !errors.Is(err, ErrExists) {
+			return try, err
+		}
+	}
+}
