@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -315,11 +316,11 @@ func (s *story) ask(h *home, queries []string) (answer, error) {
 			return a, fmt.Errorf("%s: got %s", q, shorten(string(out)))
 		}
 	}
-	out, err := h.weft("bucket", "root", "album")
-	if err != nil {
+	var root struct{ CID string }
+	if err := h.weftJSON(&root, "bucket", "root", "album"); err != nil {
 		return a, err
 	}
-	a.root = string(out)
+	a.root = root.CID
 	dir := filepath.Join(s.dir, "pulled-"+h.name)
 	if err := os.RemoveAll(dir); err != nil {
 		return a, err
@@ -369,7 +370,7 @@ func (s *story) compare() error {
 			return err
 		}
 	}
-	s.say("state hash %s…, %d documents, %d queries, root %s", onB.hash[:16], onB.count, len(onB.results), strings.TrimSpace(onB.root))
+	s.say("state hash %s…, %d documents, %d queries, root %s", onB.hash[:16], onB.count, len(onB.results), onB.root)
 	return s.b.start()
 }
 
@@ -422,7 +423,10 @@ func (s *story) refuse() error {
 	if err != nil {
 		return err
 	}
-	before := diskUse(filepath.Join(s.relay.path, "blobs"))
+	before, err := s.kept()
+	if err != nil {
+		return err
+	}
 	if _, err := s.relay.weft("key", "revoke", key); err != nil {
 		return err
 	}
@@ -441,7 +445,21 @@ func (s *story) refuse() error {
 			return err
 		}
 	}
-	return s.equal("bytes of blobs that the relay kept for strangers", diskUse(filepath.Join(s.relay.path, "blobs"))-before, 0)
+	after, err := s.kept()
+	if err != nil {
+		return err
+	}
+	return s.equal("threads and bytes of blobs that the relay keeps, after strangers tried", after, before)
+}
+
+// kept says what the relay keeps.
+func (s *story) kept() (string, error) {
+	var status struct{ Threads int }
+	err := s.relay.weftJSON(&status, "status")
+	if err == nil && status.Threads == 0 {
+		err = errors.New("the relay's status counts no threads")
+	}
+	return fmt.Sprintf("%d threads, %d bytes", status.Threads, diskUse(filepath.Join(s.relay.path, "blobs"))), err
 }
 
 func (s *story) refused(h *home, code string) error {
