@@ -151,7 +151,7 @@ func (b *batch) advance(e *entry, r ref, rec *record, op *payload.Op, v verdict)
 	e.last, e.code, e.atomic = r, v.code, rec.atomic
 	e.count++
 	b.set(e, v.next, op, rec)
-	if e.count%baseEvery == 0 {
+	if e.count%b.db.baseEvery == 0 {
 		if err := b.put(b.baseKey(e, r), e.head.append(nil)); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -228,6 +229,7 @@ func (db *DB) tryGroup(group []*request, logOnly bool) (took int, err error) {
 	if err != nil || len(plans) == 0 {
 		return took, err
 	}
+	own := db.own
 	drafts := make([]Draft, len(plans))
 	for i, p := range plans {
 		drafts[i] = Draft{Time: p.rec.time, Atomic: p.rec.atomic, Payload: p.req.payload}
@@ -258,9 +260,11 @@ func (db *DB) tryGroup(group []*request, logOnly bool) (took int, err error) {
 	}
 	done(err == nil)
 	if err != nil {
+		db.own = own // what was not stored is to be stored by the next
 		return took, err
 	}
 	if logOnly {
+		db.meta, db.cat = b.meta, b.cat
 		_, err = db.applyArrivals()
 		return took, err
 	}
@@ -405,6 +409,9 @@ func (b *batch) foldPlans(plans []*plan, ids []clock.RecordID, first int64) erro
 			if err := b.fold(rec); err != nil {
 				return err
 			}
+			if err := b.answer(p); err != nil {
+				return err
+			}
 			continue
 		}
 		for i, e := range p.entries {
@@ -421,6 +428,21 @@ func (b *batch) foldPlans(plans []*plan, ids []clock.RecordID, first int64) erro
 		}
 	}
 	b.meta.folded(span{first, first + int64(len(plans)) - 1})
+	return nil
+}
+
+// answer tells a request that the fold has judged how its operations fared.
+func (b *batch) answer(p *plan) error {
+	for i := range p.rec.ops {
+		c, err := b.refusedCode(b.db.key(tagRefused, p.rec.ref(i).append(nil)))
+		if err != nil {
+			return err
+		}
+		p.req.changed[i] = c == codeOK
+		if c != codeOK {
+			p.req.results[i] = value.Errorf(value.CodeBadValue, "the operation was refused at its place: %s", c.reason())
+		}
+	}
 	return nil
 }
 

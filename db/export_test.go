@@ -198,6 +198,14 @@ func NewOp(kind int, coll string, id value.Value, filter, doc []byte, upsert boo
 // Encode encodes a transaction.
 func Encode(ops []Op) []byte { return payload.Encode(ops) }
 
+// BaseEvery caches states more often, so that short histories use them.
+func BaseEvery(db *DB, n uint64) error {
+	return db.submit(&request{do: func() error {
+		db.baseEvery = n
+		return nil
+	}})
+}
+
 // SmallGroups bounds the groups that db commits together.
 func SmallGroups(db *DB, bytes, ops int) error {
 	return db.submit(&request{do: func() error {

@@ -27,6 +27,7 @@ type DB struct {
 	log     *slog.Logger
 
 	budgetBytes, budgetOps int // of one group
+	baseEvery              uint64
 
 	refolds atomic.Int64
 	wake    chan struct{} // holds one signal
@@ -69,7 +70,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	l := o.Store.Limits()
 	db := &DB{
 		store: o.Store, prefix: slices.Clone(o.Prefix), journal: o.Journal, clock: o.Clock, log: o.Log,
-		budgetBytes: l.Bytes / 3, budgetOps: l.Puts / 4, wake: make(chan struct{}, 1),
+		budgetBytes: l.Bytes / 3, budgetOps: l.Puts / 4, baseEvery: baseEvery, wake: make(chan struct{}, 1),
 		own: map[clock.LogID]bool{}, void: map[clock.LogID]bool{}, recent: map[int64]*record{},
 		defCache: map[string]*definition{}, watches: map[*Watch]struct{}{},
 	}

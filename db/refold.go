@@ -39,6 +39,7 @@ type refolding struct {
 	start   int     // the first event to be judged again
 	cur     state
 	stored  map[ref]code // events that have a history key
+	named   *event       // the last operation until now, if the base holds it: only the head names it
 }
 
 // refold folds documents again from the given places, and with them, from
@@ -181,6 +182,9 @@ func (b *batch) load(e *entry, from ref, extra []event) (*refolding, error) {
 			if c, err := b.compare(ev.ref, base.last); err != nil {
 				return nil, err
 			} else if c <= 0 {
+				if ev.known && !ev.kept {
+					r.named = &ev
+				}
 				continue
 			}
 		}
@@ -239,7 +243,7 @@ func (b *batch) sort(evs []event) (err error) {
 
 // base returns the latest cached state of e before t.
 func (b *batch) base(e *entry, t clock.Time) (h head, ok bool, err error) {
-	if e.count < baseEvery {
+	if e.count < b.db.baseEvery {
 		return h, false, nil
 	}
 	p := b.db.key(tagBase, num(e.coll.num), e.idKey)
@@ -369,7 +373,7 @@ func (f *refolder) settle(o occurrence, rec *record, v verdict) error {
 	n := o.r.ordinal + uint64(o.i) + 1
 	// Within an atomic transaction a document's state is not settled before
 	// its last operation, so no state is cached there.
-	if n%baseEvery != 0 || rec.atomic {
+	if n%f.b.db.baseEvery != 0 || rec.atomic {
 		return nil
 	}
 	h := head{last: ev.ref, code: ev.code, atomic: ev.atomic, count: n, state: o.r.cur}
@@ -395,7 +399,7 @@ func (f *refolder) definition(name string, r ref) (*definition, error) {
 }
 
 func (b *batch) dropBases(r *refolding) error {
-	if r.e.count < baseEvery {
+	if r.e.count < b.db.baseEvery {
 		return nil
 	}
 	p := b.db.key(tagBase, num(r.e.coll.num), r.e.idKey)
@@ -434,6 +438,11 @@ func (f *refolder) write(r *refolding) error {
 		}
 		if _, ok := r.stored[ev.ref]; ok {
 			e.drops = append(e.drops, b.historyKey(e, ev.ref))
+		}
+	}
+	if r.named != nil && len(r.events) > 0 {
+		if err := b.put(b.historyKey(e, r.named.ref), historyValue(r.named.code, r.named.atomic)); err != nil {
+			return err
 		}
 	}
 	for i, ev := range r.events {

@@ -27,3 +27,5 @@ func TestSlowLongHistories(t *testing.T) {
 	checks(t, "60")
 	longHistories(t)
 }
+
+func TestSlowCachedStatesChangeNothing(t *testing.T) { cachedStates(t, 800) }
