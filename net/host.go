@@ -1,10 +1,12 @@
 package net
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multiaddr"
+	"github.com/multiformats/go-multistream"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
@@ -242,13 +245,47 @@ func (h *Host) Connect(ctx context.Context, addr multiaddr.Multiaddr) error {
 	return nil
 }
 
-// open opens a stream to a connected peer.
+// open opens a stream to a connected peer, over the newest connection that
+// works: when a peer's network broke, an older one may take a minute to be known
+// for dead.
 func (h *Host) open(ctx context.Context, p peer.ID, id protocol.ID) (network.Stream, error) {
-	ctx, cancel := context.WithTimeout(network.WithNoDial(ctx, "only to connected peers"), requestTimeout)
+	err := network.ErrNoConn
+	for _, c := range h.connections(p) {
+		var s network.Stream
+		if s, err = openOn(ctx, c, id); err == nil {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("net: open %s to %s: %w", id, p, err)
+}
+
+// connections returns the connections to a peer, the newest first.
+func (h *Host) connections(p peer.ID) []network.Conn {
+	conns := h.lp.Network().ConnsToPeer(p)
+	slices.SortStableFunc(conns, func(a, b network.Conn) int { return b.Stat().Opened.Compare(a.Stat().Opened) })
+	return conns
+}
+
+// newest returns the newest connection to a peer, nil if there is none.
+func (h *Host) newest(p peer.ID) network.Conn {
+	for _, c := range h.connections(p) {
+		return c
+	}
+	return nil
+}
+
+func openOn(ctx context.Context, c network.Conn, id protocol.ID) (network.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	s, err := h.lp.NewStream(ctx, p, id)
+	s, err := c.NewStream(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("net: open %s to %s: %w", id, p, err)
+		return nil, err
+	}
+	undo := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	err = errors.Join(multistream.SelectProtoOrFail(id, s), s.SetProtocol(id))
+	if !undo() || err != nil {
+		_ = s.Reset()
+		return nil, cmp.Or(err, ctx.Err())
 	}
 	return s, nil
 }

@@ -26,7 +26,8 @@ type remote struct {
 	device  keys.PublicKey
 	conn    context.Context //nolint:containedctx // while connected; nil otherwise
 	hangUp  context.CancelFunc
-	since   time.Time // of the present connectedness
+	newest  network.Conn // of its connections, over which all streams run
+	since   time.Time    // of the present connectedness
 	tags    map[tag]struct{}
 	grants  map[ThreadID]*grant // on a relay: what the peer may have kept
 	relay   *relayConf          // if the host was told to use it
@@ -106,9 +107,15 @@ func (h *Host) connection(p peer.ID) {
 	case connected && h.now().Before(r.banned):
 		h.run(func() { _ = h.lp.Network().ClosePeer(p) })
 		return
-	case connected && r.conn == nil:
+	case connected && (r.conn == nil || r.newest != h.newest(p)):
+		if r.conn == nil {
+			r.since = h.now()
+		} else {
+			r.hangUp() // everything moves to the newest connection
+			h.unlink(p)
+		}
 		r.conn, r.hangUp = context.WithCancel(h.ctx)
-		r.since = h.now()
+		r.newest = h.newest(p)
 		ctx := r.conn
 		h.run(func() { h.sayHello(ctx, r) })
 		h.startAsking(r)
@@ -128,6 +135,17 @@ func (h *Host) connection(p peer.ID) {
 				l.shared, l.hosted = false, false
 			}
 			l.adjust()
+		}
+	}
+}
+
+// unlink ends the pulls from a peer; adjust starts them again over its next
+// connection. The caller holds h.mu.
+func (h *Host) unlink(p peer.ID) {
+	for _, s := range h.shares {
+		if l := s.links[p]; l != nil && l.stop != nil {
+			l.stop()
+			l.stop = nil
 		}
 	}
 }
