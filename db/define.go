@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 
@@ -12,27 +11,12 @@ import (
 
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
-	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
 )
 
 // CollectionOptions is the definition of a collection.
 type CollectionOptions struct {
 	Schema  bson.Raw // a JSON Schema (2020-12 or draft-07), as a document; nil accepts every document
 	Indexes []Index
-}
-
-// An Index is an index of a collection.
-type Index struct {
-	Name   string // "" means the keys and directions, as "age_1_name_-1"
-	Keys   []IndexKey
-	Unique bool // refused for now
-}
-
-// An IndexKey is one field of an index.
-type IndexKey struct {
-	Path string
-	Desc bool
 }
 
 // A CollectionInfo describes a collection.
@@ -88,18 +72,6 @@ func (db *DB) define(ctx context.Context, name string, upd bson.D) error {
 		return err
 	}
 	return results[0]
-}
-
-func indexDoc(x Index) bson.D {
-	keys := bson.D{}
-	for _, k := range x.Keys {
-		dir := int32(1)
-		if k.Desc {
-			dir = -1
-		}
-		keys = append(keys, bson.E{Key: k.Path, Value: dir})
-	}
-	return bson.D{{Key: "name", Value: x.Name}, {Key: "key", Value: keys}}
 }
 
 // definition returns a collection's definition, or ErrNotFound.
@@ -189,137 +161,4 @@ func (db *DB) Collections(ctx context.Context) ([]CollectionInfo, error) {
 	}
 	slices.SortFunc(out, func(a, b CollectionInfo) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
-}
-
-// CreateIndex adds an index and returns its name. It returns when the index
-// covers all documents.
-func (c *Collection) CreateIndex(ctx context.Context, x Index) (string, error) {
-	if err := writable(c.name); err != nil {
-		return "", err
-	}
-	if err := checkIndex(&x); err != nil {
-		return "", err
-	}
-	have, err := c.Indexes(ctx)
-	if err != nil {
-		return "", err
-	}
-	if len(have) >= maxIndexes {
-		return "", fmt.Errorf("%w: a collection has at most %d indexes", ErrTooLarge, maxIndexes)
-	}
-	for _, h := range have {
-		if h.Name == x.Name {
-			if slices.Equal(h.Keys, x.Keys) {
-				return x.Name, nil
-			}
-			return "", fmt.Errorf("%w: an index %s with other keys", ErrExists, x.Name)
-		}
-	}
-	return x.Name, c.db.define(ctx, c.name, bson.D{{Key: "$addToSet", Value: bson.D{{Key: "indexes", Value: indexDoc(x)}}}})
-}
-
-// DropIndex removes an index, or returns ErrNotFound.
-func (c *Collection) DropIndex(ctx context.Context, name string) error {
-	have, err := c.Indexes(ctx)
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(have, func(x Index) bool { return x.Name == name }) {
-		return fmt.Errorf("%w: index %s", ErrNotFound, name)
-	}
-	pull := bson.D{{Key: "indexes", Value: bson.D{{Key: "name", Value: name}}}}
-	return c.db.define(ctx, c.name, bson.D{{Key: "$pull", Value: pull}})
-}
-
-// Indexes returns the indexes, without the one on _id.
-func (c *Collection) Indexes(ctx context.Context) ([]Index, error) {
-	d, err := c.db.definition(c.name)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return slices.Clone(d.indexes), nil
-}
-
-// A Reason says why an operation was refused; a stable word.
-type Reason string
-
-// The reasons.
-const (
-	ReasonMalformed  Reason = "malformed"  // the record's payload is not a transaction
-	ReasonDuplicate  Reason = "duplicate"  // a document with the _id exists
-	ReasonNoMatch    Reason = "no_match"   // no document matches the filter any more
-	ReasonSchema     Reason = "schema"     // the document would not fit the schema
-	ReasonUpdate     Reason = "update"     // the filter or update cannot be applied
-	ReasonReserved   Reason = "reserved"   // the document would set _mod
-	ReasonDefinition Reason = "definition" // a definition that cannot be in force
-	ReasonAtomic     Reason = "atomic"     // another operation of the atomic transaction was refused
-	ReasonTooLarge   Reason = "too_large"  // the document would be over its limit
-)
-
-// A Refusal is an operation that the fold refused.
-type Refusal struct {
-	Stamp      clock.Stamp
-	Seq        uint64 // of its record in its log
-	Operation  string // insert, update, replace, delete; "" for a malformed record
-	Collection string
-	ID         bson.RawValue
-	Reason     Reason
-	Message    string
-}
-
-// Refused walks the refused operations in the order of their times.
-func (db *DB) Refused(ctx context.Context) iter.Seq2[Refusal, error] {
-	return func(yield func(Refusal, error) bool) {
-		v, err := db.acquire()
-		if err != nil {
-			yield(Refusal{}, err)
-			return
-		}
-		defer v.release()
-		p := db.key(tagRefused)
-		it := v.snap.Iterate(store.Prefix(p))
-		defer it.Close()
-		for ; it.Valid(); it.Next() {
-			r, err := db.refusal(it, len(p))
-			if err == nil {
-				err = ctx.Err()
-			}
-			if !yield(r, err) || err != nil {
-				return
-			}
-		}
-		if err := it.Err(); err != nil {
-			yield(Refusal{}, err)
-		}
-	}
-}
-
-func (db *DB) refusal(it store.Iterator, prefix int) (r Refusal, err error) {
-	s := scanner{b: it.Key()[prefix:]}
-	at := s.ref()
-	v, err := it.Value()
-	if err != nil {
-		return r, err
-	}
-	doc := bson.Raw(slices.Clone(v))
-	as, err := db.journal.Arrivals(at.n-1, 1)
-	if err != nil {
-		return r, err
-	}
-	if s.bad || len(as) == 0 || as[0].N != at.n {
-		return r, errCorrupt
-	}
-	id := as[0].ID
-	r.Stamp = clock.Stamp{Time: at.time, Log: id.Log, Hash: id.Hash, Index: at.index}
-	r.Seq = id.Seq
-	n, _ := doc.Lookup("code").Int32OK()
-	r.Reason = code(n).reason()
-	r.Message, _ = doc.Lookup("message").StringValueOK()
-	r.Operation, _ = doc.Lookup("op").StringValueOK()
-	r.Collection, _ = doc.Lookup("coll").StringValueOK()
-	r.ID = doc.Lookup("id")
-	return r, nil
 }
