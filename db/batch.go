@@ -50,28 +50,30 @@ type entry struct {
 // A batch folds records into one store transaction, or into several steps. It
 // belongs to the committer.
 type batch struct {
-	db       *DB
-	tx       store.Tx
-	cat      *catalog
-	meta     meta
-	judge    judge
-	entries  map[string]*entry
-	dirty    []*entry
-	stats    map[uint32]collStats
-	deltas   []lthash.Delta
-	multi    map[*index]bool
-	catalogs map[uint32]bool // collections whose stored form changes
-	records  map[int64]*record
-	defs     map[string]*definitionAt
-	events   []Change
-	rescans  []rescan
-	foreseen map[string]ref // rescans that steps may need after a crash, by collection
-	builds   bool           // indexes wait to be built or removed
-	stepping bool
-	redo     bool          // operations may have been folded already
-	voiding  []clock.LogID // logs that became void, or are void no longer, being taken out or in
-	blind    bool          // a change was emitted while nobody watched
-	arrived  span          // records of the journal that the batch folds; none if last is 0
+	db        *DB
+	tx        store.Tx
+	cat       *catalog
+	meta      meta
+	judge     judge
+	entries   map[string]*entry
+	dirty     []*entry
+	stats     map[uint32]collStats
+	deltas    []lthash.Delta
+	multi     map[*index]bool
+	catalogs  map[uint32]bool // collections whose stored form changes
+	records   map[int64]*record
+	defs      map[string]*definitionAt
+	events    []Change
+	rescans   []rescan
+	foreseen  map[string]ref // rescans that steps may need after a crash, by collection
+	builds    bool           // indexes wait to be built or removed
+	stepping  bool
+	redo      bool          // operations may have been folded already
+	voiding   []clock.LogID // logs that became void, or are void no longer, being taken out or in
+	blind     bool          // a change was emitted while nobody watched
+	touched   []*entry      // changed while a transaction was open
+	untracked bool          // a change was emitted while none was
+	arrived   span          // records of the journal that the batch folds; none if last is 0
 }
 
 // A rescan is a collection to be re-folded from a stamp.
@@ -268,6 +270,7 @@ func (b *batch) emitOne(e *entry) error {
 	}
 	if e.changed {
 		b.event(e)
+		b.note(e)
 	}
 	e.changed = false
 	e.was = e.head

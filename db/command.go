@@ -29,6 +29,8 @@ func commandOf(name string) commandFunc {
 		return (*DB).cmdUpdate
 	case "delete":
 		return (*DB).cmdDelete
+	case "findandmodify":
+		return (*DB).cmdFindAndModify
 	case "count":
 		return (*DB).cmdCount
 	case "distinct":

@@ -28,20 +28,24 @@ const (
 
 // A request is one local transaction on its way through the committer.
 type request struct {
-	ctx     context.Context //nolint:containedctx // of the one call that the request is
-	ops     []payload.Op
-	payload []byte
-	seeds   []lthash.Seed
-	mode    mode
-	atomic  bool
-	guards  []guard
-	after   *request      // if it stopped early, this one is not written
-	do      func() error  // instead of a write: work for the committer
-	n       int64         // arrival to wait for, instead of a write
-	results []error       // by operation; nil if it was written
-	changed []bool        // by operation: the document differs
-	err     error         // of the request as a whole
-	done    chan struct{} // closed when the rest is set
+	ctx        context.Context //nolint:containedctx // of the one call that the request is
+	ops        []payload.Op
+	payload    []byte
+	seeds      []lthash.Seed
+	mode       mode
+	atomic     bool
+	guards     []guard
+	view       *view // that predicates were seen in
+	predicates []predicate
+	after      *request     // if it stopped early, this one is not written
+	do         func() error // instead of a write: work for the committer
+	n          int64        // arrival to wait for, instead of a write
+	results    []error      // by operation; nil if it was written
+	changed    []bool       // by operation: the document differs
+	keep       bool         // keep the document before and after the one operation
+	was, now   state
+	err        error         // of the request as a whole
+	done       chan struct{} // closed when the rest is set
 }
 
 // A guard is a document that must not have changed since a transaction read it.
@@ -315,6 +319,10 @@ func (b *batch) judgeRequest(r *request) (*plan, error) {
 			return nil, nil
 		}
 	}
+	if same, err := b.holds(r); err != nil || !same {
+		r.err = ErrConflict
+		return nil, err
+	}
 	p := &plan{req: r, rec: &record{time: b.db.clock.Now(), atomic: r.atomic}}
 	var undo []state
 	for i := range r.ops {
@@ -328,6 +336,7 @@ func (b *batch) judgeRequest(r *request) (*plan, error) {
 		}
 		if e.count > 0 && e.last.time >= p.rec.time {
 			b.undo(p, undo)
+			r.was = e.current()
 			return &plan{req: r, rec: &record{time: p.rec.time, atomic: r.atomic, ops: r.ops}, slow: true}, nil
 		}
 		def, err := b.specDefinition(op.Coll)
@@ -349,6 +358,9 @@ func (b *batch) judgeRequest(r *request) (*plan, error) {
 			continue
 		}
 		r.changed[i] = !sameState(cur, v.next)
+		if r.keep {
+			r.was, r.now = cur, v.next
+		}
 		undo = append(undo, cur)
 		e.spec = &v.next
 		p.entries, p.vs = append(p.entries, e), append(p.vs, v)
@@ -439,6 +451,13 @@ func (b *batch) answer(p *plan) error {
 			return err
 		}
 		p.req.changed[i] = c == codeOK
+		if op := &p.rec.ops[i]; p.req.keep {
+			e, err := b.entry(op.Coll, op.Key, op.ID)
+			if err != nil {
+				return err
+			}
+			p.req.now = e.state
+		}
 		if c != codeOK {
 			p.req.results[i] = value.Errorf(value.CodeBadValue, "the operation was refused at its place: %s", c.reason())
 		}
@@ -484,6 +503,7 @@ func (db *DB) finish(b *batch) error {
 			return db.breaks(err)
 		}
 	}
+	db.rememberChanges(b)
 	db.publish(b.events, b.blind)
 	db.journal.Flushed(db.meta.cursor)
 	return nil

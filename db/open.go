@@ -46,13 +46,14 @@ type DB struct {
 	defMu    sync.Mutex // guards defCache
 	defCache map[string]*definition
 
-	mu      sync.Mutex // guards the fields below
-	queue   []*request
-	running bool
-	closed  bool
-	view    *view
-	watches map[*Watch]struct{}
-	cursors cursors
+	mu         sync.Mutex // guards the fields below
+	queue      []*request
+	running    bool
+	closed     bool
+	view       *view
+	recentDocs recentChanges
+	watches    map[*Watch]struct{}
+	cursors    cursors
 }
 
 var valueNone value.Value
@@ -262,6 +263,7 @@ type view struct {
 	snap    store.Snapshot
 	cat     *catalog
 	stats   map[uint32]collStats // immutable
+	gen     uint64               // of the commit
 	n       int64
 	refused int64
 	gaps    int64
@@ -278,7 +280,7 @@ type view struct {
 // watches see; blind says that events are not all of them.
 func (db *DB) publish(events []Change, blind bool) {
 	v := &view{
-		snap: db.store.Snapshot(), cat: db.cat, stats: db.meta.stats, n: db.meta.cursor, refused: db.meta.refused,
+		snap: db.store.Snapshot(), gen: db.meta.gen, cat: db.cat, stats: db.meta.stats, n: db.meta.cursor, refused: db.meta.refused,
 		gaps: db.meta.gaps, ahead: slices.Clone(db.meta.ahead), own: db.own, hash: db.meta.hash, pending: db.meta.pending,
 	}
 	v.refs.Store(1)

@@ -33,6 +33,7 @@ type Tx struct {
 	ops   []payload.Op
 	size  int
 	docs  map[string]*txDoc
+	preds []predicate
 	ended bool
 }
 
@@ -44,14 +45,15 @@ type txDoc struct {
 }
 
 // Transaction runs f and commits what it wrote as one record, all or nothing.
-// ErrConflict says that a document that it read or wrote was changed meanwhile.
+// Transactions of one device are serializable: ErrConflict says that what f read,
+// wrote or searched for was changed meanwhile, and that f is to be run again.
 // A transaction over the limits of a record fails before anything is logged.
 func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error) error {
-	v, err := db.acquire()
+	v, err := db.begin()
 	if err != nil {
 		return err
 	}
-	defer v.release()
+	defer db.end(v)
 	tx := &Tx{ctx: ctx, db: db, v: v, now: db.clock.Now(), docs: map[string]*txDoc{}}
 	defer func() { tx.ended = true }()
 	if err := f(tx); err != nil {
@@ -60,7 +62,7 @@ func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error
 	if len(tx.ops) == 0 {
 		return nil
 	}
-	r := &request{ctx: ctx, ops: tx.ops, mode: whole, atomic: o.Atomic}
+	r := &request{ctx: ctx, ops: tx.ops, mode: whole, atomic: o.Atomic, view: v, predicates: tx.preds}
 	written := 0
 	for _, d := range tx.docs {
 		r.guards = append(r.guards, d.guard)
@@ -81,6 +83,10 @@ func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error
 	}
 	return r.err
 }
+
+// Size returns how many operations the transaction has so far, and about how
+// many bytes they take of the 960 KiB that a record holds.
+func (tx *Tx) Size() (operations, bytes int) { return len(tx.ops), tx.size }
 
 func (tx *Tx) doc(collection string, idKey []byte) (*txDoc, error) {
 	if tx.ended {
@@ -191,8 +197,7 @@ func (tx *Tx) Get(collection string, id bson.RawValue) (Document, error) {
 }
 
 // Find returns the documents of the transaction's view that match. The result
-// is held in memory: at most 64 MiB. A document that appears meanwhile is no
-// conflict; one that was found and changes is.
+// is held in memory: at most 64 MiB.
 func (tx *Tx) Find(collection string, o FindOptions) ([]bson.Raw, error) {
 	fs, s, err := tx.find(collection, o)
 	if err != nil {
@@ -214,6 +219,7 @@ func (tx *Tx) find(collection string, o FindOptions) ([]*found, *search, error) 
 		return nil, nil, err
 	}
 	defer s.close()
+	tx.preds = append(tx.preds, predicate{collection, s.filter, s.mod})
 	var out []*found
 	size := 0
 	add := func(f *found) error {
