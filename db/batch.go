@@ -24,9 +24,11 @@ type record struct {
 	id     clock.RecordID
 	time   clock.Time
 	atomic bool
-	ops    []payload.Op
-	seeds  []lthash.Seed // of inserted documents, if known; by operation
-	bad    error         // why its payload is malformed
+
+	snapshot bool // of a snapshot log
+	ops      []payload.Op
+	seeds    []lthash.Seed // of inserted documents, if known; by operation
+	bad      error         // why its payload is malformed
 }
 
 func (r *record) ref(i int) ref { return ref{time: r.time, n: r.n, index: uint32(i)} }
@@ -68,12 +70,13 @@ type batch struct {
 	foreseen  map[string]ref // rescans that steps may need after a crash, by collection
 	builds    bool           // indexes wait to be built or removed
 	stepping  bool
-	redo      bool          // operations may have been folded already
-	voiding   []clock.LogID // logs that became void, or are void no longer, being taken out or in
-	blind     bool          // a change was emitted while nobody watched
-	touched   []*entry      // changed while a transaction was open
-	untracked bool          // a change was emitted while none was
-	arrived   span          // records of the journal that the batch folds; none if last is 0
+	redo      bool       // operations may have been folded already
+	voiding   []voidMark // what of the cut is being changed
+	gone      *bitset    // the arrivals that the cut leaves out, while it changes; else nil
+	blind     bool       // a change was emitted while nobody watched
+	touched   []*entry   // changed while a transaction was open
+	untracked bool       // a change was emitted while none was
+	arrived   span       // records of the journal that the batch folds; none if last is 0
 }
 
 // A rescan is a collection to be re-folded from a stamp.

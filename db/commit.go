@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
@@ -512,7 +510,7 @@ func (db *DB) finish(b *batch) error {
 // A redoMarker is the durable note of steps under way.
 type redoMarker struct {
 	Rescans []redoRescan `bson:"rescans"`
-	Void    [][]byte     `bson:"void"` // logs: b.voiding
+	Void    [][]byte     `bson:"void"` // b.voiding
 }
 
 type redoRescan struct {
@@ -525,7 +523,7 @@ type redoRescan struct {
 // step commits what is written so far, with the marker, and begins the next
 // transaction. Readers keep the view from before the first step.
 func (b *batch) step() error {
-	mk := redoMarker{Void: voidMarks(b.voiding)}
+	mk := redoMarker{Void: encodeVoidMarks(b.voiding)}
 	todo := slices.Clone(b.rescans)
 	for name, from := range b.foreseen {
 		todo = append(todo, rescan{name, from})
@@ -533,11 +531,7 @@ func (b *batch) step() error {
 	for _, s := range todo {
 		mk.Rescans = append(mk.Rescans, redoRescan{s.coll, int64(s.from.time), s.from.n, int64(s.from.index)})
 	}
-	v, err := bson.Marshal(mk)
-	if err != nil {
-		return err
-	}
-	if err := b.tx.Put(b.db.key(tagRedo), v); err != nil {
+	if err := b.mark(mk); err != nil {
 		return err
 	}
 	if err := b.save(); err != nil {

@@ -57,6 +57,8 @@ type Entry struct {
 	Time    clock.Time
 	Atomic  bool
 	Payload []byte // must not be changed
+
+	Snapshot bool // of a snapshot log: not a transaction, but documents of a [Snapshot]
 }
 
 // An Arrival is an entry in the order in which this node stored them, from 1.
@@ -79,6 +81,10 @@ type Journal interface {
 	// records may be sent, other writers' acknowledged.
 	Flushed(n int64)
 	// Arrivals returns the records that arrived after n, in order, of at least
-	// one and at most about maxBytes of payload; none if there are none.
+	// one and at most about maxBytes of payload; none if there are none. What a
+	// cut left out may be missing.
 	Arrivals(n int64, maxBytes int) ([]Arrival, error)
+	// IDs calls f for the records that arrived after n, in order, until it
+	// returns false. What a cut left out may be missing.
+	IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error
 }

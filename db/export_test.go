@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 
 	"github.com/weftdb/weft/db/internal/lthash"
@@ -18,24 +20,46 @@ import (
 // the state hash and every document and refusal as text: the definition of
 // what a database must give.
 func Reference(entries []Entry, void ...clock.LogID) (clock.Hash, map[string]string) {
+	c := Cut{Void: map[clock.LogID]uint64{}}
+	for _, id := range void {
+		c.Void[id] = math.MaxUint64
+	}
+	h, out, _ := ReferenceCut(entries, c)
+	return h, out
+}
+
+// ReferenceCut is Reference with a cut. It also returns the documents as the
+// payload of a snapshot.
+func ReferenceCut(entries []Entry, c Cut) (clock.Hash, map[string]string, []byte) {
+	entries = slices.Clone(entries)
+	for i := range entries {
+		if entries[i].Snapshot {
+			entries[i].Time = 0
+		}
+	}
 	slices.SortFunc(entries, func(a, b Entry) int {
 		return clock.Stamp{Time: a.Time, Log: a.ID.Log, Hash: a.ID.Hash}.Compare(clock.Stamp{Time: b.Time, Log: b.ID.Log, Hash: b.ID.Hash})
 	})
 	f := &reference{states: map[string]state{}, out: map[string]string{}}
 	for i := range entries {
-		if !slices.Contains(void, entries[i].ID.Log) {
+		if !c.voids(entries[i].ID, entries[i].Snapshot) {
 			f.fold(decode(&Arrival{Entry: entries[i]}))
 		}
 	}
-	for k, s := range f.states {
+	var ops []payload.Op
+	for _, k := range slices.Sorted(maps.Keys(f.states)) {
+		s := f.states[k]
 		coll, idKey, _ := bytes.Cut([]byte(k), []byte{0})
 		if s.doc == nil && !s.dead {
 			continue
 		}
 		f.hash.Apply([]lthash.Delta{{Seed: docSeed(nil, string(coll), idKey, s.doc)}})
 		f.out[k] = fmt.Sprintf("%x %d %v", s.doc, s.mod, s.dead)
+		if s.doc != nil {
+			ops = append(ops, payload.Op{Coll: string(coll), Doc: s.doc, Mod: uint64(s.mod), Key: idKey})
+		}
 	}
-	return f.hash.Sum(), f.out
+	return f.hash.Sum(), f.out, payload.EncodeSnapshot(ops)
 }
 
 type reference struct {
@@ -212,4 +236,18 @@ func SmallGroups(db *DB, bytes, ops int) error {
 		db.budgetBytes, db.budgetOps = bytes, ops
 		return nil
 	}})
+}
+
+// History returns how many operations and cached states are kept besides the heads.
+func History(db *DB) (n int) {
+	snap := db.store.Snapshot()
+	defer snap.Release()
+	for _, tag := range []byte{tagHistory, tagBase} {
+		it := snap.Iterate(store.Prefix(db.key(tag)))
+		for ; it.Valid(); it.Next() {
+			n++
+		}
+		it.Close()
+	}
+	return n
 }

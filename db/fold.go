@@ -18,7 +18,7 @@ import (
 // of their documents, by folding those documents again where they are not.
 func (b *batch) fold(rec *record) error {
 	b.records[rec.n] = rec
-	if b.db.void[rec.id.Log] {
+	if b.db.cut.voids(rec.id, rec.snapshot) {
 		return nil
 	}
 	if rec.bad != nil {
@@ -190,7 +190,12 @@ func (b *batch) record(n int64) (*record, error) {
 
 // decode decodes an arrival; a malformed payload is the record's own fault.
 func decode(a *Arrival) *record {
-	r := &record{n: a.N, id: a.ID, time: a.Time, atomic: a.Atomic}
+	r := &record{n: a.N, id: a.ID, time: a.Time, atomic: a.Atomic, snapshot: a.Snapshot}
+	if r.snapshot {
+		r.time, r.atomic = 0, false // it comes before everything that the cut leaves
+		r.ops, r.bad = payload.DecodeSnapshot(a.Payload)
+		return r
+	}
 	r.ops, r.bad = payload.Decode(a.Payload, a.Atomic)
 	return r
 }

@@ -87,6 +87,9 @@ func (j *judge) compile(o *payload.Op) (err error) {
 
 // judge gives the outcome of o on cur, written at t, with def in force.
 func (j *judge) judge(o *payload.Op, cur state, t clock.Time, def *definition) verdict {
+	if o.Kind == payload.State {
+		return takeState(o, cur)
+	}
 	v := j.apply(o, cur, t)
 	if v.code != codeOK || v.next.doc == nil || sameSlice(v.next.doc, cur.doc) {
 		return v

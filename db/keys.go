@@ -19,7 +19,8 @@ const (
 	tagSlot       = 'm' // what one commit changed in the meta data
 	tagMeta       = 'M' // the meta data, of every 256 commits or earlier
 	tagRedo       = 'r' // steps under way
-	tagVoid       = 'v' // a voided log
+	tagVoid       = 'v' // a log that is void, up to a position
+	tagSnapshot   = 's' // a snapshot log in force
 	tagOwn        = 'o' // a log of this replica
 	tagGap        = 'g' // a fold that changed more than its records name
 )

@@ -38,7 +38,7 @@ type DB struct {
 	cat     *catalog
 	meta    meta
 	own     map[clock.LogID]bool
-	void    map[clock.LogID]bool
+	cut     Cut
 	recent  map[int64]*record
 	waiting []*request
 	broken  error // why nothing can be written until the next Open
@@ -72,7 +72,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	db := &DB{
 		store: o.Store, prefix: slices.Clone(o.Prefix), journal: o.Journal, clock: o.Clock, log: o.Log,
 		budgetBytes: l.Bytes / 3, budgetOps: l.Puts / 4, baseEvery: baseEvery, wake: make(chan struct{}, 1),
-		own: map[clock.LogID]bool{}, void: map[clock.LogID]bool{}, recent: map[int64]*record{},
+		own: map[clock.LogID]bool{}, recent: map[int64]*record{},
 		defCache: map[string]*definition{}, watches: map[*Watch]struct{}{},
 	}
 	if db.clock == nil {
@@ -99,7 +99,7 @@ func (db *DB) load() (err error) {
 	if err = db.loadLogs(snap, tagOwn, db.own); err != nil {
 		return err
 	}
-	if err = db.loadLogs(snap, tagVoid, db.void); err != nil {
+	if db.cut, err = db.loadCut(snap); err != nil {
 		return err
 	}
 	v, err := snap.Get(db.key(tagRedo))
@@ -144,7 +144,7 @@ func (db *DB) redoSteps(marker []byte) error {
 		if err != nil {
 			return err
 		}
-		return db.voidSteps(changed, rescans)
+		return db.voidSteps(changed, true, rescans)
 	}
 	as, err := db.journal.Arrivals(db.meta.cursor, 1)
 	if err != nil {

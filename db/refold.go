@@ -191,15 +191,14 @@ func (b *batch) load(e *entry, from ref, extra []event) (*refolding, error) {
 		if ev.kept {
 			r.stored[ev.ref] = ev.code
 		}
-		if len(b.db.void) > 0 {
-			rec, err := b.record(ev.ref.n)
-			if err != nil {
+		if b.gone.has(ev.ref.n) {
+			r.gone = append(r.gone, ev)
+			if c, err := b.compare(ev.ref, r.from); err != nil {
 				return nil, err
+			} else if c < 0 {
+				r.from = ev.ref // the verdicts after it do not stand
 			}
-			if b.db.void[rec.id.Log] {
-				r.gone = append(r.gone, ev)
-				continue
-			}
+			continue
 		}
 		r.events = append(r.events, ev)
 	}

@@ -1,116 +1,87 @@
 package db
 
 import (
-	"context"
+	"bytes"
 	"maps"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
 )
 
-// SetVoid says which logs count as never written, those of their records that
-// are still to come included. It replaces the set of the call before: a log that
-// has left it counts again. Setting the same set again changes nothing.
-func (db *DB) SetVoid(ctx context.Context, logs []clock.LogID) error {
-	set := make(map[clock.LogID]bool, len(logs))
-	for _, id := range logs {
-		set[id] = true
-	}
-	r := &request{ctx: ctx, do: func() error { return db.setVoid(set) }}
-	if err := db.submit(r); err != nil {
-		return err
-	}
-	return r.err
+// A bitset is a set of arrivals. A nil one is empty.
+type bitset struct{ words []uint64 }
+
+func (s *bitset) has(n int64) bool {
+	return s != nil && int(n>>6) < len(s.words) && s.words[n>>6]&(1<<(n&63)) != 0
 }
 
-// setVoid notes the set and what is to be done durably, and then does it.
-func (db *DB) setVoid(set map[clock.LogID]bool) error {
-	b := db.newBatch()
-	defer func() { b.tx.Discard() }()
-	var changed []clock.LogID
-	for id := range set {
-		if !db.void[id] {
-			changed = append(changed, id)
-			if err := b.tx.Put(db.key(tagVoid, id[:]), []byte{1}); err != nil {
-				return err
-			}
-		}
+func (s *bitset) add(n int64) {
+	for int(n>>6) >= len(s.words) {
+		s.words = append(s.words, 0)
 	}
-	for id := range db.void {
-		if !set[id] {
-			changed = append(changed, id)
-			if err := b.tx.Delete(db.key(tagVoid, id[:])); err != nil {
-				return err
-			}
-		}
-	}
-	if len(changed) == 0 {
-		return nil
-	}
-	mk, err := bson.Marshal(redoMarker{Void: voidMarks(changed)})
+	s.words[n>>6] |= 1 << (n & 63)
+}
+
+// mark writes the marker of steps under way.
+func (b *batch) mark(mk redoMarker) error {
+	v, err := bson.Marshal(mk)
 	if err != nil {
 		return err
 	}
-	if err := b.tx.Put(db.key(tagRedo), mk); err != nil {
-		return err
-	}
-	if err := b.tx.Commit(); err != nil {
-		return err
-	}
-	db.void = maps.Clone(set)
-	return db.breaks(db.voidSteps(changed, nil))
+	return b.tx.Put(b.db.key(tagRedo), v)
 }
 
-func voidMarks(logs []clock.LogID) (out [][]byte) {
-	for _, id := range logs {
-		out = append(out, slices.Clone(id[:]))
-	}
-	return out
-}
-
-func parseVoidMarks(in [][]byte) (out []clock.LogID, err error) {
-	for _, b := range in {
-		if len(b) != len(clock.LogID{}) {
-			return nil, errCorrupt
-		}
-		out = append(out, clock.LogID(b))
-	}
-	return out, nil
-}
-
-// voidSteps folds again what the logs touched that became void, or are void no
-// longer, and the rescans that an interrupted attempt left.
-func (db *DB) voidSteps(changed []clock.LogID, rescans []rescan) error {
+// voidSteps folds again what the change of the cut touches: first what counts
+// again, snapshots among it, then whatever else has operations that do not count.
+// After an interrupted attempt, again says so, with the rescans that it left: a
+// document may have lost its operations while another, which an atomic
+// transaction joins to it, is not folded again yet, so that the records are asked.
+func (db *DB) voidSteps(marks []voidMark, again bool, rescans []rescan) error {
 	b := db.newBatch()
 	defer func() { b.tx.Discard() }()
-	b.stepping, b.redo, b.voiding = true, true, changed
+	b.stepping, b.redo, b.voiding = true, true, marks
 	b.rescans = rescans
 	b.gap()
-	last := b.meta.cursor
-	if k := len(b.meta.ahead); k > 0 {
-		last = b.meta.ahead[k-1].last
+	b.gone = &bitset{}
+	old := db.cut.before(marks)
+	var back, out []int64
+	err := db.eachFolded(func(n int64, id clock.RecordID, snapshot bool) {
+		if db.cut.voids(id, snapshot) {
+			b.gone.add(n)
+			if again && !old.voids(id, snapshot) {
+				out = append(out, n)
+			}
+		} else if old.voids(id, snapshot) {
+			back = append(back, n)
+		}
+	})
+	if err != nil {
+		return err
 	}
-	for n := int64(0); n < last; {
-		as, err := db.journal.Arrivals(n, db.budgetBytes)
+	for i, n := range back {
+		rec, err := b.record(n)
 		if err != nil {
 			return err
 		}
-		if len(as) == 0 {
-			return errLost
+		if err := b.fold(rec); err != nil {
+			return err
 		}
-		for i := range as {
-			n = as[i].N
-			folded := n <= b.meta.cursor || b.meta.isAhead(n)
-			if !folded || !slices.Contains(changed, as[i].ID.Log) {
-				continue
-			}
-			if err := b.revoid(decode(&as[i])); err != nil {
-				return err
-			}
+		if err := b.emit(); err != nil {
+			return err
 		}
-		b.forget()
+		if i%16 == 15 {
+			b.forget()
+		}
+	}
+	if err := b.takeOut(out); err != nil {
+		return err
+	}
+	if err := b.sweep(); err != nil {
+		return err
 	}
 	if err := b.commit(); err != nil {
 		return err
@@ -121,35 +92,196 @@ func (db *DB) voidSteps(changed []clock.LogID, rescans []rescan) error {
 	return db.finish(b)
 }
 
-// revoid takes a record out of the documents that it touched, or in again.
-func (b *batch) revoid(rec *record) error {
-	if b.db.void[rec.id.Log] {
-		if err := b.unfold(rec); err != nil {
-			return err
-		}
-	} else if err := b.fold(rec); err != nil {
-		return err
-	}
-	return b.emit()
-}
+// maxTakenOut bounds the documents that takeOut keeps in memory.
+const maxTakenOut = 100_000
 
-// unfold folds the documents of a void record again.
-func (b *batch) unfold(rec *record) error {
-	if rec.bad != nil {
-		return b.refuse(rec.ref(0), rec, nil, verdict{})
-	}
-	b.records[rec.n] = rec
-	for i := range rec.ops {
-		e, err := b.entry(rec.ops[i].Coll, rec.ops[i].Key, rec.ops[i].ID)
+// takeOut folds the documents of the arrivals ns again.
+func (b *batch) takeOut(ns []int64) error {
+	type doc struct{ coll, key string }
+	first := map[doc]ref{}
+	for i, n := range ns {
+		rec, err := b.record(n)
 		if err != nil {
 			return err
 		}
-		if e.count == 0 {
+		for k := range rec.ops {
+			d := doc{rec.ops[k].Coll, string(rec.ops[k].Key)}
+			r := rec.ref(k)
+			if had, ok := first[d]; ok {
+				if c, err := b.compare(had, r); err != nil {
+					return err
+				} else if c <= 0 {
+					continue
+				}
+			}
+			first[d] = r
+		}
+		if len(first) < maxTakenOut && i < len(ns)-1 {
 			continue
 		}
-		if err := b.refold([]lateOp{{e, rec.ref(0), false}}); err != nil {
-			return err
+		for d, r := range first {
+			if err := b.unfold(d.coll, []byte(d.key), r); err != nil {
+				return err
+			}
+			if err := b.emit(); err != nil {
+				return err
+			}
 		}
+		b.forget()
+		clear(first)
 	}
 	return nil
+}
+
+// sweep folds every document again that has operations that do not count, and
+// takes back the refusals of such records.
+func (b *batch) sweep() error {
+	for _, name := range slices.Sorted(maps.Keys(b.cat.colls)) {
+		prefix := b.db.key(tagDoc, num(b.coll(name).num))
+		for at := prefix; at != nil; {
+			if b.tx.Used().Puts > 0 { // a snapshot is walked, which keeps no note of what it read
+				if err := b.step(); err != nil {
+					return err
+				}
+			}
+			found, next, err := b.goneDocs(prefix, at)
+			if err != nil {
+				return err
+			}
+			for i := range found {
+				if err := b.unfold(name, found[i].key, found[i].from); err != nil {
+					return err
+				}
+			}
+			if err := b.emit(); err != nil {
+				return err
+			}
+			b.forget()
+			at = next
+		}
+	}
+	return b.sweepRefused()
+}
+
+// unfold folds one document again from the place of an operation that does not count.
+func (b *batch) unfold(coll string, key []byte, from ref) error {
+	var id value.Value
+	if coll == systemCollection { // whose name the fold needs
+		rec, err := b.record(from.n)
+		if err != nil {
+			return err
+		}
+		if rec.bad != nil || int(from.index) >= len(rec.ops) {
+			return errCorrupt
+		}
+		id = rec.ops[from.index].ID
+	}
+	e, err := b.entry(coll, key, id)
+	if err != nil {
+		return err
+	}
+	if e.count == 0 {
+		return nil
+	}
+	return b.refold([]lateOp{{e, from, false}})
+}
+
+type goneDoc struct {
+	key  []byte
+	from ref
+}
+
+// goneDocs returns up to 256 documents from key at on that have operations that
+// do not count, with the first of these, and where to go on.
+func (b *batch) goneDocs(prefix, at []byte) (found []goneDoc, next []byte, err error) {
+	snap := b.db.store.Snapshot()
+	defer snap.Release()
+	history := slices.Clone(prefix)
+	history[len(b.db.prefix)] = tagHistory
+	it := snap.Iterate(store.Range{Lower: at, Upper: store.PrefixEnd(prefix)})
+	defer it.Close()
+	events := snap.Iterate(store.Range{Lower: history, Upper: store.PrefixEnd(history), KeysOnly: true})
+	defer events.Close()
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return nil, nil, err
+		}
+		h, err := parseHead(v)
+		if err != nil {
+			return nil, nil, err
+		}
+		key := it.Key()[len(prefix):]
+		from, ok, err := b.firstGone(events, append(slices.Clone(history), key...), &h)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !ok {
+			continue
+		}
+		if len(found) == 256 {
+			return found, bytes.Clone(it.Key()), nil
+		}
+		found = append(found, goneDoc{bytes.Clone(key), from})
+	}
+	return found, nil, it.Err()
+}
+
+// firstGone returns the first operation of a document that does not count.
+func (b *batch) firstGone(events store.Iterator, prefix []byte, h *head) (from ref, ok bool, err error) {
+	take := func(r ref) error {
+		if !b.gone.has(r.n) {
+			return nil
+		}
+		if ok {
+			if c, err := b.compare(from, r); err != nil || c <= 0 {
+				return err
+			}
+		}
+		from, ok = r, true
+		return nil
+	}
+	if err := take(h.last); err != nil || h.count == 1 {
+		return from, ok, err
+	}
+	for events.Seek(prefix); events.Valid() && bytes.HasPrefix(events.Key(), prefix); events.Next() {
+		s := scanner{b: events.Key()[len(prefix):]}
+		r := s.ref()
+		if s.bad {
+			return from, ok, errCorrupt
+		}
+		if ok && r.time > from.time {
+			break
+		}
+		if err := take(r); err != nil {
+			return from, ok, err
+		}
+	}
+	return from, ok, events.Err()
+}
+
+// sweepRefused takes back the refusals of malformed records that do not count;
+// those of operations went with their documents' history.
+func (b *batch) sweepRefused() error {
+	p := b.db.key(tagRefused)
+	var found []ref
+	it := b.tx.Iterate(store.Range{Lower: p, Upper: store.PrefixEnd(p), KeysOnly: true})
+	for ; it.Valid(); it.Next() {
+		s := scanner{b: it.Key()[len(p):]}
+		if r := s.ref(); b.gone.has(r.n) {
+			found = append(found, r)
+		}
+	}
+	err := it.Err()
+	it.Close()
+	for _, r := range found {
+		if err != nil {
+			return err
+		}
+		var rec *record
+		if rec, err = b.record(r.n); err == nil {
+			err = b.refuse(r, rec, nil, verdict{})
+		}
+	}
+	return err
 }

@@ -185,8 +185,8 @@ func (w *Watch) read(v *view, p place) (out []Change, next place, done bool, err
 	if err != nil {
 		return nil, p, false, err
 	}
-	if len(as) == 0 && from < last {
-		return nil, p, false, errLost
+	if len(as) == 0 {
+		return nil, place{max(p.at, v.n), max(p.ahead, last)}, true, nil // the rest was cut; a gap is told
 	}
 	for i := range as {
 		n := as[i].N
@@ -224,6 +224,9 @@ func (db *DB) current(v *view) bool {
 
 // changes tells what the operations of a record did, as far as it is known now.
 func (w *Watch) changes(v *view, rec *record) (out []Change, err error) {
+	if rec.snapshot {
+		return nil, nil // it changes nothing; a gap is told
+	}
 	seen := map[string]bool{}
 	for i := range rec.ops {
 		op := &rec.ops[i]
@@ -287,6 +290,9 @@ func (b *batch) event(e *entry) {
 	c := Change{
 		Operation: e.kind.String(), Collection: e.coll.name, ID: e.id.Raw(), After: e.doc, Before: e.was.doc,
 		Remote: e.remote, Time: e.mod.Wall(),
+	}
+	if e.kind == payload.State {
+		c.Operation = payload.Replace.String()
 	}
 	switch {
 	case e.doc == nil && e.was.doc == nil:

@@ -46,7 +46,8 @@ func NewJournal(st store.Store, prefix, name string) (*Journal, error) {
 		if err != nil {
 			return nil, err
 		}
-		j.n++
+		k := it.Key()
+		j.n = int64(binary.BigEndian.Uint64(k[len(k)-8:]))
 		if e.ID.Log == j.log {
 			j.seq = max(j.seq, e.ID.Seq)
 		}
@@ -71,6 +72,9 @@ func format(e db.Entry) []byte {
 	if e.Atomic {
 		flag = 1
 	}
+	if e.Snapshot {
+		flag |= 2
+	}
 	return append(append(b, flag), e.Payload...)
 }
 
@@ -82,7 +86,7 @@ func parse(b []byte) (e db.Entry, err error) {
 	copy(e.ID.Hash[:], b[32:])
 	e.ID.Seq = binary.BigEndian.Uint64(b[64:])
 	e.Time = clock.Time(binary.BigEndian.Uint64(b[72:]))
-	e.Atomic = b[80] == 1
+	e.Atomic, e.Snapshot = b[80]&1 != 0, b[80]&2 != 0
 	e.Payload = append([]byte(nil), b[81:]...)
 	return e, nil
 }
@@ -156,11 +160,51 @@ func (j *Journal) Arrivals(n int64, maxBytes int) (out []db.Arrival, err error) 
 		if err != nil {
 			return nil, err
 		}
-		n++
+		k := it.Key()
+		n = int64(binary.BigEndian.Uint64(k[len(k)-8:]))
 		out = append(out, db.Arrival{N: n, Entry: e})
 		size += len(v)
 	}
 	return out, it.Err()
+}
+
+// IDs implements [db.Journal].
+func (j *Journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
+	for {
+		as, err := j.Arrivals(n, 1<<20)
+		if err != nil || len(as) == 0 {
+			return err
+		}
+		for i := range as {
+			if n = as[i].N; !f(n, as[i].ID, as[i].Snapshot) {
+				return nil
+			}
+		}
+	}
+}
+
+// Prune deletes the records that c leaves out, but for the last arrival.
+func (j *Journal) Prune(c db.Cut) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var gone []int64
+	err := j.IDs(0, func(n int64, id clock.RecordID, _ bool) bool {
+		if id.Seq <= c.Void[id.Log] && n < j.n {
+			gone = append(gone, n)
+		}
+		return true
+	})
+	for _, n := range gone {
+		if err != nil {
+			return err
+		}
+		tx := j.st.Begin()
+		if err = tx.Delete(j.arrival(n)); err == nil {
+			err = tx.Commit()
+		}
+		tx.Discard()
+	}
+	return err
 }
 
 // Entries returns every record that the journal has, in the order of arrival.

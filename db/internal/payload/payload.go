@@ -43,9 +43,10 @@ const (
 	Update
 	Replace
 	Delete
+	State // of a snapshot only: the document is Doc, whatever was before
 )
 
-var kindNames = [...]string{"", "insert", "update", "replace", "delete"}
+var kindNames = [...]string{"", "insert", "update", "replace", "delete", "state"}
 
 // String returns the kind's name, as "insert".
 func (k Kind) String() string {
@@ -65,6 +66,7 @@ type Op struct {
 	Filter       []byte   // of all kinds but Insert
 	Doc          []byte   // the document, update or replacement; nil for Delete
 	ArrayFilters [][]byte // of Update
+	Mod          uint64   // of State: the time of the document's last change
 }
 
 // sameBody reports whether o and p have the same kind and body, an Insert never.

@@ -1,0 +1,356 @@
+package db
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+
+	"github.com/weftdb/weft/db/internal/lthash"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// A Cut says which records count as never written, and which snapshots stand in
+// their place. The documents of a snapshot come before every operation.
+type Cut struct {
+	// Void holds the logs that are void, up to a position; math.MaxUint64 is
+	// all of a log.
+	Void map[clock.LogID]uint64
+	// Snapshots holds the snapshot logs in force. Others are void.
+	Snapshots map[clock.LogID]CutSnapshot
+}
+
+// A CutSnapshot is a snapshot in force.
+type CutSnapshot struct {
+	State clock.Hash // the state hash of its documents
+	// Whole says that this replica has all records that the snapshot stands
+	// for, so that it can tell whether the documents are what they gave.
+	Whole bool
+}
+
+// ErrSnapshot reports a snapshot whose documents are not those that the records
+// gave, or not those of its state hash.
+var ErrSnapshot = errors.New("db: the snapshot is not the state that it claims to be")
+
+func (c *Cut) voids(id clock.RecordID, snapshot bool) bool {
+	if id.Seq <= c.Void[id.Log] {
+		return true
+	}
+	if !snapshot {
+		return false
+	}
+	_, ok := c.Snapshots[id.Log]
+	return !ok
+}
+
+// SetVoid is SetCut with logs that are void as a whole, and nothing else.
+func (db *DB) SetVoid(ctx context.Context, logs []clock.LogID) error {
+	c := Cut{Void: map[clock.LogID]uint64{}}
+	for _, id := range logs {
+		c.Void[id] = math.MaxUint64
+	}
+	return db.SetCut(ctx, c)
+}
+
+// SetCut says what counts as never written, records that are still to come
+// included. It replaces the cut of the call before: what that left out and this
+// does not counts again. A snapshot that comes into force must have been folded
+// as far as it goes ([DB.Settle]); it is checked, and if it is not what it claims
+// to be nothing changes and the error is [ErrSnapshot]. Setting the same again
+// changes nothing.
+func (db *DB) SetCut(ctx context.Context, c Cut) error {
+	r := &request{ctx: ctx, do: func() error { return db.setCut(c) }}
+	if err := db.submit(r); err != nil {
+		return err
+	}
+	return r.err
+}
+
+// A voidMark is what the cut before left out of a log that the cut changes.
+type voidMark struct {
+	log      clock.LogID
+	void     uint64
+	snapshot bool // it was a snapshot in force
+}
+
+const voidMarkSize = 32 + 8 + 1
+
+func encodeVoidMarks(marks []voidMark) (out [][]byte) {
+	for i := range marks {
+		b := binary.BigEndian.AppendUint64(append([]byte(nil), marks[i].log[:]...), marks[i].void)
+		flag := byte(0)
+		if marks[i].snapshot {
+			flag = 1
+		}
+		out = append(out, append(b, flag))
+	}
+	return out
+}
+
+func parseVoidMarks(in [][]byte) (out []voidMark, err error) {
+	for _, b := range in {
+		if len(b) != voidMarkSize {
+			return nil, errCorrupt
+		}
+		out = append(out, voidMark{clock.LogID(b[:32]), binary.BigEndian.Uint64(b[32:]), b[40] == 1})
+	}
+	return out, nil
+}
+
+// before returns the cut that the marks say was before c.
+func (c *Cut) before(marks []voidMark) Cut {
+	old := Cut{Void: maps.Clone(c.Void), Snapshots: maps.Clone(c.Snapshots)}
+	for _, m := range marks {
+		old.Void[m.log] = m.void
+		delete(old.Snapshots, m.log)
+		if m.snapshot {
+			old.Snapshots[m.log] = CutSnapshot{}
+		}
+	}
+	return old
+}
+
+// setCut notes the cut and what is to be done durably, and then does it.
+func (db *DB) setCut(next Cut) error {
+	c := Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]CutSnapshot{}}
+	maps.Copy(c.Void, next.Void)
+	maps.Copy(c.Snapshots, next.Snapshots)
+	var marks []voidMark
+	mark := func(id clock.LogID) {
+		_, was := db.cut.Snapshots[id]
+		_, is := c.Snapshots[id]
+		if db.cut.Void[id] != c.Void[id] || was != is {
+			marks = append(marks, voidMark{id, db.cut.Void[id], was})
+		}
+	}
+	logs := map[clock.LogID]bool{}
+	for _, m := range []map[clock.LogID]uint64{c.Void, db.cut.Void} {
+		for id := range m {
+			logs[id] = true
+		}
+	}
+	for _, m := range []map[clock.LogID]CutSnapshot{c.Snapshots, db.cut.Snapshots} {
+		for id := range m {
+			logs[id] = true
+		}
+	}
+	for id := range logs {
+		mark(id)
+	}
+	if len(marks) == 0 {
+		return nil
+	}
+	if err := db.checkSnapshots(&c, marks); err != nil {
+		return err
+	}
+	b := db.newBatch()
+	defer func() { b.tx.Discard() }()
+	if err := b.noteCut(&c, marks); err != nil {
+		return err
+	}
+	if err := b.tx.Commit(); err != nil {
+		return err
+	}
+	db.cut = c
+	return db.breaks(db.voidSteps(marks, false, nil))
+}
+
+// noteCut writes the changed logs of c and the marker of what is to be done.
+func (b *batch) noteCut(c *Cut, marks []voidMark) error {
+	for i := range marks {
+		id := marks[i].log
+		var err error
+		if seq := c.Void[id]; seq > 0 {
+			err = b.tx.Put(b.db.key(tagVoid, id[:]), binary.BigEndian.AppendUint64(nil, seq))
+		} else {
+			err = b.tx.Delete(b.db.key(tagVoid, id[:]))
+		}
+		if err == nil {
+			if s, ok := c.Snapshots[id]; ok {
+				err = b.tx.Put(b.db.key(tagSnapshot, id[:]), s.State[:])
+			} else {
+				err = b.tx.Delete(b.db.key(tagSnapshot, id[:]))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return b.mark(redoMarker{Void: encodeVoidMarks(marks)})
+}
+
+func (db *DB) loadCut(r store.Reader) (c Cut, err error) {
+	c = Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]CutSnapshot{}}
+	err = db.eachLog(r, tagVoid, func(id clock.LogID, v []byte) bool {
+		switch {
+		case len(v) == 8:
+			c.Void[id] = binary.BigEndian.Uint64(v)
+		case len(v) == 1:
+			c.Void[id] = math.MaxUint64
+		default:
+			return false
+		}
+		return true
+	})
+	if err != nil {
+		return c, err
+	}
+	return c, db.eachLog(r, tagSnapshot, func(id clock.LogID, v []byte) bool {
+		if len(v) != 32 {
+			return false
+		}
+		c.Snapshots[id] = CutSnapshot{State: clock.Hash(v)}
+		return true
+	})
+}
+
+func (db *DB) eachLog(r store.Reader, tag byte, f func(id clock.LogID, v []byte) bool) error {
+	p := db.key(tag)
+	it := r.Iterate(store.Prefix(p))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		id := it.Key()[len(p):]
+		v, err := it.Value()
+		if err != nil {
+			return err
+		}
+		if len(id) != 32 || !f(clock.LogID(id), v) {
+			return errCorrupt
+		}
+	}
+	return it.Err()
+}
+
+// checkSnapshots checks the snapshots that come into force by c: against the
+// state hash that they come with and, if this replica has folded nothing but what
+// they stand for, against its documents.
+func (db *DB) checkSnapshots(c *Cut, marks []voidMark) error {
+	whole := true
+	held := map[clock.LogID][]int64{}
+	for _, m := range marks {
+		if s, ok := c.Snapshots[m.log]; ok && !m.snapshot {
+			held[m.log] = nil
+			whole = whole && s.Whole
+		}
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	err := db.eachFolded(func(n int64, id clock.RecordID, snapshot bool) {
+		_, fresh := held[id.Log]
+		switch {
+		case c.voids(id, snapshot):
+		case fresh && snapshot:
+			held[id.Log] = append(held[id.Log], n)
+		default:
+			whole = false
+		}
+	})
+	if err != nil {
+		return err
+	}
+	snap := db.store.Snapshot()
+	defer snap.Release()
+	var docs int64
+	for id, ns := range held {
+		if len(ns) == 0 {
+			continue // another stands for all of it
+		}
+		n, err := db.checkSnapshot(snap, ns, c.Snapshots[id].State, whole)
+		if err != nil {
+			return err
+		}
+		docs += n
+	}
+	if !whole || len(held) > 1 {
+		return nil
+	}
+	var all int64
+	for _, s := range db.meta.stats {
+		all += s.docs
+	}
+	if docs != all {
+		return fmt.Errorf("%w: it has %d documents, of %d", ErrSnapshot, docs, all)
+	}
+	return nil
+}
+
+// checkSnapshot checks the snapshot in the arrivals ns; whole says that its
+// documents are to be those of the database.
+func (db *DB) checkSnapshot(r store.Reader, ns []int64, want clock.Hash, whole bool) (docs int64, err error) {
+	var h lthash.State
+	for _, n := range ns {
+		as, err := db.journal.Arrivals(n-1, 1)
+		if err != nil {
+			return 0, err
+		}
+		if len(as) == 0 || as[0].N != n {
+			return 0, errLost
+		}
+		rec := decode(&as[0])
+		if rec.bad != nil {
+			return 0, fmt.Errorf("%w: %w", ErrSnapshot, rec.bad)
+		}
+		deltas := make([]lthash.Delta, len(rec.ops))
+		for i := range rec.ops {
+			op := &rec.ops[i]
+			deltas[i].Seed = docSeed(nil, op.Coll, op.Key, op.Doc)
+			if !whole {
+				continue
+			}
+			if err := db.checkState(r, op.Coll, op.Key, state{doc: op.Doc, mod: clock.Time(op.Mod)}); err != nil {
+				return 0, err
+			}
+		}
+		h.Apply(deltas)
+		docs += int64(len(rec.ops))
+	}
+	if got := clock.Hash(h.Sum()); got != want {
+		return 0, fmt.Errorf("%w: its state hash is %s", ErrSnapshot, got)
+	}
+	return docs, nil
+}
+
+func (db *DB) checkState(r store.Reader, coll string, key []byte, want state) error {
+	c := db.cat.colls[coll]
+	if c != nil {
+		v, err := r.Get(db.key(tagDoc, num(c.num), key))
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if err == nil {
+			h, err := parseHead(v)
+			if err != nil {
+				return err
+			}
+			if sameState(h.state, want) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%w: a document of %s differs", ErrSnapshot, coll)
+}
+
+// eachFolded calls f for every arrival that is folded and still there.
+func (db *DB) eachFolded(f func(n int64, id clock.RecordID, snapshot bool)) error {
+	last := db.lastFolded()
+	return db.journal.IDs(0, func(n int64, id clock.RecordID, snapshot bool) bool {
+		if n > last {
+			return false
+		}
+		if n <= db.meta.cursor || db.meta.isAhead(n) {
+			f(n, id, snapshot)
+		}
+		return true
+	})
+}
+
+func (db *DB) lastFolded() int64 {
+	if k := len(db.meta.ahead); k > 0 {
+		return db.meta.ahead[k-1].last
+	}
+	return db.meta.cursor
+}

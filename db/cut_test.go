@@ -1,0 +1,292 @@
+package db_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/internal/clock"
+)
+
+func sameCut(t rapid.TB, x *db.DB, es []db.Entry, c db.Cut) {
+	want, docs, _ := db.ReferenceCut(es, c)
+	got, err := db.Dump(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(got, docs) {
+		for k := range docs {
+			if got[k] != docs[k] {
+				t.Errorf("%q: got %q, want %q", k, got[k], docs[k])
+			}
+		}
+		for k := range got {
+			if docs[k] == "" {
+				t.Errorf("%q: got %q, want nothing", k, got[k])
+			}
+		}
+		t.Fatal("the state is not the reference's")
+	}
+	if _, h := x.StateHash(); h != want {
+		t.Fatalf("got hash %v, want %v", h, want)
+	}
+}
+
+// A checkpoint draws a cut of es: a position in each log, and the snapshot of
+// what is up to there, in a log of its own, on top of an earlier cut.
+func checkpoint(t *rapid.T, es []db.Entry, before db.Cut, log byte) (db.Cut, db.Entry) {
+	c := db.Cut{Void: maps.Clone(before.Void), Snapshots: maps.Clone(before.Snapshots)}
+	last := map[clock.LogID][]uint64{}
+	for _, e := range es {
+		last[e.ID.Log] = append(last[e.ID.Log], e.ID.Seq)
+	}
+	for _, id := range []clock.LogID{{1}, {2}, {3}} {
+		if seqs := last[id]; len(seqs) > 0 && rapid.IntRange(0, 3).Draw(t, "covers") > 0 {
+			c.Void[id] = max(c.Void[id], rapid.SampledFrom(seqs).Draw(t, "up to"))
+		}
+	}
+	var covered []db.Entry
+	for _, e := range es {
+		if _, snapshot := before.Snapshots[e.ID.Log]; snapshot {
+			c.Void[e.ID.Log] = e.ID.Seq
+		}
+		if e.ID.Seq <= c.Void[e.ID.Log] {
+			covered = append(covered, e)
+		}
+	}
+	_, _, payload := db.ReferenceCut(covered, before)
+	e := db.Entry{ID: clock.RecordID{Log: clock.LogID{log}, Seq: 1, Hash: clock.Hash{log}}, Time: 1000 << 16, Payload: payload, Snapshot: true}
+	alone := db.Cut{Snapshots: map[clock.LogID]db.CutSnapshot{{log}: {}}}
+	state, _, _ := db.ReferenceCut([]db.Entry{e}, alone)
+	for id := range before.Snapshots {
+		delete(c.Snapshots, id)
+	}
+	c.Snapshots[clock.LogID{log}] = db.CutSnapshot{State: state}
+	return c, e
+}
+
+func deliver(t *rapid.T, ctx context.Context, x *db.DB, j *dbtest.Journal, es ...db.Entry) {
+	if err := j.Deliver(es...); err != nil {
+		t.Fatal(err)
+	}
+	x.Wake()
+	if err := x.Settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func setCut(t *rapid.T, ctx context.Context, x *db.DB, c db.Cut) {
+	if err := x.SetCut(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Replicas that have the history, that have cut it off, and that never had it
+// agree, whenever each learns of a cut, and whatever comes late.
+func TestCutsConverge(t *testing.T) {
+	ctx := t.Context()
+	rapid.Check(t, func(rt *rapid.T) {
+		all := genEntries(rt, t, 25)
+		none := db.Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]db.CutSnapshot{}}
+		first, one := checkpoint(rt, all, none, 8)
+		whole := append(slices.Clone(all), one)
+		second, two := checkpoint(rt, whole, first, 9)
+		whole = append(whole, two)
+
+		full, fj := openReplica(rt, t, openMemory(rt))
+		order := rapid.Permutation(all).Draw(rt, "order")
+		at := rapid.IntRange(0, len(order)).Draw(rt, "cut at")
+		deliver(rt, ctx, full, fj, order[:at]...)
+		sameCut(rt, full, order[:at], none)
+		deliver(rt, ctx, full, fj, one)
+		sameCut(rt, full, order[:at], none) // not in force yet
+		setCut(rt, ctx, full, first)
+		sameCut(rt, full, append(slices.Clone(order[:at]), one), first)
+		deliver(rt, ctx, full, fj, order[at:]...)
+		sameCut(rt, full, whole, first)
+
+		st := openMemory(rt)
+		pruned, pj := openReplica(rt, t, st)
+		if rapid.Bool().Draw(rt, "small") {
+			if err := db.SmallGroups(pruned, 1, 1); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		covered := slices.DeleteFunc(slices.Clone(order), func(e db.Entry) bool { return e.ID.Seq > first.Void[e.ID.Log] })
+		late := slices.DeleteFunc(slices.Clone(order), func(e db.Entry) bool { return e.ID.Seq <= first.Void[e.ID.Log] })
+		deliver(rt, ctx, pruned, pj, append(covered, one)...)
+		verified := first
+		verified.Snapshots = map[clock.LogID]db.CutSnapshot{{8}: {State: first.Snapshots[clock.LogID{8}].State, Whole: true}}
+		setCut(rt, ctx, pruned, verified)
+		if err := pj.Prune(first); err != nil {
+			rt.Fatal(err)
+		}
+		n := rapid.IntRange(0, len(late)).Draw(rt, "late")
+		deliver(rt, ctx, pruned, pj, late[:n]...)
+		if err := pruned.Close(); err != nil {
+			rt.Fatal(err)
+		}
+		pruned, pj = openReplica(rt, t, st)
+		deliver(rt, ctx, pruned, pj, late[n:]...)
+		sameCut(rt, pruned, whole, first)
+
+		joiner, jj := openReplica(rt, t, openMemory(rt))
+		deliver(rt, ctx, joiner, jj, one)
+		setCut(rt, ctx, joiner, first)
+		deliver(rt, ctx, joiner, jj, late...)
+		sameCut(rt, joiner, whole, first)
+
+		for _, x := range []struct {
+			*db.DB
+			j *dbtest.Journal
+		}{{full, fj}, {pruned, pj}, {joiner, jj}} {
+			deliver(rt, ctx, x.DB, x.j, two)
+			setCut(rt, ctx, x.DB, second)
+			sameCut(rt, x.DB, whole, second)
+			if err := x.j.Prune(second); err != nil {
+				rt.Fatal(err)
+			}
+			setCut(rt, ctx, x.DB, second)
+			sameCut(rt, x.DB, whole, second)
+			if err := x.Close(); err != nil {
+				rt.Fatal(err)
+			}
+		}
+	})
+}
+
+// Wherever the process ends while a cut comes into force, the next Open gives
+// the state of the reference fold.
+func TestCutSurvivesTheEnd(t *testing.T) {
+	ctx := t.Context()
+	rapid.Check(t, func(rt *rapid.T) {
+		all := genEntries(rt, t, 12)
+		none := db.Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]db.CutSnapshot{}}
+		cut, one := checkpoint(rt, all, none, 8)
+		whole := append(slices.Clone(all), one)
+		s := &tight{Store: openMemory(rt), puts: 14, commits: -1}
+		j, err := dbtest.NewJournal(s.Store, "J/", "local")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if err := j.Deliver(whole...); err != nil {
+			rt.Fatal(err)
+		}
+		for round := 0; ; round++ {
+			s.commits = -1
+			if round < 20 {
+				s.commits = rapid.IntRange(1, 25).Draw(rt, "commits")
+			}
+			x, err := db.Open(ctx, db.Options{Store: s, Prefix: []byte("D/"), Journal: j})
+			if err == nil {
+				err = errors.Join(x.Settle(ctx), x.SetCut(ctx, cut))
+				if err == nil {
+					sameCut(rt, x, whole, cut)
+				}
+				if err := x.Close(); err != nil {
+					rt.Fatal(err)
+				}
+			}
+			if err == nil {
+				return
+			}
+			if !errors.Is(err, errEnd) {
+				rt.Fatal(err)
+			}
+		}
+	})
+}
+
+// What a database writes as a snapshot is what another takes for its records,
+// and what replaces its own; a snapshot of anything else is refused.
+func TestSnapshotStandsForTheRecords(t *testing.T) {
+	ctx := t.Context()
+	x, j := dbtest.Open(t, "a")
+	c := x.Collection("c")
+	if err := x.CreateCollection(ctx, "c", db.CollectionOptions{Indexes: []db.Index{{Keys: []db.IndexKey{{Path: "n"}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if _, err := c.Insert(ctx, raw(t, d("_id", int32(i), "n", int32(i)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		if _, err := c.Update(ctx, raw(t, d()), raw(t, d("$inc", d("n", 1))), db.UpdateOptions{Many: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Delete(ctx, raw(t, d("_id", d("$gte", 15))), true); err != nil {
+		t.Fatal(err)
+	}
+	var at int64
+	s, err := x.Snapshot(ctx, func(n int64) error { at = n; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var payloads [][]byte
+	state, err := s.Each(ctx, func(p []byte) error { payloads = append(payloads, p); return nil })
+	s.Close()
+	if err != nil || at == 0 || len(payloads) != 1 {
+		t.Fatalf("at %d: %d payloads, %v", at, len(payloads), err)
+	}
+	es, err := j.Entries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap := db.Entry{ID: clock.RecordID{Log: clock.LogID{7}, Seq: 1, Hash: clock.Hash{7}}, Payload: payloads[0], Snapshot: true}
+	cut := db.Cut{
+		Void:      map[clock.LogID]uint64{j.Log(): es[len(es)-1].ID.Seq},
+		Snapshots: map[clock.LogID]db.CutSnapshot{{7}: {State: state, Whole: true}},
+	}
+	bad := db.Cut{Void: cut.Void, Snapshots: map[clock.LogID]db.CutSnapshot{{7}: {State: clock.Hash{1}, Whole: true}}}
+	if err := j.Deliver(snap); err != nil {
+		t.Fatal(err)
+	}
+	x.Wake()
+	if err := x.Settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.SetCut(ctx, bad); !errors.Is(err, db.ErrSnapshot) {
+		t.Fatalf("a false state hash: %v", err)
+	}
+	if _, err := c.Update(ctx, raw(t, d("_id", 3)), raw(t, d("$set", d("n", -1))), db.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	late := maps.Clone(cut.Void)
+	late[j.Log()]++
+	if err := x.SetCut(ctx, db.Cut{Void: late, Snapshots: cut.Snapshots}); !errors.Is(err, db.ErrSnapshot) {
+		t.Fatalf("a snapshot that lacks a change: %v", err)
+	}
+	if err := x.SetCut(ctx, cut); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Prune(cut); err != nil {
+		t.Fatal(err)
+	}
+	if es, err = j.Entries(); err != nil || len(es) != 2 {
+		t.Fatalf("%d records are left, %v", len(es), err)
+	}
+	y, k := dbtest.Open(t, "b")
+	if err := k.Deliver(es...); err != nil {
+		t.Fatal(err)
+	}
+	y.Wake()
+	if err := errors.Join(y.Settle(ctx), y.SetCut(ctx, cut)); err != nil {
+		t.Fatal(err)
+	}
+	sameCut(t, x, es, cut)
+	sameCut(t, y, es, cut)
+	if n := db.History(x); n > 1 {
+		t.Errorf("%d operations are left before the last ones", n)
+	}
+	if got, err := y.Collection("c").Count(ctx, raw(t, d("n", d("$gte", 100)))); err != nil || got != 14 {
+		t.Errorf("count by the index: %d, %v", got, err)
+	}
+}

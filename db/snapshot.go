@@ -1,0 +1,168 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/weftdb/weft/db/internal/lthash"
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// A Snapshot is the documents of a database at one moment, definitions included,
+// in the form that stands for the records that gave them.
+type Snapshot struct {
+	db *DB
+	v  *view
+}
+
+// maxSnapshotBytes is about how many bytes of documents a record of a snapshot holds.
+const maxSnapshotBytes = 512 << 10
+
+var errUnsettled = errors.New("db: own records are folded ahead of others")
+
+// Snapshot calls at with the arrival up to which everything is folded, and
+// nothing after it, and returns the documents there. Nothing is written
+// meanwhile. The caller owes Close.
+func (db *DB) Snapshot(ctx context.Context, at func(n int64) error) (*Snapshot, error) {
+	for {
+		if err := db.Settle(ctx); err != nil {
+			return nil, err
+		}
+		s := &Snapshot{db: db}
+		r := &request{ctx: ctx, do: func() error { return s.take(at) }}
+		if err := db.submit(r); err != nil {
+			return nil, err
+		}
+		if !errors.Is(r.err, errUnsettled) {
+			return s, r.err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (s *Snapshot) take(at func(n int64) error) error {
+	if len(s.db.meta.ahead) > 0 {
+		return errUnsettled
+	}
+	if err := at(s.db.meta.cursor); err != nil {
+		return err
+	}
+	v, err := s.db.acquire()
+	s.v = v
+	return err
+}
+
+// Close ends the snapshot; it may be called twice.
+func (s *Snapshot) Close() {
+	if s.v != nil {
+		s.v.release()
+		s.v = nil
+	}
+}
+
+// Refused returns how many refused operations the database has; a snapshot does
+// not hold them.
+func (s *Snapshot) Refused() int64 { return s.v.refused }
+
+// Each calls f with the payloads of the snapshot's records and returns the state
+// hash of its documents.
+func (s *Snapshot) Each(ctx context.Context, f func(payload []byte) error) (clock.Hash, error) {
+	w := &snapshotWriter{f: f}
+	names := slices.Sorted(maps.Keys(s.v.cat.colls))
+	// Definitions last: whoever folds them has the documents, and fills indexes once.
+	slices.SortStableFunc(names, func(a, b string) int {
+		return boolInt(a == systemCollection) - boolInt(b == systemCollection)
+	})
+	for _, name := range names {
+		if err := w.collection(ctx, s, name); err != nil {
+			return clock.Hash{}, err
+		}
+	}
+	if err := w.flush(); err != nil {
+		return clock.Hash{}, err
+	}
+	return w.hash.Sum(), nil
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+type snapshotWriter struct {
+	f     func([]byte) error
+	ops   []payload.Op
+	size  int
+	wrote bool // a record, which may be empty if there are no documents
+	hash  lthash.State
+}
+
+func (w *snapshotWriter) collection(ctx context.Context, s *Snapshot, name string) error {
+	p := s.db.key(tagDoc, num(s.v.cat.colls[name].num))
+	it := s.v.snap.Iterate(store.Prefix(p))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		v, err := it.Value()
+		if err != nil {
+			return err
+		}
+		h, err := parseHead(v)
+		if err != nil {
+			return err
+		}
+		if h.doc == nil {
+			continue
+		}
+		doc := bytes.Clone(h.doc)
+		n := payload.StateSize(name, doc)
+		if n > payload.MaxBytes-16 {
+			return fmt.Errorf("%w: a document of %s has %d bytes, more than a snapshot can hold", ErrTooLarge, name, len(doc))
+		}
+		if len(w.ops) > 0 && (w.size+n > maxSnapshotBytes || len(w.ops) == payload.MaxOps) {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+		w.ops = append(w.ops, payload.Op{Coll: name, Doc: doc, Mod: uint64(h.mod), Key: bytes.Clone(it.Key()[len(p):])})
+		w.size += n
+	}
+	return it.Err()
+}
+
+func (w *snapshotWriter) flush() error {
+	if len(w.ops) == 0 && w.wrote {
+		return nil
+	}
+	w.wrote = true
+	deltas := make([]lthash.Delta, len(w.ops))
+	for i := range w.ops {
+		deltas[i].Seed = docSeed(nil, w.ops[i].Coll, w.ops[i].Key, w.ops[i].Doc)
+	}
+	w.hash.Apply(deltas)
+	err := w.f(payload.EncodeSnapshot(w.ops))
+	w.ops, w.size = w.ops[:0], 0
+	return err
+}
+
+// takeState makes the document of a snapshot the state, whatever it was.
+func takeState(o *payload.Op, cur state) verdict {
+	if o.Coll == systemCollection {
+		if _, err := parseDefinition(o.Doc); err != nil {
+			return verdict{next: cur, code: codeDefinition, err: err}
+		}
+	}
+	return verdict{next: state{doc: o.Doc, mod: clock.Time(o.Mod)}}
+}
