@@ -17,6 +17,7 @@ const (
 	opJoin         controlOp = 3
 	opRevokeInvite controlOp = 4
 	opLog          controlOp = 5
+	opCheckpoint   controlOp = 10
 
 	lastOp = 12 // 6…12 are named and refused until they exist
 )
@@ -53,6 +54,7 @@ type controlPayload struct {
 	Certificate []byte         // join: of the joining device
 	Data        []byte         // join, log: descriptor of a data log
 	Signature   keys.Signature // join: by the invite's key
+	Checkpoint  *checkpoint    // checkpoint
 }
 
 // The forms of a control payload and of the body of each operation.
@@ -104,6 +106,8 @@ func (c *controlPayload) encode() []byte {
 		body = &revokeInviteWire{Key: c.Key}
 	case opLog:
 		body = &logWire{Data: c.Data}
+	case opCheckpoint:
+		body = c.Checkpoint.wire()
 	default:
 		return encode(&controlWire{Op: c.Op}) // has no body here
 	}
@@ -113,7 +117,7 @@ func (c *controlPayload) encode() []byte {
 // decodeControl parses a control payload strictly. An operation that does not
 // exist yet, known by name or not, is ErrOperation.
 func decodeControl(p []byte) (*controlPayload, error) {
-	if len(p) > maxControl {
+	if len(p) > maxCheckpoint {
 		return nil, fmt.Errorf("%w: control payload of %d bytes", ErrTooLarge, len(p))
 	}
 	var w controlWire
@@ -121,8 +125,11 @@ func decodeControl(p []byte) (*controlPayload, error) {
 		return nil, err
 	}
 	c := &controlPayload{Op: w.Op}
-	if c.Op < opOpen || c.Op > opLog {
+	if (c.Op < opOpen || c.Op > opLog) && c.Op != opCheckpoint {
 		return nil, fmt.Errorf("%w: %s", ErrOperation, c.Op)
+	}
+	if len(p) > maxControl && c.Op != opCheckpoint {
+		return nil, fmt.Errorf("%w: control payload of %d bytes", ErrTooLarge, len(p))
 	}
 	if err := c.decodeBody(w.Body); err != nil {
 		return nil, err
@@ -172,6 +179,13 @@ func (c *controlPayload) decodeBody(p []byte) error {
 		var w logWire
 		err := decode(p, what, &w)
 		c.Data = w.Data
+		return err
+	case opCheckpoint:
+		var w checkpointWire
+		err := decode(p, what, &w)
+		if err == nil {
+			c.Checkpoint, err = w.checkpoint()
+		}
 		return err
 	}
 	return ErrOperation

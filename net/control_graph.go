@@ -80,6 +80,9 @@ func (g *controlGraph) check(c *controlRecord) error {
 		if c.payload.Op == opOpen || c.payload.Op == opJoin {
 			return fmt.Errorf("%w: %s is not the first of its log", ErrMalformed, c.payload.Op)
 		}
+		if c.payload.Op == opCheckpoint {
+			return g.checkCheckpoint(c)
+		}
 		return nil
 	}
 	switch c.payload.Op {

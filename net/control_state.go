@@ -65,6 +65,8 @@ type controlState struct {
 	logs    map[clock.LogID]announcedLog
 	void    map[clock.LogID]bool // data logs of joins that did not hold
 	refused []Refusal
+
+	checkpoints []*checkpoint
 }
 
 func newControlState() *controlState {
@@ -129,6 +131,8 @@ func (s *controlState) try(g *controlGraph, c *controlRecord) error {
 			return fmt.Errorf("%w: only an owner revokes invites", ErrNotMember)
 		}
 		inv.Revoked = true
+	case opCheckpoint:
+		s.checkpoints = append(s.checkpoints, p.Checkpoint)
 	case opLog:
 		if !author.Role.canWrite() {
 			return fmt.Errorf("%w: role %s does not write", ErrNotMember, author.Role)
@@ -173,7 +177,8 @@ func (s *controlState) announce(thread ThreadID, c *controlRecord) error {
 	if err != nil {
 		return err
 	}
-	if d.Kind != kindData || d.Device != c.device {
+	ok := d.Kind == kindData || d.Kind == kindSnapshot && c.payload.Op == opLog
+	if !ok || d.Device != c.device {
 		return fmt.Errorf("%w: announces a log that is not a data log of its device", ErrNotMember)
 	}
 	id := logID(thread, c.payload.Data)

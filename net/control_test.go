@@ -253,7 +253,7 @@ func TestSurplusJoinIsVoid(t *testing.T) {
 	b.write(t, tb, "of b")
 	var void [][]clock.LogID
 	for _, th := range []*Thread{to, ta, tb} {
-		th.Attach(&Attachment{Voided: func(logs []clock.LogID) { void = append(void, logs) }})
+		th.Attach(&Attachment{Voided: func(c Cut) { void = append(void, slices.Collect(maps.Keys(c.Void))) }})
 	}
 	for _, pair := range [][2]*Thread{{to, ta}, {to, tb}, {ta, tb}, {tb, ta}, {ta, to}, {tb, to}} {
 		err := pull(t.Context(), pair[0], pair[1], 1<<20)

@@ -14,6 +14,8 @@ type logKind uint8
 const (
 	kindControl logKind = 1 // who may do what, sealed with the service key
 	kindData    logKind = 2 // what was done, sealed with the read key
+
+	kindSnapshot logKind = 3 // what a checkpoint puts in the place of records, sealed with the read key
 )
 
 const maxDescriptor = 64
@@ -55,7 +57,7 @@ func decodeDescriptor(p []byte) (descriptor, error) {
 	if err := decodeFormat(p, maxDescriptor, "descriptor", &w); err != nil {
 		return descriptor{}, err
 	}
-	if w.Kind != uint64(kindControl) && w.Kind != uint64(kindData) {
+	if w.Kind < uint64(kindControl) || w.Kind > uint64(kindSnapshot) {
 		return descriptor{}, fmt.Errorf("%w: log of kind %d", ErrVersion, w.Kind)
 	}
 	return descriptor{Device: w.Device, Kind: logKind(w.Kind), Incarnation: w.Incarnation}, nil

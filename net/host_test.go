@@ -270,7 +270,7 @@ func (f *fold) state() (int64, clock.Hash, bool) {
 // attach joins a thread to a fold.
 func (p *party) attach(th *Thread) *Thread {
 	f := &fold{th: th, store: p.store}
-	th.Attach(&Attachment{Arrived: f.run, State: f.state, Voided: func([]clock.LogID) {}})
+	th.Attach(&Attachment{Arrived: f.run, State: f.state, Voided: func(Cut) {}})
 	f.run()
 	p.folds[th.ID()] = f
 	return th

@@ -164,6 +164,8 @@ type arrivalRef struct {
 	branch *branch // nil where it does not matter
 	log    uint32
 	signed bool
+
+	snapshot bool // the log is a snapshot log
 }
 
 func appendRef(b []byte, a *arrivalRef) []byte {

@@ -56,6 +56,8 @@ type Entry struct {
 	Time    clock.Time
 	Atomic  bool
 	Payload []byte // must not be changed
+
+	Snapshot bool // of a snapshot log
 }
 
 // An Arrival is a data record in the order in which this node stored the

@@ -75,6 +75,9 @@ func TestUnknownVersionsAreRefusedByName(t *testing.T) {
 		t.Fatalf("got %v, want ErrOperation", err)
 	}
 	for op := opLog + 1; op <= lastOp; op++ {
+		if op == opCheckpoint {
+			continue
+		}
 		p := (&controlPayload{Op: op}).encode()
 		if _, err := decodeControl(p); !errors.Is(err, ErrOperation) || !strings.Contains(err.Error(), opNames[op]) {
 			t.Fatalf("got %v, want ErrOperation and %s", err, opNames[op])

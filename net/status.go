@@ -191,7 +191,7 @@ func (t *Thread) Status() []PeerStatus {
 	s := t.share
 	h := s.host
 	now := s.statement()
-	mine, blobs := group(t.sendable()), t.lastBlob()
+	mine, floors, blobs := group(t.sendable()), t.floors(), t.lastBlob()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range t.Members() {
@@ -211,7 +211,7 @@ func (t *Thread) Status() []PeerStatus {
 		if isRelay {
 			ps.Role = "relay"
 		}
-		l.compare(&ps, r, now, mine, blobs, isRelay || s.relay)
+		l.compare(&ps, r, now, mine, floors, blobs, isRelay || s.relay)
 		all = append(all, ps)
 	}
 	slices.SortFunc(all, func(a, b PeerStatus) int { return cmp.Compare(a.Peer, b.Peer) })
@@ -220,10 +220,10 @@ func (t *Thread) Status() []PeerStatus {
 
 // compare fills in the state. Without a fold on one side (relay), heads alone
 // are compared. The caller holds host.mu.
-func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, blobs int64, relay bool) {
+func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, floors map[clock.LogID]clock.RecordID, blobs int64, relay bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	theirs := tipSet(l.theirs)
+	theirs := aboveFloors(l.theirs, floors)
 	ps.Behind, ps.Ahead = lacking(theirs, mine), lacking(mine, theirs)
 	switch why := cmp.Or(l.host, l.pull); {
 	case r.conn == nil:

@@ -314,6 +314,7 @@ func branches(tips []clock.RecordID, log clock.LogID) int {
 func (f *feed) position(tips []clock.RecordID, i int) (after uint64, lacks bool) {
 	tip, t := tips[i], f.link.share.thread
 	forked := branches(tips, tip.Log) > 1
+	after = t.startOf(tip.Log)
 	for _, have := range [][]clock.RecordID{f.sent[tip.Log], f.link.knows(tip.Log)} {
 		for _, c := range have {
 			switch {

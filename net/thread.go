@@ -46,7 +46,7 @@ func (e *threadEnv) self() keys.PublicKey { return e.device.Public().Sign }
 
 // Locks of a thread are taken in this order:
 //
-//	write → mu → the store's
+//	pruning → write → mu → the store's
 //	blobStore.write → blobStore.mu → the store's
 //	notifyMu → mu
 //
@@ -66,10 +66,12 @@ type Thread struct {
 	blobs   blobStore
 	share   *share // the exchange; set by the host before anybody else has t
 
+	pruning sync.Mutex // one Prune at a time; before write
+
 	write sync.Mutex // one writer at a time: held from Append to done, and by ingest
 
-	notifyMu sync.Mutex // one notification at a time; guards lastVoid
-	lastVoid []clock.LogID
+	notifyMu sync.Mutex // one notification at a time; guards lastCut
+	lastCut  Cut
 
 	mu         sync.Mutex // guards what follows; may be taken while write is held
 	keys       threadKeys
@@ -80,6 +82,8 @@ type Thread struct {
 	ownData    *threadLog // nil: the next Append opens a new one
 	named      map[clock.LogID]clock.Hash
 	graph      *controlGraph
+	cuts       cuts
+	prunedFor  int   // checkpoints in force for which a relay has begun to prune
 	arrivals   int64 // number of the last arrival
 	flushedTo  int64 // -1 until the first Flushed or Attach
 	pending    []arrivalRef
@@ -117,10 +121,9 @@ type Attachment struct {
 	// State returns the last arrival that is folded and durable, and the state
 	// hash there; ok is false if that is not known at the moment.
 	State func() (n int64, hash clock.Hash, ok bool)
-	// Voided receives, whenever it changes, the set of data logs whose device
-	// turned out not to have been let in; what of them was delivered does not
-	// count. The set is the same on every replica with the same records.
-	Voided func(logs []clock.LogID)
+	// Voided receives, whenever it changes, what of the data that was delivered
+	// does not count. It is the same on every replica with the same records.
+	Voided func(c Cut)
 }
 
 // Counts says how much a thread holds.
@@ -277,7 +280,7 @@ func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
 	ids := make([]clock.RecordID, 0, len(t.byNum))
 	for _, l := range t.byNum {
 		for _, b := range l.branches {
-			if id := of(b); id.Seq > 0 {
+			if id := of(b); id.Seq > t.cuts.floor(l.id).Seq {
 				ids = append(ids, id)
 			}
 		}
@@ -320,6 +323,9 @@ func (t *Thread) has(id clock.RecordID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.logs[id.Log]
+	if id.Seq <= t.cuts.floor(id.Log).Seq {
+		return true
+	}
 	if l == nil {
 		return false
 	}
@@ -330,6 +336,9 @@ func (t *Thread) has(id clock.RecordID) bool {
 
 // held is has, with the log at hand; mu is held.
 func (t *Thread) held(r store.Reader, l *threadLog, id clock.RecordID) bool {
+	if id.Seq <= l.start() {
+		return true
+	}
 	var top uint64
 	for _, b := range l.branches {
 		if b.tip == id {

@@ -102,8 +102,10 @@ func (t *Thread) writeControl(tx store.Tx, p *controlPayload, before clock.Time)
 		if err != nil {
 			return nil, err
 		}
-		w.newData = t.newLocalLog(d, fresh)
-		data = w.newData
+		if d.Kind == kindData {
+			w.newData = t.newLocalLog(d, fresh)
+			data = w.newData
+		}
 	}
 	return w, t.putControl(tx, w, rec, data)
 }
@@ -166,6 +168,7 @@ func (t *Thread) installControl(w *controlWrite) {
 	}
 	t.installBranch(w.log, &w.next)
 	t.graph.add(w.record)
+	t.refreshCuts()
 	t.syncSoon(true)
 }
 

@@ -1,9 +1,8 @@
 package net
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
@@ -81,12 +80,18 @@ func (t *Thread) readArrivals(read secretKey, n, last int64, maxBytes int) ([]Ar
 			return false, nil
 		}
 		t.mu.Lock()
-		a.id.Log = t.byNum[a.log].id
+		l := t.byNum[a.log]
+		a.id.Log = l.id
+		cut := a.id.Seq <= t.cuts.floor(l.id).Seq
 		t.mu.Unlock()
 		s, err := t.readRecord(snap, a.log, a.id)
+		if cut && errors.Is(err, ErrNotFound) {
+			return true, nil
+		}
 		if err != nil {
 			return false, err
 		}
+		a.snapshot = l.desc.Kind == kindSnapshot
 		refs, raw = append(refs, a), append(raw, s.rawRecord)
 		size += len(s.Body)
 		return 2*size < maxBytes, nil // compressed, about by half
@@ -98,6 +103,7 @@ func (t *Thread) readArrivals(read secretKey, n, last int64, maxBytes int) ([]Ar
 	parallel(len(refs), func(i int) {
 		got[i].N = refs[i].n
 		got[i].Entry, errs[i] = t.openEntry(read, refs[i].id, raw[i])
+		got[i].Snapshot = refs[i].snapshot
 	})
 	for _, err := range errs {
 		if err != nil {
@@ -183,6 +189,9 @@ func (t *Thread) loadPending(n int64) error {
 		l := t.byNum[a.log]
 		a.id.Log = l.id
 		s, err := t.readRecord(snap, a.log, a.id)
+		if errors.Is(err, ErrNotFound) && a.id.Seq <= t.cuts.floor(l.id).Seq {
+			return true, nil
+		}
 		if err != nil {
 			return false, err
 		}
@@ -209,14 +218,14 @@ func (t *Thread) loadPending(n int64) error {
 	}
 	for _, l := range t.byNum {
 		for _, b := range l.branches {
-			if l.desc.Kind != kindData {
+			if l.desc.Kind == kindControl {
 				continue
 			}
 			flushed, pending := at[b]
 			if !pending {
 				flushed = b.done
 			}
-			if b.flushed = flushed; b.flushed.Seq <= b.base.Seq {
+			if b.flushed = flushed; b.flushed.Seq <= b.base.Seq && b.num > 0 {
 				b.flushed = clock.RecordID{}
 			}
 			if b.sent, err = t.signedBefore(snap, l, b, flushed); err != nil {
@@ -275,7 +284,7 @@ func (t *Thread) signedBefore(r store.Reader, l *threadLog, b *branch, id clock.
 }
 
 // Attach joins the thread to what folds its data; nil detaches. What State says
-// is flushed. If logs are void already, Voided is called before Attach returns.
+// is flushed. If there is a cut already, Voided is called before Attach returns.
 func (t *Thread) Attach(a *Attachment) {
 	t.mu.Lock()
 	t.attached = a
@@ -289,7 +298,7 @@ func (t *Thread) Attach(a *Attachment) {
 		}
 	}
 	t.notifyMu.Lock()
-	t.lastVoid = nil
+	t.lastCut = Cut{}
 	t.notifyMu.Unlock()
 	t.notify()
 }
@@ -317,15 +326,19 @@ func (t *Thread) notify() {
 	t.notifyMu.Lock()
 	defer t.notifyMu.Unlock()
 	t.mu.Lock()
-	a, void := t.attached, t.graph.state.voided()
+	a, cut := t.attached, t.cut()
 	more := len(t.pending) > 0 || (t.flushedTo < 0 && t.arrivals > 0)
+	if t.relay && !t.closed && t.cuts.inForce > t.prunedFor {
+		t.prunedFor = t.cuts.inForce
+		t.wg.Go(t.pruneRelay)
+	}
 	t.mu.Unlock()
 	if a == nil {
 		return
 	}
-	if a.Voided != nil && !slices.EqualFunc(void, t.lastVoid, func(a, b clock.LogID) bool { return bytes.Equal(a[:], b[:]) }) {
-		t.lastVoid = void
-		a.Voided(slices.Clone(void))
+	if a.Voided != nil && !cut.equal(t.lastCut) {
+		t.lastCut = cut
+		a.Voided(cut.clone())
 	}
 	if more && a.Arrived != nil {
 		a.Arrived()

@@ -60,6 +60,9 @@ func (t *Thread) ingestLocked(v *verifiedRun) (ingestResult, *Rejection, error) 
 	if err == nil {
 		err = w.commit()
 	}
+	if err == nil {
+		t.refreshCuts()
+	}
 	t.armWaker()
 	t.signal()
 	t.syncSoon(w.unsynced)
@@ -120,10 +123,9 @@ func (w *ingestTx) place(v *verifiedRun) (*Rejection, error) {
 		return rej, nil
 	}
 	i := 0
-	if l != nil {
-		for i < len(v.records) && t.held(w.tx, l, v.records[i].id) {
-			i++
-		}
+	floor := t.cuts.floor(v.log).Seq
+	for i < len(v.records) && (v.records[i].id.Seq <= floor || l != nil && t.held(w.tx, l, v.records[i].id)) {
+		i++
 	}
 	w.res.Held += i
 	if i == len(v.records) {
@@ -158,7 +160,7 @@ func (w *ingestTx) place(v *verifiedRun) (*Rejection, error) {
 // admissible when more control records are known.
 func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked bool) {
 	t, first := w.t, &v.records[0]
-	if v.desc.Kind == kindData {
+	if v.desc.Kind != kindControl {
 		return w.admitData(v)
 	}
 	if l != nil || t.graph.knows(v.log) {
@@ -198,6 +200,9 @@ func (w *ingestTx) follow(l *threadLog, r *verifiedRecord) (*branch, *Rejection,
 		return &branch{}, nil, nil
 	}
 	prev := clock.RecordID{Log: r.id.Log, Seq: r.id.Seq - 1, Hash: r.header.Prev}
+	if b := w.afterCut(l, prev); b != nil {
+		return b, nil, nil
+	}
 	if l != nil {
 		for _, b := range l.branches {
 			if b.tip == prev {
@@ -422,6 +427,7 @@ func (t *Thread) reopen(l *threadLog, id clock.RecordID, s storedRecord) (*verif
 	if t.keys.canRead() && h.Epoch == t.keys.Epoch {
 		r.opened = true
 		r.entry, r.err = t.openEntry(t.keys.Read, id, s.rawRecord)
+		r.entry.Snapshot = l.desc.Kind == kindSnapshot
 	}
 	return r, nil
 }

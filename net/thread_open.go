@@ -235,6 +235,7 @@ func (t *Thread) load(r store.Reader) error {
 	if err := t.loadControl(r); err != nil {
 		return err
 	}
+	t.refreshCuts()
 	for _, l := range t.byNum {
 		if l.desc.Kind == kindControl || t.relay {
 			for _, b := range l.branches {

@@ -367,7 +367,7 @@ func TestAttachmentHearsOfArrivals(t *testing.T) {
 	tb.Attach(&Attachment{
 		Arrived: func() { mu.Lock(); heard++; mu.Unlock() },
 		State:   func() (int64, clock.Hash, bool) { return 0, clock.Hash{1}, true },
-		Voided:  func(logs []clock.LogID) { t.Errorf("got void logs %v", logs) },
+		Voided:  func(c Cut) { t.Errorf("got a cut %v", c) },
 	})
 	a.write(t, ta, "one")
 	mustPull(t, tb, ta)

@@ -166,7 +166,7 @@ func (t *Thread) verifyBody(v *verifiedRun, k *threadKeys, r *verifiedRecord) er
 		r.err = err
 		return nil
 	}
-	r.entry = Entry{ID: r.id, Time: r.header.Time, Atomic: p.Atomic, Payload: p.Payload}
+	r.entry = Entry{ID: r.id, Time: r.header.Time, Atomic: p.Atomic, Payload: p.Payload, Snapshot: v.desc.Kind == kindSnapshot}
 	return nil
 }
 

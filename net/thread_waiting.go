@@ -32,6 +32,7 @@ func (t *Thread) settleAll() error {
 	if err := w.commit(); err != nil {
 		return err
 	}
+	t.refreshCuts()
 	t.armWaker()
 	t.signal()
 	t.syncSoon(true)
@@ -145,7 +146,7 @@ func (t *Thread) Waiting() ([]Waiting, error) {
 }
 
 func (t *Thread) whyWait(l *threadLog, r *verifiedRecord) string {
-	if l.desc.Kind == kindData {
+	if l.desc.Kind != kindControl {
 		wait, _ := t.judgeData(r)
 		return wait
 	}
