@@ -149,7 +149,7 @@ func (b *batch) touch(e *entry) {
 // advance makes the operation at r, which is later than all others of e, e's last.
 func (b *batch) advance(e *entry, r ref, rec *record, op *payload.Op, v verdict) error {
 	if e.count > 0 {
-		if err := b.put(b.historyKey(e, e.last), historyValue(e.code, e.atomic)); err != nil {
+		if err := b.keep(e, e.last, e.code, e.atomic); err != nil {
 			return err
 		}
 	}
@@ -196,6 +196,13 @@ func historyValue(c code, atomic bool) []byte {
 		v |= 1
 	}
 	return []byte{v}
+}
+
+// keep puts an operation into e's history, also if it was to be dropped.
+func (b *batch) keep(e *entry, r ref, c code, atomic bool) error {
+	k := b.historyKey(e, r)
+	e.drops = slices.DeleteFunc(e.drops, func(d []byte) bool { return string(d) == string(k) })
+	return b.put(k, historyValue(c, atomic))
 }
 
 func (b *batch) historyKey(e *entry, r ref) []byte {

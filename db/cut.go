@@ -25,6 +25,7 @@ type Cut struct {
 
 // A CutSnapshot is a snapshot in force.
 type CutSnapshot struct {
+	Last  uint64     // position of its last record; what follows is void
 	State clock.Hash // the state hash of its documents
 	// Whole says that this replica has all records that the snapshot stands
 	// for, so that it can tell whether the documents are what they gave.
@@ -39,11 +40,7 @@ func (c *Cut) voids(id clock.RecordID, snapshot bool) bool {
 	if id.Seq <= c.Void[id.Log] {
 		return true
 	}
-	if !snapshot {
-		return false
-	}
-	_, ok := c.Snapshots[id.Log]
-	return !ok
+	return snapshot && id.Seq > c.Snapshots[id.Log].Last
 }
 
 // SetVoid is SetCut with logs that are void as a whole, and nothing else.
@@ -57,12 +54,26 @@ func (db *DB) SetVoid(ctx context.Context, logs []clock.LogID) error {
 
 // SetCut says what counts as never written, records that are still to come
 // included. It replaces the cut of the call before: what that left out and this
-// does not counts again. A snapshot that comes into force must have been folded
-// as far as it goes ([DB.Settle]); it is checked, and if it is not what it claims
-// to be nothing changes and the error is [ErrSnapshot]. Setting the same again
-// changes nothing.
+// does not counts again. A snapshot that comes into force must have arrived as a
+// whole; it is checked, and if it is not what it claims to be nothing changes and
+// the error is [ErrSnapshot]. Setting the same again changes nothing.
 func (db *DB) SetCut(ctx context.Context, c Cut) error {
-	r := &request{ctx: ctx, do: func() error { return db.setCut(c) }}
+	fresh := false
+	r := &request{ctx: ctx, do: func() error {
+		for id, s := range c.Snapshots {
+			fresh = fresh || db.cut.Snapshots[id].Last != s.Last
+		}
+		return nil
+	}}
+	if err := db.submit(r); err != nil {
+		return err
+	}
+	if fresh { // what it stands for, and it, are to be folded
+		if err := db.Settle(ctx); err != nil {
+			return err
+		}
+	}
+	r = &request{ctx: ctx, do: func() error { return db.setCut(c) }}
 	if err := db.submit(r); err != nil {
 		return err
 	}
@@ -73,19 +84,15 @@ func (db *DB) SetCut(ctx context.Context, c Cut) error {
 type voidMark struct {
 	log      clock.LogID
 	void     uint64
-	snapshot bool // it was a snapshot in force
+	snapshot uint64 // the last record of what was a snapshot in force
 }
 
-const voidMarkSize = 32 + 8 + 1
+const voidMarkSize = 32 + 8 + 8
 
 func encodeVoidMarks(marks []voidMark) (out [][]byte) {
 	for i := range marks {
 		b := binary.BigEndian.AppendUint64(append([]byte(nil), marks[i].log[:]...), marks[i].void)
-		flag := byte(0)
-		if marks[i].snapshot {
-			flag = 1
-		}
-		out = append(out, append(b, flag))
+		out = append(out, binary.BigEndian.AppendUint64(b, marks[i].snapshot))
 	}
 	return out
 }
@@ -95,7 +102,7 @@ func parseVoidMarks(in [][]byte) (out []voidMark, err error) {
 		if len(b) != voidMarkSize {
 			return nil, errCorrupt
 		}
-		out = append(out, voidMark{clock.LogID(b[:32]), binary.BigEndian.Uint64(b[32:]), b[40] == 1})
+		out = append(out, voidMark{clock.LogID(b[:32]), binary.BigEndian.Uint64(b[32:]), binary.BigEndian.Uint64(b[40:])})
 	}
 	return out, nil
 }
@@ -105,10 +112,7 @@ func (c *Cut) before(marks []voidMark) Cut {
 	old := Cut{Void: maps.Clone(c.Void), Snapshots: maps.Clone(c.Snapshots)}
 	for _, m := range marks {
 		old.Void[m.log] = m.void
-		delete(old.Snapshots, m.log)
-		if m.snapshot {
-			old.Snapshots[m.log] = CutSnapshot{}
-		}
+		old.Snapshots[m.log] = CutSnapshot{Last: m.snapshot}
 	}
 	return old
 }
@@ -120,8 +124,7 @@ func (db *DB) setCut(next Cut) error {
 	maps.Copy(c.Snapshots, next.Snapshots)
 	var marks []voidMark
 	mark := func(id clock.LogID) {
-		_, was := db.cut.Snapshots[id]
-		_, is := c.Snapshots[id]
+		was, is := db.cut.Snapshots[id].Last, c.Snapshots[id].Last
 		if db.cut.Void[id] != c.Void[id] || was != is {
 			marks = append(marks, voidMark{id, db.cut.Void[id], was})
 		}
@@ -170,7 +173,7 @@ func (b *batch) noteCut(c *Cut, marks []voidMark) error {
 		}
 		if err == nil {
 			if s, ok := c.Snapshots[id]; ok {
-				err = b.tx.Put(b.db.key(tagSnapshot, id[:]), s.State[:])
+				err = b.tx.Put(b.db.key(tagSnapshot, id[:]), binary.BigEndian.AppendUint64(nil, s.Last))
 			} else {
 				err = b.tx.Delete(b.db.key(tagSnapshot, id[:]))
 			}
@@ -199,10 +202,10 @@ func (db *DB) loadCut(r store.Reader) (c Cut, err error) {
 		return c, err
 	}
 	return c, db.eachLog(r, tagSnapshot, func(id clock.LogID, v []byte) bool {
-		if len(v) != 32 {
+		if len(v) != 8 {
 			return false
 		}
-		c.Snapshots[id] = CutSnapshot{State: clock.Hash(v)}
+		c.Snapshots[id] = CutSnapshot{Last: binary.BigEndian.Uint64(v)}
 		return true
 	})
 }
@@ -231,7 +234,7 @@ func (db *DB) checkSnapshots(c *Cut, marks []voidMark) error {
 	whole := true
 	held := map[clock.LogID][]int64{}
 	for _, m := range marks {
-		if s, ok := c.Snapshots[m.log]; ok && !m.snapshot {
+		if s, ok := c.Snapshots[m.log]; ok && m.snapshot != s.Last {
 			held[m.log] = nil
 			whole = whole && s.Whole
 		}

@@ -62,12 +62,12 @@ func checkpoint(t *rapid.T, es []db.Entry, before db.Cut, log byte) (db.Cut, db.
 	}
 	_, _, payload := db.ReferenceCut(covered, before)
 	e := db.Entry{ID: clock.RecordID{Log: clock.LogID{log}, Seq: 1, Hash: clock.Hash{log}}, Time: 1000 << 16, Payload: payload, Snapshot: true}
-	alone := db.Cut{Snapshots: map[clock.LogID]db.CutSnapshot{{log}: {}}}
+	alone := db.Cut{Snapshots: map[clock.LogID]db.CutSnapshot{{log}: {Last: 1}}}
 	state, _, _ := db.ReferenceCut([]db.Entry{e}, alone)
 	for id := range before.Snapshots {
 		delete(c.Snapshots, id)
 	}
-	c.Snapshots[clock.LogID{log}] = db.CutSnapshot{State: state}
+	c.Snapshots[clock.LogID{log}] = db.CutSnapshot{Last: 1, State: state}
 	return c, e
 }
 
@@ -122,7 +122,7 @@ func TestCutsConverge(t *testing.T) {
 		late := slices.DeleteFunc(slices.Clone(order), func(e db.Entry) bool { return e.ID.Seq <= first.Void[e.ID.Log] })
 		deliver(rt, ctx, pruned, pj, append(covered, one)...)
 		verified := first
-		verified.Snapshots = map[clock.LogID]db.CutSnapshot{{8}: {State: first.Snapshots[clock.LogID{8}].State, Whole: true}}
+		verified.Snapshots = map[clock.LogID]db.CutSnapshot{{8}: {Last: 1, State: first.Snapshots[clock.LogID{8}].State, Whole: true}}
 		setCut(rt, ctx, pruned, verified)
 		if err := pj.Prune(first); err != nil {
 			rt.Fatal(err)
@@ -226,7 +226,7 @@ func TestSnapshotStandsForTheRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	var at int64
-	s, err := x.Snapshot(ctx, func(n int64) error { at = n; return nil })
+	s, err := x.Checkpoint(ctx, func(n int64) error { at = n; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,9 +243,9 @@ func TestSnapshotStandsForTheRecords(t *testing.T) {
 	snap := db.Entry{ID: clock.RecordID{Log: clock.LogID{7}, Seq: 1, Hash: clock.Hash{7}}, Payload: payloads[0], Snapshot: true}
 	cut := db.Cut{
 		Void:      map[clock.LogID]uint64{j.Log(): es[len(es)-1].ID.Seq},
-		Snapshots: map[clock.LogID]db.CutSnapshot{{7}: {State: state, Whole: true}},
+		Snapshots: map[clock.LogID]db.CutSnapshot{{7}: {Last: 1, State: state, Whole: true}},
 	}
-	bad := db.Cut{Void: cut.Void, Snapshots: map[clock.LogID]db.CutSnapshot{{7}: {State: clock.Hash{1}, Whole: true}}}
+	bad := db.Cut{Void: cut.Void, Snapshots: map[clock.LogID]db.CutSnapshot{{7}: {Last: 1, State: clock.Hash{1}, Whole: true}}}
 	if err := j.Deliver(snap); err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ type Entry struct {
 	Atomic  bool
 	Payload []byte // must not be changed
 
-	Snapshot bool // of a snapshot log: not a transaction, but documents of a [Snapshot]
+	Snapshot bool // of a snapshot log: not a transaction, but documents of a [Checkpoint]
 }
 
 // An Arrival is an entry in the order in which this node stored them, from 1.

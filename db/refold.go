@@ -264,6 +264,10 @@ func (b *batch) eventsAfter(e *entry, t clock.Time) (evs []event, err error) {
 	if e.count == 0 {
 		return nil, nil
 	}
+	last := event{ref: e.last, code: e.code, atomic: e.atomic, known: true}
+	if e.count == 1 {
+		return []event{last}, nil
+	}
 	p := b.db.key(tagHistory, num(e.coll.num), e.idKey)
 	it := b.tx.Iterate(store.Range{Lower: binary.BigEndian.AppendUint64(bytes.Clone(p), uint64(t)), Upper: store.PrefixEnd(p)})
 	defer it.Close()
@@ -277,9 +281,12 @@ func (b *batch) eventsAfter(e *entry, t clock.Time) (evs []event, err error) {
 		if s.bad || len(s.b) != 0 || len(v) != 1 {
 			return nil, errCorrupt
 		}
+		if r == e.last {
+			continue // about to be dropped: the head names it
+		}
 		evs = append(evs, event{ref: r, code: code(v[0] >> 1), atomic: v[0]&1 != 0, known: true, kept: true})
 	}
-	evs = append(evs, event{ref: e.last, code: e.code, atomic: e.atomic, known: true})
+	evs = append(evs, last)
 	if err := it.Err(); err != nil {
 		return nil, err
 	}
@@ -435,12 +442,14 @@ func (f *refolder) write(r *refolding) error {
 				return err
 			}
 		}
-		if _, ok := r.stored[ev.ref]; ok {
-			e.drops = append(e.drops, b.historyKey(e, ev.ref))
+		// Before the head: after a crash the record brings the document back here,
+		// and a head that counts one operation has no history.
+		if err := b.del(b.historyKey(e, ev.ref)); err != nil {
+			return err
 		}
 	}
 	if r.named != nil && len(r.events) > 0 {
-		if err := b.put(b.historyKey(e, r.named.ref), historyValue(r.named.code, r.named.atomic)); err != nil {
+		if err := b.keep(e, r.named.ref, r.named.code, r.named.atomic); err != nil {
 			return err
 		}
 	}
@@ -453,7 +462,7 @@ func (f *refolder) write(r *refolding) error {
 			// Not before the head names it, or a crash would lose it.
 			e.drops = append(e.drops, b.historyKey(e, ev.ref))
 		case !last && (!stored || was != ev.code):
-			err = b.put(b.historyKey(e, ev.ref), historyValue(ev.code, ev.atomic))
+			err = b.keep(e, ev.ref, ev.code, ev.atomic)
 		}
 		if err != nil {
 			return err
@@ -606,8 +615,8 @@ func (b *batch) lateDocs(prefix, at []byte, from ref) (ids [][]byte, next []byte
 		if err != nil {
 			return nil, nil, err
 		}
-		if h.last.time < from.time {
-			continue
+		if h.last.time < from.time || h.count == 1 && h.last.time == 0 {
+			continue // earlier, or of a snapshot, which is not judged
 		}
 		if len(ids) == 256 {
 			return ids, bytes.Clone(it.Key()), nil

@@ -40,11 +40,15 @@ type database struct {
 
 	fold atomic.Pointer[db.DB] // nil while it is not open
 
-	voidMu sync.Mutex    // guards the fields below
-	void   []clock.LogID // the thread's void logs, as told last
-	told   bool          // void is known
+	cutMu sync.Mutex // guards the fields below
+	cut   net.Cut    // what of the thread does not count, as told last
+	told  int        // how often that was told; 0: it is not known
+	taken int        // of these, the last that the fold has taken over
 
-	voiding sync.Mutex // held while void is taken into the fold
+	kept bool // the fold has refused the last that was told
+
+	cutting    sync.Mutex // held while cut is taken into the fold
+	compacting sync.Mutex // held by Compact
 }
 
 // A DatabaseRef names a database of the node.
@@ -102,9 +106,9 @@ func (n *Node) attach(name string, number uint64, t *net.Thread) *database {
 	n.databases[name] = d
 	n.mu.Unlock()
 	t.Attach(&net.Attachment{Arrived: d.arrived, State: d.state, Voided: d.voided})
-	d.voidMu.Lock()
-	d.told = true // Attach tells only a set that is not empty
-	d.voidMu.Unlock()
+	d.cutMu.Lock()
+	d.told = max(d.told, 1) // Attach tells only a cut that is not empty
+	d.cutMu.Unlock()
 	return d
 }
 
@@ -344,8 +348,8 @@ func (d *database) openOnce(ctx context.Context) (fold *db.DB, opened bool, err 
 	if err != nil {
 		return nil, false, fmt.Errorf("node: open database %s: %w", d.name, err)
 	}
-	if err := d.applyVoid(ctx, fold); err != nil {
-		return nil, false, errors.Join(fmt.Errorf("node: void logs of database %s: %w", d.name, err), fold.Close())
+	if err := d.applyCut(ctx, fold); err != nil {
+		return nil, false, errors.Join(fmt.Errorf("node: cut of database %s: %w", d.name, err), fold.Close())
 	}
 	d.fold.Store(fold)
 	return fold, true, nil
@@ -375,7 +379,7 @@ func (d *database) arrived() {
 }
 
 // state returns the arrival up to which the database is folded, and the hash of
-// that state.
+// that state; nothing while a cut is being taken over.
 func (d *database) state() (int64, clock.Hash, bool) {
 	fold := d.fold.Load()
 	if fold == nil {
@@ -383,38 +387,75 @@ func (d *database) state() (int64, clock.Hash, bool) {
 		return 0, clock.Hash{}, false
 	}
 	n, h := fold.StateHash()
-	return n, h, true
+	d.cutMu.Lock()
+	defer d.cutMu.Unlock()
+	return n, h, d.taken == d.told
 }
 
-// voided takes the set of void logs, which replaces the one before: what they
-// wrote counts as never written.
-func (d *database) voided(logs []clock.LogID) {
-	d.voidMu.Lock()
-	d.void, d.told = logs, true
-	d.voidMu.Unlock()
+// voided takes what does not count of the thread, which replaces what did not
+// before.
+func (d *database) voided(c net.Cut) {
+	d.cutMu.Lock()
+	d.cut = c
+	d.told++
+	d.cutMu.Unlock()
 	d.n.background(func(ctx context.Context) {
 		fold, err := d.open(ctx)
 		if err == nil {
-			err = d.applyVoid(ctx, fold)
+			err = d.takeCut(ctx, fold)
 		}
 		if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
-			d.n.log.Error("void logs", "database", d.name, "error", err)
+			d.n.log.Error("cut", "database", d.name, "error", err)
 		}
 	})
 }
 
-// applyVoid takes the set that was told last into the fold; sets that are told
-// meanwhile follow in their order.
-func (d *database) applyVoid(ctx context.Context, fold *db.DB) error {
-	d.voiding.Lock()
-	defer d.voiding.Unlock()
-	d.voidMu.Lock()
-	logs, told := d.void, d.told
-	d.voidMu.Unlock()
-	if !told {
+// takeCut takes the cut that was told last into the fold, and tells the thread
+// that the state is known again.
+func (d *database) takeCut(ctx context.Context, fold *db.DB) error {
+	if err := d.applyCut(ctx, fold); err != nil {
+		return err
+	}
+	n, _ := fold.StateHash()
+	d.thread.Flushed(n)
+	return nil
+}
+
+// applyCut is takeCut without telling. A snapshot that is not what the records
+// here gave is not taken over: they stay, and peers see that the states differ.
+func (d *database) applyCut(ctx context.Context, fold *db.DB) error {
+	d.cutting.Lock()
+	defer d.cutting.Unlock()
+	d.cutMu.Lock()
+	c, told, taken := d.cut, d.told, d.taken
+	d.cutMu.Unlock()
+	if told == taken && d.fold.Load() != nil {
 		return nil
 	}
-	return fold.SetVoid(ctx, logs)
+	out := db.Cut{Void: c.Void, Snapshots: make(map[clock.LogID]db.CutSnapshot, len(c.Snapshots))}
+	for log, s := range c.Snapshots {
+		out.Snapshots[log] = db.CutSnapshot(s)
+	}
+	err := fold.SetCut(ctx, out)
+	kept := errors.Is(err, db.ErrSnapshot)
+	if kept {
+		d.n.log.Error("a checkpoint is not taken over", "database", d.name, "error", err)
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	d.cutMu.Lock()
+	d.taken, d.kept = told, kept
+	d.cutMu.Unlock()
+	return nil
+}
+
+// differs reports whether the fold goes on without the checkpoints that it was told.
+func (d *database) differs() bool {
+	d.cutMu.Lock()
+	defer d.cutMu.Unlock()
+	return d.kept
 }
 
 func (d *database) close() error {
@@ -439,6 +480,10 @@ func (j journal) Append(tx store.Tx, drafts []db.Draft) ([]clock.RecordID, int64
 }
 
 func (j journal) Flushed(n int64) { j.t.Flushed(n) }
+
+func (j journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
+	return j.t.IDs(n, f)
+}
 
 func (j journal) Arrivals(n int64, maxBytes int) ([]db.Arrival, error) {
 	in, err := j.t.Arrivals(n, maxBytes)

@@ -14,9 +14,9 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// A Snapshot is the documents of a database at one moment, definitions included,
+// A Checkpoint is the documents of a database at one moment, definitions included,
 // in the form that stands for the records that gave them.
-type Snapshot struct {
+type Checkpoint struct {
 	db *DB
 	v  *view
 }
@@ -26,15 +26,15 @@ const maxSnapshotBytes = 512 << 10
 
 var errUnsettled = errors.New("db: own records are folded ahead of others")
 
-// Snapshot calls at with the arrival up to which everything is folded, and
+// Checkpoint calls at with the arrival up to which everything is folded, and
 // nothing after it, and returns the documents there. Nothing is written
 // meanwhile. The caller owes Close.
-func (db *DB) Snapshot(ctx context.Context, at func(n int64) error) (*Snapshot, error) {
+func (db *DB) Checkpoint(ctx context.Context, at func(n int64) error) (*Checkpoint, error) {
 	for {
 		if err := db.Settle(ctx); err != nil {
 			return nil, err
 		}
-		s := &Snapshot{db: db}
+		s := &Checkpoint{db: db}
 		r := &request{ctx: ctx, do: func() error { return s.take(at) }}
 		if err := db.submit(r); err != nil {
 			return nil, err
@@ -48,7 +48,7 @@ func (db *DB) Snapshot(ctx context.Context, at func(n int64) error) (*Snapshot, 
 	}
 }
 
-func (s *Snapshot) take(at func(n int64) error) error {
+func (s *Checkpoint) take(at func(n int64) error) error {
 	if len(s.db.meta.ahead) > 0 {
 		return errUnsettled
 	}
@@ -60,8 +60,8 @@ func (s *Snapshot) take(at func(n int64) error) error {
 	return err
 }
 
-// Close ends the snapshot; it may be called twice.
-func (s *Snapshot) Close() {
+// Close frees it; it may be called twice.
+func (s *Checkpoint) Close() {
 	if s.v != nil {
 		s.v.release()
 		s.v = nil
@@ -70,11 +70,11 @@ func (s *Snapshot) Close() {
 
 // Refused returns how many refused operations the database has; a snapshot does
 // not hold them.
-func (s *Snapshot) Refused() int64 { return s.v.refused }
+func (s *Checkpoint) Refused() int64 { return s.v.refused }
 
-// Each calls f with the payloads of the snapshot's records and returns the state
-// hash of its documents.
-func (s *Snapshot) Each(ctx context.Context, f func(payload []byte) error) (clock.Hash, error) {
+// Each calls f with the payloads of the records of a snapshot and returns the
+// state hash of its documents.
+func (s *Checkpoint) Each(ctx context.Context, f func(payload []byte) error) (clock.Hash, error) {
 	w := &snapshotWriter{f: f}
 	names := slices.Sorted(maps.Keys(s.v.cat.colls))
 	// Definitions last: whoever folds them has the documents, and fills indexes once.
@@ -107,7 +107,7 @@ type snapshotWriter struct {
 	hash  lthash.State
 }
 
-func (w *snapshotWriter) collection(ctx context.Context, s *Snapshot, name string) error {
+func (w *snapshotWriter) collection(ctx context.Context, s *Checkpoint, name string) error {
 	p := s.db.key(tagDoc, num(s.v.cat.colls[name].num))
 	it := s.v.snap.Iterate(store.Prefix(p))
 	defer it.Close()
