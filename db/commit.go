@@ -63,6 +63,10 @@ func (r *request) stopped() bool {
 // submit hands requests to the committer and waits for their outcome.
 func (db *DB) submit(reqs ...*request) error {
 	db.mu.Lock()
+	if err := db.use(); err != nil {
+		db.mu.Unlock()
+		return err
+	}
 	if db.closed {
 		db.mu.Unlock()
 		return ErrClosed
@@ -103,6 +107,9 @@ func (db *DB) committer() {
 			continue
 		}
 		db.serve(group)
+		if db.resting() {
+			return
+		}
 		more, err := db.applyArrivals()
 		if err != nil {
 			db.logf("fold: %v", err)

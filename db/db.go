@@ -32,6 +32,9 @@ type Options struct {
 	Clock *clock.Clock
 	// Log receives what an operator may want to know; nil discards it.
 	Log *slog.Logger
+	// Loaded is called when a use has loaded the database again after Suspend;
+	// it must not call the database.
+	Loaded func()
 }
 
 // Info describes a database at one moment.

@@ -54,6 +54,12 @@ type DB struct {
 	recentDocs recentChanges
 	watches    map[*Watch]struct{}
 	cursors    cursors
+	uses       uint64 // see Uses
+	asleep     bool   // by Suspend; what load reads is not there, and view is nil
+	slept      Info   // when it fell asleep
+
+	waking sync.Mutex // held while the database is suspended or loaded again; before mu
+	loaded func()     // Options.Loaded
 }
 
 var valueNone value.Value
@@ -73,7 +79,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		store: o.Store, prefix: slices.Clone(o.Prefix), journal: o.Journal, clock: o.Clock, log: o.Log,
 		budgetBytes: l.Bytes / 3, budgetOps: l.Puts / 4, baseEvery: baseEvery, wake: make(chan struct{}, 1),
 		own: map[clock.LogID]bool{}, void: map[clock.LogID]bool{}, recent: map[int64]*record{},
-		defCache: map[string]*definition{}, watches: map[*Watch]struct{}{},
+		defCache: map[string]*definition{}, watches: map[*Watch]struct{}{}, loaded: o.Loaded,
 	}
 	if db.clock == nil {
 		db.clock = &clock.Clock{}
@@ -199,7 +205,9 @@ func (db *DB) Close() error {
 	v := db.view
 	db.view = nil
 	db.mu.Unlock()
-	v.release()
+	if v != nil {
+		v.release()
+	}
 	return nil
 }
 
@@ -225,6 +233,9 @@ func (db *DB) Settle(ctx context.Context) error {
 // hash of that state. Two replicas that folded the same records have the same
 // hash.
 func (db *DB) StateHash() (n int64, h clock.Hash) {
+	if i, ok := db.asleepInfo(); ok {
+		return i.Arrival, i.Hash
+	}
 	v, err := db.acquire()
 	if err != nil {
 		return 0, clock.Hash{}
@@ -235,11 +246,18 @@ func (db *DB) StateHash() (n int64, h clock.Hash) {
 
 // Info describes the database.
 func (db *DB) Info() Info {
+	if i, ok := db.asleepInfo(); ok {
+		return i
+	}
 	v, err := db.acquire()
 	if err != nil {
 		return Info{}
 	}
 	defer v.release()
+	return db.infoOf(v)
+}
+
+func (db *DB) infoOf(v *view) Info {
 	i := Info{Arrival: v.n, Hash: v.stateHash(), Refused: v.refused, Refolds: db.refolds.Load()}
 	for name, c := range v.cat.colls {
 		if name == systemCollection {
@@ -297,6 +315,9 @@ func (db *DB) publish(events []Change, blind bool) {
 func (db *DB) acquire() (*view, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if err := db.use(); err != nil {
+		return nil, err
+	}
 	if db.view == nil || db.closed {
 		return nil, ErrClosed
 	}

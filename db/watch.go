@@ -75,6 +75,9 @@ func (db *DB) Watch(ctx context.Context, o WatchOptions) (*Watch, error) {
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if err := db.use(); err != nil {
+		return nil, err
+	}
 	if db.closed {
 		return nil, ErrClosed
 	}
