@@ -103,11 +103,19 @@ func (db *DB) forget() {
 	db.defMu.Unlock()
 }
 
-// asleepInfo returns what Info was when the database was suspended, if it is.
-func (db *DB) asleepInfo() (Info, bool) {
+// look returns the view, which the caller releases; nil for a suspended database,
+// with what Info was then. It is no use of the database.
+func (db *DB) look() (*view, Info, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return db.slept, db.asleep && !db.closed
+	switch {
+	case db.closed || db.view == nil && !db.asleep:
+		return nil, Info{}, ErrClosed
+	case db.view == nil:
+		return nil, db.slept, nil
+	}
+	db.view.refs.Add(1)
+	return db.view, Info{}, nil
 }
 
 // resting reports whether the database is suspended, and ends the committer that

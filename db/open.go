@@ -233,12 +233,9 @@ func (db *DB) Settle(ctx context.Context) error {
 // hash of that state. Two replicas that folded the same records have the same
 // hash.
 func (db *DB) StateHash() (n int64, h clock.Hash) {
-	if i, ok := db.asleepInfo(); ok {
+	v, i, err := db.look()
+	if v == nil || err != nil {
 		return i.Arrival, i.Hash
-	}
-	v, err := db.acquire()
-	if err != nil {
-		return 0, clock.Hash{}
 	}
 	defer v.release()
 	return v.n, v.stateHash()
@@ -246,12 +243,9 @@ func (db *DB) StateHash() (n int64, h clock.Hash) {
 
 // Info describes the database.
 func (db *DB) Info() Info {
-	if i, ok := db.asleepInfo(); ok {
+	v, i, err := db.look()
+	if v == nil || err != nil {
 		return i
-	}
-	v, err := db.acquire()
-	if err != nil {
-		return Info{}
 	}
 	defer v.release()
 	return db.infoOf(v)
