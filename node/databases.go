@@ -38,7 +38,9 @@ type database struct {
 	mu     sync.Mutex // guards closed; held while the fold opens or closes
 	closed bool
 
-	fold atomic.Pointer[db.DB] // nil while it is not open
+	fold   atomic.Pointer[db.DB]     // nil until it is first used; see idle.go
+	peeked atomic.Pointer[db.Folded] // the state in the store while fold is nil
+	needed atomic.Bool               // a need has not begun
 
 	voidMu sync.Mutex    // guards the fields below
 	void   []clock.LogID // the thread's void logs, as told last
@@ -316,137 +318,6 @@ func deleteSome(s store.Store, prefix []byte) (done bool, err error) {
 		}
 	}
 	return len(found) < some, commitSync(s, tx)
-}
-
-// open opens the fold if it is not open.
-func (d *database) open(ctx context.Context) (*db.DB, error) {
-	fold, opened, err := d.openOnce(ctx)
-	if err == nil && opened {
-		// Without the lock: whoever this wakes asks for the state.
-		n, _ := fold.StateHash()
-		d.thread.Flushed(n) // peers may now have what was written, and hear of the state
-	}
-	return fold, err
-}
-
-func (d *database) openOnce(ctx context.Context) (fold *db.DB, opened bool, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil, false, ErrClosed
-	}
-	if fold := d.fold.Load(); fold != nil {
-		return fold, false, nil
-	}
-	fold, err = db.Open(ctx, db.Options{
-		Store: d.n.store, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
-	})
-	if err != nil {
-		return nil, false, fmt.Errorf("node: open database %s: %w", d.name, err)
-	}
-	if err := d.applyVoid(ctx, fold); err != nil {
-		return nil, false, errors.Join(fmt.Errorf("node: void logs of database %s: %w", d.name, err), fold.Close())
-	}
-	d.fold.Store(fold)
-	return fold, true, nil
-}
-
-// need opens the fold in the background, and has it take up what has arrived.
-func (d *database) need() {
-	d.n.background(func(ctx context.Context) {
-		fold, err := d.open(ctx)
-		if err == nil {
-			fold.Wake()
-			return
-		}
-		if !errors.Is(err, ErrClosed) && ctx.Err() == nil {
-			d.n.log.Error("open database", "database", d.name, "error", err)
-		}
-	})
-}
-
-// arrived says that the thread has new records.
-func (d *database) arrived() {
-	if fold := d.fold.Load(); fold != nil {
-		fold.Wake()
-		return
-	}
-	d.need()
-}
-
-// state returns the arrival up to which the database is folded, and the hash of
-// that state.
-func (d *database) state() (int64, clock.Hash, bool) {
-	fold := d.fold.Load()
-	if fold == nil {
-		d.need()
-		return 0, clock.Hash{}, false
-	}
-	n, h := fold.StateHash()
-	return n, h, true
-}
-
-// voided takes the set of void logs, which replaces the one before: what they
-// wrote counts as never written.
-func (d *database) voided(logs []clock.LogID) {
-	d.voidMu.Lock()
-	d.void, d.told = logs, true
-	d.voidMu.Unlock()
-	d.n.background(func(ctx context.Context) {
-		fold, err := d.open(ctx)
-		if err == nil {
-			err = d.applyVoid(ctx, fold)
-		}
-		if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
-			d.n.log.Error("void logs", "database", d.name, "error", err)
-		}
-	})
-}
-
-// applyVoid takes the set that was told last into the fold; sets that are told
-// meanwhile follow in their order.
-func (d *database) applyVoid(ctx context.Context, fold *db.DB) error {
-	d.voiding.Lock()
-	defer d.voiding.Unlock()
-	d.voidMu.Lock()
-	logs, told := d.void, d.told
-	d.voidMu.Unlock()
-	if !told {
-		return nil
-	}
-	return fold.SetVoid(ctx, logs)
-}
-
-func (d *database) close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	if fold := d.fold.Swap(nil); fold != nil {
-		return fold.Close()
-	}
-	return nil
-}
-
-// A journal is a thread as the fold sees it.
-type journal struct{ t *net.Thread }
-
-func (j journal) Append(tx store.Tx, drafts []db.Draft) ([]clock.RecordID, int64, func(bool), error) {
-	out := make([]net.Draft, len(drafts))
-	for i, d := range drafts {
-		out[i] = net.Draft(d)
-	}
-	return j.t.Append(tx, out)
-}
-
-func (j journal) Flushed(n int64) { j.t.Flushed(n) }
-
-func (j journal) Arrivals(n int64, maxBytes int) ([]db.Arrival, error) {
-	in, err := j.t.Arrivals(n, maxBytes)
-	out := make([]db.Arrival, len(in))
-	for i, a := range in {
-		out[i] = db.Arrival{N: a.N, Entry: db.Entry(a.Entry)}
-	}
-	return out, err
 }
 
 // A DatabaseInfo describes a database at one moment.
