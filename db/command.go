@@ -118,6 +118,14 @@ func failure(err error) (bson.Raw, error) {
 	return bson.Marshal(bson.D{{Key: "ok", Value: 0.0}, {Key: "errmsg", Value: err.Error()}, {Key: "code", Value: c}, {Key: "codeName", Value: name}})
 }
 
+// namespace returns what a reply calls a collection: database.collection.
+func (db *DB) namespace(collection string) string {
+	if db.name == "" {
+		return collection
+	}
+	return db.name + "." + collection
+}
+
 func writeErrors(reply bson.D, errs []bson.D) bson.D {
 	if len(errs) > 0 {
 		reply = append(reply, bson.E{Key: "writeErrors", Value: errs})

@@ -22,11 +22,11 @@ func (db *DB) cmdListCollections(ctx context.Context, _ string, _ bson.Raw) (bso
 		}
 		docs = append(docs, bson.D{{Key: "name", Value: c.Name}, {Key: "type", Value: "collection"}, {Key: "options", Value: o}})
 	}
-	return oneBatch("$cmd.listCollections", docs), nil
+	return db.oneBatch("$cmd.listCollections", docs), nil
 }
 
-func oneBatch(ns string, docs bson.A) bson.D {
-	return bson.D{{Key: "cursor", Value: bson.D{{Key: "firstBatch", Value: docs}, {Key: "id", Value: int64(0)}, {Key: "ns", Value: ns}}}}
+func (db *DB) oneBatch(ns string, docs bson.A) bson.D {
+	return bson.D{{Key: "cursor", Value: bson.D{{Key: "firstBatch", Value: docs}, {Key: "id", Value: int64(0)}, {Key: "ns", Value: db.namespace(ns)}}}}
 }
 
 func (db *DB) cmdCreate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
@@ -40,7 +40,7 @@ func (db *DB) cmdCreate(ctx context.Context, name string, cmd bson.Raw) (bson.D,
 }
 
 func (db *DB) cmdDrop(ctx context.Context, name string, _ bson.Raw) (bson.D, error) {
-	return bson.D{{Key: "ns", Value: name}}, db.DropCollection(ctx, name)
+	return bson.D{{Key: "ns", Value: db.namespace(name)}}, db.DropCollection(ctx, name)
 }
 
 func (db *DB) cmdCreateIndexes(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
@@ -79,7 +79,7 @@ func (db *DB) cmdListIndexes(ctx context.Context, name string, _ bson.Raw) (bson
 	for _, x := range xs {
 		docs = append(docs, append(bson.D{{Key: "v", Value: int32(2)}}, indexDoc(x)...))
 	}
-	return oneBatch(name, docs), nil
+	return db.oneBatch(name, docs), nil
 }
 
 func (db *DB) cmdDropIndexes(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {

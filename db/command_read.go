@@ -55,7 +55,7 @@ func (db *DB) cmdDistinct(ctx context.Context, name string, cmd bson.Raw) (bson.
 	size := 0
 	seen := map[string]bool{}
 	for cur.Next() {
-		vals, multi := p.IndexValues(nil, cur.Raw())
+		vals, multi := p.DistinctValues(nil, cur.Raw())
 		for _, v := range vals {
 			if !multi && !p.Lookup(cur.Raw()).Exists() {
 				continue
@@ -139,7 +139,7 @@ func (db *DB) batchReply(oc *openCursor, id, n int64, field string, single bool)
 		id = 0
 		oc.Close()
 	}
-	return bson.D{{Key: "cursor", Value: bson.D{{Key: field, Value: docs}, {Key: "id", Value: id}, {Key: "ns", Value: oc.ns}}}}, nil
+	return bson.D{{Key: "cursor", Value: bson.D{{Key: field, Value: docs}, {Key: "id", Value: id}, {Key: "ns", Value: db.namespace(oc.ns)}}}}, nil
 }
 
 // keep keeps a cursor open, closing idle ones and the longest unused over the limit.

@@ -25,6 +25,8 @@ type Options struct {
 	// Prefix begins every key of the database in Store; keep it short, it is
 	// part of every key. No other user of Store may use keys that begin with it.
 	Prefix []byte
+	// Name is what replies to commands call the database; "" leaves it out.
+	Name string
 	// Journal keeps the transactions; required. It must use the same Store.
 	Journal Journal
 	// Clock gives the times of local transactions; nil means a new one. It

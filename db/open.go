@@ -21,6 +21,7 @@ import (
 // something return when the change is durable.
 type DB struct {
 	store   store.Store
+	name    string
 	prefix  []byte
 	journal Journal
 	clock   *clock.Clock
@@ -52,7 +53,7 @@ type DB struct {
 	closed     bool
 	view       *view
 	recentDocs recentChanges
-	watches    map[*Watch]struct{}
+	watches    map[*subscription]struct{}
 	cursors    cursors
 	uses       uint64 // see Uses
 	asleep     bool   // by Suspend; what load reads is not there, and view is nil
@@ -76,10 +77,10 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	l := o.Store.Limits()
 	db := &DB{
-		store: o.Store, prefix: slices.Clone(o.Prefix), journal: o.Journal, clock: o.Clock, log: o.Log,
+		store: o.Store, name: o.Name, prefix: slices.Clone(o.Prefix), journal: o.Journal, clock: o.Clock, log: o.Log,
 		budgetBytes: l.Bytes / 3, budgetOps: l.Puts / 4, baseEvery: baseEvery, wake: make(chan struct{}, 1),
 		own: map[clock.LogID]bool{}, void: map[clock.LogID]bool{}, recent: map[int64]*record{},
-		defCache: map[string]*definition{}, watches: map[*Watch]struct{}{}, loaded: o.Loaded,
+		defCache: map[string]*definition{}, watches: map[*subscription]struct{}{}, feed: newFeed(), loaded: o.Loaded,
 	}
 	if db.clock == nil {
 		db.clock = &clock.Clock{}
@@ -119,7 +120,7 @@ func (db *DB) load() (err error) {
 	if err = db.build(); err != nil {
 		return err
 	}
-	db.publish(nil, false)
+	db.publish(&news{blind: true})
 	return nil
 }
 
@@ -195,9 +196,10 @@ func (db *DB) Close() error {
 	db.watches = nil
 	db.mu.Unlock()
 	db.ended.Store(true)
-	for w := range ws {
-		w.Close()
+	for s := range ws {
+		s.leave()
 	}
+	db.feed.close()
 	db.Wake()
 	db.wg.Wait()
 	db.closeCursors()
@@ -276,6 +278,7 @@ type view struct {
 	cat     *catalog
 	stats   map[uint32]collStats // immutable
 	gen     uint64               // of the commit
+	seq     uint64               // of the publication
 	n       int64
 	refused int64
 	gaps    int64
@@ -288,9 +291,9 @@ type view struct {
 	refs    atomic.Int64
 }
 
-// publish makes the committed state what readers see, and its changes what
-// watches see; blind says that events are not all of them.
-func (db *DB) publish(events []Change, blind bool) {
+// publish makes the committed state what readers see, and tells the feed of its
+// changes.
+func (db *DB) publish(n *news) {
 	v := &view{
 		snap: db.store.Snapshot(), gen: db.meta.gen, cat: db.cat, stats: db.meta.stats, n: db.meta.cursor, refused: db.meta.refused,
 		gaps: db.meta.gaps, ahead: slices.Clone(db.meta.ahead), own: db.own, hash: db.meta.hash, pending: db.meta.pending,
@@ -299,7 +302,11 @@ func (db *DB) publish(events []Change, blind bool) {
 	db.mu.Lock()
 	old := db.view
 	db.view = v
-	db.tell(events, v, blind)
+	if old != nil {
+		v.seq = old.seq + 1
+	}
+	n.seq, n.place = v.seq, v.place()
+	db.feed.offer(n)
 	db.mu.Unlock()
 	if old != nil {
 		old.release()

@@ -33,7 +33,7 @@ func (d *database) openOnce(ctx context.Context) (fold *db.DB, opened bool, err 
 		return fold, false, nil
 	}
 	fold, err = db.Open(ctx, db.Options{
-		Store: d.n.store, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
+		Store: d.n.store, Name: d.name, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
 		Loaded: d.n.loaded,
 	})
 	if err != nil {
