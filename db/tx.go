@@ -28,6 +28,7 @@ type Tx struct {
 	ctx   context.Context //nolint:containedctx // the transaction lives in one call
 	db    *DB
 	v     *view
+	o     TxOptions
 	now   clock.Time
 	judge judge
 	ops   []payload.Op
@@ -44,25 +45,55 @@ type txDoc struct {
 	written bool
 }
 
-// Transaction runs f and commits what it wrote as one record, all or nothing.
-// Transactions of one device are serializable: ErrConflict says that what f read,
-// wrote or searched for was changed meanwhile, and that f is to be run again.
-// A transaction over the limits of a record fails before anything is logged.
-func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error) error {
+// Begin opens a transaction, which reads the state of this moment and its own
+// writes. The caller owes Commit or Abort. It keeps the state of its moment on
+// disk, so it should be short.
+func (db *DB) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	v, err := db.begin()
+	if err != nil {
+		return nil, err
+	}
+	return &Tx{ctx: ctx, db: db, v: v, o: o, now: db.clock.Now(), docs: map[string]*txDoc{}}, nil
+}
+
+// Transaction runs f and commits what it wrote as one record, all or nothing;
+// an error of f writes nothing.
+func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error) error {
+	tx, err := db.Begin(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer db.end(v)
-	tx := &Tx{ctx: ctx, db: db, v: v, now: db.clock.Now(), docs: map[string]*txDoc{}}
-	defer func() { tx.ended = true }()
+	defer tx.Abort()
 	if err := f(tx); err != nil {
 		return err
 	}
+	return tx.Commit()
+}
+
+// Abort ends the transaction without writing anything, unless it has ended.
+func (tx *Tx) Abort() {
+	if !tx.ended {
+		tx.ended = true
+		tx.db.end(tx.v)
+	}
+}
+
+// Commit writes the transaction as one record and ends it. Transactions of one
+// device are serializable: ErrConflict says that what this one read, wrote or
+// searched for was changed meanwhile, and that it is to be run again. One that is
+// over the limits of a record fails before anything is logged.
+func (tx *Tx) Commit() error {
+	if tx.ended {
+		return ErrClosed
+	}
+	defer tx.Abort()
 	if len(tx.ops) == 0 {
 		return nil
 	}
-	r := &request{ctx: ctx, ops: tx.ops, mode: whole, atomic: o.Atomic, view: v, predicates: tx.preds}
+	r := &request{ctx: tx.ctx, ops: tx.ops, mode: whole, atomic: tx.o.Atomic, view: tx.v, predicates: tx.preds}
 	written := 0
 	for _, d := range tx.docs {
 		r.guards = append(r.guards, d.guard)
@@ -70,7 +101,7 @@ func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error
 			written++
 		}
 	}
-	if o.Atomic && written > payload.MaxAtomic {
+	if tx.o.Atomic && written > payload.MaxAtomic {
 		return fmt.Errorf("%w: an atomic transaction has at most %d documents, not %d", ErrTooLarge, payload.MaxAtomic, written)
 	}
 	r.payload = payload.Encode(r.ops)
@@ -78,7 +109,7 @@ func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error
 		return fmt.Errorf("%w: the transaction has %d bytes", ErrTooLarge, len(r.payload))
 	}
 	r.seeds = seedsOf(r.ops)
-	if err := db.submit(r); err != nil {
+	if err := tx.db.submit(r); err != nil {
 		return err
 	}
 	return r.err
