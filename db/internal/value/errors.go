@@ -45,6 +45,8 @@ var codeNames = map[int32]string{
 	CodeObjectTooLarge: "BSONObjectTooLarge", CodeIndexNotFound: "IndexNotFound", CodeCannotCreateIndex: "CannotCreateIndex",
 	CodeIndexOptionsConflict: "IndexOptionsConflict", CodeIndexKeySpecsConflict: "IndexKeySpecsConflict",
 	CodeInvalidIndexOption: "InvalidIndexSpecificationOption", CodeDuplicateKey: "DuplicateKey", CodeKeyTooLong: "KeyTooLong",
+	15: "Overflow", 146: "ExceededMemoryLimit", 168: "InvalidPipelineOperator", 241: "ConversionFailure",
+	292: "QueryExceededMemoryLimitNoDiskUseAllowed",
 }
 
 // An Error is a refusal with MongoDB's error code and code name. It is the one
