@@ -24,7 +24,7 @@ type compiler struct {
 type part struct {
 	not   bool
 	leaf  leaf
-	whole bool
+	reach reach
 	parts []part
 	note  []Conjunct
 	equal bool // an equality that an upsert copies
@@ -165,7 +165,7 @@ func (c *compiler) note(key string, p part) {
 func (p part) node(path value.Path) node {
 	var n node
 	if p.leaf != nil {
-		n = &pathNode{path: path, leaf: p.leaf, whole: p.whole}
+		n = &pathNode{path: path, leaf: p.leaf, reach: p.reach}
 	} else {
 		var and andNode
 		for _, k := range p.parts {
@@ -177,29 +177,6 @@ func (p part) node(path value.Path) node {
 		return norNode{n}
 	}
 	return n
-}
-
-// single places a part on one value, as inside $elemMatch.
-func (p part) single() leaf {
-	l := p.leaf
-	if l == nil {
-		l = singles(p.parts)
-	}
-	if p.not {
-		return notLeaf{l}
-	}
-	return l
-}
-
-func singles(parts []part) leaf {
-	if len(parts) == 1 {
-		return parts[0].single()
-	}
-	var and andLeaf
-	for _, p := range parts {
-		and = append(and, p.single())
-	}
-	return and
 }
 
 // condition compiles what stands after a path: a literal or operators.
@@ -217,7 +194,7 @@ func (c *compiler) condition(key string, v value.Value) ([]part, error) {
 }
 
 func eqPart(v value.Value) part {
-	return part{leaf: &eqLeaf{v: v, class: value.Class(v)}, note: noteOf(Eq, v), equal: true}
+	return part{leaf: &eqLeaf{v: v, class: value.Class(v)}, reach: reachDeep, note: noteOf(Eq, v), equal: true}
 }
 
 // operators compiles a document of operators.
@@ -264,9 +241,9 @@ func (c *compiler) operator(key, op string, v value.Value) (part, error) {
 		return c.not(key, v)
 	case "$exists":
 		if truthy(v) {
-			return part{leaf: existsLeaf{}, whole: true, note: []Conjunct{{Op: Exists}}}, nil
+			return part{leaf: existsLeaf{}, reach: reachWhole, note: []Conjunct{{Op: Exists}}}, nil
 		}
-		return part{leaf: existsLeaf{}, whole: true, not: true}, nil
+		return part{leaf: existsLeaf{}, reach: reachWhole, not: true}, nil
 	case "$type":
 		return typePart(key, v)
 	case "$size":
@@ -277,7 +254,7 @@ func (c *compiler) operator(key, op string, v value.Value) (part, error) {
 		if n < 0 {
 			return part{}, value.Errorf(value.CodeFailedToParse, "%s: Failed to parse $size. Expected a non-negative number in: $size: %d", key, n)
 		}
-		return part{leaf: sizeLeaf(n), whole: true}, nil
+		return part{leaf: sizeLeaf(n), reach: reachWhole}, nil
 	case "$all":
 		return c.all(key, v)
 	case "$elemMatch":
@@ -333,7 +310,7 @@ func inPart(key, op string, v value.Value) (part, error) {
 	}
 	slices.SortStableFunc(l.values, value.Compare)
 	l.values = slices.CompactFunc(l.values, value.Equal)
-	p := part{leaf: l}
+	p := part{leaf: l, reach: reachElements}
 	if len(l.regexes) == 0 && !slices.ContainsFunc(l.values, unindexed) {
 		p.note = []Conjunct{{Op: In, Values: l.values}}
 	}
@@ -376,6 +353,9 @@ func (c *compiler) all(key string, v value.Value) (part, error) {
 			k, err = c.elemMatch(key, m)
 		default:
 			k = eqPart(e)
+			if k.reach = reachAny; e.IsDoc() {
+				k.reach = reachMember
+			}
 			k.equal = value.At(v.Data, 1).Type == 0
 		}
 		if err != nil {
@@ -398,15 +378,18 @@ func (c *compiler) elemMatch(key string, v value.Value) (part, error) {
 	switch first := string(k); {
 	case isOperators(v.Data) && first != "$and" && first != "$or" && first != "$nor" && first != "$expr" && first != "$where":
 		parts, err := c.operators(key, v.Data)
-		p := part{leaf: elemLeaf{singles(parts)}, whole: true}
+		var nodes []node
+		p := part{reach: reachWhole}
 		for _, k := range parts {
+			nodes = append(nodes, k.node(nil))
 			if !k.not {
 				p.note = append(p.note, k.note...)
 			}
 		}
+		p.leaf = elemLeaf{conjunction(nodes)}
 		return p, err
 	}
 	sub := compiler{f: c.f}
 	nodes, err := sub.document(v.Data)
-	return part{leaf: elemDocLeaf{conjunction(nodes)}, whole: true}, err
+	return part{leaf: elemDocLeaf{conjunction(nodes)}, reach: reachWhole}, err
 }

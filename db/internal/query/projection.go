@@ -158,7 +158,7 @@ func (c *projCompiler) operator(path string, v value.Value, n *projNode) error {
 		n.op = projMatch
 		sub := compiler{f: &Filter{}}
 		p, err := sub.elemMatch(path, arg)
-		n.match = &Filter{root: &pathNode{leaf: p.leaf, whole: true}}
+		n.match = &Filter{root: &pathNode{leaf: p.leaf, reach: reachWhole}}
 		return err
 	}
 	return value.Errorf(value.CodeCommandNotSupported, "%s: %s is not supported in projections", path, k)

@@ -66,7 +66,7 @@ func CompileElement(cond value.Value) (*Filter, error) {
 		c.f.root, c.f.docsOnly = conjunction(nodes), true
 		return c.f, err
 	}
-	c.f.root = &pathNode{leaf: &eqLeaf{v: cond, class: value.Class(cond)}, whole: true}
+	c.f.root = &pathNode{leaf: &eqLeaf{v: cond, class: value.Class(cond)}, reach: reachWhole}
 	return c.f, nil
 }
 

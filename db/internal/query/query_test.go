@@ -21,22 +21,34 @@ func mustFilter(t testing.TB, text string) *query.Filter {
 	return f
 }
 
-// TestMatch states semantics that MongoDB documents and other engines miss.
+// TestMatch states semantics in which engines differ.
 func TestMatch(t *testing.T) {
 	for _, c := range []struct {
 		filter, doc string
 		want        bool
 	}{
-		{`{"a.b":null}`, `{"a":[{},{"b":1}]}`, true},
+		{`{"a.b":null}`, `{"a":[{},{"b":1}]}`, false},
+		{`{"a.b":null}`, `{"a":[{}]}`, false},
+		{`{"a.b":null}`, `{"a":[{"b":null},{"b":1}]}`, true},
+		{`{"a.0.b":null}`, `{"a":[{}]}`, true},
+		{`{"a.5":null}`, `{"a":[1]}`, true},
+		{`{"a.b":1}`, `{"a":[[1,2],[3]]}`, true},
+		{`{"a.b":{"$exists":true}}`, `{"a":[[1]]}`, true},
+		{`{"a.b":{"$gt":1}}`, `{"a":[[1,2]]}`, false},
+		{`{"a.b":{"$in":[[1]]}}`, `{"a":[{"b":[1]}]}`, true},
+		{`{"a":{"$in":[[1,2]]}}`, `{"a":[[1,2]]}`, true},
 		{`{"a.b":null}`, `{"a":[1,2]}`, false},
 		{`{"a.b":{"$exists":false}}`, `{"a":[1,2]}`, true},
 		{`{"a.b":1}`, `{"a":[[{"b":1}]]}`, false},
 		{`{"a.0.b":1}`, `{"a":[[{"b":1}]]}`, true},
 		{`{"a.0":1}`, `{"a":{"0":1}}`, true},
-		{`{"a":{"$in":[[1,2]]}}`, `{"a":[1,2]}`, true},
-		{`{"a":{"$all":[{"x":1}]}}`, `{"a":{"x":1}}`, true},
+		{`{"a":{"$in":[[1,2]]}}`, `{"a":[1,2]}`, false},
+		{`{"a":{"$all":[{"x":1}]}}`, `{"a":{"x":1}}`, false},
+		{`{"a.b":{"$all":[{"x":1}]}}`, `{"a":[{"b":{"x":1}}]}`, true},
+		{`{"a":{"$all":[1]}}`, `{"a":1}`, true},
 		{`{"a":{"$all":[]}}`, `{"a":[]}`, false},
-		{`{"a":{"$elemMatch":{"$gt":1}}}`, `{"a":[[5]]}`, false},
+		{`{"a":{"$elemMatch":{"$gt":1}}}`, `{"a":[[5]]}`, true},
+		{`{"a":{"$gt":1}}`, `{"a":[[5]]}`, false},
 		{`{"a":{"$elemMatch":{"0":5}}}`, `{"a":[[5]]}`, true},
 		{`{"a":{"$gte":null}}`, `{}`, true},
 		{`{"a":{"$gt":null}}`, `{"a":1}`, false},
@@ -52,6 +64,7 @@ func TestMatch(t *testing.T) {
 		{`{"a":{"$type":"number"}}`, `{"a":["x",1]}`, true},
 		{`{"a":{"$mod":[4.9,1]}}`, `{"a":5.5}`, true},
 		{`{"a":{"$mod":[4,0]}}`, `{"a":null}`, false},
+		{`{"a.b":{"$mod":[4,0]}}`, `{"a":[{"b":null}]}`, true},
 		{`{"a":{"$regex":"^x y # c","$options":"xi"}}`, `{"a":"XY"}`, true},
 		{`{"a":{"$regularExpression":{"pattern":"b","options":""}}}`, `{"a":["a","b"]}`, true},
 		{`{"a":{"$eq":{"$regularExpression":{"pattern":"b","options":""}}}}`, `{"a":"b"}`, false},

@@ -51,7 +51,8 @@ func each(name string, v value.Value) (vals []value.Value, ok bool, err error) {
 }
 
 // pushOp is $push with its modifiers, which act in the order position, sort,
-// slice whatever their order in the update.
+// slice whatever their order in the update. An array that it creates takes the
+// values as they are given.
 type pushOp struct {
 	always
 	vals     []value.Value
@@ -131,6 +132,9 @@ func (o pushOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]b
 	if old.Exists() && !old.IsArray() {
 		return nil, value.Errorf(value.CodeBadValue, "The field '%s' must be an array but is of type %s in document {_id: %s}",
 			key, old.Type, excerpt(value.Get(a.doc, "_id")))
+	}
+	if !old.Exists() {
+		return appendArray(dst, key, o.vals), nil
 	}
 	all := elements(old.Data)
 	at := int64(len(all))
