@@ -69,11 +69,7 @@ func (db *DB) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	if !ok {
 		return failure(value.Errorf(59, "an empty command"))
 	}
-	f := commandOf(string(k))
-	if f == nil {
-		return failure(value.Errorf(59, "no such command: '%s'", k))
-	}
-	reply, err := f(db, ctx, string(v.Str()), command)
+	reply, err := db.run(ctx, string(k), string(v.Str()), command)
 	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 			return nil, err
@@ -81,6 +77,21 @@ func (db *DB) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 		return failure(err)
 	}
 	return bson.Marshal(append(reply, bson.E{Key: "ok", Value: 1.0}))
+}
+
+func (db *DB) run(ctx context.Context, name, collection string, cmd bson.Raw) (bson.D, error) {
+	session, number, err := sessionOf(cmd)
+	if err != nil {
+		return nil, err
+	}
+	if session != "" {
+		return db.inSession(ctx, session, number, name, cmd)
+	}
+	f := commandOf(name)
+	if f == nil {
+		return nil, value.Errorf(59, "no such command: '%s'", name)
+	}
+	return f(db, ctx, collection, cmd)
 }
 
 // codeOf maps an error to MongoDB's code and name.
@@ -97,6 +108,14 @@ func codeOf(err error) (int32, string) {
 			return e.Code, "InvalidNamespace"
 		case 43:
 			return e.Code, "CursorNotFound"
+		case codeInvalidOptions:
+			return e.Code, "InvalidOptions"
+		case codeTooOld:
+			return e.Code, "TransactionTooOld"
+		case codeNoTransaction:
+			return e.Code, "NoSuchTransaction"
+		case codeNotInSession:
+			return e.Code, "OperationNotSupportedInTransaction"
 		}
 		return e.Code, e.Name
 	case errors.Is(err, ErrNotFound):
@@ -115,15 +134,11 @@ func codeOf(err error) (int32, string) {
 
 func failure(err error) (bson.Raw, error) {
 	c, name := codeOf(err)
-	return bson.Marshal(bson.D{{Key: "ok", Value: 0.0}, {Key: "errmsg", Value: err.Error()}, {Key: "code", Value: c}, {Key: "codeName", Value: name}})
-}
-
-// namespace returns what a reply calls a collection: database.collection.
-func (db *DB) namespace(collection string) string {
-	if db.name == "" {
-		return collection
+	reply := bson.D{{Key: "ok", Value: 0.0}, {Key: "errmsg", Value: err.Error()}, {Key: "code", Value: c}, {Key: "codeName", Value: name}}
+	if errors.Is(err, ErrConflict) {
+		reply = append(reply, bson.E{Key: "errorLabels", Value: bson.A{"TransientTransactionError"}}) // run it again
 	}
-	return db.name + "." + collection
+	return bson.Marshal(reply)
 }
 
 func writeErrors(reply bson.D, errs []bson.D) bson.D {

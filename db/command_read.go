@@ -73,13 +73,16 @@ func (db *DB) cmdDistinct(ctx context.Context, name string, cmd bson.Raw) (bson.
 	return bson.D{{Key: "values", Value: out}}, cur.Err()
 }
 
-func (db *DB) cmdFind(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	o := FindOptions{
+func findOptions(cmd bson.Raw) FindOptions {
+	return FindOptions{
 		Filter: sub(cmd, "filter"), Sort: sub(cmd, "sort"), Projection: sub(cmd, "projection"),
 		Skip: number(cmd, "skip"), Limit: number(cmd, "limit"),
 	}
+}
+
+func (db *DB) cmdFind(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	// The cursor outlives the command that opens it.
-	cur, err := db.find(context.WithoutCancel(ctx), name, o)
+	cur, err := db.find(context.WithoutCancel(ctx), name, findOptions(cmd))
 	if err != nil {
 		return nil, err
 	}

@@ -55,6 +55,7 @@ type DB struct {
 	recentDocs recentChanges
 	watches    map[*subscription]struct{}
 	cursors    cursors
+	sessions   sessions
 	uses       uint64 // see Uses
 	asleep     bool   // by Suspend; what load reads is not there, and view is nil
 	slept      Info   // when it fell asleep
@@ -202,6 +203,7 @@ func (db *DB) Close() error {
 	db.feed.close()
 	db.Wake()
 	db.wg.Wait()
+	db.closeSessions()
 	db.closeCursors()
 	db.mu.Lock()
 	v := db.view

@@ -338,13 +338,7 @@ func (tx *Tx) change(op payload.Op, many bool) (res UpdateResult, err error) {
 		return res, err
 	}
 	if len(fs) == 0 && op.Upsert {
-		if err := tx.create(op.Coll); err != nil {
-			return res, err
-		}
-		if op, err = upsertOp(op); err != nil {
-			return res, err
-		}
-		_, err = tx.apply(op)
+		op, err = tx.upsert(op)
 		res.UpsertedID = op.ID.Raw()
 		return res, err
 	}
@@ -361,4 +355,17 @@ func (tx *Tx) change(op payload.Op, many bool) (res UpdateResult, err error) {
 		}
 	}
 	return res, nil
+}
+
+// upsert inserts what op gives where nothing matches, and returns it with its _id.
+func (tx *Tx) upsert(op payload.Op) (payload.Op, error) {
+	if err := tx.create(op.Coll); err != nil {
+		return op, err
+	}
+	op, err := upsertOp(op)
+	if err != nil {
+		return op, err
+	}
+	_, err = tx.apply(op)
+	return op, err
 }
