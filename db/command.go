@@ -69,7 +69,7 @@ func (db *DB) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	if !ok {
 		return failure(value.Errorf(59, "an empty command"))
 	}
-	reply, err := db.run(ctx, string(k), string(v.Str()), command)
+	reply, err := db.dispatch(ctx, string(k), string(v.Str()), command)
 	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 			return nil, err
@@ -79,7 +79,7 @@ func (db *DB) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	return bson.Marshal(append(reply, bson.E{Key: "ok", Value: 1.0}))
 }
 
-func (db *DB) run(ctx context.Context, name, collection string, cmd bson.Raw) (bson.D, error) {
+func (db *DB) dispatch(ctx context.Context, name, collection string, cmd bson.Raw) (bson.D, error) {
 	session, number, err := sessionOf(cmd)
 	if err != nil {
 		return nil, err
