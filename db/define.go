@@ -16,6 +16,7 @@ import (
 // CollectionOptions is the definition of a collection.
 type CollectionOptions struct {
 	Schema  bson.Raw // a JSON Schema (2020-12 or draft-07), as a document; nil accepts every document
+	Formats bool     // the schema's `format` is an assertion, not an annotation
 	Indexes []Index
 }
 
@@ -45,7 +46,7 @@ func (db *DB) CreateCollection(ctx context.Context, name string, o CollectionOpt
 			return err
 		}
 		text := string(value.AppendJSON(nil, o.Schema, false))
-		if _, err := compileSchema(text); err != nil {
+		if _, err := compileSchema(text, o.Formats); err != nil {
 			return err
 		}
 		set = append(set, bson.E{Key: "schema", Value: text})

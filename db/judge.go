@@ -105,7 +105,7 @@ func (j *judge) judge(o *payload.Op, cur state, t clock.Time, def *definition) v
 		}
 		return v
 	}
-	if err := def.validate(next); err != nil {
+	if err := def.validate(cur.doc, next); err != nil {
 		return refuse(codeSchema, fmt.Errorf("%w: %w", ErrSchema, err))
 	}
 	return v
