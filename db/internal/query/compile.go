@@ -15,6 +15,7 @@ type compiler struct {
 	f       *Filter
 	top     bool
 	prefix  string // of noted paths: set inside $elemMatch
+	nested  bool   // a filter on elements
 	element bool   // an array filter: every path begins with id
 	id      string
 }
@@ -77,7 +78,14 @@ func (c *compiler) logical(op string, v value.Value) ([]node, error) {
 	case "$and", "$or", "$nor":
 	case "$comment":
 		return nil, nil
-	case "$expr", "$where", "$text", "$jsonSchema", "$alwaysTrue", "$alwaysFalse", "$sampleRate":
+	case "$expr":
+		if c.nested || c.element {
+			return nil, value.Errorf(value.CodeQueryFeatureNotAllow, "$expr can only be applied to the top-level document")
+		}
+		e, err := compileExpr("$expr", v)
+		c.f.exprs = true
+		return []node{exprNode{e}}, err
+	case "$where", "$text", "$jsonSchema", "$alwaysTrue", "$alwaysFalse", "$sampleRate":
 		return nil, value.Errorf(value.CodeCommandNotSupported, "%s is not supported in filters", op)
 	default:
 		return nil, errBad("unknown top level operator: %s. If you have a field name that starts with a '$' symbol, consider using $getField or $setField.", op)
@@ -389,7 +397,7 @@ func (c *compiler) elemMatch(key string, v value.Value) (part, error) {
 		p.leaf = elemLeaf{conjunction(nodes)}
 		return p, err
 	}
-	sub := compiler{f: c.f}
+	sub := compiler{f: c.f, nested: true}
 	nodes, err := sub.document(v.Data)
 	return part{leaf: elemDocLeaf{conjunction(nodes)}, reach: reachWhole}, err
 }

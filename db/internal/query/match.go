@@ -6,8 +6,13 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// A spot receives the array position of a match; nil when nobody asks.
-type spot struct{ pos int }
+// A spot receives the array position of a match and the error of an expression,
+// which needs the time; nil when nobody asks and there is none.
+type spot struct {
+	pos int
+	now int64
+	err error
+}
 
 func (s *spot) set(i int) {
 	if s != nil {
@@ -44,7 +49,15 @@ func (n orNode) match(v value.Value, s *spot) bool {
 	return false
 }
 
-func (n norNode) match(v value.Value, _ *spot) bool { return !orNode(n).match(v, nil) }
+func (n norNode) match(v value.Value, s *spot) bool {
+	if s == nil {
+		return !orNode(n).match(v, nil)
+	}
+	pos := s.pos // what does not match has no position
+	ok := orNode(n).match(v, s)
+	s.pos = pos
+	return !ok
+}
 
 func conjunction(nodes []node) node {
 	if len(nodes) == 1 {

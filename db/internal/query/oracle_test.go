@@ -32,6 +32,8 @@ type oracleCase struct {
 		Doc     json.RawMessage
 		Matched int
 	}
+	Alt    map[string]json.RawMessage
+	failed *query.Error // of our update
 }
 
 func parse(t testing.TB, text json.RawMessage) []byte {

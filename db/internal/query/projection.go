@@ -156,7 +156,7 @@ func (c *projCompiler) operator(path string, v value.Value, n *projNode) error {
 		}
 		c.matches = true
 		n.op = projMatch
-		sub := compiler{f: &Filter{}}
+		sub := compiler{f: &Filter{}, nested: true}
 		p, err := sub.elemMatch(path, arg)
 		n.match = &Filter{root: &pathNode{leaf: p.leaf, reach: reachWhole}}
 		return err

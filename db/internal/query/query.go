@@ -1,7 +1,7 @@
 // Package query compiles MongoDB filters, sorts and projections and runs them
 // on encoded documents, without decoding them.
 //
-//	Compile           ── Filter      Match, MatchAt, Conjuncts, Equalities
+//	Compile           ── Filter      Match, MatchAt, Test, Conjuncts, Equalities
 //	CompileSort       ── Sort        Compare, Key
 //	CompileProjection ── Projection  Apply
 //
@@ -23,7 +23,9 @@ type Error = value.Error
 // A Filter is a compiled filter document.
 type Filter struct {
 	root      node
-	docsOnly  bool // MatchValue refuses values that are not documents
+	docsOnly  bool  // MatchValue refuses values that are not documents
+	exprs     bool  // there is an $expr
+	now       int64 // for $$NOW, milliseconds since 1970
 	conjuncts []Conjunct
 	equal     []Equality
 }
@@ -55,7 +57,7 @@ func Compile(filter bson.Raw) (*Filter, error) {
 // CompileElement compiles a condition on an array's elements as $pull takes it:
 // operators, a filter on the elements that are documents, or a literal.
 func CompileElement(cond value.Value) (*Filter, error) {
-	c := compiler{f: &Filter{}}
+	c := compiler{f: &Filter{}, nested: true}
 	switch {
 	case cond.IsDoc() && isOperators(cond.Data), cond.Type == bson.TypeRegex:
 		nodes, err := c.field("", nil, cond)
@@ -88,14 +90,20 @@ func CompileArrayFilter(filter bson.Raw) (id string, f *Filter, err error) {
 	return c.id, c.f, nil
 }
 
-// Match reports whether doc matches. It does not allocate.
-func (f *Filter) Match(doc []byte) bool { return f.root.match(value.Doc(doc), nil) }
+// Match reports whether doc matches. Without $expr it does not allocate.
+func (f *Filter) Match(doc []byte) bool {
+	if f.exprs {
+		ok, _ := f.Test(doc)
+		return ok
+	}
+	return f.root.match(value.Doc(doc), nil)
+}
 
 // MatchAt is Match that also returns the index of the array element that
 // matched, for the positional operator; -1 if no array was involved.
 func (f *Filter) MatchAt(doc []byte) (ok bool, pos int) {
-	s := spot{pos: -1}
-	ok = f.root.match(value.Doc(doc), &s)
+	s := spot{pos: -1, now: f.now}
+	ok = f.root.match(value.Doc(doc), &s) && s.err == nil
 	return ok, s.pos
 }
 

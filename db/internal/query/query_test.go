@@ -99,7 +99,10 @@ func TestCompileErrors(t *testing.T) {
 		`{"a":{"$regex":"a","$options":"q"}}`: "invalid flag",
 		`{"a":{"$options":"i"}}`:              "a: $options needs a $regex",
 		`{"a":{"$elemMatch":1}}`:              "a: $elemMatch needs an Object",
-		`{"$expr":{"$gt":["$a",1]}}`:          "$expr is not supported",
+		`{"$expr":{"$gt":["$a"]}}`:            "$gt",
+		`{"$expr":{"$rand":{}}}`:              "$rand",
+		`{"a":{"$elemMatch":{"$expr":true}}}`: "$expr can only be applied to the top-level document",
+		`{"$where":"1"}`:                      "$where is not supported",
 		`{"a":{"$gt":{"$regularExpression":{"pattern":"a","options":""}}}}`: "Can't have regex as arg to $gt",
 	} {
 		_, err := query.Compile(parse(t, []byte(filter)))
