@@ -189,3 +189,11 @@ func flag(cmd bson.Raw, field string, def bool) bool {
 	}
 	return v.Bool()
 }
+
+// namespace returns what a reply calls a collection: database.collection.
+func (db *DB) namespace(collection string) string {
+	if db.name == "" {
+		return collection
+	}
+	return db.name + "." + collection
+}

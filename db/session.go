@@ -190,7 +190,7 @@ func (tx *Tx) cmdFind(coll string, cmd bson.Raw) (bson.D, error) {
 		}
 		out = append(out, d)
 	}
-	return oneBatch(coll, out), nil
+	return tx.db.oneBatch(coll, out), nil
 }
 
 func (tx *Tx) cmdCount(coll string, cmd bson.Raw) (bson.D, error) {
