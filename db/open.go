@@ -31,18 +31,22 @@ type DB struct {
 	baseEvery              uint64
 
 	refolds atomic.Int64
+	feed    *feed
+	lives   lives
+	feedID  feedID
 	wake    chan struct{} // holds one signal
 	wg      sync.WaitGroup
 	ended   atomic.Bool // by Close
 
 	// The committer's own, and Open's before there is one.
-	cat     *catalog
-	meta    meta
-	own     map[clock.LogID]bool
-	void    map[clock.LogID]bool
-	recent  map[int64]*record
-	waiting []*request
-	broken  error // why nothing can be written until the next Open
+	cat      *catalog
+	meta     meta
+	own      map[clock.LogID]bool
+	void     map[clock.LogID]bool
+	recent   map[int64]*record
+	waiting  []*request
+	broken   error // why nothing can be written until the next Open
+	building bool  // indexes may wait for buildSome
 
 	defMu    sync.Mutex // guards defCache
 	defCache map[string]*definition
@@ -53,6 +57,7 @@ type DB struct {
 	closed     bool
 	view       *view
 	recentDocs recentChanges
+	seq        uint64 // of view, which is never used again
 	watches    map[*subscription]struct{}
 	cursors    cursors
 	sessions   sessions
@@ -110,6 +115,9 @@ func (db *DB) load() (err error) {
 	if err = db.loadLogs(snap, tagVoid, db.void); err != nil {
 		return err
 	}
+	if err = db.loadFeedID(snap); err != nil {
+		return err
+	}
 	v, err := snap.Get(db.key(tagRedo))
 	if err == nil {
 		if err = db.redoSteps(v); err != nil {
@@ -118,10 +126,11 @@ func (db *DB) load() (err error) {
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	if err = db.build(); err != nil {
+	if err = db.dropShadows(); err != nil {
 		return err
 	}
-	db.publish(&news{blind: true})
+	db.building = true // indexes may wait to be filled, or to be deleted
+	db.publish(&news{})
 	return nil
 }
 
@@ -159,7 +168,7 @@ func (db *DB) redoSteps(marker []byte) error {
 		return err
 	}
 	b := db.newBatch()
-	defer func() { b.tx.Discard() }()
+	defer b.discard()
 	b.stepping, b.redo = true, true
 	b.rescans = rescans
 	if len(as) > 0 {
@@ -178,8 +187,8 @@ func (db *DB) redoSteps(marker []byte) error {
 		return err
 	}
 	db.meta, db.cat = b.meta, b.cat
-	for x := range b.multi {
-		x.multi.Store(true)
+	for m := range b.multi {
+		m.Store(true)
 	}
 	return nil
 }
@@ -304,9 +313,8 @@ func (db *DB) publish(n *news) {
 	db.mu.Lock()
 	old := db.view
 	db.view = v
-	if old != nil {
-		v.seq = old.seq + 1
-	}
+	db.seq++
+	v.seq = db.seq
 	n.seq, n.place = v.seq, v.place()
 	db.feed.offer(n)
 	db.mu.Unlock()

@@ -28,7 +28,7 @@ func (db *DB) SetVoid(ctx context.Context, logs []clock.LogID) error {
 // setVoid notes the set and what is to be done durably, and then does it.
 func (db *DB) setVoid(set map[clock.LogID]bool) error {
 	b := db.newBatch()
-	defer func() { b.tx.Discard() }()
+	defer b.discard()
 	var changed []clock.LogID
 	for id := range set {
 		if !db.void[id] {
@@ -84,10 +84,9 @@ func parseVoidMarks(in [][]byte) (out []clock.LogID, err error) {
 // longer, and the rescans that an interrupted attempt left.
 func (db *DB) voidSteps(changed []clock.LogID, rescans []rescan) error {
 	b := db.newBatch()
-	defer func() { b.tx.Discard() }()
+	defer b.discard()
 	b.stepping, b.redo, b.voiding = true, true, changed
 	b.rescans = rescans
-	b.gap()
 	last := b.meta.cursor
 	if k := len(b.meta.ahead); k > 0 {
 		last = b.meta.ahead[k-1].last
