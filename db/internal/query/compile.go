@@ -269,6 +269,8 @@ func (c *compiler) operator(key, op string, v value.Value) (part, error) {
 		return c.elemMatch(key, v)
 	case "$mod":
 		return modPart(key, v)
+	case "$bitsAllSet", "$bitsAnySet", "$bitsAllClear", "$bitsAnyClear":
+		return bitsPart(key, op, v)
 	case "$comment":
 		return part{parts: []part{}}, nil
 	}

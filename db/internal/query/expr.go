@@ -1,6 +1,7 @@
 package query
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -19,6 +20,9 @@ var envs = sync.Pool{New: func() any { return new(expr.Env) }}
 func compileExpr(where string, v value.Value) (*expr.Expr, error) {
 	e, err := expr.Compile(v)
 	if err != nil {
+		if e := (*Error)(nil); errors.As(err, &e) {
+			return nil, &Error{Code: e.Code, Name: e.Name, Message: where + ": " + e.Message}
+		}
 		return nil, err
 	}
 	if !e.Deterministic() {

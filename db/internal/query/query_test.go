@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -65,6 +66,19 @@ func TestMatch(t *testing.T) {
 		{`{"a":{"$mod":[4.9,1]}}`, `{"a":5.5}`, true},
 		{`{"a":{"$mod":[4,0]}}`, `{"a":null}`, false},
 		{`{"a.b":{"$mod":[4,0]}}`, `{"a":[{"b":null}]}`, true},
+		{`{"a":{"$bitsAllSet":[1,5]}}`, `{"a":54}`, true},
+		{`{"a":{"$bitsAllSet":50}}`, `{"a":[1,54]}`, true},
+		{`{"a":{"$bitsAnySet":[0,3]}}`, `{"a":54}`, false},
+		{`{"a":{"$bitsAllClear":[0,3]}}`, `{"a":54.0}`, true},
+		{`{"a":{"$bitsAnyClear":[1,3]}}`, `{"a":54}`, true},
+		{`{"a":{"$bitsAllSet":[200]}}`, `{"a":-1}`, true},
+		{`{"a":{"$bitsAllClear":[200]}}`, `{"a":1}`, true},
+		{`{"a":{"$bitsAllSet":[1]}}`, `{"a":2.5}`, false},
+		{`{"a":{"$bitsAllSet":[]}}`, `{"a":1}`, true},
+		{`{"a":{"$bitsAnySet":[]}}`, `{"a":1}`, false},
+		{`{"a":{"$bitsAllClear":[]}}`, `{"a":"x"}`, false},
+		{`{"a":{"$bitsAnySet":{"$binary":{"base64":"AAE=","subType":"00"}}}}`, `{"a":256}`, true},
+		{`{"a":{"$bitsAllSet":[8]}}`, `{"a":{"$binary":{"base64":"AAE=","subType":"00"}}}`, true},
 		{`{"a":{"$regex":"^x y # c","$options":"xi"}}`, `{"a":"XY"}`, true},
 		{`{"a":{"$regularExpression":{"pattern":"b","options":""}}}`, `{"a":["a","b"]}`, true},
 		{`{"a":{"$eq":{"$regularExpression":{"pattern":"b","options":""}}}}`, `{"a":"b"}`, false},
@@ -88,6 +102,9 @@ func TestCompileErrors(t *testing.T) {
 		`{"$or":[1]}`:                         "$or entries need to be full objects",
 		`{"a":{"$in":1}}`:                     "a: $in needs an array",
 		`{"a":{"$not":1}}`:                    "a: $not needs a regex or a document",
+		`{"a":{"$bitsAllSet":-1}}`:            "a: $bitsAllSet needs a non-negative integer",
+		`{"a":{"$bitsAnySet":[1.5]}}`:         "a: bit positions of $bitsAnySet",
+		`{"a":{"$bitsAnySet":"x"}}`:           "a: $bitsAnySet takes",
 		`{"a":{"$size":-1}}`:                  "a: Failed to parse $size",
 		`{"a":{"$size":1.5}}`:                 "a: Failed to parse $size",
 		`{"a":{"$mod":[0,1]}}`:                "a: $mod: divisor cannot be 0",
@@ -204,15 +221,24 @@ func covered(t *rapid.T, c query.Conjunct, doc []byte, desc bool) bool {
 
 func TestProjectionErrors(t *testing.T) {
 	for spec, want := range map[string]string{
-		`{"a":1,"b":0}`:             "Cannot do exclusion on field b in inclusion projection",
-		`{"a":0,"b":1}`:             "Cannot do inclusion on field b in exclusion projection",
-		`{"a":1,"a.b":1}`:           "Path collision at a.b",
-		`{"a.b":1,"a":1}`:           "Path collision at a",
-		`{"a.$":1}`:                 "positional",
-		`{"a":"$b"}`:                "expressions are not supported",
-		`{"a":{"$slice":"x"}}`:      "$slice",
-		`{"a":{"$elemMatch":1}}`:    "object required",
-		`{"a.b":{"$elemMatch":{}}}`: "nested field",
+		`{"a":1,"b":0}`:                   "Cannot do exclusion on field b in inclusion projection",
+		`{"a":0,"b":1}`:                   "Cannot do inclusion on field b in exclusion projection",
+		`{"a":1,"a.b":1}`:                 "Path collision at a.b",
+		`{"a.b":1,"a":1}`:                 "Path collision at a",
+		`{"a.$":0}`:                       "positional projection cannot be used with exclusion",
+		`{"a.$":1,"b.$":1}`:               "Cannot specify more than one positional",
+		`{"a.$":1,"b":{"$elemMatch":{}}}`: "Cannot specify positional operator and $elemMatch",
+		`{"a.$.b":1}`:                     "a.$.b: the positional operator may only be used at the end",
+		`{"$a":1}`:                        "may not start with '$'",
+		`{"a":0,"b":"$c"}`:                "Cannot use an expression in an exclusion projection (Location31252)",
+		`{"b":"$c","a":0}`:                "Cannot do exclusion on field a in inclusion projection (Location31254)",
+		`{"a":{"$foo":1}}`:                "a: Unrecognized expression '$foo'",
+		`{"a":{"$rand":{}}}`:              "a: ",
+		`{"a":{}}`:                        "Location51270",
+		`{"a":{"$meta":"x"}}`:             "Unsupported argument to $meta",
+		`{"a":{"$slice":"x"}}`:            "$slice",
+		`{"a":{"$elemMatch":1}}`:          "object required",
+		`{"a.b":{"$elemMatch":{}}}`:       "nested field",
 	} {
 		_, err := query.CompileProjection(parse(t, []byte(spec)))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -231,6 +257,13 @@ func TestProjection(t *testing.T) {
 		{`{"_id":1}`, `{"_id":1,"a":2}`, `{"_id":1}`},
 		{`{"_id":0}`, `{"_id":1,"a":2}`, `{"a":2}`},
 		{`{"a":0,"_id":1}`, `{"_id":1,"a":2,"b":3}`, `{"_id":1,"b":3}`},
+		{`{"_id.a":1}`, `{"_id":{"a":1,"b":2},"c":1}`, `{"_id":{"a":1}}`},
+		{`{"a":"$b","c":1}`, `{"_id":1,"a":0,"b":2,"c":3}`, `{"_id":1,"c":3,"a":2}`},
+		{`{"n":{"$add":["$b",1]},"m":"$none","x.y":"$b"}`, `{"_id":1,"b":2}`, `{"_id":1,"n":3,"x":{"y":2}}`},
+		{`{"a.z":"$b"}`, `{"_id":1,"a":[{"c":1},5],"b":2}`, `{"_id":1,"a":[{"z":2},{"z":2}]}`},
+		{`{"a":{"b":1,"z":"$b"},"_id":0}`, `{"_id":1,"a":{"b":1,"c":2},"b":[2]}`, `{"a":{"b":1,"z":[2]}}`},
+		{`{"a":"text","_id":0}`, `{"_id":1}`, `{"a":"text"}`},
+		{`{"a.b":{"$slice":1}}`, `{"_id":1,"a":[{"b":[1,2]},{"b":[3,4]}]}`, `{"_id":1,"a":[{"b":[1]},{"b":[3]}]}`},
 	} {
 		p, err := query.CompileProjection(parse(t, []byte(c.spec)))
 		if err != nil {
@@ -240,6 +273,37 @@ func TestProjection(t *testing.T) {
 		got := p.Apply(nil, parse(t, []byte(c.doc)))
 		if !bytes.Equal(got, parse(t, []byte(c.want))) {
 			t.Errorf("%s on %s: got %s, want %s", c.spec, c.doc, value.AppendJSON(nil, got, false), c.want)
+		}
+	}
+}
+
+func TestProjectContext(t *testing.T) {
+	for _, c := range []struct{ filter, spec, doc, want string }{
+		{`{"a":2}`, `{"a.$":1}`, `{"_id":1,"a":[1,2,2],"b":3}`, `{"_id":1,"a":[2]}`},
+		{`{"a.k":2}`, `{"a.$":1,"_id":0}`, `{"_id":1,"a":[{"k":1},{"k":2,"x":1}]}`, `{"a":[{"k":2,"x":1}]}`},
+		{`{"o.a":2}`, `{"o.a.$":1,"b":1}`, `{"_id":1,"o":{"a":[1,2],"c":1},"b":3}`, `{"_id":1,"o":{"a":[2]},"b":3}`},
+		{`{"b":1}`, `{"a.$":1}`, `{"_id":1,"a":1,"b":1}`, `{"_id":1,"a":1}`},
+		{`{"b":1}`, `{"a.$":1}`, `{"_id":1,"a":[1],"b":1}`, "51246"},
+		{`{"b":1}`, `{"a.$":1}`, `{"_id":1,"a":[1],"b":[2,1]}`, "51247"},
+		{`{}`, `{"a":{"$divide":[1,"$z"]}}`, `{"_id":1,"z":0}`, "$divide"},
+		{`{}`, `{"s":{"$meta":"textScore"}}`, `{"_id":1,"z":0}`, `{"_id":1,"z":0,"s":1.5}`},
+		{`{}`, `{"s":{"$meta":"textScore"},"z":1}`, `{"_id":1,"y":1,"z":0,"s":1}`, `{"_id":1,"z":0,"s":1.5}`},
+		{`{}`, `{"t":"$$NOW"}`, `{"_id":1}`, `{"_id":1,"t":{"$date":{"$numberLong":"5000"}}}`},
+	} {
+		p, err := query.CompileProjection(parse(t, []byte(c.spec)))
+		if err != nil {
+			t.Errorf("%s: %v", c.spec, err)
+			continue
+		}
+		ctx := query.Context{Filter: mustFilter(t, c.filter), Now: time.UnixMilli(5000), Score: 1.5}
+		got, err := p.Project(nil, parse(t, []byte(c.doc)), ctx)
+		switch {
+		case c.want[0] != '{':
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s on %s: got %v, want %s", c.spec, c.doc, err, c.want)
+			}
+		case err != nil || !bytes.Equal(got, parse(t, []byte(c.want))):
+			t.Errorf("%s on %s: got %s %v, want %s", c.spec, c.doc, value.AppendJSON(nil, got, false), err, c.want)
 		}
 	}
 }
