@@ -164,7 +164,6 @@ func (a *app) printFound(stream *connect.ServerStreamForClient[weftv1.FindRespon
 }
 
 func relaxed(dst, doc []byte) []byte { return client.Text(dst, doc) }
-func exact(dst, doc []byte) []byte   { return client.ExactText(dst, doc) }
 
 func (a *app) findCommand() *cobra.Command {
 	var sort, projection string
