@@ -148,13 +148,13 @@ func (c *oracleCase) answer(t *testing.T, docs [][]byte) string {
 	}
 	f, err := query.Compile(parse(t, c.Filter))
 	if err != nil {
-		return err.Error()
+		return "unanswered: " + err.Error()
 	}
 	var found [][]byte
 	for _, d := range docs {
 		ok, err := f.Test(d)
 		if err != nil {
-			return err.Error()
+			return "unanswered: " + err.Error()
 		}
 		if ok {
 			found = append(found, d)
@@ -173,7 +173,7 @@ func (c *oracleCase) answer(t *testing.T, docs [][]byte) string {
 		return string(out)
 	}
 	if found, err = c.page(t, found); err != nil {
-		return err.Error()
+		return "unanswered: " + err.Error()
 	}
 	for _, d := range found {
 		out = append(out, ' ')
@@ -237,6 +237,9 @@ func TestDisputed(t *testing.T) {
 	count := map[string]int{}
 	eachCase(t, disputedCases, func(c *oracleCase, docs [][]byte) {
 		answer := c.answer(t, docs)
+		if strings.HasPrefix(answer, "unanswered") {
+			t.Errorf("%s %s %s: %s", c.ID, c.Cat, c.Filter, answer)
+		}
 		name := c.category(t)
 		if name == "" {
 			t.Errorf("%s %s %s: no category", c.ID, c.Cat, c.Filter)

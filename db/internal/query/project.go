@@ -58,7 +58,7 @@ func (r *projector) document(dst, doc []byte, n *projNode) []byte {
 				dst = value.AppendElement(dst, k, v)
 			}
 			continue
-		case kid.makes():
+		case kid.makes() && r.p.inclusion:
 			continue
 		}
 		for i, a := range n.adds {
@@ -66,13 +66,20 @@ func (r *projector) document(dst, doc []byte, n *projNode) []byte {
 				made |= 1 << i
 			}
 		}
+		if kid.makes() {
+			dst = r.add(dst, kid)
+			continue
+		}
 		dst = r.field(dst, k, v, kid)
 	}
 	for i, kid := range n.adds {
-		if i >= 64 && value.Get(doc, kid.name).Exists() && !kid.makes() || i < 64 && made>>i&1 != 0 {
-			continue
+		had := made>>i&1 != 0
+		if i >= 64 {
+			had = value.Get(doc, kid.name).Exists() && !(kid.makes() && r.p.inclusion)
 		}
-		dst = r.add(dst, kid)
+		if !had {
+			dst = r.add(dst, kid)
+		}
 	}
 	return value.End(dst, start)
 }

@@ -53,15 +53,18 @@ func (n *projNode) makes() bool { return n.op == projCompute || n.op == projScor
 // It takes inclusion, exclusion, $slice, $elemMatch, the positional "a.$",
 // expressions and {$meta: "textScore"}.
 func CompileProjection(spec bson.Raw) (*Projection, error) {
-	p := &Projection{}
 	if len(spec) <= 5 {
-		p.all = true
-		return p, nil
+		return &Projection{all: true}, nil
 	}
+	return compileProjection(spec, false)
+}
+
+func compileProjection(spec []byte, stage bool) (*Projection, error) {
 	if err := value.Validate(spec); err != nil {
 		return nil, err
 	}
-	c := projCompiler{p: p}
+	p := &Projection{}
+	c := projCompiler{p: p, stage: stage}
 	if err := c.document("", value.Doc(bytes.Clone(spec))); err != nil {
 		return nil, err
 	}
@@ -95,6 +98,7 @@ func (p *Projection) Covers(has func(field string) bool) bool {
 
 type projCompiler struct {
 	p       *Projection
+	stage   bool   // of an aggregation: without the operators of find
 	mode    projOp // projKeep or projDrop once a field other than _id has said it
 	id      projOp // the same for _id
 	matches bool
@@ -118,16 +122,19 @@ func (c *projCompiler) field(path string, v value.Value) error {
 	}
 	n := &projNode{}
 	if len(parts) > 1 && parts[len(parts)-1].Name == "$" {
+		if c.stage {
+			return value.Errorf(31324, "%s: Cannot use positional projection in aggregation projection", path)
+		}
 		n.op = projPosition
 		parts = parts[:len(parts)-1]
 	}
 	for i, part := range parts {
-		switch {
-		case part.Name == "$" && i > 0:
+		if part.Name == "$" && i > 0 {
 			return value.Errorf(31394, "%s: the positional operator may only be used at the end of a path", path)
-		case part.Name[0] == '$':
-			return value.Errorf(16410, "%s: FieldPath field names may not start with '$'. Consider using $getField or $setField.", path)
 		}
+	}
+	if err := checkNames(path, parts); err != nil {
+		return err
 	}
 	flag := v.Type == bson.TypeBoolean || v.IsNumber()
 	switch {
@@ -201,6 +208,9 @@ func (c *projCompiler) operator(path string, v value.Value, n *projNode) error {
 	k, arg, _ := it.Next()
 	if _, _, more := it.Next(); more {
 		return errBad("%s: a projection operator must stand alone", path)
+	}
+	if c.stage {
+		return c.computed(path, v, n)
 	}
 	switch string(k) {
 	case "$slice":
