@@ -24,6 +24,7 @@ type coll struct {
 	num     uint32
 	name    string
 	indexes []*index
+	ttl     []*index      // those by which documents expire
 	docs    *atomic.Int64 // live documents, as published
 }
 
@@ -107,7 +108,7 @@ func (c *catalog) clone() *catalog {
 
 // withIndexes returns a copy of c that has other indexes.
 func (c *coll) withIndexes(xs []*index) *coll {
-	return &coll{num: c.num, name: c.name, docs: c.docs, indexes: xs}
+	return &coll{num: c.num, name: c.name, docs: c.docs, indexes: xs, ttl: expiring(xs)}
 }
 
 // same reports whether x is the definition of ix.
@@ -156,6 +157,7 @@ func decodeColl(n uint32, b []byte) (*coll, error) {
 		ix.at = x.At
 		c.indexes = append(c.indexes, ix.with(func(ix *index) { ix.shadow = x.Shadow }))
 	}
+	c.ttl = expiring(c.indexes)
 	return c, nil
 }
 

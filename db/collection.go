@@ -268,7 +268,7 @@ func (c *Collection) Get(ctx context.Context, id bson.RawValue) (Document, error
 	if err != nil {
 		return Document{}, err
 	}
-	if f == nil {
+	if f == nil || len(coll.ttl) > 0 && coll.expired(f.doc, c.db.wall()) {
 		return Document{}, ErrNotFound
 	}
 	return Document{Raw: f.doc, Mod: f.mod}, nil
@@ -290,7 +290,7 @@ func (c *Collection) Count(ctx context.Context, filter bson.Raw) (int64, error) 
 	if coll == nil {
 		return 0, nil
 	}
-	if len(filter) <= 5 {
+	if len(filter) <= 5 && len(coll.ttl) == 0 {
 		return v.stats[coll.num].docs, nil
 	}
 	s, err := c.db.newSearch(v, c.name, FindOptions{Filter: filter})
@@ -457,7 +457,7 @@ func (c *Collection) upsert(ctx context.Context, op payload.Op) (id bson.RawValu
 		return id, false, err
 	}
 	if e := results[len(results)-1]; e != nil {
-		if errors.Is(e, errDuplicate) {
+		if isDuplicate(e) {
 			o := FindOptions{Filter: op.Filter, Limit: 1}
 			cur, err := c.Find(ctx, o)
 			if err != nil {

@@ -43,6 +43,8 @@ func commandOf(name string) commandFunc {
 		return (*DB).cmdDrop
 	case "createindexes":
 		return (*DB).cmdCreateIndexes
+	case "conflicts":
+		return (*DB).cmdConflicts
 	case "listindexes":
 		return (*DB).cmdListIndexes
 	case "dropindexes":

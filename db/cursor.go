@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -23,6 +25,7 @@ type FindOptions struct {
 	Filter, Sort, Projection bson.Raw
 	Skip, Limit              int64 // a Limit of 0 means none
 	NoIndex                  bool  // scan, whatever indexes there are
+	expired                  bool  // what has expired too
 }
 
 // A found is a document that a query found.
@@ -43,6 +46,9 @@ type search struct {
 	o      FindOptions
 	mod    bool // the filter or the sort reads _mod
 	modOut bool // the projection reads _mod
+	text   *textQuery
+	score  bool      // the sort is by text score
+	now    time.Time // what has expired then is hidden; zero if nothing expires
 
 	access access
 	it     store.Iterator
@@ -55,6 +61,18 @@ func (db *DB) newSearch(v *view, name string, o FindOptions) (s *search, err err
 		return nil, fmt.Errorf("db: skip and limit cannot be negative")
 	}
 	s = &search{db: db, v: v, c: v.cat.colls[name], o: o}
+	if bytes.Contains(o.Filter, []byte("$text\x00")) {
+		var spec bson.Raw
+		if o.Filter, spec, err = splitText(o.Filter); err != nil {
+			return nil, err
+		}
+		if spec != nil {
+			if s.text, err = newTextQuery(s.c, spec); err != nil {
+				return nil, err
+			}
+			o.Sort, s.score = splitScoreSort(o.Sort)
+		}
+	}
 	if len(o.Filter) > 5 {
 		if s.filter, err = query.Compile(o.Filter); err != nil {
 			return nil, err
@@ -73,8 +91,18 @@ func (db *DB) newSearch(v *view, name string, o FindOptions) (s *search, err err
 	mod := []byte("_mod\x00")
 	s.mod = bytes.Contains(o.Filter, mod) || bytes.Contains(o.Sort, mod)
 	s.modOut = bytes.Contains(o.Projection, mod)
+	if s.proj != nil && s.proj.NeedsScore() && s.text == nil {
+		return nil, value.Errorf(codeScoreMissing, "query requires text score metadata, but it is not available")
+	}
 	if s.c != nil {
-		s.access = v.planFor(db, s.c, s.filter, s.sort, o.NoIndex)
+		if len(s.c.ttl) > 0 && !o.expired {
+			s.now = db.wall()
+		}
+		if s.text != nil {
+			s.access = s.text.access(db)
+		} else {
+			s.access = v.planFor(db, s.c, s.filter, s.sort, o.NoIndex)
+		}
 		if s.access.index != nil {
 			s.wide, s.seen = true, map[string]struct{}{}
 		}
@@ -180,6 +208,14 @@ func (v *view) get(db *DB, c *coll, idKey []byte) (*found, error) {
 }
 
 func (s *search) matches(st *state) bool {
+	if !s.now.IsZero() && s.c.expired(st.doc, s.now) {
+		return false
+	}
+	if s.text != nil {
+		if _, ok := s.text.match(st.doc); !ok {
+			return false
+		}
+	}
 	if s.filter == nil {
 		return true
 	}
@@ -190,6 +226,10 @@ func (s *search) matches(st *state) bool {
 }
 
 func (s *search) sortKey(st *state) []byte {
+	if s.score {
+		score, _ := s.text.match(st.doc)
+		return s.sort.Key(nil, withScore(visible(*st, s.o.Sort), score))
+	}
 	if s.mod {
 		return s.sort.Key(nil, withMod(*st))
 	}
@@ -200,6 +240,12 @@ func (s *search) project(st *state) bson.Raw {
 	switch {
 	case s.proj == nil:
 		return st.doc
+	case s.text != nil:
+		score, _ := s.text.match(st.doc)
+		out, err := s.proj.Project(nil, visible(*st, s.o.Projection), query.Context{Filter: s.filter, Score: score})
+		if err == nil {
+			return out
+		}
 	case s.modOut:
 		return s.proj.Apply(nil, withMod(*st))
 	}

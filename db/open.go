@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -20,12 +21,13 @@ import (
 // A DB is an open database. It is safe for concurrent use. Methods that change
 // something return when the change is durable.
 type DB struct {
-	store   store.Store
-	name    string
-	prefix  []byte
-	journal Journal
-	clock   *clock.Clock
-	log     *slog.Logger
+	store    store.Store
+	name     string
+	prefix   []byte
+	journal  Journal
+	identity string // of who reads, unless a call says otherwise
+	clock    *clock.Clock
+	log      *slog.Logger
 
 	budgetBytes, budgetOps int // of one group
 	baseEvery              uint64
@@ -36,7 +38,9 @@ type DB struct {
 	feedID  feedID
 	wake    chan struct{} // holds one signal
 	wg      sync.WaitGroup
-	ended   atomic.Bool // by Close
+	ended   atomic.Bool     // by Close
+	life    context.Context //nolint:containedctx // of what the database does by itself; Close ends it
+	endLife func()
 
 	// The committer's own, and Open's before there is one.
 	cat      *catalog
@@ -61,9 +65,10 @@ type DB struct {
 	watches    map[*subscription]struct{}
 	cursors    cursors
 	sessions   sessions
-	uses       uint64 // see Uses
-	asleep     bool   // by Suspend; what load reads is not there, and view is nil
-	slept      Info   // when it fell asleep
+	uses       uint64      // see Uses
+	sweeper    *time.Timer // of the next sweep; nil for none
+	asleep     bool        // by Suspend; what load reads is not there, and view is nil
+	slept      Info        // when it fell asleep
 
 	waking sync.Mutex // held while the database is suspended or loaded again; before mu
 	loaded func()     // Options.Loaded
@@ -83,7 +88,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	l := o.Store.Limits()
 	db := &DB{
-		store: o.Store, name: o.Name, prefix: slices.Clone(o.Prefix), journal: o.Journal, clock: o.Clock, log: o.Log,
+		store: o.Store, name: o.Name, prefix: slices.Clone(o.Prefix), journal: o.Journal, identity: o.Identity, clock: o.Clock, log: o.Log,
 		budgetBytes: l.Bytes / 3, budgetOps: l.Puts / 4, baseEvery: baseEvery, wake: make(chan struct{}, 1),
 		own: map[clock.LogID]bool{}, void: map[clock.LogID]bool{}, recent: map[int64]*record{},
 		defCache: map[string]*definition{}, watches: map[*subscription]struct{}{}, feed: newFeed(), loaded: o.Loaded,
@@ -91,6 +96,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if db.clock == nil {
 		db.clock = &clock.Clock{}
 	}
+	db.life, db.endLife = context.WithCancel(context.Background())
 	if err := db.load(); err != nil {
 		return nil, fmt.Errorf("db: open: %w", err)
 	}
@@ -202,6 +208,9 @@ func (db *DB) Close() error {
 		return nil
 	}
 	db.closed = true
+	if db.sweeper != nil {
+		db.sweeper.Stop()
+	}
 	ws := db.watches
 	db.watches = nil
 	db.mu.Unlock()
@@ -210,6 +219,7 @@ func (db *DB) Close() error {
 		s.leave()
 	}
 	db.feed.close()
+	db.endLife()
 	db.Wake()
 	db.wg.Wait()
 	db.closeSessions()
@@ -272,6 +282,13 @@ func (db *DB) infoOf(v *view) Info {
 		} else {
 			i.Documents += v.stats[c.num].docs
 		}
+		for _, x := range c.indexes {
+			if x.shadow || !x.filled {
+				i.Building++
+			} else {
+				i.Conflicts += v.stats[x.num].docs
+			}
+		}
 	}
 	return i
 }
@@ -317,6 +334,9 @@ func (db *DB) publish(n *news) {
 	v.seq = db.seq
 	n.seq, n.place = v.seq, v.place()
 	db.feed.offer(n)
+	if old == nil || old.cat != v.cat {
+		db.scheduleSweep()
+	}
 	db.mu.Unlock()
 	if old != nil {
 		old.release()

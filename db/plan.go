@@ -38,7 +38,7 @@ func (v *view) planFor(db *DB, c *coll, f *query.Filter, s *query.Sort, noIndex 
 		return best
 	}
 	for _, x := range c.indexes {
-		if !x.ready || numericPath(x.Keys) {
+		if !x.usable(f, nil) || numericPath(x.Keys) {
 			continue
 		}
 		p := db.key(tagIndex, num(x.num))
@@ -180,6 +180,10 @@ func bounded(p []byte, desc bool, bounds []query.Conjunct, multi bool) store.Ran
 // idKeyOf cuts the _id's key off an index key.
 func (a *access) idKeyOf(key []byte) ([]byte, bool) {
 	rest := key[a.base:]
+	if a.index.text != nil {
+		n := value.KeyLen(rest, false)
+		return rest[max(n, 0):], n > 0
+	}
 	for _, k := range a.index.Keys {
 		n := value.KeyLen(rest, k.Desc)
 		if n <= 0 || n > len(rest) {

@@ -53,6 +53,13 @@ func duplicateKey(collection string, x *index, doc, key []byte) *DuplicateKeyErr
 	return e
 }
 
+// isDuplicate reports whether err says that another document has the _id or a
+// key of a unique index.
+func isDuplicate(err error) bool {
+	var e *value.Error
+	return errors.As(err, &e) && e.Code == value.CodeDuplicateKey
+}
+
 // valuesOf returns the values of doc that give the index key.
 func (ix *index) valuesOf(doc, key []byte) bson.D {
 	d := bson.D{}
