@@ -3,9 +3,11 @@ package db
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
 )
 
@@ -31,11 +33,31 @@ type updateSpec struct {
 	o              UpdateOptions
 }
 
+// updateIn returns the update in a field of a command: a document, or a pipeline
+// in the form in which it is logged.
+func updateIn(cmd bson.Raw, field string) bson.Raw {
+	if v := value.Get(cmd, field); v.IsArray() {
+		return update.Pipeline(v)
+	}
+	return sub(cmd, field)
+}
+
+// PipelineUpdate returns the update that the stages of an aggregation pipeline
+// make ($set, $addFields, $unset, $project, $replaceRoot, $replaceWith), for
+// Update, UpdateMany and FindAndModify.
+func PipelineUpdate(stages ...bson.Raw) bson.Raw {
+	arr, start := value.Begin(nil)
+	for i, s := range stages {
+		arr = value.AppendElement(arr, strconv.AppendInt(nil, int64(i), 10), value.Doc(s))
+	}
+	return update.Pipeline(value.Value{Type: bson.TypeArray, Data: value.End(arr, start)})
+}
+
 func parseUpdate(u bson.Raw) (s updateSpec, err error) {
-	s = updateSpec{filter: sub(u, "q"), update: sub(u, "u")}
+	s = updateSpec{filter: sub(u, "q"), update: updateIn(u, "u")}
 	s.o = UpdateOptions{Many: flag(u, "multi", false), Upsert: flag(u, "upsert", false)}
 	if s.filter == nil || s.update == nil {
-		return s, value.Errorf(value.CodeFailedToParse, "an update needs documents q and u")
+		return s, value.Errorf(value.CodeFailedToParse, "an update needs a document q and a document or pipeline u")
 	}
 	if value.Get(u, "arrayFilters").Exists() {
 		s.o.ArrayFilters, err = list(u, "arrayFilters")

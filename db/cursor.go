@@ -48,6 +48,8 @@ type search struct {
 	modOut bool // the projection reads _mod
 	text   *textQuery
 	score  bool      // the sort is by text score
+	at     time.Time // of the query, for $$NOW
+	err    error     // of an expression that failed on a document
 	now    time.Time // what has expired then is hidden; zero if nothing expires
 
 	access access
@@ -60,7 +62,7 @@ func (db *DB) newSearch(v *view, name string, o FindOptions) (s *search, err err
 	if o.Skip < 0 || o.Limit < 0 {
 		return nil, fmt.Errorf("db: skip and limit cannot be negative")
 	}
-	s = &search{db: db, v: v, c: v.cat.colls[name], o: o}
+	s = &search{db: db, v: v, c: v.cat.colls[name], o: o, at: db.wall()}
 	if bytes.Contains(o.Filter, []byte("$text\x00")) {
 		var spec bson.Raw
 		if o.Filter, spec, err = splitText(o.Filter); err != nil {
@@ -77,6 +79,7 @@ func (db *DB) newSearch(v *view, name string, o FindOptions) (s *search, err err
 		if s.filter, err = query.Compile(o.Filter); err != nil {
 			return nil, err
 		}
+		s.filter = s.filter.At(s.at)
 	}
 	if len(o.Sort) > 5 {
 		if s.sort, err = query.CompileSort(o.Sort); err != nil {
@@ -152,6 +155,9 @@ func (s *search) next() (*found, error) {
 		if f != nil && s.matches(&f.state) {
 			return f, nil
 		}
+		if s.err != nil {
+			return nil, s.err
+		}
 	}
 }
 
@@ -219,10 +225,13 @@ func (s *search) matches(st *state) bool {
 	if s.filter == nil {
 		return true
 	}
+	doc := st.doc
 	if s.mod {
-		return s.filter.Match(withMod(*st))
+		doc = withMod(*st)
 	}
-	return s.filter.Match(st.doc)
+	ok, err := s.filter.Test(doc)
+	s.err = cmp.Or(s.err, err)
+	return ok
 }
 
 func (s *search) sortKey(st *state) []byte {
@@ -237,19 +246,20 @@ func (s *search) sortKey(st *state) []byte {
 }
 
 func (s *search) project(st *state) bson.Raw {
-	switch {
-	case s.proj == nil:
+	if s.proj == nil {
 		return st.doc
-	case s.text != nil:
-		score, _ := s.text.match(st.doc)
-		out, err := s.proj.Project(nil, visible(*st, s.o.Projection), query.Context{Filter: s.filter, Score: score})
-		if err == nil {
-			return out
-		}
-	case s.modOut:
-		return s.proj.Apply(nil, withMod(*st))
 	}
-	return s.proj.Apply(nil, st.doc)
+	ctx := query.Context{Filter: s.filter, Now: s.at}
+	if s.text != nil {
+		ctx.Score, _ = s.text.match(st.doc)
+	}
+	doc := st.doc
+	if s.modOut {
+		doc = withMod(*st)
+	}
+	out, err := s.proj.Project(nil, doc, ctx)
+	s.err = cmp.Or(s.err, err)
+	return out
 }
 
 // less orders by the sort and then by _id, whatever the access.
@@ -391,7 +401,9 @@ func (c *Cursor) Raw() bson.Raw {
 	if c.cur == nil {
 		return nil
 	}
-	return c.s.project(&c.cur.state)
+	out := c.s.project(&c.cur.state)
+	c.err = cmp.Or(c.err, c.s.err)
+	return out
 }
 
 // Document returns the current document, whole, with its metadata.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -51,7 +52,7 @@ func (c *Collection) FindAndModify(ctx context.Context, filter, change bson.Raw,
 			continue
 		}
 		if err == nil && m.Document != nil && proj != nil {
-			m.Document = proj.Apply(nil, m.Document)
+			m.Document, err = project(proj, m.Document, op.Filter)
 		}
 		return m, err
 	}
@@ -172,9 +173,19 @@ func (tx *Tx) FindAndModify(collection string, filter, change bson.Raw, o Modify
 		m.Document = d.state.doc
 	}
 	if m.Document != nil && proj != nil {
-		m.Document = proj.Apply(nil, m.Document)
+		m.Document, err = project(proj, m.Document, op.Filter)
 	}
-	return m, nil
+	return m, err
+}
+
+// project projects a document that filter found.
+func project(p *query.Projection, doc, filter bson.Raw) (bson.Raw, error) {
+	f, err := query.Compile(filter)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	return p.Project(nil, doc, query.Context{Filter: f.At(now), Now: now})
 }
 
 // A modifySpec is a findAndModify command.
@@ -184,13 +195,13 @@ type modifySpec struct {
 }
 
 func parseModify(cmd bson.Raw) (s modifySpec, err error) {
-	s = modifySpec{filter: sub(cmd, "query"), change: sub(cmd, "update")}
+	s = modifySpec{filter: sub(cmd, "query"), change: updateIn(cmd, "update")}
 	s.o = ModifyOptions{
 		Sort: sub(cmd, "sort"), Projection: sub(cmd, "fields"), Upsert: flag(cmd, "upsert", false),
 		Remove: flag(cmd, "remove", false), New: flag(cmd, "new", false),
 	}
-	if u := value.Get(cmd, "update"); u.Exists() && !u.IsDoc() {
-		return s, value.Errorf(value.CodeFailedToParse, "the update must be a document")
+	if s.change == nil && value.Get(cmd, "update").Exists() {
+		return s, value.Errorf(value.CodeFailedToParse, "the update must be a document or a pipeline")
 	}
 	if value.Get(cmd, "arrayFilters").Exists() {
 		s.o.ArrayFilters, err = list(cmd, "arrayFilters")
