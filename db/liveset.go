@@ -25,6 +25,8 @@ const (
 	maxLiveCount = 1 << 24   // of skip and limit
 	minReserve   = 16
 	maxReserve   = 256
+	// maxReserveBytes is how large a result may be that has a reserve.
+	maxReserveBytes = 4 << 20
 
 	liveAdded   = "added"
 	liveRemoved = "removed"
@@ -268,6 +270,10 @@ func (s *liveSet) load(ctx context.Context) error {
 	s.pos = max(s.pos, cur.s.v.seq)
 	s.clear()
 	for cur.Next() {
+		if len(s.items) >= s.hi && s.bytes > maxReserveBytes {
+			o.Limit = int64(len(s.items)) // there are more
+			break
+		}
 		d := cur.Document()
 		s.put(len(s.items), s.doc(state{doc: d.Raw, mod: d.Mod}))
 		if s.bytes > maxLiveBytes || s.db.lives.bytes.Load() > maxLiveTotal {
@@ -342,15 +348,21 @@ func (s *liveSet) apply(c *change) {
 		notes = s.noteIn(notes, i, d)
 		s.put(i, d)
 	}
-	if most := s.hi + 2*s.reserve(); s.o.Limit > 0 && len(s.items) > most {
-		for len(s.items) > s.hi+s.reserve() {
-			s.take(len(s.items) - 1)
-		}
-		s.complete = false
-	}
+	s.trim()
 	for _, n := range merge(notes) {
 		s.log = append(s.log, n)
 		s.logBytes += n.size()
+	}
+}
+
+// trim takes out of the reserve what is too much of it.
+func (s *liveSet) trim() {
+	if s.o.Limit == 0 || len(s.items) <= s.hi+2*s.reserve() && s.bytes <= 2*maxReserveBytes {
+		return
+	}
+	for n := len(s.items); n > s.hi && (n > s.hi+s.reserve() || s.bytes > maxReserveBytes); n-- {
+		s.take(n - 1)
+		s.complete = false
 	}
 }
 

@@ -204,7 +204,11 @@ func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.Wa
 	if err != nil {
 		return err
 	}
-	w, err := d.Watch(ctx, db.WatchOptions{Collection: r.Msg.GetCollection(), Filter: filter, ResumeAfter: r.Msg.GetResumeAfter()})
+	o := db.WatchOptions{Filter: filter, ResumeAfter: r.Msg.GetResumeAfter()}
+	if c := r.Msg.GetCollection(); c != "" {
+		o.Collections = []string{c}
+	}
+	w, err := d.Watch(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -239,7 +243,7 @@ func (s documentService) Refused(ctx context.Context, r *connect.Request[weftv1.
 	if err != nil {
 		return err
 	}
-	for x, err := range d.Refused(ctx) {
+	for x, err := range d.Refused(ctx, db.RefusedOptions{}) {
 		if err != nil {
 			return err
 		}
