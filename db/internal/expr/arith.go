@@ -32,6 +32,7 @@ func (e *Env) narrow(t bson.Type, n int64) value.Value {
 type decimalOp func(d, x, y *apd.Decimal) (apd.Condition, error)
 
 func (e *Env) decimalPair(f decimalOp, a, b value.Value) value.Value {
+	e.charge(costDecimal)
 	var d apd.Decimal
 	x, y := decimalOf(a), decimalOf(b)
 	if _, err := f(&d, x, y); err != nil {
@@ -213,6 +214,7 @@ func mod(e *Env, op string, args []value.Value) (value.Value, error) {
 	}
 	switch t := widest(a, b); t {
 	case bson.TypeDecimal128:
+		e.charge(costFunction)
 		return e.decimal(remainder(decimalOf(a), decimalOf(b))), nil
 	case bson.TypeDouble:
 		return e.double(math.Mod(float(a), float(b))), nil

@@ -242,6 +242,11 @@ func (n *call) eval(e *Env) (value.Value, error) {
 			return value.Value{}, err
 		}
 		e.stack = append(e.stack, v)
+		if len(v.Data) > 256 {
+			if err := e.spend(len(v.Data) >> 8); err != nil {
+				return v, err
+			}
+		}
 	}
 	v, err := n.f(e, n.op, e.stack[base:])
 	e.stack = e.stack[:base]

@@ -2,7 +2,9 @@ package expr
 
 import (
 	"math"
+	"regexp"
 	"strconv"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -34,12 +36,16 @@ type Env struct {
 	stack []value.Value // arguments of operators
 	chunk []byte        // memory for small results
 	steps int
+	check int // the steps at which Stop is asked next
 	built int
+
+	zones   map[string]*time.Location
+	regexes map[string]*regexp.Regexp
 }
 
 // run evaluates from fresh bounds.
 func (e *Env) run(x *Expr) (value.Value, error) {
-	e.steps, e.built = 0, 0
+	e.steps, e.check, e.built = 0, 1024, 0
 	if x.nslots > 0 {
 		e.slots = append(e.slots[:0], e.Vars...)
 		for len(e.slots) < x.nslots {
@@ -51,18 +57,32 @@ func (e *Env) run(x *Expr) (value.Value, error) {
 }
 
 // step counts one operation.
-func (e *Env) step() error {
-	e.steps++
-	if e.steps&1023 == 0 {
-		if e.steps > maxSteps {
-			return value.Errorf(codeMemory, "the expression takes more than %d steps", maxSteps)
-		}
-		if e.Stop != nil {
-			return e.Stop()
-		}
+func (e *Env) step() error { return e.spend(1) }
+
+// spend counts work: about 256 bytes read, or a tenth of a microsecond, each.
+func (e *Env) spend(n int) error {
+	e.steps += n
+	if e.steps < e.check {
+		return nil
+	}
+	e.check = e.steps + 1024
+	if e.steps > maxSteps {
+		return value.Errorf(codeMemory, "the expression takes more than %d steps", maxSteps)
+	}
+	if e.Stop != nil {
+		return e.Stop()
 	}
 	return nil
 }
+
+// What operations on decimals cost, in steps.
+const (
+	costDecimal  = 10
+	costFunction = 400
+)
+
+// charge is spend for what is bounded itself: the next spend tells.
+func (e *Env) charge(n int) { e.steps += n }
 
 // room counts n bytes that op is about to build as one value.
 func (e *Env) room(op string, n int) error {
@@ -211,4 +231,39 @@ func (d *builder) value() (value.Value, error) {
 		t = bson.TypeEmbeddedDocument
 	}
 	return value.Value{Type: t, Data: value.End(d.b, 0)}, nil
+}
+
+// elements lists the elements of an array, which costs memory.
+func (e *Env) elements(op string, v value.Value) ([]value.Value, error) {
+	n := length(v)
+	if err := e.room(op, n*32); err != nil {
+		return nil, err
+	}
+	out := make([]value.Value, 0, n)
+	it := value.Elements(v.Data)
+	for _, x, ok := it.Next(); ok; _, x, ok = it.Next() {
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+// length counts the elements of an array.
+func length(v value.Value) int {
+	n := 0
+	it := value.Elements(v.Data)
+	for _, _, ok := it.Next(); ok; _, _, ok = it.Next() {
+		n++
+	}
+	return n
+}
+
+// arrayOf builds an array of values.
+func (e *Env) arrayOf(op string, vals []value.Value) (value.Value, error) {
+	out := e.array(op)
+	for _, v := range vals {
+		if !out.add(v) {
+			break
+		}
+	}
+	return out.value()
 }

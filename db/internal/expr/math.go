@@ -167,6 +167,7 @@ func isNaN(v value.Value) bool {
 // function applies a function of decimals to a decimal, or to another number by
 // way of 40 digits, which gives a double.
 func (e *Env) function(f func(d, x *apd.Decimal) (apd.Condition, error), v value.Value) value.Value {
+	e.charge(costFunction)
 	var d apd.Decimal
 	x := exactly(v)
 	if x.Form == apd.NaN {
@@ -180,7 +181,8 @@ func (e *Env) function(f func(d, x *apd.Decimal) (apd.Condition, error), v value
 	return e.double(floatOf(&d))
 }
 
-// limited bounds the exponents of e that are worth computing.
+// expLimit bounds the exponents of e that are worth computing, by whether they
+// are decimals.
 var expLimit = map[bool]float64{true: 15000, false: 800}
 
 func exp(e *Env, _ string, v value.Value) (value.Value, error) {
@@ -236,6 +238,7 @@ func log(e *Env, op string, args []value.Value) (value.Value, error) {
 	case value.Compare(base, value.Int32(0)) <= 0 && !isNaN(base), value.Compare(base, value.Int32(1)) == 0:
 		return v, value.Errorf(28759, "%s's base must be a positive number not equal to 1", op)
 	}
+	e.charge(2 * costFunction)
 	var x, y, d apd.Decimal
 	if isNaN(v) || isNaN(base) {
 		d.Form = apd.NaN
@@ -275,6 +278,7 @@ func pow(e *Env, op string, args []value.Value) (value.Value, error) {
 	if f, ok := easyPower(float(a), float(b)); ok {
 		return e.ofKind(dec, f), nil
 	}
+	e.charge(3 * costFunction)
 	x, y := exactly(a), exactly(b)
 	limit := 330.0
 	if dec {

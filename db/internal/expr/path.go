@@ -37,6 +37,11 @@ func (p *fieldPath) eval(e *Env) (value.Value, error) {
 
 func (p *fieldPath) follow(e *Env, v value.Value, i int) (value.Value, error) {
 	for ; i < len(p.path); i++ {
+		if len(v.Data) > 256 {
+			if err := e.spend(len(v.Data) >> 8); err != nil {
+				return v, err
+			}
+		}
 		switch {
 		case v.IsDoc():
 			v = value.Get(v.Data, p.path[i].Name)
