@@ -23,6 +23,7 @@ const (
 // What is written meanwhile has its entries in every index, filled or not.
 func (db *DB) buildSome() bool {
 	if !db.building || db.broken != nil {
+		db.answerBuilt() // who came after the end of a build
 		return false
 	}
 	err := errNothing
