@@ -12,6 +12,7 @@ import (
 // A compiler turns one filter document into nodes. While top is set the parts
 // are in the filter's top-level conjunction and are noted for the planner.
 type compiler struct {
+	scope   Scope
 	f       *Filter
 	top     bool
 	prefix  string // of noted paths: set inside $elemMatch
@@ -82,9 +83,9 @@ func (c *compiler) logical(op string, v value.Value) ([]node, error) {
 		if c.nested || c.element {
 			return nil, value.Errorf(value.CodeQueryFeatureNotAllow, "$expr can only be applied to the top-level document")
 		}
-		e, err := compileExpr("$expr", v)
+		e, err := c.scope.compile("$expr", v)
 		c.f.exprs = true
-		return []node{exprNode{e}}, err
+		return []node{exprNode{e: e}}, err
 	case "$where", "$text", "$jsonSchema", "$alwaysTrue", "$alwaysFalse", "$sampleRate":
 		return nil, value.Errorf(value.CodeCommandNotSupported, "%s is not supported in filters", op)
 	default:

@@ -8,14 +8,16 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
 )
 
 // A Context is what a projection may need besides the document.
 type Context struct {
-	Filter *Filter   // that found the document, for "a.$"
-	Now    time.Time // for $$NOW
-	Score  float64   // of $text, for {$meta: "textScore"}
+	Filter *Filter       // that found the document, for "a.$"
+	Now    time.Time     // for $$NOW
+	Score  float64       // of $text, for {$meta: "textScore"}
+	Vars   []value.Value // of the Scope that it was compiled for
 }
 
 // A projector projects one document.
@@ -94,11 +96,18 @@ func (r *projector) add(dst []byte, n *projNode) []byte {
 		if r.err != nil {
 			return dst
 		}
-		r.err = eval(n.expr, r.doc, r.ctx.Now.UnixMilli(), func(v value.Value) {
+		err := eval(n.expr, r.doc, r.ctx.Now.UnixMilli(), r.ctx.Vars, func(v value.Value) {
+			if len(dst)+len(v.Data) > expr.MaxValue {
+				r.err = value.Errorf(value.CodeObjectTooLarge, "%s: the document would have more than %d MiB", n.name, expr.MaxValue>>20)
+				return
+			}
 			if v.Exists() {
 				dst = value.AppendElement(dst, []byte(n.name), v)
 			}
 		})
+		if err != nil {
+			r.err = err
+		}
 		return dst
 	}
 	at := len(dst)

@@ -56,15 +56,15 @@ func CompileProjection(spec bson.Raw) (*Projection, error) {
 	if len(spec) <= 5 {
 		return &Projection{all: true}, nil
 	}
-	return compileProjection(spec, false)
+	return Scope{}.projection(spec, false)
 }
 
-func compileProjection(spec []byte, stage bool) (*Projection, error) {
+func (s Scope) projection(spec []byte, stage bool) (*Projection, error) {
 	if err := value.Validate(spec); err != nil {
 		return nil, err
 	}
 	p := &Projection{}
-	c := projCompiler{p: p, stage: stage}
+	c := projCompiler{p: p, stage: stage, scope: s}
 	if err := c.document("", value.Doc(bytes.Clone(spec))); err != nil {
 		return nil, err
 	}
@@ -97,6 +97,7 @@ func (p *Projection) Covers(has func(field string) bool) bool {
 }
 
 type projCompiler struct {
+	scope   Scope
 	p       *Projection
 	stage   bool   // of an aggregation: without the operators of find
 	mode    projOp // projKeep or projDrop once a field other than _id has said it
@@ -199,7 +200,7 @@ func (c *projCompiler) computed(path string, v value.Value, n *projNode) (err er
 	}
 	c.mode = projKeep
 	n.op = projCompute
-	n.expr, err = compileExpr(path, v)
+	n.expr, err = c.scope.compile(path, v)
 	return err
 }
 

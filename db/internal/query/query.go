@@ -38,14 +38,17 @@ type Equality struct {
 
 // Compile compiles a filter document, which it copies; nil matches everything.
 // Unknown or ill-typed operators are errors that name the path and the operator.
-func Compile(filter bson.Raw) (*Filter, error) {
+func Compile(filter bson.Raw) (*Filter, error) { return Scope{}.Compile(filter) }
+
+// Compile is the function Compile for a scope.
+func (s Scope) Compile(filter bson.Raw) (*Filter, error) {
 	if len(filter) == 0 {
 		return &Filter{root: andNode(nil)}, nil
 	}
 	if err := value.Validate(filter); err != nil {
 		return nil, err
 	}
-	c := compiler{f: &Filter{}, top: true}
+	c := compiler{f: &Filter{}, top: true, scope: s}
 	nodes, err := c.document(bytes.Clone(filter))
 	if err != nil {
 		return nil, err

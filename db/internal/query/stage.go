@@ -10,19 +10,27 @@ import (
 
 // CompileProject compiles the specification of a $project stage: inclusion,
 // exclusion and expressions, without the operators of find.
-func CompileProject(spec value.Value) (*Projection, error) {
+func CompileProject(spec value.Value) (*Projection, error) { return Scope{}.CompileProject(spec) }
+
+// CompileProject is the function CompileProject for a scope.
+func (s Scope) CompileProject(spec value.Value) (*Projection, error) {
 	switch {
 	case !spec.IsDoc():
 		return nil, value.Errorf(15969, "$project specification must be an object")
 	case len(spec.Data) <= 5:
 		return nil, value.Errorf(51272, "Invalid $project :: caused by :: projection specification must have at least one field")
 	}
-	return compileProjection(spec.Data, true)
+	return s.projection(spec.Data, true)
 }
 
 // CompileAddFields compiles the specification of $addFields or $set, whose name
 // op is: fields that a document has are replaced where they are, others follow.
 func CompileAddFields(op string, spec value.Value) (*Projection, error) {
+	return Scope{}.CompileAddFields(op, spec)
+}
+
+// CompileAddFields is the function CompileAddFields for a scope.
+func (s Scope) CompileAddFields(op string, spec value.Value) (*Projection, error) {
 	if !spec.IsDoc() {
 		return nil, value.Errorf(40272, "%s specification stage must be an object, got %s", op, spec.Type)
 	}
@@ -30,7 +38,7 @@ func CompileAddFields(op string, spec value.Value) (*Projection, error) {
 		return nil, err
 	}
 	p := &Projection{all: len(spec.Data) <= 5}
-	c := projCompiler{p: p, stage: true}
+	c := projCompiler{p: p, stage: true, scope: s}
 	return p, c.addFields("", value.Doc(bytes.Clone(spec.Data)))
 }
 
@@ -52,7 +60,7 @@ func (c *projCompiler) addFields(prefix string, v value.Value) error {
 			continue
 		}
 		n := &projNode{op: projCompute}
-		if n.expr, err = compileExpr(path, e); err != nil {
+		if n.expr, err = c.scope.compile(path, e); err != nil {
 			return err
 		}
 		if err := c.p.root.insert(path, parts, n); err != nil {
