@@ -63,7 +63,66 @@ func conjunction(nodes []node) node {
 	if len(nodes) == 1 {
 		return nodes[0]
 	}
-	return andNode(nodes)
+	f := &fieldsNode{all: nodes}
+	for _, n := range nodes {
+		if p, ok := n.(*pathNode); ok && len(p.path) > 0 && len(f.fields) < maxFields {
+			f.fields = append(f.fields, fieldCond{p.path[0].Name, p})
+		} else {
+			f.rest = append(f.rest, n)
+		}
+	}
+	if len(f.fields) < 2 {
+		return andNode(nodes)
+	}
+	return f
+}
+
+// maxFields bounds the fields that are looked for at every key of a document.
+const maxFields = 8
+
+// A fieldsNode is a conjunction whose conditions on fields are met in one pass
+// over the document; with a spot in the filter's order, so that the last one
+// that meets an array tells the position.
+type fieldsNode struct {
+	all    andNode
+	fields []fieldCond
+	rest   andNode
+}
+
+// A fieldCond is a condition with the first name of its path.
+type fieldCond struct {
+	name string
+	node *pathNode
+}
+
+func (n *fieldsNode) match(v value.Value, s *spot) bool {
+	if s != nil || !v.IsDoc() {
+		return n.all.match(v, s)
+	}
+	met, every := 0, 1<<len(n.fields)-1
+	it := value.Elements(v.Data)
+	for met != every {
+		k, e, ok := it.Next()
+		if !ok {
+			break
+		}
+		for i := range n.fields {
+			f := &n.fields[i]
+			if len(f.name) != len(k) || f.name != string(k) {
+				continue
+			}
+			if !f.node.walk(e, 1, nil, false) {
+				return false
+			}
+			met |= 1 << i
+		}
+	}
+	for i, f := range n.fields {
+		if met>>i&1 == 0 && !f.node.walk(value.Value{}, 1, nil, false) {
+			return false
+		}
+	}
+	return n.rest.match(v, nil)
 }
 
 // A reach says how an operator meets arrays, and a few values in them.

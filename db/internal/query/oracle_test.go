@@ -36,7 +36,13 @@ type oracleCase struct {
 	failed *query.Error // of our update
 }
 
-func parse(t testing.TB, text json.RawMessage) []byte {
+// A failer is a test or a property.
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+func parse(t failer, text json.RawMessage) []byte {
 	t.Helper()
 	if text == nil {
 		return nil

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"pgregory.net/rapid"
 
 	"github.com/weftdb/weft/db/internal/query"
@@ -81,6 +82,19 @@ func TestMatch(t *testing.T) {
 		{`{"a":{"$bitsAllSet":[8]}}`, `{"a":{"$binary":{"base64":"AAE=","subType":"00"}}}`, true},
 		{`{"a":{"$regex":"^x y # c","$options":"xi"}}`, `{"a":"XY"}`, true},
 		{`{"a":{"$regularExpression":{"pattern":"b","options":""}}}`, `{"a":["a","b"]}`, true},
+		{`{"a":{"$regex":"a.b","$options":"s"}}`, `{"a":"a\nb"}`, true},
+		{`{"a":{"$regex":"a.b"}}`, `{"a":"a\nb"}`, false},
+		{`{"a":{"$regex":"^b$","$options":"m"}}`, `{"a":"a\nb\nc"}`, true},
+		{`{"a":{"$not":{"$regex":"^B","$options":"i"}}}`, `{"a":["a","b"]}`, false},
+		{`{"a":{"$not":{"$regularExpression":{"pattern":"b","options":""}}}}`, `{"a":"a"}`, true},
+		{`{"a":{"$in":[{"$regularExpression":{"pattern":"^b","options":""}},7]}}`, `{"a":"bc"}`, true},
+		{`{"a":{"$nin":[{"$regularExpression":{"pattern":"^b","options":""}}]}}`, `{"a":["a","bc"]}`, false},
+		{`{"a":{"$type":["string",16]}}`, `{"a":7}`, true},
+		{`{"a":{"$gt":{"$date":"2024-01-01T00:00:00Z"}}}`, `{"a":{"$date":"2024-01-02T00:00:00Z"}}`, true},
+		{`{"a":{"$gt":{"$date":"2024-01-01T00:00:00Z"}}}`, `{"a":{"$timestamp":{"t":4000000000,"i":1}}}`, false},
+		{`{"a":{"$lt":{"$binary":{"base64":"AQI=","subType":"00"}}}}`, `{"a":{"$binary":{"base64":"/w==","subType":"05"}}}`, true},
+		{`{"a":{"$binary":{"base64":"AQ==","subType":"05"}}}`, `{"a":{"$binary":{"base64":"AQ==","subType":"00"}}}`, false},
+		{`{"a":{"$gte":{"$numberDecimal":"1.10"}}}`, `{"a":{"$numberDecimal":"1.1"}}`, true},
 		{`{"a":{"$eq":{"$regularExpression":{"pattern":"b","options":""}}}}`, `{"a":"b"}`, false},
 		{`{"a":{"$not":{"$gt":1,"$lt":9}}}`, `{"a":[0,20]}`, false},
 		{`{"$nor":[{"a":1},{"b":2}],"$comment":"x"}`, `{"a":2}`, true},
@@ -113,6 +127,7 @@ func TestCompileErrors(t *testing.T) {
 		`{"a":{"$type":99}}`:                  "a: $type: Invalid numerical type code: 99",
 		`{"a":{"$regex":"(?=x)"}}`:            "a: $regex: Regular expression is invalid or unsupported",
 		`{"a":{"$regex":"(a)\\1"}}`:           "unsupported",
+		`{"a":{"$regex":"(abcd){0,600}"}}`:    "pattern is too costly",
 		`{"a":{"$regex":"a","$options":"q"}}`: "invalid flag",
 		`{"a":{"$options":"i"}}`:              "a: $options needs a $regex",
 		`{"a":{"$elemMatch":1}}`:              "a: $elemMatch needs an Object",
@@ -125,6 +140,34 @@ func TestCompileErrors(t *testing.T) {
 		_, err := query.Compile(parse(t, []byte(filter)))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", filter, err, want)
+		}
+	}
+}
+
+func TestRegexPrefix(t *testing.T) {
+	for _, c := range []struct{ pattern, options, want string }{
+		{"^abc", "", "abc"},
+		{"^abc.*d", "s", "abc"},
+		{`\\Aab?`, "", "a"},
+		{"^ a b # c", "x", "ab"},
+		{"^a.b", "", "a"},
+		{`^a\\.b`, "", "a.b"},
+		{"^abc", "i", ""},
+		{"^abc", "m", ""},
+		{"(?i)^abc", "", ""},
+		{"^abc|d", "", ""},
+		{"abc", "", ""},
+		{"^(a|b)c", "", ""},
+	} {
+		f := mustFilter(t, fmt.Sprintf(`{"a":{"$regex":"%s","$options":"%s"}}`, c.pattern, c.options))
+		got := ""
+		for _, k := range f.Conjuncts() {
+			if k.Op == query.Prefix {
+				got = string(k.Value.Str())
+			}
+		}
+		if got != c.want {
+			t.Errorf("/%s/%s: got %q, want %q", c.pattern, c.options, got, c.want)
 		}
 	}
 }
@@ -197,6 +240,68 @@ func TestConjunctsCoverMatches(t *testing.T) {
 				if c.Op != query.Exists && !covered(t, c, doc, desc) {
 					t.Fatalf("desc %t: %s misses %s", desc, value.AppendJSON(nil, filter, false), value.AppendJSON(nil, doc, false))
 				}
+			}
+		}
+	})
+}
+
+func drawCondition(t *rapid.T) string {
+	arg := drawJSON(t, 1)
+	switch op := rapid.SampledFrom([]string{
+		"$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$regex", "$elemMatch", "$all", "$size", "$type", "$exists", "$mod", "$not", "$bitsAnySet",
+	}).Draw(t, "op"); op {
+	case "$in", "$nin", "$all":
+		return fmt.Sprintf(`{%q:[%s,%s]}`, op, arg, drawJSON(t, 2))
+	case "$regex":
+		return `{"$regex":"^a"}`
+	case "$elemMatch", "$not":
+		return fmt.Sprintf(`{%q:{"$gte":%s}}`, op, arg)
+	case "$size", "$bitsAnySet":
+		return fmt.Sprintf(`{%q:1}`, op)
+	case "$type":
+		return `{"$type":["number","array"]}`
+	case "$mod":
+		return `{"$mod":[2,1]}`
+	case "$exists":
+		return `{"$exists":true}`
+	default:
+		return fmt.Sprintf(`{%q:%s}`, op, arg)
+	}
+}
+
+// TestLogic: a conjunction holds if its parts do, in one pass over the document
+// or one after the other; $nor holds if none does; $not is the complement of
+// its condition.
+func TestLogic(t *testing.T) {
+	paths := []string{"a", "a.b", "b", "a.0", "a.0.b", "c", "b.b"}
+	match := func(t *rapid.T, filter string, doc []byte) bool {
+		f, err := query.Compile(parse(t, []byte(filter)))
+		if err != nil {
+			t.Skip()
+		}
+		ok := f.Match(doc)
+		if at, _ := f.MatchAt(doc); at != ok {
+			t.Fatalf("%s on %s: Match %t, MatchAt %t", filter, value.AppendJSON(nil, doc, false), ok, at)
+		}
+		return ok
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		doc := parse(t, []byte(`{"b":`+drawJSON(t, 0)+`,"a":`+drawJSON(t, 0)+`}`))
+		var parts []string
+		all, any := true, false
+		for range rapid.IntRange(1, 4).Draw(t, "parts") {
+			path, cond := rapid.SampledFrom(paths).Draw(t, "path"), drawCondition(t)
+			parts = append(parts, fmt.Sprintf(`{%q:%s}`, path, cond))
+			ok := match(t, parts[len(parts)-1], doc)
+			if match(t, fmt.Sprintf(`{%q:{"$not":%s}}`, path, cond), doc) == ok {
+				t.Fatalf("%s: %s and its $not agree on %s", path, cond, value.AppendJSON(nil, doc, false))
+			}
+			all, any = all && ok, any || ok
+		}
+		list := strings.Join(parts, ",")
+		for op, want := range map[string]bool{"$and": all, "$or": any, "$nor": !any} {
+			if filter := fmt.Sprintf(`{%q:[%s]}`, op, list); match(t, filter, doc) != want {
+				t.Fatalf("%s on %s: want %t", filter, value.AppendJSON(nil, doc, false), want)
 			}
 		}
 	})
@@ -316,6 +421,7 @@ func FuzzCompile(f *testing.F) {
 	for _, s := range []string{
 		`{"a":{"$in":[1,null]}}`, `{"$or":[{"a.0.b":{"$elemMatch":{"$gt":1}}},{"c":{"$regex":"^x"}}]}`,
 		`{"a":{"$all":[{"$elemMatch":{"b":1}}],"$not":{"$mod":[2,1]}}}`, `{"a":{"$slice":[1,2]}}`, `{"a":1,"b":-1}`,
+		`{"a":{"$bitsAllSet":[1,9]},"$expr":{"$gt":["$a.b",{"$size":"$c"}]}}`, `{"a.$":1,"b":{"$add":["$x",1]},"c.d":"$$NOW","e":{"$meta":"textScore"}}`,
 	} {
 		f.Add(parse(f, []byte(s)), doc)
 		f.Add([]byte(s), []byte(city))
@@ -324,22 +430,44 @@ func FuzzCompile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, spec, doc []byte) {
 		spec, doc = fromText(spec), fromText(doc)
 		if q, err := query.Compile(spec); err == nil {
-			if ok, _ := q.MatchAt(doc); ok != q.Match(doc) {
-				t.Fatal("Match and MatchAt disagree")
+			ok, err := q.Test(doc)
+			if at, _ := q.MatchAt(doc); at != q.Match(doc) || ok != at {
+				t.Fatal("Match, MatchAt and Test disagree")
+			}
+			if n, err2 := query.Compile(negated(spec)); err2 == nil && err == nil && n.Match(doc) == ok {
+				t.Fatal("a filter and its negation agree")
 			}
 			for _, c := range q.Conjuncts() {
 				c.Ranges(true)
 			}
 		}
-		if p, err := query.CompileProjection(spec); err == nil && value.Validate(doc) == nil {
-			if err := value.Validate(p.Apply(nil, doc)); err != nil {
-				t.Fatal(err)
+		for _, compile := range []func() (*query.Projection, error){
+			func() (*query.Projection, error) { return query.CompileProjection(spec) },
+			func() (*query.Projection, error) { return query.CompileProject(value.Doc(spec)) },
+			func() (*query.Projection, error) { return query.CompileAddFields("$set", value.Doc(spec)) },
+		} {
+			if p, err := compile(); err == nil && value.Validate(doc) == nil {
+				out := p.Apply(nil, doc)
+				if err := value.Validate(out); err != nil && len(out) <= value.MaxDocument && !strings.Contains(err.Error(), "deeper") {
+					t.Fatal(err)
+				}
 			}
 		}
 		if s, err := query.CompileSort(spec); err == nil {
 			s.Key(nil, doc)
 		}
 	})
+}
+
+// negated returns {$nor: [filter]}.
+func negated(filter []byte) []byte {
+	if len(filter) == 0 {
+		filter = []byte{5, 0, 0, 0, 0}
+	}
+	list, at := value.Begin(nil)
+	list = value.End(value.AppendElement(list, []byte("0"), value.Doc(filter)), at)
+	out, at := value.Begin(nil)
+	return value.End(value.AppendElement(out, []byte("$nor"), value.Value{Type: bson.TypeArray, Data: list}), at)
 }
 
 // fromText takes input that looks like text as Extended JSON, which fuzzing
