@@ -99,6 +99,8 @@ func bound(n node, vars []value.Value) node {
 		return exprNode{n.e, vars}
 	case andNode:
 		return andNode(all(n))
+	case *fieldsNode:
+		return conjunction(all(n.all))
 	case orNode:
 		return orNode(all(n))
 	case norNode:

@@ -59,3 +59,22 @@ func TestStages(t *testing.T) {
 		}
 	}
 }
+
+// The variables of a scope are those of every expression in a filter, beside
+// conditions on several fields too.
+func TestScope(t *testing.T) {
+	s := query.Scope{Vars: []string{"x"}}
+	f, err := s.Compile(parse(t, []byte(`{"a":1,"b":2,"$or":[{"c":9},{"$expr":{"$eq":["$n","$$x"]}}]}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := parse(t, []byte(`{"a":1,"b":2,"n":7}`))
+	for n, want := range map[int32]bool{7: true, 8: false} {
+		if got := f.With([]value.Value{value.Int32(n)}).Match(doc); got != want {
+			t.Errorf("x is %d: got %t", n, got)
+		}
+	}
+	if _, err := query.Compile(parse(t, []byte(`{"$expr":"$$x"}`))); err == nil {
+		t.Error("accepted a variable that there is not")
+	}
+}
