@@ -24,6 +24,8 @@ type record struct {
 	id     clock.RecordID
 	time   clock.Time
 	atomic bool
+	writer string // identity of its log
+	role   string // of that identity
 	ops    []payload.Op
 	seeds  []lthash.Seed // of inserted documents, if known; by operation
 	bad    error         // why its payload is malformed

@@ -340,7 +340,7 @@ func (b *batch) judgeRequest(r *request) (*plan, error) {
 		r.err = ErrConflict
 		return nil, err
 	}
-	p := &plan{req: r, rec: &record{time: b.db.clock.Now(), atomic: r.atomic}}
+	p := &plan{req: r, rec: b.db.ownRecord(b.db.clock.Now(), r.atomic, nil)}
 	var undo []state
 	for i := range r.ops {
 		op := &r.ops[i]
@@ -354,14 +354,14 @@ func (b *batch) judgeRequest(r *request) (*plan, error) {
 		if e.count > 0 && e.last.time >= p.rec.time {
 			b.undo(p, undo)
 			r.was = e.current()
-			return &plan{req: r, rec: &record{time: p.rec.time, atomic: r.atomic, ops: r.ops}, slow: true}, nil
+			return &plan{req: r, rec: b.db.ownRecord(p.rec.time, r.atomic, r.ops), slow: true}, nil
 		}
 		def, err := b.specDefinition(op.Coll)
 		if err != nil {
 			return nil, err
 		}
 		cur := e.current()
-		v := b.judge.judge(op, cur, p.rec.time, def)
+		v := b.judge.decide(op, cur, p.rec.author(), def)
 		if v.code == codeOK {
 			if v.err, err = b.violation(e, cur.doc, v.next.doc); err != nil {
 				return nil, err

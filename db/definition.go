@@ -17,6 +17,7 @@ const systemCollection = "system.collections"
 type definition struct {
 	validator
 	version int64 // rises with each change of schema, rules, level or action
+	rules   compiledRules
 	indexes []Index
 	done    []migration // steps of the versions before, oldest first
 	next    *pending    // a migration under way, nil for none
@@ -53,6 +54,8 @@ func parseDefinition(doc []byte) (*definition, error) {
 				d.version, err = wholeOf("version", v)
 			case "indexes":
 				d.indexes, err = parseIndexes(v)
+			case "rules":
+				d.rules, err = parseRules(v)
 			case "steps":
 				d.done, err = parseMigrations(v)
 			case "next":

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
@@ -74,7 +75,7 @@ func (f *reference) fold(rec *record) {
 			}
 		}
 		var j judge
-		v := j.judge(op, cur, rec.time, def)
+		v := j.decide(op, cur, rec.author(), def)
 		f.states[k] = v.next
 		codes[i] = v.code
 		refused = refused || v.code != codeOK
@@ -241,3 +242,12 @@ func SmallGroups(db *DB, bytes, ops int) error {
 		return nil
 	}})
 }
+
+// Matches reports whether doc matches filter.
+func Matches(filter, doc []byte) (bool, error) {
+	f, err := query.Compile(filter)
+	return err == nil && doc != nil && f.Match(doc), err
+}
+
+// KillFeed closes a watch or live query of a command.
+func KillFeed(db *DB, id int64) { db.killFeed(id) }

@@ -51,7 +51,7 @@ func (b *batch) fold(rec *record) error {
 		if err := b.foresee(e, r); err != nil {
 			return err
 		}
-		v, before := b.judge.judge(op, e.state, rec.time, def), e.doc
+		v, before := b.judge.decide(op, e.state, rec.author(), def), e.doc
 		if err := b.advance(e, r, rec, op, v); err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (b *batch) judgeAll(rec *record, es []*entry, def func(string, ref) (*defin
 		if err != nil {
 			return nil, err
 		}
-		vs[i] = b.judge.judge(&rec.ops[i], cur, rec.time, d)
+		vs[i] = b.judge.decide(&rec.ops[i], cur, rec.author(), d)
 		refused = refused || vs[i].code != codeOK
 		now[e] = vs[i].next
 	}
@@ -190,7 +190,7 @@ func (b *batch) record(n int64) (*record, error) {
 
 // decode decodes an arrival; a malformed payload is the record's own fault.
 func decode(a *Arrival) *record {
-	r := &record{n: a.N, id: a.ID, time: a.Time, atomic: a.Atomic}
+	r := &record{n: a.N, id: a.ID, time: a.Time, atomic: a.Atomic, writer: a.Writer, role: a.Role}
 	r.ops, r.bad = payload.Decode(a.Payload, a.Atomic)
 	return r
 }

@@ -35,6 +35,7 @@ type DB struct {
 	refolds atomic.Int64
 	feed    *feed
 	lives   lives
+	feeds   feeds
 	feedID  feedID
 	wake    chan struct{} // holds one signal
 	wg      sync.WaitGroup

@@ -343,7 +343,7 @@ func (f *refolder) judge(os []occurrence) error {
 			return err
 		}
 		old[k] = o.r.cur
-		vs[k] = f.b.judge.judge(op, o.r.cur, rec.time, def)
+		vs[k] = f.b.judge.decide(op, o.r.cur, rec.author(), def)
 		o.r.cur = vs[k].next
 		refused = refused || vs[k].code != codeOK
 	}

@@ -42,7 +42,8 @@ type Refusal struct {
 	Reason     Reason
 	Message    string
 	Handled    bool // by Retry or Handle, on this replica
-	// The operation itself; not in changes, where [DB.Refusal] has it.
+	// The operation itself; nil in changes, where [DB.Refusal] has it, and to a
+	// reader who is not shown the document.
 	Body *RefusedBody
 }
 
@@ -81,7 +82,7 @@ func (db *DB) Refused(ctx context.Context, o RefusedOptions) iter.Seq2[Refusal, 
 			return
 		}
 		defer v.release()
-		w := refusedWalk{db: db, o: o, it: v.snap.Iterate(db.refusedRange(&o))}
+		w := refusedWalk{db: db, v: v, eyes: db.eyes(ctx), o: o, it: v.snap.Iterate(db.refusedRange(&o))}
 		defer w.it.Close()
 		for left, skip := o.Limit, o.Skip; ; {
 			r, err := w.next(ctx)
@@ -121,10 +122,12 @@ func (db *DB) refusedRange(o *RefusedOptions) store.Range {
 
 // A refusedWalk reads refusals at an iterator.
 type refusedWalk struct {
-	db  *DB
-	o   RefusedOptions
-	it  store.Iterator
-	rec *record // the last that was read
+	db   *DB
+	v    *view
+	eyes eyes
+	o    RefusedOptions
+	it   store.Iterator
+	rec  *record // the last that was read
 }
 
 // next returns the next refusal that is asked for; nil at the end.
@@ -193,6 +196,13 @@ func (w *refusedWalk) read(at ref, doc bson.Raw) (*Refusal, error) {
 	}
 	if w.rec.bad == nil && int(at.index) < len(w.rec.ops) {
 		op := &w.rec.ops[at.index]
+		var doc []byte
+		if op.Kind != payload.Update {
+			doc = op.Doc
+		}
+		if shown, err := w.eyes.shows(w.v, op.Coll, doc); err != nil || !shown {
+			return r, err
+		}
 		r.Body = &RefusedBody{
 			Filter: op.Filter, Document: op.Doc, ArrayFilters: raws(op.ArrayFilters), Upsert: op.Upsert,
 			Atomic: w.rec.atomic, Operations: len(w.rec.ops),

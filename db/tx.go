@@ -163,7 +163,7 @@ func (tx *Tx) apply(op payload.Op) (changed bool, err error) {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return false, err
 	}
-	v := tx.judge.judge(&op, d.state, tx.now, def)
+	v := tx.judge.decide(&op, d.state, tx.db.author(tx.now), def)
 	if v.code != codeOK {
 		return false, v.err
 	}
@@ -238,7 +238,7 @@ func (tx *Tx) Find(collection string, o FindOptions) ([]bson.Raw, error) {
 	for i, f := range fs {
 		out[i] = s.project(&f.state)
 	}
-	return out, nil
+	return out, s.err
 }
 
 func (tx *Tx) find(collection string, o FindOptions) ([]*found, *search, error) {
@@ -283,6 +283,9 @@ func (tx *Tx) find(collection string, o FindOptions) ([]*found, *search, error) 
 				return nil, nil, err
 			}
 		}
+	}
+	if s.err != nil {
+		return nil, nil, s.err
 	}
 	slices.SortFunc(out, less)
 	out = out[min(o.Skip, int64(len(out))):]

@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
 )
 
@@ -161,7 +162,25 @@ func (j journal) Arrivals(n int64, maxBytes int) ([]db.Arrival, error) {
 	in, err := j.t.Arrivals(n, maxBytes)
 	out := make([]db.Arrival, len(in))
 	for i, a := range in {
-		out[i] = db.Arrival{N: a.N, Entry: db.Entry(a.Entry)}
+		out[i] = db.Arrival{N: a.N, Entry: db.Entry{ID: a.ID, Time: a.Time, Atomic: a.Atomic, Payload: a.Payload}}
+		if i > 0 && in[i-1].ID.Log == a.ID.Log {
+			out[i].Writer, out[i].Role = out[i-1].Writer, out[i-1].Role
+		} else if id, ok := j.t.Writer(a.ID.Log); ok {
+			out[i].Writer, out[i].Role = j.author(id)
+		}
 	}
 	return out, err
+}
+
+// Writer implements [db.Journal].
+func (j journal) Writer() (identity, role string) { return j.author(j.t.Self()) }
+
+// author names an identity and what it is in the database: the owner is who
+// made it, as the genesis says. Roles that invites give can change and are not
+// told, because what is judged by them would have to be judged again.
+func (j journal) author(id keys.PublicKey) (identity, role string) {
+	if id == j.t.Owner() {
+		return id.DID(), "owner"
+	}
+	return id.DID(), "writer"
 }
