@@ -58,12 +58,13 @@ func (s Scope) Compile(filter bson.Raw) (*Filter, error) {
 }
 
 // CompileElement compiles a condition on an array's elements as $pull takes it:
-// operators, a filter on the elements that are documents, or a literal.
-func CompileElement(cond value.Value) (*Filter, error) {
+// operators, a filter on the elements that are documents, or a literal. Messages
+// name path.
+func CompileElement(path string, cond value.Value) (*Filter, error) {
 	c := compiler{f: &Filter{}, nested: true}
 	switch {
 	case cond.IsDoc() && isOperators(cond.Data), cond.Type == bson.TypeRegex:
-		nodes, err := c.field("", nil, cond)
+		nodes, err := c.field(path, nil, cond)
 		c.f.root = conjunction(nodes)
 		return c.f, err
 	case cond.IsDoc():

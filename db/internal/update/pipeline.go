@@ -30,7 +30,7 @@ func Pipeline(stages value.Value) bson.Raw {
 // may depend on the document and the operation's time ($$NOW) only.
 func CompilePipeline(stages value.Value) (*Update, error) {
 	if !stages.IsArray() {
-		return nil, value.Errorf(value.CodeFailedToParse, "an update pipeline must be an array of stages, not %s", stages.Type)
+		return nil, value.Errorf(value.CodeFailedToParse, "an update pipeline must be an array of stages, not %s", expr.TypeName(stages))
 	}
 	u := &Update{pipeline: true}
 	it := value.Elements(bytes.Clone(stages.Data))
@@ -60,7 +60,7 @@ func inStage(i int, err error) error {
 
 func compileStage(v value.Value) (stage, error) {
 	if !v.IsDoc() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "each element of the pipeline must be an object, not %s", v.Type)
+		return nil, value.Errorf(value.CodeTypeMismatch, "each element of the pipeline must be an object, not %s", expr.TypeName(v))
 	}
 	it := value.Elements(v.Data)
 	name, spec, ok := it.Next()

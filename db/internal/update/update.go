@@ -17,6 +17,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
 )
@@ -96,7 +97,7 @@ func checkID(old, changed []byte) error {
 func CheckID(id value.Value) error {
 	switch id.Type {
 	case bson.TypeArray, bson.TypeUndefined, bson.TypeRegex:
-		return value.Errorf(value.CodeInvalidIDField, "The '_id' value cannot be of type %s", id.Type)
+		return value.Errorf(value.CodeInvalidIDField, "The '_id' value cannot be of type %s", expr.TypeName(id))
 	}
 	return nil
 }
