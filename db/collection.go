@@ -279,36 +279,6 @@ func (c *Collection) Find(ctx context.Context, o FindOptions) (*Cursor, error) {
 	return c.db.find(ctx, c.name, o)
 }
 
-// Count counts the documents that match filter; nil counts all, at once.
-func (c *Collection) Count(ctx context.Context, filter bson.Raw) (int64, error) {
-	v, err := c.db.acquire()
-	if err != nil {
-		return 0, err
-	}
-	defer v.release()
-	coll := v.cat.colls[c.name]
-	if coll == nil {
-		return 0, nil
-	}
-	if len(filter) <= 5 && len(coll.ttl) == 0 {
-		return v.stats[coll.num].docs, nil
-	}
-	s, err := c.db.newSearch(v, c.name, FindOptions{Filter: filter})
-	if err != nil {
-		return 0, err
-	}
-	defer s.close()
-	for n := int64(0); ; n++ {
-		if n%256 == 0 && ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		f, err := s.next()
-		if err != nil || f == nil {
-			return n, err
-		}
-	}
-}
-
 // targets returns an operation of kind for the documents that match now.
 func (c *Collection) targets(ctx context.Context, proto payload.Op, many bool) ([]payload.Op, error) {
 	o := FindOptions{Filter: proto.Filter}

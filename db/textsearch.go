@@ -149,13 +149,13 @@ func (c *coll) textIndex() (*index, error) {
 }
 
 // access is the documents with any of the terms.
-func (q *textQuery) access(db *DB) access {
+func (q *textQuery) access(db *DB) *access {
 	p := db.key(tagIndex, num(q.ix.num))
-	a := access{index: q.ix, base: len(p)}
+	var all []store.Range
 	for _, t := range q.search.Terms() {
-		a.ranges = append(a.ranges, store.Prefix(db.key(tagIndex, num(q.ix.num), appendTerm(nil, t))))
+		all = append(all, store.Prefix(db.key(tagIndex, num(q.ix.num), appendTerm(nil, t))))
 	}
-	return a
+	return &access{index: q.ix, base: len(p), streams: [][]store.Range{all}}
 }
 
 // match reports whether doc matches, and its score.
