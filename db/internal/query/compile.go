@@ -135,11 +135,18 @@ func isOperators(doc []byte) bool {
 	return true
 }
 
+// maxConditions bounds the conditions of a filter, each of which may cost a pass
+// over the document. The values of a list count as one.
+const maxConditions = 10000
+
 // field compiles the condition v on path.
 func (c *compiler) field(key string, path value.Path, v value.Value) ([]node, error) {
 	parts, err := c.condition(key, v)
 	if err != nil {
 		return nil, err
+	}
+	if c.f.conditions += len(parts); c.f.conditions > maxConditions {
+		return nil, errBad("%s: the filter has more than %d conditions", key, maxConditions)
 	}
 	var nodes []node
 	for _, p := range parts {

@@ -28,6 +28,8 @@ type Filter struct {
 	now       int64 // for $$NOW, milliseconds since 1970
 	conjuncts []Conjunct
 	equal     []Equality
+
+	conditions int // in all
 }
 
 // An Equality is a field that a filter requires to equal Value.

@@ -144,6 +144,15 @@ func TestCompileErrors(t *testing.T) {
 	}
 }
 
+func TestConditionsBounded(t *testing.T) {
+	for n, ok := range map[int]bool{5000: true, 10001: false} {
+		filter := `{"$or":[` + strings.TrimSuffix(strings.Repeat(`{"a":1},`, n), ",") + `]}`
+		if _, err := query.Compile(parse(t, []byte(filter))); (err == nil) != ok {
+			t.Errorf("%d conditions: %v", n, err)
+		}
+	}
+}
+
 func TestRegexPrefix(t *testing.T) {
 	for _, c := range []struct{ pattern, options, want string }{
 		{"^abc", "", "abc"},
