@@ -56,6 +56,9 @@ func (c *Collection) Live(ctx context.Context, o FindOptions) (*Live, error) {
 		if l.proj, err = query.CompileProjection(slices.Clone(o.Projection)); err != nil {
 			return nil, err
 		}
+		if l.proj.NeedsContext() {
+			return nil, value.Errorf(value.CodeCommandNotSupported, "a live query's projection takes no positional operator and no expressions")
+		}
 		l.modOut = readsMod(o.Projection)
 	}
 	if o.Skip < 0 || o.Limit < 0 || o.Skip > maxLiveCount || o.Limit > maxLiveCount {

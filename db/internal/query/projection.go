@@ -79,6 +79,10 @@ func (s Scope) projection(spec []byte, stage bool) (*Projection, error) {
 	return p, nil
 }
 
+// NeedsContext reports whether Project can fail, or needs its context: for a
+// positional operator, an expression or a score.
+func (p *Projection) NeedsContext() bool { return p.position || len(p.root.adds) > 0 }
+
 // NeedsScore reports whether the projection shows a text score.
 func (p *Projection) NeedsScore() bool { return p.score }
 
