@@ -43,6 +43,16 @@ func commandOf(name string) commandFunc {
 		return (*DB).cmdDrop
 	case "createindexes":
 		return (*DB).cmdCreateIndexes
+	case "watch":
+		return (*DB).cmdWatch
+	case "live":
+		return (*DB).cmdLive
+	case "refused":
+		return (*DB).cmdRefused
+	case "retryrefused":
+		return (*DB).cmdRetryRefused
+	case "handlerefused":
+		return (*DB).cmdHandleRefused
 	case "conflicts":
 		return (*DB).cmdConflicts
 	case "listindexes":

@@ -95,6 +95,9 @@ func (db *DB) cmdFind(ctx context.Context, name string, cmd bson.Raw) (bson.D, e
 }
 
 func (db *DB) cmdGetMore(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
+	if r, ok, err := db.moreOfFeed(ctx, cmd); ok {
+		return r, err
+	}
 	id := number(cmd, "getMore")
 	db.cursors.mu.Lock()
 	oc := db.cursors.open[id]

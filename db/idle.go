@@ -56,6 +56,7 @@ func (db *DB) unused() bool {
 
 // dropIdleCursors closes the cursors that nobody asked for more for long.
 func (db *DB) dropIdleCursors() {
+	db.dropFeeds(time.Now().Add(-feedIdle))
 	c := &db.cursors
 	c.mu.Lock()
 	defer c.mu.Unlock()

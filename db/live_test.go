@@ -301,4 +301,3 @@ func TestLiveWaits(t *testing.T) {
 		t.Fatal("a bad filter is accepted")
 	}
 }
-

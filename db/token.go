@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/store"
@@ -14,9 +15,6 @@ import (
 const (
 	tokenVersion = 1
 	maxToken     = 128 // characters
-
-	codeBadToken    = 260 // InvalidResumeToken
-	codeHistoryLost = 286 // ChangeStreamHistoryLost
 )
 
 // A feedID tells the feeds of replicas apart: each has an order of its own.
@@ -69,7 +67,11 @@ func (t *resumeToken) String() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-var errToken = value.Errorf(codeBadToken, "the resume token is malformed")
+func badToken(format string, args ...any) error {
+	return &value.Error{Code: 260, Name: "InvalidResumeToken", Message: fmt.Sprintf(format, args...)}
+}
+
+var errToken = badToken("the resume token is malformed")
 
 // parseToken reads a token; only what String gives is one.
 func parseToken(text string) (t resumeToken, err error) {
@@ -81,7 +83,7 @@ func parseToken(text string) (t resumeToken, err error) {
 		return t, errToken
 	}
 	if b[0] != tokenVersion {
-		return t, value.Errorf(codeBadToken, "the resume token has version %d, not %d", b[0], tokenVersion)
+		return t, badToken("the resume token has version %d, not %d", b[0], tokenVersion)
 	}
 	s := scanner{b: b[1:]}
 	copy(t.feed[:], s.take(len(t.feed)))
@@ -111,10 +113,10 @@ func (db *DB) placeOf(text string, v *view) (place, error) {
 		return place{}, err
 	}
 	if t.feed != db.feedID {
-		return place{}, value.Errorf(codeBadToken, "the resume token is not one of this database on this replica")
+		return place{}, badToken("the resume token is not one of this database on this replica")
 	}
 	if t.at > v.n || t.gaps > v.gaps {
-		return place{}, value.Errorf(codeBadToken, "the resume token is of a later state than this database has; was it restored from a copy?")
+		return place{}, badToken("the resume token is of a later state than this database has; was it restored from a copy?")
 	}
 	as, err := db.journal.Arrivals(max(0, t.at-1), 1)
 	if err != nil {
@@ -122,9 +124,9 @@ func (db *DB) placeOf(text string, v *view) (place, error) {
 	}
 	switch {
 	case v.n > 0 && (len(as) == 0 || as[0].N != max(1, t.at)):
-		return place{}, value.Errorf(codeHistoryLost, "the resume token is too old: the records after it are not kept any more")
+		return place{}, &value.Error{Code: 286, Name: "ChangeStreamHistoryLost", Message: "the resume token is too old: the records after it are not kept any more"}
 	case t.at > 0 && !bytes.Equal(as[0].ID.Hash[:8], t.tip[:]) || t.at == 0 && t.tip != [8]byte{}:
-		return place{}, value.Errorf(codeBadToken, "the resume token is of another history than this database has; was it restored from a copy?")
+		return place{}, badToken("the resume token is of another history than this database has; was it restored from a copy?")
 	}
 	return t.place, nil
 }
@@ -184,8 +186,8 @@ func (v *view) gapsSince(db *DB, gaps int64) (colls []string, err error) {
 	return colls, it.Err()
 }
 
-// appendRefusalKey appends the key under which the feed finds a refusal that was
-// noted at arrival n.
+// notedKey is the key under which the feed finds a refusal that was noted at
+// arrival n.
 func (db *DB) notedKey(n int64, r ref) []byte {
 	return r.append(db.key(tagNoted, binary.BigEndian.AppendUint64(nil, uint64(n))))
 }

@@ -102,6 +102,7 @@ func (m *criteria) compile(filter bson.Raw) (err error) {
 type Watch struct {
 	db     *DB
 	sub    *subscription
+	eyes   eyes
 	queue  []told
 	told   place  // after the last change that Next returned
 	pos    uint64 // the commit up to which changes are queued
@@ -131,7 +132,7 @@ func (db *DB) Watch(ctx context.Context, o WatchOptions) (*Watch, error) {
 		return nil, err
 	}
 	defer v.release()
-	w := &Watch{db: db, sub: sub, pos: v.seq, place: v.place()}
+	w := &Watch{db: db, sub: sub, eyes: db.eyes(ctx), pos: v.seq, place: v.place()}
 	if o.ResumeAfter != "" {
 		if w.place, err = db.placeOf(o.ResumeAfter, v); err != nil {
 			db.unsubscribe(sub)
@@ -266,9 +267,12 @@ func (w *Watch) hand(t told) (out Change, ok bool, err error) {
 	if t.change == nil {
 		return Change{Operation: "gap", Collection: t.gap, Token: token}, true, nil
 	}
-	c := t.change
+	c, op, err := w.look(t.change)
+	if err != nil || op == 0 {
+		return out, false, err
+	}
 	out = Change{
-		Operation: opNames[c.op], Collection: c.coll, After: c.after.doc, Before: c.before.doc, Current: c.current,
+		Operation: opNames[op], Collection: c.coll, After: c.after.doc, Before: c.before.doc, Current: c.current,
 		Late: c.late, Remote: c.remote, Log: c.by.Log, Seq: c.by.Seq, Time: c.time.Wall(), Token: token,
 	}
 	if c.id.Exists() {
@@ -280,4 +284,38 @@ func (w *Watch) hand(t told) (out Change, ok bool, err error) {
 		}
 	}
 	return out, true, nil
+}
+
+// look returns what of a change the reader is shown: a document that begins or
+// ceases to be shown is inserted or deleted. The operation is 0 if it is none.
+func (w *Watch) look(c *change) (change, opSet, error) {
+	out, op := *c, c.op
+	if op&opOther != 0 {
+		return out, op, nil
+	}
+	v, err := w.db.acquire()
+	if err != nil {
+		return out, 0, err
+	}
+	defer v.release()
+	for _, s := range []*state{&out.before, &out.after} {
+		shown, err := w.eyes.shows(v, c.coll, s.doc)
+		if err != nil {
+			return out, 0, err
+		}
+		if !shown {
+			*s = state{}
+		}
+	}
+	switch {
+	case out.after.doc != nil && out.before.doc == nil && c.before.doc != nil:
+		op = opInsert
+	case out.after.doc == nil && c.after.doc != nil:
+		if op = opDelete; out.before.doc == nil && !c.current {
+			op = 0
+		}
+	case out.after.doc == nil && out.before.doc == nil && c.before.doc != nil:
+		op = 0
+	}
+	return out, op, nil
 }
