@@ -41,6 +41,10 @@ func commandOf(name string) commandFunc {
 		return (*DB).cmdCreate
 	case "drop":
 		return (*DB).cmdDrop
+	case "collmod":
+		return (*DB).cmdCollMod
+	case "validate":
+		return (*DB).cmdValidate
 	case "createindexes":
 		return (*DB).cmdCreateIndexes
 	case "watch":
@@ -140,6 +144,8 @@ func codeOf(err error) (int32, string) {
 		return value.CodeObjectTooLarge, "BSONObjectTooLarge"
 	case errors.Is(err, ErrSchema):
 		return 121, "DocumentValidationFailure"
+	case errors.Is(err, ErrRule):
+		return 13, "Unauthorized"
 	}
 	return value.CodeBadValue, "BadValue"
 }
@@ -147,6 +153,10 @@ func codeOf(err error) (int32, string) {
 func failure(err error) (bson.Raw, error) {
 	c, name := codeOf(err)
 	reply := bson.D{{Key: "ok", Value: 0.0}, {Key: "errmsg", Value: err.Error()}, {Key: "code", Value: c}, {Key: "codeName", Value: name}}
+	var misfits *MisfitError
+	if errors.As(err, &misfits) {
+		reply = append(reply, reportDoc(misfits.Report)...)
+	}
 	if errors.Is(err, ErrConflict) {
 		reply = append(reply, bson.E{Key: "errorLabels", Value: bson.A{"TransientTransactionError"}}) // run it again
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-
-	"github.com/weftdb/weft/db/internal/value"
 )
 
 func (db *DB) cmdListCollections(ctx context.Context, _ string, _ bson.Raw) (bson.D, error) {
@@ -15,11 +13,14 @@ func (db *DB) cmdListCollections(ctx context.Context, _ string, _ bson.Raw) (bso
 	}
 	docs := bson.A{}
 	for _, c := range cs {
-		o := bson.D{}
-		if c.Schema != nil {
-			o = bson.D{{Key: "validator", Value: bson.D{{Key: "$jsonSchema", Value: c.Schema}}}}
+		info := bson.D{{Key: "readOnly", Value: false}, {Key: "version", Value: c.Version}}
+		if c.Migrating {
+			info = append(info, bson.E{Key: "migrating", Value: true})
 		}
-		docs = append(docs, bson.D{{Key: "name", Value: c.Name}, {Key: "type", Value: "collection"}, {Key: "options", Value: o}})
+		docs = append(docs, bson.D{
+			{Key: "name", Value: c.Name}, {Key: "type", Value: "collection"}, {Key: "options", Value: optionsDoc(&c)},
+			{Key: "info", Value: info},
+		})
 	}
 	return db.oneBatch("$cmd.listCollections", docs), nil
 }
@@ -29,11 +30,19 @@ func (db *DB) oneBatch(ns string, docs bson.A) bson.D {
 }
 
 func (db *DB) cmdCreate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	o := CollectionOptions{}
-	if v := sub(cmd, "validator"); v != nil {
-		if o.Schema = sub(v, "$jsonSchema"); o.Schema == nil {
-			return nil, value.Errorf(value.CodeBadValue, "a validator must be {$jsonSchema: {…}}")
-		}
+	if err := onlyFields(cmd, definingFields...); err != nil {
+		return nil, err
+	}
+	c, err := changeOf(cmd)
+	if err != nil {
+		return nil, err
+	}
+	o := CollectionOptions{Schema: c.Schema, Level: c.Level, Action: c.Action}
+	if c.Formats != nil {
+		o.Formats = *c.Formats
+	}
+	if c.Rules != nil {
+		o.Rules = *c.Rules
 	}
 	return nil, db.CreateCollection(ctx, name, o)
 }
