@@ -25,6 +25,10 @@ func commandOf(name string) commandFunc {
 		return (*DB).cmdFind
 	case "getmore":
 		return (*DB).cmdGetMore
+	case "killcursors":
+		return (*DB).cmdKillCursors
+	case "explain":
+		return (*DB).cmdExplain
 	case "update":
 		return (*DB).cmdUpdate
 	case "delete":

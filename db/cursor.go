@@ -34,7 +34,7 @@ func (db *DB) find(ctx context.Context, name string, o FindOptions) (*Cursor, er
 
 // findIn is find on a view that it releases.
 func (db *DB) findIn(ctx context.Context, v *view, name string, o FindOptions) (*Cursor, error) {
-	s, err := db.newSearch(v, name, o)
+	s, err := db.newSearch(ctx, v, name, o)
 	if err != nil {
 		v.release()
 		return nil, err
@@ -109,7 +109,14 @@ func (c *Cursor) pull() (*found, error) {
 	return c.s.next()
 }
 
-// memory returns about how many bytes the cursor holds.
+// during implements rows.
+func (c *Cursor) during(ctx context.Context) {
+	if c.s != nil {
+		c.s.ctx = ctx
+	}
+}
+
+// memory implements rows.
 func (c *Cursor) memory() int64 {
 	if c.s == nil {
 		return 0

@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -27,7 +26,7 @@ func (c *Collection) explain(ctx context.Context, o FindOptions, count, run bool
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.db.searchFor(v, c.name, o, count)
+	s, err := c.db.searchFor(ctx, v, c.name, o, count)
 	if err != nil {
 		v.release()
 		return nil, err
@@ -272,8 +271,3 @@ func limit(v value.Value, least bool) string {
 	}
 	return "greatest"
 }
-
-// explained are the commands that can be explained.
-var explained = []string{"find", "count", "distinct", "update", "delete", "findandmodify", "aggregate"}
-
-func explainable(name string) bool { return slices.Contains(explained, name) }

@@ -57,15 +57,7 @@ func (db *DB) unused() bool {
 // dropIdleCursors closes the cursors that nobody asked for more for long.
 func (db *DB) dropIdleCursors() {
 	db.dropFeeds(time.Now().Add(-feedIdle))
-	c := &db.cursors
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for id, o := range c.open {
-		if time.Since(o.used) > cursorIdle {
-			o.Close()
-			delete(c.open, id)
-		}
-	}
+	db.cursors.tick(time.Now())
 }
 
 // suspend is Suspend in the committer.

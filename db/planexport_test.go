@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
@@ -44,4 +45,21 @@ func FindTwice(ctx context.Context, c *Collection, o FindOptions) (by, scan []bs
 	o.NoIndex = true
 	scan, err = all()
 	return by, scan, err
+}
+
+// TickCursors does what the cursors' timer does, at a time.
+func (db *DB) TickCursors(now time.Time) { db.cursors.tick(now) }
+
+// OpenCursors returns how many cursors commands have left open.
+func (db *DB) OpenCursors() int {
+	db.cursors.mu.Lock()
+	defer db.cursors.mu.Unlock()
+	return len(db.cursors.open)
+}
+
+// CursorMemory returns how many bytes they hold.
+func (db *DB) CursorMemory() int64 {
+	db.cursors.mu.Lock()
+	defer db.cursors.mu.Unlock()
+	return db.cursors.memory
 }

@@ -45,7 +45,7 @@ var codeNames = map[int32]string{
 	CodeObjectTooLarge: "BSONObjectTooLarge", CodeIndexNotFound: "IndexNotFound", CodeCannotCreateIndex: "CannotCreateIndex",
 	CodeIndexOptionsConflict: "IndexOptionsConflict", CodeIndexKeySpecsConflict: "IndexKeySpecsConflict",
 	CodeInvalidIndexOption: "InvalidIndexSpecificationOption", CodeDuplicateKey: "DuplicateKey", CodeKeyTooLong: "KeyTooLong",
-	15: "Overflow", 146: "ExceededMemoryLimit", 168: "InvalidPipelineOperator", 241: "ConversionFailure",
+	13: "Unauthorized", 15: "Overflow", 43: "CursorNotFound", 50: "MaxTimeMSExpired", 146: "ExceededMemoryLimit", 168: "InvalidPipelineOperator", 241: "ConversionFailure",
 	292: "QueryExceededMemoryLimitNoDiskUseAllowed",
 }
 
