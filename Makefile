@@ -15,10 +15,10 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 export WEFT_BENCH_DATA ?= $(abspath $(DATA))
 
-.PHONY: help all build demo test race slow lint fmt check fuzz bench cover gen clean
+.PHONY: help all build demo test race slow lint fmt check fuzz bench bench-peers cover gen clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 all: gen fmt lint test ## everything that changes or checks the tree
 
@@ -57,6 +57,10 @@ fuzz: ## fuzz every decoder, FUZZTIME each (30s)
 
 bench: ## run the benchmarks; docs/performance.md explains the ratios
 	go test -run '^$$' -bench . -benchmem ./...
+
+PEERS ?= -rounds 3 -seconds 1
+bench-peers: ## the same work through Weft, SQLite and raw badger, with ratios (needs a C compiler)
+	cd testdata/peers && CGO_ENABLED=1 go run . -data $(abspath $(DATA)) $(PEERS)
 
 cover: ## coverage by function, in cover.out
 	go test -coverprofile=cover.out ./... && go tool cover -func=cover.out | tail -1

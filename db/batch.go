@@ -24,11 +24,13 @@ type record struct {
 	id     clock.RecordID
 	time   clock.Time
 	atomic bool
+	writer string // identity of its log
+	role   string // of that identity
+	ops    []payload.Op
+	seeds  []lthash.Seed // of inserted documents, if known; by operation
+	bad    error         // why its payload is malformed
 
 	snapshot bool // of a snapshot log
-	ops      []payload.Op
-	seeds    []lthash.Seed // of inserted documents, if known; by operation
-	bad      error         // why its payload is malformed
 }
 
 func (r *record) ref(i int) ref { return ref{time: r.time, n: r.n, index: uint32(i)} }
@@ -42,11 +44,9 @@ type entry struct {
 	head                // as it is now
 	seed    *lthash.Seed
 	dirty   bool
-	drops   [][]byte     // history keys to delete once the head is written
-	kind    payload.Kind // of the operation that changed it last
-	remote  bool
-	changed bool   // since the last event
-	spec    *state // what judged requests of the group leave; nil for none
+	drops   [][]byte // history keys to delete once the head is written
+	changed bool     // since it was written
+	spec    *state   // what judged requests of the group leave; nil for none
 }
 
 // A batch folds records into one store transaction, or into several steps. It
@@ -61,22 +61,29 @@ type batch struct {
 	dirty     []*entry
 	stats     map[uint32]collStats
 	deltas    []lthash.Delta
-	multi     map[*index]bool
+	multi     map[*atomic.Bool]bool // indexes that meet their first array
+	holders   holders
+	old, now  keySet          // of the document whose entries are written
 	catalogs  map[uint32]bool // collections whose stored form changes
 	records   map[int64]*record
 	defs      map[string]*definitionAt
-	events    []Change
+	changes   []change         // for the feed
+	toldBytes int              // of changes
+	unnamed   bool             // the record does not name what is folded again
+	folding   *record          // the record that is folded, or was last; nil for none
+	gapped    map[uint32]int64 // collections of which more changed than the records name
 	rescans   []rescan
 	foreseen  map[string]ref // rescans that steps may need after a crash, by collection
 	builds    bool           // indexes wait to be built or removed
 	stepping  bool
-	redo      bool       // operations may have been folded already
-	voiding   []voidMark // what of the cut is being changed
-	gone      *bitset    // the arrivals that the cut leaves out, while it changes; else nil
-	blind     bool       // a change was emitted while nobody watched
-	touched   []*entry   // changed while a transaction was open
-	untracked bool       // a change was emitted while none was
-	arrived   span       // records of the journal that the batch folds; none if last is 0
+	redo      bool          // operations may have been folded already
+	voiding   []voidMark    // what of the cut is being changed
+	cutting   bool          // snapshots change by that
+	gone      *bitset       // the arrivals that the cut leaves out, while it changes; else nil
+	blind     bool          // changes are not all of them
+	touched   []*entry      // changed while a transaction was open
+	untracked bool          // a change was emitted while none was
+	arrived   span          // records of the journal that the batch folds; none if last is 0
 }
 
 // A rescan is a collection to be re-folded from a stamp.
@@ -88,9 +95,16 @@ type rescan struct {
 func (db *DB) newBatch() *batch {
 	return &batch{
 		db: db, tx: db.store.Begin(), cat: db.cat, meta: db.meta.copy(), entries: map[string]*entry{},
-		stats: map[uint32]collStats{}, multi: map[*index]bool{}, catalogs: map[uint32]bool{},
-		records: map[int64]*record{}, defs: map[string]*definitionAt{}, foreseen: map[string]ref{},
+		stats: map[uint32]collStats{}, multi: map[*atomic.Bool]bool{}, catalogs: map[uint32]bool{},
+		records: map[int64]*record{}, defs: map[string]*definitionAt{}, foreseen: map[string]ref{}, gapped: map[uint32]int64{},
+		holders: holders{db: db},
 	}
+}
+
+// discard ends the batch; after its commit it only frees it.
+func (b *batch) discard() {
+	b.holders.close()
+	b.tx.Discard()
 }
 
 // coll returns the named collection, numbering it if it is new.
@@ -108,11 +122,14 @@ func (b *batch) coll(name string) *coll {
 	return c
 }
 
-func (b *batch) stat(c *coll) collStats {
-	if s, ok := b.stats[c.num]; ok {
+func (b *batch) stat(c *coll) collStats { return b.statOf(c.num) }
+
+// statOf returns the stats of a collection or a unique index.
+func (b *batch) statOf(n uint32) collStats {
+	if s, ok := b.stats[n]; ok {
 		return s
 	}
-	return b.meta.stats[c.num]
+	return b.meta.stats[n]
 }
 
 // entry returns the document of an operation.
@@ -177,11 +194,9 @@ func (b *batch) set(e *entry, next state, op *payload.Op, rec *record) {
 		e.state = next
 		return
 	}
+	before := e.state
 	e.state, e.seed, e.changed = next, nil, true
-	if op != nil {
-		e.kind = op.Kind
-		e.remote = !b.db.own[rec.id.Log]
-	}
+	b.changed(e, before, op, rec)
 	b.touch(e)
 }
 
@@ -279,7 +294,6 @@ func (b *batch) emitOne(e *entry) error {
 		b.hash(e, &e.state, e.seed, false)
 	}
 	if e.changed {
-		b.event(e)
 		b.note(e)
 	}
 	e.changed = false
@@ -343,50 +357,4 @@ func refusedSeed(s clock.Stamp, c code) lthash.Seed {
 	buf = append(append(buf, s.Log[:]...), s.Hash[:]...)
 	buf = binary.BigEndian.AppendUint32(buf, s.Index)
 	return blake3.Sum256(append(buf, byte(c)))
-}
-
-func (b *batch) emitIndexes(e *entry) error {
-	for _, x := range e.coll.indexes {
-		var old, now [][]byte
-		var oldWide, nowWide, multi bool
-		if e.was.doc != nil {
-			old, _, oldWide = x.entries(e.was.doc)
-		}
-		if e.doc != nil {
-			now, multi, nowWide = x.entries(e.doc)
-		}
-		if multi && !x.multi.Load() && !b.multi[x] {
-			b.multi[x] = true
-			b.catalogs[e.coll.num] = true
-		}
-		if err := b.emitWide(e, x, oldWide, nowWide); err != nil {
-			return err
-		}
-		for _, k := range old {
-			if !slices.ContainsFunc(now, func(n []byte) bool { return string(n) == string(k) }) {
-				if err := b.del(b.db.key(tagIndex, num(x.num), k, e.idKey)); err != nil {
-					return err
-				}
-			}
-		}
-		for _, k := range now {
-			if b.redo || !slices.ContainsFunc(old, func(o []byte) bool { return string(o) == string(k) }) {
-				if err := b.put(b.db.key(tagIndex, num(x.num), k, e.idKey), nil); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func (b *batch) emitWide(e *entry, x *index, was, is bool) error {
-	k := b.db.key(tagWide, num(x.num), e.idKey)
-	if was && !is {
-		return b.del(k)
-	}
-	if is {
-		return b.put(k, nil)
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 )
@@ -23,19 +24,27 @@ type coll struct {
 	num     uint32
 	name    string
 	indexes []*index
+	ttl     []*index      // those by which documents expire
 	docs    *atomic.Int64 // live documents, as published
 }
 
-// An index is a local index; immutable but for multi.
+// An index is a local index; immutable but for multi and done.
 type index struct {
 	Index
-	num   uint32
-	paths []value.Path
-	ready bool         // it covers all documents
-	multi *atomic.Bool // it has held a document with more than one entry
+	num    uint32
+	paths  []value.Path
+	filter *query.Filter // of a partial index
+	text   *textAnalyzer // of a text index
+	filled bool          // it covers all documents
+	ready  bool          // filled, and its definition is in force: queries may use it
+	shadow bool          // nothing defines it yet: createUnique is about to
+	at     []byte        // the _id's key where filling goes on
+	done   *atomic.Int64 // documents that filling has looked at
+	multi  *atomic.Bool  // it has held a document with more than one entry
 }
 
-// collStats are what the committer knows about a collection.
+// collStats are what the committer knows about a collection; of a unique index
+// docs counts its conflicts.
 type collStats struct {
 	docs    int64
 	maxTime clock.Time // of all operations on its documents
@@ -49,15 +58,18 @@ type storedColl struct {
 }
 
 type storedIndex struct {
-	Num   uint32     `bson:"num"`
-	Name  string     `bson:"name"`
-	Keys  []IndexKey `bson:"keys"`
-	Ready bool       `bson:"ready"`
-	Multi bool       `bson:"multi"`
+	Num    uint32   `bson:"num"`
+	Def    bson.Raw `bson:"def"` // as in the definition
+	Ready  bool     `bson:"ready"`
+	Multi  bool     `bson:"multi"`
+	Shadow bool     `bson:"shadow,omitempty"`
+	At     []byte   `bson:"at,omitempty"`
+	Done   int64    `bson:"done,omitempty"`
 }
 
-func newIndex(x Index, n uint32, ready bool) (*index, error) {
-	ix := &index{Index: x, num: n, ready: ready, multi: new(atomic.Bool)}
+func newIndex(x Index, n uint32, filled bool) (*index, error) {
+	x.State = IndexState{}
+	ix := &index{Index: x, num: n, filled: filled, ready: filled, multi: new(atomic.Bool), done: new(atomic.Int64)}
 	for _, k := range x.Keys {
 		p, err := value.ParsePath(k.Path)
 		if err != nil {
@@ -65,7 +77,25 @@ func newIndex(x Index, n uint32, ready bool) (*index, error) {
 		}
 		ix.paths = append(ix.paths, p)
 	}
+	if x.Partial != nil {
+		f, err := query.Compile(x.Partial)
+		if err != nil {
+			return nil, err
+		}
+		ix.filter = f
+	}
+	if x.Keys[0].Text {
+		ix.text = newTextAnalyzer(x.Language)
+	}
 	return ix, nil
+}
+
+// with returns a copy of ix that f changed.
+func (ix *index) with(f func(*index)) *index {
+	n := *ix
+	f(&n)
+	n.ready = n.filled && !n.shadow
+	return &n
 }
 
 func (c *catalog) clone() *catalog {
@@ -76,13 +106,33 @@ func (c *catalog) clone() *catalog {
 	return n
 }
 
-// same reports whether x is the definition of ix.
-func (ix *index) same(x Index) bool { return ix.Name == x.Name && slices.Equal(ix.Keys, x.Keys) }
+// withIndexes returns a copy of c that has other indexes.
+func (c *coll) withIndexes(xs []*index) *coll {
+	return &coll{num: c.num, name: c.name, docs: c.docs, indexes: xs, ttl: expiring(xs)}
+}
 
-func (c *coll) encode(multi map[*index]bool) ([]byte, error) {
+// same reports whether x is the definition of ix.
+func (ix *index) same(x Index) bool { return ix.Name == x.Name && sameIndex(ix.Index, x) }
+
+func (ix *index) state(v *view, c *coll) IndexState {
+	total := v.stats[c.num].docs
+	s := IndexState{Building: !ix.filled, Done: min(ix.done.Load(), total), Total: total, Conflicts: v.stats[ix.num].docs}
+	if ix.filled {
+		s.Done = total
+	}
+	return s
+}
+
+func (c *coll) encode(multi map[*atomic.Bool]bool) ([]byte, error) {
 	s := storedColl{Name: c.name}
 	for _, x := range c.indexes {
-		s.Indexes = append(s.Indexes, storedIndex{x.num, x.Name, x.Keys, x.ready, x.multi.Load() || multi[x]})
+		def, err := bson.Marshal(indexDoc(x.Index))
+		if err != nil {
+			return nil, err
+		}
+		s.Indexes = append(s.Indexes, storedIndex{
+			Num: x.num, Def: def, Ready: x.filled, Multi: x.multi.Load() || multi[x.multi], Shadow: x.shadow, At: x.at, Done: x.done.Load(),
+		})
 	}
 	return bson.Marshal(s)
 }
@@ -94,52 +144,34 @@ func decodeColl(n uint32, b []byte) (*coll, error) {
 	}
 	c := &coll{num: n, name: s.Name, docs: new(atomic.Int64)}
 	for _, x := range s.Indexes {
-		ix, err := newIndex(Index{Name: x.Name, Keys: x.Keys}, x.Num, x.Ready)
+		def, err := parseIndex(x.Def)
+		if err != nil {
+			return nil, fmt.Errorf("%w: index %d: %w", errCorrupt, x.Num, err)
+		}
+		ix, err := newIndex(def, x.Num, x.Ready)
 		if err != nil {
 			return nil, err
 		}
 		ix.multi.Store(x.Multi)
-		c.indexes = append(c.indexes, ix)
+		ix.done.Store(x.Done)
+		ix.at = x.At
+		c.indexes = append(c.indexes, ix.with(func(ix *index) { ix.shadow = x.Shadow }))
 	}
+	c.ttl = expiring(c.indexes)
 	return c, nil
 }
 
-const (
-	// A document with more or longer entries in an index is kept aside and
-	// looked at by every search of the index.
-	maxEntries  = 256
-	maxEntryKey = 1024
-)
-
-// entries returns the index keys of doc, or wide if there are too many.
-func (ix *index) entries(doc []byte) (keys [][]byte, multi, wide bool) {
-	keys = [][]byte{nil}
-	var vals []value.Value
-	for i, p := range ix.paths {
-		var m bool
-		vals, m = p.IndexValues(vals[:0], doc)
-		multi = multi || m
-		if len(keys)*len(vals) > maxEntries {
-			return nil, true, true
-		}
-		next := make([][]byte, 0, len(keys)*len(vals))
-		for _, k := range keys {
-			for _, v := range vals {
-				if len(v.Data) > maxEntryKey {
-					return nil, true, true
-				}
-				nk := value.AppendKey(append(make([]byte, 0, len(k)+len(v.Data)+16), k...), v, ix.Keys[i].Desc)
-				if len(nk) > maxEntryKey {
-					return nil, true, true
-				}
-				next = append(next, nk)
-			}
-		}
-		keys = next
+// usable reports whether every document that f matches has entries in ix under
+// each value of its keys, so that ranges of ix find all matches. filter is what
+// f was compiled from; both are nil for a query without a filter.
+func (ix *index) usable(f *query.Filter, filter bson.Raw) bool {
+	switch {
+	case !ix.ready || ix.text != nil:
+		return false
+	case ix.Sparse:
+		return f != nil && impliesSparse(f.Conjuncts(), ix.Keys)
+	case ix.filter != nil:
+		return f != nil && impliesAll(f.Conjuncts(), filter, ix.Partial)
 	}
-	if len(keys) > 1 {
-		slices.SortFunc(keys, slices.Compare)
-		keys = slices.CompactFunc(keys, slices.Equal)
-	}
-	return keys, multi, false
+	return true
 }

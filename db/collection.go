@@ -268,7 +268,7 @@ func (c *Collection) Get(ctx context.Context, id bson.RawValue) (Document, error
 	if err != nil {
 		return Document{}, err
 	}
-	if f == nil {
+	if f == nil || len(coll.ttl) > 0 && coll.expired(f.doc, c.db.wall()) {
 		return Document{}, ErrNotFound
 	}
 	return Document{Raw: f.doc, Mod: f.mod}, nil
@@ -277,36 +277,6 @@ func (c *Collection) Get(ctx context.Context, id bson.RawValue) (Document, error
 // Find returns a cursor over the documents of one moment that match.
 func (c *Collection) Find(ctx context.Context, o FindOptions) (*Cursor, error) {
 	return c.db.find(ctx, c.name, o)
-}
-
-// Count counts the documents that match filter; nil counts all, at once.
-func (c *Collection) Count(ctx context.Context, filter bson.Raw) (int64, error) {
-	v, err := c.db.acquire()
-	if err != nil {
-		return 0, err
-	}
-	defer v.release()
-	coll := v.cat.colls[c.name]
-	if coll == nil {
-		return 0, nil
-	}
-	if len(filter) <= 5 {
-		return v.stats[coll.num].docs, nil
-	}
-	s, err := c.db.newSearch(v, c.name, FindOptions{Filter: filter})
-	if err != nil {
-		return 0, err
-	}
-	defer s.close()
-	for n := int64(0); ; n++ {
-		if n%256 == 0 && ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		f, err := s.next()
-		if err != nil || f == nil {
-			return n, err
-		}
-	}
 }
 
 // targets returns an operation of kind for the documents that match now.
@@ -457,7 +427,7 @@ func (c *Collection) upsert(ctx context.Context, op payload.Op) (id bson.RawValu
 		return id, false, err
 	}
 	if e := results[len(results)-1]; e != nil {
-		if errors.Is(e, errDuplicate) {
+		if isDuplicate(e) {
 			o := FindOptions{Filter: op.Filter, Limit: 1}
 			cur, err := c.Find(ctx, o)
 			if err != nil {

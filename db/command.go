@@ -25,6 +25,10 @@ func commandOf(name string) commandFunc {
 		return (*DB).cmdFind
 	case "getmore":
 		return (*DB).cmdGetMore
+	case "killcursors":
+		return (*DB).cmdKillCursors
+	case "explain":
+		return (*DB).cmdExplain
 	case "update":
 		return (*DB).cmdUpdate
 	case "delete":
@@ -41,8 +45,24 @@ func commandOf(name string) commandFunc {
 		return (*DB).cmdCreate
 	case "drop":
 		return (*DB).cmdDrop
+	case "collmod":
+		return (*DB).cmdCollMod
+	case "validate":
+		return (*DB).cmdValidate
 	case "createindexes":
 		return (*DB).cmdCreateIndexes
+	case "watch":
+		return (*DB).cmdWatch
+	case "live":
+		return (*DB).cmdLive
+	case "refused":
+		return (*DB).cmdRefused
+	case "retryrefused":
+		return (*DB).cmdRetryRefused
+	case "handlerefused":
+		return (*DB).cmdHandleRefused
+	case "conflicts":
+		return (*DB).cmdConflicts
 	case "listindexes":
 		return (*DB).cmdListIndexes
 	case "dropindexes":
@@ -69,11 +89,7 @@ func (db *DB) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	if !ok {
 		return failure(value.Errorf(59, "an empty command"))
 	}
-	f := commandOf(string(k))
-	if f == nil {
-		return failure(value.Errorf(59, "no such command: '%s'", k))
-	}
-	reply, err := f(db, ctx, string(v.Str()), command)
+	reply, err := db.dispatch(ctx, string(k), string(v.Str()), command)
 	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 			return nil, err
@@ -81,6 +97,21 @@ func (db *DB) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 		return failure(err)
 	}
 	return bson.Marshal(append(reply, bson.E{Key: "ok", Value: 1.0}))
+}
+
+func (db *DB) dispatch(ctx context.Context, name, collection string, cmd bson.Raw) (bson.D, error) {
+	session, number, err := sessionOf(cmd)
+	if err != nil {
+		return nil, err
+	}
+	if session != "" {
+		return db.inSession(ctx, session, number, name, cmd)
+	}
+	f := commandOf(name)
+	if f == nil {
+		return nil, value.Errorf(59, "no such command: '%s'", name)
+	}
+	return f(db, ctx, collection, cmd)
 }
 
 // codeOf maps an error to MongoDB's code and name.
@@ -97,6 +128,14 @@ func codeOf(err error) (int32, string) {
 			return e.Code, "InvalidNamespace"
 		case 43:
 			return e.Code, "CursorNotFound"
+		case codeInvalidOptions:
+			return e.Code, "InvalidOptions"
+		case codeTooOld:
+			return e.Code, "TransactionTooOld"
+		case codeNoTransaction:
+			return e.Code, "NoSuchTransaction"
+		case codeNotInSession:
+			return e.Code, "OperationNotSupportedInTransaction"
 		}
 		return e.Code, e.Name
 	case errors.Is(err, ErrNotFound):
@@ -109,13 +148,23 @@ func codeOf(err error) (int32, string) {
 		return value.CodeObjectTooLarge, "BSONObjectTooLarge"
 	case errors.Is(err, ErrSchema):
 		return 121, "DocumentValidationFailure"
+	case errors.Is(err, ErrRule):
+		return 13, "Unauthorized"
 	}
 	return value.CodeBadValue, "BadValue"
 }
 
 func failure(err error) (bson.Raw, error) {
 	c, name := codeOf(err)
-	return bson.Marshal(bson.D{{Key: "ok", Value: 0.0}, {Key: "errmsg", Value: err.Error()}, {Key: "code", Value: c}, {Key: "codeName", Value: name}})
+	reply := bson.D{{Key: "ok", Value: 0.0}, {Key: "errmsg", Value: err.Error()}, {Key: "code", Value: c}, {Key: "codeName", Value: name}}
+	var misfits *MisfitError
+	if errors.As(err, &misfits) {
+		reply = append(reply, reportDoc(misfits.Report)...)
+	}
+	if errors.Is(err, ErrConflict) {
+		reply = append(reply, bson.E{Key: "errorLabels", Value: bson.A{"TransientTransactionError"}}) // run it again
+	}
+	return bson.Marshal(reply)
 }
 
 func writeErrors(reply bson.D, errs []bson.D) bson.D {
@@ -165,4 +214,12 @@ func flag(cmd bson.Raw, field string, def bool) bool {
 		return def
 	}
 	return v.Bool()
+}
+
+// namespace returns what a reply calls a collection: database.collection.
+func (db *DB) namespace(collection string) string {
+	if db.name == "" {
+		return collection
+	}
+	return db.name + "." + collection
 }

@@ -2,9 +2,7 @@ package db
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
-	"sync"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -12,166 +10,267 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-const (
-	maxCursors = 100
-	cursorIdle = 10 * time.Minute
-	firstBatch = 101
-	maxBatch   = 8 << 20 // bytes of a reply's documents
-)
-
-// cursors are the open cursors of command documents.
-type cursors struct {
-	mu   sync.Mutex // guards open
-	open map[int64]*openCursor
-}
-
-type openCursor struct {
-	*Cursor
-	ns   string
-	used time.Time
-	next bson.RawValue // read but did not fit
-}
-
 func (db *DB) cmdCount(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	n, err := db.Collection(name).Count(ctx, sub(cmd, "query"))
-	n = max(0, n-number(cmd, "skip"))
-	if l := number(cmd, "limit"); l > 0 {
-		n = min(n, l)
+	if err := checkArgs("count", cmd, countFields); err != nil {
+		return nil, err
 	}
+	n, err := db.Collection(name).CountWith(ctx, sub(cmd, "query"), countOptions(cmd))
 	return bson.D{{Key: "n", Value: n}}, err
 }
 
+func countOptions(cmd bson.Raw) CountOptions {
+	limit := number(cmd, "limit")
+	return CountOptions{Skip: number(cmd, "skip"), Limit: max(limit, -limit), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
+}
+
 func (db *DB) cmdDistinct(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	p, err := value.ParsePath(string(value.Get(cmd, "key").Str()))
-	if err != nil {
+	if err := checkArgs("distinct", cmd, distinctFields); err != nil {
 		return nil, err
 	}
-	cur, err := db.Collection(name).Find(ctx, FindOptions{Filter: sub(cmd, "query")})
-	if err != nil {
-		return nil, err
+	values, err := db.Collection(name).distinct(ctx, string(value.Get(cmd, "key").Str()), distinctOptions(cmd))
+	if values == nil {
+		values = []bson.RawValue{}
 	}
-	defer cur.Close()
-	out := bson.A{}
-	size := 0
-	seen := map[string]bool{}
-	for cur.Next() {
-		vals, multi := p.IndexValues(nil, cur.Raw())
-		for _, v := range vals {
-			if !multi && !p.Lookup(cur.Raw()).Exists() {
-				continue
-			}
-			k := string(value.AppendKey(nil, v, false))
-			if !seen[k] && v.Type != bson.TypeUndefined {
-				seen[k] = true
-				out = append(out, v.Raw())
-				if size += len(v.Data); size > maxBatch {
-					return nil, fmt.Errorf("%w: the distinct values", ErrTooLarge)
-				}
-			}
-		}
+	return bson.D{{Key: "values", Value: values}}, err
+}
+
+func distinctOptions(cmd bson.Raw) FindOptions {
+	return FindOptions{Filter: sub(cmd, "query"), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
+}
+
+func findOptions(cmd bson.Raw) FindOptions {
+	return FindOptions{
+		Filter: sub(cmd, "filter"), Sort: sub(cmd, "sort"), Projection: sub(cmd, "projection"),
+		Skip: number(cmd, "skip"), Limit: number(cmd, "limit"), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd),
 	}
-	return bson.D{{Key: "values", Value: out}}, cur.Err()
+}
+
+func maxTime(cmd bson.Raw) time.Duration {
+	return time.Duration(min(max(0, number(cmd, "maxTimeMS")), 1<<31)) * time.Millisecond
 }
 
 func (db *DB) cmdFind(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	o := FindOptions{
-		Filter: sub(cmd, "filter"), Sort: sub(cmd, "sort"), Projection: sub(cmd, "projection"),
-		Skip: number(cmd, "skip"), Limit: number(cmd, "limit"),
+	if err := checkArgs("find", cmd, findFields); err != nil {
+		return nil, err
 	}
-	// The cursor outlives the command that opens it.
-	cur, err := db.find(context.WithoutCancel(ctx), name, o)
+	began := time.Now()
+	cur, err := db.find(ctx, name, findOptions(cmd))
 	if err != nil {
 		return nil, err
 	}
 	n := int64(firstBatch)
 	if value.Get(cmd, "batchSize").Exists() {
-		n = max(0, number(cmd, "batchSize"))
+		n = number(cmd, "batchSize")
 	}
-	oc := &openCursor{Cursor: cur, ns: name}
-	return db.batchReply(oc, 0, n, "firstBatch", flag(cmd, "singleBatch", false))
+	oc := &openCursor{rows: cur, ns: name, idle: cursorIdle, budget: maxTime(cmd)}
+	if oc.budget > 0 {
+		oc.budget = max(1, oc.budget-time.Since(began))
+	}
+	if flag(cmd, "noCursorTimeout", false) {
+		oc.idle = cursorIdleLong
+	}
+	return db.batchReply(ctx, oc, 0, n, "firstBatch", flag(cmd, "singleBatch", false))
 }
 
 func (db *DB) cmdGetMore(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
+	if r, ok, err := db.moreOfFeed(ctx, cmd); ok {
+		return r, err
+	}
+	if err := checkArgs("getMore", cmd, getMoreFields); err != nil {
+		return nil, err
+	}
 	id := number(cmd, "getMore")
-	db.cursors.mu.Lock()
-	oc := db.cursors.open[id]
-	delete(db.cursors.open, id)
-	db.cursors.mu.Unlock()
-	if oc == nil || oc.ns != string(value.Get(cmd, "collection").Str()) {
-		if oc != nil {
-			oc.Close()
-		}
-		return nil, value.Errorf(43, "cursor id %d not found", id)
+	oc, err := db.cursors.take(id, string(value.Get(cmd, "collection").Str()))
+	if err != nil {
+		return nil, err
 	}
 	n := number(cmd, "batchSize")
 	if n <= 0 {
 		n = 1 << 30
 	}
-	return db.batchReply(oc, id, n, "nextBatch", false)
+	return db.batchReply(ctx, oc, id, n, "nextBatch", false)
 }
 
-// batchReply reads up to n documents and keeps the cursor if there may be more.
-func (db *DB) batchReply(oc *openCursor, id, n int64, field string, single bool) (bson.D, error) {
-	docs := bson.A{}
-	size, more := 0, true
-	if oc.next.Type != 0 && n > 0 {
-		docs, size = append(docs, oc.next), len(oc.next.Value)
-		oc.next = bson.RawValue{}
+func (db *DB) cmdKillCursors(_ context.Context, _ string, cmd bson.Raw) (bson.D, error) {
+	ids := value.Get(cmd, "cursors")
+	if !ids.IsArray() {
+		return nil, value.Errorf(value.CodeTypeMismatch, "killCursors needs an array \"cursors\" of numbers")
 	}
-	for int64(len(docs)) < n && size < maxBatch {
-		if more = oc.Next(); !more {
-			break
+	killed, missing := bson.A{}, bson.A{}
+	it := value.Elements(ids.Data)
+	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
+		id, ok := v.Raw().AsInt64OK()
+		if !ok {
+			return nil, value.Errorf(value.CodeTypeMismatch, "a cursor id must be a number")
 		}
-		d := oc.Raw()
-		docs, size = append(docs, d), size+len(d)
+		if db.killFeed(id) || db.cursors.kill(id) {
+			killed = append(killed, id)
+		} else {
+			missing = append(missing, id)
+		}
 	}
-	if err := oc.Err(); err != nil {
-		oc.Close()
+	return bson.D{
+		{Key: "cursorsKilled", Value: killed},
+		{Key: "cursorsNotFound", Value: missing},
+		{Key: "cursorsAlive", Value: bson.A{}},
+		{Key: "cursorsUnknown", Value: bson.A{}},
+	}, nil
+}
+
+// cmdExplain explains find, count, distinct, and what update, delete and
+// findAndModify look for.
+func (db *DB) cmdExplain(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
+	inner := value.Get(cmd, "explain")
+	if !inner.IsDoc() {
+		return nil, value.Errorf(value.CodeTypeMismatch, "explain needs a command document")
+	}
+	run := true
+	if v := value.Get(cmd, "verbosity"); v.Exists() {
+		switch verbosity := string(v.Str()); verbosity {
+		case "queryPlanner":
+			run = false
+		case "executionStats", "allPlansExecution":
+		default:
+			return nil, value.Errorf(value.CodeBadValue, "explain: unknown verbosity %q", verbosity)
+		}
+	}
+	it := value.Elements(inner.Data)
+	k, v, _ := it.Next()
+	o, count, err := explainedOptions(strings.ToLower(string(k)), inner.Data)
+	if err != nil {
 		return nil, err
 	}
-	if more && !single && oc.Next() {
-		oc.next = bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: oc.Raw()}
-		if id == 0 {
-			id = 1 + rand.Int64N(1<<62)
-		}
-		db.keep(id, oc)
-	} else {
-		id = 0
-		oc.Close()
+	d, err := db.Collection(string(v.Str())).explain(ctx, o, count, run)
+	if err != nil {
+		return nil, err
 	}
-	return bson.D{{Key: "cursor", Value: bson.D{{Key: field, Value: docs}, {Key: "id", Value: id}, {Key: "ns", Value: oc.ns}}}}, nil
+	return append(d, bson.E{Key: "command", Value: bson.Raw(inner.Data)}), nil
 }
 
-// keep keeps a cursor open, closing idle ones and the longest unused over the limit.
-func (db *DB) keep(id int64, oc *openCursor) {
-	c := &db.cursors
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open == nil {
-		c.open = map[int64]*openCursor{}
-	}
-	oc.used = time.Now()
-	oldest := int64(0)
-	for k, o := range c.open {
-		if oc.used.Sub(o.used) > cursorIdle {
-			o.Close()
-			delete(c.open, k)
-		} else if oldest == 0 || o.used.Before(c.open[oldest].used) {
-			oldest = k
+// explainedOptions returns what a command looks for; count says that only the
+// number matters.
+func explainedOptions(name string, cmd bson.Raw) (o FindOptions, count bool, err error) {
+	switch name {
+	case "find":
+		return findOptions(cmd), false, checkArgs(name, cmd, findFields)
+	case "count":
+		c := countOptions(cmd)
+		o = FindOptions{Filter: sub(cmd, "query"), Skip: c.Skip, Limit: c.Limit, Hint: c.Hint, MaxTime: c.MaxTime}
+		return o, true, checkArgs(name, cmd, countFields)
+	case "distinct":
+		return distinctOptions(cmd), false, checkArgs(name, cmd, distinctFields)
+	case "findandmodify":
+		return FindOptions{Filter: sub(cmd, "query"), Sort: sub(cmd, "sort"), Limit: 1}, false, nil
+	case "aggregate":
+		first := value.At(value.Get(cmd, "pipeline").Data, 0)
+		if first.IsDoc() {
+			o.Filter = sub(first.Data, "$match")
 		}
+		o.Hint = value.Get(cmd, "hint").Raw()
+		return o, false, nil
 	}
-	if len(c.open) >= maxCursors {
-		c.open[oldest].Close()
-		delete(c.open, oldest)
+	field := map[string]string{"update": "updates", "delete": "deletes"}[name]
+	if field == "" {
+		return o, false, value.Errorf(59, "explain does not know the command %q", name)
 	}
-	c.open[id] = oc
+	ops, err := list(cmd, field)
+	if err != nil || len(ops) != 1 {
+		return o, false, value.Errorf(value.CodeInvalidOptions, "explain needs one operation in %q", field)
+	}
+	if o.Filter = sub(ops[0], "q"); !flag(ops[0], "multi", false) && number(ops[0], "limit") != 0 {
+		o.Limit = 1
+	}
+	return o, false, nil
 }
 
-func (db *DB) closeCursors() {
-	db.cursors.mu.Lock()
-	defer db.cursors.mu.Unlock()
-	for _, c := range db.cursors.open {
-		c.Close()
+// A argKind says what a field of a command may be.
+type argKind int
+
+const (
+	anyArg argKind = iota
+	docArg
+	textArg
+	boolArg
+	countArg  // a whole number, not below 0
+	numberArg // a whole number
+	offArg    // refused if it is true
+	noArg     // refused
+)
+
+// Fields that commands of drivers carry.
+var commonFields = map[string]argKind{
+	"$db": anyArg, "$readPreference": anyArg, "$clusterTime": anyArg, "lsid": anyArg, "txnNumber": anyArg,
+	"autocommit": anyArg, "startTransaction": anyArg, "apiVersion": anyArg, "apiStrict": anyArg,
+	"apiDeprecationErrors": anyArg, "comment": anyArg, "readConcern": anyArg, "maxTimeMS": countArg,
+}
+
+var findFields = map[string]argKind{
+	"find": textArg, "filter": docArg, "sort": docArg, "projection": docArg, "hint": anyArg, "skip": countArg,
+	"limit": countArg, "batchSize": countArg, "singleBatch": boolArg, "noCursorTimeout": boolArg,
+	"allowPartialResults": boolArg, "allowDiskUse": boolArg, "oplogReplay": boolArg, "tailable": offArg,
+	"awaitData": offArg, "returnKey": offArg, "showRecordId": offArg, "min": noArg, "max": noArg, "let": noArg,
+	"collation": noArg,
+}
+
+var countFields = map[string]argKind{
+	"count": textArg, "query": docArg, "skip": countArg, "limit": numberArg, "hint": anyArg, "collation": noArg,
+	"fields": anyArg,
+}
+
+var distinctFields = map[string]argKind{
+	"distinct": textArg, "key": textArg, "query": docArg, "hint": anyArg, "collation": noArg,
+}
+
+var getMoreFields = map[string]argKind{"getMore": numberArg, "collection": textArg, "batchSize": countArg}
+
+// checkArgs checks a command's fields; what is not known is an error.
+func checkArgs(command string, cmd bson.Raw, kinds map[string]argKind) error {
+	it := value.Elements(cmd)
+	for first := true; ; first = false {
+		k, v, ok := it.Next()
+		if !ok {
+			return nil
+		}
+		kind, known := kinds[string(k)]
+		if !known {
+			kind, known = commonFields[string(k)]
+		}
+		if !known && first { // the command itself, in other capitals
+			continue
+		}
+		if !known {
+			return value.Errorf(40415, "BSON field '%s.%s' is an unknown field.", command, k)
+		}
+		if err := checkArg(command+"."+string(k), kind, v); err != nil {
+			return err
+		}
 	}
-	clear(db.cursors.open)
+}
+
+func checkArg(name string, kind argKind, v value.Value) error {
+	n, whole := v.Raw().AsInt64OK()
+	whole = whole && v.IsNumber() && value.Equal(v, value.Int64(n))
+	simple := v.IsDoc() && string(value.Get(v.Data, "locale").Str()) == "simple"
+	empty := v.IsDoc() && len(v.Data) <= 5
+	good, want := true, ""
+	switch kind {
+	case docArg:
+		good, want = v.IsDoc() || v.Type == bson.TypeNull, "a document"
+	case textArg:
+		good, want = v.Type == bson.TypeString, "a string"
+	case boolArg:
+		good, want = v.Type == bson.TypeBoolean || v.IsNumber(), "a boolean"
+	case countArg, numberArg:
+		if good, want = whole, "a whole number"; good && kind == countArg && n < 0 {
+			return value.Errorf(51024, "BSON field '%s' value must be >= 0, actual value '%d'", name, n)
+		}
+	case offArg, noArg:
+		if v.Bool() || kind == noArg && !simple && !empty {
+			return value.Errorf(value.CodeCommandNotSupported, "%s is not supported", name)
+		}
+	}
+	if !good {
+		return value.Errorf(value.CodeTypeMismatch, "BSON field '%s' must be %s", name, want)
+	}
+	return nil
 }

@@ -3,9 +3,11 @@ package db
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
 )
 
@@ -25,24 +27,79 @@ func (db *DB) cmdInsert(ctx context.Context, name string, cmd bson.Raw) (bson.D,
 	return writeErrors(bson.D{{Key: "n", Value: int32(len(ids))}}, out), nil
 }
 
+// An updateSpec is one statement of an update command.
+type updateSpec struct {
+	filter, update bson.Raw
+	o              UpdateOptions
+}
+
+// updateIn returns the update in a field of a command: a document, or a pipeline
+// in the form in which it is logged.
+func updateIn(cmd bson.Raw, field string) bson.Raw {
+	if v := value.Get(cmd, field); v.IsArray() {
+		return update.Pipeline(v)
+	}
+	return sub(cmd, field)
+}
+
+// PipelineUpdate returns the update that the stages of an aggregation pipeline
+// make ($set, $addFields, $unset, $project, $replaceRoot, $replaceWith), for
+// Update, UpdateMany and FindAndModify.
+func PipelineUpdate(stages ...bson.Raw) bson.Raw {
+	arr, start := value.Begin(nil)
+	for i, s := range stages {
+		arr = value.AppendElement(arr, strconv.AppendInt(nil, int64(i), 10), value.Doc(s))
+	}
+	return update.Pipeline(value.Value{Type: bson.TypeArray, Data: value.End(arr, start)})
+}
+
+func parseUpdate(u bson.Raw) (s updateSpec, err error) {
+	s = updateSpec{filter: sub(u, "q"), update: updateIn(u, "u")}
+	s.o = UpdateOptions{Many: flag(u, "multi", false), Upsert: flag(u, "upsert", false)}
+	if s.filter == nil || s.update == nil {
+		return s, value.Errorf(value.CodeFailedToParse, "an update needs a document q and a document or pipeline u")
+	}
+	if value.Get(u, "arrayFilters").Exists() {
+		s.o.ArrayFilters, err = list(u, "arrayFilters")
+	}
+	return s, err
+}
+
+// An updateTotal is what the statements of an update command did.
+type updateTotal struct {
+	n, modified int64
+	upserted    []bson.D
+}
+
+func (t *updateTotal) add(i int, r UpdateResult) {
+	t.n, t.modified = t.n+r.Matched, t.modified+r.Modified
+	if r.UpsertedID.Type != 0 {
+		t.n++
+		t.upserted = append(t.upserted, bson.D{{Key: "index", Value: int32(i)}, {Key: "_id", Value: r.UpsertedID}})
+	}
+}
+
+func (t *updateTotal) reply() bson.D {
+	reply := bson.D{{Key: "n", Value: int32(t.n)}, {Key: "nModified", Value: int32(t.modified)}}
+	if t.upserted != nil {
+		reply = append(reply, bson.E{Key: "upserted", Value: t.upserted})
+	}
+	return reply
+}
+
 func (db *DB) cmdUpdate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	ups, err := list(cmd, "updates")
 	if err != nil {
 		return nil, err
 	}
-	var n, modified int64
-	var upserted, errs []bson.D
+	var total updateTotal
+	var errs []bson.D
 	for i, u := range ups {
-		o := UpdateOptions{Many: flag(u, "multi", false), Upsert: flag(u, "upsert", false)}
-		if value.Get(u, "arrayFilters").Exists() {
-			if o.ArrayFilters, err = list(u, "arrayFilters"); err != nil {
-				return nil, err
-			}
+		s, err := parseUpdate(u)
+		if err != nil {
+			return nil, err
 		}
-		if sub(u, "u") == nil || sub(u, "q") == nil {
-			return nil, value.Errorf(value.CodeFailedToParse, "an update needs documents q and u")
-		}
-		r, err := db.Collection(name).Update(ctx, sub(u, "q"), sub(u, "u"), o)
+		r, err := db.Collection(name).Update(ctx, s.filter, s.update, s.o)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 				return nil, err
@@ -53,18 +110,12 @@ func (db *DB) cmdUpdate(ctx context.Context, name string, cmd bson.Raw) (bson.D,
 			}
 			continue
 		}
-		n, modified = n+r.Matched, modified+r.Modified
-		if r.UpsertedID.Type != 0 {
-			n++
-			upserted = append(upserted, bson.D{{Key: "index", Value: int32(i)}, {Key: "_id", Value: r.UpsertedID}})
-		}
+		total.add(i, r)
 	}
-	reply := bson.D{{Key: "n", Value: int32(n)}, {Key: "nModified", Value: int32(modified)}}
-	if upserted != nil {
-		reply = append(reply, bson.E{Key: "upserted", Value: upserted})
-	}
-	return writeErrors(reply, errs), nil
+	return writeErrors(total.reply(), errs), nil
 }
+
+var errDeleteQuery = value.Errorf(value.CodeFailedToParse, "a delete needs a document q")
 
 func (db *DB) cmdDelete(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	ds, err := list(cmd, "deletes")
@@ -75,7 +126,7 @@ func (db *DB) cmdDelete(ctx context.Context, name string, cmd bson.Raw) (bson.D,
 	var errs []bson.D
 	for i, x := range ds {
 		if sub(x, "q") == nil {
-			return nil, value.Errorf(value.CodeFailedToParse, "a delete needs a document q")
+			return nil, errDeleteQuery
 		}
 		k, err := db.Collection(name).Delete(ctx, sub(x, "q"), number(x, "limit") != 1)
 		n += k

@@ -35,12 +35,13 @@ type request struct {
 	guards     []guard
 	view       *view // that predicates were seen in
 	predicates []predicate
-	after      *request     // if it stopped early, this one is not written
-	do         func() error // instead of a write: work for the committer
-	n          int64        // arrival to wait for, instead of a write
-	results    []error      // by operation; nil if it was written
-	changed    []bool       // by operation: the document differs
-	keep       bool         // keep the document before and after the one operation
+	after      *request             // if it stopped early, this one is not written
+	do         func() error         // instead of a write: work for the committer
+	n          int64                // arrival to wait for, instead of a write
+	until      func() (bool, error) // to be called until it is done, instead of a write
+	results    []error              // by operation; nil if it was written
+	changed    []bool               // by operation: the document differs
+	keep       bool                 // keep the document before and after the one operation
 	was, now   state
 	err        error         // of the request as a whole
 	done       chan struct{} // closed when the rest is set
@@ -60,7 +61,22 @@ func (r *request) stopped() bool {
 
 // submit hands requests to the committer and waits for their outcome.
 func (db *DB) submit(reqs ...*request) error {
+	if err := db.enqueue(reqs...); err != nil {
+		return err
+	}
+	for _, r := range reqs {
+		<-r.done
+	}
+	return nil
+}
+
+// enqueue hands requests to the committer.
+func (db *DB) enqueue(reqs ...*request) error {
 	db.mu.Lock()
+	if err := db.use(); err != nil {
+		db.mu.Unlock()
+		return err
+	}
 	if db.closed {
 		db.mu.Unlock()
 		return ErrClosed
@@ -72,9 +88,6 @@ func (db *DB) submit(reqs ...*request) error {
 	db.start()
 	db.mu.Unlock()
 	db.Wake()
-	for _, r := range reqs {
-		<-r.done
-	}
 	return nil
 }
 
@@ -101,7 +114,11 @@ func (db *DB) committer() {
 			continue
 		}
 		db.serve(group)
+		if db.resting() {
+			return
+		}
 		more, err := db.applyArrivals()
+		building := db.buildSome()
 		if err != nil {
 			db.logf("fold: %v", err)
 			db.answerWaiting(err)
@@ -113,7 +130,7 @@ func (db *DB) committer() {
 			db.mu.Lock()
 			idle := len(db.queue) == 0 && !db.closed
 			db.mu.Unlock()
-			if idle {
+			if idle && !building {
 				<-db.wake
 			}
 		}
@@ -126,7 +143,7 @@ func (db *DB) take() []*request {
 	bytes, ops := 0, 0
 	n := 0
 	for _, r := range db.queue {
-		if r.do != nil || r.n > 0 {
+		if r.do != nil || r.n > 0 || r.until != nil {
 			if n == 0 {
 				n = 1
 			}
@@ -147,7 +164,7 @@ func (db *DB) serve(group []*request) {
 	for len(group) > 0 {
 		r := group[0]
 		switch {
-		case r.n > 0:
+		case r.n > 0, r.until != nil:
 			db.waiting = append(db.waiting, r)
 			return
 		case r.do != nil:
@@ -226,7 +243,7 @@ func (db *DB) commitGroup(group []*request) int {
 // folded afterwards in steps.
 func (db *DB) tryGroup(group []*request, logOnly bool) (took int, err error) {
 	b := db.newBatch()
-	defer func() { b.tx.Discard() }()
+	defer b.discard()
 	plans, took, err := b.plan(group)
 	if err != nil || len(plans) == 0 {
 		return took, err
@@ -321,7 +338,7 @@ func (b *batch) judgeRequest(r *request) (*plan, error) {
 		r.err = ErrConflict
 		return nil, err
 	}
-	p := &plan{req: r, rec: &record{time: b.db.clock.Now(), atomic: r.atomic}}
+	p := &plan{req: r, rec: b.db.ownRecord(b.db.clock.Now(), r.atomic, nil)}
 	var undo []state
 	for i := range r.ops {
 		op := &r.ops[i]
@@ -335,14 +352,22 @@ func (b *batch) judgeRequest(r *request) (*plan, error) {
 		if e.count > 0 && e.last.time >= p.rec.time {
 			b.undo(p, undo)
 			r.was = e.current()
-			return &plan{req: r, rec: &record{time: p.rec.time, atomic: r.atomic, ops: r.ops}, slow: true}, nil
+			return &plan{req: r, rec: b.db.ownRecord(p.rec.time, r.atomic, r.ops), slow: true}, nil
 		}
 		def, err := b.specDefinition(op.Coll)
 		if err != nil {
 			return nil, err
 		}
 		cur := e.current()
-		v := b.judge.judge(op, cur, p.rec.time, def)
+		v := b.judge.decide(op, cur, p.rec.author(), def)
+		if v.code == codeOK {
+			if v.err, err = b.violation(e, cur.doc, v.next.doc); err != nil {
+				return nil, err
+			}
+			if v.err != nil {
+				v.code = codeDuplicate
+			}
+		}
 		r.results[i] = v.err
 		if v.code != codeOK {
 			if r.mode == whole {
@@ -360,7 +385,7 @@ func (b *batch) judgeRequest(r *request) (*plan, error) {
 			r.was, r.now = cur, v.next
 		}
 		undo = append(undo, cur)
-		e.spec = &v.next
+		b.speculate(e, &v.next)
 		p.entries, p.vs = append(p.entries, e), append(p.vs, v)
 		p.rec.ops = append(p.rec.ops, *op)
 		if r.seeds != nil {
@@ -375,7 +400,7 @@ func (b *batch) judgeRequest(r *request) (*plan, error) {
 
 func (b *batch) undo(p *plan, old []state) {
 	for i := len(old) - 1; i >= 0; i-- {
-		p.entries[i].spec = &old[i]
+		b.speculate(p.entries[i], &old[i])
 	}
 }
 
@@ -414,7 +439,7 @@ func (b *batch) foldPlans(plans []*plan, ids []clock.RecordID, first int64) erro
 	for k, p := range plans {
 		rec := p.rec
 		rec.n, rec.id = first+int64(k), ids[k]
-		b.records[rec.n] = rec
+		b.records[rec.n], b.folding = rec, rec
 		if p.slow {
 			if err := b.fold(rec); err != nil {
 				return err
@@ -493,16 +518,12 @@ func (b *batch) commit() error {
 // finish takes a committed and synced batch over and shows it to readers.
 func (db *DB) finish(b *batch) error {
 	db.meta, db.cat = b.meta, b.cat
-	for x := range b.multi {
-		x.multi.Store(true)
+	for m := range b.multi {
+		m.Store(true)
 	}
-	if b.builds {
-		if err := db.build(); err != nil {
-			return db.breaks(err)
-		}
-	}
+	db.building = db.building || b.builds
 	db.rememberChanges(b)
-	db.publish(b.events, b.blind)
+	db.publish(b.news())
 	db.journal.Flushed(db.meta.cursor)
 	return nil
 }
@@ -543,6 +564,7 @@ func (b *batch) step() error {
 	b.db.meta = b.meta
 	b.meta = b.db.meta.copy()
 	b.stats = map[uint32]collStats{}
+	b.holders.close()
 	b.tx = b.db.store.Begin()
 	return nil
 }
@@ -576,7 +598,7 @@ func (db *DB) applyArrivals() (more bool, err error) {
 // applySome folds records in one transaction, or in steps.
 func (db *DB) applySome(recs []*record, stepping, redo bool) error {
 	b := db.newBatch()
-	defer func() { b.tx.Discard() }()
+	defer b.discard()
 	b.stepping, b.redo = stepping, redo
 	if stepping {
 		if err := b.step(); err != nil {

@@ -91,9 +91,14 @@ func TestStepsSurviveTheEnd(t *testing.T) {
 			}
 			x, err := db.Open(t.Context(), db.Options{Store: s, Prefix: []byte("D/"), Journal: j})
 			if err == nil {
-				err = x.Settle(t.Context())
+				if err = x.Settle(t.Context()); err == nil {
+					err = db.Built(x)
+				}
 				for i := 0; err == nil && i < len(void); i++ {
 					if err = x.SetVoid(t.Context(), void[i]); err == nil {
+						err = db.Built(x)
+					}
+					if err == nil {
 						same(rt, x, es, void[i]...)
 					}
 				}

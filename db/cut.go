@@ -150,7 +150,7 @@ func (db *DB) setCut(next Cut) error {
 		return err
 	}
 	b := db.newBatch()
-	defer func() { b.tx.Discard() }()
+	defer b.discard()
 	if err := b.noteCut(&c, marks); err != nil {
 		return err
 	}

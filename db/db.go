@@ -25,13 +25,21 @@ type Options struct {
 	// Prefix begins every key of the database in Store; keep it short, it is
 	// part of every key. No other user of Store may use keys that begin with it.
 	Prefix []byte
+	// Name is what replies to commands call the database; "" leaves it out.
+	Name string
 	// Journal keeps the transactions; required. It must use the same Store.
 	Journal Journal
 	// Clock gives the times of local transactions; nil means a new one. It
 	// should be the clock that the rest of the node uses.
 	Clock *clock.Clock
+	// Identity is whose eyes the database is read with: read rules judge by it.
+	// "" means the journal's writer. WithReader has it otherwise for one call.
+	Identity string
 	// Log receives what an operator may want to know; nil discards it.
 	Log *slog.Logger
+	// Loaded is called when a use has loaded the database again after Suspend;
+	// it must not call the database.
+	Loaded func()
 }
 
 // Info describes a database at one moment.
@@ -41,6 +49,8 @@ type Info struct {
 	Documents   int64      // documents of all collections but system collections
 	Collections int        // collections that have a definition
 	Refused     int64      // refused operations
+	Conflicts   int64      // keys of unique indexes that several documents have; see DB.Conflicts
+	Building    int        // indexes that do not cover all documents yet
 	Refolds     int64      // documents re-folded since Open
 }
 
@@ -59,6 +69,11 @@ type Entry struct {
 	Payload []byte // must not be changed
 
 	Snapshot bool // of a snapshot log: not a transaction, but documents of a [Checkpoint]
+
+	// Writer is the identity of the log, a did:key; Role is what it is in the
+	// database: "owner" or "writer". Both are functions of the log, the same on
+	// every replica, because rules judge by them.
+	Writer, Role string
 }
 
 // An Arrival is an entry in the order in which this node stored them, from 1.
@@ -77,6 +92,8 @@ type Journal interface {
 	// the next Append. first is the arrival number of the first record; the
 	// others follow.
 	Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, first int64, done func(committed bool), err error)
+	// Writer returns what the Writer and Role of own records are.
+	Writer() (identity, role string)
 	// Flushed says that everything up to arrival n is folded and durable: own
 	// records may be sent, other writers' acknowledged.
 	Flushed(n int64)

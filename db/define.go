@@ -16,6 +16,10 @@ import (
 // CollectionOptions is the definition of a collection.
 type CollectionOptions struct {
 	Schema  bson.Raw // a JSON Schema (2020-12 or draft-07), as a document; nil accepts every document
+	Formats bool     // the schema's `format` is an assertion, not an annotation
+	Level   string   // strict (also ""), moderate or off, as MongoDB's validationLevel
+	Action  string   // error (also "") or warn, as MongoDB's validationAction
+	Rules   Rules
 	Indexes []Index
 }
 
@@ -23,6 +27,12 @@ type CollectionOptions struct {
 type CollectionInfo struct {
 	Name      string
 	Schema    bson.Raw // nil if it has none
+	Formats   bool
+	Level     string // strict, moderate or off
+	Action    string // error or warn
+	Version   int64  // of schema and rules: it rises with each change
+	Migrating bool   // a migration was begun and is not complete: see Migrate
+	Rules     Rules
 	Indexes   []Index
 	Documents int64
 }
@@ -39,16 +49,19 @@ func (db *DB) CreateCollection(ctx context.Context, name string, o CollectionOpt
 		}
 		return err
 	}
-	set := bson.D{}
-	if o.Schema != nil {
-		if err := value.Validate(o.Schema); err != nil {
-			return err
-		}
-		text := string(value.AppendJSON(nil, o.Schema, false))
-		if _, err := compileSchema(text); err != nil {
-			return err
-		}
-		set = append(set, bson.E{Key: "schema", Value: text})
+	c := CollectionChange{Schema: o.Schema, Level: o.Level, Action: o.Action}
+	if o.Formats {
+		c.Formats = &o.Formats
+	}
+	if o.Rules != (Rules{}) {
+		c.Rules = &o.Rules
+	}
+	_, set, err := c.on(&definition{})
+	if err != nil {
+		return err
+	}
+	if len(set) > 0 {
+		set = append(set, bson.E{Key: "version", Value: int64(1)})
 	}
 	list := bson.A{}
 	for i := range o.Indexes {
@@ -109,7 +122,7 @@ func (db *DB) DropCollection(ctx context.Context, name string) error {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	n, derr := db.Collection(name).Delete(ctx, nil, true)
+	n, derr := db.Collection(name).Delete(seeingAll(ctx), nil, true)
 	if derr != nil {
 		return derr
 	}
@@ -151,7 +164,16 @@ func (db *DB) Collections(ctx context.Context) ([]CollectionInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		i := CollectionInfo{Name: name, Indexes: d.indexes, Documents: v.stats[c.num].docs}
+		i := CollectionInfo{
+			Name: name, Indexes: d.indexes, Documents: v.stats[c.num].docs, Formats: d.formats, Level: levelStrict,
+			Action: actionError, Version: d.version, Migrating: d.next != nil, Rules: d.rules.text,
+		}
+		if d.level != "" {
+			i.Level = d.level
+		}
+		if d.warn {
+			i.Action = actionWarn
+		}
 		if d.text != "" {
 			if i.Schema, err = value.ParseJSON([]byte(d.text)); err != nil {
 				return nil, err

@@ -17,4 +17,6 @@ var (
 	ErrTooLarge = errors.New("db: too large")
 	// ErrSchema reports a document that the schema of its collection refuses.
 	ErrSchema = errors.New("the document does not fit the schema")
+	// ErrRule reports an operation that the write rule of its collection denies.
+	ErrRule = errors.New("a rule denies it")
 )

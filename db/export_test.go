@@ -11,6 +11,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
@@ -98,7 +99,7 @@ func (f *reference) fold(rec *record) {
 			}
 		}
 		var j judge
-		v := j.judge(op, cur, rec.time, def)
+		v := j.decide(op, cur, rec.author(), def)
 		f.states[k] = v.next
 		codes[i] = v.code
 		refused = refused || v.code != codeOK
@@ -121,6 +122,9 @@ func (f *reference) fold(rec *record) {
 // Dump returns every document and refusal of db as Reference does, after
 // checking that indexes, counts and hash agree with the documents.
 func Dump(db *DB) (map[string]string, error) {
+	if err := Built(db); err != nil {
+		return nil, err
+	}
 	v, err := db.acquire()
 	if err != nil {
 		return nil, err
@@ -131,6 +135,7 @@ func Dump(db *DB) (map[string]string, error) {
 	for name, c := range v.cat.colls {
 		n := int64(0)
 		want := map[string]bool{}
+		holders := map[string]int{}
 		p := db.key(tagDoc, num(c.num))
 		it := v.snap.Iterate(store.Prefix(p))
 		for ; it.Valid(); it.Next() {
@@ -153,12 +158,18 @@ func Dump(db *DB) (map[string]string, error) {
 			}
 			n++
 			for _, x := range c.indexes {
-				keys, _, wide := x.entries(hd.doc)
-				if wide {
+				var ks keySet
+				if ks.fill(x, hd.doc); ks.wide {
 					want[string(db.key(tagWide, num(x.num), idKey))] = true
 				}
-				for _, k := range keys {
+				for _, k := range ks.keys {
 					want[string(db.key(tagIndex, num(x.num), k, idKey))] = true
+					if held := string(db.key(tagConflict, num(x.num), k)); x.Unique {
+						holders[held]++
+						if holders[held] > 1 {
+							want[held] = true
+						}
+					}
 				}
 			}
 		}
@@ -170,7 +181,7 @@ func Dump(db *DB) (map[string]string, error) {
 			return nil, err
 		}
 	}
-	for r, err := range db.Refused(context.Background()) {
+	for r, err := range db.Refused(context.Background(), RefusedOptions{}) {
 		if err != nil {
 			return nil, err
 		}
@@ -187,10 +198,17 @@ func Dump(db *DB) (map[string]string, error) {
 func checkIndexes(db *DB, v *view, c *coll, want map[string]bool) error {
 	got := 0
 	for _, x := range c.indexes {
-		for _, tag := range []byte{tagIndex, tagWide} {
+		if !x.filled || x.shadow {
+			return fmt.Errorf("collection %s: index %s is not built", c.name, x.Name)
+		}
+		marks := int64(0)
+		for _, tag := range []byte{tagIndex, tagWide, tagConflict} {
 			it := v.snap.Iterate(store.Prefix(db.key(tag, num(x.num))))
 			for ; it.Valid(); it.Next() {
 				got++
+				if tag == tagConflict {
+					marks++
+				}
 				if !want[string(it.Key())] {
 					it.Close()
 					return fmt.Errorf("collection %s: index %s has a stray entry %x", c.name, x.Name, it.Key())
@@ -198,11 +216,22 @@ func checkIndexes(db *DB, v *view, c *coll, want map[string]bool) error {
 			}
 			it.Close()
 		}
+		if n := v.stats[x.num].docs; n != marks {
+			return fmt.Errorf("collection %s: index %s has %d conflicts, counted %d", c.name, x.Name, marks, n)
+		}
 	}
 	if got != len(want) {
 		return fmt.Errorf("collection %s: %d index entries, want %d", c.name, got, len(want))
 	}
 	return nil
+}
+
+// Built waits until no index is being built or deleted.
+func Built(db *DB) error {
+	return db.await(context.Background(), func() (bool, error) {
+		_, x := db.cat.unfilled()
+		return x == nil && len(db.cat.dropped) == 0, nil
+	})
 }
 
 // An Op is an operation for Encode.
@@ -251,3 +280,12 @@ func History(db *DB) (n int) {
 	}
 	return n
 }
+
+// Matches reports whether doc matches filter.
+func Matches(filter, doc []byte) (bool, error) {
+	f, err := query.Compile(filter)
+	return err == nil && doc != nil && f.Match(doc), err
+}
+
+// KillFeed closes a watch or live query of a command.
+func KillFeed(db *DB, id int64) { db.killFeed(id) }

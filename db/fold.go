@@ -17,7 +17,7 @@ import (
 // fold applies one record: its operations in place where they are the latest
 // of their documents, by folding those documents again where they are not.
 func (b *batch) fold(rec *record) error {
-	b.records[rec.n] = rec
+	b.records[rec.n], b.folding = rec, rec
 	if b.db.cut.voids(rec.id, rec.snapshot) {
 		return nil
 	}
@@ -51,7 +51,7 @@ func (b *batch) fold(rec *record) error {
 		if err := b.foresee(e, r); err != nil {
 			return err
 		}
-		v, before := b.judge.judge(op, e.state, rec.time, def), e.doc
+		v, before := b.judge.decide(op, e.state, rec.author(), def), e.doc
 		if err := b.advance(e, r, rec, op, v); err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (b *batch) judgeAll(rec *record, es []*entry, def func(string, ref) (*defin
 		if err != nil {
 			return nil, err
 		}
-		vs[i] = b.judge.judge(&rec.ops[i], cur, rec.time, d)
+		vs[i] = b.judge.decide(&rec.ops[i], cur, rec.author(), d)
 		refused = refused || vs[i].code != codeOK
 		now[e] = vs[i].next
 	}
@@ -190,7 +190,7 @@ func (b *batch) record(n int64) (*record, error) {
 
 // decode decodes an arrival; a malformed payload is the record's own fault.
 func decode(a *Arrival) *record {
-	r := &record{n: a.N, id: a.ID, time: a.Time, atomic: a.Atomic, snapshot: a.Snapshot}
+	r := &record{n: a.N, id: a.ID, time: a.Time, atomic: a.Atomic, writer: a.Writer, role: a.Role, snapshot: a.Snapshot}
 	if r.snapshot {
 		r.time, r.atomic = 0, false // it comes before everything that the cut leaves
 		r.ops, r.bad = payload.DecodeSnapshot(a.Payload)
@@ -206,6 +206,9 @@ func (b *batch) refuse(r ref, rec *record, op *payload.Op, v verdict) error {
 	k := b.db.key(tagRefused, r.append(nil))
 	old, err := b.refusedCode(k)
 	if err != nil || old == v.code {
+		return err
+	}
+	if err := b.noteRefusal(r, rec, op, v); err != nil {
 		return err
 	}
 	if v.code == codeOK {
@@ -337,7 +340,7 @@ func (b *batch) defined(e *entry, r ref, v verdict, before []byte) error {
 	}
 	name := string(e.id.Str())
 	delete(b.defs, name)
-	return b.redefined(name, e.doc, r, schemaText(before) != schemaText(e.doc))
+	return b.redefined(name, e.doc, r, lawOf(before) != lawOf(e.doc))
 }
 
 // redefined takes a collection's new definition over: its indexes, and the
@@ -353,13 +356,6 @@ func (b *batch) redefined(name string, doc []byte, from ref, schema bool) error 
 		b.rescans = append(b.rescans, rescan{name, from})
 	}
 	return nil
-}
-
-func schemaText(doc []byte) string {
-	if doc == nil {
-		return ""
-	}
-	return string(value.Get(doc, "schema").Str())
 }
 
 // timeline folds a definition's operations by their standing verdicts.
@@ -382,79 +378,6 @@ func (b *batch) timeline(e *entry) ([]version, error) {
 		out = append(out, version{ev.ref, cur.doc})
 	}
 	return out, nil
-}
-
-// reindex makes the local indexes those of the definition. Those of an empty
-// collection are ready at once.
-func (b *batch) reindex(name string, doc []byte) error {
-	def, err := b.db.parse(doc)
-	if err != nil {
-		return err
-	}
-	var want []Index
-	if def != nil {
-		want = def.indexes
-	}
-	old := b.coll(name)
-	n := &coll{num: old.num, name: name, docs: old.docs}
-	cat := b.cat
-	if cat == b.db.cat {
-		cat = cat.clone()
-	}
-	changed := false
-	// What waits to be written is under the old indexes, and counts.
-	if err := b.emit(); err != nil {
-		return err
-	}
-	for _, x := range want {
-		if had := findIndex(old.indexes, x); had != nil && findIndex(n.indexes, x) == nil {
-			n.indexes = append(n.indexes, had)
-		} else if !named(n.indexes, x.Name) {
-			cat.next++
-			ix, err := newIndex(x, cat.next, b.stat(old).docs == 0)
-			if err != nil {
-				return err
-			}
-			n.indexes, changed = append(n.indexes, ix), true
-			b.builds = b.builds || !ix.ready
-		}
-	}
-	for _, x := range old.indexes {
-		if findIndex(n.indexes, x.Index) != x {
-			cat.dropped = append(cat.dropped, x.num)
-			changed, b.builds = true, true
-		}
-	}
-	if !changed {
-		return nil
-	}
-	cat.colls[name] = n
-	b.cat = cat
-	b.catalogs[n.num] = true
-	for _, e := range b.entries {
-		if e.coll == old {
-			e.coll = n
-		}
-	}
-	return nil
-}
-
-func findIndex(list []*index, x Index) *index {
-	for _, ix := range list {
-		if ix.same(x) {
-			return ix
-		}
-	}
-	return nil
-}
-
-func named(list []*index, name string) bool {
-	for _, ix := range list {
-		if ix.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // parse parses a definition, remembering the last ones.

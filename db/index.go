@@ -5,160 +5,179 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// An Index is an index of a collection.
+// An Index is an index of a collection. Keys of the kind Text make it a text
+// index, which only $text uses; a collection has at most one.
 type Index struct {
-	Name   string // "" means the keys and directions, as "age_1_name_-1"
-	Keys   []IndexKey
-	Unique bool // refused for now
+	Name string // "" means the keys and directions, as "age_1_name_-1"
+	Keys []IndexKey
+	// Unique refuses a local write that gives two documents one key. Writers
+	// that do not see each other may: see [DB.Conflicts].
+	Unique bool
+	// Sparse leaves out documents that have none of the fields.
+	Sparse bool
+	// Partial leaves out documents that do not match this filter; nil for none.
+	// It is made of equality, $gt, $gte, $lt, $lte, $in, $type, $exists: true,
+	// $and and $or.
+	Partial bson.Raw
+	// ExpireAfter ends documents this long, in whole seconds, after the date in
+	// the one field of the index, or the earliest of several; nil for never.
+	ExpireAfter *time.Duration
+	// Language of a text index, as "english"; "none" takes words as they are.
+	Language string
+
+	// State is set by [Collection.Indexes], and not read.
+	State IndexState
 }
 
 // An IndexKey is one field of an index.
 type IndexKey struct {
-	Path string
-	Desc bool
+	Path   string
+	Desc   bool
+	Text   bool // the words of the field
+	Weight int  // of the words of this field, 1 to 99,999; 0 means 1
+}
+
+// An IndexState says how far an index is.
+type IndexState struct {
+	Building    bool  // it does not cover all documents yet, so nothing reads it
+	Done, Total int64 // documents looked at, and documents of the collection
+	Conflicts   int64 // keys of a unique index with several documents
+}
+
+// CreateIndexOptions tunes CreateIndexWith.
+type CreateIndexOptions struct {
+	// Background returns as soon as the definition is durable, while the index
+	// is being built. A unique index is waited for whatever this says.
+	Background bool
 }
 
 // CreateIndex adds an index and returns its name. It returns when the index
-// covers all documents.
+// covers all documents; readers and writers go on meanwhile. If ctx ends first,
+// the index is built all the same, unless it is unique.
+//
+// A unique index that the documents violate is refused with a
+// [*DuplicateKeyError]; one that exists with other keys or options is an *Error
+// with code 85 or 86.
 func (c *Collection) CreateIndex(ctx context.Context, x Index) (string, error) {
+	return c.CreateIndexWith(ctx, x, CreateIndexOptions{})
+}
+
+// CreateIndexWith is CreateIndex with options.
+func (c *Collection) CreateIndexWith(ctx context.Context, x Index, o CreateIndexOptions) (string, error) {
 	if err := writable(c.name); err != nil {
 		return "", err
+	}
+	if isIDIndex(x) {
+		return "_id_", nil
 	}
 	if err := checkIndex(&x); err != nil {
 		return "", err
 	}
-	have, err := c.Indexes(ctx)
+	if there, err := c.agrees(ctx, x); err != nil {
+		return "", err
+	} else if there {
+		if o.Background {
+			return x.Name, nil
+		}
+		return x.Name, c.db.awaitIndex(ctx, c.name, x)
+	}
+	doc, err := bson.Marshal(indexDoc(x))
 	if err != nil {
 		return "", err
 	}
-	if len(have) >= maxIndexes {
-		return "", fmt.Errorf("%w: a collection has at most %d indexes", ErrTooLarge, maxIndexes)
+	add := bson.D{{Key: "$addToSet", Value: bson.D{{Key: "indexes", Value: bson.Raw(doc)}}}}
+	if x.Unique {
+		return x.Name, c.db.createUnique(ctx, c.name, x, add)
 	}
-	for _, h := range have {
-		if h.Name == x.Name {
-			if slices.Equal(h.Keys, x.Keys) {
-				return x.Name, nil
-			}
-			return "", fmt.Errorf("%w: an index %s with other keys", ErrExists, x.Name)
-		}
+	if err := c.db.define(ctx, c.name, add); err != nil || o.Background {
+		return x.Name, err
 	}
-	return x.Name, c.db.define(ctx, c.name, bson.D{{Key: "$addToSet", Value: bson.D{{Key: "indexes", Value: indexDoc(x)}}}})
+	return x.Name, c.db.awaitIndex(ctx, c.name, x)
 }
 
-// DropIndex removes an index, or returns ErrNotFound.
+// agrees reports whether the collection has x, and refuses what cannot be
+// beside the indexes that it has.
+func (c *Collection) agrees(ctx context.Context, x Index) (there bool, err error) {
+	have, err := c.Indexes(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, h := range have {
+		switch {
+		case h.Name == x.Name && sameIndex(h, x):
+			return true, nil
+		case h.Name == x.Name:
+			return false, exists(value.CodeIndexKeySpecsConflict, "an index %s exists with other keys or options", x.Name)
+		case h.Keys[0].Text && x.Keys[0].Text:
+			return false, exists(value.CodeIndexOptionsConflict, "a collection has one text index, and there is %s", h.Name)
+		case slices.Equal(h.Keys, x.Keys) && h.Unique == x.Unique && h.Sparse == x.Sparse && string(h.Partial) == string(x.Partial):
+			return false, exists(value.CodeIndexOptionsConflict, "an index on the same keys exists with the name %s", h.Name)
+		}
+	}
+	if len(have) >= maxIndexes {
+		return false, value.Errorf(value.CodeCannotCreateIndex, "a collection has at most %d indexes", maxIndexes)
+	}
+	return false, nil
+}
+
+func exists(code int32, format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrExists, value.Errorf(code, format, args...))
+}
+
+// isIDIndex reports whether x is the index on _id, which is always there.
+func isIDIndex(x Index) bool {
+	return len(x.Keys) == 1 && x.Keys[0] == IndexKey{Path: "_id"} && (x.Name == "" || x.Name == "_id_") &&
+		!x.Sparse && x.Partial == nil && x.ExpireAfter == nil
+}
+
+// DropIndex removes an index, also one that is being built, or returns
+// ErrNotFound (code 27). Its entries are deleted in the background.
 func (c *Collection) DropIndex(ctx context.Context, name string) error {
+	if err := writable(c.name); err != nil {
+		return err
+	}
 	have, err := c.Indexes(ctx)
 	if err != nil {
 		return err
 	}
+	if name == "_id_" {
+		return value.Errorf(value.CodeInvalidOptions, "cannot drop the index on _id")
+	}
 	if !slices.ContainsFunc(have, func(x Index) bool { return x.Name == name }) {
-		return fmt.Errorf("%w: index %s", ErrNotFound, name)
+		return fmt.Errorf("%w: %w", ErrNotFound, value.Errorf(value.CodeIndexNotFound, "index not found with name [%s]", name))
 	}
 	pull := bson.D{{Key: "indexes", Value: bson.D{{Key: "name", Value: name}}}}
 	return c.db.define(ctx, c.name, bson.D{{Key: "$pull", Value: pull}})
 }
 
-// Indexes returns the indexes, without the one on _id.
+// Indexes returns the indexes, without the one on _id, and how far they are.
 func (c *Collection) Indexes(ctx context.Context) ([]Index, error) {
-	d, err := c.db.definition(c.name)
+	v, err := c.db.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer v.release()
+	d, err := v.definition(c.db, c.name)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return slices.Clone(d.indexes), nil
-}
-
-func indexDoc(x Index) bson.D {
-	keys := bson.D{}
-	for _, k := range x.Keys {
-		dir := int32(1)
-		if k.Desc {
-			dir = -1
+	out := slices.Clone(d.indexes)
+	if coll := v.cat.colls[c.name]; coll != nil {
+		for i, x := range out {
+			if ix := findIndex(coll.indexes, x); ix != nil {
+				out[i].State = ix.state(v, coll)
+			}
 		}
-		keys = append(keys, bson.E{Key: k.Path, Value: dir})
-	}
-	return bson.D{{Key: "name", Value: x.Name}, {Key: "key", Value: keys}}
-}
-
-// maxIndexes bounds the indexes of a collection.
-const maxIndexes = 64
-
-func parseIndexes(v value.Value) (out []Index, err error) {
-	if !v.IsArray() {
-		return nil, errors.New("db: a definition's indexes must be an array")
-	}
-	it := value.Elements(v.Data)
-	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
-		if !e.IsDoc() {
-			return nil, errors.New("db: an index must be a document")
-		}
-		x := Index{Name: string(value.Get(e.Data, "name").Str())}
-		keys := value.Get(e.Data, "key")
-		if !keys.IsDoc() {
-			return nil, errors.New("db: an index must have a key document")
-		}
-		if x.Keys, err = parseIndexKeys(keys.Data); err != nil {
-			return nil, err
-		}
-		if err = checkIndex(&x); err != nil {
-			return nil, err
-		}
-		out = append(out, x)
-	}
-	if len(out) > maxIndexes {
-		return nil, fmt.Errorf("db: a collection has at most %d indexes", maxIndexes)
 	}
 	return out, nil
-}
-
-func parseIndexKeys(doc []byte) (keys []IndexKey, err error) {
-	it := value.Elements(doc)
-	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
-		switch {
-		case value.Equal(v, value.Int32(1)):
-			keys = append(keys, IndexKey{Path: string(k)})
-		case value.Equal(v, value.Int32(-1)):
-			keys = append(keys, IndexKey{Path: string(k), Desc: true})
-		default:
-			return nil, fmt.Errorf("db: index key %q must be 1 or -1", k)
-		}
-	}
-	return keys, nil
-}
-
-// checkIndex checks x and names it if it has no name.
-func checkIndex(x *Index) error {
-	if len(x.Keys) == 0 || len(x.Keys) > 16 {
-		return errors.New("db: an index has 1 to 16 keys")
-	}
-	if x.Unique {
-		return value.Errorf(value.CodeCommandNotSupported, "unique indexes are not supported")
-	}
-	var name []string
-	for _, k := range x.Keys {
-		if _, err := value.ParsePath(k.Path); err != nil {
-			return err
-		}
-		dir := "1"
-		if k.Desc {
-			dir = "-1"
-		}
-		name = append(name, k.Path, dir)
-	}
-	if x.Name == "" {
-		x.Name = strings.Join(name, "_")
-	}
-	if len(x.Name) > 255 || x.Name == "_id_" {
-		return fmt.Errorf("db: bad index name %q", x.Name)
-	}
-	return nil
 }

@@ -26,11 +26,12 @@ const (
 	codeDefinition
 	codeAtomic
 	codeTooLarge
+	codeRule
 )
 
 var reasons = [...]Reason{
 	"", ReasonMalformed, ReasonDuplicate, ReasonNoMatch, ReasonSchema, ReasonUpdate, ReasonReserved,
-	ReasonDefinition, ReasonAtomic, ReasonTooLarge,
+	ReasonDefinition, ReasonAtomic, ReasonTooLarge, ReasonRule,
 }
 
 func (c code) reason() Reason {
@@ -85,7 +86,19 @@ func (j *judge) compile(o *payload.Op) (err error) {
 	return nil
 }
 
-// judge gives the outcome of o on cur, written at t, with def in force.
+// decide gives the outcome of o on cur, as by writes it, with def in force.
+func (j *judge) decide(o *payload.Op, cur state, by author, def *definition) verdict {
+	v := j.judge(o, cur, by.time, def)
+	if v.code != codeOK || v.next.dead == cur.dead && sameSlice(v.next.doc, cur.doc) {
+		return v
+	}
+	if err := def.allows(o, cur.doc, v.next.doc, by); err != nil {
+		return verdict{next: cur, code: codeRule, err: err}
+	}
+	return v
+}
+
+// judge is decide without rules: it applies again what was accepted.
 func (j *judge) judge(o *payload.Op, cur state, t clock.Time, def *definition) verdict {
 	if o.Kind == payload.State {
 		return takeState(o, cur)
@@ -108,7 +121,7 @@ func (j *judge) judge(o *payload.Op, cur state, t clock.Time, def *definition) v
 		}
 		return v
 	}
-	if err := def.validate(next); err != nil {
+	if err := def.validate(cur.doc, next); err != nil {
 		return refuse(codeSchema, fmt.Errorf("%w: %w", ErrSchema, err))
 	}
 	return v
@@ -125,7 +138,15 @@ func (j *judge) apply(o *payload.Op, cur state, t clock.Time) verdict {
 	if err := j.compile(o); err != nil {
 		return refuse(codeUpdate, err)
 	}
-	if cur.doc == nil || !j.filter.Match(visible(cur, o.Filter)) {
+	found := false
+	filter := j.filter.At(t.Wall())
+	if cur.doc != nil {
+		var err error
+		if found, err = filter.Test(visible(cur, o.Filter)); err != nil {
+			return refuse(codeUpdate, err)
+		}
+	}
+	if !found {
 		if !o.Upsert {
 			return refuse(codeNoMatch, errNoMatch)
 		}
@@ -147,7 +168,7 @@ func (j *judge) apply(o *payload.Op, cur state, t clock.Time) verdict {
 	if o.Kind == payload.Replace {
 		doc, changed, err = update.Replace(cur.doc, o.Doc)
 	} else {
-		doc, changed, err = j.update.Apply(cur.doc, update.Context{Now: t.Wall(), Filter: j.filter})
+		doc, changed, err = j.update.Apply(cur.doc, update.Context{Now: t.Wall(), Filter: filter})
 	}
 	if err != nil {
 		return refuse(codeUpdate, err)

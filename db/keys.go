@@ -14,6 +14,7 @@ const (
 	tagBase       = 'b' // cached state of a document after an operation
 	tagIndex      = 'i' // index entry
 	tagWide       = 'j' // a document that has too many index entries
+	tagConflict   = 'u' // a key of a unique index that several documents have
 	tagRefused    = 'x' // refused operation
 	tagCollection = 'c' // local numbers of a collection and its indexes
 	tagSlot       = 'm' // what one commit changed in the meta data
@@ -22,7 +23,9 @@ const (
 	tagVoid       = 'v' // a log that is void, up to a position
 	tagSnapshot   = 's' // a snapshot log in force
 	tagOwn        = 'o' // a log of this replica
-	tagGap        = 'g' // a fold that changed more than its records name
+	tagGap        = 'g' // the last fold that changed more of a collection than its records name
+	tagNoted      = 'y' // a refusal, by the arrival with which it was noted
+	tagFeed       = 'f' // the ID of the feed
 )
 
 // A ref is a stamp by local numbers: the arrival stands for log and hash.

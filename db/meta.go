@@ -67,6 +67,9 @@ const (
 
 // save writes the batch's changes of the meta data into its transaction.
 func (b *batch) save() error {
+	if err := b.saveGaps(); err != nil {
+		return err
+	}
 	if err := b.saveCatalog(); err != nil {
 		return err
 	}

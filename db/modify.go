@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -51,7 +52,7 @@ func (c *Collection) FindAndModify(ctx context.Context, filter, change bson.Raw,
 			continue
 		}
 		if err == nil && m.Document != nil && proj != nil {
-			m.Document = proj.Apply(nil, m.Document)
+			m.Document, err = project(proj, m.Document, op.Filter)
 		}
 		return m, err
 	}
@@ -136,24 +137,79 @@ func (c *Collection) modifyUpsert(ctx context.Context, op payload.Op, o ModifyOp
 	return m, false, err
 }
 
-func (db *DB) cmdFindAndModify(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	o := ModifyOptions{
-		Sort: sub(cmd, "sort"), Projection: sub(cmd, "fields"), Upsert: flag(cmd, "upsert", false),
-		Remove: flag(cmd, "remove", false), New: flag(cmd, "new", false),
+// FindAndModify is Collection.FindAndModify in the transaction.
+func (tx *Tx) FindAndModify(collection string, filter, change bson.Raw, o ModifyOptions) (m Modified, err error) {
+	op, err := tx.db.Collection(collection).modifyOp(filter, change, o)
+	if err != nil {
+		return m, err
 	}
-	var err error
-	if value.Get(cmd, "arrayFilters").Exists() {
-		if o.ArrayFilters, err = list(cmd, "arrayFilters"); err != nil {
-			return nil, err
+	var proj *query.Projection
+	if len(o.Projection) > 5 {
+		if proj, err = query.CompileProjection(o.Projection); err != nil {
+			return m, err
 		}
 	}
-	if u := value.Get(cmd, "update"); u.Exists() && !u.IsDoc() {
-		return nil, value.Errorf(value.CodeFailedToParse, "the update must be a document")
+	fs, _, err := tx.find(collection, FindOptions{Filter: op.Filter, Sort: o.Sort, Limit: 1})
+	if err != nil {
+		return m, err
 	}
-	m, err := db.Collection(name).FindAndModify(ctx, sub(cmd, "query"), sub(cmd, "update"), o)
+	if len(fs) > 0 {
+		op.ID, op.Key, op.Upsert = payload.DocID(fs[0].doc), fs[0].idKey, false
+		m.Found, m.Document = true, fs[0].doc
+		if _, err := tx.apply(op); err != nil {
+			return m, &WriteError{0, err}
+		}
+	} else if op.Upsert {
+		if op, err = tx.upsert(op); err != nil {
+			return m, err
+		}
+		m.UpsertedID = op.ID.Raw()
+	}
+	if o.New && (m.Found || op.Upsert) {
+		d, err := tx.doc(collection, op.Key)
+		if err != nil {
+			return m, err
+		}
+		m.Document = d.state.doc
+	}
+	if m.Document != nil && proj != nil {
+		m.Document, err = project(proj, m.Document, op.Filter)
+	}
+	return m, err
+}
+
+// project projects a document that filter found.
+func project(p *query.Projection, doc, filter bson.Raw) (bson.Raw, error) {
+	f, err := query.Compile(filter)
 	if err != nil {
 		return nil, err
 	}
+	now := time.Now()
+	return p.Project(nil, doc, query.Context{Filter: f.At(now), Now: now})
+}
+
+// A modifySpec is a findAndModify command.
+type modifySpec struct {
+	filter, change bson.Raw
+	o              ModifyOptions
+}
+
+func parseModify(cmd bson.Raw) (s modifySpec, err error) {
+	s = modifySpec{filter: sub(cmd, "query"), change: updateIn(cmd, "update")}
+	s.o = ModifyOptions{
+		Sort: sub(cmd, "sort"), Projection: sub(cmd, "fields"), Upsert: flag(cmd, "upsert", false),
+		Remove: flag(cmd, "remove", false), New: flag(cmd, "new", false),
+	}
+	if s.change == nil && value.Get(cmd, "update").Exists() {
+		return s, value.Errorf(value.CodeFailedToParse, "the update must be a document or a pipeline")
+	}
+	if value.Get(cmd, "arrayFilters").Exists() {
+		s.o.ArrayFilters, err = list(cmd, "arrayFilters")
+	}
+	return s, err
+}
+
+func (m Modified) reply(o ModifyOptions) bson.D {
 	last := bson.D{{Key: "n", Value: int32(0)}}
 	if m.Found || m.UpsertedID.Type != 0 {
 		last[0].Value = int32(1)
@@ -168,5 +224,17 @@ func (db *DB) cmdFindAndModify(ctx context.Context, name string, cmd bson.Raw) (
 	if m.Document != nil {
 		doc = m.Document
 	}
-	return bson.D{{Key: "lastErrorObject", Value: last}, {Key: "value", Value: doc}}, nil
+	return bson.D{{Key: "lastErrorObject", Value: last}, {Key: "value", Value: doc}}
+}
+
+func (db *DB) cmdFindAndModify(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	s, err := parseModify(cmd)
+	if err != nil {
+		return nil, err
+	}
+	m, err := db.Collection(name).FindAndModify(ctx, s.filter, s.change, s.o)
+	if err != nil {
+		return nil, err
+	}
+	return m.reply(s.o), nil
 }

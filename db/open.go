@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -20,28 +21,37 @@ import (
 // A DB is an open database. It is safe for concurrent use. Methods that change
 // something return when the change is durable.
 type DB struct {
-	store   store.Store
-	prefix  []byte
-	journal Journal
-	clock   *clock.Clock
-	log     *slog.Logger
+	store    store.Store
+	name     string
+	prefix   []byte
+	journal  Journal
+	identity string // of who reads, unless a call says otherwise
+	clock    *clock.Clock
+	log      *slog.Logger
 
 	budgetBytes, budgetOps int // of one group
 	baseEvery              uint64
 
 	refolds atomic.Int64
+	feed    *feed
+	lives   lives
+	feeds   feeds
+	feedID  feedID
 	wake    chan struct{} // holds one signal
 	wg      sync.WaitGroup
-	ended   atomic.Bool // by Close
+	ended   atomic.Bool     // by Close
+	life    context.Context //nolint:containedctx // of what the database does by itself; Close ends it
+	endLife func()
 
 	// The committer's own, and Open's before there is one.
-	cat     *catalog
-	meta    meta
-	own     map[clock.LogID]bool
-	cut     Cut
-	recent  map[int64]*record
-	waiting []*request
-	broken  error // why nothing can be written until the next Open
+	cat      *catalog
+	meta     meta
+	own      map[clock.LogID]bool
+	cut      Cut
+	recent   map[int64]*record
+	waiting  []*request
+	broken   error // why nothing can be written until the next Open
+	building bool  // indexes may wait for buildSome
 
 	defMu    sync.Mutex // guards defCache
 	defCache map[string]*definition
@@ -52,8 +62,17 @@ type DB struct {
 	closed     bool
 	view       *view
 	recentDocs recentChanges
-	watches    map[*Watch]struct{}
+	seq        uint64 // of view, which is never used again
+	watches    map[*subscription]struct{}
 	cursors    cursors
+	sessions   sessions
+	uses       uint64      // see Uses
+	sweeper    *time.Timer // of the next sweep; nil for none
+	asleep     bool        // by Suspend; what load reads is not there, and view is nil
+	slept      Info        // when it fell asleep
+
+	waking sync.Mutex // held while the database is suspended or loaded again; before mu
+	loaded func()     // Options.Loaded
 }
 
 var valueNone value.Value
@@ -70,14 +89,15 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	l := o.Store.Limits()
 	db := &DB{
-		store: o.Store, prefix: slices.Clone(o.Prefix), journal: o.Journal, clock: o.Clock, log: o.Log,
+		store: o.Store, name: o.Name, prefix: slices.Clone(o.Prefix), journal: o.Journal, identity: o.Identity, clock: o.Clock, log: o.Log,
 		budgetBytes: l.Bytes / 3, budgetOps: l.Puts / 4, baseEvery: baseEvery, wake: make(chan struct{}, 1),
 		own: map[clock.LogID]bool{}, recent: map[int64]*record{},
-		defCache: map[string]*definition{}, watches: map[*Watch]struct{}{},
+		defCache: map[string]*definition{}, watches: map[*subscription]struct{}{}, feed: newFeed(), loaded: o.Loaded,
 	}
 	if db.clock == nil {
 		db.clock = &clock.Clock{}
 	}
+	db.life, db.endLife = context.WithCancel(context.Background())
 	if err := db.load(); err != nil {
 		return nil, fmt.Errorf("db: open: %w", err)
 	}
@@ -102,6 +122,9 @@ func (db *DB) load() (err error) {
 	if db.cut, err = db.loadCut(snap); err != nil {
 		return err
 	}
+	if err = db.loadFeedID(snap); err != nil {
+		return err
+	}
 	v, err := snap.Get(db.key(tagRedo))
 	if err == nil {
 		if err = db.redoSteps(v); err != nil {
@@ -110,10 +133,11 @@ func (db *DB) load() (err error) {
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	if err = db.build(); err != nil {
+	if err = db.dropShadows(); err != nil {
 		return err
 	}
-	db.publish(nil, false)
+	db.building = true // indexes may wait to be filled, or to be deleted
+	db.publish(&news{})
 	return nil
 }
 
@@ -151,7 +175,7 @@ func (db *DB) redoSteps(marker []byte) error {
 		return err
 	}
 	b := db.newBatch()
-	defer func() { b.tx.Discard() }()
+	defer b.discard()
 	b.stepping, b.redo = true, true
 	b.rescans = rescans
 	if len(as) > 0 {
@@ -170,8 +194,8 @@ func (db *DB) redoSteps(marker []byte) error {
 		return err
 	}
 	db.meta, db.cat = b.meta, b.cat
-	for x := range b.multi {
-		x.multi.Store(true)
+	for m := range b.multi {
+		m.Store(true)
 	}
 	return nil
 }
@@ -185,21 +209,29 @@ func (db *DB) Close() error {
 		return nil
 	}
 	db.closed = true
+	if db.sweeper != nil {
+		db.sweeper.Stop()
+	}
 	ws := db.watches
 	db.watches = nil
 	db.mu.Unlock()
 	db.ended.Store(true)
-	for w := range ws {
-		w.Close()
+	for s := range ws {
+		s.leave()
 	}
+	db.feed.close()
+	db.endLife()
 	db.Wake()
 	db.wg.Wait()
+	db.closeSessions()
 	db.closeCursors()
 	db.mu.Lock()
 	v := db.view
 	db.view = nil
 	db.mu.Unlock()
-	v.release()
+	if v != nil {
+		v.release()
+	}
 	return nil
 }
 
@@ -225,9 +257,9 @@ func (db *DB) Settle(ctx context.Context) error {
 // hash of that state. Two replicas that folded the same records have the same
 // hash.
 func (db *DB) StateHash() (n int64, h clock.Hash) {
-	v, err := db.acquire()
-	if err != nil {
-		return 0, clock.Hash{}
+	v, i, err := db.look()
+	if v == nil || err != nil {
+		return i.Arrival, i.Hash
 	}
 	defer v.release()
 	return v.n, v.stateHash()
@@ -235,17 +267,28 @@ func (db *DB) StateHash() (n int64, h clock.Hash) {
 
 // Info describes the database.
 func (db *DB) Info() Info {
-	v, err := db.acquire()
-	if err != nil {
-		return Info{}
+	v, i, err := db.look()
+	if v == nil || err != nil {
+		return i
 	}
 	defer v.release()
+	return db.infoOf(v)
+}
+
+func (db *DB) infoOf(v *view) Info {
 	i := Info{Arrival: v.n, Hash: v.stateHash(), Refused: v.refused, Refolds: db.refolds.Load()}
 	for name, c := range v.cat.colls {
 		if name == systemCollection {
 			i.Collections = int(v.stats[c.num].docs)
 		} else {
 			i.Documents += v.stats[c.num].docs
+		}
+		for _, x := range c.indexes {
+			if x.shadow || !x.filled {
+				i.Building++
+			} else {
+				i.Conflicts += v.stats[x.num].docs
+			}
 		}
 	}
 	return i
@@ -264,6 +307,7 @@ type view struct {
 	cat     *catalog
 	stats   map[uint32]collStats // immutable
 	gen     uint64               // of the commit
+	seq     uint64               // of the publication
 	n       int64
 	refused int64
 	gaps    int64
@@ -276,9 +320,9 @@ type view struct {
 	refs    atomic.Int64
 }
 
-// publish makes the committed state what readers see, and its changes what
-// watches see; blind says that events are not all of them.
-func (db *DB) publish(events []Change, blind bool) {
+// publish makes the committed state what readers see, and tells the feed of its
+// changes.
+func (db *DB) publish(n *news) {
 	v := &view{
 		snap: db.store.Snapshot(), gen: db.meta.gen, cat: db.cat, stats: db.meta.stats, n: db.meta.cursor, refused: db.meta.refused,
 		gaps: db.meta.gaps, ahead: slices.Clone(db.meta.ahead), own: db.own, hash: db.meta.hash, pending: db.meta.pending,
@@ -287,7 +331,13 @@ func (db *DB) publish(events []Change, blind bool) {
 	db.mu.Lock()
 	old := db.view
 	db.view = v
-	db.tell(events, v, blind)
+	db.seq++
+	v.seq = db.seq
+	n.seq, n.place = v.seq, v.place()
+	db.feed.offer(n)
+	if old == nil || old.cat != v.cat {
+		db.scheduleSweep()
+	}
 	db.mu.Unlock()
 	if old != nil {
 		old.release()
@@ -297,6 +347,9 @@ func (db *DB) publish(events []Change, blind bool) {
 func (db *DB) acquire() (*view, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if err := db.use(); err != nil {
+		return nil, err
+	}
 	if db.view == nil || db.closed {
 		return nil, ErrClosed
 	}

@@ -49,6 +49,9 @@ type changedDoc struct {
 func (db *DB) begin() (*view, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if err := db.use(); err != nil {
+		return nil, err
+	}
 	if db.view == nil || db.closed {
 		return nil, ErrClosed
 	}

@@ -137,7 +137,7 @@ func TestCommands(t *testing.T) {
 // A watch tells each change once, live and after a pause.
 func TestWatch(t *testing.T) {
 	x, _ := dbtest.OpenIn(t, memory(t), "a")
-	w, err := x.Watch(t.Context(), db.WatchOptions{Collection: "c"})
+	w, err := x.Watch(t.Context(), db.WatchOptions{Collections: []string{"c"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestWatch(t *testing.T) {
 	if _, err := c.Delete(t.Context(), nil, true); err != nil {
 		t.Fatal(err)
 	}
-	w, err = x.Watch(t.Context(), db.WatchOptions{Collection: "c", ResumeAfter: next.Token})
+	w, err = x.Watch(t.Context(), db.WatchOptions{Collections: []string{"c"}, ResumeAfter: next.Token})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,8 @@ type refolding struct {
 	start   int     // the first event to be judged again
 	cur     state
 	stored  map[ref]code // events that have a history key
+	unnamed bool         // the record that is folded does not name the document
+	flipped bool         // some verdict is another now
 	named   *event       // the last operation until now, if the base holds it: only the head names it
 }
 
@@ -64,6 +66,9 @@ func (b *batch) refold(lates []lateOp) error {
 	if err := f.close(); err != nil {
 		return err
 	}
+	for i, e := range f.order {
+		f.set[e].unnamed = i >= named || !lates[0].add
+	}
 	before, err := f.timelines()
 	if err != nil {
 		return err
@@ -82,9 +87,6 @@ func (b *batch) refold(lates []lateOp) error {
 		}
 	}
 	b.db.refolds.Add(int64(len(f.order)))
-	if len(f.order) > named {
-		b.gap() // atomic transactions joined documents that the records do not name
-	}
 	return f.redefine(before)
 }
 
@@ -347,7 +349,7 @@ func (f *refolder) judge(os []occurrence) error {
 			return err
 		}
 		old[k] = o.r.cur
-		vs[k] = f.b.judge.judge(op, o.r.cur, rec.time, def)
+		vs[k] = f.b.judge.decide(op, o.r.cur, rec.author(), def)
 		o.r.cur = vs[k].next
 		refused = refused || vs[k].code != codeOK
 	}
@@ -375,6 +377,7 @@ func (f *refolder) settle(o occurrence, rec *record, v verdict) error {
 			return err
 		}
 	}
+	o.r.flipped = o.r.flipped || ev.known && ev.code != v.code
 	ev.code = v.code
 	n := o.r.ordinal + uint64(o.i) + 1
 	// Within an atomic transaction a document's state is not settled before
@@ -473,7 +476,12 @@ func (f *refolder) write(r *refolding) error {
 
 func (f *refolder) finish(r *refolding) error {
 	b, e := f.b, r.e
-	b.set(e, r.cur, &payload.Op{Kind: payload.Update}, &record{})
+	b.unnamed = r.unnamed
+	if r.unnamed && (r.flipped || len(r.gone) > 0) {
+		b.gap(e.coll)
+	}
+	b.set(e, r.cur, nil, nil)
+	b.unnamed = false
 	e.count = r.ordinal + uint64(len(r.events))
 	if len(r.events) == 0 {
 		if r.ordinal == 0 {
@@ -540,7 +548,7 @@ func (f *refolder) redefine(before map[*entry][]version) error {
 func schemas(tl []version) (out []version) {
 	last := ""
 	for _, v := range tl {
-		if t := schemaText(v.doc); t != last {
+		if t := lawOf(v.doc); t != last {
 			out, last = append(out, v), t
 		}
 	}
@@ -554,7 +562,7 @@ func (b *batch) firstDifference(x, y []version) (ref, bool, error) {
 			return y[i].from, true, nil
 		case i >= len(y):
 			return x[i].from, true, nil
-		case x[i].from != y[i].from || schemaText(x[i].doc) != schemaText(y[i].doc):
+		case x[i].from != y[i].from || lawOf(x[i].doc) != lawOf(y[i].doc):
 			c, err := b.compare(x[i].from, y[i].from)
 			if c <= 0 {
 				return x[i].from, true, err
@@ -571,7 +579,6 @@ func (b *batch) rescan(s rescan) error {
 	if err := b.emit(); err != nil {
 		return err
 	}
-	b.gap()
 	prefix := b.db.key(tagDoc, num(b.coll(s.coll).num))
 	at := prefix
 	for {

@@ -2,11 +2,15 @@ package db
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"iter"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -25,6 +29,7 @@ const (
 	ReasonDefinition Reason = "definition" // a definition that cannot be in force
 	ReasonAtomic     Reason = "atomic"     // another operation of the atomic transaction was refused
 	ReasonTooLarge   Reason = "too_large"  // the document would be over its limit
+	ReasonRule       Reason = "rule"       // the write rule of the collection denies it
 )
 
 // A Refusal is an operation that the fold refused.
@@ -36,58 +41,217 @@ type Refusal struct {
 	ID         bson.RawValue
 	Reason     Reason
 	Message    string
+	Handled    bool // by Retry or Handle, on this replica
+	// The operation itself; nil in changes, where [DB.Refusal] has it, and to a
+	// reader who is not shown the document.
+	Body *RefusedBody
 }
 
-// Refused walks the refused operations in the order of their times.
-func (db *DB) Refused(ctx context.Context) iter.Seq2[Refusal, error] {
+// A RefusedBody is what a refused operation would have done.
+type RefusedBody struct {
+	Filter       bson.Raw // of all but insert
+	Document     bson.Raw // the document to insert, the update or the replacement; nil for delete
+	ArrayFilters []bson.Raw
+	Upsert       bool
+	Atomic       bool // the record is refused whole
+	Operations   int  // of the record
+}
+
+// RefusedOptions selects refusals. The zero value selects all, the oldest first.
+type RefusedOptions struct {
+	Collection   string      // "" for any
+	Reasons      []Reason    // any, if it is empty
+	Log          clock.LogID // of the writer; zero for any
+	Since, Until clock.Time  // of the operation: Since <= time < Until; 0 is open
+	Unhandled    bool        // leave out what is handled
+	Newest       bool        // the newest first
+	Skip, Limit  int64       // a Limit of 0 means none
+}
+
+// Refused walks the refused operations in the order of their times, as they are
+// at one moment. It reads the journal for each that it yields.
+func (db *DB) Refused(ctx context.Context, o RefusedOptions) iter.Seq2[Refusal, error] {
 	return func(yield func(Refusal, error) bool) {
+		if o.Skip < 0 || o.Limit < 0 {
+			yield(Refusal{}, value.Errorf(value.CodeBadValue, "skip and limit cannot be negative"))
+			return
+		}
 		v, err := db.acquire()
 		if err != nil {
 			yield(Refusal{}, err)
 			return
 		}
 		defer v.release()
-		p := db.key(tagRefused)
-		it := v.snap.Iterate(store.Prefix(p))
-		defer it.Close()
-		for ; it.Valid(); it.Next() {
-			r, err := db.refusal(it, len(p))
-			if err == nil {
-				err = ctx.Err()
-			}
-			if !yield(r, err) || err != nil {
+		w := refusedWalk{db: db, v: v, eyes: db.eyes(ctx), o: o, it: v.snap.Iterate(db.refusedRange(&o))}
+		defer w.it.Close()
+		for left, skip := o.Limit, o.Skip; ; {
+			r, err := w.next(ctx)
+			if err != nil {
+				yield(Refusal{}, err)
 				return
 			}
-		}
-		if err := it.Err(); err != nil {
-			yield(Refusal{}, err)
+			if r == nil {
+				return
+			}
+			if skip > 0 {
+				skip--
+				continue
+			}
+			if !yield(*r, nil) {
+				return
+			}
+			if left--; left == 0 {
+				return
+			}
 		}
 	}
 }
 
-func (db *DB) refusal(it store.Iterator, prefix int) (r Refusal, err error) {
-	s := scanner{b: it.Key()[prefix:]}
-	at := s.ref()
-	v, err := it.Value()
-	if err != nil {
-		return r, err
+func (db *DB) refusedRange(o *RefusedOptions) store.Range {
+	p := db.key(tagRefused)
+	r := store.Prefix(p)
+	r.Reverse = o.Newest
+	if o.Since > 0 {
+		r.Lower = binary.BigEndian.AppendUint64(slices.Clone(p), uint64(o.Since))
 	}
-	doc := bson.Raw(slices.Clone(v))
-	as, err := db.journal.Arrivals(at.n-1, 1)
-	if err != nil {
-		return r, err
+	if o.Until > 0 {
+		r.Upper = binary.BigEndian.AppendUint64(slices.Clone(p), uint64(o.Until))
 	}
-	if s.bad || len(as) == 0 || as[0].N != at.n {
-		return r, errCorrupt
+	return r
+}
+
+// A refusedWalk reads refusals at an iterator.
+type refusedWalk struct {
+	db   *DB
+	v    *view
+	eyes eyes
+	o    RefusedOptions
+	it   store.Iterator
+	rec  *record // the last that was read
+}
+
+// next returns the next refusal that is asked for; nil at the end.
+func (w *refusedWalk) next(ctx context.Context) (*Refusal, error) {
+	for n := 0; w.it.Valid(); n++ {
+		if n%256 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		s := scanner{b: w.it.Key()[len(w.db.prefix)+1:]}
+		at := s.ref()
+		b, err := w.it.Value()
+		if err != nil {
+			return nil, err
+		}
+		if s.bad {
+			return nil, errCorrupt
+		}
+		var r *Refusal
+		if doc := slices.Clone(b); w.wants(doc) {
+			if r, err = w.read(at, doc); err != nil {
+				return nil, err
+			}
+		}
+		w.it.Next()
+		if r != nil && (w.o.Log == clock.LogID{} || r.Stamp.Log == w.o.Log) {
+			return r, nil
+		}
 	}
-	id := as[0].ID
-	r.Stamp = clock.Stamp{Time: at.time, Log: id.Log, Hash: id.Hash, Index: at.index}
-	r.Seq = id.Seq
-	n, _ := doc.Lookup("code").Int32OK()
+	return nil, w.it.Err()
+}
+
+// wants reports whether a stored refusal is asked for, as far as it tells.
+func (w *refusedWalk) wants(doc []byte) bool {
+	if w.o.Collection != "" && w.o.Collection != string(value.Get(doc, "coll").Str()) {
+		return false
+	}
+	if w.o.Unhandled && value.Get(doc, "handled").Bool() {
+		return false
+	}
+	n, _ := value.Get(doc, "code").Raw().Int32OK()
+	return len(w.o.Reasons) == 0 || slices.Contains(w.o.Reasons, code(n).reason())
+}
+
+// read makes a Refusal of a stored one and its record.
+func (w *refusedWalk) read(at ref, doc bson.Raw) (*Refusal, error) {
+	if w.rec == nil || w.rec.n != at.n {
+		as, err := w.db.journal.Arrivals(at.n-1, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(as) == 0 || as[0].N != at.n {
+			return nil, errLost
+		}
+		w.rec = decode(&as[0])
+	}
+	r := &Refusal{Stamp: stamp(w.rec, at.index), Seq: w.rec.id.Seq}
+	r.Stamp.Time = at.time
+	n, _ := value.Get(doc, "code").Raw().Int32OK()
 	r.Reason = code(n).reason()
-	r.Message, _ = doc.Lookup("message").StringValueOK()
-	r.Operation, _ = doc.Lookup("op").StringValueOK()
-	r.Collection, _ = doc.Lookup("coll").StringValueOK()
-	r.ID = doc.Lookup("id")
+	r.Message = string(value.Get(doc, "message").Str())
+	r.Operation = string(value.Get(doc, "op").Str())
+	r.Collection = string(value.Get(doc, "coll").Str())
+	r.Handled = value.Get(doc, "handled").Bool()
+	if id := value.Get(doc, "id"); id.Exists() {
+		r.ID = id.Raw()
+	}
+	if w.rec.bad == nil && int(at.index) < len(w.rec.ops) {
+		op := &w.rec.ops[at.index]
+		var doc []byte
+		if op.Kind != payload.Update {
+			doc = op.Doc
+		}
+		if shown, err := w.eyes.shows(w.v, op.Coll, doc); err != nil || !shown {
+			return r, err
+		}
+		r.Body = &RefusedBody{
+			Filter: op.Filter, Document: op.Doc, ArrayFilters: raws(op.ArrayFilters), Upsert: op.Upsert,
+			Atomic: w.rec.atomic, Operations: len(w.rec.ops),
+		}
+	}
 	return r, nil
+}
+
+// refusal returns what is stored of the refusal at r; nil if there is none.
+func (v *view) refusal(db *DB, r ref) ([]byte, error) {
+	b, err := v.snap.Get(db.key(tagRefused, r.append(nil)))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return slices.Clone(b), err
+}
+
+// of says which operation the change is about.
+func (c *change) of(op *payload.Op) {
+	c.coll, c.idKey, c.id, c.refusal.kind = op.Coll, op.Key, op.ID, op.Kind.String()
+}
+
+// noteRefusal tells the feed that the verdict on the operation at r is another.
+// It is written before the refusal, so that no step holds that without it.
+func (b *batch) noteRefusal(r ref, rec *record, op *payload.Op, v verdict) error {
+	if b.cutting && b.gone.has(r.n) {
+		return nil // its record may be deleted next; a gap is told
+	}
+	n := b.meta.cursor + 1
+	if b.folding != nil && len(b.voiding) == 0 {
+		n = b.folding.n
+	}
+	if err := b.put(b.db.notedKey(n, r), nil); err != nil {
+		return err
+	}
+	if b.unheard() {
+		return nil
+	}
+	c := change{op: opRefused, by: rec.id, time: rec.time, remote: !b.db.own[rec.id.Log], late: b.folding != rec}
+	if v.code == codeOK {
+		c.op = opCleared
+	}
+	c.refusal = &refusal{stamp: stamp(rec, r.index), seq: rec.id.Seq, code: v.code, message: clip(v.err)}
+	if op == nil && rec.bad == nil && int(r.index) < len(rec.ops) {
+		op = &rec.ops[r.index]
+	}
+	if op != nil {
+		c.of(op)
+	}
+	b.tell(c)
+	return nil
 }

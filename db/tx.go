@@ -28,6 +28,7 @@ type Tx struct {
 	ctx   context.Context //nolint:containedctx // the transaction lives in one call
 	db    *DB
 	v     *view
+	o     TxOptions
 	now   clock.Time
 	judge judge
 	ops   []payload.Op
@@ -44,25 +45,55 @@ type txDoc struct {
 	written bool
 }
 
-// Transaction runs f and commits what it wrote as one record, all or nothing.
-// Transactions of one device are serializable: ErrConflict says that what f read,
-// wrote or searched for was changed meanwhile, and that f is to be run again.
-// A transaction over the limits of a record fails before anything is logged.
-func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error) error {
+// Begin opens a transaction, which reads the state of this moment and its own
+// writes. The caller owes Commit or Abort. It keeps the state of its moment on
+// disk, so it should be short.
+func (db *DB) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	v, err := db.begin()
+	if err != nil {
+		return nil, err
+	}
+	return &Tx{ctx: ctx, db: db, v: v, o: o, now: db.clock.Now(), docs: map[string]*txDoc{}}, nil
+}
+
+// Transaction runs f and commits what it wrote as one record, all or nothing;
+// an error of f writes nothing.
+func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error) error {
+	tx, err := db.Begin(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer db.end(v)
-	tx := &Tx{ctx: ctx, db: db, v: v, now: db.clock.Now(), docs: map[string]*txDoc{}}
-	defer func() { tx.ended = true }()
+	defer tx.Abort()
 	if err := f(tx); err != nil {
 		return err
 	}
+	return tx.Commit()
+}
+
+// Abort ends the transaction without writing anything, unless it has ended.
+func (tx *Tx) Abort() {
+	if !tx.ended {
+		tx.ended = true
+		tx.db.end(tx.v)
+	}
+}
+
+// Commit writes the transaction as one record and ends it. Transactions of one
+// device are serializable: ErrConflict says that what this one read, wrote or
+// searched for was changed meanwhile, and that it is to be run again. One that is
+// over the limits of a record fails before anything is logged.
+func (tx *Tx) Commit() error {
+	if tx.ended {
+		return ErrClosed
+	}
+	defer tx.Abort()
 	if len(tx.ops) == 0 {
 		return nil
 	}
-	r := &request{ctx: ctx, ops: tx.ops, mode: whole, atomic: o.Atomic, view: v, predicates: tx.preds}
+	r := &request{ctx: tx.ctx, ops: tx.ops, mode: whole, atomic: tx.o.Atomic, view: tx.v, predicates: tx.preds}
 	written := 0
 	for _, d := range tx.docs {
 		r.guards = append(r.guards, d.guard)
@@ -70,7 +101,7 @@ func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error
 			written++
 		}
 	}
-	if o.Atomic && written > payload.MaxAtomic {
+	if tx.o.Atomic && written > payload.MaxAtomic {
 		return fmt.Errorf("%w: an atomic transaction has at most %d documents, not %d", ErrTooLarge, payload.MaxAtomic, written)
 	}
 	r.payload = payload.Encode(r.ops)
@@ -78,7 +109,7 @@ func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error
 		return fmt.Errorf("%w: the transaction has %d bytes", ErrTooLarge, len(r.payload))
 	}
 	r.seeds = seedsOf(r.ops)
-	if err := db.submit(r); err != nil {
+	if err := tx.db.submit(r); err != nil {
 		return err
 	}
 	return r.err
@@ -132,7 +163,7 @@ func (tx *Tx) apply(op payload.Op) (changed bool, err error) {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return false, err
 	}
-	v := tx.judge.judge(&op, d.state, tx.now, def)
+	v := tx.judge.decide(&op, d.state, tx.db.author(tx.now), def)
 	if v.code != codeOK {
 		return false, v.err
 	}
@@ -207,7 +238,7 @@ func (tx *Tx) Find(collection string, o FindOptions) ([]bson.Raw, error) {
 	for i, f := range fs {
 		out[i] = s.project(&f.state)
 	}
-	return out, nil
+	return out, s.err
 }
 
 func (tx *Tx) find(collection string, o FindOptions) ([]*found, *search, error) {
@@ -252,6 +283,9 @@ func (tx *Tx) find(collection string, o FindOptions) ([]*found, *search, error) 
 				return nil, nil, err
 			}
 		}
+	}
+	if s.err != nil {
+		return nil, nil, s.err
 	}
 	slices.SortFunc(out, less)
 	out = out[min(o.Skip, int64(len(out))):]
@@ -307,13 +341,7 @@ func (tx *Tx) change(op payload.Op, many bool) (res UpdateResult, err error) {
 		return res, err
 	}
 	if len(fs) == 0 && op.Upsert {
-		if err := tx.create(op.Coll); err != nil {
-			return res, err
-		}
-		if op, err = upsertOp(op); err != nil {
-			return res, err
-		}
-		_, err = tx.apply(op)
+		op, err = tx.upsert(op)
 		res.UpsertedID = op.ID.Raw()
 		return res, err
 	}
@@ -330,4 +358,17 @@ func (tx *Tx) change(op payload.Op, many bool) (res UpdateResult, err error) {
 		}
 	}
 	return res, nil
+}
+
+// upsert inserts what op gives where nothing matches, and returns it with its _id.
+func (tx *Tx) upsert(op payload.Op) (payload.Op, error) {
+	if err := tx.create(op.Coll); err != nil {
+		return op, err
+	}
+	op, err := upsertOp(op)
+	if err != nil {
+		return op, err
+	}
+	_, err = tx.apply(op)
+	return op, err
 }

@@ -42,12 +42,16 @@ func (b *batch) mark(mk redoMarker) error {
 // transaction joins to it, is not folded again yet, so that the records are asked.
 func (db *DB) voidSteps(marks []voidMark, again bool, rescans []rescan) error {
 	b := db.newBatch()
-	defer func() { b.tx.Discard() }()
+	defer b.discard()
 	b.stepping, b.redo, b.voiding = true, true, marks
 	b.rescans = rescans
-	b.gap()
 	b.gone = &bitset{}
 	old := db.cut.before(marks)
+	if b.cutting = len(db.cut.Snapshots) > 0 || len(old.Snapshots) > 0; b.cutting {
+		for _, c := range b.cat.colls { // what a watch has not read yet may be deleted next
+			b.gap(c)
+		}
+	}
 	var back, out []int64
 	err := db.eachFolded(func(n int64, id clock.RecordID, snapshot bool) {
 		if db.cut.voids(id, snapshot) {
@@ -261,8 +265,14 @@ func (b *batch) firstGone(events store.Iterator, prefix []byte, h *head) (from r
 }
 
 // sweepRefused takes back the refusals of malformed records that do not count;
-// those of operations went with their documents' history.
+// those of operations went with their documents' history. What the feed would
+// tell of refusals that were cut off goes too.
 func (b *batch) sweepRefused() error {
+	if b.cutting {
+		if err := b.sweepNoted(); err != nil {
+			return err
+		}
+	}
 	p := b.db.key(tagRefused)
 	var found []ref
 	it := b.tx.Iterate(store.Range{Lower: p, Upper: store.PrefixEnd(p), KeysOnly: true})
@@ -284,4 +294,25 @@ func (b *batch) sweepRefused() error {
 		}
 	}
 	return err
+}
+
+// sweepNoted deletes what was noted for the feed of refusals of records that do
+// not count.
+func (b *batch) sweepNoted() error {
+	p := b.db.key(tagNoted)
+	snap := b.db.store.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Range{Lower: p, Upper: store.PrefixEnd(p), KeysOnly: true})
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		s := scanner{b: it.Key()[len(p):]}
+		s.u64()
+		if r := s.ref(); s.bad || !b.gone.has(r.n) {
+			continue
+		}
+		if err := b.del(bytes.Clone(it.Key())); err != nil {
+			return err
+		}
+	}
+	return it.Err()
 }

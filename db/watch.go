@@ -1,11 +1,9 @@
 package db
 
 import (
+	"bytes"
 	"context"
-	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -16,343 +14,308 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 )
 
-// WatchOptions selects changes.
+// An Image says on which document of a change a filter is judged.
+type Image uint8
+
+// The images.
+const (
+	ImageAfter  Image = iota // the document after the change; before it, if the change deletes it
+	ImageBefore              // the document before the change
+	ImageEither              // either of them
+)
+
+// WatchOptions selects changes. The zero value selects those of all documents
+// of all collections but system collections, from now on.
 type WatchOptions struct {
-	Collection  string   // "" watches all but system collections
-	Filter      bson.Raw // on the document after the change, or before a delete
+	Collections []string
+	ID          bson.RawValue // of the one document to watch; zero for all
+	// Operations are insert, update, replace, delete (these four if it is
+	// empty), refused and cleared. Gaps are always told.
+	Operations  []string
+	Filter      bson.Raw // on a document of the change; refusals are not filtered
+	Image       Image    // which one
 	ResumeAfter string   // the token of the last change seen; "" starts now
 }
 
-// A Change is one change of one document, or a gap.
+// A Change is one change of one document, a refusal, or a gap.
 //
-// A live change has the document before and after. One that is told again
-// after a pause comes from the journal: After is the document as it is now,
-// and Before is unknown. A gap says that changes may be missing and that the
-// collection ("" for any) is to be read again.
+// A change that is told as it happens, or again soon after, has the documents
+// before and after. One that is told after a long pause comes from the journal;
+// if the history does not give them any more, Current is set, After is the
+// document as it is now, and Before is unknown. A gap says that changes may be
+// missing and that Collection ("" for any) is to be read again.
 type Change struct {
-	Operation     string // insert, update, replace, delete, gap
+	Operation     string // insert, update, replace, delete, refused, cleared, gap
 	Collection    string
 	ID            bson.RawValue
 	After, Before bson.Raw
-	Remote        bool // written by another device
-	Time          time.Time
-	Token         string // resumes after this change; changes before may be told again
+	Current       bool
+	// Late says that an operation that came late, or a change of definition or
+	// of the void logs, had the document folded again.
+	Late   bool
+	Remote bool        // caused by another device
+	Log    clock.LogID // of the writer that caused it; zero if no record did
+	Seq    uint64      // of the record in that log
+	Time   time.Time   // of the last operation that changed the document, or of the refused one
+	// Of refused, an operation that does nothing at its place, and of cleared,
+	// one that was refused and is not any more:
+	Refusal *Refusal
+	Token   string // resumes after this change; some before may be told again
 }
 
-// maxQueued bounds the bytes that wait for a slow watch; beyond it the watch
-// goes on from the journal.
-const maxQueued = 4 << 20
-
-// A Watch is a stream of changes in the order of this replica's commits. It
-// belongs to one goroutine; the caller owes Close.
-type Watch struct {
-	db     *DB
-	o      WatchOptions
-	filter *query.Filter
-	signal chan struct{}
-
-	mu     sync.Mutex // guards the fields below
-	queue  []Change
-	bytes  int
-	behind bool // changes were dropped: read on from the journal after place
-	place
-	gaps   int64
-	closed bool
-}
-
-// A place says what of the journal a watch has told or queued: everything up to
-// at, and what was folded ahead of it, up to ahead.
-type place struct{ at, ahead int64 }
-
-// Watch opens a stream of changes.
-func (db *DB) Watch(ctx context.Context, o WatchOptions) (*Watch, error) {
-	w := &Watch{db: db, o: o, signal: make(chan struct{}, 1)}
-	var err error
-	if len(o.Filter) > 5 {
-		if w.filter, err = query.Compile(o.Filter); err != nil {
-			return nil, err
+func (o *WatchOptions) criteria() (m criteria, err error) {
+	if m.ops, err = parseOps(o.Operations); err != nil {
+		return m, err
+	}
+	for _, c := range o.Collections {
+		if err := payload.CheckName(c); err != nil {
+			return m, err
 		}
 	}
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.closed {
-		return nil, ErrClosed
+	if len(o.Collections) > 0 {
+		m.colls = slices.Clone(o.Collections)
+		slices.Sort(m.colls)
+		m.colls = slices.Compact(m.colls)
 	}
-	w.at, w.gaps = db.view.n, db.view.gaps
+	if o.ID.Type != 0 {
+		if m.idKey, err = payload.CheckID(value.Of(o.ID)); err != nil {
+			return m, err
+		}
+	}
+	if o.Image > ImageEither {
+		return m, value.Errorf(value.CodeBadValue, "there is no image %d", o.Image)
+	}
+	m.image = o.Image
+	return m, m.compile(o.Filter)
+}
+
+func (m *criteria) compile(filter bson.Raw) (err error) {
+	if len(filter) > 5 {
+		m.raw, m.mod = slices.Clone(filter), bytes.Contains(filter, []byte("_mod\x00"))
+		m.filter, err = query.Compile(m.raw)
+	}
+	return err
+}
+
+// A Watch is a stream of changes in the order of this replica's commits. It
+// belongs to one goroutine, but for Close; the caller owes Close.
+type Watch struct {
+	db     *DB
+	sub    *subscription
+	eyes   eyes
+	queue  []told
+	told   place  // after the last change that Next returned
+	pos    uint64 // the commit up to which changes are queued
+	place         // after it
+	behind bool   // changes are to be read from the journal first
+	past   *past  // while it is behind
+}
+
+// A told change waits in a watch, with the place after it.
+type told struct {
+	*change
+	gap  string // collection, if change is nil
+	upTo place
+}
+
+// Watch opens a stream of changes. Of this call ctx bounds the start only.
+func (db *DB) Watch(ctx context.Context, o WatchOptions) (*Watch, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m, err := o.criteria()
+	if err != nil {
+		return nil, err
+	}
+	sub, v, err := db.subscribe(m)
+	if err != nil {
+		return nil, err
+	}
+	defer v.release()
+	w := &Watch{db: db, sub: sub, eyes: db.eyes(ctx), pos: v.seq, place: v.place()}
 	if o.ResumeAfter != "" {
-		if _, err := fmt.Sscanf(o.ResumeAfter, "%d-%d", &w.at, &w.gaps); err != nil || w.at < 0 || w.at > db.view.n {
-			return nil, value.Errorf(260, "the resume token is not one of this database: %q", o.ResumeAfter)
+		if w.place, err = db.placeOf(o.ResumeAfter, v); err != nil {
+			db.unsubscribe(sub)
+			return nil, err
 		}
 		w.behind = true
 	}
-	db.watches[w] = struct{}{}
+	w.told = w.place
 	return w, nil
 }
 
-// Close ends the watch; it may be called twice.
-func (w *Watch) Close() {
-	w.db.mu.Lock()
-	delete(w.db.watches, w)
-	w.db.mu.Unlock()
-	w.mu.Lock()
-	w.closed = true
-	w.mu.Unlock()
-	w.poke()
+// subscribe joins the feed, and returns the state from which on the subscription
+// is told everything.
+func (db *DB) subscribe(m criteria) (*subscription, *view, error) {
+	sub := db.feed.join(m)
+	db.mu.Lock()
+	err := db.use()
+	if err == nil && (db.closed || db.view == nil) {
+		err = ErrClosed
+	}
+	if err != nil {
+		db.mu.Unlock()
+		sub.leave()
+		return nil, nil, err
+	}
+	v := db.view
+	v.refs.Add(1)
+	db.watches[sub] = struct{}{}
+	db.mu.Unlock()
+	return sub, v, nil
 }
 
-func (w *Watch) poke() {
-	select {
-	case w.signal <- struct{}{}:
-	default:
+func (db *DB) unsubscribe(s *subscription) {
+	db.mu.Lock()
+	delete(db.watches, s)
+	db.mu.Unlock()
+	s.leave()
+}
+
+// Close ends the watch; it may be called twice.
+func (w *Watch) Close() { w.db.unsubscribe(w.sub) }
+
+// Token returns a token that resumes after what Next has returned, and after the
+// changes since that are not for this watch.
+func (w *Watch) Token() (string, error) {
+	if len(w.queue) == 0 && !w.behind {
+		return w.db.token(w.place)
 	}
+	return w.db.token(w.told)
 }
 
 // Next waits for the next change. It fails when ctx ends, or the watch or the
 // database closes.
 func (w *Watch) Next(ctx context.Context) (Change, error) {
 	for {
-		w.mu.Lock()
-		switch {
-		case w.closed:
-			w.mu.Unlock()
-			return Change{}, ErrClosed
-		case len(w.queue) > 0:
-			c := w.queue[0]
-			w.queue = w.queue[1:]
-			w.bytes -= c.size()
-			w.mu.Unlock()
-			return c, nil
-		}
-		behind := w.behind
-		w.mu.Unlock()
-		if behind {
-			if err := w.catchUp(); err != nil {
-				return Change{}, err
-			}
-			continue
+		c, wait, err := w.next(ctx)
+		if wait == nil {
+			return c, err
 		}
 		select {
-		case <-w.signal:
+		case <-wait:
+		case <-w.sub.ended:
 		case <-ctx.Done():
 			return Change{}, ctx.Err()
 		}
 	}
 }
 
-func (c *Change) size() int { return 128 + len(c.After) + len(c.Before) + len(c.ID.Value) }
+// TryNext returns the next change if there is one already.
+func (w *Watch) TryNext(ctx context.Context) (c Change, ok bool, err error) {
+	c, wait, err := w.next(ctx)
+	return c, wait == nil && err == nil, err
+}
 
-// catchUp queues changes from the journal, or ends being behind.
-func (w *Watch) catchUp() error {
+// next returns the next change, or an error, or what is closed when there may be
+// one.
+func (w *Watch) next(ctx context.Context) (c Change, wait <-chan struct{}, err error) {
+	for {
+		select {
+		case <-w.sub.ended:
+			return c, nil, ErrClosed
+		default:
+		}
+		if len(w.queue) > 0 {
+			t := w.queue[0]
+			w.queue = w.queue[1:]
+			if c, ok, err := w.hand(t); ok || err != nil {
+				return c, nil, err
+			}
+			continue
+		}
+		if w.behind {
+			if err := w.catchUp(ctx); err != nil {
+				return c, nil, err
+			}
+			continue
+		}
+		hits, next, at, wait, behind := w.sub.pull(w.pos)
+		if behind {
+			w.behind, w.past = true, nil
+			continue
+		}
+		w.take(hits)
+		if next > w.pos {
+			w.pos, w.place = next, at
+		}
+		if len(hits) == 0 {
+			return c, wait, nil
+		}
+	}
+}
+
+// take queues hits; only the last of a commit is told with the place after it.
+func (w *Watch) take(hits []hit) {
+	upTo := w.place
+	for i, h := range hits {
+		if i == len(hits)-1 || hits[i+1].seq != h.seq {
+			upTo = h.news.place
+		}
+		w.queue = append(w.queue, told{change: &h.news.changes[h.i], upTo: upTo})
+	}
+}
+
+// hand makes of a queued change what the caller may see. It is the one place
+// where a watch hands documents out; ok is false if this one is not for it.
+func (w *Watch) hand(t told) (out Change, ok bool, err error) {
+	w.told = t.upTo
+	token, err := w.db.token(t.upTo)
+	if err != nil {
+		return out, false, err
+	}
+	if t.change == nil {
+		return Change{Operation: "gap", Collection: t.gap, Token: token}, true, nil
+	}
+	c, op, err := w.look(t.change)
+	if err != nil || op == 0 {
+		return out, false, err
+	}
+	out = Change{
+		Operation: opNames[op], Collection: c.coll, After: c.after.doc, Before: c.before.doc, Current: c.current,
+		Late: c.late, Remote: c.remote, Log: c.by.Log, Seq: c.by.Seq, Time: c.time.Wall(), Token: token,
+	}
+	if c.id.Exists() {
+		out.ID = c.id.Raw()
+	}
+	if r := c.refusal; r != nil {
+		out.Refusal = &Refusal{
+			Stamp: r.stamp, Seq: r.seq, Operation: r.kind, Collection: c.coll, ID: out.ID, Reason: r.code.reason(), Message: r.message,
+		}
+	}
+	return out, true, nil
+}
+
+// look returns what of a change the reader is shown: a document that begins or
+// ceases to be shown is inserted or deleted. The operation is 0 if it is none.
+func (w *Watch) look(c *change) (change, opSet, error) {
+	out, op := *c, c.op
+	if op&opOther != 0 {
+		return out, op, nil
+	}
 	v, err := w.db.acquire()
 	if err != nil {
-		return err
+		return out, 0, err
 	}
 	defer v.release()
-	w.mu.Lock()
-	p := place{w.at, w.ahead}
-	var out []Change
-	if w.gaps != v.gaps {
-		out = append(out, Change{Operation: "gap", Token: token(p.at, v.gaps)})
-	}
-	w.mu.Unlock()
-	cs, p, done, err := w.read(v, p)
-	if err != nil {
-		return err
-	}
-	out = append(out, cs...)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.queue, w.place, w.gaps = append(w.queue, out...), p, v.gaps
-	for i := range out {
-		w.bytes += out[i].size()
-	}
-	// A commit since v was acquired left us behind still.
-	w.behind = !done || !w.db.current(v)
-	return nil
-}
-
-// read tells what the next records of the journal changed, as far as v has them,
-// and whether these were the last.
-func (w *Watch) read(v *view, p place) (out []Change, next place, done bool, err error) {
-	from, last := p.at, v.n
-	if p.at == v.n {
-		from = max(p.at, p.ahead)
-	}
-	if k := len(v.ahead); k > 0 {
-		last = v.ahead[k-1].last
-	}
-	as, err := w.db.journal.Arrivals(from, maxQueued/8)
-	if err != nil {
-		return nil, p, false, err
-	}
-	if len(as) == 0 {
-		return nil, place{max(p.at, v.n), max(p.ahead, last)}, true, nil // the rest was cut; a gap is told
-	}
-	for i := range as {
-		n := as[i].N
-		if n > last {
-			return out, p, true, nil
-		}
-		before := p.at
-		if n <= v.n {
-			p.at = n
-		} else if n <= p.ahead || !isAhead(v.ahead, n) {
-			continue // told already, or not folded: it comes when the cursor passes it
-		} else {
-			p.ahead = n
-		}
-		cs, err := w.changes(v, decode(&as[i]))
+	for _, s := range []*state{&out.before, &out.after} {
+		shown, err := w.eyes.shows(v, c.coll, s.doc)
 		if err != nil {
-			return nil, p, false, err
+			return out, 0, err
 		}
-		for k := range cs {
-			cs[k].Token = token(before, v.gaps)
+		if !shown {
+			*s = state{}
 		}
-		if k := len(cs); k > 0 {
-			cs[k-1].Token = token(p.at, v.gaps)
-		}
-		out = append(out, cs...)
-	}
-	return out, p, len(as) == 0 || as[len(as)-1].N >= last, nil
-}
-
-func (db *DB) current(v *view) bool {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.view == v
-}
-
-// changes tells what the operations of a record did, as far as it is known now.
-func (w *Watch) changes(v *view, rec *record) (out []Change, err error) {
-	if rec.snapshot {
-		return nil, nil // it changes nothing; a gap is told
-	}
-	seen := map[string]bool{}
-	for i := range rec.ops {
-		op := &rec.ops[i]
-		c := v.cat.colls[op.Coll]
-		if k := op.Coll + "\x00" + string(op.Key); seen[k] || c == nil || !w.covers(op.Coll) {
-			continue
-		} else {
-			seen[k] = true
-		}
-		f, err := v.get(w.db, c, op.Key)
-		if err != nil {
-			return nil, err
-		}
-		ch := Change{
-			Operation: op.Kind.String(), Collection: op.Coll, ID: op.ID.Raw(), Time: rec.time.Wall(),
-			Remote: !v.own[rec.id.Log],
-		}
-		if f != nil {
-			ch.After = f.doc
-			if op.Kind == payload.Delete {
-				ch.Operation = payload.Update.String()
-			}
-		} else {
-			ch.Operation = payload.Delete.String()
-		}
-		if w.filter == nil || f == nil || w.filter.Match(withMod(f.state)) {
-			out = append(out, ch)
-		}
-	}
-	return out, nil
-}
-
-func (w *Watch) covers(coll string) bool {
-	if w.o.Collection == "" {
-		return !strings.HasPrefix(coll, "system.")
-	}
-	return w.o.Collection == coll
-}
-
-func token(n, gaps int64) string { return fmt.Sprintf("%d-%d", n, gaps) }
-
-// watching reports whether anybody watches; the committer asks.
-func (db *DB) watching() bool {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return len(db.watches) > 0
-}
-
-// maxEvents bounds the changes of one commit that are kept for watches.
-const maxEvents = 10_000
-
-// event notes a change of the batch for watches.
-func (b *batch) event(e *entry) {
-	if !b.db.watching() {
-		b.blind = true // a watch that opens before the commit goes on from the journal
-		return
-	}
-	if len(b.events) > maxEvents {
-		return // watches go on from the journal
-	}
-	c := Change{
-		Operation: e.kind.String(), Collection: e.coll.name, ID: e.id.Raw(), After: e.doc, Before: e.was.doc,
-		Remote: e.remote, Time: e.mod.Wall(),
-	}
-	if e.kind == payload.State {
-		c.Operation = payload.Replace.String()
 	}
 	switch {
-	case e.doc == nil && e.was.doc == nil:
-		return
-	case e.doc == nil:
-		c.Operation = payload.Delete.String()
-	case e.was.doc == nil:
-		c.Operation = payload.Insert.String()
-	}
-	if c.ID.Type == 0 {
-		c.ID = payload.DocID(slices.Concat(e.doc, e.was.doc)).Raw()
-	}
-	b.events = append(b.events, c)
-}
-
-// gap notes that the fold changes more than its records name.
-func (b *batch) gap() { b.meta.gaps++ }
-
-// tell queues a commit's changes; db.mu is held.
-func (db *DB) tell(events []Change, v *view, blind bool) {
-	for w := range db.watches {
-		w.mu.Lock()
-		w.behind = w.behind || blind
-		if !w.behind {
-			w.tell(events, v)
+	case out.after.doc != nil && out.before.doc == nil && c.before.doc != nil:
+		op = opInsert
+	case out.after.doc == nil && c.after.doc != nil:
+		if op = opDelete; out.before.doc == nil && !c.current {
+			op = 0
 		}
-		w.mu.Unlock()
-		w.poke()
+	case out.after.doc == nil && out.before.doc == nil && c.before.doc != nil:
+		op = 0
 	}
-}
-
-func (w *Watch) tell(events []Change, v *view) {
-	from := w.bytes
-	queue := w.queue
-	for _, c := range events {
-		if !w.covers(c.Collection) || !w.matches(&c) {
-			continue
-		}
-		// Only the last one's token is after the commit.
-		c.Token = token(w.at, w.gaps)
-		queue = append(queue, c)
-		w.bytes += c.size()
-	}
-	if w.bytes > maxQueued || len(events) > maxEvents {
-		w.bytes, w.behind = from, true
-		return
-	}
-	if k := len(queue); k > len(w.queue) {
-		queue[k-1].Token = token(v.n, v.gaps)
-	}
-	w.queue, w.at, w.gaps = queue, v.n, v.gaps
-}
-
-func (w *Watch) matches(c *Change) bool {
-	if w.filter == nil {
-		return true
-	}
-	doc := c.After
-	if doc == nil {
-		doc = c.Before
-	}
-	return w.filter.Match(withMod(state{doc: doc, mod: clock.At(c.Time)}))
+	return out, op, nil
 }

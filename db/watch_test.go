@@ -77,7 +77,7 @@ func TestWatchLosesNothing(t *testing.T) {
 	x, j := dbtest.OpenIn(t, memory(t), "a")
 	y, k := dbtest.OpenIn(t, memory(t), "b")
 	f := &follower{c: x.Collection("c"), copy: map[string]string{}}
-	w, err := x.Watch(t.Context(), db.WatchOptions{Collection: "c"})
+	w, err := x.Watch(t.Context(), db.WatchOptions{Collections: []string{"c"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestWatchLosesNothing(t *testing.T) {
 		f.follow(t, w, 20, "")
 		if round%3 == 2 {
 			w.Close()
-			if w, err = x.Watch(t.Context(), db.WatchOptions{Collection: "c", ResumeAfter: f.token}); err != nil {
+			if w, err = x.Watch(t.Context(), db.WatchOptions{Collections: []string{"c"}, ResumeAfter: f.token}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -161,7 +161,7 @@ func TestWatchGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := &follower{c: x.Collection("c"), copy: map[string]string{}}
-	w, err := x.Watch(t.Context(), db.WatchOptions{Collection: "c"})
+	w, err := x.Watch(t.Context(), db.WatchOptions{Collections: []string{"c"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestWatchGap(t *testing.T) {
 	if err := x.SetVoid(t.Context(), []clock.LogID{k.Log()}); err != nil {
 		t.Fatal(err)
 	}
-	if w, err = x.Watch(t.Context(), db.WatchOptions{Collection: "c", ResumeAfter: f.token}); err != nil {
+	if w, err = x.Watch(t.Context(), db.WatchOptions{Collections: []string{"c"}, ResumeAfter: f.token}); err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
@@ -192,7 +192,7 @@ func TestWatchGap(t *testing.T) {
 func TestWatchOverflow(t *testing.T) {
 	x, _ := dbtest.OpenIn(t, memory(t), "a")
 	f := &follower{c: x.Collection("c"), copy: map[string]string{}}
-	w, err := x.Watch(t.Context(), db.WatchOptions{Collection: "c"})
+	w, err := x.Watch(t.Context(), db.WatchOptions{Collections: []string{"c"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestWatchTellsWhatIsAhead(t *testing.T) {
 	}
 	defer x.Close()
 	f := &follower{c: x.Collection("c"), copy: map[string]string{}}
-	w, err := x.Watch(t.Context(), db.WatchOptions{Collection: "c"})
+	w, err := x.Watch(t.Context(), db.WatchOptions{Collections: []string{"c"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestWatchTellsWhatIsAhead(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-h.stopped
-	if w, err = x.Watch(t.Context(), db.WatchOptions{Collection: "c", ResumeAfter: f.token}); err != nil {
+	if w, err = x.Watch(t.Context(), db.WatchOptions{Collections: []string{"c"}, ResumeAfter: f.token}); err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()

@@ -154,6 +154,14 @@ func (s *controlState) join(g *controlGraph, c *controlRecord) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	if m := s.members[cert.Sign]; m != nil && m.Identity != cert.Identity {
+		// Its logs would have another writer on replicas that have not met the
+		// other record: none of them counts.
+		if _, err := decodeDescriptor(c.payload.Data); err == nil {
+			s.void[logID(g.thread, c.payload.Data)] = true
+		}
+		return fmt.Errorf("%w: the device is certified for another identity", ErrNotMember)
+	}
 	if err := s.announce(g.thread, c); err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,6 +101,11 @@ type KeyOptions struct {
 // the name of the node's identity. The secret, nil for a non-signing key, is
 // kept nowhere.
 func (n *Node) CreateKey(o KeyOptions) (*keys.APIKey, *keys.APISecret, error) {
+	for _, s := range o.Scopes {
+		if err := checkScope(s); err != nil {
+			return nil, nil, err
+		}
+	}
 	k, secret, err := keys.NewAPIKey(time.Now(), keys.APIKeyOptions{
 		Kind: o.Kind, NonSigning: o.NonSigning, Owner: n.self.identity.Public(), Name: o.Name,
 		Scopes: o.Scopes, Expires: o.Expires,
@@ -110,6 +117,26 @@ func (n *Node) CreateKey(o KeyOptions) (*keys.APIKey, *keys.APISecret, error) {
 		return nil, nil, err
 	}
 	return k, secret, nil
+}
+
+// checkScope refuses a scope that permits nothing.
+func checkScope(s keys.Scope) error {
+	known := []keys.Action{
+		keys.ActionReplicate, keys.ActionReadThread, keys.ActionSendMessage, keys.ActionFetchMessages,
+		keys.ActionPin, keys.ActionReadBlocks, keys.ActionManageKeys, keys.ActionReadUsage,
+	}
+	if slices.ContainsFunc(known, s.Permits) {
+		return nil
+	}
+	var words []string
+	for _, a := range known {
+		group, _, _ := strings.Cut(string(a), ".")
+		if !slices.Contains(words, group) {
+			words = append(words, group)
+		}
+		words = append(words, string(a))
+	}
+	return fmt.Errorf("%w: no scope is %.40q: they are * and %s", ErrInvalid, string(s), strings.Join(words, ", "))
 }
 
 // Keys returns the API keys that this node knows, revoked ones too.

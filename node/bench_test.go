@@ -338,7 +338,7 @@ func BenchmarkLive(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	w, err := there.Watch(b.Context(), db.WatchOptions{Collection: "places"})
+	w, err := there.Watch(b.Context(), db.WatchOptions{Collections: []string{"places"}})
 	if err != nil {
 		b.Fatal(err)
 	}

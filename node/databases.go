@@ -38,14 +38,15 @@ type database struct {
 	mu     sync.Mutex // guards closed; held while the fold opens or closes
 	closed bool
 
-	fold atomic.Pointer[db.DB] // nil while it is not open
+	fold   atomic.Pointer[db.DB]     // nil until it is first used; see idle.go
+	peeked atomic.Pointer[db.Folded] // the state in the store while fold is nil
+	needed atomic.Bool               // a need has not begun
 
 	cutMu sync.Mutex // guards the fields below
 	cut   net.Cut    // what of the thread does not count, as told last
 	told  int        // how often that was told; 0: it is not known
 	taken int        // of these, the last that the fold has taken over
-
-	kept bool // the fold has refused the last that was told
+	kept  bool       // the fold has refused the last that was told
 
 	cutting    sync.Mutex // held while cut is taken into the fold
 	compacting sync.Mutex // held by Compact
@@ -107,7 +108,9 @@ func (n *Node) attach(name string, number uint64, t *net.Thread) *database {
 	n.mu.Unlock()
 	t.Attach(&net.Attachment{Arrived: d.arrived, State: d.state, Voided: d.voided})
 	d.cutMu.Lock()
-	d.told = max(d.told, 1) // Attach tells only a cut that is not empty
+	if d.told == 0 { // Attach tells only a cut that is not empty
+		d.told, d.taken = 1, 1
+	}
 	d.cutMu.Unlock()
 	return d
 }
@@ -320,178 +323,6 @@ func deleteSome(s store.Store, prefix []byte) (done bool, err error) {
 		}
 	}
 	return len(found) < some, commitSync(s, tx)
-}
-
-// open opens the fold if it is not open.
-func (d *database) open(ctx context.Context) (*db.DB, error) {
-	fold, opened, err := d.openOnce(ctx)
-	if err == nil && opened {
-		// Without the lock: whoever this wakes asks for the state.
-		n, _ := fold.StateHash()
-		d.thread.Flushed(n) // peers may now have what was written, and hear of the state
-	}
-	return fold, err
-}
-
-func (d *database) openOnce(ctx context.Context) (fold *db.DB, opened bool, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil, false, ErrClosed
-	}
-	if fold := d.fold.Load(); fold != nil {
-		return fold, false, nil
-	}
-	fold, err = db.Open(ctx, db.Options{
-		Store: d.n.store, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
-	})
-	if err != nil {
-		return nil, false, fmt.Errorf("node: open database %s: %w", d.name, err)
-	}
-	if err := d.applyCut(ctx, fold); err != nil {
-		return nil, false, errors.Join(fmt.Errorf("node: cut of database %s: %w", d.name, err), fold.Close())
-	}
-	d.fold.Store(fold)
-	return fold, true, nil
-}
-
-// need opens the fold in the background, and has it take up what has arrived.
-func (d *database) need() {
-	d.n.background(func(ctx context.Context) {
-		fold, err := d.open(ctx)
-		if err == nil {
-			fold.Wake()
-			return
-		}
-		if !errors.Is(err, ErrClosed) && ctx.Err() == nil {
-			d.n.log.Error("open database", "database", d.name, "error", err)
-		}
-	})
-}
-
-// arrived says that the thread has new records.
-func (d *database) arrived() {
-	if fold := d.fold.Load(); fold != nil {
-		fold.Wake()
-		return
-	}
-	d.need()
-}
-
-// state returns the arrival up to which the database is folded, and the hash of
-// that state; nothing while a cut is being taken over.
-func (d *database) state() (int64, clock.Hash, bool) {
-	fold := d.fold.Load()
-	if fold == nil {
-		d.need()
-		return 0, clock.Hash{}, false
-	}
-	n, h := fold.StateHash()
-	d.cutMu.Lock()
-	defer d.cutMu.Unlock()
-	return n, h, d.taken == d.told
-}
-
-// voided takes what does not count of the thread, which replaces what did not
-// before.
-func (d *database) voided(c net.Cut) {
-	d.cutMu.Lock()
-	d.cut = c
-	d.told++
-	d.cutMu.Unlock()
-	d.n.background(func(ctx context.Context) {
-		fold, err := d.open(ctx)
-		if err == nil {
-			err = d.takeCut(ctx, fold)
-		}
-		if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
-			d.n.log.Error("cut", "database", d.name, "error", err)
-		}
-	})
-}
-
-// takeCut takes the cut that was told last into the fold, and tells the thread
-// that the state is known again.
-func (d *database) takeCut(ctx context.Context, fold *db.DB) error {
-	if err := d.applyCut(ctx, fold); err != nil {
-		return err
-	}
-	n, _ := fold.StateHash()
-	d.thread.Flushed(n)
-	return nil
-}
-
-// applyCut is takeCut without telling. A snapshot that is not what the records
-// here gave is not taken over: they stay, and peers see that the states differ.
-func (d *database) applyCut(ctx context.Context, fold *db.DB) error {
-	d.cutting.Lock()
-	defer d.cutting.Unlock()
-	d.cutMu.Lock()
-	c, told, taken := d.cut, d.told, d.taken
-	d.cutMu.Unlock()
-	if told == taken && d.fold.Load() != nil {
-		return nil
-	}
-	out := db.Cut{Void: c.Void, Snapshots: make(map[clock.LogID]db.CutSnapshot, len(c.Snapshots))}
-	for log, s := range c.Snapshots {
-		out.Snapshots[log] = db.CutSnapshot(s)
-	}
-	err := fold.SetCut(ctx, out)
-	kept := errors.Is(err, db.ErrSnapshot)
-	if kept {
-		d.n.log.Error("a checkpoint is not taken over", "database", d.name, "error", err)
-		err = nil
-	}
-	if err != nil {
-		return err
-	}
-	d.cutMu.Lock()
-	d.taken, d.kept = told, kept
-	d.cutMu.Unlock()
-	return nil
-}
-
-// differs reports whether the fold goes on without the checkpoints that it was told.
-func (d *database) differs() bool {
-	d.cutMu.Lock()
-	defer d.cutMu.Unlock()
-	return d.kept
-}
-
-func (d *database) close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	if fold := d.fold.Swap(nil); fold != nil {
-		return fold.Close()
-	}
-	return nil
-}
-
-// A journal is a thread as the fold sees it.
-type journal struct{ t *net.Thread }
-
-func (j journal) Append(tx store.Tx, drafts []db.Draft) ([]clock.RecordID, int64, func(bool), error) {
-	out := make([]net.Draft, len(drafts))
-	for i, d := range drafts {
-		out[i] = net.Draft(d)
-	}
-	return j.t.Append(tx, out)
-}
-
-func (j journal) Flushed(n int64) { j.t.Flushed(n) }
-
-func (j journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
-	return j.t.IDs(n, f)
-}
-
-func (j journal) Arrivals(n int64, maxBytes int) ([]db.Arrival, error) {
-	in, err := j.t.Arrivals(n, maxBytes)
-	out := make([]db.Arrival, len(in))
-	for i, a := range in {
-		out[i] = db.Arrival{N: a.N, Entry: db.Entry(a.Entry)}
-	}
-	return out, err
 }
 
 // A DatabaseInfo describes a database at one moment.

@@ -15,6 +15,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/transfer"
 )
 
 // Reported when a node opens.
@@ -96,6 +97,9 @@ func outcomes() []outcome {
 		{buckets.ErrMalformed, "malformed", connect.CodeInvalidArgument},
 		{net.ErrTooLarge, "too_large", connect.CodeInvalidArgument},
 		{net.ErrMalformed, "malformed", connect.CodeInvalidArgument},
+		{transfer.ErrFormat, "malformed", connect.CodeInvalidArgument},
+		{transfer.ErrCut, "cut_short", connect.CodeInvalidArgument},
+		{transfer.ErrDefined, "already_exists", connect.CodeAlreadyExists},
 		{keys.ErrVersion, "unknown_version", connect.CodeUnimplemented},
 		{net.ErrVersion, "unknown_version", connect.CodeUnimplemented},
 		{net.ErrExtension, "unknown_extension", connect.CodeUnimplemented},

@@ -295,3 +295,44 @@ func (n *Node) Messages(ctx context.Context, min int) ([]inbox.Received, error) 
 		}
 	}
 }
+
+// WatchMessages calls f with each message of the inbox, in the order of their
+// IDs, and then with each as it comes, until ctx ends or f fails.
+func (n *Node) WatchMessages(ctx context.Context, f func(inbox.Received) error) error {
+	b, err := n.Inbox(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := n.Database(ctx, mailboxName)
+	if err != nil {
+		return err
+	}
+	w, err := d.Watch(ctx, db.WatchOptions{})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	type name struct {
+		id   inbox.ID
+		from keys.PublicKey
+	}
+	told := map[name]bool{}
+	for {
+		list, err := b.Mailbox().List(ctx, inbox.ListOptions{})
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(list, func(x, y inbox.Received) int { return strings.Compare(x.ID.String(), y.ID.String()) })
+		for _, x := range list {
+			if k := (name{x.ID, x.From}); !told[k] {
+				told[k] = true
+				if err := f(x); err != nil {
+					return err
+				}
+			}
+		}
+		if _, err := w.Next(ctx); err != nil {
+			return err
+		}
+	}
+}

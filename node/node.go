@@ -55,6 +55,13 @@ type Config struct {
 	// Passphrase opens the key files, which a new home seals with it; nil means
 	// they are not sealed. A home that was made without one does not use it.
 	Passphrase []byte
+	// MaxLoaded is how many databases are held in memory at once; beyond it the
+	// longest unused are closed until they are used again. What is in use stays, so
+	// more may be held for a while. 0 means 64, negative any number.
+	MaxLoaded int
+	// Idle is how long a database stays in memory unused; 0 means a minute,
+	// negative for ever.
+	Idle time.Duration
 	// LockWait is how long to wait for another process to close the home; 0
 	// means not at all.
 	LockWait time.Duration
@@ -84,6 +91,9 @@ type Node struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // everything that runs in the background
 
+	loading slots         // databases that load in the background
+	crowd   chan struct{} // holds one signal: a database was loaded
+
 	naming sync.Mutex // held while a database is made, joined or removed
 
 	mu        sync.Mutex // guards what follows
@@ -102,6 +112,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{
 		cfg: c, log: c.Log, clock: new(clock.Clock),
 		databases: map[string]*database{}, relayKeys: map[peer.ID]relayKey{},
+		loading: make(slots, loadAtOnce), crowd: make(chan struct{}, 1),
 	}
 	n.life, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, start := range []func(context.Context) error{
@@ -109,6 +120,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.startStore,
 		n.startPolicy,
 		n.startHost,
+		n.startIdle,
 		n.openDatabases,
 		n.nameThreads,
 		n.openRelays,

@@ -95,6 +95,7 @@ func (s nodeService) Status(context.Context, *connect.Request[weftv1.StatusReque
 		Identity: n.Identity().DID(), Peer: n.host.ID().String(), Addrs: n.Addrs(), Api: n.API(),
 		Relay: n.cfg.Relay, Version: Version(), Home: n.Home(), Databases: uint32(len(n.Databases())),
 		Threads: uint32(len(n.host.Threads())), Peers: uint32(len(n.host.Peers())), Relays: uint32(len(relays)), Bytes: bytes,
+		Loaded: uint32(n.Loaded()),
 	}), nil
 }
 

@@ -7,17 +7,14 @@ import (
 
 	"connectrpc.com/connect"
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"golang.org/x/sync/errgroup"
 
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/db"
 )
 
-const (
-	findPage    = 256 << 10 // bytes of documents in one message of Find
-	importAhead = 4         // batches of an import that are written at once
-)
+// findPage is how many bytes of documents one message of Find has.
+const findPage = 256 << 10
 
 func (s documentService) collection(ctx context.Context, database, name string) (*db.Collection, error) {
 	d, err := s.n.Database(ctx, database)
@@ -198,42 +195,6 @@ func (s documentService) Count(ctx context.Context, r *connect.Request[weftv1.Co
 	return connect.NewResponse(&weftv1.CountResponse{Count: count}), nil
 }
 
-// Import writes a few batches at once, so that they share syncs; the first
-// error ends it.
-func (s documentService) Import(ctx context.Context, in *connect.ClientStream[weftv1.ImportRequest]) (*connect.Response[weftv1.ImportResponse], error) {
-	var c *db.Collection
-	var inserted int64
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(importAhead)
-	var failed error
-	for failed == nil && gctx.Err() == nil && in.Receive() {
-		if c == nil {
-			if c, failed = s.collection(ctx, in.Msg().GetDatabase(), in.Msg().GetCollection()); failed != nil {
-				break
-			}
-		}
-		var docs []bson.Raw
-		if docs, failed = rawDocuments(in.Msg().GetDocuments()); failed != nil || len(docs) == 0 {
-			continue
-		}
-		inserted += int64(len(docs))
-		g.Go(func() error {
-			_, err := c.Insert(gctx, docs...)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	if failed == nil {
-		failed = in.Err()
-	}
-	if failed != nil {
-		return nil, failed
-	}
-	return connect.NewResponse(&weftv1.ImportResponse{Inserted: inserted}), nil
-}
-
 func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.WatchRequest], out *connect.ServerStream[weftv1.WatchResponse]) error {
 	filter, err := rawDocument("filter", r.Msg.GetFilter())
 	if err != nil {
@@ -243,7 +204,11 @@ func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.Wa
 	if err != nil {
 		return err
 	}
-	w, err := d.Watch(ctx, db.WatchOptions{Collection: r.Msg.GetCollection(), Filter: filter, ResumeAfter: r.Msg.GetResumeAfter()})
+	o := db.WatchOptions{Filter: filter, ResumeAfter: r.Msg.GetResumeAfter()}
+	if c := r.Msg.GetCollection(); c != "" {
+		o.Collections = []string{c}
+	}
+	w, err := d.Watch(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -278,7 +243,7 @@ func (s documentService) Refused(ctx context.Context, r *connect.Request[weftv1.
 	if err != nil {
 		return err
 	}
-	for x, err := range d.Refused(ctx) {
+	for x, err := range d.Refused(ctx, db.RefusedOptions{}) {
 		if err != nil {
 			return err
 		}

@@ -120,3 +120,42 @@ func (s inboxService) Remove(ctx context.Context, r *connect.Request[weftv1.Remo
 	}
 	return connect.NewResponse(&weftv1.RemoveMessageResponse{}), nil
 }
+
+func (s inboxService) Sent(ctx context.Context, _ *connect.Request[weftv1.SentRequest]) (*connect.Response[weftv1.SentResponse], error) {
+	b, err := s.n.Inbox(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := b.Mailbox().Sent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out weftv1.SentResponse
+	for _, x := range all {
+		out.Messages = append(out.Messages, &weftv1.SentMessage{
+			Id: x.ID.String(), To: x.To.DID(), At: x.At, Time: stamp(x.Time), State: string(x.State), Reason: x.Reason, Size: int64(len(x.Body)),
+		})
+	}
+	return connect.NewResponse(&out), nil
+}
+
+// Watch sends the messages that are there, and then each as it comes.
+func (s inboxService) Watch(ctx context.Context, r *connect.Request[weftv1.WatchInboxRequest], out *connect.ServerStream[weftv1.WatchInboxResponse]) error {
+	if err := out.Send(&weftv1.WatchInboxResponse{}); err != nil {
+		return err
+	}
+	err := s.n.WatchMessages(ctx, func(x inbox.Received) error {
+		if x.Read && r.Msg.GetUnread() {
+			return nil
+		}
+		m, err := receivedMessage(x, false)
+		if err != nil {
+			return err
+		}
+		return out.Send(&weftv1.WatchInboxResponse{Message: m})
+	})
+	if ctx.Err() != nil {
+		return s.n.ended()
+	}
+	return err
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,14 +19,7 @@ import (
 )
 
 func (a *app) collectionCommand() *cobra.Command {
-	return newGroup("collection", "Collections of a database", a.collectionCreate(), a.collectionList(), a.collectionShow(), a.collectionRemove())
-}
-
-// An indexOutput describes an index.
-type indexOutput struct {
-	Name   string          `json:"name"`
-	Keys   json.RawMessage `json:"keys"`
-	Unique bool            `json:"unique"`
+	return newGroup("collection", "Collections of a database", a.collectionCreate(), a.collectionUpdate(), a.collectionList(), a.collectionShow(), a.collectionRemove())
 }
 
 type collectionOutput struct {
@@ -35,86 +29,122 @@ type collectionOutput struct {
 	Indexes   []indexOutput   `json:"indexes"`
 }
 
-func indexesOf(in []*weftv1.Index) []indexOutput {
-	out := []indexOutput{}
-	for _, x := range in {
-		out = append(out, indexOutput{x.GetName(), client.Text(nil, x.GetKeys()), x.GetUnique()})
-	}
-	return out
-}
-
 func collectionOf(c *weftv1.Collection) collectionOutput {
-	out := collectionOutput{Name: c.GetName(), Documents: c.GetDocuments(), Indexes: indexesOf(c.GetIndexes())}
+	out := collectionOutput{Name: c.GetName(), Documents: c.GetDocuments(), Indexes: []indexOutput{}}
+	for _, x := range c.GetIndexes() {
+		out.Indexes = append(out.Indexes, indexOutput{Name: x.GetName(), Keys: client.Text(nil, x.GetKeys()), Unique: x.GetUnique()})
+	}
 	if len(c.GetSchema()) > 0 {
 		out.Schema = client.Text(nil, c.GetSchema())
 	}
 	return out
 }
 
-// schema reads a JSON Schema: the text itself, - for standard input, or a file.
-func (a *app) schema(arg string) ([]byte, error) {
-	switch {
-	case arg == "":
-		return nil, nil
+// fileOr reads a value that a person gave: the text itself, - for standard
+// input, or a file; "" gives none.
+func (a *app) fileOr(flag, arg string) (string, error) {
+	switch text := strings.TrimSpace(arg); {
 	case arg == "-":
-		text, err := a.argument(arg)
-		if err != nil {
-			return nil, err
-		}
-		return document("--schema", text)
-	case strings.HasPrefix(strings.TrimSpace(arg), "{"):
-		return document("--schema", arg)
+		return a.argument(arg)
+	case text == "", text[0] == '{', text[0] == '[':
+		return arg, nil
 	}
 	text, err := os.ReadFile(arg)
 	if err != nil {
-		return nil, fmt.Errorf("--schema: %w", err)
+		return "", fmt.Errorf("%s: %w", flag, err)
 	}
-	return document("--schema "+arg, string(text))
+	return string(text), nil
+}
+
+// A collectionFlags says what a collection is, or is to be.
+type collectionFlags struct{ schema, rules, migrate string }
+
+func (o *collectionFlags) set(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.schema, "schema", "", "JSON Schema that documents must fit: a file, - or the schema itself")
+	f.StringVar(&o.rules, "rules", "", `who may write and read, in CEL, such as '{"write":"writer == doc.owner"}': a file, - or the rules themselves`)
+}
+
+// options returns what create and collMod take.
+func (a *app) options(o collectionFlags) (bson.D, error) {
+	var out bson.D
+	text, err := a.fileOr("--schema", o.schema)
+	if err != nil {
+		return nil, err
+	}
+	schema, err := document("--schema", text)
+	if err != nil {
+		return nil, err
+	}
+	if schema != nil {
+		out = append(out, bson.E{Key: "validator", Value: bson.D{{Key: "$jsonSchema", Value: bson.Raw(schema)}}})
+	}
+	if text, err = a.fileOr("--rules", o.rules); err != nil {
+		return nil, err
+	}
+	rules, err := document("--rules", text)
+	if err != nil {
+		return nil, err
+	}
+	if rules != nil {
+		out = append(out, bson.E{Key: "rules", Value: bson.Raw(rules)})
+	}
+	if text, err = a.fileOr("--migrate", o.migrate); err != nil || text == "" {
+		return out, err
+	}
+	steps, err := documents("--migrate", text)
+	return append(out, bson.E{Key: "migrate", Value: steps}), err
 }
 
 func (a *app) collectionCreate() *cobra.Command {
-	var schema string
+	var o collectionFlags
 	cmd := a.newCommand("create DB NAME", "Define a collection", 2, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
-			m := &weftv1.Collection{Name: args[1]}
-			var err error
-			if m.Schema, err = a.schema(schema); err != nil {
+			options, err := a.options(o)
+			if err != nil {
 				return err
 			}
-			_, err = c.Documents.CreateCollection(ctx, connect.NewRequest(&weftv1.CreateCollectionRequest{Database: args[0], Collection: m}))
-			if err != nil {
+			if _, err := a.run(ctx, c, args[0], append(bson.D{{Key: "create", Value: args[1]}}, options...)); err != nil {
 				return err
 			}
 			return a.print(map[string]string{"name": args[1]}, func(w io.Writer) { fmt.Fprintln(w, args[1]) })
 		})
-	cmd.Flags().StringVar(&schema, "schema", "", "JSON Schema that documents must fit: a file, - or the schema itself")
+	o.set(cmd)
+	return cmd
+}
+
+func (a *app) collectionUpdate() *cobra.Command {
+	var o collectionFlags
+	cmd := a.newCommand("update DB NAME", "Change the schema or the rules of a collection, and its documents by steps", 2, 2,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			options, err := a.options(o)
+			if err != nil {
+				return err
+			}
+			if len(options) == 0 {
+				return usagef("collection update: nothing to change: give --schema, --rules or --migrate")
+			}
+			reply, err := a.run(ctx, c, args[0], append(bson.D{{Key: "collMod", Value: args[1]}}, options...))
+			if reply != nil {
+				err = errors.Join(err, a.printReply(reply))
+			}
+			return err
+		})
+	o.set(cmd)
+	cmd.Flags().StringVar(&o.migrate, "migrate", "", `steps that make documents fit, such as '[{"rename":{"from":"a","to":"b"}}]': a file, - or the steps themselves`)
 	return cmd
 }
 
 // command runs a command document that tells no more than whether it failed.
 func (a *app) command(ctx context.Context, c *client.Client, database string, command bson.D) error {
-	b, err := bson.Marshal(command)
-	if err != nil {
-		return err
-	}
-	r, err := c.Documents.Run(ctx, connect.NewRequest(&weftv1.RunRequest{Database: database, Command: b}))
-	if err != nil {
-		return err
-	}
-	return a.done(client.ReplyError(r.Msg.GetReply()))
+	_, err := a.run(ctx, c, database, command)
+	return a.done(err)
 }
 
 func (a *app) collectionRemove() *cobra.Command {
 	return a.newCommand("rm DB NAME", "Remove a collection with its documents and indexes", 2, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			return a.command(ctx, c, args[0], bson.D{{Key: "drop", Value: args[1]}})
-		})
-}
-
-func (a *app) indexRemove() *cobra.Command {
-	return a.newCommand("rm DB COLLECTION NAME", "Remove an index", 3, 3,
-		func(ctx context.Context, c *client.Client, args []string) error {
-			return a.command(ctx, c, args[0], bson.D{{Key: "dropIndexes", Value: args[1]}, {Key: "index", Value: args[2]}})
 		})
 }
 
@@ -156,10 +186,15 @@ func (a *app) collectionShow() *cobra.Command {
 			}
 			for _, x := range all {
 				if x.Name == args[1] {
+					if len(x.Indexes) > 0 { // one without a definition has none to list
+						if x.Indexes, err = a.listIndexes(ctx, c, args[0], x.Name); err != nil {
+							return err
+						}
+					}
 					return a.print(x, func(w io.Writer) {
 						fmt.Fprintf(w, "%s: %d documents\n", x.Name, x.Documents)
 						for _, i := range x.Indexes {
-							fmt.Fprintf(w, "index %s %s unique %v\n", i.Name, i.Keys, i.Unique)
+							fmt.Fprintf(w, "index %s %s %s\n", i.Name, i.Keys, i)
 						}
 						if x.Schema != nil {
 							fmt.Fprintf(w, "schema %s\n", x.Schema)
@@ -168,65 +203,5 @@ func (a *app) collectionShow() *cobra.Command {
 				}
 			}
 			return fmt.Errorf("%w: %s has no collection %s", client.ErrNotFound, args[0], args[1])
-		})
-}
-
-func (a *app) indexCommand() *cobra.Command {
-	return newGroup("index", "Indexes of a collection", a.indexCreate(), a.indexList(), a.indexRemove())
-}
-
-// indexKeys reads the fields of an index: PATH, PATH:desc, or one document.
-func indexKeys(args []string) ([]byte, error) {
-	if len(args) == 1 && strings.HasPrefix(args[0], "{") {
-		return document("index", args[0])
-	}
-	fields := bson.D{}
-	for _, f := range args {
-		path, order, _ := strings.Cut(f, ":")
-		switch order {
-		case "", "asc":
-			fields = append(fields, bson.E{Key: path, Value: int32(1)})
-		case "desc":
-			fields = append(fields, bson.E{Key: path, Value: int32(-1)})
-		default:
-			return nil, usagef("index field %s: write PATH, PATH:asc or PATH:desc", f)
-		}
-	}
-	return bson.Marshal(fields)
-}
-
-func (a *app) indexCreate() *cobra.Command {
-	var x weftv1.Index
-	cmd := a.newCommand("create DB COLLECTION FIELD…", "Make an index on one or more fields (PATH or PATH:desc)", 3, -1,
-		func(ctx context.Context, c *client.Client, args []string) (err error) {
-			if x.Keys, err = indexKeys(args[2:]); err != nil {
-				return err
-			}
-			r, err := c.Documents.CreateIndex(ctx, connect.NewRequest(&weftv1.CreateIndexRequest{Database: args[0], Collection: args[1], Index: &x}))
-			if err != nil {
-				return err
-			}
-			name := r.Msg.GetName()
-			return a.print(map[string]string{"name": name}, func(w io.Writer) { fmt.Fprintln(w, name) })
-		})
-	cmd.Flags().StringVar(&x.Name, "name", "", "name of the index (default made of its fields)")
-	return cmd
-}
-
-func (a *app) indexList() *cobra.Command {
-	return a.newCommand("ls DB COLLECTION", "List the indexes", 2, 2,
-		func(ctx context.Context, c *client.Client, args []string) error {
-			r, err := c.Documents.ListIndexes(ctx, connect.NewRequest(&weftv1.ListIndexesRequest{Database: args[0], Collection: args[1]}))
-			if err != nil {
-				return err
-			}
-			out := indexesOf(r.Msg.GetIndexes())
-			return a.print(out, func(w io.Writer) {
-				rows := [][]string{{"NAME", "KEYS", "UNIQUE"}}
-				for _, x := range out {
-					rows = append(rows, []string{x.Name, string(x.Keys), fmt.Sprint(x.Unique)})
-				}
-				table(w, rows...)
-			})
 		})
 }

@@ -164,10 +164,10 @@ func (a *app) printFound(stream *connect.ServerStreamForClient[weftv1.FindRespon
 }
 
 func relaxed(dst, doc []byte) []byte { return client.Text(dst, doc) }
-func exact(dst, doc []byte) []byte   { return client.ExactText(dst, doc) }
 
 func (a *app) findCommand() *cobra.Command {
-	var sort, projection string
+	var sort, projection, index string
+	var explain bool
 	var m weftv1.FindRequest
 	cmd := a.newCommand("find DB COLLECTION [FILTER]", "Print the documents that match, one a line", 2, 3,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
@@ -181,12 +181,13 @@ func (a *app) findCommand() *cobra.Command {
 			if m.Projection, err = document("--projection", projection); err != nil {
 				return err
 			}
-			stream, err := c.Documents.Find(ctx, connect.NewRequest(&m))
-			if err != nil {
-				return err
+			var found int64
+			if explain || index != "" {
+				found, err = a.findCommandOf(ctx, c, &m, index, explain)
+			} else {
+				found, err = a.find(ctx, c, &m)
 			}
-			found, err := a.printFound(stream, relaxed)
-			if err == nil && found == 0 {
+			if err == nil && found == 0 && !explain {
 				err = a.unknown(ctx, c, args[0], args[1])
 			}
 			return err
@@ -195,8 +196,43 @@ func (a *app) findCommand() *cobra.Command {
 	f.StringVar(&sort, "sort", "", `order, such as '{"age":-1}'`)
 	f.Int64Var(&m.Skip, "skip", 0, "leave out the first N")
 	f.Int64Var(&m.Limit, "limit", 0, "print at most N; 0 for all")
+	f.BoolVar(&explain, "explain", false, "print how it is answered instead")
+	f.StringVar(&index, "hint", "", "index to use: its name or its keys")
 	f.StringVar(&projection, "projection", "", `fields, such as '{"name":1}'`)
 	return cmd
+}
+
+func (a *app) find(ctx context.Context, c *client.Client, m *weftv1.FindRequest) (int64, error) {
+	stream, err := c.Documents.Find(ctx, connect.NewRequest(m))
+	if err != nil {
+		return 0, err
+	}
+	return a.printFound(stream, relaxed)
+}
+
+// findCommandOf finds by a command document, which has more options.
+func (a *app) findCommandOf(ctx context.Context, c *client.Client, m *weftv1.FindRequest, index string, explain bool) (int64, error) {
+	command := bson.D{{Key: "find", Value: m.GetCollection()}}
+	for _, part := range []struct {
+		name string
+		doc  bson.Raw
+	}{{"filter", m.GetFilter()}, {"sort", m.GetSort()}, {"projection", m.GetProjection()}} {
+		if part.doc != nil {
+			command = append(command, bson.E{Key: part.name, Value: part.doc})
+		}
+	}
+	command = append(command, bson.E{Key: "skip", Value: m.GetSkip()}, bson.E{Key: "limit", Value: m.GetLimit()})
+	if index != "" {
+		h, err := hint(index)
+		if err != nil {
+			return 0, err
+		}
+		command = append(command, bson.E{Key: "hint", Value: h})
+	}
+	if explain {
+		return 0, a.explained(ctx, c, m.GetDatabase(), command)
+	}
+	return a.printEach(ctx, c, m.GetDatabase(), m.GetCollection(), command)
 }
 
 // unknown tells people, who may have mistyped it, that a collection in which

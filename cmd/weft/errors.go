@@ -34,8 +34,11 @@ func flagError(err error) error {
 // the exit status.
 func (a *app) report(err error, args []string) int {
 	var usage errUsage
+	var part errImport
 	word, message, status := "usage", err.Error(), 2
-	if !errors.As(err, &usage) {
+	if errors.As(err, &part) {
+		word, message, status = part.word, part.message, 1
+	} else if !errors.As(err, &usage) {
 		word, message = a.explain(err)
 		status = 1
 	}
@@ -84,8 +87,8 @@ func (a *app) inUse() string {
 // Errors name the package and the kind they are of, which programs match and
 // people need not read; --json has the kind as a word.
 var (
-	packageNames = regexp.MustCompile(`(^|[: (])(?:(?:node|db|net|keys|buckets|inbox|store|clock): )+`)
-	kindNames    = regexp.MustCompile(`(^|: )(?:(?:invalid|malformed|not found|already exists|invalid name|bad schema|unreachable|address is in use): )+`)
+	packageNames = regexp.MustCompile(`(^|[: (])(?:(?:node|db|net|keys|buckets|inbox|store|clock|transfer): )+`)
+	kindNames    = regexp.MustCompile(`(^|: )(?:(?:invalid|malformed|not found|already exists|invalid name|bad schema|unreachable|address is in use|bad format|cut short|defined otherwise): )+`)
 	codeNames    = regexp.MustCompile(`(?: \((?:[A-Z][A-Za-z0-9]+|[a-z]+(?:_[a-z]+)+)\))+(:|$)`)
 )
 

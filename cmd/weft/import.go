@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,54 +16,30 @@ import (
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
+	"github.com/weftdb/weft/node/transfer"
 )
 
-// Bounds of one batch of an import.
+// Bounds of one batch of documents.
 const (
 	batchDocuments = 1000
 	batchBytes     = 2 << 20
 )
 
-// openInput opens a file, or standard input for "-", and unpacks gzip.
-func (a *app) openInput(name string) (r io.Reader, size int64, done func() error, err error) {
+// openInput opens a file, or standard input for "-".
+func (a *app) openInput(name string) (r io.Reader, done func() error, err error) {
 	raw, size, done := a.in, int64(-1), func() error { return nil }
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, 0, nil, err
+			return nil, nil, err
 		}
 		info, err := f.Stat()
 		if err != nil {
-			return nil, 0, nil, errors.Join(err, f.Close())
+			return nil, nil, errors.Join(err, f.Close())
 		}
 		raw, size, done = f, info.Size(), f.Close
 	}
-	b := bufio.NewReaderSize(raw, 64<<10)
-	bar := a.progress(size, "import")
-	counted := io.TeeReader(b, bar)
-	magic, _ := b.Peek(2) // less than 2 bytes are not gzip
-	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		return counted, size, done, nil
-	}
-	z, err := gzip.NewReader(counted)
-	if err != nil {
-		return nil, 0, nil, errors.Join(fmt.Errorf("%s is not whole gzip: %w", name, err), done())
-	}
-	return gzipped{name, z}, size, done, nil
-}
-
-// A gzipped reads a file that is packed.
-type gzipped struct {
-	name string
-	z    *gzip.Reader
-}
-
-func (g gzipped) Read(b []byte) (int, error) {
-	n, err := g.z.Read(b)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%s is not whole gzip: %w", g.name, err)
-	}
-	return n, err
+	return io.TeeReader(raw, a.progress(size, "import")), done, nil
 }
 
 // progress returns a writer that shows how much went through it, if people see
@@ -79,108 +52,303 @@ func (a *app) progress(size int64, what string) io.Writer {
 		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 }
 
+// An importer sends what a file holds to a node.
+type importer struct {
+	stream  *connect.ClientStreamForClient[weftv1.ImportRequest, weftv1.ImportResponse]
+	goOn    bool
+	most    uint32 // failures that end the import; 0 any number
+	m       *weftv1.ImportRequest
+	size    int
+	bad     []failureOutput // lines that could not be read
+	stopped error           // why this side ended early
+}
+
+// flush sends the batch; io.EOF says that the node does not want more.
+func (i *importer) flush() error {
+	m := i.m
+	if len(m.GetDocuments()) == 0 && m.GetDatabase() == "" && m.GetCollection() == "" && m.GetDefinition() == nil {
+		return nil
+	}
+	i.m, i.size = &weftv1.ImportRequest{}, 0
+	return i.stream.Send(m)
+}
+
+func (i *importer) send(it transfer.Item) error {
+	switch {
+	case it.Err != nil:
+		_, message := explainItem(it.Err)
+		i.bad = append(i.bad, failureOutput{Line: it.Line, Collection: it.Collection, Code: "malformed", Message: message})
+		if !i.goOn || i.most > 0 && len(i.bad) >= int(i.most) {
+			i.stopped = fmt.Errorf("line %d: %w", it.Line, it.Err)
+		}
+		return nil
+	case it.Definition != nil:
+		if err := i.flush(); err != nil {
+			return err
+		}
+		i.m.Collection, i.m.Definition = it.Collection, it.Definition
+		return i.flush()
+	}
+	if i.size+len(it.Document) > batchBytes && len(i.m.Documents) > 0 || len(i.m.Documents) >= batchDocuments {
+		if err := i.flush(); err != nil {
+			return err
+		}
+	}
+	i.m.Documents, i.m.Lines = append(i.m.Documents, it.Document), append(i.m.Lines, it.Line)
+	i.size += len(it.Document)
+	return nil
+}
+
+// A source gives the items of an import; its error is io.EOF at the end.
+type source func() (transfer.Item, error)
+
+// run sends everything that src gives, those of one collection together.
+func (i *importer) run(src source) error {
+	last := ""
+	for i.stopped == nil {
+		it, err := src()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			i.stopped = err
+			break
+		}
+		if it.Err == nil && it.Definition == nil && it.Collection != last {
+			if err := i.flush(); err != nil {
+				return err
+			}
+			i.m.Collection = it.Collection
+		}
+		if it.Err == nil {
+			last = it.Collection
+		}
+		if err := i.send(it); err != nil {
+			return err
+		}
+	}
+	return i.flush()
+}
+
+// A failureOutput is a line that was not imported.
+type failureOutput struct {
+	Line       uint64 `json:"line"`
+	Collection string `json:"collection,omitempty"`
+	Code       string `json:"code"`
+	Message    string `json:"message"`
+}
+
+// An importOutput says what an import did.
+type importOutput struct {
+	Inserted int64           `json:"inserted"`
+	Replaced int64           `json:"replaced"`
+	Skipped  int64           `json:"skipped"`
+	Failed   int64           `json:"failed"`
+	Failures []failureOutput `json:"failures"`
+	Notes    []string        `json:"notes,omitempty"`
+	Seconds  float64         `json:"seconds"`
+}
+
+func (o importOutput) print(w io.Writer) {
+	fmt.Fprintf(w, "%d documents in %.2f s", o.Inserted+o.Replaced, o.Seconds)
+	for _, part := range []struct {
+		n    int64
+		what string
+	}{{o.Replaced, "replaced others"}, {o.Skipped, "were there already"}, {o.Failed, "failed"}} {
+		if part.n > 0 {
+			fmt.Fprintf(w, ", %d %s", part.n, part.what)
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+// An importFlags says how to import.
+type importFlags struct {
+	duplicate   string
+	goOn, fresh bool
+	most        uint32
+}
+
+func (o *importFlags) set(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.duplicate, "on-duplicate", "fail", "a document whose _id is there already: fail, skip or replace")
+	f.BoolVar(&o.goOn, "continue", false, "go on after lines that fail; they are reported, and the exit status is 1")
+	f.Uint32Var(&o.most, "max-errors", 0, "with --continue, end after N lines that fail; 0 never")
+	f.BoolVar(&o.fresh, "new-ids", false, "give documents without an _id a new one; by default one that follows from the file, so that importing it again adds nothing")
+}
+
+// doImport sends what src gives to a collection, or with "" to those it names,
+// and reports.
+func (a *app) doImport(ctx context.Context, c *client.Client, database, collection string, o importFlags, src source, notes func() []string) error {
+	if _, err := transfer.ParseDuplicates(o.duplicate); err != nil {
+		return usagef("--on-duplicate %s: write fail, skip or replace", o.duplicate)
+	}
+	start := time.Now()
+	i := &importer{
+		stream: c.Documents.Import(ctx), goOn: o.goOn, most: o.most,
+		m: &weftv1.ImportRequest{Database: database, Collection: collection, OnDuplicate: o.duplicate, GoOn: o.goOn, MaxFailures: o.most},
+	}
+	if err := i.flush(); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	sendErr := i.run(func() (transfer.Item, error) {
+		it, err := src()
+		if collection != "" {
+			it.Collection = ""
+		}
+		return it, err
+	})
+	if errors.Is(sendErr, io.EOF) {
+		sendErr = nil // the node ended it and says why
+	}
+	r, err := i.stream.CloseAndReceive()
+	if err = errors.Join(sendErr, err); err != nil {
+		return err
+	}
+	out := importOutput{
+		Inserted: r.Msg.GetInserted(), Replaced: r.Msg.GetReplaced(), Skipped: r.Msg.GetSkipped(),
+		Failed: r.Msg.GetFailed() + int64(len(i.bad)), Failures: list(i.bad), Seconds: time.Since(start).Seconds(),
+	}
+	if notes != nil {
+		out.Notes = notes()
+	}
+	for _, f := range r.Msg.GetFailures() {
+		out.Failures = append(out.Failures, failureOutput{f.GetLine(), f.GetCollection(), f.GetCode(), plain(f.GetMessage())})
+	}
+	return a.imported(out, r.Msg.GetStopped(), i.stopped)
+}
+
+// imported reports an import, also one that ended early.
+func (a *app) imported(out importOutput, theirs string, ours error) error {
+	if !a.json {
+		for _, n := range out.Notes {
+			fmt.Fprintf(a.err, "weft: note: %s\n", n)
+		}
+		if theirs == "" && ours == nil {
+			for _, f := range out.Failures {
+				fmt.Fprintf(a.err, "weft: line %d: %s\n", f.Line, f.Message)
+			}
+		}
+	}
+	if err := a.print(out, out.print); err != nil {
+		return err
+	}
+	again := "what is counted is kept: run it again with --on-duplicate skip to go on"
+	code := "incomplete"
+	if len(out.Failures) > 0 {
+		code = out.Failures[0].Code
+	}
+	switch {
+	case theirs != "":
+		return errImport{code, fmt.Sprintf("%s: %s", plain(theirs), again)}
+	case ours != nil:
+		word, message := explainItem(ours)
+		if len(out.Failures) > 0 {
+			word = code
+		}
+		return errImport{word, fmt.Sprintf("%s: %s", message, again)}
+	case out.Failed > 0:
+		return errImport{code, fmt.Sprintf("%d lines were not imported", out.Failed)}
+	}
+	return nil
+}
+
+// An errImport is an import that is not whole.
+type errImport struct{ word, message string }
+
+func (e errImport) Error() string { return e.message }
+
+// explainItem returns the word and sentence of an error of a file.
+func explainItem(err error) (word, message string) {
+	switch {
+	case errors.Is(err, transfer.ErrCut):
+		word = "cut_short"
+	case errors.Is(err, context.Canceled):
+		word = "canceled"
+	default:
+		word = "malformed"
+	}
+	return word, plain(err.Error())
+}
+
 func (a *app) importCommand() *cobra.Command {
-	return a.newCommand("import DB COLLECTION FILE|-", "Insert the documents of a file, one a line, which may be gzipped", 3, 3,
+	var o importFlags
+	cmd := a.newCommand("import DB [COLLECTION] FILE|-", "Insert the documents of a file, or all that an export of a database holds", 2, 3,
 		func(ctx context.Context, c *client.Client, args []string) error {
-			in, _, done, err := a.openInput(args[2])
+			name, collection := args[len(args)-1], ""
+			if len(args) == 3 {
+				if collection = args[1]; collection == "" {
+					return usagef("the collection has no name")
+				}
+			}
+			raw, done, err := a.openInput(name)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = done() }() // it was only read
-			start := time.Now()
-			stream := c.Documents.Import(ctx)
-			sendErr := sendBatches(in, args[0], args[1], stream)
-			if errors.Is(sendErr, io.EOF) {
-				sendErr = nil // the node ended it and says why
-			}
-			if sendErr != nil {
-				return errors.Join(sendErr, closeImport(stream))
-			}
-			r, err := stream.CloseAndReceive()
+			in, err := transfer.NewReader(raw, transfer.ReaderOptions{Tagged: collection == "", NewIDs: o.fresh})
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", name, err)
 			}
-			seconds := time.Since(start).Seconds()
-			out := struct {
-				Inserted int64   `json:"inserted"`
-				Seconds  float64 `json:"seconds"`
-			}{r.Msg.GetInserted(), seconds}
-			return a.print(out, func(w io.Writer) {
-				fmt.Fprintf(w, "%d documents in %.2f s\n", out.Inserted, out.Seconds)
-			})
+			defer in.Close()
+			return a.doImport(ctx, c, args[0], collection, o, func() (transfer.Item, error) {
+				it, err := in.Next()
+				if err != nil && !errors.Is(err, io.EOF) {
+					err = fmt.Errorf("%s: %w", name, err)
+				}
+				return it, err
+			}, nil)
 		})
-}
-
-// closeImport ends an import that failed on this side; what was sent before is
-// inserted.
-func closeImport(stream *connect.ClientStreamForClient[weftv1.ImportRequest, weftv1.ImportResponse]) error {
-	_, err := stream.CloseAndReceive()
-	return err
-}
-
-// sendBatches sends the lines of in as batches. It returns io.EOF if the node
-// does not want more.
-func sendBatches(in io.Reader, database, collection string, stream *connect.ClientStreamForClient[weftv1.ImportRequest, weftv1.ImportResponse]) error {
-	m, size := &weftv1.ImportRequest{Database: database, Collection: collection}, 0
-	send := func() error {
-		err := stream.Send(m)
-		m, size = &weftv1.ImportRequest{}, 0
-		return err
-	}
-	err := lines(in, func(n int, line []byte) error {
-		d, err := client.Document(line)
-		if err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
-		}
-		if size += len(d); size > batchBytes && len(m.Documents) > 0 {
-			if err := send(); err != nil {
-				return err
-			}
-			size = len(d)
-		}
-		if m.Documents = append(m.Documents, d); len(m.Documents) >= batchDocuments {
-			return send()
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return send() // an import of nothing names its database too
+	cmd.Long = cmd.Short + ".\n\nA file has one document a line, in Extended JSON, or one array of documents, and may be packed by gzip or zstd.\n" +
+		"Without COLLECTION it is what weft export DB printed, definitions included. After a crash, run it again with --on-duplicate skip."
+	o.set(cmd)
+	return cmd
 }
 
 func (a *app) exportCommand() *cobra.Command {
-	return a.newCommand("export DB [COLLECTION]", "Print documents exactly, one a line; of all collections with the collection's name", 1, 2,
+	cmd := a.newCommand("export DB [COLLECTION]", "Print documents exactly, one a line; of all collections with names and definitions", 1, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
+			m := &weftv1.ExportRequest{Database: args[0]}
+			out, err := transfer.NewEncoder(a.out), error(nil)
 			if len(args) == 2 {
-				return a.export(ctx, c, args[0], args[1], exact)
+				m.Collection = args[1]
+			} else if out, err = transfer.NewDatabaseEncoder(a.out, args[0]); err != nil {
+				return err
 			}
-			all, err := a.collections(ctx, c, args[0])
+			stream, err := c.Documents.Export(ctx, connect.NewRequest(m))
 			if err != nil {
 				return err
 			}
-			for _, x := range all {
-				name, err := json.Marshal(x.Name)
-				if err != nil {
-					return err
-				}
-				prefix := fmt.Appendf(nil, `{"collection":%s,"document":`, name)
-				err = a.export(ctx, c, args[0], x.Name, func(dst, doc []byte) []byte {
-					return append(exact(append(dst, prefix...), doc), '}')
-				})
-				if err != nil {
-					return err
-				}
+			err = export(out, stream)
+			if err = errors.Join(err, stream.Close()); err != nil {
+				return err
+			}
+			if err := out.Close(); err != nil {
+				return err
+			}
+			if len(args) == 2 && out.Documents() == 0 {
+				return a.unknown(ctx, c, args[0], args[1])
 			}
 			return nil
 		})
+	cmd.Long = cmd.Short + ".\n\nThe collections are all of one moment. weft import DB FILE takes back what this prints for a database."
+	return cmd
 }
 
-func (a *app) export(ctx context.Context, c *client.Client, database, collection string, text func([]byte, []byte) []byte) error {
-	stream, err := c.Documents.Find(ctx, connect.NewRequest(&weftv1.FindRequest{Database: database, Collection: collection}))
-	if err != nil {
-		return err
+func export(out *transfer.Encoder, stream *connect.ServerStreamForClient[weftv1.ExportResponse]) error {
+	for stream.Receive() {
+		m := stream.Msg()
+		if m.GetCollection() != "" {
+			definition := m.GetDefinition()
+			if err := out.Use(m.GetCollection(), bytes.Clone(definition)); err != nil {
+				return err
+			}
+		}
+		for _, d := range m.GetDocuments() {
+			if err := out.Write(d); err != nil {
+				return err
+			}
+		}
 	}
-	_, err = a.printFound(stream, text)
-	return err
+	return stream.Err()
 }

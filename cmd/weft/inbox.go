@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) inboxCommand() *cobra.Command {
-	return newGroup("inbox", "Sealed messages between people", a.inboxSetup(), a.inboxSend(), a.inboxList(), a.inboxRead(), a.inboxRemove())
+	return newGroup("inbox", "Sealed messages between people", a.inboxSetup(), a.inboxSend(), a.inboxList(), a.inboxRead(), a.inboxRemove(), a.inboxSent(), a.inboxWatch())
 }
 
 func (a *app) inboxSetup() *cobra.Command {
@@ -132,4 +132,85 @@ func (a *app) inboxRemove() *cobra.Command {
 			_, err := c.Inbox.Remove(ctx, connect.NewRequest(&weftv1.RemoveMessageRequest{Id: args[0]}))
 			return a.done(err)
 		})
+}
+
+// A sentOutput is a message that was sent, and how far it is.
+type sentOutput struct {
+	ID     string  `json:"id"`
+	To     string  `json:"to"`
+	At     string  `json:"at,omitempty"`
+	Time   *string `json:"time"`
+	State  string  `json:"state"`
+	Reason string  `json:"reason,omitempty"`
+	Size   int64   `json:"size"`
+}
+
+func (a *app) inboxSent() *cobra.Command {
+	return a.newCommand("sent", "List the messages that were sent, and how far each is", 0, 0,
+		func(ctx context.Context, c *client.Client, _ []string) error {
+			r, err := c.Inbox.Sent(ctx, connect.NewRequest(&weftv1.SentRequest{}))
+			if err != nil {
+				return err
+			}
+			rows := [][]string{{"ID", "STATE", "TIME", "TO", "REASON"}}
+			for _, m := range r.Msg.GetMessages() {
+				out := sentOutput{m.GetId(), m.GetTo(), m.GetAt(), when(m.GetTime()), m.GetState(), m.GetReason(), m.GetSize()}
+				if a.json {
+					if err := a.line(out); err != nil {
+						return err
+					}
+				}
+				rows = append(rows, []string{out.ID, out.State, short(out.Time), out.To, plain(out.Reason)})
+			}
+			if a.json {
+				return nil
+			}
+			return a.print(nil, func(w io.Writer) { table(w, rows...) })
+		})
+}
+
+func (a *app) inboxWatch() *cobra.Command {
+	var limit int
+	var m weftv1.WatchInboxRequest
+	cmd := a.newCommand("watch", "Print messages as they come, those that are there first, one a line", 0, 0,
+		func(ctx context.Context, c *client.Client, _ []string) error {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			stream, err := c.Inbox.Watch(ctx, connect.NewRequest(&m))
+			if err != nil {
+				return err
+			}
+			for seen := 0; (limit == 0 || seen < limit) && stream.Receive(); {
+				x := stream.Msg().GetMessage()
+				if x == nil {
+					if terminal(a.err) {
+						fmt.Fprintln(a.err, "watching")
+					}
+					continue
+				}
+				if err := a.printWatched(messageOf(x)); err != nil {
+					return err
+				}
+				seen++
+			}
+			stopped := ctx.Err() != nil
+			err = stream.Err()
+			cancel()
+			_ = stream.Close() // its end was ours
+			if stopped {
+				return nil
+			}
+			return err
+		})
+	cmd.Flags().IntVar(&limit, "limit", 0, "end after N messages; 0 never")
+	cmd.Flags().BoolVar(&m.Unread, "unread", false, "leave out messages that are read")
+	return cmd
+}
+
+func (a *app) printWatched(m messageOutput) error {
+	if a.json {
+		return a.line(m)
+	}
+	_, err := fmt.Fprintf(a.out, "%s %s from %s\n", short(m.Time), m.ID, m.From)
+	return err
 }

@@ -98,13 +98,14 @@ func (a *app) statusCommand() *cobra.Command {
 				Home      string   `json:"home"`
 				Daemon    bool     `json:"daemon"`
 				Databases uint32   `json:"databases"`
+				Loaded    uint32   `json:"loaded"`
 				Threads   uint32   `json:"threads"`
 				Peers     uint32   `json:"peers"`
 				Relays    uint32   `json:"relays"`
 				Bytes     int64    `json:"bytes"`
 			}{
 				m.GetIdentity(), m.GetPeer(), list(m.GetAddrs()), m.GetApi(), m.GetRelay(), m.GetVersion(), m.GetHome(), m.GetApi() != "",
-				m.GetDatabases(), m.GetThreads(), m.GetPeers(), m.GetRelays(), m.GetBytes(),
+				m.GetDatabases(), m.GetLoaded(), m.GetThreads(), m.GetPeers(), m.GetRelays(), m.GetBytes(),
 			}
 			return a.print(out, func(w io.Writer) {
 				daemon := "not running"
@@ -115,7 +116,7 @@ func (a *app) statusCommand() *cobra.Command {
 				for _, p := range out.P2P {
 					fmt.Fprintf(w, "p2p        %s\n", p)
 				}
-				fmt.Fprintf(w, "databases  %d\npeers      %d\nrelays     %d\n", out.Databases, out.Peers, out.Relays)
+				fmt.Fprintf(w, "databases  %d, %d in memory\npeers      %d\nrelays     %d\n", out.Databases, out.Loaded, out.Peers, out.Relays)
 				if out.Relay {
 					fmt.Fprintf(w, "relay      yes, %d threads with its own\n", out.Threads)
 				}

@@ -32,6 +32,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weft": main}
 //	same FIELD A B       a field of two JSON files is the same
 //	private FILE…        only its owner can read these files
 //	cut TO FROM N        TO is the first N bytes of FROM
+//	sub FROM TO OLD NEW  TO is FROM with NEW for OLD
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -44,7 +45,7 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"home": cmdHome, "daemon": cmdDaemon, "end": cmdEnd, "let": cmdLet, "same": cmdSame, "private": cmdPrivate, "cut": cmdCut,
+			"home": cmdHome, "daemon": cmdDaemon, "end": cmdEnd, "let": cmdLet, "same": cmdSame, "private": cmdPrivate, "cut": cmdCut, "sub": cmdSub,
 		},
 	})
 }
@@ -196,6 +197,12 @@ func cmdCut(ts *testscript.TestScript, neg bool, args []string) {
 	b, err := os.ReadFile(ts.MkAbs(args[1]))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b[:min(n, len(b))], 0o600))
+}
+
+func cmdSub(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 4, "sub FROM TO OLD NEW")
+	text := strings.ReplaceAll(ts.ReadFile(args[0]), args[2], args[3])
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
 }
 
 // A watch whose daemon ends says so and fails.

@@ -20,6 +20,8 @@ type Journal struct {
 	st     store.Store
 	prefix string
 	log    clock.LogID
+	writer string
+	role   string
 
 	mu  sync.Mutex // guards the fields below; held from Append to done
 	n   int64      // the last arrival
@@ -32,7 +34,7 @@ type Journal struct {
 // NewJournal returns the journal under prefix in st; it writes the log that
 // name stands for.
 func NewJournal(st store.Store, prefix, name string) (*Journal, error) {
-	j := &Journal{st: st, prefix: prefix, log: sha256.Sum256([]byte(name))}
+	j := &Journal{st: st, prefix: prefix, log: sha256.Sum256([]byte(name)), writer: "did:key:" + name, role: "writer"}
 	snap := st.Snapshot()
 	defer snap.Release()
 	it := snap.Iterate(store.Prefix([]byte(prefix + "n")))
@@ -75,11 +77,12 @@ func format(e db.Entry) []byte {
 	if e.Snapshot {
 		flag |= 2
 	}
-	return append(append(b, flag), e.Payload...)
+	b = append(b, flag, byte(len(e.Writer)), byte(len(e.Role)))
+	return append(append(append(b, e.Writer...), e.Role...), e.Payload...)
 }
 
 func parse(b []byte) (e db.Entry, err error) {
-	if len(b) < 81 {
+	if len(b) < 83 || len(b) < 83+int(b[81])+int(b[82]) {
 		return e, errors.New("dbtest: short record")
 	}
 	copy(e.ID.Log[:], b)
@@ -87,7 +90,9 @@ func parse(b []byte) (e db.Entry, err error) {
 	e.ID.Seq = binary.BigEndian.Uint64(b[64:])
 	e.Time = clock.Time(binary.BigEndian.Uint64(b[72:]))
 	e.Atomic, e.Snapshot = b[80]&1 != 0, b[80]&2 != 0
-	e.Payload = append([]byte(nil), b[81:]...)
+	w, r := 83+int(b[81]), 83+int(b[81])+int(b[82])
+	e.Writer, e.Role = string(b[83:w]), string(b[w:r])
+	e.Payload = append([]byte(nil), b[r:]...)
 	return e, nil
 }
 
@@ -95,7 +100,7 @@ func parse(b []byte) (e db.Entry, err error) {
 func (j *Journal) Append(tx store.Tx, drafts []db.Draft) (ids []clock.RecordID, first int64, done func(bool), err error) {
 	j.mu.Lock()
 	for i, d := range drafts {
-		e := db.Entry{Time: d.Time, Atomic: d.Atomic, Payload: d.Payload}
+		e := db.Entry{Time: d.Time, Atomic: d.Atomic, Payload: d.Payload, Writer: j.writer, Role: j.role}
 		e.ID = clock.RecordID{Log: j.log, Seq: j.seq + uint64(i) + 1}
 		sum := sha256.Sum256(format(e))
 		e.ID.Hash = sum
@@ -219,6 +224,12 @@ func (j *Journal) Entries() (es []db.Entry, err error) {
 		}
 	}
 }
+
+// Writer implements [db.Journal]: "did:key:" and the name of the log.
+func (j *Journal) Writer() (identity, role string) { return j.writer, j.role }
+
+// SetRole makes role that of the records to come, before the database is opened.
+func (j *Journal) SetRole(role string) { j.role = role }
 
 // Log returns the log that Append writes.
 func (j *Journal) Log() clock.LogID { return j.log }

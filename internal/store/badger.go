@@ -39,6 +39,7 @@ type badgerEngine struct {
 	logf func(format string, args ...any)
 
 	written atomic.Int64 // bytes committed
+	tidied  int64        // of these, when log files were last removed; under gcMu
 	gcMu    sync.Mutex   // held by what removes log files
 	stop    context.CancelFunc
 	tending sync.WaitGroup
@@ -160,7 +161,8 @@ func (e *badgerEngine) sync() error { return e.db.Sync() }
 func (e *badgerEngine) close() error {
 	e.stop()
 	e.tending.Wait()
-	return e.ds.Close()
+	err := e.tidy(context.Background(), 1)
+	return errors.Join(err, e.ds.Close())
 }
 
 func (e *badgerEngine) size() (int64, error) {

@@ -39,30 +39,41 @@ func (e *badgerEngine) compact(ctx context.Context, exclusive func(func() error)
 }
 
 // tend removes log files in the background, after one file's worth of commits
-// when the store is idle, after eight when it is not.
+// when the store is idle, after eight when it is not. A close does so too.
 func (e *badgerEngine) tend(ctx context.Context) {
 	tick := time.NewTicker(30 * time.Second)
 	defer tick.Stop()
-	var seen, done int64
+	var seen int64
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		n := e.written.Load()
-		busy := n != seen
-		seen = n
-		if n-done < badgerLog || busy && n-done < 8*badgerLog || !e.gcMu.TryLock() {
-			continue
+		n, files := e.written.Load(), int64(1)
+		if n != seen {
+			files = 8
 		}
-		done = n
-		err := e.collect(ctx, 5)
-		e.gcMu.Unlock()
-		if err != nil && ctx.Err() == nil {
+		seen = n
+		if err := e.tidy(ctx, files); err != nil && ctx.Err() == nil {
 			e.logf("store: removing old log files of %s: %v", e.dir, err)
 		}
 	}
+}
+
+// tidy removes log files if that many were filled since the last time, unless
+// another caller does so now.
+func (e *badgerEngine) tidy(ctx context.Context, files int64) error {
+	if !e.gcMu.TryLock() {
+		return nil
+	}
+	defer e.gcMu.Unlock()
+	n := e.written.Load()
+	if n-e.tidied < files*badgerLog {
+		return nil
+	}
+	e.tidied = n
+	return e.collect(ctx, 5)
 }
 
 // padKey holds bytes that only fill a log file. It is in the space that

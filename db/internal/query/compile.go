@@ -12,9 +12,11 @@ import (
 // A compiler turns one filter document into nodes. While top is set the parts
 // are in the filter's top-level conjunction and are noted for the planner.
 type compiler struct {
+	scope   Scope
 	f       *Filter
 	top     bool
 	prefix  string // of noted paths: set inside $elemMatch
+	nested  bool   // a filter on elements
 	element bool   // an array filter: every path begins with id
 	id      string
 }
@@ -24,7 +26,7 @@ type compiler struct {
 type part struct {
 	not   bool
 	leaf  leaf
-	whole bool
+	reach reach
 	parts []part
 	note  []Conjunct
 	equal bool // an equality that an upsert copies
@@ -77,7 +79,14 @@ func (c *compiler) logical(op string, v value.Value) ([]node, error) {
 	case "$and", "$or", "$nor":
 	case "$comment":
 		return nil, nil
-	case "$expr", "$where", "$text", "$jsonSchema", "$alwaysTrue", "$alwaysFalse", "$sampleRate":
+	case "$expr":
+		if c.nested || c.element {
+			return nil, value.Errorf(value.CodeQueryFeatureNotAllow, "$expr can only be applied to the top-level document")
+		}
+		e, err := c.scope.compile("$expr", v)
+		c.f.exprs = true
+		return []node{exprNode{e: e}}, err
+	case "$where", "$text", "$jsonSchema", "$alwaysTrue", "$alwaysFalse", "$sampleRate":
 		return nil, value.Errorf(value.CodeCommandNotSupported, "%s is not supported in filters", op)
 	default:
 		return nil, errBad("unknown top level operator: %s. If you have a field name that starts with a '$' symbol, consider using $getField or $setField.", op)
@@ -126,11 +135,18 @@ func isOperators(doc []byte) bool {
 	return true
 }
 
+// maxConditions bounds the conditions of a filter, each of which may cost a pass
+// over the document. The values of a list count as one.
+const maxConditions = 10000
+
 // field compiles the condition v on path.
 func (c *compiler) field(key string, path value.Path, v value.Value) ([]node, error) {
 	parts, err := c.condition(key, v)
 	if err != nil {
 		return nil, err
+	}
+	if c.f.conditions += len(parts); c.f.conditions > maxConditions {
+		return nil, errBad("%s: the filter has more than %d conditions", key, maxConditions)
 	}
 	var nodes []node
 	for _, p := range parts {
@@ -165,7 +181,7 @@ func (c *compiler) note(key string, p part) {
 func (p part) node(path value.Path) node {
 	var n node
 	if p.leaf != nil {
-		n = &pathNode{path: path, leaf: p.leaf, whole: p.whole}
+		n = &pathNode{path: path, leaf: p.leaf, reach: p.reach}
 	} else {
 		var and andNode
 		for _, k := range p.parts {
@@ -177,29 +193,6 @@ func (p part) node(path value.Path) node {
 		return norNode{n}
 	}
 	return n
-}
-
-// single places a part on one value, as inside $elemMatch.
-func (p part) single() leaf {
-	l := p.leaf
-	if l == nil {
-		l = singles(p.parts)
-	}
-	if p.not {
-		return notLeaf{l}
-	}
-	return l
-}
-
-func singles(parts []part) leaf {
-	if len(parts) == 1 {
-		return parts[0].single()
-	}
-	var and andLeaf
-	for _, p := range parts {
-		and = append(and, p.single())
-	}
-	return and
 }
 
 // condition compiles what stands after a path: a literal or operators.
@@ -217,7 +210,7 @@ func (c *compiler) condition(key string, v value.Value) ([]part, error) {
 }
 
 func eqPart(v value.Value) part {
-	return part{leaf: &eqLeaf{v: v, class: value.Class(v)}, note: noteOf(Eq, v), equal: true}
+	return part{leaf: &eqLeaf{v: v, class: value.Class(v)}, reach: reachDeep, note: noteOf(Eq, v), equal: true}
 }
 
 // operators compiles a document of operators.
@@ -264,9 +257,9 @@ func (c *compiler) operator(key, op string, v value.Value) (part, error) {
 		return c.not(key, v)
 	case "$exists":
 		if truthy(v) {
-			return part{leaf: existsLeaf{}, whole: true, note: []Conjunct{{Op: Exists}}}, nil
+			return part{leaf: existsLeaf{}, reach: reachWhole, note: []Conjunct{{Op: Exists}}}, nil
 		}
-		return part{leaf: existsLeaf{}, whole: true, not: true}, nil
+		return part{leaf: existsLeaf{}, reach: reachWhole, not: true}, nil
 	case "$type":
 		return typePart(key, v)
 	case "$size":
@@ -277,13 +270,15 @@ func (c *compiler) operator(key, op string, v value.Value) (part, error) {
 		if n < 0 {
 			return part{}, value.Errorf(value.CodeFailedToParse, "%s: Failed to parse $size. Expected a non-negative number in: $size: %d", key, n)
 		}
-		return part{leaf: sizeLeaf(n), whole: true}, nil
+		return part{leaf: sizeLeaf(n), reach: reachWhole}, nil
 	case "$all":
 		return c.all(key, v)
 	case "$elemMatch":
 		return c.elemMatch(key, v)
 	case "$mod":
 		return modPart(key, v)
+	case "$bitsAllSet", "$bitsAnySet", "$bitsAllClear", "$bitsAnyClear":
+		return bitsPart(key, op, v)
 	case "$comment":
 		return part{parts: []part{}}, nil
 	}
@@ -333,7 +328,7 @@ func inPart(key, op string, v value.Value) (part, error) {
 	}
 	slices.SortStableFunc(l.values, value.Compare)
 	l.values = slices.CompactFunc(l.values, value.Equal)
-	p := part{leaf: l}
+	p := part{leaf: l, reach: reachElements}
 	if len(l.regexes) == 0 && !slices.ContainsFunc(l.values, unindexed) {
 		p.note = []Conjunct{{Op: In, Values: l.values}}
 	}
@@ -376,6 +371,9 @@ func (c *compiler) all(key string, v value.Value) (part, error) {
 			k, err = c.elemMatch(key, m)
 		default:
 			k = eqPart(e)
+			if k.reach = reachAny; e.IsDoc() {
+				k.reach = reachMember
+			}
 			k.equal = value.At(v.Data, 1).Type == 0
 		}
 		if err != nil {
@@ -398,15 +396,18 @@ func (c *compiler) elemMatch(key string, v value.Value) (part, error) {
 	switch first := string(k); {
 	case isOperators(v.Data) && first != "$and" && first != "$or" && first != "$nor" && first != "$expr" && first != "$where":
 		parts, err := c.operators(key, v.Data)
-		p := part{leaf: elemLeaf{singles(parts)}, whole: true}
+		var nodes []node
+		p := part{reach: reachWhole}
 		for _, k := range parts {
+			nodes = append(nodes, k.node(nil))
 			if !k.not {
 				p.note = append(p.note, k.note...)
 			}
 		}
+		p.leaf = elemLeaf{conjunction(nodes)}
 		return p, err
 	}
-	sub := compiler{f: c.f}
+	sub := compiler{f: c.f, nested: true}
 	nodes, err := sub.document(v.Data)
-	return part{leaf: elemDocLeaf{conjunction(nodes)}, whole: true}, err
+	return part{leaf: elemDocLeaf{conjunction(nodes)}, reach: reachWhole}, err
 }

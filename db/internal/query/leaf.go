@@ -16,22 +16,6 @@ type leaf interface {
 	test(v value.Value, s *spot) bool
 }
 
-type (
-	andLeaf []leaf
-	notLeaf struct{ leaf leaf }
-)
-
-func (l andLeaf) test(v value.Value, s *spot) bool {
-	for _, k := range l {
-		if !k.test(v, s) {
-			return false
-		}
-	}
-	return true
-}
-
-func (l notLeaf) test(v value.Value, _ *spot) bool { return !l.leaf.test(v, nil) }
-
 // noneLeaf matches nothing, as {$all: []} does.
 type noneLeaf struct{}
 
@@ -201,8 +185,9 @@ func (l *regexLeaf) test(v value.Value, _ *spot) bool {
 	return false
 }
 
-// An elemLeaf is $elemMatch with operators: one element passes them all.
-type elemLeaf struct{ leaf leaf }
+// An elemLeaf is $elemMatch with operators: one element, taken as a field of
+// its own, passes them all.
+type elemLeaf struct{ node node }
 
 func (l elemLeaf) test(v value.Value, s *spot) bool {
 	if !v.IsArray() {
@@ -214,7 +199,7 @@ func (l elemLeaf) test(v value.Value, s *spot) bool {
 		if !ok {
 			return false
 		}
-		if l.leaf.test(e, nil) {
+		if l.node.match(e, nil) {
 			s.set(i)
 			return true
 		}

@@ -1,9 +1,18 @@
 package query
 
-import "github.com/weftdb/weft/db/internal/value"
+import (
+	"go.mongodb.org/mongo-driver/v2/bson"
 
-// A spot receives the array position of a match; nil when nobody asks.
-type spot struct{ pos int }
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// A spot receives the array position of a match and the error of an expression,
+// which needs the time; nil when nobody asks and there is none.
+type spot struct {
+	pos int
+	now int64
+	err error
+}
 
 func (s *spot) set(i int) {
 	if s != nil {
@@ -40,81 +49,188 @@ func (n orNode) match(v value.Value, s *spot) bool {
 	return false
 }
 
-func (n norNode) match(v value.Value, _ *spot) bool { return !orNode(n).match(v, nil) }
+func (n norNode) match(v value.Value, s *spot) bool {
+	if s == nil {
+		return !orNode(n).match(v, nil)
+	}
+	pos := s.pos // what does not match has no position
+	ok := orNode(n).match(v, s)
+	s.pos = pos
+	return !ok
+}
 
 func conjunction(nodes []node) node {
 	if len(nodes) == 1 {
 		return nodes[0]
 	}
-	return andNode(nodes)
+	f := &fieldsNode{all: nodes}
+	for _, n := range nodes {
+		if p, ok := n.(*pathNode); ok && len(p.path) > 0 && len(f.fields) < maxFields {
+			f.fields = append(f.fields, fieldCond{p.path[0].Name, p})
+		} else {
+			f.rest = append(f.rest, n)
+		}
+	}
+	if len(f.fields) < 2 {
+		return andNode(nodes)
+	}
+	return f
 }
+
+// maxFields bounds the fields that are looked for at every key of a document.
+const maxFields = 8
+
+// A fieldsNode is a conjunction whose conditions on fields are met in one pass
+// over the document; with a spot in the filter's order, so that the last one
+// that meets an array tells the position.
+type fieldsNode struct {
+	all    andNode
+	fields []fieldCond
+	rest   andNode
+}
+
+// A fieldCond is a condition with the first name of its path.
+type fieldCond struct {
+	name string
+	node *pathNode
+}
+
+func (n *fieldsNode) match(v value.Value, s *spot) bool {
+	if s != nil || !v.IsDoc() {
+		return n.all.match(v, s)
+	}
+	met, every := 0, 1<<len(n.fields)-1
+	it := value.Elements(v.Data)
+	for met != every {
+		k, e, ok := it.Next()
+		if !ok {
+			break
+		}
+		for i := range n.fields {
+			f := &n.fields[i]
+			if len(f.name) != len(k) || f.name != string(k) {
+				continue
+			}
+			if !f.node.walk(e, 1, nil, false) {
+				return false
+			}
+			met |= 1 << i
+		}
+	}
+	for i, f := range n.fields {
+		if met>>i&1 == 0 && !f.node.walk(value.Value{}, 1, nil, false) {
+			return false
+		}
+	}
+	return n.rest.match(v, nil)
+}
+
+// A reach says how an operator meets arrays, and a few values in them.
+type reach byte
+
+const (
+	reachAny      reach = iota // the elements of an array, then the array
+	reachWhole                 // the array only: $size, $exists, $elemMatch
+	reachElements              // the elements of an array, the array only within another: $in
+	reachDeep                  // as any, and the elements of an array in an array: equality, $regex
+	reachMember                // as any, but a document only within an array: a document of $all
+	reachMod                   // as any; null in the documents of an array counts as 0
+)
 
 // A pathNode holds if leaf holds for any value that path leads to. Arrays on
 // the way are entered: by index if the component is one, and through each
-// element that is a document. At the end, unless whole, the elements of an
-// array are tried before the array. Where a document lacks the field the leaf
-// sees the zero Value; an array without documents yields nothing to a name.
+// element that is a document; an array in an array stands for itself. Where a
+// field is missing the leaf sees the zero Value; documents in an array that
+// lack the field yield nothing.
 type pathNode struct {
 	path  value.Path
 	leaf  leaf
-	whole bool
+	reach reach
 }
 
-func (n *pathNode) match(v value.Value, s *spot) bool { return n.walk(v, 0, s) }
+func (n *pathNode) match(v value.Value, s *spot) bool { return n.walk(v, 0, s, false) }
 
-func (n *pathNode) walk(v value.Value, i int, s *spot) bool {
+// walk follows path from component i on; through tells that v is of a document
+// in an array.
+func (n *pathNode) walk(v value.Value, i int, s *spot, through bool) bool {
 	for ; i < len(n.path); i++ {
 		switch {
 		case v.IsDoc():
 			v = value.Get(v.Data, n.path[i].Name)
 		case v.IsArray():
-			return n.walkArray(v.Data, i, s)
+			return n.walkArray(v.Data, i, s, through)
 		default:
-			return n.leaf.test(value.Value{}, s)
+			return !through && n.leaf.test(value.Value{}, s)
 		}
 	}
-	if v.IsArray() && !n.whole {
-		it := value.Elements(v.Data)
-		for j := 0; ; j++ {
-			_, e, ok := it.Next()
-			if !ok {
-				break
-			}
-			if n.leaf.test(e, s) {
-				s.set(j)
-				return true
-			}
+	switch {
+	case !v.Exists():
+		return !through && n.leaf.test(v, s)
+	case !v.IsArray():
+		return (n.reach != reachMember || through) && n.test(v, s, through)
+	case n.reach == reachWhole:
+		return n.leaf.test(v, s)
+	}
+	it := value.Elements(v.Data)
+	for j := 0; ; j++ {
+		_, e, ok := it.Next()
+		if !ok {
+			break
 		}
+		if n.test(e, s, through) {
+			s.set(j)
+			return true
+		}
+	}
+	return (n.reach != reachElements || through) && n.leaf.test(v, s)
+}
+
+var zero = value.Int32(0)
+
+func (n *pathNode) test(v value.Value, s *spot, through bool) bool {
+	if n.reach == reachMod && through && v.Type == bson.TypeNull {
+		v = zero
 	}
 	return n.leaf.test(v, s)
 }
 
 // walkArray follows component i of the path into an array. An index that the
 // array does not have, nor any of its documents as a field, is a missing field.
-func (n *pathNode) walkArray(arr []byte, i int, s *spot) bool {
-	index := n.path[i].Index
-	found := index < 0
+func (n *pathNode) walkArray(arr []byte, i int, s *spot, through bool) bool {
+	name, index := n.path[i].Name, n.path[i].Index
+	known := index < 0
 	it := value.Elements(arr)
 	for j := 0; ; j++ {
 		_, e, ok := it.Next()
 		if !ok {
-			return !found && n.leaf.test(value.Value{}, s)
+			return !known && !through && n.leaf.test(value.Value{}, s)
 		}
-		if e.IsDoc() {
-			switch v := value.Get(e.Data, n.path[i].Name); {
-			case !v.Exists() && index >= 0: // a number is first of all an index
-			case n.walk(v, i+1, s):
-				s.set(j)
-				return true
-			default:
-				found = true
-			}
+		ok = false
+		switch {
+		case e.IsDoc():
+			v := value.Get(e.Data, name)
+			known = known || v.Exists()
+			ok = v.Exists() && n.walk(v, i+1, s, true)
+		case e.IsArray() && index < 0:
+			ok = n.member(e, s)
+		}
+		if ok {
+			s.set(j)
+			return true
 		}
 		if j == index {
-			found = true
-			if n.walk(e, i+1, s) {
+			known = true
+			if n.walk(e, i+1, s, through) {
 				return true
 			}
 		}
 	}
+}
+
+// member tests an array that a name met in an array.
+func (n *pathNode) member(e value.Value, s *spot) bool {
+	if n.reach == reachDeep {
+		return n.walk(e, len(n.path), s, true)
+	}
+	return n.leaf.test(e, s)
 }

@@ -57,7 +57,7 @@ func regexPart(key string, v value.Value, options string) (part, error) {
 		return part{}, err
 	}
 	l.raw = v
-	p := part{leaf: l}
+	p := part{leaf: l, reach: reachDeep}
 	if prefix := literalPrefix(pattern, own+options); prefix != "" {
 		p.note = []Conjunct{{Op: Prefix, Value: value.String(prefix)}}
 	}
@@ -142,5 +142,5 @@ func modPart(key string, v value.Value) (part, error) {
 	case divisor == 0:
 		return part{}, errBad("%s: $mod: divisor cannot be 0", key)
 	}
-	return part{leaf: modLeaf{divisor, remainder}}, nil
+	return part{leaf: modLeaf{divisor, remainder}, reach: reachMod}, nil
 }

@@ -2,11 +2,12 @@ package query
 
 import (
 	"bytes"
-	"strconv"
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
 )
 
@@ -15,16 +16,21 @@ type Projection struct {
 	root      projNode
 	inclusion bool
 	all       bool // nothing to do
+	position  bool // a field ends with the positional operator
+	score     bool // a field is {$meta: "textScore"}
 }
 
 // A projNode says what happens to one field. In a tree of inclusion fields
 // without a node are dropped, in one of exclusion they stay.
 type projNode struct {
+	name  string
 	kids  map[string]*projNode
+	adds  []*projNode // kids that make fields, or whose kids do, in order
 	op    projOp
 	skip  int // for projSlice
 	limit int // for projSlice; -1 means the last -skip elements
 	match *Filter
+	expr  *expr.Expr
 }
 
 type projOp int
@@ -35,90 +41,130 @@ const (
 	projDrop
 	projSlice
 	projMatch
+	projCompute
+	projScore
+	projPosition
 )
 
+// makes reports whether the node makes its field anew.
+func (n *projNode) makes() bool { return n.op == projCompute || n.op == projScore }
+
 // CompileProjection compiles a projection; an empty one keeps whole documents.
-// It takes inclusion, exclusion, $slice and $elemMatch; expressions and the
-// positional operator are unsupported and say so.
+// It takes inclusion, exclusion, $slice, $elemMatch, the positional "a.$",
+// expressions and {$meta: "textScore"}.
 func CompileProjection(spec bson.Raw) (*Projection, error) {
-	p := &Projection{}
 	if len(spec) <= 5 {
-		p.all = true
-		return p, nil
+		return &Projection{all: true}, nil
 	}
+	return Scope{}.projection(spec, false)
+}
+
+func (s Scope) projection(spec []byte, stage bool) (*Projection, error) {
 	if err := value.Validate(spec); err != nil {
 		return nil, err
 	}
-	c := projCompiler{}
-	if err := c.document("", value.Doc(bytes.Clone(spec)), &p.root); err != nil {
+	p := &Projection{}
+	c := projCompiler{p: p, stage: stage, scope: s}
+	if err := c.document("", value.Doc(bytes.Clone(spec))); err != nil {
 		return nil, err
 	}
 	p.inclusion = c.mode == projKeep || c.mode == projInner && (c.matches || c.id == projKeep && !c.slices)
-	if c.id == projInner && p.inclusion { // _id stays unless it is named
+	id := p.root.kids["_id"]
+	switch {
+	case id == nil && p.inclusion: // _id stays unless it is named
 		p.root.kids["_id"] = &projNode{op: projKeep}
-	}
-	if c.id == projDrop && p.inclusion {
-		delete(p.root.kids, "_id")
-	}
-	if c.id == projKeep && !p.inclusion {
+	case id != nil && id.op == projDrop && p.inclusion, id != nil && id.op == projKeep && !p.inclusion:
 		delete(p.root.kids, "_id")
 	}
 	return p, nil
 }
 
+// NeedsContext reports whether Project can fail, or needs its context: for a
+// positional operator, an expression or a score.
+func (p *Projection) NeedsContext() bool { return p.position || len(p.root.adds) > 0 }
+
+// NeedsScore reports whether the projection shows a text score.
+func (p *Projection) NeedsScore() bool { return p.score }
+
+// Covers reports whether the projection gives the same for a document and for
+// one that has only the top-level fields that has accepts.
+func (p *Projection) Covers(has func(field string) bool) bool {
+	if p.all || !p.inclusion || p.position {
+		return false
+	}
+	for name, n := range p.root.kids {
+		if n.op == projCompute || len(n.adds) > 0 || !has(name) {
+			return false
+		}
+	}
+	return true
+}
+
 type projCompiler struct {
+	scope   Scope
+	p       *Projection
+	stage   bool   // of an aggregation: without the operators of find
 	mode    projOp // projKeep or projDrop once a field other than _id has said it
 	id      projOp // the same for _id
 	matches bool
 	slices  bool
 }
 
-func (c *projCompiler) document(prefix string, v value.Value, root *projNode) error {
+func (c *projCompiler) document(prefix string, v value.Value) error {
 	it := value.Elements(v.Data)
 	for k, e, ok := it.Next(); ok; k, e, ok = it.Next() {
-		path := prefix + string(k)
-		if err := c.field(path, e, root); err != nil {
+		if err := c.field(prefix+string(k), e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *projCompiler) field(path string, v value.Value, root *projNode) error {
+func (c *projCompiler) field(path string, v value.Value) error {
 	parts, err := value.ParsePath(path)
 	if err != nil {
 		return err
 	}
-	for _, part := range parts {
-		if part.Name == "$" {
-			return value.Errorf(value.CodeCommandNotSupported, "%s: the positional operator is not supported in projections", path)
+	n := &projNode{}
+	if len(parts) > 1 && parts[len(parts)-1].Name == "$" {
+		if c.stage {
+			return value.Errorf(31324, "%s: Cannot use positional projection in aggregation projection", path)
 		}
-		if part.Name[0] == '$' {
-			return value.Errorf(16410, "%s: FieldPath field names may not start with '$'", path)
+		n.op = projPosition
+		parts = parts[:len(parts)-1]
+	}
+	for i, part := range parts {
+		if part.Name == "$" && i > 0 {
+			return value.Errorf(31394, "%s: the positional operator may only be used at the end of a path", path)
 		}
 	}
-	n := &projNode{}
+	if err := checkNames(path, parts); err != nil {
+		return err
+	}
+	flag := v.Type == bson.TypeBoolean || v.IsNumber()
 	switch {
-	case v.IsDoc() && len(v.Data) > 5 && isOperators(v.Data):
+	case n.op == projPosition:
+		err = c.positional(path, v, flag)
+	case v.IsDoc() && isOperators(v.Data):
 		err = c.operator(path, v, n)
 	case v.IsDoc():
 		if len(v.Data) <= 5 {
 			return value.Errorf(51270, "%s: An empty sub-projection is not a valid value. Found empty object at path", path)
 		}
-		return c.document(path+".", v, root)
-	case v.Type == bson.TypeBoolean || v.IsNumber():
+		return c.document(path+".", v)
+	case flag:
 		n.op = projDrop
 		if truthy(v) {
 			n.op = projKeep
 		}
 		err = c.setMode(path, n.op)
 	default:
-		return value.Errorf(value.CodeCommandNotSupported, "%s: expressions are not supported in projections", path)
+		err = c.computed(path, v, n)
 	}
 	if err != nil {
 		return err
 	}
-	return root.insert(path, parts, n)
+	return c.p.root.insert(path, parts, n)
 }
 
 func (c *projCompiler) setMode(path string, op projOp) error {
@@ -136,32 +182,77 @@ func (c *projCompiler) setMode(path string, op projOp) error {
 	return nil
 }
 
+func (c *projCompiler) positional(path string, v value.Value, flag bool) error {
+	switch {
+	case !flag:
+		return value.Errorf(31271, "%s: a positional projection takes no expression", path)
+	case !truthy(v):
+		return value.Errorf(31395, "%s: positional projection cannot be used with exclusion", path)
+	case c.p.position:
+		return value.Errorf(31276, "%s: Cannot specify more than one positional projection per query.", path)
+	case c.matches:
+		return value.Errorf(31256, "%s: Cannot specify positional operator and $elemMatch.", path)
+	}
+	c.p.position = true
+	return c.setMode(path, projKeep)
+}
+
+// computed compiles a field whose value is an expression.
+func (c *projCompiler) computed(path string, v value.Value, n *projNode) (err error) {
+	if c.mode == projDrop {
+		return value.Errorf(31252, "%s: Cannot use an expression in an exclusion projection", path)
+	}
+	c.mode = projKeep
+	n.op = projCompute
+	n.expr, err = c.scope.compile(path, v)
+	return err
+}
+
 func (c *projCompiler) operator(path string, v value.Value, n *projNode) error {
 	it := value.Elements(v.Data)
 	k, arg, _ := it.Next()
 	if _, _, more := it.Next(); more {
 		return errBad("%s: a projection operator must stand alone", path)
 	}
+	if c.stage {
+		return c.computed(path, v, n)
+	}
 	switch string(k) {
 	case "$slice":
+		if arg.IsArray() && !value.At(arg.Data, 0).IsNumber() && value.At(arg.Data, 1).Exists() {
+			return c.computed(path, v, n)
+		}
 		c.slices = true
 		n.op = projSlice
 		return n.slice(path, arg)
 	case "$elemMatch":
-		if strings.Contains(path, ".") {
-			return value.Errorf(31275, "Cannot use $elemMatch projection on a nested field: %s", path)
+		return c.elemMatch(path, arg, n)
+	case "$meta":
+		if string(arg.Str()) != "textScore" {
+			return value.Errorf(17308, "%s: Unsupported argument to $meta: %s", path, value.AppendJSONValue(nil, arg, false))
 		}
-		if !arg.IsDoc() {
-			return value.Errorf(31274, "%s: elemMatch: Invalid argument, object required", path)
-		}
-		c.matches = true
-		n.op = projMatch
-		sub := compiler{f: &Filter{}}
-		p, err := sub.elemMatch(path, arg)
-		n.match = &Filter{root: &pathNode{leaf: p.leaf, whole: true}}
-		return err
+		c.p.score = true
+		n.op = projScore
+		return nil
 	}
-	return value.Errorf(value.CodeCommandNotSupported, "%s: %s is not supported in projections", path, k)
+	return c.computed(path, v, n)
+}
+
+func (c *projCompiler) elemMatch(path string, arg value.Value, n *projNode) error {
+	switch {
+	case strings.Contains(path, "."):
+		return value.Errorf(31275, "Cannot use $elemMatch projection on a nested field: %s", path)
+	case !arg.IsDoc():
+		return value.Errorf(31274, "%s: elemMatch: Invalid argument, object required", path)
+	case c.p.position:
+		return value.Errorf(31255, "%s: Cannot specify positional operator and $elemMatch.", path)
+	}
+	c.matches = true
+	n.op = projMatch
+	sub := compiler{f: &Filter{}, nested: true}
+	p, err := sub.elemMatch(path, arg)
+	n.match = &Filter{root: &pathNode{leaf: p.leaf, reach: reachWhole}}
+	return err
 }
 
 func (n *projNode) slice(path string, arg value.Value) error {
@@ -200,132 +291,19 @@ func (n *projNode) insert(path string, parts value.Path, leaf *projNode) error {
 		case last && k != nil:
 			return value.Errorf(value.CodePathCollisionRemain, "Path collision at %s", path)
 		case last:
-			n.kids[part.Name] = leaf
+			k = leaf
+			k.name = part.Name
+			n.kids[part.Name] = k
 		case k == nil:
-			k = &projNode{}
+			k = &projNode{name: part.Name}
 			n.kids[part.Name] = k
 		case k.op != projInner:
-			return value.Errorf(value.CodePathCollision, "Path collision at %s", path)
+			return value.Errorf(value.CodePathCollision, "Path collision at %s remaining portion %s", path, parts[i+1:])
+		}
+		if leaf.makes() && !slices.Contains(n.adds, k) {
+			n.adds = append(n.adds, k)
 		}
 		n = k
 	}
 	return nil
-}
-
-// Apply appends the projected document to dst. Fields keep the document's
-// order; arrays on the way are projected element by element.
-func (p *Projection) Apply(dst, doc []byte) []byte {
-	if p.all {
-		return append(dst, doc...)
-	}
-	return p.document(dst, doc, &p.root)
-}
-
-func (p *Projection) document(dst, doc []byte, n *projNode) []byte {
-	dst, start := value.Begin(dst)
-	it := value.Elements(doc)
-	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
-		kid := n.kids[string(k)]
-		if kid == nil {
-			if !p.inclusion {
-				dst = value.AppendElement(dst, k, v)
-			}
-			continue
-		}
-		dst = p.field(dst, k, v, kid)
-	}
-	return value.End(dst, start)
-}
-
-func (p *Projection) field(dst, key []byte, v value.Value, n *projNode) []byte {
-	switch n.op {
-	case projKeep:
-		return value.AppendElement(dst, key, v)
-	case projDrop:
-		return dst
-	case projSlice:
-		if v.IsArray() {
-			dst = value.AppendHeader(dst, bson.TypeArray, key)
-			return n.appendSlice(dst, v.Data)
-		}
-		return value.AppendElement(dst, key, v)
-	case projMatch:
-		if ok, pos := n.match.matchAt(v); ok {
-			dst = value.AppendHeader(dst, bson.TypeArray, key)
-			var start int
-			dst, start = value.Begin(dst)
-			dst = value.AppendElement(dst, []byte("0"), value.At(v.Data, pos))
-			return value.End(dst, start)
-		}
-		return dst
-	}
-	switch {
-	case v.IsDoc():
-		return p.document(value.AppendHeader(dst, v.Type, key), v.Data, n)
-	case v.IsArray():
-		return p.array(value.AppendHeader(dst, v.Type, key), v.Data, n)
-	case p.inclusion:
-		return dst
-	}
-	return value.AppendElement(dst, key, v)
-}
-
-// array projects the documents in an array, nested arrays too; other elements
-// stay in exclusion only.
-func (p *Projection) array(dst, arr []byte, n *projNode) []byte {
-	dst, start := value.Begin(dst)
-	i := 0
-	var buf [20]byte
-	it := value.Elements(arr)
-	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
-		if p.inclusion && !v.IsDoc() && !v.IsArray() {
-			continue
-		}
-		dst = value.AppendHeader(dst, v.Type, strconv.AppendInt(buf[:0], int64(i), 10))
-		i++
-		switch {
-		case v.IsDoc():
-			dst = p.document(dst, v.Data, n)
-		case v.IsArray():
-			dst = p.array(dst, v.Data, n)
-		default:
-			dst = append(dst, v.Data...)
-		}
-	}
-	return value.End(dst, start)
-}
-
-func (n *projNode) appendSlice(dst, arr []byte) []byte {
-	total := 0
-	it := value.Elements(arr)
-	for _, _, ok := it.Next(); ok; _, _, ok = it.Next() {
-		total++
-	}
-	from := n.skip
-	if from < 0 {
-		from = max(0, total+from)
-	}
-	to := total
-	if n.limit >= 0 && n.limit < total-min(from, total) {
-		to = from + n.limit
-	}
-	dst, start := value.Begin(dst)
-	var buf [20]byte
-	it = value.Elements(arr)
-	for i := 0; i < to; i++ {
-		_, v, ok := it.Next()
-		if !ok {
-			break
-		}
-		if i >= from {
-			dst = value.AppendElement(dst, strconv.AppendInt(buf[:0], int64(i-from), 10), v)
-		}
-	}
-	return value.End(dst, start)
-}
-
-func (f *Filter) matchAt(v value.Value) (bool, int) {
-	s := spot{pos: -1}
-	ok := f.root.match(v, &s)
-	return ok, s.pos
 }

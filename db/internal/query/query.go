@@ -1,7 +1,7 @@
 // Package query compiles MongoDB filters, sorts and projections and runs them
 // on encoded documents, without decoding them.
 //
-//	Compile           ── Filter      Match, MatchAt, Conjuncts, Equalities
+//	Compile           ── Filter      Match, MatchAt, Test, Conjuncts, Equalities
 //	CompileSort       ── Sort        Compare, Key
 //	CompileProjection ── Projection  Apply
 //
@@ -23,9 +23,13 @@ type Error = value.Error
 // A Filter is a compiled filter document.
 type Filter struct {
 	root      node
-	docsOnly  bool // MatchValue refuses values that are not documents
+	docsOnly  bool  // MatchValue refuses values that are not documents
+	exprs     bool  // there is an $expr
+	now       int64 // for $$NOW, milliseconds since 1970
 	conjuncts []Conjunct
 	equal     []Equality
+
+	conditions int // in all
 }
 
 // An Equality is a field that a filter requires to equal Value.
@@ -36,14 +40,17 @@ type Equality struct {
 
 // Compile compiles a filter document, which it copies; nil matches everything.
 // Unknown or ill-typed operators are errors that name the path and the operator.
-func Compile(filter bson.Raw) (*Filter, error) {
+func Compile(filter bson.Raw) (*Filter, error) { return Scope{}.Compile(filter) }
+
+// Compile is the function Compile for a scope.
+func (s Scope) Compile(filter bson.Raw) (*Filter, error) {
 	if len(filter) == 0 {
 		return &Filter{root: andNode(nil)}, nil
 	}
 	if err := value.Validate(filter); err != nil {
 		return nil, err
 	}
-	c := compiler{f: &Filter{}, top: true}
+	c := compiler{f: &Filter{}, top: true, scope: s}
 	nodes, err := c.document(bytes.Clone(filter))
 	if err != nil {
 		return nil, err
@@ -53,12 +60,13 @@ func Compile(filter bson.Raw) (*Filter, error) {
 }
 
 // CompileElement compiles a condition on an array's elements as $pull takes it:
-// operators, a filter on the elements that are documents, or a literal.
-func CompileElement(cond value.Value) (*Filter, error) {
-	c := compiler{f: &Filter{}}
+// operators, a filter on the elements that are documents, or a literal. Messages
+// name path.
+func CompileElement(path string, cond value.Value) (*Filter, error) {
+	c := compiler{f: &Filter{}, nested: true}
 	switch {
 	case cond.IsDoc() && isOperators(cond.Data), cond.Type == bson.TypeRegex:
-		nodes, err := c.field("", nil, cond)
+		nodes, err := c.field(path, nil, cond)
 		c.f.root = conjunction(nodes)
 		return c.f, err
 	case cond.IsDoc():
@@ -66,7 +74,7 @@ func CompileElement(cond value.Value) (*Filter, error) {
 		c.f.root, c.f.docsOnly = conjunction(nodes), true
 		return c.f, err
 	}
-	c.f.root = &pathNode{leaf: &eqLeaf{v: cond, class: value.Class(cond)}, whole: true}
+	c.f.root = &pathNode{leaf: &eqLeaf{v: cond, class: value.Class(cond)}, reach: reachWhole}
 	return c.f, nil
 }
 
@@ -88,14 +96,20 @@ func CompileArrayFilter(filter bson.Raw) (id string, f *Filter, err error) {
 	return c.id, c.f, nil
 }
 
-// Match reports whether doc matches. It does not allocate.
-func (f *Filter) Match(doc []byte) bool { return f.root.match(value.Doc(doc), nil) }
+// Match reports whether doc matches. Without $expr it does not allocate.
+func (f *Filter) Match(doc []byte) bool {
+	if f.exprs {
+		ok, _ := f.Test(doc)
+		return ok
+	}
+	return f.root.match(value.Doc(doc), nil)
+}
 
 // MatchAt is Match that also returns the index of the array element that
 // matched, for the positional operator; -1 if no array was involved.
 func (f *Filter) MatchAt(doc []byte) (ok bool, pos int) {
-	s := spot{pos: -1}
-	ok = f.root.match(value.Doc(doc), &s)
+	s := spot{pos: -1, now: f.now}
+	ok = f.root.match(value.Doc(doc), &s) && s.err == nil
 	return ok, s.pos
 }
 

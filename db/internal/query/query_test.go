@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"pgregory.net/rapid"
 
 	"github.com/weftdb/weft/db/internal/query"
@@ -21,22 +23,34 @@ func mustFilter(t testing.TB, text string) *query.Filter {
 	return f
 }
 
-// TestMatch states semantics that MongoDB documents and other engines miss.
+// TestMatch states semantics in which engines differ.
 func TestMatch(t *testing.T) {
 	for _, c := range []struct {
 		filter, doc string
 		want        bool
 	}{
-		{`{"a.b":null}`, `{"a":[{},{"b":1}]}`, true},
+		{`{"a.b":null}`, `{"a":[{},{"b":1}]}`, false},
+		{`{"a.b":null}`, `{"a":[{}]}`, false},
+		{`{"a.b":null}`, `{"a":[{"b":null},{"b":1}]}`, true},
+		{`{"a.0.b":null}`, `{"a":[{}]}`, true},
+		{`{"a.5":null}`, `{"a":[1]}`, true},
+		{`{"a.b":1}`, `{"a":[[1,2],[3]]}`, true},
+		{`{"a.b":{"$exists":true}}`, `{"a":[[1]]}`, true},
+		{`{"a.b":{"$gt":1}}`, `{"a":[[1,2]]}`, false},
+		{`{"a.b":{"$in":[[1]]}}`, `{"a":[{"b":[1]}]}`, true},
+		{`{"a":{"$in":[[1,2]]}}`, `{"a":[[1,2]]}`, true},
 		{`{"a.b":null}`, `{"a":[1,2]}`, false},
 		{`{"a.b":{"$exists":false}}`, `{"a":[1,2]}`, true},
 		{`{"a.b":1}`, `{"a":[[{"b":1}]]}`, false},
 		{`{"a.0.b":1}`, `{"a":[[{"b":1}]]}`, true},
 		{`{"a.0":1}`, `{"a":{"0":1}}`, true},
-		{`{"a":{"$in":[[1,2]]}}`, `{"a":[1,2]}`, true},
-		{`{"a":{"$all":[{"x":1}]}}`, `{"a":{"x":1}}`, true},
+		{`{"a":{"$in":[[1,2]]}}`, `{"a":[1,2]}`, false},
+		{`{"a":{"$all":[{"x":1}]}}`, `{"a":{"x":1}}`, false},
+		{`{"a.b":{"$all":[{"x":1}]}}`, `{"a":[{"b":{"x":1}}]}`, true},
+		{`{"a":{"$all":[1]}}`, `{"a":1}`, true},
 		{`{"a":{"$all":[]}}`, `{"a":[]}`, false},
-		{`{"a":{"$elemMatch":{"$gt":1}}}`, `{"a":[[5]]}`, false},
+		{`{"a":{"$elemMatch":{"$gt":1}}}`, `{"a":[[5]]}`, true},
+		{`{"a":{"$gt":1}}`, `{"a":[[5]]}`, false},
 		{`{"a":{"$elemMatch":{"0":5}}}`, `{"a":[[5]]}`, true},
 		{`{"a":{"$gte":null}}`, `{}`, true},
 		{`{"a":{"$gt":null}}`, `{"a":1}`, false},
@@ -52,8 +66,35 @@ func TestMatch(t *testing.T) {
 		{`{"a":{"$type":"number"}}`, `{"a":["x",1]}`, true},
 		{`{"a":{"$mod":[4.9,1]}}`, `{"a":5.5}`, true},
 		{`{"a":{"$mod":[4,0]}}`, `{"a":null}`, false},
+		{`{"a.b":{"$mod":[4,0]}}`, `{"a":[{"b":null}]}`, true},
+		{`{"a":{"$bitsAllSet":[1,5]}}`, `{"a":54}`, true},
+		{`{"a":{"$bitsAllSet":50}}`, `{"a":[1,54]}`, true},
+		{`{"a":{"$bitsAnySet":[0,3]}}`, `{"a":54}`, false},
+		{`{"a":{"$bitsAllClear":[0,3]}}`, `{"a":54.0}`, true},
+		{`{"a":{"$bitsAnyClear":[1,3]}}`, `{"a":54}`, true},
+		{`{"a":{"$bitsAllSet":[200]}}`, `{"a":-1}`, true},
+		{`{"a":{"$bitsAllClear":[200]}}`, `{"a":1}`, true},
+		{`{"a":{"$bitsAllSet":[1]}}`, `{"a":2.5}`, false},
+		{`{"a":{"$bitsAllSet":[]}}`, `{"a":1}`, true},
+		{`{"a":{"$bitsAnySet":[]}}`, `{"a":1}`, false},
+		{`{"a":{"$bitsAllClear":[]}}`, `{"a":"x"}`, false},
+		{`{"a":{"$bitsAnySet":{"$binary":{"base64":"AAE=","subType":"00"}}}}`, `{"a":256}`, true},
+		{`{"a":{"$bitsAllSet":[8]}}`, `{"a":{"$binary":{"base64":"AAE=","subType":"00"}}}`, true},
 		{`{"a":{"$regex":"^x y # c","$options":"xi"}}`, `{"a":"XY"}`, true},
 		{`{"a":{"$regularExpression":{"pattern":"b","options":""}}}`, `{"a":["a","b"]}`, true},
+		{`{"a":{"$regex":"a.b","$options":"s"}}`, `{"a":"a\nb"}`, true},
+		{`{"a":{"$regex":"a.b"}}`, `{"a":"a\nb"}`, false},
+		{`{"a":{"$regex":"^b$","$options":"m"}}`, `{"a":"a\nb\nc"}`, true},
+		{`{"a":{"$not":{"$regex":"^B","$options":"i"}}}`, `{"a":["a","b"]}`, false},
+		{`{"a":{"$not":{"$regularExpression":{"pattern":"b","options":""}}}}`, `{"a":"a"}`, true},
+		{`{"a":{"$in":[{"$regularExpression":{"pattern":"^b","options":""}},7]}}`, `{"a":"bc"}`, true},
+		{`{"a":{"$nin":[{"$regularExpression":{"pattern":"^b","options":""}}]}}`, `{"a":["a","bc"]}`, false},
+		{`{"a":{"$type":["string",16]}}`, `{"a":7}`, true},
+		{`{"a":{"$gt":{"$date":"2024-01-01T00:00:00Z"}}}`, `{"a":{"$date":"2024-01-02T00:00:00Z"}}`, true},
+		{`{"a":{"$gt":{"$date":"2024-01-01T00:00:00Z"}}}`, `{"a":{"$timestamp":{"t":4000000000,"i":1}}}`, false},
+		{`{"a":{"$lt":{"$binary":{"base64":"AQI=","subType":"00"}}}}`, `{"a":{"$binary":{"base64":"/w==","subType":"05"}}}`, true},
+		{`{"a":{"$binary":{"base64":"AQ==","subType":"05"}}}`, `{"a":{"$binary":{"base64":"AQ==","subType":"00"}}}`, false},
+		{`{"a":{"$gte":{"$numberDecimal":"1.10"}}}`, `{"a":{"$numberDecimal":"1.1"}}`, true},
 		{`{"a":{"$eq":{"$regularExpression":{"pattern":"b","options":""}}}}`, `{"a":"b"}`, false},
 		{`{"a":{"$not":{"$gt":1,"$lt":9}}}`, `{"a":[0,20]}`, false},
 		{`{"$nor":[{"a":1},{"b":2}],"$comment":"x"}`, `{"a":2}`, true},
@@ -75,6 +116,9 @@ func TestCompileErrors(t *testing.T) {
 		`{"$or":[1]}`:                         "$or entries need to be full objects",
 		`{"a":{"$in":1}}`:                     "a: $in needs an array",
 		`{"a":{"$not":1}}`:                    "a: $not needs a regex or a document",
+		`{"a":{"$bitsAllSet":-1}}`:            "a: $bitsAllSet needs a non-negative integer",
+		`{"a":{"$bitsAnySet":[1.5]}}`:         "a: bit positions of $bitsAnySet",
+		`{"a":{"$bitsAnySet":"x"}}`:           "a: $bitsAnySet takes",
 		`{"a":{"$size":-1}}`:                  "a: Failed to parse $size",
 		`{"a":{"$size":1.5}}`:                 "a: Failed to parse $size",
 		`{"a":{"$mod":[0,1]}}`:                "a: $mod: divisor cannot be 0",
@@ -83,15 +127,56 @@ func TestCompileErrors(t *testing.T) {
 		`{"a":{"$type":99}}`:                  "a: $type: Invalid numerical type code: 99",
 		`{"a":{"$regex":"(?=x)"}}`:            "a: $regex: Regular expression is invalid or unsupported",
 		`{"a":{"$regex":"(a)\\1"}}`:           "unsupported",
+		`{"a":{"$regex":"(abcd){0,600}"}}`:    "pattern is too costly",
 		`{"a":{"$regex":"a","$options":"q"}}`: "invalid flag",
 		`{"a":{"$options":"i"}}`:              "a: $options needs a $regex",
 		`{"a":{"$elemMatch":1}}`:              "a: $elemMatch needs an Object",
-		`{"$expr":{"$gt":["$a",1]}}`:          "$expr is not supported",
+		`{"$expr":{"$gt":["$a"]}}`:            "$gt",
+		`{"$expr":{"$rand":{}}}`:              "$rand",
+		`{"a":{"$elemMatch":{"$expr":true}}}`: "$expr can only be applied to the top-level document",
+		`{"$where":"1"}`:                      "$where is not supported",
 		`{"a":{"$gt":{"$regularExpression":{"pattern":"a","options":""}}}}`: "Can't have regex as arg to $gt",
 	} {
 		_, err := query.Compile(parse(t, []byte(filter)))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", filter, err, want)
+		}
+	}
+}
+
+func TestConditionsBounded(t *testing.T) {
+	for n, ok := range map[int]bool{5000: true, 10001: false} {
+		filter := `{"$or":[` + strings.TrimSuffix(strings.Repeat(`{"a":1},`, n), ",") + `]}`
+		if _, err := query.Compile(parse(t, []byte(filter))); (err == nil) != ok {
+			t.Errorf("%d conditions: %v", n, err)
+		}
+	}
+}
+
+func TestRegexPrefix(t *testing.T) {
+	for _, c := range []struct{ pattern, options, want string }{
+		{"^abc", "", "abc"},
+		{"^abc.*d", "s", "abc"},
+		{`\\Aab?`, "", "a"},
+		{"^ a b # c", "x", "ab"},
+		{"^a.b", "", "a"},
+		{`^a\\.b`, "", "a.b"},
+		{"^abc", "i", ""},
+		{"^abc", "m", ""},
+		{"(?i)^abc", "", ""},
+		{"^abc|d", "", ""},
+		{"abc", "", ""},
+		{"^(a|b)c", "", ""},
+	} {
+		f := mustFilter(t, fmt.Sprintf(`{"a":{"$regex":"%s","$options":"%s"}}`, c.pattern, c.options))
+		got := ""
+		for _, k := range f.Conjuncts() {
+			if k.Op == query.Prefix {
+				got = string(k.Value.Str())
+			}
+		}
+		if got != c.want {
+			t.Errorf("/%s/%s: got %q, want %q", c.pattern, c.options, got, c.want)
 		}
 	}
 }
@@ -169,6 +254,68 @@ func TestConjunctsCoverMatches(t *testing.T) {
 	})
 }
 
+func drawCondition(t *rapid.T) string {
+	arg := drawJSON(t, 1)
+	switch op := rapid.SampledFrom([]string{
+		"$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$regex", "$elemMatch", "$all", "$size", "$type", "$exists", "$mod", "$not", "$bitsAnySet",
+	}).Draw(t, "op"); op {
+	case "$in", "$nin", "$all":
+		return fmt.Sprintf(`{%q:[%s,%s]}`, op, arg, drawJSON(t, 2))
+	case "$regex":
+		return `{"$regex":"^a"}`
+	case "$elemMatch", "$not":
+		return fmt.Sprintf(`{%q:{"$gte":%s}}`, op, arg)
+	case "$size", "$bitsAnySet":
+		return fmt.Sprintf(`{%q:1}`, op)
+	case "$type":
+		return `{"$type":["number","array"]}`
+	case "$mod":
+		return `{"$mod":[2,1]}`
+	case "$exists":
+		return `{"$exists":true}`
+	default:
+		return fmt.Sprintf(`{%q:%s}`, op, arg)
+	}
+}
+
+// TestLogic: a conjunction holds if its parts do, in one pass over the document
+// or one after the other; $nor holds if none does; $not is the complement of
+// its condition.
+func TestLogic(t *testing.T) {
+	paths := []string{"a", "a.b", "b", "a.0", "a.0.b", "c", "b.b"}
+	match := func(t *rapid.T, filter string, doc []byte) bool {
+		f, err := query.Compile(parse(t, []byte(filter)))
+		if err != nil {
+			t.Skip()
+		}
+		ok := f.Match(doc)
+		if at, _ := f.MatchAt(doc); at != ok {
+			t.Fatalf("%s on %s: Match %t, MatchAt %t", filter, value.AppendJSON(nil, doc, false), ok, at)
+		}
+		return ok
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		doc := parse(t, []byte(`{"b":`+drawJSON(t, 0)+`,"a":`+drawJSON(t, 0)+`}`))
+		var parts []string
+		all, any := true, false
+		for range rapid.IntRange(1, 4).Draw(t, "parts") {
+			path, cond := rapid.SampledFrom(paths).Draw(t, "path"), drawCondition(t)
+			parts = append(parts, fmt.Sprintf(`{%q:%s}`, path, cond))
+			ok := match(t, parts[len(parts)-1], doc)
+			if match(t, fmt.Sprintf(`{%q:{"$not":%s}}`, path, cond), doc) == ok {
+				t.Fatalf("%s: %s and its $not agree on %s", path, cond, value.AppendJSON(nil, doc, false))
+			}
+			all, any = all && ok, any || ok
+		}
+		list := strings.Join(parts, ",")
+		for op, want := range map[string]bool{"$and": all, "$or": any, "$nor": !any} {
+			if filter := fmt.Sprintf(`{%q:[%s]}`, op, list); match(t, filter, doc) != want {
+				t.Fatalf("%s on %s: want %t", filter, value.AppendJSON(nil, doc, false), want)
+			}
+		}
+	})
+}
+
 func covered(t *rapid.T, c query.Conjunct, doc []byte, desc bool) bool {
 	path, err := value.ParsePath(c.Path)
 	if err != nil {
@@ -188,15 +335,24 @@ func covered(t *rapid.T, c query.Conjunct, doc []byte, desc bool) bool {
 
 func TestProjectionErrors(t *testing.T) {
 	for spec, want := range map[string]string{
-		`{"a":1,"b":0}`:             "Cannot do exclusion on field b in inclusion projection",
-		`{"a":0,"b":1}`:             "Cannot do inclusion on field b in exclusion projection",
-		`{"a":1,"a.b":1}`:           "Path collision at a.b",
-		`{"a.b":1,"a":1}`:           "Path collision at a",
-		`{"a.$":1}`:                 "positional",
-		`{"a":"$b"}`:                "expressions are not supported",
-		`{"a":{"$slice":"x"}}`:      "$slice",
-		`{"a":{"$elemMatch":1}}`:    "object required",
-		`{"a.b":{"$elemMatch":{}}}`: "nested field",
+		`{"a":1,"b":0}`:                   "Cannot do exclusion on field b in inclusion projection",
+		`{"a":0,"b":1}`:                   "Cannot do inclusion on field b in exclusion projection",
+		`{"a":1,"a.b":1}`:                 "Path collision at a.b",
+		`{"a.b":1,"a":1}`:                 "Path collision at a",
+		`{"a.$":0}`:                       "positional projection cannot be used with exclusion",
+		`{"a.$":1,"b.$":1}`:               "Cannot specify more than one positional",
+		`{"a.$":1,"b":{"$elemMatch":{}}}`: "Cannot specify positional operator and $elemMatch",
+		`{"a.$.b":1}`:                     "a.$.b: the positional operator may only be used at the end",
+		`{"$a":1}`:                        "may not start with '$'",
+		`{"a":0,"b":"$c"}`:                "Cannot use an expression in an exclusion projection (Location31252)",
+		`{"b":"$c","a":0}`:                "Cannot do exclusion on field a in inclusion projection (Location31254)",
+		`{"a":{"$foo":1}}`:                "a: Unrecognized expression '$foo'",
+		`{"a":{"$rand":{}}}`:              "a: ",
+		`{"a":{}}`:                        "Location51270",
+		`{"a":{"$meta":"x"}}`:             "Unsupported argument to $meta",
+		`{"a":{"$slice":"x"}}`:            "$slice",
+		`{"a":{"$elemMatch":1}}`:          "object required",
+		`{"a.b":{"$elemMatch":{}}}`:       "nested field",
 	} {
 		_, err := query.CompileProjection(parse(t, []byte(spec)))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -215,6 +371,14 @@ func TestProjection(t *testing.T) {
 		{`{"_id":1}`, `{"_id":1,"a":2}`, `{"_id":1}`},
 		{`{"_id":0}`, `{"_id":1,"a":2}`, `{"a":2}`},
 		{`{"a":0,"_id":1}`, `{"_id":1,"a":2,"b":3}`, `{"_id":1,"b":3}`},
+		{`{"_id.a":1}`, `{"_id":{"a":1,"b":2},"c":1}`, `{"_id":{"a":1}}`},
+		{`{"a":"$b","c":1}`, `{"_id":1,"a":0,"b":2,"c":3}`, `{"_id":1,"c":3,"a":2}`},
+		{`{"n":{"$add":["$b",1]},"m":"$none","x.y":"$b"}`, `{"_id":1,"b":2}`, `{"_id":1,"n":3,"x":{"y":2}}`},
+		{`{"a.z":"$b"}`, `{"_id":1,"a":[{"c":1},5],"b":2}`, `{"_id":1,"a":[{"z":2},{"z":2}]}`},
+		{`{"a":{"b":1,"z":"$b"},"_id":0}`, `{"_id":1,"a":{"b":1,"c":2},"b":[2]}`, `{"a":{"b":1,"z":[2]}}`},
+		{`{"a":"text","_id":0}`, `{"_id":1}`, `{"a":"text"}`},
+		{`{"a":{"$slice":["$a",1]},"_id":0}`, `{"_id":1,"a":[1,2]}`, `{"a":[1]}`},
+		{`{"a.b":{"$slice":1}}`, `{"_id":1,"a":[{"b":[1,2]},{"b":[3,4]}]}`, `{"_id":1,"a":[{"b":[1]},{"b":[3]}]}`},
 	} {
 		p, err := query.CompileProjection(parse(t, []byte(c.spec)))
 		if err != nil {
@@ -228,6 +392,37 @@ func TestProjection(t *testing.T) {
 	}
 }
 
+func TestProjectContext(t *testing.T) {
+	for _, c := range []struct{ filter, spec, doc, want string }{
+		{`{"a":2}`, `{"a.$":1}`, `{"_id":1,"a":[1,2,2],"b":3}`, `{"_id":1,"a":[2]}`},
+		{`{"a.k":2}`, `{"a.$":1,"_id":0}`, `{"_id":1,"a":[{"k":1},{"k":2,"x":1}]}`, `{"a":[{"k":2,"x":1}]}`},
+		{`{"o.a":2}`, `{"o.a.$":1,"b":1}`, `{"_id":1,"o":{"a":[1,2],"c":1},"b":3}`, `{"_id":1,"o":{"a":[2]},"b":3}`},
+		{`{"b":1}`, `{"a.$":1}`, `{"_id":1,"a":1,"b":1}`, `{"_id":1,"a":1}`},
+		{`{"b":1}`, `{"a.$":1}`, `{"_id":1,"a":[1],"b":1}`, "51246"},
+		{`{"b":1}`, `{"a.$":1}`, `{"_id":1,"a":[1],"b":[2,1]}`, "51247"},
+		{`{}`, `{"a":{"$divide":[1,"$z"]}}`, `{"_id":1,"z":0}`, "$divide"},
+		{`{}`, `{"s":{"$meta":"textScore"}}`, `{"_id":1,"z":0}`, `{"_id":1,"z":0,"s":1.5}`},
+		{`{}`, `{"s":{"$meta":"textScore"},"z":1}`, `{"_id":1,"y":1,"z":0,"s":1}`, `{"_id":1,"z":0,"s":1.5}`},
+		{`{}`, `{"t":"$$NOW"}`, `{"_id":1}`, `{"_id":1,"t":{"$date":{"$numberLong":"5000"}}}`},
+	} {
+		p, err := query.CompileProjection(parse(t, []byte(c.spec)))
+		if err != nil {
+			t.Errorf("%s: %v", c.spec, err)
+			continue
+		}
+		ctx := query.Context{Filter: mustFilter(t, c.filter), Now: time.UnixMilli(5000), Score: 1.5}
+		got, err := p.Project(nil, parse(t, []byte(c.doc)), ctx)
+		switch {
+		case c.want[0] != '{':
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s on %s: got %v, want %s", c.spec, c.doc, err, c.want)
+			}
+		case err != nil || !bytes.Equal(got, parse(t, []byte(c.want))):
+			t.Errorf("%s on %s: got %s %v, want %s", c.spec, c.doc, value.AppendJSON(nil, got, false), err, c.want)
+		}
+	}
+}
+
 // FuzzCompile: any bytes as filter, projection and sort give an error or an
 // answer on any bytes as document.
 func FuzzCompile(f *testing.F) {
@@ -235,6 +430,7 @@ func FuzzCompile(f *testing.F) {
 	for _, s := range []string{
 		`{"a":{"$in":[1,null]}}`, `{"$or":[{"a.0.b":{"$elemMatch":{"$gt":1}}},{"c":{"$regex":"^x"}}]}`,
 		`{"a":{"$all":[{"$elemMatch":{"b":1}}],"$not":{"$mod":[2,1]}}}`, `{"a":{"$slice":[1,2]}}`, `{"a":1,"b":-1}`,
+		`{"a":{"$bitsAllSet":[1,9]},"$expr":{"$gt":["$a.b",{"$size":"$c"}]}}`, `{"a.$":1,"b":{"$add":["$x",1]},"c.d":"$$NOW","e":{"$meta":"textScore"}}`,
 	} {
 		f.Add(parse(f, []byte(s)), doc)
 		f.Add([]byte(s), []byte(city))
@@ -243,22 +439,44 @@ func FuzzCompile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, spec, doc []byte) {
 		spec, doc = fromText(spec), fromText(doc)
 		if q, err := query.Compile(spec); err == nil {
-			if ok, _ := q.MatchAt(doc); ok != q.Match(doc) {
-				t.Fatal("Match and MatchAt disagree")
+			ok, err := q.Test(doc)
+			if at, _ := q.MatchAt(doc); at != q.Match(doc) || ok != at {
+				t.Fatal("Match, MatchAt and Test disagree")
+			}
+			if n, err2 := query.Compile(negated(spec)); err2 == nil && err == nil && n.Match(doc) == ok {
+				t.Fatal("a filter and its negation agree")
 			}
 			for _, c := range q.Conjuncts() {
 				c.Ranges(true)
 			}
 		}
-		if p, err := query.CompileProjection(spec); err == nil && value.Validate(doc) == nil {
-			if err := value.Validate(p.Apply(nil, doc)); err != nil {
-				t.Fatal(err)
+		for _, compile := range []func() (*query.Projection, error){
+			func() (*query.Projection, error) { return query.CompileProjection(spec) },
+			func() (*query.Projection, error) { return query.CompileProject(value.Doc(spec)) },
+			func() (*query.Projection, error) { return query.CompileAddFields("$set", value.Doc(spec)) },
+		} {
+			if p, err := compile(); err == nil && value.Validate(doc) == nil {
+				out := p.Apply(nil, doc)
+				if err := value.Validate(out); err != nil && len(out) <= value.MaxDocument && !strings.Contains(err.Error(), "deeper") {
+					t.Fatal(err)
+				}
 			}
 		}
 		if s, err := query.CompileSort(spec); err == nil {
 			s.Key(nil, doc)
 		}
 	})
+}
+
+// negated returns {$nor: [filter]}.
+func negated(filter []byte) []byte {
+	if len(filter) == 0 {
+		filter = []byte{5, 0, 0, 0, 0}
+	}
+	list, at := value.Begin(nil)
+	list = value.End(value.AppendElement(list, []byte("0"), value.Doc(filter)), at)
+	out, at := value.Begin(nil)
+	return value.End(value.AppendElement(out, []byte("$nor"), value.Value{Type: bson.TypeArray, Data: list}), at)
 }
 
 // fromText takes input that looks like text as Extended JSON, which fuzzing

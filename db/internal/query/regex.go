@@ -26,6 +26,9 @@ func compileRegex(path, pattern, options string) (*regexLeaf, error) {
 			return nil, value.Errorf(value.CodeBadValue, "%s: $regex: invalid flag in regex options: %c", path, o)
 		}
 	}
+	if err := checkCost(path, pattern); err != nil {
+		return nil, err
+	}
 	expr := pattern
 	if flags != "" {
 		expr = "(?" + flags + ")" + pattern
@@ -44,6 +47,43 @@ func compileRegex(path, pattern, options string) (*regexLeaf, error) {
 	}
 	raw := append(append([]byte(pattern), 0), options...)
 	return &regexLeaf{re: re, raw: value.Value{Type: bson.TypeRegex, Data: append(raw, 0)}}, nil
+}
+
+const (
+	// maxPattern is MongoDB's bound on a pattern, in bytes.
+	maxPattern = 32764
+	// maxCost bounds the states that a match may hold at a time: its time is at
+	// most this times the length of the text.
+	maxCost = 2000
+)
+
+// checkCost refuses patterns that would be slow: a filter is judged by every
+// replica, on any document. An invalid pattern passes; its compilation fails.
+func checkCost(path, pattern string) error {
+	if len(pattern) > maxPattern {
+		return value.Errorf(value.CodeInvalidRegex, "%s: $regex: pattern of %d bytes is larger than %d", path, len(pattern), maxPattern)
+	}
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err == nil && cost(re) > maxCost {
+		return value.Errorf(value.CodeInvalidRegex, "%s: $regex: pattern is too costly: more than %d states", path, maxCost)
+	}
+	return nil
+}
+
+// cost counts the characters and classes of a pattern with its repetitions
+// written out.
+func cost(re *syntax.Regexp) int {
+	n := 1
+	if re.Op == syntax.OpLiteral {
+		n = len(re.Rune)
+	}
+	for _, sub := range re.Sub {
+		n = min(n+cost(sub), 1<<30)
+	}
+	if re.Op == syntax.OpRepeat {
+		n = min(n*max(re.Min, re.Max, 1), 1<<30)
+	}
+	return n
 }
 
 // stripExtended removes the white space and comments that option x ignores.
@@ -76,10 +116,13 @@ func stripExtended(p string) string {
 }
 
 // literalPrefix returns the text that every match starts with, if the pattern
-// is anchored and without options.
+// is anchored and case counts.
 func literalPrefix(pattern, options string) string {
-	if options != "" || !strings.HasPrefix(pattern, "^") {
+	if strings.ContainsAny(options, "im") {
 		return ""
+	}
+	if strings.Contains(options, "x") {
+		pattern = stripExtended(pattern)
 	}
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil || re.Op != syntax.OpConcat || len(re.Sub) < 2 || re.Sub[0].Op != syntax.OpBeginText {

@@ -15,6 +15,7 @@ const maxSortFields = 32
 type Sort struct {
 	fields []SortField
 	paths  []value.Path
+	shared []sortGroup // of fields that could meet one array
 }
 
 // A SortField is one field of a sort.
@@ -52,6 +53,7 @@ func CompileSort(spec bson.Raw) (*Sort, error) {
 	if len(s.fields) > maxSortFields {
 		return nil, errBad("too many compound keys: %d, at most %d", len(s.fields), maxSortFields)
 	}
+	s.shared = s.groups()
 	return s, nil
 }
 
@@ -60,8 +62,11 @@ func (s *Sort) Fields() []SortField { return s.fields }
 
 // Compare orders two documents: -1, 0 or 1. A missing field sorts as null, an
 // array by its least element ascending and its greatest descending, an empty
-// array below null.
+// array below null. Fields that meet the same array take the same element of it.
 func (s *Sort) Compare(a, b []byte) int {
+	if len(s.shared) > 0 {
+		return bytes.Compare(s.Key(nil, a), s.Key(nil, b))
+	}
 	for i, f := range s.fields {
 		c := value.Compare(extreme(s.paths[i], a, f.Desc), extreme(s.paths[i], b, f.Desc))
 		if c != 0 {
@@ -89,6 +94,12 @@ func docOrEmpty(v value.Value) []byte {
 
 // Key appends doc's sort key to dst: keys compare by bytes as Compare does.
 func (s *Sort) Key(dst, doc []byte) []byte {
+	if len(s.shared) > 0 {
+		for i, v := range s.all(doc) {
+			dst = value.AppendKey(dst, v, s.fields[i].Desc)
+		}
+		return dst
+	}
 	for i, f := range s.fields {
 		dst = value.AppendKey(dst, extreme(s.paths[i], doc, f.Desc), f.Desc)
 	}

@@ -147,6 +147,9 @@ func (a *applier) array(dst, arr []byte, n *node) (_ []byte, err error) {
 				return nil, err
 			}
 		case k.wild == wildNone && k.index < 0 && k.creates(a):
+			if k.onlySets() && allDocs(arr) {
+				continue
+			}
 			return nil, notViable(&node{name: n.name, kids: []*node{k}}, value.Value{Type: bson.TypeArray, Data: arr})
 		case k.index >= 0 && byIndex != nil:
 			byIndex[k.index] = k
@@ -190,6 +193,19 @@ func (a *applier) array(dst, arr []byte, n *node) (_ []byte, err error) {
 		i++
 	}
 	return value.End(dst, start), nil
+}
+
+// allDocs reports whether the elements of an array are all documents, and any.
+func allDocs(arr []byte) bool {
+	n := 0
+	it := value.Elements(arr)
+	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
+		if !v.IsDoc() {
+			return false
+		}
+		n++
+	}
+	return n > 0
 }
 
 // hits appends the kids that apply to element i.

@@ -6,6 +6,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
 )
@@ -31,27 +32,29 @@ func appendArray(dst, key []byte, vals []value.Value) []byte {
 }
 
 // each returns the values of an argument {$each: [...]}, or ok false if the
-// argument is a plain value.
-func each(name string, v value.Value) (vals []value.Value, ok bool, err error) {
+// argument is a plain value. Modifiers without $each are an error.
+func each(name, path string, v value.Value) (vals []value.Value, ok bool, err error) {
 	if !v.IsDoc() {
-		return nil, false, nil
-	}
-	it := value.Elements(v.Data)
-	if k, _, _ := it.Next(); len(k) == 0 || k[0] != '$' {
 		return nil, false, nil
 	}
 	e := value.Get(v.Data, "$each")
 	if !e.Exists() {
-		return nil, false, nil
+		it := value.Elements(v.Data)
+		k, _, _ := it.Next()
+		if len(k) == 0 || k[0] != '$' || string(k) == "$ref" || string(k) == "$id" || string(k) == "$db" {
+			return nil, false, nil
+		}
+		return nil, false, value.Errorf(value.CodeBadValue, "%s: %s in %s needs $each", path, k, name)
 	}
 	if !e.IsArray() {
-		return nil, false, value.Errorf(value.CodeTypeMismatch, "The argument to $each in %s must be an array but it was of type: %s", name, e.Type)
+		return nil, false, value.Errorf(value.CodeTypeMismatch, "%s: The argument to $each in %s must be an array but it was of type: %s", path, name, expr.TypeName(e))
 	}
 	return elements(e.Data), true, nil
 }
 
 // pushOp is $push with its modifiers, which act in the order position, sort,
-// slice whatever their order in the update.
+// slice whatever their order in the update. An array that it creates takes the
+// values as they are given.
 type pushOp struct {
 	always
 	vals     []value.Value
@@ -61,7 +64,7 @@ type pushOp struct {
 }
 
 func newPush(path string, v value.Value) (op, error) {
-	vals, ok, err := each("$push", v)
+	vals, ok, err := each("$push", path, v)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +96,7 @@ func newPush(path string, v value.Value) (op, error) {
 func modifier(path, name string, v value.Value) (*int64, error) {
 	n, ok := whole(v)
 	if !ok {
-		return nil, value.Errorf(value.CodeBadValue, "%s: The value for %s must be an integer value but was given type: %s", path, name, v.Type)
+		return nil, value.Errorf(value.CodeBadValue, "%s: The value for %s must be an integer value but was given type: %s", path, name, expr.TypeName(v))
 	}
 	return &n, nil
 }
@@ -132,6 +135,9 @@ func (o pushOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]b
 		return nil, value.Errorf(value.CodeBadValue, "The field '%s' must be an array but is of type %s in document {_id: %s}",
 			key, old.Type, excerpt(value.Get(a.doc, "_id")))
 	}
+	if !old.Exists() {
+		return appendArray(dst, key, o.vals), nil
+	}
 	all := elements(old.Data)
 	at := int64(len(all))
 	if o.position != nil {
@@ -162,7 +168,7 @@ type addToSetOp struct {
 }
 
 func newAddToSet(path string, v value.Value) (op, error) {
-	vals, ok, err := each("$addToSet", v)
+	vals, ok, err := each("$addToSet", path, v)
 	if err != nil {
 		return nil, err
 	}
@@ -170,16 +176,17 @@ func newAddToSet(path string, v value.Value) (op, error) {
 		return addToSetOp{vals: []value.Value{v}}, nil
 	}
 	it := value.Elements(v.Data)
-	it.Next()
-	if k, _, more := it.Next(); more {
-		return nil, value.Errorf(value.CodeBadValue, "%s: Found unexpected fields after $each in $addToSet: %s", path, k)
+	for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
+		if string(k) != "$each" {
+			return nil, value.Errorf(value.CodeBadValue, "%s: Found unexpected fields beside $each in $addToSet: %s", path, k)
+		}
 	}
 	return addToSetOp{vals: vals}, nil
 }
 
 func (o addToSetOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
 	if old.Exists() && !old.IsArray() {
-		return nil, value.Errorf(value.CodeBadValue, "Cannot apply $addToSet to non-array field. Field named '%s' has non-array type %s", key, old.Type)
+		return nil, value.Errorf(value.CodeBadValue, "Cannot apply $addToSet to non-array field. Field named '%s' has non-array type %s", key, expr.TypeName(old))
 	}
 	all := elements(old.Data)
 	has := newSet(all)
@@ -239,7 +246,7 @@ func (o popOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]by
 		return dst, nil
 	}
 	if !old.IsArray() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "Path '%s' contains an element of non-array type '%s'", key, old.Type)
+		return nil, value.Errorf(value.CodeTypeMismatch, "Path '%s' contains an element of non-array type '%s'", key, expr.TypeName(old))
 	}
 	all := elements(old.Data)
 	switch {
@@ -259,8 +266,8 @@ type pullOp struct {
 	drop func(value.Value) bool
 }
 
-func newPull(_ string, v value.Value) (op, error) {
-	f, err := query.CompileElement(v)
+func newPull(path string, v value.Value) (op, error) {
+	f, err := query.CompileElement(path, v)
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +276,7 @@ func newPull(_ string, v value.Value) (op, error) {
 
 func newPullAll(path string, v value.Value) (op, error) {
 	if !v.IsArray() {
-		return nil, value.Errorf(value.CodeBadValue, "%s: $pullAll requires an array argument but was given a %s", path, v.Type)
+		return nil, value.Errorf(value.CodeBadValue, "%s: $pullAll requires an array argument but was given a %s", path, expr.TypeName(v))
 	}
 	vals := elements(v.Data)
 	slices.SortStableFunc(vals, value.Compare)
@@ -284,7 +291,7 @@ func (o pullOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]b
 		return dst, nil
 	}
 	if !old.IsArray() {
-		return nil, value.Errorf(value.CodeBadValue, "Cannot apply %s to a non-array value", o.name)
+		return nil, value.Errorf(value.CodeBadValue, "Cannot apply %s to a non-array value: the field '%s' is of type %s", o.name, key, expr.TypeName(old))
 	}
 	return appendArray(dst, key, slices.DeleteFunc(elements(old.Data), o.drop)), nil
 }

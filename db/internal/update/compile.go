@@ -15,11 +15,20 @@ type arrayFilter struct {
 	used   bool
 }
 
-// Compile compiles an update document of operators with its array filters; it
-// keeps copies.
+// Compile compiles an update document of operators with its array filters, or
+// one of Pipeline, which takes none; it keeps copies.
 func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
 	if err := value.Validate(update); err != nil {
 		return nil, err
+	}
+	if p := value.Get(update, "$pipeline"); p.Exists() {
+		switch {
+		case len(arrayFilters) > 0:
+			return nil, value.Errorf(value.CodeFailedToParse, "arrayFilters may not be specified for pipeline-style updates")
+		case len(update) != len(Pipeline(p)):
+			return nil, value.Errorf(value.CodeFailedToParse, "a pipeline-style update has no operators besides")
+		}
+		return CompilePipeline(p)
 	}
 	filters := map[string]*arrayFilter{}
 	var ids []string

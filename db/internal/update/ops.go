@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
 )
 
@@ -122,7 +123,7 @@ func (o arithOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]
 	if !old.IsNumber() {
 		return nil, value.Errorf(value.CodeTypeMismatch,
 			"Cannot apply %s to a value of non-numeric type. {_id: %s} has the field '%s' of non-numeric type %s",
-			o.name, excerpt(value.Get(a.doc, "_id")), key, old.Type)
+			o.name, excerpt(value.Get(a.doc, "_id")), key, expr.TypeName(old))
 	}
 	v, ok := arith(old, o.v, o.mul)
 	if !ok {
@@ -198,7 +199,7 @@ type bitStep struct {
 
 func newBit(path string, v value.Value) (op, error) {
 	if !v.IsDoc() {
-		return nil, value.Errorf(value.CodeBadValue, "The $bit modifier is not compatible with a %s. You must pass in an embedded document: {$bit: {field: {and/or/xor: #}}", v.Type)
+		return nil, value.Errorf(value.CodeBadValue, "The $bit modifier is not compatible with a %s. You must pass in an embedded document: {$bit: {field: {and/or/xor: #}}", expr.TypeName(v))
 	}
 	var o bitOp
 	it := value.Elements(v.Data)
@@ -225,7 +226,7 @@ func (o bitOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]by
 	if old.Type != bson.TypeInt32 && old.Type != bson.TypeInt64 {
 		return nil, value.Errorf(value.CodeBadValue,
 			"Cannot apply $bit to a value of non-integral type. {_id: %s} has the field '%s' of non-integer type %s",
-			excerpt(value.Get(a.doc, "_id")), key, old.Type)
+			excerpt(value.Get(a.doc, "_id")), key, expr.TypeName(old))
 	}
 	n, wide := old.Int(), old.Type == bson.TypeInt64
 	for _, s := range o.steps {

@@ -149,6 +149,20 @@ func (n *node) creates(a *applier) bool {
 	return false
 }
 
+// onlySets reports whether all operators of the node are $set.
+func (n *node) onlySets() bool {
+	if n.op != nil {
+		o, ok := n.op.(setOp)
+		return ok && !o.onInsert
+	}
+	for _, k := range n.kids {
+		if !k.onlySets() {
+			return false
+		}
+	}
+	return true
+}
+
 // merge joins the nodes that apply to one array element.
 func merge(nodes []*node) (*node, error) {
 	out := &node{name: nodes[0].name, index: -1, path: nodes[0].path}

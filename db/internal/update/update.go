@@ -1,7 +1,7 @@
 // Package update compiles MongoDB update documents and applies them to encoded
 // documents. The same update, document and Context give the same bytes.
 //
-//	Compile ── Update ── Apply   operators, array filters, positional paths
+//	Compile ── Update ── Apply   operators, array filters, positional paths, pipelines
 //	                     Upsert  a new document from a filter and an update
 //	Replace                      a whole-document replacement that keeps _id
 //
@@ -17,6 +17,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
 )
@@ -33,7 +34,9 @@ type Context struct {
 
 // An Update is a compiled update document.
 type Update struct {
-	root *node
+	root     *node
+	pipeline bool
+	stages   []stage // instead of root, of a pipeline
 }
 
 // IsReplacement reports whether the document is a replacement rather than
@@ -47,8 +50,13 @@ func IsReplacement(update bson.Raw) bool {
 // Apply applies u to doc. changed reports whether any byte differs; newDoc is
 // doc itself if not. The result passes value.Validate if doc does.
 func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, err error) {
-	a := applier{doc: doc, ctx: ctx}
-	out, err := a.document(make([]byte, 0, len(doc)+64), doc, u.root)
+	var out []byte
+	if u.pipeline {
+		out, err = u.run(doc, ctx)
+	} else {
+		a := applier{doc: doc, ctx: ctx}
+		out, err = a.document(make([]byte, 0, len(doc)+64), doc, u.root)
+	}
 	if err != nil {
 		return nil, false, err
 	}
@@ -56,8 +64,7 @@ func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, er
 		return doc, false, nil
 	}
 	if len(out) > value.MaxDocument {
-		return nil, false, value.Errorf(value.CodeUpdateTooLarge,
-			"Resulting document after update is larger than %d", value.MaxDocument)
+		return nil, false, tooLarge()
 	}
 	if err := checkID(doc, out); err != nil {
 		return nil, false, err
@@ -66,6 +73,10 @@ func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, er
 		return nil, false, err
 	}
 	return out, true, nil
+}
+
+func tooLarge() error {
+	return value.Errorf(value.CodeUpdateTooLarge, "Resulting document after update is larger than %d", value.MaxDocument)
 }
 
 // checkID refuses a change of _id.
@@ -86,7 +97,7 @@ func checkID(old, changed []byte) error {
 func CheckID(id value.Value) error {
 	switch id.Type {
 	case bson.TypeArray, bson.TypeUndefined, bson.TypeRegex:
-		return value.Errorf(value.CodeInvalidIDField, "The '_id' value cannot be of type %s", id.Type)
+		return value.Errorf(value.CodeInvalidIDField, "The '_id' value cannot be of type %s", expr.TypeName(id))
 	}
 	return nil
 }
@@ -169,8 +180,7 @@ func Replace(doc, replacement []byte) (newDoc []byte, changed bool, err error) {
 	}
 	out := withID(replacement, id)
 	if len(out) > value.MaxDocument {
-		return nil, false, value.Errorf(value.CodeUpdateTooLarge,
-			"Resulting document after update is larger than %d", value.MaxDocument)
+		return nil, false, tooLarge()
 	}
 	if bytes.Equal(out, doc) {
 		return doc, false, nil

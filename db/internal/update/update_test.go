@@ -64,7 +64,7 @@ func TestApply(t *testing.T) {
 		{`{}`, `{"$push":{"a":{"$each":[3,1],"$sort":-1,"$slice":2,"$position":0}}}`, `{"a":[2]}`, `{"a":[3,2]}`},
 		{`{}`, `{"$push":{"a":{"$each":[{"k":1}],"$sort":{"k":1}}}}`, `{"a":[{"k":2},5]}`, `{"a":[5,{"k":1},{"k":2}]}`},
 		{`{}`, `{"$push":{"a":{"$each":[9],"$position":-1}}}`, `{"a":[1,2]}`, `{"a":[1,9,2]}`},
-		{`{}`, `{"$push":{"a":{"$each":["z","b"],"$sort":1,"$slice":1}}}`, `{}`, `{"a":["b"]}`},
+		{`{}`, `{"$push":{"a":{"$each":["z","b"],"$sort":1,"$slice":1}}}`, `{}`, `{"a":["z","b"]}`},
 		{`{}`, `{"$addToSet":{"a":{"$each":[1.0,2,2]}}}`, `{"a":[1]}`, `{"a":[1,2]}`},
 		{`{}`, `{"$pull":{"a":{"$gt":3}}}`, `{"a":[1,5,[2,9]]}`, `{"a":[1]}`},
 		{`{}`, `{"$pull":{"a":{"b":1}}}`, `{"a":[{"b":1,"c":1},{"b":2},1]}`, `{"a":[{"b":2},1]}`},
@@ -81,11 +81,57 @@ func TestApply(t *testing.T) {
 		{`{}`, `{"$inc":{"a.$[].n":1}}`, `{"a":[{"n":1},{}]}`, `{"a":[{"n":2},{"n":1}]}`},
 		{`{}`, `{"$set":{"_id":1}}`, `{"_id":1}`, `{"_id":1}`},
 		{`{}`, `{"$set":{}}`, `{"_id":1}`, `{"_id":1}`},
+		{`{}`, `{"$set":{"a.b":2},"$inc":{"c":1}}`, `{"a":[{"b":1}],"c":1}`, `{"a":[{"b":1}],"c":2}`},
 	} {
 		got, err := apply(t, c.filter, c.upd, c.doc)
 		if err != nil || !bytes.Equal(got, parse(t, c.want)) {
 			t.Errorf("%s on %s: got %s %v, want %s", c.upd, c.doc, value.AppendJSON(nil, got, true), err, c.want)
 		}
+	}
+}
+
+func TestPipeline(t *testing.T) {
+	for _, c := range []struct{ stages, doc, want string }{
+		{`[{"$set":{"n":{"$add":["$a",1]}}},{"$unset":"b"}]`, `{"_id":1,"a":2,"b":3}`, `{"_id":1,"a":2,"n":3}`},
+		{`[{"$replaceRoot":{"newRoot":{"x":"$a"}}}]`, `{"_id":1,"a":2}`, `{"_id":1,"x":2}`},
+		{`[{"$replaceWith":{"$mergeObjects":[{"a":0,"z":1},"$$ROOT"]}}]`, `{"_id":1,"a":2}`, `{"_id":1,"a":2,"z":1}`},
+		{`[{"$project":{"a":1}}]`, `{"_id":1,"a":2,"b":1}`, `{"_id":1,"a":2}`},
+		{`[{"$set":{"t":"$$NOW"}}]`, `{"_id":1}`, `{"_id":1,"t":{"$date":{"$numberLong":"1700000000123"}}}`},
+		{`[{"$unset":"_id"},{"$set":{"b":1}}]`, `{"_id":1}`, `{"_id":1,"b":1}`},
+		{`[]`, `{"_id":1}`, `{"_id":1}`},
+		{`[{"$set":{"_id":2}}]`, `{"_id":1}`, "ImmutableField"},
+		{`[{"$set":{"r":{"$rand":{}}}}]`, `{"_id":1}`, "stage 0: r: $rand"},
+		{`[{"$replaceWith":{"$rand":{}}}]`, `{"_id":1}`, "$rand"},
+		{`[{"$replaceWith":"$a"}]`, `{"_id":1}`, "stage 0: 'newRoot' expression must evaluate to an object"},
+		{`[{"$set":{"a":1}},{"$match":{"a":1}}]`, `{}`, "stage 1: $match is not allowed to be used within an update (InvalidOptions)"},
+		{`[{"$set":{"a":1},"$unset":"b"}]`, `{}`, "Location40323"},
+		{`[1]`, `{}`, "TypeMismatch"},
+		{`{"$set":{"a":1}}`, `{}`, "must be an array"},
+		{`[{"$set":{"a":{"$divide":["$b",0]}}}]`, `{"_id":1,"b":2}`, "stage 0: "},
+	} {
+		stages, err := value.ParseJSONValue([]byte(c.stages))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		u, err := update.Compile(update.Pipeline(stages), nil)
+		if err == nil {
+			got, _, err = u.Apply(parse(t, c.doc), update.Context{Now: now})
+		}
+		switch {
+		case c.want[0] != '{':
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s on %s: got %v, want %s", c.stages, c.doc, err, c.want)
+			}
+		case err != nil || !bytes.Equal(got, parse(t, c.want)):
+			t.Errorf("%s on %s: got %s %v, want %s", c.stages, c.doc, value.AppendJSON(nil, got, true), err, c.want)
+		}
+	}
+	if _, err := update.Compile(parse(t, `{"$pipeline":[],"$set":{"a":1}}`), nil); err == nil {
+		t.Error("accepted operators besides a pipeline")
+	}
+	if _, err := update.Compile(parse(t, `{"$pipeline":[]}`), []bson.Raw{parse(t, `{"x":1}`)}); err == nil {
+		t.Error("accepted array filters of a pipeline")
 	}
 }
 
@@ -115,6 +161,8 @@ func TestErrors(t *testing.T) {
 		{`{"$set":{"a.b":1}}`, `{"a":5}`, 28},
 		{`{"$set":{"a.b":1}}`, `{"a":null}`, 28},
 		{`{"$set":{"a.b":1}}`, `{"a":[1]}`, 28},
+		{`{"$set":{"a.b":1}}`, `{"a":[]}`, 28},
+		{`{"$inc":{"a.b":1}}`, `{"a":[{"b":1}]}`, 28},
 		{`{"$set":{"$a":1}}`, `{}`, 52},
 		{`{"$set":{"a.$b":1}}`, `{}`, 52},
 		{`{"$set":{"a..b":1}}`, `{}`, 56},
@@ -126,6 +174,11 @@ func TestErrors(t *testing.T) {
 		{`{"$pop":{"a":1}}`, `{"a":5}`, 14},
 		{`{"$push":{"a":1}}`, `{"a":5}`, 2},
 		{`{"$push":{"a":{"$each":1}}}`, `{}`, 14},
+		{`{"$push":{"a":{"$slice":1}}}`, `{}`, 2},
+		{`{"$push":{"a":{"x":1,"$each":[1]}}}`, `{}`, 2},
+		{`{"$addToSet":{"a":{"$foo":1}}}`, `{}`, 2},
+		{`{"$addToSet":{"a":{"x":1,"$each":[1]}}}`, `{}`, 2},
+		{`{"$pull":{"a":{"$foo":1}}}`, `{"a":[1]}`, 2},
 		{`{"$addToSet":{"a":1}}`, `{"a":5}`, 2},
 		{`{"$pull":{"a":1}}`, `{"a":5}`, 2},
 		{`{"$bit":{"a":{"nand":1}}}`, `{}`, 2},
@@ -219,6 +272,7 @@ func FuzzApply(f *testing.F) {
 		`{"$push":{"a":{"$each":[3],"$sort":-1,"$slice":-2,"$position":1}},"$rename":{"n":"m"}}`,
 		`{"$pull":{"a":{"$gte":1}},"$unset":{"o.p":1},"$currentDate":{"t":true}}`, `{"$addToSet":{"a":{"$each":[1]}},"$bit":{"k":{"or":5}}}`,
 		`{"$set":{"a.$[].b":1},"$pop":{"o.q":1},"$max":{"n":3}}`,
+		`{"$pipeline":[{"$set":{"a.b":{"$add":["$n",1]},"q":"$$NOW"}},{"$unset":["o.p"]},{"$project":{"a":1}},{"$replaceWith":{"x":"$$ROOT"}}]}`,
 	} {
 		f.Add(parse(f, s), filter, doc)
 		f.Add([]byte(s), []byte(`{"x":{"$gt":1}}`), []byte(`{"_id":1,"a":[1,{"b":2},[3]],"n":1.5,"o":{"p":2}}`))

@@ -8,19 +8,26 @@ const (
 	CodeFailedToParse         = 9
 	CodeTypeMismatch          = 14
 	CodeInvalidBSON           = 22
+	CodeIndexNotFound         = 27
 	CodePathNotViable         = 28
 	CodeConflictingUpdate     = 40
 	CodeDollarPrefixed        = 52
 	CodeInvalidIDField        = 53
 	CodeEmptyFieldName        = 56
 	CodeImmutableField        = 66
+	CodeCannotCreateIndex     = 67
 	CodeInvalidOptions        = 72
+	CodeIndexOptionsConflict  = 85
+	CodeIndexKeySpecsConflict = 86
 	CodeCommandNotSupported   = 115
+	CodeInvalidIndexOption    = 197
 	CodeQueryFeatureNotAllow  = 224
 	CodeInvalidRegex          = 51091
 	CodeProjectionExclude     = 31253
 	CodeProjectionInclude     = 31254
 	CodeObjectTooLarge        = 10334
+	CodeDuplicateKey          = 11000
+	CodeKeyTooLong            = 17280
 	CodeUpdateTooLarge        = 17419
 	CodeBadSortSpec           = 15975
 	CodePathCollision         = 31249
@@ -35,7 +42,11 @@ var codeNames = map[int32]string{
 	CodeInvalidIDField: "InvalidIdField", CodeEmptyFieldName: "EmptyFieldName",
 	CodeImmutableField: "ImmutableField", CodeInvalidOptions: "InvalidOptions",
 	CodeCommandNotSupported: "CommandNotSupported", CodeQueryFeatureNotAllow: "QueryFeatureNotAllowed",
-	CodeObjectTooLarge: "BSONObjectTooLarge",
+	CodeObjectTooLarge: "BSONObjectTooLarge", CodeIndexNotFound: "IndexNotFound", CodeCannotCreateIndex: "CannotCreateIndex",
+	CodeIndexOptionsConflict: "IndexOptionsConflict", CodeIndexKeySpecsConflict: "IndexKeySpecsConflict",
+	CodeInvalidIndexOption: "InvalidIndexSpecificationOption", CodeDuplicateKey: "DuplicateKey", CodeKeyTooLong: "KeyTooLong",
+	13: "Unauthorized", 15: "Overflow", 43: "CursorNotFound", 50: "MaxTimeMSExpired", 146: "ExceededMemoryLimit", 168: "InvalidPipelineOperator", 241: "ConversionFailure",
+	292: "QueryExceededMemoryLimitNoDiskUseAllowed",
 }
 
 // An Error is a refusal with MongoDB's error code and code name. It is the one

@@ -33,13 +33,16 @@ func (it *Iter) Next() (key []byte, v Value, ok bool) {
 		return nil, Value{}, false
 	}
 	t := bson.Type(it.rest[0])
-	end := bytes.IndexByte(it.rest[1:], 0)
-	if end < 0 {
+	end := 1
+	for end < len(it.rest) && it.rest[end] != 0 { // keys are short
+		end++
+	}
+	if end == len(it.rest) {
 		it.rest, it.bad = nil, true
 		return nil, Value{}, false
 	}
-	key = it.rest[1 : 1+end]
-	body := it.rest[2+end:]
+	key = it.rest[1:end]
+	body := it.rest[end+1:]
 	n := size(t, body)
 	if n < 0 {
 		it.rest, it.bad = nil, true
@@ -111,16 +114,34 @@ const MaxEncoded = 64 << 20
 // Get returns the value of the top-level field name of doc; the zero Value if
 // it is absent.
 func Get(doc []byte, name string) Value {
-	it := Elements(doc)
-	for {
-		k, v, ok := it.Next()
-		if !ok {
-			return Value{}
-		}
-		if string(k) == name {
-			return v
-		}
+	if len(doc) < 5 {
+		return Value{}
 	}
+	n := int(binary.LittleEndian.Uint32(doc))
+	if n < 5 || n > len(doc) {
+		return Value{}
+	}
+	rest := doc[4 : n-1]
+	for len(rest) > len(name)+1 {
+		t := bson.Type(rest[0])
+		end := 1
+		for end < len(rest) && rest[end] != 0 { // keys are short
+			end++
+		}
+		if end == len(rest) {
+			break
+		}
+		body := rest[end+1:]
+		n := size(t, body)
+		if n < 0 {
+			break
+		}
+		if end == len(name)+1 && string(rest[1:end]) == name {
+			return Value{t, body[:n:n]}
+		}
+		rest = body[n:]
+	}
+	return Value{}
 }
 
 // Begin starts a document in dst and returns the position to hand to End.

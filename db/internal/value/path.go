@@ -106,26 +106,35 @@ func At(arr []byte, i int) Value {
 }
 
 // IndexValues appends to dst the values that an index on p holds for doc:
-// arrays are expanded, a missing field gives null, an empty array undefined.
-// multi reports whether an array was met. Every value that a filter on p can
-// match is among them, except whole arrays.
+// arrays are expanded, also an array in an array where one is met, a missing
+// field gives null, an empty array undefined. multi reports whether an array
+// was met. Every value that a filter on p can match is among them, except whole
+// arrays.
 func (p Path) IndexValues(dst []Value, doc []byte) (vals []Value, multi bool) {
-	return p.collect(dst, Doc(doc), true)
+	return p.collect(dst, Doc(doc), forIndex)
 }
 
-// SortValues is IndexValues for sorting: a numeric component that an array
-// answers by index is not also looked up as a field of the array's documents.
-func (p Path) SortValues(dst []Value, doc []byte) (vals []Value, multi bool) {
-	return p.collect(dst, Doc(doc), false)
+// DistinctValues is IndexValues that leaves an array in an array whole.
+func (p Path) DistinctValues(dst []Value, doc []byte) (vals []Value, multi bool) {
+	return p.collect(dst, Doc(doc), forDistinct)
 }
 
-func (p Path) collect(dst []Value, v Value, both bool) ([]Value, bool) {
+// A purpose says what values are collected for.
+type purpose byte
+
+const (
+	forSort     purpose = iota // a number that an array answers by index is no field of its documents too
+	forDistinct                // a number is both
+	forIndex                   // and arrays in arrays are expanded
+)
+
+func (p Path) collect(dst []Value, v Value, why purpose) ([]Value, bool) {
 	if len(p) > 0 {
 		switch v.Type {
 		case bson.TypeEmbeddedDocument:
-			return p[1:].collect(dst, Get(v.Data, p[0].Name), both)
+			return p[1:].collect(dst, Get(v.Data, p[0].Name), why)
 		case bson.TypeArray:
-			return p.collectArray(dst, v.Data, both), true
+			return p.collectArray(dst, v.Data, why), true
 		}
 		return append(dst, Null()), false
 	}
@@ -139,6 +148,9 @@ func (p Path) collect(dst []Value, v Value, both bool) ([]Value, bool) {
 	it := Elements(v.Data)
 	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
 		dst = append(dst, e)
+		if e.IsArray() && why == forIndex {
+			dst = appendElements(dst, e.Data)
+		}
 	}
 	if len(dst) == n {
 		dst = append(dst, Value{Type: bson.TypeUndefined})
@@ -146,20 +158,31 @@ func (p Path) collect(dst []Value, v Value, both bool) ([]Value, bool) {
 	return dst, true
 }
 
+func appendElements(dst []Value, arr []byte) []Value {
+	it := Elements(arr)
+	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
+		dst = append(dst, e)
+	}
+	return dst
+}
+
 // collectArray collects from the elements of an array inside the path.
-func (p Path) collectArray(dst []Value, arr []byte, both bool) []Value {
+func (p Path) collectArray(dst []Value, arr []byte, why purpose) []Value {
 	n := len(dst)
 	if e := At(arr, p[0].Index); e.Exists() {
-		dst, _ = p[1:].collect(dst, e, both)
-		if !both {
+		dst, _ = p[1:].collect(dst, e, why)
+		if why == forSort {
 			return dst
 		}
 	}
 	it := Elements(arr)
 	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
-		if e.IsDoc() {
-			dst, _ = p[1:].collect(dst, Get(e.Data, p[0].Name), both)
-		} else {
+		switch {
+		case e.IsDoc():
+			dst, _ = p[1:].collect(dst, Get(e.Data, p[0].Name), why)
+		case e.IsArray() && why == forIndex:
+			dst = appendElements(append(dst, e), e.Data)
+		default:
 			dst = append(dst, Null())
 		}
 	}
@@ -169,7 +192,14 @@ func (p Path) collectArray(dst []Value, arr []byte, both bool) []Value {
 	return dst
 }
 
+// SortValues appends the values of doc at p that count in a sort: those of
+// DistinctValues, but a numeric component that an array answers by index is not
+// also looked up as a field of the array's documents.
+func (p Path) SortValues(dst []Value, doc []byte) (vals []Value, multi bool) {
+	return p.collect(dst, Doc(doc), forSort)
+}
+
 // SortValuesOf is SortValues from a value inside a document.
 func (p Path) SortValuesOf(dst []Value, v Value) (vals []Value, multi bool) {
-	return p.collect(dst, v, false)
+	return p.collect(dst, v, forSort)
 }

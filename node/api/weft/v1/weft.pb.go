@@ -218,6 +218,7 @@ type StatusResponse struct {
 	Peers         uint32                 `protobuf:"varint,10,opt,name=peers,proto3" json:"peers,omitempty"`    // connected
 	Relays        uint32                 `protobuf:"varint,11,opt,name=relays,proto3" json:"relays,omitempty"`  // configured
 	Bytes         int64                  `protobuf:"varint,12,opt,name=bytes,proto3" json:"bytes,omitempty"`    // of the store and the blobs, on disk
+	Loaded        uint32                 `protobuf:"varint,13,opt,name=loaded,proto3" json:"loaded,omitempty"`  // databases in memory
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -332,6 +333,13 @@ func (x *StatusResponse) GetRelays() uint32 {
 func (x *StatusResponse) GetBytes() int64 {
 	if x != nil {
 		return x.Bytes
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetLoaded() uint32 {
+	if x != nil {
+		return x.Loaded
 	}
 	return 0
 }
@@ -2860,11 +2868,18 @@ func (x *CountResponse) GetCount() int64 {
 	return 0
 }
 
+// What is in the first message holds for all; a message with a collection or a
+// definition begins that collection.
 type ImportRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`     // in the first message
-	Collection    string                 `protobuf:"bytes,2,opt,name=collection,proto3" json:"collection,omitempty"` // in the first message
-	Documents     [][]byte               `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`
+	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Collection    string                 `protobuf:"bytes,2,opt,name=collection,proto3" json:"collection,omitempty"`
+	Documents     [][]byte               `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`                         // BSON
+	Lines         []uint64               `protobuf:"varint,4,rep,packed,name=lines,proto3" json:"lines,omitempty"`                         // of the documents, for what is said of them; none: they are counted
+	Definition    []byte                 `protobuf:"bytes,5,opt,name=definition,proto3" json:"definition,omitempty"`                       // BSON, as Export gives it; defines the collection
+	OnDuplicate   string                 `protobuf:"bytes,6,opt,name=on_duplicate,json=onDuplicate,proto3" json:"on_duplicate,omitempty"`  // in the first message: fail, skip or replace; "" means fail
+	GoOn          bool                   `protobuf:"varint,7,opt,name=go_on,json=goOn,proto3" json:"go_on,omitempty"`                      // in the first message: a document that is refused does not end the import
+	MaxFailures   uint32                 `protobuf:"varint,8,opt,name=max_failures,json=maxFailures,proto3" json:"max_failures,omitempty"` // in the first message: with go_on, end after as many; 0 never
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2920,9 +2935,49 @@ func (x *ImportRequest) GetDocuments() [][]byte {
 	return nil
 }
 
+func (x *ImportRequest) GetLines() []uint64 {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *ImportRequest) GetDefinition() []byte {
+	if x != nil {
+		return x.Definition
+	}
+	return nil
+}
+
+func (x *ImportRequest) GetOnDuplicate() string {
+	if x != nil {
+		return x.OnDuplicate
+	}
+	return ""
+}
+
+func (x *ImportRequest) GetGoOn() bool {
+	if x != nil {
+		return x.GoOn
+	}
+	return false
+}
+
+func (x *ImportRequest) GetMaxFailures() uint32 {
+	if x != nil {
+		return x.MaxFailures
+	}
+	return 0
+}
+
 type ImportResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Inserted      int64                  `protobuf:"varint,1,opt,name=inserted,proto3" json:"inserted,omitempty"`
+	Replaced      int64                  `protobuf:"varint,2,opt,name=replaced,proto3" json:"replaced,omitempty"`
+	Skipped       int64                  `protobuf:"varint,3,opt,name=skipped,proto3" json:"skipped,omitempty"` // were there already
+	Failed        int64                  `protobuf:"varint,4,opt,name=failed,proto3" json:"failed,omitempty"`
+	Failures      []*ImportFailure       `protobuf:"bytes,5,rep,name=failures,proto3" json:"failures,omitempty"` // the first 1,000
+	Stopped       string                 `protobuf:"bytes,6,opt,name=stopped,proto3" json:"stopped,omitempty"`   // why the import ended before its end; empty: it did not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2964,6 +3019,221 @@ func (x *ImportResponse) GetInserted() int64 {
 	return 0
 }
 
+func (x *ImportResponse) GetReplaced() int64 {
+	if x != nil {
+		return x.Replaced
+	}
+	return 0
+}
+
+func (x *ImportResponse) GetSkipped() int64 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+func (x *ImportResponse) GetFailed() int64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *ImportResponse) GetFailures() []*ImportFailure {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+func (x *ImportResponse) GetStopped() string {
+	if x != nil {
+		return x.Stopped
+	}
+	return ""
+}
+
+type ImportFailure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Collection    string                 `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
+	Line          uint64                 `protobuf:"varint,2,opt,name=line,proto3" json:"line,omitempty"`
+	Code          string                 `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"` // a stable word
+	Message       string                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportFailure) Reset() {
+	*x = ImportFailure{}
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportFailure) ProtoMessage() {}
+
+func (x *ImportFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportFailure.ProtoReflect.Descriptor instead.
+func (*ImportFailure) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ImportFailure) GetCollection() string {
+	if x != nil {
+		return x.Collection
+	}
+	return ""
+}
+
+func (x *ImportFailure) GetLine() uint64 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *ImportFailure) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *ImportFailure) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+type ExportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Collection    string                 `protobuf:"bytes,2,opt,name=collection,proto3" json:"collection,omitempty"` // empty: all, with their definitions
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRequest) Reset() {
+	*x = ExportRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRequest) ProtoMessage() {}
+
+func (x *ExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
+func (*ExportRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *ExportRequest) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetCollection() string {
+	if x != nil {
+		return x.Collection
+	}
+	return ""
+}
+
+type ExportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Collection    string                 `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
+	Definition    []byte                 `protobuf:"bytes,2,opt,name=definition,proto3" json:"definition,omitempty"` // BSON; comes before the collection's documents
+	Documents     [][]byte               `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`   // BSON
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportResponse) Reset() {
+	*x = ExportResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportResponse) ProtoMessage() {}
+
+func (x *ExportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
+func (*ExportResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *ExportResponse) GetCollection() string {
+	if x != nil {
+		return x.Collection
+	}
+	return ""
+}
+
+func (x *ExportResponse) GetDefinition() []byte {
+	if x != nil {
+		return x.Definition
+	}
+	return nil
+}
+
+func (x *ExportResponse) GetDocuments() [][]byte {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
@@ -2976,7 +3246,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2988,7 +3258,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3001,7 +3271,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *WatchRequest) GetDatabase() string {
@@ -3049,7 +3319,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3061,7 +3331,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3074,7 +3344,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *WatchResponse) GetOperation() string {
@@ -3142,7 +3412,7 @@ type RefusedRequest struct {
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3154,7 +3424,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3167,7 +3437,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RefusedRequest) GetDatabase() string {
@@ -3193,7 +3463,7 @@ type RefusedResponse struct {
 
 func (x *RefusedResponse) Reset() {
 	*x = RefusedResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3205,7 +3475,7 @@ func (x *RefusedResponse) String() string {
 func (*RefusedResponse) ProtoMessage() {}
 
 func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3218,7 +3488,7 @@ func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedResponse.ProtoReflect.Descriptor instead.
 func (*RefusedResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RefusedResponse) GetCollection() string {
@@ -3289,7 +3559,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3301,7 +3571,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3314,7 +3584,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Collection) GetName() string {
@@ -3356,7 +3626,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3368,7 +3638,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3381,7 +3651,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Index) GetName() string {
@@ -3415,7 +3685,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3427,7 +3697,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3440,7 +3710,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *CreateCollectionRequest) GetDatabase() string {
@@ -3465,7 +3735,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3477,7 +3747,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3490,7 +3760,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
 }
 
 type ListCollectionsRequest struct {
@@ -3502,7 +3772,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3514,7 +3784,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3527,7 +3797,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListCollectionsRequest) GetDatabase() string {
@@ -3546,7 +3816,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3558,7 +3828,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3571,7 +3841,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -3592,7 +3862,7 @@ type CreateIndexRequest struct {
 
 func (x *CreateIndexRequest) Reset() {
 	*x = CreateIndexRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3604,7 +3874,7 @@ func (x *CreateIndexRequest) String() string {
 func (*CreateIndexRequest) ProtoMessage() {}
 
 func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3617,7 +3887,7 @@ func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexRequest.ProtoReflect.Descriptor instead.
 func (*CreateIndexRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *CreateIndexRequest) GetDatabase() string {
@@ -3650,7 +3920,7 @@ type CreateIndexResponse struct {
 
 func (x *CreateIndexResponse) Reset() {
 	*x = CreateIndexResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3662,7 +3932,7 @@ func (x *CreateIndexResponse) String() string {
 func (*CreateIndexResponse) ProtoMessage() {}
 
 func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3675,7 +3945,7 @@ func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexResponse.ProtoReflect.Descriptor instead.
 func (*CreateIndexResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CreateIndexResponse) GetName() string {
@@ -3695,7 +3965,7 @@ type ListIndexesRequest struct {
 
 func (x *ListIndexesRequest) Reset() {
 	*x = ListIndexesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3707,7 +3977,7 @@ func (x *ListIndexesRequest) String() string {
 func (*ListIndexesRequest) ProtoMessage() {}
 
 func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3720,7 +3990,7 @@ func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesRequest.ProtoReflect.Descriptor instead.
 func (*ListIndexesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListIndexesRequest) GetDatabase() string {
@@ -3746,7 +4016,7 @@ type ListIndexesResponse struct {
 
 func (x *ListIndexesResponse) Reset() {
 	*x = ListIndexesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3758,7 +4028,7 @@ func (x *ListIndexesResponse) String() string {
 func (*ListIndexesResponse) ProtoMessage() {}
 
 func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3771,7 +4041,7 @@ func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesResponse.ProtoReflect.Descriptor instead.
 func (*ListIndexesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ListIndexesResponse) GetIndexes() []*Index {
@@ -3791,7 +4061,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3803,7 +4073,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3816,7 +4086,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Bucket) GetName() string {
@@ -3843,7 +4113,7 @@ type CreateBucketRequest struct {
 
 func (x *CreateBucketRequest) Reset() {
 	*x = CreateBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3855,7 +4125,7 @@ func (x *CreateBucketRequest) String() string {
 func (*CreateBucketRequest) ProtoMessage() {}
 
 func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3868,7 +4138,7 @@ func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketRequest.ProtoReflect.Descriptor instead.
 func (*CreateBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *CreateBucketRequest) GetName() string {
@@ -3894,7 +4164,7 @@ type CreateBucketResponse struct {
 
 func (x *CreateBucketResponse) Reset() {
 	*x = CreateBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3906,7 +4176,7 @@ func (x *CreateBucketResponse) String() string {
 func (*CreateBucketResponse) ProtoMessage() {}
 
 func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3919,7 +4189,7 @@ func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketResponse.ProtoReflect.Descriptor instead.
 func (*CreateBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *CreateBucketResponse) GetBucket() *Bucket {
@@ -3937,7 +4207,7 @@ type ListBucketsRequest struct {
 
 func (x *ListBucketsRequest) Reset() {
 	*x = ListBucketsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3949,7 +4219,7 @@ func (x *ListBucketsRequest) String() string {
 func (*ListBucketsRequest) ProtoMessage() {}
 
 func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3962,7 +4232,7 @@ func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsRequest.ProtoReflect.Descriptor instead.
 func (*ListBucketsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
 }
 
 type ListBucketsResponse struct {
@@ -3974,7 +4244,7 @@ type ListBucketsResponse struct {
 
 func (x *ListBucketsResponse) Reset() {
 	*x = ListBucketsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3986,7 +4256,7 @@ func (x *ListBucketsResponse) String() string {
 func (*ListBucketsResponse) ProtoMessage() {}
 
 func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3999,7 +4269,7 @@ func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsResponse.ProtoReflect.Descriptor instead.
 func (*ListBucketsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ListBucketsResponse) GetBuckets() []*Bucket {
@@ -4019,7 +4289,7 @@ type BucketEntriesRequest struct {
 
 func (x *BucketEntriesRequest) Reset() {
 	*x = BucketEntriesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4031,7 +4301,7 @@ func (x *BucketEntriesRequest) String() string {
 func (*BucketEntriesRequest) ProtoMessage() {}
 
 func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4044,7 +4314,7 @@ func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesRequest.ProtoReflect.Descriptor instead.
 func (*BucketEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *BucketEntriesRequest) GetBucket() string {
@@ -4070,7 +4340,7 @@ type BucketEntriesResponse struct {
 
 func (x *BucketEntriesResponse) Reset() {
 	*x = BucketEntriesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4082,7 +4352,7 @@ func (x *BucketEntriesResponse) String() string {
 func (*BucketEntriesResponse) ProtoMessage() {}
 
 func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4095,7 +4365,7 @@ func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesResponse.ProtoReflect.Descriptor instead.
 func (*BucketEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *BucketEntriesResponse) GetEntries() []*BucketEntry {
@@ -4117,7 +4387,7 @@ type BucketEntry struct {
 
 func (x *BucketEntry) Reset() {
 	*x = BucketEntry{}
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4129,7 +4399,7 @@ func (x *BucketEntry) String() string {
 func (*BucketEntry) ProtoMessage() {}
 
 func (x *BucketEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4142,7 +4412,7 @@ func (x *BucketEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntry.ProtoReflect.Descriptor instead.
 func (*BucketEntry) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *BucketEntry) GetPath() string {
@@ -4182,7 +4452,7 @@ type BucketRootRequest struct {
 
 func (x *BucketRootRequest) Reset() {
 	*x = BucketRootRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4194,7 +4464,7 @@ func (x *BucketRootRequest) String() string {
 func (*BucketRootRequest) ProtoMessage() {}
 
 func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4207,7 +4477,7 @@ func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootRequest.ProtoReflect.Descriptor instead.
 func (*BucketRootRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *BucketRootRequest) GetBucket() string {
@@ -4229,7 +4499,7 @@ type BucketRootResponse struct {
 
 func (x *BucketRootResponse) Reset() {
 	*x = BucketRootResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4241,7 +4511,7 @@ func (x *BucketRootResponse) String() string {
 func (*BucketRootResponse) ProtoMessage() {}
 
 func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4254,7 +4524,7 @@ func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootResponse.ProtoReflect.Descriptor instead.
 func (*BucketRootResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *BucketRootResponse) GetCid() string {
@@ -4297,7 +4567,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4309,7 +4579,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4322,7 +4592,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -4368,7 +4638,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4380,7 +4650,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4393,7 +4663,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -4455,7 +4725,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4467,7 +4737,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4480,7 +4750,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -4509,7 +4779,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4521,7 +4791,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4534,7 +4804,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -4574,7 +4844,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4586,7 +4856,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4599,7 +4869,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -4618,7 +4888,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4630,7 +4900,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4643,7 +4913,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -4664,7 +4934,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4676,7 +4946,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4689,7 +4959,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *PullResponse) GetPath() string {
@@ -4721,7 +4991,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4733,7 +5003,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4746,7 +5016,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
 }
 
 type SetupInboxResponse struct {
@@ -4758,7 +5028,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4770,7 +5040,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4783,7 +5053,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -4803,7 +5073,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4815,7 +5085,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4828,7 +5098,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -4856,7 +5126,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4868,7 +5138,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4881,7 +5151,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *SendResponse) GetId() string {
@@ -4914,7 +5184,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4926,7 +5196,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4939,7 +5209,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -4958,7 +5228,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4970,7 +5240,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4983,7 +5253,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -5002,7 +5272,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5014,7 +5284,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5027,7 +5297,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -5046,7 +5316,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5058,7 +5328,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5071,7 +5341,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -5090,7 +5360,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5102,7 +5372,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5115,7 +5385,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -5133,7 +5403,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5145,7 +5415,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5158,7 +5428,267 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+}
+
+type SentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SentRequest) Reset() {
+	*x = SentRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SentRequest) ProtoMessage() {}
+
+func (x *SentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
+func (*SentRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+}
+
+type SentResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Messages      []*SentMessage         `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SentResponse) Reset() {
+	*x = SentResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SentResponse) ProtoMessage() {}
+
+func (x *SentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
+func (*SentResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+}
+
+func (x *SentResponse) GetMessages() []*SentMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+type SentMessage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"` // did:key…
+	At            string                 `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"` // multiaddr, if one was given
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`   // queued, accepted, delivered, refused, expired
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"` // why it is not delivered
+	Size          int64                  `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`    // bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SentMessage) Reset() {
+	*x = SentMessage{}
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SentMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SentMessage) ProtoMessage() {}
+
+func (x *SentMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
+func (*SentMessage) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+}
+
+func (x *SentMessage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SentMessage) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *SentMessage) GetAt() string {
+	if x != nil {
+		return x.At
+	}
+	return ""
+}
+
+func (x *SentMessage) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *SentMessage) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *SentMessage) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SentMessage) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+type WatchInboxRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unread        bool                   `protobuf:"varint,1,opt,name=unread,proto3" json:"unread,omitempty"` // leave out what is read
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchInboxRequest) Reset() {
+	*x = WatchInboxRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchInboxRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchInboxRequest) ProtoMessage() {}
+
+func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
+func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+}
+
+func (x *WatchInboxRequest) GetUnread() bool {
+	if x != nil {
+		return x.Unread
+	}
+	return false
+}
+
+type WatchInboxResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Message       *Message               `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"` // the first response has none: what comes after it is seen
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchInboxResponse) Reset() {
+	*x = WatchInboxResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchInboxResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchInboxResponse) ProtoMessage() {}
+
+func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
+func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+}
+
+func (x *WatchInboxResponse) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
 }
 
 type Message struct {
@@ -5176,7 +5706,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5188,7 +5718,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5201,7 +5731,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Message) GetId() string {
@@ -5265,7 +5795,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x12\n" +
 	"\x04peer\x18\x03 \x01(\tR\x04peer\"\x0f\n" +
-	"\rStatusRequest\"\xa8\x02\n" +
+	"\rStatusRequest\"\xc0\x02\n" +
 	"\x0eStatusResponse\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x14\n" +
@@ -5279,7 +5809,8 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x05peers\x18\n" +
 	" \x01(\rR\x05peers\x12\x16\n" +
 	"\x06relays\x18\v \x01(\rR\x06relays\x12\x14\n" +
-	"\x05bytes\x18\f \x01(\x03R\x05bytes\"\x0e\n" +
+	"\x05bytes\x18\f \x01(\x03R\x05bytes\x12\x16\n" +
+	"\x06loaded\x18\r \x01(\rR\x06loaded\"\x0e\n" +
 	"\fPeersRequest\"4\n" +
 	"\rPeersResponse\x12#\n" +
 	"\x05peers\x18\x01 \x03(\v2\r.weft.v1.PeerR\x05peers\",\n" +
@@ -5448,15 +5979,47 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"collection\x12\x16\n" +
 	"\x06filter\x18\x03 \x01(\fR\x06filter\"%\n" +
 	"\rCountResponse\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\x03R\x05count\"i\n" +
+	"\x05count\x18\x01 \x01(\x03R\x05count\"\xfa\x01\n" +
 	"\rImportRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x1e\n" +
 	"\n" +
 	"collection\x18\x02 \x01(\tR\n" +
 	"collection\x12\x1c\n" +
-	"\tdocuments\x18\x03 \x03(\fR\tdocuments\",\n" +
+	"\tdocuments\x18\x03 \x03(\fR\tdocuments\x12\x14\n" +
+	"\x05lines\x18\x04 \x03(\x04R\x05lines\x12\x1e\n" +
+	"\n" +
+	"definition\x18\x05 \x01(\fR\n" +
+	"definition\x12!\n" +
+	"\fon_duplicate\x18\x06 \x01(\tR\vonDuplicate\x12\x13\n" +
+	"\x05go_on\x18\a \x01(\bR\x04goOn\x12!\n" +
+	"\fmax_failures\x18\b \x01(\rR\vmaxFailures\"\xc8\x01\n" +
 	"\x0eImportResponse\x12\x1a\n" +
-	"\binserted\x18\x01 \x01(\x03R\binserted\"\x85\x01\n" +
+	"\binserted\x18\x01 \x01(\x03R\binserted\x12\x1a\n" +
+	"\breplaced\x18\x02 \x01(\x03R\breplaced\x12\x18\n" +
+	"\askipped\x18\x03 \x01(\x03R\askipped\x12\x16\n" +
+	"\x06failed\x18\x04 \x01(\x03R\x06failed\x122\n" +
+	"\bfailures\x18\x05 \x03(\v2\x16.weft.v1.ImportFailureR\bfailures\x12\x18\n" +
+	"\astopped\x18\x06 \x01(\tR\astopped\"q\n" +
+	"\rImportFailure\x12\x1e\n" +
+	"\n" +
+	"collection\x18\x01 \x01(\tR\n" +
+	"collection\x12\x12\n" +
+	"\x04line\x18\x02 \x01(\x04R\x04line\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"K\n" +
+	"\rExportRequest\x12\x1a\n" +
+	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x1e\n" +
+	"\n" +
+	"collection\x18\x02 \x01(\tR\n" +
+	"collection\"n\n" +
+	"\x0eExportResponse\x12\x1e\n" +
+	"\n" +
+	"collection\x18\x01 \x01(\tR\n" +
+	"collection\x12\x1e\n" +
+	"\n" +
+	"definition\x18\x02 \x01(\fR\n" +
+	"definition\x12\x1c\n" +
+	"\tdocuments\x18\x03 \x03(\fR\tdocuments\"\x85\x01\n" +
 	"\fWatchRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x1e\n" +
 	"\n" +
@@ -5602,7 +6165,22 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\amessage\x18\x01 \x01(\v2\x10.weft.v1.MessageR\amessage\"&\n" +
 	"\x14RemoveMessageRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x17\n" +
-	"\x15RemoveMessageResponse\"\xa9\x01\n" +
+	"\x15RemoveMessageResponse\"\r\n" +
+	"\vSentRequest\"@\n" +
+	"\fSentResponse\x120\n" +
+	"\bmessages\x18\x01 \x03(\v2\x14.weft.v1.SentMessageR\bmessages\"\xaf\x01\n" +
+	"\vSentMessage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x0e\n" +
+	"\x02at\x18\x03 \x01(\tR\x02at\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05state\x18\x05 \x01(\tR\x05state\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04size\x18\a \x01(\x03R\x04size\"+\n" +
+	"\x11WatchInboxRequest\x12\x16\n" +
+	"\x06unread\x18\x01 \x01(\bR\x06unread\"@\n" +
+	"\x12WatchInboxResponse\x12*\n" +
+	"\amessage\x18\x01 \x01(\v2\x10.weft.v1.MessageR\amessage\"\xa9\x01\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -5633,7 +6211,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\vWatchStatus\x12\x1e.weft.v1.DatabaseStatusRequest\x1a\x1f.weft.v1.DatabaseStatusResponse0\x01\x129\n" +
 	"\x06Invite\x12\x16.weft.v1.InviteRequest\x1a\x17.weft.v1.InviteResponse\x123\n" +
 	"\x04Join\x12\x14.weft.v1.JoinRequest\x1a\x15.weft.v1.JoinResponse\x12I\n" +
-	"\x06Remove\x12\x1e.weft.v1.RemoveDatabaseRequest\x1a\x1f.weft.v1.RemoveDatabaseResponse2\xdd\x06\n" +
+	"\x06Remove\x12\x1e.weft.v1.RemoveDatabaseRequest\x1a\x1f.weft.v1.RemoveDatabaseResponse2\x9a\a\n" +
 	"\x0fDocumentService\x120\n" +
 	"\x03Run\x12\x13.weft.v1.RunRequest\x1a\x14.weft.v1.RunResponse\x125\n" +
 	"\x04Find\x12\x14.weft.v1.FindRequest\x1a\x15.weft.v1.FindResponse0\x01\x129\n" +
@@ -5641,7 +6219,8 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x06Update\x12\x16.weft.v1.UpdateRequest\x1a\x17.weft.v1.UpdateResponse\x129\n" +
 	"\x06Delete\x12\x16.weft.v1.DeleteRequest\x1a\x17.weft.v1.DeleteResponse\x126\n" +
 	"\x05Count\x12\x15.weft.v1.CountRequest\x1a\x16.weft.v1.CountResponse\x12;\n" +
-	"\x06Import\x12\x16.weft.v1.ImportRequest\x1a\x17.weft.v1.ImportResponse(\x01\x128\n" +
+	"\x06Import\x12\x16.weft.v1.ImportRequest\x1a\x17.weft.v1.ImportResponse(\x01\x12;\n" +
+	"\x06Export\x12\x16.weft.v1.ExportRequest\x1a\x17.weft.v1.ExportResponse0\x01\x128\n" +
 	"\x05Watch\x12\x15.weft.v1.WatchRequest\x1a\x16.weft.v1.WatchResponse0\x01\x12>\n" +
 	"\aRefused\x12\x17.weft.v1.RefusedRequest\x1a\x18.weft.v1.RefusedResponse0\x01\x12W\n" +
 	"\x10CreateCollection\x12 .weft.v1.CreateCollectionRequest\x1a!.weft.v1.CreateCollectionResponse\x12T\n" +
@@ -5655,13 +6234,15 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04Root\x12\x1a.weft.v1.BucketRootRequest\x1a\x1b.weft.v1.BucketRootResponse\x125\n" +
 	"\x04Push\x12\x14.weft.v1.PushRequest\x1a\x15.weft.v1.PushResponse(\x01\x122\n" +
 	"\x03Cat\x12\x13.weft.v1.CatRequest\x1a\x14.weft.v1.CatResponse0\x01\x125\n" +
-	"\x04Pull\x12\x14.weft.v1.PullRequest\x1a\x15.weft.v1.PullResponse0\x012\xd6\x02\n" +
+	"\x04Pull\x12\x14.weft.v1.PullRequest\x1a\x15.weft.v1.PullResponse0\x012\xcf\x03\n" +
 	"\fInboxService\x12@\n" +
 	"\x05Setup\x12\x1a.weft.v1.SetupInboxRequest\x1a\x1b.weft.v1.SetupInboxResponse\x123\n" +
 	"\x04Send\x12\x14.weft.v1.SendRequest\x1a\x15.weft.v1.SendResponse\x12C\n" +
 	"\x04List\x12\x1c.weft.v1.ListMessagesRequest\x1a\x1d.weft.v1.ListMessagesResponse\x12A\n" +
 	"\x04Read\x12\x1b.weft.v1.ReadMessageRequest\x1a\x1c.weft.v1.ReadMessageResponse\x12G\n" +
-	"\x06Remove\x12\x1d.weft.v1.RemoveMessageRequest\x1a\x1e.weft.v1.RemoveMessageResponseB0Z.github.com/weftdb/weft/node/api/weft/v1;weftv1b\x06proto3"
+	"\x06Remove\x12\x1d.weft.v1.RemoveMessageRequest\x1a\x1e.weft.v1.RemoveMessageResponse\x123\n" +
+	"\x04Sent\x12\x14.weft.v1.SentRequest\x1a\x15.weft.v1.SentResponse\x12B\n" +
+	"\x05Watch\x12\x1a.weft.v1.WatchInboxRequest\x1a\x1b.weft.v1.WatchInboxResponse0\x01B0Z.github.com/weftdb/weft/node/api/weft/v1;weftv1b\x06proto3"
 
 var (
 	file_weft_v1_weft_proto_rawDescOnce sync.Once
@@ -5675,7 +6256,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 97)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 105)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -5731,174 +6312,192 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*CountResponse)(nil),            // 51: weft.v1.CountResponse
 	(*ImportRequest)(nil),            // 52: weft.v1.ImportRequest
 	(*ImportResponse)(nil),           // 53: weft.v1.ImportResponse
-	(*WatchRequest)(nil),             // 54: weft.v1.WatchRequest
-	(*WatchResponse)(nil),            // 55: weft.v1.WatchResponse
-	(*RefusedRequest)(nil),           // 56: weft.v1.RefusedRequest
-	(*RefusedResponse)(nil),          // 57: weft.v1.RefusedResponse
-	(*Collection)(nil),               // 58: weft.v1.Collection
-	(*Index)(nil),                    // 59: weft.v1.Index
-	(*CreateCollectionRequest)(nil),  // 60: weft.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil), // 61: weft.v1.CreateCollectionResponse
-	(*ListCollectionsRequest)(nil),   // 62: weft.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),  // 63: weft.v1.ListCollectionsResponse
-	(*CreateIndexRequest)(nil),       // 64: weft.v1.CreateIndexRequest
-	(*CreateIndexResponse)(nil),      // 65: weft.v1.CreateIndexResponse
-	(*ListIndexesRequest)(nil),       // 66: weft.v1.ListIndexesRequest
-	(*ListIndexesResponse)(nil),      // 67: weft.v1.ListIndexesResponse
-	(*Bucket)(nil),                   // 68: weft.v1.Bucket
-	(*CreateBucketRequest)(nil),      // 69: weft.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),     // 70: weft.v1.CreateBucketResponse
-	(*ListBucketsRequest)(nil),       // 71: weft.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),      // 72: weft.v1.ListBucketsResponse
-	(*BucketEntriesRequest)(nil),     // 73: weft.v1.BucketEntriesRequest
-	(*BucketEntriesResponse)(nil),    // 74: weft.v1.BucketEntriesResponse
-	(*BucketEntry)(nil),              // 75: weft.v1.BucketEntry
-	(*BucketRootRequest)(nil),        // 76: weft.v1.BucketRootRequest
-	(*BucketRootResponse)(nil),       // 77: weft.v1.BucketRootResponse
-	(*PushRequest)(nil),              // 78: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 79: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 80: weft.v1.BucketNote
-	(*CatRequest)(nil),               // 81: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 82: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 83: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 84: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 85: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 86: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 87: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 88: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 89: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 90: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 91: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 92: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 93: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 94: weft.v1.RemoveMessageResponse
-	(*Message)(nil),                  // 95: weft.v1.Message
-	nil,                              // 96: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 97: google.protobuf.Timestamp
+	(*ImportFailure)(nil),            // 54: weft.v1.ImportFailure
+	(*ExportRequest)(nil),            // 55: weft.v1.ExportRequest
+	(*ExportResponse)(nil),           // 56: weft.v1.ExportResponse
+	(*WatchRequest)(nil),             // 57: weft.v1.WatchRequest
+	(*WatchResponse)(nil),            // 58: weft.v1.WatchResponse
+	(*RefusedRequest)(nil),           // 59: weft.v1.RefusedRequest
+	(*RefusedResponse)(nil),          // 60: weft.v1.RefusedResponse
+	(*Collection)(nil),               // 61: weft.v1.Collection
+	(*Index)(nil),                    // 62: weft.v1.Index
+	(*CreateCollectionRequest)(nil),  // 63: weft.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil), // 64: weft.v1.CreateCollectionResponse
+	(*ListCollectionsRequest)(nil),   // 65: weft.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),  // 66: weft.v1.ListCollectionsResponse
+	(*CreateIndexRequest)(nil),       // 67: weft.v1.CreateIndexRequest
+	(*CreateIndexResponse)(nil),      // 68: weft.v1.CreateIndexResponse
+	(*ListIndexesRequest)(nil),       // 69: weft.v1.ListIndexesRequest
+	(*ListIndexesResponse)(nil),      // 70: weft.v1.ListIndexesResponse
+	(*Bucket)(nil),                   // 71: weft.v1.Bucket
+	(*CreateBucketRequest)(nil),      // 72: weft.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),     // 73: weft.v1.CreateBucketResponse
+	(*ListBucketsRequest)(nil),       // 74: weft.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),      // 75: weft.v1.ListBucketsResponse
+	(*BucketEntriesRequest)(nil),     // 76: weft.v1.BucketEntriesRequest
+	(*BucketEntriesResponse)(nil),    // 77: weft.v1.BucketEntriesResponse
+	(*BucketEntry)(nil),              // 78: weft.v1.BucketEntry
+	(*BucketRootRequest)(nil),        // 79: weft.v1.BucketRootRequest
+	(*BucketRootResponse)(nil),       // 80: weft.v1.BucketRootResponse
+	(*PushRequest)(nil),              // 81: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 82: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 83: weft.v1.BucketNote
+	(*CatRequest)(nil),               // 84: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 85: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 86: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 87: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 88: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 89: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 90: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 91: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 92: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 93: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 94: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 95: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 96: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 97: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 98: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 99: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 100: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 101: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 102: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 103: weft.v1.Message
+	nil,                              // 104: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 105: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
-	7,  // 0: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
-	16, // 1: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
-	16, // 2: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
-	16, // 3: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
-	16, // 4: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	97, // 5: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	97, // 6: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	97, // 7: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
-	23, // 8: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
-	23, // 9: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
-	24, // 10: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
-	24, // 11: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	96, // 12: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
-	33, // 13: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	97, // 14: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
-	24, // 15: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	97, // 16: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	97, // 17: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	59, // 18: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	58, // 19: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	58, // 20: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	59, // 21: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	59, // 22: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	68, // 23: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	68, // 24: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	75, // 25: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	80, // 26: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	80, // 27: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	95, // 28: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	95, // 29: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	97, // 30: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
-	1,  // 31: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
-	3,  // 32: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
-	5,  // 33: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
-	8,  // 34: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
-	10, // 35: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
-	12, // 36: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
-	14, // 37: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
-	17, // 38: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	19, // 39: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	21, // 40: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	25, // 41: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	27, // 42: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	29, // 43: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	31, // 44: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	31, // 45: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	34, // 46: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	36, // 47: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	38, // 48: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	40, // 49: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	42, // 50: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	44, // 51: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	46, // 52: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	48, // 53: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	50, // 54: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	52, // 55: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	54, // 56: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	56, // 57: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	60, // 58: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	62, // 59: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	64, // 60: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	66, // 61: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	69, // 62: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	71, // 63: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	73, // 64: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	76, // 65: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	78, // 66: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	81, // 67: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	83, // 68: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	85, // 69: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	87, // 70: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	89, // 71: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	91, // 72: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	93, // 73: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	2,  // 74: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,  // 75: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	6,  // 76: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	9,  // 77: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	11, // 78: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	13, // 79: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	15, // 80: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	18, // 81: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	20, // 82: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	22, // 83: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	26, // 84: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	28, // 85: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	30, // 86: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	32, // 87: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	32, // 88: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	35, // 89: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	37, // 90: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	39, // 91: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	41, // 92: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	43, // 93: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	45, // 94: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	47, // 95: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	49, // 96: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	51, // 97: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	53, // 98: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	55, // 99: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	57, // 100: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	61, // 101: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	63, // 102: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	65, // 103: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	67, // 104: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	70, // 105: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	72, // 106: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	74, // 107: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	77, // 108: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	79, // 109: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	82, // 110: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	84, // 111: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	86, // 112: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	88, // 113: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	90, // 114: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	92, // 115: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	94, // 116: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	74, // [74:117] is the sub-list for method output_type
-	31, // [31:74] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	7,   // 0: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
+	16,  // 1: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
+	16,  // 2: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
+	16,  // 3: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
+	16,  // 4: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
+	105, // 5: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	105, // 6: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	105, // 7: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	23,  // 8: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
+	23,  // 9: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
+	24,  // 10: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
+	24,  // 11: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
+	104, // 12: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	33,  // 13: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
+	105, // 14: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	24,  // 15: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
+	54,  // 16: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	105, // 17: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	105, // 18: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	62,  // 19: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	61,  // 20: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	61,  // 21: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	62,  // 22: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	62,  // 23: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	71,  // 24: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	71,  // 25: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	78,  // 26: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	83,  // 27: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	83,  // 28: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	103, // 29: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	103, // 30: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	100, // 31: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	105, // 32: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	103, // 33: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	105, // 34: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	1,   // 35: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
+	3,   // 36: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
+	5,   // 37: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
+	8,   // 38: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
+	10,  // 39: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
+	12,  // 40: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
+	14,  // 41: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
+	17,  // 42: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	19,  // 43: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	21,  // 44: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	25,  // 45: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	27,  // 46: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	29,  // 47: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	31,  // 48: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	31,  // 49: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	34,  // 50: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	36,  // 51: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	38,  // 52: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	40,  // 53: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	42,  // 54: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	44,  // 55: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	46,  // 56: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	48,  // 57: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	50,  // 58: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	52,  // 59: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	55,  // 60: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	57,  // 61: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	59,  // 62: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	63,  // 63: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	65,  // 64: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	67,  // 65: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	69,  // 66: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	72,  // 67: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	74,  // 68: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	76,  // 69: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	79,  // 70: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	81,  // 71: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	84,  // 72: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	86,  // 73: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	88,  // 74: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	90,  // 75: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	92,  // 76: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	94,  // 77: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	96,  // 78: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	98,  // 79: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	101, // 80: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 81: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 82: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	6,   // 83: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	9,   // 84: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	11,  // 85: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	13,  // 86: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	15,  // 87: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	18,  // 88: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	20,  // 89: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	22,  // 90: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	26,  // 91: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	28,  // 92: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	30,  // 93: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	32,  // 94: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	32,  // 95: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	35,  // 96: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	37,  // 97: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	39,  // 98: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	41,  // 99: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	43,  // 100: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	45,  // 101: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	47,  // 102: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	49,  // 103: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	51,  // 104: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	53,  // 105: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	56,  // 106: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	58,  // 107: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	60,  // 108: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	64,  // 109: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	66,  // 110: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	68,  // 111: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	70,  // 112: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	73,  // 113: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	75,  // 114: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	77,  // 115: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	80,  // 116: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	82,  // 117: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	85,  // 118: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	87,  // 119: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	89,  // 120: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	91,  // 121: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	93,  // 122: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	95,  // 123: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	97,  // 124: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	99,  // 125: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	102, // 126: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	81,  // [81:127] is the sub-list for method output_type
+	35,  // [35:81] is the sub-list for method input_type
+	35,  // [35:35] is the sub-list for extension type_name
+	35,  // [35:35] is the sub-list for extension extendee
+	0,   // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_weft_proto_init() }
@@ -5912,7 +6511,7 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   97,
+			NumMessages:   105,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

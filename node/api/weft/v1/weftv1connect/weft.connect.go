@@ -101,6 +101,8 @@ const (
 	DocumentServiceCountProcedure = "/weft.v1.DocumentService/Count"
 	// DocumentServiceImportProcedure is the fully-qualified name of the DocumentService's Import RPC.
 	DocumentServiceImportProcedure = "/weft.v1.DocumentService/Import"
+	// DocumentServiceExportProcedure is the fully-qualified name of the DocumentService's Export RPC.
+	DocumentServiceExportProcedure = "/weft.v1.DocumentService/Export"
 	// DocumentServiceWatchProcedure is the fully-qualified name of the DocumentService's Watch RPC.
 	DocumentServiceWatchProcedure = "/weft.v1.DocumentService/Watch"
 	// DocumentServiceRefusedProcedure is the fully-qualified name of the DocumentService's Refused RPC.
@@ -141,6 +143,10 @@ const (
 	InboxServiceReadProcedure = "/weft.v1.InboxService/Read"
 	// InboxServiceRemoveProcedure is the fully-qualified name of the InboxService's Remove RPC.
 	InboxServiceRemoveProcedure = "/weft.v1.InboxService/Remove"
+	// InboxServiceSentProcedure is the fully-qualified name of the InboxService's Sent RPC.
+	InboxServiceSentProcedure = "/weft.v1.InboxService/Sent"
+	// InboxServiceWatchProcedure is the fully-qualified name of the InboxService's Watch RPC.
+	InboxServiceWatchProcedure = "/weft.v1.InboxService/Watch"
 )
 
 // NodeServiceClient is a client for the weft.v1.NodeService service.
@@ -799,8 +805,11 @@ type DocumentServiceClient interface {
 	Update(context.Context, *connect.Request[v1.UpdateRequest]) (*connect.Response[v1.UpdateResponse], error)
 	Delete(context.Context, *connect.Request[v1.DeleteRequest]) (*connect.Response[v1.DeleteResponse], error)
 	Count(context.Context, *connect.Request[v1.CountRequest]) (*connect.Response[v1.CountResponse], error)
-	// Import inserts batches; each is durable when the import has ended.
+	// Import writes batches; what was sent is durable when the import has ended,
+	// also with an error.
 	Import(context.Context) *connect.ClientStreamForClient[v1.ImportRequest, v1.ImportResponse]
+	// Export sends the collections of a database as they are at one moment.
+	Export(context.Context, *connect.Request[v1.ExportRequest]) (*connect.ServerStreamForClient[v1.ExportResponse], error)
 	Watch(context.Context, *connect.Request[v1.WatchRequest]) (*connect.ServerStreamForClient[v1.WatchResponse], error)
 	// Refused lists the operations that the fold refused, and why.
 	Refused(context.Context, *connect.Request[v1.RefusedRequest]) (*connect.ServerStreamForClient[v1.RefusedResponse], error)
@@ -863,6 +872,12 @@ func NewDocumentServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(documentServiceMethods.ByName("Import")),
 			connect.WithClientOptions(opts...),
 		),
+		export: connect.NewClient[v1.ExportRequest, v1.ExportResponse](
+			httpClient,
+			baseURL+DocumentServiceExportProcedure,
+			connect.WithSchema(documentServiceMethods.ByName("Export")),
+			connect.WithClientOptions(opts...),
+		),
 		watch: connect.NewClient[v1.WatchRequest, v1.WatchResponse](
 			httpClient,
 			baseURL+DocumentServiceWatchProcedure,
@@ -911,6 +926,7 @@ type documentServiceClient struct {
 	delete           *connect.Client[v1.DeleteRequest, v1.DeleteResponse]
 	count            *connect.Client[v1.CountRequest, v1.CountResponse]
 	_import          *connect.Client[v1.ImportRequest, v1.ImportResponse]
+	export           *connect.Client[v1.ExportRequest, v1.ExportResponse]
 	watch            *connect.Client[v1.WatchRequest, v1.WatchResponse]
 	refused          *connect.Client[v1.RefusedRequest, v1.RefusedResponse]
 	createCollection *connect.Client[v1.CreateCollectionRequest, v1.CreateCollectionResponse]
@@ -954,6 +970,11 @@ func (c *documentServiceClient) Import(ctx context.Context) *connect.ClientStrea
 	return c._import.CallClientStream(ctx)
 }
 
+// Export calls weft.v1.DocumentService.Export.
+func (c *documentServiceClient) Export(ctx context.Context, req *connect.Request[v1.ExportRequest]) (*connect.ServerStreamForClient[v1.ExportResponse], error) {
+	return c.export.CallServerStream(ctx, req)
+}
+
 // Watch calls weft.v1.DocumentService.Watch.
 func (c *documentServiceClient) Watch(ctx context.Context, req *connect.Request[v1.WatchRequest]) (*connect.ServerStreamForClient[v1.WatchResponse], error) {
 	return c.watch.CallServerStream(ctx, req)
@@ -994,8 +1015,11 @@ type DocumentServiceHandler interface {
 	Update(context.Context, *connect.Request[v1.UpdateRequest]) (*connect.Response[v1.UpdateResponse], error)
 	Delete(context.Context, *connect.Request[v1.DeleteRequest]) (*connect.Response[v1.DeleteResponse], error)
 	Count(context.Context, *connect.Request[v1.CountRequest]) (*connect.Response[v1.CountResponse], error)
-	// Import inserts batches; each is durable when the import has ended.
+	// Import writes batches; what was sent is durable when the import has ended,
+	// also with an error.
 	Import(context.Context, *connect.ClientStream[v1.ImportRequest]) (*connect.Response[v1.ImportResponse], error)
+	// Export sends the collections of a database as they are at one moment.
+	Export(context.Context, *connect.Request[v1.ExportRequest], *connect.ServerStream[v1.ExportResponse]) error
 	Watch(context.Context, *connect.Request[v1.WatchRequest], *connect.ServerStream[v1.WatchResponse]) error
 	// Refused lists the operations that the fold refused, and why.
 	Refused(context.Context, *connect.Request[v1.RefusedRequest], *connect.ServerStream[v1.RefusedResponse]) error
@@ -1054,6 +1078,12 @@ func NewDocumentServiceHandler(svc DocumentServiceHandler, opts ...connect.Handl
 		connect.WithSchema(documentServiceMethods.ByName("Import")),
 		connect.WithHandlerOptions(opts...),
 	)
+	documentServiceExportHandler := connect.NewServerStreamHandler(
+		DocumentServiceExportProcedure,
+		svc.Export,
+		connect.WithSchema(documentServiceMethods.ByName("Export")),
+		connect.WithHandlerOptions(opts...),
+	)
 	documentServiceWatchHandler := connect.NewServerStreamHandler(
 		DocumentServiceWatchProcedure,
 		svc.Watch,
@@ -1106,6 +1136,8 @@ func NewDocumentServiceHandler(svc DocumentServiceHandler, opts ...connect.Handl
 			documentServiceCountHandler.ServeHTTP(w, r)
 		case DocumentServiceImportProcedure:
 			documentServiceImportHandler.ServeHTTP(w, r)
+		case DocumentServiceExportProcedure:
+			documentServiceExportHandler.ServeHTTP(w, r)
 		case DocumentServiceWatchProcedure:
 			documentServiceWatchHandler.ServeHTTP(w, r)
 		case DocumentServiceRefusedProcedure:
@@ -1153,6 +1185,10 @@ func (UnimplementedDocumentServiceHandler) Count(context.Context, *connect.Reque
 
 func (UnimplementedDocumentServiceHandler) Import(context.Context, *connect.ClientStream[v1.ImportRequest]) (*connect.Response[v1.ImportResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DocumentService.Import is not implemented"))
+}
+
+func (UnimplementedDocumentServiceHandler) Export(context.Context, *connect.Request[v1.ExportRequest], *connect.ServerStream[v1.ExportResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DocumentService.Export is not implemented"))
 }
 
 func (UnimplementedDocumentServiceHandler) Watch(context.Context, *connect.Request[v1.WatchRequest], *connect.ServerStream[v1.WatchResponse]) error {
@@ -1418,6 +1454,10 @@ type InboxServiceClient interface {
 	List(context.Context, *connect.Request[v1.ListMessagesRequest]) (*connect.Response[v1.ListMessagesResponse], error)
 	Read(context.Context, *connect.Request[v1.ReadMessageRequest]) (*connect.Response[v1.ReadMessageResponse], error)
 	Remove(context.Context, *connect.Request[v1.RemoveMessageRequest]) (*connect.Response[v1.RemoveMessageResponse], error)
+	// Sent lists the messages that were sent, and how far each got.
+	Sent(context.Context, *connect.Request[v1.SentRequest]) (*connect.Response[v1.SentResponse], error)
+	// Watch sends each message of the inbox, those that are there first.
+	Watch(context.Context, *connect.Request[v1.WatchInboxRequest]) (*connect.ServerStreamForClient[v1.WatchInboxResponse], error)
 }
 
 // NewInboxServiceClient constructs a client for the weft.v1.InboxService service. By default, it
@@ -1461,6 +1501,18 @@ func NewInboxServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(inboxServiceMethods.ByName("Remove")),
 			connect.WithClientOptions(opts...),
 		),
+		sent: connect.NewClient[v1.SentRequest, v1.SentResponse](
+			httpClient,
+			baseURL+InboxServiceSentProcedure,
+			connect.WithSchema(inboxServiceMethods.ByName("Sent")),
+			connect.WithClientOptions(opts...),
+		),
+		watch: connect.NewClient[v1.WatchInboxRequest, v1.WatchInboxResponse](
+			httpClient,
+			baseURL+InboxServiceWatchProcedure,
+			connect.WithSchema(inboxServiceMethods.ByName("Watch")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -1471,6 +1523,8 @@ type inboxServiceClient struct {
 	list   *connect.Client[v1.ListMessagesRequest, v1.ListMessagesResponse]
 	read   *connect.Client[v1.ReadMessageRequest, v1.ReadMessageResponse]
 	remove *connect.Client[v1.RemoveMessageRequest, v1.RemoveMessageResponse]
+	sent   *connect.Client[v1.SentRequest, v1.SentResponse]
+	watch  *connect.Client[v1.WatchInboxRequest, v1.WatchInboxResponse]
 }
 
 // Setup calls weft.v1.InboxService.Setup.
@@ -1498,6 +1552,16 @@ func (c *inboxServiceClient) Remove(ctx context.Context, req *connect.Request[v1
 	return c.remove.CallUnary(ctx, req)
 }
 
+// Sent calls weft.v1.InboxService.Sent.
+func (c *inboxServiceClient) Sent(ctx context.Context, req *connect.Request[v1.SentRequest]) (*connect.Response[v1.SentResponse], error) {
+	return c.sent.CallUnary(ctx, req)
+}
+
+// Watch calls weft.v1.InboxService.Watch.
+func (c *inboxServiceClient) Watch(ctx context.Context, req *connect.Request[v1.WatchInboxRequest]) (*connect.ServerStreamForClient[v1.WatchInboxResponse], error) {
+	return c.watch.CallServerStream(ctx, req)
+}
+
 // InboxServiceHandler is an implementation of the weft.v1.InboxService service.
 type InboxServiceHandler interface {
 	Setup(context.Context, *connect.Request[v1.SetupInboxRequest]) (*connect.Response[v1.SetupInboxResponse], error)
@@ -1505,6 +1569,10 @@ type InboxServiceHandler interface {
 	List(context.Context, *connect.Request[v1.ListMessagesRequest]) (*connect.Response[v1.ListMessagesResponse], error)
 	Read(context.Context, *connect.Request[v1.ReadMessageRequest]) (*connect.Response[v1.ReadMessageResponse], error)
 	Remove(context.Context, *connect.Request[v1.RemoveMessageRequest]) (*connect.Response[v1.RemoveMessageResponse], error)
+	// Sent lists the messages that were sent, and how far each got.
+	Sent(context.Context, *connect.Request[v1.SentRequest]) (*connect.Response[v1.SentResponse], error)
+	// Watch sends each message of the inbox, those that are there first.
+	Watch(context.Context, *connect.Request[v1.WatchInboxRequest], *connect.ServerStream[v1.WatchInboxResponse]) error
 }
 
 // NewInboxServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -1544,6 +1612,18 @@ func NewInboxServiceHandler(svc InboxServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(inboxServiceMethods.ByName("Remove")),
 		connect.WithHandlerOptions(opts...),
 	)
+	inboxServiceSentHandler := connect.NewUnaryHandler(
+		InboxServiceSentProcedure,
+		svc.Sent,
+		connect.WithSchema(inboxServiceMethods.ByName("Sent")),
+		connect.WithHandlerOptions(opts...),
+	)
+	inboxServiceWatchHandler := connect.NewServerStreamHandler(
+		InboxServiceWatchProcedure,
+		svc.Watch,
+		connect.WithSchema(inboxServiceMethods.ByName("Watch")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weft.v1.InboxService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case InboxServiceSetupProcedure:
@@ -1556,6 +1636,10 @@ func NewInboxServiceHandler(svc InboxServiceHandler, opts ...connect.HandlerOpti
 			inboxServiceReadHandler.ServeHTTP(w, r)
 		case InboxServiceRemoveProcedure:
 			inboxServiceRemoveHandler.ServeHTTP(w, r)
+		case InboxServiceSentProcedure:
+			inboxServiceSentHandler.ServeHTTP(w, r)
+		case InboxServiceWatchProcedure:
+			inboxServiceWatchHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -1583,4 +1667,12 @@ func (UnimplementedInboxServiceHandler) Read(context.Context, *connect.Request[v
 
 func (UnimplementedInboxServiceHandler) Remove(context.Context, *connect.Request[v1.RemoveMessageRequest]) (*connect.Response[v1.RemoveMessageResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.InboxService.Remove is not implemented"))
+}
+
+func (UnimplementedInboxServiceHandler) Sent(context.Context, *connect.Request[v1.SentRequest]) (*connect.Response[v1.SentResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.InboxService.Sent is not implemented"))
+}
+
+func (UnimplementedInboxServiceHandler) Watch(context.Context, *connect.Request[v1.WatchInboxRequest], *connect.ServerStream[v1.WatchInboxResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.InboxService.Watch is not implemented"))
 }

@@ -1,0 +1,209 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// indexOf reads an index as createIndexes has it.
+func indexOf(spec bson.Raw) (x Index, err error) {
+	weights := value.Value{}
+	it := value.Elements(spec)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		switch name := string(k); name {
+		case "key":
+			if !v.IsDoc() {
+				return x, value.Errorf(value.CodeTypeMismatch, "the key of an index must be a document")
+			}
+			x.Keys, err = parseIndexKeys(v.Data)
+		case "name":
+			x.Name, err = stringOption(name, v)
+		case "unique":
+			x.Unique, err = boolOption(name, v)
+		case "sparse":
+			x.Sparse, err = boolOption(name, v)
+		case "partialFilterExpression":
+			if !v.IsDoc() {
+				return x, value.Errorf(value.CodeTypeMismatch, "index option %q must be a document", name)
+			}
+			x.Partial = slices.Clone(v.Data)
+		case "expireAfterSeconds":
+			x.ExpireAfter, err = expireOption(name, v)
+		case "weights":
+			weights = v
+		case "default_language":
+			x.Language, err = stringOption(name, v)
+		case "v", "background": // how MongoDB stores and builds it
+		default:
+			err = value.Errorf(value.CodeInvalidIndexOption, "index option %q is not supported", name)
+		}
+		if err != nil {
+			return x, err
+		}
+	}
+	if err := setWeights(&x, weights); err != nil {
+		return x, err
+	}
+	if isIDIndex(x) {
+		return x, nil
+	}
+	return x, checkIndex(&x)
+}
+
+// indexSpec returns x as listIndexes tells it, and how far it is.
+func indexSpec(x Index) bson.D {
+	weights := bson.D{}
+	for _, k := range x.Keys {
+		if k.Text {
+			weights = append(weights, bson.E{Key: k.Path, Value: int32(max(1, k.Weight))})
+		}
+	}
+	stored := indexDoc(x)
+	d := bson.D{{Key: "v", Value: int32(2)}, {Key: "key", Value: stored[1].Value}, {Key: "name", Value: x.Name}}
+	if x.Unique {
+		d = append(d, bson.E{Key: "unique", Value: true})
+	}
+	if x.Sparse {
+		d = append(d, bson.E{Key: "sparse", Value: true})
+	}
+	if x.Partial != nil {
+		d = append(d, bson.E{Key: "partialFilterExpression", Value: x.Partial})
+	}
+	if x.ExpireAfter != nil {
+		d = append(d, bson.E{Key: "expireAfterSeconds", Value: int32(*x.ExpireAfter / time.Second)})
+	}
+	if len(weights) > 0 {
+		d = append(d, bson.E{Key: "weights", Value: weights}, bson.E{Key: "default_language", Value: x.Language})
+	}
+	if x.State.Building {
+		d = append(d, bson.E{Key: "building", Value: true}, bson.E{Key: "done", Value: x.State.Done}, bson.E{Key: "total", Value: x.State.Total})
+	}
+	if x.Unique {
+		d = append(d, bson.E{Key: "conflicts", Value: x.State.Conflicts})
+	}
+	return d
+}
+
+func (db *DB) cmdCreateIndexes(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	specs, err := list(cmd, "indexes")
+	if err != nil {
+		return nil, err
+	}
+	if len(specs) == 0 {
+		return nil, value.Errorf(value.CodeBadValue, "createIndexes needs at least one index")
+	}
+	c := db.Collection(name)
+	before, err := c.Indexes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, missing := db.definition(name)
+	xs := make([]Index, len(specs))
+	for i, s := range specs { // all of them before the first is built
+		if xs[i], err = indexOf(s); err == nil && !isIDIndex(xs[i]) {
+			_, err = c.agrees(ctx, xs[i])
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, x := range xs {
+		if _, err := c.CreateIndex(ctx, x); err != nil {
+			return nil, err
+		}
+	}
+	after, err := c.Indexes(ctx)
+	reply := bson.D{
+		{Key: "numIndexesBefore", Value: int32(len(before) + 1)}, {Key: "numIndexesAfter", Value: int32(len(after) + 1)},
+		{Key: "createdCollectionAutomatically", Value: missing != nil},
+	}
+	if len(before) == len(after) {
+		reply = append(reply, bson.E{Key: "note", Value: "all indexes already exist"})
+	}
+	return reply, err
+}
+
+func (db *DB) cmdListIndexes(ctx context.Context, name string, _ bson.Raw) (bson.D, error) {
+	if _, err := db.definition(name); err != nil {
+		return nil, err
+	}
+	xs, err := db.Collection(name).Indexes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	docs := bson.A{bson.D{{Key: "v", Value: int32(2)}, {Key: "key", Value: bson.D{{Key: "_id", Value: int32(1)}}}, {Key: "name", Value: "_id_"}}}
+	for _, x := range xs {
+		docs = append(docs, indexSpec(x))
+	}
+	return db.oneBatch(name, docs), nil
+}
+
+func (db *DB) cmdDropIndexes(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	if err := payload.CheckName(name); err != nil {
+		return nil, err
+	}
+	c := db.Collection(name)
+	xs, err := c.Indexes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, err := droppedNames(value.Get(cmd, "index"), xs)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range names {
+		if err := c.DropIndex(ctx, n); err != nil {
+			return nil, err
+		}
+	}
+	return bson.D{{Key: "nIndexesWas", Value: int32(len(xs) + 1)}}, nil
+}
+
+// droppedNames reads which indexes of xs a dropIndexes means: a name, several,
+// keys, or "*".
+func droppedNames(v value.Value, xs []Index) (names []string, err error) {
+	switch {
+	case v.Type == bson.TypeString && string(v.Str()) == "*":
+		for _, x := range xs {
+			names = append(names, x.Name)
+		}
+		return names, nil
+	case v.Type == bson.TypeString:
+		return []string{string(v.Str())}, nil
+	case v.IsArray():
+		it := value.Elements(v.Data)
+		for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
+			n, err := stringOption("index", e)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, n)
+		}
+		return names, nil
+	case v.IsDoc():
+		keys, err := parseIndexKeys(v.Data)
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range xs {
+			if slices.EqualFunc(x.Keys, keys, func(a, b IndexKey) bool { return a.Path == b.Path && a.Desc == b.Desc && a.Text == b.Text }) {
+				names = append(names, x.Name)
+			}
+		}
+		if len(names) == 0 {
+			return nil, fmt.Errorf("%w: %w", ErrNotFound, value.Errorf(value.CodeIndexNotFound, "can't find index with key: %s", value.AppendJSON(nil, v.Data, false)))
+		}
+		if len(names) > 1 {
+			return nil, value.Errorf(value.CodeBadValue, "several indexes have these keys: name one")
+		}
+		return names, nil
+	}
+	return nil, value.Errorf(value.CodeTypeMismatch, "dropIndexes needs the name of an index, several, keys, or \"*\"")
+}

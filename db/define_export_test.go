@@ -1,0 +1,16 @@
+package db
+
+// Steps applies the steps of a migration to a document, both as JSON.
+func Steps(text, doc string) (string, error) {
+	steps, err := parseSteps(text)
+	if err != nil {
+		return "", err
+	}
+	raw, err := ParseJSON([]byte(doc))
+	if err != nil {
+		return "", err
+	}
+	_, after, err := rewrites(steps, raw)
+	return string(AppendJSON(nil, after, false)), err
+}
+

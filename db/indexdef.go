@@ -1,0 +1,368 @@
+package db
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+const (
+	maxIndexes   = 64 // of a collection
+	maxIndexKeys = 16
+	maxIndexName = 255
+	maxWeight    = 99_999
+	maxExpire    = math.MaxInt32 * time.Second
+	maxPartial   = 16 << 10 // bytes of a partial index's filter
+)
+
+// indexDoc returns x as it is written into definitions.
+func indexDoc(x Index) bson.D {
+	keys, weights := bson.D{}, bson.D{}
+	for _, k := range x.Keys {
+		var v any = int32(1)
+		switch {
+		case k.Text:
+			v = "text"
+		case k.Desc:
+			v = int32(-1)
+		}
+		keys = append(keys, bson.E{Key: k.Path, Value: v})
+		if k.Weight > 0 {
+			weights = append(weights, bson.E{Key: k.Path, Value: int32(k.Weight)})
+		}
+	}
+	d := bson.D{{Key: "name", Value: x.Name}, {Key: "key", Value: keys}}
+	if x.Unique {
+		d = append(d, bson.E{Key: "unique", Value: true})
+	}
+	if x.Sparse {
+		d = append(d, bson.E{Key: "sparse", Value: true})
+	}
+	if x.Partial != nil {
+		d = append(d, bson.E{Key: "partial", Value: string(value.AppendJSON(nil, x.Partial, true))})
+	}
+	if x.ExpireAfter != nil {
+		d = append(d, bson.E{Key: "expire", Value: int32(*x.ExpireAfter / time.Second)})
+	}
+	if len(weights) > 0 {
+		d = append(d, bson.E{Key: "weights", Value: weights})
+	}
+	if x.Language != "" {
+		d = append(d, bson.E{Key: "language", Value: x.Language})
+	}
+	return d
+}
+
+// sameIndex reports whether x and y are one definition.
+func sameIndex(x, y Index) bool {
+	a, err := bson.Marshal(indexDoc(x))
+	b, berr := bson.Marshal(indexDoc(y))
+	return err == nil && berr == nil && bytes.Equal(a, b)
+}
+
+// parseIndexes reads the indexes of a definition. What it refuses is refused
+// on every replica.
+func parseIndexes(v value.Value) (out []Index, err error) {
+	if !v.IsArray() {
+		return nil, errors.New("db: a definition's indexes must be an array")
+	}
+	it := value.Elements(v.Data)
+	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
+		if !e.IsDoc() {
+			return nil, errors.New("db: an index must be a document")
+		}
+		if len(out) == maxIndexes {
+			return nil, fmt.Errorf("db: a collection has at most %d indexes", maxIndexes)
+		}
+		x, err := parseIndex(e.Data)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+// parseIndex reads what indexDoc gives.
+func parseIndex(doc []byte) (x Index, err error) {
+	weights := value.Value{}
+	it := value.Elements(doc)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		switch string(k) {
+		case "name":
+			x.Name, err = stringOption("name", v)
+		case "key":
+			if !v.IsDoc() {
+				return x, errors.New("db: an index must have a key document")
+			}
+			x.Keys, err = parseIndexKeys(v.Data)
+		case "unique":
+			x.Unique, err = boolOption("unique", v)
+		case "sparse":
+			x.Sparse, err = boolOption("sparse", v)
+		case "partial":
+			x.Partial, err = partialText(v)
+		case "expire":
+			x.ExpireAfter, err = expireOption("expire", v)
+		case "weights":
+			weights = v
+		case "language":
+			x.Language, err = stringOption("language", v)
+		default:
+			err = value.Errorf(value.CodeInvalidIndexOption, "an index has no field %q", k)
+		}
+		if err != nil {
+			return x, err
+		}
+	}
+	if err := setWeights(&x, weights); err != nil {
+		return x, err
+	}
+	return x, checkIndex(&x)
+}
+
+func stringOption(name string, v value.Value) (string, error) {
+	if v.Type != bson.TypeString {
+		return "", value.Errorf(value.CodeTypeMismatch, "index option %q must be a string", name)
+	}
+	return string(v.Str()), nil
+}
+
+// boolOption reads a boolean, or a number as MongoDB's shells write it.
+func boolOption(name string, v value.Value) (bool, error) {
+	if v.Type == bson.TypeBoolean {
+		return v.Bool(), nil
+	}
+	if n, ok := v.Raw().AsInt64OK(); ok && v.IsNumber() {
+		return n != 0, nil
+	}
+	return false, value.Errorf(value.CodeTypeMismatch, "index option %q must be a boolean", name)
+}
+
+func expireOption(name string, v value.Value) (*time.Duration, error) {
+	f, ok := v.Raw().AsFloat64OK()
+	if !ok || !v.IsNumber() || math.IsNaN(f) {
+		return nil, value.Errorf(value.CodeTypeMismatch, "index option %q must be a number of seconds", name)
+	}
+	if f < 0 || f > math.MaxInt32 {
+		return nil, value.Errorf(value.CodeCannotCreateIndex, "index option %q must be 0 to %d seconds", name, math.MaxInt32)
+	}
+	d := time.Duration(f) * time.Second
+	return &d, nil
+}
+
+func partialText(v value.Value) (bson.Raw, error) {
+	if v.Type != bson.TypeString || len(v.Data) > 8*maxPartial {
+		return nil, value.Errorf(value.CodeTypeMismatch, "the partial filter of an index must be a string of Extended JSON")
+	}
+	return value.ParseJSON(v.Str())
+}
+
+func setWeights(x *Index, v value.Value) error {
+	if !v.Exists() {
+		return nil
+	}
+	if !v.IsDoc() {
+		return value.Errorf(value.CodeTypeMismatch, "index option %q must be a document", "weights")
+	}
+	it := value.Elements(v.Data)
+	for k, w, ok := it.Next(); ok; k, w, ok = it.Next() {
+		n, ok := w.Raw().AsInt64OK()
+		if !ok || !w.IsNumber() || n < 1 || n > maxWeight {
+			return value.Errorf(value.CodeCannotCreateIndex, "the weight of %q must be 1 to %d", k, maxWeight)
+		}
+		found := false
+		for i := range x.Keys {
+			if x.Keys[i].Path == string(k) && x.Keys[i].Text {
+				x.Keys[i].Weight, found = int(n), true
+			}
+		}
+		if !found {
+			return value.Errorf(value.CodeCannotCreateIndex, "a weight is for a text key of the index, and %q is none", k)
+		}
+	}
+	return nil
+}
+
+// parseIndexKeys reads {path: 1, -1 or "text", …}; any number stands for its sign.
+func parseIndexKeys(doc []byte) (keys []IndexKey, err error) {
+	it := value.Elements(doc)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		key := IndexKey{Path: string(k)}
+		f, isNumber := v.Raw().AsFloat64OK()
+		switch {
+		case v.Type == bson.TypeString && string(v.Str()) == "text":
+			key.Text = true
+		case v.Type == bson.TypeString:
+			return nil, value.Errorf(value.CodeCannotCreateIndex, "indexes of the kind %q are not supported: %q", v.Str(), k)
+		case isNumber && v.IsNumber() && f < 0:
+			key.Desc = true
+		case !isNumber || !v.IsNumber() || !(f > 0):
+			return nil, value.Errorf(value.CodeCannotCreateIndex, "the key %q of an index must be 1, -1 or \"text\"", k)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// checkIndex checks x, completes it, and names it if it has no name.
+func checkIndex(x *Index) error {
+	if len(x.Keys) == 0 || len(x.Keys) > maxIndexKeys {
+		return value.Errorf(value.CodeCannotCreateIndex, "an index has 1 to %d keys", maxIndexKeys)
+	}
+	x.State = IndexState{}
+	var name []string
+	for i, k := range x.Keys {
+		if err := checkIndexPath(k.Path); err != nil {
+			return err
+		}
+		for _, other := range x.Keys[:i] {
+			if other.Path == k.Path {
+				return value.Errorf(value.CodeCannotCreateIndex, "the index has the key %q twice", k.Path)
+			}
+		}
+		if k.Weight < 0 || k.Weight > maxWeight || k.Weight > 0 && !k.Text {
+			return value.Errorf(value.CodeCannotCreateIndex, "the weight of %q must be 1 to %d, and is for text keys", k.Path, maxWeight)
+		}
+		dir := "1"
+		switch {
+		case k.Text:
+			dir = "text"
+		case k.Desc:
+			dir = "-1"
+		}
+		name = append(name, k.Path, dir)
+	}
+	if x.Name == "" {
+		x.Name = strings.Join(name, "_")
+	}
+	if len(x.Name) > maxIndexName || x.Name == "_id_" || x.Name == "*" || strings.Contains(x.Name, "\x00") {
+		return value.Errorf(value.CodeCannotCreateIndex, "bad index name %q", x.Name)
+	}
+	return checkIndexOptions(x)
+}
+
+func checkIndexPath(path string) error {
+	if strings.Contains(path, "$") {
+		return value.Errorf(value.CodeCannotCreateIndex, "an index key cannot contain '$': %q", path)
+	}
+	if _, err := value.ParsePath(path); err != nil {
+		return value.Errorf(value.CodeCannotCreateIndex, "bad index key %q: %v", path, err)
+	}
+	if path == "_mod" || strings.HasPrefix(path, "_mod.") {
+		return value.Errorf(value.CodeCannotCreateIndex, "_mod is no field and cannot be indexed")
+	}
+	return nil
+}
+
+func checkIndexOptions(x *Index) error {
+	text := x.Keys[0].Text
+	for _, k := range x.Keys {
+		if k.Text != text {
+			return value.Errorf(value.CodeCannotCreateIndex, "a text index has text keys only: %q", k.Path)
+		}
+	}
+	bad := func(format string, args ...any) error {
+		return value.Errorf(value.CodeCannotCreateIndex, format, args...)
+	}
+	if text {
+		if x.Unique || x.ExpireAfter != nil {
+			return bad("a text index cannot be unique or expire documents")
+		}
+		x.Sparse = false // it has no entries for a document without words
+		if x.Language == "" {
+			x.Language = "english"
+		}
+		if !knownLanguage(x.Language) {
+			return bad("unsupported language %q of a text index", x.Language)
+		}
+	} else if x.Language != "" {
+		return bad("a language is for text indexes only")
+	}
+	if d := x.ExpireAfter; d != nil {
+		switch {
+		case len(x.Keys) > 1:
+			return bad("an index that expires documents has one key")
+		case x.Keys[0].Path == "_id":
+			return bad("the index on _id cannot expire documents")
+		case *d < 0 || *d > maxExpire || *d%time.Second != 0:
+			return bad("documents expire after 0 to %d whole seconds", math.MaxInt32)
+		}
+	}
+	if x.Partial == nil {
+		return nil
+	}
+	if x.Sparse {
+		return bad("an index cannot be both sparse and partial")
+	}
+	if len(x.Partial) > maxPartial {
+		return bad("the filter of a partial index has at most %d bytes", maxPartial)
+	}
+	if err := value.Validate(x.Partial); err != nil {
+		return err
+	}
+	if err := checkPartial(x.Partial, 0); err != nil {
+		return err
+	}
+	_, err := query.Compile(x.Partial)
+	return err
+}
+
+// partialOps are the operators of a partial index's filter: those whose outcome
+// follows from the document's own bytes, and that a planner can reason about.
+var partialOps = map[string]bool{
+	"$eq": true, "$gt": true, "$gte": true, "$lt": true, "$lte": true, "$in": true, "$type": true, "$exists": true,
+}
+
+func checkPartial(filter []byte, depth int) error {
+	it := value.Elements(filter)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		switch name := string(k); {
+		case (name == "$and" || name == "$or") && v.IsArray() && depth < 4:
+			parts := value.Elements(v.Data)
+			for _, p, ok := parts.Next(); ok; _, p, ok = parts.Next() {
+				if err := checkPartial(docOf(p), depth+1); err != nil {
+					return err
+				}
+			}
+		case strings.HasPrefix(name, "$"):
+			return value.Errorf(value.CodeCannotCreateIndex, "the filter of a partial index cannot have %s", name)
+		case name == "_mod" || strings.HasPrefix(name, "_mod."):
+			return value.Errorf(value.CodeCannotCreateIndex, "the filter of a partial index cannot depend on _mod")
+		case v.Type == bson.TypeRegex:
+			return value.Errorf(value.CodeCannotCreateIndex, "the filter of a partial index cannot have a regular expression: %q", name)
+		case v.IsDoc():
+			ops := value.Elements(v.Data)
+			for op, arg, ok := ops.Next(); ok; op, arg, ok = ops.Next() {
+				if !bytes.HasPrefix(op, []byte("$")) {
+					break // a document to equal
+				}
+				if !partialOps[string(op)] || string(op) == "$exists" && !truthyOption(arg) {
+					return value.Errorf(value.CodeCannotCreateIndex, "the filter of a partial index cannot have %s: %q", op, name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func truthyOption(v value.Value) bool {
+	on, err := boolOption("", v)
+	return err == nil && on
+}
+
+// docOf returns the bytes of a document, and an empty one for another value.
+func docOf(v value.Value) []byte {
+	if v.IsDoc() {
+		return v.Data
+	}
+	return []byte{5, 0, 0, 0, 0}
+}

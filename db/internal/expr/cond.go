@@ -1,0 +1,228 @@
+package expr
+
+import "github.com/weftdb/weft/db/internal/value"
+
+// A branch is a condition and what holds if it is true.
+type branch struct{ when, then node }
+
+// A choice takes the first branch whose condition is true.
+type choice struct {
+	op       string
+	branches []branch
+	other    node // nil: an error
+}
+
+func (n *choice) eval(e *Env) (value.Value, error) {
+	for _, b := range n.branches {
+		if err := e.step(); err != nil {
+			return value.Value{}, err
+		}
+		v, err := b.when.eval(e)
+		if err != nil {
+			return v, err
+		}
+		if True(v) {
+			return b.then.eval(e)
+		}
+	}
+	if n.other == nil {
+		return value.Value{}, value.Errorf(40066, "%s could not find a matching branch for an input, and no default was specified", n.op)
+	}
+	return n.other.eval(e)
+}
+
+func compileCond(c *compiler, name string, arg value.Value) (node, error) {
+	var args []node
+	var err error
+	if arg.IsDoc() {
+		it := value.Elements(arg.Data)
+		for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
+			if indexOf([]string{"if", "then", "else"}, string(k)) < 0 {
+				return nil, value.Errorf(17083, "Unrecognized parameter to %s: %s", name, k)
+			}
+		}
+		for i, k := range []string{"if", "then", "else"} {
+			v := value.Get(arg.Data, k)
+			if !v.Exists() {
+				return nil, value.Errorf(int32(17080+i), "Missing '%s' parameter to %s", k, name)
+			}
+			x, err := c.value(v)
+			if err != nil {
+				return nil, err
+			}
+			args = append(args, x)
+		}
+	} else if arg.IsArray() {
+		if args, _, err = c.list(arg); err != nil {
+			return nil, err
+		}
+	} else {
+		args = make([]node, 1)
+	}
+	if err := checkCount(name, len(args), 3, 3); err != nil {
+		return nil, err
+	}
+	return &choice{op: name, branches: []branch{{args[0], args[1]}}, other: args[2]}, nil
+}
+
+func compileSwitch(c *compiler, name string, arg value.Value) (node, error) {
+	if !arg.IsDoc() {
+		return nil, value.Errorf(40060, "%s requires an object as an argument, found: %s", name, typeName(arg))
+	}
+	n := &choice{op: name}
+	it := value.Elements(arg.Data)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		var err error
+		switch string(k) {
+		case "branches":
+			if !v.IsArray() {
+				return nil, value.Errorf(40061, "%s expected an array for 'branches', found: %s", name, typeName(v))
+			}
+			err = c.branches(n, v)
+		case "default":
+			n.other, err = c.value(v)
+		default:
+			return nil, value.Errorf(40067, "%s found an unknown argument: %s", name, k)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(n.branches) == 0 {
+		return nil, value.Errorf(40068, "%s requires at least one branch", name)
+	}
+	return n, nil
+}
+
+func (c *compiler) branches(n *choice, arr value.Value) error {
+	it := value.Elements(arr.Data)
+	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
+		if !v.IsDoc() {
+			return value.Errorf(40062, "%s expected each branch to be an object, found: %s", n.op, typeName(v))
+		}
+		var b branch
+		fields := value.Elements(v.Data)
+		for k, x, ok := fields.Next(); ok; k, x, ok = fields.Next() {
+			var err error
+			switch string(k) {
+			case "case":
+				b.when, err = c.value(x)
+			case "then":
+				b.then, err = c.value(x)
+			default:
+				return value.Errorf(40063, "%s found an unknown argument to a branch: %s", n.op, k)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		switch {
+		case b.when == nil:
+			return value.Errorf(40064, "%s requires each branch have a 'case' expression", n.op)
+		case b.then == nil:
+			return value.Errorf(40065, "%s requires each branch have a 'then' expression", n.op)
+		}
+		n.branches = append(n.branches, b)
+	}
+	return nil
+}
+
+// An ifNull is the first value that is not null, or the last.
+type ifNull []node
+
+func compileIfNull(c *compiler, name string, arg value.Value) (node, error) {
+	var args []node
+	if arg.IsArray() {
+		var err error
+		if args, _, err = c.list(arg); err != nil {
+			return nil, err
+		}
+	} else {
+		args = make([]node, 1)
+	}
+	if len(args) < 2 {
+		return nil, value.Errorf(1257300, "%s needs at least two arguments, had: %d", name, len(args))
+	}
+	return ifNull(args), nil
+}
+
+func (n ifNull) eval(e *Env) (v value.Value, err error) {
+	for _, x := range n {
+		if err = e.step(); err != nil {
+			return v, err
+		}
+		if v, err = x.eval(e); err != nil || !nullish(v) {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+// compileLet compiles {vars: {name: expression}, in: expression}.
+func compileLet(c *compiler, name string, arg value.Value) (node, error) {
+	if !arg.IsDoc() {
+		return nil, value.Errorf(16874, "%s only supports an object as its argument", name)
+	}
+	vars, in := value.Get(arg.Data, "vars"), value.Get(arg.Data, "in")
+	it := value.Elements(arg.Data)
+	for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
+		if string(k) != "vars" && string(k) != "in" {
+			return nil, value.Errorf(16875, "Unrecognized parameter to %s: %s", name, k)
+		}
+	}
+	switch {
+	case !vars.Exists():
+		return nil, value.Errorf(16876, "Missing 'vars' parameter to %s", name)
+	case !in.Exists():
+		return nil, value.Errorf(16877, "Missing 'in' parameter to %s", name)
+	case !vars.IsDoc():
+		return nil, value.Errorf(10065, "invalid parameter: expected an object (vars)")
+	}
+	n := &let{}
+	var names []string
+	it = value.Elements(vars.Data)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		if err := checkName(string(k)); err != nil {
+			return nil, err
+		}
+		x, err := c.value(v)
+		if err != nil {
+			return nil, err
+		}
+		names, n.vals = append(names, string(k)), append(n.vals, x)
+	}
+	n.slot = len(c.names)
+	for _, k := range names {
+		c.bind(k)
+	}
+	defer c.unbind(len(names))
+	var err error
+	n.in, err = c.value(in)
+	return n, err
+}
+
+// A let evaluates vals into the slots from slot on, then in.
+type let struct {
+	slot int
+	vals []node
+	in   node
+}
+
+func (n *let) eval(e *Env) (value.Value, error) {
+	if err := e.step(); err != nil {
+		return value.Value{}, err
+	}
+	base := len(e.stack)
+	for _, x := range n.vals {
+		v, err := x.eval(e)
+		if err != nil {
+			return v, err
+		}
+		e.stack = append(e.stack, v)
+	}
+	copy(e.slots[n.slot:], e.stack[base:])
+	e.stack = e.stack[:base]
+	return n.in.eval(e)
+}
+
+func compileLiteral(_ *compiler, _ string, arg value.Value) (node, error) { return constant(arg), nil }

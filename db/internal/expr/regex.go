@@ -1,0 +1,188 @@
+package expr
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// maxCached bounds the regular expressions, and the time zones, that an Env
+// keeps.
+const maxCached = 64
+
+// regex compiles a pattern with the options i, m, s and x for RE2, which runs
+// in linear time.
+func (e *Env) regex(op, pattern, options string) (*regexp.Regexp, error) {
+	key := options + "/" + pattern
+	if re := e.regexes[key]; re != nil {
+		return re, nil
+	}
+	if err := e.spend(100 + len(pattern)); err != nil {
+		return nil, err
+	}
+	flags := ""
+	for _, o := range options {
+		switch {
+		case strings.ContainsRune("ims", o):
+			flags += string(o)
+		case o == 'x':
+			pattern = unspaced(pattern)
+		case o != 'u':
+			return nil, value.Errorf(51108, "%s: invalid flag in regex options: %c", op, o)
+		}
+	}
+	if flags != "" {
+		pattern = "(?" + flags + ")" + pattern
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, value.Errorf(51111, "Invalid Regex in %s (RE2 syntax; no look-around, back-references, possessive or atomic groups): %v", op, err)
+	}
+	if len(e.regexes) >= maxCached || e.regexes == nil {
+		e.regexes = map[string]*regexp.Regexp{}
+	}
+	e.regexes[key] = re
+	return re, nil
+}
+
+// unspaced removes the white space and comments that option x ignores.
+func unspaced(p string) string {
+	var b strings.Builder
+	class := false
+	for i := 0; i < len(p); i++ {
+		c := p[i]
+		switch {
+		case c == '\\' && i+1 < len(p):
+			i++
+			b.WriteByte(c)
+			b.WriteByte(p[i])
+			continue
+		case class:
+			class = c != ']'
+		case c == '[':
+			class = true
+		case c == '#':
+			for i < len(p) && p[i] != '\n' {
+				i++
+			}
+			continue
+		case c == ' ' || c >= '\t' && c <= '\r':
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+// A finding is what an operator makes of a regular expression: re is nil if an
+// argument is null.
+type finding func(e *Env, op string, re *regexp.Regexp, s []byte) (value.Value, error)
+
+func regexForm(f finding) form {
+	return namedForm(2, func(e *Env, op string, args []value.Value) (value.Value, error) {
+		input, re, options := args[0], args[1], args[2]
+		if !nullish(input) && input.Type != bson.TypeString {
+			return nullValue, value.Errorf(51104, "%s needs 'input' to be of type string, not %s", op, typeName(input))
+		}
+		if !nullish(options) && options.Type != bson.TypeString {
+			return nullValue, value.Errorf(51106, "%s needs 'options' to be of type string, not %s", op, typeName(options))
+		}
+		var pattern, opts string
+		switch {
+		case nullish(re):
+		case re.Type == bson.TypeRegex:
+			pattern, opts = re.Regex()
+			if opts != "" && !nullish(options) {
+				return nullValue, value.Errorf(51107, "%s found regex option(s) specified in both 'regex' and 'options' fields", op)
+			}
+		case re.Type == bson.TypeString:
+			pattern = string(re.Str())
+		default:
+			return nullValue, value.Errorf(51105, "%s needs 'regex' to be of type string or regex, not %s", op, typeName(re))
+		}
+		if strings.IndexByte(pattern, 0) >= 0 {
+			return nullValue, value.Errorf(51109, "%s: regular expression cannot contain an embedded null byte", op)
+		}
+		if nullish(input) || nullish(re) {
+			return f(e, op, nil, nil)
+		}
+		x, err := e.regex(op, pattern, opts+string(options.Str()))
+		if err != nil {
+			return nullValue, err
+		}
+		if err := e.spend(1 + len(input.Str())>>3); err != nil {
+			return nullValue, err
+		}
+		return f(e, op, x, input.Str())
+	}, "input", "regex", "options")
+}
+
+func regexMatch(_ *Env, _ string, re *regexp.Regexp, s []byte) (value.Value, error) {
+	return boolean(re != nil && re.Match(s)), nil
+}
+
+func regexFind(e *Env, op string, re *regexp.Regexp, s []byte) (value.Value, error) {
+	if re == nil {
+		return nullValue, nil
+	}
+	at := re.FindSubmatchIndex(s)
+	if at == nil {
+		return nullValue, nil
+	}
+	return e.match(op, s, at, utf8.RuneCount(s[:at[0]]))
+}
+
+func regexFindAll(e *Env, op string, re *regexp.Regexp, s []byte) (value.Value, error) {
+	out := e.array(op)
+	if re == nil {
+		return out.value()
+	}
+	// As many matches as there is room for.
+	most := (maxBuilt - min(e.built, maxBuilt)) / (64 + 16*re.NumSubexp())
+	done, points := 0, 0
+	for _, at := range re.FindAllSubmatchIndex(s, most+1) {
+		points += utf8.RuneCount(s[done:at[0]])
+		done = at[0]
+		v, err := e.match(op, s, at, points)
+		if err != nil {
+			return nullValue, err
+		}
+		if !out.add(v) {
+			break
+		}
+	}
+	return out.value()
+}
+
+// match builds {match, idx, captures}; idx counts code points.
+func (e *Env) match(op string, s []byte, at []int, points int) (value.Value, error) {
+	captures := e.array(op)
+	for i := 2; i < len(at); i += 2 {
+		v := nullValue
+		if at[i] >= 0 {
+			var err error
+			if v, err = e.text(op, s[at[i]:at[i+1]]); err != nil {
+				return v, err
+			}
+		}
+		captures.add(v)
+	}
+	list, err := captures.value()
+	if err != nil {
+		return list, err
+	}
+	whole, err := e.text(op, bytes.Clone(s[at[0]:at[1]]))
+	if err != nil {
+		return whole, err
+	}
+	out := e.document(op)
+	out.set([]byte("match"), whole)
+	out.set([]byte("idx"), e.count(points))
+	out.set([]byte("captures"), list)
+	return out.value()
+}

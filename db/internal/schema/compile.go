@@ -1,0 +1,224 @@
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+)
+
+// The drafts, and the address that a schema has for itself.
+const (
+	draft2020 = "https://json-schema.org/draft/2020-12/schema"
+	draft7    = "http://json-schema.org/draft-07/schema"
+	self      = "weft:schema"
+)
+
+// Compile parses a schema. What it refuses is an error that says where.
+func Compile(text string, o Options) (*Schema, error) {
+	if len(text) > MaxText {
+		return nil, fmt.Errorf("a schema has at most %d bytes, not %d", MaxText, len(text))
+	}
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("the schema is not JSON: %w", err)
+	}
+	nodes := maxNodes
+	if err := checkText(doc, maxNesting, &nodes); err != nil {
+		return nil, err
+	}
+	if err := checkDraft(doc, o); err != nil {
+		return nil, err
+	}
+	var all []*jsonschema.Schema
+	c := jsonschema.NewCompiler()
+	c.UseLoader(loader(o.Documents))
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseRegexpEngine(compilePattern)
+	if o.Formats {
+		c.AssertFormat()
+	}
+	// A vocabulary is asked about every subschema, which gives us all of them,
+	// those too that only a dynamic reference reaches.
+	c.RegisterVocabulary(&jsonschema.Vocabulary{
+		URL: "weft:bson",
+		Compile: func(ctx *jsonschema.CompilerContext, obj map[string]any) (jsonschema.SchemaExt, error) {
+			all = append(all, ctx.Enqueue(nil))
+			return parseBSONTypes(obj)
+		},
+	})
+	c.AssertVocabs()
+	if err := c.AddResource(self, doc); err != nil {
+		return nil, err
+	}
+	s, err := c.Compile(self)
+	if err != nil {
+		return nil, explain(err)
+	}
+	b := &builder{byLocation: map[string]*jsonschema.Schema{}, nodes: map[*jsonschema.Schema]*node{}, scopes: map[string]*scope{}, formats: o.Formats}
+	for _, x := range append(all, s) {
+		b.byLocation[x.Location] = x
+	}
+	root, err := b.node(s)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range all {
+		if x.DynamicAnchor != "" && x.DraftVersion >= 2020 {
+			n, err := b.node(x)
+			if err != nil {
+				return nil, err
+			}
+			n.scope.anchors[x.DynamicAnchor] = n
+		}
+	}
+	if err := b.endless(); err != nil {
+		return nil, err
+	}
+	return &Schema{root: root}, nil
+}
+
+// checkText bounds what the text nests and holds, and its numbers.
+func checkText(v any, depth int, nodes *int) error {
+	if *nodes--; *nodes < 0 {
+		return fmt.Errorf("a schema holds at most %d values", maxNodes)
+	}
+	if depth == 0 {
+		return fmt.Errorf("a schema nests at most %d deep", maxNesting)
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for _, e := range v {
+			if err := checkText(e, depth-1, nodes); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, e := range v {
+			if err := checkText(e, depth-1, nodes); err != nil {
+				return err
+			}
+		}
+	case fmt.Stringer: // a number
+		if _, err := parseNumber(v.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseNumber parses a JSON number no larger or finer than a decimal can be.
+func parseNumber(s string) (*big.Rat, error) {
+	if _, e, ok := strings.Cut(strings.ToLower(s), "e"); ok || len(s) > 400 {
+		if n, err := strconv.Atoi(e); err != nil || n > 6200 || n < -6200 || len(s) > 400 {
+			return nil, fmt.Errorf("the number %.40s is too large or too fine", s)
+		}
+	}
+	r, ok := new(big.Rat).SetString(s)
+	if !ok {
+		return nil, fmt.Errorf("bad number %.40s", s)
+	}
+	return r, nil
+}
+
+func checkDraft(doc any, o Options) error {
+	obj, ok := doc.(map[string]any)
+	if !ok {
+		if _, ok := doc.(bool); ok {
+			return nil
+		}
+		return errors.New("a schema is an object or a boolean")
+	}
+	d, given := obj["$schema"]
+	if !given {
+		return nil
+	}
+	s, _ := d.(string)
+	switch strings.TrimSuffix(s, "#") {
+	case draft2020, draft7:
+		return nil
+	}
+	if _, ok := o.Documents[s]; ok {
+		return nil
+	}
+	return fmt.Errorf("$schema must be %s or %s, not %q", draft2020, draft7+"#", s)
+}
+
+// A loader loads what it holds and nothing else.
+type loader map[string][]byte
+
+func (l loader) Load(url string) (any, error) {
+	if text, ok := l[url]; ok {
+		return jsonschema.UnmarshalJSON(strings.NewReader(string(text)))
+	}
+	return nil, fmt.Errorf("schemas may not refer to other documents: %s", url)
+}
+
+// explain makes the compiler's error one line of bounded length whose words do
+// not depend on the order of a map.
+func explain(err error) error {
+	var invalid *jsonschema.SchemaValidationError
+	var ve *jsonschema.ValidationError
+	if errors.As(err, &invalid) && errors.As(invalid.Err, &ve) {
+		var lines []string
+		leaves(ve, message.NewPrinter(language.English), &lines)
+		slices.Sort(lines)
+		return fmt.Errorf("the schema is not one: %s", lines[0])
+	}
+	s := err.Error()
+	return errors.New(s[:min(len(s), 300)])
+}
+
+func leaves(e *jsonschema.ValidationError, p *message.Printer, into *[]string) {
+	if len(e.Causes) == 0 {
+		*into = append(*into, fmt.Sprintf("at /%s: %s", strings.Join(e.InstanceLocation, "/"), e.ErrorKind.LocalizedString(p)))
+	}
+	for _, c := range e.Causes {
+		leaves(c, p, into)
+	}
+}
+
+// A pattern is a regular expression of bounded cost.
+type pattern struct {
+	*regexp.Regexp
+	size int // instructions, about
+}
+
+func compilePattern(s string) (jsonschema.Regexp, error) {
+	if len(s) > maxPattern {
+		return nil, fmt.Errorf("a pattern has at most %d bytes", maxPattern)
+	}
+	tree, err := syntax.Parse(s, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	n := programSize(tree)
+	if n > maxProgram {
+		return nil, fmt.Errorf("the pattern's repetitions make it too large")
+	}
+	re, err := regexp.Compile(s)
+	if err != nil {
+		return nil, err
+	}
+	return &pattern{re, n}, nil
+}
+
+// programSize estimates the instructions of an expression, at most about 1e9.
+func programSize(re *syntax.Regexp) int {
+	n := 1 + len(re.Rune)/2
+	for _, s := range re.Sub {
+		n += programSize(s)
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= max(1, re.Min, re.Max)
+	}
+	return min(n, 1_000_000_000)
+}

@@ -1,0 +1,367 @@
+package schema
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"strings"
+	"unicode/utf8"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// A run is one check.
+type run struct {
+	budget int
+	depth  int
+	quiet  int // of evaluations whose failure is no failure of the whole
+	scopes []*scope
+	path   []string
+	fail   Misfit
+	failed bool
+	err    error // budget or stack: nothing counts any more
+}
+
+// seen says which elements of one object or array were evaluated; nil if nobody
+// asks.
+type seen []bool
+
+func (s seen) add(o seen) {
+	for i, b := range o {
+		s[i] = s[i] || b
+	}
+}
+
+// no notes why the value fails, the first time, and returns false.
+func (r *run) no(keyword, format string, args ...any) bool {
+	if r.quiet == 0 && !r.failed {
+		r.failed = true
+		r.fail = Misfit{Path: strings.Join(r.path, "."), Keyword: keyword, Why: fmt.Sprintf(format, args...)}
+	}
+	return false
+}
+
+// spend takes n steps from the budget.
+func (r *run) spend(n int) bool {
+	if r.budget -= n; r.budget < 0 && r.err == nil {
+		r.err = errBudget
+	}
+	return r.err == nil
+}
+
+// quietly evaluates n where failing is no failure yet.
+func (r *run) quietly(n *node, v value.Value, s seen) bool {
+	r.quiet++
+	defer func() { r.quiet-- }()
+	return r.eval(n, v, s)
+}
+
+// child evaluates n on an element of the value.
+func (r *run) child(n *node, key string, v value.Value) bool {
+	r.path = append(r.path, key)
+	ok := r.eval(n, v, nil)
+	r.path = r.path[:len(r.path)-1]
+	return ok
+}
+
+// eval judges v by n. If s is not nil, what n evaluates of v is added to it; it
+// counts only if n accepts.
+func (r *run) eval(n *node, v value.Value, s seen) bool {
+	if r.depth++; r.depth > maxStack && r.err == nil {
+		r.err = errStack
+	}
+	defer func() { r.depth-- }()
+	if !r.spend(1) {
+		return false
+	}
+	switch {
+	case n.pass:
+		return true
+	case n.never:
+		return r.no("false", "nothing is allowed here")
+	}
+	r.scopes = append(r.scopes, n.scope)
+	ok := r.judge(n, v, s) && r.err == nil
+	r.scopes = r.scopes[:len(r.scopes)-1]
+	return ok
+}
+
+func (r *run) judge(n *node, v value.Value, s seen) bool {
+	var kind kinds
+	if n.types != 0 || n.constant != nil || n.enum != nil || n.format != nil || n.numbers != nil || n.multipleOf != nil ||
+		n.object || n.array || n.pattern != nil || n.text.set() {
+		kind = kindOf(v)
+	}
+	if n.types != 0 && kind&n.types == 0 {
+		return r.no("type", "it must be of type %s", n.types)
+	}
+	if n.bsonTypes != 0 && !n.bsonTypes.has(v) {
+		return r.no("bsonType", "it is of another BSON type")
+	}
+	if s == nil && (n.uneval != nil || n.unevalItems != nil) {
+		s = newSeen(v)
+	}
+	if !r.values(n, v) || !r.scalars(n, v, kind) || !r.refs(n, v, s) {
+		return false
+	}
+	switch {
+	case kind == kindObject && n.object && !r.objects(n, v, s):
+		return false
+	case kind == kindArray && n.array && !r.arrays(n, v, s):
+		return false
+	}
+	return r.combined(n, v, s) && r.leftovers(n, v, s)
+}
+
+func newSeen(v value.Value) seen {
+	if !v.IsDoc() && !v.IsArray() {
+		return nil
+	}
+	n := 0
+	it := value.Elements(v.Data)
+	for _, _, ok := it.Next(); ok; _, _, ok = it.Next() {
+		n++
+	}
+	return make(seen, n)
+}
+
+// same evaluates n on v itself and takes over what it evaluated.
+func (r *run) same(n *node, v value.Value, s seen, quiet bool) bool {
+	var mine seen
+	if s != nil {
+		mine = make(seen, len(s))
+		if !r.spend(len(s) / 16) {
+			return false
+		}
+	}
+	ok := false
+	if quiet {
+		ok = r.quietly(n, v, mine)
+	} else {
+		ok = r.eval(n, v, mine)
+	}
+	if ok && s != nil {
+		s.add(mine)
+	}
+	return ok
+}
+
+func (r *run) refs(n *node, v value.Value, s seen) bool {
+	if n.ref != nil && !r.same(n.ref, v, s, false) {
+		return false
+	}
+	if n.dynamic == nil {
+		return true
+	}
+	to := n.dynamic.n
+	if a := n.dynamic.anchor; a != "" {
+		for _, sc := range r.scopes {
+			if x := sc.anchors[a]; x != nil {
+				to = x
+				break
+			}
+		}
+	}
+	return r.same(to, v, s, false)
+}
+
+// values judges by const and enum.
+func (r *run) values(n *node, v value.Value) bool {
+	if n.constant == nil && n.enum == nil {
+		return true
+	}
+	if !r.spend(len(v.Data) / 32) {
+		return false
+	}
+	var buf [64]byte
+	c := appendCanonical(buf[:0], v)
+	if n.constant != nil && string(c) != *n.constant {
+		return r.no("const", "it is not the one value allowed")
+	}
+	if _, ok := n.enum[string(c)]; n.enum != nil && !ok {
+		return r.no("enum", "it is none of the values allowed")
+	}
+	return true
+}
+
+func (r *run) scalars(n *node, v value.Value, kind kinds) bool {
+	switch {
+	case n.numbers == nil && n.multipleOf == nil && n.pattern == nil && n.format == nil && !n.text.set():
+		return true
+	case kind&kindNumber != 0 || kind == 0:
+		return r.number(n, v, kind)
+	case kind == kindString:
+		return r.texts(n, v)
+	}
+	return true
+}
+
+func (r *run) texts(n *node, v value.Value) bool {
+	t := text(v)
+	if !r.spend(len(t) / 64) {
+		return false
+	}
+	if n.text.set() {
+		c := utf8.RuneCount(t)
+		if c < n.text.low {
+			return r.no("minLength", "it has %d characters, of at least %d", c, n.text.low)
+		}
+		if n.text.high >= 0 && c > n.text.high {
+			return r.no("maxLength", "it has %d characters, of at most %d", c, n.text.high)
+		}
+	}
+	if n.pattern != nil && !r.match(n.pattern, t) {
+		return r.no("pattern", "it does not match %s", n.pattern)
+	}
+	if n.format != nil {
+		if err := n.format.Validate(string(t)); err != nil {
+			return r.no("format", "it is no %s", n.format.Name)
+		}
+	}
+	return true
+}
+
+func (r *run) match(p *pattern, t []byte) bool {
+	return r.spend(len(t)*p.size/16) && p.Match(t)
+}
+
+func (r *run) number(n *node, v value.Value, kind kinds) bool {
+	for i := range n.numbers {
+		b := &n.numbers[i]
+		if c := b.compare(v, kind); c == b.sign || b.strict && c == 0 || kind == 0 {
+			return r.no(b.keyword, "it is beyond %s", b.than.RatString())
+		}
+	}
+	if n.multipleOf == nil {
+		return true
+	}
+	if kind == 0 {
+		return r.no("multipleOf", "it is no multiple of %s", n.multipleOf.RatString())
+	}
+	if d := n.multipleOf; d.IsInt() && d.Num().IsInt64() && (v.Type == bson.TypeInt32 || v.Type == bson.TypeInt64) {
+		if v.Int()%d.Num().Int64() == 0 {
+			return true
+		}
+	} else if r.spend(8) && new(big.Rat).Quo(rat(v), d).IsInt() {
+		return true
+	}
+	return r.no("multipleOf", "it is no multiple of %s", n.multipleOf.RatString())
+}
+
+// compare returns the sign of v minus the bound.
+func (b *bound) compare(v value.Value, kind kinds) int {
+	switch {
+	case kind == 0:
+		return 0
+	case v.Type == bson.TypeDouble:
+		// The shortest digits of two doubles compare as the doubles do.
+		if f := v.Float(); f < b.near {
+			return -1
+		} else if f > b.near {
+			return 1
+		}
+	case v.Type != bson.TypeDecimal128 && b.isWhole:
+		if i := v.Int(); i < b.whole {
+			return -1
+		} else if i > b.whole {
+			return 1
+		}
+		return 0
+	}
+	return rat(v).Cmp(b.than)
+}
+
+// combined judges by the keywords that hold schemas for the same value.
+func (r *run) combined(n *node, v value.Value, s seen) bool {
+	for _, c := range n.all {
+		if !r.same(c, v, s, false) {
+			return false
+		}
+	}
+	if len(n.any) > 0 {
+		ok := false
+		for _, c := range n.any {
+			if r.same(c, v, s, true) {
+				if ok = true; s == nil {
+					break
+				}
+			}
+		}
+		if !ok {
+			return r.no("anyOf", "it fits none of the schemas of anyOf")
+		}
+	}
+	if len(n.one) > 0 {
+		fits := 0
+		for _, c := range n.one {
+			if r.same(c, v, s, true) {
+				if fits++; fits > 1 {
+					break
+				}
+			}
+		}
+		if fits != 1 {
+			return r.no("oneOf", "it must fit exactly one of the schemas of oneOf")
+		}
+	}
+	if n.not != nil && r.quietly(n.not, v, nil) {
+		return r.no("not", "it fits what it must not fit")
+	}
+	if n.cond == nil {
+		return true
+	}
+	if r.same(n.cond, v, s, true) {
+		return n.then == nil || r.same(n.then, v, s, false)
+	}
+	return n.els == nil || r.same(n.els, v, s, false)
+}
+
+// leftovers judges what nothing before has evaluated.
+func (r *run) leftovers(n *node, v value.Value, s seen) bool {
+	sub, keyword := n.unevalItems, "unevaluatedItems"
+	if v.IsDoc() {
+		sub, keyword = n.uneval, "unevaluatedProperties"
+	}
+	if sub == nil || s == nil {
+		return true
+	}
+	it := value.Elements(v.Data)
+	for i := 0; i < len(s); i++ {
+		k, e, _ := it.Next()
+		if s[i] {
+			continue
+		}
+		if sub.never {
+			return r.no(keyword, "%q is not allowed", k)
+		}
+		if !r.child(sub, string(k), e) {
+			return false
+		}
+		s[i] = true
+	}
+	return true
+}
+
+// String names the types.
+func (k kinds) String() string {
+	var out []string
+	for _, s := range []string{"null", "boolean", "integer", "number", "string", "array", "object"} {
+		if k&kindNames[s] != 0 {
+			out = append(out, s)
+		}
+	}
+	return strings.Join(out, " or ")
+}
+
+// within judges a count by bounds.
+func (r *run) within(b bounds, count int, low, high string) bool {
+	if count < b.low {
+		return r.no(low, "it has %d, of at least %d", count, b.low)
+	}
+	if b.high >= 0 && count > b.high {
+		return r.no(high, "it has %d, of at most %d", count, b.high)
+	}
+	return count <= math.MaxInt32
+}

@@ -1,0 +1,77 @@
+// Package schema judges BSON documents by JSON Schema, draft 2020-12 or
+// draft-07, without decoding them.
+//
+//	text ── Compile ── Schema ── Check(document) ── *Misfit
+//
+// A library parses schemas and resolves their references; what it gives becomes
+// a graph of nodes that is evaluated on the encoded document, in the order of
+// the document and with a budget of steps, so that the outcome and the words of
+// a misfit are the same everywhere. How BSON looks as JSON: docs/design/rules.md.
+package schema
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// The limits of a schema and of one check. They are constants of the protocol,
+// because they decide what is refused.
+const (
+	MaxText    = 64 << 10 // bytes
+	maxNodes   = 4000     // JSON values in the text
+	maxNesting = 64       // of the text
+	maxPattern = 1 << 10  // bytes of a regular expression
+	maxProgram = 5000     // instructions of one, about
+	maxBudget  = 4 << 20  // steps of one check, of about 100 ns
+	maxStack   = 1000     // subschemas within one another, over one document
+)
+
+// Options tunes Compile.
+type Options struct {
+	// Formats makes `format` an assertion; without it, it is an annotation.
+	Formats bool
+	// Documents are what references beyond the schema may name, by address;
+	// others are refused. It is for tests.
+	Documents map[string][]byte
+}
+
+// A Schema judges documents. It is immutable and safe for concurrent use.
+type Schema struct{ root *node }
+
+// A Misfit is the first thing about a document that a schema refuses.
+type Misfit struct {
+	Path    string // dotted, "" for the document itself
+	Keyword string // of the schema, as "maximum"
+	Why     string
+}
+
+// Error names the path and the keyword.
+func (m *Misfit) Error() string {
+	if m.Path == "" {
+		return fmt.Sprintf("the document: %s (%s)", m.Why, m.Keyword)
+	}
+	return fmt.Sprintf("field %q: %s (%s)", m.Path, m.Why, m.Keyword)
+}
+
+var (
+	errBudget = errors.New("the schema needs more steps for this document than are allowed")
+	errStack  = errors.New("the schema refers to itself without end")
+)
+
+// Check returns nil if the document fits, a *[Misfit] if it does not, or an
+// error that says that the check takes too long, which refuses it, too.
+func (s *Schema) Check(doc []byte) error { return s.CheckValue(value.Doc(doc)) }
+
+// CheckValue is Check of any value.
+func (s *Schema) CheckValue(v value.Value) error {
+	r := run{budget: maxBudget}
+	if r.eval(s.root, v, nil) {
+		return nil
+	}
+	if r.err != nil {
+		return r.err
+	}
+	return &r.fail
+}

@@ -1,0 +1,168 @@
+package text
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+const (
+	maxSearch = 4 << 10 // bytes of a search
+	maxWords  = 128     // terms and phrases of a search
+)
+
+// A Search is a parsed search: `coffee "flat white" -decaf -"iced tea"`. It
+// finds the texts with any of the terms, all of the phrases, and nothing of
+// what is negated. It is safe for concurrent use.
+type Search struct {
+	a          *Analyzer
+	o          Options
+	words      []string // that Terms of the index's own options are made of
+	terms      map[string]bool
+	not        map[string]bool
+	phrases    []string // folded
+	notPhrases []string
+}
+
+// A Field is a text of a document, and what its terms weigh.
+type Field struct {
+	Text   string
+	Weight float64
+}
+
+// Parse parses a search. One that is too long or has too many words is an error.
+func Parse(a *Analyzer, s string, o Options) (*Search, error) {
+	if len(s) > maxSearch {
+		return nil, value.Errorf(value.CodeBadValue, "$search has %d bytes, more than %d", len(s), maxSearch)
+	}
+	q := &Search{a: a, o: o, terms: map[string]bool{}, not: map[string]bool{}}
+	for rest := strings.TrimSpace(s); rest != ""; rest = strings.TrimSpace(rest) {
+		negated := len(rest) > 1 && rest[0] == '-' && rest[1] != ' '
+		if negated {
+			rest = rest[1:]
+		}
+		var word string
+		phrase := rest[0] == '"'
+		if phrase {
+			end := strings.IndexByte(rest[1:], '"')
+			if end < 0 {
+				word, rest = rest[1:], ""
+			} else {
+				word, rest = rest[1:1+end], rest[2+end:]
+			}
+		} else {
+			end := strings.IndexAny(rest, " \t\r\n\v\f\"")
+			if end < 0 {
+				end = len(rest)
+			}
+			word, rest = rest[:end], rest[end:]
+		}
+		q.add(word, phrase, negated)
+		if len(q.terms)+len(q.not)+len(q.phrases)+len(q.notPhrases) > maxWords {
+			return nil, value.Errorf(value.CodeBadValue, "$search has more than %d words", maxWords)
+		}
+	}
+	return q, nil
+}
+
+func (q *Search) add(word string, phrase, negated bool) {
+	if phrase {
+		if f := Fold(word, q.o); strings.TrimSpace(f) == "" {
+			return
+		} else if negated {
+			q.notPhrases = append(q.notPhrases, f)
+			return
+		} else {
+			q.phrases = append(q.phrases, f)
+		}
+	}
+	into := q.terms
+	if negated {
+		into = q.not
+	} else {
+		q.words = append(q.words, word)
+	}
+	q.a.Terms(word, q.o, func(t string) bool {
+		into[t] = true
+		return true
+	})
+}
+
+// Terms returns the terms of which a text that matches has at least one, as an
+// index holds them, ascending.
+func (q *Search) Terms() []string {
+	var out []string
+	for _, w := range q.words {
+		q.a.Terms(w, Options{}, func(t string) bool {
+			out = append(out, t)
+			return true
+		})
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Match reports whether the texts of a document match, and how well: the sum of
+// the terms' frequencies in each text, over its length, times its weight.
+func (q *Search) Match(fields []Field) (score float64, ok bool) {
+	found := make([]bool, len(q.phrases))
+	for _, f := range fields {
+		if len(q.phrases)+len(q.notPhrases) > 0 {
+			folded := Fold(f.Text, q.o)
+			for i, p := range q.phrases {
+				found[i] = found[i] || strings.Contains(folded, p)
+			}
+			for _, p := range q.notPhrases {
+				if strings.Contains(folded, p) {
+					return 0, false
+				}
+			}
+		}
+		s, good := q.scoreField(f)
+		if !good {
+			return 0, false
+		}
+		score += s
+	}
+	return score, score > 0 && !slices.Contains(found, false)
+}
+
+// scoreField returns what one text adds; false if it has a negated term. The
+// first occurrence of a term counts 1, each further one half of the one before.
+func (q *Search) scoreField(f Field) (score float64, ok bool) {
+	type hits struct {
+		freq, next float64
+		count      int
+	}
+	var of map[string]*hits
+	total, good := 0, true
+	q.a.Terms(f.Text, q.o, func(t string) bool {
+		total++
+		if q.not[t] {
+			good = false
+			return false
+		}
+		if q.terms[t] {
+			if of == nil {
+				of = map[string]*hits{}
+			}
+			h := of[t]
+			if h == nil {
+				h = &hits{next: 1}
+				of[t] = h
+			}
+			h.freq, h.next, h.count = h.freq+h.next, h.next/2, h.count+1
+		}
+		return true
+	})
+	whole := Fold(strings.TrimSpace(f.Text), q.o)
+	for t, h := range of {
+		s := h.freq * (0.5 + 0.5*float64(h.count)/float64(total))
+		if t == whole {
+			s *= 1.1
+		}
+		score += s
+	}
+	return score * f.Weight, good
+}

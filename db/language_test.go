@@ -1,0 +1,59 @@
+package db_test
+
+import (
+	"testing"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/dbtest"
+)
+
+// Updates given as pipelines are judged at their place by every replica, with
+// the time of the operation.
+func TestUpdatePipelines(t *testing.T) {
+	a, b := newReplica(t, "a"), newReplica(t, "b")
+	works(t, a.x, d("insert", "c", "documents", bson.A{d("_id", 1, "n", 1), d("_id", 2, "n", 5)}))
+	b.deliver(t, a.entries(t)...)
+	double := bson.A{d("$set", d("n", d("$multiply", bson.A{"$n", 2}), "at", "$$NOW")), d("$unset", "x")}
+	reply := works(t, a.x, d("update", "c", "updates", bson.A{d("q", d("$expr", d("$gt", bson.A{"$n", 2})), "u", double, "multi", true)}))
+	if n := reply.Lookup("nModified").Int32(); n != 1 {
+		t.Fatalf("%d modified: %v", n, reply)
+	}
+	if _, err := b.x.Collection("c").Update(t.Context(), raw(t, d("_id", 2)), db.PipelineUpdate(raw(t, d("$set", d("n", d("$add", bson.A{"$n", 1}))))), db.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	reply = works(t, b.x, d("findAndModify", "c", "query", d("_id", 1), "new", true, "update", bson.A{d("$replaceWith", d("m", "$n"))}))
+	if n := reply.Lookup("value", "m").Int32(); n != 1 {
+		t.Fatalf("got %v", reply)
+	}
+	a.deliver(t, b.entries(t)...)
+	b.deliver(t, a.entries(t)...)
+	if x, y := a.x.Info(), b.x.Info(); x.Hash != y.Hash {
+		t.Fatal("the replicas differ")
+	}
+	for _, r := range []replica{a, b} {
+		got := all(t, r.x.Collection("c"), db.FindOptions{Filter: raw(t, d("_id", 2))})
+		if n := got[0].Lookup("n").Int32(); n != 11 && n != 12 {
+			t.Fatalf("got %v", got[0])
+		}
+	}
+	fails(t, a.x, 72, d("findAndModify", "c", "query", d(), "update", bson.A{d("$match", d())}))
+}
+
+// Expressions of filters and projections are reachable through commands; one
+// that fails on a document fails the query.
+func TestExpressionsInQueries(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	works(t, x, d("insert", "c", "documents", bson.A{d("_id", 1, "n", 1, "l", bson.A{1, 2}), d("_id", 2, "n", 0, "l", bson.A{2})}))
+	reply := works(t, x, d("find", "c", "filter", d("l", 2, "$expr", d("$eq", bson.A{"$n", 1})), "projection", d("l.$", 1, "next", d("$add", bson.A{"$n", 1}))))
+	if want := raw(t, d("_id", 1, "l", bson.A{2}, "next", 2)).String(); reply.Lookup("cursor", "firstBatch", "0").Document().String() != want {
+		t.Fatalf("got %v, want %v", reply, want)
+	}
+	works(t, x, d("find", "c", "filter", d("$expr", d("$gt", bson.A{"$$NOW", bson.DateTime(1)}))))
+	fraction := d("$divide", bson.A{1, "$n"})
+	fails(t, x, 2, d("find", "c", "filter", d("$expr", fraction)))
+	fails(t, x, 2, d("find", "c", "projection", d("f", fraction)))
+	fails(t, x, 51246, d("find", "c", "filter", d("n", 1), "projection", d("l.$", 1)))
+	fails(t, x, 2, d("count", "c", "query", d("$nor", bson.A{d("$expr", fraction)})))
+}

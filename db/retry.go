@@ -1,0 +1,226 @@
+package db
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// StampText returns a stamp as text, for ParseStamp: time, log, hash and index,
+// joined by points; all but the index in hexadecimal.
+func StampText(s clock.Stamp) string {
+	return fmt.Sprintf("%016x.%s.%s.%d", uint64(s.Time), s.Log, s.Hash, s.Index)
+}
+
+// ParseStamp reads what StampText gives, and nothing else.
+func ParseStamp(text string) (s clock.Stamp, err error) {
+	bad := value.Errorf(value.CodeBadValue, "not the stamp of an operation: time.log.hash.index")
+	p := strings.Split(text, ".")
+	if len(text) > 200 || len(p) != 4 {
+		return s, bad
+	}
+	t, err1 := strconv.ParseUint(p[0], 16, 64)
+	log, err2 := hex.DecodeString(p[1])
+	hash, err3 := hex.DecodeString(p[2])
+	i, err4 := strconv.ParseUint(p[3], 10, 32)
+	if errors.Join(err1, err2, err3, err4) != nil || len(log) != len(s.Log) || len(hash) != len(s.Hash) {
+		return s, bad
+	}
+	s = clock.Stamp{Time: clock.Time(t), Log: clock.LogID(log), Hash: clock.Hash(hash), Index: uint32(i)}
+	if StampText(s) != text {
+		return s, bad
+	}
+	return s, nil
+}
+
+// Refusal returns the refusal of the operation at s, or ErrNotFound.
+func (db *DB) Refusal(ctx context.Context, s clock.Stamp) (Refusal, error) {
+	v, err := db.acquire()
+	if err != nil {
+		return Refusal{}, err
+	}
+	defer v.release()
+	r, _, err := db.refusalAt(ctx, v, s)
+	if err != nil {
+		return Refusal{}, err
+	}
+	return *r, nil
+}
+
+// refusalAt finds the refusal of the operation at s, and its record.
+func (db *DB) refusalAt(ctx context.Context, v *view, s clock.Stamp) (*Refusal, *record, error) {
+	p := binary.BigEndian.AppendUint64(db.key(tagRefused), uint64(s.Time))
+	w := refusedWalk{db: db, v: v, eyes: db.eyes(ctx), it: v.snap.Iterate(store.Prefix(p))}
+	defer w.it.Close()
+	for {
+		r, err := w.next(ctx)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case r == nil:
+			return nil, nil, fmt.Errorf("%w: a refused operation with this stamp", ErrNotFound)
+		case r.Stamp == s:
+			return r, w.rec, nil
+		}
+	}
+}
+
+// A RetryResult says what a retry wrote.
+type RetryResult struct {
+	Operations int // written
+	Changed    int // that changed their documents
+}
+
+// Retry writes a refused operation again, now and in this device's log. It is
+// judged first, and a *[WriteError] says why it cannot be written. An operation
+// of an atomic transaction, which was refused whole, is written again with the
+// whole transaction. What was retried is handled.
+func (db *DB) Retry(ctx context.Context, s clock.Stamp) (res RetryResult, err error) {
+	v, err := db.acquire()
+	if err != nil {
+		return res, err
+	}
+	r, rec, err := db.refusalAt(ctx, v, s)
+	v.release()
+	if err != nil {
+		return res, err
+	}
+	if rec.bad != nil {
+		return res, value.Errorf(value.CodeBadValue, "a malformed record holds no operation that could be written again: %v", rec.bad)
+	}
+	if r.Body == nil {
+		return res, ErrRule
+	}
+	ops := slices.Clone(rec.ops)
+	if !rec.atomic {
+		ops = ops[s.Index : s.Index+1]
+	}
+	req := &request{ctx: ctx, ops: ops, mode: whole, atomic: rec.atomic}
+	if op := &ops[0]; !rec.atomic && op.Coll != systemCollection && (op.Kind == payload.Insert || op.Upsert) {
+		if d := db.implicit(op.Coll); d != nil {
+			req.ops = []payload.Op{*d, *op}
+		}
+	}
+	req.payload = payload.Encode(req.ops)
+	if len(req.payload) > payload.MaxBytes {
+		return res, fmt.Errorf("%w: the operation takes %d bytes", ErrTooLarge, len(req.payload))
+	}
+	req.seeds = seedsOf(req.ops)
+	if err := db.submit(req); err != nil {
+		return res, err
+	}
+	implied := len(req.ops) - len(ops)
+	if err := retryError(req, implied); err != nil {
+		return res, err
+	}
+	for _, c := range req.changed[implied:] {
+		res.Operations++
+		if c {
+			res.Changed++
+		}
+	}
+	done := []clock.Stamp{s}
+	if rec.atomic {
+		done = nil
+		for i := range rec.ops {
+			done = append(done, stamp(rec, uint32(i)))
+		}
+	}
+	if err := db.Handle(ctx, true, done...); err != nil && !errors.Is(err, ErrNotFound) {
+		return res, fmt.Errorf("db: the operation is written, but the refusal is not marked: %w", err)
+	}
+	return res, nil
+}
+
+// retryError says which operation of a retry was refused, and why.
+func retryError(r *request, implied int) error {
+	for i, e := range r.results {
+		if e != nil {
+			return &WriteError{max(0, i-implied), e}
+		}
+	}
+	return r.err
+}
+
+// Handle marks refusals as handled, or as not, on this replica only: it changes
+// what RefusedOptions.Unhandled leaves out, and nothing else. A refusal that gets
+// another reason is not handled any more. If one of the stamps, at most 1,000, is
+// of no refusal, nothing is marked and the error is ErrNotFound.
+func (db *DB) Handle(ctx context.Context, handled bool, stamps ...clock.Stamp) error {
+	if len(stamps) > maxHandled {
+		return fmt.Errorf("%w: %d stamps, at most %d", ErrTooLarge, len(stamps), maxHandled)
+	}
+	v, err := db.acquire()
+	if err != nil {
+		return err
+	}
+	var keys [][]byte
+	for _, s := range stamps {
+		_, rec, err := db.refusalAt(ctx, v, s)
+		if err != nil {
+			v.release()
+			return err
+		}
+		keys = append(keys, db.key(tagRefused, ref{time: s.Time, n: rec.n, index: s.Index}.append(nil)))
+	}
+	v.release()
+	r := &request{ctx: ctx, do: func() error { return db.markHandled(keys, handled) }}
+	if err := db.submit(r); err != nil {
+		return err
+	}
+	return r.err
+}
+
+const maxHandled = 1000
+
+// markHandled rewrites stored refusals; it belongs to the committer.
+func (db *DB) markHandled(keys [][]byte, handled bool) error {
+	b := db.newBatch()
+	defer b.discard()
+	for _, k := range keys {
+		v, err := b.tx.Get(k)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // it is not refused any more
+		}
+		if err != nil {
+			return err
+		}
+		out, at := value.Begin(make([]byte, 0, len(v)+16))
+		it := value.Elements(v)
+		for name, e, ok := it.Next(); ok; name, e, ok = it.Next() {
+			if string(name) != "handled" {
+				out = value.AppendElement(out, name, e)
+			}
+		}
+		if handled {
+			out = value.AppendElement(out, []byte("handled"), value.Value{Type: bson.TypeBoolean, Data: []byte{1}})
+		}
+		if err := b.tx.Put(k, value.End(out, at)); err != nil {
+			return err
+		}
+	}
+	if err := b.save(); err != nil {
+		return err
+	}
+	if err := b.tx.Commit(); err != nil {
+		return err
+	}
+	if err := db.store.Sync(); err != nil {
+		return db.breaks(err)
+	}
+	db.meta = b.meta
+	db.publish(&news{})
+	return nil
+}

@@ -1,0 +1,478 @@
+package db
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// FindOptions selects documents. The zero value selects all, in _id order.
+type FindOptions struct {
+	Filter, Sort, Projection bson.Raw
+	Skip, Limit              int64         // a Limit of 0 means none
+	Hint                     bson.RawValue // an index by name or key document, or {$natural: ±1}; zero means none
+	MaxTime                  time.Duration // that Find and the cursor may work, together; 0 means no bound
+	NoIndex                  bool          // scan, whatever indexes there are
+	expired                  bool          // what has expired too
+}
+
+// A found is a document that a query found.
+type found struct {
+	head
+	idKey   []byte
+	sortKey []byte
+}
+
+// A search is a compiled query on one view. It belongs to one goroutine and uses
+// others for as long as a call takes.
+type search struct {
+	ctx    context.Context //nolint:containedctx // of the call that the search serves
+	db     *DB
+	v      *view
+	c      *coll
+	filter *query.Filter
+	sort   *query.Sort
+	proj   *query.Projection
+	o      FindOptions
+	mod    bool // the filter or the sort reads _mod
+	modOut bool // the projection reads _mod
+	text   *textQuery
+	score  bool      // the sort is by text score
+	at     time.Time // of the query, for $$NOW
+	err    error     // of an expression that failed on a document
+	now    time.Time // what has expired then is hidden; zero if nothing expires
+
+	access *access
+	found  []*access // all candidates, the chosen first
+	parts  []*access // to be walked, the first being under way
+	source source
+	out    []found // of which those before pos were returned
+	pos    int
+	done   bool
+	seen   map[string]struct{} // the keys of the _ids found so far, if they may come again
+	size   int                 // bytes of seen
+
+	keysExamined, docsExamined atomic.Int64
+}
+
+// A source is a part of an access being walked.
+type source interface {
+	// refill finds some more documents in order; none and more false at the end.
+	refill(s *search) (out []found, more bool, err error)
+	close()
+}
+
+const (
+	codeCursorNotFound = 43
+	codeMaxTime        = 50
+)
+
+// workers is how many goroutines one call may use.
+func workers() int { return min(4, runtime.GOMAXPROCS(0)) }
+
+func (db *DB) newSearch(v *view, name string, o FindOptions) (*search, error) {
+	return db.searchFor(v, name, o, false)
+}
+
+// searchFor is newSearch for a query of which maybe only the number is wanted.
+func (db *DB) searchFor(v *view, name string, o FindOptions, count bool) (s *search, err error) {
+	if o.Skip < 0 || o.Limit < 0 {
+		return nil, value.Errorf(51024, "skip and limit cannot be negative")
+	}
+	s = &search{ctx: context.Background(), db: db, v: v, c: v.cat.colls[name], o: o, at: db.wall()}
+	if bytes.Contains(o.Filter, []byte("$text\x00")) {
+		var spec bson.Raw
+		if o.Filter, spec, err = splitText(o.Filter); err != nil {
+			return nil, err
+		}
+		if spec != nil {
+			if s.text, err = newTextQuery(s.c, spec); err != nil {
+				return nil, err
+			}
+			o.Sort, s.score = splitScoreSort(o.Sort)
+		}
+	}
+	if len(o.Filter) > 5 {
+		if s.filter, err = query.Compile(o.Filter); err != nil {
+			return nil, err
+		}
+		s.filter = s.filter.At(s.at)
+	}
+	if len(o.Sort) > 5 {
+		if s.sort, err = query.CompileSort(o.Sort); err != nil {
+			return nil, err
+		}
+	}
+	if len(o.Projection) > 5 {
+		if s.proj, err = query.CompileProjection(o.Projection); err != nil {
+			return nil, err
+		}
+	}
+	mod := []byte("_mod\x00")
+	s.mod = bytes.Contains(o.Filter, mod) || bytes.Contains(o.Sort, mod)
+	s.modOut = bytes.Contains(o.Projection, mod)
+	if s.proj != nil && s.proj.NeedsScore() && s.text == nil {
+		return nil, value.Errorf(codeScoreMissing, "query requires text score metadata, but it is not available")
+	}
+	h, err := parseHint(value.Of(o.Hint))
+	if err != nil || s.c == nil {
+		return s, err
+	}
+	if len(s.c.ttl) > 0 && !o.expired {
+		s.now = db.wall()
+	}
+	if s.text != nil {
+		if h != nil {
+			return nil, badHint("$text takes the text index")
+		}
+		s.access = s.text.access(db)
+		s.parts = []*access{s.access}
+		return s, nil
+	}
+	p := &planner{db: db, v: v, c: s.c, filter: s.filter, raw: o.Filter, count: count, noIndex: o.NoIndex}
+	if s.sort != nil {
+		p.sort = s.sort.Fields()
+	}
+	if o.Limit > 0 {
+		p.want = o.Skip + o.Limit
+	}
+	if s.access, err = p.plan(h); err != nil {
+		return nil, err
+	}
+	s.found = p.found
+	s.parts = []*access{s.access}
+	if s.access.parts != nil {
+		s.parts = s.access.parts
+	}
+	return s, nil
+}
+
+// close ends the search; it may be called twice.
+func (s *search) close() {
+	if s.source != nil {
+		s.source.close()
+		s.source = nil
+	}
+	s.done = true
+	s.seen, s.out = nil, nil
+}
+
+// next returns the next document that matches, in the order of the access; nil
+// at the end.
+func (s *search) next() (*found, error) {
+	for s.pos == len(s.out) {
+		if s.c == nil || s.done {
+			return nil, nil
+		}
+		if err := s.refill(); err != nil {
+			return nil, err
+		}
+	}
+	f := &s.out[s.pos]
+	s.pos++
+	return f, nil
+}
+
+func (s *search) refill() (err error) {
+	s.out, s.pos = nil, 0
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	if s.source == nil {
+		if len(s.parts) == 0 {
+			s.done = true
+			return nil
+		}
+		s.source = s.newSource(s.parts[0])
+	}
+	var more bool
+	if s.out, more, err = s.source.refill(s); err != nil || more {
+		return err
+	}
+	s.source.close()
+	s.source = nil
+	s.parts = s.parts[1:]
+	return nil
+}
+
+func (s *search) newSource(a *access) source {
+	if a.index == nil && a.ids == nil {
+		return s.newScan(a)
+	}
+	f := &fetch{a: a, ids: a.ids, step: firstFetch}
+	if a.index != nil {
+		f.w = newWalk(s.db, s.v, a)
+	}
+	if s.o.Limit > 0 && s.sort == nil || s.access.order.whole {
+		f.step = int(max(1, min(s.o.Skip+s.o.Limit, firstFetch)))
+	}
+	return f
+}
+
+// judge parses a stored document, which h then aliases, and reports whether it
+// is one that matches.
+func (s *search) judge(h *head, val []byte) (bool, error) {
+	var err error
+	if *h, err = parseHead(val); err != nil || h.doc == nil {
+		return false, err
+	}
+	return s.match(&h.state)
+}
+
+// match reports whether a document matches. It may be called by several
+// goroutines.
+func (s *search) match(st *state) (bool, error) {
+	if !s.now.IsZero() && s.c.expired(st.doc, s.now) {
+		return false, nil
+	}
+	if s.text != nil {
+		if _, ok := s.text.match(st.doc); !ok {
+			return false, nil
+		}
+	}
+	switch {
+	case s.filter == nil:
+		return true, nil
+	case s.mod:
+		return s.filter.Test(withMod(*st))
+	}
+	return s.filter.Test(st.doc)
+}
+
+// matches is match for the search's own goroutine; an error is kept in err.
+func (s *search) matches(st *state) bool {
+	ok, err := s.match(st)
+	s.err = cmp.Or(s.err, err)
+	return ok
+}
+
+// appendSortKey appends the sort key of a document to dst.
+func (s *search) appendSortKey(dst []byte, st *state) []byte {
+	if s.score {
+		score, _ := s.text.match(st.doc)
+		return s.sort.Key(dst, withScore(visible(*st, s.o.Sort), score))
+	}
+	if s.mod {
+		return s.sort.Key(dst, withMod(*st))
+	}
+	return s.sort.Key(dst, st.doc)
+}
+
+func (s *search) sortKey(st *state) []byte { return s.appendSortKey(nil, st) }
+
+func (s *search) project(st *state) bson.Raw {
+	if s.proj == nil {
+		return st.doc
+	}
+	ctx := query.Context{Filter: s.filter, Now: s.at}
+	if s.text != nil {
+		ctx.Score, _ = s.text.match(st.doc)
+	}
+	doc := st.doc
+	if s.modOut {
+		doc = withMod(*st)
+	}
+	out, err := s.proj.Project(nil, doc, ctx)
+	s.err = cmp.Or(s.err, err)
+	return out
+}
+
+// get returns a document by its _id's key; nil if there is none.
+func (v *view) get(db *DB, c *coll, idKey []byte) (*found, error) {
+	b, err := v.snap.Get(db.key(tagDoc, num(c.num), idKey))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := &found{idKey: idKey}
+	f.head, err = parseHead(b)
+	if err != nil || f.doc == nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// repeated reports whether the document was found before and notes that it is
+// found now; full says that no more can be noted.
+func (s *search) repeated(a *access, idKey []byte) (again, full bool) {
+	if a.once && s.access.parts == nil {
+		return false, false
+	}
+	if _, ok := s.seen[string(idKey)]; ok {
+		return true, false
+	}
+	if s.size > maxSeen {
+		return false, true
+	}
+	if s.seen == nil {
+		s.seen = map[string]struct{}{}
+	}
+	s.seen[string(idKey)] = struct{}{}
+	s.size += len(idKey) + 32
+	return false, false
+}
+
+// whole is the access to all documents.
+func (s *search) whole() *access {
+	p := &planner{db: s.db, v: s.v, c: s.c}
+	return p.whole(false)
+}
+
+const (
+	firstFetch = 16
+	mostFetch  = 256
+	mostBytes  = 4 << 20 // of the documents that one call of refill finds
+)
+
+// maxSeen is how many bytes of _ids a search remembers to leave out what it has
+// found before.
+var maxSeen = 8 << 20
+
+// A fetch gets documents by the _ids that a walk or a list gives, many at a time.
+type fetch struct {
+	a       *access
+	w       *walk
+	ids     [][]byte
+	step    int
+	largest int // of the documents seen, in bytes
+	buf     []byte
+	ends    []int
+}
+
+func (f *fetch) close() {
+	if f.w != nil {
+		f.w.close()
+	}
+}
+
+// batch reads the next keys into f; more is false at the end.
+func (f *fetch) batch(s *search) (more bool, err error) {
+	f.buf, f.ends = f.buf[:0], f.ends[:0]
+	for more = true; more && len(f.ends) < f.step; {
+		var k []byte
+		if f.w == nil {
+			if more = len(f.ids) > 0; !more {
+				break
+			}
+			k, f.ids = f.ids[0], f.ids[1:]
+		} else if k, err = f.w.next(); err != nil {
+			return false, err
+		} else if more = k != nil; !more {
+			break
+		}
+		if again, full := s.repeated(f.a, k); full {
+			// The rest is scanned: there every document comes once.
+			s.parts, more = []*access{f.a, s.whole()}, false
+			break
+		} else if again {
+			continue
+		}
+		f.buf = append(f.buf, k...)
+		f.ends = append(f.ends, len(f.buf))
+	}
+	if f.w != nil {
+		s.keysExamined.Add(f.w.keys)
+		f.w.keys = 0
+	}
+	f.step = min(2*f.step, mostFetch)
+	if f.largest > 0 {
+		f.step = max(1, min(f.step, mostBytes/f.largest))
+	}
+	return more, nil
+}
+
+func (f *fetch) key(i int) []byte {
+	from := 0
+	if i > 0 {
+		from = f.ends[i-1]
+	}
+	return f.buf[from:f.ends[i]:f.ends[i]]
+}
+
+// each gets the documents of a batch that match, with a goroutine for each part
+// of it, and calls visit with the part's number and the document's.
+func (f *fetch) each(s *search, visit func(part, i int, h *head) error) error {
+	n := len(f.ends)
+	parts := 1
+	if n >= 32 {
+		parts = workers()
+	}
+	sizes, errs := make([]int, parts), make([]error, parts)
+	prefix := s.db.key(tagDoc, num(s.c.num))
+	work := func(p int) error {
+		var h head
+		docs := 0
+		defer func() { s.docsExamined.Add(int64(docs)) }()
+		k := bytes.Clone(prefix)
+		for i := n * p / parts; i < n*(p+1)/parts; i++ {
+			k = append(k[:len(prefix)], f.key(i)...)
+			val, err := s.v.snap.Get(k)
+			if errors.Is(err, store.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			docs++
+			sizes[p] = max(sizes[p], len(val))
+			ok, err := s.judge(&h, val)
+			if ok {
+				err = visit(p, i, &h)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	parallel(parts, func(p int) { errs[p] = work(p) })
+	f.largest = max(f.largest, slices.Max(sizes))
+	return errors.Join(errs...)
+}
+
+// parallel calls f with 0 to n-1, at the same time, and returns when all have.
+func parallel(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := 1; i < n; i++ {
+		wg.Go(func() { f(i) })
+	}
+	f(0)
+	wg.Wait()
+}
+
+func (f *fetch) refill(s *search) (out []found, more bool, err error) {
+	if more, err = f.batch(s); err != nil || len(f.ends) == 0 {
+		return nil, more, err
+	}
+	parts := make([][]found, workers())
+	buf, ends := f.buf, f.ends
+	f.buf, f.ends = nil, nil // what was found keeps them
+	b := &fetch{a: f.a, buf: buf, ends: ends}
+	err = b.each(s, func(p, i int, h *head) error {
+		parts[p] = append(parts[p], found{head: *h, idKey: b.key(i)})
+		return nil
+	})
+	f.largest = max(f.largest, b.largest)
+	for _, p := range parts {
+		if out == nil {
+			out = p
+		} else {
+			out = append(out, p...)
+		}
+	}
+	return out, more, err
+}

@@ -1,0 +1,252 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// Commands take part in a transaction by MongoDB's fields: lsid names the
+// session, txnNumber the transaction, the first command has startTransaction:
+// true, all have autocommit: false; commitTransaction or abortTransaction ends
+// it. An error ends it too.
+const (
+	maxSessions     = 100
+	sessionLifetime = time.Minute // of a transaction
+
+	codeNoTransaction  = 251 // NoSuchTransaction
+	codeTooOld         = 225 // TransactionTooOld
+	codeNotInSession   = 263 // OperationNotSupportedInTransaction
+	codeInvalidOptions = 72  // InvalidOptions
+)
+
+// sessions are the open transactions of commands.
+type sessions struct {
+	mu   sync.Mutex // guards open
+	open map[string]*session
+}
+
+type session struct {
+	number int64
+	expiry *time.Timer
+
+	mu sync.Mutex // held while a command uses tx
+	tx *Tx
+}
+
+// end aborts the transaction unless it has ended.
+func (s *session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tx.Abort()
+	s.expiry.Stop()
+}
+
+// sessionOf returns the name of the session whose transaction cmd is part of;
+// "" if it is part of none.
+func sessionOf(cmd bson.Raw) (name string, number int64, err error) {
+	auto := value.Get(cmd, "autocommit")
+	if !auto.Exists() {
+		if value.Get(cmd, "startTransaction").Exists() {
+			return "", 0, value.Errorf(codeInvalidOptions, "startTransaction needs autocommit: false")
+		}
+		return "", 0, nil
+	}
+	id := sub(cmd, "lsid")
+	n, ok := value.Get(cmd, "txnNumber").Raw().AsInt64OK()
+	if auto.Type != bson.TypeBoolean || auto.Bool() || id == nil || !ok {
+		return "", 0, value.Errorf(codeInvalidOptions, "a command in a transaction has autocommit: false, lsid: {id: …} and a txnNumber")
+	}
+	return string(id), n, nil
+}
+
+// inSession runs a command as part of a transaction.
+func (db *DB) inSession(ctx context.Context, session string, number int64, name string, cmd bson.Raw) (bson.D, error) {
+	s, err := db.session(session, number, flag(cmd, "startTransaction", false))
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	reply, over, err := s.tx.run(ctx, name, cmd)
+	s.mu.Unlock()
+	if over || err != nil {
+		db.endSession(session, s)
+	}
+	return reply, err
+}
+
+// session finds the transaction, or begins it.
+func (db *DB) session(name string, number int64, start bool) (*session, error) {
+	db.sessions.mu.Lock()
+	defer db.sessions.mu.Unlock()
+	s := db.sessions.open[name]
+	switch {
+	case s != nil && number < s.number:
+		return nil, value.Errorf(codeTooOld, "transaction %d is older than the session's, %d", number, s.number)
+	case !start && (s == nil || s.number != number):
+		return nil, value.Errorf(codeNoTransaction, "the session has no transaction %d: it has ended, or took longer than %v", number, sessionLifetime)
+	case !start:
+		return s, nil
+	case s != nil && s.number == number:
+		return nil, value.Errorf(codeInvalidOptions, "transaction %d has begun already", number)
+	case s == nil && len(db.sessions.open) >= maxSessions:
+		return nil, value.Errorf(codeInvalidOptions, "there are %d transactions already", maxSessions)
+	case s != nil:
+		s.end() // a session has one at a time
+	}
+	tx, err := db.Begin(context.Background(), TxOptions{})
+	if err != nil {
+		return nil, err
+	}
+	s = &session{number: number, tx: tx}
+	s.expiry = time.AfterFunc(sessionLifetime, func() { db.endSession(name, s) })
+	if db.sessions.open == nil {
+		db.sessions.open = map[string]*session{}
+	}
+	db.sessions.open[name] = s
+	return s, nil
+}
+
+func (db *DB) endSession(name string, s *session) {
+	db.sessions.mu.Lock()
+	if db.sessions.open[name] == s {
+		delete(db.sessions.open, name)
+	}
+	db.sessions.mu.Unlock()
+	s.end()
+}
+
+func (db *DB) closeSessions() {
+	db.sessions.mu.Lock()
+	open := db.sessions.open
+	db.sessions.open = nil
+	db.sessions.mu.Unlock()
+	for _, s := range open {
+		s.end()
+	}
+}
+
+// run runs one command in the transaction; over says that it ended it.
+func (tx *Tx) run(ctx context.Context, name string, cmd bson.Raw) (reply bson.D, over bool, err error) {
+	if tx.ended {
+		return nil, true, value.Errorf(codeNoTransaction, "the transaction has ended: it took longer than %v", sessionLifetime)
+	}
+	it := value.Elements(cmd)
+	k, v, _ := it.Next()
+	coll := string(v.Str())
+	tx.ctx = ctx
+	switch strings.ToLower(name) {
+	case "committransaction":
+		return nil, true, tx.Commit()
+	case "aborttransaction":
+		return nil, true, nil
+	case "insert":
+		reply, err = tx.cmdInsert(coll, cmd)
+	case "find":
+		reply, err = tx.cmdFind(coll, cmd)
+	case "update":
+		reply, err = tx.cmdUpdate(coll, cmd)
+	case "delete":
+		reply, err = tx.cmdDelete(coll, cmd)
+	case "findandmodify":
+		reply, err = tx.cmdFindAndModify(coll, cmd)
+	case "count":
+		reply, err = tx.cmdCount(coll, cmd)
+	default:
+		err = value.Errorf(codeNotInSession, "%s cannot be part of a transaction", k)
+	}
+	var w *WriteError
+	if errors.As(err, &w) {
+		return writeErrors(bson.D{{Key: "n", Value: int32(0)}}, []bson.D{writeError(w.Index, w.Err)}), true, nil
+	}
+	return reply, err != nil, err
+}
+
+func (tx *Tx) cmdInsert(coll string, cmd bson.Raw) (bson.D, error) {
+	docs, err := list(cmd, "documents")
+	if err != nil {
+		return nil, err
+	}
+	ids, err := tx.Insert(coll, docs...)
+	return bson.D{{Key: "n", Value: int32(len(ids))}}, err
+}
+
+// cmdFind answers with one batch: a transaction has no cursors.
+func (tx *Tx) cmdFind(coll string, cmd bson.Raw) (bson.D, error) {
+	docs, err := tx.Find(coll, findOptions(cmd))
+	if err != nil {
+		return nil, err
+	}
+	out, size := bson.A{}, 0
+	for _, d := range docs {
+		if size += len(d); size > maxBatch {
+			return nil, value.Errorf(value.CodeObjectTooLarge, "the result has more than %d MiB, which is one reply: use a limit", maxBatch>>20)
+		}
+		out = append(out, d)
+	}
+	return tx.db.oneBatch(coll, out), nil
+}
+
+func (tx *Tx) cmdCount(coll string, cmd bson.Raw) (bson.D, error) {
+	docs, err := tx.Find(coll, FindOptions{
+		Filter: sub(cmd, "query"), Skip: number(cmd, "skip"), Limit: number(cmd, "limit"),
+	})
+	return bson.D{{Key: "n", Value: int64(len(docs))}}, err
+}
+
+func (tx *Tx) cmdUpdate(coll string, cmd bson.Raw) (bson.D, error) {
+	us, err := list(cmd, "updates")
+	if err != nil {
+		return nil, err
+	}
+	var total updateTotal
+	for i, u := range us {
+		s, err := parseUpdate(u)
+		if err != nil {
+			return nil, err
+		}
+		r, err := tx.Update(coll, s.filter, s.update, s.o)
+		if err != nil {
+			return nil, err
+		}
+		total.add(i, r)
+	}
+	return total.reply(), nil
+}
+
+func (tx *Tx) cmdDelete(coll string, cmd bson.Raw) (bson.D, error) {
+	ds, err := list(cmd, "deletes")
+	if err != nil {
+		return nil, err
+	}
+	n := int64(0)
+	for _, x := range ds {
+		if sub(x, "q") == nil {
+			return nil, errDeleteQuery
+		}
+		k, err := tx.Delete(coll, sub(x, "q"), number(x, "limit") != 1)
+		if err != nil {
+			return nil, err
+		}
+		n += k
+	}
+	return bson.D{{Key: "n", Value: int32(n)}}, nil
+}
+
+func (tx *Tx) cmdFindAndModify(coll string, cmd bson.Raw) (bson.D, error) {
+	s, err := parseModify(cmd)
+	if err != nil {
+		return nil, err
+	}
+	m, err := tx.FindAndModify(coll, s.filter, s.change, s.o)
+	if err != nil {
+		return nil, err
+	}
+	return m.reply(s.o), nil
+}

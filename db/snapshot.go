@@ -1,0 +1,158 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// A Snapshot is the whole database at one moment. It is safe for concurrent
+// use; the caller owes Close, and holds on to what is deleted meanwhile until
+// then.
+type Snapshot struct {
+	db *DB
+	v  *view
+}
+
+// Snapshot takes a snapshot.
+func (db *DB) Snapshot() (*Snapshot, error) {
+	v, err := db.acquire()
+	if err != nil {
+		return nil, err
+	}
+	return &Snapshot{db, v}, nil
+}
+
+// Close frees the snapshot.
+func (s *Snapshot) Close() { s.v.release() }
+
+// Hash returns the state hash.
+func (s *Snapshot) Hash() clock.Hash { return s.v.stateHash() }
+
+// Collections returns the names of the collections that are defined or hold
+// documents, in order, without system collections.
+func (s *Snapshot) Collections(ctx context.Context) ([]string, error) {
+	names := map[string]bool{}
+	for name, c := range s.v.cat.colls {
+		if s.v.stats[c.num].docs > 0 {
+			names[name] = true
+		}
+	}
+	for d, err := range s.Documents(ctx, systemCollection) {
+		if err != nil {
+			return nil, err
+		}
+		if name, ok := d.Lookup("_id").StringValueOK(); ok {
+			names[name] = true
+		}
+	}
+	var out []string
+	for name := range names {
+		if !strings.HasPrefix(name, "system.") {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// Definition returns a collection's definition, as [DB.Define] takes it, or
+// ErrNotFound.
+func (s *Snapshot) Definition(collection string) (bson.Raw, error) {
+	sys := s.v.cat.colls[systemCollection]
+	if sys == nil {
+		return nil, ErrNotFound
+	}
+	f, err := s.v.get(s.db, sys, value.AppendKey(nil, value.String(collection), false))
+	if err != nil {
+		return nil, err
+	}
+	if f == nil {
+		return nil, ErrNotFound
+	}
+	return f.doc, nil
+}
+
+// Documents walks the documents of a collection in the order of their _ids.
+// What is yielded belongs to the caller.
+func (s *Snapshot) Documents(ctx context.Context, collection string) iter.Seq2[bson.Raw, error] {
+	return func(yield func(bson.Raw, error) bool) {
+		c := s.v.cat.colls[collection]
+		if c == nil {
+			return
+		}
+		it := s.v.snap.Iterate(store.Prefix(s.db.key(tagDoc, num(c.num))))
+		defer it.Close()
+		for ; it.Valid(); it.Next() {
+			b, err := it.Value()
+			var h head
+			if err == nil {
+				h, err = parseHead(b)
+			}
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if h.doc != nil && !yield(bson.Raw(slices.Clone(h.doc)), nil) {
+				return
+			}
+		}
+		if err := it.Err(); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// Define gives a collection the definition of another database's, as
+// [Snapshot.Definition] returns it: its schema, indexes and rules, in the place
+// of what it has. A definition that it has already writes nothing.
+func (db *DB) Define(ctx context.Context, definition bson.Raw) error {
+	if err := value.Validate(definition); err != nil {
+		return err
+	}
+	name, ok := definition.Lookup("_id").StringValueOK()
+	if !ok {
+		return value.Errorf(value.CodeBadValue, "a definition's _id is the name of its collection")
+	}
+	if err := writable(name); err != nil {
+		return err
+	}
+	s, err := db.Snapshot()
+	if err != nil {
+		return err
+	}
+	has, err := s.Definition(name)
+	s.Close()
+	if err == nil && slices.Equal(has, definition) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	op := defineOp(name, bson.D{})
+	if op == nil {
+		return value.Errorf(value.CodeBadValue, "the definition cannot be encoded")
+	}
+	op.Kind, op.Upsert, op.Doc = payload.Replace, true, definition
+	results, _, err := db.write(ctx, []payload.Op{*op}, each)
+	if err == nil {
+		err = results[0]
+	}
+	if err != nil {
+		return fmt.Errorf("db: definition of %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package db
+
+import (
+	"encoding/binary"
+	"math"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/text"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/store"
+)
+
+const codeScoreMissing = 40218 // a textScore where there is no $text
+
+// A textQuery is a compiled $text.
+type textQuery struct {
+	ix     *index
+	search *text.Search
+}
+
+// splitText takes $text out of the top level of a filter, or of its top-level
+// $and; spec is nil if there is none. Elsewhere it is an error of the filter.
+func splitText(filter bson.Raw) (rest, spec bson.Raw, err error) {
+	if err := value.Validate(filter); err != nil {
+		return nil, nil, err
+	}
+	out, at := value.Begin(make([]byte, 0, len(filter)))
+	it := value.Elements(filter)
+	take := func(v value.Value) error {
+		if spec != nil {
+			return value.Errorf(value.CodeBadValue, "Too many text expressions")
+		}
+		if !v.IsDoc() {
+			return value.Errorf(value.CodeTypeMismatch, "$text expects an object")
+		}
+		spec = v.Data
+		return nil
+	}
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		switch {
+		case string(k) == "$text":
+			if err := take(v); err != nil {
+				return nil, nil, err
+			}
+			continue
+		case string(k) == "$and" && v.IsArray():
+			parts := bson.A{}
+			all := value.Elements(v.Data)
+			for _, p, ok := all.Next(); ok; _, p, ok = all.Next() {
+				t := value.Value{}
+				if p.IsDoc() {
+					t = value.Get(p.Data, "$text")
+				}
+				if !t.Exists() {
+					parts = append(parts, p.Raw())
+					continue
+				}
+				if err := take(t); err != nil {
+					return nil, nil, err
+				}
+				others, _, err := splitText(p.Data)
+				if err != nil {
+					return nil, nil, err
+				}
+				if len(others) > 5 {
+					parts = append(parts, others)
+				}
+			}
+			if len(parts) == 0 {
+				continue
+			}
+			t, b, err := bson.MarshalValue(parts)
+			if err != nil {
+				return nil, nil, err
+			}
+			out = value.AppendElement(out, k, value.Value{Type: t, Data: b})
+			continue
+		}
+		out = value.AppendElement(out, k, v)
+	}
+	if spec == nil {
+		return filter, nil, nil
+	}
+	return value.End(out, at), spec, nil
+}
+
+// newTextQuery compiles {$search, $language, $caseSensitive, $diacriticSensitive}.
+func newTextQuery(c *coll, spec bson.Raw) (*textQuery, error) {
+	var search string
+	language := ""
+	o := text.Options{}
+	it := value.Elements(spec)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		var err error
+		switch string(k) {
+		case "$search":
+			search, err = stringOption("$search", v)
+		case "$language":
+			language, err = stringOption("$language", v)
+		case "$caseSensitive":
+			o.Case, err = boolOption("$caseSensitive", v)
+		case "$diacriticSensitive":
+			o.Diacritics, err = boolOption("$diacriticSensitive", v)
+		default:
+			err = value.Errorf(value.CodeBadValue, "$text has no option %q", k)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if !value.Get(spec, "$search").Exists() {
+		return nil, value.Errorf(value.CodeBadValue, "$text needs a $search")
+	}
+	var a *text.Analyzer
+	if language != "" {
+		if a, _ = text.NewAnalyzer(language); a == nil {
+			return nil, value.Errorf(value.CodeBadValue, "$text: unsupported $language %q", language)
+		}
+	}
+	ix, err := c.textIndex()
+	if ix != nil && a == nil {
+		a = ix.text.Analyzer
+	}
+	if a == nil {
+		a, _ = text.NewAnalyzer("none")
+	}
+	s, perr := text.Parse(a, search, o)
+	if perr != nil {
+		return nil, perr
+	}
+	return &textQuery{ix: ix, search: s}, err
+}
+
+// textIndex returns the collection's text index.
+func (c *coll) textIndex() (*index, error) {
+	if c != nil {
+		for _, x := range c.indexes {
+			if x.text == nil || x.filter != nil {
+				continue
+			}
+			if !x.ready {
+				return nil, value.Errorf(value.CodeIndexNotFound, "the text index %s is still being built", x.Name)
+			}
+			return x, nil
+		}
+	}
+	return nil, value.Errorf(value.CodeIndexNotFound, "text index required for $text query")
+}
+
+// access is the documents with any of the terms.
+func (q *textQuery) access(db *DB) *access {
+	p := db.key(tagIndex, num(q.ix.num))
+	var all []store.Range
+	for _, t := range q.search.Terms() {
+		all = append(all, store.Prefix(db.key(tagIndex, num(q.ix.num), appendTerm(nil, t))))
+	}
+	return &access{index: q.ix, base: len(p), streams: [][]store.Range{all}}
+}
+
+// match reports whether doc matches, and its score.
+func (q *textQuery) match(doc []byte) (float64, bool) {
+	return q.search.Match(q.ix.fields(doc))
+}
+
+// scoreField is the name under which a sort sees a document's score.
+const scoreField = "_textScore"
+
+// splitScoreSort replaces {name: {$meta: "textScore"}} in a sort by the field
+// that withScore adds; the best comes first.
+func splitScoreSort(sort bson.Raw) (bson.Raw, bool) {
+	out, at := value.Begin(make([]byte, 0, len(sort)))
+	found := false
+	it := value.Elements(sort)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		if !found && v.IsDoc() && string(value.Get(v.Data, "$meta").Str()) == "textScore" {
+			k, v, found = []byte(scoreField), value.Int32(-1), true
+		}
+		out = value.AppendElement(out, k, v)
+	}
+	return value.End(out, at), found
+}
+
+func withScore(doc []byte, score float64) []byte {
+	out := append(make([]byte, 0, len(doc)+len(scoreField)+10), doc[:len(doc)-1]...)
+	out = value.AppendElement(out, []byte(scoreField), value.Value{
+		Type: bson.TypeDouble, Data: binary.LittleEndian.AppendUint64(nil, math.Float64bits(score)),
+	})
+	return value.End(out, 0)
+}

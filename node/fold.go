@@ -1,0 +1,231 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net"
+)
+
+// open opens the fold if it is not open.
+func (d *database) open(ctx context.Context) (*db.DB, error) {
+	fold, opened, err := d.openOnce(ctx)
+	if err == nil && opened {
+		d.n.loaded()
+		// Without the lock: whoever this wakes asks for the state.
+		n, _ := fold.StateHash()
+		d.thread.Flushed(n) // peers may now have what was written, and hear of the state
+	}
+	return fold, err
+}
+
+func (d *database) openOnce(ctx context.Context) (fold *db.DB, opened bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, false, ErrClosed
+	}
+	if fold := d.fold.Load(); fold != nil {
+		return fold, false, nil
+	}
+	fold, err = db.Open(ctx, db.Options{
+		Store: d.n.store, Name: d.name, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
+		Loaded: d.n.loaded,
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("node: open database %s: %w", d.name, err)
+	}
+	if err := d.applyCut(ctx, fold); err != nil {
+		return nil, false, errors.Join(fmt.Errorf("node: cut of database %s: %w", d.name, err), fold.Close())
+	}
+	d.fold.Store(fold)
+	return fold, true, nil
+}
+
+// need folds, in the background, what has arrived. Few databases do so at once;
+// the others wait for their turn.
+func (d *database) need() {
+	if d.needed.Swap(true) {
+		return // one that has not begun yet folds this too
+	}
+	d.n.background(func(ctx context.Context) {
+		if !d.n.loading.take(ctx) {
+			return
+		}
+		defer d.n.loading.give()
+		d.needed.Store(false)
+		fold, err := d.open(ctx)
+		if err == nil {
+			err = fold.Settle(ctx)
+		}
+		if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, db.ErrClosed) && ctx.Err() == nil {
+			d.n.log.Error("open database", "database", d.name, "error", err)
+		}
+	})
+}
+
+// arrived says that the thread has new records.
+func (d *database) arrived() {
+	if fold := d.fold.Load(); fold != nil {
+		fold.Wake()
+		if !fold.Suspended() {
+			return
+		}
+	}
+	d.need()
+}
+
+// state returns the arrival up to which the database is folded, and the hash of
+// that state; nothing while a cut is being taken over. It opens nothing: a
+// database that nobody used yet is looked at in the store.
+func (d *database) state() (int64, clock.Hash, bool) {
+	d.cutMu.Lock()
+	taken := d.taken == d.told
+	d.cutMu.Unlock()
+	if fold := d.fold.Load(); fold != nil {
+		n, h := fold.StateHash()
+		return n, h, taken
+	}
+	if !taken {
+		return 0, clock.Hash{}, false // voided opens it
+	}
+	if p := d.peeked.Load(); p != nil {
+		return p.Arrival, p.Hash, true
+	}
+	p, ok, err := db.PeekState(d.n.store, foldPrefix(d.number))
+	if err != nil || !ok {
+		d.need()
+		return 0, clock.Hash{}, false
+	}
+	d.peeked.Store(&p)
+	return p.Arrival, p.Hash, true
+}
+
+// voided takes what does not count of the thread, which replaces what did not
+// before.
+func (d *database) voided(c net.Cut) {
+	d.cutMu.Lock()
+	d.cut = c
+	d.told++
+	d.cutMu.Unlock()
+	d.n.background(func(ctx context.Context) {
+		if !d.n.loading.take(ctx) {
+			return
+		}
+		defer d.n.loading.give()
+		fold, err := d.open(ctx)
+		if err == nil {
+			err = d.takeCut(ctx, fold)
+		}
+		if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+			d.n.log.Error("cut", "database", d.name, "error", err)
+		}
+	})
+}
+
+// takeCut takes the cut that was told last into the fold, and tells the thread
+// that the state is known again.
+func (d *database) takeCut(ctx context.Context, fold *db.DB) error {
+	if err := d.applyCut(ctx, fold); err != nil {
+		return err
+	}
+	n, _ := fold.StateHash()
+	d.thread.Flushed(n)
+	return nil
+}
+
+// applyCut is takeCut without telling. A snapshot that is not what the records
+// here gave is not taken over: they stay, and peers see that the states differ.
+func (d *database) applyCut(ctx context.Context, fold *db.DB) error {
+	d.cutting.Lock()
+	defer d.cutting.Unlock()
+	d.cutMu.Lock()
+	c, told, taken := d.cut, d.told, d.taken
+	d.cutMu.Unlock()
+	if told == taken && d.fold.Load() != nil {
+		return nil
+	}
+	out := db.Cut{Void: c.Void, Snapshots: make(map[clock.LogID]db.CutSnapshot, len(c.Snapshots))}
+	for log, s := range c.Snapshots {
+		out.Snapshots[log] = db.CutSnapshot(s)
+	}
+	err := fold.SetCut(ctx, out)
+	kept := errors.Is(err, db.ErrSnapshot)
+	if kept {
+		d.n.log.Error("a checkpoint is not taken over", "database", d.name, "error", err)
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	d.cutMu.Lock()
+	d.taken, d.kept = told, kept
+	d.cutMu.Unlock()
+	return nil
+}
+
+// differs reports whether the fold goes on without the checkpoints that it was told.
+func (d *database) differs() bool {
+	d.cutMu.Lock()
+	defer d.cutMu.Unlock()
+	return d.kept
+}
+
+func (d *database) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	if fold := d.fold.Swap(nil); fold != nil {
+		return fold.Close()
+	}
+	return nil
+}
+
+// A journal is a thread as the fold sees it.
+type journal struct{ t *net.Thread }
+
+func (j journal) Append(tx store.Tx, drafts []db.Draft) ([]clock.RecordID, int64, func(bool), error) {
+	out := make([]net.Draft, len(drafts))
+	for i, d := range drafts {
+		out[i] = net.Draft(d)
+	}
+	return j.t.Append(tx, out)
+}
+
+func (j journal) Flushed(n int64) { j.t.Flushed(n) }
+
+func (j journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
+	return j.t.IDs(n, f)
+}
+
+func (j journal) Arrivals(n int64, maxBytes int) ([]db.Arrival, error) {
+	in, err := j.t.Arrivals(n, maxBytes)
+	out := make([]db.Arrival, len(in))
+	for i, a := range in {
+		out[i] = db.Arrival{N: a.N, Entry: db.Entry{ID: a.ID, Time: a.Time, Atomic: a.Atomic, Payload: a.Payload, Snapshot: a.Snapshot}}
+		if i > 0 && in[i-1].ID.Log == a.ID.Log {
+			out[i].Writer, out[i].Role = out[i-1].Writer, out[i-1].Role
+		} else if id, ok := j.t.Writer(a.ID.Log); ok {
+			out[i].Writer, out[i].Role = j.author(id)
+		}
+	}
+	return out, err
+}
+
+// Writer implements [db.Journal].
+func (j journal) Writer() (identity, role string) { return j.author(j.t.Self()) }
+
+// author names an identity and what it is in the database: the owner is who
+// made it, as the genesis says. Roles that invites give can change and are not
+// told, because what is judged by them would have to be judged again.
+func (j journal) author(id keys.PublicKey) (identity, role string) {
+	if id == j.t.Owner() {
+		return id.DID(), "owner"
+	}
+	return id.DID(), "writer"
+}

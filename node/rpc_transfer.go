@@ -1,0 +1,133 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/node/transfer"
+)
+
+// Import writes what the stream holds, and answers with what it did also when
+// documents ended it early.
+func (s documentService) Import(ctx context.Context, in *connect.ClientStream[weftv1.ImportRequest]) (*connect.Response[weftv1.ImportResponse], error) {
+	if !in.Receive() {
+		return nil, errors.Join(in.Err(), fmt.Errorf("%w: an import names its database", ErrInvalid))
+	}
+	m := in.Msg()
+	way, err := transfer.ParseDuplicates(m.GetOnDuplicate())
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.n.Database(ctx, m.GetDatabase())
+	if err != nil {
+		return nil, err
+	}
+	w := transfer.NewWriter(ctx, d, transfer.WriterOptions{Duplicates: way, GoOn: m.GetGoOn(), MaxFailures: int64(m.GetMaxFailures())})
+	var line uint64
+	for more := true; more && !w.Stopped(); more = in.Receive() {
+		if err = importMessage(w, in.Msg(), &line); err != nil {
+			break
+		}
+	}
+	if err == nil && !w.Stopped() {
+		err = in.Err()
+	}
+	report, closed := w.Close()
+	if err = errors.Join(err, closed); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(reportMessage(report)), nil
+}
+
+func importMessage(w *transfer.Writer, m *weftv1.ImportRequest, line *uint64) error {
+	definition, err := rawDocument("definition", m.GetDefinition())
+	if err != nil {
+		return err
+	}
+	if m.GetCollection() != "" || definition != nil {
+		if err := w.Use(m.GetCollection(), definition); err != nil {
+			return err
+		}
+	}
+	docs, err := rawDocuments(m.GetDocuments())
+	if err != nil {
+		return err
+	}
+	lines := m.GetLines()
+	if len(lines) > 0 && len(lines) != len(docs) {
+		return fmt.Errorf("%w: %d lines of %d documents", ErrInvalid, len(lines), len(docs))
+	}
+	for i, doc := range docs {
+		if *line++; len(lines) > 0 {
+			*line = lines[i]
+		}
+		if err := w.Write(transfer.Item{Line: *line, Document: doc}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func reportMessage(r transfer.Report) *weftv1.ImportResponse {
+	out := &weftv1.ImportResponse{Inserted: r.Inserted, Replaced: r.Replaced, Skipped: r.Skipped, Failed: r.Failed}
+	for _, f := range r.Failures {
+		word, _ := Code(f.Err)
+		out.Failures = append(out.Failures, &weftv1.ImportFailure{Collection: f.Collection, Line: f.Line, Code: word, Message: f.Err.Error()})
+	}
+	if r.Stopped != nil {
+		out.Stopped = r.Stopped.Error()
+	}
+	return out
+}
+
+// Export sends collections as they are at one moment.
+func (s documentService) Export(ctx context.Context, r *connect.Request[weftv1.ExportRequest], out *connect.ServerStream[weftv1.ExportResponse]) error {
+	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
+	if err != nil {
+		return err
+	}
+	snap, err := d.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer snap.Close()
+	names := []string{r.Msg.GetCollection()}
+	if names[0] == "" {
+		if names, err = snap.Collections(ctx); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := exportCollection(ctx, snap, name, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func exportCollection(ctx context.Context, snap *db.Snapshot, name string, out *connect.ServerStream[weftv1.ExportResponse]) error {
+	definition, err := snap.Definition(name)
+	if err != nil && !errors.Is(err, db.ErrNotFound) {
+		return err
+	}
+	page, size := &weftv1.ExportResponse{Collection: name, Definition: definition}, len(definition)
+	for doc, err := range snap.Documents(ctx, name) {
+		if err != nil {
+			return err
+		}
+		if size+len(doc) > findPage && size > 0 {
+			if err := out.Send(page); err != nil {
+				return err
+			}
+			page, size = &weftv1.ExportResponse{}, 0
+		}
+		page.Documents, size = append(page.Documents, []byte(doc)), size+len(doc)
+	}
+	return out.Send(page)
+}

@@ -1,0 +1,363 @@
+package transfer
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/oklog/ulid/v2"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db"
+)
+
+// fingerprinted is how much of a file its fingerprint covers, in bytes.
+const fingerprinted = 64 << 10
+
+// ReaderOptions say what a file holds.
+type ReaderOptions struct {
+	// Tagged means that each line names its collection: the file is an export of
+	// a whole database.
+	Tagged bool
+	// NewIDs leaves documents without an _id as they are, to get a new one. By
+	// default they get one that follows from the file, the place in it and the
+	// document, so that importing the same file again adds nothing.
+	NewIDs bool
+}
+
+// A Reader reads the documents of a file: one a line as Extended JSON v2,
+// canonical or relaxed, or the elements of one array; packed by gzip or zstd, or
+// not.
+type Reader struct {
+	o     ReaderOptions
+	in    splitter
+	print [sha256.Size]byte // of the file
+	count uint64            // documents so far
+	tags  tags
+	close func()
+}
+
+// NewReader returns a reader of r; the caller owes Close, which does not close r.
+func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
+	b := bufio.NewReaderSize(r, fingerprinted)
+	out := &Reader{o: o, close: func() {}}
+	magic, _ := b.Peek(4) // less are no magic
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(b)
+		if err != nil {
+			return nil, cut(err)
+		}
+		b = bufio.NewReaderSize(z, fingerprinted)
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+		if err != nil {
+			return nil, cut(err)
+		}
+		out.close = z.Close
+		b = bufio.NewReaderSize(z, fingerprinted)
+	}
+	begin, err := b.Peek(fingerprinted)
+	if err != nil && !errors.Is(err, io.EOF) && len(begin) == 0 {
+		out.close()
+		return nil, cut(err)
+	}
+	out.print = sha256.Sum256(begin)
+	if bytes.HasPrefix(begin, []byte("\xef\xbb\xbf")) {
+		_, _ = b.Discard(3) // was peeked
+	}
+	out.in = splitter{r: b, line: 1}
+	return out, nil
+}
+
+// cut names an end that comes too early.
+func cut(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) {
+		return fmt.Errorf("%w: the packed file is not whole: %v", ErrCut, err)
+	}
+	return err
+}
+
+// Close frees the reader.
+func (r *Reader) Close() { r.close() }
+
+// Next returns what the file holds next. A line that is no document is an Item
+// with an Err; the error is io.EOF at the end, or says why the file cannot be
+// read on.
+func (r *Reader) Next() (Item, error) {
+	for {
+		text, line, err := r.in.next()
+		if errors.Is(err, io.EOF) {
+			return Item{}, r.tags.end(r.o.Tagged)
+		}
+		if err != nil {
+			return Item{}, cut(err)
+		}
+		it := Item{Line: line}
+		if r.o.Tagged {
+			var skip bool
+			if it, skip = r.tags.read(text, line); skip {
+				continue
+			}
+		} else if it.Document, err = db.ParseJSON(text); err != nil {
+			it.Err = err
+		}
+		if it.Document != nil {
+			r.count++
+			if !r.o.NewIDs {
+				it.Document = r.withID(it.Document)
+			}
+		}
+		return it, nil
+	}
+}
+
+// withID gives a document without an _id one: a ULID whose first 48 bits are the
+// place in the file, so that the order stays, and whose others are a hash.
+func (r *Reader) withID(doc bson.Raw) bson.Raw {
+	if _, err := doc.LookupErr("_id"); err == nil {
+		return doc
+	}
+	h := sha256.New()
+	h.Write(r.print[:])
+	place := binary.BigEndian.AppendUint64(nil, r.count)
+	h.Write(place)
+	h.Write(doc)
+	var id ulid.ULID
+	copy(id[:6], place[2:])
+	copy(id[6:], h.Sum(nil))
+	text := id.String()
+	out := make([]byte, 4, len(doc)+len(text)+10)
+	out = append(out, byte(bson.TypeString), '_', 'i', 'd', 0)
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(text)+1))
+	out = append(append(append(out, text...), 0), doc[4:]...)
+	binary.LittleEndian.PutUint32(out, uint32(len(out)))
+	return out
+}
+
+// A splitter cuts a file into the texts of its documents.
+type splitter struct {
+	r     *bufio.Reader
+	line  uint64
+	begun bool
+	array bool
+	first bool // no element has been read
+	done  bool
+	buf   []byte
+}
+
+// next returns the next text and the line on which it begins. The text is valid
+// until the next call.
+func (s *splitter) next() ([]byte, uint64, error) {
+	if s.done {
+		return nil, 0, io.EOF
+	}
+	if !s.begun {
+		s.begun = true
+		c, err := s.skip()
+		if err != nil {
+			return nil, 0, err
+		}
+		if s.array = c == '['; s.array {
+			_, _ = s.r.Discard(1) // was peeked
+			s.first = true
+		}
+	}
+	if s.array {
+		return s.element()
+	}
+	for {
+		text, err := s.text()
+		if err != nil {
+			return nil, 0, err
+		}
+		at := s.line
+		s.line++
+		if text = bytes.TrimSpace(text); len(text) > 0 {
+			return text, at, nil
+		}
+	}
+}
+
+// skip passes over white space and returns the byte after it, which stays.
+func (s *splitter) skip() (byte, error) {
+	for {
+		c, err := s.r.ReadByte()
+		if err != nil {
+			return 0, err
+		}
+		switch c {
+		case '\n':
+			s.line++
+		case ' ', '\t', '\r':
+		default:
+			return c, s.r.UnreadByte()
+		}
+	}
+}
+
+// text returns the next line; io.EOF if there is none.
+func (s *splitter) text() ([]byte, error) {
+	s.buf = s.buf[:0]
+	for {
+		part, err := s.r.ReadSlice('\n')
+		if len(s.buf)+len(part) > MaxLine {
+			return nil, fmt.Errorf("%w: line %d has more than %d bytes", ErrFormat, s.line, MaxLine)
+		}
+		if err == nil && len(s.buf) == 0 {
+			return part, nil
+		}
+		s.buf = append(s.buf, part...)
+		switch {
+		case err == nil, errors.Is(err, io.EOF) && len(s.buf) > 0:
+			return s.buf, nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return nil, err
+		}
+	}
+}
+
+// element returns the next element of the array.
+func (s *splitter) element() ([]byte, uint64, error) {
+	c, err := s.skip()
+	if err == nil && c == ',' && !s.first {
+		_, _ = s.r.Discard(1) // was peeked
+		c, err = s.skip()
+		if err == nil && c == ']' {
+			return nil, 0, fmt.Errorf("%w: line %d: an array ends with a comma", ErrFormat, s.line)
+		}
+	} else if err == nil && c != ']' && !s.first {
+		return nil, 0, fmt.Errorf("%w: line %d: no comma between the elements of the array", ErrFormat, s.line)
+	}
+	if err != nil {
+		return nil, 0, unfinished(err)
+	}
+	if s.first = false; c == ']' {
+		return nil, 0, s.afterArray()
+	}
+	at := s.line
+	text, err := s.value()
+	return text, at, unfinished(err)
+}
+
+func unfinished(err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: the array has no end", ErrCut)
+	}
+	return err
+}
+
+// afterArray wants nothing after the array.
+func (s *splitter) afterArray() error {
+	_, _ = s.r.Discard(1) // was peeked
+	s.done = true
+	if _, err := s.skip(); err == nil {
+		return fmt.Errorf("%w: line %d: text after the array", ErrFormat, s.line)
+	} else if !errors.Is(err, io.EOF) {
+		return err
+	}
+	return io.EOF
+}
+
+// value reads one value of the array, up to the comma or bracket after it.
+func (s *splitter) value() ([]byte, error) {
+	s.buf = s.buf[:0]
+	depth, quoted, escaped := 0, false, false
+	for {
+		c, err := s.r.ReadByte()
+		if err != nil {
+			return nil, err
+		}
+		if len(s.buf) >= MaxLine {
+			return nil, fmt.Errorf("%w: line %d: an element has more than %d bytes", ErrFormat, s.line, MaxLine)
+		}
+		switch {
+		case c == '\n':
+			s.line++
+		case escaped:
+			escaped = false
+		case quoted:
+			escaped = c == '\\'
+			quoted = c != '"'
+		case c == '"':
+			quoted = true
+		case c == '{', c == '[':
+			depth++
+		case depth == 0 && (c == ',' || c == ']'):
+			return bytes.TrimSpace(s.buf), s.r.UnreadByte()
+		case c == '}', c == ']':
+			depth--
+		}
+		s.buf = append(s.buf, c)
+	}
+}
+
+// tags follow the lines of an export of a whole database.
+type tags struct {
+	begun, ended bool
+	docs         uint64
+}
+
+// A tagLine is a line of such an export.
+type tagLine struct {
+	Weft       string          `json:"weft"`
+	Version    int             `json:"version"`
+	Database   string          `json:"database"`
+	Hash       string          `json:"hash"`
+	Documents  uint64          `json:"documents"`
+	Collection string          `json:"collection"`
+	Definition json.RawMessage `json:"definition"`
+	Document   json.RawMessage `json:"document"`
+}
+
+// read reads a line; skip says that it holds nothing.
+func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
+	var l tagLine
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	it.Line = line
+	if err := d.Decode(&l); err != nil {
+		it.Err = fmt.Errorf("%w: %v", ErrFormat, err)
+		return it, false
+	}
+	t.ended = false
+	switch {
+	case l.Weft == wordBegin && l.Version == exportVersion:
+		t.begun = true
+		return it, true
+	case l.Weft == wordBegin:
+		it.Err = fmt.Errorf("%w: version %d of an export: this release reads version %d", ErrFormat, l.Version, exportVersion)
+	case l.Weft == wordEnd && l.Documents == t.docs:
+		t.ended = true
+		return it, true
+	case l.Weft == wordEnd:
+		it.Err = fmt.Errorf("%w: the export had %d documents, the file has %d", ErrCut, l.Documents, t.docs)
+		t.ended = true
+	case l.Weft != "" || l.Collection == "" || (l.Definition == nil) == (l.Document == nil):
+		it.Err = fmt.Errorf("%w: a line of a database's export has a collection and a document or a definition", ErrFormat)
+	default:
+		it.Collection = l.Collection
+		if l.Definition != nil {
+			it.Definition, it.Err = db.ParseJSON(l.Definition)
+		} else {
+			t.docs++
+			it.Document, it.Err = db.ParseJSON(l.Document)
+		}
+	}
+	return it, false
+}
+
+// end returns io.EOF, or ErrCut for an export that lacks its end.
+func (t *tags) end(tagged bool) error {
+	if tagged && t.begun && !t.ended {
+		return fmt.Errorf("%w: the export's last line is missing: it was not written to its end", ErrCut)
+	}
+	return io.EOF
+}

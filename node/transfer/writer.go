@@ -1,0 +1,400 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weftdb/weft/db"
+)
+
+// Bounds of what a Writer has under way.
+const (
+	batchDocuments = 1000
+	batchBytes     = 640 << 10 // one record, also as a transaction
+	atOnce         = 4         // batches, which share syncs
+	maxListed      = 1000      // failures that a report lists
+	maxTries       = 20        // of a batch whose documents others change meanwhile
+)
+
+// WriterOptions say how documents are written. The zero value fails on the first
+// document that is refused.
+type WriterOptions struct {
+	Duplicates  Duplicates // "" means Fail
+	GoOn        bool       // a document that is refused does not end the import
+	MaxFailures int64      // with GoOn, end after as many; 0 never
+}
+
+// A Failure is a document, or a line, that was not written.
+type Failure struct {
+	Collection string
+	Line       uint64
+	Err        error
+}
+
+// A Report says what an import did, also one that ended early: what it counts
+// is durable.
+type Report struct {
+	Inserted int64
+	Replaced int64
+	Skipped  int64 // were there already, with Skip, or the same with Replace
+	Failed   int64
+	Failures []Failure // the first 1,000, by line
+	Stopped  error     // why the import ended before its end; nil if it did not
+}
+
+// A Writer writes documents into a database, a few batches at once. Its methods
+// are called by one goroutine; the caller owes Close.
+type Writer struct {
+	db *db.DB
+	o  WriterOptions
+
+	ctx    context.Context //nolint:containedctx // of the one import that the writer is
+	g      *errgroup.Group
+	coll   string
+	docs   []bson.Raw
+	lines  []uint64
+	size   int
+	flying map[string]struct{} // _ids of batches under way, and of the next one
+
+	mu     sync.Mutex // guards report
+	report Report
+}
+
+// NewWriter returns a writer of d.
+func NewWriter(ctx context.Context, d *db.DB, o WriterOptions) *Writer {
+	w := &Writer{db: d, o: o, ctx: ctx, flying: map[string]struct{}{}}
+	if w.o.Duplicates == "" {
+		w.o.Duplicates = Fail
+	}
+	w.group()
+	return w
+}
+
+func (w *Writer) group() {
+	w.g = new(errgroup.Group)
+	w.g.SetLimit(atOnce)
+}
+
+// drain waits for the batches under way.
+func (w *Writer) drain() error {
+	err := w.g.Wait()
+	clear(w.flying)
+	w.group()
+	return err
+}
+
+// Stopped reports whether the import is over: nothing more is written.
+func (w *Writer) Stopped() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.report.Stopped != nil
+}
+
+// fail counts a document or line that is not written, and ends the import if
+// failures do.
+func (w *Writer) fail(f Failure) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := &w.report
+	if r.Failed++; len(r.Failures) < maxListed {
+		r.Failures = append(r.Failures, f)
+	}
+	switch {
+	case !w.o.GoOn:
+		r.Stopped = errors.Join(r.Stopped, fmt.Errorf("line %d: %w", f.Line, f.Err))
+	case w.o.MaxFailures > 0 && r.Failed >= w.o.MaxFailures && r.Stopped == nil:
+		r.Stopped = fmt.Errorf("%d lines failed, the last of them line %d: %w", r.Failed, f.Line, f.Err)
+	}
+}
+
+// Use begins a collection: what is written next goes there. A definition is
+// taken over; where the collection has another, Fail is ErrDefined and Skip
+// keeps that.
+func (w *Writer) Use(collection string, definition bson.Raw) error {
+	if w.Stopped() {
+		return nil
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	w.coll = collection
+	if definition == nil {
+		return nil
+	}
+	if err := w.drain(); err != nil {
+		return err
+	}
+	if name, ok := definition.Lookup("_id").StringValueOK(); !ok || name != collection {
+		return fmt.Errorf("%w: the definition of %s is another collection's", ErrFormat, collection)
+	}
+	same, err := w.sameDefinition(collection, definition)
+	if err != nil || same || w.o.Duplicates == Skip && w.defined(collection) {
+		return err
+	}
+	if w.o.Duplicates == Fail && w.defined(collection) {
+		return fmt.Errorf("%w: collection %s: skip keeps what it has, replace replaces it", ErrDefined, collection)
+	}
+	return w.db.Define(w.ctx, definition)
+}
+
+func (w *Writer) definition(collection string) (bson.Raw, error) {
+	s, err := w.db.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	d, err := s.Definition(collection)
+	if errors.Is(err, db.ErrNotFound) {
+		err = nil
+	}
+	return d, err
+}
+
+func (w *Writer) sameDefinition(collection string, definition bson.Raw) (bool, error) {
+	has, err := w.definition(collection)
+	return slices.Equal(has, definition), err
+}
+
+// defined reports whether a collection has more of a definition than its name.
+func (w *Writer) defined(collection string) bool {
+	d, err := w.definition(collection)
+	if err != nil {
+		return true
+	}
+	for _, field := range []string{"schema", "rules", "steps"} {
+		if _, err := d.LookupErr(field); err == nil {
+			return true
+		}
+	}
+	indexes, ok := d.Lookup("indexes").ArrayOK()
+	values, err := indexes.Values()
+	return ok && (err != nil || len(values) > 0)
+}
+
+// Write writes a document of the collection in use, or counts a line that could
+// not be read. It returns before the document is durable; Close tells.
+func (w *Writer) Write(it Item) error {
+	switch {
+	case w.Stopped():
+		return nil
+	case it.Err != nil:
+		w.fail(Failure{w.coll, it.Line, it.Err})
+		return nil
+	}
+	if v, err := it.Document.LookupErr("_id"); err == nil {
+		// Of two documents with one _id the first is the one that was there.
+		key := string(rune(v.Type)) + string(v.Value)
+		if _, twice := w.flying[key]; twice {
+			if err := errors.Join(w.flush(), w.drain()); err != nil {
+				return err
+			}
+		}
+		defer func() { w.flying[key] = struct{}{} }()
+	}
+	if w.size+len(it.Document) > batchBytes || len(w.docs) >= batchDocuments {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.docs, w.lines, w.size = append(w.docs, it.Document), append(w.lines, it.Line), w.size+len(it.Document)
+	return nil
+}
+
+// flush hands the batch to a goroutine.
+func (w *Writer) flush() error {
+	if len(w.docs) == 0 || w.Stopped() {
+		return nil
+	}
+	b := batch{w, w.coll, w.docs, w.lines}
+	w.docs, w.lines, w.size = nil, nil, 0
+	w.g.Go(b.write)
+	if len(w.flying) > 2*atOnce*batchDocuments {
+		return w.drain()
+	}
+	return w.ctx.Err()
+}
+
+// Close writes what is left and returns what the import did. An error is of the
+// database, or the end of ctx; the report counts what was written before.
+func (w *Writer) Close() (Report, error) {
+	err := errors.Join(w.flush(), w.g.Wait())
+	slices.SortStableFunc(w.report.Failures, func(a, b Failure) int { return cmp.Compare(a.Line, b.Line) })
+	return w.report, err
+}
+
+// A batch is written at once.
+type batch struct {
+	w     *Writer
+	coll  string
+	docs  []bson.Raw
+	lines []uint64
+}
+
+func (b batch) write() error {
+	if b.w.Stopped() {
+		return nil
+	}
+	if b.w.o.Duplicates == Replace {
+		return b.replace()
+	}
+	return b.insert()
+}
+
+// insert inserts the batch's documents, each for itself.
+func (b batch) insert() error {
+	w := b.w
+	ordered := w.o.Duplicates == Fail && !w.o.GoOn
+	command, err := bson.Marshal(bson.D{{Key: "insert", Value: b.coll}, {Key: "documents", Value: b.docs}, {Key: "ordered", Value: ordered}})
+	if err != nil {
+		return err
+	}
+	raw, err := w.db.Run(w.ctx, command)
+	if err != nil {
+		return err
+	}
+	var reply struct {
+		OK          float64 `bson:"ok"`
+		N           int64   `bson:"n"`
+		Code        int32   `bson:"code"`
+		CodeName    string  `bson:"codeName"`
+		Message     string  `bson:"errmsg"`
+		WriteErrors []struct {
+			Index    int    `bson:"index"`
+			Code     int32  `bson:"code"`
+			CodeName string `bson:"codeName"`
+			Message  string `bson:"errmsg"`
+		} `bson:"writeErrors"`
+	}
+	if err := bson.Unmarshal(raw, &reply); err != nil {
+		return fmt.Errorf("transfer: reply: %w", err)
+	}
+	if reply.OK != 1 {
+		err := &db.Error{Code: reply.Code, Name: reply.CodeName, Message: reply.Message}
+		w.fail(Failure{b.coll, b.lines[0], err})
+		return nil
+	}
+	skipped := int64(0)
+	for _, e := range reply.WriteErrors {
+		if e.Code == codeDuplicate && w.o.Duplicates == Skip && b.there(e.Index) {
+			skipped++
+			continue
+		}
+		w.fail(Failure{b.coll, b.lines[e.Index], &db.Error{Code: e.Code, Name: e.CodeName, Message: e.Message}})
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.report.Inserted, w.report.Skipped = w.report.Inserted+reply.N, w.report.Skipped+skipped
+	return nil
+}
+
+// codeDuplicate is MongoDB's code for a value that must be unique.
+const codeDuplicate = 11000
+
+// there reports whether the database has a document with the _id of the
+// batch's i-th: then that is why it was refused, and no unique index.
+func (b batch) there(i int) bool {
+	v, err := b.docs[i].LookupErr("_id")
+	if err != nil {
+		return false
+	}
+	_, err = b.w.db.Collection(b.coll).Get(b.w.ctx, v)
+	return err == nil
+}
+
+// replace puts the batch's documents in the place of what has their _ids, in one
+// transaction; if that is refused, in one for each, so that it is known which.
+func (b batch) replace() error {
+	err := b.replaceAll()
+	if err == nil || b.w.ctx.Err() != nil || errors.Is(err, db.ErrClosed) {
+		return err
+	}
+	if len(b.docs) == 1 {
+		b.w.fail(Failure{b.coll, b.lines[0], err})
+		return nil
+	}
+	for i := range b.docs {
+		if b.w.Stopped() {
+			return nil
+		}
+		if err := (batch{b.w, b.coll, b.docs[i : i+1], b.lines[i : i+1]}).replace(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b batch) replaceAll() error {
+	var inserted, replaced, same int64
+	var err error
+	for range maxTries {
+		inserted, replaced, same = 0, 0, 0
+		err = b.w.db.Transaction(b.w.ctx, db.TxOptions{}, func(tx *db.Tx) error {
+			for _, doc := range b.docs {
+				n, err := put(tx, b.coll, doc)
+				if err != nil {
+					return err
+				}
+				switch n {
+				case wasNew:
+					inserted++
+				case wasOther:
+					replaced++
+				default:
+					same++
+				}
+			}
+			return nil
+		})
+		if !errors.Is(err, db.ErrConflict) {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	r := &b.w.report
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	r.Inserted, r.Replaced, r.Skipped = r.Inserted+inserted, r.Replaced+replaced, r.Skipped+same
+	return nil
+}
+
+// What put found.
+const (
+	wasSame = iota
+	wasOther
+	wasNew
+)
+
+// put writes a document in the place of the one with its _id.
+func put(tx *db.Tx, coll string, doc bson.Raw) (int, error) {
+	id, err := doc.LookupErr("_id")
+	if err != nil {
+		_, err := tx.Insert(coll, doc)
+		return wasNew, err
+	}
+	has, err := tx.Get(coll, id)
+	if errors.Is(err, db.ErrNotFound) {
+		_, err := tx.Insert(coll, doc)
+		return wasNew, err
+	}
+	if err != nil {
+		return 0, err
+	}
+	if slices.Equal(has.Raw, doc) {
+		return wasSame, nil
+	}
+	filter, err := bson.Marshal(bson.D{{Key: "_id", Value: bson.D{{Key: "$eq", Value: id}}}})
+	if err != nil {
+		return 0, err
+	}
+	_, err = tx.Replace(coll, filter, doc, db.UpdateOptions{})
+	return wasOther, err
+}
