@@ -1,0 +1,292 @@
+package pipeline
+
+import (
+	"bytes"
+	"math"
+	"slices"
+	"sort"
+
+	"github.com/weftdb/weft/db/internal/expr"
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// A chain is several stages in one.
+type chain []stage
+
+func (c chain) open(r *run, in Cursor) (Cursor, error) {
+	for _, s := range c {
+		next, err := s.open(r, in)
+		if err != nil {
+			return nil, err
+		}
+		in = next
+	}
+	return in, nil
+}
+
+// countOutput is {count: {$sum: 1}}, the default of some stages.
+func (c *compiler) countOutput() ([]output, error) {
+	o, err := c.accumulator("count", "$sum", value.Int32(1))
+	return []output{o}, err
+}
+
+// sorted sorts by one field.
+func sorted(name string, dir int32) (stage, error) {
+	doc, start := value.Begin(nil)
+	s, err := query.CompileSort(value.End(field(doc, name, value.Int32(dir)), start))
+	return &sortStage{sort: s}, err
+}
+
+func (c *compiler) sortByCount(op string, arg value.Value) (stage, error) {
+	switch {
+	case arg.IsDoc():
+		it := value.Elements(arg.Data)
+		if k, _, ok := it.Next(); !ok || len(k) == 0 || k[0] != '$' {
+			return nil, value.Errorf(40147, "the sortByCount field must be defined as a $-prefixed path or an expression inside an object")
+		}
+	case len(arg.Str()) == 0 || arg.Str()[0] != '$':
+		return nil, value.Errorf(40148, "the sortByCount field must be defined as a $-prefixed path or an expression inside an object")
+	}
+	id, err := c.expr(op, arg)
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.countOutput()
+	if err != nil {
+		return nil, err
+	}
+	s, err := sorted("count", -1)
+	return chain{&groupStage{op: op, id: id, outputs: out}, s}, err
+}
+
+// bucket compiles {groupBy, boundaries, default, output}.
+func (c *compiler) bucket(op string, arg value.Value) (stage, error) {
+	if !arg.IsDoc() {
+		return nil, value.Errorf(40201, "argument to %s stage must be an object, but found type: %s", op, expr.TypeName(arg))
+	}
+	g := &groupStage{op: op}
+	var bounds []value.Value
+	var other value.Value
+	var err error
+	it := value.Elements(arg.Data)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		switch string(k) {
+		case "groupBy":
+			g.id, err = c.expr(op, v)
+		case "boundaries":
+			bounds, err = c.boundaries(op, v)
+		case "default":
+			other, err = c.fixed(op, v, 40195)
+		case "output":
+			if !v.IsDoc() {
+				return nil, value.Errorf(40196, "the %s 'output' field must be an object, but found type: %s", op, expr.TypeName(v))
+			}
+			g.outputs, err = c.outputs(op, v)
+		default:
+			return nil, value.Errorf(40197, "unrecognized option to %s: %s", op, k)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if g.id == nil || bounds == nil {
+		return nil, value.Errorf(40198, "%s requires 'groupBy' and 'boundaries' to be specified", op)
+	}
+	if other.Exists() && value.Compare(other, bounds[0]) >= 0 && value.Compare(other, bounds[len(bounds)-1]) < 0 {
+		return nil, value.Errorf(40199, "the %s 'default' field must be less than the lowest boundary or greater than or equal to the highest boundary", op)
+	}
+	if !value.Get(arg.Data, "output").Exists() {
+		if g.outputs, err = c.countOutput(); err != nil {
+			return nil, err
+		}
+	}
+	g.pick = func(v value.Value) (value.Value, error) {
+		if !v.Exists() {
+			v = value.Null()
+		}
+		i := sort.Search(len(bounds), func(i int) bool { return value.Compare(bounds[i], v) > 0 })
+		switch {
+		case i > 0 && i < len(bounds):
+			return bounds[i-1], nil
+		case other.Exists():
+			return other, nil
+		}
+		return v, value.Errorf(40066, "%s could not find a matching branch for an input, and no default was specified", op)
+	}
+	s, err := sorted("_id", 1)
+	return chain{g, s}, err
+}
+
+func (c *compiler) boundaries(op string, v value.Value) ([]value.Value, error) {
+	if !v.IsArray() {
+		return nil, value.Errorf(40200, "the %s 'boundaries' field must be an array, but found type: %s", op, expr.TypeName(v))
+	}
+	var out []value.Value
+	it := value.Elements(v.Data)
+	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
+		b, err := c.fixed(op, e, 40191)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(out); n > 0 {
+			if value.Class(out[n-1]) != value.Class(b) {
+				return nil, value.Errorf(40193, "all values in the 'boundaries' option to %s must have the same type", op)
+			}
+			if value.Compare(out[n-1], b) >= 0 {
+				return nil, value.Errorf(40194, "the 'boundaries' option to %s must be sorted in ascending order", op)
+			}
+		}
+		out = append(out, b)
+	}
+	if len(out) < 2 {
+		return nil, value.Errorf(40192, "the %s 'boundaries' field must have at least 2 values, but found %d", op, len(out))
+	}
+	return out, nil
+}
+
+// fixed is the value of an expression that must be constant.
+func (c *compiler) fixed(op string, v value.Value, code int32) (value.Value, error) {
+	x, err := c.expr(op, v)
+	if err != nil {
+		return v, err
+	}
+	k, ok := x.Constant()
+	if !ok {
+		return v, value.Errorf(code, "%s: the value must be constant, but found: %s", op, value.AppendJSONValue(nil, v, false))
+	}
+	return k, nil
+}
+
+// A bucketAuto divides its input into about equal parts.
+type bucketAuto struct {
+	op string
+	g  *groupStage
+	n  int64
+}
+
+func (c *compiler) bucketAuto(op string, arg value.Value) (stage, error) {
+	if !arg.IsDoc() {
+		return nil, value.Errorf(40240, "the argument to %s must be an object, but found type: %s", op, expr.TypeName(arg))
+	}
+	b := &bucketAuto{op: op, g: &groupStage{op: op}}
+	var err error
+	it := value.Elements(arg.Data)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		switch string(k) {
+		case "groupBy":
+			b.g.id, err = c.expr(op, v)
+		case "buckets":
+			n, ok := whole(v)
+			if !ok {
+				return nil, value.Errorf(40241, "the %s 'buckets' field must be a numeric value that is a 32-bit integer", op)
+			}
+			if n <= 0 || n > math.MaxInt32 {
+				return nil, value.Errorf(40243, "the %s 'buckets' field must be greater than 0, but found: %d", op, n)
+			}
+			b.n = n
+		case "output":
+			if !v.IsDoc() {
+				return nil, value.Errorf(40244, "the %s 'output' field must be an object, but found type: %s", op, expr.TypeName(v))
+			}
+			b.g.outputs, err = c.outputs(op, v)
+		case "granularity":
+			return nil, value.Errorf(value.CodeCommandNotSupported, "%s: granularity is not supported", op)
+		default:
+			return nil, value.Errorf(40245, "unrecognized option to %s: %s", op, k)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if b.g.id == nil || b.n == 0 {
+		return nil, value.Errorf(40246, "%s requires 'groupBy' and 'buckets' to be specified", op)
+	}
+	if !value.Get(arg.Data, "output").Exists() {
+		b.g.outputs, err = c.countOutput()
+	}
+	return b, err
+}
+
+type bucketed struct {
+	key []byte
+	id  value.Value
+	doc []byte
+}
+
+func (s *bucketAuto) open(r *run, in Cursor) (Cursor, error) {
+	return &late{Cursor: in, f: func() ([][]byte, error) {
+		all, err := s.read(r, in)
+		if err != nil {
+			return nil, err
+		}
+		slices.SortStableFunc(all, func(a, b bucketed) int { return bytes.Compare(a.key, b.key) })
+		size := max(1, int(math.Round(float64(len(all))/float64(s.n))))
+		g := &groups{s: s.g, r: r, env: r.env(), byKey: map[string]*group{}}
+		var out [][]byte
+		for b := int64(1); len(all) > 0; b++ {
+			n := min(size, len(all))
+			if b == s.n {
+				n = len(all)
+			}
+			for n < len(all) && bytes.Equal(all[n].key, all[n-1].key) {
+				n++
+			}
+			doc, err := s.one(g, all, n)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, doc)
+			all = all[n:]
+		}
+		return out, nil
+	}}, nil
+}
+
+func (s *bucketAuto) read(r *run, in Cursor) (all []bucketed, err error) {
+	env := r.env()
+	for {
+		doc, err := in.Next()
+		if err != nil {
+			return nil, err
+		}
+		if doc == nil {
+			return all, nil
+		}
+		doc = bytes.Clone(doc)
+		env.Root = doc
+		id, err := s.g.id.Eval(env)
+		if err != nil {
+			return nil, err
+		}
+		if !id.Exists() {
+			id = value.Null()
+		}
+		b := bucketed{value.AppendKey(nil, id, false), id, doc}
+		if err := r.hold(s.op, len(b.key)+len(b.doc)+keyedSize); err != nil {
+			return nil, err
+		}
+		all = append(all, b)
+	}
+}
+
+// one makes the bucket of the first n.
+func (s *bucketAuto) one(g *groups, all []bucketed, n int) ([]byte, error) {
+	end := all[n-1].id
+	if n < len(all) {
+		end = all[n].id
+	}
+	id, start := value.Begin(nil)
+	id = value.End(field(field(id, "min", all[0].id), "max", end), start)
+	one := &group{id: value.Doc(id)}
+	g.env.Root = emptyDoc
+	if err := g.accumulators(one); err != nil {
+		return nil, err
+	}
+	for _, b := range all[:n] {
+		if err := g.feed(one, b.doc); err != nil {
+			return nil, err
+		}
+	}
+	return g.appendGroup(nil, one)
+}

@@ -1,0 +1,158 @@
+package pipeline
+
+import (
+	"bytes"
+	"errors"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/expr"
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// A compiler compiles one pipeline, in the scope of variables.
+type compiler struct {
+	vars  []string
+	depth int
+	facet bool
+	left  *int // stages that may follow
+}
+
+func (c *compiler) scope() query.Scope { return query.Scope{Vars: c.vars, Local: true} }
+
+// expr compiles an expression of the stage op.
+func (c *compiler) expr(op string, v value.Value) (*expr.Expr, error) {
+	x, err := expr.Compile(v, c.vars...)
+	return x, in(op, err)
+}
+
+// in names the stage in an error.
+func in(op string, err error) error {
+	var e *value.Error
+	if errors.As(err, &e) {
+		return &value.Error{Code: e.Code, Name: e.Name, Message: op + ": " + e.Message}
+	}
+	return err
+}
+
+// pipeline compiles stages and moves what the source can answer into the query.
+func (c *compiler) pipeline(specs []bson.Raw) (*Pipeline, error) {
+	if c.depth > maxNesting {
+		return nil, value.Errorf(232, "the maximum number of nested sub-pipelines is %d", maxNesting)
+	}
+	var parts []part
+	for i, spec := range specs {
+		if *c.left--; *c.left < 0 {
+			return nil, value.Errorf(7749501, "a pipeline has at most %d stages", maxStages)
+		}
+		if err := value.Validate(spec); err != nil {
+			return nil, err
+		}
+		p, err := c.part(bytes.Clone(spec), i)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, p)
+	}
+	return c.plan(parts)
+}
+
+// A part is a stage with its specification.
+type part struct {
+	op   string
+	arg  value.Value
+	spec bson.Raw
+	stage
+}
+
+func (c *compiler) part(spec bson.Raw, i int) (part, error) {
+	it := value.Elements(spec)
+	k, arg, ok := it.Next()
+	if _, _, more := it.Next(); !ok || more {
+		return part{}, value.Errorf(40323, "A pipeline stage specification object must contain exactly one field.")
+	}
+	p := part{op: string(k), arg: arg, spec: spec}
+	var err error
+	p.stage, err = c.stage(p.op, arg, i)
+	return p, err
+}
+
+// stage compiles a stage. place is its place in the pipeline.
+func (c *compiler) stage(op string, arg value.Value, place int) (stage, error) {
+	switch op {
+	case "$match":
+		return c.match(op, arg)
+	case "$project":
+		p, err := c.scope().CompileProject(arg)
+		return projectStage{p}, in(op, err)
+	case "$addFields", "$set":
+		p, err := c.scope().CompileAddFields(op, arg)
+		return projectStage{p}, in(op, err)
+	case "$unset":
+		p, err := query.CompileUnset(arg)
+		return projectStage{p}, in(op, err)
+	case "$replaceRoot", "$replaceWith":
+		return c.replace(op, arg)
+	case "$limit", "$skip":
+		return limits(op, arg)
+	case "$sort":
+		return compileSort(op, arg)
+	case "$unwind":
+		return compileUnwind(op, arg)
+	case "$count":
+		return compileCount(op, arg)
+	case "$group":
+		return c.group(op, arg)
+	case "$sortByCount":
+		return c.sortByCount(op, arg)
+	case "$bucket":
+		return c.bucket(op, arg)
+	case "$bucketAuto":
+		return c.bucketAuto(op, arg)
+	case "$sample":
+		return compileSample(op, arg)
+	case "$lookup":
+		return c.lookup(op, arg)
+	case "$unionWith":
+		return c.union(op, arg)
+	case "$facet":
+		return c.facetStage(op, arg)
+	case "$redact":
+		return c.redact(op, arg)
+	case "$documents":
+		if place > 0 {
+			return nil, value.Errorf(40602, "%s is only valid as the first stage in a pipeline", op)
+		}
+		return c.documents(op, arg)
+	}
+	if knownStages[op] {
+		return nil, value.Errorf(value.CodeCommandNotSupported, "the stage %s is not supported", op)
+	}
+	return nil, value.Errorf(40324, "Unrecognized pipeline stage name: '%s'", op)
+}
+
+// knownStages are MongoDB's that are not here.
+var knownStages = map[string]bool{
+	"$out": true, "$merge": true, "$graphLookup": true, "$geoNear": true, "$setWindowFields": true, "$densify": true, "$fill": true,
+	"$collStats": true, "$indexStats": true, "$currentOp": true, "$changeStream": true, "$search": true, "$searchMeta": true,
+	"$planCacheStats": true, "$listSessions": true, "$listLocalSessions": true, "$vectorSearch": true,
+}
+
+// sub compiles a pipeline inside this one.
+func (c *compiler) sub(op string, v value.Value, vars []string, facet bool) (*Pipeline, error) {
+	if !v.IsArray() {
+		return nil, value.Errorf(value.CodeTypeMismatch, "%s: a pipeline must be an array of stages", op)
+	}
+	var specs []bson.Raw
+	it := value.Elements(v.Data)
+	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
+		if !e.IsDoc() {
+			return nil, value.Errorf(value.CodeTypeMismatch, "%s: each element of a pipeline must be an object", op)
+		}
+		specs = append(specs, e.Data)
+	}
+	s := compiler{vars: vars, depth: c.depth + 1, facet: facet, left: c.left}
+	p, err := s.pipeline(specs)
+	return p, in(op, err)
+}

@@ -1,0 +1,98 @@
+package pipeline
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/weftdb/weft/db/internal/expr"
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// A facetStage runs several pipelines on the same input, which it holds.
+type facetStage struct {
+	names []string
+	subs  []*Pipeline
+}
+
+func (c *compiler) facetStage(op string, arg value.Value) (stage, error) {
+	if !arg.IsDoc() || len(arg.Data) <= 5 {
+		return nil, value.Errorf(40169, "the %s specification must be a non-empty object", op)
+	}
+	if c.facet {
+		return nil, value.Errorf(40600, "%s is not allowed to be used within a $facet stage", op)
+	}
+	s := &facetStage{}
+	it := value.Elements(arg.Data)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		switch {
+		case len(k) == 0 || k[0] == '$' || strings.Contains(string(k), "."):
+			return nil, value.Errorf(40169, "%s: '%s' cannot be the name of a field", op, k)
+		case !v.IsArray():
+			return nil, value.Errorf(40170, "arguments to %s must be arrays, %s is type %s", op, k, expr.TypeName(v))
+		}
+		stages := value.Elements(v.Data)
+		for _, e, ok := stages.Next(); ok; _, e, ok = stages.Next() {
+			if value.Get(e.Data, "$documents").Exists() && e.IsDoc() {
+				return nil, value.Errorf(40600, "$documents is not allowed to be used within a %s stage", op)
+			}
+		}
+		p, err := c.sub(op, v, c.vars, true)
+		if err != nil {
+			return nil, err
+		}
+		s.names, s.subs = append(s.names, string(k)), append(s.subs, p)
+	}
+	return s, nil
+}
+
+func (s *facetStage) open(r *run, in Cursor) (Cursor, error) {
+	return &late{Cursor: in, f: func() ([][]byte, error) {
+		var docs [][]byte
+		for {
+			doc, err := in.Next()
+			if err != nil {
+				return nil, err
+			}
+			if doc == nil {
+				break
+			}
+			if err := r.hold("$facet", len(doc)+24); err != nil {
+				return nil, err
+			}
+			docs = append(docs, bytes.Clone(doc))
+		}
+		out, start := value.Begin(nil)
+		for i, p := range s.subs {
+			v, err := s.one(r, p, docs, len(out))
+			if err != nil {
+				return nil, err
+			}
+			out = field(out, s.names[i], v)
+		}
+		return [][]byte{value.End(out, start)}, nil
+	}}, nil
+}
+
+// one is the array of what p makes of docs; size is that of the result so far.
+func (s *facetStage) one(r *run, p *Pipeline, docs [][]byte, size int) (value.Value, error) {
+	used := r.mem.used
+	defer func() { r.mem.used = used }()
+	c, err := p.over(r, &source{Cursor: &list{docs}, r: r})
+	if err != nil {
+		return value.Value{}, err
+	}
+	defer c.Close()
+	out := newArray()
+	for {
+		doc, err := c.Next()
+		if err != nil {
+			return value.Value{}, err
+		}
+		if doc == nil {
+			return out.value(), nil
+		}
+		if out.add(value.Doc(doc)); len(out.b)+size > maxDocument {
+			return value.Value{}, value.Errorf(value.CodeObjectTooLarge, "the document of $facet has more than %d bytes", maxDocument)
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package pipeline
+
+import (
+	"github.com/weftdb/weft/db/internal/expr"
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// A groupStage folds the documents that have the same id into one each, in the
+// order in which the ids first occur.
+type groupStage struct {
+	op      string
+	id      *expr.Expr
+	outputs []output
+	pick    func(v value.Value) (value.Value, error) // of $bucket: the bucket of an id
+}
+
+func (c *compiler) group(op string, arg value.Value) (stage, error) {
+	if !arg.IsDoc() {
+		return nil, value.Errorf(15947, "a group's fields must be specified in an object")
+	}
+	id := value.Get(arg.Data, "_id")
+	if !id.Exists() {
+		return nil, value.Errorf(15955, "a group specification must include an _id")
+	}
+	s := &groupStage{op: op}
+	var err error
+	if s.id, err = c.expr(op, id); err != nil {
+		return nil, err
+	}
+	s.outputs, err = c.outputs(op, arg, "_id")
+	return s, err
+}
+
+// A group is one group: its id and an accumulator for each output.
+type group struct {
+	id   value.Value
+	accs []expr.Accumulator
+}
+
+const groupSize = 200 // bytes of a group besides what it holds
+
+// groups are the groups of a run.
+type groups struct {
+	s      *groupStage
+	r      *run
+	env    *expr.Env
+	byKey  map[string]*group
+	all    []*group
+	key    []byte
+	sorted []byte
+}
+
+func (s *groupStage) open(r *run, in Cursor) (Cursor, error) {
+	g := &groups{s: s, r: r, env: r.env(), byKey: map[string]*group{}}
+	return &grouping{Cursor: in, g: g}, nil
+}
+
+type grouping struct {
+	Cursor
+	g    *groups
+	done bool
+	buf  []byte
+}
+
+func (c *grouping) Next() ([]byte, error) {
+	if !c.done {
+		c.done = true
+		for {
+			doc, err := c.Cursor.Next()
+			if err != nil {
+				return nil, err
+			}
+			if doc == nil {
+				break
+			}
+			if err := c.g.add(doc); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(c.g.all) == 0 {
+		return nil, nil
+	}
+	one := c.g.all[0]
+	c.g.all = c.g.all[1:]
+	var err error
+	c.buf, err = c.g.appendGroup(c.buf[:0], one)
+	return c.buf, err
+}
+
+func (c *grouping) Close() {
+	c.g.all, c.g.byKey = nil, nil
+	c.Cursor.Close()
+}
+
+// add puts a document into its group.
+func (g *groups) add(doc []byte) error {
+	g.env.Root = doc
+	id, err := g.s.id.Eval(g.env)
+	if err == nil && g.s.pick != nil {
+		id, err = g.s.pick(id)
+	}
+	if err != nil {
+		return err
+	}
+	g.key = value.AppendKey(g.key[:0], id, false)
+	one := g.byKey[string(g.key)]
+	if one == nil {
+		if one, err = g.start(id); err != nil {
+			return err
+		}
+	}
+	return g.feed(one, doc)
+}
+
+// start makes the group of g.key.
+func (g *groups) start(id value.Value) (*group, error) {
+	if !id.Exists() {
+		id = value.Null()
+	}
+	one := &group{id: value.Value{Type: id.Type, Data: append([]byte(nil), id.Data...)}}
+	if err := g.r.hold(g.s.op, len(g.key)+len(id.Data)+groupSize*(1+len(g.s.outputs))); err != nil {
+		return nil, err
+	}
+	err := g.accumulators(one)
+	g.byKey[string(g.key)] = one
+	g.all = append(g.all, one)
+	return one, err
+}
+
+func (g *groups) accumulators(one *group) error {
+	one.accs = make([]expr.Accumulator, len(g.s.outputs))
+	for i, o := range g.s.outputs {
+		n := 0
+		if o.n != nil { // a constant, or of the fields of the id
+			root := g.env.Root
+			if g.env.Root = emptyDoc; one.id.IsDoc() {
+				g.env.Root = one.id.Data
+			}
+			v, err := o.n.Eval(g.env)
+			g.env.Root = root
+			if err != nil {
+				return err
+			}
+			if n, err = expr.Count(g.s.op, v); err != nil {
+				return err
+			}
+		}
+		one.accs[i] = o.new(n)
+	}
+	return nil
+}
+
+// feed gives a document to the accumulators of a group.
+func (g *groups) feed(one *group, doc []byte) error {
+	g.env.Root = doc
+	for i := range g.s.outputs {
+		o := &g.s.outputs[i]
+		v, err := o.arg.Eval(g.env)
+		if err != nil {
+			return err
+		}
+		acc := one.accs[i]
+		if !o.held {
+			if err := acc.Add(v); err != nil {
+				return err
+			}
+			continue
+		}
+		before := acc.Size()
+		if o.sort != nil {
+			g.sorted = o.sort.Key(g.sorted[:0], doc)
+			err = acc.(*several).keep(append([]byte(nil), g.sorted...), v)
+		} else {
+			err = acc.Add(v)
+		}
+		if err != nil {
+			return err
+		}
+		if err := g.r.hold(g.s.op, acc.Size()-before); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *groups) appendGroup(dst []byte, one *group) ([]byte, error) {
+	dst, start := value.Begin(dst)
+	dst = field(dst, "_id", one.id)
+	for i, o := range g.s.outputs {
+		v, err := one.accs[i].Result(g.env)
+		if err != nil {
+			return nil, err
+		}
+		if dst = field(dst, o.name, v); len(dst) > maxDocument {
+			return nil, value.Errorf(value.CodeObjectTooLarge, "%s: a group has more than %d bytes", g.s.op, maxDocument)
+		}
+	}
+	return value.End(dst, start), nil
+}

@@ -1,0 +1,215 @@
+package pipeline
+
+import (
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// plan orders the parts, moves leading $match, $sort, $skip and $limit into the
+// query and joins $sort with the $limit that follows it.
+func (c *compiler) plan(parts []part) (*Pipeline, error) {
+	p := &Pipeline{}
+	if len(parts) > 0 && parts[0].op == "$documents" {
+		p.own = true
+	}
+	parts = moveMatches(parts)
+	if !p.own && !c.facet {
+		parts = c.push(&p.query, parts)
+	}
+	for i := 0; i < len(parts); i++ {
+		s := parts[i].stage
+		if sort, ok := s.(*sortStage); ok {
+			skip, limit := int64(0), int64(0)
+			j := i + 1
+			if j < len(parts) && parts[j].op == "$skip" {
+				skip = int64(parts[j].stage.(*limitStage).n)
+				j++
+			}
+			if j < len(parts) && parts[j].op == "$limit" {
+				limit = int64(parts[j].stage.(*limitStage).n)
+			}
+			if limit > 0 && skip <= 1<<40 && limit <= 1<<40 {
+				s = &sortStage{sort: sort.sort, most: int(skip + limit)}
+			}
+		}
+		p.stages, p.specs = append(p.stages, s), append(p.specs, parts[i].spec)
+	}
+	return p, nil
+}
+
+// moveMatches moves each $match before stages that neither make nor drop the
+// fields that it reads. Fields are compared by their first component, since a
+// stage that sets a.b may turn what a is.
+func moveMatches(parts []part) []part {
+	for i := 1; i < len(parts); i++ {
+		if parts[i].op != "$match" {
+			continue
+		}
+		reads, ok := filterFields(parts[i].arg.Data, nil)
+		if !ok {
+			continue
+		}
+		for j := i; j > 0 && parts[j-1].leaves(reads); j-- {
+			parts[j-1], parts[j] = parts[j], parts[j-1]
+		}
+	}
+	return parts
+}
+
+// filterFields lists the first components of the fields that a filter reads; ok
+// is false if it has more than fields in it.
+func filterFields(filter []byte, fields []string) (_ []string, ok bool) {
+	it := value.Elements(filter)
+	for k, v, more := it.Next(); more; k, v, more = it.Next() {
+		switch key := string(k); {
+		case key == "$and" || key == "$or" || key == "$nor":
+			arms := value.Elements(v.Data)
+			for _, a, more := arms.Next(); more; _, a, more = arms.Next() {
+				if fields, ok = filterFields(a.Data, fields); !ok {
+					return nil, false
+				}
+			}
+		case key == "" || key[0] == '$' || key == "_mod":
+			return nil, false
+		default:
+			fields = append(fields, first(key))
+		}
+	}
+	return fields, true
+}
+
+func first(path string) string {
+	name, _, _ := strings.Cut(path, ".")
+	return name
+}
+
+// leaves reports whether the stage leaves the fields, and which documents there
+// are, as they were.
+func (p part) leaves(fields []string) bool {
+	has := func(name string) bool {
+		for _, f := range fields {
+			if f == name {
+				return true
+			}
+		}
+		return false
+	}
+	switch p.op {
+	case "$sort":
+		return true
+	case "$addFields", "$set":
+		it := value.Elements(p.arg.Data)
+		for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
+			if has(first(string(k))) {
+				return false
+			}
+		}
+		return true
+	case "$unset":
+		if !p.arg.IsArray() {
+			return !has(first(string(p.arg.Str())))
+		}
+		it := value.Elements(p.arg.Data)
+		for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
+			if has(first(string(v.Str()))) {
+				return false
+			}
+		}
+		return true
+	case "$project":
+		return p.keeps(fields)
+	}
+	return false
+}
+
+// keeps reports whether a $project keeps the fields whole: each is included as
+// such, or none is named by an exclusion.
+func (p part) keeps(fields []string) bool {
+	included := map[string]bool{"_id": true}
+	named := map[string]bool{}
+	excludes := true
+	it := value.Elements(p.arg.Data)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		key := string(k)
+		plain := v.Type == bson.TypeBoolean || v.IsNumber()
+		on := plain && value.Compare(v, value.Int32(0)) != 0 && (v.Type != bson.TypeBoolean || v.Bool())
+		named[first(key)] = true
+		if key != "_id" && (!plain || on) {
+			excludes = false
+		}
+		included[key] = on && plain
+	}
+	for _, f := range fields {
+		if excludes && named[f] || !excludes && !included[f] {
+			return false
+		}
+	}
+	return true
+}
+
+// push moves leading parts into the query and returns the others. A filter with
+// variables, or that only this machine can answer, stays a stage.
+func (c *compiler) push(q *Query, parts []part) []part {
+	var filters []bson.Raw
+	for len(parts) > 0 && parts[0].op == "$match" {
+		if _, text := parts[0].stage.(textStage); !text {
+			if _, err := query.Compile(parts[0].arg.Data); err != nil {
+				break
+			}
+		}
+		filters = append(filters, parts[0].arg.Data)
+		parts = parts[1:]
+	}
+	switch len(filters) {
+	case 0:
+	case 1:
+		q.Filter = filters[0]
+	default:
+		and := value.Value{Type: bson.TypeArray, Data: arrayOf(filters)}
+		doc, start := value.Begin(nil)
+		q.Filter = value.End(value.AppendElement(doc, []byte("$and"), and), start)
+		if len(q.Filter) > value.MaxDocument {
+			q.Filter = filters[0]
+			return append(c.asParts(filters[1:]), parts...)
+		}
+	}
+	if len(parts) > 0 && parts[0].op == "$sort" {
+		q.Sort = parts[0].arg.Data
+		parts = parts[1:]
+	}
+	if len(parts) > 0 && parts[0].op == "$skip" {
+		q.Skip = parts[0].stage.(*limitStage).n
+		parts = parts[1:]
+	}
+	if len(parts) > 0 && parts[0].op == "$limit" {
+		if n := parts[0].stage.(*limitStage).n; n < 1<<40 && q.Skip < 1<<40 {
+			q.Limit = n
+			parts = parts[1:]
+		}
+	}
+	return parts
+}
+
+// asParts makes parts of filters that were compiled before.
+func (c *compiler) asParts(filters []bson.Raw) (out []part) {
+	for _, f := range filters {
+		doc, start := value.Begin(nil)
+		spec := value.End(value.AppendElement(doc, []byte("$match"), value.Doc(f)), start)
+		if p, err := c.part(spec, 1); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func arrayOf(docs []bson.Raw) []byte {
+	b := newArray()
+	for _, d := range docs {
+		b.add(value.Doc(d))
+	}
+	return b.end()
+}

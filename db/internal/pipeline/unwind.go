@@ -1,0 +1,148 @@
+package pipeline
+
+import (
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/expr"
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// An unwindStage gives a document for each element of an array.
+type unwindStage struct {
+	path  value.Path
+	index value.Path // nil: none
+	keep  bool       // documents without elements too
+}
+
+func compileUnwind(op string, arg value.Value) (stage, error) {
+	s := &unwindStage{}
+	path := arg
+	if arg.IsDoc() {
+		path = value.Value{}
+		it := value.Elements(arg.Data)
+		for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+			switch string(k) {
+			case "path":
+				path = v
+			case "preserveNullAndEmptyArrays":
+				if v.Type != bson.TypeBoolean {
+					return nil, value.Errorf(28809, "expected a boolean for the preserveNullAndEmptyArrays option to %s stage, got %s", op, expr.TypeName(v))
+				}
+				s.keep = v.Bool()
+			case "includeArrayIndex":
+				if v.Type != bson.TypeString || len(v.Str()) == 0 {
+					return nil, value.Errorf(28810, "expected a non-empty string for the includeArrayIndex option to %s stage, got %s", op, expr.TypeName(v))
+				}
+				if v.Str()[0] == '$' {
+					return nil, value.Errorf(28822, "includeArrayIndex option to %s stage should not be prefixed with a '$': %s", op, v.Str())
+				}
+				var err error
+				if s.index, err = expr.ParseFieldPath(string(v.Str())); err != nil {
+					return nil, in(op, err)
+				}
+			default:
+				return nil, value.Errorf(28811, "unrecognized option to %s stage: %s", op, k)
+			}
+		}
+		if !path.Exists() {
+			return nil, value.Errorf(28812, "no path specified to %s stage", op)
+		}
+	} else if arg.Type != bson.TypeString {
+		return nil, value.Errorf(15981, "expected either a string or an object as specification for %s stage, got %s", op, expr.TypeName(arg))
+	}
+	if path.Type != bson.TypeString {
+		return nil, value.Errorf(28808, "expected a string as the path for %s stage, got %s", op, expr.TypeName(path))
+	}
+	name, ok := strings.CutPrefix(string(path.Str()), "$")
+	if !ok {
+		return nil, value.Errorf(28818, "path option to %s stage should be prefixed with a '$': %s", op, path.Str())
+	}
+	var err error
+	s.path, err = expr.ParseFieldPath(name)
+	return s, in(op, err)
+}
+
+func (s *unwindStage) open(r *run, in Cursor) (Cursor, error) {
+	return &unwinding{Cursor: in, s: s, r: r}, nil
+}
+
+type unwinding struct {
+	Cursor
+	s   *unwindStage
+	r   *run
+	doc []byte // whose elements are in it
+	it  value.Iter
+	i   int64
+	a   []byte // the result, and what it is made from
+	b   []byte
+}
+
+func (u *unwinding) Next() ([]byte, error) {
+	for {
+		if u.doc != nil {
+			_, v, ok := u.it.Next()
+			if ok {
+				u.i++
+				return u.with(v, value.Int64(u.i-1)), nil
+			}
+			u.doc = nil
+		}
+		doc, err := u.Cursor.Next()
+		if err != nil || doc == nil {
+			return nil, err
+		}
+		if err := u.r.stop(); err != nil {
+			return nil, err
+		}
+		v := lookup(doc, u.s.path)
+		switch {
+		case v.IsArray() && len(v.Data) > 5:
+			// The document must outlive calls of the stage before.
+			u.doc, u.it, u.i = doc, value.Elements(v.Data), 0
+		case v.IsArray(), !v.Exists(), v.Type == bson.TypeNull, v.Type == bson.TypeUndefined:
+			if !u.s.keep {
+				continue
+			}
+			u.doc = doc
+			if v.IsArray() {
+				v = value.Value{}
+			}
+			out := u.with(v, value.Null())
+			u.doc = nil
+			return out, nil
+		default:
+			u.doc = doc
+			out := u.with(v, value.Null())
+			u.doc = nil
+			return out, nil
+		}
+	}
+}
+
+// with is the document with v for the array.
+func (u *unwinding) with(v, index value.Value) []byte {
+	if v.Exists() || lookup(u.doc, u.s.path).Exists() {
+		u.a = setPath(u.a[:0], u.doc, u.s.path, v)
+	} else {
+		u.a = append(u.a[:0], u.doc...)
+	}
+	if u.s.index != nil {
+		u.b = setPath(u.b[:0], u.a, u.s.index, index)
+		u.a, u.b = u.b, u.a
+	}
+	return u.a
+}
+
+// lookup is the value at a path through documents only.
+func lookup(doc []byte, path value.Path) value.Value {
+	v := value.Doc(doc)
+	for _, part := range path {
+		if !v.IsDoc() {
+			return value.Value{}
+		}
+		v = value.Get(v.Data, part.Name)
+	}
+	return v
+}
