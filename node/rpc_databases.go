@@ -112,6 +112,16 @@ func (s databaseService) Remove(ctx context.Context, r *connect.Request[weftv1.R
 	return connect.NewResponse(&weftv1.RemoveDatabaseResponse{}), nil
 }
 
+func (s databaseService) Compact(ctx context.Context, r *connect.Request[weftv1.CompactDatabaseRequest]) (*connect.Response[weftv1.CompactDatabaseResponse], error) {
+	c, err := s.n.Compact(ctx, r.Msg.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.CompactDatabaseResponse{
+		Cut: c.Cut, Reason: c.Reason, Records: c.Records, Refused: c.Refused, Before: c.Before, After: c.After,
+	}), nil
+}
+
 func (n *Node) relayMessage(r Relay) *weftv1.Relay {
 	return &weftv1.Relay{
 		Peer: r.Peer.String(), Addr: r.Addr.String(), Key: r.Key, Databases: r.Databases,

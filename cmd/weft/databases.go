@@ -21,7 +21,7 @@ import (
 const maxLine = 1 << 20
 
 func (a *app) dbCommand() *cobra.Command {
-	return newGroup("db", "Databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbJoin(), a.dbRemove())
+	return newGroup("db", "Databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbJoin(), a.dbCompact(), a.dbRemove())
 }
 
 type databaseOutput struct {
@@ -288,5 +288,30 @@ func (a *app) dbRemove() *cobra.Command {
 		func(ctx context.Context, c *client.Client, args []string) error {
 			_, err := c.Databases.Remove(ctx, connect.NewRequest(&weftv1.RemoveDatabaseRequest{Name: args[0]}))
 			return a.done(err)
+		})
+}
+
+func (a *app) dbCompact() *cobra.Command {
+	return a.newCommand("compact DB", "Cut the history of a database and give its disk space back", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			r, err := c.Databases.Compact(ctx, connect.NewRequest(&weftv1.CompactDatabaseRequest{Name: args[0]}))
+			if err != nil {
+				return err
+			}
+			m := r.Msg
+			out := struct {
+				Cut     bool   `json:"cut"`
+				Reason  string `json:"reason,omitempty"`
+				Records int64  `json:"records"`
+				Refused int64  `json:"refused"`
+				Before  int64  `json:"before"`
+				After   int64  `json:"after"`
+			}{m.GetCut(), m.GetReason(), m.GetRecords(), m.GetRefused(), m.GetBefore(), m.GetAfter()}
+			return a.print(out, func(w io.Writer) {
+				if out.Reason != "" {
+					fmt.Fprintf(w, "The history was not cut: %s.\n", out.Reason)
+				}
+				fmt.Fprintf(w, "Deleted %d records; the store takes %s, %s before.\n", out.Records, size(out.After), size(out.Before))
+			})
 		})
 }

@@ -2164,6 +2164,134 @@ func (*RemoveDatabaseResponse) Descriptor() ([]byte, []int) {
 	return file_weft_v1_weft_proto_rawDescGZIP(), []int{39}
 }
 
+type CompactDatabaseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactDatabaseRequest) Reset() {
+	*x = CompactDatabaseRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactDatabaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactDatabaseRequest) ProtoMessage() {}
+
+func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactDatabaseRequest.ProtoReflect.Descriptor instead.
+func (*CompactDatabaseRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *CompactDatabaseRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type CompactDatabaseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cut           bool                   `protobuf:"varint,1,opt,name=cut,proto3" json:"cut,omitempty"`         // the history was cut now
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`    // why it was not
+	Records       int64                  `protobuf:"varint,3,opt,name=records,proto3" json:"records,omitempty"` // that were deleted on this device
+	Refused       int64                  `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"` // refused operations that went with the history
+	Before        int64                  `protobuf:"varint,5,opt,name=before,proto3" json:"before,omitempty"`   // bytes of the node's store, of all databases
+	After         int64                  `protobuf:"varint,6,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompactDatabaseResponse) Reset() {
+	*x = CompactDatabaseResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompactDatabaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompactDatabaseResponse) ProtoMessage() {}
+
+func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompactDatabaseResponse.ProtoReflect.Descriptor instead.
+func (*CompactDatabaseResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *CompactDatabaseResponse) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
+func (x *CompactDatabaseResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CompactDatabaseResponse) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *CompactDatabaseResponse) GetRefused() int64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *CompactDatabaseResponse) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *CompactDatabaseResponse) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
 type RunRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
@@ -2174,7 +2302,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2314,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2327,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RunRequest) GetDatabase() string {
@@ -2225,7 +2353,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2237,7 +2365,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2250,7 +2378,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RunResponse) GetReply() []byte {
@@ -2275,7 +2403,7 @@ type FindRequest struct {
 
 func (x *FindRequest) Reset() {
 	*x = FindRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2287,7 +2415,7 @@ func (x *FindRequest) String() string {
 func (*FindRequest) ProtoMessage() {}
 
 func (x *FindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2300,7 +2428,7 @@ func (x *FindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindRequest.ProtoReflect.Descriptor instead.
 func (*FindRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *FindRequest) GetDatabase() string {
@@ -2361,7 +2489,7 @@ type FindResponse struct {
 
 func (x *FindResponse) Reset() {
 	*x = FindResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2373,7 +2501,7 @@ func (x *FindResponse) String() string {
 func (*FindResponse) ProtoMessage() {}
 
 func (x *FindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2386,7 +2514,7 @@ func (x *FindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResponse.ProtoReflect.Descriptor instead.
 func (*FindResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *FindResponse) GetDocuments() [][]byte {
@@ -2407,7 +2535,7 @@ type InsertRequest struct {
 
 func (x *InsertRequest) Reset() {
 	*x = InsertRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2419,7 +2547,7 @@ func (x *InsertRequest) String() string {
 func (*InsertRequest) ProtoMessage() {}
 
 func (x *InsertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2432,7 +2560,7 @@ func (x *InsertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertRequest.ProtoReflect.Descriptor instead.
 func (*InsertRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *InsertRequest) GetDatabase() string {
@@ -2465,7 +2593,7 @@ type InsertResponse struct {
 
 func (x *InsertResponse) Reset() {
 	*x = InsertResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2605,7 @@ func (x *InsertResponse) String() string {
 func (*InsertResponse) ProtoMessage() {}
 
 func (x *InsertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2618,7 @@ func (x *InsertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertResponse.ProtoReflect.Descriptor instead.
 func (*InsertResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *InsertResponse) GetIds() [][]byte {
@@ -2515,7 +2643,7 @@ type UpdateRequest struct {
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2527,7 +2655,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2540,7 +2668,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *UpdateRequest) GetDatabase() string {
@@ -2603,7 +2731,7 @@ type UpdateResponse struct {
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +2743,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +2756,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *UpdateResponse) GetMatched() int64 {
@@ -2664,7 +2792,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2676,7 +2804,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2689,7 +2817,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeleteRequest) GetDatabase() string {
@@ -2729,7 +2857,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2741,7 +2869,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2754,7 +2882,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DeleteResponse) GetDeleted() int64 {
@@ -2775,7 +2903,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2787,7 +2915,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2800,7 +2928,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *CountRequest) GetDatabase() string {
@@ -2833,7 +2961,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2845,7 +2973,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2858,7 +2986,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CountResponse) GetCount() int64 {
@@ -2886,7 +3014,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2898,7 +3026,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2911,7 +3039,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ImportRequest) GetDatabase() string {
@@ -2984,7 +3112,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2996,7 +3124,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3009,7 +3137,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ImportResponse) GetInserted() int64 {
@@ -3066,7 +3194,7 @@ type ImportFailure struct {
 
 func (x *ImportFailure) Reset() {
 	*x = ImportFailure{}
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3078,7 +3206,7 @@ func (x *ImportFailure) String() string {
 func (*ImportFailure) ProtoMessage() {}
 
 func (x *ImportFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3091,7 +3219,7 @@ func (x *ImportFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFailure.ProtoReflect.Descriptor instead.
 func (*ImportFailure) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ImportFailure) GetCollection() string {
@@ -3132,7 +3260,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3144,7 +3272,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3157,7 +3285,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ExportRequest) GetDatabase() string {
@@ -3185,7 +3313,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3325,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3338,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ExportResponse) GetCollection() string {
@@ -3246,7 +3374,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3258,7 +3386,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3271,7 +3399,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *WatchRequest) GetDatabase() string {
@@ -3319,7 +3447,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3331,7 +3459,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3344,7 +3472,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *WatchResponse) GetOperation() string {
@@ -3412,7 +3540,7 @@ type RefusedRequest struct {
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3424,7 +3552,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3437,7 +3565,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *RefusedRequest) GetDatabase() string {
@@ -3463,7 +3591,7 @@ type RefusedResponse struct {
 
 func (x *RefusedResponse) Reset() {
 	*x = RefusedResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3475,7 +3603,7 @@ func (x *RefusedResponse) String() string {
 func (*RefusedResponse) ProtoMessage() {}
 
 func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3488,7 +3616,7 @@ func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedResponse.ProtoReflect.Descriptor instead.
 func (*RefusedResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *RefusedResponse) GetCollection() string {
@@ -3559,7 +3687,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3571,7 +3699,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3712,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Collection) GetName() string {
@@ -3626,7 +3754,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3638,7 +3766,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3651,7 +3779,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Index) GetName() string {
@@ -3685,7 +3813,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3697,7 +3825,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3710,7 +3838,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CreateCollectionRequest) GetDatabase() string {
@@ -3735,7 +3863,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3747,7 +3875,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3760,7 +3888,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
 }
 
 type ListCollectionsRequest struct {
@@ -3772,7 +3900,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3784,7 +3912,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3797,7 +3925,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ListCollectionsRequest) GetDatabase() string {
@@ -3816,7 +3944,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3828,7 +3956,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3841,7 +3969,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -3862,7 +3990,7 @@ type CreateIndexRequest struct {
 
 func (x *CreateIndexRequest) Reset() {
 	*x = CreateIndexRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3874,7 +4002,7 @@ func (x *CreateIndexRequest) String() string {
 func (*CreateIndexRequest) ProtoMessage() {}
 
 func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3887,7 +4015,7 @@ func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexRequest.ProtoReflect.Descriptor instead.
 func (*CreateIndexRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *CreateIndexRequest) GetDatabase() string {
@@ -3920,7 +4048,7 @@ type CreateIndexResponse struct {
 
 func (x *CreateIndexResponse) Reset() {
 	*x = CreateIndexResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3932,7 +4060,7 @@ func (x *CreateIndexResponse) String() string {
 func (*CreateIndexResponse) ProtoMessage() {}
 
 func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3945,7 +4073,7 @@ func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexResponse.ProtoReflect.Descriptor instead.
 func (*CreateIndexResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *CreateIndexResponse) GetName() string {
@@ -3965,7 +4093,7 @@ type ListIndexesRequest struct {
 
 func (x *ListIndexesRequest) Reset() {
 	*x = ListIndexesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3977,7 +4105,7 @@ func (x *ListIndexesRequest) String() string {
 func (*ListIndexesRequest) ProtoMessage() {}
 
 func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3990,7 +4118,7 @@ func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesRequest.ProtoReflect.Descriptor instead.
 func (*ListIndexesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ListIndexesRequest) GetDatabase() string {
@@ -4016,7 +4144,7 @@ type ListIndexesResponse struct {
 
 func (x *ListIndexesResponse) Reset() {
 	*x = ListIndexesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4028,7 +4156,7 @@ func (x *ListIndexesResponse) String() string {
 func (*ListIndexesResponse) ProtoMessage() {}
 
 func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4041,7 +4169,7 @@ func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesResponse.ProtoReflect.Descriptor instead.
 func (*ListIndexesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ListIndexesResponse) GetIndexes() []*Index {
@@ -4061,7 +4189,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4073,7 +4201,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4086,7 +4214,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Bucket) GetName() string {
@@ -4113,7 +4241,7 @@ type CreateBucketRequest struct {
 
 func (x *CreateBucketRequest) Reset() {
 	*x = CreateBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4125,7 +4253,7 @@ func (x *CreateBucketRequest) String() string {
 func (*CreateBucketRequest) ProtoMessage() {}
 
 func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4138,7 +4266,7 @@ func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketRequest.ProtoReflect.Descriptor instead.
 func (*CreateBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *CreateBucketRequest) GetName() string {
@@ -4164,7 +4292,7 @@ type CreateBucketResponse struct {
 
 func (x *CreateBucketResponse) Reset() {
 	*x = CreateBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4176,7 +4304,7 @@ func (x *CreateBucketResponse) String() string {
 func (*CreateBucketResponse) ProtoMessage() {}
 
 func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4189,7 +4317,7 @@ func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketResponse.ProtoReflect.Descriptor instead.
 func (*CreateBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *CreateBucketResponse) GetBucket() *Bucket {
@@ -4207,7 +4335,7 @@ type ListBucketsRequest struct {
 
 func (x *ListBucketsRequest) Reset() {
 	*x = ListBucketsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4219,7 +4347,7 @@ func (x *ListBucketsRequest) String() string {
 func (*ListBucketsRequest) ProtoMessage() {}
 
 func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4232,7 +4360,7 @@ func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsRequest.ProtoReflect.Descriptor instead.
 func (*ListBucketsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
 }
 
 type ListBucketsResponse struct {
@@ -4244,7 +4372,7 @@ type ListBucketsResponse struct {
 
 func (x *ListBucketsResponse) Reset() {
 	*x = ListBucketsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4256,7 +4384,7 @@ func (x *ListBucketsResponse) String() string {
 func (*ListBucketsResponse) ProtoMessage() {}
 
 func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4269,7 +4397,7 @@ func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsResponse.ProtoReflect.Descriptor instead.
 func (*ListBucketsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ListBucketsResponse) GetBuckets() []*Bucket {
@@ -4289,7 +4417,7 @@ type BucketEntriesRequest struct {
 
 func (x *BucketEntriesRequest) Reset() {
 	*x = BucketEntriesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4301,7 +4429,7 @@ func (x *BucketEntriesRequest) String() string {
 func (*BucketEntriesRequest) ProtoMessage() {}
 
 func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4314,7 +4442,7 @@ func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesRequest.ProtoReflect.Descriptor instead.
 func (*BucketEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *BucketEntriesRequest) GetBucket() string {
@@ -4340,7 +4468,7 @@ type BucketEntriesResponse struct {
 
 func (x *BucketEntriesResponse) Reset() {
 	*x = BucketEntriesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4352,7 +4480,7 @@ func (x *BucketEntriesResponse) String() string {
 func (*BucketEntriesResponse) ProtoMessage() {}
 
 func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4365,7 +4493,7 @@ func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesResponse.ProtoReflect.Descriptor instead.
 func (*BucketEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *BucketEntriesResponse) GetEntries() []*BucketEntry {
@@ -4387,7 +4515,7 @@ type BucketEntry struct {
 
 func (x *BucketEntry) Reset() {
 	*x = BucketEntry{}
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4399,7 +4527,7 @@ func (x *BucketEntry) String() string {
 func (*BucketEntry) ProtoMessage() {}
 
 func (x *BucketEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4412,7 +4540,7 @@ func (x *BucketEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntry.ProtoReflect.Descriptor instead.
 func (*BucketEntry) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *BucketEntry) GetPath() string {
@@ -4452,7 +4580,7 @@ type BucketRootRequest struct {
 
 func (x *BucketRootRequest) Reset() {
 	*x = BucketRootRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4464,7 +4592,7 @@ func (x *BucketRootRequest) String() string {
 func (*BucketRootRequest) ProtoMessage() {}
 
 func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4477,7 +4605,7 @@ func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootRequest.ProtoReflect.Descriptor instead.
 func (*BucketRootRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *BucketRootRequest) GetBucket() string {
@@ -4499,7 +4627,7 @@ type BucketRootResponse struct {
 
 func (x *BucketRootResponse) Reset() {
 	*x = BucketRootResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4511,7 +4639,7 @@ func (x *BucketRootResponse) String() string {
 func (*BucketRootResponse) ProtoMessage() {}
 
 func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4524,7 +4652,7 @@ func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootResponse.ProtoReflect.Descriptor instead.
 func (*BucketRootResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *BucketRootResponse) GetCid() string {
@@ -4567,7 +4695,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4579,7 +4707,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4592,7 +4720,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -4638,7 +4766,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4650,7 +4778,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4663,7 +4791,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -4725,7 +4853,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4737,7 +4865,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4750,7 +4878,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -4779,7 +4907,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4791,7 +4919,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4804,7 +4932,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -4844,7 +4972,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4856,7 +4984,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4869,7 +4997,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -4888,7 +5016,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4900,7 +5028,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4913,7 +5041,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -4934,7 +5062,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4946,7 +5074,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4959,7 +5087,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *PullResponse) GetPath() string {
@@ -4991,7 +5119,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5003,7 +5131,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5016,7 +5144,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
 }
 
 type SetupInboxResponse struct {
@@ -5028,7 +5156,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5040,7 +5168,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5053,7 +5181,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -5073,7 +5201,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5085,7 +5213,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5098,7 +5226,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -5126,7 +5254,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5138,7 +5266,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5151,7 +5279,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *SendResponse) GetId() string {
@@ -5184,7 +5312,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5196,7 +5324,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5209,7 +5337,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -5228,7 +5356,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5240,7 +5368,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5253,7 +5381,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -5272,7 +5400,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5284,7 +5412,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5297,7 +5425,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -5316,7 +5444,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5328,7 +5456,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5341,7 +5469,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -5360,7 +5488,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5372,7 +5500,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5385,7 +5513,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -5403,7 +5531,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5415,7 +5543,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5428,7 +5556,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 type SentRequest struct {
@@ -5439,7 +5567,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5451,7 +5579,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5464,7 +5592,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 type SentResponse struct {
@@ -5476,7 +5604,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5488,7 +5616,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5501,7 +5629,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -5526,7 +5654,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5538,7 +5666,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5551,7 +5679,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *SentMessage) GetId() string {
@@ -5612,7 +5740,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5624,7 +5752,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5637,7 +5765,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -5656,7 +5784,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5668,7 +5796,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5681,7 +5809,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -5706,7 +5834,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5718,7 +5846,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5731,7 +5859,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *Message) GetId() string {
@@ -5920,7 +6048,16 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\bdatabase\x18\x01 \x01(\v2\x11.weft.v1.DatabaseR\bdatabase\"+\n" +
 	"\x15RemoveDatabaseRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
-	"\x16RemoveDatabaseResponse\"B\n" +
+	"\x16RemoveDatabaseResponse\",\n" +
+	"\x16CompactDatabaseRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xa5\x01\n" +
+	"\x17CompactDatabaseResponse\x12\x10\n" +
+	"\x03cut\x18\x01 \x01(\bR\x03cut\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
+	"\arecords\x18\x03 \x01(\x03R\arecords\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\x03R\arefused\x12\x16\n" +
+	"\x06before\x18\x05 \x01(\x03R\x06before\x12\x14\n" +
+	"\x05after\x18\x06 \x01(\x03R\x05after\"B\n" +
 	"\n" +
 	"RunRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x18\n" +
@@ -6202,7 +6339,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\fRelayService\x12:\n" +
 	"\x03Add\x12\x18.weft.v1.AddRelayRequest\x1a\x19.weft.v1.AddRelayResponse\x12?\n" +
 	"\x04List\x12\x1a.weft.v1.ListRelaysRequest\x1a\x1b.weft.v1.ListRelaysResponse\x12C\n" +
-	"\x06Remove\x12\x1b.weft.v1.RemoveRelayRequest\x1a\x1c.weft.v1.RemoveRelayResponse2\xc0\x04\n" +
+	"\x06Remove\x12\x1b.weft.v1.RemoveRelayRequest\x1a\x1c.weft.v1.RemoveRelayResponse2\x8e\x05\n" +
 	"\x0fDatabaseService\x12I\n" +
 	"\x06Create\x12\x1e.weft.v1.CreateDatabaseRequest\x1a\x1f.weft.v1.CreateDatabaseResponse\x12E\n" +
 	"\x04List\x12\x1d.weft.v1.ListDatabasesRequest\x1a\x1e.weft.v1.ListDatabasesResponse\x12C\n" +
@@ -6211,7 +6348,8 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\vWatchStatus\x12\x1e.weft.v1.DatabaseStatusRequest\x1a\x1f.weft.v1.DatabaseStatusResponse0\x01\x129\n" +
 	"\x06Invite\x12\x16.weft.v1.InviteRequest\x1a\x17.weft.v1.InviteResponse\x123\n" +
 	"\x04Join\x12\x14.weft.v1.JoinRequest\x1a\x15.weft.v1.JoinResponse\x12I\n" +
-	"\x06Remove\x12\x1e.weft.v1.RemoveDatabaseRequest\x1a\x1f.weft.v1.RemoveDatabaseResponse2\x9a\a\n" +
+	"\x06Remove\x12\x1e.weft.v1.RemoveDatabaseRequest\x1a\x1f.weft.v1.RemoveDatabaseResponse\x12L\n" +
+	"\aCompact\x12\x1f.weft.v1.CompactDatabaseRequest\x1a .weft.v1.CompactDatabaseResponse2\x9a\a\n" +
 	"\x0fDocumentService\x120\n" +
 	"\x03Run\x12\x13.weft.v1.RunRequest\x1a\x14.weft.v1.RunResponse\x125\n" +
 	"\x04Find\x12\x14.weft.v1.FindRequest\x1a\x15.weft.v1.FindResponse0\x01\x129\n" +
@@ -6256,7 +6394,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 105)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 107)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -6298,72 +6436,74 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*JoinResponse)(nil),             // 37: weft.v1.JoinResponse
 	(*RemoveDatabaseRequest)(nil),    // 38: weft.v1.RemoveDatabaseRequest
 	(*RemoveDatabaseResponse)(nil),   // 39: weft.v1.RemoveDatabaseResponse
-	(*RunRequest)(nil),               // 40: weft.v1.RunRequest
-	(*RunResponse)(nil),              // 41: weft.v1.RunResponse
-	(*FindRequest)(nil),              // 42: weft.v1.FindRequest
-	(*FindResponse)(nil),             // 43: weft.v1.FindResponse
-	(*InsertRequest)(nil),            // 44: weft.v1.InsertRequest
-	(*InsertResponse)(nil),           // 45: weft.v1.InsertResponse
-	(*UpdateRequest)(nil),            // 46: weft.v1.UpdateRequest
-	(*UpdateResponse)(nil),           // 47: weft.v1.UpdateResponse
-	(*DeleteRequest)(nil),            // 48: weft.v1.DeleteRequest
-	(*DeleteResponse)(nil),           // 49: weft.v1.DeleteResponse
-	(*CountRequest)(nil),             // 50: weft.v1.CountRequest
-	(*CountResponse)(nil),            // 51: weft.v1.CountResponse
-	(*ImportRequest)(nil),            // 52: weft.v1.ImportRequest
-	(*ImportResponse)(nil),           // 53: weft.v1.ImportResponse
-	(*ImportFailure)(nil),            // 54: weft.v1.ImportFailure
-	(*ExportRequest)(nil),            // 55: weft.v1.ExportRequest
-	(*ExportResponse)(nil),           // 56: weft.v1.ExportResponse
-	(*WatchRequest)(nil),             // 57: weft.v1.WatchRequest
-	(*WatchResponse)(nil),            // 58: weft.v1.WatchResponse
-	(*RefusedRequest)(nil),           // 59: weft.v1.RefusedRequest
-	(*RefusedResponse)(nil),          // 60: weft.v1.RefusedResponse
-	(*Collection)(nil),               // 61: weft.v1.Collection
-	(*Index)(nil),                    // 62: weft.v1.Index
-	(*CreateCollectionRequest)(nil),  // 63: weft.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil), // 64: weft.v1.CreateCollectionResponse
-	(*ListCollectionsRequest)(nil),   // 65: weft.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),  // 66: weft.v1.ListCollectionsResponse
-	(*CreateIndexRequest)(nil),       // 67: weft.v1.CreateIndexRequest
-	(*CreateIndexResponse)(nil),      // 68: weft.v1.CreateIndexResponse
-	(*ListIndexesRequest)(nil),       // 69: weft.v1.ListIndexesRequest
-	(*ListIndexesResponse)(nil),      // 70: weft.v1.ListIndexesResponse
-	(*Bucket)(nil),                   // 71: weft.v1.Bucket
-	(*CreateBucketRequest)(nil),      // 72: weft.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),     // 73: weft.v1.CreateBucketResponse
-	(*ListBucketsRequest)(nil),       // 74: weft.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),      // 75: weft.v1.ListBucketsResponse
-	(*BucketEntriesRequest)(nil),     // 76: weft.v1.BucketEntriesRequest
-	(*BucketEntriesResponse)(nil),    // 77: weft.v1.BucketEntriesResponse
-	(*BucketEntry)(nil),              // 78: weft.v1.BucketEntry
-	(*BucketRootRequest)(nil),        // 79: weft.v1.BucketRootRequest
-	(*BucketRootResponse)(nil),       // 80: weft.v1.BucketRootResponse
-	(*PushRequest)(nil),              // 81: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 82: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 83: weft.v1.BucketNote
-	(*CatRequest)(nil),               // 84: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 85: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 86: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 87: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 88: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 89: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 90: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 91: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 92: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 93: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 94: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 95: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 96: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 97: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 98: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 99: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 100: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 101: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 102: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 103: weft.v1.Message
-	nil,                              // 104: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 105: google.protobuf.Timestamp
+	(*CompactDatabaseRequest)(nil),   // 40: weft.v1.CompactDatabaseRequest
+	(*CompactDatabaseResponse)(nil),  // 41: weft.v1.CompactDatabaseResponse
+	(*RunRequest)(nil),               // 42: weft.v1.RunRequest
+	(*RunResponse)(nil),              // 43: weft.v1.RunResponse
+	(*FindRequest)(nil),              // 44: weft.v1.FindRequest
+	(*FindResponse)(nil),             // 45: weft.v1.FindResponse
+	(*InsertRequest)(nil),            // 46: weft.v1.InsertRequest
+	(*InsertResponse)(nil),           // 47: weft.v1.InsertResponse
+	(*UpdateRequest)(nil),            // 48: weft.v1.UpdateRequest
+	(*UpdateResponse)(nil),           // 49: weft.v1.UpdateResponse
+	(*DeleteRequest)(nil),            // 50: weft.v1.DeleteRequest
+	(*DeleteResponse)(nil),           // 51: weft.v1.DeleteResponse
+	(*CountRequest)(nil),             // 52: weft.v1.CountRequest
+	(*CountResponse)(nil),            // 53: weft.v1.CountResponse
+	(*ImportRequest)(nil),            // 54: weft.v1.ImportRequest
+	(*ImportResponse)(nil),           // 55: weft.v1.ImportResponse
+	(*ImportFailure)(nil),            // 56: weft.v1.ImportFailure
+	(*ExportRequest)(nil),            // 57: weft.v1.ExportRequest
+	(*ExportResponse)(nil),           // 58: weft.v1.ExportResponse
+	(*WatchRequest)(nil),             // 59: weft.v1.WatchRequest
+	(*WatchResponse)(nil),            // 60: weft.v1.WatchResponse
+	(*RefusedRequest)(nil),           // 61: weft.v1.RefusedRequest
+	(*RefusedResponse)(nil),          // 62: weft.v1.RefusedResponse
+	(*Collection)(nil),               // 63: weft.v1.Collection
+	(*Index)(nil),                    // 64: weft.v1.Index
+	(*CreateCollectionRequest)(nil),  // 65: weft.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil), // 66: weft.v1.CreateCollectionResponse
+	(*ListCollectionsRequest)(nil),   // 67: weft.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),  // 68: weft.v1.ListCollectionsResponse
+	(*CreateIndexRequest)(nil),       // 69: weft.v1.CreateIndexRequest
+	(*CreateIndexResponse)(nil),      // 70: weft.v1.CreateIndexResponse
+	(*ListIndexesRequest)(nil),       // 71: weft.v1.ListIndexesRequest
+	(*ListIndexesResponse)(nil),      // 72: weft.v1.ListIndexesResponse
+	(*Bucket)(nil),                   // 73: weft.v1.Bucket
+	(*CreateBucketRequest)(nil),      // 74: weft.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),     // 75: weft.v1.CreateBucketResponse
+	(*ListBucketsRequest)(nil),       // 76: weft.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),      // 77: weft.v1.ListBucketsResponse
+	(*BucketEntriesRequest)(nil),     // 78: weft.v1.BucketEntriesRequest
+	(*BucketEntriesResponse)(nil),    // 79: weft.v1.BucketEntriesResponse
+	(*BucketEntry)(nil),              // 80: weft.v1.BucketEntry
+	(*BucketRootRequest)(nil),        // 81: weft.v1.BucketRootRequest
+	(*BucketRootResponse)(nil),       // 82: weft.v1.BucketRootResponse
+	(*PushRequest)(nil),              // 83: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 84: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 85: weft.v1.BucketNote
+	(*CatRequest)(nil),               // 86: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 87: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 88: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 89: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 90: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 91: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 92: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 93: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 94: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 95: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 96: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 97: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 98: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 99: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 100: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 101: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 102: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 103: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 104: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 105: weft.v1.Message
+	nil,                              // 106: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 107: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	7,   // 0: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
@@ -6371,36 +6511,36 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	16,  // 2: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
 	16,  // 3: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
 	16,  // 4: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	105, // 5: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	105, // 6: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	105, // 7: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	107, // 5: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	107, // 6: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	107, // 7: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
 	23,  // 8: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
 	23,  // 9: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
 	24,  // 10: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
 	24,  // 11: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	104, // 12: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	106, // 12: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
 	33,  // 13: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	105, // 14: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	107, // 14: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
 	24,  // 15: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	54,  // 16: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	105, // 17: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	105, // 18: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	62,  // 19: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	61,  // 20: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	61,  // 21: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	62,  // 22: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	62,  // 23: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	71,  // 24: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	71,  // 25: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	78,  // 26: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	83,  // 27: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	83,  // 28: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	103, // 29: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	103, // 30: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	100, // 31: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	105, // 32: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	103, // 33: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	105, // 34: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	56,  // 16: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	107, // 17: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	107, // 18: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	64,  // 19: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	63,  // 20: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	63,  // 21: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	64,  // 22: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	64,  // 23: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	73,  // 24: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	73,  // 25: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	80,  // 26: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	85,  // 27: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	85,  // 28: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	105, // 29: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	105, // 30: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	102, // 31: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	107, // 32: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	105, // 33: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	107, // 34: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
 	1,   // 35: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
 	3,   // 36: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
 	5,   // 37: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
@@ -6419,82 +6559,84 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	34,  // 50: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
 	36,  // 51: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
 	38,  // 52: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	40,  // 53: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	42,  // 54: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	44,  // 55: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	46,  // 56: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	48,  // 57: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	50,  // 58: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	52,  // 59: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	55,  // 60: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	57,  // 61: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	59,  // 62: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	63,  // 63: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	65,  // 64: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	67,  // 65: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	69,  // 66: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	72,  // 67: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	74,  // 68: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	76,  // 69: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	79,  // 70: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	81,  // 71: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	84,  // 72: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	86,  // 73: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	88,  // 74: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	90,  // 75: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	92,  // 76: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	94,  // 77: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	96,  // 78: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	98,  // 79: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	101, // 80: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 81: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 82: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	6,   // 83: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	9,   // 84: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	11,  // 85: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	13,  // 86: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	15,  // 87: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	18,  // 88: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	20,  // 89: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	22,  // 90: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	26,  // 91: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	28,  // 92: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	30,  // 93: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	32,  // 94: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	32,  // 95: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	35,  // 96: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	37,  // 97: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	39,  // 98: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	41,  // 99: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	43,  // 100: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	45,  // 101: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	47,  // 102: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	49,  // 103: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	51,  // 104: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	53,  // 105: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	56,  // 106: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	58,  // 107: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	60,  // 108: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	64,  // 109: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	66,  // 110: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	68,  // 111: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	70,  // 112: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	73,  // 113: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	75,  // 114: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	77,  // 115: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	80,  // 116: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	82,  // 117: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	85,  // 118: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	87,  // 119: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	89,  // 120: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	91,  // 121: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	93,  // 122: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	95,  // 123: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	97,  // 124: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	99,  // 125: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	102, // 126: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	81,  // [81:127] is the sub-list for method output_type
-	35,  // [35:81] is the sub-list for method input_type
+	40,  // 53: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	42,  // 54: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	44,  // 55: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	46,  // 56: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	48,  // 57: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	50,  // 58: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	52,  // 59: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	54,  // 60: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	57,  // 61: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	59,  // 62: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	61,  // 63: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	65,  // 64: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	67,  // 65: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	69,  // 66: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	71,  // 67: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	74,  // 68: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	76,  // 69: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	78,  // 70: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	81,  // 71: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	83,  // 72: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	86,  // 73: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	88,  // 74: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	90,  // 75: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	92,  // 76: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	94,  // 77: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	96,  // 78: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	98,  // 79: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	100, // 80: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	103, // 81: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 82: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 83: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	6,   // 84: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	9,   // 85: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	11,  // 86: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	13,  // 87: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	15,  // 88: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	18,  // 89: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	20,  // 90: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	22,  // 91: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	26,  // 92: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	28,  // 93: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	30,  // 94: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	32,  // 95: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	32,  // 96: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	35,  // 97: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	37,  // 98: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	39,  // 99: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	41,  // 100: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	43,  // 101: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	45,  // 102: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	47,  // 103: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	49,  // 104: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	51,  // 105: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	53,  // 106: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	55,  // 107: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	58,  // 108: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	60,  // 109: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	62,  // 110: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	66,  // 111: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	68,  // 112: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	70,  // 113: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	72,  // 114: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	75,  // 115: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	77,  // 116: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	79,  // 117: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	82,  // 118: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	84,  // 119: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	87,  // 120: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	89,  // 121: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	91,  // 122: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	93,  // 123: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	95,  // 124: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	97,  // 125: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	99,  // 126: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	101, // 127: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	104, // 128: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	82,  // [82:129] is the sub-list for method output_type
+	35,  // [35:82] is the sub-list for method input_type
 	35,  // [35:35] is the sub-list for extension type_name
 	35,  // [35:35] is the sub-list for extension extendee
 	0,   // [0:35] is the sub-list for field type_name
@@ -6511,7 +6653,7 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   105,
+			NumMessages:   107,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

@@ -87,6 +87,8 @@ const (
 	DatabaseServiceJoinProcedure = "/weft.v1.DatabaseService/Join"
 	// DatabaseServiceRemoveProcedure is the fully-qualified name of the DatabaseService's Remove RPC.
 	DatabaseServiceRemoveProcedure = "/weft.v1.DatabaseService/Remove"
+	// DatabaseServiceCompactProcedure is the fully-qualified name of the DatabaseService's Compact RPC.
+	DatabaseServiceCompactProcedure = "/weft.v1.DatabaseService/Compact"
 	// DocumentServiceRunProcedure is the fully-qualified name of the DocumentService's Run RPC.
 	DocumentServiceRunProcedure = "/weft.v1.DocumentService/Run"
 	// DocumentServiceFindProcedure is the fully-qualified name of the DocumentService's Find RPC.
@@ -552,6 +554,9 @@ type DatabaseServiceClient interface {
 	Invite(context.Context, *connect.Request[v1.InviteRequest]) (*connect.Response[v1.InviteResponse], error)
 	Join(context.Context, *connect.Request[v1.JoinRequest]) (*connect.Response[v1.JoinResponse], error)
 	Remove(context.Context, *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error)
+	// Compact cuts the history of a database, if this device may, and gives disk
+	// space back.
+	Compact(context.Context, *connect.Request[v1.CompactDatabaseRequest]) (*connect.Response[v1.CompactDatabaseResponse], error)
 }
 
 // NewDatabaseServiceClient constructs a client for the weft.v1.DatabaseService service. By default,
@@ -613,6 +618,12 @@ func NewDatabaseServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(databaseServiceMethods.ByName("Remove")),
 			connect.WithClientOptions(opts...),
 		),
+		compact: connect.NewClient[v1.CompactDatabaseRequest, v1.CompactDatabaseResponse](
+			httpClient,
+			baseURL+DatabaseServiceCompactProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("Compact")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -626,6 +637,7 @@ type databaseServiceClient struct {
 	invite      *connect.Client[v1.InviteRequest, v1.InviteResponse]
 	join        *connect.Client[v1.JoinRequest, v1.JoinResponse]
 	remove      *connect.Client[v1.RemoveDatabaseRequest, v1.RemoveDatabaseResponse]
+	compact     *connect.Client[v1.CompactDatabaseRequest, v1.CompactDatabaseResponse]
 }
 
 // Create calls weft.v1.DatabaseService.Create.
@@ -668,6 +680,11 @@ func (c *databaseServiceClient) Remove(ctx context.Context, req *connect.Request
 	return c.remove.CallUnary(ctx, req)
 }
 
+// Compact calls weft.v1.DatabaseService.Compact.
+func (c *databaseServiceClient) Compact(ctx context.Context, req *connect.Request[v1.CompactDatabaseRequest]) (*connect.Response[v1.CompactDatabaseResponse], error) {
+	return c.compact.CallUnary(ctx, req)
+}
+
 // DatabaseServiceHandler is an implementation of the weft.v1.DatabaseService service.
 type DatabaseServiceHandler interface {
 	Create(context.Context, *connect.Request[v1.CreateDatabaseRequest]) (*connect.Response[v1.CreateDatabaseResponse], error)
@@ -679,6 +696,9 @@ type DatabaseServiceHandler interface {
 	Invite(context.Context, *connect.Request[v1.InviteRequest]) (*connect.Response[v1.InviteResponse], error)
 	Join(context.Context, *connect.Request[v1.JoinRequest]) (*connect.Response[v1.JoinResponse], error)
 	Remove(context.Context, *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error)
+	// Compact cuts the history of a database, if this device may, and gives disk
+	// space back.
+	Compact(context.Context, *connect.Request[v1.CompactDatabaseRequest]) (*connect.Response[v1.CompactDatabaseResponse], error)
 }
 
 // NewDatabaseServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -736,6 +756,12 @@ func NewDatabaseServiceHandler(svc DatabaseServiceHandler, opts ...connect.Handl
 		connect.WithSchema(databaseServiceMethods.ByName("Remove")),
 		connect.WithHandlerOptions(opts...),
 	)
+	databaseServiceCompactHandler := connect.NewUnaryHandler(
+		DatabaseServiceCompactProcedure,
+		svc.Compact,
+		connect.WithSchema(databaseServiceMethods.ByName("Compact")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weft.v1.DatabaseService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case DatabaseServiceCreateProcedure:
@@ -754,6 +780,8 @@ func NewDatabaseServiceHandler(svc DatabaseServiceHandler, opts ...connect.Handl
 			databaseServiceJoinHandler.ServeHTTP(w, r)
 		case DatabaseServiceRemoveProcedure:
 			databaseServiceRemoveHandler.ServeHTTP(w, r)
+		case DatabaseServiceCompactProcedure:
+			databaseServiceCompactHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -793,6 +821,10 @@ func (UnimplementedDatabaseServiceHandler) Join(context.Context, *connect.Reques
 
 func (UnimplementedDatabaseServiceHandler) Remove(context.Context, *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Remove is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) Compact(context.Context, *connect.Request[v1.CompactDatabaseRequest]) (*connect.Response[v1.CompactDatabaseResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Compact is not implemented"))
 }
 
 // DocumentServiceClient is a client for the weft.v1.DocumentService service.
