@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -270,6 +271,9 @@ func (c *Collection) Get(ctx context.Context, id bson.RawValue) (Document, error
 	}
 	if f == nil || len(coll.ttl) > 0 && coll.expired(f.doc, c.db.wall()) {
 		return Document{}, ErrNotFound
+	}
+	if s, err := v.sight(ctx, c.db, c.name); err != nil || !s.shows(f.doc) {
+		return Document{}, cmp.Or(err, ErrNotFound)
 	}
 	return Document{Raw: f.doc, Mod: f.mod}, nil
 }

@@ -39,6 +39,8 @@ func commandOf(name string) commandFunc {
 		return (*DB).cmdCount
 	case "distinct":
 		return (*DB).cmdDistinct
+	case "aggregate":
+		return (*DB).cmdAggregate
 	case "listcollections":
 		return (*DB).cmdListCollections
 	case "create":

@@ -136,6 +136,10 @@ func (db *DB) cmdExplain(ctx context.Context, _ string, cmd bson.Raw) (bson.D, e
 	}
 	it := value.Elements(inner.Data)
 	k, v, _ := it.Next()
+	if name := strings.ToLower(string(k)); name == "aggregate" {
+		d, err := db.explainAggregate(ctx, string(v.Str()), inner.Data, run)
+		return append(d, bson.E{Key: "command", Value: bson.Raw(inner.Data)}), err
+	}
 	o, count, err := explainedOptions(strings.ToLower(string(k)), inner.Data)
 	if err != nil {
 		return nil, err
@@ -161,13 +165,6 @@ func explainedOptions(name string, cmd bson.Raw) (o FindOptions, count bool, err
 		return distinctOptions(cmd), false, checkArgs(name, cmd, distinctFields)
 	case "findandmodify":
 		return FindOptions{Filter: sub(cmd, "query"), Sort: sub(cmd, "sort"), Limit: 1}, false, nil
-	case "aggregate":
-		first := value.At(value.Get(cmd, "pipeline").Data, 0)
-		if first.IsDoc() {
-			o.Filter = sub(first.Data, "$match")
-		}
-		o.Hint = value.Get(cmd, "hint").Raw()
-		return o, false, nil
 	}
 	field := map[string]string{"update": "updates", "delete": "deletes"}[name]
 	if field == "" {

@@ -37,7 +37,7 @@ func (c *Collection) CountWith(ctx context.Context, filter bson.Raw, o CountOpti
 	defer v.release()
 	ctx, cancel := withMaxTime(ctx, o.MaxTime)
 	defer cancel()
-	s, err := c.db.searchFor(v, c.name, FindOptions{Filter: filter, Skip: o.Skip, Limit: o.Limit, Hint: o.Hint}, true)
+	s, err := c.db.searchFor(ctx, v, c.name, FindOptions{Filter: filter, Skip: o.Skip, Limit: o.Limit, Hint: o.Hint}, true)
 	if err != nil {
 		return 0, err
 	}
@@ -63,9 +63,9 @@ func (s *search) count() (n int64, err error) {
 	switch {
 	case s.c == nil:
 		return 0, nil
-	case len(s.o.Filter) <= 5 && s.now.IsZero():
+	case len(s.o.Filter) <= 5 && s.now.IsZero() && s.sight == nil:
 		return s.v.stats[s.c.num].docs, nil
-	case s.access.exact && s.now.IsZero():
+	case s.access.exact && s.now.IsZero() && s.sight == nil:
 		return s.countKeys()
 	case s.o.Limit > 0:
 		for n < s.o.Skip+s.o.Limit {
@@ -149,7 +149,7 @@ func (c *Collection) distinct(ctx context.Context, path string, o FindOptions) (
 	defer v.release()
 	ctx, cancel := withMaxTime(ctx, o.MaxTime)
 	defer cancel()
-	s, err := c.db.newSearch(v, c.name, o)
+	s, err := c.db.newSearch(ctx, v, c.name, o)
 	if err != nil || s.c == nil {
 		return nil, err
 	}

@@ -98,6 +98,20 @@ func (db *DB) definition(name string) (*definition, error) {
 }
 
 func (v *view) definition(db *DB, name string) (*definition, error) {
+	if d, ok := v.defs.Load(name); ok {
+		if d, _ := d.(*definition); d != nil {
+			return d, nil
+		}
+		return nil, ErrNotFound
+	}
+	d, err := v.readDefinition(db, name)
+	if err == nil || errors.Is(err, ErrNotFound) {
+		v.defs.Store(name, d)
+	}
+	return d, err
+}
+
+func (v *view) readDefinition(db *DB, name string) (*definition, error) {
 	sys := v.cat.colls[systemCollection]
 	if sys == nil {
 		return nil, ErrNotFound

@@ -13,4 +13,3 @@ func Steps(text, doc string) (string, error) {
 	_, after, err := rewrites(steps, raw)
 	return string(AppendJSON(nil, after, false)), err
 }
-

@@ -47,7 +47,7 @@ type Live struct {
 // The result is held in memory, once for all live queries that are the same but
 // for their projection: with a limit, the documents up to it and some more. One
 // of over 16 MiB, and more than 256 MiB in all results of the database, fails
-// with ErrTooLarge. A subscriber that falls behind, or a result that had to be
+// with ErrTooLarge. A read rule that changes ends the query. A subscriber that falls behind, or a result that had to be
 // read again, is told a reset.
 func (c *Collection) Live(ctx context.Context, o FindOptions) (*Live, error) {
 	l := &Live{}
@@ -64,7 +64,7 @@ func (c *Collection) Live(ctx context.Context, o FindOptions) (*Live, error) {
 	if o.Skip < 0 || o.Limit < 0 || o.Skip > maxLiveCount || o.Limit > maxLiveCount {
 		return nil, value.Errorf(value.CodeBadValue, "skip and limit of a live query are 0 to %d", maxLiveCount)
 	}
-	set, err := c.db.liveSet(c.name, o)
+	set, err := c.db.liveSet(ctx, c.name, o)
 	if err != nil {
 		return nil, err
 	}

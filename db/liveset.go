@@ -16,6 +16,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 const (
@@ -77,11 +78,14 @@ type liveSet struct {
 	sort    *query.Sort
 	mod     bool // the sort reads _mod
 	lo, hi  int  // the places of items that are the result
+	eyes    eyes
+	ruled   bool // the collection had a read rule, and all members are one reader
 	sub     *subscription
 	entered int // by lives.mu
 
 	mu       sync.Mutex // guards the rest
 	members  map[*Live]bool
+	sight    *sight // as of the last load
 	pos      uint64 // the commit up to which items are folded
 	stale    bool   // items are to be read
 	items    []*liveDoc
@@ -97,8 +101,8 @@ type liveSet struct {
 func readsMod(spec bson.Raw) bool { return bytes.Contains(spec, []byte("_mod\x00")) }
 
 // liveSet returns the set of a query, entered.
-func (db *DB) liveSet(coll string, o FindOptions) (*liveSet, error) {
-	s := &liveSet{db: db, coll: coll, members: map[*Live]bool{}, stale: true, ids: map[string]*liveDoc{}}
+func (db *DB) liveSet(ctx context.Context, coll string, o FindOptions) (*liveSet, error) {
+	s := &liveSet{db: db, coll: coll, eyes: db.eyes(ctx), members: map[*Live]bool{}, stale: true, ids: map[string]*liveDoc{}}
 	s.o = FindOptions{Filter: slices.Clone(o.Filter), Sort: slices.Clone(o.Sort), Skip: o.Skip, Limit: o.Limit}
 	if len(s.o.Sort) <= 5 {
 		s.o.Sort = bson.Raw{14, 0, 0, 0, byte(bson.TypeInt32), '_', 'i', 'd', 0, 1, 0, 0, 0, 0}
@@ -115,13 +119,25 @@ func (db *DB) liveSet(coll string, o FindOptions) (*liveSet, error) {
 	if err := s.m.compile(s.o.Filter); err != nil {
 		return nil, err
 	}
+	if coll != systemCollection {
+		s.m.law = value.AppendKey(nil, value.String(coll), false)
+	}
 	s.lo, s.hi = int(o.Skip), math.MaxInt
 	if o.Limit > 0 {
 		s.hi = s.lo + int(o.Limit)
 	}
 	k := binary.AppendUvarint([]byte(s.m.key()), uint64(len(s.o.Sort)))
 	k = uvarints(append(k, s.o.Sort...), uint64(o.Skip), uint64(o.Limit))
-	s.key = string(k)
+	v, err := db.acquire()
+	if err != nil {
+		return nil, err
+	}
+	sight, err := s.eyes.sight(v, coll)
+	v.release()
+	if err != nil {
+		return nil, err
+	}
+	s.ruled, s.key = sight != nil, string(k)+sight.reader()
 
 	db.lives.mu.Lock()
 	defer db.lives.mu.Unlock()
@@ -232,7 +248,12 @@ func (s *liveSet) advance(ctx context.Context) (wait <-chan struct{}, err error)
 			continue
 		}
 		for i, h := range hits {
-			s.apply(&h.news.changes[h.i])
+			c := &h.news.changes[h.i]
+			if c.coll == s.coll {
+				s.apply(c)
+			} else if readRule(c.before.doc) != readRule(c.after.doc) {
+				return nil, s.fail(errReadRule)
+			}
 			if i == len(hits)-1 || hits[i+1].seq != h.seq {
 				s.settle(end)
 				end = s.end()
@@ -262,11 +283,20 @@ func (s *liveSet) load(ctx context.Context) error {
 	if s.o.Limit > 0 {
 		o.Limit = int64(s.hi + s.reserve())
 	}
-	cur, err := s.db.find(ctx, s.coll, o)
+	reader, cancel := context.WithCancel(s.eyes.ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	cur, err := s.db.find(reader, s.coll, o)
 	if err != nil {
-		return err
+		return cmp.Or(ctx.Err(), err)
 	}
 	defer cur.Close()
+	if s.sight, err = s.eyes.sight(cur.s.v, s.coll); err != nil {
+		return err
+	}
+	if s.ruled != (s.sight != nil) {
+		return s.fail(errReadRule)
+	}
 	s.pos = max(s.pos, cur.s.v.seq)
 	s.clear()
 	for cur.Next() {
@@ -281,7 +311,7 @@ func (s *liveSet) load(ctx context.Context) error {
 		}
 	}
 	if err := cur.Err(); err != nil {
-		return err
+		return cmp.Or(ctx.Err(), err)
 	}
 	s.complete = o.Limit == 0 || int64(len(s.items)) < o.Limit
 	s.stale = false
@@ -330,7 +360,7 @@ func (s *liveSet) place(d *liveDoc) int {
 func (s *liveSet) apply(c *change) {
 	old := s.ids[string(c.idKey)]
 	var d *liveDoc
-	if c.after.doc != nil && (s.m.filter == nil || s.m.fits(&c.after)) {
+	if c.after.doc != nil && (s.m.filter == nil || s.m.fits(&c.after)) && s.sight.shows(c.after.doc) {
 		d = s.doc(c.after)
 		// Behind the last that is held, others may come first.
 		if n := len(s.items); !s.complete && (n == 0 || d.compare(s.items[n-1]) > 0) {

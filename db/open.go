@@ -318,6 +318,7 @@ type view struct {
 	once    sync.Once
 	sum     clock.Hash
 	refs    atomic.Int64
+	defs    sync.Map // *definition by collection, nil for none
 }
 
 // publish makes the committed state what readers see, and tells the feed of its

@@ -196,11 +196,8 @@ func (w *refusedWalk) read(at ref, doc bson.Raw) (*Refusal, error) {
 	}
 	if w.rec.bad == nil && int(at.index) < len(w.rec.ops) {
 		op := &w.rec.ops[at.index]
-		var doc []byte
-		if op.Kind != payload.Update {
-			doc = op.Doc
-		}
-		if shown, err := w.eyes.shows(w.v, op.Coll, doc); err != nil || !shown {
+		sight, err := w.eyes.sight(w.v, op.Coll)
+		if err != nil || sight != nil && (op.Kind == payload.Update || !sight.shows(op.Doc)) {
 			return r, err
 		}
 		r.Body = &RefusedBody{

@@ -55,6 +55,7 @@ type criteria struct {
 	filter *query.Filter
 	mod    bool // the filter reads _mod
 	image  Image
+	law    []byte // the key of a definition whose changes are told, too; nil for none
 }
 
 // key is the same for the same criteria only.
@@ -65,6 +66,7 @@ func (m *criteria) key() string {
 		k = append(binary.AppendUvarint(k, uint64(len(c))), c...)
 	}
 	k = append(binary.AppendUvarint(k, uint64(len(m.idKey))), m.idKey...)
+	k = append(binary.AppendUvarint(k, uint64(len(m.law))), m.law...)
 	return string(append(k, m.raw...))
 }
 
@@ -77,6 +79,9 @@ func (m *criteria) covers(coll string) bool {
 
 // matches reports whether a change, of a collection that m covers, is for m.
 func (m *criteria) matches(c *change) bool {
+	if m.law != nil && c.coll == systemCollection {
+		return string(m.law) == string(c.idKey)
+	}
 	if c.op&m.ops == 0 || m.idKey != nil && string(m.idKey) != string(c.idKey) {
 		return false
 	}
@@ -106,6 +111,7 @@ func (m *criteria) fits(s *state) bool {
 // A route leads from the changes of a collection to the groups that may match
 // them: by _id, by the value of a field that a filter requires, or all the rest.
 type route struct {
+	laws   bool // of definitions
 	ids    map[string][]*group
 	fields []*fieldRoute
 	rest   []*group
@@ -124,10 +130,14 @@ func (f *feed) address(g *group, do func(*route, *group)) {
 	if g.colls == nil {
 		do(&f.all, g)
 	}
-	for _, c := range g.colls {
+	colls := g.colls
+	if g.law != nil {
+		colls = append(slices.Clone(colls), systemCollection)
+	}
+	for _, c := range colls {
 		r := f.routes[c]
 		if r == nil {
-			r = &route{ids: map[string][]*group{}}
+			r = &route{ids: map[string][]*group{}, laws: c == systemCollection}
 			f.routes[c] = r
 		}
 		if do(r, g); r.empty() {
@@ -141,6 +151,9 @@ const maxAddresses = 1000
 
 // slots returns where g is filed: under the keys of a field, or nowhere.
 func (r *route) slots(g *group) (path string, keys []string) {
+	if r.laws && g.law != nil {
+		return "_id", []string{string(g.law)}
+	}
 	if g.idKey != nil {
 		return "_id", []string{string(g.idKey)}
 	}

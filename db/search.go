@@ -53,6 +53,7 @@ type search struct {
 	at     time.Time // of the query, for $$NOW
 	err    error     // of an expression that failed on a document
 	now    time.Time // what has expired then is hidden; zero if nothing expires
+	sight  *sight    // what the read rule shows; nil if that is everything
 
 	access *access
 	found  []*access // all candidates, the chosen first
@@ -82,16 +83,19 @@ const (
 // workers is how many goroutines one call may use.
 func workers() int { return min(4, runtime.GOMAXPROCS(0)) }
 
-func (db *DB) newSearch(v *view, name string, o FindOptions) (*search, error) {
-	return db.searchFor(v, name, o, false)
+func (db *DB) newSearch(ctx context.Context, v *view, name string, o FindOptions) (*search, error) {
+	return db.searchFor(ctx, v, name, o, false)
 }
 
 // searchFor is newSearch for a query of which maybe only the number is wanted.
-func (db *DB) searchFor(v *view, name string, o FindOptions, count bool) (s *search, err error) {
+func (db *DB) searchFor(ctx context.Context, v *view, name string, o FindOptions, count bool) (s *search, err error) {
 	if o.Skip < 0 || o.Limit < 0 {
 		return nil, value.Errorf(51024, "skip and limit cannot be negative")
 	}
-	s = &search{ctx: context.Background(), db: db, v: v, c: v.cat.colls[name], o: o, at: db.wall()}
+	s = &search{ctx: ctx, db: db, v: v, c: v.cat.colls[name], o: o, at: db.wall()}
+	if s.sight, err = v.sight(ctx, db, name); err != nil {
+		return nil, err
+	}
 	if bytes.Contains(o.Filter, []byte("$text\x00")) {
 		var spec bson.Raw
 		if o.Filter, spec, err = splitText(o.Filter); err != nil {
@@ -242,13 +246,15 @@ func (s *search) match(st *state) (bool, error) {
 			return false, nil
 		}
 	}
+	ok, err := true, error(nil)
 	switch {
 	case s.filter == nil:
-		return true, nil
 	case s.mod:
-		return s.filter.Test(withMod(*st))
+		ok, err = s.filter.Test(withMod(*st))
+	default:
+		ok, err = s.filter.Test(st.doc)
 	}
-	return s.filter.Test(st.doc)
+	return ok && s.sight.shows(st.doc), err
 }
 
 // matches is match for the search's own goroutine; an error is kept in err.

@@ -97,7 +97,7 @@ func (db *DB) sweep(ctx context.Context, v *view, c *coll, x *index, now time.Ti
 	if err != nil {
 		return 0, err
 	}
-	s, err := db.newSearch(v, c.name, FindOptions{Filter: filter, expired: true})
+	s, err := db.newSearch(seeingAll(ctx), v, c.name, FindOptions{Filter: filter, expired: true})
 	if err != nil {
 		return 0, err
 	}

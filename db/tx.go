@@ -221,7 +221,11 @@ func (tx *Tx) Get(collection string, id bson.RawValue) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
-	if d.state.doc == nil {
+	s, err := tx.v.sight(tx.ctx, tx.db, collection)
+	if err != nil {
+		return Document{}, err
+	}
+	if d.state.doc == nil || !s.shows(d.state.doc) {
 		return Document{}, ErrNotFound
 	}
 	return Document{Raw: d.state.doc, Mod: d.mod}, nil
@@ -245,7 +249,7 @@ func (tx *Tx) find(collection string, o FindOptions) ([]*found, *search, error) 
 	if tx.ended {
 		return nil, nil, ErrClosed
 	}
-	s, err := tx.db.newSearch(tx.v, collection, o)
+	s, err := tx.db.newSearch(tx.ctx, tx.v, collection, o)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -298,12 +298,12 @@ func (w *Watch) look(c *change) (change, opSet, error) {
 		return out, 0, err
 	}
 	defer v.release()
+	sight, err := w.eyes.sight(v, c.coll)
+	if err != nil {
+		return out, 0, err
+	}
 	for _, s := range []*state{&out.before, &out.after} {
-		shown, err := w.eyes.shows(v, c.coll, s.doc)
-		if err != nil {
-			return out, 0, err
-		}
-		if !shown {
+		if !sight.shows(s.doc) {
 			*s = state{}
 		}
 	}
