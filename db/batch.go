@@ -76,14 +76,14 @@ type batch struct {
 	foreseen  map[string]ref // rescans that steps may need after a crash, by collection
 	builds    bool           // indexes wait to be built or removed
 	stepping  bool
-	redo      bool          // operations may have been folded already
-	voiding   []voidMark    // what of the cut is being changed
-	cutting   bool          // snapshots change by that
-	gone      *bitset       // the arrivals that the cut leaves out, while it changes; else nil
-	blind     bool          // changes are not all of them
-	touched   []*entry      // changed while a transaction was open
-	untracked bool          // a change was emitted while none was
-	arrived   span          // records of the journal that the batch folds; none if last is 0
+	redo      bool       // operations may have been folded already
+	voiding   []voidMark // what of the cut is being changed
+	cutting   bool       // snapshots change by that
+	gone      *bitset    // the arrivals that the cut leaves out, while it changes; else nil
+	blind     bool       // changes are not all of them
+	touched   []*entry   // changed while a transaction was open
+	untracked bool       // a change was emitted while none was
+	arrived   span       // records of the journal that the batch folds; none if last is 0
 }
 
 // A rescan is a collection to be re-folded from a stamp.

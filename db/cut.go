@@ -112,7 +112,10 @@ func (c *Cut) before(marks []voidMark) Cut {
 	old := Cut{Void: maps.Clone(c.Void), Snapshots: maps.Clone(c.Snapshots)}
 	for _, m := range marks {
 		old.Void[m.log] = m.void
-		old.Snapshots[m.log] = CutSnapshot{Last: m.snapshot}
+		delete(old.Snapshots, m.log)
+		if m.snapshot > 0 {
+			old.Snapshots[m.log] = CutSnapshot{Last: m.snapshot}
+		}
 	}
 	return old
 }

@@ -38,9 +38,9 @@ func sameCut(t rapid.TB, x *db.DB, es []db.Entry, c db.Cut) {
 	}
 }
 
-// A checkpoint draws a cut of es: a position in each log, and the snapshot of
+// checkpointOf draws a cut of es: a position in each log, and the snapshot of
 // what is up to there, in a log of its own, on top of an earlier cut.
-func checkpoint(t *rapid.T, es []db.Entry, before db.Cut, log byte) (db.Cut, db.Entry) {
+func checkpointOf(t *rapid.T, es []db.Entry, before db.Cut, log byte) (db.Cut, db.Entry) {
 	c := db.Cut{Void: maps.Clone(before.Void), Snapshots: maps.Clone(before.Snapshots)}
 	last := map[clock.LogID][]uint64{}
 	for _, e := range es {
@@ -71,7 +71,7 @@ func checkpoint(t *rapid.T, es []db.Entry, before db.Cut, log byte) (db.Cut, db.
 	return c, e
 }
 
-func deliver(t *rapid.T, ctx context.Context, x *db.DB, j *dbtest.Journal, es ...db.Entry) {
+func hand(t *rapid.T, ctx context.Context, x *db.DB, j *dbtest.Journal, es ...db.Entry) {
 	if err := j.Deliver(es...); err != nil {
 		t.Fatal(err)
 	}
@@ -94,21 +94,21 @@ func TestCutsConverge(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		all := genEntries(rt, t, 25)
 		none := db.Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]db.CutSnapshot{}}
-		first, one := checkpoint(rt, all, none, 8)
+		first, one := checkpointOf(rt, all, none, 8)
 		whole := append(slices.Clone(all), one)
-		second, two := checkpoint(rt, whole, first, 9)
+		second, two := checkpointOf(rt, whole, first, 9)
 		whole = append(whole, two)
 
 		full, fj := openReplica(rt, t, openMemory(rt))
 		order := rapid.Permutation(all).Draw(rt, "order")
 		at := rapid.IntRange(0, len(order)).Draw(rt, "cut at")
-		deliver(rt, ctx, full, fj, order[:at]...)
+		hand(rt, ctx, full, fj, order[:at]...)
 		sameCut(rt, full, order[:at], none)
-		deliver(rt, ctx, full, fj, one)
+		hand(rt, ctx, full, fj, one)
 		sameCut(rt, full, order[:at], none) // not in force yet
 		setCut(rt, ctx, full, first)
 		sameCut(rt, full, append(slices.Clone(order[:at]), one), first)
-		deliver(rt, ctx, full, fj, order[at:]...)
+		hand(rt, ctx, full, fj, order[at:]...)
 		sameCut(rt, full, whole, first)
 
 		st := openMemory(rt)
@@ -120,7 +120,7 @@ func TestCutsConverge(t *testing.T) {
 		}
 		covered := slices.DeleteFunc(slices.Clone(order), func(e db.Entry) bool { return e.ID.Seq > first.Void[e.ID.Log] })
 		late := slices.DeleteFunc(slices.Clone(order), func(e db.Entry) bool { return e.ID.Seq <= first.Void[e.ID.Log] })
-		deliver(rt, ctx, pruned, pj, append(covered, one)...)
+		hand(rt, ctx, pruned, pj, append(covered, one)...)
 		verified := first
 		verified.Snapshots = map[clock.LogID]db.CutSnapshot{{8}: {Last: 1, State: first.Snapshots[clock.LogID{8}].State, Whole: true}}
 		setCut(rt, ctx, pruned, verified)
@@ -128,25 +128,25 @@ func TestCutsConverge(t *testing.T) {
 			rt.Fatal(err)
 		}
 		n := rapid.IntRange(0, len(late)).Draw(rt, "late")
-		deliver(rt, ctx, pruned, pj, late[:n]...)
+		hand(rt, ctx, pruned, pj, late[:n]...)
 		if err := pruned.Close(); err != nil {
 			rt.Fatal(err)
 		}
 		pruned, pj = openReplica(rt, t, st)
-		deliver(rt, ctx, pruned, pj, late[n:]...)
+		hand(rt, ctx, pruned, pj, late[n:]...)
 		sameCut(rt, pruned, whole, first)
 
 		joiner, jj := openReplica(rt, t, openMemory(rt))
-		deliver(rt, ctx, joiner, jj, one)
+		hand(rt, ctx, joiner, jj, one)
 		setCut(rt, ctx, joiner, first)
-		deliver(rt, ctx, joiner, jj, late...)
+		hand(rt, ctx, joiner, jj, late...)
 		sameCut(rt, joiner, whole, first)
 
 		for _, x := range []struct {
 			*db.DB
 			j *dbtest.Journal
 		}{{full, fj}, {pruned, pj}, {joiner, jj}} {
-			deliver(rt, ctx, x.DB, x.j, two)
+			hand(rt, ctx, x.DB, x.j, two)
 			setCut(rt, ctx, x.DB, second)
 			sameCut(rt, x.DB, whole, second)
 			if err := x.j.Prune(second); err != nil {
@@ -168,7 +168,7 @@ func TestCutSurvivesTheEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		all := genEntries(rt, t, 12)
 		none := db.Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]db.CutSnapshot{}}
-		cut, one := checkpoint(rt, all, none, 8)
+		cut, one := checkpointOf(rt, all, none, 8)
 		whole := append(slices.Clone(all), one)
 		s := &tight{Store: openMemory(rt), puts: 14, commits: -1}
 		j, err := dbtest.NewJournal(s.Store, "J/", "local")
