@@ -88,6 +88,8 @@ func fixedFormats(t testing.TB) map[string][]byte {
 	f := Refusal{ID: id, Code: RejectVoid, Reason: "why"}
 	all["refused"] = f.encode()
 	all["secrets"] = encode(&secretsRow{Relay: true, Keys: k.encode(), Invite: fixedInvite(t).encode()})
+	p.Checkpoint = &checkpoint{Heads: heads[:3], Snapshot: heads[4], State: fill[clock.Hash](6)}
+	all["control "+opCheckpoint.String()] = (&controlPayload{Op: opCheckpoint, Checkpoint: p.Checkpoint}).encode()
 	for p.Op = opOpen; p.Op <= opLog; p.Op++ {
 		all["control "+p.Op.String()] = p.encode()
 	}

@@ -362,6 +362,7 @@ func (t *Thread) readRun(tip clock.RecordID, after uint64, maxBytes int) (run, e
 	var forked bool
 	if l != nil {
 		forked = l.forked()
+		after = max(after, l.start(), t.cuts.floor(l.id).Seq)
 	}
 	t.mu.Unlock()
 	if l == nil {

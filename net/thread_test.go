@@ -120,10 +120,10 @@ func pull(ctx context.Context, to, from *Thread, maxBytes int) error {
 }
 
 func pullLog(ctx context.Context, to, from *Thread, tip clock.RecordID, maxBytes int) error {
-	after := uint64(0)
+	after := from.startOf(tip.Log)
 	for _, h := range to.heads() {
 		if h.Log == tip.Log && from.has(h) && h.Seq < tip.Seq {
-			after = h.Seq
+			after = max(after, h.Seq)
 		}
 	}
 	for after < tip.Seq {
