@@ -290,3 +290,35 @@ func TestCheckpointForm(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A device that was restored from a copy older than a checkpoint writes a new log
+// as soon as it knows of that: what it writes is not taken for what is covered.
+func TestRestoredBehindACheckpoint(t *testing.T) {
+	o, b, backup := newTestNode(t), newTestNode(t), t.TempDir()
+	to := o.create(t)
+	inv := o.invite(t, to, InviteOptions{})
+	tb := b.join(t, to, inv)
+	b.write(t, tb, "one")
+	copyStore(t, b.env.store, backup)
+	b.write(t, tb, "two", "three")
+	mustPull(t, to, tb)
+	cutHistory(t, to, "S")
+	prune(t, to)
+	r := openTestNode(t, backup, b.env.device, b.env.cert)
+	copied, err := openThread(t.Context(), r.env, tb.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened(t, copied)
+	mustPull(t, copied, to)
+	wantCounted(t, copied, "S")
+	before := copied.ownData
+	r.write(t, copied, "four")
+	if copied.ownData == before {
+		t.Fatal("the restored device goes on with a log of which it lacks covered records")
+	}
+	mustPull(t, to, copied)
+	wantCounted(t, to, "S", "four")
+	wantCounted(t, copied, "S", "four")
+}
+

@@ -83,20 +83,24 @@ type Thread struct {
 	named      map[clock.LogID]clock.Hash
 	graph      *controlGraph
 	cuts       cuts
-	prunedFor  int   // checkpoints in force for which a relay has begun to prune
-	arrivals   int64 // number of the last arrival
-	flushedTo  int64 // -1 until the first Flushed or Attach
-	pending    []arrivalRef
-	cache      arrivalCache
-	parked     parkedRuns
-	refused    []Refusal
-	attached   *Attachment
-	changes    chan struct{}
-	dirty      bool // something is committed that is not synced
-	syncing    bool // the goroutine that syncs runs
-	wakeAt     clock.Time
-	waker      *time.Timer
-	closed     bool
+	prunedFor  int // checkpoints in force for which a relay has begun to prune
+	ownChecked struct {
+		log clock.LogID // that ownCovered found to go on
+		n   int         // after so many checkpoints
+	}
+	arrivals  int64 // number of the last arrival
+	flushedTo int64 // -1 until the first Flushed or Attach
+	pending   []arrivalRef
+	cache     arrivalCache
+	parked    parkedRuns
+	refused   []Refusal
+	attached  *Attachment
+	changes   chan struct{}
+	dirty     bool // something is committed that is not synced
+	syncing   bool // the goroutine that syncs runs
+	wakeAt    clock.Time
+	waker     *time.Timer
+	closed    bool
 
 	wg sync.WaitGroup // the goroutines that sync and wake
 }

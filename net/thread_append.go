@@ -154,7 +154,7 @@ func (t *Thread) ownUsable() bool {
 	if t.ownData == nil {
 		return false
 	}
-	if _, ok := t.graph.state.logs[t.ownData.id]; !ok {
+	if _, ok := t.graph.state.logs[t.ownData.id]; !ok || !t.ownCovered() {
 		return false
 	}
 	return !slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Check(b.time) != nil })

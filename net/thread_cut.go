@@ -204,3 +204,27 @@ func (t *Thread) covered(id clock.RecordID) bool {
 	}
 	return false
 }
+
+// ownCovered reports whether the own data log holds, or begins after, what
+// checkpoints cover of it. Otherwise this device was restored from a copy, and what
+// it wrote next would be taken for what is covered.
+func (t *Thread) ownCovered() bool {
+	all := t.graph.state.checkpoints
+	if t.ownChecked.n == len(all) && t.ownChecked.log == t.ownData.id {
+		return true
+	}
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	for _, c := range all {
+		for _, h := range c.Heads {
+			if h.Log != t.ownData.id || h.Seq <= t.ownData.start() {
+				continue
+			}
+			if _, err := t.readRecord(snap, t.ownData.num, h); err != nil {
+				return false
+			}
+		}
+	}
+	t.ownChecked.n, t.ownChecked.log = len(all), t.ownData.id
+	return true
+}
