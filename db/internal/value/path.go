@@ -180,8 +180,11 @@ func (p Path) collectArray(dst []Value, arr []byte, why purpose) []Value {
 		switch {
 		case e.IsDoc():
 			dst, _ = p[1:].collect(dst, Get(e.Data, p[0].Name), why)
-		case e.IsArray() && why == forIndex:
-			dst = appendElements(append(dst, e), e.Data)
+		case e.IsArray() && why == forIndex: // to $elemMatch it may be a document of its indexes
+			dst = appendElements(append(dst, e, Null()), e.Data)
+			if p[0].Index >= 0 {
+				dst = p.collectArray(dst, e.Data, why)
+			}
 		default:
 			dst = append(dst, Null())
 		}
