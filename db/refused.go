@@ -225,11 +225,7 @@ func (c *change) of(op *payload.Op) {
 // noteRefusal tells the feed that the verdict on the operation at r is another.
 // It is written before the refusal, so that no step holds that without it.
 func (b *batch) noteRefusal(r ref, rec *record, op *payload.Op, v verdict) error {
-	n := b.meta.cursor + 1
-	if b.folding != nil && len(b.voiding) == 0 {
-		n = b.folding.n
-	}
-	if err := b.put(b.db.notedKey(n, r), nil); err != nil {
+	if err := b.put(b.db.notedKey(b.noting(), r), nil); err != nil {
 		return err
 	}
 	if b.unheard() {
@@ -248,4 +244,13 @@ func (b *batch) noteRefusal(r ref, rec *record, op *payload.Op, v verdict) error
 	}
 	b.tell(c)
 	return nil
+}
+
+// noting returns the arrival with which what the batch finds out is noted: the
+// next one, if no record brings it.
+func (b *batch) noting() int64 {
+	if b.folding != nil && len(b.voiding) == 0 {
+		return b.folding.n
+	}
+	return b.meta.cursor + 1
 }
