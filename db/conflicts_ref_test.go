@@ -173,3 +173,32 @@ func DumpConflicts(db *DB) ([]string, error) {
 	slices.SortFunc(out, cmp.Compare)
 	return out, nil
 }
+
+// TextScan answers a $text filter by judging every document; _ids are numbers.
+func TextScan(db *DB, coll string, filter []byte) (ids []int64, err error) {
+	v, err := db.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer v.release()
+	_, spec, err := splitText(filter)
+	if err != nil {
+		return nil, err
+	}
+	q, err := newTextQuery(v.cat.colls[coll], spec)
+	if err != nil {
+		return nil, err
+	}
+	cur, err := db.Collection(coll).Find(context.Background(), FindOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer cur.Close()
+	for cur.Next() {
+		if _, ok := q.match(cur.Raw()); ok {
+			ids = append(ids, cur.Raw().Lookup("_id").AsInt64())
+		}
+	}
+	slices.Sort(ids)
+	return ids, cur.Err()
+}
