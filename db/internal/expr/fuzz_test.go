@@ -15,7 +15,7 @@ func FuzzEval(f *testing.F) {
 		`{"$add": ["$a", 1, {"$toDate": "2020-01-01"}]}`, `{"$map": {"input": "$b", "in": {"$concat": ["$$this", "x"]}}}`,
 		`{"$reduce": {"input": {"$range": [0, 100000]}, "initialValue": "a", "in": {"$concat": ["$$value", "$$value"]}}}`,
 		`{"$reduce": {"input": {"$range": [0, 3000]}, "initialValue": [], "in": {"$concatArrays": ["$$value", "$$value", ["x"]]}}}`,
-		`{"$map": {"input": {"$range": [0, 3000]}, "in": {"$map": {"input": {"$range": [0, 3000]}, "in": {"$pow": ["$$this", 0.5]}}}}}`,
+		`{"$map": {"input": {"$range": [0, 3000]}, "in": {"$map": {"input": {"$range": [0, 3000]}, "in": {"$add": ["$$this", 0.5]}}}}}`,
 		`{"$zip": {"inputs": ["$b", "$b"], "useLongestLength": true, "defaults": [1, 2]}}`, `{"$dateToString": {"date": "$d", "format": "%Y%U"}}`,
 		`{"$regexFindAll": {"input": "$s", "regex": "(a|b)*"}}`, `{"$switch": {"branches": [{"case": "$a", "then": {"$let": {"vars": {"x": 1}, "in": "$$x"}}}]}}`,
 		`{"$setField": {"field": "x", "input": "$$ROOT", "value": {"$sortArray": {"input": "$b", "sortBy": {"x": 1}}}}}`,
