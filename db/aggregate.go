@@ -31,6 +31,7 @@ type Aggregation struct {
 	o      AggregateOptions
 	open   map[*Cursor]struct{} // of collections
 	run    *pipeline.Run
+	looked int64 // documents that closed cursors looked at
 	doc    bson.Raw
 	err    error
 }
@@ -118,6 +119,9 @@ func (s *stored) Next() ([]byte, error) {
 // Close frees the cursor.
 func (s *stored) Close() {
 	delete(s.a.open, s.c)
+	if s.c.s != nil {
+		s.a.looked += s.c.s.docsExamined.Load()
+	}
 	s.c.Close()
 }
 

@@ -78,7 +78,7 @@ func newIndex(x Index, n uint32, filled bool) (*index, error) {
 		ix.paths = append(ix.paths, p)
 	}
 	if x.Partial != nil {
-		f, err := query.Compile(x.Partial)
+		f, err := query.CompilePartial(x.Partial)
 		if err != nil {
 			return nil, err
 		}

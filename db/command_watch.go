@@ -268,6 +268,9 @@ func (db *DB) changeDoc(c *Change) (bson.Raw, error) {
 	if c.Seq > 0 {
 		d = append(d, bson.E{Key: "log", Value: c.Log.String()}, bson.E{Key: "seq", Value: int64(c.Seq)})
 	}
+	if c.Conflict != nil {
+		d = append(d, bson.E{Key: "conflict", Value: conflictDoc(c.Conflict)})
+	}
 	if c.Refusal != nil {
 		d = append(d, bson.E{Key: "refusal", Value: refusalDoc(c.Refusal, false)})
 	}

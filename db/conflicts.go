@@ -289,19 +289,25 @@ func (db *DB) cmdConflicts(ctx context.Context, name string, cmd bson.Raw) (bson
 		if skip--; skip >= 0 {
 			continue
 		}
-		others := bson.A{}
-		for _, o := range c.Others {
-			others = append(others, holderDoc(o))
-		}
-		docs = append(docs, bson.D{
-			{Key: "collection", Value: c.Collection}, {Key: "index", Value: c.Index}, {Key: "key", Value: c.Key},
-			{Key: "owner", Value: holderDoc(c.Owner)}, {Key: "others", Value: others}, {Key: "documents", Value: c.Documents},
-		})
+		docs = append(docs, conflictDoc(&c))
 		if int64(len(docs)) == limit {
 			break
 		}
 	}
 	return db.oneBatch("$cmd.conflicts", docs), nil
+}
+
+func conflictDoc(c *Conflict) bson.D {
+	d := bson.D{{Key: "collection", Value: c.Collection}, {Key: "index", Value: c.Index}}
+	if c.Documents == 0 {
+		return d
+	}
+	others := bson.A{}
+	for _, o := range c.Others {
+		others = append(others, holderDoc(o))
+	}
+	return append(d, bson.E{Key: "key", Value: c.Key}, bson.E{Key: "owner", Value: holderDoc(c.Owner)},
+		bson.E{Key: "others", Value: others}, bson.E{Key: "documents", Value: c.Documents})
 }
 
 func holderDoc(h KeyHolder) bson.D {

@@ -62,7 +62,7 @@ func TestReadRuleInFeeds(t *testing.T) {
 	}
 	for l, ids := range map[*db.Live][]int64{ada: {3, 2}, bob: {1}} {
 		m := &mirror{l: l, docs: l.Result()}
-		m.catchUp(t, t.Context())
+		m.catchUp(t, t)
 		if len(m.docs) != len(ids) {
 			t.Fatalf("got %v, want %v", m.docs, ids)
 		}

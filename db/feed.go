@@ -35,10 +35,12 @@ type change struct {
 	late          bool     // the document was folded again
 	current       bool     // after is today's, and before is unknown
 	refusal       *refusal // of opRefused and opCleared
+	index         uint32   // of opConflict and opResolved: the unique index,
+	key           []byte   // and the key in it
 }
 
 func (c *change) size() int {
-	n := 160 + len(c.before.doc) + len(c.after.doc) + len(c.idKey) + len(c.id.Data)
+	n := 160 + len(c.before.doc) + len(c.after.doc) + len(c.idKey) + len(c.id.Data) + len(c.key)
 	if c.refusal != nil {
 		n += len(c.refusal.message) + 128
 	}

@@ -25,7 +25,7 @@ func impliesSparse(cons []query.Conjunct, keys []IndexKey) bool {
 			if !impliesExists(&cons[i]) {
 				return false
 			}
-			some = true
+			some = some || !cons[i].Inner
 		}
 	}
 	return some
@@ -89,7 +89,7 @@ func impliesField(cons []query.Conjunct, path string, cond value.Value) bool {
 		return false
 	}
 	test := func(op string, arg value.Value) bool {
-		return slices.ContainsFunc(cons, func(c query.Conjunct) bool { return c.Path == path && impliesOp(&c, op, arg) })
+		return slices.ContainsFunc(cons, func(c query.Conjunct) bool { return c.Path == path && !c.Inner && impliesOp(&c, op, arg) })
 	}
 	if !cond.IsDoc() {
 		return test("$eq", cond)

@@ -25,6 +25,7 @@ const (
 	tagOwn        = 'o' // a log of this replica
 	tagGap        = 'g' // the last fold that changed more of a collection than its records name
 	tagNoted      = 'y' // a refusal, by the arrival with which it was noted
+	tagContested  = 'q' // a conflict, by the arrival with which it was noted
 	tagFeed       = 'f' // the ID of the feed
 )
 

@@ -23,8 +23,8 @@ type mirror struct {
 	resets int
 }
 
-func newMirror(t rapid.TB, ctx context.Context, c *db.Collection, o db.FindOptions) *mirror {
-	l, err := c.Live(ctx, o)
+func newMirror(t rapid.TB, tb testing.TB, c *db.Collection, o db.FindOptions) *mirror {
+	l, err := c.Live(tb.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,9 +32,9 @@ func newMirror(t rapid.TB, ctx context.Context, c *db.Collection, o db.FindOptio
 }
 
 // catchUp applies the events that there are.
-func (m *mirror) catchUp(t rapid.TB, ctx context.Context) {
+func (m *mirror) catchUp(t rapid.TB, tb testing.TB) {
 	for {
-		e, ok, err := m.l.TryNext(ctx)
+		e, ok, err := m.l.TryNext(tb.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,13 +72,13 @@ func (m *mirror) apply(t rapid.TB, e db.LiveEvent) {
 }
 
 // check compares the mirror with what a Find gives now.
-func (m *mirror) check(t rapid.TB, ctx context.Context, c *db.Collection) {
-	m.catchUp(t, ctx)
+func (m *mirror) check(t rapid.TB, tb testing.TB, c *db.Collection) {
+	m.catchUp(t, tb)
 	o := m.o
 	if len(o.Sort) == 0 {
 		o.Sort, _ = marshal(d("_id", 1))
 	}
-	cur, err := c.Find(ctx, o)
+	cur, err := c.Find(tb.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func liveIsFind(t *testing.T) {
 		var ms []*mirror
 		for range rapid.IntRange(2, 12).Draw(rt, "steps") {
 			for range rapid.IntRange(0, 3).Draw(rt, "subscriptions") {
-				ms = append(ms, newMirror(rt, ctx, c, genLive(rt, t)))
+				ms = append(ms, newMirror(rt, t, c, genLive(rt, t)))
 			}
 			switch rapid.IntRange(0, 5).Draw(rt, "step") {
 			case 0:
@@ -163,13 +163,13 @@ func liveIsFind(t *testing.T) {
 					m.l.Close()
 					ms[i] = nil
 				} else {
-					m.check(rt, ctx, c)
+					m.check(rt, t, c)
 				}
 			}
 			ms = slices.DeleteFunc(ms, func(m *mirror) bool { return m == nil })
 		}
 		for _, m := range ms {
-			m.check(rt, ctx, c)
+			m.check(rt, t, c)
 		}
 		if err := x.Close(); err != nil {
 			rt.Fatal(err)
@@ -198,13 +198,13 @@ func TestLiveWindow(t *testing.T) {
 	if _, err := c.Insert(ctx, docs...); err != nil {
 		t.Fatal(err)
 	}
-	m := newMirror(t, ctx, c, db.FindOptions{Sort: raw(t, d("n", -1)), Limit: 5})
+	m := newMirror(t, t, c, db.FindOptions{Sort: raw(t, d("n", -1)), Limit: 5})
 	defer m.l.Close()
 	for i := 99; i > 83; i-- {
 		if _, err := c.Delete(ctx, raw(t, d("_id", i)), false); err != nil {
 			t.Fatal(err)
 		}
-		m.check(t, ctx, c)
+		m.check(t, t, c)
 	}
 	if m.resets != 0 {
 		t.Fatalf("got %d resets while the reserve lasted", m.resets)
@@ -213,7 +213,7 @@ func TestLiveWindow(t *testing.T) {
 		if _, err := c.Delete(ctx, raw(t, d("_id", i)), false); err != nil {
 			t.Fatal(err)
 		}
-		m.check(t, ctx, c)
+		m.check(t, t, c)
 	}
 	if m.resets == 0 || m.resets > 2 {
 		t.Fatalf("got %d resets, want one or two", m.resets)
@@ -226,7 +226,7 @@ func TestLiveSlow(t *testing.T) {
 	x, _ := dbtest.OpenIn(t, memory(t), "a")
 	c := x.Collection("c")
 	ctx := t.Context()
-	slow, quick := newMirror(t, ctx, c, db.FindOptions{}), newMirror(t, ctx, c, db.FindOptions{})
+	slow, quick := newMirror(t, t, c, db.FindOptions{}), newMirror(t, t, c, db.FindOptions{})
 	defer slow.l.Close()
 	defer quick.l.Close()
 	pad := strings.Repeat("x", 100_000)
@@ -234,9 +234,9 @@ func TestLiveSlow(t *testing.T) {
 		if _, err := c.Update(ctx, raw(t, d("_id", i%7)), raw(t, d("$set", d("p", pad, "i", i))), db.UpdateOptions{Upsert: true}); err != nil {
 			t.Fatal(err)
 		}
-		quick.check(t, ctx, c)
+		quick.check(t, t, c)
 	}
-	slow.check(t, ctx, c)
+	slow.check(t, t, c)
 	if quick.resets != 0 || slow.resets != 1 {
 		t.Fatalf("got %d resets of the quick and %d of the slow, want 0 and 1", quick.resets, slow.resets)
 	}
@@ -267,9 +267,9 @@ func TestLiveTooLarge(t *testing.T) {
 	if _, err := c.Live(ctx, db.FindOptions{}); !errors.Is(err, db.ErrTooLarge) {
 		t.Fatalf("got %v for a second", err)
 	}
-	m := newMirror(t, ctx, c, db.FindOptions{Limit: 3})
+	m := newMirror(t, t, c, db.FindOptions{Limit: 3})
 	defer m.l.Close()
-	m.check(t, ctx, c)
+	m.check(t, t, c)
 }
 
 func TestLiveWaits(t *testing.T) {

@@ -113,7 +113,7 @@ func (w *Watch) readRecords(v *view) (done bool, err error) {
 	}
 	if w.sub.g.ops&opOther != 0 {
 		// What was noted when there was no record to note it with.
-		cs, err := w.past.refusals(w.sub.g, v.n+1)
+		cs, err := w.past.noted(w.sub.g, v.n+1)
 		if err != nil {
 			return false, err
 		}
@@ -183,7 +183,7 @@ func (w *Watch) changes(v *view, rec *record) (out []change, err error) {
 		}
 	}
 	if m.ops&opOther != 0 {
-		cs, err := p.refusals(m, rec.n)
+		cs, err := p.noted(m, rec.n)
 		return append(out, cs...), err
 	}
 	return out, nil
@@ -386,6 +386,16 @@ func (p *past) begin(coll *coll, idKey []byte, d *pastDoc, i int) error {
 		d.at, d.cur = k+1, h.state
 	}
 	return nil
+}
+
+// noted tells what was noted at arrival n of refusals and conflicts.
+func (p *past) noted(m *group, n int64) ([]change, error) {
+	out, err := p.refusals(m, n)
+	if err != nil {
+		return nil, err
+	}
+	cs, err := p.conflicts(m, n)
+	return append(out, cs...), err
 }
 
 // refusals tells the refusals that were noted at arrival n.

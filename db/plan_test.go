@@ -78,6 +78,7 @@ func (p plans) index() db.Index {
 		f := rapid.SampledFrom([]bson.D{
 			d("a", d("$exists", true)), d("b", d("$gt", 1)), d("a", 1), d("b", d("$gte", 1, "$lt", 3)), d("a", d("$in", bson.A{1, 2})),
 			d("$and", bson.A{d("a", d("$gte", "a")), d("b", d("$exists", true))}), d("c.d", d("$type", "number")),
+			d("c.d", d("$gte", 1)), d("c.d", d("$in", bson.A{1, 2})), d("a", d("$lte", 4)),
 		}).Draw(p.t, "partial")
 		x.Partial = must(bson.Marshal(f))
 	}
@@ -104,6 +105,9 @@ func (p plans) condition() any {
 	case "$regex":
 		return d(op, rapid.SampledFrom([]string{"^a", "^ab", "b", "^", "^a|b", "^(a)b"}).Draw(p.t, "re"))
 	case "$elemMatch":
+		if rapid.Bool().Draw(p.t, "documents") {
+			return d(op, d("d", rapid.SampledFrom([]any{1, nil, d("$gte", 1), d("$in", bson.A{1, 2, nil}), d("$ne", 1)}).Draw(p.t, "inner")))
+		}
 		return d(op, d("$gte", p.scalar(), "$lt", p.scalar()))
 	case "$between":
 		return d("$gte", p.value(false), "$lt", p.value(false))

@@ -225,15 +225,11 @@ func (c *change) of(op *payload.Op) {
 // noteRefusal tells the feed that the verdict on the operation at r is another.
 // It is written before the refusal, so that no step holds that without it.
 func (b *batch) noteRefusal(r ref, rec *record, op *payload.Op, v verdict) error {
-	if b.cutting && b.gone.has(r.n) {
-		return nil // its record may be deleted next; a gap is told
-	}
-	n := b.meta.cursor + 1
-	if b.folding != nil && len(b.voiding) == 0 {
-		n = b.folding.n
-	}
-	if err := b.put(b.db.notedKey(n, r), nil); err != nil {
-		return err
+	// Of what is cut off nothing is noted: its record may be deleted next.
+	if cut := b.cutting && b.gone.has(r.n); !cut {
+		if err := b.put(b.db.notedKey(b.noting(), r), nil); err != nil {
+			return err
+		}
 	}
 	if b.unheard() {
 		return nil
@@ -251,4 +247,13 @@ func (b *batch) noteRefusal(r ref, rec *record, op *payload.Op, v verdict) error
 	}
 	b.tell(c)
 	return nil
+}
+
+// noting returns the arrival with which what the batch finds out is noted: the
+// next one, if no record brings it.
+func (b *batch) noting() int64 {
+	if b.folding != nil && len(b.voiding) == 0 {
+		return b.folding.n
+	}
+	return b.meta.cursor + 1
 }

@@ -21,12 +21,15 @@ const (
 	opDelete
 	opRefused
 	opCleared
+	opConflict
+	opResolved
 	opDocs  = opInsert | opUpdate | opReplace | opDelete
-	opOther = opRefused | opCleared
+	opOther = opRefused | opCleared | opConflict | opResolved
 )
 
 var opNames = map[opSet]string{
 	opInsert: "insert", opUpdate: "update", opReplace: "replace", opDelete: "delete", opRefused: "refused", opCleared: "cleared",
+	opConflict: "conflict", opResolved: "resolved",
 }
 
 func parseOps(names []string) (set opSet, err error) {

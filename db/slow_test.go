@@ -29,3 +29,8 @@ func TestSlowLongHistories(t *testing.T) {
 }
 
 func TestSlowCachedStatesChangeNothing(t *testing.T) { cachedStates(t, 800) }
+
+func TestSlowEverythingConverges(t *testing.T) {
+	checks(t, "1500")
+	everythingConverges(t, 40)
+}

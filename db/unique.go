@@ -156,6 +156,9 @@ func (b *batch) hold(x *index, k, idKey []byte, has bool) error {
 	if marked == contested {
 		return nil
 	}
+	if err := b.noteConflict(x, k, contested); err != nil {
+		return err
+	}
 	n := int64(-1)
 	if contested {
 		n, err = 1, b.put(mark, nil)

@@ -30,7 +30,7 @@ type WatchOptions struct {
 	Collections []string
 	ID          bson.RawValue // of the one document to watch; zero for all
 	// Operations are insert, update, replace, delete (these four if it is
-	// empty), refused and cleared. Gaps are always told.
+	// empty), refused, cleared, conflict and resolved. Gaps are always told.
 	Operations  []string
 	Filter      bson.Raw // on a document of the change; refusals are not filtered
 	Image       Image    // which one
@@ -45,7 +45,7 @@ type WatchOptions struct {
 // document as it is now, and Before is unknown. A gap says that changes may be
 // missing and that Collection ("" for any) is to be read again.
 type Change struct {
-	Operation     string // insert, update, replace, delete, refused, cleared, gap
+	Operation     string // one of WatchOptions.Operations, or gap
 	Collection    string
 	ID            bson.RawValue
 	After, Before bson.Raw
@@ -60,6 +60,9 @@ type Change struct {
 	// Of refused, an operation that does nothing at its place, and of cleared,
 	// one that was refused and is not any more:
 	Refusal *Refusal
+	// Of conflict, a key of a unique index that several documents have now, and of
+	// resolved, where one has it again; as it is when the change is told.
+	Conflict *Conflict
 	Token   string // resumes after this change; some before may be told again
 }
 
@@ -277,6 +280,16 @@ func (w *Watch) hand(t told) (out Change, ok bool, err error) {
 	}
 	if c.id.Exists() {
 		out.ID = c.id.Raw()
+	}
+	if op == opConflict || op == opResolved {
+		v, err := w.db.acquire()
+		if err != nil {
+			return out, false, err
+		}
+		defer v.release()
+		if out.Conflict, err = v.conflictOf(w.eyes.ctx, w.db, &c); err != nil {
+			return out, false, err
+		}
 	}
 	if r := c.refusal; r != nil {
 		out.Refusal = &Refusal{

@@ -15,8 +15,8 @@ import (
 var decimals = apd.Context{Precision: 34, MaxExponent: 6144, MinExponent: -6143, Rounding: apd.RoundHalfEven}
 
 // wide is for functions of doubles, which are computed in decimals so that they
-// do not depend on the machine.
-var wide = apd.Context{Precision: 40, MaxExponent: 6144, MinExponent: -6143, Rounding: apd.RoundHalfEven}
+// do not depend on the machine: 17 digits, and some for exponents.
+var wide = apd.Context{Precision: 26, MaxExponent: 6144, MinExponent: -6143, Rounding: apd.RoundHalfEven}
 
 // decimalOf converts a number. Doubles keep 15 digits, as in MongoDB.
 func decimalOf(v value.Value) *apd.Decimal {
@@ -42,7 +42,7 @@ func exactly(v value.Value) *apd.Decimal {
 	if d := specialDecimal(f); d != nil {
 		return d
 	}
-	return parseDecimal(strconv.FormatFloat(f, 'e', 39, 64))
+	return parseDecimal(strconv.FormatFloat(f, 'e', 29, 64))
 }
 
 func specialDecimal(f float64) *apd.Decimal {

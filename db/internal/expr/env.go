@@ -17,7 +17,7 @@ const (
 	// maxBuilt bounds all that one evaluation builds, in bytes.
 	maxBuilt = 64 << 20
 	// maxSteps bounds the operations of one evaluation.
-	maxSteps = 4 << 20
+	maxSteps = 2 << 20
 	// maxNesting is the deepest value that $reduce may build.
 	maxNesting = 2 * value.MaxDepth
 )
@@ -78,7 +78,7 @@ func (e *Env) spend(n int) error {
 // What operations on decimals cost, in steps.
 const (
 	costDecimal  = 10
-	costFunction = 400
+	costFunction = 300
 )
 
 // charge is spend for what is bounded itself: the next spend tells.

@@ -240,16 +240,21 @@ func log(e *Env, op string, args []value.Value) (value.Value, error) {
 	}
 	e.charge(2 * costFunction)
 	var x, y, d apd.Decimal
+	dec := widest(v, base) == bson.TypeDecimal128
+	c := wide
+	if dec {
+		c.Precision = 40
+	}
 	if isNaN(v) || isNaN(base) {
 		d.Form = apd.NaN
-	} else if _, err := wide.Ln(&x, exactly(v)); err != nil {
+	} else if _, err := c.Ln(&x, exactly(v)); err != nil {
 		d.Form = apd.NaN
-	} else if _, err := wide.Ln(&y, exactly(base)); err != nil {
+	} else if _, err := c.Ln(&y, exactly(base)); err != nil {
 		d.Form = apd.NaN
-	} else if _, err := wide.Quo(&d, &x, &y); err != nil {
+	} else if _, err := c.Quo(&d, &x, &y); err != nil {
 		d.Form = apd.NaN
 	}
-	if widest(v, base) == bson.TypeDecimal128 {
+	if dec {
 		return e.decimal(&d), nil
 	}
 	return e.double(floatOf(&d)), nil
@@ -308,7 +313,9 @@ func pow(e *Env, op string, args []value.Value) (value.Value, error) {
 	}
 	// x^y = e^(y ln x), with digits to spare for the exponent's size.
 	c := wide
-	c.Precision = 50
+	if dec {
+		c.Precision = 45
+	}
 	var d apd.Decimal
 	if _, err := c.Ln(&lg, &abs); err != nil {
 		return e.ofKind(dec, math.NaN()), nil

@@ -15,8 +15,8 @@ type compiler struct {
 	scope   Scope
 	f       *Filter
 	top     bool
-	prefix  string // of noted paths: set inside $elemMatch
 	nested  bool   // a filter on elements
+	lead    string // of noted paths: a dot inside $elemMatch
 	element bool   // an array filter: every path begins with id
 	id      string
 }
@@ -166,13 +166,13 @@ func (c *compiler) note(key string, p part) {
 	for _, k := range p.parts {
 		c.note(key, k)
 	}
-	if p.equal && c.prefix == "" {
+	if p.equal {
 		if eq, ok := p.leaf.(*eqLeaf); ok {
 			c.f.equal = append(c.f.equal, Equality{Path: key, Value: eq.v})
 		}
 	}
 	for _, n := range p.note {
-		n.Path = c.prefix + key
+		n.Path = c.lead + key + n.Path // which $elemMatch gave from the element on
 		c.f.conjuncts = append(c.f.conjuncts, n)
 	}
 }
@@ -401,13 +401,24 @@ func (c *compiler) elemMatch(key string, v value.Value) (part, error) {
 		for _, k := range parts {
 			nodes = append(nodes, k.node(nil))
 			if !k.not {
-				p.note = append(p.note, k.note...)
+				p.note = append(p.note, inner(k.note)...)
 			}
 		}
 		p.leaf = elemLeaf{conjunction(nodes)}
 		return p, err
 	}
-	sub := compiler{f: c.f, nested: true}
+	sub := compiler{f: &Filter{}, nested: true, top: true, lead: "."}
 	nodes, err := sub.document(v.Data)
-	return part{leaf: elemDocLeaf{conjunction(nodes)}, reach: reachWhole}, err
+	if c.f.conditions += sub.f.conditions; err == nil && c.f.conditions > maxConditions {
+		err = errBad("%s: the filter has more than %d conditions", key, maxConditions)
+	}
+	return part{leaf: elemDocLeaf{conjunction(nodes)}, reach: reachWhole, note: inner(sub.f.conjuncts)}, err
+}
+
+func inner(cons []Conjunct) []Conjunct {
+	out := slices.Clone(cons)
+	for i := range out {
+		out[i].Inner = true
+	}
+	return out
 }

@@ -34,6 +34,9 @@ type Conjunct struct {
 	Op     Op
 	Value  value.Value   // unset for In and Exists
 	Values []value.Value // for In: in order, without duplicates
+	// Inner says that the condition is on an element, by $elemMatch: an index has
+	// it, but the same condition on the path need not hold.
+	Inner bool
 }
 
 // A KeyRange is the half-open range [Lo, Hi) of index keys.

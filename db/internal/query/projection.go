@@ -86,20 +86,6 @@ func (p *Projection) NeedsContext() bool { return p.position || len(p.root.adds)
 // NeedsScore reports whether the projection shows a text score.
 func (p *Projection) NeedsScore() bool { return p.score }
 
-// Covers reports whether the projection gives the same for a document and for
-// one that has only the top-level fields that has accepts.
-func (p *Projection) Covers(has func(field string) bool) bool {
-	if p.all || !p.inclusion || p.position {
-		return false
-	}
-	for name, n := range p.root.kids {
-		if n.op == projCompute || len(n.adds) > 0 || !has(name) {
-			return false
-		}
-	}
-	return true
-}
-
 type projCompiler struct {
 	scope   Scope
 	p       *Projection

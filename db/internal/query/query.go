@@ -59,6 +59,37 @@ func (s Scope) Compile(filter bson.Raw) (*Filter, error) {
 	return c.f, nil
 }
 
+// CompilePartial compiles the filter of a partial index. It may match more than
+// Compile's: to its operators an array in an array is never whole, so that it
+// matches whatever has a value on the path that meets the condition.
+func CompilePartial(filter bson.Raw) (*Filter, error) {
+	f, err := Compile(filter)
+	if err == nil {
+		deepen(f.root)
+	}
+	return f, err
+}
+
+func deepen(n node) {
+	all := func(nodes []node) {
+		for _, k := range nodes {
+			deepen(k)
+		}
+	}
+	switch n := n.(type) {
+	case andNode:
+		all(n)
+	case orNode:
+		all(n)
+	case *fieldsNode:
+		all(n.all)
+	case *pathNode:
+		if n.reach == reachAny || n.reach == reachElements {
+			n.reach = reachDeep
+		}
+	}
+}
+
 // CompileElement compiles a condition on an array's elements as $pull takes it:
 // operators, a filter on the elements that are documents, or a literal. Messages
 // name path.

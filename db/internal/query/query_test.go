@@ -219,7 +219,7 @@ func drawJSON(t *rapid.T, depth int) string {
 func TestConjunctsCoverMatches(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		path := rapid.SampledFrom([]string{"a", "a.b", "a.0", "a.0.b", "a.1"}).Draw(t, "path")
-		op := rapid.SampledFrom([]string{"$eq", "$gt", "$gte", "$lt", "$lte", "$in", "$regex", "$elemMatch"}).Draw(t, "op")
+		op := rapid.SampledFrom([]string{"$eq", "$gt", "$gte", "$lt", "$lte", "$in", "$regex", "$elemMatch", "documents"}).Draw(t, "op")
 		arg := drawJSON(t, 1)
 		switch op {
 		case "$in":
@@ -228,6 +228,12 @@ func TestConjunctsCoverMatches(t *testing.T) {
 			arg = `"^a"`
 		case "$elemMatch":
 			arg = `{"$gte":` + arg + `}`
+		case "documents":
+			op = "$elemMatch"
+			arg = fmt.Sprintf(`{%q:{"$lte":%s},"$and":[{"b":%s}]}`, rapid.SampledFrom([]string{"b", "0", "1.b", "b.b"}).Draw(t, "inner"), arg, drawJSON(t, 2))
+			if rapid.Bool().Draw(t, "one") {
+				arg = strings.Replace(arg, `,"$and"`, `,"$comment":1,"$or"`, 1)
+			}
 		}
 		filter, err := value.ParseJSON([]byte(fmt.Sprintf(`{"$and":[{%q:{%q:%s}}]}`, path, op, arg)))
 		if err != nil {

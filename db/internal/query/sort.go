@@ -106,9 +106,6 @@ func (s *Sort) Key(dst, doc []byte) []byte {
 	return dst
 }
 
-// CompareKeys orders two results of Key.
-func CompareKeys(a, b []byte) int { return bytes.Compare(a, b) }
-
 // extreme returns the value of doc at p that counts in a sort.
 func extreme(p value.Path, doc []byte, desc bool) value.Value {
 	v := value.Doc(doc)

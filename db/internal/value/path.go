@@ -180,8 +180,11 @@ func (p Path) collectArray(dst []Value, arr []byte, why purpose) []Value {
 		switch {
 		case e.IsDoc():
 			dst, _ = p[1:].collect(dst, Get(e.Data, p[0].Name), why)
-		case e.IsArray() && why == forIndex:
-			dst = appendElements(append(dst, e), e.Data)
+		case e.IsArray() && why == forIndex: // to $elemMatch it may be a document of its indexes
+			dst = appendElements(append(dst, e, Null()), e.Data)
+			if p[0].Index >= 0 {
+				dst = p.collectArray(dst, e.Data, why)
+			}
 		default:
 			dst = append(dst, Null())
 		}
@@ -192,14 +195,9 @@ func (p Path) collectArray(dst []Value, arr []byte, why purpose) []Value {
 	return dst
 }
 
-// SortValues appends the values of doc at p that count in a sort: those of
-// DistinctValues, but a numeric component that an array answers by index is not
-// also looked up as a field of the array's documents.
-func (p Path) SortValues(dst []Value, doc []byte) (vals []Value, multi bool) {
-	return p.collect(dst, Doc(doc), forSort)
-}
-
-// SortValuesOf is SortValues from a value inside a document.
+// SortValuesOf appends the values of v, which is inside a document, at p that
+// count in a sort: those of DistinctValues, but a numeric component that an array
+// answers by index is not also looked up as a field of the array's documents.
 func (p Path) SortValuesOf(dst []Value, v Value) (vals []Value, multi bool) {
 	return p.collect(dst, v, forSort)
 }
