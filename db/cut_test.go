@@ -71,7 +71,7 @@ func checkpointOf(t *rapid.T, es []db.Entry, before db.Cut, log byte) (db.Cut, d
 	return c, e
 }
 
-func hand(t *rapid.T, ctx context.Context, x *db.DB, j *dbtest.Journal, es ...db.Entry) {
+func hand(ctx context.Context, t *rapid.T, x *db.DB, j *dbtest.Journal, es ...db.Entry) {
 	if err := j.Deliver(es...); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func hand(t *rapid.T, ctx context.Context, x *db.DB, j *dbtest.Journal, es ...db
 	}
 }
 
-func setCut(t *rapid.T, ctx context.Context, x *db.DB, c db.Cut) {
+func setCut(ctx context.Context, t *rapid.T, x *db.DB, c db.Cut) {
 	if err := x.SetCut(ctx, c); err != nil {
 		t.Fatal(err)
 	}
@@ -102,13 +102,13 @@ func TestCutsConverge(t *testing.T) {
 		full, fj := openReplica(rt, t, openMemory(rt))
 		order := rapid.Permutation(all).Draw(rt, "order")
 		at := rapid.IntRange(0, len(order)).Draw(rt, "cut at")
-		hand(rt, ctx, full, fj, order[:at]...)
+		hand(ctx, rt, full, fj, order[:at]...)
 		sameCut(rt, full, order[:at], none)
-		hand(rt, ctx, full, fj, one)
+		hand(ctx, rt, full, fj, one)
 		sameCut(rt, full, order[:at], none) // not in force yet
-		setCut(rt, ctx, full, first)
+		setCut(ctx, rt, full, first)
 		sameCut(rt, full, append(slices.Clone(order[:at]), one), first)
-		hand(rt, ctx, full, fj, order[at:]...)
+		hand(ctx, rt, full, fj, order[at:]...)
 		sameCut(rt, full, whole, first)
 
 		st := openMemory(rt)
@@ -120,39 +120,39 @@ func TestCutsConverge(t *testing.T) {
 		}
 		covered := slices.DeleteFunc(slices.Clone(order), func(e db.Entry) bool { return e.ID.Seq > first.Void[e.ID.Log] })
 		late := slices.DeleteFunc(slices.Clone(order), func(e db.Entry) bool { return e.ID.Seq <= first.Void[e.ID.Log] })
-		hand(rt, ctx, pruned, pj, append(covered, one)...)
+		hand(ctx, rt, pruned, pj, append(covered, one)...)
 		verified := first
 		verified.Snapshots = map[clock.LogID]db.CutSnapshot{{8}: {Last: 1, State: first.Snapshots[clock.LogID{8}].State, Whole: true}}
-		setCut(rt, ctx, pruned, verified)
+		setCut(ctx, rt, pruned, verified)
 		if err := pj.Prune(first); err != nil {
 			rt.Fatal(err)
 		}
 		n := rapid.IntRange(0, len(late)).Draw(rt, "late")
-		hand(rt, ctx, pruned, pj, late[:n]...)
+		hand(ctx, rt, pruned, pj, late[:n]...)
 		if err := pruned.Close(); err != nil {
 			rt.Fatal(err)
 		}
 		pruned, pj = openReplica(rt, t, st)
-		hand(rt, ctx, pruned, pj, late[n:]...)
+		hand(ctx, rt, pruned, pj, late[n:]...)
 		sameCut(rt, pruned, whole, first)
 
 		joiner, jj := openReplica(rt, t, openMemory(rt))
-		hand(rt, ctx, joiner, jj, one)
-		setCut(rt, ctx, joiner, first)
-		hand(rt, ctx, joiner, jj, late...)
+		hand(ctx, rt, joiner, jj, one)
+		setCut(ctx, rt, joiner, first)
+		hand(ctx, rt, joiner, jj, late...)
 		sameCut(rt, joiner, whole, first)
 
 		for _, x := range []struct {
 			*db.DB
 			j *dbtest.Journal
 		}{{full, fj}, {pruned, pj}, {joiner, jj}} {
-			hand(rt, ctx, x.DB, x.j, two)
-			setCut(rt, ctx, x.DB, second)
+			hand(ctx, rt, x.DB, x.j, two)
+			setCut(ctx, rt, x.DB, second)
 			sameCut(rt, x.DB, whole, second)
 			if err := x.j.Prune(second); err != nil {
 				rt.Fatal(err)
 			}
-			setCut(rt, ctx, x.DB, second)
+			setCut(ctx, rt, x.DB, second)
 			sameCut(rt, x.DB, whole, second)
 			if err := x.Close(); err != nil {
 				rt.Fatal(err)

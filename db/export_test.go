@@ -21,6 +21,9 @@ import (
 // the state hash and every document and refusal as text: the definition of
 // what a database must give.
 func Reference(entries []Entry, void ...clock.LogID) (clock.Hash, map[string]string) {
+	slices.SortFunc(entries, func(a, b Entry) int {
+		return clock.Stamp{Time: a.Time, Log: a.ID.Log, Hash: a.ID.Hash}.Compare(clock.Stamp{Time: b.Time, Log: b.ID.Log, Hash: b.ID.Hash})
+	})
 	c := Cut{Void: map[clock.LogID]uint64{}}
 	for _, id := range void {
 		c.Void[id] = math.MaxUint64

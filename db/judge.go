@@ -89,7 +89,7 @@ func (j *judge) compile(o *payload.Op) (err error) {
 // decide gives the outcome of o on cur, as by writes it, with def in force.
 func (j *judge) decide(o *payload.Op, cur state, by author, def *definition) verdict {
 	v := j.judge(o, cur, by.time, def)
-	if v.code != codeOK || v.next.dead == cur.dead && sameSlice(v.next.doc, cur.doc) {
+	if v.code != codeOK || o.Kind == payload.State || v.next.dead == cur.dead && sameSlice(v.next.doc, cur.doc) {
 		return v
 	}
 	if err := def.allows(o, cur.doc, v.next.doc, by); err != nil {

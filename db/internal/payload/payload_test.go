@@ -86,3 +86,38 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// A snapshot's documents come back as they were, and other bytes are refused.
+func FuzzDecodeSnapshot(f *testing.F) {
+	doc := func(id any) []byte { return raw(f, bson.D{{Key: "_id", Value: id}, {Key: "n", Value: 1}}) }
+	f.Add(EncodeSnapshot([]Op{{Coll: "c", Doc: doc("x"), Mod: 7}, {Coll: "c", Doc: doc(2)}, {Coll: "system.collections", Doc: doc("c"), Mod: 1 << 60}}))
+	f.Add(EncodeSnapshot(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ops, err := DecodeSnapshot(b)
+		if err != nil {
+			return
+		}
+		if again := EncodeSnapshot(ops); !bytes.Equal(b, again) {
+			t.Fatalf("decoded %x, encoded %x", b, again)
+		}
+	})
+}
+
+func TestSnapshotRoundTrip(t *testing.T) {
+	in := []Op{{Coll: "c", Doc: raw(t, bson.D{{Key: "_id", Value: "x"}}), Mod: 7}, {Coll: "d", Doc: raw(t, bson.D{{Key: "_id", Value: 1}}), Mod: 8}}
+	out, err := DecodeSnapshot(EncodeSnapshot(in))
+	if err != nil || len(out) != 2 {
+		t.Fatalf("got %v, %v", out, err)
+	}
+	for i, o := range out {
+		if o.Kind != State || o.Coll != in[i].Coll || o.Mod != in[i].Mod || !bytes.Equal(o.Doc, in[i].Doc) || len(o.Key) == 0 {
+			t.Errorf("got %+v, want %+v", o, in[i])
+		}
+	}
+	b := EncodeSnapshot(in)
+	for i := range b {
+		if _, err := DecodeSnapshot(b[:i]); err == nil {
+			t.Errorf("the first %d bytes of %d are taken", i, len(b))
+		}
+	}
+}
