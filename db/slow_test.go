@@ -42,3 +42,9 @@ func TestSlowFeeds(t *testing.T) {
 	TestRefusedWatchIsTheList(t)
 	TestCopiesByWatch(t)
 }
+
+func TestSlowPlansAgree(t *testing.T) {
+	checks(t, "20000")
+	TestPlansAgree(t)
+	plansDuringWrites(t, 5000)
+}
