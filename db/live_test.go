@@ -138,6 +138,7 @@ func TestLiveIsFind(t *testing.T) {
 				n := rapid.Int32Range(0, 6).Draw(rt, "n")
 				_, _ = c.Update(ctx, raw(t, d("n", d("$gte", n))), raw(t, d("$inc", d("n", 1), "$set", d("m", n))), db.UpdateOptions{Many: true})
 				_, _ = c.Delete(ctx, raw(t, d("_id", n)), false)
+				_, _ = c.Replace(ctx, raw(t, d("n", d("$lt", n))), raw(t, d("n", n, "l", bson.A{n, 1})), db.UpdateOptions{})
 			case 2:
 				for range rapid.IntRange(1, 40).Draw(rt, "inserts") {
 					_, _ = c.Insert(ctx, raw(t, d("_id", rapid.Int32Range(0, 60).Draw(rt, "id"), "n", rapid.Int32Range(0, 9).Draw(rt, "n"))))
