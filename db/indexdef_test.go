@@ -145,7 +145,7 @@ func TestUsableIsSound(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		if !ix.usable(f, raw) {
+		if p := (&planner{raw: raw}); !p.usable(ix, f.Conjuncts()) {
 			return
 		}
 		used++
