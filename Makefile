@@ -60,7 +60,7 @@ bench: ## run the benchmarks; docs/performance.md explains the ratios
 
 PEERS ?= -rounds 3 -seconds 1
 bench-peers: ## the same work through Weft, SQLite and raw badger, with ratios (needs a C compiler)
-	cd testdata/peers && CGO_ENABLED=1 go run . -data $(abspath $(DATA)) $(PEERS)
+	cd testdata/peers && CGO_ENABLED=1 go run -mod=mod . -data $(abspath $(DATA)) $(PEERS)
 
 cover: ## coverage by function, in cover.out
 	go test -coverprofile=cover.out ./... && go tool cover -func=cover.out | tail -1

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	connectrpc.com/connect v1.21.1
+	filippo.io/age v1.2.1
 	filippo.io/edwards25519 v1.2.0
 	github.com/anishathalye/porcupine v1.0.3
 	github.com/blevesearch/snowballstem v0.9.0

@@ -102,6 +102,34 @@ func (a *Aggregation) Open(collection string, q pipeline.Query) (pipeline.Cursor
 	return &stored{a, c}, nil
 }
 
+// Spread makes scans of an Aggregation those of several goroutines.
+func (a *Aggregation) Spread(collection string, q pipeline.Query) (drain func(func() pipeline.Sink) error, closing func(), err error) {
+	s, err := a.db.searchFor(a.ctx, a.v, collection, FindOptions{Filter: q.Filter, NoIndex: a.o.NoIndex, Hint: a.o.Hint}, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.c == nil || s.text != nil || s.access == nil || len(s.parts) != 1 || s.access.index != nil || s.access.ids != nil {
+		s.close()
+		return nil, nil, nil
+	}
+	a.o.Hint = bson.RawValue{}
+	return func(each func() pipeline.Sink) error {
+		s.ctx = a.ctx
+		sinks := make([]sink, workers())
+		for i := range sinks {
+			sinks[i] = grouper{each()}
+		}
+		err := s.drain(sinks)
+		a.looked += s.docsExamined.Load()
+		return err
+	}, s.close, nil
+}
+
+// A grouper is a sink of a search for one of a pipeline.
+type grouper struct{ f pipeline.Sink }
+
+func (g grouper) take(h *head, idKey []byte) error { return g.f(idKey, h.doc) }
+
 // A stored cursor gives the documents of a collection to a pipeline.
 type stored struct {
 	a *Aggregation

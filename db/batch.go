@@ -64,6 +64,7 @@ type batch struct {
 	multi     map[*atomic.Bool]bool // indexes that meet their first array
 	holders   holders
 	old, now  keySet          // of the document whose entries are written
+	keyRoom   []byte          // see entryKey
 	catalogs  map[uint32]bool // collections whose stored form changes
 	records   map[int64]*record
 	defs      map[string]*definitionAt

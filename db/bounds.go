@@ -41,6 +41,9 @@ func intervalsOf(c *query.Conjunct, desc bool) (out []interval, ok bool) {
 	case query.Eq:
 		return pointsOf([]value.Value{c.Value}, desc)
 	case query.In:
+		if len(c.Values) > maxIn {
+			return nil, false
+		}
 		return pointsOf(c.Values, desc)
 	case query.Gt, query.Gte, query.Lt, query.Lte, query.Prefix:
 		for _, r := range c.Ranges(desc) {

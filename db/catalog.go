@@ -160,18 +160,3 @@ func decodeColl(n uint32, b []byte) (*coll, error) {
 	c.ttl = expiring(c.indexes)
 	return c, nil
 }
-
-// usable reports whether every document that f matches has entries in ix under
-// each value of its keys, so that ranges of ix find all matches. filter is what
-// f was compiled from; both are nil for a query without a filter.
-func (ix *index) usable(f *query.Filter, filter bson.Raw) bool {
-	switch {
-	case !ix.ready || ix.text != nil:
-		return false
-	case ix.Sparse:
-		return f != nil && impliesSparse(f.Conjuncts(), ix.Keys)
-	case ix.filter != nil:
-		return f != nil && impliesAll(f.Conjuncts(), filter, ix.Partial)
-	}
-	return true
-}

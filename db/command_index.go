@@ -121,7 +121,8 @@ func (db *DB) cmdCreateIndexes(ctx context.Context, name string, cmd bson.Raw) (
 	}
 	after, err := c.Indexes(ctx)
 	reply := bson.D{
-		{Key: "numIndexesBefore", Value: int32(len(before) + 1)}, {Key: "numIndexesAfter", Value: int32(len(after) + 1)},
+		{Key: "numIndexesBefore", Value: int32(len(before) + 1)},
+		{Key: "numIndexesAfter", Value: int32(len(after) + 1)},
 		{Key: "createdCollectionAutomatically", Value: missing != nil},
 	}
 	if len(before) == len(after) {

@@ -202,3 +202,13 @@ func TextScan(db *DB, coll string, filter []byte) (ids []int64, err error) {
 	slices.Sort(ids)
 	return ids, cur.Err()
 }
+
+// SweepNow sweeps as the timer does.
+func SweepNow(db *DB) { db.sweepNow() }
+
+// SweepIsDue reports whether a sweep is to come.
+func SweepIsDue(db *DB) bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.sweeper != nil
+}

@@ -156,6 +156,20 @@ func writeForever(dir string) error {
 	}
 	var out sync.Mutex
 	errs := make(chan error)
+	go func() {
+		for i := 0; ; i++ {
+			x := buildKinds()[i%6]
+			err := c.DropIndex(ctx, nameOf(x))
+			if err == nil || errors.Is(err, db.ErrNotFound) {
+				_, err = c.CreateIndexWith(ctx, x, db.CreateIndexOptions{Background: i%2 == 0})
+			}
+			var dup *db.DuplicateKeyError
+			if err != nil && !errors.As(err, &dup) && !errors.Is(err, db.ErrExists) {
+				errs <- err
+				return
+			}
+		}
+	}()
 	for range 4 {
 		go func() {
 			for {

@@ -100,9 +100,11 @@ func (c *Cursor) pull() (*found, error) {
 		if len(c.sorted) == 0 {
 			return nil, nil
 		}
-		f := &c.sorted[0]
+		f := c.sorted[0]
+		c.held -= weight(&f)
+		c.sorted[0] = found{} // its memory is the caller's
 		c.sorted = c.sorted[1:]
-		return f, nil
+		return &f, nil
 	case c.groups != nil:
 		return c.groups.pull()
 	}

@@ -13,3 +13,9 @@ func Steps(text, doc string) (string, error) {
 	_, after, err := rewrites(steps, raw)
 	return string(AppendJSON(nil, after, false)), err
 }
+
+// CheckDefinition parses a document of system.collections.
+func CheckDefinition(doc []byte) error {
+	_, err := parseDefinition(doc)
+	return err
+}

@@ -1,5 +1,7 @@
 package db
 
+import "encoding/binary"
+
 // emitIndexes writes the entries of e's document, and deletes those that it has
 // no more.
 func (b *batch) emitIndexes(e *entry) error {
@@ -30,7 +32,7 @@ func (b *batch) emitEntries(x *index, idKey []byte, all bool) error {
 		if b.now.has(k) {
 			continue
 		}
-		if err := b.del(b.db.key(tagIndex, num(x.num), k, idKey)); err != nil {
+		if err := b.del(b.entryKey(tagIndex, x, k, idKey)); err != nil {
 			return err
 		}
 		if x.Unique {
@@ -43,7 +45,7 @@ func (b *batch) emitEntries(x *index, idKey []byte, all bool) error {
 		if !all && b.old.has(k) {
 			continue
 		}
-		if err := b.put(b.db.key(tagIndex, num(x.num), k, idKey), nil); err != nil {
+		if err := b.put(b.entryKey(tagIndex, x, k, idKey), nil); err != nil {
 			return err
 		}
 		if x.Unique {
@@ -56,12 +58,27 @@ func (b *batch) emitEntries(x *index, idKey []byte, all bool) error {
 }
 
 func (b *batch) emitWide(x *index, idKey []byte, was, is bool) error {
-	k := b.db.key(tagWide, num(x.num), idKey)
-	if was && !is {
-		return b.del(k)
-	}
-	if is {
-		return b.put(k, nil)
+	switch {
+	case is:
+		return b.put(b.entryKey(tagWide, x, nil, idKey), nil)
+	case was:
+		return b.del(b.entryKey(tagWide, x, nil, idKey))
 	}
 	return nil
+}
+
+// keyChunk is how much memory for keys is taken at a time.
+const keyChunk = 32 << 10
+
+// entryKey builds the key of an entry in memory that the batch's keys share:
+// the transaction keeps them to its end.
+func (b *batch) entryKey(tag byte, x *index, k, idKey []byte) []byte {
+	if n := len(b.db.prefix) + 6 + len(k) + len(idKey); cap(b.keyRoom)-len(b.keyRoom) < n {
+		b.keyRoom = make([]byte, 0, max(n, keyChunk))
+	}
+	at := len(b.keyRoom)
+	b.keyRoom = append(append(b.keyRoom, b.db.prefix...), tag)
+	b.keyRoom = binary.AppendUvarint(b.keyRoom, uint64(x.num))
+	b.keyRoom = append(append(b.keyRoom, k...), idKey...)
+	return b.keyRoom[at:len(b.keyRoom):len(b.keyRoom)]
 }

@@ -84,7 +84,10 @@ func (ks *keySet) fillValues(ix *index, doc []byte) {
 			return
 		}
 	}
-	ks.pick = append(ks.pick[:0], make([]int, len(ix.paths))...)
+	ks.pick = ks.pick[:0]
+	for range ix.paths {
+		ks.pick = append(ks.pick, 0)
+	}
 	for ; n > 0; n-- {
 		if !ks.fillOne(ix) {
 			ks.keys, ks.wide, ks.multi = ks.keys[:0], true, true

@@ -3,6 +3,7 @@ package db
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"github.com/weftdb/weft/internal/store"
 )
@@ -22,8 +23,11 @@ func (p *planner) estimate(a *access) {
 		}
 	case a.ids != nil:
 		a.docs = float64(len(a.ids))
-	case a.index == nil && !a.bounds[0].known():
+	case !slices.ContainsFunc(a.bounds, func(b bound) bool { return b.known() }):
 		a.docs = p.total
+		if a.index != nil {
+			a.keys = p.total
+		}
 	default:
 		p.sample(a)
 	}

@@ -104,6 +104,7 @@ type group struct {
 // subscriptions, by group. Its goroutine runs while there are subscriptions.
 type feed struct {
 	active atomic.Int64 // subscriptions
+	queued atomic.Int64 // commits that are offered and not taken
 	poked  chan struct{}
 	wg     sync.WaitGroup
 
@@ -200,6 +201,7 @@ func (f *feed) offer(n *news) {
 		f.in, f.inBytes = f.in[:0], 0
 	}
 	f.in = append(f.in, n)
+	f.queued.Store(int64(len(f.in)))
 	f.inMu.Unlock()
 	f.poke()
 }
@@ -223,6 +225,7 @@ func (f *feed) run() {
 func (f *feed) drain() {
 	for {
 		f.inMu.Lock()
+		f.queued.Store(int64(len(f.in))) // only now: what was popped is taken
 		if len(f.in) == 0 {
 			f.in = nil
 			f.inMu.Unlock()

@@ -3,6 +3,7 @@ package db_test
 import (
 	"encoding/base64"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -245,6 +246,86 @@ func filtered(t rapid.TB, tb testing.TB, x *db.DB, cs []db.Change, o db.WatchOpt
 		out = append(out, c)
 	}
 	return out
+}
+
+// Copies of collections that a watch keeps, which reads a collection again when it
+// is told a gap of it, are the collections: through late and void records, changed
+// definitions, pauses and ends of the process.
+func TestCopiesByWatch(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		st := openMemory(rt)
+		x, j := openReplica(rt, t, st)
+		es := rapid.Permutation(genEntries(rt, t, 20)).Draw(rt, "order")
+		o := db.WatchOptions{}
+		w := watch(rt, t, x, o)
+		got := map[string]map[string]string{"a": {}, "b": {}}
+		read := func(coll string) map[string]string {
+			out := map[string]string{}
+			for _, doc := range all(t, x.Collection(coll), db.FindOptions{}) {
+				out[doc.Lookup("_id").String()] = doc.String()
+			}
+			return out
+		}
+		token := ""
+		for len(es) > 0 {
+			k := min(len(es), rapid.IntRange(1, 5).Draw(rt, "delivered"))
+			if err := j.Deliver(es[:k]...); err != nil {
+				rt.Fatal(err)
+			}
+			es = es[k:]
+			if w != nil && rapid.IntRange(0, 2).Draw(rt, "pause") == 0 {
+				var err error
+				if token, err = w.Token(); err != nil {
+					rt.Fatal(err)
+				}
+				w.Close()
+				w = nil
+			}
+			if w == nil && rapid.IntRange(0, 2).Draw(rt, "reopen") == 0 {
+				if err := x.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				x, _ = openReplica(rt, t, st)
+			}
+			if rapid.IntRange(0, 3).Draw(rt, "void") == 0 {
+				setVoid(rt, t, x)
+			}
+			x.Wake()
+			if err := x.Settle(t.Context()); err != nil {
+				rt.Fatal(err)
+			}
+			if w == nil {
+				if rapid.Bool().Draw(rt, "still paused") && len(es) > 0 {
+					continue
+				}
+				w = watch(rt, t, x, db.WatchOptions{ResumeAfter: token})
+			}
+			for _, c := range changes(rt, t, w) {
+				switch {
+				case c.Operation == "gap" && c.Collection == "":
+					got["a"], got["b"] = read("a"), read("b")
+				case c.Operation == "gap":
+					got[c.Collection] = read(c.Collection)
+				case c.After == nil:
+					delete(got[c.Collection], c.ID.String())
+				default:
+					got[c.Collection][c.ID.String()] = c.After.String()
+				}
+			}
+			for coll, copied := range got {
+				if want := read(coll); !maps.Equal(copied, want) {
+					rt.Fatalf("%s: got %v, want %v", coll, copied, want)
+				}
+			}
+		}
+		w.Close()
+		if err := x.Close(); err != nil {
+			rt.Fatal(err)
+		}
+		if err := st.Close(); err != nil {
+			rt.Fatal(err)
+		}
+	})
 }
 
 // Gaps name the collections of which more changed than the records name.

@@ -177,14 +177,12 @@ type Folded struct {
 
 // PeekState reads, without opening it, how far the database under prefix is
 // folded. ok is false if only Open can tell, because a fold was interrupted.
-func PeekState(s store.Store, prefix []byte) (f Folded, ok bool, err error) {
-	db := &DB{store: s, prefix: prefix}
-	snap := s.Snapshot()
-	defer snap.Release()
-	if _, err := snap.Get(db.key(tagRedo)); !errors.Is(err, store.ErrNotFound) {
+func PeekState(r store.Reader, prefix []byte) (f Folded, ok bool, err error) {
+	db := &DB{prefix: prefix}
+	if _, err := r.Get(db.key(tagRedo)); !errors.Is(err, store.ErrNotFound) {
 		return f, false, err
 	}
-	m, err := loadMeta(db, snap)
+	m, err := loadMeta(db, r)
 	if err != nil {
 		return f, false, fmt.Errorf("db: peek: %w", err)
 	}

@@ -50,7 +50,9 @@ func TestSuspend(t *testing.T) {
 	if got := x.Info(); got != info || !x.Suspended() {
 		t.Errorf("asleep: got %+v, want %+v, suspended %v", got, info, x.Suspended())
 	}
-	peeked, ok, err := db.PeekState(st, []byte("D/"))
+	snap := st.Snapshot()
+	defer snap.Release()
+	peeked, ok, err := db.PeekState(snap, []byte("D/"))
 	if n, h := x.StateHash(); !ok || err != nil || peeked.Arrival != n || peeked.Hash != h {
 		t.Errorf("peek: got %+v, %v, %v", peeked, ok, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -117,9 +118,7 @@ func genLive(t *rapid.T, tb testing.TB) db.FindOptions {
 
 // A live query's result with its events applied is what a Find gives: after
 // local and remote writes, documents folded again, void logs and drops.
-func TestLiveIsFind(t *testing.T) { liveIsFind(t) }
-
-func liveIsFind(t *testing.T) {
+func TestLiveIsFind(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		st := openMemory(rt)
 		x, j := openReplica(rt, t, st)
@@ -139,6 +138,7 @@ func liveIsFind(t *testing.T) {
 				n := rapid.Int32Range(0, 6).Draw(rt, "n")
 				_, _ = c.Update(ctx, raw(t, d("n", d("$gte", n))), raw(t, d("$inc", d("n", 1), "$set", d("m", n))), db.UpdateOptions{Many: true})
 				_, _ = c.Delete(ctx, raw(t, d("_id", n)), false)
+				_, _ = c.Replace(ctx, raw(t, d("n", d("$lt", n))), raw(t, d("n", n, "l", bson.A{n, 1})), db.UpdateOptions{})
 			case 2:
 				for range rapid.IntRange(1, 40).Draw(rt, "inserts") {
 					_, _ = c.Insert(ctx, raw(t, d("_id", rapid.Int32Range(0, 60).Draw(rt, "id"), "n", rapid.Int32Range(0, 9).Draw(rt, "n"))))
@@ -300,4 +300,42 @@ func TestLiveWaits(t *testing.T) {
 	if _, err := c.Live(ctx, db.FindOptions{Filter: raw(t, d("n", d("$bad", 1)))}); err == nil {
 		t.Fatal("a bad filter is accepted")
 	}
+}
+
+// Subscribers come, listen and go while others write.
+func TestLiveManyAtOnce(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	c := x.Collection("c")
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				l, err := c.Live(ctx, db.FindOptions{Filter: raw(t, d("n", i%3)), Limit: int64(i % 2)})
+				if err != nil {
+					if ctx.Err() == nil {
+						t.Error(err)
+					}
+					return
+				}
+				m := &mirror{l: l, docs: l.Result()}
+				for range 20 {
+					e, err := l.Next(ctx)
+					if err != nil {
+						break
+					}
+					m.apply(t, e)
+				}
+				l.Close()
+			}
+		})
+	}
+	for i := range 300 {
+		upd := raw(t, d("$set", d("n", i%3, "i", i)))
+		if _, err := c.Update(t.Context(), raw(t, d("_id", i%20)), upd, db.UpdateOptions{Upsert: true}); err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	wg.Wait()
 }

@@ -85,9 +85,10 @@ type liveSet struct {
 
 	mu       sync.Mutex // guards the rest
 	members  map[*Live]bool
-	sight    *sight // as of the last load
-	pos      uint64 // the commit up to which items are folded
-	stale    bool   // items are to be read
+	sight    *sight          // as of the last load
+	wait     <-chan struct{} // closed when there may be changes; nil if that is not known
+	pos      uint64          // the commit up to which items are folded
+	stale    bool            // items are to be read
 	items    []*liveDoc
 	ids      map[string]*liveDoc
 	complete bool
@@ -231,8 +232,14 @@ func (s *liveSet) advance(ctx context.Context) (wait <-chan struct{}, err error)
 		select {
 		case <-s.sub.ended:
 			return nil, ErrClosed
+		case <-s.wait:
 		default:
+			// Nothing since another member looked; this one need not.
+			if s.wait != nil && !s.stale && s.err == nil && s.db.feed.queued.Load() == 0 {
+				return s.wait, nil
+			}
 		}
+		s.wait = nil
 		if s.err != nil {
 			return nil, s.err
 		}
@@ -266,6 +273,7 @@ func (s *liveSet) advance(ctx context.Context) (wait <-chan struct{}, err error)
 		case !s.complete && len(s.items) < s.hi:
 			s.stale = true // the window has run out
 		case len(hits) == 0 || s.end() != began:
+			s.wait = wait
 			return wait, nil
 		}
 	}

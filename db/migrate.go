@@ -108,10 +108,10 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 		return r, &MisfitError{r}
 	case len(steps) == 0:
 		unset := bson.D{}
-		if fit.schema == nil {
+		if c.judges() && fit.schema == nil && d.text != "" {
 			unset = append(unset, bson.E{Key: "schema", Value: ""})
 		}
-		if d.next != nil {
+		if c.judges() && d.next != nil {
 			unset = append(unset, bson.E{Key: "next", Value: ""}) // the later change holds
 		}
 		if len(set) == 0 && len(unset) == 0 {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -33,6 +35,14 @@ func exchange(t testing.TB, dbs []*db.DB, js []*dbtest.Journal) {
 		if err := x.Settle(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// tick returns when the clocks of all devices show a later time than before, so
+// that what is written afterwards has a later stamp.
+func tick() {
+	for from := time.Now().UnixMilli(); time.Now().UnixMilli() < from+2; {
+		runtime.Gosched()
 	}
 }
 
@@ -109,7 +119,9 @@ func TestMigration(t *testing.T) {
 	if _, err := y.Collection("c").Update(t.Context(), raw(t, d("_id", 7)), raw(t, d("$set", d("name", "renamed"))), db.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	tick()
 	r = command(t, x, d("collMod", "c", "validator", d("$jsonSchema", newShape), "migrate", newSteps))
+	tick()
 	if r.Lookup("ok").Double() != 1 || r.Lookup("version").Int64() != 2 || r.Lookup("changed").Int64() != 1200 {
 		t.Fatalf("got %v", r)
 	}

@@ -35,9 +35,10 @@ type access struct {
 }
 
 const (
-	maxRanges   = 1000 // that the points of an index become
-	maxMerged   = 32   // streams
-	maxBranches = 64   // of a union
+	maxRanges   = 1000   // that the points of an index become
+	maxIn       = 10_000 // values of a $in that are looked up
+	maxMerged   = 32     // streams
+	maxBranches = 64     // of a union
 	maxUnion    = 64 << 10
 )
 
@@ -143,7 +144,7 @@ func (p *planner) onID() *access {
 	b, _ := boundOf(p.cons, "_id", false, false, 0)
 	a.bounds = []bound{b}
 	switch {
-	case b.points() && len(b.in) <= maxRanges:
+	case b.points():
 		a.ids = [][]byte{}
 		for _, i := range b.in {
 			a.ids = append(a.ids, i.lo)

@@ -75,6 +75,9 @@ func (p plans) index() db.Index {
 	case 0:
 		x.Sparse = true
 	case 1:
+		x.Unique = true
+		x.Sparse = rapid.Bool().Draw(p.t, "sparse")
+	case 2:
 		f := rapid.SampledFrom([]bson.D{
 			d("a", d("$exists", true)), d("b", d("$gt", 1)), d("a", 1), d("b", d("$gte", 1, "$lt", 3)), d("a", d("$in", bson.A{1, 2})),
 			d("$and", bson.A{d("a", d("$gte", "a")), d("b", d("$exists", true))}), d("c.d", d("$type", "number")),
@@ -93,7 +96,7 @@ func must(b bson.Raw, err error) bson.Raw {
 }
 
 func (p plans) condition() any {
-	op := rapid.SampledFrom([]string{"$eq", "$eq", "$gt", "$gte", "$lt", "$lte", "$ne", "$in", "$exists", "$regex", "$elemMatch", "$between", "$all", "$not", "literal"}).
+	op := rapid.SampledFrom([]string{"$eq", "$eq", "$gt", "$gte", "$lt", "$lte", "$ne", "$in", "$exists", "$regex", "$elemMatch", "$inside", "$size", "$between", "$all", "$not", "literal"}).
 		Draw(p.t, "op")
 	switch op {
 	case "$in":
@@ -109,6 +112,10 @@ func (p plans) condition() any {
 			return d(op, d("d", rapid.SampledFrom([]any{1, nil, d("$gte", 1), d("$in", bson.A{1, 2, nil}), d("$ne", 1)}).Draw(p.t, "inner")))
 		}
 		return d(op, d("$gte", p.scalar(), "$lt", p.scalar()))
+	case "$inside":
+		return d("$elemMatch", d("d", p.condition()))
+	case "$size":
+		return d(op, rapid.IntRange(0, 2).Draw(p.t, "size"))
 	case "$between":
 		return d("$gte", p.value(false), "$lt", p.value(false))
 	case "$not":
@@ -277,7 +284,7 @@ func planned(t *testing.T) {
 			x.Name = fmt.Sprintf("x%d", i)
 			if _, err := c.CreateIndex(t.Context(), x); err == nil {
 				xs = append(xs, x)
-			} else if !errors.Is(err, db.ErrExists) {
+			} else if !errors.Is(err, db.ErrExists) && !x.Unique {
 				rt.Fatalf("%+v: %v", x, err)
 			}
 		}

@@ -87,9 +87,11 @@ func TestRuleReplicates(t *testing.T) {
 	if err := add(t, y, d("_id", 0, "owner", "did:key:x")); err != nil { // before the rule: it stays
 		t.Fatal(err)
 	}
+	tick()
 	if _, err := x.ModifyCollection(t.Context(), "c", db.CollectionChange{Rules: &db.Rules{Write: ownOnly}}); err != nil {
 		t.Fatal(err)
 	}
+	tick()
 	if err := add(t, y, d("_id", 1, "owner", "did:key:x"), d("_id", 2, "owner", "did:key:y")); err != nil {
 		t.Fatal(err)
 	}

@@ -50,8 +50,9 @@ func (s *search) newScan(a *access) *scan {
 }
 
 func (s *search) chunksOf(a *access) (out []store.Range) {
-	n := int(min(s.v.stats[s.c.num].docs/chunkDocs, maxChunks))
-	for _, r := range slices.Concat(a.streams...) {
+	all := slices.Concat(a.streams...)
+	n := int(min(s.v.stats[s.c.num].docs/chunkDocs, maxChunks)) / max(1, len(all))
+	for _, r := range all {
 		out = append(out, split(s.v.snap, r, n)...)
 	}
 	return out

@@ -34,3 +34,17 @@ func TestSlowEverythingConverges(t *testing.T) {
 	checks(t, "1500")
 	everythingConverges(t, 40)
 }
+
+func TestSlowFeeds(t *testing.T) {
+	checks(t, "3000")
+	TestLiveIsFind(t)
+	TestFilteredWatch(t)
+	TestRefusedWatchIsTheList(t)
+	TestCopiesByWatch(t)
+}
+
+func TestSlowPlansAgree(t *testing.T) {
+	checks(t, "20000")
+	TestPlansAgree(t)
+	plansDuringWrites(t, 5000)
+}

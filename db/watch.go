@@ -63,7 +63,7 @@ type Change struct {
 	// Of conflict, a key of a unique index that several documents have now, and of
 	// resolved, where one has it again; as it is when the change is told.
 	Conflict *Conflict
-	Token   string // resumes after this change; some before may be told again
+	Token    string // resumes after this change; some before may be told again
 }
 
 func (o *WatchOptions) criteria() (m criteria, err error) {

@@ -48,6 +48,8 @@ type Options struct {
 	// ChosenRelays makes a thread use no relay of the host until
 	// [Thread.SetRelays] lists some; else it uses all until then.
 	ChosenRelays bool
+	// Offline makes the host listen nowhere and connect to nobody.
+	Offline bool
 	// MDNS announces the host on the local network and finds others there.
 	MDNS   bool
 	Log    *slog.Logger // nil discards
@@ -127,7 +129,7 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 	if err := h.loadThreads(ctx); err != nil {
 		return err
 	}
-	if h.lp, err = newLibp2p(key, h.opt.Listen, h.opt.Limits); err != nil {
+	if h.lp, err = newLibp2p(key, h.opt.Listen, h.opt.Limits, h.opt.Offline); err != nil {
 		return err
 	}
 	if err := h.startGossip(); err != nil {

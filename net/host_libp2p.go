@@ -94,9 +94,9 @@ func loopback() ([]multiaddr.Multiaddr, error) {
 
 // newLibp2p starts a libp2p host that speaks QUIC and TCP, dials nobody by
 // itself and reports metrics nowhere.
-func newLibp2p(key crypto.PrivKey, listen []multiaddr.Multiaddr, limits Limits) (host.Host, error) {
+func newLibp2p(key crypto.PrivKey, listen []multiaddr.Multiaddr, limits Limits, alone bool) (host.Host, error) {
 	limits = limits.withDefaults()
-	if listen == nil {
+	if listen == nil && !alone {
 		var err error
 		if listen, err = loopback(); err != nil {
 			return nil, err
@@ -110,8 +110,12 @@ func newLibp2p(key crypto.PrivKey, listen []multiaddr.Multiaddr, limits Limits) 
 	if err != nil {
 		return nil, fmt.Errorf("net: connection manager: %w", err)
 	}
+	addrs := libp2p.ListenAddrs(listen...)
+	if alone {
+		addrs = libp2p.ChainOptions(libp2p.NoListenAddrs, libp2p.ConnectionGater(offline{}))
+	}
 	h, err := libp2p.New(
-		libp2p.Identity(key), libp2p.ListenAddrs(listen...), libp2p.UserAgent("weft"),
+		libp2p.Identity(key), addrs, libp2p.UserAgent("weft"),
 		libp2p.Transport(quic.NewTransport), libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.Security(tls.ID, tls.New), libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),

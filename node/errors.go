@@ -97,6 +97,8 @@ func outcomes() []outcome {
 		{buckets.ErrMalformed, "malformed", connect.CodeInvalidArgument},
 		{net.ErrTooLarge, "too_large", connect.CodeInvalidArgument},
 		{net.ErrMalformed, "malformed", connect.CodeInvalidArgument},
+		{ErrBackup, "bad_backup", connect.CodeDataLoss},
+		{db.ErrState, "corrupt", connect.CodeDataLoss},
 		{transfer.ErrFormat, "malformed", connect.CodeInvalidArgument},
 		{transfer.ErrCut, "cut_short", connect.CodeInvalidArgument},
 		{transfer.ErrDefined, "already_exists", connect.CodeAlreadyExists},

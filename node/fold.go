@@ -97,7 +97,9 @@ func (d *database) state() (int64, clock.Hash, bool) {
 	if p := d.peeked.Load(); p != nil {
 		return p.Arrival, p.Hash, true
 	}
-	p, ok, err := db.PeekState(d.n.store, foldPrefix(d.number))
+	snap := d.n.store.Snapshot()
+	defer snap.Release()
+	p, ok, err := db.PeekState(snap, foldPrefix(d.number))
 	if err != nil || !ok {
 		d.need()
 		return 0, clock.Hash{}, false

@@ -65,6 +65,8 @@ type Config struct {
 	// LockWait is how long to wait for another process to close the home; 0
 	// means not at all.
 	LockWait time.Duration
+	offline  bool // a home that is checked listens nowhere and connects to nobody
+
 	// Engine is the store's engine, "badger" or "pebble"; "" means badger. It is
 	// fixed when the home is made.
 	Engine string
@@ -171,6 +173,7 @@ func (n *Node) startHost(ctx context.Context) (err error) {
 	o := net.Options{
 		Store: n.store, Dir: n.home.path(dirBlobs), Device: n.self.device, Certificate: n.self.cert,
 		Clock: n.clock, Listen: n.cfg.Listen, MDNS: n.cfg.MDNS, Log: n.log,
+		Offline:      n.cfg.offline,
 		ChosenRelays: true, // a new thread is offered to no relay that is not for it
 	}
 	if n.cfg.Relay {

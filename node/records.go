@@ -54,7 +54,12 @@ func putJSON(tx store.Tx, key string, v any) error {
 func eachJSON[T any](s store.Store, prefix string, f func(key string, v T) error) error {
 	snap := s.Snapshot()
 	defer snap.Release()
-	it := snap.Iterate(store.Prefix([]byte(prefix)))
+	return eachJSONIn(snap, prefix, f)
+}
+
+// eachJSONIn is eachJSON on a view of the store.
+func eachJSONIn[T any](r store.Reader, prefix string, f func(key string, v T) error) error {
+	it := r.Iterate(store.Prefix([]byte(prefix)))
 	defer it.Close()
 	for ; it.Valid(); it.Next() {
 		b, err := it.Value()

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -109,6 +110,19 @@ func (s nodeService) Peers(context.Context, *connect.Request[weftv1.PeersRequest
 		out.Peers = append(out.Peers, p)
 	}
 	return connect.NewResponse(&out), nil
+}
+
+// Backup sends the bytes of a backup, and then its manifest.
+func (s nodeService) Backup(ctx context.Context, _ *connect.Request[weftv1.BackupRequest], out *connect.ServerStream[weftv1.BackupResponse]) error {
+	m, err := s.n.Backup(ctx, sender(func(p []byte) error { return out.Send(&weftv1.BackupResponse{Data: p}) }))
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return out.Send(&weftv1.BackupResponse{Manifest: text})
 }
 
 func keyMessage(k *keys.APIKey) *weftv1.Key {

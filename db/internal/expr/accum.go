@@ -1,6 +1,8 @@
 package expr
 
 import (
+	"bytes"
+	"cmp"
 	"math"
 
 	"github.com/cockroachdb/apd/v3"
@@ -16,6 +18,11 @@ type Accumulator interface {
 	Result(e *Env) (value.Value, error)
 	// Size is how many bytes it holds beyond a fixed few.
 	Size() int
+}
+
+// A Joiner is an accumulator that can take what another of its kind has.
+type Joiner interface {
+	Join(o Accumulator) error
 }
 
 // NewAccumulator returns $sum, $avg, $min, $max, $stdDevPop or $stdDevSamp; nil
@@ -49,25 +56,11 @@ type sum struct {
 func (s *sum) Add(v value.Value) error {
 	switch v.Type {
 	case bson.TypeInt32, bson.TypeInt64:
-		x := v.Int()
-		if t := s.i + x; (t > s.i) == (x > 0) {
-			s.i = t
-		} else if x != 0 {
-			s.addFloat(float64(s.i))
-			s.i = x
-			s.widen(bson.TypeDouble)
-		}
+		s.addInt(v.Int())
 	case bson.TypeDouble:
 		s.addFloat(v.Float())
 	case bson.TypeDecimal128:
-		if s.d == nil {
-			s.d = new(apd.Decimal)
-		}
-		var d apd.Decimal
-		if _, err := decimals.Add(&d, s.d, decimalOf(v)); err != nil {
-			d = apd.Decimal{Form: apd.NaN}
-		}
-		s.d = &d
+		s.addDecimal(decimalOf(v))
 	default:
 		return nil
 	}
@@ -78,6 +71,45 @@ func (s *sum) Add(v value.Value) error {
 
 func (s *sum) widen(t bson.Type) {
 	s.t = widest(value.Value{Type: s.t}, value.Value{Type: t})
+}
+
+// Join adds what another sum has.
+func (s *sum) Join(other Accumulator) error {
+	o, ok := other.(*sum)
+	if !ok || o.n == 0 {
+		return nil
+	}
+	s.addInt(o.i)
+	s.addFloat(o.f)
+	s.lost += o.lost
+	if o.d != nil {
+		s.addDecimal(o.d)
+	}
+	s.n += o.n
+	s.widen(o.t)
+	return nil
+}
+
+func (s *sum) addInt(x int64) {
+	t := s.i + x
+	if (t > s.i) == (x > 0) || x == 0 {
+		s.i = t
+		return
+	}
+	s.addFloat(float64(s.i))
+	s.i = x
+	s.widen(bson.TypeDouble)
+}
+
+func (s *sum) addDecimal(x *apd.Decimal) {
+	if s.d == nil {
+		s.d = new(apd.Decimal)
+	}
+	var d apd.Decimal
+	if _, err := decimals.Add(&d, s.d, x); err != nil {
+		d = apd.Decimal{Form: apd.NaN}
+	}
+	s.d = &d
 }
 
 // addFloat adds without losing what a double cannot hold.
@@ -157,13 +189,31 @@ type extreme struct {
 	buf  []byte
 }
 
-// Add keeps v if it is beyond the best.
+// Add keeps v if it is beyond the best. Of equal values of different types, or
+// of different bytes, one is kept whatever their order.
 func (x *extreme) Add(v value.Value) error {
-	if nullish(v) || x.best.Exists() && value.Compare(v, x.best)*x.sign <= 0 {
+	if nullish(v) {
 		return nil
+	}
+	if x.best.Exists() {
+		c := value.Compare(v, x.best) * x.sign
+		if c == 0 {
+			c = cmp.Or(cmp.Compare(x.best.Type, v.Type), bytes.Compare(x.best.Data, v.Data))
+		}
+		if c <= 0 {
+			return nil
+		}
 	}
 	x.buf = append(x.buf[:0], v.Data...)
 	x.best = value.Value{Type: v.Type, Data: x.buf}
+	return nil
+}
+
+// Join takes the best of another.
+func (x *extreme) Join(o Accumulator) error {
+	if o, ok := o.(*extreme); ok {
+		return x.Add(o.best)
+	}
 	return nil
 }
 

@@ -13,12 +13,13 @@ import (
 
 // An output is a field that a $group makes: an accumulator over an expression.
 type output struct {
-	name string
-	arg  *expr.Expr
-	n    *expr.Expr  // of the operators with N
-	sort *query.Sort // of $top and $bottom
-	new  func(n int) expr.Accumulator
-	held bool // it holds what it is given
+	name  string
+	arg   *expr.Expr
+	n     *expr.Expr  // of the operators with N
+	sort  *query.Sort // of $top and $bottom
+	new   func(n int) expr.Accumulator
+	held  bool // it holds what it is given
+	joins bool // accumulators over parts of the input can be joined
 }
 
 // outputs compiles {name: {$op: argument}, …} without the fields in skip.
@@ -58,11 +59,12 @@ func (c *compiler) accumulator(name, op string, arg value.Value) (o output, err 
 	case "$sum", "$avg", "$stdDevPop", "$stdDevSamp", "$min", "$max":
 		o.new = func(int) expr.Accumulator { return expr.NewAccumulator(op) }
 		o.held = op == "$min" || op == "$max"
+		o.joins = op != "$stdDevPop" && op != "$stdDevSamp"
 	case "$count":
 		if !arg.IsDoc() || len(arg.Data) > 5 {
 			return o, value.Errorf(value.CodeTypeMismatch, "%s takes no arguments, i.e. $count:{}", op)
 		}
-		o.new = func(int) expr.Accumulator { return expr.NewAccumulator("$sum") }
+		o.new, o.joins = func(int) expr.Accumulator { return expr.NewAccumulator("$sum") }, true
 		arg = value.Int32(1)
 	case "$first", "$last":
 		o.new, o.held = func(int) expr.Accumulator { return &oneOf{last: op == "$last"} }, true

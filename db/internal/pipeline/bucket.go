@@ -11,19 +11,10 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// A chain is several stages in one.
+// A chain is several stages in one; planning takes it apart.
 type chain []stage
 
-func (c chain) open(r *run, in Cursor) (Cursor, error) {
-	for _, s := range c {
-		next, err := s.open(r, in)
-		if err != nil {
-			return nil, err
-		}
-		in = next
-	}
-	return in, nil
-}
+func (c chain) open(r *run, in Cursor) (Cursor, error) { return (&Pipeline{stages: c}).over(r, in) }
 
 // countOutput is {count: {$sum: 1}}, the default of some stages.
 func (c *compiler) countOutput() ([]output, error) {
@@ -222,7 +213,7 @@ func (s *bucketAuto) open(r *run, in Cursor) (Cursor, error) {
 		}
 		slices.SortStableFunc(all, func(a, b bucketed) int { return bytes.Compare(a.key, b.key) })
 		size := max(1, int(math.Round(float64(len(all))/float64(s.n))))
-		g := &groups{s: s.g, r: r, env: r.env(), byKey: map[string]*group{}}
+		g := s.g.groups(r)
 		var out [][]byte
 		for b := int64(1); len(all) > 0; b++ {
 			n := min(size, len(all))

@@ -75,8 +75,8 @@ func (s *facetStage) open(r *run, in Cursor) (Cursor, error) {
 
 // one is the array of what p makes of docs; size is that of the result so far.
 func (s *facetStage) one(r *run, p *Pipeline, docs [][]byte, size int) (value.Value, error) {
-	used := r.mem.used
-	defer func() { r.mem.used = used }()
+	used := r.mem.used.Load()
+	defer func() { r.mem.used.Store(used) }()
 	c, err := p.over(r, &source{Cursor: &list{docs}, r: r})
 	if err != nil {
 		return value.Value{}, err

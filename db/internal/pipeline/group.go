@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"encoding/binary"
+
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
 )
@@ -35,6 +37,7 @@ func (c *compiler) group(op string, arg value.Value) (stage, error) {
 type group struct {
 	id   value.Value
 	accs []expr.Accumulator
+	at   []byte // of several goroutines: the key of its first document
 }
 
 const groupSize = 200 // bytes of a group besides what it holds
@@ -48,16 +51,33 @@ type groups struct {
 	all    []*group
 	key    []byte
 	sorted []byte
+	nth    uint32 // of what the stages before made of a document
 }
 
 func (s *groupStage) open(r *run, in Cursor) (Cursor, error) {
-	g := &groups{s: s, r: r, env: r.env(), byKey: map[string]*group{}}
-	return &grouping{Cursor: in, g: g}, nil
+	g := s.groups(r)
+	return &grouping{Cursor: in, g: g, fill: func() error {
+		for {
+			doc, err := in.Next()
+			if doc == nil || err != nil {
+				return err
+			}
+			if err := g.add(doc, nil); err != nil {
+				return err
+			}
+		}
+	}}, nil
 }
 
+func (s *groupStage) groups(r *run) *groups {
+	return &groups{s: s, r: r, env: r.env(), byKey: map[string]*group{}}
+}
+
+// A grouping gives the groups, once they are filled.
 type grouping struct {
 	Cursor
 	g    *groups
+	fill func() error
 	done bool
 	buf  []byte
 }
@@ -65,17 +85,8 @@ type grouping struct {
 func (c *grouping) Next() ([]byte, error) {
 	if !c.done {
 		c.done = true
-		for {
-			doc, err := c.Cursor.Next()
-			if err != nil {
-				return nil, err
-			}
-			if doc == nil {
-				break
-			}
-			if err := c.g.add(doc); err != nil {
-				return nil, err
-			}
+		if err := c.fill(); err != nil {
+			return nil, err
 		}
 	}
 	if len(c.g.all) == 0 {
@@ -93,8 +104,8 @@ func (c *grouping) Close() {
 	c.Cursor.Close()
 }
 
-// add puts a document into its group.
-func (g *groups) add(doc []byte) error {
+// add puts a document into its group; at is kept of the first.
+func (g *groups) add(doc, at []byte) error {
 	g.env.Root = doc
 	id, err := g.s.id.Eval(g.env)
 	if err == nil && g.s.pick != nil {
@@ -108,6 +119,9 @@ func (g *groups) add(doc []byte) error {
 	if one == nil {
 		if one, err = g.start(id); err != nil {
 			return err
+		}
+		if at != nil {
+			one.at = binary.BigEndian.AppendUint32(append(one.at, at...), g.nth)
 		}
 	}
 	return g.feed(one, doc)

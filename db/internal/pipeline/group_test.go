@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"pgregory.net/rapid"
 
 	"github.com/weftdb/weft/db/internal/pipeline"
+	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
 )
 
@@ -135,6 +137,56 @@ func TestGroupIsAFold(t *testing.T) {
 			rt.Fatalf("got %v, want %v", have, want)
 		}
 	})
+}
+
+// A spread source reads with three goroutines.
+type spreadSource struct{ source }
+
+func (s spreadSource) Spread(name string, q pipeline.Query) (func(func() pipeline.Sink) error, func(), error) {
+	f, err := query.Compile(q.Filter)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(sink func() pipeline.Sink) error {
+		var wg sync.WaitGroup
+		var errs [3]error
+		for w := range 3 {
+			sink := sink()
+			wg.Go(func() {
+				for i, d := range s.source[name] {
+					if i/2%3 == w && f.Match(d) && errs[w] == nil {
+						errs[w] = sink([]byte{byte(i)}, bytes.Clone(d))
+					}
+				}
+			})
+		}
+		wg.Wait()
+		return errors.Join(errs[:]...)
+	}, func() {}, nil
+}
+
+// Several goroutines group as one does.
+func TestGroupIsJoined(t *testing.T) {
+	for _, text := range []string{
+		`[{"$group": {"_id": "$k", "n": {"$count": {}}, "sum": {"$sum": "$v"}, "avg": {"$avg": "$v"}, "min": {"$min": "$v"}, "max": {"$max": "$v"}}}]`,
+		`[{"$match": {"v": {"$gt": -5}}}, {"$set": {"k": {"$mod": ["$k", 2]}}}, {"$group": {"_id": "$k", "sum": {"$sum": {"$divide": ["$v", 4]}}}}, {"$match": {"sum": {"$gt": 0}}}]`,
+		`[{"$set": {"k": ["$k", "$v"]}}, {"$unwind": "$k"}, {"$sortByCount": "$k"}]`,
+		`[{"$bucket": {"groupBy": "$v", "boundaries": [-9, 0, 5], "default": 99}}]`,
+		`[{"$match": {"v": {"$gt": 0}}}, {"$group": {"_id": null, "n": {"$sum": {"$divide": [1, {"$subtract": ["$v", 9]}]}}}}]`,
+	} {
+		p, err := pipeline.Compile(stages(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rapid.Check(t, func(rt *rapid.T) {
+			_, s := rows(rt)
+			want, wantErr := run(p, s, pipeline.Options{})
+			got, err := run(p, spreadSource{s}, pipeline.Options{})
+			if (err == nil) != (wantErr == nil) || err == nil && !slices.EqualFunc(got, want, bytes.Equal) {
+				rt.Fatalf("%s: got %v, %v, want %v, %v", text, got, err, want, wantErr)
+			}
+		})
+	}
 }
 
 // $sort, $skip and $limit are what slices do, however little memory there is

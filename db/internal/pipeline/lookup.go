@@ -193,8 +193,8 @@ func (s *lookupStage) find(r *run, env *expr.Env, doc []byte) (value.Value, erro
 		}
 		inner.vars = append(inner.vars, v)
 	}
-	used := r.mem.used
-	defer func() { r.mem.used = used }()
+	used := r.mem.used.Load()
+	defer func() { r.mem.used.Store(used) }()
 	c, err := s.start(&inner, doc)
 	if err != nil {
 		return value.Value{}, err

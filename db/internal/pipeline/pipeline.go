@@ -12,6 +12,7 @@
 package pipeline
 
 import (
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -81,11 +82,17 @@ type run struct {
 }
 
 // A memory counts the bytes that the stages of a run hold.
-type memory struct{ used, most int }
+type memory struct {
+	used atomic.Int64
+	most int
+}
+
+// drop counts n bytes less.
+func (r *run) drop(n int) { r.mem.used.Add(int64(-n)) }
 
 // hold counts n more bytes for the stage op.
 func (r *run) hold(op string, n int) error {
-	if r.mem.used += n; r.mem.used > r.mem.most {
+	if r.mem.used.Add(int64(n)) > int64(r.mem.most) {
 		return value.Errorf(292, "Exceeded memory limit for %s: the pipeline holds more than %d bytes; filter or limit before it", op, r.mem.most)
 	}
 	return nil
@@ -136,7 +143,7 @@ func (p *Pipeline) Run(src Source, collection string, o Options) (*Run, error) {
 }
 
 // Held is how many bytes the stages hold.
-func (r *Run) Held() int { return r.mem.used }
+func (r *Run) Held() int { return int(r.mem.used.Load()) }
 
 // Next returns the next result, nil at the end. It refuses what no document may
 // be.
@@ -158,6 +165,9 @@ func (r *Run) Next() ([]byte, error) {
 func (r *Run) Close() { r.in.Close() }
 
 func (p *Pipeline) open(r *run, collection string) (Cursor, error) {
+	if c, err := p.spread(r, collection); c != nil || err != nil {
+		return c, err
+	}
 	var c Cursor = none{}
 	if !p.own {
 		var err error

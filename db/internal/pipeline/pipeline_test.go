@@ -86,7 +86,7 @@ func stages(t testing.TB, text string) (out []bson.Raw) {
 	return out
 }
 
-func run(p *pipeline.Pipeline, s source, o pipeline.Options) (out [][]byte, err error) {
+func run(p *pipeline.Pipeline, s pipeline.Source, o pipeline.Options) (out [][]byte, err error) {
 	o.Now = time.UnixMilli(1_700_000_000_000)
 	c, err := p.Run(s, "c", o)
 	if err != nil {

@@ -36,7 +36,12 @@ func (c *compiler) plan(parts []part) (*Pipeline, error) {
 				s = &sortStage{sort: sort.sort, most: int(skip + limit)}
 			}
 		}
-		p.stages, p.specs = append(p.stages, s), append(p.specs, parts[i].spec)
+		p.specs = append(p.specs, parts[i].spec)
+		if several, ok := s.(chain); ok {
+			p.stages = append(p.stages, several...)
+		} else {
+			p.stages = append(p.stages, s)
+		}
 	}
 	return p, nil
 }

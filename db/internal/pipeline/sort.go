@@ -78,7 +78,7 @@ func (s *sortStage) open(r *run, in Cursor) (Cursor, error) {
 			}
 			switch {
 			case full:
-				r.mem.used -= len(h[0].key) + len(h[0].doc) + keyedSize
+				r.drop(len(h[0].key) + len(h[0].doc) + keyedSize)
 				h[0] = k
 				heap.Fix(&h, 0)
 			case s.most > 0:

@@ -296,7 +296,7 @@ func (s sampleStage) open(r *run, in Cursor) (Cursor, error) {
 				if at = rand.Int64N(i + 1); at >= s.n {
 					continue
 				}
-				r.mem.used -= len(docs[at]) + 24
+				r.drop(len(docs[at]) + 24)
 			} else {
 				docs = append(docs, nil)
 			}

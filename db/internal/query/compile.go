@@ -137,7 +137,7 @@ func isOperators(doc []byte) bool {
 
 // maxConditions bounds the conditions of a filter, each of which may cost a pass
 // over the document. The values of a list count as one.
-const maxConditions = 10000
+const maxConditions = 4000
 
 // field compiles the condition v on path.
 func (c *compiler) field(key string, path value.Path, v value.Value) ([]node, error) {

@@ -150,6 +150,10 @@ func (f *Filter) MatchValue(v value.Value) bool {
 	return (v.IsDoc() || !f.docsOnly) && f.root.match(v, nil)
 }
 
+// Conditions returns the number of conditions, at least 1: what testing one
+// element may cost.
+func (f *Filter) Conditions() int { return max(1, f.conditions) }
+
 // Conjuncts returns conditions that hold for every match, for a planner.
 func (f *Filter) Conjuncts() []Conjunct { return f.conjuncts }
 

@@ -171,10 +171,17 @@ func explain(err error) error {
 		var lines []string
 		leaves(ve, message.NewPrinter(language.English), &lines)
 		slices.Sort(lines)
-		return fmt.Errorf("the schema is not one: %s", lines[0])
+		return fmt.Errorf("the schema is not one: %s", clip(lines[0]))
 	}
-	s := err.Error()
-	return errors.New(s[:min(len(s), 300)])
+	return errors.New(clip(err.Error()))
+}
+
+// clip leaves out the middle of a long text.
+func clip(s string) string {
+	if len(s) > 300 {
+		s = s[:150] + "…" + s[len(s)-150:]
+	}
+	return strings.ToValidUTF8(s, "?")
 }
 
 func leaves(e *jsonschema.ValidationError, p *message.Printer, into *[]string) {

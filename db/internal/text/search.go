@@ -68,14 +68,15 @@ func Parse(a *Analyzer, s string, o Options) (*Search, error) {
 
 func (q *Search) add(word string, phrase, negated bool) {
 	if phrase {
-		if f := Fold(word, q.o); strings.TrimSpace(f) == "" {
+		f := Fold(word, q.o)
+		if strings.TrimSpace(f) == "" {
 			return
-		} else if negated {
+		}
+		if negated {
 			q.notPhrases = append(q.notPhrases, f)
 			return
-		} else {
-			q.phrases = append(q.phrases, f)
 		}
+		q.phrases = append(q.phrases, f)
 	}
 	into := q.terms
 	if negated {

@@ -51,10 +51,10 @@ func (a *Analyzer) Terms(s string, o Options, f func(term string) bool) {
 		if !isWord(w) {
 			continue
 		}
-		w = Fold(clip(w), o)
 		if a.lang.stop != nil && a.lang.stop(strings.ToLower(w)) {
 			continue
 		}
+		w = Fold(clip(w), o)
 		if a.lang.stem != nil {
 			env.SetCurrent(w)
 			a.lang.stem(env)

@@ -20,6 +20,18 @@ type applier struct {
 
 	asked bool // pos is known
 	pos   int  // the element for $
+	steps int
+}
+
+// maxSteps bounds the pairs of a path's component and a document or element
+// that an update of one document looks at.
+const maxSteps = 1 << 22
+
+func (a *applier) step(n int) error {
+	if a.steps += n; a.steps > maxSteps {
+		return value.Errorf(value.CodeBadValue, "the update takes more than %d steps on one document", maxSteps)
+	}
+	return nil
 }
 
 // position returns the array index that the filter matched.
@@ -57,6 +69,9 @@ func (a *applier) document(dst, doc []byte, n *node) (_ []byte, err error) {
 	if n.wilds {
 		return nil, notArray(n)
 	}
+	if err := a.step(len(n.kids)); err != nil {
+		return nil, err
+	}
 	dst, start := value.Begin(dst)
 	var s seen
 	met := s.of(n)
@@ -77,6 +92,9 @@ func (a *applier) document(dst, doc []byte, n *node) (_ []byte, err error) {
 			if dst, err = a.missing(dst, []byte(k.name), k); err != nil {
 				return nil, err
 			}
+		}
+		if len(dst) > value.MaxDocument { // it only grows: no need to go on
+			return nil, tooLarge()
 		}
 	}
 	return value.End(dst, start), nil
@@ -136,10 +154,17 @@ func (a *applier) missing(dst, key []byte, n *node) (_ []byte, err error) {
 // array appends arr as changed by n's kids.
 func (a *applier) array(dst, arr []byte, n *node) (_ []byte, err error) {
 	var byIndex map[int]*node
+	wild := n.kids // those that any element may hit
+	cost := 0      // of asking them
 	if len(n.kids) > manyKids {
 		byIndex = make(map[int]*node, len(n.kids))
+		wild = nil
+	}
+	if err := a.step(len(n.kids)); err != nil {
+		return nil, err
 	}
 	at := -1
+	docs := allDocs(arr)
 	for _, k := range n.kids {
 		switch {
 		case k.wild == wildAt:
@@ -147,12 +172,21 @@ func (a *applier) array(dst, arr []byte, n *node) (_ []byte, err error) {
 				return nil, err
 			}
 		case k.wild == wildNone && k.index < 0 && k.creates(a):
-			if k.onlySets() && allDocs(arr) {
+			if docs && k.onlySets() {
 				continue
 			}
 			return nil, notViable(&node{name: n.name, kids: []*node{k}}, value.Value{Type: bson.TypeArray, Data: arr})
 		case k.index >= 0 && byIndex != nil:
 			byIndex[k.index] = k
+		}
+		if byIndex != nil && k.wild != wildNone {
+			wild = append(wild, k)
+		}
+		switch {
+		case k.wild == wildFilter:
+			cost += k.match.Conditions()
+		case k.wild != wildNone || byIndex == nil:
+			cost++
 		}
 	}
 	dst, start := value.Begin(dst)
@@ -161,20 +195,30 @@ func (a *applier) array(dst, arr []byte, n *node) (_ []byte, err error) {
 	i := 0
 	it := value.Elements(arr)
 	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
-		hits = n.hits(hits[:0], byIndex, i, at, v)
+		hits = hits[:0]
+		if k := byIndex[i]; k != nil {
+			hits = append(hits, k)
+		}
+		hits = appendHits(hits, wild, i, at, v)
 		i++
+		if err := a.step(cost); err != nil {
+			return nil, err
+		}
 		if len(hits) == 0 {
 			dst = value.AppendElement(dst, k, v)
 			continue
 		}
 		hit := hits[0]
 		if len(hits) > 1 {
-			if hit, err = merge(hits); err != nil {
+			if hit, err = a.merge(hits); err != nil {
 				return nil, err
 			}
 		}
 		if dst, err = a.existing(dst, k, v, hit, true); err != nil {
 			return nil, err
+		}
+		if len(dst) > value.MaxDocument {
+			return nil, tooLarge()
 		}
 	}
 	for _, k := range n.kids {
@@ -208,18 +252,10 @@ func allDocs(arr []byte) bool {
 	return n > 0
 }
 
-// hits appends the kids that apply to element i.
-func (n *node) hits(hits []*node, byIndex map[int]*node, i, at int, v value.Value) []*node {
-	if byIndex != nil {
-		if k := byIndex[i]; k != nil {
-			hits = append(hits, k)
-		}
-		if !n.wilds {
-			return hits
-		}
-	}
-	for _, k := range n.kids {
-		if k.index == i && byIndex == nil || k.wild == wildAll || k.wild == wildAt && i == at ||
+// appendHits appends the kids that apply to element i.
+func appendHits(hits, kids []*node, i, at int, v value.Value) []*node {
+	for _, k := range kids {
+		if k.index == i || k.wild == wildAll || k.wild == wildAt && i == at ||
 			k.wild == wildFilter && k.match.MatchValue(v) {
 			hits = append(hits, k)
 		}

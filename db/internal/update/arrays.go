@@ -263,6 +263,7 @@ func (o popOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]by
 type pullOp struct {
 	never
 	name string
+	cost int // of one call of drop, in steps
 	drop func(value.Value) bool
 }
 
@@ -271,7 +272,7 @@ func newPull(path string, v value.Value) (op, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pullOp{name: "$pull", drop: f.MatchValue}, nil
+	return pullOp{name: "$pull", cost: f.Conditions(), drop: f.MatchValue}, nil
 }
 
 func newPullAll(path string, v value.Value) (op, error) {
@@ -280,18 +281,22 @@ func newPullAll(path string, v value.Value) (op, error) {
 	}
 	vals := elements(v.Data)
 	slices.SortStableFunc(vals, value.Compare)
-	return pullOp{name: "$pullAll", drop: func(e value.Value) bool {
+	return pullOp{name: "$pullAll", cost: 1, drop: func(e value.Value) bool {
 		_, found := slices.BinarySearchFunc(vals, e, value.Compare)
 		return found
 	}}, nil
 }
 
-func (o pullOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
+func (o pullOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
 	if !old.Exists() {
 		return dst, nil
 	}
 	if !old.IsArray() {
 		return nil, value.Errorf(value.CodeBadValue, "Cannot apply %s to a non-array value: the field '%s' is of type %s", o.name, key, expr.TypeName(old))
 	}
-	return appendArray(dst, key, slices.DeleteFunc(elements(old.Data), o.drop)), nil
+	all := elements(old.Data)
+	if err := a.step(len(all) * o.cost); err != nil {
+		return nil, err
+	}
+	return appendArray(dst, key, slices.DeleteFunc(all, o.drop)), nil
 }

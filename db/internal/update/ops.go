@@ -75,10 +75,19 @@ type renameOp struct {
 	full string
 }
 
-func (o renameOp) creates(a *applier) bool { return o.from.Lookup(a.doc).Exists() }
+func (o renameOp) creates(a *applier) bool { return o.source(a).Exists() }
+
+// source returns the value to move; it scans the document, which counts.
+func (o renameOp) source(a *applier) value.Value {
+	const scanned = 64 // bytes that take about the time of a step
+	if a.steps += len(a.doc) / scanned; a.steps > maxSteps {
+		return value.Value{}
+	}
+	return o.from.Lookup(a.doc)
+}
 
 func (o renameOp) apply(a *applier, dst, key []byte, old value.Value, inArray bool) ([]byte, error) {
-	v := o.from.Lookup(a.doc)
+	v := o.source(a)
 	if !v.Exists() {
 		return keep(dst, key, old), nil
 	}

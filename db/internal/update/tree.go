@@ -136,10 +136,14 @@ func (n *node) order() {
 	}
 }
 
-// creates reports whether the node makes its field where it is missing.
+// creates reports whether the node makes its field where it is missing. It
+// counts steps; that there were too many, Apply finds at the latest.
 func (n *node) creates(a *applier) bool {
 	if n.op != nil {
 		return n.op.creates(a)
+	}
+	if a.steps += len(n.kids); a.steps > maxSteps {
+		return false
 	}
 	for _, k := range n.kids {
 		if k.creates(a) {
@@ -164,11 +168,14 @@ func (n *node) onlySets() bool {
 }
 
 // merge joins the nodes that apply to one array element.
-func merge(nodes []*node) (*node, error) {
+func (a *applier) merge(nodes []*node) (*node, error) {
 	out := &node{name: nodes[0].name, index: -1, path: nodes[0].path}
 	for _, n := range nodes {
 		if n.op != nil {
 			return nil, value.Errorf(value.CodeConflictingUpdate, "Update created a conflict at '%s'", n.path)
+		}
+		if err := a.step(len(n.kids)); err != nil {
+			return nil, err
 		}
 		for _, k := range n.kids {
 			at := out.find([]byte(k.name))
@@ -176,7 +183,7 @@ func merge(nodes []*node) (*node, error) {
 				out.add(k)
 				continue
 			}
-			m, err := merge([]*node{out.kids[at], k})
+			m, err := a.merge([]*node{out.kids[at], k})
 			if err != nil {
 				return nil, err
 			}

@@ -55,7 +55,9 @@ func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, er
 		out, err = u.run(doc, ctx)
 	} else {
 		a := applier{doc: doc, ctx: ctx}
-		out, err = a.document(make([]byte, 0, len(doc)+64), doc, u.root)
+		if out, err = a.document(make([]byte, 0, len(doc)+64), doc, u.root); err == nil {
+			err = a.step(0)
+		}
 	}
 	if err != nil {
 		return nil, false, err

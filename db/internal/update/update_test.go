@@ -3,6 +3,7 @@ package update_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -232,6 +233,37 @@ func TestReplace(t *testing.T) {
 	}
 	if _, _, err := update.Replace(parse(t, `{"_id":1}`), parse(t, `{"a":1,"$b":2}`)); err == nil {
 		t.Error("accepted a dollar-prefixed field")
+	}
+}
+
+// An update whose result or work is far beyond a document is refused soon.
+func TestApplyIsBounded(t *testing.T) {
+	list := func(n int, format string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, ","+format, i)
+		}
+		return b.String()[1:]
+	}
+	for _, c := range []struct {
+		upd  string
+		code int32
+	}{
+		{`{"$set":{` + list(20000, `"a.$[].f%d":1`) + `}}`, 17419},
+		{`{"$unset":{` + list(20000, `"a.$[].f%d":1`) + `}}`, 2},
+		{`{"$unset":{` + list(20000, `"a.$[].x.f%d":1`) + `}}`, 2},
+		{`{"$setOnInsert":{` + list(20000, `"a.$[].x.y.f%d":1`) + `}}`, 2},
+		{`{"$rename":{` + list(20000, `"x%[1]d":"y%[1]d"`) + `}}`, 2},
+	} {
+		u, err := update.Compile(parse(t, c.upd), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = u.Apply(parse(t, `{"_id":1,"a":[`+list(20000, `{"i":%d}`)+`]}`), update.Context{})
+		var e *update.Error
+		if !errors.As(err, &e) || e.Code != c.code {
+			t.Errorf("%.40s: got %v, want code %d", c.upd, err, c.code)
+		}
 	}
 }
 

@@ -424,6 +424,94 @@ func (x *PeersResponse) GetPeers() []*Peer {
 	return nil
 }
 
+type BackupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRequest) Reset() {
+	*x = BackupRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRequest) ProtoMessage() {}
+
+func (x *BackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
+func (*BackupRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{7}
+}
+
+type BackupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Manifest      []byte                 `protobuf:"bytes,2,opt,name=manifest,proto3" json:"manifest,omitempty"` // JSON
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupResponse) Reset() {
+	*x = BackupResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupResponse) ProtoMessage() {}
+
+func (x *BackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
+func (*BackupResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *BackupResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *BackupResponse) GetManifest() []byte {
+	if x != nil {
+		return x.Manifest
+	}
+	return nil
+}
+
 type Peer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -434,7 +522,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_weft_v1_weft_proto_msgTypes[7]
+	mi := &file_weft_v1_weft_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -446,7 +534,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[7]
+	mi := &file_weft_v1_weft_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -459,7 +547,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{7}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Peer) GetId() string {
@@ -489,7 +577,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[8]
+	mi := &file_weft_v1_weft_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +589,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[8]
+	mi := &file_weft_v1_weft_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +602,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{8}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateKeyRequest) GetType() string {
@@ -562,7 +650,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[9]
+	mi := &file_weft_v1_weft_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +662,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[9]
+	mi := &file_weft_v1_weft_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +675,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{9}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateKeyResponse) GetKey() *Key {
@@ -612,7 +700,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[10]
+	mi := &file_weft_v1_weft_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +712,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[10]
+	mi := &file_weft_v1_weft_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +725,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{10}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{12}
 }
 
 type ListKeysResponse struct {
@@ -649,7 +737,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[11]
+	mi := &file_weft_v1_weft_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +749,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[11]
+	mi := &file_weft_v1_weft_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +762,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{11}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -693,7 +781,7 @@ type ShowKeyRequest struct {
 
 func (x *ShowKeyRequest) Reset() {
 	*x = ShowKeyRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[12]
+	mi := &file_weft_v1_weft_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +793,7 @@ func (x *ShowKeyRequest) String() string {
 func (*ShowKeyRequest) ProtoMessage() {}
 
 func (x *ShowKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[12]
+	mi := &file_weft_v1_weft_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +806,7 @@ func (x *ShowKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowKeyRequest.ProtoReflect.Descriptor instead.
 func (*ShowKeyRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{12}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ShowKeyRequest) GetId() string {
@@ -737,7 +825,7 @@ type ShowKeyResponse struct {
 
 func (x *ShowKeyResponse) Reset() {
 	*x = ShowKeyResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[13]
+	mi := &file_weft_v1_weft_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +837,7 @@ func (x *ShowKeyResponse) String() string {
 func (*ShowKeyResponse) ProtoMessage() {}
 
 func (x *ShowKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[13]
+	mi := &file_weft_v1_weft_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +850,7 @@ func (x *ShowKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowKeyResponse.ProtoReflect.Descriptor instead.
 func (*ShowKeyResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{13}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ShowKeyResponse) GetKey() *Key {
@@ -781,7 +869,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[14]
+	mi := &file_weft_v1_weft_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +881,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[14]
+	mi := &file_weft_v1_weft_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +894,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{14}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -825,7 +913,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[15]
+	mi := &file_weft_v1_weft_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +925,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[15]
+	mi := &file_weft_v1_weft_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +938,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{15}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RevokeKeyResponse) GetKey() *Key {
@@ -877,7 +965,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_weft_v1_weft_proto_msgTypes[16]
+	mi := &file_weft_v1_weft_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +977,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[16]
+	mi := &file_weft_v1_weft_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +990,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{16}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Key) GetId() string {
@@ -980,7 +1068,7 @@ type AddRelayRequest struct {
 
 func (x *AddRelayRequest) Reset() {
 	*x = AddRelayRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[17]
+	mi := &file_weft_v1_weft_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1080,7 @@ func (x *AddRelayRequest) String() string {
 func (*AddRelayRequest) ProtoMessage() {}
 
 func (x *AddRelayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[17]
+	mi := &file_weft_v1_weft_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1093,7 @@ func (x *AddRelayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRelayRequest.ProtoReflect.Descriptor instead.
 func (*AddRelayRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{17}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AddRelayRequest) GetAddr() string {
@@ -1045,7 +1133,7 @@ type AddRelayResponse struct {
 
 func (x *AddRelayResponse) Reset() {
 	*x = AddRelayResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[18]
+	mi := &file_weft_v1_weft_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1145,7 @@ func (x *AddRelayResponse) String() string {
 func (*AddRelayResponse) ProtoMessage() {}
 
 func (x *AddRelayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[18]
+	mi := &file_weft_v1_weft_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1158,7 @@ func (x *AddRelayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRelayResponse.ProtoReflect.Descriptor instead.
 func (*AddRelayResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{18}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AddRelayResponse) GetRelay() *Relay {
@@ -1088,7 +1176,7 @@ type ListRelaysRequest struct {
 
 func (x *ListRelaysRequest) Reset() {
 	*x = ListRelaysRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[19]
+	mi := &file_weft_v1_weft_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1100,7 +1188,7 @@ func (x *ListRelaysRequest) String() string {
 func (*ListRelaysRequest) ProtoMessage() {}
 
 func (x *ListRelaysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[19]
+	mi := &file_weft_v1_weft_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1113,7 +1201,7 @@ func (x *ListRelaysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRelaysRequest.ProtoReflect.Descriptor instead.
 func (*ListRelaysRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{19}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{21}
 }
 
 type ListRelaysResponse struct {
@@ -1125,7 +1213,7 @@ type ListRelaysResponse struct {
 
 func (x *ListRelaysResponse) Reset() {
 	*x = ListRelaysResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[20]
+	mi := &file_weft_v1_weft_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1225,7 @@ func (x *ListRelaysResponse) String() string {
 func (*ListRelaysResponse) ProtoMessage() {}
 
 func (x *ListRelaysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[20]
+	mi := &file_weft_v1_weft_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1238,7 @@ func (x *ListRelaysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRelaysResponse.ProtoReflect.Descriptor instead.
 func (*ListRelaysResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{20}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListRelaysResponse) GetRelays() []*Relay {
@@ -1169,7 +1257,7 @@ type RemoveRelayRequest struct {
 
 func (x *RemoveRelayRequest) Reset() {
 	*x = RemoveRelayRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[21]
+	mi := &file_weft_v1_weft_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1269,7 @@ func (x *RemoveRelayRequest) String() string {
 func (*RemoveRelayRequest) ProtoMessage() {}
 
 func (x *RemoveRelayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[21]
+	mi := &file_weft_v1_weft_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1282,7 @@ func (x *RemoveRelayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRelayRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRelayRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{21}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RemoveRelayRequest) GetRelay() string {
@@ -1212,7 +1300,7 @@ type RemoveRelayResponse struct {
 
 func (x *RemoveRelayResponse) Reset() {
 	*x = RemoveRelayResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[22]
+	mi := &file_weft_v1_weft_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1312,7 @@ func (x *RemoveRelayResponse) String() string {
 func (*RemoveRelayResponse) ProtoMessage() {}
 
 func (x *RemoveRelayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[22]
+	mi := &file_weft_v1_weft_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1325,7 @@ func (x *RemoveRelayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRelayResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRelayResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{22}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{24}
 }
 
 type Relay struct {
@@ -1253,7 +1341,7 @@ type Relay struct {
 
 func (x *Relay) Reset() {
 	*x = Relay{}
-	mi := &file_weft_v1_weft_proto_msgTypes[23]
+	mi := &file_weft_v1_weft_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1353,7 @@ func (x *Relay) String() string {
 func (*Relay) ProtoMessage() {}
 
 func (x *Relay) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[23]
+	mi := &file_weft_v1_weft_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1366,7 @@ func (x *Relay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Relay.ProtoReflect.Descriptor instead.
 func (*Relay) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{23}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Relay) GetPeer() string {
@@ -1326,7 +1414,7 @@ type Database struct {
 
 func (x *Database) Reset() {
 	*x = Database{}
-	mi := &file_weft_v1_weft_proto_msgTypes[24]
+	mi := &file_weft_v1_weft_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1426,7 @@ func (x *Database) String() string {
 func (*Database) ProtoMessage() {}
 
 func (x *Database) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[24]
+	mi := &file_weft_v1_weft_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1439,7 @@ func (x *Database) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Database.ProtoReflect.Descriptor instead.
 func (*Database) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{24}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Database) GetId() string {
@@ -1377,7 +1465,7 @@ type CreateDatabaseRequest struct {
 
 func (x *CreateDatabaseRequest) Reset() {
 	*x = CreateDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[25]
+	mi := &file_weft_v1_weft_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1477,7 @@ func (x *CreateDatabaseRequest) String() string {
 func (*CreateDatabaseRequest) ProtoMessage() {}
 
 func (x *CreateDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[25]
+	mi := &file_weft_v1_weft_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1490,7 @@ func (x *CreateDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CreateDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{25}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CreateDatabaseRequest) GetName() string {
@@ -1421,7 +1509,7 @@ type CreateDatabaseResponse struct {
 
 func (x *CreateDatabaseResponse) Reset() {
 	*x = CreateDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[26]
+	mi := &file_weft_v1_weft_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1521,7 @@ func (x *CreateDatabaseResponse) String() string {
 func (*CreateDatabaseResponse) ProtoMessage() {}
 
 func (x *CreateDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[26]
+	mi := &file_weft_v1_weft_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1534,7 @@ func (x *CreateDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CreateDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{26}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CreateDatabaseResponse) GetDatabase() *Database {
@@ -1464,7 +1552,7 @@ type ListDatabasesRequest struct {
 
 func (x *ListDatabasesRequest) Reset() {
 	*x = ListDatabasesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[27]
+	mi := &file_weft_v1_weft_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1564,7 @@ func (x *ListDatabasesRequest) String() string {
 func (*ListDatabasesRequest) ProtoMessage() {}
 
 func (x *ListDatabasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[27]
+	mi := &file_weft_v1_weft_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1577,7 @@ func (x *ListDatabasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatabasesRequest.ProtoReflect.Descriptor instead.
 func (*ListDatabasesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{27}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{29}
 }
 
 type ListDatabasesResponse struct {
@@ -1501,7 +1589,7 @@ type ListDatabasesResponse struct {
 
 func (x *ListDatabasesResponse) Reset() {
 	*x = ListDatabasesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[28]
+	mi := &file_weft_v1_weft_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1601,7 @@ func (x *ListDatabasesResponse) String() string {
 func (*ListDatabasesResponse) ProtoMessage() {}
 
 func (x *ListDatabasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[28]
+	mi := &file_weft_v1_weft_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1614,7 @@ func (x *ListDatabasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatabasesResponse.ProtoReflect.Descriptor instead.
 func (*ListDatabasesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{28}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListDatabasesResponse) GetDatabases() []*Database {
@@ -1545,7 +1633,7 @@ type DatabaseInfoRequest struct {
 
 func (x *DatabaseInfoRequest) Reset() {
 	*x = DatabaseInfoRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[29]
+	mi := &file_weft_v1_weft_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1645,7 @@ func (x *DatabaseInfoRequest) String() string {
 func (*DatabaseInfoRequest) ProtoMessage() {}
 
 func (x *DatabaseInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[29]
+	mi := &file_weft_v1_weft_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1658,7 @@ func (x *DatabaseInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseInfoRequest.ProtoReflect.Descriptor instead.
 func (*DatabaseInfoRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{29}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DatabaseInfoRequest) GetName() string {
@@ -1595,7 +1683,7 @@ type DatabaseInfoResponse struct {
 
 func (x *DatabaseInfoResponse) Reset() {
 	*x = DatabaseInfoResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[30]
+	mi := &file_weft_v1_weft_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1695,7 @@ func (x *DatabaseInfoResponse) String() string {
 func (*DatabaseInfoResponse) ProtoMessage() {}
 
 func (x *DatabaseInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[30]
+	mi := &file_weft_v1_weft_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1708,7 @@ func (x *DatabaseInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseInfoResponse.ProtoReflect.Descriptor instead.
 func (*DatabaseInfoResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{30}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DatabaseInfoResponse) GetId() string {
@@ -1681,7 +1769,7 @@ type DatabaseStatusRequest struct {
 
 func (x *DatabaseStatusRequest) Reset() {
 	*x = DatabaseStatusRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	mi := &file_weft_v1_weft_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1781,7 @@ func (x *DatabaseStatusRequest) String() string {
 func (*DatabaseStatusRequest) ProtoMessage() {}
 
 func (x *DatabaseStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	mi := &file_weft_v1_weft_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1794,7 @@ func (x *DatabaseStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseStatusRequest.ProtoReflect.Descriptor instead.
 func (*DatabaseStatusRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{31}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DatabaseStatusRequest) GetName() string {
@@ -1727,7 +1815,7 @@ type DatabaseStatusResponse struct {
 
 func (x *DatabaseStatusResponse) Reset() {
 	*x = DatabaseStatusResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	mi := &file_weft_v1_weft_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +1827,7 @@ func (x *DatabaseStatusResponse) String() string {
 func (*DatabaseStatusResponse) ProtoMessage() {}
 
 func (x *DatabaseStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	mi := &file_weft_v1_weft_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +1840,7 @@ func (x *DatabaseStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseStatusResponse.ProtoReflect.Descriptor instead.
 func (*DatabaseStatusResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{32}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DatabaseStatusResponse) GetId() string {
@@ -1792,7 +1880,7 @@ type PeerStatus struct {
 
 func (x *PeerStatus) Reset() {
 	*x = PeerStatus{}
-	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	mi := &file_weft_v1_weft_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +1892,7 @@ func (x *PeerStatus) String() string {
 func (*PeerStatus) ProtoMessage() {}
 
 func (x *PeerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	mi := &file_weft_v1_weft_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +1905,7 @@ func (x *PeerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
 func (*PeerStatus) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{33}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PeerStatus) GetPeer() string {
@@ -1888,7 +1976,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	mi := &file_weft_v1_weft_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1900,7 +1988,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	mi := &file_weft_v1_weft_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1913,7 +2001,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{34}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *InviteRequest) GetName() string {
@@ -1953,7 +2041,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	mi := &file_weft_v1_weft_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2053,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	mi := &file_weft_v1_weft_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2066,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{35}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *InviteResponse) GetUrl() string {
@@ -1998,7 +2086,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	mi := &file_weft_v1_weft_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2010,7 +2098,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	mi := &file_weft_v1_weft_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2023,7 +2111,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{36}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *JoinRequest) GetUrl() string {
@@ -2049,7 +2137,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	mi := &file_weft_v1_weft_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2149,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	mi := &file_weft_v1_weft_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2162,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{37}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *JoinResponse) GetDatabase() *Database {
@@ -2093,7 +2181,7 @@ type RemoveDatabaseRequest struct {
 
 func (x *RemoveDatabaseRequest) Reset() {
 	*x = RemoveDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2105,7 +2193,7 @@ func (x *RemoveDatabaseRequest) String() string {
 func (*RemoveDatabaseRequest) ProtoMessage() {}
 
 func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2118,7 +2206,7 @@ func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{38}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RemoveDatabaseRequest) GetName() string {
@@ -2136,7 +2224,7 @@ type RemoveDatabaseResponse struct {
 
 func (x *RemoveDatabaseResponse) Reset() {
 	*x = RemoveDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2236,7 @@ func (x *RemoveDatabaseResponse) String() string {
 func (*RemoveDatabaseResponse) ProtoMessage() {}
 
 func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2249,7 @@ func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{39}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
 }
 
 type CompactDatabaseRequest struct {
@@ -2173,7 +2261,7 @@ type CompactDatabaseRequest struct {
 
 func (x *CompactDatabaseRequest) Reset() {
 	*x = CompactDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2273,7 @@ func (x *CompactDatabaseRequest) String() string {
 func (*CompactDatabaseRequest) ProtoMessage() {}
 
 func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2286,7 @@ func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CompactDatabaseRequest) GetName() string {
@@ -2222,7 +2310,7 @@ type CompactDatabaseResponse struct {
 
 func (x *CompactDatabaseResponse) Reset() {
 	*x = CompactDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2322,7 @@ func (x *CompactDatabaseResponse) String() string {
 func (*CompactDatabaseResponse) ProtoMessage() {}
 
 func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2335,7 @@ func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CompactDatabaseResponse) GetCut() bool {
@@ -2302,7 +2390,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +2402,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +2415,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RunRequest) GetDatabase() string {
@@ -2353,7 +2441,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2365,7 +2453,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2378,7 +2466,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RunResponse) GetReply() []byte {
@@ -2403,7 +2491,7 @@ type FindRequest struct {
 
 func (x *FindRequest) Reset() {
 	*x = FindRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2415,7 +2503,7 @@ func (x *FindRequest) String() string {
 func (*FindRequest) ProtoMessage() {}
 
 func (x *FindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2428,7 +2516,7 @@ func (x *FindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindRequest.ProtoReflect.Descriptor instead.
 func (*FindRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *FindRequest) GetDatabase() string {
@@ -2489,7 +2577,7 @@ type FindResponse struct {
 
 func (x *FindResponse) Reset() {
 	*x = FindResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2501,7 +2589,7 @@ func (x *FindResponse) String() string {
 func (*FindResponse) ProtoMessage() {}
 
 func (x *FindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2514,7 +2602,7 @@ func (x *FindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResponse.ProtoReflect.Descriptor instead.
 func (*FindResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *FindResponse) GetDocuments() [][]byte {
@@ -2535,7 +2623,7 @@ type InsertRequest struct {
 
 func (x *InsertRequest) Reset() {
 	*x = InsertRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2547,7 +2635,7 @@ func (x *InsertRequest) String() string {
 func (*InsertRequest) ProtoMessage() {}
 
 func (x *InsertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2560,7 +2648,7 @@ func (x *InsertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertRequest.ProtoReflect.Descriptor instead.
 func (*InsertRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *InsertRequest) GetDatabase() string {
@@ -2593,7 +2681,7 @@ type InsertResponse struct {
 
 func (x *InsertResponse) Reset() {
 	*x = InsertResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +2693,7 @@ func (x *InsertResponse) String() string {
 func (*InsertResponse) ProtoMessage() {}
 
 func (x *InsertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +2706,7 @@ func (x *InsertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertResponse.ProtoReflect.Descriptor instead.
 func (*InsertResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *InsertResponse) GetIds() [][]byte {
@@ -2643,7 +2731,7 @@ type UpdateRequest struct {
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2655,7 +2743,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2668,7 +2756,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *UpdateRequest) GetDatabase() string {
@@ -2731,7 +2819,7 @@ type UpdateResponse struct {
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2743,7 +2831,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2756,7 +2844,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *UpdateResponse) GetMatched() int64 {
@@ -2792,7 +2880,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2804,7 +2892,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2817,7 +2905,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeleteRequest) GetDatabase() string {
@@ -2857,7 +2945,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2869,7 +2957,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2882,7 +2970,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DeleteResponse) GetDeleted() int64 {
@@ -2903,7 +2991,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +3003,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2928,7 +3016,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CountRequest) GetDatabase() string {
@@ -2961,7 +3049,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2973,7 +3061,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2986,7 +3074,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CountResponse) GetCount() int64 {
@@ -3014,7 +3102,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3026,7 +3114,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3039,7 +3127,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ImportRequest) GetDatabase() string {
@@ -3112,7 +3200,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3124,7 +3212,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3137,7 +3225,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ImportResponse) GetInserted() int64 {
@@ -3194,7 +3282,7 @@ type ImportFailure struct {
 
 func (x *ImportFailure) Reset() {
 	*x = ImportFailure{}
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3206,7 +3294,7 @@ func (x *ImportFailure) String() string {
 func (*ImportFailure) ProtoMessage() {}
 
 func (x *ImportFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3219,7 +3307,7 @@ func (x *ImportFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFailure.ProtoReflect.Descriptor instead.
 func (*ImportFailure) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ImportFailure) GetCollection() string {
@@ -3260,7 +3348,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3272,7 +3360,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3285,7 +3373,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ExportRequest) GetDatabase() string {
@@ -3313,7 +3401,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3325,7 +3413,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3338,7 +3426,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ExportResponse) GetCollection() string {
@@ -3374,7 +3462,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3386,7 +3474,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3399,7 +3487,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *WatchRequest) GetDatabase() string {
@@ -3447,7 +3535,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3459,7 +3547,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3472,7 +3560,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *WatchResponse) GetOperation() string {
@@ -3540,7 +3628,7 @@ type RefusedRequest struct {
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3552,7 +3640,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3565,7 +3653,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RefusedRequest) GetDatabase() string {
@@ -3591,7 +3679,7 @@ type RefusedResponse struct {
 
 func (x *RefusedResponse) Reset() {
 	*x = RefusedResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3603,7 +3691,7 @@ func (x *RefusedResponse) String() string {
 func (*RefusedResponse) ProtoMessage() {}
 
 func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3616,7 +3704,7 @@ func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedResponse.ProtoReflect.Descriptor instead.
 func (*RefusedResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *RefusedResponse) GetCollection() string {
@@ -3687,7 +3775,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3699,7 +3787,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3712,7 +3800,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Collection) GetName() string {
@@ -3754,7 +3842,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3766,7 +3854,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3779,7 +3867,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Index) GetName() string {
@@ -3813,7 +3901,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3825,7 +3913,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3838,7 +3926,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *CreateCollectionRequest) GetDatabase() string {
@@ -3863,7 +3951,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3875,7 +3963,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3888,7 +3976,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
 }
 
 type ListCollectionsRequest struct {
@@ -3900,7 +3988,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3912,7 +4000,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3925,7 +4013,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListCollectionsRequest) GetDatabase() string {
@@ -3944,7 +4032,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3956,7 +4044,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3969,7 +4057,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -3990,7 +4078,7 @@ type CreateIndexRequest struct {
 
 func (x *CreateIndexRequest) Reset() {
 	*x = CreateIndexRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4002,7 +4090,7 @@ func (x *CreateIndexRequest) String() string {
 func (*CreateIndexRequest) ProtoMessage() {}
 
 func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4015,7 +4103,7 @@ func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexRequest.ProtoReflect.Descriptor instead.
 func (*CreateIndexRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *CreateIndexRequest) GetDatabase() string {
@@ -4048,7 +4136,7 @@ type CreateIndexResponse struct {
 
 func (x *CreateIndexResponse) Reset() {
 	*x = CreateIndexResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4060,7 +4148,7 @@ func (x *CreateIndexResponse) String() string {
 func (*CreateIndexResponse) ProtoMessage() {}
 
 func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4073,7 +4161,7 @@ func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexResponse.ProtoReflect.Descriptor instead.
 func (*CreateIndexResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *CreateIndexResponse) GetName() string {
@@ -4093,7 +4181,7 @@ type ListIndexesRequest struct {
 
 func (x *ListIndexesRequest) Reset() {
 	*x = ListIndexesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4105,7 +4193,7 @@ func (x *ListIndexesRequest) String() string {
 func (*ListIndexesRequest) ProtoMessage() {}
 
 func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4118,7 +4206,7 @@ func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesRequest.ProtoReflect.Descriptor instead.
 func (*ListIndexesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListIndexesRequest) GetDatabase() string {
@@ -4144,7 +4232,7 @@ type ListIndexesResponse struct {
 
 func (x *ListIndexesResponse) Reset() {
 	*x = ListIndexesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4156,7 +4244,7 @@ func (x *ListIndexesResponse) String() string {
 func (*ListIndexesResponse) ProtoMessage() {}
 
 func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4169,7 +4257,7 @@ func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesResponse.ProtoReflect.Descriptor instead.
 func (*ListIndexesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ListIndexesResponse) GetIndexes() []*Index {
@@ -4189,7 +4277,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4201,7 +4289,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4214,7 +4302,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Bucket) GetName() string {
@@ -4241,7 +4329,7 @@ type CreateBucketRequest struct {
 
 func (x *CreateBucketRequest) Reset() {
 	*x = CreateBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4253,7 +4341,7 @@ func (x *CreateBucketRequest) String() string {
 func (*CreateBucketRequest) ProtoMessage() {}
 
 func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4266,7 +4354,7 @@ func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketRequest.ProtoReflect.Descriptor instead.
 func (*CreateBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *CreateBucketRequest) GetName() string {
@@ -4292,7 +4380,7 @@ type CreateBucketResponse struct {
 
 func (x *CreateBucketResponse) Reset() {
 	*x = CreateBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4304,7 +4392,7 @@ func (x *CreateBucketResponse) String() string {
 func (*CreateBucketResponse) ProtoMessage() {}
 
 func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4317,7 +4405,7 @@ func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketResponse.ProtoReflect.Descriptor instead.
 func (*CreateBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *CreateBucketResponse) GetBucket() *Bucket {
@@ -4335,7 +4423,7 @@ type ListBucketsRequest struct {
 
 func (x *ListBucketsRequest) Reset() {
 	*x = ListBucketsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4347,7 +4435,7 @@ func (x *ListBucketsRequest) String() string {
 func (*ListBucketsRequest) ProtoMessage() {}
 
 func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4360,7 +4448,7 @@ func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsRequest.ProtoReflect.Descriptor instead.
 func (*ListBucketsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
 }
 
 type ListBucketsResponse struct {
@@ -4372,7 +4460,7 @@ type ListBucketsResponse struct {
 
 func (x *ListBucketsResponse) Reset() {
 	*x = ListBucketsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4384,7 +4472,7 @@ func (x *ListBucketsResponse) String() string {
 func (*ListBucketsResponse) ProtoMessage() {}
 
 func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4397,7 +4485,7 @@ func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsResponse.ProtoReflect.Descriptor instead.
 func (*ListBucketsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ListBucketsResponse) GetBuckets() []*Bucket {
@@ -4417,7 +4505,7 @@ type BucketEntriesRequest struct {
 
 func (x *BucketEntriesRequest) Reset() {
 	*x = BucketEntriesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4429,7 +4517,7 @@ func (x *BucketEntriesRequest) String() string {
 func (*BucketEntriesRequest) ProtoMessage() {}
 
 func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4442,7 +4530,7 @@ func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesRequest.ProtoReflect.Descriptor instead.
 func (*BucketEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *BucketEntriesRequest) GetBucket() string {
@@ -4468,7 +4556,7 @@ type BucketEntriesResponse struct {
 
 func (x *BucketEntriesResponse) Reset() {
 	*x = BucketEntriesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4480,7 +4568,7 @@ func (x *BucketEntriesResponse) String() string {
 func (*BucketEntriesResponse) ProtoMessage() {}
 
 func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4493,7 +4581,7 @@ func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesResponse.ProtoReflect.Descriptor instead.
 func (*BucketEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *BucketEntriesResponse) GetEntries() []*BucketEntry {
@@ -4515,7 +4603,7 @@ type BucketEntry struct {
 
 func (x *BucketEntry) Reset() {
 	*x = BucketEntry{}
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4527,7 +4615,7 @@ func (x *BucketEntry) String() string {
 func (*BucketEntry) ProtoMessage() {}
 
 func (x *BucketEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4540,7 +4628,7 @@ func (x *BucketEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntry.ProtoReflect.Descriptor instead.
 func (*BucketEntry) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *BucketEntry) GetPath() string {
@@ -4580,7 +4668,7 @@ type BucketRootRequest struct {
 
 func (x *BucketRootRequest) Reset() {
 	*x = BucketRootRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4592,7 +4680,7 @@ func (x *BucketRootRequest) String() string {
 func (*BucketRootRequest) ProtoMessage() {}
 
 func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4605,7 +4693,7 @@ func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootRequest.ProtoReflect.Descriptor instead.
 func (*BucketRootRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *BucketRootRequest) GetBucket() string {
@@ -4627,7 +4715,7 @@ type BucketRootResponse struct {
 
 func (x *BucketRootResponse) Reset() {
 	*x = BucketRootResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4639,7 +4727,7 @@ func (x *BucketRootResponse) String() string {
 func (*BucketRootResponse) ProtoMessage() {}
 
 func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4652,7 +4740,7 @@ func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootResponse.ProtoReflect.Descriptor instead.
 func (*BucketRootResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *BucketRootResponse) GetCid() string {
@@ -4695,7 +4783,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4707,7 +4795,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4720,7 +4808,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -4766,7 +4854,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4778,7 +4866,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4791,7 +4879,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -4853,7 +4941,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4865,7 +4953,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4878,7 +4966,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -4907,7 +4995,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4919,7 +5007,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4932,7 +5020,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -4972,7 +5060,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4984,7 +5072,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4997,7 +5085,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -5016,7 +5104,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5028,7 +5116,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5041,7 +5129,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -5062,7 +5150,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5074,7 +5162,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5087,7 +5175,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *PullResponse) GetPath() string {
@@ -5119,7 +5207,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5131,7 +5219,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5144,7 +5232,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 type SetupInboxResponse struct {
@@ -5156,7 +5244,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5168,7 +5256,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5181,7 +5269,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -5201,7 +5289,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5213,7 +5301,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5226,7 +5314,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -5254,7 +5342,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5266,7 +5354,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5279,7 +5367,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *SendResponse) GetId() string {
@@ -5312,7 +5400,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5324,7 +5412,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5337,7 +5425,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -5356,7 +5444,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5368,7 +5456,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5381,7 +5469,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -5400,7 +5488,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5412,7 +5500,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5425,7 +5513,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -5444,7 +5532,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5456,7 +5544,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5469,7 +5557,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -5488,7 +5576,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5500,7 +5588,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5513,7 +5601,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -5531,7 +5619,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5543,7 +5631,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5556,7 +5644,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 type SentRequest struct {
@@ -5567,7 +5655,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5579,7 +5667,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5592,7 +5680,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 type SentResponse struct {
@@ -5604,7 +5692,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5616,7 +5704,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5629,7 +5717,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -5654,7 +5742,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5666,7 +5754,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5679,7 +5767,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *SentMessage) GetId() string {
@@ -5740,7 +5828,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5752,7 +5840,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5765,7 +5853,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -5784,7 +5872,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5796,7 +5884,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5809,7 +5897,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -5834,7 +5922,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5846,7 +5934,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5859,7 +5947,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *Message) GetId() string {
@@ -5941,7 +6029,11 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x06loaded\x18\r \x01(\rR\x06loaded\"\x0e\n" +
 	"\fPeersRequest\"4\n" +
 	"\rPeersResponse\x12#\n" +
-	"\x05peers\x18\x01 \x03(\v2\r.weft.v1.PeerR\x05peers\",\n" +
+	"\x05peers\x18\x01 \x03(\v2\r.weft.v1.PeerR\x05peers\"\x0f\n" +
+	"\rBackupRequest\"@\n" +
+	"\x0eBackupResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x1a\n" +
+	"\bmanifest\x18\x02 \x01(\fR\bmanifest\",\n" +
 	"\x04Peer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05addrs\x18\x02 \x03(\tR\x05addrs\"\x94\x01\n" +
@@ -6325,11 +6417,12 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
 	"\x04read\x18\x05 \x01(\bR\x04read\x12\x12\n" +
 	"\x04text\x18\x06 \x01(\tR\x04text\x12\x12\n" +
-	"\x04size\x18\a \x01(\x03R\x04size2\xc1\x01\n" +
+	"\x04size\x18\a \x01(\x03R\x04size2\xfe\x01\n" +
 	"\vNodeService\x12?\n" +
 	"\bIdentify\x12\x18.weft.v1.IdentifyRequest\x1a\x19.weft.v1.IdentifyResponse\x129\n" +
 	"\x06Status\x12\x16.weft.v1.StatusRequest\x1a\x17.weft.v1.StatusResponse\x126\n" +
-	"\x05Peers\x12\x15.weft.v1.PeersRequest\x1a\x16.weft.v1.PeersResponse2\x86\x02\n" +
+	"\x05Peers\x12\x15.weft.v1.PeersRequest\x1a\x16.weft.v1.PeersResponse\x12;\n" +
+	"\x06Backup\x12\x16.weft.v1.BackupRequest\x1a\x17.weft.v1.BackupResponse0\x012\x86\x02\n" +
 	"\n" +
 	"KeyService\x12?\n" +
 	"\x06Create\x12\x19.weft.v1.CreateKeyRequest\x1a\x1a.weft.v1.CreateKeyResponse\x12;\n" +
@@ -6394,7 +6487,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 107)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 109)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -6403,240 +6496,244 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*StatusResponse)(nil),           // 4: weft.v1.StatusResponse
 	(*PeersRequest)(nil),             // 5: weft.v1.PeersRequest
 	(*PeersResponse)(nil),            // 6: weft.v1.PeersResponse
-	(*Peer)(nil),                     // 7: weft.v1.Peer
-	(*CreateKeyRequest)(nil),         // 8: weft.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),        // 9: weft.v1.CreateKeyResponse
-	(*ListKeysRequest)(nil),          // 10: weft.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),         // 11: weft.v1.ListKeysResponse
-	(*ShowKeyRequest)(nil),           // 12: weft.v1.ShowKeyRequest
-	(*ShowKeyResponse)(nil),          // 13: weft.v1.ShowKeyResponse
-	(*RevokeKeyRequest)(nil),         // 14: weft.v1.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),        // 15: weft.v1.RevokeKeyResponse
-	(*Key)(nil),                      // 16: weft.v1.Key
-	(*AddRelayRequest)(nil),          // 17: weft.v1.AddRelayRequest
-	(*AddRelayResponse)(nil),         // 18: weft.v1.AddRelayResponse
-	(*ListRelaysRequest)(nil),        // 19: weft.v1.ListRelaysRequest
-	(*ListRelaysResponse)(nil),       // 20: weft.v1.ListRelaysResponse
-	(*RemoveRelayRequest)(nil),       // 21: weft.v1.RemoveRelayRequest
-	(*RemoveRelayResponse)(nil),      // 22: weft.v1.RemoveRelayResponse
-	(*Relay)(nil),                    // 23: weft.v1.Relay
-	(*Database)(nil),                 // 24: weft.v1.Database
-	(*CreateDatabaseRequest)(nil),    // 25: weft.v1.CreateDatabaseRequest
-	(*CreateDatabaseResponse)(nil),   // 26: weft.v1.CreateDatabaseResponse
-	(*ListDatabasesRequest)(nil),     // 27: weft.v1.ListDatabasesRequest
-	(*ListDatabasesResponse)(nil),    // 28: weft.v1.ListDatabasesResponse
-	(*DatabaseInfoRequest)(nil),      // 29: weft.v1.DatabaseInfoRequest
-	(*DatabaseInfoResponse)(nil),     // 30: weft.v1.DatabaseInfoResponse
-	(*DatabaseStatusRequest)(nil),    // 31: weft.v1.DatabaseStatusRequest
-	(*DatabaseStatusResponse)(nil),   // 32: weft.v1.DatabaseStatusResponse
-	(*PeerStatus)(nil),               // 33: weft.v1.PeerStatus
-	(*InviteRequest)(nil),            // 34: weft.v1.InviteRequest
-	(*InviteResponse)(nil),           // 35: weft.v1.InviteResponse
-	(*JoinRequest)(nil),              // 36: weft.v1.JoinRequest
-	(*JoinResponse)(nil),             // 37: weft.v1.JoinResponse
-	(*RemoveDatabaseRequest)(nil),    // 38: weft.v1.RemoveDatabaseRequest
-	(*RemoveDatabaseResponse)(nil),   // 39: weft.v1.RemoveDatabaseResponse
-	(*CompactDatabaseRequest)(nil),   // 40: weft.v1.CompactDatabaseRequest
-	(*CompactDatabaseResponse)(nil),  // 41: weft.v1.CompactDatabaseResponse
-	(*RunRequest)(nil),               // 42: weft.v1.RunRequest
-	(*RunResponse)(nil),              // 43: weft.v1.RunResponse
-	(*FindRequest)(nil),              // 44: weft.v1.FindRequest
-	(*FindResponse)(nil),             // 45: weft.v1.FindResponse
-	(*InsertRequest)(nil),            // 46: weft.v1.InsertRequest
-	(*InsertResponse)(nil),           // 47: weft.v1.InsertResponse
-	(*UpdateRequest)(nil),            // 48: weft.v1.UpdateRequest
-	(*UpdateResponse)(nil),           // 49: weft.v1.UpdateResponse
-	(*DeleteRequest)(nil),            // 50: weft.v1.DeleteRequest
-	(*DeleteResponse)(nil),           // 51: weft.v1.DeleteResponse
-	(*CountRequest)(nil),             // 52: weft.v1.CountRequest
-	(*CountResponse)(nil),            // 53: weft.v1.CountResponse
-	(*ImportRequest)(nil),            // 54: weft.v1.ImportRequest
-	(*ImportResponse)(nil),           // 55: weft.v1.ImportResponse
-	(*ImportFailure)(nil),            // 56: weft.v1.ImportFailure
-	(*ExportRequest)(nil),            // 57: weft.v1.ExportRequest
-	(*ExportResponse)(nil),           // 58: weft.v1.ExportResponse
-	(*WatchRequest)(nil),             // 59: weft.v1.WatchRequest
-	(*WatchResponse)(nil),            // 60: weft.v1.WatchResponse
-	(*RefusedRequest)(nil),           // 61: weft.v1.RefusedRequest
-	(*RefusedResponse)(nil),          // 62: weft.v1.RefusedResponse
-	(*Collection)(nil),               // 63: weft.v1.Collection
-	(*Index)(nil),                    // 64: weft.v1.Index
-	(*CreateCollectionRequest)(nil),  // 65: weft.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil), // 66: weft.v1.CreateCollectionResponse
-	(*ListCollectionsRequest)(nil),   // 67: weft.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),  // 68: weft.v1.ListCollectionsResponse
-	(*CreateIndexRequest)(nil),       // 69: weft.v1.CreateIndexRequest
-	(*CreateIndexResponse)(nil),      // 70: weft.v1.CreateIndexResponse
-	(*ListIndexesRequest)(nil),       // 71: weft.v1.ListIndexesRequest
-	(*ListIndexesResponse)(nil),      // 72: weft.v1.ListIndexesResponse
-	(*Bucket)(nil),                   // 73: weft.v1.Bucket
-	(*CreateBucketRequest)(nil),      // 74: weft.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),     // 75: weft.v1.CreateBucketResponse
-	(*ListBucketsRequest)(nil),       // 76: weft.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),      // 77: weft.v1.ListBucketsResponse
-	(*BucketEntriesRequest)(nil),     // 78: weft.v1.BucketEntriesRequest
-	(*BucketEntriesResponse)(nil),    // 79: weft.v1.BucketEntriesResponse
-	(*BucketEntry)(nil),              // 80: weft.v1.BucketEntry
-	(*BucketRootRequest)(nil),        // 81: weft.v1.BucketRootRequest
-	(*BucketRootResponse)(nil),       // 82: weft.v1.BucketRootResponse
-	(*PushRequest)(nil),              // 83: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 84: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 85: weft.v1.BucketNote
-	(*CatRequest)(nil),               // 86: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 87: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 88: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 89: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 90: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 91: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 92: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 93: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 94: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 95: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 96: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 97: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 98: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 99: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 100: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 101: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 102: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 103: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 104: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 105: weft.v1.Message
-	nil,                              // 106: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 107: google.protobuf.Timestamp
+	(*BackupRequest)(nil),            // 7: weft.v1.BackupRequest
+	(*BackupResponse)(nil),           // 8: weft.v1.BackupResponse
+	(*Peer)(nil),                     // 9: weft.v1.Peer
+	(*CreateKeyRequest)(nil),         // 10: weft.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),        // 11: weft.v1.CreateKeyResponse
+	(*ListKeysRequest)(nil),          // 12: weft.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),         // 13: weft.v1.ListKeysResponse
+	(*ShowKeyRequest)(nil),           // 14: weft.v1.ShowKeyRequest
+	(*ShowKeyResponse)(nil),          // 15: weft.v1.ShowKeyResponse
+	(*RevokeKeyRequest)(nil),         // 16: weft.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),        // 17: weft.v1.RevokeKeyResponse
+	(*Key)(nil),                      // 18: weft.v1.Key
+	(*AddRelayRequest)(nil),          // 19: weft.v1.AddRelayRequest
+	(*AddRelayResponse)(nil),         // 20: weft.v1.AddRelayResponse
+	(*ListRelaysRequest)(nil),        // 21: weft.v1.ListRelaysRequest
+	(*ListRelaysResponse)(nil),       // 22: weft.v1.ListRelaysResponse
+	(*RemoveRelayRequest)(nil),       // 23: weft.v1.RemoveRelayRequest
+	(*RemoveRelayResponse)(nil),      // 24: weft.v1.RemoveRelayResponse
+	(*Relay)(nil),                    // 25: weft.v1.Relay
+	(*Database)(nil),                 // 26: weft.v1.Database
+	(*CreateDatabaseRequest)(nil),    // 27: weft.v1.CreateDatabaseRequest
+	(*CreateDatabaseResponse)(nil),   // 28: weft.v1.CreateDatabaseResponse
+	(*ListDatabasesRequest)(nil),     // 29: weft.v1.ListDatabasesRequest
+	(*ListDatabasesResponse)(nil),    // 30: weft.v1.ListDatabasesResponse
+	(*DatabaseInfoRequest)(nil),      // 31: weft.v1.DatabaseInfoRequest
+	(*DatabaseInfoResponse)(nil),     // 32: weft.v1.DatabaseInfoResponse
+	(*DatabaseStatusRequest)(nil),    // 33: weft.v1.DatabaseStatusRequest
+	(*DatabaseStatusResponse)(nil),   // 34: weft.v1.DatabaseStatusResponse
+	(*PeerStatus)(nil),               // 35: weft.v1.PeerStatus
+	(*InviteRequest)(nil),            // 36: weft.v1.InviteRequest
+	(*InviteResponse)(nil),           // 37: weft.v1.InviteResponse
+	(*JoinRequest)(nil),              // 38: weft.v1.JoinRequest
+	(*JoinResponse)(nil),             // 39: weft.v1.JoinResponse
+	(*RemoveDatabaseRequest)(nil),    // 40: weft.v1.RemoveDatabaseRequest
+	(*RemoveDatabaseResponse)(nil),   // 41: weft.v1.RemoveDatabaseResponse
+	(*CompactDatabaseRequest)(nil),   // 42: weft.v1.CompactDatabaseRequest
+	(*CompactDatabaseResponse)(nil),  // 43: weft.v1.CompactDatabaseResponse
+	(*RunRequest)(nil),               // 44: weft.v1.RunRequest
+	(*RunResponse)(nil),              // 45: weft.v1.RunResponse
+	(*FindRequest)(nil),              // 46: weft.v1.FindRequest
+	(*FindResponse)(nil),             // 47: weft.v1.FindResponse
+	(*InsertRequest)(nil),            // 48: weft.v1.InsertRequest
+	(*InsertResponse)(nil),           // 49: weft.v1.InsertResponse
+	(*UpdateRequest)(nil),            // 50: weft.v1.UpdateRequest
+	(*UpdateResponse)(nil),           // 51: weft.v1.UpdateResponse
+	(*DeleteRequest)(nil),            // 52: weft.v1.DeleteRequest
+	(*DeleteResponse)(nil),           // 53: weft.v1.DeleteResponse
+	(*CountRequest)(nil),             // 54: weft.v1.CountRequest
+	(*CountResponse)(nil),            // 55: weft.v1.CountResponse
+	(*ImportRequest)(nil),            // 56: weft.v1.ImportRequest
+	(*ImportResponse)(nil),           // 57: weft.v1.ImportResponse
+	(*ImportFailure)(nil),            // 58: weft.v1.ImportFailure
+	(*ExportRequest)(nil),            // 59: weft.v1.ExportRequest
+	(*ExportResponse)(nil),           // 60: weft.v1.ExportResponse
+	(*WatchRequest)(nil),             // 61: weft.v1.WatchRequest
+	(*WatchResponse)(nil),            // 62: weft.v1.WatchResponse
+	(*RefusedRequest)(nil),           // 63: weft.v1.RefusedRequest
+	(*RefusedResponse)(nil),          // 64: weft.v1.RefusedResponse
+	(*Collection)(nil),               // 65: weft.v1.Collection
+	(*Index)(nil),                    // 66: weft.v1.Index
+	(*CreateCollectionRequest)(nil),  // 67: weft.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil), // 68: weft.v1.CreateCollectionResponse
+	(*ListCollectionsRequest)(nil),   // 69: weft.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),  // 70: weft.v1.ListCollectionsResponse
+	(*CreateIndexRequest)(nil),       // 71: weft.v1.CreateIndexRequest
+	(*CreateIndexResponse)(nil),      // 72: weft.v1.CreateIndexResponse
+	(*ListIndexesRequest)(nil),       // 73: weft.v1.ListIndexesRequest
+	(*ListIndexesResponse)(nil),      // 74: weft.v1.ListIndexesResponse
+	(*Bucket)(nil),                   // 75: weft.v1.Bucket
+	(*CreateBucketRequest)(nil),      // 76: weft.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),     // 77: weft.v1.CreateBucketResponse
+	(*ListBucketsRequest)(nil),       // 78: weft.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),      // 79: weft.v1.ListBucketsResponse
+	(*BucketEntriesRequest)(nil),     // 80: weft.v1.BucketEntriesRequest
+	(*BucketEntriesResponse)(nil),    // 81: weft.v1.BucketEntriesResponse
+	(*BucketEntry)(nil),              // 82: weft.v1.BucketEntry
+	(*BucketRootRequest)(nil),        // 83: weft.v1.BucketRootRequest
+	(*BucketRootResponse)(nil),       // 84: weft.v1.BucketRootResponse
+	(*PushRequest)(nil),              // 85: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 86: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 87: weft.v1.BucketNote
+	(*CatRequest)(nil),               // 88: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 89: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 90: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 91: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 92: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 93: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 94: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 95: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 96: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 97: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 98: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 99: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 100: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 101: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 102: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 103: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 104: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 105: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 106: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 107: weft.v1.Message
+	nil,                              // 108: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 109: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
-	7,   // 0: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
-	16,  // 1: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
-	16,  // 2: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
-	16,  // 3: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
-	16,  // 4: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	107, // 5: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	107, // 6: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	107, // 7: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
-	23,  // 8: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
-	23,  // 9: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
-	24,  // 10: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
-	24,  // 11: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	106, // 12: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
-	33,  // 13: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	107, // 14: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
-	24,  // 15: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	56,  // 16: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	107, // 17: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	107, // 18: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	64,  // 19: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	63,  // 20: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	63,  // 21: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	64,  // 22: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	64,  // 23: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	73,  // 24: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	73,  // 25: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	80,  // 26: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	85,  // 27: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	85,  // 28: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	105, // 29: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	105, // 30: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	102, // 31: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	107, // 32: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	105, // 33: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	107, // 34: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	9,   // 0: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
+	18,  // 1: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
+	18,  // 2: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
+	18,  // 3: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
+	18,  // 4: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
+	109, // 5: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	109, // 6: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	109, // 7: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	25,  // 8: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
+	25,  // 9: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
+	26,  // 10: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
+	26,  // 11: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
+	108, // 12: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	35,  // 13: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
+	109, // 14: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	26,  // 15: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
+	58,  // 16: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	109, // 17: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	109, // 18: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	66,  // 19: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	65,  // 20: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	65,  // 21: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	66,  // 22: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	66,  // 23: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	75,  // 24: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	75,  // 25: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	82,  // 26: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	87,  // 27: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	87,  // 28: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	107, // 29: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	107, // 30: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	104, // 31: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	109, // 32: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	107, // 33: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	109, // 34: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
 	1,   // 35: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
 	3,   // 36: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
 	5,   // 37: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
-	8,   // 38: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
-	10,  // 39: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
-	12,  // 40: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
-	14,  // 41: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
-	17,  // 42: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	19,  // 43: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	21,  // 44: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	25,  // 45: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	27,  // 46: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	29,  // 47: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	31,  // 48: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	31,  // 49: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	34,  // 50: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	36,  // 51: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	38,  // 52: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	40,  // 53: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	42,  // 54: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	44,  // 55: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	46,  // 56: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	48,  // 57: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	50,  // 58: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	52,  // 59: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	54,  // 60: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	57,  // 61: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	59,  // 62: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	61,  // 63: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	65,  // 64: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	67,  // 65: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	69,  // 66: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	71,  // 67: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	74,  // 68: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	76,  // 69: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	78,  // 70: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	81,  // 71: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	83,  // 72: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	86,  // 73: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	88,  // 74: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	90,  // 75: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	92,  // 76: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	94,  // 77: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	96,  // 78: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	98,  // 79: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	100, // 80: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	103, // 81: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 82: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 83: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	6,   // 84: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	9,   // 85: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	11,  // 86: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	13,  // 87: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	15,  // 88: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	18,  // 89: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	20,  // 90: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	22,  // 91: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	26,  // 92: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	28,  // 93: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	30,  // 94: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	32,  // 95: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	32,  // 96: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	35,  // 97: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	37,  // 98: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	39,  // 99: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	41,  // 100: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	43,  // 101: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	45,  // 102: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	47,  // 103: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	49,  // 104: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	51,  // 105: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	53,  // 106: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	55,  // 107: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	58,  // 108: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	60,  // 109: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	62,  // 110: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	66,  // 111: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	68,  // 112: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	70,  // 113: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	72,  // 114: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	75,  // 115: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	77,  // 116: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	79,  // 117: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	82,  // 118: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	84,  // 119: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	87,  // 120: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	89,  // 121: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	91,  // 122: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	93,  // 123: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	95,  // 124: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	97,  // 125: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	99,  // 126: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	101, // 127: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	104, // 128: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	82,  // [82:129] is the sub-list for method output_type
-	35,  // [35:82] is the sub-list for method input_type
+	7,   // 38: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
+	10,  // 39: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
+	12,  // 40: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
+	14,  // 41: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
+	16,  // 42: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
+	19,  // 43: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	21,  // 44: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	23,  // 45: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	27,  // 46: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	29,  // 47: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	31,  // 48: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	33,  // 49: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	33,  // 50: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	36,  // 51: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	38,  // 52: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	40,  // 53: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	42,  // 54: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	44,  // 55: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	46,  // 56: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	48,  // 57: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	50,  // 58: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	52,  // 59: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	54,  // 60: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	56,  // 61: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	59,  // 62: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	61,  // 63: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	63,  // 64: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	67,  // 65: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	69,  // 66: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	71,  // 67: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	73,  // 68: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	76,  // 69: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	78,  // 70: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	80,  // 71: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	83,  // 72: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	85,  // 73: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	88,  // 74: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	90,  // 75: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	92,  // 76: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	94,  // 77: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	96,  // 78: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	98,  // 79: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	100, // 80: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	102, // 81: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	105, // 82: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 83: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 84: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	6,   // 85: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	8,   // 86: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	11,  // 87: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	13,  // 88: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	15,  // 89: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	17,  // 90: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	20,  // 91: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	22,  // 92: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	24,  // 93: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	28,  // 94: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	30,  // 95: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	32,  // 96: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	34,  // 97: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	34,  // 98: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	37,  // 99: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	39,  // 100: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	41,  // 101: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	43,  // 102: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	45,  // 103: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	47,  // 104: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	49,  // 105: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	51,  // 106: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	53,  // 107: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	55,  // 108: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	57,  // 109: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	60,  // 110: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	62,  // 111: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	64,  // 112: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	68,  // 113: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	70,  // 114: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	72,  // 115: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	74,  // 116: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	77,  // 117: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	79,  // 118: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	81,  // 119: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	84,  // 120: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	86,  // 121: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	89,  // 122: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	91,  // 123: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	93,  // 124: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	95,  // 125: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	97,  // 126: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	99,  // 127: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	101, // 128: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	103, // 129: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	106, // 130: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	83,  // [83:131] is the sub-list for method output_type
+	35,  // [35:83] is the sub-list for method input_type
 	35,  // [35:35] is the sub-list for extension type_name
 	35,  // [35:35] is the sub-list for extension extendee
 	0,   // [0:35] is the sub-list for field type_name
@@ -6653,7 +6750,7 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   107,
+			NumMessages:   109,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

@@ -56,6 +56,8 @@ const (
 	NodeServiceStatusProcedure = "/weft.v1.NodeService/Status"
 	// NodeServicePeersProcedure is the fully-qualified name of the NodeService's Peers RPC.
 	NodeServicePeersProcedure = "/weft.v1.NodeService/Peers"
+	// NodeServiceBackupProcedure is the fully-qualified name of the NodeService's Backup RPC.
+	NodeServiceBackupProcedure = "/weft.v1.NodeService/Backup"
 	// KeyServiceCreateProcedure is the fully-qualified name of the KeyService's Create RPC.
 	KeyServiceCreateProcedure = "/weft.v1.KeyService/Create"
 	// KeyServiceListProcedure is the fully-qualified name of the KeyService's List RPC.
@@ -156,6 +158,9 @@ type NodeServiceClient interface {
 	Identify(context.Context, *connect.Request[v1.IdentifyRequest]) (*connect.Response[v1.IdentifyResponse], error)
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
 	Peers(context.Context, *connect.Request[v1.PeersRequest]) (*connect.Response[v1.PeersResponse], error)
+	// Backup sends a backup of the home as a stream of bytes, and at its end the
+	// manifest; see docs/design/transfer.md.
+	Backup(context.Context, *connect.Request[v1.BackupRequest]) (*connect.ServerStreamForClient[v1.BackupResponse], error)
 }
 
 // NewNodeServiceClient constructs a client for the weft.v1.NodeService service. By default, it uses
@@ -187,6 +192,12 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("Peers")),
 			connect.WithClientOptions(opts...),
 		),
+		backup: connect.NewClient[v1.BackupRequest, v1.BackupResponse](
+			httpClient,
+			baseURL+NodeServiceBackupProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Backup")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -195,6 +206,7 @@ type nodeServiceClient struct {
 	identify *connect.Client[v1.IdentifyRequest, v1.IdentifyResponse]
 	status   *connect.Client[v1.StatusRequest, v1.StatusResponse]
 	peers    *connect.Client[v1.PeersRequest, v1.PeersResponse]
+	backup   *connect.Client[v1.BackupRequest, v1.BackupResponse]
 }
 
 // Identify calls weft.v1.NodeService.Identify.
@@ -212,11 +224,19 @@ func (c *nodeServiceClient) Peers(ctx context.Context, req *connect.Request[v1.P
 	return c.peers.CallUnary(ctx, req)
 }
 
+// Backup calls weft.v1.NodeService.Backup.
+func (c *nodeServiceClient) Backup(ctx context.Context, req *connect.Request[v1.BackupRequest]) (*connect.ServerStreamForClient[v1.BackupResponse], error) {
+	return c.backup.CallServerStream(ctx, req)
+}
+
 // NodeServiceHandler is an implementation of the weft.v1.NodeService service.
 type NodeServiceHandler interface {
 	Identify(context.Context, *connect.Request[v1.IdentifyRequest]) (*connect.Response[v1.IdentifyResponse], error)
 	Status(context.Context, *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error)
 	Peers(context.Context, *connect.Request[v1.PeersRequest]) (*connect.Response[v1.PeersResponse], error)
+	// Backup sends a backup of the home as a stream of bytes, and at its end the
+	// manifest; see docs/design/transfer.md.
+	Backup(context.Context, *connect.Request[v1.BackupRequest], *connect.ServerStream[v1.BackupResponse]) error
 }
 
 // NewNodeServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -244,6 +264,12 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("Peers")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceBackupHandler := connect.NewServerStreamHandler(
+		NodeServiceBackupProcedure,
+		svc.Backup,
+		connect.WithSchema(nodeServiceMethods.ByName("Backup")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weft.v1.NodeService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case NodeServiceIdentifyProcedure:
@@ -252,6 +278,8 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceStatusHandler.ServeHTTP(w, r)
 		case NodeServicePeersProcedure:
 			nodeServicePeersHandler.ServeHTTP(w, r)
+		case NodeServiceBackupProcedure:
+			nodeServiceBackupHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -271,6 +299,10 @@ func (UnimplementedNodeServiceHandler) Status(context.Context, *connect.Request[
 
 func (UnimplementedNodeServiceHandler) Peers(context.Context, *connect.Request[v1.PeersRequest]) (*connect.Response[v1.PeersResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.NodeService.Peers is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Backup(context.Context, *connect.Request[v1.BackupRequest], *connect.ServerStream[v1.BackupResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.NodeService.Backup is not implemented"))
 }
 
 // KeyServiceClient is a client for the weft.v1.KeyService service.

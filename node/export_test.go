@@ -1,0 +1,11 @@
+package node
+
+// Forks returns how many logs of a database are known to be forked.
+func Forks(n *Node, name string) (int, error) {
+	d, err := n.lookup(name)
+	if err != nil {
+		return 0, err
+	}
+	forks, err := d.thread.Forks()
+	return len(forks), err
+}

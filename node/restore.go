@@ -1,0 +1,386 @@
+package node
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net"
+)
+
+// ErrBackup reports a backup that is cut short, was altered, or is none.
+var ErrBackup = errors.New("node: bad backup")
+
+// Bounds of what a backup is read into memory for.
+const (
+	maxBackupName = 512
+	maxBackupFile = 16 << 20
+	maxBackupPart = 64 << 20
+)
+
+// RestoreOptions say how a home is restored.
+type RestoreOptions struct {
+	Home       string // where; a folder that is empty, or not there yet
+	Passphrase []byte // of the home that was backed up, if its keys are sealed
+	Log        *slog.Logger
+}
+
+// Restore makes a home of a backup. Before it is there, every hash of the
+// manifest is compared, and each database is read whole and compared with its
+// state hash. The restored node goes on in new logs, as what was backed up may
+// have written more: nothing is ever written twice under one name. Two homes of
+// one backup have one device and must not run at the same time.
+func Restore(ctx context.Context, r io.Reader, o RestoreOptions) (m Manifest, err error) {
+	if o.Home == "" {
+		return m, fmt.Errorf("%w: no home to restore into", ErrInvalid)
+	}
+	dir, err := filepath.Abs(o.Home)
+	if err != nil {
+		return m, fmt.Errorf("node: restore: %w", err)
+	}
+	if err := checkEmpty(dir); err != nil {
+		return m, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return m, fmt.Errorf("node: restore: %w", err)
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".restore-")
+	if err != nil {
+		return m, fmt.Errorf("node: restore: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+	if m, err = unpack(ctx, r, temp); err != nil {
+		return m, err
+	}
+	o.Home = temp
+	if err := verifyHome(ctx, m, o); err != nil {
+		return m, err
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return m, fmt.Errorf("node: restore: %w", err)
+	}
+	if err := os.Rename(temp, dir); err != nil {
+		return m, fmt.Errorf("node: restore: %w", err)
+	}
+	return m, syncDir(filepath.Dir(dir))
+}
+
+func checkEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		return fmt.Errorf("%w: %s is not empty: restore into a new folder", ErrExists, dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("node: restore: %w", err)
+	}
+	return nil
+}
+
+// verifyHome opens the home by itself and compares every database.
+func verifyHome(ctx context.Context, m Manifest, o RestoreOptions) (err error) {
+	n, err := Open(ctx, Config{Home: o.Home, Passphrase: o.Passphrase, Log: o.Log, offline: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	if n.Identity().DID() != m.Identity || n.Peer().String() != m.Peer {
+		return fmt.Errorf("%w: its keys are of another node than its manifest", ErrBackup)
+	}
+	if got := len(n.all()); got != len(m.Databases) {
+		return fmt.Errorf("%w: %d databases, the manifest has %d", ErrBackup, got, len(m.Databases))
+	}
+	for _, want := range m.Databases {
+		d, err := n.Database(ctx, want.Name)
+		if err != nil {
+			return err
+		}
+		if err := d.Settle(ctx); err != nil {
+			return err
+		}
+		if _, err := d.Verify(ctx); err != nil {
+			return fmt.Errorf("database %s: %w", want.Name, err)
+		}
+	}
+	return nil
+}
+
+// An unpacker reads entries into a home.
+type unpacker struct {
+	r            *bufio.Reader
+	sum          hash.Hash
+	files, pairs hash.Hash
+	seen         Manifest
+	root         *os.Root
+	st           store.Store
+	tx           store.Tx
+}
+
+// unpack makes the files and the store of a home, compares what it has read with
+// the manifest, and has the threads begin new logs.
+func unpack(ctx context.Context, r io.Reader, dir string) (m Manifest, err error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	line, err := in.ReadSlice('\n')
+	engine, ok := bytes.CutPrefix(line, []byte(backupMagic))
+	if err != nil || !ok {
+		if rest, other := bytes.CutPrefix(line, []byte(strings.TrimSuffix(backupMagic, "1 "))); err == nil && other {
+			return m, fmt.Errorf("%w: it has version %.10q, this release reads version 1", ErrBackup, rest)
+		}
+		return m, fmt.Errorf("%w: it does not begin as one", ErrBackup)
+	}
+	name := strings.TrimSpace(string(engine))
+	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBackupPart))
+	if err != nil {
+		return m, fmt.Errorf("%w: %v", ErrBackup, err)
+	}
+	defer z.Close()
+	u := &unpacker{r: bufio.NewReaderSize(z, 64<<10), sum: sha256.New(), files: sha256.New(), pairs: sha256.New()}
+	if u.root, err = os.OpenRoot(dir); err != nil {
+		return m, fmt.Errorf("node: restore: %w", err)
+	}
+	defer func() { err = errors.Join(err, u.root.Close()) }()
+	if u.st, err = store.Open(filepath.Join(dir, dirStore), &store.Options{Engine: name}); err != nil {
+		return m, err
+	}
+	defer func() {
+		if u.tx != nil {
+			u.tx.Discard()
+		}
+		err = errors.Join(err, u.st.Close())
+	}()
+	if m, err = u.entries(ctx); err != nil {
+		return m, cutBackup(err)
+	}
+	if err := u.compare(m); err != nil {
+		return m, err
+	}
+	return m, net.Restored(u.st)
+}
+
+// cutBackup names an end that comes too early, and bytes that are not what they
+// were.
+func cutBackup(err error) error {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: it is cut short", ErrBackup)
+	case errors.Is(err, zstd.ErrCRCMismatch), errors.Is(err, zstd.ErrMagicMismatch), errors.Is(err, zstd.ErrReservedBlockType),
+		errors.Is(err, zstd.ErrBlockTooSmall), errors.Is(err, zstd.ErrUnexpectedBlockSize), errors.Is(err, zstd.ErrWindowSizeExceeded),
+		errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrCompressedSizeTooBig), errors.Is(err, zstd.ErrUnknownDictionary):
+		return fmt.Errorf("%w: its bytes are not what they were: %v", ErrBackup, err)
+	}
+	return err
+}
+
+// ReadByte and Read read what the digest covers.
+func (u *unpacker) ReadByte() (byte, error) {
+	c, err := u.r.ReadByte()
+	if err == nil {
+		u.sum.Write([]byte{c})
+	}
+	return c, corrupt(err)
+}
+
+// corrupt passes on the end of a backup, and takes other errors of reading it
+// for damage.
+func corrupt(err error) error {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	return fmt.Errorf("%w: its bytes are not what they were: %v", ErrBackup, err)
+}
+
+func (u *unpacker) bytes(most uint64, what string) ([]byte, error) {
+	n, err := binary.ReadUvarint(u)
+	if err != nil {
+		return nil, err
+	}
+	if n > most {
+		return nil, fmt.Errorf("%w: %s of %d bytes", ErrBackup, what, n)
+	}
+	p := make([]byte, 0, min(n, 1<<20))
+	for uint64(len(p)) < n { // grows with what is there
+		k := len(p)
+		p = append(p, make([]byte, min(n-uint64(k), 1<<20))...)
+		if _, err := io.ReadFull(u.r, p[k:]); err != nil {
+			return nil, corrupt(err)
+		}
+	}
+	u.sum.Write(p)
+	return p, nil
+}
+
+// entries reads every entry, up to the digest and the end of the file.
+func (u *unpacker) entries(ctx context.Context) (m Manifest, err error) {
+	for ended := false; ; {
+		if err := ctx.Err(); err != nil {
+			return m, err
+		}
+		kind, err := u.ReadByte()
+		if err != nil {
+			return m, err
+		}
+		switch {
+		case kind == entryFile && !ended:
+			err = u.file()
+		case kind == entryPairs && !ended:
+			err = u.storePairs()
+		case kind == entryManifest && !ended:
+			ended = true
+			var text []byte
+			if text, err = u.bytes(maxBackupPart, "manifest"); err == nil {
+				if jerr := json.Unmarshal(text, &m); jerr != nil || m.Version != 1 {
+					err = fmt.Errorf("%w: its manifest: version %d: %v", ErrBackup, m.Version, jerr)
+				}
+			}
+		case kind == entryEnd && ended:
+			return m, u.digest()
+		default:
+			err = fmt.Errorf("%w: an entry of kind %d", ErrBackup, kind)
+		}
+		if err != nil {
+			return m, err
+		}
+	}
+}
+
+func (u *unpacker) digest() error {
+	want := u.sum.Sum(nil)
+	got := make([]byte, sha256.Size)
+	if _, err := io.ReadFull(u.r, got); err != nil {
+		return corrupt(err)
+	}
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("%w: its digest is not that of its content", ErrBackup)
+	}
+	if _, err := u.r.ReadByte(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: something follows its end", ErrBackup)
+	}
+	if u.tx != nil {
+		if err := u.tx.Commit(); err != nil {
+			return err
+		}
+		u.tx = nil
+	}
+	return u.st.Sync()
+}
+
+func (u *unpacker) file() error {
+	raw, err := u.bytes(maxBackupName, "a name")
+	if err != nil {
+		return err
+	}
+	name := string(raw)
+	if !inBackup(name) || path.Clean(name) != name || !filepath.IsLocal(filepath.FromSlash(name)) {
+		return fmt.Errorf("%w: no home has a file %.80q", ErrBackup, name)
+	}
+	data, err := u.bytes(maxBackupFile, "a file")
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(data)
+	u.files.Write(append(append(raw, 0), sum[:]...))
+	u.seen.Files.add(1, int64(len(data)))
+	local := filepath.FromSlash(name)
+	if err := u.root.MkdirAll(filepath.Dir(local), 0o700); err != nil {
+		return fmt.Errorf("node: restore: %w", err)
+	}
+	f, err := u.root.OpenFile(local, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("node: restore: %w", err)
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("node: restore: %w", err)
+	}
+	return nil
+}
+
+func (u *unpacker) storePairs() error {
+	count, err := binary.ReadUvarint(u)
+	if err != nil {
+		return err
+	}
+	p, err := u.bytes(maxBackupPart, "pairs")
+	if err != nil {
+		return err
+	}
+	u.pairs.Write(p)
+	u.seen.Store.add(int64(count), 0)
+	part := func() []byte {
+		n, k := binary.Uvarint(p)
+		if k <= 0 || n > uint64(len(p)-k) {
+			p = nil
+			return nil
+		}
+		out := p[k : k+int(n) : k+int(n)]
+		p = p[k+int(n):]
+		return out
+	}
+	for ; count > 0; count-- {
+		k, v := part(), part()
+		if len(k) == 0 || v == nil {
+			return fmt.Errorf("%w: pairs that are none", ErrBackup)
+		}
+		u.seen.Store.Bytes += int64(len(k) + len(v))
+		if err := u.put(k, v); err != nil {
+			return err
+		}
+	}
+	if len(p) > 0 {
+		return fmt.Errorf("%w: more pairs than it says", ErrBackup)
+	}
+	return nil
+}
+
+func (u *unpacker) put(k, v []byte) error {
+	if u.tx == nil {
+		u.tx = u.st.Begin()
+	}
+	err := u.tx.Put(k, v)
+	if errors.Is(err, store.ErrTooBig) {
+		if err := u.tx.Commit(); err != nil {
+			return err
+		}
+		u.tx = u.st.Begin()
+		err = u.tx.Put(k, v)
+	}
+	return err
+}
+
+// compare compares what was read with what the manifest says.
+func (u *unpacker) compare(m Manifest) error {
+	u.seen.Files.Hash, u.seen.Store.Hash = hex.EncodeToString(u.files.Sum(nil)), hex.EncodeToString(u.pairs.Sum(nil))
+	if u.seen.Files != m.Files || u.seen.Store != m.Store {
+		return fmt.Errorf("%w: it does not hold what its manifest says", ErrBackup)
+	}
+	want := map[string]BackupDatabase{}
+	for _, d := range m.Databases {
+		want[d.Name] = d
+	}
+	snap := u.st.Snapshot()
+	defer snap.Release()
+	return eachJSONIn(snap, prefixDatabase, func(name string, r databaseRecord) error {
+		f, ok, err := db.PeekState(snap, foldPrefix(r.Number))
+		if w := want[name]; err == nil && (w.ID != r.ID || ok && w.Hash != f.Hash.String()) {
+			err = fmt.Errorf("%w: database %s is in another state than its manifest says", ErrBackup, name)
+		}
+		return err
+	})
+}
