@@ -104,6 +104,53 @@ func TestConflictsAreTheReference(t *testing.T) {
 	}
 }
 
+// Markers are right wherever the process ends between the steps of records too
+// big for one transaction.
+func TestConflictsSurviveTheEnd(t *testing.T) {
+	checks(t, "40")
+	rapid.Check(t, func(rt *rapid.T) {
+		es := genUnique(rt, t, 12)
+		st := openMemory(rt)
+		s := &tight{Store: st, puts: 24, commits: -1}
+		j, err := dbtest.NewJournal(st, "J/", "local")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if err := j.Deliver(rapid.Permutation(es).Draw(rt, "order")...); err != nil {
+			rt.Fatal(err)
+		}
+		void := rapid.SliceOfNDistinct(rapid.SampledFrom([]clock.LogID{{1}, {2}, {3}}), 0, 2, rapid.ID).Draw(rt, "void")
+		for round, ended := 0, true; ended; round++ {
+			s.limit(-1)
+			if round < 20 {
+				s.limit(rapid.IntRange(1, 25).Draw(rt, "commits"))
+			}
+			x, err := db.Open(t.Context(), db.Options{Store: s, Prefix: []byte("D/"), Journal: j})
+			if err == nil {
+				if err = x.Settle(t.Context()); err == nil {
+					err = x.SetVoid(t.Context(), void)
+				}
+				if err == nil {
+					err = db.Built(x)
+				}
+				if err == nil {
+					same(rt, x, es, void...)
+					sameConflicts(rt, x, es, void...)
+				}
+				if err := x.Close(); err != nil {
+					rt.Fatal(err)
+				}
+			}
+			if ended = errors.Is(err, errEnd); err != nil && !ended {
+				rt.Fatal(err)
+			}
+		}
+		if err := st.Close(); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
 func sameConflicts(t rapid.TB, x *db.DB, es []db.Entry, void ...clock.LogID) {
 	if err := db.Built(x); err != nil {
 		t.Fatal(err)
