@@ -18,7 +18,9 @@ func (db *DB) cmdListCollections(ctx context.Context, _ string, _ bson.Raw) (bso
 			info = append(info, bson.E{Key: "migrating", Value: true})
 		}
 		docs = append(docs, bson.D{
-			{Key: "name", Value: c.Name}, {Key: "type", Value: "collection"}, {Key: "options", Value: optionsDoc(&c)},
+			{Key: "name", Value: c.Name},
+			{Key: "type", Value: "collection"},
+			{Key: "options", Value: optionsDoc(&c)},
 			{Key: "info", Value: info},
 		})
 	}

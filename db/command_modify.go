@@ -108,9 +108,13 @@ func (db *DB) cmdValidate(ctx context.Context, name string, cmd bson.Raw) (bson.
 	}
 	errs := bson.A{}
 	return append(bson.D{
-		{Key: "ns", Value: db.namespace(name)}, {Key: "nInvalidDocuments", Value: int64(0)},
-		{Key: "nNonCompliantDocuments", Value: r.Misfits}, {Key: "nrecords", Value: r.Documents},
-		{Key: "nIndexes", Value: int32(len(xs) + 1)}, {Key: "valid", Value: true}, {Key: "errors", Value: errs},
+		{Key: "ns", Value: db.namespace(name)},
+		{Key: "nInvalidDocuments", Value: int64(0)},
+		{Key: "nNonCompliantDocuments", Value: r.Misfits},
+		{Key: "nrecords", Value: r.Documents},
+		{Key: "nIndexes", Value: int32(len(xs) + 1)},
+		{Key: "valid", Value: true},
+		{Key: "errors", Value: errs},
 	}, reportDoc(r)...), nil
 }
 
@@ -120,8 +124,11 @@ func reportDoc(r Report) bson.D {
 		first = append(first, bson.D{{Key: "_id", Value: m.ID}, {Key: "reason", Value: m.Reason}})
 	}
 	return bson.D{
-		{Key: "version", Value: r.Version}, {Key: "documents", Value: r.Documents}, {Key: "changed", Value: r.Changed},
-		{Key: "misfits", Value: r.Misfits}, {Key: "first", Value: first},
+		{Key: "version", Value: r.Version},
+		{Key: "documents", Value: r.Documents},
+		{Key: "changed", Value: r.Changed},
+		{Key: "misfits", Value: r.Misfits},
+		{Key: "first", Value: first},
 	}
 }
 

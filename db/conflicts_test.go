@@ -66,6 +66,7 @@ func genUnique(t *rapid.T, tb testing.TB, n int) []db.Entry {
 // order they arrive, and with states cached on the way.
 func TestConflictsAreTheReference(t *testing.T) {
 	checks(t, "60")
+	conflicts := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		es := genUnique(rt, t, 25)
 		for r := range 2 {
@@ -92,9 +93,60 @@ func TestConflictsAreTheReference(t *testing.T) {
 			void := setVoid(rt, t, x)
 			same(rt, x, es, void...)
 			sameConflicts(rt, x, es, void...)
+			conflicts += int(x.Info().Conflicts)
 			if err := errors.Join(x.Close(), st.Close()); err != nil {
 				rt.Fatal(err)
 			}
+		}
+	})
+	if conflicts == 0 {
+		t.Fatal("there was no conflict")
+	}
+}
+
+// Markers are right wherever the process ends between the steps of records too
+// big for one transaction.
+func TestConflictsSurviveTheEnd(t *testing.T) {
+	checks(t, "40")
+	rapid.Check(t, func(rt *rapid.T) {
+		es := genUnique(rt, t, 12)
+		st := openMemory(rt)
+		s := &tight{Store: st, puts: 24, commits: -1}
+		j, err := dbtest.NewJournal(st, "J/", "local")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if err := j.Deliver(rapid.Permutation(es).Draw(rt, "order")...); err != nil {
+			rt.Fatal(err)
+		}
+		void := rapid.SliceOfNDistinct(rapid.SampledFrom([]clock.LogID{{1}, {2}, {3}}), 0, 2, rapid.ID).Draw(rt, "void")
+		for round, ended := 0, true; ended; round++ {
+			s.limit(-1)
+			if round < 20 {
+				s.limit(rapid.IntRange(1, 25).Draw(rt, "commits"))
+			}
+			x, err := db.Open(t.Context(), db.Options{Store: s, Prefix: []byte("D/"), Journal: j})
+			if err == nil {
+				if err = x.Settle(t.Context()); err == nil {
+					err = x.SetVoid(t.Context(), void)
+				}
+				if err == nil {
+					err = db.Built(x)
+				}
+				if err == nil {
+					same(rt, x, es, void...)
+					sameConflicts(rt, x, es, void...)
+				}
+				if err := x.Close(); err != nil {
+					rt.Fatal(err)
+				}
+			}
+			if ended = errors.Is(err, errEnd); err != nil && !ended {
+				rt.Fatal(err)
+			}
+		}
+		if err := st.Close(); err != nil {
+			rt.Fatal(err)
 		}
 	})
 }
@@ -111,6 +163,8 @@ func sameConflicts(t rapid.TB, x *db.DB, es []db.Entry, void ...clock.LogID) {
 		t.Fatalf("got conflicts\n%q\nwant\n%q", got, want)
 	}
 }
+
+var errRollback = errors.New("as if it had not been")
 
 func unique(path string) db.Index {
 	return db.Index{Keys: []db.IndexKey{{Path: path}}, Unique: true}
@@ -156,6 +210,20 @@ func TestUniqueIsRefused(t *testing.T) {
 		return err
 	})
 	refused("transaction", err)
+	err = x.Transaction(ctx, db.TxOptions{}, func(tx *db.Tx) error {
+		_, err := tx.Insert("people", raw(t, d("_id", 9, "email", "a")))
+		refused("in a transaction", err)
+		if _, err = tx.Update("people", raw(t, d("_id", 1)), raw(t, d("$set", d("email", "z"))), db.UpdateOptions{}); err != nil {
+			return err
+		}
+		if _, err = tx.Insert("people", raw(t, d("_id", 9, "email", "a"))); err != nil {
+			return err
+		}
+		return errRollback
+	})
+	if !errors.Is(err, errRollback) {
+		t.Fatal(err)
+	}
 	if now, _ := x.StateHash(); now != n {
 		t.Fatalf("%d records were logged", now-n)
 	}

@@ -68,7 +68,7 @@ func (s *search) count() (n int64, err error) {
 	case s.access.exact && s.now.IsZero() && s.sight == nil:
 		return s.countKeys()
 	case s.o.Limit > 0:
-		for n < s.o.Skip+s.o.Limit {
+		for n < s.o.want() {
 			f, err := s.next()
 			if f == nil || err != nil {
 				return n, err
@@ -96,7 +96,7 @@ func (s *search) countKeys() (n int64, err error) {
 		if n%1024 == 0 && s.ctx.Err() != nil {
 			return n, s.ctx.Err()
 		}
-		if s.o.Limit > 0 && n == s.o.Skip+s.o.Limit {
+		if s.o.Limit > 0 && n == s.o.want() {
 			break
 		}
 		k, err := w.next()

@@ -115,7 +115,7 @@ func (e *explainer) plan(a *access) bson.D {
 			fields = append(fields, bson.E{Key: "sortedBy", Value: pre})
 		}
 		if o.Limit > 0 {
-			fields = append(fields, bson.E{Key: "limitAmount", Value: o.Skip + o.Limit})
+			fields = append(fields, bson.E{Key: "limitAmount", Value: o.want()})
 		}
 		d = stage("SORT", append(fields, input(d))...)
 	}
@@ -143,9 +143,7 @@ func (e *explainer) estimate(a *access) {
 	if e.s.sort != nil {
 		p.sort = e.s.sort.Fields()
 	}
-	if e.s.o.Limit > 0 {
-		p.want = e.s.o.Skip + e.s.o.Limit
-	}
+	p.want = e.s.o.want()
 	a.keys, a.docs = 0, 0
 	p.choose()
 }

@@ -70,6 +70,7 @@ func genLaws(t *rapid.T, tb testing.TB, n int) []db.Entry {
 // records give the same state and the same refusals in whatever order and
 // portions they arrive: those of the reference fold.
 func TestLawsConverge(t *testing.T) {
+	checks(t, "60")
 	rapid.Check(t, func(rt *rapid.T) {
 		es := genLaws(rt, t, 20)
 		for r := range 2 {

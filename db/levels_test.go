@@ -10,7 +10,7 @@ import (
 
 // Level and action mean what MongoDB's validationLevel and validationAction do.
 func TestLevels(t *testing.T) {
-	x, _ := dbtest.Open(t, "x")
+	x, _ := dbtest.OpenIn(t, memory(t), "x")
 	create(t, x, db.Rules{})
 	c := x.Collection("c")
 	if err := add(t, x, d("_id", 1, "n", "bad"), d("_id", 2, "n", 1)); err != nil {
@@ -31,8 +31,10 @@ func TestLevels(t *testing.T) {
 		change        bsonD
 		stale, insert bool // accepted: an update of a misfit, and an insert of one
 	}{
-		{d("validationLevel", "strict", "force", true), false, false}, {d("validationLevel", "moderate", "force", true), true, false},
-		{d("validationLevel", "off"), true, true}, {d("validationLevel", "strict", "validationAction", "warn"), true, true},
+		{d("validationLevel", "strict", "force", true), false, false},
+		{d("validationLevel", "moderate", "force", true), true, false},
+		{d("validationLevel", "off"), true, true},
+		{d("validationLevel", "strict", "validationAction", "warn"), true, true},
 	} {
 		set(s.change)
 		if err := update(1, "worse"); (err == nil) != s.stale || err != nil && !errors.Is(err, db.ErrSchema) {

@@ -32,7 +32,7 @@ const ownOnly = `op == "insert" ? doc.owner == writer : old.owner == writer && (
 
 // Write rules refuse before anything is logged, whatever way an operation comes.
 func TestWriteRule(t *testing.T) {
-	x, xj := dbtest.Open(t, "x")
+	x, xj := dbtest.OpenIn(t, memory(t), "x")
 	create(t, x, db.Rules{Write: ownOnly})
 	if err := add(t, x, d("_id", 1, "owner", "did:key:x", "n", 1)); err != nil {
 		t.Fatal(err)
@@ -79,8 +79,8 @@ func TestWriteRule(t *testing.T) {
 // A rule is judged at the operation's place by the writer of its log: what a
 // device wrote before it knew the rule is refused everywhere, with the reason.
 func TestRuleReplicates(t *testing.T) {
-	x, xj := dbtest.Open(t, "x")
-	y, yj := dbtest.Open(t, "y")
+	x, xj := dbtest.OpenIn(t, memory(t), "x")
+	y, yj := dbtest.OpenIn(t, memory(t), "y")
 	dbs, js := []*db.DB{x, y}, []*dbtest.Journal{xj, yj}
 	create(t, x, db.Rules{})
 	exchange(t, dbs, js)
@@ -116,8 +116,8 @@ func TestRuleReplicates(t *testing.T) {
 
 // Only whom the define rule allows changes the definition, the rule included.
 func TestDefineRule(t *testing.T) {
-	x, xj := dbtest.Open(t, "x")
-	y, yj := dbtest.Open(t, "y")
+	x, xj := dbtest.OpenIn(t, memory(t), "x")
+	y, yj := dbtest.OpenIn(t, memory(t), "y")
 	dbs, js := []*db.DB{x, y}, []*dbtest.Journal{xj, yj}
 	create(t, x, db.Rules{Define: `writer == "did:key:x"`})
 	exchange(t, dbs, js)
@@ -139,7 +139,7 @@ func TestDefineRule(t *testing.T) {
 
 // Every way to read leaves out what the reader may not see.
 func TestReadRule(t *testing.T) {
-	x, _ := dbtest.Open(t, "x")
+	x, _ := dbtest.OpenIn(t, memory(t), "x")
 	create(t, x, db.Rules{Read: `doc.owner == reader || member.role == "owner"`})
 	var docs []bson.D
 	for i := range 10 {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -26,6 +27,15 @@ type FindOptions struct {
 	MaxTime                  time.Duration // that Find and the cursor may work, together; 0 means no bound
 	NoIndex                  bool          // scan, whatever indexes there are
 	expired                  bool          // what has expired too
+}
+
+// want returns how many documents are wanted, those skipped with them; 0 means
+// all.
+func (o *FindOptions) want() int64 {
+	if o.Limit <= 0 || o.Skip > math.MaxInt64-o.Limit {
+		return 0
+	}
+	return o.Skip + o.Limit
 }
 
 // A found is a document that a query found.
@@ -149,9 +159,7 @@ func (db *DB) searchFor(ctx context.Context, v *view, name string, o FindOptions
 	if s.sort != nil {
 		p.sort = s.sort.Fields()
 	}
-	if o.Limit > 0 {
-		p.want = o.Skip + o.Limit
-	}
+	p.want = o.want()
 	if s.access, err = p.plan(h); err != nil {
 		return nil, err
 	}
@@ -219,7 +227,7 @@ func (s *search) newSource(a *access) source {
 	if a.index != nil {
 		f.w = newWalk(s.db, s.v, a)
 	}
-	if want := s.o.Skip + s.o.Limit; s.o.Limit > 0 && (s.sort == nil || a.order.whole) {
+	if want := s.o.want(); want > 0 && (s.sort == nil || a.order.whole) {
 		f.step = int(min(want, mostFetch))
 	}
 	return f

@@ -78,10 +78,7 @@ func errSortMemory() error {
 // sortAll reads everything and returns it sorted, the first Skip + Limit, and
 // how many bytes it holds.
 func (s *search) sortAll() ([]found, int64, error) {
-	want := int64(0)
-	if s.o.Limit > 0 {
-		want = s.o.Skip + s.o.Limit
-	}
+	want := s.o.want()
 	var held atomic.Int64
 	heaps := make([]sink, workers())
 	for i := range heaps {
@@ -132,12 +129,8 @@ func (g *grouping) pull() (*found, error) {
 
 // group reads and sorts one group.
 func (g *grouping) group() error {
-	want := int64(0)
-	if g.s.o.Limit > 0 {
-		want = g.s.o.Skip + g.s.o.Limit
-	}
 	var held atomic.Int64
-	h := &topK{s: g.s, want: want, held: &held}
+	h := &topK{s: g.s, want: g.s.o.want(), held: &held}
 	var same []byte
 	for {
 		f := g.next

@@ -31,6 +31,7 @@ type Tx struct {
 	o     TxOptions
 	now   clock.Time
 	judge judge
+	held  heldKeys // of unique indexes, by what is written
 	ops   []payload.Op
 	size  int
 	docs  map[string]*txDoc
@@ -169,6 +170,9 @@ func (tx *Tx) apply(op payload.Op) (changed bool, err error) {
 	}
 	if tx.size += op.Size(); tx.size > 2*payload.MaxBytes || len(tx.ops) >= payload.MaxOps {
 		return false, fmt.Errorf("%w: a transaction has at most %d operations in %d bytes", ErrTooLarge, payload.MaxOps, payload.MaxBytes)
+	}
+	if err := tx.unique(&op, d.state.doc, v.next.doc); err != nil {
+		return false, err
 	}
 	changed = !sameState(d.state, v.next)
 	d.state, d.written = v.next, true

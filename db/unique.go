@@ -132,6 +132,67 @@ func (b *batch) speculate(e *entry, s *state) {
 	e.spec = s
 }
 
+// unique refuses a write of tx that gives its document a key which another has,
+// as far as tx sees; the committer looks again.
+func (tx *Tx) unique(op *payload.Op, cur, next []byte) error {
+	c := tx.v.cat.colls[op.Coll]
+	if c == nil {
+		return nil
+	}
+	var old, now keySet
+	for _, x := range c.indexes {
+		if !x.Unique || x.shadow {
+			continue
+		}
+		old.fill(x, cur)
+		now.fill(x, next)
+		for _, k := range now.keys {
+			full := tx.db.key(tagIndex, num(x.num), k)
+			if old.has(k) {
+				continue
+			}
+			taken, err := tx.taken(full, op.Key)
+			if err != nil {
+				return err
+			}
+			if taken {
+				return duplicateKey(c.name, x, next, k)
+			}
+		}
+		if tx.held == nil {
+			tx.held = heldKeys{}
+		}
+		for _, k := range old.keys {
+			tx.held.set(tx.db.key(tagIndex, num(x.num), k), op.Key, false)
+		}
+		for _, k := range now.keys {
+			tx.held.set(tx.db.key(tagIndex, num(x.num), k), op.Key, true)
+		}
+	}
+	return nil
+}
+
+// taken reports whether a document besides idKey has the key of a unique index.
+func (tx *Tx) taken(full, idKey []byte) (bool, error) {
+	over := tx.held[string(full)]
+	for id, has := range over {
+		if has && id != string(idKey) {
+			return true, nil
+		}
+	}
+	r := store.Prefix(full)
+	r.KeysOnly = true
+	it := tx.v.snap.Iterate(r)
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		id := it.Key()[len(full):]
+		if _, known := over[string(id)]; !known && !bytes.Equal(id, idKey) {
+			return true, nil
+		}
+	}
+	return false, it.Err()
+}
+
 // hold notes that e's document gains or loses a key of the unique index x, and
 // keeps the marker of a key that several documents have.
 func (b *batch) hold(x *index, k, idKey []byte, has bool) error {

@@ -11,6 +11,7 @@ import (
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/clock"
 )
 
 // findPage is how many bytes of documents one message of Find has.
@@ -204,7 +205,14 @@ func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.Wa
 	if err != nil {
 		return err
 	}
-	o := db.WatchOptions{Filter: filter, ResumeAfter: r.Msg.GetResumeAfter()}
+	o := db.WatchOptions{Filter: filter, ResumeAfter: r.Msg.GetResumeAfter(), Operations: r.Msg.GetOperations()}
+	one, err := rawDocument("id", r.Msg.GetId())
+	if err != nil {
+		return err
+	}
+	if one != nil {
+		o.ID = one.Lookup("_id")
+	}
 	if c := r.Msg.GetCollection(); c != "" {
 		o.Collections = []string{c}
 	}
@@ -230,12 +238,20 @@ func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.Wa
 		}
 		err = out.Send(&weftv1.WatchResponse{
 			Operation: c.Operation, Collection: c.Collection, Id: id, After: c.After, Before: c.Before,
-			Remote: c.Remote, Time: stamp(c.Time), Token: c.Token,
+			Remote: c.Remote, Time: stamp(c.Time), Token: c.Token, Late: c.Late, Current: c.Current, Log: logText(c.Log), Seq: c.Seq,
 		})
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// logText returns a log in hexadecimal, "" for none.
+func logText(id clock.LogID) string {
+	if id == (clock.LogID{}) {
+		return ""
+	}
+	return id.String()
 }
 
 func (s documentService) Refused(ctx context.Context, r *connect.Request[weftv1.RefusedRequest], out *connect.ServerStream[weftv1.RefusedResponse]) error {

@@ -3,14 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
+	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/node/client"
 )
 
@@ -22,6 +23,10 @@ type changeOutput struct {
 	After      json.RawMessage `json:"after,omitempty"`
 	Before     json.RawMessage `json:"before,omitempty"`
 	Remote     bool            `json:"remote"`
+	Late       bool            `json:"late,omitempty"`
+	Current    bool            `json:"current,omitempty"`
+	Log        string          `json:"log,omitempty"`
+	Seq        uint64          `json:"seq,omitempty"`
 	Time       *string         `json:"time"`
 	Token      string          `json:"token"`
 }
@@ -29,6 +34,7 @@ type changeOutput struct {
 func changeOf(m *weftv1.WatchResponse) changeOutput {
 	out := changeOutput{
 		Operation: m.GetOperation(), Collection: m.GetCollection(), Remote: m.GetRemote(), Time: when(m.GetTime()), Token: m.GetToken(),
+		Late: m.GetLate(), Current: m.GetCurrent(), Log: m.GetLog(), Seq: m.GetSeq(),
 	}
 	if len(m.GetId()) > 0 {
 		out.ID = client.IDText(m.GetId())
@@ -44,12 +50,18 @@ func changeOf(m *weftv1.WatchResponse) changeOutput {
 
 func (a *app) watchCommand() *cobra.Command {
 	var limit int
+	var id string
 	var m weftv1.WatchRequest
 	cmd := a.newCommand("watch DB [COLLECTION [FILTER]]", "Print changes as they happen, one a line", 1, 3,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			m.Database, m.Collection = args[0], append(args, "")[1]
 			if len(args) == 3 {
 				if m.Filter, err = document("filter", args[2]); err != nil {
+					return err
+				}
+			}
+			if id != "" {
+				if m.Id, err = oneID(id); err != nil {
 					return err
 				}
 			}
@@ -82,35 +94,17 @@ func (a *app) watchCommand() *cobra.Command {
 		})
 	cmd.Flags().IntVar(&limit, "limit", 0, "end after N changes; 0 never")
 	cmd.Flags().StringVar(&m.ResumeAfter, "resume", "", "token of the last change seen")
+	cmd.Flags().StringVar(&id, "id", "", "only the document with this _id")
+	cmd.Flags().StringSliceVar(&m.Operations, "operations", nil, "only these: insert,update,replace,delete (the default), refused, cleared, conflict, resolved")
 	return cmd
 }
 
-func (a *app) refusedCommand() *cobra.Command {
-	return a.newCommand("refused DB", "Print the operations that were refused at their place, one a line", 1, 1,
-		func(ctx context.Context, c *client.Client, args []string) error {
-			stream, err := c.Documents.Refused(ctx, connect.NewRequest(&weftv1.RefusedRequest{Database: args[0]}))
-			if err != nil {
-				return err
-			}
-			for stream.Receive() {
-				m := stream.Msg()
-				out := struct {
-					Collection string          `json:"collection"`
-					ID         json.RawMessage `json:"id,omitempty"`
-					Operation  string          `json:"operation"`
-					Reason     string          `json:"reason"`
-					Message    string          `json:"message"`
-					Log        string          `json:"log"`
-					Seq        uint64          `json:"seq"`
-					Time       *string         `json:"time"`
-				}{m.GetCollection(), nil, m.GetOperation(), m.GetReason(), m.GetMessage(), m.GetLog(), m.GetSeq(), when(m.GetTime())}
-				if len(m.GetId()) > 0 {
-					out.ID = client.IDText(m.GetId())
-				}
-				if err := a.line(out); err != nil {
-					return errors.Join(err, stream.Close())
-				}
-			}
-			return errors.Join(stream.Err(), stream.Close())
-		})
+// oneID returns {_id: …} of an _id that a person wrote: a value of Extended JSON,
+// or else a string.
+func oneID(text string) ([]byte, error) {
+	v, err := db.ParseJSONValue([]byte(text))
+	if err != nil {
+		return bson.Marshal(bson.D{{Key: "_id", Value: text}})
+	}
+	return bson.Marshal(bson.D{{Key: "_id", Value: v}})
 }

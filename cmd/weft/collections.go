@@ -57,7 +57,10 @@ func (a *app) fileOr(flag, arg string) (string, error) {
 }
 
 // A collectionFlags says what a collection is, or is to be.
-type collectionFlags struct{ schema, rules, migrate string }
+type collectionFlags struct {
+	schema, rules, migrate string
+	dryRun, force          bool
+}
 
 func (o *collectionFlags) set(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -124,6 +127,7 @@ func (a *app) collectionUpdate() *cobra.Command {
 			if len(options) == 0 {
 				return usagef("collection update: nothing to change: give --schema, --rules or --migrate")
 			}
+			options = append(options, bson.E{Key: "dryRun", Value: o.dryRun}, bson.E{Key: "force", Value: o.force}, bson.E{Key: "list", Value: int32(100)})
 			reply, err := a.run(ctx, c, args[0], append(bson.D{{Key: "collMod", Value: args[1]}}, options...))
 			if reply != nil {
 				err = errors.Join(err, a.printReply(reply))
@@ -131,6 +135,8 @@ func (a *app) collectionUpdate() *cobra.Command {
 			return err
 		})
 	o.set(cmd)
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "change nothing, print which documents would not fit")
+	cmd.Flags().BoolVar(&o.force, "force", false, "change it though documents do not fit")
 	cmd.Flags().StringVar(&o.migrate, "migrate", "", `steps that make documents fit, such as '[{"rename":{"from":"a","to":"b"}}]': a file, - or the steps themselves`)
 	return cmd
 }

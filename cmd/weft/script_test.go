@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/node"
 )
 
@@ -218,12 +219,24 @@ func TestWatchEnds(t *testing.T) {
 		}
 	}
 	weft("db", "create", "shop")
+	d, err := n.Database(t.Context(), "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := d.Watch(t.Context(), db.WatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := w.Token()
+	if w.Close(); err != nil {
+		t.Fatal(err)
+	}
 	weft("insert", "shop", "things", "{}")
 	seen, out := io.Pipe()
 	var complaint bytes.Buffer
 	status := make(chan int, 1)
 	go func() {
-		status <- run(t.Context(), []string{"watch", "shop", "--resume", "0-0", "--home", home}, nil, out, &complaint)
+		status <- run(t.Context(), []string{"watch", "shop", "--resume", token, "--home", home}, nil, out, &complaint)
 		_ = out.Close()
 	}()
 	lines := bufio.NewReader(seen)

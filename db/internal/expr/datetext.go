@@ -202,11 +202,8 @@ func parseDate(s string, z *time.Location) (ms int64, why string) {
 	body, zone := s, (*time.Location)(nil)
 	if len(s) > 10 {
 		if i := strings.LastIndexAny(s, "Z+-"); i > 10 {
-			switch {
-			case s[i:] == "Z":
+			if zone = offsetZone(s[i:]); s[i:] == "Z" {
 				zone = time.UTC
-			default:
-				zone = offsetZone(s[i:])
 			}
 			if zone == nil {
 				return 0, "invalid time zone"

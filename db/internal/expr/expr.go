@@ -18,12 +18,11 @@ import (
 
 // An Expr is a compiled expression.
 type Expr struct {
-	root    node
-	varies  bool // not a function of the environment alone
-	fields  []string
-	whole   bool
-	nslots  int
-	nowUsed bool
+	root   node
+	varies bool // not a function of the environment alone
+	fields []string
+	whole  bool
+	nslots int
 }
 
 // Compile compiles an expression such as {$add: ["$a", 1]}, which it copies. A

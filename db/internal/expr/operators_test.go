@@ -57,8 +57,10 @@ func TestArrays(t *testing.T) {
 		{expr: `{"$map": {"input": "$q", "in": 1}}`, want: `null`},
 		{expr: `{"$map": {"input": [[1, 2], [3]], "as": "r", "in": {"$map": {"input": "$$r", "as": "c", "in": {"$multiply": ["$$c", {"$size": "$$r"}]}}}}}`, want: `[[2, 4], [3]]`},
 		{expr: `{"$reduce": {"input": ["a", "b", "c"], "initialValue": "", "in": {"$concat": ["$$value", "$$this"]}}}`, want: `"abc"`},
-		{expr: `{"$reduce": {"input": [1, 2, 3, 4], "initialValue": {"sum": 5, "product": 2}, "in": {"sum": {"$add": ["$$value.sum", "$$this"]}, "product": {"$multiply": ["$$value.product", "$$this"]}}}}`,
-			want: `{"sum": 15, "product": 48}`},
+		{
+			expr: `{"$reduce": {"input": [1, 2, 3, 4], "initialValue": {"sum": 5, "product": 2}, "in": {"sum": {"$add": ["$$value.sum", "$$this"]}, "product": {"$multiply": ["$$value.product", "$$this"]}}}}`,
+			want: `{"sum": 15, "product": 48}`,
+		},
 		{expr: `{"$reduce": {"input": {"$range": [0, 1000]}, "initialValue": [], "in": ["$$value"]}}`, code: 15},
 		{expr: `{"$reduce": {"input": 1, "initialValue": [], "in": 1}}`, code: 40080},
 		{expr: `{"$sortArray": {"input": [1, 4, 1, 6, 12, 5], "sortBy": -1}}`, want: `[12, 6, 5, 4, 1, 1]`},

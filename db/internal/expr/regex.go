@@ -18,12 +18,13 @@ const maxCached = 64
 // regex compiles a pattern with the options i, m, s and x for RE2, which runs
 // in linear time.
 func (e *Env) regex(op, pattern, options string) (*regexp.Regexp, error) {
+	// The cost is the same whether or not it was compiled before.
+	if err := e.spend(100 + len(pattern)); err != nil {
+		return nil, err
+	}
 	key := options + "/" + pattern
 	if re := e.regexes[key]; re != nil {
 		return re, nil
-	}
-	if err := e.spend(100 + len(pattern)); err != nil {
-		return nil, err
 	}
 	flags := ""
 	for _, o := range options {

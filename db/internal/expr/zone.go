@@ -29,9 +29,6 @@ func (e *Env) zone(op string, v value.Value) (z *time.Location, ok bool, err err
 	if z = parseZone(name); z == nil {
 		return nil, false, value.Errorf(40485, "%s: unrecognized time zone identifier: %q", op, name)
 	}
-	if err := e.spend(100); err != nil {
-		return nil, false, err
-	}
 	if e.zones == nil || len(e.zones) >= maxCached {
 		e.zones = map[string]*time.Location{}
 	}

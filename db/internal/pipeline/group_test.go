@@ -24,21 +24,35 @@ func TestGroup(t *testing.T) {
 		spec, want string
 		code       int32
 	}{
-		{spec: `{"_id": "$item", "n": {"$sum": 1}, "total": {"$sum": {"$multiply": ["$price", "$quantity"]}}, "avg": {"$avg": "$quantity"}}`,
-			want: `[{"_id": "abc", "n": 2, "total": 120, "avg": 6.0}, {"_id": "jkl", "n": 1, "total": 20, "avg": 1.0}, {"_id": "xyz", "n": 2, "total": 150, "avg": 15.0}, {"_id": null, "n": 1, "total": 37.5, "avg": 5.0}]`},
-		{spec: `{"_id": null, "n": {"$count": {}}, "min": {"$min": "$price"}, "max": {"$max": "$price"}, "first": {"$first": "$item"}, "last": {"$last": "$item"}}`,
-			want: `[{"_id": null, "n": 6, "min": 5, "max": 20, "first": "abc", "last": null}]`},
-		{spec: `{"_id": {"p": "$price"}, "items": {"$addToSet": "$item"}, "ids": {"$push": {"i": "$_id"}}}`,
-			want: `[{"_id": {"p": 10}, "items": ["abc"], "ids": [{"i": 1}, {"i": 5}]}, {"_id": {"p": 20}, "items": ["jkl"], "ids": [{"i": 2}]}, {"_id": {"p": 5}, "items": ["xyz"], "ids": [{"i": 3}, {"i": 4}]}, {"_id": {"p": 7.5}, "items": [], "ids": [{"i": 6}]}]`},
-		{spec: `{"_id": null, "m": {"$mergeObjects": {"$arrayToObject": [[[{"$toString": "$price"}, "$_id"]]]}}}`,
-			want: `[{"_id": null, "m": {"10": 5, "20": 2, "5": 4, "7.5": 6}}]`},
-		{spec: `{"_id": null, "f": {"$firstN": {"n": 2, "input": "$_id"}}, "l": {"$lastN": {"n": 2, "input": "$_id"}}, "mi": {"$minN": {"n": 3, "input": "$price"}}, "ma": {"$maxN": {"n": 2, "input": "$item"}}}`,
-			want: `[{"_id": null, "f": [1, 2], "l": [5, 6], "mi": [5, 5, 7.5], "ma": ["xyz", "xyz"]}]`},
-		{spec: `{"_id": null, "t": {"$top": {"sortBy": {"quantity": -1}, "output": "$_id"}}, "b": {"$bottom": {"sortBy": {"quantity": -1}, "output": "$_id"}},
+		{
+			spec: `{"_id": "$item", "n": {"$sum": 1}, "total": {"$sum": {"$multiply": ["$price", "$quantity"]}}, "avg": {"$avg": "$quantity"}}`,
+			want: `[{"_id": "abc", "n": 2, "total": 120, "avg": 6.0}, {"_id": "jkl", "n": 1, "total": 20, "avg": 1.0}, {"_id": "xyz", "n": 2, "total": 150, "avg": 15.0}, {"_id": null, "n": 1, "total": 37.5, "avg": 5.0}]`,
+		},
+		{
+			spec: `{"_id": null, "n": {"$count": {}}, "min": {"$min": "$price"}, "max": {"$max": "$price"}, "first": {"$first": "$item"}, "last": {"$last": "$item"}}`,
+			want: `[{"_id": null, "n": 6, "min": 5, "max": 20, "first": "abc", "last": null}]`,
+		},
+		{
+			spec: `{"_id": {"p": "$price"}, "items": {"$addToSet": "$item"}, "ids": {"$push": {"i": "$_id"}}}`,
+			want: `[{"_id": {"p": 10}, "items": ["abc"], "ids": [{"i": 1}, {"i": 5}]}, {"_id": {"p": 20}, "items": ["jkl"], "ids": [{"i": 2}]}, {"_id": {"p": 5}, "items": ["xyz"], "ids": [{"i": 3}, {"i": 4}]}, {"_id": {"p": 7.5}, "items": [], "ids": [{"i": 6}]}]`,
+		},
+		{
+			spec: `{"_id": null, "m": {"$mergeObjects": {"$arrayToObject": [[[{"$toString": "$price"}, "$_id"]]]}}}`,
+			want: `[{"_id": null, "m": {"10": 5, "20": 2, "5": 4, "7.5": 6}}]`,
+		},
+		{
+			spec: `{"_id": null, "f": {"$firstN": {"n": 2, "input": "$_id"}}, "l": {"$lastN": {"n": 2, "input": "$_id"}}, "mi": {"$minN": {"n": 3, "input": "$price"}}, "ma": {"$maxN": {"n": 2, "input": "$item"}}}`,
+			want: `[{"_id": null, "f": [1, 2], "l": [5, 6], "mi": [5, 5, 7.5], "ma": ["xyz", "xyz"]}]`,
+		},
+		{
+			spec: `{"_id": null, "t": {"$top": {"sortBy": {"quantity": -1}, "output": "$_id"}}, "b": {"$bottom": {"sortBy": {"quantity": -1}, "output": "$_id"}},
 			"tn": {"$topN": {"n": 3, "sortBy": {"price": 1, "_id": -1}, "output": ["$_id", "$price"]}}, "bn": {"$bottomN": {"n": 2, "sortBy": {"price": 1}, "output": "$_id"}}}`,
-			want: `[{"_id": null, "t": 4, "b": 2, "tn": [[4, 5], [3, 5], [6, 7.5]], "bn": [5, 2]}]`},
-		{spec: `{"_id": {"i": "$item"}, "n": {"$firstN": {"n": {"$cond": [{"$eq": ["$i", "abc"]}, 2, 1]}, "input": "$_id"}}}`,
-			want: `[{"_id": {"i": "abc"}, "n": [1, 5]}, {"_id": {"i": "jkl"}, "n": [2]}, {"_id": {"i": "xyz"}, "n": [3]}, {"_id": {}, "n": [6]}]`},
+			want: `[{"_id": null, "t": 4, "b": 2, "tn": [[4, 5], [3, 5], [6, 7.5]], "bn": [5, 2]}]`,
+		},
+		{
+			spec: `{"_id": {"i": "$item"}, "n": {"$firstN": {"n": {"$cond": [{"$eq": ["$i", "abc"]}, 2, 1]}, "input": "$_id"}}}`,
+			want: `[{"_id": {"i": "abc"}, "n": [1, 5]}, {"_id": {"i": "jkl"}, "n": [2]}, {"_id": {"i": "xyz"}, "n": [3]}, {"_id": {}, "n": [6]}]`,
+		},
 		{spec: `{"_id": null, "d": {"$stdDevPop": "$quantity"}, "e": {"$stdDevSamp": "$none"}}`, want: `[{"_id": null, "d": 6.4031242374328485, "e": null}]`},
 		{spec: `{"n": {"$sum": 1}}`, code: 15955},
 		{spec: `1`, code: 15947},

@@ -3451,11 +3451,15 @@ func (x *ExportResponse) GetDocuments() [][]byte {
 }
 
 type WatchRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
-	Collection    string                 `protobuf:"bytes,2,opt,name=collection,proto3" json:"collection,omitempty"` // empty: all but system collections
-	Filter        []byte                 `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
-	ResumeAfter   string                 `protobuf:"bytes,4,opt,name=resume_after,json=resumeAfter,proto3" json:"resume_after,omitempty"` // token of the last change seen; empty: now
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Database    string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Collection  string                 `protobuf:"bytes,2,opt,name=collection,proto3" json:"collection,omitempty"` // empty: all but system collections
+	Filter      []byte                 `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	ResumeAfter string                 `protobuf:"bytes,4,opt,name=resume_after,json=resumeAfter,proto3" json:"resume_after,omitempty"` // token of the last change seen; empty: now
+	// insert, update, replace, delete (these four if there are none), refused,
+	// cleared, conflict, resolved
+	Operations    []string `protobuf:"bytes,5,rep,name=operations,proto3" json:"operations,omitempty"`
+	Id            []byte   `protobuf:"bytes,6,opt,name=id,proto3" json:"id,omitempty"` // BSON document {_id: …} of the one document to watch; empty: all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3518,6 +3522,20 @@ func (x *WatchRequest) GetResumeAfter() string {
 	return ""
 }
 
+func (x *WatchRequest) GetOperations() []string {
+	if x != nil {
+		return x.Operations
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
 // The first response has no operation: everything written after it is seen.
 type WatchResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3529,6 +3547,10 @@ type WatchResponse struct {
 	Remote        bool                   `protobuf:"varint,6,opt,name=remote,proto3" json:"remote,omitempty"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
 	Token         string                 `protobuf:"bytes,8,opt,name=token,proto3" json:"token,omitempty"`
+	Late          bool                   `protobuf:"varint,9,opt,name=late,proto3" json:"late,omitempty"`        // an operation that came late had the document folded again
+	Current       bool                   `protobuf:"varint,10,opt,name=current,proto3" json:"current,omitempty"` // after is the document as it is now; before is not known
+	Log           string                 `protobuf:"bytes,11,opt,name=log,proto3" json:"log,omitempty"`          // of the writer, in hex; empty if no record did it
+	Seq           uint64                 `protobuf:"varint,12,opt,name=seq,proto3" json:"seq,omitempty"`         // of the record
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3617,6 +3639,34 @@ func (x *WatchResponse) GetToken() string {
 		return x.Token
 	}
 	return ""
+}
+
+func (x *WatchResponse) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
+}
+
+func (x *WatchResponse) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+func (x *WatchResponse) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
+}
+
+func (x *WatchResponse) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
 }
 
 type RefusedRequest struct {
@@ -6248,14 +6298,18 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\n" +
 	"definition\x18\x02 \x01(\fR\n" +
 	"definition\x12\x1c\n" +
-	"\tdocuments\x18\x03 \x03(\fR\tdocuments\"\x85\x01\n" +
+	"\tdocuments\x18\x03 \x03(\fR\tdocuments\"\xb5\x01\n" +
 	"\fWatchRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x1e\n" +
 	"\n" +
 	"collection\x18\x02 \x01(\tR\n" +
 	"collection\x12\x16\n" +
 	"\x06filter\x18\x03 \x01(\fR\x06filter\x12!\n" +
-	"\fresume_after\x18\x04 \x01(\tR\vresumeAfter\"\xe9\x01\n" +
+	"\fresume_after\x18\x04 \x01(\tR\vresumeAfter\x12\x1e\n" +
+	"\n" +
+	"operations\x18\x05 \x03(\tR\n" +
+	"operations\x12\x0e\n" +
+	"\x02id\x18\x06 \x01(\fR\x02id\"\xbb\x02\n" +
 	"\rWatchResponse\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x12\x1e\n" +
 	"\n" +
@@ -6266,7 +6320,12 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x06before\x18\x05 \x01(\fR\x06before\x12\x16\n" +
 	"\x06remote\x18\x06 \x01(\bR\x06remote\x12.\n" +
 	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
-	"\x05token\x18\b \x01(\tR\x05token\",\n" +
+	"\x05token\x18\b \x01(\tR\x05token\x12\x12\n" +
+	"\x04late\x18\t \x01(\bR\x04late\x12\x18\n" +
+	"\acurrent\x18\n" +
+	" \x01(\bR\acurrent\x12\x10\n" +
+	"\x03log\x18\v \x01(\tR\x03log\x12\x10\n" +
+	"\x03seq\x18\f \x01(\x04R\x03seq\",\n" +
 	"\x0eRefusedRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\"\xe5\x01\n" +
 	"\x0fRefusedResponse\x12\x1e\n" +

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"connectrpc.com/connect"
+	"filippo.io/age"
+	"github.com/spf13/cobra"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/node"
+	"github.com/weftdb/weft/node/client"
+)
+
+// ageIntro begins a file that age sealed.
+const ageIntro = "age-encryption.org/"
+
+// A backupOutput says what a backup holds.
+type backupOutput struct {
+	File string `json:"file"`
+	node.Manifest
+	PassphraseSealed bool `json:"passphraseSealed"` // the file itself
+}
+
+func (o backupOutput) print(w io.Writer, done string) {
+	fmt.Fprintf(w, "%s %s: %d databases, %d keys of the store (%s), %d files (%s)\n", done, o.File,
+		len(o.Databases), o.Store.Count, size(o.Store.Bytes), o.Files.Count, size(o.Files.Bytes))
+}
+
+func (a *app) backupCommand() *cobra.Command {
+	var sealed bool
+	cmd := a.newCommand("backup FILE|-", "Write all that the home holds to a file, also while the daemon runs", 1, 1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			stream, err := c.Node.Backup(ctx, connect.NewRequest(&weftv1.BackupRequest{}))
+			if err != nil {
+				return err
+			}
+			out := backupOutput{File: args[0], PassphraseSealed: sealed}
+			write := func(w io.Writer) error { return a.receiveBackup(w, stream, sealed, &out.Manifest) }
+			if args[0] == "-" {
+				return errors.Join(write(a.out), stream.Close())
+			}
+			err = writeNew(args[0], write)
+			if err = errors.Join(err, stream.Close()); err != nil {
+				return err
+			}
+			if !sealed && !a.json {
+				fmt.Fprintf(a.err, "weft: note: whoever has %s has this home's documents%s: keep it as safe, or seal it by --passphrase\n",
+					args[0], map[bool]string{false: " and keys"}[out.Sealed])
+			}
+			return a.print(out, func(w io.Writer) { out.print(w, "wrote") })
+		})
+	cmd.Long = cmd.Short + ".\n\nThe file holds the identity, the device, all databases and files, as they were at one moment.\n" +
+		"With --passphrase it is sealed (age); the passphrase is WEFT_BACKUP_PASSPHRASE, or asked for twice."
+	cmd.Flags().BoolVar(&sealed, "passphrase", false, "seal the file with a passphrase")
+	return cmd
+}
+
+// writeNew writes a file that is there whole or not at all, and was not there
+// before; only its owner can read it.
+func writeNew(name string, write func(io.Writer) error) (err error) {
+	if _, err := os.Lstat(name); err == nil {
+		return fmt.Errorf("%w: %s is there already", node.ErrExists, name)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	b := bufio.NewWriterSize(f, 256<<10)
+	if err := errors.Join(write(b), b.Flush(), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+// receiveBackup writes the bytes of a backup, sealed or not.
+func (a *app) receiveBackup(w io.Writer, stream *connect.ServerStreamForClient[weftv1.BackupResponse], sealed bool, m *node.Manifest) error {
+	out := io.WriteCloser(plainCloser{w})
+	if sealed {
+		passphrase, err := a.backupPassphrase(true)
+		if err != nil {
+			return err
+		}
+		to, err := age.NewScryptRecipient(passphrase)
+		if err != nil {
+			return err
+		}
+		if out, err = age.Encrypt(w, to); err != nil {
+			return err
+		}
+	}
+	whole := false
+	for stream.Receive() {
+		if text := stream.Msg().GetManifest(); len(text) > 0 {
+			if err := json.Unmarshal(text, m); err != nil {
+				return err
+			}
+			whole = true
+			continue
+		}
+		if _, err := out.Write(stream.Msg().GetData()); err != nil {
+			return err
+		}
+	}
+	err := stream.Err()
+	if err == nil && !whole {
+		err = node.ErrClosed
+	}
+	return errors.Join(err, out.Close())
+}
+
+// plainCloser is a writer whose Close does nothing.
+type plainCloser struct{ io.Writer }
+
+func (plainCloser) Close() error { return nil }
+
+// backupPassphrase returns the passphrase of a backup's file: that of the
+// environment, or what people type, twice for a new one.
+func (a *app) backupPassphrase(fresh bool) (string, error) {
+	if p := os.Getenv("WEFT_BACKUP_PASSPHRASE"); p != "" {
+		return p, nil
+	}
+	ctx := context.Background()
+	first, err := a.ask(ctx, "Passphrase of the backup: ")
+	if errors.Is(err, keys.ErrPassphraseNeeded) {
+		return "", fmt.Errorf("%w for the backup, and there is no terminal to ask for it: set WEFT_BACKUP_PASSPHRASE", keys.ErrPassphraseNeeded)
+	}
+	if err != nil || !fresh {
+		return string(first), err
+	}
+	again, err := a.ask(ctx, "Once more: ")
+	if err == nil && !bytes.Equal(first, again) {
+		err = usagef("the two passphrases differ: nothing was written")
+	}
+	return string(first), err
+}
+
+func (a *app) restoreCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "restore FILE|-", Short: "Make the home of a backup, and check all of it", Args: args(1, 1),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			if a.api != "" {
+				return usagef("restore makes a home: leave --api and WEFT_API out")
+			}
+			return a.restore(cmd.Context(), given[0])
+		},
+	}
+	cmd.Long = cmd.Short + ".\n\nThe home must not be there, or be empty. Every hash is compared, and every database read whole, before it is there.\n" +
+		"The restored node goes on as the same device, in new logs; let the one that was backed up not run beside it."
+	return cmd
+}
+
+func (a *app) restore(ctx context.Context, name string) error {
+	in := a.in
+	var length int64 = -1
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }() // it was only read
+		if info, err := f.Stat(); err == nil {
+			length = info.Size()
+		}
+		in = f
+	}
+	b := bufio.NewReaderSize(io.TeeReader(in, a.progress(length, "restore")), 64<<10)
+	r := io.Reader(b)
+	if intro, _ := b.Peek(len(ageIntro)); string(intro) == ageIntro {
+		passphrase, err := a.backupPassphrase(false)
+		if err != nil {
+			return err
+		}
+		id, err := age.NewScryptIdentity(passphrase)
+		if err != nil {
+			return err
+		}
+		if r, err = age.Decrypt(b, id); err != nil {
+			return fmt.Errorf("%w: %s: %v", keys.ErrPassphraseWrong, name, err)
+		}
+	}
+	out := backupOutput{File: name}
+	m, err := node.Restore(ctx, r, node.RestoreOptions{Home: a.home, Passphrase: a.passphrase})
+	if errors.Is(err, keys.ErrPassphraseNeeded) {
+		return fmt.Errorf("%w: its keys are sealed: set WEFT_PASSPHRASE to the passphrase of the home that was backed up", keys.ErrPassphraseNeeded)
+	}
+	if err != nil {
+		return err
+	}
+	out.Manifest = m
+	return a.print(out, func(w io.Writer) {
+		out.print(w, "restored")
+		fmt.Fprintf(w, "home      %s\nidentity  %s\npeer      %s\n", a.home, m.Identity, m.Peer)
+	})
+}
