@@ -3,6 +3,7 @@ package db
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -121,6 +122,9 @@ func (a *Aggregation) Spread(collection string, q pipeline.Query) (drain func(fu
 		}
 		err := s.drain(sinks)
 		a.looked += s.docsExamined.Load()
+		if one := (*Error)(nil); errors.As(err, &one) { // several goroutines may have failed
+			return one
+		}
 		return err
 	}, s.close, nil
 }

@@ -74,7 +74,7 @@ func TestPushedDownIsTheSame(t *testing.T) {
 		name := rapid.SampledFrom([]string{"a", "b", "c", "_id", "a.y", "z"})
 		match := func() any {
 			op := rapid.SampledFrom([]string{"$eq", "$gt", "$lte", "$ne", "$in"}).Draw(rt, "op")
-			var arg any = val.Draw(rt, "x")
+			arg := val.Draw(rt, "x")
 			if op == "$in" {
 				arg = bson.A{arg, val.Draw(rt, "y")}
 			}
@@ -222,6 +222,46 @@ func TestLookupUsesAnIndex(t *testing.T) {
 				t.Fatalf("looked at %d documents, indexed: %v", n, indexed)
 			}
 		}
+	}
+}
+
+// A transaction aggregates its own writes, and conflicts with writes that would
+// change the result.
+func TestAggregateInTransaction(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	c := x.Collection("c")
+	if _, err := c.Insert(t.Context(), raw(t, d("_id", 1, "n", 2)), raw(t, d("_id", 2, "n", 3))); err != nil {
+		t.Fatal(err)
+	}
+	sum := pipe(t, d("$match", d("n", d("$gt", 0))), d("$group", d("_id", nil, "sum", d("$sum", "$n"))))
+	total := func(tx *db.Tx) int64 {
+		got, err := tx.Aggregate("c", sum, db.AggregateOptions{})
+		if err != nil || len(got) != 1 {
+			t.Fatal(got, err)
+		}
+		return got[0].Lookup("sum").AsInt64()
+	}
+	err := x.Transaction(t.Context(), db.TxOptions{}, func(tx *db.Tx) error {
+		if _, err := tx.Insert("c", raw(t, d("_id", 3, "n", 10))); err != nil {
+			return err
+		}
+		if got := total(tx); got != 15 {
+			t.Errorf("got %d, want 15", got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = x.Transaction(t.Context(), db.TxOptions{}, func(tx *db.Tx) error {
+		if _, err := tx.Insert("log", raw(t, d("sum", total(tx)))); err != nil {
+			return err
+		}
+		_, err := c.Insert(t.Context(), raw(t, d("n", 1)))
+		return err
+	})
+	if !errors.Is(err, db.ErrConflict) {
+		t.Fatalf("got %v, want a conflict", err)
 	}
 }
 

@@ -67,6 +67,9 @@ func count(doc []byte) (n int) {
 // cmdCollMod changes a collection; migrate: true continues a migration or
 // brings stragglers, an array begins one.
 func (db *DB) cmdCollMod(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	if value.Get(cmd, "index").Exists() {
+		return db.cmdModifyIndex(ctx, name, cmd)
+	}
 	if err := onlyFields(cmd, append([]string{"migrate", "dryRun", "force", "list"}, definingFields...)...); err != nil {
 		return nil, err
 	}

@@ -123,7 +123,7 @@ func (c *Cursor) memory() int64 {
 	if c.s == nil {
 		return 0
 	}
-	n := c.held + int64(c.s.size)
+	n := c.held + c.s.memory()
 	if c.groups != nil {
 		n += c.groups.held
 	}

@@ -34,6 +34,11 @@ func (b *batch) reindex(name string, doc []byte) error {
 			xs = append(xs, had)
 			continue
 		}
+		if had := findEntries(old.indexes, x); had != nil && !kept[had.num] {
+			kept[had.num], changed = true, true
+			xs = append(xs, had.with(func(ix *index) { ix.ExpireAfter = x.ExpireAfter }))
+			continue
+		}
 		cat.next++
 		ix, err := newIndex(x, cat.next, b.stat(old).docs == 0)
 		if err != nil {
@@ -70,6 +75,18 @@ func (b *batch) reindex(name string, doc []byte) error {
 func findIndex(list []*index, x Index) *index {
 	for _, ix := range list {
 		if ix.same(x) {
+			return ix
+		}
+	}
+	return nil
+}
+
+// findEntries returns the index that differs from x in its expiry alone.
+func findEntries(list []*index, x Index) *index {
+	x.ExpireAfter = nil
+	for _, ix := range list {
+		had := ix.Index
+		if had.ExpireAfter = nil; !ix.shadow && sameIndex(had, x) {
 			return ix
 		}
 	}

@@ -181,6 +181,20 @@ func (s *search) close() {
 	s.seen, s.out = nil, nil
 }
 
+// memory returns about how many bytes the search holds.
+func (s *search) memory() int64 {
+	n := int64(s.size)
+	for i := range s.out {
+		n += weight(&s.out[i])
+	}
+	if sc, ok := s.source.(*scan); ok {
+		for _, c := range sc.chunks {
+			n += int64(c.size)
+		}
+	}
+	return n
+}
+
 // next returns the next document that matches, in the order of the access; nil
 // at the end.
 func (s *search) next() (*found, error) {

@@ -158,6 +158,8 @@ func (tx *Tx) run(ctx context.Context, name string, cmd bson.Raw) (reply bson.D,
 		reply, err = tx.cmdFindAndModify(coll, cmd)
 	case "count":
 		reply, err = tx.cmdCount(coll, cmd)
+	case "aggregate":
+		reply, err = tx.cmdAggregate(coll, cmd)
 	default:
 		err = value.Errorf(codeNotInSession, "%s cannot be part of a transaction", k)
 	}

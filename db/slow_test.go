@@ -44,7 +44,7 @@ func TestSlowFeeds(t *testing.T) {
 }
 
 func TestSlowPlansAgree(t *testing.T) {
-	checks(t, "20000")
+	checks(t, "4000")
 	TestPlansAgree(t)
-	plansDuringWrites(t, 5000)
+	plansDuringWrites(t, 2000)
 }

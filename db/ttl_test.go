@@ -118,6 +118,25 @@ func TestExpiry(t *testing.T) {
 	if _, hy := y.StateHash(); hx != hy {
 		t.Fatal("the replicas differ")
 	}
+	// A longer life shows a document again, and keeps the index.
+	change := d("collMod", "c", "index", d("keyPattern", d("at", 1), "expireAfterSeconds", 7200))
+	now.Add(3_600_000)
+	sees(x, 4, 5, 6)
+	if r := runCommand(t, x, change); r.Lookup("expireAfterSeconds_old").AsInt64() != 3600 {
+		t.Fatalf("got %v", r)
+	}
+	sees(x, 2, 4, 5, 6)
+	if _, err := db.Dump(x); err != nil {
+		t.Fatal(err)
+	}
+	if r := runCommand(t, x, d("collMod", "c", "index", d("name", "at_1", "unique", true))); codeOf(r) != 72 {
+		t.Fatalf("got %v", r)
+	}
+	if r := runCommand(t, x, d("collMod", "c", "index", d("name", "none", "expireAfterSeconds", 1))); codeOf(r) != 27 {
+		t.Fatalf("got %v", r)
+	}
+	exchange()
+	sees(y, 2, 4, 5, 6)
 	// After an hour of grace any writer deletes.
 	now.Add(3_600_000 + 1_800_000)
 	sees(y, 4, 5, 6)

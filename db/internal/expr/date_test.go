@@ -126,6 +126,11 @@ func TestDateArithmetic(t *testing.T) {
 		{expr: trunc("1999-12-31T11:30:05", "minute", `, "binSize": 15`), want: date("1999-12-31T11:30:00")},
 		{expr: trunc("2021-03-20T11:30:05", "month", `, "binSize": 6`), want: date("2021-01-01T00:00:00")},
 		{expr: trunc("2021-03-20T11:30:05", "day", `, "binSize": 0`), code: 5439018},
+		{expr: trunc("1999-03-20T11:30:05", "week", `, "binSize": 100000000000`), code: 5439018},
+		{expr: trunc("1999-03-20T11:30:05", "year", `, "binSize": 100000000000`), code: 5439018},
+		{expr: trunc("2021-03-20T11:30:05", "year", `, "binSize": 100000000000`), want: date("2000-01-01T00:00:00")},
+		{expr: `{"$dateTrunc": {"date": {"$date": {"$numberLong": "-9223372036854775808"}}, "unit": "second"}}`, code: 5439018},
+		{expr: `{"$dateTrunc": {"date": {"$date": {"$numberLong": "-9223372036854775808"}}, "unit": "hour"}}`, code: 5439018},
 	})
 }
 

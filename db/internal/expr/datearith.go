@@ -197,6 +197,9 @@ func dateTrunc(e *Env, op string, args []value.Value) (value.Value, error) {
 	z := t.Location()
 	if m := months[unit]; m > 0 {
 		n := floor(monthOf(t)-2000*12, bin*int64(m))*bin*int64(m) + 2000*12
+		if n < -farMonths {
+			return nullValue, errTrunc(op)
+		}
 		return e.date(time.Date(int(floor(n, 12)), time.Month(n-12*floor(n, 12)+1), 1, 0, 0, 0, 0, z).UnixMilli()), nil
 	}
 	switch unit {
@@ -208,12 +211,31 @@ func dateTrunc(e *Env, op string, args []value.Value) (value.Value, error) {
 			size *= 7
 		}
 		n := floor(dayOf(t)-ref, size)*size + ref
+		if n < -farDays {
+			return nullValue, errTrunc(op)
+		}
 		return e.date(time.Date(1970, 1, 1+int(n), 0, 0, 0, 0, z).UnixMilli()), nil
 	}
 	size, ok := product(bin, units[unit])
 	if !ok {
-		return nullValue, value.Errorf(5439018, "%s: 'binSize' is too large", op)
+		return nullValue, errTrunc(op)
 	}
 	ref := time.Date(2000, 1, 1, 0, 0, 0, 0, z).UnixMilli()
-	return e.date(floor(t.UnixMilli()-ref, size)*size + ref), nil
+	ms := t.UnixMilli()
+	since := ms - ref
+	n, ok := product(floor(since, size), size)
+	if !ok || since > ms != (ref < 0) || n+ref > ms {
+		return nullValue, errTrunc(op)
+	}
+	return e.date(n + ref), nil
+}
+
+// farDays and farMonths are beyond every date.
+const (
+	farDays   = 1e11
+	farMonths = 290_000_000 * 12
+)
+
+func errTrunc(op string) error {
+	return value.Errorf(5439018, "%s: 'binSize' is too large for the date", op)
 }

@@ -139,7 +139,10 @@ func (p *Pipeline) Run(src Source, collection string, o Options) (*Run, error) {
 	}
 	r := &run{stop: o.Stop, src: src, now: o.Now, vars: o.Vars, mem: &memory{most: o.MaxBytes}}
 	c, err := p.open(r, collection)
-	return &Run{c, r.mem, len(p.stages) == 0}, err
+	if err != nil {
+		return nil, err
+	}
+	return &Run{c, r.mem, len(p.stages) == 0}, nil
 }
 
 // Held is how many bytes the stages hold.

@@ -1,0 +1,90 @@
+package db
+
+import (
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/pipeline"
+	"github.com/weftdb/weft/db/internal/value"
+)
+
+// Aggregate runs a pipeline on what the transaction sees: its moment and its own
+// writes. All that the pipeline asks of collections counts as read. The result
+// has at most 64 MiB; MaxTime is not used, the transaction has a context.
+func (tx *Tx) Aggregate(collection string, stages []bson.Raw, o AggregateOptions) ([]bson.Raw, error) {
+	if tx.ended {
+		return nil, ErrClosed
+	}
+	now := tx.db.wall()
+	p, vars, err := compilePipeline(stages, o.Let, now)
+	if err != nil {
+		return nil, err
+	}
+	run, err := p.Run(txSource{tx, o.NoIndex}, collection,
+		pipeline.Options{MaxBytes: o.MaxBytes, Now: now, Vars: vars, Stop: func() error { return tx.ctx.Err() }})
+	if err != nil {
+		return nil, err
+	}
+	defer run.Close()
+	var out []bson.Raw
+	size := 0
+	for {
+		doc, err := run.Next()
+		if doc == nil || err != nil {
+			return out, err
+		}
+		if size += len(doc); size > maxSort {
+			return nil, value.Errorf(value.CodeObjectTooLarge, "the result has more than %d MiB", maxSort>>20)
+		}
+		out = append(out, append(bson.Raw(nil), doc...))
+	}
+}
+
+// A txSource is a transaction as the source of a pipeline.
+type txSource struct {
+	tx      *Tx
+	noIndex bool
+}
+
+// Open finds documents, all at once.
+func (s txSource) Open(collection string, q pipeline.Query) (pipeline.Cursor, error) {
+	docs, err := s.tx.Find(collection, FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, NoIndex: s.noIndex})
+	return &txDocs{docs}, err
+}
+
+type txDocs struct{ docs []bson.Raw }
+
+// Next returns the next document, nil at the end.
+func (d *txDocs) Next() ([]byte, error) {
+	if len(d.docs) == 0 {
+		return nil, nil
+	}
+	doc := d.docs[0]
+	d.docs = d.docs[1:]
+	return doc, nil
+}
+
+// Close drops the documents.
+func (d *txDocs) Close() { d.docs = nil }
+
+// cmdAggregate answers with one batch: a transaction has no cursors.
+func (tx *Tx) cmdAggregate(coll string, cmd bson.Raw) (bson.D, error) {
+	if err := checkArgs("aggregate", cmd, aggregateFields); err != nil {
+		return nil, err
+	}
+	stages, err := pipelineOf(cmd)
+	if err != nil {
+		return nil, err
+	}
+	docs, err := tx.Aggregate(coll, stages, AggregateOptions{Let: sub(cmd, "let")})
+	if err != nil {
+		return nil, err
+	}
+	out, size := bson.A{}, 0
+	for _, d := range docs {
+		if size += len(d); size > maxBatch {
+			return nil, value.Errorf(value.CodeObjectTooLarge, "the result has more than %d MiB, which is one reply: use $limit", maxBatch>>20)
+		}
+		out = append(out, d)
+	}
+	return tx.db.oneBatch(coll, out), nil
+}

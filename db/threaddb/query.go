@@ -1,0 +1,400 @@
+// Package threaddb translates queries of Textile's ThreadDB, as its clients send
+// them, into MongoDB filters and sorts, so that an app can keep those it has.
+//
+//	Parse ── Query ── Find
+//
+// A query is {ands: [{fieldPath, operation, value}…], ors: [query…], sort:
+// {fieldPath, desc}, seek, limit, skip, index}. A document matches if it fits
+// all of ands, or any of ors. What the original answered wrongly without a
+// word (a sort after the limit, a skip without a limit, results that end at the
+// first document without the field) is answered as it reads.
+package threaddb
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db"
+)
+
+// ErrQuery reports text that is no query of ThreadDB.
+var ErrQuery = errors.New("threaddb: not a query")
+
+// Bounds of a query.
+const (
+	MaxBytes    = 1 << 20
+	MaxDepth    = 32
+	MaxCriteria = 1000
+	maxPath     = 1 << 10 // bytes
+)
+
+// A Query is a translated query.
+type Query struct {
+	Filter      bson.Raw
+	Sort        bson.Raw // nil: by _id
+	Skip, Limit int64    // a Limit of 0 means none
+	Index       string   // path of the index that it asks for, "" for none
+}
+
+// Find returns the query as package db takes it.
+func (q Query) Find() db.FindOptions {
+	return db.FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit}
+}
+
+// Parse translates a query. Names are read without regard to case, as the
+// original does; a name or value that it does not know is an error, never
+// nothing.
+func Parse(text []byte) (Query, error) {
+	if len(text) > MaxBytes {
+		return Query{}, fmt.Errorf("%w: more than %d bytes", ErrQuery, MaxBytes)
+	}
+	p := &parser{}
+	raw, err := object("the query", text)
+	if err != nil {
+		return Query{}, err
+	}
+	return p.top(raw)
+}
+
+type parser struct{ criteria int }
+
+// object reads an object into its members by lower-case name.
+func object(what string, text []byte) (map[string]json.RawMessage, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	t, err := d.Token()
+	if err != nil || t != json.Delim('{') {
+		return nil, fmt.Errorf("%w: %s is an object", ErrQuery, what)
+	}
+	out := map[string]json.RawMessage{}
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return nil, fmt.Errorf("%w: %s: %v", ErrQuery, what, err)
+		}
+		lower := strings.ToLower(name)
+		if _, twice := out[lower]; twice {
+			return nil, fmt.Errorf("%w: %s has %.40q twice", ErrQuery, what, name)
+		}
+		var v json.RawMessage
+		if err := d.Decode(&v); err != nil {
+			return nil, fmt.Errorf("%w: %s.%.40s: %v", ErrQuery, what, name, err)
+		}
+		out[lower] = v
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, fmt.Errorf("%w: %s: %v", ErrQuery, what, err)
+	}
+	if _, err := d.Token(); err == nil {
+		return nil, fmt.Errorf("%w: something follows %s", ErrQuery, what)
+	}
+	return out, nil
+}
+
+// null reports whether a member is absent, as the original's clients also write.
+func null(v json.RawMessage) bool { return len(v) == 0 || string(v) == "null" }
+
+func known(what string, m map[string]json.RawMessage, names ...string) error {
+	for name := range m {
+		ok := false
+		for _, n := range names {
+			ok = ok || name == n
+		}
+		if !ok {
+			return fmt.Errorf("%w: %s has no %.40q: it has %s", ErrQuery, what, name, strings.Join(names, ", "))
+		}
+	}
+	return nil
+}
+
+func (p *parser) top(m map[string]json.RawMessage) (q Query, err error) {
+	filter, err := p.match("the query", m, 0)
+	if err != nil {
+		return q, err
+	}
+	if q.Skip, err = whole("skip", m["skip"]); err != nil {
+		return q, err
+	}
+	if q.Limit, err = whole("limit", m["limit"]); err != nil {
+		return q, err
+	}
+	if q.Index, err = text("index", m["index"]); err != nil {
+		return q, err
+	}
+	sort, desc, err := sortOf(m["sort"])
+	if err != nil {
+		return q, err
+	}
+	seek, err := text("seek", m["seek"])
+	if err != nil {
+		return q, err
+	}
+	if seek != "" {
+		if sort != nil && sort[0].Key != "_id" {
+			return q, fmt.Errorf("%w: seek goes with the order of _id, not with a sort by %s", ErrQuery, sort[0].Key)
+		}
+		from := "$gte"
+		if desc {
+			from = "$lte"
+		}
+		filter = bson.D{{Key: "$and", Value: bson.A{filter, bson.D{{Key: "_id", Value: bson.D{{Key: from, Value: seek}}}}}}}
+	}
+	if q.Filter, err = bson.Marshal(filter); err != nil {
+		return q, fmt.Errorf("%w: %v", ErrQuery, err)
+	}
+	if sort != nil {
+		if q.Sort, err = bson.Marshal(sort); err != nil {
+			return q, fmt.Errorf("%w: %v", ErrQuery, err)
+		}
+	}
+	return q, nil
+}
+
+// match translates ands and ors. Without ands, all documents match, whatever ors
+// say, as in the original.
+func (p *parser) match(what string, m map[string]json.RawMessage, depth int) (bson.D, error) {
+	if depth > MaxDepth {
+		return nil, fmt.Errorf("%w: deeper than %d", ErrQuery, MaxDepth)
+	}
+	if err := known(what, m, "ands", "ors", "sort", "seek", "limit", "skip", "index"); err != nil {
+		return nil, err
+	}
+	ands, err := list("ands", m["ands"])
+	if err != nil {
+		return nil, err
+	}
+	ors, err := list("ors", m["ors"])
+	if err != nil {
+		return nil, err
+	}
+	all := bson.A{}
+	for _, c := range ands {
+		d, err := p.criterion(c)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	either := bson.A{bson.D{{Key: "$and", Value: all}}}
+	for _, o := range ors {
+		part, err := object("a query of ors", o)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range []string{"sort", "seek", "limit", "skip", "index"} {
+			if !empty(part[name]) {
+				return nil, fmt.Errorf("%w: %s belongs to the whole query, not to one of ors", ErrQuery, name)
+			}
+		}
+		d, err := p.match("a query of ors", part, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		either = append(either, d)
+	}
+	switch {
+	case len(all) == 0:
+		return bson.D{}, nil
+	case len(either) == 1:
+		return bson.D{{Key: "$and", Value: all}}, nil
+	}
+	return bson.D{{Key: "$or", Value: either}}, nil
+}
+
+// empty reports whether a member says nothing, such as the zero values that the
+// original's Go client writes.
+func empty(v json.RawMessage) bool {
+	switch string(v) {
+	case "", "null", `""`, "0", "false":
+		return true
+	}
+	m, err := object("", v)
+	if err != nil {
+		return false
+	}
+	for _, x := range m {
+		if !empty(x) {
+			return false
+		}
+	}
+	return true
+}
+
+func list(what string, v json.RawMessage) ([]json.RawMessage, error) {
+	if null(v) {
+		return nil, nil
+	}
+	var out []json.RawMessage
+	if err := json.Unmarshal(v, &out); err != nil {
+		return nil, fmt.Errorf("%w: %s is an array", ErrQuery, what)
+	}
+	return out, nil
+}
+
+// criterion translates one comparison.
+func (p *parser) criterion(v json.RawMessage) (bson.D, error) {
+	if p.criteria++; p.criteria > MaxCriteria {
+		return nil, fmt.Errorf("%w: more than %d comparisons", ErrQuery, MaxCriteria)
+	}
+	m, err := object("a comparison", v)
+	if err != nil {
+		return nil, err
+	}
+	if err := known("a comparison", m, "fieldpath", "operation", "value", "query"); err != nil {
+		return nil, err
+	}
+	if !null(m["query"]) {
+		return nil, fmt.Errorf("%w: a comparison has no query of its own", ErrQuery)
+	}
+	path, err := pathOf(m["fieldpath"])
+	if err != nil {
+		return nil, err
+	}
+	op, err := operation(m["operation"])
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	value, err := valueOf(m["value"])
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if n, ok := value.(int64); ok && path == "_mod" {
+		value = bson.DateTime(n / 1e6) // the original's is a number of nanoseconds, ours a date
+	}
+	return bson.D{{Key: path, Value: bson.D{{Key: op, Value: value}}}}, nil
+}
+
+func pathOf(v json.RawMessage) (string, error) {
+	path, err := text("fieldPath", v)
+	if err != nil {
+		return "", err
+	}
+	if path == "" || len(path) > maxPath {
+		return "", fmt.Errorf("%w: a fieldPath has 1 to %d bytes", ErrQuery, maxPath)
+	}
+	for part := range strings.SplitSeq(path, ".") {
+		if part == "" || part[0] == '$' || strings.ContainsRune(part, 0) {
+			return "", fmt.Errorf("%w: fieldPath %.80q: its names are not empty and do not begin with $", ErrQuery, path)
+		}
+	}
+	return path, nil
+}
+
+// operation reads an operation: its number, as clients send it, or its name.
+func operation(v json.RawMessage) (string, error) {
+	names := []string{"eq", "ne", "gt", "lt", "ge", "le"}
+	ours := []string{"$eq", "$ne", "$gt", "$lt", "$gte", "$lte"}
+	if null(v) {
+		return ours[0], nil // clients leave the zero out
+	}
+	var n int
+	if err := json.Unmarshal(v, &n); err == nil {
+		if n >= 0 && n < len(ours) {
+			return ours[n], nil
+		}
+		return "", fmt.Errorf("%w: operation %d: they are 0 Eq, 1 Ne, 2 Gt, 3 Lt, 4 Ge and 5 Le", ErrQuery, n)
+	}
+	var name string
+	if err := json.Unmarshal(v, &name); err == nil {
+		for i, known := range names {
+			if strings.EqualFold(name, known) {
+				return ours[i], nil
+			}
+		}
+	}
+	return "", fmt.Errorf("%w: operation %.40s: they are 0 Eq, 1 Ne, 2 Gt, 3 Lt, 4 Ge and 5 Le", ErrQuery, v)
+}
+
+// valueOf reads {string: …}, {bool: …} or {float: …}.
+func valueOf(v json.RawMessage) (any, error) {
+	m, err := object("value", v)
+	if err != nil {
+		return nil, err
+	}
+	if err := known("value", m, "string", "bool", "float"); err != nil {
+		return nil, err
+	}
+	var out any
+	found := 0
+	for name, to := range map[string]any{"string": new(string), "bool": new(bool), "float": new(float64)} {
+		if null(m[name]) {
+			continue
+		}
+		found++
+		if err := json.Unmarshal(m[name], to); err != nil {
+			return nil, fmt.Errorf("%w: value: %.60s is no %s", ErrQuery, m[name], name)
+		}
+		switch x := to.(type) {
+		case *string:
+			out = *x
+		case *bool:
+			out = *x
+		case *float64:
+			out = *x
+			if *x == math.Trunc(*x) && math.Abs(*x) < 1<<62 {
+				out = int64(*x)
+			}
+		}
+	}
+	if found != 1 {
+		return nil, fmt.Errorf("%w: a value is one of string, bool and float", ErrQuery)
+	}
+	return out, nil
+}
+
+func text(what string, v json.RawMessage) (string, error) {
+	if null(v) {
+		return "", nil
+	}
+	var s string
+	if err := json.Unmarshal(v, &s); err != nil {
+		return "", fmt.Errorf("%w: %s is a string", ErrQuery, what)
+	}
+	return s, nil
+}
+
+func whole(what string, v json.RawMessage) (int64, error) {
+	if null(v) {
+		return 0, nil
+	}
+	var n int64
+	if err := json.Unmarshal(v, &n); err != nil || n < 0 {
+		return 0, fmt.Errorf("%w: %s is a whole number from 0 on", ErrQuery, what)
+	}
+	return n, nil
+}
+
+// sortOf reads {fieldPath, desc}; nil for none.
+func sortOf(v json.RawMessage) (bson.D, bool, error) {
+	if null(v) || empty(v) {
+		return nil, false, nil
+	}
+	m, err := object("sort", v)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := known("sort", m, "fieldpath", "desc"); err != nil {
+		return nil, false, err
+	}
+	path, err := pathOf(m["fieldpath"])
+	if err != nil {
+		return nil, false, err
+	}
+	var desc bool
+	if !null(m["desc"]) {
+		if err := json.Unmarshal(m["desc"], &desc); err != nil {
+			return nil, false, fmt.Errorf("%w: sort.desc is true or false", ErrQuery)
+		}
+	}
+	direction := int32(1)
+	if desc {
+		direction = -1
+	}
+	return bson.D{{Key: path, Value: direction}}, desc, nil
+}
