@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	// pieceDocs and pieceKeys bound what the committer does for an index between
+	// These bound what the committer does for an index between
 	// two groups of writes.
-	pieceDocs = 256
-	pieceKeys = 4096
+	pieceDocs  = 256
+	pieceKeys  = 4096
+	pieceBytes = 4 << 20 // of documents
 )
 
 // buildSome does a piece of the work that indexes wait for: filling one, or
@@ -78,8 +79,8 @@ func (db *DB) fillPiece(c *coll, x *index) error {
 	prefix := db.key(tagDoc, num(c.num))
 	it := snap.Iterate(store.Range{Lower: db.key(tagDoc, num(c.num), x.at), Upper: store.PrefixEnd(prefix)})
 	defer it.Close()
-	n, keys := 0, 0
-	for ; it.Valid() && n < pieceDocs && keys < pieceKeys; it.Next() {
+	n, keys, size := 0, 0, 0
+	for ; it.Valid() && n < pieceDocs && keys < pieceKeys && size < pieceBytes; it.Next() {
 		v, err := it.Value()
 		if err != nil {
 			return err
@@ -106,7 +107,7 @@ func (db *DB) fillPiece(c *coll, x *index) error {
 		if h.doc != nil {
 			x.done.Add(1)
 		}
-		n, keys = n+1, keys+len(b.now.keys)
+		n, keys, size = n+1, keys+len(b.now.keys), size+len(v)
 	}
 	if err := it.Err(); err != nil {
 		return err

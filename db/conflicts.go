@@ -312,7 +312,9 @@ func conflictDoc(c *Conflict) bson.D {
 
 func holderDoc(h KeyHolder) bson.D {
 	return bson.D{{Key: "_id", Value: h.ID}, {Key: "since", Value: bson.D{
-		{Key: "time", Value: h.Since.Time.Wall()}, {Key: "stamp", Value: int64(h.Since.Time)}, {Key: "log", Value: h.Since.Log.String()},
+		{Key: "time", Value: h.Since.Time.Wall()},
+		{Key: "stamp", Value: int64(h.Since.Time)},
+		{Key: "log", Value: h.Since.Log.String()},
 		{Key: "record", Value: h.Since.Hash.String()}, {Key: "index", Value: int32(h.Since.Index)},
 	}}}
 }

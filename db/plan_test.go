@@ -13,6 +13,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/internal/store"
 )
 
 // plans draws collections, indexes and queries in which planners go wrong: few
@@ -258,13 +259,13 @@ func TestPlansAgree(t *testing.T) {
 			if size > 0 {
 				defer db.SetMaxSeen(size)()
 			}
-			planned(t)
+			planned(t, memory(t))
 		})
 	}
 }
 
-func planned(t *testing.T) {
-	x, _ := dbtest.OpenIn(t, memory(t), "a")
+func planned(t *testing.T, st store.Store) {
+	x, _ := dbtest.OpenIn(t, st, "a")
 	n := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		n++

@@ -192,6 +192,17 @@ func TestReadRule(t *testing.T) {
 		if vs, err := reply.Lookup("values").Array().Values(); int64(len(vs)) != r.want || err != nil {
 			t.Errorf("%v distinct: got %v, %v", r, reply, err)
 		}
+		for _, pipe := range [][]any{{d("$count", "n")}, {d("$group", d("_id", nil, "n", d("$sum", 1)))}, {d("$limit", 1),
+			d("$lookup", d("from", "c", "pipeline", []any{}, "as", "all")), d("$project", d("n", d("$size", "$all")))}} {
+			reply, err := x.Run(ctx, raw(t, d("aggregate", "c", "pipeline", pipe, "cursor", d())))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, ok := reply.Lookup("cursor", "firstBatch", "0", "n").AsInt64OK()
+			if got != r.want || ok != (r.want > 0) || reply.Lookup("ok").Double() != 1 {
+				t.Errorf("%v aggregates %v: got %v", r, pipe, reply)
+			}
+		}
 		res, err := c.Update(ctx, raw(t, d("n", d("$gte", 0))), raw(t, d("$set", d("m", 1))), db.UpdateOptions{Many: true})
 		if res.Matched != r.want || err != nil {
 			t.Errorf("%v updates: got %v, %v", r, res, err)

@@ -2,7 +2,11 @@
 
 package db_test
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/weftdb/weft/internal/store"
+)
 
 func TestSlowKill(t *testing.T) { kill(t, 100) }
 
@@ -47,4 +51,18 @@ func TestSlowPlansAgree(t *testing.T) {
 	checks(t, "4000")
 	TestPlansAgree(t)
 	plansDuringWrites(t, 2000)
+}
+
+func TestSlowPlansAgreeOnDisk(t *testing.T) {
+	checks(t, "500")
+	st, err := store.Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	planned(t, st)
 }

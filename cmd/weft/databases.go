@@ -21,7 +21,7 @@ import (
 const maxLine = 1 << 20
 
 func (a *app) dbCommand() *cobra.Command {
-	return newGroup("db", "Databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbJoin(), a.dbCompact(), a.dbRemove())
+	return newGroup("db", "Databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbJoin(), a.dbCompact(), a.dbRemove(), a.dbImport())
 }
 
 type databaseOutput struct {

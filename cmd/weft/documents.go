@@ -166,19 +166,27 @@ func (a *app) printFound(stream *connect.ServerStreamForClient[weftv1.FindRespon
 func relaxed(dst, doc []byte) []byte { return client.Text(dst, doc) }
 
 func (a *app) findCommand() *cobra.Command {
-	var sort, projection, index string
+	var sort, projection, index, dialect string
 	var explain bool
 	var m weftv1.FindRequest
 	cmd := a.newCommand("find DB COLLECTION [FILTER]", "Print the documents that match, one a line", 2, 3,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			m.Database, m.Collection = args[0], args[1]
-			if m.Filter, err = document("filter", append(args, "")[2]); err != nil {
-				return err
-			}
 			if m.Sort, err = document("--sort", sort); err != nil {
 				return err
 			}
 			if m.Projection, err = document("--projection", projection); err != nil {
+				return err
+			}
+			switch text := append(args, "")[2]; dialect {
+			case "", "mongo":
+				m.Filter, err = document("filter", text)
+			case "threaddb":
+				err = threadQuery(text, &m, &index)
+			default:
+				err = usagef("--dialect %s: the dialects are mongo and threaddb", dialect)
+			}
+			if err != nil {
 				return err
 			}
 			var found int64
@@ -196,6 +204,7 @@ func (a *app) findCommand() *cobra.Command {
 	f.StringVar(&sort, "sort", "", `order, such as '{"age":-1}'`)
 	f.Int64Var(&m.Skip, "skip", 0, "leave out the first N")
 	f.Int64Var(&m.Limit, "limit", 0, "print at most N; 0 for all")
+	f.StringVar(&dialect, "dialect", "", "how FILTER is written: mongo, or threaddb for a whole query of ThreadDB")
 	f.BoolVar(&explain, "explain", false, "print how it is answered instead")
 	f.StringVar(&index, "hint", "", "index to use: its name or its keys")
 	f.StringVar(&projection, "projection", "", `fields, such as '{"name":1}'`)

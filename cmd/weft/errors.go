@@ -87,7 +87,7 @@ func (a *app) inUse() string {
 // Errors name the package and the kind they are of, which programs match and
 // people need not read; --json has the kind as a word.
 var (
-	packageNames = regexp.MustCompile(`(^|[: (])(?:(?:node|db|net|keys|buckets|inbox|store|clock|transfer): )+`)
+	packageNames = regexp.MustCompile(`(^|[: (])(?:(?:node|db|net|keys|buckets|inbox|store|clock|transfer|threaddb): )+`)
 	kindNames    = regexp.MustCompile(`(^|: )(?:(?:invalid|malformed|not found|already exists|invalid name|bad schema|unreachable|address is in use|bad format|cut short|defined otherwise): )+`)
 	codeNames    = regexp.MustCompile(`(?: \((?:[A-Z][A-Za-z0-9]+|[a-z]+(?:_[a-z]+)+)\))+(:|$)`)
 )

@@ -12,8 +12,11 @@ import (
 )
 
 // maxCached bounds the regular expressions, and the time zones, that an Env
-// keeps.
-const maxCached = 64
+// keeps, and maxCachedLen the length of their patterns.
+const (
+	maxCached    = 64
+	maxCachedLen = 1 << 10
+)
 
 // regex compiles a pattern with the options i, m, s and x for RE2, which runs
 // in linear time.
@@ -43,6 +46,9 @@ func (e *Env) regex(op, pattern, options string) (*regexp.Regexp, error) {
 	re, err := regexp.Compile(pattern)
 	if err != nil {
 		return nil, value.Errorf(51111, "Invalid Regex in %s (RE2 syntax; no look-around, back-references, possessive or atomic groups): %v", op, err)
+	}
+	if len(key) > maxCachedLen {
+		return re, nil
 	}
 	if len(e.regexes) >= maxCached || e.regexes == nil {
 		e.regexes = map[string]*regexp.Regexp{}

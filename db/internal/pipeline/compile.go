@@ -85,13 +85,13 @@ func (c *compiler) stage(op string, arg value.Value, place int) (stage, error) {
 		return c.match(op, arg)
 	case "$project":
 		p, err := c.scope().CompileProject(arg)
-		return projectStage{p}, in(op, err)
+		return projectStage{op, p}, in(op, err)
 	case "$addFields", "$set":
 		p, err := c.scope().CompileAddFields(op, arg)
-		return projectStage{p}, in(op, err)
+		return projectStage{op, p}, in(op, err)
 	case "$unset":
 		p, err := query.CompileUnset(arg)
-		return projectStage{p}, in(op, err)
+		return projectStage{op, p}, in(op, err)
 	case "$replaceRoot", "$replaceWith":
 		return c.replace(op, arg)
 	case "$limit", "$skip":

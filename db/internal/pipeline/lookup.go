@@ -164,7 +164,7 @@ func equalities(p *Pipeline, names []string) (out []equalVar, err error) {
 
 func (s *lookupStage) open(r *run, in Cursor) (Cursor, error) {
 	env := r.env()
-	var buf []byte
+	var buf buffer
 	return &mapped{in, func(doc []byte) ([]byte, error) {
 		if err := r.stop(); err != nil {
 			return nil, err
@@ -176,8 +176,8 @@ func (s *lookupStage) open(r *run, in Cursor) (Cursor, error) {
 		if len(doc)+len(list.Data) > maxDocument {
 			return nil, value.Errorf(4568, "total size of documents in %s matching $lookup exceeds %d bytes", s.from, maxDocument)
 		}
-		buf = setPath(buf[:0], doc, s.as, list)
-		return buf, nil
+		doc = setPath(buf.b[:0], doc, s.as, list)
+		return doc, buf.set(r, "$lookup", doc)
 	}}, nil
 }
 

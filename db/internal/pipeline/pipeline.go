@@ -98,6 +98,23 @@ func (r *run) hold(op string, n int) error {
 	return nil
 }
 
+// A buffer is the memory that a stage makes its documents in. Large ones count:
+// a pipeline may have many.
+type buffer struct {
+	b    []byte
+	held int
+}
+
+func (b *buffer) set(r *run, op string, doc []byte) error {
+	b.b = doc
+	n := cap(doc) - b.held
+	if n < 64<<10 {
+		return nil
+	}
+	b.held += n
+	return r.hold(op, n)
+}
+
 // env returns an environment for the expressions of one stage.
 func (r *run) env() *expr.Env {
 	return &expr.Env{Now: r.now.UnixMilli(), Vars: r.vars, Stop: r.stop}

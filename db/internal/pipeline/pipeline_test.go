@@ -262,3 +262,16 @@ func TestStages(t *testing.T) {
 		})
 	}
 }
+
+// The documents that stages have in hand are counted, too.
+func TestManyLargeBuffers(t *testing.T) {
+	pipe := `[{"$set": {"x": {"$range": [0, 20000]}}}` + strings.Repeat(`, {"$set": {"y": 1}}`, 100) + `]`
+	if _, err := aggregate(t, source{"c": docs(t, sales)}, pipe, pipeline.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := aggregate(t, source{"c": docs(t, sales)}, pipe, pipeline.Options{MaxBytes: 8 << 20})
+	var e *value.Error
+	if !errors.As(err, &e) || e.Code != 292 {
+		t.Fatalf("got %v, want 292", err)
+	}
+}

@@ -79,14 +79,20 @@ func (s matchStage) open(r *run, in Cursor) (Cursor, error) {
 }
 
 // A projectStage is $project, $addFields, $set or $unset.
-type projectStage struct{ p *query.Projection }
+type projectStage struct {
+	op string
+	p  *query.Projection
+}
 
 func (s projectStage) open(r *run, in Cursor) (Cursor, error) {
-	var buf []byte
+	var buf buffer
 	ctx := r.context()
-	return &mapped{in, func(doc []byte) (_ []byte, err error) {
-		buf, err = s.p.Project(buf[:0], doc, ctx)
-		return buf, err
+	return &mapped{in, func(doc []byte) ([]byte, error) {
+		doc, err := s.p.Project(buf.b[:0], doc, ctx)
+		if err != nil {
+			return nil, err
+		}
+		return doc, buf.set(r, s.op, doc)
 	}}, nil
 }
 
@@ -116,6 +122,7 @@ func (s replaceStage) open(r *run, in Cursor) (Cursor, error) {
 	return &mapped{in, func(doc []byte) ([]byte, error) {
 		env.Root = doc
 		v, err := s.root.Eval(env)
+		env.Root = nil // other stages may use the memory
 		if err == nil && !v.IsDoc() {
 			err = value.Errorf(40228, "'newRoot' expression must evaluate to an object, but resulting value was of type %s", expr.TypeName(v))
 		}

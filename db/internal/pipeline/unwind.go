@@ -75,8 +75,8 @@ type unwinding struct {
 	doc []byte // whose elements are in it
 	it  value.Iter
 	i   int64
-	a   []byte // the result, and what it is made from
-	b   []byte
+	a   buffer // the result, and what it is made from
+	b   buffer
 }
 
 func (u *unwinding) Next() ([]byte, error) {
@@ -85,7 +85,7 @@ func (u *unwinding) Next() ([]byte, error) {
 			_, v, ok := u.it.Next()
 			if ok {
 				u.i++
-				return u.with(v, value.Int64(u.i-1)), nil
+				return u.with(v, value.Int64(u.i-1))
 			}
 			u.doc = nil
 		}
@@ -109,30 +109,32 @@ func (u *unwinding) Next() ([]byte, error) {
 			if v.IsArray() {
 				v = value.Value{}
 			}
-			out := u.with(v, value.Null())
+			out, err := u.with(v, value.Null())
 			u.doc = nil
-			return out, nil
+			return out, err
 		default:
 			u.doc = doc
-			out := u.with(v, value.Null())
+			out, err := u.with(v, value.Null())
 			u.doc = nil
-			return out, nil
+			return out, err
 		}
 	}
 }
 
 // with is the document with v for the array.
-func (u *unwinding) with(v, index value.Value) []byte {
-	if v.Exists() || lookup(u.doc, u.s.path).Exists() {
-		u.a = setPath(u.a[:0], u.doc, u.s.path, v)
-	} else {
-		u.a = append(u.a[:0], u.doc...)
+func (u *unwinding) with(v, index value.Value) ([]byte, error) {
+	doc := u.doc
+	if v.Exists() || lookup(doc, u.s.path).Exists() {
+		doc = setPath(u.a.b[:0], doc, u.s.path, v)
+		if err := u.a.set(u.r, "$unwind", doc); err != nil {
+			return nil, err
+		}
 	}
-	if u.s.index != nil {
-		u.b = setPath(u.b[:0], u.a, u.s.index, index)
-		u.a, u.b = u.b, u.a
+	if u.s.index == nil {
+		return doc, nil
 	}
-	return u.a
+	doc = setPath(u.b.b[:0], doc, u.s.index, index)
+	return doc, u.b.set(u.r, "$unwind", doc)
 }
 
 // lookup is the value at a path through documents only.

@@ -334,8 +334,13 @@ func BenchmarkCheck(b *testing.B) {
 		"population":{"type":"integer","minimum":0},"loc":{"type":"object","properties":{"type":{"const":"Point"},
 		"coordinates":{"type":"array","minItems":2,"maxItems":2,"items":{"type":"number","minimum":-180,"maximum":180}}}}}}`
 	doc, err := bson.Marshal(bson.D{
-		{Key: "_id", Value: "1"}, {Key: "name", Value: "Paris"}, {Key: "altNames", Value: bson.A{"Lutetia", "Paname"}},
-		{Key: "country", Value: "FR"}, {Key: "adminCode", Value: "A8"}, {Key: "feature", Value: "PPLC"}, {Key: "population", Value: 2138551},
+		{Key: "_id", Value: "1"},
+		{Key: "name", Value: "Paris"},
+		{Key: "altNames", Value: bson.A{"Lutetia", "Paname"}},
+		{Key: "country", Value: "FR"},
+		{Key: "adminCode", Value: "A8"},
+		{Key: "feature", Value: "PPLC"},
+		{Key: "population", Value: 2138551},
 		{Key: "loc", Value: bson.D{{Key: "type", Value: "Point"}, {Key: "coordinates", Value: bson.A{2.3488, 48.85341}}}},
 	})
 	if err != nil {
