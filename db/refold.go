@@ -271,6 +271,9 @@ func (b *batch) eventsAfter(e *entry, t clock.Time) (evs []event, err error) {
 	it := b.tx.Iterate(store.Range{Lower: binary.BigEndian.AppendUint64(bytes.Clone(p), uint64(t)), Upper: store.PrefixEnd(p)})
 	defer it.Close()
 	for ; it.Valid(); it.Next() {
+		if e.dropped(it.Key()) {
+			continue // only until the head is written, which names the operation now
+		}
 		s := scanner{b: it.Key()[len(p):]}
 		r := s.ref()
 		v, err := it.Value()
@@ -444,7 +447,7 @@ func (f *refolder) write(r *refolding) error {
 		}
 	}
 	if r.named != nil && len(r.events) > 0 {
-		if err := b.put(b.historyKey(e, r.named.ref), historyValue(r.named.code, r.named.atomic)); err != nil {
+		if err := b.putHistory(e, r.named.ref, r.named.code, r.named.atomic); err != nil {
 			return err
 		}
 	}
@@ -457,7 +460,7 @@ func (f *refolder) write(r *refolding) error {
 			// Not before the head names it, or a crash would lose it.
 			e.drops = append(e.drops, b.historyKey(e, ev.ref))
 		case !last && (!stored || was != ev.code):
-			err = b.put(b.historyKey(e, ev.ref), historyValue(ev.code, ev.atomic))
+			err = b.putHistory(e, ev.ref, ev.code, ev.atomic)
 		}
 		if err != nil {
 			return err
