@@ -1,6 +1,7 @@
 package db
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -167,7 +168,7 @@ func (b *batch) touch(e *entry) {
 // advance makes the operation at r, which is later than all others of e, e's last.
 func (b *batch) advance(e *entry, r ref, rec *record, op *payload.Op, v verdict) error {
 	if e.count > 0 {
-		if err := b.keep(e, e.last, e.code, e.atomic); err != nil {
+		if err := b.putHistory(e, e.last, e.code, e.atomic); err != nil {
 			return err
 		}
 	}
@@ -206,19 +207,24 @@ func sameState(a, b state) bool {
 		(sameSlice(a.doc, b.doc) || string(a.doc) == string(b.doc))
 }
 
+// putHistory keeps an operation in e's history, also if it was to be dropped.
+func (b *batch) putHistory(e *entry, r ref, c code, atomic bool) error {
+	k := b.historyKey(e, r)
+	e.drops = slices.DeleteFunc(e.drops, func(d []byte) bool { return bytes.Equal(d, k) })
+	return b.put(k, historyValue(c, atomic))
+}
+
+// dropped reports whether a history key is to be deleted with the next write of e.
+func (e *entry) dropped(k []byte) bool {
+	return slices.ContainsFunc(e.drops, func(d []byte) bool { return bytes.Equal(d, k) })
+}
+
 func historyValue(c code, atomic bool) []byte {
 	v := byte(c) << 1
 	if atomic {
 		v |= 1
 	}
 	return []byte{v}
-}
-
-// keep puts an operation into e's history, also if it was to be dropped.
-func (b *batch) keep(e *entry, r ref, c code, atomic bool) error {
-	k := b.historyKey(e, r)
-	e.drops = slices.DeleteFunc(e.drops, func(d []byte) bool { return string(d) == string(k) })
-	return b.put(k, historyValue(c, atomic))
 }
 
 func (b *batch) historyKey(e *entry, r ref) []byte {

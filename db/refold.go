@@ -274,6 +274,9 @@ func (b *batch) eventsAfter(e *entry, t clock.Time) (evs []event, err error) {
 	it := b.tx.Iterate(store.Range{Lower: binary.BigEndian.AppendUint64(bytes.Clone(p), uint64(t)), Upper: store.PrefixEnd(p)})
 	defer it.Close()
 	for ; it.Valid(); it.Next() {
+		if e.dropped(it.Key()) {
+			continue // only until the head is written, which names the operation now
+		}
 		s := scanner{b: it.Key()[len(p):]}
 		r := s.ref()
 		v, err := it.Value()
@@ -452,7 +455,7 @@ func (f *refolder) write(r *refolding) error {
 		}
 	}
 	if r.named != nil && len(r.events) > 0 {
-		if err := b.keep(e, r.named.ref, r.named.code, r.named.atomic); err != nil {
+		if err := b.putHistory(e, r.named.ref, r.named.code, r.named.atomic); err != nil {
 			return err
 		}
 	}
@@ -465,7 +468,7 @@ func (f *refolder) write(r *refolding) error {
 			// Not before the head names it, or a crash would lose it.
 			e.drops = append(e.drops, b.historyKey(e, ev.ref))
 		case !last && (!stored || was != ev.code):
-			err = b.keep(e, ev.ref, ev.code, ev.atomic)
+			err = b.putHistory(e, ev.ref, ev.code, ev.atomic)
 		}
 		if err != nil {
 			return err

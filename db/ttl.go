@@ -165,7 +165,7 @@ func (db *DB) mayDelete(v *view, x *index, f *found, now time.Time) (bool, error
 
 // scheduleSweep has the next sweep run if documents expire at all; db.mu is held.
 func (db *DB) scheduleSweep() {
-	if db.sweeper != nil || db.closed || db.asleep || db.view == nil {
+	if db.sweeper != nil || db.closed || db.view == nil {
 		return
 	}
 	for _, c := range db.view.cat.colls {

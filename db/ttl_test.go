@@ -143,4 +143,16 @@ func TestExpiry(t *testing.T) {
 	if n, err := y.Sweep(ctx); n != 1 || err != nil {
 		t.Fatalf("deleted %d, %v", n, err)
 	}
+	// A suspended database does not sweep, and goes on when it is used again.
+	if !y.Suspend() {
+		t.Fatal("not suspended")
+	}
+	db.SweepNow(y)
+	if !y.Suspended() || db.SweepIsDue(y) {
+		t.Fatal("a sweep is a use")
+	}
+	sees(y, 4, 5, 6)
+	if !db.SweepIsDue(y) {
+		t.Fatal("no sweep is to come")
+	}
 }

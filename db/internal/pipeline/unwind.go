@@ -84,7 +84,11 @@ func (u *unwinding) Next() ([]byte, error) {
 		if u.doc != nil {
 			_, v, ok := u.it.Next()
 			if ok {
-				u.i++
+				if u.i++; u.i&15 == 0 {
+					if err := u.r.stop(); err != nil {
+						return nil, err
+					}
+				}
 				return u.with(v, value.Int64(u.i-1))
 			}
 			u.doc = nil
