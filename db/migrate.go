@@ -117,8 +117,11 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 		if len(set) == 0 && len(unset) == 0 {
 			return r, nil
 		}
-		if err := db.redefine(ctx, name, nil, bson.D{{Key: "$set", Value: set}, {Key: "$unset", Value: unset},
-			{Key: "$inc", Value: bson.D{{Key: "version", Value: int64(1)}}}}); err != nil {
+		if err := db.redefine(ctx, name, nil, bson.D{
+			{Key: "$set", Value: set},
+			{Key: "$unset", Value: unset},
+			{Key: "$inc", Value: bson.D{{Key: "version", Value: int64(1)}}},
+		}); err != nil {
 			return r, err
 		}
 		r.Version++
@@ -315,8 +318,10 @@ func (c *Collection) Migrate(ctx context.Context) (Report, error) {
 	}
 	push := bson.D{{Key: "$each", Value: bson.A{done}}, {Key: "$slice", Value: int32(-maxMigrations)}}
 	err = c.db.redefine(ctx, c.name, bson.D{{Key: "next.id", Value: p.id}}, bson.D{
-		{Key: "$set", Value: p.fields()}, {Key: "$unset", Value: unset},
-		{Key: "$inc", Value: bson.D{{Key: "version", Value: int64(1)}}}, {Key: "$push", Value: bson.D{{Key: "steps", Value: push}}},
+		{Key: "$set", Value: p.fields()},
+		{Key: "$unset", Value: unset},
+		{Key: "$inc", Value: bson.D{{Key: "version", Value: int64(1)}}},
+		{Key: "$push", Value: bson.D{{Key: "steps", Value: push}}},
 	})
 	if err == nil {
 		r.Version++

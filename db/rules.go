@@ -85,7 +85,8 @@ func (r *compiledRules) compile() error {
 		kind       rules.Kind
 		to         **rules.Rule
 	}{
-		{"write", r.text.Write, rules.Write, &r.write}, {"read", r.text.Read, rules.Read, &r.read},
+		{"write", r.text.Write, rules.Write, &r.write},
+		{"read", r.text.Read, rules.Read, &r.read},
 		{"define", r.text.Define, rules.Write, &r.define},
 	} {
 		if x.text == "" {
