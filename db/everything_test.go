@@ -221,6 +221,15 @@ func everythingConverges(t *testing.T, records int) {
 				order = order[n:]
 			}
 			same(rt, x, es)
+			if r > 0 {
+				for range 2 {
+					same(rt, x, es, setVoid(rt, t, x)...)
+				}
+				if err := x.SetVoid(t.Context(), nil); err != nil {
+					rt.Fatal(err)
+				}
+				same(rt, x, es)
+			}
 			var listed []string
 			for c, err := range x.Conflicts(t.Context(), "") {
 				if err != nil {

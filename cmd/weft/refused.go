@@ -35,8 +35,12 @@ func refusedOf(doc bson.Raw) refusedOutput {
 		name string
 		to   *string
 	}{
-		{"stamp", &out.Stamp}, {"collection", &out.Collection}, {"operation", &out.Operation},
-		{"reason", &out.Reason}, {"message", &out.Message}, {"log", &out.Log},
+		{"stamp", &out.Stamp},
+		{"collection", &out.Collection},
+		{"operation", &out.Operation},
+		{"reason", &out.Reason},
+		{"message", &out.Message},
+		{"log", &out.Log},
 	} {
 		*f.to, _ = doc.Lookup(f.name).StringValueOK()
 	}
