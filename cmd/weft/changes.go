@@ -11,7 +11,6 @@ import (
 
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
-	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/node/client"
 )
 
@@ -102,7 +101,7 @@ func (a *app) watchCommand() *cobra.Command {
 // oneID returns {_id: …} of an _id that a person wrote: a value of Extended JSON,
 // or else a string.
 func oneID(text string) ([]byte, error) {
-	v, err := db.ParseJSONValue([]byte(text))
+	v, err := client.Value([]byte(text))
 	if err != nil {
 		return bson.Marshal(bson.D{{Key: "_id", Value: text}})
 	}

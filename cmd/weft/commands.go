@@ -14,7 +14,6 @@ import (
 
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
-	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/node/client"
 )
 
@@ -100,7 +99,7 @@ func (a *app) explained(ctx context.Context, c *client.Client, database string, 
 
 // documents reads an array of documents that a person wrote.
 func documents(what, text string) (bson.A, error) {
-	v, err := db.ParseJSONValue([]byte(text))
+	v, err := client.Value([]byte(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, usagef("%s: %v", what, err))
 	}
@@ -188,7 +187,7 @@ func (a *app) distinctCommand() *cobra.Command {
 			}
 			out := []json.RawMessage{}
 			for _, v := range values {
-				out = append(out, db.AppendJSONValue(nil, v, false))
+				out = append(out, client.ValueText(v))
 			}
 			return a.print(out, func(w io.Writer) {
 				for _, v := range out {
@@ -223,7 +222,7 @@ func (a *app) conflictsCommand() *cobra.Command {
 }
 
 func (a *app) printConflict(doc bson.Raw) error {
-	text := func(path ...string) json.RawMessage { return db.AppendJSONValue(nil, doc.Lookup(path...), false) }
+	text := func(path ...string) json.RawMessage { return client.ValueText(doc.Lookup(path...)) }
 	out := conflictOutput{Key: text("key"), Owner: text("owner", "_id"), Others: []json.RawMessage{}}
 	out.Collection, _ = doc.Lookup("collection").StringValueOK()
 	out.Index, _ = doc.Lookup("index").StringValueOK()
@@ -235,7 +234,7 @@ func (a *app) printConflict(doc bson.Raw) error {
 		}
 		for _, v := range values {
 			if other, ok := v.DocumentOK(); ok {
-				out.Others = append(out.Others, db.AppendJSONValue(nil, other.Lookup("_id"), false))
+				out.Others = append(out.Others, client.ValueText(other.Lookup("_id")))
 			}
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/node/client"
 )
 
@@ -44,7 +43,7 @@ func indexOf(doc bson.Raw) indexOutput {
 		if err != nil {
 			return nil
 		}
-		return db.AppendJSONValue(nil, v, false)
+		return client.ValueText(v)
 	}
 	out := indexOutput{Keys: text("key"), Partial: text("partialFilterExpression"), Weights: text("weights")}
 	out.Name, _ = doc.Lookup("name").StringValueOK()

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/node/client"
 )
 
@@ -51,10 +50,10 @@ func refusedOf(doc bson.Raw) refusedOutput {
 		out.Time = &t
 	}
 	if v, err := doc.LookupErr("id"); err == nil {
-		out.ID = db.AppendJSONValue(nil, v, false)
+		out.ID = client.ValueText(v)
 	}
 	if v, err := doc.LookupErr("body"); err == nil {
-		out.Body = db.AppendJSONValue(nil, v, false)
+		out.Body = client.ValueText(v)
 	}
 	return out
 }

@@ -9,7 +9,6 @@ import (
 
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
-	"github.com/weftdb/weft/db/threaddb"
 	"github.com/weftdb/weft/node/client"
 	"github.com/weftdb/weft/node/transfer"
 )
@@ -46,7 +45,7 @@ func threadQuery(text string, m *weftv1.FindRequest, index *string) error {
 	if text == "" {
 		text = "{}"
 	}
-	q, err := threaddb.Parse([]byte(text))
+	q, err := client.ThreadQuery([]byte(text))
 	if err != nil {
 		return usagef("%v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/threaddb"
 	"github.com/weftdb/weft/node"
 )
 
@@ -21,6 +22,21 @@ func Document(text []byte) (bson.Raw, error) {
 	}
 	return d, nil
 }
+
+// Value parses one value of Extended JSON v2.
+func Value(text []byte) (bson.RawValue, error) {
+	v, err := db.ParseJSONValue(text)
+	if err != nil {
+		return v, fmt.Errorf("%w: %v", node.ErrInvalid, err)
+	}
+	return v, nil
+}
+
+// ValueText returns a value as relaxed Extended JSON.
+func ValueText(v bson.RawValue) []byte { return db.AppendJSONValue(nil, v, false) }
+
+// ThreadQuery translates a query of ThreadDB.
+func ThreadQuery(text []byte) (threaddb.Query, error) { return threaddb.Parse(text) }
 
 // ReplyError returns the error that a reply to a command document tells, nil if
 // it tells none.
