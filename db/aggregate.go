@@ -45,6 +45,9 @@ func (c *Collection) Aggregate(ctx context.Context, stages []bson.Raw, o Aggrega
 	if err != nil {
 		return nil, err
 	}
+	if c.name == "" && p.Reads() {
+		return nil, value.Errorf(73, "the pipeline needs a collection, or $documents to begin with")
+	}
 	v, err := c.db.acquire()
 	if err != nil {
 		return nil, err
@@ -217,11 +220,6 @@ func (a *Aggregation) memory() int64 {
 	return n
 }
 
-var aggregateFields = map[string]argKind{
-	"aggregate": anyArg, "pipeline": anyArg, "cursor": docArg, "hint": anyArg, "let": docArg, "explain": boolArg,
-	"allowDiskUse": boolArg, "bypassDocumentValidation": boolArg, "collation": noArg,
-}
-
 // pipelineOf returns the stages of an aggregate command.
 func pipelineOf(cmd bson.Raw) ([]bson.Raw, error) {
 	if v := value.Get(cmd, "pipeline"); !v.IsArray() {
@@ -231,9 +229,6 @@ func pipelineOf(cmd bson.Raw) ([]bson.Raw, error) {
 }
 
 func (db *DB) cmdAggregate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	if err := checkArgs("aggregate", cmd, aggregateFields); err != nil {
-		return nil, err
-	}
 	began := time.Now()
 	stages, err := pipelineOf(cmd)
 	if err != nil {

@@ -68,9 +68,6 @@ func (d *txDocs) Close() { d.docs = nil }
 
 // cmdAggregate answers with one batch: a transaction has no cursors.
 func (tx *Tx) cmdAggregate(coll string, cmd bson.Raw) (bson.D, error) {
-	if err := checkArgs("aggregate", cmd, aggregateFields); err != nil {
-		return nil, err
-	}
 	stages, err := pipelineOf(cmd)
 	if err != nil {
 		return nil, err

@@ -101,9 +101,18 @@ func (db *DB) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	return bson.Marshal(append(reply, bson.E{Key: "ok", Value: 1.0}))
 }
 
+// bounded are the commands that end after maxTimeMS as a whole. Others bound
+// what they read, which may go on in a getMore.
+var bounded = map[string]bool{
+	"insert": true, "update": true, "delete": true, "findandmodify": true, "createindexes": true, "collmod": true, "validate": true,
+}
+
 func (db *DB) dispatch(ctx context.Context, name, collection string, cmd bson.Raw) (bson.D, error) {
 	session, number, err := sessionOf(cmd)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkCommand(name, cmd); err != nil {
 		return nil, err
 	}
 	if session != "" {
@@ -113,7 +122,13 @@ func (db *DB) dispatch(ctx context.Context, name, collection string, cmd bson.Ra
 	if f == nil {
 		return nil, value.Errorf(59, "no such command: '%s'", name)
 	}
-	return f(db, ctx, collection, cmd)
+	if !bounded[strings.ToLower(name)] {
+		return f(db, ctx, collection, cmd)
+	}
+	ctx, cancel := withMaxTime(ctx, maxTime(cmd))
+	defer cancel()
+	reply, err := f(db, ctx, collection, cmd)
+	return reply, timeError(ctx, err)
 }
 
 // codeOf maps an error to MongoDB's code and name.
@@ -215,7 +230,7 @@ func flag(cmd bson.Raw, field string, def bool) bool {
 	if !v.Exists() {
 		return def
 	}
-	return v.Bool()
+	return truthy(v)
 }
 
 // namespace returns what a reply calls a collection: database.collection.

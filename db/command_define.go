@@ -4,9 +4,15 @@ import (
 	"context"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/query"
 )
 
-func (db *DB) cmdListCollections(ctx context.Context, _ string, _ bson.Raw) (bson.D, error) {
+func (db *DB) cmdListCollections(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
+	filter, err := query.Compile(orEmpty(sub(cmd, "filter")))
+	if err != nil {
+		return nil, err
+	}
 	cs, err := db.Collections(ctx)
 	if err != nil {
 		return nil, err
@@ -17,12 +23,17 @@ func (db *DB) cmdListCollections(ctx context.Context, _ string, _ bson.Raw) (bso
 		if c.Migrating {
 			info = append(info, bson.E{Key: "migrating", Value: true})
 		}
-		docs = append(docs, bson.D{
-			{Key: "name", Value: c.Name},
-			{Key: "type", Value: "collection"},
-			{Key: "options", Value: optionsDoc(&c)},
-			{Key: "info", Value: info},
-		})
+		d := bson.D{{Key: "name", Value: c.Name}, {Key: "type", Value: "collection"}}
+		if !flag(cmd, "nameOnly", false) {
+			d = append(d, bson.E{Key: "options", Value: optionsDoc(&c)}, bson.E{Key: "info", Value: info})
+		}
+		b, err := bson.Marshal(d)
+		if err != nil {
+			return nil, err
+		}
+		if filter.Match(b) {
+			docs = append(docs, bson.Raw(b))
+		}
 	}
 	return db.oneBatch("$cmd.listCollections", docs), nil
 }
@@ -32,9 +43,6 @@ func (db *DB) oneBatch(ns string, docs bson.A) bson.D {
 }
 
 func (db *DB) cmdCreate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	if err := onlyFields(cmd, definingFields...); err != nil {
-		return nil, err
-	}
 	c, err := changeOf(cmd)
 	if err != nil {
 		return nil, err

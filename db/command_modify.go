@@ -8,9 +8,6 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// definingFields are the fields of create that it shares with collMod.
-var definingFields = []string{"validator", "validationLevel", "validationAction", "formats", "rules", "writeConcern"}
-
 // changeOf reads the fields that create and collMod share.
 func changeOf(cmd bson.Raw) (c CollectionChange, err error) {
 	if v := value.Get(cmd, "validator"); v.Exists() {
@@ -70,9 +67,6 @@ func (db *DB) cmdCollMod(ctx context.Context, name string, cmd bson.Raw) (bson.D
 	if value.Get(cmd, "index").Exists() {
 		return db.cmdModifyIndex(ctx, name, cmd)
 	}
-	if err := onlyFields(cmd, append([]string{"migrate", "dryRun", "force", "list"}, definingFields...)...); err != nil {
-		return nil, err
-	}
 	c, err := changeOf(cmd)
 	if err != nil {
 		return nil, err
@@ -85,6 +79,9 @@ func (db *DB) cmdCollMod(ctx context.Context, name string, cmd bson.Raw) (bson.D
 	}
 	c.List = int(min(1000, max(0, number(cmd, "list"))))
 	if m := value.Get(cmd, "migrate"); m.Bool() {
+		if err := onlyFields(cmd, "migrate"); err != nil {
+			return nil, err
+		}
 		r, err := db.Collection(name).Migrate(ctx)
 		return reportDoc(r), err
 	} else if m.Exists() {
@@ -98,7 +95,7 @@ func (db *DB) cmdCollMod(ctx context.Context, name string, cmd bson.Raw) (bson.D
 
 // cmdValidate says which documents do not fit the schema in force.
 func (db *DB) cmdValidate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	if err := onlyFields(cmd, "full", "repair", "metadata", "checkBSONConformance", "background", "list"); err != nil {
+	if _, err := db.definition(name); err != nil {
 		return nil, err
 	}
 	r, err := db.Collection(name).Verify(ctx, int(min(1000, max(0, number(cmd, "list")))))

@@ -15,18 +15,6 @@ import (
 // refusedLimit is how many refusals a command lists if it does not say.
 const refusedLimit = 100
 
-// onlyFields refuses fields, after the command's name, that are not known.
-func onlyFields(cmd bson.Raw, known ...string) error {
-	it := value.Elements(cmd)
-	it.Next()
-	for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
-		if !slices.Contains(known, string(k)) && !slices.Contains([]string{"$db", "lsid", "comment", "maxTimeMS"}, string(k)) {
-			return value.Errorf(40415, "BSON field '%s' is an unknown field", k)
-		}
-	}
-	return nil
-}
-
 func docField(cmd bson.Raw, field string) (bson.Raw, error) {
 	v := value.Get(cmd, field)
 	if v.Exists() && !v.IsDoc() {
@@ -74,16 +62,9 @@ func timeField(cmd bson.Raw, field string) (clock.Time, error) {
 	return clock.Time(ms) << 16, nil
 }
 
-var refusedFields = []string{
-	"collection", "reasons", "log", "since", "until", "unhandled", "newest", "skip", "limit", "body",
-}
-
 // refusedOptions reads {refused: collection or 1, collection, reasons, log,
 // since, until, unhandled, newest, skip, limit}.
 func refusedOptions(name string, cmd bson.Raw) (o RefusedOptions, err error) {
-	if err := onlyFields(cmd, refusedFields...); err != nil {
-		return o, err
-	}
 	if o.Collection, err = textField(cmd, "collection"); err != nil {
 		return o, err
 	}
@@ -179,10 +160,7 @@ func refusalDoc(r *Refusal, body bool) bson.D {
 }
 
 // cmdRetryRefused runs {retryRefused: stamp}.
-func (db *DB) cmdRetryRefused(ctx context.Context, text string, cmd bson.Raw) (bson.D, error) {
-	if err := onlyFields(cmd); err != nil {
-		return nil, err
-	}
+func (db *DB) cmdRetryRefused(ctx context.Context, text string, _ bson.Raw) (bson.D, error) {
 	s, err := ParseStamp(text)
 	if err != nil {
 		return nil, err
@@ -196,9 +174,6 @@ func (db *DB) cmdRetryRefused(ctx context.Context, text string, cmd bson.Raw) (b
 
 // cmdHandleRefused runs {handleRefused: [stamp…], handled: true or false}.
 func (db *DB) cmdHandleRefused(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
-	if err := onlyFields(cmd, "handled"); err != nil {
-		return nil, err
-	}
 	texts, err := textList(cmd, "handleRefused")
 	if err != nil {
 		return nil, err

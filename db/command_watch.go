@@ -46,9 +46,6 @@ func (o *openFeed) close() {
 // watchOptions reads {watch: collection or 1, collections, id, operations,
 // filter, image, resumeAfter}.
 func watchOptions(name string, cmd bson.Raw) (o WatchOptions, err error) {
-	if err := onlyFields(cmd, "collections", "id", "operations", "filter", "image", "resumeAfter"); err != nil {
-		return o, err
-	}
 	if o.Collections, err = textList(cmd, "collections"); err != nil {
 		return o, err
 	}
@@ -95,9 +92,6 @@ func (db *DB) cmdWatch(ctx context.Context, name string, cmd bson.Raw) (bson.D, 
 }
 
 func (db *DB) cmdLive(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	if err := onlyFields(cmd, "filter", "sort", "projection", "skip", "limit"); err != nil {
-		return nil, err
-	}
 	o := FindOptions{Skip: number(cmd, "skip"), Limit: number(cmd, "limit")}
 	var err error
 	for f, to := range map[string]*bson.Raw{"filter": &o.Filter, "sort": &o.Sort, "projection": &o.Projection} {

@@ -54,6 +54,9 @@ func PipelineUpdate(stages ...bson.Raw) bson.Raw {
 }
 
 func parseUpdate(u bson.Raw) (s updateSpec, err error) {
+	if err := checkArgs("update.updates", value.Elements(u), updateFields); err != nil {
+		return s, err
+	}
 	s = updateSpec{filter: sub(u, "q"), update: updateIn(u, "u")}
 	s.o = UpdateOptions{Many: flag(u, "multi", false), Upsert: flag(u, "upsert", false)}
 	if s.filter == nil || s.update == nil {
@@ -115,7 +118,22 @@ func (db *DB) cmdUpdate(ctx context.Context, name string, cmd bson.Raw) (bson.D,
 	return writeErrors(total.reply(), errs), nil
 }
 
-var errDeleteQuery = value.Errorf(value.CodeFailedToParse, "a delete needs a document q")
+// parseDelete returns the filter of a statement of a delete command, and whether
+// it deletes all that match.
+func parseDelete(x bson.Raw) (filter bson.Raw, many bool, err error) {
+	if err := checkArgs("delete.deletes", value.Elements(x), deleteFields); err != nil {
+		return nil, false, err
+	}
+	if filter = sub(x, "q"); filter == nil {
+		return nil, false, value.Errorf(value.CodeFailedToParse, "a delete needs a document q")
+	}
+	limit := value.Get(x, "limit")
+	n := number(x, "limit")
+	if !limit.Exists() || n > 1 {
+		return nil, false, value.Errorf(value.CodeFailedToParse, "a delete needs a limit: 1, or 0 to delete all that match")
+	}
+	return filter, n == 0, nil
+}
 
 func (db *DB) cmdDelete(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	ds, err := list(cmd, "deletes")
@@ -125,10 +143,11 @@ func (db *DB) cmdDelete(ctx context.Context, name string, cmd bson.Raw) (bson.D,
 	var n int64
 	var errs []bson.D
 	for i, x := range ds {
-		if sub(x, "q") == nil {
-			return nil, errDeleteQuery
+		filter, many, err := parseDelete(x)
+		if err != nil {
+			return nil, err
 		}
-		k, err := db.Collection(name).Delete(ctx, sub(x, "q"), number(x, "limit") != 1)
+		k, err := db.Collection(name).Delete(ctx, filter, many)
 		n += k
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, ErrClosed) {

@@ -18,6 +18,7 @@ import (
 // it. An error ends it too.
 const (
 	maxSessions     = 100
+	maxSessionName  = 1024        // bytes of an lsid
 	sessionLifetime = time.Minute // of a transaction
 
 	codeNoTransaction  = 251 // NoSuchTransaction
@@ -60,6 +61,9 @@ func sessionOf(cmd bson.Raw) (name string, number int64, err error) {
 	}
 	id := sub(cmd, "lsid")
 	n, ok := value.Get(cmd, "txnNumber").Raw().AsInt64OK()
+	if len(id) > maxSessionName {
+		return "", 0, value.Errorf(codeInvalidOptions, "an lsid has at most %d bytes", maxSessionName)
+	}
 	if auto.Type != bson.TypeBoolean || auto.Bool() || id == nil || !ok {
 		return "", 0, value.Errorf(codeInvalidOptions, "a command in a transaction has autocommit: false, lsid: {id: …} and a txnNumber")
 	}
@@ -72,9 +76,12 @@ func (db *DB) inSession(ctx context.Context, session string, number int64, name 
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := withMaxTime(ctx, maxTime(cmd))
+	defer cancel()
 	s.mu.Lock()
 	reply, over, err := s.tx.run(ctx, name, cmd)
 	s.mu.Unlock()
+	err = timeError(ctx, err)
 	if over || err != nil {
 		db.endSession(session, s)
 	}
@@ -196,9 +203,8 @@ func (tx *Tx) cmdFind(coll string, cmd bson.Raw) (bson.D, error) {
 }
 
 func (tx *Tx) cmdCount(coll string, cmd bson.Raw) (bson.D, error) {
-	docs, err := tx.Find(coll, FindOptions{
-		Filter: sub(cmd, "query"), Skip: number(cmd, "skip"), Limit: number(cmd, "limit"),
-	})
+	o := countOptions(cmd)
+	docs, err := tx.Find(coll, FindOptions{Filter: sub(cmd, "query"), Skip: o.Skip, Limit: o.Limit, Hint: o.Hint, MaxTime: o.MaxTime})
 	return bson.D{{Key: "n", Value: int64(len(docs))}}, err
 }
 
@@ -229,10 +235,11 @@ func (tx *Tx) cmdDelete(coll string, cmd bson.Raw) (bson.D, error) {
 	}
 	n := int64(0)
 	for _, x := range ds {
-		if sub(x, "q") == nil {
-			return nil, errDeleteQuery
+		filter, many, err := parseDelete(x)
+		if err != nil {
+			return nil, err
 		}
-		k, err := tx.Delete(coll, sub(x, "q"), number(x, "limit") != 1)
+		k, err := tx.Delete(coll, filter, many)
 		if err != nil {
 			return nil, err
 		}

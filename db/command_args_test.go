@@ -1,0 +1,95 @@
+package db_test
+
+import (
+	"testing"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/dbtest"
+)
+
+// What a command does not know, or has another type, is an error that changes
+// nothing.
+func TestUnknownFieldsOfCommandsAreRefused(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	works(t, x, d("insert", "a", "documents", bson.A{d("_id", 1, "n", 1), d("_id", 2, "n", 2)}))
+	before, _ := x.StateHash()
+	one := func(kv ...any) bson.A { return bson.A{d(kv...)} }
+	set := d("$set", d("z", 1))
+	in := func(n int64, kv ...any) bson.D {
+		return append(d(kv...), d("lsid", d("id", 1), "txnNumber", n, "autocommit", false, "startTransaction", true)...)
+	}
+	for i, c := range []struct {
+		code int32
+		cmd  bson.D
+	}{
+		{40415, d("insert", "a", "documents", one("_id", 7), "nope", 1)},
+		{14, d("insert", "a", "documents", one("_id", 7), "ordered", "no")},
+		{73, d("insert", 1, "documents", one("_id", 7))},
+		{115, d("insert", "a", "documents", one("_id", 7), "bypassDocumentValidation", true)},
+		{14, d("update", "a", "updates", one("q", d(), "u", set, "multi", "yes"))},
+		{40415, d("update", "a", "updates", one("q", d(), "u", set, "nope", true))},
+		{115, d("update", "a", "updates", one("q", d(), "u", set, "collation", d("locale", "en")))},
+		{115, d("update", "a", "updates", one("q", d(), "u", set, "hint", "nope"))},
+		{115, d("update", "a", "updates", one("q", d(), "u", set, "sort", d("n", -1)))},
+		{115, d("update", "a", "updates", one("q", d(), "u", set), "let", d("x", 1))},
+		{9, d("delete", "a", "deletes", one("q", d()))},
+		{14, d("delete", "a", "deletes", one("q", d(), "limit", "1"))},
+		{9, d("delete", "a", "deletes", one("q", d(), "limit", 2))},
+		{14, d("delete", "a", "deletes", one("q", d(), "limit", 0.5))},
+		{115, d("delete", "a", "deletes", one("q", d(), "limit", 1, "collation", d("locale", "en")))},
+		{40415, d("delete", "a", "deletes", one("q", d(), "limit", 1), "nope", 1)},
+		{14, d("findAndModify", "a", "query", "x", "remove", true)},
+		{40415, d("findAndModify", "a", "quary", d("_id", 77), "remove", true)},
+		{14, d("findAndModify", "a", "query", d(), "sort", "n", "remove", true)},
+		{115, d("findAndModify", "a", "query", d(), "hint", "nope", "remove", true)},
+		{40415, d("aggregate", "a", "pipeline", bson.A{}, "cursor", d("nope", 1))},
+		{14, d("aggregate", "a", "pipeline", bson.A{}, "cursor", d("batchSize", "x"))},
+		{2, d("aggregate", "a", "pipeline", bson.A{}, "cursor", d(), "hint", d("", d("x", 1)))},
+		{73, d("aggregate", 1, "pipeline", one("$match", d()), "cursor", d())},
+		{14, d("aggregate", 2, "pipeline", bson.A{}, "cursor", d())},
+		{73, d("find", "")},
+		{40415, d("listCollections", 1, "nope", 1)},
+		{40415, d("drop", "a", "nope", 1)},
+		{40415, d("createIndexes", "a", "indexes", one("key", d("n", 1)), "nope", 1)},
+		{40415, d("dropIndexes", "a", "index", "*", "nope", 1)},
+		{40415, d("collMod", "a", "nope", 1)},
+		{14, d("collMod", "a", "list", "x")},
+		{72, d("collMod", "a", "migrate", true, "validator", d())},
+		{26, d("validate", "nope")},
+		{40415, d("killCursors", "a", "cursors", bson.A{int64(1)}, "nope", 1)},
+		{40415, d("explain", d("find", "a"), "nope", 1)},
+		{40415, d("explain", d("findAndModify", "a", "query", d(), "nope", 1))},
+		{40415, d("explain", d("update", "a", "updates", one("q", d(), "nope", 1)))},
+		{14, d("live", "a", "limit", 1.5)},
+		{14, d("watch", 2)},
+		{14, d("refused", "a", "unhandled", "x")},
+		{40415, d("conflicts", "a", "nope", 1)},
+		{40415, d("ping", 1, "nope", 1)},
+		{14, d("find", "a", "lsid", 1)},
+		{40415, in(1, "find", "a", "nope", 1)},
+		{14, in(2, "find", "a", "filter", "x")},
+		{2, in(3, "count", "a", "hint", "nope")},
+		{9, in(4, "delete", "a", "deletes", one("q", d()))},
+		{72, append(d("find", "a"), d("lsid", d("id", string(make([]byte, 2000))), "txnNumber", int64(1), "autocommit", false)...)},
+	} {
+		r := runCommand(t, x, c.cmd)
+		if code, _ := r.Lookup("code").AsInt64OK(); r.Lookup("ok").Double() != 0 || int32(code) != c.code {
+			t.Errorf("%d: %s: got %s, want code %d", i, raw(t, c.cmd), r, c.code)
+		}
+	}
+	if after, _ := x.StateHash(); after != before {
+		t.Error("a refused command changed something")
+	}
+	for _, c := range []bson.D{ // numbers stand for booleans
+		d("findAndModify", "a", "query", d("_id", 1), "remove", 1),
+		d("findandmodify", "a", "query", d("_id", 2), "update", set, "new", 1.0, "writeConcern", d("w", 1)),
+		d("listCollections", 1, "filter", d("name", "a"), "nameOnly", true),
+	} {
+		works(t, x, c)
+	}
+	r := runCommand(t, x, d("listCollections", 1, "filter", d("name", "zzz")))
+	if vs, _ := r.Lookup("cursor", "firstBatch").Array().Values(); len(vs) != 0 {
+		t.Errorf("got %v", r)
+	}
+}
