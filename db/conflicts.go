@@ -315,6 +315,7 @@ func holderDoc(h KeyHolder) bson.D {
 		{Key: "time", Value: h.Since.Time.Wall()},
 		{Key: "stamp", Value: int64(h.Since.Time)},
 		{Key: "log", Value: h.Since.Log.String()},
-		{Key: "record", Value: h.Since.Hash.String()}, {Key: "index", Value: int32(h.Since.Index)},
+		{Key: "record", Value: h.Since.Hash.String()},
+		{Key: "index", Value: int32(h.Since.Index)},
 	}}}
 }

@@ -423,7 +423,10 @@ func TestLateChange(t *testing.T) {
 func TestWatchOptionsAreChecked(t *testing.T) {
 	x, _ := dbtest.OpenIn(t, memory(t), "a")
 	for _, o := range []db.WatchOptions{
-		{Operations: []string{"inserted"}}, {Collections: []string{"a b"}}, {Filter: raw(t, d("a", d("$bad", 1)))}, {Image: 7},
+		{Operations: []string{"inserted"}},
+		{Collections: []string{"a b"}},
+		{Filter: raw(t, d("a", d("$bad", 1)))},
+		{Image: 7},
 		{ID: id(bson.A{1})},
 	} {
 		if w, err := x.Watch(t.Context(), o); err == nil {

@@ -22,7 +22,9 @@ func BenchmarkInsertIndexes(b *testing.B) {
 		name    string
 		indexes []db.Index
 	}{
-		{"0", nil}, {"1", keys[:1]}, {"3", keys},
+		{"0", nil},
+		{"1", keys[:1]},
+		{"3", keys},
 		{"unique", []db.Index{{Keys: []db.IndexKey{{Path: "ascii"}}, Unique: true}}},
 		{"text", []db.Index{{Keys: []db.IndexKey{{Path: "name", Text: true}}}}},
 	} {
