@@ -3,8 +3,6 @@
 package node_test
 
 import (
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -30,7 +28,7 @@ func TestCompactedSizeSlow(t *testing.T) {
 	}
 	fresh := compact(t, n, "atlas") // one snapshot besides the documents
 	began := time.Now()
-	for round := range rounds() {
+	for round := range 100 {
 		inc := document(bson.D{{Key: "$set", Value: bson.D{{Key: "population", Value: int64(round) * 1000}}}})
 		if _, err := c.Update(t.Context(), document(bson.D{}), inc, db.UpdateOptions{Many: true}); err != nil {
 			t.Fatal(err)
@@ -48,12 +46,4 @@ func TestCompactedSizeSlow(t *testing.T) {
 	if got.After > 3*live {
 		t.Errorf("%d bytes on disk for %d bytes of documents", got.After, live)
 	}
-}
-
-func rounds() int {
-	if s := os.Getenv("WEFT_ROUNDS"); s != "" {
-		n, _ := strconv.Atoi(s)
-		return n
-	}
-	return 100
 }
