@@ -80,7 +80,7 @@ func TestImportArrows(t *testing.T) {
 		"buckets":        {"buckets", "db", "keys", "internal/clock", "internal/store"},
 		"inbox":          {"inbox", "db", "keys", "internal/clock", "internal/store"},
 		"node":           {"node", "buckets", "inbox", "net", "db", "keys", "internal/clock", "internal/store"},
-		"cmd":            {"cmd", "node", "db", "keys"},
+		"cmd":            {"cmd", "node", "keys"},
 	}
 	goFiles(t, func(path string, file *ast.File) {
 		if strings.HasSuffix(path, "_test.go") || !strings.Contains(path, "/") {
