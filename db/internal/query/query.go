@@ -50,6 +50,9 @@ func (s Scope) Compile(filter bson.Raw) (*Filter, error) {
 	if err := value.Validate(filter); err != nil {
 		return nil, err
 	}
+	if err := checkCosts(value.Doc(filter)); err != nil {
+		return nil, err
+	}
 	c := compiler{f: &Filter{}, top: true, scope: s}
 	nodes, err := c.document(bytes.Clone(filter))
 	if err != nil {
@@ -94,6 +97,9 @@ func deepen(n node) {
 // operators, a filter on the elements that are documents, or a literal. Messages
 // name path.
 func CompileElement(path string, cond value.Value) (*Filter, error) {
+	if err := checkCosts(cond); err != nil {
+		return nil, err
+	}
 	c := compiler{f: &Filter{}, nested: true}
 	switch {
 	case cond.IsDoc() && isOperators(cond.Data), cond.Type == bson.TypeRegex:
@@ -113,6 +119,9 @@ func CompileElement(path string, cond value.Value) (*Filter, error) {
 // returns the identifier that all its paths begin with.
 func CompileArrayFilter(filter bson.Raw) (id string, f *Filter, err error) {
 	if err := value.Validate(filter); err != nil {
+		return "", nil, err
+	}
+	if err := checkCosts(value.Doc(filter)); err != nil {
 		return "", nil, err
 	}
 	c := compiler{f: &Filter{}, element: true}

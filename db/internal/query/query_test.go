@@ -153,6 +153,21 @@ func TestConditionsBounded(t *testing.T) {
 	}
 }
 
+func TestPatternsBoundedTogether(t *testing.T) {
+	for _, pattern := range []string{
+		`{"$regex":"(a?){500}"}`, `{"$regex":"(a?){500} # (","$options":"x"}`, `{"$not":{"$regex":"(a?){500}"}}`,
+		`{"$regularExpression":{"pattern":"(a?){500}","options":""}}`, `{"$elemMatch":{"$regex":"(a?){500}"}}`,
+		`{"$in":[{"$regularExpression":{"pattern":"(a?){500} # (","options":"x"}}]}`,
+	} {
+		for n, ok := range map[int]bool{5: true, 20: false} {
+			parts := strings.TrimSuffix(strings.Repeat(`{"a":`+pattern+`},`, n), ",")
+			if _, err := query.Compile(parse(t, []byte(`{"$or":[`+parts+`]}`))); (err == nil) != ok {
+				t.Errorf("%d times %s: %v", n, pattern, err)
+			}
+		}
+	}
+}
+
 func TestRegexPrefix(t *testing.T) {
 	for _, c := range []struct{ pattern, options, want string }{
 		{"^abc", "", "abc"},

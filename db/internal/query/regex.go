@@ -70,6 +70,57 @@ func checkCost(path, pattern string) error {
 	return nil
 }
 
+// maxCosts bounds the costs of a filter's patterns together.
+const maxCosts = 10_000
+
+// checkCosts refuses filters whose patterns would be slow together. It takes
+// every $regex for a pattern: what is not one has no cost that matters.
+func checkCosts(v value.Value) error {
+	if n := costs(v); n > maxCosts {
+		return errBad("$regex: the patterns of the filter are too costly: more than %d states together", maxCosts)
+	}
+	return nil
+}
+
+func costs(v value.Value) (n int) {
+	if v.Type == bson.TypeRegex {
+		pattern, options := v.Regex()
+		return costOf(pattern, options)
+	}
+	if !v.IsDoc() && !v.IsArray() {
+		return 0
+	}
+	it := value.Elements(v.Data)
+	for k, e, ok := it.Next(); ok; k, e, ok = it.Next() {
+		more := 0
+		if string(k) == "$regex" && (e.Type == bson.TypeString || e.Type == bson.TypeRegex) {
+			pattern, options := e.Regex()
+			if e.Type == bson.TypeString {
+				pattern = string(e.Str())
+			}
+			more = costOf(pattern, options+string(value.Get(v.Data, "$options").Str()))
+		} else {
+			more = costs(e)
+		}
+		n = min(n+more, 1<<30)
+	}
+	return n
+}
+
+func costOf(pattern, options string) int {
+	if strings.Contains(options, "x") {
+		pattern = stripExtended(pattern)
+	}
+	if len(pattern) > maxPattern {
+		return 0 // refused
+	}
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0 // refused
+	}
+	return cost(re)
+}
+
 // cost counts the characters and classes of a pattern with its repetitions
 // written out.
 func cost(re *syntax.Regexp) int {
