@@ -13,6 +13,7 @@ func (db *DB) cmdListCollections(ctx context.Context, _ string, cmd bson.Raw) (b
 	if err != nil {
 		return nil, err
 	}
+	filter = filter.At(db.wall())
 	cs, err := db.Collections(ctx)
 	if err != nil {
 		return nil, err
@@ -31,7 +32,11 @@ func (db *DB) cmdListCollections(ctx context.Context, _ string, cmd bson.Raw) (b
 		if err != nil {
 			return nil, err
 		}
-		if filter.Match(b) {
+		ok, err := filter.Test(b)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			docs = append(docs, bson.Raw(b))
 		}
 	}
