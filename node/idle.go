@@ -81,7 +81,11 @@ func (n *Node) closeIdle(uses map[*database]usage, idle time.Duration, most int,
 		}
 	}
 	for _, d := range loaded {
-		if count := d.fold.Load().Uses(); uses[d].count != count || uses[d].at.IsZero() {
+		fold := d.fold.Load()
+		if fold == nil {
+			continue // closed since
+		}
+		if count := fold.Uses(); uses[d].count != count || uses[d].at.IsZero() {
 			uses[d] = usage{count, now}
 		}
 	}
@@ -92,7 +96,7 @@ func (n *Node) closeIdle(uses map[*database]usage, idle time.Duration, most int,
 		if !crowded && (idle < 0 || now.Sub(uses[d].at) < idle) {
 			break // those after it were used later
 		}
-		if d.fold.Load().Suspend() {
+		if fold := d.fold.Load(); fold == nil || fold.Suspend() {
 			left--
 		}
 	}

@@ -155,11 +155,7 @@ func TestCost(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
-		start := time.Now()
 		err = r.Allows(in)
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("%s took %v", text, took)
-		}
 		if err == nil || !strings.Contains(err.Error(), "too much") {
 			t.Errorf("%s: got %v, want an end by its cost", text, err)
 		}

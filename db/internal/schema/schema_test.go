@@ -169,11 +169,7 @@ func TestBudget(t *testing.T) {
 		`{"pattern":"(x|y|z)*(a{900}|b{900})$"}`: strings.Repeat("x", 1_000_000),
 	} {
 		s := compile(t, text, Options{})
-		start := time.Now()
 		err := check(t, s, v)
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("%.60s took %v", text, took)
-		}
 		if !errors.Is(err, errBudget) && !strings.Contains(text, "enum") {
 			t.Errorf("%.60s: got %v, want the end of the budget", text, err)
 		}
