@@ -67,10 +67,23 @@ var everyCommand = []string{
 var odd = []any{
 	nil, true, false, int32(0), int32(-1), int32(math.MaxInt32), int32(math.MinInt32), int64(math.MaxInt64), int64(math.MinInt64),
 	0.5, math.Copysign(0, -1), math.NaN(), math.Inf(1), math.Inf(-1), 1e300, 1e18, "", "a", "$", "$n", "$$ROOT", "a.b", "a..b", ".", "\x00", "(a|b)*c{9}", "n_1",
-	bson.D{}, bson.A{}, bson.A{nil}, bson.A{int32(1), "x"}, bson.D{{Key: "", Value: int32(1)}}, bson.D{{Key: "$nope", Value: int32(1)}},
-	bson.DateTime(math.MinInt64), bson.DateTime(math.MaxInt64), bson.Regex{Pattern: "^a", Options: "i"}, bson.Binary{Data: []byte{1}}, bson.MinKey{},
-	bson.MaxKey{}, bson.Undefined{}, bson.Timestamp{T: math.MaxUint32, I: 1}, bson.NewDecimal128(0x7c00000000000000, 0), bson.ObjectID{},
-	bson.NewDecimal128(0x5ffe314dc6448d93, 0x38c15b0a00000000), bson.Symbol("a"), bson.JavaScript("a"), bson.CodeWithScope{Code: "a", Scope: bson.D{}},
+	bson.D{},
+	bson.A{},
+	bson.A{nil},
+	bson.A{int32(1), "x"},
+	bson.D{{Key: "", Value: int32(1)}},
+	bson.D{{Key: "$nope", Value: int32(1)}},
+	bson.DateTime(math.MinInt64), bson.DateTime(math.MaxInt64),
+	bson.Regex{Pattern: "^a", Options: "i"},
+	bson.Binary{Data: []byte{1}},
+	bson.MinKey{},
+	bson.MaxKey{},
+	bson.Undefined{},
+	bson.Timestamp{T: math.MaxUint32, I: 1},
+	bson.NewDecimal128(0x7c00000000000000, 0),
+	bson.ObjectID{},
+	bson.NewDecimal128(0x5ffe314dc6448d93, 0x38c15b0a00000000), bson.Symbol("a"), bson.JavaScript("a"),
+	bson.CodeWithScope{Code: "a", Scope: bson.D{}},
 }
 
 // A mutator changes commands as its bytes say; at their end nothing changes.

@@ -90,6 +90,12 @@ func (db *DB) inSession(ctx context.Context, session string, number int64, name 
 
 // session finds the transaction, or begins it.
 func (db *DB) session(name string, number int64, start bool) (*session, error) {
+	var old *session
+	defer func() { // after the unlock: a command of it may be running
+		if old != nil {
+			old.end()
+		}
+	}()
 	db.sessions.mu.Lock()
 	defer db.sessions.mu.Unlock()
 	s := db.sessions.open[name]
@@ -105,7 +111,7 @@ func (db *DB) session(name string, number int64, start bool) (*session, error) {
 	case s == nil && len(db.sessions.open) >= maxSessions:
 		return nil, value.Errorf(codeInvalidOptions, "there are %d transactions already", maxSessions)
 	case s != nil:
-		s.end() // a session has one at a time
+		old = s // a session has one at a time
 	}
 	tx, err := db.Begin(context.Background(), TxOptions{})
 	if err != nil {
