@@ -192,8 +192,10 @@ func TestReadRule(t *testing.T) {
 		if vs, err := reply.Lookup("values").Array().Values(); int64(len(vs)) != r.want || err != nil {
 			t.Errorf("%v distinct: got %v, %v", r, reply, err)
 		}
-		for _, pipe := range [][]any{{d("$count", "n")}, {d("$group", d("_id", nil, "n", d("$sum", 1)))}, {d("$limit", 1),
-			d("$lookup", d("from", "c", "pipeline", []any{}, "as", "all")), d("$project", d("n", d("$size", "$all")))}} {
+		for _, pipe := range [][]any{{d("$count", "n")}, {d("$group", d("_id", nil, "n", d("$sum", 1)))}, {
+			d("$limit", 1),
+			d("$lookup", d("from", "c", "pipeline", []any{}, "as", "all")), d("$project", d("n", d("$size", "$all"))),
+		}} {
 			reply, err := x.Run(ctx, raw(t, d("aggregate", "c", "pipeline", pipe, "cursor", d())))
 			if err != nil {
 				t.Fatal(err)

@@ -321,4 +321,3 @@ func TestRestoredBehindACheckpoint(t *testing.T) {
 	wantCounted(t, to, "S", "four")
 	wantCounted(t, copied, "S", "four")
 }
-
