@@ -41,7 +41,7 @@ func (e *badgerEngine) compact(ctx context.Context, exclusive func(func() error)
 // tend removes log files in the background, after one file's worth of commits
 // when the store is idle, after eight when it is not. A close does so too.
 func (e *badgerEngine) tend(ctx context.Context) {
-	tick := time.NewTicker(30 * time.Second)
+	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	var seen int64
 	for {
