@@ -15,16 +15,18 @@ type predicate struct {
 	mod    bool          // it reads _mod
 }
 
+// matches reports whether the search may see a document; one on which the filter
+// fails it may.
 func (p *predicate) matches(s *state) bool {
-	switch {
-	case s.doc == nil:
-		return false
-	case p.filter == nil:
-		return true
-	case p.mod:
-		return p.filter.Match(withMod(*s))
+	if s.doc == nil || p.filter == nil {
+		return s.doc != nil
 	}
-	return p.filter.Match(s.doc)
+	doc := s.doc
+	if p.mod {
+		doc = withMod(*s)
+	}
+	ok, err := p.filter.Test(doc)
+	return ok || err != nil
 }
 
 // maxRecent bounds the changes that are remembered for open transactions; one
