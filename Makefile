@@ -35,7 +35,7 @@ race: ## run the tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -shuffle=on -timeout $(RACETIME) ./...
 
 slow: ## run the long suites: 100 kills, many random histories
-	go test -tags slow -run 'Slow' -timeout 15m -v ./... | grep -E '^(---|===|ok|FAIL|PASS|panic)|slow_test|_test.go'
+	go test -tags slow -run 'Slow' -timeout 15m -v ./... | grep -E '^(---|ok|FAIL|PASS|panic)|_test.go:'
 
 lint: $(LINT) ## vet, golangci-lint with the import arrows
 	go vet ./...
