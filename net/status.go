@@ -246,8 +246,10 @@ func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, fl
 		ps.State, ps.Reason = StateAhead, "Blobs are on their way to the peer."
 	case relay:
 		ps.State = StateIdentical
-	case len(now.state) == 0 || len(l.said.state) == 0:
-		ps.State, ps.Reason = StateWaiting, "The states are being compared."
+	case len(now.state) == 0:
+		ps.State, ps.Reason = StateWaiting, "The state here is being folded."
+	case len(l.said.state) == 0:
+		ps.State, ps.Reason = StateWaiting, "The peer is folding its state."
 	case bytes.Equal(now.state, l.said.state):
 		ps.State = StateIdentical
 	default:

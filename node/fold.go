@@ -166,7 +166,9 @@ func (d *database) applyCut(ctx context.Context, fold *db.DB) error {
 		return err
 	}
 	d.cutMu.Lock()
-	d.taken, d.kept = told, kept
+	if told >= d.taken { // attach may have said meanwhile that there is no cut
+		d.taken, d.kept = told, kept
+	}
 	d.cutMu.Unlock()
 	return nil
 }
