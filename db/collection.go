@@ -19,28 +19,8 @@ import (
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
-
-// A Collection reads and writes one collection. It is safe for concurrent use.
-type Collection struct {
-	db   *DB
-	name string
-}
-
-// Collection returns the named collection, which need not exist: its first
-// insert creates it, without a schema.
-func (db *DB) Collection(name string) *Collection { return &Collection{db: db, name: name} }
-
-// Name returns the collection's name.
-func (c *Collection) Name() string { return c.name }
-
-// A Document is a document with its metadata.
-type Document struct {
-	Raw bson.Raw
-	Mod clock.Time // of the last operation that changed it; filters see it as _mod
-}
 
 // UpdateOptions tunes Update and Replace.
 type UpdateOptions struct {

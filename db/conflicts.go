@@ -7,7 +7,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/past"
-	"github.com/weftdb/weft/internal/clock"
 )
 
 // A Conflict is a key of a unique index that several documents have, because
@@ -25,7 +24,7 @@ type Conflict struct {
 // gave it the key.
 type KeyHolder struct {
 	ID    bson.RawValue
-	Since clock.Stamp
+	Since Stamp
 }
 
 // Conflicts walks the conflicts of a collection's unique indexes, of all

@@ -13,14 +13,13 @@ import (
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/internal/view"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
 // A Refusal is an operation that the fold refused.
 type Refusal struct {
-	Stamp      clock.Stamp
+	Stamp      Stamp
 	Seq        uint64 // of its record in its log
 	Operation  string // insert, update, replace, delete; "" for a malformed record
 	Collection string
@@ -45,13 +44,13 @@ type RefusedBody struct {
 
 // RefusedOptions selects refusals. The zero value selects all, the oldest first.
 type RefusedOptions struct {
-	Collection   string      // "" for any
-	Reasons      []Reason    // any, if it is empty
-	Log          clock.LogID // of the writer; zero for any
-	Since, Until clock.Time  // of the operation: Since <= time < Until; 0 is open
-	Unhandled    bool        // leave out what is handled
-	Newest       bool        // the newest first
-	Skip, Limit  int64       // a Limit of 0 means none
+	Collection   string   // "" for any
+	Reasons      []Reason // any, if it is empty
+	Log          LogID    // of the writer; zero for any
+	Since, Until Time     // of the operation: Since <= time < Until; 0 is open
+	Unhandled    bool     // leave out what is handled
+	Newest       bool     // the newest first
+	Skip, Limit  int64    // a Limit of 0 means none
 }
 
 // Refused walks the refused operations in the order of their times, as they are
@@ -138,7 +137,7 @@ func (w *refusedWalk) next(ctx context.Context) (*Refusal, error) {
 			}
 		}
 		w.it.Next()
-		if r != nil && (w.o.Log == clock.LogID{} || r.Stamp.Log == w.o.Log) {
+		if r != nil && (w.o.Log == LogID{} || r.Stamp.Log == w.o.Log) {
 			return r, nil
 		}
 	}

@@ -23,12 +23,12 @@ import (
 
 // StampText returns a stamp as text, for ParseStamp: time, log, hash and index,
 // joined by points; all but the index in hexadecimal.
-func StampText(s clock.Stamp) string {
+func StampText(s Stamp) string {
 	return fmt.Sprintf("%016x.%s.%s.%d", uint64(s.Time), s.Log, s.Hash, s.Index)
 }
 
 // ParseStamp reads what StampText gives, and nothing else.
-func ParseStamp(text string) (s clock.Stamp, err error) {
+func ParseStamp(text string) (s Stamp, err error) {
 	bad := fault.Errorf(fault.BadValue, "not the stamp of an operation: time.log.hash.index")
 	p := strings.Split(text, ".")
 	if len(text) > 200 || len(p) != 4 {
@@ -41,7 +41,7 @@ func ParseStamp(text string) (s clock.Stamp, err error) {
 	if errors.Join(err1, err2, err3, err4) != nil || len(log) != len(s.Log) || len(hash) != len(s.Hash) {
 		return s, bad
 	}
-	s = clock.Stamp{Time: clock.Time(t), Log: clock.LogID(log), Hash: clock.Hash(hash), Index: uint32(i)}
+	s = Stamp{Time: clock.Time(t), Log: clock.LogID(log), Hash: clock.Hash(hash), Index: uint32(i)}
 	if StampText(s) != text {
 		return s, bad
 	}
@@ -49,7 +49,7 @@ func ParseStamp(text string) (s clock.Stamp, err error) {
 }
 
 // Refusal returns the refusal of the operation at s, or ErrNotFound.
-func (db *DB) Refusal(ctx context.Context, s clock.Stamp) (Refusal, error) {
+func (db *DB) Refusal(ctx context.Context, s Stamp) (Refusal, error) {
 	v, err := db.fold.Acquire()
 	if err != nil {
 		return Refusal{}, err
@@ -63,7 +63,7 @@ func (db *DB) Refusal(ctx context.Context, s clock.Stamp) (Refusal, error) {
 }
 
 // refusalAt finds the refusal of the operation at s, and its record.
-func (db *DB) refusalAt(ctx context.Context, v *view.View, s clock.Stamp) (*Refusal, *journal.Record, error) {
+func (db *DB) refusalAt(ctx context.Context, v *view.View, s Stamp) (*Refusal, *journal.Record, error) {
 	p := binary.BigEndian.AppendUint64(db.fold.Space.Key(keyspace.TagRefused), uint64(s.Time))
 	w := refusedWalk{db: db, v: v, eyes: view.EyesOf(ctx), it: v.Snap.Iterate(store.Prefix(p))}
 	defer w.it.Close()
@@ -90,7 +90,7 @@ type RetryResult struct {
 // judged first, and a *[WriteError] says why it cannot be written. An operation
 // of an atomic transaction, which was refused whole, is written again with the
 // whole transaction. What was retried is handled.
-func (db *DB) Retry(ctx context.Context, s clock.Stamp) (res RetryResult, err error) {
+func (db *DB) Retry(ctx context.Context, s Stamp) (res RetryResult, err error) {
 	v, err := db.fold.Acquire()
 	if err != nil {
 		return res, err
@@ -134,7 +134,7 @@ func (db *DB) Retry(ctx context.Context, s clock.Stamp) (res RetryResult, err er
 			res.Changed++
 		}
 	}
-	done := []clock.Stamp{s}
+	done := []Stamp{s}
 	if rec.Atomic {
 		done = nil
 		for i := range rec.Ops {
@@ -161,7 +161,7 @@ func retryError(r *fold.Request, implied int) error {
 // what RefusedOptions.Unhandled leaves out, and nothing else. A refusal that gets
 // another reason is not handled any more. If one of the stamps, at most 1,000, is
 // of no refusal, nothing is marked and the error is ErrNotFound.
-func (db *DB) Handle(ctx context.Context, handled bool, stamps ...clock.Stamp) error {
+func (db *DB) Handle(ctx context.Context, handled bool, stamps ...Stamp) error {
 	if len(stamps) > MaxHandled {
 		return fault.Of(ErrTooLarge, "%d stamps are too many: at most %d", len(stamps), MaxHandled)
 	}

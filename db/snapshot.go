@@ -16,7 +16,6 @@ import (
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/internal/view"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -42,7 +41,7 @@ func (db *DB) Snapshot() (*Snapshot, error) {
 func (s *Snapshot) Close() { s.v.Release() }
 
 // Hash returns the state hash.
-func (s *Snapshot) Hash() clock.Hash { return s.v.StateHash() }
+func (s *Snapshot) Hash() Hash { return s.v.StateHash() }
 
 // Collections returns the names of the collections that are defined or hold
 // documents, in order, without system collections.

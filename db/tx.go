@@ -15,33 +15,8 @@ import (
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/internal/view"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
-
-// TxOptions tunes a transaction.
-type TxOptions struct {
-	// Atomic makes every replica refuse all of the transaction if it refuses
-	// any operation of it; at most 256 documents.
-	Atomic bool
-}
-
-// A Tx reads one moment and its own writes. It belongs to one goroutine and
-// ends with the function that it was given to.
-type Tx struct {
-	ctx   context.Context //nolint:containedctx // the transaction lives in one call
-	db    *DB
-	v     *view.View
-	o     TxOptions
-	now   clock.Time
-	judge judge.Judge
-	held  fold.HeldKeys // of unique indexes, by what is written
-	ops   []payload.Op
-	size  int
-	docs  map[string]*txDoc
-	preds []fold.Predicate
-	ended bool
-}
 
 // A txDoc is a document that a transaction has read or written.
 type txDoc struct {

@@ -8,7 +8,6 @@ import (
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/view"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -19,21 +18,21 @@ var ErrState = fault.New(fault.Corrupt, "the state hash is not that of the docum
 // Verify reads every document and refusal and compares their hash with the state
 // hash, which it returns; ErrState says that they differ. Nothing else may write
 // meanwhile.
-func (db *DB) Verify(ctx context.Context) (clock.Hash, error) {
+func (db *DB) Verify(ctx context.Context) (Hash, error) {
 	v, err := db.fold.Acquire()
 	if err != nil {
-		return clock.Hash{}, err
+		return Hash{}, err
 	}
 	defer v.Release()
 	var h lthash.State
 	for name, c := range v.Cat.Colls {
 		if err := verifyCollection(ctx, v, name, c, &h); err != nil {
-			return clock.Hash{}, fmt.Errorf("collection %s: %w", name, err)
+			return Hash{}, fmt.Errorf("collection %s: %w", name, err)
 		}
 	}
 	for r, err := range db.Refused(ctx, RefusedOptions{}) {
 		if err != nil {
-			return clock.Hash{}, err
+			return Hash{}, err
 		}
 		h.Apply([]lthash.Delta{{Seed: keyspace.RefusedSeed(r.Stamp, keyspace.Code(slices.Index(keyspace.Reasons[:], r.Reason)))}})
 	}

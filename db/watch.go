@@ -14,7 +14,6 @@ import (
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/internal/view"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -57,10 +56,10 @@ type Change struct {
 	// Late says that an operation that came late, or a change of definition or
 	// of the void logs, had the document folded again.
 	Late   bool
-	Remote bool        // caused by another device
-	Log    clock.LogID // of the writer that caused it; zero if no record did
-	Seq    uint64      // of the record in that log
-	Time   time.Time   // of the last operation that changed the document, or of the refused one
+	Remote bool      // caused by another device
+	Log    LogID     // of the writer that caused it; zero if no record did
+	Seq    uint64    // of the record in that log
+	Time   time.Time // of the last operation that changed the document, or of the refused one
 	// Of refused, an operation that does nothing at its place, and of cleared,
 	// one that was refused and is not any more:
 	Refusal *Refusal

@@ -1,9 +1,19 @@
+// Package command runs MongoDB command documents, such as {find: "cities", filter:
+// {…}}, on a database.
+//
+//	Runner ── table of commands      name, arguments, what runs it, in a transaction, explained
+//	  ├────── cursors                of find and aggregate: what getMore reads on
+//	  ├────── feeds                  of watch and live
+//	  └────── sessions               transactions by lsid and txnNumber
+//
+// A reply says by MongoDB's code and name whether a command failed; both derive from
+// the kind of the error by one table (mongocodes.go). Commands are refused for
+// fields that they do not know.
 package command
 
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -50,67 +60,6 @@ func (rn *Runner) Close() {
 	rn.closeCursors()
 }
 
-// A commandFunc runs one command.
-type commandFunc func(rn *Runner, ctx context.Context, name string, cmd bson.Raw) (bson.D, error)
-
-func commandOf(name string) commandFunc {
-	switch strings.ToLower(name) {
-	case "ping":
-		return func(*Runner, context.Context, string, bson.Raw) (bson.D, error) { return nil, nil }
-	case "insert":
-		return (*Runner).cmdInsert
-	case "find":
-		return (*Runner).cmdFind
-	case "getmore":
-		return (*Runner).cmdGetMore
-	case "killcursors":
-		return (*Runner).cmdKillCursors
-	case "explain":
-		return (*Runner).cmdExplain
-	case "update":
-		return (*Runner).cmdUpdate
-	case "delete":
-		return (*Runner).cmdDelete
-	case "findandmodify":
-		return (*Runner).cmdFindAndModify
-	case "count":
-		return (*Runner).cmdCount
-	case "distinct":
-		return (*Runner).cmdDistinct
-	case "aggregate":
-		return (*Runner).cmdAggregate
-	case "listcollections":
-		return (*Runner).cmdListCollections
-	case "create":
-		return (*Runner).cmdCreate
-	case "drop":
-		return (*Runner).cmdDrop
-	case "collmod":
-		return (*Runner).cmdCollMod
-	case "validate":
-		return (*Runner).cmdValidate
-	case "createindexes":
-		return (*Runner).cmdCreateIndexes
-	case "watch":
-		return (*Runner).cmdWatch
-	case "live":
-		return (*Runner).cmdLive
-	case "refused":
-		return (*Runner).cmdRefused
-	case "retryrefused":
-		return (*Runner).cmdRetryRefused
-	case "handlerefused":
-		return (*Runner).cmdHandleRefused
-	case "conflicts":
-		return (*Runner).cmdConflicts
-	case "listindexes":
-		return (*Runner).cmdListIndexes
-	case "dropindexes":
-		return (*Runner).cmdDropIndexes
-	}
-	return nil
-}
-
 // Run runs a MongoDB command document, whose first field names the command,
 // and returns the reply, which says whether it failed: {ok: 1, …} or {ok: 0,
 // code, codeName, errmsg}; refused writes are its writeErrors. The error is
@@ -139,33 +88,29 @@ func (rn *Runner) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	return bson.Marshal(append(reply, bson.E{Key: "ok", Value: 1.0}))
 }
 
-// bounded are the commands that end after maxTimeMS as a whole. Others bound
-// what they read, which may go on in a getMore.
-var bounded = map[string]bool{
-	"insert": true, "update": true, "delete": true, "findandmodify": true, "createindexes": true, "collmod": true, "validate": true,
-}
-
-func (rn *Runner) dispatch(ctx context.Context, name, collection string, cmd bson.Raw) (bson.D, error) {
+func (rn *Runner) dispatch(ctx context.Context, name, arg string, cmd bson.Raw) (bson.D, error) {
 	session, number, err := sessionOf(cmd)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCommand(name, cmd); err != nil {
-		return nil, err
+	c := lookup(name)
+	if c != nil {
+		if err := c.check(name, cmd); err != nil {
+			return nil, err
+		}
 	}
 	if session != "" {
 		return rn.inSession(ctx, session, number, name, cmd)
 	}
-	f := commandOf(name)
-	if f == nil {
+	if c == nil || c.run == nil {
 		return nil, fault.Errorf(fault.CommandNotFound, "no such command: '%s'", name)
 	}
-	if !bounded[strings.ToLower(name)] {
-		return f(rn, ctx, collection, cmd)
+	if !c.bounded {
+		return c.run(rn, ctx, arg, cmd)
 	}
 	ctx, cancel := search.WithMaxTime(ctx, maxTime(cmd))
 	defer cancel()
-	reply, err := f(rn, ctx, collection, cmd)
+	reply, err := c.run(rn, ctx, arg, cmd)
 	return reply, search.TimeError(ctx, err)
 }
 

@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -154,27 +153,13 @@ func (rn *Runner) runIn(ctx context.Context, tx *db.Tx, name string, cmd bson.Ra
 	}
 	it := value.Elements(cmd)
 	k, v, _ := it.Next()
-	coll := string(v.Str())
 	tx.SetContext(ctx)
-	switch strings.ToLower(name) {
-	case "committransaction":
-		return nil, true, tx.Commit()
-	case "aborttransaction":
-		return nil, true, nil
-	case "insert":
-		reply, err = rn.txInsert(tx, coll, cmd)
-	case "find":
-		reply, err = rn.txFind(tx, coll, cmd)
-	case "update":
-		reply, err = rn.txUpdate(tx, coll, cmd)
-	case "delete":
-		reply, err = rn.txDelete(tx, coll, cmd)
-	case "findandmodify":
-		reply, err = rn.txFindAndModify(tx, coll, cmd)
-	case "count":
-		reply, err = rn.txCount(tx, coll, cmd)
-	case "aggregate":
-		reply, err = rn.txAggregate(tx, coll, cmd)
+	c := lookup(name)
+	switch {
+	case c != nil && c.ends != nil:
+		return nil, true, c.ends(tx)
+	case c != nil && c.inTx != nil:
+		reply, err = c.inTx(rn, tx, string(v.Str()), cmd)
 	default:
 		err = fault.Errorf(fault.NotInTransaction, "%s cannot be part of a transaction", k)
 	}

@@ -1,3 +1,6 @@
+// Package replica is the side of a database that a node turns to: the journal that
+// feeds it, the cut that says what of it counts, and how it is let asleep. An app
+// needs package db only.
 package replica
 
 import (

@@ -1,3 +1,5 @@
+// Package change is what commits tell: changes of documents, refusals and conflicts,
+// and the criteria by which somebody wants to hear of them.
 package change
 
 import (

@@ -1,3 +1,11 @@
+// Package feed gives changes to those who subscribed, in groups of equal criteria: a
+// change is judged once for a group, and routed to the groups that may match it by
+// _id or by the value of a field.
+//
+//	committer ─► Offer ─► [queue] ─► take ─► route ─► hits of groups ─► Pull
+//
+// The committer never waits. What nobody has taken is bounded in bytes; who falls
+// behind is told so, and goes on from the journal by a resume token.
 package feed
 
 import (

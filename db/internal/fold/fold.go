@@ -1,369 +1,412 @@
+// Package fold keeps the documents of a database what the operations in its journal
+// give when they are applied in stamp order.
+//
+//	Fold ── committer     one goroutine: takes requests and arrivals in groups, writes, publishes
+//	         └── batch    one store transaction, or several steps behind a redo marker
+//	              ├── apply    a record's operations, in place where they are the latest
+//	              ├── refold   documents again, from the place of a late operation
+//	              ├── rescan   a collection again, where its schema or rules changed
+//	              └── void     what the cut leaves out, or counts again
+//
+// Invariant: after each commit every document is what the reference fold (every
+// operation in stamp order from nothing) gives of the records up to the cursor and
+// of those folded ahead of it; its index entries, counts, refusals and the state hash
+// agree with it. Whatever is written in several transactions is written so that the
+// fold that Open finishes comes to the same.
 package fold
 
 import (
-	"cmp"
+	"context"
 	"errors"
-	"unicode/utf8"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/change"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
-	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
-// fold applies one record: its operations in place where they are the latest
-// of their documents, by folding those documents again where they are not.
-func (b *batch) apply(rec *journal.Record) error {
-	b.records[rec.N], b.folding = rec, rec
-	if b.fold.cut.Voids(rec.ID, rec.Snapshot) {
-		return nil
+// A Listener is told what commits changed.
+type Listener interface {
+	// Active reports whether anybody listens; if not, changes need not be kept.
+	Active() bool
+	// Offer hands a published commit over. The fold's mutex is held: it must not
+	// block, and not call the fold.
+	Offer(n *change.News)
+}
+
+// Options says where a fold lives and what it works with.
+type Options struct {
+	Store     store.Store
+	Prefix    []byte
+	Journal   journal.Journal
+	Clock     *clock.Clock // nil means a new one
+	Identity  string       // of who reads; "" means the journal's writer
+	Log       *slog.Logger
+	Loaded    func()
+	Listener  func(f *Fold) (Listener, error) // called once, before anything is loaded
+	Published func(*keyspace.Catalog)         // a catalogue came into sight; the fold's mutex is held
+}
+
+// A Fold keeps the documents of a database what the operations in its journal
+// give. One goroutine, the committer, writes; readers see views.
+type Fold struct {
+	Store    store.Store
+	Space    keyspace.Space
+	Journal  journal.Journal
+	identity string
+	Clock    *clock.Clock
+	log      *slog.Logger
+	defs     *judge.Definitions
+
+	listener  Listener
+	published func(*keyspace.Catalog)
+	loaded    func()
+
+	BudgetBytes, BudgetOps int // of one group
+	BaseEvery              uint64
+
+	refolds atomic.Int64
+	wake    chan struct{} // holds one signal
+	wg      sync.WaitGroup
+	Ended   atomic.Bool // by stop
+
+	// The committer's own, and open's before there is one.
+	Cat      *keyspace.Catalog
+	meta     keyspace.Meta
+	own      map[clock.LogID]bool
+	cut      Cut
+	recent   map[int64]*journal.Record
+	waiting  []*Request
+	broken   error // why nothing can be written until the next open
+	building bool  // indexes may wait for buildSome
+
+	mu         sync.Mutex // guards the fields below
+	queue      []*Request
+	running    bool
+	closed     bool
+	view       *view.View
+	recentDocs recentChanges
+	seq        uint64 // of view, which is never used again
+	uses       uint64 // see Uses
+	asleep     bool   // by Suspend; what load reads is not there, and view is nil
+	slept      facts  // when it fell asleep
+
+	waking sync.Mutex // held while the fold is suspended or loaded again; before mu
+}
+
+// Open opens the fold under o.Prefix and finishes what was interrupted.
+func Open(ctx context.Context, o Options) (*Fold, error) {
+	if o.Store == nil || o.Journal == nil {
+		return nil, fault.New(fault.InvalidArgument, "Open needs a Store and a Journal")
 	}
-	if rec.Bad != nil {
-		return b.refuse(rec.Ref(0), rec, nil, judge.Verdict{Code: keyspace.CodeMalformed, Err: rec.Bad})
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	if rec.Atomic {
-		return b.applyAtomic(rec)
+	l := o.Store.Limits()
+	f := &Fold{
+		Store: o.Store, Space: slices.Clone(o.Prefix), Journal: o.Journal, identity: o.Identity, Clock: o.Clock, log: o.Log,
+		BudgetBytes: l.Bytes / 3, BudgetOps: l.Puts / 4, BaseEvery: baseEvery, wake: make(chan struct{}, 1),
+		own: map[clock.LogID]bool{}, recent: map[int64]*journal.Record{},
+		defs: &judge.Definitions{}, published: o.Published, loaded: o.Loaded,
 	}
-	for i := range rec.Ops {
-		op := &rec.Ops[i]
-		e, err := b.entry(op.Coll, op.Key, op.ID)
+	if f.Clock == nil {
+		f.Clock = &clock.Clock{}
+	}
+	var err error
+	if f.listener, err = o.Listener(f); err == nil {
+		err = f.load()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	f.mu.Lock()
+	f.start()
+	f.mu.Unlock()
+	return f, nil
+}
+
+// Stop refuses what is asked from now on.
+func (f *Fold) Stop() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.Ended.Store(true)
+}
+
+// Close waits for the committer to end, after stop, and gives the last view back.
+func (f *Fold) Close() {
+	f.Wake()
+	f.wg.Wait()
+	f.mu.Lock()
+	v := f.view
+	f.view = nil
+	f.mu.Unlock()
+	if v != nil {
+		v.Release()
+	}
+}
+
+// facts are what a fold knows of itself at one moment.
+type facts struct {
+	Arrival     int64
+	Hash        clock.Hash
+	Documents   int64
+	Collections int
+	Refused     int64
+	Conflicts   int64
+	Building    int
+	Refolds     int64
+}
+
+// Facts returns those of now; of a suspended fold those of when it fell asleep.
+func (f *Fold) Facts() facts {
+	v, i, err := f.Look()
+	if v == nil || err != nil {
+		return i
+	}
+	defer v.Release()
+	return f.factsOf(v)
+}
+
+// Wall returns real time, as the clock has it.
+func (f *Fold) Wall() time.Time {
+	if f.Clock.Wall != nil {
+		return f.Clock.Wall()
+	}
+	return time.Now()
+}
+
+// inCommitter runs f in the committer.
+func (f *Fold) inCommitter(ctx context.Context, work func() error) error {
+	r := &Request{Ctx: ctx, Do: work}
+	if err := f.Submit(r); err != nil {
+		return err
+	}
+	return r.Err
+}
+
+// Await waits until f, which the committer calls between groups, says that it
+// is done, or ctx ends.
+func (f *Fold) Await(ctx context.Context, done func() (bool, error)) error {
+	r := &Request{Ctx: ctx, until: done}
+	if err := f.enqueue(r); err != nil {
+		return err
+	}
+	select {
+	case <-r.done:
+		return r.Err
+	case <-ctx.Done():
+		f.Wake() // which takes r off the list
+		return ctx.Err()
+	}
+}
+
+// answerBuilt answers those who wait for what is so now.
+func (f *Fold) answerBuilt() {
+	f.waiting = slices.DeleteFunc(f.waiting, func(r *Request) bool {
+		if r.until == nil {
+			return false
+		}
+		done, err := r.until()
+		if done = done || err != nil || r.Ctx.Err() != nil; done {
+			r.Err = err
+			close(r.done)
+		}
+		return done
+	})
+}
+
+func (f *Fold) load() (err error) {
+	snap := f.Store.Snapshot()
+	defer snap.Release()
+	if f.Cat, err = keyspace.LoadCatalog(snap, f.Space); err != nil {
+		return err
+	}
+	if f.meta, err = keyspace.LoadMeta(snap, f.Space); err != nil {
+		return err
+	}
+	if err = f.loadLogs(snap, keyspace.TagOwn, f.own); err != nil {
+		return err
+	}
+	if f.cut, err = f.loadCut(snap); err != nil {
+		return err
+	}
+	v, err := snap.Get(f.Space.Key(keyspace.TagRedo))
+	if err == nil {
+		if err = f.redoSteps(v); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if err = f.dropShadows(); err != nil {
+		return err
+	}
+	f.building = true // indexes may wait to be filled, or to be deleted
+	f.publish(&change.News{})
+	return nil
+}
+
+func (f *Fold) loadLogs(r store.Reader, tag byte, into map[clock.LogID]bool) error {
+	p := f.Space.Key(tag)
+	it := r.Iterate(store.Prefix(p))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		if id := it.Key()[len(p):]; len(id) == 32 {
+			into[clock.LogID(id)] = true
+		}
+	}
+	return it.Err()
+}
+
+// redoSteps finishes steps that a crash interrupted.
+func (f *Fold) redoSteps(marker []byte) error {
+	var mk redoMarker
+	if err := bson.Unmarshal(marker, &mk); err != nil {
+		return fault.Of(keyspace.ErrCorrupt, "corrupt value in the store: %w", err)
+	}
+	var rescans []rescan
+	for _, s := range mk.Rescans {
+		rescans = append(rescans, rescan{s.Coll, keyspace.Ref{Time: clock.Time(s.Time), N: s.N, Index: uint32(s.Index)}})
+	}
+	if len(mk.Void) > 0 {
+		changed, err := parseVoidMarks(mk.Void)
 		if err != nil {
 			return err
 		}
-		r := rec.Ref(i)
-		late, err := b.late(e, r)
-		if err != nil {
-			return err
-		}
-		if late {
-			if err := b.refold([]lateOp{{e, r, true}}); err != nil {
+		return f.voidSteps(changed, true, rescans)
+	}
+	as, err := f.Journal.Arrivals(f.meta.Cursor, 1)
+	if err != nil {
+		return err
+	}
+	b := f.newBatch()
+	defer b.discard()
+	b.stepping, b.redo = true, true
+	b.rescans = rescans
+	if len(as) > 0 {
+		rec := journal.Decode(&as[0])
+		if !b.meta.IsAhead(rec.N) {
+			if err := b.apply(rec); err != nil {
 				return err
 			}
-			continue
 		}
-		def, err := b.definition(op.Coll, r)
-		if err != nil {
-			return err
-		}
-		if err := b.foresee(e, r); err != nil {
-			return err
-		}
-		v, before := b.judge.Decide(op, e.State, rec.Author(), def), e.Doc
-		if err := b.advance(e, r, rec, op, v); err != nil {
-			return err
-		}
-		if rec.Seeds != nil && v.Code == keyspace.CodeOK && op.Kind == payload.Insert {
-			e.seed = &rec.Seeds[i]
-		}
-		if err := b.defined(e, r, v, before); err != nil {
-			return err
-		}
+		b.arrived = keyspace.Span{First: rec.N, Last: rec.N}
 	}
-	return nil
-}
-
-// late reports whether e has operations at or after r.
-func (b *batch) late(e *entry, r keyspace.Ref) (bool, error) {
-	if e.Count == 0 {
-		return false, nil
-	}
-	c, err := b.compare(r, e.Last)
-	return c <= 0, err
-}
-
-// foldAtomic judges the operations together: all are accepted or none.
-func (b *batch) applyAtomic(rec *journal.Record) error {
-	var lates []lateOp
-	var es []*entry
-	slow := false
-	for i := range rec.Ops {
-		op := &rec.Ops[i]
-		e, err := b.entry(op.Coll, op.Key, op.ID)
-		if err != nil {
-			return err
-		}
-		late, err := b.late(e, rec.Ref(i))
-		if err != nil {
-			return err
-		}
-		// A definition and documents in one transaction go the general way.
-		slow = slow || late || op.Coll == judge.SystemCollection && len(rec.Ops) > 1
-		es, lates = append(es, e), append(lates, lateOp{e, rec.Ref(i), true})
-	}
-	if slow {
-		return b.refold(lates)
-	}
-	vs, err := b.judgeAll(rec, es, func(name string, r keyspace.Ref) (*judge.Definition, error) { return b.definition(name, r) })
-	if err != nil {
+	if err := b.commit(); err != nil {
 		return err
 	}
-	for i, v := range vs {
-		before := es[i].Doc
-		if err := b.foresee(es[i], rec.Ref(i)); err != nil {
-			return err
-		}
-		if err := b.advance(es[i], rec.Ref(i), rec, &rec.Ops[i], v); err != nil {
-			return err
-		}
-		if err := b.defined(es[i], rec.Ref(i), v, before); err != nil {
-			return err
-		}
+	if err := f.Store.Sync(); err != nil {
+		return err
+	}
+	f.meta, f.Cat = b.meta, b.cat
+	for m := range b.multi {
+		m.Store(true)
 	}
 	return nil
 }
 
-// judgeAll judges the operations of an atomic record on the states of es.
-func (b *batch) judgeAll(rec *journal.Record, es []*entry, def func(string, keyspace.Ref) (*judge.Definition, error)) ([]judge.Verdict, error) {
-	vs := make([]judge.Verdict, len(es))
-	now := map[*entry]keyspace.State{}
-	refused := false
-	for i, e := range es {
-		cur, ok := now[e]
-		if !ok {
-			cur = e.State
-		}
-		d, err := def(rec.Ops[i].Coll, rec.Ref(i))
-		if err != nil {
-			return nil, err
-		}
-		vs[i] = b.judge.Decide(&rec.Ops[i], cur, rec.Author(), d)
-		refused = refused || vs[i].Code != keyspace.CodeOK
-		now[e] = vs[i].Next
+// Wake says that the journal has new arrivals; it never blocks.
+func (f *Fold) Wake() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
 	}
-	if refused {
-		for i := range vs {
-			vs[i].Next = es[i].State
-			if vs[i].Code == keyspace.CodeOK {
-				vs[i].Code, vs[i].Err = keyspace.CodeAtomic, judge.ErrAtomic
+}
+
+// Settle returns when everything that had arrived in the journal before the
+// call is folded and durable.
+func (f *Fold) Settle(ctx context.Context) error {
+	r := &Request{Ctx: ctx, n: 1}
+	if err := f.Submit(r); err != nil {
+		return err
+	}
+	return r.Err
+}
+
+func (f *Fold) factsOf(v *view.View) facts {
+	i := facts{Arrival: v.N, Hash: v.StateHash(), Refused: v.Refused, Refolds: f.refolds.Load()}
+	for name, c := range v.Cat.Colls {
+		if name == judge.SystemCollection {
+			i.Collections = int(v.Stats[c.Num].Docs)
+		} else {
+			i.Documents += v.Stats[c.Num].Docs
+		}
+		for _, x := range c.Indexes {
+			if x.Shadow || !x.Filled {
+				i.Building++
+			} else {
+				i.Conflicts += v.Stats[x.Num].Docs
 			}
 		}
 	}
-	return vs, nil
+	return i
 }
 
-// compare orders two refs as their stamps. Equal times of two records need the
-// records' logs and hashes.
-func (b *batch) compare(x, y keyspace.Ref) (int, error) {
-	if c := cmp.Compare(x.Time, y.Time); c != 0 {
-		return c, nil
+func (f *Fold) Logf(format string, args ...any) {
+	if f.log != nil {
+		f.log.Warn(fmt.Sprintf(format, args...))
 	}
-	if x.N == y.N {
-		return cmp.Compare(x.Index, y.Index), nil
-	}
-	rx, err := b.record(x.N)
-	if err != nil {
-		return 0, err
-	}
-	ry, err := b.record(y.N)
-	if err != nil {
-		return 0, err
-	}
-	return journal.Stamp(rx, x.Index).Compare(journal.Stamp(ry, y.Index)), nil
 }
 
-// record returns the record that arrived as number n, decoded.
-func (b *batch) record(n int64) (*journal.Record, error) {
-	if r := b.records[n]; r != nil {
-		return r, nil
+// publish makes the committed state what readers see, and tells the feed of its
+// changes.
+func (f *Fold) publish(n *change.News) {
+	v := &view.View{
+		Space: f.Space, Defs: f.defs, Identity: f.identity, Writer: f.Journal.Writer, Wall: f.Wall, Ended: &f.Ended,
+		Snap: f.Store.Snapshot(), Gen: f.meta.Gen, Cat: f.Cat, Stats: f.meta.Stats, N: f.meta.Cursor, Refused: f.meta.Refused,
+		Gaps: f.meta.Gaps, Ahead: slices.Clone(f.meta.Ahead), Own: f.own, Hash: f.meta.Hash, Pending: f.meta.Pending,
 	}
-	if r := b.fold.recent[n]; r != nil {
-		return r, nil
+	v.Refs.Store(1)
+	f.mu.Lock()
+	old := f.view
+	f.view = v
+	f.seq++
+	v.Seq = f.seq
+	n.Seq, n.Place = v.Seq, v.Place()
+	f.listener.Offer(n)
+	if old == nil || old.Cat != v.Cat {
+		f.published(v.Cat)
 	}
-	r, err := journal.Read(b.fold.Journal, n)
-	if err != nil {
+	f.mu.Unlock()
+	if old != nil {
+		old.Release()
+	}
+}
+
+func (f *Fold) Acquire() (*view.View, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.use(); err != nil {
 		return nil, err
 	}
-	b.fold.remember(r)
-	return r, nil
+	if f.view == nil || f.closed {
+		return nil, keyspace.ErrClosed
+	}
+	f.view.Refs.Add(1)
+	return f.view, nil
 }
 
-// refuse records that the operation at r is refused, or, if v accepts it, that
-// it is not; op is nil for a malformed record. It may be repeated.
-func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v judge.Verdict) error {
-	k := b.fold.Space.Key(keyspace.TagRefused, r.Append(nil))
-	old, err := b.refusedCode(k)
-	if err != nil || old == v.Code {
-		return err
-	}
-	if err := b.noteRefusal(r, rec, op, v); err != nil {
-		return err
-	}
-	if v.Code == keyspace.CodeOK {
-		err = b.del(k)
-	} else {
-		d := bson.D{{Key: "code", Value: int32(v.Code)}, {Key: "message", Value: clip(v.Err)}}
-		if op != nil {
-			d = append(d, bson.E{Key: "op", Value: op.Kind.String()}, bson.E{Key: "coll", Value: op.Coll},
-				bson.E{Key: "id", Value: op.ID.Raw()})
-		}
-		doc, merr := bson.Marshal(d)
-		if merr != nil {
-			return merr
-		}
-		err = b.put(k, doc)
-	}
-	if err != nil {
-		return err
-	}
-	if old != keyspace.CodeOK {
-		b.deltas = append(b.deltas, lthashDelta(keyspace.RefusedSeed(journal.Stamp(rec, r.Index), old), true))
-		b.meta.Refused--
-	}
-	if v.Code != keyspace.CodeOK {
-		b.deltas = append(b.deltas, lthashDelta(keyspace.RefusedSeed(journal.Stamp(rec, r.Index), v.Code), false))
-		b.meta.Refused++
-	}
-	return nil
+// Author returns this device as the author of what it writes at t.
+func (f *Fold) Author(t clock.Time) judge.Author {
+	w, role := f.Journal.Writer()
+	return judge.Author{Time: t, Writer: w, Role: role}
 }
 
-func (b *batch) refusedCode(k []byte) (keyspace.Code, error) {
-	v, err := b.tx.Get(k)
-	if errors.Is(err, store.ErrNotFound) {
-		return keyspace.CodeOK, nil
-	}
-	if err != nil {
-		return keyspace.CodeOK, err
-	}
-	n, ok := bson.Raw(v).Lookup("code").Int32OK()
-	if !ok {
-		return keyspace.CodeOK, keyspace.ErrCorrupt
-	}
-	return keyspace.Code(n), nil
-}
-
-func clip(err error) string {
-	if err == nil {
-		return ""
-	}
-	s := err.Error()
-	if len(s) > 512 {
-		s = s[:512]
-	}
-	return toValid(s)
-}
-
-// A definitionAt is the definition of a collection and when it was last written.
-type definitionAt struct {
-	e        *entry
-	timeline []version // nil until an earlier one was asked for
-}
-
-// A version is a definition in force from a place of the order.
-type version struct {
-	from keyspace.Ref
-	doc  []byte
-}
-
-// definition returns what defines the collection at r; nil for nothing.
-func (b *batch) definition(name string, r keyspace.Ref) (*judge.Definition, error) {
-	if name == judge.SystemCollection {
-		return nil, nil
-	}
-	d, err := b.definitionOf(name)
-	if err != nil {
-		return nil, err
-	}
-	if d.e.Count == 0 {
-		return nil, nil
-	}
-	late, err := b.late(d.e, r)
-	if err != nil {
-		return nil, err
-	}
-	if !late {
-		return b.fold.defs.Parse(d.e.Doc)
-	}
-	if d.timeline == nil {
-		if d.timeline, err = b.timeline(d.e); err != nil {
-			return nil, err
-		}
-	}
-	return b.versionAt(d.timeline, r)
-}
-
-func (b *batch) versionAt(tl []version, r keyspace.Ref) (*judge.Definition, error) {
-	var doc []byte
-	for _, v := range tl {
-		c, err := b.compare(v.from, r)
-		if err != nil {
-			return nil, err
-		}
-		if c > 0 {
-			break
-		}
-		doc = v.doc
-	}
-	return b.fold.defs.Parse(doc)
-}
-
-func (b *batch) definitionOf(name string) (*definitionAt, error) {
-	if d := b.defs[name]; d != nil {
-		return d, nil
-	}
-	id := value.String(name)
-	e, err := b.entry(judge.SystemCollection, value.AppendKey(nil, id, false), id)
-	if err != nil {
-		return nil, err
-	}
-	d := &definitionAt{e: e}
-	b.defs[name] = d
-	return d, nil
-}
-
-// defined follows a definition that changed in place at r.
-func (b *batch) defined(e *entry, r keyspace.Ref, v judge.Verdict, before []byte) error {
-	if e.coll.Name != judge.SystemCollection || v.Code != keyspace.CodeOK {
-		return nil
-	}
-	name := string(e.id.Str())
-	delete(b.defs, name)
-	return b.redefined(name, e.Doc, r, judge.LawOf(before) != judge.LawOf(e.Doc))
-}
-
-// redefined takes a collection's new definition over: its indexes, and the
-// documents with later operations if the schema is another.
-func (b *batch) redefined(name string, doc []byte, from keyspace.Ref, schema bool) error {
-	if payload.CheckName(name) != nil {
-		return nil // a definition of something that cannot be: kept, without effect
-	}
-	if err := b.reindex(name, doc); err != nil {
-		return err
-	}
-	if c := b.coll(name); schema && b.stat(c).MaxTime >= from.Time {
-		b.rescans = append(b.rescans, rescan{name, from})
-	}
-	return nil
-}
-
-// timeline folds a definition's operations by their standing verdicts.
-func (b *batch) timeline(e *entry) ([]version, error) {
-	evs, err := b.eventsAfter(e, 0)
-	if err != nil {
-		return nil, err
-	}
-	var out []version
-	var cur keyspace.State
-	for _, ev := range evs {
-		if ev.Code != keyspace.CodeOK {
-			continue
-		}
-		rec, err := b.record(ev.Ref.N)
-		if err != nil {
-			return nil, err
-		}
-		cur = b.judge.Judge(&rec.Ops[ev.Ref.Index], cur, rec.Time, nil).Next
-		out = append(out, version{ev.Ref, cur.Doc})
-	}
-	return out, nil
-}
-
-func toValid(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	return string([]rune(s))
+func (f *Fold) ownRecord(t clock.Time, atomic bool, ops []payload.Op) *journal.Record {
+	a := f.Author(t)
+	return &journal.Record{Time: t, Atomic: atomic, Ops: ops, Writer: a.Writer, Role: a.Role}
 }

@@ -1,3 +1,5 @@
+// Package journal is how the transactions of all writers reach a database: the
+// journal, which a thread is, and its records, decoded.
 package journal
 
 import (

@@ -1,3 +1,11 @@
+// Package judge says what an operation does to a document: operation, state and
+// definition give a verdict. It is pure: it reads no store, no clock and no
+// configuration, so every replica comes to the same verdict.
+//
+//	Judge.Decide(op, state, author, definition) ─► Verdict{Next, Code, Err}
+//
+// A definition is a document of the system collection: a schema, rules, indexes and
+// the steps of migrations.
 package judge
 
 import (

@@ -1,3 +1,6 @@
+// Package past reads the histories of documents: what a document was when an
+// operation came (for who watches late), and since when it has what it has (for
+// conflicts of unique indexes).
 package past
 
 import (

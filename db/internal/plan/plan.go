@@ -1,3 +1,8 @@
+// Package plan finds where a query looks: ranges of documents by _id, single _ids,
+// ranges of an index, or a union of several; their order, and what each would cost.
+//
+// Whatever an access finds is judged by the whole filter, so that a plan is never
+// wrong, only slow: it must hold every document that matches. docs/design/plan.md.
 package plan
 
 import (

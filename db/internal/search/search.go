@@ -1,3 +1,10 @@
+// Package search runs a compiled query on one view: it walks what the plan says, on
+// several goroutines where that helps, and gives documents in order.
+//
+//	Search ── scan      documents by _id, in parts of the key space
+//	   ├───── fetch     documents by the _ids that a walk of an index gives
+//	   ├───── topK      the first documents of a sort
+//	   └───── Cursor    the result, one document at a time
 package search
 
 import (

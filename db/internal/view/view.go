@@ -1,3 +1,8 @@
+// Package view is what readers see: the state after some commit, synced, with the
+// definitions in force and what of it the reader is shown.
+//
+// A View is immutable but for its count of readers. Whoever takes one releases it;
+// the last frees the store's snapshot.
 package view
 
 import (

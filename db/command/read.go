@@ -126,53 +126,75 @@ func (rn *Runner) cmdExplain(ctx context.Context, _ string, cmd bson.Raw) (bson.
 	}
 	it := value.Elements(inner.Data)
 	k, v, _ := it.Next()
-	if err := checkCommand(string(k), inner.Data); err != nil {
-		return nil, err
-	}
-	if name := strings.ToLower(string(k)); name == "aggregate" {
-		d, err := rn.explainAggregate(ctx, string(v.Str()), inner.Data, run)
-		return append(d, bson.E{Key: "command", Value: bson.Raw(inner.Data)}), err
-	}
-	o, count, err := explainedOptions(strings.ToLower(string(k)), inner.Data)
-	if err != nil {
-		return nil, err
-	}
-	d, err := rn.db.Collection(string(v.Str())).ExplainWith(ctx, o, db.ExplainOptions{Count: count, Run: run})
+	d, err := rn.explain(ctx, string(k), string(v.Str()), inner.Data, run)
 	if err != nil {
 		return nil, err
 	}
 	return append(d, bson.E{Key: "command", Value: bson.Raw(inner.Data)}), nil
 }
 
-// explainedOptions returns what a command looks for; count says that only the
-// number matters.
-func explainedOptions(name string, cmd bson.Raw) (o db.FindOptions, count bool, err error) {
-	switch name {
-	case "find":
-		return findOptions(cmd), false, nil
-	case "count":
-		c := countOptions(cmd)
-		o = db.FindOptions{Filter: sub(cmd, "query"), Skip: c.Skip, Limit: c.Limit, Hint: c.Hint, MaxTime: c.MaxTime}
-		return o, true, nil
-	case "distinct":
-		return distinctOptions(cmd), false, nil
-	case "findandmodify":
-		return db.FindOptions{Filter: sub(cmd, "query"), Sort: sub(cmd, "sort"), Limit: 1}, false, nil
+func (rn *Runner) explain(ctx context.Context, name, coll string, cmd bson.Raw, run bool) (bson.D, error) {
+	c := lookup(name)
+	if c != nil {
+		if err := c.check(name, cmd); err != nil {
+			return nil, err
+		}
+		if c.name == "aggregate" { // whose stages are explained, too
+			return rn.explainAggregate(ctx, coll, cmd, run)
+		}
 	}
-	field := map[string]string{"update": "updates", "delete": "deletes"}[name]
-	if field == "" {
-		return o, false, fault.Errorf(fault.CommandNotFound, "explain does not know the command %q", name)
+	if c == nil || c.explain == nil {
+		return nil, fault.Errorf(fault.CommandNotFound, "explain does not know the command %q", name)
 	}
+	l, err := c.explain(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return rn.db.Collection(coll).ExplainWith(ctx, l.o, db.ExplainOptions{Count: l.count, Run: run})
+}
+
+// looked is what a command looks for; count says that only the number matters.
+type looked struct {
+	o     db.FindOptions
+	count bool
+}
+
+func explainFind(cmd bson.Raw) (looked, error) { return looked{o: findOptions(cmd)}, nil }
+
+func explainCount(cmd bson.Raw) (looked, error) {
+	c := countOptions(cmd)
+	o := db.FindOptions{Filter: sub(cmd, "query"), Skip: c.Skip, Limit: c.Limit, Hint: c.Hint, MaxTime: c.MaxTime}
+	return looked{o: o, count: true}, nil
+}
+
+func explainDistinct(cmd bson.Raw) (looked, error) { return looked{o: distinctOptions(cmd)}, nil }
+
+func explainModify(cmd bson.Raw) (looked, error) {
+	return looked{o: db.FindOptions{Filter: sub(cmd, "query"), Sort: sub(cmd, "sort"), Limit: 1}}, nil
+}
+
+func explainUpdate(cmd bson.Raw) (looked, error) {
+	return explainStatement(cmd, "update.updates", updateFields)
+}
+
+func explainDelete(cmd bson.Raw) (looked, error) {
+	return explainStatement(cmd, "delete.deletes", deleteFields)
+}
+
+// explainStatement explains the one statement of an update or delete, which is in
+// the field after the point of where.
+func explainStatement(cmd bson.Raw, where string, fields map[string]argKind) (looked, error) {
+	_, field, _ := strings.Cut(where, ".")
 	ops, err := list(cmd, field)
 	if err != nil || len(ops) != 1 {
-		return o, false, fault.Errorf(fault.InvalidOptions, "explain needs one operation in %q", field)
+		return looked{}, fault.Errorf(fault.InvalidOptions, "explain needs one operation in %q", field)
 	}
-	fields := map[string]map[string]argKind{"update": updateFields, "delete": deleteFields}[name]
-	if err := checkArgs(name+"."+field, value.Elements(ops[0]), fields); err != nil {
-		return o, false, err
+	if err := checkArgs(where, value.Elements(ops[0]), fields); err != nil {
+		return looked{}, err
 	}
-	if o.Filter = sub(ops[0], "q"); !flag(ops[0], "multi", false) && number(ops[0], "limit") != 0 {
-		o.Limit = 1
+	l := looked{o: db.FindOptions{Filter: sub(ops[0], "q")}}
+	if !flag(ops[0], "multi", false) && number(ops[0], "limit") != 0 {
+		l.o.Limit = 1
 	}
-	return o, false, nil
+	return l, nil
 }

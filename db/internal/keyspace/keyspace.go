@@ -1,3 +1,16 @@
+// Package keyspace is how a database lies in the store: keys, the heads of documents,
+// the catalogue of collections and indexes, the meta data, and the definitions of
+// indexes.
+//
+//	Space      the prefix of every key: Space.Key(tag, parts…)
+//	Head       what is stored of a document: its State, and its last operation by Ref
+//	Catalog    collections and indexes by local numbers; immutable once published
+//	Meta       cursor, counts and state hash: what one commit changes is one slot
+//	KeySet     the index keys of one document
+//
+// A Ref is a stamp by local numbers, so stored values are of this replica only; the
+// state hash is not. Everything read from the store is checked: what is not in its
+// form is [ErrCorrupt]. docs/design/db.md lists the keys to the byte.
 package keyspace
 
 import (

@@ -2,30 +2,11 @@ package db
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/weftdb/weft/db/internal/feed"
 	"github.com/weftdb/weft/db/internal/fold"
-	"github.com/weftdb/weft/internal/clock"
 )
-
-// A DB is an open database. It is safe for concurrent use. Methods that change
-// something return when the change is durable.
-type DB struct {
-	name    string
-	fold    *fold.Fold
-	feed    *feed.Feed
-	lives   lives
-	life    context.Context //nolint:containedctx // of what the database does by itself; Close ends it
-	endLife func()
-	wg      sync.WaitGroup // of sweeps
-
-	mu      sync.Mutex // guards the fields below; fold.mu may be held before it, never after
-	closed  bool
-	watches map[*feed.Subscription]struct{}
-	sweeper *time.Timer // of the next sweep; nil for none
-}
 
 // Open opens the fold of a database, and the database on it; end closes both. It
 // is for package replica, which gives a node what it needs to keep a database.
@@ -88,7 +69,7 @@ func (db *DB) close() {
 // StateHash returns the arrival up to which the database is folded and the
 // hash of that state. Two replicas that folded the same records have the same
 // hash.
-func (db *DB) StateHash() (n int64, h clock.Hash) {
+func (db *DB) StateHash() (n int64, h Hash) {
 	i := db.fold.Facts()
 	return i.Arrival, i.Hash
 }
