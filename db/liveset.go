@@ -74,6 +74,18 @@ type liveNote struct {
 // nothing is known of what follows, unless complete.
 //
 //	items  [0, skip) before · [skip, skip+limit) the result · the reserve
+//
+// Invariant: items are the first len(items) documents of what a Find without skip and
+// limit gives at commit pos, in its order; and the events in the log, applied to the
+// result that a member was given, give the result at pos. A document that sorts behind
+// the last item is not taken in, because others that were never read may come before
+// it; when deletions eat the reserve up, the items are read again and members are told
+// a reset.
+//
+//	limit 2, reserve 1:  items a b | c         result a b
+//	delete a:            items b c |           events: removed a (from 0), added c (at 1)
+//	insert d:            behind c: not taken in, for what came after c was never read
+//	delete b:            items c: fewer than the limit, not complete: read again, reset
 type liveSet struct {
 	db      *DB
 	key     string

@@ -66,6 +66,9 @@ func (b *batch) apply(rec *journal.Record) error {
 	return nil
 }
 
+// An operation is late if its document has one at the same place or a later one: its
+// verdict may change theirs. Local arrival order says nothing about that, stamps do.
+
 // late reports whether e has operations at or after r.
 func (b *batch) late(e *entry, r keyspace.Ref) (bool, error) {
 	if e.Count == 0 {

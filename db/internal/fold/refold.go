@@ -109,6 +109,22 @@ func (b *batch) foresee(e *entry, from keyspace.Ref) error {
 	return nil
 }
 
+// A refolder folds a set of documents again.
+//
+// Invariant: the set is closed. If an operation that is judged again belongs to an
+// atomic transaction, all documents of that transaction are in the set from its
+// place on, because the verdict on one of its operations decides all of them. What
+// lies before a document's place keeps its verdict: nothing that is judged again
+// comes before it.
+//
+//	a:  10 insert   20 $inc   30 delete          stored, on this replica
+//	b:            20 $set (atomic with a's $inc)
+//	    late: 15 replace of a
+//	set {a from 15}; a's 20 is atomic, so {a from 15, b from 20}
+//	judged again, in stamp order: 15 a, 20 a+b together, 30 a; kept: 10 a
+//
+// Everything is judged before anything is written, so that an error leaves the
+// transaction as it was.
 type refolder struct {
 	b     *batch
 	set   map[*entry]*refolding
@@ -437,6 +453,10 @@ func (b *batch) dropBases(r *refolding) error {
 }
 
 // write makes the outcome the document's state and history.
+//
+// The order of the writes matters where they go into several transactions: after a
+// crash the fold begins again with what is stored, so that at every step either the
+// history or the head must name each operation of the document.
 func (f *refolder) write(r *refolding) error {
 	b, e := f.b, r.e
 	for _, ev := range r.gone {

@@ -38,6 +38,20 @@ func (b *batch) mark(mk redoMarker) error {
 	return b.tx.Put(b.fold.Space.Key(keyspace.TagRedo), v)
 }
 
+// The cut says which records count as never written. When it changes, a document's
+// history must lose, or get back, the operations of these records.
+//
+// Invariant: the marker in the store names every log that changes, with its position
+// before, until all is done; so that whoever finishes knows the cut before (from the
+// marks) and the cut now (from the store), and "what changed" never depends on how far
+// the attempt before had got. Repeating a step is harmless: a refold is a function of
+// the history alone.
+//
+//	log L void up to 3, was 5:   records 4 and 5 count again    → back: folded as if they arrived now
+//	log M void up to 9, was 0:   records 1…9 do not count       → gone: their documents are swept
+//	stored while under way:      v L=3, v M=9, marker {L:5, M:0}
+//	crash, Open:                 old = cut.Before(marks); the same two sets come out again
+
 // voidSteps folds again what the change of the cut touches: first what counts
 // again, snapshots among it, then whatever else has operations that do not count.
 // After an interrupted attempt, again says so, with the rescans that it left: a

@@ -28,6 +28,18 @@ const (
 	maxPastDocs   = 4096
 )
 
+// Invariant: what Past tells of a document is what its readers saw, or it says that
+// it cannot tell. A history holds operations in stamp order, but readers saw them in
+// the order of arrival; the two agree up to an operation only if all before it in the
+// history also arrived before all after it (inOrder), and if no verdict was changed
+// since (inexact).
+//
+//	history by stamp:  10 (arrived 1)   20 (arrived 3)   30 (arrived 2)
+//	asked for 10:      {} → after 10                 exact: it arrived before the others
+//	asked for 30:      20 was not there when 30 came, so its fold now is not what it was: not known
+//	asked for 20:      30 came before it: not known; the document is told as it is now
+//	a gap in the collection: nothing of it is known exactly until the gap is told
+
 // A Past tells what documents were, from their histories, by the standing
 // verdicts.
 type Past struct {
