@@ -552,3 +552,13 @@ func BenchmarkSortKey(b *testing.B) {
 
 // said is an error as tests compare it: its sentence and its kind.
 func said(err error) string { return err.Error() + " (" + string(fault.KindOf(err)) + ")" }
+
+func BenchmarkCompile(b *testing.B) {
+	filter := parse(b, []byte(`{"_id":7,"n":{"$gte":1,"$lt":9},"$or":[{"a":1},{"b":{"$in":[1,2,3]}}]}`))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := query.Compile(filter); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
