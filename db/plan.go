@@ -236,7 +236,7 @@ func (p *planner) walkOf(x *index, cons []query.Conjunct, multi bool, pick int) 
 	}
 	all := rangesOf(prefixes, in)
 	a.streams = [][]store.Range{all}
-	a.exact = !multi && simple(p.raw) == len(cons) && used == len(cons) && p.filter != nil
+	a.exact = !multi && p.filter.Tree().Comparisons() == len(cons) && used == len(cons) && p.filter != nil
 	a.once = !multi || a.fixed == len(x.Keys) && len(all) <= 1
 	if !multi {
 		a.setOrder(p.sort, single, all, len(in))
@@ -283,7 +283,7 @@ func (p *planner) usable(x *index, cons []query.Conjunct) bool {
 	if x.Sparse && !impliesSparse(cons, x.Keys) {
 		return false
 	}
-	return x.Partial == nil || impliesAll(cons, p.raw, x.Partial)
+	return x.Partial == nil || p.filter.Tree().Implies(cons, x.filter.Tree())
 }
 
 // numericPath reports whether a path may name a place in an array.
@@ -304,15 +304,13 @@ func (p *planner) unions() (out []*access) {
 	if p.filter == nil || len(p.raw) > maxUnion {
 		return nil
 	}
-	for _, branches := range disjunctions(p.raw) {
+	for _, branches := range p.filter.Tree().Disjunctions() {
+		if len(branches) > maxBranches {
+			continue
+		}
 		u := &access{}
 		for _, b := range branches {
-			f, err := query.Compile(b)
-			if err != nil || len(branches) > maxBranches {
-				u = nil
-				break
-			}
-			part := p.branch(append(slices.Clone(f.Conjuncts()), p.cons...))
+			part := p.branch(append(b.Conjuncts(), p.cons...))
 			if part == nil {
 				u = nil
 				break
@@ -349,65 +347,6 @@ func (p *planner) branch(cons []query.Conjunct) *access {
 	}
 	q.choose()
 	return q.found[0]
-}
-
-// disjunctions returns the branches of each $or that the filter requires.
-func disjunctions(filter bson.Raw) (out [][]bson.Raw) {
-	it := value.Elements(filter)
-	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
-		switch string(k) {
-		case "$or":
-			var branches []bson.Raw
-			el := value.Elements(v.Data)
-			for _, e, ok := el.Next(); ok; _, e, ok = el.Next() {
-				branches = append(branches, e.Data)
-			}
-			out = append(out, branches)
-		case "$and":
-			el := value.Elements(v.Data)
-			for _, e, ok := el.Next(); ok; _, e, ok = el.Next() {
-				out = append(out, disjunctions(e.Data)...)
-			}
-		}
-	}
-	return out
-}
-
-// simple returns the number of conditions of a filter that consists of equality
-// and comparisons only; -1 if there is more in it.
-func simple(filter bson.Raw) int {
-	n := 0
-	it := value.Elements(filter)
-	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
-		if len(k) > 0 && k[0] == '$' {
-			return -1
-		}
-		if first, _, _ := elementsOf(v); !v.IsDoc() || len(first) == 0 || first[0] != '$' {
-			if v.Type == bson.TypeRegex {
-				return -1
-			}
-			n++
-			continue
-		}
-		el := value.Elements(v.Data)
-		for op, _, ok := el.Next(); ok; op, _, ok = el.Next() {
-			switch string(op) {
-			case "$eq", "$gt", "$gte", "$lt", "$lte", "$in":
-				n++
-			default:
-				return -1
-			}
-		}
-	}
-	return n
-}
-
-func elementsOf(v value.Value) (key []byte, e value.Value, ok bool) {
-	if !v.IsDoc() {
-		return nil, value.Value{}, false
-	}
-	it := value.Elements(v.Data)
-	return it.Next()
 }
 
 // idKeyOf cuts the _id's key off an index key; ok is false if the values before
