@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 )
@@ -181,11 +182,11 @@ func TextScan(db *DB, coll string, filter []byte) (ids []int64, err error) {
 		return nil, err
 	}
 	defer v.release()
-	_, spec, err := splitText(filter)
+	f, err := query.Scope{Text: true}.Compile(filter)
 	if err != nil {
 		return nil, err
 	}
-	q, err := newTextQuery(v.cat.colls[coll], spec)
+	q, err := newTextQuery(v.cat.colls[coll], f.Text())
 	if err != nil {
 		return nil, err
 	}

@@ -84,13 +84,11 @@ func FuzzTextQuery(f *testing.F) {
 		if err != nil {
 			return
 		}
-		rest, spec, err := splitText(doc)
-		if err != nil || spec == nil {
+		compiled, err := query.Scope{Text: true}.Compile(doc)
+		if err != nil || compiled.Text() == nil {
 			return
 		}
-		if _, again, _ := splitText(rest); again != nil {
-			t.Fatal("$text is left in the filter")
-		}
+		spec := compiled.Text()
 		ix, err := newIndex(Index{Name: "t", Keys: []IndexKey{{Path: "a", Text: true}}, Language: "english"}, 1, true)
 		if err != nil {
 			t.Fatal(err)

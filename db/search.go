@@ -100,23 +100,17 @@ func (db *DB) searchFor(ctx context.Context, v *view, name string, o FindOptions
 	if s.sight, err = v.sight(ctx, db, name); err != nil {
 		return nil, err
 	}
-	if bytes.Contains(o.Filter, []byte("$text\x00")) {
-		var spec bson.Raw
-		if o.Filter, spec, err = splitText(o.Filter); err != nil {
+	if len(o.Filter) > 5 {
+		if s.filter, err = (query.Scope{Text: true}).Compile(o.Filter); err != nil {
 			return nil, err
 		}
-		if spec != nil {
-			if s.text, err = newTextQuery(s.c, spec); err != nil {
+		s.filter = s.filter.At(s.at)
+		if args := s.filter.Text(); args != nil {
+			if s.text, err = newTextQuery(s.c, args); err != nil {
 				return nil, err
 			}
 			o.Sort, s.score = splitScoreSort(o.Sort)
 		}
-	}
-	if len(o.Filter) > 5 {
-		if s.filter, err = query.Compile(o.Filter); err != nil {
-			return nil, err
-		}
-		s.filter = s.filter.At(s.at)
 	}
 	if len(o.Sort) > 5 {
 		if s.sort, err = query.CompileSort(o.Sort); err != nil {
