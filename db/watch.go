@@ -1,7 +1,6 @@
 package db
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"time"
@@ -95,8 +94,9 @@ func (o *WatchOptions) criteria() (m criteria, err error) {
 
 func (m *criteria) compile(filter bson.Raw) (err error) {
 	if len(filter) > 5 {
-		m.raw, m.mod = slices.Clone(filter), bytes.Contains(filter, []byte("_mod\x00"))
+		m.raw = slices.Clone(filter)
 		m.filter, err = query.Compile(m.raw)
+		m.mod = m.filter.Tree().Names("_mod")
 	}
 	return err
 }
