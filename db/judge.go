@@ -1,7 +1,6 @@
 package db
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/weftdb/weft/db/internal/payload"
@@ -147,7 +146,7 @@ func (j *judge) apply(o *payload.Op, cur state, t clock.Time) verdict {
 	filter := j.filter.At(t.Wall())
 	if cur.doc != nil {
 		var err error
-		if found, err = filter.Test(visible(cur, o.Filter)); err != nil {
+		if found, err = filter.Test(visible(cur, filter.Tree().Names("_mod"))); err != nil {
 			return refuse(codeUpdate, err)
 		}
 	}
@@ -216,10 +215,10 @@ func withID(doc []byte, id value.Value) ([]byte, error) {
 	return value.End(out, at), nil
 }
 
-// visible returns the document as spec (a filter, sort or projection) sees it:
-// with _mod if spec may read it.
-func visible(s state, spec []byte) []byte {
-	if !bytes.Contains(spec, []byte("_mod\x00")) && !bytes.Contains(spec, []byte("$_mod")) {
+// visible returns the document as a filter, sort or projection sees it: with _mod
+// if that names it.
+func visible(s state, mod bool) []byte {
+	if !mod {
 		return s.doc
 	}
 	return withMod(s)

@@ -1,7 +1,6 @@
 package db
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -122,9 +121,8 @@ func (db *DB) searchFor(ctx context.Context, v *view, name string, o FindOptions
 			return nil, err
 		}
 	}
-	mod := []byte("_mod\x00")
-	s.mod = bytes.Contains(o.Filter, mod) || bytes.Contains(o.Sort, mod)
-	s.modOut = bytes.Contains(o.Projection, mod)
+	s.mod = s.filter.Tree().Names("_mod") || s.sort != nil && s.sort.Names("_mod")
+	s.modOut = s.proj != nil && s.proj.Names("_mod")
 	if s.proj != nil && s.proj.NeedsScore() && s.text == nil {
 		return nil, fault.Errorf(fault.BadValue, "query requires text score metadata, but it is not available")
 	}
@@ -278,7 +276,7 @@ func (s *search) matches(st *state) bool {
 func (s *search) appendSortKey(dst []byte, st *state) []byte {
 	if s.score {
 		score, _ := s.text.match(st.doc)
-		return s.sort.Key(dst, withScore(visible(*st, s.o.Sort), score))
+		return s.sort.Key(dst, withScore(visible(*st, s.mod), score))
 	}
 	if s.mod {
 		return s.sort.Key(dst, withMod(*st))
