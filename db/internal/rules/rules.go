@@ -114,7 +114,7 @@ func Compile(k Kind, text string) (*Rule, error) {
 		return nil, fmt.Errorf("%d:%d: %s", first.Location.Line(), first.Location.Column()+1, first.Message)
 	}
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
-		return nil, fmt.Errorf("a rule gives true or false, not %s", t)
+		return nil, fmt.Errorf("a rule must give true or false, not %s", t)
 	}
 	if err := check(ast.NativeRep().Expr()); err != nil {
 		return nil, err
