@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/search"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
@@ -185,11 +186,11 @@ func TextScan(db *DB, coll string, filter []byte) (ids []int64, err error) {
 		return nil, err
 	}
 	defer v.Release()
-	_, spec, err := search.SplitText(filter)
+	f, err := query.Scope{Text: true}.Compile(filter)
 	if err != nil {
 		return nil, err
 	}
-	q, err := search.NewTextQuery(v.Cat.Colls[coll], spec)
+	q, err := search.NewTextQuery(v.Cat.Colls[coll], f.Text())
 	if err != nil {
 		return nil, err
 	}

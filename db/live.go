@@ -60,7 +60,7 @@ func (c *Collection) Live(ctx context.Context, o FindOptions) (*Live, error) {
 		if l.proj.NeedsContext() {
 			return nil, fault.Errorf(fault.CommandNotSupported, "a live query's projection takes no positional operator and no expressions")
 		}
-		l.modOut = readsMod(o.Projection)
+		l.modOut = l.proj.Names("_mod")
 	}
 	if o.Skip < 0 || o.Limit < 0 || o.Skip > maxLiveCount || o.Limit > maxLiveCount {
 		return nil, fault.Errorf(fault.BadValue, "skip and limit of a live query are 0 to %d", maxLiveCount)

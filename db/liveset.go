@@ -116,8 +116,6 @@ type liveSet struct {
 	err      error // why it is over
 }
 
-func readsMod(spec bson.Raw) bool { return bytes.Contains(spec, []byte("_mod\x00")) }
-
 // liveSet returns the set of a query, entered.
 func (db *DB) liveSet(ctx context.Context, coll string, o FindOptions) (*liveSet, error) {
 	s := &liveSet{db: db, coll: coll, eyes: view.EyesOf(ctx), members: map[*Live]bool{}, stale: true, ids: map[string]*liveDoc{}}
@@ -129,7 +127,7 @@ func (db *DB) liveSet(ctx context.Context, coll string, o FindOptions) (*liveSet
 	if s.sort, err = query.CompileSort(s.o.Sort); err != nil {
 		return nil, err
 	}
-	s.mod = readsMod(s.o.Sort)
+	s.mod = s.sort.Names("_mod")
 	s.m = change.Criteria{Colls: []string{coll}, Ops: change.OpDocs, Image: change.SideEither}
 	if err := payload.CheckName(coll); err != nil {
 		return nil, err

@@ -88,13 +88,11 @@ func FuzzTextQuery(f *testing.F) {
 		if err != nil {
 			return
 		}
-		rest, spec, err := search.SplitText(doc)
-		if err != nil || spec == nil {
+		compiled, err := query.Scope{Text: true}.Compile(doc)
+		if err != nil || compiled.Text() == nil {
 			return
 		}
-		if _, again, _ := search.SplitText(rest); again != nil {
-			t.Fatal("$text is left in the filter")
-		}
+		spec := compiled.Text()
 		ix, err := keyspace.NewIndex(keyspace.IndexDef{Name: "t", Keys: []db.IndexKey{{Path: "a", Text: true}}, Language: "english"}, 1, true)
 		if err != nil {
 			t.Fatal(err)

@@ -1,7 +1,6 @@
 package change
 
 import (
-	"bytes"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -87,8 +86,9 @@ const (
 
 func (m *Criteria) Compile(filter bson.Raw) (err error) {
 	if len(filter) > 5 {
-		m.raw, m.mod = slices.Clone(filter), bytes.Contains(filter, []byte("_mod\x00"))
+		m.raw = slices.Clone(filter)
 		m.Filter, err = query.Compile(m.raw)
+		m.mod = m.Filter.Tree().Names("_mod")
 	}
 	return err
 }

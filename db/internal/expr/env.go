@@ -12,6 +12,8 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
+// An evaluation is bounded in steps and in bytes that it builds, and not in time:
+// an update is refused on every replica or on none.
 const (
 	// MaxValue bounds one value that an expression builds, in bytes.
 	MaxValue = 16 << 20
@@ -44,7 +46,8 @@ type Env struct {
 	regexes map[string]*regexp.Regexp
 }
 
-// run evaluates from fresh bounds.
+// run evaluates from fresh bounds. Memory of the evaluation before is used again,
+// except for chunk, which results alias.
 func (e *Env) run(x *Expr) (value.Value, error) {
 	e.steps, e.check, e.built = 0, 1024, 0
 	if x.nslots > 0 {
@@ -82,7 +85,8 @@ const (
 	costFunction = 300
 )
 
-// charge is spend for what is bounded itself: the next spend tells.
+// charge is spend for an operator that does a bounded amount of work and cannot
+// fail: the next spend tells.
 func (e *Env) charge(n int) { e.steps += n }
 
 // room counts n bytes that op is about to build as one value.

@@ -11,6 +11,9 @@
 package expr
 
 import (
+	"slices"
+	"strings"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
@@ -22,6 +25,7 @@ type Expr struct {
 	varies bool // not a function of the environment alone
 	fields []string
 	whole  bool
+	source value.Value // as it was written
 	nslots int
 }
 
@@ -35,7 +39,7 @@ func Compile(v value.Value, vars ...string) (*Expr, error) {
 		return nil, err
 	}
 	v = value.Get(doc, "e")
-	c := compiler{e: &Expr{}}
+	c := compiler{e: &Expr{source: v}}
 	for _, name := range vars {
 		c.bind(name)
 	}
@@ -62,6 +66,35 @@ func (e *Expr) Constant() (v value.Value, ok bool) {
 // Fields returns the dotted paths of the document that the expression reads;
 // whole says that it may read all of it ($$ROOT).
 func (e *Expr) Fields() (paths []string, whole bool) { return e.fields, e.whole }
+
+// Names reports whether the expression reads a field of the document by its name:
+// a path begins with it, or, where the whole document is read, the name stands
+// anywhere, for a variable may be the document.
+func (e *Expr) Names(field string) bool {
+	return slices.ContainsFunc(e.fields, func(p string) bool {
+		name, _, _ := strings.Cut(p, ".")
+		return name == field
+	}) || e.whole && mentions(e.source, field)
+}
+
+// mentions reports whether name is a string, a component of a field path or the
+// name of a field within v.
+func mentions(v value.Value, name string) bool {
+	if v.Type == bson.TypeString {
+		s := string(v.Str())
+		return s == name || strings.HasPrefix(s, "$") && slices.Contains(strings.Split(s, ".")[1:], name)
+	}
+	if !v.IsDoc() && !v.IsArray() {
+		return false
+	}
+	it := value.Elements(v.Data)
+	for k, e, ok := it.Next(); ok; k, e, ok = it.Next() {
+		if string(k) == name || mentions(e, name) {
+			return true
+		}
+	}
+	return false
+}
 
 // Path returns the dotted path of an expression that is just a field path.
 func (e *Expr) Path() (path string, ok bool) {

@@ -284,9 +284,16 @@ func pow(e *Env, op string, args []value.Value) (value.Value, error) {
 	if f, ok := easyPower(float(a), float(b)); ok {
 		return e.ofKind(dec, f), nil
 	}
+	return e.power(a, b, dec)
+}
+
+// power is a to the b where neither decides it alone. It is computed in decimal,
+// with more digits than are shown: the mathematics of a processor differ between
+// machines in the last bit, and replicas must not.
+func (e *Env) power(a, b value.Value, dec bool) (value.Value, error) {
 	e.charge(3 * costFunction)
 	x, y := exactly(a), exactly(b)
-	limit := 330.0
+	limit := 330.0 // powers of ten beyond which a double, or a decimal, has no value
 	if dec {
 		limit = 6200
 	}

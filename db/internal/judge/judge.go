@@ -122,7 +122,7 @@ func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
 	filter := j.filter.At(t.Wall())
 	if cur.Doc != nil {
 		var err error
-		if found, err = filter.Test(keyspace.Visible(cur, o.Filter)); err != nil {
+		if found, err = filter.Test(keyspace.Visible(cur, filter.Tree().Names("_mod"))); err != nil {
 			return refuse(keyspace.CodeUpdate, err)
 		}
 	}

@@ -34,7 +34,7 @@ type Index struct {
 	IndexDef
 	Num    uint32
 	paths  []value.Path
-	filter *query.Filter // of a partial index
+	Filter *query.Filter // of a partial index
 	Text   *textAnalyzer // of a text index
 	Filled bool          // it covers all documents
 	Ready  bool          // filled, and its definition is in force: queries may use it
@@ -83,7 +83,7 @@ func NewIndex(x IndexDef, n uint32, filled bool) (*Index, error) {
 		if err != nil {
 			return nil, err
 		}
-		ix.filter = f
+		ix.Filter = f
 	}
 	if x.Keys[0].Text {
 		ix.Text = newTextAnalyzer(x.Language)
@@ -286,7 +286,7 @@ func Named(list []*Index, name string) bool {
 func (c *Coll) TextIndex() (*Index, error) {
 	if c != nil {
 		for _, x := range c.Indexes {
-			if x.Text == nil || x.filter != nil {
+			if x.Text == nil || x.Filter != nil {
 				continue
 			}
 			if !x.Ready {

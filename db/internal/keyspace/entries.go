@@ -42,7 +42,7 @@ type KeySet struct {
 // Fill sets ks to the keys of doc in ix; doc may be nil for none.
 func (ks *KeySet) Fill(ix *Index, doc []byte) {
 	ks.Keys, ks.Multi, ks.Wide, ks.buf = ks.Keys[:0], false, false, ks.buf[:0]
-	if doc == nil || ix.filter != nil && !ix.filter.Match(doc) {
+	if doc == nil || ix.Filter != nil && !ix.Filter.Match(doc) {
 		return
 	}
 	if ix.Text != nil {

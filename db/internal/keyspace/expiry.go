@@ -33,7 +33,7 @@ func (c *Coll) Expired(doc []byte, now time.Time) bool {
 func (ix *Index) cutoff(now time.Time) int64 { return now.Add(-*ix.ExpireAfter).UnixMilli() }
 
 func (ix *Index) Expires(doc []byte, now time.Time) bool {
-	if ix.filter != nil && !ix.filter.Match(doc) {
+	if ix.Filter != nil && !ix.Filter.Match(doc) {
 		return false
 	}
 	var room [4]value.Value

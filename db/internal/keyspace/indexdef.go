@@ -3,6 +3,7 @@ package keyspace
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,12 +15,13 @@ import (
 )
 
 const (
-	MaxIndexes   = 64 // of a collection
-	maxIndexKeys = 16
-	maxIndexName = 255
-	maxWeight    = 99_999
-	maxExpire    = math.MaxInt32 * time.Second
-	maxPartial   = 16 << 10 // bytes of a partial index's filter
+	MaxIndexes      = 64 // of a collection
+	maxIndexKeys    = 16
+	maxIndexName    = 255
+	maxWeight       = 99_999
+	maxExpire       = math.MaxInt32 * time.Second
+	maxPartial      = 16 << 10 // bytes of a partial index's filter
+	maxPartialDepth = 4        // of $and and $or in it
 )
 
 // An IndexDef is the definition of an index, as [db.Index] describes it.
@@ -320,62 +322,62 @@ func checkIndexOptions(x *IndexDef) error {
 	if err := value.Validate(x.Partial); err != nil {
 		return err
 	}
-	if err := checkPartial(x.Partial, 0); err != nil {
-		return err
+	f, err := query.Compile(x.Partial)
+	if err != nil {
+		return bad("the filter of a partial index: %w", err)
 	}
-	_, err := query.Compile(x.Partial)
-	return err
+	return checkPartial(f.Tree(), 0)
 }
 
 // partialOps are the operators of a partial index's filter: those whose outcome
 // follows from the document's own bytes, and that a planner can reason about.
-var partialOps = map[string]bool{
-	"$eq": true, "$gt": true, "$gte": true, "$lt": true, "$lte": true, "$in": true, "$type": true, "$exists": true,
-}
+var partialOps = []query.Op{query.Eq, query.Gt, query.Gte, query.Lt, query.Lte, query.In, "$type", query.Exists}
 
-func checkPartial(filter []byte, depth int) error {
-	it := value.Elements(filter)
-	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
-		switch name := string(k); {
-		case (name == "$and" || name == "$or") && v.IsArray() && depth < 4:
-			parts := value.Elements(v.Data)
-			for _, p, ok := parts.Next(); ok; _, p, ok = parts.Next() {
-				if err := checkPartial(docOf(p), depth+1); err != nil {
+func checkPartial(t query.Tree, depth int) error {
+	bad := func(format string, args ...any) error {
+		return fault.Errorf(fault.CannotCreateIndex, "the filter of a partial index cannot "+format, args...)
+	}
+	for _, term := range t {
+		switch {
+		case (term.Op == query.And || term.Op == query.Or) && depth < maxPartialDepth:
+			for _, b := range term.Branches {
+				if err := checkPartial(b, depth+1); err != nil {
 					return err
 				}
 			}
-		case strings.HasPrefix(name, "$"):
-			return fault.Errorf(fault.CannotCreateIndex, "the filter of a partial index cannot have %s", name)
-		case name == "_mod" || strings.HasPrefix(name, "_mod."):
-			return fault.Errorf(fault.CannotCreateIndex, "the filter of a partial index cannot depend on _mod")
-		case v.Type == bson.TypeRegex:
-			return fault.Errorf(fault.CannotCreateIndex, "the filter of a partial index cannot have a regular expression: %q", name)
-		case v.IsDoc():
-			ops := value.Elements(v.Data)
-			for op, arg, ok := ops.Next(); ok; op, arg, ok = ops.Next() {
-				if !bytes.HasPrefix(op, []byte("$")) {
-					break // a document to equal
-				}
-				if !partialOps[string(op)] || string(op) == "$exists" && !truthyOption(arg) {
-					return fault.Errorf(fault.CannotCreateIndex, "the filter of a partial index cannot have %s: %q", op, name)
-				}
+		case term.Op != "":
+			return bad("have %s", term.Op)
+		case term.Path == "_mod" || strings.HasPrefix(term.Path, "_mod."):
+			return bad("depend on _mod")
+		}
+		for _, o := range term.Operators {
+			first := firstKey(o.Arg)
+			switch {
+			case o.Literal && o.Op == query.Regex:
+				return bad("have a regular expression: %q", term.Path)
+			case o.Literal && bytes.HasPrefix(first, []byte("$")): // a DBRef
+				return bad("have %s: %q", first, term.Path)
+			case !slices.Contains(partialOps, o.Op) || o.Op == query.Exists && !truthyOption(o.Arg):
+				return bad("have %s: %q", o.Op, term.Path)
 			}
 		}
 	}
 	return nil
 }
 
+// firstKey returns the name of the first element of a document.
+func firstKey(v value.Value) []byte {
+	if !v.IsDoc() {
+		return nil
+	}
+	it := value.Elements(v.Data)
+	k, _, _ := it.Next()
+	return k
+}
+
 func truthyOption(v value.Value) bool {
 	on, err := BoolOption("", v)
 	return err == nil && on
-}
-
-// docOf returns the bytes of a document, and an empty one for another value.
-func docOf(v value.Value) []byte {
-	if v.IsDoc() {
-		return v.Data
-	}
-	return []byte{5, 0, 0, 0, 0}
 }
 
 // An IndexKey is one field of an index.

@@ -1,8 +1,6 @@
 package keyspace
 
 import (
-	"bytes"
-
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 )
@@ -14,15 +12,16 @@ func SameState(a, b State) bool {
 
 func SameSlice(a, b []byte) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }
 
-// Visible returns the document as spec (a filter, sort or projection) sees it:
-// with _mod if spec may read it.
-func Visible(s State, spec []byte) []byte {
-	if !bytes.Contains(spec, []byte("_mod\x00")) && !bytes.Contains(spec, []byte("$_mod")) {
+// Visible returns the document as a filter, sort or projection sees it: with _mod
+// if that names it.
+func Visible(s State, mod bool) []byte {
+	if !mod {
 		return s.Doc
 	}
 	return WithMod(s)
 }
 
+// WithMod returns the document with the virtual field _mod.
 func WithMod(s State) []byte {
 	out := append(make([]byte, 0, len(s.Doc)+14), s.Doc[:len(s.Doc)-1]...)
 	out = value.AppendElement(out, []byte("_mod"), value.DateTime(s.Mod.Wall().UnixMilli()))

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -54,7 +55,7 @@ func moveMatches(parts []part) []part {
 		if parts[i].op != "$match" {
 			continue
 		}
-		reads, ok := filterFields(parts[i].arg.Data, nil)
+		reads, ok := matchFields(parts[i])
 		if !ok {
 			continue
 		}
@@ -65,26 +66,15 @@ func moveMatches(parts []part) []part {
 	return parts
 }
 
-// filterFields lists the first components of the fields that a filter reads; ok
-// is false if it has more than fields in it.
-func filterFields(filter []byte, fields []string) (_ []string, ok bool) {
-	it := value.Elements(filter)
-	for k, v, more := it.Next(); more; k, v, more = it.Next() {
-		switch key := string(k); {
-		case key == "$and" || key == "$or" || key == "$nor":
-			arms := value.Elements(v.Data)
-			for _, a, more := arms.Next(); more; _, a, more = arms.Next() {
-				if fields, ok = filterFields(a.Data, fields); !ok {
-					return nil, false
-				}
-			}
-		case key == "" || key[0] == '$' || key == "_mod":
-			return nil, false
-		default:
-			fields = append(fields, first(key))
-		}
+// matchFields lists the first components of the fields that a $match reads; ok is
+// false if it reads more than fields of the documents that the stages make.
+func matchFields(p part) (fields []string, ok bool) {
+	m, ok := p.stage.(matchStage)
+	if !ok {
+		return nil, false
 	}
-	return fields, true
+	fields, whole := m.filter.Tree().Fields()
+	return fields, !whole && !slices.Contains(fields, "_mod")
 }
 
 func first(path string) string {

@@ -32,6 +32,11 @@ func (s *slot) Close() {}
 // spread opens a pipeline whose first stages work on one document each and are
 // followed by a $group of what can be joined: several goroutines group a part of
 // the documents each. nil if it is not one.
+//
+// The groups come in the order in which one goroutine would meet them: each keeps
+// the place of its first document, by which join sorts. Of accumulators only
+// $sum, $avg, $count, $min and $max can be joined; others, such as $push, depend
+// on the order of all documents, and a pipeline with one is read in order.
 func (p *Pipeline) spread(r *run, collection string) (Cursor, error) {
 	src, ok := r.src.(Spreader)
 	if !ok || p.own || len(p.query.Sort) > 5 || p.query.Skip > 0 || p.query.Limit > 0 {

@@ -36,29 +36,13 @@ func (c *compiler) match(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
 		return nil, fault.Errorf(fault.TypeMismatch, "the match filter must be an expression in an object")
 	}
-	f, err := c.scope().Compile(arg.Data)
-	if err != nil && hasText(arg.Data) {
+	scope := c.scope()
+	scope.Text = true
+	f, err := scope.Compile(arg.Data)
+	if err == nil && f.Text() != nil {
 		return textStage{op}, nil
 	}
 	return matchStage{f}, in(op, err)
-}
-
-func hasText(filter []byte) bool {
-	it := value.Elements(filter)
-	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
-		switch string(k) {
-		case "$text":
-			return true
-		case "$and":
-			arms := value.Elements(v.Data)
-			for _, a, ok := arms.Next(); ok; _, a, ok = arms.Next() {
-				if hasText(a.Data) {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
 
 // A textStage is a $match with $text, which only a source can answer.

@@ -242,7 +242,7 @@ func (p *Planner) walkOf(x *keyspace.Index, cons []query.Conjunct, multi bool, p
 	}
 	all := rangesOf(prefixes, in)
 	a.Streams = [][]store.Range{all}
-	a.Exact = !multi && simple(p.Raw) == len(cons) && used == len(cons) && p.Filter != nil
+	a.Exact = !multi && p.Filter.Tree().Comparisons() == len(cons) && used == len(cons) && p.Filter != nil
 	a.Once = !multi || a.Fixed == len(x.Keys) && len(all) <= 1
 	if !multi {
 		a.setOrder(p.Sort, single, all, len(in))
@@ -289,7 +289,7 @@ func (p *Planner) Usable(x *keyspace.Index, cons []query.Conjunct) bool {
 	if x.Sparse && !impliesSparse(cons, x.Keys) {
 		return false
 	}
-	return x.Partial == nil || impliesAll(cons, p.Raw, x.Partial)
+	return x.Partial == nil || p.Filter.Tree().Implies(cons, x.Filter.Tree())
 }
 
 // unions returns an access for each $or of the filter whose branches all have
@@ -298,15 +298,13 @@ func (p *Planner) unions() (out []*Access) {
 	if p.Filter == nil || len(p.Raw) > maxUnion {
 		return nil
 	}
-	for _, branches := range disjunctions(p.Raw) {
+	for _, branches := range p.Filter.Tree().Disjunctions() {
+		if len(branches) > maxBranches {
+			continue
+		}
 		u := &Access{}
 		for _, b := range branches {
-			f, err := query.Compile(b)
-			if err != nil || len(branches) > maxBranches {
-				u = nil
-				break
-			}
-			part := p.branch(append(slices.Clone(f.Conjuncts()), p.cons...))
+			part := p.branch(append(b.Conjuncts(), p.cons...))
 			if part == nil {
 				u = nil
 				break
@@ -343,65 +341,6 @@ func (p *Planner) branch(cons []query.Conjunct) *Access {
 	}
 	q.Choose()
 	return q.Found[0]
-}
-
-// disjunctions returns the branches of each $or that the filter requires.
-func disjunctions(filter bson.Raw) (out [][]bson.Raw) {
-	it := value.Elements(filter)
-	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
-		switch string(k) {
-		case "$or":
-			var branches []bson.Raw
-			el := value.Elements(v.Data)
-			for _, e, ok := el.Next(); ok; _, e, ok = el.Next() {
-				branches = append(branches, e.Data)
-			}
-			out = append(out, branches)
-		case "$and":
-			el := value.Elements(v.Data)
-			for _, e, ok := el.Next(); ok; _, e, ok = el.Next() {
-				out = append(out, disjunctions(e.Data)...)
-			}
-		}
-	}
-	return out
-}
-
-// simple returns the number of conditions of a filter that consists of equality
-// and comparisons only; -1 if there is more in it.
-func simple(filter bson.Raw) int {
-	n := 0
-	it := value.Elements(filter)
-	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
-		if len(k) > 0 && k[0] == '$' {
-			return -1
-		}
-		if first, _, _ := elementsOf(v); !v.IsDoc() || len(first) == 0 || first[0] != '$' {
-			if v.Type == bson.TypeRegex {
-				return -1
-			}
-			n++
-			continue
-		}
-		el := value.Elements(v.Data)
-		for op, _, ok := el.Next(); ok; op, _, ok = el.Next() {
-			switch string(op) {
-			case "$eq", "$gt", "$gte", "$lt", "$lte", "$in":
-				n++
-			default:
-				return -1
-			}
-		}
-	}
-	return n
-}
-
-func elementsOf(v value.Value) (key []byte, e value.Value, ok bool) {
-	if !v.IsDoc() {
-		return nil, value.Value{}, false
-	}
-	it := value.Elements(v.Data)
-	return it.Next()
 }
 
 // IDKeyOf cuts the _id's key off an index key; ok is false if the values before

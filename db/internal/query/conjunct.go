@@ -8,10 +8,10 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// An Op is the operator of a Conjunct.
+// An Op is an operator by MongoDB's name.
 type Op string
 
-// The operators that a planner can use.
+// The operators of conjuncts, which a planner can use.
 const (
 	Eq     Op = "$eq"
 	In     Op = "$in"
@@ -20,7 +20,7 @@ const (
 	Lt     Op = "$lt"
 	Lte    Op = "$lte"
 	Exists Op = "$exists" // the field exists
-	Prefix Op = "$regex"  // a string that starts with Value
+	Prefix Op = Regex     // a string that starts with Value
 )
 
 // A Conjunct is one condition of the filter's top-level conjunction, which an

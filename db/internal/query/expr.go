@@ -15,6 +15,7 @@ import (
 type Scope struct {
 	Vars  []string // variables; Filter.With and Context.Vars give their values
 	Local bool     // $rand and time zones by name are allowed
+	Text  bool     // $text is allowed in the conjunction of a filter
 }
 
 // An exprNode is $expr: an aggregation expression that is true of the document.

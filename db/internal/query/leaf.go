@@ -139,12 +139,7 @@ func (l sizeLeaf) test(v value.Value, _ *spot) bool {
 	if !v.IsArray() {
 		return false
 	}
-	n := 0
-	it := value.Elements(v.Data)
-	for _, _, ok := it.Next(); ok; _, _, ok = it.Next() {
-		n++
-	}
-	return n == int(l)
+	return count(v.Data) == int(l)
 }
 
 type modLeaf struct{ divisor, remainder int64 }

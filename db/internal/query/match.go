@@ -80,6 +80,9 @@ func conjunction(nodes []node) node {
 // maxFields bounds the fields that are looked for at every key of a document.
 const maxFields = 8
 
+// A fieldsNode makes {a: 1, b: 2, …}, the usual filter, a matter of one pass: to
+// find a field in BSON is to walk over those before it, once for each condition.
+//
 // A fieldsNode is a conjunction whose conditions on fields are met in one pass
 // over the document; with a spot in the filter's order, so that the last one
 // that meets an array tells the position.
@@ -125,7 +128,13 @@ func (n *fieldsNode) match(v value.Value, s *spot) bool {
 	return n.rest.match(v, nil)
 }
 
-// A reach says how an operator meets arrays, and a few values in them.
+// A reach says how an operator meets arrays, and a few values in them. With the
+// field a being [1, [2, 3]]:
+//
+//	reachAny       {a: {$gt: 2}}      asks 1, [2, 3], then [1, [2, 3]]
+//	reachWhole     {a: {$size: 2}}    asks [1, [2, 3]]
+//	reachElements  {a: {$in: [2]}}    asks 1, [2, 3]
+//	reachDeep      {a: 2}             as any; where a name met [2, 3] in an array, 2 and 3 too
 type reach byte
 
 const (

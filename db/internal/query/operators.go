@@ -1,6 +1,7 @@
 package query
 
 import (
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -8,6 +9,201 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
+
+// operator compiles one operator on a path. This is the list of them: a new one
+// is a case here, a function that checks its argument and gives a part, and a leaf
+// that tests a value.
+func (c *compiler) operator(key, op string, v value.Value) (part, error) {
+	switch op {
+	case "$eq", "$ne", "$gt", "$gte", "$lt", "$lte":
+		return comparison(key, op, v)
+	case "$in":
+		return inPart(key, op, v)
+	case "$nin":
+		p, err := inPart(key, op, v)
+		p.not, p.note = true, nil
+		return p, err
+	case "$not":
+		return c.not(key, v)
+	case "$exists":
+		if truthy(v) {
+			return part{leaf: existsLeaf{}, reach: reachWhole, note: []Conjunct{{Op: Exists}}}, nil
+		}
+		return part{leaf: existsLeaf{}, reach: reachWhole, not: true}, nil
+	case "$type":
+		return typePart(key, v)
+	case "$size":
+		return sizePart(key, v)
+	case "$all":
+		return c.all(key, v)
+	case "$elemMatch":
+		return c.elemMatch(key, v)
+	case "$mod":
+		return modPart(key, v)
+	case "$bitsAllSet", "$bitsAnySet", "$bitsAllClear", "$bitsAnyClear":
+		return bitsPart(key, op, v)
+	case "$comment":
+		return part{parts: []part{}}, nil
+	}
+	return part{}, errBad("%s: unknown operator: %s", key, op)
+}
+
+func eqPart(v value.Value) part {
+	return part{leaf: &eqLeaf{v: v, class: value.Class(v)}, reach: reachDeep, note: noteOf(Eq, v), equal: true}
+}
+
+func sizePart(key string, v value.Value) (part, error) {
+	n, ok := integral(v)
+	if !ok {
+		return part{}, fault.Errorf(fault.FailedToParse, "%s: Failed to parse $size. Expected an integer", key)
+	}
+	if n < 0 {
+		return part{}, fault.Errorf(fault.FailedToParse, "%s: Failed to parse $size. Expected a non-negative number in: $size: %d", key, n)
+	}
+	return part{leaf: sizeLeaf(n), reach: reachWhole}, nil
+}
+
+func comparison(key, op string, v value.Value) (part, error) {
+	if v.Type == bson.TypeUndefined {
+		return part{}, errBad("%s: %s: cannot compare to undefined", key, op)
+	}
+	if v.Type == bson.TypeRegex && op != "$eq" {
+		return part{}, errBad("%s: Can't have regex as arg to %s.", key, op)
+	}
+	switch op {
+	case "$eq":
+		return eqPart(v), nil
+	case "$ne":
+		p := eqPart(v)
+		p.not = true
+		return p, nil
+	}
+	return part{leaf: newCmpLeaf(Op(op), v), note: noteOf(Op(op), v)}, nil
+}
+
+func inPart(key, op string, v value.Value) (part, error) {
+	if !v.IsArray() {
+		return part{}, errBad("%s: %s needs an array", key, op)
+	}
+	l := &inLeaf{}
+	it := value.Elements(v.Data)
+	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
+		switch {
+		case e.Type == bson.TypeRegex:
+			p, err := regexPart(key, e, "")
+			if err != nil {
+				return part{}, err
+			}
+			l.regexes = append(l.regexes, p.leaf.(*regexLeaf))
+		case e.Type == bson.TypeUndefined:
+			return part{}, errBad("%s: %s: cannot compare to undefined", key, op)
+		case e.IsDoc() && isOperators(e.Data):
+			return part{}, errBad("%s: cannot nest $ under %s", key, op)
+		default:
+			l.null = l.null || nullish(e)
+			l.values = append(l.values, e)
+		}
+	}
+	slices.SortStableFunc(l.values, value.Compare)
+	l.values = slices.CompactFunc(l.values, value.Equal)
+	p := part{leaf: l, reach: reachElements}
+	if len(l.regexes) == 0 && !slices.ContainsFunc(l.values, unindexed) {
+		p.note = []Conjunct{{Op: In, Values: l.values}}
+	}
+	return p, nil
+}
+
+func (c *compiler) not(key string, v value.Value) (part, error) {
+	if v.Type == bson.TypeRegex {
+		p, err := regexPart(key, v, "")
+		p.not = true
+		return p, err
+	}
+	if !v.IsDoc() {
+		return part{}, errBad("%s: $not needs a regex or a document", key)
+	}
+	if len(v.Data) <= 5 {
+		return part{}, errBad("%s: $not cannot be empty", key)
+	}
+	parts, err := c.operators(key, v.Data)
+	return part{not: true, parts: parts}, err
+}
+
+func (c *compiler) all(key string, v value.Value) (part, error) {
+	if !v.IsArray() {
+		return part{}, errBad("%s: $all needs an array", key)
+	}
+	p := part{}
+	it := value.Elements(v.Data)
+	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
+		var k part
+		var err error
+		switch {
+		case e.Type == bson.TypeRegex:
+			k, err = regexPart(key, e, "")
+		case e.IsDoc() && isOperators(e.Data):
+			m := value.Get(e.Data, "$elemMatch")
+			if !m.Exists() {
+				return part{}, errBad("%s: no $ expressions in $all", key)
+			}
+			k, err = c.elemMatch(key, m)
+		default:
+			k = eqPart(e)
+			if k.reach = reachAny; e.IsDoc() {
+				k.reach = reachMember
+			}
+			k.equal = value.At(v.Data, 1).Type == 0
+		}
+		if err != nil {
+			return part{}, err
+		}
+		p.parts = append(p.parts, k)
+	}
+	if len(p.parts) == 0 {
+		p.leaf = noneLeaf{}
+	}
+	return p, nil
+}
+
+func (c *compiler) elemMatch(key string, v value.Value) (part, error) {
+	if !v.IsDoc() {
+		return part{}, errBad("%s: $elemMatch needs an Object", key)
+	}
+	it := value.Elements(v.Data)
+	k, _, _ := it.Next()
+	switch first := string(k); {
+	case isOperators(v.Data) && first != "$and" && first != "$or" && first != "$nor" && first != "$expr" && first != "$where":
+		parts, err := c.operators(key, v.Data)
+		var nodes []node
+		p := part{reach: reachWhole}
+		for _, k := range parts {
+			nodes = append(nodes, k.node(nil))
+			if !k.not {
+				p.note = append(p.note, inner(k.note)...)
+			}
+		}
+		p.leaf = elemLeaf{conjunction(nodes)}
+		return p, err
+	}
+	sub := compiler{f: &Filter{}, nested: true, lead: "."}
+	t, err := parseTree(v.Data)
+	if err != nil {
+		return part{}, err
+	}
+	nodes, err := sub.tree(t)
+	if c.f.conditions += sub.f.conditions; err == nil && c.f.conditions > maxConditions {
+		err = errBad("%s: the filter has more than %d conditions", key, maxConditions)
+	}
+	return part{leaf: elemDocLeaf{conjunction(nodes)}, reach: reachWhole, note: inner(t.Conjuncts())}, err
+}
+
+func inner(cons []Conjunct) []Conjunct {
+	out := slices.Clone(cons)
+	for i := range out {
+		out[i].Inner = true
+	}
+	return out
+}
 
 // truthy is MongoDB's notion of a true argument.
 func truthy(v value.Value) bool {

@@ -87,6 +87,25 @@ func (p *Projection) NeedsContext() bool { return p.position || len(p.root.adds)
 // NeedsScore reports whether the projection shows a text score.
 func (p *Projection) NeedsScore() bool { return p.score }
 
+// Names reports whether the projection names a field of the document: it keeps,
+// drops or makes it, or an expression reads it.
+func (p *Projection) Names(field string) bool {
+	return p.root.kids[field] != nil || p.root.reads(field)
+}
+
+// reads reports whether an expression within the node names a field.
+func (n *projNode) reads(field string) bool {
+	if n.expr != nil && n.expr.Names(field) {
+		return true
+	}
+	for _, k := range n.kids {
+		if k.reads(field) {
+			return true
+		}
+	}
+	return false
+}
+
 type projCompiler struct {
 	scope   Scope
 	p       *Projection

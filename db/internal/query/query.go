@@ -1,7 +1,7 @@
 // Package query compiles MongoDB filters, sorts and projections and runs them
 // on encoded documents, without decoding them.
 //
-//	Compile           ── Filter      Match, MatchAt, Test, Conjuncts, Equalities
+//	Compile           ── Filter      Match, MatchAt, Test, Conjuncts, Equalities, Tree, Text
 //	CompileSort       ── Sort        Compare, Key
 //	CompileProjection ── Projection  Apply
 //
@@ -25,6 +25,8 @@ type Filter struct {
 	exprs     bool  // there is an $expr
 	now       int64 // for $$NOW, milliseconds since 1970
 	conjuncts []Conjunct
+	tree      Tree
+	text      bson.Raw // the arguments of $text
 	equal     []Equality
 
 	conditions int // in all
@@ -51,12 +53,16 @@ func (s Scope) Compile(filter bson.Raw) (*Filter, error) {
 	if err := checkCosts(value.Doc(filter)); err != nil {
 		return nil, err
 	}
-	c := compiler{f: &Filter{}, top: true, scope: s}
-	nodes, err := c.document(bytes.Clone(filter))
+	t, err := parseTree(bytes.Clone(filter))
 	if err != nil {
 		return nil, err
 	}
-	c.f.root = conjunction(nodes)
+	c := compiler{f: &Filter{tree: t}, top: true, must: true, scope: s}
+	nodes, err := c.tree(t)
+	if err != nil {
+		return nil, err
+	}
+	c.f.root, c.f.conjuncts = conjunction(nodes), t.Conjuncts()
 	return c.f, nil
 }
 
@@ -101,7 +107,11 @@ func CompileElement(path string, cond value.Value) (*Filter, error) {
 	c := compiler{f: &Filter{}, nested: true}
 	switch {
 	case cond.IsDoc() && isOperators(cond.Data), cond.Type == bson.TypeRegex:
-		nodes, err := c.field(path, nil, cond)
+		ops, err := parseCondition(path, cond)
+		if err != nil {
+			return nil, err
+		}
+		nodes, err := c.field(&Term{Path: path, Operators: ops}, nil)
 		c.f.root = conjunction(nodes)
 		return c.f, err
 	case cond.IsDoc():
@@ -163,6 +173,18 @@ func (f *Filter) Conditions() int { return max(1, f.conditions) }
 
 // Conjuncts returns conditions that hold for every match, for a planner.
 func (f *Filter) Conjuncts() []Conjunct { return f.conjuncts }
+
+// Tree returns the filter as it was written; nil for a nil filter.
+func (f *Filter) Tree() Tree {
+	if f == nil {
+		return nil
+	}
+	return f.tree
+}
+
+// Text returns the arguments of $text, which a scope may allow; nil if there is
+// none. Match does not ask it.
+func (f *Filter) Text() bson.Raw { return f.text }
 
 // Equalities returns the fields that an upsert takes from the filter, in order.
 func (f *Filter) Equalities() []Equality { return f.equal }

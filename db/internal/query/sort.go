@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -60,6 +61,11 @@ func CompileSort(spec bson.Raw) (*Sort, error) {
 
 // Fields returns the sort's fields in order.
 func (s *Sort) Fields() []SortField { return s.fields }
+
+// Names reports whether the sort looks at a field of the document.
+func (s *Sort) Names(field string) bool {
+	return slices.ContainsFunc(s.fields, func(f SortField) bool { return begins(f.Path, field) })
+}
 
 // Compare orders two documents: -1, 0 or 1. A missing field sorts as null, an
 // array by its least element ascending and its greatest descending, an empty

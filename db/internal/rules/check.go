@@ -54,11 +54,11 @@ func (c *checker) expr(e ast.Expr) error {
 	case ast.MapKind:
 		return c.table(e)
 	case ast.StructKind:
-		return fmt.Errorf("messages such as %s{} are not for rules", e.AsStruct().TypeName())
+		return fmt.Errorf("a rule cannot make messages such as %s{}", e.AsStruct().TypeName())
 	case ast.ComprehensionKind:
 		f := e.AsComprehension()
 		if c.nesting++; c.nesting > maxNesting {
-			return fmt.Errorf("at most %d of all, exists, map and filter may be within one another", maxNesting)
+			return fmt.Errorf("all, exists, map and filter can be nested at most %d deep", maxNesting)
 		}
 		err := c.all(f.AccuInit(), f.LoopCondition(), f.LoopStep(), f.Result())
 		c.nesting--
@@ -72,7 +72,7 @@ func (c *checker) expr(e ast.Expr) error {
 
 func (c *checker) literal(n int) error {
 	if c.elements += n; c.elements > maxElements {
-		return fmt.Errorf("the lists and maps of a rule have at most %d elements", maxElements)
+		return fmt.Errorf("a list or map of a rule can have at most %d elements", maxElements)
 	}
 	return nil
 }
@@ -81,7 +81,7 @@ func (c *checker) literal(n int) error {
 // may only be looked up in, by keys that cannot be equal.
 func (c *checker) table(e ast.Expr) error {
 	if !c.tables[e.ID()] {
-		return errors.New("a map literal may only be looked up in: {…}[key], or key in {…}")
+		return errors.New("a map literal can only be looked up in: {…}[key], or key in {…}")
 	}
 	m := e.AsMap()
 	if err := c.literal(m.Size()); err != nil {
@@ -92,7 +92,7 @@ func (c *checker) table(e ast.Expr) error {
 		k := x.AsMapEntry()
 		text, ok := constant(k.Key())
 		if !ok || seen[text] {
-			return errors.New("the keys of a map literal are different literal strings")
+			return errors.New("the keys of a map literal must be different literal strings")
 		}
 		seen[text] = true
 		if err := c.expr(k.Value()); err != nil {
@@ -123,11 +123,11 @@ func (c *checker) call(f ast.CallExpr) error {
 			break
 		}
 		if _, ok := constant(args[len(args)-1]); !ok {
-			return errors.New("the pattern of matches is a literal string")
+			return errors.New("the pattern of matches must be a literal string")
 		}
 	case zoned[name] && len(args) > 0:
 		if z, ok := constant(args[0]); !ok || z != "UTC" && !offset.MatchString(z) {
-			return fmt.Errorf(`the time zone of %s is "UTC" or a literal offset, as "+02:00"`, name)
+			return fmt.Errorf(`the time zone of %s must be "UTC" or a literal offset, as "+02:00"`, name)
 		}
 	}
 	if f.IsMemberFunction() {

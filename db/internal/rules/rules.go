@@ -19,6 +19,8 @@ import (
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/interpreter"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // The limits of a rule. They are constants of the protocol, because they decide
@@ -59,7 +61,7 @@ type Rule struct {
 }
 
 // ErrDenied is what [Rule.Allows] returns where the expression is false.
-var ErrDenied = errors.New("it is false")
+var ErrDenied = fault.New(fault.Rule, "it is false")
 
 var errScanned = errors.New("it reads too much")
 
@@ -112,7 +114,7 @@ func Compile(k Kind, text string) (*Rule, error) {
 		return nil, fmt.Errorf("%d:%d: %s", first.Location.Line(), first.Location.Column()+1, first.Message)
 	}
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
-		return nil, fmt.Errorf("a rule gives true or false, not %s", t)
+		return nil, fmt.Errorf("a rule must give true or false, not %s", t)
 	}
 	if err := check(ast.NativeRep().Expr()); err != nil {
 		return nil, err

@@ -89,10 +89,10 @@ func Compile(text string, o Options) (*Schema, error) {
 // checkText bounds what the text nests and holds, and its numbers.
 func checkText(v any, depth int, nodes *int) error {
 	if *nodes--; *nodes < 0 {
-		return fmt.Errorf("a schema holds at most %d values", maxNodes)
+		return fmt.Errorf("the schema has more than %d values", maxNodes)
 	}
 	if depth == 0 {
-		return fmt.Errorf("a schema nests at most %d deep", maxNesting)
+		return fmt.Errorf("the schema is nested deeper than %d", maxNesting)
 	}
 	switch v := v.(type) {
 	case map[string]any:
@@ -124,7 +124,7 @@ func parseNumber(s string) (*big.Rat, error) {
 	}
 	r, ok := new(big.Rat).SetString(s)
 	if !ok {
-		return nil, fmt.Errorf("bad number %.40s", s)
+		return nil, fmt.Errorf("invalid number %.40s", s)
 	}
 	return r, nil
 }
@@ -135,7 +135,7 @@ func checkDraft(doc any, o Options) error {
 		if _, ok := doc.(bool); ok {
 			return nil
 		}
-		return errors.New("a schema is an object or a boolean")
+		return errors.New("a schema must be an object or a boolean")
 	}
 	d, given := obj["$schema"]
 	if !given {
@@ -171,7 +171,7 @@ func explain(err error) error {
 		var lines []string
 		leaves(ve, message.NewPrinter(language.English), &lines)
 		slices.Sort(lines)
-		return fmt.Errorf("the schema is not one: %s", clip(lines[0]))
+		return fmt.Errorf("this is not a valid schema: %s", clip(lines[0]))
 	}
 	return errors.New(clip(err.Error()))
 }
@@ -209,7 +209,7 @@ func compilePattern(s string) (jsonschema.Regexp, error) {
 	}
 	n := programSize(tree)
 	if n > maxProgram {
-		return nil, fmt.Errorf("the pattern's repetitions make it too large")
+		return nil, fmt.Errorf("the repetitions of the pattern make it too large")
 	}
 	re, err := regexp.Compile(s)
 	if err != nil {

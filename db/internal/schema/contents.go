@@ -34,7 +34,7 @@ func (r *run) objects(n *node, v value.Value, s seen) bool {
 	if missing > 0 {
 		for i, name := range n.want {
 			if !present[i] {
-				return r.no("required", "it lacks %q", name)
+				return r.no("required", "missing required field %q", name)
 			}
 		}
 	}
@@ -68,7 +68,7 @@ func (r *run) property(n *node, k []byte, e value.Value, s seen, i int) bool {
 	}
 	if !evaluated && n.more != nil {
 		if n.more.never {
-			return r.no("additionalProperties", "%q is not allowed", k)
+			return r.no("additionalProperties", "field %q is not allowed", k)
 		}
 		evaluated = true
 		if !r.child(n.more, string(k), e) {
@@ -79,7 +79,7 @@ func (r *run) property(n *node, k []byte, e value.Value, s seen, i int) bool {
 		s[i] = true
 	}
 	if n.names != nil && !r.quietly(n.names, value.String(string(k)), nil) {
-		return r.no("propertyNames", "the name %q is not allowed", k)
+		return r.no("propertyNames", "the field name %q is not allowed", k)
 	}
 	return r.err == nil
 }
@@ -87,7 +87,7 @@ func (r *run) property(n *node, k []byte, e value.Value, s seen, i int) bool {
 func (r *run) depends(d *dependency, v value.Value, s seen) bool {
 	for _, name := range d.required {
 		if !r.spend(1+len(v.Data)/256) || !value.Get(v.Data, name).Exists() {
-			return r.no(d.keyword, "with %q, it needs %q", d.name, name)
+			return r.no(d.keyword, "field %q requires field %q", d.name, name)
 		}
 	}
 	return d.n == nil || r.same(d.n, v, s, false)
@@ -126,7 +126,7 @@ func (r *run) arrays(n *node, v value.Value, s seen) bool {
 			}
 			c := string(appendCanonical(nil, e))
 			if _, twice := items[c]; twice {
-				return r.no("uniqueItems", "its item %d is there twice", count)
+				return r.no("uniqueItems", "item %d is a duplicate", count)
 			}
 			items[c] = struct{}{}
 		}

@@ -95,7 +95,7 @@ func (r *run) judge(n *node, v value.Value, s seen) bool {
 		kind = kindOf(v)
 	}
 	if n.types != 0 && kind&n.types == 0 {
-		return r.no("type", "it must be of type %s", n.types)
+		return r.no("type", "must be of type %s", n.types)
 	}
 	if n.bsonTypes != 0 && !n.bsonTypes.has(v) {
 		return r.no("bsonType", "it is of another BSON type")
@@ -206,18 +206,18 @@ func (r *run) texts(n *node, v value.Value) bool {
 	if n.text.set() {
 		c := utf8.RuneCount(t)
 		if c < n.text.low {
-			return r.no("minLength", "it has %d characters, of at least %d", c, n.text.low)
+			return r.no("minLength", "has %d characters: at least %d are needed", c, n.text.low)
 		}
 		if n.text.high >= 0 && c > n.text.high {
-			return r.no("maxLength", "it has %d characters, of at most %d", c, n.text.high)
+			return r.no("maxLength", "has %d characters: at most %d are allowed", c, n.text.high)
 		}
 	}
 	if n.pattern != nil && !r.match(n.pattern, t) {
-		return r.no("pattern", "it does not match %s", n.pattern)
+		return r.no("pattern", "does not match the pattern %s", n.pattern)
 	}
 	if n.format != nil {
 		if err := n.format.Validate(string(t)); err != nil {
-			return r.no("format", "it is no %s", n.format.Name)
+			return r.no("format", "is not a valid %s", n.format.Name)
 		}
 	}
 	return true
@@ -231,14 +231,14 @@ func (r *run) number(n *node, v value.Value, kind kinds) bool {
 	for i := range n.numbers {
 		b := &n.numbers[i]
 		if c := b.compare(v, kind); c == b.sign || b.strict && c == 0 || kind == 0 {
-			return r.no(b.keyword, "it is beyond %s", b.than.RatString())
+			return r.no(b.keyword, "is beyond the limit %s", b.than.RatString())
 		}
 	}
 	if n.multipleOf == nil {
 		return true
 	}
 	if kind == 0 {
-		return r.no("multipleOf", "it is no multiple of %s", n.multipleOf.RatString())
+		return r.no("multipleOf", "is not a multiple of %s", n.multipleOf.RatString())
 	}
 	if d := n.multipleOf; d.IsInt() && d.Num().IsInt64() && (v.Type == bson.TypeInt32 || v.Type == bson.TypeInt64) {
 		if v.Int()%d.Num().Int64() == 0 {
@@ -247,7 +247,7 @@ func (r *run) number(n *node, v value.Value, kind kinds) bool {
 	} else if r.spend(8) && new(big.Rat).Quo(rat(v), d).IsInt() {
 		return true
 	}
-	return r.no("multipleOf", "it is no multiple of %s", n.multipleOf.RatString())
+	return r.no("multipleOf", "is not a multiple of %s", n.multipleOf.RatString())
 }
 
 // compare returns the sign of v minus the bound.
@@ -334,7 +334,7 @@ func (r *run) leftovers(n *node, v value.Value, s seen) bool {
 			continue
 		}
 		if sub.never {
-			return r.no(keyword, "%q is not allowed", k)
+			return r.no(keyword, "field %q is not allowed", k)
 		}
 		if !r.child(sub, string(k), e) {
 			return false
@@ -358,10 +358,10 @@ func (k kinds) String() string {
 // within judges a count by bounds.
 func (r *run) within(b bounds, count int, low, high string) bool {
 	if count < b.low {
-		return r.no(low, "it has %d, of at least %d", count, b.low)
+		return r.no(low, "has %d entries: at least %d are needed", count, b.low)
 	}
 	if b.high >= 0 && count > b.high {
-		return r.no(high, "it has %d, of at most %d", count, b.high)
+		return r.no(high, "has %d entries: at most %d are allowed", count, b.high)
 	}
 	return count <= math.MaxInt32
 }

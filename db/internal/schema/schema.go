@@ -50,7 +50,7 @@ type Misfit struct {
 // Error names the path and the keyword.
 func (m *Misfit) Error() string {
 	if m.Path == "" {
-		return fmt.Sprintf("the document: %s (%s)", m.Why, m.Keyword)
+		return fmt.Sprintf("%s (%s)", m.Why, m.Keyword)
 	}
 	return fmt.Sprintf("field %q: %s (%s)", m.Path, m.Why, m.Keyword)
 }

@@ -8,7 +8,6 @@
 package search
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"math"
@@ -101,23 +100,17 @@ func For(ctx context.Context, v *view.View, name string, o Options, count bool) 
 	if s.sight, err = v.Sight(ctx, name); err != nil {
 		return nil, err
 	}
-	if bytes.Contains(o.Filter, []byte("$text\x00")) {
-		var spec bson.Raw
-		if o.Filter, spec, err = SplitText(o.Filter); err != nil {
+	if len(o.Filter) > 5 {
+		if s.Filter, err = (query.Scope{Text: true}).Compile(o.Filter); err != nil {
 			return nil, err
 		}
-		if spec != nil {
-			if s.Text, err = NewTextQuery(s.C, spec); err != nil {
+		s.Filter = s.Filter.At(s.at)
+		if args := s.Filter.Text(); args != nil {
+			if s.Text, err = NewTextQuery(s.C, args); err != nil {
 				return nil, err
 			}
 			o.Sort, s.score = splitScoreSort(o.Sort)
 		}
-	}
-	if len(o.Filter) > 5 {
-		if s.Filter, err = query.Compile(o.Filter); err != nil {
-			return nil, err
-		}
-		s.Filter = s.Filter.At(s.at)
 	}
 	if len(o.Sort) > 5 {
 		if s.Sort, err = query.CompileSort(o.Sort); err != nil {
@@ -129,9 +122,8 @@ func For(ctx context.Context, v *view.View, name string, o Options, count bool) 
 			return nil, err
 		}
 	}
-	mod := []byte("_mod\x00")
-	s.Mod = bytes.Contains(o.Filter, mod) || bytes.Contains(o.Sort, mod)
-	s.modOut = bytes.Contains(o.Projection, mod)
+	s.Mod = s.Filter.Tree().Names("_mod") || s.Sort != nil && s.Sort.Names("_mod")
+	s.modOut = s.proj != nil && s.proj.Names("_mod")
 	if s.proj != nil && s.proj.NeedsScore() && s.Text == nil {
 		return nil, fault.Errorf(fault.BadValue, "query requires text score metadata, but it is not available")
 	}
@@ -285,7 +277,7 @@ func (s *Search) Matches(st *keyspace.State) bool {
 func (s *Search) appendSortKey(dst []byte, st *keyspace.State) []byte {
 	if s.score {
 		score, _ := s.Text.Match(st.Doc)
-		return s.Sort.Key(dst, withScore(keyspace.Visible(*st, s.o.Sort), score))
+		return s.Sort.Key(dst, withScore(keyspace.Visible(*st, s.Mod), score))
 	}
 	if s.Mod {
 		return s.Sort.Key(dst, keyspace.WithMod(*st))

@@ -153,57 +153,83 @@ func (a *applier) missing(dst, key []byte, n *node) (_ []byte, err error) {
 }
 
 // array appends arr as changed by n's kids.
-func (a *applier) array(dst, arr []byte, n *node) (_ []byte, err error) {
-	var byIndex map[int]*node
-	wild := n.kids // those that any element may hit
-	cost := 0      // of asking them
-	if len(n.kids) > manyKids {
-		byIndex = make(map[int]*node, len(n.kids))
-		wild = nil
-	}
-	if err := a.step(len(n.kids)); err != nil {
+func (a *applier) array(dst, arr []byte, n *node) ([]byte, error) {
+	k, err := a.kidsOf(arr, n)
+	if err != nil {
 		return nil, err
 	}
-	at := -1
+	dst, start := value.Begin(dst)
+	dst, count, err := a.elements(dst, arr, &k)
+	if err != nil {
+		return nil, err
+	}
+	if dst, err = a.beyond(dst, count, n); err != nil {
+		return nil, err
+	}
+	return value.End(dst, start), nil
+}
+
+// arrayKids are the kids of a node that meets an array.
+type arrayKids struct {
+	byIndex map[int]*node // where there are many: those of one element each
+	wild    []*node       // those that any element may hit; all, where there are few
+	cost    int           // of asking wild about an element, in steps
+	at      int           // the element of $; -1 if no kid is $
+}
+
+// kidsOf sorts n's kids by how they choose elements. A name that would make a
+// field has no meaning in an array and is an error, but for $set where all
+// elements are documents: that changes nothing (see docs/design/query.md).
+func (a *applier) kidsOf(arr []byte, n *node) (out arrayKids, err error) {
+	out = arrayKids{wild: n.kids, at: -1}
+	if len(n.kids) > manyKids {
+		out.byIndex, out.wild = make(map[int]*node, len(n.kids)), nil
+	}
+	if err := a.step(len(n.kids)); err != nil {
+		return out, err
+	}
 	docs := allDocs(arr)
 	for _, k := range n.kids {
 		switch {
 		case k.wild == wildAt:
-			if at, err = a.position(); err != nil {
-				return nil, err
+			if out.at, err = a.position(); err != nil {
+				return out, err
 			}
 		case k.wild == wildNone && k.index < 0 && k.creates(a):
 			if docs && k.onlySets() {
 				continue
 			}
-			return nil, notViable(&node{name: n.name, kids: []*node{k}}, value.Value{Type: bson.TypeArray, Data: arr})
-		case k.index >= 0 && byIndex != nil:
-			byIndex[k.index] = k
+			return out, notViable(&node{name: n.name, kids: []*node{k}}, value.Value{Type: bson.TypeArray, Data: arr})
+		case k.index >= 0 && out.byIndex != nil:
+			out.byIndex[k.index] = k
 		}
-		if byIndex != nil && k.wild != wildNone {
-			wild = append(wild, k)
+		if out.byIndex != nil && k.wild != wildNone {
+			out.wild = append(out.wild, k)
 		}
 		switch {
 		case k.wild == wildFilter:
-			cost += k.match.Conditions()
-		case k.wild != wildNone || byIndex == nil:
-			cost++
+			out.cost += k.match.Conditions()
+		case k.wild != wildNone || out.byIndex == nil:
+			out.cost++
 		}
 	}
-	dst, start := value.Begin(dst)
+	return out, nil
+}
+
+// elements appends the elements that arr has, changed by the kids that hit them,
+// and returns their number.
+func (a *applier) elements(dst, arr []byte, kids *arrayKids) (_ []byte, i int, err error) {
 	var hits []*node
-	var buf [20]byte
-	i := 0
 	it := value.Elements(arr)
 	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
 		hits = hits[:0]
-		if k := byIndex[i]; k != nil {
+		if k := kids.byIndex[i]; k != nil {
 			hits = append(hits, k)
 		}
-		hits = appendHits(hits, wild, i, at, v)
+		hits = appendHits(hits, kids.wild, i, kids.at, v)
 		i++
-		if err := a.step(cost); err != nil {
-			return nil, err
+		if err := a.step(kids.cost); err != nil {
+			return nil, 0, err
 		}
 		if len(hits) == 0 {
 			dst = value.AppendElement(dst, k, v)
@@ -212,16 +238,23 @@ func (a *applier) array(dst, arr []byte, n *node) (_ []byte, err error) {
 		hit := hits[0]
 		if len(hits) > 1 {
 			if hit, err = a.merge(hits); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 		}
 		if dst, err = a.existing(dst, k, v, hit, true); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if len(dst) > value.MaxDocument {
-			return nil, tooLarge()
+			return nil, 0, tooLarge()
 		}
 	}
+	return dst, i, nil
+}
+
+// beyond appends the elements that n's kids make after the i that there are, with
+// nulls in between. Kids are in the order of their indexes.
+func (a *applier) beyond(dst []byte, i int, n *node) (_ []byte, err error) {
+	var buf [20]byte
 	for _, k := range n.kids {
 		if k.index < i || !k.creates(a) {
 			continue
@@ -237,7 +270,7 @@ func (a *applier) array(dst, arr []byte, n *node) (_ []byte, err error) {
 		}
 		i++
 	}
-	return value.End(dst, start), nil
+	return dst, nil
 }
 
 // allDocs reports whether the elements of an array are all documents, and any.

@@ -10,7 +10,16 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A node is one path component of an update; op is set at leaves only.
+// A node is one path component of an update; op is set at leaves only. All paths
+// of an update are one tree, so that a document is walked once and copied once,
+// whatever the number of operators, and so that conflicts show as two operators
+// that meet in a node.
+//
+//	{$set: {"a.b": 1, c: 2}, $inc: {"a.$[x].n": 1}}
+//
+//	root ─┬─ a ─┬─ b      $set 1
+//	      │     └─ $[x] ── n   $inc 1
+//	      └─ c  $set 2
 type node struct {
 	name  string
 	index int // name as an array index, or -1
@@ -168,7 +177,9 @@ func (n *node) onlySets() bool {
 	return true
 }
 
-// merge joins the nodes that apply to one array element.
+// merge joins the nodes that apply to one array element: with {"a.0.x": …,
+// "a.$[].y": …} element 0 is changed by both. That they conflict shows only here,
+// for which elements a wildcard hits depends on the document.
 func (a *applier) merge(nodes []*node) (*node, error) {
 	out := &node{name: nodes[0].name, index: -1, path: nodes[0].path}
 	for _, n := range nodes {
