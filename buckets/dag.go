@@ -34,16 +34,17 @@ type Budget struct {
 // Node returns a node of the bucket's DAG as DAG-JSON, and its CID: the one below
 // root at a path of names, or root itself for the path "". root is any CID of the
 // DAG as it is now, or of a version of a file. It returns ErrNotFound, ErrPath for
-// a path through a file, and ErrTooBig when the budget does not do.
+// a path through a file, and ErrTooBig when the budget does not do; the CID is then
+// where the walk ended, cid.Undef if it did not reach root.
 func (b *Bucket) Node(ctx context.Context, root cid.Cid, path string, budget Budget) ([]byte, cid.Cid, error) {
 	d := newNodes(b, budget)
 	node, at, err := d.find(ctx, root, path)
 	if err != nil {
-		return nil, cid.Undef, err
+		return nil, at, err
 	}
 	var out bytes.Buffer
 	if err := dagjson.Encode(node, &out); err != nil {
-		return nil, cid.Undef, fmt.Errorf("encode %s as DAG-JSON: %w", at, err)
+		return nil, at, fmt.Errorf("encode %s as DAG-JSON: %w", at, err)
 	}
 	return out.Bytes(), at, nil
 }
@@ -183,19 +184,27 @@ func (d *nodes) read(ctx context.Context, c cid.Cid) ([]byte, error) {
 }
 
 // find walks from root along the names of path.
-func (d *nodes) find(ctx context.Context, root cid.Cid, path string) (datamodel.Node, cid.Cid, error) {
+func (d *nodes) find(ctx context.Context, root cid.Cid, path string) (node datamodel.Node, at cid.Cid, err error) {
 	if err := d.derive(ctx); err != nil {
-		return nil, root, err
+		return nil, cid.Undef, err
 	}
-	node, err := d.load(ctx, root)
-	for path = strings.Trim(path, "/"); err == nil && path != ""; {
+	if node, err = d.load(ctx, root); err != nil {
+		return nil, cid.Undef, err
+	}
+	at = root
+	for path = strings.Trim(path, "/"); path != ""; {
 		var name string
 		name, path, _ = strings.Cut(path, "/")
-		if root, err = d.child(ctx, node, root, name); err == nil {
-			node, err = d.load(ctx, root)
+		next, err := d.child(ctx, node, at, name)
+		if err != nil {
+			return nil, at, err
 		}
+		if node, err = d.load(ctx, next); err != nil {
+			return nil, at, err
+		}
+		at = next
 	}
-	return node, root, err
+	return node, at, nil
 }
 
 func (d *nodes) load(ctx context.Context, c cid.Cid) (datamodel.Node, error) {
