@@ -116,8 +116,10 @@ func (t *tree) add(e entry) error {
 	top.children = append(top.children, child{name: name, link: link{cid: v.cid, size: uint64(v.size), tsize: v.tsize}})
 	t.files++
 	t.bytes += v.size
-	for _, c := range e.public().Conflicts {
-		t.notes = append(t.notes, Note{Path: e.path, Reason: "another version was written apart: " + c.CID.String()})
+	if len(e.order) > 1 {
+		for _, c := range e.public().Conflicts {
+			t.notes = append(t.notes, Note{Path: e.path, Reason: "another version was written apart: " + c.CID.String()})
+		}
 	}
 	return nil
 }

@@ -160,43 +160,23 @@ func (b *fileBuilder) root() (link, error) {
 
 // fileNode derives an inner node of a file.
 func (d *dag) fileNode(links []link) (link, error) {
-	node := link{}
+	var size uint64
 	sizes := make([]uint64, len(links))
 	for i, l := range links {
 		sizes[i] = l.size
-		node.size += l.size
-		node.tsize += l.tsize
+		size += l.size
 	}
 	about, err := builder.BuildUnixFS(func(b *builder.Builder) {
 		builder.DataType(b, data.Data_File)
-		builder.FileSize(b, node.size)
+		builder.FileSize(b, size)
 		builder.BlockSizes(b, sizes)
 	})
 	if err != nil {
 		return link{}, fmt.Errorf("file node: %w", err)
 	}
-	pb, err := qp.BuildMap(dagpb.Type.PBNode, 2, func(m datamodel.MapAssembler) {
-		qp.MapEntry(m, "Data", qp.Bytes(data.EncodeUnixFSData(about)))
-		qp.MapEntry(m, "Links", qp.List(int64(len(links)), func(list datamodel.ListAssembler) {
-			for _, l := range links {
-				qp.ListEntry(list, qp.Map(3, func(m datamodel.MapAssembler) {
-					qp.MapEntry(m, "Hash", qp.Link(cidlink.Link{Cid: l.cid}))
-					qp.MapEntry(m, "Name", qp.String(""))
-					qp.MapEntry(m, "Tsize", qp.Int(int64(l.tsize)))
-				}))
-			}
-		}))
-	})
-	if err != nil {
-		return link{}, fmt.Errorf("file node: %w", err)
-	}
-	stored, err := d.ls.Store(linking.LinkContext{}, dagPB, pb)
-	if err != nil {
-		return link{}, fmt.Errorf("file node: %w", err)
-	}
-	node.cid = stored.(cidlink.Link).Cid
-	node.tsize += d.size
-	return node, nil
+	node, err := d.store(about, len(links), func(i int) (string, link) { return "", links[i] })
+	node.size = size
+	return node, err
 }
 
 // A child is a named link of a directory.
@@ -209,17 +189,60 @@ type child struct {
 // directoryNode derives a directory's node from its children, whose names are
 // distinct; above shardThreshold it is the root of a HAMT.
 func (d *dag) directoryNode(children []child) (link, error) {
+	var estimate int
+	for _, c := range children {
+		estimate += len(c.name) + c.cid.ByteLen()
+	}
+	if estimate > shardThreshold {
+		return d.shardedNode(children)
+	}
+	about, err := builder.BuildUnixFS(func(b *builder.Builder) { builder.DataType(b, data.Data_Directory) })
+	if err != nil {
+		return link{}, fmt.Errorf("directory node: %w", err)
+	}
+	return d.store(about, len(children), func(i int) (string, link) { return children[i].name, children[i].link })
+}
+
+// shardedNode derives the nodes of a directory that is a HAMT.
+func (d *dag) shardedNode(children []child) (link, error) {
 	entries := make([]dagpb.PBLink, len(children))
 	for i, c := range children {
 		e, err := builder.BuildUnixFSDirectoryEntry(c.name, int64(c.tsize), cidlink.Link{Cid: c.cid})
 		if err != nil {
-			return link{}, fmt.Errorf("directory node: %w", err)
+			return link{}, fmt.Errorf("directory shard: %w", err)
 		}
 		entries[i] = e
 	}
-	node, tsize, err := builder.BuildUnixFSDirectory(entries, &d.ls)
+	root, tsize, err := builder.BuildUnixFSShardedDirectory(shardWidth, mh.MURMUR3X64_64, entries, &d.ls)
 	if err != nil {
-		return link{}, fmt.Errorf("directory node: %w", err)
+		return link{}, fmt.Errorf("directory shard: %w", err)
 	}
-	return link{cid: node.(cidlink.Link).Cid, tsize: tsize}, nil
+	return link{cid: root.(cidlink.Link).Cid, tsize: tsize}, nil
+}
+
+// store encodes a node of n links, which the codec sorts by name.
+func (d *dag) store(about data.UnixFSData, n int, at func(int) (name string, l link)) (link, error) {
+	var below uint64
+	node, err := qp.BuildMap(dagpb.Type.PBNode, 2, func(m datamodel.MapAssembler) {
+		qp.MapEntry(m, "Data", qp.Bytes(data.EncodeUnixFSData(about)))
+		qp.MapEntry(m, "Links", qp.List(int64(n), func(list datamodel.ListAssembler) {
+			for i := range n {
+				name, l := at(i)
+				below += l.tsize
+				qp.ListEntry(list, qp.Map(3, func(m datamodel.MapAssembler) {
+					qp.MapEntry(m, "Hash", qp.Link(cidlink.Link{Cid: l.cid}))
+					qp.MapEntry(m, "Name", qp.String(name))
+					qp.MapEntry(m, "Tsize", qp.Int(int64(l.tsize)))
+				}))
+			}
+		}))
+	})
+	if err != nil {
+		return link{}, fmt.Errorf("DAG node: %w", err)
+	}
+	stored, err := d.ls.Store(linking.LinkContext{}, dagPB, node)
+	if err != nil {
+		return link{}, fmt.Errorf("DAG node: %w", err)
+	}
+	return link{cid: stored.(cidlink.Link).Cid, tsize: below + d.size}, nil
 }
