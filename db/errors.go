@@ -1,22 +1,36 @@
 package db
 
-import "errors"
+import (
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/internal/fault"
+)
 
+// An Error has a kind, which programs match, and a sentence for people. Filters,
+// updates, documents and definitions that are refused give one.
+type Error = fault.Error
+
+// A DuplicateKeyError is a write, or a new index, that would give two documents
+// one key of a unique index: Collection, Index, Pattern (the keys of the index, as
+// {email: 1}), Value (the key, as {email: "a@example.org"}), and the ID of the
+// document that was refused.
+type DuplicateKeyError = keyspace.DuplicateKeyError
+
+// What the methods of a database report, besides errors of a kind of their own.
 var (
 	// ErrNotFound reports that there is no such document, collection or index.
-	ErrNotFound = errors.New("db: not found")
+	ErrNotFound = keyspace.ErrNotFound
 	// ErrExists reports that a collection or an index of that name exists.
-	ErrExists = errors.New("db: already exists")
+	ErrExists = keyspace.ErrExists
 	// ErrClosed reports use of a closed database, cursor or watch.
-	ErrClosed = errors.New("db: closed")
+	ErrClosed = keyspace.ErrClosed
 	// ErrConflict reports that a document that a transaction read or wrote was
 	// changed meanwhile; the caller may run the transaction again.
-	ErrConflict = errors.New("db: transaction conflict")
+	ErrConflict = keyspace.ErrConflict
 	// ErrTooLarge reports a document, transaction or result over its limit;
 	// nothing was written.
-	ErrTooLarge = errors.New("db: too large")
+	ErrTooLarge = keyspace.ErrTooLarge
 	// ErrSchema reports a document that the schema of its collection refuses.
-	ErrSchema = errors.New("the document does not fit the schema")
+	ErrSchema = keyspace.ErrSchema
 	// ErrRule reports an operation that the write rule of its collection denies.
-	ErrRule = errors.New("a rule denies it")
+	ErrRule = keyspace.ErrRule
 )

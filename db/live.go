@@ -6,8 +6,9 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/query"
-	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A LiveEvent is one step from the result of a live query to its next result.
@@ -57,12 +58,12 @@ func (c *Collection) Live(ctx context.Context, o FindOptions) (*Live, error) {
 			return nil, err
 		}
 		if l.proj.NeedsContext() {
-			return nil, value.Errorf(value.CodeCommandNotSupported, "a live query's projection takes no positional operator and no expressions")
+			return nil, fault.Errorf(fault.CommandNotSupported, "a live query's projection takes no positional operator and no expressions")
 		}
 		l.modOut = readsMod(o.Projection)
 	}
 	if o.Skip < 0 || o.Limit < 0 || o.Skip > maxLiveCount || o.Limit > maxLiveCount {
-		return nil, value.Errorf(value.CodeBadValue, "skip and limit of a live query are 0 to %d", maxLiveCount)
+		return nil, fault.Errorf(fault.BadValue, "skip and limit of a live query are 0 to %d", maxLiveCount)
 	}
 	set, err := c.db.liveSet(ctx, c.name, o)
 	if err != nil {
@@ -92,7 +93,7 @@ func (l *Live) Next(ctx context.Context) (LiveEvent, error) {
 		}
 		select {
 		case <-wait:
-		case <-l.set.sub.ended:
+		case <-l.set.sub.Ended:
 		case <-ctx.Done():
 			return LiveEvent{}, ctx.Err()
 		}
@@ -149,12 +150,12 @@ func (l *Live) documents() []Document {
 // hand makes of a document what the caller may see. It is the one place where a
 // live query hands documents out.
 func (l *Live) hand(d *liveDoc) Document {
-	out := Document{Raw: d.doc, Mod: d.mod}
+	out := Document{Raw: d.Doc, Mod: d.Mod}
 	switch {
 	case l.proj != nil && l.modOut:
-		out.Raw = l.proj.Apply(nil, withMod(d.state))
+		out.Raw = l.proj.Apply(nil, keyspace.WithMod(d.State))
 	case l.proj != nil:
-		out.Raw = l.proj.Apply(nil, d.doc)
+		out.Raw = l.proj.Apply(nil, d.Doc)
 	}
 	return out
 }

@@ -11,7 +11,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
@@ -38,9 +41,9 @@ type database struct {
 	mu     sync.Mutex // guards closed; held while the fold opens or closes
 	closed bool
 
-	fold   atomic.Pointer[db.DB]     // nil until it is first used; see idle.go
-	peeked atomic.Pointer[db.Folded] // the state in the store while fold is nil
-	needed atomic.Bool               // a need has not begun
+	fold   atomic.Pointer[replica.Replica] // nil until it is first used; see idle.go
+	peeked atomic.Pointer[replica.Folded]  // the state in the store while fold is nil
+	needed atomic.Bool                     // a need has not begun
 
 	cutMu sync.Mutex // guards the fields below
 	cut   net.Cut    // what of the thread does not count, as told last
@@ -197,7 +200,11 @@ func (n *Node) adopt(ctx context.Context, name string, t *net.Thread) (*db.DB, e
 	if err := n.selectRelays(d); err != nil {
 		return nil, err
 	}
-	return d.open(ctx)
+	r, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.DB, nil
 }
 
 // Database returns an open database by its name, or ErrNotFound.
@@ -206,7 +213,11 @@ func (n *Node) Database(ctx context.Context, name string) (*db.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.open(ctx)
+	r, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.DB, nil
 }
 
 // Databases returns the databases of the node by name.
@@ -387,4 +398,19 @@ func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus,
 	return DatabaseStatus{
 		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(),
 	}, changed, nil
+}
+
+// RunCommand runs a MongoDB command document on a database, as
+// [github.com/weftdb/weft/db/command.Runner] does. Cursors and transactions that
+// it leaves open are the node's.
+func (n *Node) RunCommand(ctx context.Context, database string, command bson.Raw) (bson.Raw, error) {
+	d, err := n.lookup(database)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.Run(ctx, command)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"strings"
 
 	"connectrpc.com/connect"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/inbox"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
@@ -142,8 +142,12 @@ func Code(err error) (word string, status connect.Code) {
 	if code := keys.CodeOf(err); code != "" {
 		return string(code), connect.CodePermissionDenied
 	}
-	if refused, ok := errors.AsType[*db.Error](err); ok {
-		return commandWord(refused)
+	if _, ok := errors.AsType[interface {
+		error
+		Kind() fault.Kind
+	}](err); ok {
+		kind := fault.KindOf(err)
+		return string(kind), statusOf(kind)
 	}
 	for _, o := range outcomes() {
 		if errors.Is(err, o.err) {
@@ -153,28 +157,23 @@ func Code(err error) (word string, status connect.Code) {
 	return "internal", connect.CodeInternal
 }
 
-// duplicateKey is MongoDB's code for a value that must be unique.
-const duplicateKey = 11000
-
-// commandWord returns MongoDB's name of an error as a word of ours:
-// "DuplicateKey" gives duplicate_key. One without a name is invalid_argument.
-func commandWord(e *db.Error) (string, connect.Code) {
-	if e.Code == duplicateKey {
-		return "duplicate_key", connect.CodeAlreadyExists
+// statusOf returns the status of a kind.
+func statusOf(kind fault.Kind) connect.Code {
+	switch kind {
+	case fault.Internal:
+		return connect.CodeInternal
+	case fault.NotFound:
+		return connect.CodeNotFound
+	case fault.AlreadyExists, fault.DuplicateKey:
+		return connect.CodeAlreadyExists
+	case fault.Rule, fault.PermissionDenied:
+		return connect.CodePermissionDenied
+	case fault.Conflict:
+		return connect.CodeAborted
+	case fault.Corrupt:
+		return connect.CodeDataLoss
+	case fault.Closed:
+		return connect.CodeUnavailable
 	}
-	if strings.HasPrefix(e.Name, "Location") {
-		return "invalid_argument", connect.CodeInvalidArgument
-	}
-	var word []byte
-	for i, c := range []byte(e.Name) {
-		upper := c >= 'A' && c <= 'Z'
-		if upper && i > 0 && (e.Name[i-1] < 'A' || e.Name[i-1] > 'Z') {
-			word = append(word, '_')
-		}
-		if upper {
-			c += 'a' - 'A'
-		}
-		word = append(word, c)
-	}
-	return string(word), connect.CodeInvalidArgument
+	return connect.CodeInvalidArgument
 }

@@ -9,3 +9,13 @@ func Forks(n *Node, name string) (int, error) {
 	forks, err := d.thread.Forks()
 	return len(forks), err
 }
+
+// Suspended reports whether a database is not in memory.
+func Suspended(n *Node, name string) (bool, error) {
+	d, err := n.lookup(name)
+	if err != nil {
+		return false, err
+	}
+	fold := d.fold.Load()
+	return fold == nil || fold.Suspended(), nil
+}

@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/command"
 	"github.com/weftdb/weft/db/threaddb"
 	"github.com/weftdb/weft/node"
 )
@@ -45,9 +46,8 @@ func ReplyError(reply bson.Raw) error {
 		return nil
 	}
 	code, _ := reply.Lookup("code").AsInt64OK()
-	name, _ := reply.Lookup("codeName").StringValueOK()
 	message, _ := reply.Lookup("errmsg").StringValueOK()
-	return &db.Error{Code: int32(code), Name: name, Message: message}
+	return command.ReplyError(int32(code), message)
 }
 
 // IDFilter returns the filter for the document whose _id a person wrote: as a
