@@ -1,10 +1,8 @@
 package buckets
 
 import (
-	"bytes"
-	"fmt"
-
-	"github.com/fxamacker/cbor/v2"
+	"github.com/weftdb/weft/internal/canonical"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -34,52 +32,36 @@ type manifestLeaf struct {
 	Blob []byte
 }
 
-func encodeManifest(leaves []leaf) ([]byte, error) {
+var codec = canonical.New(canonical.Options{
+	Version: manifestVersion, Elements: leavesPerManifest, Nesting: 4,
+	Malformed: ErrMalformed, TooLarge: ErrMalformed, UnknownVersion: ErrMalformed,
+})
+
+func encodeManifest(leaves []leaf) []byte {
 	m := manifest{Version: manifestVersion, Leaves: make([]manifestLeaf, len(leaves))}
 	for i, l := range leaves {
 		m.Leaves[i] = manifestLeaf{Sum: l.sum[:], Size: uint64(l.size), Blob: l.blob[:]}
 	}
-	p, err := cbor.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("buckets: encode manifest: %w", err)
-	}
-	return p, nil
+	return codec.Encode(&m)
 }
 
 // decodeManifest parses a manifest; anything but the canonical form of one
-// returns an error that wraps ErrMalformed.
+// returns ErrMalformed.
 func decodeManifest(p []byte) ([]leaf, error) {
-	if len(p) > MaxBlob {
-		return nil, fmt.Errorf("%w: manifest of %d bytes", ErrMalformed, len(p))
-	}
-	mode, err := cbor.DecOptions{MaxArrayElements: leavesPerManifest, MaxNestedLevels: 4, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden}.DecMode()
-	if err != nil {
-		return nil, fmt.Errorf("buckets: decode manifest: %w", err)
-	}
 	var m manifest
-	if err := mode.Unmarshal(p, &m); err != nil {
-		return nil, fmt.Errorf("%w: manifest: %v", ErrMalformed, err)
-	}
-	if m.Version != manifestVersion {
-		return nil, fmt.Errorf("%w: manifest version %d is unknown", ErrMalformed, m.Version)
+	if err := codec.DecodeVersioned(p, MaxBlob, "manifest", &m); err != nil {
+		return nil, err
 	}
 	if len(m.Leaves) == 0 {
-		return nil, fmt.Errorf("%w: manifest without leaves", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "manifest without leaves")
 	}
 	leaves := make([]leaf, len(m.Leaves))
 	for i, l := range m.Leaves {
 		last := i == len(m.Leaves)-1
 		if len(l.Sum) != 32 || len(l.Blob) != 32 || l.Size == 0 || l.Size > ChunkSize || !last && l.Size != ChunkSize {
-			return nil, fmt.Errorf("%w: leaf %d of a manifest", ErrMalformed, i)
+			return nil, fault.Of(ErrMalformed, "leaf %d of the manifest is not in its form", i)
 		}
 		leaves[i] = leaf{sum: [32]byte(l.Sum), size: int64(l.Size), blob: BlobID(l.Blob)}
-	}
-	again, err := encodeManifest(leaves)
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(again, p) {
-		return nil, fmt.Errorf("%w: manifest is not canonical", ErrMalformed)
 	}
 	return leaves, nil
 }

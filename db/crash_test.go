@@ -20,6 +20,7 @@ import (
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 // A tight store takes few writes a transaction, and fails commits once its
@@ -138,7 +139,7 @@ func childMain() {
 }
 
 func writeForever(dir string) error {
-	st, err := store.Open(dir, nil)
+	st, err := engines.Open(dir, nil)
 	if err != nil {
 		return err
 	}
@@ -235,7 +236,7 @@ func kill(t *testing.T, rounds int) {
 }
 
 func checkAcked(t *testing.T, dir string, acked map[int64]bool, round int) {
-	st, err := store.Open(dir, nil)
+	st, err := engines.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

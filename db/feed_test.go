@@ -15,7 +15,7 @@ import (
 	"github.com/weftdb/weft/db/dbtest"
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 // changes returns what a watch has to tell now.
@@ -446,7 +446,7 @@ func TestWatchOptionsAreChecked(t *testing.T) {
 // Whatever text a token has, it is a place or an error; one that is accepted is
 // written back the same.
 func FuzzResumeToken(f *testing.F) {
-	st, err := store.OpenMemory()
+	st, err := engines.OpenMemory()
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -133,14 +133,14 @@ func (w *Writer) Use(collection string, definition bson.Raw) error {
 		return err
 	}
 	if name, ok := definition.Lookup("_id").StringValueOK(); !ok || name != collection {
-		return fmt.Errorf("%w: the definition of %s is another collection's", ErrFormat, collection)
+		return fault.Of(ErrFormat, "the definition of %s is another collection's", collection)
 	}
 	same, err := w.sameDefinition(collection, definition)
 	if err != nil || same || w.o.Duplicates == Skip && w.defined(collection) {
 		return err
 	}
 	if w.o.Duplicates == Fail && w.defined(collection) {
-		return fmt.Errorf("%w: collection %s: skip keeps what it has, replace replaces it", ErrDefined, collection)
+		return fault.Of(ErrDefined, "collection %s: skip keeps what it has, replace replaces it", collection)
 	}
 	return w.db.Define(w.ctx, definition)
 }
