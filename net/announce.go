@@ -195,7 +195,7 @@ func (s *share) listen(sub *pubsub.Subscription) {
 		if !ok {
 			continue // our own
 		}
-		mine := tipsDigest(s.thread.heads())
+		mine := tipsDigest(s.thread.tips())
 		if bytes.Equal(mine[:], a.Digest) || time.Since(dialled) < dialEvery {
 			continue
 		}

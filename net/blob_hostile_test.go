@@ -3,8 +3,6 @@ package net
 import (
 	"bufio"
 	"bytes"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -69,7 +67,7 @@ func TestLyingBlobs(t *testing.T) {
 			identical(t, tl, victim.ID())
 			victim.halt(t)
 			id := liar.putBlob(t, tl, bytes.Repeat([]byte{9}, 1000))
-			sealed, err := tl.blob(id)
+			sealed, err := tl.held().sealedBlob(id)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,29 +79,5 @@ func TestLyingBlobs(t *testing.T) {
 				t.Fatalf("the victim kept %d blobs", c.Blobs)
 			}
 		})
-	}
-}
-
-func TestHalfWrittenBlobFilesAreSwept(t *testing.T) {
-	n := newTestNode(t)
-	th := n.create(t)
-	id, err := th.PutBlob(t.Context(), make([]byte, MaxBlob))
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := filepath.Join(th.blobs.dir(), tempPrefix+"1")
-	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	again, err := openThread(t.Context(), n.env, th.ID())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(again.close)
-	if _, err := os.Stat(left); !os.IsNotExist(err) {
-		t.Fatalf("got %v of a half written file", err)
-	}
-	if _, err := again.Blob(t.Context(), id); err != nil {
-		t.Fatal(err)
 	}
 }

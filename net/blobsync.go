@@ -174,7 +174,7 @@ func (l *link) sendWanted(w *frameWriter, want blobWant, allowed access) error {
 		id := want.IDs[i : i+32]
 		var sealed []byte
 		if allowed == accessAll {
-			b, err := l.share.thread.blob(BlobID(id))
+			b, err := l.share.thread.sealedBlob(BlobID(id))
 			if err != nil && !errors.Is(err, ErrNotFound) {
 				return err
 			}
@@ -370,14 +370,15 @@ func (b *blobStream) fetch(want []wireBlobRef) (blobs [][]byte, more []blobRefs,
 // connected peer of the thread that has it, verified and kept. It returns
 // [ErrNoBlob] if there is none.
 func (t *Thread) FetchBlob(ctx context.Context, id BlobID) ([]byte, error) {
-	if t.hasBlob(id) {
-		return t.Blob(ctx, id)
+	th := t.share.thread
+	if th.hasBlob(id) {
+		return th.Blob(ctx, id)
 	}
 	failed := fmt.Errorf("%w: %x", ErrNoBlob, id[:])
 	for _, l := range t.share.connectedLinks() {
 		err := l.fetchBlob(ctx, id)
 		if err == nil {
-			return t.Blob(ctx, id)
+			return th.Blob(ctx, id)
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

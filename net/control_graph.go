@@ -179,8 +179,6 @@ func (g *controlGraph) add(c *controlRecord) {
 	}
 }
 
-func compareHash(a, b clock.Hash) int { return bytes.Compare(a[:], b[:]) }
-
 // order returns the records in the order of the fold: by seniority and hash, each
 // after its ancestors, which come in the same order among themselves.
 func (g *controlGraph) order() []int {

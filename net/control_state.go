@@ -10,46 +10,6 @@ import (
 	"github.com/weftdb/weft/keys"
 )
 
-// A Member is a device that may take part in a thread.
-type Member struct {
-	Device   keys.PublicKey
-	Identity keys.PublicKey
-	Name     string // of the device, from its certificate
-	Role     Role
-	Since    clock.Time // of the record that let it in
-}
-
-// An InviteInfo is what members know of an invite: not its secret.
-type InviteInfo struct {
-	Key     keys.PublicKey
-	Role    Role
-	Expires clock.Time // 0 means never
-	Uses    uint64     // 0 means any number
-	Used    uint64
-	Revoked bool
-	Creator keys.PublicKey // device
-}
-
-// open reports why the invite lets nobody in at time now, or nil.
-func (i *InviteInfo) open(now clock.Time) error {
-	switch {
-	case i.Revoked:
-		return fmt.Errorf("%w: revoked", ErrInvite)
-	case i.Expires != 0 && now >= i.Expires:
-		return fmt.Errorf("%w: expired", ErrInvite)
-	case i.Uses != 0 && i.Used >= i.Uses:
-		return fmt.Errorf("%w: used up", ErrInvite)
-	}
-	return nil
-}
-
-// A Refusal is a record that is kept and has no effect, and why.
-type Refusal struct {
-	ID     clock.RecordID
-	Code   RejectCode
-	Reason string
-}
-
 // An announcedLog is a data log that a member may write.
 type announcedLog struct {
 	device keys.PublicKey

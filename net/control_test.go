@@ -1,6 +1,7 @@
 package net
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -58,7 +59,7 @@ func (w *controlWorld) add(device int, seen *controlGraph, p *controlPayload) {
 	c := &controlRecord{device: w.devices[device].Public().Sign, parents: seen.named(), payload: p}
 	w.clock++
 	c.time = w.clock
-	c.id = clock.RecordID{Log: w.ids[device], Seq: uint64(len(log) + 1), Hash: digest("test", fmt.Append(nil, len(w.records), rapid.Uint64().Draw(w.t, "hash")))}
+	c.id = clock.RecordID{Log: w.ids[device], Seq: uint64(len(log) + 1), Hash: sha256.Sum256(fmt.Append(nil, len(w.records), rapid.Uint64().Draw(w.t, "hash")))}
 	if len(log) > 0 {
 		if prev := log[len(log)-1].id.Hash; !slices.Contains(c.parents, prev) {
 			c.parents = append(c.parents, prev)
@@ -252,10 +253,10 @@ func TestSurplusJoinIsVoid(t *testing.T) {
 	a.write(t, ta, "of a")
 	b.write(t, tb, "of b")
 	var void [][]clock.LogID
-	for _, th := range []*Thread{to, ta, tb} {
+	for _, th := range []*replica{to, ta, tb} {
 		th.Attach(&Attachment{Voided: func(c Cut) { void = append(void, slices.Collect(maps.Keys(c.Void))) }})
 	}
-	for _, pair := range [][2]*Thread{{to, ta}, {to, tb}, {ta, tb}, {tb, ta}, {ta, to}, {tb, to}} {
+	for _, pair := range [][2]*replica{{to, ta}, {to, tb}, {ta, tb}, {tb, ta}, {ta, to}, {tb, to}} {
 		err := pull(t.Context(), pair[0], pair[1], 1<<20)
 		var r *Rejection
 		if err != nil && (!errors.As(err, &r) || r.Hostile()) {
@@ -265,7 +266,7 @@ func TestSurplusJoinIsVoid(t *testing.T) {
 	if len(void) != 3 || !slices.Equal(void[0], void[1]) || !slices.Equal(void[0], void[2]) || len(void[0]) != 1 {
 		t.Fatalf("got void logs %v, want the same one three times", void)
 	}
-	for _, th := range []*Thread{to, ta, tb} {
+	for _, th := range []*replica{to, ta, tb} {
 		if got := len(th.Members()); got != 2 {
 			t.Fatalf("got %d members, want 2", got)
 		}
@@ -312,7 +313,7 @@ func TestInvitesAreRefusedByName(t *testing.T) {
 	if _, err := ta.CreateInvite(ctx, InviteOptions{}); !errors.Is(err, ErrNotMember) {
 		t.Fatalf("got %v of a writer's invite, want ErrNotMember", err)
 	}
-	if _, err := joinThread(ctx, b.env, revoked, testGenesis(t)); !errors.Is(err, ErrMalformed) {
+	if _, err := joinThread(ctx, b.env, revoked, anotherGenesis(t)); !errors.Is(err, ErrMalformed) {
 		t.Fatalf("got %v of another thread's genesis, want ErrMalformed", err)
 	}
 }

@@ -26,24 +26,6 @@ type genesis struct {
 	Time        clock.Time
 }
 
-// threadKeys are the secrets of one epoch. A relay has no read key.
-type threadKeys struct {
-	Epoch   clock.Hash
-	Read    secretKey // zero if not held
-	Service secretKey
-}
-
-func (k *threadKeys) canRead() bool { return k.Read != secretKey{} }
-
-func newThreadKeys() threadKeys {
-	var k threadKeys
-	_, _ = rand.Read(k.Read[:]) // never fails: crypto/rand aborts the process instead
-	_, _ = rand.Read(k.Service[:])
-	return k
-}
-
-func commitTo(k secretKey) clock.Hash { return digest(domainKeyCommit, k[:]) }
-
 // newGenesis returns the genesis of a new thread, signed, and its keys.
 func newGenesis(device *keys.Device, cert *keys.Certificate, now clock.Time) ([]byte, threadKeys, error) {
 	k := newThreadKeys()

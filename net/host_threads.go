@@ -102,7 +102,7 @@ func (h *Host) Create(ctx context.Context, name string) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.thread, nil
+	return s.face, nil
 }
 
 // Thread returns a thread of the host, or [ErrUnknownThread].
@@ -113,7 +113,7 @@ func (h *Host) Thread(id ThreadID) (*Thread, error) {
 	if s == nil {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownThread, id)
 	}
-	return s.thread, nil
+	return s.face, nil
 }
 
 // Threads returns the threads of the host, sorted by ID; a relay's include those
@@ -123,7 +123,7 @@ func (h *Host) Threads() []*Thread {
 	defer h.mu.Unlock()
 	threads := make([]*Thread, 0, len(h.shares))
 	for _, s := range h.shares {
-		threads = append(threads, s.thread)
+		threads = append(threads, s.face)
 	}
 	slices.SortFunc(threads, func(a, b *Thread) int { x, y := a.ID(), b.ID(); return slices.Compare(x[:], y[:]) })
 	return threads
@@ -236,11 +236,11 @@ func (h *Host) joinFrom(ctx context.Context, p peer.ID, inv Invite, invite, proo
 	if s, err = h.add(s); err != nil {
 		return nil, err
 	}
-	return s.thread, nil
+	return s.face, nil
 }
 
 // finishJoin makes this device a member of a thread whose control logs it got.
-func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs []run) (*Thread, error) {
+func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs []run) (*replica, error) {
 	t, err := joinThread(ctx, h.env, inv, genesis)
 	if err != nil {
 		return nil, err

@@ -9,7 +9,6 @@ import (
 
 	"github.com/multiformats/go-multiaddr"
 
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -32,21 +31,33 @@ type Invite struct {
 	service keys.Secret           // service key of the epoch it was made in: the joiner reads the control logs with it
 }
 
+// newInvite returns an invite to a thread with a new secret.
+func newInvite(thread ThreadID, service secretKey, addrs []multiaddr.Multiaddr) (Invite, error) {
+	i := Invite{Thread: thread, Addrs: addrs, seed: keys.NewSecret()}
+	var err error
+	i.service, err = keys.SecretOf(service[:])
+	return i, err
+}
+
 // Key returns the public key that names the invite.
 func (i Invite) Key() keys.PublicKey {
-	id, err := i.identity()
+	id, err := inviteIdentity(i)
 	if err != nil {
 		return keys.PublicKey{}
 	}
 	return id.Public()
 }
 
-func (i Invite) identity() (*keys.Identity, error) { return keys.IdentityOf(i.seed) }
+// inviteIdentity returns the key pair that an invite's secret is.
+func inviteIdentity(i Invite) (*keys.Identity, error) { return keys.IdentityOf(i.seed) }
+
+// inviteService returns the service key that an invite carries.
+func inviteService(i Invite) secretKey { return secretKey(i.service.Reveal()) }
 
 // URL returns the secret text form, "weft:…", which [ParseInvite] parses. Whoever
 // sees it can join.
 func (i Invite) URL() string {
-	b := i.encode()
+	b := encodeInvite(i)
 	sum := digest(domainInvite, b)
 	return inviteScheme + inviteText.EncodeToString(append(b, sum[:4]...))
 }
@@ -60,7 +71,8 @@ type inviteWire struct {
 	Addrs   [][]byte
 }
 
-func (i Invite) encode() []byte {
+// encodeInvite returns the bytes that the text of an invite stands for.
+func encodeInvite(i Invite) []byte {
 	w := inviteWire{Version: formatVersion, Thread: i.Thread}
 	copy(w.Seed[:], i.seed.Reveal())
 	copy(w.Service[:], i.service.Reveal())
@@ -88,6 +100,7 @@ func ParseInvite(url string) (Invite, error) {
 	return decodeInvite(b)
 }
 
+// decodeInvite parses what encodeInvite returns strictly.
 func decodeInvite(b []byte) (Invite, error) {
 	var w inviteWire
 	if err := decodeFormat(b, maxInviteBinary, "invite", &w); err != nil {
@@ -125,48 +138,3 @@ func (Invite) LogValue() slog.Value { return slog.StringValue("[invite]") }
 
 // MarshalText returns "[invite]"; JSON uses it too.
 func (Invite) MarshalText() ([]byte, error) { return []byte("[invite]"), nil }
-
-// sealedTo is the context that an epoch's keys are sealed in.
-func sealedTo(thread ThreadID, purpose string) []byte {
-	return append(append([]byte("weft/1/keys/"+purpose), 0), thread[:]...)
-}
-
-type keysWire struct {
-	_       struct{} `cbor:",toarray"`
-	Epoch   clock.Hash
-	Read    secretKey
-	Service secretKey
-}
-
-func (k *threadKeys) encode() []byte {
-	return encode(&keysWire{Epoch: k.Epoch, Read: k.Read, Service: k.Service})
-}
-
-func decodeThreadKeys(p []byte) (threadKeys, error) {
-	var w keysWire
-	if err := decode(p, "keys of an epoch", &w); err != nil {
-		return threadKeys{}, err
-	}
-	return threadKeys{Epoch: w.Epoch, Read: w.Read, Service: w.Service}, nil
-}
-
-// sealForInvite seals the keys to an invite's secret.
-func sealForInvite(thread ThreadID, id *keys.Identity, k *threadKeys) ([]byte, error) {
-	return keys.Seal(id.SealingKey().Public(), sealedTo(thread, "invite"), nil, k.encode())
-}
-
-// openWithInvite opens what sealForInvite sealed and checks it against the genesis.
-func openWithInvite(thread ThreadID, g *genesis, id *keys.Identity, sealed []byte) (threadKeys, error) {
-	p, err := keys.Open(id.SealingKey(), sealedTo(thread, "invite"), nil, sealed)
-	if err != nil {
-		return threadKeys{}, fmt.Errorf("%w: %w", ErrSealed, err)
-	}
-	k, err := decodeThreadKeys(p)
-	if err != nil {
-		return threadKeys{}, err
-	}
-	if k.Epoch != clock.Hash(thread) || commitTo(k.Read) != g.Read || commitTo(k.Service) != g.Service {
-		return threadKeys{}, fmt.Errorf("%w: the invite gives other keys than the thread's", ErrWrongKey)
-	}
-	return k, nil
-}

@@ -315,12 +315,35 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-func FuzzStored(f *testing.F) {
-	f.Add((&storedRecord{rawRecord: rawRecord{[]byte("h"), []byte("b")}, Signed: true}).encode())
-	f.Add((&storedRecord{rawRecord: rawRecord{[]byte("h"), []byte("b")}}).encode())
-	f.Fuzz(func(t *testing.T, p []byte) {
-		if s, err := decodeStored(p); err == nil && !bytes.Equal(s.encode(), p) {
-			t.Fatal("encoding again gives other bytes")
+// The bytes of a checkpoint are checked strictly.
+func TestCheckpointForm(t *testing.T) {
+	id := func(n byte) clock.RecordID { return clock.RecordID{Log: clock.LogID{n}, Seq: 1, Hash: clock.Hash{n}} }
+	good := checkpoint{Heads: []clock.RecordID{id(1), id(2)}, Snapshot: id(3), State: clock.Hash{4}}
+	back, err := decodeControl((&controlPayload{Op: opCheckpoint, Checkpoint: &good}).encode())
+	if err != nil || !slices.Equal(back.Checkpoint.Heads, good.Heads) || back.Checkpoint.Snapshot != good.Snapshot || back.Checkpoint.State != good.State {
+		t.Fatalf("got %+v, %v", back, err)
+	}
+	zero := id(2)
+	zero.Seq = 0
+	many := make([]clock.RecordID, maxCovered+1)
+	for i := range many {
+		many[i] = clock.RecordID{Log: clock.LogID{byte(i >> 8), byte(i)}, Seq: 1}
+	}
+	for what, c := range map[string]checkpoint{
+		"no heads": {Snapshot: id(3)}, "unsorted": {Heads: []clock.RecordID{id(2), id(1)}, Snapshot: id(3)},
+		"twice": {Heads: []clock.RecordID{id(1), id(1)}, Snapshot: id(3)}, "no position": {Heads: []clock.RecordID{zero}, Snapshot: id(3)},
+		"no snapshot": {Heads: []clock.RecordID{id(1)}}, "itself": {Heads: []clock.RecordID{id(3)}, Snapshot: id(3)},
+		"too many": {Heads: many, Snapshot: clock.RecordID{Log: clock.LogID{255}, Seq: 1}},
+	} {
+		_, err := decodeControl((&controlPayload{Op: opCheckpoint, Checkpoint: &c}).encode())
+		if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%s: got %v", what, err)
 		}
-	})
+	}
+	most := checkpoint{Heads: many[:maxCovered], Snapshot: clock.RecordID{Log: clock.LogID{255}, Seq: 1}}
+	if p := (&controlPayload{Op: opCheckpoint, Checkpoint: &most}).encode(); len(p) > maxCheckpoint {
+		t.Errorf("the largest checkpoint has %d bytes", len(p))
+	} else if _, err := decodeControl(p); err != nil {
+		t.Error(err)
+	}
 }

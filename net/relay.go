@@ -276,7 +276,7 @@ func credentialRefusal(err error) refusal {
 
 func (h *Host) hostRequest(s *share, audience keys.PublicKey, credential CredentialFunc) (hostRequest, error) {
 	id, t := s.thread.ID(), s.thread
-	req := hostRequest{Version: wireVersion, Thread: id[:], Genesis: t.signed, ServiceKey: t.service()}
+	req := hostRequest{Version: wireVersion, Thread: id[:], Genesis: t.Genesis(), ServiceKey: t.service()}
 	req.Invite, req.Proof = s.invite, s.proof
 	if credential == nil {
 		return req, nil

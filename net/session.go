@@ -17,7 +17,8 @@ import (
 //	           └──── feed      what it sends to it
 type share struct {
 	host    *Host
-	thread  *Thread
+	thread  *replica
+	face    *Thread         // what an embedder sees of it
 	relay   bool            // adopted: this host has only the service key
 	account keys.PublicKey  // that a relay's thread is counted against
 	invite  []byte          // public key of the invite by which this device joined
@@ -70,10 +71,10 @@ type refusal struct {
 	message string
 }
 
-func (h *Host) newShare(t *Thread) *share {
+func (h *Host) newShare(t *replica) *share {
 	s := &share{host: h, thread: t, links: map[peer.ID]*link{}}
 	s.ctx, s.cancel = context.WithCancel(h.ctx)
-	t.share = s
+	s.face = &Thread{share: s}
 	if h.opt.ChosenRelays {
 		s.chosen = map[peer.ID]bool{}
 	}

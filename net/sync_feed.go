@@ -233,7 +233,7 @@ func (f *feed) admit() (hold bool, err error) {
 	case now != accessNone && was == accessNone:
 		f.told = refusal{}
 		f.link.set(func() { f.link.feeding = now == accessAll })
-		err = f.w.send(frameAccepted, accepted{Genesis: sh.thread.signed, Tips: toWire(f.tips())})
+		err = f.w.send(frameAccepted, accepted{Genesis: sh.thread.Genesis(), Tips: toWire(f.tips())})
 	case now == accessAll && was == accessControl:
 		f.link.set(func() { f.link.feeding = true })
 		f.stated = statement{}
@@ -343,7 +343,7 @@ func (f *feed) sendRun(tip clock.RecordID, after uint64, forked bool) error {
 		if len(r.Records) == 0 {
 			return fmt.Errorf("net: nothing signed after %d of %v", after, tip)
 		}
-		last, err := f.link.share.thread.lastOf(r)
+		last, err := r.last(f.link.share.thread.ID())
 		if err != nil {
 			return err
 		}

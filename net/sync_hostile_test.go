@@ -2,7 +2,6 @@ package net
 
 import (
 	"bufio"
-	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -20,14 +19,14 @@ type lie func(t *testing.T, w *frameWriter, runs []run)
 func allRuns(t *testing.T, th *Thread) (runs []run) {
 	t.Helper()
 	for _, control := range []bool{true, false} {
-		for _, tip := range th.sendable() {
-			for after := uint64(0); th.isControl(tip.Log) == control && after < tip.Seq; {
-				r, err := th.readRun(tip, after, 1)
+		for _, tip := range th.held().sendable() {
+			for after := uint64(0); th.held().isControl(tip.Log) == control && after < tip.Seq; {
+				r, err := th.held().readRun(tip, after, 1)
 				if err != nil {
 					t.Error(err)
 					return nil
 				}
-				last, err := th.lastOf(r)
+				last, err := r.last(th.ID())
 				if err != nil {
 					t.Error(err)
 					return nil
@@ -53,7 +52,7 @@ func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 			return
 		}
 		w := &frameWriter{s: s}
-		if w.send(frameAccepted, accepted{Genesis: th.signed, Tips: toWire(th.sendable())}) != nil {
+		if w.send(frameAccepted, accepted{Genesis: th.Genesis(), Tips: toWire(th.held().sendable())}) != nil {
 			return
 		}
 		l(t, w, allRuns(t, th))
@@ -134,7 +133,7 @@ func TestLyingPeer(t *testing.T) {
 			write(t, honest, th, 3)
 			identical(t, th, liar.ID())
 			identical(t, tl, victim.ID(), honest.ID())
-			before := tv.heads()
+			before := tv.held().tips()
 			victim.halt(t)
 			write(t, honest, th, 4)
 			identical(t, th, liar.ID())
@@ -146,13 +145,13 @@ func TestLyingPeer(t *testing.T) {
 			} else {
 				wait(t, disconnected(victim, liar), "the liar was not disconnected")
 			}
-			for _, tip := range tv.heads() {
-				if !tl.has(tip) {
+			for _, tip := range tv.held().tips() {
+				if !tl.held().has(tip) {
 					t.Errorf("the victim holds %v, which nobody wrote", tip)
 				}
 			}
 			for _, tip := range before {
-				if !tv.has(tip) {
+				if !tv.held().has(tip) {
 					t.Errorf("the victim lost %v", tip)
 				}
 			}
@@ -233,35 +232,4 @@ func TestStrangersAreForgotten(t *testing.T) {
 	if p.peers[member.ID()] == nil || p.shares[th.ID()].links[member.ID()] == nil {
 		t.Error("a member was forgotten")
 	}
-}
-
-// A record that only the state here refuses may have come through an honest relay,
-// which could not judge it: that is no fault.
-func TestOnlyWhatEverybodyCanSeeIsAFault(t *testing.T) {
-	to, from, _, _ := twoMembers(t)
-	f := forgerOf(from)
-	b := from.ownControl.branches[0]
-	f.desc, f.seq, f.prev, f.time = from.ownControl.desc, b.tip.Seq, b.tip.Hash, b.time
-	payload := string((&controlPayload{Op: opOpen, Name: "twice"}).encode())
-	_, err := to.ingest(t.Context(), f.run(f.record(t, from.keys.Service, payload, nil)))
-	if rej, ok := errors.AsType[*Rejection](err); !ok || rej.Code != RejectMalformed || rej.Hostile() {
-		t.Errorf("got %v, want a refusal that is no fault", err)
-	}
-	r := f.run(f.record(t, from.keys.Service, payload, nil))
-	r.Signature[0] ^= 1
-	_, err = to.ingest(t.Context(), r)
-	if rej, ok := errors.AsType[*Rejection](err); !ok || !rej.Hostile() {
-		t.Errorf("got %v, want a fault", err)
-	}
-}
-
-// Flushed at the same arrival says that the state there changed.
-func TestStateMayChangeWithoutArrival(t *testing.T) {
-	n := newTestNode(t)
-	th := n.create(t)
-	n.write(t, th, "one")
-	th.Flushed(1)
-	changed := th.changed()
-	th.Flushed(1)
-	wait(t, changed, "nobody was told")
 }

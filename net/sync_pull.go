@@ -73,7 +73,7 @@ func (l *link) subscribe(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	w := &frameWriter{s: s}
 	id := t.ID()
-	if err := w.send(frameSubscribe, subscribe{Version: wireVersion, Thread: id[:], Tips: toWire(t.heads())}); err != nil {
+	if err := w.send(frameSubscribe, subscribe{Version: wireVersion, Thread: id[:], Tips: toWire(t.tips())}); err != nil {
 		return err
 	}
 	in := make(chan incoming, 2)
@@ -206,7 +206,7 @@ func (l *link) ingest(ctx context.Context, r run) error {
 	if err != nil {
 		return err
 	}
-	last, err := t.lastOf(r)
+	last, err := r.last(t.ID())
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package net
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
@@ -36,7 +35,7 @@ type appending struct {
 // record; the others follow. An error leaves the thread as it was and done nil;
 // the caller discards tx. [store.ErrTooBig] is one to retry with fewer drafts,
 // [ErrClock] one to retry with later times.
-func (t *Thread) Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, first int64, done func(committed bool), err error) {
+func (t *replica) Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, first int64, done func(committed bool), err error) {
 	if len(drafts) == 0 {
 		return nil, 0, nil, fmt.Errorf("%w: no drafts", ErrMalformed)
 	}
@@ -55,7 +54,7 @@ func (t *Thread) Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, firs
 }
 
 // prepare does all of Append but to install it; write is held.
-func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.RecordID, error) {
+func (t *replica) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.RecordID, error) {
 	a, h, last, k, err := t.beginAppend(tx, drafts[0].Time)
 	if err != nil {
 		return nil, nil, err
@@ -104,7 +103,7 @@ func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.Recor
 
 // beginAppend finds the log to append to, or opens a new one, and returns the
 // header of the next record with what all of a group share.
-func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *header, clock.Time, threadKeys, error) {
+func (t *replica) beginAppend(tx store.Tx, at clock.Time) (*appending, *header, clock.Time, threadKeys, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fail := func(err error) (*appending, *header, clock.Time, threadKeys, error) {
@@ -150,7 +149,7 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *header, c
 // ownUsable reports whether the own log can go on. If its announcement does not
 // hold, or if it is so far ahead of real time that others would wait for its
 // records, a new one is opened.
-func (t *Thread) ownUsable() bool {
+func (t *replica) ownUsable() bool {
 	if t.ownData == nil {
 		return false
 	}
@@ -163,7 +162,7 @@ func (t *Thread) ownUsable() bool {
 // controlHeads returns the heads of the control graph that are before a time: the
 // record that names them comes after them. There is at least the record that
 // announced the log.
-func (t *Thread) controlHeads(at clock.Time, log clock.LogID) []clock.Hash {
+func (t *replica) controlHeads(at clock.Time, log clock.LogID) []clock.Hash {
 	time := func(h clock.Hash) clock.Time { return t.graph.records[t.graph.index[h]].time }
 	heads := slices.DeleteFunc(t.graph.named(), func(h clock.Hash) bool { return time(h) >= at })
 	if len(heads) > 0 {
@@ -179,7 +178,7 @@ func (t *Thread) controlHeads(at clock.Time, log clock.LogID) []clock.Hash {
 
 // newHeads returns the flushed heads of other data logs that records of the own
 // log have not named since this thread was opened.
-func (t *Thread) newHeads(own *threadLog) []clock.RecordID {
+func (t *replica) newHeads(own *threadLog) []clock.RecordID {
 	var heads []clock.RecordID
 	for _, l := range t.byNum {
 		if l == own || l.desc.Kind != kindData || len(heads) == maxNamedHeads {
@@ -193,18 +192,8 @@ func (t *Thread) newHeads(own *threadLog) []clock.RecordID {
 	return heads
 }
 
-// top returns the highest flushed position of a log.
-func (l *threadLog) top() (top clock.RecordID) {
-	for _, b := range l.branches {
-		if b.flushed.Seq > top.Seq || (b.flushed.Seq == top.Seq && bytes.Compare(b.flushed.Hash[:], top.Hash[:]) > 0) {
-			top = b.flushed
-		}
-	}
-	return top
-}
-
 // sealRecord seals p as the record that h describes, but for its root, which is set.
-func (t *Thread) sealRecord(secret secretKey, h *header, p *plaintext, signed bool) (*sealedRecord, error) {
+func (t *replica) sealRecord(secret secretKey, h *header, p *plaintext, signed bool) (*sealedRecord, error) {
 	body, root, err := t.env.codec.seal(secret, place{t.id, h.Log, h.Seq}, p)
 	if err != nil {
 		return nil, err
@@ -223,7 +212,7 @@ func (t *Thread) sealRecord(secret secretKey, h *header, p *plaintext, signed bo
 }
 
 // install makes an Append that has committed the state in memory; write is held.
-func (t *Thread) install(a *appending) {
+func (t *replica) install(a *appending) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if a.control != nil {
@@ -241,14 +230,9 @@ func (t *Thread) install(a *appending) {
 	t.signal()
 }
 
-// installBranch takes the stored part of next into the branch of that number.
-func (t *Thread) installBranch(l *threadLog, next *branch) *branch {
-	if int(next.num) == len(l.branches) {
-		b := *next
-		l.branches = append(l.branches, &b)
-		return &b
-	}
-	b := l.branches[next.num]
-	b.tip, b.time, b.signed, b.done, b.records, b.bytes = next.tip, next.time, next.signed, next.done, next.records, next.bytes
-	return b
+// A Draft is a transaction to append to this device's data log.
+type Draft struct {
+	Time    clock.Time // later than every time of the log and of what was flushed
+	Atomic  bool
+	Payload []byte // at most MaxPayload
 }

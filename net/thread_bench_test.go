@@ -54,7 +54,7 @@ func batches(docs [][]byte, size int) [][]byte {
 	return all
 }
 
-func appendOne(b *testing.B, n *testNode, th *Thread, payloads ...[]byte) {
+func appendOne(b *testing.B, n *testNode, th *replica, payloads ...[]byte) {
 	drafts := make([]Draft, len(payloads))
 	for i, p := range payloads {
 		drafts[i] = Draft{Time: n.env.clock.Now(), Payload: p}

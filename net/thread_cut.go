@@ -49,17 +49,8 @@ type cuts struct {
 // floor returns the last record of a log that is cut off; its Seq is 0 if there is none.
 func (c *cuts) floor(log clock.LogID) clock.RecordID { return c.floors[log] }
 
-// start returns the position after which the records of a log's first branch are
-// held: those before it were cut off, here or before they came here.
-func (l *threadLog) start() uint64 {
-	if len(l.branches) == 0 {
-		return 0
-	}
-	return l.branches[0].base.Seq
-}
-
 // cut returns what does not count of the data; mu is held.
-func (t *Thread) cut() Cut {
+func (t *replica) cut() Cut {
 	c := Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]Snapshot{}}
 	for log, id := range t.cuts.floors {
 		c.Void[log] = id.Seq
@@ -72,7 +63,7 @@ func (t *Thread) cut() Cut {
 }
 
 // refreshCuts finds the checkpoints that are in force now; mu is held.
-func (t *Thread) refreshCuts() {
+func (t *replica) refreshCuts() {
 	all := t.graph.state.checkpoints
 	if len(all) == 0 || t.cuts.inForce == len(all) && t.cuts.known == len(t.graph.records) {
 		return
@@ -113,7 +104,7 @@ func (c *cuts) add(p *checkpoint, g *controlGraph) {
 
 // complete reports whether all of a checkpoint's snapshot is held and judged, or
 // is itself covered.
-func (t *Thread) complete(r store.Reader, c *checkpoint, in *cuts) bool {
+func (t *replica) complete(r store.Reader, c *checkpoint, in *cuts) bool {
 	if in.floor(c.Snapshot.Log).Seq >= c.Snapshot.Seq {
 		return true
 	}
@@ -127,7 +118,7 @@ func (t *Thread) complete(r store.Reader, c *checkpoint, in *cuts) bool {
 
 // wholeUpTo reports whether every record that c covers is held, but for what was
 // covered before.
-func (t *Thread) wholeUpTo(c *checkpoint) bool {
+func (t *replica) wholeUpTo(c *checkpoint) bool {
 	for _, h := range c.Heads {
 		before := t.cuts.floor(h.Log).Seq
 		if h.Seq <= before {
@@ -141,38 +132,11 @@ func (t *Thread) wholeUpTo(c *checkpoint) bool {
 	return true
 }
 
-// startOf returns the position after which a log can be sent.
-func (t *Thread) startOf(log clock.LogID) uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	seq := t.cuts.floor(log).Seq
-	if l := t.logs[log]; l != nil {
-		seq = max(seq, l.start())
-	}
-	return seq
-}
-
 // floors returns the positions up to which logs are cut off.
-func (t *Thread) floors() map[clock.LogID]clock.RecordID {
+func (t *replica) floors() map[clock.LogID]clock.RecordID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.cuts.floors // replaced, never changed
-}
-
-// aboveFloors returns the tips that are not cut off.
-func aboveFloors(tips tipSet, floors map[clock.LogID]clock.RecordID) tipSet {
-	if len(floors) == 0 {
-		return tips
-	}
-	out := tipSet{}
-	for log, all := range tips {
-		for _, tip := range all {
-			if tip.Seq > floors[log].Seq {
-				out[log] = append(out[log], tip)
-			}
-		}
-	}
-	return out
 }
 
 // afterCut returns the branch that goes on after prev if a checkpoint covers prev
@@ -194,7 +158,7 @@ func (w *ingestTx) afterCut(l *threadLog, prev clock.RecordID) *branch {
 }
 
 // covered reports whether id is the head of a checkpoint, in force or not.
-func (t *Thread) covered(id clock.RecordID) bool {
+func (t *replica) covered(id clock.RecordID) bool {
 	for _, c := range t.graph.state.checkpoints {
 		for _, h := range c.Heads {
 			if h == id {
@@ -208,7 +172,7 @@ func (t *Thread) covered(id clock.RecordID) bool {
 // ownCovered reports whether the own data log holds, or begins after, what
 // checkpoints cover of it. Otherwise this device was restored from a copy, and what
 // it wrote next would be taken for what is covered.
-func (t *Thread) ownCovered() bool {
+func (t *replica) ownCovered() bool {
 	all := t.graph.state.checkpoints
 	if t.ownChecked.n == len(all) && t.ownChecked.log == t.ownData.id {
 		return true

@@ -2,10 +2,16 @@ package net
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
@@ -14,7 +20,7 @@ import (
 
 // A forger makes records by hand: of a log and with keys of its choice.
 type forger struct {
-	th     *Thread
+	th     *replica
 	device *keys.Device
 	desc   descriptor
 	seq    uint64
@@ -23,7 +29,7 @@ type forger struct {
 }
 
 // forgerOf continues the log of a member.
-func forgerOf(th *Thread) *forger {
+func forgerOf(th *replica) *forger {
 	b := th.ownData.branches[0]
 	return &forger{th: th, device: th.env.device, desc: th.ownData.desc, seq: b.tip.Seq, prev: b.tip.Hash, time: b.time}
 }
@@ -61,7 +67,7 @@ func (f *forger) run(records ...rawRecord) run {
 }
 
 // twoMembers returns a thread at its owner and at another member, who has written.
-func twoMembers(t testing.TB) (to, from *Thread, toNode, fromNode *testNode) {
+func twoMembers(t testing.TB) (to, from *replica, toNode, fromNode *testNode) {
 	t.Helper()
 	toNode, fromNode = newMemoryNode(t), newMemoryNode(t)
 	to = toNode.create(t)
@@ -149,7 +155,7 @@ func TestHostileRunsAreRefusedByName(t *testing.T) {
 			relay := toNodeRelay(t, to)
 			before, wantHeads := to.Counts().Records, relay.Counts().Records
 			r := c.make(t, forgerOf(from), from.keys.Read)
-			for _, th := range []*Thread{to, relay} {
+			for _, th := range []*replica{to, relay} {
 				res, err := th.ingest(t.Context(), r)
 				var rej *Rejection
 				if !errors.As(err, &rej) || rej.Code != c.want || res.Stored != c.kept {
@@ -168,7 +174,7 @@ func TestHostileRunsAreRefusedByName(t *testing.T) {
 	}
 }
 
-func toNodeRelay(t testing.TB, from *Thread) *Thread {
+func toNodeRelay(t testing.TB, from *replica) *replica {
 	t.Helper()
 	r := newMemoryNode(t).adopt(t, from)
 	mustPull(t, r, from)
@@ -201,7 +207,7 @@ func TestBodiesThatDoNotOpenAreListed(t *testing.T) {
 		}},
 		{"bomb", RejectBomb, func(t *testing.T, f *forger, k secretKey) rawRecord {
 			return f.altered(t, k, func([]byte) []byte {
-				return bombBody(t, k, place{f.th.id, f.desc.id(f.th.id), f.seq + 1}, 100)
+				return sealedBomb(t, k, place{f.th.id, f.desc.id(f.th.id), f.seq + 1}, 100)
 			})
 		}},
 		{"not later than its control heads", RejectClock, func(t *testing.T, f *forger, k secretKey) rawRecord {
@@ -218,7 +224,7 @@ func TestBodiesThatDoNotOpenAreListed(t *testing.T) {
 			bad := c.make(t, f, from.keys.Read)
 			f.time = max(f.time, from.env.clock.Now())
 			r := f.run(bad, f.record(t, from.keys.Read, "after", nil))
-			for _, th := range []*Thread{to, relay} {
+			for _, th := range []*replica{to, relay} {
 				mustPull(t, th, from)
 				if res, err := th.ingest(t.Context(), r); err != nil || res.Stored != 2 {
 					t.Fatalf("got %+v, %v", res, err)
@@ -367,7 +373,7 @@ func TestForkedLogs(t *testing.T) {
 	inv := o.invite(t, to, InviteOptions{})
 	mustPull(t, tr, to)
 	tl := late.join(t, tr, inv)
-	for _, x := range []*Thread{to, restored, tl} {
+	for _, x := range []*replica{to, restored, tl} {
 		wantPayloads(t, x, want...)
 		checkFork(t, x, forked)
 	}
@@ -384,13 +390,13 @@ func TestForkedLogs(t *testing.T) {
 	t.Cleanup(again.close)
 	again.Flushed(2)
 	again.Flushed(again.lastArrival())
-	if !slices.Equal(again.heads(), to.heads()) || !slices.Equal(again.sendable(), to.heads()) {
-		t.Fatalf("got %v, sendable %v, want %v", again.heads(), again.sendable(), to.heads())
+	if !slices.Equal(again.tips(), to.tips()) || !slices.Equal(again.sendable(), to.tips()) {
+		t.Fatalf("got %v, sendable %v, want %v", again.tips(), again.sendable(), to.tips())
 	}
 	checkFork(t, again, forked)
 }
 
-func checkFork(t *testing.T, th *Thread, log clock.LogID) {
+func checkFork(t *testing.T, th *replica, log clock.LogID) {
 	t.Helper()
 	forks, err := th.Forks()
 	if err != nil || len(forks) != 1 || forks[0].Log != log || forks[0].Seq != 2 {
@@ -426,4 +432,65 @@ func copyStore(t *testing.T, s store.Store, dir string) {
 	if err := errors.Join(it.Err(), tx.Commit(), to.Close()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A record that only the state here refuses may have come through an honest relay,
+// which could not judge it: that is no fault.
+func TestOnlyWhatEverybodyCanSeeIsAFault(t *testing.T) {
+	to, from, _, _ := twoMembers(t)
+	f := forgerOf(from)
+	b := from.ownControl.branches[0]
+	f.desc, f.seq, f.prev, f.time = from.ownControl.desc, b.tip.Seq, b.tip.Hash, b.time
+	payload := string((&controlPayload{Op: opOpen, Name: "twice"}).encode())
+	_, err := to.ingest(t.Context(), f.run(f.record(t, from.keys.Service, payload, nil)))
+	if rej, ok := errors.AsType[*Rejection](err); !ok || rej.Code != RejectMalformed || rej.Hostile() {
+		t.Errorf("got %v, want a refusal that is no fault", err)
+	}
+	r := f.run(f.record(t, from.keys.Service, payload, nil))
+	r.Signature[0] ^= 1
+	_, err = to.ingest(t.Context(), r)
+	if rej, ok := errors.AsType[*Rejection](err); !ok || !rej.Hostile() {
+		t.Errorf("got %v, want a fault", err)
+	}
+}
+
+// Flushed at the same arrival says that the state there changed.
+func TestStateMayChangeWithoutArrival(t *testing.T) {
+	n := newTestNode(t)
+	th := n.create(t)
+	n.write(t, th, "one")
+	th.Flushed(1)
+	changed := th.changed()
+	th.Flushed(1)
+	select {
+	case <-changed:
+	default:
+		t.Fatal("nobody was told")
+	}
+}
+
+// sealedBomb seals, by the letter of docs/design.md, a piece that says that it is
+// of a length and expands to 16 MiB.
+func sealedBomb(t testing.TB, secret secretKey, at place, says uint64) []byte {
+	t.Helper()
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece := enc.EncodeAll(make([]byte, 16<<20), binary.AppendUvarint([]byte{1}, says))
+	salt := make([]byte, 24)
+	info := binary.BigEndian.AppendUint64(slices.Concat([]byte("weft/1/seal\x00"), at.Thread[:], at.Log[:]), at.Seq)
+	okm, err := hkdf.Key(sha256.New, secret[:], salt, string(info), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aead, err := chacha20poly1305.New(okm[:32])
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce := make([]byte, chacha20poly1305.NonceSize)
+	nonce[11] = 1 // the last piece
+	sealed := aead.Seal(nil, nonce, piece, nil)
+	body := binary.BigEndian.AppendUint32(append(slices.Concat(salt, okm[32:]), 1), uint32(len(sealed)))
+	return append(body, sealed...)
 }

@@ -13,7 +13,7 @@ import (
 
 // Prune deletes the records that are cut off, and reports how many. Call it when
 // they are folded and the cut has been taken over, so that nobody asks for them.
-func (t *Thread) Prune(ctx context.Context) (records int64, err error) {
+func (t *replica) Prune(ctx context.Context) (records int64, err error) {
 	t.pruning.Lock()
 	defer t.pruning.Unlock()
 	floors := t.floors()
@@ -51,7 +51,7 @@ func (t *Thread) Prune(ctx context.Context) (records int64, err error) {
 
 // pruneRelay prunes in the background: a relay keeps what the thread's members may
 // ask for.
-func (t *Thread) pruneRelay() {
+func (t *replica) pruneRelay() {
 	if _, err := t.Prune(context.Background()); err != nil && !errors.Is(err, ErrClosed) {
 		t.env.log.Error("prune", "thread", t.id.String(), "err", err)
 	}
@@ -59,7 +59,7 @@ func (t *Thread) pruneRelay() {
 
 // begins makes the log begin after f, before its records up to there are deleted.
 // A forked log keeps them: its branches are found by walking back.
-func (t *Thread) begins(l *threadLog, f clock.RecordID) (bool, error) {
+func (t *replica) begins(l *threadLog, f clock.RecordID) (bool, error) {
 	t.write.Lock()
 	defer t.write.Unlock()
 	t.mu.Lock()
@@ -94,7 +94,7 @@ func (t *Thread) begins(l *threadLog, f clock.RecordID) (bool, error) {
 }
 
 // pruneSome deletes some of the records of a log up to seq.
-func (t *Thread) pruneSome(ctx context.Context, l *threadLog, seq uint64) (n int64, err error) {
+func (t *replica) pruneSome(ctx context.Context, l *threadLog, seq uint64) (n int64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -134,7 +134,7 @@ func (t *Thread) pruneSome(ctx context.Context, l *threadLog, seq uint64) (n int
 	return n, t.commitPrune(tx, l, seq, n, int64(size))
 }
 
-func (t *Thread) commitPrune(tx store.Tx, l *threadLog, seq uint64, n, size int64) error {
+func (t *replica) commitPrune(tx store.Tx, l *threadLog, seq uint64, n, size int64) error {
 	t.write.Lock()
 	defer t.write.Unlock()
 	t.mu.Lock()
@@ -159,7 +159,7 @@ func (t *Thread) commitPrune(tx store.Tx, l *threadLog, seq uint64, n, size int6
 
 // pruneArrivals deletes the numbers of records that are cut off, in so far as they
 // are kept together and flushed. The last stay: new ones are counted from them.
-func (t *Thread) pruneArrivals(ctx context.Context, floors map[clock.LogID]clock.RecordID) error {
+func (t *replica) pruneArrivals(ctx context.Context, floors map[clock.LogID]clock.RecordID) error {
 	t.mu.Lock()
 	upTo := make([]uint64, len(t.byNum))
 	for i, l := range t.byNum {
@@ -180,7 +180,7 @@ func (t *Thread) pruneArrivals(ctx context.Context, floors map[clock.LogID]clock
 }
 
 // pruneArrivalsFrom goes on from a number and returns where to go on; -1 at the end.
-func (t *Thread) pruneArrivalsFrom(from, last int64, upTo []uint64) (next int64, err error) {
+func (t *replica) pruneArrivalsFrom(from, last int64, upTo []uint64) (next int64, err error) {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	tx := t.env.store.Begin()
@@ -219,23 +219,4 @@ func (t *Thread) pruneArrivalsFrom(from, last int64, upTo []uint64) (next int64,
 		return -1, err
 	}
 	return -1, tx.Commit()
-}
-
-// IDs calls f for the data records that arrived after n, in order, until it
-// returns false; snapshot says that the record is of a snapshot log. Numbers that
-// Prune has deleted are left out.
-func (t *Thread) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
-	snap := t.env.store.Snapshot()
-	defer snap.Release()
-	t.mu.Lock()
-	logs := slices.Clone(t.byNum)
-	t.mu.Unlock()
-	return t.eachArrival(snap, n, func(a arrivalRef) (bool, error) {
-		if int(a.log) >= len(logs) {
-			return false, nil // it came after the call
-		}
-		l := logs[a.log]
-		a.id.Log = l.id
-		return f(a.n, a.id, l.desc.Kind == kindSnapshot), nil
-	})
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -61,7 +63,7 @@ func nodeOn(t testing.TB, s store.Store, dir string, device *keys.Device, cert *
 	return &testNode{env: env, dir: dir}
 }
 
-func (n *testNode) create(t testing.TB) *Thread {
+func (n *testNode) create(t testing.TB) *replica {
 	t.Helper()
 	th, err := createThread(t.Context(), n.env, "test")
 	if err != nil {
@@ -70,7 +72,7 @@ func (n *testNode) create(t testing.TB) *Thread {
 	return opened(t, th)
 }
 
-func opened(t testing.TB, th *Thread) *Thread {
+func opened(t testing.TB, th *replica) *replica {
 	t.Cleanup(th.close)
 	if !th.relay {
 		th.Flushed(th.lastArrival())
@@ -79,7 +81,7 @@ func opened(t testing.TB, th *Thread) *Thread {
 }
 
 // join makes n a member of the thread of `from`, by what `from` sends.
-func (n *testNode) join(t testing.TB, from *Thread, inv Invite) *Thread {
+func (n *testNode) join(t testing.TB, from *replica, inv Invite) *replica {
 	t.Helper()
 	th, err := joinThread(t.Context(), n.env, inv, from.Genesis())
 	if err != nil {
@@ -93,9 +95,9 @@ func (n *testNode) join(t testing.TB, from *Thread, inv Invite) *Thread {
 	return th
 }
 
-func (n *testNode) adopt(t testing.TB, from *Thread) *Thread {
+func (n *testNode) adopt(t testing.TB, from *replica) *replica {
 	t.Helper()
-	th, err := adoptThread(t.Context(), n.env, from.Genesis(), from.serviceKey())
+	th, err := adoptThread(t.Context(), n.env, from.Genesis(), secretKey(from.service()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +105,7 @@ func (n *testNode) adopt(t testing.TB, from *Thread) *Thread {
 }
 
 // pull gives `to` everything that `from` may send, run by run, control logs first.
-func pull(ctx context.Context, to, from *Thread, maxBytes int) error {
+func pull(ctx context.Context, to, from *replica, maxBytes int) error {
 	if err := errors.Join(from.settleSync(), to.settleSync()); err != nil {
 		return err
 	}
@@ -119,9 +121,9 @@ func pull(ctx context.Context, to, from *Thread, maxBytes int) error {
 	return errors.Join(append(errs, to.settleSync())...)
 }
 
-func pullLog(ctx context.Context, to, from *Thread, tip clock.RecordID, maxBytes int) error {
+func pullLog(ctx context.Context, to, from *replica, tip clock.RecordID, maxBytes int) error {
 	after := from.startOf(tip.Log)
-	for _, h := range to.heads() {
+	for _, h := range to.tips() {
 		if h.Log == tip.Log && from.has(h) && h.Seq < tip.Seq {
 			after = max(after, h.Seq)
 		}
@@ -144,21 +146,21 @@ func pullLog(ctx context.Context, to, from *Thread, tip clock.RecordID, maxBytes
 }
 
 // settleSync does what the background sync and an attached database would do.
-func (t *Thread) settleSync() error {
+func (t *replica) settleSync() error {
 	if !t.relay {
 		t.Flushed(t.lastArrival())
 	}
 	return t.syncNow()
 }
 
-func mustPull(t testing.TB, to, from *Thread) {
+func mustPull(t testing.TB, to, from *replica) {
 	t.Helper()
 	if err := pull(t.Context(), to, from, 1<<20); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (n *testNode) write(t testing.TB, th *Thread, payloads ...string) []clock.RecordID {
+func (n *testNode) write(t testing.TB, th *replica, payloads ...string) []clock.RecordID {
 	t.Helper()
 	ids, err := appendAll(n.env, th, payloads...)
 	if err != nil {
@@ -167,7 +169,7 @@ func (n *testNode) write(t testing.TB, th *Thread, payloads ...string) []clock.R
 	return ids
 }
 
-func appendAll(env *threadEnv, th *Thread, payloads ...string) ([]clock.RecordID, error) {
+func appendAll(env *threadEnv, th *replica, payloads ...string) ([]clock.RecordID, error) {
 	drafts := make([]Draft, len(payloads))
 	for i, p := range payloads {
 		drafts[i] = Draft{Time: env.clock.Now(), Payload: []byte(p)}
@@ -184,7 +186,7 @@ func appendAll(env *threadEnv, th *Thread, payloads ...string) ([]clock.RecordID
 	return ids, err
 }
 
-func payloads(t testing.TB, th *Thread) []string {
+func payloads(t testing.TB, th *replica) []string {
 	t.Helper()
 	var all []string
 	for n := int64(0); ; {
@@ -206,7 +208,7 @@ func payloads(t testing.TB, th *Thread) []string {
 	}
 }
 
-func wantPayloads(t testing.TB, th *Thread, want ...string) {
+func wantPayloads(t testing.TB, th *replica, want ...string) {
 	t.Helper()
 	slices.Sort(want)
 	if got := payloads(t, th); !slices.Equal(got, want) {
@@ -214,7 +216,7 @@ func wantPayloads(t testing.TB, th *Thread, want ...string) {
 	}
 }
 
-func (n *testNode) invite(t testing.TB, th *Thread, o InviteOptions) Invite {
+func (n *testNode) invite(t testing.TB, th *replica, o InviteOptions) Invite {
 	t.Helper()
 	inv, err := th.CreateInvite(t.Context(), o)
 	if err != nil {
@@ -241,9 +243,9 @@ func TestTwoMembersAndARelayExchange(t *testing.T) {
 	mustPull(t, tr, tb)
 	mustPull(t, ta, tr)
 	wantPayloads(t, ta, "one", "two", "three", "four")
-	for _, th := range []*Thread{tb, tr} {
-		if !slices.Equal(th.ackable(), ta.ackable()) || !slices.Equal(th.heads(), ta.heads()) || !slices.Equal(th.sendable(), ta.heads()) {
-			t.Fatalf("got %v, %v, %v, want %v", th.heads(), th.ackable(), th.sendable(), ta.heads())
+	for _, th := range []*replica{tb, tr} {
+		if !slices.Equal(th.ackable(), ta.ackable()) || !slices.Equal(th.tips(), ta.tips()) || !slices.Equal(th.sendable(), ta.tips()) {
+			t.Fatalf("got %v, %v, %v, want %v", th.tips(), th.ackable(), th.sendable(), ta.tips())
 		}
 	}
 	if got := len(ta.Members()); got != 2 {
@@ -280,7 +282,7 @@ func TestReopen(t *testing.T) {
 	}
 	done(true)
 	id, cert, dev := th.ID(), n.env.cert, n.env.device
-	heads := th.heads()
+	heads := th.tips()
 	th.close()
 	if err := n.env.store.Close(); err != nil {
 		t.Fatal(err)
@@ -295,8 +297,8 @@ func TestReopen(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(again.close)
-	if !slices.Equal(again.heads(), heads) {
-		t.Fatalf("got heads %v, want %v", again.heads(), heads)
+	if !slices.Equal(again.tips(), heads) {
+		t.Fatalf("got heads %v, want %v", again.tips(), heads)
 	}
 	again.Flushed(first - 1)
 	for _, h := range again.sendable() {
@@ -322,7 +324,7 @@ func TestAppendRollsBack(t *testing.T) {
 	n := newTestNode(t)
 	th := n.create(t)
 	n.write(t, th, "one")
-	before := th.heads()
+	before := th.tips()
 	tx := n.env.store.Begin()
 	_, _, done, err := th.Append(tx, []Draft{{Time: n.env.clock.Now(), Payload: []byte("lost")}})
 	if err != nil {
@@ -330,7 +332,7 @@ func TestAppendRollsBack(t *testing.T) {
 	}
 	tx.Discard()
 	done(false)
-	if !slices.Equal(th.heads(), before) {
+	if !slices.Equal(th.tips(), before) {
 		t.Fatal("a rolled back append moved the head")
 	}
 	tx = n.env.store.Begin()
@@ -401,7 +403,7 @@ func TestBlobsAreSealedKeptAndChecked(t *testing.T) {
 		t.Fatalf("got %d blobs, %v, want %d", len(refs), err, len(plains))
 	}
 	for i, r := range refs {
-		sealed, err := ta.blob(r.ID)
+		sealed, err := ta.sealedBlob(r.ID)
 		if err != nil || len(sealed) != r.Size || bytes.Contains(sealed, plains[3][:64]) {
 			t.Fatalf("blob %d: %v", i, err)
 		}
@@ -465,5 +467,29 @@ func TestHeadsOfOtherLogsAreNamed(t *testing.T) {
 		if err != nil || !slices.Equal(p.Heads, want) {
 			t.Fatalf("got %v, %v, want %v", p, err, want)
 		}
+	}
+}
+
+func TestHalfWrittenBlobFilesAreSwept(t *testing.T) {
+	n := newTestNode(t)
+	th := n.create(t)
+	id, err := th.PutBlob(t.Context(), make([]byte, MaxBlob))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(th.blobs.dir(), tempPrefix+"1")
+	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := openThread(t.Context(), n.env, th.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(again.close)
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Fatalf("got %v of a half written file", err)
+	}
+	if _, err := again.Blob(t.Context(), id); err != nil {
+		t.Fatal(err)
 	}
 }

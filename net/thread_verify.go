@@ -39,7 +39,7 @@ type verifiedRun struct {
 // verify checks what can be checked without state: descriptor, headers, chain, the
 // one signature, body roots; and opens the bodies. It returns the records before
 // the first that fails, and why that failed.
-func (t *Thread) verify(ctx context.Context, r run) (*verifiedRun, *Rejection) {
+func (t *replica) verify(ctx context.Context, r run) (*verifiedRun, *Rejection) {
 	v := &verifiedRun{raw: append([]byte(nil), r.Descriptor...), signature: r.Signature}
 	var err error
 	if v.desc, err = decodeDescriptor(r.Descriptor); err != nil {
@@ -74,7 +74,7 @@ func (t *Thread) verify(ctx context.Context, r run) (*verifiedRun, *Rejection) {
 
 // verifyChain decodes and links the headers. It returns how many records from the
 // first are good, or -1 if the chain to the signed last one cannot be followed.
-func (t *Thread) verifyChain(v *verifiedRun, records []rawRecord) (good int, rej *Rejection) {
+func (t *replica) verifyChain(v *verifiedRun, records []rawRecord) (good int, rej *Rejection) {
 	v.records = make([]verifiedRecord, len(records))
 	good = len(records)
 	for i, raw := range records {
@@ -123,7 +123,7 @@ func (v *verifiedRun) link(i int, h *header) error {
 
 // verifyBodies checks and opens the bodies, on a few cores. It returns the first
 // record whose body is not the one that its header commits to.
-func (t *Thread) verifyBodies(ctx context.Context, v *verifiedRun, records []verifiedRecord) (bad int, err error) {
+func (t *replica) verifyBodies(ctx context.Context, v *verifiedRun, records []verifiedRecord) (bad int, err error) {
 	t.mu.Lock()
 	k := t.keys
 	t.mu.Unlock()
@@ -141,7 +141,7 @@ func (t *Thread) verifyBodies(ctx context.Context, v *verifiedRun, records []ver
 	return len(records), nil
 }
 
-func (t *Thread) verifyBody(v *verifiedRun, k *threadKeys, r *verifiedRecord) error {
+func (t *replica) verifyBody(v *verifiedRun, k *threadKeys, r *verifiedRecord) error {
 	b, err := parseBody(r.raw.Body)
 	if err != nil {
 		return err

@@ -8,46 +8,15 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 )
 
-// recheck judges again what waits, for instance because time has passed.
-func (t *Thread) recheck() error {
-	t.write.Lock()
-	t.mu.Lock()
-	err := t.settleAll()
-	t.mu.Unlock()
-	t.write.Unlock()
-	t.notify()
-	return err
-}
-
-func (t *Thread) settleAll() error {
-	if t.closed {
-		return ErrClosed
-	}
-	w := &ingestTx{t: t, tx: t.env.store.Begin(), dirty: map[*branch]*threadLog{}}
-	defer func() { w.tx.Discard() }()
-	t.wakeAt = 0
-	if err := w.settle(); err != nil {
-		return err
-	}
-	if err := w.commit(); err != nil {
-		return err
-	}
-	t.refreshCuts()
-	t.armWaker()
-	t.signal()
-	t.syncSoon(true)
-	return nil
-}
-
 // wakeFor remembers that a record has to be judged again when its time has come.
-func (t *Thread) wakeFor(at clock.Time) {
+func (t *replica) wakeFor(at clock.Time) {
 	if t.wakeAt == 0 || at < t.wakeAt {
 		t.wakeAt = at
 	}
 }
 
 // armWaker sets the timer for the first record that waits for its time.
-func (t *Thread) armWaker() {
+func (t *replica) armWaker() {
 	if t.wakeAt == 0 || t.closed {
 		return
 	}
@@ -62,7 +31,7 @@ func (t *Thread) armWaker() {
 	})
 }
 
-func (t *Thread) stopWaker() {
+func (t *replica) stopWaker() {
 	if t.waker != nil && t.waker.Stop() {
 		t.wg.Done()
 	}
@@ -88,7 +57,7 @@ func (p *parkedRuns) take() []*verifiedRun {
 	return runs
 }
 
-func (t *Thread) park(v *verifiedRun, wake clock.Time, w *ingestTx) *Rejection {
+func (t *replica) park(v *verifiedRun, wake clock.Time, w *ingestTx) *Rejection {
 	p := &t.parked
 	id := v.records[len(v.records)-1].id
 	for _, o := range p.runs {
@@ -113,7 +82,7 @@ func (t *Thread) park(v *verifiedRun, wake clock.Time, w *ingestTx) *Rejection {
 }
 
 // Waiting returns what cannot be judged yet and why, by log.
-func (t *Thread) Waiting() ([]Waiting, error) {
+func (t *replica) Waiting() ([]Waiting, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	snap := t.env.store.Snapshot()
@@ -145,7 +114,7 @@ func (t *Thread) Waiting() ([]Waiting, error) {
 	return all, nil
 }
 
-func (t *Thread) whyWait(l *threadLog, r *verifiedRecord) string {
+func (t *replica) whyWait(l *threadLog, r *verifiedRecord) string {
 	if l.desc.Kind != kindControl {
 		wait, _ := t.judgeData(r)
 		return wait

@@ -2,11 +2,6 @@ package net
 
 import (
 	"context"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/hmac"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -18,25 +13,12 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/crypto/chacha20poly1305"
-
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
-const (
-	domainBlob    = "weft/1/blob"
-	blobVersion   = 1
-	blobHead      = 1 + 32 + 32 // version, epoch, salt
-	maxSealedBlob = blobHead + MaxBlob + chacha20poly1305.Overhead
-	maxInlineBlob = 64 << 10 // sealed bytes kept in the store; larger ones are files
-)
-
-// A BlobID names a blob: the SHA-256 hash of its sealed bytes.
-type BlobID [32]byte
-
-// String returns the ID in lower-case hexadecimal.
-func (id BlobID) String() string { return hex.EncodeToString(id[:]) }
+// maxInlineBlob is how many sealed bytes are kept in the store; larger blobs are
+// files.
+const maxInlineBlob = 64 << 10
 
 // A BlobRef is a blob in the order in which this node stored a thread's blobs,
 // from 1.
@@ -46,96 +28,10 @@ type BlobRef struct {
 	Size int // of the sealed bytes
 }
 
-// blobKey derives the key of the blobs of a thread and epoch.
-func blobKey(read secretKey, thread ThreadID, epoch clock.Hash, salt []byte, purpose string) ([]byte, error) {
-	k, err := hkdf.Key(sha256.New, read[:], salt, domainBlob+purpose+"\x00"+string(thread[:])+string(epoch[:]), 32)
-	if err != nil {
-		return nil, fmt.Errorf("net: hkdf: %w", err)
-	}
-	return k, nil
-}
-
-// sealBlob seals deterministically: equal plaintexts give equal blobs in a thread
-// and epoch, so that what is stored twice is kept once, and whoever sees the
-// sealed bytes learns that they are equal.
-//
-//	blob = version 1 ‖ epoch bytes32 ‖ salt bytes32 ‖ ChaCha20-Poly1305(key, nonce 0, plain)
-//	salt = HMAC-SHA256(HKDF(read key, "weft/1/blob/salt" …), plain)
-//	key  = HKDF(read key, salt, "weft/1/blob/key" …)
-func sealBlob(k *threadKeys, thread ThreadID, plain []byte) ([]byte, error) {
-	if len(plain) > MaxBlob {
-		return nil, fmt.Errorf("%w: blob of %d bytes, at most %d", ErrTooLarge, len(plain), MaxBlob)
-	}
-	salt, err := blobSalt(k, thread, plain)
-	if err != nil {
-		return nil, err
-	}
-	aead, err := blobAEAD(k, thread, salt)
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, 0, blobHead+len(plain)+chacha20poly1305.Overhead)
-	b = append(append(append(b, blobVersion), k.Epoch[:]...), salt...)
-	return aead.Seal(b, make([]byte, chacha20poly1305.NonceSize), plain, nil), nil
-}
-
-func blobSalt(k *threadKeys, thread ThreadID, plain []byte) ([]byte, error) {
-	mk, err := blobKey(k.Read, thread, k.Epoch, nil, "/salt")
-	if err != nil {
-		return nil, err
-	}
-	mac := hmac.New(sha256.New, mk)
-	mac.Write(plain)
-	return mac.Sum(nil), nil
-}
-
-func blobAEAD(k *threadKeys, thread ThreadID, salt []byte) (cipher.AEAD, error) {
-	key, err := blobKey(k.Read, thread, k.Epoch, salt, "/key")
-	if err != nil {
-		return nil, err
-	}
-	aead, err := chacha20poly1305.New(key)
-	if err != nil {
-		return nil, fmt.Errorf("net: chacha20poly1305: %w", err)
-	}
-	return aead, nil
-}
-
-// openBlob opens what sealBlob sealed. The salt, made from the plaintext, also
-// commits to the key.
-func openBlob(k *threadKeys, thread ThreadID, sealed []byte) ([]byte, error) {
-	if len(sealed) < blobHead+chacha20poly1305.Overhead || len(sealed) > maxSealedBlob {
-		return nil, fmt.Errorf("%w: blob of %d bytes", ErrMalformed, len(sealed))
-	}
-	if sealed[0] != blobVersion {
-		return nil, fmt.Errorf("%w: blob version %d", ErrVersion, sealed[0])
-	}
-	if clock.Hash(sealed[1:33]) != k.Epoch {
-		return nil, fmt.Errorf("%w: blob of an unknown epoch", ErrWrongKey)
-	}
-	salt := sealed[33:blobHead]
-	aead, err := blobAEAD(k, thread, salt)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := aead.Open(nil, make([]byte, chacha20poly1305.NonceSize), sealed[blobHead:], nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: blob", ErrSealed)
-	}
-	want, err := blobSalt(k, thread, plain)
-	if err != nil {
-		return nil, err
-	}
-	if subtle.ConstantTimeCompare(want, salt) != 1 {
-		return nil, fmt.Errorf("%w: blob", ErrWrongKey)
-	}
-	return plain, nil
-}
-
 // A blobStore keeps the sealed blobs of a thread: small ones in the store, larger
 // ones as files.
 type blobStore struct {
-	t *Thread
+	t *replica
 
 	write sync.Mutex // one writer at a time
 
@@ -146,7 +42,7 @@ type blobStore struct {
 	bytes   int64
 }
 
-func (s *blobStore) init(t *Thread) { s.t = t }
+func (s *blobStore) init(t *replica) { s.t = t }
 
 func (s *blobStore) counts() (count, bytes int64) {
 	s.mu.Lock()
@@ -218,11 +114,11 @@ func (s *blobStore) remove() error {
 	return os.RemoveAll(s.dir())
 }
 
-func (t *Thread) blobEntry(id BlobID) []byte { return append(t.key(keyBlob), id[:]...) }
+func (t *replica) blobEntry(id BlobID) []byte { return append(t.key(keyBlob), id[:]...) }
 
 // PutBlob seals plain, of at most MaxBlob bytes, and stores it. It is durable on
 // return. Equal plaintexts give the same ID.
-func (t *Thread) PutBlob(ctx context.Context, plain []byte) (BlobID, error) {
+func (t *replica) PutBlob(ctx context.Context, plain []byte) (BlobID, error) {
 	ids, err := t.PutBlobs(ctx, [][]byte{plain})
 	if err != nil {
 		return BlobID{}, err
@@ -231,7 +127,7 @@ func (t *Thread) PutBlob(ctx context.Context, plain []byte) (BlobID, error) {
 }
 
 // PutBlobs is PutBlob for several, with one sync of the store.
-func (t *Thread) PutBlobs(ctx context.Context, plains [][]byte) ([]BlobID, error) {
+func (t *replica) PutBlobs(ctx context.Context, plains [][]byte) ([]BlobID, error) {
 	t.mu.Lock()
 	k := t.keys
 	t.mu.Unlock()
@@ -252,11 +148,11 @@ func (t *Thread) PutBlobs(ctx context.Context, plains [][]byte) ([]BlobID, error
 
 // Blob returns the plaintext of a blob that is held here, verified; ErrNotFound if
 // it is not.
-func (t *Thread) Blob(ctx context.Context, id BlobID) ([]byte, error) {
+func (t *replica) Blob(ctx context.Context, id BlobID) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	sealed, err := t.blob(id)
+	sealed, err := t.sealedBlob(id)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +166,7 @@ func (t *Thread) Blob(ctx context.Context, id BlobID) ([]byte, error) {
 }
 
 // hasBlob reports whether a blob is held.
-func (t *Thread) hasBlob(id BlobID) bool {
+func (t *replica) hasBlob(id BlobID) bool {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	_, err := snap.Get(t.blobEntry(id))
@@ -278,7 +174,7 @@ func (t *Thread) hasBlob(id BlobID) bool {
 }
 
 // blob returns the sealed bytes of a blob, which were checked against its ID.
-func (t *Thread) blob(id BlobID) ([]byte, error) {
+func (t *replica) sealedBlob(id BlobID) ([]byte, error) {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	v, err := snap.Get(t.blobEntry(id))
@@ -307,7 +203,7 @@ func (t *Thread) blob(id BlobID) ([]byte, error) {
 
 // putSealedBlobs stores blobs of another node, durably, under the IDs that their
 // bytes give.
-func (t *Thread) putSealedBlobs(ctx context.Context, sealed [][]byte) error {
+func (t *replica) putSealedBlobs(ctx context.Context, sealed [][]byte) error {
 	ids := make([]BlobID, len(sealed))
 	for i, b := range sealed {
 		if len(b) < blobHead || len(b) > maxSealedBlob {
@@ -320,7 +216,7 @@ func (t *Thread) putSealedBlobs(ctx context.Context, sealed [][]byte) error {
 
 // putBlobs stores sealed blobs that were checked against their IDs. Files are
 // synced before the references to them, which share one sync.
-func (t *Thread) putBlobs(ctx context.Context, ids []BlobID, sealed [][]byte) error {
+func (t *replica) putBlobs(ctx context.Context, ids []BlobID, sealed [][]byte) error {
 	s := &t.blobs
 	s.write.Lock()
 	defer s.write.Unlock()
@@ -439,7 +335,7 @@ func (s *blobStore) putRefs(ids []BlobID, sealed [][]byte) error {
 
 // blobsAfter returns at most max blobs that were stored after the n-th, in order;
 // only durable ones.
-func (t *Thread) blobsAfter(n int64, limit int) ([]BlobRef, error) {
+func (t *replica) blobsAfter(n int64, limit int) ([]BlobRef, error) {
 	t.blobs.mu.Lock()
 	durable := t.blobs.durable
 	t.blobs.mu.Unlock()
@@ -468,10 +364,8 @@ func (t *Thread) blobsAfter(n int64, limit int) ([]BlobRef, error) {
 }
 
 // lastBlob returns the number of the last blob that is durable.
-func (t *Thread) lastBlob() int64 {
+func (t *replica) lastBlob() int64 {
 	t.blobs.mu.Lock()
 	defer t.blobs.mu.Unlock()
 	return t.blobs.durable
 }
-
-func blobIDOf(sealed []byte) BlobID { return sha256.Sum256(sealed) }

@@ -71,42 +71,6 @@ func (w *checkpointWire) checkpoint() (*checkpoint, error) {
 	return c, nil
 }
 
-// checkCheckpoint judges a checkpoint by what its author had seen, so that all
-// replicas judge alike and nothing that comes later changes it: what was cut on
-// its word cannot be had back.
-func (g *controlGraph) checkCheckpoint(c *controlRecord) error {
-	if c.rank != 0 {
-		return fmt.Errorf("%w: only the device that made the thread cuts its history", ErrNotMember)
-	}
-	cp := c.payload.Checkpoint
-	heads := make(map[clock.LogID]clock.RecordID, len(cp.Heads))
-	for _, h := range cp.Heads {
-		heads[h.Log] = h
-	}
-	announced := false
-	for _, i := range g.ancestors(c.parents, nil) {
-		r := g.records[i]
-		if _, ok := heads[r.id.Log]; ok {
-			return fmt.Errorf("%w: checkpoint covers a control log", ErrMalformed)
-		}
-		switch r.payload.Op {
-		case opLog:
-			if r.device == c.device && logID(g.thread, r.payload.Data) == cp.Snapshot.Log {
-				d, err := decodeDescriptor(r.payload.Data)
-				announced = announced || err == nil && d.Kind == kindSnapshot
-			}
-		case opCheckpoint:
-			if err := cp.after(r.payload.Checkpoint, heads); err != nil {
-				return err
-			}
-		}
-	}
-	if !announced {
-		return fmt.Errorf("%w: checkpoint with a snapshot log that its device has not announced", ErrNotMember)
-	}
-	return nil
-}
-
 // after checks that the checkpoint, whose heads by log are given, takes nothing
 // back of an earlier one.
 func (c *checkpoint) after(old *checkpoint, heads map[clock.LogID]clock.RecordID) error {

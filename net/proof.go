@@ -16,7 +16,7 @@ var errInviteProof = errors.New("net: the invite was not proved")
 // proveInvite returns the public key of an invite, and the proof that device
 // holds its secret.
 func proveInvite(inv Invite, device keys.PublicKey) (invite, proof []byte, err error) {
-	id, err := inv.identity()
+	id, err := inviteIdentity(inv)
 	if err != nil {
 		return nil, nil, err
 	}

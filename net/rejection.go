@@ -7,51 +7,6 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 )
 
-// Reported by decoders.
-var (
-	// ErrMalformed reports bytes that are not in the form of their type.
-	ErrMalformed = errors.New("net: malformed")
-	// ErrTooLarge reports bytes above the maximum of their type.
-	ErrTooLarge = errors.New("net: too large")
-	// ErrVersion reports a version or suite that this release does not know.
-	ErrVersion = errors.New("net: unknown version")
-	// ErrExtension reports a critical extension that this release does not know.
-	ErrExtension = errors.New("net: unknown critical extension")
-	// ErrOperation reports a control operation or role that this release does
-	// not carry out.
-	ErrOperation = errors.New("net: control operation does not exist yet")
-)
-
-// Reported when a body or a blob is opened.
-var (
-	// ErrWrongKey reports a body that commits to another key than the epoch's.
-	ErrWrongKey = errors.New("net: sealed with another key")
-	// ErrSealed reports a body or a blob that its key does not open.
-	ErrSealed = errors.New("net: altered: does not open")
-	// ErrBomb reports a piece that expands to more than it says.
-	ErrBomb = errors.New("net: piece expands to more than it says")
-)
-
-// Reported by threads.
-var (
-	// ErrNotFound reports a thread, record or blob that is not held here.
-	ErrNotFound = errors.New("net: not found")
-	// ErrNotMember reports an operation for which this device, or the device of a
-	// record, has no right in the thread.
-	ErrNotMember = errors.New("net: not a member with that right")
-	// ErrInvite reports an invite that is unknown, expired, used up or revoked.
-	ErrInvite = errors.New("net: invite is not valid")
-	// ErrNoInvite reports that the record of an invite has not arrived yet.
-	ErrNoInvite = errors.New("net: invite has not arrived yet")
-	// ErrNoKeys reports an operation that needs the read key, on a node that does
-	// not have it: a relay, or a joiner that has not joined yet.
-	ErrNoKeys = errors.New("net: this node cannot read the thread")
-	// ErrClock reports a time that is not later than the log's last.
-	ErrClock = errors.New("net: time is not later than the log's last record")
-	// ErrClosed reports use of a closed thread.
-	ErrClosed = errors.New("net: thread is closed")
-)
-
 // A RejectCode is a stable word for the reason of a [Rejection].
 type RejectCode string
 

@@ -1,0 +1,113 @@
+package net
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+)
+
+func (t *replica) collect(of func(*branch) clock.RecordID) []clock.RecordID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ids := make([]clock.RecordID, 0, len(t.byNum))
+	for _, l := range t.byNum {
+		for _, b := range l.branches {
+			if id := of(b); id.Seq > t.cuts.floor(l.id).Seq {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.SortFunc(ids, compareID)
+	return slices.Compact(ids)
+}
+
+// tips returns the tips of all branches of all logs, sorted: what this node has
+// and need not be sent.
+func (t *replica) tips() []clock.RecordID {
+	return t.collect(func(b *branch) clock.RecordID { return b.tip })
+}
+
+// sendable is like tips, of what may be sent: signed, and durable here; data
+// also folded, on a member.
+func (t *replica) sendable() []clock.RecordID {
+	return t.collect(func(b *branch) clock.RecordID { return b.sent })
+}
+
+// ackable is like tips, of what is durable here and, on a member, folded.
+func (t *replica) ackable() []clock.RecordID {
+	return t.collect(func(b *branch) clock.RecordID { return b.flushed })
+}
+
+// isControl reports whether a log that is held is a control log.
+func (t *replica) isControl(log clock.LogID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.logs[log]
+	return l != nil && l.desc.Kind == kindControl
+}
+
+// readRun returns the records after `after` on the branch that ends in tip, up to
+// a signed position that is tip or earlier and, if there is one, within maxBytes.
+// A run without records says that there is no such position after `after`.
+func (t *replica) readRun(tip clock.RecordID, after uint64, maxBytes int) (run, error) {
+	t.mu.Lock()
+	l := t.logs[tip.Log]
+	var forked bool
+	if l != nil {
+		forked = l.forked()
+		after = max(after, l.start(), t.cuts.floor(l.id).Seq)
+	}
+	t.mu.Unlock()
+	if l == nil {
+		return run{}, fmt.Errorf("%w: log %s", ErrNotFound, tip.Log.Short())
+	}
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	r := run{Descriptor: l.raw}
+	signed, size := 0, 0
+	err := t.walk(snap, l, forked, tip, after, func(_ clock.RecordID, s storedRecord) (bool, error) {
+		size += s.size() + 6
+		if signed > 0 && (size > maxBytes || size > maxRun) {
+			return false, nil
+		}
+		r.Records = append(r.Records, rawRecord{slices.Clone(s.Header), slices.Clone(s.Body)})
+		if s.Signed {
+			signed, r.Signature = len(r.Records), s.Signature
+		}
+		return signed < len(r.Records) || size < maxBytes, nil
+	})
+	if err != nil {
+		return run{}, err
+	}
+	r.Records = r.Records[:signed]
+	return r, nil
+}
+
+// maxRun is what a run of several records may hold, so that it fits in a frame.
+const maxRun = MaxFrame - 16<<10
+
+// changed returns a channel that is closed when tips, sendable or ackable change
+// after the call.
+func (t *replica) changed() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.changes
+}
+
+// signal wakes whoever waits for a change; mu is held.
+func (t *replica) signal() {
+	close(t.changes)
+	t.changes = make(chan struct{})
+}
+
+// startOf returns the position after which a log can be sent.
+func (t *replica) startOf(log clock.LogID) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seq := t.cuts.floor(log).Seq
+	if l := t.logs[log]; l != nil {
+		seq = max(seq, l.start())
+	}
+	return seq
+}

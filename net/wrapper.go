@@ -1,0 +1,144 @@
+package net
+
+import (
+	"context"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
+)
+
+// A Thread is the part of a thread that this device holds, and its exchange with
+// peers. It is safe for concurrent use, but for [Thread.Append], which has one
+// caller at a time.
+type Thread struct{ share *share }
+
+func (t *Thread) held() *replica { return t.share.thread }
+
+// ID returns the thread's ID.
+func (t *Thread) ID() ThreadID { return t.held().ID() }
+
+// Name returns the name that the thread was opened with; "" until that is known.
+func (t *Thread) Name() string { return t.held().Name() }
+
+// Relay reports whether this node holds the thread as a relay, without the read
+// key.
+func (t *Thread) Relay() bool { return t.held().Relay() }
+
+// Genesis returns the signed genesis, which the thread ID is the hash of.
+func (t *Thread) Genesis() []byte { return t.held().Genesis() }
+
+// Owner returns the identity that made the thread.
+func (t *Thread) Owner() keys.PublicKey { return t.held().Owner() }
+
+// Self returns the identity of this device, as others see it in the thread.
+func (t *Thread) Self() keys.PublicKey { return t.held().Self() }
+
+// Writer returns the identity of the device that writes a log; ok is false if the
+// device is no member. The answer is the same on every replica that has the log's
+// records.
+func (t *Thread) Writer(log clock.LogID) (identity keys.PublicKey, ok bool) { return t.held().Writer(log) }
+
+// Members returns the members by device, oldest first.
+func (t *Thread) Members() []Member { return t.held().Members() }
+
+// Invites returns the invites that members know of, by key.
+func (t *Thread) Invites() []InviteInfo { return t.held().Invites() }
+
+// CreateInvite lets whoever holds the invite join, also while only a relay is
+// online. Only an owner can. It is durable on return; the invite is kept nowhere.
+func (t *Thread) CreateInvite(ctx context.Context, o InviteOptions) (Invite, error) {
+	return t.held().CreateInvite(ctx, o)
+}
+
+// RevokeInvite ends an invite: a join that has not seen this is void, unless it is
+// ordered before. Only an owner can. It is durable on return.
+func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
+	return t.held().RevokeInvite(ctx, key)
+}
+
+// Append seals drafts as the next records of this device's data log, signs the
+// last, and puts them into tx, which the caller then commits; there is one caller
+// at a time. done must be called once, with the outcome of the commit; until then
+// the thread takes no other record. first is the arrival number of the first
+// record; the others follow. An error leaves the thread as it was and done nil;
+// the caller discards tx. [store.ErrTooBig] is one to retry with fewer drafts,
+// [ErrClock] one to retry with later times.
+func (t *Thread) Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, first int64, done func(committed bool), err error) {
+	return t.held().Append(tx, drafts)
+}
+
+// Arrivals returns the data records that arrived after n, in order, of at least
+// one and at most about maxBytes of payload; none if there are none. It includes
+// own records.
+func (t *Thread) Arrivals(n int64, maxBytes int) ([]Arrival, error) { return t.held().Arrivals(n, maxBytes) }
+
+// IDs calls f for the data records that arrived after n, in order, until it
+// returns false; snapshot says that the record is of a snapshot log. Numbers that
+// Prune has deleted are left out.
+func (t *Thread) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
+	return t.held().IDs(n, f)
+}
+
+// Flushed says that everything up to arrival n is folded and durable: own records
+// may be sent, other writers' acknowledged. Called again with the same n, it says
+// that the state there is known, or is another, now.
+func (t *Thread) Flushed(n int64) { t.held().Flushed(n) }
+
+// Attach joins the thread to what folds its data; nil detaches. What State says
+// is flushed. If there is a cut already, Voided is called before Attach returns.
+func (t *Thread) Attach(a *Attachment) { t.held().Attach(a) }
+
+// Entry returns one data record, opened.
+func (t *Thread) Entry(id clock.RecordID) (Entry, error) { return t.held().Entry(id) }
+
+// Heads returns the last position of every data log; of a forked log the highest.
+func (t *Thread) Heads() map[clock.LogID]uint64 { return t.held().Heads() }
+
+// Counts returns how much is held.
+func (t *Thread) Counts() Counts { return t.held().Counts() }
+
+// Refused returns the records that are kept and have no effect, control records
+// first.
+func (t *Thread) Refused() []Refusal { return t.held().Refused() }
+
+// Waiting returns what cannot be judged yet and why, by log.
+func (t *Thread) Waiting() ([]Waiting, error) { return t.held().Waiting() }
+
+// Forks returns the forks of all logs, each proved by two signed heads.
+func (t *Thread) Forks() ([]Fork, error) { return t.held().Forks() }
+
+// MayCheckpoint returns nil if this device is the one that may cut the thread's
+// history: the one that made it.
+func (t *Thread) MayCheckpoint() error { return t.held().MayCheckpoint() }
+
+// Cover returns what was folded up to arrival n, which must be the last that was
+// said to be flushed, for a checkpoint; nothing if no data was written since the
+// last one.
+func (t *Thread) Cover(n int64) (*Coverage, error) { return t.held().Cover(n) }
+
+// Checkpoint cuts the history up to cover. The payloads that snapshot adds stand
+// in its place; it returns their state hash. The checkpoint is durable on return;
+// an error leaves a snapshot log without effect at most, which the next covers.
+func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(add func(payload []byte) error) (clock.Hash, error)) error {
+	return t.held().Checkpoint(ctx, cover, snapshot)
+}
+
+// Prune deletes the records that are cut off, and reports how many. Call it when
+// they are folded and the cut has been taken over, so that nobody asks for them.
+func (t *Thread) Prune(ctx context.Context) (records int64, err error) { return t.held().Prune(ctx) }
+
+// PutBlob seals plain, of at most MaxBlob bytes, and stores it. It is durable on
+// return. Equal plaintexts give the same ID.
+func (t *Thread) PutBlob(ctx context.Context, plain []byte) (BlobID, error) {
+	return t.held().PutBlob(ctx, plain)
+}
+
+// PutBlobs is PutBlob for several, with one sync of the store.
+func (t *Thread) PutBlobs(ctx context.Context, plains [][]byte) ([]BlobID, error) {
+	return t.held().PutBlobs(ctx, plains)
+}
+
+// Blob returns the plaintext of a blob that is held here, verified; ErrNotFound if
+// it is not.
+func (t *Thread) Blob(ctx context.Context, id BlobID) ([]byte, error) { return t.held().Blob(ctx, id) }
