@@ -16,6 +16,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // Bounds of announcements.
@@ -75,7 +77,7 @@ func (s *share) announce() {
 }
 
 func (s *share) gossip() error {
-	name, aead, err := announceKeys(s.thread.service(), s.thread.ID())
+	name, aead, err := announceKeys(s.thread.ServiceKey(), s.thread.ID())
 	if err != nil {
 		return err
 	}
@@ -144,8 +146,8 @@ func (h *Host) openAnnouncement(aead cipher.AEAD, sealed []byte) (announcement, 
 func (s *share) publish(topic *pubsub.Topic, aead cipher.AEAD) error {
 	var last []byte
 	for {
-		changed := s.thread.changed()
-		d := tipsDigest(s.thread.sendable())
+		changed := s.thread.Changed()
+		d := tipsDigest(s.thread.Sendable())
 		if !bytes.Equal(last, d[:]) {
 			if last != nil { // what was there at the start is found by connecting
 				if err := s.publishOne(topic, aead, d[:]); err != nil {
@@ -177,7 +179,7 @@ func (s *share) publishOne(topic *pubsub.Topic, aead cipher.AEAD, digest []byte)
 			a.Addrs = append(a.Addrs, addr.Bytes())
 		}
 	}
-	plain := encode(&a)
+	plain := format.Encode(&a)
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
 	_, _ = rand.Read(nonce) // never fails
 	return topic.Publish(s.ctx, aead.Seal(nonce, nonce, plain, nil))
@@ -195,7 +197,7 @@ func (s *share) listen(sub *pubsub.Subscription) {
 		if !ok {
 			continue // our own
 		}
-		mine := tipsDigest(s.thread.tips())
+		mine := tipsDigest(s.thread.Tips())
 		if bytes.Equal(mine[:], a.Digest) || time.Since(dialled) < dialEvery {
 			continue
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // A blobLie is what a peer lists and what it sends when that is asked for.
@@ -52,7 +54,7 @@ func TestLyingBlobs(t *testing.T) {
 			return ref, ref.ID, sealed
 		},
 		"above the maximum": func(ref wireBlobRef, _ []byte) (wireBlobRef, []byte, []byte) {
-			return ref, ref.ID, make([]byte, maxSealedBlob+1)
+			return ref, ref.ID, make([]byte, format.MaxSealedBlob+1)
 		},
 		"listed without size": func(ref wireBlobRef, sealed []byte) (wireBlobRef, []byte, []byte) {
 			ref.Size = 0
@@ -67,7 +69,7 @@ func TestLyingBlobs(t *testing.T) {
 			identical(t, tl, victim.ID())
 			victim.halt(t)
 			id := liar.putBlob(t, tl, bytes.Repeat([]byte{9}, 1000))
-			sealed, err := tl.held().sealedBlob(id)
+			sealed, err := tl.held().SealedBlob(id)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // Bounds of a blob exchange.
@@ -91,13 +94,13 @@ func (h *Host) readWants(ctx context.Context, r *bufio.Reader, wants chan<- blob
 // nothing, for as long as that is so.
 func (l *link) sendBlobs(ctx context.Context, w *frameWriter, req blobFollow, wants <-chan blobWant) error {
 	t, cursor := l.share.thread, int64(min(req.After, 1<<62))
-	if last := t.lastBlob(); cursor > last {
+	if last := t.LastBlob(); cursor > last {
 		cursor = 0 // this host has fewer than the peer saw here: it was restored
 	}
 	feed := l.feedBegins(req.Follow)
 	defer l.feedEnds(feed)
 	for first := true; ; {
-		changed, admission := t.changed(), l.share.admission.wait()
+		changed, admission := t.Changed(), l.share.admission.wait()
 		allowed, _, _ := l.share.host.admit(l, nil)
 		if allowed == accessAll && req.Follow {
 			var err error
@@ -152,7 +155,7 @@ func (l *link) feedHas(feed int, have uint64) {
 
 func (l *link) sendRefs(w *frameWriter, cursor int64, first bool) (int64, error) {
 	for {
-		refs, err := l.share.thread.blobsAfter(cursor, refsPerFrame)
+		refs, err := l.share.thread.BlobsAfter(cursor, refsPerFrame)
 		if err != nil || len(refs) == 0 && !first {
 			return cursor, err
 		}
@@ -174,8 +177,8 @@ func (l *link) sendWanted(w *frameWriter, want blobWant, allowed access) error {
 		id := want.IDs[i : i+32]
 		var sealed []byte
 		if allowed == accessAll {
-			b, err := l.share.thread.sealedBlob(BlobID(id))
-			if err != nil && !errors.Is(err, ErrNotFound) {
+			b, err := l.share.thread.SealedBlob(format.BlobID(id))
+			if err != nil && !errors.Is(err, thread.ErrNotFound) {
 				return err
 			}
 			sealed = b
@@ -290,7 +293,7 @@ func (b *blobStream) decodeRefs(kind byte, body []byte) (refs blobRefs, err erro
 		return refs, fmt.Errorf("%w: blob references", errFrame)
 	}
 	for _, r := range refs.Blobs {
-		if len(r.ID) != 32 || r.Size < blobHead || r.Size > maxSealedBlob {
+		if len(r.ID) != 32 || r.Size < format.BlobHead || r.Size > format.MaxSealedBlob {
 			return refs, fmt.Errorf("%w: blob reference", errFrame)
 		}
 	}
@@ -305,7 +308,7 @@ func (b *blobStream) fetchMissing(ctx context.Context, refs blobRefs) (more []bl
 		var want []wireBlobRef
 		size := uint64(0)
 		for ; i < len(refs.Blobs) && len(want) < wantPerFrame && size < wantBytes; i++ {
-			if ref := refs.Blobs[i]; !t.hasBlob(BlobID(ref.ID)) {
+			if ref := refs.Blobs[i]; !t.HasBlob(format.BlobID(ref.ID)) {
 				want = append(want, ref)
 				size += ref.Size
 			}
@@ -318,7 +321,7 @@ func (b *blobStream) fetchMissing(ctx context.Context, refs blobRefs) (more []bl
 		if err != nil {
 			return more, err
 		}
-		if err := t.putSealedBlobs(ctx, blobs); err != nil {
+		if err := t.PutSealedBlobs(ctx, blobs); err != nil {
 			return more, err
 		}
 	}
@@ -349,11 +352,11 @@ func (b *blobStream) fetch(want []wireBlobRef) (blobs [][]byte, more []blobRefs,
 			more = append(more, refs)
 			continue
 		}
-		if kind != frameBlob || len(body) < 32 || len(body) > 32+maxSealedBlob || !bytes.Equal(body[:32], want[n].ID) {
+		if kind != frameBlob || len(body) < 32 || len(body) > 32+format.MaxSealedBlob || !bytes.Equal(body[:32], want[n].ID) {
 			return nil, more, fmt.Errorf("%w: type %d, want blob %x", errFrame, kind, want[n].ID[:4])
 		}
 		if sealed := body[32:]; len(sealed) > 0 {
-			if id := blobIDOf(sealed); !bytes.Equal(id[:], want[n].ID) {
+			if id := format.BlobIDOf(sealed); !bytes.Equal(id[:], want[n].ID) {
 				return nil, more, fmt.Errorf("%w: blob %x has other bytes than its name says", errFrame, want[n].ID[:4])
 			}
 			if size := want[n].Size; size != 0 && size != uint64(len(sealed)) {
@@ -371,7 +374,7 @@ func (b *blobStream) fetch(want []wireBlobRef) (blobs [][]byte, more []blobRefs,
 // [ErrNoBlob] if there is none.
 func (t *Thread) FetchBlob(ctx context.Context, id BlobID) ([]byte, error) {
 	th := t.share.thread
-	if th.hasBlob(id) {
+	if th.HasBlob(id) {
 		return th.Blob(ctx, id)
 	}
 	failed := fmt.Errorf("%w: %x", ErrNoBlob, id[:])
@@ -403,7 +406,7 @@ func (l *link) fetchBlob(ctx context.Context, id BlobID) error {
 	if len(blobs) == 0 {
 		return ErrNoBlob
 	}
-	return l.share.thread.putSealedBlobs(ctx, blobs)
+	return l.share.thread.PutSealedBlobs(ctx, blobs)
 }
 
 // connectedLinks returns the links over which the thread is exchanged now.

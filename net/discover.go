@@ -104,7 +104,7 @@ func (h *Host) tags(p peer.ID) []byte {
 	h.mu.Lock()
 	all := make([]tag, 0, len(h.shares))
 	for id, s := range h.shares {
-		all = append(all, threadTag(s.thread.service(), id, h.ID(), p))
+		all = append(all, threadTag(s.thread.ServiceKey(), id, h.ID(), p))
 	}
 	h.mu.Unlock()
 	slices.SortFunc(all, func(a, b tag) int { return bytes.Compare(a[:], b[:]) })
@@ -184,7 +184,7 @@ func (h *Host) match(p peer.ID, tags []byte) {
 
 // meet looks whether the peer announced the thread. The caller holds host.mu.
 func (s *share) meet(r *remote) {
-	_, shared := r.tags[threadTag(s.thread.service(), s.thread.ID(), s.host.ID(), r.id)]
+	_, shared := r.tags[threadTag(s.thread.ServiceKey(), s.thread.ID(), s.host.ID(), r.id)]
 	if !shared && s.links[r.id] == nil {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // Types of frames. A frame is length u32be, type byte, body; the length counts
@@ -125,7 +126,9 @@ type (
 )
 
 // messageFrame returns the frame of a message.
-func messageFrame(kind byte, message any) ([]byte, error) { return rawFrame(kind, encode(message)) }
+func messageFrame(kind byte, message any) ([]byte, error) {
+	return rawFrame(kind, format.Encode(message))
+}
 
 // rawFrame returns the frame of an encoded body, made of parts.
 func rawFrame(kind byte, parts ...[]byte) ([]byte, error) {
@@ -133,8 +136,8 @@ func rawFrame(kind byte, parts ...[]byte) ([]byte, error) {
 	for _, p := range parts {
 		n += len(p)
 	}
-	if n > MaxFrame {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", errFrame, n, MaxFrame)
+	if n > format.MaxFrame {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", errFrame, n, format.MaxFrame)
 	}
 	b := make([]byte, 5, 4+n)
 	binary.BigEndian.PutUint32(b, uint32(n))
@@ -148,7 +151,7 @@ func rawFrame(kind byte, parts ...[]byte) ([]byte, error) {
 // readFrame reads one frame. Its length is bounded before its body is
 // allocated, and the body grows with what arrives, not with what is promised.
 func readFrame(r io.Reader) (kind byte, body []byte, err error) {
-	return readFrameOf(r, MaxFrame)
+	return readFrameOf(r, format.MaxFrame)
 }
 
 // readFrameOf is readFrame for frames of a smaller length.
@@ -190,7 +193,7 @@ func readLarge(r io.Reader, n int) ([]byte, error) {
 
 // decodeMessage reads a message strictly into v.
 func decodeMessage(body []byte, v any) error {
-	if err := decode(body, "message", v); err != nil {
+	if err := format.Decode(body, "message", v); err != nil {
 		return fmt.Errorf("%w: %w", errFrame, err)
 	}
 	return nil
@@ -220,5 +223,5 @@ func threadOf(p []byte) (ThreadID, error) {
 	if len(p) != 32 {
 		return ThreadID{}, fmt.Errorf("%w: thread ID of %d bytes", errFrame, len(p))
 	}
-	return ThreadID(p), nil
+	return format.ThreadID(p), nil
 }

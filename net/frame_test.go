@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // messages returns one of each message.
@@ -81,10 +82,10 @@ func TestMessagesRoundTrip(t *testing.T) {
 }
 
 func TestFrameBounds(t *testing.T) {
-	if _, err := rawFrame(frameBlob, make([]byte, MaxFrame)); !errors.Is(err, errFrame) {
+	if _, err := rawFrame(frameBlob, make([]byte, format.MaxFrame)); !errors.Is(err, errFrame) {
 		t.Fatalf("a frame above the maximum was made: %v", err)
 	}
-	largest, err := rawFrame(frameBlob, bytes.Repeat([]byte{3}, MaxFrame-1))
+	largest, err := rawFrame(frameBlob, bytes.Repeat([]byte{3}, format.MaxFrame-1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // A Gate decides whether a device may have a relay keep a thread.
@@ -72,7 +73,7 @@ type Host struct {
 	clock  *clock.Clock
 	lp     host.Host
 	self   keys.PublicKey
-	env    *threadEnv
+	env    *thread.Env
 	ctx    context.Context //nolint:containedctx // the life of the host
 	cancel context.CancelFunc
 	gossip *gossip
@@ -114,7 +115,7 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	if h.clock == nil {
 		h.clock = &clock.Clock{}
 	}
-	h.env, err = newThreadEnv(opt.Store, opt.Dir, opt.Device, opt.Certificate, h.clock, h.log)
+	h.env, err = thread.NewEnv(opt.Store, opt.Dir, opt.Device, opt.Certificate, h.clock, h.log)
 	if err != nil {
 		return nil, err
 	}
@@ -218,9 +219,9 @@ func (h *Host) Close() error {
 	}
 	h.wg.Wait()
 	for _, s := range shares {
-		s.thread.close()
+		s.thread.Close()
 	}
-	h.env.close()
+	h.env.Close()
 	return err
 }
 

@@ -80,7 +80,7 @@ func (h *Host) forgetStrangers() {
 			if l == nil {
 				continue
 			}
-			if _, member := s.thread.member(r.device); member || l.ended != nil {
+			if _, member := s.thread.Member(r.device); member || l.ended != nil {
 				known = true
 				continue
 			}

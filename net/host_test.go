@@ -16,6 +16,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // A world holds the keys of one developer, and the relay's list of them.
@@ -282,7 +283,7 @@ func expired(o *keys.GrantOptions) {
 
 func (p *party) invite(t testing.TB, th *Thread) Invite {
 	t.Helper()
-	inv, err := th.CreateInvite(t.Context(), InviteOptions{Role: RoleWriter, Uses: -1})
+	inv, err := th.CreateInvite(t.Context(), InviteOptions{Role: format.RoleWriter, Uses: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,8 +308,8 @@ func (p *party) join(t testing.TB, th *Thread) *Thread {
 // same checks that two replicas hold the same records.
 func same(t testing.TB, a, b *Thread) {
 	t.Helper()
-	if x, y := tipsDigest(a.held().tips()), tipsDigest(b.held().tips()); x != y {
-		t.Fatalf("tips differ: %v and %v", a.held().tips(), b.held().tips())
+	if x, y := tipsDigest(a.held().Tips()), tipsDigest(b.held().Tips()); x != y {
+		t.Fatalf("tips differ: %v and %v", a.held().Tips(), b.held().Tips())
 	}
 }
 
@@ -319,7 +320,7 @@ func (p *party) heads(t testing.TB, th *Thread) clock.Hash {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tipsDigest(kept.held().tips())
+	return tipsDigest(kept.held().Tips())
 }
 
 func waitState(t testing.TB, th *Thread, p peer.ID, state State) PeerStatus {
@@ -354,9 +355,9 @@ func haveBlobs(t testing.TB, th *Thread, ids []BlobID) {
 	t.Helper()
 	ctx := within(t)
 	for {
-		changed, lacks := th.held().changed(), 0
+		changed, lacks := th.held().Changed(), 0
 		for _, id := range ids {
-			if !th.held().hasBlob(id) {
+			if !th.held().HasBlob(id) {
 				lacks++
 			}
 		}

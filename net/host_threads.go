@@ -14,6 +14,8 @@ import (
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // maxJoinBytes bounds the control logs that a joiner takes before it can check
@@ -25,18 +27,18 @@ var ErrUnknownThread = errors.New("net: unknown thread")
 
 // loadThreads opens the threads that the store holds.
 func (h *Host) loadThreads(ctx context.Context) error {
-	ids, err := storedThreads(h.opt.Store)
+	ids, err := thread.Stored(h.opt.Store)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
-		t, err := openThread(ctx, h.env, id)
+		t, err := thread.Open(ctx, h.env, id)
 		if err != nil {
 			return fmt.Errorf("net: open thread %s: %w", id, err)
 		}
-		if !t.Relay() && !t.joined() { // the join was cut off; it can be begun again
+		if !t.Relay() && !t.Joined() { // the join was cut off; it can be begun again
 			h.log.Warn("join was not finished: join again", "thread", id)
-			if err := t.remove(ctx); err != nil {
+			if err := t.Remove(ctx); err != nil {
 				return err
 			}
 			continue
@@ -55,12 +57,12 @@ func (h *Host) add(s *share) (*share, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		s.thread.close()
-		return nil, ErrClosed
+		s.thread.Close()
+		return nil, thread.ErrClosed
 	}
 	id := s.thread.ID()
 	if old := h.shares[id]; old != nil {
-		s.thread.close()
+		s.thread.Close()
 		return old, nil
 	}
 	h.shares[id] = s
@@ -82,7 +84,7 @@ func (h *Host) begin(s *share) {
 // watch tells feeds and status that the thread changed.
 func (s *share) watch() {
 	for {
-		changed := s.thread.changed()
+		changed := s.thread.Changed()
 		s.status.signal()
 		select {
 		case <-changed:
@@ -94,7 +96,7 @@ func (s *share) watch() {
 
 // Create makes a thread whose first member and owner is this device's identity.
 func (h *Host) Create(ctx context.Context, name string) (*Thread, error) {
-	t, err := createThread(ctx, h.env, name)
+	t, err := thread.Create(ctx, h.env, name)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +157,7 @@ func (h *Host) Remove(ctx context.Context, id ThreadID) error {
 	for _, end := range ends {
 		<-end
 	}
-	return errors.Join(s.forget(), s.thread.remove(ctx))
+	return errors.Join(s.forget(), s.thread.Remove(ctx))
 }
 
 // Join makes this device a member by an invite. It needs one connected peer, or
@@ -165,7 +167,7 @@ func (h *Host) Join(ctx context.Context, inv Invite) (*Thread, error) {
 	if t, err := h.Thread(inv.Thread); err == nil {
 		return t, nil
 	}
-	invite, proof, err := proveInvite(inv, h.self)
+	invite, proof, err := format.ProveInvite(inv, h.self)
 	if err != nil {
 		return nil, err
 	}
@@ -240,28 +242,28 @@ func (h *Host) joinFrom(ctx context.Context, p peer.ID, inv Invite, invite, proo
 }
 
 // finishJoin makes this device a member of a thread whose control logs it got.
-func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs []run) (*replica, error) {
-	t, err := joinThread(ctx, h.env, inv, genesis)
+func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs []format.Run) (*thread.Thread, error) {
+	t, err := thread.Join(ctx, h.env, inv, genesis)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range runs {
-		if _, err = t.ingest(ctx, r); err != nil {
+		if _, err = t.Ingest(ctx, r); err != nil {
 			break
 		}
 	}
 	if err == nil {
-		err = t.finishJoin(ctx)
+		err = t.FinishJoin(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, t.remove(context.WithoutCancel(ctx)))
+		return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
 	}
 	return t, nil
 }
 
 // fetchControl gets the genesis and the control logs of a thread that this host
 // is invited to.
-func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite, proof []byte) (genesis []byte, runs []run, err error) {
+func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite, proof []byte) (genesis []byte, runs []format.Run, err error) {
 	s, err := h.open(ctx, p, protoThread)
 	if err != nil {
 		return nil, nil, err
@@ -298,7 +300,7 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite,
 			}
 			genesis = m.Genesis
 		case frameRun:
-			got, err := decodeRun(body)
+			got, err := format.DecodeRun(body)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -314,11 +316,11 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite,
 // adopt makes the relay keep a thread, counted against an account. The caller
 // holds h.judge.
 func (h *Host) adopt(id ThreadID, genesis, serviceKey []byte, account keys.PublicKey) (*share, error) {
-	if len(serviceKey) != len(secretKey{}) {
+	if len(serviceKey) != len(format.SecretKey{}) {
 		return nil, fmt.Errorf("%w: service key of %d bytes", errFrame, len(serviceKey))
 	}
-	t, err := adoptThread(h.ctx, h.env, genesis, secretKey(serviceKey))
-	if errors.Is(err, ErrWrongKey) {
+	t, err := thread.Adopt(h.ctx, h.env, genesis, format.SecretKey(serviceKey))
+	if errors.Is(err, format.ErrWrongKey) {
 		return nil, fmt.Errorf("%w: adopt thread: %w", errFrame, err)
 	}
 	if err != nil {
@@ -327,7 +329,7 @@ func (h *Host) adopt(id ThreadID, genesis, serviceKey []byte, account keys.Publi
 	s := h.newShare(t)
 	s.relay, s.account = true, account
 	if err := s.save(); err != nil {
-		return nil, errors.Join(err, t.remove(h.ctx))
+		return nil, errors.Join(err, t.Remove(h.ctx))
 	}
 	return h.add(s)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // retryRefused is how long a device waits before it asks a relay again that
@@ -45,7 +46,7 @@ func (h *Host) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, credentia
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return ErrClosed
+		return thread.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -71,7 +72,7 @@ func (h *Host) RemoveRelay(p peer.ID) error {
 	defer h.mu.Unlock()
 	r := h.peers[p]
 	if r == nil || r.relay == nil {
-		return fmt.Errorf("%w: relay %s", ErrNotFound, p)
+		return fmt.Errorf("%w: relay %s", thread.ErrNotFound, p)
 	}
 	r.relay, r.dialing = nil, false
 	h.lp.ConnManager().Unprotect(p, "weft")
@@ -103,7 +104,7 @@ func (t *Thread) SetRelays(relays []peer.ID) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return ErrClosed
+		return thread.ErrClosed
 	}
 	s.chosen = map[peer.ID]bool{}
 	for _, p := range relays {
@@ -276,7 +277,7 @@ func credentialRefusal(err error) refusal {
 
 func (h *Host) hostRequest(s *share, audience keys.PublicKey, credential CredentialFunc) (hostRequest, error) {
 	id, t := s.thread.ID(), s.thread
-	req := hostRequest{Version: wireVersion, Thread: id[:], Genesis: t.Genesis(), ServiceKey: t.service()}
+	req := hostRequest{Version: wireVersion, Thread: id[:], Genesis: t.Genesis(), ServiceKey: t.ServiceKey()}
 	req.Invite, req.Proof = s.invite, s.proof
 	if credential == nil {
 		return req, nil

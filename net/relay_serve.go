@@ -12,6 +12,8 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // A grant is a device's permission to have a thread kept here. It lasts as long
@@ -85,7 +87,7 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 		return until, err
 	}
 	if len(req.Invite) != 0 {
-		if err := checkInviteProof(id, device, req.Invite, req.Proof); err != nil {
+		if err := format.CheckInviteProof(id, device, req.Invite, req.Proof); err != nil {
 			return until, &keys.Refusal{Code: CodeBadInvite, Message: "The proof of the invite does not hold: " + err.Error()}
 		}
 		g.invite = req.Invite
@@ -109,7 +111,7 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 	defer h.mu.Unlock()
 	r := h.remote(p)
 	if r.conn == nil || h.closed {
-		return until, ErrClosed
+		return until, thread.ErrClosed
 	}
 	r.grants[id] = g
 	l := s.link(p)
@@ -128,8 +130,8 @@ func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, ge
 		Now: h.now(), Audience: h.self, Peer: device, Credential: g.credential, Action: keys.ActionReplicate,
 	}
 	if s == nil {
-		g, err := decodeGenesis(genesis)
-		if err == nil && threadID(genesis) != id {
+		g, err := format.DecodeGenesis(genesis)
+		if err == nil && format.ThreadIDOf(genesis) != id {
 			err = errors.New("of another thread")
 		}
 		if err != nil {
@@ -141,10 +143,10 @@ func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, ge
 			return keys.Decision{}, &keys.Refusal{Code: keys.CodePermissionDenied, Message: "The thread is the relay's own: exchange it as a member."}
 		}
 		req.Resource.Owner, req.Resource.Account = s.thread.Owner(), s.account
-		if m, ok := s.thread.member(device); ok {
+		if m, ok := s.thread.Member(device); ok {
 			req.Resource.Member = g.credential != nil && g.credential.Certificate != nil && m.Identity == g.credential.Certificate.Identity
 		} else if len(g.invite) == len(keys.PublicKey{}) {
-			req.Resource.Member = s.thread.inviteOpen(keys.PublicKey(g.invite), clock.At(h.now())) == nil
+			req.Resource.Member = s.thread.InviteOpen(keys.PublicKey(g.invite), clock.At(h.now())) == nil
 		}
 	}
 	return h.opt.Gate.Decide(req)
@@ -284,11 +286,11 @@ func (h *Host) admit(l *link, invite []byte) (a access, why refusal, hold bool) 
 	if s.ctx.Err() != nil {
 		return accessNone, refusal{CodeUnknownThread, "The peer no longer holds the thread."}, false
 	}
-	_, member := s.thread.member(r.device)
+	_, member := s.thread.Member(r.device)
 	var uninvited error
 	proved := !member && len(invite) == len(keys.PublicKey{})
 	if proved {
-		uninvited = s.thread.inviteOpen(keys.PublicKey(invite), clock.At(h.now()))
+		uninvited = s.thread.InviteOpen(keys.PublicKey(invite), clock.At(h.now()))
 	}
 	switch {
 	case s.relay && granted && member, !s.relay && (member || asked):

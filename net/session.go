@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // A share is a thread as a host exchanges it with its peers.
@@ -17,7 +18,7 @@ import (
 //	           └──── feed      what it sends to it
 type share struct {
 	host    *Host
-	thread  *replica
+	thread  *thread.Thread
 	face    *Thread         // what an embedder sees of it
 	relay   bool            // adopted: this host has only the service key
 	account keys.PublicKey  // that a relay's thread is counted against
@@ -71,7 +72,7 @@ type refusal struct {
 	message string
 }
 
-func (h *Host) newShare(t *replica) *share {
+func (h *Host) newShare(t *thread.Thread) *share {
 	s := &share{host: h, thread: t, links: map[peer.ID]*link{}}
 	s.ctx, s.cancel = context.WithCancel(h.ctx)
 	s.face = &Thread{share: s}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // What the exchange remembers, under keys that begin with "nx":
@@ -53,7 +54,7 @@ func (h *Host) update(change func(tx store.Tx) error) error {
 }
 
 func (h *Host) put(key []byte, v any) error {
-	b := encode(v)
+	b := format.Encode(v)
 	return h.update(func(tx store.Tx) error { return tx.Put(key, b) })
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // Codes of refusals and states that are the exchange's own; those of
@@ -82,14 +83,14 @@ func (w stated) statement() (statement, error) {
 
 // statement returns what this host holds durably now.
 func (s *share) statement() statement {
-	tips, state := s.thread.durable()
+	tips, state := s.thread.Durable()
 	return statement{tips: tips, digest: tipsDigest(tips), state: state, ok: true}
 }
 
 // tipsDigest is SHA-256 over the domain and the sorted tips.
 func tipsDigest(tips []clock.RecordID) clock.Hash {
 	sorted := slices.Clone(tips)
-	slices.SortFunc(sorted, compareID)
+	slices.SortFunc(sorted, format.CompareIDs)
 	h := sha256.New()
 	h.Write([]byte("weft/1/tips\x00"))
 	for _, t := range sorted {
@@ -120,7 +121,7 @@ func (m *tipSet) diff(tips []clock.RecordID) (changed []clock.RecordID) {
 		}
 	}
 	*m = now
-	slices.SortFunc(changed, compareID)
+	slices.SortFunc(changed, format.CompareIDs)
 	return changed
 }
 
@@ -149,7 +150,7 @@ func (t *Thread) Status() []PeerStatus {
 	s, th := t.share, t.share.thread
 	h := s.host
 	now := s.statement()
-	mine, floors, blobs := group(th.sendable()), th.floors(), th.lastBlob()
+	mine, floors, blobs := group(th.Sendable()), th.Floors(), th.LastBlob()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range th.Members() {
@@ -160,7 +161,7 @@ func (t *Thread) Status() []PeerStatus {
 	var all []PeerStatus
 	for p, l := range s.links {
 		r := h.remote(p)
-		_, member := th.member(r.device)
+		_, member := th.Member(r.device)
 		isRelay := s.usesRelay(p)
 		if !member && !isRelay && !l.shared && r.grants[th.ID()] == nil {
 			continue // it was here, and has nothing to do with the thread any more
@@ -231,7 +232,7 @@ func (t *Thread) StatusChanged() <-chan struct{} { return t.share.status.wait() 
 // returns what ctx ends with, and the last state of a peer that is not.
 func (t *Thread) WaitIdentical(ctx context.Context, peers ...peer.ID) error {
 	for {
-		changed, records := t.StatusChanged(), t.share.thread.changed()
+		changed, records := t.StatusChanged(), t.share.thread.Changed()
 		waits := t.differs(peers)
 		if waits == "" {
 			return nil

@@ -68,8 +68,8 @@ func BenchmarkLive(b *testing.B) {
 		ids := writeOne(b, x, tx, payload)
 		start := time.Now() // committed
 		for {
-			changed := ty.held().changed()
-			if ty.held().has(ids[0]) {
+			changed := ty.held().Changed()
+			if ty.held().Has(ids[0]) {
 				break
 			}
 			<-changed

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // runBytes is about how many bytes of records a frame carries; a larger record
@@ -138,7 +139,7 @@ func (h *Host) newFeed(s network.Stream, w *frameWriter, req subscribe) (*feed, 
 	if len(req.Invite) != 0 {
 		device, err := deviceOf(p)
 		if err == nil {
-			err = checkInviteProof(id, device, req.Invite, req.Proof)
+			err = format.CheckInviteProof(id, device, req.Invite, req.Proof)
 		}
 		if err != nil {
 			return nil, refusal{CodeBadInvite, err.Error()}, nil
@@ -196,7 +197,7 @@ func (f *feed) readAcks(r *bufio.Reader) error {
 func (f *feed) serve(ctx context.Context) error {
 	sh := f.link.share
 	for {
-		changed, admission := sh.thread.changed(), sh.admission.wait()
+		changed, admission := sh.thread.Changed(), sh.admission.wait()
 		hold, err := f.admit()
 		if err != nil {
 			return err
@@ -244,11 +245,11 @@ func (f *feed) admit() (hold bool, err error) {
 // tips returns what the subscriber may have, control logs first.
 func (f *feed) tips() []clock.RecordID {
 	t := f.link.share.thread
-	all := t.sendable()
+	all := t.Sendable()
 	control := make([]clock.RecordID, 0, len(all))
 	data := make([]clock.RecordID, 0, len(all))
 	for _, tip := range all {
-		if t.isControl(tip.Log) {
+		if t.IsControl(tip.Log) {
 			control = append(control, tip)
 		} else if f.access == accessAll {
 			data = append(data, tip)
@@ -269,7 +270,7 @@ func (f *feed) drain(ctx context.Context) error {
 			if !lacks {
 				continue
 			}
-			if more && !t.isControl(tip.Log) && t.isControl(tips[0].Log) && f.lacksControl(tips) {
+			if more && !t.IsControl(tip.Log) && t.IsControl(tips[0].Log) && f.lacksControl(tips) {
 				break
 			}
 			more = true
@@ -289,7 +290,7 @@ func (f *feed) drain(ctx context.Context) error {
 
 func (f *feed) lacksControl(tips []clock.RecordID) bool {
 	for i, tip := range tips {
-		if !f.link.share.thread.isControl(tip.Log) {
+		if !f.link.share.thread.IsControl(tip.Log) {
 			return false
 		}
 		if _, lacks := f.position(tips, i); lacks {
@@ -314,18 +315,18 @@ func branches(tips []clock.RecordID, log clock.LogID) int {
 func (f *feed) position(tips []clock.RecordID, i int) (after uint64, lacks bool) {
 	tip, t := tips[i], f.link.share.thread
 	forked := branches(tips, tip.Log) > 1
-	after = t.startOf(tip.Log)
+	after = t.Start(tip.Log)
 	for _, have := range [][]clock.RecordID{f.sent[tip.Log], f.link.knows(tip.Log)} {
 		for _, c := range have {
 			switch {
 			case c == tip:
 				return 0, false
 			case forked: // which branch c is on is not known: from the start
-			case c.Seq > tip.Seq && !t.has(c):
+			case c.Seq > tip.Seq && !t.Has(c):
 				return 0, false // it is ahead of us
 			case c.Seq > tip.Seq:
 				return 0, false // it has what we may not send yet
-			case c.Seq < tip.Seq && c.Seq > after && t.has(c):
+			case c.Seq < tip.Seq && c.Seq > after && t.Has(c):
 				after = c.Seq
 			}
 		}
@@ -336,14 +337,14 @@ func (f *feed) position(tips []clock.RecordID, i int) (after uint64, lacks bool)
 // sendRun sends the next run of a branch, or, of a forked log, all of it.
 func (f *feed) sendRun(tip clock.RecordID, after uint64, forked bool) error {
 	for {
-		r, err := f.link.share.thread.readRun(tip, after, runBytes)
+		r, err := f.link.share.thread.ReadRun(tip, after, runBytes)
 		if err != nil {
 			return fmt.Errorf("net: read %v after %d: %w", tip, after, err)
 		}
 		if len(r.Records) == 0 {
 			return fmt.Errorf("net: nothing signed after %d of %v", after, tip)
 		}
-		last, err := r.last(f.link.share.thread.ID())
+		last, err := r.Last(f.link.share.thread.ID())
 		if err != nil {
 			return err
 		}
@@ -363,8 +364,8 @@ func (f *feed) sendRun(tip clock.RecordID, after uint64, forked bool) error {
 }
 
 // sendRun sends one run.
-func (w *frameWriter) sendRun(r run) error {
-	frame, err := rawFrame(frameRun, encodeRun(r))
+func (w *frameWriter) sendRun(r format.Run) error {
+	frame, err := rawFrame(frameRun, format.EncodeRun(r))
 	if err != nil {
 		return err
 	}

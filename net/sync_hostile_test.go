@@ -9,24 +9,25 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // A lie is what a peer sends instead of honest runs, of which it is given all.
-type lie func(t *testing.T, w *frameWriter, runs []run)
+type lie func(t *testing.T, w *frameWriter, runs []format.Run)
 
 // allRuns returns the whole of a thread, control logs first, in runs that end at
 // each record.
-func allRuns(t *testing.T, th *Thread) (runs []run) {
+func allRuns(t *testing.T, th *Thread) (runs []format.Run) {
 	t.Helper()
 	for _, control := range []bool{true, false} {
-		for _, tip := range th.held().sendable() {
-			for after := uint64(0); th.held().isControl(tip.Log) == control && after < tip.Seq; {
-				r, err := th.held().readRun(tip, after, 1)
+		for _, tip := range th.held().Sendable() {
+			for after := uint64(0); th.held().IsControl(tip.Log) == control && after < tip.Seq; {
+				r, err := th.held().ReadRun(tip, after, 1)
 				if err != nil {
 					t.Error(err)
 					return nil
 				}
-				last, err := r.last(th.ID())
+				last, err := r.Last(th.ID())
 				if err != nil {
 					t.Error(err)
 					return nil
@@ -52,7 +53,7 @@ func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 			return
 		}
 		w := &frameWriter{s: s}
-		if w.send(frameAccepted, accepted{Genesis: th.Genesis(), Tips: toWire(th.held().sendable())}) != nil {
+		if w.send(frameAccepted, accepted{Genesis: th.Genesis(), Tips: toWire(th.held().Sendable())}) != nil {
 			return
 		}
 		l(t, w, allRuns(t, th))
@@ -72,13 +73,13 @@ func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 // kept, and an honest peer brings the rest.
 func TestLyingPeer(t *testing.T) {
 	lies := map[string]lie{
-		"swapped bodies": func(t *testing.T, w *frameWriter, runs []run) {
+		"swapped bodies": func(t *testing.T, w *frameWriter, runs []format.Run) {
 			n := len(runs)
 			runs[n-1].Records[0].Body, runs[n-2].Records[0].Body = runs[n-2].Records[0].Body, runs[n-1].Records[0].Body
 			sendRuns(w, runs)
 			sendRuns(w, runs)
 		},
-		"forged signature": func(t *testing.T, w *frameWriter, runs []run) {
+		"forged signature": func(t *testing.T, w *frameWriter, runs []format.Run) {
 			for i := range runs {
 				if i >= len(runs)-4 {
 					runs[i].Signature[3] ^= 1
@@ -86,21 +87,21 @@ func TestLyingPeer(t *testing.T) {
 			}
 			sendRuns(w, runs)
 		},
-		"re-ordered": func(t *testing.T, w *frameWriter, runs []run) {
+		"re-ordered": func(t *testing.T, w *frameWriter, runs []format.Run) {
 			n := len(runs)
 			slices.Reverse(runs[n-4:])
 			for range 3 {
 				sendRuns(w, runs[:n-1])
 			}
 		},
-		"replayed under another log": func(t *testing.T, w *frameWriter, runs []run) {
+		"replayed under another log": func(t *testing.T, w *frameWriter, runs []format.Run) {
 			n := len(runs)
 			for i := n - 4; i < n; i++ {
 				runs[i].Descriptor = runs[0].Descriptor
 			}
 			sendRuns(w, runs)
 		},
-		"invented": func(t *testing.T, w *frameWriter, runs []run) {
+		"invented": func(t *testing.T, w *frameWriter, runs []format.Run) {
 			d := keys.NewDevice()
 			for i := len(runs) - 4; i < len(runs); i++ {
 				runs[i].Records[0].Body = append([]byte(nil), runs[i].Records[0].Body...)
@@ -109,13 +110,13 @@ func TestLyingPeer(t *testing.T) {
 			}
 			sendRuns(w, runs)
 		},
-		"garbage": func(t *testing.T, w *frameWriter, runs []run) {
+		"garbage": func(t *testing.T, w *frameWriter, runs []format.Run) {
 			frame, err := rawFrame(frameRun, []byte("not a run at all"))
 			if err == nil {
 				_ = w.write(frame)
 			}
 		},
-		"unknown frame": func(t *testing.T, w *frameWriter, runs []run) {
+		"unknown frame": func(t *testing.T, w *frameWriter, runs []format.Run) {
 			frame, err := rawFrame(99, []byte{1})
 			if err == nil {
 				_ = w.write(frame)
@@ -133,7 +134,7 @@ func TestLyingPeer(t *testing.T) {
 			write(t, honest, th, 3)
 			identical(t, th, liar.ID())
 			identical(t, tl, victim.ID(), honest.ID())
-			before := tv.held().tips()
+			before := tv.held().Tips()
 			victim.halt(t)
 			write(t, honest, th, 4)
 			identical(t, th, liar.ID())
@@ -145,13 +146,13 @@ func TestLyingPeer(t *testing.T) {
 			} else {
 				wait(t, disconnected(victim, liar), "the liar was not disconnected")
 			}
-			for _, tip := range tv.held().tips() {
-				if !tl.held().has(tip) {
+			for _, tip := range tv.held().Tips() {
+				if !tl.held().Has(tip) {
 					t.Errorf("the victim holds %v, which nobody wrote", tip)
 				}
 			}
 			for _, tip := range before {
-				if !tv.held().has(tip) {
+				if !tv.held().Has(tip) {
 					t.Errorf("the victim lost %v", tip)
 				}
 			}
@@ -164,7 +165,7 @@ func TestLyingPeer(t *testing.T) {
 	}
 }
 
-func sendRuns(w *frameWriter, runs []run) {
+func sendRuns(w *frameWriter, runs []format.Run) {
 	for _, r := range runs {
 		if w.sendRun(r) != nil {
 			return // disconnected, as it should be

@@ -13,6 +13,8 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // Bounds of the pause before a failed exchange is tried again. A pause is
@@ -73,7 +75,7 @@ func (l *link) subscribe(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	w := &frameWriter{s: s}
 	id := t.ID()
-	if err := w.send(frameSubscribe, subscribe{Version: wireVersion, Thread: id[:], Tips: toWire(t.tips())}); err != nil {
+	if err := w.send(frameSubscribe, subscribe{Version: wireVersion, Thread: id[:], Tips: toWire(t.Tips())}); err != nil {
 		return err
 	}
 	in := make(chan incoming, 2)
@@ -91,7 +93,7 @@ func (l *link) subscribe(ctx context.Context) error {
 
 // An incoming is one frame, decoded.
 type incoming struct {
-	run     *run
+	run     *format.Run
 	tips    []clock.RecordID // of an accepted subscription
 	said    *statement
 	refused *refusal
@@ -121,7 +123,7 @@ func (l *link) next(r *bufio.Reader) (m incoming) {
 	}
 	switch kind {
 	case frameRun:
-		got, err := decodeRun(body)
+		got, err := format.DecodeRun(body)
 		if err != nil {
 			return incoming{err: fmt.Errorf("%w: %w", errFrame, err)}
 		}
@@ -191,14 +193,14 @@ func (l *link) take(ctx context.Context, m incoming) error {
 
 // ingest stores a run. A record that is refused counts against the peer, which
 // is disconnected after a few; what came before it is kept.
-func (l *link) ingest(ctx context.Context, r run) error {
+func (l *link) ingest(ctx context.Context, r format.Run) error {
 	t := l.share.thread
-	_, err := t.ingest(ctx, r)
+	_, err := t.Ingest(ctx, r)
 	var rejection *Rejection
 	if errors.As(err, &rejection) {
 		l.share.host.fault(l.peer, rejection)
 		l.set(func() { l.rejected = rejection.Error() })
-		if rejection.Code == RejectGap || rejection.Code == RejectParkedFull {
+		if rejection.Code == thread.RejectGap || rejection.Code == thread.RejectParkedFull {
 			return rejection // ask again for what is missing
 		}
 		return nil
@@ -206,7 +208,7 @@ func (l *link) ingest(ctx context.Context, r run) error {
 	if err != nil {
 		return err
 	}
-	last, err := r.last(t.ID())
+	last, err := r.Last(t.ID())
 	if err != nil {
 		return err
 	}
@@ -219,7 +221,7 @@ func (l *link) acknowledge(ctx context.Context, w *frameWriter) {
 	var told tipSet
 	var last statement
 	for {
-		changed := l.share.thread.changed()
+		changed := l.share.thread.Changed()
 		now := l.share.statement()
 		if !now.equal(last) {
 			if err := w.send(frameAck, ack{Tips: toWire(told.diff(now.tips)), State: now.wire()}); err != nil {

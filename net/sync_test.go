@@ -298,7 +298,7 @@ func TestRelayCannotRead(t *testing.T) {
 	if _, err := kept.FetchBlob(within(t), id); err == nil {
 		t.Error("the relay opened a blob")
 	}
-	if _, err := kept.Entry(ta.held().tips()[0]); err == nil {
+	if _, err := kept.Entry(ta.held().Tips()[0]); err == nil {
 		t.Error("the relay opened a record")
 	}
 	r.halt(t)

@@ -6,6 +6,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // A Thread is the part of a thread that this device holds, and its exchange with
@@ -13,7 +14,7 @@ import (
 // caller at a time.
 type Thread struct{ share *share }
 
-func (t *Thread) held() *replica { return t.share.thread }
+func (t *Thread) held() *thread.Thread { return t.share.thread }
 
 // ID returns the thread's ID.
 func (t *Thread) ID() ThreadID { return t.held().ID() }
@@ -37,7 +38,9 @@ func (t *Thread) Self() keys.PublicKey { return t.held().Self() }
 // Writer returns the identity of the device that writes a log; ok is false if the
 // device is no member. The answer is the same on every replica that has the log's
 // records.
-func (t *Thread) Writer(log clock.LogID) (identity keys.PublicKey, ok bool) { return t.held().Writer(log) }
+func (t *Thread) Writer(log clock.LogID) (identity keys.PublicKey, ok bool) {
+	return t.held().Writer(log)
+}
 
 // Members returns the members by device, oldest first.
 func (t *Thread) Members() []Member { return t.held().Members() }
@@ -71,7 +74,9 @@ func (t *Thread) Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, firs
 // Arrivals returns the data records that arrived after n, in order, of at least
 // one and at most about maxBytes of payload; none if there are none. It includes
 // own records.
-func (t *Thread) Arrivals(n int64, maxBytes int) ([]Arrival, error) { return t.held().Arrivals(n, maxBytes) }
+func (t *Thread) Arrivals(n int64, maxBytes int) ([]Arrival, error) {
+	return t.held().Arrivals(n, maxBytes)
+}
 
 // IDs calls f for the data records that arrived after n, in order, until it
 // returns false; snapshot says that the record is of a snapshot log. Numbers that
@@ -141,4 +146,6 @@ func (t *Thread) PutBlobs(ctx context.Context, plains [][]byte) ([]BlobID, error
 
 // Blob returns the plaintext of a blob that is held here, verified; ErrNotFound if
 // it is not.
-func (t *Thread) Blob(ctx context.Context, id BlobID) ([]byte, error) { return t.held().Blob(ctx, id) }
+func (t *Thread) Blob(ctx context.Context, id BlobID) ([]byte, error) {
+	return t.held().Blob(ctx, id)
+}

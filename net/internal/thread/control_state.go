@@ -1,0 +1,163 @@
+package thread
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// An announcedLog is a data log that a member may write.
+type announcedLog struct {
+	device keys.PublicKey
+	at     clock.Time // of the record that announced it: the log's clocks exceed it
+}
+
+// A controlState is the fold of the control records of a thread.
+type controlState struct {
+	name    string
+	members map[keys.PublicKey]*Member // by device
+	invites map[keys.PublicKey]*InviteInfo
+	sealed  map[keys.PublicKey][]byte // keys sealed to each invite
+	logs    map[clock.LogID]announcedLog
+	void    map[clock.LogID]bool // data logs of joins that did not hold
+	refused []Refusal
+
+	checkpoints []*format.Checkpoint
+}
+
+func newControlState() *controlState {
+	return &controlState{
+		members: map[keys.PublicKey]*Member{}, invites: map[keys.PublicKey]*InviteInfo{},
+		sealed: map[keys.PublicKey][]byte{},
+		logs:   map[clock.LogID]announcedLog{}, void: map[clock.LogID]bool{},
+	}
+}
+
+// apply folds one record; one that is refused at its place changes nothing but
+// the list of refusals.
+func (s *controlState) apply(g *controlGraph, c *controlRecord) {
+	if err := s.try(g, c); err != nil {
+		code := RejectNotMember
+		if c.payload.Op == format.OpJoin {
+			code = RejectVoid
+		}
+		s.refused = append(s.refused, Refusal{ID: c.id, Code: code, Reason: c.payload.Op.String() + ": " + err.Error()})
+		if c.payload.Data != nil {
+			log := format.LogIDOf(g.thread, c.payload.Data)
+			if _, ok := s.logs[log]; !ok {
+				s.void[log] = true
+			}
+		}
+	}
+}
+
+func (s *controlState) try(g *controlGraph, c *controlRecord) error {
+	p := c.payload
+	switch p.Op {
+	case format.OpOpen:
+		cert := g.genesis.Certificate
+		s.admit(cert, format.RoleOwner, c.time)
+		if s.name == "" {
+			s.name = p.Name
+		}
+		return nil
+	case format.OpJoin:
+		return s.join(g, c)
+	}
+	author, ok := s.members[c.device]
+	if !ok {
+		return ErrNotMember
+	}
+	switch p.Op {
+	case format.OpInvite:
+		if author.Role != format.RoleOwner {
+			return fmt.Errorf("%w: only an owner invites", ErrNotMember)
+		}
+		if s.invites[p.Key] != nil {
+			return fmt.Errorf("%w: there is an invite with that key", format.ErrMalformed)
+		}
+		s.invites[p.Key] = &InviteInfo{Key: p.Key, Role: p.Role, Expires: p.Expires, Uses: p.Uses, Creator: c.device}
+		s.sealed[p.Key] = p.Sealed
+	case format.OpRevokeInvite:
+		inv := s.invites[p.Key]
+		if inv == nil {
+			return fmt.Errorf("%w: unknown", ErrInvite)
+		}
+		if author.Role != format.RoleOwner {
+			return fmt.Errorf("%w: only an owner revokes invites", ErrNotMember)
+		}
+		inv.Revoked = true
+	case format.OpCheckpoint:
+		s.checkpoints = append(s.checkpoints, p.Checkpoint)
+	case format.OpLog:
+		if !author.Role.CanWrite() {
+			return fmt.Errorf("%w: role %s does not write", ErrNotMember, author.Role)
+		}
+		return s.announce(g.thread, c)
+	}
+	return nil
+}
+
+func (s *controlState) join(g *controlGraph, c *controlRecord) error {
+	inv := s.invites[c.payload.Key]
+	if inv == nil {
+		return fmt.Errorf("%w: unknown", ErrInvite)
+	}
+	if err := inv.open(c.time); err != nil {
+		return err
+	}
+	cert, err := keys.DecodeCertificate(c.payload.Certificate)
+	if err != nil {
+		return fmt.Errorf("%w: %w", format.ErrMalformed, err)
+	}
+	if m := s.members[cert.Sign]; m != nil && m.Identity != cert.Identity {
+		// Its logs would have another writer on replicas that have not met the
+		// other record: none of them counts.
+		if _, err := format.DecodeDescriptor(c.payload.Data); err == nil {
+			s.void[format.LogIDOf(g.thread, c.payload.Data)] = true
+		}
+		return fmt.Errorf("%w: the device is certified for another identity", ErrNotMember)
+	}
+	if err := s.announce(g.thread, c); err != nil {
+		return err
+	}
+	inv.Used++
+	s.admit(cert, inv.Role, c.time)
+	return nil
+}
+
+// admit makes the certified device a member; one that is a member already keeps
+// the higher of its roles.
+func (s *controlState) admit(cert *keys.Certificate, role format.Role, at clock.Time) {
+	if m := s.members[cert.Sign]; m != nil {
+		m.Role = min(m.Role, role)
+		return
+	}
+	s.members[cert.Sign] = &Member{Device: cert.Sign, Identity: cert.Identity, Name: cert.Name, Role: role, Since: at}
+}
+
+func (s *controlState) announce(thread format.ThreadID, c *controlRecord) error {
+	d, err := format.DecodeDescriptor(c.payload.Data)
+	if err != nil {
+		return err
+	}
+	ok := d.Kind == format.KindData || d.Kind == format.KindSnapshot && c.payload.Op == format.OpLog
+	if !ok || d.Device != c.device {
+		return fmt.Errorf("%w: announces a log that is not a data log of its device", ErrNotMember)
+	}
+	id := format.LogIDOf(thread, c.payload.Data)
+	if _, ok := s.logs[id]; !ok {
+		s.logs[id] = announcedLog{device: c.device, at: c.time}
+	}
+	delete(s.void, id)
+	return nil
+}
+
+func (s *controlState) voided() []clock.LogID {
+	return slices.SortedFunc(maps.Keys(s.void), func(a, b clock.LogID) int { return bytes.Compare(a[:], b[:]) })
+}

@@ -1,0 +1,64 @@
+package thread
+
+import (
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A Refusal is a record that is kept and has no effect, and why.
+type Refusal struct {
+	ID     clock.RecordID
+	Code   RejectCode
+	Reason string
+}
+
+// Refused returns the records that are kept and have no effect, control records
+// first.
+func (t *Thread) Refused() []Refusal {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return append(slices.Clone(t.graph.state.refused), t.refused...)
+}
+
+type refusalRow struct {
+	_      struct{} `cbor:",toarray"`
+	Log    clock.LogID
+	Seq    uint64
+	Hash   clock.Hash
+	Code   []byte
+	Reason []byte
+}
+
+func (f *Refusal) encode() []byte {
+	reason := []byte(f.Reason)
+	return format.Encode(&refusalRow{
+		Log: f.ID.Log, Seq: f.ID.Seq, Hash: f.ID.Hash, Code: []byte(f.Code), Reason: reason[:min(len(reason), 1024)],
+	})
+}
+
+func (t *Thread) loadRefused(r store.Reader) error {
+	it := r.Iterate(store.Prefix(t.key(keyRefused)))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return err
+		}
+		var w refusalRow
+		if err := format.Decode(v, "stored refusal", &w); err != nil {
+			return err
+		}
+		id := clock.RecordID{Log: w.Log, Seq: w.Seq, Hash: w.Hash}
+		t.refused = append(t.refused, Refusal{ID: id, Code: RejectCode(w.Code), Reason: string(w.Reason)})
+	}
+	return it.Err()
+}
+
+func (t *Thread) putRefused(tx store.Tx, log uint32, f *Refusal) error {
+	k := t.recordKey(log, f.ID.Seq, f.ID.Hash)
+	k[len(t.key(keyRefused))-1] = keyRefused
+	return tx.Put(k, f.encode())
+}

@@ -1,0 +1,141 @@
+package thread
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// createThread makes a thread of which this device is the first member, as owner.
+// It is durable on return.
+func Create(ctx context.Context, env *Env, name string) (*Thread, error) {
+	if len(name) > format.MaxThreadName {
+		return nil, fmt.Errorf("%w: a thread's name has at most %d bytes", format.ErrTooLarge, format.MaxThreadName)
+	}
+	signed, k, err := format.NewGenesis(env.device, env.cert, env.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	t, err := newThread(env, signed, k, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.found(ctx, nil); err != nil {
+		return nil, err
+	}
+	data := format.NewDescriptor(env.self(), format.KindData)
+	if _, err := t.appendControl(ctx, &format.Control{Op: format.OpOpen, Name: name}); err != nil {
+		return nil, err
+	}
+	if _, err := t.appendControl(ctx, &format.Control{Op: format.OpLog, Data: data.Encode()}); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// adoptThread begins to keep a thread as a relay.
+func Adopt(ctx context.Context, env *Env, signedGenesis []byte, service format.SecretKey) (*Thread, error) {
+	k := format.Keys{Epoch: clock.Hash(format.ThreadIDOf(signedGenesis)), Service: service}
+	t, err := newThread(env, signedGenesis, k, true)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.found(ctx, nil)
+}
+
+func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, error) {
+	g, err := format.DecodeGenesis(signed)
+	if err != nil {
+		return nil, err
+	}
+	if format.CommitTo(k.Service) != g.Service {
+		return nil, fmt.Errorf("%w: not the service key of the thread", format.ErrWrongKey)
+	}
+	id := format.ThreadIDOf(signed)
+	t := &Thread{
+		env: env, id: id, signed: slices.Clone(signed), genesis: g, relay: relay, keys: k,
+		logs: map[clock.LogID]*threadLog{}, named: map[clock.LogID]clock.Hash{},
+		graph: newControlGraph(id, g), flushedTo: -1, changes: make(chan struct{}),
+	}
+	t.blobs.init(t)
+	return t, nil
+}
+
+// found gives the thread its number and writes what it begins with.
+func (t *Thread) found(ctx context.Context, invite *format.Invite) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := t.tryFound(invite)
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("net: new thread: %w", err)
+		}
+		return t.env.store.Sync()
+	}
+}
+
+func (t *Thread) tryFound(invite *format.Invite) error {
+	tx := t.env.store.Begin()
+	defer tx.Discard()
+	index := append([]byte(keyThreads), t.id[:]...)
+	if _, err := tx.Get(index); err == nil {
+		return errors.New("the thread is held already")
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	next, err := tx.Get([]byte(keyThreads))
+	switch {
+	case err == nil && len(next) == 4:
+		t.num = binary.BigEndian.Uint32(next)
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	secrets, err := t.sealSecrets(invite)
+	if err != nil {
+		return err
+	}
+	num := binary.BigEndian.AppendUint32(nil, t.num)
+	return errors.Join(
+		tx.Put([]byte(keyThreads), binary.BigEndian.AppendUint32(nil, t.num+1)),
+		tx.Put(index, num),
+		tx.Put(t.key(keyGenesis), t.signed),
+		tx.Put(t.key(keySecrets), secrets),
+		tx.Commit(),
+	)
+}
+
+func (t *Thread) putOwn(tx store.Tx, control, data *threadLog) error {
+	num := func(l *threadLog) uint32 {
+		if l == nil {
+			return noLog
+		}
+		return l.num
+	}
+	v := binary.BigEndian.AppendUint32(nil, num(control))
+	return tx.Put(t.key(keyOwn), binary.BigEndian.AppendUint32(v, num(data)))
+}
+
+// close stops what the thread runs and waits for it.
+func (t *Thread) Close() {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		t.wg.Wait()
+		return
+	}
+	t.closed = true
+	t.stopWaker()
+	t.signal()
+	t.mu.Unlock()
+	t.wg.Wait()
+}
