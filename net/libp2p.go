@@ -5,15 +5,20 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
+
 	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
+
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/multiformats/go-multiaddr"
@@ -137,3 +142,18 @@ func fullAddrs(h host.Host) []multiaddr.Multiaddr {
 	}
 	return addrs
 }
+
+// offline is a libp2p connection gater that lets nobody in or out.
+type offline struct{}
+
+func (offline) InterceptPeerDial(peer.ID) bool { return false }
+
+func (offline) InterceptAddrDial(peer.ID, multiaddr.Multiaddr) bool { return false }
+
+func (offline) InterceptAccept(network.ConnMultiaddrs) bool { return false }
+
+func (offline) InterceptSecured(network.Direction, peer.ID, network.ConnMultiaddrs) bool {
+	return false
+}
+
+func (offline) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return false, 0 }
