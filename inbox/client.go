@@ -58,7 +58,7 @@ func (c *Client) Status(ctx context.Context, recipient keys.PublicKey, digests [
 		return nil, err
 	}
 	var f statesFrame
-	if err := decode(body, maxFrame, &f); err != nil {
+	if err := codec.Decode(body, "answer to a status", &f); err != nil {
 		return nil, err
 	}
 	if len(f.States) != len(digests) {
@@ -103,7 +103,7 @@ func (c *Client) Fetch(ctx context.Context, cert *keys.Certificate, after uint64
 			continue
 		}
 		var f itemFrame
-		if err := decode(body, maxFrame, &f); err != nil {
+		if err := codec.Decode(body, "held envelope", &f); err != nil {
 			return err
 		}
 		if f.Seq <= after {

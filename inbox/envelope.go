@@ -71,14 +71,8 @@ func Seal(m Message, device *keys.Device, certificate *keys.Certificate) (Envelo
 	if err != nil {
 		return Envelope{}, fmt.Errorf("inbox: seal: %w", err)
 	}
-	msg, err := encode(messageWire{Version: version, Recipient: m.To, ID: m.ID, Time: keys.MillisOf(m.Time), Certificate: cert, Body: m.Body})
-	if err != nil {
-		return Envelope{}, err
-	}
-	signed, err := encode(signedWire{Message: msg, Signature: device.Sign(domainMessage, msg)})
-	if err != nil {
-		return Envelope{}, err
-	}
+	msg := codec.Encode(messageWire{Version: version, Recipient: m.To, ID: m.ID, Time: keys.MillisOf(m.Time), Certificate: cert, Body: m.Body})
+	signed := codec.Encode(signedWire{Message: msg, Signature: device.Sign(domainMessage, msg)})
 	to, err := m.To.SealingPublic()
 	if err != nil {
 		return Envelope{}, fmt.Errorf("inbox: recipient: %w", err)
@@ -111,11 +105,11 @@ func (e Envelope) Open(key keys.SealingKey, now time.Time) (Message, error) {
 
 func (e Envelope) verify(signed []byte, now time.Time) (Message, error) {
 	var s signedWire
-	if err := decode(signed, maxPadded, &s); err != nil {
+	if err := decode(signed, maxPadded, "signed message", &s); err != nil {
 		return Message{}, err
 	}
 	var m messageWire
-	if err := decode(s.Message, maxPadded, &m); err != nil {
+	if err := decode(s.Message, maxPadded, "message", &m); err != nil {
 		return Message{}, err
 	}
 	switch {
@@ -181,14 +175,14 @@ func paddedSize(n int) bool { return n >= minPadded && n <= maxPadded && n&(n-1)
 
 // Encode returns the canonical bytes.
 func (e Envelope) Encode() ([]byte, error) {
-	return encode(envelopeWire{Version: version, Suite: suite, Recipient: e.Recipient, ID: e.ID, Sealed: e.Sealed})
+	return codec.Encode(envelopeWire{Version: version, Suite: suite, Recipient: e.Recipient, ID: e.ID, Sealed: e.Sealed}), nil
 }
 
 // DecodeEnvelope decodes what [Envelope.Encode] gives, and nothing else. What is
 // sealed stays unchecked until [Envelope.Open].
 func DecodeEnvelope(p []byte) (Envelope, error) {
 	var w envelopeWire
-	if err := decode(p, maxEnvelope, &w); err != nil {
+	if err := decode(p, maxEnvelope, "envelope", &w); err != nil {
 		return Envelope{}, err
 	}
 	if w.Version != version || w.Suite != suite {

@@ -346,18 +346,14 @@ func (p *Post) registration(r store.Reader, recipient keys.PublicKey) (registrat
 	if err != nil {
 		return reg, err
 	}
-	if err := decode(v, 256, &reg); err != nil {
+	if err := decode(v, 256, "registration", &reg); err != nil {
 		return reg, fmt.Errorf("inbox: stored registration: %w", err)
 	}
 	return reg, nil
 }
 
 func (p *Post) putRegistration(tx store.Tx, recipient keys.PublicKey, r registration) error {
-	v, err := encode(r)
-	if err != nil {
-		return err
-	}
-	return tx.Put(p.key('r', recipient[:]), v)
+	return tx.Put(p.key('r', recipient[:]), codec.Encode(r))
 }
 
 func (p *Post) key(kind byte, parts ...[]byte) []byte {

@@ -53,23 +53,20 @@ func newReceipt(d Digest, o Outcome, device *keys.Device, cert *keys.Certificate
 	if err != nil {
 		return nil, fmt.Errorf("inbox: receipt: %w", err)
 	}
-	body, err := encode(receiptBody{Version: version, Certificate: c, Digest: d, Outcome: o, Time: keys.MillisOf(now)})
-	if err != nil {
-		return nil, err
-	}
-	return encode(receiptWire{Body: body, Signature: device.Sign(domainReceipt, body)})
+	body := codec.Encode(receiptBody{Version: version, Certificate: c, Digest: d, Outcome: o, Time: keys.MillisOf(now)})
+	return codec.Encode(receiptWire{Body: body, Signature: device.Sign(domainReceipt, body)}), nil
 }
 
 // DecodeReceipt decodes a receipt strictly and checks its signatures: that a
 // device of the identity Certificate.Identity made it.
 func DecodeReceipt(p []byte) (Receipt, error) {
 	var w receiptWire
-	if err := decode(p, maxReceipt, &w); err != nil {
-		return Receipt{}, fmt.Errorf("receipt: %w", err)
+	if err := decode(p, maxReceipt, "signed receipt", &w); err != nil {
+		return Receipt{}, err
 	}
 	var b receiptBody
-	if err := decode(w.Body, maxReceipt, &b); err != nil {
-		return Receipt{}, fmt.Errorf("receipt: %w", err)
+	if err := decode(w.Body, maxReceipt, "receipt", &b); err != nil {
+		return Receipt{}, err
 	}
 	if b.Version != version || b.Outcome < OutcomeFiled || b.Outcome > OutcomeRefused {
 		return Receipt{}, fmt.Errorf("%w: receipt version %d, outcome %d", ErrMalformed, b.Version, b.Outcome)

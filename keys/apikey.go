@@ -182,16 +182,16 @@ type apiKeyWire struct {
 
 // Encode returns the canonical bytes, for a store.
 func (k *APIKey) Encode() ([]byte, error) {
-	return marshal(apiKeyWire{
+	return codec.Encode(apiKeyWire{
 		Version: version, Public: k.Public, Kind: k.Kind, Signing: k.Signing, Owner: k.Owner, Org: k.Org,
 		Name: k.Name, Scopes: k.Scopes, Created: k.Created, Expires: k.Expires, Revoked: k.Revoked,
-	})
+	}), nil
 }
 
 // DecodeAPIKey decodes what [APIKey.Encode] gives, and nothing else.
 func DecodeAPIKey(b []byte) (*APIKey, error) {
 	var w apiKeyWire
-	if err := unmarshal(b, MaxAPIKeySize, "API key", &w); err != nil {
+	if err := codec.DecodeVersioned(b, MaxAPIKeySize, "API key", &w); err != nil {
 		return nil, err
 	}
 	k := &APIKey{

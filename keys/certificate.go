@@ -104,13 +104,13 @@ func checkTimesAndName(what string, issued, expires Millis, name string) error {
 }
 
 // Encode returns the canonical bytes.
-func (c *Certificate) Encode() ([]byte, error) { return marshal(c.wire()) }
+func (c *Certificate) Encode() ([]byte, error) { return codec.Encode(c.wire()), nil }
 
 // DecodeCertificate decodes what [Certificate.Encode] gives, and nothing else.
 // It does not check the signature or the time: see [Certificate.Verify].
 func DecodeCertificate(b []byte) (*Certificate, error) {
 	var w certificateWire
-	if err := unmarshal(b, MaxCertificateSize, "certificate", &w); err != nil {
+	if err := codec.DecodeVersioned(b, MaxCertificateSize, "certificate", &w); err != nil {
 		return nil, err
 	}
 	return w.certificate()
@@ -135,14 +135,8 @@ func (c *Certificate) Verify(now time.Time) error {
 // VerifySignature checks all of the certificate but the present time, for
 // certificates that were used in the past, as in logs.
 func (c *Certificate) VerifySignature() error {
-	if c.check() == nil {
-		body, err := marshal(c.body())
-		if err != nil {
-			return err
-		}
-		if Verify(c.Identity, DomainCertificate, c.Signature, body) {
-			return nil
-		}
+	if c.check() == nil && Verify(c.Identity, DomainCertificate, c.Signature, codec.Encode(c.body())) {
+		return nil
 	}
 	return refuse(CodeBadSignature, "The device certificate is not signed by the identity that it names: present the device's own certificate.")
 }

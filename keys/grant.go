@@ -53,11 +53,7 @@ func (s *APISecret) Grant(opt GrantOptions) (*Grant, error) {
 		return nil, err
 	}
 	g.Signed = true
-	body, err := marshal(g.body())
-	if err != nil {
-		return nil, err
-	}
-	g.Signature = Sign(*s.signer.key, DomainGrant, body)
+	g.Signature = Sign(*s.signer.key, DomainGrant, codec.Encode(g.body()))
 	return g, nil
 }
 
@@ -162,25 +158,21 @@ func (g *Grant) check() error {
 }
 
 // Encode returns the canonical bytes.
-func (g *Grant) Encode() ([]byte, error) { return marshal(g.wire()) }
+func (g *Grant) Encode() ([]byte, error) { return codec.Encode(g.wire()), nil }
 
 // DecodeGrant decodes what [Grant.Encode] gives, and nothing else. It checks
 // neither signature nor time: that is for [Policy.Decide].
 func DecodeGrant(b []byte) (*Grant, error) {
 	var w grantWire
-	if err := unmarshal(b, MaxGrantSize, "grant", &w); err != nil {
+	if err := codec.DecodeVersioned(b, MaxGrantSize, "grant", &w); err != nil {
 		return nil, err
 	}
 	return w.grant()
 }
 
 // verify reports whether the grant is signed by the key that it names.
-func (g *Grant) verify() (bool, error) {
-	body, err := marshal(g.body())
-	if err != nil {
-		return false, err
-	}
-	return g.Signed && Verify(g.Key, DomainGrant, g.Signature, body), nil
+func (g *Grant) verify() bool {
+	return g.Signed && Verify(g.Key, DomainGrant, g.Signature, codec.Encode(g.body()))
 }
 
 // A Credential is what a peer presents: that a user may use a key, and that the
@@ -202,14 +194,14 @@ func (c *Credential) Encode() ([]byte, error) {
 	if c.Grant == nil || c.Certificate == nil {
 		return nil, fmt.Errorf("%w: a credential has a grant and a certificate", ErrInvalid)
 	}
-	return marshal(credentialWire{Version: version, Grant: c.Grant.wire(), Certificate: c.Certificate.wire()})
+	return codec.Encode(credentialWire{Version: version, Grant: c.Grant.wire(), Certificate: c.Certificate.wire()}), nil
 }
 
 // DecodeCredential decodes what [Credential.Encode] gives, and nothing else. It
 // checks neither signatures nor times: that is for [Policy.Decide].
 func DecodeCredential(b []byte) (*Credential, error) {
 	var w credentialWire
-	if err := unmarshal(b, MaxCredentialSize, "credential", &w); err != nil {
+	if err := codec.DecodeVersioned(b, MaxCredentialSize, "credential", &w); err != nil {
 		return nil, err
 	}
 	g, err := w.Grant.grant()

@@ -85,11 +85,7 @@ func (id *Identity) Certify(d DevicePublic, opt CertifyOptions) (*Certificate, e
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrInvalid, err)
 	}
-	body, err := marshal(c.body())
-	if err != nil {
-		return nil, err
-	}
-	c.Signature = id.Sign(DomainCertificate, body)
+	c.Signature = id.Sign(DomainCertificate, codec.Encode(c.body()))
 	return c, nil
 }
 
