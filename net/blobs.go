@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/thread"
 )
@@ -23,7 +24,7 @@ const (
 
 // ErrNoBlob reports a blob that neither this host nor a connected peer of the
 // thread holds.
-var ErrNoBlob = errors.New("net: no connected peer holds the blob")
+var ErrNoBlob = fault.New(fault.BlobUnavailable, "no connected peer holds the blob")
 
 // serveBlobs tells a peer which blobs of a thread are here, as they come, and
 // sends those that it asks for.
@@ -68,16 +69,16 @@ func (h *Host) serveBlobs(s network.Stream) {
 
 func (h *Host) readWants(ctx context.Context, r *bufio.Reader, wants chan<- blobWant) error {
 	for {
-		kind, body, err := readFrameOf(r, maxRequest)
+		kind, body, err := frames.Read(r, maxRequest)
 		if err != nil {
 			return err
 		}
 		var want blobWant
 		if err = decodeMessage(body, &want); kind != frameBlobWant {
-			err = fmt.Errorf("%w: type %d, want a blob request", errFrame, kind)
+			err = fault.Of(errFrame, "frame of type %d, want a blob request", kind)
 		}
 		if err == nil && (len(want.IDs)%32 != 0 || len(want.IDs) > 32*wantPerFrame) {
-			err = fmt.Errorf("%w: %d bytes of blob IDs", errFrame, len(want.IDs))
+			err = fault.Of(errFrame, "%d bytes of blob IDs", len(want.IDs))
 		}
 		if err != nil {
 			return err
@@ -270,7 +271,7 @@ func (l *link) pullBlobs(ctx context.Context) error {
 		}
 		queued = append(queued, more...)
 		if len(queued) > 64 {
-			return fmt.Errorf("%w: blob references instead of the blobs asked for", errFrame)
+			return fault.Of(errFrame, "blob references instead of the blobs asked for")
 		}
 		if err := l.share.setBlobCursor(l.peer, int64(refs.Last)); err != nil {
 			return err
@@ -284,17 +285,17 @@ func (l *link) pullBlobs(ctx context.Context) error {
 
 func (b *blobStream) decodeRefs(kind byte, body []byte) (refs blobRefs, err error) {
 	if kind != frameBlobRefs {
-		return refs, fmt.Errorf("%w: type %d, want blob references", errFrame, kind)
+		return refs, fault.Of(errFrame, "frame of type %d, want blob references", kind)
 	}
 	if err := decodeMessage(body, &refs); err != nil {
 		return refs, err
 	}
 	if len(refs.Blobs) > refsPerFrame || refs.Last > 1<<62 {
-		return refs, fmt.Errorf("%w: blob references", errFrame)
+		return refs, fault.Of(errFrame, "the blob references are malformed")
 	}
 	for _, r := range refs.Blobs {
 		if len(r.ID) != 32 || r.Size < format.BlobHead || r.Size > format.MaxSealedBlob {
-			return refs, fmt.Errorf("%w: blob reference", errFrame)
+			return refs, fault.Of(errFrame, "a blob reference is malformed")
 		}
 	}
 	return refs, nil
@@ -353,14 +354,14 @@ func (b *blobStream) fetch(want []wireBlobRef) (blobs [][]byte, more []blobRefs,
 			continue
 		}
 		if kind != frameBlob || len(body) < 32 || len(body) > 32+format.MaxSealedBlob || !bytes.Equal(body[:32], want[n].ID) {
-			return nil, more, fmt.Errorf("%w: type %d, want blob %x", errFrame, kind, want[n].ID[:4])
+			return nil, more, fault.Of(errFrame, "frame of type %d, want blob %x", kind, want[n].ID[:4])
 		}
 		if sealed := body[32:]; len(sealed) > 0 {
 			if id := format.BlobIDOf(sealed); !bytes.Equal(id[:], want[n].ID) {
-				return nil, more, fmt.Errorf("%w: blob %x has other bytes than its name says", errFrame, want[n].ID[:4])
+				return nil, more, fault.Of(errFrame, "blob %x has other bytes than its name says", want[n].ID[:4])
 			}
 			if size := want[n].Size; size != 0 && size != uint64(len(sealed)) {
-				return nil, more, fmt.Errorf("%w: blob %x has %d bytes, not %d", errFrame, want[n].ID[:4], len(sealed), size)
+				return nil, more, fault.Of(errFrame, "blob %x has %d bytes, not %d", want[n].ID[:4], len(sealed), size)
 			}
 			blobs = append(blobs, sealed)
 		}
@@ -377,7 +378,7 @@ func (t *Thread) FetchBlob(ctx context.Context, id BlobID) ([]byte, error) {
 	if th.HasBlob(id) {
 		return th.Blob(ctx, id)
 	}
-	failed := fmt.Errorf("%w: %x", ErrNoBlob, id[:])
+	failed := fault.Of(ErrNoBlob, "no connected peer holds blob %x", id[:])
 	for _, l := range t.share.connectedLinks() {
 		err := l.fetchBlob(ctx, id)
 		if err == nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -109,14 +110,14 @@ func (h *Host) serveThread(s network.Stream) {
 }
 
 // readRequest reads the first frame of a stream, within a time.
-func (h *Host) readRequest(s network.Stream, r *bufio.Reader, kind byte, limit uint32, v any) error {
+func (h *Host) readRequest(s network.Stream, r *bufio.Reader, kind byte, limit int, v any) error {
 	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
-	got, body, err := readFrameOf(r, limit)
+	got, body, err := frames.Read(r, limit)
 	if err != nil {
 		return err
 	}
 	if got != kind {
-		return fmt.Errorf("%w: type %d, want %d", errFrame, got, kind)
+		return fault.Of(errFrame, "frame of type %d, want %d", got, kind)
 	}
 	_ = s.SetReadDeadline(time.Time{})
 	return decodeMessage(body, v)
@@ -168,12 +169,12 @@ func (h *Host) newFeed(s network.Stream, w *frameWriter, req subscribe) (*feed, 
 // stream ends.
 func (f *feed) readAcks(r *bufio.Reader) error {
 	for {
-		kind, body, err := readFrameOf(r, maxSubscribe)
+		kind, body, err := frames.Read(r, maxSubscribe)
 		if err != nil {
 			return err
 		}
 		if kind != frameAck {
-			return fmt.Errorf("%w: type %d, want an ack", errFrame, kind)
+			return fault.Of(errFrame, "frame of type %d, want an ack", kind)
 		}
 		var a ack
 		if err := decodeMessage(body, &a); err != nil {
@@ -339,10 +340,10 @@ func (f *feed) sendRun(tip clock.RecordID, after uint64, forked bool) error {
 	for {
 		r, err := f.link.share.thread.ReadRun(tip, after, runBytes)
 		if err != nil {
-			return fmt.Errorf("net: read %v after %d: %w", tip, after, err)
+			return fmt.Errorf("read %v after %d: %w", tip, after, err)
 		}
 		if len(r.Records) == 0 {
-			return fmt.Errorf("net: nothing signed after %d of %v", after, tip)
+			return fmt.Errorf("nothing signed after %d of %v", after, tip)
 		}
 		last, err := r.Last(f.link.share.thread.ID())
 		if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// messages returns one of each message.
-func messages() map[byte]any {
+// samples returns one of each message.
+func samples() map[byte]any {
 	id := bytes.Repeat([]byte{7}, 32)
 	tips := toWire([]clock.RecordID{{Log: clock.LogID{1}, Seq: 9, Hash: clock.Hash{2}}})
 	return map[byte]any{
@@ -58,7 +58,7 @@ func empty(kind byte) any {
 }
 
 func TestMessagesRoundTrip(t *testing.T) {
-	for kind, msg := range messages() {
+	for kind, msg := range samples() {
 		frame, err := messageFrame(kind, msg)
 		if err != nil {
 			t.Fatal(err)
@@ -105,7 +105,7 @@ func TestFrameBounds(t *testing.T) {
 }
 
 func FuzzFrame(f *testing.F) {
-	for kind, msg := range messages() {
+	for kind, msg := range samples() {
 		frame, err := messageFrame(kind, msg)
 		if err != nil {
 			f.Fatal(err)

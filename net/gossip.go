@@ -17,7 +17,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	"golang.org/x/crypto/chacha20poly1305"
 
-	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Bounds of announcements.
@@ -56,7 +56,7 @@ func (h *Host) startGossip() error {
 	)
 	if err != nil {
 		cancel()
-		return fmt.Errorf("net: start gossip: %w", err)
+		return fmt.Errorf("start gossip: %w", err)
 	}
 	h.gossip = &gossip{ps: ps, cancel: cancel}
 	return nil
@@ -126,18 +126,18 @@ func announceKeys(serviceKey []byte, id ThreadID) (topic string, aead cipher.AEA
 func (h *Host) openAnnouncement(aead cipher.AEAD, sealed []byte) (announcement, error) {
 	var a announcement
 	if len(sealed) < aead.NonceSize() || len(sealed) > maxAnnouncement {
-		return a, fmt.Errorf("%w: announcement of %d bytes", errFrame, len(sealed))
+		return a, fault.Of(errFrame, "announcement of %d bytes", len(sealed))
 	}
 	n := aead.NonceSize()
 	plain, err := aead.Open(nil, sealed[:n], sealed[n:], nil)
 	if err != nil {
-		return a, fmt.Errorf("%w: announcement: %w", errFrame, err)
+		return a, fault.Of(errFrame, "announcement: %w", err)
 	}
 	if err := decodeMessage(plain, &a); err != nil {
 		return a, err
 	}
 	if len(a.Digest) != 32 || len(a.Addrs) > maxAnnouncedAt {
-		return a, fmt.Errorf("%w: announcement", errFrame)
+		return a, fault.Of(errFrame, "the announcement is malformed")
 	}
 	return a, nil
 }
@@ -179,7 +179,7 @@ func (s *share) publishOne(topic *pubsub.Topic, aead cipher.AEAD, digest []byte)
 			a.Addrs = append(a.Addrs, addr.Bytes())
 		}
 	}
-	plain := format.Encode(&a)
+	plain := messages.Encode(&a)
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
 	_, _ = rand.Read(nonce) // never fails
 	return topic.Publish(s.ctx, aead.Seal(nonce, nonce, plain, nil))

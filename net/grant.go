@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/thread"
@@ -34,11 +35,11 @@ func (h *Host) serveHost(s network.Stream) {
 	defer h.revokeAll(p, w)
 	r := bufio.NewReader(s)
 	for {
-		kind, body, err := readFrameOf(r, maxRequest)
+		kind, body, err := frames.Read(r, maxRequest)
 		var req hostRequest
 		if err == nil {
 			if err = decodeMessage(body, &req); kind != frameHost {
-				err = fmt.Errorf("%w: type %d, want a host request", errFrame, kind)
+				err = fault.Of(errFrame, "frame of type %d, want a host request", kind)
 			}
 		}
 		if err != nil {
@@ -79,7 +80,7 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 	g := &grant{out: w}
 	if len(req.Credential) != 0 {
 		if g.credential, err = keys.DecodeCredential(req.Credential); err != nil {
-			return until, fmt.Errorf("%w: credential: %w", errFrame, err)
+			return until, fault.Of(errFrame, "credential: %w", err)
 		}
 	}
 	device, err := deviceOf(p)
@@ -135,7 +136,7 @@ func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, ge
 			err = errors.New("of another thread")
 		}
 		if err != nil {
-			return keys.Decision{}, fmt.Errorf("%w: genesis: %w", errFrame, err)
+			return keys.Decision{}, fault.Of(errFrame, "genesis: %w", err)
 		}
 		req.Resource.Owner = g.Owner
 	} else {

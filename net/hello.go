@@ -7,12 +7,13 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // tagSize is the length of a thread's tag, tagsPerFrame how many one frame
@@ -79,7 +80,7 @@ func (h *Host) sendTags(ctx context.Context, r *remote) error {
 		select {
 		case <-r.greet:
 		case <-dead:
-			return errors.New("net: the peer closed the stream")
+			return errors.New("the peer closed the stream")
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -123,18 +124,18 @@ func (h *Host) serveHello(s network.Stream) {
 	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
 	var pending []byte
 	for {
-		kind, body, err := readFrameOf(r, maxHello)
+		kind, body, err := frames.Read(r, maxHello)
 		if err != nil {
 			h.fault(p, err)
 			return
 		}
 		var m hello
 		if err = decodeMessage(body, &m); kind != frameHello {
-			err = fmt.Errorf("%w: type %d, want hello", errFrame, kind)
+			err = fault.Of(errFrame, "frame of type %d, want hello", kind)
 		}
 		pending = append(pending, m.Tags...)
 		if err == nil && (len(pending)%tagSize != 0 || len(pending) > maxTags*tagSize) {
-			err = fmt.Errorf("%w: %d bytes of tags", errFrame, len(pending))
+			err = fault.Of(errFrame, "%d bytes of tags", len(pending))
 		}
 		if err != nil {
 			h.fault(p, err)

@@ -19,6 +19,7 @@ import (
 	"github.com/multiformats/go-multistream"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/thread"
@@ -96,14 +97,14 @@ type Host struct {
 // Close, and closes the store after it.
 func Open(ctx context.Context, opt Options) (*Host, error) {
 	if opt.Store == nil || opt.Device == nil || opt.Certificate == nil || opt.Dir == "" {
-		return nil, errors.New("net: a host needs a store, a folder, a device and its certificate")
+		return nil, fault.Errorf(fault.InvalidArgument, "a host needs a store, a folder, a device and its certificate")
 	}
 	if opt.Certificate.Sign != opt.Device.Public().Sign {
-		return nil, errors.New("net: the certificate is of another device")
+		return nil, fault.Errorf(fault.InvalidArgument, "the certificate is of another device")
 	}
 	key, err := crypto.UnmarshalEd25519PrivateKey(opt.Device.PrivateKey())
 	if err != nil {
-		return nil, fmt.Errorf("net: device key: %w", err)
+		return nil, fmt.Errorf("device key: %w", err)
 	}
 	h := &Host{
 		opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign,
@@ -240,10 +241,10 @@ func (h *Host) Libp2p() host.Host { return h.lp }
 func (h *Host) Connect(ctx context.Context, addr multiaddr.Multiaddr) error {
 	info, err := peer.AddrInfoFromP2pAddr(addr)
 	if err != nil {
-		return fmt.Errorf("net: address %v: %w", addr, err)
+		return fault.Errorf(fault.InvalidArgument, "address %v: %w", addr, err)
 	}
 	if err := h.lp.Connect(ctx, *info); err != nil {
-		return fmt.Errorf("net: connect: %w", err)
+		return fmt.Errorf("connect: %w", err)
 	}
 	return nil
 }
@@ -259,7 +260,7 @@ func (h *Host) open(ctx context.Context, p peer.ID, id protocol.ID) (network.Str
 			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("net: open %s to %s: %w", id, p, err)
+	return nil, fmt.Errorf("open %s to %s: %w", id, p, err)
 }
 
 // connections returns the connections to a peer, the newest first.
@@ -304,11 +305,11 @@ func (h *Host) now() time.Time {
 func deviceOf(p peer.ID) (keys.PublicKey, error) {
 	pub, err := p.ExtractPublicKey()
 	if err != nil {
-		return keys.PublicKey{}, fmt.Errorf("net: peer %s: %w", p, err)
+		return keys.PublicKey{}, fmt.Errorf("peer %s: %w", p, err)
 	}
 	raw, err := pub.Raw()
 	if err != nil || pub.Type() != crypto.Ed25519 || len(raw) != len(keys.PublicKey{}) {
-		return keys.PublicKey{}, fmt.Errorf("net: peer %s has no Ed25519 key", p)
+		return keys.PublicKey{}, fmt.Errorf("peer %s has no Ed25519 key", p)
 	}
 	return keys.PublicKey(raw), nil
 }
@@ -317,7 +318,7 @@ func deviceOf(p peer.ID) (keys.PublicKey, error) {
 func peerOf(k keys.PublicKey) (peer.ID, error) {
 	pub, err := crypto.UnmarshalEd25519PublicKey(k[:])
 	if err != nil {
-		return "", fmt.Errorf("net: device %s: %w", k, err)
+		return "", fmt.Errorf("device %s: %w", k, err)
 	}
 	return peer.IDFromPublicKey(pub)
 }

@@ -109,11 +109,11 @@ func newLibp2p(key crypto.PrivKey, listen []multiaddr.Multiaddr, limits Limits, 
 	}
 	resources, err := rcmgr.NewResourceManager(limits.limiter(), rcmgr.WithMetricsDisabled())
 	if err != nil {
-		return nil, fmt.Errorf("net: resource limits: %w", err)
+		return nil, fmt.Errorf("resource limits: %w", err)
 	}
 	conns, err := connmgr.NewConnManager(limits.Conns*3/4, limits.Conns*7/8, connmgr.WithGracePeriod(20*time.Second))
 	if err != nil {
-		return nil, fmt.Errorf("net: connection manager: %w", err)
+		return nil, fmt.Errorf("connection manager: %w", err)
 	}
 	addrs := libp2p.ListenAddrs(listen...)
 	if alone {
@@ -129,7 +129,7 @@ func newLibp2p(key crypto.PrivKey, listen []multiaddr.Multiaddr, limits Limits, 
 		libp2p.WithDialTimeout(15*time.Second),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("net: start libp2p: %w", err)
+		return nil, fmt.Errorf("start libp2p: %w", err)
 	}
 	return h, nil
 }

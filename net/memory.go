@@ -9,7 +9,6 @@ import (
 
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/format"
 )
 
 // What the exchange remembers, under keys that begin with "nx":
@@ -54,7 +53,7 @@ func (h *Host) update(change func(tx store.Tx) error) error {
 }
 
 func (h *Host) put(key []byte, v any) error {
-	b := format.Encode(v)
+	b := messages.Encode(v)
 	return h.update(func(tx store.Tx) error { return tx.Put(key, b) })
 }
 
@@ -79,7 +78,7 @@ func (s *share) save() error {
 		st.Account = append([]byte(nil), s.account[:]...)
 	}
 	if err := s.host.put(shareKey(s.thread.ID()), st); err != nil {
-		return fmt.Errorf("net: remember thread: %w", err)
+		return fmt.Errorf("remember thread: %w", err)
 	}
 	return s.host.opt.Store.Sync()
 }
@@ -88,7 +87,7 @@ func (s *share) save() error {
 func (s *share) load() error {
 	var st shareState
 	if err := s.host.get(shareKey(s.thread.ID()), &st); err != nil {
-		return fmt.Errorf("net: thread %s: %w", s.thread.ID(), err)
+		return fmt.Errorf("thread %s: %w", s.thread.ID(), err)
 	}
 	s.invite, s.proof = st.Invite, st.Proof
 	if len(st.Account) == len(s.account) {
@@ -156,10 +155,10 @@ func (h *Host) wantPeers() error {
 		}
 		p, err := peer.IDFromBytes(it.Key()[len(prefixPeer):])
 		if err != nil {
-			return fmt.Errorf("net: remembered peer: %w", err)
+			return fmt.Errorf("remembered peer: %w", err)
 		}
 		if err := decodeMessage(v, &st); err != nil {
-			return fmt.Errorf("net: remembered peer %s: %w", p, err)
+			return fmt.Errorf("remembered peer %s: %w", p, err)
 		}
 		var addrs []multiaddr.Multiaddr
 		for _, b := range st.Addrs {

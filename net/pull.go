@@ -5,16 +5,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
-	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // Bounds of the pause before a failed exchange is tried again. A pause is
@@ -125,7 +124,7 @@ func (l *link) next(r *bufio.Reader) (m incoming) {
 	case frameRun:
 		got, err := format.DecodeRun(body)
 		if err != nil {
-			return incoming{err: fmt.Errorf("%w: %w", errFrame, err)}
+			return incoming{err: fault.Of(errFrame, "%w", err)}
 		}
 		return incoming{run: &got}
 	case frameAccepted:
@@ -150,7 +149,7 @@ func (l *link) next(r *bufio.Reader) (m incoming) {
 			m.refused = &why
 		}
 	default:
-		m.err = fmt.Errorf("%w: type %d", errFrame, kind)
+		m.err = fault.Of(errFrame, "frame of type %d", kind)
 	}
 	return m
 }
@@ -200,7 +199,7 @@ func (l *link) ingest(ctx context.Context, r format.Run) error {
 	if errors.As(err, &rejection) {
 		l.share.host.fault(l.peer, rejection)
 		l.set(func() { l.rejected = rejection.Error() })
-		if rejection.Code == thread.RejectGap || rejection.Code == thread.RejectParkedFull {
+		if rejection.Kind() == fault.Gap || rejection.Kind() == fault.WaitingFull {
 			return rejection // ask again for what is missing
 		}
 		return nil

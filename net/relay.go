@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/thread"
 )
@@ -35,13 +35,13 @@ type relayConf struct {
 func (h *Host) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, credential CredentialFunc) error {
 	info, err := peer.AddrInfoFromP2pAddr(addr)
 	if err != nil {
-		return fmt.Errorf("net: relay address %v: %w", addr, err)
+		return fault.Errorf(fault.InvalidArgument, "relay address %v: %w", addr, err)
 	}
 	if _, err := deviceOf(info.ID); err != nil {
 		return err
 	}
 	if info.ID == h.ID() {
-		return errors.New("net: a node is not its own relay")
+		return fault.Errorf(fault.InvalidArgument, "a node is not its own relay")
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -72,7 +72,7 @@ func (h *Host) RemoveRelay(p peer.ID) error {
 	defer h.mu.Unlock()
 	r := h.peers[p]
 	if r == nil || r.relay == nil {
-		return fmt.Errorf("%w: relay %s", thread.ErrNotFound, p)
+		return fault.Of(thread.ErrNotFound, "relay %s is not used", p)
 	}
 	r.relay, r.dialing = nil, false
 	h.lp.ConnManager().Unprotect(p, "weft")
@@ -233,7 +233,7 @@ func (h *Host) askDue(w *frameWriter, r *remote, state map[ThreadID]*asked) erro
 	conf := r.relay
 	if conf == nil {
 		h.mu.Unlock()
-		return errors.New("net: the relay is no longer used")
+		return errors.New("the relay is no longer used")
 	}
 	if conf.renewed {
 		conf.renewed = false
@@ -335,7 +335,7 @@ func (h *Host) decodeAnswer(kind byte, body []byte) (a answer, err error) {
 		a.refusal = m.refusal()
 		a.thread, err = threadOf(m.Thread)
 	default:
-		err = fmt.Errorf("%w: type %d, want an answer", errFrame, kind)
+		err = fault.Of(errFrame, "frame of type %d, want an answer", kind)
 	}
 	return a, err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -76,7 +77,7 @@ func (a statement) wire() stated {
 
 func (w stated) statement() (statement, error) {
 	if len(w.Digest) != 32 || len(w.State) != 0 && len(w.State) != 32 {
-		return statement{}, fmt.Errorf("%w: statement", errFrame)
+		return statement{}, fault.Of(errFrame, "the statement is malformed")
 	}
 	return statement{digest: clock.Hash(w.Digest), state: w.State, ok: true}, nil
 }
@@ -241,7 +242,7 @@ func (t *Thread) WaitIdentical(ctx context.Context, peers ...peer.ID) error {
 		case <-changed:
 		case <-records:
 		case <-ctx.Done():
-			return fmt.Errorf("net: %s: %w", waits, ctx.Err())
+			return fmt.Errorf("%s: %w", waits, ctx.Err())
 		}
 	}
 }

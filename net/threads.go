@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/thread"
@@ -23,7 +24,7 @@ import (
 const maxJoinBytes = 64 << 20
 
 // ErrUnknownThread reports a thread that the host does not hold.
-var ErrUnknownThread = errors.New("net: unknown thread")
+var ErrUnknownThread = fault.New(fault.NotFound, "this host does not hold the thread")
 
 // loadThreads opens the threads that the store holds.
 func (h *Host) loadThreads(ctx context.Context) error {
@@ -34,7 +35,7 @@ func (h *Host) loadThreads(ctx context.Context) error {
 	for _, id := range ids {
 		t, err := thread.Open(ctx, h.env, id)
 		if err != nil {
-			return fmt.Errorf("net: open thread %s: %w", id, err)
+			return fmt.Errorf("open thread %s: %w", id, err)
 		}
 		if !t.Relay() && !t.Joined() { // the join was cut off; it can be begun again
 			h.log.Warn("join was not finished: join again", "thread", id)
@@ -113,7 +114,7 @@ func (h *Host) Thread(id ThreadID) (*Thread, error) {
 	defer h.mu.Unlock()
 	s := h.shares[id]
 	if s == nil {
-		return nil, fmt.Errorf("%w: %s", ErrUnknownThread, id)
+		return nil, fault.Of(ErrUnknownThread, "this host does not hold thread %s", id)
 	}
 	return s.face, nil
 }
@@ -138,7 +139,7 @@ func (h *Host) Remove(ctx context.Context, id ThreadID) error {
 	s := h.shares[id]
 	if s == nil {
 		h.mu.Unlock()
-		return fmt.Errorf("%w: %s", ErrUnknownThread, id)
+		return fault.Of(ErrUnknownThread, "this host does not hold thread %s", id)
 	}
 	delete(h.shares, id)
 	s.cancel()
@@ -171,7 +172,7 @@ func (h *Host) Join(ctx context.Context, inv Invite) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	failed := errors.New("net: no reachable peer holds the thread of the invite")
+	var failed []error // what a peer said comes before that there was none
 	dialling, stop := context.WithCancel(ctx)
 	defer stop()
 	for p := range h.reach(dialling, inv.Addrs) {
@@ -179,9 +180,9 @@ func (h *Host) Join(ctx context.Context, inv Invite) (*Thread, error) {
 		if err == nil {
 			return t, nil
 		}
-		failed = errors.Join(failed, fmt.Errorf("peer %s: %w", p, err))
+		failed = append(failed, fmt.Errorf("peer %s: %w", p, err))
 	}
-	return nil, errors.Join(failed, ctx.Err())
+	return nil, errors.Join(append(failed, ctx.Err(), fault.Errorf(fault.Unreachable, "no reachable peer holds the thread of the invite"))...)
 }
 
 // reach yields the connected peers, then those that answer at addrs, as they
@@ -283,7 +284,7 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite,
 			return nil, nil, err
 		}
 		if size += len(body); size > maxJoinBytes {
-			return nil, nil, fmt.Errorf("net: control logs of more than %d bytes", maxJoinBytes)
+			return nil, nil, fault.Errorf(fault.TooLarge, "control logs of more than %d bytes", maxJoinBytes)
 		}
 		switch kind {
 		case frameRefused:
@@ -308,7 +309,7 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite,
 		case frameCaughtUp:
 			return genesis, runs, nil
 		default:
-			return nil, nil, fmt.Errorf("%w: type %d", errFrame, kind)
+			return nil, nil, fault.Of(errFrame, "frame of type %d", kind)
 		}
 	}
 }
@@ -317,14 +318,14 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite,
 // holds h.judge.
 func (h *Host) adopt(id ThreadID, genesis, serviceKey []byte, account keys.PublicKey) (*share, error) {
 	if len(serviceKey) != len(format.SecretKey{}) {
-		return nil, fmt.Errorf("%w: service key of %d bytes", errFrame, len(serviceKey))
+		return nil, fault.Of(errFrame, "service key of %d bytes", len(serviceKey))
 	}
 	t, err := thread.Adopt(h.ctx, h.env, genesis, format.SecretKey(serviceKey))
 	if errors.Is(err, format.ErrWrongKey) {
-		return nil, fmt.Errorf("%w: adopt thread: %w", errFrame, err)
+		return nil, fault.Of(errFrame, "adopt thread: %w", err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("net: adopt thread: %w", err)
+		return nil, fmt.Errorf("adopt thread: %w", err)
 	}
 	s := h.newShare(t)
 	s.relay, s.account = true, account

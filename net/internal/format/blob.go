@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -31,7 +32,7 @@ func (id BlobID) String() string { return hex.EncodeToString(id[:]) }
 func blobKey(read SecretKey, thread ThreadID, epoch clock.Hash, salt []byte, purpose string) ([]byte, error) {
 	k, err := hkdf.Key(sha256.New, read[:], salt, domainBlob+purpose+"\x00"+string(thread[:])+string(epoch[:]), 32)
 	if err != nil {
-		return nil, fmt.Errorf("net: hkdf: %w", err)
+		return nil, fmt.Errorf("hkdf: %w", err)
 	}
 	return k, nil
 }
@@ -45,7 +46,7 @@ func blobKey(read SecretKey, thread ThreadID, epoch clock.Hash, salt []byte, pur
 //	key  = HKDF(read key, salt, "weft/1/blob/key" …)
 func SealBlob(k *Keys, thread ThreadID, plain []byte) ([]byte, error) {
 	if len(plain) > MaxBlob {
-		return nil, fmt.Errorf("%w: blob of %d bytes, at most %d", ErrTooLarge, len(plain), MaxBlob)
+		return nil, fault.Of(ErrTooLarge, "blob of %d bytes, at most %d", len(plain), MaxBlob)
 	}
 	salt, err := blobSalt(k, thread, plain)
 	if err != nil {
@@ -77,7 +78,7 @@ func blobAEAD(k *Keys, thread ThreadID, salt []byte) (cipher.AEAD, error) {
 	}
 	aead, err := chacha20poly1305.New(key)
 	if err != nil {
-		return nil, fmt.Errorf("net: chacha20poly1305: %w", err)
+		return nil, fmt.Errorf("chacha20poly1305: %w", err)
 	}
 	return aead, nil
 }
@@ -86,13 +87,13 @@ func blobAEAD(k *Keys, thread ThreadID, salt []byte) (cipher.AEAD, error) {
 // commits to the key.
 func OpenBlob(k *Keys, thread ThreadID, sealed []byte) ([]byte, error) {
 	if len(sealed) < BlobHead+chacha20poly1305.Overhead || len(sealed) > MaxSealedBlob {
-		return nil, fmt.Errorf("%w: blob of %d bytes", ErrMalformed, len(sealed))
+		return nil, fault.Of(ErrMalformed, "blob of %d bytes", len(sealed))
 	}
 	if sealed[0] != blobVersion {
-		return nil, fmt.Errorf("%w: blob version %d", ErrVersion, sealed[0])
+		return nil, fault.Of(ErrVersion, "blob version %d is unknown to this release", sealed[0])
 	}
 	if clock.Hash(sealed[1:33]) != k.Epoch {
-		return nil, fmt.Errorf("%w: blob of an unknown epoch", ErrWrongKey)
+		return nil, fault.Of(ErrWrongKey, "blob of an unknown epoch")
 	}
 	salt := sealed[33:BlobHead]
 	aead, err := blobAEAD(k, thread, salt)
@@ -101,14 +102,14 @@ func OpenBlob(k *Keys, thread ThreadID, sealed []byte) ([]byte, error) {
 	}
 	plain, err := aead.Open(nil, make([]byte, chacha20poly1305.NonceSize), sealed[BlobHead:], nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: blob", ErrSealed)
+		return nil, fault.Of(ErrSealed, "the blob is altered")
 	}
 	want, err := blobSalt(k, thread, plain)
 	if err != nil {
 		return nil, err
 	}
 	if subtle.ConstantTimeCompare(want, salt) != 1 {
-		return nil, fmt.Errorf("%w: blob", ErrWrongKey)
+		return nil, fault.Of(ErrWrongKey, "the blob is sealed with another key")
 	}
 	return plain, nil
 }

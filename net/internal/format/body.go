@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -33,33 +34,33 @@ const (
 	flagAtomic = 1
 )
 
-// A codec compresses, seals and opens. It is safe for concurrent use.
-type Codec struct {
+// A Sealer compresses, seals and opens. It is safe for concurrent use.
+type Sealer struct {
 	enc   *zstd.Encoder
 	dec   *zstd.Decoder
 	piece sync.Pool // of arrays for one opened piece
 	plain sync.Pool // of *bytes.Buffer, for one plaintext
 }
 
-func NewCodec() (*Codec, error) {
+func NewSealer() (*Sealer, error) {
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false),
 		zstd.WithWindowSize(MaxPiece), zstd.WithSingleSegment(true), zstd.WithEncoderConcurrency(2), zstd.WithLowerEncoderMem(true))
 	if err != nil {
-		return nil, fmt.Errorf("net: zstd: %w", err)
+		return nil, fmt.Errorf("zstd: %w", err)
 	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(MaxPiece),
 		zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderLowmem(true))
 	if err != nil {
-		return nil, fmt.Errorf("net: zstd: %w", err)
+		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	return &Codec{
+	return &Sealer{
 		enc: enc, dec: dec,
 		piece: sync.Pool{New: func() any { return new([MaxPiece + 64]byte) }},
 		plain: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}, nil
 }
 
-func (c *Codec) Close() { c.dec.Close() }
+func (c *Sealer) Close() { c.dec.Close() }
 
 // A place is where a body belongs: it is sealed for it and opens nowhere else.
 type Place struct {
@@ -76,11 +77,11 @@ func bodyKey(secret SecretKey, salt []byte, at Place) (cipher.AEAD, []byte, erro
 	b = binary.BigEndian.AppendUint64(b, at.Seq)
 	okm, err := hkdf.Key(sha256.New, secret[:], salt, string(b), 64)
 	if err != nil {
-		return nil, nil, fmt.Errorf("net: hkdf: %w", err)
+		return nil, nil, fmt.Errorf("hkdf: %w", err)
 	}
 	aead, err := chacha20poly1305.New(okm[:32])
 	if err != nil {
-		return nil, nil, fmt.Errorf("net: chacha20poly1305: %w", err)
+		return nil, nil, fmt.Errorf("chacha20poly1305: %w", err)
 	}
 	return aead, okm[32:], nil
 }
@@ -95,14 +96,14 @@ func pieceNonce(i, count int) []byte {
 }
 
 // seal returns the body of a plaintext and its root.
-func (c *Codec) Seal(secret SecretKey, at Place, p *Plaintext) ([]byte, clock.Hash, error) {
+func (c *Sealer) Seal(secret SecretKey, at Place, p *Plaintext) ([]byte, clock.Hash, error) {
 	buf := c.plain.Get().(*bytes.Buffer)
 	defer c.plain.Put(buf)
 	buf.Reset()
-	encodeTo(buf, p.wire())
+	codec.EncodeTo(buf, p.wire())
 	plain := buf.Bytes()
 	if len(plain) > MaxPlain {
-		return nil, clock.Hash{}, fmt.Errorf("%w: plaintext of %d bytes, at most %d", ErrTooLarge, len(plain), MaxPlain)
+		return nil, clock.Hash{}, fault.Of(ErrTooLarge, "plaintext of %d bytes, at most %d", len(plain), MaxPlain)
 	}
 	count := (len(plain) + MaxPiece - 1) / MaxPiece
 	body := make([]byte, saltSize, saltSize+commitSize+1+len(plain)+count*24)
@@ -132,7 +133,7 @@ func (c *Codec) Seal(secret SecretKey, at Place, p *Plaintext) ([]byte, clock.Ha
 }
 
 // appendPiece appends method, plain length and the bytes of a piece.
-func (c *Codec) appendPiece(b, piece []byte) []byte {
+func (c *Sealer) appendPiece(b, piece []byte) []byte {
 	start := len(b)
 	b = binary.AppendUvarint(append(b, methodZstd), uint64(len(piece)))
 	data := len(b)
@@ -153,9 +154,9 @@ type Body struct {
 
 // parseBody takes a body apart and checks its sizes.
 func ParseBody(p []byte) (*Body, error) {
-	bad := func(what string) (*Body, error) { return nil, fmt.Errorf("%w: body: %s", ErrMalformed, what) }
+	bad := func(what string) (*Body, error) { return nil, fault.Of(ErrMalformed, "body: %s", what) }
 	if len(p) > maxBody {
-		return nil, fmt.Errorf("%w: body of %d bytes", ErrTooLarge, len(p))
+		return nil, fault.Of(ErrTooLarge, "body of %d bytes", len(p))
 	}
 	if len(p) < saltSize+commitSize+1 {
 		return bad("truncated")
@@ -197,7 +198,7 @@ func (b *Body) Root() clock.Hash {
 
 // open returns the plaintext of a body. The key commitment is checked in constant
 // time, before anything is decrypted; no piece expands above MaxPiece.
-func (c *Codec) Open(secret SecretKey, at Place, b *Body) (*Plaintext, error) {
+func (c *Sealer) Open(secret SecretKey, at Place, b *Body) (*Plaintext, error) {
 	aead, commit, err := bodyKey(secret, b.salt, at)
 	if err != nil {
 		return nil, err
@@ -212,7 +213,7 @@ func (c *Codec) Open(secret SecretKey, at Place, b *Body) (*Plaintext, error) {
 	for i, sealed := range b.pieces {
 		piece, err := aead.Open(opened[:0], pieceNonce(i, len(b.pieces)), sealed, nil)
 		if err != nil {
-			return nil, fmt.Errorf("%w: piece %d", ErrSealed, i)
+			return nil, fault.Of(ErrSealed, "piece %d is altered", i)
 		}
 		if plain, err = c.expand(plain, piece, len(b.pieces)-i); err != nil {
 			return nil, fmt.Errorf("piece %d: %w", i, err)
@@ -226,11 +227,11 @@ func (c *Codec) Open(secret SecretKey, at Place, b *Body) (*Plaintext, error) {
 
 // expand appends what an opened piece holds to plain, which it makes room in for
 // the pieces that are left.
-func (c *Codec) expand(plain, piece []byte, left int) ([]byte, error) {
+func (c *Sealer) expand(plain, piece []byte, left int) ([]byte, error) {
 	method := piece[0]
 	n, k := binary.Uvarint(piece[1:])
 	if k <= 0 || n == 0 || n > MaxPiece || k != uvarintLen(n) {
-		return nil, fmt.Errorf("%w: plain length of a piece", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the plain length of a piece cannot be")
 	}
 	data := piece[1+k:]
 	if cap(plain)-len(plain) < int(n) {
@@ -239,7 +240,7 @@ func (c *Codec) expand(plain, piece []byte, left int) ([]byte, error) {
 	switch method {
 	case methodStored:
 		if uint64(len(data)) != n {
-			return nil, fmt.Errorf("%w: length of a stored piece", ErrMalformed)
+			return nil, fault.Of(ErrMalformed, "a stored piece has another length than it says")
 		}
 		return append(plain, data...), nil
 	case methodZstd:
@@ -249,13 +250,13 @@ func (c *Codec) expand(plain, piece []byte, left int) ([]byte, error) {
 		case errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) || len(out) > int(n):
 			return nil, ErrBomb
 		case err != nil:
-			return nil, fmt.Errorf("%w: compressed piece: %w", ErrMalformed, err)
+			return nil, fault.Of(ErrMalformed, "compressed piece: %w", err)
 		case len(out) != int(n):
-			return nil, fmt.Errorf("%w: a piece holds %d bytes, not %d", ErrMalformed, len(out), n)
+			return nil, fault.Of(ErrMalformed, "a piece holds %d bytes, not %d", len(out), n)
 		}
 		return plain[:end], nil
 	}
-	return nil, fmt.Errorf("%w: compression method %d", ErrVersion, method)
+	return nil, fault.Of(ErrVersion, "compression method %d is unknown to this release", method)
 }
 
 func uvarintLen(n uint64) int {

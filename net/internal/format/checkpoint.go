@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -45,7 +46,7 @@ func (c *Checkpoint) wire() *checkpointWire {
 
 func (w *checkpointWire) checkpoint() (*Checkpoint, error) {
 	bad := func(what string) (*Checkpoint, error) {
-		return nil, fmt.Errorf("%w: checkpoint: %s", ErrMalformed, what)
+		return nil, fault.Of(ErrMalformed, "checkpoint: %s", what)
 	}
 	if len(w.Heads) == 0 || len(w.Heads) > MaxCovered {
 		return bad(fmt.Sprintf("%d heads", len(w.Heads)))
@@ -75,11 +76,11 @@ func (w *checkpointWire) checkpoint() (*Checkpoint, error) {
 // back of an earlier one.
 func (c *Checkpoint) After(old *Checkpoint, heads map[clock.LogID]clock.RecordID) error {
 	if old.Snapshot.Log == c.Snapshot.Log {
-		return fmt.Errorf("%w: checkpoint with the snapshot of an earlier one", ErrMalformed)
+		return fault.Of(ErrMalformed, "checkpoint with the snapshot of an earlier one")
 	}
 	for _, h := range old.Heads {
 		if now, ok := heads[h.Log]; ok && now.Seq <= h.Seq {
-			return fmt.Errorf("%w: checkpoint covers no more of log %s than an earlier one", ErrMalformed, h.Log.Short())
+			return fault.Of(ErrMalformed, "checkpoint covers no more of log %s than an earlier one", h.Log.Short())
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -32,7 +33,7 @@ func (o Op) String() string {
 	if int(o) < len(opNames) && opNames[o] != "" {
 		return opNames[o]
 	}
-	return fmt.Sprintf("operation %d", uint8(o))
+	return fmt.Sprintf("number %d", uint8(o))
 }
 
 const (
@@ -109,27 +110,27 @@ func (c *Control) Encode() []byte {
 	case OpCheckpoint:
 		body = c.Checkpoint.wire()
 	default:
-		return Encode(&controlWire{Op: c.Op}) // has no body here
+		return codec.Encode(&controlWire{Op: c.Op}) // has no body here
 	}
-	return Encode(&controlWire{Op: c.Op, Body: Encode(body)})
+	return codec.Encode(&controlWire{Op: c.Op, Body: codec.Encode(body)})
 }
 
 // decodeControl parses a control payload strictly. An operation that does not
 // exist yet, known by name or not, is ErrOperation.
 func DecodeControl(p []byte) (*Control, error) {
 	if len(p) > maxCheckpoint {
-		return nil, fmt.Errorf("%w: control payload of %d bytes", ErrTooLarge, len(p))
+		return nil, fault.Of(ErrTooLarge, "control payload of %d bytes", len(p))
 	}
 	var w controlWire
-	if err := Decode(p, "control payload", &w); err != nil {
+	if err := codec.Decode(p, "control payload", &w); err != nil {
 		return nil, err
 	}
 	c := &Control{Op: w.Op}
 	if (c.Op < OpOpen || c.Op > OpLog) && c.Op != OpCheckpoint {
-		return nil, fmt.Errorf("%w: %s", ErrOperation, c.Op)
+		return nil, fault.Of(ErrOperation, "the control operation %s does not exist yet", c.Op)
 	}
 	if len(p) > maxControl && c.Op != OpCheckpoint {
-		return nil, fmt.Errorf("%w: control payload of %d bytes", ErrTooLarge, len(p))
+		return nil, fault.Of(ErrTooLarge, "control payload of %d bytes", len(p))
 	}
 	if err := c.decodeBody(w.Body); err != nil {
 		return nil, err
@@ -139,11 +140,11 @@ func DecodeControl(p []byte) (*Control, error) {
 		limit int
 	}{{[]byte(c.Name), MaxThreadName}, {c.Sealed, maxSealedKeys}, {c.Certificate, keys.MaxCertificateSize}, {c.Data, maxDescriptor}} {
 		if len(f.p) > f.limit {
-			return nil, fmt.Errorf("%w: %s with a field of %d bytes, at most %d", ErrMalformed, c.Op, len(f.p), f.limit)
+			return nil, fault.Of(ErrMalformed, "%s with a field of %d bytes, at most %d", c.Op, len(f.p), f.limit)
 		}
 	}
 	if !utf8.ValidString(c.Name) {
-		return nil, fmt.Errorf("%w: name is not UTF-8", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the name of a thread is not UTF-8")
 	}
 	if c.Op == OpInvite {
 		return c, c.Role.Check()
@@ -157,32 +158,32 @@ func (c *Control) decodeBody(p []byte) error {
 	switch c.Op {
 	case OpOpen:
 		var w openWire
-		err := Decode(p, what, &w)
+		err := codec.Decode(p, what, &w)
 		c.Name = string(w.Name)
 		return err
 	case OpInvite:
 		var w inviteRecordWire
-		err := Decode(p, what, &w)
+		err := codec.Decode(p, what, &w)
 		c.Key, c.Role, c.Expires, c.Uses, c.Sealed = w.Key, w.Role, w.Expires, w.Uses, w.Sealed
 		return err
 	case OpJoin:
 		var w joinWire
-		err := Decode(p, what, &w)
+		err := codec.Decode(p, what, &w)
 		c.Key, c.Certificate, c.Data, c.Signature = w.Key, w.Certificate, w.Data, w.Signature
 		return err
 	case OpRevokeInvite:
 		var w revokeInviteWire
-		err := Decode(p, what, &w)
+		err := codec.Decode(p, what, &w)
 		c.Key = w.Key
 		return err
 	case OpLog:
 		var w logWire
-		err := Decode(p, what, &w)
+		err := codec.Decode(p, what, &w)
 		c.Data = w.Data
 		return err
 	case OpCheckpoint:
 		var w checkpointWire
-		err := Decode(p, what, &w)
+		err := codec.Decode(p, what, &w)
 		if err == nil {
 			c.Checkpoint, err = w.checkpoint()
 		}

@@ -2,9 +2,9 @@ package format
 
 import (
 	"crypto/rand"
-	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -42,7 +42,7 @@ type descriptorWire struct {
 }
 
 func (d *Descriptor) Encode() []byte {
-	return Encode(&descriptorWire{Version: thisVersion, Device: d.Device, Kind: uint64(d.Kind), Incarnation: d.Incarnation})
+	return codec.Encode(&descriptorWire{Version: thisVersion, Device: d.Device, Kind: uint64(d.Kind), Incarnation: d.Incarnation})
 }
 
 func (d *Descriptor) Id(thread ThreadID) clock.LogID { return LogIDOf(thread, d.Encode()) }
@@ -54,11 +54,11 @@ func LogIDOf(thread ThreadID, descriptor []byte) clock.LogID {
 // decodeDescriptor parses a descriptor strictly.
 func DecodeDescriptor(p []byte) (Descriptor, error) {
 	var w descriptorWire
-	if err := decodeFormat(p, maxDescriptor, "descriptor", &w); err != nil {
+	if err := codec.DecodeVersioned(p, maxDescriptor, "descriptor", &w); err != nil {
 		return Descriptor{}, err
 	}
 	if w.Kind < uint64(KindControl) || w.Kind > uint64(KindSnapshot) {
-		return Descriptor{}, fmt.Errorf("%w: log of kind %d", ErrVersion, w.Kind)
+		return Descriptor{}, fault.Of(ErrVersion, "log of unknown kind %d", w.Kind)
 	}
 	return Descriptor{Device: w.Device, Kind: logKind(w.Kind), Incarnation: w.Incarnation}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -45,12 +46,12 @@ type keysWire struct {
 }
 
 func (k *Keys) Encode() []byte {
-	return Encode(&keysWire{Epoch: k.Epoch, Read: k.Read, Service: k.Service})
+	return codec.Encode(&keysWire{Epoch: k.Epoch, Read: k.Read, Service: k.Service})
 }
 
 func DecodeKeys(p []byte) (Keys, error) {
 	var w keysWire
-	if err := Decode(p, "keys of an epoch", &w); err != nil {
+	if err := codec.Decode(p, "keys of an epoch", &w); err != nil {
 		return Keys{}, err
 	}
 	return Keys{Epoch: w.Epoch, Read: w.Read, Service: w.Service}, nil
@@ -65,14 +66,14 @@ func SealForInvite(thread ThreadID, id *keys.Identity, k *Keys) ([]byte, error) 
 func OpenWithInvite(thread ThreadID, g *Genesis, id *keys.Identity, sealed []byte) (Keys, error) {
 	p, err := keys.Open(id.SealingKey(), SealedTo(thread, "invite"), nil, sealed)
 	if err != nil {
-		return Keys{}, fmt.Errorf("%w: %w", ErrSealed, err)
+		return Keys{}, fault.Of(ErrSealed, "the invite does not open its keys: %w", err)
 	}
 	k, err := DecodeKeys(p)
 	if err != nil {
 		return Keys{}, err
 	}
 	if k.Epoch != clock.Hash(thread) || CommitTo(k.Read) != g.Read || CommitTo(k.Service) != g.Service {
-		return Keys{}, fmt.Errorf("%w: the invite gives other keys than the thread's", ErrWrongKey)
+		return Keys{}, fault.Of(ErrWrongKey, "the invite gives other keys than the thread's")
 	}
 	return k, nil
 }

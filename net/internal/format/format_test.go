@@ -121,7 +121,7 @@ func FuzzSealed(f *testing.F) {
 			t.Error("keys encode to other bytes")
 		}
 		var g signedGenesis
-		if err := Decode(p, "genesis", &g); err == nil && !bytes.Equal(encodeSigned(g.Genesis, g.Signature), p) {
+		if err := codec.Decode(p, "genesis", &g); err == nil && !bytes.Equal(encodeSigned(g.Genesis, g.Signature), p) {
 			t.Error("a signed genesis encodes to other bytes")
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -68,15 +69,15 @@ type genesisWire struct {
 }
 
 func encodeSigned(b []byte, sig keys.Signature) []byte {
-	return Encode(&signedGenesis{Genesis: b, Signature: sig})
+	return codec.Encode(&signedGenesis{Genesis: b, Signature: sig})
 }
 
 func (g *Genesis) encode() ([]byte, error) {
 	cert, err := g.Certificate.Encode()
 	if err != nil {
-		return nil, fmt.Errorf("net: genesis: %w", err)
+		return nil, fmt.Errorf("genesis: %w", err)
 	}
-	return Encode(&genesisWire{
+	return codec.Encode(&genesisWire{
 		Version: thisVersion, Suite: thisSuite, Owner: g.Owner, Certificate: cert, Salt: g.Salt, Semantics: g.Semantics,
 		Rules: g.Rules, Read: g.Read, Service: g.Service, Time: g.Time,
 	}), nil
@@ -86,10 +87,10 @@ func (g *Genesis) encode() ([]byte, error) {
 // certified device, whose certificate is by the owner.
 func DecodeGenesis(signed []byte) (*Genesis, error) {
 	if len(signed) > maxGenesis {
-		return nil, fmt.Errorf("%w: genesis of %d bytes", ErrTooLarge, len(signed))
+		return nil, fault.Of(ErrTooLarge, "genesis of %d bytes", len(signed))
 	}
 	var w signedGenesis
-	if err := Decode(signed, "signed genesis", &w); err != nil {
+	if err := codec.Decode(signed, "signed genesis", &w); err != nil {
 		return nil, err
 	}
 	g, err := decodeGenesisBody(w.Genesis)
@@ -97,31 +98,31 @@ func DecodeGenesis(signed []byte) (*Genesis, error) {
 		return nil, err
 	}
 	if g.Certificate.Identity != g.Owner {
-		return nil, fmt.Errorf("%w: genesis: certificate of another identity", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the certificate of the genesis is of another identity")
 	}
 	if err := g.Certificate.VerifySignature(); err != nil {
-		return nil, fmt.Errorf("%w: genesis: %w", ErrMalformed, err)
+		return nil, fault.Of(ErrMalformed, "genesis: %w", err)
 	}
 	if !keys.Verify(g.Certificate.Sign, domainGenesis, w.Signature, w.Genesis) {
-		return nil, fmt.Errorf("%w: genesis is not signed by the certified device", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "genesis is not signed by the certified device")
 	}
 	return g, nil
 }
 
 func decodeGenesisBody(b []byte) (*Genesis, error) {
 	var w genesisWire
-	if err := decodeFormat(b, maxGenesis, "genesis", &w); err != nil {
+	if err := codec.DecodeVersioned(b, maxGenesis, "genesis", &w); err != nil {
 		return nil, err
 	}
 	if err := checkSuite(w.Suite, "genesis"); err != nil {
 		return nil, err
 	}
 	if w.Semantics != semanticsVersion {
-		return nil, fmt.Errorf("%w: semantics version %d", ErrVersion, w.Semantics)
+		return nil, fault.Of(ErrVersion, "semantics version %d is unknown to this release", w.Semantics)
 	}
 	cert, err := keys.DecodeCertificate(w.Certificate)
 	if err != nil {
-		return nil, fmt.Errorf("%w: genesis: %w", ErrMalformed, err)
+		return nil, fault.Of(ErrMalformed, "genesis: %w", err)
 	}
 	return &Genesis{
 		Owner: w.Owner, Certificate: cert, Salt: w.Salt, Semantics: w.Semantics,

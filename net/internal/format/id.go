@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/base32"
-	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 func CompareHashes(a, b clock.Hash) int { return bytes.Compare(a[:], b[:]) }
@@ -24,11 +24,11 @@ func (id ThreadID) String() string { return "b" + idEncoding.EncodeToString(id[:
 func ParseThreadID(s string) (ThreadID, error) {
 	var id ThreadID
 	if len(s) == 0 || s[0] != 'b' {
-		return id, fmt.Errorf("net: thread ID %q does not begin with b", s)
+		return id, fault.Of(ErrMalformed, "thread ID %q does not begin with b", s)
 	}
 	p, err := idEncoding.DecodeString(s[1:])
 	if err != nil || len(p) != len(id) || "b"+idEncoding.EncodeToString(p) != s {
-		return id, fmt.Errorf("net: thread ID %q is not the base32 of 32 bytes", s)
+		return id, fault.Of(ErrMalformed, "thread ID %q is not the base32 of 32 bytes", s)
 	}
 	return ThreadID(p), nil
 }

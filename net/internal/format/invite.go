@@ -9,6 +9,7 @@ import (
 
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -79,7 +80,7 @@ func EncodeInvite(i Invite) []byte {
 	for _, a := range i.Addrs {
 		w.Addrs = append(w.Addrs, a.Bytes())
 	}
-	return Encode(&w)
+	return codec.Encode(&w)
 }
 
 // ParseInvite parses what [Invite.URL] returns, and nothing else. Errors repeat
@@ -87,15 +88,15 @@ func EncodeInvite(i Invite) []byte {
 func ParseInvite(url string) (Invite, error) {
 	text, ok := strings.CutPrefix(url, inviteScheme)
 	if !ok || len(url) > maxInviteText {
-		return Invite{}, fmt.Errorf("%w: an invite is written weft:…", ErrMalformed)
+		return Invite{}, fault.Of(ErrMalformed, "an invite is written weft:…")
 	}
 	b, err := inviteText.DecodeString(text)
 	if err != nil || strings.ContainsAny(text, "\r\n") || len(b) < 5 {
-		return Invite{}, fmt.Errorf("%w: invite: not base64url", ErrMalformed)
+		return Invite{}, fault.Of(ErrMalformed, "invite: not base64url")
 	}
 	b, sum := b[:len(b)-4], b[len(b)-4:]
 	if want := digest(domainInvite, b); !bytes.Equal(sum, want[:4]) {
-		return Invite{}, fmt.Errorf("%w: invite: the checksum does not match: part of it is missing or altered", ErrMalformed)
+		return Invite{}, fault.Of(ErrMalformed, "invite: the checksum does not match: part of it is missing or altered")
 	}
 	return DecodeInvite(b)
 }
@@ -103,26 +104,26 @@ func ParseInvite(url string) (Invite, error) {
 // decodeInvite parses what encodeInvite returns strictly.
 func DecodeInvite(b []byte) (Invite, error) {
 	var w inviteWire
-	if err := decodeFormat(b, maxInviteBinary, "invite", &w); err != nil {
+	if err := codec.DecodeVersioned(b, maxInviteBinary, "invite", &w); err != nil {
 		return Invite{}, err
 	}
 	if len(w.Addrs) > MaxInviteAddrs {
-		return Invite{}, fmt.Errorf("%w: invite of %d addresses", ErrMalformed, len(w.Addrs))
+		return Invite{}, fault.Of(ErrMalformed, "invite of %d addresses", len(w.Addrs))
 	}
 	i := Invite{Thread: w.Thread}
 	for _, p := range w.Addrs {
 		a, err := multiaddr.NewMultiaddrBytes(p)
 		if err != nil || len(p) == 0 || len(p) > maxInviteAddr || !bytes.Equal(a.Bytes(), p) {
-			return Invite{}, fmt.Errorf("%w: invite: address", ErrMalformed)
+			return Invite{}, fault.Of(ErrMalformed, "invite: address")
 		}
 		i.Addrs = append(i.Addrs, a)
 	}
 	var err error
 	if i.seed, err = keys.SecretOf(w.Seed[:]); err != nil {
-		return Invite{}, fmt.Errorf("%w: invite: %w", ErrMalformed, err)
+		return Invite{}, fault.Of(ErrMalformed, "invite: %w", err)
 	}
 	if i.service, err = keys.SecretOf(w.Service[:]); err != nil {
-		return Invite{}, fmt.Errorf("%w: invite: %w", ErrMalformed, err)
+		return Invite{}, fault.Of(ErrMalformed, "invite: %w", err)
 	}
 	return i, nil
 }

@@ -1,9 +1,8 @@
 package format
 
 import (
-	"fmt"
-
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A plaintext is what a body seals.
@@ -41,19 +40,19 @@ func (p *Plaintext) wire() *plainWire {
 	return w
 }
 
-func (p *Plaintext) encode() []byte { return Encode(p.wire()) }
+func (p *Plaintext) encode() []byte { return codec.Encode(p.wire()) }
 
 // decodePlaintext parses a plaintext strictly. It does not alias p.
 func decodePlaintext(p []byte) (*Plaintext, error) {
 	if len(p) > MaxPlain {
-		return nil, fmt.Errorf("%w: plaintext of %d bytes", ErrTooLarge, len(p))
+		return nil, fault.Of(ErrTooLarge, "plaintext of %d bytes", len(p))
 	}
 	var w plainWire
-	if err := Decode(p, "plaintext", &w); err != nil {
+	if err := codec.Decode(p, "plaintext", &w); err != nil {
 		return nil, err
 	}
 	if w.Flags > flagAtomic {
-		return nil, fmt.Errorf("%w: plaintext: flags %d", ErrMalformed, w.Flags)
+		return nil, fault.Of(ErrMalformed, "plaintext with flags %d", w.Flags)
 	}
 	t := &Plaintext{Atomic: w.Flags == flagAtomic, Payload: w.Payload, Padding: w.Padding}
 	for _, h := range w.Heads {

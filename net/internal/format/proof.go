@@ -1,8 +1,7 @@
 package format
 
 import (
-	"errors"
-
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -11,7 +10,7 @@ import (
 // is of no use to whoever is shown it.
 const domainInviteProof = "weft/1/invite-proof"
 
-var errInviteProof = errors.New("net: the invite was not proved")
+var errInviteProof = fault.New(fault.BadInvite, "the invite was not proved")
 
 // proveInvite returns the public key of an invite, and the proof that device
 // holds its secret.

@@ -1,9 +1,8 @@
 package format
 
 import (
-	"fmt"
-
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // An extension is a part of a header that a later version of the format may
@@ -50,7 +49,7 @@ func (h *Header) Encode() []byte {
 	if h.Seq != 1 {
 		w.Prev = h.Prev[:]
 	}
-	return Encode(&w)
+	return codec.Encode(&w)
 }
 
 // decodeHeader parses a header strictly. A version or suite that is not known is
@@ -58,7 +57,7 @@ func (h *Header) Encode() []byte {
 // the chain through it can be checked.
 func DecodeHeader(p []byte) (*Header, error) {
 	var w headerWire
-	if err := decodeFormat(p, MaxHeader, "record", &w); err != nil {
+	if err := codec.DecodeVersioned(p, MaxHeader, "record", &w); err != nil {
 		return nil, err
 	}
 	if err := checkSuite(w.Suite, "record"); err != nil {
@@ -69,24 +68,24 @@ func DecodeHeader(p []byte) (*Header, error) {
 	case w.Seq > 1 && len(w.Prev) == 32:
 		h.Prev = clock.Hash(w.Prev)
 	case w.Seq != 1 || len(w.Prev) != 0:
-		return nil, fmt.Errorf("%w: record %d with a previous hash of %d bytes", ErrMalformed, w.Seq, len(w.Prev))
+		return nil, fault.Of(ErrMalformed, "record %d with a previous hash of %d bytes", w.Seq, len(w.Prev))
 	}
 	if len(h.Control) > MaxControlHeads || len(h.Extensions) > maxExtensions {
-		return nil, fmt.Errorf("%w: %d control heads and %d extensions", ErrMalformed, len(h.Control), len(h.Extensions))
+		return nil, fault.Of(ErrMalformed, "%d control heads and %d extensions", len(h.Control), len(h.Extensions))
 	}
 	for i := 1; i < len(h.Control); i++ {
 		if CompareHashes(h.Control[i-1], h.Control[i]) >= 0 {
-			return nil, fmt.Errorf("%w: control heads are not sorted", ErrMalformed)
+			return nil, fault.Of(ErrMalformed, "control heads are not sorted")
 		}
 	}
 	for i := 1; i < len(h.Extensions); i++ {
 		if h.Extensions[i-1].ID >= h.Extensions[i].ID {
-			return nil, fmt.Errorf("%w: extensions are not sorted", ErrMalformed)
+			return nil, fault.Of(ErrMalformed, "extensions are not sorted")
 		}
 	}
 	for _, e := range h.Extensions { // none is known yet
 		if e.Critical {
-			return h, fmt.Errorf("%w: number %d", ErrExtension, e.ID)
+			return h, fault.Of(ErrExtension, "critical extension %d is unknown to this release", e.ID)
 		}
 	}
 	return h, nil

@@ -85,9 +85,9 @@ func TestUnknownVersionsAreRefusedByName(t *testing.T) {
 	}
 }
 
-func testCodec(t testing.TB) *Codec {
+func testSealer(t testing.TB) *Sealer {
 	t.Helper()
-	c, err := NewCodec()
+	c, err := NewSealer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func testCodec(t testing.TB) *Codec {
 }
 
 func TestBodySealing(t *testing.T) {
-	c := testCodec(t)
+	c := testSealer(t)
 	rapid.Check(t, func(t *rapid.T) {
 		secret := SecretKey(drawHash(t, "key"))
 		at := Place{ThreadID(drawHash(t, "thread")), clock.LogID(drawHash(t, "log")), rapid.Uint64().Draw(t, "seq")}
@@ -156,7 +156,7 @@ func bombBody(t testing.TB, secret SecretKey, at Place, says uint64) []byte {
 }
 
 func TestBombIsRefused(t *testing.T) {
-	c := testCodec(t)
+	c := testSealer(t)
 	for _, says := range []uint64{1, 100, MaxPiece} {
 		b, err := ParseBody(bombBody(t, SecretKey{1}, Place{}, says))
 		if err != nil {
@@ -289,7 +289,7 @@ func FuzzInvite(f *testing.F) {
 }
 
 func FuzzBody(f *testing.F) {
-	c, err := NewCodec()
+	c, err := NewSealer()
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,6 +1,10 @@
 package format
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/weftdb/weft/internal/fault"
+)
 
 // String returns the name of the role.
 func (r Role) String() string {
@@ -27,13 +31,13 @@ func ParseRole(name string) (Role, error) {
 			return r, r.Check()
 		}
 	}
-	return 0, fmt.Errorf("%w: no role is called %q", ErrMalformed, name)
+	return 0, fault.Of(ErrMalformed, "no role is called %q", name)
 }
 
 // check refuses roles that cannot be given yet, by name.
 func (r Role) Check() error {
 	if r != RoleOwner && r != RoleWriter {
-		return fmt.Errorf("%w: role %s", ErrOperation, r)
+		return fault.Of(ErrOperation, "role %s cannot be given yet", r)
 	}
 	return nil
 }

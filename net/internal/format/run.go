@@ -2,9 +2,9 @@ package format
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -18,7 +18,7 @@ type Run struct {
 // last returns the ID of the last record of a run.
 func (r Run) Last(thread ThreadID) (clock.RecordID, error) {
 	if len(r.Records) == 0 {
-		return clock.RecordID{}, fmt.Errorf("%w: run without records", ErrMalformed)
+		return clock.RecordID{}, fault.Of(ErrMalformed, "run without records")
 	}
 	raw := r.Records[len(r.Records)-1].Header
 	h, err := DecodeHeader(raw)
@@ -54,9 +54,9 @@ func EncodeRun(r Run) []byte {
 // checks sizes; ingest checks all else.
 func DecodeRun(p []byte) (Run, error) {
 	var r Run
-	bad := func(what string) (Run, error) { return Run{}, fmt.Errorf("%w: run: %s", ErrMalformed, what) }
+	bad := func(what string) (Run, error) { return Run{}, fault.Of(ErrMalformed, "run: %s", what) }
 	if len(p) > MaxFrame {
-		return Run{}, fmt.Errorf("%w: run of %d bytes", ErrTooLarge, len(p))
+		return Run{}, fault.Of(ErrTooLarge, "run of %d bytes", len(p))
 	}
 	if len(p) < 2 {
 		return bad("truncated")

@@ -37,7 +37,7 @@ func (t *Thread) putArrivals(tx store.Tx, refs []arrivalRef) error {
 			v = appendRef(v, &refs[i])
 		}
 		if err := tx.Put(t.arrivalKey(refs[0].n), v); err != nil {
-			return fmt.Errorf("net: arrivals: %w", err)
+			return fmt.Errorf("arrivals: %w", err)
 		}
 		refs = refs[n:]
 	}
@@ -57,7 +57,7 @@ func (t *Thread) eachArrival(r store.Reader, n int64, f func(arrivalRef) (bool, 
 		first := int64(binary.BigEndian.Uint64(k[len(k)-8:]))
 		v, err := it.Value()
 		if err != nil {
-			return fmt.Errorf("net: arrivals: %w", err)
+			return fmt.Errorf("arrivals: %w", err)
 		}
 		for i := 0; i+arrivalSize <= len(v); i += arrivalSize {
 			a := arrivalRef{n: first + int64(i/arrivalSize), log: binary.BigEndian.Uint32(v[i:])}
@@ -96,7 +96,7 @@ func (t *Thread) lastArrivalIn(r store.Reader) (int64, error) {
 	k := it.Key()
 	v, err := it.Value()
 	if err != nil {
-		return 0, fmt.Errorf("net: arrivals: %w", err)
+		return 0, fmt.Errorf("arrivals: %w", err)
 	}
 	return int64(binary.BigEndian.Uint64(k[len(k)-8:])) + int64(len(v)/arrivalSize) - 1, nil
 }

@@ -160,7 +160,7 @@ func BenchmarkCatchUpSingle(b *testing.B) { benchmarkCatchUp(b, 20_000, 1) }
 func BenchmarkSeal1000(b *testing.B) {
 	docs, _ := cities(b, 1000)
 	p := &format.Plaintext{Payload: bytes.Join(docs, nil)}
-	c, err := format.NewCodec()
+	c, err := format.NewSealer()
 	if err != nil {
 		b.Fatal(err)
 	}

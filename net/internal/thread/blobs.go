@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -66,7 +67,7 @@ func (s *blobStore) load(r store.Reader) error {
 		return err
 	}
 	if len(v) != 32+4+8 {
-		return fmt.Errorf("%w: blob reference", format.ErrMalformed)
+		return fault.Of(format.ErrMalformed, "the reference to a blob is cut short")
 	}
 	s.last = int64(binary.BigEndian.Uint64(k[len(k)-8:]))
 	s.durable, s.count = s.last, s.last
@@ -92,7 +93,7 @@ func (s *blobStore) sweep() error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("net: sweep blobs: %w", err)
+		return fmt.Errorf("sweep blobs: %w", err)
 	}
 	return nil
 }
@@ -180,24 +181,24 @@ func (t *Thread) SealedBlob(id format.BlobID) ([]byte, error) {
 	defer snap.Release()
 	v, err := snap.Get(t.blobEntry(id))
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("%w: blob %s", ErrNotFound, id)
+		return nil, fault.Of(ErrNotFound, "no blob %s", id)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("net: blob: %w", err)
+		return nil, fmt.Errorf("blob: %w", err)
 	}
 	if len(v) < 12 {
-		return nil, fmt.Errorf("%w: blob entry", format.ErrMalformed)
+		return nil, fault.Of(format.ErrMalformed, "the entry of a blob is cut short")
 	}
 	sealed := slices.Clone(v[12:])
 	if len(sealed) == 0 {
 		if sealed, err = os.ReadFile(t.blobs.path(id)); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: blob %s", ErrNotFound, id)
+			return nil, fault.Of(ErrNotFound, "no blob %s", id)
 		} else if err != nil {
-			return nil, fmt.Errorf("net: blob: %w", err)
+			return nil, fmt.Errorf("blob: %w", err)
 		}
 	}
 	if format.BlobIDOf(sealed) != id {
-		return nil, fmt.Errorf("%w: blob %s on disk", format.ErrSealed, id)
+		return nil, fault.Of(format.ErrSealed, "blob %s is altered on disk", id)
 	}
 	return sealed, nil
 }
@@ -208,7 +209,7 @@ func (t *Thread) PutSealedBlobs(ctx context.Context, sealed [][]byte) error {
 	ids := make([]format.BlobID, len(sealed))
 	for i, b := range sealed {
 		if len(b) < format.BlobHead || len(b) > format.MaxSealedBlob {
-			return fmt.Errorf("%w: blob of %d bytes", format.ErrTooLarge, len(b))
+			return fault.Of(format.ErrTooLarge, "blob of %d bytes", len(b))
 		}
 		ids[i] = format.BlobIDOf(b)
 	}
@@ -234,7 +235,7 @@ func (t *Thread) putBlobs(ctx context.Context, ids []format.BlobID, sealed [][]b
 		}
 		dir, err := s.writeFile(id, sealed[i])
 		if err != nil {
-			return fmt.Errorf("net: blob: %w", err)
+			return fmt.Errorf("blob: %w", err)
 		}
 		dirs[dir] = true
 	}
@@ -243,14 +244,14 @@ func (t *Thread) putBlobs(ctx context.Context, ids []format.BlobID, sealed [][]b
 	}
 	for dir := range dirs {
 		if err := syncDir(dir); err != nil {
-			return fmt.Errorf("net: blob: %w", err)
+			return fmt.Errorf("blob: %w", err)
 		}
 	}
 	if err := s.putRefs(ids, sealed); err != nil {
 		return err
 	}
 	if err := t.env.store.Sync(); err != nil {
-		return fmt.Errorf("net: blob: %w", err)
+		return fmt.Errorf("blob: %w", err)
 	}
 	s.mu.Lock()
 	s.durable = s.last
@@ -300,7 +301,7 @@ func (s *blobStore) putRefs(ids []format.BlobID, sealed [][]byte) error {
 	last, count, bytes := s.last, s.count, s.bytes
 	commit := func() error {
 		if err := tx.Commit(); err != nil {
-			return fmt.Errorf("net: blob: %w", err)
+			return fmt.Errorf("blob: %w", err)
 		}
 		s.last, s.count, s.bytes = last, count, bytes
 		return nil
@@ -309,7 +310,7 @@ func (s *blobStore) putRefs(ids []format.BlobID, sealed [][]byte) error {
 		if _, err := tx.Get(t.blobEntry(id)); err == nil {
 			continue
 		} else if !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("net: blob: %w", err)
+			return fmt.Errorf("blob: %w", err)
 		}
 		if used := tx.Used(); used.Bytes+len(sealed[i])%maxInlineBlob+1024 > t.env.store.Limits().Bytes || used.Puts+2 > t.env.store.Limits().Puts {
 			if err := commit(); err != nil {
@@ -327,7 +328,7 @@ func (s *blobStore) putRefs(ids []format.BlobID, sealed [][]byte) error {
 		ref = binary.BigEndian.AppendUint64(ref, uint64(bytes+int64(size)))
 		key := binary.BigEndian.AppendUint64(t.key(keyBlobSeq), uint64(n))
 		if err := errors.Join(tx.Put(t.blobEntry(id), entry), tx.Put(key, ref)); err != nil {
-			return fmt.Errorf("net: blob: %w", err)
+			return fmt.Errorf("blob: %w", err)
 		}
 		last, count, bytes = n, count+1, bytes+int64(size)
 	}
@@ -350,10 +351,10 @@ func (t *Thread) BlobsAfter(n int64, limit int) ([]BlobRef, error) {
 		k := it.Key()
 		v, err := it.Value()
 		if err != nil {
-			return nil, fmt.Errorf("net: blobs: %w", err)
+			return nil, fmt.Errorf("blobs: %w", err)
 		}
 		if len(v) < 36 {
-			return nil, fmt.Errorf("%w: blob reference", format.ErrMalformed)
+			return nil, fault.Of(format.ErrMalformed, "the reference to a blob is cut short")
 		}
 		r := BlobRef{N: int64(binary.BigEndian.Uint64(k[len(k)-8:])), ID: format.BlobID(v[:32]), Size: int(binary.BigEndian.Uint32(v[32:]))}
 		if r.N > durable {

@@ -2,17 +2,17 @@ package thread
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
 // ErrCheckpoint reports that the thread's history cannot be cut here and now; the
 // text says why.
-var ErrCheckpoint = errors.New("net: history is not cut")
+var ErrCheckpoint = fault.New(fault.NotCut, "the history cannot be cut here and now")
 
 // A Coverage is the records that a checkpoint is to cover.
 type Coverage struct{ heads []clock.RecordID }
@@ -32,7 +32,7 @@ func (t *Thread) mayCheckpoint() error {
 	case t.relay || !t.keys.CanRead():
 		return ErrNoKeys
 	case t.genesis.Certificate.Sign != t.env.self() || t.ownControl == nil || t.graph.ranks[t.ownControl.id] != 0:
-		return fmt.Errorf("%w: only the device that made the database can", ErrCheckpoint)
+		return fault.Of(ErrCheckpoint, "history is not cut: only the device that made the database can")
 	}
 	return nil
 }
@@ -47,7 +47,7 @@ func (t *Thread) Cover(n int64) (*Coverage, error) {
 		return nil, err
 	}
 	if t.flushedTo != n {
-		return nil, fmt.Errorf("%w: arrival %d is not the last that is folded", ErrCheckpoint, n)
+		return nil, fault.Of(ErrCheckpoint, "history is not cut: arrival %d is not the last that is folded", n)
 	}
 	c := &Coverage{}
 	data := false
@@ -56,11 +56,11 @@ func (t *Thread) Cover(n int64) (*Coverage, error) {
 			continue
 		}
 		if l.forked() {
-			return nil, fmt.Errorf("%w: log %s is forked", ErrCheckpoint, l.id.Short())
+			return nil, fault.Of(ErrCheckpoint, "history is not cut: log %s is forked", l.id.Short())
 		}
 		b := l.branches[0]
 		if b.flushed != b.sent {
-			return nil, fmt.Errorf("%w: the last records of log %s are not signed yet", ErrCheckpoint, l.id.Short())
+			return nil, fault.Of(ErrCheckpoint, "history is not cut: the last records of log %s are not signed yet", l.id.Short())
 		}
 		if b.flushed.Seq > t.cuts.floor(l.id).Seq {
 			c.heads = append(c.heads, b.flushed)
@@ -71,7 +71,7 @@ func (t *Thread) Cover(n int64) (*Coverage, error) {
 		return nil, nil
 	}
 	if len(c.heads) > format.MaxCovered {
-		return nil, fmt.Errorf("%w: %d logs changed, at most %d can", ErrCheckpoint, len(c.heads), format.MaxCovered)
+		return nil, fault.Of(ErrCheckpoint, "history is not cut: %d logs changed, at most %d can", len(c.heads), format.MaxCovered)
 	}
 	slices.SortFunc(c.heads, format.CompareIDs)
 	return c, nil
@@ -97,10 +97,10 @@ func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(
 		return err
 	}
 	if w.last.Seq == 0 {
-		return fmt.Errorf("%w: the snapshot is empty", ErrCheckpoint)
+		return fault.Of(ErrCheckpoint, "history is not cut: the snapshot is empty")
 	}
 	if err := t.env.store.Sync(); err != nil {
-		return fmt.Errorf("net: snapshot: %w", err)
+		return fmt.Errorf("snapshot: %w", err)
 	}
 	_, err = t.appendControl(ctx, &format.Control{
 		Op: format.OpCheckpoint, Checkpoint: &format.Checkpoint{Heads: cover.heads, Snapshot: w.last, State: state},
@@ -113,7 +113,7 @@ func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(
 // its word cannot be had back.
 func (g *controlGraph) checkCheckpoint(c *controlRecord) error {
 	if c.rank != 0 {
-		return fmt.Errorf("%w: only the device that made the thread cuts its history", ErrNotMember)
+		return fault.Of(ErrNotMember, "only the device that made the thread cuts its history")
 	}
 	cp := c.payload.Checkpoint
 	heads := make(map[clock.LogID]clock.RecordID, len(cp.Heads))
@@ -124,7 +124,7 @@ func (g *controlGraph) checkCheckpoint(c *controlRecord) error {
 	for _, i := range g.ancestors(c.parents, nil) {
 		r := g.records[i]
 		if _, ok := heads[r.id.Log]; ok {
-			return fmt.Errorf("%w: checkpoint covers a control log", format.ErrMalformed)
+			return fault.Of(format.ErrMalformed, "checkpoint covers a control log")
 		}
 		switch r.payload.Op {
 		case format.OpLog:
@@ -139,7 +139,7 @@ func (g *controlGraph) checkCheckpoint(c *controlRecord) error {
 		}
 	}
 	if !announced {
-		return fmt.Errorf("%w: checkpoint with a snapshot log that its device has not announced", ErrNotMember)
+		return fault.Of(ErrNotMember, "checkpoint with a snapshot log that its device has not announced")
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -271,7 +272,7 @@ func TestSurplusJoinIsVoid(t *testing.T) {
 		if got := len(th.Members()); got != 2 {
 			t.Fatalf("got %d members, want 2", got)
 		}
-		if got := th.Refused(); len(got) != 1 || got[0].Code != RejectVoid {
+		if got := th.Refused(); len(got) != 1 || got[0].Kind != fault.Void {
 			t.Fatalf("got %+v", got)
 		}
 	}

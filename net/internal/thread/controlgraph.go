@@ -3,10 +3,10 @@ package thread
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -70,16 +70,16 @@ func (g *controlGraph) knows(log clock.LogID) bool { _, ok := g.ranks[log]; retu
 func (g *controlGraph) check(c *controlRecord) error {
 	for _, p := range c.parents {
 		if c.time <= g.records[g.index[p]].time {
-			return fmt.Errorf("%w: control record is not later than its parents", ErrClock)
+			return fault.Of(ErrClock, "control record is not later than its parents")
 		}
 	}
 	if c.id.Seq > 1 {
 		if !g.knows(c.id.Log) {
-			return fmt.Errorf("%w: the log does not begin with open or join", ErrNotMember)
+			return fault.Of(ErrNotMember, "the log does not begin with open or join")
 		}
 		c.rank = g.ranks[c.id.Log]
 		if c.payload.Op == format.OpOpen || c.payload.Op == format.OpJoin {
-			return fmt.Errorf("%w: %s is not the first of its log", format.ErrMalformed, c.payload.Op)
+			return fault.Of(format.ErrMalformed, "%s is not the first of its log", c.payload.Op)
 		}
 		if c.payload.Op == format.OpCheckpoint {
 			return g.checkCheckpoint(c)
@@ -89,16 +89,16 @@ func (g *controlGraph) check(c *controlRecord) error {
 	switch c.payload.Op {
 	case format.OpOpen:
 		if c.device != g.genesis.Certificate.Sign {
-			return fmt.Errorf("%w: open by another device than the genesis names", ErrNotMember)
+			return fault.Of(ErrNotMember, "open by another device than the genesis names")
 		}
 		if c.time <= g.genesis.Time {
-			return fmt.Errorf("%w: open is not later than the genesis", ErrClock)
+			return fault.Of(ErrClock, "open is not later than the genesis")
 		}
 		return nil
 	case format.OpJoin:
 		return g.checkJoin(c)
 	}
-	return fmt.Errorf("%w: the log begins with %s", ErrNotMember, c.payload.Op)
+	return fault.Of(ErrNotMember, "the log begins with %s", c.payload.Op)
 }
 
 // checkJoin verifies that whoever holds the invite's secret let this device in.
@@ -106,17 +106,17 @@ func (g *controlGraph) check(c *controlRecord) error {
 func (g *controlGraph) checkJoin(c *controlRecord) error {
 	rank, ok := g.inviterRank(c)
 	if !ok {
-		return fmt.Errorf("%w: join by an invite that its parents do not know", ErrNotMember)
+		return fault.Of(ErrNotMember, "join by an invite that its parents do not know")
 	}
 	cert, err := keys.DecodeCertificate(c.payload.Certificate)
 	if err != nil {
-		return fmt.Errorf("%w: join: %w", format.ErrMalformed, err)
+		return fault.Of(format.ErrMalformed, "join: %w", err)
 	}
 	if err := cert.VerifySignature(); err != nil || cert.Sign != c.device {
-		return fmt.Errorf("%w: join: the certificate is not for the log's device", ErrNotMember)
+		return fault.Of(ErrNotMember, "join: the certificate is not for the log's device")
 	}
 	if !keys.Verify(c.payload.Key, format.DomainJoin, c.payload.Signature, g.thread[:], c.id.Log[:], c.payload.Certificate) {
-		return fmt.Errorf("%w: join is not signed with the invite's secret", ErrNotMember)
+		return fault.Of(ErrNotMember, "join is not signed with the invite's secret")
 	}
 	c.rank = rank + 1
 	return nil

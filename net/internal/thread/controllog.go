@@ -138,7 +138,7 @@ func (t *Thread) putControl(tx store.Tx, w *controlWrite, rec *sealedRecord, dat
 		errs = append(errs, t.putOwn(tx, w.log, data))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("net: control record: %w", err)
+		return fmt.Errorf("control record: %w", err)
 	}
 	return nil
 }
@@ -188,7 +188,7 @@ func (t *Thread) commitControl(p *format.Control) (clock.RecordID, error) {
 		return clock.RecordID{}, err
 	}
 	if err := tx.Commit(); err != nil {
-		return clock.RecordID{}, fmt.Errorf("net: control record: %w", err)
+		return clock.RecordID{}, fmt.Errorf("control record: %w", err)
 	}
 	t.installControl(w)
 	t.signal()
@@ -201,7 +201,7 @@ func (t *Thread) openControl(service format.SecretKey, device keys.PublicKey, id
 	if err != nil {
 		return nil, err
 	}
-	p, err := t.env.codec.Open(service, format.Place{Thread: t.id, Log: id.Log, Seq: id.Seq}, b)
+	p, err := t.env.sealer.Open(service, format.Place{Thread: t.id, Log: id.Log, Seq: id.Seq}, b)
 	if err != nil {
 		return nil, err
 	}

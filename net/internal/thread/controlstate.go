@@ -2,11 +2,11 @@ package thread
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -42,11 +42,11 @@ func newControlState() *controlState {
 // the list of refusals.
 func (s *controlState) apply(g *controlGraph, c *controlRecord) {
 	if err := s.try(g, c); err != nil {
-		code := RejectNotMember
+		kind := fault.NotMember
 		if c.payload.Op == format.OpJoin {
-			code = RejectVoid
+			kind = fault.Void
 		}
-		s.refused = append(s.refused, Refusal{ID: c.id, Code: code, Reason: c.payload.Op.String() + ": " + err.Error()})
+		s.refused = append(s.refused, Refusal{ID: c.id, Kind: kind, Reason: c.payload.Op.String() + ": " + err.Error()})
 		if c.payload.Data != nil {
 			log := format.LogIDOf(g.thread, c.payload.Data)
 			if _, ok := s.logs[log]; !ok {
@@ -76,27 +76,27 @@ func (s *controlState) try(g *controlGraph, c *controlRecord) error {
 	switch p.Op {
 	case format.OpInvite:
 		if author.Role != format.RoleOwner {
-			return fmt.Errorf("%w: only an owner invites", ErrNotMember)
+			return fault.Of(ErrNotMember, "only an owner invites")
 		}
 		if s.invites[p.Key] != nil {
-			return fmt.Errorf("%w: there is an invite with that key", format.ErrMalformed)
+			return fault.Of(format.ErrMalformed, "there is an invite with that key")
 		}
 		s.invites[p.Key] = &InviteInfo{Key: p.Key, Role: p.Role, Expires: p.Expires, Uses: p.Uses, Creator: c.device}
 		s.sealed[p.Key] = p.Sealed
 	case format.OpRevokeInvite:
 		inv := s.invites[p.Key]
 		if inv == nil {
-			return fmt.Errorf("%w: unknown", ErrInvite)
+			return fault.Of(ErrInvite, "the invite is unknown")
 		}
 		if author.Role != format.RoleOwner {
-			return fmt.Errorf("%w: only an owner revokes invites", ErrNotMember)
+			return fault.Of(ErrNotMember, "only an owner revokes invites")
 		}
 		inv.Revoked = true
 	case format.OpCheckpoint:
 		s.checkpoints = append(s.checkpoints, p.Checkpoint)
 	case format.OpLog:
 		if !author.Role.CanWrite() {
-			return fmt.Errorf("%w: role %s does not write", ErrNotMember, author.Role)
+			return fault.Of(ErrNotMember, "role %s does not write", author.Role)
 		}
 		return s.announce(g.thread, c)
 	}
@@ -106,14 +106,14 @@ func (s *controlState) try(g *controlGraph, c *controlRecord) error {
 func (s *controlState) join(g *controlGraph, c *controlRecord) error {
 	inv := s.invites[c.payload.Key]
 	if inv == nil {
-		return fmt.Errorf("%w: unknown", ErrInvite)
+		return fault.Of(ErrInvite, "the invite is unknown")
 	}
 	if err := inv.open(c.time); err != nil {
 		return err
 	}
 	cert, err := keys.DecodeCertificate(c.payload.Certificate)
 	if err != nil {
-		return fmt.Errorf("%w: %w", format.ErrMalformed, err)
+		return fault.Of(format.ErrMalformed, "certificate: %w", err)
 	}
 	if m := s.members[cert.Sign]; m != nil && m.Identity != cert.Identity {
 		// Its logs would have another writer on replicas that have not met the
@@ -121,7 +121,7 @@ func (s *controlState) join(g *controlGraph, c *controlRecord) error {
 		if _, err := format.DecodeDescriptor(c.payload.Data); err == nil {
 			s.void[format.LogIDOf(g.thread, c.payload.Data)] = true
 		}
-		return fmt.Errorf("%w: the device is certified for another identity", ErrNotMember)
+		return fault.Of(ErrNotMember, "the device is certified for another identity")
 	}
 	if err := s.announce(g.thread, c); err != nil {
 		return err
@@ -148,7 +148,7 @@ func (s *controlState) announce(thread format.ThreadID, c *controlRecord) error 
 	}
 	ok := d.Kind == format.KindData || d.Kind == format.KindSnapshot && c.payload.Op == format.OpLog
 	if !ok || d.Device != c.device {
-		return fmt.Errorf("%w: announces a log that is not a data log of its device", ErrNotMember)
+		return fault.Of(ErrNotMember, "announces a log that is not a data log of its device")
 	}
 	id := format.LogIDOf(thread, c.payload.Data)
 	if _, ok := s.logs[id]; !ok {

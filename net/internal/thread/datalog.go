@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -41,7 +42,7 @@ type appending struct {
 // [ErrClock] one to retry with later times.
 func (t *Thread) Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, first int64, done func(committed bool), err error) {
 	if len(drafts) == 0 {
-		return nil, 0, nil, fmt.Errorf("%w: no drafts", format.ErrMalformed)
+		return nil, 0, nil, fault.Of(format.ErrMalformed, "no drafts")
 	}
 	t.write.Lock()
 	a, ids, err := t.prepare(tx, drafts)
@@ -68,7 +69,7 @@ func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.Recor
 	for i := range drafts {
 		d := &drafts[i]
 		if len(d.Payload) > format.MaxPayload {
-			return nil, nil, fmt.Errorf("%w: payload of %d bytes, at most %d", format.ErrTooLarge, len(d.Payload), format.MaxPayload)
+			return nil, nil, fault.Of(format.ErrTooLarge, "payload of %d bytes, at most %d", len(d.Payload), format.MaxPayload)
 		}
 		if d.Time <= last {
 			return nil, nil, ErrClock
@@ -85,7 +86,7 @@ func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.Recor
 			return nil, nil, err
 		}
 		if err := tx.Put(t.recordKey(a.log.num, rec.id.Seq, rec.id.Hash), rec.value); err != nil {
-			return nil, nil, fmt.Errorf("net: append: %w", err)
+			return nil, nil, fmt.Errorf("append: %w", err)
 		}
 		ids = append(ids, rec.id)
 		n := a.refs[0].n + int64(i)
@@ -100,7 +101,7 @@ func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.Recor
 	}
 	a.refs = a.refs[:len(drafts)]
 	if err := tx.Put(t.branchKey(a.log.num, a.next.num), a.next.encode()); err != nil {
-		return nil, nil, fmt.Errorf("net: append: %w", err)
+		return nil, nil, fmt.Errorf("append: %w", err)
 	}
 	return a, ids, t.putArrivals(tx, a.refs)
 }
@@ -198,14 +199,14 @@ func (t *Thread) newHeads(own *threadLog) []clock.RecordID {
 
 // sealRecord seals p as the record that h describes, but for its root, which is set.
 func (t *Thread) sealRecord(secret format.SecretKey, h *format.Header, p *format.Plaintext, signed bool) (*sealedRecord, error) {
-	body, root, err := t.env.codec.Seal(secret, format.Place{Thread: t.id, Log: h.Log, Seq: h.Seq}, p)
+	body, root, err := t.env.sealer.Seal(secret, format.Place{Thread: t.id, Log: h.Log, Seq: h.Seq}, p)
 	if err != nil {
 		return nil, err
 	}
 	h.Root = root
 	head := h.Encode()
 	if len(head) > format.MaxHeader {
-		return nil, fmt.Errorf("%w: header of %d bytes", format.ErrTooLarge, len(head))
+		return nil, fault.Of(format.ErrTooLarge, "header of %d bytes", len(head))
 	}
 	id := clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: format.RecordHash(t.id, head)}
 	s := storedRecord{Record: format.Record{Header: head, Body: body}}

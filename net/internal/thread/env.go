@@ -15,7 +15,7 @@ type Env struct {
 	device *keys.Device
 	cert   *keys.Certificate // of the device; a relay that joins nothing needs none
 	clock  *clock.Clock
-	codec  *format.Codec
+	sealer *format.Sealer
 	dir    string // of blob files
 	log    *slog.Logger
 }
@@ -27,13 +27,13 @@ func NewEnv(s store.Store, dir string, device *keys.Device, cert *keys.Certifica
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	codec, err := format.NewCodec()
+	sealer, err := format.NewSealer()
 	if err != nil {
 		return nil, err
 	}
-	return &Env{store: s, device: device, cert: cert, clock: c, codec: codec, dir: dir, log: log}, nil
+	return &Env{store: s, device: device, cert: cert, clock: c, sealer: sealer, dir: dir, log: log}, nil
 }
 
-func (e *Env) Close() { e.codec.Close() }
+func (e *Env) Close() { e.sealer.Close() }
 
 func (e *Env) self() keys.PublicKey { return e.device.Public().Sign }

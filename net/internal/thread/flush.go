@@ -179,7 +179,7 @@ func (t *Thread) syncNow() error {
 	}
 	t.mu.Unlock()
 	if err := t.env.store.Sync(); err != nil {
-		return fmt.Errorf("net: sync: %w", err)
+		return fmt.Errorf("sync: %w", err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

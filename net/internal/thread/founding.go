@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -16,7 +17,7 @@ import (
 // It is durable on return.
 func Create(ctx context.Context, env *Env, name string) (*Thread, error) {
 	if len(name) > format.MaxThreadName {
-		return nil, fmt.Errorf("%w: a thread's name has at most %d bytes", format.ErrTooLarge, format.MaxThreadName)
+		return nil, fault.Of(format.ErrTooLarge, "a thread's name has at most %d bytes", format.MaxThreadName)
 	}
 	signed, k, err := format.NewGenesis(env.device, env.cert, env.clock.Now())
 	if err != nil {
@@ -55,7 +56,7 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 		return nil, err
 	}
 	if format.CommitTo(k.Service) != g.Service {
-		return nil, fmt.Errorf("%w: not the service key of the thread", format.ErrWrongKey)
+		return nil, fault.Of(format.ErrWrongKey, "not the service key of the thread")
 	}
 	id := format.ThreadIDOf(signed)
 	t := &Thread{
@@ -78,7 +79,7 @@ func (t *Thread) found(ctx context.Context, invite *format.Invite) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("net: new thread: %w", err)
+			return fmt.Errorf("new thread: %w", err)
 		}
 		return t.env.store.Sync()
 	}
@@ -89,7 +90,7 @@ func (t *Thread) tryFound(invite *format.Invite) error {
 	defer tx.Discard()
 	index := append([]byte(keyThreads), t.id[:]...)
 	if _, err := tx.Get(index); err == nil {
-		return errors.New("the thread is held already")
+		return fault.Errorf(fault.AlreadyExists, "the thread is held already")
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
@@ -150,7 +151,7 @@ func (t *Thread) Remove(ctx context.Context) error {
 		}
 		n, err := t.removeSome(prefix)
 		if err != nil {
-			return fmt.Errorf("net: remove thread: %w", err)
+			return fmt.Errorf("remove thread: %w", err)
 		}
 		if n == 0 {
 			break
@@ -159,7 +160,7 @@ func (t *Thread) Remove(ctx context.Context) error {
 	tx := t.env.store.Begin()
 	defer tx.Discard()
 	if err := errors.Join(tx.Delete(append([]byte(keyThreads), t.id[:]...)), tx.Commit()); err != nil {
-		return fmt.Errorf("net: remove thread: %w", err)
+		return fmt.Errorf("remove thread: %w", err)
 	}
 	return errors.Join(t.blobs.remove(), t.env.store.Sync())
 }

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -30,11 +30,11 @@ type InviteInfo struct {
 func (i *InviteInfo) open(now clock.Time) error {
 	switch {
 	case i.Revoked:
-		return fmt.Errorf("%w: revoked", ErrInvite)
+		return fault.Of(ErrInvite, "the invite was revoked")
 	case i.Expires != 0 && now >= i.Expires:
-		return fmt.Errorf("%w: expired", ErrInvite)
+		return fault.Of(ErrInvite, "the invite has expired")
 	case i.Uses != 0 && i.Used >= i.Uses:
-		return fmt.Errorf("%w: used up", ErrInvite)
+		return fault.Of(ErrInvite, "the invite is used up")
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func (t *Thread) CreateInvite(ctx context.Context, o InviteOptions) (format.Invi
 		return format.Invite{}, err
 	}
 	if len(o.Addrs) > format.MaxInviteAddrs {
-		return format.Invite{}, fmt.Errorf("%w: an invite has at most %d addresses", format.ErrTooLarge, format.MaxInviteAddrs)
+		return format.Invite{}, fault.Of(format.ErrTooLarge, "an invite has at most %d addresses", format.MaxInviteAddrs)
 	}
 	p := &format.Control{Op: format.OpInvite, Role: o.Role, Uses: uint64(max(o.Uses, 0))}
 	if o.Uses == 0 {
@@ -133,7 +133,7 @@ func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 
 func (t *Thread) mayGrant() error {
 	if m, ok := t.Member(t.env.self()); !ok || m.Role != format.RoleOwner {
-		return fmt.Errorf("%w: only an owner can", ErrNotMember)
+		return fault.Of(ErrNotMember, "only an owner gives and revokes invites")
 	}
 	if !t.Joined() {
 		return ErrNoKeys

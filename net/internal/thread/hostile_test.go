@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
@@ -46,7 +47,7 @@ func (f *forger) header() *format.Header {
 func (f *forger) record(t testing.TB, secret format.SecretKey, payload string, change func(*format.Header)) format.Record {
 	t.Helper()
 	h := f.header()
-	body, root, err := f.th.env.codec.Seal(secret, format.Place{Thread: f.th.id, Log: h.Log, Seq: h.Seq}, &format.Plaintext{Payload: []byte(payload)})
+	body, root, err := f.th.env.sealer.Seal(secret, format.Place{Thread: f.th.id, Log: h.Log, Seq: h.Seq}, &format.Plaintext{Payload: []byte(payload)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,73 +82,73 @@ func twoMembers(t testing.TB) (to, from *Thread, toNode, fromNode *testNode) {
 func TestHostileRunsAreRefusedByName(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		want RejectCode
+		want fault.Kind
 		kept int // records of the run that stay
 		make func(t *testing.T, f *forger, k format.SecretKey) format.Run
 	}{
-		{"swapped bodies", RejectBody, 1, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"swapped bodies", fault.WrongBody, 1, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			r := f.run(f.record(t, k, "a", nil), f.record(t, k, "b", nil), f.record(t, k, "c", nil))
 			r.Records[1].Body, r.Records[2].Body = r.Records[2].Body, r.Records[1].Body
 			return r
 		}},
-		{"reordered", RejectChain, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"reordered", fault.BrokenChain, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			r := f.run(f.record(t, k, "a", nil), f.record(t, k, "b", nil), f.record(t, k, "c", nil))
 			r.Records[0], r.Records[1] = r.Records[1], r.Records[0]
 			return r
 		}},
-		{"left out", RejectGap, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"left out", fault.Gap, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			f.record(t, k, "a", nil)
 			return f.run(f.record(t, k, "b", nil))
 		}},
-		{"forged signature", RejectSignature, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"forged signature", fault.BadSignature, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			r := f.run(f.record(t, k, "a", nil))
 			r.Signature[5] ^= 1
 			return r
 		}},
-		{"signed by another", RejectSignature, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"signed by another", fault.BadSignature, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			f.device = keys.NewDevice()
 			return f.run(f.record(t, k, "a", nil))
 		}},
-		{"signature of another record", RejectSignature, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"signature of another record", fault.BadSignature, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			first := f.record(t, k, "a", nil)
 			r := f.run(first)
 			r.Records = append(r.Records, f.record(t, k, "b", nil))
 			return r
 		}},
-		{"writer who is no member", RejectNotMember, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"writer who is no member", fault.NotMember, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			f.device = keys.NewDevice()
 			f.desc, f.seq, f.prev = format.NewDescriptor(f.device.Public().Sign, format.KindData), 0, clock.Hash{}
 			return f.run(f.record(t, k, "a", nil))
 		}},
-		{"log that its member did not announce", RejectNotMember, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"log that its member did not announce", fault.NotMember, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			f.desc, f.seq, f.prev = format.NewDescriptor(f.device.Public().Sign, format.KindData), 0, clock.Hash{}
 			return f.run(f.record(t, k, "a", nil))
 		}},
-		{"another's log", RejectChain, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"another's log", fault.BrokenChain, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			r := f.run(f.record(t, k, "a", nil))
 			r.Descriptor = (&format.Descriptor{Device: keys.NewDevice().Public().Sign, Kind: format.KindData}).Encode()
 			return r
 		}},
-		{"time goes back", RejectClock, 1, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"time goes back", fault.BadClock, 1, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			return f.run(f.record(t, k, "a", nil), f.record(t, k, "b", func(h *format.Header) { h.Time -= 5 }))
 		}},
-		{"unknown critical extension", RejectExtension, 1, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"unknown critical extension", fault.UnknownExtension, 1, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			return f.run(f.record(t, k, "a", nil), f.record(t, k, "b", func(h *format.Header) { h.Extensions = []format.Extension{{ID: 9, Critical: true}} }))
 		}},
-		{"header of another version", RejectVersion, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"header of another version", fault.UnknownVersion, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			r := f.run(f.record(t, k, "a", nil))
 			r.Records[0].Header[1] = 2
 			return r
 		}},
-		{"header too large", RejectTooLarge, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"header too large", fault.TooLarge, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			return f.run(f.record(t, k, "a", func(h *format.Header) {
 				h.Extensions = []format.Extension{{ID: 9, Data: make([]byte, format.MaxHeader)}}
 			}))
 		}},
-		{"no records", RejectMalformed, 0, func(_ *testing.T, f *forger, _ format.SecretKey) format.Run {
+		{"no records", fault.Malformed, 0, func(_ *testing.T, f *forger, _ format.SecretKey) format.Run {
 			return format.Run{Descriptor: f.desc.Encode()}
 		}},
-		{"no descriptor", RejectMalformed, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
+		{"no descriptor", fault.Malformed, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			r := f.run(f.record(t, k, "a", nil))
 			r.Descriptor = nil
 			return r
@@ -161,7 +162,7 @@ func TestHostileRunsAreRefusedByName(t *testing.T) {
 			for _, th := range []*Thread{to, relay} {
 				res, err := th.Ingest(t.Context(), r)
 				var rej *Rejection
-				if !errors.As(err, &rej) || rej.Code != c.want || res.Stored != c.kept {
+				if !errors.As(err, &rej) || rej.Kind() != c.want || res.Stored != c.kept {
 					t.Fatalf("got %+v, %v, want %s and %d kept", res, err, c.want, c.kept)
 				}
 			}
@@ -189,31 +190,31 @@ func toNodeRelay(t testing.TB, from *Thread) *Thread {
 func TestBodiesThatDoNotOpenAreListed(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		want RejectCode
+		want fault.Kind
 		make func(t *testing.T, f *forger, k format.SecretKey) format.Record
 	}{
-		{"wrong key", RejectKey, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
+		{"wrong key", fault.WrongKey, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
 			k[0] ^= 1
 			return f.record(t, k, "a", nil)
 		}},
-		{"replayed body", RejectKey, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
+		{"replayed body", fault.WrongKey, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
 			h := f.header()
-			body, root, err := f.th.env.codec.Seal(k, format.Place{Thread: f.th.id, Log: h.Log, Seq: h.Seq - 1}, &format.Plaintext{Payload: []byte("a")})
+			body, root, err := f.th.env.sealer.Seal(k, format.Place{Thread: f.th.id, Log: h.Log, Seq: h.Seq - 1}, &format.Plaintext{Payload: []byte("a")})
 			if err != nil {
 				t.Fatal(err)
 			}
 			h.Root = root
 			return f.take(format.Record{Header: h.Encode(), Body: body}, h)
 		}},
-		{"altered piece", RejectSealed, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
+		{"altered piece", fault.Altered, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
 			return f.altered(t, k, func(body []byte) []byte { body[len(body)-1] ^= 1; return body })
 		}},
-		{"bomb", RejectBomb, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
+		{"bomb", fault.Bomb, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
 			return f.altered(t, k, func([]byte) []byte {
 				return sealedBomb(t, k, format.Place{Thread: f.th.id, Log: f.desc.Id(f.th.id), Seq: f.seq + 1}, 100)
 			})
 		}},
-		{"not later than its control heads", RejectClock, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
+		{"not later than its control heads", fault.BadClock, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
 			if _, err := f.th.appendControl(t.Context(), &format.Control{Op: format.OpLog, Data: f.descriptorOfAnother()}); err != nil {
 				t.Fatal(err)
 			}
@@ -235,7 +236,7 @@ func TestBodiesThatDoNotOpenAreListed(t *testing.T) {
 			}
 			wantPayloads(t, to, "good", "after")
 			got := to.Refused()
-			if len(got) != 1 || got[0].Code != c.want {
+			if len(got) != 1 || got[0].Kind != c.want {
 				t.Fatalf("got %+v, want %s", got, c.want)
 			}
 			again, err := Open(t.Context(), to.env, to.ID())
@@ -261,7 +262,7 @@ func (f *forger) descriptorOfAnother() []byte {
 func (f *forger) altered(t testing.TB, k format.SecretKey, change func([]byte) []byte) format.Record {
 	t.Helper()
 	h := f.header()
-	body, _, err := f.th.env.codec.Seal(k, format.Place{Thread: f.th.id, Log: h.Log, Seq: h.Seq}, &format.Plaintext{Payload: bytes.Repeat([]byte("a"), 300)})
+	body, _, err := f.th.env.sealer.Seal(k, format.Place{Thread: f.th.id, Log: h.Log, Seq: h.Seq}, &format.Plaintext{Payload: bytes.Repeat([]byte("a"), 300)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,7 +447,7 @@ func TestOnlyWhatEverybodyCanSeeIsAFault(t *testing.T) {
 	f.desc, f.seq, f.prev, f.time = from.ownControl.desc, b.tip.Seq, b.tip.Hash, b.time
 	payload := string((&format.Control{Op: format.OpOpen, Name: "twice"}).Encode())
 	_, err := to.Ingest(t.Context(), f.run(f.record(t, from.keys.Service, payload, nil)))
-	if rej, ok := errors.AsType[*Rejection](err); !ok || rej.Code != RejectMalformed || rej.Hostile() {
+	if rej, ok := errors.AsType[*Rejection](err); !ok || rej.Kind() != fault.Malformed || rej.Hostile() {
 		t.Errorf("got %v, want a refusal that is no fault", err)
 	}
 	r := f.run(f.record(t, from.keys.Service, payload, nil))

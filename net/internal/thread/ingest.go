@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -102,7 +103,7 @@ func (w *ingestTx) next() error {
 func (w *ingestTx) commit() error {
 	for b, l := range w.dirty {
 		if err := w.tx.Put(w.t.branchKey(l.num, b.num), b.encode()); err != nil {
-			return fmt.Errorf("net: branch: %w", err)
+			return fmt.Errorf("branch: %w", err)
 		}
 	}
 	if err := w.t.putArrivals(w.tx, w.refs); err != nil {
@@ -111,7 +112,7 @@ func (w *ingestTx) commit() error {
 	clear(w.dirty)
 	w.refs = nil
 	if err := w.tx.Commit(); err != nil {
-		return fmt.Errorf("net: commit: %w", err)
+		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
 }
@@ -140,7 +141,7 @@ func (w *ingestTx) place(v *verifiedRun) (*Rejection, error) {
 	if l == nil {
 		l = t.addLog(v.desc, v.raw)
 		if err := t.putLog(w.tx, l); err != nil {
-			return nil, fmt.Errorf("net: log: %w", err)
+			return nil, fmt.Errorf("log: %w", err)
 		}
 	}
 	if len(l.branches) == 0 || !slices.Contains(l.branches, b) {
@@ -151,7 +152,7 @@ func (w *ingestTx) place(v *verifiedRun) (*Rejection, error) {
 		// Records of our own that we do not know: somebody restored an older state.
 		t.ownData = nil
 		if err := t.putOwn(w.tx, t.ownControl, nil); err != nil {
-			return nil, fmt.Errorf("net: own log: %w", err)
+			return nil, fmt.Errorf("own log: %w", err)
 		}
 	}
 	return w.extend(v, l, b, v.records[i:])
@@ -168,7 +169,7 @@ func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked b
 		return nil, false
 	}
 	if first.id.Seq != 1 {
-		return &Rejection{Code: RejectGap, ID: first.id, Reason: "control log without its first record"}, false
+		return &Rejection{kind: fault.Gap, ID: first.id, Reason: "control log without its first record"}, false
 	}
 	if _, lacks := t.graph.lacks(first.control); lacks || t.env.clock.Check(first.header.Time) != nil {
 		return t.park(v, first.header.Time, w), true
@@ -185,14 +186,14 @@ func (w *ingestTx) admitData(v *verifiedRun) (rej *Rejection, parked bool) {
 		return nil, false
 	}
 	if t.graph.state.void[v.log] {
-		return &Rejection{Code: RejectVoid, ID: first.id, Reason: "the device's join did not hold", Err: ErrNotMember}, false
+		return &Rejection{kind: fault.Void, ID: first.id, Reason: "the device's join did not hold", Err: ErrNotMember}, false
 	}
 	for _, h := range first.header.Control {
 		if !t.graph.has(h) {
 			return t.park(v, 0, w), true
 		}
 	}
-	return &Rejection{Code: RejectNotMember, ID: first.id, Reason: "no member has announced the log", Err: ErrNotMember}, false
+	return &Rejection{kind: fault.NotMember, ID: first.id, Reason: "no member has announced the log", Err: ErrNotMember}, false
 }
 
 // follow returns the branch that a record goes on, a new one if it forks the log.
@@ -228,7 +229,7 @@ func (w *ingestTx) follow(l *threadLog, r *verifiedRecord) (*branch, *Rejection,
 			return nil, nil, err
 		}
 	}
-	return nil, &Rejection{Code: RejectGap, ID: r.id, Reason: "the records before it are not held"}, nil
+	return nil, &Rejection{kind: fault.Gap, ID: r.id, Reason: "the records before it are not held"}, nil
 }
 
 // extend stores records at the end of a branch and judges them as far as it can.
@@ -253,7 +254,7 @@ func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []ver
 			return nil, err
 		}
 		if err := w.tx.Put(t.recordKey(l.num, r.id.Seq, r.id.Hash), value); err != nil {
-			return nil, fmt.Errorf("net: record: %w", err)
+			return nil, fmt.Errorf("record: %w", err)
 		}
 		b.tip, b.time = r.id, r.header.Time
 		if s.Signed {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -67,7 +68,7 @@ func (t *Thread) FinishJoin(ctx context.Context) error {
 	}
 	cert, err := t.env.cert.Encode()
 	if err != nil {
-		return fmt.Errorf("net: join: %w", err)
+		return fmt.Errorf("join: %w", err)
 	}
 	if err := t.commitJoin(ctx, id.Public(), cert, k); err != nil {
 		return err
@@ -107,7 +108,7 @@ func (t *Thread) commitJoin(ctx context.Context, key keys.PublicKey, cert []byte
 	}
 	if err != nil {
 		t.keys = was
-		return fmt.Errorf("net: join: %w", err)
+		return fmt.Errorf("join: %w", err)
 	}
 	t.invite = nil
 	t.installControl(w)
@@ -119,7 +120,7 @@ func (t *Thread) commitJoin(ctx context.Context, key keys.PublicKey, cert []byte
 // with. Once they have arrived, [Thread.finishJoin] makes the device a member.
 func Join(ctx context.Context, env *Env, invite format.Invite, signedGenesis []byte) (*Thread, error) {
 	if format.ThreadIDOf(signedGenesis) != invite.Thread {
-		return nil, fmt.Errorf("%w: genesis of another thread than the invite's", format.ErrMalformed)
+		return nil, fault.Of(format.ErrMalformed, "genesis of another thread than the invite's")
 	}
 	k := format.Keys{Epoch: clock.Hash(invite.Thread), Service: format.InviteService(invite)}
 	t, err := newThread(env, signedGenesis, k, false)

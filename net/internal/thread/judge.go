@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -31,10 +32,10 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 	w.dirty[b] = l
 	_ = t.env.clock.Observe(r.header.Time)
 	if refuse != nil {
-		f := Refusal{ID: r.id, Code: codeOf(refuse), Reason: refuse.Error()}
+		f := Refusal{ID: r.id, Kind: kindOf(refuse), Reason: refuse.Error()}
 		t.refused = append(t.refused, f)
 		if err := t.putRefused(w.tx, l.num, &f); err != nil {
-			return false, fmt.Errorf("net: refusal: %w", err)
+			return false, fmt.Errorf("refusal: %w", err)
 		}
 		t.skip(b)
 		return true, nil
@@ -82,11 +83,11 @@ func (t *Thread) judgeData(r *verifiedRecord) (wait string, refuse error) {
 		return "the log is not announced", nil
 	}
 	if r.header.Time <= log.at {
-		return "", fmt.Errorf("%w: not later than the record that announced the log", ErrClock)
+		return "", fault.Of(ErrClock, "the record is not later than the record that announced the log")
 	}
 	for _, h := range r.header.Control {
 		if r.header.Time <= t.graph.records[t.graph.index[h]].time {
-			return "", fmt.Errorf("%w: not later than the control records that it names", ErrClock)
+			return "", fault.Of(ErrClock, "the record is not later than the control records that it names")
 		}
 	}
 	if t.relay {
@@ -117,7 +118,7 @@ func (w *ingestTx) settle() error {
 				return err
 			}
 			if rej != nil {
-				t.env.log.Info("a run that had waited is refused", "thread", t.id.String(), "record", rej.ID.String(), "code", string(rej.Code), "reason", rej.Reason)
+				t.env.log.Info("a run that had waited is refused", "thread", t.id.String(), "record", rej.ID.String(), "kind", string(rej.kind), "reason", rej.Reason)
 			}
 		}
 		if len(t.graph.records) == known {
@@ -152,7 +153,7 @@ func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
 func (t *Thread) reopen(l *threadLog, id clock.RecordID, s storedRecord) (*verifiedRecord, error) {
 	h, err := format.DecodeHeader(s.Header)
 	if err != nil {
-		return nil, fmt.Errorf("net: stored record: %w", err)
+		return nil, fmt.Errorf("stored record: %w", err)
 	}
 	r := &verifiedRecord{raw: s.Record, header: h, id: id}
 	if l.desc.Kind == format.KindControl {

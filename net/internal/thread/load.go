@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -34,31 +35,31 @@ func Open(_ context.Context, env *Env, id format.ThreadID) (*Thread, error) {
 	defer snap.Release()
 	num, err := snap.Get(append([]byte(keyThreads), id[:]...))
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("%w: thread %s", ErrNotFound, id)
+		return nil, fault.Of(ErrNotFound, "no thread %s", id)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("net: open thread: %w", err)
+		return nil, fmt.Errorf("open thread: %w", err)
 	}
 	at := &Thread{num: binary.BigEndian.Uint32(num)}
 	signed, err := snap.Get(at.key(keyGenesis))
 	if err != nil {
-		return nil, fmt.Errorf("net: open thread: genesis: %w", err)
+		return nil, fmt.Errorf("open thread: genesis: %w", err)
 	}
 	sealed, err := snap.Get(at.key(keySecrets))
 	if err != nil {
-		return nil, fmt.Errorf("net: open thread: keys: %w", err)
+		return nil, fmt.Errorf("open thread: keys: %w", err)
 	}
 	relay, k, invite, err := openSecrets(env, id, sealed)
 	if err != nil {
-		return nil, fmt.Errorf("net: open thread: keys: %w", err)
+		return nil, fmt.Errorf("open thread: keys: %w", err)
 	}
 	t, err := newThread(env, signed, k, relay)
 	if err != nil {
-		return nil, fmt.Errorf("net: open thread: %w", err)
+		return nil, fmt.Errorf("open thread: %w", err)
 	}
 	t.num, t.invite = at.num, invite
 	if err := t.load(snap); err != nil {
-		return nil, fmt.Errorf("net: open thread %s: %w", id, err)
+		return nil, fmt.Errorf("open thread %s: %w", id, err)
 	}
 	return t, nil
 }
@@ -126,7 +127,7 @@ func (t *Thread) loadLogs(r store.Reader) error {
 		}
 		log := binary.BigEndian.Uint32(k[len(k)-8:])
 		if int(log) >= len(t.byNum) {
-			return fmt.Errorf("%w: branch of an unknown log", format.ErrMalformed)
+			return fault.Of(format.ErrMalformed, "branch of an unknown log")
 		}
 		l := t.byNum[log]
 		b, err := decodeBranch(l.id, binary.BigEndian.Uint32(k[len(k)-4:]), v)
@@ -147,7 +148,7 @@ func (t *Thread) loadOwn(r store.Reader) error {
 		return err
 	}
 	if len(v) != 8 {
-		return fmt.Errorf("%w: own logs", format.ErrMalformed)
+		return fault.Of(format.ErrMalformed, "the numbers of the own logs are not two")
 	}
 	get := func(n uint32) *threadLog {
 		if int(n) < len(t.byNum) {
@@ -195,7 +196,7 @@ func (t *Thread) loadControl(r store.Reader) error {
 			return true
 		})
 		if len(left) == n {
-			return fmt.Errorf("%w: %d control records without their parents", format.ErrMalformed, n)
+			return fault.Of(format.ErrMalformed, "%d control records without their parents", n)
 		}
 	}
 	return nil

@@ -3,9 +3,9 @@ package thread
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -43,7 +43,7 @@ type branchRow struct {
 }
 
 func (b *branch) encode() []byte {
-	return format.Encode(&branchRow{
+	return rows.Encode(&branchRow{
 		BaseSeq: b.base.Seq, Base: b.base.Hash, TipSeq: b.tip.Seq, Tip: b.tip.Hash, Time: b.time,
 		SignedSeq: b.signed.Seq, Signed: b.signed.Hash, DoneSeq: b.done.Seq, Done: b.done.Hash,
 		Records: b.records, Bytes: b.bytes,
@@ -52,7 +52,7 @@ func (b *branch) encode() []byte {
 
 func decodeBranch(log clock.LogID, num uint32, p []byte) (*branch, error) {
 	var w branchRow
-	if err := format.Decode(p, "stored branch", &w); err != nil {
+	if err := rows.Decode(p, "stored branch", &w); err != nil {
 		return nil, err
 	}
 	id := func(seq uint64, hash clock.Hash) clock.RecordID {
@@ -144,7 +144,7 @@ func (t *Thread) branchOf(r store.Reader, l *threadLog, id clock.RecordID) (*bra
 			return b, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: branch of record %s", ErrNotFound, id)
+	return nil, fault.Of(ErrNotFound, "record %s is on no branch", id)
 }
 
 // signedBefore returns the last signed position of a branch up to id.

@@ -85,10 +85,10 @@ func (t *Thread) begins(l *threadLog, f clock.RecordID) (bool, error) {
 	tx := t.env.store.Begin()
 	defer tx.Discard()
 	if err := tx.Put(t.branchKey(l.num, b.num), next.encode()); err != nil {
-		return false, fmt.Errorf("net: prune: %w", err)
+		return false, fmt.Errorf("prune: %w", err)
 	}
 	if err := tx.Commit(); err != nil {
-		return false, fmt.Errorf("net: prune: %w", err)
+		return false, fmt.Errorf("prune: %w", err)
 	}
 	*b = next
 	return true, nil
@@ -147,10 +147,10 @@ func (t *Thread) commitPrune(tx store.Tx, l *threadLog, seq uint64, n, size int6
 	next := *b
 	next.records, next.bytes = max(0, b.records-n), max(0, b.bytes-size)
 	if err := tx.Put(t.branchKey(l.num, b.num), next.encode()); err != nil {
-		return fmt.Errorf("net: prune: %w", err)
+		return fmt.Errorf("prune: %w", err)
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("net: prune: %w", err)
+		return fmt.Errorf("prune: %w", err)
 	}
 	b.records, b.bytes = next.records, next.bytes
 	t.refused = slices.DeleteFunc(t.refused, func(r Refusal) bool { return r.ID.Log == l.id && r.ID.Seq <= seq })
@@ -174,7 +174,7 @@ func (t *Thread) pruneArrivals(ctx context.Context, floors map[clock.LogID]clock
 		}
 		var err error
 		if from, err = t.pruneArrivalsFrom(from, min(flushed, last-1), upTo); err != nil {
-			return fmt.Errorf("net: prune: %w", err)
+			return fmt.Errorf("prune: %w", err)
 		}
 	}
 	return nil

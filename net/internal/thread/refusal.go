@@ -4,14 +4,14 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
-	"github.com/weftdb/weft/net/internal/format"
 )
 
 // A Refusal is a record that is kept and has no effect, and why.
 type Refusal struct {
 	ID     clock.RecordID
-	Code   RejectCode
+	Kind   fault.Kind // why, as a word
 	Reason string
 }
 
@@ -34,8 +34,8 @@ type refusalRow struct {
 
 func (f *Refusal) encode() []byte {
 	reason := []byte(f.Reason)
-	return format.Encode(&refusalRow{
-		Log: f.ID.Log, Seq: f.ID.Seq, Hash: f.ID.Hash, Code: []byte(f.Code), Reason: reason[:min(len(reason), 1024)],
+	return rows.Encode(&refusalRow{
+		Log: f.ID.Log, Seq: f.ID.Seq, Hash: f.ID.Hash, Code: []byte(f.Kind), Reason: reason[:min(len(reason), 1024)],
 	})
 }
 
@@ -48,11 +48,11 @@ func (t *Thread) loadRefused(r store.Reader) error {
 			return err
 		}
 		var w refusalRow
-		if err := format.Decode(v, "stored refusal", &w); err != nil {
+		if err := rows.Decode(v, "stored refusal", &w); err != nil {
 			return err
 		}
 		id := clock.RecordID{Log: w.Log, Seq: w.Seq, Hash: w.Hash}
-		t.refused = append(t.refused, Refusal{ID: id, Code: RejectCode(w.Code), Reason: string(w.Reason)})
+		t.refused = append(t.refused, Refusal{ID: id, Kind: fault.Kind(w.Code), Reason: string(w.Reason)})
 	}
 	return it.Err()
 }

@@ -21,7 +21,7 @@ func Restored(st store.Store) error {
 		v, err := it.Value()
 		if err != nil {
 			it.Close()
-			return fmt.Errorf("net: threads: %w", err)
+			return fmt.Errorf("threads: %w", err)
 		}
 		if len(it.Key()) == len(keyThreads)+len(format.ThreadID{}) && len(v) == 4 {
 			owns = append(owns, append(append([]byte(keyThread), v...), keyOwn))
@@ -30,7 +30,7 @@ func Restored(st store.Store) error {
 	err := it.Err()
 	it.Close()
 	if err != nil {
-		return fmt.Errorf("net: threads: %w", err)
+		return fmt.Errorf("threads: %w", err)
 	}
 	for _, key := range owns {
 		v, err := tx.Get(key)
@@ -39,11 +39,11 @@ func Restored(st store.Store) error {
 		}
 		own := binary.BigEndian.AppendUint32(append([]byte(nil), v[:4]...), noLog)
 		if err := tx.Put(key, own); err != nil {
-			return fmt.Errorf("net: own logs: %w", err)
+			return fmt.Errorf("own logs: %w", err)
 		}
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("net: own logs: %w", err)
+		return fmt.Errorf("own logs: %w", err)
 	}
 	return st.Sync()
 }

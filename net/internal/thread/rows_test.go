@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -25,7 +26,7 @@ func fixedRows(t testing.TB) map[string][]byte {
 	t.Helper()
 	id := clock.RecordID{Log: bytesFrom[clock.LogID](1), Seq: 70000, Hash: bytesFrom[clock.Hash](2)}
 	b := branch{base: id, tip: id, time: 99, signed: id, records: 1000, bytes: 1 << 33}
-	f := Refusal{ID: id, Code: RejectVoid, Reason: "why"}
+	f := Refusal{ID: id, Kind: fault.Void, Reason: "why"}
 	k := format.Keys{Epoch: bytesFrom[clock.Hash](1), Read: bytesFrom[format.SecretKey](2), Service: bytesFrom[format.SecretKey](3)}
 	var fixed map[string]string
 	readJSON(t, "testdata/rows.json", &fixed)
@@ -35,7 +36,7 @@ func fixedRows(t testing.TB) map[string][]byte {
 	}
 	return map[string][]byte{
 		"branch": b.encode(), "refused": f.encode(), "invite": invite,
-		"secrets": format.Encode(&secretsRow{Relay: true, Keys: k.Encode(), Invite: invite}),
+		"secrets": rows.Encode(&secretsRow{Relay: true, Keys: k.Encode(), Invite: invite}),
 	}
 }
 

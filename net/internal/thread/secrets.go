@@ -19,7 +19,7 @@ func (t *Thread) sealSecrets(invite *format.Invite) ([]byte, error) {
 	if invite != nil {
 		inv = format.EncodeInvite(*invite)
 	}
-	b := format.Encode(&secretsRow{Relay: t.relay, Keys: t.keys.Encode(), Invite: inv})
+	b := rows.Encode(&secretsRow{Relay: t.relay, Keys: t.keys.Encode(), Invite: inv})
 	return keys.Seal(t.env.device.Public().Seal, format.SealedTo(t.id, "device"), nil, b)
 }
 
@@ -29,7 +29,7 @@ func openSecrets(env *Env, id format.ThreadID, sealed []byte) (relay bool, k for
 		return false, k, nil, err
 	}
 	var row secretsRow
-	if err := format.Decode(b, "secrets of a thread", &row); err != nil {
+	if err := rows.Decode(b, "secrets of a thread", &row); err != nil {
 		return false, k, nil, err
 	}
 	if len(row.Invite) > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -20,7 +21,7 @@ type snapshotLog struct {
 func (w *snapshotLog) add(payload []byte) error {
 	t := w.t
 	if len(payload) > format.MaxPayload {
-		return fmt.Errorf("%w: payload of %d bytes, at most %d", format.ErrTooLarge, len(payload), format.MaxPayload)
+		return fault.Of(format.ErrTooLarge, "payload of %d bytes, at most %d", len(payload), format.MaxPayload)
 	}
 	t.write.Lock()
 	err := w.commit(payload)
@@ -44,7 +45,7 @@ func (w *snapshotLog) commit(payload []byte) error {
 	if len(l.branches) == 0 {
 		l.num = uint32(len(t.byNum))
 		if err := t.putLog(tx, l); err != nil {
-			return fmt.Errorf("net: snapshot: %w", err)
+			return fmt.Errorf("snapshot: %w", err)
 		}
 	} else {
 		next = *l.branches[0]
@@ -70,7 +71,7 @@ func (w *snapshotLog) commit(payload []byte) error {
 		err = tx.Commit()
 	}
 	if err != nil {
-		return fmt.Errorf("net: snapshot: %w", err)
+		return fmt.Errorf("snapshot: %w", err)
 	}
 	t.installLocal(l)
 	ref.branch = t.installBranch(l, &next)

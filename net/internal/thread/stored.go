@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
@@ -35,7 +36,7 @@ func (s *storedRecord) encode() []byte {
 
 func decodeStored(v []byte) (storedRecord, error) {
 	var s storedRecord
-	bad := fmt.Errorf("net: stored record: %w", format.ErrMalformed)
+	bad := fault.Of(format.ErrMalformed, "a stored record is cut short")
 	if len(v) > 65 && v[0] == 1 {
 		s.Signed, s.Signature, v = true, keys.Signature(v[1:65]), v[65:]
 	} else if len(v) > 1 && v[0] == 0 {
@@ -58,14 +59,14 @@ func decodeStored(v []byte) (storedRecord, error) {
 func (t *Thread) readRecord(r store.Reader, log uint32, id clock.RecordID) (storedRecord, error) {
 	v, err := r.Get(t.recordKey(log, id.Seq, id.Hash))
 	if errors.Is(err, store.ErrNotFound) {
-		return storedRecord{}, fmt.Errorf("%w: record %s", ErrNotFound, id)
+		return storedRecord{}, fault.Of(ErrNotFound, "no record %s", id)
 	}
 	if err != nil {
-		return storedRecord{}, fmt.Errorf("net: record %s: %w", id, err)
+		return storedRecord{}, fmt.Errorf("record %s: %w", id, err)
 	}
 	s, err := decodeStored(v)
 	if err == nil && format.RecordHash(t.id, s.Header) != id.Hash {
-		err = fmt.Errorf("%w: record %s", ErrNotFound, id)
+		err = fault.Of(ErrNotFound, "no record %s", id)
 	}
 	return s, err
 }
@@ -83,7 +84,7 @@ func (t *Thread) walk(r store.Reader, log *threadLog, forked bool, tip clock.Rec
 	for ; it.Valid(); it.Next() {
 		v, err := it.Value()
 		if err != nil {
-			return fmt.Errorf("net: log %s: %w", log.id.Short(), err)
+			return fmt.Errorf("log %s: %w", log.id.Short(), err)
 		}
 		s, err := decodeStored(v)
 		if err != nil {
@@ -91,7 +92,7 @@ func (t *Thread) walk(r store.Reader, log *threadLog, forked bool, tip clock.Rec
 		}
 		id := clock.RecordID{Log: log.id, Seq: next, Hash: format.RecordHash(t.id, s.Header)}
 		if !bytes.Equal(it.Key(), t.recordKey(log.num, id.Seq, id.Hash)) {
-			return fmt.Errorf("%w: record %d of log %s", ErrNotFound, next, log.id.Short())
+			return fault.Of(ErrNotFound, "no record %d of log %s", next, log.id.Short())
 		}
 		next++
 		if more, err := f(id, s); err != nil || !more {
@@ -111,7 +112,7 @@ func (t *Thread) walkPath(r store.Reader, log uint32, tip clock.RecordID, after 
 		}
 		h, err := format.DecodeHeader(s.Header)
 		if err != nil {
-			return fmt.Errorf("net: stored record: %w", err)
+			return fmt.Errorf("stored record: %w", err)
 		}
 		path = append(path, id)
 		id = clock.RecordID{Log: id.Log, Seq: id.Seq - 1, Hash: h.Prev}
@@ -179,7 +180,7 @@ func (t *Thread) Entry(id clock.RecordID) (Entry, error) {
 	l, k := t.logs[id.Log], t.keys
 	t.mu.Unlock()
 	if l == nil || l.desc.Kind != format.KindData {
-		return Entry{}, fmt.Errorf("%w: record %s", ErrNotFound, id)
+		return Entry{}, fault.Of(ErrNotFound, "no record %s", id)
 	}
 	if !k.CanRead() {
 		return Entry{}, ErrNoKeys
@@ -203,9 +204,9 @@ func (t *Thread) openEntry(read format.SecretKey, id clock.RecordID, raw format.
 	if err != nil {
 		return Entry{}, err
 	}
-	p, err := t.env.codec.Open(read, format.Place{Thread: t.id, Log: id.Log, Seq: id.Seq}, b)
+	p, err := t.env.sealer.Open(read, format.Place{Thread: t.id, Log: id.Log, Seq: id.Seq}, b)
 	if err != nil {
-		return Entry{}, fmt.Errorf("net: record %s: %w", id, err)
+		return Entry{}, fmt.Errorf("record %s: %w", id, err)
 	}
 	return Entry{ID: id, Time: h.Time, Atomic: p.Atomic, Payload: p.Payload}, nil
 }

@@ -1,10 +1,10 @@
 package thread
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -61,7 +61,7 @@ func (t *Thread) ReadRun(tip clock.RecordID, after uint64, maxBytes int) (format
 	}
 	t.mu.Unlock()
 	if l == nil {
-		return format.Run{}, fmt.Errorf("%w: log %s", ErrNotFound, tip.Log.Short())
+		return format.Run{}, fault.Of(ErrNotFound, "no log %s", tip.Log.Short())
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()

@@ -3,11 +3,11 @@ package thread
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -48,7 +48,7 @@ func (t *Thread) verify(ctx context.Context, r format.Run) (*verifiedRun, *Rejec
 	}
 	v.log = format.LogIDOf(t.id, r.Descriptor)
 	if len(r.Records) == 0 {
-		return nil, &Rejection{Code: RejectMalformed, ID: clock.RecordID{Log: v.log}, Reason: "run without records"}
+		return nil, &Rejection{kind: fault.Malformed, ID: clock.RecordID{Log: v.log}, Reason: "run without records"}
 	}
 	good, rej := t.verifyChain(v, r.Records)
 	if rej != nil && good < 0 {
@@ -56,7 +56,7 @@ func (t *Thread) verify(ctx context.Context, r format.Run) (*verifiedRun, *Rejec
 	}
 	last := &v.records[len(v.records)-1]
 	if !keys.Verify(v.desc.Device, format.DomainHead, r.Signature, t.id[:], last.id.Hash[:]) {
-		return nil, &Rejection{Code: RejectSignature, ID: last.id, Reason: "the head is not signed by the log's device"}
+		return nil, &Rejection{kind: fault.BadSignature, ID: last.id, Reason: "the head is not signed by the log's device"}
 	}
 	if bad, err := t.verifyBodies(ctx, v, v.records[:good]); err != nil {
 		good, rej = bad, reject(v.records[bad].id, err)
@@ -93,7 +93,7 @@ func (t *Thread) verifyChain(v *verifiedRun, records []format.Record) (good int,
 			err = linked
 		}
 		if errors.Is(err, errChain) {
-			return -1, &Rejection{Code: RejectChain, ID: id, Reason: err.Error(), Err: err}
+			return -1, &Rejection{kind: fault.BrokenChain, ID: id, Reason: err.Error(), Err: err}
 		}
 		if err != nil && rej == nil {
 			good, rej = i, reject(id, err)
@@ -103,21 +103,21 @@ func (t *Thread) verifyChain(v *verifiedRun, records []format.Record) (good int,
 	return good, rej
 }
 
-var errChain = errors.New("net: records do not follow each other")
+var errChain = fault.New(fault.BrokenChain, "records do not follow each other")
 
 func (v *verifiedRun) link(i int, h *format.Header) error {
 	if h.Log != v.log {
-		return fmt.Errorf("%w: record of another log", errChain)
+		return fault.Of(errChain, "record of another log")
 	}
 	if i == 0 {
 		return nil
 	}
 	prev := &v.records[i-1]
 	if h.Seq != prev.id.Seq+1 || h.Prev != prev.id.Hash {
-		return fmt.Errorf("%w: record %d after record %d", errChain, h.Seq, prev.id.Seq)
+		return fault.Of(errChain, "record %d after record %d", h.Seq, prev.id.Seq)
 	}
 	if h.Time <= prev.header.Time {
-		return fmt.Errorf("%w: record %d", ErrClock, h.Seq)
+		return fault.Of(ErrClock, "record %d is not later than the one before it", h.Seq)
 	}
 	return nil
 }
@@ -148,11 +148,11 @@ func (t *Thread) verifyBody(v *verifiedRun, k *format.Keys, r *verifiedRecord) e
 		return err
 	}
 	if b.Root() != r.header.Root {
-		return &Rejection{Code: RejectBody, ID: r.id, Reason: "the body is not the one that the header commits to"}
+		return &Rejection{kind: fault.WrongBody, ID: r.id, Reason: "the body is not the one that the header commits to"}
 	}
 	if v.desc.Kind == format.KindControl {
 		if r.header.Epoch != k.Epoch {
-			return &Rejection{Code: RejectKey, ID: r.id, Reason: "control record of an unknown epoch"}
+			return &Rejection{kind: fault.WrongKey, ID: r.id, Reason: "control record of an unknown epoch"}
 		}
 		r.control, err = t.openControl(k.Service, v.desc.Device, r.id, r.header, r.raw.Body)
 		r.opened = true
@@ -162,7 +162,7 @@ func (t *Thread) verifyBody(v *verifiedRun, k *format.Keys, r *verifiedRecord) e
 		return nil
 	}
 	r.opened = true
-	p, err := t.env.codec.Open(k.Read, format.Place{Thread: t.id, Log: r.id.Log, Seq: r.id.Seq}, b)
+	p, err := t.env.sealer.Open(k.Read, format.Place{Thread: t.id, Log: r.id.Log, Seq: r.id.Seq}, b)
 	if err != nil {
 		r.err = err
 		return nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -67,7 +68,7 @@ func (t *Thread) park(v *verifiedRun, wake clock.Time, w *ingestTx) *Rejection {
 		}
 	}
 	if len(p.runs) >= maxParkedRuns || p.size+v.size > maxParkedBytes {
-		return &Rejection{Code: RejectParkedFull, ID: v.records[0].id, Reason: "too much waits for control records"}
+		return &Rejection{kind: fault.WaitingFull, ID: v.records[0].id, Reason: "too much waits for control records"}
 	}
 	if wake != 0 && t.env.clock.Check(wake) != nil {
 		t.wakeFor(wake)
