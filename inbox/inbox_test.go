@@ -13,7 +13,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
-	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -117,7 +117,7 @@ type relay struct {
 
 func newRelay(t testing.TB, o PostOptions) *relay {
 	t.Helper()
-	s, err := store.OpenMemory()
+	s, err := engines.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -415,7 +416,7 @@ func checkFork(t *testing.T, th *Thread, log clock.LogID) {
 
 func copyStore(t *testing.T, s store.Store, dir string) {
 	t.Helper()
-	to, err := store.Open(dir+"/store", nil)
+	to, err := engines.Open(dir+"/store", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
