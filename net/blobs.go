@@ -12,7 +12,6 @@ import (
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
-	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // Bounds of a blob exchange.
@@ -21,10 +20,6 @@ const (
 	wantPerFrame = 256
 	wantBytes    = 8 << 20 // asked for at once
 )
-
-// ErrNoBlob reports a blob that neither this host nor a connected peer of the
-// thread holds.
-var ErrNoBlob = fault.New(fault.BlobUnavailable, "no connected peer holds the blob")
 
 // serveBlobs tells a peer which blobs of a thread are here, as they come, and
 // sends those that it asks for.
@@ -101,7 +96,7 @@ func (l *link) sendBlobs(ctx context.Context, w *frameWriter, req blobFollow, wa
 	feed := l.feedBegins(req.Follow)
 	defer l.feedEnds(feed)
 	for first := true; ; {
-		changed, admission := t.Changed(), l.share.admission.wait()
+		changed, admission := t.Changed(), l.share.admission.Wait()
 		allowed, _, _ := l.share.host.admit(l, nil)
 		if allowed == accessAll && req.Follow {
 			var err error
@@ -179,7 +174,7 @@ func (l *link) sendWanted(w *frameWriter, want blobWant, allowed access) error {
 		var sealed []byte
 		if allowed == accessAll {
 			b, err := l.share.thread.SealedBlob(format.BlobID(id))
-			if err != nil && !errors.Is(err, thread.ErrNotFound) {
+			if err != nil && !errors.Is(err, ErrNotFound) {
 				return err
 			}
 			sealed = b
@@ -225,7 +220,7 @@ type blobStream struct {
 
 func (l *link) openBlobs(ctx context.Context, after int64, follow bool) (*blobStream, error) {
 	h := l.share.host
-	s, err := h.open(ctx, l.peer, protoBlobs)
+	s, err := h.OpenStream(ctx, l.peer, protoBlobs)
 	if err != nil {
 		return nil, err
 	}

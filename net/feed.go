@@ -138,7 +138,7 @@ func (h *Host) newFeed(s network.Stream, w *frameWriter, req subscribe) (*feed, 
 		return nil, refusal{CodeVersion, fmt.Sprintf("messages of version %d are not understood", req.Version)}, nil
 	}
 	if len(req.Invite) != 0 {
-		device, err := deviceOf(p)
+		device, err := DeviceOf(p)
 		if err == nil {
 			err = format.CheckInviteProof(id, device, req.Invite, req.Proof)
 		}
@@ -198,7 +198,7 @@ func (f *feed) readAcks(r *bufio.Reader) error {
 func (f *feed) serve(ctx context.Context) error {
 	sh := f.link.share
 	for {
-		changed, admission := sh.thread.Changed(), sh.admission.wait()
+		changed, admission := sh.thread.Changed(), sh.admission.Wait()
 		hold, err := f.admit()
 		if err != nil {
 			return err

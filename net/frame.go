@@ -37,10 +37,6 @@ const (
 // wireVersion is the version of the messages of every protocol of this package.
 const wireVersion = 1
 
-// errFrame reports a frame that breaks the format; its sender is not honest or
-// not compatible.
-var errFrame = fault.New(fault.BadRequest, "the frame breaks the protocol")
-
 // messages encodes what is said on a stream, and what the exchange remembers.
 var messages = canonical.New(canonical.Options{
 	Elements: 1 << 17, Nesting: 8, Malformed: errFrame, TooLarge: errFrame,

@@ -201,7 +201,7 @@ func (s *share) listen(sub *pubsub.Subscription) {
 		if bytes.Equal(mine[:], a.Digest) || time.Since(dialled) < dialEvery {
 			continue
 		}
-		if info, ok := a.info(); ok && info.ID != s.host.ID() && !s.host.connected(info.ID) {
+		if info, ok := a.info(); ok && info.ID != s.host.ID() && !s.host.Connected(info.ID) {
 			dialled = time.Now()
 			ctx, cancel := context.WithTimeout(s.ctx, requestTimeout)
 			if err := s.host.lp.Connect(ctx, info); err != nil {
@@ -224,11 +224,4 @@ func (a announcement) info() (info peer.AddrInfo, ok bool) {
 		}
 	}
 	return info, len(info.Addrs) > 0
-}
-
-func (h *Host) connected(p peer.ID) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r := h.peers[p]
-	return r != nil && r.conn != nil
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
-	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // A grant is a device's permission to have a thread kept here. It lasts as long
@@ -83,7 +82,7 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 			return until, fault.Of(errFrame, "credential: %w", err)
 		}
 	}
-	device, err := deviceOf(p)
+	device, err := DeviceOf(p)
 	if err != nil {
 		return until, err
 	}
@@ -112,13 +111,13 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 	defer h.mu.Unlock()
 	r := h.remote(p)
 	if r.conn == nil || h.closed {
-		return until, thread.ErrClosed
+		return until, ErrClosed
 	}
 	r.grants[id] = g
 	l := s.link(p)
 	l.denied = refusal{}
 	l.adjust()
-	h.grants.signal()
+	h.grants.Ring()
 	return g.until, nil
 }
 
@@ -246,7 +245,7 @@ func (h *Host) expireGrants() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		changed := h.grants.wait()
+		changed := h.grants.Wait()
 		if next, ok := h.nextExpiry(); ok {
 			timer.Reset(max(next.Sub(h.now()), 0) + time.Millisecond)
 		} else {

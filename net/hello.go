@@ -56,7 +56,7 @@ func (h *Host) sayHello(ctx context.Context, r *remote) {
 }
 
 func (h *Host) sendTags(ctx context.Context, r *remote) error {
-	s, err := h.open(ctx, r.id, protoHello)
+	s, err := h.OpenStream(ctx, r.id, protoHello)
 	if err != nil {
 		return err
 	}

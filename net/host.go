@@ -18,6 +18,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multistream"
 
+	"github.com/weftdb/weft/internal/bell"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
@@ -61,7 +62,7 @@ type Options struct {
 // Locks of a host are taken in this order, none held while a
 // disk is synced or the network waited for, but judge and frameWriter.mu:
 //
-//	judge → mu → link.mu → event.mu
+//	judge → mu → link.mu → bell.Bell
 //	        mu → the locks of a thread, see [Thread]
 //
 // No callback of an [Attachment] and no Gate runs under mu; a Gate runs under judge.
@@ -81,8 +82,8 @@ type Host struct {
 	mdns   interface{ Close() error }
 
 	judge  sync.Mutex // one judgement of a relay at a time
-	banned event      // a peer was disconnected for its faults
-	grants event      // what a relay permits may end at another time
+	banned bell.Bell  // a peer was disconnected for its faults
+	grants bell.Bell  // what a relay permits may end at another time
 
 	mu     sync.Mutex // guards the fields below, and what says so of links
 	closed bool
@@ -137,11 +138,11 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 	if err := h.startGossip(); err != nil {
 		return err
 	}
-	h.handle(protoHello, h.serveHello)
-	h.handle(protoThread, h.serveThread)
-	h.handle(protoBlobs, h.serveBlobs)
+	h.Handle(protoHello, h.serveHello)
+	h.Handle(protoThread, h.serveThread)
+	h.Handle(protoBlobs, h.serveBlobs)
 	if h.opt.Relay {
-		h.handle(protoHost, h.serveHost)
+		h.Handle(protoHost, h.serveHost)
 		h.run(h.expireGrants)
 	}
 	h.lp.Network().Notify(&network.NotifyBundle{
@@ -162,8 +163,9 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 	return nil
 }
 
-// handle answers a protocol, in goroutines that Close waits for.
-func (h *Host) handle(p protocol.ID, serve func(network.Stream)) {
+// Handle answers a protocol: serve owns each stream, in a goroutine that Close
+// waits for; Close ends the streams. A second call replaces serve.
+func (h *Host) Handle(p protocol.ID, serve func(network.Stream)) {
 	h.lp.SetStreamHandler(p, func(s network.Stream) {
 		if !h.enter() {
 			_ = s.Reset()
@@ -173,6 +175,9 @@ func (h *Host) handle(p protocol.ID, serve func(network.Stream)) {
 		serve(s)
 	})
 }
+
+// Unhandle answers a protocol no longer. Streams that are open stay.
+func (h *Host) Unhandle(p protocol.ID) { h.lp.RemoveStreamHandler(p) }
 
 // enter counts the calling goroutine as the host's, unless the host is closed.
 func (h *Host) enter() bool {
@@ -233,9 +238,6 @@ func (h *Host) ID() peer.ID { return h.lp.ID() }
 // peer ID.
 func (h *Host) Addrs() []multiaddr.Multiaddr { return fullAddrs(h.lp) }
 
-// Libp2p returns the libp2p host, for further protocols.
-func (h *Host) Libp2p() host.Host { return h.lp }
-
 // Connect dials an address that ends in a peer ID. Threads that both sides hold
 // are found and exchanged.
 func (h *Host) Connect(ctx context.Context, addr multiaddr.Multiaddr) error {
@@ -243,16 +245,33 @@ func (h *Host) Connect(ctx context.Context, addr multiaddr.Multiaddr) error {
 	if err != nil {
 		return fault.Errorf(fault.InvalidArgument, "address %v: %w", addr, err)
 	}
-	if err := h.lp.Connect(ctx, *info); err != nil {
+	switch err := h.lp.Connect(ctx, *info); {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
 		return fmt.Errorf("connect: %w", err)
+	default:
+		return fault.Errorf(fault.Unreachable, "connect: %w", err)
 	}
-	return nil
 }
 
-// open opens a stream to a connected peer, over the newest connection that
+// Connected reports whether there is a connection to a peer.
+func (h *Host) Connected(p peer.ID) bool { return h.lp.Network().Connectedness(p) == network.Connected }
+
+// Routes returns the remote addresses of the connections to a peer, the newest
+// first.
+func (h *Host) Routes(p peer.ID) []multiaddr.Multiaddr {
+	var addrs []multiaddr.Multiaddr
+	for _, c := range h.connections(p) {
+		addrs = append(addrs, c.RemoteMultiaddr())
+	}
+	return addrs
+}
+
+// OpenStream opens a stream to a connected peer, over the newest connection that
 // works: when a peer's network broke, an older one may take a minute to be known
-// for dead.
-func (h *Host) open(ctx context.Context, p peer.ID, id protocol.ID) (network.Stream, error) {
+// for dead. It dials nobody; [Host.Connect] does.
+func (h *Host) OpenStream(ctx context.Context, p peer.ID, id protocol.ID) (network.Stream, error) {
 	err := network.ErrNoConn
 	for _, c := range h.connections(p) {
 		var s network.Stream
@@ -301,20 +320,25 @@ func (h *Host) now() time.Time {
 	return time.Now()
 }
 
-// deviceOf returns the device key of a peer, which its ID holds.
-func deviceOf(p peer.ID) (keys.PublicKey, error) {
+// DeviceOf returns the device key of a peer, which its ID holds. It refuses what is
+// no key of ours: another algorithm, or a point that anybody could sign for.
+func DeviceOf(p peer.ID) (keys.PublicKey, error) {
 	pub, err := p.ExtractPublicKey()
 	if err != nil {
-		return keys.PublicKey{}, fmt.Errorf("peer %s: %w", p, err)
+		return keys.PublicKey{}, fault.Errorf(fault.InvalidArgument, "peer %s: %w", p, err)
 	}
 	raw, err := pub.Raw()
 	if err != nil || pub.Type() != crypto.Ed25519 || len(raw) != len(keys.PublicKey{}) {
-		return keys.PublicKey{}, fmt.Errorf("peer %s has no Ed25519 key", p)
+		return keys.PublicKey{}, fault.Errorf(fault.InvalidArgument, "peer %s has no Ed25519 key", p)
 	}
-	return keys.PublicKey(raw), nil
+	k := keys.PublicKey(raw)
+	if err := k.Check(); err != nil {
+		return keys.PublicKey{}, fmt.Errorf("peer %s: %w", p, err)
+	}
+	return k, nil
 }
 
-// peerOf is the inverse of [deviceOf].
+// peerOf is the inverse of [DeviceOf].
 func peerOf(k keys.PublicKey) (peer.ID, error) {
 	pub, err := crypto.UnmarshalEd25519PublicKey(k[:])
 	if err != nil {

@@ -17,7 +17,6 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/format"
 )
 
 // A world holds the keys of one developer, and the relay's list of them.
@@ -284,7 +283,7 @@ func expired(o *keys.GrantOptions) {
 
 func (p *party) invite(t testing.TB, th *Thread) Invite {
 	t.Helper()
-	inv, err := th.CreateInvite(t.Context(), InviteOptions{Role: format.RoleWriter, Uses: -1})
+	inv, err := th.CreateInvite(t.Context(), InviteOptions{Role: RoleWriter, Uses: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

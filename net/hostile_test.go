@@ -179,7 +179,7 @@ func disconnected(a, b *party) <-chan struct{} {
 	ctx, id := a.ctx, b.ID()
 	go func() {
 		for {
-			changed := a.banned.wait()
+			changed := a.banned.Wait()
 			a.mu.Lock()
 			r := a.peers[id]
 			banned := r != nil && !r.banned.IsZero()

@@ -98,8 +98,8 @@ func (l *link) adjust() {
 	case want:
 		poke(l.kick)
 	}
-	l.share.admission.signal()
-	l.share.status.signal()
+	l.share.admission.Ring()
+	l.share.status.Ring()
 }
 
 // maxTheirs bounds the logs of a thread that a peer may name.
@@ -148,5 +148,5 @@ func (l *link) set(change func()) {
 	l.mu.Lock()
 	change()
 	l.mu.Unlock()
-	l.share.status.signal()
+	l.share.status.Ring()
 }

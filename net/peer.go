@@ -47,7 +47,7 @@ func (h *Host) remote(p peer.ID) *remote {
 	r := h.peers[p]
 	if r == nil {
 		h.forgetStrangers()
-		device, err := deviceOf(p)
+		device, err := DeviceOf(p)
 		if err != nil {
 			h.log.Debug("peer without device key", "peer", p, "error", err)
 		}
@@ -222,7 +222,7 @@ func (h *Host) fault(p peer.ID, err error) {
 	r.faults = 0
 	r.banned = h.now().Add(banTime)
 	h.log.Warn("peer disconnected for its faults", "peer", p, "until", r.banned)
-	h.banned.signal()
+	h.banned.Ring()
 	h.run(func() { _ = h.lp.Network().ClosePeer(p) })
 }
 

@@ -64,7 +64,7 @@ func (l *link) follow(ctx context.Context) {
 // subscribe opens a stream and takes what comes until it ends.
 func (l *link) subscribe(ctx context.Context) error {
 	h, t := l.share.host, l.share.thread
-	s, err := h.open(ctx, l.peer, protoThread)
+	s, err := h.OpenStream(ctx, l.peer, protoThread)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // retryRefused is how long a device waits before it asks a relay again that
@@ -37,7 +36,7 @@ func (h *Host) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, credentia
 	if err != nil {
 		return fault.Errorf(fault.InvalidArgument, "relay address %v: %w", addr, err)
 	}
-	if _, err := deviceOf(info.ID); err != nil {
+	if _, err := DeviceOf(info.ID); err != nil {
 		return err
 	}
 	if info.ID == h.ID() {
@@ -46,7 +45,7 @@ func (h *Host) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, credentia
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return thread.ErrClosed
+		return ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -56,7 +55,7 @@ func (h *Host) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, credentia
 	for _, s := range h.shares {
 		if !s.relay && s.usesRelay(r.id) {
 			s.link(r.id)
-			s.status.signal()
+			s.status.Ring()
 		}
 	}
 	h.keepConnected(r, info.Addrs)
@@ -72,7 +71,7 @@ func (h *Host) RemoveRelay(p peer.ID) error {
 	defer h.mu.Unlock()
 	r := h.peers[p]
 	if r == nil || r.relay == nil {
-		return fault.Of(thread.ErrNotFound, "relay %s is not used", p)
+		return fault.Of(ErrNotFound, "relay %s is not used", p)
 	}
 	r.relay, r.dialing = nil, false
 	h.lp.ConnManager().Unprotect(p, "weft")
@@ -104,7 +103,7 @@ func (t *Thread) SetRelays(relays []peer.ID) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return thread.ErrClosed
+		return ErrClosed
 	}
 	s.chosen = map[peer.ID]bool{}
 	for _, p := range relays {
@@ -180,7 +179,7 @@ type asked struct {
 // askRelay asks the relay to keep the host's threads, and again when they or
 // the credentials change, until the stream ends.
 func (h *Host) askRelay(ctx context.Context, r *remote) error {
-	s, err := h.open(ctx, r.id, protoHost)
+	s, err := h.OpenStream(ctx, r.id, protoHost)
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,10 @@ package net
 
 import (
 	"context"
-	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/weftdb/weft/internal/bell"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/thread"
 )
@@ -25,8 +25,8 @@ type share struct {
 	ctx     context.Context //nolint:containedctx // the life of the share
 	cancel  context.CancelFunc
 
-	status    event // what Status returns may have changed
-	admission event // who may have what may have changed
+	status    bell.Bell // what Status returns may have changed
+	admission bell.Bell // who may have what may have changed
 
 	// Guarded by host.mu.
 	links  map[peer.ID]*link
@@ -41,30 +41,6 @@ func (h *Host) newShare(t *thread.Thread) *share {
 		s.chosen = map[peer.ID]bool{}
 	}
 	return s
-}
-
-// An event is a broadcast: a channel that is closed at the next signal.
-type event struct {
-	mu sync.Mutex // guards ch
-	ch chan struct{}
-}
-
-func (e *event) wait() <-chan struct{} {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ch == nil {
-		e.ch = make(chan struct{})
-	}
-	return e.ch
-}
-
-func (e *event) signal() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ch != nil {
-		close(e.ch)
-		e.ch = nil
-	}
 }
 
 // poke puts a token into a channel of capacity one.

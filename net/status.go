@@ -226,7 +226,7 @@ func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, fl
 
 // StatusChanged returns a channel that is closed when what [Thread.Status]
 // returns may have changed.
-func (t *Thread) StatusChanged() <-chan struct{} { return t.share.status.wait() }
+func (t *Thread) StatusChanged() <-chan struct{} { return t.share.status.Wait() }
 
 // WaitIdentical waits until the thread is identical with every listed peer or,
 // if none is listed, with at least one peer and every one that is connected. It

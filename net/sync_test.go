@@ -330,7 +330,7 @@ func TestAnnouncementsConnectMembers(t *testing.T) {
 	tb := b.joinBy(t, inv)
 	b.use(t, r, b.credential(t, secret))
 	identical(t, tb, r.ID())
-	for ctx := within(t); !b.connected(a.ID()); {
+	for ctx := within(t); !b.Connected(a.ID()); {
 		if ctx.Err() != nil {
 			t.Fatal("the members did not meet")
 		}

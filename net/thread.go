@@ -3,8 +3,6 @@ package net
 import (
 	"context"
 
-	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/thread"
 )
@@ -38,7 +36,7 @@ func (t *Thread) Self() keys.PublicKey { return t.held().Self() }
 // Writer returns the identity of the device that writes a log; ok is false if the
 // device is no member. The answer is the same on every replica that has the log's
 // records.
-func (t *Thread) Writer(log clock.LogID) (identity keys.PublicKey, ok bool) {
+func (t *Thread) Writer(log LogID) (identity keys.PublicKey, ok bool) {
 	return t.held().Writer(log)
 }
 
@@ -67,7 +65,7 @@ func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 // record; the others follow. An error leaves the thread as it was and done nil;
 // the caller discards tx. [store.ErrTooBig] is one to retry with fewer drafts,
 // [ErrClock] one to retry with later times.
-func (t *Thread) Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, first int64, done func(committed bool), err error) {
+func (t *Thread) Append(tx Tx, drafts []Draft) (ids []RecordID, first int64, done func(committed bool), err error) {
 	return t.held().Append(tx, drafts)
 }
 
@@ -81,7 +79,7 @@ func (t *Thread) Arrivals(n int64, maxBytes int) ([]Arrival, error) {
 // IDs calls f for the data records that arrived after n, in order, until it
 // returns false; snapshot says that the record is of a snapshot log. Numbers that
 // Prune has deleted are left out.
-func (t *Thread) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
+func (t *Thread) IDs(n int64, f func(n int64, id RecordID, snapshot bool) bool) error {
 	return t.held().IDs(n, f)
 }
 
@@ -95,10 +93,10 @@ func (t *Thread) Flushed(n int64) { t.held().Flushed(n) }
 func (t *Thread) Attach(a *Attachment) { t.held().Attach(a) }
 
 // Entry returns one data record, opened.
-func (t *Thread) Entry(id clock.RecordID) (Entry, error) { return t.held().Entry(id) }
+func (t *Thread) Entry(id RecordID) (Entry, error) { return t.held().Entry(id) }
 
 // Heads returns the last position of every data log; of a forked log the highest.
-func (t *Thread) Heads() map[clock.LogID]uint64 { return t.held().Heads() }
+func (t *Thread) Heads() map[LogID]uint64 { return t.held().Heads() }
 
 // Counts returns how much is held.
 func (t *Thread) Counts() Counts { return t.held().Counts() }
@@ -125,7 +123,7 @@ func (t *Thread) Cover(n int64) (*Coverage, error) { return t.held().Cover(n) }
 // Checkpoint cuts the history up to cover. The payloads that snapshot adds stand
 // in its place; it returns their state hash. The checkpoint is durable on return;
 // an error leaves a snapshot log without effect at most, which the next covers.
-func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(add func(payload []byte) error) (clock.Hash, error)) error {
+func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(add func(payload []byte) error) (Hash, error)) error {
 	return t.held().Checkpoint(ctx, cover, snapshot)
 }
 

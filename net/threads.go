@@ -23,9 +23,6 @@ import (
 // them against the state that they give.
 const maxJoinBytes = 64 << 20
 
-// ErrUnknownThread reports a thread that the host does not hold.
-var ErrUnknownThread = fault.New(fault.NotFound, "this host does not hold the thread")
-
 // loadThreads opens the threads that the store holds.
 func (h *Host) loadThreads(ctx context.Context) error {
 	ids, err := thread.Stored(h.opt.Store)
@@ -59,7 +56,7 @@ func (h *Host) add(s *share) (*share, error) {
 	defer h.mu.Unlock()
 	if h.closed {
 		s.thread.Close()
-		return nil, thread.ErrClosed
+		return nil, ErrClosed
 	}
 	id := s.thread.ID()
 	if old := h.shares[id]; old != nil {
@@ -86,7 +83,7 @@ func (h *Host) begin(s *share) {
 func (s *share) watch() {
 	for {
 		changed := s.thread.Changed()
-		s.status.signal()
+		s.status.Ring()
 		select {
 		case <-changed:
 		case <-s.ctx.Done():
@@ -265,7 +262,7 @@ func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs 
 // fetchControl gets the genesis and the control logs of a thread that this host
 // is invited to.
 func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite, proof []byte) (genesis []byte, runs []format.Run, err error) {
-	s, err := h.open(ctx, p, protoThread)
+	s, err := h.OpenStream(ctx, p, protoThread)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -321,7 +318,7 @@ func (h *Host) adopt(id ThreadID, genesis, serviceKey []byte, account keys.Publi
 		return nil, fault.Of(errFrame, "service key of %d bytes", len(serviceKey))
 	}
 	t, err := thread.Adopt(h.ctx, h.env, genesis, format.SecretKey(serviceKey))
-	if errors.Is(err, format.ErrWrongKey) {
+	if errors.Is(err, ErrWrongKey) {
 		return nil, fault.Of(errFrame, "adopt thread: %w", err)
 	}
 	if err != nil {

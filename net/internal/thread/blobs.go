@@ -256,9 +256,7 @@ func (t *Thread) putBlobs(ctx context.Context, ids []format.BlobID, sealed [][]b
 	s.mu.Lock()
 	s.durable = s.last
 	s.mu.Unlock()
-	t.mu.Lock()
-	t.signal()
-	t.mu.Unlock()
+	t.grew.Ring()
 	return nil
 }
 

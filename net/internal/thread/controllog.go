@@ -191,7 +191,7 @@ func (t *Thread) commitControl(p *format.Control) (clock.RecordID, error) {
 		return clock.RecordID{}, fmt.Errorf("control record: %w", err)
 	}
 	t.installControl(w)
-	t.signal()
+	t.grew.Ring()
 	return w.record.id, nil
 }
 

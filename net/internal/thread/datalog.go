@@ -232,7 +232,7 @@ func (t *Thread) install(a *appending) {
 	for _, h := range a.named {
 		t.named[h.Log] = h.Hash
 	}
-	t.signal()
+	t.grew.Ring()
 }
 
 // A Draft is a transaction to append to this device's data log.

@@ -43,11 +43,11 @@ func (t *Thread) Flushed(n int64) {
 			t.env.log.Error("reading what is not flushed", "thread", t.id.String(), "err", err)
 			return
 		}
-		t.signal()
+		t.grew.Ring()
 		return
 	}
 	if n <= t.flushedTo {
-		t.signal() // the state may be another at the same arrival: logs became void
+		t.grew.Ring() // the state may be another at the same arrival: logs became void
 		return
 	}
 	done := 0
@@ -70,7 +70,7 @@ func (t *Thread) Flushed(n int64) {
 	}
 	t.flushedTo = n
 	t.cache.drop(n)
-	t.signal()
+	t.grew.Ring()
 }
 
 // loadPending sets the marks of data logs from what is stored, with n flushed.
@@ -191,6 +191,6 @@ func (t *Thread) syncNow() error {
 			m.b.sent = m.head
 		}
 	}
-	t.signal()
+	t.grew.Ring()
 	return nil
 }

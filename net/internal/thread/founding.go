@@ -62,7 +62,7 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 	t := &Thread{
 		env: env, id: id, signed: slices.Clone(signed), genesis: g, relay: relay, keys: k,
 		logs: map[clock.LogID]*threadLog{}, named: map[clock.LogID]clock.Hash{},
-		graph: newControlGraph(id, g), flushedTo: -1, changes: make(chan struct{}),
+		graph: newControlGraph(id, g), flushedTo: -1,
 	}
 	t.blobs.init(t)
 	return t, nil
@@ -136,7 +136,7 @@ func (t *Thread) Close() {
 	}
 	t.closed = true
 	t.stopWaker()
-	t.signal()
+	t.grew.Ring()
 	t.mu.Unlock()
 	t.wg.Wait()
 }

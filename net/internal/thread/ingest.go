@@ -66,7 +66,7 @@ func (t *Thread) ingestLocked(v *verifiedRun) (Ingested, *Rejection, error) {
 		t.refreshCuts()
 	}
 	t.armWaker()
-	t.signal()
+	t.grew.Ring()
 	t.syncSoon(w.unsynced)
 	return w.res, rej, err
 }

@@ -112,7 +112,7 @@ func (t *Thread) commitJoin(ctx context.Context, key keys.PublicKey, cert []byte
 	}
 	t.invite = nil
 	t.installControl(w)
-	t.signal()
+	t.grew.Ring()
 	return nil
 }
 

@@ -194,7 +194,7 @@ func (t *Thread) settleAll() error {
 	}
 	t.refreshCuts()
 	t.armWaker()
-	t.signal()
+	t.grew.Ring()
 	t.syncSoon(true)
 	return nil
 }

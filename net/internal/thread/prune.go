@@ -154,7 +154,7 @@ func (t *Thread) commitPrune(tx store.Tx, l *threadLog, seq uint64, n, size int6
 	}
 	b.records, b.bytes = next.records, next.bytes
 	t.refused = slices.DeleteFunc(t.refused, func(r Refusal) bool { return r.ID.Log == l.id && r.ID.Seq <= seq })
-	t.signal()
+	t.grew.Ring()
 	return nil
 }
 

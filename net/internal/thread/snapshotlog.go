@@ -77,7 +77,7 @@ func (w *snapshotLog) commit(payload []byte) error {
 	ref.branch = t.installBranch(l, &next)
 	t.arrivals = ref.n
 	t.arrived(ref)
-	t.signal()
+	t.grew.Ring()
 	w.last = rec.id
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weftdb/weft/internal/bell"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
@@ -60,9 +61,9 @@ type Thread struct {
 	parked    parkedRuns
 	refused   []Refusal
 	attached  *Attachment
-	changes   chan struct{}
-	dirty     bool // something is committed that is not synced
-	syncing   bool // the goroutine that syncs runs
+	grew      bell.Bell // rung when tips, what is sendable or what is ackable change
+	dirty     bool      // something is committed that is not synced
+	syncing   bool      // the goroutine that syncs runs
 	wakeAt    clock.Time
 	waker     *time.Timer
 	closed    bool

@@ -90,17 +90,7 @@ const maxRun = format.MaxFrame - 16<<10
 
 // changed returns a channel that is closed when tips, sendable or ackable change
 // after the call.
-func (t *Thread) Changed() <-chan struct{} {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.changes
-}
-
-// signal wakes whoever waits for a change; mu is held.
-func (t *Thread) signal() {
-	close(t.changes)
-	t.changes = make(chan struct{})
-}
+func (t *Thread) Changed() <-chan struct{} { return t.grew.Wait() }
 
 // startOf returns the position after which a log can be sent.
 func (t *Thread) Start(log clock.LogID) uint64 {
