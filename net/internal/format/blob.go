@@ -37,7 +37,7 @@ func blobKey(read SecretKey, thread ThreadID, epoch clock.Hash, salt []byte, pur
 	return k, nil
 }
 
-// sealBlob seals deterministically: equal plaintexts give equal blobs in a thread
+// SealBlob seals deterministically: equal plaintexts give equal blobs in a thread
 // and epoch, so that what is stored twice is kept once, and whoever sees the
 // sealed bytes learns that they are equal.
 //
@@ -83,7 +83,7 @@ func blobAEAD(k *Keys, thread ThreadID, salt []byte) (cipher.AEAD, error) {
 	return aead, nil
 }
 
-// openBlob opens what sealBlob sealed. The salt, made from the plaintext, also
+// OpenBlob opens what sealBlob sealed. The salt, made from the plaintext, also
 // commits to the key.
 func OpenBlob(k *Keys, thread ThreadID, sealed []byte) ([]byte, error) {
 	if len(sealed) < BlobHead+chacha20poly1305.Overhead || len(sealed) > MaxSealedBlob {
@@ -114,4 +114,5 @@ func OpenBlob(k *Keys, thread ThreadID, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
+// BlobIDOf returns the name of a sealed blob, which anybody can check.
 func BlobIDOf(sealed []byte) BlobID { return sha256.Sum256(sealed) }

@@ -42,6 +42,7 @@ type Sealer struct {
 	plain sync.Pool // of *bytes.Buffer, for one plaintext
 }
 
+// NewSealer returns a Sealer; the caller owes Close.
 func NewSealer() (*Sealer, error) {
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false),
 		zstd.WithWindowSize(MaxPiece), zstd.WithSingleSegment(true), zstd.WithEncoderConcurrency(2), zstd.WithLowerEncoderMem(true))
@@ -60,9 +61,10 @@ func NewSealer() (*Sealer, error) {
 	}, nil
 }
 
+// Close frees what the decoder holds.
 func (c *Sealer) Close() { c.dec.Close() }
 
-// A place is where a body belongs: it is sealed for it and opens nowhere else.
+// A Place is where a body belongs: it is sealed for it and opens nowhere else.
 type Place struct {
 	Thread ThreadID
 	Log    clock.LogID
@@ -95,7 +97,7 @@ func pieceNonce(i, count int) []byte {
 	return n[:]
 }
 
-// seal returns the body of a plaintext and its root.
+// Seal returns the body of a plaintext and its root.
 func (c *Sealer) Seal(secret SecretKey, at Place, p *Plaintext) ([]byte, clock.Hash, error) {
 	buf := c.plain.Get().(*bytes.Buffer)
 	defer c.plain.Put(buf)
@@ -152,7 +154,7 @@ type Body struct {
 	pieces       [][]byte
 }
 
-// parseBody takes a body apart and checks its sizes.
+// ParseBody takes a body apart and checks its sizes.
 func ParseBody(p []byte) (*Body, error) {
 	bad := func(what string) (*Body, error) { return nil, fault.Of(ErrMalformed, "body: %s", what) }
 	if len(p) > maxBody {
@@ -184,7 +186,7 @@ func ParseBody(p []byte) (*Body, error) {
 	return b, nil
 }
 
-// root commits to the pieces one by one, so that one can be erased and the rest
+// Root commits to the pieces one by one, so that one can be erased and the rest
 // still be checked.
 func (b *Body) Root() clock.Hash {
 	var buf [1 + maxPieces*sha256.Size]byte
@@ -196,7 +198,7 @@ func (b *Body) Root() clock.Hash {
 	return digest(domainBody, b.salt, b.commit, sums)
 }
 
-// open returns the plaintext of a body. The key commitment is checked in constant
+// Open returns the plaintext of a body. The key commitment is checked in constant
 // time, before anything is decrypted; no piece expands above MaxPiece.
 func (c *Sealer) Open(secret SecretKey, at Place, b *Body) (*Plaintext, error) {
 	aead, commit, err := bodyKey(secret, b.salt, at)

@@ -13,7 +13,7 @@ const (
 	MaxCovered    = 384      // logs of a checkpoint
 )
 
-// A checkpoint says where history is cut: the records up to its heads count as
+// A Checkpoint says where history is cut: the records up to its heads count as
 // never written, and those of its snapshot stand in their place.
 type Checkpoint struct {
 	Heads    []clock.RecordID // sorted by log; of logs that earlier ones did not cover as far
@@ -72,7 +72,7 @@ func (w *checkpointWire) checkpoint() (*Checkpoint, error) {
 	return c, nil
 }
 
-// after checks that the checkpoint, whose heads by log are given, takes nothing
+// After checks that the checkpoint, whose heads by log are given, takes nothing
 // back of an earlier one.
 func (c *Checkpoint) After(old *Checkpoint, heads map[clock.LogID]clock.RecordID) error {
 	if old.Snapshot.Log == c.Snapshot.Log {

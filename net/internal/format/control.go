@@ -42,7 +42,7 @@ const (
 	maxSealedKeys = 512
 )
 
-// A controlPayload is what a control record says; the fields that its operation
+// A Control is what a control record says; the fields that its operation
 // has are set.
 type Control struct {
 	Op          Op
@@ -94,6 +94,8 @@ type (
 	}
 )
 
+// Encode returns the payload of the record. A field that the operation does not
+// have is left out.
 func (c *Control) Encode() []byte {
 	var body any
 	switch c.Op {
@@ -115,7 +117,7 @@ func (c *Control) Encode() []byte {
 	return codec.Encode(&controlWire{Op: c.Op, Body: codec.Encode(body)})
 }
 
-// decodeControl parses a control payload strictly. An operation that does not
+// DecodeControl parses a control payload strictly. An operation that does not
 // exist yet, known by name or not, is ErrOperation.
 func DecodeControl(p []byte) (*Control, error) {
 	if len(p) > maxCheckpoint {

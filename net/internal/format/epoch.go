@@ -9,21 +9,23 @@ import (
 	"github.com/weftdb/weft/keys"
 )
 
-// A secretKey is a read or service key of an epoch.
+// A SecretKey is a read or service key of an epoch.
 type SecretKey [32]byte
 
 // Format prints "[secret]" for every verb.
 func (SecretKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[secret]")) }
 
-// threadKeys are the secrets of one epoch. A relay has no read key.
+// Keys are the secrets of one epoch. A relay has no read key.
 type Keys struct {
 	Epoch   clock.Hash
 	Read    SecretKey // zero if not held
 	Service SecretKey
 }
 
+// CanRead reports whether the read key is held.
 func (k *Keys) CanRead() bool { return k.Read != SecretKey{} }
 
+// NewKeys returns new random keys; the epoch is named once the genesis is signed.
 func NewKeys() Keys {
 	var k Keys
 	_, _ = rand.Read(k.Read[:]) // never fails: crypto/rand aborts the process instead
@@ -31,9 +33,12 @@ func NewKeys() Keys {
 	return k
 }
 
+// CommitTo returns the commitment to a key that a genesis carries: whoever is given
+// the key later can check that it is the one.
 func CommitTo(k SecretKey) clock.Hash { return digest(domainKeyCommit, k[:]) }
 
-// sealedTo is the context that an epoch's keys are sealed in.
+// SealedTo is the context that an epoch's keys are sealed in: what was sealed for
+// one thread or purpose does not open for another.
 func SealedTo(thread ThreadID, purpose string) []byte {
 	return append(append([]byte("weft/1/keys/"+purpose), 0), thread[:]...)
 }
@@ -45,10 +50,12 @@ type keysWire struct {
 	Service SecretKey
 }
 
+// Encode returns the bytes that are sealed to an invite or a device.
 func (k *Keys) Encode() []byte {
 	return codec.Encode(&keysWire{Epoch: k.Epoch, Read: k.Read, Service: k.Service})
 }
 
+// DecodeKeys parses what [Keys.Encode] returns strictly.
 func DecodeKeys(p []byte) (Keys, error) {
 	var w keysWire
 	if err := codec.Decode(p, "keys of an epoch", &w); err != nil {
@@ -57,12 +64,12 @@ func DecodeKeys(p []byte) (Keys, error) {
 	return Keys{Epoch: w.Epoch, Read: w.Read, Service: w.Service}, nil
 }
 
-// sealForInvite seals the keys to an invite's secret.
+// SealForInvite seals the keys to an invite's secret.
 func SealForInvite(thread ThreadID, id *keys.Identity, k *Keys) ([]byte, error) {
 	return keys.Seal(id.SealingKey().Public(), SealedTo(thread, "invite"), nil, k.Encode())
 }
 
-// openWithInvite opens what sealForInvite sealed and checks it against the genesis.
+// OpenWithInvite opens what [SealForInvite] sealed and checks it against the genesis.
 func OpenWithInvite(thread ThreadID, g *Genesis, id *keys.Identity, sealed []byte) (Keys, error) {
 	p, err := keys.Open(id.SealingKey(), SealedTo(thread, "invite"), nil, sealed)
 	if err != nil {

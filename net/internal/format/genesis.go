@@ -14,7 +14,7 @@ const (
 	maxGenesis       = 1 << 10
 )
 
-// A genesis is what a thread begins with; the hash of its signed bytes is the
+// A Genesis is what a thread begins with; the hash of its signed bytes is the
 // thread's ID.
 type Genesis struct {
 	Owner       keys.PublicKey // identity
@@ -27,7 +27,7 @@ type Genesis struct {
 	Time        clock.Time
 }
 
-// newGenesis returns the genesis of a new thread, signed, and its keys.
+// NewGenesis returns the genesis of a new thread, signed, and its keys.
 func NewGenesis(device *keys.Device, cert *keys.Certificate, now clock.Time) ([]byte, Keys, error) {
 	k := NewKeys()
 	g := Genesis{
@@ -45,6 +45,7 @@ func NewGenesis(device *keys.Device, cert *keys.Certificate, now clock.Time) ([]
 	return signed, k, nil
 }
 
+// ThreadIDOf returns the ID of the thread that a signed genesis begins.
 func ThreadIDOf(signed []byte) ThreadID { return ThreadID(digest(domainThread, signed)) }
 
 // signedGenesis is what the thread ID is the hash of.
@@ -83,7 +84,7 @@ func (g *Genesis) encode() ([]byte, error) {
 	}), nil
 }
 
-// decodeGenesis parses and verifies a signed genesis. The signature is by the
+// DecodeGenesis parses and verifies a signed genesis. The signature is by the
 // certified device, whose certificate is by the owner.
 func DecodeGenesis(signed []byte) (*Genesis, error) {
 	if len(signed) > maxGenesis {

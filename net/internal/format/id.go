@@ -9,8 +9,6 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-func CompareHashes(a, b clock.Hash) int { return bytes.Compare(a[:], b[:]) }
-
 // A ThreadID names a thread: the hash of its signed genesis. It can be checked
 // against the genesis and is never a permission.
 type ThreadID [32]byte
@@ -33,6 +31,11 @@ func ParseThreadID(s string) (ThreadID, error) {
 	return ThreadID(p), nil
 }
 
+// CompareHashes returns -1, 0 or +1 as a comes before, is, or comes after b.
+func CompareHashes(a, b clock.Hash) int { return bytes.Compare(a[:], b[:]) }
+
+// CompareIDs orders records by log, position and hash: it is the order in which
+// tips are listed and digested.
 func CompareIDs(a, b clock.RecordID) int {
 	return cmp.Or(bytes.Compare(a.Log[:], b.Log[:]), cmp.Compare(a.Seq, b.Seq), bytes.Compare(a.Hash[:], b.Hash[:]))
 }

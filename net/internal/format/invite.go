@@ -32,7 +32,7 @@ type Invite struct {
 	service keys.Secret           // service key of the epoch it was made in: the joiner reads the control logs with it
 }
 
-// newInvite returns an invite to a thread with a new secret.
+// NewInvite returns an invite to a thread with a new secret.
 func NewInvite(thread ThreadID, service SecretKey, addrs []multiaddr.Multiaddr) (Invite, error) {
 	i := Invite{Thread: thread, Addrs: addrs, seed: keys.NewSecret()}
 	var err error
@@ -49,10 +49,10 @@ func (i Invite) Key() keys.PublicKey {
 	return id.Public()
 }
 
-// inviteIdentity returns the key pair that an invite's secret is.
+// InviteIdentity returns the key pair that an invite's secret is.
 func InviteIdentity(i Invite) (*keys.Identity, error) { return keys.IdentityOf(i.seed) }
 
-// inviteService returns the service key that an invite carries.
+// InviteService returns the service key that an invite carries.
 func InviteService(i Invite) SecretKey { return SecretKey(i.service.Reveal()) }
 
 // URL returns the secret text form, "weft:…", which [ParseInvite] parses. Whoever
@@ -72,7 +72,7 @@ type inviteWire struct {
 	Addrs   [][]byte
 }
 
-// encodeInvite returns the bytes that the text of an invite stands for.
+// EncodeInvite returns the bytes that the text of an invite stands for.
 func EncodeInvite(i Invite) []byte {
 	w := inviteWire{Version: thisVersion, Thread: i.Thread}
 	copy(w.Seed[:], i.seed.Reveal())
@@ -101,7 +101,7 @@ func ParseInvite(url string) (Invite, error) {
 	return DecodeInvite(b)
 }
 
-// decodeInvite parses what encodeInvite returns strictly.
+// DecodeInvite parses what encodeInvite returns strictly.
 func DecodeInvite(b []byte) (Invite, error) {
 	var w inviteWire
 	if err := codec.DecodeVersioned(b, maxInviteBinary, "invite", &w); err != nil {

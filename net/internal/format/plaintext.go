@@ -5,7 +5,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A plaintext is what a body seals.
+// A Plaintext is what a body seals.
 type Plaintext struct {
 	Atomic  bool
 	Heads   []clock.RecordID // of other logs, changed since this log's last record

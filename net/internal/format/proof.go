@@ -12,7 +12,7 @@ const domainInviteProof = "weft/1/invite-proof"
 
 var errInviteProof = fault.New(fault.BadInvite, "the invite was not proved")
 
-// proveInvite returns the public key of an invite, and the proof that device
+// ProveInvite returns the public key of an invite, and the proof that device
 // holds its secret.
 func ProveInvite(inv Invite, device keys.PublicKey) (invite, proof []byte, err error) {
 	id, err := InviteIdentity(inv)
@@ -23,7 +23,7 @@ func ProveInvite(inv Invite, device keys.PublicKey) (invite, proof []byte, err e
 	return public[:], sig[:], nil
 }
 
-// checkInviteProof checks that device holds the secret of an invite.
+// CheckInviteProof checks that device holds the secret of an invite.
 func CheckInviteProof(id ThreadID, device keys.PublicKey, invite, proof []byte) error {
 	if len(invite) != len(keys.PublicKey{}) || len(proof) != len(keys.Signature{}) {
 		return errInviteProof

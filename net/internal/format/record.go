@@ -5,7 +5,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// An extension is a part of a header that a later version of the format may
+// An Extension is a part of a header that a later version of the format may
 // define.
 type Extension struct {
 	_        struct{} `cbor:",toarray"`
@@ -14,7 +14,7 @@ type Extension struct {
 	Data     []byte
 }
 
-// A header is what is hashed, chained and signed of a record.
+// A Header is what is hashed, chained and signed of a record.
 type Header struct {
 	Log        clock.LogID
 	Seq        uint64     // from 1
@@ -41,6 +41,7 @@ type headerWire struct {
 	Extensions []Extension
 }
 
+// Encode returns the bytes that are hashed and signed.
 func (h *Header) Encode() []byte {
 	w := headerWire{
 		Version: thisVersion, Suite: thisSuite, Log: h.Log, Seq: h.Seq, Time: h.Time,
@@ -52,7 +53,7 @@ func (h *Header) Encode() []byte {
 	return codec.Encode(&w)
 }
 
-// decodeHeader parses a header strictly. A version or suite that is not known is
+// DecodeHeader parses a header strictly. A version or suite that is not known is
 // ErrVersion; an unknown critical extension is returned with ErrExtension, so that
 // the chain through it can be checked.
 func DecodeHeader(p []byte) (*Header, error) {
@@ -94,8 +95,11 @@ func DecodeHeader(p []byte) (*Header, error) {
 // A rawRecord is a record as it is hashed and sent.
 type Record struct{ Header, Body []byte }
 
+// Size returns the bytes of header and body.
 func (r *Record) Size() int { return len(r.Header) + len(r.Body) }
 
+// RecordHash returns the hash of an encoded header: the thread is in it, so that a
+// record cannot be moved to another thread, without being sent.
 func RecordHash(thread ThreadID, header []byte) clock.Hash {
 	return digest(domainRecord, thread[:], header)
 }

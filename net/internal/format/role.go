@@ -6,6 +6,18 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
+// A Role says what a member may do in a thread.
+type Role uint8
+
+// Roles. Only owner and writer can be given yet; the others are refused by name.
+const (
+	RoleOwner  Role = 1
+	RoleAdmin  Role = 2
+	RoleWriter Role = 3
+	RoleReader Role = 4
+	RoleRelay  Role = 5
+)
+
 // String returns the name of the role.
 func (r Role) String() string {
 	switch r {
@@ -34,7 +46,7 @@ func ParseRole(name string) (Role, error) {
 	return 0, fault.Of(ErrMalformed, "no role is called %q", name)
 }
 
-// check refuses roles that cannot be given yet, by name.
+// Check refuses roles that cannot be given yet, by name.
 func (r Role) Check() error {
 	if r != RoleOwner && r != RoleWriter {
 		return fault.Of(ErrOperation, "role %s cannot be given yet", r)
@@ -42,16 +54,5 @@ func (r Role) Check() error {
 	return nil
 }
 
+// CanWrite reports whether a member with the role may write data logs.
 func (r Role) CanWrite() bool { return r == RoleOwner || r == RoleAdmin || r == RoleWriter }
-
-// A Role says what a member may do in a thread.
-type Role uint8
-
-// Roles. Only owner and writer can be given yet; the others are refused by name.
-const (
-	RoleOwner  Role = 1
-	RoleAdmin  Role = 2
-	RoleWriter Role = 3
-	RoleReader Role = 4
-	RoleRelay  Role = 5
-)

@@ -8,14 +8,14 @@ import (
 	"github.com/weftdb/weft/keys"
 )
 
-// A run is consecutive records of one log, on one branch, signed at the last.
+// A Run is consecutive records of one log, on one branch, signed at the last.
 type Run struct {
 	Descriptor []byte         // of the log
 	Records    []Record       // at least one
 	Signature  keys.Signature // the head signature over the last record
 }
 
-// last returns the ID of the last record of a run.
+// Last returns the ID of the last record of a run.
 func (r Run) Last(thread ThreadID) (clock.RecordID, error) {
 	if len(r.Records) == 0 {
 		return clock.RecordID{}, fault.Of(ErrMalformed, "run without records")
@@ -28,7 +28,7 @@ func (r Run) Last(thread ThreadID) (clock.RecordID, error) {
 	return clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: RecordHash(thread, raw)}, nil
 }
 
-// encodeRun returns
+// EncodeRun returns
 //
 //	descriptor length u16be ‖ descriptor ‖ signature bytes64 ‖ count u32be
 //	‖ (header length u16be ‖ body length u32be ‖ header ‖ body)…
@@ -50,8 +50,8 @@ func EncodeRun(r Run) []byte {
 	return b
 }
 
-// decodeRun parses what encodeRun gives, and nothing else. The run aliases p. It
-// checks sizes; ingest checks all else.
+// DecodeRun parses what [EncodeRun] gives, and nothing else. The run aliases p.
+// It checks sizes; whoever takes the run in checks all else.
 func DecodeRun(p []byte) (Run, error) {
 	var r Run
 	bad := func(what string) (Run, error) { return Run{}, fault.Of(ErrMalformed, "run: %s", what) }

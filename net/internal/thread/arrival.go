@@ -11,6 +11,13 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
+// An Arrival is a data record in the order in which this node stored the
+// records of a thread, from 1. Own records arrive too.
+type Arrival struct {
+	N int64
+	Entry
+}
+
 // An arrivalRef says which record has an arrival number.
 type arrivalRef struct {
 	n      int64
@@ -101,45 +108,11 @@ func (t *Thread) lastArrivalIn(r store.Reader) (int64, error) {
 	return int64(binary.BigEndian.Uint64(k[len(k)-8:])) + int64(len(v)/arrivalSize) - 1, nil
 }
 
-// An Arrival is a data record in the order in which this node stored the
-// records of a thread, from 1. Own records arrive too.
-type Arrival struct {
-	N int64
-	Entry
-}
-
-// maxCached bounds the payloads of received records that are kept for
-// [Thread.Arrivals], so that they are not read and opened a second time.
-const maxCached = 16 << 20
-
-// An arrivalCache holds entries by arrival number.
-type arrivalCache struct {
-	entries map[int64]Entry
-	size    int
-	low     int64 // nothing is held up to here
-}
-
-func (c *arrivalCache) add(n int64, e Entry) {
-	if c.size+len(e.Payload) > maxCached {
-		return
-	}
-	if c.entries == nil {
-		c.entries = map[int64]Entry{}
-		c.low = n - 1
-	}
-	c.entries[n] = e
-	c.size += len(e.Payload) + 64
-}
-
-// drop forgets the entries up to n.
-func (c *arrivalCache) drop(n int64) {
-	for ; c.low < n && len(c.entries) > 0; c.low++ {
-		if e, ok := c.entries[c.low+1]; ok {
-			c.size -= len(e.Payload) + 64
-			delete(c.entries, c.low+1)
-		}
-	}
-	c.low = max(c.low, n)
+// lastArrival returns the number of the last arrival.
+func (t *Thread) lastArrival() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.arrivals
 }
 
 // Arrivals returns the data records that arrived after n, in order, of at least
@@ -213,13 +186,6 @@ func (t *Thread) readArrivals(read format.SecretKey, n, last int64, maxBytes int
 	return got, nil
 }
 
-// lastArrival returns the number of the last arrival.
-func (t *Thread) lastArrival() int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.arrivals
-}
-
 // IDs calls f for the data records that arrived after n, in order, until it
 // returns false; snapshot says that the record is of a snapshot log. Numbers that
 // Prune has deleted are left out.
@@ -237,4 +203,38 @@ func (t *Thread) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) 
 		a.id.Log = l.id
 		return f(a.n, a.id, l.desc.Kind == format.KindSnapshot), nil
 	})
+}
+
+// maxCached bounds the payloads of received records that are kept for
+// [Thread.Arrivals], so that they are not read and opened a second time.
+const maxCached = 16 << 20
+
+// An arrivalCache holds entries by arrival number.
+type arrivalCache struct {
+	entries map[int64]Entry
+	size    int
+	low     int64 // nothing is held up to here
+}
+
+func (c *arrivalCache) add(n int64, e Entry) {
+	if c.size+len(e.Payload) > maxCached {
+		return
+	}
+	if c.entries == nil {
+		c.entries = map[int64]Entry{}
+		c.low = n - 1
+	}
+	c.entries[n] = e
+	c.size += len(e.Payload) + 64
+}
+
+// drop forgets the entries up to n.
+func (c *arrivalCache) drop(n int64) {
+	for ; c.low < n && len(c.entries) > 0; c.low++ {
+		if e, ok := c.entries[c.low+1]; ok {
+			c.size -= len(e.Payload) + 64
+			delete(c.entries, c.low+1)
+		}
+	}
+	c.low = max(c.low, n)
 }

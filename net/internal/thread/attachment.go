@@ -2,29 +2,6 @@ package thread
 
 import "github.com/weftdb/weft/internal/clock"
 
-// durable returns the tips of what is durable here, with the state hash of the
-// fold of just these; nil if there is none at the moment.
-func (t *Thread) Durable() (tips []clock.RecordID, state []byte) {
-	for range 3 {
-		changed := t.Changed()
-		tips, state = t.ackable(), nil
-		t.mu.Lock()
-		a, last := t.attached, t.arrivals
-		t.mu.Unlock()
-		if a != nil && a.State != nil {
-			if n, hash, ok := a.State(); ok && n == last {
-				state = append([]byte(nil), hash[:]...)
-			}
-		}
-		select {
-		case <-changed: // while the two were read
-		default:
-			return tips, state
-		}
-	}
-	return tips, nil
-}
-
 // An Attachment is what folds a thread's data. Its functions are called without
 // any lock of the thread's held, and must not call [Thread.Append] or [Thread.Attach].
 type Attachment struct {
@@ -68,6 +45,29 @@ func (t *Thread) state() (n int64, hash clock.Hash, ok bool) {
 		return 0, clock.Hash{}, false
 	}
 	return a.State()
+}
+
+// Durable returns the tips of what is durable here, with the state hash of the
+// fold of just these; nil if there is none at the moment.
+func (t *Thread) Durable() (tips []clock.RecordID, state []byte) {
+	for range 3 {
+		changed := t.Changed()
+		tips, state = t.ackable(), nil
+		t.mu.Lock()
+		a, last := t.attached, t.arrivals
+		t.mu.Unlock()
+		if a != nil && a.State != nil {
+			if n, hash, ok := a.State(); ok && n == last {
+				state = append([]byte(nil), hash[:]...)
+			}
+		}
+		select {
+		case <-changed: // while the two were read
+		default:
+			return tips, state
+		}
+	}
+	return tips, nil
 }
 
 // notify tells what is attached of arrivals and void logs. No lock is held.

@@ -167,7 +167,7 @@ func (t *Thread) Blob(ctx context.Context, id format.BlobID) ([]byte, error) {
 	return format.OpenBlob(&k, t.id, sealed)
 }
 
-// hasBlob reports whether a blob is held.
+// HasBlob reports whether a blob is held.
 func (t *Thread) HasBlob(id format.BlobID) bool {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
@@ -203,7 +203,7 @@ func (t *Thread) SealedBlob(id format.BlobID) ([]byte, error) {
 	return sealed, nil
 }
 
-// putSealedBlobs stores blobs of another node, durably, under the IDs that their
+// PutSealedBlobs stores blobs of another node, durably, under the IDs that their
 // bytes give.
 func (t *Thread) PutSealedBlobs(ctx context.Context, sealed [][]byte) error {
 	ids := make([]format.BlobID, len(sealed))
@@ -333,7 +333,7 @@ func (s *blobStore) putRefs(ids []format.BlobID, sealed [][]byte) error {
 	return commit()
 }
 
-// blobsAfter returns at most max blobs that were stored after the n-th, in order;
+// BlobsAfter returns at most max blobs that were stored after the n-th, in order;
 // only durable ones.
 func (t *Thread) BlobsAfter(n int64, limit int) ([]BlobRef, error) {
 	t.blobs.mu.Lock()
@@ -363,7 +363,7 @@ func (t *Thread) BlobsAfter(n int64, limit int) ([]BlobRef, error) {
 	return refs, it.Err()
 }
 
-// lastBlob returns the number of the last blob that is durable.
+// LastBlob returns the number of the last blob that is durable.
 func (t *Thread) LastBlob() int64 {
 	t.blobs.mu.Lock()
 	defer t.blobs.mu.Unlock()

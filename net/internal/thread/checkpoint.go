@@ -86,7 +86,7 @@ func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(
 	if err != nil {
 		return err
 	}
-	w := &snapshotLog{t: t, at: announced.Hash, log: &threadLog{id: d.Id(t.id), desc: d, raw: d.Encode()}}
+	w := &snapshotLog{t: t, at: announced.Hash, log: &threadLog{id: d.LogID(t.id), desc: d, raw: d.Encode()}}
 	state, err := snapshot(func(p []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -232,7 +232,7 @@ func TestHostileCheckpoints(t *testing.T) {
 		if _, err := th.appendControl(t.Context(), &format.Control{Op: format.OpLog, Data: d.Encode()}); err != nil {
 			t.Fatal(err)
 		}
-		return clock.RecordID{Log: d.Id(th.id), Seq: 1, Hash: clock.Hash{1}}
+		return clock.RecordID{Log: d.LogID(th.id), Seq: 1, Hash: clock.Hash{1}}
 	}
 	try := func(what string, th *Thread, c *format.Checkpoint, want error) {
 		t.Helper()

@@ -50,7 +50,7 @@ func newControlWorld(t *rapid.T, devices int) *controlWorld {
 		}
 		w.devices, w.certs = append(w.devices, d), append(w.certs, b)
 		desc := format.NewDescriptor(d.Public().Sign, format.KindControl)
-		w.ids[i] = desc.Id(w.thread)
+		w.ids[i] = desc.LogID(w.thread)
 	}
 	return w
 }

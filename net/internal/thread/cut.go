@@ -133,7 +133,7 @@ func (t *Thread) wholeUpTo(c *format.Checkpoint) bool {
 	return true
 }
 
-// floors returns the positions up to which logs are cut off.
+// Floors returns the positions up to which logs are cut off.
 func (t *Thread) Floors() map[clock.LogID]clock.RecordID {
 	t.mu.Lock()
 	defer t.mu.Unlock()

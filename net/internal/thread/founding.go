@@ -126,7 +126,7 @@ func (t *Thread) putOwn(tx store.Tx, control, data *threadLog) error {
 	return tx.Put(t.key(keyOwn), binary.BigEndian.AppendUint32(v, num(data)))
 }
 
-// close stops what the thread runs and waits for it.
+// Close stops what the thread runs and waits for it.
 func (t *Thread) Close() {
 	t.mu.Lock()
 	if t.closed {
@@ -141,7 +141,7 @@ func (t *Thread) Close() {
 	t.wg.Wait()
 }
 
-// remove deletes what the store holds of a thread, in steps, its entry last.
+// Remove deletes what the store holds of a thread, in steps, its entry last.
 func (t *Thread) Remove(ctx context.Context) error {
 	t.Close()
 	prefix := binary.BigEndian.AppendUint32([]byte(keyThread), t.num)

@@ -15,54 +15,6 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// An InviteInfo is what members know of an invite: not its secret.
-type InviteInfo struct {
-	Key     keys.PublicKey
-	Role    format.Role
-	Expires clock.Time // 0 means never
-	Uses    uint64     // 0 means any number
-	Used    uint64
-	Revoked bool
-	Creator keys.PublicKey // device
-}
-
-// open reports why the invite lets nobody in at time now, or nil.
-func (i *InviteInfo) open(now clock.Time) error {
-	switch {
-	case i.Revoked:
-		return fault.Of(ErrInvite, "the invite was revoked")
-	case i.Expires != 0 && now >= i.Expires:
-		return fault.Of(ErrInvite, "the invite has expired")
-	case i.Uses != 0 && i.Used >= i.Uses:
-		return fault.Of(ErrInvite, "the invite is used up")
-	}
-	return nil
-}
-
-// inviteOpen returns nil if the invite lets somebody in at time now, ErrNoInvite
-// if it is unknown here, and else an ErrInvite that says why not.
-func (t *Thread) InviteOpen(key keys.PublicKey, now clock.Time) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	i := t.graph.state.invites[key]
-	if i == nil {
-		return ErrNoInvite
-	}
-	return i.open(now)
-}
-
-// Invites returns the invites that members know of, by key.
-func (t *Thread) Invites() []InviteInfo {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	all := make([]InviteInfo, 0, len(t.graph.state.invites))
-	for _, i := range t.graph.state.invites {
-		all = append(all, *i)
-	}
-	slices.SortFunc(all, func(a, b InviteInfo) int { return bytes.Compare(a.Key[:], b.Key[:]) })
-	return all
-}
-
 // InviteOptions say what an invite lets people do. The zero value lets one device
 // in as a writer, for a day.
 type InviteOptions struct {
@@ -139,4 +91,52 @@ func (t *Thread) mayGrant() error {
 		return ErrNoKeys
 	}
 	return nil
+}
+
+// An InviteInfo is what members know of an invite: not its secret.
+type InviteInfo struct {
+	Key     keys.PublicKey
+	Role    format.Role
+	Expires clock.Time // 0 means never
+	Uses    uint64     // 0 means any number
+	Used    uint64
+	Revoked bool
+	Creator keys.PublicKey // device
+}
+
+// open reports why the invite lets nobody in at time now, or nil.
+func (i *InviteInfo) open(now clock.Time) error {
+	switch {
+	case i.Revoked:
+		return fault.Of(ErrInvite, "the invite was revoked")
+	case i.Expires != 0 && now >= i.Expires:
+		return fault.Of(ErrInvite, "the invite has expired")
+	case i.Uses != 0 && i.Used >= i.Uses:
+		return fault.Of(ErrInvite, "the invite is used up")
+	}
+	return nil
+}
+
+// InviteOpen returns nil if the invite lets somebody in at time now, ErrNoInvite
+// if it is unknown here, and else an ErrInvite that says why not.
+func (t *Thread) InviteOpen(key keys.PublicKey, now clock.Time) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := t.graph.state.invites[key]
+	if i == nil {
+		return ErrNoInvite
+	}
+	return i.open(now)
+}
+
+// Invites returns the invites that members know of, by key.
+func (t *Thread) Invites() []InviteInfo {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]InviteInfo, 0, len(t.graph.state.invites))
+	for _, i := range t.graph.state.invites {
+		all = append(all, *i)
+	}
+	slices.SortFunc(all, func(a, b InviteInfo) int { return bytes.Compare(a.Key[:], b.Key[:]) })
+	return all
 }

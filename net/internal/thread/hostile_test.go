@@ -39,7 +39,7 @@ func forgerOf(th *Thread) *forger {
 
 func (f *forger) header() *format.Header {
 	return &format.Header{
-		Log: f.desc.Id(f.th.id), Seq: f.seq + 1, Prev: f.prev, Time: f.time + 1,
+		Log: f.desc.LogID(f.th.id), Seq: f.seq + 1, Prev: f.prev, Time: f.time + 1,
 		Control: f.th.graph.named(), Epoch: f.th.keys.Epoch,
 	}
 }
@@ -212,7 +212,7 @@ func TestBodiesThatDoNotOpenAreListed(t *testing.T) {
 		}},
 		{"bomb", fault.Bomb, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
 			return f.altered(t, k, func([]byte) []byte {
-				return sealedBomb(t, k, format.Place{Thread: f.th.id, Log: f.desc.Id(f.th.id), Seq: f.seq + 1}, 100)
+				return sealedBomb(t, k, format.Place{Thread: f.th.id, Log: f.desc.LogID(f.th.id), Seq: f.seq + 1}, 100)
 			})
 		}},
 		{"not later than its control heads", fault.BadClock, func(t *testing.T, f *forger, k format.SecretKey) format.Record {

@@ -20,7 +20,7 @@ type Ingested struct {
 	Control bool // the control state may have changed
 }
 
-// ingest takes a run from another node: it verifies, stores, and folds or numbers
+// Ingest takes a run from another node: it verifies, stores, and folds or numbers
 // its records. A *Rejection names the first record that was refused; the ones
 // before it are kept. Any other error is of this node.
 func (t *Thread) Ingest(ctx context.Context, r format.Run) (Ingested, error) {

@@ -10,7 +10,22 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// joined reports whether the thread can be read and written here: false on a
+// joinThread begins to join: the thread holds what its control logs are opened
+// with. Once they have arrived, [Thread.finishJoin] makes the device a member.
+func Join(ctx context.Context, env *Env, invite format.Invite, signedGenesis []byte) (*Thread, error) {
+	if format.ThreadIDOf(signedGenesis) != invite.Thread {
+		return nil, fault.Of(format.ErrMalformed, "genesis of another thread than the invite's")
+	}
+	k := format.Keys{Epoch: clock.Hash(invite.Thread), Service: format.InviteService(invite)}
+	t, err := newThread(env, signedGenesis, k, false)
+	if err != nil {
+		return nil, err
+	}
+	t.invite = &invite
+	return t, t.found(ctx, &invite)
+}
+
+// Joined reports whether the thread can be read and written here: false on a
 // relay and while a join is under way.
 func (t *Thread) Joined() bool {
 	t.mu.Lock()
@@ -28,19 +43,7 @@ func (t *Thread) pendingInvite() (format.Invite, bool) {
 	return *t.invite, true
 }
 
-// inviteSignature signs a join of ours with the pending invite; mu is held.
-func (t *Thread) inviteSignature(control clock.LogID, cert []byte) keys.Signature {
-	if t.invite == nil {
-		return keys.Signature{}
-	}
-	id, err := format.InviteIdentity(*t.invite)
-	if err != nil {
-		return keys.Signature{}
-	}
-	return id.Sign(format.DomainJoin, t.id[:], control[:], cert)
-}
-
-// finishJoin makes this device a member by the pending invite. It returns
+// FinishJoin makes this device a member by the pending invite. It returns
 // ErrNoInvite until the invite's record has arrived, and an ErrInvite if the
 // invite lets nobody in. The join is durable on return; whether it holds is decided
 // by the order of joins, where another may come first.
@@ -116,17 +119,14 @@ func (t *Thread) commitJoin(ctx context.Context, key keys.PublicKey, cert []byte
 	return nil
 }
 
-// joinThread begins to join: the thread holds what its control logs are opened
-// with. Once they have arrived, [Thread.finishJoin] makes the device a member.
-func Join(ctx context.Context, env *Env, invite format.Invite, signedGenesis []byte) (*Thread, error) {
-	if format.ThreadIDOf(signedGenesis) != invite.Thread {
-		return nil, fault.Of(format.ErrMalformed, "genesis of another thread than the invite's")
+// inviteSignature signs a join of ours with the pending invite; mu is held.
+func (t *Thread) inviteSignature(control clock.LogID, cert []byte) keys.Signature {
+	if t.invite == nil {
+		return keys.Signature{}
 	}
-	k := format.Keys{Epoch: clock.Hash(invite.Thread), Service: format.InviteService(invite)}
-	t, err := newThread(env, signedGenesis, k, false)
+	id, err := format.InviteIdentity(*t.invite)
 	if err != nil {
-		return nil, err
+		return keys.Signature{}
 	}
-	t.invite = &invite
-	return t, t.found(ctx, &invite)
+	return id.Sign(format.DomainJoin, t.id[:], control[:], cert)
 }

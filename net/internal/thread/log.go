@@ -10,6 +10,36 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
+// A threadLog is what is held of one log.
+type threadLog struct {
+	num      uint32
+	id       clock.LogID
+	desc     format.Descriptor
+	raw      []byte
+	branches []*branch
+}
+
+func (l *threadLog) forked() bool { return len(l.branches) > 1 }
+
+// start returns the position after which the records of a log's first branch are
+// held: those before it were cut off, here or before they came here.
+func (l *threadLog) start() uint64 {
+	if len(l.branches) == 0 {
+		return 0
+	}
+	return l.branches[0].base.Seq
+}
+
+// top returns the highest flushed position of a log.
+func (l *threadLog) top() (top clock.RecordID) {
+	for _, b := range l.branches {
+		if b.flushed.Seq > top.Seq || (b.flushed.Seq == top.Seq && bytes.Compare(b.flushed.Hash[:], top.Hash[:]) > 0) {
+			top = b.flushed
+		}
+	}
+	return top
+}
+
 // A branch is one line of a log: the only one, unless the log's device forked it.
 type branch struct {
 	num    uint32
@@ -67,37 +97,16 @@ func decodeBranch(log clock.LogID, num uint32, p []byte) (*branch, error) {
 	}, nil
 }
 
-// A threadLog is what is held of one log.
-type threadLog struct {
-	num      uint32
-	id       clock.LogID
-	desc     format.Descriptor
-	raw      []byte
-	branches []*branch
+// addLog gives a log the next number; mu is held, or nobody else knows t.
+func (t *Thread) addLog(d format.Descriptor, raw []byte) *threadLog {
+	l := &threadLog{num: uint32(len(t.byNum)), id: format.LogIDOf(t.id, raw), desc: d, raw: raw}
+	t.byNum = append(t.byNum, l)
+	t.logs[l.id] = l
+	return l
 }
 
-func (l *threadLog) forked() bool { return len(l.branches) > 1 }
-
-// top returns the highest flushed position of a log.
-func (l *threadLog) top() (top clock.RecordID) {
-	for _, b := range l.branches {
-		if b.flushed.Seq > top.Seq || (b.flushed.Seq == top.Seq && bytes.Compare(b.flushed.Hash[:], top.Hash[:]) > 0) {
-			top = b.flushed
-		}
-	}
-	return top
-}
-
-// installBranch takes the stored part of next into the branch of that number.
-func (t *Thread) installBranch(l *threadLog, next *branch) *branch {
-	if int(next.num) == len(l.branches) {
-		b := *next
-		l.branches = append(l.branches, &b)
-		return &b
-	}
-	b := l.branches[next.num]
-	b.tip, b.time, b.signed, b.done, b.records, b.bytes = next.tip, next.time, next.signed, next.done, next.records, next.bytes
-	return b
+func (t *Thread) putLog(tx store.Tx, l *threadLog) error {
+	return tx.Put(binary.BigEndian.AppendUint32(t.key(keyLog), l.num), l.raw)
 }
 
 // newLocalLog returns a log with the number that it will have after n others that
@@ -114,13 +123,16 @@ func (t *Thread) installLocal(l *threadLog) {
 	}
 }
 
-// start returns the position after which the records of a log's first branch are
-// held: those before it were cut off, here or before they came here.
-func (l *threadLog) start() uint64 {
-	if len(l.branches) == 0 {
-		return 0
+// installBranch takes the stored part of next into the branch of that number.
+func (t *Thread) installBranch(l *threadLog, next *branch) *branch {
+	if int(next.num) == len(l.branches) {
+		b := *next
+		l.branches = append(l.branches, &b)
+		return &b
 	}
-	return l.branches[0].base.Seq
+	b := l.branches[next.num]
+	b.tip, b.time, b.signed, b.done, b.records, b.bytes = next.tip, next.time, next.signed, next.done, next.records, next.bytes
+	return b
 }
 
 // branchOf returns the branch that a record is on.
@@ -167,16 +179,4 @@ func (t *Thread) signedBefore(r store.Reader, l *threadLog, b *branch, id clock.
 		id = clock.RecordID{Log: id.Log, Seq: id.Seq - 1, Hash: h.Prev}
 	}
 	return clock.RecordID{}, nil
-}
-
-// addLog gives a log the next number; mu is held, or nobody else knows t.
-func (t *Thread) addLog(d format.Descriptor, raw []byte) *threadLog {
-	l := &threadLog{num: uint32(len(t.byNum)), id: format.LogIDOf(t.id, raw), desc: d, raw: raw}
-	t.byNum = append(t.byNum, l)
-	t.logs[l.id] = l
-	return l
-}
-
-func (t *Thread) putLog(tx store.Tx, l *threadLog) error {
-	return tx.Put(binary.BigEndian.AppendUint32(t.key(keyLog), l.num), l.raw)
 }

@@ -33,7 +33,7 @@ func (t *Thread) Members() []Member {
 	return all
 }
 
-// member returns what the thread knows of a device.
+// Member returns what the thread knows of a device.
 func (t *Thread) Member(device keys.PublicKey) (Member, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -129,17 +129,7 @@ func (t *Thread) walkPath(r store.Reader, log uint32, tip clock.RecordID, after 
 	return nil
 }
 
-// An Entry is a data record, opened.
-type Entry struct {
-	ID      clock.RecordID
-	Time    clock.Time
-	Atomic  bool
-	Payload []byte // must not be changed
-
-	Snapshot bool // of a snapshot log
-}
-
-// has reports whether a record is held.
+// Has reports whether a record is held.
 func (t *Thread) Has(id clock.RecordID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -172,6 +162,16 @@ func (t *Thread) held(r store.Reader, l *threadLog, id clock.RecordID) bool {
 	}
 	_, err := t.readRecord(r, l.num, id)
 	return err == nil
+}
+
+// An Entry is a data record, opened.
+type Entry struct {
+	ID      clock.RecordID
+	Time    clock.Time
+	Atomic  bool
+	Payload []byte // must not be changed
+
+	Snapshot bool // of a snapshot log
 }
 
 // Entry returns one data record, opened.

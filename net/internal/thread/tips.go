@@ -8,6 +8,23 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
+// Tips returns the tips of all branches of all logs, sorted: what this node has
+// and need not be sent.
+func (t *Thread) Tips() []clock.RecordID {
+	return t.collect(func(b *branch) clock.RecordID { return b.tip })
+}
+
+// Sendable is like tips, of what may be sent: signed, and durable here; data
+// also folded, on a member.
+func (t *Thread) Sendable() []clock.RecordID {
+	return t.collect(func(b *branch) clock.RecordID { return b.sent })
+}
+
+// ackable is like tips, of what is durable here and, on a member, folded.
+func (t *Thread) ackable() []clock.RecordID {
+	return t.collect(func(b *branch) clock.RecordID { return b.flushed })
+}
+
 func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -23,24 +40,18 @@ func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
 	return slices.Compact(ids)
 }
 
-// tips returns the tips of all branches of all logs, sorted: what this node has
-// and need not be sent.
-func (t *Thread) Tips() []clock.RecordID {
-	return t.collect(func(b *branch) clock.RecordID { return b.tip })
+// startOf returns the position after which a log can be sent.
+func (t *Thread) Start(log clock.LogID) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seq := t.cuts.floor(log).Seq
+	if l := t.logs[log]; l != nil {
+		seq = max(seq, l.start())
+	}
+	return seq
 }
 
-// sendable is like tips, of what may be sent: signed, and durable here; data
-// also folded, on a member.
-func (t *Thread) Sendable() []clock.RecordID {
-	return t.collect(func(b *branch) clock.RecordID { return b.sent })
-}
-
-// ackable is like tips, of what is durable here and, on a member, folded.
-func (t *Thread) ackable() []clock.RecordID {
-	return t.collect(func(b *branch) clock.RecordID { return b.flushed })
-}
-
-// isControl reports whether a log that is held is a control log.
+// IsControl reports whether a log that is held is a control log.
 func (t *Thread) IsControl(log clock.LogID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,7 +59,14 @@ func (t *Thread) IsControl(log clock.LogID) bool {
 	return l != nil && l.desc.Kind == format.KindControl
 }
 
-// readRun returns the records after `after` on the branch that ends in tip, up to
+// Changed returns a channel that is closed when tips, sendable or ackable change
+// after the call.
+func (t *Thread) Changed() <-chan struct{} { return t.grew.Wait() }
+
+// maxRun is what a run of several records may hold, so that it fits in a frame.
+const maxRun = format.MaxFrame - 16<<10
+
+// ReadRun returns the records after `after` on the branch that ends in tip, up to
 // a signed position that is tip or earlier and, if there is one, within maxBytes.
 // A run without records says that there is no such position after `after`.
 func (t *Thread) ReadRun(tip clock.RecordID, after uint64, maxBytes int) (format.Run, error) {
@@ -83,22 +101,4 @@ func (t *Thread) ReadRun(tip clock.RecordID, after uint64, maxBytes int) (format
 	}
 	r.Records = r.Records[:signed]
 	return r, nil
-}
-
-// maxRun is what a run of several records may hold, so that it fits in a frame.
-const maxRun = format.MaxFrame - 16<<10
-
-// changed returns a channel that is closed when tips, sendable or ackable change
-// after the call.
-func (t *Thread) Changed() <-chan struct{} { return t.grew.Wait() }
-
-// startOf returns the position after which a log can be sent.
-func (t *Thread) Start(log clock.LogID) uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	seq := t.cuts.floor(log).Seq
-	if l := t.logs[log]; l != nil {
-		seq = max(seq, l.start())
-	}
-	return seq
 }
