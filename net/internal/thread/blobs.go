@@ -175,7 +175,7 @@ func (t *Thread) HasBlob(id format.BlobID) bool {
 	return err == nil
 }
 
-// blob returns the sealed bytes of a blob, which were checked against its ID.
+// SealedBlob returns the sealed bytes of a blob, which were checked against its ID.
 func (t *Thread) SealedBlob(id format.BlobID) ([]byte, error) {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()

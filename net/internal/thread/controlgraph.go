@@ -31,8 +31,19 @@ func (c *controlRecord) before(o *controlRecord) int {
 }
 
 // A controlGraph is the control records of a thread whose parents are all known,
-// and their fold: the same records give the same state, whatever the order in
-// which they came. It is not safe for concurrent use.
+// and their fold. It is not safe for concurrent use.
+//
+// Invariant: the graph is closed under parents, each record is later than its
+// parents, and state is the fold of the records in the order that order gives. That
+// is a function of the set of records: whatever came first, replicas that hold the
+// same have the same members and void the same logs.
+//
+//	o1 open ── o2 invite ─┬─ o3 revoke     of the owner, rank 0
+//	                      └─ j1 join       of who was invited, rank 1
+//	order o1 o2 o3 j1     of concurrent ones the senior is first: the join is void
+//	o4, which has seen j1 its ancestors o1 o2 o3 j1 keep their order, then o4
+//
+// No clock and no order of arrival plays a part, as their writers choose them.
 type controlGraph struct {
 	thread  format.ThreadID
 	genesis *format.Genesis
@@ -50,6 +61,7 @@ func newControlGraph(thread format.ThreadID, g *format.Genesis) *controlGraph {
 	}
 }
 
+// has reports whether a record is in the graph.
 func (g *controlGraph) has(h clock.Hash) bool { _, ok := g.index[h]; return ok }
 
 // lacks returns a parent of c that is not in the graph, if there is one.

@@ -40,6 +40,14 @@ func (c Cut) equal(o Cut) bool {
 
 // cuts is what the checkpoints in force say. One is in force once its snapshot is
 // held as a whole; then nothing of what it covers is sent, named or taken any more.
+//
+// Invariant: at any moment either the records that a checkpoint covers count or its
+// snapshot does, never both and never neither; a floor never goes back.
+//
+//	log a: 1 2 3 4 5      checkpoint of a up to 3, snapshot log s up to 2
+//	s/1 is held           not in force: a/1…5 count, s is void
+//	s/1 s/2 are held      in force: s/1 s/2 a/4 a/5 count, the floor of a is 3
+//	a later checkpoint of a up to 5 and s up to 2, snapshot t: t counts, floors a 5, s 2
 type cuts struct {
 	floors    map[clock.LogID]clock.RecordID // the last covered record of each log
 	snapshots map[clock.LogID]Snapshot
@@ -71,6 +79,8 @@ func (t *Thread) refreshCuts() {
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
+	// From nothing each time: a checkpoint may come into force before one that was
+	// written earlier, whose snapshot it covers.
 	next := cuts{floors: map[clock.LogID]clock.RecordID{}, snapshots: map[clock.LogID]Snapshot{}, known: len(t.graph.records)}
 	in := make([]bool, len(all))
 	for more := true; more; { // a later one may stand for the snapshot of an earlier one

@@ -20,6 +20,8 @@ type Env struct {
 	log    *slog.Logger
 }
 
+// NewEnv returns what threads in a store need; the caller owes Close. A clock or a
+// log that is nil is made.
 func NewEnv(s store.Store, dir string, device *keys.Device, cert *keys.Certificate, c *clock.Clock, log *slog.Logger) (*Env, error) {
 	if c == nil {
 		c = &clock.Clock{}
@@ -34,6 +36,8 @@ func NewEnv(s store.Store, dir string, device *keys.Device, cert *keys.Certifica
 	return &Env{store: s, device: device, cert: cert, clock: c, sealer: sealer, dir: dir, log: log}, nil
 }
 
+// Close frees what the threads used; they are closed before.
 func (e *Env) Close() { e.sealer.Close() }
 
+// self returns the device's key, by which members know it.
 func (e *Env) self() keys.PublicKey { return e.device.Public().Sign }

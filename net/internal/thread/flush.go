@@ -8,6 +8,24 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
+// What may leave this node of a branch is said by two marks:
+//
+//	flushed    it is durable and folded up to here: it may be acknowledged
+//	sent       the last signed position up to flushed: it may be sent, as runs end there
+//
+// Invariant: pending holds the arrivals after flushedTo, in order, and each branch
+// counts its own of them; a mark moves only over what the database said that its
+// sync covers. So no peer is ever told of a record that a crash here takes back.
+//
+//	pending          41 a/1    42 a/2 signed    43 b/7 signed
+//	Flushed(41)      a: flushed 1, sent –       a/1 is under the signature of a/2
+//	Flushed(43)      a: flushed 2, sent 2       b: flushed 7, sent 7
+//	a/3 is refused   it has no number: skip moves a over it, as nothing before it is pending
+//
+// Control logs, and all logs on a relay, wait for no fold: their marks move with the
+// sync of this package (syncLoop). After a restart flushedTo is -1, and the first
+// Flushed reads from the store what came after it (loadPending).
+
 // arrived notes a new arrival that is not flushed; mu is held.
 func (t *Thread) arrived(a arrivalRef) {
 	if t.flushedTo < 0 {
@@ -98,7 +116,7 @@ func (t *Thread) loadPending(n int64) error {
 		if a.branch, err = t.branchOf(snap, l, a.id); err != nil {
 			return false, err
 		}
-		if _, ok := at[a.branch]; !ok {
+		if _, ok := at[a.branch]; !ok { // the first that is not flushed: the mark is before it
 			at[a.branch] = clock.RecordID{}
 			if a.id.Seq > 1 {
 				at[a.branch] = clock.RecordID{Log: l.id, Seq: a.id.Seq - 1, Hash: h.Prev}
@@ -146,6 +164,7 @@ func (t *Thread) syncSoon(needed bool) {
 	t.wg.Go(t.syncLoop)
 }
 
+// syncLoop syncs while there is something to sync: many commits share one.
 func (t *Thread) syncLoop() {
 	for {
 		t.mu.Lock()

@@ -13,7 +13,7 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// createThread makes a thread of which this device is the first member, as owner.
+// Create makes a thread of which this device is the first member, as owner.
 // It is durable on return.
 func Create(ctx context.Context, env *Env, name string) (*Thread, error) {
 	if len(name) > format.MaxThreadName {
@@ -40,7 +40,7 @@ func Create(ctx context.Context, env *Env, name string) (*Thread, error) {
 	return t, nil
 }
 
-// adoptThread begins to keep a thread as a relay.
+// Adopt begins to keep a thread as a relay.
 func Adopt(ctx context.Context, env *Env, signedGenesis []byte, service format.SecretKey) (*Thread, error) {
 	k := format.Keys{Epoch: clock.Hash(format.ThreadIDOf(signedGenesis)), Service: service}
 	t, err := newThread(env, signedGenesis, k, true)

@@ -12,13 +12,27 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// An ingestResult says what became of a run.
+// An Ingested says what became of a run.
 type Ingested struct {
 	Stored  int  // records that are new here
 	Held    int  // records that were here already
 	Waiting bool // some are held, or on hand, and wait to be judged
 	Control bool // the control state may have changed
 }
+
+// A run is taken in under write and mu, in one transaction unless it is too large.
+//
+// Invariant: of each branch a prefix is held and of that a prefix is judged, in
+// order; a record is judged once, and what it became (in the graph, an arrival, a
+// refusal) is in one commit with the done that passes it.
+//
+//	held a/1…6      run a/5 a/6 a/7 a/8, signed at a/8
+//	a/5 a/6         are held: skipped
+//	a/7             follows the tip; had it another a/6 before it, it would be a new branch
+//	judge a/7       arrival 44; a/8 names a control record that is not held: done stays at 7
+//	commit          records, the branch (tip 8, done 7, signed 8), the arrival: all or none
+//
+// A record that fails verification ends the run before it: what is good is kept.
 
 // Ingest takes a run from another node: it verifies, stores, and folds or numbers
 // its records. A *Rejection names the first record that was refused; the ones
@@ -92,6 +106,8 @@ func (w *ingestTx) room(n int) error {
 	return w.next()
 }
 
+// next commits what there is and goes on in another transaction: the records so far
+// are a prefix, so that a crash between the two leaves nothing that is half judged.
 func (w *ingestTx) next() error {
 	if err := w.commit(); err != nil {
 		return err
@@ -100,6 +116,7 @@ func (w *ingestTx) next() error {
 	return nil
 }
 
+// commit writes the branches and arrivals that changed, with the records.
 func (w *ingestTx) commit() error {
 	for b, l := range w.dirty {
 		if err := w.tx.Put(w.t.branchKey(l.num, b.num), b.encode()); err != nil {
@@ -180,6 +197,8 @@ func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked b
 	return nil, false
 }
 
+// admitData is admit for a data log: only announced logs are kept, so that nobody
+// but members fills the disk.
 func (w *ingestTx) admitData(v *verifiedRun) (rej *Rejection, parked bool) {
 	t, first := w.t, &v.records[0]
 	if _, ok := t.graph.state.logs[v.log]; ok {

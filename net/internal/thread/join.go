@@ -10,7 +10,7 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// joinThread begins to join: the thread holds what its control logs are opened
+// Join begins to join: the thread holds what its control logs are opened
 // with. Once they have arrived, [Thread.finishJoin] makes the device a member.
 func Join(ctx context.Context, env *Env, invite format.Invite, signedGenesis []byte) (*Thread, error) {
 	if format.ThreadIDOf(signedGenesis) != invite.Thread {

@@ -13,7 +13,7 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// storedThreads returns the IDs of the threads in the store.
+// Stored returns the IDs of the threads in the store.
 func Stored(s store.Store) ([]format.ThreadID, error) {
 	snap := s.Snapshot()
 	defer snap.Release()
@@ -28,7 +28,7 @@ func Stored(s store.Store) ([]format.ThreadID, error) {
 	return ids, it.Err()
 }
 
-// openThread opens a thread of the store. It reads the control logs and one value
+// Open opens a thread of the store. It reads the control logs and one value
 // a branch of the data logs, whatever their length.
 func Open(_ context.Context, env *Env, id format.ThreadID) (*Thread, error) {
 	snap := env.store.Snapshot()

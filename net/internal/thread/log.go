@@ -19,6 +19,8 @@ type threadLog struct {
 	branches []*branch
 }
 
+// forked reports whether the log has more than one branch: a range of keys then
+// holds records of several.
 func (l *threadLog) forked() bool { return len(l.branches) > 1 }
 
 // start returns the position after which the records of a log's first branch are
@@ -41,6 +43,16 @@ func (l *threadLog) top() (top clock.RecordID) {
 }
 
 // A branch is one line of a log: the only one, unless the log's device forked it.
+// Its positions never pass each other:
+//
+//	base ≤ done ≤ tip        what is held; up to done it was judged, the rest waits
+//	signed ≤ tip             runs end at signed positions
+//	sent ≤ flushed           what may be sent, what may be acknowledged: see Flushed
+//
+// A log 1 2 3 that its device forked after 1 (a restored copy wrote 2' 3') is two:
+//
+//	branch 0    base –    tip 3
+//	branch 1    base 1    tip 3'     walked back by previous hashes to its base
 type branch struct {
 	num    uint32
 	base   clock.RecordID // the record it leaves another branch after; none if Seq is 0

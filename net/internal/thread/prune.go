@@ -12,6 +12,19 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
+// Pruning is in steps, each of which may be the last before a crash.
+//
+// Invariant: a log says that it begins after its floor, in a commit of its own,
+// before any record up to there is deleted, and nothing is looked for before a log's
+// beginning.
+//
+//	log a: 1 2 3 4 5, floor 3
+//	begins             base of the branch becomes 3; 1 2 3 are still there, and not read
+//	pruneSome          deletes 1 2 3 in steps, counts with them; a restart goes on here
+//	pruneArrivals      deletes the chunks of numbers that point only to what is gone
+//
+// The last arrival numbers stay, as new ones are counted from them.
+
 // Prune deletes the records that are cut off, and reports how many. Call it when
 // they are folded and the cut has been taken over, so that nobody asks for them.
 func (t *Thread) Prune(ctx context.Context) (records int64, err error) {

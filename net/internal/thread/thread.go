@@ -1,3 +1,20 @@
+// Package thread holds threads in a store: how records are made, taken in, judged,
+// kept, cut off and given out. It talks to no peer: package net moves what is given
+// out here to where it is taken in.
+//
+//	founding, load, join      a thread begins: made, opened, joined by an invite, adopted
+//	secrets, env              its keys, sealed to the device; what the threads of a host share
+//	log, stored, layout       logs, branches, records, and their keys in the store
+//	datalog, controllog       own writes: Append; control records of this device
+//	verified, ingest, judge   others' writes: no state, then their place, then what becomes of them
+//	waiting                   what cannot be judged yet
+//	controlgraph, controlstate, member, grant    who may do what, and how that comes about
+//	arrival, flush, attachment, tips             what a database folds, and what peers may hear of it
+//	checkpoint, snapshotlog, cut, prune          history that is cut off
+//	blobs                     sealed blocks
+//
+// What each refuses is in rejection (before it is kept) and refusal (kept, without
+// effect). The package knows no socket and no engine, and builds for a browser.
 package thread
 
 import (
@@ -108,7 +125,7 @@ func (t *Thread) Genesis() []byte { return slices.Clone(t.signed) }
 // Owner returns the identity that made the thread.
 func (t *Thread) Owner() keys.PublicKey { return t.genesis.Owner }
 
-// service returns the bytes of the present service key, with which control logs
+// ServiceKey returns the bytes of the present service key, with which control logs
 // are sealed.
 func (t *Thread) ServiceKey() []byte {
 	t.mu.Lock()

@@ -14,17 +14,19 @@ func (t *Thread) Tips() []clock.RecordID {
 	return t.collect(func(b *branch) clock.RecordID { return b.tip })
 }
 
-// Sendable is like tips, of what may be sent: signed, and durable here; data
+// Sendable is like Tips, of what may be sent: signed, and durable here; data
 // also folded, on a member.
 func (t *Thread) Sendable() []clock.RecordID {
 	return t.collect(func(b *branch) clock.RecordID { return b.sent })
 }
 
-// ackable is like tips, of what is durable here and, on a member, folded.
+// ackable is like Tips, of what is durable here and, on a member, folded.
 func (t *Thread) ackable() []clock.RecordID {
 	return t.collect(func(b *branch) clock.RecordID { return b.flushed })
 }
 
+// collect returns a position of each branch, sorted, but for those that are cut off:
+// whoever lacks them needs the snapshot instead.
 func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -40,7 +42,7 @@ func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
 	return slices.Compact(ids)
 }
 
-// startOf returns the position after which a log can be sent.
+// Start returns the position after which a log can be sent.
 func (t *Thread) Start(log clock.LogID) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()

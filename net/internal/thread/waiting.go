@@ -10,6 +10,23 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
+// Two kinds of records wait to be judged:
+//
+//	stored    of a log that is known: they are on its branch, after done. They wait for
+//	          a control record, an epoch, the read key, or their time, and so does
+//	          all that follows them in their log
+//	parked    runs of a log that no control record held here announces yet. They are in
+//	          memory and bounded: strangers make such runs too
+//
+// Invariant: whatever may end a wait has all of it judged again: a control record
+// (settle, in its own commit), the read key (FinishJoin), the time (the waker).
+//
+//	run b/1 names control record c9, not held      parked
+//	c9 arrives, an announcement of log b           settle: b/1 is placed and judged
+//	b/2 is six minutes ahead                       stored; the waker is set for in a minute
+//	b/3 follows                                    stored, waits behind b/2
+//	a minute later                                 recheck: b/2 and b/3 arrive
+
 // wakeFor remembers that a record has to be judged again when its time has come.
 func (t *Thread) wakeFor(at clock.Time) {
 	if t.wakeAt == 0 || at < t.wakeAt {
@@ -33,6 +50,7 @@ func (t *Thread) armWaker() {
 	})
 }
 
+// stopWaker stops the timer; mu is held.
 func (t *Thread) stopWaker() {
 	if t.waker != nil && t.waker.Stop() {
 		t.wg.Done()
@@ -53,12 +71,15 @@ type parkedRuns struct {
 	size int
 }
 
+// take empties the runs: those that still wait are parked again.
 func (p *parkedRuns) take() []*verifiedRun {
 	runs := p.runs
 	p.runs, p.size = nil, 0
 	return runs
 }
 
+// park keeps a run until control records tell more of its log. The bound is a
+// refusal that is no fault: the peer is asked again.
 func (t *Thread) park(v *verifiedRun, wake clock.Time, w *ingestTx) *Rejection {
 	p := &t.parked
 	id := v.records[len(v.records)-1].id
@@ -116,6 +137,7 @@ func (t *Thread) Waiting() ([]Waiting, error) {
 	return all, nil
 }
 
+// whyWait says why a record waits, for people.
 func (t *Thread) whyWait(l *threadLog, r *verifiedRecord) string {
 	if l.desc.Kind != format.KindControl {
 		wait, _ := t.judgeData(r)
