@@ -21,6 +21,16 @@ const (
 	wantBytes    = 8 << 20 // asked for at once
 )
 
+// Blobs are fetched ahead, so that a file is here when its record is. The receiver
+// keeps a cursor for each peer: up to there it holds all that the peer listed.
+//
+// Invariant: the cursor moves only after the blobs before it are durable.
+//
+//	follow ► after 7        references ◄ 8 9 10, last 10
+//	want ► 9 10             8 is held already
+//	blob 9 ◄ blob 10 ◄      each checked against its name and its listed size, then stored
+//	cursor 10               want ► have 10: the sender's status counts on it
+
 // serveBlobs tells a peer which blobs of a thread are here, as they come, and
 // sends those that it asks for.
 func (h *Host) serveBlobs(s network.Stream) {
@@ -62,6 +72,7 @@ func (h *Host) serveBlobs(s network.Stream) {
 	<-done
 }
 
+// readWants reads what the peer asks for until the stream ends.
 func (h *Host) readWants(ctx context.Context, r *bufio.Reader, wants chan<- blobWant) error {
 	for {
 		kind, body, err := frames.Read(r, maxRequest)
@@ -133,6 +144,7 @@ func (l *link) feedBegins(follow bool) (feed int) {
 	return l.feeds
 }
 
+// feedEnds forgets what was said on a stream, unless another took its place.
 func (l *link) feedEnds(feed int) {
 	l.set(func() {
 		if feed == l.feeds {
@@ -141,6 +153,7 @@ func (l *link) feedEnds(feed int) {
 	})
 }
 
+// feedHas notes up to where the peer holds our blobs.
 func (l *link) feedHas(feed int, have uint64) {
 	l.set(func() {
 		if feed > 0 && feed == l.feeds {
@@ -149,6 +162,8 @@ func (l *link) feedHas(feed int, have uint64) {
 	})
 }
 
+// sendRefs lists the blobs after the cursor; the first list is sent even if it is
+// empty, as the peer's status waits for it.
 func (l *link) sendRefs(w *frameWriter, cursor int64, first bool) (int64, error) {
 	for {
 		refs, err := l.share.thread.BlobsAfter(cursor, refsPerFrame)
@@ -168,6 +183,8 @@ func (l *link) sendRefs(w *frameWriter, cursor int64, first bool) (int64, error)
 	}
 }
 
+// sendWanted answers a request in its order: a blob that is not held, or not
+// permitted any more, is a name without bytes.
 func (l *link) sendWanted(w *frameWriter, want blobWant, allowed access) error {
 	for i := 0; i < len(want.IDs); i += 32 {
 		id := want.IDs[i : i+32]
@@ -218,6 +235,7 @@ type blobStream struct {
 	w    *frameWriter
 }
 
+// openBlobs opens a blob stream: to follow, or to fetch some.
 func (l *link) openBlobs(ctx context.Context, after int64, follow bool) (*blobStream, error) {
 	h := l.share.host
 	s, err := h.OpenStream(ctx, l.peer, protoBlobs)
@@ -234,6 +252,7 @@ func (l *link) openBlobs(ctx context.Context, after int64, follow bool) (*blobSt
 	return b, nil
 }
 
+// pullBlobs follows the peer's blobs on one stream until it ends.
 func (l *link) pullBlobs(ctx context.Context) error {
 	cursor, err := l.share.blobCursor(l.peer)
 	if err != nil {
@@ -278,6 +297,7 @@ func (l *link) pullBlobs(ctx context.Context) error {
 	}
 }
 
+// decodeRefs reads a list strictly; sizes bound what is asked for at once.
 func (b *blobStream) decodeRefs(kind byte, body []byte) (refs blobRefs, err error) {
 	if kind != frameBlobRefs {
 		return refs, fault.Of(errFrame, "frame of type %d, want blob references", kind)
@@ -387,6 +407,7 @@ func (t *Thread) FetchBlob(ctx context.Context, id BlobID) ([]byte, error) {
 	return nil, failed
 }
 
+// fetchBlob gets one blob from a peer and keeps it.
 func (l *link) fetchBlob(ctx context.Context, id BlobID) error {
 	b, err := l.openBlobs(ctx, 0, false)
 	if err != nil {

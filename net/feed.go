@@ -29,6 +29,7 @@ type frameWriter struct {
 	s  network.Stream
 }
 
+// send encodes and sends one message.
 func (w *frameWriter) send(kind byte, message any) error {
 	b, err := messageFrame(kind, message)
 	if err != nil {
@@ -37,6 +38,7 @@ func (w *frameWriter) send(kind byte, message any) error {
 	return w.write(b)
 }
 
+// write sends one frame whole.
 func (w *frameWriter) write(frame []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -55,6 +57,15 @@ const (
 
 // A feed serves one subscription: it sends what the subscriber lacks, and goes
 // on as the thread grows.
+//
+// Invariant: only what is Sendable leaves (signed, durable, folded); control logs go
+// before the data that names them; access is judged again before each round and each
+// request, so that a grant that ended ends the feed at the next record.
+//
+//	tips here a/9, c/3 (control)      the subscriber has a/6
+//	drain: run c/1…3, run a/7…9       one run a log in turn, about 1 MiB each
+//	position of a is now 9            by sent, or by what it acknowledged, if that is more
+//	caught up ►                       then the feed waits for growth or another admission
 type feed struct {
 	link   *link
 	w      *frameWriter
@@ -289,6 +300,8 @@ func (f *feed) drain(ctx context.Context) error {
 	return f.state()
 }
 
+// lacksControl reports whether control records came since the round began: they go
+// before more data.
 func (f *feed) lacksControl(tips []clock.RecordID) bool {
 	for i, tip := range tips {
 		if !f.link.share.thread.IsControl(tip.Log) {
@@ -301,6 +314,7 @@ func (f *feed) lacksControl(tips []clock.RecordID) bool {
 	return false
 }
 
+// branches returns how many tips of a log there are: more than one if it is forked.
 func branches(tips []clock.RecordID, log clock.LogID) int {
 	n := 0
 	for _, t := range tips {

@@ -123,6 +123,7 @@ func announceKeys(serviceKey []byte, id ThreadID) (topic string, aead cipher.AEA
 	return "weft/1/" + hex.EncodeToString(out[:32]), aead, err
 }
 
+// openAnnouncement opens and checks what somebody published, before it is passed on.
 func (h *Host) openAnnouncement(aead cipher.AEAD, sealed []byte) (announcement, error) {
 	var a announcement
 	if len(sealed) < aead.NonceSize() || len(sealed) > maxAnnouncement {
@@ -171,6 +172,8 @@ func (s *share) publish(topic *pubsub.Topic, aead cipher.AEAD) error {
 	}
 }
 
+// publishOne seals and sends one announcement; the nonce is random, as all hosts of
+// the thread share the key.
 func (s *share) publishOne(topic *pubsub.Topic, aead cipher.AEAD, digest []byte) error {
 	h := s.host
 	a := announcement{Peer: []byte(h.ID()), Digest: digest}
@@ -212,6 +215,8 @@ func (s *share) listen(sub *pubsub.Subscription) {
 	}
 }
 
+// info returns where the announcer says that it is; ok is false if it says nothing
+// that can be dialled.
 func (a announcement) info() (info peer.AddrInfo, ok bool) {
 	id, err := peer.IDFromBytes(a.Peer)
 	if err != nil {

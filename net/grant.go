@@ -52,6 +52,8 @@ func (h *Host) serveHost(s network.Stream) {
 	}
 }
 
+// answerRequest keeps the thread or says why not. An error is a fault of the peer,
+// or ends the stream.
 func (h *Host) answerRequest(p peer.ID, req hostRequest, w *frameWriter) error {
 	id, err := threadOf(req.Thread)
 	if err != nil {
@@ -196,6 +198,7 @@ func (h *Host) revokeAll(p peer.ID, w *frameWriter) {
 // those that no longer hold: call it when a key was revoked.
 func (h *Host) Recheck() { h.recheck(func(*grant) bool { return true }) }
 
+// A held is a grant with what it is judged by.
 type held struct {
 	peer   peer.ID
 	device keys.PublicKey
@@ -203,6 +206,8 @@ type held struct {
 	grant  *grant
 }
 
+// recheck judges the permissions that which picks again. The gate is asked without
+// h.mu: it may read a disk.
 func (h *Host) recheck(which func(*grant) bool) {
 	h.judge.Lock()
 	defer h.judge.Unlock()
@@ -262,6 +267,7 @@ func (h *Host) expireGrants() {
 	}
 }
 
+// nextExpiry returns when the first permission ends.
 func (h *Host) nextExpiry() (next time.Time, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -55,6 +55,8 @@ func (h *Host) sayHello(ctx context.Context, r *remote) {
 	}
 }
 
+// sendTags tells the tags on one stream until it ends. The peer sends nothing on
+// it: a read that ends says that the stream did.
 func (h *Host) sendTags(ctx context.Context, r *remote) error {
 	s, err := h.OpenStream(ctx, r.id, protoHello)
 	if err != nil {

@@ -114,12 +114,15 @@ func (s *share) forget() error {
 	})
 }
 
+// blobCursor returns up to where this host has seen the blobs of a peer.
 func (s *share) blobCursor(p peer.ID) (int64, error) {
 	var n int64
 	err := s.host.get(cursorKey(s.thread.ID(), p), &n)
 	return max(n, 0), err
 }
 
+// setBlobCursor remembers that all blobs of a peer up to n are held here. It need
+// not be durable: an older cursor lists some again.
 func (s *share) setBlobCursor(p peer.ID, n int64) error {
 	return s.host.put(cursorKey(s.thread.ID(), p), n)
 }

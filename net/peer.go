@@ -93,6 +93,10 @@ func (h *Host) forgetStrangers() {
 	h.forgetAt = 2 * len(h.peers)
 }
 
+// A peer may have several connections at once: both sides dialled, or an older one
+// is dead and not known to be. All streams run over the newest, so that a peer that
+// came back is served at once and not after the timeout of its former network.
+
 // connection brings what is known of a peer in line with libp2p, after a
 // connection came or went.
 func (h *Host) connection(p peer.ID) {

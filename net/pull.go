@@ -16,6 +16,22 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
+// A pull is one stream on which this host subscribes to a thread at a peer: it says
+// what it has, takes the runs that come, and says what is durable.
+//
+// Invariant: what was acknowledged is durable and folded here, and a pull can end at
+// any frame and begin again from the tips: the subscription says all that the sender
+// needs to know, so that no state is kept for a pull that broke.
+//
+//	subscribe ► tips a/6 b/2          accepted ◄ tips a/9 b/2
+//	run a/7…9 ◄                       Ingest: a/7 a/8 stored, a/9 refused as a gap
+//	the stream ends                   a pause, ended early by link.kick
+//	subscribe ► tips a/8 b/2          run a/9 ◄, caught up ◄
+//	ack ► a/9, digest, state hash     once the database has synced it
+//
+// Catch-up and live records are one: the stream stays, and what the sender appends
+// next follows.
+
 // Bounds of the pause before a failed exchange is tried again. A pause is
 // doubled each time, up to the longest, and varied by half; an event that may
 // have changed the outcome ends it.
@@ -77,7 +93,7 @@ func (l *link) subscribe(ctx context.Context) error {
 	if err := w.send(frameSubscribe, subscribe{Version: wireVersion, Thread: id[:], Tips: toWire(t.Tips())}); err != nil {
 		return err
 	}
-	in := make(chan incoming, 2)
+	in := make(chan incoming, 2) // decoding runs ahead of the disk by two frames, at most 8 MiB
 	done := make(chan struct{}, 2)
 	defer func() { cancel(); _ = s.Reset(); <-done; <-done }()
 	h.run(func() { defer func() { done <- struct{}{} }(); defer close(in); l.receive(ctx, s, in) })
@@ -115,6 +131,7 @@ func (l *link) receive(ctx context.Context, s network.Stream, in chan<- incoming
 	}
 }
 
+// next reads and decodes one frame.
 func (l *link) next(r *bufio.Reader) (m incoming) {
 	kind, body, err := readFrame(r)
 	if err != nil {

@@ -95,8 +95,8 @@ func (s *share) usesRelay(p peer.ID) bool {
 }
 
 // SetRelays makes the thread use just the listed relays of its host; until it
-// is called, the thread uses all, or none with [Options].ChosenRelays. What an unlisted relay keeps stays there. It
-// returns [ErrClosed] once the host is closed.
+// is called, the thread uses all, or none with [Options].ChosenRelays. What an
+// unlisted relay keeps stays there. It returns [ErrClosed] once the host is closed.
 func (t *Thread) SetRelays(relays []peer.ID) error {
 	s := t.share
 	h := s.host
@@ -214,6 +214,7 @@ func (h *Host) askRelay(ctx context.Context, r *remote) error {
 	}
 }
 
+// nextAsk returns how long until the first thread is to be asked for again.
 func nextAsk(state map[ThreadID]*asked, now time.Time) (wait time.Duration, ok bool) {
 	for _, a := range state {
 		if a.next.IsZero() {
@@ -274,6 +275,8 @@ func credentialRefusal(err error) refusal {
 	return refusal{keys.CodeNoCredential, "No credential could be made for the relay: " + err.Error()}
 }
 
+// hostRequest makes what the relay is asked: the thread, how it begins, and by what
+// right.
 func (h *Host) hostRequest(s *share, audience keys.PublicKey, credential CredentialFunc) (hostRequest, error) {
 	id, t := s.thread.ID(), s.thread
 	req := hostRequest{Version: wireVersion, Thread: id[:], Genesis: t.Genesis(), ServiceKey: t.ServiceKey()}
@@ -296,6 +299,7 @@ type answer struct {
 	refusal refusal
 }
 
+// readAnswers reads what the relay says until the stream ends.
 func (h *Host) readAnswers(ctx context.Context, s network.Stream, out chan<- answer) error {
 	r := bufio.NewReader(s)
 	for {
@@ -369,6 +373,7 @@ func (h *Host) answer(r *remote, a answer, state map[ThreadID]*asked) {
 	l.adjust()
 }
 
+// refusedBy notes that a relay will not keep a thread, for its status.
 func (h *Host) refusedBy(r *remote, s *share, why refusal) {
 	h.log.Info("relay refused a thread", "relay", r.id, "thread", s.thread.ID(), "code", why.code, "reason", why.message)
 	h.mu.Lock()
