@@ -153,6 +153,7 @@ func toWire(tips []clock.RecordID) []wireTip {
 	return w
 }
 
+// fromWire checks the form of tips. What they name need not exist.
 func fromWire(w []wireTip) ([]clock.RecordID, error) {
 	tips := make([]clock.RecordID, len(w))
 	for i, t := range w {

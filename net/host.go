@@ -128,6 +128,7 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	return h, nil
 }
 
+// start opens the threads before the network: a peer that connects at once finds them.
 func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 	if err := h.loadThreads(ctx); err != nil {
 		return err
@@ -297,6 +298,8 @@ func (h *Host) newest(p peer.ID) network.Conn {
 	return nil
 }
 
+// openOn opens a stream on one connection. A dead one does not answer, so that the
+// protocol is agreed on before the stream is returned, within a time.
 func openOn(ctx context.Context, c network.Conn, id protocol.ID) (network.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -42,6 +42,7 @@ type Limits struct {
 	Memory       int64 // bytes that libp2p may hold in buffers; 0 means 64 MiB
 }
 
+// withDefaults fills in what is zero.
 func (l Limits) withDefaults() Limits {
 	def := func(v *int, d int) {
 		if *v == 0 {

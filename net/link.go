@@ -137,6 +137,7 @@ func (l *link) learn(tips ...clock.RecordID) {
 	}
 }
 
+// knows returns the tips of a log that the peer holds, as far as it said.
 func (l *link) knows(log clock.LogID) []clock.RecordID {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -23,6 +23,7 @@ func (f found) HandlePeerFound(info peer.AddrInfo) {
 	}
 }
 
+// startMDNS announces the host on the local network and dials whom it finds there.
 func (h *Host) startMDNS() error {
 	s := mdns.NewMdnsService(h.lp, mdnsService, found{h})
 	h.mdns = s

@@ -52,6 +52,7 @@ func (h *Host) update(change func(tx store.Tx) error) error {
 	return tx.Commit()
 }
 
+// put stores a value; it is durable with the next sync of anything.
 func (h *Host) put(key []byte, v any) error {
 	b := messages.Encode(v)
 	return h.update(func(tx store.Tx) error { return tx.Put(key, b) })

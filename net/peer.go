@@ -171,6 +171,8 @@ func (h *Host) keepConnected(r *remote, addrs []multiaddr.Multiaddr) {
 	h.run(func() { h.redial(r) })
 }
 
+// redial dials a peer while it is wanted and not connected, with pauses that grow; the
+// end of a connection begins again without one.
 func (h *Host) redial(r *remote) {
 	for n := 0; ; {
 		h.mu.Lock()

@@ -33,6 +33,7 @@ type share struct {
 	chosen map[peer.ID]bool // relays of this thread; nil: all of the host
 }
 
+// newShare returns a share of a thread that nobody exchanges yet.
 func (h *Host) newShare(t *thread.Thread) *share {
 	s := &share{host: h, thread: t, links: map[peer.ID]*link{}}
 	s.ctx, s.cancel = context.WithCancel(h.ctx)

@@ -105,6 +105,7 @@ func tipsDigest(tips []clock.RecordID) clock.Hash {
 // A tipSet finds which logs changed between two sets of tips.
 type tipSet map[clock.LogID][]clock.RecordID
 
+// group returns tips by their logs.
 func group(tips []clock.RecordID) tipSet {
 	m := tipSet{}
 	for _, t := range tips {

@@ -61,6 +61,7 @@ func SealBlob(k *Keys, thread ThreadID, plain []byte) ([]byte, error) {
 	return aead.Seal(b, make([]byte, chacha20poly1305.NonceSize), plain, nil), nil
 }
 
+// blobSalt is a keyed hash of the plaintext: outsiders cannot test a guess.
 func blobSalt(k *Keys, thread ThreadID, plain []byte) ([]byte, error) {
 	mk, err := blobKey(k.Read, thread, k.Epoch, nil, "/salt")
 	if err != nil {
@@ -71,6 +72,8 @@ func blobSalt(k *Keys, thread ThreadID, plain []byte) ([]byte, error) {
 	return mac.Sum(nil), nil
 }
 
+// blobAEAD returns the cipher of one blob; its key is used for one plaintext only, so
+// that the nonce may be zero.
 func blobAEAD(k *Keys, thread ThreadID, salt []byte) (cipher.AEAD, error) {
 	key, err := blobKey(k.Read, thread, k.Epoch, salt, "/key")
 	if err != nil {

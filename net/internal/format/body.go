@@ -88,6 +88,8 @@ func bodyKey(secret SecretKey, salt []byte, at Place) (cipher.AEAD, []byte, erro
 	return aead, okm[32:], nil
 }
 
+// pieceNonce numbers the pieces and marks the last, so that none is moved, left out or
+// added. The key is used for one body only, as its salt is random.
 func pieceNonce(i, count int) []byte {
 	var n [chacha20poly1305.NonceSize]byte
 	binary.BigEndian.PutUint32(n[:], uint32(i))
@@ -116,6 +118,7 @@ func (c *Sealer) Seal(secret SecretKey, at Place, p *Plaintext) ([]byte, clock.H
 	}
 	body = binary.AppendUvarint(append(body, commit...), uint64(count))
 	for i := range count {
+		// Compressed where it will lie and sealed in place: the body is written once.
 		piece := plain[i*MaxPiece : min((i+1)*MaxPiece, len(plain))]
 		at := len(body)
 		body = c.appendPiece(append(body, 0, 0, 0, 0), piece)
@@ -169,7 +172,7 @@ func ParseBody(p []byte) (*Body, error) {
 	if p = p[1:]; count < 1 || count > maxPieces {
 		return bad("number of pieces")
 	}
-	b.pieces = make([][]byte, count)
+	b.pieces = make([][]byte, count) // bounded by maxPieces, not by what was sent
 	for i := range b.pieces {
 		if len(p) < 4 {
 			return bad("truncated")
@@ -261,6 +264,7 @@ func (c *Sealer) expand(plain, piece []byte, left int) ([]byte, error) {
 	return nil, fault.Of(ErrVersion, "compression method %d is unknown to this release", method)
 }
 
+// uvarintLen returns how many bytes the shortest form takes: a longer one is refused.
 func uvarintLen(n uint64) int {
 	var b [binary.MaxVarintLen64]byte
 	return binary.PutUvarint(b[:], n)

@@ -44,6 +44,8 @@ func (c *Checkpoint) wire() *checkpointWire {
 	return w
 }
 
+// checkpoint checks the form: sorted heads with positions, and a snapshot that it does
+// not cover itself.
 func (w *checkpointWire) checkpoint() (*Checkpoint, error) {
 	bad := func(what string) (*Checkpoint, error) {
 		return nil, fault.Of(ErrMalformed, "checkpoint: %s", what)

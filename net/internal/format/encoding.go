@@ -12,6 +12,7 @@ var codec = canonical.New(canonical.Options{
 	Malformed: ErrMalformed, TooLarge: ErrTooLarge, UnknownVersion: ErrVersion,
 })
 
+// checkSuite refuses other algorithms by name.
 func checkSuite(suite uint64, what string) error {
 	if suite != thisSuite {
 		return fault.Of(ErrVersion, "%s suite %d is unknown to this release", what, suite)

@@ -73,6 +73,7 @@ func encodeSigned(b []byte, sig keys.Signature) []byte {
 	return codec.Encode(&signedGenesis{Genesis: b, Signature: sig})
 }
 
+// encode returns the bytes that the device signs.
 func (g *Genesis) encode() ([]byte, error) {
 	cert, err := g.Certificate.Encode()
 	if err != nil {

@@ -90,6 +90,7 @@ func ParseInvite(url string) (Invite, error) {
 	if !ok || len(url) > maxInviteText {
 		return Invite{}, fault.Of(ErrMalformed, "an invite is written weft:…")
 	}
+	// The decoder skips line breaks, which would give an invite two texts.
 	b, err := inviteText.DecodeString(text)
 	if err != nil || strings.ContainsAny(text, "\r\n") || len(b) < 5 {
 		return Invite{}, fault.Of(ErrMalformed, "invite: not base64url")

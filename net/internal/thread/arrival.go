@@ -29,6 +29,8 @@ type arrivalRef struct {
 	snapshot bool // the log is a snapshot log
 }
 
+// appendRef appends log number, position and hash: 44 bytes, so that a chunk of 512
+// is found by one seek and read as one value.
 func appendRef(b []byte, a *arrivalRef) []byte {
 	b = binary.BigEndian.AppendUint32(b, a.log)
 	b = binary.BigEndian.AppendUint64(b, a.id.Seq)
@@ -216,6 +218,8 @@ type arrivalCache struct {
 	low     int64 // nothing is held up to here
 }
 
+// add keeps an entry while there is room. What does not fit is read from the store
+// later: the cache saves opening a body twice, no more.
 func (c *arrivalCache) add(n int64, e Entry) {
 	if c.size+len(e.Payload) > maxCached {
 		return

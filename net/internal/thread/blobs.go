@@ -46,6 +46,7 @@ type blobStore struct {
 
 func (s *blobStore) init(t *Thread) { s.t = t }
 
+// counts returns how many blobs are held, and their sealed bytes.
 func (s *blobStore) counts() (count, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,15 +99,18 @@ func (s *blobStore) sweep() error {
 	return nil
 }
 
+// dir is the folder of the thread's files; half of the ID tells threads apart.
 func (s *blobStore) dir() string {
 	return filepath.Join(s.t.env.dir, hex.EncodeToString(s.t.id[:8]))
 }
 
+// path spreads files over 256 folders by the first byte of their names.
 func (s *blobStore) path(id format.BlobID) string {
 	name := id.String()
 	return filepath.Join(s.dir(), name[:2], name)
 }
 
+// remove deletes the files of a thread that is removed.
 func (s *blobStore) remove() error {
 	s.write.Lock()
 	defer s.write.Unlock()
@@ -260,6 +264,8 @@ func (t *Thread) putBlobs(ctx context.Context, ids []format.BlobID, sealed [][]b
 	return nil
 }
 
+// writeFile writes a blob under a temporary name, syncs it and renames it: what has the
+// name of a blob is whole. The caller syncs the folder.
 func (s *blobStore) writeFile(id format.BlobID, sealed []byte) (dir string, err error) {
 	path := s.path(id)
 	dir = filepath.Dir(path)
@@ -280,6 +286,7 @@ func (s *blobStore) writeFile(id format.BlobID, sealed []byte) (dir string, err 
 	return dir, nil
 }
 
+// syncDir makes the names in a folder durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -25,6 +25,7 @@ func (t *Thread) MayCheckpoint() error {
 	return t.mayCheckpoint()
 }
 
+// mayCheckpoint is MayCheckpoint; mu is held.
 func (t *Thread) mayCheckpoint() error {
 	switch {
 	case t.closed:

@@ -42,6 +42,7 @@ func (t *Thread) openDataLog(tx store.Tx, before clock.Time) (*openedLog, error)
 	return &openedLog{log: w.newData, hash: w.record.id.Hash, time: w.record.time, record: w}, nil
 }
 
+// installLog makes an announced log that has committed the one to append to.
 func (t *Thread) installLog(o *openedLog) { t.installControl(o.record) }
 
 // writeControl puts the next record of the own control log into tx. With before
@@ -110,6 +111,8 @@ func (t *Thread) ownControlRecord(h *format.Header, rec *sealedRecord, p *format
 	return c, t.graph.check(c)
 }
 
+// controlTime sets the time of a record after those that it names. One that announces
+// a log in a transaction of data has the earliest time, as the data comes after it.
 func (t *Thread) controlTime(h *format.Header, after, before clock.Time) error {
 	h.Time = after + 1
 	if before == 0 {
@@ -123,6 +126,7 @@ func (t *Thread) controlTime(h *format.Header, after, before clock.Time) error {
 	return nil
 }
 
+// putControl writes a control record and the logs that are new with it.
 func (t *Thread) putControl(tx store.Tx, w *controlWrite, rec *sealedRecord, data *threadLog) error {
 	errs := []error{
 		tx.Put(t.recordKey(w.log.num, rec.id.Seq, rec.id.Hash), rec.value),
@@ -173,6 +177,8 @@ func (t *Thread) appendControl(ctx context.Context, p *format.Control) (clock.Re
 	return id, nil
 }
 
+// commitControl is appendControl without the sync: the record is in the fold, and not
+// yet sent.
 func (t *Thread) commitControl(p *format.Control) (clock.RecordID, error) {
 	t.write.Lock()
 	defer t.write.Unlock()

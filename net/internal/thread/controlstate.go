@@ -56,6 +56,8 @@ func (s *controlState) apply(g *controlGraph, c *controlRecord) {
 	}
 }
 
+// try folds one record. It returns an error before it has changed anything, but for a
+// join of a device with two identities, whose log is void either way.
 func (s *controlState) try(g *controlGraph, c *controlRecord) error {
 	p := c.payload
 	switch p.Op {
@@ -103,6 +105,8 @@ func (s *controlState) try(g *controlGraph, c *controlRecord) error {
 	return nil
 }
 
+// join makes a device a member if the invite lets it in at its place in the order:
+// who came too late, or after a revocation, is refused here, on every replica.
 func (s *controlState) join(g *controlGraph, c *controlRecord) error {
 	inv := s.invites[c.payload.Key]
 	if inv == nil {
@@ -141,6 +145,8 @@ func (s *controlState) admit(cert *keys.Certificate, role format.Role, at clock.
 	s.members[cert.Sign] = &Member{Device: cert.Sign, Identity: cert.Identity, Name: cert.Name, Role: role, Since: at}
 }
 
+// announce lets a device write a data log. A log that was void is not any more: a
+// later record of its device may announce it again.
 func (s *controlState) announce(thread format.ThreadID, c *controlRecord) error {
 	d, err := format.DecodeDescriptor(c.payload.Data)
 	if err != nil {
@@ -158,6 +164,7 @@ func (s *controlState) announce(thread format.ThreadID, c *controlRecord) error 
 	return nil
 }
 
+// voided returns the void logs, sorted.
 func (s *controlState) voided() []clock.LogID {
 	return slices.SortedFunc(maps.Keys(s.void), func(a, b clock.LogID) int { return bytes.Compare(a[:], b[:]) })
 }

@@ -26,6 +26,7 @@ type Snapshot struct {
 	Whole bool       // all records that it stands for are held
 }
 
+// clone copies the maps: an Attachment may keep its Cut.
 func (c Cut) clone() Cut {
 	return Cut{Void: maps.Clone(c.Void), Snapshots: maps.Clone(c.Snapshots)}
 }
@@ -105,6 +106,8 @@ func (t *Thread) refreshCuts() {
 	t.cuts = next
 }
 
+// add raises the floors to what a checkpoint covers. A control log has none: who may do
+// what is never cut off.
 func (c *cuts) add(p *format.Checkpoint, g *controlGraph) {
 	for _, h := range p.Heads {
 		if h.Seq > c.floors[h.Log].Seq && !g.knows(h.Log) {

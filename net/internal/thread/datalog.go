@@ -44,6 +44,8 @@ func (t *Thread) Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, firs
 	if len(drafts) == 0 {
 		return nil, 0, nil, fault.Of(format.ErrMalformed, "no drafts")
 	}
+	// write stays locked until done: the next record chains to the last of these,
+	// and what ingest would number in between would have their arrival numbers.
 	t.write.Lock()
 	a, ids, err := t.prepare(tx, drafts)
 	if err != nil {
@@ -144,6 +146,7 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 		a.next, last = *b, max(last, b.time)
 		h.Seq, h.Prev = b.tip.Seq+1, b.tip.Hash
 	}
+	// Without a head to name, the announcement is not before `at`: a later time will do.
 	if at <= last || len(h.Control) == 0 {
 		return fail(ErrClock)
 	}

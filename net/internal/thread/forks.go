@@ -56,6 +56,7 @@ func (t *Thread) Forks() ([]Fork, error) {
 	return forks, nil
 }
 
+// signedHead reads the signature of a position; none for one that has no record.
 func (t *Thread) signedHead(r store.Reader, l *threadLog, id clock.RecordID) (SignedHead, error) {
 	if id.Seq == 0 {
 		return SignedHead{}, nil

@@ -50,6 +50,8 @@ func Adopt(ctx context.Context, env *Env, signedGenesis []byte, service format.S
 	return t, t.found(ctx, nil)
 }
 
+// newThread returns a thread with nothing in it. It checks the service key against
+// the genesis: a relay takes it from a device, a joiner from an invite.
 func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, error) {
 	g, err := format.DecodeGenesis(signed)
 	if err != nil {
@@ -75,7 +77,7 @@ func (t *Thread) found(ctx context.Context, invite *format.Invite) error {
 			return err
 		}
 		err := t.tryFound(invite)
-		if errors.Is(err, store.ErrConflict) {
+		if errors.Is(err, store.ErrConflict) { // another thread took the number
 			continue
 		}
 		if err != nil {
@@ -85,6 +87,8 @@ func (t *Thread) found(ctx context.Context, invite *format.Invite) error {
 	}
 }
 
+// tryFound writes the genesis, the sealed keys and the thread's number in one commit.
+// Numbers are never used again: what a removal left behind would be read.
 func (t *Thread) tryFound(invite *format.Invite) error {
 	tx := t.env.store.Begin()
 	defer tx.Discard()
@@ -115,6 +119,7 @@ func (t *Thread) tryFound(invite *format.Invite) error {
 	)
 }
 
+// putOwn remembers which logs are this device's.
 func (t *Thread) putOwn(tx store.Tx, control, data *threadLog) error {
 	num := func(l *threadLog) uint32 {
 		if l == nil {
@@ -165,6 +170,7 @@ func (t *Thread) Remove(ctx context.Context) error {
 	return errors.Join(t.blobs.remove(), t.env.store.Sync())
 }
 
+// removeSome deletes some of what has a prefix; 0 says that nothing is left.
 func (t *Thread) removeSome(prefix []byte) (n int, err error) {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()

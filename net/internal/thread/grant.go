@@ -83,6 +83,7 @@ func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 	return err
 }
 
+// mayGrant returns nil if this device may make and revoke invites now.
 func (t *Thread) mayGrant() error {
 	if m, ok := t.Member(t.env.self()); !ok || m.Role != format.RoleOwner {
 		return fault.Of(ErrNotMember, "only an owner gives and revokes invites")

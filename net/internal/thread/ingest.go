@@ -63,6 +63,7 @@ func (t *Thread) Ingest(ctx context.Context, r format.Run) (Ingested, error) {
 	return res, nil
 }
 
+// ingestLocked places a verified run; write and mu are held.
 func (t *Thread) ingestLocked(v *verifiedRun) (Ingested, *Rejection, error) {
 	if t.closed {
 		return Ingested{}, nil, ErrClosed

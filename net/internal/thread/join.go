@@ -82,6 +82,8 @@ func (t *Thread) FinishJoin(ctx context.Context) error {
 	return t.recheck() // what waited for the read key
 }
 
+// commitJoin writes the join, and the keys that the invite gave, in one commit: a device
+// that is a member can read, and one that can read is a member.
 func (t *Thread) commitJoin(ctx context.Context, key keys.PublicKey, cert []byte, k format.Keys) error {
 	if err := ctx.Err(); err != nil {
 		return err

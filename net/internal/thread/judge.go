@@ -28,6 +28,7 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 	if wait != "" {
 		return false, nil
 	}
+	// Judged, whatever it becomes: a record without effect does not hold up its log.
 	b.done = r.id
 	w.dirty[b] = l
 	_ = t.env.clock.Observe(r.header.Time)
@@ -127,6 +128,8 @@ func (w *ingestTx) settle() error {
 	}
 }
 
+// settleBranch judges what waits on a branch, in order, until a record has to wait. It
+// reads the store, so what this transaction wrote is committed first.
 func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
 	if b.done == b.tip {
 		return nil
@@ -179,6 +182,7 @@ func (t *Thread) recheck() error {
 	return err
 }
 
+// settleAll is settle in a transaction of its own; write and mu are held.
 func (t *Thread) settleAll() error {
 	if t.closed {
 		return ErrClosed

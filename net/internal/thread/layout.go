@@ -30,16 +30,21 @@ const (
 	arrivalSize  = 4 + 8 + 32
 )
 
+// key begins the keys of one kind. Its capacity holds the longest key, so that callers
+// append without another allocation.
 func (t *Thread) key(kind byte) []byte {
 	b := make([]byte, 0, 40)
 	b = binary.BigEndian.AppendUint32(append(b, keyThread...), t.num)
 	return append(b, kind)
 }
 
+// recordKey has half of the hash: two records of a forked log at one position have
+// different keys, and readRecord compares the rest.
 func (t *Thread) recordKey(log uint32, seq uint64, hash clock.Hash) []byte {
 	return append(t.seqKey(log, seq), hash[:16]...)
 }
 
+// seqKey is where the records of a log from a position on begin.
 func (t *Thread) seqKey(log uint32, seq uint64) []byte {
 	b := binary.BigEndian.AppendUint32(t.key(keyRecord), log)
 	return binary.BigEndian.AppendUint64(b, seq)

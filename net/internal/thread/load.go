@@ -64,6 +64,8 @@ func Open(_ context.Context, env *Env, id format.ThreadID) (*Thread, error) {
 	return t, nil
 }
 
+// load reads a thread, in the order in which the parts need each other. Nobody else
+// knows t yet.
 func (t *Thread) load(r store.Reader) error {
 	if err := t.loadLogs(r); err != nil {
 		return err
@@ -99,6 +101,7 @@ func (t *Thread) load(r store.Reader) error {
 	return nil
 }
 
+// loadLogs reads the logs by their numbers, then their branches.
 func (t *Thread) loadLogs(r store.Reader) error {
 	it := r.Iterate(store.Prefix(t.key(keyLog)))
 	defer it.Close()
@@ -139,6 +142,7 @@ func (t *Thread) loadLogs(r store.Reader) error {
 	return branches.Err()
 }
 
+// loadOwn reads which logs are this device's; none on a relay.
 func (t *Thread) loadOwn(r store.Reader) error {
 	v, err := r.Get(t.key(keyOwn))
 	if errors.Is(err, store.ErrNotFound) {

@@ -92,6 +92,8 @@ func (b *branch) encode() []byte {
 	})
 }
 
+// decodeBranch parses a row strictly. The marks sent and flushed are not in it: after a
+// restart they are found from what the database has folded.
 func decodeBranch(log clock.LogID, num uint32, p []byte) (*branch, error) {
 	var w branchRow
 	if err := rows.Decode(p, "stored branch", &w); err != nil {
@@ -128,6 +130,7 @@ func (t *Thread) newLocalLog(d format.Descriptor, n int) *threadLog {
 	return &threadLog{num: uint32(len(t.byNum) + n), id: format.LogIDOf(t.id, raw), desc: d, raw: raw}
 }
 
+// installLocal takes a log of this device in, once its announcement has committed.
 func (t *Thread) installLocal(l *threadLog) {
 	if _, ok := t.logs[l.id]; !ok {
 		t.byNum = append(t.byNum, l)

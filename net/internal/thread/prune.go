@@ -148,6 +148,7 @@ func (t *Thread) pruneSome(ctx context.Context, l *threadLog, seq uint64) (n int
 	return n, t.commitPrune(tx, l, seq, n, int64(size))
 }
 
+// commitPrune commits one step, with the counts that go down by it.
 func (t *Thread) commitPrune(tx store.Tx, l *threadLog, seq uint64, n, size int64) error {
 	t.write.Lock()
 	defer t.write.Unlock()

@@ -23,6 +23,8 @@ func (t *Thread) Refused() []Refusal {
 	return append(slices.Clone(t.graph.state.refused), t.refused...)
 }
 
+// refusalRow is a refusal as it is kept: the reason is cut at 1 KiB, as a peer's text
+// may be in it.
 type refusalRow struct {
 	_      struct{} `cbor:",toarray"`
 	Log    clock.LogID
@@ -57,6 +59,8 @@ func (t *Thread) loadRefused(r store.Reader) error {
 	return it.Err()
 }
 
+// putRefused keeps a refusal under the key of its record, but for the kind of the key:
+// Prune finds it by that.
 func (t *Thread) putRefused(tx store.Tx, log uint32, f *Refusal) error {
 	k := t.recordKey(log, f.ID.Seq, f.ID.Hash)
 	k[len(t.key(keyRefused))-1] = keyRefused

@@ -5,6 +5,7 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
+// secretsRow is what a device needs to open the thread again, before it is sealed.
 type secretsRow struct {
 	_      struct{} `cbor:",toarray"`
 	Relay  bool
@@ -23,6 +24,7 @@ func (t *Thread) sealSecrets(invite *format.Invite) ([]byte, error) {
 	return keys.Seal(t.env.device.Public().Seal, format.SealedTo(t.id, "device"), nil, b)
 }
 
+// openSecrets is the inverse of sealSecrets, for the device that they were sealed to.
 func openSecrets(env *Env, id format.ThreadID, sealed []byte) (relay bool, k format.Keys, invite *format.Invite, err error) {
 	b, err := keys.Open(env.device.SealingKey(), format.SealedTo(id, "device"), nil, sealed)
 	if err != nil {

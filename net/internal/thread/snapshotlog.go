@@ -32,6 +32,8 @@ func (w *snapshotLog) add(payload []byte) error {
 	return err
 }
 
+// commit writes one record in a transaction of its own; write is held. The log comes
+// into memory with its first record.
 func (w *snapshotLog) commit(payload []byte) error {
 	t := w.t
 	t.mu.Lock()

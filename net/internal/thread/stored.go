@@ -34,6 +34,7 @@ func (s *storedRecord) encode() []byte {
 	return append(append(b, s.Header...), s.Body...)
 }
 
+// decodeStored takes a stored record apart. What it returns aliases v.
 func decodeStored(v []byte) (storedRecord, error) {
 	var s storedRecord
 	bad := fault.Of(format.ErrMalformed, "a stored record is cut short")

@@ -55,6 +55,7 @@ func (t *Thread) verify(ctx context.Context, r format.Run) (*verifiedRun, *Rejec
 		return nil, rej
 	}
 	last := &v.records[len(v.records)-1]
+	// One signature for the run: each header has the hash of the one before it.
 	if !keys.Verify(v.desc.Device, format.DomainHead, r.Signature, t.id[:], last.id.Hash[:]) {
 		return nil, &Rejection{kind: fault.BadSignature, ID: last.id, Reason: "the head is not signed by the log's device"}
 	}
@@ -105,6 +106,8 @@ func (t *Thread) verifyChain(v *verifiedRun, records []format.Record) (good int,
 
 var errChain = fault.New(fault.BrokenChain, "records do not follow each other")
 
+// link checks that a header follows the one before it in the run. Whether the first
+// follows what is held is for follow.
 func (v *verifiedRun) link(i int, h *format.Header) error {
 	if h.Log != v.log {
 		return fault.Of(errChain, "record of another log")
@@ -142,6 +145,10 @@ func (t *Thread) verifyBodies(ctx context.Context, v *verifiedRun, records []ver
 	return len(records), nil
 }
 
+// verifyBody checks a body against its header and opens it. That a control record does
+// not open is the sender's fault: whoever has the thread can tell. That a data record
+// does not open only readers can tell, and a relay passes it on in good faith: it is
+// kept, and refused when it is judged.
 func (t *Thread) verifyBody(v *verifiedRun, k *format.Keys, r *verifiedRecord) error {
 	b, err := format.ParseBody(r.raw.Body)
 	if err != nil {
