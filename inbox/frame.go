@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/weftdb/weft/internal/canonical"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -90,7 +91,7 @@ func writeFrame(w io.Writer, t frameType, body any) error {
 		return err
 	}
 	if _, err := w.Write(p); err != nil {
-		return fmt.Errorf("inbox: write: %w", err)
+		return fmt.Errorf("write: %w", err)
 	}
 	return nil
 }
@@ -115,12 +116,12 @@ func readReply(r io.Reader, want ...frameType) (frameType, []byte, error) {
 		if err := codec.Decode(body, "refusal", &f); err != nil {
 			return 0, nil, err
 		}
-		return 0, nil, &keys.Refusal{Code: keys.Code(f.Code), Message: f.Message}
+		return 0, nil, &keys.Refusal{Code: fault.Known(f.Code, fault.PermissionDenied), Message: f.Message}
 	}
 	for _, w := range want {
 		if t == w {
 			return t, body, nil
 		}
 	}
-	return 0, nil, fmt.Errorf("%w: unexpected frame of type %d", ErrMalformed, t)
+	return 0, nil, fault.Of(ErrMalformed, "the peer sent an unexpected frame of type %d", t)
 }

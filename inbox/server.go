@@ -3,11 +3,11 @@ package inbox
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -73,7 +73,7 @@ func (s *Server) answer(t frameType, peer keys.PublicKey, body []byte) (frameTyp
 	case frameStatus:
 		return s.status(body)
 	}
-	return 0, nil, fmt.Errorf("%w: unknown request %d", ErrMalformed, t)
+	return 0, nil, fault.Of(ErrMalformed, "unknown request %d", t)
 }
 
 func (s *Server) register(peer keys.PublicKey, body []byte) error {

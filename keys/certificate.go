@@ -1,9 +1,10 @@
 package keys
 
 import (
-	"fmt"
 	"time"
 	"unicode/utf8"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Maxima of a certificate.
@@ -94,11 +95,11 @@ func (c *Certificate) check() error {
 func checkTimesAndName(what string, issued, expires Millis, name string) error {
 	switch {
 	case issued == 0 || issued > maxMillis || expires > maxMillis:
-		return fmt.Errorf("%w: %s: time out of range", ErrMalformed, what)
+		return fault.Of(ErrMalformed, "%s: time out of range", what)
 	case expires != 0 && expires <= issued:
-		return fmt.Errorf("%w: %s expires before it begins", ErrMalformed, what)
+		return fault.Of(ErrMalformed, "%s expires before it begins", what)
 	case len(name) > MaxNameSize || !utf8.ValidString(name):
-		return fmt.Errorf("%w: %s: a name has at most %d bytes of UTF-8", ErrMalformed, what, MaxNameSize)
+		return fault.Of(ErrMalformed, "%s: a name has at most %d bytes of UTF-8", what, MaxNameSize)
 	}
 	return nil
 }

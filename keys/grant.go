@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Maxima of what a peer presents, in bytes encoded.
@@ -70,7 +72,7 @@ func newGrant(key PublicKey, opt GrantOptions) (*Grant, error) {
 	}
 	_, _ = rand.Read(g.Nonce[:]) // never fails
 	if err := g.check(); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrInvalid, err)
+		return nil, fault.Of(ErrInvalid, "%v", err)
 	}
 	return g, nil
 }
@@ -129,7 +131,7 @@ func (w *grantWire) grant() (*Grant, error) {
 		Issued: w.Issued, Expires: w.Expires, Nonce: w.Nonce, Signed: len(w.Signature) > 0,
 	}
 	if g.Signed && len(w.Signature) != len(g.Signature) {
-		return nil, fmt.Errorf("%w: grant: a signature has 64 bytes", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the signature of a grant has 64 bytes")
 	}
 	copy(g.Signature[:], w.Signature)
 	return g, g.check()
@@ -149,7 +151,7 @@ func (g *Grant) check() error {
 		}
 	}
 	if g.Expires == 0 {
-		return fmt.Errorf("%w: a grant must expire", ErrMalformed)
+		return fault.Of(ErrMalformed, "a grant must expire")
 	}
 	if err := checkTimesAndName("grant", g.Issued, g.Expires, ""); err != nil {
 		return err
@@ -192,7 +194,7 @@ type credentialWire struct {
 // Encode returns the canonical bytes.
 func (c *Credential) Encode() ([]byte, error) {
 	if c.Grant == nil || c.Certificate == nil {
-		return nil, fmt.Errorf("%w: a credential has a grant and a certificate", ErrInvalid)
+		return nil, fault.Of(ErrInvalid, "a credential has a grant and a certificate")
 	}
 	return codec.Encode(credentialWire{Version: version, Grant: c.Grant.wire(), Certificate: c.Certificate.wire()}), nil
 }

@@ -84,7 +84,7 @@ func (c *core) Sync() error {
 		return err
 	}
 	if err := c.syncs.wait(); err != nil {
-		return c.fail(fmt.Errorf("store: sync: %w", err))
+		return c.fail(fmt.Errorf("sync: %w", err))
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (c *core) Compact(ctx context.Context) error {
 		return ErrClosed
 	}
 	if err != nil {
-		return fmt.Errorf("store: compact: %w", err)
+		return fmt.Errorf("compact: %w", err)
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func (c *core) commit(t *tx) (err error) {
 	// Recorded also if it fails: a failed store commits nothing more.
 	applied = true
 	if err := c.eng.Apply(t.writes); err != nil {
-		return c.fail(fmt.Errorf("store: commit: %w", err))
+		return c.fail(fmt.Errorf("commit: %w", err))
 	}
 	return nil
 }
