@@ -10,6 +10,11 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
+// A join is in two halves, as the joiner can read nothing yet: Join holds the genesis
+// and the service key of the invite's URL, the control logs arrive, and FinishJoin
+// finds the invite's record in them, opens the keys that it seals, and writes the
+// record that makes the device a member. A restart in between begins there again.
+
 // Join begins to join: the thread holds what its control logs are opened
 // with. Once they have arrived, [Thread.finishJoin] makes the device a member.
 func Join(ctx context.Context, env *Env, invite format.Invite, signedGenesis []byte) (*Thread, error) {
