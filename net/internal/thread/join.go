@@ -16,7 +16,7 @@ import (
 // record that makes the device a member. A restart in between begins there again.
 
 // Join begins to join: the thread holds what its control logs are opened
-// with. Once they have arrived, [Thread.finishJoin] makes the device a member.
+// with. Once they have arrived, [Thread.FinishJoin] makes the device a member.
 func Join(ctx context.Context, env *Env, invite format.Invite, signedGenesis []byte) (*Thread, error) {
 	if format.ThreadIDOf(signedGenesis) != invite.Thread {
 		return nil, fault.Of(format.ErrMalformed, "genesis of another thread than the invite's")
