@@ -104,8 +104,8 @@ func (s nodeService) Peers(context.Context, *connect.Request[weftv1.PeersRequest
 	var out weftv1.PeersResponse
 	for _, id := range s.n.host.Peers() {
 		p := &weftv1.Peer{Id: id.String()}
-		for _, c := range s.n.host.Libp2p().Network().ConnsToPeer(id) {
-			p.Addrs = append(p.Addrs, c.RemoteMultiaddr().String())
+		for _, addr := range s.n.host.Routes(id) {
+			p.Addrs = append(p.Addrs, addr.String())
 		}
 		out.Peers = append(out.Peers, p)
 	}

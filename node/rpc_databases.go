@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/multiformats/go-multiaddr"
 
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
@@ -125,7 +124,7 @@ func (s databaseService) Compact(ctx context.Context, r *connect.Request[weftv1.
 func (n *Node) relayMessage(r Relay) *weftv1.Relay {
 	return &weftv1.Relay{
 		Peer: r.Peer.String(), Addr: r.Addr.String(), Key: r.Key, Databases: r.Databases,
-		Connected: n.host.Libp2p().Network().Connectedness(r.Peer) == network.Connected,
+		Connected: n.host.Connected(r.Peer),
 	}
 }
 

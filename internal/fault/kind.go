@@ -78,6 +78,7 @@ const (
 	BadInvite        Kind = "bad_invite"        // unknown, expired, used up or revoked
 	NoKeys           Kind = "no_keys"           // this node cannot read the thread
 	BlobUnavailable  Kind = "blob_unavailable"  // no peer in reach has it
+	NotCut           Kind = "not_cut"           // the history cannot be cut here and now
 )
 
 // What messages can meet.
@@ -150,7 +151,7 @@ var kinds = []Kind{
 	NoCredential, KeyUnknown, KeyRevoked, KeyExpired, CredentialExpired, CredentialNotYetValid, CertificateExpired,
 	BadSignature, WrongAudience, WrongScope, WrongOwner, WrongPeer, WrongUser, QuotaExceeded, BadRequest,
 	UnknownExtension, UnknownOperation, BrokenChain, BadClock, WrongBody, Gap, NotMember, Void, WrongKey, Altered, Bomb,
-	WaitingFull, BadInvite, NoKeys, BlobUnavailable,
+	WaitingFull, BadInvite, NoKeys, BlobUnavailable, NotCut,
 	UnknownRecipient, Sealed, Expired,
 	Duplicate, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule,
 	BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, InvalidNamespace, NamespaceNotFound, IndexNotFound,
