@@ -40,6 +40,8 @@ const (
 	WrongKeyKind     Kind = "wrong_key_kind"    // the file holds another kind of key
 	PassphraseNeeded Kind = "passphrase_needed" // the key file is sealed
 	PassphraseWrong  Kind = "passphrase_wrong"  // or the key file was altered
+	Unavailable      Kind = "unavailable"       // no daemon answers
+	Usage            Kind = "usage"             // a command line that cannot be
 )
 
 // Why a policy refuses a request.
@@ -141,7 +143,7 @@ var kinds = []Kind{
 	Internal, InvalidArgument, InvalidName, InvalidPath, NotFound, AlreadyExists, Ambiguous, Conflict, OutOfRange,
 	TooLarge, Malformed, UnknownVersion, Corrupt, PermissionDenied, Closed, Timeout, Canceled, Unreachable,
 	HomeInUse, NewerHome, AddressInUse, BadBackup, CutShort, ClockAhead, FileMode, WrongKeyKind,
-	PassphraseNeeded, PassphraseWrong,
+	PassphraseNeeded, PassphraseWrong, Unavailable, Usage,
 	NoCredential, KeyUnknown, KeyRevoked, KeyExpired, CredentialExpired, CredentialNotYetValid, CertificateExpired,
 	BadSignature, WrongAudience, WrongScope, WrongOwner, WrongPeer, WrongUser, QuotaExceeded, BadRequest,
 	UnknownExtension, UnknownOperation, BrokenChain, BadClock, WrongBody, Gap, NotMember, Void, WrongKey, Altered, Bomb,

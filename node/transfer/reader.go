@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
@@ -16,6 +15,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // fingerprinted is how much of a file its fingerprint covers, in bytes.
@@ -80,7 +80,7 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 // cut names an end that comes too early.
 func cut(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) {
-		return fmt.Errorf("%w: the packed file is not whole: %v", ErrCut, err)
+		return fault.Of(ErrCut, "the compressed file is incomplete: %v", err)
 	}
 	return err
 }
@@ -209,7 +209,7 @@ func (s *splitter) text() ([]byte, error) {
 	for {
 		part, err := s.r.ReadSlice('\n')
 		if len(s.buf)+len(part) > MaxLine {
-			return nil, fmt.Errorf("%w: line %d has more than %d bytes", ErrFormat, s.line, MaxLine)
+			return nil, fault.Of(ErrFormat, "line %d has more than %d bytes", s.line, MaxLine)
 		}
 		if err == nil && len(s.buf) == 0 {
 			return part, nil
@@ -231,10 +231,10 @@ func (s *splitter) element() ([]byte, uint64, error) {
 		_, _ = s.r.Discard(1) // was peeked
 		c, err = s.skip()
 		if err == nil && c == ']' {
-			return nil, 0, fmt.Errorf("%w: line %d: an array ends with a comma", ErrFormat, s.line)
+			return nil, 0, fault.Of(ErrFormat, "line %d: the array ends with a comma", s.line)
 		}
 	} else if err == nil && c != ']' && !s.first {
-		return nil, 0, fmt.Errorf("%w: line %d: no comma between the elements of the array", ErrFormat, s.line)
+		return nil, 0, fault.Of(ErrFormat, "line %d: missing comma between two elements of the array", s.line)
 	}
 	if err != nil {
 		return nil, 0, unfinished(err)
@@ -249,7 +249,7 @@ func (s *splitter) element() ([]byte, uint64, error) {
 
 func unfinished(err error) error {
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: the array has no end", ErrCut)
+		return fault.Of(ErrCut, "the array is not closed")
 	}
 	return err
 }
@@ -259,7 +259,7 @@ func (s *splitter) afterArray() error {
 	_, _ = s.r.Discard(1) // was peeked
 	s.done = true
 	if _, err := s.skip(); err == nil {
-		return fmt.Errorf("%w: line %d: text after the array", ErrFormat, s.line)
+		return fault.Of(ErrFormat, "line %d: text after the array", s.line)
 	} else if !errors.Is(err, io.EOF) {
 		return err
 	}
@@ -276,7 +276,7 @@ func (s *splitter) value() ([]byte, error) {
 			return nil, err
 		}
 		if len(s.buf) >= MaxLine {
-			return nil, fmt.Errorf("%w: line %d: an element has more than %d bytes", ErrFormat, s.line, MaxLine)
+			return nil, fault.Of(ErrFormat, "line %d: an element has more than %d bytes", s.line, MaxLine)
 		}
 		switch {
 		case c == '\n':
@@ -324,7 +324,7 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 	d.DisallowUnknownFields()
 	it.Line = line
 	if err := d.Decode(&l); err != nil {
-		it.Err = fmt.Errorf("%w: %v", ErrFormat, err)
+		it.Err = fault.Of(ErrFormat, "%v", err)
 		return it, false
 	}
 	t.ended = false
@@ -333,15 +333,15 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 		t.begun = true
 		return it, true
 	case l.Weft == wordBegin:
-		it.Err = fmt.Errorf("%w: version %d of an export: this release reads version %d", ErrFormat, l.Version, exportVersion)
+		it.Err = fault.Of(ErrFormat, "the export has version %d, this release reads version %d", l.Version, exportVersion)
 	case l.Weft == wordEnd && l.Documents == t.docs:
 		t.ended = true
 		return it, true
 	case l.Weft == wordEnd:
-		it.Err = fmt.Errorf("%w: the export had %d documents, the file has %d", ErrCut, l.Documents, t.docs)
+		it.Err = fault.Of(ErrCut, "the export had %d documents, the file has %d", l.Documents, t.docs)
 		t.ended = true
 	case l.Weft != "" || l.Collection == "" || (l.Definition == nil) == (l.Document == nil):
-		it.Err = fmt.Errorf("%w: a line of a database's export has a collection and a document or a definition", ErrFormat)
+		it.Err = fault.Of(ErrFormat, "want a line of a database export: a collection, and a document or a definition")
 	default:
 		it.Collection = l.Collection
 		if l.Definition != nil {
@@ -357,7 +357,7 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 // end returns io.EOF, or ErrCut for an export that lacks its end.
 func (t *tags) end(tagged bool) error {
 	if tagged && t.begun && !t.ended {
-		return fmt.Errorf("%w: the export's last line is missing: it was not written to its end", ErrCut)
+		return fault.Of(ErrCut, "the last line of the export is missing: the export is incomplete")
 	}
 	return io.EOF
 }

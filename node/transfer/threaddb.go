@@ -16,6 +16,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // maxThreadDB bounds one file of a ThreadDB export that is not read line by
@@ -89,12 +90,12 @@ func OpenThreadDB(path string, o ThreadDBOptions) (*ThreadDB, error) {
 		return nil, err
 	}
 	if len(t.colls) == 0 {
-		return nil, fmt.Errorf("%w: %s holds no collections of ThreadDB", ErrFormat, path)
+		return nil, fault.Of(ErrFormat, "%s holds no ThreadDB collections", path)
 	}
 	slices.SortFunc(t.colls, func(a, b threadColl) int { return strings.Compare(a.Name, b.Name) })
 	for i, c := range t.colls {
 		if !collectionName.MatchString(c.Name) || i > 0 && t.colls[i-1].Name == c.Name {
-			return nil, fmt.Errorf("%w: collection %.80q: a name is letters, digits and dashes, once", ErrFormat, c.Name)
+			return nil, fault.Of(ErrFormat, "invalid or repeated collection name %.80q: want letters, digits and dashes", c.Name)
 		}
 	}
 	return t, nil
@@ -118,7 +119,7 @@ func readConfigs(path string) ([]threadColl, error) {
 		configs = whole.Collections
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %v", ErrFormat, path, err)
+		return nil, fault.Of(ErrFormat, "%s: %v", path, err)
 	}
 	var out []threadColl
 	for _, c := range configs {
@@ -137,7 +138,7 @@ func readAll(path string) ([]byte, error) {
 		return nil, err
 	}
 	if len(text) > maxThreadDB {
-		return nil, fmt.Errorf("%w: %s has more than %d bytes: export a folder with a file for each collection", ErrFormat, path, maxThreadDB)
+		return nil, fault.Of(ErrFormat, "%s has more than %d bytes: export a folder with a file for each collection", path, maxThreadDB)
 	}
 	return text, nil
 }
@@ -167,7 +168,7 @@ func (t *ThreadDB) readFolder(dir string) error {
 		stem, jsonl := strings.CutSuffix(base, ".jsonl")
 		if !jsonl {
 			if stem, jsonl = strings.CutSuffix(base, ".json"); !jsonl {
-				return fmt.Errorf("%w: %s is no file of a ThreadDB export", ErrFormat, path)
+				return fault.Of(ErrFormat, "%s does not belong to a ThreadDB export", path)
 			}
 		}
 		switch {
@@ -182,7 +183,7 @@ func (t *ThreadDB) readFolder(dir string) error {
 			if c := at(stem); c.path == "" && len(c.Instances)+len(c.Documents) == 0 {
 				c.path = path
 			} else {
-				return fmt.Errorf("%w: the instances of %s are there twice", ErrFormat, stem)
+				return fault.Of(ErrFormat, "the instances of %s are given twice", stem)
 			}
 		}
 	}
@@ -250,7 +251,7 @@ func (t *ThreadDB) begin(c *threadColl) (it Item, err error) {
 	indexes := bson.A{}
 	for _, x := range c.Indexes {
 		if x.Path == "" {
-			return it, fmt.Errorf("%w: an index of %s has no path", ErrFormat, c.Name)
+			return it, fault.Of(ErrFormat, "an index of %s has no path", c.Name)
 		}
 		if x.Path == "_id" {
 			continue // is always there
@@ -264,7 +265,7 @@ func (t *ThreadDB) begin(c *threadColl) (it Item, err error) {
 	def = append(def, bson.E{Key: "indexes", Value: indexes})
 	schema, err := t.schema(c)
 	if err != nil {
-		return it, fmt.Errorf("%w: schema of %s: %v", ErrFormat, c.Name, err)
+		return it, fault.Of(ErrFormat, "schema of %s: %v", c.Name, err)
 	}
 	if schema != "" {
 		def = append(def, bson.E{Key: "schema", Value: schema})
@@ -360,7 +361,7 @@ func (t *ThreadDB) instance(c *threadColl) (it Item, err error) {
 	it.Collection = c.Name
 	if it.Err == nil {
 		if _, ok := it.Document.Lookup("_id").StringValueOK(); !ok {
-			it.Err = fmt.Errorf("%w: an instance's _id is a string", ErrFormat)
+			it.Err = fault.Of(ErrFormat, "the _id of an instance must be a string")
 			return it, nil
 		}
 		it.Document, it.Err = t.withoutMod(it.Document)
@@ -388,7 +389,7 @@ func (t *ThreadDB) withoutMod(doc bson.Raw) (bson.Raw, error) {
 			}
 			key = t.o.Mod
 		} else if key == t.o.Mod {
-			return nil, fmt.Errorf("%w: the instance has a field %s already", ErrFormat, key)
+			return nil, fault.Of(ErrFormat, "the instance already has a field %s", key)
 		}
 		out = append(out, bson.E{Key: key, Value: e.Value()})
 	}

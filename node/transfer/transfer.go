@@ -11,19 +11,18 @@
 package transfer
 
 import (
-	"errors"
-	"fmt"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 var (
 	// ErrFormat reports a file that is not of a form that imports read.
-	ErrFormat = errors.New("transfer: bad format")
+	ErrFormat = fault.New(fault.Malformed, "the file is not in a format that imports read")
 	// ErrCut reports a file that ends before its end.
-	ErrCut = errors.New("transfer: cut short")
+	ErrCut = fault.New(fault.CutShort, "the file is incomplete")
 	// ErrDefined reports a collection that is defined otherwise in the database.
-	ErrDefined = errors.New("transfer: defined otherwise")
+	ErrDefined = fault.New(fault.AlreadyExists, "the collection already exists with another definition")
 )
 
 // MaxLine bounds the text of one document, in bytes: a document has at most
@@ -58,5 +57,5 @@ func ParseDuplicates(s string) (Duplicates, error) {
 	case Fail, Skip, Replace:
 		return d, nil
 	}
-	return "", fmt.Errorf("%w: a duplicate is for fail, skip or replace, not %.40q", ErrFormat, s)
+	return "", fault.Errorf(fault.InvalidArgument, "invalid way to treat duplicates %.40q: want fail, skip or replace", s)
 }

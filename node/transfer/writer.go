@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Bounds of what a Writer has under way.
@@ -132,14 +133,14 @@ func (w *Writer) Use(collection string, definition bson.Raw) error {
 		return err
 	}
 	if name, ok := definition.Lookup("_id").StringValueOK(); !ok || name != collection {
-		return fmt.Errorf("%w: the definition of %s is another collection's", ErrFormat, collection)
+		return fault.Of(ErrFormat, "the definition given for %s belongs to another collection", collection)
 	}
 	same, err := w.sameDefinition(collection, definition)
 	if err != nil || same || w.o.Duplicates == Skip && w.defined(collection) {
 		return err
 	}
 	if w.o.Duplicates == Fail && w.defined(collection) {
-		return fmt.Errorf("%w: collection %s: skip keeps what it has, replace replaces it", ErrDefined, collection)
+		return fault.Of(ErrDefined, "collection %s already exists with another definition: skip keeps it, replace replaces it", collection)
 	}
 	return w.db.Define(w.ctx, definition)
 }
@@ -273,7 +274,7 @@ func (b batch) insert() error {
 		} `bson:"writeErrors"`
 	}
 	if err := bson.Unmarshal(raw, &reply); err != nil {
-		return fmt.Errorf("transfer: reply: %w", err)
+		return fmt.Errorf("reply: %w", err)
 	}
 	if reply.OK != 1 {
 		err := &db.Error{Code: reply.Code, Name: reply.CodeName, Message: reply.Message}
