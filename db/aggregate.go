@@ -11,6 +11,7 @@ import (
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/pipeline"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // AggregateOptions tunes Aggregate. The zero value suits production.
@@ -39,14 +40,14 @@ type Aggregation struct {
 
 // Aggregate runs a pipeline of stages such as {$group: {…}} on the collection.
 // The first $match, $sort, $skip and $limit use indexes. Errors of the pipeline
-// are *Error with MongoDB's codes; those of a document end the result.
+// are *Error; those of a document end the result.
 func (c *Collection) Aggregate(ctx context.Context, stages []bson.Raw, o AggregateOptions) (*Aggregation, error) {
 	p, vars, err := compilePipeline(stages, o.Let, c.db.wall())
 	if err != nil {
 		return nil, err
 	}
 	if c.name == "" && p.Reads() {
-		return nil, value.Errorf(73, "the pipeline needs a collection, or $documents to begin with")
+		return nil, fault.Errorf(fault.InvalidNamespace, "the pipeline needs a collection, or $documents to begin with")
 	}
 	v, err := c.db.acquire()
 	if err != nil {
@@ -223,7 +224,7 @@ func (a *Aggregation) memory() int64 {
 // pipelineOf returns the stages of an aggregate command.
 func pipelineOf(cmd bson.Raw) ([]bson.Raw, error) {
 	if v := value.Get(cmd, "pipeline"); !v.IsArray() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "'pipeline' option must be specified as an array")
+		return nil, fault.Errorf(fault.TypeMismatch, "'pipeline' option must be specified as an array")
 	}
 	return list(cmd, "pipeline")
 }
@@ -239,7 +240,7 @@ func (db *DB) cmdAggregate(ctx context.Context, name string, cmd bson.Raw) (bson
 	}
 	batch := value.Get(cmd, "cursor")
 	if !batch.Exists() {
-		return nil, value.Errorf(value.CodeFailedToParse, "The 'cursor' option is required, except for aggregate with the explain argument")
+		return nil, fault.Errorf(fault.FailedToParse, "The 'cursor' option is required, except for aggregate with the explain argument")
 	}
 	o := AggregateOptions{Let: sub(cmd, "let"), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
 	a, err := db.Collection(name).Aggregate(ctx, stages, o)
@@ -252,7 +253,7 @@ func (db *DB) cmdAggregate(ctx context.Context, name string, cmd bson.Raw) (bson
 	}
 	if n < 0 {
 		a.Close()
-		return nil, value.Errorf(value.CodeBadValue, "cursor.batchSize cannot be negative")
+		return nil, fault.Errorf(fault.BadValue, "cursor.batchSize cannot be negative")
 	}
 	oc := &openCursor{rows: a, ns: cmp.Or(name, "$cmd.aggregate"), idle: cursorIdle, budget: maxTime(cmd)}
 	if oc.budget > 0 {

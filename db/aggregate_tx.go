@@ -4,7 +4,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/pipeline"
-	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Aggregate runs a pipeline on what the transaction sees: its moment and its own
@@ -33,7 +33,7 @@ func (tx *Tx) Aggregate(collection string, stages []bson.Raw, o AggregateOptions
 			return out, err
 		}
 		if size += len(doc); size > maxSort {
-			return nil, value.Errorf(value.CodeObjectTooLarge, "the result has more than %d MiB", maxSort>>20)
+			return nil, fault.Errorf(fault.TooLarge, "the result has more than %d MiB", maxSort>>20)
 		}
 		out = append(out, append(bson.Raw(nil), doc...))
 	}
@@ -79,7 +79,7 @@ func (tx *Tx) cmdAggregate(coll string, cmd bson.Raw) (bson.D, error) {
 	out, size := bson.A{}, 0
 	for _, d := range docs {
 		if size += len(d); size > maxBatch {
-			return nil, value.Errorf(value.CodeObjectTooLarge, "the result has more than %d MiB, which is one reply: use $limit", maxBatch>>20)
+			return nil, fault.Errorf(fault.TooLarge, "the result has more than %d MiB, which is one reply: use $limit", maxBatch>>20)
 		}
 		out = append(out, d)
 	}

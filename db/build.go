@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
-	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -42,7 +41,7 @@ func (db *DB) buildSome() bool {
 	return err == nil || db.building
 }
 
-var errNothing = errors.New("db: nothing to build")
+var errNothing = errors.New("nothing to build")
 
 // unfilled returns the index that is to be filled next, the oldest.
 func (c *catalog) unfilled() (name string, first *index) {
@@ -205,7 +204,7 @@ func (db *DB) addShadow(name string, x Index) (uint32, error) {
 	c := b.coll(name)
 	for _, h := range c.indexes {
 		if h.Name == x.Name {
-			return 0, fmt.Errorf("%w: %w", ErrExists, value.Errorf(value.CodeIndexKeySpecsConflict, "an index %s is being created", x.Name))
+			return 0, fault.Of(errIndexExists, "an index %s is being created", x.Name)
 		}
 	}
 	if b.cat == db.cat {
@@ -309,11 +308,11 @@ func (db *DB) awaitIndex(ctx context.Context, name string, x Index) error {
 	return db.await(ctx, func() (bool, error) {
 		c := db.cat.colls[name]
 		if c == nil {
-			return false, fmt.Errorf("%w: collection %s was dropped while an index was built", ErrNotFound, name)
+			return false, fault.Of(ErrNotFound, "collection %s was dropped while an index was built", name)
 		}
 		ix := findIndex(c.indexes, x)
 		if ix == nil {
-			return false, fmt.Errorf("%w: index %s was dropped while it was built", ErrNotFound, x.Name)
+			return false, fault.Of(ErrNotFound, "index %s was dropped while it was built", x.Name)
 		}
 		return ix.ready, nil
 	})

@@ -1,7 +1,6 @@
 package db
 
 import (
-	"fmt"
 	"slices"
 	"sync/atomic"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A catalog maps names to local numbers. It is immutable once published.
@@ -140,13 +140,13 @@ func (c *coll) encode(multi map[*atomic.Bool]bool) ([]byte, error) {
 func decodeColl(n uint32, b []byte) (*coll, error) {
 	var s storedColl
 	if err := bson.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("%w: collection %d: %w", errCorrupt, n, err)
+		return nil, fault.Of(errCorrupt, "collection %d is corrupt in the store: %w", n, err)
 	}
 	c := &coll{num: n, name: s.Name, docs: new(atomic.Int64)}
 	for _, x := range s.Indexes {
 		def, err := parseIndex(x.Def)
 		if err != nil {
-			return nil, fmt.Errorf("%w: index %d: %w", errCorrupt, x.Num, err)
+			return nil, fault.Of(errCorrupt, "index %d is corrupt in the store: %w", x.Num, err)
 		}
 		ix, err := newIndex(def, x.Num, x.Ready)
 		if err != nil {

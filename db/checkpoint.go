@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -24,7 +24,7 @@ type Checkpoint struct {
 // maxSnapshotBytes is about how many bytes of documents a record of a snapshot holds.
 const maxSnapshotBytes = 512 << 10
 
-var errUnsettled = errors.New("db: own records are folded ahead of others")
+var errUnsettled = errors.New("own records are folded ahead of others")
 
 // Checkpoint calls at with the arrival up to which everything is folded, and
 // nothing after it, and returns the documents there. Nothing is written
@@ -129,7 +129,7 @@ func (w *snapshotWriter) collection(ctx context.Context, s *Checkpoint, name str
 		doc := bytes.Clone(h.doc)
 		n := payload.StateSize(name, doc)
 		if n > payload.MaxBytes-16 {
-			return fmt.Errorf("%w: a document of %s has %d bytes, more than a snapshot can hold", ErrTooLarge, name, len(doc))
+			return fault.Of(ErrTooLarge, "a document of %s has %d bytes, more than a snapshot can hold", name, len(doc))
 		}
 		if len(w.ops) > 0 && (w.size+n > maxSnapshotBytes || len(w.ops) == payload.MaxOps) {
 			if err := w.flush(); err != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A Collection reads and writes one collection. It is safe for concurrent use.
@@ -66,7 +66,7 @@ func (e *WriteError) Unwrap() error { return e.Err }
 
 func writable(name string) error {
 	if strings.HasPrefix(name, "system.") {
-		return value.Errorf(73, "the collections whose names begin with system. are written by commands only: %s", name)
+		return fault.Errorf(fault.InvalidNamespace, "the collections whose names begin with system. are written by commands only: %s", name)
 	}
 	return payload.CheckName(name)
 }
@@ -194,7 +194,7 @@ func (db *DB) write(ctx context.Context, ops []payload.Op, m mode) (results []er
 		r := &request{ctx: ctx, ops: rest[:n:n], mode: m}
 		r.payload = payload.Encode(r.ops)
 		if len(r.payload) > payload.MaxBytes {
-			return nil, nil, fmt.Errorf("%w: one operation takes %d bytes", ErrTooLarge, len(r.payload))
+			return nil, nil, fault.Of(ErrTooLarge, "one operation takes %d bytes, more than a record can hold", len(r.payload))
 		}
 		r.seeds = seedsOf(r.ops)
 		if len(reqs) > 0 && m == ordered {
@@ -309,7 +309,7 @@ func (c *Collection) targets(ctx context.Context, proto payload.Op, many bool) (
 func (c *Collection) Update(ctx context.Context, filter, upd bson.Raw, o UpdateOptions) (UpdateResult, error) {
 	if update.IsReplacement(upd) {
 		if o.Many {
-			return UpdateResult{}, value.Errorf(value.CodeFailedToParse, "a replacement cannot be for many documents")
+			return UpdateResult{}, fault.Errorf(fault.FailedToParse, "a replacement cannot be for many documents")
 		}
 		return c.Replace(ctx, filter, upd, o)
 	}
@@ -326,7 +326,7 @@ func (c *Collection) Update(ctx context.Context, filter, upd bson.Raw, o UpdateO
 // Replace replaces the first document that matches filter.
 func (c *Collection) Replace(ctx context.Context, filter, doc bson.Raw, o UpdateOptions) (UpdateResult, error) {
 	if !update.IsReplacement(doc) {
-		return UpdateResult{}, value.Errorf(value.CodeFailedToParse, "a replacement has no update operators")
+		return UpdateResult{}, fault.Errorf(fault.FailedToParse, "a replacement has no update operators")
 	}
 	op := payload.Op{Kind: payload.Replace, Upsert: o.Upsert, Filter: orEmpty(filter), Doc: doc}
 	return c.change(ctx, op, false)
@@ -413,7 +413,7 @@ func (c *Collection) change(ctx context.Context, op payload.Op, many bool) (res 
 			return res, nil
 		}
 	}
-	return res, fmt.Errorf("%w: other writers kept changing the document", ErrConflict)
+	return res, fault.Of(ErrConflict, "other writers kept changing the document")
 }
 
 // upsert inserts what op gives where nothing matches; again says that a

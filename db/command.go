@@ -8,9 +8,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
-
-const codeMissing = 26 // NamespaceNotFound
 
 // A commandFunc runs one command.
 type commandFunc func(db *DB, ctx context.Context, name string, cmd bson.Raw) (bson.D, error)
@@ -81,15 +80,15 @@ func (db *DB) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	// A command holds documents, so it may be larger than one; its parts are
 	// validated where they are used.
 	if len(command) > value.MaxEncoded {
-		return failure(value.Errorf(value.CodeInvalidBSON, "the command is too large"))
+		return failure(fault.Errorf(fault.InvalidBSON, "the command is too large"))
 	}
 	if err := command.Validate(); err != nil {
-		return failure(value.Errorf(value.CodeInvalidBSON, "%v", err))
+		return failure(fault.Errorf(fault.InvalidBSON, "%v", err))
 	}
 	it := value.Elements(command)
 	k, v, ok := it.Next()
 	if !ok {
-		return failure(value.Errorf(59, "an empty command"))
+		return failure(fault.Errorf(fault.CommandNotFound, "an empty command"))
 	}
 	reply, err := db.dispatch(ctx, string(k), string(v.Str()), command)
 	if err != nil {
@@ -120,7 +119,7 @@ func (db *DB) dispatch(ctx context.Context, name, collection string, cmd bson.Ra
 	}
 	f := commandOf(name)
 	if f == nil {
-		return nil, value.Errorf(59, "no such command: '%s'", name)
+		return nil, fault.Errorf(fault.CommandNotFound, "no such command: '%s'", name)
 	}
 	if !bounded[strings.ToLower(name)] {
 		return f(db, ctx, collection, cmd)
@@ -129,46 +128,6 @@ func (db *DB) dispatch(ctx context.Context, name, collection string, cmd bson.Ra
 	defer cancel()
 	reply, err := f(db, ctx, collection, cmd)
 	return reply, timeError(ctx, err)
-}
-
-// codeOf maps an error to MongoDB's code and name.
-func codeOf(err error) (int32, string) {
-	var e *value.Error
-	switch {
-	case errors.Is(err, errDuplicate):
-		return 11000, "DuplicateKey"
-	case errors.As(err, &e):
-		switch e.Code {
-		case 59:
-			return e.Code, "CommandNotFound"
-		case 73:
-			return e.Code, "InvalidNamespace"
-		case 43:
-			return e.Code, "CursorNotFound"
-		case codeInvalidOptions:
-			return e.Code, "InvalidOptions"
-		case codeTooOld:
-			return e.Code, "TransactionTooOld"
-		case codeNoTransaction:
-			return e.Code, "NoSuchTransaction"
-		case codeNotInSession:
-			return e.Code, "OperationNotSupportedInTransaction"
-		}
-		return e.Code, e.Name
-	case errors.Is(err, ErrNotFound):
-		return codeMissing, "NamespaceNotFound"
-	case errors.Is(err, ErrExists):
-		return 48, "NamespaceExists"
-	case errors.Is(err, ErrConflict):
-		return 112, "WriteConflict"
-	case errors.Is(err, ErrTooLarge):
-		return value.CodeObjectTooLarge, "BSONObjectTooLarge"
-	case errors.Is(err, ErrSchema):
-		return 121, "DocumentValidationFailure"
-	case errors.Is(err, ErrRule):
-		return 13, "Unauthorized"
-	}
-	return value.CodeBadValue, "BadValue"
 }
 
 func failure(err error) (bson.Raw, error) {
@@ -200,13 +159,13 @@ func writeError(i int, err error) bson.D {
 func list(cmd bson.Raw, field string) ([]bson.Raw, error) {
 	a := value.Get(cmd, field)
 	if !a.IsArray() {
-		return nil, value.Errorf(value.CodeFailedToParse, "the command needs an array %q", field)
+		return nil, fault.Errorf(fault.FailedToParse, "the command needs an array %q", field)
 	}
 	var out []bson.Raw
 	it := value.Elements(a.Data)
 	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
 		if !v.IsDoc() {
-			return nil, value.Errorf(value.CodeTypeMismatch, "%q must hold documents", field)
+			return nil, fault.Errorf(fault.TypeMismatch, "%q must hold documents", field)
 		}
 		out = append(out, v.Data)
 	}

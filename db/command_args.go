@@ -8,6 +8,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A argKind says what a field of a command may be.
@@ -145,7 +146,7 @@ func checkArgs(where string, it value.Iter, known ...map[string]argKind) error {
 			}
 		}
 		if !found {
-			return value.Errorf(40415, "BSON field '%s.%s' is an unknown field.", where, k)
+			return fault.Errorf(fault.FailedToParse, "BSON field '%s.%s' is an unknown field.", where, k)
 		}
 		if err := checkArg(where+"."+string(k), kind, v); err != nil {
 			return err
@@ -169,7 +170,7 @@ func checkArg(name string, kind argKind, v value.Value) error {
 		if v.Type == bson.TypeString {
 			return payload.CheckName(string(v.Str()))
 		}
-		return value.Errorf(73, "%s: the name of a collection must be a string", name)
+		return fault.Errorf(fault.InvalidNamespace, "%s: the name of a collection must be a string", name)
 	case scopeArg:
 		if len(v.Str()) > 0 {
 			return payload.CheckName(string(v.Str()))
@@ -179,15 +180,15 @@ func checkArg(name string, kind argKind, v value.Value) error {
 		good, want = v.Type == bson.TypeBoolean || v.IsNumber(), "a boolean"
 	case countArg, numberArg:
 		if good, want = whole, "a whole number"; good && kind == countArg && n < 0 {
-			return value.Errorf(51024, "BSON field '%s' value must be >= 0, actual value '%d'", name, n)
+			return fault.Errorf(fault.BadValue, "BSON field '%s' value must be >= 0, actual value '%d'", name, n)
 		}
 	case offArg, noArg:
 		if truthy(v) || kind == noArg && !simple && !empty {
-			return value.Errorf(value.CodeCommandNotSupported, "%s is not supported", name)
+			return fault.Errorf(fault.CommandNotSupported, "%s is not supported", name)
 		}
 	}
 	if !good {
-		return value.Errorf(value.CodeTypeMismatch, "BSON field '%s' must be %s", name, want)
+		return fault.Errorf(fault.TypeMismatch, "BSON field '%s' must be %s", name, want)
 	}
 	return nil
 }
@@ -204,7 +205,7 @@ func onlyFields(cmd bson.Raw, known ...string) error {
 	it.Next()
 	for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
 		if _, common := commonFields[string(k)]; !common && !slices.Contains(known, string(k)) {
-			return value.Errorf(codeInvalidOptions, "%s goes with no field '%s'", known[0], k)
+			return fault.Errorf(fault.InvalidOptions, "%s goes with no field '%s'", known[0], k)
 		}
 	}
 	return nil

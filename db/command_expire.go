@@ -3,18 +3,18 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // SetExpireAfter changes when the documents of an index expire, or lets them
 // expire; the index keeps its entries. An index that cannot expire documents is
-// an *Error with code 67, an unknown one ErrNotFound.
+// CannotCreateIndex, an unknown one ErrNotFound.
 func (c *Collection) SetExpireAfter(ctx context.Context, index string, after time.Duration) error {
 	if err := writable(c.name); err != nil {
 		return err
@@ -31,7 +31,7 @@ func (c *Collection) SetExpireAfter(ctx context.Context, index string, after tim
 	op := defineOp(c.name, set)
 	only, err := bson.Marshal(bson.D{{Key: "x.name", Value: index}})
 	if err != nil || op == nil {
-		return errors.Join(err, value.Errorf(value.CodeBadValue, "the definition cannot be encoded"))
+		return errors.Join(err, fault.Errorf(fault.BadValue, "the definition cannot be encoded"))
 	}
 	op.Upsert, op.ArrayFilters = false, [][]byte{only}
 	results, _, err := c.db.write(ctx, []payload.Op{*op}, each)
@@ -49,7 +49,7 @@ func (c *Collection) index(ctx context.Context, name string) (Index, error) {
 		}
 	}
 	if err == nil {
-		err = fmt.Errorf("%w: %w", ErrNotFound, value.Errorf(value.CodeIndexNotFound, "cannot find index %s", name))
+		err = fault.Of(errNoIndex, "cannot find index %s", name)
 	}
 	return Index{}, err
 }
@@ -61,7 +61,7 @@ func (db *DB) cmdModifyIndex(ctx context.Context, name string, cmd bson.Raw) (bs
 	}
 	spec := value.Get(cmd, "index")
 	if !spec.IsDoc() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "index must be a document")
+		return nil, fault.Errorf(fault.TypeMismatch, "index must be a document")
 	}
 	var which value.Value
 	var after *time.Duration
@@ -74,14 +74,14 @@ func (db *DB) cmdModifyIndex(ctx context.Context, name string, cmd bson.Raw) (bs
 		case string(k) == "expireAfterSeconds":
 			after, err = expireOption(string(k), v)
 		default:
-			err = value.Errorf(value.CodeInvalidOptions, "collMod cannot change %q of an index", k)
+			err = fault.Errorf(fault.InvalidOptions, "collMod cannot change %q of an index", k)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	if after == nil {
-		return nil, value.Errorf(value.CodeInvalidOptions, "collMod needs the expireAfterSeconds of the index")
+		return nil, fault.Errorf(fault.InvalidOptions, "collMod needs the expireAfterSeconds of the index")
 	}
 	c := db.Collection(name)
 	xs, err := c.Indexes(ctx)
@@ -93,7 +93,7 @@ func (db *DB) cmdModifyIndex(ctx context.Context, name string, cmd bson.Raw) (bs
 		return nil, err
 	}
 	if len(names) != 1 {
-		return nil, value.Errorf(value.CodeInvalidOptions, "collMod needs the name or the keyPattern of one index")
+		return nil, fault.Errorf(fault.InvalidOptions, "collMod needs the name or the keyPattern of one index")
 	}
 	old, err := c.index(ctx, names[0])
 	if err != nil {

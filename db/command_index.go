@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // indexOf reads an index as createIndexes has it.
@@ -20,7 +20,7 @@ func indexOf(spec bson.Raw) (x Index, err error) {
 		switch name := string(k); name {
 		case "key":
 			if !v.IsDoc() {
-				return x, value.Errorf(value.CodeTypeMismatch, "the key of an index must be a document")
+				return x, fault.Errorf(fault.TypeMismatch, "the key of an index must be a document")
 			}
 			x.Keys, err = parseIndexKeys(v.Data)
 		case "name":
@@ -31,7 +31,7 @@ func indexOf(spec bson.Raw) (x Index, err error) {
 			x.Sparse, err = boolOption(name, v)
 		case "partialFilterExpression":
 			if !v.IsDoc() {
-				return x, value.Errorf(value.CodeTypeMismatch, "index option %q must be a document", name)
+				return x, fault.Errorf(fault.TypeMismatch, "index option %q must be a document", name)
 			}
 			x.Partial = slices.Clone(v.Data)
 		case "expireAfterSeconds":
@@ -42,7 +42,7 @@ func indexOf(spec bson.Raw) (x Index, err error) {
 			x.Language, err = stringOption(name, v)
 		case "v", "background": // how MongoDB stores and builds it
 		default:
-			err = value.Errorf(value.CodeInvalidIndexOption, "index option %q is not supported", name)
+			err = fault.Errorf(fault.InvalidIndexOption, "index option %q is not supported", name)
 		}
 		if err != nil {
 			return x, err
@@ -97,7 +97,7 @@ func (db *DB) cmdCreateIndexes(ctx context.Context, name string, cmd bson.Raw) (
 		return nil, err
 	}
 	if len(specs) == 0 {
-		return nil, value.Errorf(value.CodeBadValue, "createIndexes needs at least one index")
+		return nil, fault.Errorf(fault.BadValue, "createIndexes needs at least one index")
 	}
 	c := db.Collection(name)
 	before, err := c.Indexes(ctx)
@@ -199,12 +199,12 @@ func droppedNames(v value.Value, xs []Index) (names []string, err error) {
 			}
 		}
 		if len(names) == 0 {
-			return nil, fmt.Errorf("%w: %w", ErrNotFound, value.Errorf(value.CodeIndexNotFound, "can't find index with key: %s", value.AppendJSON(nil, v.Data, false)))
+			return nil, fault.Of(errNoIndex, "can't find index with key: %s", value.AppendJSON(nil, v.Data, false))
 		}
 		if len(names) > 1 {
-			return nil, value.Errorf(value.CodeBadValue, "several indexes have these keys: name one")
+			return nil, fault.Errorf(fault.BadValue, "several indexes have these keys: name one")
 		}
 		return names, nil
 	}
-	return nil, value.Errorf(value.CodeTypeMismatch, "dropIndexes needs the name of an index, several, keys, or \"*\"")
+	return nil, fault.Errorf(fault.TypeMismatch, "dropIndexes needs the name of an index, several, keys, or \"*\"")
 }

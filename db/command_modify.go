@@ -6,19 +6,20 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // changeOf reads the fields that create and collMod share.
 func changeOf(cmd bson.Raw) (c CollectionChange, err error) {
 	if v := value.Get(cmd, "validator"); v.Exists() {
 		if !v.IsDoc() {
-			return c, value.Errorf(value.CodeTypeMismatch, "validator must be a document")
+			return c, fault.Errorf(fault.TypeMismatch, "validator must be a document")
 		}
 		c.Schema = bson.Raw{5, 0, 0, 0, 0}
 		if len(v.Data) > 5 {
 			c.Schema = sub(v.Data, "$jsonSchema")
 			if c.Schema == nil || count(v.Data) != 1 {
-				return c, value.Errorf(value.CodeBadValue, "a validator must be {$jsonSchema: {…}}, or {} for none")
+				return c, fault.Errorf(fault.BadValue, "a validator must be {$jsonSchema: {…}}, or {} for none")
 			}
 		}
 	}
@@ -48,7 +49,7 @@ func changeOf(cmd bson.Raw) (c CollectionChange, err error) {
 func truth(cmd bson.Raw, field string) (bool, error) {
 	v := value.Get(cmd, field)
 	if v.Exists() && v.Type != bson.TypeBoolean {
-		return false, value.Errorf(value.CodeTypeMismatch, "%s must be a boolean", field)
+		return false, fault.Errorf(fault.TypeMismatch, "%s must be a boolean", field)
 	}
 	return v.Bool(), nil
 }

@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 func (db *DB) cmdCount(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
@@ -82,14 +83,14 @@ func (db *DB) cmdGetMore(ctx context.Context, _ string, cmd bson.Raw) (bson.D, e
 func (db *DB) cmdKillCursors(_ context.Context, _ string, cmd bson.Raw) (bson.D, error) {
 	ids := value.Get(cmd, "cursors")
 	if !ids.IsArray() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "killCursors needs an array \"cursors\" of numbers")
+		return nil, fault.Errorf(fault.TypeMismatch, "killCursors needs an array \"cursors\" of numbers")
 	}
 	killed, missing := bson.A{}, bson.A{}
 	it := value.Elements(ids.Data)
 	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
 		id, ok := v.Raw().AsInt64OK()
 		if !ok {
-			return nil, value.Errorf(value.CodeTypeMismatch, "a cursor id must be a number")
+			return nil, fault.Errorf(fault.TypeMismatch, "a cursor id must be a number")
 		}
 		if db.killFeed(id) || db.cursors.kill(id) {
 			killed = append(killed, id)
@@ -110,7 +111,7 @@ func (db *DB) cmdKillCursors(_ context.Context, _ string, cmd bson.Raw) (bson.D,
 func (db *DB) cmdExplain(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
 	inner := value.Get(cmd, "explain")
 	if !inner.IsDoc() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "explain needs a command document")
+		return nil, fault.Errorf(fault.TypeMismatch, "explain needs a command document")
 	}
 	run := true
 	if v := value.Get(cmd, "verbosity"); v.Exists() {
@@ -119,7 +120,7 @@ func (db *DB) cmdExplain(ctx context.Context, _ string, cmd bson.Raw) (bson.D, e
 			run = false
 		case "executionStats", "allPlansExecution":
 		default:
-			return nil, value.Errorf(value.CodeBadValue, "explain: unknown verbosity %q", verbosity)
+			return nil, fault.Errorf(fault.BadValue, "explain: unknown verbosity %q", verbosity)
 		}
 	}
 	it := value.Elements(inner.Data)
@@ -159,11 +160,11 @@ func explainedOptions(name string, cmd bson.Raw) (o FindOptions, count bool, err
 	}
 	field := map[string]string{"update": "updates", "delete": "deletes"}[name]
 	if field == "" {
-		return o, false, value.Errorf(59, "explain does not know the command %q", name)
+		return o, false, fault.Errorf(fault.CommandNotFound, "explain does not know the command %q", name)
 	}
 	ops, err := list(cmd, field)
 	if err != nil || len(ops) != 1 {
-		return o, false, value.Errorf(value.CodeInvalidOptions, "explain needs one operation in %q", field)
+		return o, false, fault.Errorf(fault.InvalidOptions, "explain needs one operation in %q", field)
 	}
 	fields := map[string]map[string]argKind{"update": updateFields, "delete": deleteFields}[name]
 	if err := checkArgs(name+"."+field, value.Elements(ops[0]), fields); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // refusedLimit is how many refusals a command lists if it does not say.
@@ -18,7 +19,7 @@ const refusedLimit = 100
 func docField(cmd bson.Raw, field string) (bson.Raw, error) {
 	v := value.Get(cmd, field)
 	if v.Exists() && !v.IsDoc() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "%q must be a document", field)
+		return nil, fault.Errorf(fault.TypeMismatch, "%q must be a document", field)
 	}
 	return v.Data, nil
 }
@@ -26,7 +27,7 @@ func docField(cmd bson.Raw, field string) (bson.Raw, error) {
 func textField(cmd bson.Raw, field string) (string, error) {
 	v := value.Get(cmd, field)
 	if v.Exists() && v.Type != bson.TypeString {
-		return "", value.Errorf(value.CodeTypeMismatch, "%q must be a string", field)
+		return "", fault.Errorf(fault.TypeMismatch, "%q must be a string", field)
 	}
 	return string(v.Str()), nil
 }
@@ -37,12 +38,12 @@ func textList(cmd bson.Raw, field string) (out []string, err error) {
 		return nil, nil
 	}
 	if !v.IsArray() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "%q must be an array of strings", field)
+		return nil, fault.Errorf(fault.TypeMismatch, "%q must be an array of strings", field)
 	}
 	it := value.Elements(v.Data)
 	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
 		if e.Type != bson.TypeString || len(out) >= maxHandled {
-			return nil, value.Errorf(value.CodeTypeMismatch, "%q must be an array of at most %d strings", field, maxHandled)
+			return nil, fault.Errorf(fault.TypeMismatch, "%q must be an array of at most %d strings", field, maxHandled)
 		}
 		out = append(out, string(e.Str()))
 	}
@@ -57,7 +58,7 @@ func timeField(cmd bson.Raw, field string) (clock.Time, error) {
 	}
 	ms, ok := v.Raw().DateTimeOK()
 	if !ok || ms < 0 || ms > math.MaxInt64>>16 {
-		return 0, value.Errorf(value.CodeTypeMismatch, "%q must be a date from 1970 on", field)
+		return 0, fault.Errorf(fault.TypeMismatch, "%q must be a date from 1970 on", field)
 	}
 	return clock.Time(ms) << 16, nil
 }
@@ -77,7 +78,7 @@ func refusedOptions(name string, cmd bson.Raw) (o RefusedOptions, err error) {
 	}
 	for _, r := range rs {
 		if r == "" || !slices.Contains(reasons[:], Reason(r)) {
-			return o, value.Errorf(value.CodeBadValue, "there is no reason %q", r)
+			return o, fault.Errorf(fault.BadValue, "there is no reason %q", r)
 		}
 		o.Reasons = append(o.Reasons, Reason(r))
 	}
@@ -88,7 +89,7 @@ func refusedOptions(name string, cmd bson.Raw) (o RefusedOptions, err error) {
 	if log != "" {
 		b, err := hex.DecodeString(log)
 		if err != nil || len(b) != len(o.Log) {
-			return o, value.Errorf(value.CodeBadValue, "a log is %d bytes in hexadecimal", len(o.Log))
+			return o, fault.Errorf(fault.BadValue, "a log is %d bytes in hexadecimal", len(o.Log))
 		}
 		o.Log = clock.LogID(b)
 	}

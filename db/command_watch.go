@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -67,7 +68,7 @@ func watchOptions(name string, cmd bson.Raw) (o WatchOptions, err error) {
 	}
 	i := slices.Index(imageNames, image)
 	if i < 0 {
-		return o, value.Errorf(value.CodeBadValue, "image: got %q, want after, before or either", image)
+		return o, fault.Errorf(fault.BadValue, "image: got %q, want after, before or either", image)
 	}
 	o.Image = Image(max(0, i-1))
 	o.ResumeAfter, err = textField(cmd, "resumeAfter")
@@ -139,7 +140,7 @@ func (db *DB) feedReply(o *openFeed, id int64, field string, docs bson.A) (bson.
 	}
 	if len(f.open) >= maxFeeds {
 		o.close()
-		return nil, value.Errorf(value.CodeBadValue, "too many open watches and live queries: %d", maxFeeds)
+		return nil, fault.Errorf(fault.BadValue, "too many open watches and live queries: %d", maxFeeds)
 	}
 	o.used = time.Now()
 	f.open[id] = o
@@ -162,7 +163,7 @@ func (db *DB) moreOfFeed(ctx context.Context, cmd bson.Raw) (reply bson.D, ok bo
 	case o == nil:
 		return nil, false, nil
 	case ns != o.ns:
-		return nil, true, value.Errorf(43, "cursor id %d is not of %q", id, ns)
+		return nil, true, fault.Errorf(fault.CursorNotFound, "cursor id %d is not of %q", id, ns)
 	}
 	n := number(cmd, "batchSize")
 	if n <= 0 {

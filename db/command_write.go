@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 func (db *DB) cmdInsert(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
@@ -60,7 +61,7 @@ func parseUpdate(u bson.Raw) (s updateSpec, err error) {
 	s = updateSpec{filter: sub(u, "q"), update: updateIn(u, "u")}
 	s.o = UpdateOptions{Many: flag(u, "multi", false), Upsert: flag(u, "upsert", false)}
 	if s.filter == nil || s.update == nil {
-		return s, value.Errorf(value.CodeFailedToParse, "an update needs a document q and a document or pipeline u")
+		return s, fault.Errorf(fault.FailedToParse, "an update needs a document q and a document or pipeline u")
 	}
 	if value.Get(u, "arrayFilters").Exists() {
 		s.o.ArrayFilters, err = list(u, "arrayFilters")
@@ -125,12 +126,12 @@ func parseDelete(x bson.Raw) (filter bson.Raw, many bool, err error) {
 		return nil, false, err
 	}
 	if filter = sub(x, "q"); filter == nil {
-		return nil, false, value.Errorf(value.CodeFailedToParse, "a delete needs a document q")
+		return nil, false, fault.Errorf(fault.FailedToParse, "a delete needs a document q")
 	}
 	limit := value.Get(x, "limit")
 	n := number(x, "limit")
 	if !limit.Exists() || n > 1 {
-		return nil, false, value.Errorf(value.CodeFailedToParse, "a delete needs a limit: 1, or 0 to delete all that match")
+		return nil, false, fault.Errorf(fault.FailedToParse, "a delete needs a limit: 1, or 0 to delete all that match")
 	}
 	return filter, n == 0, nil
 }

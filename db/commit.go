@@ -9,8 +9,8 @@ import (
 
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
-	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -183,7 +183,7 @@ func (db *DB) serve(group []*request) {
 // is in memory and in the store may differ, and only Open can go on.
 func (db *DB) breaks(err error) error {
 	if err != nil {
-		db.broken = fmt.Errorf("db: interrupted while writing; open it again: %w", err)
+		db.broken = fmt.Errorf("interrupted while writing; open it again: %w", err)
 	}
 	return err
 }
@@ -319,7 +319,7 @@ func (b *batch) plan(group []*request) (plans []*plan, took int, err error) {
 	return plans, len(group), nil
 }
 
-var errStopped = errors.New("db: not written, because an earlier operation was refused")
+var errStopped = errors.New("not written, because an earlier operation was refused")
 
 // judgeRequest judges one request; nil if nothing of it is to be written.
 func (b *batch) judgeRequest(r *request) (*plan, error) {
@@ -481,7 +481,7 @@ func (b *batch) answer(p *plan) error {
 			p.req.now = e.state
 		}
 		if c != codeOK {
-			p.req.results[i] = value.Errorf(value.CodeBadValue, "the operation was refused at its place: %s", c.reason())
+			p.req.results[i] = fault.Errorf(c.reason(), "the operation was refused at its place: %s", c.reason())
 		}
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -12,8 +11,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/payload"
-	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -176,7 +175,7 @@ func (h *historian) holder(c *coll, x *index, key, idKey []byte) (KeyHolder, []b
 			return KeyHolder{ID: idOf(hd.doc), Since: s}, hd.doc, err
 		}
 		if !had || from == 0 {
-			return KeyHolder{}, nil, fmt.Errorf("%w: an index entry that the document's history does not give", errCorrupt)
+			return KeyHolder{}, nil, fault.Of(errCorrupt, "an index entry that the document's history does not give")
 		}
 		end = from
 	}
@@ -276,7 +275,7 @@ func idOf(doc []byte) bson.RawValue { return payload.DocID(doc).Raw() }
 func (db *DB) cmdConflicts(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	skip, limit := number(cmd, "skip"), number(cmd, "limit")
 	if skip < 0 || limit < 0 {
-		return nil, value.Errorf(value.CodeBadValue, "skip and limit cannot be negative")
+		return nil, fault.Errorf(fault.BadValue, "skip and limit cannot be negative")
 	}
 	if limit == 0 || limit > 1000 {
 		limit = 1000

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/weftdb/weft/db/dbtest"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // genUnique draws records on few documents and few values of k, and definitions
@@ -186,8 +188,7 @@ func TestUniqueIsRefused(t *testing.T) {
 	refused := func(what string, err error) {
 		t.Helper()
 		var dup *db.DuplicateKeyError
-		var e *db.Error
-		if !errors.As(err, &dup) || !errors.As(err, &e) || e.Code != 11000 || dup.Pattern[0].Key != "email" || dup.Value[0].Key != "email" {
+		if !errors.As(err, &dup) || !fault.Is(err, fault.DuplicateKey) || !strings.Contains(err.Error(), fmt.Sprint("_id: ", dup.ID.AsInt64())) || dup.Pattern[0].Key != "email" || dup.Value[0].Key != "email" {
 			t.Fatalf("%s: got %v", what, err)
 		}
 	}
@@ -260,12 +261,11 @@ func TestUniqueOneWins(t *testing.T) {
 		wg.Go(func() {
 			for k := range 30 {
 				_, err := c.Insert(t.Context(), raw(t, d("_id", w*100+k, "k", k)))
-				var e *db.Error
 				if err == nil {
 					mu.Lock()
 					wins[k]++
 					mu.Unlock()
-				} else if !errors.As(err, &e) || e.Code != 11000 {
+				} else if !fault.Is(err, fault.DuplicateKey) {
 					t.Error(err)
 				}
 			}

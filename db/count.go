@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -112,7 +112,7 @@ func (s *search) countKeys() (n int64, err error) {
 }
 
 // errMaxTime reports that a query took longer than its MaxTime.
-var errMaxTime = value.Errorf(codeMaxTime, "operation exceeded time limit")
+var errMaxTime = fault.Errorf(fault.MaxTimeExpired, "operation exceeded time limit")
 
 // timeError gives the end of a query's MaxTime as such.
 func timeError(ctx context.Context, err error) error {
@@ -210,7 +210,7 @@ func (d *distinct) add(v value.Value, idKey []byte) error {
 		d.size += len(v.Data)
 	}
 	if d.size > maxBatch {
-		return fmt.Errorf("%w: the distinct values have more than %d MiB", ErrTooLarge, maxBatch>>20)
+		return fault.Of(ErrTooLarge, "the distinct values have more than %d MiB", maxBatch>>20)
 	}
 	if d.values == nil {
 		d.values = map[string]firstValue{}

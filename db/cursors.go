@@ -2,14 +2,13 @@ package db
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -111,8 +110,8 @@ func (db *DB) keep(id int64, oc *openCursor) (int64, error) {
 	}
 	if c.memory+oc.held > maxCursorMemory {
 		oc.Close()
-		return 0, fmt.Errorf("%w: %w", ErrTooLarge, value.Errorf(codeMemory,
-			"open cursors would hold more than %d MiB: read them to the end or kill them, or sort by an index", maxCursorMemory>>20))
+		return 0, fault.Of(errMemory,
+			"open cursors would hold more than %d MiB: read them to the end or kill them, or sort by an index", maxCursorMemory>>20)
 	}
 	if len(c.open) >= maxCursors {
 		oldest := int64(0)
@@ -144,10 +143,10 @@ func (c *cursors) take(id int64, ns string) (*openCursor, error) {
 	oc := c.open[id]
 	switch {
 	case oc == nil:
-		return nil, value.Errorf(codeCursorNotFound,
+		return nil, fault.Errorf(fault.CursorNotFound,
 			"cursor id %d not found: it was read to the end, killed, unused for %v, or one of more than %d", id, cursorIdle, maxCursors)
 	case oc.ns != ns:
-		return nil, value.Errorf(13, "cursor id %d is of collection %s, not %s", id, oc.ns, ns)
+		return nil, fault.Errorf(fault.PermissionDenied, "cursor id %d is of collection %s, not %s", id, oc.ns, ns)
 	}
 	delete(c.open, id)
 	c.memory -= oc.held

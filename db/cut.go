@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"maps"
 	"math"
 
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -34,7 +34,7 @@ type CutSnapshot struct {
 
 // ErrSnapshot reports a snapshot whose documents are not those that the records
 // gave, or not those of its state hash.
-var ErrSnapshot = errors.New("db: the snapshot is not the state that it claims to be")
+var ErrSnapshot = fault.New(fault.Malformed, "the snapshot is not the state that it claims to be")
 
 func (c *Cut) voids(id clock.RecordID, snapshot bool) bool {
 	if id.Seq <= c.Void[id.Log] {
@@ -279,7 +279,7 @@ func (db *DB) checkSnapshots(c *Cut, marks []voidMark) error {
 		all += s.docs
 	}
 	if docs != all {
-		return fmt.Errorf("%w: it has %d documents, of %d", ErrSnapshot, docs, all)
+		return fault.Of(ErrSnapshot, "the snapshot has %d documents, of %d", docs, all)
 	}
 	return nil
 }
@@ -298,7 +298,7 @@ func (db *DB) checkSnapshot(r store.Reader, ns []int64, want clock.Hash, whole b
 		}
 		rec := decode(&as[0])
 		if rec.bad != nil {
-			return 0, fmt.Errorf("%w: %w", ErrSnapshot, rec.bad)
+			return 0, fault.Of(ErrSnapshot, "the snapshot holds a malformed record: %w", rec.bad)
 		}
 		deltas := make([]lthash.Delta, len(rec.ops))
 		for i := range rec.ops {
@@ -315,7 +315,7 @@ func (db *DB) checkSnapshot(r store.Reader, ns []int64, want clock.Hash, whole b
 		docs += int64(len(rec.ops))
 	}
 	if got := clock.Hash(h.Sum()); got != want {
-		return 0, fmt.Errorf("%w: its state hash is %s", ErrSnapshot, got)
+		return 0, fault.Of(ErrSnapshot, "the snapshot is not the state that it claims to be: its state hash is %s", got)
 	}
 	return docs, nil
 }
@@ -337,7 +337,7 @@ func (db *DB) checkState(r store.Reader, coll string, key []byte, want state) er
 			}
 		}
 	}
-	return fmt.Errorf("%w: a document of %s differs", ErrSnapshot, coll)
+	return fault.Of(ErrSnapshot, "the snapshot is not the state that it claims to be: a document of %s differs", coll)
 }
 
 // eachFolded calls f for every arrival that is folded and still there.

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // CollectionOptions is the definition of a collection.
@@ -45,7 +45,7 @@ func (db *DB) CreateCollection(ctx context.Context, name string, o CollectionOpt
 	}
 	if _, err := db.definition(name); !errors.Is(err, ErrNotFound) {
 		if err == nil {
-			err = fmt.Errorf("%w: collection %s", ErrExists, name)
+			err = fault.Of(ErrExists, "collection %s already exists", name)
 		}
 		return err
 	}
@@ -78,7 +78,7 @@ func (db *DB) CreateCollection(ctx context.Context, name string, o CollectionOpt
 func (db *DB) define(ctx context.Context, name string, upd bson.D) error {
 	op := defineOp(name, upd)
 	if op == nil {
-		return value.Errorf(value.CodeBadValue, "the definition cannot be encoded")
+		return fault.Errorf(fault.BadValue, "the definition cannot be encoded")
 	}
 	results, _, err := db.write(ctx, []payload.Op{*op}, each)
 	if err != nil {

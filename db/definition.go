@@ -1,12 +1,10 @@
 package db
 
 import (
-	"errors"
-	"fmt"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // systemCollection holds the definitions of all collections, one document a
@@ -61,7 +59,7 @@ func parseDefinition(doc []byte) (*definition, error) {
 			case "next":
 				d.next, err = parsePending(v)
 			default:
-				err = fmt.Errorf("db: a definition has no field %q", k)
+				err = fault.Errorf(fault.BadValue, "a definition has no field %q", k)
 			}
 		}
 		if err != nil {
@@ -83,7 +81,7 @@ func (v *validator) parse(name string, e value.Value) (known bool, err error) {
 		v.text, err = textOf(name, e)
 	case "formats":
 		if e.Type != bson.TypeBoolean {
-			return true, fmt.Errorf("db: a definition's %s must be a boolean", name)
+			return true, fault.Errorf(fault.BadValue, "a definition's %s must be a boolean", name)
 		}
 		v.formats = e.Bool()
 	case "level":
@@ -111,14 +109,14 @@ func (v *validator) compile() (err error) {
 
 func textOf(name string, v value.Value) (string, error) {
 	if v.Type != bson.TypeString {
-		return "", fmt.Errorf("db: a definition's %s must be a string", name)
+		return "", fault.Errorf(fault.BadValue, "a definition's %s must be a string", name)
 	}
 	return string(v.Str()), nil
 }
 
 func wholeOf(name string, v value.Value) (int64, error) {
 	if v.Type != bson.TypeInt32 && v.Type != bson.TypeInt64 {
-		return 0, fmt.Errorf("db: a definition's %s must be a whole number", name)
+		return 0, fault.Errorf(fault.BadValue, "a definition's %s must be a whole number", name)
 	}
 	return v.Int(), nil
 }
@@ -129,12 +127,12 @@ func oneOf(name, got string, words ...string) error {
 			return nil
 		}
 	}
-	return value.Errorf(value.CodeBadValue, "%s must be one of %q, not %q", name, words, got)
+	return fault.Errorf(fault.BadValue, "%s must be one of %q, not %q", name, words, got)
 }
 
 func parseMigrations(v value.Value) (out []migration, err error) {
 	if !v.IsArray() {
-		return nil, errors.New("db: a definition's steps must be an array")
+		return nil, fault.Errorf(fault.BadValue, "a definition's steps must be an array")
 	}
 	it := value.Elements(v.Data)
 	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
@@ -149,7 +147,7 @@ func parseMigrations(v value.Value) (out []migration, err error) {
 			return nil, err
 		}
 		if out = append(out, m); len(out) > maxMigrations {
-			return nil, fmt.Errorf("db: a definition remembers at most %d migrations", maxMigrations)
+			return nil, fault.Errorf(fault.BadValue, "a definition remembers at most %d migrations", maxMigrations)
 		}
 	}
 	return out, nil
@@ -157,7 +155,7 @@ func parseMigrations(v value.Value) (out []migration, err error) {
 
 func parsePending(v value.Value) (*pending, error) {
 	if !v.IsDoc() {
-		return nil, errors.New("db: a definition's next must be a document")
+		return nil, fault.Errorf(fault.BadValue, "a definition's next must be a document")
 	}
 	p := &pending{}
 	it := value.Elements(v.Data)
@@ -172,7 +170,7 @@ func parsePending(v value.Value) (*pending, error) {
 					p.steps, err = parseSteps(p.text)
 				}
 			default:
-				err = fmt.Errorf("db: a definition's next has no field %q", k)
+				err = fault.Errorf(fault.BadValue, "a definition's next has no field %q", k)
 			}
 		}
 		if err != nil {

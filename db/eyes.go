@@ -2,13 +2,13 @@ package db
 
 import (
 	"context"
-	"errors"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // errReadRule ends a live query whose collection has another read rule now.
-var errReadRule = errors.New("db: the read rule of the collection was changed; run the live query again")
+var errReadRule = fault.New(fault.Conflict, "the read rule of the collection was changed; run the live query again")
 
 // Eyes decide what the reader who opened a watch, a live query or a list of
 // refusals is shown of a collection. Every document that these hand out passes

@@ -181,7 +181,7 @@ func (b *batch) record(n int64) (*record, error) {
 		return nil, err
 	}
 	if len(as) == 0 || as[0].N != n {
-		return nil, fmt.Errorf("db: the journal has lost arrival %d", n)
+		return nil, fmt.Errorf("the journal has lost arrival %d", n)
 	}
 	r := decode(&as[0])
 	b.db.remember(r)

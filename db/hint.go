@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -25,7 +26,7 @@ func parseHint(v value.Value) (*hint, error) {
 	case v.Type == bson.TypeString:
 		return &hint{name: string(v.Str())}, nil
 	case !v.IsDoc():
-		return nil, value.Errorf(value.CodeFailedToParse, "Hint must be a string or an object")
+		return nil, fault.Errorf(fault.FailedToParse, "Hint must be a string or an object")
 	}
 	h := &hint{}
 	it := value.Elements(v.Data)
@@ -49,7 +50,7 @@ func parseHint(v value.Value) (*hint, error) {
 }
 
 func badHint(format string, args ...any) error {
-	return value.Errorf(value.CodeBadValue, "bad hint: "+format, args...)
+	return fault.Errorf(fault.BadValue, "bad hint: "+format, args...)
 }
 
 // hinted returns the access that a hint names.

@@ -11,7 +11,7 @@ import (
 )
 
 // errInUse is why a database is not suspended.
-var errInUse = errors.New("db: in use")
+var errInUse = errors.New("in use")
 
 // Suspend drops what the database holds in memory, if nothing uses it: no read,
 // cursor, transaction, write or watch, and no arrival that is not folded. It
@@ -149,7 +149,7 @@ func (db *DB) resume() error {
 	}
 	db.forget() // what a load that failed left
 	if err := db.load(); err != nil {
-		return fmt.Errorf("db: open: %w", err)
+		return fmt.Errorf("open: %w", err)
 	}
 	db.mu.Lock()
 	if db.closed {
@@ -184,7 +184,7 @@ func PeekState(r store.Reader, prefix []byte) (f Folded, ok bool, err error) {
 	}
 	m, err := loadMeta(db, r)
 	if err != nil {
-		return f, false, fmt.Errorf("db: peek: %w", err)
+		return f, false, fmt.Errorf("peek: %w", err)
 	}
 	h := *m.hash
 	h.Apply(m.pending)

@@ -3,13 +3,12 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // An Index is an index of a collection. Keys of the kind Text make it a text
@@ -63,8 +62,8 @@ type CreateIndexOptions struct {
 // the index is built all the same, unless it is unique.
 //
 // A unique index that the documents violate is refused with a
-// [*DuplicateKeyError]; one that exists with other keys or options is an *Error
-// with code 85 or 86.
+// [*DuplicateKeyError]; one that exists with other keys or options is an
+// error of kind index_options_conflict or index_key_specs_conflict.
 func (c *Collection) CreateIndex(ctx context.Context, x Index) (string, error) {
 	return c.CreateIndexWith(ctx, x, CreateIndexOptions{})
 }
@@ -114,21 +113,17 @@ func (c *Collection) agrees(ctx context.Context, x Index) (there bool, err error
 		case h.Name == x.Name && sameIndex(h, x):
 			return true, nil
 		case h.Name == x.Name:
-			return false, exists(value.CodeIndexKeySpecsConflict, "an index %s exists with other keys or options", x.Name)
+			return false, fault.Of(errIndexExists, "an index %s exists with other keys or options", x.Name)
 		case h.Keys[0].Text && x.Keys[0].Text:
-			return false, exists(value.CodeIndexOptionsConflict, "a collection has one text index, and there is %s", h.Name)
+			return false, fault.Of(errIndexOptions, "a collection has one text index, and there is %s", h.Name)
 		case slices.Equal(h.Keys, x.Keys) && h.Unique == x.Unique && h.Sparse == x.Sparse && string(h.Partial) == string(x.Partial):
-			return false, exists(value.CodeIndexOptionsConflict, "an index on the same keys exists with the name %s", h.Name)
+			return false, fault.Of(errIndexOptions, "an index on the same keys exists with the name %s", h.Name)
 		}
 	}
 	if len(have) >= maxIndexes {
-		return false, value.Errorf(value.CodeCannotCreateIndex, "a collection has at most %d indexes", maxIndexes)
+		return false, fault.Errorf(fault.CannotCreateIndex, "a collection has at most %d indexes", maxIndexes)
 	}
 	return false, nil
-}
-
-func exists(code int32, format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrExists, value.Errorf(code, format, args...))
 }
 
 // isIDIndex reports whether x is the index on _id, which is always there.
@@ -138,7 +133,7 @@ func isIDIndex(x Index) bool {
 }
 
 // DropIndex removes an index, also one that is being built, or returns
-// ErrNotFound (code 27). Its entries are deleted in the background.
+// ErrNotFound. Its entries are deleted in the background.
 func (c *Collection) DropIndex(ctx context.Context, name string) error {
 	if err := writable(c.name); err != nil {
 		return err
@@ -148,10 +143,10 @@ func (c *Collection) DropIndex(ctx context.Context, name string) error {
 		return err
 	}
 	if name == "_id_" {
-		return value.Errorf(value.CodeInvalidOptions, "cannot drop the index on _id")
+		return fault.Errorf(fault.InvalidOptions, "cannot drop the index on _id")
 	}
 	if !slices.ContainsFunc(have, func(x Index) bool { return x.Name == name }) {
-		return fmt.Errorf("%w: %w", ErrNotFound, value.Errorf(value.CodeIndexNotFound, "index not found with name [%s]", name))
+		return fault.Of(errNoIndex, "index not found with name [%s]", name)
 	}
 	pull := bson.D{{Key: "indexes", Value: bson.D{{Key: "name", Value: name}}}}
 	return c.db.define(ctx, c.name, bson.D{{Key: "$pull", Value: pull}})

@@ -2,8 +2,6 @@ package db
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -72,15 +71,15 @@ func sameIndex(x, y Index) bool {
 // on every replica.
 func parseIndexes(v value.Value) (out []Index, err error) {
 	if !v.IsArray() {
-		return nil, errors.New("db: a definition's indexes must be an array")
+		return nil, fault.Errorf(fault.BadValue, "a definition's indexes must be an array")
 	}
 	it := value.Elements(v.Data)
 	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
 		if !e.IsDoc() {
-			return nil, errors.New("db: an index must be a document")
+			return nil, fault.Errorf(fault.BadValue, "an index must be a document")
 		}
 		if len(out) == maxIndexes {
-			return nil, fmt.Errorf("db: a collection has at most %d indexes", maxIndexes)
+			return nil, fault.Errorf(fault.BadValue, "a collection has at most %d indexes", maxIndexes)
 		}
 		x, err := parseIndex(e.Data)
 		if err != nil {
@@ -101,7 +100,7 @@ func parseIndex(doc []byte) (x Index, err error) {
 			x.Name, err = stringOption("name", v)
 		case "key":
 			if !v.IsDoc() {
-				return x, errors.New("db: an index must have a key document")
+				return x, fault.Errorf(fault.BadValue, "an index must have a key document")
 			}
 			x.Keys, err = parseIndexKeys(v.Data)
 		case "unique":
@@ -117,7 +116,7 @@ func parseIndex(doc []byte) (x Index, err error) {
 		case "language":
 			x.Language, err = stringOption("language", v)
 		default:
-			err = value.Errorf(value.CodeInvalidIndexOption, "an index has no field %q", k)
+			err = fault.Errorf(fault.InvalidIndexOption, "an index has no field %q", k)
 		}
 		if err != nil {
 			return x, err
@@ -131,7 +130,7 @@ func parseIndex(doc []byte) (x Index, err error) {
 
 func stringOption(name string, v value.Value) (string, error) {
 	if v.Type != bson.TypeString {
-		return "", value.Errorf(value.CodeTypeMismatch, "index option %q must be a string", name)
+		return "", fault.Errorf(fault.TypeMismatch, "index option %q must be a string", name)
 	}
 	return string(v.Str()), nil
 }
@@ -144,16 +143,16 @@ func boolOption(name string, v value.Value) (bool, error) {
 	if n, ok := v.Raw().AsInt64OK(); ok && v.IsNumber() {
 		return n != 0, nil
 	}
-	return false, value.Errorf(value.CodeTypeMismatch, "index option %q must be a boolean", name)
+	return false, fault.Errorf(fault.TypeMismatch, "index option %q must be a boolean", name)
 }
 
 func expireOption(name string, v value.Value) (*time.Duration, error) {
 	f, ok := v.Raw().AsFloat64OK()
 	if !ok || !v.IsNumber() || math.IsNaN(f) {
-		return nil, value.Errorf(value.CodeTypeMismatch, "index option %q must be a number of seconds", name)
+		return nil, fault.Errorf(fault.TypeMismatch, "index option %q must be a number of seconds", name)
 	}
 	if f < 0 || f > math.MaxInt32 {
-		return nil, value.Errorf(value.CodeCannotCreateIndex, "index option %q must be 0 to %d seconds", name, math.MaxInt32)
+		return nil, fault.Errorf(fault.CannotCreateIndex, "index option %q must be 0 to %d seconds", name, math.MaxInt32)
 	}
 	d := time.Duration(f) * time.Second
 	return &d, nil
@@ -161,7 +160,7 @@ func expireOption(name string, v value.Value) (*time.Duration, error) {
 
 func partialText(v value.Value) (bson.Raw, error) {
 	if v.Type != bson.TypeString || len(v.Data) > 8*maxPartial {
-		return nil, value.Errorf(value.CodeTypeMismatch, "the partial filter of an index must be a string of Extended JSON")
+		return nil, fault.Errorf(fault.TypeMismatch, "the partial filter of an index must be a string of Extended JSON")
 	}
 	return value.ParseJSON(v.Str())
 }
@@ -171,13 +170,13 @@ func setWeights(x *Index, v value.Value) error {
 		return nil
 	}
 	if !v.IsDoc() {
-		return value.Errorf(value.CodeTypeMismatch, "index option %q must be a document", "weights")
+		return fault.Errorf(fault.TypeMismatch, "index option %q must be a document", "weights")
 	}
 	it := value.Elements(v.Data)
 	for k, w, ok := it.Next(); ok; k, w, ok = it.Next() {
 		n, ok := w.Raw().AsInt64OK()
 		if !ok || !w.IsNumber() || n < 1 || n > maxWeight {
-			return value.Errorf(value.CodeCannotCreateIndex, "the weight of %q must be 1 to %d", k, maxWeight)
+			return fault.Errorf(fault.CannotCreateIndex, "the weight of %q must be 1 to %d", k, maxWeight)
 		}
 		found := false
 		for i := range x.Keys {
@@ -186,7 +185,7 @@ func setWeights(x *Index, v value.Value) error {
 			}
 		}
 		if !found {
-			return value.Errorf(value.CodeCannotCreateIndex, "a weight is for a text key of the index, and %q is none", k)
+			return fault.Errorf(fault.CannotCreateIndex, "a weight is for a text key of the index, and %q is none", k)
 		}
 	}
 	return nil
@@ -202,11 +201,11 @@ func parseIndexKeys(doc []byte) (keys []IndexKey, err error) {
 		case v.Type == bson.TypeString && string(v.Str()) == "text":
 			key.Text = true
 		case v.Type == bson.TypeString:
-			return nil, value.Errorf(value.CodeCannotCreateIndex, "indexes of the kind %q are not supported: %q", v.Str(), k)
+			return nil, fault.Errorf(fault.CannotCreateIndex, "indexes of the kind %q are not supported: %q", v.Str(), k)
 		case isNumber && v.IsNumber() && f < 0:
 			key.Desc = true
 		case !isNumber || !v.IsNumber() || !(f > 0):
-			return nil, value.Errorf(value.CodeCannotCreateIndex, "the key %q of an index must be 1, -1 or \"text\"", k)
+			return nil, fault.Errorf(fault.CannotCreateIndex, "the key %q of an index must be 1, -1 or \"text\"", k)
 		}
 		keys = append(keys, key)
 	}
@@ -216,7 +215,7 @@ func parseIndexKeys(doc []byte) (keys []IndexKey, err error) {
 // checkIndex checks x, completes it, and names it if it has no name.
 func checkIndex(x *Index) error {
 	if len(x.Keys) == 0 || len(x.Keys) > maxIndexKeys {
-		return value.Errorf(value.CodeCannotCreateIndex, "an index has 1 to %d keys", maxIndexKeys)
+		return fault.Errorf(fault.CannotCreateIndex, "an index has 1 to %d keys", maxIndexKeys)
 	}
 	x.State = IndexState{}
 	var name []string
@@ -226,11 +225,11 @@ func checkIndex(x *Index) error {
 		}
 		for _, other := range x.Keys[:i] {
 			if other.Path == k.Path {
-				return value.Errorf(value.CodeCannotCreateIndex, "the index has the key %q twice", k.Path)
+				return fault.Errorf(fault.CannotCreateIndex, "the index has the key %q twice", k.Path)
 			}
 		}
 		if k.Weight < 0 || k.Weight > maxWeight || k.Weight > 0 && !k.Text {
-			return value.Errorf(value.CodeCannotCreateIndex, "the weight of %q must be 1 to %d, and is for text keys", k.Path, maxWeight)
+			return fault.Errorf(fault.CannotCreateIndex, "the weight of %q must be 1 to %d, and is for text keys", k.Path, maxWeight)
 		}
 		dir := "1"
 		switch {
@@ -245,20 +244,20 @@ func checkIndex(x *Index) error {
 		x.Name = strings.Join(name, "_")
 	}
 	if len(x.Name) > maxIndexName || x.Name == "_id_" || x.Name == "*" || strings.Contains(x.Name, "\x00") {
-		return value.Errorf(value.CodeCannotCreateIndex, "bad index name %q", x.Name)
+		return fault.Errorf(fault.CannotCreateIndex, "bad index name %q", x.Name)
 	}
 	return checkIndexOptions(x)
 }
 
 func checkIndexPath(path string) error {
 	if strings.Contains(path, "$") {
-		return value.Errorf(value.CodeCannotCreateIndex, "an index key cannot contain '$': %q", path)
+		return fault.Errorf(fault.CannotCreateIndex, "an index key cannot contain '$': %q", path)
 	}
 	if _, err := value.ParsePath(path); err != nil {
-		return value.Errorf(value.CodeCannotCreateIndex, "bad index key %q: %v", path, err)
+		return fault.Errorf(fault.CannotCreateIndex, "bad index key %q: %v", path, err)
 	}
 	if path == "_mod" || strings.HasPrefix(path, "_mod.") {
-		return value.Errorf(value.CodeCannotCreateIndex, "_mod is no field and cannot be indexed")
+		return fault.Errorf(fault.CannotCreateIndex, "_mod is no field and cannot be indexed")
 	}
 	return nil
 }
@@ -267,11 +266,11 @@ func checkIndexOptions(x *Index) error {
 	text := x.Keys[0].Text
 	for _, k := range x.Keys {
 		if k.Text != text {
-			return value.Errorf(value.CodeCannotCreateIndex, "a text index has text keys only: %q", k.Path)
+			return fault.Errorf(fault.CannotCreateIndex, "a text index has text keys only: %q", k.Path)
 		}
 	}
 	bad := func(format string, args ...any) error {
-		return value.Errorf(value.CodeCannotCreateIndex, format, args...)
+		return fault.Errorf(fault.CannotCreateIndex, format, args...)
 	}
 	if text {
 		if x.Unique || x.ExpireAfter != nil {
@@ -334,11 +333,11 @@ func checkPartial(filter []byte, depth int) error {
 				}
 			}
 		case strings.HasPrefix(name, "$"):
-			return value.Errorf(value.CodeCannotCreateIndex, "the filter of a partial index cannot have %s", name)
+			return fault.Errorf(fault.CannotCreateIndex, "the filter of a partial index cannot have %s", name)
 		case name == "_mod" || strings.HasPrefix(name, "_mod."):
-			return value.Errorf(value.CodeCannotCreateIndex, "the filter of a partial index cannot depend on _mod")
+			return fault.Errorf(fault.CannotCreateIndex, "the filter of a partial index cannot depend on _mod")
 		case v.Type == bson.TypeRegex:
-			return value.Errorf(value.CodeCannotCreateIndex, "the filter of a partial index cannot have a regular expression: %q", name)
+			return fault.Errorf(fault.CannotCreateIndex, "the filter of a partial index cannot have a regular expression: %q", name)
 		case v.IsDoc():
 			ops := value.Elements(v.Data)
 			for op, arg, ok := ops.Next(); ok; op, arg, ok = ops.Next() {
@@ -346,7 +345,7 @@ func checkPartial(filter []byte, depth int) error {
 					break // a document to equal
 				}
 				if !partialOps[string(op)] || string(op) == "$exists" && !truthyOption(arg) {
-					return value.Errorf(value.CodeCannotCreateIndex, "the filter of a partial index cannot have %s: %q", op, name)
+					return fault.Errorf(fault.CannotCreateIndex, "the filter of a partial index cannot have %s: %q", op, name)
 				}
 			}
 		}

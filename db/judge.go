@@ -2,7 +2,6 @@ package db
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 
 	"github.com/weftdb/weft/db/internal/payload"
@@ -10,6 +9,7 @@ import (
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A code is a Reason as it is stored and hashed; 0 is an accepted operation.
@@ -49,12 +49,17 @@ type verdict struct {
 }
 
 var (
-	errNoMatch   = errors.New("no document matches the filter")
-	errDuplicate = value.Errorf(11000, "E11000 duplicate key: a document with this _id exists")
-	errReserved  = errors.New("_mod is the time of the last change and cannot be set")
-	errAtomic    = errors.New("another operation of the atomic transaction was refused")
-	errDocSize   = value.Errorf(value.CodeObjectTooLarge, "the document is larger than %d bytes", value.MaxDocument)
+	errNoMatch   = fault.New(fault.NoMatch, "no document matches the filter")
+	errDuplicate = fault.New(fault.DuplicateKey, "a document with this _id exists")
+	errReserved  = fault.New(fault.Reserved, "_mod is the time of the last change and cannot be set")
+	errAtomic    = fault.New(fault.Atomic, "another operation of the atomic transaction was refused")
+	errDocSize   = fault.Errorf(fault.TooLarge, "the document is larger than %d bytes", value.MaxDocument)
 )
+
+func duplicateID(o *payload.Op) error {
+	return fault.Of(errDuplicate, `E11000 duplicate key error collection: %s index: _id_ dup key: {"_id":%s}`,
+		o.Coll, value.AppendJSONValue(nil, o.ID, false))
+}
 
 // A judge judges operations; it keeps what it compiled last, because many
 // operations share a body. It belongs to one goroutine.
@@ -122,7 +127,7 @@ func (j *judge) judge(o *payload.Op, cur state, t clock.Time, def *definition) v
 		return v
 	}
 	if err := def.validate(cur.doc, next); err != nil {
-		return refuse(codeSchema, fmt.Errorf("%w: %w", ErrSchema, err))
+		return refuse(codeSchema, fault.Of(ErrSchema, "the document does not fit the schema: %w", err))
 	}
 	return v
 }
@@ -131,7 +136,7 @@ func (j *judge) apply(o *payload.Op, cur state, t clock.Time) verdict {
 	refuse := func(c code, err error) verdict { return verdict{next: cur, code: c, err: err} }
 	if o.Kind == payload.Insert {
 		if cur.doc != nil {
-			return refuse(codeDuplicate, errDuplicate)
+			return refuse(codeDuplicate, duplicateID(o))
 		}
 		return verdict{next: state{doc: o.Doc, mod: t}}
 	}
@@ -151,7 +156,7 @@ func (j *judge) apply(o *payload.Op, cur state, t clock.Time) verdict {
 			return refuse(codeNoMatch, errNoMatch)
 		}
 		if cur.doc != nil {
-			return refuse(codeDuplicate, errDuplicate)
+			return refuse(codeDuplicate, duplicateID(o))
 		}
 		doc, err := j.upsert(o, t)
 		if err != nil {
@@ -196,7 +201,7 @@ func (j *judge) upsert(o *payload.Op, t clock.Time) ([]byte, error) {
 func withID(doc []byte, id value.Value) ([]byte, error) {
 	if old := value.Get(doc, "_id"); old.Exists() {
 		if !value.Equal(old, id) {
-			return nil, value.Errorf(value.CodeImmutableField, "the _id cannot be changed")
+			return nil, fault.Errorf(fault.ImmutableField, "the _id cannot be changed")
 		}
 		id = old
 	}

@@ -2,9 +2,9 @@ package db
 
 import (
 	"encoding/binary"
-	"errors"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // The kinds of keys under a database's prefix; docs/design/db.md lists them.
@@ -57,8 +57,8 @@ func (r ref) append(dst []byte) []byte {
 }
 
 var (
-	errCorrupt = errors.New("db: corrupt value in the store")
-	errLost    = errors.New("db: the journal has lost arrivals")
+	errCorrupt = fault.New(fault.Corrupt, "corrupt value in the store")
+	errLost    = fault.New(fault.Corrupt, "the journal has lost arrivals")
 )
 
 // A scanner reads the fields of a stored value; bad stays set after an error.

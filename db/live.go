@@ -7,7 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/query"
-	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A LiveEvent is one step from the result of a live query to its next result.
@@ -57,12 +57,12 @@ func (c *Collection) Live(ctx context.Context, o FindOptions) (*Live, error) {
 			return nil, err
 		}
 		if l.proj.NeedsContext() {
-			return nil, value.Errorf(value.CodeCommandNotSupported, "a live query's projection takes no positional operator and no expressions")
+			return nil, fault.Errorf(fault.CommandNotSupported, "a live query's projection takes no positional operator and no expressions")
 		}
 		l.modOut = readsMod(o.Projection)
 	}
 	if o.Skip < 0 || o.Limit < 0 || o.Skip > maxLiveCount || o.Limit > maxLiveCount {
-		return nil, value.Errorf(value.CodeBadValue, "skip and limit of a live query are 0 to %d", maxLiveCount)
+		return nil, fault.Errorf(fault.BadValue, "skip and limit of a live query are 0 to %d", maxLiveCount)
 	}
 	set, err := c.db.liveSet(ctx, c.name, o)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"fmt"
 	"math"
 	"slices"
 	"sort"
@@ -17,6 +16,7 @@ import (
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -279,7 +279,7 @@ func (s *liveSet) advance(ctx context.Context) (wait <-chan struct{}, err error)
 	}
 }
 
-var errLiveSize = fmt.Errorf("%w: the result of a live query; use a filter or a limit", ErrTooLarge)
+var errLiveSize = fault.Of(ErrTooLarge, "the result of a live query is too large; use a filter or a limit")
 
 // reserve returns how many documents after the result are held.
 func (s *liveSet) reserve() int { return min(max(int(s.o.Limit), minReserve), maxReserve) }

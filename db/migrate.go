@@ -10,6 +10,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A CollectionChange says what ModifyCollection changes; the zero value changes
@@ -52,7 +53,7 @@ type MisfitError struct{ Report Report }
 
 // Error says how many documents do not fit, and why the first does not.
 func (e *MisfitError) Error() string {
-	s := fmt.Sprintf("db: %d of %d documents do not fit", e.Report.Misfits, e.Report.Documents)
+	s := fmt.Sprintf("%d of %d documents do not fit", e.Report.Misfits, e.Report.Documents)
 	if len(e.Report.First) > 0 {
 		f := e.Report.First[0]
 		s += fmt.Sprintf("; _id %s: %s", value.AppendJSONValue(nil, value.Of(f.ID), false), f.Reason)
@@ -221,7 +222,7 @@ func (db *DB) redefine(ctx context.Context, name string, where bson.D, upd bson.
 	op := defineOp(name, doc)
 	filter, err := bson.Marshal(append(bson.D{{Key: "_id", Value: name}}, where...))
 	if err != nil || op == nil {
-		return value.Errorf(value.CodeBadValue, "the definition cannot be encoded")
+		return fault.Errorf(fault.BadValue, "the definition cannot be encoded")
 	}
 	op.Filter, op.Upsert = filter, false
 	results, _, err := db.write(ctx, []payload.Op{*op}, each)
@@ -229,7 +230,7 @@ func (db *DB) redefine(ctx context.Context, name string, where bson.D, upd bson.
 		return err
 	}
 	if errors.Is(results[0], errNoMatch) {
-		return fmt.Errorf("%w: the definition of %s", ErrConflict, name)
+		return fault.Of(ErrConflict, "the definition of %s was changed meanwhile", name)
 	}
 	return results[0]
 }

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // ModifyOptions tunes FindAndModify.
@@ -56,7 +56,7 @@ func (c *Collection) FindAndModify(ctx context.Context, filter, change bson.Raw,
 		}
 		return m, err
 	}
-	return Modified{}, fmt.Errorf("%w: other writers kept changing the document", ErrConflict)
+	return Modified{}, fault.Of(ErrConflict, "other writers kept changing the document")
 }
 
 func (c *Collection) modifyOp(filter, change bson.Raw, o ModifyOptions) (op payload.Op, err error) {
@@ -66,14 +66,14 @@ func (c *Collection) modifyOp(filter, change bson.Raw, o ModifyOptions) (op payl
 	op = payload.Op{Coll: c.name, Filter: orEmpty(filter)}
 	switch {
 	case o.Remove && (change != nil || o.Upsert || o.New):
-		return op, value.Errorf(value.CodeFailedToParse, "remove takes no update, no upsert and no new document")
+		return op, fault.Errorf(fault.FailedToParse, "remove takes no update, no upsert and no new document")
 	case o.Remove:
 		op.Kind = payload.Delete
 	case change == nil:
-		return op, value.Errorf(value.CodeFailedToParse, "either an update or remove must be given")
+		return op, fault.Errorf(fault.FailedToParse, "either an update or remove must be given")
 	case update.IsReplacement(change):
 		if len(o.ArrayFilters) > 0 {
-			return op, value.Errorf(value.CodeFailedToParse, "a replacement takes no array filters")
+			return op, fault.Errorf(fault.FailedToParse, "a replacement takes no array filters")
 		}
 		op.Kind, op.Doc, op.Upsert = payload.Replace, change, o.Upsert
 	default:
@@ -201,7 +201,7 @@ func parseModify(cmd bson.Raw) (s modifySpec, err error) {
 		Remove: flag(cmd, "remove", false), New: flag(cmd, "new", false),
 	}
 	if s.change == nil && value.Get(cmd, "update").Exists() {
-		return s, value.Errorf(value.CodeFailedToParse, "the update must be a document or a pipeline")
+		return s, fault.Errorf(fault.FailedToParse, "the update must be a document or a pipeline")
 	}
 	if value.Get(cmd, "arrayFilters").Exists() {
 		s.o.ArrayFilters, err = list(cmd, "arrayFilters")

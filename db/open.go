@@ -15,6 +15,7 @@ import (
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -82,7 +83,7 @@ var valueNone value.Value
 // folded in the background.
 func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Store == nil || o.Journal == nil {
-		return nil, errors.New("db: Open needs a Store and a Journal")
+		return nil, fault.New(fault.InvalidArgument, "Open needs a Store and a Journal")
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -99,7 +100,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	db.life, db.endLife = context.WithCancel(context.Background())
 	if err := db.load(); err != nil {
-		return nil, fmt.Errorf("db: open: %w", err)
+		return nil, fmt.Errorf("open: %w", err)
 	}
 	db.mu.Lock()
 	db.start()
@@ -157,7 +158,7 @@ func (db *DB) loadLogs(r store.Reader, tag byte, into map[clock.LogID]bool) erro
 func (db *DB) redoSteps(marker []byte) error {
 	var mk redoMarker
 	if err := bson.Unmarshal(marker, &mk); err != nil {
-		return fmt.Errorf("%w: %w", errCorrupt, err)
+		return fault.Of(errCorrupt, "corrupt value in the store: %w", err)
 	}
 	var rescans []rescan
 	for _, s := range mk.Rescans {

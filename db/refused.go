@@ -12,24 +12,25 @@ import (
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
 // A Reason says why an operation was refused; a stable word.
-type Reason string
+type Reason = fault.Kind
 
 // The reasons.
 const (
-	ReasonMalformed  Reason = "malformed"  // the record's payload is not a transaction
-	ReasonDuplicate  Reason = "duplicate"  // a document with the _id exists
-	ReasonNoMatch    Reason = "no_match"   // no document matches the filter any more
-	ReasonSchema     Reason = "schema"     // the document would not fit the schema
-	ReasonUpdate     Reason = "update"     // the filter or update cannot be applied
-	ReasonReserved   Reason = "reserved"   // the document would set _mod
-	ReasonDefinition Reason = "definition" // a definition that cannot be in force
-	ReasonAtomic     Reason = "atomic"     // another operation of the atomic transaction was refused
-	ReasonTooLarge   Reason = "too_large"  // the document would be over its limit
-	ReasonRule       Reason = "rule"       // the write rule of the collection denies it
+	ReasonMalformed  = fault.Malformed  // the record's payload is not a transaction
+	ReasonDuplicate  = fault.Duplicate  // a document with the _id exists
+	ReasonNoMatch    = fault.NoMatch    // no document matches the filter any more
+	ReasonSchema     = fault.Schema     // the document would not fit the schema
+	ReasonUpdate     = fault.Update     // the filter or update cannot be applied
+	ReasonReserved   = fault.Reserved   // the document would set _mod
+	ReasonDefinition = fault.Definition // a definition that cannot be in force
+	ReasonAtomic     = fault.Atomic     // another operation of the atomic transaction was refused
+	ReasonTooLarge   = fault.TooLarge   // the document would be over its limit
+	ReasonRule       = fault.Rule       // the write rule of the collection denies it
 )
 
 // A Refusal is an operation that the fold refused.
@@ -73,7 +74,7 @@ type RefusedOptions struct {
 func (db *DB) Refused(ctx context.Context, o RefusedOptions) iter.Seq2[Refusal, error] {
 	return func(yield func(Refusal, error) bool) {
 		if o.Skip < 0 || o.Limit < 0 {
-			yield(Refusal{}, value.Errorf(value.CodeBadValue, "skip and limit cannot be negative"))
+			yield(Refusal{}, fault.Errorf(fault.BadValue, "skip and limit cannot be negative"))
 			return
 		}
 		v, err := db.acquire()

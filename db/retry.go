@@ -15,6 +15,7 @@ import (
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -26,7 +27,7 @@ func StampText(s clock.Stamp) string {
 
 // ParseStamp reads what StampText gives, and nothing else.
 func ParseStamp(text string) (s clock.Stamp, err error) {
-	bad := value.Errorf(value.CodeBadValue, "not the stamp of an operation: time.log.hash.index")
+	bad := fault.Errorf(fault.BadValue, "not the stamp of an operation: time.log.hash.index")
 	p := strings.Split(text, ".")
 	if len(text) > 200 || len(p) != 4 {
 		return s, bad
@@ -70,7 +71,7 @@ func (db *DB) refusalAt(ctx context.Context, v *view, s clock.Stamp) (*Refusal, 
 		case err != nil:
 			return nil, nil, err
 		case r == nil:
-			return nil, nil, fmt.Errorf("%w: a refused operation with this stamp", ErrNotFound)
+			return nil, nil, fault.Of(ErrNotFound, "there is no refused operation with this stamp")
 		case r.Stamp == s:
 			return r, w.rec, nil
 		}
@@ -98,7 +99,7 @@ func (db *DB) Retry(ctx context.Context, s clock.Stamp) (res RetryResult, err er
 		return res, err
 	}
 	if rec.bad != nil {
-		return res, value.Errorf(value.CodeBadValue, "a malformed record holds no operation that could be written again: %v", rec.bad)
+		return res, fault.Errorf(fault.BadValue, "a malformed record holds no operation that could be written again: %v", rec.bad)
 	}
 	if r.Body == nil {
 		return res, ErrRule
@@ -115,7 +116,7 @@ func (db *DB) Retry(ctx context.Context, s clock.Stamp) (res RetryResult, err er
 	}
 	req.payload = payload.Encode(req.ops)
 	if len(req.payload) > payload.MaxBytes {
-		return res, fmt.Errorf("%w: the operation takes %d bytes", ErrTooLarge, len(req.payload))
+		return res, fault.Of(ErrTooLarge, "the operation takes %d bytes, more than a record can hold", len(req.payload))
 	}
 	req.seeds = seedsOf(req.ops)
 	if err := db.submit(req); err != nil {
@@ -139,7 +140,7 @@ func (db *DB) Retry(ctx context.Context, s clock.Stamp) (res RetryResult, err er
 		}
 	}
 	if err := db.Handle(ctx, true, done...); err != nil && !errors.Is(err, ErrNotFound) {
-		return res, fmt.Errorf("db: the operation is written, but the refusal is not marked: %w", err)
+		return res, fmt.Errorf("the operation is written, but the refusal is not marked: %w", err)
 	}
 	return res, nil
 }
@@ -160,7 +161,7 @@ func retryError(r *request, implied int) error {
 // of no refusal, nothing is marked and the error is ErrNotFound.
 func (db *DB) Handle(ctx context.Context, handled bool, stamps ...clock.Stamp) error {
 	if len(stamps) > maxHandled {
-		return fmt.Errorf("%w: %d stamps, at most %d", ErrTooLarge, len(stamps), maxHandled)
+		return fault.Of(ErrTooLarge, "%d stamps are too many: at most %d", len(stamps), maxHandled)
 	}
 	v, err := db.acquire()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // An opSet is a set of kinds of changes.
@@ -44,7 +45,7 @@ next:
 				continue next
 			}
 		}
-		return 0, value.Errorf(value.CodeBadValue, "there is no kind of change %q", n)
+		return 0, fault.Errorf(fault.BadValue, "there is no kind of change %q", n)
 	}
 	return set, nil
 }

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/weftdb/weft/db/internal/rules"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Rules are expressions of the Common Expression Language (CEL) that say who
@@ -57,12 +57,12 @@ func (db *DB) ownRecord(t clock.Time, atomic bool, ops []payload.Op) *record {
 // parseRules reads the rules of a definition.
 func parseRules(v value.Value) (r compiledRules, err error) {
 	if !v.IsDoc() {
-		return r, errors.New("db: a definition's rules must be a document")
+		return r, fault.Errorf(fault.BadValue, "a definition's rules must be a document")
 	}
 	it := value.Elements(v.Data)
 	for k, e, ok := it.Next(); ok; k, e, ok = it.Next() {
 		if e.Type != bson.TypeString {
-			return r, fmt.Errorf("db: the %s rule must be a string", k)
+			return r, fault.Errorf(fault.BadValue, "the %s rule must be a string", k)
 		}
 		text := string(e.Str())
 		switch string(k) {
@@ -73,7 +73,7 @@ func parseRules(v value.Value) (r compiledRules, err error) {
 		case "define":
 			r.text.Define = text
 		default:
-			return r, fmt.Errorf("db: there is no %q rule: there are write, read and define", k)
+			return r, fault.Errorf(fault.BadValue, "there is no %q rule: there are write, read and define", k)
 		}
 	}
 	return r, r.compile()
@@ -94,7 +94,7 @@ func (r *compiledRules) compile() error {
 		}
 		var err error
 		if *x.to, err = rules.Compile(x.kind, x.text); err != nil {
-			return value.Errorf(value.CodeBadValue, "bad %s rule: %v", x.name, err)
+			return fault.Errorf(fault.BadValue, "bad %s rule: %v", x.name, err)
 		}
 	}
 	return nil
@@ -139,7 +139,7 @@ func (d *definition) allows(o *payload.Op, old, now []byte, by author) error {
 		in.Op = payload.Insert.String()
 	}
 	if err := rule.Allows(&in); err != nil {
-		return fmt.Errorf("%w: the %s rule of %s: %w", ErrRule, name, ruled(o), err)
+		return fault.Of(ErrRule, "denied by the %s rule of %s: %w", name, ruled(o), err)
 	}
 	return nil
 }

@@ -1,9 +1,8 @@
 package db
 
 import (
-	"fmt"
-
 	"github.com/weftdb/weft/db/internal/schema"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A validator is what a definition says about documents, besides rules.
@@ -27,7 +26,7 @@ const (
 func compileSchema(text string, formats bool) (*schema.Schema, error) {
 	s, err := schema.Compile(text, schema.Options{Formats: formats})
 	if err != nil {
-		return nil, fmt.Errorf("db: bad schema: %w", err)
+		return nil, fault.Errorf(fault.BadValue, "bad schema: %w", err)
 	}
 	return s, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -83,11 +84,6 @@ type source interface {
 	close()
 }
 
-const (
-	codeCursorNotFound = 43
-	codeMaxTime        = 50
-)
-
 // workers is how many goroutines one call may use.
 func workers() int { return min(4, runtime.GOMAXPROCS(0)) }
 
@@ -98,7 +94,7 @@ func (db *DB) newSearch(ctx context.Context, v *view, name string, o FindOptions
 // searchFor is newSearch for a query of which maybe only the number is wanted.
 func (db *DB) searchFor(ctx context.Context, v *view, name string, o FindOptions, count bool) (s *search, err error) {
 	if o.Skip < 0 || o.Limit < 0 {
-		return nil, value.Errorf(51024, "skip and limit cannot be negative")
+		return nil, fault.Errorf(fault.BadValue, "skip and limit cannot be negative")
 	}
 	s = &search{ctx: ctx, db: db, v: v, c: v.cat.colls[name], o: o, at: db.wall()}
 	if s.sight, err = v.sight(ctx, db, name); err != nil {
@@ -136,7 +132,7 @@ func (db *DB) searchFor(ctx context.Context, v *view, name string, o FindOptions
 	s.mod = bytes.Contains(o.Filter, mod) || bytes.Contains(o.Sort, mod)
 	s.modOut = bytes.Contains(o.Projection, mod)
 	if s.proj != nil && s.proj.NeedsScore() && s.text == nil {
-		return nil, value.Errorf(codeScoreMissing, "query requires text score metadata, but it is not available")
+		return nil, fault.Errorf(fault.BadValue, "query requires text score metadata, but it is not available")
 	}
 	h, err := parseHint(value.Of(o.Hint))
 	if err != nil || s.c == nil {

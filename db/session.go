@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Commands take part in a transaction by MongoDB's fields: lsid names the
@@ -20,11 +21,6 @@ const (
 	maxSessions     = 100
 	maxSessionName  = 1024        // bytes of an lsid
 	sessionLifetime = time.Minute // of a transaction
-
-	codeNoTransaction  = 251 // NoSuchTransaction
-	codeTooOld         = 225 // TransactionTooOld
-	codeNotInSession   = 263 // OperationNotSupportedInTransaction
-	codeInvalidOptions = 72  // InvalidOptions
 )
 
 // sessions are the open transactions of commands.
@@ -55,17 +51,17 @@ func sessionOf(cmd bson.Raw) (name string, number int64, err error) {
 	auto := value.Get(cmd, "autocommit")
 	if !auto.Exists() {
 		if value.Get(cmd, "startTransaction").Exists() {
-			return "", 0, value.Errorf(codeInvalidOptions, "startTransaction needs autocommit: false")
+			return "", 0, fault.Errorf(fault.InvalidOptions, "startTransaction needs autocommit: false")
 		}
 		return "", 0, nil
 	}
 	id := sub(cmd, "lsid")
 	n, ok := value.Get(cmd, "txnNumber").Raw().AsInt64OK()
 	if len(id) > maxSessionName {
-		return "", 0, value.Errorf(codeInvalidOptions, "an lsid has at most %d bytes", maxSessionName)
+		return "", 0, fault.Errorf(fault.InvalidOptions, "an lsid has at most %d bytes", maxSessionName)
 	}
 	if auto.Type != bson.TypeBoolean || auto.Bool() || id == nil || !ok {
-		return "", 0, value.Errorf(codeInvalidOptions, "a command in a transaction has autocommit: false, lsid: {id: …} and a txnNumber")
+		return "", 0, fault.Errorf(fault.InvalidOptions, "a command in a transaction has autocommit: false, lsid: {id: …} and a txnNumber")
 	}
 	return string(id), n, nil
 }
@@ -101,15 +97,15 @@ func (db *DB) session(name string, number int64, start bool) (*session, error) {
 	s := db.sessions.open[name]
 	switch {
 	case s != nil && number < s.number:
-		return nil, value.Errorf(codeTooOld, "transaction %d is older than the session's, %d", number, s.number)
+		return nil, fault.Errorf(fault.TransactionTooOld, "transaction %d is older than the session's, %d", number, s.number)
 	case !start && (s == nil || s.number != number):
-		return nil, value.Errorf(codeNoTransaction, "the session has no transaction %d: it has ended, or took longer than %v", number, sessionLifetime)
+		return nil, fault.Errorf(fault.NoSuchTransaction, "the session has no transaction %d: it has ended, or took longer than %v", number, sessionLifetime)
 	case !start:
 		return s, nil
 	case s != nil && s.number == number:
-		return nil, value.Errorf(codeInvalidOptions, "transaction %d has begun already", number)
+		return nil, fault.Errorf(fault.InvalidOptions, "transaction %d has begun already", number)
 	case s == nil && len(db.sessions.open) >= maxSessions:
-		return nil, value.Errorf(codeInvalidOptions, "there are %d transactions already", maxSessions)
+		return nil, fault.Errorf(fault.InvalidOptions, "there are %d transactions already", maxSessions)
 	case s != nil:
 		old = s // a session has one at a time
 	}
@@ -148,7 +144,7 @@ func (db *DB) closeSessions() {
 // run runs one command in the transaction; over says that it ended it.
 func (tx *Tx) run(ctx context.Context, name string, cmd bson.Raw) (reply bson.D, over bool, err error) {
 	if tx.ended {
-		return nil, true, value.Errorf(codeNoTransaction, "the transaction has ended: it took longer than %v", sessionLifetime)
+		return nil, true, fault.Errorf(fault.NoSuchTransaction, "the transaction has ended: it took longer than %v", sessionLifetime)
 	}
 	it := value.Elements(cmd)
 	k, v, _ := it.Next()
@@ -174,7 +170,7 @@ func (tx *Tx) run(ctx context.Context, name string, cmd bson.Raw) (reply bson.D,
 	case "aggregate":
 		reply, err = tx.cmdAggregate(coll, cmd)
 	default:
-		err = value.Errorf(codeNotInSession, "%s cannot be part of a transaction", k)
+		err = fault.Errorf(fault.NotInTransaction, "%s cannot be part of a transaction", k)
 	}
 	var w *WriteError
 	if errors.As(err, &w) {
@@ -201,7 +197,7 @@ func (tx *Tx) cmdFind(coll string, cmd bson.Raw) (bson.D, error) {
 	out, size := bson.A{}, 0
 	for _, d := range docs {
 		if size += len(d); size > maxBatch {
-			return nil, value.Errorf(value.CodeObjectTooLarge, "the result has more than %d MiB, which is one reply: use a limit", maxBatch>>20)
+			return nil, fault.Errorf(fault.TooLarge, "the result has more than %d MiB, which is one reply: use a limit", maxBatch>>20)
 		}
 		out = append(out, d)
 	}

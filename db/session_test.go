@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"strings"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -28,11 +29,12 @@ func run(t *testing.T, x *db.DB, cmd bson.D) bson.Raw {
 }
 
 // fails runs a command that must fail with a code.
-func fails(t *testing.T, x *db.DB, code int64, cmd bson.D) bson.Raw {
+func fails(t *testing.T, x *db.DB, code int64, cmd bson.D, says ...string) bson.Raw {
 	t.Helper()
 	reply := run(t, x, cmd)
-	if got, _ := reply.Lookup("code").AsInt64OK(); got != code {
-		t.Fatalf("got %v, want code %d", reply, code)
+	got, _ := reply.Lookup("code").AsInt64OK()
+	if why, _ := reply.Lookup("errmsg").StringValueOK(); got != code || !strings.Contains(why, strings.Join(says, "")) {
+		t.Fatalf("got %v, want code %d %q", reply, code, says)
 	}
 	return reply
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -125,7 +126,7 @@ func (db *DB) Define(ctx context.Context, definition bson.Raw) error {
 	}
 	name, ok := definition.Lookup("_id").StringValueOK()
 	if !ok {
-		return value.Errorf(value.CodeBadValue, "a definition's _id is the name of its collection")
+		return fault.Errorf(fault.BadValue, "a definition's _id is the name of its collection")
 	}
 	if err := writable(name); err != nil {
 		return err
@@ -144,7 +145,7 @@ func (db *DB) Define(ctx context.Context, definition bson.Raw) error {
 	}
 	op := defineOp(name, bson.D{})
 	if op == nil {
-		return value.Errorf(value.CodeBadValue, "the definition cannot be encoded")
+		return fault.Errorf(fault.BadValue, "the definition cannot be encoded")
 	}
 	op.Kind, op.Upsert, op.Doc = payload.Replace, true, definition
 	results, _, err := db.write(ctx, []payload.Op{*op}, each)
@@ -152,7 +153,7 @@ func (db *DB) Define(ctx context.Context, definition bson.Raw) error {
 		err = results[0]
 	}
 	if err != nil {
-		return fmt.Errorf("db: definition of %s: %w", name, err)
+		return fmt.Errorf("definition of %s: %w", name, err)
 	}
 	return nil
 }

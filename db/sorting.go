@@ -4,17 +4,15 @@ import (
 	"bytes"
 	"cmp"
 	"container/heap"
-	"fmt"
 	"slices"
 	"sync/atomic"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // maxSort is how many bytes a sort without an index may hold.
 const maxSort = 64 << 20
-
-const codeMemory = 292
 
 // less orders by the sort and then by _id, whatever the access.
 func less(a, b *found) int {
@@ -71,8 +69,8 @@ func (h *topK) take(d *head, idKey []byte) error {
 func weight(f *found) int64 { return int64(len(f.doc) + len(f.idKey) + len(f.sortKey) + 160) }
 
 func errSortMemory() error {
-	return fmt.Errorf("%w: %w", ErrTooLarge, value.Errorf(codeMemory,
-		"the sort holds more than %d MiB; use an index or a limit", maxSort>>20))
+	return fault.Of(errMemory,
+		"the sort holds more than %d MiB; use an index or a limit", maxSort>>20)
 }
 
 // sortAll reads everything and returns it sorted, the first Skip + Limit, and

@@ -13,6 +13,7 @@ import (
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A step is one declared change of a migration: an update whose filter does not
@@ -56,14 +57,14 @@ func parseSteps(text string) (out []step, err error) {
 		return nil, nil
 	}
 	if len(text) > maxStepText {
-		return nil, fmt.Errorf("%w: the steps of a migration have at most %d bytes", ErrTooLarge, maxStepText)
+		return nil, fault.Of(ErrTooLarge, "the steps of a migration have at most %d bytes", maxStepText)
 	}
 	v, err := value.ParseJSONValue([]byte(text))
 	if err != nil {
 		return nil, err
 	}
 	if !v.IsArray() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "the steps of a migration must be an array")
+		return nil, fault.Errorf(fault.TypeMismatch, "the steps of a migration must be an array")
 	}
 	it := value.Elements(v.Data)
 	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
@@ -72,7 +73,7 @@ func parseSteps(text string) (out []step, err error) {
 			return nil, fmt.Errorf("step %d: %w", len(out), err)
 		}
 		if out = append(out, s); len(out) > maxSteps {
-			return nil, fmt.Errorf("%w: a migration has at most %d steps", ErrTooLarge, maxSteps)
+			return nil, fault.Of(ErrTooLarge, "a migration has at most %d steps", maxSteps)
 		}
 	}
 	return out, nil
@@ -88,7 +89,7 @@ func parseStep(v value.Value) (s step, err error) {
 		}
 	}
 	if s.kind == "" || !arg.IsDoc() {
-		return s, value.Errorf(value.CodeFailedToParse, "a step is a document of one field, whose value is a document")
+		return s, fault.Errorf(fault.FailedToParse, "a step is a document of one field, whose value is a document")
 	}
 	f := fields{doc: arg.Data}
 	var where, upd any
@@ -113,14 +114,14 @@ func parseStep(v value.Value) (s step, err error) {
 			p := f.path("path")
 			s.paths, s.to = []string{p}, string(f.any("to").Str())
 			if _, ok := converters[s.to]; !ok {
-				return s, value.Errorf(value.CodeBadValue, "transform: cannot convert to %q", s.to)
+				return s, fault.Errorf(fault.BadValue, "transform: cannot convert to %q", s.to)
 			}
 			where = bson.D{{Key: p, Value: present(true)}}
 		} else {
 			where, upd = f.any("where").Raw(), f.any("update").Raw()
 		}
 	default:
-		return s, value.Errorf(value.CodeFailedToParse, "a step is rename, default, drop or transform, not %q", s.kind)
+		return s, fault.Errorf(fault.FailedToParse, "a step is rename, default, drop or transform, not %q", s.kind)
 	}
 	if err := f.done(s.kind); err != nil {
 		return s, err
@@ -144,7 +145,7 @@ func (s *step) compile(where, upd any) (err error) {
 		return err
 	}
 	if update.IsReplacement(s.update) {
-		return value.Errorf(value.CodeFailedToParse, "transform: update must have update operators")
+		return fault.Errorf(fault.FailedToParse, "transform: update must have update operators")
 	}
 	s.apply, err = update.Compile(s.update, nil)
 	return err
@@ -153,7 +154,7 @@ func (s *step) compile(where, upd any) (err error) {
 func rawOf(v any) (bson.Raw, error) {
 	if rv, ok := v.(bson.RawValue); ok {
 		if rv.Type != bson.TypeEmbeddedDocument {
-			return nil, value.Errorf(value.CodeTypeMismatch, "transform: where and update must be documents")
+			return nil, fault.Errorf(fault.TypeMismatch, "transform: where and update must be documents")
 		}
 		return rv.Value, nil
 	}
@@ -171,7 +172,7 @@ func (f *fields) any(name string) value.Value {
 	v := value.Get(f.doc, name)
 	if !v.Exists() {
 		if f.err == nil {
-			f.err = value.Errorf(value.CodeFailedToParse, "%q is missing", name)
+			f.err = fault.Errorf(fault.FailedToParse, "%q is missing", name)
 		}
 		return value.Null()
 	}
@@ -187,7 +188,7 @@ func (f *fields) path(name string) string {
 	case err != nil:
 		f.err = err
 	case s == "" || s == "_id" || strings.HasPrefix(s, "_id.") || s == "_mod" || strings.HasPrefix(s, "$"):
-		f.err = value.Errorf(value.CodeBadValue, "%q cannot be %q", name, s)
+		f.err = fault.Errorf(fault.BadValue, "%q cannot be %q", name, s)
 	}
 	return s
 }
@@ -203,7 +204,7 @@ func (f *fields) done(kind string) error {
 		n++
 	}
 	if n != f.used {
-		return value.Errorf(value.CodeFailedToParse, "%s: a field that it does not have", kind)
+		return fault.Errorf(fault.FailedToParse, "%s: a field that it does not have", kind)
 	}
 	return nil
 }
@@ -238,7 +239,7 @@ func rewrites(steps []step, doc bson.Raw) (out []rewrite, after bson.Raw, err er
 			return nil, nil, fmt.Errorf("step %d: %w", i, err)
 		}
 		if s.paths == nil && s.match.Match(next) {
-			return nil, nil, value.Errorf(value.CodeBadValue, "step %d: where still matches what update gave, so doing it again would change it again", i)
+			return nil, nil, fault.Errorf(fault.BadValue, "step %d: where still matches what update gave, so doing it again would change it again", i)
 		}
 		if g.clashes(s.paths) {
 			if err := flush(); err != nil {

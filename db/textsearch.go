@@ -8,10 +8,9 @@ import (
 
 	"github.com/weftdb/weft/db/internal/text"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
-
-const codeScoreMissing = 40218 // a textScore where there is no $text
 
 // A textQuery is a compiled $text.
 type textQuery struct {
@@ -29,10 +28,10 @@ func splitText(filter bson.Raw) (rest, spec bson.Raw, err error) {
 	it := value.Elements(filter)
 	take := func(v value.Value) error {
 		if spec != nil {
-			return value.Errorf(value.CodeBadValue, "Too many text expressions")
+			return fault.Errorf(fault.BadValue, "Too many text expressions")
 		}
 		if !v.IsDoc() {
-			return value.Errorf(value.CodeTypeMismatch, "$text expects an object")
+			return fault.Errorf(fault.TypeMismatch, "$text expects an object")
 		}
 		spec = v.Data
 		return nil
@@ -103,19 +102,19 @@ func newTextQuery(c *coll, spec bson.Raw) (*textQuery, error) {
 		case "$diacriticSensitive":
 			o.Diacritics, err = boolOption("$diacriticSensitive", v)
 		default:
-			err = value.Errorf(value.CodeBadValue, "$text has no option %q", k)
+			err = fault.Errorf(fault.BadValue, "$text has no option %q", k)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	if !value.Get(spec, "$search").Exists() {
-		return nil, value.Errorf(value.CodeBadValue, "$text needs a $search")
+		return nil, fault.Errorf(fault.BadValue, "$text needs a $search")
 	}
 	var a *text.Analyzer
 	if language != "" {
 		if a, _ = text.NewAnalyzer(language); a == nil {
-			return nil, value.Errorf(value.CodeBadValue, "$text: unsupported $language %q", language)
+			return nil, fault.Errorf(fault.BadValue, "$text: unsupported $language %q", language)
 		}
 	}
 	ix, err := c.textIndex()
@@ -140,12 +139,12 @@ func (c *coll) textIndex() (*index, error) {
 				continue
 			}
 			if !x.ready {
-				return nil, value.Errorf(value.CodeIndexNotFound, "the text index %s is still being built", x.Name)
+				return nil, fault.Errorf(fault.IndexNotFound, "the text index %s is still being built", x.Name)
 			}
 			return x, nil
 		}
 	}
-	return nil, value.Errorf(value.CodeIndexNotFound, "text index required for $text query")
+	return nil, fault.Errorf(fault.IndexNotFound, "text index required for $text query")
 }
 
 // access is the documents with any of the terms.

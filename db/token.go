@@ -6,9 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"fmt"
 
-	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -68,7 +67,7 @@ func (t *resumeToken) String() string {
 }
 
 func badToken(format string, args ...any) error {
-	return &value.Error{Code: 260, Name: "InvalidResumeToken", Message: fmt.Sprintf(format, args...)}
+	return fault.Errorf(fault.InvalidResumeToken, format, args...)
 }
 
 var errToken = badToken("the resume token is malformed")
@@ -124,7 +123,7 @@ func (db *DB) placeOf(text string, v *view) (place, error) {
 	}
 	switch {
 	case v.n > 0 && (len(as) == 0 || as[0].N != max(1, t.at)):
-		return place{}, &value.Error{Code: 286, Name: "ChangeStreamHistoryLost", Message: "the resume token is too old: the records after it are not kept any more"}
+		return place{}, fault.Errorf(fault.HistoryLost, "the resume token is too old: the records after it are not kept any more")
 	case t.at > 0 && !bytes.Equal(as[0].ID.Hash[:8], t.tip[:]) || t.at == 0 && t.tip != [8]byte{}:
 		return place{}, badToken("the resume token is of another history than this database has; was it restored from a copy?")
 	}

@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -12,6 +11,7 @@ import (
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -103,11 +103,11 @@ func (tx *Tx) Commit() error {
 		}
 	}
 	if tx.o.Atomic && written > payload.MaxAtomic {
-		return fmt.Errorf("%w: an atomic transaction has at most %d documents, not %d", ErrTooLarge, payload.MaxAtomic, written)
+		return fault.Of(ErrTooLarge, "an atomic transaction has at most %d documents, not %d", payload.MaxAtomic, written)
 	}
 	r.payload = payload.Encode(r.ops)
 	if len(r.payload) > payload.MaxBytes {
-		return fmt.Errorf("%w: the transaction has %d bytes", ErrTooLarge, len(r.payload))
+		return fault.Of(ErrTooLarge, "the transaction has %d bytes, more than a record can hold", len(r.payload))
 	}
 	r.seeds = seedsOf(r.ops)
 	if err := tx.db.submit(r); err != nil {
@@ -169,7 +169,7 @@ func (tx *Tx) apply(op payload.Op) (changed bool, err error) {
 		return false, v.err
 	}
 	if tx.size += op.Size(); tx.size > 2*payload.MaxBytes || len(tx.ops) >= payload.MaxOps {
-		return false, fmt.Errorf("%w: a transaction has at most %d operations in %d bytes", ErrTooLarge, payload.MaxOps, payload.MaxBytes)
+		return false, fault.Of(ErrTooLarge, "a transaction has at most %d operations in %d bytes", payload.MaxOps, payload.MaxBytes)
 	}
 	if err := tx.unique(&op, d.state.doc, v.next.doc); err != nil {
 		return false, err
@@ -266,7 +266,7 @@ func (tx *Tx) find(collection string, o FindOptions) ([]*found, *search, error) 
 			f.sortKey = s.sortKey(&f.state)
 		}
 		if size += len(f.doc); size > maxSort {
-			return fmt.Errorf("%w: the result has more than %d MiB", ErrTooLarge, maxSort>>20)
+			return fault.Of(ErrTooLarge, "the result has more than %d MiB", maxSort>>20)
 		}
 		out = append(out, f)
 		return nil

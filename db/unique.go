@@ -10,27 +10,27 @@ import (
 
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
 // A DuplicateKeyError is a write, or a new index, that would give two documents
-// one key of a unique index. As an *Error it has code 11000.
+// one key of a unique index.
 type DuplicateKeyError struct {
 	Collection, Index string
-	Pattern           bson.D // the keys of the index, as {email: 1}
-	Value             bson.D // the key that two documents have, as {email: "a@example.org"}
+	Pattern           bson.D        // the keys of the index, as {email: 1}
+	Value             bson.D        // the key that two documents have, as {email: "a@example.org"}
+	ID                bson.RawValue // the _id of the document that was refused; for a new index, of one of the two
 }
 
-// Error names the index and the key.
-func (e *DuplicateKeyError) Error() string { return e.mongo().Error() }
-
-// Unwrap returns the *Error with code 11000.
-func (e *DuplicateKeyError) Unwrap() error { return e.mongo() }
-
-func (e *DuplicateKeyError) mongo() *value.Error {
-	return value.Errorf(value.CodeDuplicateKey, "E11000 duplicate key error collection: %s index: %s dup key: %s keyPattern: %s",
-		e.Collection, e.Index, jsonOf(e.Value), jsonOf(e.Pattern))
+// Error names the index, the key and the _id.
+func (e *DuplicateKeyError) Error() string {
+	return fmt.Sprintf("E11000 duplicate key error collection: %s index: %s dup key: %s keyPattern: %s _id: %s",
+		e.Collection, e.Index, jsonOf(e.Value), jsonOf(e.Pattern), AppendJSONValue(nil, e.ID, false))
 }
+
+// Kind returns fault.DuplicateKey.
+func (e *DuplicateKeyError) Kind() fault.Kind { return fault.DuplicateKey }
 
 func jsonOf(d bson.D) string {
 	b, err := bson.Marshal(d)
@@ -42,7 +42,7 @@ func jsonOf(d bson.D) string {
 
 // duplicateKey is the error of doc having key of x, as another document has.
 func duplicateKey(collection string, x *index, doc, key []byte) *DuplicateKeyError {
-	e := &DuplicateKeyError{Collection: collection, Index: x.Name, Value: x.valuesOf(doc, key)}
+	e := &DuplicateKeyError{Collection: collection, Index: x.Name, Value: x.valuesOf(doc, key), ID: value.Get(doc, "_id").Raw()}
 	for _, k := range x.Keys {
 		dir := int32(1)
 		if k.Desc {
@@ -56,8 +56,7 @@ func duplicateKey(collection string, x *index, doc, key []byte) *DuplicateKeyErr
 // isDuplicate reports whether err says that another document has the _id or a
 // key of a unique index.
 func isDuplicate(err error) bool {
-	var e *value.Error
-	return errors.As(err, &e) && e.Code == value.CodeDuplicateKey
+	return fault.Is(err, fault.DuplicateKey)
 }
 
 // valuesOf returns the values of doc that give the index key.
@@ -92,7 +91,7 @@ func (b *batch) violation(e *entry, cur, next []byte) (refusal, err error) {
 		b.old.fill(x, cur)
 		b.now.fill(x, next)
 		if b.now.wide && !b.old.wide {
-			return value.Errorf(value.CodeKeyTooLong, "the keys of the document are too long or too many for the unique index %s", x.Name), nil
+			return fault.Errorf(fault.KeyTooLong, "the keys of the document are too long or too many for the unique index %s", x.Name), nil
 		}
 		for _, k := range b.now.keys {
 			if b.old.has(k) {
@@ -266,7 +265,7 @@ func (db *DB) createUnique(ctx context.Context, name string, x Index, add bson.D
 func (db *DB) defineShadow(ctx context.Context, name string, shadow uint32, x Index, add bson.D) error {
 	ix := db.cat.indexOf(name, shadow)
 	if ix == nil {
-		return fmt.Errorf("%w: index %s was dropped while it was built", ErrNotFound, x.Name)
+		return fault.Of(ErrNotFound, "index %s was dropped while it was built", x.Name)
 	}
 	if !ix.shadow {
 		return nil // another replica's definition took it over
@@ -280,7 +279,7 @@ func (db *DB) defineShadow(ctx context.Context, name string, shadow uint32, x In
 	}
 	op := defineOp(name, add)
 	if op == nil {
-		return value.Errorf(value.CodeBadValue, "the definition cannot be encoded")
+		return fault.Errorf(fault.BadValue, "the definition cannot be encoded")
 	}
 	r := &request{ctx: ctx, ops: []payload.Op{*op}, mode: each, done: make(chan struct{})}
 	r.payload = payload.Encode(r.ops)

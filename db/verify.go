@@ -2,17 +2,17 @@ package db
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
 // ErrState reports a database whose state hash is not that of what it holds.
-var ErrState = errors.New("db: the state hash is not that of the documents")
+var ErrState = fault.New(fault.Corrupt, "the state hash is not that of the documents")
 
 // Verify reads every document and refusal and compares their hash with the state
 // hash, which it returns; ErrState says that they differ. Nothing else may write
@@ -26,7 +26,7 @@ func (db *DB) Verify(ctx context.Context) (clock.Hash, error) {
 	var h lthash.State
 	for name, c := range v.cat.colls {
 		if err := v.verify(ctx, db, name, c, &h); err != nil {
-			return clock.Hash{}, fmt.Errorf("db: collection %s: %w", name, err)
+			return clock.Hash{}, fmt.Errorf("collection %s: %w", name, err)
 		}
 	}
 	for r, err := range db.Refused(ctx, RefusedOptions{}) {
@@ -36,7 +36,7 @@ func (db *DB) Verify(ctx context.Context) (clock.Hash, error) {
 		h.Apply([]lthash.Delta{{Seed: refusedSeed(r.Stamp, code(slices.Index(reasons[:], r.Reason)))}})
 	}
 	if want := v.stateHash(); h.Sum() != want {
-		return want, fmt.Errorf("%w: %s, not %s", ErrState, h.Sum(), want)
+		return want, fault.Of(ErrState, "the state hash is %s, that of the documents %s", h.Sum(), want)
 	}
 	return v.stateHash(), nil
 }
@@ -78,7 +78,7 @@ func (v *view) verify(ctx context.Context, db *DB, name string, c *coll, h *ltha
 		return err
 	}
 	if want := v.stats[c.num].docs; docs != want {
-		return fmt.Errorf("%w: %d documents, %d are counted", ErrState, docs, want)
+		return fault.Of(ErrState, "there are %d documents, %d are counted", docs, want)
 	}
 	return nil
 }

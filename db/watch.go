@@ -12,6 +12,7 @@ import (
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // An Image says on which document of a change a filter is judged.
@@ -86,7 +87,7 @@ func (o *WatchOptions) criteria() (m criteria, err error) {
 		}
 	}
 	if o.Image > ImageEither {
-		return m, value.Errorf(value.CodeBadValue, "there is no image %d", o.Image)
+		return m, fault.Errorf(fault.BadValue, "there is no image %d", o.Image)
 	}
 	m.image = o.Image
 	return m, m.compile(o.Filter)

@@ -137,6 +137,11 @@ const (
 	DocumentInvalid        Kind = "document_validation_failure"
 	QueryMemoryExceeded    Kind = "query_exceeded_memory_limit_no_disk_use_allowed"
 	InvalidRegex           Kind = "invalid_regex"
+	KeyTooLong             Kind = "key_too_long"
+	NotSingleValue         Kind = "not_single_value_field"
+	MaxSubPipelineDepth    Kind = "max_sub_pipeline_depth_exceeded"
+	InvalidResumeToken     Kind = "invalid_resume_token"
+	HistoryLost            Kind = "change_stream_history_lost"
 )
 
 var kinds = []Kind{
@@ -155,7 +160,7 @@ var kinds = []Kind{
 	CommandNotFound, ImmutableField, CannotCreateIndex, InvalidOptions, IndexOptionsConflict, IndexKeySpecsConflict,
 	CommandNotSupported, ExceededMemoryLimit, InvalidPipeline, InvalidIndexOption, QueryFeatureNotAllowed,
 	TransactionTooOld, ConversionFailure, NoSuchTransaction, NotInTransaction, DuplicateKey, DocumentInvalid,
-	QueryMemoryExceeded, InvalidRegex,
+	QueryMemoryExceeded, InvalidRegex, KeyTooLong, NotSingleValue, MaxSubPipelineDepth, InvalidResumeToken, HistoryLost,
 }
 
 // Kinds returns the closed list. Every table from kinds to the words of a way out

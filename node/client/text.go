@@ -42,9 +42,8 @@ func ReplyError(reply bson.Raw) error {
 		return nil
 	}
 	code, _ := reply.Lookup("code").AsInt64OK()
-	name, _ := reply.Lookup("codeName").StringValueOK()
 	message, _ := reply.Lookup("errmsg").StringValueOK()
-	return &db.Error{Code: int32(code), Name: name, Message: message}
+	return db.ReplyError(int32(code), message)
 }
 
 // IDFilter returns the filter for the document whose _id a person wrote: as a

@@ -125,6 +125,11 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.DocumentInvalid:        connect.CodeInvalidArgument,
 	fault.QueryMemoryExceeded:    connect.CodeInvalidArgument,
 	fault.InvalidRegex:           connect.CodeInvalidArgument,
+	fault.KeyTooLong:             connect.CodeInvalidArgument,
+	fault.NotSingleValue:         connect.CodeInvalidArgument,
+	fault.MaxSubPipelineDepth:    connect.CodeInvalidArgument,
+	fault.InvalidResumeToken:     connect.CodeInvalidArgument,
+	fault.HistoryLost:            connect.CodeInvalidArgument,
 }
 
 // transportKind returns the kind of an error that Connect made: of a message

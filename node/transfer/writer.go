@@ -264,21 +264,18 @@ func (b batch) insert() error {
 		OK          float64 `bson:"ok"`
 		N           int64   `bson:"n"`
 		Code        int32   `bson:"code"`
-		CodeName    string  `bson:"codeName"`
 		Message     string  `bson:"errmsg"`
 		WriteErrors []struct {
-			Index    int    `bson:"index"`
-			Code     int32  `bson:"code"`
-			CodeName string `bson:"codeName"`
-			Message  string `bson:"errmsg"`
+			Index   int    `bson:"index"`
+			Code    int32  `bson:"code"`
+			Message string `bson:"errmsg"`
 		} `bson:"writeErrors"`
 	}
 	if err := bson.Unmarshal(raw, &reply); err != nil {
 		return fmt.Errorf("reply: %w", err)
 	}
 	if reply.OK != 1 {
-		err := &db.Error{Code: reply.Code, Name: reply.CodeName, Message: reply.Message}
-		w.fail(Failure{b.coll, b.lines[0], err})
+		w.fail(Failure{b.coll, b.lines[0], db.ReplyError(reply.Code, reply.Message)})
 		return nil
 	}
 	skipped := int64(0)
@@ -287,7 +284,7 @@ func (b batch) insert() error {
 			skipped++
 			continue
 		}
-		w.fail(Failure{b.coll, b.lines[e.Index], &db.Error{Code: e.Code, Name: e.CodeName, Message: e.Message}})
+		w.fail(Failure{b.coll, b.lines[e.Index], db.ReplyError(e.Code, e.Message)})
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

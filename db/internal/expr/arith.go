@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // widest returns the type of an operation on a and b: decimal, double, int64 or
@@ -105,7 +106,7 @@ func product(x, y int64) (int64, bool) {
 }
 
 func errType(op string, v value.Value) error {
-	return value.Errorf(value.CodeTypeMismatch, "%s only supports numeric types, not %s", op, typeName(v))
+	return fault.Errorf(fault.TypeMismatch, "%s only supports numeric types, not %s", op, typeName(v))
 }
 
 func add(e *Env, op string, args []value.Value) (value.Value, error) {
@@ -117,12 +118,12 @@ func add(e *Env, op string, args []value.Value) (value.Value, error) {
 			return nullValue, nil
 		case v.Type == bson.TypeDateTime:
 			if date {
-				return nullValue, value.Errorf(16612, "only one date allowed in an %s expression", op)
+				return nullValue, fault.Errorf(fault.TypeMismatch, "only one date allowed in an %s expression", op)
 			}
 			date = true
 			v = value.Value{Type: bson.TypeInt64, Data: v.Data}
 		case !v.IsNumber():
-			return nullValue, value.Errorf(value.CodeTypeMismatch, "%s only supports numeric or date types, not %s", op, typeName(v))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s only supports numeric or date types, not %s", op, typeName(v))
 		}
 		sum = e.plus(sum, v)
 	}
@@ -138,7 +139,7 @@ func (e *Env) asDate(op string, v value.Value) (value.Value, error) {
 	case bson.TypeDouble, bson.TypeDecimal128:
 		f := math.RoundToEven(float(v))
 		if !(f >= -(1<<63) && f < 1<<63) {
-			return nullValue, value.Errorf(value.CodeBadValue, "date overflow in %s", op)
+			return nullValue, fault.Errorf(fault.BadValue, "date overflow in %s", op)
 		}
 		return e.date(int64(f)), nil
 	}
@@ -155,11 +156,11 @@ func subtract(e *Env, op string, args []value.Value) (value.Value, error) {
 		if d := x - y; (d < x) == (y > 0) || y == 0 {
 			return e.int64(d), nil
 		}
-		return nullValue, value.Errorf(value.CodeBadValue, "date overflow in %s", op)
+		return nullValue, fault.Errorf(fault.BadValue, "date overflow in %s", op)
 	case a.Type == bson.TypeDateTime && b.IsNumber():
 		return e.asDate(op, e.minus(value.Value{Type: bson.TypeInt64, Data: a.Data}, b))
 	case !a.IsNumber() || !b.IsNumber():
-		return nullValue, value.Errorf(value.CodeTypeMismatch, "can't %s %s from %s", op, typeName(b), typeName(a))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "can't %s %s from %s", op, typeName(b), typeName(a))
 	}
 	return e.minus(a, b), nil
 }
@@ -196,7 +197,7 @@ func divide(e *Env, op string, args []value.Value) (value.Value, error) {
 		return nullValue, err
 	}
 	if !True(b) {
-		return nullValue, value.Errorf(value.CodeBadValue, "can't %s by zero", op)
+		return nullValue, fault.Errorf(fault.BadValue, "can't %s by zero", op)
 	}
 	if widest(a, b) == bson.TypeDecimal128 {
 		return e.decimalPair(decimals.Quo, a, b), nil
@@ -210,7 +211,7 @@ func mod(e *Env, op string, args []value.Value) (value.Value, error) {
 		return nullValue, err
 	}
 	if !True(b) {
-		return nullValue, value.Errorf(16610, "can't %s by zero", op)
+		return nullValue, fault.Errorf(fault.BadValue, "can't %s by zero", op)
 	}
 	switch t := widest(a, b); t {
 	case bson.TypeDecimal128:
@@ -239,7 +240,7 @@ func bitwise(unit int32, f func(x, y int64) int64) function {
 				if nullish(v) {
 					return nullValue, nil
 				}
-				return nullValue, value.Errorf(value.CodeTypeMismatch, "%s only supports int and long operands, not %s", op, typeName(v))
+				return nullValue, fault.Errorf(fault.TypeMismatch, "%s only supports int and long operands, not %s", op, typeName(v))
 			}
 			n = f(n, v.Int())
 		}
@@ -256,6 +257,6 @@ func bitNot(e *Env, op string, args []value.Value) (value.Value, error) {
 	case v.Type == bson.TypeInt64:
 		return e.int64(^v.Int()), nil
 	default:
-		return nullValue, value.Errorf(value.CodeTypeMismatch, "%s only supports int and long, not %s", op, typeName(v))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s only supports int and long, not %s", op, typeName(v))
 	}
 }

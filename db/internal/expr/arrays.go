@@ -6,15 +6,16 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
-func errArray(code int32, op string, v value.Value) error {
-	return value.Errorf(code, "%s's argument must be an array, but is %s", op, typeName(v))
+func errArray(op string, v value.Value) error {
+	return fault.Errorf(fault.TypeMismatch, "%s's argument must be an array, but is %s", op, typeName(v))
 }
 
 func size(e *Env, op string, args []value.Value) (value.Value, error) {
 	if !args[0].IsArray() {
-		return nullValue, value.Errorf(17124, "The argument to %s must be an array, but was of type: %s", op, typeName(args[0]))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "The argument to %s must be an array, but was of type: %s", op, typeName(args[0]))
 	}
 	return e.count(length(args[0])), nil
 }
@@ -29,13 +30,13 @@ func arrayElemAt(_ *Env, op string, args []value.Value) (value.Value, error) {
 	case nullish(arr) || nullish(at):
 		return nullValue, nil
 	case !arr.IsArray():
-		return nullValue, errArray(28689, op, arr)
+		return nullValue, errArray(op, arr)
 	case !at.IsNumber():
-		return nullValue, value.Errorf(28690, "%s's second argument must be a numeric value, but is %s", op, typeName(at))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s's second argument must be a numeric value, but is %s", op, typeName(at))
 	}
 	i, ok := int32Of(at)
 	if !ok {
-		return nullValue, value.Errorf(28691, "%s's second argument must be representable as a 32-bit integer: %s", op, value.AppendJSONValue(nil, at, false))
+		return nullValue, fault.Errorf(fault.BadValue, "%s's second argument must be representable as a 32-bit integer: %s", op, value.AppendJSONValue(nil, at, false))
 	}
 	if i < 0 {
 		i += length(arr)
@@ -50,7 +51,7 @@ func end(last bool) function {
 		case nullish(arr):
 			return nullValue, nil
 		case !arr.IsArray():
-			return nullValue, errArray(28689, op, arr)
+			return nullValue, errArray(op, arr)
 		case last:
 			return value.At(arr.Data, length(arr)-1), nil
 		}
@@ -64,7 +65,7 @@ func concatArrays(e *Env, op string, args []value.Value) (value.Value, error) {
 			return nullValue, nil
 		}
 		if !v.IsArray() {
-			return nullValue, value.Errorf(28664, "%s only supports arrays, not %s", op, typeName(v))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s only supports arrays, not %s", op, typeName(v))
 		}
 	}
 	if len(args) == 1 {
@@ -90,9 +91,9 @@ func slice(e *Env, op string, args []value.Value) (value.Value, error) {
 		}
 	}
 	if !arr.IsArray() {
-		return nullValue, value.Errorf(28724, "First argument to %s must be an array, but is of type: %s", op, typeName(arr))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "First argument to %s must be an array, but is of type: %s", op, typeName(arr))
 	}
-	first, err := sliceArg(op, "Second", 28725, args[1])
+	first, err := sliceArg(op, "Second", args[1])
 	if err != nil {
 		return nullValue, err
 	}
@@ -105,12 +106,12 @@ func slice(e *Env, op string, args []value.Value) (value.Value, error) {
 			from = max(0, n+first)
 		}
 	} else {
-		count, err := sliceArg(op, "Third", 28727, args[2])
+		count, err := sliceArg(op, "Third", args[2])
 		if err != nil {
 			return nullValue, err
 		}
 		if count <= 0 {
-			return nullValue, value.Errorf(28729, "Third argument to %s must be positive: %d", op, count)
+			return nullValue, fault.Errorf(fault.BadValue, "Third argument to %s must be positive: %d", op, count)
 		}
 		from = min(n, first)
 		if first < 0 {
@@ -121,13 +122,13 @@ func slice(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.part(op, arr, from, to)
 }
 
-func sliceArg(op, which string, code int32, v value.Value) (int, error) {
+func sliceArg(op, which string, v value.Value) (int, error) {
 	if !v.IsNumber() {
-		return 0, value.Errorf(code, "%s argument to %s must be numeric, but is of type: %s", which, op, typeName(v))
+		return 0, fault.Errorf(fault.TypeMismatch, "%s argument to %s must be numeric, but is of type: %s", which, op, typeName(v))
 	}
 	n, ok := int32Of(v)
 	if !ok {
-		return 0, value.Errorf(code+1, "%s argument to %s can't be represented as a 32-bit integer", which, op)
+		return 0, fault.Errorf(fault.BadValue, "%s argument to %s can't be represented as a 32-bit integer", which, op)
 	}
 	return n, nil
 }
@@ -150,7 +151,7 @@ func (e *Env) part(op string, arr value.Value, from, to int) (value.Value, error
 
 func in(_ *Env, op string, args []value.Value) (value.Value, error) {
 	if !args[1].IsArray() {
-		return nullValue, value.Errorf(40081, "%s requires an array as a second argument, found: %s", op, typeName(args[1]))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires an array as a second argument, found: %s", op, typeName(args[1]))
 	}
 	return boolean(find(args[1], args[0], 0, 1<<31) >= 0), nil
 }
@@ -175,7 +176,7 @@ func indexOfArray(e *Env, op string, args []value.Value) (value.Value, error) {
 		return nullValue, nil
 	}
 	if !args[0].IsArray() {
-		return nullValue, value.Errorf(40090, "%s requires an array as a first argument, found: %s", op, typeName(args[0]))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires an array as a first argument, found: %s", op, typeName(args[0]))
 	}
 	from, to, err := span(op, args)
 	if err != nil {
@@ -191,9 +192,9 @@ func span(op string, args []value.Value) (from, to int, err error) {
 		n, ok := int32Of(v)
 		switch {
 		case !ok:
-			return 0, 0, value.Errorf(40096, "%s requires an integral index, found a value of type: %s", op, typeName(v))
+			return 0, 0, fault.Errorf(fault.TypeMismatch, "%s requires an integral index, found a value of type: %s", op, typeName(v))
 		case n < 0:
-			return 0, 0, value.Errorf(40097, "%s requires a nonnegative index, found: %d", op, n)
+			return 0, 0, fault.Errorf(fault.BadValue, "%s requires a nonnegative index, found: %d", op, n)
 		}
 		bounds[i] = n
 	}
@@ -205,7 +206,7 @@ func reverseArray(e *Env, op string, args []value.Value) (value.Value, error) {
 		return nullValue, nil
 	}
 	if !args[0].IsArray() {
-		return nullValue, errArray(34435, op, args[0])
+		return nullValue, errArray(op, args[0])
 	}
 	vals, err := e.elements(op, args[0])
 	if err != nil {
@@ -220,20 +221,20 @@ func rangeOf(e *Env, op string, args []value.Value) (value.Value, error) {
 	for i, v := range args {
 		name := [...]string{"starting", "ending", "step"}[i]
 		if !v.IsNumber() {
-			return nullValue, value.Errorf(int32(34443+2*i), "%s requires a numeric %s value, found value of type: %s", op, name, typeName(v))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires a numeric %s value, found value of type: %s", op, name, typeName(v))
 		}
 		n, ok := int32Of(v)
 		if !ok {
-			return nullValue, value.Errorf(int32(34444+2*i), "%s requires a %s value that can be represented as a 32-bit integer", op, name)
+			return nullValue, fault.Errorf(fault.BadValue, "%s requires a %s value that can be represented as a 32-bit integer", op, name)
 		}
 		nums[i] = n
 	}
 	from, to, step := nums[0], nums[1], nums[2]
 	if step == 0 {
-		return nullValue, value.Errorf(34449, "%s requires a non-zero step value", op)
+		return nullValue, fault.Errorf(fault.BadValue, "%s requires a non-zero step value", op)
 	}
 	if n := (to - from) / step; n > MaxValue/8 {
-		return nullValue, value.Errorf(codeMemory, "%s would use too much memory: %d elements", op, n)
+		return nullValue, fault.Errorf(fault.ExceededMemoryLimit, "%s would use too much memory: %d elements", op, n)
 	}
 	out := e.array(op)
 	for i := from; step > 0 && i < to || step < 0 && i > to; i += step {
@@ -250,7 +251,7 @@ func rangeOf(e *Env, op string, args []value.Value) (value.Value, error) {
 // compileZip compiles {inputs, useLongestLength, defaults}.
 func compileZip(c *compiler, name string, arg value.Value) (node, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(34460, "%s only supports an object as an argument, found %s", name, typeName(arg))
+		return nil, fault.Errorf(fault.TypeMismatch, "%s only supports an object as an argument, found %s", name, typeName(arg))
 	}
 	n := &zip{op: name}
 	it := value.Elements(arg.Data)
@@ -259,21 +260,21 @@ func compileZip(c *compiler, name string, arg value.Value) (node, error) {
 		switch string(k) {
 		case "inputs":
 			if !v.IsArray() {
-				return nil, value.Errorf(34461, "inputs must be an array of expressions, found %s", typeName(v))
+				return nil, fault.Errorf(fault.TypeMismatch, "inputs must be an array of expressions, found %s", typeName(v))
 			}
 			n.inputs, _, err = c.list(v)
 		case "defaults":
 			if !v.IsArray() {
-				return nil, value.Errorf(34462, "defaults must be an array of expressions, found %s", typeName(v))
+				return nil, fault.Errorf(fault.TypeMismatch, "defaults must be an array of expressions, found %s", typeName(v))
 			}
 			n.defaults, _, err = c.list(v)
 		case "useLongestLength":
 			if v.Type != bson.TypeBoolean {
-				return nil, value.Errorf(34463, "useLongestLength must be a bool, found %s", typeName(v))
+				return nil, fault.Errorf(fault.TypeMismatch, "useLongestLength must be a bool, found %s", typeName(v))
 			}
 			n.longest = v.Bool()
 		default:
-			return nil, value.Errorf(34464, "%s found an unknown argument: %s", name, k)
+			return nil, fault.Errorf(fault.FailedToParse, "%s found an unknown argument: %s", name, k)
 		}
 		if err != nil {
 			return nil, err
@@ -281,11 +282,11 @@ func compileZip(c *compiler, name string, arg value.Value) (node, error) {
 	}
 	switch {
 	case len(n.inputs) == 0:
-		return nil, value.Errorf(34465, "%s requires at least one input array", name)
+		return nil, fault.Errorf(fault.FailedToParse, "%s requires at least one input array", name)
 	case n.defaults != nil && !n.longest:
-		return nil, value.Errorf(34466, "cannot specify defaults unless useLongestLength is true")
+		return nil, fault.Errorf(fault.FailedToParse, "cannot specify defaults unless useLongestLength is true")
 	case n.defaults != nil && len(n.defaults) != len(n.inputs):
-		return nil, value.Errorf(34467, "defaults and inputs must have the same length")
+		return nil, fault.Errorf(fault.BadValue, "defaults and inputs must have the same length")
 	}
 	return n, nil
 }
@@ -306,7 +307,7 @@ func (n *zip) eval(e *Env) (value.Value, error) {
 			return nullValue, err
 		}
 		if !v.IsArray() {
-			return nullValue, value.Errorf(34468, "%s found a non-array expression in input: %s", n.op, typeName(v))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s found a non-array expression in input: %s", n.op, typeName(v))
 		}
 		l := length(v)
 		if rows < 0 || n.longest == (l > rows) {

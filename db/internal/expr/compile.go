@@ -6,17 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
-)
-
-// Codes of MongoDB that many operators share.
-const (
-	codeMemory     = 146 // ExceededMemoryLimit
-	codePipelineOp = 168 // InvalidPipelineOperator
-	codeArgCount   = 16020
-	codeArgRange   = 28667
-	codeNumeric    = 28765
-	codeDate       = 16006
-	codeConversion = 241 // ConversionFailure
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A node is one compiled part of an expression.
@@ -50,7 +40,7 @@ func (c *compiler) value(v value.Value) (node, error) {
 			return c.object(v)
 		}
 		if _, _, more := it.Next(); more {
-			return nil, value.Errorf(15983, "an object representing an expression must have exactly one field: %s", value.AppendJSON(nil, v.Data, false))
+			return nil, fault.Errorf(fault.FailedToParse, "an object representing an expression must have exactly one field: %s", value.AppendJSON(nil, v.Data, false))
 		}
 		return c.operator(string(k), arg)
 	case bson.TypeArray:
@@ -66,7 +56,7 @@ func (c *compiler) operator(name string, arg value.Value) (node, error) {
 	if f := formOf(name); f != nil {
 		return f(c, name, arg)
 	}
-	return nil, value.Errorf(codePipelineOp, "Unrecognized expression '%s'", name)
+	return nil, fault.Errorf(fault.InvalidPipeline, "Unrecognized expression '%s'", name)
 }
 
 // Known reports whether name is an operator of expressions.
@@ -88,11 +78,11 @@ func (c *compiler) object(v value.Value) (node, error) {
 	for k, e, ok := it.Next(); ok; k, e, ok = it.Next() {
 		switch {
 		case len(k) == 0:
-			return nil, value.Errorf(15998, "FieldPath field names may not be empty strings.")
+			return nil, fault.Errorf(fault.EmptyFieldName, "FieldPath field names may not be empty strings.")
 		case k[0] == '$':
-			return nil, value.Errorf(16410, "FieldPath field names may not start with '$': '%s'. Consider using $getField or $setField.", k)
+			return nil, fault.Errorf(fault.DollarPrefixed, "FieldPath field names may not start with '$': '%s'. Consider using $getField or $setField.", k)
 		case strings.IndexByte(string(k), '.') >= 0:
-			return nil, value.Errorf(16412, "FieldPath field names may not contain '.': '%s'. Consider using $getField or $setField.", k)
+			return nil, fault.Errorf(fault.BadValue, "FieldPath field names may not contain '.': '%s'. Consider using $getField or $setField.", k)
 		}
 		x, err := c.value(e)
 		if err != nil {
@@ -224,11 +214,11 @@ func checkCount(name string, n, least, most int) error {
 	case n >= least && (most < 0 || n <= most):
 		return nil
 	case least == most:
-		return value.Errorf(codeArgCount, "Expression %s takes exactly %d arguments. %d were passed in.", name, least, n)
+		return fault.Errorf(fault.FailedToParse, "Expression %s takes exactly %d arguments. %d were passed in.", name, least, n)
 	case most < 0:
-		return value.Errorf(codeArgRange, "Expression %s takes at least %d arguments, but %d were passed in.", name, least, n)
+		return fault.Errorf(fault.FailedToParse, "Expression %s takes at least %d arguments, but %d were passed in.", name, least, n)
 	}
-	return value.Errorf(codeArgRange, "Expression %s takes at least %d arguments, and at most %d, but %d were passed in.", name, least, most, n)
+	return fault.Errorf(fault.FailedToParse, "Expression %s takes at least %d arguments, and at most %d, but %d were passed in.", name, least, most, n)
 }
 
 func (n *call) eval(e *Env) (value.Value, error) {
@@ -260,14 +250,14 @@ type form func(c *compiler, name string, arg value.Value) (node, error)
 // those left out are nil. need of them, the first, must be there.
 func (c *compiler) arguments(op string, arg value.Value, need int, names ...string) ([]node, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(value.CodeFailedToParse, "%s only supports an object as its argument, not %s", op, typeName(arg))
+		return nil, fault.Errorf(fault.FailedToParse, "%s only supports an object as its argument, not %s", op, typeName(arg))
 	}
 	out := make([]node, len(names))
 	it := value.Elements(arg.Data)
 	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
 		i := indexOf(names, string(k))
 		if i < 0 {
-			return nil, value.Errorf(value.CodeFailedToParse, "Unrecognized argument to %s: %s", op, k)
+			return nil, fault.Errorf(fault.FailedToParse, "Unrecognized argument to %s: %s", op, k)
 		}
 		x, err := c.value(v)
 		if err != nil {
@@ -277,7 +267,7 @@ func (c *compiler) arguments(op string, arg value.Value, need int, names ...stri
 	}
 	for i := range need {
 		if out[i] == nil {
-			return nil, value.Errorf(value.CodeFailedToParse, "Missing '%s' parameter to %s", names[i], op)
+			return nil, fault.Errorf(fault.FailedToParse, "Missing '%s' parameter to %s", names[i], op)
 		}
 	}
 	return out, nil

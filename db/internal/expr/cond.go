@@ -1,6 +1,9 @@
 package expr
 
-import "github.com/weftdb/weft/db/internal/value"
+import (
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
+)
 
 // A branch is a condition and what holds if it is true.
 type branch struct{ when, then node }
@@ -26,7 +29,7 @@ func (n *choice) eval(e *Env) (value.Value, error) {
 		}
 	}
 	if n.other == nil {
-		return value.Value{}, value.Errorf(40066, "%s could not find a matching branch for an input, and no default was specified", n.op)
+		return value.Value{}, fault.Errorf(fault.BadValue, "%s could not find a matching branch for an input, and no default was specified", n.op)
 	}
 	return n.other.eval(e)
 }
@@ -38,13 +41,13 @@ func compileCond(c *compiler, name string, arg value.Value) (node, error) {
 		it := value.Elements(arg.Data)
 		for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
 			if indexOf([]string{"if", "then", "else"}, string(k)) < 0 {
-				return nil, value.Errorf(17083, "Unrecognized parameter to %s: %s", name, k)
+				return nil, fault.Errorf(fault.FailedToParse, "Unrecognized parameter to %s: %s", name, k)
 			}
 		}
-		for i, k := range []string{"if", "then", "else"} {
+		for _, k := range []string{"if", "then", "else"} {
 			v := value.Get(arg.Data, k)
 			if !v.Exists() {
-				return nil, value.Errorf(int32(17080+i), "Missing '%s' parameter to %s", k, name)
+				return nil, fault.Errorf(fault.FailedToParse, "Missing '%s' parameter to %s", k, name)
 			}
 			x, err := c.value(v)
 			if err != nil {
@@ -67,7 +70,7 @@ func compileCond(c *compiler, name string, arg value.Value) (node, error) {
 
 func compileSwitch(c *compiler, name string, arg value.Value) (node, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(40060, "%s requires an object as an argument, found: %s", name, typeName(arg))
+		return nil, fault.Errorf(fault.TypeMismatch, "%s requires an object as an argument, found: %s", name, typeName(arg))
 	}
 	n := &choice{op: name}
 	it := value.Elements(arg.Data)
@@ -76,20 +79,20 @@ func compileSwitch(c *compiler, name string, arg value.Value) (node, error) {
 		switch string(k) {
 		case "branches":
 			if !v.IsArray() {
-				return nil, value.Errorf(40061, "%s expected an array for 'branches', found: %s", name, typeName(v))
+				return nil, fault.Errorf(fault.TypeMismatch, "%s expected an array for 'branches', found: %s", name, typeName(v))
 			}
 			err = c.branches(n, v)
 		case "default":
 			n.other, err = c.value(v)
 		default:
-			return nil, value.Errorf(40067, "%s found an unknown argument: %s", name, k)
+			return nil, fault.Errorf(fault.FailedToParse, "%s found an unknown argument: %s", name, k)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	if len(n.branches) == 0 {
-		return nil, value.Errorf(40068, "%s requires at least one branch", name)
+		return nil, fault.Errorf(fault.FailedToParse, "%s requires at least one branch", name)
 	}
 	return n, nil
 }
@@ -98,7 +101,7 @@ func (c *compiler) branches(n *choice, arr value.Value) error {
 	it := value.Elements(arr.Data)
 	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
 		if !v.IsDoc() {
-			return value.Errorf(40062, "%s expected each branch to be an object, found: %s", n.op, typeName(v))
+			return fault.Errorf(fault.TypeMismatch, "%s expected each branch to be an object, found: %s", n.op, typeName(v))
 		}
 		var b branch
 		fields := value.Elements(v.Data)
@@ -110,7 +113,7 @@ func (c *compiler) branches(n *choice, arr value.Value) error {
 			case "then":
 				b.then, err = c.value(x)
 			default:
-				return value.Errorf(40063, "%s found an unknown argument to a branch: %s", n.op, k)
+				return fault.Errorf(fault.FailedToParse, "%s found an unknown argument to a branch: %s", n.op, k)
 			}
 			if err != nil {
 				return err
@@ -118,9 +121,9 @@ func (c *compiler) branches(n *choice, arr value.Value) error {
 		}
 		switch {
 		case b.when == nil:
-			return value.Errorf(40064, "%s requires each branch have a 'case' expression", n.op)
+			return fault.Errorf(fault.FailedToParse, "%s requires each branch have a 'case' expression", n.op)
 		case b.then == nil:
-			return value.Errorf(40065, "%s requires each branch have a 'then' expression", n.op)
+			return fault.Errorf(fault.FailedToParse, "%s requires each branch have a 'then' expression", n.op)
 		}
 		n.branches = append(n.branches, b)
 	}
@@ -141,7 +144,7 @@ func compileIfNull(c *compiler, name string, arg value.Value) (node, error) {
 		args = make([]node, 1)
 	}
 	if len(args) < 2 {
-		return nil, value.Errorf(1257300, "%s needs at least two arguments, had: %d", name, len(args))
+		return nil, fault.Errorf(fault.FailedToParse, "%s needs at least two arguments, had: %d", name, len(args))
 	}
 	return ifNull(args), nil
 }
@@ -161,22 +164,22 @@ func (n ifNull) eval(e *Env) (v value.Value, err error) {
 // compileLet compiles {vars: {name: expression}, in: expression}.
 func compileLet(c *compiler, name string, arg value.Value) (node, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(16874, "%s only supports an object as its argument", name)
+		return nil, fault.Errorf(fault.TypeMismatch, "%s only supports an object as its argument", name)
 	}
 	vars, in := value.Get(arg.Data, "vars"), value.Get(arg.Data, "in")
 	it := value.Elements(arg.Data)
 	for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
 		if string(k) != "vars" && string(k) != "in" {
-			return nil, value.Errorf(16875, "Unrecognized parameter to %s: %s", name, k)
+			return nil, fault.Errorf(fault.FailedToParse, "Unrecognized parameter to %s: %s", name, k)
 		}
 	}
 	switch {
 	case !vars.Exists():
-		return nil, value.Errorf(16876, "Missing 'vars' parameter to %s", name)
+		return nil, fault.Errorf(fault.FailedToParse, "Missing 'vars' parameter to %s", name)
 	case !in.Exists():
-		return nil, value.Errorf(16877, "Missing 'in' parameter to %s", name)
+		return nil, fault.Errorf(fault.FailedToParse, "Missing 'in' parameter to %s", name)
 	case !vars.IsDoc():
-		return nil, value.Errorf(10065, "invalid parameter: expected an object (vars)")
+		return nil, fault.Errorf(fault.TypeMismatch, "invalid parameter: expected an object (vars)")
 	}
 	n := &let{}
 	var names []string

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 func typeOf(e *Env, op string, args []value.Value) (value.Value, error) {
@@ -79,7 +80,7 @@ func (n *conversion) eval(e *Env) (value.Value, error) {
 		return v, err
 	}
 	out, err := e.convert(n.op, v, t)
-	if e2, ok := err.(*value.Error); ok && e2.Code == codeConversion && n.fail != nil { //nolint:errorlint // made here, never wrapped
+	if n.fail != nil && fault.Is(err, fault.ConversionFailure) {
 		return n.fail.eval(e)
 	}
 	return out, err
@@ -90,22 +91,22 @@ func target(op string, v value.Value) (bson.Type, error) {
 		if t, ok := targets[string(v.Str())]; ok {
 			return t, nil
 		}
-		return 0, value.Errorf(value.CodeBadValue, "%s: unknown or unsupported type name: %s", op, v.Str())
+		return 0, fault.Errorf(fault.BadValue, "%s: unknown or unsupported type name: %s", op, v.Str())
 	}
 	n, ok := whole(v)
 	if !ok {
-		return 0, value.Errorf(value.CodeFailedToParse, "%s's 'to' argument must be a string or number, but is %s", op, typeName(v))
+		return 0, fault.Errorf(fault.FailedToParse, "%s's 'to' argument must be a string or number, but is %s", op, typeName(v))
 	}
 	for _, t := range targets {
 		if int64(t) == n {
 			return t, nil
 		}
 	}
-	return 0, value.Errorf(value.CodeFailedToParse, "In %s, numeric value for 'to' does not correspond to a supported BSON type: %d", op, n)
+	return 0, fault.Errorf(fault.FailedToParse, "In %s, numeric value for 'to' does not correspond to a supported BSON type: %d", op, n)
 }
 
 func errConvert(op string, v value.Value, t bson.Type) error {
-	return value.Errorf(codeConversion, "Unsupported conversion from %s to %s in %s with no onError value", typeName(v), typeName(value.Value{Type: t}), op)
+	return fault.Errorf(fault.ConversionFailure, "Unsupported conversion from %s to %s in %s with no onError value", typeName(v), typeName(value.Value{Type: t}), op)
 }
 
 func errFailed(op string, v value.Value, t bson.Type, why string) error {
@@ -113,7 +114,7 @@ func errFailed(op string, v value.Value, t bson.Type, why string) error {
 	if len(text) > 100 {
 		text = append(text[:100:100], "…"...)
 	}
-	return value.Errorf(codeConversion, "Failed to convert %s to %s in %s with no onError value: %s", strings.ToValidUTF8(string(text), ""), typeName(value.Value{Type: t}), op, why)
+	return fault.Errorf(fault.ConversionFailure, "Failed to convert %s to %s in %s with no onError value: %s", strings.ToValidUTF8(string(text), ""), typeName(value.Value{Type: t}), op, why)
 }
 
 func (e *Env) convert(op string, v value.Value, t bson.Type) (value.Value, error) {

@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // zoned is namedForm for operators with a time zone.
@@ -33,7 +34,7 @@ func datePart(part func(t time.Time) int64, long bool) form {
 	return func(c *compiler, name string, arg value.Value) (node, error) {
 		if arg.IsArray() {
 			if n := length(arg); n != 1 {
-				return nil, value.Errorf(40536, "%s accepts exactly one argument if given an array, but was given %d", name, n)
+				return nil, fault.Errorf(fault.FailedToParse, "%s accepts exactly one argument if given an array, but was given %d", name, n)
 			}
 			arg = value.At(arg.Data, 0)
 		}
@@ -98,7 +99,7 @@ func dateToParts(e *Env, op string, args []value.Value) (value.Value, error) {
 		return nullValue, nil
 	}
 	if iso.Exists() && iso.Type != bson.TypeBoolean {
-		return nullValue, value.Errorf(40521, "%s: iso8601 must evaluate to a bool, found %s", op, typeName(iso))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s: iso8601 must evaluate to a bool, found %s", op, typeName(iso))
 	}
 	out := e.document(op)
 	put := func(k string, n int) { out.set([]byte(k), e.count(n)) }
@@ -134,13 +135,13 @@ func dateFromParts(e *Env, op string, args []value.Value) (value.Value, error) {
 		}
 		n, ok := int32Of(v)
 		if !ok {
-			return nullValue, value.Errorf(40515, "'%s' must evaluate to an integer, found %s", names[i], typeName(v))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "'%s' must evaluate to an integer, found %s", names[i], typeName(v))
 		}
 		if nums[i] = n; n < -32768 || n > 32767 {
 			if i == 5 || i == 6 { // seconds and milliseconds may carry further
 				continue
 			}
-			return nullValue, value.Errorf(31034, "'%s' must evaluate to a value in the range [-32768, 32767]", names[i])
+			return nullValue, fault.Errorf(fault.BadValue, "'%s' must evaluate to a value in the range [-32768, 32767]", names[i])
 		}
 	}
 	z, ok, err := e.zone(op, args[10])
@@ -152,15 +153,15 @@ func dateFromParts(e *Env, op string, args []value.Value) (value.Value, error) {
 	if iso {
 		year = nums[7]
 		if args[0].Exists() || args[1].Exists() || args[2].Exists() {
-			return nullValue, value.Errorf(40489, "%s does not allow mixing natural dates with ISO dates", op)
+			return nullValue, fault.Errorf(fault.FailedToParse, "%s does not allow mixing natural dates with ISO dates", op)
 		}
 	} else if args[8].Exists() || args[9].Exists() {
-		return nullValue, value.Errorf(40525, "%s does not allow mixing natural dates with ISO dates", op)
+		return nullValue, fault.Errorf(fault.FailedToParse, "%s does not allow mixing natural dates with ISO dates", op)
 	} else if !args[0].Exists() {
-		return nullValue, value.Errorf(40516, "%s requires either 'year' or 'isoWeekYear' to be present", op)
+		return nullValue, fault.Errorf(fault.FailedToParse, "%s requires either 'year' or 'isoWeekYear' to be present", op)
 	}
 	if year < 1 || year > 9999 {
-		return nullValue, value.Errorf(40523, "'year' must evaluate to an integer in the range 1 to 9999")
+		return nullValue, fault.Errorf(fault.BadValue, "'year' must evaluate to an integer in the range 1 to 9999")
 	}
 	month, day := nums[1], nums[2]
 	if iso {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/weftdb/weft/db/internal/expr"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const moment = `{"d": {"$date": "2017-11-20T23:12:34.567Z"}, "n": null}`
@@ -28,13 +29,13 @@ func TestDateParts(t *testing.T) {
 		{expr: `{"$dayOfMonth": {"date": "$d", "timezone": "America/Chicago"}}`, want: `20`},
 		{expr: `{"$hour": {"date": "$d", "timezone": "America/Chicago"}}`, want: `17`},
 		{expr: `{"$hour": {"date": "$d", "timezone": "$n"}}`, want: `null`},
-		{expr: `{"$hour": {"date": "$d", "timezone": "Nowhere/Else"}}`, code: 40485},
-		{expr: `{"$hour": {"date": "$d", "timezone": "Local"}}`, code: 40485},
+		{expr: `{"$hour": {"date": "$d", "timezone": "Nowhere/Else"}}`, kind: fault.BadValue, says: "unrecognized time zone identifier"},
+		{expr: `{"$hour": {"date": "$d", "timezone": "Local"}}`, kind: fault.BadValue, says: "unrecognized time zone identifier"},
 		{expr: `{"$year": "$n"}`, want: `null`},
-		{expr: `{"$year": "2017"}`, code: 16006},
+		{expr: `{"$year": "2017"}`, kind: fault.TypeMismatch, says: "can't convert from BSON type"},
 		{expr: `{"$year": ["$d"]}`, want: `2017`},
 		{expr: `{"$year": {"$oid": "5ab9c3da31c2ab715d421285"}}`, want: `2018`},
-		{expr: `{"$year": {"dat": "$d"}}`, code: 9},
+		{expr: `{"$year": {"dat": "$d"}}`, kind: fault.FailedToParse},
 		{expr: `{"$dateToParts": {"date": "$d"}}`, want: `{"year": 2017, "month": 11, "day": 20, "hour": 23, "minute": 12, "second": 34, "millisecond": 567}`},
 		{expr: `{"$dateToParts": {"date": "$d", "iso8601": true}}`, want: `{"isoWeekYear": 2017, "isoWeek": 47, "isoDayOfWeek": 1, "hour": 23, "minute": 12, "second": 34, "millisecond": 567}`},
 		{expr: `{"$dateFromParts": {"year": 2017, "month": 2, "day": 8, "hour": 12}}`, want: `{"$date": "2017-02-08T12:00:00Z"}`},
@@ -42,9 +43,9 @@ func TestDateParts(t *testing.T) {
 		{expr: `{"$dateFromParts": {"year": 2017, "month": 14, "day": 1}}`, want: `{"$date": "2018-02-01T00:00:00Z"}`},
 		{expr: `{"$dateFromParts": {"year": 2017, "month": 0, "day": 1}}`, want: `{"$date": "2016-12-01T00:00:00Z"}`},
 		{expr: `{"$dateFromParts": {"year": 2016, "month": 12, "day": 31, "hour": 23, "minute": 46, "second": 12, "timezone": "America/New_York"}}`, want: `{"$date": "2017-01-01T04:46:12Z"}`},
-		{expr: `{"$dateFromParts": {"year": 0}}`, code: 40523},
-		{expr: `{"$dateFromParts": {"month": 1}}`, code: 40516},
-		{expr: `{"$dateFromParts": {"year": "x"}}`, code: 40515},
+		{expr: `{"$dateFromParts": {"year": 0}}`, kind: fault.BadValue, says: "year' must evaluate to an integer in the range 1 to 9999"},
+		{expr: `{"$dateFromParts": {"month": 1}}`, kind: fault.FailedToParse, says: "requires either 'year' or 'isoWeekYear' to be present"},
+		{expr: `{"$dateFromParts": {"year": "x"}}`, kind: fault.TypeMismatch, says: "must evaluate to an integer, found"},
 	}
 	for i := range cases {
 		cases[i].doc = moment
@@ -60,21 +61,21 @@ func TestDateText(t *testing.T) {
 		{expr: `{"$dateToString": {"date": "$d", "timezone": "+01"}}`, want: `"2017-11-21T00:12:34.567"`},
 		{expr: `{"$dateToString": {"date": "$n", "onNull": "none"}}`, want: `"none"`},
 		{expr: `{"$dateToString": {"date": "$n"}}`, want: `null`},
-		{expr: `{"$dateToString": {"date": "$d", "format": "%"}}`, code: 18535},
-		{expr: `{"$dateToString": {"date": "$d", "format": "%q"}}`, code: 18536},
-		{expr: `{"$dateToString": {"date": "$d", "format": 1}}`, code: 18533},
+		{expr: `{"$dateToString": {"date": "$d", "format": "%"}}`, kind: fault.FailedToParse, says: "at end of format string"},
+		{expr: `{"$dateToString": {"date": "$d", "format": "%q"}}`, kind: fault.FailedToParse, says: "Invalid format character"},
+		{expr: `{"$dateToString": {"date": "$d", "format": 1}}`, kind: fault.TypeMismatch, says: "requires that 'format' be a string, found"},
 		{expr: `{"$dateFromString": {"dateString": "2017-02-08T12:10:40.787"}}`, want: `{"$date": "2017-02-08T12:10:40.787Z"}`},
 		{expr: `{"$dateFromString": {"dateString": "2017-02-08T12:10:40.787", "timezone": "America/New_York"}}`, want: `{"$date": "2017-02-08T17:10:40.787Z"}`},
 		{expr: `{"$dateFromString": {"dateString": "2017-02-08"}}`, want: `{"$date": "2017-02-08T00:00:00Z"}`},
 		{expr: `{"$dateFromString": {"dateString": "2017-02-08T12:10:40+02:00"}}`, want: `{"$date": "2017-02-08T10:10:40Z"}`},
-		{expr: `{"$dateFromString": {"dateString": "2017-02-08T12:10:40Z", "timezone": "+01:00"}}`, code: 241},
+		{expr: `{"$dateFromString": {"dateString": "2017-02-08T12:10:40Z", "timezone": "+01:00"}}`, kind: fault.ConversionFailure},
 		{expr: `{"$dateFromString": {"dateString": "06-15-2018", "format": "%m-%d-%Y"}}`, want: `{"$date": "2018-06-15T00:00:00Z"}`},
 		{expr: `{"$dateFromString": {"dateString": "15 Jun 2018 10:05 +0130", "format": "%d %b %Y %H:%M %z"}}`, want: `{"$date": "2018-06-15T08:35:00Z"}`},
-		{expr: `{"$dateFromString": {"dateString": "2018-31-02", "format": "%Y-%d-%m"}}`, code: 241},
-		{expr: `{"$dateFromString": {"dateString": "2017-02-30"}}`, code: 241},
+		{expr: `{"$dateFromString": {"dateString": "2018-31-02", "format": "%Y-%d-%m"}}`, kind: fault.ConversionFailure},
+		{expr: `{"$dateFromString": {"dateString": "2017-02-30"}}`, kind: fault.ConversionFailure},
 		{expr: `{"$dateFromString": {"dateString": "nonsense", "onError": "x"}}`, want: `"x"`},
 		{expr: `{"$dateFromString": {"dateString": "$n", "onNull": "y"}}`, want: `"y"`},
-		{expr: `{"$dateFromString": {"dateString": 1}}`, code: 241},
+		{expr: `{"$dateFromString": {"dateString": 1}}`, kind: fault.ConversionFailure},
 	}
 	for i := range cases {
 		cases[i].doc = moment
@@ -102,10 +103,10 @@ func TestDateArithmetic(t *testing.T) {
 		{expr: add("2020-01-31T00:00:00", "hour", "-1", ""), want: date("2020-01-30T23:00:00")},
 		{expr: add("2021-03-13T10:00:00", "day", "1", `, "timezone": "America/New_York"`), want: date("2021-03-14T09:00:00")},
 		{expr: add("2021-03-13T10:00:00", "hour", "24", `, "timezone": "America/New_York"`), want: date("2021-03-14T10:00:00")},
-		{expr: add("2020-01-31T00:00:00", "eon", "1", ""), code: 9},
-		{expr: add("2020-01-31T00:00:00", "day", "1.5", ""), code: 5166405},
-		{expr: add("2020-01-31T00:00:00", "year", `{"$numberLong": "9223372036854775807"}`, ""), code: 5166406},
-		{expr: add("2020-01-31T00:00:00", "second", `{"$numberLong": "9223372036854775807"}`, ""), code: 5166406},
+		{expr: add("2020-01-31T00:00:00", "eon", "1", ""), kind: fault.FailedToParse},
+		{expr: add("2020-01-31T00:00:00", "day", "1.5", ""), kind: fault.TypeMismatch, says: "expects integer amount of time units"},
+		{expr: add("2020-01-31T00:00:00", "year", `{"$numberLong": "9223372036854775807"}`, ""), kind: fault.Overflow},
+		{expr: add("2020-01-31T00:00:00", "second", `{"$numberLong": "9223372036854775807"}`, ""), kind: fault.Overflow},
 		{expr: `{"$dateSubtract": {"startDate": ` + date("2021-03-31T00:00:00") + `, "unit": "month", "amount": 1}}`, want: date("2021-02-28T00:00:00")},
 		{expr: `{"$dateAdd": {"startDate": null, "unit": "month", "amount": 1}}`, want: `null`},
 		{expr: diff("2020-11-01T00:00:00", "2020-11-02T00:00:00", "day", ""), want: `{"$numberLong": "1"}`},
@@ -125,12 +126,12 @@ func TestDateArithmetic(t *testing.T) {
 		{expr: trunc("2021-03-20T11:30:05", "day", `, "timezone": "Europe/Berlin"`), want: date("2021-03-19T23:00:00")},
 		{expr: trunc("1999-12-31T11:30:05", "minute", `, "binSize": 15`), want: date("1999-12-31T11:30:00")},
 		{expr: trunc("2021-03-20T11:30:05", "month", `, "binSize": 6`), want: date("2021-01-01T00:00:00")},
-		{expr: trunc("2021-03-20T11:30:05", "day", `, "binSize": 0`), code: 5439018},
-		{expr: trunc("1999-03-20T11:30:05", "week", `, "binSize": 100000000000`), code: 5439018},
-		{expr: trunc("1999-03-20T11:30:05", "year", `, "binSize": 100000000000`), code: 5439018},
+		{expr: trunc("2021-03-20T11:30:05", "day", `, "binSize": 0`), kind: fault.BadValue, says: "requires 'binSize' to be greater than 0 and at most 100,000,000,000"},
+		{expr: trunc("1999-03-20T11:30:05", "week", `, "binSize": 100000000000`), kind: fault.BadValue, says: "'binSize' is too large for the date"},
+		{expr: trunc("1999-03-20T11:30:05", "year", `, "binSize": 100000000000`), kind: fault.BadValue, says: "'binSize' is too large for the date"},
 		{expr: trunc("2021-03-20T11:30:05", "year", `, "binSize": 100000000000`), want: date("2000-01-01T00:00:00")},
-		{expr: `{"$dateTrunc": {"date": {"$date": {"$numberLong": "-9223372036854775808"}}, "unit": "second"}}`, code: 5439018},
-		{expr: `{"$dateTrunc": {"date": {"$date": {"$numberLong": "-9223372036854775808"}}, "unit": "hour"}}`, code: 5439018},
+		{expr: `{"$dateTrunc": {"date": {"$date": {"$numberLong": "-9223372036854775808"}}, "unit": "second"}}`, kind: fault.BadValue, says: "'binSize' is too large for the date"},
+		{expr: `{"$dateTrunc": {"date": {"$date": {"$numberLong": "-9223372036854775808"}}, "unit": "hour"}}`, kind: fault.BadValue, says: "'binSize' is too large for the date"},
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // units are the milliseconds of the units that always have as many.
@@ -21,11 +22,11 @@ var months = map[string]int{"year": 12, "quarter": 3, "month": 1}
 // unitOf reads the name of a unit.
 func unitOf(op string, v value.Value) (string, error) {
 	if v.Type != bson.TypeString {
-		return "", value.Errorf(5439013, "%s requires 'unit' to be a string, but got %s", op, typeName(v))
+		return "", fault.Errorf(fault.TypeMismatch, "%s requires 'unit' to be a string, but got %s", op, typeName(v))
 	}
 	u := string(v.Str())
 	if units[u] == 0 && months[u] == 0 {
-		return "", value.Errorf(value.CodeFailedToParse, "%s parameter 'unit' value cannot be recognized as a time unit: %s", op, u)
+		return "", fault.Errorf(fault.FailedToParse, "%s parameter 'unit' value cannot be recognized as a time unit: %s", op, u)
 	}
 	return u, nil
 }
@@ -46,14 +47,14 @@ func dateAdd(sign int64) form {
 		}
 		n, ok := whole(args[2])
 		if !ok {
-			return nullValue, value.Errorf(5166405, "%s expects integer amount of time units", op)
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s expects integer amount of time units", op)
 		}
 		if n == math.MinInt64 {
-			return nullValue, value.Errorf(5976500, "%s: invalid 'amount': too large", op)
+			return nullValue, fault.Errorf(fault.Overflow, "%s: invalid 'amount': too large", op)
 		}
 		ms, ok := shift(t, unit, sign*n)
 		if !ok {
-			return nullValue, value.Errorf(5166406, "%s overflowed", op)
+			return nullValue, fault.Errorf(fault.Overflow, "%s overflowed", op)
 		}
 		return e.date(ms), nil
 	}, "startDate", "unit", "amount", "timezone")
@@ -112,7 +113,7 @@ func startOfWeek(op, unit string, v value.Value) (int, error) {
 	}
 	d, ok := weekdays[strings.ToLower(string(v.Str()))]
 	if !ok {
-		return 0, value.Errorf(value.CodeFailedToParse, "%s parameter 'startOfWeek' value cannot be recognized as a day of a week", op)
+		return 0, fault.Errorf(fault.FailedToParse, "%s parameter 'startOfWeek' value cannot be recognized as a day of a week", op)
 	}
 	return d, nil
 }
@@ -187,7 +188,7 @@ func dateTrunc(e *Env, op string, args []value.Value) (value.Value, error) {
 	bin := int64(1)
 	if args[2].Exists() {
 		if bin, ok = whole(args[2]); !ok || bin <= 0 || bin > 1e11 {
-			return nullValue, value.Errorf(5439018, "%s requires 'binSize' to be greater than 0 and at most 100,000,000,000", op)
+			return nullValue, fault.Errorf(fault.BadValue, "%s requires 'binSize' to be greater than 0 and at most 100,000,000,000", op)
 		}
 	}
 	week, err := startOfWeek(op, unit, args[4])
@@ -237,5 +238,5 @@ const (
 )
 
 func errTrunc(op string) error {
-	return value.Errorf(5439018, "%s: 'binSize' is too large for the date", op)
+	return fault.Errorf(fault.BadValue, "%s: 'binSize' is too large for the date", op)
 }

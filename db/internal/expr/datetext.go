@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const isoFormat = "%Y-%m-%dT%H:%M:%S.%L"
@@ -62,7 +63,7 @@ func (n *dateText) eval(e *Env) (value.Value, error) {
 	}
 	v, format, zone := vals[0], vals[1], vals[2]
 	if format.Exists() && format.Type != bson.TypeString {
-		return v, value.Errorf(18533, "%s requires that 'format' be a string, found: %s", n.op, typeName(format))
+		return v, fault.Errorf(fault.TypeMismatch, "%s requires that 'format' be a string, found: %s", n.op, typeName(format))
 	}
 	z, _, err := e.zone(n.op, zone)
 	if err != nil {
@@ -79,7 +80,7 @@ func (n *dateText) eval(e *Env) (value.Value, error) {
 	}
 	ms, ok := dateOf(v)
 	if !ok {
-		return v, value.Errorf(codeDate, "%s: can't convert from BSON type %s to Date", n.op, typeName(v))
+		return v, fault.Errorf(fault.TypeMismatch, "%s: can't convert from BSON type %s to Date", n.op, typeName(v))
 	}
 	f := isoFormat
 	switch {
@@ -100,7 +101,7 @@ func (n *dateText) read(e *Env, v, format, zone value.Value, z *time.Location) (
 		if n.fail != nil {
 			return n.fail.eval(e)
 		}
-		return v, value.Errorf(codeConversion, "%s requires that 'dateString' be a string, found: %s", n.op, typeName(v))
+		return v, fault.Errorf(fault.ConversionFailure, "%s requires that 'dateString' be a string, found: %s", n.op, typeName(v))
 	}
 	if !zone.Exists() {
 		z = nil
@@ -118,13 +119,13 @@ func (n *dateText) read(e *Env, v, format, zone value.Value, z *time.Location) (
 	if n.fail != nil {
 		return n.fail.eval(e)
 	}
-	return v, value.Errorf(codeConversion, "Error parsing date string '%.100s': %s", v.Str(), why)
+	return v, fault.Errorf(fault.ConversionFailure, "Error parsing date string '%.100s': %s", v.Str(), why)
 }
 
 // formatDate prints a date as a format of % specifiers says.
 func formatDate(op, f string, t time.Time) (string, error) {
 	if y := t.Year(); y < 0 || y > 9999 {
-		return "", value.Errorf(18537, "%s: Could not convert date to string: date component was outside the supported range of 0-9999: %d", op, y)
+		return "", fault.Errorf(fault.Overflow, "%s: Could not convert date to string: date component was outside the supported range of 0-9999: %d", op, y)
 	}
 	var b strings.Builder
 	for i := 0; i < len(f); i++ {
@@ -133,11 +134,11 @@ func formatDate(op, f string, t time.Time) (string, error) {
 			continue
 		}
 		if i++; i == len(f) {
-			return "", value.Errorf(18535, "%s: Unmatched '%%' at end of format string", op)
+			return "", fault.Errorf(fault.FailedToParse, "%s: Unmatched '%%' at end of format string", op)
 		}
 		s, ok := datePiece(f[i], t)
 		if !ok {
-			return "", value.Errorf(18536, "%s: Invalid format character '%%%c' in format string", op, f[i])
+			return "", fault.Errorf(fault.FailedToParse, "%s: Invalid format character '%%%c' in format string", op, f[i])
 		}
 		b.WriteString(s)
 	}

@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -67,7 +68,7 @@ func (e *Env) spend(n int) error {
 	}
 	e.check = e.steps + 1024
 	if e.steps > maxSteps {
-		return value.Errorf(codeMemory, "the expression takes more than %d steps", maxSteps)
+		return fault.Errorf(fault.ExceededMemoryLimit, "the expression takes more than %d steps", maxSteps)
 	}
 	if e.Stop != nil {
 		return e.Stop()
@@ -87,10 +88,10 @@ func (e *Env) charge(n int) { e.steps += n }
 // room counts n bytes that op is about to build as one value.
 func (e *Env) room(op string, n int) error {
 	if n > MaxValue {
-		return value.Errorf(value.CodeObjectTooLarge, "%s would build a value of more than %d MiB", op, MaxValue>>20)
+		return fault.Errorf(fault.TooLarge, "%s would build a value of more than %d MiB", op, MaxValue>>20)
 	}
 	if e.built += n; e.built > maxBuilt {
-		return value.Errorf(codeMemory, "%s would use too much memory: the expression builds more than %d MiB", op, maxBuilt>>20)
+		return fault.Errorf(fault.ExceededMemoryLimit, "%s would use too much memory: the expression builds more than %d MiB", op, maxBuilt>>20)
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package expr
 
-import "github.com/weftdb/weft/db/internal/value"
+import (
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
+)
 
 // An each evaluates body for the elements of an array, bound to a slot: for
 // $map what body gives, for $filter the elements for which it is true.
@@ -13,32 +16,27 @@ type each struct {
 	limit  node // of $filter; nil if there is none
 }
 
-var eachCodes = map[string][4]int32{ // no object, unknown argument, input missing, body missing
-	"$map": {16878, 16879, 16880, 16882}, "$filter": {28646, 28647, 28648, 28650},
-}
-
 func compileEach(c *compiler, name string, arg value.Value) (node, error) {
-	codes := eachCodes[name]
 	n := &each{op: name, filter: name == "$filter"}
 	names := []string{"input", "as", "in"}
 	if n.filter {
 		names = []string{"input", "as", "cond", "limit"}
 	}
 	if !arg.IsDoc() {
-		return nil, value.Errorf(codes[0], "%s only supports an object as its argument", name)
+		return nil, fault.Errorf(fault.TypeMismatch, "%s only supports an object as its argument", name)
 	}
 	it := value.Elements(arg.Data)
 	for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
 		if indexOf(names, string(k)) < 0 {
-			return nil, value.Errorf(codes[1], "Unrecognized parameter to %s: %s", name, k)
+			return nil, fault.Errorf(fault.FailedToParse, "Unrecognized parameter to %s: %s", name, k)
 		}
 	}
 	input, as, body := value.Get(arg.Data, "input"), value.Get(arg.Data, "as"), value.Get(arg.Data, names[2])
 	switch {
 	case !input.Exists():
-		return nil, value.Errorf(codes[2], "Missing 'input' parameter to %s", name)
+		return nil, fault.Errorf(fault.FailedToParse, "Missing 'input' parameter to %s", name)
 	case !body.Exists():
-		return nil, value.Errorf(codes[3], "Missing '%s' parameter to %s", names[2], name)
+		return nil, fault.Errorf(fault.FailedToParse, "Missing '%s' parameter to %s", names[2], name)
 	}
 	var err error
 	if n.input, err = c.value(input); err != nil {
@@ -68,11 +66,7 @@ func (n *each) eval(e *Env) (value.Value, error) {
 		return nullValue, err
 	}
 	if !arr.IsArray() {
-		code := int32(16883)
-		if n.filter {
-			code = 28651
-		}
-		return nullValue, value.Errorf(code, "input to %s must be an array not %s", n.op, typeName(arr))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "input to %s must be an array not %s", n.op, typeName(arr))
 	}
 	limit := -1
 	if n.limit != nil {
@@ -83,10 +77,10 @@ func (n *each) eval(e *Env) (value.Value, error) {
 		if !nullish(v) {
 			var ok bool
 			if limit, ok = int32Of(v); !ok {
-				return nullValue, value.Errorf(327391, "%s: limit must be represented as a 32-bit integral value", n.op)
+				return nullValue, fault.Errorf(fault.BadValue, "%s: limit must be represented as a 32-bit integral value", n.op)
 			}
 			if limit <= 0 {
-				return nullValue, value.Errorf(327392, "%s: limit must be greater than 0", n.op)
+				return nullValue, fault.Errorf(fault.BadValue, "%s: limit must be greater than 0", n.op)
 			}
 		}
 	}
@@ -129,20 +123,20 @@ type reduce struct {
 
 func compileReduce(c *compiler, name string, arg value.Value) (node, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(40075, "%s requires an object as an argument, found: %s", name, typeName(arg))
+		return nil, fault.Errorf(fault.TypeMismatch, "%s requires an object as an argument, found: %s", name, typeName(arg))
 	}
 	n := &reduce{op: name}
 	names := []string{"input", "initialValue", "in"}
 	it := value.Elements(arg.Data)
 	for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
 		if indexOf(names, string(k)) < 0 {
-			return nil, value.Errorf(40076, "%s found an unknown argument: %s", name, k)
+			return nil, fault.Errorf(fault.FailedToParse, "%s found an unknown argument: %s", name, k)
 		}
 	}
 	for i, k := range names {
 		v := value.Get(arg.Data, k)
 		if !v.Exists() {
-			return nil, value.Errorf(int32(40077+i), "%s requires '%s' to be specified", name, k)
+			return nil, fault.Errorf(fault.FailedToParse, "%s requires '%s' to be specified", name, k)
 		}
 		if i == 2 {
 			n.slot = c.bind("value")
@@ -164,7 +158,7 @@ func (n *reduce) eval(e *Env) (value.Value, error) {
 		return nullValue, err
 	}
 	if !arr.IsArray() {
-		return nullValue, value.Errorf(40080, "%s requires that 'input' be an array, found: %s", n.op, typeName(arr))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires that 'input' be an array, found: %s", n.op, typeName(arr))
 	}
 	acc, err := n.initial.eval(e)
 	if err != nil {
@@ -181,7 +175,7 @@ func (n *reduce) eval(e *Env) (value.Value, error) {
 		}
 	}
 	if TooDeep(acc, maxNesting) {
-		return nullValue, value.Errorf(15, "%s builds a value nested deeper than %d", n.op, maxNesting)
+		return nullValue, fault.Errorf(fault.Overflow, "%s builds a value nested deeper than %d", n.op, maxNesting)
 	}
 	return acc, nil
 }

@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // numeric makes an operator of one number; null gives null.
@@ -16,7 +17,7 @@ func numeric(f func(e *Env, op string, v value.Value) (value.Value, error)) func
 		case nullish(v):
 			return nullValue, nil
 		case !v.IsNumber():
-			return nullValue, value.Errorf(codeNumeric, "%s only supports numeric types, not %s", op, typeName(v))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s only supports numeric types, not %s", op, typeName(v))
 		default:
 			return f(e, op, v)
 		}
@@ -34,7 +35,7 @@ func abs(e *Env, op string, v value.Value) (value.Value, error) {
 	}
 	n := v.Int()
 	if n == math.MinInt64 {
-		return v, value.Errorf(28680, "can't take %s of long long min", op)
+		return v, fault.Errorf(fault.Overflow, "can't take %s of long long min", op)
 	}
 	if n < 0 {
 		n = -n
@@ -57,7 +58,7 @@ func rounding(mode apd.Rounder, f func(float64) float64) function {
 				return v, nil
 			}
 			if _, err := c.RoundToIntegralValue(&d, x); err != nil {
-				return v, value.Errorf(value.CodeBadValue, "%v", err)
+				return v, fault.Errorf(fault.BadValue, "%v", err)
 			}
 			return e.decimal(&d), nil
 		}
@@ -73,15 +74,15 @@ func places(mode apd.Rounder, f func(float64) float64) function {
 			return nullValue, nil
 		}
 		if !v.IsNumber() {
-			return v, value.Errorf(51081, "%s only supports numeric types, not %s", op, typeName(v))
+			return v, fault.Errorf(fault.TypeMismatch, "%s only supports numeric types, not %s", op, typeName(v))
 		}
 		if len(args) == 2 {
 			n, ok := whole(args[1])
 			if !ok {
-				return v, value.Errorf(51082, "precision argument to %s must be an integral value", op)
+				return v, fault.Errorf(fault.BadValue, "precision argument to %s must be an integral value", op)
 			}
 			if n < -20 || n > 100 {
-				return v, value.Errorf(51083, "cannot apply %s with precision value %d: it must be in [-20, 100]", op, n)
+				return v, fault.Errorf(fault.BadValue, "cannot apply %s with precision value %d: it must be in [-20, 100]", op, n)
 			}
 			place = int(n)
 		}
@@ -108,7 +109,7 @@ func roundTo(e *Env, op string, v value.Value, place int, mode apd.Rounder, f fu
 	}
 	n, err := quantized(decimalOf(v), place, mode).Int64()
 	if err != nil {
-		return v, value.Errorf(51080, "invalid conversion to long: the result of %s overflows", op)
+		return v, fault.Errorf(fault.Overflow, "invalid conversion to long: the result of %s overflows", op)
 	}
 	return e.narrow(v.Type, n), nil
 }
@@ -146,7 +147,7 @@ func quantized(d *apd.Decimal, place int, mode apd.Rounder) *apd.Decimal {
 
 func sqrt(e *Env, op string, v value.Value) (value.Value, error) {
 	if value.Compare(v, value.Int32(0)) < 0 && !isNaN(v) {
-		return v, value.Errorf(28714, "%s's argument must be greater than or equal to 0", op)
+		return v, fault.Errorf(fault.BadValue, "%s's argument must be greater than or equal to 0", op)
 	}
 	if v.Type != bson.TypeDecimal128 {
 		return e.double(math.Sqrt(float(v))), nil
@@ -215,10 +216,10 @@ func (e *Env) ofKind(dec bool, f float64) value.Value {
 	return e.decimal(apd.New(int64(f), 0))
 }
 
-func logarithm(code int32, f func(c *apd.Context) func(d, x *apd.Decimal) (apd.Condition, error)) function {
+func logarithm(f func(c *apd.Context) func(d, x *apd.Decimal) (apd.Condition, error)) function {
 	return numeric(func(e *Env, op string, v value.Value) (value.Value, error) {
 		if value.Compare(v, value.Int32(0)) <= 0 && !isNaN(v) {
-			return v, value.Errorf(code, "%s's argument must be a positive number, but is %s", op, value.AppendJSONValue(nil, v, false))
+			return v, fault.Errorf(fault.BadValue, "%s's argument must be a positive number, but is %s", op, value.AppendJSONValue(nil, v, false))
 		}
 		return e.function(f(context(v.Type == bson.TypeDecimal128)), v), nil
 	})
@@ -230,13 +231,13 @@ func log(e *Env, op string, args []value.Value) (value.Value, error) {
 	case nullish(v) || nullish(base):
 		return nullValue, nil
 	case !v.IsNumber():
-		return v, value.Errorf(28756, "%s's argument must be numeric, not %s", op, typeName(v))
+		return v, fault.Errorf(fault.TypeMismatch, "%s's argument must be numeric, not %s", op, typeName(v))
 	case !base.IsNumber():
-		return v, value.Errorf(28757, "%s's base must be numeric, not %s", op, typeName(base))
+		return v, fault.Errorf(fault.TypeMismatch, "%s's base must be numeric, not %s", op, typeName(base))
 	case value.Compare(v, value.Int32(0)) <= 0 && !isNaN(v):
-		return v, value.Errorf(28758, "%s's argument must be a positive number", op)
+		return v, fault.Errorf(fault.BadValue, "%s's argument must be a positive number", op)
 	case value.Compare(base, value.Int32(0)) <= 0 && !isNaN(base), value.Compare(base, value.Int32(1)) == 0:
-		return v, value.Errorf(28759, "%s's base must be a positive number not equal to 1", op)
+		return v, fault.Errorf(fault.BadValue, "%s's base must be a positive number not equal to 1", op)
 	}
 	e.charge(2 * costFunction)
 	var x, y, d apd.Decimal
@@ -266,11 +267,11 @@ func pow(e *Env, op string, args []value.Value) (value.Value, error) {
 	case nullish(a) || nullish(b):
 		return nullValue, nil
 	case !a.IsNumber():
-		return a, value.Errorf(28762, "%s's base must be numeric, not %s", op, typeName(a))
+		return a, fault.Errorf(fault.TypeMismatch, "%s's base must be numeric, not %s", op, typeName(a))
 	case !b.IsNumber():
-		return a, value.Errorf(28763, "%s's exponent must be numeric, not %s", op, typeName(b))
+		return a, fault.Errorf(fault.TypeMismatch, "%s's exponent must be numeric, not %s", op, typeName(b))
 	case !True(a) && value.Compare(b, value.Int32(0)) < 0 && !isNaN(b):
-		return a, value.Errorf(28764, "%s cannot take a base of 0 and a negative exponent", op)
+		return a, fault.Errorf(fault.BadValue, "%s cannot take a base of 0 and a negative exponent", op)
 	}
 	t := widest(a, b)
 	if t == bson.TypeInt32 || t == bson.TypeInt64 {

@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Fields collects the fields of a document under unique names: a name that
@@ -87,7 +88,7 @@ func mergeObjects(e *Env, op string, args []value.Value) (value.Value, error) {
 	var f Fields
 	merge := func(v value.Value) error {
 		if !nullish(v) && !v.IsDoc() {
-			return value.Errorf(40400, "%s requires object inputs, but input is of type %s", op, typeName(v))
+			return fault.Errorf(fault.TypeMismatch, "%s requires object inputs, but input is of type %s", op, typeName(v))
 		}
 		if v.IsDoc() {
 			f.SetAll(v.Data)
@@ -116,7 +117,7 @@ func objectToArray(e *Env, op string, args []value.Value) (value.Value, error) {
 		return nullValue, nil
 	}
 	if !args[0].IsDoc() {
-		return nullValue, value.Errorf(40390, "%s requires a document input, found: %s", op, typeName(args[0]))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires a document input, found: %s", op, typeName(args[0]))
 	}
 	out := e.array(op)
 	it := value.Elements(args[0].Data)
@@ -144,7 +145,7 @@ func arrayToObject(e *Env, op string, args []value.Value) (value.Value, error) {
 		return nullValue, nil
 	}
 	if !args[0].IsArray() {
-		return nullValue, value.Errorf(40386, "%s requires an array input, found: %s", op, typeName(args[0]))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires an array input, found: %s", op, typeName(args[0]))
 	}
 	var f Fields
 	var first bson.Type
@@ -170,30 +171,30 @@ func pairOf(op string, p value.Value, first bson.Type) (key []byte, v value.Valu
 	var k value.Value
 	switch {
 	case !p.IsArray() && !p.IsDoc():
-		return nil, v, value.Errorf(40398, "Unrecognised input type format for %s: %s", op, typeName(p))
+		return nil, v, fault.Errorf(fault.TypeMismatch, "Unrecognised input type format for %s: %s", op, typeName(p))
 	case p.Type != first:
-		return nil, v, value.Errorf(40396, "%s requires a consistent input format: all arrays or all objects, found %s", op, typeName(p))
+		return nil, v, fault.Errorf(fault.TypeMismatch, "%s requires a consistent input format: all arrays or all objects, found %s", op, typeName(p))
 	case p.IsArray():
 		if length(p) != 2 {
-			return nil, v, value.Errorf(40397, "%s requires an array of size 2 arrays, found array of size: %d", op, length(p))
+			return nil, v, fault.Errorf(fault.BadValue, "%s requires an array of size 2 arrays, found array of size: %d", op, length(p))
 		}
 		k, v = value.At(p.Data, 0), value.At(p.Data, 1)
 		if k.Type != bson.TypeString {
-			return nil, v, value.Errorf(40395, "%s requires an array of key-value pairs, where the key must be of type string. Found key type: %s", op, typeName(k))
+			return nil, v, fault.Errorf(fault.TypeMismatch, "%s requires an array of key-value pairs, where the key must be of type string. Found key type: %s", op, typeName(k))
 		}
 	default:
 		k, v = value.Get(p.Data, "k"), value.Get(p.Data, "v")
 		switch {
 		case length(p) != 2:
-			return nil, v, value.Errorf(40392, "%s requires an object keys of 'k' and 'v'. Found incorrect number of keys: %d", op, length(p))
+			return nil, v, fault.Errorf(fault.BadValue, "%s requires an object keys of 'k' and 'v'. Found incorrect number of keys: %d", op, length(p))
 		case !k.Exists() || !v.Exists():
-			return nil, v, value.Errorf(40393, "%s requires an object with keys 'k' and 'v'", op)
+			return nil, v, fault.Errorf(fault.BadValue, "%s requires an object with keys 'k' and 'v'", op)
 		case k.Type != bson.TypeString:
-			return nil, v, value.Errorf(40394, "%s requires an object with keys 'k' and 'v', where the value of 'k' must be of type string. Found type: %s", op, typeName(k))
+			return nil, v, fault.Errorf(fault.TypeMismatch, "%s requires an object with keys 'k' and 'v', where the value of 'k' must be of type string. Found type: %s", op, typeName(k))
 		}
 	}
 	if bytes.IndexByte(k.Str(), 0) >= 0 {
-		return nil, v, value.Errorf(4940400, "%s: key field cannot contain an embedded null byte", op)
+		return nil, v, fault.Errorf(fault.BadValue, "%s: key field cannot contain an embedded null byte", op)
 	}
 	return k.Str(), v, nil
 }
@@ -221,14 +222,14 @@ func compileGetField(c *compiler, name string, arg value.Value) (node, error) {
 					return nil, err
 				}
 			default:
-				return nil, value.Errorf(3041701, "%s found an unknown argument: %s", name, k)
+				return nil, fault.Errorf(fault.FailedToParse, "%s found an unknown argument: %s", name, k)
 			}
 		}
 	}
-	return n, n.fieldName(c, field, 3041704)
+	return n, n.fieldName(c, field)
 }
 
-func (n *fieldNode) fieldName(c *compiler, v value.Value, code int32) error {
+func (n *fieldNode) fieldName(c *compiler, v value.Value) error {
 	if v.Type == bson.TypeString && (len(v.Str()) == 0 || v.Str()[0] != '$') {
 		n.name = v.Str()
 	} else {
@@ -238,19 +239,19 @@ func (n *fieldNode) fieldName(c *compiler, v value.Value, code int32) error {
 		}
 		k, ok := x.(constant)
 		if !ok || k.Type != bson.TypeString {
-			return value.Errorf(code, "%s requires 'field' to evaluate to a constant string", n.op)
+			return fault.Errorf(fault.FailedToParse, "%s requires 'field' to evaluate to a constant string", n.op)
 		}
 		n.name = value.Value(k).Str()
 	}
 	if bytes.IndexByte(n.name, 0) >= 0 {
-		return value.Errorf(code, "%s: a field name holds no NUL", n.op)
+		return fault.Errorf(fault.BadValue, "%s: a field name holds no NUL", n.op)
 	}
 	return nil
 }
 
 func compileSetField(c *compiler, name string, arg value.Value) (node, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(4161100, "%s only supports an object as its argument", name)
+		return nil, fault.Errorf(fault.TypeMismatch, "%s only supports an object as its argument", name)
 	}
 	n := &fieldNode{op: name, value: constant{}}
 	names := []string{"field", "input", "value"}
@@ -262,21 +263,21 @@ func compileSetField(c *compiler, name string, arg value.Value) (node, error) {
 		var err error
 		switch indexOf(names, string(k)) {
 		case 0:
-			err = n.fieldName(c, v, 4161106)
+			err = n.fieldName(c, v)
 		case 1:
 			n.input, err = c.value(v)
 		case 2:
 			n.value, err = c.value(v)
 		default:
-			err = value.Errorf(4161101, "%s found an unknown argument: %s", name, k)
+			err = fault.Errorf(fault.FailedToParse, "%s found an unknown argument: %s", name, k)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	for i, k := range names {
+	for _, k := range names {
 		if !value.Get(arg.Data, k).Exists() {
-			return nil, value.Errorf(int32(4161102+i), "%s requires '%s' to be specified", name, k)
+			return nil, fault.Errorf(fault.FailedToParse, "%s requires '%s' to be specified", name, k)
 		}
 	}
 	return n, nil
@@ -307,7 +308,7 @@ func (n *fieldNode) eval(e *Env) (value.Value, error) {
 		return nullValue, nil
 	}
 	if !doc.IsDoc() {
-		return v, value.Errorf(4161105, "%s requires 'input' to evaluate to type Object, not %s", n.op, typeName(doc))
+		return v, fault.Errorf(fault.TypeMismatch, "%s requires 'input' to evaluate to type Object, not %s", n.op, typeName(doc))
 	}
 	out := e.document(n.op)
 	found := false

@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Slots below 0 are the variables that every expression has.
@@ -79,9 +80,9 @@ func (p *fieldPath) each(e *Env, arr value.Value, i int) (value.Value, error) {
 func ParseFieldPath(s string) (value.Path, error) {
 	switch {
 	case s == "":
-		return nil, value.Errorf(40352, "FieldPath cannot be constructed with empty string")
+		return nil, fault.Errorf(fault.EmptyFieldName, "FieldPath cannot be constructed with empty string")
 	case strings.HasSuffix(s, "."):
-		return nil, value.Errorf(40353, "FieldPath must not end with a '.'.")
+		return nil, fault.Errorf(fault.FailedToParse, "FieldPath must not end with a '.'.")
 	}
 	p, err := value.ParseFilterPath(s)
 	if err != nil {
@@ -90,9 +91,9 @@ func ParseFieldPath(s string) (value.Path, error) {
 	for _, part := range p {
 		switch {
 		case part.Name == "":
-			return nil, value.Errorf(15998, "FieldPath field names may not be empty strings: '%s'", s)
+			return nil, fault.Errorf(fault.EmptyFieldName, "FieldPath field names may not be empty strings: '%s'", s)
 		case part.Name[0] == '$':
-			return nil, value.Errorf(16410, "FieldPath field names may not start with '$'. Consider using $getField or $setField. Path: '%s'", s)
+			return nil, fault.Errorf(fault.DollarPrefixed, "FieldPath field names may not start with '$'. Consider using $getField or $setField. Path: '%s'", s)
 		}
 	}
 	return p, nil
@@ -101,7 +102,7 @@ func ParseFieldPath(s string) (value.Path, error) {
 // path compiles a string that begins with "$".
 func (c *compiler) path(s string) (node, error) {
 	if s == "$" {
-		return nil, value.Errorf(16872, "'$' by itself is not a valid FieldPath")
+		return nil, fault.Errorf(fault.FailedToParse, "'$' by itself is not a valid FieldPath")
 	}
 	if !strings.HasPrefix(s, "$$") {
 		p, err := ParseFieldPath(s[1:])
@@ -134,7 +135,7 @@ func (c *compiler) path(s string) (node, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	return nil, value.Errorf(17276, "Use of undefined variable: %s", name)
+	return nil, fault.Errorf(fault.FailedToParse, "Use of undefined variable: %s", name)
 }
 
 func (c *compiler) rootPath(p value.Path) node {
@@ -160,7 +161,7 @@ func (c *compiler) unbind(n int) { c.names = c.names[:len(c.names)-n] }
 // character beyond ASCII, then letters, digits and underscores.
 func checkName(name string) error {
 	if name == "" {
-		return value.Errorf(value.CodeFailedToParse, "empty variable names are not allowed")
+		return fault.Errorf(fault.FailedToParse, "empty variable names are not allowed")
 	}
 	for i := range len(name) {
 		b := name[i]
@@ -168,7 +169,7 @@ func checkName(name string) error {
 		case b >= 'a' && b <= 'z', b >= utf8.RuneSelf:
 		case i > 0 && (b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '_'):
 		default:
-			return value.Errorf(value.CodeFailedToParse, "'%s' is not a valid name for a user variable: '%c' cannot be at %d", name, b, i)
+			return fault.Errorf(fault.FailedToParse, "'%s' is not a valid name for a user variable: '%c' cannot be at %d", name, b, i)
 		}
 	}
 	return nil

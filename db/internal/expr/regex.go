@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // maxCached bounds the regular expressions, and the time zones, that an Env
@@ -37,7 +38,7 @@ func (e *Env) regex(op, pattern, options string) (*regexp.Regexp, error) {
 		case o == 'x':
 			pattern = unspaced(pattern)
 		case o != 'u':
-			return nil, value.Errorf(51108, "%s: invalid flag in regex options: %c", op, o)
+			return nil, fault.Errorf(fault.BadValue, "%s: invalid flag in regex options: %c", op, o)
 		}
 	}
 	if flags != "" {
@@ -45,7 +46,7 @@ func (e *Env) regex(op, pattern, options string) (*regexp.Regexp, error) {
 	}
 	re, err := regexp.Compile(pattern)
 	if err != nil {
-		return nil, value.Errorf(51111, "Invalid Regex in %s (RE2 syntax; no look-around, back-references, possessive or atomic groups): %v", op, err)
+		return nil, fault.Errorf(fault.InvalidRegex, "Invalid Regex in %s (RE2 syntax; no look-around, back-references, possessive or atomic groups): %v", op, err)
 	}
 	if len(key) > maxCachedLen {
 		return re, nil
@@ -94,10 +95,10 @@ func regexForm(f finding) form {
 	return namedForm(2, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		input, re, options := args[0], args[1], args[2]
 		if !nullish(input) && input.Type != bson.TypeString {
-			return nullValue, value.Errorf(51104, "%s needs 'input' to be of type string, not %s", op, typeName(input))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s needs 'input' to be of type string, not %s", op, typeName(input))
 		}
 		if !nullish(options) && options.Type != bson.TypeString {
-			return nullValue, value.Errorf(51106, "%s needs 'options' to be of type string, not %s", op, typeName(options))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s needs 'options' to be of type string, not %s", op, typeName(options))
 		}
 		var pattern, opts string
 		switch {
@@ -105,15 +106,15 @@ func regexForm(f finding) form {
 		case re.Type == bson.TypeRegex:
 			pattern, opts = re.Regex()
 			if opts != "" && !nullish(options) {
-				return nullValue, value.Errorf(51107, "%s found regex option(s) specified in both 'regex' and 'options' fields", op)
+				return nullValue, fault.Errorf(fault.FailedToParse, "%s found regex option(s) specified in both 'regex' and 'options' fields", op)
 			}
 		case re.Type == bson.TypeString:
 			pattern = string(re.Str())
 		default:
-			return nullValue, value.Errorf(51105, "%s needs 'regex' to be of type string or regex, not %s", op, typeName(re))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s needs 'regex' to be of type string or regex, not %s", op, typeName(re))
 		}
 		if strings.IndexByte(pattern, 0) >= 0 {
-			return nullValue, value.Errorf(51109, "%s: regular expression cannot contain an embedded null byte", op)
+			return nullValue, fault.Errorf(fault.InvalidRegex, "%s: regular expression cannot contain an embedded null byte", op)
 		}
 		if nullish(input) || nullish(re) {
 			return f(e, op, nil, nil)

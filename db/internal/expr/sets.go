@@ -1,6 +1,9 @@
 package expr
 
-import "github.com/weftdb/weft/db/internal/value"
+import (
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
+)
 
 // A set holds values by their keys: 1 and 1.0 are one.
 type set struct {
@@ -42,13 +45,13 @@ func (e *Env) setOf(op string, arr value.Value) (*set, error) {
 }
 
 // sets checks that all arguments are arrays; null says that one is null.
-func sets(op string, code int32, args []value.Value) (null bool, err error) {
+func sets(op string, args []value.Value) (null bool, err error) {
 	for _, v := range args {
 		if nullish(v) {
 			return true, nil
 		}
 		if !v.IsArray() {
-			return true, value.Errorf(code, "All operands of %s must be arrays. One argument is of type: %s", op, typeName(v))
+			return true, fault.Errorf(fault.TypeMismatch, "All operands of %s must be arrays. One argument is of type: %s", op, typeName(v))
 		}
 	}
 	return false, nil
@@ -56,7 +59,7 @@ func sets(op string, code int32, args []value.Value) (null bool, err error) {
 
 // setUnion keeps the order in which elements first occur, as all set operators.
 func setUnion(e *Env, op string, args []value.Value) (value.Value, error) {
-	if null, err := sets(op, 17043, args); null {
+	if null, err := sets(op, args); null {
 		return nullValue, err
 	}
 	s, out := e.set(op), e.array(op)
@@ -76,7 +79,7 @@ func setUnion(e *Env, op string, args []value.Value) (value.Value, error) {
 }
 
 func setIntersection(e *Env, op string, args []value.Value) (value.Value, error) {
-	if null, err := sets(op, 17047, args); null {
+	if null, err := sets(op, args); null {
 		return nullValue, err
 	}
 	if len(args) == 0 {
@@ -120,12 +123,12 @@ func (e *Env) chosen(op string, arr value.Value, pass func(v value.Value) bool) 
 }
 
 func setDifference(e *Env, op string, args []value.Value) (value.Value, error) {
-	for i, v := range args {
+	for _, v := range args {
 		if nullish(v) {
 			return nullValue, nil
 		}
 		if !v.IsArray() {
-			return nullValue, value.Errorf(int32(17048+i), "both operands of %s must be arrays. One argument is of type: %s", op, typeName(v))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "both operands of %s must be arrays. One argument is of type: %s", op, typeName(v))
 		}
 	}
 	s, err := e.setOf(op, args[1])
@@ -139,7 +142,7 @@ func setEquals(e *Env, op string, args []value.Value) (value.Value, error) {
 	var first *set
 	for _, v := range args {
 		if !v.IsArray() {
-			return nullValue, value.Errorf(17044, "All operands of %s must be arrays. One argument is of type: %s", op, typeName(v))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "All operands of %s must be arrays. One argument is of type: %s", op, typeName(v))
 		}
 		s, err := e.setOf(op, v)
 		if err != nil {
@@ -162,9 +165,9 @@ func setEquals(e *Env, op string, args []value.Value) (value.Value, error) {
 }
 
 func setIsSubset(e *Env, op string, args []value.Value) (value.Value, error) {
-	for i, v := range args {
+	for _, v := range args {
 		if !v.IsArray() {
-			return nullValue, value.Errorf(int32(17046-4*i), "both operands of %s must be arrays. One argument is of type: %s", op, typeName(v))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "both operands of %s must be arrays. One argument is of type: %s", op, typeName(v))
 		}
 	}
 	s, err := e.setOf(op, args[1])
@@ -181,10 +184,10 @@ func setIsSubset(e *Env, op string, args []value.Value) (value.Value, error) {
 }
 
 // elementsTrue makes $anyElementTrue and $allElementsTrue.
-func elementsTrue(code int32, stop bool) function {
+func elementsTrue(stop bool) function {
 	return function{1, 1, func(_ *Env, op string, args []value.Value) (value.Value, error) {
 		if !args[0].IsArray() {
-			return nullValue, value.Errorf(code, "%s's argument must be an array, but is %s", op, typeName(args[0]))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s's argument must be an array, but is %s", op, typeName(args[0]))
 		}
 		it := value.Elements(args[0].Data)
 		for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // coerced is the text of a value where MongoDB accepts more than strings.
@@ -28,7 +29,7 @@ func coerced(v value.Value) ([]byte, error) {
 	if v.IsNumber() {
 		return appendNumber(nil, v), nil
 	}
-	return nil, value.Errorf(16007, "can't convert from BSON type %s to String", typeName(v))
+	return nil, fault.Errorf(fault.TypeMismatch, "can't convert from BSON type %s to String", typeName(v))
 }
 
 func appendNumber(dst []byte, v value.Value) []byte {
@@ -63,7 +64,7 @@ func concat(e *Env, op string, args []value.Value) (value.Value, error) {
 			return nullValue, nil
 		}
 		if v.Type != bson.TypeString {
-			return nullValue, value.Errorf(16702, "%s only supports strings, not %s", op, typeName(v))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s only supports strings, not %s", op, typeName(v))
 		}
 		n += len(v.Str())
 	}
@@ -116,25 +117,25 @@ func substrBytes(e *Env, op string, args []value.Value) (value.Value, error) {
 		return nullValue, err
 	}
 	if !args[1].IsNumber() {
-		return nullValue, value.Errorf(16034, "%s: starting index must be a numeric type (is BSON type %s)", op, typeName(args[1]))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s: starting index must be a numeric type (is BSON type %s)", op, typeName(args[1]))
 	}
 	if !args[2].IsNumber() {
-		return nullValue, value.Errorf(16035, "%s: length must be a numeric type (is BSON type %s)", op, typeName(args[2]))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s: length must be a numeric type (is BSON type %s)", op, typeName(args[2]))
 	}
 	from, n := toward(args[1]), toward(args[2])
 	switch {
 	case from < 0:
-		return nullValue, value.Errorf(50752, "%s: starting index must be non-negative (got: %d)", op, from)
+		return nullValue, fault.Errorf(fault.BadValue, "%s: starting index must be non-negative (got: %d)", op, from)
 	case from >= int64(len(s)):
 		return e.text(op, nil)
 	case n < 0 || n > int64(len(s))-from:
 		n = int64(len(s)) - from
 	}
 	if !utf8.RuneStart(s[from]) {
-		return nullValue, value.Errorf(28656, "%s: Invalid range, starting index is a UTF-8 continuation byte", op)
+		return nullValue, fault.Errorf(fault.BadValue, "%s: Invalid range, starting index is a UTF-8 continuation byte", op)
 	}
 	if end := from + n; end < int64(len(s)) && !utf8.RuneStart(s[end]) {
-		return nullValue, value.Errorf(28657, "%s: Invalid range, ending index is in the middle of a UTF-8 character", op)
+		return nullValue, fault.Errorf(fault.BadValue, "%s: Invalid range, ending index is in the middle of a UTF-8 character", op)
 	}
 	return e.text(op, s[from:from+n])
 }
@@ -166,14 +167,14 @@ func substrCP(e *Env, op string, args []value.Value) (value.Value, error) {
 	for i, v := range args[1:] {
 		name := [...]string{"starting index", "length"}[i]
 		if !v.IsNumber() {
-			return nullValue, value.Errorf(int32(34450+2*i), "%s: %s must be a numeric type (is BSON type %s)", op, name, typeName(v))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s: %s must be a numeric type (is BSON type %s)", op, name, typeName(v))
 		}
 		n, ok := int32Of(v)
 		if !ok {
-			return nullValue, value.Errorf(int32(34451+2*i), "%s: %s cannot be represented as a 32-bit integral value", op, name)
+			return nullValue, fault.Errorf(fault.BadValue, "%s: %s cannot be represented as a 32-bit integral value", op, name)
 		}
 		if n < 0 {
-			return nullValue, value.Errorf(int32(34455-i), "%s: %s must be a nonnegative integer", op, name)
+			return nullValue, fault.Errorf(fault.BadValue, "%s: %s must be a nonnegative integer", op, name)
 		}
 		at[i] = n
 	}
@@ -191,10 +192,10 @@ func offset(s []byte, n int) int {
 	return i
 }
 
-func lengthOf(code int32, f func(s []byte) int) function {
+func lengthOf(f func(s []byte) int) function {
 	return function{1, 1, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		if args[0].Type != bson.TypeString {
-			return nullValue, value.Errorf(code, "%s requires a string argument, found: %s", op, typeName(args[0]))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires a string argument, found: %s", op, typeName(args[0]))
 		}
 		return e.count(f(args[0].Str())), nil
 	}}
@@ -206,11 +207,11 @@ func split(e *Env, op string, args []value.Value) (value.Value, error) {
 	case nullish(s) || nullish(sep):
 		return nullValue, nil
 	case s.Type != bson.TypeString:
-		return nullValue, value.Errorf(40085, "%s requires an expression that evaluates to a string as a first argument, found: %s", op, typeName(s))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires an expression that evaluates to a string as a first argument, found: %s", op, typeName(s))
 	case sep.Type != bson.TypeString:
-		return nullValue, value.Errorf(40086, "%s requires an expression that evaluates to a string as a second argument, found: %s", op, typeName(sep))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires an expression that evaluates to a string as a second argument, found: %s", op, typeName(sep))
 	case len(sep.Str()) == 0:
-		return nullValue, value.Errorf(40087, "%s requires a non-empty separator", op)
+		return nullValue, fault.Errorf(fault.BadValue, "%s requires a non-empty separator", op)
 	}
 	out := e.array(op)
 	rest, more := s.Str(), true
@@ -239,9 +240,9 @@ func trimmed(left, right bool) form {
 		case nullish(s) || chars.Exists() && nullish(chars):
 			return nullValue, nil
 		case s.Type != bson.TypeString:
-			return nullValue, value.Errorf(50699, "%s requires its input to be a string, got %s instead", op, typeName(s))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires its input to be a string, got %s instead", op, typeName(s))
 		case chars.Exists() && chars.Type != bson.TypeString:
-			return nullValue, value.Errorf(50700, "%s requires 'chars' to be a string, got %s instead", op, typeName(chars))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires 'chars' to be a string, got %s instead", op, typeName(chars))
 		case chars.Exists():
 			cut = string(chars.Str())
 		}
@@ -260,15 +261,15 @@ func trimmed(left, right bool) form {
 }
 
 // indexOfText makes $indexOfBytes and, with points, $indexOfCP.
-func indexOfText(code int32, points bool) function {
+func indexOfText(points bool) function {
 	return function{2, 4, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		switch {
 		case nullish(args[0]):
 			return nullValue, nil
 		case args[0].Type != bson.TypeString:
-			return nullValue, value.Errorf(code, "%s requires a string as the first argument, found: %s", op, typeName(args[0]))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires a string as the first argument, found: %s", op, typeName(args[0]))
 		case args[1].Type != bson.TypeString:
-			return nullValue, value.Errorf(code+1, "%s requires a string as the second argument, found: %s", op, typeName(args[1]))
+			return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires a string as the second argument, found: %s", op, typeName(args[1]))
 		}
 		from, to, err := span(op, args)
 		if err != nil {
@@ -302,7 +303,7 @@ func replaced(n int) form {
 	return namedForm(3, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		for i, v := range args {
 			if !nullish(v) && v.Type != bson.TypeString {
-				return nullValue, value.Errorf([]int32{51746, 51745, 51744}[i], "%s requires that '%s' be a string, found: %s", op, []string{"input", "find", "replacement"}[i], typeName(v))
+				return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires that '%s' be a string, found: %s", op, []string{"input", "find", "replacement"}[i], typeName(v))
 			}
 		}
 		for _, v := range args {

@@ -7,16 +7,17 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Count reads the n of $firstN and the like: a positive integer.
 func Count(op string, v value.Value) (int, error) {
 	n, ok := whole(v)
 	if !ok {
-		return 0, value.Errorf(5787902, "Value for 'n' must be of integral type, but found %s in %s", typeName(v), op)
+		return 0, fault.Errorf(fault.TypeMismatch, "Value for 'n' must be of integral type, but found %s in %s", typeName(v), op)
 	}
 	if n <= 0 {
-		return 0, value.Errorf(5787908, "'n' must be greater than 0, found %d in %s", n, op)
+		return 0, fault.Errorf(fault.BadValue, "'n' must be greater than 0, found %d in %s", n, op)
 	}
 	return int(min(n, 1<<31)), nil
 }
@@ -29,7 +30,7 @@ func someN(e *Env, op string, args []value.Value) (value.Value, error) {
 	}
 	arr := args[1]
 	if !arr.IsArray() {
-		return nullValue, value.Errorf(5788200, "Input must be an array in %s, found %s", op, typeName(arr))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "Input must be an array in %s, found %s", op, typeName(arr))
 	}
 	switch op {
 	case "$firstN":
@@ -62,7 +63,7 @@ type sortBy struct {
 
 func compileSortArray(c *compiler, name string, arg value.Value) (node, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(2942500, "%s requires an object as an argument, found: %s", name, typeName(arg))
+		return nil, fault.Errorf(fault.TypeMismatch, "%s requires an object as an argument, found: %s", name, typeName(arg))
 	}
 	n := &sortArray{op: name}
 	it := value.Elements(arg.Data)
@@ -74,17 +75,17 @@ func compileSortArray(c *compiler, name string, arg value.Value) (node, error) {
 		case "sortBy":
 			err = n.by.parse(name, v)
 		default:
-			err = value.Errorf(2942501, "%s found an unknown argument: %s", name, k)
+			err = fault.Errorf(fault.FailedToParse, "%s found an unknown argument: %s", name, k)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	if n.input == nil {
-		return nil, value.Errorf(2942502, "%s requires 'input' to be specified", name)
+		return nil, fault.Errorf(fault.FailedToParse, "%s requires 'input' to be specified", name)
 	}
 	if !value.Get(arg.Data, "sortBy").Exists() {
-		return nil, value.Errorf(2942503, "%s requires 'sortBy' to be specified", name)
+		return nil, fault.Errorf(fault.FailedToParse, "%s requires 'sortBy' to be specified", name)
 	}
 	return n, nil
 }
@@ -92,7 +93,7 @@ func compileSortArray(c *compiler, name string, arg value.Value) (node, error) {
 func direction(op string, v value.Value) (desc bool, err error) {
 	n, ok := whole(v)
 	if !ok || n != 1 && n != -1 {
-		return false, value.Errorf(value.CodeBadSortSpec, "%s: sort key ordering must be 1 (for ascending) or -1 (for descending)", op)
+		return false, fault.Errorf(fault.BadValue, "%s: sort key ordering must be 1 (for ascending) or -1 (for descending)", op)
 	}
 	return n < 0, nil
 }
@@ -115,7 +116,7 @@ func (s *sortBy) parse(op string, v value.Value) (err error) {
 		s.paths, s.descs = append(s.paths, p), append(s.descs, desc)
 	}
 	if len(s.paths) == 0 {
-		return value.Errorf(value.CodeBadSortSpec, "%s: sortBy must not be empty", op)
+		return fault.Errorf(fault.BadValue, "%s: sortBy must not be empty", op)
 	}
 	return nil
 }
@@ -152,7 +153,7 @@ func (n *sortArray) eval(e *Env) (value.Value, error) {
 		return nullValue, err
 	}
 	if !arr.IsArray() {
-		return nullValue, value.Errorf(2942504, "The input argument to %s must be an array, but was of type: %s", n.op, typeName(arr))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "The input argument to %s must be an array, but was of type: %s", n.op, typeName(arr))
 	}
 	if err := e.spend(1 + len(arr.Data)>>4); err != nil {
 		return nullValue, err
@@ -193,7 +194,7 @@ type random struct{}
 
 func compileRand(c *compiler, name string, arg value.Value) (node, error) {
 	if (!arg.IsDoc() && !arg.IsArray()) || length(arg) > 0 {
-		return nil, value.Errorf(3040501, "%s does not currently accept arguments", name)
+		return nil, fault.Errorf(fault.FailedToParse, "%s does not currently accept arguments", name)
 	}
 	c.e.varies = true
 	return random{}, nil
@@ -210,7 +211,7 @@ func binarySize(e *Env, op string, args []value.Value) (value.Value, error) {
 	case v.Type == bson.TypeBinary:
 		return e.count(len(v.Data) - 5), nil
 	default:
-		return nullValue, value.Errorf(51276, "%s requires a string or BinData argument, found: %s", op, typeName(v))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires a string or BinData argument, found: %s", op, typeName(v))
 	}
 }
 
@@ -221,6 +222,6 @@ func bsonSize(e *Env, op string, args []value.Value) (value.Value, error) {
 	case v.IsDoc():
 		return e.count(len(v.Data)), nil
 	default:
-		return nullValue, value.Errorf(31393, "%s requires a document input, found: %s", op, typeName(v))
+		return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires a document input, found: %s", op, typeName(v))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // zone returns the time zone that v names: UTC if it is missing; ok is false if
@@ -20,14 +21,14 @@ func (e *Env) zone(op string, v value.Value) (z *time.Location, ok bool, err err
 	case nullish(v):
 		return nil, false, nil
 	case v.Type != bson.TypeString:
-		return nil, false, value.Errorf(40517, "%s: timezone must evaluate to a string, found %s", op, typeName(v))
+		return nil, false, fault.Errorf(fault.TypeMismatch, "%s: timezone must evaluate to a string, found %s", op, typeName(v))
 	}
 	name := string(v.Str())
 	if z := e.zones[name]; z != nil {
 		return z, true, nil
 	}
 	if z = parseZone(name); z == nil {
-		return nil, false, value.Errorf(40485, "%s: unrecognized time zone identifier: %q", op, name)
+		return nil, false, fault.Errorf(fault.BadValue, "%s: unrecognized time zone identifier: %q", op, name)
 	}
 	if e.zones == nil || len(e.zones) >= maxCached {
 		e.zones = map[string]*time.Location{}
@@ -115,7 +116,7 @@ func (e *Env) time(op string, v, zone value.Value) (t time.Time, ok bool, err er
 	}
 	ms, ok := dateOf(v)
 	if !ok {
-		return t, false, value.Errorf(codeDate, "%s: can't convert from BSON type %s to Date", op, typeName(v))
+		return t, false, fault.Errorf(fault.TypeMismatch, "%s: can't convert from BSON type %s to Date", op, typeName(v))
 	}
 	return time.UnixMilli(ms).In(z), true, nil
 }

@@ -3,24 +3,24 @@ package payload
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Decode returns the operations of a payload; they alias b. Any bytes that
 // Encode would not give are ErrMalformed.
 func Decode(b []byte, atomic bool) ([]Op, error) {
 	if len(b) > MaxBytes {
-		return nil, fmt.Errorf("%w: %d bytes", ErrMalformed, len(b))
+		return nil, fault.Of(ErrMalformed, "malformed transaction: %d bytes", len(b))
 	}
 	d := decoder{rest: b}
 	ops, err := d.record()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w at byte %d", ErrMalformed, err, len(b)-len(d.rest))
+		return nil, fault.Of(ErrMalformed, "malformed transaction: %w at byte %d", err, len(b)-len(d.rest))
 	}
 	if atomic {
 		docs := map[string]struct{}{}
@@ -28,7 +28,7 @@ func Decode(b []byte, atomic bool) ([]Op, error) {
 			docs[ops[i].Coll+"\x00"+string(ops[i].Key)] = struct{}{}
 		}
 		if len(docs) > MaxAtomic {
-			return nil, fmt.Errorf("%w: %d documents in an atomic transaction", ErrMalformed, len(docs))
+			return nil, fault.Of(ErrMalformed, "malformed transaction: %d documents in an atomic transaction", len(docs))
 		}
 	}
 	return ops, nil

@@ -10,12 +10,12 @@ package payload
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // The limits of a record. They are constants of the protocol.
@@ -32,7 +32,7 @@ const (
 )
 
 // ErrMalformed reports bytes that are not a record's payload.
-var ErrMalformed = errors.New("db: malformed transaction")
+var ErrMalformed = fault.New(fault.Malformed, "malformed transaction")
 
 // A Kind is what an operation does.
 type Kind byte
@@ -168,14 +168,14 @@ func CheckID(id value.Value) ([]byte, error) {
 	case bson.TypeDouble, bson.TypeString, bson.TypeBinary, bson.TypeObjectID, bson.TypeBoolean, bson.TypeDateTime,
 		bson.TypeNull, bson.TypeInt32, bson.TypeInt64, bson.TypeTimestamp, bson.TypeDecimal128:
 	default:
-		return nil, value.Errorf(value.CodeInvalidIDField, "the _id must be a scalar value, not %s", id.Type)
+		return nil, fault.Errorf(fault.InvalidIDField, "the _id must be a scalar value, not %s", id.Type)
 	}
 	if len(id.Data) > MaxID {
-		return nil, value.Errorf(value.CodeInvalidIDField, "the _id is longer than %d bytes", MaxID)
+		return nil, fault.Errorf(fault.InvalidIDField, "the _id is longer than %d bytes", MaxID)
 	}
 	key := value.AppendKey(make([]byte, 0, len(id.Data)+8), id, false)
 	if len(key) > MaxID {
-		return nil, value.Errorf(value.CodeInvalidIDField, "the _id's key is longer than %d bytes", MaxID)
+		return nil, fault.Errorf(fault.InvalidIDField, "the _id's key is longer than %d bytes", MaxID)
 	}
 	return key, nil
 }
@@ -194,11 +194,11 @@ func DocID(doc []byte) value.Value {
 // CheckName returns an error if name cannot name a collection.
 func CheckName(name string) error {
 	if name == "" || len(name) > MaxName {
-		return value.Errorf(73, "a collection's name has 1 to %d bytes", MaxName)
+		return fault.Errorf(fault.InvalidNamespace, "a collection's name has 1 to %d bytes", MaxName)
 	}
 	for i := range len(name) {
 		if c := name[i]; c < 0x21 || c == '$' || c == 0x7f {
-			return value.Errorf(73, "a collection's name has no spaces, control characters or $: %q", name)
+			return fault.Errorf(fault.InvalidNamespace, "a collection's name has no spaces, control characters or $: %q", name)
 		}
 	}
 	return nil

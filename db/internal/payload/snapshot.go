@@ -2,9 +2,9 @@ package payload
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const snapshotVersion = byte(2)
@@ -42,12 +42,12 @@ func EncodeSnapshot(ops []Op) []byte {
 // other bytes are ErrMalformed.
 func DecodeSnapshot(b []byte) ([]Op, error) {
 	if len(b) > MaxBytes {
-		return nil, fmt.Errorf("%w: %d bytes", ErrMalformed, len(b))
+		return nil, fault.Of(ErrMalformed, "malformed transaction: %d bytes", len(b))
 	}
 	d := decoder{rest: b}
 	ops, err := d.snapshot()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w at byte %d", ErrMalformed, err, len(b)-len(d.rest))
+		return nil, fault.Of(ErrMalformed, "malformed transaction: %w at byte %d", err, len(b)-len(d.rest))
 	}
 	return ops, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // An output is a field that a $group makes: an accumulator over an expression.
@@ -33,16 +34,16 @@ func (c *compiler) outputs(op string, doc value.Value, skip ...string) ([]output
 		}
 		switch {
 		case bytes.IndexByte(k, '.') >= 0:
-			return nil, value.Errorf(40235, "the field name '%s' cannot contain '.'", k)
+			return nil, fault.Errorf(fault.BadValue, "the field name '%s' cannot contain '.'", k)
 		case len(k) > 0 && k[0] == '$':
-			return nil, value.Errorf(40236, "the field name '%s' cannot be an operator name", k)
+			return nil, fault.Errorf(fault.DollarPrefixed, "the field name '%s' cannot be an operator name", k)
 		case !v.IsDoc() || len(v.Data) <= 5 && op == "$group":
-			return nil, value.Errorf(40234, "the field '%s' must be an accumulator object", k)
+			return nil, fault.Errorf(fault.TypeMismatch, "the field '%s' must be an accumulator object", k)
 		}
 		fields := value.Elements(v.Data)
 		acc, arg, _ := fields.Next()
 		if _, _, more := fields.Next(); more {
-			return nil, value.Errorf(40238, "the field '%s' must specify one accumulator", k)
+			return nil, fault.Errorf(fault.FailedToParse, "the field '%s' must specify one accumulator", k)
 		}
 		o, err := c.accumulator(name, string(acc), arg)
 		if err != nil {
@@ -62,7 +63,7 @@ func (c *compiler) accumulator(name, op string, arg value.Value) (o output, err 
 		o.joins = op != "$stdDevPop" && op != "$stdDevSamp"
 	case "$count":
 		if !arg.IsDoc() || len(arg.Data) > 5 {
-			return o, value.Errorf(value.CodeTypeMismatch, "%s takes no arguments, i.e. $count:{}", op)
+			return o, fault.Errorf(fault.TypeMismatch, "%s takes no arguments, i.e. $count:{}", op)
 		}
 		o.new, o.joins = func(int) expr.Accumulator { return expr.NewAccumulator("$sum") }, true
 		arg = value.Int32(1)
@@ -79,10 +80,10 @@ func (c *compiler) accumulator(name, op string, arg value.Value) (o output, err 
 	case "$firstN", "$lastN", "$minN", "$maxN", "$top", "$bottom", "$topN", "$bottomN":
 		return c.some(o, op, arg)
 	default:
-		return o, value.Errorf(15952, "unknown group operator '%s'", op)
+		return o, fault.Errorf(fault.InvalidPipeline, "unknown group operator '%s'", op)
 	}
 	if arg.IsArray() {
-		return o, value.Errorf(40237, "The %s accumulator is a unary operator", op)
+		return o, fault.Errorf(fault.FailedToParse, "The %s accumulator is a unary operator", op)
 	}
 	o.arg, err = c.expr(op, arg)
 	return o, err
@@ -91,7 +92,7 @@ func (c *compiler) accumulator(name, op string, arg value.Value) (o output, err 
 // some compiles the accumulators that keep several values, or choose by a sort.
 func (c *compiler) some(o output, op string, arg value.Value) (output, error) {
 	if !arg.IsDoc() {
-		return o, value.Errorf(5787801, "specification must be an object for %s", op)
+		return o, fault.Errorf(fault.TypeMismatch, "specification must be an object for %s", op)
 	}
 	sorted := op[1] == 't' || op[1] == 'b'
 	many := op[len(op)-1] == 'N'
@@ -109,11 +110,11 @@ func (c *compiler) some(o output, op string, arg value.Value) (output, error) {
 			o.arg, err = c.expr(op, v)
 		case key == "sortBy" && sorted:
 			if !v.IsDoc() || len(v.Data) <= 5 {
-				return o, value.Errorf(5788604, "%s: 'sortBy' must be a non-empty object", op)
+				return o, fault.Errorf(fault.TypeMismatch, "%s: 'sortBy' must be a non-empty object", op)
 			}
 			o.sort, err = query.CompileSort(bson.Raw(v.Data))
 		default:
-			return o, value.Errorf(5787901, "unknown argument to %s: %s", op, k)
+			return o, fault.Errorf(fault.FailedToParse, "unknown argument to %s: %s", op, k)
 		}
 		if err != nil {
 			return o, in(op, err)
@@ -121,11 +122,11 @@ func (c *compiler) some(o output, op string, arg value.Value) (output, error) {
 	}
 	switch {
 	case many && o.n == nil:
-		return o, value.Errorf(5787906, "missing value for 'n' in %s", op)
+		return o, fault.Errorf(fault.FailedToParse, "missing value for 'n' in %s", op)
 	case o.arg == nil:
-		return o, value.Errorf(5787907, "missing value for '%s' in %s", input, op)
+		return o, fault.Errorf(fault.FailedToParse, "missing value for '%s' in %s", input, op)
 	case sorted && o.sort == nil:
-		return o, value.Errorf(5788005, "missing value for 'sortBy' in %s", op)
+		return o, fault.Errorf(fault.FailedToParse, "missing value for 'sortBy' in %s", op)
 	}
 	o.held = true
 	o.new = func(n int) expr.Accumulator { return &several{op: op, n: n, one: !many, sorted: sorted} }
@@ -196,7 +197,7 @@ func (a *merge) Add(v value.Value) error {
 	case v.Type == 0 || v.Type == bson.TypeNull || v.Type == bson.TypeUndefined:
 		return nil
 	case !v.IsDoc():
-		return value.Errorf(40400, "$mergeObjects requires object inputs, but input is of type %s", expr.TypeName(v))
+		return fault.Errorf(fault.TypeMismatch, "$mergeObjects requires object inputs, but input is of type %s", expr.TypeName(v))
 	}
 	a.fields.Reset()
 	a.fields.SetAll(a.doc)

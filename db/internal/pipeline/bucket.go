@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A chain is several stages in one; planning takes it apart.
@@ -34,10 +35,10 @@ func (c *compiler) sortByCount(op string, arg value.Value) (stage, error) {
 	case arg.IsDoc():
 		it := value.Elements(arg.Data)
 		if k, _, ok := it.Next(); !ok || len(k) == 0 || k[0] != '$' {
-			return nil, value.Errorf(40147, "the sortByCount field must be defined as a $-prefixed path or an expression inside an object")
+			return nil, fault.Errorf(fault.FailedToParse, "the sortByCount field must be defined as a $-prefixed path or an expression inside an object")
 		}
 	case len(arg.Str()) == 0 || arg.Str()[0] != '$':
-		return nil, value.Errorf(40148, "the sortByCount field must be defined as a $-prefixed path or an expression inside an object")
+		return nil, fault.Errorf(fault.FailedToParse, "the sortByCount field must be defined as a $-prefixed path or an expression inside an object")
 	}
 	id, err := c.expr(op, arg)
 	if err != nil {
@@ -54,7 +55,7 @@ func (c *compiler) sortByCount(op string, arg value.Value) (stage, error) {
 // bucket compiles {groupBy, boundaries, default, output}.
 func (c *compiler) bucket(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(40201, "argument to %s stage must be an object, but found type: %s", op, expr.TypeName(arg))
+		return nil, fault.Errorf(fault.TypeMismatch, "argument to %s stage must be an object, but found type: %s", op, expr.TypeName(arg))
 	}
 	g := &groupStage{op: op}
 	var bounds []value.Value
@@ -68,24 +69,24 @@ func (c *compiler) bucket(op string, arg value.Value) (stage, error) {
 		case "boundaries":
 			bounds, err = c.boundaries(op, v)
 		case "default":
-			other, err = c.fixed(op, v, 40195)
+			other, err = c.fixed(op, v)
 		case "output":
 			if !v.IsDoc() {
-				return nil, value.Errorf(40196, "the %s 'output' field must be an object, but found type: %s", op, expr.TypeName(v))
+				return nil, fault.Errorf(fault.TypeMismatch, "the %s 'output' field must be an object, but found type: %s", op, expr.TypeName(v))
 			}
 			g.outputs, err = c.outputs(op, v)
 		default:
-			return nil, value.Errorf(40197, "unrecognized option to %s: %s", op, k)
+			return nil, fault.Errorf(fault.FailedToParse, "unrecognized option to %s: %s", op, k)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	if g.id == nil || bounds == nil {
-		return nil, value.Errorf(40198, "%s requires 'groupBy' and 'boundaries' to be specified", op)
+		return nil, fault.Errorf(fault.FailedToParse, "%s requires 'groupBy' and 'boundaries' to be specified", op)
 	}
 	if other.Exists() && value.Compare(other, bounds[0]) >= 0 && value.Compare(other, bounds[len(bounds)-1]) < 0 {
-		return nil, value.Errorf(40199, "the %s 'default' field must be less than the lowest boundary or greater than or equal to the highest boundary", op)
+		return nil, fault.Errorf(fault.BadValue, "the %s 'default' field must be less than the lowest boundary or greater than or equal to the highest boundary", op)
 	}
 	if !value.Get(arg.Data, "output").Exists() {
 		if g.outputs, err = c.countOutput(); err != nil {
@@ -103,7 +104,7 @@ func (c *compiler) bucket(op string, arg value.Value) (stage, error) {
 		case other.Exists():
 			return other, nil
 		}
-		return v, value.Errorf(40066, "%s could not find a matching branch for an input, and no default was specified", op)
+		return v, fault.Errorf(fault.BadValue, "%s could not find a matching branch for an input, and no default was specified", op)
 	}
 	s, err := sorted("_id", 1)
 	return chain{g, s}, err
@@ -111,40 +112,40 @@ func (c *compiler) bucket(op string, arg value.Value) (stage, error) {
 
 func (c *compiler) boundaries(op string, v value.Value) ([]value.Value, error) {
 	if !v.IsArray() {
-		return nil, value.Errorf(40200, "the %s 'boundaries' field must be an array, but found type: %s", op, expr.TypeName(v))
+		return nil, fault.Errorf(fault.TypeMismatch, "the %s 'boundaries' field must be an array, but found type: %s", op, expr.TypeName(v))
 	}
 	var out []value.Value
 	it := value.Elements(v.Data)
 	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
-		b, err := c.fixed(op, e, 40191)
+		b, err := c.fixed(op, e)
 		if err != nil {
 			return nil, err
 		}
 		if n := len(out); n > 0 {
 			if value.Class(out[n-1]) != value.Class(b) {
-				return nil, value.Errorf(40193, "all values in the 'boundaries' option to %s must have the same type", op)
+				return nil, fault.Errorf(fault.TypeMismatch, "all values in the 'boundaries' option to %s must have the same type", op)
 			}
 			if value.Compare(out[n-1], b) >= 0 {
-				return nil, value.Errorf(40194, "the 'boundaries' option to %s must be sorted in ascending order", op)
+				return nil, fault.Errorf(fault.BadValue, "the 'boundaries' option to %s must be sorted in ascending order", op)
 			}
 		}
 		out = append(out, b)
 	}
 	if len(out) < 2 {
-		return nil, value.Errorf(40192, "the %s 'boundaries' field must have at least 2 values, but found %d", op, len(out))
+		return nil, fault.Errorf(fault.BadValue, "the %s 'boundaries' field must have at least 2 values, but found %d", op, len(out))
 	}
 	return out, nil
 }
 
 // fixed is the value of an expression that must be constant.
-func (c *compiler) fixed(op string, v value.Value, code int32) (value.Value, error) {
+func (c *compiler) fixed(op string, v value.Value) (value.Value, error) {
 	x, err := c.expr(op, v)
 	if err != nil {
 		return v, err
 	}
 	k, ok := x.Constant()
 	if !ok {
-		return v, value.Errorf(code, "%s: the value must be constant, but found: %s", op, value.AppendJSONValue(nil, v, false))
+		return v, fault.Errorf(fault.FailedToParse, "%s: the value must be constant, but found: %s", op, value.AppendJSONValue(nil, v, false))
 	}
 	return k, nil
 }
@@ -158,7 +159,7 @@ type bucketAuto struct {
 
 func (c *compiler) bucketAuto(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(40240, "the argument to %s must be an object, but found type: %s", op, expr.TypeName(arg))
+		return nil, fault.Errorf(fault.TypeMismatch, "the argument to %s must be an object, but found type: %s", op, expr.TypeName(arg))
 	}
 	b := &bucketAuto{op: op, g: &groupStage{op: op}}
 	var err error
@@ -170,28 +171,28 @@ func (c *compiler) bucketAuto(op string, arg value.Value) (stage, error) {
 		case "buckets":
 			n, ok := whole(v)
 			if !ok {
-				return nil, value.Errorf(40241, "the %s 'buckets' field must be a numeric value that is a 32-bit integer", op)
+				return nil, fault.Errorf(fault.TypeMismatch, "the %s 'buckets' field must be a numeric value that is a 32-bit integer", op)
 			}
 			if n <= 0 || n > math.MaxInt32 {
-				return nil, value.Errorf(40243, "the %s 'buckets' field must be greater than 0, but found: %d", op, n)
+				return nil, fault.Errorf(fault.BadValue, "the %s 'buckets' field must be greater than 0, but found: %d", op, n)
 			}
 			b.n = n
 		case "output":
 			if !v.IsDoc() {
-				return nil, value.Errorf(40244, "the %s 'output' field must be an object, but found type: %s", op, expr.TypeName(v))
+				return nil, fault.Errorf(fault.TypeMismatch, "the %s 'output' field must be an object, but found type: %s", op, expr.TypeName(v))
 			}
 			b.g.outputs, err = c.outputs(op, v)
 		case "granularity":
-			return nil, value.Errorf(value.CodeCommandNotSupported, "%s: granularity is not supported", op)
+			return nil, fault.Errorf(fault.CommandNotSupported, "%s: granularity is not supported", op)
 		default:
-			return nil, value.Errorf(40245, "unrecognized option to %s: %s", op, k)
+			return nil, fault.Errorf(fault.FailedToParse, "unrecognized option to %s: %s", op, k)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	if b.g.id == nil || b.n == 0 {
-		return nil, value.Errorf(40246, "%s requires 'groupBy' and 'buckets' to be specified", op)
+		return nil, fault.Errorf(fault.FailedToParse, "%s requires 'groupBy' and 'buckets' to be specified", op)
 	}
 	if !value.Get(arg.Data, "output").Exists() {
 		b.g.outputs, err = c.countOutput()

@@ -2,13 +2,14 @@ package pipeline
 
 import (
 	"bytes"
-	"errors"
+	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A compiler compiles one pipeline, in the scope of variables.
@@ -29,22 +30,21 @@ func (c *compiler) expr(op string, v value.Value) (*expr.Expr, error) {
 
 // in names the stage in an error.
 func in(op string, err error) error {
-	var e *value.Error
-	if errors.As(err, &e) {
-		return &value.Error{Code: e.Code, Name: e.Name, Message: op + ": " + e.Message}
+	if err == nil {
+		return nil
 	}
-	return err
+	return fmt.Errorf("%s: %w", op, err)
 }
 
 // pipeline compiles stages and moves what the source can answer into the query.
 func (c *compiler) pipeline(specs []bson.Raw) (*Pipeline, error) {
 	if c.depth > maxNesting {
-		return nil, value.Errorf(232, "the maximum number of nested sub-pipelines is %d", maxNesting)
+		return nil, fault.Errorf(fault.MaxSubPipelineDepth, "the maximum number of nested sub-pipelines is %d", maxNesting)
 	}
 	var parts []part
 	for i, spec := range specs {
 		if *c.left--; *c.left < 0 {
-			return nil, value.Errorf(7749501, "a pipeline has at most %d stages", maxStages)
+			return nil, fault.Errorf(fault.FailedToParse, "a pipeline has at most %d stages", maxStages)
 		}
 		if err := value.Validate(spec); err != nil {
 			return nil, err
@@ -70,7 +70,7 @@ func (c *compiler) part(spec bson.Raw, i int) (part, error) {
 	it := value.Elements(spec)
 	k, arg, ok := it.Next()
 	if _, _, more := it.Next(); !ok || more {
-		return part{}, value.Errorf(40323, "A pipeline stage specification object must contain exactly one field.")
+		return part{}, fault.Errorf(fault.FailedToParse, "A pipeline stage specification object must contain exactly one field.")
 	}
 	p := part{op: string(k), arg: arg, spec: spec}
 	var err error
@@ -122,14 +122,14 @@ func (c *compiler) stage(op string, arg value.Value, place int) (stage, error) {
 		return c.redact(op, arg)
 	case "$documents":
 		if place > 0 {
-			return nil, value.Errorf(40602, "%s is only valid as the first stage in a pipeline", op)
+			return nil, fault.Errorf(fault.InvalidPipeline, "%s is only valid as the first stage in a pipeline", op)
 		}
 		return c.documents(op, arg)
 	}
 	if knownStages[op] {
-		return nil, value.Errorf(value.CodeCommandNotSupported, "the stage %s is not supported", op)
+		return nil, fault.Errorf(fault.CommandNotSupported, "the stage %s is not supported", op)
 	}
-	return nil, value.Errorf(40324, "Unrecognized pipeline stage name: '%s'", op)
+	return nil, fault.Errorf(fault.InvalidPipeline, "Unrecognized pipeline stage name: '%s'", op)
 }
 
 // knownStages are MongoDB's that are not here.
@@ -142,13 +142,13 @@ var knownStages = map[string]bool{
 // sub compiles a pipeline inside this one.
 func (c *compiler) sub(op string, v value.Value, vars []string, facet bool) (*Pipeline, error) {
 	if !v.IsArray() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "%s: a pipeline must be an array of stages", op)
+		return nil, fault.Errorf(fault.TypeMismatch, "%s: a pipeline must be an array of stages", op)
 	}
 	var specs []bson.Raw
 	it := value.Elements(v.Data)
 	for _, e, ok := it.Next(); ok; _, e, ok = it.Next() {
 		if !e.IsDoc() {
-			return nil, value.Errorf(value.CodeTypeMismatch, "%s: each element of a pipeline must be an object", op)
+			return nil, fault.Errorf(fault.TypeMismatch, "%s: each element of a pipeline must be an object", op)
 		}
 		specs = append(specs, e.Data)
 	}

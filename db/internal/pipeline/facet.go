@@ -6,6 +6,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A facetStage runs several pipelines on the same input, which it holds.
@@ -16,24 +17,24 @@ type facetStage struct {
 
 func (c *compiler) facetStage(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() || len(arg.Data) <= 5 {
-		return nil, value.Errorf(40169, "the %s specification must be a non-empty object", op)
+		return nil, fault.Errorf(fault.TypeMismatch, "the %s specification must be a non-empty object", op)
 	}
 	if c.facet {
-		return nil, value.Errorf(40600, "%s is not allowed to be used within a $facet stage", op)
+		return nil, fault.Errorf(fault.InvalidPipeline, "%s is not allowed to be used within a $facet stage", op)
 	}
 	s := &facetStage{}
 	it := value.Elements(arg.Data)
 	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
 		switch {
 		case len(k) == 0 || k[0] == '$' || strings.Contains(string(k), "."):
-			return nil, value.Errorf(40169, "%s: '%s' cannot be the name of a field", op, k)
+			return nil, fault.Errorf(fault.BadValue, "%s: '%s' cannot be the name of a field", op, k)
 		case !v.IsArray():
-			return nil, value.Errorf(40170, "arguments to %s must be arrays, %s is type %s", op, k, expr.TypeName(v))
+			return nil, fault.Errorf(fault.TypeMismatch, "arguments to %s must be arrays, %s is type %s", op, k, expr.TypeName(v))
 		}
 		stages := value.Elements(v.Data)
 		for _, e, ok := stages.Next(); ok; _, e, ok = stages.Next() {
 			if value.Get(e.Data, "$documents").Exists() && e.IsDoc() {
-				return nil, value.Errorf(40600, "$documents is not allowed to be used within a %s stage", op)
+				return nil, fault.Errorf(fault.InvalidPipeline, "$documents is not allowed to be used within a %s stage", op)
 			}
 		}
 		p, err := c.sub(op, v, c.vars, true)
@@ -92,7 +93,7 @@ func (s *facetStage) one(r *run, p *Pipeline, docs [][]byte, size int) (value.Va
 			return out.value(), nil
 		}
 		if out.add(value.Doc(doc)); len(out.b)+size > maxDocument {
-			return value.Value{}, value.Errorf(value.CodeObjectTooLarge, "the document of $facet has more than %d bytes", maxDocument)
+			return value.Value{}, fault.Errorf(fault.TooLarge, "the document of $facet has more than %d bytes", maxDocument)
 		}
 	}
 }

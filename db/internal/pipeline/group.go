@@ -5,6 +5,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A groupStage folds the documents that have the same id into one each, in the
@@ -18,11 +19,11 @@ type groupStage struct {
 
 func (c *compiler) group(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(15947, "a group's fields must be specified in an object")
+		return nil, fault.Errorf(fault.TypeMismatch, "a group's fields must be specified in an object")
 	}
 	id := value.Get(arg.Data, "_id")
 	if !id.Exists() {
-		return nil, value.Errorf(15955, "a group specification must include an _id")
+		return nil, fault.Errorf(fault.FailedToParse, "a group specification must include an _id")
 	}
 	s := &groupStage{op: op}
 	var err error
@@ -207,7 +208,7 @@ func (g *groups) appendGroup(dst []byte, one *group) ([]byte, error) {
 			return nil, err
 		}
 		if dst = field(dst, o.name, v); len(dst) > maxDocument {
-			return nil, value.Errorf(value.CodeObjectTooLarge, "%s: a group has more than %d bytes", g.s.op, maxDocument)
+			return nil, fault.Errorf(fault.TooLarge, "%s: a group has more than %d bytes", g.s.op, maxDocument)
 		}
 	}
 	return value.End(dst, start), nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A lookupStage adds to each document an array of those of another collection
@@ -30,7 +31,7 @@ type equalVar struct {
 
 func (c *compiler) lookup(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(value.CodeFailedToParse, "the %s stage specification must be an object, but found %s", op, expr.TypeName(arg))
+		return nil, fault.Errorf(fault.FailedToParse, "the %s stage specification must be an object, but found %s", op, expr.TypeName(arg))
 	}
 	s := &lookupStage{}
 	names := slices.Clone(c.vars)
@@ -41,7 +42,7 @@ func (c *compiler) lookup(op string, arg value.Value) (stage, error) {
 		switch key := string(k); key {
 		case "from", "localField", "foreignField", "as":
 			if v.Type != bson.TypeString {
-				return nil, value.Errorf(value.CodeFailedToParse, "%s argument '%s' must be a string, found %s", op, key, expr.TypeName(v))
+				return nil, fault.Errorf(fault.FailedToParse, "%s argument '%s' must be a string, found %s", op, key, expr.TypeName(v))
 			}
 			if err = s.name(key, string(v.Str())); err != nil {
 				err = in(op, err)
@@ -51,7 +52,7 @@ func (c *compiler) lookup(op string, arg value.Value) (stage, error) {
 		case "pipeline":
 			pipeline = v
 		default:
-			err = value.Errorf(value.CodeFailedToParse, "unknown argument to %s: %s", op, key)
+			err = fault.Errorf(fault.FailedToParse, "unknown argument to %s: %s", op, key)
 		}
 		if err != nil {
 			return nil, err
@@ -60,23 +61,23 @@ func (c *compiler) lookup(op string, arg value.Value) (stage, error) {
 	has := func(k string) bool { return value.Get(arg.Data, k).Exists() }
 	switch {
 	case s.as == nil:
-		return nil, value.Errorf(value.CodeFailedToParse, "must specify 'as' field for a %s", op)
+		return nil, fault.Errorf(fault.FailedToParse, "must specify 'as' field for a %s", op)
 	case (s.local == nil) != (s.foreign == nil):
-		return nil, value.Errorf(value.CodeFailedToParse, "%s requires both or neither of 'localField' and 'foreignField' to be specified", op)
+		return nil, fault.Errorf(fault.FailedToParse, "%s requires both or neither of 'localField' and 'foreignField' to be specified", op)
 	case s.local == nil && !has("pipeline"):
-		return nil, value.Errorf(value.CodeFailedToParse, "%s requires either 'pipeline' or both 'localField' and 'foreignField' to be specified", op)
+		return nil, fault.Errorf(fault.FailedToParse, "%s requires either 'pipeline' or both 'localField' and 'foreignField' to be specified", op)
 	case has("let") && !has("pipeline"):
-		return nil, value.Errorf(value.CodeFailedToParse, "%s with a 'let' argument must also specify 'pipeline'", op)
+		return nil, fault.Errorf(fault.FailedToParse, "%s with a 'let' argument must also specify 'pipeline'", op)
 	}
 	var err error
 	if s.pipeline, err = c.sub(op, pipeline, names, false); err != nil {
 		return nil, err
 	}
 	if s.from == "" && !s.pipeline.own {
-		return nil, value.Errorf(value.CodeFailedToParse, "%s requires 'from', unless its pipeline starts with $documents", op)
+		return nil, fault.Errorf(fault.FailedToParse, "%s requires 'from', unless its pipeline starts with $documents", op)
 	}
 	if s.from != "" && s.pipeline.own || s.pipeline.own && s.local != nil {
-		return nil, value.Errorf(value.CodeFailedToParse, "%s with a pipeline that starts with $documents takes neither 'from' nor fields", op)
+		return nil, fault.Errorf(fault.FailedToParse, "%s with a pipeline that starts with $documents takes neither 'from' nor fields", op)
 	}
 	s.equal, err = equalities(s.pipeline, names)
 	return s, err
@@ -101,7 +102,7 @@ func (s *lookupStage) name(key, v string) (err error) {
 // that.
 func (c *compiler) let(op string, v value.Value, s *lookupStage) ([]string, error) {
 	if !v.IsDoc() {
-		return nil, value.Errorf(value.CodeFailedToParse, "%s argument 'let' must be an object, found %s", op, expr.TypeName(v))
+		return nil, fault.Errorf(fault.FailedToParse, "%s argument 'let' must be an object, found %s", op, expr.TypeName(v))
 	}
 	names := slices.Clone(c.vars)
 	it := value.Elements(v.Data)
@@ -174,7 +175,7 @@ func (s *lookupStage) open(r *run, in Cursor) (Cursor, error) {
 			return nil, err
 		}
 		if len(doc)+len(list.Data) > maxDocument {
-			return nil, value.Errorf(4568, "total size of documents in %s matching $lookup exceeds %d bytes", s.from, maxDocument)
+			return nil, fault.Errorf(fault.TooLarge, "total size of documents in %s matching $lookup exceeds %d bytes", s.from, maxDocument)
 		}
 		doc = setPath(buf.b[:0], doc, s.as, list)
 		return doc, buf.set(r, "$lookup", doc)
@@ -210,7 +211,7 @@ func (s *lookupStage) find(r *run, env *expr.Env, doc []byte) (value.Value, erro
 			return out.value(), nil
 		}
 		if out.add(value.Doc(d)); len(out.b) > maxDocument {
-			return value.Value{}, value.Errorf(4568, "total size of documents in %s matching $lookup exceeds %d bytes", s.from, maxDocument)
+			return value.Value{}, fault.Errorf(fault.TooLarge, "total size of documents in %s matching $lookup exceeds %d bytes", s.from, maxDocument)
 		}
 		if err := r.hold("$lookup", len(d)); err != nil {
 			return value.Value{}, err
@@ -340,18 +341,18 @@ func (c *compiler) union(op string, arg value.Value) (stage, error) {
 			case "pipeline":
 				pipeline = v
 			default:
-				return nil, value.Errorf(value.CodeFailedToParse, "unknown argument to %s: %s", op, k)
+				return nil, fault.Errorf(fault.FailedToParse, "unknown argument to %s: %s", op, k)
 			}
 		}
 	default:
-		return nil, value.Errorf(value.CodeFailedToParse, "the %s stage specification must be an object or string, but found %s", op, expr.TypeName(arg))
+		return nil, fault.Errorf(fault.FailedToParse, "the %s stage specification must be an object or string, but found %s", op, expr.TypeName(arg))
 	}
 	var err error
 	if s.pipeline, err = c.sub(op, pipeline, c.vars, false); err != nil {
 		return nil, err
 	}
 	if (s.from == "") != s.pipeline.own {
-		return nil, value.Errorf(value.CodeFailedToParse, "%s needs 'coll', or a pipeline that starts with $documents", op)
+		return nil, fault.Errorf(fault.FailedToParse, "%s needs 'coll', or a pipeline that starts with $documents", op)
 	}
 	return s, nil
 }

@@ -7,8 +7,8 @@
 //
 // A stage is a cursor over the one before it. Stages that need all of their
 // input count the bytes that they hold against one bound of the pipeline. A
-// Pipeline is immutable and safe for concurrent use. Errors are *value.Error
-// with MongoDB's code. Rules: docs/design/aggregate.md.
+// Pipeline is immutable and safe for concurrent use. Errors carry a
+// kind of package fault. Rules: docs/design/aggregate.md.
 package pipeline
 
 import (
@@ -20,6 +20,7 @@ import (
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -93,7 +94,7 @@ func (r *run) drop(n int) { r.mem.used.Add(int64(-n)) }
 // hold counts n more bytes for the stage op.
 func (r *run) hold(op string, n int) error {
 	if r.mem.used.Add(int64(n)) > int64(r.mem.most) {
-		return value.Errorf(292, "Exceeded memory limit for %s: the pipeline holds more than %d bytes; filter or limit before it", op, r.mem.most)
+		return fault.Errorf(fault.QueryMemoryExceeded, "Exceeded memory limit for %s: the pipeline holds more than %d bytes; filter or limit before it", op, r.mem.most)
 	}
 	return nil
 }
@@ -173,10 +174,10 @@ func (r *Run) Next() ([]byte, error) {
 		return doc, err
 	}
 	if len(doc) > maxDocument {
-		return nil, value.Errorf(value.CodeObjectTooLarge, "a result of the pipeline has %d bytes, more than %d", len(doc), maxDocument)
+		return nil, fault.Errorf(fault.TooLarge, "a result of the pipeline has %d bytes, more than %d", len(doc), maxDocument)
 	}
 	if expr.TooDeep(value.Doc(doc), 2*value.MaxDepth) {
-		return nil, value.Errorf(15, "a result of the pipeline is nested deeper than %d", 2*value.MaxDepth)
+		return nil, fault.Errorf(fault.Overflow, "a result of the pipeline is nested deeper than %d", 2*value.MaxDepth)
 	}
 	return doc, nil
 }

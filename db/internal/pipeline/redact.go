@@ -5,6 +5,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A redactStage keeps, prunes or descends into documents, as an expression says
@@ -49,7 +50,7 @@ func (s redactStage) document(env *expr.Env, doc value.Value) (value.Value, erro
 	case "DESCEND":
 		return s.descend(env, doc)
 	}
-	return v, value.Errorf(17053, "$redact's expression should not return anything aside from the variables $$KEEP, $$DESCEND, and $$PRUNE, but returned %s", value.AppendJSONValue(nil, v, false))
+	return v, fault.Errorf(fault.BadValue, "$redact's expression should not return anything aside from the variables $$KEEP, $$DESCEND, and $$PRUNE, but returned %s", value.AppendJSONValue(nil, v, false))
 }
 
 func (s redactStage) descend(env *expr.Env, doc value.Value) (value.Value, error) {

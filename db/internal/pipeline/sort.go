@@ -10,6 +10,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A sortStage sorts; documents that are equal keep their order. most is how many
@@ -22,9 +23,9 @@ type sortStage struct {
 func compileSort(op string, arg value.Value) (stage, error) {
 	switch {
 	case !arg.IsDoc():
-		return nil, value.Errorf(15973, "the %s key specification must be an object", op)
+		return nil, fault.Errorf(fault.TypeMismatch, "the %s key specification must be an object", op)
 	case len(arg.Data) <= 5:
-		return nil, value.Errorf(15976, "%s stage must have at least one sort key", op)
+		return nil, fault.Errorf(fault.FailedToParse, "%s stage must have at least one sort key", op)
 	}
 	s, err := query.CompileSort(bson.Raw(arg.Data))
 	return &sortStage{sort: s}, in(op, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A mapped cursor gives what f makes of each document; f returns nil for none.
@@ -33,7 +34,7 @@ type matchStage struct{ filter *query.Filter }
 
 func (c *compiler) match(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(15959, "the match filter must be an expression in an object")
+		return nil, fault.Errorf(fault.TypeMismatch, "the match filter must be an expression in an object")
 	}
 	f, err := c.scope().Compile(arg.Data)
 	if err != nil && hasText(arg.Data) {
@@ -64,7 +65,7 @@ func hasText(filter []byte) bool {
 type textStage struct{ op string }
 
 func (s textStage) open(*run, Cursor) (Cursor, error) {
-	return nil, value.Errorf(17313, "%s with $text is only allowed as the first pipeline stage", s.op)
+	return nil, fault.Errorf(fault.InvalidPipeline, "%s with $text is only allowed as the first pipeline stage", s.op)
 }
 
 func (s matchStage) open(r *run, in Cursor) (Cursor, error) {
@@ -101,16 +102,16 @@ type replaceStage struct{ root *expr.Expr }
 func (c *compiler) replace(op string, arg value.Value) (stage, error) {
 	if op == "$replaceRoot" {
 		if !arg.IsDoc() {
-			return nil, value.Errorf(40229, "expected an object as specification for %s stage, got %s", op, expr.TypeName(arg))
+			return nil, fault.Errorf(fault.TypeMismatch, "expected an object as specification for %s stage, got %s", op, expr.TypeName(arg))
 		}
 		it := value.Elements(arg.Data)
 		for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
 			if string(k) != "newRoot" {
-				return nil, value.Errorf(40230, "unrecognized option to %s stage: %s", op, k)
+				return nil, fault.Errorf(fault.FailedToParse, "unrecognized option to %s stage: %s", op, k)
 			}
 		}
 		if arg = value.Get(arg.Data, "newRoot"); !arg.Exists() {
-			return nil, value.Errorf(40231, "no newRoot specified for the %s stage", op)
+			return nil, fault.Errorf(fault.FailedToParse, "no newRoot specified for the %s stage", op)
 		}
 	}
 	x, err := c.expr(op, arg)
@@ -124,7 +125,7 @@ func (s replaceStage) open(r *run, in Cursor) (Cursor, error) {
 		v, err := s.root.Eval(env)
 		env.Root = nil // other stages may use the memory
 		if err == nil && !v.IsDoc() {
-			err = value.Errorf(40228, "'newRoot' expression must evaluate to an object, but resulting value was of type %s", expr.TypeName(v))
+			err = fault.Errorf(fault.TypeMismatch, "'newRoot' expression must evaluate to an object, but resulting value was of type %s", expr.TypeName(v))
 		}
 		return v.Data, err
 	}}, nil
@@ -140,15 +141,15 @@ func limits(op string, arg value.Value) (stage, error) {
 	n, ok := whole(arg)
 	if op == "$skip" {
 		if !ok || n < 0 {
-			return nil, value.Errorf(5107200, "invalid argument to $skip stage: Expected a non-negative number in: $skip: %s", value.AppendJSONValue(nil, arg, false))
+			return nil, fault.Errorf(fault.BadValue, "invalid argument to $skip stage: Expected a non-negative number in: $skip: %s", value.AppendJSONValue(nil, arg, false))
 		}
 		return &limitStage{n, true}, nil
 	}
 	switch {
 	case !ok || n < 0:
-		return nil, value.Errorf(5107201, "invalid argument to $limit stage: Expected a non-negative number in: $limit: %s", value.AppendJSONValue(nil, arg, false))
+		return nil, fault.Errorf(fault.BadValue, "invalid argument to $limit stage: Expected a non-negative number in: $limit: %s", value.AppendJSONValue(nil, arg, false))
 	case n == 0:
-		return nil, value.Errorf(15958, "the limit must be positive")
+		return nil, fault.Errorf(fault.BadValue, "the limit must be positive")
 	}
 	return &limitStage{n, false}, nil
 }
@@ -195,17 +196,17 @@ func compileCount(op string, arg value.Value) (stage, error) {
 	name := string(arg.Str())
 	switch {
 	case arg.Type != bson.TypeString:
-		return nil, value.Errorf(40156, "the count field must be a non-empty string")
+		return nil, fault.Errorf(fault.TypeMismatch, "the count field must be a non-empty string")
 	case name == "":
-		return nil, value.Errorf(40157, "the count field must be a non-empty string")
+		return nil, fault.Errorf(fault.BadValue, "the count field must be a non-empty string")
 	case name[0] == '$':
-		return nil, value.Errorf(40158, "the count field cannot be a $-prefixed path")
+		return nil, fault.Errorf(fault.BadValue, "the count field cannot be a $-prefixed path")
 	case strings.IndexByte(name, 0) >= 0:
-		return nil, value.Errorf(40159, "the count field cannot contain a null byte")
+		return nil, fault.Errorf(fault.BadValue, "the count field cannot contain a null byte")
 	case strings.Contains(name, "."):
-		return nil, value.Errorf(40160, "the count field cannot contain '.'")
+		return nil, fault.Errorf(fault.BadValue, "the count field cannot contain '.'")
 	case name == "_id":
-		return nil, value.Errorf(9039800, "%s: the count field cannot be _id", op)
+		return nil, fault.Errorf(fault.BadValue, "%s: the count field cannot be _id", op)
 	}
 	return countStage{name}, nil
 }
@@ -264,25 +265,25 @@ type sampleStage struct{ n int64 }
 
 func compileSample(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
-		return nil, value.Errorf(28745, "the %s stage specification must be an object", op)
+		return nil, fault.Errorf(fault.TypeMismatch, "the %s stage specification must be an object", op)
 	}
 	s := sampleStage{-1}
 	it := value.Elements(arg.Data)
 	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
 		if string(k) != "size" {
-			return nil, value.Errorf(28748, "unrecognized option to %s: %s", op, k)
+			return nil, fault.Errorf(fault.FailedToParse, "unrecognized option to %s: %s", op, k)
 		}
 		n, ok := whole(v)
 		if !ok {
-			return nil, value.Errorf(28746, "size argument to %s must be a number", op)
+			return nil, fault.Errorf(fault.TypeMismatch, "size argument to %s must be a number", op)
 		}
 		if n <= 0 {
-			return nil, value.Errorf(28747, "size argument to %s must be positive", op)
+			return nil, fault.Errorf(fault.BadValue, "size argument to %s must be positive", op)
 		}
 		s.n = n
 	}
 	if s.n < 0 {
-		return nil, value.Errorf(28749, "%s stage must specify a size", op)
+		return nil, fault.Errorf(fault.FailedToParse, "%s stage must specify a size", op)
 	}
 	return s, nil
 }
@@ -333,13 +334,13 @@ func (s documentsStage) open(r *run, in Cursor) (Cursor, error) {
 			return nil, err
 		}
 		if !v.IsArray() {
-			return nil, value.Errorf(5858203, "$documents: an array is expected, not %s", expr.TypeName(v))
+			return nil, fault.Errorf(fault.TypeMismatch, "$documents: an array is expected, not %s", expr.TypeName(v))
 		}
 		var docs [][]byte
 		it := value.Elements(v.Data)
 		for _, d, ok := it.Next(); ok; _, d, ok = it.Next() {
 			if !d.IsDoc() {
-				return nil, value.Errorf(40228, "$documents: each element must be an object, not %s", expr.TypeName(d))
+				return nil, fault.Errorf(fault.TypeMismatch, "$documents: each element must be an object, not %s", expr.TypeName(d))
 			}
 			docs = append(docs, d.Data)
 		}

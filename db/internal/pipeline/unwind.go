@@ -7,6 +7,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // An unwindStage gives a document for each element of an array.
@@ -28,36 +29,36 @@ func compileUnwind(op string, arg value.Value) (stage, error) {
 				path = v
 			case "preserveNullAndEmptyArrays":
 				if v.Type != bson.TypeBoolean {
-					return nil, value.Errorf(28809, "expected a boolean for the preserveNullAndEmptyArrays option to %s stage, got %s", op, expr.TypeName(v))
+					return nil, fault.Errorf(fault.TypeMismatch, "expected a boolean for the preserveNullAndEmptyArrays option to %s stage, got %s", op, expr.TypeName(v))
 				}
 				s.keep = v.Bool()
 			case "includeArrayIndex":
 				if v.Type != bson.TypeString || len(v.Str()) == 0 {
-					return nil, value.Errorf(28810, "expected a non-empty string for the includeArrayIndex option to %s stage, got %s", op, expr.TypeName(v))
+					return nil, fault.Errorf(fault.TypeMismatch, "expected a non-empty string for the includeArrayIndex option to %s stage, got %s", op, expr.TypeName(v))
 				}
 				if v.Str()[0] == '$' {
-					return nil, value.Errorf(28822, "includeArrayIndex option to %s stage should not be prefixed with a '$': %s", op, v.Str())
+					return nil, fault.Errorf(fault.BadValue, "includeArrayIndex option to %s stage should not be prefixed with a '$': %s", op, v.Str())
 				}
 				var err error
 				if s.index, err = expr.ParseFieldPath(string(v.Str())); err != nil {
 					return nil, in(op, err)
 				}
 			default:
-				return nil, value.Errorf(28811, "unrecognized option to %s stage: %s", op, k)
+				return nil, fault.Errorf(fault.FailedToParse, "unrecognized option to %s stage: %s", op, k)
 			}
 		}
 		if !path.Exists() {
-			return nil, value.Errorf(28812, "no path specified to %s stage", op)
+			return nil, fault.Errorf(fault.FailedToParse, "no path specified to %s stage", op)
 		}
 	} else if arg.Type != bson.TypeString {
-		return nil, value.Errorf(15981, "expected either a string or an object as specification for %s stage, got %s", op, expr.TypeName(arg))
+		return nil, fault.Errorf(fault.TypeMismatch, "expected either a string or an object as specification for %s stage, got %s", op, expr.TypeName(arg))
 	}
 	if path.Type != bson.TypeString {
-		return nil, value.Errorf(28808, "expected a string as the path for %s stage, got %s", op, expr.TypeName(path))
+		return nil, fault.Errorf(fault.TypeMismatch, "expected a string as the path for %s stage, got %s", op, expr.TypeName(path))
 	}
 	name, ok := strings.CutPrefix(string(path.Str()), "$")
 	if !ok {
-		return nil, value.Errorf(28818, "path option to %s stage should be prefixed with a '$': %s", op, path.Str())
+		return nil, fault.Errorf(fault.BadValue, "path option to %s stage should be prefixed with a '$': %s", op, path.Str())
 	}
 	var err error
 	s.path, err = expr.ParseFieldPath(name)

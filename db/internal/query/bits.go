@@ -4,6 +4,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A bitsLeaf is $bitsAllSet, $bitsAnySet, $bitsAllClear or $bitsAnyClear: it
@@ -80,7 +81,7 @@ func bitsPart(key, op string, v value.Value) (part, error) {
 	case v.IsNumber():
 		n, ok := integral(v)
 		if !ok || n < 0 {
-			return part{}, value.Errorf(value.CodeFailedToParse, "%s: %s needs a non-negative integer: %s", key, op, value.AppendJSONValue(nil, v, false))
+			return part{}, fault.Errorf(fault.FailedToParse, "%s: %s needs a non-negative integer: %s", key, op, value.AppendJSONValue(nil, v, false))
 		}
 		for ; n > 0; n >>= 8 {
 			l.mask = append(l.mask, byte(n))

@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A compiler turns one filter document into nodes. While top is set the parts
@@ -33,7 +34,7 @@ type part struct {
 }
 
 func errBad(format string, args ...any) error {
-	return value.Errorf(value.CodeBadValue, format, args...)
+	return fault.Errorf(fault.BadValue, format, args...)
 }
 
 // document compiles every element of a filter document.
@@ -65,7 +66,7 @@ func (c *compiler) named(key string, v value.Value) ([]node, error) {
 	}
 	if c.element {
 		if c.id != "" && c.id != path[0].Name {
-			return nil, value.Errorf(value.CodeFailedToParse,
+			return nil, fault.Errorf(fault.FailedToParse,
 				"Error parsing array filter :: caused by :: Expected a single top-level field name, found '%s' and '%s'", c.id, path[0].Name)
 		}
 		c.id = path[0].Name
@@ -81,13 +82,13 @@ func (c *compiler) logical(op string, v value.Value) ([]node, error) {
 		return nil, nil
 	case "$expr":
 		if c.nested || c.element {
-			return nil, value.Errorf(value.CodeQueryFeatureNotAllow, "$expr can only be applied to the top-level document")
+			return nil, fault.Errorf(fault.QueryFeatureNotAllowed, "$expr can only be applied to the top-level document")
 		}
 		e, err := c.scope.compile("$expr", v)
 		c.f.exprs = true
 		return []node{exprNode{e: e}}, err
 	case "$where", "$text", "$jsonSchema", "$alwaysTrue", "$alwaysFalse", "$sampleRate":
-		return nil, value.Errorf(value.CodeCommandNotSupported, "%s is not supported in filters", op)
+		return nil, fault.Errorf(fault.CommandNotSupported, "%s is not supported in filters", op)
 	default:
 		return nil, errBad("unknown top level operator: %s. If you have a field name that starts with a '$' symbol, consider using $getField or $setField.", op)
 	}
@@ -265,10 +266,10 @@ func (c *compiler) operator(key, op string, v value.Value) (part, error) {
 	case "$size":
 		n, ok := integral(v)
 		if !ok {
-			return part{}, value.Errorf(value.CodeFailedToParse, "%s: Failed to parse $size. Expected an integer", key)
+			return part{}, fault.Errorf(fault.FailedToParse, "%s: Failed to parse $size. Expected an integer", key)
 		}
 		if n < 0 {
-			return part{}, value.Errorf(value.CodeFailedToParse, "%s: Failed to parse $size. Expected a non-negative number in: $size: %d", key, n)
+			return part{}, fault.Errorf(fault.FailedToParse, "%s: Failed to parse $size. Expected a non-negative number in: $size: %d", key, n)
 		}
 		return part{leaf: sizeLeaf(n), reach: reachWhole}, nil
 	case "$all":

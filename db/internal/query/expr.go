@@ -1,12 +1,13 @@
 package query
 
 import (
-	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A Scope is what expressions may refer to besides the document. The zero Scope
@@ -31,13 +32,10 @@ var envs = sync.Pool{New: func() any { return new(expr.Env) }}
 func (s Scope) compile(where string, v value.Value) (*expr.Expr, error) {
 	e, err := expr.Compile(v, s.Vars...)
 	if err != nil {
-		if e := (*Error)(nil); errors.As(err, &e) {
-			return nil, &Error{Code: e.Code, Name: e.Name, Message: where + ": " + e.Message}
-		}
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", where, err)
 	}
 	if !s.Local && !e.Deterministic() {
-		return nil, value.Errorf(value.CodeCommandNotSupported,
+		return nil, fault.Errorf(fault.CommandNotSupported,
 			"%s: $rand and time zones by name are not supported here: replicas could disagree", where)
 	}
 	return e, nil

@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // truthy is MongoDB's notion of a true argument.
@@ -37,12 +38,12 @@ func regexOperator(key string, v, options value.Value) (part, error) {
 	case bson.TypeString:
 		raw := append(append(append([]byte(nil), v.Str()...), 0), o...)
 		if strings.IndexByte(string(raw[:len(v.Str())]), 0) >= 0 || strings.IndexByte(o, 0) >= 0 {
-			return part{}, value.Errorf(value.CodeInvalidRegex, "%s: $regex: pattern holds a NUL byte", key)
+			return part{}, fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern holds a NUL byte", key)
 		}
 		return regexPart(key, value.Value{Type: bson.TypeRegex, Data: append(raw, 0)}, "")
 	case bson.TypeRegex:
 		if _, own := v.Regex(); own != "" && o != "" {
-			return part{}, value.Errorf(51075, "%s: $regex: options set in both $regex and $options", key)
+			return part{}, fault.Errorf(fault.FailedToParse, "%s: $regex: options set in both $regex and $options", key)
 		}
 		return regexPart(key, v, o)
 	}
@@ -90,7 +91,7 @@ func typePart(key string, v value.Value) (part, error) {
 		n++
 	}
 	if n == 0 {
-		return part{}, value.Errorf(value.CodeFailedToParse, "%s: $type must match at least one type", key)
+		return part{}, fault.Errorf(fault.FailedToParse, "%s: $type must match at least one type", key)
 	}
 	return part{leaf: l}, nil
 }
@@ -108,7 +109,7 @@ func (l *typeLeaf) add(key string, v value.Value) error {
 	}
 	n, ok := integral(v)
 	if !ok {
-		return value.Errorf(value.CodeTypeMismatch, "%s: $type must be represented as a number or a string", key)
+		return fault.Errorf(fault.TypeMismatch, "%s: $type must be represented as a number or a string", key)
 	}
 	switch {
 	case n == -1:

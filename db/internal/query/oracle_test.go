@@ -33,7 +33,7 @@ type oracleCase struct {
 		Matched int
 	}
 	Alt    map[string]json.RawMessage
-	failed *query.Error // of our update
+	failed error // of our update
 }
 
 // A failer is a test or a property.

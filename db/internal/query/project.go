@@ -10,6 +10,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A Context is what a projection may need besides the document.
@@ -38,7 +39,7 @@ func (p *Projection) Apply(dst, doc []byte) []byte {
 // Project appends the projected document to dst. Fields keep the document's
 // order, computed ones follow; arrays on the way are projected element by
 // element. An error is that of an expression, or of "a.$" where the filter met
-// no array (51246).
+// no array.
 func (p *Projection) Project(dst, doc []byte, ctx Context) ([]byte, error) {
 	if p.all {
 		return append(dst, doc...), nil
@@ -98,7 +99,7 @@ func (r *projector) add(dst []byte, n *projNode) []byte {
 		}
 		err := eval(n.expr, r.doc, r.ctx.Now.UnixMilli(), r.ctx.Vars, func(v value.Value) {
 			if len(dst)+len(v.Data) > expr.MaxValue {
-				r.err = value.Errorf(value.CodeObjectTooLarge, "%s: the document would have more than %d MiB", n.name, expr.MaxValue>>20)
+				r.err = fault.Errorf(fault.TooLarge, "%s: the document would have more than %d MiB", n.name, expr.MaxValue>>20)
 				return
 			}
 			if v.Exists() {
@@ -182,9 +183,9 @@ func (r *projector) position(dst, key []byte, v value.Value) []byte {
 	switch {
 	case r.err != nil:
 	case pos < 0:
-		r.err = value.Errorf(51246, "positional operator '.$' couldn't find a matching element in the array '%s'", key)
+		r.err = fault.Errorf(fault.BadValue, "positional operator '.$' couldn't find a matching element in the array '%s'", key)
 	case !e.Exists():
-		r.err = value.Errorf(51247, "positional operator '.$' element mismatch: '%s' has no element %d", key, pos)
+		r.err = fault.Errorf(fault.BadValue, "positional operator '.$' element mismatch: '%s' has no element %d", key, pos)
 	default:
 		return appendOne(dst, key, e)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A Projection is a compiled projection.
@@ -114,14 +115,14 @@ func (c *projCompiler) field(path string, v value.Value) error {
 	n := &projNode{}
 	if len(parts) > 1 && parts[len(parts)-1].Name == "$" {
 		if c.stage {
-			return value.Errorf(31324, "%s: Cannot use positional projection in aggregation projection", path)
+			return fault.Errorf(fault.FailedToParse, "%s: Cannot use positional projection in aggregation projection", path)
 		}
 		n.op = projPosition
 		parts = parts[:len(parts)-1]
 	}
 	for i, part := range parts {
 		if part.Name == "$" && i > 0 {
-			return value.Errorf(31394, "%s: the positional operator may only be used at the end of a path", path)
+			return fault.Errorf(fault.FailedToParse, "%s: the positional operator may only be used at the end of a path", path)
 		}
 	}
 	if err := checkNames(path, parts); err != nil {
@@ -135,7 +136,7 @@ func (c *projCompiler) field(path string, v value.Value) error {
 		err = c.operator(path, v, n)
 	case v.IsDoc():
 		if len(v.Data) <= 5 {
-			return value.Errorf(51270, "%s: An empty sub-projection is not a valid value. Found empty object at path", path)
+			return fault.Errorf(fault.FailedToParse, "%s: An empty sub-projection is not a valid value. Found empty object at path", path)
 		}
 		return c.document(path+".", v)
 	case flag:
@@ -160,9 +161,9 @@ func (c *projCompiler) setMode(path string, op projOp) error {
 	}
 	if c.mode != projInner && c.mode != op {
 		if op == projDrop {
-			return value.Errorf(value.CodeProjectionInclude, "Cannot do exclusion on field %s in inclusion projection", path)
+			return fault.Errorf(fault.FailedToParse, "Cannot do exclusion on field %s in inclusion projection", path)
 		}
-		return value.Errorf(value.CodeProjectionExclude, "Cannot do inclusion on field %s in exclusion projection", path)
+		return fault.Errorf(fault.FailedToParse, "Cannot do inclusion on field %s in exclusion projection", path)
 	}
 	c.mode = op
 	return nil
@@ -171,13 +172,13 @@ func (c *projCompiler) setMode(path string, op projOp) error {
 func (c *projCompiler) positional(path string, v value.Value, flag bool) error {
 	switch {
 	case !flag:
-		return value.Errorf(31271, "%s: a positional projection takes no expression", path)
+		return fault.Errorf(fault.FailedToParse, "%s: a positional projection takes no expression", path)
 	case !truthy(v):
-		return value.Errorf(31395, "%s: positional projection cannot be used with exclusion", path)
+		return fault.Errorf(fault.FailedToParse, "%s: positional projection cannot be used with exclusion", path)
 	case c.p.position:
-		return value.Errorf(31276, "%s: Cannot specify more than one positional projection per query.", path)
+		return fault.Errorf(fault.FailedToParse, "%s: Cannot specify more than one positional projection per query.", path)
 	case c.matches:
-		return value.Errorf(31256, "%s: Cannot specify positional operator and $elemMatch.", path)
+		return fault.Errorf(fault.FailedToParse, "%s: Cannot specify positional operator and $elemMatch.", path)
 	}
 	c.p.position = true
 	return c.setMode(path, projKeep)
@@ -186,7 +187,7 @@ func (c *projCompiler) positional(path string, v value.Value, flag bool) error {
 // computed compiles a field whose value is an expression.
 func (c *projCompiler) computed(path string, v value.Value, n *projNode) (err error) {
 	if c.mode == projDrop {
-		return value.Errorf(31252, "%s: Cannot use an expression in an exclusion projection", path)
+		return fault.Errorf(fault.FailedToParse, "%s: Cannot use an expression in an exclusion projection", path)
 	}
 	c.mode = projKeep
 	n.op = projCompute
@@ -215,7 +216,7 @@ func (c *projCompiler) operator(path string, v value.Value, n *projNode) error {
 		return c.elemMatch(path, arg, n)
 	case "$meta":
 		if string(arg.Str()) != "textScore" {
-			return value.Errorf(17308, "%s: Unsupported argument to $meta: %s", path, value.AppendJSONValue(nil, arg, false))
+			return fault.Errorf(fault.BadValue, "%s: Unsupported argument to $meta: %s", path, value.AppendJSONValue(nil, arg, false))
 		}
 		c.p.score = true
 		n.op = projScore
@@ -227,11 +228,11 @@ func (c *projCompiler) operator(path string, v value.Value, n *projNode) error {
 func (c *projCompiler) elemMatch(path string, arg value.Value, n *projNode) error {
 	switch {
 	case strings.Contains(path, "."):
-		return value.Errorf(31275, "Cannot use $elemMatch projection on a nested field: %s", path)
+		return fault.Errorf(fault.FailedToParse, "Cannot use $elemMatch projection on a nested field: %s", path)
 	case !arg.IsDoc():
-		return value.Errorf(31274, "%s: elemMatch: Invalid argument, object required", path)
+		return fault.Errorf(fault.TypeMismatch, "%s: elemMatch: Invalid argument, object required", path)
 	case c.p.position:
-		return value.Errorf(31255, "%s: Cannot specify positional operator and $elemMatch.", path)
+		return fault.Errorf(fault.FailedToParse, "%s: Cannot specify positional operator and $elemMatch.", path)
 	}
 	c.matches = true
 	n.op = projMatch
@@ -249,7 +250,7 @@ func (n *projNode) slice(path string, arg value.Value) error {
 	if !arg.IsArray() {
 		i, ok := bound(arg)
 		if !ok {
-			return value.Errorf(28667, "%s: $slice only supports numbers and [skip, limit] arrays", path)
+			return fault.Errorf(fault.TypeMismatch, "%s: $slice only supports numbers and [skip, limit] arrays", path)
 		}
 		if n.limit = i; i < 0 {
 			n.skip, n.limit = i, -1
@@ -259,7 +260,7 @@ func (n *projNode) slice(path string, arg value.Value) error {
 	skip, ok := bound(value.At(arg.Data, 0))
 	limit, ok2 := bound(value.At(arg.Data, 1))
 	if !ok || !ok2 || limit <= 0 || value.At(arg.Data, 2).Exists() {
-		return value.Errorf(28724, "%s: $slice needs [skip, limit] with a positive limit", path)
+		return fault.Errorf(fault.BadValue, "%s: $slice needs [skip, limit] with a positive limit", path)
 	}
 	n.skip, n.limit = skip, limit
 	return nil
@@ -275,7 +276,7 @@ func (n *projNode) insert(path string, parts value.Path, leaf *projNode) error {
 		last := i == len(parts)-1
 		switch {
 		case last && k != nil:
-			return value.Errorf(value.CodePathCollisionRemain, "Path collision at %s", path)
+			return fault.Errorf(fault.FailedToParse, "Path collision at %s", path)
 		case last:
 			k = leaf
 			k.name = part.Name
@@ -284,7 +285,7 @@ func (n *projNode) insert(path string, parts value.Path, leaf *projNode) error {
 			k = &projNode{name: part.Name}
 			n.kids[part.Name] = k
 		case k.op != projInner:
-			return value.Errorf(value.CodePathCollision, "Path collision at %s remaining portion %s", path, parts[i+1:])
+			return fault.Errorf(fault.FailedToParse, "Path collision at %s remaining portion %s", path, parts[i+1:])
 		}
 		if leaf.makes() && !slices.Contains(n.adds, k) {
 			n.adds = append(n.adds, k)

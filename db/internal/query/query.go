@@ -5,8 +5,8 @@
 //	CompileSort       ── Sort        Compare, Key
 //	CompileProjection ── Projection  Apply
 //
-// Compiled values are immutable and safe for concurrent use. Errors are
-// *value.Error with MongoDB's code. Decisions: docs/design/query.md.
+// Compiled values are immutable and safe for concurrent use. Errors carry
+// a kind of package fault. Decisions: docs/design/query.md.
 package query
 
 import (
@@ -15,10 +15,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
-
-// Error is the error of this package.
-type Error = value.Error
 
 // A Filter is a compiled filter document.
 type Filter struct {
@@ -130,7 +128,7 @@ func CompileArrayFilter(filter bson.Raw) (id string, f *Filter, err error) {
 		return "", nil, err
 	}
 	if c.id == "" {
-		return "", nil, value.Errorf(value.CodeFailedToParse, "Cannot use an expression without a top-level field name in arrayFilters")
+		return "", nil, fault.Errorf(fault.FailedToParse, "Cannot use an expression without a top-level field name in arrayFilters")
 	}
 	c.f.root = conjunction(nodes)
 	return c.id, c.f, nil

@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // compileRegex compiles a pattern with MongoDB's options i, m, s, x and u for
@@ -23,7 +24,7 @@ func compileRegex(path, pattern, options string) (*regexLeaf, error) {
 		case o == 'x':
 			pattern = stripExtended(pattern)
 		case o != 'u':
-			return nil, value.Errorf(value.CodeBadValue, "%s: $regex: invalid flag in regex options: %c", path, o)
+			return nil, fault.Errorf(fault.BadValue, "%s: $regex: invalid flag in regex options: %c", path, o)
 		}
 	}
 	if err := checkCost(path, pattern); err != nil {
@@ -42,7 +43,7 @@ func compileRegex(path, pattern, options string) (*regexLeaf, error) {
 				why += ": " + e.Expr
 			}
 		}
-		return nil, value.Errorf(value.CodeInvalidRegex,
+		return nil, fault.Errorf(fault.InvalidRegex,
 			"%s: $regex: Regular expression is invalid or unsupported (RE2 syntax; no look-around, back-references, possessive or atomic groups): %s", path, why)
 	}
 	raw := append(append([]byte(pattern), 0), options...)
@@ -61,11 +62,11 @@ const (
 // replica, on any document. An invalid pattern passes; its compilation fails.
 func checkCost(path, pattern string) error {
 	if len(pattern) > maxPattern {
-		return value.Errorf(value.CodeInvalidRegex, "%s: $regex: pattern of %d bytes is larger than %d", path, len(pattern), maxPattern)
+		return fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern of %d bytes is larger than %d", path, len(pattern), maxPattern)
 	}
 	re, err := syntax.Parse(pattern, syntax.Perl)
 	if err == nil && cost(re) > maxCost {
-		return value.Errorf(value.CodeInvalidRegex, "%s: $regex: pattern is too costly: more than %d states", path, maxCost)
+		return fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern is too costly: more than %d states", path, maxCost)
 	}
 	return nil
 }

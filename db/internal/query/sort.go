@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // maxSortFields is MongoDB's bound on the fields of a sort.
@@ -41,11 +42,11 @@ func CompileSort(spec bson.Raw) (*Sort, error) {
 			return nil, err
 		}
 		if key[0] == '$' {
-			return nil, value.Errorf(value.CodeFailedToParse, "$sort: field %s must not start with '$'", key)
+			return nil, fault.Errorf(fault.FailedToParse, "$sort: field %s must not start with '$'", key)
 		}
 		n, ok := integral(v)
 		if !ok || n != 1 && n != -1 {
-			return nil, value.Errorf(value.CodeBadSortSpec, "%s: $sort key ordering must be 1 (for ascending) or -1 (for descending)", key)
+			return nil, fault.Errorf(fault.BadValue, "%s: $sort key ordering must be 1 (for ascending) or -1 (for descending)", key)
 		}
 		s.fields = append(s.fields, SortField{key, n < 0})
 		s.paths = append(s.paths, path)

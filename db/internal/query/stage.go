@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // CompileProject compiles the specification of a $project stage: inclusion,
@@ -16,9 +17,9 @@ func CompileProject(spec value.Value) (*Projection, error) { return Scope{}.Comp
 func (s Scope) CompileProject(spec value.Value) (*Projection, error) {
 	switch {
 	case !spec.IsDoc():
-		return nil, value.Errorf(15969, "$project specification must be an object")
+		return nil, fault.Errorf(fault.TypeMismatch, "$project specification must be an object")
 	case len(spec.Data) <= 5:
-		return nil, value.Errorf(51272, "Invalid $project :: caused by :: projection specification must have at least one field")
+		return nil, fault.Errorf(fault.FailedToParse, "Invalid $project :: caused by :: projection specification must have at least one field")
 	}
 	return s.projection(spec.Data, true)
 }
@@ -32,7 +33,7 @@ func CompileAddFields(op string, spec value.Value) (*Projection, error) {
 // CompileAddFields is the function CompileAddFields for a scope.
 func (s Scope) CompileAddFields(op string, spec value.Value) (*Projection, error) {
 	if !spec.IsDoc() {
-		return nil, value.Errorf(40272, "%s specification stage must be an object, got %s", op, spec.Type)
+		return nil, fault.Errorf(fault.TypeMismatch, "%s specification stage must be an object, got %s", op, spec.Type)
 	}
 	if err := value.Validate(spec.Data); err != nil {
 		return nil, err
@@ -81,16 +82,16 @@ func CompileUnset(spec value.Value) (*Projection, error) {
 			paths = append(paths, e)
 		}
 		if len(paths) == 0 {
-			return nil, value.Errorf(31119, "$unset specification must be a string or an array with at least one field")
+			return nil, fault.Errorf(fault.BadValue, "$unset specification must be a string or an array with at least one field")
 		}
 	}
 	p := &Projection{}
 	for _, v := range paths {
 		if v.Type != bson.TypeString {
 			if spec.IsArray() {
-				return nil, value.Errorf(31120, "$unset specification must be a string or an array containing only string values")
+				return nil, fault.Errorf(fault.TypeMismatch, "$unset specification must be a string or an array containing only string values")
 			}
-			return nil, value.Errorf(31002, "$unset specification must be a string or an array")
+			return nil, fault.Errorf(fault.TypeMismatch, "$unset specification must be a string or an array")
 		}
 		path := string(v.Str())
 		parts, err := value.ParsePath(path)
@@ -111,7 +112,7 @@ func CompileUnset(spec value.Value) (*Projection, error) {
 func checkNames(path string, parts value.Path) error {
 	for _, part := range parts {
 		if part.Name[0] == '$' {
-			return value.Errorf(16410, "%s: FieldPath field names may not start with '$'. Consider using $getField or $setField.", path)
+			return fault.Errorf(fault.DollarPrefixed, "%s: FieldPath field names may not start with '$'. Consider using $getField or $setField.", path)
 		}
 	}
 	return nil

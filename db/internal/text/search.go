@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -34,7 +34,7 @@ type Field struct {
 // Parse parses a search. One that is too long or has too many words is an error.
 func Parse(a *Analyzer, s string, o Options) (*Search, error) {
 	if len(s) > maxSearch {
-		return nil, value.Errorf(value.CodeBadValue, "$search has %d bytes, more than %d", len(s), maxSearch)
+		return nil, fault.Errorf(fault.BadValue, "$search has %d bytes, more than %d", len(s), maxSearch)
 	}
 	q := &Search{a: a, o: o, terms: map[string]bool{}, not: map[string]bool{}}
 	for rest := strings.TrimSpace(s); rest != ""; rest = strings.TrimSpace(rest) {
@@ -60,7 +60,7 @@ func Parse(a *Analyzer, s string, o Options) (*Search, error) {
 		}
 		q.add(word, phrase, negated)
 		if len(q.terms)+len(q.not)+len(q.phrases)+len(q.notPhrases) > maxWords {
-			return nil, value.Errorf(value.CodeBadValue, "$search has more than %d words", maxWords)
+			return nil, fault.Errorf(fault.BadValue, "$search has more than %d words", maxWords)
 		}
 	}
 	return q, nil

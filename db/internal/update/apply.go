@@ -7,6 +7,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // maxPad bounds the nulls written before a set element beyond an array's end;
@@ -29,7 +30,7 @@ const maxSteps = 1 << 22
 
 func (a *applier) step(n int) error {
 	if a.steps += n; a.steps > maxSteps {
-		return value.Errorf(value.CodeBadValue, "the update takes more than %d steps on one document", maxSteps)
+		return fault.Errorf(fault.BadValue, "the update takes more than %d steps on one document", maxSteps)
 	}
 	return nil
 }
@@ -45,7 +46,7 @@ func (a *applier) position() (int, error) {
 		}
 	}
 	if a.pos < 0 {
-		return 0, value.Errorf(value.CodeBadValue, "The positional operator did not find the match needed from the query.")
+		return 0, fault.Errorf(fault.BadValue, "The positional operator did not find the match needed from the query.")
 	}
 	return a.pos, nil
 }
@@ -101,7 +102,7 @@ func (a *applier) document(dst, doc []byte, n *node) (_ []byte, err error) {
 }
 
 func notArray(n *node) error {
-	return value.Errorf(value.CodeBadValue, "Cannot apply array updates to non-array element '%s'", n.path)
+	return fault.Errorf(fault.BadValue, "Cannot apply array updates to non-array element '%s'", n.path)
 }
 
 // existing appends the field key, whose value was v, as changed by n.
@@ -122,7 +123,7 @@ func (a *applier) existing(dst, key []byte, v value.Value, n *node, inArray bool
 }
 
 func notViable(n *node, v value.Value) error {
-	return value.Errorf(value.CodePathNotViable, "Cannot create field '%s' in element {%s: %s}",
+	return fault.Errorf(fault.PathNotViable, "Cannot create field '%s' in element {%s: %s}",
 		n.kids[0].name, n.name, excerpt(v))
 }
 
@@ -142,7 +143,7 @@ func (a *applier) missing(dst, key []byte, n *node) (_ []byte, err error) {
 		return n.op.apply(a, dst, key, value.Value{}, false)
 	}
 	if n.wilds {
-		return nil, value.Errorf(value.CodeBadValue,
+		return nil, fault.Errorf(fault.BadValue,
 			"The path '%s' must exist in the document in order to apply array updates.", n.path)
 	}
 	if !n.creates(a) {
@@ -226,7 +227,7 @@ func (a *applier) array(dst, arr []byte, n *node) (_ []byte, err error) {
 			continue
 		}
 		if k.index-i > maxPad {
-			return nil, value.Errorf(value.CodeUpdateTooLarge, "'%s' is too far beyond the array's end", k.path)
+			return nil, fault.Errorf(fault.TooLarge, "'%s' is too far beyond the array's end", k.path)
 		}
 		for ; i < k.index; i++ {
 			dst = value.AppendHeader(dst, bson.TypeNull, strconv.AppendInt(buf[:0], int64(i), 10))

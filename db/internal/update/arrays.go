@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // elements returns the values of an array.
@@ -44,10 +45,10 @@ func each(name, path string, v value.Value) (vals []value.Value, ok bool, err er
 		if len(k) == 0 || k[0] != '$' || string(k) == "$ref" || string(k) == "$id" || string(k) == "$db" {
 			return nil, false, nil
 		}
-		return nil, false, value.Errorf(value.CodeBadValue, "%s: %s in %s needs $each", path, k, name)
+		return nil, false, fault.Errorf(fault.BadValue, "%s: %s in %s needs $each", path, k, name)
 	}
 	if !e.IsArray() {
-		return nil, false, value.Errorf(value.CodeTypeMismatch, "%s: The argument to $each in %s must be an array but it was of type: %s", path, name, expr.TypeName(e))
+		return nil, false, fault.Errorf(fault.TypeMismatch, "%s: The argument to $each in %s must be an array but it was of type: %s", path, name, expr.TypeName(e))
 	}
 	return elements(e.Data), true, nil
 }
@@ -83,7 +84,7 @@ func newPush(path string, v value.Value) (op, error) {
 		case "$sort":
 			o.sort, err = pushSort(path, arg)
 		default:
-			err = value.Errorf(value.CodeBadValue, "%s: Unrecognized clause in $push: %s", path, k)
+			err = fault.Errorf(fault.BadValue, "%s: Unrecognized clause in $push: %s", path, k)
 		}
 		if err != nil {
 			return nil, err
@@ -96,7 +97,7 @@ func newPush(path string, v value.Value) (op, error) {
 func modifier(path, name string, v value.Value) (*int64, error) {
 	n, ok := whole(v)
 	if !ok {
-		return nil, value.Errorf(value.CodeBadValue, "%s: The value for %s must be an integer value but was given type: %s", path, name, expr.TypeName(v))
+		return nil, fault.Errorf(fault.BadValue, "%s: The value for %s must be an integer value but was given type: %s", path, name, expr.TypeName(v))
 	}
 	return &n, nil
 }
@@ -121,7 +122,7 @@ func pushSort(path string, v value.Value) (func(a, b value.Value) int, error) {
 		return func(a, b value.Value) int { return value.Compare(a, b) * int(n) }, nil
 	}
 	if !v.IsDoc() || len(v.Data) <= 5 {
-		return nil, value.Errorf(value.CodeBadValue, "%s: The $sort is invalid: use 1/-1 to sort the whole element, or {field:1/-1} to sort embedded fields", path)
+		return nil, fault.Errorf(fault.BadValue, "%s: The $sort is invalid: use 1/-1 to sort the whole element, or {field:1/-1} to sort embedded fields", path)
 	}
 	s, err := query.CompileSort(v.Data)
 	if err != nil {
@@ -132,7 +133,7 @@ func pushSort(path string, v value.Value) (func(a, b value.Value) int, error) {
 
 func (o pushOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
 	if old.Exists() && !old.IsArray() {
-		return nil, value.Errorf(value.CodeBadValue, "The field '%s' must be an array but is of type %s in document {_id: %s}",
+		return nil, fault.Errorf(fault.BadValue, "The field '%s' must be an array but is of type %s in document {_id: %s}",
 			key, old.Type, excerpt(value.Get(a.doc, "_id")))
 	}
 	if !old.Exists() {
@@ -178,7 +179,7 @@ func newAddToSet(path string, v value.Value) (op, error) {
 	it := value.Elements(v.Data)
 	for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
 		if string(k) != "$each" {
-			return nil, value.Errorf(value.CodeBadValue, "%s: Found unexpected fields beside $each in $addToSet: %s", path, k)
+			return nil, fault.Errorf(fault.BadValue, "%s: Found unexpected fields beside $each in $addToSet: %s", path, k)
 		}
 	}
 	return addToSetOp{vals: vals}, nil
@@ -186,7 +187,7 @@ func newAddToSet(path string, v value.Value) (op, error) {
 
 func (o addToSetOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
 	if old.Exists() && !old.IsArray() {
-		return nil, value.Errorf(value.CodeBadValue, "Cannot apply $addToSet to non-array field. Field named '%s' has non-array type %s", key, expr.TypeName(old))
+		return nil, fault.Errorf(fault.BadValue, "Cannot apply $addToSet to non-array field. Field named '%s' has non-array type %s", key, expr.TypeName(old))
 	}
 	all := elements(old.Data)
 	has := newSet(all)
@@ -236,7 +237,7 @@ type popOp struct {
 func newPop(path string, v value.Value) (op, error) {
 	n, ok := whole(v)
 	if !ok || n != 1 && n != -1 {
-		return nil, value.Errorf(value.CodeFailedToParse, "%s: $pop expects 1 or -1, found: %s", path, excerpt(v))
+		return nil, fault.Errorf(fault.FailedToParse, "%s: $pop expects 1 or -1, found: %s", path, excerpt(v))
 	}
 	return popOp{first: n < 0}, nil
 }
@@ -246,7 +247,7 @@ func (o popOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]by
 		return dst, nil
 	}
 	if !old.IsArray() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "Path '%s' contains an element of non-array type '%s'", key, expr.TypeName(old))
+		return nil, fault.Errorf(fault.TypeMismatch, "Path '%s' contains an element of non-array type '%s'", key, expr.TypeName(old))
 	}
 	all := elements(old.Data)
 	switch {
@@ -277,7 +278,7 @@ func newPull(path string, v value.Value) (op, error) {
 
 func newPullAll(path string, v value.Value) (op, error) {
 	if !v.IsArray() {
-		return nil, value.Errorf(value.CodeBadValue, "%s: $pullAll requires an array argument but was given a %s", path, expr.TypeName(v))
+		return nil, fault.Errorf(fault.BadValue, "%s: $pullAll requires an array argument but was given a %s", path, expr.TypeName(v))
 	}
 	vals := elements(v.Data)
 	slices.SortStableFunc(vals, value.Compare)
@@ -292,7 +293,7 @@ func (o pullOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]b
 		return dst, nil
 	}
 	if !old.IsArray() {
-		return nil, value.Errorf(value.CodeBadValue, "Cannot apply %s to a non-array value: the field '%s' is of type %s", o.name, key, expr.TypeName(old))
+		return nil, fault.Errorf(fault.BadValue, "Cannot apply %s to a non-array value: the field '%s' is of type %s", o.name, key, expr.TypeName(old))
 	}
 	all := elements(old.Data)
 	if err := a.step(len(all) * o.cost); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 type arrayFilter struct {
@@ -24,9 +25,9 @@ func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
 	if p := value.Get(update, "$pipeline"); p.Exists() {
 		switch {
 		case len(arrayFilters) > 0:
-			return nil, value.Errorf(value.CodeFailedToParse, "arrayFilters may not be specified for pipeline-style updates")
+			return nil, fault.Errorf(fault.FailedToParse, "arrayFilters may not be specified for pipeline-style updates")
 		case len(update) != len(Pipeline(p)):
-			return nil, value.Errorf(value.CodeFailedToParse, "a pipeline-style update has no operators besides")
+			return nil, fault.Errorf(fault.FailedToParse, "a pipeline-style update has no operators besides")
 		}
 		return CompilePipeline(p)
 	}
@@ -38,7 +39,7 @@ func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
 			return nil, err
 		}
 		if filters[id] != nil {
-			return nil, value.Errorf(value.CodeFailedToParse, "Found multiple array filters with the same top-level field name %s", id)
+			return nil, fault.Errorf(fault.FailedToParse, "Found multiple array filters with the same top-level field name %s", id)
 		}
 		filters[id] = &arrayFilter{filter: f}
 		ids = append(ids, id)
@@ -52,7 +53,7 @@ func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
 	}
 	for _, id := range ids { // in order: the same error everywhere
 		if !filters[id].used {
-			return nil, value.Errorf(value.CodeFailedToParse, "The array filter for identifier '%s' was not used in the update", id)
+			return nil, fault.Errorf(fault.FailedToParse, "The array filter for identifier '%s' was not used in the update", id)
 		}
 	}
 	u.root.order()
@@ -96,11 +97,11 @@ func (u *Update) operator(name string, v value.Value, filters map[string]*arrayF
 	build := builder(name)
 	switch {
 	case !strings.HasPrefix(name, "$"):
-		return value.Errorf(value.CodeFailedToParse, "Unknown modifier: %s. Expected a valid update modifier or pipeline-style update specified as an array", name)
+		return fault.Errorf(fault.FailedToParse, "Unknown modifier: %s. Expected a valid update modifier or pipeline-style update specified as an array", name)
 	case build == nil && name != "$rename":
-		return value.Errorf(value.CodeFailedToParse, "Unknown modifier: %s. Expected a valid update modifier", name)
+		return fault.Errorf(fault.FailedToParse, "Unknown modifier: %s. Expected a valid update modifier", name)
 	case !v.IsDoc():
-		return value.Errorf(value.CodeFailedToParse,
+		return fault.Errorf(fault.FailedToParse,
 			"Modifiers operate on fields but we found type %s instead. For example: {$mod: {<field>: ...}} not {%s: %s}", v.Type, name, excerpt(v))
 	}
 	it := value.Elements(v.Data)
@@ -130,7 +131,7 @@ func (u *Update) operator(name string, v value.Value, filters map[string]*arrayF
 // rename is an unset of the source and a set of the target to its old value.
 func (u *Update) rename(from string, source value.Path, arg value.Value, filters map[string]*arrayFilter) error {
 	if arg.Type != bson.TypeString {
-		return value.Errorf(value.CodeBadValue, "The 'to' field for $rename must be a string: %s: %s", from, excerpt(arg))
+		return fault.Errorf(fault.BadValue, "The 'to' field for $rename must be a string: %s: %s", from, excerpt(arg))
 	}
 	to := string(arg.Str())
 	target, err := value.ParsePath(to)
@@ -140,12 +141,12 @@ func (u *Update) rename(from string, source value.Path, arg value.Value, filters
 	for _, p := range [][]value.Part{source, target} {
 		for _, part := range p {
 			if part.Name[0] == '$' {
-				return value.Errorf(value.CodeBadValue, "The source and target field for $rename may not be dynamic: %s to %s", from, to)
+				return fault.Errorf(fault.BadValue, "The source and target field for $rename may not be dynamic: %s to %s", from, to)
 			}
 		}
 	}
 	if from == to {
-		return value.Errorf(value.CodeBadValue, "The source and target field for $rename must differ: %s: \"%s\"", from, to)
+		return fault.Errorf(fault.BadValue, "The source and target field for $rename must differ: %s: \"%s\"", from, to)
 	}
 	if err := u.root.insert(from, source, unsetOp{renamed: true, path: source}, filters); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // An op is an operator on one field.
@@ -61,7 +62,7 @@ type unsetOp struct {
 
 func (o unsetOp) apply(_ *applier, dst, key []byte, old value.Value, inArray bool) ([]byte, error) {
 	if inArray && o.renamed {
-		return nil, value.Errorf(value.CodeBadValue, "The source field cannot be an array element, '%s'", o.path)
+		return nil, fault.Errorf(fault.BadValue, "The source field cannot be an array element, '%s'", o.path)
 	}
 	if inArray {
 		return value.AppendHeader(dst, bson.TypeNull, key), nil
@@ -92,11 +93,11 @@ func (o renameOp) apply(a *applier, dst, key []byte, old value.Value, inArray bo
 		return keep(dst, key, old), nil
 	}
 	if inArray {
-		return nil, value.Errorf(value.CodeBadValue, "The destination field cannot be an array element, '%s'", key)
+		return nil, fault.Errorf(fault.BadValue, "The destination field cannot be an array element, '%s'", key)
 	}
 	for i := 1; i < len(o.from); i++ {
 		if o.from[:i].Lookup(a.doc).IsArray() {
-			return nil, value.Errorf(value.CodeBadValue, "The source field cannot be an array element, '%s'", o.full)
+			return nil, fault.Errorf(fault.BadValue, "The source field cannot be an array element, '%s'", o.full)
 		}
 	}
 	return value.AppendElement(dst, key, v), nil
@@ -116,7 +117,7 @@ func newArith(name, path string, v value.Value) (op, error) {
 		if name == "$mul" {
 			verb = "multiply"
 		}
-		return nil, value.Errorf(value.CodeTypeMismatch, "Cannot %s with non-numeric argument: {%s: %s}", verb, path, excerpt(v))
+		return nil, fault.Errorf(fault.TypeMismatch, "Cannot %s with non-numeric argument: {%s: %s}", verb, path, excerpt(v))
 	}
 	return arithOp{v: v, name: name, mul: name == "$mul"}, nil
 }
@@ -130,13 +131,13 @@ func (o arithOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]
 		return value.AppendElement(dst, key, v), nil
 	}
 	if !old.IsNumber() {
-		return nil, value.Errorf(value.CodeTypeMismatch,
+		return nil, fault.Errorf(fault.TypeMismatch,
 			"Cannot apply %s to a value of non-numeric type. {_id: %s} has the field '%s' of non-numeric type %s",
 			o.name, excerpt(value.Get(a.doc, "_id")), key, expr.TypeName(old))
 	}
 	v, ok := arith(old, o.v, o.mul)
 	if !ok {
-		return nil, value.Errorf(value.CodeBadValue,
+		return nil, fault.Errorf(fault.BadValue,
 			"Failed to apply %s operations to current value (%s) for document {_id: %s}",
 			o.name, excerpt(old), excerpt(value.Get(a.doc, "_id")))
 	}
@@ -183,7 +184,7 @@ func newCurrentDate(path string, v value.Value) (op, error) {
 			}
 		}
 	}
-	return nil, value.Errorf(value.CodeBadValue,
+	return nil, fault.Errorf(fault.BadValue,
 		"%s: $currentDate takes a boolean or {$type: 'date'} or {$type: 'timestamp'}", path)
 }
 
@@ -208,22 +209,22 @@ type bitStep struct {
 
 func newBit(path string, v value.Value) (op, error) {
 	if !v.IsDoc() {
-		return nil, value.Errorf(value.CodeBadValue, "The $bit modifier is not compatible with a %s. You must pass in an embedded document: {$bit: {field: {and/or/xor: #}}", expr.TypeName(v))
+		return nil, fault.Errorf(fault.BadValue, "The $bit modifier is not compatible with a %s. You must pass in an embedded document: {$bit: {field: {and/or/xor: #}}", expr.TypeName(v))
 	}
 	var o bitOp
 	it := value.Elements(v.Data)
 	for k, arg, ok := it.Next(); ok; k, arg, ok = it.Next() {
 		name := string(k)
 		if name != "and" && name != "or" && name != "xor" {
-			return nil, value.Errorf(value.CodeBadValue, "The $bit modifier only supports 'and', 'or', and 'xor', not '%s' which is an unknown operator: {%s: %s}", name, path, excerpt(v))
+			return nil, fault.Errorf(fault.BadValue, "The $bit modifier only supports 'and', 'or', and 'xor', not '%s' which is an unknown operator: {%s: %s}", name, path, excerpt(v))
 		}
 		if arg.Type != bson.TypeInt32 && arg.Type != bson.TypeInt64 {
-			return nil, value.Errorf(value.CodeBadValue, "The $bit modifier field must be an Integer(32/64 bit); a '%s' is not supported here: {%s: %s}", arg.Type, path, excerpt(v))
+			return nil, fault.Errorf(fault.BadValue, "The $bit modifier field must be an Integer(32/64 bit); a '%s' is not supported here: {%s: %s}", arg.Type, path, excerpt(v))
 		}
 		o.steps = append(o.steps, bitStep{name, arg})
 	}
 	if len(o.steps) == 0 {
-		return nil, value.Errorf(value.CodeBadValue, "You must pass in at least one bitwise operation. The format is: {$bit: {field: {and/or/xor: #}}")
+		return nil, fault.Errorf(fault.BadValue, "You must pass in at least one bitwise operation. The format is: {$bit: {field: {and/or/xor: #}}")
 	}
 	return o, nil
 }
@@ -233,7 +234,7 @@ func (o bitOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]by
 		old = value.Int32(0)
 	}
 	if old.Type != bson.TypeInt32 && old.Type != bson.TypeInt64 {
-		return nil, value.Errorf(value.CodeBadValue,
+		return nil, fault.Errorf(fault.BadValue,
 			"Cannot apply $bit to a value of non-integral type. {_id: %s} has the field '%s' of non-integer type %s",
 			excerpt(value.Get(a.doc, "_id")), key, expr.TypeName(old))
 	}

@@ -2,7 +2,6 @@ package update
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -10,6 +9,7 @@ import (
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // maxStages bounds the stages of a pipeline.
@@ -30,7 +30,7 @@ func Pipeline(stages value.Value) bson.Raw {
 // may depend on the document and the operation's time ($$NOW) only.
 func CompilePipeline(stages value.Value) (*Update, error) {
 	if !stages.IsArray() {
-		return nil, value.Errorf(value.CodeFailedToParse, "an update pipeline must be an array of stages, not %s", expr.TypeName(stages))
+		return nil, fault.Errorf(fault.FailedToParse, "an update pipeline must be an array of stages, not %s", expr.TypeName(stages))
 	}
 	u := &Update{pipeline: true}
 	it := value.Elements(bytes.Clone(stages.Data))
@@ -40,7 +40,7 @@ func CompilePipeline(stages value.Value) (*Update, error) {
 			return u, nil
 		}
 		if i == maxStages {
-			return nil, value.Errorf(value.CodeFailedToParse, "an update pipeline has at most %d stages", maxStages)
+			return nil, fault.Errorf(fault.FailedToParse, "an update pipeline has at most %d stages", maxStages)
 		}
 		s, err := compileStage(v)
 		if err != nil {
@@ -52,20 +52,17 @@ func CompilePipeline(stages value.Value) (*Update, error) {
 
 // inStage says in which stage of a pipeline err arose.
 func inStage(i int, err error) error {
-	if e := (*Error)(nil); errors.As(err, &e) {
-		return &Error{Code: e.Code, Name: e.Name, Message: fmt.Sprintf("stage %d: %s", i, e.Message)}
-	}
-	return err
+	return fmt.Errorf("stage %d: %w", i, err)
 }
 
 func compileStage(v value.Value) (stage, error) {
 	if !v.IsDoc() {
-		return nil, value.Errorf(value.CodeTypeMismatch, "each element of the pipeline must be an object, not %s", expr.TypeName(v))
+		return nil, fault.Errorf(fault.TypeMismatch, "each element of the pipeline must be an object, not %s", expr.TypeName(v))
 	}
 	it := value.Elements(v.Data)
 	name, spec, ok := it.Next()
 	if _, _, more := it.Next(); !ok || more {
-		return nil, value.Errorf(40323, "a pipeline stage specification object must contain exactly one field")
+		return nil, fault.Errorf(fault.FailedToParse, "a pipeline stage specification object must contain exactly one field")
 	}
 	var p *query.Projection
 	var err error
@@ -79,13 +76,13 @@ func compileStage(v value.Value) (stage, error) {
 	case "$replaceRoot":
 		root := value.Get(spec.Data, "newRoot")
 		if !spec.IsDoc() || !root.Exists() {
-			return nil, value.Errorf(40231, "$replaceRoot needs an object with newRoot")
+			return nil, fault.Errorf(fault.FailedToParse, "$replaceRoot needs an object with newRoot")
 		}
 		return replaceRoot(op, root)
 	case "$replaceWith":
 		return replaceRoot(op, spec)
 	default:
-		return nil, value.Errorf(value.CodeInvalidOptions, "%s is not allowed to be used within an update", op)
+		return nil, fault.Errorf(fault.InvalidOptions, "%s is not allowed to be used within an update", op)
 	}
 	return func(doc []byte, ctx Context) ([]byte, error) {
 		return p.Project(make([]byte, 0, len(doc)+64), doc, query.Context{Now: ctx.Now})
@@ -98,7 +95,7 @@ func replaceRoot(op string, v value.Value) (stage, error) {
 		return nil, err
 	}
 	if !e.Deterministic() {
-		return nil, value.Errorf(value.CodeCommandNotSupported, "%s: $rand and time zones by name are not supported in updates", op)
+		return nil, fault.Errorf(fault.CommandNotSupported, "%s: $rand and time zones by name are not supported in updates", op)
 	}
 	return func(doc []byte, ctx Context) ([]byte, error) {
 		env := expr.Env{Root: doc, Now: ctx.Now.UnixMilli()}
@@ -107,7 +104,7 @@ func replaceRoot(op string, v value.Value) (stage, error) {
 		case err != nil:
 			return nil, err
 		case !v.IsDoc():
-			return nil, value.Errorf(40228, "'newRoot' expression must evaluate to an object, but resulting value was: %s", excerpt(v))
+			return nil, fault.Errorf(fault.TypeMismatch, "'newRoot' expression must evaluate to an object, but resulting value was: %s", excerpt(v))
 		}
 		return v.Data, nil
 	}, nil

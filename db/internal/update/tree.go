@@ -7,6 +7,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A node is one path component of an update; op is set at leaves only.
@@ -82,7 +83,7 @@ func (n *node) insert(full string, path value.Path, o op, filters map[string]*ar
 			continue
 		}
 		if n = n.kids[at]; last || n.op != nil {
-			return value.Errorf(value.CodeConflictingUpdate,
+			return fault.Errorf(fault.ConflictingUpdate,
 				"Updating the path '%s' would create a conflict at '%s'", full, n.path)
 		}
 	}
@@ -106,17 +107,17 @@ func newNode(full string, path value.Path, filters map[string]*arrayFilter) (*no
 	case ok && id[0] == '[':
 		f := filters[id[1:]]
 		if f == nil {
-			return nil, value.Errorf(value.CodeBadValue, "No array filter found for identifier '%s' in path '%s'", id[1:], full)
+			return nil, fault.Errorf(fault.BadValue, "No array filter found for identifier '%s' in path '%s'", id[1:], full)
 		}
 		f.used = true
 		k.wild, k.match = wildFilter, f.filter
 		return k, nil
 	}
 	if len(path) == 1 && (part.Name == "$" || strings.HasPrefix(part.Name, "$[")) {
-		return nil, value.Errorf(value.CodeBadValue,
+		return nil, fault.Errorf(fault.BadValue,
 			"Cannot have array filter identifier (i.e. '$[<id>]') or positional element in the first position in path '%s'", full)
 	}
-	return nil, value.Errorf(value.CodeDollarPrefixed,
+	return nil, fault.Errorf(fault.DollarPrefixed,
 		"The dollar ($) prefixed field '%s' in '%s' is not allowed in the context of an update's path", part.Name, full)
 }
 
@@ -172,7 +173,7 @@ func (a *applier) merge(nodes []*node) (*node, error) {
 	out := &node{name: nodes[0].name, index: -1, path: nodes[0].path}
 	for _, n := range nodes {
 		if n.op != nil {
-			return nil, value.Errorf(value.CodeConflictingUpdate, "Update created a conflict at '%s'", n.path)
+			return nil, fault.Errorf(fault.ConflictingUpdate, "Update created a conflict at '%s'", n.path)
 		}
 		if err := a.step(len(n.kids)); err != nil {
 			return nil, err

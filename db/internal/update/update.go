@@ -20,10 +20,8 @@ import (
 	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
-
-// Error is the error of this package.
-type Error = value.Error
 
 // A Context carries what the writer fixed for one application.
 type Context struct {
@@ -78,7 +76,7 @@ func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, er
 }
 
 func tooLarge() error {
-	return value.Errorf(value.CodeUpdateTooLarge, "Resulting document after update is larger than %d", value.MaxDocument)
+	return fault.Errorf(fault.TooLarge, "Resulting document after update is larger than %d", value.MaxDocument)
 }
 
 // checkID refuses a change of _id.
@@ -88,7 +86,7 @@ func checkID(old, changed []byte) error {
 		return CheckID(is)
 	}
 	if was.Type != is.Type || !bytes.Equal(was.Data, is.Data) {
-		return value.Errorf(value.CodeImmutableField,
+		return fault.Errorf(fault.ImmutableField,
 			"Performing an update on the path '_id' would modify the immutable field '_id'")
 	}
 	return nil
@@ -99,7 +97,7 @@ func checkID(old, changed []byte) error {
 func CheckID(id value.Value) error {
 	switch id.Type {
 	case bson.TypeArray, bson.TypeUndefined, bson.TypeRegex:
-		return value.Errorf(value.CodeInvalidIDField, "The '_id' value cannot be of type %s", expr.TypeName(id))
+		return fault.Errorf(fault.InvalidIDField, "The '_id' value cannot be of type %s", expr.TypeName(id))
 	}
 	return nil
 }
@@ -116,7 +114,7 @@ func (u *Update) Upsert(filter *query.Filter, ctx Context) ([]byte, error) {
 				return nil, err
 			}
 			if err := base.insert(e.Path, path, setOp{v: e.Value}, nil); err != nil {
-				return nil, value.Errorf(54, "cannot infer query fields to set, path '%s' is matched twice", e.Path)
+				return nil, fault.Errorf(fault.NotSingleValue, "cannot infer query fields to set, path '%s' is matched twice", e.Path)
 			}
 		}
 	}
@@ -169,13 +167,13 @@ func Replace(doc, replacement []byte) (newDoc []byte, changed bool, err error) {
 	it := value.Elements(replacement)
 	for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
 		if len(k) > 0 && k[0] == '$' {
-			return nil, false, value.Errorf(value.CodeDollarPrefixed,
+			return nil, false, fault.Errorf(fault.DollarPrefixed,
 				"The dollar ($) prefixed field '%s' is not allowed in the context of a replacement document.", k)
 		}
 	}
 	id := value.Get(doc, "_id")
 	if own := value.Get(replacement, "_id"); own.Exists() && id.Exists() && !value.Equal(own, id) {
-		return nil, false, value.Errorf(value.CodeImmutableField,
+		return nil, false, fault.Errorf(fault.ImmutableField,
 			"After applying the update, the (immutable) field '_id' was found to have been altered")
 	} else if !id.Exists() {
 		id = own

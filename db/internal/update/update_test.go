@@ -2,7 +2,6 @@ package update_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 var now = time.UnixMilli(1700000000123)
@@ -100,13 +100,13 @@ func TestPipeline(t *testing.T) {
 		{`[{"$set":{"t":"$$NOW"}}]`, `{"_id":1}`, `{"_id":1,"t":{"$date":{"$numberLong":"1700000000123"}}}`},
 		{`[{"$unset":"_id"},{"$set":{"b":1}}]`, `{"_id":1}`, `{"_id":1,"b":1}`},
 		{`[]`, `{"_id":1}`, `{"_id":1}`},
-		{`[{"$set":{"_id":2}}]`, `{"_id":1}`, "ImmutableField"},
+		{`[{"$set":{"_id":2}}]`, `{"_id":1}`, "(immutable_field)"},
 		{`[{"$set":{"r":{"$rand":{}}}}]`, `{"_id":1}`, "stage 0: r: $rand"},
 		{`[{"$replaceWith":{"$rand":{}}}]`, `{"_id":1}`, "$rand"},
 		{`[{"$replaceWith":"$a"}]`, `{"_id":1}`, "stage 0: 'newRoot' expression must evaluate to an object"},
-		{`[{"$set":{"a":1}},{"$match":{"a":1}}]`, `{}`, "stage 1: $match is not allowed to be used within an update (InvalidOptions)"},
-		{`[{"$set":{"a":1},"$unset":"b"}]`, `{}`, "Location40323"},
-		{`[1]`, `{}`, "TypeMismatch"},
+		{`[{"$set":{"a":1}},{"$match":{"a":1}}]`, `{}`, "stage 1: $match is not allowed to be used within an update (invalid_options)"},
+		{`[{"$set":{"a":1},"$unset":"b"}]`, `{}`, "must contain exactly one field (failed_to_parse)"},
+		{`[1]`, `{}`, "(type_mismatch)"},
 		{`{"$set":{"a":1}}`, `{}`, "must be an array"},
 		{`[{"$set":{"a":{"$divide":["$b",0]}}}]`, `{"_id":1,"b":2}`, "stage 0: "},
 	} {
@@ -121,7 +121,7 @@ func TestPipeline(t *testing.T) {
 		}
 		switch {
 		case c.want[0] != '{':
-			if err == nil || !strings.Contains(err.Error(), c.want) {
+			if err == nil || !strings.Contains(said(err), c.want) {
 				t.Errorf("%s on %s: got %v, want %s", c.stages, c.doc, err, c.want)
 			}
 		case err != nil || !bytes.Equal(got, parse(t, c.want)):
@@ -148,53 +148,52 @@ func TestArrayFilters(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		upd, doc string
-		code     int32
+		kind     fault.Kind
 	}{
-		{`{"$inc":{"a":"x"}}`, `{}`, 14},
-		{`{"$inc":{"a":1}}`, `{"_id":1,"a":"x"}`, 14},
-		{`{"$inc":{"a":{"$numberLong":"1"}}}`, `{"a":{"$numberLong":"9223372036854775807"}}`, 2},
-		{`{"$set":{"a":1,"a.b":2}}`, `{}`, 40},
-		{`{"$set":{"a":1},"$inc":{"a":2}}`, `{}`, 40},
-		{`{"$rename":{"a":"b"},"$set":{"b":2}}`, `{}`, 40},
-		{`{"$set":{"a.$[]":1,"a.0":2}}`, `{"a":[1]}`, 40},
-		{`{"$set":{"_id":2}}`, `{"_id":1}`, 66},
-		{`{"$unset":{"_id":2}}`, `{"_id":1}`, 66},
-		{`{"$set":{"a.b":1}}`, `{"a":5}`, 28},
-		{`{"$set":{"a.b":1}}`, `{"a":null}`, 28},
-		{`{"$set":{"a.b":1}}`, `{"a":[1]}`, 28},
-		{`{"$set":{"a.b":1}}`, `{"a":[]}`, 28},
-		{`{"$inc":{"a.b":1}}`, `{"a":[{"b":1}]}`, 28},
-		{`{"$set":{"$a":1}}`, `{}`, 52},
-		{`{"$set":{"a.$b":1}}`, `{}`, 52},
-		{`{"$set":{"a..b":1}}`, `{}`, 56},
-		{`{"$set":{"":1}}`, `{}`, 56},
-		{`{"$foo":{"a":1}}`, `{}`, 9},
-		{`{"a":1}`, `{}`, 9},
-		{`{"$set":5}`, `{}`, 9},
-		{`{"$pop":{"a":2}}`, `{}`, 9},
-		{`{"$pop":{"a":1}}`, `{"a":5}`, 14},
-		{`{"$push":{"a":1}}`, `{"a":5}`, 2},
-		{`{"$push":{"a":{"$each":1}}}`, `{}`, 14},
-		{`{"$push":{"a":{"$slice":1}}}`, `{}`, 2},
-		{`{"$push":{"a":{"x":1,"$each":[1]}}}`, `{}`, 2},
-		{`{"$addToSet":{"a":{"$foo":1}}}`, `{}`, 2},
-		{`{"$addToSet":{"a":{"x":1,"$each":[1]}}}`, `{}`, 2},
-		{`{"$pull":{"a":{"$foo":1}}}`, `{"a":[1]}`, 2},
-		{`{"$addToSet":{"a":1}}`, `{"a":5}`, 2},
-		{`{"$pull":{"a":1}}`, `{"a":5}`, 2},
-		{`{"$bit":{"a":{"nand":1}}}`, `{}`, 2},
-		{`{"$rename":{"a":"a"}}`, `{}`, 2},
-		{`{"$rename":{"a.0":"b"}}`, `{"a":[1]}`, 2},
-		{`{"$set":{"a.$":1}}`, `{"a":[1]}`, 2},
-		{`{"$set":{"a.$[x]":1}}`, `{"a":[1]}`, 2},
-		{`{"$set":{"a.$[]":1}}`, `{}`, 2},
-		{`{"$set":{"a.$[]":1}}`, `{"a":1}`, 2},
-		{`{"$set":{"a.900000":1}}`, `{"a":[]}`, 17419},
+		{`{"$inc":{"a":"x"}}`, `{}`, fault.TypeMismatch},
+		{`{"$inc":{"a":1}}`, `{"_id":1,"a":"x"}`, fault.TypeMismatch},
+		{`{"$inc":{"a":{"$numberLong":"1"}}}`, `{"a":{"$numberLong":"9223372036854775807"}}`, fault.BadValue},
+		{`{"$set":{"a":1,"a.b":2}}`, `{}`, fault.ConflictingUpdate},
+		{`{"$set":{"a":1},"$inc":{"a":2}}`, `{}`, fault.ConflictingUpdate},
+		{`{"$rename":{"a":"b"},"$set":{"b":2}}`, `{}`, fault.ConflictingUpdate},
+		{`{"$set":{"a.$[]":1,"a.0":2}}`, `{"a":[1]}`, fault.ConflictingUpdate},
+		{`{"$set":{"_id":2}}`, `{"_id":1}`, fault.ImmutableField},
+		{`{"$unset":{"_id":2}}`, `{"_id":1}`, fault.ImmutableField},
+		{`{"$set":{"a.b":1}}`, `{"a":5}`, fault.PathNotViable},
+		{`{"$set":{"a.b":1}}`, `{"a":null}`, fault.PathNotViable},
+		{`{"$set":{"a.b":1}}`, `{"a":[1]}`, fault.PathNotViable},
+		{`{"$set":{"a.b":1}}`, `{"a":[]}`, fault.PathNotViable},
+		{`{"$inc":{"a.b":1}}`, `{"a":[{"b":1}]}`, fault.PathNotViable},
+		{`{"$set":{"$a":1}}`, `{}`, fault.DollarPrefixed},
+		{`{"$set":{"a.$b":1}}`, `{}`, fault.DollarPrefixed},
+		{`{"$set":{"a..b":1}}`, `{}`, fault.EmptyFieldName},
+		{`{"$set":{"":1}}`, `{}`, fault.EmptyFieldName},
+		{`{"$foo":{"a":1}}`, `{}`, fault.FailedToParse},
+		{`{"a":1}`, `{}`, fault.FailedToParse},
+		{`{"$set":5}`, `{}`, fault.FailedToParse},
+		{`{"$pop":{"a":2}}`, `{}`, fault.FailedToParse},
+		{`{"$pop":{"a":1}}`, `{"a":5}`, fault.TypeMismatch},
+		{`{"$push":{"a":1}}`, `{"a":5}`, fault.BadValue},
+		{`{"$push":{"a":{"$each":1}}}`, `{}`, fault.TypeMismatch},
+		{`{"$push":{"a":{"$slice":1}}}`, `{}`, fault.BadValue},
+		{`{"$push":{"a":{"x":1,"$each":[1]}}}`, `{}`, fault.BadValue},
+		{`{"$addToSet":{"a":{"$foo":1}}}`, `{}`, fault.BadValue},
+		{`{"$addToSet":{"a":{"x":1,"$each":[1]}}}`, `{}`, fault.BadValue},
+		{`{"$pull":{"a":{"$foo":1}}}`, `{"a":[1]}`, fault.BadValue},
+		{`{"$addToSet":{"a":1}}`, `{"a":5}`, fault.BadValue},
+		{`{"$pull":{"a":1}}`, `{"a":5}`, fault.BadValue},
+		{`{"$bit":{"a":{"nand":1}}}`, `{}`, fault.BadValue},
+		{`{"$rename":{"a":"a"}}`, `{}`, fault.BadValue},
+		{`{"$rename":{"a.0":"b"}}`, `{"a":[1]}`, fault.BadValue},
+		{`{"$set":{"a.$":1}}`, `{"a":[1]}`, fault.BadValue},
+		{`{"$set":{"a.$[x]":1}}`, `{"a":[1]}`, fault.BadValue},
+		{`{"$set":{"a.$[]":1}}`, `{}`, fault.BadValue},
+		{`{"$set":{"a.$[]":1}}`, `{"a":1}`, fault.BadValue},
+		{`{"$set":{"a.900000":1}}`, `{"a":[]}`, fault.TooLarge},
 	} {
 		_, err := apply(t, `{}`, c.upd, c.doc)
-		var e *update.Error
-		if !errors.As(err, &e) || e.Code != c.code || e.Name == "" {
-			t.Errorf("%s on %s: got %v, want code %d", c.upd, c.doc, err, c.code)
+		if !fault.Is(err, c.kind) {
+			t.Errorf("%s on %s: got %v, want %s", c.upd, c.doc, err, c.kind)
 		}
 	}
 }
@@ -228,7 +227,7 @@ func TestReplace(t *testing.T) {
 	if err != nil || !changed || !bytes.Equal(got, parse(t, `{"_id":1,"b":2}`)) {
 		t.Errorf("got %s %t %v", value.AppendJSON(nil, got, false), changed, err)
 	}
-	if _, _, err := update.Replace(parse(t, `{"_id":1}`), parse(t, `{"_id":2}`)); err == nil || !strings.Contains(err.Error(), "ImmutableField") {
+	if _, _, err := update.Replace(parse(t, `{"_id":1}`), parse(t, `{"_id":2}`)); !fault.Is(err, fault.ImmutableField) {
 		t.Errorf("changed _id: %v", err)
 	}
 	if _, _, err := update.Replace(parse(t, `{"_id":1}`), parse(t, `{"a":1,"$b":2}`)); err == nil {
@@ -247,22 +246,21 @@ func TestApplyIsBounded(t *testing.T) {
 	}
 	for _, c := range []struct {
 		upd  string
-		code int32
+		kind fault.Kind
 	}{
-		{`{"$set":{` + list(20000, `"a.$[].f%d":1`) + `}}`, 17419},
-		{`{"$unset":{` + list(20000, `"a.$[].f%d":1`) + `}}`, 2},
-		{`{"$unset":{` + list(20000, `"a.$[].x.f%d":1`) + `}}`, 2},
-		{`{"$setOnInsert":{` + list(20000, `"a.$[].x.y.f%d":1`) + `}}`, 2},
-		{`{"$rename":{` + list(20000, `"x%[1]d":"y%[1]d"`) + `}}`, 2},
+		{`{"$set":{` + list(20000, `"a.$[].f%d":1`) + `}}`, fault.TooLarge},
+		{`{"$unset":{` + list(20000, `"a.$[].f%d":1`) + `}}`, fault.BadValue},
+		{`{"$unset":{` + list(20000, `"a.$[].x.f%d":1`) + `}}`, fault.BadValue},
+		{`{"$setOnInsert":{` + list(20000, `"a.$[].x.y.f%d":1`) + `}}`, fault.BadValue},
+		{`{"$rename":{` + list(20000, `"x%[1]d":"y%[1]d"`) + `}}`, fault.BadValue},
 	} {
 		u, err := update.Compile(parse(t, c.upd), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, _, err = u.Apply(parse(t, `{"_id":1,"a":[`+list(20000, `{"i":%d}`)+`]}`), update.Context{})
-		var e *update.Error
-		if !errors.As(err, &e) || e.Code != c.code {
-			t.Errorf("%.40s: got %v, want code %d", c.upd, err, c.code)
+		if !fault.Is(err, c.kind) {
+			t.Errorf("%.40s: got %v, want %s", c.upd, err, c.kind)
 		}
 	}
 }
@@ -369,3 +367,6 @@ func BenchmarkCompile(b *testing.B) {
 		}
 	}
 }
+
+// said is an error as tests compare it: its sentence and its kind.
+func said(err error) string { return err.Error() + " (" + string(fault.KindOf(err)) + ")" }

@@ -9,18 +9,20 @@ import (
 	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // ParseJSON parses one Extended JSON v2 object, relaxed or canonical, into a
 // validated document: whole numbers become int32 or int64 if they fit, others
-// double. Errors are *Error (FailedToParse) and give the position in bytes.
+// double. Errors are FailedToParse and give the position in bytes.
 func ParseJSON(text []byte) ([]byte, error) {
 	v, err := ParseJSONValue(text)
 	if err != nil {
 		return nil, err
 	}
 	if !v.IsDoc() {
-		return nil, Errorf(CodeFailedToParse, "Extended JSON: offset 0: want an object")
+		return nil, fault.Errorf(fault.FailedToParse, "Extended JSON: offset 0: want an object")
 	}
 	return v.Data, nil
 }
@@ -29,7 +31,7 @@ func ParseJSON(text []byte) ([]byte, error) {
 // documents.
 func ParseJSONValue(text []byte) (Value, error) {
 	if len(text) > 8*MaxDocument {
-		return Value{}, Errorf(CodeObjectTooLarge, "Extended JSON of %d bytes is larger than %d", len(text), 8*MaxDocument)
+		return Value{}, fault.Errorf(fault.TooLarge, "Extended JSON of %d bytes is larger than %d", len(text), 8*MaxDocument)
 	}
 	p := parser{in: text, out: make([]byte, 0, len(text)+16)}
 	t := p.value(0)
@@ -69,7 +71,7 @@ func (p *parser) fail(why string) { p.failAt(p.at, why) }
 
 func (p *parser) failAt(at int, why string) {
 	if p.err == nil {
-		p.err = Errorf(CodeFailedToParse, "Extended JSON: offset %d: %s", at, why)
+		p.err = fault.Errorf(fault.FailedToParse, "Extended JSON: offset %d: %s", at, why)
 	}
 	p.at = len(p.in)
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A Path is a parsed dotted path. The empty Path names the value itself.
@@ -20,7 +22,7 @@ type Part struct {
 // EmptyFieldName error, more than MaxDepth components a BadValue error.
 func ParsePath(s string) (Path, error) {
 	if s == "" || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
-		return nil, Errorf(CodeEmptyFieldName, "The path '%s' contains an empty field name, which is not allowed.", s)
+		return nil, fault.Errorf(fault.EmptyFieldName, "The path '%s' contains an empty field name, which is not allowed.", s)
 	}
 	return ParseFilterPath(s)
 }
@@ -28,12 +30,12 @@ func ParsePath(s string) (Path, error) {
 // ParseFilterPath is ParsePath for filters, where a component may be empty.
 func ParseFilterPath(s string) (Path, error) {
 	if strings.Count(s, ".") >= MaxDepth {
-		return nil, Errorf(CodeBadValue, "path has more than %d components", MaxDepth)
+		return nil, fault.Errorf(fault.BadValue, "path has more than %d components", MaxDepth)
 	}
 	p := make(Path, 0, strings.Count(s, ".")+1)
 	for name := range strings.SplitSeq(s, ".") {
 		if strings.IndexByte(name, 0) >= 0 {
-			return nil, Errorf(CodeBadValue, "path %q contains a NUL byte", s)
+			return nil, fault.Errorf(fault.BadValue, "path %q contains a NUL byte", s)
 		}
 		p = append(p, Part{Name: name, Index: ParseIndex(name)})
 	}

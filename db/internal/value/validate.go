@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -22,14 +24,14 @@ const (
 // Validate checks that doc is one canonical document: exact lengths, known
 // types, unique UTF-8 keys without NUL, arrays keyed "0", "1", … in order,
 // booleans 0 or 1, the one canonical NaN, decimals in canonical form, at most
-// MaxDepth deep and MaxDocument bytes long. It returns an *Error (InvalidBSON,
+// MaxDepth deep and MaxDocument bytes long. It returns an error (InvalidBSON,
 // or BSONObjectTooLarge) that names the field.
 func Validate(doc []byte) error {
 	if len(doc) > MaxDocument {
-		return Errorf(CodeObjectTooLarge, "document of %d bytes is larger than %d", len(doc), MaxDocument)
+		return fault.Errorf(fault.TooLarge, "document of %d bytes is larger than %d", len(doc), MaxDocument)
 	}
 	if why := validateDoc(doc, false, 1); why != nil {
-		return Errorf(CodeInvalidBSON, "invalid BSON: %s", why)
+		return fault.Errorf(fault.InvalidBSON, "invalid BSON: %s", why)
 	}
 	return nil
 }
