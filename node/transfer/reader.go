@@ -106,7 +106,7 @@ func (r *Reader) Next() (Item, error) {
 			if it, skip = r.tags.read(text, line); skip {
 				continue
 			}
-		} else if it.Document, err = db.ParseJSON(text); err != nil {
+		} else if it.Document, err = parse(text); err != nil {
 			it.Err = err
 		}
 		if it.Document != nil {
@@ -345,10 +345,10 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 	default:
 		it.Collection = l.Collection
 		if l.Definition != nil {
-			it.Definition, it.Err = db.ParseJSON(l.Definition)
+			it.Definition, it.Err = parse(l.Definition)
 		} else {
 			t.docs++
-			it.Document, it.Err = db.ParseJSON(l.Document)
+			it.Document, it.Err = parse(l.Document)
 		}
 	}
 	return it, false
@@ -360,4 +360,13 @@ func (t *tags) end(tagged bool) error {
 		return fault.Of(ErrCut, "the last line of the export is missing: the export is incomplete")
 	}
 	return io.EOF
+}
+
+// parse parses a document of a file.
+func parse(text []byte) (bson.Raw, error) {
+	doc, err := db.ParseJSON(text)
+	if err != nil {
+		return nil, fault.Of(ErrFormat, "%v", err)
+	}
+	return doc, nil
 }

@@ -15,7 +15,6 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -355,7 +354,7 @@ func (t *ThreadDB) instance(c *threadColl) (it Item, err error) {
 		}
 		t.line++
 		it.Line = t.line
-		it.Document, it.Err = db.ParseJSON(t.rest[0])
+		it.Document, it.Err = parse(t.rest[0])
 		t.rest = t.rest[1:]
 	}
 	it.Collection = c.Name
