@@ -15,7 +15,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 export WEFT_BENCH_DATA ?= $(abspath $(DATA))
 
-.PHONY: help all build demo test race slow lint fmt check fuzz bench bench-peers cover gen clean
+.PHONY: help all build wasm demo test race slow lint fmt check fuzz bench bench-peers cover gen clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -24,6 +24,17 @@ all: gen fmt lint test ## everything that changes or checks the tree
 
 build: ## build bin/weft
 	go build -trimpath -o $(BIN)/weft ./cmd/weft
+
+# What a device in a browser tab needs as it is: no libp2p, no engine, no socket.
+WASM := ./db/... ./keys ./inbox ./internal/canonical ./internal/store
+WASM_NOT := github.com/(libp2p|dgraph-io/badger|ipfs/go-ds-badger|cockroachdb/pebble|quic-go|gorilla/websocket)
+
+wasm: export GOOS := js
+wasm: export GOARCH := wasm
+wasm: export CGO_ENABLED := 0
+wasm: ## build what a browser needs for a browser
+	go build $(WASM)
+	@deps=$$(go list -deps $(WASM)) && ! grep -E '^$(WASM_NOT)' <<<"$$deps"
 
 demo: build ## run the main job on real data: two devices, one relay, on loopback
 	go run ./cmd/demo -weft $(BIN)/weft -data $(DATA) -files testdata/files

@@ -113,3 +113,19 @@ func TestImportArrows(t *testing.T) {
 		}
 	})
 }
+
+// Who links the engines. Everything else uses a store through its interface.
+func TestWhoLinksEngines(t *testing.T) {
+	may := map[string]bool{"node": true, "internal/store/engines": true, "db/dbtest/open.go": true}
+	goFiles(t, func(path string, file *ast.File) {
+		if strings.HasSuffix(path, "_test.go") || may[path] || may[filepath.Dir(path)] {
+			return
+		}
+		for _, imp := range file.Imports {
+			switch name := strings.Trim(imp.Path.Value, `"`); strings.TrimPrefix(name, module+"/internal/store/") {
+			case "engines", "badgerkv", "pebblekv":
+				t.Errorf("%s imports %s: it would link engines", path, name)
+			}
+		}
+	})
+}

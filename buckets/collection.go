@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // collectionPrefix begins the names of collections that hold buckets' entries.
@@ -28,10 +29,10 @@ func Create(ctx context.Context, d *db.DB, blobs Blobs, name string) (*Bucket, e
 	}
 	err := d.CreateCollection(ctx, collectionPrefix+name, db.CollectionOptions{})
 	if errors.Is(err, db.ErrExists) {
-		return nil, fmt.Errorf("%w: %s", ErrExists, name)
+		return nil, fault.Of(ErrExists, "a bucket %s exists already", name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("buckets: create %s: %w", name, err)
+		return nil, fmt.Errorf("create %s: %w", name, err)
 	}
 	return newBucket(name, &documents{db: d, name: collectionPrefix + name}, blobs), nil
 }
@@ -47,14 +48,14 @@ func Open(ctx context.Context, d *db.DB, blobs Blobs, name string) (*Bucket, err
 			return newBucket(name, &documents{db: d, name: collectionPrefix + name}, blobs), nil
 		}
 	}
-	return nil, fmt.Errorf("%w: bucket %q", ErrNotFound, name)
+	return nil, fault.Of(ErrNotFound, "no bucket %q", name)
 }
 
 // List returns the names of the buckets in d, in order.
 func List(ctx context.Context, d *db.DB) ([]string, error) {
 	infos, err := d.Collections(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("buckets: list: %w", err)
+		return nil, fmt.Errorf("list: %w", err)
 	}
 	var names []string
 	for _, info := range infos {
@@ -73,21 +74,21 @@ func (d *documents) state() [32]byte {
 func (d *documents) get(ctx context.Context, path string) (entry, error) {
 	id, err := pathValue(path)
 	if err != nil {
-		return entry{}, fmt.Errorf("buckets: %s: %w", path, err)
+		return entry{}, fmt.Errorf("%s: %w", path, err)
 	}
 	doc, err := d.db.Collection(d.name).Get(ctx, id)
 	if errors.Is(err, db.ErrNotFound) {
-		return entry{}, fmt.Errorf("%w: %s", ErrNotFound, path)
+		return entry{}, fault.Of(ErrNotFound, "no file %s", path)
 	}
 	if err != nil {
-		return entry{}, fmt.Errorf("buckets: %s: %w", path, err)
+		return entry{}, fmt.Errorf("%s: %w", path, err)
 	}
 	e, err := decodeEntry(doc.Raw)
 	if err != nil {
 		return entry{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if e.removed() {
-		return entry{}, fmt.Errorf("%w: %s", ErrNotFound, path)
+		return entry{}, fault.Of(ErrNotFound, "no file %s", path)
 	}
 	return e, nil
 }
@@ -95,7 +96,7 @@ func (d *documents) get(ctx context.Context, path string) (entry, error) {
 func (d *documents) scan(ctx context.Context, prefix, after string, limit int64, fn func(entry) error) (done scanned, err error) {
 	cur, err := d.find(ctx, prefix, after, limit)
 	if err != nil {
-		return done, fmt.Errorf("buckets: list: %w", err)
+		return done, fmt.Errorf("list: %w", err)
 	}
 	defer cur.Close()
 	for cur.Next() {
@@ -116,7 +117,7 @@ func (d *documents) scan(ctx context.Context, prefix, after string, limit int64,
 		}
 	}
 	if err := cur.Err(); err != nil {
-		return done, fmt.Errorf("buckets: list: %w", err)
+		return done, fmt.Errorf("list: %w", err)
 	}
 	return done, nil
 }
@@ -159,7 +160,7 @@ func (d *documents) try(ctx context.Context, changes []change) (left []string, e
 		for _, c := range changes {
 			more, err := d.write(tx, c)
 			if err != nil {
-				return fmt.Errorf("buckets: %s: %w", c.path, err)
+				return fmt.Errorf("%s: %w", c.path, err)
 			}
 			if more {
 				left = append(left, c.path)

@@ -9,6 +9,8 @@ import (
 	"github.com/ipfs/go-cid"
 	mh "github.com/multiformats/go-multihash"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // An entry is the decoded document of a path:
@@ -86,27 +88,27 @@ func decodeEntry(doc bson.Raw) (entry, error) {
 	var e entry
 	var ok bool
 	if e.path, ok = doc.Lookup("_id").StringValueOK(); !ok {
-		return e, fmt.Errorf("%w: entry without a path", ErrMalformed)
+		return e, fault.Of(ErrMalformed, "entry without a path")
 	}
 	if err := CheckPath(e.path); err != nil {
 		return e, err
 	}
 	if e.current, ok = doc.Lookup("cid").StringValueOK(); !ok {
-		return e, fmt.Errorf("%w: entry without a CID", ErrMalformed)
+		return e, fault.Of(ErrMalformed, "entry without a CID")
 	}
 	v, ok := doc.Lookup("v").DocumentOK()
 	if !ok {
-		return e, fmt.Errorf("%w: entry without versions", ErrMalformed)
+		return e, fault.Of(ErrMalformed, "entry without versions")
 	}
 	elements, err := v.Elements()
 	if err != nil {
-		return e, fmt.Errorf("%w: versions: %v", ErrMalformed, err)
+		return e, fault.Of(ErrMalformed, "the versions of the entry: %v", err)
 	}
 	e.versions = make(map[string]version, len(elements))
 	for _, el := range elements {
 		body, ok := el.Value().DocumentOK()
 		if !ok {
-			return e, fmt.Errorf("%w: version %q", ErrMalformed, el.Key())
+			return e, fault.Of(ErrMalformed, "the entry has a version %q", el.Key())
 		}
 		ver, err := decodeVersion(el.Key(), body, e.isDir())
 		if err != nil {
@@ -127,7 +129,7 @@ func decodeEntry(doc bson.Raw) (entry, error) {
 	size, sizeOK := doc.Lookup("size").Int64OK()
 	tsize, tsizeOK := doc.Lookup("tsize").Int64OK()
 	if !sizeOK || !tsizeOK || size != cur.size || uint64(tsize) != cur.tsize {
-		return e, fmt.Errorf("%w: the entry does not describe its version", ErrMalformed)
+		return e, fault.Of(ErrMalformed, "the entry does not describe its version")
 	}
 	return e, nil
 }
@@ -136,7 +138,7 @@ func (e entry) removed() bool { return e.current == "" }
 
 func decodeVersion(key string, body bson.Raw, dir bool) (version, error) {
 	bad := func(what string) (version, error) {
-		return version{}, fmt.Errorf("%w: version %q: %s", ErrMalformed, key, what)
+		return version{}, fault.Of(ErrMalformed, "version %q of the entry: %s", key, what)
 	}
 	c, err := cid.Decode(key)
 	if err != nil || c.String() != key || c.Version() != 1 {
@@ -250,7 +252,7 @@ func (c change) update() (bson.Raw, error) {
 	}
 	raw, err := bson.Marshal(doc)
 	if err != nil {
-		return nil, fmt.Errorf("buckets: encode change: %w", err)
+		return nil, fmt.Errorf("encode change: %w", err)
 	}
 	return raw, nil
 }

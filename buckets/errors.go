@@ -1,28 +1,32 @@
 package buckets
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/weftdb/weft/internal/fault"
+)
 
 var (
 	// ErrNotFound reports that the bucket, or the path in it, does not exist.
-	ErrNotFound = errors.New("buckets: not found")
+	ErrNotFound = fault.New(fault.NotFound, "no such bucket or path")
 	// ErrExists reports that a bucket of that name exists.
-	ErrExists = errors.New("buckets: bucket exists")
+	ErrExists = fault.New(fault.AlreadyExists, "the bucket exists already")
 	// ErrName reports a bucket name that is not 1 to 63 lower-case letters,
 	// digits, dots, dashes and underscores, beginning with a letter or digit.
-	ErrName = errors.New("buckets: invalid bucket name")
+	ErrName = fault.New(fault.InvalidName, "no bucket can have this name")
 	// ErrPath reports a path that the path rules refuse.
-	ErrPath = errors.New("buckets: invalid path")
+	ErrPath = fault.New(fault.InvalidPath, "no file can have this path")
 	// ErrTooBig reports a file of more than MaxFile bytes.
-	ErrTooBig = errors.New("buckets: file is too big")
+	ErrTooBig = fault.New(fault.TooLarge, "the file is too big")
 	// ErrMalformed reports an entry or a manifest that is not well formed.
-	ErrMalformed = errors.New("buckets: malformed")
+	ErrMalformed = fault.New(fault.Malformed, "the entry or manifest is not in the form it should be")
 	// ErrCorrupt reports content that does not match its CID.
-	ErrCorrupt = errors.New("buckets: content does not match its CID")
+	ErrCorrupt = fault.New(fault.Corrupt, "the content does not match its CID")
 	// ErrRange reports a range that begins after the end of its file.
-	ErrRange = errors.New("buckets: range is outside the file")
+	ErrRange = fault.New(fault.OutOfRange, "the range is outside the file")
 	// ErrConflict reports that a path was changed while it was being removed.
-	ErrConflict = errors.New("buckets: path was changed meanwhile")
+	ErrConflict = fault.New(fault.Conflict, "the path was changed meanwhile")
 )
 
 // errStop ends a walk whose caller has seen enough.
-var errStop = errors.New("buckets: stop")
+var errStop = errors.New("stop")

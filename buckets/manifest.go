@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -41,7 +43,7 @@ func encodeManifest(leaves []leaf) ([]byte, error) {
 	}
 	p, err := cbor.Marshal(m)
 	if err != nil {
-		return nil, fmt.Errorf("buckets: encode manifest: %w", err)
+		return nil, fmt.Errorf("encode manifest: %w", err)
 	}
 	return p, nil
 }
@@ -50,27 +52,27 @@ func encodeManifest(leaves []leaf) ([]byte, error) {
 // returns an error that wraps ErrMalformed.
 func decodeManifest(p []byte) ([]leaf, error) {
 	if len(p) > MaxBlob {
-		return nil, fmt.Errorf("%w: manifest of %d bytes", ErrMalformed, len(p))
+		return nil, fault.Of(ErrMalformed, "manifest of %d bytes", len(p))
 	}
 	mode, err := cbor.DecOptions{MaxArrayElements: leavesPerManifest, MaxNestedLevels: 4, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden}.DecMode()
 	if err != nil {
-		return nil, fmt.Errorf("buckets: decode manifest: %w", err)
+		return nil, fmt.Errorf("decode manifest: %w", err)
 	}
 	var m manifest
 	if err := mode.Unmarshal(p, &m); err != nil {
-		return nil, fmt.Errorf("%w: manifest: %v", ErrMalformed, err)
+		return nil, fault.Of(ErrMalformed, "manifest: %v", err)
 	}
 	if m.Version != manifestVersion {
-		return nil, fmt.Errorf("%w: manifest version %d is unknown", ErrMalformed, m.Version)
+		return nil, fault.Of(ErrMalformed, "manifest version %d is unknown", m.Version)
 	}
 	if len(m.Leaves) == 0 {
-		return nil, fmt.Errorf("%w: manifest without leaves", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "manifest without leaves")
 	}
 	leaves := make([]leaf, len(m.Leaves))
 	for i, l := range m.Leaves {
 		last := i == len(m.Leaves)-1
 		if len(l.Sum) != 32 || len(l.Blob) != 32 || l.Size == 0 || l.Size > ChunkSize || !last && l.Size != ChunkSize {
-			return nil, fmt.Errorf("%w: leaf %d of a manifest", ErrMalformed, i)
+			return nil, fault.Of(ErrMalformed, "leaf %d of the manifest is not in its form", i)
 		}
 		leaves[i] = leaf{sum: [32]byte(l.Sum), size: int64(l.Size), blob: BlobID(l.Blob)}
 	}
@@ -79,7 +81,7 @@ func decodeManifest(p []byte) ([]leaf, error) {
 		return nil, err
 	}
 	if !bytes.Equal(again, p) {
-		return nil, fmt.Errorf("%w: manifest is not canonical", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "manifest is not canonical")
 	}
 	return leaves, nil
 }

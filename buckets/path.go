@@ -1,9 +1,10 @@
 package buckets
 
 import (
-	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // CheckPath returns an error that wraps ErrPath unless p is a path that a bucket
@@ -13,22 +14,22 @@ import (
 func CheckPath(p string) error {
 	switch {
 	case len(p) == 0:
-		return fmt.Errorf("%w: it is empty", ErrPath)
+		return fault.Of(ErrPath, "the path is empty")
 	case len(p) > MaxPath:
-		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrPath, len(p), MaxPath)
+		return fault.Of(ErrPath, "the path has %d bytes, at most %d are allowed", len(p), MaxPath)
 	case !utf8.ValidString(p):
-		return fmt.Errorf("%w: %q is not UTF-8", ErrPath, p)
+		return fault.Of(ErrPath, "the path %q is not UTF-8", p)
 	}
 	segments := strings.Split(strings.TrimSuffix(p, "/"), "/")
 	if len(segments) > MaxDepth {
-		return fmt.Errorf("%w: %d segments, at most %d are allowed", ErrPath, len(segments), MaxDepth)
+		return fault.Of(ErrPath, "the path has %d segments, at most %d are allowed", len(segments), MaxDepth)
 	}
 	for _, s := range segments {
 		if s == "" || s == "." || s == ".." {
-			return fmt.Errorf("%w: %q has a segment %q", ErrPath, p, s)
+			return fault.Of(ErrPath, "the path %q has a segment %q", p, s)
 		}
 		if i := strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f || r == '\\' }); i >= 0 {
-			return fmt.Errorf("%w: %q has a control character or a backslash", ErrPath, p)
+			return fault.Of(ErrPath, "the path %q has a control character or a backslash", p)
 		}
 	}
 	return nil
@@ -37,12 +38,12 @@ func CheckPath(p string) error {
 // checkName returns ErrName unless name can name a bucket.
 func checkName(name string) error {
 	if len(name) == 0 || len(name) > 63 {
-		return fmt.Errorf("%w: %q", ErrName, name)
+		return fault.Of(ErrName, "a bucket cannot be named %q: want 1 to 63 lower-case letters, digits, dots, dashes and underscores, a letter or digit first", name)
 	}
 	for i, r := range name {
 		alnum := r >= 'a' && r <= 'z' || r >= '0' && r <= '9'
 		if !alnum && (i == 0 || !strings.ContainsRune("._-", r)) {
-			return fmt.Errorf("%w: %q", ErrName, name)
+			return fault.Of(ErrName, "a bucket cannot be named %q: want 1 to 63 lower-case letters, digits, dots, dashes and underscores, a letter or digit first", name)
 		}
 	}
 	return nil

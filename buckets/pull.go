@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -27,11 +29,11 @@ const (
 // stay. What cannot be written is left out and reported.
 func (b *Bucket) PullDir(ctx context.Context, dir string, o PullOptions) (Report, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return Report{}, fmt.Errorf("buckets: pull: %w", err)
+		return Report{}, fmt.Errorf("pull: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return Report{}, fmt.Errorf("buckets: pull: %w", err)
+		return Report{}, fmt.Errorf("pull: %w", err)
 	}
 	defer root.Close()
 	view, hidden, err := b.derive(ctx)
@@ -65,15 +67,15 @@ type pull struct {
 func (p *pull) open() error {
 	p.changed = map[string]bool{}
 	if err := p.root.Mkdir(pullFolder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("buckets: pull: %w", err)
+		return fmt.Errorf("pull: %w", err)
 	}
 	info, err := p.root.Lstat(pullFolder)
 	if err != nil || !info.IsDir() {
-		return fmt.Errorf("buckets: pull: %s is in the way", pullFolder)
+		return fault.Errorf(fault.AlreadyExists, "%s is in the way: move it elsewhere", pullFolder)
 	}
 	old, err := fs.ReadDir(p.root.FS(), pullFolder)
 	if err != nil {
-		return fmt.Errorf("buckets: pull: %w", err)
+		return fmt.Errorf("pull: %w", err)
 	}
 	now := time.Now
 	if p.o.Now != nil {
@@ -82,7 +84,7 @@ func (p *pull) open() error {
 	for _, d := range old {
 		if info, err := d.Info(); err == nil && now().Sub(info.ModTime()) > pullOldAge {
 			if err := p.root.Remove(path.Join(pullFolder, d.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("buckets: pull: %w", err)
+				return fmt.Errorf("pull: %w", err)
 			}
 		}
 	}
@@ -96,7 +98,7 @@ func (p *pull) close() error {
 	var first error
 	for dir := range p.changed {
 		if err := p.syncDir(dir); err != nil && first == nil {
-			first = fmt.Errorf("buckets: pull: sync %s: %w", dir, err)
+			first = fmt.Errorf("pull: sync %s: %w", dir, err)
 		}
 	}
 	return first
@@ -275,7 +277,7 @@ func (p *pull) write(ctx context.Context, name string, v version) (err error) {
 	aside := path.Join(pullFolder, ulid.Make().String())
 	f, err := p.root.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return fmt.Errorf("buckets: pull: %w", err)
+		return fmt.Errorf("pull: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -294,7 +296,7 @@ func (p *pull) write(ctx context.Context, name string, v version) (err error) {
 		return err
 	}
 	if err := p.root.Rename(aside, name); err != nil {
-		return fmt.Errorf("buckets: pull: %w", err)
+		return fmt.Errorf("pull: %w", err)
 	}
 	p.changed[path.Dir(name)] = true
 	return nil

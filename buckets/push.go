@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // pullFolder is the name, in a folder that is pulled to, under which files are
@@ -19,7 +21,7 @@ const pullFolder = ".weft-pull"
 func (b *Bucket) PushDir(ctx context.Context, dir string, o PushOptions) (Report, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return Report{}, fmt.Errorf("buckets: push: %w", err)
+		return Report{}, fmt.Errorf("push: %w", err)
 	}
 	defer root.Close()
 	return b.Push(ctx, root.FS(), o)
@@ -73,7 +75,7 @@ func (p *push) folder(ctx context.Context, dir string, depth int) (int, error) {
 	list, err := fs.ReadDir(p.fsys, dir)
 	if err != nil && len(list) == 0 {
 		if depth == 0 {
-			return 0, fmt.Errorf("buckets: push: %w", err)
+			return 0, fmt.Errorf("push: %w", err)
 		}
 		p.skip(dir, "cannot be read: "+err.Error())
 		p.see(dir + "/*")
@@ -248,7 +250,7 @@ func (b *Bucket) PutFile(ctx context.Context, name string, r io.Reader) (Entry, 
 		return Entry{}, err
 	}
 	if (entry{path: name}).isDir() {
-		return Entry{}, fmt.Errorf("%w: %q ends in /", ErrPath, name)
+		return Entry{}, fault.Of(ErrPath, "the path %q ends in /", name)
 	}
 	var replaces []string
 	old, err := b.entries.get(ctx, name)
@@ -260,7 +262,7 @@ func (b *Bucket) PutFile(ctx context.Context, name string, r io.Reader) (Entry, 
 	up := newUpload(b)
 	v, err := up.add(ctx, name, replaces, r)
 	if err != nil {
-		return Entry{}, fmt.Errorf("buckets: put %s: %w", name, err)
+		return Entry{}, fmt.Errorf("put %s: %w", name, err)
 	}
 	if _, err := up.close(ctx); err != nil {
 		return Entry{}, err
@@ -281,7 +283,7 @@ func (b *Bucket) Remove(ctx context.Context, name string) error {
 	}
 	left, err := b.entries.apply(ctx, []change{{path: name, replaces: e.order}})
 	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("%w: %s", ErrConflict, name)
+		err = fault.Of(ErrConflict, "%s was changed meanwhile", name)
 	}
 	return err
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Entry returns one path of the bucket, or ErrNotFound.
@@ -61,11 +63,11 @@ func (b *Bucket) CatVersion(ctx context.Context, path string, c cid.Cid, w io.Wr
 	if c.Defined() {
 		var ok bool
 		if v, ok = e.versions[c.String()]; !ok {
-			return fmt.Errorf("%w: %s has no version %s", ErrNotFound, path, c)
+			return fault.Of(ErrNotFound, "%s has no version %s", path, c)
 		}
 	}
 	if e.isDir() {
-		return fmt.Errorf("%w: %s is a directory", ErrPath, path)
+		return fault.Of(ErrPath, "%s is a directory", path)
 	}
 	if err := b.copyRange(ctx, v, w, r); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -76,7 +78,7 @@ func (b *Bucket) CatVersion(ctx context.Context, path string, c cid.Cid, w io.Wr
 // copyRange writes a range of a version, checked, to w.
 func (b *Bucket) copyRange(ctx context.Context, v version, w io.Writer, r Range) error {
 	if r.Offset < 0 || r.Offset > v.size {
-		return fmt.Errorf("%w: it begins at %d of %d", ErrRange, r.Offset, v.size)
+		return fault.Of(ErrRange, "the range begins at byte %d, the file has %d", r.Offset, v.size)
 	}
 	end := v.size
 	if r.Length >= 0 && r.Length < v.size-r.Offset {
@@ -142,7 +144,7 @@ func (b *Bucket) copyLeaves(ctx context.Context, f *fileReader, w io.Writer, fro
 
 func write(w io.Writer, p []byte) error {
 	if _, err := w.Write(p); err != nil {
-		return fmt.Errorf("buckets: write: %w", err)
+		return fmt.Errorf("write: %w", err)
 	}
 	return nil
 }
@@ -151,10 +153,10 @@ func write(w io.Writer, p []byte) error {
 func (b *Bucket) fetchLeaf(ctx context.Context, l leaf) ([]byte, error) {
 	p, err := b.blobs.Get(ctx, l.blob)
 	if err != nil {
-		return nil, fmt.Errorf("buckets: fetch block %x: %w", l.blob[:8], err)
+		return nil, fmt.Errorf("fetch block %x: %w", l.blob[:8], err)
 	}
 	if int64(len(p)) != l.size || sha256.Sum256(p) != l.sum {
-		return nil, fmt.Errorf("%w: block %x", ErrCorrupt, l.blob[:8])
+		return nil, fault.Of(ErrCorrupt, "block %x has other bytes than its name says", l.blob[:8])
 	}
 	return p, nil
 }
@@ -178,7 +180,7 @@ func (f *fileReader) check(ctx context.Context) error {
 		}
 		last := i == len(f.version.manifests)-1
 		if !last && (len(f.leaves) != leavesPerManifest || f.leaves[leavesPerManifest-1].size != ChunkSize) {
-			return fmt.Errorf("%w: manifest %d is short", ErrMalformed, i)
+			return fault.Of(ErrMalformed, "manifest %d is short", i)
 		}
 		for _, l := range f.leaves {
 			if err := b.leaf(l.sum, l.size); err != nil {
@@ -192,7 +194,7 @@ func (f *fileReader) check(ctx context.Context) error {
 		return err
 	}
 	if root.cid != f.version.cid || size != f.version.size || root.tsize != f.version.tsize {
-		return fmt.Errorf("%w: the manifests give %s of %d bytes, the entry says %s of %d", ErrCorrupt, root.cid, size, f.version.cid, f.version.size)
+		return fault.Of(ErrCorrupt, "the manifests give %s of %d bytes, the entry says %s of %d", root.cid, size, f.version.cid, f.version.size)
 	}
 	return nil
 }
@@ -204,7 +206,7 @@ func (f *fileReader) load(ctx context.Context, i int) error {
 	id := f.version.manifests[i]
 	p, err := f.blobs.Get(ctx, id)
 	if err != nil {
-		return fmt.Errorf("buckets: fetch manifest %x: %w", id[:8], err)
+		return fmt.Errorf("fetch manifest %x: %w", id[:8], err)
 	}
 	leaves, err := decodeManifest(p)
 	if err != nil {
@@ -221,7 +223,7 @@ func (f *fileReader) leaf(ctx context.Context, i int64) (leaf, error) {
 	}
 	n := int(i % leavesPerManifest)
 	if n >= len(f.leaves) {
-		return leaf{}, fmt.Errorf("%w: leaf %d is missing", ErrCorrupt, i)
+		return leaf{}, fault.Of(ErrCorrupt, "leaf %d is missing", i)
 	}
 	return f.leaves[n], nil
 }

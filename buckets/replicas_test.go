@@ -16,7 +16,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 // newReplicas returns the bucket "b" in databases of their own that share blobs.
@@ -33,7 +33,7 @@ func openReplicas(t testing.TB, n int) (replicas []*Bucket, done func()) {
 	blobs := newBlobs()
 	var closers []func() error
 	for i := range n {
-		st, err := store.OpenMemory()
+		st, err := engines.OpenMemory()
 		if err != nil {
 			t.Fatal(err)
 		}

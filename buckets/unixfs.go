@@ -40,7 +40,7 @@ type leaf struct {
 func rawCID(sum [sha256.Size]byte) (cid.Cid, error) {
 	h, err := mh.Encode(sum[:], mh.SHA2_256)
 	if err != nil {
-		return cid.Undef, fmt.Errorf("buckets: encode hash: %w", err)
+		return cid.Undef, fmt.Errorf("encode hash: %w", err)
 	}
 	return cid.NewCidV1(cid.Raw, h), nil
 }
@@ -114,24 +114,24 @@ func fileNode(links []link) (link, error) {
 	fs := unixfs.NewFSNode(unixfs.TFile)
 	node := new(merkledag.ProtoNode)
 	if err := node.SetCidBuilder(dagPB); err != nil {
-		return link{}, fmt.Errorf("buckets: file node: %w", err)
+		return link{}, fmt.Errorf("file node: %w", err)
 	}
 	var below uint64
 	for _, l := range links {
 		fs.AddBlockSize(l.size)
 		below += l.tsize
 		if err := node.AddRawLink("", &ipld.Link{Cid: l.cid, Size: l.tsize}); err != nil {
-			return link{}, fmt.Errorf("buckets: file node: %w", err)
+			return link{}, fmt.Errorf("file node: %w", err)
 		}
 	}
 	data, err := fs.GetBytes()
 	if err != nil {
-		return link{}, fmt.Errorf("buckets: file node: %w", err)
+		return link{}, fmt.Errorf("file node: %w", err)
 	}
 	node.SetData(data)
 	raw, err := node.EncodeProtobuf(false)
 	if err != nil {
-		return link{}, fmt.Errorf("buckets: file node: %w", err)
+		return link{}, fmt.Errorf("file node: %w", err)
 	}
 	return link{cid: node.Cid(), size: fs.FileSize(), tsize: below + uint64(len(raw))}, nil
 }
@@ -155,11 +155,11 @@ func directoryNode(ctx context.Context, children []child) (link, error) {
 	}
 	node := unixfs.EmptyDirNode()
 	if err := node.SetCidBuilder(dagPB); err != nil {
-		return link{}, fmt.Errorf("buckets: directory node: %w", err)
+		return link{}, fmt.Errorf("directory node: %w", err)
 	}
 	for _, c := range children {
 		if err := node.AddRawLink(c.name, &ipld.Link{Cid: c.cid, Size: c.tsize}); err != nil {
-			return link{}, fmt.Errorf("buckets: directory node: %w", err)
+			return link{}, fmt.Errorf("directory node: %w", err)
 		}
 	}
 	return linkOf(node)
@@ -169,17 +169,17 @@ func directoryNode(ctx context.Context, children []child) (link, error) {
 func shardedNode(ctx context.Context, children []child) (link, error) {
 	shard, err := hamt.NewShard(discard{}, shardWidth)
 	if err != nil {
-		return link{}, fmt.Errorf("buckets: directory shard: %w", err)
+		return link{}, fmt.Errorf("directory shard: %w", err)
 	}
 	shard.SetCidBuilder(dagPB)
 	for _, c := range children {
 		if err := shard.SetLink(ctx, c.name, &ipld.Link{Cid: c.cid, Size: c.tsize}); err != nil {
-			return link{}, fmt.Errorf("buckets: directory shard: %w", err)
+			return link{}, fmt.Errorf("directory shard: %w", err)
 		}
 	}
 	node, err := shard.Node()
 	if err != nil {
-		return link{}, fmt.Errorf("buckets: directory shard: %w", err)
+		return link{}, fmt.Errorf("directory shard: %w", err)
 	}
 	return linkOf(node)
 }
@@ -187,7 +187,7 @@ func shardedNode(ctx context.Context, children []child) (link, error) {
 func linkOf(node ipld.Node) (link, error) {
 	l, err := ipld.MakeLink(node)
 	if err != nil {
-		return link{}, fmt.Errorf("buckets: directory node: %w", err)
+		return link{}, fmt.Errorf("directory node: %w", err)
 	}
 	return link{cid: l.Cid, tsize: l.Size}, nil
 }

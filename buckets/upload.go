@@ -155,7 +155,7 @@ func (f *file) finish() error {
 func (u *upload) mark(path string) error {
 	c, err := cid.Decode(emptyDirCID)
 	if err != nil {
-		return fmt.Errorf("buckets: %w", err)
+		return fmt.Errorf("%w", err)
 	}
 	u.change(change{path: path, version: &version{cid: c, tsize: emptyDirSize}})
 	return nil
@@ -198,10 +198,10 @@ func (u *upload) flush(ctx context.Context) error {
 	u.blocks, u.stored, u.bytes = nil, nil, 0
 	ids, err := u.b.blobs.Put(ctx, blocks)
 	if err != nil {
-		return fmt.Errorf("buckets: store blocks: %w", err)
+		return fmt.Errorf("store blocks: %w", err)
 	}
 	if len(ids) != len(blocks) {
-		return fmt.Errorf("buckets: store blocks: got %d IDs, want %d", len(ids), len(blocks))
+		return fmt.Errorf("store blocks: got %d IDs, want %d", len(ids), len(blocks))
 	}
 	for i, done := range stored {
 		if err := done(ids[i]); err != nil {

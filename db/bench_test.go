@@ -11,7 +11,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
-	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 // city is like a line of the cities sample, about 250 bytes.
@@ -33,7 +33,7 @@ func benchDB(b *testing.B) (*db.DB, *db.Collection) {
 
 // BenchmarkRawSync is what the engine needs for one synced put.
 func BenchmarkRawSync(b *testing.B) {
-	st, err := store.Open(b.TempDir(), nil)
+	st, err := engines.Open(b.TempDir(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func BenchmarkFindIndexed(b *testing.B) {
 }
 
 func BenchmarkOpen(b *testing.B) {
-	st, err := store.Open(b.TempDir(), nil)
+	st, err := engines.Open(b.TempDir(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}

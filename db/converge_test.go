@@ -14,6 +14,7 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 const schema = `{"type":"object","properties":{"n":{"type":"integer","maximum":3}}}`
@@ -222,7 +223,7 @@ func TestVoidIsASet(t *testing.T) {
 }
 
 func openMemory(t *rapid.T) store.Store {
-	st, err := store.OpenMemory()
+	st, err := engines.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}

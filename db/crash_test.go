@@ -19,6 +19,7 @@ import (
 	"github.com/weftdb/weft/db/dbtest"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 // A tight store takes few writes a transaction, and fails commits once its
@@ -137,7 +138,7 @@ func childMain() {
 }
 
 func writeForever(dir string) error {
-	st, err := store.Open(dir, nil)
+	st, err := engines.Open(dir, nil)
 	if err != nil {
 		return err
 	}
@@ -234,7 +235,7 @@ func kill(t *testing.T, rounds int) {
 }
 
 func checkAcked(t *testing.T, dir string, acked map[int64]bool, round int) {
-	st, err := store.Open(dir, nil)
+	st, err := engines.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 func TestMain(m *testing.M) {
@@ -47,7 +48,7 @@ func id(v any) bson.RawValue {
 
 func memory(t testing.TB) store.Store {
 	t.Helper()
-	st, err := store.OpenMemory()
+	st, err := engines.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 // changes returns what a watch has to tell now.
@@ -445,7 +445,7 @@ func TestWatchOptionsAreChecked(t *testing.T) {
 // Whatever text a token has, it is a place or an error; one that is accepted is
 // written back the same.
 func FuzzResumeToken(f *testing.F) {
-	st, err := store.OpenMemory()
+	st, err := engines.OpenMemory()
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 // places are the documents of WEFT_BENCH_DATA, in a database of their own that
@@ -65,7 +66,7 @@ func placesDB(b *testing.B) (*db.Collection, []bson.Raw) {
 	docs := loadPlaces(b)
 	dir := b.TempDir()
 	open := func() (store.Store, *db.DB) {
-		st, err := store.Open(dir, nil)
+		st, err := engines.Open(dir, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -5,7 +5,7 @@ package db_test
 import (
 	"testing"
 
-	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 func TestSlowKill(t *testing.T) { kill(t, 100) }
@@ -55,7 +55,7 @@ func TestSlowPlansAgree(t *testing.T) {
 
 func TestSlowPlansAgreeOnDisk(t *testing.T) {
 	checks(t, "500")
-	st, err := store.Open(t.TempDir(), nil)
+	st, err := engines.Open(t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

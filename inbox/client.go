@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -58,11 +59,11 @@ func (c *Client) Status(ctx context.Context, recipient keys.PublicKey, digests [
 		return nil, err
 	}
 	var f statesFrame
-	if err := decode(body, maxFrame, &f); err != nil {
+	if err := codec.Decode(body, "answer to a status", &f); err != nil {
 		return nil, err
 	}
 	if len(f.States) != len(digests) {
-		return nil, fmt.Errorf("%w: %d states for %d envelopes", ErrMalformed, len(f.States), len(digests))
+		return nil, fault.Of(ErrMalformed, "the peer gave %d states for %d envelopes", len(f.States), len(digests))
 	}
 	out := make([]Held, len(f.States))
 	for i, s := range f.States {
@@ -84,7 +85,7 @@ func (c *Client) Status(ctx context.Context, recipient keys.PublicKey, digests [
 func (c *Client) Fetch(ctx context.Context, cert *keys.Certificate, after uint64, follow bool, item func(Item) error, caughtUp func() error) error {
 	p, err := cert.Encode()
 	if err != nil {
-		return fmt.Errorf("inbox: fetch: %w", err)
+		return fmt.Errorf("fetch: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.close() })
 	defer stop()
@@ -103,11 +104,11 @@ func (c *Client) Fetch(ctx context.Context, cert *keys.Certificate, after uint64
 			continue
 		}
 		var f itemFrame
-		if err := decode(body, maxFrame, &f); err != nil {
+		if err := codec.Decode(body, "held envelope", &f); err != nil {
 			return err
 		}
 		if f.Seq <= after {
-			return fmt.Errorf("%w: envelope %d after %d", ErrMalformed, f.Seq, after)
+			return fault.Of(ErrMalformed, "the peer gave envelope %d after %d", f.Seq, after)
 		}
 		after = f.Seq
 		if err := item(Item{Seq: f.Seq, Envelope: f.Envelope}); err != nil {
@@ -142,7 +143,7 @@ func encodeCredential(c *keys.Credential) ([]byte, error) {
 	}
 	p, err := c.Encode()
 	if err != nil {
-		return nil, fmt.Errorf("inbox: credential: %w", err)
+		return nil, fmt.Errorf("credential: %w", err)
 	}
 	return p, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -73,7 +74,7 @@ func (b *Inbox) collect(ctx context.Context, addr string, live bool) (caughtUp b
 	defer cancel()
 	stream, _, err := b.c.Transport.Open(ctx, addr)
 	if err != nil {
-		return false, fmt.Errorf("inbox: reach %s: %w", addr, err)
+		return false, fmt.Errorf("reach %s: %w", addr, err)
 	}
 	client := NewClient(stream)
 	defer client.Close()
@@ -117,7 +118,7 @@ func (b *Inbox) collect(ctx context.Context, addr string, live bool) (caughtUp b
 func (b *Inbox) acknowledge(ctx context.Context, addr string, receipts [][]byte) error {
 	stream, _, err := b.c.Transport.Open(ctx, addr)
 	if err != nil {
-		return fmt.Errorf("inbox: reach %s: %w", addr, err)
+		return fmt.Errorf("reach %s: %w", addr, err)
 	}
 	client := NewClient(stream)
 	defer client.Close()
@@ -133,7 +134,7 @@ func (b *Inbox) take(ctx context.Context, envelope []byte) ([]byte, error) {
 	msg, err := b.openEnvelope(envelope)
 	switch {
 	case errors.Is(err, keys.ErrNoKey):
-		return nil, fmt.Errorf("inbox: this device does not hold the identity's sealing key: %w", err)
+		return nil, fmt.Errorf("this device does not hold the identity's sealing key: %w", err)
 	case errors.Is(err, ErrExpired):
 		b.c.Logf("inbox: left an envelope: %v", err)
 		return nil, nil
@@ -158,7 +159,7 @@ func (b *Inbox) openEnvelope(p []byte) (Message, error) {
 		return Message{}, err
 	}
 	if e.Recipient != b.c.Identity {
-		return Message{}, fmt.Errorf("%w: it is for %s", ErrSealed, e.Recipient)
+		return Message{}, fault.Of(ErrSealed, "the envelope is for %s", e.Recipient)
 	}
 	return e.Open(b.c.SealingKey, b.c.Now())
 }

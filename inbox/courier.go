@@ -10,6 +10,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -139,7 +140,7 @@ func (b *Inbox) Setup(ctx context.Context, addr string) error {
 	}
 	defer client.Close()
 	if err := client.Register(ctx, cred); err != nil {
-		return fmt.Errorf("inbox: set up at %s: %w", addr, err)
+		return fmt.Errorf("set up at %s: %w", addr, err)
 	}
 	if err := b.c.Mailbox.AddPeer(ctx, addr); err != nil {
 		return err
@@ -247,13 +248,13 @@ func (b *Inbox) flush(ctx context.Context) (int, error) {
 func (b *Inbox) open(ctx context.Context, addr string) (*Client, *keys.Credential, error) {
 	stream, peer, err := b.c.Transport.Open(ctx, addr)
 	if err != nil {
-		return nil, nil, fmt.Errorf("inbox: reach %s: %w", addr, err)
+		return nil, nil, fmt.Errorf("reach %s: %w", addr, err)
 	}
 	client := NewClient(stream)
 	cred, err := b.c.Credential(addr, peer)
 	if err != nil {
 		_ = client.Close()
-		return nil, nil, fmt.Errorf("inbox: credential for %s: %w", addr, err)
+		return nil, nil, fmt.Errorf("credential for %s: %w", addr, err)
 	}
 	return client, cred, nil
 }
@@ -349,7 +350,7 @@ func (p *pass) look(ctx context.Context, s Sent) (State, string, string) {
 	}
 	r, err := DecodeReceipt(held[0].Receipt)
 	if err == nil && (r.Digest != digest || r.Certificate.Identity != s.To) {
-		err = fmt.Errorf("%w: receipt for another message", ErrForged)
+		err = fault.Of(ErrForged, "the receipt is for another message")
 	}
 	if err != nil {
 		return Accepted, s.Relay, s.Relay + " shows a bad receipt: " + err.Error()

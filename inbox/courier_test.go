@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"github.com/weftdb/weft/db/dbtest"
-	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 )
 
 func newMailbox(t *testing.T) *Mailbox {
 	t.Helper()
-	st, err := store.OpenMemory()
+	st, err := engines.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -62,30 +63,24 @@ type signedWire struct {
 // the sender whatever m.From says, and seals it to m.To.
 func Seal(m Message, device *keys.Device, certificate *keys.Certificate) (Envelope, error) {
 	if len(m.Body) > MaxBody {
-		return Envelope{}, fmt.Errorf("%w: body of %d bytes, at most %d", ErrTooLarge, len(m.Body), MaxBody)
+		return Envelope{}, fault.Of(ErrTooLarge, "the message has %d bytes, at most %d are allowed", len(m.Body), MaxBody)
 	}
 	if certificate.Sign != device.Public().Sign {
-		return Envelope{}, fmt.Errorf("inbox: seal: the certificate is of another device")
+		return Envelope{}, fault.Errorf(fault.InvalidArgument, "the certificate is of another device than the one that signs")
 	}
 	cert, err := certificate.Encode()
 	if err != nil {
-		return Envelope{}, fmt.Errorf("inbox: seal: %w", err)
+		return Envelope{}, fmt.Errorf("seal: %w", err)
 	}
-	msg, err := encode(messageWire{Version: version, Recipient: m.To, ID: m.ID, Time: keys.MillisOf(m.Time), Certificate: cert, Body: m.Body})
-	if err != nil {
-		return Envelope{}, err
-	}
-	signed, err := encode(signedWire{Message: msg, Signature: device.Sign(domainMessage, msg)})
-	if err != nil {
-		return Envelope{}, err
-	}
+	msg := codec.Encode(messageWire{Version: version, Recipient: m.To, ID: m.ID, Time: keys.MillisOf(m.Time), Certificate: cert, Body: m.Body})
+	signed := codec.Encode(signedWire{Message: msg, Signature: device.Sign(domainMessage, msg)})
 	to, err := m.To.SealingPublic()
 	if err != nil {
-		return Envelope{}, fmt.Errorf("inbox: recipient: %w", err)
+		return Envelope{}, fmt.Errorf("recipient: %w", err)
 	}
 	sealed, err := keys.Seal(to, info(m.To, m.ID), nil, pad(signed))
 	if err != nil {
-		return Envelope{}, fmt.Errorf("inbox: seal: %w", err)
+		return Envelope{}, fmt.Errorf("seal: %w", err)
 	}
 	return Envelope{Recipient: m.To, ID: m.ID, Sealed: sealed}, nil
 }
@@ -100,7 +95,7 @@ func (e Envelope) Open(key keys.SealingKey, now time.Time) (Message, error) {
 		return Message{}, ErrSealed
 	}
 	if err != nil {
-		return Message{}, fmt.Errorf("inbox: open: %w", err)
+		return Message{}, fmt.Errorf("open: %w", err)
 	}
 	signed, err := unpad(plain)
 	if err != nil {
@@ -111,31 +106,31 @@ func (e Envelope) Open(key keys.SealingKey, now time.Time) (Message, error) {
 
 func (e Envelope) verify(signed []byte, now time.Time) (Message, error) {
 	var s signedWire
-	if err := decode(signed, maxPadded, &s); err != nil {
+	if err := decode(signed, maxPadded, "signed message", &s); err != nil {
 		return Message{}, err
 	}
 	var m messageWire
-	if err := decode(s.Message, maxPadded, &m); err != nil {
+	if err := decode(s.Message, maxPadded, "message", &m); err != nil {
 		return Message{}, err
 	}
 	switch {
 	case m.Version != version:
-		return Message{}, fmt.Errorf("%w: message version %d is unknown", ErrMalformed, m.Version)
+		return Message{}, fault.Of(ErrMalformed, "message version %d is unknown", m.Version)
 	case m.Recipient != e.Recipient || m.ID != e.ID:
-		return Message{}, fmt.Errorf("%w: it was sealed for another recipient or ID", ErrForged)
+		return Message{}, fault.Of(ErrForged, "the message was sealed for another recipient or ID")
 	case len(m.Body) > MaxBody:
-		return Message{}, fmt.Errorf("%w: body of %d bytes", ErrTooLarge, len(m.Body))
+		return Message{}, fault.Of(ErrTooLarge, "the message has %d bytes, at most %d are allowed", len(m.Body), MaxBody)
 	}
 	cert, err := keys.DecodeCertificate(m.Certificate)
 	if err != nil {
-		return Message{}, fmt.Errorf("%w: certificate: %v", ErrMalformed, err)
+		return Message{}, fault.Of(ErrMalformed, "the sender's certificate: %v", err)
 	}
 	sent := m.Time.Time()
 	if sent.After(now.Add(maxSkew)) || !sent.After(now.Add(-Expiry)) {
-		return Message{}, fmt.Errorf("%w: it says %v", ErrExpired, m.Time)
+		return Message{}, fault.Of(ErrExpired, "the message says that it was sent at %v", m.Time)
 	}
 	if err := cert.Verify(sent); err != nil {
-		return Message{}, fmt.Errorf("%w: %v", ErrForged, err)
+		return Message{}, fault.Of(ErrForged, "the sender's certificate: %v", err)
 	}
 	if !keys.Verify(cert.Sign, domainMessage, s.Signature, s.Message) {
 		return Message{}, ErrForged
@@ -164,15 +159,15 @@ func pad(p []byte) []byte {
 
 func unpad(p []byte) ([]byte, error) {
 	if !paddedSize(len(p)) {
-		return nil, fmt.Errorf("%w: padded to %d bytes", ErrMalformed, len(p))
+		return nil, fault.Of(ErrMalformed, "a message is not padded to %d bytes", len(p))
 	}
 	n := binary.BigEndian.Uint32(p)
 	if uint64(n) > uint64(len(p)-4) {
-		return nil, fmt.Errorf("%w: padding", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the padding is not as it is made")
 	}
 	inner := p[4 : 4+n]
 	if !bytes.Equal(pad(inner), p) {
-		return nil, fmt.Errorf("%w: padding", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the padding is not as it is made")
 	}
 	return inner, nil
 }
@@ -181,24 +176,24 @@ func paddedSize(n int) bool { return n >= minPadded && n <= maxPadded && n&(n-1)
 
 // Encode returns the canonical bytes.
 func (e Envelope) Encode() ([]byte, error) {
-	return encode(envelopeWire{Version: version, Suite: suite, Recipient: e.Recipient, ID: e.ID, Sealed: e.Sealed})
+	return codec.Encode(envelopeWire{Version: version, Suite: suite, Recipient: e.Recipient, ID: e.ID, Sealed: e.Sealed}), nil
 }
 
 // DecodeEnvelope decodes what [Envelope.Encode] gives, and nothing else. What is
 // sealed stays unchecked until [Envelope.Open].
 func DecodeEnvelope(p []byte) (Envelope, error) {
 	var w envelopeWire
-	if err := decode(p, maxEnvelope, &w); err != nil {
+	if err := decode(p, maxEnvelope, "envelope", &w); err != nil {
 		return Envelope{}, err
 	}
 	if w.Version != version || w.Suite != suite {
-		return Envelope{}, fmt.Errorf("%w: envelope version %d, suite %d is unknown", ErrMalformed, w.Version, w.Suite)
+		return Envelope{}, fault.Of(ErrMalformed, "envelope version %d, suite %d is unknown", w.Version, w.Suite)
 	}
 	if !paddedSize(len(w.Sealed) - keys.SealOverhead) {
-		return Envelope{}, fmt.Errorf("%w: envelope of a size that no padding gives", ErrMalformed)
+		return Envelope{}, fault.Of(ErrMalformed, "the envelope has a size that no padding gives")
 	}
 	if err := w.Recipient.Check(); err != nil {
-		return Envelope{}, fmt.Errorf("%w: recipient: %v", ErrMalformed, err)
+		return Envelope{}, fault.Of(ErrMalformed, "the envelope's recipient: %v", err)
 	}
 	return Envelope{Recipient: w.Recipient, ID: w.ID, Sealed: w.Sealed}, nil
 }

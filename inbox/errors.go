@@ -1,37 +1,36 @@
 package inbox
 
 import (
-	"errors"
-
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
 var (
 	// ErrNotFound reports that there is no such message.
-	ErrNotFound = errors.New("inbox: message not found")
+	ErrNotFound = fault.New(fault.NotFound, "no such message")
 	// ErrAmbiguous reports an ID that several senders used.
-	ErrAmbiguous = errors.New("inbox: several messages have this ID")
+	ErrAmbiguous = fault.New(fault.Ambiguous, "several messages have this ID")
 	// ErrMalformed reports bytes that are not in the form they should be.
-	ErrMalformed = errors.New("inbox: malformed")
+	ErrMalformed = fault.New(fault.Malformed, "the bytes are not in the form they should be")
 	// ErrTooLarge reports a body or an encoding over its maximum.
-	ErrTooLarge = errors.New("inbox: too large")
+	ErrTooLarge = fault.New(fault.TooLarge, "more bytes than allowed")
 	// ErrSealed reports an envelope that the recipient's key does not open: it is
 	// for another, or was altered.
-	ErrSealed = errors.New("inbox: envelope cannot be opened")
+	ErrSealed = fault.New(fault.Sealed, "the envelope cannot be opened: it is for another, or was altered")
 	// ErrForged reports a message that its sender's device did not sign.
-	ErrForged = errors.New("inbox: message is not signed by its sender")
+	ErrForged = fault.New(fault.BadSignature, "the message is not signed by its sender")
 	// ErrExpired reports a message older than Expiry, or one from the future.
-	ErrExpired = errors.New("inbox: message is out of its time")
+	ErrExpired = fault.New(fault.Expired, "the message is out of its time")
 	// ErrClosed reports use of a closed Inbox.
-	ErrClosed = errors.New("inbox: closed")
+	ErrClosed = fault.New(fault.Closed, "the inbox is closed")
 )
 
 // Codes of a relay's refusals, besides those of package keys.
 const (
-	CodeUnknownRecipient keys.Code = "unknown_recipient"
-	CodeMailboxFull      keys.Code = "quota_exceeded"
-	CodeBadRequest       keys.Code = "bad_request"
-	CodeInternal         keys.Code = "internal"
+	CodeUnknownRecipient = fault.UnknownRecipient
+	CodeMailboxFull      = fault.QuotaExceeded
+	CodeBadRequest       = fault.BadRequest
+	CodeInternal         = fault.Internal
 )
 
 func refuse(code keys.Code, message string) error {

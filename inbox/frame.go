@@ -1,19 +1,21 @@
 package inbox
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/weftdb/weft/internal/canonical"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
-// A frame is length u32be ‖ type byte ‖ body; length counts type and body.
 const (
 	maxFrame = 256 << 10
 	maxBatch = 256 // receipts, or digests, of one frame
 )
+
+var frames = canonical.Frames{Max: maxFrame, Malformed: ErrMalformed, TooLarge: ErrTooLarge}
 
 type frameType byte
 
@@ -84,40 +86,20 @@ type refusalFrame struct {
 }
 
 func writeFrame(w io.Writer, t frameType, body any) error {
-	p, err := encode(body)
+	p, err := frames.Append(nil, byte(t), codec.Encode(body))
 	if err != nil {
 		return err
 	}
-	if len(p)+1 > maxFrame {
-		return fmt.Errorf("%w: frame of %d bytes", ErrTooLarge, len(p)+1)
-	}
-	out := make([]byte, 5, 5+len(p))
-	binary.BigEndian.PutUint32(out, uint32(len(p)+1))
-	out[4] = byte(t)
-	if _, err := w.Write(append(out, p...)); err != nil {
-		return fmt.Errorf("inbox: write: %w", err)
+	if _, err := w.Write(p); err != nil {
+		return fmt.Errorf("write: %w", err)
 	}
 	return nil
 }
 
 // readFrame reads one frame; io.EOF means that the stream ended between frames.
 func readFrame(r io.Reader) (frameType, []byte, error) {
-	var head [5]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		if errors.Is(err, io.EOF) {
-			return 0, nil, io.EOF
-		}
-		return 0, nil, fmt.Errorf("inbox: read: %w", err)
-	}
-	n := binary.BigEndian.Uint32(head[:4])
-	if n < 1 || n > maxFrame {
-		return 0, nil, fmt.Errorf("%w: frame of %d bytes", ErrMalformed, n)
-	}
-	body := make([]byte, n-1)
-	if _, err := io.ReadFull(r, body); err != nil {
-		return 0, nil, fmt.Errorf("inbox: read: %w", err)
-	}
-	return frameType(head[4]), body, nil
+	t, body, err := frames.Read(r, maxFrame)
+	return frameType(t), body, err
 }
 
 // readReply reads a frame of one of the wanted types; a refusal becomes its error.
@@ -131,15 +113,15 @@ func readReply(r io.Reader, want ...frameType) (frameType, []byte, error) {
 	}
 	if t == frameRefusal {
 		var f refusalFrame
-		if err := decode(body, maxFrame, &f); err != nil {
+		if err := codec.Decode(body, "refusal", &f); err != nil {
 			return 0, nil, err
 		}
-		return 0, nil, &keys.Refusal{Code: keys.Code(f.Code), Message: f.Message}
+		return 0, nil, &keys.Refusal{Code: fault.Known(f.Code, fault.PermissionDenied), Message: f.Message}
 	}
 	for _, w := range want {
 		if t == w {
 			return t, body, nil
 		}
 	}
-	return 0, nil, fmt.Errorf("%w: unexpected frame of type %d", ErrMalformed, t)
+	return 0, nil, fault.Of(ErrMalformed, "the peer sent an unexpected frame of type %d", t)
 }

@@ -70,13 +70,13 @@ func ParseAddress(s string) (Address, error) {
 	did, at, found := strings.Cut(s, "@")
 	id, err := keys.ParseDID(did)
 	if err != nil {
-		return Address{}, fmt.Errorf("inbox: recipient: %w", err)
+		return Address{}, fmt.Errorf("recipient: %w", err)
 	}
 	if !found {
 		return Address{Identity: id}, nil
 	}
 	if _, err := multiaddr.NewMultiaddr(at); err != nil {
-		return Address{}, fmt.Errorf("inbox: recipient's peer: %w", err)
+		return Address{}, fmt.Errorf("recipient's peer: %w", err)
 	}
 	return Address{Identity: id, At: at}, nil
 }

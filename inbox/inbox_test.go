@@ -13,7 +13,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
-	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -117,7 +117,7 @@ type relay struct {
 
 func newRelay(t testing.TB, o PostOptions) *relay {
 	t.Helper()
-	s, err := store.OpenMemory()
+	s, err := engines.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,14 +283,8 @@ func TestForgedMessages(t *testing.T) {
 // open signs m with a person's device, seals it to another and opens it there.
 func open(t *testing.T, signer, to *person, m messageWire, outside ID) (Message, error) {
 	t.Helper()
-	body, err := encode(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signed, err := encode(signedWire{Message: body, Signature: signer.device.Sign(domainMessage, body)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	body := codec.Encode(m)
+	signed := codec.Encode(signedWire{Message: body, Signature: signer.device.Sign(domainMessage, body)})
 	pub, err := to.key().SealingPublic()
 	if err != nil {
 		t.Fatal(err)
@@ -368,14 +362,8 @@ func FuzzOpened(f *testing.F) {
 	alice, bob := fixedPerson(f, 1), fixedPerson(f, 2)
 	m := messageWire{Version: version, Recipient: bob.key(), ID: ID{1}, Time: keys.MillisOf(fixedTime()), Body: []byte("hi")}
 	m.Certificate, _ = alice.cert.Encode()
-	body, err := encode(m)
-	if err != nil {
-		f.Fatal(err)
-	}
-	signed, err := encode(signedWire{Message: body, Signature: alice.device.Sign(domainMessage, body)})
-	if err != nil {
-		f.Fatal(err)
-	}
+	body := codec.Encode(m)
+	signed := codec.Encode(signedWire{Message: body, Signature: alice.device.Sign(domainMessage, body)})
 	e := Envelope{Recipient: bob.key(), ID: ID{1}}
 	if _, err := e.verify(signed, fixedTime()); err != nil {
 		f.Fatal(err)

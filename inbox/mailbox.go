@@ -14,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -52,14 +53,14 @@ type Sent struct {
 func OpenMailbox(ctx context.Context, d *db.DB) (*Mailbox, error) {
 	infos, err := d.Collections(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("inbox: mailbox: %w", err)
+		return nil, fmt.Errorf("mailbox: %w", err)
 	}
 	for _, name := range []string{receivedCollection, sentCollection, peersCollection} {
 		if slices.ContainsFunc(infos, func(i db.CollectionInfo) bool { return i.Name == name }) {
 			continue
 		}
 		if err := d.CreateCollection(ctx, name, db.CollectionOptions{}); err != nil && !errors.Is(err, db.ErrExists) {
-			return nil, fmt.Errorf("inbox: mailbox: %w", err)
+			return nil, fmt.Errorf("mailbox: %w", err)
 		}
 	}
 	return &Mailbox{db: d}, nil
@@ -106,7 +107,7 @@ func (m *Mailbox) File(ctx context.Context, msg Message) (filed bool, err error)
 	}
 	raw, err := bson.Marshal(doc)
 	if err != nil {
-		return false, fmt.Errorf("inbox: file: %w", err)
+		return false, fmt.Errorf("file: %w", err)
 	}
 	err = m.transact(ctx, func(tx *db.Tx) error {
 		_, err := tx.Get(receivedCollection, stringValue(doc.ID))
@@ -117,7 +118,7 @@ func (m *Mailbox) File(ctx context.Context, msg Message) (filed bool, err error)
 		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("inbox: file: %w", err)
+		return false, fmt.Errorf("file: %w", err)
 	}
 	return filed, nil
 }
@@ -151,7 +152,7 @@ func (m *Mailbox) received(ctx context.Context, filter bson.D) ([]Received, erro
 	err := m.find(ctx, receivedCollection, filter, func(raw bson.Raw) error {
 		var d receivedDocument
 		if err := bson.Unmarshal(raw, &d); err != nil {
-			return fmt.Errorf("%w: received message: %v", ErrMalformed, err)
+			return fault.Of(ErrMalformed, "received message: %v", err)
 		}
 		msg, err := message(strings.SplitN(d.ID, ".", 2)[0], d.From, d.To, d.Time, d.Body)
 		if err != nil {
@@ -174,9 +175,9 @@ func (m *Mailbox) Read(ctx context.Context, id ID) (Received, error) {
 	case err != nil:
 		return Received{}, err
 	case len(list) == 0:
-		return Received{}, fmt.Errorf("%w: %s", ErrNotFound, id)
+		return Received{}, fault.Of(ErrNotFound, "no message %s", id)
 	case len(list) > 1:
-		return Received{}, fmt.Errorf("%w: %s", ErrAmbiguous, id)
+		return Received{}, fault.Of(ErrAmbiguous, "several messages have the ID %s", id)
 	}
 	return list[0], nil
 }
@@ -207,18 +208,18 @@ func (m *Mailbox) change(ctx context.Context, id ID, update bson.D) error {
 func (m *Mailbox) update(ctx context.Context, collection, id string, update bson.D) error {
 	f, err := bson.Marshal(bson.D{{Key: "_id", Value: id}})
 	if err != nil {
-		return fmt.Errorf("inbox: update: %w", err)
+		return fmt.Errorf("update: %w", err)
 	}
 	u, err := bson.Marshal(update)
 	if err != nil {
-		return fmt.Errorf("inbox: update: %w", err)
+		return fmt.Errorf("update: %w", err)
 	}
 	res, err := m.db.Collection(collection).Update(ctx, f, u, db.UpdateOptions{})
 	if err != nil {
-		return fmt.Errorf("inbox: update: %w", err)
+		return fmt.Errorf("update: %w", err)
 	}
 	if res.Matched == 0 {
-		return fmt.Errorf("%w: %s", ErrNotFound, id)
+		return fault.Of(ErrNotFound, "no message %s", id)
 	}
 	return nil
 }
@@ -227,10 +228,10 @@ func (m *Mailbox) update(ctx context.Context, collection, id string, update bson
 func (m *Mailbox) Sweep(ctx context.Context, now time.Time) error {
 	f, err := bson.Marshal(bson.D{{Key: "removed", Value: true}, {Key: "time", Value: bson.D{{Key: "$lt", Value: now.Add(-Expiry - maxSkew)}}}})
 	if err != nil {
-		return fmt.Errorf("inbox: sweep: %w", err)
+		return fmt.Errorf("sweep: %w", err)
 	}
 	if _, err := m.db.Collection(receivedCollection).Delete(ctx, f, true); err != nil {
-		return fmt.Errorf("inbox: sweep: %w", err)
+		return fmt.Errorf("sweep: %w", err)
 	}
 	return nil
 }
@@ -248,7 +249,7 @@ func (m *Mailbox) sent(ctx context.Context, filter bson.D) ([]Sent, error) {
 	err := m.find(ctx, sentCollection, filter, func(raw bson.Raw) error {
 		var d sentDocument
 		if err := bson.Unmarshal(raw, &d); err != nil {
-			return fmt.Errorf("%w: sent message: %v", ErrMalformed, err)
+			return fault.Of(ErrMalformed, "sent message: %v", err)
 		}
 		msg, err := message(d.ID, d.From, d.To, d.Time, d.Body)
 		if err != nil {
@@ -267,10 +268,10 @@ func (m *Mailbox) queue(ctx context.Context, msg Message, at string, envelope []
 		Body: msg.Body, State: Queued, Envelope: envelope,
 	})
 	if err != nil {
-		return fmt.Errorf("inbox: queue: %w", err)
+		return fmt.Errorf("queue: %w", err)
 	}
 	if _, err := m.db.Collection(sentCollection).Insert(ctx, raw); err != nil {
-		return fmt.Errorf("inbox: queue: %w", err)
+		return fmt.Errorf("queue: %w", err)
 	}
 	return nil
 }
@@ -293,7 +294,7 @@ func (m *Mailbox) progress(ctx context.Context, id ID, s State, relay, reason st
 func (m *Mailbox) AddPeer(ctx context.Context, addr string) error {
 	f, err := bson.Marshal(bson.D{{Key: "_id", Value: addr}})
 	if err != nil {
-		return fmt.Errorf("inbox: peer: %w", err)
+		return fmt.Errorf("peer: %w", err)
 	}
 	return m.transact(ctx, func(tx *db.Tx) error {
 		_, err := tx.Get(peersCollection, stringValue(addr))
@@ -319,15 +320,15 @@ func (m *Mailbox) Peers(ctx context.Context) ([]string, error) {
 func (m *Mailbox) find(ctx context.Context, collection string, filter bson.D, fn func(bson.Raw) error) error {
 	f, err := bson.Marshal(filter)
 	if err != nil {
-		return fmt.Errorf("inbox: find: %w", err)
+		return fmt.Errorf("find: %w", err)
 	}
 	order, err := bson.Marshal(bson.D{{Key: "_id", Value: int32(1)}})
 	if err != nil {
-		return fmt.Errorf("inbox: find: %w", err)
+		return fmt.Errorf("find: %w", err)
 	}
 	cur, err := m.db.Collection(collection).Find(ctx, db.FindOptions{Filter: f, Sort: order})
 	if err != nil {
-		return fmt.Errorf("inbox: find: %w", err)
+		return fmt.Errorf("find: %w", err)
 	}
 	defer cur.Close()
 	for cur.Next() {
@@ -336,7 +337,7 @@ func (m *Mailbox) find(ctx context.Context, collection string, filter bson.D, fn
 		}
 	}
 	if err := cur.Err(); err != nil {
-		return fmt.Errorf("inbox: find: %w", err)
+		return fmt.Errorf("find: %w", err)
 	}
 	return nil
 }
@@ -346,13 +347,13 @@ func message(id, from, to string, t time.Time, body []byte) (Message, error) {
 	m := Message{Time: t.UTC(), Body: body}
 	var err error
 	if m.ID, err = ulid.ParseStrict(id); err != nil {
-		return m, fmt.Errorf("%w: message ID %q", ErrMalformed, id)
+		return m, fault.Of(ErrMalformed, "%q is not the ID of a message", id)
 	}
 	if m.From, err = keys.ParseDID(from); err != nil {
-		return m, fmt.Errorf("%w: message %s: sender: %v", ErrMalformed, id, err)
+		return m, fault.Of(ErrMalformed, "message %s: sender: %v", id, err)
 	}
 	if m.To, err = keys.ParseDID(to); err != nil {
-		return m, fmt.Errorf("%w: message %s: recipient: %v", ErrMalformed, id, err)
+		return m, fault.Of(ErrMalformed, "message %s: recipient: %v", id, err)
 	}
 	return m, nil
 }

@@ -154,7 +154,7 @@ func (p *Post) Fetch(recipient keys.PublicKey, after uint64, maxBytes int) ([]It
 	for size := 0; it.Valid() && (len(items) == 0 || size < maxBytes); it.Next() {
 		v, err := it.Value()
 		if err != nil {
-			return nil, fmt.Errorf("inbox: fetch: %w", err)
+			return nil, fmt.Errorf("fetch: %w", err)
 		}
 		items = append(items, Item{Seq: binary.BigEndian.Uint64(it.Key()[len(prefix):]), Envelope: append([]byte(nil), v...)})
 		size += len(v)
@@ -232,7 +232,7 @@ func (p *Post) Status(recipient keys.PublicKey, digests []Digest) ([]Held, error
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 		case err != nil:
-			return nil, fmt.Errorf("inbox: status: %w", err)
+			return nil, fmt.Errorf("status: %w", err)
 		case len(v) == 8:
 			out[i].Known = true
 		default:
@@ -321,7 +321,7 @@ func (p *Post) update(f func(store.Tx) error) error {
 		return err
 	}
 	if err := p.store.Sync(); err != nil {
-		return fmt.Errorf("inbox: sync: %w", err)
+		return fmt.Errorf("sync: %w", err)
 	}
 	return nil
 }
@@ -335,7 +335,7 @@ func (p *Post) commit(f func(store.Tx) error) error {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("inbox: commit: %w", err)
+		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
 }
@@ -346,18 +346,14 @@ func (p *Post) registration(r store.Reader, recipient keys.PublicKey) (registrat
 	if err != nil {
 		return reg, err
 	}
-	if err := decode(v, 256, &reg); err != nil {
-		return reg, fmt.Errorf("inbox: stored registration: %w", err)
+	if err := decode(v, 256, "registration", &reg); err != nil {
+		return reg, fmt.Errorf("stored registration: %w", err)
 	}
 	return reg, nil
 }
 
 func (p *Post) putRegistration(tx store.Tx, recipient keys.PublicKey, r registration) error {
-	v, err := encode(r)
-	if err != nil {
-		return err
-	}
-	return tx.Put(p.key('r', recipient[:]), v)
+	return tx.Put(p.key('r', recipient[:]), codec.Encode(r))
 }
 
 func (p *Post) key(kind byte, parts ...[]byte) []byte {

@@ -9,7 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -202,7 +202,7 @@ func TestPostSurvivesReopen(t *testing.T) {
 	alice, bob := newPerson(t), newPerson(t)
 	env := alice.envelope(t, alice.message(bob.key(), "x"))
 	for i := range 2 {
-		s, err := store.Open(dir, nil)
+		s, err := engines.Open(dir, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -51,32 +52,29 @@ type receiptWire struct {
 func newReceipt(d Digest, o Outcome, device *keys.Device, cert *keys.Certificate, now time.Time) ([]byte, error) {
 	c, err := cert.Encode()
 	if err != nil {
-		return nil, fmt.Errorf("inbox: receipt: %w", err)
+		return nil, fmt.Errorf("receipt: %w", err)
 	}
-	body, err := encode(receiptBody{Version: version, Certificate: c, Digest: d, Outcome: o, Time: keys.MillisOf(now)})
-	if err != nil {
-		return nil, err
-	}
-	return encode(receiptWire{Body: body, Signature: device.Sign(domainReceipt, body)})
+	body := codec.Encode(receiptBody{Version: version, Certificate: c, Digest: d, Outcome: o, Time: keys.MillisOf(now)})
+	return codec.Encode(receiptWire{Body: body, Signature: device.Sign(domainReceipt, body)}), nil
 }
 
 // DecodeReceipt decodes a receipt strictly and checks its signatures: that a
 // device of the identity Certificate.Identity made it.
 func DecodeReceipt(p []byte) (Receipt, error) {
 	var w receiptWire
-	if err := decode(p, maxReceipt, &w); err != nil {
-		return Receipt{}, fmt.Errorf("receipt: %w", err)
+	if err := decode(p, maxReceipt, "signed receipt", &w); err != nil {
+		return Receipt{}, err
 	}
 	var b receiptBody
-	if err := decode(w.Body, maxReceipt, &b); err != nil {
-		return Receipt{}, fmt.Errorf("receipt: %w", err)
+	if err := decode(w.Body, maxReceipt, "receipt", &b); err != nil {
+		return Receipt{}, err
 	}
 	if b.Version != version || b.Outcome < OutcomeFiled || b.Outcome > OutcomeRefused {
-		return Receipt{}, fmt.Errorf("%w: receipt version %d, outcome %d", ErrMalformed, b.Version, b.Outcome)
+		return Receipt{}, fault.Of(ErrMalformed, "receipt version %d, outcome %d", b.Version, b.Outcome)
 	}
 	cert, err := keys.DecodeCertificate(b.Certificate)
 	if err != nil {
-		return Receipt{}, fmt.Errorf("%w: receipt: %v", ErrMalformed, err)
+		return Receipt{}, fault.Of(ErrMalformed, "receipt: %v", err)
 	}
 	if err := cert.Verify(b.Time.Time()); err != nil {
 		return Receipt{}, fmt.Errorf("receipt: %w", err)

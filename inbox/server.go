@@ -3,11 +3,11 @@ package inbox
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -66,19 +66,19 @@ func (s *Server) answer(t frameType, peer keys.PublicKey, body []byte) (frameTyp
 		return frameDone, emptyFrame{}, s.deposit(peer, body)
 	case frameAcknowledge:
 		var f acknowledgeFrame
-		if err := decode(body, maxFrame, &f); err != nil {
+		if err := codec.Decode(body, "acknowledgement", &f); err != nil {
 			return 0, nil, err
 		}
 		return frameDone, emptyFrame{}, s.Post.Acknowledge(f.Receipts)
 	case frameStatus:
 		return s.status(body)
 	}
-	return 0, nil, fmt.Errorf("%w: unknown request %d", ErrMalformed, t)
+	return 0, nil, fault.Of(ErrMalformed, "unknown request %d", t)
 }
 
 func (s *Server) register(peer keys.PublicKey, body []byte) error {
 	var f registerFrame
-	if err := decode(body, maxFrame, &f); err != nil {
+	if err := codec.Decode(body, "registration", &f); err != nil {
 		return err
 	}
 	c, err := credential(f.Credential)
@@ -98,7 +98,7 @@ func (s *Server) register(peer keys.PublicKey, body []byte) error {
 
 func (s *Server) deposit(peer keys.PublicKey, body []byte) error {
 	var f depositFrame
-	if err := decode(body, maxFrame, &f); err != nil {
+	if err := codec.Decode(body, "deposit", &f); err != nil {
 		return err
 	}
 	c, err := credential(f.Credential)
@@ -128,7 +128,7 @@ func (s *Server) decide(peer keys.PublicKey, c *keys.Credential, a keys.Action, 
 
 func (s *Server) status(body []byte) (frameType, any, error) {
 	var f statusFrame
-	if err := decode(body, maxFrame, &f); err != nil {
+	if err := codec.Decode(body, "request for a status", &f); err != nil {
 		return 0, nil, err
 	}
 	held, err := s.Post.Status(f.Recipient, f.Digests)
@@ -148,7 +148,7 @@ func (s *Server) status(body []byte) (frameType, any, error) {
 // arrives until the peer closes the stream.
 func (s *Server) fetch(ctx context.Context, cancel func(), stream io.ReadWriteCloser, peer keys.PublicKey, body []byte) error {
 	var f fetchFrame
-	recipient, err := keys.PublicKey{}, decode(body, maxFrame, &f)
+	recipient, err := keys.PublicKey{}, codec.Decode(body, "request for messages", &f)
 	if err == nil {
 		recipient, err = s.recipient(peer, f.Certificate)
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A KeyKind says for whom an API key stands.
@@ -105,10 +107,10 @@ func NewAPIKey(now time.Time, opt APIKeyOptions) (*APIKey, *APISecret, error) {
 		k.Expires = MillisOf(now.Add(NonSigningLifetime))
 	}
 	if !opt.Expires.IsZero() && k.Expires == 0 {
-		return nil, nil, fmt.Errorf("%w: key expiry %v is out of range", ErrInvalid, opt.Expires)
+		return nil, nil, fault.Of(ErrInvalid, "key expiry %v is out of range", opt.Expires)
 	}
 	if err := k.check(); err != nil {
-		return nil, nil, fmt.Errorf("%w: %v", ErrInvalid, err)
+		return nil, nil, fault.Of(ErrInvalid, "%v", err)
 	}
 	if opt.NonSigning {
 		secret = nil
@@ -121,7 +123,7 @@ func (k *APIKey) Text() string { return KeyText(k.Kind, k.Public) }
 
 func (k *APIKey) check() error {
 	if k.Kind != KindAccount && k.Kind != KindUser {
-		return fmt.Errorf("%w: API key of %v", ErrMalformed, k.Kind)
+		return fault.Of(ErrMalformed, "an API key cannot be of kind %v", k.Kind)
 	}
 	if err := k.Public.Check(); err != nil {
 		return err
@@ -136,14 +138,14 @@ func (k *APIKey) check() error {
 		return err
 	}
 	if k.Revoked > maxMillis {
-		return fmt.Errorf("%w: API key: time out of range", ErrMalformed)
+		return fault.Of(ErrMalformed, "API key: time out of range")
 	}
 	if !k.Signing {
 		switch {
 		case k.Kind != KindUser:
-			return fmt.Errorf("%w: only a user group key can be non-signing", ErrMalformed)
+			return fault.Of(ErrMalformed, "only a user group key can be non-signing")
 		case k.Expires == 0 || k.Expires-k.Created > Millis(MaxNonSigningLength.Milliseconds()):
-			return fmt.Errorf("%w: a non-signing key must expire within 30 days", ErrMalformed)
+			return fault.Of(ErrMalformed, "a non-signing key must expire within 30 days")
 		}
 	}
 	return checkScopes("API key", k.Scopes)
@@ -151,7 +153,7 @@ func (k *APIKey) check() error {
 
 func checkScopes(what string, scopes []Scope) error {
 	if len(scopes) == 0 || len(scopes) > MaxScopes {
-		return fmt.Errorf("%w: %s has 1 to %d scopes, not %d", ErrMalformed, what, MaxScopes, len(scopes))
+		return fault.Of(ErrMalformed, "%s has 1 to %d scopes, not %d", what, MaxScopes, len(scopes))
 	}
 	for _, s := range scopes {
 		if s == ScopeAll {
@@ -159,7 +161,7 @@ func checkScopes(what string, scopes []Scope) error {
 		}
 		ok := func(r rune) bool { return r >= 'a' && r <= 'z' || r == '.' || r == '_' }
 		if len(s) == 0 || len(s) > MaxScopeSize || strings.ContainsFunc(string(s), func(r rune) bool { return !ok(r) }) {
-			return fmt.Errorf("%w: %s: scope %.40q", ErrMalformed, what, s)
+			return fault.Of(ErrMalformed, "%s: there is no scope %.40q", what, s)
 		}
 	}
 	return nil
@@ -182,16 +184,16 @@ type apiKeyWire struct {
 
 // Encode returns the canonical bytes, for a store.
 func (k *APIKey) Encode() ([]byte, error) {
-	return marshal(apiKeyWire{
+	return codec.Encode(apiKeyWire{
 		Version: version, Public: k.Public, Kind: k.Kind, Signing: k.Signing, Owner: k.Owner, Org: k.Org,
 		Name: k.Name, Scopes: k.Scopes, Created: k.Created, Expires: k.Expires, Revoked: k.Revoked,
-	})
+	}), nil
 }
 
 // DecodeAPIKey decodes what [APIKey.Encode] gives, and nothing else.
 func DecodeAPIKey(b []byte) (*APIKey, error) {
 	var w apiKeyWire
-	if err := unmarshal(b, MaxAPIKeySize, "API key", &w); err != nil {
+	if err := codec.DecodeVersioned(b, MaxAPIKeySize, "API key", &w); err != nil {
 		return nil, err
 	}
 	k := &APIKey{

@@ -1,9 +1,10 @@
 package keys
 
 import (
-	"fmt"
 	"time"
 	"unicode/utf8"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Maxima of a certificate.
@@ -94,23 +95,23 @@ func (c *Certificate) check() error {
 func checkTimesAndName(what string, issued, expires Millis, name string) error {
 	switch {
 	case issued == 0 || issued > maxMillis || expires > maxMillis:
-		return fmt.Errorf("%w: %s: time out of range", ErrMalformed, what)
+		return fault.Of(ErrMalformed, "%s: time out of range", what)
 	case expires != 0 && expires <= issued:
-		return fmt.Errorf("%w: %s expires before it begins", ErrMalformed, what)
+		return fault.Of(ErrMalformed, "%s expires before it begins", what)
 	case len(name) > MaxNameSize || !utf8.ValidString(name):
-		return fmt.Errorf("%w: %s: a name has at most %d bytes of UTF-8", ErrMalformed, what, MaxNameSize)
+		return fault.Of(ErrMalformed, "%s: a name has at most %d bytes of UTF-8", what, MaxNameSize)
 	}
 	return nil
 }
 
 // Encode returns the canonical bytes.
-func (c *Certificate) Encode() ([]byte, error) { return marshal(c.wire()) }
+func (c *Certificate) Encode() ([]byte, error) { return codec.Encode(c.wire()), nil }
 
 // DecodeCertificate decodes what [Certificate.Encode] gives, and nothing else.
 // It does not check the signature or the time: see [Certificate.Verify].
 func DecodeCertificate(b []byte) (*Certificate, error) {
 	var w certificateWire
-	if err := unmarshal(b, MaxCertificateSize, "certificate", &w); err != nil {
+	if err := codec.DecodeVersioned(b, MaxCertificateSize, "certificate", &w); err != nil {
 		return nil, err
 	}
 	return w.certificate()
@@ -135,14 +136,8 @@ func (c *Certificate) Verify(now time.Time) error {
 // VerifySignature checks all of the certificate but the present time, for
 // certificates that were used in the past, as in logs.
 func (c *Certificate) VerifySignature() error {
-	if c.check() == nil {
-		body, err := marshal(c.body())
-		if err != nil {
-			return err
-		}
-		if Verify(c.Identity, DomainCertificate, c.Signature, body) {
-			return nil
-		}
+	if c.check() == nil && Verify(c.Identity, DomainCertificate, c.Signature, codec.Encode(c.body())) {
+		return nil
 	}
 	return refuse(CodeBadSignature, "The device certificate is not signed by the identity that it names: present the device's own certificate.")
 }

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A FileKind says what a key file holds.
@@ -61,11 +63,11 @@ func newKDF() *kdf {
 
 func (k *kdf) check() error {
 	if k.Name != "argon2id" {
-		return fmt.Errorf("%w: key file: key derivation %.20q", ErrVersion, k.Name)
+		return fault.Of(ErrVersion, "the key file's key derivation %.20q is unknown to this release", k.Name)
 	}
 	if k.Time < 1 || k.Time > 10 || k.Memory < 8<<10 || k.Memory > 256<<10 ||
 		k.Threads < 1 || k.Threads > 8 || len(k.Salt) != saltSize {
-		return fmt.Errorf("%w: key file: key derivation parameters out of range", ErrMalformed)
+		return fault.Of(ErrMalformed, "the key file's key derivation parameters are out of range")
 	}
 	return nil
 }
@@ -79,7 +81,7 @@ func (k *kdf) key(passphrase []byte) []byte {
 func EncodeKeyFile(kind FileKind, s Secret, passphrase []byte) ([]byte, error) {
 	f := keyFile{Weft: version, Kind: kind}
 	if s.Len() == 0 {
-		return nil, fmt.Errorf("%w: a key file holds a secret", ErrInvalid)
+		return nil, fault.Of(ErrInvalid, "a key file holds a secret")
 	}
 	if len(passphrase) == 0 {
 		f.Secret = s.bytes()
@@ -92,7 +94,7 @@ func EncodeKeyFile(kind FileKind, s Secret, passphrase []byte) ([]byte, error) {
 	}
 	aead, err := chacha20poly1305.NewX(f.KDF.key(passphrase))
 	if err != nil {
-		return nil, fmt.Errorf("keys: key file: %w", err)
+		return nil, fmt.Errorf("key file: %w", err)
 	}
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+s.Len()+aead.Overhead())
 	_, _ = rand.Read(nonce) // never fails
@@ -109,7 +111,7 @@ func DecodeKeyFile(b []byte, kind FileKind, passphrase []byte) (Secret, error) {
 		return Secret{}, err
 	}
 	if f.Kind != kind {
-		return Secret{}, fmt.Errorf("%w: it holds %q, not %q", ErrKind, f.Kind, kind)
+		return Secret{}, fault.Of(ErrKind, "the key file holds a key of kind %q, not %q", f.Kind, kind)
 	}
 	if f.KDF == nil {
 		return SecretOf(f.Secret)
@@ -119,7 +121,7 @@ func DecodeKeyFile(b []byte, kind FileKind, passphrase []byte) (Secret, error) {
 	}
 	aead, err := chacha20poly1305.NewX(f.KDF.key(passphrase))
 	if err != nil {
-		return Secret{}, fmt.Errorf("keys: key file: %w", err)
+		return Secret{}, fmt.Errorf("key file: %w", err)
 	}
 	nonce, sealed := f.Sealed[:aead.NonceSize()], f.Sealed[aead.NonceSize():]
 	f.Sealed = nil
@@ -137,36 +139,36 @@ func DecodeKeyFile(b []byte, kind FileKind, passphrase []byte) (Secret, error) {
 func (f *keyFile) encode() ([]byte, error) {
 	b, err := json.Marshal(f)
 	if err != nil {
-		return nil, fmt.Errorf("keys: key file: %w", err)
+		return nil, fmt.Errorf("key file: %w", err)
 	}
 	return append(b, '\n'), nil
 }
 
 func (f *keyFile) encodeChecked() ([]byte, error) {
 	if err := f.check(); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrInvalid, err)
+		return nil, fault.Of(ErrInvalid, "%v", err)
 	}
 	return f.encode()
 }
 
 func (f *keyFile) check() error {
 	if f.Weft != version {
-		return fmt.Errorf("%w: key file version %d", ErrVersion, f.Weft)
+		return fault.Of(ErrVersion, "the key file's version %d is unknown to this release", f.Weft)
 	}
 	switch f.Kind {
 	case FileIdentity, FileDevice, FileAPIKey, FileSecret:
 	default:
-		return fmt.Errorf("%w: key file: unknown kind %.20q", ErrMalformed, f.Kind)
+		return fault.Of(ErrMalformed, "the key file has an unknown kind %.20q", f.Kind)
 	}
 	if f.KDF == nil {
 		if len(f.Secret) == 0 || len(f.Secret) > maxSecretSize || len(f.Sealed) != 0 {
-			return fmt.Errorf("%w: key file: needs a secret or a sealed one", ErrMalformed)
+			return fault.Of(ErrMalformed, "the key file has neither a secret nor a sealed one, or both")
 		}
 		return nil
 	}
 	const overhead = chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
 	if len(f.Secret) != 0 || len(f.Sealed) <= overhead || len(f.Sealed) > overhead+maxSecretSize {
-		return fmt.Errorf("%w: key file: sealed secret of %d bytes", ErrMalformed, len(f.Sealed))
+		return fault.Of(ErrMalformed, "the key file has a sealed secret of %d bytes", len(f.Sealed))
 	}
 	return f.KDF.check()
 }
@@ -174,11 +176,11 @@ func (f *keyFile) check() error {
 // decodeKeyFile accepts exactly what encode gives. Its errors repeat none of b.
 func decodeKeyFile(b []byte) (*keyFile, error) {
 	if len(b) > MaxKeyFileSize {
-		return nil, fmt.Errorf("%w: key file above %d bytes", ErrTooLarge, MaxKeyFileSize)
+		return nil, fault.Of(ErrTooLarge, "the key file has more than %d bytes", MaxKeyFileSize)
 	}
 	var f keyFile
 	if err := json.Unmarshal(b, &f); err != nil {
-		return nil, fmt.Errorf("%w: not a key file", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the file is not a key file")
 	}
 	if err := f.check(); err != nil {
 		return nil, err
@@ -188,7 +190,7 @@ func decodeKeyFile(b []byte) (*keyFile, error) {
 		return nil, err
 	}
 	if !bytes.Equal(again, b) {
-		return nil, fmt.Errorf("%w: key file was edited: it is not as it was written", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the key file was edited: it is not as it was written")
 	}
 	return &f, nil
 }
@@ -202,7 +204,7 @@ func WriteKeyFile(path string, kind FileKind, s Secret, passphrase []byte) error
 		return &fs.PathError{Op: "write key file", Path: path, Err: fs.ErrExist}
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("keys: write key file: %w", err)
+		return fmt.Errorf("write key file: %w", err)
 	}
 	return ReplaceKeyFile(path, kind, s, passphrase)
 }
@@ -215,7 +217,7 @@ func ReplaceKeyFile(path string, kind FileKind, s Secret, passphrase []byte) err
 		return err
 	}
 	if err := writeAtomic(path, b); err != nil {
-		return fmt.Errorf("keys: write key file: %w", err)
+		return fmt.Errorf("write key file: %w", err)
 	}
 	return nil
 }
@@ -266,22 +268,22 @@ func syncDir(dir string) error {
 func ReadKeyFile(path string, kind FileKind, passphrase []byte) (Secret, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return Secret{}, fmt.Errorf("keys: read key file: %w", err)
+		return Secret{}, fmt.Errorf("read key file: %w", err)
 	}
 	defer func() { _ = f.Close() }() // only read from
 	info, err := f.Stat()            // of the open file: the path may change under us
 	if err != nil {
-		return Secret{}, fmt.Errorf("keys: read key file: %w", err)
+		return Secret{}, fmt.Errorf("read key file: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return Secret{}, fmt.Errorf("%w: %s is not a regular file", ErrMalformed, path)
+		return Secret{}, fault.Of(ErrMalformed, "%s is not a regular file", path)
 	}
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
-		return Secret{}, fmt.Errorf("%w: %s has mode %04o: run chmod 600 %s", ErrFileMode, path, mode, path)
+		return Secret{}, fault.Of(ErrFileMode, "%s has mode %04o: run chmod 600 %s", path, mode, path)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, MaxKeyFileSize+1))
 	if err != nil {
-		return Secret{}, fmt.Errorf("keys: read key file: %w", err)
+		return Secret{}, fmt.Errorf("read key file: %w", err)
 	}
 	s, err := DecodeKeyFile(b, kind, passphrase)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Maxima of what a peer presents, in bytes encoded.
@@ -53,11 +55,7 @@ func (s *APISecret) Grant(opt GrantOptions) (*Grant, error) {
 		return nil, err
 	}
 	g.Signed = true
-	body, err := marshal(g.body())
-	if err != nil {
-		return nil, err
-	}
-	g.Signature = Sign(*s.signer.key, DomainGrant, body)
+	g.Signature = Sign(*s.signer.key, DomainGrant, codec.Encode(g.body()))
 	return g, nil
 }
 
@@ -74,7 +72,7 @@ func newGrant(key PublicKey, opt GrantOptions) (*Grant, error) {
 	}
 	_, _ = rand.Read(g.Nonce[:]) // never fails
 	if err := g.check(); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrInvalid, err)
+		return nil, fault.Of(ErrInvalid, "%v", err)
 	}
 	return g, nil
 }
@@ -133,7 +131,7 @@ func (w *grantWire) grant() (*Grant, error) {
 		Issued: w.Issued, Expires: w.Expires, Nonce: w.Nonce, Signed: len(w.Signature) > 0,
 	}
 	if g.Signed && len(w.Signature) != len(g.Signature) {
-		return nil, fmt.Errorf("%w: grant: a signature has 64 bytes", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the signature of a grant has 64 bytes")
 	}
 	copy(g.Signature[:], w.Signature)
 	return g, g.check()
@@ -153,7 +151,7 @@ func (g *Grant) check() error {
 		}
 	}
 	if g.Expires == 0 {
-		return fmt.Errorf("%w: a grant must expire", ErrMalformed)
+		return fault.Of(ErrMalformed, "a grant must expire")
 	}
 	if err := checkTimesAndName("grant", g.Issued, g.Expires, ""); err != nil {
 		return err
@@ -162,25 +160,21 @@ func (g *Grant) check() error {
 }
 
 // Encode returns the canonical bytes.
-func (g *Grant) Encode() ([]byte, error) { return marshal(g.wire()) }
+func (g *Grant) Encode() ([]byte, error) { return codec.Encode(g.wire()), nil }
 
 // DecodeGrant decodes what [Grant.Encode] gives, and nothing else. It checks
 // neither signature nor time: that is for [Policy.Decide].
 func DecodeGrant(b []byte) (*Grant, error) {
 	var w grantWire
-	if err := unmarshal(b, MaxGrantSize, "grant", &w); err != nil {
+	if err := codec.DecodeVersioned(b, MaxGrantSize, "grant", &w); err != nil {
 		return nil, err
 	}
 	return w.grant()
 }
 
 // verify reports whether the grant is signed by the key that it names.
-func (g *Grant) verify() (bool, error) {
-	body, err := marshal(g.body())
-	if err != nil {
-		return false, err
-	}
-	return g.Signed && Verify(g.Key, DomainGrant, g.Signature, body), nil
+func (g *Grant) verify() bool {
+	return g.Signed && Verify(g.Key, DomainGrant, g.Signature, codec.Encode(g.body()))
 }
 
 // A Credential is what a peer presents: that a user may use a key, and that the
@@ -200,16 +194,16 @@ type credentialWire struct {
 // Encode returns the canonical bytes.
 func (c *Credential) Encode() ([]byte, error) {
 	if c.Grant == nil || c.Certificate == nil {
-		return nil, fmt.Errorf("%w: a credential has a grant and a certificate", ErrInvalid)
+		return nil, fault.Of(ErrInvalid, "a credential has a grant and a certificate")
 	}
-	return marshal(credentialWire{Version: version, Grant: c.Grant.wire(), Certificate: c.Certificate.wire()})
+	return codec.Encode(credentialWire{Version: version, Grant: c.Grant.wire(), Certificate: c.Certificate.wire()}), nil
 }
 
 // DecodeCredential decodes what [Credential.Encode] gives, and nothing else. It
 // checks neither signatures nor times: that is for [Policy.Decide].
 func DecodeCredential(b []byte) (*Credential, error) {
 	var w credentialWire
-	if err := unmarshal(b, MaxCredentialSize, "credential", &w); err != nil {
+	if err := codec.DecodeVersioned(b, MaxCredentialSize, "credential", &w); err != nil {
 		return nil, err
 	}
 	g, err := w.Grant.grant()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A signer holds an Ed25519 private key: seed ‖ public key, behind a pointer for
@@ -39,7 +41,7 @@ func NewIdentity() *Identity {
 // IdentityOf returns the identity with the given 32-byte seed.
 func IdentityOf(seed Secret) (*Identity, error) {
 	if seed.Len() != ed25519.SeedSize {
-		return nil, fmt.Errorf("%w: an identity's seed has %d bytes, not %d", ErrInvalid, ed25519.SeedSize, seed.Len())
+		return nil, fault.Of(ErrInvalid, "an identity's seed has %d bytes, not %d", ed25519.SeedSize, seed.Len())
 	}
 	// RFC 8032, 5.1.5: the scalar is the first half of the seed's SHA-512; X25519
 	// clamps it the same way.
@@ -80,16 +82,12 @@ func (id *Identity) Certify(d DevicePublic, opt CertifyOptions) (*Certificate, e
 		Issued: MillisOf(opt.Issued), Expires: MillisOf(opt.Expires), Name: opt.Name,
 	}
 	if !opt.Expires.IsZero() && c.Expires == 0 {
-		return nil, fmt.Errorf("%w: certificate expiry %v is out of range", ErrInvalid, opt.Expires)
+		return nil, fault.Of(ErrInvalid, "certificate expiry %v is out of range", opt.Expires)
 	}
 	if err := c.check(); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrInvalid, err)
+		return nil, fault.Of(ErrInvalid, "%v", err)
 	}
-	body, err := marshal(c.body())
-	if err != nil {
-		return nil, err
-	}
-	c.Signature = id.Sign(DomainCertificate, body)
+	c.Signature = id.Sign(DomainCertificate, codec.Encode(c.body()))
 	return c, nil
 }
 
@@ -117,7 +115,7 @@ func NewDevice() *Device {
 // DeviceOf returns the device with the secret that [Device.Secret] gave.
 func DeviceOf(s Secret) (*Device, error) {
 	if s.Len() != deviceSecretSize {
-		return nil, fmt.Errorf("%w: a device's secret has %d bytes, not %d", ErrInvalid, deviceSecretSize, s.Len())
+		return nil, fault.Of(ErrInvalid, "a device's secret has %d bytes, not %d", deviceSecretSize, s.Len())
 	}
 	seal, err := sealingKeyOf(s.bytes()[ed25519.SeedSize:])
 	if err != nil {

@@ -16,13 +16,13 @@ package keys
 
 import (
 	"crypto/ed25519"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"filippo.io/edwards25519"
 	"github.com/mr-tron/base58"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // The domain strings of this package's signed types. Each signed type of every
@@ -80,18 +80,18 @@ func (k *PublicKey) UnmarshalText(text []byte) error {
 func ParseDID(s string) (PublicKey, error) {
 	var k PublicKey
 	if len(s) > maxDIDLen || !strings.HasPrefix(s, didPrefix) {
-		return k, fmt.Errorf("%w: an identity is written did:key:z6Mk…", ErrMalformed)
+		return k, fault.Of(ErrMalformed, "an identity is written did:key:z6Mk…")
 	}
 	raw, err := base58.Decode(s[len(didPrefix):])
 	if err != nil {
-		return k, fmt.Errorf("%w: did:key: %v", ErrMalformed, err)
+		return k, fault.Of(ErrMalformed, "the did:key cannot be decoded: %v", err)
 	}
 	if len(raw) != 2+len(k) || raw[0] != 0xed || raw[1] != 0x01 {
-		return k, fmt.Errorf("%w: did:key is not of an Ed25519 key", ErrMalformed)
+		return k, fault.Of(ErrMalformed, "the did:key is not of an Ed25519 key")
 	}
 	copy(k[:], raw[2:])
 	if k.DID() != s {
-		return PublicKey{}, fmt.Errorf("%w: did:key is not in canonical form", ErrMalformed)
+		return PublicKey{}, fault.Of(ErrMalformed, "the did:key is not in canonical form")
 	}
 	if err := k.Check(); err != nil {
 		return PublicKey{}, err
@@ -110,13 +110,13 @@ func (k PublicKey) Check() error {
 func (k PublicKey) point() (*edwards25519.Point, error) {
 	p, err := new(edwards25519.Point).SetBytes(k[:])
 	if err != nil {
-		return nil, fmt.Errorf("%w: not an Ed25519 public key", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the bytes are not an Ed25519 public key")
 	}
 	if [32]byte(p.Bytes()) != k {
-		return nil, fmt.Errorf("%w: Ed25519 public key is not in canonical form", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the Ed25519 public key is not in canonical form")
 	}
 	if new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1 {
-		return nil, fmt.Errorf("%w: Ed25519 public key is of small order", ErrMalformed)
+		return nil, fault.Of(ErrMalformed, "the Ed25519 public key is of small order")
 	}
 	return p, nil
 }
@@ -125,7 +125,7 @@ func (k PublicKey) point() (*edwards25519.Point, error) {
 type Signature [ed25519.SignatureSize]byte
 
 // ErrNoKey reports an operation with the zero value of a key type.
-var ErrNoKey = errors.New("keys: no key")
+var ErrNoKey = fault.New(fault.InvalidArgument, "the key is the zero value: there is none")
 
 // Sign signs domain ‖ 0x00 ‖ msg…, the parts of msg joined as they are: pass one
 // canonical encoding, or parts of fixed length. The domain must hold no zero

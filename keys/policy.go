@@ -129,24 +129,22 @@ func checkPeer(r Request, g *Grant, c *Certificate) error {
 
 // checkKey settles that the grant is the key's, and that the key is in force.
 func (p *Policy) checkKey(now time.Time, g *Grant) (*APIKey, error) {
-	signed, err := g.verify()
-	if err != nil {
-		return nil, err
-	}
+	signed := g.verify()
 	if g.Signed && !signed {
 		return nil, refuse(CodeBadSignature, "The grant is not signed by the key that it names: check the key's secret.")
 	}
 	var key *APIKey
 	if p.Keys != nil {
+		var err error
 		if key, err = p.Keys.APIKey(g.Key); err != nil {
-			return nil, fmt.Errorf("keys: look up API key: %w", err)
+			return nil, fmt.Errorf("look up API key: %w", err)
 		}
 	}
 	if key == nil || key.Public != g.Key {
 		return nil, refuse(CodeKeyUnknown, "This peer does not know the API key: check the key, and that it was made on this relay.")
 	}
 	if err := key.check(); err != nil {
-		return nil, fmt.Errorf("keys: stored API key: %w", err)
+		return nil, fmt.Errorf("stored API key: %w", err)
 	}
 	switch {
 	case key.Revoked != 0:

@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // SealOverhead is how many bytes [Seal] adds: the encapsulated key (32) and the
@@ -35,7 +37,7 @@ func SealingKeyOf(s Secret) (SealingKey, error) { return sealingKeyOf(s.bytes())
 func sealingKeyOf(b []byte) (SealingKey, error) {
 	x, err := ecdh.X25519().NewPrivateKey(b)
 	if err != nil {
-		return SealingKey{}, fmt.Errorf("%w: a sealing key has 32 bytes, not %d", ErrInvalid, len(b))
+		return SealingKey{}, fault.Of(ErrInvalid, "a sealing key has 32 bytes, not %d", len(b))
 	}
 	return SealingKey{key: &struct{ x *ecdh.PrivateKey }{x}}, nil
 }
@@ -75,19 +77,19 @@ func (k PublicKey) SealingPublic() ([32]byte, error) {
 func Seal(recipient [32]byte, info, aad, plaintext []byte) ([]byte, error) {
 	pub, err := ecdh.X25519().NewPublicKey(recipient[:])
 	if err != nil {
-		return nil, fmt.Errorf("%w: sealing key: %v", ErrMalformed, err)
+		return nil, fault.Of(ErrMalformed, "the sealing key: %v", err)
 	}
 	to, err := hpke.NewDHKEMPublicKey(pub)
 	if err != nil {
-		return nil, fmt.Errorf("keys: seal: %w", err)
+		return nil, fmt.Errorf("seal: %w", err)
 	}
 	enc, sender, err := hpke.NewSender(to, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info)
 	if err != nil {
-		return nil, fmt.Errorf("keys: seal: %w", err)
+		return nil, fmt.Errorf("seal: %w", err)
 	}
 	ct, err := sender.Seal(aad, plaintext)
 	if err != nil {
-		return nil, fmt.Errorf("keys: seal: %w", err)
+		return nil, fmt.Errorf("seal: %w", err)
 	}
 	return append(enc, ct...), nil
 }
@@ -103,7 +105,7 @@ func Open(k SealingKey, info, aad, sealed []byte) ([]byte, error) {
 	}
 	priv, err := hpke.NewDHKEMPrivateKey(k.key.x)
 	if err != nil {
-		return nil, fmt.Errorf("keys: open: %w", err)
+		return nil, fmt.Errorf("open: %w", err)
 	}
 	r, err := hpke.NewRecipient(sealed[:32], priv, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
@@ -32,7 +34,7 @@ func NewSecret() Secret {
 // SecretOf returns a Secret with a copy of b, which must have 1 to 1,024 bytes.
 func SecretOf(b []byte) (Secret, error) {
 	if len(b) == 0 || len(b) > maxSecretSize {
-		return Secret{}, fmt.Errorf("%w: a secret has 1 to %d bytes, not %d", ErrInvalid, maxSecretSize, len(b))
+		return Secret{}, fault.Of(ErrInvalid, "a secret has 1 to %d bytes, not %d", maxSecretSize, len(b))
 	}
 	c := bytes.Clone(b)
 	return Secret{p: &c}, nil

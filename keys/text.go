@@ -4,7 +4,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base32"
-	"fmt"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // The text of a key is a prefix of three letters, "wk" for a key or "ws" for a
@@ -73,9 +74,9 @@ func parseKeyText(prefix, text string) (KeyKind, [32]byte, error) {
 	what := map[string]string{keyPrefix: "a key", secretPrefix: "a secret"}
 	if len(text) < 3 || text[:2] != prefix {
 		if len(text) > 2 && what[text[:2]] != "" {
-			return 0, b, fmt.Errorf("%w: %s stands where %s belongs", ErrMalformed, what[text[:2]], what[prefix])
+			return 0, b, fault.Of(ErrMalformed, "%s stands where %s belongs", what[text[:2]], what[prefix])
 		}
-		return 0, b, fmt.Errorf("%w: %s begins with %q", ErrMalformed, what[prefix], prefix)
+		return 0, b, fault.Of(ErrMalformed, "%s begins with %q", what[prefix], prefix)
 	}
 	var kind KeyKind
 	switch text[2] {
@@ -84,15 +85,15 @@ func parseKeyText(prefix, text string) (KeyKind, [32]byte, error) {
 	case 'u':
 		kind = KindUser
 	default:
-		return 0, b, fmt.Errorf("%w: %s begins with %q and then a or u", ErrMalformed, what[prefix], prefix)
+		return 0, b, fault.Of(ErrMalformed, "%s begins with %q and then a or u", what[prefix], prefix)
 	}
 	if len(text) != keyTextLen {
-		return 0, b, fmt.Errorf("%w: %s has %d characters, not %d", ErrMalformed, what[prefix], keyTextLen, len(text))
+		return 0, b, fault.Of(ErrMalformed, "%s has %d characters, not %d", what[prefix], keyTextLen, len(text))
 	}
 	raw, err := base32Lower().DecodeString(text[3:])
 	if err != nil || len(raw) != len(b)+checksumLen {
 		// The decoder's error names the place only, but secrets stay out of it whole.
-		return 0, b, fmt.Errorf("%w: %s has a character other than a-z and 2-7", ErrMalformed, what[prefix])
+		return 0, b, fault.Of(ErrMalformed, "%s has a character other than a-z and 2-7", what[prefix])
 	}
 	copy(b[:], raw)
 	if subtle.ConstantTimeCompare(raw[len(b):], checksum(text[:3], b)) != 1 {

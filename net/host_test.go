@@ -15,6 +15,7 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -95,7 +96,7 @@ func newParty(t testing.TB, change ...func(*Options)) *party {
 
 func (p *party) start(t testing.TB) {
 	t.Helper()
-	s, err := store.Open(p.dir+"/store", nil)
+	s, err := engines.Open(p.dir+"/store", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

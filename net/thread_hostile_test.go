@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -405,7 +406,7 @@ func checkFork(t *testing.T, th *Thread, log clock.LogID) {
 
 func copyStore(t *testing.T, s store.Store, dir string) {
 	t.Helper()
-	to, err := store.Open(dir+"/store", nil)
+	to, err := engines.Open(dir+"/store", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -28,7 +29,7 @@ func newTestNode(t testing.TB) *testNode {
 
 func newMemoryNode(t testing.TB) *testNode {
 	t.Helper()
-	s, err := store.OpenMemory()
+	s, err := engines.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func newMemoryNode(t testing.TB) *testNode {
 
 func openTestNode(t testing.TB, dir string, device *keys.Device, cert *keys.Certificate) *testNode {
 	t.Helper()
-	s, err := store.Open(dir+"/store", nil)
+	s, err := engines.Open(dir+"/store", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
 )
@@ -153,7 +154,7 @@ func (n *Node) startHome(ctx context.Context) (err error) {
 }
 
 func (n *Node) startStore(context.Context) (err error) {
-	n.store, err = store.Open(n.home.path(dirStore), &store.Options{
+	n.store, err = engines.Open(n.home.path(dirStore), &engines.Options{
 		Engine: n.cfg.Engine,
 		Logf:   func(format string, args ...any) { n.log.Warn(fmt.Sprintf(format, args...)) },
 	})

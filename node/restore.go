@@ -24,6 +24,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
 )
 
@@ -154,7 +155,7 @@ func unpack(ctx context.Context, r io.Reader, dir string) (m Manifest, err error
 		return m, fmt.Errorf("restore: %w", err)
 	}
 	defer func() { err = errors.Join(err, u.root.Close()) }()
-	if u.st, err = store.Open(filepath.Join(dir, dirStore), &store.Options{Engine: name}); err != nil {
+	if u.st, err = engines.Open(filepath.Join(dir, dirStore), &engines.Options{Engine: name}); err != nil {
 		return m, err
 	}
 	defer func() {

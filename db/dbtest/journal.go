@@ -248,23 +248,8 @@ func (j *Journal) FlushedTo() int64 {
 	return j.flushed
 }
 
-// Open returns a database in a store of its own, in a directory of the test's,
-// that writes the log that name stands for. The test's end closes it.
-func Open(t testing.TB, name string) (*db.DB, *Journal) {
-	t.Helper()
-	st, err := store.Open(t.TempDir(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return OpenIn(t, st, name)
-}
-
-// OpenIn is Open in a given store.
+// OpenIn returns a database in a given store that writes the log that name stands
+// for. The test's end closes it.
 func OpenIn(t testing.TB, st store.Store, name string) (*db.DB, *Journal) {
 	t.Helper()
 	j, err := NewJournal(st, "J/", name)

@@ -11,10 +11,11 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // MaxAhead is how far ahead of real time a record's clock may be before the
@@ -22,7 +23,7 @@ import (
 const MaxAhead = 5 * time.Minute
 
 // ErrAhead reports a time more than [MaxAhead] ahead of real time.
-var ErrAhead = errors.New("clock: time is more than five minutes ahead")
+var ErrAhead = fault.New(fault.ClockAhead, "the time is more than five minutes ahead")
 
 // A Time is a hybrid logical clock reading: the upper 48 bits are milliseconds
 // since the Unix epoch, the lower 16 bits a counter within the millisecond.

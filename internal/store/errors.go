@@ -1,21 +1,21 @@
 package store
 
-import "errors"
+import "github.com/weftdb/weft/internal/fault"
 
 var (
 	// ErrNotFound reports that no value is stored under a key.
-	ErrNotFound = errors.New("store: key not found")
+	ErrNotFound = fault.New(fault.NotFound, "the key is not stored")
 	// ErrTooBig reports that a write would take a transaction over its
 	// [Limits]; the transaction keeps what it held before and can still commit.
-	ErrTooBig = errors.New("store: transaction is full")
+	ErrTooBig = fault.New(fault.TooLarge, "the transaction is full")
 	// ErrConflict reports that a key that the transaction read was written by
 	// another transaction; the caller retries with a new one.
-	ErrConflict = errors.New("store: transaction conflict")
+	ErrConflict = fault.New(fault.Conflict, "another transaction wrote what this one read: try again")
 	// ErrKey reports a key that no store can hold: empty, longer than
 	// [MaxKey], or in the engines' own space, which begins with "!badger".
-	ErrKey = errors.New("store: invalid key")
+	ErrKey = fault.New(fault.InvalidArgument, "no store can hold the key")
 	// ErrClosed reports use of a closed store, snapshot or transaction.
-	ErrClosed = errors.New("store: closed")
+	ErrClosed = fault.New(fault.Closed, "the store is closed")
 	// ErrLocked reports that another process has the store open.
-	ErrLocked = errors.New("store: in use by another process")
+	ErrLocked = fault.New(fault.HomeInUse, "another process has the store open")
 )

@@ -5,10 +5,13 @@
 //	Store ── Snapshot            a consistent view
 //	  └───── Tx                  a view with writes, applied all or none
 //	Reader ── Iterator           what both can read
+//	Engine                     what keeps it; New makes a Store of one
 //
 // Two engines pass one suite (package storetest): badger, through
-// ipfs/go-ds-badger (the default), and pebble. [Store.Datastore] shows a part of
-// the key space as a go-datastore, for libp2p and boxo.
+// ipfs/go-ds-badger (the default), and pebble. They are packages of their own, so
+// that this one builds where they do not; package engines opens by name.
+// [Store.Datastore] shows a part of the key space as a go-datastore, for libp2p
+// and boxo.
 //
 // A commit is atomic at once and durable after the next [Store.Sync] that
 // begins after it; concurrent callers of Sync share one disk sync. After a
@@ -146,15 +149,4 @@ type Tx interface {
 	// Discard ends the transaction without writing. After Commit it does
 	// nothing.
 	Discard()
-}
-
-// Options tunes a store. The zero value suits production.
-type Options struct {
-	// Engine is "badger" (the default, also for "") or "pebble".
-	Engine string
-	// CacheBytes is the size of the block cache of engines that have one; 0
-	// means 32 MiB.
-	CacheBytes int64
-	// Logf receives the engine's own warnings and errors; nil discards them.
-	Logf func(format string, args ...any)
 }

@@ -4,67 +4,41 @@ import (
 	"errors"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/weftdb/weft/internal/store"
-	"github.com/weftdb/weft/internal/store/storetest"
+	"github.com/weftdb/weft/internal/store/pebblekv"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
-}
-
-func opener(engine string) func(testing.TB, string) store.Store {
-	return func(t testing.TB, dir string) store.Store {
-		t.Helper()
-		s, err := store.Open(dir, &store.Options{Engine: engine, Logf: t.Logf})
-		if err != nil {
+// TestFailure checks that a store stops writing when a commit has failed.
+func TestFailure(t *testing.T) {
+	eng, err := pebblekv.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fault := errors.New("disk")
+	c := store.New(failing{eng, fault})
+	for range 2 {
+		tx := c.Begin()
+		if err := tx.Put([]byte("a"), nil); err != nil {
 			t.Fatal(err)
 		}
-		return s
+		if err := tx.Commit(); !errors.Is(err, fault) {
+			t.Errorf("got %v, want %v", err, fault)
+		}
+	}
+	if err := c.Sync(); !errors.Is(err, fault) {
+		t.Errorf("sync: got %v, want %v", err, fault)
+	}
+	if err := c.Close(); !errors.Is(err, fault) {
+		t.Errorf("close: got %v, want %v", err, fault)
 	}
 }
 
-func TestBadger(t *testing.T) {
-	storetest.Run(t, opener("badger"))
-	storetest.Durable(t, opener("badger"), 0)
+type failing struct {
+	store.Engine
+	err error
 }
 
-func TestPebble(t *testing.T) {
-	storetest.Run(t, opener("pebble"))
-	storetest.Durable(t, opener("pebble"), 4*4<<20) // it reuses its last logs
-}
-
-func TestMemory(t *testing.T) {
-	storetest.Run(t, func(t testing.TB, _ string) store.Store {
-		s, err := store.OpenMemory()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	})
-}
-
-func TestOpenErrors(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := store.Open(dir, &store.Options{Engine: "leveldb"}); err == nil {
-		t.Error("got no error for an unknown engine")
-	}
-	for _, engine := range []string{"badger", "pebble"} {
-		dir := t.TempDir()
-		s := opener(engine)(t, dir)
-		if _, err := store.Open(dir, &store.Options{Engine: engine}); !errors.Is(err, store.ErrLocked) {
-			t.Errorf("%s: got %v, want ErrLocked", engine, err)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		other := map[string]string{"badger": "pebble", "pebble": "badger"}[engine]
-		if _, err := store.Open(dir, &store.Options{Engine: other}); err == nil {
-			t.Errorf("got no error opening a %s store with %s", engine, other)
-		}
-	}
-}
+func (f failing) Apply(*store.Writes) error { return f.err }
 
 func TestPrefixEnd(t *testing.T) {
 	for in, want := range map[string]string{"a": "b", "a\xff": "b", "\xff\xff": "", "": "", "a\x00": "a\x01"} {

@@ -47,36 +47,3 @@ func TestSyncShared(t *testing.T) {
 		t.Errorf("got %d syncs for %d callers, want 2", count, callers+1)
 	}
 }
-
-// TestFailure checks that a store stops writing when a commit has failed.
-func TestFailure(t *testing.T) {
-	s, err := OpenMemory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := s.(*core)
-	fault := errors.New("disk")
-	c.eng = failing{c.eng, fault}
-	for range 2 {
-		tx := c.Begin()
-		if err := tx.Put([]byte("a"), nil); err != nil {
-			t.Fatal(err)
-		}
-		if err := tx.Commit(); !errors.Is(err, fault) {
-			t.Errorf("got %v, want %v", err, fault)
-		}
-	}
-	if err := c.Sync(); !errors.Is(err, fault) {
-		t.Errorf("sync: got %v, want %v", err, fault)
-	}
-	if err := c.Close(); !errors.Is(err, fault) {
-		t.Errorf("close: got %v, want %v", err, fault)
-	}
-}
-
-type failing struct {
-	engine
-	err error
-}
-
-func (f failing) apply(*writeSet) error { return f.err }

@@ -17,8 +17,8 @@ type tx struct {
 }
 
 func (c *core) Begin() Tx {
-	t := &tx{limits: c.eng.limits()}
-	t.writes = c.sets.Get().(*writeSet)
+	t := &tx{limits: c.eng.Limits()}
+	t.writes = c.sets.Get().(*Writes)
 	t.track = func(key []byte) { t.reads = append(t.reads, c.oracle.hash(key)) }
 	c.oracle.begin(t)
 	c.openView(&t.view)
@@ -39,13 +39,13 @@ func (t *tx) write(key, value []byte, deleted bool) error {
 		return ErrKey
 	}
 	used := t.used
-	used.Bytes += t.c.eng.charge(key, value)
+	used.Bytes += t.c.eng.Charge(key, value)
 	n := t.writes.find(key)
 	if n == 0 {
 		used.Puts++
 	} else {
 		w := &t.writes.nodes[n]
-		used.Bytes -= t.c.eng.charge(w.key, w.value)
+		used.Bytes -= t.c.eng.Charge(w.key, w.value)
 	}
 	if used.Bytes > t.limits.Bytes || used.Puts > t.limits.Puts {
 		return ErrTooBig
@@ -87,7 +87,7 @@ func (t *tx) Commit() error {
 	t.mu.RUnlock()
 	t.end()
 	t.done = true
-	if ended || t.writes.len() == 0 {
+	if ended || t.writes.Len() == 0 {
 		t.c.oracle.end(t, false)
 		t.recycle()
 		if ended {
@@ -113,8 +113,8 @@ func (c *core) commit(t *tx) (err error) {
 	}
 	// Recorded also if it fails: a failed store commits nothing more.
 	applied = true
-	if err := c.eng.apply(t.writes); err != nil {
-		return c.fail(fmt.Errorf("store: commit: %w", err))
+	if err := c.eng.Apply(t.writes); err != nil {
+		return c.fail(fmt.Errorf("commit: %w", err))
 	}
 	return nil
 }

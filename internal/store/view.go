@@ -6,11 +6,11 @@ import "sync"
 // it while other goroutines use it.
 type view struct {
 	c      *core
-	writes *writeSet        // a Tx's own; nil for a Snapshot
+	writes *Writes          // a Tx's own; nil for a Snapshot
 	track  func(key []byte) // told each key read; nil for a Snapshot
 
 	mu    sync.RWMutex // held for reading by each use, for writing to end
-	ev    engineView   // nil once ended
+	ev    EngineView   // nil once ended
 	iters []*iter      // open ones
 }
 
@@ -26,14 +26,14 @@ func (c *core) openView(v *view) {
 	c.opWG.Add(1)
 	c.mu.Unlock()
 	defer c.leave()
-	ev, err := c.eng.snapshot()
+	ev, err := c.eng.Snapshot()
 	if err != nil {
 		return
 	}
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
-		ev.release()
+		ev.Release()
 		return
 	}
 	v.ev = ev
@@ -56,13 +56,13 @@ func (v *view) end() {
 	v.ev = nil
 	for _, it := range v.iters {
 		if it.ei != nil {
-			it.ei.close()
+			it.ei.Close()
 			it.ei = nil
 		}
 	}
 	v.iters = nil
 	if ev != nil {
-		ev.release()
+		ev.Release()
 	}
 	v.mu.Unlock()
 	if ev != nil {
@@ -93,14 +93,14 @@ func (v *view) Get(key []byte) ([]byte, error) {
 	if v.track != nil {
 		v.track(key)
 	}
-	return v.ev.get(key)
+	return v.ev.Get(key)
 }
 
 func (v *view) Iterate(r Range) Iterator {
 	it := &iter{v: v, r: r, failure: ErrClosed}
 	v.mu.Lock()
 	if v.ev != nil {
-		it.ei, it.failure = v.ev.iterate(r)
+		it.ei, it.failure = v.ev.Iterate(r)
 		if it.failure == nil {
 			v.iters = append(v.iters, it)
 		}
@@ -114,8 +114,8 @@ func (v *view) Iterate(r Range) Iterator {
 type iter struct {
 	v       *view
 	r       Range
-	ei      engineIter // nil once closed; guarded by v.mu
-	failure error      // why there is no engineIter
+	ei      EngineIterator // nil once closed; guarded by v.mu
+	failure error          // why there is no EngineIterator
 
 	own   int32 // node of v.writes that is next to see; 0 means none
 	valid bool
@@ -141,7 +141,7 @@ func (it *iter) Seek(key []byte) {
 	if key != nil {
 		key = it.clamp(key)
 	}
-	it.ei.seek(key)
+	it.ei.Seek(key)
 	if w := it.v.writes; w != nil {
 		switch {
 		case it.r.Reverse && key == nil:
@@ -189,7 +189,7 @@ func (it *iter) Next() {
 	if it.mine {
 		it.ownNext()
 	} else {
-		it.ei.next()
+		it.ei.Next()
 	}
 	it.settle()
 }
@@ -206,23 +206,23 @@ func (it *iter) ownNext() {
 func (it *iter) settle() {
 	for {
 		own := it.own != 0 && it.inside(it.v.writes.nodes[it.own].key)
-		stored := it.ei.valid()
+		stored := it.ei.Valid()
 		it.valid, it.mine = own || stored, own
 		if !it.valid {
 			return
 		}
 		if own && stored {
-			d := compare(it.v.writes.nodes[it.own].key, it.ei.key())
+			d := compare(it.v.writes.nodes[it.own].key, it.ei.Key())
 			if it.r.Reverse {
 				d = -d
 			}
 			it.mine = d <= 0
 			if d == 0 { // the engine's is hidden by our own
-				it.ei.next()
+				it.ei.Next()
 			}
 		}
 		if !it.mine {
-			it.kbuf = append(it.kbuf[:0], it.ei.key()...)
+			it.kbuf = append(it.kbuf[:0], it.ei.Key()...)
 			it.k = it.kbuf
 			if it.v.track != nil {
 				it.v.track(it.k)
@@ -250,7 +250,7 @@ func (it *iter) Value() ([]byte, error) {
 		return it.v.writes.nodes[it.own].value, nil
 	}
 	var err error
-	it.vbuf, err = it.ei.value(it.vbuf)
+	it.vbuf, err = it.ei.Value(it.vbuf)
 	return it.vbuf, err
 }
 
@@ -263,7 +263,7 @@ func (it *iter) Err() error {
 	case it.ei == nil:
 		return ErrClosed
 	}
-	return it.ei.err()
+	return it.ei.Err()
 }
 
 func (it *iter) Close() {
@@ -273,7 +273,7 @@ func (it *iter) Close() {
 	if it.ei == nil {
 		return
 	}
-	it.ei.close()
+	it.ei.Close()
 	it.ei = nil
 	for i, o := range it.v.iters {
 		if o == it {

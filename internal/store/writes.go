@@ -5,10 +5,10 @@ import "bytes"
 // compare orders keys by their bytes.
 func compare(a, b []byte) int { return bytes.Compare(a, b) }
 
-// A writeSet holds a transaction's writes in key order: a skip list in slices,
-// so that a put allocates nothing but the slices' growth. Node 0 is the head;
-// as a successor it means none.
-type writeSet struct {
+// Writes holds a transaction's writes in key order: a skip list in slices, so that
+// a put allocates nothing but the slices' growth. Node 0 is the head; as a
+// successor it means none.
+type Writes struct {
 	nodes []writeNode
 	links []int32 // the towers of the nodes
 	rnd   uint32
@@ -22,17 +22,17 @@ type writeNode struct {
 
 const maxLevel = 10 // one node in 4 reaches the next level: enough for 4^10
 
-func newWriteSet() *writeSet {
-	w := &writeSet{rnd: 2463534242}
+func newWrites() *Writes {
+	w := &Writes{rnd: 2463534242}
 	w.nodes = append(make([]writeNode, 0, 8), writeNode{})
 	w.links = make([]int32, maxLevel, maxLevel+16)
 	return w
 }
 
 // reset empties w, and keeps its memory unless it is much.
-func (w *writeSet) reset() {
+func (w *Writes) reset() {
 	if cap(w.nodes) > 1<<14 {
-		*w = *newWriteSet()
+		*w = *newWrites()
 		return
 	}
 	clear(w.nodes)
@@ -41,16 +41,35 @@ func (w *writeSet) reset() {
 	clear(w.links)
 }
 
-func (w *writeSet) len() int { return len(w.nodes) - 1 }
+// A Write puts Value under Key, or deletes Key.
+type Write struct {
+	Key, Value []byte
+	Deleted    bool
+}
+
+// Len returns the number of writes.
+func (w *Writes) Len() int { return len(w.nodes) - 1 }
+
+// All gives the writes in the order of their keys. An engine may keep the slices
+// until Apply returns.
+func (w *Writes) All() func(yield func(Write) bool) {
+	return func(yield func(Write) bool) {
+		for n := w.first(); n != 0; n = w.after(n) {
+			if node := &w.nodes[n]; !yield(Write{node.key, node.value, node.deleted}) {
+				return
+			}
+		}
+	}
+}
 
 // first returns the node of the smallest key.
-func (w *writeSet) first() int32 { return w.links[0] }
+func (w *Writes) first() int32 { return w.links[0] }
 
 // after returns the node that follows n.
-func (w *writeSet) after(n int32) int32 { return w.links[w.nodes[n].tower] }
+func (w *Writes) after(n int32) int32 { return w.links[w.nodes[n].tower] }
 
 // before returns the node of the largest key < key, or the last if key is nil.
-func (w *writeSet) before(key []byte) int32 {
+func (w *Writes) before(key []byte) int32 {
 	n := int32(0)
 	for level := maxLevel - 1; level >= 0; level-- {
 		for {
@@ -65,7 +84,7 @@ func (w *writeSet) before(key []byte) int32 {
 }
 
 // atOrAfter returns the node of the smallest key >= key.
-func (w *writeSet) atOrAfter(key []byte) int32 {
+func (w *Writes) atOrAfter(key []byte) int32 {
 	if key == nil {
 		return w.first()
 	}
@@ -73,7 +92,7 @@ func (w *writeSet) atOrAfter(key []byte) int32 {
 }
 
 // find returns the node of key.
-func (w *writeSet) find(key []byte) int32 {
+func (w *Writes) find(key []byte) int32 {
 	if n := w.atOrAfter(key); n != 0 && bytes.Equal(w.nodes[n].key, key) {
 		return n
 	}
@@ -81,7 +100,7 @@ func (w *writeSet) find(key []byte) int32 {
 }
 
 // put sets node n, or adds one if n is 0.
-func (w *writeSet) put(n int32, key, value []byte, deleted bool) {
+func (w *Writes) put(n int32, key, value []byte, deleted bool) {
 	if n != 0 {
 		w.nodes[n].value, w.nodes[n].deleted = value, deleted
 		return
@@ -109,7 +128,7 @@ func (w *writeSet) put(n int32, key, value []byte, deleted bool) {
 }
 
 // height draws a tower's height by xorshift: the shape matters only for speed.
-func (w *writeSet) height() int {
+func (w *Writes) height() int {
 	w.rnd ^= w.rnd << 13
 	w.rnd ^= w.rnd >> 17
 	w.rnd ^= w.rnd << 5

@@ -1,4 +1,10 @@
-package store
+// Package badgerkv is the engine over badger, opened through ipfs/go-ds-badger.
+// Its value log is the write-ahead log; short values are also in the tree, which
+// makes old log files garbage that it removes in the background.
+//
+//	badgerkv.go   opening, and the map
+//	collect.go    giving disk space back
+package badgerkv
 
 import (
 	"bytes"
@@ -13,26 +19,25 @@ import (
 	"github.com/dgraph-io/badger"
 	"github.com/dgraph-io/badger/options"
 	badgerds "github.com/ipfs/go-ds-badger"
+
+	"github.com/weftdb/weft/internal/store"
 )
 
 const (
-	badgerTable   = 16 << 20 // bytes of a memtable and of a table
-	badgerRecover = 96 << 20 // bytes of the memtable after a crash: all that can wait to be saved
-	badgerLog     = 32 << 20 // bytes of a value log file
-	badgerPile    = 8        // tables at level 0 that a close merges
-	badgerInline  = 4 << 10  // values this long or longer stay in the value log
+	tableSize   = 16 << 20 // bytes of a memtable and of a table
+	recoverSize = 96 << 20 // bytes of the memtable after a crash: all that can wait to be saved
+	logSize     = 32 << 20 // bytes of a value log file
+	pile        = 8        // tables at level 0 that a close merges
+	inline      = 4 << 10  // values this long or longer stay in the value log
 
 	// A transaction's limits keep below badger's own, which are 15% of
-	// badgerTable for the bytes and, of that, one put per 96 bytes; a put costs
+	// tableSize for the bytes and, of that, one put per 96 bytes; a put costs
 	// up to 12 bytes more than its key and value.
-	badgerTxBytes = 2 << 20
-	badgerTxPuts  = 24_000
+	txBytes = 2 << 20
+	txPuts  = 24_000
 )
 
-// badgerEngine keeps the map in badger, opened through go-ds-badger. Its value
-// log is the write-ahead log; short values are also in the tree, which makes
-// old log files garbage.
-type badgerEngine struct {
+type engine struct {
 	ds   *badgerds.Datastore
 	db   *badger.DB
 	dir  string
@@ -45,7 +50,7 @@ type badgerEngine struct {
 	tending sync.WaitGroup
 }
 
-func badgerOptions(table int64) *badgerds.Options {
+func optionsOf(table int64) *badgerds.Options {
 	o := badgerds.DefaultOptions
 	o.GcInterval = 0 // tend does it
 	o.SyncWrites = false
@@ -53,23 +58,34 @@ func badgerOptions(table int64) *badgerds.Options {
 	o.TableLoadingMode = options.MemoryMap
 	o.ValueLogLoadingMode = options.FileIO
 	o.MaxTableSize = table
-	o.LevelOneSize = 4 * badgerTable
+	o.LevelOneSize = 4 * tableSize
 	o.NumMemtables = 2
 	o.NumCompactors = 1
 	// A process that opens and closes the store soon leaves a small table at
 	// level 0 and has no time to merge them. Badger makes whoever adds one too
 	// many wait for seconds, so a close merges them well before that.
-	o.NumLevelZeroTablesStall = 3 * badgerPile
-	o.ValueThreshold = badgerInline
-	o.ValueLogFileSize = badgerLog
+	o.NumLevelZeroTablesStall = 3 * pile
+	o.ValueThreshold = inline
+	o.ValueLogFileSize = logSize
 	o.CompactL0OnClose = false
 	o.EventLogging = false
 	return &o
 }
 
-func openBadger(dir string, o Options) (engine, error) {
+// Options tunes the engine. The zero value suits production.
+type Options struct {
+	// Logf receives what the engine has to say of its own; badger's messages go to
+	// go-log. nil discards it.
+	Logf func(format string, args ...any)
+}
+
+// Open opens the engine in dir, which exists.
+func Open(dir string, o Options) (store.Engine, error) {
+	if o.Logf == nil {
+		o.Logf = func(string, ...any) {}
+	}
 	if crashed(dir) {
-		ds, err := badgerds.NewDatastore(dir, badgerOptions(badgerRecover))
+		ds, err := badgerds.NewDatastore(dir, optionsOf(recoverSize))
 		if err != nil {
 			return nil, err
 		}
@@ -77,13 +93,13 @@ func openBadger(dir string, o Options) (engine, error) {
 			return nil, err
 		}
 	}
-	opt := badgerOptions(badgerTable)
+	opt := optionsOf(tableSize)
 	opt.CompactL0OnClose = piled(dir)
 	ds, err := badgerds.NewDatastore(dir, opt)
 	if err != nil {
 		return nil, err
 	}
-	e := &badgerEngine{ds: ds, db: ds.DB, dir: dir, logf: o.Logf}
+	e := &engine{ds: ds, db: ds.DB, dir: dir, logf: o.Logf}
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.tending.Go(func() { e.tend(ctx) })
@@ -99,7 +115,7 @@ func piled(dir string) bool {
 	}
 	defer f.Close()
 	m, _, err := badger.ReplayManifestFile(f)
-	return err == nil && len(m.Levels) > 0 && len(m.Levels[0].Tables) >= badgerPile
+	return err == nil && len(m.Levels) > 0 && len(m.Levels[0].Tables) >= pile
 }
 
 // crashed reports whether the store in dir was not closed and has enough log
@@ -118,33 +134,32 @@ func crashed(dir string) bool {
 			logged += fi.Size()
 		}
 	}
-	return logged > badgerTable/3
+	return logged > tableSize/3
 }
 
-func (e *badgerEngine) limits() Limits { return Limits{Bytes: badgerTxBytes, Puts: badgerTxPuts} }
+func (e *engine) Limits() store.Limits { return store.Limits{Bytes: txBytes, Puts: txPuts} }
 
-// charge counts a value that stays in the value log at a quarter: there only
+// Charge counts a value that stays in the value log at a quarter: there only
 // memory bounds it.
-func (e *badgerEngine) charge(key, value []byte) int {
-	if len(value) >= badgerInline {
+func (e *engine) Charge(key, value []byte) int {
+	if len(value) >= inline {
 		return len(key) + (len(value)+3)/4
 	}
 	return len(key) + len(value)
 }
 
-func (e *badgerEngine) apply(w *writeSet) error {
+func (e *engine) Apply(w *store.Writes) error {
 	txn := e.db.NewTransaction(true)
 	defer txn.Discard()
-	entries := make([]badger.Entry, w.len())
+	entries := make([]badger.Entry, w.Len())
 	i, size := 0, int64(0)
-	for n := w.first(); n != 0; n = w.after(n) {
-		node := &w.nodes[n]
-		size += int64(len(node.key) + len(node.value))
+	for put := range w.All() {
+		size += int64(len(put.Key) + len(put.Value))
 		var err error
-		if node.deleted {
-			err = txn.Delete(node.key)
+		if put.Deleted {
+			err = txn.Delete(put.Key)
 		} else {
-			entries[i].Key, entries[i].Value = node.key, node.value
+			entries[i].Key, entries[i].Value = put.Key, put.Value
 			err = txn.SetEntry(&entries[i])
 			i++
 		}
@@ -156,16 +171,16 @@ func (e *badgerEngine) apply(w *writeSet) error {
 	return txn.Commit()
 }
 
-func (e *badgerEngine) sync() error { return e.db.Sync() }
+func (e *engine) Sync() error { return e.db.Sync() }
 
-func (e *badgerEngine) close() error {
+func (e *engine) Close() error {
 	e.stop()
 	e.tending.Wait()
 	err := e.tidy(context.Background(), 1)
 	return errors.Join(err, e.ds.Close())
 }
 
-func (e *badgerEngine) size() (int64, error) {
+func (e *engine) Size() (int64, error) {
 	var total int64
 	err := filepath.WalkDir(e.dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -188,18 +203,18 @@ func ignoreGone(err error) error {
 	return err
 }
 
-func (e *badgerEngine) snapshot() (engineView, error) {
-	return badgerView{e.db.NewTransaction(false)}, nil
+func (e *engine) Snapshot() (store.EngineView, error) {
+	return view{e.db.NewTransaction(false)}, nil
 }
 
-type badgerView struct{ txn *badger.Txn }
+type view struct{ txn *badger.Txn }
 
-func (v badgerView) release() { v.txn.Discard() }
+func (v view) Release() { v.txn.Discard() }
 
-func (v badgerView) get(key []byte) ([]byte, error) {
+func (v view) Get(key []byte) ([]byte, error) {
 	item, err := v.txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, ErrNotFound
+		return nil, store.ErrNotFound
 	}
 	if err != nil {
 		return nil, err
@@ -207,20 +222,20 @@ func (v badgerView) get(key []byte) ([]byte, error) {
 	return item.ValueCopy(nil)
 }
 
-// iterate never prefetches: badger would start a goroutine for each value, and
+// Iterate never prefetches: badger would start a goroutine for each value, and
 // short ones are in the tree.
-func (v badgerView) iterate(r Range) (engineIter, error) {
+func (v view) Iterate(r store.Range) (store.EngineIterator, error) {
 	o := badger.IteratorOptions{Reverse: r.Reverse, Prefix: commonPrefix(r)}
-	return &badgerIter{it: v.txn.NewIterator(o), r: r}, nil
+	return &iterator{it: v.txn.NewIterator(o), r: r}, nil
 }
 
 // commonPrefix returns what all keys of r begin with. In reverse it must also
 // be a prefix of Upper, where the walk begins.
-func commonPrefix(r Range) []byte {
+func commonPrefix(r store.Range) []byte {
 	if r.Upper == nil {
 		return nil
 	}
-	if !r.Reverse && bytes.Equal(PrefixEnd(r.Lower), r.Upper) {
+	if !r.Reverse && bytes.Equal(store.PrefixEnd(r.Lower), r.Upper) {
 		return r.Lower
 	}
 	n := 0
@@ -230,13 +245,13 @@ func commonPrefix(r Range) []byte {
 	return r.Lower[:n]
 }
 
-type badgerIter struct {
+type iterator struct {
 	it *badger.Iterator
-	r  Range
+	r  store.Range
 	k  []byte // nil when not at a key of the range
 }
 
-func (i *badgerIter) seek(key []byte) {
+func (i *iterator) Seek(key []byte) {
 	switch {
 	case key != nil:
 		i.it.Seek(key)
@@ -253,12 +268,12 @@ func (i *badgerIter) seek(key []byte) {
 	i.load()
 }
 
-func (i *badgerIter) next() {
+func (i *iterator) Next() {
 	i.it.Next()
 	i.load()
 }
 
-func (i *badgerIter) load() {
+func (i *iterator) load() {
 	i.k = nil
 	if !i.it.Valid() {
 		return
@@ -272,11 +287,11 @@ func (i *badgerIter) load() {
 	}
 }
 
-func (i *badgerIter) valid() bool { return i.k != nil }
-func (i *badgerIter) key() []byte { return i.k }
-func (i *badgerIter) err() error  { return nil } // badger's walks have none
-func (i *badgerIter) close()      { i.it.Close() }
+func (i *iterator) Valid() bool { return i.k != nil }
+func (i *iterator) Key() []byte { return i.k }
+func (i *iterator) Err() error  { return nil } // badger's walks have none
+func (i *iterator) Close()      { i.it.Close() }
 
-func (i *badgerIter) value(buf []byte) ([]byte, error) {
+func (i *iterator) Value(buf []byte) ([]byte, error) {
 	return i.it.Item().ValueCopy(buf[:0])
 }

@@ -1,4 +1,4 @@
-package store
+package badgerkv
 
 import (
 	"context"
@@ -11,9 +11,9 @@ import (
 	"github.com/dgraph-io/badger"
 )
 
-// compact merges the tree, saves the memtable, starts a new log file if the
+// Compact merges the tree, saves the memtable, starts a new log file if the
 // current one is large, and then removes the log files without live values.
-func (e *badgerEngine) compact(ctx context.Context, exclusive func(func() error) error) error {
+func (e *engine) Compact(ctx context.Context, exclusive func(func() error) error) error {
 	e.gcMu.Lock()
 	defer e.gcMu.Unlock()
 	if err := e.db.Flatten(1); err != nil {
@@ -40,7 +40,7 @@ func (e *badgerEngine) compact(ctx context.Context, exclusive func(func() error)
 
 // tend removes log files in the background, after one file's worth of commits
 // when the store is idle, after eight when it is not. A close does so too.
-func (e *badgerEngine) tend(ctx context.Context) {
+func (e *engine) tend(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	var seen int64
@@ -56,20 +56,20 @@ func (e *badgerEngine) tend(ctx context.Context) {
 		}
 		seen = n
 		if err := e.tidy(ctx, files); err != nil && ctx.Err() == nil {
-			e.logf("store: removing old log files of %s: %v", e.dir, err)
+			e.logf("removing old log files of %s: %v", e.dir, err)
 		}
 	}
 }
 
 // tidy removes log files if that many were filled since the last time, unless
 // another caller does so now.
-func (e *badgerEngine) tidy(ctx context.Context, files int64) error {
+func (e *engine) tidy(ctx context.Context, files int64) error {
 	if !e.gcMu.TryLock() {
 		return nil
 	}
 	defer e.gcMu.Unlock()
 	n := e.written.Load()
-	if n-e.tidied < files*badgerLog {
+	if n-e.tidied < files*logSize {
 		return nil
 	}
 	e.tidied = n
@@ -81,14 +81,14 @@ func (e *badgerEngine) tidy(ctx context.Context, files int64) error {
 const padKey = "!badger-pad"
 
 // rotate moves the end of the log to a new file and saves the memtable.
-func (e *badgerEngine) rotate() error {
+func (e *engine) rotate() error {
 	last, err := e.lastLog()
 	if err != nil {
 		return err
 	}
 	fill := int64(0)
 	if last > 1<<20 {
-		fill = badgerLog + 1 - last
+		fill = logSize + 1 - last
 	}
 	pad := make([]byte, 1<<20)
 	for ; fill > 0; fill -= int64(len(pad)) {
@@ -104,7 +104,7 @@ func (e *badgerEngine) rotate() error {
 	return e.db.DropPrefix([]byte("!badger-none"))
 }
 
-func (e *badgerEngine) pad(p []byte) error {
+func (e *engine) pad(p []byte) error {
 	txn := e.db.NewTransaction(true)
 	defer txn.Discard()
 	if err := txn.SetEntry(&badger.Entry{Key: []byte(padKey), Value: p, ExpiresAt: 1}); err != nil {
@@ -114,7 +114,7 @@ func (e *badgerEngine) pad(p []byte) error {
 }
 
 // lastLog returns the size of the log file that is being written.
-func (e *badgerEngine) lastLog() (int64, error) {
+func (e *engine) lastLog() (int64, error) {
 	entries, err := os.ReadDir(e.dir) // sorted by name, which is the number
 	if err != nil {
 		return 0, err
@@ -134,7 +134,7 @@ func (e *badgerEngine) lastLog() (int64, error) {
 // collect rewrites log files that are 30% garbage or more, until badger refuses
 // limit times in a row: it chooses a file by its statistics or by lot, so that
 // one refusal says little. The caller holds gcMu.
-func (e *badgerEngine) collect(ctx context.Context, limit int) error {
+func (e *engine) collect(ctx context.Context, limit int) error {
 	for misses := 0; misses < limit; {
 		if err := ctx.Err(); err != nil {
 			return err

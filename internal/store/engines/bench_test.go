@@ -1,4 +1,4 @@
-package store_test
+package engines_test
 
 import (
 	"encoding/binary"
