@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const module = "github.com/weftdb/weft"
@@ -128,4 +130,94 @@ func TestWhoLinksEngines(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Every exported error and every reason of a refusal is of one of the kinds, so
+// the tables of the ways out, which have a row for each kind, have a word for it.
+func TestEveryErrorHasAKind(t *testing.T) {
+	known := map[string]bool{}
+	for _, k := range fault.Kinds() {
+		known[string(k)] = true
+	}
+	errs, words := 0, 0
+	goFiles(t, func(path string, file *ast.File) {
+		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "internal/fault/") {
+			return
+		}
+		for _, d := range file.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok || g.Tok != token.VAR && g.Tok != token.CONST {
+				continue
+			}
+			for _, spec := range g.Specs {
+				v := spec.(*ast.ValueSpec)
+				for i, name := range v.Names {
+					switch {
+					case g.Tok == token.VAR && strings.HasPrefix(name.Name, "Err"):
+						errs++
+						if i >= len(v.Values) || !hasKind(v.Values[i]) {
+							t.Errorf("%s: %s is not made by package fault", path, name.Name)
+						}
+					case g.Tok == token.CONST && isReason(v, name.Name):
+						words++
+						if i >= len(v.Values) || !isKind(v.Values[i], known) {
+							t.Errorf("%s: %s is no kind of package fault", path, name.Name)
+						}
+					}
+				}
+			}
+		}
+	})
+	if errs < 40 || words < 20 {
+		t.Fatalf("found %d errors and %d reasons: this test looks in the wrong places", errs, words)
+	}
+}
+
+// hasKind reports whether a value is an error of package fault, or another
+// package's exported error, which this test looks at there.
+func hasKind(e ast.Expr) bool {
+	if call, ok := e.(*ast.CallExpr); ok {
+		e = call.Fun
+	}
+	s, ok := e.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	x, ok := s.X.(*ast.Ident)
+	return ok && (x.Name == "fault" || strings.HasPrefix(s.Sel.Name, "Err"))
+}
+
+// isReason reports whether a constant is the reason of a refusal, by its type or
+// by its name.
+func isReason(v *ast.ValueSpec, name string) bool {
+	typed := ""
+	switch x := v.Type.(type) {
+	case *ast.Ident:
+		typed = x.Name
+	case *ast.SelectorExpr:
+		typed = x.Sel.Name
+	}
+	switch typed {
+	case "Reason", "Code", "RejectCode", "Kind":
+		return ast.IsExported(name) && typed != "Kind"
+	case "":
+		for _, prefix := range []string{"Reason", "Code", "Reject"} {
+			if rest, ok := strings.CutPrefix(name, prefix); ok && rest != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isKind reports whether a value is a kind: fault.X, or a word of the list.
+func isKind(e ast.Expr, known map[string]bool) bool {
+	switch x := e.(type) {
+	case *ast.SelectorExpr:
+		p, ok := x.X.(*ast.Ident)
+		return ok && (p.Name == "fault" || isReason(&ast.ValueSpec{}, x.Sel.Name))
+	case *ast.BasicLit:
+		return known[strings.Trim(x.Value, `"`)]
+	}
+	return false
 }

@@ -192,7 +192,7 @@ func (a *app) restore(ctx context.Context, name string) error {
 			return err
 		}
 		if r, err = age.Decrypt(b, id); err != nil {
-			return fault.Of(keys.ErrPassphraseWrong, "%s: wrong passphrase, or the file was altered: %v", name, err)
+			return fault.Of(keys.ErrPassphraseWrong, "%s: the passphrase is wrong, or the file was altered: %v", name, err)
 		}
 	}
 	out := backupOutput{File: name}
