@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,6 +76,7 @@ func TestEachPackageHasOneComment(t *testing.T) {
 func TestImportArrows(t *testing.T) {
 	allowed := map[string][]string{
 		"internal/fault":     {},
+		"internal/bell":      {},
 		"internal/canonical": {"internal/fault"},
 		"internal/clock":     {"internal/fault"},
 		"internal/store":     {"internal/store", "internal/fault"},
@@ -114,6 +116,44 @@ func TestImportArrows(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The walls inside net: each room imports what is listed and nothing else of ours,
+// and no socket.
+func TestWallsInsideNet(t *testing.T) {
+	allowed := map[string][]string{
+		"net":                 {"net/internal/thread", "net/internal/format", "keys", "internal"},
+		"net/internal/thread": {"net/internal/format", "keys", "internal/bell", "internal/canonical", "internal/clock", "internal/fault", "internal/store"},
+		"net/internal/format": {"keys", "internal/canonical", "internal/clock", "internal/fault"},
+	}
+	seen := map[string]bool{}
+	goFiles(t, func(path string, file *ast.File) {
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if dir != "net" && !strings.HasPrefix(dir, "net/") || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		may, known := allowed[dir]
+		if !known {
+			t.Errorf("%s: %s is no room of net", path, dir)
+			return
+		}
+		seen[dir] = true
+		for _, imp := range file.Imports {
+			name := strings.Trim(imp.Path.Value, `"`)
+			rest, ours := strings.CutPrefix(name, module+"/")
+			switch {
+			case ours && !slices.ContainsFunc(may, func(m string) bool { return rest == m || m == "internal" && strings.HasPrefix(rest, "internal/") }):
+				t.Errorf("%s imports %s: it reaches over a wall", path, rest)
+			case dir != "net" && (name == "net" || name == "net/http" || strings.HasPrefix(name, "github.com/libp2p/")):
+				t.Errorf("%s imports %s: only package net knows sockets", path, name)
+			}
+		}
+	})
+	for dir := range allowed {
+		if !seen[dir] {
+			t.Errorf("%s has no files", dir)
+		}
+	}
 }
 
 // Who links the engines. Everything else uses a store through its interface.

@@ -3,11 +3,11 @@ package net
 import (
 	"bufio"
 	"bytes"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // A blobLie is what a peer lists and what it sends when that is asked for.
@@ -54,7 +54,7 @@ func TestLyingBlobs(t *testing.T) {
 			return ref, ref.ID, sealed
 		},
 		"above the maximum": func(ref wireBlobRef, _ []byte) (wireBlobRef, []byte, []byte) {
-			return ref, ref.ID, make([]byte, maxSealedBlob+1)
+			return ref, ref.ID, make([]byte, format.MaxSealedBlob+1)
 		},
 		"listed without size": func(ref wireBlobRef, sealed []byte) (wireBlobRef, []byte, []byte) {
 			ref.Size = 0
@@ -69,7 +69,7 @@ func TestLyingBlobs(t *testing.T) {
 			identical(t, tl, victim.ID())
 			victim.halt(t)
 			id := liar.putBlob(t, tl, bytes.Repeat([]byte{9}, 1000))
-			sealed, err := tl.blob(id)
+			sealed, err := tl.held().SealedBlob(id)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,29 +81,5 @@ func TestLyingBlobs(t *testing.T) {
 				t.Fatalf("the victim kept %d blobs", c.Blobs)
 			}
 		})
-	}
-}
-
-func TestHalfWrittenBlobFilesAreSwept(t *testing.T) {
-	n := newTestNode(t)
-	th := n.create(t)
-	id, err := th.PutBlob(t.Context(), make([]byte, MaxBlob))
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := filepath.Join(th.blobs.dir(), tempPrefix+"1")
-	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	again, err := openThread(t.Context(), n.env, th.ID())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(again.close)
-	if _, err := os.Stat(left); !os.IsNotExist(err) {
-		t.Fatalf("got %v of a half written file", err)
-	}
-	if _, err := again.Blob(t.Context(), id); err != nil {
-		t.Fatal(err)
 	}
 }

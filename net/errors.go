@@ -1,135 +1,68 @@
 package net
 
 import (
-	"errors"
-	"fmt"
-
-	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // Reported by decoders.
 var (
 	// ErrMalformed reports bytes that are not in the form of their type.
-	ErrMalformed = errors.New("net: malformed")
+	ErrMalformed = format.ErrMalformed
 	// ErrTooLarge reports bytes above the maximum of their type.
-	ErrTooLarge = errors.New("net: too large")
+	ErrTooLarge = format.ErrTooLarge
 	// ErrVersion reports a version or suite that this release does not know.
-	ErrVersion = errors.New("net: unknown version")
+	ErrVersion = format.ErrVersion
 	// ErrExtension reports a critical extension that this release does not know.
-	ErrExtension = errors.New("net: unknown critical extension")
-	// ErrOperation reports a control operation or role that this release does
-	// not carry out.
-	ErrOperation = errors.New("net: control operation does not exist yet")
+	ErrExtension = format.ErrExtension
+	// ErrOperation reports a control operation or role that this release does not
+	// carry out.
+	ErrOperation = format.ErrOperation
 )
 
 // Reported when a body or a blob is opened.
 var (
 	// ErrWrongKey reports a body that commits to another key than the epoch's.
-	ErrWrongKey = errors.New("net: sealed with another key")
+	ErrWrongKey = format.ErrWrongKey
 	// ErrSealed reports a body or a blob that its key does not open.
-	ErrSealed = errors.New("net: altered: does not open")
+	ErrSealed = format.ErrSealed
 	// ErrBomb reports a piece that expands to more than it says.
-	ErrBomb = errors.New("net: piece expands to more than it says")
+	ErrBomb = format.ErrBomb
 )
 
 // Reported by threads.
 var (
 	// ErrNotFound reports a thread, record or blob that is not held here.
-	ErrNotFound = errors.New("net: not found")
+	ErrNotFound = thread.ErrNotFound
 	// ErrNotMember reports an operation for which this device, or the device of a
 	// record, has no right in the thread.
-	ErrNotMember = errors.New("net: not a member with that right")
+	ErrNotMember = thread.ErrNotMember
 	// ErrInvite reports an invite that is unknown, expired, used up or revoked.
-	ErrInvite = errors.New("net: invite is not valid")
+	ErrInvite = thread.ErrInvite
 	// ErrNoInvite reports that the record of an invite has not arrived yet.
-	ErrNoInvite = errors.New("net: invite has not arrived yet")
+	ErrNoInvite = thread.ErrNoInvite
 	// ErrNoKeys reports an operation that needs the read key, on a node that does
 	// not have it: a relay, or a joiner that has not joined yet.
-	ErrNoKeys = errors.New("net: this node cannot read the thread")
+	ErrNoKeys = thread.ErrNoKeys
 	// ErrClock reports a time that is not later than the log's last.
-	ErrClock = errors.New("net: time is not later than the log's last record")
-	// ErrClosed reports use of a closed thread.
-	ErrClosed = errors.New("net: thread is closed")
+	ErrClock = thread.ErrClock
+	// ErrClosed reports use of a closed thread or host.
+	ErrClosed = thread.ErrClosed
+	// ErrCheckpoint reports that the thread's history cannot be cut here and now;
+	// the text says why.
+	ErrCheckpoint = thread.ErrCheckpoint
 )
 
-// A RejectCode is a stable word for the reason of a [Rejection].
-type RejectCode string
-
-// Codes of rejections and refusals.
-const (
-	RejectMalformed  RejectCode = "malformed"         // not in the form of the format
-	RejectVersion    RejectCode = "unknown_version"   // version or suite
-	RejectExtension  RejectCode = "unknown_extension" // critical
-	RejectOperation  RejectCode = "unknown_operation" // control operation or role
-	RejectSignature  RejectCode = "bad_signature"     // head not signed by the log's device
-	RejectChain      RejectCode = "broken_chain"      // order, previous hash or log
-	RejectClock      RejectCode = "bad_clock"         // does not increase
-	RejectBody       RejectCode = "wrong_body"        // body is not the one the header commits to
-	RejectGap        RejectCode = "gap"               // records before it are not held
-	RejectNotMember  RejectCode = "not_member"        // device has no write right, or the log is not announced
-	RejectVoid       RejectCode = "void"              // its join was surplus, revoked or expired
-	RejectKey        RejectCode = "wrong_key"         // sealed with another key than the epoch's
-	RejectSealed     RejectCode = "altered"           // does not open
-	RejectBomb       RejectCode = "bomb"              // expands to more than it says
-	RejectTooLarge   RejectCode = "too_large"
-	RejectParkedFull RejectCode = "waiting_full" // too much waits for control records; ask again
+// Reported by hosts.
+var (
+	// ErrUnknownThread reports a thread that the host does not hold.
+	ErrUnknownThread = fault.New(fault.NotFound, "this host does not hold the thread")
+	// ErrNoBlob reports a blob that neither this host nor a connected peer of the
+	// thread holds.
+	ErrNoBlob = fault.New(fault.BlobUnavailable, "no connected peer holds the blob")
 )
 
-// A Rejection says which record was refused and why. Records before it in the
-// same run are kept.
-type Rejection struct {
-	Code   RejectCode
-	ID     clock.RecordID // as far as it is known
-	Reason string         // a sentence
-	Err    error          // the sentinel behind it, or nil
-
-	judged bool // by what is held here, which may differ elsewhere
-}
-
-// Error returns the record, the code and the reason.
-func (r *Rejection) Error() string {
-	return fmt.Sprintf("net: record %s refused: %s: %s", r.ID, r.Code, r.Reason)
-}
-
-// Unwrap returns the sentinel behind the rejection.
-func (r *Rejection) Unwrap() error { return r.Err }
-
-// Hostile reports whether no honest peer would have sent the record: whoever has
-// it could see what is wrong with it, whatever else it holds.
-func (r *Rejection) Hostile() bool {
-	if r.judged {
-		return false
-	}
-	switch r.Code {
-	case RejectNotMember, RejectVoid, RejectVersion, RejectExtension, RejectOperation, RejectGap, RejectParkedFull:
-		return false
-	}
-	return true
-}
-
-// codeOf returns the code that stands for the sentinel in err.
-func codeOf(err error) RejectCode {
-	for _, c := range []struct {
-		err  error
-		code RejectCode
-	}{
-		{ErrVersion, RejectVersion},
-		{ErrExtension, RejectExtension},
-		{ErrOperation, RejectOperation},
-		{ErrWrongKey, RejectKey},
-		{ErrSealed, RejectSealed},
-		{ErrBomb, RejectBomb},
-		{ErrTooLarge, RejectTooLarge},
-		{ErrNotMember, RejectNotMember},
-		{ErrClock, RejectClock},
-	} {
-		if errors.Is(err, c.err) {
-			return c.code
-		}
-	}
-	return RejectMalformed
-}
-
-func reject(id clock.RecordID, err error) *Rejection {
-	return &Rejection{Code: codeOf(err), ID: id, Reason: err.Error(), Err: err}
-}
+// errFrame reports a frame that breaks the format; its sender is not honest or
+// not compatible.
+var errFrame = fault.New(fault.BadRequest, "the frame breaks the protocol")

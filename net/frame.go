@@ -1,12 +1,12 @@
 package net
 
 import (
-	"encoding/binary"
-	"errors"
-	"fmt"
 	"io"
 
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // Types of frames. A frame is length u32be, type byte, body; the length counts
@@ -37,9 +37,12 @@ const (
 // wireVersion is the version of the messages of every protocol of this package.
 const wireVersion = 1
 
-// errFrame reports a frame that breaks the format; its sender is not honest or
-// not compatible.
-var errFrame = errors.New("net: malformed frame")
+// messages encodes what is said on a stream, and what the exchange remembers.
+var messages = canonical.New(canonical.Options{
+	Elements: 1 << 17, Nesting: 8, Malformed: errFrame, TooLarge: errFrame,
+})
+
+var frames = canonical.Frames{Max: format.MaxFrame, Malformed: errFrame, TooLarge: errFrame}
 
 type (
 	// wireTip is a record ID on the wire.
@@ -125,75 +128,21 @@ type (
 )
 
 // messageFrame returns the frame of a message.
-func messageFrame(kind byte, message any) ([]byte, error) { return rawFrame(kind, encode(message)) }
+func messageFrame(kind byte, message any) ([]byte, error) {
+	return rawFrame(kind, messages.Encode(message))
+}
 
 // rawFrame returns the frame of an encoded body, made of parts.
-func rawFrame(kind byte, parts ...[]byte) ([]byte, error) {
-	n := 1
-	for _, p := range parts {
-		n += len(p)
-	}
-	if n > MaxFrame {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", errFrame, n, MaxFrame)
-	}
-	b := make([]byte, 5, 4+n)
-	binary.BigEndian.PutUint32(b, uint32(n))
-	b[4] = kind
-	for _, p := range parts {
-		b = append(b, p...)
-	}
-	return b, nil
-}
+func rawFrame(kind byte, parts ...[]byte) ([]byte, error) { return frames.Append(nil, kind, parts...) }
 
-// readFrame reads one frame. Its length is bounded before its body is
-// allocated, and the body grows with what arrives, not with what is promised.
+// readFrame reads one frame of any length that may be.
 func readFrame(r io.Reader) (kind byte, body []byte, err error) {
-	return readFrameOf(r, MaxFrame)
-}
-
-// readFrameOf is readFrame for frames of a smaller length.
-func readFrameOf(r io.Reader, limit uint32) (kind byte, body []byte, err error) {
-	var head [5]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return 0, nil, err
-	}
-	n := binary.BigEndian.Uint32(head[:4])
-	if n < 1 || n > limit {
-		return 0, nil, fmt.Errorf("%w: length %d", errFrame, n)
-	}
-	n--
-	if n <= 64<<10 {
-		body = make([]byte, n)
-		_, err = io.ReadFull(r, body)
-	} else {
-		body, err = readLarge(r, int(n))
-	}
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return head[4], body, err
-}
-
-func readLarge(r io.Reader, n int) ([]byte, error) {
-	body := make([]byte, 64<<10, min(n, 256<<10))
-	read := 0
-	for {
-		m, err := io.ReadFull(r, body[read:])
-		read += m
-		if err != nil || read == n {
-			return body[:read], err
-		}
-		grow := min(n-read, read*3)
-		body = append(body, make([]byte, grow)...)
-	}
+	return frames.Read(r, format.MaxFrame)
 }
 
 // decodeMessage reads a message strictly into v.
 func decodeMessage(body []byte, v any) error {
-	if err := decode(body, "message", v); err != nil {
-		return fmt.Errorf("%w: %w", errFrame, err)
-	}
-	return nil
+	return messages.Decode(body, "message", v)
 }
 
 func toWire(tips []clock.RecordID) []wireTip {
@@ -204,11 +153,12 @@ func toWire(tips []clock.RecordID) []wireTip {
 	return w
 }
 
+// fromWire checks the form of tips. What they name need not exist.
 func fromWire(w []wireTip) ([]clock.RecordID, error) {
 	tips := make([]clock.RecordID, len(w))
 	for i, t := range w {
 		if len(t.Log) != 32 || len(t.Hash) != 32 || t.Seq == 0 {
-			return nil, fmt.Errorf("%w: tip %d", errFrame, i)
+			return nil, fault.Of(errFrame, "tip %d is malformed", i)
 		}
 		tips[i] = clock.RecordID{Log: clock.LogID(t.Log), Seq: t.Seq, Hash: clock.Hash(t.Hash)}
 	}
@@ -218,7 +168,7 @@ func fromWire(w []wireTip) ([]clock.RecordID, error) {
 // threadOf returns the thread ID in a message.
 func threadOf(p []byte) (ThreadID, error) {
 	if len(p) != 32 {
-		return ThreadID{}, fmt.Errorf("%w: thread ID of %d bytes", errFrame, len(p))
+		return ThreadID{}, fault.Of(errFrame, "thread ID of %d bytes", len(p))
 	}
-	return ThreadID(p), nil
+	return format.ThreadID(p), nil
 }

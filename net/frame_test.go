@@ -7,10 +7,11 @@ import (
 	"testing"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
-// messages returns one of each message.
-func messages() map[byte]any {
+// samples returns one of each message.
+func samples() map[byte]any {
 	id := bytes.Repeat([]byte{7}, 32)
 	tips := toWire([]clock.RecordID{{Log: clock.LogID{1}, Seq: 9, Hash: clock.Hash{2}}})
 	return map[byte]any{
@@ -57,7 +58,7 @@ func empty(kind byte) any {
 }
 
 func TestMessagesRoundTrip(t *testing.T) {
-	for kind, msg := range messages() {
+	for kind, msg := range samples() {
 		frame, err := messageFrame(kind, msg)
 		if err != nil {
 			t.Fatal(err)
@@ -81,10 +82,10 @@ func TestMessagesRoundTrip(t *testing.T) {
 }
 
 func TestFrameBounds(t *testing.T) {
-	if _, err := rawFrame(frameBlob, make([]byte, MaxFrame)); !errors.Is(err, errFrame) {
+	if _, err := rawFrame(frameBlob, make([]byte, format.MaxFrame)); !errors.Is(err, errFrame) {
 		t.Fatalf("a frame above the maximum was made: %v", err)
 	}
-	largest, err := rawFrame(frameBlob, bytes.Repeat([]byte{3}, MaxFrame-1))
+	largest, err := rawFrame(frameBlob, bytes.Repeat([]byte{3}, format.MaxFrame-1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestFrameBounds(t *testing.T) {
 }
 
 func FuzzFrame(f *testing.F) {
-	for kind, msg := range messages() {
+	for kind, msg := range samples() {
 		frame, err := messageFrame(kind, msg)
 		if err != nil {
 			f.Fatal(err)

@@ -18,9 +18,12 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multistream"
 
+	"github.com/weftdb/weft/internal/bell"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/thread"
 )
 
 // A Gate decides whether a device may have a relay keep a thread.
@@ -59,7 +62,7 @@ type Options struct {
 // Locks of a host are taken in this order, none held while a
 // disk is synced or the network waited for, but judge and frameWriter.mu:
 //
-//	judge → mu → link.mu → event.mu
+//	judge → mu → link.mu → bell.Bell
 //	        mu → the locks of a thread, see [Thread]
 //
 // No callback of an [Attachment] and no Gate runs under mu; a Gate runs under judge.
@@ -72,15 +75,15 @@ type Host struct {
 	clock  *clock.Clock
 	lp     host.Host
 	self   keys.PublicKey
-	env    *threadEnv
+	env    *thread.Env
 	ctx    context.Context //nolint:containedctx // the life of the host
 	cancel context.CancelFunc
 	gossip *gossip
 	mdns   interface{ Close() error }
 
 	judge  sync.Mutex // one judgement of a relay at a time
-	banned event      // a peer was disconnected for its faults
-	grants event      // what a relay permits may end at another time
+	banned bell.Bell  // a peer was disconnected for its faults
+	grants bell.Bell  // what a relay permits may end at another time
 
 	mu     sync.Mutex // guards the fields below, and what says so of links
 	closed bool
@@ -95,14 +98,14 @@ type Host struct {
 // Close, and closes the store after it.
 func Open(ctx context.Context, opt Options) (*Host, error) {
 	if opt.Store == nil || opt.Device == nil || opt.Certificate == nil || opt.Dir == "" {
-		return nil, errors.New("net: a host needs a store, a folder, a device and its certificate")
+		return nil, fault.Errorf(fault.InvalidArgument, "a host needs a store, a folder, a device and its certificate")
 	}
 	if opt.Certificate.Sign != opt.Device.Public().Sign {
-		return nil, errors.New("net: the certificate is of another device")
+		return nil, fault.Errorf(fault.InvalidArgument, "the certificate is of another device")
 	}
 	key, err := crypto.UnmarshalEd25519PrivateKey(opt.Device.PrivateKey())
 	if err != nil {
-		return nil, fmt.Errorf("net: device key: %w", err)
+		return nil, fmt.Errorf("device key: %w", err)
 	}
 	h := &Host{
 		opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign,
@@ -114,7 +117,7 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	if h.clock == nil {
 		h.clock = &clock.Clock{}
 	}
-	h.env, err = newThreadEnv(opt.Store, opt.Dir, opt.Device, opt.Certificate, h.clock, h.log)
+	h.env, err = thread.NewEnv(opt.Store, opt.Dir, opt.Device, opt.Certificate, h.clock, h.log)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +128,7 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	return h, nil
 }
 
+// start opens the threads before the network: a peer that connects at once finds them.
 func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 	if err := h.loadThreads(ctx); err != nil {
 		return err
@@ -135,11 +139,11 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 	if err := h.startGossip(); err != nil {
 		return err
 	}
-	h.handle(protoHello, h.serveHello)
-	h.handle(protoThread, h.serveThread)
-	h.handle(protoBlobs, h.serveBlobs)
+	h.Handle(protoHello, h.serveHello)
+	h.Handle(protoThread, h.serveThread)
+	h.Handle(protoBlobs, h.serveBlobs)
 	if h.opt.Relay {
-		h.handle(protoHost, h.serveHost)
+		h.Handle(protoHost, h.serveHost)
 		h.run(h.expireGrants)
 	}
 	h.lp.Network().Notify(&network.NotifyBundle{
@@ -160,8 +164,9 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 	return nil
 }
 
-// handle answers a protocol, in goroutines that Close waits for.
-func (h *Host) handle(p protocol.ID, serve func(network.Stream)) {
+// Handle answers a protocol: serve owns each stream, in a goroutine that Close
+// waits for; Close ends the streams. A second call replaces serve.
+func (h *Host) Handle(p protocol.ID, serve func(network.Stream)) {
 	h.lp.SetStreamHandler(p, func(s network.Stream) {
 		if !h.enter() {
 			_ = s.Reset()
@@ -171,6 +176,9 @@ func (h *Host) handle(p protocol.ID, serve func(network.Stream)) {
 		serve(s)
 	})
 }
+
+// Unhandle answers a protocol no longer. Streams that are open stay.
+func (h *Host) Unhandle(p protocol.ID) { h.lp.RemoveStreamHandler(p) }
 
 // enter counts the calling goroutine as the host's, unless the host is closed.
 func (h *Host) enter() bool {
@@ -218,9 +226,9 @@ func (h *Host) Close() error {
 	}
 	h.wg.Wait()
 	for _, s := range shares {
-		s.thread.close()
+		s.thread.Close()
 	}
-	h.env.close()
+	h.env.Close()
 	return err
 }
 
@@ -231,26 +239,40 @@ func (h *Host) ID() peer.ID { return h.lp.ID() }
 // peer ID.
 func (h *Host) Addrs() []multiaddr.Multiaddr { return fullAddrs(h.lp) }
 
-// Libp2p returns the libp2p host, for further protocols.
-func (h *Host) Libp2p() host.Host { return h.lp }
-
 // Connect dials an address that ends in a peer ID. Threads that both sides hold
 // are found and exchanged.
 func (h *Host) Connect(ctx context.Context, addr multiaddr.Multiaddr) error {
 	info, err := peer.AddrInfoFromP2pAddr(addr)
 	if err != nil {
-		return fmt.Errorf("net: address %v: %w", addr, err)
+		return fault.Errorf(fault.InvalidArgument, "address %v: %w", addr, err)
 	}
-	if err := h.lp.Connect(ctx, *info); err != nil {
-		return fmt.Errorf("net: connect: %w", err)
+	switch err := h.lp.Connect(ctx, *info); {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("connect: %w", err)
+	default:
+		return fault.Errorf(fault.Unreachable, "connect: %w", err)
 	}
-	return nil
 }
 
-// open opens a stream to a connected peer, over the newest connection that
+// Connected reports whether there is a connection to a peer.
+func (h *Host) Connected(p peer.ID) bool { return h.lp.Network().Connectedness(p) == network.Connected }
+
+// Routes returns the remote addresses of the connections to a peer, the newest
+// first.
+func (h *Host) Routes(p peer.ID) []multiaddr.Multiaddr {
+	var addrs []multiaddr.Multiaddr
+	for _, c := range h.connections(p) {
+		addrs = append(addrs, c.RemoteMultiaddr())
+	}
+	return addrs
+}
+
+// OpenStream opens a stream to a connected peer, over the newest connection that
 // works: when a peer's network broke, an older one may take a minute to be known
-// for dead.
-func (h *Host) open(ctx context.Context, p peer.ID, id protocol.ID) (network.Stream, error) {
+// for dead. It dials nobody; [Host.Connect] does.
+func (h *Host) OpenStream(ctx context.Context, p peer.ID, id protocol.ID) (network.Stream, error) {
 	err := network.ErrNoConn
 	for _, c := range h.connections(p) {
 		var s network.Stream
@@ -258,7 +280,7 @@ func (h *Host) open(ctx context.Context, p peer.ID, id protocol.ID) (network.Str
 			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("net: open %s to %s: %w", id, p, err)
+	return nil, fmt.Errorf("open %s to %s: %w", id, p, err)
 }
 
 // connections returns the connections to a peer, the newest first.
@@ -276,6 +298,8 @@ func (h *Host) newest(p peer.ID) network.Conn {
 	return nil
 }
 
+// openOn opens a stream on one connection. A dead one does not answer, so that the
+// protocol is agreed on before the stream is returned, within a time.
 func openOn(ctx context.Context, c network.Conn, id protocol.ID) (network.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -299,24 +323,29 @@ func (h *Host) now() time.Time {
 	return time.Now()
 }
 
-// deviceOf returns the device key of a peer, which its ID holds.
-func deviceOf(p peer.ID) (keys.PublicKey, error) {
+// DeviceOf returns the device key of a peer, which its ID holds. It refuses what is
+// no key of ours: another algorithm, or a point that anybody could sign for.
+func DeviceOf(p peer.ID) (keys.PublicKey, error) {
 	pub, err := p.ExtractPublicKey()
 	if err != nil {
-		return keys.PublicKey{}, fmt.Errorf("net: peer %s: %w", p, err)
+		return keys.PublicKey{}, fault.Errorf(fault.InvalidArgument, "peer %s: %w", p, err)
 	}
 	raw, err := pub.Raw()
 	if err != nil || pub.Type() != crypto.Ed25519 || len(raw) != len(keys.PublicKey{}) {
-		return keys.PublicKey{}, fmt.Errorf("net: peer %s has no Ed25519 key", p)
+		return keys.PublicKey{}, fault.Errorf(fault.InvalidArgument, "peer %s has no Ed25519 key", p)
 	}
-	return keys.PublicKey(raw), nil
+	k := keys.PublicKey(raw)
+	if err := k.Check(); err != nil {
+		return keys.PublicKey{}, fmt.Errorf("peer %s: %w", p, err)
+	}
+	return k, nil
 }
 
-// peerOf is the inverse of [deviceOf].
+// peerOf is the inverse of [DeviceOf].
 func peerOf(k keys.PublicKey) (peer.ID, error) {
 	pub, err := crypto.UnmarshalEd25519PublicKey(k[:])
 	if err != nil {
-		return "", fmt.Errorf("net: device %s: %w", k, err)
+		return "", fmt.Errorf("device %s: %w", k, err)
 	}
 	return peer.IDFromPublicKey(pub)
 }

@@ -308,8 +308,8 @@ func (p *party) join(t testing.TB, th *Thread) *Thread {
 // same checks that two replicas hold the same records.
 func same(t testing.TB, a, b *Thread) {
 	t.Helper()
-	if x, y := tipsDigest(a.heads()), tipsDigest(b.heads()); x != y {
-		t.Fatalf("tips differ: %v and %v", a.heads(), b.heads())
+	if x, y := tipsDigest(a.held().Tips()), tipsDigest(b.held().Tips()); x != y {
+		t.Fatalf("tips differ: %v and %v", a.held().Tips(), b.held().Tips())
 	}
 }
 
@@ -320,7 +320,7 @@ func (p *party) heads(t testing.TB, th *Thread) clock.Hash {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tipsDigest(kept.heads())
+	return tipsDigest(kept.held().Tips())
 }
 
 func waitState(t testing.TB, th *Thread, p peer.ID, state State) PeerStatus {
@@ -355,9 +355,9 @@ func haveBlobs(t testing.TB, th *Thread, ids []BlobID) {
 	t.Helper()
 	ctx := within(t)
 	for {
-		changed, lacks := th.changed(), 0
+		changed, lacks := th.held().Changed(), 0
 		for _, id := range ids {
-			if !th.hasBlob(id) {
+			if !th.held().HasBlob(id) {
 				lacks++
 			}
 		}

@@ -102,7 +102,7 @@ func TestNewConnectionReplacesBrokenOne(t *testing.T) {
 	identical(t, ta, b.ID())
 	write(t, b, tb, 3)
 	identical(t, tb, a.ID())
-	if n := len(a.Libp2p().Network().ConnsToPeer(b.ID())); n < 2 {
+	if n := len(a.Routes(b.ID())); n < 2 {
 		t.Fatalf("the broken connection was noticed: %d connections", n)
 	}
 }

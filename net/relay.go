@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -34,13 +34,13 @@ type relayConf struct {
 func (h *Host) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, credential CredentialFunc) error {
 	info, err := peer.AddrInfoFromP2pAddr(addr)
 	if err != nil {
-		return fmt.Errorf("net: relay address %v: %w", addr, err)
+		return fault.Errorf(fault.InvalidArgument, "relay address %v: %w", addr, err)
 	}
-	if _, err := deviceOf(info.ID); err != nil {
+	if _, err := DeviceOf(info.ID); err != nil {
 		return err
 	}
 	if info.ID == h.ID() {
-		return errors.New("net: a node is not its own relay")
+		return fault.Errorf(fault.InvalidArgument, "a node is not its own relay")
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -55,7 +55,7 @@ func (h *Host) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, credentia
 	for _, s := range h.shares {
 		if !s.relay && s.usesRelay(r.id) {
 			s.link(r.id)
-			s.status.signal()
+			s.status.Ring()
 		}
 	}
 	h.keepConnected(r, info.Addrs)
@@ -71,7 +71,7 @@ func (h *Host) RemoveRelay(p peer.ID) error {
 	defer h.mu.Unlock()
 	r := h.peers[p]
 	if r == nil || r.relay == nil {
-		return fmt.Errorf("%w: relay %s", ErrNotFound, p)
+		return fault.Of(ErrNotFound, "relay %s is not used", p)
 	}
 	r.relay, r.dialing = nil, false
 	h.lp.ConnManager().Unprotect(p, "weft")
@@ -95,8 +95,8 @@ func (s *share) usesRelay(p peer.ID) bool {
 }
 
 // SetRelays makes the thread use just the listed relays of its host; until it
-// is called, the thread uses all, or none with [Options].ChosenRelays. What an unlisted relay keeps stays there. It
-// returns [ErrClosed] once the host is closed.
+// is called, the thread uses all, or none with [Options].ChosenRelays. What an
+// unlisted relay keeps stays there. It returns [ErrClosed] once the host is closed.
 func (t *Thread) SetRelays(relays []peer.ID) error {
 	s := t.share
 	h := s.host
@@ -179,7 +179,7 @@ type asked struct {
 // askRelay asks the relay to keep the host's threads, and again when they or
 // the credentials change, until the stream ends.
 func (h *Host) askRelay(ctx context.Context, r *remote) error {
-	s, err := h.open(ctx, r.id, protoHost)
+	s, err := h.OpenStream(ctx, r.id, protoHost)
 	if err != nil {
 		return err
 	}
@@ -214,6 +214,7 @@ func (h *Host) askRelay(ctx context.Context, r *remote) error {
 	}
 }
 
+// nextAsk returns how long until the first thread is to be asked for again.
 func nextAsk(state map[ThreadID]*asked, now time.Time) (wait time.Duration, ok bool) {
 	for _, a := range state {
 		if a.next.IsZero() {
@@ -232,7 +233,7 @@ func (h *Host) askDue(w *frameWriter, r *remote, state map[ThreadID]*asked) erro
 	conf := r.relay
 	if conf == nil {
 		h.mu.Unlock()
-		return errors.New("net: the relay is no longer used")
+		return errors.New("the relay is no longer used")
 	}
 	if conf.renewed {
 		conf.renewed = false
@@ -274,9 +275,11 @@ func credentialRefusal(err error) refusal {
 	return refusal{keys.CodeNoCredential, "No credential could be made for the relay: " + err.Error()}
 }
 
+// hostRequest makes what the relay is asked: the thread, how it begins, and by what
+// right.
 func (h *Host) hostRequest(s *share, audience keys.PublicKey, credential CredentialFunc) (hostRequest, error) {
 	id, t := s.thread.ID(), s.thread
-	req := hostRequest{Version: wireVersion, Thread: id[:], Genesis: t.signed, ServiceKey: t.service()}
+	req := hostRequest{Version: wireVersion, Thread: id[:], Genesis: t.Genesis(), ServiceKey: t.ServiceKey()}
 	req.Invite, req.Proof = s.invite, s.proof
 	if credential == nil {
 		return req, nil
@@ -296,6 +299,7 @@ type answer struct {
 	refusal refusal
 }
 
+// readAnswers reads what the relay says until the stream ends.
 func (h *Host) readAnswers(ctx context.Context, s network.Stream, out chan<- answer) error {
 	r := bufio.NewReader(s)
 	for {
@@ -334,7 +338,7 @@ func (h *Host) decodeAnswer(kind byte, body []byte) (a answer, err error) {
 		a.refusal = m.refusal()
 		a.thread, err = threadOf(m.Thread)
 	default:
-		err = fmt.Errorf("%w: type %d, want an answer", errFrame, kind)
+		err = fault.Of(errFrame, "frame of type %d, want an answer", kind)
 	}
 	return a, err
 }
@@ -369,6 +373,7 @@ func (h *Host) answer(r *remote, a answer, state map[ThreadID]*asked) {
 	l.adjust()
 }
 
+// refusedBy notes that a relay will not keep a thread, for its status.
 func (h *Host) refusedBy(r *remote, s *share, why refusal) {
 	h.log.Info("relay refused a thread", "relay", r.id, "thread", s.thread.ID(), "code", why.code, "reason", why.message)
 	h.mu.Lock()

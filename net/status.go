@@ -14,7 +14,9 @@ import (
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // Codes of refusals and states that are the exchange's own; those of
@@ -75,63 +77,21 @@ func (a statement) wire() stated {
 
 func (w stated) statement() (statement, error) {
 	if len(w.Digest) != 32 || len(w.State) != 0 && len(w.State) != 32 {
-		return statement{}, fmt.Errorf("%w: statement", errFrame)
+		return statement{}, fault.Of(errFrame, "the statement is malformed")
 	}
 	return statement{digest: clock.Hash(w.Digest), state: w.State, ok: true}, nil
 }
 
 // statement returns what this host holds durably now.
 func (s *share) statement() statement {
-	tips, state := s.thread.durable()
+	tips, state := s.thread.Durable()
 	return statement{tips: tips, digest: tipsDigest(tips), state: state, ok: true}
-}
-
-// durable returns the tips of what is durable here, with the state hash of the
-// fold of just these; nil if there is none at the moment.
-func (t *Thread) durable() (tips []clock.RecordID, state []byte) {
-	for range 3 {
-		changed := t.changed()
-		tips, state = t.ackable(), nil
-		t.mu.Lock()
-		a, last := t.attached, t.arrivals
-		t.mu.Unlock()
-		if a != nil && a.State != nil {
-			if n, hash, ok := a.State(); ok && n == last {
-				state = append([]byte(nil), hash[:]...)
-			}
-		}
-		select {
-		case <-changed: // while the two were read
-		default:
-			return tips, state
-		}
-	}
-	return tips, nil
-}
-
-// lastOf returns the ID of the last record of a run.
-func (t *Thread) lastOf(r run) (clock.RecordID, error) {
-	if len(r.Records) == 0 {
-		return clock.RecordID{}, fmt.Errorf("%w: run without records", errFrame)
-	}
-	raw := r.Records[len(r.Records)-1].Header
-	h, err := decodeHeader(raw)
-	if err != nil {
-		return clock.RecordID{}, err
-	}
-	return clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: recordHash(t.id, raw)}, nil
-}
-
-// service returns the bytes of the present service key.
-func (t *Thread) service() []byte {
-	k := t.serviceKey()
-	return k[:]
 }
 
 // tipsDigest is SHA-256 over the domain and the sorted tips.
 func tipsDigest(tips []clock.RecordID) clock.Hash {
 	sorted := slices.Clone(tips)
-	slices.SortFunc(sorted, compareID)
+	slices.SortFunc(sorted, format.CompareIDs)
 	h := sha256.New()
 	h.Write([]byte("weft/1/tips\x00"))
 	for _, t := range sorted {
@@ -145,6 +105,7 @@ func tipsDigest(tips []clock.RecordID) clock.Hash {
 // A tipSet finds which logs changed between two sets of tips.
 type tipSet map[clock.LogID][]clock.RecordID
 
+// group returns tips by their logs.
 func group(tips []clock.RecordID) tipSet {
 	m := tipSet{}
 	for _, t := range tips {
@@ -162,7 +123,7 @@ func (m *tipSet) diff(tips []clock.RecordID) (changed []clock.RecordID) {
 		}
 	}
 	*m = now
-	slices.SortFunc(changed, compareID)
+	slices.SortFunc(changed, format.CompareIDs)
 	return changed
 }
 
@@ -188,13 +149,13 @@ func lacking(have, lacks tipSet) (n uint64) {
 // Status says how the thread compares with each peer that exchanges it: the
 // relays that it uses and the members' devices, sorted by peer ID.
 func (t *Thread) Status() []PeerStatus {
-	s := t.share
+	s, th := t.share, t.share.thread
 	h := s.host
 	now := s.statement()
-	mine, floors, blobs := group(t.sendable()), t.floors(), t.lastBlob()
+	mine, floors, blobs := group(th.Sendable()), th.Floors(), th.LastBlob()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, m := range t.Members() {
+	for _, m := range th.Members() {
 		if p, err := peerOf(m.Device); err == nil && p != h.ID() {
 			s.link(p)
 		}
@@ -202,9 +163,9 @@ func (t *Thread) Status() []PeerStatus {
 	var all []PeerStatus
 	for p, l := range s.links {
 		r := h.remote(p)
-		_, member := t.member(r.device)
+		_, member := th.Member(r.device)
 		isRelay := s.usesRelay(p)
-		if !member && !isRelay && !l.shared && r.grants[t.ID()] == nil {
+		if !member && !isRelay && !l.shared && r.grants[th.ID()] == nil {
 			continue // it was here, and has nothing to do with the thread any more
 		}
 		ps := PeerStatus{Peer: p, Addrs: h.lp.Peerstore().Addrs(p), Role: "member"}
@@ -266,14 +227,14 @@ func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, fl
 
 // StatusChanged returns a channel that is closed when what [Thread.Status]
 // returns may have changed.
-func (t *Thread) StatusChanged() <-chan struct{} { return t.share.status.wait() }
+func (t *Thread) StatusChanged() <-chan struct{} { return t.share.status.Wait() }
 
 // WaitIdentical waits until the thread is identical with every listed peer or,
 // if none is listed, with at least one peer and every one that is connected. It
 // returns what ctx ends with, and the last state of a peer that is not.
 func (t *Thread) WaitIdentical(ctx context.Context, peers ...peer.ID) error {
 	for {
-		changed, records := t.StatusChanged(), t.changed()
+		changed, records := t.StatusChanged(), t.share.thread.Changed()
 		waits := t.differs(peers)
 		if waits == "" {
 			return nil
@@ -282,7 +243,7 @@ func (t *Thread) WaitIdentical(ctx context.Context, peers ...peer.ID) error {
 		case <-changed:
 		case <-records:
 		case <-ctx.Done():
-			return fmt.Errorf("net: %s: %w", waits, ctx.Err())
+			return fmt.Errorf("%s: %w", waits, ctx.Err())
 		}
 	}
 }
@@ -305,4 +266,20 @@ func (t *Thread) differs(peers []peer.ID) string {
 		return fmt.Sprintf("identical with %d peers of %d", same, max(1, len(peers)))
 	}
 	return ""
+}
+
+// aboveFloors returns the tips that are not cut off.
+func aboveFloors(tips tipSet, floors map[clock.LogID]clock.RecordID) tipSet {
+	if len(floors) == 0 {
+		return tips
+	}
+	out := tipSet{}
+	for log, all := range tips {
+		for _, tip := range all {
+			if tip.Seq > floors[log].Seq {
+				out[log] = append(out[log], tip)
+			}
+		}
+	}
+	return out
 }

@@ -298,7 +298,7 @@ func TestRelayCannotRead(t *testing.T) {
 	if _, err := kept.FetchBlob(within(t), id); err == nil {
 		t.Error("the relay opened a blob")
 	}
-	if _, err := kept.Entry(ta.heads()[0]); err == nil {
+	if _, err := kept.Entry(ta.held().Tips()[0]); err == nil {
 		t.Error("the relay opened a record")
 	}
 	r.halt(t)
@@ -330,7 +330,7 @@ func TestAnnouncementsConnectMembers(t *testing.T) {
 	tb := b.joinBy(t, inv)
 	b.use(t, r, b.credential(t, secret))
 	identical(t, tb, r.ID())
-	for ctx := within(t); !b.connected(a.ID()); {
+	for ctx := within(t); !b.Connected(a.ID()); {
 		if ctx.Err() != nil {
 			t.Fatal("the members did not meet")
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/weftdb/weft/inbox"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net"
 )
 
 // A mail is the node's side of messages: its identity's inbox, which opens when
@@ -96,7 +97,7 @@ func (m *mail) open(ctx context.Context) (*inbox.Inbox, error) {
 }
 
 func (m *mail) close() error {
-	m.n.host.Libp2p().RemoveStreamHandler(inbox.Protocol)
+	m.n.host.Unhandle(inbox.Protocol)
 	m.mu.Lock()
 	b := m.inbox
 	for _, cancel := range m.follows {
@@ -147,15 +148,15 @@ func (t transport) Open(ctx context.Context, to string) (io.ReadWriteCloser, key
 	if err != nil {
 		return nil, keys.PublicKey{}, fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID", to)
 	}
-	h := t.n.host.Libp2p()
-	if err := h.Connect(ctx, *info); err != nil {
+	h := t.n.host
+	if err := h.Connect(ctx, addr); err != nil {
 		return nil, keys.PublicKey{}, fault.Of(ErrUnreachable, "cannot reach %s: %s", to, dialCause(err))
 	}
-	s, err := h.NewStream(ctx, info.ID, inbox.Protocol)
+	s, err := h.OpenStream(ctx, info.ID, inbox.Protocol)
 	if err != nil {
 		return nil, keys.PublicKey{}, fmt.Errorf("%s does not take mail: %w", to, err)
 	}
-	device, err := deviceOf(info.ID)
+	device, err := net.DeviceOf(info.ID)
 	if err != nil {
 		_ = s.Reset()
 		return nil, keys.PublicKey{}, err
@@ -178,29 +179,14 @@ func (s mailStream) Close() error {
 	return errors.Join(s.CloseWrite(), s.CloseRead())
 }
 
-// deviceOf returns the device signing key that a peer ID stands for.
-func deviceOf(id peer.ID) (keys.PublicKey, error) {
-	var k keys.PublicKey
-	public, err := id.ExtractPublicKey()
-	if err != nil {
-		return k, fmt.Errorf("peer %s: %w", id, err)
-	}
-	raw, err := public.Raw()
-	if err != nil || len(raw) != len(k) {
-		return k, fault.Of(ErrInvalid, "peer %s has no Ed25519 key", id)
-	}
-	k = keys.PublicKey(raw)
-	return k, k.Check()
-}
-
 // servePost keeps mail for those who show an API key.
 func (m *mail) servePost() {
 	server := &inbox.Server{
 		Post: inbox.NewPost(m.n.store, []byte(prefixMail), inbox.PostOptions{}), Gate: m.n.policy, Self: m.n.self.device.Public().Sign,
 	}
 	m.n.background(func(ctx context.Context) { m.expire(ctx, server.Post) })
-	m.n.host.Libp2p().SetStreamHandler(inbox.Protocol, func(s network.Stream) {
-		device, err := deviceOf(s.Conn().RemotePeer())
+	m.n.host.Handle(inbox.Protocol, func(s network.Stream) {
+		device, err := net.DeviceOf(s.Conn().RemotePeer())
 		if err != nil {
 			_ = s.Reset()
 			return

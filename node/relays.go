@@ -238,7 +238,7 @@ func (n *Node) relayOf(id string, r relayRecord) (Relay, error) {
 	if err != nil {
 		return Relay{}, fmt.Errorf("relay %s: %w", id, err)
 	}
-	return Relay{Peer: p, Addr: addr, Key: r.Key, Databases: r.Databases, Connected: n.connected(p)}, nil
+	return Relay{Peer: p, Addr: addr, Key: r.Key, Databases: r.Databases, Connected: n.host.Connected(p)}, nil
 }
 
 // Relays returns the relays of this node.

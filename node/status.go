@@ -1,7 +1,6 @@
 package node
 
 import (
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/weftdb/weft/keys"
@@ -45,16 +44,12 @@ func (n *Node) Peers() []ConnectedPeer {
 	var out []ConnectedPeer
 	for _, id := range n.host.Peers() {
 		p := ConnectedPeer{ID: id}
-		for _, c := range n.host.Libp2p().Network().ConnsToPeer(id) {
-			p.Addrs = append(p.Addrs, c.RemoteMultiaddr().String())
+		for _, addr := range n.host.Routes(id) {
+			p.Addrs = append(p.Addrs, addr.String())
 		}
 		out = append(out, p)
 	}
 	return out
-}
-
-func (n *Node) connected(id peer.ID) bool {
-	return n.host.Libp2p().Network().Connectedness(id) == network.Connected
 }
 
 // Device returns the signing key of this device, which its peer ID stands for.

@@ -13,7 +13,6 @@ package threaddb
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -21,10 +20,11 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // ErrQuery reports text that is no query of ThreadDB.
-var ErrQuery = errors.New("threaddb: not a query")
+var ErrQuery = fault.New(fault.FailedToParse, "the text is not a ThreadDB query")
 
 // Bounds of a query.
 const (
@@ -52,7 +52,7 @@ func (q Query) Find() db.FindOptions {
 // nothing.
 func Parse(text []byte) (Query, error) {
 	if len(text) > MaxBytes {
-		return Query{}, fmt.Errorf("%w: more than %d bytes", ErrQuery, MaxBytes)
+		return Query{}, fault.Of(ErrQuery, "the ThreadDB query is longer than %d bytes", MaxBytes)
 	}
 	p := &parser{}
 	raw, err := object("the query", text)
@@ -69,30 +69,30 @@ func object(what string, text []byte) (map[string]json.RawMessage, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	t, err := d.Token()
 	if err != nil || t != json.Delim('{') {
-		return nil, fmt.Errorf("%w: %s is an object", ErrQuery, what)
+		return nil, fault.Of(ErrQuery, "invalid %s: want an object", what)
 	}
 	out := map[string]json.RawMessage{}
 	for d.More() {
 		t, err := d.Token()
 		name, ok := t.(string)
 		if err != nil || !ok {
-			return nil, fmt.Errorf("%w: %s: %v", ErrQuery, what, err)
+			return nil, fault.Of(ErrQuery, "%s: %v", what, err)
 		}
 		lower := strings.ToLower(name)
 		if _, twice := out[lower]; twice {
-			return nil, fmt.Errorf("%w: %s has %.40q twice", ErrQuery, what, name)
+			return nil, fault.Of(ErrQuery, "%s has %.40q twice", what, name)
 		}
 		var v json.RawMessage
 		if err := d.Decode(&v); err != nil {
-			return nil, fmt.Errorf("%w: %s.%.40s: %v", ErrQuery, what, name, err)
+			return nil, fault.Of(ErrQuery, "%s.%.40s: %v", what, name, err)
 		}
 		out[lower] = v
 	}
 	if _, err := d.Token(); err != nil {
-		return nil, fmt.Errorf("%w: %s: %v", ErrQuery, what, err)
+		return nil, fault.Of(ErrQuery, "%s: %v", what, err)
 	}
 	if _, err := d.Token(); err == nil {
-		return nil, fmt.Errorf("%w: something follows %s", ErrQuery, what)
+		return nil, fault.Of(ErrQuery, "unexpected text after %s", what)
 	}
 	return out, nil
 }
@@ -107,7 +107,7 @@ func known(what string, m map[string]json.RawMessage, names ...string) error {
 			ok = ok || name == n
 		}
 		if !ok {
-			return fmt.Errorf("%w: %s has no %.40q: it has %s", ErrQuery, what, name, strings.Join(names, ", "))
+			return fault.Of(ErrQuery, "unknown field %[2]q of %[1]s: want %[3]s", what, name, strings.Join(names, ", "))
 		}
 	}
 	return nil
@@ -137,7 +137,7 @@ func (p *parser) top(m map[string]json.RawMessage) (q Query, err error) {
 	}
 	if seek != "" {
 		if sort != nil && sort[0].Key != "_id" {
-			return q, fmt.Errorf("%w: seek goes with the order of _id, not with a sort by %s", ErrQuery, sort[0].Key)
+			return q, fault.Of(ErrQuery, "seek needs the order of _id, not a sort by %s", sort[0].Key)
 		}
 		from := "$gte"
 		if desc {
@@ -146,11 +146,11 @@ func (p *parser) top(m map[string]json.RawMessage) (q Query, err error) {
 		filter = bson.D{{Key: "$and", Value: bson.A{filter, bson.D{{Key: "_id", Value: bson.D{{Key: from, Value: seek}}}}}}}
 	}
 	if q.Filter, err = bson.Marshal(filter); err != nil {
-		return q, fmt.Errorf("%w: %v", ErrQuery, err)
+		return q, fault.Of(ErrQuery, "%v", err)
 	}
 	if sort != nil {
 		if q.Sort, err = bson.Marshal(sort); err != nil {
-			return q, fmt.Errorf("%w: %v", ErrQuery, err)
+			return q, fault.Of(ErrQuery, "%v", err)
 		}
 	}
 	return q, nil
@@ -160,7 +160,7 @@ func (p *parser) top(m map[string]json.RawMessage) (q Query, err error) {
 // say, as in the original.
 func (p *parser) match(what string, m map[string]json.RawMessage, depth int) (bson.D, error) {
 	if depth > MaxDepth {
-		return nil, fmt.Errorf("%w: deeper than %d", ErrQuery, MaxDepth)
+		return nil, fault.Of(ErrQuery, "the query is nested deeper than %d", MaxDepth)
 	}
 	if err := known(what, m, "ands", "ors", "sort", "seek", "limit", "skip", "index"); err != nil {
 		return nil, err
@@ -189,7 +189,7 @@ func (p *parser) match(what string, m map[string]json.RawMessage, depth int) (bs
 		}
 		for _, name := range []string{"sort", "seek", "limit", "skip", "index"} {
 			if !empty(part[name]) {
-				return nil, fmt.Errorf("%w: %s belongs to the whole query, not to one of ors", ErrQuery, name)
+				return nil, fault.Of(ErrQuery, "%s can only be set for the whole query, not in ors", name)
 			}
 		}
 		d, err := p.match("a query of ors", part, depth+1)
@@ -232,7 +232,7 @@ func list(what string, v json.RawMessage) ([]json.RawMessage, error) {
 	}
 	var out []json.RawMessage
 	if err := json.Unmarshal(v, &out); err != nil {
-		return nil, fmt.Errorf("%w: %s is an array", ErrQuery, what)
+		return nil, fault.Of(ErrQuery, "invalid %s: want an array", what)
 	}
 	return out, nil
 }
@@ -240,7 +240,7 @@ func list(what string, v json.RawMessage) ([]json.RawMessage, error) {
 // criterion translates one comparison.
 func (p *parser) criterion(v json.RawMessage) (bson.D, error) {
 	if p.criteria++; p.criteria > MaxCriteria {
-		return nil, fmt.Errorf("%w: more than %d comparisons", ErrQuery, MaxCriteria)
+		return nil, fault.Of(ErrQuery, "the query has more than %d comparisons", MaxCriteria)
 	}
 	m, err := object("a comparison", v)
 	if err != nil {
@@ -250,7 +250,7 @@ func (p *parser) criterion(v json.RawMessage) (bson.D, error) {
 		return nil, err
 	}
 	if !null(m["query"]) {
-		return nil, fmt.Errorf("%w: a comparison has no query of its own", ErrQuery)
+		return nil, fault.Of(ErrQuery, "a comparison cannot have a query of its own")
 	}
 	path, err := pathOf(m["fieldpath"])
 	if err != nil {
@@ -276,11 +276,11 @@ func pathOf(v json.RawMessage) (string, error) {
 		return "", err
 	}
 	if path == "" || len(path) > maxPath {
-		return "", fmt.Errorf("%w: a fieldPath has 1 to %d bytes", ErrQuery, maxPath)
+		return "", fault.Of(ErrQuery, "invalid fieldPath: want 1 to %d bytes", maxPath)
 	}
 	for part := range strings.SplitSeq(path, ".") {
 		if part == "" || part[0] == '$' || strings.ContainsRune(part, 0) {
-			return "", fmt.Errorf("%w: fieldPath %.80q: its names are not empty and do not begin with $", ErrQuery, path)
+			return "", fault.Of(ErrQuery, "invalid fieldPath %.80q: its names cannot be empty or begin with $", path)
 		}
 	}
 	return path, nil
@@ -298,7 +298,7 @@ func operation(v json.RawMessage) (string, error) {
 		if n >= 0 && n < len(ours) {
 			return ours[n], nil
 		}
-		return "", fmt.Errorf("%w: operation %d: they are 0 Eq, 1 Ne, 2 Gt, 3 Lt, 4 Ge and 5 Le", ErrQuery, n)
+		return "", fault.Of(ErrQuery, "unknown operation %d: want 0 Eq, 1 Ne, 2 Gt, 3 Lt, 4 Ge and 5 Le", n)
 	}
 	var name string
 	if err := json.Unmarshal(v, &name); err == nil {
@@ -308,7 +308,7 @@ func operation(v json.RawMessage) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("%w: operation %.40s: they are 0 Eq, 1 Ne, 2 Gt, 3 Lt, 4 Ge and 5 Le", ErrQuery, v)
+	return "", fault.Of(ErrQuery, "unknown operation %.40s: want 0 Eq, 1 Ne, 2 Gt, 3 Lt, 4 Ge and 5 Le", v)
 }
 
 // valueOf reads {string: …}, {bool: …} or {float: …}.
@@ -328,7 +328,7 @@ func valueOf(v json.RawMessage) (any, error) {
 		}
 		found++
 		if err := json.Unmarshal(m[name], to); err != nil {
-			return nil, fmt.Errorf("%w: value: %.60s is no %s", ErrQuery, m[name], name)
+			return nil, fault.Of(ErrQuery, "invalid value %.60s: want a %s", m[name], name)
 		}
 		switch x := to.(type) {
 		case *string:
@@ -343,7 +343,7 @@ func valueOf(v json.RawMessage) (any, error) {
 		}
 	}
 	if found != 1 {
-		return nil, fmt.Errorf("%w: a value is one of string, bool and float", ErrQuery)
+		return nil, fault.Of(ErrQuery, "invalid value: want one of string, bool and float")
 	}
 	return out, nil
 }
@@ -354,7 +354,7 @@ func text(what string, v json.RawMessage) (string, error) {
 	}
 	var s string
 	if err := json.Unmarshal(v, &s); err != nil {
-		return "", fmt.Errorf("%w: %s is a string", ErrQuery, what)
+		return "", fault.Of(ErrQuery, "invalid %s: want a string", what)
 	}
 	return s, nil
 }
@@ -365,7 +365,7 @@ func whole(what string, v json.RawMessage) (int64, error) {
 	}
 	var n int64
 	if err := json.Unmarshal(v, &n); err != nil || n < 0 {
-		return 0, fmt.Errorf("%w: %s is a whole number from 0 on", ErrQuery, what)
+		return 0, fault.Of(ErrQuery, "invalid %s: want a whole number from 0", what)
 	}
 	return n, nil
 }
@@ -389,7 +389,7 @@ func sortOf(v json.RawMessage) (bson.D, bool, error) {
 	var desc bool
 	if !null(m["desc"]) {
 		if err := json.Unmarshal(m["desc"], &desc); err != nil {
-			return nil, false, fmt.Errorf("%w: sort.desc is true or false", ErrQuery)
+			return nil, false, fault.Of(ErrQuery, "invalid sort.desc: want true or false")
 		}
 	}
 	direction := int32(1)

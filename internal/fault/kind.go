@@ -80,6 +80,10 @@ const (
 	BadInvite        Kind = "bad_invite"        // unknown, expired, used up or revoked
 	NoKeys           Kind = "no_keys"           // this node cannot read the thread
 	BlobUnavailable  Kind = "blob_unavailable"  // no peer in reach has it
+	UnknownThread    Kind = "unknown_thread"    // the peer does not hold it
+	NotRelay         Kind = "not_a_relay"       // the peer keeps no threads for others
+	StateHash        Kind = "state_hash"        // same records, different states: a defect
+	NotCut           Kind = "not_cut"           // the history cannot be cut here and now
 )
 
 // What messages can meet.
@@ -152,7 +156,7 @@ var kinds = []Kind{
 	NoCredential, KeyUnknown, KeyRevoked, KeyExpired, CredentialExpired, CredentialNotYetValid, CertificateExpired,
 	BadSignature, WrongAudience, WrongScope, WrongOwner, WrongPeer, WrongUser, QuotaExceeded, BadRequest,
 	UnknownExtension, UnknownOperation, BrokenChain, BadClock, WrongBody, Gap, NotMember, Void, WrongKey, Altered, Bomb,
-	WaitingFull, BadInvite, NoKeys, BlobUnavailable,
+	WaitingFull, BadInvite, NoKeys, BlobUnavailable, UnknownThread, NotRelay, StateHash, NotCut,
 	UnknownRecipient, Sealed, Expired,
 	Duplicate, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule,
 	BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, InvalidNamespace, NamespaceNotFound, IndexNotFound,

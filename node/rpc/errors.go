@@ -77,6 +77,10 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.BadInvite:        connect.CodePermissionDenied,
 	fault.NoKeys:           connect.CodeFailedPrecondition,
 	fault.BlobUnavailable:  connect.CodeUnavailable,
+	fault.UnknownThread:    connect.CodeNotFound,
+	fault.NotRelay:         connect.CodeFailedPrecondition,
+	fault.StateHash:        connect.CodeDataLoss,
+	fault.NotCut:           connect.CodeFailedPrecondition,
 
 	fault.UnknownRecipient: connect.CodePermissionDenied,
 	fault.Sealed:           connect.CodeInvalidArgument,

@@ -19,6 +19,8 @@ import (
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/interpreter"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // The limits of a rule. They are constants of the protocol, because they decide
@@ -59,7 +61,7 @@ type Rule struct {
 }
 
 // ErrDenied is what [Rule.Allows] returns where the expression is false.
-var ErrDenied = errors.New("it is false")
+var ErrDenied = fault.New(fault.Rule, "it is false")
 
 var errScanned = errors.New("it reads too much")
 

@@ -1,0 +1,440 @@
+package net
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// Bounds of a blob exchange.
+const (
+	refsPerFrame = 1024
+	wantPerFrame = 256
+	wantBytes    = 8 << 20 // asked for at once
+)
+
+// Blobs are fetched ahead, so that a file is here when its record is. The receiver
+// keeps a cursor for each peer: up to there it holds all that the peer listed.
+//
+// Invariant: the cursor moves only after the blobs before it are durable.
+//
+//	follow ► after 7        references ◄ 8 9 10, last 10
+//	want ► 9 10             8 is held already
+//	blob 9 ◄ blob 10 ◄      each checked against its name and its listed size, then stored
+//	cursor 10               want ► have 10: the sender's status counts on it
+
+// serveBlobs tells a peer which blobs of a thread are here, as they come, and
+// sends those that it asks for.
+func (h *Host) serveBlobs(s network.Stream) {
+	p := s.Conn().RemotePeer()
+	defer s.Reset() //nolint:errcheck // the exchange is over either way
+	r := bufio.NewReader(s)
+	var req blobFollow
+	if err := h.readRequest(s, r, frameFollow, maxRequest, &req); err != nil {
+		h.fault(p, err)
+		return
+	}
+	id, err := threadOf(req.Thread)
+	if err != nil {
+		h.fault(p, err)
+		return
+	}
+	h.mu.Lock()
+	sh := h.shares[id]
+	if sh == nil {
+		h.mu.Unlock()
+		return
+	}
+	l := sh.link(p)
+	h.mu.Unlock()
+	ctx, cancel := context.WithCancel(sh.ctx)
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	w := &frameWriter{s: s}
+	wants, done := make(chan blobWant), make(chan struct{})
+	h.run(func() {
+		defer close(done)
+		defer cancel()
+		h.fault(p, h.readWants(ctx, r, wants))
+	})
+	if err := l.sendBlobs(ctx, w, req, wants); err != nil {
+		h.log.Debug("blob stream ended", "peer", p, "error", err)
+	}
+	cancel()
+	_ = s.Reset()
+	<-done
+}
+
+// readWants reads what the peer asks for until the stream ends.
+func (h *Host) readWants(ctx context.Context, r *bufio.Reader, wants chan<- blobWant) error {
+	for {
+		kind, body, err := frames.Read(r, maxRequest)
+		if err != nil {
+			return err
+		}
+		var want blobWant
+		if err = decodeMessage(body, &want); kind != frameBlobWant {
+			err = fault.Of(errFrame, "frame of type %d, want a blob request", kind)
+		}
+		if err == nil && (len(want.IDs)%32 != 0 || len(want.IDs) > 32*wantPerFrame) {
+			err = fault.Of(errFrame, "%d bytes of blob IDs", len(want.IDs))
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case wants <- want:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// sendBlobs serves one stream. A peer that may not have the whole thread gets
+// nothing, for as long as that is so.
+func (l *link) sendBlobs(ctx context.Context, w *frameWriter, req blobFollow, wants <-chan blobWant) error {
+	t, cursor := l.share.thread, int64(min(req.After, 1<<62))
+	if last := t.LastBlob(); cursor > last {
+		cursor = 0 // this host has fewer than the peer saw here: it was restored
+	}
+	feed := l.feedBegins(req.Follow)
+	defer l.feedEnds(feed)
+	for first := true; ; {
+		changed, admission := t.Changed(), l.share.admission.Wait()
+		allowed, _, _ := l.share.host.admit(l, nil)
+		if allowed == accessAll && req.Follow {
+			var err error
+			if cursor, err = l.sendRefs(w, cursor, first); err != nil {
+				return err
+			}
+			first = false
+		}
+		select {
+		case want := <-wants:
+			l.feedHas(feed, want.Have)
+			allowed, _, _ = l.share.host.admit(l, nil) // it may have ended since
+			if err := l.sendWanted(w, want, allowed); err != nil {
+				return err
+			}
+		case <-changed:
+		case <-admission:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// feedBegins notes a stream on which the peer follows our blobs. What it says
+// that it holds counts until the stream ends or another takes its place.
+func (l *link) feedBegins(follow bool) (feed int) {
+	if !follow {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.feeds++
+	l.blobsTo = -1
+	return l.feeds
+}
+
+// feedEnds forgets what was said on a stream, unless another took its place.
+func (l *link) feedEnds(feed int) {
+	l.set(func() {
+		if feed == l.feeds {
+			l.blobsTo = -1
+		}
+	})
+}
+
+// feedHas notes up to where the peer holds our blobs.
+func (l *link) feedHas(feed int, have uint64) {
+	l.set(func() {
+		if feed > 0 && feed == l.feeds {
+			l.blobsTo = max(l.blobsTo, int64(min(have, 1<<62)))
+		}
+	})
+}
+
+// sendRefs lists the blobs after the cursor; the first list is sent even if it is
+// empty, as the peer's status waits for it.
+func (l *link) sendRefs(w *frameWriter, cursor int64, first bool) (int64, error) {
+	for {
+		refs, err := l.share.thread.BlobsAfter(cursor, refsPerFrame)
+		if err != nil || len(refs) == 0 && !first {
+			return cursor, err
+		}
+		m := blobRefs{}
+		for _, b := range refs {
+			m.Blobs = append(m.Blobs, wireBlobRef{ID: append([]byte(nil), b.ID[:]...), Size: uint64(b.Size)})
+			cursor = b.N
+		}
+		m.Last = uint64(cursor)
+		if err := w.send(frameBlobRefs, m); err != nil {
+			return cursor, err
+		}
+		first = false
+	}
+}
+
+// sendWanted answers a request in its order: a blob that is not held, or not
+// permitted any more, is a name without bytes.
+func (l *link) sendWanted(w *frameWriter, want blobWant, allowed access) error {
+	for i := 0; i < len(want.IDs); i += 32 {
+		id := want.IDs[i : i+32]
+		var sealed []byte
+		if allowed == accessAll {
+			b, err := l.share.thread.SealedBlob(format.BlobID(id))
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			sealed = b
+		}
+		frame, err := rawFrame(frameBlob, id, sealed)
+		if err != nil {
+			return err
+		}
+		if err := w.write(frame); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// followBlobs fetches the blobs that the peer has and this host lacks, as they
+// come, until ctx ends.
+func (l *link) followBlobs(ctx context.Context) {
+	for n := 0; ; n++ {
+		began := time.Now()
+		err := l.pullBlobs(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		l.share.host.fault(l.peer, err)
+		l.share.host.log.Debug("blob stream ended", "thread", l.share.thread.ID(), "peer", l.peer, "error", err)
+		if time.Since(began) > pauseLongest {
+			n = 0
+		}
+		if !pause(ctx, n, nil) {
+			return
+		}
+	}
+}
+
+// A blobStream is the asking side of a blob exchange.
+type blobStream struct {
+	link *link
+	s    network.Stream
+	r    *bufio.Reader
+	w    *frameWriter
+}
+
+// openBlobs opens a blob stream: to follow, or to fetch some.
+func (l *link) openBlobs(ctx context.Context, after int64, follow bool) (*blobStream, error) {
+	h := l.share.host
+	s, err := h.OpenStream(ctx, l.peer, protoBlobs)
+	if err != nil {
+		return nil, err
+	}
+	b := &blobStream{link: l, s: s, r: bufio.NewReader(s), w: &frameWriter{s: s}}
+	id := l.share.thread.ID()
+	err = b.w.send(frameFollow, blobFollow{Version: wireVersion, Thread: id[:], After: uint64(after), Follow: follow})
+	if err != nil {
+		_ = s.Reset()
+		return nil, err
+	}
+	return b, nil
+}
+
+// pullBlobs follows the peer's blobs on one stream until it ends.
+func (l *link) pullBlobs(ctx context.Context) error {
+	cursor, err := l.share.blobCursor(l.peer)
+	if err != nil {
+		return err
+	}
+	b, err := l.openBlobs(ctx, cursor, true)
+	if err != nil {
+		return err
+	}
+	defer b.s.Reset() //nolint:errcheck // the exchange is over either way
+	defer context.AfterFunc(ctx, func() { _ = b.s.Reset() })()
+	defer l.set(func() { l.blobs = false })
+	var queued []blobRefs // refs that came while blobs were awaited
+	for {
+		var refs blobRefs
+		if len(queued) > 0 {
+			refs, queued = queued[0], queued[1:]
+		} else {
+			kind, body, err := readFrame(b.r)
+			if err != nil {
+				return err
+			}
+			if refs, err = b.decodeRefs(kind, body); err != nil {
+				return err
+			}
+		}
+		more, err := b.fetchMissing(ctx, refs)
+		if err != nil {
+			return err
+		}
+		queued = append(queued, more...)
+		if len(queued) > 64 {
+			return fault.Of(errFrame, "blob references instead of the blobs asked for")
+		}
+		if err := l.share.setBlobCursor(l.peer, int64(refs.Last)); err != nil {
+			return err
+		}
+		if err := b.w.send(frameBlobWant, blobWant{Have: refs.Last}); err != nil {
+			return err
+		}
+		l.set(func() { l.blobs = len(queued) == 0 && len(refs.Blobs) < refsPerFrame })
+	}
+}
+
+// decodeRefs reads a list strictly; sizes bound what is asked for at once.
+func (b *blobStream) decodeRefs(kind byte, body []byte) (refs blobRefs, err error) {
+	if kind != frameBlobRefs {
+		return refs, fault.Of(errFrame, "frame of type %d, want blob references", kind)
+	}
+	if err := decodeMessage(body, &refs); err != nil {
+		return refs, err
+	}
+	if len(refs.Blobs) > refsPerFrame || refs.Last > 1<<62 {
+		return refs, fault.Of(errFrame, "the blob references are malformed")
+	}
+	for _, r := range refs.Blobs {
+		if len(r.ID) != 32 || r.Size < format.BlobHead || r.Size > format.MaxSealedBlob {
+			return refs, fault.Of(errFrame, "a blob reference is malformed")
+		}
+	}
+	return refs, nil
+}
+
+// fetchMissing gets the referenced blobs that are not here, some at a time. It
+// returns the references that came in between.
+func (b *blobStream) fetchMissing(ctx context.Context, refs blobRefs) (more []blobRefs, err error) {
+	t := b.link.share.thread
+	for i := 0; i < len(refs.Blobs); {
+		var want []wireBlobRef
+		size := uint64(0)
+		for ; i < len(refs.Blobs) && len(want) < wantPerFrame && size < wantBytes; i++ {
+			if ref := refs.Blobs[i]; !t.HasBlob(format.BlobID(ref.ID)) {
+				want = append(want, ref)
+				size += ref.Size
+			}
+		}
+		if len(want) == 0 {
+			continue
+		}
+		blobs, between, err := b.fetch(want)
+		more = append(more, between...)
+		if err != nil {
+			return more, err
+		}
+		if err := t.PutSealedBlobs(ctx, blobs); err != nil {
+			return more, err
+		}
+	}
+	return more, nil
+}
+
+// fetch asks for blobs and verifies what comes: name and size, which bounds what
+// is held in memory; a size of 0 is one not known. Blobs that the peer no longer has
+// are left out.
+func (b *blobStream) fetch(want []wireBlobRef) (blobs [][]byte, more []blobRefs, err error) {
+	var ids []byte
+	for _, ref := range want {
+		ids = append(ids, ref.ID...)
+	}
+	if err := b.w.send(frameBlobWant, blobWant{IDs: ids}); err != nil {
+		return nil, nil, err
+	}
+	for n := 0; n < len(want); {
+		kind, body, err := readFrame(b.r)
+		if err != nil {
+			return nil, more, err
+		}
+		if kind == frameBlobRefs && len(more) < 64 {
+			refs, err := b.decodeRefs(kind, body)
+			if err != nil {
+				return nil, more, err
+			}
+			more = append(more, refs)
+			continue
+		}
+		if kind != frameBlob || len(body) < 32 || len(body) > 32+format.MaxSealedBlob || !bytes.Equal(body[:32], want[n].ID) {
+			return nil, more, fault.Of(errFrame, "frame of type %d, want blob %x", kind, want[n].ID[:4])
+		}
+		if sealed := body[32:]; len(sealed) > 0 {
+			if id := format.BlobIDOf(sealed); !bytes.Equal(id[:], want[n].ID) {
+				return nil, more, fault.Of(errFrame, "blob %x has other bytes than its name says", want[n].ID[:4])
+			}
+			if size := want[n].Size; size != 0 && size != uint64(len(sealed)) {
+				return nil, more, fault.Of(errFrame, "blob %x has %d bytes, not %d", want[n].ID[:4], len(sealed), size)
+			}
+			blobs = append(blobs, sealed)
+		}
+		n++
+	}
+	return blobs, more, nil
+}
+
+// FetchBlob returns the plaintext of a blob: from here, else from the first
+// connected peer of the thread that has it, verified and kept. It returns
+// [ErrNoBlob] if there is none.
+func (t *Thread) FetchBlob(ctx context.Context, id BlobID) ([]byte, error) {
+	th := t.share.thread
+	if th.HasBlob(id) {
+		return th.Blob(ctx, id)
+	}
+	failed := fault.Of(ErrNoBlob, "no connected peer holds blob %x", id[:])
+	for _, l := range t.share.connectedLinks() {
+		err := l.fetchBlob(ctx, id)
+		if err == nil {
+			return th.Blob(ctx, id)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		failed = fmt.Errorf("%w; peer %s: %w", failed, l.peer, err)
+	}
+	return nil, failed
+}
+
+// fetchBlob gets one blob from a peer and keeps it.
+func (l *link) fetchBlob(ctx context.Context, id BlobID) error {
+	b, err := l.openBlobs(ctx, 0, false)
+	if err != nil {
+		return err
+	}
+	defer b.s.Reset() //nolint:errcheck // the exchange is over either way
+	defer context.AfterFunc(ctx, func() { _ = b.s.Reset() })()
+	blobs, _, err := b.fetch([]wireBlobRef{{ID: id[:]}})
+	if err != nil {
+		l.share.host.fault(l.peer, err)
+		return err
+	}
+	if len(blobs) == 0 {
+		return ErrNoBlob
+	}
+	return l.share.thread.PutSealedBlobs(ctx, blobs)
+}
+
+// connectedLinks returns the links over which the thread is exchanged now.
+func (s *share) connectedLinks() []*link {
+	s.host.mu.Lock()
+	defer s.host.mu.Unlock()
+	var links []*link
+	for p, l := range s.links {
+		if r := s.host.peers[p]; r != nil && r.conn != nil && l.stop != nil {
+			links = append(links, l)
+		}
+	}
+	return links
+}

@@ -1,0 +1,406 @@
+package net
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// runBytes is about how many bytes of records a frame carries; a larger record
+// travels alone.
+const runBytes = 1 << 20
+
+// requestTimeout bounds how long a peer may take to say what it wants.
+const requestTimeout = 15 * time.Second
+
+// A frameWriter sends frames; several goroutines may share it.
+type frameWriter struct {
+	mu sync.Mutex // one frame at a time
+	s  network.Stream
+}
+
+// send encodes and sends one message.
+func (w *frameWriter) send(kind byte, message any) error {
+	b, err := messageFrame(kind, message)
+	if err != nil {
+		return err
+	}
+	return w.write(b)
+}
+
+// write sends one frame whole.
+func (w *frameWriter) write(frame []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, err := w.s.Write(frame)
+	return err
+}
+
+// An access is what a peer may have of a thread.
+type access uint8
+
+const (
+	accessNone    access = iota
+	accessControl        // control logs: what an invited peer needs in order to join
+	accessAll
+)
+
+// A feed serves one subscription: it sends what the subscriber lacks, and goes
+// on as the thread grows.
+//
+// Invariant: only what is Sendable leaves (signed, durable, folded); control logs go
+// before the data that names them; access is judged again before each round and each
+// request, so that a grant that ended ends the feed at the next record.
+//
+//	tips here a/9, c/3 (control)      the subscriber has a/6
+//	drain: run c/1…3, run a/7…9       one run a log in turn, about 1 MiB each
+//	position of a is now 9            by sent, or by what it acknowledged, if that is more
+//	caught up ►                       then the feed waits for growth or another admission
+type feed struct {
+	link   *link
+	w      *frameWriter
+	invite []byte // public key of the invite that the subscriber proved; nil: none
+	access access
+	told   refusal
+	sent   map[clock.LogID][]clock.RecordID // what the subscriber had, and what was streamed
+	stated statement
+}
+
+// serveThread answers a stream of protocol thread.
+func (h *Host) serveThread(s network.Stream) {
+	defer s.Close()
+	r := bufio.NewReader(s)
+	var req subscribe
+	if err := h.readRequest(s, r, frameSubscribe, maxSubscribe, &req); err != nil {
+		h.fault(s.Conn().RemotePeer(), err)
+		_ = s.Reset()
+		return
+	}
+	w := &frameWriter{s: s}
+	f, refuse, err := h.newFeed(s, w, req)
+	if err != nil {
+		h.fault(s.Conn().RemotePeer(), err)
+		_ = s.Reset()
+		return
+	}
+	if refuse != (refusal{}) {
+		_ = w.send(frameRefused, refused{Thread: req.Thread, Code: string(refuse.code), Message: refuse.message})
+		return
+	}
+	ctx, cancel := context.WithCancel(f.link.share.ctx)
+	undo := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	read := make(chan struct{})
+	h.run(func() {
+		defer close(read)
+		defer cancel()
+		if err := f.readAcks(r); errors.Is(err, errFrame) {
+			h.fault(f.link.peer, err)
+		}
+	})
+	err = f.serve(ctx)
+	undo()
+	if err == nil {
+		_ = s.CloseWrite() // what was refused is read before the stream ends
+		_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
+	} else {
+		_ = s.Reset()
+	}
+	cancel()
+	<-read
+	f.link.set(func() { f.link.feeding, f.link.acks = false, false })
+}
+
+// readRequest reads the first frame of a stream, within a time.
+func (h *Host) readRequest(s network.Stream, r *bufio.Reader, kind byte, limit int, v any) error {
+	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
+	got, body, err := frames.Read(r, limit)
+	if err != nil {
+		return err
+	}
+	if got != kind {
+		return fault.Of(errFrame, "frame of type %d, want %d", got, kind)
+	}
+	_ = s.SetReadDeadline(time.Time{})
+	return decodeMessage(body, v)
+}
+
+// newFeed checks a request. A refusal is not an error; an error is a fault.
+func (h *Host) newFeed(s network.Stream, w *frameWriter, req subscribe) (*feed, refusal, error) {
+	id, err := threadOf(req.Thread)
+	if err != nil {
+		return nil, refusal{}, err
+	}
+	tips, err := fromWire(req.Tips)
+	if err != nil {
+		return nil, refusal{}, err
+	}
+	p := s.Conn().RemotePeer()
+	if req.Version != wireVersion {
+		return nil, refusal{CodeVersion, fmt.Sprintf("messages of version %d are not understood", req.Version)}, nil
+	}
+	if len(req.Invite) != 0 {
+		device, err := DeviceOf(p)
+		if err == nil {
+			err = format.CheckInviteProof(id, device, req.Invite, req.Proof)
+		}
+		if err != nil {
+			return nil, refusal{CodeBadInvite, err.Error()}, nil
+		}
+	}
+	h.mu.Lock()
+	sh := h.shares[id]
+	if sh == nil {
+		h.mu.Unlock()
+		return nil, refusal{CodeUnknownThread, "the peer does not hold this thread"}, nil
+	}
+	l := sh.link(p)
+	h.mu.Unlock()
+	f := &feed{link: l, w: w, invite: req.Invite, sent: map[clock.LogID][]clock.RecordID{}}
+	for _, t := range tips {
+		f.sent[t.Log] = append(f.sent[t.Log], t)
+	}
+	l.set(func() { // what it said in an earlier exchange may be lost to it
+		l.theirs = group(tips)
+		l.said = statement{}
+	})
+	return f, refusal{}, nil
+}
+
+// readAcks reads what the subscriber says that it holds durably, until the
+// stream ends.
+func (f *feed) readAcks(r *bufio.Reader) error {
+	for {
+		kind, body, err := frames.Read(r, maxSubscribe)
+		if err != nil {
+			return err
+		}
+		if kind != frameAck {
+			return fault.Of(errFrame, "frame of type %d, want an ack", kind)
+		}
+		var a ack
+		if err := decodeMessage(body, &a); err != nil {
+			return err
+		}
+		tips, err := fromWire(a.Tips)
+		if err != nil {
+			return err
+		}
+		said, err := a.State.statement()
+		if err != nil {
+			return err
+		}
+		f.link.note(tips)
+		f.link.set(func() { f.link.said, f.link.acks = said, true })
+	}
+}
+
+// serve sends until the stream or the thread ends. It returns nil when the peer
+// was refused and has been told.
+func (f *feed) serve(ctx context.Context) error {
+	sh := f.link.share
+	for {
+		changed, admission := sh.thread.Changed(), sh.admission.Wait()
+		hold, err := f.admit()
+		if err != nil {
+			return err
+		}
+		if f.access != accessNone {
+			if err := f.drain(ctx); err != nil {
+				return err
+			}
+		} else if !hold {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-admission:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// admit judges the subscriber again and tells it what changed. hold reports
+// that a refused subscriber may be admitted soon, on the same stream.
+func (f *feed) admit() (hold bool, err error) {
+	sh := f.link.share
+	now, why, hold := sh.host.admit(f.link, f.invite)
+	was := f.access
+	f.access = now
+	switch {
+	case now == accessNone && why != f.told:
+		f.told = why
+		f.link.set(func() { f.link.feeding = false })
+		id := sh.thread.ID()
+		err = f.w.send(frameRefused, refused{Thread: id[:], Code: string(why.code), Message: why.message})
+	case now != accessNone && was == accessNone:
+		f.told = refusal{}
+		f.link.set(func() { f.link.feeding = now == accessAll })
+		err = f.w.send(frameAccepted, accepted{Genesis: sh.thread.Genesis(), Tips: toWire(f.tips())})
+	case now == accessAll && was == accessControl:
+		f.link.set(func() { f.link.feeding = true })
+		f.stated = statement{}
+	}
+	return hold, err
+}
+
+// tips returns what the subscriber may have, control logs first.
+func (f *feed) tips() []clock.RecordID {
+	t := f.link.share.thread
+	all := t.Sendable()
+	control := make([]clock.RecordID, 0, len(all))
+	data := make([]clock.RecordID, 0, len(all))
+	for _, tip := range all {
+		if t.IsControl(tip.Log) {
+			control = append(control, tip)
+		} else if f.access == accessAll {
+			data = append(data, tip)
+		}
+	}
+	return append(control, data...)
+}
+
+// drain sends everything that the subscriber lacks, control logs before data
+// logs, and these in turn; then it says so.
+func (f *feed) drain(ctx context.Context) error {
+	t := f.link.share.thread
+	for more := true; more; {
+		more = false
+		tips := f.tips()
+		for i, tip := range tips {
+			after, lacks := f.position(tips, i)
+			if !lacks {
+				continue
+			}
+			if more && !t.IsControl(tip.Log) && t.IsControl(tips[0].Log) && f.lacksControl(tips) {
+				break
+			}
+			more = true
+			if err := f.sendRun(tip, after, branches(tips, tip.Log) > 1); err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		if _, why, _ := f.link.share.host.admit(f.link, f.invite); why != (refusal{}) {
+			return nil // serve tells it
+		}
+	}
+	return f.state()
+}
+
+// lacksControl reports whether control records came since the round began: they go
+// before more data.
+func (f *feed) lacksControl(tips []clock.RecordID) bool {
+	for i, tip := range tips {
+		if !f.link.share.thread.IsControl(tip.Log) {
+			return false
+		}
+		if _, lacks := f.position(tips, i); lacks {
+			return true
+		}
+	}
+	return false
+}
+
+// branches returns how many tips of a log there are: more than one if it is forked.
+func branches(tips []clock.RecordID, log clock.LogID) int {
+	n := 0
+	for _, t := range tips {
+		if t.Log == log {
+			n++
+		}
+	}
+	return n
+}
+
+// position returns after which record the subscriber needs the branch of
+// tips[i], or that it lacks nothing of it.
+func (f *feed) position(tips []clock.RecordID, i int) (after uint64, lacks bool) {
+	tip, t := tips[i], f.link.share.thread
+	forked := branches(tips, tip.Log) > 1
+	after = t.Start(tip.Log)
+	for _, have := range [][]clock.RecordID{f.sent[tip.Log], f.link.knows(tip.Log)} {
+		for _, c := range have {
+			switch {
+			case c == tip:
+				return 0, false
+			case forked: // which branch c is on is not known: from the start
+			case c.Seq > tip.Seq && !t.Has(c):
+				return 0, false // it is ahead of us
+			case c.Seq > tip.Seq:
+				return 0, false // it has what we may not send yet
+			case c.Seq < tip.Seq && c.Seq > after && t.Has(c):
+				after = c.Seq
+			}
+		}
+	}
+	return after, true
+}
+
+// sendRun sends the next run of a branch, or, of a forked log, all of it.
+func (f *feed) sendRun(tip clock.RecordID, after uint64, forked bool) error {
+	for {
+		r, err := f.link.share.thread.ReadRun(tip, after, runBytes)
+		if err != nil {
+			return fmt.Errorf("read %v after %d: %w", tip, after, err)
+		}
+		if len(r.Records) == 0 {
+			return fmt.Errorf("nothing signed after %d of %v", after, tip)
+		}
+		last, err := r.Last(f.link.share.thread.ID())
+		if err != nil {
+			return err
+		}
+		if err := f.w.sendRun(r); err != nil {
+			return err
+		}
+		if !forked {
+			f.sent[tip.Log] = []clock.RecordID{last}
+			return nil
+		}
+		if last == tip {
+			f.sent[tip.Log] = append(slices.Clone(f.sent[tip.Log]), tip)
+			return nil
+		}
+		after = last.Seq
+	}
+}
+
+// sendRun sends one run.
+func (w *frameWriter) sendRun(r format.Run) error {
+	frame, err := rawFrame(frameRun, format.EncodeRun(r))
+	if err != nil {
+		return err
+	}
+	return w.write(frame)
+}
+
+// state tells the subscriber that it was sent everything, with what this host
+// holds durably. Later statements travel as acks where this host subscribes to
+// the peer too.
+func (f *feed) state() error {
+	f.link.mu.Lock()
+	pulling := f.link.pulling
+	f.link.mu.Unlock()
+	if f.stated.ok && pulling {
+		return nil
+	}
+	now := f.link.share.statement()
+	if f.stated.equal(now) {
+		return nil
+	}
+	f.stated = now
+	return f.w.send(frameCaughtUp, now.wire())
+}

@@ -1,0 +1,232 @@
+package net
+
+import (
+	"bytes"
+	"context"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// Bounds of announcements.
+const (
+	maxAnnouncement = 4 << 10
+	maxAnnouncedAt  = 16          // addresses in one
+	announceEvery   = time.Second // at most one a thread in this time
+	dialEvery       = 10 * time.Second
+)
+
+// A gossip tells peers that are not directly connected that a thread has grown.
+// It only announces; records travel on direct streams.
+type gossip struct {
+	ps     *pubsub.PubSub
+	cancel context.CancelFunc
+}
+
+// An announcement says who holds what. It is sealed under a key that only
+// holders of the service key have, and is a hint: nothing is believed of it.
+type announcement struct {
+	_      struct{} `cbor:",toarray"`
+	Peer   []byte
+	Digest []byte // of the tips
+	Addrs  [][]byte
+}
+
+func (h *Host) startGossip() error {
+	ctx, cancel := context.WithCancel(h.ctx)
+	params := pubsub.DefaultGossipSubParams()
+	ps, err := pubsub.NewGossipSub(ctx, h.lp,
+		pubsub.WithGossipSubParams(params),
+		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
+		pubsub.WithMessageIdFn(func(m *pb.Message) string { d := sha256.Sum256(m.GetData()); return string(d[:]) }),
+		pubsub.WithMaxMessageSize(64<<10),
+		pubsub.WithPeerOutboundQueueSize(32),
+	)
+	if err != nil {
+		cancel()
+		return fmt.Errorf("start gossip: %w", err)
+	}
+	h.gossip = &gossip{ps: ps, cancel: cancel}
+	return nil
+}
+
+func (h *Host) closeGossip() {
+	if h.gossip != nil {
+		h.gossip.cancel()
+	}
+}
+
+// announce follows the thread's topic until the share ends.
+func (s *share) announce() {
+	h := s.host
+	if err := s.gossip(); err != nil && s.ctx.Err() == nil {
+		h.log.Warn("thread is not announced", "thread", s.thread.ID(), "error", err)
+	}
+}
+
+func (s *share) gossip() error {
+	name, aead, err := announceKeys(s.thread.ServiceKey(), s.thread.ID())
+	if err != nil {
+		return err
+	}
+	ps := s.host.gossip.ps
+	validate := func(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+		if from == s.host.ID() {
+			return pubsub.ValidationAccept
+		}
+		a, err := s.host.openAnnouncement(aead, m.GetData())
+		if err != nil {
+			return pubsub.ValidationReject
+		}
+		m.ValidatorData = a
+		return pubsub.ValidationAccept
+	}
+	if err := ps.RegisterTopicValidator(name, validate, pubsub.WithValidatorInline(true)); err != nil {
+		return err
+	}
+	defer func() { _ = ps.UnregisterTopicValidator(name) }()
+	topic, err := ps.Join(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = topic.Close() }()
+	sub, err := topic.Subscribe(pubsub.WithBufferSize(16))
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	defer func() { sub.Cancel(); <-done }()
+	s.host.run(func() { defer close(done); s.listen(sub) })
+	return s.publish(topic, aead)
+}
+
+// announceKeys returns the topic of a thread and the cipher of what is said on
+// it.
+func announceKeys(serviceKey []byte, id ThreadID) (topic string, aead cipher.AEAD, err error) {
+	out, err := hkdf.Key(sha256.New, serviceKey, id[:], "weft/1/announce", 64)
+	if err != nil {
+		return "", nil, err
+	}
+	aead, err = chacha20poly1305.New(out[32:])
+	return "weft/1/" + hex.EncodeToString(out[:32]), aead, err
+}
+
+// openAnnouncement opens and checks what somebody published, before it is passed on.
+func (h *Host) openAnnouncement(aead cipher.AEAD, sealed []byte) (announcement, error) {
+	var a announcement
+	if len(sealed) < aead.NonceSize() || len(sealed) > maxAnnouncement {
+		return a, fault.Of(errFrame, "announcement of %d bytes", len(sealed))
+	}
+	n := aead.NonceSize()
+	plain, err := aead.Open(nil, sealed[:n], sealed[n:], nil)
+	if err != nil {
+		return a, fault.Of(errFrame, "announcement: %w", err)
+	}
+	if err := decodeMessage(plain, &a); err != nil {
+		return a, err
+	}
+	if len(a.Digest) != 32 || len(a.Addrs) > maxAnnouncedAt {
+		return a, fault.Of(errFrame, "the announcement is malformed")
+	}
+	return a, nil
+}
+
+// publish announces what the thread holds, as it grows.
+func (s *share) publish(topic *pubsub.Topic, aead cipher.AEAD) error {
+	var last []byte
+	for {
+		changed := s.thread.Changed()
+		d := tipsDigest(s.thread.Sendable())
+		if !bytes.Equal(last, d[:]) {
+			if last != nil { // what was there at the start is found by connecting
+				if err := s.publishOne(topic, aead, d[:]); err != nil {
+					return err
+				}
+			}
+			last = d[:]
+		}
+		t := time.NewTimer(announceEvery)
+		select {
+		case <-t.C:
+		case <-s.ctx.Done():
+			t.Stop()
+			return s.ctx.Err()
+		}
+		select {
+		case <-changed:
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		}
+	}
+}
+
+// publishOne seals and sends one announcement; the nonce is random, as all hosts of
+// the thread share the key.
+func (s *share) publishOne(topic *pubsub.Topic, aead cipher.AEAD, digest []byte) error {
+	h := s.host
+	a := announcement{Peer: []byte(h.ID()), Digest: digest}
+	for _, addr := range h.lp.Addrs() {
+		if len(a.Addrs) < maxAnnouncedAt {
+			a.Addrs = append(a.Addrs, addr.Bytes())
+		}
+	}
+	plain := messages.Encode(&a)
+	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
+	_, _ = rand.Read(nonce) // never fails
+	return topic.Publish(s.ctx, aead.Seal(nonce, nonce, plain, nil))
+}
+
+// listen acts on announcements: a peer that holds something else is dialled.
+func (s *share) listen(sub *pubsub.Subscription) {
+	var dialled time.Time
+	for {
+		m, err := sub.Next(s.ctx)
+		if err != nil {
+			return
+		}
+		a, ok := m.ValidatorData.(announcement)
+		if !ok {
+			continue // our own
+		}
+		mine := tipsDigest(s.thread.Tips())
+		if bytes.Equal(mine[:], a.Digest) || time.Since(dialled) < dialEvery {
+			continue
+		}
+		if info, ok := a.info(); ok && info.ID != s.host.ID() && !s.host.Connected(info.ID) {
+			dialled = time.Now()
+			ctx, cancel := context.WithTimeout(s.ctx, requestTimeout)
+			if err := s.host.lp.Connect(ctx, info); err != nil {
+				s.host.log.Debug("announcing peer is unreachable", "peer", info.ID, "error", err)
+			}
+			cancel()
+		}
+	}
+}
+
+// info returns where the announcer says that it is; ok is false if it says nothing
+// that can be dialled.
+func (a announcement) info() (info peer.AddrInfo, ok bool) {
+	id, err := peer.IDFromBytes(a.Peer)
+	if err != nil {
+		return info, false
+	}
+	info.ID = id
+	for _, b := range a.Addrs {
+		if addr, err := multiaddr.NewMultiaddrBytes(b); err == nil {
+			info.Addrs = append(info.Addrs, addr)
+		}
+	}
+	return info, len(info.Addrs) > 0
+}

@@ -1,0 +1,316 @@
+package net
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A grant is a device's permission to have a thread kept here. It lasts as long
+// as the stream on which it was asked for, the decision and the key.
+type grant struct {
+	credential *keys.Credential
+	invite     []byte // proven invite, or nil
+	until      time.Time
+	out        *frameWriter
+}
+
+// serveHost answers a device's requests to keep threads, until its stream ends.
+func (h *Host) serveHost(s network.Stream) {
+	p := s.Conn().RemotePeer()
+	defer context.AfterFunc(h.ctx, func() { _ = s.Reset() })()
+	defer s.Reset() //nolint:errcheck // nothing is owed to the peer
+	w := &frameWriter{s: s}
+	defer h.revokeAll(p, w)
+	r := bufio.NewReader(s)
+	for {
+		kind, body, err := frames.Read(r, maxRequest)
+		var req hostRequest
+		if err == nil {
+			if err = decodeMessage(body, &req); kind != frameHost {
+				err = fault.Of(errFrame, "frame of type %d, want a host request", kind)
+			}
+		}
+		if err != nil {
+			h.fault(p, err)
+			return
+		}
+		if err := h.answerRequest(p, req, w); err != nil {
+			h.fault(p, err)
+			return
+		}
+	}
+}
+
+// answerRequest keeps the thread or says why not. An error is a fault of the peer,
+// or ends the stream.
+func (h *Host) answerRequest(p peer.ID, req hostRequest, w *frameWriter) error {
+	id, err := threadOf(req.Thread)
+	if err != nil {
+		return err
+	}
+	until, err := h.keep(p, id, req, w)
+	var no *keys.Refusal
+	if errors.As(err, &no) {
+		h.log.Info("thread refused", "thread", id, "peer", p, "code", no.Code)
+		h.revoke(p, id, nil, refusal{no.Code, no.Message})
+		return w.send(frameRefused, refused{Thread: id[:], Code: string(no.Code), Message: no.Message})
+	}
+	if err != nil {
+		return err
+	}
+	return w.send(frameHosted, hosted{Thread: id[:], Until: uint64(keys.MillisOf(until))})
+}
+
+// keep judges a request and, if it is permitted, keeps the thread from now on.
+// Nothing is stored for a request that is refused.
+func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (until time.Time, err error) {
+	if req.Version != wireVersion {
+		return until, &keys.Refusal{Code: CodeVersion, Message: fmt.Sprintf("The relay does not know messages of version %d.", req.Version)}
+	}
+	g := &grant{out: w}
+	if len(req.Credential) != 0 {
+		if g.credential, err = keys.DecodeCredential(req.Credential); err != nil {
+			return until, fault.Of(errFrame, "credential: %w", err)
+		}
+	}
+	device, err := DeviceOf(p)
+	if err != nil {
+		return until, err
+	}
+	if len(req.Invite) != 0 {
+		if err := format.CheckInviteProof(id, device, req.Invite, req.Proof); err != nil {
+			return until, &keys.Refusal{Code: CodeBadInvite, Message: "The proof of the invite does not hold: " + err.Error()}
+		}
+		g.invite = req.Invite
+	}
+	h.judge.Lock()
+	defer h.judge.Unlock()
+	h.mu.Lock()
+	s := h.shares[id]
+	h.mu.Unlock()
+	decision, err := h.decide(device, s, g, id, req.Genesis)
+	if err != nil {
+		return until, err
+	}
+	if s == nil {
+		if s, err = h.adopt(id, req.Genesis, req.ServiceKey, decision.Account); err != nil {
+			return until, err
+		}
+	}
+	g.until = decision.Expires.Time()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.remote(p)
+	if r.conn == nil || h.closed {
+		return until, ErrClosed
+	}
+	r.grants[id] = g
+	l := s.link(p)
+	l.denied = refusal{}
+	l.adjust()
+	h.grants.Ring()
+	return g.until, nil
+}
+
+// decide asks the gate. s is nil for a thread that is not kept yet.
+func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, genesis []byte) (keys.Decision, error) {
+	if h.opt.Gate == nil {
+		return keys.Decision{}, &keys.Refusal{Code: keys.CodePermissionDenied, Message: "The relay accepts no threads: it has no keys."}
+	}
+	req := keys.Request{
+		Now: h.now(), Audience: h.self, Peer: device, Credential: g.credential, Action: keys.ActionReplicate,
+	}
+	if s == nil {
+		g, err := format.DecodeGenesis(genesis)
+		if err == nil && format.ThreadIDOf(genesis) != id {
+			err = errors.New("of another thread")
+		}
+		if err != nil {
+			return keys.Decision{}, fault.Of(errFrame, "genesis: %w", err)
+		}
+		req.Resource.Owner = g.Owner
+	} else {
+		if !s.relay {
+			return keys.Decision{}, &keys.Refusal{Code: keys.CodePermissionDenied, Message: "The thread is the relay's own: exchange it as a member."}
+		}
+		req.Resource.Owner, req.Resource.Account = s.thread.Owner(), s.account
+		if m, ok := s.thread.Member(device); ok {
+			req.Resource.Member = g.credential != nil && g.credential.Certificate != nil && m.Identity == g.credential.Certificate.Identity
+		} else if len(g.invite) == len(keys.PublicKey{}) {
+			req.Resource.Member = s.thread.InviteOpen(keys.PublicKey(g.invite), clock.At(h.now())) == nil
+		}
+	}
+	return h.opt.Gate.Decide(req)
+}
+
+// revoke ends a peer's permission, if it has one, and tells it when out is not
+// nil. The caller must not hold h.mu.
+func (h *Host) revoke(p peer.ID, id ThreadID, out *frameWriter, why refusal) {
+	h.mu.Lock()
+	r, s := h.peers[p], h.shares[id]
+	if s != nil {
+		l := s.link(p)
+		l.denied = why
+		if r != nil {
+			delete(r.grants, id)
+		}
+		l.adjust()
+	}
+	h.mu.Unlock()
+	if out != nil {
+		_ = out.send(frameRefused, refused{Thread: id[:], Code: string(why.code), Message: why.message})
+	}
+}
+
+// revokeAll ends the permissions that were asked for on a stream.
+func (h *Host) revokeAll(p peer.ID, w *frameWriter) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.peers[p]
+	if r == nil {
+		return
+	}
+	for id, g := range r.grants {
+		if g.out != w {
+			continue
+		}
+		delete(r.grants, id)
+		if s := h.shares[id]; s != nil {
+			l := s.link(p)
+			l.denied = refusal{keys.CodeNoCredential, "The relay has no credential of this device: present one."}
+			l.adjust()
+		}
+	}
+}
+
+// Recheck judges every permission that the relay gave again, now, and ends
+// those that no longer hold: call it when a key was revoked.
+func (h *Host) Recheck() { h.recheck(func(*grant) bool { return true }) }
+
+// A held is a grant with what it is judged by.
+type held struct {
+	peer   peer.ID
+	device keys.PublicKey
+	share  *share
+	grant  *grant
+}
+
+// recheck judges the permissions that which picks again. The gate is asked without
+// h.mu: it may read a disk.
+func (h *Host) recheck(which func(*grant) bool) {
+	h.judge.Lock()
+	defer h.judge.Unlock()
+	var all []held
+	h.mu.Lock()
+	for p, r := range h.peers {
+		for id, g := range r.grants {
+			if s := h.shares[id]; s != nil && which(g) {
+				all = append(all, held{p, r.device, s, g})
+			}
+		}
+	}
+	h.mu.Unlock()
+	for _, x := range all {
+		decision, err := h.decide(x.device, x.share, x.grant, x.share.thread.ID(), nil)
+		if err == nil {
+			h.mu.Lock()
+			x.grant.until = decision.Expires.Time()
+			h.mu.Unlock()
+			continue
+		}
+		why := refusal{keys.CodePermissionDenied, "The relay could not judge the credential."}
+		if no, ok := errors.AsType[*keys.Refusal](err); ok {
+			why = refusal{no.Code, no.Message}
+		}
+		id := x.share.thread.ID()
+		h.log.Info("permission ended", "thread", id, "peer", x.peer, "code", why.code)
+		h.revoke(x.peer, id, nil, why)
+		if h.enter() {
+			go func() { // a peer that does not read must not hold up the others
+				defer h.wg.Done()
+				_ = x.grant.out.send(frameRefused, refused{Thread: id[:], Code: string(why.code), Message: why.message})
+			}()
+		}
+	}
+}
+
+// expireGrants judges permissions again when they end.
+func (h *Host) expireGrants() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		changed := h.grants.Wait()
+		if next, ok := h.nextExpiry(); ok {
+			timer.Reset(max(next.Sub(h.now()), 0) + time.Millisecond)
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			now := h.now()
+			h.recheck(func(g *grant) bool { return !g.until.IsZero() && !now.Before(g.until) })
+		case <-h.ctx.Done():
+			return
+		}
+	}
+}
+
+// nextExpiry returns when the first permission ends.
+func (h *Host) nextExpiry() (next time.Time, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range h.peers {
+		for _, g := range r.grants {
+			if !g.until.IsZero() && (!ok || g.until.Before(next)) {
+				next, ok = g.until, true
+			}
+		}
+	}
+	return next, ok
+}
+
+// admit says what a peer may have of a thread, or why it may have nothing.
+// hold reports that this may change while the peer waits.
+func (h *Host) admit(l *link, invite []byte) (a access, why refusal, hold bool) {
+	s := l.share
+	h.mu.Lock()
+	r := h.remote(l.peer)
+	granted, asked, denied := r.grants[s.thread.ID()] != nil, s.usesRelay(l.peer), l.denied
+	h.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return accessNone, refusal{CodeUnknownThread, "The peer no longer holds the thread."}, false
+	}
+	_, member := s.thread.Member(r.device)
+	var uninvited error
+	proved := !member && len(invite) == len(keys.PublicKey{})
+	if proved {
+		uninvited = s.thread.InviteOpen(keys.PublicKey(invite), clock.At(h.now()))
+	}
+	switch {
+	case s.relay && granted && member, !s.relay && (member || asked):
+		return accessAll, refusal{}, true
+	case proved && uninvited == nil:
+		return accessControl, refusal{}, true
+	case proved:
+		return accessNone, refusal{CodeBadInvite, "The invite lets nobody in, as far as the peer knows: " + uninvited.Error()}, false
+	case s.relay && !granted:
+		if denied == (refusal{}) {
+			denied = refusal{keys.CodeNoCredential, "The relay gives a thread only to devices with a credential: add the relay with a key."}
+		}
+		return accessNone, denied, false
+	default:
+		return accessNone, refusal{CodeNotMember, "The device is not a member of the thread, as far as the peer knows."}, true
+	}
+}

@@ -1,0 +1,211 @@
+package net
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// tagSize is the length of a thread's tag, tagsPerFrame how many one frame
+// holds.
+const (
+	tagSize      = 16
+	tagsPerFrame = 1 << 16
+	maxTags      = 1 << 17 // threads of one peer
+	tagDomain    = "weft/1/thread-tag"
+	mdnsService  = "_weft._udp"
+)
+
+// A tag names a thread to one peer without telling anything to a peer that
+// does not have the thread's service key.
+type tag [tagSize]byte
+
+// threadTag returns the thread's tag between two peers, the same for both.
+func threadTag(serviceKey []byte, id ThreadID, a, b peer.ID) tag {
+	low, high := min(a, b), max(a, b)
+	m := hmac.New(sha256.New, serviceKey)
+	for _, p := range [][]byte{[]byte(tagDomain), {0}, id[:], {byte(len(low))}, []byte(low), []byte(high)} {
+		m.Write(p)
+	}
+	return tag(m.Sum(nil)[:tagSize])
+}
+
+// sayHello tells a connected peer the tags of all threads, again whenever they
+// change, until ctx ends. A peer that does not speak the protocol is left alone.
+func (h *Host) sayHello(ctx context.Context, r *remote) {
+	for n := 0; ; n++ {
+		err := h.sendTags(ctx, r)
+		if ctx.Err() != nil {
+			return
+		}
+		h.log.Debug("hello stream ended", "peer", r.id, "error", err)
+		if n > 8 || !pause(ctx, n, nil) {
+			return
+		}
+	}
+}
+
+// sendTags tells the tags on one stream until it ends. The peer sends nothing on
+// it: a read that ends says that the stream did.
+func (h *Host) sendTags(ctx context.Context, r *remote) error {
+	s, err := h.OpenStream(ctx, r.id, protoHello)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	w := &frameWriter{s: s}
+	dead := make(chan struct{})
+	h.run(func() { // nothing comes; the read ends with the stream
+		defer close(dead)
+		_, _ = s.Read(make([]byte, 1))
+	})
+	defer func() { _ = s.Reset(); <-dead }()
+	var sent []byte
+	for first := true; ; first = false {
+		tags := h.tags(r.id)
+		if first || !bytes.Equal(tags, sent) {
+			if err := w.sendTags(tags); err != nil {
+				return err
+			}
+			sent = tags
+		}
+		select {
+		case <-r.greet:
+		case <-dead:
+			return errors.New("the peer closed the stream")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (w *frameWriter) sendTags(tags []byte) error {
+	for {
+		n := min(len(tags), tagsPerFrame*tagSize)
+		if err := w.send(frameHello, hello{More: n < len(tags), Tags: tags[:n]}); err != nil {
+			return err
+		}
+		if tags = tags[n:]; len(tags) == 0 {
+			return nil
+		}
+	}
+}
+
+// tags returns the sorted tags of the host's threads for one peer.
+func (h *Host) tags(p peer.ID) []byte {
+	h.mu.Lock()
+	all := make([]tag, 0, len(h.shares))
+	for id, s := range h.shares {
+		all = append(all, threadTag(s.thread.ServiceKey(), id, h.ID(), p))
+	}
+	h.mu.Unlock()
+	slices.SortFunc(all, func(a, b tag) int { return bytes.Compare(a[:], b[:]) })
+	out := make([]byte, 0, len(all)*tagSize)
+	for _, t := range all {
+		out = append(out, t[:]...)
+	}
+	return out
+}
+
+// serveHello reads a peer's tags as they change.
+func (h *Host) serveHello(s network.Stream) {
+	defer s.Reset() //nolint:errcheck // nothing is owed to the peer
+	defer context.AfterFunc(h.ctx, func() { _ = s.Reset() })()
+	r, p := bufio.NewReader(s), s.Conn().RemotePeer()
+	defer h.onlyHello(p, s)()
+	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
+	var pending []byte
+	for {
+		kind, body, err := frames.Read(r, maxHello)
+		if err != nil {
+			h.fault(p, err)
+			return
+		}
+		var m hello
+		if err = decodeMessage(body, &m); kind != frameHello {
+			err = fault.Of(errFrame, "frame of type %d, want hello", kind)
+		}
+		pending = append(pending, m.Tags...)
+		if err == nil && (len(pending)%tagSize != 0 || len(pending) > maxTags*tagSize) {
+			err = fault.Of(errFrame, "%d bytes of tags", len(pending))
+		}
+		if err != nil {
+			h.fault(p, err)
+			return
+		}
+		_ = s.SetReadDeadline(time.Time{})
+		if !m.More {
+			h.match(p, pending)
+			pending = nil
+		}
+	}
+}
+
+// onlyHello ends an earlier stream of the peer, so that it has one at a time.
+func (h *Host) onlyHello(p peer.ID, s network.Stream) (end func()) {
+	h.mu.Lock()
+	r := h.remote(p)
+	before := r.hello
+	r.hello = s
+	h.mu.Unlock()
+	if before != nil {
+		_ = before.Reset()
+	}
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if r.hello == s {
+			r.hello = nil
+		}
+	}
+}
+
+// match finds the threads that a peer announced and starts to exchange them.
+func (h *Host) match(p peer.ID, tags []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.remote(p)
+	clear(r.tags)
+	for t := range slices.Chunk(tags, tagSize) {
+		r.tags[tag(t)] = struct{}{}
+	}
+	for _, s := range h.shares {
+		s.meet(r)
+	}
+}
+
+// meet looks whether the peer announced the thread. The caller holds host.mu.
+func (s *share) meet(r *remote) {
+	_, shared := r.tags[threadTag(s.thread.ServiceKey(), s.thread.ID(), s.host.ID(), r.id)]
+	if !shared && s.links[r.id] == nil {
+		return
+	}
+	l := s.link(r.id)
+	l.shared = shared
+	if shared && !s.relay && r.conn != nil {
+		s.host.keepConnected(r, nil)
+		if err := s.host.rememberPeer(r.id); err != nil {
+			s.host.log.Warn("peer is not remembered", "peer", r.id, "error", err)
+		}
+	}
+	l.adjust()
+}
+
+// announceThreads tells every connected peer that the set of threads changed.
+// The caller holds h.mu.
+func (h *Host) announceThreads() {
+	for _, r := range h.peers {
+		poke(r.greet)
+		poke(r.ask)
+	}
+}

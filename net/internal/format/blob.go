@@ -1,0 +1,121 @@
+package format
+
+import (
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+const (
+	domainBlob    = "weft/1/blob"
+	blobVersion   = 1
+	BlobHead      = 1 + 32 + 32 // version, epoch, salt
+	MaxSealedBlob = BlobHead + MaxBlob + chacha20poly1305.Overhead
+)
+
+// A BlobID names a blob: the SHA-256 hash of its sealed bytes.
+type BlobID [32]byte
+
+// String returns the ID in lower-case hexadecimal.
+func (id BlobID) String() string { return hex.EncodeToString(id[:]) }
+
+// blobKey derives the key of the blobs of a thread and epoch.
+func blobKey(read SecretKey, thread ThreadID, epoch clock.Hash, salt []byte, purpose string) ([]byte, error) {
+	k, err := hkdf.Key(sha256.New, read[:], salt, domainBlob+purpose+"\x00"+string(thread[:])+string(epoch[:]), 32)
+	if err != nil {
+		return nil, fmt.Errorf("hkdf: %w", err)
+	}
+	return k, nil
+}
+
+// SealBlob seals deterministically: equal plaintexts give equal blobs in a thread
+// and epoch, so that what is stored twice is kept once, and whoever sees the
+// sealed bytes learns that they are equal.
+//
+//	blob = version 1 ‖ epoch bytes32 ‖ salt bytes32 ‖ ChaCha20-Poly1305(key, nonce 0, plain)
+//	salt = HMAC-SHA256(HKDF(read key, "weft/1/blob/salt" …), plain)
+//	key  = HKDF(read key, salt, "weft/1/blob/key" …)
+func SealBlob(k *Keys, thread ThreadID, plain []byte) ([]byte, error) {
+	if len(plain) > MaxBlob {
+		return nil, fault.Of(ErrTooLarge, "blob of %d bytes, at most %d", len(plain), MaxBlob)
+	}
+	salt, err := blobSalt(k, thread, plain)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := blobAEAD(k, thread, salt)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, BlobHead+len(plain)+chacha20poly1305.Overhead)
+	b = append(append(append(b, blobVersion), k.Epoch[:]...), salt...)
+	return aead.Seal(b, make([]byte, chacha20poly1305.NonceSize), plain, nil), nil
+}
+
+// blobSalt is a keyed hash of the plaintext: outsiders cannot test a guess.
+func blobSalt(k *Keys, thread ThreadID, plain []byte) ([]byte, error) {
+	mk, err := blobKey(k.Read, thread, k.Epoch, nil, "/salt")
+	if err != nil {
+		return nil, err
+	}
+	mac := hmac.New(sha256.New, mk)
+	mac.Write(plain)
+	return mac.Sum(nil), nil
+}
+
+// blobAEAD returns the cipher of one blob; its key is used for one plaintext only, so
+// that the nonce may be zero.
+func blobAEAD(k *Keys, thread ThreadID, salt []byte) (cipher.AEAD, error) {
+	key, err := blobKey(k.Read, thread, k.Epoch, salt, "/key")
+	if err != nil {
+		return nil, err
+	}
+	aead, err := chacha20poly1305.New(key)
+	if err != nil {
+		return nil, fmt.Errorf("chacha20poly1305: %w", err)
+	}
+	return aead, nil
+}
+
+// OpenBlob opens what sealBlob sealed. The salt, made from the plaintext, also
+// commits to the key.
+func OpenBlob(k *Keys, thread ThreadID, sealed []byte) ([]byte, error) {
+	if len(sealed) < BlobHead+chacha20poly1305.Overhead || len(sealed) > MaxSealedBlob {
+		return nil, fault.Of(ErrMalformed, "blob of %d bytes", len(sealed))
+	}
+	if sealed[0] != blobVersion {
+		return nil, fault.Of(ErrVersion, "blob version %d is unknown to this release", sealed[0])
+	}
+	if clock.Hash(sealed[1:33]) != k.Epoch {
+		return nil, fault.Of(ErrWrongKey, "blob of an unknown epoch")
+	}
+	salt := sealed[33:BlobHead]
+	aead, err := blobAEAD(k, thread, salt)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := aead.Open(nil, make([]byte, chacha20poly1305.NonceSize), sealed[BlobHead:], nil)
+	if err != nil {
+		return nil, fault.Of(ErrSealed, "the blob is altered")
+	}
+	want, err := blobSalt(k, thread, plain)
+	if err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare(want, salt) != 1 {
+		return nil, fault.Of(ErrWrongKey, "the blob is sealed with another key")
+	}
+	return plain, nil
+}
+
+// BlobIDOf returns the name of a sealed blob, which anybody can check.
+func BlobIDOf(sealed []byte) BlobID { return sha256.Sum256(sealed) }

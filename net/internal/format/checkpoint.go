@@ -1,0 +1,89 @@
+package format
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+const (
+	maxCheckpoint = 32 << 10 // bytes of a checkpoint's payload
+	MaxCovered    = 384      // logs of a checkpoint
+)
+
+// A Checkpoint says where history is cut: the records up to its heads count as
+// never written, and those of its snapshot stand in their place.
+type Checkpoint struct {
+	Heads    []clock.RecordID // sorted by log; of logs that earlier ones did not cover as far
+	Snapshot clock.RecordID   // the last record of the snapshot log
+	State    clock.Hash       // the state hash of the snapshot's documents
+}
+
+type checkpointWire struct {
+	_     struct{} `cbor:",toarray"`
+	Heads []coveredWire
+	Last  coveredWire
+	State clock.Hash
+}
+
+type coveredWire struct {
+	_    struct{} `cbor:",toarray"`
+	Log  clock.LogID
+	Seq  uint64
+	Hash clock.Hash
+}
+
+func (c *Checkpoint) wire() *checkpointWire {
+	w := &checkpointWire{Heads: make([]coveredWire, len(c.Heads)), State: c.State}
+	for i, h := range c.Heads {
+		w.Heads[i] = coveredWire{Log: h.Log, Seq: h.Seq, Hash: h.Hash}
+	}
+	w.Last = coveredWire{Log: c.Snapshot.Log, Seq: c.Snapshot.Seq, Hash: c.Snapshot.Hash}
+	return w
+}
+
+// checkpoint checks the form: sorted heads with positions, and a snapshot that it does
+// not cover itself.
+func (w *checkpointWire) checkpoint() (*Checkpoint, error) {
+	bad := func(what string) (*Checkpoint, error) {
+		return nil, fault.Of(ErrMalformed, "checkpoint: %s", what)
+	}
+	if len(w.Heads) == 0 || len(w.Heads) > MaxCovered {
+		return bad(fmt.Sprintf("%d heads", len(w.Heads)))
+	}
+	c := &Checkpoint{
+		Heads: make([]clock.RecordID, len(w.Heads)), State: w.State,
+		Snapshot: clock.RecordID{Log: w.Last.Log, Seq: w.Last.Seq, Hash: w.Last.Hash},
+	}
+	if c.Snapshot.Seq == 0 {
+		return bad("no snapshot")
+	}
+	for i, h := range w.Heads {
+		c.Heads[i] = clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: h.Hash}
+		switch {
+		case h.Seq == 0:
+			return bad("head without a position")
+		case h.Log == c.Snapshot.Log:
+			return bad("covers its own snapshot")
+		case i > 0 && bytes.Compare(w.Heads[i-1].Log[:], h.Log[:]) >= 0:
+			return bad("heads are not sorted")
+		}
+	}
+	return c, nil
+}
+
+// After checks that the checkpoint, whose heads by log are given, takes nothing
+// back of an earlier one.
+func (c *Checkpoint) After(old *Checkpoint, heads map[clock.LogID]clock.RecordID) error {
+	if old.Snapshot.Log == c.Snapshot.Log {
+		return fault.Of(ErrMalformed, "checkpoint with the snapshot of an earlier one")
+	}
+	for _, h := range old.Heads {
+		if now, ok := heads[h.Log]; ok && now.Seq <= h.Seq {
+			return fault.Of(ErrMalformed, "checkpoint covers no more of log %s than an earlier one", h.Log.Short())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package format
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+)
+
+// formats is the file of the bytes that every format had when it was fixed: what
+// is signed, hashed, sent or stored must never change.
+const formats = "testdata/formats.json"
+
+func fill[T ~[32]byte](b byte) (a T) {
+	for i := range a {
+		a[i] = b + byte(i)
+	}
+	return a
+}
+
+func fixedHeader() *Header {
+	return &Header{
+		Log: fill[clock.LogID](1), Seq: 300, Prev: fill[clock.Hash](2), Time: 1 << 60,
+		Control: []clock.Hash{fill[clock.Hash](3), fill[clock.Hash](4)}, Epoch: fill[clock.Hash](5), Root: fill[clock.Hash](6),
+		Extensions: []Extension{{ID: 1, Data: []byte("x")}, {ID: 70000, Critical: true}},
+	}
+}
+
+func fixedInvite(t testing.TB) Invite {
+	t.Helper()
+	seed, service := fill[[32]byte](7), fill[[32]byte](8)
+	inv := Invite{Thread: fill[ThreadID](9)}
+	var errs [2]error
+	inv.seed, errs[0] = keys.SecretOf(seed[:])
+	inv.service, errs[1] = keys.SecretOf(service[:])
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []string{"/ip4/192.0.2.1/udp/4001/quic-v1", "/dns4/example.org/tcp/4001"} {
+		addr, err := multiaddr.NewMultiaddr(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inv.Addrs = append(inv.Addrs, addr)
+	}
+	return inv
+}
+
+// fixedFormats returns the encodings of fixed values, by format.
+func fixedFormats(t testing.TB) map[string][]byte {
+	t.Helper()
+	heads := make([]clock.RecordID, 25)
+	for i := range heads {
+		heads[i] = clock.RecordID{Log: fill[clock.LogID](byte(i)), Seq: 1 << i, Hash: fill[clock.Hash](byte(i))}
+	}
+	g := Genesis{
+		Owner: fill[keys.PublicKey](1), Salt: fill[[32]byte](2), Semantics: 1, Rules: fill[clock.Hash](3),
+		Read: fill[clock.Hash](4), Service: fill[clock.Hash](5), Time: 1 << 40,
+		Certificate: &keys.Certificate{Identity: fill[keys.PublicKey](1), Sign: fill[keys.PublicKey](6), Seal: fill[[32]byte](7), Issued: 1000, Name: "laptop"},
+	}
+	body, err := g.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig := keys.Signature{1, 2, 3}
+	d := Descriptor{Device: fill[keys.PublicKey](1), Kind: KindData, Incarnation: [16]byte{1, 2}}
+	k := Keys{Epoch: fill[clock.Hash](1), Read: fill[SecretKey](2), Service: fill[SecretKey](3)}
+	all := map[string][]byte{
+		"genesis": body, "signed genesis": encodeSigned(body, sig),
+		"descriptor": d.Encode(), "header": fixedHeader().Encode(), "first header": (&Header{Seq: 1}).Encode(),
+		"plaintext":       (&Plaintext{Atomic: true, Heads: heads, Payload: bytes.Repeat([]byte("p"), 300), Padding: []byte("0")}).encode(),
+		"empty plaintext": (&Plaintext{}).encode(),
+		"keys":            k.Encode(), "invite": EncodeInvite(fixedInvite(t)),
+	}
+	p := Control{
+		Name: "näme", Key: fill[keys.PublicKey](1), Role: RoleWriter, Expires: 1 << 50, Uses: 24, Sealed: bytes.Repeat([]byte("s"), 256),
+		Certificate: []byte("certificate"), Data: d.Encode(), Signature: sig,
+	}
+	p.Checkpoint = &Checkpoint{Heads: heads[:3], Snapshot: heads[4], State: fill[clock.Hash](6)}
+	all["control "+OpCheckpoint.String()] = (&Control{Op: OpCheckpoint, Checkpoint: p.Checkpoint}).Encode()
+	for p.Op = OpOpen; p.Op <= OpLog; p.Op++ {
+		all["control "+p.Op.String()] = p.Encode()
+	}
+	return all
+}
+
+func TestFormatsAreFixed(t *testing.T) {
+	text, err := os.ReadFile(formats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]string
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for name, b := range fixedFormats(t) {
+		if got[name] = hex.EncodeToString(b); got[name] != want[name] {
+			t.Errorf("%s: got %x, want %s", name, b, want[name])
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("got %d formats, want %d", len(got), len(want))
+	}
+}
+
+// What is sealed here is decoded as strictly as what peers send.
+func FuzzSealed(f *testing.F) {
+	all := fixedFormats(f)
+	f.Add(all["keys"])
+	f.Add(all["signed genesis"])
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if k, err := DecodeKeys(p); err == nil && !bytes.Equal(k.Encode(), p) {
+			t.Error("keys encode to other bytes")
+		}
+		var g signedGenesis
+		if err := codec.Decode(p, "genesis", &g); err == nil && !bytes.Equal(encodeSigned(g.Genesis, g.Signature), p) {
+			t.Error("a signed genesis encodes to other bytes")
+		}
+	})
+}

@@ -1,0 +1,133 @@
+package format
+
+import (
+	"crypto/rand"
+	"fmt"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
+)
+
+const (
+	semanticsVersion = 1
+	maxGenesis       = 1 << 10
+)
+
+// A Genesis is what a thread begins with; the hash of its signed bytes is the
+// thread's ID.
+type Genesis struct {
+	Owner       keys.PublicKey // identity
+	Certificate *keys.Certificate
+	Salt        [32]byte
+	Semantics   uint64     // version of operators and rules that everybody folds by
+	Rules       clock.Hash // of the sealed rules; zero while there are none
+	Read        clock.Hash // commitment to the read key of the first epoch
+	Service     clock.Hash // commitment to its service key
+	Time        clock.Time
+}
+
+// NewGenesis returns the genesis of a new thread, signed, and its keys.
+func NewGenesis(device *keys.Device, cert *keys.Certificate, now clock.Time) ([]byte, Keys, error) {
+	k := NewKeys()
+	g := Genesis{
+		Owner: cert.Identity, Certificate: cert, Semantics: semanticsVersion,
+		Read: CommitTo(k.Read), Service: CommitTo(k.Service), Time: now,
+	}
+	_, _ = rand.Read(g.Salt[:])
+	b, err := g.encode()
+	if err != nil {
+		return nil, Keys{}, err
+	}
+	sig := device.Sign(domainGenesis, b)
+	signed := encodeSigned(b, sig)
+	k.Epoch = clock.Hash(ThreadIDOf(signed))
+	return signed, k, nil
+}
+
+// ThreadIDOf returns the ID of the thread that a signed genesis begins.
+func ThreadIDOf(signed []byte) ThreadID { return ThreadID(digest(domainThread, signed)) }
+
+// signedGenesis is what the thread ID is the hash of.
+type signedGenesis struct {
+	_         struct{} `cbor:",toarray"`
+	Genesis   []byte
+	Signature keys.Signature
+}
+
+type genesisWire struct {
+	_           struct{} `cbor:",toarray"`
+	Version     uint64
+	Suite       uint64
+	Owner       keys.PublicKey
+	Certificate []byte
+	Salt        [32]byte
+	Semantics   uint64
+	Rules       clock.Hash
+	Read        clock.Hash
+	Service     clock.Hash
+	Time        clock.Time
+}
+
+func encodeSigned(b []byte, sig keys.Signature) []byte {
+	return codec.Encode(&signedGenesis{Genesis: b, Signature: sig})
+}
+
+// encode returns the bytes that the device signs.
+func (g *Genesis) encode() ([]byte, error) {
+	cert, err := g.Certificate.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
+	}
+	return codec.Encode(&genesisWire{
+		Version: thisVersion, Suite: thisSuite, Owner: g.Owner, Certificate: cert, Salt: g.Salt, Semantics: g.Semantics,
+		Rules: g.Rules, Read: g.Read, Service: g.Service, Time: g.Time,
+	}), nil
+}
+
+// DecodeGenesis parses and verifies a signed genesis. The signature is by the
+// certified device, whose certificate is by the owner.
+func DecodeGenesis(signed []byte) (*Genesis, error) {
+	if len(signed) > maxGenesis {
+		return nil, fault.Of(ErrTooLarge, "genesis of %d bytes", len(signed))
+	}
+	var w signedGenesis
+	if err := codec.Decode(signed, "signed genesis", &w); err != nil {
+		return nil, err
+	}
+	g, err := decodeGenesisBody(w.Genesis)
+	if err != nil {
+		return nil, err
+	}
+	if g.Certificate.Identity != g.Owner {
+		return nil, fault.Of(ErrMalformed, "the certificate of the genesis is of another identity")
+	}
+	if err := g.Certificate.VerifySignature(); err != nil {
+		return nil, fault.Of(ErrMalformed, "genesis: %w", err)
+	}
+	if !keys.Verify(g.Certificate.Sign, domainGenesis, w.Signature, w.Genesis) {
+		return nil, fault.Of(ErrMalformed, "genesis is not signed by the certified device")
+	}
+	return g, nil
+}
+
+func decodeGenesisBody(b []byte) (*Genesis, error) {
+	var w genesisWire
+	if err := codec.DecodeVersioned(b, maxGenesis, "genesis", &w); err != nil {
+		return nil, err
+	}
+	if err := checkSuite(w.Suite, "genesis"); err != nil {
+		return nil, err
+	}
+	if w.Semantics != semanticsVersion {
+		return nil, fault.Of(ErrVersion, "semantics version %d is unknown to this release", w.Semantics)
+	}
+	cert, err := keys.DecodeCertificate(w.Certificate)
+	if err != nil {
+		return nil, fault.Of(ErrMalformed, "genesis: %w", err)
+	}
+	return &Genesis{
+		Owner: w.Owner, Certificate: cert, Salt: w.Salt, Semantics: w.Semantics,
+		Rules: w.Rules, Read: w.Read, Service: w.Service, Time: w.Time,
+	}, nil
+}

@@ -1,0 +1,95 @@
+package thread
+
+import "github.com/weftdb/weft/internal/clock"
+
+// An Attachment is what folds a thread's data. Its functions are called without
+// any lock of the thread's held, and must not call [Thread.Append] or [Thread.Attach].
+type Attachment struct {
+	// Arrived says that there are records after the last that Arrivals returned.
+	// It is not called for own records.
+	Arrived func()
+	// State returns the last arrival that is folded and durable, and the state
+	// hash there; ok is false if that is not known at the moment.
+	State func() (n int64, hash clock.Hash, ok bool)
+	// Voided receives, whenever it changes, what of the data that was delivered
+	// does not count. It is the same on every replica with the same records.
+	Voided func(c Cut)
+}
+
+// Attach joins the thread to what folds its data; nil detaches. What State says
+// is flushed. If there is a cut already, Voided is called before Attach returns.
+func (t *Thread) Attach(a *Attachment) {
+	t.mu.Lock()
+	t.attached = a
+	t.mu.Unlock()
+	if a == nil {
+		return
+	}
+	if a.State != nil {
+		if n, _, ok := a.State(); ok {
+			t.Flushed(n)
+		}
+	}
+	t.notifyMu.Lock()
+	t.lastCut = Cut{}
+	t.notifyMu.Unlock()
+	t.notify()
+}
+
+// state returns the folded position and state hash of what is attached.
+func (t *Thread) state() (n int64, hash clock.Hash, ok bool) {
+	t.mu.Lock()
+	a := t.attached
+	t.mu.Unlock()
+	if a == nil || a.State == nil {
+		return 0, clock.Hash{}, false
+	}
+	return a.State()
+}
+
+// Durable returns the tips of what is durable here, with the state hash of the
+// fold of just these; nil if there is none at the moment.
+func (t *Thread) Durable() (tips []clock.RecordID, state []byte) {
+	for range 3 {
+		changed := t.Changed()
+		tips, state = t.ackable(), nil
+		t.mu.Lock()
+		a, last := t.attached, t.arrivals
+		t.mu.Unlock()
+		if a != nil && a.State != nil {
+			if n, hash, ok := a.State(); ok && n == last {
+				state = append([]byte(nil), hash[:]...)
+			}
+		}
+		select {
+		case <-changed: // while the two were read
+		default:
+			return tips, state
+		}
+	}
+	return tips, nil
+}
+
+// notify tells what is attached of arrivals and void logs. No lock is held.
+func (t *Thread) notify() {
+	t.notifyMu.Lock()
+	defer t.notifyMu.Unlock()
+	t.mu.Lock()
+	a, cut := t.attached, t.cut()
+	more := len(t.pending) > 0 || (t.flushedTo < 0 && t.arrivals > 0)
+	if t.relay && !t.closed && t.cuts.inForce > t.prunedFor {
+		t.prunedFor = t.cuts.inForce
+		t.wg.Go(t.pruneRelay)
+	}
+	t.mu.Unlock()
+	if a == nil {
+		return
+	}
+	if a.Voided != nil && !cut.equal(t.lastCut) {
+		t.lastCut = cut
+		a.Voided(cut.clone())
+	}
+	if more && a.Arrived != nil {
+		a.Arrived()
+	}
+}

@@ -1,0 +1,198 @@
+package thread
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"os"
+	"testing"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// cities returns n documents as BSON, and the size of their JSONL: the sample, as
+// often as it takes, with other IDs each time.
+func cities(b *testing.B, n int) (docs [][]byte, jsonl int) {
+	b.Helper()
+	f, err := os.Open("../../../testdata/cities-sample.jsonl.gz")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var lines [][]byte
+	for s := bufio.NewScanner(z); s.Scan(); {
+		lines = append(lines, bytes.Clone(s.Bytes()))
+	}
+	for i := range n {
+		var d bson.D
+		if err := bson.UnmarshalExtJSON(lines[i%len(lines)], false, &d); err != nil {
+			b.Fatal(err)
+		}
+		d[0].Value = bson.NewObjectID().Hex()
+		p, err := bson.Marshal(d)
+		if err != nil {
+			b.Fatal(err)
+		}
+		docs = append(docs, p)
+		jsonl += len(lines[i%len(lines)]) + 1
+	}
+	return docs, jsonl
+}
+
+// batches joins documents to payloads of `size` documents.
+func batches(docs [][]byte, size int) [][]byte {
+	var all [][]byte
+	for len(docs) > 0 {
+		n := min(size, len(docs))
+		all = append(all, bytes.Join(docs[:n], nil))
+		docs = docs[n:]
+	}
+	return all
+}
+
+func appendOne(b *testing.B, n *testNode, th *Thread, payloads ...[]byte) {
+	drafts := make([]Draft, len(payloads))
+	for i, p := range payloads {
+		drafts[i] = Draft{Time: n.env.clock.Now(), Payload: p}
+	}
+	tx := n.env.store.Begin()
+	_, first, done, err := th.Append(tx, drafts)
+	if err != nil {
+		b.Fatal(err)
+	}
+	err = tx.Commit()
+	done(err == nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	th.Flushed(first + int64(len(drafts)) - 1)
+}
+
+func benchmarkAppend(b *testing.B, size int, sync bool) {
+	docs, _ := cities(b, max(2000, size))
+	payloads := batches(docs, size)
+	n := newTestNode(b)
+	th := n.create(b)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		appendOne(b, n, th, payloads[i%len(payloads)])
+		if i++; sync {
+			if err := n.env.store.Sync(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(i*size)/b.Elapsed().Seconds(), "docs/s")
+}
+
+func BenchmarkAppendSingle(b *testing.B)       { benchmarkAppend(b, 1, false) }
+func BenchmarkAppendSingleSynced(b *testing.B) { benchmarkAppend(b, 1, true) }
+func BenchmarkAppend1000(b *testing.B)         { benchmarkAppend(b, 1000, false) }
+func BenchmarkAppend1000Synced(b *testing.B)   { benchmarkAppend(b, 1000, true) }
+
+// benchmarkCatchUp ingests a whole log of records of `size` documents and reads its
+// arrivals.
+func benchmarkCatchUp(b *testing.B, count, size int) {
+	docs, jsonl := cities(b, count)
+	n := newTestNode(b)
+	th := n.create(b)
+	for p := batches(docs, size); len(p) > 0; {
+		k := min(len(p), max(1, 64/size))
+		appendOne(b, n, th, p[:k]...)
+		p = p[k:]
+	}
+	inv, err := th.CreateInvite(b.Context(), InviteOptions{Uses: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	received := 0
+	for b.Loop() {
+		b.StopTimer()
+		m := newTestNode(b)
+		to := m.join(b, th, inv)
+		tip := th.ownData.branches[0].tip
+		b.StartTimer()
+		received = 0
+		for after := uint64(0); after < tip.Seq; {
+			r, err := th.ReadRun(tip, after, 1<<20)
+			if err != nil {
+				b.Fatal(err)
+			}
+			p := format.EncodeRun(r)
+			received += len(p)
+			if r, err = format.DecodeRun(p); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := to.Ingest(b.Context(), r); err != nil {
+				b.Fatal(err)
+			}
+			after += uint64(len(r.Records))
+			for {
+				got, err := to.Arrivals(to.flushedTo, 1<<20)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if len(got) == 0 {
+					break
+				}
+				to.Flushed(got[len(got)-1].N)
+			}
+		}
+		b.StopTimer()
+		to.Close()
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(count*b.N)/b.Elapsed().Seconds(), "docs/s")
+	b.ReportMetric(float64(received)/float64(jsonl), "received/jsonl")
+	b.ReportMetric(0, "ns/op")
+}
+
+func BenchmarkCatchUp1000(b *testing.B)   { benchmarkCatchUp(b, 135_000, 1000) }
+func BenchmarkCatchUpSingle(b *testing.B) { benchmarkCatchUp(b, 20_000, 1) }
+
+func BenchmarkSeal1000(b *testing.B) {
+	docs, _ := cities(b, 1000)
+	p := &format.Plaintext{Payload: bytes.Join(docs, nil)}
+	c, err := format.NewSealer()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	size := 0
+	b.SetBytes(int64(len(p.Payload)))
+	for b.Loop() {
+		body, _, err := c.Seal(format.SecretKey{}, format.Place{}, p)
+		if err != nil {
+			b.Fatal(err)
+		}
+		size = len(body)
+	}
+	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "docs/s")
+	b.ReportMetric(float64(size)/float64(len(p.Payload)), "sealed/plain")
+}
+
+func BenchmarkOpenThread(b *testing.B) {
+	docs, _ := cities(b, 2000)
+	n := newTestNode(b)
+	th := n.create(b)
+	for i := 0; i < 50_000; i += 100 {
+		appendOne(b, n, th, docs[i%1900:i%1900+100]...)
+	}
+	last := th.lastArrival()
+	th.Close()
+	for b.Loop() {
+		again, err := Open(b.Context(), n.env, th.ID())
+		if err != nil {
+			b.Fatal(err)
+		}
+		again.Flushed(last)
+		again.Close()
+	}
+}

@@ -1,0 +1,378 @@
+package thread
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// maxInlineBlob is how many sealed bytes are kept in the store; larger blobs are
+// files.
+const maxInlineBlob = 64 << 10
+
+// A BlobRef is a blob in the order in which this node stored a thread's blobs,
+// from 1.
+type BlobRef struct {
+	N    int64
+	ID   format.BlobID
+	Size int // of the sealed bytes
+}
+
+// A blobStore keeps the sealed blobs of a thread: small ones in the store, larger
+// ones as files.
+type blobStore struct {
+	t *Thread
+
+	write sync.Mutex // one writer at a time
+
+	mu      sync.Mutex // guards what follows
+	last    int64      // number of the last blob
+	durable int64      // number of the last that is synced
+	count   int64
+	bytes   int64
+}
+
+func (s *blobStore) init(t *Thread) { s.t = t }
+
+// counts returns how many blobs are held, and their sealed bytes.
+func (s *blobStore) counts() (count, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count, s.bytes
+}
+
+// load reads the last number and the counts, which the last reference carries.
+func (s *blobStore) load(r store.Reader) error {
+	rng := store.Prefix(s.t.key(keyBlobSeq))
+	rng.Reverse = true
+	it := r.Iterate(rng)
+	defer it.Close()
+	if !it.Valid() {
+		return it.Err()
+	}
+	k := it.Key()
+	v, err := it.Value()
+	if err != nil {
+		return err
+	}
+	if len(v) != 32+4+8 {
+		return fault.Of(format.ErrMalformed, "the reference to a blob is cut short")
+	}
+	s.last = int64(binary.BigEndian.Uint64(k[len(k)-8:]))
+	s.durable, s.count = s.last, s.last
+	s.bytes = int64(binary.BigEndian.Uint64(v[36:]))
+	return nil
+}
+
+// tempPrefix begins the names of files that are being written.
+const tempPrefix = ".tmp-"
+
+// sweep removes the files that a crash left half written.
+func (s *blobStore) sweep() error {
+	if s.t.env.dir == "" {
+		return nil
+	}
+	files, err := os.ReadDir(s.dir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), tempPrefix) {
+			err = errors.Join(err, os.Remove(filepath.Join(s.dir(), f.Name())))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("sweep blobs: %w", err)
+	}
+	return nil
+}
+
+// dir is the folder of the thread's files; half of the ID tells threads apart.
+func (s *blobStore) dir() string {
+	return filepath.Join(s.t.env.dir, hex.EncodeToString(s.t.id[:8]))
+}
+
+// path spreads files over 256 folders by the first byte of their names.
+func (s *blobStore) path(id format.BlobID) string {
+	name := id.String()
+	return filepath.Join(s.dir(), name[:2], name)
+}
+
+// remove deletes the files of a thread that is removed.
+func (s *blobStore) remove() error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	if s.t.env.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(s.dir())
+}
+
+func (t *Thread) blobEntry(id format.BlobID) []byte { return append(t.key(keyBlob), id[:]...) }
+
+// PutBlob seals plain, of at most MaxBlob bytes, and stores it. It is durable on
+// return. Equal plaintexts give the same ID.
+func (t *Thread) PutBlob(ctx context.Context, plain []byte) (format.BlobID, error) {
+	ids, err := t.PutBlobs(ctx, [][]byte{plain})
+	if err != nil {
+		return format.BlobID{}, err
+	}
+	return ids[0], nil
+}
+
+// PutBlobs is PutBlob for several, with one sync of the store.
+func (t *Thread) PutBlobs(ctx context.Context, plains [][]byte) ([]format.BlobID, error) {
+	t.mu.Lock()
+	k := t.keys
+	t.mu.Unlock()
+	if !k.CanRead() {
+		return nil, ErrNoKeys
+	}
+	ids, sealed, errs := make([]format.BlobID, len(plains)), make([][]byte, len(plains)), make([]error, len(plains))
+	parallel(len(plains), func(i int) {
+		if sealed[i], errs[i] = format.SealBlob(&k, t.id, plains[i]); errs[i] == nil {
+			ids[i] = format.BlobIDOf(sealed[i])
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return ids, t.putBlobs(ctx, ids, sealed)
+}
+
+// Blob returns the plaintext of a blob that is held here, verified; ErrNotFound if
+// it is not.
+func (t *Thread) Blob(ctx context.Context, id format.BlobID) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	sealed, err := t.SealedBlob(id)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	k := t.keys
+	t.mu.Unlock()
+	if !k.CanRead() {
+		return nil, ErrNoKeys
+	}
+	return format.OpenBlob(&k, t.id, sealed)
+}
+
+// HasBlob reports whether a blob is held.
+func (t *Thread) HasBlob(id format.BlobID) bool {
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	_, err := snap.Get(t.blobEntry(id))
+	return err == nil
+}
+
+// SealedBlob returns the sealed bytes of a blob, which were checked against its ID.
+func (t *Thread) SealedBlob(id format.BlobID) ([]byte, error) {
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	v, err := snap.Get(t.blobEntry(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fault.Of(ErrNotFound, "no blob %s", id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("blob: %w", err)
+	}
+	if len(v) < 12 {
+		return nil, fault.Of(format.ErrMalformed, "the entry of a blob is cut short")
+	}
+	sealed := slices.Clone(v[12:])
+	if len(sealed) == 0 {
+		if sealed, err = os.ReadFile(t.blobs.path(id)); errors.Is(err, fs.ErrNotExist) {
+			return nil, fault.Of(ErrNotFound, "no blob %s", id)
+		} else if err != nil {
+			return nil, fmt.Errorf("blob: %w", err)
+		}
+	}
+	if format.BlobIDOf(sealed) != id {
+		return nil, fault.Of(format.ErrSealed, "blob %s is altered on disk", id)
+	}
+	return sealed, nil
+}
+
+// PutSealedBlobs stores blobs of another node, durably, under the IDs that their
+// bytes give.
+func (t *Thread) PutSealedBlobs(ctx context.Context, sealed [][]byte) error {
+	ids := make([]format.BlobID, len(sealed))
+	for i, b := range sealed {
+		if len(b) < format.BlobHead || len(b) > format.MaxSealedBlob {
+			return fault.Of(format.ErrTooLarge, "blob of %d bytes", len(b))
+		}
+		ids[i] = format.BlobIDOf(b)
+	}
+	return t.putBlobs(ctx, ids, sealed)
+}
+
+// putBlobs stores sealed blobs that were checked against their IDs. Files are
+// synced before the references to them, which share one sync.
+func (t *Thread) putBlobs(ctx context.Context, ids []format.BlobID, sealed [][]byte) error {
+	s := &t.blobs
+	s.write.Lock()
+	defer s.write.Unlock()
+	if t.isClosed() {
+		return ErrClosed
+	}
+	dirs := map[string]bool{}
+	for i, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if len(sealed[i]) <= maxInlineBlob || t.HasBlob(id) {
+			continue
+		}
+		dir, err := s.writeFile(id, sealed[i])
+		if err != nil {
+			return fmt.Errorf("blob: %w", err)
+		}
+		dirs[dir] = true
+	}
+	if len(dirs) > 0 {
+		dirs[s.dir()], dirs[t.env.dir], dirs[filepath.Dir(t.env.dir)] = true, true, true
+	}
+	for dir := range dirs {
+		if err := syncDir(dir); err != nil {
+			return fmt.Errorf("blob: %w", err)
+		}
+	}
+	if err := s.putRefs(ids, sealed); err != nil {
+		return err
+	}
+	if err := t.env.store.Sync(); err != nil {
+		return fmt.Errorf("blob: %w", err)
+	}
+	s.mu.Lock()
+	s.durable = s.last
+	s.mu.Unlock()
+	t.grew.Ring()
+	return nil
+}
+
+// writeFile writes a blob under a temporary name, syncs it and renames it: what has the
+// name of a blob is whole. The caller syncs the folder.
+func (s *blobStore) writeFile(id format.BlobID, sealed []byte) (dir string, err error) {
+	path := s.path(id)
+	dir = filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp(s.dir(), tempPrefix+"*")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(sealed)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return dir, nil
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// putRefs commits the entries of blobs that are new, in as many transactions as
+// it takes.
+func (s *blobStore) putRefs(ids []format.BlobID, sealed [][]byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.t
+	tx := t.env.store.Begin()
+	defer func() { tx.Discard() }()
+	last, count, bytes := s.last, s.count, s.bytes
+	commit := func() error {
+		if err := tx.Commit(); err != nil {
+			return fmt.Errorf("blob: %w", err)
+		}
+		s.last, s.count, s.bytes = last, count, bytes
+		return nil
+	}
+	for i, id := range ids {
+		if _, err := tx.Get(t.blobEntry(id)); err == nil {
+			continue
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("blob: %w", err)
+		}
+		if used := tx.Used(); used.Bytes+len(sealed[i])%maxInlineBlob+1024 > t.env.store.Limits().Bytes || used.Puts+2 > t.env.store.Limits().Puts {
+			if err := commit(); err != nil {
+				return err
+			}
+			tx = t.env.store.Begin()
+		}
+		n, size := last+1, len(sealed[i])
+		entry := binary.BigEndian.AppendUint64(nil, uint64(n))
+		entry = binary.BigEndian.AppendUint32(entry, uint32(size))
+		if size <= maxInlineBlob {
+			entry = append(entry, sealed[i]...)
+		}
+		ref := binary.BigEndian.AppendUint32(slices.Clone(id[:]), uint32(size))
+		ref = binary.BigEndian.AppendUint64(ref, uint64(bytes+int64(size)))
+		key := binary.BigEndian.AppendUint64(t.key(keyBlobSeq), uint64(n))
+		if err := errors.Join(tx.Put(t.blobEntry(id), entry), tx.Put(key, ref)); err != nil {
+			return fmt.Errorf("blob: %w", err)
+		}
+		last, count, bytes = n, count+1, bytes+int64(size)
+	}
+	return commit()
+}
+
+// BlobsAfter returns at most max blobs that were stored after the n-th, in order;
+// only durable ones.
+func (t *Thread) BlobsAfter(n int64, limit int) ([]BlobRef, error) {
+	t.blobs.mu.Lock()
+	durable := t.blobs.durable
+	t.blobs.mu.Unlock()
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	lower := binary.BigEndian.AppendUint64(t.key(keyBlobSeq), uint64(n+1))
+	it := snap.Iterate(store.Range{Lower: lower, Upper: store.PrefixEnd(t.key(keyBlobSeq))})
+	defer it.Close()
+	var refs []BlobRef
+	for ; it.Valid() && len(refs) < limit; it.Next() {
+		k := it.Key()
+		v, err := it.Value()
+		if err != nil {
+			return nil, fmt.Errorf("blobs: %w", err)
+		}
+		if len(v) < 36 {
+			return nil, fault.Of(format.ErrMalformed, "the reference to a blob is cut short")
+		}
+		r := BlobRef{N: int64(binary.BigEndian.Uint64(k[len(k)-8:])), ID: format.BlobID(v[:32]), Size: int(binary.BigEndian.Uint32(v[32:]))}
+		if r.N > durable {
+			break
+		}
+		refs = append(refs, r)
+	}
+	return refs, it.Err()
+}
+
+// LastBlob returns the number of the last blob that is durable.
+func (t *Thread) LastBlob() int64 {
+	t.blobs.mu.Lock()
+	defer t.blobs.mu.Unlock()
+	return t.blobs.durable
+}

@@ -1,0 +1,146 @@
+package thread
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// ErrCheckpoint reports that the thread's history cannot be cut here and now; the
+// text says why.
+var ErrCheckpoint = fault.New(fault.NotCut, "the history cannot be cut here and now")
+
+// A Coverage is the records that a checkpoint is to cover.
+type Coverage struct{ heads []clock.RecordID }
+
+// MayCheckpoint returns nil if this device is the one that may cut the thread's
+// history: the one that made it.
+func (t *Thread) MayCheckpoint() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mayCheckpoint()
+}
+
+// mayCheckpoint is MayCheckpoint; mu is held.
+func (t *Thread) mayCheckpoint() error {
+	switch {
+	case t.closed:
+		return ErrClosed
+	case t.relay || !t.keys.CanRead():
+		return ErrNoKeys
+	case t.genesis.Certificate.Sign != t.env.self() || t.ownControl == nil || t.graph.ranks[t.ownControl.id] != 0:
+		return fault.Of(ErrCheckpoint, "history is not cut: only the device that made the database can")
+	}
+	return nil
+}
+
+// Cover returns what was folded up to arrival n, which must be the last that was
+// said to be flushed, for a checkpoint; nothing if no data was written since the
+// last one.
+func (t *Thread) Cover(n int64) (*Coverage, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.mayCheckpoint(); err != nil {
+		return nil, err
+	}
+	if t.flushedTo != n {
+		return nil, fault.Of(ErrCheckpoint, "history is not cut: arrival %d is not the last that is folded", n)
+	}
+	c := &Coverage{}
+	data := false
+	for _, l := range t.byNum {
+		if l.desc.Kind == format.KindControl || t.graph.state.void[l.id] || len(l.branches) == 0 {
+			continue
+		}
+		if l.forked() {
+			return nil, fault.Of(ErrCheckpoint, "history is not cut: log %s is forked", l.id.Short())
+		}
+		b := l.branches[0]
+		if b.flushed != b.sent {
+			return nil, fault.Of(ErrCheckpoint, "history is not cut: the last records of log %s are not signed yet", l.id.Short())
+		}
+		if b.flushed.Seq > t.cuts.floor(l.id).Seq {
+			c.heads = append(c.heads, b.flushed)
+			data = data || l.desc.Kind == format.KindData
+		}
+	}
+	if !data {
+		return nil, nil
+	}
+	if len(c.heads) > format.MaxCovered {
+		return nil, fault.Of(ErrCheckpoint, "history is not cut: %d logs changed, at most %d can", len(c.heads), format.MaxCovered)
+	}
+	slices.SortFunc(c.heads, format.CompareIDs)
+	return c, nil
+}
+
+// Checkpoint cuts the history up to cover. The payloads that snapshot adds stand
+// in its place; it returns their state hash. The checkpoint is durable on return;
+// an error leaves a snapshot log without effect at most, which the next covers.
+func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(add func(payload []byte) error) (clock.Hash, error)) error {
+	d := format.NewDescriptor(t.env.self(), format.KindSnapshot)
+	announced, err := t.appendControl(ctx, &format.Control{Op: format.OpLog, Data: d.Encode()})
+	if err != nil {
+		return err
+	}
+	w := &snapshotLog{t: t, at: announced.Hash, log: &threadLog{id: d.LogID(t.id), desc: d, raw: d.Encode()}}
+	state, err := snapshot(func(p []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return w.add(p)
+	})
+	if err != nil {
+		return err
+	}
+	if w.last.Seq == 0 {
+		return fault.Of(ErrCheckpoint, "history is not cut: the snapshot is empty")
+	}
+	if err := t.env.store.Sync(); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	_, err = t.appendControl(ctx, &format.Control{
+		Op: format.OpCheckpoint, Checkpoint: &format.Checkpoint{Heads: cover.heads, Snapshot: w.last, State: state},
+	})
+	return err
+}
+
+// checkCheckpoint judges a checkpoint by what its author had seen, so that all
+// replicas judge alike and nothing that comes later changes it: what was cut on
+// its word cannot be had back.
+func (g *controlGraph) checkCheckpoint(c *controlRecord) error {
+	if c.rank != 0 {
+		return fault.Of(ErrNotMember, "only the device that made the thread cuts its history")
+	}
+	cp := c.payload.Checkpoint
+	heads := make(map[clock.LogID]clock.RecordID, len(cp.Heads))
+	for _, h := range cp.Heads {
+		heads[h.Log] = h
+	}
+	announced := false
+	for _, i := range g.ancestors(c.parents, nil) {
+		r := g.records[i]
+		if _, ok := heads[r.id.Log]; ok {
+			return fault.Of(format.ErrMalformed, "checkpoint covers a control log")
+		}
+		switch r.payload.Op {
+		case format.OpLog:
+			if r.device == c.device && format.LogIDOf(g.thread, r.payload.Data) == cp.Snapshot.Log {
+				d, err := format.DecodeDescriptor(r.payload.Data)
+				announced = announced || err == nil && d.Kind == format.KindSnapshot
+			}
+		case format.OpCheckpoint:
+			if err := cp.After(r.payload.Checkpoint, heads); err != nil {
+				return err
+			}
+		}
+	}
+	if !announced {
+		return fault.Of(ErrNotMember, "checkpoint with a snapshot log that its device has not announced")
+	}
+	return nil
+}

@@ -1,0 +1,352 @@
+package thread
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A controlWorld makes control records of several devices that each see some of
+// the records of the others.
+type controlWorld struct {
+	t       *rapid.T
+	thread  format.ThreadID
+	genesis *format.Genesis
+	devices []*keys.Device
+	certs   [][]byte
+	invites []*keys.Identity
+	records []*controlRecord
+	logs    map[int][]*controlRecord // by device
+	ids     map[int]clock.LogID
+	clock   clock.Time
+}
+
+func newControlWorld(t *rapid.T, devices int) *controlWorld {
+	w := &controlWorld{t: t, thread: format.ThreadID{1}, logs: map[int][]*controlRecord{}, ids: map[int]clock.LogID{}, clock: 100}
+	for i := range devices {
+		d := keys.NewDevice()
+		cert, err := keys.NewIdentity().Certify(d.Public(), keys.CertifyOptions{Issued: time.Unix(1, 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := cert.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			w.genesis = &format.Genesis{Owner: cert.Identity, Certificate: cert, Time: 1}
+		}
+		w.devices, w.certs = append(w.devices, d), append(w.certs, b)
+		desc := format.NewDescriptor(d.Public().Sign, format.KindControl)
+		w.ids[i] = desc.LogID(w.thread)
+	}
+	return w
+}
+
+// add writes a record of a device under what `seen` has folded.
+func (w *controlWorld) add(device int, seen *controlGraph, p *format.Control) {
+	log := w.logs[device]
+	c := &controlRecord{device: w.devices[device].Public().Sign, parents: seen.named(), payload: p}
+	w.clock++
+	c.time = w.clock
+	c.id = clock.RecordID{Log: w.ids[device], Seq: uint64(len(log) + 1), Hash: sha256.Sum256(fmt.Append(nil, len(w.records), rapid.Uint64().Draw(w.t, "hash")))}
+	if len(log) > 0 {
+		if prev := log[len(log)-1].id.Hash; !slices.Contains(c.parents, prev) {
+			c.parents = append(c.parents, prev)
+		}
+	}
+	w.records, w.logs[device] = append(w.records, c), append(log, c)
+}
+
+func (w *controlWorld) data(device int) []byte {
+	d := format.NewDescriptor(w.devices[device].Public().Sign, format.KindData)
+	return d.Encode()
+}
+
+// step lets one device, which sees some of the records, do something.
+func (w *controlWorld) step() {
+	device := rapid.IntRange(0, len(w.devices)-1).Draw(w.t, "device")
+	seen := w.view(device)
+	switch joined := len(w.logs[device]) > 0; {
+	case device == 0 && !joined:
+		w.add(0, seen, &format.Control{Op: format.OpOpen, Name: "n"})
+	case !joined:
+		if len(seen.state.invites) == 0 {
+			return
+		}
+		key := slices.SortedFunc(maps.Keys(seen.state.invites), func(a, b keys.PublicKey) int { return format.CompareHashes(clock.Hash(a), clock.Hash(b)) })
+		w.join(device, seen, rapid.SampledFrom(key).Draw(w.t, "invite"))
+	default:
+		switch rapid.IntRange(0, 3).Draw(w.t, "op") {
+		case 0:
+			id := keys.NewIdentity()
+			w.invites = append(w.invites, id)
+			w.add(device, seen, &format.Control{Op: format.OpInvite, Key: id.Public(), Role: rapid.SampledFrom([]format.Role{format.RoleOwner, format.RoleWriter}).Draw(w.t, "role"), Uses: rapid.Uint64Range(0, 2).Draw(w.t, "uses")})
+		case 1:
+			if len(w.invites) > 0 {
+				w.add(device, seen, &format.Control{Op: format.OpRevokeInvite, Key: rapid.SampledFrom(w.invites).Draw(w.t, "revoked").Public()})
+			}
+		default:
+			w.add(device, seen, &format.Control{Op: format.OpLog, Data: w.data(device)})
+		}
+	}
+}
+
+func (w *controlWorld) join(device int, seen *controlGraph, key keys.PublicKey) {
+	for _, id := range w.invites {
+		if id.Public() == key {
+			log := w.ids[device]
+			p := &format.Control{Op: format.OpJoin, Key: key, Certificate: w.certs[device], Data: w.data(device)}
+			p.Signature = id.Sign(format.DomainJoin, w.thread[:], log[:], p.Certificate)
+			w.add(device, seen, p)
+		}
+	}
+}
+
+// view folds a part of the records that is closed under parents and holds the
+// device's own.
+func (w *controlWorld) view(device int) *controlGraph {
+	g := newControlGraph(w.thread, w.genesis)
+	want := map[clock.Hash]bool{}
+	mark := func(c *controlRecord) {
+		want[c.id.Hash] = true
+	}
+	for i := len(w.records) - 1; i >= 0; i-- {
+		c := w.records[i]
+		if want[c.id.Hash] || c.id.Log == w.ids[device] || rapid.IntRange(0, 3).Draw(w.t, "seen") > 0 {
+			mark(c)
+			for _, p := range c.parents {
+				want[p] = true
+			}
+		}
+	}
+	for _, c := range w.records {
+		if want[c.id.Hash] && g.check(c) == nil {
+			g.add(c)
+		}
+	}
+	return g
+}
+
+// deliver folds all records, in an order in which parents need not come first:
+// what lacks a parent waits.
+func (w *controlWorld) deliver(order []int) *controlGraph {
+	g := newControlGraph(w.thread, w.genesis)
+	var waiting []*controlRecord
+	for _, i := range order {
+		c := *w.records[i] // rank is set as it is checked
+		waiting = append(waiting, &c)
+		for n := -1; n != len(waiting); {
+			n = len(waiting)
+			waiting = slices.DeleteFunc(waiting, func(c *controlRecord) bool {
+				if _, lacks := g.lacks(c); lacks || g.check(c) != nil {
+					return false
+				}
+				g.add(c)
+				return true
+			})
+		}
+	}
+	return g
+}
+
+func describe(g *controlGraph) string {
+	s := g.state
+	out := fmt.Sprintln(s.name, g.heads, s.voided())
+	var lines []string
+	for _, m := range s.members {
+		lines = append(lines, fmt.Sprintf("%+v", *m))
+	}
+	for _, i := range s.invites {
+		lines = append(lines, fmt.Sprintf("%+v", *i))
+	}
+	for id, l := range s.logs {
+		lines = append(lines, fmt.Sprintf("%v %+v", id, l))
+	}
+	for _, r := range s.refused {
+		lines = append(lines, fmt.Sprintf("%+v", r))
+	}
+	slices.Sort(lines)
+	return fmt.Sprintln(out, lines)
+}
+
+// The same control records give the same state, in whatever order they come.
+func TestControlFoldIsTheSameInEveryOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newControlWorld(t, 4)
+		for range rapid.IntRange(5, 25).Draw(t, "steps") {
+			w.step()
+		}
+		order := make([]int, len(w.records))
+		for i := range order {
+			order[i] = i
+		}
+		want := w.deliver(order)
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+		for range 3 {
+			rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+			if got := w.deliver(order); describe(got) != describe(want) {
+				t.Fatalf("order %v: got\n%swant\n%s", order, describe(got), describe(want))
+			}
+		}
+		// Applying on top gave what folding anew gives.
+		again := newControlState()
+		for _, i := range want.order() {
+			again.apply(want, want.records[i])
+		}
+		g := *want
+		g.state = again
+		if describe(&g) != describe(want) {
+			t.Fatalf("got\n%swant\n%s", describe(want), describe(&g))
+		}
+	})
+}
+
+// Among concurrent records the owner's comes first: a revocation voids a join that
+// did not know of it, whatever their clocks and hashes.
+func TestSeniorWinsAmongConcurrent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newControlWorld(t, 2)
+		all := func() *controlGraph {
+			return w.deliver(slices.Collect(func(yield func(int) bool) {
+				for i := range w.records {
+					if !yield(i) {
+						return
+					}
+				}
+			}))
+		}
+		w.add(0, all(), &format.Control{Op: format.OpOpen})
+		w.invites = []*keys.Identity{keys.NewIdentity()}
+		w.add(0, all(), &format.Control{Op: format.OpInvite, Key: w.invites[0].Public(), Role: format.RoleWriter})
+		seen := all()
+		if rapid.Bool().Draw(t, "join first") {
+			w.join(1, seen, w.invites[0].Public())
+			w.add(0, seen, &format.Control{Op: format.OpRevokeInvite, Key: w.invites[0].Public()})
+		} else {
+			w.add(0, seen, &format.Control{Op: format.OpRevokeInvite, Key: w.invites[0].Public()})
+			w.join(1, seen, w.invites[0].Public())
+		}
+		w.add(0, all(), &format.Control{Op: format.OpLog, Data: w.data(0)}) // has seen both
+		g := all()
+		if len(g.state.members) != 1 || len(g.state.void) != 1 {
+			t.Fatalf("got %s", describe(g))
+		}
+	})
+}
+
+func TestSurplusJoinIsVoid(t *testing.T) {
+	o, a, b := newMemoryNode(t), newMemoryNode(t), newMemoryNode(t)
+	to := o.create(t)
+	inv := o.invite(t, to, InviteOptions{Uses: 1})
+	ta, tb := a.join(t, to, inv), b.join(t, to, inv) // neither knows of the other
+	a.write(t, ta, "of a")
+	b.write(t, tb, "of b")
+	var void [][]clock.LogID
+	for _, th := range []*Thread{to, ta, tb} {
+		th.Attach(&Attachment{Voided: func(c Cut) { void = append(void, slices.Collect(maps.Keys(c.Void))) }})
+	}
+	for _, pair := range [][2]*Thread{{to, ta}, {to, tb}, {ta, tb}, {tb, ta}, {ta, to}, {tb, to}} {
+		err := pull(t.Context(), pair[0], pair[1], 1<<20)
+		var r *Rejection
+		if err != nil && (!errors.As(err, &r) || r.Hostile()) {
+			t.Fatal(err)
+		}
+	}
+	if len(void) != 3 || !slices.Equal(void[0], void[1]) || !slices.Equal(void[0], void[2]) || len(void[0]) != 1 {
+		t.Fatalf("got void logs %v, want the same one three times", void)
+	}
+	for _, th := range []*Thread{to, ta, tb} {
+		if got := len(th.Members()); got != 2 {
+			t.Fatalf("got %d members, want 2", got)
+		}
+		if got := th.Refused(); len(got) != 1 || got[0].Kind != fault.Void {
+			t.Fatalf("got %+v", got)
+		}
+	}
+	loser, node := ta, a
+	if void[0][0] == tb.ownData.id {
+		loser, node = tb, b
+	}
+	if _, err := appendAll(node.env, loser, "late"); !errors.Is(err, ErrNotMember) {
+		t.Fatalf("got %v of a write of who is no member", err)
+	}
+}
+
+func TestInvitesAreRefusedByName(t *testing.T) {
+	o, a, b := newMemoryNode(t), newMemoryNode(t), newMemoryNode(t)
+	to := o.create(t)
+	ctx := t.Context()
+	if _, err := to.CreateInvite(ctx, InviteOptions{Role: format.RoleReader}); !errors.Is(err, format.ErrOperation) {
+		t.Fatalf("got %v, want ErrOperation", err)
+	}
+	revoked := o.invite(t, to, InviteOptions{Uses: -1})
+	ta := a.join(t, to, revoked)
+	if err := to.RevokeInvite(ctx, revoked.Key()); err != nil {
+		t.Fatal(err)
+	}
+	expired := o.invite(t, to, InviteOptions{Expires: time.Nanosecond})
+	for _, inv := range []format.Invite{revoked, expired} {
+		tb, err := Join(ctx, newMemoryNode(t).env, inv, to.Genesis())
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened(t, tb)
+		if err := tb.FinishJoin(ctx); !errors.Is(err, ErrNoInvite) {
+			t.Fatalf("got %v before anything came, want ErrNoInvite", err)
+		}
+		mustPull(t, tb, to)
+		if err := tb.FinishJoin(ctx); !errors.Is(err, ErrInvite) {
+			t.Fatalf("got %v, want ErrInvite", err)
+		}
+	}
+	if _, err := ta.CreateInvite(ctx, InviteOptions{}); !errors.Is(err, ErrNotMember) {
+		t.Fatalf("got %v of a writer's invite, want ErrNotMember", err)
+	}
+	if _, err := Join(ctx, b.env, revoked, anotherGenesis(t)); !errors.Is(err, format.ErrMalformed) {
+		t.Fatalf("got %v of another thread's genesis, want ErrMalformed", err)
+	}
+}
+
+// A join under way survives a restart.
+func TestJoinResumes(t *testing.T) {
+	o, a := newMemoryNode(t), newMemoryNode(t)
+	to := o.create(t)
+	o.write(t, to, "one")
+	inv := o.invite(t, to, InviteOptions{})
+	ta, err := Join(t.Context(), a.env, inv, to.Genesis())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustPull(t, ta, to)
+	if ws, err := ta.Waiting(); err != nil || len(ws) != 1 {
+		t.Fatalf("got %v, %v, want the data log to wait for the read key", ws, err)
+	}
+	ta.Close()
+	if ta, err = Open(t.Context(), a.env, to.ID()); err != nil {
+		t.Fatal(err)
+	}
+	opened(t, ta)
+	if _, ok := ta.pendingInvite(); !ok || ta.Joined() {
+		t.Fatal("the join under way was forgotten")
+	}
+	if err := ta.FinishJoin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantPayloads(t, ta, "one")
+	a.write(t, ta, "two")
+	mustPull(t, to, ta)
+	wantPayloads(t, to, "one", "two")
+}

@@ -1,0 +1,223 @@
+package thread
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// An openedLog is a data log that was announced, before the commit.
+type openedLog struct {
+	log    *threadLog
+	hash   clock.Hash // of the record that announces it
+	time   clock.Time
+	record *controlWrite
+}
+
+// A controlWrite is a record of the own control log, before the commit.
+type controlWrite struct {
+	log     *threadLog
+	next    branch
+	record  *controlRecord
+	newData *threadLog // that it announces
+}
+
+// openDataLog writes a control record that announces a new data log of this
+// device; its time is before `before`. mu and write are held.
+func (t *Thread) openDataLog(tx store.Tx, before clock.Time) (*openedLog, error) {
+	if t.ownControl == nil {
+		return nil, ErrNotMember
+	}
+	d := format.NewDescriptor(t.env.self(), format.KindData)
+	w, err := t.writeControl(tx, &format.Control{Op: format.OpLog, Data: d.Encode()}, before)
+	if err != nil {
+		return nil, err
+	}
+	return &openedLog{log: w.newData, hash: w.record.id.Hash, time: w.record.time, record: w}, nil
+}
+
+// installLog makes an announced log that has committed the one to append to.
+func (t *Thread) installLog(o *openedLog) { t.installControl(o.record) }
+
+// writeControl puts the next record of the own control log into tx. With before
+// set, its time is the earliest that is allowed and must be before that. mu and
+// write are held.
+func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time) (*controlWrite, error) {
+	w := &controlWrite{log: t.ownControl}
+	fresh := 0
+	if w.log == nil {
+		w.log = t.newLocalLog(format.NewDescriptor(t.env.self(), format.KindControl), 0)
+		fresh = 1
+	}
+	h := &format.Header{Log: w.log.id, Seq: 1, Epoch: t.keys.Epoch, Control: t.graph.named()}
+	after := t.genesis.Time
+	for _, b := range w.log.branches {
+		if b.tip.Seq >= h.Seq {
+			w.next, h.Seq, h.Prev = *b, b.tip.Seq+1, b.tip.Hash
+			after = max(after, b.time)
+		}
+	}
+	for _, c := range h.Control {
+		after = max(after, t.graph.records[t.graph.index[c]].time)
+	}
+	if err := t.controlTime(h, after, before); err != nil {
+		return nil, err
+	}
+	if p.Op == format.OpJoin {
+		p.Signature = t.inviteSignature(w.log.id, p.Certificate)
+	}
+	rec, err := t.sealRecord(t.keys.Service, h, &format.Plaintext{Payload: p.Encode()}, true)
+	if err != nil {
+		return nil, err
+	}
+	if w.record, err = t.ownControlRecord(h, rec, p); err != nil {
+		return nil, err
+	}
+	w.next.tip, w.next.time, w.next.signed, w.next.done = rec.id, h.Time, rec.id, rec.id
+	w.next.records++
+	w.next.bytes += int64(rec.size)
+	data := t.ownData
+	if p.Data != nil {
+		d, err := format.DecodeDescriptor(p.Data)
+		if err != nil {
+			return nil, err
+		}
+		if d.Kind == format.KindData {
+			w.newData = t.newLocalLog(d, fresh)
+			data = w.newData
+		}
+	}
+	return w, t.putControl(tx, w, rec, data)
+}
+
+// ownControlRecord checks a record of ours as every other node will.
+func (t *Thread) ownControlRecord(h *format.Header, rec *sealedRecord, p *format.Control) (*controlRecord, error) {
+	c := &controlRecord{id: rec.id, time: h.Time, device: t.env.self(), parents: h.Control, payload: p}
+	if h.Seq > 1 {
+		found := false
+		for _, q := range h.Control {
+			found = found || q == h.Prev
+		}
+		if !found {
+			c.parents = append(append([]clock.Hash(nil), h.Control...), h.Prev)
+		}
+	}
+	return c, t.graph.check(c)
+}
+
+// controlTime sets the time of a record after those that it names. One that announces
+// a log in a transaction of data has the earliest time, as the data comes after it.
+func (t *Thread) controlTime(h *format.Header, after, before clock.Time) error {
+	h.Time = after + 1
+	if before == 0 {
+		if err := t.env.clock.Observe(after); err != nil {
+			return err
+		}
+		h.Time = t.env.clock.Now()
+	} else if h.Time >= before {
+		return ErrClock
+	}
+	return nil
+}
+
+// putControl writes a control record and the logs that are new with it.
+func (t *Thread) putControl(tx store.Tx, w *controlWrite, rec *sealedRecord, data *threadLog) error {
+	errs := []error{
+		tx.Put(t.recordKey(w.log.num, rec.id.Seq, rec.id.Hash), rec.value),
+		tx.Put(t.branchKey(w.log.num, w.next.num), w.next.encode()),
+	}
+	if t.ownControl == nil {
+		errs = append(errs, t.putLog(tx, w.log))
+	}
+	if w.newData != nil {
+		errs = append(errs, t.putLog(tx, w.newData))
+	}
+	if t.ownControl == nil || w.newData != nil {
+		errs = append(errs, t.putOwn(tx, w.log, data))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("control record: %w", err)
+	}
+	return nil
+}
+
+// installControl makes a control record that has committed the state in memory.
+func (t *Thread) installControl(w *controlWrite) {
+	t.installLocal(w.log)
+	t.ownControl = w.log
+	if w.newData != nil {
+		t.installLocal(w.newData)
+		t.ownData = w.newData
+	}
+	t.installBranch(w.log, &w.next)
+	t.graph.add(w.record)
+	t.refreshCuts()
+	t.syncSoon(true)
+}
+
+// appendControl appends a record to the own control log; it is durable on return.
+func (t *Thread) appendControl(ctx context.Context, p *format.Control) (clock.RecordID, error) {
+	if err := ctx.Err(); err != nil {
+		return clock.RecordID{}, err
+	}
+	id, err := t.commitControl(p)
+	if err != nil {
+		return clock.RecordID{}, err
+	}
+	if err := t.syncNow(); err != nil {
+		return clock.RecordID{}, err
+	}
+	t.notify()
+	return id, nil
+}
+
+// commitControl is appendControl without the sync: the record is in the fold, and not
+// yet sent.
+func (t *Thread) commitControl(p *format.Control) (clock.RecordID, error) {
+	t.write.Lock()
+	defer t.write.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return clock.RecordID{}, ErrClosed
+	}
+	tx := t.env.store.Begin()
+	defer tx.Discard()
+	w, err := t.writeControl(tx, p, 0)
+	if err != nil {
+		return clock.RecordID{}, err
+	}
+	if err := tx.Commit(); err != nil {
+		return clock.RecordID{}, fmt.Errorf("control record: %w", err)
+	}
+	t.installControl(w)
+	t.grew.Ring()
+	return w.record.id, nil
+}
+
+// openControl opens a control record.
+func (t *Thread) openControl(service format.SecretKey, device keys.PublicKey, id clock.RecordID, h *format.Header, body []byte) (*controlRecord, error) {
+	b, err := format.ParseBody(body)
+	if err != nil {
+		return nil, err
+	}
+	p, err := t.env.sealer.Open(service, format.Place{Thread: t.id, Log: id.Log, Seq: id.Seq}, b)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := format.DecodeControl(p.Payload)
+	if err != nil {
+		return nil, err
+	}
+	c := &controlRecord{id: id, time: h.Time, device: device, parents: slices.Clone(h.Control), payload: payload}
+	if h.Seq > 1 && !slices.Contains(c.parents, h.Prev) {
+		c.parents = append(c.parents, h.Prev)
+	}
+	return c, nil
+}

@@ -1,0 +1,246 @@
+package thread
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// maxUnsigned is how many bytes of records one signature covers, about, so that a
+// run that ends in a signed position fits in a frame.
+const maxUnsigned = 1 << 20
+
+// maxNamedHeads is how many heads one record names, at most.
+const maxNamedHeads = 512
+
+// A sealedRecord is a record of ours, before it is in the store.
+type sealedRecord struct {
+	id    clock.RecordID
+	value []byte
+	size  int
+}
+
+// An appending is what one Append changes once its transaction has committed.
+type appending struct {
+	log     *threadLog
+	next    branch // what the branch becomes
+	refs    []arrivalRef
+	named   []clock.RecordID // heads of other logs that the first record names
+	control *openedLog       // set if a new log had to be opened
+}
+
+// Append seals drafts as the next records of this device's data log, signs the
+// last, and puts them into tx, which the caller then commits; there is one caller
+// at a time. done must be called once, with the outcome of the commit; until then
+// the thread takes no other record. first is the arrival number of the first
+// record; the others follow. An error leaves the thread as it was and done nil;
+// the caller discards tx. [store.ErrTooBig] is one to retry with fewer drafts,
+// [ErrClock] one to retry with later times.
+func (t *Thread) Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, first int64, done func(committed bool), err error) {
+	if len(drafts) == 0 {
+		return nil, 0, nil, fault.Of(format.ErrMalformed, "no drafts")
+	}
+	// write stays locked until done: the next record chains to the last of these,
+	// and what ingest would number in between would have their arrival numbers.
+	t.write.Lock()
+	a, ids, err := t.prepare(tx, drafts)
+	if err != nil {
+		t.write.Unlock()
+		return nil, 0, nil, err
+	}
+	return ids, a.refs[0].n, func(committed bool) {
+		if committed {
+			t.install(a)
+		}
+		t.write.Unlock()
+	}, nil
+}
+
+// prepare does all of Append but to install it; write is held.
+func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.RecordID, error) {
+	a, h, last, k, err := t.beginAppend(tx, drafts[0].Time)
+	if err != nil {
+		return nil, nil, err
+	}
+	ids := make([]clock.RecordID, 0, len(drafts))
+	unsigned := 0
+	for i := range drafts {
+		d := &drafts[i]
+		if len(d.Payload) > format.MaxPayload {
+			return nil, nil, fault.Of(format.ErrTooLarge, "payload of %d bytes, at most %d", len(d.Payload), format.MaxPayload)
+		}
+		if d.Time <= last {
+			return nil, nil, ErrClock
+		}
+		last = d.Time
+		p := format.Plaintext{Atomic: d.Atomic, Payload: d.Payload}
+		if i == 0 {
+			p.Heads = a.named
+		}
+		h.Time = d.Time
+		signed := i == len(drafts)-1 || unsigned+len(d.Payload) > maxUnsigned
+		rec, err := t.sealRecord(k.Read, h, &p, signed)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := tx.Put(t.recordKey(a.log.num, rec.id.Seq, rec.id.Hash), rec.value); err != nil {
+			return nil, nil, fmt.Errorf("append: %w", err)
+		}
+		ids = append(ids, rec.id)
+		n := a.refs[0].n + int64(i)
+		a.refs = append(a.refs[:i], arrivalRef{n: n, id: rec.id, log: a.log.num, signed: signed}, arrivalRef{n: n + 1})
+		a.next.tip, a.next.time, a.next.done = rec.id, d.Time, rec.id
+		if unsigned += rec.size; signed {
+			a.next.signed, unsigned = rec.id, 0
+		}
+		a.next.records++
+		a.next.bytes += int64(rec.size)
+		h.Seq, h.Prev = rec.id.Seq+1, rec.id.Hash
+	}
+	a.refs = a.refs[:len(drafts)]
+	if err := tx.Put(t.branchKey(a.log.num, a.next.num), a.next.encode()); err != nil {
+		return nil, nil, fmt.Errorf("append: %w", err)
+	}
+	return a, ids, t.putArrivals(tx, a.refs)
+}
+
+// beginAppend finds the log to append to, or opens a new one, and returns the
+// header of the next record with what all of a group share.
+func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.Header, clock.Time, format.Keys, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fail := func(err error) (*appending, *format.Header, clock.Time, format.Keys, error) {
+		return nil, nil, 0, format.Keys{}, err
+	}
+	switch {
+	case t.closed:
+		return fail(ErrClosed)
+	case !t.keys.CanRead():
+		return fail(ErrNoKeys)
+	}
+	if m := t.graph.state.members[t.env.self()]; m == nil || !m.Role.CanWrite() {
+		return fail(ErrNotMember)
+	}
+	a := &appending{log: t.ownData, refs: []arrivalRef{{n: t.arrivals + 1}}}
+	h := &format.Header{Epoch: t.keys.Epoch, Seq: 1}
+	var since clock.Time // of the log's announcement
+	if !t.ownUsable() {
+		opened, err := t.openDataLog(tx, at)
+		if err != nil {
+			return fail(err)
+		}
+		a.control, a.log = opened, opened.log
+		since, h.Control = opened.time, []clock.Hash{opened.hash}
+	} else {
+		since = t.graph.state.logs[a.log.id].at
+		h.Control = t.controlHeads(at, a.log.id)
+	}
+	h.Log = a.log.id
+	last := since
+	if len(a.log.branches) > 0 {
+		b := slices.MaxFunc(a.log.branches, func(a, b *branch) int { return int(int64(a.tip.Seq) - int64(b.tip.Seq)) })
+		a.next, last = *b, max(last, b.time)
+		h.Seq, h.Prev = b.tip.Seq+1, b.tip.Hash
+	}
+	// Without a head to name, the announcement is not before `at`: a later time will do.
+	if at <= last || len(h.Control) == 0 {
+		return fail(ErrClock)
+	}
+	a.named = t.newHeads(a.log)
+	return a, h, last, t.keys, nil
+}
+
+// ownUsable reports whether the own log can go on. If its announcement does not
+// hold, or if it is so far ahead of real time that others would wait for its
+// records, a new one is opened.
+func (t *Thread) ownUsable() bool {
+	if t.ownData == nil {
+		return false
+	}
+	if _, ok := t.graph.state.logs[t.ownData.id]; !ok || !t.ownCovered() {
+		return false
+	}
+	return !slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Check(b.time) != nil })
+}
+
+// controlHeads returns the heads of the control graph that are before a time: the
+// record that names them comes after them. There is at least the record that
+// announced the log.
+func (t *Thread) controlHeads(at clock.Time, log clock.LogID) []clock.Hash {
+	time := func(h clock.Hash) clock.Time { return t.graph.records[t.graph.index[h]].time }
+	heads := slices.DeleteFunc(t.graph.named(), func(h clock.Hash) bool { return time(h) >= at })
+	if len(heads) > 0 {
+		return heads
+	}
+	for _, c := range t.graph.records {
+		if c.payload.Data != nil && format.LogIDOf(t.id, c.payload.Data) == log && c.time < at {
+			return []clock.Hash{c.id.Hash}
+		}
+	}
+	return nil
+}
+
+// newHeads returns the flushed heads of other data logs that records of the own
+// log have not named since this thread was opened.
+func (t *Thread) newHeads(own *threadLog) []clock.RecordID {
+	var heads []clock.RecordID
+	for _, l := range t.byNum {
+		if l == own || l.desc.Kind != format.KindData || len(heads) == maxNamedHeads {
+			continue
+		}
+		if id := l.top(); id.Seq > 0 && t.named[l.id] != id.Hash {
+			heads = append(heads, id)
+		}
+	}
+	slices.SortFunc(heads, format.CompareIDs)
+	return heads
+}
+
+// sealRecord seals p as the record that h describes, but for its root, which is set.
+func (t *Thread) sealRecord(secret format.SecretKey, h *format.Header, p *format.Plaintext, signed bool) (*sealedRecord, error) {
+	body, root, err := t.env.sealer.Seal(secret, format.Place{Thread: t.id, Log: h.Log, Seq: h.Seq}, p)
+	if err != nil {
+		return nil, err
+	}
+	h.Root = root
+	head := h.Encode()
+	if len(head) > format.MaxHeader {
+		return nil, fault.Of(format.ErrTooLarge, "header of %d bytes", len(head))
+	}
+	id := clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: format.RecordHash(t.id, head)}
+	s := storedRecord{Record: format.Record{Header: head, Body: body}}
+	if signed {
+		s.Signed, s.Signature = true, t.env.device.Sign(format.DomainHead, t.id[:], id.Hash[:])
+	}
+	return &sealedRecord{id: id, value: s.encode(), size: s.Size()}, nil
+}
+
+// install makes an Append that has committed the state in memory; write is held.
+func (t *Thread) install(a *appending) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a.control != nil {
+		t.installLog(a.control)
+	}
+	b := t.installBranch(a.log, &a.next)
+	for _, ref := range a.refs {
+		ref.branch = b
+		t.arrivals = ref.n
+		t.arrived(ref)
+	}
+	for _, h := range a.named {
+		t.named[h.Log] = h.Hash
+	}
+	t.grew.Ring()
+}
+
+// A Draft is a transaction to append to this device's data log.
+type Draft struct {
+	Time    clock.Time // later than every time of the log and of what was flushed
+	Atomic  bool
+	Payload []byte // at most MaxPayload
+}

@@ -1,0 +1,43 @@
+package thread
+
+import (
+	"log/slog"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A threadEnv is what the threads of one host share.
+type Env struct {
+	store  store.Store
+	device *keys.Device
+	cert   *keys.Certificate // of the device; a relay that joins nothing needs none
+	clock  *clock.Clock
+	sealer *format.Sealer
+	dir    string // of blob files
+	log    *slog.Logger
+}
+
+// NewEnv returns what threads in a store need; the caller owes Close. A clock or a
+// log that is nil is made.
+func NewEnv(s store.Store, dir string, device *keys.Device, cert *keys.Certificate, c *clock.Clock, log *slog.Logger) (*Env, error) {
+	if c == nil {
+		c = &clock.Clock{}
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	sealer, err := format.NewSealer()
+	if err != nil {
+		return nil, err
+	}
+	return &Env{store: s, device: device, cert: cert, clock: c, sealer: sealer, dir: dir, log: log}, nil
+}
+
+// Close frees what the threads used; they are closed before.
+func (e *Env) Close() { e.sealer.Close() }
+
+// self returns the device's key, by which members know it.
+func (e *Env) self() keys.PublicKey { return e.device.Public().Sign }

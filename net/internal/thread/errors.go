@@ -1,0 +1,23 @@
+package thread
+
+import "github.com/weftdb/weft/internal/fault"
+
+// Reported by threads.
+var (
+	// ErrNotFound reports a thread, record or blob that is not held here.
+	ErrNotFound = fault.New(fault.NotFound, "not held here")
+	// ErrNotMember reports an operation for which this device, or the device of a
+	// record, has no right in the thread.
+	ErrNotMember = fault.New(fault.NotMember, "the device is no member with that right")
+	// ErrInvite reports an invite that is unknown, expired, used up or revoked.
+	ErrInvite = fault.New(fault.BadInvite, "the invite lets nobody in")
+	// ErrNoInvite reports that the record of an invite has not arrived yet.
+	ErrNoInvite = fault.New(fault.BadInvite, "the invite has not arrived yet")
+	// ErrNoKeys reports an operation that needs the read key, on a node that does
+	// not have it: a relay, or a joiner that has not joined yet.
+	ErrNoKeys = fault.New(fault.NoKeys, "this node cannot read the thread")
+	// ErrClock reports a time that is not later than the log's last.
+	ErrClock = fault.New(fault.BadClock, "the time is not later than the log's last record")
+	// ErrClosed reports use of a closed thread.
+	ErrClosed = fault.New(fault.Closed, "the thread is closed")
+)

@@ -1,0 +1,66 @@
+package thread
+
+import (
+	"errors"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
+)
+
+// A Fork is two records that a device wrote at one position of its log, each
+// proved by a head that the device signed.
+type Fork struct {
+	Log    clock.LogID
+	Device keys.PublicKey
+	Seq    uint64
+	Heads  [2]SignedHead // on or after the position, one on each branch
+}
+
+// A SignedHead is a device's signature of a record and of all before it.
+type SignedHead struct {
+	ID        clock.RecordID
+	Signature keys.Signature
+}
+
+// Forks returns the forks of all logs, each proved by two signed heads.
+func (t *Thread) Forks() ([]Fork, error) {
+	t.mu.Lock()
+	type pair struct {
+		log *threadLog
+		at  [2]branch
+	}
+	var pairs []pair
+	for _, l := range t.byNum {
+		for _, b := range l.branches[min(1, len(l.branches)):] {
+			pairs = append(pairs, pair{l, [2]branch{*l.branches[0], *b}})
+		}
+	}
+	t.mu.Unlock()
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	var forks []Fork
+	for _, p := range pairs {
+		f := Fork{Log: p.log.id, Device: p.log.desc.Device, Seq: p.at[1].base.Seq + 1}
+		var errs [2]error
+		for i, b := range p.at {
+			f.Heads[i], errs[i] = t.signedHead(snap, p.log, b.signed)
+		}
+		if err := errors.Join(errs[0], errs[1]); err != nil {
+			return nil, err
+		}
+		if f.Heads[0].ID.Seq >= f.Seq && f.Heads[1].ID.Seq >= f.Seq {
+			forks = append(forks, f)
+		}
+	}
+	return forks, nil
+}
+
+// signedHead reads the signature of a position; none for one that has no record.
+func (t *Thread) signedHead(r store.Reader, l *threadLog, id clock.RecordID) (SignedHead, error) {
+	if id.Seq == 0 {
+		return SignedHead{}, nil
+	}
+	s, err := t.readRecord(r, l.num, id)
+	return SignedHead{ID: id, Signature: s.Signature}, err
+}

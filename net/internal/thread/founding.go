@@ -1,0 +1,195 @@
+package thread
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// Create makes a thread of which this device is the first member, as owner.
+// It is durable on return.
+func Create(ctx context.Context, env *Env, name string) (*Thread, error) {
+	if len(name) > format.MaxThreadName {
+		return nil, fault.Of(format.ErrTooLarge, "a thread's name has at most %d bytes", format.MaxThreadName)
+	}
+	signed, k, err := format.NewGenesis(env.device, env.cert, env.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	t, err := newThread(env, signed, k, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.found(ctx, nil); err != nil {
+		return nil, err
+	}
+	data := format.NewDescriptor(env.self(), format.KindData)
+	if _, err := t.appendControl(ctx, &format.Control{Op: format.OpOpen, Name: name}); err != nil {
+		return nil, err
+	}
+	if _, err := t.appendControl(ctx, &format.Control{Op: format.OpLog, Data: data.Encode()}); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Adopt begins to keep a thread as a relay.
+func Adopt(ctx context.Context, env *Env, signedGenesis []byte, service format.SecretKey) (*Thread, error) {
+	k := format.Keys{Epoch: clock.Hash(format.ThreadIDOf(signedGenesis)), Service: service}
+	t, err := newThread(env, signedGenesis, k, true)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.found(ctx, nil)
+}
+
+// newThread returns a thread with nothing in it. It checks the service key against
+// the genesis: a relay takes it from a device, a joiner from an invite.
+func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, error) {
+	g, err := format.DecodeGenesis(signed)
+	if err != nil {
+		return nil, err
+	}
+	if format.CommitTo(k.Service) != g.Service {
+		return nil, fault.Of(format.ErrWrongKey, "not the service key of the thread")
+	}
+	id := format.ThreadIDOf(signed)
+	t := &Thread{
+		env: env, id: id, signed: slices.Clone(signed), genesis: g, relay: relay, keys: k,
+		logs: map[clock.LogID]*threadLog{}, named: map[clock.LogID]clock.Hash{},
+		graph: newControlGraph(id, g), flushedTo: -1,
+	}
+	t.blobs.init(t)
+	return t, nil
+}
+
+// found gives the thread its number and writes what it begins with.
+func (t *Thread) found(ctx context.Context, invite *format.Invite) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := t.tryFound(invite)
+		if errors.Is(err, store.ErrConflict) { // another thread took the number
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("new thread: %w", err)
+		}
+		return t.env.store.Sync()
+	}
+}
+
+// tryFound writes the genesis, the sealed keys and the thread's number in one commit.
+// Numbers are never used again: what a removal left behind would be read.
+func (t *Thread) tryFound(invite *format.Invite) error {
+	tx := t.env.store.Begin()
+	defer tx.Discard()
+	index := append([]byte(keyThreads), t.id[:]...)
+	if _, err := tx.Get(index); err == nil {
+		return fault.Errorf(fault.AlreadyExists, "the thread is held already")
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	next, err := tx.Get([]byte(keyThreads))
+	switch {
+	case err == nil && len(next) == 4:
+		t.num = binary.BigEndian.Uint32(next)
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	secrets, err := t.sealSecrets(invite)
+	if err != nil {
+		return err
+	}
+	num := binary.BigEndian.AppendUint32(nil, t.num)
+	return errors.Join(
+		tx.Put([]byte(keyThreads), binary.BigEndian.AppendUint32(nil, t.num+1)),
+		tx.Put(index, num),
+		tx.Put(t.key(keyGenesis), t.signed),
+		tx.Put(t.key(keySecrets), secrets),
+		tx.Commit(),
+	)
+}
+
+// putOwn remembers which logs are this device's.
+func (t *Thread) putOwn(tx store.Tx, control, data *threadLog) error {
+	num := func(l *threadLog) uint32 {
+		if l == nil {
+			return noLog
+		}
+		return l.num
+	}
+	v := binary.BigEndian.AppendUint32(nil, num(control))
+	return tx.Put(t.key(keyOwn), binary.BigEndian.AppendUint32(v, num(data)))
+}
+
+// Close stops what the thread runs and waits for it.
+func (t *Thread) Close() {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		t.wg.Wait()
+		return
+	}
+	t.closed = true
+	t.stopWaker()
+	t.grew.Ring()
+	t.mu.Unlock()
+	t.wg.Wait()
+}
+
+// Remove deletes what the store holds of a thread, in steps, its entry last.
+func (t *Thread) Remove(ctx context.Context) error {
+	t.Close()
+	prefix := binary.BigEndian.AppendUint32([]byte(keyThread), t.num)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := t.removeSome(prefix)
+		if err != nil {
+			return fmt.Errorf("remove thread: %w", err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	tx := t.env.store.Begin()
+	defer tx.Discard()
+	if err := errors.Join(tx.Delete(append([]byte(keyThreads), t.id[:]...)), tx.Commit()); err != nil {
+		return fmt.Errorf("remove thread: %w", err)
+	}
+	return errors.Join(t.blobs.remove(), t.env.store.Sync())
+}
+
+// removeSome deletes some of what has a prefix; 0 says that nothing is left.
+func (t *Thread) removeSome(prefix []byte) (n int, err error) {
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	r := store.Prefix(prefix)
+	r.KeysOnly = true
+	it := snap.Iterate(r)
+	defer it.Close()
+	tx := t.env.store.Begin()
+	defer tx.Discard()
+	for ; it.Valid() && n < 4096; it.Next() {
+		if err := tx.Delete(slices.Clone(it.Key())); errors.Is(err, store.ErrTooBig) {
+			break
+		} else if err != nil {
+			return 0, err
+		}
+		n++
+	}
+	if err := it.Err(); err != nil {
+		return 0, err
+	}
+	return n, tx.Commit()
+}

@@ -1,0 +1,296 @@
+package thread
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// An Ingested says what became of a run.
+type Ingested struct {
+	Stored  int  // records that are new here
+	Held    int  // records that were here already
+	Waiting bool // some are held, or on hand, and wait to be judged
+	Control bool // the control state may have changed
+}
+
+// A run is taken in under write and mu, in one transaction unless it is too large.
+//
+// Invariant: of each branch a prefix is held and of that a prefix is judged, in
+// order; a record is judged once, and what it became (in the graph, an arrival, a
+// refusal) is in one commit with the done that passes it.
+//
+//	held a/1…6      run a/5 a/6 a/7 a/8, signed at a/8
+//	a/5 a/6         are held: skipped
+//	a/7             follows the tip; had it another a/6 before it, it would be a new branch
+//	judge a/7       arrival 44; a/8 names a control record that is not held: done stays at 7
+//	commit          records, the branch (tip 8, done 7, signed 8), the arrival: all or none
+//
+// A record that fails verification ends the run before it: what is good is kept.
+
+// Ingest takes a run from another node: it verifies, stores, and folds or numbers
+// its records. A *Rejection names the first record that was refused; the ones
+// before it are kept. Any other error is of this node.
+func (t *Thread) Ingest(ctx context.Context, r format.Run) (Ingested, error) {
+	v, rej := t.verify(ctx, r)
+	if err := ctx.Err(); err != nil {
+		return Ingested{}, err
+	}
+	if v == nil || len(v.records) == 0 {
+		return Ingested{}, rej
+	}
+	t.write.Lock()
+	t.mu.Lock()
+	res, placed, err := t.ingestLocked(v)
+	t.mu.Unlock()
+	t.write.Unlock()
+	t.notify()
+	switch {
+	case err != nil:
+		return res, err
+	case placed != nil:
+		placed.judged = true
+		return res, placed
+	case rej != nil:
+		return res, rej
+	}
+	return res, nil
+}
+
+// ingestLocked places a verified run; write and mu are held.
+func (t *Thread) ingestLocked(v *verifiedRun) (Ingested, *Rejection, error) {
+	if t.closed {
+		return Ingested{}, nil, ErrClosed
+	}
+	w := &ingestTx{t: t, tx: t.env.store.Begin(), dirty: map[*branch]*threadLog{}}
+	defer func() { w.tx.Discard() }()
+	rej, err := w.place(v)
+	if err == nil && w.res.Control {
+		err = w.settle()
+	}
+	if err == nil {
+		err = w.commit()
+	}
+	if err == nil {
+		t.refreshCuts()
+	}
+	t.armWaker()
+	t.grew.Ring()
+	t.syncSoon(w.unsynced)
+	return w.res, rej, err
+}
+
+// An ingestTx is a write of ingest. Memory is changed before the commit, under mu:
+// after a commit has failed, the store takes no other until it is opened again.
+type ingestTx struct {
+	t        *Thread
+	tx       store.Tx
+	dirty    map[*branch]*threadLog
+	refs     []arrivalRef
+	res      Ingested
+	unsynced bool // something is committed that Flushed will not speak of
+}
+
+// room commits what there is if n more bytes would not fit.
+func (w *ingestTx) room(n int) error {
+	lim, used := w.t.env.store.Limits(), w.tx.Used()
+	n += 4096 + len(w.refs)*arrivalSize + len(w.dirty)*256
+	if used.Bytes+n <= lim.Bytes && used.Puts+64+len(w.dirty)+len(w.refs)/arrivalChunk <= lim.Puts {
+		return nil
+	}
+	return w.next()
+}
+
+// next commits what there is and goes on in another transaction: the records so far
+// are a prefix, so that a crash between the two leaves nothing that is half judged.
+func (w *ingestTx) next() error {
+	if err := w.commit(); err != nil {
+		return err
+	}
+	w.tx = w.t.env.store.Begin()
+	return nil
+}
+
+// commit writes the branches and arrivals that changed, with the records.
+func (w *ingestTx) commit() error {
+	for b, l := range w.dirty {
+		if err := w.tx.Put(w.t.branchKey(l.num, b.num), b.encode()); err != nil {
+			return fmt.Errorf("branch: %w", err)
+		}
+	}
+	if err := w.t.putArrivals(w.tx, w.refs); err != nil {
+		return err
+	}
+	clear(w.dirty)
+	w.refs = nil
+	if err := w.tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// place stores the records of v that are new, after the one they follow.
+func (w *ingestTx) place(v *verifiedRun) (*Rejection, error) {
+	t := w.t
+	l := t.logs[v.log]
+	if rej, parked := w.admit(v, l); rej != nil || parked {
+		return rej, nil
+	}
+	i := 0
+	floor := t.cuts.floor(v.log).Seq
+	for i < len(v.records) && (v.records[i].id.Seq <= floor || l != nil && t.held(w.tx, l, v.records[i].id)) {
+		i++
+	}
+	w.res.Held += i
+	if i == len(v.records) {
+		return nil, nil
+	}
+	first := &v.records[i]
+	b, rej, err := w.follow(l, first)
+	if rej != nil || err != nil {
+		return rej, err
+	}
+	if l == nil {
+		l = t.addLog(v.desc, v.raw)
+		if err := t.putLog(w.tx, l); err != nil {
+			return nil, fmt.Errorf("log: %w", err)
+		}
+	}
+	if len(l.branches) == 0 || !slices.Contains(l.branches, b) {
+		b.num = uint32(len(l.branches))
+		l.branches = append(l.branches, b)
+	}
+	if l == t.ownData {
+		// Records of our own that we do not know: somebody restored an older state.
+		t.ownData = nil
+		if err := t.putOwn(w.tx, t.ownControl, nil); err != nil {
+			return nil, fmt.Errorf("own log: %w", err)
+		}
+	}
+	return w.extend(v, l, b, v.records[i:])
+}
+
+// admit judges whether records of the log may be kept. It parks what may become
+// admissible when more control records are known.
+func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked bool) {
+	t, first := w.t, &v.records[0]
+	if v.desc.Kind != format.KindControl {
+		return w.admitData(v)
+	}
+	if l != nil || t.graph.knows(v.log) {
+		return nil, false
+	}
+	if first.id.Seq != 1 {
+		return &Rejection{kind: fault.Gap, ID: first.id, Reason: "control log without its first record"}, false
+	}
+	if _, lacks := t.graph.lacks(first.control); lacks || t.env.clock.Check(first.header.Time) != nil {
+		return t.park(v, first.header.Time, w), true
+	}
+	if err := t.graph.check(first.control); err != nil {
+		return reject(first.id, err), false
+	}
+	return nil, false
+}
+
+// admitData is admit for a data log: only announced logs are kept, so that nobody
+// but members fills the disk.
+func (w *ingestTx) admitData(v *verifiedRun) (rej *Rejection, parked bool) {
+	t, first := w.t, &v.records[0]
+	if _, ok := t.graph.state.logs[v.log]; ok {
+		return nil, false
+	}
+	if t.graph.state.void[v.log] {
+		return &Rejection{kind: fault.Void, ID: first.id, Reason: "the device's join did not hold", Err: ErrNotMember}, false
+	}
+	for _, h := range first.header.Control {
+		if !t.graph.has(h) {
+			return t.park(v, 0, w), true
+		}
+	}
+	return &Rejection{kind: fault.NotMember, ID: first.id, Reason: "no member has announced the log", Err: ErrNotMember}, false
+}
+
+// follow returns the branch that a record goes on, a new one if it forks the log.
+func (w *ingestTx) follow(l *threadLog, r *verifiedRecord) (*branch, *Rejection, error) {
+	if r.id.Seq == 1 {
+		return &branch{}, nil, nil
+	}
+	prev := clock.RecordID{Log: r.id.Log, Seq: r.id.Seq - 1, Hash: r.header.Prev}
+	if b := w.afterCut(l, prev); b != nil {
+		return b, nil, nil
+	}
+	if l != nil {
+		for _, b := range l.branches {
+			if b.tip == prev {
+				if r.header.Time <= b.time {
+					return nil, reject(r.id, ErrClock), nil
+				}
+				return b, nil, nil
+			}
+		}
+		s, err := w.t.readRecord(w.tx, l.num, prev)
+		if err == nil {
+			h, err := format.DecodeHeader(s.Header)
+			if err != nil {
+				return nil, nil, err
+			}
+			if r.header.Time <= h.Time {
+				return nil, reject(r.id, ErrClock), nil
+			}
+			return &branch{base: prev, done: prev, time: h.Time}, nil, nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return nil, nil, err
+		}
+	}
+	return nil, &Rejection{kind: fault.Gap, ID: r.id, Reason: "the records before it are not held"}, nil
+}
+
+// extend stores records at the end of a branch and judges them as far as it can.
+func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []verifiedRecord) (*Rejection, error) {
+	t := w.t
+	for i := range records {
+		r := &records[i]
+		ready := b.done.Seq == r.id.Seq-1
+		if ready && l.desc.Kind == format.KindControl {
+			if wait := t.judgeControl(r.control); wait != "" {
+				ready = false
+			} else if err := t.graph.check(r.control); err != nil {
+				return reject(r.id, err), nil
+			}
+		}
+		s := storedRecord{Record: r.raw}
+		if v.signed && i == len(records)-1 {
+			s.Signed, s.Signature = true, v.signature
+		}
+		value := s.encode()
+		if err := w.room(len(value)); err != nil {
+			return nil, err
+		}
+		if err := w.tx.Put(t.recordKey(l.num, r.id.Seq, r.id.Hash), value); err != nil {
+			return nil, fmt.Errorf("record: %w", err)
+		}
+		b.tip, b.time = r.id, r.header.Time
+		if s.Signed {
+			b.signed = r.id
+		}
+		b.records++
+		b.bytes += int64(r.raw.Size())
+		w.dirty[b] = l
+		w.res.Stored++
+		if ready {
+			if _, err := w.judge(l, b, r, s.Signed); err != nil {
+				return nil, err
+			}
+		}
+	}
+	w.res.Waiting = w.res.Waiting || b.done != b.tip
+	w.unsynced = w.unsynced || l.desc.Kind == format.KindControl || t.relay
+	return nil, nil
+}

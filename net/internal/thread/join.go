@@ -1,0 +1,134 @@
+package thread
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// Join begins to join: the thread holds what its control logs are opened
+// with. Once they have arrived, [Thread.finishJoin] makes the device a member.
+func Join(ctx context.Context, env *Env, invite format.Invite, signedGenesis []byte) (*Thread, error) {
+	if format.ThreadIDOf(signedGenesis) != invite.Thread {
+		return nil, fault.Of(format.ErrMalformed, "genesis of another thread than the invite's")
+	}
+	k := format.Keys{Epoch: clock.Hash(invite.Thread), Service: format.InviteService(invite)}
+	t, err := newThread(env, signedGenesis, k, false)
+	if err != nil {
+		return nil, err
+	}
+	t.invite = &invite
+	return t, t.found(ctx, &invite)
+}
+
+// Joined reports whether the thread can be read and written here: false on a
+// relay and while a join is under way.
+func (t *Thread) Joined() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.keys.CanRead()
+}
+
+// pendingInvite returns the invite that a join under way uses.
+func (t *Thread) pendingInvite() (format.Invite, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.invite == nil {
+		return format.Invite{}, false
+	}
+	return *t.invite, true
+}
+
+// FinishJoin makes this device a member by the pending invite. It returns
+// ErrNoInvite until the invite's record has arrived, and an ErrInvite if the
+// invite lets nobody in. The join is durable on return; whether it holds is decided
+// by the order of joins, where another may come first.
+func (t *Thread) FinishJoin(ctx context.Context) error {
+	inv, ok := t.pendingInvite()
+	if !ok {
+		if t.Joined() {
+			return nil
+		}
+		return ErrNoInvite
+	}
+	id, err := format.InviteIdentity(inv)
+	if err != nil {
+		return err
+	}
+	if err := t.InviteOpen(id.Public(), t.env.clock.Now()); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	sealed := t.graph.state.sealed[id.Public()]
+	t.mu.Unlock()
+	k, err := format.OpenWithInvite(t.id, t.genesis, id, sealed)
+	if err != nil {
+		return err
+	}
+	cert, err := t.env.cert.Encode()
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	if err := t.commitJoin(ctx, id.Public(), cert, k); err != nil {
+		return err
+	}
+	if err := t.syncNow(); err != nil {
+		return err
+	}
+	return t.recheck() // what waited for the read key
+}
+
+// commitJoin writes the join, and the keys that the invite gave, in one commit: a device
+// that is a member can read, and one that can read is a member.
+func (t *Thread) commitJoin(ctx context.Context, key keys.PublicKey, cert []byte, k format.Keys) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t.write.Lock()
+	defer t.write.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return ErrClosed
+	}
+	tx := t.env.store.Begin()
+	defer tx.Discard()
+	data := format.NewDescriptor(t.env.self(), format.KindData)
+	w, err := t.writeControl(tx, &format.Control{Op: format.OpJoin, Key: key, Certificate: cert, Data: data.Encode()}, 0)
+	if err != nil {
+		return err
+	}
+	was := t.keys
+	t.keys = k
+	secrets, err := t.sealSecrets(nil)
+	if err == nil {
+		err = tx.Put(t.key(keySecrets), secrets)
+	}
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		t.keys = was
+		return fmt.Errorf("join: %w", err)
+	}
+	t.invite = nil
+	t.installControl(w)
+	t.grew.Ring()
+	return nil
+}
+
+// inviteSignature signs a join of ours with the pending invite; mu is held.
+func (t *Thread) inviteSignature(control clock.LogID, cert []byte) keys.Signature {
+	if t.invite == nil {
+		return keys.Signature{}
+	}
+	id, err := format.InviteIdentity(*t.invite)
+	if err != nil {
+		return keys.Signature{}
+	}
+	return id.Sign(format.DomainJoin, t.id[:], control[:], cert)
+}

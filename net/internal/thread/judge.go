@@ -1,0 +1,204 @@
+package thread
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// judge folds, numbers or refuses the record after the last judged one of a
+// branch. It returns false if the record has to wait.
+func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool) (bool, error) {
+	t := w.t
+	if l.desc.Kind == format.KindControl {
+		if t.judgeControl(r.control) != "" || t.graph.check(r.control) != nil {
+			return false, nil
+		}
+		t.graph.add(r.control)
+		w.res.Control = true
+		b.done = r.id
+		w.dirty[b] = l
+		_ = t.env.clock.Observe(r.header.Time) // not ahead: it was judged
+		return true, nil
+	}
+	wait, refuse := t.judgeData(r)
+	if wait != "" {
+		return false, nil
+	}
+	// Judged, whatever it becomes: a record without effect does not hold up its log.
+	b.done = r.id
+	w.dirty[b] = l
+	_ = t.env.clock.Observe(r.header.Time)
+	if refuse != nil {
+		f := Refusal{ID: r.id, Kind: kindOf(refuse), Reason: refuse.Error()}
+		t.refused = append(t.refused, f)
+		if err := t.putRefused(w.tx, l.num, &f); err != nil {
+			return false, fmt.Errorf("refusal: %w", err)
+		}
+		t.skip(b)
+		return true, nil
+	}
+	if t.relay {
+		return true, nil
+	}
+	t.arrivals++
+	ref := arrivalRef{n: t.arrivals, id: r.id, branch: b, log: l.num, signed: signed}
+	w.refs = append(w.refs, ref)
+	t.arrived(ref)
+	t.cache.add(ref.n, r.entry)
+	return true, nil
+}
+
+// judgeControl returns why a control record has to wait, or "".
+func (t *Thread) judgeControl(c *controlRecord) string {
+	if p, lacks := t.graph.lacks(c); lacks {
+		return fmt.Sprintf("unknown control record %x", p[:4])
+	}
+	if t.env.clock.Check(c.time) != nil {
+		t.wakeFor(c.time)
+		return clock.ErrAhead.Error()
+	}
+	return ""
+}
+
+// judgeData returns why a data record has to wait, or else why it has no effect,
+// if it has none. Every replica that does not wait comes to the same result.
+func (t *Thread) judgeData(r *verifiedRecord) (wait string, refuse error) {
+	for _, h := range r.header.Control {
+		if !t.graph.has(h) {
+			return fmt.Sprintf("unknown control record %x", h[:4]), nil
+		}
+	}
+	if r.header.Epoch != t.keys.Epoch {
+		return fmt.Sprintf("unknown epoch %x", r.header.Epoch[:4]), nil
+	}
+	if t.env.clock.Check(r.header.Time) != nil {
+		t.wakeFor(r.header.Time)
+		return clock.ErrAhead.Error(), nil
+	}
+	log, ok := t.graph.state.logs[r.id.Log]
+	if !ok {
+		return "the log is not announced", nil
+	}
+	if r.header.Time <= log.at {
+		return "", fault.Of(ErrClock, "the record is not later than the record that announced the log")
+	}
+	for _, h := range r.header.Control {
+		if r.header.Time <= t.graph.records[t.graph.index[h]].time {
+			return "", fault.Of(ErrClock, "the record is not later than the control records that it names")
+		}
+	}
+	if t.relay {
+		return "", nil
+	}
+	if !r.opened {
+		return "no read key yet", nil
+	}
+	return "", r.err
+}
+
+// settle judges again what waits, until nothing changes: what is stored, and what
+// is parked.
+func (w *ingestTx) settle() error {
+	t := w.t
+	for {
+		known := len(t.graph.records)
+		for _, l := range slices.Clone(t.byNum) {
+			for _, b := range slices.Clone(l.branches) {
+				if err := w.settleBranch(l, b); err != nil {
+					return err
+				}
+			}
+		}
+		for _, v := range t.parked.take() {
+			rej, err := w.place(v)
+			if err != nil {
+				return err
+			}
+			if rej != nil {
+				t.env.log.Info("a run that had waited is refused", "thread", t.id.String(), "record", rej.ID.String(), "kind", string(rej.kind), "reason", rej.Reason)
+			}
+		}
+		if len(t.graph.records) == known {
+			return nil
+		}
+	}
+}
+
+// settleBranch judges what waits on a branch, in order, until a record has to wait. It
+// reads the store, so what this transaction wrote is committed first.
+func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
+	if b.done == b.tip {
+		return nil
+	}
+	if err := w.next(); err != nil {
+		return err
+	}
+	t := w.t
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	return t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, s storedRecord) (bool, error) {
+		r, err := t.reopen(l, id, s)
+		if err != nil {
+			return false, err
+		}
+		if err := w.room(1024); err != nil {
+			return false, err
+		}
+		return w.judge(l, b, r, s.Signed)
+	})
+}
+
+// reopen opens a record that is stored, to judge it.
+func (t *Thread) reopen(l *threadLog, id clock.RecordID, s storedRecord) (*verifiedRecord, error) {
+	h, err := format.DecodeHeader(s.Header)
+	if err != nil {
+		return nil, fmt.Errorf("stored record: %w", err)
+	}
+	r := &verifiedRecord{raw: s.Record, header: h, id: id}
+	if l.desc.Kind == format.KindControl {
+		r.control, err = t.openControl(t.keys.Service, l.desc.Device, id, h, s.Body)
+		return r, err
+	}
+	if t.keys.CanRead() && h.Epoch == t.keys.Epoch {
+		r.opened = true
+		r.entry, r.err = t.openEntry(t.keys.Read, id, s.Record)
+		r.entry.Snapshot = l.desc.Kind == format.KindSnapshot
+	}
+	return r, nil
+}
+
+// recheck judges again what waits, for instance because time has passed.
+func (t *Thread) recheck() error {
+	t.write.Lock()
+	t.mu.Lock()
+	err := t.settleAll()
+	t.mu.Unlock()
+	t.write.Unlock()
+	t.notify()
+	return err
+}
+
+// settleAll is settle in a transaction of its own; write and mu are held.
+func (t *Thread) settleAll() error {
+	if t.closed {
+		return ErrClosed
+	}
+	w := &ingestTx{t: t, tx: t.env.store.Begin(), dirty: map[*branch]*threadLog{}}
+	defer func() { w.tx.Discard() }()
+	t.wakeAt = 0
+	if err := w.settle(); err != nil {
+		return err
+	}
+	if err := w.commit(); err != nil {
+		return err
+	}
+	t.refreshCuts()
+	t.armWaker()
+	t.grew.Ring()
+	t.syncSoon(true)
+	return nil
+}

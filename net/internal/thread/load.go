@@ -1,0 +1,207 @@
+package thread
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// Stored returns the IDs of the threads in the store.
+func Stored(s store.Store) ([]format.ThreadID, error) {
+	snap := s.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Prefix([]byte(keyThreads)))
+	defer it.Close()
+	var ids []format.ThreadID
+	for ; it.Valid(); it.Next() {
+		if k := it.Key(); len(k) == len(keyThreads)+32 {
+			ids = append(ids, format.ThreadID(k[len(keyThreads):]))
+		}
+	}
+	return ids, it.Err()
+}
+
+// Open opens a thread of the store. It reads the control logs and one value
+// a branch of the data logs, whatever their length.
+func Open(_ context.Context, env *Env, id format.ThreadID) (*Thread, error) {
+	snap := env.store.Snapshot()
+	defer snap.Release()
+	num, err := snap.Get(append([]byte(keyThreads), id[:]...))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fault.Of(ErrNotFound, "no thread %s", id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open thread: %w", err)
+	}
+	at := &Thread{num: binary.BigEndian.Uint32(num)}
+	signed, err := snap.Get(at.key(keyGenesis))
+	if err != nil {
+		return nil, fmt.Errorf("open thread: genesis: %w", err)
+	}
+	sealed, err := snap.Get(at.key(keySecrets))
+	if err != nil {
+		return nil, fmt.Errorf("open thread: keys: %w", err)
+	}
+	relay, k, invite, err := openSecrets(env, id, sealed)
+	if err != nil {
+		return nil, fmt.Errorf("open thread: keys: %w", err)
+	}
+	t, err := newThread(env, signed, k, relay)
+	if err != nil {
+		return nil, fmt.Errorf("open thread: %w", err)
+	}
+	t.num, t.invite = at.num, invite
+	if err := t.load(snap); err != nil {
+		return nil, fmt.Errorf("open thread %s: %w", id, err)
+	}
+	return t, nil
+}
+
+// load reads a thread, in the order in which the parts need each other. Nobody else
+// knows t yet.
+func (t *Thread) load(r store.Reader) error {
+	if err := t.loadLogs(r); err != nil {
+		return err
+	}
+	if err := t.loadOwn(r); err != nil {
+		return err
+	}
+	if err := t.loadRefused(r); err != nil {
+		return err
+	}
+	var err error
+	if t.arrivals, err = t.lastArrivalIn(r); err != nil {
+		return err
+	}
+	if err := t.loadControl(r); err != nil {
+		return err
+	}
+	t.refreshCuts()
+	for _, l := range t.byNum {
+		if l.desc.Kind == format.KindControl || t.relay {
+			for _, b := range l.branches {
+				b.sent, b.flushed = b.signed, b.tip
+			}
+		}
+	}
+	if err := t.blobs.sweep(); err != nil {
+		return err
+	}
+	if err := t.blobs.load(r); err != nil {
+		return err
+	}
+	t.armWaker() // last: nobody would stop it after an error
+	return nil
+}
+
+// loadLogs reads the logs by their numbers, then their branches.
+func (t *Thread) loadLogs(r store.Reader) error {
+	it := r.Iterate(store.Prefix(t.key(keyLog)))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return err
+		}
+		raw := slices.Clone(v)
+		d, err := format.DecodeDescriptor(raw)
+		if err != nil {
+			return err
+		}
+		t.addLog(d, raw)
+	}
+	if err := it.Err(); err != nil {
+		return err
+	}
+	branches := r.Iterate(store.Prefix(t.key(keyBranch)))
+	defer branches.Close()
+	for ; branches.Valid(); branches.Next() {
+		k := branches.Key()
+		v, err := branches.Value()
+		if err != nil {
+			return err
+		}
+		log := binary.BigEndian.Uint32(k[len(k)-8:])
+		if int(log) >= len(t.byNum) {
+			return fault.Of(format.ErrMalformed, "branch of an unknown log")
+		}
+		l := t.byNum[log]
+		b, err := decodeBranch(l.id, binary.BigEndian.Uint32(k[len(k)-4:]), v)
+		if err != nil {
+			return err
+		}
+		l.branches = append(l.branches, b)
+	}
+	return branches.Err()
+}
+
+// loadOwn reads which logs are this device's; none on a relay.
+func (t *Thread) loadOwn(r store.Reader) error {
+	v, err := r.Get(t.key(keyOwn))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(v) != 8 {
+		return fault.Of(format.ErrMalformed, "the numbers of the own logs are not two")
+	}
+	get := func(n uint32) *threadLog {
+		if int(n) < len(t.byNum) {
+			return t.byNum[n]
+		}
+		return nil
+	}
+	t.ownControl, t.ownData = get(binary.BigEndian.Uint32(v)), get(binary.BigEndian.Uint32(v[4:]))
+	return nil
+}
+
+// loadControl reads the control records that were folded and folds them again, in
+// rounds: a record follows its parents, which may be in other logs.
+func (t *Thread) loadControl(r store.Reader) error {
+	var left []*controlRecord
+	for _, l := range t.byNum {
+		if l.desc.Kind != format.KindControl {
+			continue
+		}
+		for _, b := range l.branches {
+			if b.done.Seq <= b.base.Seq {
+				continue
+			}
+			err := t.walk(r, l, l.forked(), b.done, b.base.Seq, func(id clock.RecordID, s storedRecord) (bool, error) {
+				h, err := format.DecodeHeader(s.Header)
+				if err != nil {
+					return false, err
+				}
+				c, err := t.openControl(t.keys.Service, l.desc.Device, id, h, s.Body)
+				left = append(left, c)
+				return true, err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	for len(left) > 0 {
+		n := len(left)
+		left = slices.DeleteFunc(left, func(c *controlRecord) bool {
+			if _, lacks := t.graph.lacks(c); lacks || t.graph.check(c) != nil {
+				return false
+			}
+			t.graph.add(c)
+			return true
+		})
+		if len(left) == n {
+			return fault.Of(format.ErrMalformed, "%d control records without their parents", n)
+		}
+	}
+	return nil
+}

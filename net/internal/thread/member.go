@@ -1,0 +1,73 @@
+package thread
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A Member is a device that may take part in a thread.
+type Member struct {
+	Device   keys.PublicKey
+	Identity keys.PublicKey
+	Name     string // of the device, from its certificate
+	Role     format.Role
+	Since    clock.Time // of the record that let it in
+}
+
+// Members returns the members by device, oldest first.
+func (t *Thread) Members() []Member {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]Member, 0, len(t.graph.state.members))
+	for _, m := range t.graph.state.members {
+		all = append(all, *m)
+	}
+	slices.SortFunc(all, func(a, b Member) int {
+		return cmp.Or(cmp.Compare(a.Since, b.Since), bytes.Compare(a.Device[:], b.Device[:]))
+	})
+	return all
+}
+
+// Member returns what the thread knows of a device.
+func (t *Thread) Member(device keys.PublicKey) (Member, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, ok := t.graph.state.members[device]
+	if !ok {
+		return Member{}, false
+	}
+	return *m, true
+}
+
+// Writer returns the identity of the device that writes a log; ok is false if
+// the device is no member. A device has one identity in a thread (see join), so
+// the answer is the same on every replica that has the log's records.
+func (t *Thread) Writer(log clock.LogID) (identity keys.PublicKey, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.logs[log]
+	if l == nil {
+		return identity, false
+	}
+	m := t.graph.state.members[l.desc.Device]
+	if m == nil {
+		return identity, false
+	}
+	return m.Identity, true
+}
+
+// Self returns the identity of this device, as others see it in the thread.
+func (t *Thread) Self() (identity keys.PublicKey) {
+	if m, ok := t.Member(t.env.self()); ok {
+		return m.Identity
+	}
+	if t.env.cert != nil {
+		return t.env.cert.Identity
+	}
+	return identity
+}

@@ -1,0 +1,46 @@
+package thread
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A device that joins again by another identity keeps the first, and the log
+// that it announced with the second does not count.
+func TestADeviceHasOneIdentity(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newControlWorld(t, 3)
+		all := func() *controlGraph { return w.deliver(rapid.Permutation(indexes(len(w.records))).Draw(t, "order")) }
+		w.add(0, newControlGraph(w.thread, w.genesis), &format.Control{Op: format.OpOpen})
+		w.invites = []*keys.Identity{keys.NewIdentity()}
+		w.add(0, all(), &format.Control{Op: format.OpInvite, Key: w.invites[0].Public(), Role: format.RoleWriter})
+		w.join(1, all(), w.invites[0].Public())
+		first := all().state.members[w.devices[1].Public().Sign].Identity
+		cert, err := keys.NewIdentity().Certify(w.devices[1].Public(), keys.CertifyOptions{Issued: time.Unix(2, 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.devices[2] = w.devices[1] // by another control log
+		if w.certs[2], err = cert.Encode(); err != nil {
+			t.Fatal(err)
+		}
+		w.join(2, all(), w.invites[0].Public())
+		g := all()
+		again := format.LogIDOf(w.thread, w.records[len(w.records)-1].payload.Data)
+		if m := g.state.members[w.devices[1].Public().Sign]; m.Identity != first || len(g.state.refused) != 1 || !g.state.void[again] || len(g.state.void) != 1 {
+			t.Fatalf("got %s, %v", describe(g), g.state.refused)
+		}
+	})
+}
+
+func indexes(n int) (out []int) {
+	for i := range n {
+		out = append(out, i)
+	}
+	return out
+}

@@ -1,0 +1,68 @@
+package thread
+
+import (
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// A Refusal is a record that is kept and has no effect, and why.
+type Refusal struct {
+	ID     clock.RecordID
+	Kind   fault.Kind // why, as a word
+	Reason string
+}
+
+// Refused returns the records that are kept and have no effect, control records
+// first.
+func (t *Thread) Refused() []Refusal {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return append(slices.Clone(t.graph.state.refused), t.refused...)
+}
+
+// refusalRow is a refusal as it is kept: the reason is cut at 1 KiB, as a peer's text
+// may be in it.
+type refusalRow struct {
+	_      struct{} `cbor:",toarray"`
+	Log    clock.LogID
+	Seq    uint64
+	Hash   clock.Hash
+	Code   []byte
+	Reason []byte
+}
+
+func (f *Refusal) encode() []byte {
+	reason := []byte(f.Reason)
+	return rows.Encode(&refusalRow{
+		Log: f.ID.Log, Seq: f.ID.Seq, Hash: f.ID.Hash, Code: []byte(f.Kind), Reason: reason[:min(len(reason), 1024)],
+	})
+}
+
+func (t *Thread) loadRefused(r store.Reader) error {
+	it := r.Iterate(store.Prefix(t.key(keyRefused)))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return err
+		}
+		var w refusalRow
+		if err := rows.Decode(v, "stored refusal", &w); err != nil {
+			return err
+		}
+		id := clock.RecordID{Log: w.Log, Seq: w.Seq, Hash: w.Hash}
+		t.refused = append(t.refused, Refusal{ID: id, Kind: fault.Kind(w.Code), Reason: string(w.Reason)})
+	}
+	return it.Err()
+}
+
+// putRefused keeps a refusal under the key of its record, but for the kind of the key:
+// Prune finds it by that.
+func (t *Thread) putRefused(tx store.Tx, log uint32, f *Refusal) error {
+	k := t.recordKey(log, f.ID.Seq, f.ID.Hash)
+	k[len(t.key(keyRefused))-1] = keyRefused
+	return tx.Put(k, f.encode())
+}

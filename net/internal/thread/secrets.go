@@ -1,0 +1,46 @@
+package thread
+
+import (
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// secretsRow is what a device needs to open the thread again, before it is sealed.
+type secretsRow struct {
+	_      struct{} `cbor:",toarray"`
+	Relay  bool
+	Keys   []byte
+	Invite []byte // of a join under way, or empty
+}
+
+// sealSecrets returns the keys, the role here and the invite of a join under way,
+// sealed to the device.
+func (t *Thread) sealSecrets(invite *format.Invite) ([]byte, error) {
+	var inv []byte
+	if invite != nil {
+		inv = format.EncodeInvite(*invite)
+	}
+	b := rows.Encode(&secretsRow{Relay: t.relay, Keys: t.keys.Encode(), Invite: inv})
+	return keys.Seal(t.env.device.Public().Seal, format.SealedTo(t.id, "device"), nil, b)
+}
+
+// openSecrets is the inverse of sealSecrets, for the device that they were sealed to.
+func openSecrets(env *Env, id format.ThreadID, sealed []byte) (relay bool, k format.Keys, invite *format.Invite, err error) {
+	b, err := keys.Open(env.device.SealingKey(), format.SealedTo(id, "device"), nil, sealed)
+	if err != nil {
+		return false, k, nil, err
+	}
+	var row secretsRow
+	if err := rows.Decode(b, "secrets of a thread", &row); err != nil {
+		return false, k, nil, err
+	}
+	if len(row.Invite) > 0 {
+		i, err := format.DecodeInvite(row.Invite)
+		if err != nil {
+			return false, k, nil, err
+		}
+		invite = &i
+	}
+	k, err = format.DecodeKeys(row.Keys)
+	return row.Relay, k, invite, err
+}

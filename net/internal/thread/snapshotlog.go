@@ -1,0 +1,85 @@
+package thread
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A snapshotLog is a snapshot log that is being written.
+type snapshotLog struct {
+	t    *Thread
+	log  *threadLog
+	at   clock.Hash // of the record that announces it
+	last clock.RecordID
+}
+
+// add appends one record, which has an arrival number as any other.
+func (w *snapshotLog) add(payload []byte) error {
+	t := w.t
+	if len(payload) > format.MaxPayload {
+		return fault.Of(format.ErrTooLarge, "payload of %d bytes, at most %d", len(payload), format.MaxPayload)
+	}
+	t.write.Lock()
+	err := w.commit(payload)
+	t.write.Unlock()
+	if err == nil {
+		t.notify()
+	}
+	return err
+}
+
+// commit writes one record in a transaction of its own; write is held. The log comes
+// into memory with its first record.
+func (w *snapshotLog) commit(payload []byte) error {
+	t := w.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return ErrClosed
+	}
+	tx := t.env.store.Begin()
+	defer tx.Discard()
+	l, next := w.log, branch{}
+	if len(l.branches) == 0 {
+		l.num = uint32(len(t.byNum))
+		if err := t.putLog(tx, l); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+	} else {
+		next = *l.branches[0]
+	}
+	h := &format.Header{
+		Log: l.id, Seq: next.tip.Seq + 1, Prev: next.tip.Hash, Time: t.env.clock.Now(),
+		Control: []clock.Hash{w.at}, Epoch: t.keys.Epoch,
+	}
+	rec, err := t.sealRecord(t.keys.Read, h, &format.Plaintext{Payload: payload}, true)
+	if err != nil {
+		return err
+	}
+	next.tip, next.signed, next.done, next.time = rec.id, rec.id, rec.id, h.Time
+	next.records++
+	next.bytes += int64(rec.size)
+	ref := arrivalRef{n: t.arrivals + 1, id: rec.id, log: l.num, signed: true}
+	err = errors.Join(
+		tx.Put(t.recordKey(l.num, rec.id.Seq, rec.id.Hash), rec.value),
+		tx.Put(t.branchKey(l.num, 0), next.encode()),
+		t.putArrivals(tx, []arrivalRef{ref}),
+	)
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	t.installLocal(l)
+	ref.branch = t.installBranch(l, &next)
+	t.arrivals = ref.n
+	t.arrived(ref)
+	t.grew.Ring()
+	w.last = rec.id
+	return nil
+}

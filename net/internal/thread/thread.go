@@ -1,0 +1,173 @@
+// Package thread holds threads in a store: how records are made, taken in, judged,
+// kept, cut off and given out. It talks to no peer: package net moves what is given
+// out here to where it is taken in.
+//
+//	founding, load, join      a thread begins: made, opened, joined by an invite, adopted
+//	secrets, env              its keys, sealed to the device; what the threads of a host share
+//	log, stored, layout       logs, branches, records, and their keys in the store
+//	datalog, controllog       own writes: Append; control records of this device
+//	verified, ingest, judge   others' writes: no state, then their place, then what becomes of them
+//	waiting                   what cannot be judged yet
+//	controlgraph, controlstate, member, grant    who may do what, and how that comes about
+//	arrival, flush, attachment, tips             what a database folds, and what peers may hear of it
+//	checkpoint, snapshotlog, cut, prune          history that is cut off
+//	blobs                     sealed blocks
+//
+// What each refuses is in rejection (before it is kept) and refusal (kept, without
+// effect). The package knows no socket and no engine, and builds for a browser.
+package thread
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weftdb/weft/internal/bell"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// Locks of a thread are taken in this order:
+//
+//	pruning → write → mu → the store's
+//	blobStore.write → blobStore.mu → the store's
+//	notifyMu → mu
+//
+// Neither blob lock is taken with mu held, nor the other way round. An Attachment is
+// called with at most notifyMu held, so that Arrived and Voided may wait for an
+// Append; State is called with none.
+
+// A Thread is the part of a thread that this device holds. It is safe for
+// concurrent use, but for [Thread.Append], which has one caller at a time.
+type Thread struct {
+	env     *Env
+	id      format.ThreadID
+	num     uint32 // in the keys of the store
+	signed  []byte // genesis
+	genesis *format.Genesis
+	relay   bool
+	blobs   blobStore
+
+	pruning sync.Mutex // one Prune at a time; before write
+
+	write sync.Mutex // one writer at a time: held from Append to done, and by ingest
+
+	notifyMu sync.Mutex // one notification at a time; guards lastCut
+	lastCut  Cut
+
+	mu         sync.Mutex // guards what follows; may be taken while write is held
+	keys       format.Keys
+	invite     *format.Invite // while joining
+	logs       map[clock.LogID]*threadLog
+	byNum      []*threadLog
+	ownControl *threadLog // nil until there is one
+	ownData    *threadLog // nil: the next Append opens a new one
+	named      map[clock.LogID]clock.Hash
+	graph      *controlGraph
+	cuts       cuts
+	prunedFor  int // checkpoints in force for which a relay has begun to prune
+	ownChecked struct {
+		log clock.LogID // that ownCovered found to go on
+		n   int         // after so many checkpoints
+	}
+	arrivals  int64 // number of the last arrival
+	flushedTo int64 // -1 until the first Flushed or Attach
+	pending   []arrivalRef
+	cache     arrivalCache
+	parked    parkedRuns
+	refused   []Refusal
+	attached  *Attachment
+	grew      bell.Bell // rung when tips, what is sendable or what is ackable change
+	dirty     bool      // something is committed that is not synced
+	syncing   bool      // the goroutine that syncs runs
+	wakeAt    clock.Time
+	waker     *time.Timer
+	closed    bool
+
+	wg sync.WaitGroup // the goroutines that sync and wake
+}
+
+// Counts says how much a thread holds.
+type Counts struct {
+	Records   int64 // of control and data logs
+	Bytes     int64 // of these records, as sent
+	Blobs     int64
+	BlobBytes int64 // sealed
+	Logs      int64
+	Arrivals  int64
+}
+
+// A Waiting is records that are held, or on hand, but cannot be judged yet.
+type Waiting struct {
+	First  clock.RecordID // the one that the others wait behind
+	Count  int
+	Reason string
+}
+
+// ID returns the thread's ID.
+func (t *Thread) ID() format.ThreadID { return t.id }
+
+// Name returns the name that the thread was opened with; "" until that is known.
+func (t *Thread) Name() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.graph.state.name
+}
+
+// Relay reports whether this node holds the thread as a relay, without the read
+// key.
+func (t *Thread) Relay() bool { return t.relay }
+
+// Genesis returns the signed genesis, which the thread ID is the hash of.
+func (t *Thread) Genesis() []byte { return slices.Clone(t.signed) }
+
+// Owner returns the identity that made the thread.
+func (t *Thread) Owner() keys.PublicKey { return t.genesis.Owner }
+
+// ServiceKey returns the bytes of the present service key, with which control logs
+// are sealed.
+func (t *Thread) ServiceKey() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.keys.Service
+	return k[:]
+}
+
+func (t *Thread) isClosed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closed
+}
+
+// Heads returns the last position of every data log, for `info`; of a forked log
+// the highest.
+func (t *Thread) Heads() map[clock.LogID]uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	heads := make(map[clock.LogID]uint64)
+	for _, l := range t.byNum {
+		for _, b := range l.branches {
+			if l.desc.Kind == format.KindData {
+				heads[l.id] = max(heads[l.id], b.tip.Seq)
+			}
+		}
+	}
+	return heads
+}
+
+// Counts returns how much is held.
+func (t *Thread) Counts() Counts {
+	c := Counts{}
+	c.Blobs, c.BlobBytes = t.blobs.counts()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.Logs, c.Arrivals = int64(len(t.byNum)), t.arrivals
+	for _, l := range t.byNum {
+		for _, b := range l.branches {
+			c.Records += b.records
+			c.Bytes += b.bytes
+		}
+	}
+	return c
+}

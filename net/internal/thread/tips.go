@@ -1,0 +1,106 @@
+package thread
+
+import (
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// Tips returns the tips of all branches of all logs, sorted: what this node has
+// and need not be sent.
+func (t *Thread) Tips() []clock.RecordID {
+	return t.collect(func(b *branch) clock.RecordID { return b.tip })
+}
+
+// Sendable is like Tips, of what may be sent: signed, and durable here; data
+// also folded, on a member.
+func (t *Thread) Sendable() []clock.RecordID {
+	return t.collect(func(b *branch) clock.RecordID { return b.sent })
+}
+
+// ackable is like Tips, of what is durable here and, on a member, folded.
+func (t *Thread) ackable() []clock.RecordID {
+	return t.collect(func(b *branch) clock.RecordID { return b.flushed })
+}
+
+// collect returns a position of each branch, sorted, but for those that are cut off:
+// whoever lacks them needs the snapshot instead.
+func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ids := make([]clock.RecordID, 0, len(t.byNum))
+	for _, l := range t.byNum {
+		for _, b := range l.branches {
+			if id := of(b); id.Seq > t.cuts.floor(l.id).Seq {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.SortFunc(ids, format.CompareIDs)
+	return slices.Compact(ids)
+}
+
+// Start returns the position after which a log can be sent.
+func (t *Thread) Start(log clock.LogID) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seq := t.cuts.floor(log).Seq
+	if l := t.logs[log]; l != nil {
+		seq = max(seq, l.start())
+	}
+	return seq
+}
+
+// IsControl reports whether a log that is held is a control log.
+func (t *Thread) IsControl(log clock.LogID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.logs[log]
+	return l != nil && l.desc.Kind == format.KindControl
+}
+
+// Changed returns a channel that is closed when tips, sendable or ackable change
+// after the call.
+func (t *Thread) Changed() <-chan struct{} { return t.grew.Wait() }
+
+// maxRun is what a run of several records may hold, so that it fits in a frame.
+const maxRun = format.MaxFrame - 16<<10
+
+// ReadRun returns the records after `after` on the branch that ends in tip, up to
+// a signed position that is tip or earlier and, if there is one, within maxBytes.
+// A run without records says that there is no such position after `after`.
+func (t *Thread) ReadRun(tip clock.RecordID, after uint64, maxBytes int) (format.Run, error) {
+	t.mu.Lock()
+	l := t.logs[tip.Log]
+	var forked bool
+	if l != nil {
+		forked = l.forked()
+		after = max(after, l.start(), t.cuts.floor(l.id).Seq)
+	}
+	t.mu.Unlock()
+	if l == nil {
+		return format.Run{}, fault.Of(ErrNotFound, "no log %s", tip.Log.Short())
+	}
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	r := format.Run{Descriptor: l.raw}
+	signed, size := 0, 0
+	err := t.walk(snap, l, forked, tip, after, func(_ clock.RecordID, s storedRecord) (bool, error) {
+		size += s.Size() + 6
+		if signed > 0 && (size > maxBytes || size > maxRun) {
+			return false, nil
+		}
+		r.Records = append(r.Records, format.Record{Header: slices.Clone(s.Header), Body: slices.Clone(s.Body)})
+		if s.Signed {
+			signed, r.Signature = len(r.Records), s.Signature
+		}
+		return signed < len(r.Records) || size < maxBytes, nil
+	})
+	if err != nil {
+		return format.Run{}, err
+	}
+	r.Records = r.Records[:signed]
+	return r, nil
+}

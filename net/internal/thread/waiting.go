@@ -1,0 +1,153 @@
+package thread
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// Two kinds of records wait to be judged:
+//
+//	stored    of a log that is known: they are on its branch, after done. They wait for
+//	          a control record, an epoch, the read key, or their time, and so does
+//	          all that follows them in their log
+//	parked    runs of a log that no control record held here announces yet. They are in
+//	          memory and bounded: strangers make such runs too
+//
+// Invariant: whatever may end a wait has all of it judged again: a control record
+// (settle, in its own commit), the read key (FinishJoin), the time (the waker).
+//
+//	run b/1 names control record c9, not held      parked
+//	c9 arrives, an announcement of log b           settle: b/1 is placed and judged
+//	b/2 is six minutes ahead                       stored; the waker is set for in a minute
+//	b/3 follows                                    stored, waits behind b/2
+//	a minute later                                 recheck: b/2 and b/3 arrive
+
+// wakeFor remembers that a record has to be judged again when its time has come.
+func (t *Thread) wakeFor(at clock.Time) {
+	if t.wakeAt == 0 || at < t.wakeAt {
+		t.wakeAt = at
+	}
+}
+
+// armWaker sets the timer for the first record that waits for its time.
+func (t *Thread) armWaker() {
+	if t.wakeAt == 0 || t.closed {
+		return
+	}
+	t.stopWaker()
+	wait := max(time.Until(t.wakeAt.Wall().Add(-clock.MaxAhead)), 0) + 10*time.Millisecond
+	t.wg.Add(1)
+	t.waker = time.AfterFunc(wait, func() {
+		defer t.wg.Done()
+		if err := t.recheck(); err != nil && !errors.Is(err, ErrClosed) {
+			t.env.log.Warn("judging records whose time has come", "thread", t.id.String(), "err", err)
+		}
+	})
+}
+
+// stopWaker stops the timer; mu is held.
+func (t *Thread) stopWaker() {
+	if t.waker != nil && t.waker.Stop() {
+		t.wg.Done()
+	}
+	t.waker = nil
+}
+
+// Limits of what waits in memory for control records.
+const (
+	maxParkedBytes = 8 << 20
+	maxParkedRuns  = 1024
+)
+
+// parkedRuns are runs of logs that are not known to be a member's yet. They are in
+// memory only: if they are lost, they are asked for again.
+type parkedRuns struct {
+	runs []*verifiedRun
+	size int
+}
+
+// take empties the runs: those that still wait are parked again.
+func (p *parkedRuns) take() []*verifiedRun {
+	runs := p.runs
+	p.runs, p.size = nil, 0
+	return runs
+}
+
+// park keeps a run until control records tell more of its log. The bound is a
+// refusal that is no fault: the peer is asked again.
+func (t *Thread) park(v *verifiedRun, wake clock.Time, w *ingestTx) *Rejection {
+	p := &t.parked
+	id := v.records[len(v.records)-1].id
+	for _, o := range p.runs {
+		if o.records[len(o.records)-1].id == id {
+			return nil
+		}
+	}
+	if len(p.runs) >= maxParkedRuns || p.size+v.size > maxParkedBytes {
+		return &Rejection{kind: fault.WaitingFull, ID: v.records[0].id, Reason: "too much waits for control records"}
+	}
+	if wake != 0 && t.env.clock.Check(wake) != nil {
+		t.wakeFor(wake)
+	}
+	for i := range v.records { // they alias a frame
+		r := &v.records[i].raw
+		r.Header, r.Body = slices.Clone(r.Header), slices.Clone(r.Body)
+	}
+	p.runs = append(p.runs, v)
+	p.size += v.size
+	w.res.Waiting = true
+	return nil
+}
+
+// Waiting returns what cannot be judged yet and why, by log.
+func (t *Thread) Waiting() ([]Waiting, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	var all []Waiting
+	for _, l := range t.byNum {
+		for _, b := range l.branches {
+			if b.done == b.tip {
+				continue
+			}
+			wait := Waiting{Count: int(b.tip.Seq - b.done.Seq)}
+			err := t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, s storedRecord) (bool, error) {
+				r, err := t.reopen(l, id, s)
+				if err == nil {
+					wait.First, wait.Reason = id, t.whyWait(l, r)
+				}
+				return false, err
+			})
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, wait)
+		}
+	}
+	for _, v := range t.parked.runs {
+		r := &v.records[0]
+		all = append(all, Waiting{First: r.id, Count: len(v.records), Reason: t.whyWait(&threadLog{desc: v.desc}, r)})
+	}
+	return all, nil
+}
+
+// whyWait says why a record waits, for people.
+func (t *Thread) whyWait(l *threadLog, r *verifiedRecord) string {
+	if l.desc.Kind != format.KindControl {
+		wait, _ := t.judgeData(r)
+		return wait
+	}
+	if wait := t.judgeControl(r.control); wait != "" {
+		return wait
+	}
+	if err := t.graph.check(r.control); err != nil {
+		return err.Error()
+	}
+	return ""
+}

@@ -1,0 +1,160 @@
+package net
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/control"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+
+	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
+
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/multiformats/go-multiaddr"
+)
+
+// Protocols of this package.
+const (
+	protoThread protocol.ID = "/weft/thread/1" // records: subscribe, runs, acks
+	protoHello  protocol.ID = "/weft/hello/1"  // tags of the threads of a host
+	protoHost   protocol.ID = "/weft/host/1"   // requests to a relay to keep threads
+	protoBlobs  protocol.ID = "/weft/blobs/1"  // blobs of a thread
+)
+
+// Limits bounds what the network may take of the machine. They are fixed
+// numbers, not shares of what the machine has.
+type Limits struct {
+	Conns        int   // connections of all peers; 0 means 256
+	ConnsPerPeer int   // 0 means 4
+	Streams      int   // streams of all peers; 0 means 4096
+	PeerStreams  int   // streams of one peer; 0 means 1024
+	Memory       int64 // bytes that libp2p may hold in buffers; 0 means 64 MiB
+}
+
+// withDefaults fills in what is zero.
+func (l Limits) withDefaults() Limits {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&l.Conns, 256)
+	def(&l.ConnsPerPeer, 4)
+	def(&l.Streams, 4096)
+	def(&l.PeerStreams, 1024)
+	if l.Memory == 0 {
+		l.Memory = 64 << 20
+	}
+	return l
+}
+
+// limiter returns the limits as libp2p wants them. A peer may take half of the
+// memory; connections that have not finished their handshake are few.
+func (l Limits) limiter() rcmgr.Limiter {
+	conns, streams := rcmgr.LimitVal(l.Conns), rcmgr.LimitVal(l.Streams)
+	perPeer, peerStreams := rcmgr.LimitVal(l.ConnsPerPeer), rcmgr.LimitVal(l.PeerStreams)
+	memory := rcmgr.LimitVal64(l.Memory)
+	all := rcmgr.ResourceLimits{
+		Streams: streams, StreamsInbound: streams, StreamsOutbound: streams,
+		Conns: conns, ConnsInbound: conns, ConnsOutbound: conns, FD: conns, Memory: memory,
+	}
+	transient := rcmgr.ResourceLimits{
+		Streams: streams / 4, StreamsInbound: streams / 4, StreamsOutbound: streams / 4,
+		Conns: conns / 4, ConnsInbound: conns / 4, ConnsOutbound: conns / 4, FD: conns / 4, Memory: memory / 4,
+	}
+	one := rcmgr.ResourceLimits{
+		Streams: peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams,
+		Conns: perPeer, ConnsInbound: perPeer, ConnsOutbound: perPeer, FD: perPeer, Memory: memory / 2,
+	}
+	return rcmgr.NewFixedLimiter(rcmgr.PartialLimitConfig{
+		System: all, Transient: transient, AllowlistedSystem: all, AllowlistedTransient: transient,
+		ServiceDefault: all, ServicePeerDefault: one, ProtocolDefault: all, ProtocolPeerDefault: one, PeerDefault: one,
+		Conn:   rcmgr.ResourceLimits{Streams: peerStreams, Conns: 1, ConnsInbound: 1, ConnsOutbound: 1, FD: 1, Memory: memory / 2},
+		Stream: rcmgr.ResourceLimits{Streams: 1, StreamsInbound: 1, StreamsOutbound: 1, Memory: memory / 2},
+	}.Build(rcmgr.DefaultLimits.Scale(0, 0)))
+}
+
+// loopback returns the listen addresses that are used when none are given.
+func loopback() ([]multiaddr.Multiaddr, error) {
+	var addrs []multiaddr.Multiaddr
+	for _, s := range []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"} {
+		a, err := multiaddr.NewMultiaddr(s)
+		if err != nil {
+			return nil, err
+		}
+		addrs = append(addrs, a)
+	}
+	return addrs, nil
+}
+
+// newLibp2p starts a libp2p host that speaks QUIC and TCP, dials nobody by
+// itself and reports metrics nowhere.
+func newLibp2p(key crypto.PrivKey, listen []multiaddr.Multiaddr, limits Limits, alone bool) (host.Host, error) {
+	limits = limits.withDefaults()
+	if listen == nil && !alone {
+		var err error
+		if listen, err = loopback(); err != nil {
+			return nil, err
+		}
+	}
+	resources, err := rcmgr.NewResourceManager(limits.limiter(), rcmgr.WithMetricsDisabled())
+	if err != nil {
+		return nil, fmt.Errorf("resource limits: %w", err)
+	}
+	conns, err := connmgr.NewConnManager(limits.Conns*3/4, limits.Conns*7/8, connmgr.WithGracePeriod(20*time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("connection manager: %w", err)
+	}
+	addrs := libp2p.ListenAddrs(listen...)
+	if alone {
+		addrs = libp2p.ChainOptions(libp2p.NoListenAddrs, libp2p.ConnectionGater(offline{}))
+	}
+	h, err := libp2p.New(
+		libp2p.Identity(key), addrs, libp2p.UserAgent("weft"),
+		libp2p.Transport(quic.NewTransport), libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Security(tls.ID, tls.New), libp2p.Security(noise.ID, noise.New),
+		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
+		libp2p.ResourceManager(resources), libp2p.ConnectionManager(conns),
+		libp2p.DisableMetrics(), libp2p.DisableRelay(), libp2p.Ping(false), libp2p.DisableIdentifyAddressDiscovery(),
+		libp2p.WithDialTimeout(15*time.Second),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("start libp2p: %w", err)
+	}
+	return h, nil
+}
+
+// fullAddrs returns the addresses of h, each with its peer ID.
+func fullAddrs(h host.Host) []multiaddr.Multiaddr {
+	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()})
+	if err != nil {
+		return nil
+	}
+	return addrs
+}
+
+// offline is a libp2p connection gater that lets nobody in or out.
+type offline struct{}
+
+func (offline) InterceptPeerDial(peer.ID) bool { return false }
+
+func (offline) InterceptAddrDial(peer.ID, multiaddr.Multiaddr) bool { return false }
+
+func (offline) InterceptAccept(network.ConnMultiaddrs) bool { return false }
+
+func (offline) InterceptSecured(network.Direction, peer.ID, network.ConnMultiaddrs) bool {
+	return false
+}
+
+func (offline) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return false, 0 }

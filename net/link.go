@@ -1,0 +1,153 @@
+package net
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+)
+
+// A link is one thread with one peer.
+type link struct {
+	share *share
+	peer  peer.ID
+
+	// Guarded by host.mu.
+	shared bool               // the peer announced the thread's tag
+	hosted bool               // the peer, a relay, keeps the thread for us
+	denied refusal            // on a relay: why the peer has no grant
+	stop   context.CancelFunc // ends the pull; nil: none runs
+	ended  chan struct{}      // closed when the pull has ended
+
+	kick chan struct{} // retry the pull now
+
+	mu       sync.Mutex                       // guards the fields below
+	theirs   map[clock.LogID][]clock.RecordID // tips that the peer said it holds, or sent
+	said     statement                        // the peer's last statement
+	acks     bool                             // said comes from acks, which are newer than what else it says
+	host     refusal                          // of our request to keep the thread
+	pull     refusal                          // of our subscription
+	pulling  bool                             // subscription accepted
+	feeding  bool                             // we accepted the peer's subscription
+	caughtUp bool                             // the peer sent all that it had
+	rejected string                           // the last record of the peer that was refused
+	blobs    bool                             // we hold every blob that the peer listed, and it listed all
+	blobsTo  int64                            // the peer holds our blobs up to this; -1: it has not said
+	feeds    int                              // blob streams of the peer, counted; the last one's word counts
+	state    State                            // last computed
+	since    time.Time                        // of state
+}
+
+// A refusal is why a peer will not do something; the zero value is none.
+type refusal struct {
+	code    keys.Code
+	message string
+}
+
+// link returns the link to a peer, made if need be. The caller holds host.mu.
+func (s *share) link(p peer.ID) *link {
+	l := s.links[p]
+	if l == nil {
+		l = &link{share: s, peer: p, kick: make(chan struct{}, 1), theirs: map[clock.LogID][]clock.RecordID{}, since: s.host.now(), blobsTo: -1}
+		s.links[p] = l
+	}
+	return l
+}
+
+// wanted reports whether this host should pull from the peer. The caller holds
+// host.mu.
+func (l *link) wanted() bool {
+	r := l.share.host.peers[l.peer]
+	if r == nil || r.conn == nil || l.share.ctx.Err() != nil {
+		return false
+	}
+	if l.share.relay {
+		return r.grants[l.share.thread.ID()] != nil
+	}
+	return l.shared || l.hosted && l.share.usesRelay(l.peer)
+}
+
+// adjust starts or ends the pull as wanted. The caller holds host.mu.
+func (l *link) adjust() {
+	switch want := l.wanted(); {
+	case want && l.stop == nil:
+		r := l.share.host.peers[l.peer]
+		ctx, stop := context.WithCancel(r.conn)
+		undo := context.AfterFunc(l.share.ctx, stop)
+		l.stop = func() { undo(); stop() }
+		before, ended := l.ended, make(chan struct{})
+		l.ended = ended
+		l.share.host.run(func() {
+			defer close(ended)
+			defer undo()
+			if before != nil {
+				<-before
+			}
+			blobs := make(chan struct{})
+			l.share.host.run(func() { defer close(blobs); l.followBlobs(ctx) })
+			l.follow(ctx)
+			<-blobs
+		})
+	case !want && l.stop != nil:
+		l.stop()
+		l.stop = nil
+	case want:
+		poke(l.kick)
+	}
+	l.share.admission.Ring()
+	l.share.status.Ring()
+}
+
+// maxTheirs bounds the logs of a thread that a peer may name.
+const maxTheirs = 1 << 16
+
+// note sets what the peer holds, as it acknowledges, of the logs of tips.
+func (l *link) note(tips []clock.RecordID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seen := map[clock.LogID]bool{}
+	for _, t := range tips {
+		if !seen[t.Log] {
+			if _, known := l.theirs[t.Log]; !known && len(l.theirs) >= maxTheirs {
+				continue
+			}
+			seen[t.Log] = true
+			l.theirs[t.Log] = nil
+		}
+		l.theirs[t.Log] = append(l.theirs[t.Log], t)
+	}
+}
+
+// learn adds tips that the peer has sent, or said before it began to send: they
+// may be older than its acks, which travel on another stream.
+func (l *link) learn(tips ...clock.RecordID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range tips {
+		switch had := l.theirs[t.Log]; {
+		case len(had) == 0, len(had) == 1 && had[0].Seq < t.Seq:
+			l.theirs[t.Log] = []clock.RecordID{t} // a new slice: readers keep the old one
+		case len(had) == 1 && had[0].Seq == t.Seq && had[0] != t:
+			l.theirs[t.Log] = []clock.RecordID{had[0], t}
+		}
+	}
+}
+
+// knows returns the tips of a log that the peer holds, as far as it said.
+func (l *link) knows(log clock.LogID) []clock.RecordID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.theirs[log]
+}
+
+// set changes the link under its lock and tells whoever waits for its status.
+func (l *link) set(change func()) {
+	l.mu.Lock()
+	change()
+	l.mu.Unlock()
+	l.share.status.Ring()
+}

@@ -1,0 +1,247 @@
+package net
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/keys"
+)
+
+// A peer is disconnected after maxFaults faults, and refused for a while.
+const (
+	maxFaults = 3
+	banTime   = 5 * time.Minute
+)
+
+// A remote is what a host knows of a peer. Its fields are guarded by host.mu.
+type remote struct {
+	id      peer.ID
+	device  keys.PublicKey
+	conn    context.Context //nolint:containedctx // while connected; nil otherwise
+	hangUp  context.CancelFunc
+	newest  network.Conn // of its connections, over which all streams run
+	since   time.Time    // of the present connectedness
+	tags    map[tag]struct{}
+	grants  map[ThreadID]*grant // on a relay: what the peer may have kept
+	relay   *relayConf          // if the host was told to use it
+	asking  context.Context     //nolint:containedctx // the connection on which the relay is asked
+	dialing bool                // it is to be kept connected
+	dials   bool                // a goroutine does so
+	dial    chan struct{}       // dial now
+	greet   chan struct{}       // send the tags again
+	ask     chan struct{}       // look again at what to ask the relay
+	hello   network.Stream      // on which it tells its tags
+	faults  int
+	banned  time.Time // until when
+}
+
+// remote returns what is known of p, made if need be. The caller holds h.mu.
+func (h *Host) remote(p peer.ID) *remote {
+	r := h.peers[p]
+	if r == nil {
+		h.forgetStrangers()
+		device, err := DeviceOf(p)
+		if err != nil {
+			h.log.Debug("peer without device key", "peer", p, "error", err)
+		}
+		r = &remote{
+			id: p, device: device, since: h.now(), tags: map[tag]struct{}{}, grants: map[ThreadID]*grant{},
+			dial: make(chan struct{}, 1), greet: make(chan struct{}, 1), ask: make(chan struct{}, 1),
+		}
+		h.peers[p] = r
+	}
+	return r
+}
+
+// rememberedPeers is how many peers are known before those that came and went are
+// forgotten: a new device key costs its maker nothing.
+const rememberedPeers = 4096
+
+// forgetStrangers forgets the peers that are not connected and that nothing is
+// wanted of, once in a while. The caller holds h.mu.
+func (h *Host) forgetStrangers() {
+	if len(h.peers) < max(h.forgetAt, rememberedPeers) {
+		return
+	}
+	for p, r := range h.peers {
+		if r.conn != nil || r.relay != nil || r.dialing || r.dials || h.now().Before(r.banned) {
+			continue
+		}
+		known := false
+		for _, s := range h.shares {
+			l := s.links[p]
+			if l == nil {
+				continue
+			}
+			if _, member := s.thread.Member(r.device); member || l.ended != nil {
+				known = true
+				continue
+			}
+			delete(s.links, p)
+		}
+		if !known {
+			delete(h.peers, p)
+		}
+	}
+	h.forgetAt = 2 * len(h.peers)
+}
+
+// A peer may have several connections at once: both sides dialled, or an older one
+// is dead and not known to be. All streams run over the newest, so that a peer that
+// came back is served at once and not after the timeout of its former network.
+
+// connection brings what is known of a peer in line with libp2p, after a
+// connection came or went.
+func (h *Host) connection(p peer.ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
+	connected := h.lp.Network().Connectedness(p) == network.Connected
+	r := h.remote(p)
+	switch {
+	case connected && h.now().Before(r.banned):
+		h.run(func() { _ = h.lp.Network().ClosePeer(p) })
+		return
+	case connected && (r.conn == nil || r.newest != h.newest(p)):
+		if r.conn == nil {
+			r.since = h.now()
+		} else {
+			r.hangUp() // everything moves to the newest connection
+			h.unlink(p)
+		}
+		r.conn, r.hangUp = context.WithCancel(h.ctx)
+		r.newest = h.newest(p)
+		ctx := r.conn
+		h.run(func() { h.sayHello(ctx, r) })
+		h.startAsking(r)
+	case !connected && r.conn != nil:
+		r.hangUp()
+		r.conn = nil
+		r.since = h.now()
+		clear(r.tags)
+		clear(r.grants)
+		poke(r.dial)
+	default:
+		return
+	}
+	for _, s := range h.shares {
+		if l := s.links[p]; l != nil {
+			if r.conn == nil {
+				l.shared, l.hosted = false, false
+			}
+			l.adjust()
+		}
+	}
+}
+
+// unlink ends the pulls from a peer; adjust starts them again over its next
+// connection. The caller holds h.mu.
+func (h *Host) unlink(p peer.ID) {
+	for _, s := range h.shares {
+		if l := s.links[p]; l != nil && l.stop != nil {
+			l.stop()
+			l.stop = nil
+		}
+	}
+}
+
+// keepConnected dials the peer whenever it is not connected, until the host
+// closes. The caller holds h.mu.
+func (h *Host) keepConnected(r *remote, addrs []multiaddr.Multiaddr) {
+	if len(addrs) == 0 {
+		addrs = h.lp.Peerstore().Addrs(r.id)
+	}
+	h.lp.Peerstore().AddAddrs(r.id, addrs, peerstore.PermanentAddrTTL)
+	h.lp.ConnManager().Protect(r.id, "weft")
+	poke(r.dial)
+	r.dialing = true
+	if r.dials {
+		return
+	}
+	r.dials = true
+	h.run(func() { h.redial(r) })
+}
+
+// redial dials a peer while it is wanted and not connected, with pauses that grow; the
+// end of a connection begins again without one.
+func (h *Host) redial(r *remote) {
+	for n := 0; ; {
+		h.mu.Lock()
+		conn, wanted, banned := r.conn, r.dialing, h.now().Before(r.banned)
+		r.dials = wanted
+		h.mu.Unlock()
+		if !wanted {
+			return
+		}
+		if conn != nil {
+			n = 0
+			select {
+			case <-conn.Done():
+			case <-h.ctx.Done():
+				return
+			}
+			continue
+		}
+		if !banned {
+			ctx, cancel := context.WithTimeout(h.ctx, requestTimeout)
+			err := h.lp.Connect(ctx, peer.AddrInfo{ID: r.id})
+			cancel()
+			if h.ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				h.log.Debug("peer is unreachable", "peer", r.id, "error", err)
+			}
+			h.connection(r.id)
+		}
+		if !pause(h.ctx, n, r.dial) {
+			return
+		}
+		n++
+	}
+}
+
+// fault counts something that an honest peer would not have sent, and
+// disconnects the peer after a few.
+func (h *Host) fault(p peer.ID, err error) {
+	var rejection *Rejection
+	if !errors.Is(err, errFrame) && !(errors.As(err, &rejection) && rejection.Hostile()) {
+		return // the stream broke, or rules differ; nobody lied
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.remote(p)
+	r.faults++
+	h.log.Warn("bad message from peer", "peer", p, "fault", r.faults, "error", err)
+	if r.faults < maxFaults || h.closed {
+		return
+	}
+	r.faults = 0
+	r.banned = h.now().Add(banTime)
+	h.log.Warn("peer disconnected for its faults", "peer", p, "until", r.banned)
+	h.banned.Ring()
+	h.run(func() { _ = h.lp.Network().ClosePeer(p) })
+}
+
+// Peers returns the IDs of the connected peers, sorted.
+func (h *Host) Peers() []peer.ID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var peers []peer.ID
+	for p, r := range h.peers {
+		if r.conn != nil {
+			peers = append(peers, p)
+		}
+	}
+	slices.Sort(peers)
+	return peers
+}

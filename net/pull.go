@@ -1,0 +1,254 @@
+package net
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A pull is one stream on which this host subscribes to a thread at a peer: it says
+// what it has, takes the runs that come, and says what is durable.
+//
+// Invariant: what was acknowledged is durable and folded here, and a pull can end at
+// any frame and begin again from the tips: the subscription says all that the sender
+// needs to know, so that no state is kept for a pull that broke.
+//
+//	subscribe ► tips a/6 b/2          accepted ◄ tips a/9 b/2
+//	run a/7…9 ◄                       Ingest: a/7 a/8 stored, a/9 refused as a gap
+//	the stream ends                   a pause, ended early by link.kick
+//	subscribe ► tips a/8 b/2          run a/9 ◄, caught up ◄
+//	ack ► a/9, digest, state hash     once the database has synced it
+//
+// Catch-up and live records are one: the stream stays, and what the sender appends
+// next follows.
+
+// Bounds of the pause before a failed exchange is tried again. A pause is
+// doubled each time, up to the longest, and varied by half; an event that may
+// have changed the outcome ends it.
+const (
+	pauseFirst   = 50 * time.Millisecond
+	pauseLongest = 30 * time.Second
+)
+
+// pause waits before attempt n+1; it reports false when ctx ended.
+func pause(ctx context.Context, n int, kick <-chan struct{}) bool {
+	d := min(pauseFirst<<min(n, 16), pauseLongest)
+	t := time.NewTimer(d/2 + rand.N(d))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-kick:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// follow keeps a subscription to the peer until ctx ends.
+func (l *link) follow(ctx context.Context) {
+	for n := 0; ; n++ {
+		began := time.Now()
+		err := l.subscribe(ctx)
+		l.set(func() { l.pulling, l.caughtUp = false, false })
+		if ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, errFrame) {
+			l.share.host.fault(l.peer, err)
+		}
+		l.share.host.log.Debug("subscription ended", "thread", l.share.thread.ID(), "peer", l.peer, "error", err)
+		if time.Since(began) > pauseLongest {
+			n = 0
+		}
+		if !pause(ctx, n, l.kick) {
+			return
+		}
+	}
+}
+
+// subscribe opens a stream and takes what comes until it ends.
+func (l *link) subscribe(ctx context.Context) error {
+	h, t := l.share.host, l.share.thread
+	s, err := h.OpenStream(ctx, l.peer, protoThread)
+	if err != nil {
+		return err
+	}
+	defer s.Reset() //nolint:errcheck // the exchange is over either way
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	w := &frameWriter{s: s}
+	id := t.ID()
+	if err := w.send(frameSubscribe, subscribe{Version: wireVersion, Thread: id[:], Tips: toWire(t.Tips())}); err != nil {
+		return err
+	}
+	in := make(chan incoming, 2) // decoding runs ahead of the disk by two frames, at most 8 MiB
+	done := make(chan struct{}, 2)
+	defer func() { cancel(); _ = s.Reset(); <-done; <-done }()
+	h.run(func() { defer func() { done <- struct{}{} }(); defer close(in); l.receive(ctx, s, in) })
+	h.run(func() { defer func() { done <- struct{}{} }(); l.acknowledge(ctx, w) })
+	for m := range in {
+		if err := l.take(ctx, m); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// An incoming is one frame, decoded.
+type incoming struct {
+	run     *format.Run
+	tips    []clock.RecordID // of an accepted subscription
+	said    *statement
+	refused *refusal
+	err     error
+}
+
+// receive decodes frames ahead of what is being stored.
+func (l *link) receive(ctx context.Context, s network.Stream, in chan<- incoming) {
+	r := bufio.NewReader(s)
+	for {
+		m := l.next(r)
+		select {
+		case in <- m:
+		case <-ctx.Done():
+			return
+		}
+		if m.err != nil {
+			return
+		}
+	}
+}
+
+// next reads and decodes one frame.
+func (l *link) next(r *bufio.Reader) (m incoming) {
+	kind, body, err := readFrame(r)
+	if err != nil {
+		return incoming{err: err}
+	}
+	switch kind {
+	case frameRun:
+		got, err := format.DecodeRun(body)
+		if err != nil {
+			return incoming{err: fault.Of(errFrame, "%w", err)}
+		}
+		return incoming{run: &got}
+	case frameAccepted:
+		var a accepted
+		if m.err = decodeMessage(body, &a); m.err == nil {
+			m.tips, m.err = fromWire(a.Tips)
+		}
+		if m.tips == nil {
+			m.tips = []clock.RecordID{}
+		}
+	case frameCaughtUp:
+		var c stated
+		if m.err = decodeMessage(body, &c); m.err == nil {
+			var said statement
+			said, m.err = c.statement()
+			m.said = &said
+		}
+	case frameRefused:
+		var c refused
+		if m.err = decodeMessage(body, &c); m.err == nil {
+			why := c.refusal()
+			m.refused = &why
+		}
+	default:
+		m.err = fault.Of(errFrame, "frame of type %d", kind)
+	}
+	return m
+}
+
+// refusal returns what the message says; it is never the zero refusal.
+func (m refused) refusal() refusal {
+	code := keys.Code(clip(m.Code, 64))
+	return refusal{cmp.Or(code, "refused"), clip(m.Message, 512)}
+}
+
+// clip bounds text that a peer chose.
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+// take acts on one frame.
+func (l *link) take(ctx context.Context, m incoming) error {
+	switch {
+	case m.err != nil:
+		return m.err
+	case m.run != nil:
+		return l.ingest(ctx, *m.run)
+	case m.refused != nil:
+		l.set(func() { l.pull, l.pulling = *m.refused, false })
+	case m.said != nil:
+		l.set(func() {
+			if l.caughtUp = true; !l.acks {
+				l.said = *m.said
+			}
+		})
+	default:
+		l.learn(m.tips...)
+		l.set(func() { l.pull, l.pulling = refusal{}, true })
+	}
+	return nil
+}
+
+// ingest stores a run. A record that is refused counts against the peer, which
+// is disconnected after a few; what came before it is kept.
+func (l *link) ingest(ctx context.Context, r format.Run) error {
+	t := l.share.thread
+	_, err := t.Ingest(ctx, r)
+	var rejection *Rejection
+	if errors.As(err, &rejection) {
+		l.share.host.fault(l.peer, rejection)
+		l.set(func() { l.rejected = rejection.Error() })
+		if rejection.Kind() == fault.Gap || rejection.Kind() == fault.WaitingFull {
+			return rejection // ask again for what is missing
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	last, err := r.Last(t.ID())
+	if err != nil {
+		return err
+	}
+	l.learn(last)
+	return nil
+}
+
+// acknowledge tells the peer what this host holds durably, as it grows.
+func (l *link) acknowledge(ctx context.Context, w *frameWriter) {
+	var told tipSet
+	var last statement
+	for {
+		changed := l.share.thread.Changed()
+		now := l.share.statement()
+		if !now.equal(last) {
+			if err := w.send(frameAck, ack{Tips: toWire(told.diff(now.tips)), State: now.wire()}); err != nil {
+				return
+			}
+			last = now
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

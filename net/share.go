@@ -1,0 +1,53 @@
+package net
+
+import (
+	"context"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/weftdb/weft/internal/bell"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/thread"
+)
+
+// A share is a thread as a host exchanges it with its peers.
+//
+//	share ── link ── pull      what this host receives from one peer
+//	           └──── feed      what it sends to it
+type share struct {
+	host    *Host
+	thread  *thread.Thread
+	face    *Thread         // what an embedder sees of it
+	relay   bool            // adopted: this host has only the service key
+	account keys.PublicKey  // that a relay's thread is counted against
+	invite  []byte          // public key of the invite by which this device joined
+	proof   []byte          // that it held the invite's secret
+	ctx     context.Context //nolint:containedctx // the life of the share
+	cancel  context.CancelFunc
+
+	status    bell.Bell // what Status returns may have changed
+	admission bell.Bell // who may have what may have changed
+
+	// Guarded by host.mu.
+	links  map[peer.ID]*link
+	chosen map[peer.ID]bool // relays of this thread; nil: all of the host
+}
+
+// newShare returns a share of a thread that nobody exchanges yet.
+func (h *Host) newShare(t *thread.Thread) *share {
+	s := &share{host: h, thread: t, links: map[peer.ID]*link{}}
+	s.ctx, s.cancel = context.WithCancel(h.ctx)
+	s.face = &Thread{share: s}
+	if h.opt.ChosenRelays {
+		s.chosen = map[peer.ID]bool{}
+	}
+	return s
+}
+
+// poke puts a token into a channel of capacity one.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,347 @@
+package net
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/thread"
+)
+
+// maxJoinBytes bounds the control logs that a joiner takes before it can check
+// them against the state that they give.
+const maxJoinBytes = 64 << 20
+
+// loadThreads opens the threads that the store holds.
+func (h *Host) loadThreads(ctx context.Context) error {
+	ids, err := thread.Stored(h.opt.Store)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		t, err := thread.Open(ctx, h.env, id)
+		if err != nil {
+			return fmt.Errorf("open thread %s: %w", id, err)
+		}
+		if !t.Relay() && !t.Joined() { // the join was cut off; it can be begun again
+			h.log.Warn("join was not finished: join again", "thread", id)
+			if err := t.Remove(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		s := h.newShare(t)
+		if err := s.load(); err != nil {
+			return err
+		}
+		h.shares[id] = s
+	}
+	return nil
+}
+
+// add starts to exchange a thread. It returns the one that is there already.
+func (h *Host) add(s *share) (*share, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		s.thread.Close()
+		return nil, ErrClosed
+	}
+	id := s.thread.ID()
+	if old := h.shares[id]; old != nil {
+		s.thread.Close()
+		return old, nil
+	}
+	h.shares[id] = s
+	h.begin(s)
+	h.announceThreads()
+	return s, nil
+}
+
+// begin starts what a share does by itself, and meets the peers that are there.
+// The caller holds h.mu.
+func (h *Host) begin(s *share) {
+	h.run(s.announce)
+	h.run(s.watch)
+	for _, r := range h.peers {
+		s.meet(r)
+	}
+}
+
+// watch tells feeds and status that the thread changed.
+func (s *share) watch() {
+	for {
+		changed := s.thread.Changed()
+		s.status.Ring()
+		select {
+		case <-changed:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// Create makes a thread whose first member and owner is this device's identity.
+func (h *Host) Create(ctx context.Context, name string) (*Thread, error) {
+	t, err := thread.Create(ctx, h.env, name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.add(h.newShare(t))
+	if err != nil {
+		return nil, err
+	}
+	return s.face, nil
+}
+
+// Thread returns a thread of the host, or [ErrUnknownThread].
+func (h *Host) Thread(id ThreadID) (*Thread, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.shares[id]
+	if s == nil {
+		return nil, fault.Of(ErrUnknownThread, "this host does not hold thread %s", id)
+	}
+	return s.face, nil
+}
+
+// Threads returns the threads of the host, sorted by ID; a relay's include those
+// that it keeps for others.
+func (h *Host) Threads() []*Thread {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	threads := make([]*Thread, 0, len(h.shares))
+	for _, s := range h.shares {
+		threads = append(threads, s.face)
+	}
+	slices.SortFunc(threads, func(a, b *Thread) int { x, y := a.ID(), b.ID(); return slices.Compare(x[:], y[:]) })
+	return threads
+}
+
+// Remove stops to exchange a thread and deletes it from this host. What other
+// peers hold stays there.
+func (h *Host) Remove(ctx context.Context, id ThreadID) error {
+	h.mu.Lock()
+	s := h.shares[id]
+	if s == nil {
+		h.mu.Unlock()
+		return fault.Of(ErrUnknownThread, "this host does not hold thread %s", id)
+	}
+	delete(h.shares, id)
+	s.cancel()
+	var ends []chan struct{}
+	for _, l := range s.links {
+		l.adjust()
+		if l.ended != nil {
+			ends = append(ends, l.ended)
+		}
+	}
+	for _, r := range h.peers {
+		delete(r.grants, id)
+	}
+	h.announceThreads()
+	h.mu.Unlock()
+	for _, end := range ends {
+		<-end
+	}
+	return errors.Join(s.forget(), s.thread.Remove(ctx))
+}
+
+// Join makes this device a member by an invite. It needs one connected peer, or
+// one reachable at an address of the invite, that holds the thread; a relay
+// will do.
+func (h *Host) Join(ctx context.Context, inv Invite) (*Thread, error) {
+	if t, err := h.Thread(inv.Thread); err == nil {
+		return t, nil
+	}
+	invite, proof, err := format.ProveInvite(inv, h.self)
+	if err != nil {
+		return nil, err
+	}
+	var failed []error // what a peer said comes before that there was none
+	dialling, stop := context.WithCancel(ctx)
+	defer stop()
+	for p := range h.reach(dialling, inv.Addrs) {
+		t, err := h.joinFrom(ctx, p, inv, invite, proof)
+		if err == nil {
+			return t, nil
+		}
+		failed = append(failed, fmt.Errorf("peer %s: %w", p, err))
+	}
+	return nil, errors.Join(append(failed, ctx.Err(), fault.Errorf(fault.Unreachable, "no reachable peer holds the thread of the invite"))...)
+}
+
+// reach yields the connected peers, then those that answer at addrs, as they
+// answer: an address where nobody is costs no time if another one does.
+func (h *Host) reach(ctx context.Context, addrs []multiaddr.Multiaddr) iter.Seq[peer.ID] {
+	return func(yield func(peer.ID) bool) {
+		seen := map[peer.ID]bool{}
+		for _, p := range h.lp.Network().Peers() {
+			if seen[p] = true; !yield(p) {
+				return
+			}
+		}
+		answered := make(chan peer.ID, len(addrs))
+		var dials sync.WaitGroup
+		for _, addr := range addrs {
+			dials.Go(func() {
+				info, err := peer.AddrInfoFromP2pAddr(addr)
+				if err == nil {
+					err = h.lp.Connect(ctx, *info)
+				}
+				if err != nil {
+					h.log.Debug("address of invite", "addr", addr, "error", err)
+					return
+				}
+				answered <- info.ID
+			})
+		}
+		h.run(func() { dials.Wait(); close(answered) })
+		for p := range answered {
+			if !seen[p] {
+				if seen[p] = true; !yield(p) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// joinFrom joins by what one peer holds of the thread.
+func (h *Host) joinFrom(ctx context.Context, p peer.ID, inv Invite, invite, proof []byte) (*Thread, error) {
+	genesis, runs, err := h.fetchControl(ctx, p, inv.Thread, invite, proof)
+	if err != nil {
+		return nil, err
+	}
+	t, err := h.finishJoin(ctx, inv, genesis, runs)
+	if err != nil {
+		return nil, err
+	}
+	s := h.newShare(t)
+	s.invite, s.proof = invite, proof
+	if err := s.save(); err != nil {
+		return nil, err
+	}
+	if s, err = h.add(s); err != nil {
+		return nil, err
+	}
+	return s.face, nil
+}
+
+// finishJoin makes this device a member of a thread whose control logs it got.
+func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs []format.Run) (*thread.Thread, error) {
+	t, err := thread.Join(ctx, h.env, inv, genesis)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range runs {
+		if _, err = t.Ingest(ctx, r); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = t.FinishJoin(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
+	}
+	return t, nil
+}
+
+// fetchControl gets the genesis and the control logs of a thread that this host
+// is invited to.
+func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite, proof []byte) (genesis []byte, runs []format.Run, err error) {
+	s, err := h.OpenStream(ctx, p, protoThread)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.Reset() //nolint:errcheck // the exchange is over either way
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	_ = s.SetReadDeadline(time.Now().Add(4 * requestTimeout))
+	w := &frameWriter{s: s}
+	req := subscribe{Version: wireVersion, Thread: id[:], Invite: invite, Proof: proof}
+	if err := w.send(frameSubscribe, req); err != nil {
+		return nil, nil, err
+	}
+	r := bufio.NewReader(s)
+	for size := 0; ; {
+		kind, body, err := readFrame(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		if size += len(body); size > maxJoinBytes {
+			return nil, nil, fault.Errorf(fault.TooLarge, "control logs of more than %d bytes", maxJoinBytes)
+		}
+		switch kind {
+		case frameRefused:
+			var m refused
+			if err := decodeMessage(body, &m); err != nil {
+				return nil, nil, err
+			}
+			why := m.refusal()
+			return nil, nil, &keys.Refusal{Code: why.code, Message: why.message}
+		case frameAccepted:
+			var m accepted
+			if err := decodeMessage(body, &m); err != nil {
+				return nil, nil, err
+			}
+			genesis = m.Genesis
+		case frameRun:
+			got, err := format.DecodeRun(body)
+			if err != nil {
+				return nil, nil, err
+			}
+			runs = append(runs, got)
+		case frameCaughtUp:
+			return genesis, runs, nil
+		default:
+			return nil, nil, fault.Of(errFrame, "frame of type %d", kind)
+		}
+	}
+}
+
+// adopt makes the relay keep a thread, counted against an account. The caller
+// holds h.judge.
+func (h *Host) adopt(id ThreadID, genesis, serviceKey []byte, account keys.PublicKey) (*share, error) {
+	if len(serviceKey) != len(format.SecretKey{}) {
+		return nil, fault.Of(errFrame, "service key of %d bytes", len(serviceKey))
+	}
+	t, err := thread.Adopt(h.ctx, h.env, genesis, format.SecretKey(serviceKey))
+	if errors.Is(err, ErrWrongKey) {
+		return nil, fault.Of(errFrame, "adopt thread: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("adopt thread: %w", err)
+	}
+	s := h.newShare(t)
+	s.relay, s.account = true, account
+	if err := s.save(); err != nil {
+		return nil, errors.Join(err, t.Remove(h.ctx))
+	}
+	return h.add(s)
+}
+
+// Kept returns the threads that the relay keeps for others, with the account
+// that each is counted against.
+func (h *Host) Kept() map[ThreadID]keys.PublicKey {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	kept := map[ThreadID]keys.PublicKey{}
+	for id, s := range h.shares {
+		if s.relay {
+			kept[id] = s.account
+		}
+	}
+	return kept
+}
