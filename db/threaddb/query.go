@@ -107,7 +107,7 @@ func known(what string, m map[string]json.RawMessage, names ...string) error {
 			ok = ok || name == n
 		}
 		if !ok {
-			return fault.Of(ErrQuery, "unknown field %[2]q of %[1]s: want %[3]s", what, name, strings.Join(names, ", "))
+			return fault.Of(ErrQuery, "unknown field %.40[2]q of %[1]s: want %[3]s", what, name, strings.Join(names, ", "))
 		}
 	}
 	return nil
