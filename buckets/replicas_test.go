@@ -13,8 +13,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"pgregory.net/rapid"
 
-	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store/engines"
 )
@@ -42,16 +42,16 @@ func openReplicas(t testing.TB, n int) (replicas []*Bucket, done func()) {
 			t.Fatal(err)
 		}
 		wall := func() time.Time { return time.Now().Add(time.Duration(i) * time.Second) }
-		d, err := db.Open(t.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: j, Clock: &clock.Clock{Wall: wall}})
+		d, err := replica.Open(t.Context(), replica.Options{Store: st, Prefix: []byte("D/"), Journal: j, Clock: &clock.Clock{Wall: wall}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		closers = append(closers, d.Close, st.Close)
-		b, err := Create(t.Context(), d, blobs, "b")
+		b, err := Create(t.Context(), d.DB, blobs, "b")
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.entries = &replica{documents: b.entries.(*documents), journal: j}
+		b.entries = &peer{documents: b.entries.(*documents), journal: j, wake: d.Wake}
 		replicas = append(replicas, b)
 	}
 	return replicas, func() {
@@ -63,13 +63,13 @@ func openReplicas(t testing.TB, n int) (replicas []*Bucket, done func()) {
 	}
 }
 
-// exchange gives every replica the records of the others.
+// exchange gives every peer the records of the others.
 func exchange(t testing.TB, replicas []*Bucket) {
 	t.Helper()
 	for _, to := range replicas {
-		r := to.entries.(*replica)
+		r := to.entries.(*peer)
 		for _, from := range replicas {
-			records, err := from.entries.(*replica).journal.Entries()
+			records, err := from.entries.(*peer).journal.Entries()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,17 +77,18 @@ func exchange(t testing.TB, replicas []*Bucket) {
 				t.Fatal(err)
 			}
 		}
-		r.db.Wake()
+		r.wake()
 		if err := r.db.Settle(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// A replica is a bucket's entries with the journal under them.
-type replica struct {
+// A peer is a bucket's entries with the journal under them.
+type peer struct {
 	*documents
 	journal *dbtest.Journal
+	wake    func()
 }
 
 func put(t testing.TB, b *Bucket, path, body string) Entry {
@@ -249,7 +250,7 @@ func TestMalformedEntries(t *testing.T) {
 	replicas := newReplicas(t, 2)
 	put(t, replicas[0], "good", "x")
 	before := root(t, replicas[0])
-	docs := replicas[0].entries.(*replica)
+	docs := replicas[0].entries.(*peer)
 	c := emptyFileCID
 	for path, doc := range map[string]bson.D{
 		"../escape": {{Key: "cid", Value: c}, {Key: "size", Value: int64(0)}, {Key: "tsize", Value: int64(0)}, {Key: "v", Value: bson.D{{Key: c, Value: bson.D{{Key: "size", Value: int64(0)}, {Key: "tsize", Value: int64(0)}}}}}},
@@ -288,7 +289,7 @@ func TestMalformedEntries(t *testing.T) {
 func TestCreateOpenList(t *testing.T) {
 	ctx := t.Context()
 	b := newReplicas(t, 1)[0]
-	d := b.entries.(*replica).db
+	d := b.entries.(*peer).db
 	if _, err := Create(ctx, d, b.blobs, b.Name()); !errors.Is(err, ErrExists) {
 		t.Fatalf("got %v, want ErrExists", err)
 	}

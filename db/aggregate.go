@@ -1,7 +1,6 @@
 package db
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -9,8 +8,11 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/expr"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/pipeline"
+	"github.com/weftdb/weft/db/internal/search"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -29,9 +31,9 @@ type Aggregation struct {
 	ctx    context.Context //nolint:containedctx // of the call that the result is of
 	cancel context.CancelFunc
 	db     *DB
-	v      *view
+	v      *view.View
 	o      AggregateOptions
-	open   map[*Cursor]struct{} // of collections
+	open   map[*search.Cursor]struct{} // of collections
 	run    *pipeline.Run
 	looked int64 // documents that closed cursors looked at
 	doc    bson.Raw
@@ -42,22 +44,22 @@ type Aggregation struct {
 // The first $match, $sort, $skip and $limit use indexes. Errors of the pipeline
 // are *Error; those of a document end the result.
 func (c *Collection) Aggregate(ctx context.Context, stages []bson.Raw, o AggregateOptions) (*Aggregation, error) {
-	p, vars, err := compilePipeline(stages, o.Let, c.db.wall())
+	p, vars, err := compilePipeline(stages, o.Let, c.db.fold.Wall())
 	if err != nil {
 		return nil, err
 	}
 	if c.name == "" && p.Reads() {
 		return nil, fault.Errorf(fault.InvalidNamespace, "the pipeline needs a collection, or $documents to begin with")
 	}
-	v, err := c.db.acquire()
+	v, err := c.db.fold.Acquire()
 	if err != nil {
 		return nil, err
 	}
-	a := &Aggregation{db: c.db, v: v, o: o, open: map[*Cursor]struct{}{}}
-	a.ctx, a.cancel = withMaxTime(ctx, o.MaxTime)
-	a.run, err = p.Run(a, c.name, pipeline.Options{MaxBytes: o.MaxBytes, Now: c.db.wall(), Vars: vars, Stop: a.stop})
+	a := &Aggregation{db: c.db, v: v, o: o, open: map[*search.Cursor]struct{}{}}
+	a.ctx, a.cancel = search.WithMaxTime(ctx, o.MaxTime)
+	a.run, err = p.Run(a, c.name, pipeline.Options{MaxBytes: o.MaxBytes, Now: c.db.fold.Wall(), Vars: vars, Stop: a.stop})
 	if err != nil {
-		err = timeError(a.ctx, err)
+		err = search.TimeError(a.ctx, err)
 		a.Close()
 		return nil, err
 	}
@@ -87,7 +89,7 @@ func compilePipeline(stages []bson.Raw, let bson.Raw, now time.Time) (p *pipelin
 }
 
 func (a *Aggregation) stop() error {
-	if a.db.ended.Load() {
+	if a.db.fold.Ended.Load() {
 		return ErrClosed
 	}
 	return a.ctx.Err()
@@ -96,7 +98,7 @@ func (a *Aggregation) stop() error {
 // Open makes an Aggregation the source of its pipeline: what it gives is of its
 // moment.
 func (a *Aggregation) Open(collection string, q pipeline.Query) (pipeline.Cursor, error) {
-	a.v.refs.Add(1) // for the cursor
+	a.v.Refs.Add(1) // for the cursor
 	o := FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, NoIndex: a.o.NoIndex, Hint: a.o.Hint}
 	a.o.Hint = bson.RawValue{} // it is for the first
 	c, err := a.db.findIn(a.ctx, a.v, collection, o)
@@ -109,39 +111,39 @@ func (a *Aggregation) Open(collection string, q pipeline.Query) (pipeline.Cursor
 
 // Spread makes scans of an Aggregation those of several goroutines.
 func (a *Aggregation) Spread(collection string, q pipeline.Query) (drain func(func() pipeline.Sink) error, closing func(), err error) {
-	s, err := a.db.searchFor(a.ctx, a.v, collection, FindOptions{Filter: q.Filter, NoIndex: a.o.NoIndex, Hint: a.o.Hint}, false)
+	s, err := search.For(a.ctx, a.v, collection, search.Options{Filter: q.Filter, NoIndex: a.o.NoIndex, Hint: a.o.Hint}, false)
 	if err != nil {
 		return nil, nil, err
 	}
-	if s.c == nil || s.text != nil || s.access == nil || len(s.parts) != 1 || s.access.index != nil || s.access.ids != nil {
-		s.close()
+	if s.C == nil || s.Text != nil || s.Access == nil || len(s.Parts) != 1 || s.Access.Index != nil || s.Access.Ids != nil {
+		s.Close()
 		return nil, nil, nil
 	}
 	a.o.Hint = bson.RawValue{}
 	return func(each func() pipeline.Sink) error {
-		s.ctx = a.ctx
-		sinks := make([]sink, workers())
+		s.Ctx = a.ctx
+		sinks := make([]search.Sink, search.Workers())
 		for i := range sinks {
 			sinks[i] = grouper{each()}
 		}
-		err := s.drain(sinks)
-		a.looked += s.docsExamined.Load()
-		if one := (*Error)(nil); errors.As(err, &one) { // several goroutines may have failed
+		err := s.Drain(sinks)
+		a.looked += s.DocsExamined.Load()
+		if one := (*fault.Error)(nil); errors.As(err, &one) { // several goroutines may have failed
 			return one
 		}
 		return err
-	}, s.close, nil
+	}, s.Close, nil
 }
 
 // A grouper is a sink of a search for one of a pipeline.
 type grouper struct{ f pipeline.Sink }
 
-func (g grouper) take(h *head, idKey []byte) error { return g.f(idKey, h.doc) }
+func (g grouper) Take(h *keyspace.Head, idKey []byte) error { return g.f(idKey, h.Doc) }
 
 // A stored cursor gives the documents of a collection to a pipeline.
 type stored struct {
 	a *Aggregation
-	c *Cursor
+	c *search.Cursor
 }
 
 // Next returns the next document, nil at the end.
@@ -155,9 +157,7 @@ func (s *stored) Next() ([]byte, error) {
 // Close frees the cursor.
 func (s *stored) Close() {
 	delete(s.a.open, s.c)
-	if s.c.s != nil {
-		s.a.looked += s.c.s.docsExamined.Load()
-	}
+	s.a.looked += s.c.Examined()
 	s.c.Close()
 }
 
@@ -169,7 +169,7 @@ func (a *Aggregation) Next() bool {
 	if a.err = a.stop(); a.err == nil {
 		a.doc, a.err = a.run.Next()
 	}
-	if a.err = timeError(a.ctx, a.err); a.err != nil {
+	if a.err = search.TimeError(a.ctx, a.err); a.err != nil {
 		a.doc = nil
 	}
 	return a.doc != nil
@@ -198,78 +198,34 @@ func (a *Aggregation) Close() {
 		c.Close()
 	}
 	a.cancel()
-	a.v.release()
+	a.v.Release()
 	a.v, a.run, a.doc, a.open = nil, nil, nil, nil
 }
 
-func (a *Aggregation) during(ctx context.Context) {
+// SetContext bounds what follows by ctx, in place of the context of Aggregate.
+func (a *Aggregation) SetContext(ctx context.Context) {
 	a.ctx = ctx
 	for c := range a.open {
-		c.during(ctx)
+		c.SetContext(ctx)
 	}
 }
 
-// memory returns about how many bytes the result holds.
-func (a *Aggregation) memory() int64 {
+// Held returns about how many bytes the result holds in memory.
+func (a *Aggregation) Held() int64 {
 	if a.run == nil {
 		return 0
 	}
 	n := int64(a.run.Held())
 	for c := range a.open {
-		n += c.memory()
+		n += c.Held()
 	}
 	return n
 }
 
-// pipelineOf returns the stages of an aggregate command.
-func pipelineOf(cmd bson.Raw) ([]bson.Raw, error) {
-	if v := value.Get(cmd, "pipeline"); !v.IsArray() {
-		return nil, fault.Errorf(fault.TypeMismatch, "'pipeline' option must be specified as an array")
-	}
-	return list(cmd, "pipeline")
-}
-
-func (db *DB) cmdAggregate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	began := time.Now()
-	stages, err := pipelineOf(cmd)
-	if err != nil {
-		return nil, err
-	}
-	if flag(cmd, "explain", false) {
-		return db.explainAggregate(ctx, name, cmd, false)
-	}
-	batch := value.Get(cmd, "cursor")
-	if !batch.Exists() {
-		return nil, fault.Errorf(fault.FailedToParse, "The 'cursor' option is required, except for aggregate with the explain argument")
-	}
-	o := AggregateOptions{Let: sub(cmd, "let"), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
-	a, err := db.Collection(name).Aggregate(ctx, stages, o)
-	if err != nil {
-		return nil, err
-	}
-	n := int64(firstBatch)
-	if value.Get(batch.Data, "batchSize").Exists() {
-		n = number(batch.Data, "batchSize")
-	}
-	if n < 0 {
-		a.Close()
-		return nil, fault.Errorf(fault.BadValue, "cursor.batchSize cannot be negative")
-	}
-	oc := &openCursor{rows: a, ns: cmp.Or(name, "$cmd.aggregate"), idle: cursorIdle, budget: maxTime(cmd)}
-	if oc.budget > 0 {
-		oc.budget = max(1, oc.budget-time.Since(began))
-	}
-	return db.batchReply(ctx, oc, 0, n, "firstBatch", false)
-}
-
-// explainAggregate explains the query that begins a pipeline and lists the
-// stages that are run on what it gives.
-func (db *DB) explainAggregate(ctx context.Context, name string, cmd bson.Raw, run bool) (bson.D, error) {
-	stages, err := pipelineOf(cmd)
-	if err != nil {
-		return nil, err
-	}
-	p, _, err := compilePipeline(stages, sub(cmd, "let"), db.wall())
+// ExplainAggregate explains the query that begins a pipeline and lists the stages
+// that are run on what it gives; with run the query is run, too.
+func (c *Collection) ExplainAggregate(ctx context.Context, stages []bson.Raw, o AggregateOptions, run bool) (bson.D, error) {
+	p, _, err := compilePipeline(stages, o.Let, c.db.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -281,8 +237,7 @@ func (db *DB) explainAggregate(ctx context.Context, name string, cmd bson.Raw, r
 		return bson.D{{Key: "stages", Value: rest}}, nil
 	}
 	q := p.Query()
-	o := FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, Hint: value.Get(cmd, "hint").Raw()}
-	d, err := db.Collection(name).explain(ctx, o, false, run)
+	d, err := c.ExplainWith(ctx, FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, Hint: o.Hint}, ExplainOptions{Run: run})
 	if err != nil || len(rest) == 0 {
 		return d, err
 	}

@@ -150,11 +150,11 @@ func TestAggregateCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, cmd := range map[string]bson.D{
-		"14 ":                  d("aggregate", "c", "pipeline", 1, "cursor", d()),
-		"9 The 'cursor'":       d("aggregate", "c", "pipeline", bson.A{}),
-		"168 Unrecognized":     d("aggregate", "c", "pipeline", bson.A{d("$nope", 1)}, "cursor", d()),
-		"9 $set: x: Use of un": d("aggregate", "c", "pipeline", bson.A{d("$set", d("x", "$$y"))}, "cursor", d()),
-		"9 BSON field 'agg":    d("aggregate", "c", "pipeline", bson.A{}, "cursor", d(), "nope", 1),
+		"14 ":                         d("aggregate", "c", "pipeline", 1, "cursor", d()),
+		"9 The 'cursor'":              d("aggregate", "c", "pipeline", bson.A{}),
+		"168 Unrecognized":            d("aggregate", "c", "pipeline", bson.A{d("$nope", 1)}, "cursor", d()),
+		"9 $set: x: Use of undefined": d("aggregate", "c", "pipeline", bson.A{d("$set", d("x", "$$y"))}, "cursor", d()),
+		"9 BSON field 'agg":           d("aggregate", "c", "pipeline", bson.A{}, "cursor", d(), "nope", 1),
 	} {
 		if r := run(cmd); r.Lookup("ok").AsFloat64() != 0 || !strings.Contains(fmt.Sprint(r.Lookup("code").AsInt64(), " ", r.Lookup("errmsg").StringValue()), want) {
 			t.Errorf("%v: got %v, want %s", cmd, r, want)

@@ -4,6 +4,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/pipeline"
+	"github.com/weftdb/weft/db/internal/search"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -14,7 +15,7 @@ func (tx *Tx) Aggregate(collection string, stages []bson.Raw, o AggregateOptions
 	if tx.ended {
 		return nil, ErrClosed
 	}
-	now := tx.db.wall()
+	now := tx.db.fold.Wall()
 	p, vars, err := compilePipeline(stages, o.Let, now)
 	if err != nil {
 		return nil, err
@@ -32,8 +33,8 @@ func (tx *Tx) Aggregate(collection string, stages []bson.Raw, o AggregateOptions
 		if doc == nil || err != nil {
 			return out, err
 		}
-		if size += len(doc); size > maxSort {
-			return nil, fault.Errorf(fault.TooLarge, "the result has more than %d MiB", maxSort>>20)
+		if size += len(doc); size > search.MaxSort {
+			return nil, fault.Errorf(fault.TooLarge, "the result has more than %d MiB", search.MaxSort>>20)
 		}
 		out = append(out, append(bson.Raw(nil), doc...))
 	}
@@ -65,23 +66,3 @@ func (d *txDocs) Next() ([]byte, error) {
 
 // Close drops the documents.
 func (d *txDocs) Close() { d.docs = nil }
-
-// cmdAggregate answers with one batch: a transaction has no cursors.
-func (tx *Tx) cmdAggregate(coll string, cmd bson.Raw) (bson.D, error) {
-	stages, err := pipelineOf(cmd)
-	if err != nil {
-		return nil, err
-	}
-	docs, err := tx.Aggregate(coll, stages, AggregateOptions{Let: sub(cmd, "let")})
-	if err != nil {
-		return nil, err
-	}
-	out, size := bson.A{}, 0
-	for _, d := range docs {
-		if size += len(d); size > maxBatch {
-			return nil, fault.Errorf(fault.TooLarge, "the result has more than %d MiB, which is one reply: use $limit", maxBatch>>20)
-		}
-		out = append(out, d)
-	}
-	return tx.db.oneBatch(coll, out), nil
-}

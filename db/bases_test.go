@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 )
@@ -21,7 +22,7 @@ func cachedStates(t *testing.T, seeds uint64) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		order := jointRecords(t, r)
 		a := newReplica(t, "a")
-		if err := db.BaseEvery(a.x, 3); err != nil {
+		if err := db.BaseEvery(a.x.DB, 3); err != nil {
 			t.Fatal(err)
 		}
 		for done := 0; done < len(order); {
@@ -38,15 +39,15 @@ func cachedStates(t *testing.T, seeds uint64) {
 
 // jointRecords draws records of three logs on four documents, a third of them
 // atomic, locally out of order.
-func jointRecords(t *testing.T, r *rand.Rand) []db.Entry {
+func jointRecords(t *testing.T, r *rand.Rand) []journal.Entry {
 	t.Helper()
-	var es []db.Entry
+	var es []journal.Entry
 	var times [3]clock.Time
 	n := 20 + r.IntN(100)
 	for i := range n {
 		l := r.IntN(3)
 		times[l] += clock.Time(1 + r.IntN(2))
-		e := db.Entry{Time: times[l] << 16, Atomic: r.IntN(3) == 0}
+		e := journal.Entry{Time: times[l] << 16, Atomic: r.IntN(3) == 0}
 		e.ID = clock.RecordID{Log: clock.LogID{byte(l + 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i), byte(i >> 8), 1}}
 		var ops []db.Op
 		k := 1

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/store/engines"
 )
 
@@ -22,7 +23,7 @@ func city(t testing.TB, i int) bson.Raw {
 		"feature", d("class", "P", "code", "PPL"), "modified", "2024-01-01"))
 }
 
-func benchDB(b *testing.B) (*db.DB, *db.Collection) {
+func benchDB(b *testing.B) (*replica.Replica, *db.Collection) {
 	x, _ := dbtest.Open(b, "a")
 	err := x.CreateCollection(b.Context(), "cities", db.CollectionOptions{Indexes: []db.Index{{Keys: []db.IndexKey{{Path: "country"}}}}})
 	if err != nil {
@@ -166,7 +167,7 @@ func BenchmarkOpen(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		y, err := db.Open(b.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: j})
+		y, err := replica.Open(b.Context(), replica.Options{Store: st, Prefix: []byte("D/"), Journal: j})
 		if err != nil {
 			b.Fatal(err)
 		}

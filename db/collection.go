@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/oklog/ulid/v2"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/query"
@@ -83,15 +87,15 @@ func prepare(doc bson.Raw) (payload.Op, error) {
 			op.ID = value.String(ulid.Make().String())
 		}
 		var err error
-		if op.Doc, err = withID(doc, op.ID); err != nil {
+		if op.Doc, err = judge.WithID(doc, op.ID); err != nil {
 			return op, err
 		}
 	}
 	if value.Get(op.Doc, "_mod").Exists() {
-		return op, errReserved
+		return op, judge.ErrReserved
 	}
 	if len(op.Doc) > value.MaxDocument {
-		return op, errDocSize
+		return op, judge.ErrDocSize
 	}
 	var err error
 	op.Key, err = payload.CheckID(op.ID)
@@ -102,14 +106,22 @@ func prepare(doc bson.Raw) (payload.Op, error) {
 // the first that is refused (a *[WriteError]) it stops; those before it stay.
 // Many documents become several records.
 func (c *Collection) Insert(ctx context.Context, docs ...bson.Raw) ([]bson.RawValue, error) {
-	ids, errs, err := c.insert(ctx, docs, true)
+	ids, errs, err := c.InsertMany(ctx, docs, InsertOptions{})
 	if err == nil && len(errs) > 0 {
 		err = errs[0]
 	}
 	return ids, err
 }
 
-func (c *Collection) insert(ctx context.Context, docs []bson.Raw, inOrder bool) (ids []bson.RawValue, errs []*WriteError, err error) {
+// InsertOptions tunes InsertMany.
+type InsertOptions struct {
+	Unordered bool // a refused document does not keep those after it from being written
+}
+
+// InsertMany inserts documents and returns the _ids of those inserted, and which
+// were refused: at most one, the first, unless Unordered is set.
+func (c *Collection) InsertMany(ctx context.Context, docs []bson.Raw, o InsertOptions) (ids []bson.RawValue, errs []*WriteError, err error) {
+	inOrder := !o.Unordered
 	if err := writable(c.name); err != nil {
 		return nil, nil, err
 	}
@@ -130,9 +142,9 @@ func (c *Collection) insert(ctx context.Context, docs []bson.Raw, inOrder bool) 
 		op.Coll = c.name
 		ops, places = append(ops, op), append(places, i)
 	}
-	m := each
+	m := fold.Each
 	if inOrder {
-		m = ordered
+		m = fold.Ordered
 	}
 	results, _, err := c.db.write(ctx, ops, m)
 	for k, i := range places {
@@ -140,7 +152,7 @@ func (c *Collection) insert(ctx context.Context, docs []bson.Raw, inOrder bool) 
 		case i < 0 || k >= len(results):
 		case results[k] == nil:
 			ids = append(ids, ops[k].ID.Raw())
-		case !errors.Is(results[k], errStopped):
+		case !errors.Is(results[k], fold.ErrStopped):
 			errs = append(errs, &WriteError{i, results[k]})
 		}
 	}
@@ -154,15 +166,15 @@ func (c *Collection) insert(ctx context.Context, docs []bson.Raw, inOrder bool) 
 // implicit returns the operation that defines a collection at its first
 // insert; nil if it has a definition. Repeating it changes nothing.
 func (db *DB) implicit(name string) *payload.Op {
-	v, err := db.acquire()
+	v, err := db.fold.Acquire()
 	if err != nil {
 		return nil
 	}
-	defer v.release()
+	defer v.Release()
 	id := value.String(name)
 	key := value.AppendKey(nil, id, false)
-	if sys := v.cat.colls[systemCollection]; sys != nil {
-		if f, err := v.get(db, sys, key); err != nil || f != nil {
+	if sys := v.Cat.Colls[judge.SystemCollection]; sys != nil {
+		if f, err := v.Get(sys, key); err != nil || f != nil {
 			return nil
 		}
 	}
@@ -180,44 +192,44 @@ func defineOp(name string, upd bson.D) *payload.Op {
 		return nil
 	}
 	return &payload.Op{
-		Kind: payload.Update, Upsert: true, Coll: systemCollection, ID: id, Key: value.AppendKey(nil, id, false),
+		Kind: payload.Update, Upsert: true, Coll: judge.SystemCollection, ID: id, Key: value.AppendKey(nil, id, false),
 		Filter: filter, Doc: doc,
 	}
 }
 
 // write cuts operations into records, hands them to the committer and returns
 // the refusal of each, nil for those written.
-func (db *DB) write(ctx context.Context, ops []payload.Op, m mode) (results []error, changed []bool, err error) {
-	var reqs []*request
+func (db *DB) write(ctx context.Context, ops []payload.Op, m fold.Mode) (results []error, changed []bool, err error) {
+	var reqs []*fold.Request
 	for rest := ops; len(rest) > 0; {
 		n := cut(rest)
-		r := &request{ctx: ctx, ops: rest[:n:n], mode: m}
-		r.payload = payload.Encode(r.ops)
-		if len(r.payload) > payload.MaxBytes {
-			return nil, nil, fault.Of(ErrTooLarge, "one operation takes %d bytes, more than a record can hold", len(r.payload))
+		r := &fold.Request{Ctx: ctx, Ops: rest[:n:n], Mode: m}
+		r.Payload = payload.Encode(r.Ops)
+		if len(r.Payload) > payload.MaxBytes {
+			return nil, nil, fault.Of(ErrTooLarge, "one operation takes %d bytes, more than a record can hold", len(r.Payload))
 		}
-		r.seeds = seedsOf(r.ops)
-		if len(reqs) > 0 && m == ordered {
-			r.after = reqs[len(reqs)-1]
+		r.Seeds = seedsOf(r.Ops)
+		if len(reqs) > 0 && m == fold.Ordered {
+			r.After = reqs[len(reqs)-1]
 		}
 		reqs = append(reqs, r)
 		rest = rest[n:]
 	}
-	if err := db.submit(reqs...); err != nil {
+	if err := db.fold.Submit(reqs...); err != nil {
 		return nil, nil, err
 	}
 	stopped := false
 	for _, r := range reqs {
-		if r.err != nil && !errors.Is(r.err, errStopped) {
-			err = r.err
+		if r.Err != nil && !errors.Is(r.Err, fold.ErrStopped) {
+			err = r.Err
 		}
-		for i := range r.ops {
+		for i := range r.Ops {
 			switch {
-			case stopped || r.err != nil:
-				results, changed = append(results, errStopped), append(changed, false)
+			case stopped || r.Err != nil:
+				results, changed = append(results, fold.ErrStopped), append(changed, false)
 			default:
-				results, changed = append(results, r.results[i]), append(changed, r.changed[i])
-				stopped = m == ordered && r.results[i] != nil
+				results, changed = append(results, r.Results[i]), append(changed, r.Changed[i])
+				stopped = m == fold.Ordered && r.Results[i] != nil
 			}
 		}
 	}
@@ -229,7 +241,7 @@ func cut(ops []payload.Op) int {
 	size := 256
 	for i := range ops {
 		n := ops[i].Size()
-		if i > 0 && sameSlice(ops[i].Filter, ops[i-1].Filter) && ops[i].Kind != payload.Insert {
+		if i > 0 && keyspace.SameSlice(ops[i].Filter, ops[i-1].Filter) && ops[i].Kind != payload.Insert {
 			n = 24 + len(ops[i].ID.Data)
 		}
 		if size += n; i > 0 && (size > payload.MaxBytes || i >= payload.MaxOps) {
@@ -244,7 +256,7 @@ func seedsOf(ops []payload.Op) []lthash.Seed {
 	var buf []byte
 	for i := range ops {
 		if o := &ops[i]; o.Kind == payload.Insert {
-			seeds[i] = docSeed(buf, o.Coll, o.Key, o.Doc)
+			seeds[i] = keyspace.DocSeed(buf, o.Coll, o.Key, o.Doc)
 		}
 	}
 	return seeds
@@ -252,35 +264,39 @@ func seedsOf(ops []payload.Op) []lthash.Seed {
 
 // Get returns the document with the given _id, or ErrNotFound.
 func (c *Collection) Get(ctx context.Context, id bson.RawValue) (Document, error) {
-	v, err := c.db.acquire()
+	v, err := c.db.fold.Acquire()
 	if err != nil {
 		return Document{}, err
 	}
-	defer v.release()
+	defer v.Release()
 	key, err := payload.CheckID(value.Of(id))
 	if err != nil {
 		return Document{}, err
 	}
-	coll := v.cat.colls[c.name]
+	coll := v.Cat.Colls[c.name]
 	if coll == nil {
 		return Document{}, ErrNotFound
 	}
-	f, err := v.get(c.db, coll, key)
+	f, err := v.Get(coll, key)
 	if err != nil {
 		return Document{}, err
 	}
-	if f == nil || len(coll.ttl) > 0 && coll.expired(f.doc, c.db.wall()) {
+	if f == nil || len(coll.TTL) > 0 && coll.Expired(f.Doc, c.db.fold.Wall()) {
 		return Document{}, ErrNotFound
 	}
-	if s, err := v.sight(ctx, c.db, c.name); err != nil || !s.shows(f.doc) {
+	if s, err := v.Sight(ctx, c.name); err != nil || !s.Shows(f.Doc) {
 		return Document{}, cmp.Or(err, ErrNotFound)
 	}
-	return Document{Raw: f.doc, Mod: f.mod}, nil
+	return Document{Raw: f.Doc, Mod: f.Mod}, nil
 }
 
 // Find returns a cursor over the documents of one moment that match.
 func (c *Collection) Find(ctx context.Context, o FindOptions) (*Cursor, error) {
-	return c.db.find(ctx, c.name, o)
+	cur, err := c.db.find(ctx, c.name, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Cursor{cur}, nil
 }
 
 // targets returns an operation of kind for the documents that match now.
@@ -297,7 +313,7 @@ func (c *Collection) targets(ctx context.Context, proto payload.Op, many bool) (
 	var ops []payload.Op
 	for cur.Next() {
 		op := proto
-		op.Coll, op.ID, op.Key = c.name, payload.DocID(cur.cur.doc), cur.cur.idKey
+		op.Coll, op.ID, op.Key = c.name, payload.DocID(cur.Found().Doc), cur.Found().IDKey
 		ops = append(ops, op)
 	}
 	return ops, cur.Err()
@@ -316,7 +332,7 @@ func (c *Collection) Update(ctx context.Context, filter, upd bson.Raw, o UpdateO
 	if _, err := update.Compile(upd, o.ArrayFilters); err != nil {
 		return UpdateResult{}, err
 	}
-	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Filter: orEmpty(filter), Doc: upd}
+	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Filter: value.OrEmpty(filter), Doc: upd}
 	for _, f := range o.ArrayFilters {
 		op.ArrayFilters = append(op.ArrayFilters, f)
 	}
@@ -328,22 +344,15 @@ func (c *Collection) Replace(ctx context.Context, filter, doc bson.Raw, o Update
 	if !update.IsReplacement(doc) {
 		return UpdateResult{}, fault.Errorf(fault.FailedToParse, "a replacement has no update operators")
 	}
-	op := payload.Op{Kind: payload.Replace, Upsert: o.Upsert, Filter: orEmpty(filter), Doc: doc}
+	op := payload.Op{Kind: payload.Replace, Upsert: o.Upsert, Filter: value.OrEmpty(filter), Doc: doc}
 	return c.change(ctx, op, false)
 }
 
 // Delete deletes the first document that matches filter, or all of them, and
 // returns how many were deleted.
 func (c *Collection) Delete(ctx context.Context, filter bson.Raw, many bool) (int64, error) {
-	r, err := c.change(ctx, payload.Op{Kind: payload.Delete, Filter: orEmpty(filter)}, many)
+	r, err := c.change(ctx, payload.Op{Kind: payload.Delete, Filter: value.OrEmpty(filter)}, many)
 	return r.Matched, err
-}
-
-func orEmpty(doc bson.Raw) bson.Raw {
-	if doc == nil {
-		return bson.Raw{5, 0, 0, 0, 0}
-	}
-	return doc
 }
 
 // check validates what an operation carries.
@@ -357,7 +366,7 @@ func check(op *payload.Op) error {
 		}
 	}
 	if op.Kind == payload.Replace && value.Get(op.Doc, "_mod").Exists() {
-		return errReserved
+		return judge.ErrReserved
 	}
 	_, err := query.Compile(op.Filter)
 	return err
@@ -394,7 +403,7 @@ func (c *Collection) change(ctx context.Context, op payload.Op, many bool) (res 
 		for i := range ops {
 			ops[i].Upsert = false // it found its document
 		}
-		results, changed, err := c.db.write(ctx, ops, each)
+		results, changed, err := c.db.write(ctx, ops, fold.Each)
 		if err != nil {
 			return res, err
 		}
@@ -405,7 +414,7 @@ func (c *Collection) change(ctx context.Context, op payload.Op, many bool) (res 
 				if changed[i] {
 					res.Modified++
 				}
-			case !errors.Is(e, errNoMatch):
+			case !errors.Is(e, judge.ErrNoMatch):
 				return res, &WriteError{0, e}
 			}
 		}
@@ -426,12 +435,12 @@ func (c *Collection) upsert(ctx context.Context, op payload.Op) (id bson.RawValu
 	if d := c.db.implicit(c.name); d != nil {
 		ops = []payload.Op{*d, op}
 	}
-	results, _, err := c.db.write(ctx, ops, each)
+	results, _, err := c.db.write(ctx, ops, fold.Each)
 	if err != nil {
 		return id, false, err
 	}
 	if e := results[len(results)-1]; e != nil {
-		if isDuplicate(e) {
+		if keyspace.IsDuplicate(e) {
 			o := FindOptions{Filter: op.Filter, Limit: 1}
 			cur, err := c.Find(ctx, o)
 			if err != nil {
@@ -456,7 +465,7 @@ func upsertOp(op payload.Op) (payload.Op, error) {
 		return op, err
 	}
 	if op.Kind == payload.Update {
-		u, err := update.Compile(op.Doc, raws(op.ArrayFilters))
+		u, err := update.Compile(op.Doc, value.Raws(op.ArrayFilters))
 		if err != nil {
 			return op, err
 		}
@@ -479,10 +488,13 @@ func upsertOp(op payload.Op) (payload.Op, error) {
 	return op, err
 }
 
-func raws(docs [][]byte) []bson.Raw {
-	out := make([]bson.Raw, len(docs))
-	for i, d := range docs {
-		out[i] = d
+// PipelineUpdate returns the update that the stages of an aggregation pipeline
+// make ($set, $addFields, $unset, $project, $replaceRoot, $replaceWith), for
+// Update, UpdateMany and FindAndModify.
+func PipelineUpdate(stages ...bson.Raw) bson.Raw {
+	arr, start := value.Begin(nil)
+	for i, s := range stages {
+		arr = value.AppendElement(arr, strconv.AppendInt(nil, int64(i), 10), value.Doc(s))
 	}
-	return out
+	return update.Pipeline(value.Value{Type: bson.TypeArray, Data: value.End(arr, start)})
 }

@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/search"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 )
@@ -13,9 +17,9 @@ import (
 // ReferenceConflicts folds entries from nothing, in stamp order, and returns as
 // text the conflicts of the unique indexes that are defined in the end: what
 // every replica must list.
-func ReferenceConflicts(entries []Entry, void ...clock.LogID) []string {
+func ReferenceConflicts(entries []journal.Entry, void ...clock.LogID) []string {
 	Reference(entries) // sorts them
-	end := &tracker{states: map[string]state{}}
+	end := &tracker{states: map[string]keyspace.State{}}
 	end.foldAll(entries, void)
 	var out []string
 	for _, coll := range []string{"a", "b"} {
@@ -23,17 +27,17 @@ func ReferenceConflicts(entries []Entry, void ...clock.LogID) []string {
 		if def == nil {
 			continue
 		}
-		var seen []*index
-		for _, x := range def.indexes {
-			if !x.Unique || named(seen, x.Name) {
+		var seen []*keyspace.Index
+		for _, x := range def.Indexes {
+			if !x.Unique || keyspace.Named(seen, x.Name) {
 				continue
 			}
-			ix, err := newIndex(x, 1, true)
+			ix, err := keyspace.NewIndex(x, 1, true)
 			if err != nil {
 				panic(err)
 			}
 			seen = append(seen, ix)
-			t := &tracker{states: map[string]state{}, ix: ix, coll: coll, since: map[string]map[string]clock.Stamp{}}
+			t := &tracker{states: map[string]keyspace.State{}, ix: ix, coll: coll, since: map[string]map[string]clock.Stamp{}}
 			t.foldAll(entries, void)
 			for key, holders := range t.since {
 				if len(holders) < 2 {
@@ -58,57 +62,57 @@ func ReferenceConflicts(entries []Entry, void ...clock.LogID) []string {
 
 // A tracker folds in order and notes since when documents have the keys of ix.
 type tracker struct {
-	states map[string]state
-	ix     *index
+	states map[string]keyspace.State
+	ix     *keyspace.Index
 	coll   string
 	since  map[string]map[string]clock.Stamp
 }
 
-func (t *tracker) definition(coll string) *definition {
-	s := t.states[systemCollection+"\x00"+string(value.AppendKey(nil, value.String(coll), false))]
-	if s.doc == nil {
+func (t *tracker) definition(coll string) *judge.Definition {
+	s := t.states[judge.SystemCollection+"\x00"+string(value.AppendKey(nil, value.String(coll), false))]
+	if s.Doc == nil {
 		return nil
 	}
-	def, err := parseDefinition(s.doc)
+	def, err := judge.ParseDefinition(s.Doc)
 	if err != nil {
 		panic(err)
 	}
 	return def
 }
 
-func (t *tracker) foldAll(entries []Entry, void []clock.LogID) {
+func (t *tracker) foldAll(entries []journal.Entry, void []clock.LogID) {
 	for i := range entries {
-		rec := decode(&Arrival{Entry: entries[i]})
-		if rec.bad != nil || slices.Contains(void, entries[i].ID.Log) {
+		rec := journal.Decode(&journal.Arrival{Entry: entries[i]})
+		if rec.Bad != nil || slices.Contains(void, entries[i].ID.Log) {
 			continue
 		}
-		before := map[string]state{}
-		vs := make([]verdict, len(rec.ops))
+		before := map[string]keyspace.State{}
+		vs := make([]judge.Verdict, len(rec.Ops))
 		refused := false
-		for k := range rec.ops {
-			op := &rec.ops[k]
+		for k := range rec.Ops {
+			op := &rec.Ops[k]
 			key := op.Coll + "\x00" + string(op.Key)
 			if _, ok := before[key]; !ok {
 				before[key] = t.states[key]
 			}
-			var def *definition
-			if op.Coll != systemCollection {
+			var def *judge.Definition
+			if op.Coll != judge.SystemCollection {
 				def = t.definition(op.Coll)
 			}
-			var j judge
-			vs[k] = j.decide(op, t.states[key], rec.author(), def)
-			t.states[key] = vs[k].next
-			refused = refused || vs[k].code != codeOK
+			var j judge.Judge
+			vs[k] = j.Decide(op, t.states[key], rec.Author(), def)
+			t.states[key] = vs[k].Next
+			refused = refused || vs[k].Code != keyspace.CodeOK
 		}
-		if rec.atomic && refused {
+		if rec.Atomic && refused {
 			for key, s := range before {
 				t.states[key] = s
 			}
 			continue
 		}
-		for k := range rec.ops {
-			if op := &rec.ops[k]; vs[k].code == codeOK && op.Coll == t.coll {
-				t.note(string(op.Key), vs[k].next.doc, stamp(rec, uint32(k)))
+		for k := range rec.Ops {
+			if op := &rec.Ops[k]; vs[k].Code == keyspace.CodeOK && op.Coll == t.coll {
+				t.note(string(op.Key), vs[k].Next.Doc, journal.Stamp(rec, uint32(k)))
 			}
 		}
 	}
@@ -116,14 +120,14 @@ func (t *tracker) foldAll(entries []Entry, void []clock.LogID) {
 
 // note follows a document to its next state.
 func (t *tracker) note(id string, doc []byte, at clock.Stamp) {
-	var ks keySet
-	ks.fill(t.ix, doc)
+	var ks keyspace.KeySet
+	ks.Fill(t.ix, doc)
 	for key, holders := range t.since {
-		if _, had := holders[id]; had && !ks.has([]byte(key)) {
+		if _, had := holders[id]; had && !ks.Has([]byte(key)) {
 			delete(holders, id)
 		}
 	}
-	for _, k := range ks.keys {
+	for _, k := range ks.Keys {
 		if t.since[string(k)] == nil {
 			t.since[string(k)] = map[string]clock.Stamp{}
 		}
@@ -142,17 +146,17 @@ func DumpConflicts(db *DB) ([]string, error) {
 			return nil, err
 		}
 		n++
-		v, err := db.acquire()
+		v, err := db.fold.Acquire()
 		if err != nil {
 			return nil, err
 		}
 		var keys []IndexKey
-		for _, x := range v.cat.colls[c.Collection].indexes {
+		for _, x := range v.Cat.Colls[c.Collection].Indexes {
 			if x.Name == c.Index {
 				keys = x.Keys
 			}
 		}
-		v.release()
+		v.Release()
 		var key []byte
 		for _, k := range keys {
 			e := c.Key.Lookup(k.Path)
@@ -176,16 +180,16 @@ func DumpConflicts(db *DB) ([]string, error) {
 
 // TextScan answers a $text filter by judging every document; _ids are numbers.
 func TextScan(db *DB, coll string, filter []byte) (ids []int64, err error) {
-	v, err := db.acquire()
+	v, err := db.fold.Acquire()
 	if err != nil {
 		return nil, err
 	}
-	defer v.release()
-	_, spec, err := splitText(filter)
+	defer v.Release()
+	_, spec, err := search.SplitText(filter)
 	if err != nil {
 		return nil, err
 	}
-	q, err := newTextQuery(v.cat.colls[coll], spec)
+	q, err := search.NewTextQuery(v.Cat.Colls[coll], spec)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +199,7 @@ func TextScan(db *DB, coll string, filter []byte) (ids []int64, err error) {
 	}
 	defer cur.Close()
 	for cur.Next() {
-		if _, ok := q.match(cur.Raw()); ok {
+		if _, ok := q.Match(cur.Raw()); ok {
 			ids = append(ids, cur.Raw().Lookup("_id").AsInt64())
 		}
 	}

@@ -13,14 +13,16 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
 
 // genUnique draws records on few documents and few values of k, and definitions
 // of unique indexes that come and go.
-func genUnique(t *rapid.T, tb testing.TB, n int) []db.Entry {
+func genUnique(t *rapid.T, tb testing.TB, n int) []journal.Entry {
 	sys := "system.collections"
 	indexes := []bsonD{
 		d("name", "k", "key", d("k", 1), "unique", true),
@@ -51,12 +53,12 @@ func genUnique(t *rapid.T, tb testing.TB, n int) []db.Entry {
 		}
 		return db.NewOp(kind, coll, value.Int32(doc), raw(tb, d()), raw(tb, body), rapid.Bool().Draw(t, "upsert"))
 	}), 1, 4)
-	var es []db.Entry
+	var es []journal.Entry
 	var times [3]clock.Time
 	for i := range rapid.IntRange(2, n).Draw(t, "records") {
 		l := rapid.IntRange(0, 2).Draw(t, "log")
 		times[l] += clock.Time(rapid.IntRange(1, 3).Draw(t, "tick"))
-		e := db.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 3).Draw(t, "atomic") == 0}
+		e := journal.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 3).Draw(t, "atomic") == 0}
 		e.ID = clock.RecordID{Log: clock.LogID{byte(l + 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i), byte(i >> 8), 1}}
 		e.Payload = db.Encode(ops.Draw(t, "ops"))
 		es = append(es, e)
@@ -75,7 +77,7 @@ func TestConflictsAreTheReference(t *testing.T) {
 			st := openMemory(rt)
 			x, j := openReplica(rt, t, st)
 			if r == 1 {
-				if err := errors.Join(db.SmallGroups(x, 1, 1), db.BaseEvery(x, 2)); err != nil {
+				if err := errors.Join(db.SmallGroups(x.DB, 1, 1), db.BaseEvery(x.DB, 2)); err != nil {
 					rt.Fatal(err)
 				}
 			}
@@ -127,13 +129,13 @@ func TestConflictsSurviveTheEnd(t *testing.T) {
 			if round < 20 {
 				s.limit(rapid.IntRange(1, 25).Draw(rt, "commits"))
 			}
-			x, err := db.Open(t.Context(), db.Options{Store: s, Prefix: []byte("D/"), Journal: j})
+			x, err := replica.Open(t.Context(), replica.Options{Store: s, Prefix: []byte("D/"), Journal: j})
 			if err == nil {
 				if err = x.Settle(t.Context()); err == nil {
 					err = x.SetVoid(t.Context(), void)
 				}
 				if err == nil {
-					err = db.Built(x)
+					err = db.Built(x.DB)
 				}
 				if err == nil {
 					same(rt, x, es, void...)
@@ -153,11 +155,11 @@ func TestConflictsSurviveTheEnd(t *testing.T) {
 	})
 }
 
-func sameConflicts(t rapid.TB, x *db.DB, es []db.Entry, void ...clock.LogID) {
-	if err := db.Built(x); err != nil {
+func sameConflicts(t rapid.TB, x *replica.Replica, es []journal.Entry, void ...clock.LogID) {
+	if err := db.Built(x.DB); err != nil {
 		t.Fatal(err)
 	}
-	got, err := db.DumpConflicts(x)
+	got, err := db.DumpConflicts(x.DB)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +279,7 @@ func TestUniqueOneWins(t *testing.T) {
 			t.Fatalf("key %d was inserted %d times", k, wins[k])
 		}
 	}
-	if _, err := db.Dump(x); err != nil {
+	if _, err := db.Dump(x.DB); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -292,14 +294,14 @@ func TestConflictEnds(t *testing.T) {
 		t.Helper()
 		for _, p := range []struct {
 			from, to *dbtest.Journal
-			db       *db.DB
+			db       *replica.Replica
 		}{{xj, yj, y}, {yj, xj, x}} {
 			es, err := p.from.Entries()
 			if err == nil {
 				err = p.to.Deliver(es...)
 			}
 			p.db.Wake()
-			if err = errors.Join(err, p.db.Settle(ctx), db.Built(p.db)); err != nil {
+			if err = errors.Join(err, p.db.Settle(ctx), db.Built(p.db.DB)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -308,15 +310,15 @@ func TestConflictEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	exchange()
-	for i, r := range []*db.DB{x, y} {
+	for i, r := range []*replica.Replica{x, y} {
 		if _, err := r.Collection("c").Insert(ctx, raw(t, d("_id", fmt.Sprint(i), "k", "same"))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	exchange()
 	var seen [][]string
-	for _, r := range []*db.DB{x, y} {
-		cs, err := db.DumpConflicts(r)
+	for _, r := range []*replica.Replica{x, y} {
+		cs, err := db.DumpConflicts(r.DB)
 		if err != nil || len(cs) != 1 {
 			t.Fatalf("got %q, %v", cs, err)
 		}
@@ -340,8 +342,8 @@ func TestConflictEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	exchange()
-	for _, r := range []*db.DB{x, y} {
-		if cs, err := db.DumpConflicts(r); err != nil || len(cs) != 0 {
+	for _, r := range []*replica.Replica{x, y} {
+		if cs, err := db.DumpConflicts(r.DB); err != nil || len(cs) != 0 {
 			t.Fatalf("got %q, %v", cs, err)
 		}
 	}

@@ -11,7 +11,9 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
@@ -65,13 +67,13 @@ func genOps(t *rapid.T, tb testing.TB) []db.Op {
 
 // genEntries draws records of three logs; their clocks strictly increase in a
 // log and collide across logs.
-func genEntries(t *rapid.T, tb testing.TB, n int) []db.Entry {
-	var es []db.Entry
+func genEntries(t *rapid.T, tb testing.TB, n int) []journal.Entry {
+	var es []journal.Entry
 	var times [3]clock.Time
 	for i := range rapid.IntRange(1, n).Draw(t, "records") {
 		l := rapid.IntRange(0, 2).Draw(t, "log")
 		times[l] += clock.Time(rapid.IntRange(1, 3).Draw(t, "tick"))
-		e := db.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 2).Draw(t, "atomic") == 0}
+		e := journal.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 2).Draw(t, "atomic") == 0}
 		e.ID = clock.RecordID{Log: clock.LogID{byte(l + 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i), byte(i >> 8), 1}}
 		e.Payload = db.Encode(genOps(t, tb))
 		if rapid.IntRange(0, 19).Draw(t, "malformed") == 0 {
@@ -82,12 +84,12 @@ func genEntries(t *rapid.T, tb testing.TB, n int) []db.Entry {
 	return es
 }
 
-func openReplica(t *rapid.T, tb testing.TB, st store.Store) (*db.DB, *dbtest.Journal) {
+func openReplica(t *rapid.T, tb testing.TB, st store.Store) (*replica.Replica, *dbtest.Journal) {
 	j, err := dbtest.NewJournal(st, "J/", "local")
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := db.Open(tb.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: j})
+	x, err := replica.Open(tb.Context(), replica.Options{Store: st, Prefix: []byte("D/"), Journal: j})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +97,9 @@ func openReplica(t *rapid.T, tb testing.TB, st store.Store) (*db.DB, *dbtest.Jou
 	return x, j
 }
 
-func same(t rapid.TB, x *db.DB, es []db.Entry, void ...clock.LogID) {
+func same(t rapid.TB, x *replica.Replica, es []journal.Entry, void ...clock.LogID) {
 	want, docs := db.Reference(slices.Clone(es), void...)
-	got, err := db.Dump(x)
+	got, err := db.Dump(x.DB)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +130,7 @@ func TestFoldIsTheReference(t *testing.T) {
 			st := openMemory(rt)
 			x, j := openReplica(rt, t, st)
 			if r == 1 {
-				if err := db.SmallGroups(x, 1, 1); err != nil {
+				if err := db.SmallGroups(x.DB, 1, 1); err != nil {
 					rt.Fatal(err)
 				}
 			}
@@ -170,7 +172,7 @@ func TestFoldIsTheReference(t *testing.T) {
 }
 
 // setVoid draws a set of void logs, sets it, and returns it.
-func setVoid(t *rapid.T, tb testing.TB, x *db.DB) []clock.LogID {
+func setVoid(t *rapid.T, tb testing.TB, x *replica.Replica) []clock.LogID {
 	void := rapid.SliceOfNDistinct(rapid.SampledFrom([]clock.LogID{{1}, {2}, {3}}), 0, 3, rapid.ID).Draw(t, "void")
 	if err := x.SetVoid(tb.Context(), void); err != nil {
 		t.Fatal(err)
@@ -240,12 +242,12 @@ func TestLongHistories(t *testing.T) {
 
 func longHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		var es []db.Entry
+		var es []journal.Entry
 		n := rapid.IntRange(130, 300).Draw(rt, "records")
 		for i := range n {
 			op := db.NewOp(2, "a", value.Int32(int32(i%2)), raw(t, d()), raw(t, d("$push", d("l", int32(i)))), true)
 			ops := []db.Op{op}
-			e := db.Entry{Time: clock.Time(i+1) << 16, Atomic: i%40 == 7}
+			e := journal.Entry{Time: clock.Time(i+1) << 16, Atomic: i%40 == 7}
 			if e.Atomic {
 				op.ID = value.Int32(int32(i+1) % 2)
 				ops = append(ops, op)
@@ -257,7 +259,7 @@ func longHistories(t *testing.T) {
 		late := rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 1, 8, rapid.ID).Draw(rt, "late")
 		order := slices.Clone(es)
 		for _, i := range late {
-			order = append(slices.DeleteFunc(order, func(e db.Entry) bool { return e.ID == es[i].ID }), es[i])
+			order = append(slices.DeleteFunc(order, func(e journal.Entry) bool { return e.ID == es[i].ID }), es[i])
 		}
 		st := openMemory(rt)
 		x, j := openReplica(rt, t, st)

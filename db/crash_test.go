@@ -17,6 +17,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
@@ -90,14 +91,14 @@ func TestStepsSurviveTheEnd(t *testing.T) {
 			if round < 20 {
 				s.commits = rapid.IntRange(1, 25).Draw(rt, "commits")
 			}
-			x, err := db.Open(t.Context(), db.Options{Store: s, Prefix: []byte("D/"), Journal: j})
+			x, err := replica.Open(t.Context(), replica.Options{Store: s, Prefix: []byte("D/"), Journal: j})
 			if err == nil {
 				if err = x.Settle(t.Context()); err == nil {
-					err = db.Built(x)
+					err = db.Built(x.DB)
 				}
 				for i := 0; err == nil && i < len(void); i++ {
 					if err = x.SetVoid(t.Context(), void[i]); err == nil {
-						err = db.Built(x)
+						err = db.Built(x.DB)
 					}
 					if err == nil {
 						same(rt, x, es, void[i]...)
@@ -147,7 +148,7 @@ func writeForever(dir string) error {
 		return err
 	}
 	ctx := contextBackground()
-	x, err := db.Open(ctx, db.Options{Store: st, Prefix: []byte("D/"), Journal: j})
+	x, err := replica.Open(ctx, replica.Options{Store: st, Prefix: []byte("D/"), Journal: j})
 	if err != nil {
 		return err
 	}
@@ -244,7 +245,7 @@ func checkAcked(t *testing.T, dir string, acked map[int64]bool, round int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := db.Open(t.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: j})
+	x, err := replica.Open(t.Context(), replica.Options{Store: st, Prefix: []byte("D/"), Journal: j})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +255,7 @@ func checkAcked(t *testing.T, dir string, acked map[int64]bool, round int) {
 			t.Fatalf("round %d: acknowledged document %d of %d: %v", round, n, len(acked), err)
 		}
 	}
-	if _, err := db.Dump(x); err != nil {
+	if _, err := db.Dump(x.DB); err != nil {
 		t.Fatal(err)
 	}
 	if round%10 != 0 {

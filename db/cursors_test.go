@@ -10,13 +10,14 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/fault"
 )
 
 // A shell runs commands.
 type shell struct {
 	t  *testing.T
-	db *db.DB
+	db *replica.Replica
 }
 
 func (s shell) run(cmd bson.D) bson.Raw {
@@ -123,15 +124,15 @@ func TestCursorsEnd(t *testing.T) {
 	fill(t, x.Collection("c"), 10, func(i int) bson.D { return d("_id", i) })
 	_, short := batch(s.ok(d("find", "c", "batchSize", 1)))
 	_, long := batch(s.ok(d("find", "c", "batchSize", 1, "noCursorTimeout", true)))
-	x.TickCursors(time.Now().Add(11 * time.Minute))
+	x.Commands().DropIdle(time.Now().Add(11 * time.Minute))
 	s.fails(43, d("getMore", short, "collection", "c"))
 	if n, _ := batch(s.ok(d("getMore", long, "collection", "c", "batchSize", 1))); n != 1 {
 		t.Error("a cursor with noCursorTimeout ended early")
 	}
-	x.TickCursors(time.Now().Add(2 * time.Hour))
+	x.Commands().DropIdle(time.Now().Add(2 * time.Hour))
 	s.fails(43, d("getMore", long, "collection", "c"))
-	if x.OpenCursors() != 0 || x.CursorMemory() != 0 {
-		t.Errorf("%d cursors, %d bytes are left", x.OpenCursors(), x.CursorMemory())
+	if open, bytes := x.Commands().Cursors(); open != 0 || bytes != 0 {
+		t.Errorf("%d cursors, %d bytes are left", open, bytes)
 	}
 
 	_, first := batch(s.ok(d("find", "c", "batchSize", 1)))
@@ -139,8 +140,8 @@ func TestCursorsEnd(t *testing.T) {
 		s.ok(d("find", "c", "batchSize", 1))
 	}
 	s.fails(43, d("getMore", first, "collection", "c"))
-	if x.OpenCursors() != 100 {
-		t.Errorf("%d cursors are open", x.OpenCursors())
+	if open, _ := x.Commands().Cursors(); open != 100 {
+		t.Errorf("%d cursors are open", open)
 	}
 	cur, err := x.Collection("c").Find(t.Context(), db.FindOptions{})
 	if err != nil {
@@ -153,7 +154,7 @@ func TestCursorsEnd(t *testing.T) {
 		t.Error("a cursor outlived its database")
 	}
 	cur.Close()
-	if x.OpenCursors() != 0 {
+	if open, _ := x.Commands().Cursors(); open != 0 {
 		t.Error("cursors are left")
 	}
 }

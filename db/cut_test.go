@@ -11,12 +11,15 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 )
 
-func sameCut(t rapid.TB, x *db.DB, es []db.Entry, c db.Cut) {
+func sameCut(t rapid.TB, x *replica.Replica, es []journal.Entry, c fold.Cut) {
 	want, docs, _ := db.ReferenceCut(es, c)
-	got, err := db.Dump(x)
+	got, err := db.Dump(x.DB)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +43,8 @@ func sameCut(t rapid.TB, x *db.DB, es []db.Entry, c db.Cut) {
 
 // checkpointOf draws a cut of es: a position in each log, and the snapshot of
 // what is up to there, in a log of its own, on top of an earlier cut.
-func checkpointOf(t *rapid.T, es []db.Entry, before db.Cut, log byte) (db.Cut, db.Entry) {
-	c := db.Cut{Void: maps.Clone(before.Void), Snapshots: maps.Clone(before.Snapshots)}
+func checkpointOf(t *rapid.T, es []journal.Entry, before fold.Cut, log byte) (fold.Cut, journal.Entry) {
+	c := fold.Cut{Void: maps.Clone(before.Void), Snapshots: maps.Clone(before.Snapshots)}
 	last := map[clock.LogID][]uint64{}
 	for _, e := range es {
 		last[e.ID.Log] = append(last[e.ID.Log], e.ID.Seq)
@@ -51,7 +54,7 @@ func checkpointOf(t *rapid.T, es []db.Entry, before db.Cut, log byte) (db.Cut, d
 			c.Void[id] = max(c.Void[id], rapid.SampledFrom(seqs).Draw(t, "up to"))
 		}
 	}
-	var covered []db.Entry
+	var covered []journal.Entry
 	for _, e := range es {
 		if _, snapshot := before.Snapshots[e.ID.Log]; snapshot {
 			c.Void[e.ID.Log] = e.ID.Seq
@@ -61,17 +64,17 @@ func checkpointOf(t *rapid.T, es []db.Entry, before db.Cut, log byte) (db.Cut, d
 		}
 	}
 	_, _, payload := db.ReferenceCut(covered, before)
-	e := db.Entry{ID: clock.RecordID{Log: clock.LogID{log}, Seq: 1, Hash: clock.Hash{log}}, Time: 1000 << 16, Payload: payload, Snapshot: true}
-	alone := db.Cut{Snapshots: map[clock.LogID]db.CutSnapshot{{log}: {Last: 1}}}
-	state, _, _ := db.ReferenceCut([]db.Entry{e}, alone)
+	e := journal.Entry{ID: clock.RecordID{Log: clock.LogID{log}, Seq: 1, Hash: clock.Hash{log}}, Time: 1000 << 16, Payload: payload, Snapshot: true}
+	alone := fold.Cut{Snapshots: map[clock.LogID]fold.CutSnapshot{{log}: {Last: 1}}}
+	state, _, _ := db.ReferenceCut([]journal.Entry{e}, alone)
 	for id := range before.Snapshots {
 		delete(c.Snapshots, id)
 	}
-	c.Snapshots[clock.LogID{log}] = db.CutSnapshot{Last: 1, State: state}
+	c.Snapshots[clock.LogID{log}] = fold.CutSnapshot{Last: 1, State: state}
 	return c, e
 }
 
-func hand(ctx context.Context, t *rapid.T, x *db.DB, j *dbtest.Journal, es ...db.Entry) {
+func hand(ctx context.Context, t *rapid.T, x *replica.Replica, j *dbtest.Journal, es ...journal.Entry) {
 	if err := j.Deliver(es...); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +84,7 @@ func hand(ctx context.Context, t *rapid.T, x *db.DB, j *dbtest.Journal, es ...db
 	}
 }
 
-func setCut(ctx context.Context, t *rapid.T, x *db.DB, c db.Cut) {
+func setCut(ctx context.Context, t *rapid.T, x *replica.Replica, c fold.Cut) {
 	if err := x.SetCut(ctx, c); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +96,7 @@ func TestCutsConverge(t *testing.T) {
 	ctx := t.Context()
 	rapid.Check(t, func(rt *rapid.T) {
 		all := genEntries(rt, t, 25)
-		none := db.Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]db.CutSnapshot{}}
+		none := fold.Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]fold.CutSnapshot{}}
 		first, one := checkpointOf(rt, all, none, 8)
 		whole := append(slices.Clone(all), one)
 		second, two := checkpointOf(rt, whole, first, 9)
@@ -114,15 +117,15 @@ func TestCutsConverge(t *testing.T) {
 		st := openMemory(rt)
 		pruned, pj := openReplica(rt, t, st)
 		if rapid.Bool().Draw(rt, "small") {
-			if err := db.SmallGroups(pruned, 1, 1); err != nil {
+			if err := db.SmallGroups(pruned.DB, 1, 1); err != nil {
 				rt.Fatal(err)
 			}
 		}
-		covered := slices.DeleteFunc(slices.Clone(order), func(e db.Entry) bool { return e.ID.Seq > first.Void[e.ID.Log] })
-		late := slices.DeleteFunc(slices.Clone(order), func(e db.Entry) bool { return e.ID.Seq <= first.Void[e.ID.Log] })
+		covered := slices.DeleteFunc(slices.Clone(order), func(e journal.Entry) bool { return e.ID.Seq > first.Void[e.ID.Log] })
+		late := slices.DeleteFunc(slices.Clone(order), func(e journal.Entry) bool { return e.ID.Seq <= first.Void[e.ID.Log] })
 		hand(ctx, rt, pruned, pj, append(covered, one)...)
 		verified := first
-		verified.Snapshots = map[clock.LogID]db.CutSnapshot{{8}: {Last: 1, State: first.Snapshots[clock.LogID{8}].State, Whole: true}}
+		verified.Snapshots = map[clock.LogID]fold.CutSnapshot{{8}: {Last: 1, State: first.Snapshots[clock.LogID{8}].State, Whole: true}}
 		setCut(ctx, rt, pruned, verified)
 		if err := pj.Prune(first); err != nil {
 			rt.Fatal(err)
@@ -143,17 +146,17 @@ func TestCutsConverge(t *testing.T) {
 		sameCut(rt, joiner, whole, first)
 
 		for _, x := range []struct {
-			*db.DB
+			*replica.Replica
 			j *dbtest.Journal
 		}{{full, fj}, {pruned, pj}, {joiner, jj}} {
-			hand(ctx, rt, x.DB, x.j, two)
-			setCut(ctx, rt, x.DB, second)
-			sameCut(rt, x.DB, whole, second)
+			hand(ctx, rt, x.Replica, x.j, two)
+			setCut(ctx, rt, x.Replica, second)
+			sameCut(rt, x.Replica, whole, second)
 			if err := x.j.Prune(second); err != nil {
 				rt.Fatal(err)
 			}
-			setCut(ctx, rt, x.DB, second)
-			sameCut(rt, x.DB, whole, second)
+			setCut(ctx, rt, x.Replica, second)
+			sameCut(rt, x.Replica, whole, second)
 			if err := x.Close(); err != nil {
 				rt.Fatal(err)
 			}
@@ -167,7 +170,7 @@ func TestCutSurvivesTheEnd(t *testing.T) {
 	ctx := t.Context()
 	rapid.Check(t, func(rt *rapid.T) {
 		all := genEntries(rt, t, 12)
-		none := db.Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]db.CutSnapshot{}}
+		none := fold.Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]fold.CutSnapshot{}}
 		cut, one := checkpointOf(rt, all, none, 8)
 		whole := append(slices.Clone(all), one)
 		s := &tight{Store: openMemory(rt), puts: 14, commits: -1}
@@ -183,7 +186,7 @@ func TestCutSurvivesTheEnd(t *testing.T) {
 			if round < 20 {
 				s.commits = rapid.IntRange(1, 25).Draw(rt, "commits")
 			}
-			x, err := db.Open(ctx, db.Options{Store: s, Prefix: []byte("D/"), Journal: j})
+			x, err := replica.Open(ctx, replica.Options{Store: s, Prefix: []byte("D/"), Journal: j})
 			if err == nil {
 				err = errors.Join(x.Settle(ctx), x.SetCut(ctx, cut))
 				if err == nil {
@@ -240,12 +243,12 @@ func TestSnapshotStandsForTheRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	snap := db.Entry{ID: clock.RecordID{Log: clock.LogID{7}, Seq: 1, Hash: clock.Hash{7}}, Payload: payloads[0], Snapshot: true}
-	cut := db.Cut{
+	snap := journal.Entry{ID: clock.RecordID{Log: clock.LogID{7}, Seq: 1, Hash: clock.Hash{7}}, Payload: payloads[0], Snapshot: true}
+	cut := fold.Cut{
 		Void:      map[clock.LogID]uint64{j.Log(): es[len(es)-1].ID.Seq},
-		Snapshots: map[clock.LogID]db.CutSnapshot{{7}: {Last: 1, State: state, Whole: true}},
+		Snapshots: map[clock.LogID]fold.CutSnapshot{{7}: {Last: 1, State: state, Whole: true}},
 	}
-	bad := db.Cut{Void: cut.Void, Snapshots: map[clock.LogID]db.CutSnapshot{{7}: {Last: 1, State: clock.Hash{1}, Whole: true}}}
+	bad := fold.Cut{Void: cut.Void, Snapshots: map[clock.LogID]fold.CutSnapshot{{7}: {Last: 1, State: clock.Hash{1}, Whole: true}}}
 	if err := j.Deliver(snap); err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +256,7 @@ func TestSnapshotStandsForTheRecords(t *testing.T) {
 	if err := x.Settle(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := x.SetCut(ctx, bad); !errors.Is(err, db.ErrSnapshot) {
+	if err := x.SetCut(ctx, bad); !errors.Is(err, fold.ErrSnapshot) {
 		t.Fatalf("a false state hash: %v", err)
 	}
 	if _, err := c.Update(ctx, raw(t, d("_id", 3)), raw(t, d("$set", d("n", -1))), db.UpdateOptions{}); err != nil {
@@ -261,7 +264,7 @@ func TestSnapshotStandsForTheRecords(t *testing.T) {
 	}
 	late := maps.Clone(cut.Void)
 	late[j.Log()]++
-	if err := x.SetCut(ctx, db.Cut{Void: late, Snapshots: cut.Snapshots}); !errors.Is(err, db.ErrSnapshot) {
+	if err := x.SetCut(ctx, fold.Cut{Void: late, Snapshots: cut.Snapshots}); !errors.Is(err, fold.ErrSnapshot) {
 		t.Fatalf("a snapshot that lacks a change: %v", err)
 	}
 	if err := x.SetCut(ctx, cut); err != nil {
@@ -283,7 +286,7 @@ func TestSnapshotStandsForTheRecords(t *testing.T) {
 	}
 	sameCut(t, x, es, cut)
 	sameCut(t, y, es, cut)
-	if n := db.History(x); n > 1 {
+	if n := db.History(x.DB); n > 1 {
 		t.Errorf("%d operations are left before the last ones", n)
 	}
 	if got, err := y.Collection("c").Count(ctx, raw(t, d("n", d("$gte", 100)))); err != nil || got != 14 {

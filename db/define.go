@@ -8,10 +8,36 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/fault"
 )
+
+// Rules are expressions of the Common Expression Language (CEL) that say who
+// may do what to a collection. "" allows everything. The variables, and what an
+// expression may be: docs/design/rules.md.
+type Rules struct {
+	// Write is judged for every operation on a document, by every replica at
+	// the operation's place: what it denies is refused.
+	Write string
+	// Read says which documents a reader is shown. It keeps an honest node's
+	// answers short and is no secret: every member holds the data. What some
+	// members must not read belongs in a database of its own.
+	Read string
+	// Define is judged for changes of the collection's definition, its rules
+	// included; doc and old are documents of system.collections.
+	Define string
+}
+
+// WithReader returns a context whose calls read with the eyes of an identity, a
+// did:key, and its role; read rules judge by them.
+func WithReader(ctx context.Context, identity, role string) context.Context {
+	return view.WithReader(ctx, identity, role)
+}
 
 // CollectionOptions is the definition of a collection.
 type CollectionOptions struct {
@@ -56,7 +82,7 @@ func (db *DB) CreateCollection(ctx context.Context, name string, o CollectionOpt
 	if o.Rules != (Rules{}) {
 		c.Rules = &o.Rules
 	}
-	_, set, err := c.on(&definition{})
+	_, set, err := c.on(&judge.Definition{})
 	if err != nil {
 		return err
 	}
@@ -65,11 +91,11 @@ func (db *DB) CreateCollection(ctx context.Context, name string, o CollectionOpt
 	}
 	list := bson.A{}
 	for i := range o.Indexes {
-		x := o.Indexes[i]
-		if err := checkIndex(&x); err != nil {
+		x := keyspace.IndexDef(o.Indexes[i])
+		if err := keyspace.CheckIndex(&x); err != nil {
 			return err
 		}
-		list = append(list, indexDoc(x))
+		list = append(list, keyspace.IndexDoc(x))
 	}
 	set = append(set, bson.E{Key: "indexes", Value: list})
 	return db.define(ctx, name, bson.D{{Key: "$set", Value: set}})
@@ -80,7 +106,7 @@ func (db *DB) define(ctx context.Context, name string, upd bson.D) error {
 	if op == nil {
 		return fault.Errorf(fault.BadValue, "the definition cannot be encoded")
 	}
-	results, _, err := db.write(ctx, []payload.Op{*op}, each)
+	results, _, err := db.write(ctx, []payload.Op{*op}, fold.Each)
 	if err != nil {
 		return err
 	}
@@ -88,42 +114,25 @@ func (db *DB) define(ctx context.Context, name string, upd bson.D) error {
 }
 
 // definition returns a collection's definition, or ErrNotFound.
-func (db *DB) definition(name string) (*definition, error) {
-	v, err := db.acquire()
+func (db *DB) definition(name string) (*judge.Definition, error) {
+	v, err := db.fold.Acquire()
 	if err != nil {
 		return nil, err
 	}
-	defer v.release()
-	return v.definition(db, name)
+	defer v.Release()
+	return v.Definition(name)
 }
 
-func (v *view) definition(db *DB, name string) (*definition, error) {
-	if d, ok := v.defs.Load(name); ok {
-		if d, _ := d.(*definition); d != nil {
-			return d, nil
-		}
-		return nil, ErrNotFound
+// Defined reports whether the collection has a definition.
+func (c *Collection) Defined(ctx context.Context) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
 	}
-	d, err := v.readDefinition(db, name)
-	if err == nil || errors.Is(err, ErrNotFound) {
-		v.defs.Store(name, d)
+	_, err := c.db.definition(c.name)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
 	}
-	return d, err
-}
-
-func (v *view) readDefinition(db *DB, name string) (*definition, error) {
-	sys := v.cat.colls[systemCollection]
-	if sys == nil {
-		return nil, ErrNotFound
-	}
-	f, err := v.get(db, sys, value.AppendKey(nil, value.String(name), false))
-	if err != nil {
-		return nil, err
-	}
-	if f == nil {
-		return nil, ErrNotFound
-	}
-	return db.parse(f.doc)
+	return err == nil, err
 }
 
 // DropCollection deletes the documents of a collection that this replica
@@ -136,7 +145,7 @@ func (db *DB) DropCollection(ctx context.Context, name string) error {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	n, derr := db.Collection(name).Delete(seeingAll(ctx), nil, true)
+	n, derr := db.Collection(name).Delete(view.SeeingAll(ctx), nil, true)
 	if derr != nil {
 		return derr
 	}
@@ -148,8 +157,8 @@ func (db *DB) DropCollection(ctx context.Context, name string) error {
 	}
 	op := defineOp(name, bson.D{})
 	op.Kind, op.Upsert, op.Doc = payload.Delete, false, nil
-	results, _, err := db.write(ctx, []payload.Op{*op}, each)
-	if err == nil && results[0] != nil && !errors.Is(results[0], errNoMatch) {
+	results, _, err := db.write(ctx, []payload.Op{*op}, fold.Each)
+	if err == nil && results[0] != nil && !errors.Is(results[0], judge.ErrNoMatch) {
 		err = results[0]
 	}
 	return err
@@ -158,38 +167,41 @@ func (db *DB) DropCollection(ctx context.Context, name string) error {
 // Collections describes the collections that are defined or hold documents, by
 // name, without system collections.
 func (db *DB) Collections(ctx context.Context) ([]CollectionInfo, error) {
-	v, err := db.acquire()
+	v, err := db.fold.Acquire()
 	if err != nil {
 		return nil, err
 	}
-	defer v.release()
+	defer v.Release()
 	var out []CollectionInfo
-	for name, c := range v.cat.colls {
+	for name, c := range v.Cat.Colls {
 		if strings.HasPrefix(name, "system.") {
 			continue
 		}
-		d, err := v.definition(db, name)
+		d, err := v.Definition(name)
 		if errors.Is(err, ErrNotFound) {
-			if v.stats[c.num].docs == 0 {
+			if v.Stats[c.Num].Docs == 0 {
 				continue
 			}
-			d, err = &definition{}, nil
+			d, err = &judge.Definition{}, nil
 		}
 		if err != nil {
 			return nil, err
 		}
 		i := CollectionInfo{
-			Name: name, Indexes: d.indexes, Documents: v.stats[c.num].docs, Formats: d.formats, Level: levelStrict,
-			Action: actionError, Version: d.version, Migrating: d.next != nil, Rules: d.rules.text,
+			Name: name, Indexes: make([]Index, len(d.Indexes)), Documents: v.Stats[c.Num].Docs, Formats: d.Formats, Level: judge.LevelStrict,
+			Action: judge.ActionError, Version: d.Version, Migrating: d.Next != nil, Rules: Rules(d.Rules.Text),
 		}
-		if d.level != "" {
-			i.Level = d.level
+		for k, x := range d.Indexes {
+			i.Indexes[k] = Index(x)
 		}
-		if d.warn {
-			i.Action = actionWarn
+		if d.Level != "" {
+			i.Level = d.Level
 		}
-		if d.text != "" {
-			if i.Schema, err = value.ParseJSON([]byte(d.text)); err != nil {
+		if d.Warn {
+			i.Action = judge.ActionWarn
+		}
+		if d.Text != "" {
+			if i.Schema, err = value.ParseJSON([]byte(d.Text)); err != nil {
 				return nil, err
 			}
 		}

@@ -1,8 +1,10 @@
 package db
 
+import "github.com/weftdb/weft/db/internal/judge"
+
 // Steps applies the steps of a migration to a document, both as JSON.
 func Steps(text, doc string) (string, error) {
-	steps, err := parseSteps(text)
+	steps, err := judge.ParseSteps(text)
 	if err != nil {
 		return "", err
 	}
@@ -10,12 +12,12 @@ func Steps(text, doc string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, after, err := rewrites(steps, raw)
+	_, after, err := judge.Rewrites(steps, raw)
 	return string(AppendJSON(nil, after, false)), err
 }
 
 // CheckDefinition parses a document of system.collections.
 func CheckDefinition(doc []byte) error {
-	_, err := parseDefinition(doc)
+	_, err := judge.ParseDefinition(doc)
 	return err
 }

@@ -1,34 +1,36 @@
 package db
 
-import "github.com/weftdb/weft/internal/fault"
+import (
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/internal/fault"
+)
 
 // An Error has a kind, which programs match, and a sentence for people. Filters,
 // updates, documents and definitions that are refused give one.
 type Error = fault.Error
 
+// A DuplicateKeyError is a write, or a new index, that would give two documents
+// one key of a unique index: Collection, Index, Pattern (the keys of the index, as
+// {email: 1}), Value (the key, as {email: "a@example.org"}), and the ID of the
+// document that was refused.
+type DuplicateKeyError = keyspace.DuplicateKeyError
+
+// What the methods of a database report, besides errors of a kind of their own.
 var (
 	// ErrNotFound reports that there is no such document, collection or index.
-	ErrNotFound = fault.New(fault.NotFound, "not found")
+	ErrNotFound = keyspace.ErrNotFound
 	// ErrExists reports that a collection or an index of that name exists.
-	ErrExists = fault.New(fault.AlreadyExists, "already exists")
+	ErrExists = keyspace.ErrExists
 	// ErrClosed reports use of a closed database, cursor or watch.
-	ErrClosed = fault.New(fault.Closed, "the database, cursor or watch is closed")
+	ErrClosed = keyspace.ErrClosed
 	// ErrConflict reports that a document that a transaction read or wrote was
 	// changed meanwhile; the caller may run the transaction again.
-	ErrConflict = fault.New(fault.Conflict, "a document of the transaction was changed meanwhile: run it again")
+	ErrConflict = keyspace.ErrConflict
 	// ErrTooLarge reports a document, transaction or result over its limit;
 	// nothing was written.
-	ErrTooLarge = fault.New(fault.TooLarge, "too large")
+	ErrTooLarge = keyspace.ErrTooLarge
 	// ErrSchema reports a document that the schema of its collection refuses.
-	ErrSchema = fault.New(fault.DocumentInvalid, "the document does not fit the schema")
+	ErrSchema = keyspace.ErrSchema
 	// ErrRule reports an operation that the write rule of its collection denies.
-	ErrRule = fault.New(fault.Rule, "denied by a rule")
-)
-
-// Sentinels of a narrower kind than the one that they are to errors.Is.
-var (
-	errNoIndex      = fault.Errorf(fault.IndexNotFound, "index %w", ErrNotFound)
-	errIndexExists  = fault.Errorf(fault.IndexKeySpecsConflict, "index %w with other keys or options", ErrExists)
-	errIndexOptions = fault.Errorf(fault.IndexOptionsConflict, "index %w under another name", ErrExists)
-	errMemory       = fault.Errorf(fault.QueryMemoryExceeded, "the result is %w to be held in memory", ErrTooLarge)
+	ErrRule = keyspace.ErrRule
 )

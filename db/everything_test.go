@@ -9,7 +9,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 )
 
@@ -154,14 +156,14 @@ func everyOp(t *rapid.T, tb testing.TB) db.Op {
 	return op
 }
 
-func everyEntry(t *rapid.T, tb testing.TB, n int) []db.Entry {
+func everyEntry(t *rapid.T, tb testing.TB, n int) []journal.Entry {
 	ops := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) db.Op { return everyOp(t, tb) }), 1, 5)
-	var es []db.Entry
+	var es []journal.Entry
 	var times [3]clock.Time
 	for i := range rapid.IntRange(1, n).Draw(t, "records") {
 		l := rapid.IntRange(0, 2).Draw(t, "log")
 		times[l] += clock.Time(rapid.IntRange(1, 3).Draw(t, "tick"))
-		e := db.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 3).Draw(t, "atomic") == 0, Writer: fmt.Sprint("did:key:w", l), Role: "writer"}
+		e := journal.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 3).Draw(t, "atomic") == 0, Writer: fmt.Sprint("did:key:w", l), Role: "writer"}
 		e.ID = clock.RecordID{Log: clock.LogID{byte(l + 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i), byte(i >> 8), 1}}
 		e.Payload = db.Encode(ops.Draw(t, "ops"))
 		es = append(es, e)
@@ -170,7 +172,7 @@ func everyEntry(t *rapid.T, tb testing.TB, n int) []db.Entry {
 }
 
 // finds returns what a query finds, with and without indexes.
-func finds(t *rapid.T, tb testing.TB, x *db.DB, coll string, o db.FindOptions) (with, without []string) {
+func finds(t *rapid.T, tb testing.TB, x *replica.Replica, coll string, o db.FindOptions) (with, without []string) {
 	read := func(o db.FindOptions) (out []string) {
 		cur, err := x.Collection(coll).Find(tb.Context(), o)
 		if err != nil {

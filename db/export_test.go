@@ -9,10 +9,15 @@ import (
 	"math"
 	"slices"
 
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -20,11 +25,11 @@ import (
 // Reference folds entries from nothing, in memory, in stamp order, and returns
 // the state hash and every document and refusal as text: the definition of
 // what a database must give.
-func Reference(entries []Entry, void ...clock.LogID) (clock.Hash, map[string]string) {
-	slices.SortFunc(entries, func(a, b Entry) int {
+func Reference(entries []journal.Entry, void ...clock.LogID) (clock.Hash, map[string]string) {
+	slices.SortFunc(entries, func(a, b journal.Entry) int {
 		return clock.Stamp{Time: a.Time, Log: a.ID.Log, Hash: a.ID.Hash}.Compare(clock.Stamp{Time: b.Time, Log: b.ID.Log, Hash: b.ID.Hash})
 	})
-	c := Cut{Void: map[clock.LogID]uint64{}}
+	c := fold.Cut{Void: map[clock.LogID]uint64{}}
 	for _, id := range void {
 		c.Void[id] = math.MaxUint64
 	}
@@ -34,90 +39,90 @@ func Reference(entries []Entry, void ...clock.LogID) (clock.Hash, map[string]str
 
 // ReferenceCut is Reference with a cut. It also returns the documents as the
 // payload of a snapshot.
-func ReferenceCut(entries []Entry, c Cut) (clock.Hash, map[string]string, []byte) {
+func ReferenceCut(entries []journal.Entry, c fold.Cut) (clock.Hash, map[string]string, []byte) {
 	entries = slices.Clone(entries)
 	for i := range entries {
 		if entries[i].Snapshot {
 			entries[i].Time = 0
 		}
 	}
-	slices.SortFunc(entries, func(a, b Entry) int {
+	slices.SortFunc(entries, func(a, b journal.Entry) int {
 		return clock.Stamp{Time: a.Time, Log: a.ID.Log, Hash: a.ID.Hash}.Compare(clock.Stamp{Time: b.Time, Log: b.ID.Log, Hash: b.ID.Hash})
 	})
-	f := &reference{states: map[string]state{}, out: map[string]string{}}
+	f := &reference{states: map[string]keyspace.State{}, out: map[string]string{}}
 	for i := range entries {
-		if !c.voids(entries[i].ID, entries[i].Snapshot) {
-			f.fold(decode(&Arrival{Entry: entries[i]}))
+		if !c.Voids(entries[i].ID, entries[i].Snapshot) {
+			f.fold(journal.Decode(&journal.Arrival{Entry: entries[i]}))
 		}
 	}
 	var ops []payload.Op
 	for _, k := range slices.Sorted(maps.Keys(f.states)) {
 		s := f.states[k]
 		coll, idKey, _ := bytes.Cut([]byte(k), []byte{0})
-		if s.doc == nil && !s.dead {
+		if s.Doc == nil && !s.Dead {
 			continue
 		}
-		f.hash.Apply([]lthash.Delta{{Seed: docSeed(nil, string(coll), idKey, s.doc)}})
-		f.out[k] = fmt.Sprintf("%x %d %v", s.doc, s.mod, s.dead)
-		if s.doc != nil {
-			ops = append(ops, payload.Op{Coll: string(coll), Doc: s.doc, Mod: uint64(s.mod), Key: idKey})
+		f.hash.Apply([]lthash.Delta{{Seed: keyspace.DocSeed(nil, string(coll), idKey, s.Doc)}})
+		f.out[k] = fmt.Sprintf("%x %d %v", s.Doc, s.Mod, s.Dead)
+		if s.Doc != nil {
+			ops = append(ops, payload.Op{Coll: string(coll), Doc: s.Doc, Mod: uint64(s.Mod), Key: idKey})
 		}
 	}
 	return f.hash.Sum(), f.out, payload.EncodeSnapshot(ops)
 }
 
 type reference struct {
-	states map[string]state
+	states map[string]keyspace.State
 	hash   lthash.State
 	out    map[string]string
 }
 
-func (f *reference) refuse(s clock.Stamp, c code) {
-	f.hash.Apply([]lthash.Delta{{Seed: refusedSeed(s, c)}})
-	f.out[fmt.Sprintf("refused %v", s)] = string(c.reason())
+func (f *reference) refuse(s clock.Stamp, c keyspace.Code) {
+	f.hash.Apply([]lthash.Delta{{Seed: keyspace.RefusedSeed(s, c)}})
+	f.out[fmt.Sprintf("refused %v", s)] = string(c.Reason())
 }
 
-func (f *reference) fold(rec *record) {
-	if rec.bad != nil {
-		f.refuse(stamp(rec, 0), codeMalformed)
+func (f *reference) fold(rec *journal.Record) {
+	if rec.Bad != nil {
+		f.refuse(journal.Stamp(rec, 0), keyspace.CodeMalformed)
 		return
 	}
-	before := map[string]state{}
-	codes := make([]code, len(rec.ops))
+	before := map[string]keyspace.State{}
+	codes := make([]keyspace.Code, len(rec.Ops))
 	refused := false
-	for i := range rec.ops {
-		op := &rec.ops[i]
+	for i := range rec.Ops {
+		op := &rec.Ops[i]
 		k := op.Coll + "\x00" + string(op.Key)
 		cur := f.states[k]
 		if _, ok := before[k]; !ok {
 			before[k] = cur
 		}
-		var def *definition
-		if op.Coll != systemCollection {
-			if s := f.states[systemCollection+"\x00"+string(value.AppendKey(nil, value.String(op.Coll), false))]; s.doc != nil {
+		var def *judge.Definition
+		if op.Coll != judge.SystemCollection {
+			if s := f.states[judge.SystemCollection+"\x00"+string(value.AppendKey(nil, value.String(op.Coll), false))]; s.Doc != nil {
 				var err error
-				if def, err = parseDefinition(s.doc); err != nil {
+				if def, err = judge.ParseDefinition(s.Doc); err != nil {
 					panic(err)
 				}
 			}
 		}
-		var j judge
-		v := j.decide(op, cur, rec.author(), def)
-		f.states[k] = v.next
-		codes[i] = v.code
-		refused = refused || v.code != codeOK
+		var j judge.Judge
+		v := j.Decide(op, cur, rec.Author(), def)
+		f.states[k] = v.Next
+		codes[i] = v.Code
+		refused = refused || v.Code != keyspace.CodeOK
 	}
-	if rec.atomic && refused {
+	if rec.Atomic && refused {
 		for k, s := range before {
 			f.states[k] = s
 		}
 	}
 	for i, c := range codes {
-		if rec.atomic && refused && c == codeOK {
-			c = codeAtomic
+		if rec.Atomic && refused && c == keyspace.CodeOK {
+			c = keyspace.CodeAtomic
 		}
-		if c != codeOK {
-			f.refuse(stamp(rec, uint32(i)), c)
+		if c != keyspace.CodeOK {
+			f.refuse(journal.Stamp(rec, uint32(i)), c)
 		}
 	}
 }
@@ -128,46 +133,46 @@ func Dump(db *DB) (map[string]string, error) {
 	if err := Built(db); err != nil {
 		return nil, err
 	}
-	v, err := db.acquire()
+	v, err := db.fold.Acquire()
 	if err != nil {
 		return nil, err
 	}
-	defer v.release()
+	defer v.Release()
 	out := map[string]string{}
 	var h lthash.State
-	for name, c := range v.cat.colls {
+	for name, c := range v.Cat.Colls {
 		n := int64(0)
 		want := map[string]bool{}
 		holders := map[string]int{}
-		p := db.key(tagDoc, num(c.num))
-		it := v.snap.Iterate(store.Prefix(p))
+		p := db.fold.Space.Key(keyspace.TagDoc, keyspace.Num(c.Num))
+		it := v.Snap.Iterate(store.Prefix(p))
 		for ; it.Valid(); it.Next() {
 			val, err := it.Value()
 			if err != nil {
 				return nil, err
 			}
-			hd, err := parseHead(val)
+			hd, err := keyspace.ParseHead(val)
 			if err != nil {
 				return nil, err
 			}
 			idKey := bytes.Clone(it.Key()[len(p):])
-			if hd.doc == nil && !hd.dead {
+			if hd.Doc == nil && !hd.Dead {
 				continue
 			}
-			h.Apply([]lthash.Delta{{Seed: docSeed(nil, name, idKey, hd.doc)}})
-			out[name+"\x00"+string(idKey)] = fmt.Sprintf("%x %d %v", hd.doc, hd.mod, hd.dead)
-			if hd.doc == nil {
+			h.Apply([]lthash.Delta{{Seed: keyspace.DocSeed(nil, name, idKey, hd.Doc)}})
+			out[name+"\x00"+string(idKey)] = fmt.Sprintf("%x %d %v", hd.Doc, hd.Mod, hd.Dead)
+			if hd.Doc == nil {
 				continue
 			}
 			n++
-			for _, x := range c.indexes {
-				var ks keySet
-				if ks.fill(x, hd.doc); ks.wide {
-					want[string(db.key(tagWide, num(x.num), idKey))] = true
+			for _, x := range c.Indexes {
+				var ks keyspace.KeySet
+				if ks.Fill(x, hd.Doc); ks.Wide {
+					want[string(db.fold.Space.Key(keyspace.TagWide, keyspace.Num(x.Num), idKey))] = true
 				}
-				for _, k := range ks.keys {
-					want[string(db.key(tagIndex, num(x.num), k, idKey))] = true
-					if held := string(db.key(tagConflict, num(x.num), k)); x.Unique {
+				for _, k := range ks.Keys {
+					want[string(db.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k, idKey))] = true
+					if held := string(db.fold.Space.Key(keyspace.TagConflict, keyspace.Num(x.Num), k)); x.Unique {
 						holders[held]++
 						if holders[held] > 1 {
 							want[held] = true
@@ -177,8 +182,8 @@ func Dump(db *DB) (map[string]string, error) {
 			}
 		}
 		it.Close()
-		if n != v.stats[c.num].docs {
-			return nil, fmt.Errorf("collection %s: %d documents, counted %d", name, n, v.stats[c.num].docs)
+		if n != v.Stats[c.Num].Docs {
+			return nil, fmt.Errorf("collection %s: %d documents, counted %d", name, n, v.Stats[c.Num].Docs)
 		}
 		if err := checkIndexes(db, v, c, want); err != nil {
 			return nil, err
@@ -189,51 +194,51 @@ func Dump(db *DB) (map[string]string, error) {
 			return nil, err
 		}
 		out[fmt.Sprintf("refused %v", r.Stamp)] = string(r.Reason)
-		c := slices.Index(reasons[:], r.Reason)
-		h.Apply([]lthash.Delta{{Seed: refusedSeed(r.Stamp, code(c))}})
+		c := slices.Index(keyspace.Reasons[:], r.Reason)
+		h.Apply([]lthash.Delta{{Seed: keyspace.RefusedSeed(r.Stamp, keyspace.Code(c))}})
 	}
-	if h.Sum() != v.stateHash() {
+	if h.Sum() != v.StateHash() {
 		return nil, errors.New("the stored hash is not that of the documents")
 	}
 	return out, nil
 }
 
-func checkIndexes(db *DB, v *view, c *coll, want map[string]bool) error {
+func checkIndexes(db *DB, v *view.View, c *keyspace.Coll, want map[string]bool) error {
 	got := 0
-	for _, x := range c.indexes {
-		if !x.filled || x.shadow {
-			return fmt.Errorf("collection %s: index %s is not built", c.name, x.Name)
+	for _, x := range c.Indexes {
+		if !x.Filled || x.Shadow {
+			return fmt.Errorf("collection %s: index %s is not built", c.Name, x.Name)
 		}
 		marks := int64(0)
-		for _, tag := range []byte{tagIndex, tagWide, tagConflict} {
-			it := v.snap.Iterate(store.Prefix(db.key(tag, num(x.num))))
+		for _, tag := range []byte{keyspace.TagIndex, keyspace.TagWide, keyspace.TagConflict} {
+			it := v.Snap.Iterate(store.Prefix(db.fold.Space.Key(tag, keyspace.Num(x.Num))))
 			for ; it.Valid(); it.Next() {
 				got++
-				if tag == tagConflict {
+				if tag == keyspace.TagConflict {
 					marks++
 				}
 				if !want[string(it.Key())] {
 					it.Close()
-					return fmt.Errorf("collection %s: index %s has a stray entry %x", c.name, x.Name, it.Key())
+					return fmt.Errorf("collection %s: index %s has a stray entry %x", c.Name, x.Name, it.Key())
 				}
 			}
 			it.Close()
 		}
-		if n := v.stats[x.num].docs; n != marks {
-			return fmt.Errorf("collection %s: index %s has %d conflicts, counted %d", c.name, x.Name, marks, n)
+		if n := v.Stats[x.Num].Docs; n != marks {
+			return fmt.Errorf("collection %s: index %s has %d conflicts, counted %d", c.Name, x.Name, marks, n)
 		}
 	}
 	if got != len(want) {
-		return fmt.Errorf("collection %s: %d index entries, want %d", c.name, got, len(want))
+		return fmt.Errorf("collection %s: %d index entries, want %d", c.Name, got, len(want))
 	}
 	return nil
 }
 
 // Built waits until no index is being built or deleted.
 func Built(db *DB) error {
-	return db.await(context.Background(), func() (bool, error) {
-		_, x := db.cat.unfilled()
-		return x == nil && len(db.cat.dropped) == 0, nil
+	return db.fold.Await(context.Background(), func() (bool, error) {
+		_, x := db.fold.Cat.Unfilled()
+		return x == nil && len(db.fold.Cat.Dropped) == 0, nil
 	})
 }
 
@@ -256,26 +261,26 @@ func Encode(ops []Op) []byte { return payload.Encode(ops) }
 
 // BaseEvery caches states more often, so that short histories use them.
 func BaseEvery(db *DB, n uint64) error {
-	return db.submit(&request{do: func() error {
-		db.baseEvery = n
+	return db.fold.Submit(&fold.Request{Do: func() error {
+		db.fold.BaseEvery = n
 		return nil
 	}})
 }
 
 // SmallGroups bounds the groups that db commits together.
 func SmallGroups(db *DB, bytes, ops int) error {
-	return db.submit(&request{do: func() error {
-		db.budgetBytes, db.budgetOps = bytes, ops
+	return db.fold.Submit(&fold.Request{Do: func() error {
+		db.fold.BudgetBytes, db.fold.BudgetOps = bytes, ops
 		return nil
 	}})
 }
 
 // History returns how many operations and cached states are kept besides the heads.
 func History(db *DB) (n int) {
-	snap := db.store.Snapshot()
+	snap := db.fold.Store.Snapshot()
 	defer snap.Release()
-	for _, tag := range []byte{tagHistory, tagBase} {
-		it := snap.Iterate(store.Prefix(db.key(tag)))
+	for _, tag := range []byte{keyspace.TagHistory, keyspace.TagBase} {
+		it := snap.Iterate(store.Prefix(db.fold.Space.Key(tag)))
 		for ; it.Valid(); it.Next() {
 			n++
 		}
@@ -289,6 +294,3 @@ func Matches(filter, doc []byte) (bool, error) {
 	f, err := query.Compile(filter)
 	return err == nil && doc != nil && f.Match(doc), err
 }
-
-// KillFeed closes a watch or live query of a command.
-func KillFeed(db *DB, id int64) { db.killFeed(id) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store/engines"
 )
@@ -31,7 +32,7 @@ func changes(t rapid.TB, tb testing.TB, w *db.Watch) (out []db.Change) {
 	}
 }
 
-func watch(t rapid.TB, tb testing.TB, x *db.DB, o db.WatchOptions) *db.Watch {
+func watch(t rapid.TB, tb testing.TB, x *replica.Replica, o db.WatchOptions) *db.Watch {
 	w, err := x.Watch(tb.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +114,7 @@ func TestTokenIsRefused(t *testing.T) {
 		bent[14] = 'A'
 	}
 	for _, tc := range []struct {
-		x     *db.DB
+		x     *replica.Replica
 		token string
 		want  string
 	}{
@@ -211,7 +212,7 @@ func equalChanges(t rapid.TB, got, want []db.Change) {
 }
 
 // filtered picks by the definition of the options, with Match as the judge.
-func filtered(t rapid.TB, tb testing.TB, x *db.DB, cs []db.Change, o db.WatchOptions) (out []db.Change) {
+func filtered(t rapid.TB, tb testing.TB, x *replica.Replica, cs []db.Change, o db.WatchOptions) (out []db.Change) {
 	fits := func(doc bson.Raw) bool {
 		ok, err := db.Matches(o.Filter, doc)
 		if err != nil {
@@ -369,7 +370,7 @@ func TestGapNamesCollections(t *testing.T) {
 	}
 }
 
-func deliver(t testing.TB, x *db.DB, j, from *dbtest.Journal) {
+func deliver(t testing.TB, x *replica.Replica, j, from *dbtest.Journal) {
 	t.Helper()
 	es, err := from.Entries()
 	if err == nil {
@@ -454,7 +455,7 @@ func FuzzResumeToken(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	x, err := db.Open(f.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: j})
+	x, err := replica.Open(f.Context(), replica.Options{Store: st, Prefix: []byte("D/"), Journal: j})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -495,7 +496,7 @@ func FuzzResumeToken(f *testing.F) {
 			t.Fatal(err)
 		}
 		if id, ok := reply.Lookup("cursor", "id").AsInt64OK(); ok {
-			db.KillFeed(x, id)
+			works(t, x, d("killCursors", "c", "cursors", bson.A{id}))
 		}
 	})
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/replica"
 )
 
 // A suspended database answers as if it never slept, tells its state without
@@ -52,7 +54,7 @@ func TestSuspend(t *testing.T) {
 	}
 	snap := st.Snapshot()
 	defer snap.Release()
-	peeked, ok, err := db.PeekState(snap, []byte("D/"))
+	peeked, ok, err := fold.PeekState(snap, []byte("D/"))
 	if n, h := x.StateHash(); !ok || err != nil || peeked.Arrival != n || peeked.Hash != h {
 		t.Errorf("peek: got %+v, %v, %v", peeked, ok, err)
 	}
@@ -77,7 +79,7 @@ func TestSuspend(t *testing.T) {
 }
 
 // sleep suspends a database that nothing uses but calls that just returned.
-func sleep(t *testing.T, x *db.DB) {
+func sleep(t *testing.T, x *replica.Replica) {
 	t.Helper()
 	for range 1000 {
 		if x.Suspend() {

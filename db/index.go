@@ -8,6 +8,9 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -35,20 +38,15 @@ type Index struct {
 	State IndexState
 }
 
-// An IndexKey is one field of an index.
-type IndexKey struct {
-	Path   string
-	Desc   bool
-	Text   bool // the words of the field
-	Weight int  // of the words of this field, 1 to 99,999; 0 means 1
-}
+// An IndexKey is one field of an index: its Path, Desc for descending order, Text
+// for the words of the field, and the Weight of these words, 1 to 99,999 (0 means
+// 1).
+type IndexKey = keyspace.IndexKey
 
-// An IndexState says how far an index is.
-type IndexState struct {
-	Building    bool  // it does not cover all documents yet, so nothing reads it
-	Done, Total int64 // documents looked at, and documents of the collection
-	Conflicts   int64 // keys of a unique index with several documents
-}
+// An IndexState says how far an index is: Building while it does not cover all
+// documents, so that nothing reads it; Done of Total documents looked at; and, of a
+// unique index, Conflicts: the keys that several documents have.
+type IndexState = keyspace.IndexState
 
 // CreateIndexOptions tunes CreateIndexWith.
 type CreateIndexOptions struct {
@@ -69,14 +67,15 @@ func (c *Collection) CreateIndex(ctx context.Context, x Index) (string, error) {
 }
 
 // CreateIndexWith is CreateIndex with options.
-func (c *Collection) CreateIndexWith(ctx context.Context, x Index, o CreateIndexOptions) (string, error) {
+func (c *Collection) CreateIndexWith(ctx context.Context, index Index, o CreateIndexOptions) (string, error) {
+	x := keyspace.IndexDef(index)
 	if err := writable(c.name); err != nil {
 		return "", err
 	}
-	if isIDIndex(x) {
+	if keyspace.IsIDIndex(x) {
 		return "_id_", nil
 	}
-	if err := checkIndex(&x); err != nil {
+	if err := keyspace.CheckIndex(&x); err != nil {
 		return "", err
 	}
 	if there, err := c.agrees(ctx, x); err != nil {
@@ -85,51 +84,60 @@ func (c *Collection) CreateIndexWith(ctx context.Context, x Index, o CreateIndex
 		if o.Background {
 			return x.Name, nil
 		}
-		return x.Name, c.db.awaitIndex(ctx, c.name, x)
+		return x.Name, c.db.fold.AwaitIndex(ctx, c.name, x)
 	}
-	doc, err := bson.Marshal(indexDoc(x))
+	doc, err := bson.Marshal(keyspace.IndexDoc(x))
 	if err != nil {
 		return "", err
 	}
 	add := bson.D{{Key: "$addToSet", Value: bson.D{{Key: "indexes", Value: bson.Raw(doc)}}}}
 	if x.Unique {
-		return x.Name, c.db.createUnique(ctx, c.name, x, add)
+		return x.Name, c.db.fold.CreateUnique(ctx, c.name, x, func() (*payload.Op, error) {
+			if there, err := c.agrees(ctx, x); there || err != nil {
+				return nil, err
+			}
+			op := defineOp(c.name, add)
+			if op == nil {
+				return nil, fault.Errorf(fault.BadValue, "the definition cannot be encoded")
+			}
+			return op, nil
+		})
 	}
 	if err := c.db.define(ctx, c.name, add); err != nil || o.Background {
 		return x.Name, err
 	}
-	return x.Name, c.db.awaitIndex(ctx, c.name, x)
+	return x.Name, c.db.fold.AwaitIndex(ctx, c.name, x)
+}
+
+// CheckIndex refuses an index that cannot be beside those that the collection has.
+func (c *Collection) CheckIndex(ctx context.Context, x Index) error {
+	_, err := c.agrees(ctx, keyspace.IndexDef(x))
+	return err
 }
 
 // agrees reports whether the collection has x, and refuses what cannot be
 // beside the indexes that it has.
-func (c *Collection) agrees(ctx context.Context, x Index) (there bool, err error) {
+func (c *Collection) agrees(ctx context.Context, x keyspace.IndexDef) (there bool, err error) {
 	have, err := c.Indexes(ctx)
 	if err != nil {
 		return false, err
 	}
 	for _, h := range have {
 		switch {
-		case h.Name == x.Name && sameIndex(h, x):
+		case h.Name == x.Name && keyspace.SameIndex(keyspace.IndexDef(h), x):
 			return true, nil
 		case h.Name == x.Name:
-			return false, fault.Of(errIndexExists, "an index %s exists with other keys or options", x.Name)
+			return false, fault.Of(keyspace.ErrIndexExists, "an index %s exists with other keys or options", x.Name)
 		case h.Keys[0].Text && x.Keys[0].Text:
-			return false, fault.Of(errIndexOptions, "a collection has one text index, and there is %s", h.Name)
+			return false, fault.Of(keyspace.ErrIndexOptions, "a collection has one text index, and there is %s", h.Name)
 		case slices.Equal(h.Keys, x.Keys) && h.Unique == x.Unique && h.Sparse == x.Sparse && string(h.Partial) == string(x.Partial):
-			return false, fault.Of(errIndexOptions, "an index on the same keys exists with the name %s", h.Name)
+			return false, fault.Of(keyspace.ErrIndexOptions, "an index on the same keys exists with the name %s", h.Name)
 		}
 	}
-	if len(have) >= maxIndexes {
-		return false, fault.Errorf(fault.CannotCreateIndex, "a collection has at most %d indexes", maxIndexes)
+	if len(have) >= keyspace.MaxIndexes {
+		return false, fault.Errorf(fault.CannotCreateIndex, "a collection has at most %d indexes", keyspace.MaxIndexes)
 	}
 	return false, nil
-}
-
-// isIDIndex reports whether x is the index on _id, which is always there.
-func isIDIndex(x Index) bool {
-	return len(x.Keys) == 1 && x.Keys[0] == IndexKey{Path: "_id"} && (x.Name == "" || x.Name == "_id_") &&
-		!x.Sparse && x.Partial == nil && x.ExpireAfter == nil
 }
 
 // DropIndex removes an index, also one that is being built, or returns
@@ -146,7 +154,7 @@ func (c *Collection) DropIndex(ctx context.Context, name string) error {
 		return fault.Errorf(fault.InvalidOptions, "cannot drop the index on _id")
 	}
 	if !slices.ContainsFunc(have, func(x Index) bool { return x.Name == name }) {
-		return fault.Of(errNoIndex, "index not found with name [%s]", name)
+		return fault.Of(keyspace.ErrNoIndex, "index not found with name [%s]", name)
 	}
 	pull := bson.D{{Key: "indexes", Value: bson.D{{Key: "name", Value: name}}}}
 	return c.db.define(ctx, c.name, bson.D{{Key: "$pull", Value: pull}})
@@ -154,25 +162,71 @@ func (c *Collection) DropIndex(ctx context.Context, name string) error {
 
 // Indexes returns the indexes, without the one on _id, and how far they are.
 func (c *Collection) Indexes(ctx context.Context) ([]Index, error) {
-	v, err := c.db.acquire()
+	v, err := c.db.fold.Acquire()
 	if err != nil {
 		return nil, err
 	}
-	defer v.release()
-	d, err := v.definition(c.db, c.name)
+	defer v.Release()
+	d, err := v.Definition(c.name)
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	out := slices.Clone(d.indexes)
-	if coll := v.cat.colls[c.name]; coll != nil {
-		for i, x := range out {
-			if ix := findIndex(coll.indexes, x); ix != nil {
-				out[i].State = ix.state(v, coll)
-			}
+	out := make([]Index, len(d.Indexes))
+	coll := v.Cat.Colls[c.name]
+	for i, x := range d.Indexes {
+		out[i] = Index(x)
+		if coll == nil {
+			continue
+		}
+		if ix := keyspace.FindIndex(coll.Indexes, x); ix != nil {
+			out[i].State = ix.Progress(v.Stats, coll)
 		}
 	}
 	return out, nil
+}
+
+// SetExpireAfter changes when the documents of an index expire, or lets them
+// expire; the index keeps its entries. An index that cannot expire documents is
+// CannotCreateIndex, an unknown one ErrNotFound.
+func (c *Collection) SetExpireAfter(ctx context.Context, index string, after time.Duration) error {
+	if err := writable(c.name); err != nil {
+		return err
+	}
+	x, err := c.index(ctx, index)
+	if err != nil {
+		return err
+	}
+	x.ExpireAfter = &after
+	def := keyspace.IndexDef(x)
+	if err := keyspace.CheckIndex(&def); err != nil {
+		return err
+	}
+	set := bson.D{{Key: "$set", Value: bson.D{{Key: "indexes.$[x].expire", Value: int32(after / time.Second)}}}}
+	op := defineOp(c.name, set)
+	only, err := bson.Marshal(bson.D{{Key: "x.name", Value: index}})
+	if err != nil || op == nil {
+		return errors.Join(err, fault.Errorf(fault.BadValue, "the definition cannot be encoded"))
+	}
+	op.Upsert, op.ArrayFilters = false, [][]byte{only}
+	results, _, err := c.db.write(ctx, []payload.Op{*op}, fold.Each)
+	if err != nil {
+		return err
+	}
+	return results[0]
+}
+
+func (c *Collection) index(ctx context.Context, name string) (Index, error) {
+	xs, err := c.Indexes(ctx)
+	for _, x := range xs {
+		if x.Name == name {
+			return x, nil
+		}
+	}
+	if err == nil {
+		err = fault.Of(keyspace.ErrNoIndex, "cannot find index %s", name)
+	}
+	return Index{}, err
 }

@@ -13,9 +13,10 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 )
 
-func runCommand(t testing.TB, x *db.DB, cmd bson.D) bson.Raw {
+func runCommand(t testing.TB, x *replica.Replica, cmd bson.D) bson.Raw {
 	t.Helper()
 	reply, err := x.Run(t.Context(), raw(t, cmd))
 	if err != nil {
@@ -115,7 +116,7 @@ func TestIndexOptions(t *testing.T) {
 	if xs, err := x.Collection("c").Indexes(t.Context()); err != nil || len(xs) != 0 {
 		t.Fatalf("got %v, %v", xs, err)
 	}
-	if _, err := db.Dump(x); err != nil {
+	if _, err := db.Dump(x.DB); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -152,7 +153,7 @@ func insertMany(t testing.TB, c *db.Collection, n int) {
 }
 
 // asScanned reports a query whose answer, at one moment, depends on the indexes.
-func asScanned(t rapid.TB, x *db.DB) {
+func asScanned(t rapid.TB, x *replica.Replica) {
 	t.Helper()
 	filters := []bsonD{
 		d("n", 7), d("n", d("$gte", 60)), d("u", d("$lt", 40)), d("tags", 3), d("s", 2), d("s", nil), d("s", d("$exists", true)),
@@ -230,7 +231,7 @@ func TestBuildsGoOnBesideWriters(t *testing.T) {
 			t.Fatalf("index %s: got %+v", ix.Name, s)
 		}
 	}
-	if _, err := db.Dump(x); err != nil {
+	if _, err := db.Dump(x.DB); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -252,7 +253,7 @@ func TestDropWhileBuilding(t *testing.T) {
 	if err := c.DropIndex(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Dump(x); err != nil {
+	if _, err := db.Dump(x.DB); err != nil {
 		t.Fatal(err)
 	}
 	if i := x.Info(); i.Building != 0 {
@@ -273,7 +274,7 @@ func TestUniqueOverDuplicates(t *testing.T) {
 	if xs, err := c.Indexes(t.Context()); err != nil || len(xs) != 0 {
 		t.Fatalf("got %v, %v", xs, err)
 	}
-	if _, err := db.Dump(x); err != nil {
+	if _, err := db.Dump(x.DB); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -284,7 +285,7 @@ func TestUniqueOverDuplicates(t *testing.T) {
 	if _, err := c.CreateIndex(t.Context(), unique("u")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Dump(x); err != nil {
+	if _, err := db.Dump(x.DB); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -300,8 +301,8 @@ func TestBuildsSurviveTheEnd(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		open := func() *db.DB {
-			x, err := db.Open(t.Context(), db.Options{Store: s, Prefix: []byte("D/"), Journal: j})
+		open := func() *replica.Replica {
+			x, err := replica.Open(t.Context(), replica.Options{Store: s, Prefix: []byte("D/"), Journal: j})
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -333,7 +334,7 @@ func TestBuildsSurviveTheEnd(t *testing.T) {
 			x = open()
 			asScanned(rt, x)
 		}
-		if _, err := db.Dump(x); err != nil {
+		if _, err := db.Dump(x.DB); err != nil {
 			rt.Fatal(err)
 		}
 		asScanned(rt, x)

@@ -32,7 +32,7 @@ func TestUpdatePipelines(t *testing.T) {
 	if x, y := a.x.Info(), b.x.Info(); x.Hash != y.Hash {
 		t.Fatal("the replicas differ")
 	}
-	for _, r := range []replica{a, b} {
+	for _, r := range []peer{a, b} {
 		got := all(t, r.x.Collection("c"), db.FindOptions{Filter: raw(t, d("_id", 2))})
 		if n := got[0].Lookup("n").Int32(); n != 11 && n != 12 {
 			t.Fatalf("got %v", got[0])

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 )
@@ -30,13 +31,13 @@ var lawful = []bsonD{
 }
 
 // genLaws draws records whose operations meet changes of schema and rules.
-func genLaws(t *rapid.T, tb testing.TB, n int) []db.Entry {
-	var es []db.Entry
+func genLaws(t *rapid.T, tb testing.TB, n int) []journal.Entry {
+	var es []journal.Entry
 	var times [3]clock.Time
 	for i := range rapid.IntRange(1, n).Draw(t, "records") {
 		l := rapid.IntRange(0, 2).Draw(t, "log")
 		times[l] += clock.Time(rapid.IntRange(1, 3).Draw(t, "tick"))
-		e := db.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 2).Draw(t, "atomic") == 0}
+		e := journal.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 2).Draw(t, "atomic") == 0}
 		e.Writer, e.Role = fmt.Sprint("did:key:", l+1), []string{"owner", "writer", "writer"}[l]
 		e.ID = clock.RecordID{Log: clock.LogID{byte(l + 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i), byte(i >> 8), 1}}
 		var ops []db.Op
@@ -77,7 +78,7 @@ func TestLawsConverge(t *testing.T) {
 			st := openMemory(rt)
 			x, j := openReplica(rt, t, st)
 			if r == 1 {
-				if err := db.SmallGroups(x, 1, 1); err != nil {
+				if err := db.SmallGroups(x.DB, 1, 1); err != nil {
 					rt.Fatal(err)
 				}
 			}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 )
 
 // A call is one thing that a client does with two small collections of
@@ -91,7 +92,7 @@ var bankModel = porcupine.Model{
 	Equal: func(a, b any) bool { return maps.Equal(a.(bank), b.(bank)) },
 }
 
-func runCall(ctx context.Context, x *db.DB, t testing.TB, c call) (out string, err error) {
+func runCall(ctx context.Context, x *replica.Replica, t testing.TB, c call) (out string, err error) {
 	coll := func(id string) string { return id[:1] }
 	byID := func(id string) bson.Raw { return raw(t, d("_id", id)) }
 	balance := func(tx *db.Tx, id string) (int32, bool, error) {

@@ -6,6 +6,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -92,7 +93,7 @@ func (l *Live) Next(ctx context.Context) (LiveEvent, error) {
 		}
 		select {
 		case <-wait:
-		case <-l.set.sub.ended:
+		case <-l.set.sub.Ended:
 		case <-ctx.Done():
 			return LiveEvent{}, ctx.Err()
 		}
@@ -149,12 +150,12 @@ func (l *Live) documents() []Document {
 // hand makes of a document what the caller may see. It is the one place where a
 // live query hands documents out.
 func (l *Live) hand(d *liveDoc) Document {
-	out := Document{Raw: d.doc, Mod: d.mod}
+	out := Document{Raw: d.Doc, Mod: d.Mod}
 	switch {
 	case l.proj != nil && l.modOut:
-		out.Raw = l.proj.Apply(nil, withMod(d.state))
+		out.Raw = l.proj.Apply(nil, keyspace.WithMod(d.State))
 	case l.proj != nil:
-		out.Raw = l.proj.Apply(nil, d.doc)
+		out.Raw = l.proj.Apply(nil, d.Doc)
 	}
 	return out
 }

@@ -32,7 +32,7 @@ func newMirror(t rapid.TB, tb testing.TB, c *db.Collection, o db.FindOptions) *m
 	return &mirror{l: l, o: o, docs: l.Result()}
 }
 
-// catchUp applies the events that there are.
+// CatchUp applies the events that there are.
 func (m *mirror) catchUp(t rapid.TB, tb testing.TB) {
 	for {
 		e, ok, err := m.l.TryNext(tb.Context())

@@ -13,9 +13,14 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/change"
+	"github.com/weftdb/weft/db/internal/feed"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -44,17 +49,17 @@ type lives struct {
 
 // A liveDoc is a document of a result; immutable.
 type liveDoc struct {
-	state
+	keyspace.State
 	idKey, sortKey []byte
 }
 
-func (d *liveDoc) size() int { return 160 + len(d.doc) + len(d.idKey) + len(d.sortKey) }
+func (d *liveDoc) size() int { return 160 + len(d.Doc) + len(d.idKey) + len(d.sortKey) }
 
 func (d *liveDoc) compare(o *liveDoc) int {
 	return cmp.Or(bytes.Compare(d.sortKey, o.sortKey), bytes.Compare(d.idKey, o.idKey))
 }
 
-func payloadID(d *liveDoc) bson.RawValue { return payload.DocID(d.doc).Raw() }
+func payloadID(d *liveDoc) bson.RawValue { return payload.DocID(d.Doc).Raw() }
 
 // A liveNote is an event as the log keeps it.
 type liveNote struct {
@@ -74,18 +79,18 @@ type liveSet struct {
 	key     string
 	coll    string
 	o       FindOptions
-	m       criteria
+	m       change.Criteria
 	sort    *query.Sort
 	mod     bool // the sort reads _mod
 	lo, hi  int  // the places of items that are the result
-	eyes    eyes
+	eyes    view.Eyes
 	ruled   bool // the collection had a read rule, and all members are one reader
-	sub     *subscription
+	sub     *feed.Subscription
 	entered int // by lives.mu
 
 	mu       sync.Mutex // guards the rest
 	members  map[*Live]bool
-	sight    *sight          // as of the last load
+	sight    *view.Sight     // as of the last load
 	wait     <-chan struct{} // closed when there may be changes; nil if that is not known
 	pos      uint64          // the commit up to which items are folded
 	stale    bool            // items are to be read
@@ -103,7 +108,7 @@ func readsMod(spec bson.Raw) bool { return bytes.Contains(spec, []byte("_mod\x00
 
 // liveSet returns the set of a query, entered.
 func (db *DB) liveSet(ctx context.Context, coll string, o FindOptions) (*liveSet, error) {
-	s := &liveSet{db: db, coll: coll, eyes: db.eyes(ctx), members: map[*Live]bool{}, stale: true, ids: map[string]*liveDoc{}}
+	s := &liveSet{db: db, coll: coll, eyes: view.EyesOf(ctx), members: map[*Live]bool{}, stale: true, ids: map[string]*liveDoc{}}
 	s.o = FindOptions{Filter: slices.Clone(o.Filter), Sort: slices.Clone(o.Sort), Skip: o.Skip, Limit: o.Limit}
 	if len(s.o.Sort) <= 5 {
 		s.o.Sort = bson.Raw{14, 0, 0, 0, byte(bson.TypeInt32), '_', 'i', 'd', 0, 1, 0, 0, 0, 0}
@@ -113,32 +118,32 @@ func (db *DB) liveSet(ctx context.Context, coll string, o FindOptions) (*liveSet
 		return nil, err
 	}
 	s.mod = readsMod(s.o.Sort)
-	s.m = criteria{colls: []string{coll}, ops: opDocs, image: ImageEither}
+	s.m = change.Criteria{Colls: []string{coll}, Ops: change.OpDocs, Image: change.SideEither}
 	if err := payload.CheckName(coll); err != nil {
 		return nil, err
 	}
-	if err := s.m.compile(s.o.Filter); err != nil {
+	if err := s.m.Compile(s.o.Filter); err != nil {
 		return nil, err
 	}
-	if coll != systemCollection {
-		s.m.law = value.AppendKey(nil, value.String(coll), false)
+	if coll != judge.SystemCollection {
+		s.m.Law = value.AppendKey(nil, value.String(coll), false)
 	}
 	s.lo, s.hi = int(o.Skip), math.MaxInt
 	if o.Limit > 0 {
 		s.hi = s.lo + int(o.Limit)
 	}
-	k := binary.AppendUvarint([]byte(s.m.key()), uint64(len(s.o.Sort)))
-	k = uvarints(append(k, s.o.Sort...), uint64(o.Skip), uint64(o.Limit))
-	v, err := db.acquire()
+	k := binary.AppendUvarint([]byte(s.m.Key()), uint64(len(s.o.Sort)))
+	k = keyspace.Uvarints(append(k, s.o.Sort...), uint64(o.Skip), uint64(o.Limit))
+	v, err := db.fold.Acquire()
 	if err != nil {
 		return nil, err
 	}
-	sight, err := s.eyes.sight(v, coll)
-	v.release()
+	sight, err := s.eyes.Sight(v, coll)
+	v.Release()
 	if err != nil {
 		return nil, err
 	}
-	s.ruled, s.key = sight != nil, string(k)+sight.reader()
+	s.ruled, s.key = sight != nil, string(k)+sight.Reader()
 
 	db.lives.mu.Lock()
 	defer db.lives.mu.Unlock()
@@ -150,7 +155,7 @@ func (db *DB) liveSet(ctx context.Context, coll string, o FindOptions) (*liveSet
 	if err != nil {
 		return nil, err
 	}
-	v.release()
+	v.Release()
 	s.sub, s.entered = sub, 1
 	if db.lives.sets == nil {
 		db.lives.sets = map[string]*liveSet{}
@@ -229,13 +234,16 @@ func (s *liveSet) shown() []*liveDoc {
 // It returns what is closed when there are more, nil if something was noted.
 func (s *liveSet) advance(ctx context.Context) (wait <-chan struct{}, err error) {
 	for began := s.end(); ; {
+		// Before wait is looked at: the feed closes that before a commit ceases to
+		// be queued, so that none can slip between the two.
+		queued := s.db.feed.Queued.Load()
 		select {
-		case <-s.sub.ended:
+		case <-s.sub.Ended:
 			return nil, ErrClosed
 		case <-s.wait:
 		default:
 			// Nothing since another member looked; this one need not.
-			if s.wait != nil && !s.stale && s.err == nil && s.db.feed.queued.Load() == 0 {
+			if s.wait != nil && !s.stale && s.err == nil && queued == 0 {
 				return s.wait, nil
 			}
 		}
@@ -249,19 +257,19 @@ func (s *liveSet) advance(ctx context.Context) (wait <-chan struct{}, err error)
 			}
 		}
 		end := s.end()
-		hits, next, _, wait, behind := s.sub.pull(s.pos)
+		hits, next, _, wait, behind := s.sub.Pull(s.pos)
 		if behind {
 			s.stale = true
 			continue
 		}
 		for i, h := range hits {
-			c := &h.news.changes[h.i]
-			if c.coll == s.coll {
+			c := &h.News.Changes[h.I]
+			if c.Coll == s.coll {
 				s.apply(c)
-			} else if readRule(c.before.doc) != readRule(c.after.doc) {
+			} else if judge.ReadRule(c.Before.Doc) != judge.ReadRule(c.After.Doc) {
 				return nil, s.fail(errReadRule)
 			}
-			if i == len(hits)-1 || hits[i+1].seq != h.seq {
+			if i == len(hits)-1 || hits[i+1].Seq != h.Seq {
 				s.settle(end)
 				end = s.end()
 			}
@@ -291,7 +299,7 @@ func (s *liveSet) load(ctx context.Context) error {
 	if s.o.Limit > 0 {
 		o.Limit = int64(s.hi + s.reserve())
 	}
-	reader, cancel := context.WithCancel(s.eyes.ctx)
+	reader, cancel := context.WithCancel(s.eyes.Ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
 	cur, err := s.db.find(reader, s.coll, o)
@@ -299,21 +307,20 @@ func (s *liveSet) load(ctx context.Context) error {
 		return cmp.Or(ctx.Err(), err)
 	}
 	defer cur.Close()
-	if s.sight, err = s.eyes.sight(cur.s.v, s.coll); err != nil {
+	if s.sight, err = s.eyes.Sight(cur.View(), s.coll); err != nil {
 		return err
 	}
 	if s.ruled != (s.sight != nil) {
 		return s.fail(errReadRule)
 	}
-	s.pos = max(s.pos, cur.s.v.seq)
+	s.pos = max(s.pos, cur.View().Seq)
 	s.clear()
 	for cur.Next() {
 		if len(s.items) >= s.hi && s.bytes > maxReserveBytes {
 			o.Limit = int64(len(s.items)) // there are more
 			break
 		}
-		d := cur.Document()
-		s.put(len(s.items), s.doc(state{doc: d.Raw, mod: d.Mod}))
+		s.put(len(s.items), s.doc(cur.Found().State))
 		if s.bytes > maxLiveBytes || s.db.lives.bytes.Load() > maxLiveTotal {
 			return s.fail(errLiveSize)
 		}
@@ -329,14 +336,14 @@ func (s *liveSet) load(ctx context.Context) error {
 	return nil
 }
 
-func (s *liveSet) doc(st state) *liveDoc {
-	d := &liveDoc{state: st}
-	id := payload.DocID(st.doc)
+func (s *liveSet) doc(st keyspace.State) *liveDoc {
+	d := &liveDoc{State: st}
+	id := payload.DocID(st.Doc)
 	d.idKey, _ = payload.CheckID(id)
 	if s.mod {
-		d.sortKey = s.sort.Key(nil, withMod(st))
+		d.sortKey = s.sort.Key(nil, keyspace.WithMod(st))
 	} else {
-		d.sortKey = s.sort.Key(nil, st.doc)
+		d.sortKey = s.sort.Key(nil, st.Doc)
 	}
 	return d
 }
@@ -365,11 +372,11 @@ func (s *liveSet) place(d *liveDoc) int {
 }
 
 // apply folds one change of a document into items.
-func (s *liveSet) apply(c *change) {
-	old := s.ids[string(c.idKey)]
+func (s *liveSet) apply(c *change.Change) {
+	old := s.ids[string(c.IDKey)]
 	var d *liveDoc
-	if c.after.doc != nil && (s.m.filter == nil || s.m.fits(&c.after)) && s.sight.shows(c.after.doc) {
-		d = s.doc(c.after)
+	if c.After.Doc != nil && (s.m.Filter == nil || s.m.Fits(&c.After)) && s.sight.Shows(c.After.Doc) {
+		d = s.doc(c.After)
 		// Behind the last that is held, others may come first.
 		if n := len(s.items); !s.complete && (n == 0 || d.compare(s.items[n-1]) > 0) {
 			d = nil
@@ -437,7 +444,7 @@ func merge(ns []liveNote) []liveNote {
 	for i := 0; i+1 < len(ns); {
 		a, b := &ns[i], &ns[i+1]
 		again := bytes.Equal(a.doc.idKey, b.doc.idKey) && a.op != b.op
-		same := again && sameState(a.doc.state, b.doc.state)
+		same := again && keyspace.SameState(a.doc.State, b.doc.State)
 		switch {
 		case again && a.op == liveAdded, same && a.from == b.index:
 			ns = slices.Delete(ns, i, i+2)
@@ -482,3 +489,6 @@ func (s *liveSet) settle(from int64) {
 		s.first++
 	}
 }
+
+// errReadRule ends a live query whose collection has another read rule now.
+var errReadRule = fault.New(fault.Conflict, "the read rule of the collection was changed; run the live query again")

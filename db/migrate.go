@@ -8,8 +8,11 @@ import (
 	"github.com/oklog/ulid/v2"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -84,35 +87,35 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 	if err != nil {
 		return Report{}, err
 	}
-	text, err := stepsText(c.Migrate)
+	text, err := judge.StepsText(c.Migrate)
 	if err != nil {
 		return Report{}, err
 	}
-	steps, err := parseSteps(text)
+	steps, err := judge.ParseSteps(text)
 	if err != nil {
 		return Report{}, err
 	}
-	fit := next.validator
-	if len(steps) > 0 && d.next != nil && d.next.text == text && sameValidator(&d.next.validator, &fit) && !c.DryRun {
+	fit := next.Validator
+	if len(steps) > 0 && d.Next != nil && d.Next.Text == text && judge.SameValidator(&d.Next.Validator, &fit) && !c.DryRun {
 		return db.Collection(name).Migrate(ctx) // it was begun
 	}
-	r := Report{Version: d.version}
+	r := Report{Version: d.Version}
 	if c.judges() {
-		if r, err = db.check(ctx, name, d.version, steps, &fit, c.List); err != nil {
+		if r, err = db.check(ctx, name, d.Version, steps, &fit, c.List); err != nil {
 			return r, err
 		}
 	}
 	switch {
 	case c.DryRun:
 		return r, nil
-	case r.Misfits > 0 && !c.Force && fit.level != levelOff && !fit.warn:
+	case r.Misfits > 0 && !c.Force && fit.Level != judge.LevelOff && !fit.Warn:
 		return r, &MisfitError{r}
 	case len(steps) == 0:
 		unset := bson.D{}
-		if c.judges() && fit.schema == nil && d.text != "" {
+		if c.judges() && fit.Schema == nil && d.Text != "" {
 			unset = append(unset, bson.E{Key: "schema", Value: ""})
 		}
-		if c.judges() && d.next != nil {
+		if c.judges() && d.Next != nil {
 			unset = append(unset, bson.E{Key: "next", Value: ""}) // the later change holds
 		}
 		if len(set) == 0 && len(unset) == 0 {
@@ -129,10 +132,10 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 		return r, nil
 	}
 	pend := bson.D{{Key: "id", Value: ulid.Make().String()}, {Key: "steps", Value: text}}
-	pend = append(pend, fit.fields()...)
+	pend = append(pend, fit.Fields()...)
 	upd := bson.D{{Key: "$set", Value: bson.D{{Key: "next", Value: pend}}}}
 	if c.Rules != nil {
-		upd = bson.D{{Key: "$set", Value: bson.D{{Key: "next", Value: pend}, {Key: "rules", Value: rulesDoc(*c.Rules)}}}}
+		upd = bson.D{{Key: "$set", Value: bson.D{{Key: "next", Value: pend}, {Key: "rules", Value: judge.RulesDoc(judge.RuleTexts(*c.Rules))}}}}
 	}
 	if err := db.redefine(ctx, name, nil, upd); err != nil {
 		return r, err
@@ -146,69 +149,48 @@ func (c *CollectionChange) judges() bool {
 }
 
 // on returns the definition that d becomes, and the fields that it sets.
-func (c *CollectionChange) on(d *definition) (next definition, set bson.D, err error) {
+func (c *CollectionChange) on(d *judge.Definition) (next judge.Definition, set bson.D, err error) {
 	next = *d
-	v := &next.validator
+	v := &next.Validator
 	if c.Schema != nil {
-		v.text = ""
+		v.Text = ""
 		if len(c.Schema) > 5 {
 			if err := value.Validate(c.Schema); err != nil {
 				return next, nil, err
 			}
-			v.text = string(value.AppendJSON(nil, c.Schema, false))
+			v.Text = string(value.AppendJSON(nil, c.Schema, false))
 		}
-		v.schema = nil
+		v.Schema = nil
 	}
 	if c.Formats != nil {
-		v.formats = *c.Formats
+		v.Formats = *c.Formats
 	}
 	if c.Level != "" {
-		v.level = c.Level
-		if err := oneOf("validationLevel", c.Level, levelStrict, levelModerate, levelOff); err != nil {
+		v.Level = c.Level
+		if err := judge.OneOf("validationLevel", c.Level, judge.LevelStrict, judge.LevelModerate, judge.LevelOff); err != nil {
 			return next, nil, err
 		}
 	}
 	if c.Action != "" {
-		v.warn = c.Action == actionWarn
-		if err := oneOf("validationAction", c.Action, actionError, actionWarn); err != nil {
+		v.Warn = c.Action == judge.ActionWarn
+		if err := judge.OneOf("validationAction", c.Action, judge.ActionError, judge.ActionWarn); err != nil {
 			return next, nil, err
 		}
 	}
-	if err := v.compile(); err != nil {
+	if err := v.Compile(); err != nil {
 		return next, nil, err
 	}
 	if c.judges() {
-		set = v.fields()
+		set = v.Fields()
 	}
 	if c.Rules != nil {
-		next.rules = compiledRules{text: *c.Rules}
-		if err := next.rules.compile(); err != nil {
+		next.Rules = judge.CompiledRules{Text: judge.RuleTexts(*c.Rules)}
+		if err := next.Rules.Compile(); err != nil {
 			return next, nil, err
 		}
-		set = append(set, bson.E{Key: "rules", Value: rulesDoc(*c.Rules)})
+		set = append(set, bson.E{Key: "rules", Value: judge.RulesDoc(judge.RuleTexts(*c.Rules))})
 	}
 	return next, set, nil
-}
-
-// fields is the form of a validator in a definition.
-func (v *validator) fields() bson.D {
-	out := bson.D{}
-	if v.text != "" {
-		out = append(out, bson.E{Key: "schema", Value: v.text})
-	}
-	action := actionError
-	if v.warn {
-		action = actionWarn
-	}
-	level := v.level
-	if level == "" {
-		level = levelStrict
-	}
-	return append(out, bson.E{Key: "formats", Value: v.formats}, bson.E{Key: "level", Value: level}, bson.E{Key: "action", Value: action})
-}
-
-func sameValidator(a, b *validator) bool {
-	return a.text == b.text && a.formats == b.formats && a.warn == b.warn && (a.level == b.level || a.level+b.level == levelStrict)
 }
 
 // redefine updates a definition that exists; where must match it, too.
@@ -225,24 +207,24 @@ func (db *DB) redefine(ctx context.Context, name string, where bson.D, upd bson.
 		return fault.Errorf(fault.BadValue, "the definition cannot be encoded")
 	}
 	op.Filter, op.Upsert = filter, false
-	results, _, err := db.write(ctx, []payload.Op{*op}, each)
+	results, _, err := db.write(ctx, []payload.Op{*op}, fold.Each)
 	if err != nil {
 		return err
 	}
-	if errors.Is(results[0], errNoMatch) {
+	if errors.Is(results[0], judge.ErrNoMatch) {
 		return fault.Of(ErrConflict, "the definition of %s was changed meanwhile", name)
 	}
 	return results[0]
 }
 
 // check says how the documents of a collection, rewritten by steps, fit v.
-func (db *DB) check(ctx context.Context, name string, version int64, steps []step, v *validator, list int) (Report, error) {
+func (db *DB) check(ctx context.Context, name string, version int64, steps []judge.Step, v *judge.Validator, list int) (Report, error) {
 	r := Report{Version: version}
 	err := db.eachDocument(ctx, name, func(id bson.RawValue, _ []byte, doc bson.Raw) error {
 		r.Documents++
-		rs, after, err := rewrites(steps, doc)
+		rs, after, err := judge.Rewrites(steps, doc)
 		if err == nil {
-			err = v.fits(after)
+			err = v.Fits(after)
 		}
 		if len(rs) > 0 {
 			r.Changed++
@@ -267,13 +249,14 @@ func (r *Report) add(id bson.RawValue, err error, list int) {
 
 // eachDocument calls f for every document of one moment, whoever may read it.
 func (db *DB) eachDocument(ctx context.Context, name string, f func(id bson.RawValue, key []byte, doc bson.Raw) error) error {
-	cur, err := db.find(seeingAll(ctx), name, FindOptions{})
+	cur, err := db.find(view.SeeingAll(ctx), name, FindOptions{})
 	if err != nil {
 		return err
 	}
 	defer cur.Close()
 	for cur.Next() {
-		if err := f(payload.DocID(cur.cur.doc).Raw(), cur.cur.idKey, cur.cur.doc); err != nil {
+		d := cur.Found()
+		if err := f(payload.DocID(d.Doc).Raw(), d.IDKey, d.Doc); err != nil {
 			return err
 		}
 	}
@@ -286,12 +269,12 @@ func (db *DB) eachDocument(ctx context.Context, name string, f func(id bson.RawV
 func (c *Collection) Verify(ctx context.Context, list int) (Report, error) {
 	d, err := c.db.definition(c.name)
 	if errors.Is(err, ErrNotFound) {
-		d, err = &definition{}, nil
+		d, err = &judge.Definition{}, nil
 	}
 	if err != nil {
 		return Report{}, err
 	}
-	return c.db.check(ctx, c.name, d.version, nil, &d.validator, list)
+	return c.db.check(ctx, c.name, d.Version, nil, &d.Validator, list)
 }
 
 // Migrate continues a migration that was begun, and puts its schema in force.
@@ -302,24 +285,24 @@ func (c *Collection) Migrate(ctx context.Context) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	p := d.next
+	p := d.Next
 	if p == nil {
-		return c.db.rewriteAll(ctx, c.name, d.version, &d.validator, d.catchUp)
+		return c.db.rewriteAll(ctx, c.name, d.Version, &d.Validator, d.CatchUp)
 	}
-	r, err := c.db.rewriteAll(ctx, c.name, d.version, &p.validator, func(doc bson.Raw) ([]rewrite, bson.Raw, error) {
-		return rewrites(p.steps, doc)
+	r, err := c.db.rewriteAll(ctx, c.name, d.Version, &p.Validator, func(doc bson.Raw) ([]judge.Rewrite, bson.Raw, error) {
+		return judge.Rewrites(p.Steps, doc)
 	})
 	if err != nil {
 		return r, err
 	}
-	done := bson.D{{Key: "version", Value: d.version + 1}, {Key: "steps", Value: p.text}}
+	done := bson.D{{Key: "version", Value: d.Version + 1}, {Key: "steps", Value: p.Text}}
 	unset := bson.D{{Key: "next", Value: ""}}
-	if p.validator.text == "" {
+	if p.Validator.Text == "" {
 		unset = append(unset, bson.E{Key: "schema", Value: ""})
 	}
-	push := bson.D{{Key: "$each", Value: bson.A{done}}, {Key: "$slice", Value: int32(-maxMigrations)}}
-	err = c.db.redefine(ctx, c.name, bson.D{{Key: "next.id", Value: p.id}}, bson.D{
-		{Key: "$set", Value: p.fields()},
+	push := bson.D{{Key: "$each", Value: bson.A{done}}, {Key: "$slice", Value: int32(-judge.MaxMigrations)}}
+	err = c.db.redefine(ctx, c.name, bson.D{{Key: "next.id", Value: p.ID}}, bson.D{
+		{Key: "$set", Value: p.Fields()},
 		{Key: "$unset", Value: unset},
 		{Key: "$inc", Value: bson.D{{Key: "version", Value: int64(1)}}},
 		{Key: "$push", Value: bson.D{{Key: "steps", Value: push}}},
@@ -330,24 +313,6 @@ func (c *Collection) Migrate(ctx context.Context) (Report, error) {
 	return r, err
 }
 
-// catchUp rewrites a straggler by the steps of as few of the last migrations as
-// make it fit; it leaves alone what fits, or never will.
-func (d *definition) catchUp(doc bson.Raw) ([]rewrite, bson.Raw, error) {
-	if d.fits(doc) == nil {
-		return nil, doc, nil
-	}
-	for from := len(d.done) - 1; from >= 0; from-- {
-		var steps []step
-		for _, m := range d.done[from:] {
-			steps = append(steps, m.steps...)
-		}
-		if rs, after, err := rewrites(steps, doc); err == nil && d.fits(after) == nil {
-			return rs, after, nil
-		}
-	}
-	return nil, doc, nil
-}
-
 // The bounds of one batch of rewrites.
 const (
 	batchOps   = 512
@@ -356,7 +321,7 @@ const (
 
 // rewriteAll writes the rewrites of every document, in batches, each of which
 // is durable when the next begins.
-func (db *DB) rewriteAll(ctx context.Context, name string, version int64, v *validator, of func(bson.Raw) ([]rewrite, bson.Raw, error)) (Report, error) {
+func (db *DB) rewriteAll(ctx context.Context, name string, version int64, v *judge.Validator, of func(bson.Raw) ([]judge.Rewrite, bson.Raw, error)) (Report, error) {
 	r := Report{Version: version}
 	var ops []payload.Op
 	size := 0
@@ -364,10 +329,10 @@ func (db *DB) rewriteAll(ctx context.Context, name string, version int64, v *val
 		if len(ops) == 0 {
 			return nil
 		}
-		results, _, err := db.write(ctx, ops, each)
+		results, _, err := db.write(ctx, ops, fold.Each)
 		for i, e := range results {
 			// One that does not match any more was changed by another writer.
-			if err == nil && e != nil && !errors.Is(e, errNoMatch) {
+			if err == nil && e != nil && !errors.Is(e, judge.ErrNoMatch) {
 				r.add(ops[i].ID.Raw(), e, 0)
 			}
 		}
@@ -378,14 +343,14 @@ func (db *DB) rewriteAll(ctx context.Context, name string, version int64, v *val
 		r.Documents++
 		rs, after, err := of(doc)
 		if err == nil {
-			err = v.fits(after)
+			err = v.Fits(after)
 		}
 		r.add(id, err, 0)
 		if len(rs) > 0 {
 			r.Changed++
 		}
 		for _, x := range rs {
-			op := payload.Op{Kind: payload.Update, Coll: name, ID: payload.DocID(doc), Key: key, Filter: x.filter, Doc: x.update}
+			op := payload.Op{Kind: payload.Update, Coll: name, ID: payload.DocID(doc), Key: key, Filter: x.Filter, Doc: x.Update}
 			ops, size = append(ops, op), size+op.Size()
 		}
 		if len(ops) >= batchOps || size >= batchBytes {

@@ -14,10 +14,11 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 )
 
 // exchange brings everything that the journals have to all the others.
-func exchange(t testing.TB, dbs []*db.DB, js []*dbtest.Journal) {
+func exchange(t testing.TB, dbs []*replica.Replica, js []*dbtest.Journal) {
 	t.Helper()
 	for i := range js {
 		for k := range js {
@@ -46,7 +47,7 @@ func tick() {
 	}
 }
 
-func agree(t testing.TB, dbs []*db.DB, js []*dbtest.Journal) {
+func agree(t testing.TB, dbs []*replica.Replica, js []*dbtest.Journal) {
 	t.Helper()
 	es, err := js[0].Entries()
 	if err != nil {
@@ -57,13 +58,13 @@ func agree(t testing.TB, dbs []*db.DB, js []*dbtest.Journal) {
 		if _, h := x.StateHash(); h != want {
 			t.Errorf("replica %d has hash %v, the reference %v", i, h, want)
 		}
-		if _, err := db.Dump(x); err != nil {
+		if _, err := db.Dump(x.DB); err != nil {
 			t.Errorf("replica %d: %v", i, err)
 		}
 	}
 }
 
-func command(t testing.TB, x *db.DB, cmd any) bson.Raw {
+func command(t testing.TB, x *replica.Replica, cmd any) bson.Raw {
 	t.Helper()
 	reply, err := x.Run(t.Context(), raw(t, cmd))
 	if err != nil {
@@ -86,7 +87,7 @@ var newSteps = []any{
 func TestMigration(t *testing.T) {
 	x, xj := dbtest.OpenIn(t, memory(t), "x")
 	y, yj := dbtest.OpenIn(t, memory(t), "y")
-	dbs, js := []*db.DB{x, y}, []*dbtest.Journal{xj, yj}
+	dbs, js := []*replica.Replica{x, y}, []*dbtest.Journal{xj, yj}
 	if r := command(t, x, d("create", "c", "validator", d("$jsonSchema", oldShape))); r.Lookup("ok").Double() != 1 {
 		t.Fatal(r)
 	}
@@ -187,7 +188,7 @@ func TestMigrationResumes(t *testing.T) {
 	for _, again := range []string{"call", "migrate"} {
 		x, xj := dbtest.OpenIn(t, memory(t), "x")
 		y, yj := dbtest.OpenIn(t, memory(t), "y")
-		dbs, js := []*db.DB{x, y}, []*dbtest.Journal{xj, yj}
+		dbs, js := []*replica.Replica{x, y}, []*dbtest.Journal{xj, yj}
 		if err := x.CreateCollection(t.Context(), "c", db.CollectionOptions{Schema: raw(t, oldShape)}); err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/update"
@@ -63,7 +65,7 @@ func (c *Collection) modifyOp(filter, change bson.Raw, o ModifyOptions) (op payl
 	if err := writable(c.name); err != nil {
 		return op, err
 	}
-	op = payload.Op{Coll: c.name, Filter: orEmpty(filter)}
+	op = payload.Op{Coll: c.name, Filter: value.OrEmpty(filter)}
 	switch {
 	case o.Remove && (change != nil || o.Upsert || o.New):
 		return op, fault.Errorf(fault.FailedToParse, "remove takes no update, no upsert and no new document")
@@ -102,24 +104,24 @@ func (c *Collection) modify(ctx context.Context, op payload.Op, o ModifyOptions)
 		return c.modifyUpsert(ctx, op, o)
 	}
 	op.Upsert = false
-	op.ID, op.Key = payload.DocID(cur.cur.doc), slices.Clone(cur.cur.idKey)
-	r := &request{ctx: ctx, ops: []payload.Op{op}, mode: each, keep: true}
-	r.payload, r.seeds = payload.Encode(r.ops), seedsOf(r.ops)
-	if err := c.db.submit(r); err != nil {
+	op.ID, op.Key = payload.DocID(cur.Found().Doc), slices.Clone(cur.Found().IDKey)
+	r := &fold.Request{Ctx: ctx, Ops: []payload.Op{op}, Mode: fold.Each, Keep: true}
+	r.Payload, r.Seeds = payload.Encode(r.Ops), seedsOf(r.Ops)
+	if err := c.db.fold.Submit(r); err != nil {
 		return m, false, err
 	}
-	if r.err != nil {
-		return m, false, r.err
+	if r.Err != nil {
+		return m, false, r.Err
 	}
-	if e := r.results[0]; e != nil {
-		if errors.Is(e, errNoMatch) {
+	if e := r.Results[0]; e != nil {
+		if errors.Is(e, judge.ErrNoMatch) {
 			return m, true, nil
 		}
 		return m, false, &WriteError{0, e}
 	}
-	m.Found, m.Document = true, r.was.doc
+	m.Found, m.Document = true, r.Was.Doc
 	if o.New {
-		m.Document = r.now.doc
+		m.Document = r.Now.Doc
 	}
 	return m, false, nil
 }
@@ -154,8 +156,8 @@ func (tx *Tx) FindAndModify(collection string, filter, change bson.Raw, o Modify
 		return m, err
 	}
 	if len(fs) > 0 {
-		op.ID, op.Key, op.Upsert = payload.DocID(fs[0].doc), fs[0].idKey, false
-		m.Found, m.Document = true, fs[0].doc
+		op.ID, op.Key, op.Upsert = payload.DocID(fs[0].Doc), fs[0].IDKey, false
+		m.Found, m.Document = true, fs[0].Doc
 		if _, err := tx.apply(op); err != nil {
 			return m, &WriteError{0, err}
 		}
@@ -170,7 +172,7 @@ func (tx *Tx) FindAndModify(collection string, filter, change bson.Raw, o Modify
 		if err != nil {
 			return m, err
 		}
-		m.Document = d.state.doc
+		m.Document = d.State.Doc
 	}
 	if m.Document != nil && proj != nil {
 		m.Document, err = project(proj, m.Document, op.Filter)
@@ -186,55 +188,4 @@ func project(p *query.Projection, doc, filter bson.Raw) (bson.Raw, error) {
 	}
 	now := time.Now()
 	return p.Project(nil, doc, query.Context{Filter: f.At(now), Now: now})
-}
-
-// A modifySpec is a findAndModify command.
-type modifySpec struct {
-	filter, change bson.Raw
-	o              ModifyOptions
-}
-
-func parseModify(cmd bson.Raw) (s modifySpec, err error) {
-	s = modifySpec{filter: sub(cmd, "query"), change: updateIn(cmd, "update")}
-	s.o = ModifyOptions{
-		Sort: sub(cmd, "sort"), Projection: sub(cmd, "fields"), Upsert: flag(cmd, "upsert", false),
-		Remove: flag(cmd, "remove", false), New: flag(cmd, "new", false),
-	}
-	if s.change == nil && value.Get(cmd, "update").Exists() {
-		return s, fault.Errorf(fault.FailedToParse, "the update must be a document or a pipeline")
-	}
-	if value.Get(cmd, "arrayFilters").Exists() {
-		s.o.ArrayFilters, err = list(cmd, "arrayFilters")
-	}
-	return s, err
-}
-
-func (m Modified) reply(o ModifyOptions) bson.D {
-	last := bson.D{{Key: "n", Value: int32(0)}}
-	if m.Found || m.UpsertedID.Type != 0 {
-		last[0].Value = int32(1)
-	}
-	if !o.Remove {
-		last = append(last, bson.E{Key: "updatedExisting", Value: m.Found})
-		if m.UpsertedID.Type != 0 {
-			last = append(last, bson.E{Key: "upserted", Value: m.UpsertedID})
-		}
-	}
-	var doc any
-	if m.Document != nil {
-		doc = m.Document
-	}
-	return bson.D{{Key: "lastErrorObject", Value: last}, {Key: "value", Value: doc}}
-}
-
-func (db *DB) cmdFindAndModify(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	s, err := parseModify(cmd)
-	if err != nil {
-		return nil, err
-	}
-	m, err := db.Collection(name).FindAndModify(ctx, s.filter, s.change, s.o)
-	if err != nil {
-		return nil, err
-	}
-	return m.reply(s.o), nil
 }

@@ -2,33 +2,34 @@ package db
 
 import (
 	"context"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/search"
 )
 
 // SetMaxSeen sets how many bytes of _ids a search remembers, until the function
 // that it returns is called.
 func SetMaxSeen(n int) func() {
-	was := maxSeen
-	maxSeen = n
-	return func() { maxSeen = was }
+	was := search.MaxSeen
+	search.MaxSeen = n
+	return func() { search.MaxSeen = was }
 }
 
 // DistinctByScan is Distinct without indexes.
 func DistinctByScan(ctx context.Context, c *Collection, path string, filter bson.Raw) ([]bson.RawValue, error) {
-	return c.distinct(ctx, path, FindOptions{Filter: filter, NoIndex: true})
+	return c.DistinctWith(ctx, path, FindOptions{Filter: filter, NoIndex: true})
 }
 
 // FindTwice asks one question of one moment, by the planner and by a scan.
 func FindTwice(ctx context.Context, c *Collection, o FindOptions) (by, scan []bson.Raw, err error) {
-	v, err := c.db.acquire()
+	v, err := c.db.fold.Acquire()
 	if err != nil {
 		return nil, nil, err
 	}
-	defer v.release()
+	defer v.Release()
 	all := func() (out []bson.Raw, err error) {
-		v.refs.Add(1)
+		v.Refs.Add(1)
 		cur, err := c.db.findIn(ctx, v, c.name, o)
 		if err != nil {
 			return nil, err
@@ -45,21 +46,4 @@ func FindTwice(ctx context.Context, c *Collection, o FindOptions) (by, scan []bs
 	o.NoIndex = true
 	scan, err = all()
 	return by, scan, err
-}
-
-// TickCursors does what the cursors' timer does, at a time.
-func (db *DB) TickCursors(now time.Time) { db.cursors.tick(now) }
-
-// OpenCursors returns how many cursors commands have left open.
-func (db *DB) OpenCursors() int {
-	db.cursors.mu.Lock()
-	defer db.cursors.mu.Unlock()
-	return len(db.cursors.open)
-}
-
-// CursorMemory returns how many bytes they hold.
-func (db *DB) CursorMemory() int64 {
-	db.cursors.mu.Lock()
-	defer db.cursors.mu.Unlock()
-	return db.cursors.memory
 }

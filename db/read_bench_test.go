@@ -11,6 +11,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 )
@@ -65,7 +66,7 @@ func placesDB(b *testing.B) (*db.Collection, []bson.Raw) {
 	b.Helper()
 	docs := loadPlaces(b)
 	dir := b.TempDir()
-	open := func() (store.Store, *db.DB) {
+	open := func() (store.Store, *replica.Replica) {
 		st, err := engines.Open(dir, nil)
 		if err != nil {
 			b.Fatal(err)

@@ -11,10 +11,11 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 )
 
-func refusals(t rapid.TB, tb testing.TB, x *db.DB, o db.RefusedOptions) (out []db.Refusal) {
+func refusals(t rapid.TB, tb testing.TB, x *replica.Replica, o db.RefusedOptions) (out []db.Refusal) {
 	for r, err := range x.Refused(tb.Context(), o) {
 		if err != nil {
 			t.Fatal(err)
@@ -95,7 +96,7 @@ func TestRefusedWatchIsTheList(t *testing.T) {
 
 // refused returns a database in which another device's operations were refused:
 // an insert of _id 1, updates, and an atomic transaction.
-func refused(t *testing.T) (*db.DB, *dbtest.Journal) {
+func refused(t *testing.T) (*replica.Replica, *dbtest.Journal) {
 	x, j := dbtest.OpenIn(t, memory(t), "a")
 	y, k := dbtest.OpenIn(t, memory(t), "b")
 	ctx := t.Context()
@@ -246,7 +247,7 @@ func TestRetry(t *testing.T) {
 	if _, h := x.StateHash(); h != before {
 		t.Fatal("a mark changed the state hash")
 	}
-	if _, err := db.Dump(x); err != nil {
+	if _, err := db.Dump(x.DB); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -14,22 +14,24 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 )
 
 // A replica is a database and its journal.
-type replica struct {
-	x *db.DB
+type peer struct {
+	x *replica.Replica
 	j *dbtest.Journal
 }
 
-func newReplica(t *testing.T, name string) replica {
+func newReplica(t *testing.T, name string) peer {
 	x, j := dbtest.OpenIn(t, memory(t), name)
-	return replica{x, j}
+	return peer{x, j}
 }
 
-func (r replica) entries(t *testing.T) []db.Entry {
+func (r peer) entries(t *testing.T) []journal.Entry {
 	t.Helper()
 	es, err := r.j.Entries()
 	if err != nil {
@@ -38,7 +40,7 @@ func (r replica) entries(t *testing.T) []db.Entry {
 	return es
 }
 
-func (r replica) deliver(t *testing.T, es ...db.Entry) {
+func (r peer) deliver(t *testing.T, es ...journal.Entry) {
 	t.Helper()
 	if err := r.j.Deliver(es...); err != nil {
 		t.Fatal(err)
@@ -54,9 +56,9 @@ func (r replica) deliver(t *testing.T, es ...db.Entry) {
 func TestLateRecordsRefoldWhatTheyTouch(t *testing.T) {
 	a := newReplica(t, "a")
 	seq := uint64(0)
-	entry := func(at clock.Time, atomic bool, ids ...int32) db.Entry {
+	entry := func(at clock.Time, atomic bool, ids ...int32) journal.Entry {
 		seq++
-		e := db.Entry{Time: at << 16, Atomic: atomic, ID: clock.RecordID{Log: clock.LogID{1}, Seq: seq, Hash: clock.Hash{byte(seq), 1}}}
+		e := journal.Entry{Time: at << 16, Atomic: atomic, ID: clock.RecordID{Log: clock.LogID{1}, Seq: seq, Hash: clock.Hash{byte(seq), 1}}}
 		var ops []db.Op
 		for _, n := range ids {
 			ops = append(ops, db.NewOp(2, "c", value.Int32(n), raw(t, d()), raw(t, d("$push", d("l", int32(seq)))), true))
@@ -75,7 +77,7 @@ func TestLateRecordsRefoldWhatTheyTouch(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		e    db.Entry
+		e    journal.Entry
 		want int64
 	}{
 		{"one document", entry(15, false, 7), 1},
@@ -104,7 +106,7 @@ func TestLateRecordsRefoldWhatTheyTouch(t *testing.T) {
 func TestReplicasConverge(t *testing.T) { converge(t, 60) }
 
 func converge(t *testing.T, writes int) {
-	var rs []replica
+	var rs []peer
 	for i := range 3 {
 		rs = append(rs, newReplica(t, fmt.Sprint("replica", i)))
 	}
@@ -137,7 +139,7 @@ func converge(t *testing.T, writes int) {
 	writers.Wait()
 	written.Store(true)
 	couriers.Wait()
-	var full []db.Entry
+	var full []journal.Entry
 	for _, r := range rs {
 		full = append(full, r.entries(t)...)
 	}
@@ -160,7 +162,7 @@ func converge(t *testing.T, writes int) {
 
 // carry delivers to replica i some of what another has, unless the draw has them
 // apart.
-func carry(rnd *rand.Rand, rs []replica, i int) error {
+func carry(rnd *rand.Rand, rs []peer, i int) error {
 	from := rnd.IntN(len(rs))
 	if from == i || rnd.IntN(3) == 0 {
 		return nil
@@ -181,7 +183,7 @@ func carry(rnd *rand.Rand, rs []replica, i int) error {
 
 // writeRandomly writes documents that all others write too; now and then it sets
 // the next version of one, if that is still the next.
-func writeRandomly(ctx context.Context, x *db.DB, r *rand.Rand, name string, writes int) error {
+func writeRandomly(ctx context.Context, x *replica.Replica, r *rand.Rand, name string, writes int) error {
 	c := x.Collection("c")
 	for i := range writes {
 		f := bsonD{{Key: "_id", Value: r.IntN(8)}}
@@ -229,7 +231,7 @@ func setVersion(ctx context.Context, c *db.Collection, name string) error {
 }
 
 // checkVersions checks that each version was set once.
-func checkVersions(t *testing.T, x *db.DB) {
+func checkVersions(t *testing.T, x *replica.Replica) {
 	t.Helper()
 	doc, err := x.Collection("c").Get(t.Context(), id("cas"))
 	if err != nil {

@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"strings"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
-	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
@@ -48,11 +50,11 @@ func ParseStamp(text string) (s clock.Stamp, err error) {
 
 // Refusal returns the refusal of the operation at s, or ErrNotFound.
 func (db *DB) Refusal(ctx context.Context, s clock.Stamp) (Refusal, error) {
-	v, err := db.acquire()
+	v, err := db.fold.Acquire()
 	if err != nil {
 		return Refusal{}, err
 	}
-	defer v.release()
+	defer v.Release()
 	r, _, err := db.refusalAt(ctx, v, s)
 	if err != nil {
 		return Refusal{}, err
@@ -61,9 +63,9 @@ func (db *DB) Refusal(ctx context.Context, s clock.Stamp) (Refusal, error) {
 }
 
 // refusalAt finds the refusal of the operation at s, and its record.
-func (db *DB) refusalAt(ctx context.Context, v *view, s clock.Stamp) (*Refusal, *record, error) {
-	p := binary.BigEndian.AppendUint64(db.key(tagRefused), uint64(s.Time))
-	w := refusedWalk{db: db, v: v, eyes: db.eyes(ctx), it: v.snap.Iterate(store.Prefix(p))}
+func (db *DB) refusalAt(ctx context.Context, v *view.View, s clock.Stamp) (*Refusal, *journal.Record, error) {
+	p := binary.BigEndian.AppendUint64(db.fold.Space.Key(keyspace.TagRefused), uint64(s.Time))
+	w := refusedWalk{db: db, v: v, eyes: view.EyesOf(ctx), it: v.Snap.Iterate(store.Prefix(p))}
 	defer w.it.Close()
 	for {
 		r, err := w.next(ctx)
@@ -89,54 +91,54 @@ type RetryResult struct {
 // of an atomic transaction, which was refused whole, is written again with the
 // whole transaction. What was retried is handled.
 func (db *DB) Retry(ctx context.Context, s clock.Stamp) (res RetryResult, err error) {
-	v, err := db.acquire()
+	v, err := db.fold.Acquire()
 	if err != nil {
 		return res, err
 	}
 	r, rec, err := db.refusalAt(ctx, v, s)
-	v.release()
+	v.Release()
 	if err != nil {
 		return res, err
 	}
-	if rec.bad != nil {
-		return res, fault.Errorf(fault.BadValue, "a malformed record holds no operation that could be written again: %v", rec.bad)
+	if rec.Bad != nil {
+		return res, fault.Errorf(fault.BadValue, "a malformed record holds no operation that could be written again: %v", rec.Bad)
 	}
 	if r.Body == nil {
 		return res, ErrRule
 	}
-	ops := slices.Clone(rec.ops)
-	if !rec.atomic {
+	ops := slices.Clone(rec.Ops)
+	if !rec.Atomic {
 		ops = ops[s.Index : s.Index+1]
 	}
-	req := &request{ctx: ctx, ops: ops, mode: whole, atomic: rec.atomic}
-	if op := &ops[0]; !rec.atomic && op.Coll != systemCollection && (op.Kind == payload.Insert || op.Upsert) {
+	req := &fold.Request{Ctx: ctx, Ops: ops, Mode: fold.Whole, Atomic: rec.Atomic}
+	if op := &ops[0]; !rec.Atomic && op.Coll != judge.SystemCollection && (op.Kind == payload.Insert || op.Upsert) {
 		if d := db.implicit(op.Coll); d != nil {
-			req.ops = []payload.Op{*d, *op}
+			req.Ops = []payload.Op{*d, *op}
 		}
 	}
-	req.payload = payload.Encode(req.ops)
-	if len(req.payload) > payload.MaxBytes {
-		return res, fault.Of(ErrTooLarge, "the operation takes %d bytes, more than a record can hold", len(req.payload))
+	req.Payload = payload.Encode(req.Ops)
+	if len(req.Payload) > payload.MaxBytes {
+		return res, fault.Of(ErrTooLarge, "the operation takes %d bytes, more than a record can hold", len(req.Payload))
 	}
-	req.seeds = seedsOf(req.ops)
-	if err := db.submit(req); err != nil {
+	req.Seeds = seedsOf(req.Ops)
+	if err := db.fold.Submit(req); err != nil {
 		return res, err
 	}
-	implied := len(req.ops) - len(ops)
+	implied := len(req.Ops) - len(ops)
 	if err := retryError(req, implied); err != nil {
 		return res, err
 	}
-	for _, c := range req.changed[implied:] {
+	for _, c := range req.Changed[implied:] {
 		res.Operations++
 		if c {
 			res.Changed++
 		}
 	}
 	done := []clock.Stamp{s}
-	if rec.atomic {
+	if rec.Atomic {
 		done = nil
-		for i := range rec.ops {
-			done = append(done, stamp(rec, uint32(i)))
+		for i := range rec.Ops {
+			done = append(done, journal.Stamp(rec, uint32(i)))
 		}
 	}
 	if err := db.Handle(ctx, true, done...); err != nil && !errors.Is(err, ErrNotFound) {
@@ -146,13 +148,13 @@ func (db *DB) Retry(ctx context.Context, s clock.Stamp) (res RetryResult, err er
 }
 
 // retryError says which operation of a retry was refused, and why.
-func retryError(r *request, implied int) error {
-	for i, e := range r.results {
+func retryError(r *fold.Request, implied int) error {
+	for i, e := range r.Results {
 		if e != nil {
 			return &WriteError{max(0, i-implied), e}
 		}
 	}
-	return r.err
+	return r.Err
 }
 
 // Handle marks refusals as handled, or as not, on this replica only: it changes
@@ -160,10 +162,10 @@ func retryError(r *request, implied int) error {
 // another reason is not handled any more. If one of the stamps, at most 1,000, is
 // of no refusal, nothing is marked and the error is ErrNotFound.
 func (db *DB) Handle(ctx context.Context, handled bool, stamps ...clock.Stamp) error {
-	if len(stamps) > maxHandled {
-		return fault.Of(ErrTooLarge, "%d stamps are too many: at most %d", len(stamps), maxHandled)
+	if len(stamps) > MaxHandled {
+		return fault.Of(ErrTooLarge, "%d stamps are too many: at most %d", len(stamps), MaxHandled)
 	}
-	v, err := db.acquire()
+	v, err := db.fold.Acquire()
 	if err != nil {
 		return err
 	}
@@ -171,57 +173,18 @@ func (db *DB) Handle(ctx context.Context, handled bool, stamps ...clock.Stamp) e
 	for _, s := range stamps {
 		_, rec, err := db.refusalAt(ctx, v, s)
 		if err != nil {
-			v.release()
+			v.Release()
 			return err
 		}
-		keys = append(keys, db.key(tagRefused, ref{time: s.Time, n: rec.n, index: s.Index}.append(nil)))
+		keys = append(keys, db.fold.Space.Key(keyspace.TagRefused, keyspace.Ref{Time: s.Time, N: rec.N, Index: s.Index}.Append(nil)))
 	}
-	v.release()
-	r := &request{ctx: ctx, do: func() error { return db.markHandled(keys, handled) }}
-	if err := db.submit(r); err != nil {
+	v.Release()
+	r := &fold.Request{Ctx: ctx, Do: func() error { return db.fold.MarkHandled(keys, handled) }}
+	if err := db.fold.Submit(r); err != nil {
 		return err
 	}
-	return r.err
+	return r.Err
 }
 
-const maxHandled = 1000
-
-// markHandled rewrites stored refusals; it belongs to the committer.
-func (db *DB) markHandled(keys [][]byte, handled bool) error {
-	b := db.newBatch()
-	defer b.discard()
-	for _, k := range keys {
-		v, err := b.tx.Get(k)
-		if errors.Is(err, store.ErrNotFound) {
-			continue // it is not refused any more
-		}
-		if err != nil {
-			return err
-		}
-		out, at := value.Begin(make([]byte, 0, len(v)+16))
-		it := value.Elements(v)
-		for name, e, ok := it.Next(); ok; name, e, ok = it.Next() {
-			if string(name) != "handled" {
-				out = value.AppendElement(out, name, e)
-			}
-		}
-		if handled {
-			out = value.AppendElement(out, []byte("handled"), value.Value{Type: bson.TypeBoolean, Data: []byte{1}})
-		}
-		if err := b.tx.Put(k, value.End(out, at)); err != nil {
-			return err
-		}
-	}
-	if err := b.save(); err != nil {
-		return err
-	}
-	if err := b.tx.Commit(); err != nil {
-		return err
-	}
-	if err := db.store.Sync(); err != nil {
-		return db.breaks(err)
-	}
-	db.meta = b.meta
-	db.publish(&news{})
-	return nil
-}
+// MaxHandled is how many refusals [DB.Handle] marks at a time.
+const MaxHandled = 1000

@@ -9,16 +9,17 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 )
 
-func create(t testing.TB, x *db.DB, r db.Rules) {
+func create(t testing.TB, x *replica.Replica, r db.Rules) {
 	t.Helper()
 	if err := x.CreateCollection(t.Context(), "c", db.CollectionOptions{Rules: r}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func add(t testing.TB, x *db.DB, docs ...bson.D) error {
+func add(t testing.TB, x *replica.Replica, docs ...bson.D) error {
 	t.Helper()
 	var raws []bson.Raw
 	for _, doc := range docs {
@@ -81,7 +82,7 @@ func TestWriteRule(t *testing.T) {
 func TestRuleReplicates(t *testing.T) {
 	x, xj := dbtest.OpenIn(t, memory(t), "x")
 	y, yj := dbtest.OpenIn(t, memory(t), "y")
-	dbs, js := []*db.DB{x, y}, []*dbtest.Journal{xj, yj}
+	dbs, js := []*replica.Replica{x, y}, []*dbtest.Journal{xj, yj}
 	create(t, x, db.Rules{})
 	exchange(t, dbs, js)
 	if err := add(t, y, d("_id", 0, "owner", "did:key:x")); err != nil { // before the rule: it stays
@@ -118,7 +119,7 @@ func TestRuleReplicates(t *testing.T) {
 func TestDefineRule(t *testing.T) {
 	x, xj := dbtest.OpenIn(t, memory(t), "x")
 	y, yj := dbtest.OpenIn(t, memory(t), "y")
-	dbs, js := []*db.DB{x, y}, []*dbtest.Journal{xj, yj}
+	dbs, js := []*replica.Replica{x, y}, []*dbtest.Journal{xj, yj}
 	create(t, x, db.Rules{Define: `writer == "did:key:x"`})
 	exchange(t, dbs, js)
 	if _, err := y.ModifyCollection(t.Context(), "c", db.CollectionChange{Rules: &db.Rules{}}); !errors.Is(err, db.ErrRule) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 )
 
 // everyCommand has each command at least once, with all of its fields.
@@ -238,7 +239,7 @@ func FuzzRun(f *testing.F) {
 	})
 }
 
-func runOne(t *testing.T, x *db.DB, cmd bson.Raw) {
+func runOne(t *testing.T, x *replica.Replica, cmd bson.Raw) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), runBound)
 	defer cancel()

@@ -6,8 +6,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 )
 
 // in makes a command part of a transaction.
@@ -19,7 +19,7 @@ func in(session string, number int, start bool, cmd bson.D) bson.D {
 	return cmd
 }
 
-func run(t *testing.T, x *db.DB, cmd bson.D) bson.Raw {
+func run(t *testing.T, x *replica.Replica, cmd bson.D) bson.Raw {
 	t.Helper()
 	reply, err := x.Run(t.Context(), raw(t, cmd))
 	if err != nil {
@@ -29,7 +29,7 @@ func run(t *testing.T, x *db.DB, cmd bson.D) bson.Raw {
 }
 
 // fails runs a command that must fail with a code.
-func fails(t *testing.T, x *db.DB, code int64, cmd bson.D, says ...string) bson.Raw {
+func fails(t *testing.T, x *replica.Replica, code int64, cmd bson.D, says ...string) bson.Raw {
 	t.Helper()
 	reply := run(t, x, cmd)
 	got, _ := reply.Lookup("code").AsInt64OK()
@@ -39,7 +39,7 @@ func fails(t *testing.T, x *db.DB, code int64, cmd bson.D, says ...string) bson.
 	return reply
 }
 
-func works(t *testing.T, x *db.DB, cmd bson.D) bson.Raw {
+func works(t *testing.T, x *replica.Replica, cmd bson.D) bson.Raw {
 	t.Helper()
 	reply := run(t, x, cmd)
 	if ok, _ := reply.Lookup("ok").AsInt64OK(); ok != 1 {
@@ -48,7 +48,7 @@ func works(t *testing.T, x *db.DB, cmd bson.D) bson.Raw {
 	return reply
 }
 
-func count(t *testing.T, x *db.DB, coll string) int64 {
+func count(t *testing.T, x *replica.Replica, coll string) int64 {
 	t.Helper()
 	n, err := x.Collection(coll).Count(t.Context(), nil)
 	if err != nil {

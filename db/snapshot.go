@@ -10,8 +10,12 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
@@ -22,12 +26,12 @@ import (
 // then.
 type Snapshot struct {
 	db *DB
-	v  *view
+	v  *view.View
 }
 
 // Snapshot takes a snapshot.
 func (db *DB) Snapshot() (*Snapshot, error) {
-	v, err := db.acquire()
+	v, err := db.fold.Acquire()
 	if err != nil {
 		return nil, err
 	}
@@ -35,21 +39,21 @@ func (db *DB) Snapshot() (*Snapshot, error) {
 }
 
 // Close frees the snapshot.
-func (s *Snapshot) Close() { s.v.release() }
+func (s *Snapshot) Close() { s.v.Release() }
 
 // Hash returns the state hash.
-func (s *Snapshot) Hash() clock.Hash { return s.v.stateHash() }
+func (s *Snapshot) Hash() clock.Hash { return s.v.StateHash() }
 
 // Collections returns the names of the collections that are defined or hold
 // documents, in order, without system collections.
 func (s *Snapshot) Collections(ctx context.Context) ([]string, error) {
 	names := map[string]bool{}
-	for name, c := range s.v.cat.colls {
-		if s.v.stats[c.num].docs > 0 {
+	for name, c := range s.v.Cat.Colls {
+		if s.v.Stats[c.Num].Docs > 0 {
 			names[name] = true
 		}
 	}
-	for d, err := range s.Documents(ctx, systemCollection) {
+	for d, err := range s.Documents(ctx, judge.SystemCollection) {
 		if err != nil {
 			return nil, err
 		}
@@ -70,35 +74,35 @@ func (s *Snapshot) Collections(ctx context.Context) ([]string, error) {
 // Definition returns a collection's definition, as [DB.Define] takes it, or
 // ErrNotFound.
 func (s *Snapshot) Definition(collection string) (bson.Raw, error) {
-	sys := s.v.cat.colls[systemCollection]
+	sys := s.v.Cat.Colls[judge.SystemCollection]
 	if sys == nil {
 		return nil, ErrNotFound
 	}
-	f, err := s.v.get(s.db, sys, value.AppendKey(nil, value.String(collection), false))
+	f, err := s.v.Get(sys, value.AppendKey(nil, value.String(collection), false))
 	if err != nil {
 		return nil, err
 	}
 	if f == nil {
 		return nil, ErrNotFound
 	}
-	return f.doc, nil
+	return f.Doc, nil
 }
 
 // Documents walks the documents of a collection in the order of their _ids.
 // What is yielded belongs to the caller.
 func (s *Snapshot) Documents(ctx context.Context, collection string) iter.Seq2[bson.Raw, error] {
 	return func(yield func(bson.Raw, error) bool) {
-		c := s.v.cat.colls[collection]
+		c := s.v.Cat.Colls[collection]
 		if c == nil {
 			return
 		}
-		it := s.v.snap.Iterate(store.Prefix(s.db.key(tagDoc, num(c.num))))
+		it := s.v.Snap.Iterate(store.Prefix(s.db.fold.Space.Key(keyspace.TagDoc, keyspace.Num(c.Num))))
 		defer it.Close()
 		for ; it.Valid(); it.Next() {
 			b, err := it.Value()
-			var h head
+			var h keyspace.Head
 			if err == nil {
-				h, err = parseHead(b)
+				h, err = keyspace.ParseHead(b)
 			}
 			if err == nil {
 				err = ctx.Err()
@@ -107,7 +111,7 @@ func (s *Snapshot) Documents(ctx context.Context, collection string) iter.Seq2[b
 				yield(nil, err)
 				return
 			}
-			if h.doc != nil && !yield(bson.Raw(slices.Clone(h.doc)), nil) {
+			if h.Doc != nil && !yield(bson.Raw(slices.Clone(h.Doc)), nil) {
 				return
 			}
 		}
@@ -148,7 +152,7 @@ func (db *DB) Define(ctx context.Context, definition bson.Raw) error {
 		return fault.Errorf(fault.BadValue, "the definition cannot be encoded")
 	}
 	op.Kind, op.Upsert, op.Doc = payload.Replace, true, definition
-	results, _, err := db.write(ctx, []payload.Op{*op}, each)
+	results, _, err := db.write(ctx, []payload.Op{*op}, fold.Each)
 	if err == nil {
 		err = results[0]
 	}

@@ -11,9 +11,10 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 )
 
-func textDB(t testing.TB) (*db.DB, *db.Collection) {
+func textDB(t testing.TB) (*replica.Replica, *db.Collection) {
 	x, _ := dbtest.OpenIn(t, memory(t), "a")
 	c := x.Collection("c")
 	_, err := c.Insert(t.Context(),
@@ -96,7 +97,7 @@ func TestTextSearch(t *testing.T) {
 	if got := idsOf(all(t, c, db.FindOptions{Filter: raw(t, d("$text", d("$search", "run")))})); !slices.Equal(got, []int64{3}) {
 		t.Fatalf("after an update: got %v", got)
 	}
-	if _, err := db.Dump(x); err != nil {
+	if _, err := db.Dump(x.DB); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -168,7 +169,7 @@ func TestTextIndexIsTheScan(t *testing.T) {
 		}
 		q := mustRaw(d("$text", d("$search", phrase.Draw(rt, "search")+rapid.SampledFrom([]string{"", "-park", "\"cafe\""}).Draw(rt, "more"),
 			"$caseSensitive", rapid.Bool().Draw(rt, "case"), "$diacriticSensitive", rapid.Bool().Draw(rt, "marks"))))
-		want, err := db.TextScan(x, "c", q)
+		want, err := db.TextScan(x.DB, "c", q)
 		if err != nil {
 			rt.Fatal(err)
 		}

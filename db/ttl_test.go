@@ -11,18 +11,19 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 )
 
 // ttlReplica is a database whose time is ms.
-func ttlReplica(t testing.TB, name string, ms *atomic.Int64) (*db.DB, *dbtest.Journal) {
+func ttlReplica(t testing.TB, name string, ms *atomic.Int64) (*replica.Replica, *dbtest.Journal) {
 	st := memory(t)
 	j, err := dbtest.NewJournal(st, "J/", name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	clk := &clock.Clock{Wall: func() time.Time { return time.UnixMilli(ms.Load()) }}
-	x, err := db.Open(t.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: j, Clock: clk})
+	x, err := replica.Open(t.Context(), replica.Options{Store: st, Prefix: []byte("D/"), Journal: j, Clock: clk})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,19 +54,19 @@ func TestExpiry(t *testing.T) {
 		t.Helper()
 		for _, p := range []struct {
 			from, to *dbtest.Journal
-			db       *db.DB
+			db       *replica.Replica
 		}{{xj, yj, y}, {yj, xj, x}} {
 			es, err := p.from.Entries()
 			if err == nil {
 				err = p.to.Deliver(es...)
 			}
 			p.db.Wake()
-			if err = errors.Join(err, p.db.Settle(ctx), db.Built(p.db)); err != nil {
+			if err = errors.Join(err, p.db.Settle(ctx), db.Built(p.db.DB)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	sees := func(r *db.DB, want ...int64) {
+	sees := func(r *replica.Replica, want ...int64) {
 		t.Helper()
 		for _, o := range []db.FindOptions{{}, {NoIndex: true}, {Filter: raw(t, d("_id", d("$lt", 9)))}, {Sort: raw(t, d("at", -1))}} {
 			got := idsOf(all(t, r.Collection("c"), o))
@@ -79,7 +80,7 @@ func TestExpiry(t *testing.T) {
 		}
 	}
 	exchange()
-	if !db.SweepIsDue(x) || !db.SweepIsDue(y) {
+	if !db.SweepIsDue(x.DB) || !db.SweepIsDue(y.DB) {
 		t.Fatal("no sweep is to come")
 	}
 	sees(x, 1, 2, 3, 4, 5, 6)
@@ -90,7 +91,7 @@ func TestExpiry(t *testing.T) {
 		t.Fatal(err)
 	}
 	now.Add(1)
-	for _, r := range []*db.DB{x} {
+	for _, r := range []*replica.Replica{x} {
 		sees(r, 2, 4, 5)
 		if _, err := r.Collection("c").Get(ctx, id(int32(1))); !errors.Is(err, db.ErrNotFound) {
 			t.Fatalf("got %v", err)
@@ -100,15 +101,15 @@ func TestExpiry(t *testing.T) {
 	if n, err := y.Sweep(ctx); n != 0 || err != nil {
 		t.Fatalf("the replica that wrote nothing deleted %d, %v", n, err)
 	}
-	db.SweepNow(x)
-	if !db.SweepIsDue(x) {
+	db.SweepNow(x.DB)
+	if !db.SweepIsDue(x.DB) {
 		t.Fatal("no sweep follows the first")
 	}
 	if n := x.Info().Documents; n != 3 {
 		t.Fatalf("%d documents are left", n)
 	}
 	exchange()
-	for _, r := range []*db.DB{x, y} {
+	for _, r := range []*replica.Replica{x, y} {
 		sees(r, 2, 4, 5, 6)
 		if n := r.Info().Documents; n != 4 {
 			t.Fatalf("%d documents are left", n)
@@ -126,7 +127,7 @@ func TestExpiry(t *testing.T) {
 		t.Fatalf("got %v", r)
 	}
 	sees(x, 2, 4, 5, 6)
-	if _, err := db.Dump(x); err != nil {
+	if _, err := db.Dump(x.DB); err != nil {
 		t.Fatal(err)
 	}
 	if r := runCommand(t, x, d("collMod", "c", "index", d("name", "at_1", "unique", true))); codeOf(r) != 72 {
@@ -147,12 +148,12 @@ func TestExpiry(t *testing.T) {
 	if !y.Suspend() {
 		t.Fatal("not suspended")
 	}
-	db.SweepNow(y)
-	if !y.Suspended() || db.SweepIsDue(y) {
+	db.SweepNow(y.DB)
+	if !y.Suspended() || db.SweepIsDue(y.DB) {
 		t.Fatal("a sweep is a use")
 	}
 	sees(y, 4, 5, 6)
-	if !db.SweepIsDue(y) {
+	if !db.SweepIsDue(y.DB) {
 		t.Fatal("no sweep is to come")
 	}
 }

@@ -7,12 +7,16 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/search"
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/internal/store"
 )
 
 // TxOptions tunes a transaction.
@@ -27,22 +31,22 @@ type TxOptions struct {
 type Tx struct {
 	ctx   context.Context //nolint:containedctx // the transaction lives in one call
 	db    *DB
-	v     *view
+	v     *view.View
 	o     TxOptions
 	now   clock.Time
-	judge judge
-	held  heldKeys // of unique indexes, by what is written
+	judge judge.Judge
+	held  fold.HeldKeys // of unique indexes, by what is written
 	ops   []payload.Op
 	size  int
 	docs  map[string]*txDoc
-	preds []predicate
+	preds []fold.Predicate
 	ended bool
 }
 
 // A txDoc is a document that a transaction has read or written.
 type txDoc struct {
-	guard
-	state
+	fold.Guard
+	keyspace.State
 	written bool
 }
 
@@ -53,11 +57,11 @@ func (db *DB) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	v, err := db.begin()
+	v, err := db.fold.Begin()
 	if err != nil {
 		return nil, err
 	}
-	return &Tx{ctx: ctx, db: db, v: v, o: o, now: db.clock.Now(), docs: map[string]*txDoc{}}, nil
+	return &Tx{ctx: ctx, db: db, v: v, o: o, now: db.fold.Clock.Now(), docs: map[string]*txDoc{}}, nil
 }
 
 // Transaction runs f and commits what it wrote as one record, all or nothing;
@@ -74,11 +78,17 @@ func (db *DB) Transaction(ctx context.Context, o TxOptions, f func(tx *Tx) error
 	return tx.Commit()
 }
 
+// SetContext bounds what follows by ctx, in place of the context of Begin.
+func (tx *Tx) SetContext(ctx context.Context) { tx.ctx = ctx }
+
+// Ended reports whether the transaction was committed or aborted.
+func (tx *Tx) Ended() bool { return tx.ended }
+
 // Abort ends the transaction without writing anything, unless it has ended.
 func (tx *Tx) Abort() {
 	if !tx.ended {
 		tx.ended = true
-		tx.db.end(tx.v)
+		tx.db.fold.End(tx.v)
 	}
 }
 
@@ -94,10 +104,10 @@ func (tx *Tx) Commit() error {
 	if len(tx.ops) == 0 {
 		return nil
 	}
-	r := &request{ctx: tx.ctx, ops: tx.ops, mode: whole, atomic: tx.o.Atomic, view: tx.v, predicates: tx.preds}
+	r := &fold.Request{Ctx: tx.ctx, Ops: tx.ops, Mode: fold.Whole, Atomic: tx.o.Atomic, View: tx.v, Predicates: tx.preds}
 	written := 0
 	for _, d := range tx.docs {
-		r.guards = append(r.guards, d.guard)
+		r.Guards = append(r.Guards, d.Guard)
 		if d.written {
 			written++
 		}
@@ -105,15 +115,15 @@ func (tx *Tx) Commit() error {
 	if tx.o.Atomic && written > payload.MaxAtomic {
 		return fault.Of(ErrTooLarge, "an atomic transaction has at most %d documents, not %d", payload.MaxAtomic, written)
 	}
-	r.payload = payload.Encode(r.ops)
-	if len(r.payload) > payload.MaxBytes {
-		return fault.Of(ErrTooLarge, "the transaction has %d bytes, more than a record can hold", len(r.payload))
+	r.Payload = payload.Encode(r.Ops)
+	if len(r.Payload) > payload.MaxBytes {
+		return fault.Of(ErrTooLarge, "the transaction has %d bytes, more than a record can hold", len(r.Payload))
 	}
-	r.seeds = seedsOf(r.ops)
-	if err := tx.db.submit(r); err != nil {
+	r.Seeds = seedsOf(r.Ops)
+	if err := tx.db.fold.Submit(r); err != nil {
 		return err
 	}
-	return r.err
+	return r.Err
 }
 
 // Size returns how many operations the transaction has so far, and about how
@@ -128,30 +138,16 @@ func (tx *Tx) doc(collection string, idKey []byte) (*txDoc, error) {
 	if d := tx.docs[k]; d != nil {
 		return d, nil
 	}
-	d := &txDoc{guard: guard{coll: collection, idKey: idKey}}
-	if c := tx.v.cat.colls[collection]; c != nil {
-		h, err := tx.v.head(tx.db, c, idKey)
+	d := &txDoc{Guard: fold.Guard{Coll: collection, IDKey: idKey}}
+	if c := tx.v.Cat.Colls[collection]; c != nil {
+		h, err := tx.v.Head(c, idKey)
 		if err != nil {
 			return nil, err
 		}
-		d.last, d.count, d.state = h.last, h.count, h.state
+		d.Last, d.Count, d.State = h.Last, h.Count, h.State
 	}
 	tx.docs[k] = d
 	return d, nil
-}
-
-// head returns what is stored of a document, also of a deleted one.
-func (v *view) head(db *DB, c *coll, idKey []byte) (head, error) {
-	b, err := v.snap.Get(db.key(tagDoc, num(c.num), idKey))
-	if err != nil {
-		if errors.Is(err, store.ErrNotFound) {
-			err = nil
-		}
-		return head{}, err
-	}
-	h, err := parseHead(b)
-	h.doc = slices.Clone(h.doc)
-	return h, err
 }
 
 // apply judges op on the transaction's own view and keeps it.
@@ -160,33 +156,33 @@ func (tx *Tx) apply(op payload.Op) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	def, err := tx.v.definition(tx.db, op.Coll)
+	def, err := tx.v.Definition(op.Coll)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return false, err
 	}
-	v := tx.judge.decide(&op, d.state, tx.db.author(tx.now), def)
-	if v.code != codeOK {
-		return false, v.err
+	v := tx.judge.Decide(&op, d.State, tx.db.fold.Author(tx.now), def)
+	if v.Code != keyspace.CodeOK {
+		return false, v.Err
 	}
 	if tx.size += op.Size(); tx.size > 2*payload.MaxBytes || len(tx.ops) >= payload.MaxOps {
 		return false, fault.Of(ErrTooLarge, "a transaction has at most %d operations in %d bytes", payload.MaxOps, payload.MaxBytes)
 	}
-	if err := tx.unique(&op, d.state.doc, v.next.doc); err != nil {
+	if err := tx.unique(&op, d.State.Doc, v.Next.Doc); err != nil {
 		return false, err
 	}
-	changed = !sameState(d.state, v.next)
-	d.state, d.written = v.next, true
+	changed = !keyspace.SameState(d.State, v.Next)
+	d.State, d.written = v.Next, true
 	tx.ops = append(tx.ops, op)
 	return changed, nil
 }
 
 func (tx *Tx) create(collection string) error {
 	if op := tx.db.implicit(collection); op != nil {
-		key := systemCollection + "\x00" + string(op.Key)
+		key := judge.SystemCollection + "\x00" + string(op.Key)
 		if d := tx.docs[key]; d != nil && d.written {
 			return nil
 		}
-		if _, err := tx.apply(*op); err != nil && !errors.Is(err, errDuplicate) {
+		if _, err := tx.apply(*op); err != nil && !errors.Is(err, judge.ErrDuplicate) {
 			return err
 		}
 	}
@@ -225,14 +221,14 @@ func (tx *Tx) Get(collection string, id bson.RawValue) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
-	s, err := tx.v.sight(tx.ctx, tx.db, collection)
+	s, err := tx.v.Sight(tx.ctx, collection)
 	if err != nil {
 		return Document{}, err
 	}
-	if d.state.doc == nil || !s.shows(d.state.doc) {
+	if d.State.Doc == nil || !s.Shows(d.State.Doc) {
 		return Document{}, ErrNotFound
 	}
-	return Document{Raw: d.state.doc, Mod: d.mod}, nil
+	return Document{Raw: d.State.Doc, Mod: d.Mod}, nil
 }
 
 // Find returns the documents of the transaction's view that match. The result
@@ -244,41 +240,41 @@ func (tx *Tx) Find(collection string, o FindOptions) ([]bson.Raw, error) {
 	}
 	out := make([]bson.Raw, len(fs))
 	for i, f := range fs {
-		out[i] = s.project(&f.state)
+		out[i] = s.Project(&f.State)
 	}
-	return out, s.err
+	return out, s.Err
 }
 
-func (tx *Tx) find(collection string, o FindOptions) ([]*found, *search, error) {
+func (tx *Tx) find(collection string, o FindOptions) ([]*view.Found, *search.Search, error) {
 	if tx.ended {
 		return nil, nil, ErrClosed
 	}
-	s, err := tx.db.newSearch(tx.ctx, tx.v, collection, o)
+	s, err := search.New(tx.ctx, tx.v, collection, o.search())
 	if err != nil {
 		return nil, nil, err
 	}
-	defer s.close()
-	tx.preds = append(tx.preds, predicate{collection, s.filter, s.mod})
-	var out []*found
+	defer s.Close()
+	tx.preds = append(tx.preds, fold.Predicate{Coll: collection, Filter: s.Filter, Mod: s.Mod})
+	var out []*view.Found
 	size := 0
-	add := func(f *found) error {
-		if s.sort != nil {
-			f.sortKey = s.sortKey(&f.state)
+	add := func(f *view.Found) error {
+		if s.Sort != nil {
+			f.SortKey = s.SortKey(&f.State)
 		}
-		if size += len(f.doc); size > maxSort {
-			return fault.Of(ErrTooLarge, "the result has more than %d MiB", maxSort>>20)
+		if size += len(f.Doc); size > search.MaxSort {
+			return fault.Of(ErrTooLarge, "the result has more than %d MiB", search.MaxSort>>20)
 		}
 		out = append(out, f)
 		return nil
 	}
-	for f, err := s.next(); f != nil || err != nil; f, err = s.next() {
+	for f, err := s.Next(); f != nil || err != nil; f, err = s.Next() {
 		if err == nil {
 			err = tx.ctx.Err()
 		}
 		if err != nil {
 			return nil, nil, err
 		}
-		if d := tx.docs[collection+"\x00"+string(f.idKey)]; d != nil && d.written {
+		if d := tx.docs[collection+"\x00"+string(f.IDKey)]; d != nil && d.written {
 			continue
 		}
 		if err := add(f); err != nil {
@@ -286,22 +282,22 @@ func (tx *Tx) find(collection string, o FindOptions) ([]*found, *search, error) 
 		}
 	}
 	for _, d := range tx.docs {
-		if d.coll == collection && d.written && d.state.doc != nil && s.matches(&d.state) {
-			if err := add(&found{head: head{state: d.state}, idKey: d.idKey}); err != nil {
+		if d.Coll == collection && d.written && d.State.Doc != nil && s.Matches(&d.State) {
+			if err := add(&view.Found{Head: keyspace.Head{State: d.State}, IDKey: d.IDKey}); err != nil {
 				return nil, nil, err
 			}
 		}
 	}
-	if s.err != nil {
-		return nil, nil, s.err
+	if s.Err != nil {
+		return nil, nil, s.Err
 	}
-	slices.SortFunc(out, less)
+	slices.SortFunc(out, search.Less)
 	out = out[min(o.Skip, int64(len(out))):]
 	if o.Limit > 0 {
 		out = out[:min(o.Limit, int64(len(out)))]
 	}
 	for _, f := range out {
-		if _, err := tx.doc(collection, f.idKey); err != nil {
+		if _, err := tx.doc(collection, f.IDKey); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -313,7 +309,7 @@ func (tx *Tx) Update(collection string, filter, upd bson.Raw, o UpdateOptions) (
 	if update.IsReplacement(upd) {
 		return tx.Replace(collection, filter, upd, o)
 	}
-	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Coll: collection, Filter: orEmpty(filter), Doc: upd}
+	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Coll: collection, Filter: value.OrEmpty(filter), Doc: upd}
 	for _, f := range o.ArrayFilters {
 		op.ArrayFilters = append(op.ArrayFilters, f)
 	}
@@ -323,13 +319,13 @@ func (tx *Tx) Update(collection string, filter, upd bson.Raw, o UpdateOptions) (
 // Replace is Collection.Replace in the transaction.
 func (tx *Tx) Replace(collection string, filter, doc bson.Raw, o UpdateOptions) (UpdateResult, error) {
 	return tx.change(payload.Op{
-		Kind: payload.Replace, Upsert: o.Upsert, Coll: collection, Filter: orEmpty(filter), Doc: doc,
+		Kind: payload.Replace, Upsert: o.Upsert, Coll: collection, Filter: value.OrEmpty(filter), Doc: doc,
 	}, false)
 }
 
 // Delete is Collection.Delete in the transaction.
 func (tx *Tx) Delete(collection string, filter bson.Raw, many bool) (int64, error) {
-	r, err := tx.change(payload.Op{Kind: payload.Delete, Coll: collection, Filter: orEmpty(filter)}, many)
+	r, err := tx.change(payload.Op{Kind: payload.Delete, Coll: collection, Filter: value.OrEmpty(filter)}, many)
 	return r.Matched, err
 }
 
@@ -355,7 +351,7 @@ func (tx *Tx) change(op payload.Op, many bool) (res UpdateResult, err error) {
 	}
 	op.Upsert = false
 	for _, f := range fs {
-		op.ID, op.Key = payload.DocID(f.doc), f.idKey
+		op.ID, op.Key = payload.DocID(f.Doc), f.IDKey
 		changed, err := tx.apply(op)
 		if err != nil {
 			return res, &WriteError{0, err}

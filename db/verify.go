@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/lthash"
+	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
@@ -18,14 +20,14 @@ var ErrState = fault.New(fault.Corrupt, "the state hash is not that of the docum
 // hash, which it returns; ErrState says that they differ. Nothing else may write
 // meanwhile.
 func (db *DB) Verify(ctx context.Context) (clock.Hash, error) {
-	v, err := db.acquire()
+	v, err := db.fold.Acquire()
 	if err != nil {
 		return clock.Hash{}, err
 	}
-	defer v.release()
+	defer v.Release()
 	var h lthash.State
-	for name, c := range v.cat.colls {
-		if err := v.verify(ctx, db, name, c, &h); err != nil {
+	for name, c := range v.Cat.Colls {
+		if err := verifyCollection(ctx, v, name, c, &h); err != nil {
 			return clock.Hash{}, fmt.Errorf("collection %s: %w", name, err)
 		}
 	}
@@ -33,19 +35,19 @@ func (db *DB) Verify(ctx context.Context) (clock.Hash, error) {
 		if err != nil {
 			return clock.Hash{}, err
 		}
-		h.Apply([]lthash.Delta{{Seed: refusedSeed(r.Stamp, code(slices.Index(reasons[:], r.Reason)))}})
+		h.Apply([]lthash.Delta{{Seed: keyspace.RefusedSeed(r.Stamp, keyspace.Code(slices.Index(keyspace.Reasons[:], r.Reason)))}})
 	}
-	if want := v.stateHash(); h.Sum() != want {
+	if want := v.StateHash(); h.Sum() != want {
 		return want, fault.Of(ErrState, "the state hash is %s, that of the documents %s", h.Sum(), want)
 	}
-	return v.stateHash(), nil
+	return v.StateHash(), nil
 }
 
-// verify adds the documents of a collection to h and compares their number with
+// verifyCollection adds the documents of a collection to h and compares their number with
 // what was counted.
-func (v *view) verify(ctx context.Context, db *DB, name string, c *coll, h *lthash.State) error {
-	p := db.key(tagDoc, num(c.num))
-	it := v.snap.Iterate(store.Prefix(p))
+func verifyCollection(ctx context.Context, v *view.View, name string, c *keyspace.Coll, h *lthash.State) error {
+	p := v.Space.Key(keyspace.TagDoc, keyspace.Num(c.Num))
+	it := v.Snap.Iterate(store.Prefix(p))
 	defer it.Close()
 	var deltas []lthash.Delta
 	var buf []byte
@@ -55,17 +57,17 @@ func (v *view) verify(ctx context.Context, db *DB, name string, c *coll, h *ltha
 		if err != nil {
 			return err
 		}
-		head, err := parseHead(val)
+		head, err := keyspace.ParseHead(val)
 		if err != nil {
 			return err
 		}
-		if head.doc == nil && !head.dead {
+		if head.Doc == nil && !head.Dead {
 			continue
 		}
-		if head.doc != nil {
+		if head.Doc != nil {
 			docs++
 		}
-		deltas = append(deltas, lthash.Delta{Seed: docSeed(buf, name, it.Key()[len(p):], head.doc)})
+		deltas = append(deltas, lthash.Delta{Seed: keyspace.DocSeed(buf, name, it.Key()[len(p):], head.Doc)})
 		if len(deltas) == 256 {
 			h.Apply(deltas)
 			if deltas = deltas[:0]; ctx.Err() != nil {
@@ -77,7 +79,7 @@ func (v *view) verify(ctx context.Context, db *DB, name string, c *coll, h *ltha
 	if err := it.Err(); err != nil {
 		return err
 	}
-	if want := v.stats[c.num].docs; docs != want {
+	if want := v.Stats[c.Num].Docs; docs != want {
 		return fault.Of(ErrState, "there are %d documents, %d are counted", docs, want)
 	}
 	return nil

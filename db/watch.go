@@ -1,16 +1,19 @@
 package db
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/change"
+	"github.com/weftdb/weft/db/internal/feed"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/past"
 	"github.com/weftdb/weft/db/internal/payload"
-	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -67,8 +70,8 @@ type Change struct {
 	Token    string // resumes after this change; some before may be told again
 }
 
-func (o *WatchOptions) criteria() (m criteria, err error) {
-	if m.ops, err = parseOps(o.Operations); err != nil {
+func (o *WatchOptions) criteria() (m change.Criteria, err error) {
+	if m.Ops, err = change.ParseOps(o.Operations); err != nil {
 		return m, err
 	}
 	for _, c := range o.Collections {
@@ -77,49 +80,41 @@ func (o *WatchOptions) criteria() (m criteria, err error) {
 		}
 	}
 	if len(o.Collections) > 0 {
-		m.colls = slices.Clone(o.Collections)
-		slices.Sort(m.colls)
-		m.colls = slices.Compact(m.colls)
+		m.Colls = slices.Clone(o.Collections)
+		slices.Sort(m.Colls)
+		m.Colls = slices.Compact(m.Colls)
 	}
 	if o.ID.Type != 0 {
-		if m.idKey, err = payload.CheckID(value.Of(o.ID)); err != nil {
+		if m.IDKey, err = payload.CheckID(value.Of(o.ID)); err != nil {
 			return m, err
 		}
 	}
 	if o.Image > ImageEither {
 		return m, fault.Errorf(fault.BadValue, "there is no image %d", o.Image)
 	}
-	m.image = o.Image
-	return m, m.compile(o.Filter)
-}
-
-func (m *criteria) compile(filter bson.Raw) (err error) {
-	if len(filter) > 5 {
-		m.raw, m.mod = slices.Clone(filter), bytes.Contains(filter, []byte("_mod\x00"))
-		m.filter, err = query.Compile(m.raw)
-	}
-	return err
+	m.Image = change.Side(o.Image)
+	return m, m.Compile(o.Filter)
 }
 
 // A Watch is a stream of changes in the order of this replica's commits. It
 // belongs to one goroutine, but for Close; the caller owes Close.
 type Watch struct {
-	db     *DB
-	sub    *subscription
-	eyes   eyes
-	queue  []told
-	told   place  // after the last change that Next returned
-	pos    uint64 // the commit up to which changes are queued
-	place         // after it
-	behind bool   // changes are to be read from the journal first
-	past   *past  // while it is behind
+	db         *DB
+	sub        *feed.Subscription
+	eyes       view.Eyes
+	queue      []told
+	told       view.Place // after the last change that Next returned
+	pos        uint64     // the commit up to which changes are queued
+	view.Place            // after it
+	behind     bool       // changes are to be read from the journal first
+	past       *past.Past // while it is behind
 }
 
 // A told change waits in a watch, with the place after it.
 type told struct {
-	*change
+	*change.Change
 	gap  string // collection, if change is nil
-	upTo place
+	upTo view.Place
 }
 
 // Watch opens a stream of changes. Of this call ctx bounds the start only.
@@ -135,45 +130,44 @@ func (db *DB) Watch(ctx context.Context, o WatchOptions) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer v.release()
-	w := &Watch{db: db, sub: sub, eyes: db.eyes(ctx), pos: v.seq, place: v.place()}
+	defer v.Release()
+	w := &Watch{db: db, sub: sub, eyes: view.EyesOf(ctx), pos: v.Seq, Place: v.Place()}
 	if o.ResumeAfter != "" {
-		if w.place, err = db.placeOf(o.ResumeAfter, v); err != nil {
+		if w.Place, err = db.feed.PlaceOf(o.ResumeAfter, v); err != nil {
 			db.unsubscribe(sub)
 			return nil, err
 		}
 		w.behind = true
 	}
-	w.told = w.place
+	w.told = w.Place
 	return w, nil
 }
 
 // subscribe joins the feed, and returns the state from which on the subscription
 // is told everything.
-func (db *DB) subscribe(m criteria) (*subscription, *view, error) {
-	sub := db.feed.join(m)
-	db.mu.Lock()
-	err := db.use()
-	if err == nil && (db.closed || db.view == nil) {
-		err = ErrClosed
-	}
+func (db *DB) subscribe(m change.Criteria) (*feed.Subscription, *view.View, error) {
+	sub := db.feed.Join(m)
+	v, err := db.fold.Acquire()
 	if err != nil {
-		db.mu.Unlock()
-		sub.leave()
+		sub.Leave()
 		return nil, nil, err
 	}
-	v := db.view
-	v.refs.Add(1)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.watches == nil {
+		sub.Leave()
+		v.Release()
+		return nil, nil, ErrClosed
+	}
 	db.watches[sub] = struct{}{}
-	db.mu.Unlock()
 	return sub, v, nil
 }
 
-func (db *DB) unsubscribe(s *subscription) {
+func (db *DB) unsubscribe(s *feed.Subscription) {
 	db.mu.Lock()
 	delete(db.watches, s)
 	db.mu.Unlock()
-	s.leave()
+	s.Leave()
 }
 
 // Close ends the watch; it may be called twice.
@@ -183,9 +177,9 @@ func (w *Watch) Close() { w.db.unsubscribe(w.sub) }
 // changes since that are not for this watch.
 func (w *Watch) Token() (string, error) {
 	if len(w.queue) == 0 && !w.behind {
-		return w.db.token(w.place)
+		return w.db.feed.Token(w.Place)
 	}
-	return w.db.token(w.told)
+	return w.db.feed.Token(w.told)
 }
 
 // Next waits for the next change. It fails when ctx ends, or the watch or the
@@ -198,7 +192,7 @@ func (w *Watch) Next(ctx context.Context) (Change, error) {
 		}
 		select {
 		case <-wait:
-		case <-w.sub.ended:
+		case <-w.sub.Ended:
 		case <-ctx.Done():
 			return Change{}, ctx.Err()
 		}
@@ -216,7 +210,7 @@ func (w *Watch) TryNext(ctx context.Context) (c Change, ok bool, err error) {
 func (w *Watch) next(ctx context.Context) (c Change, wait <-chan struct{}, err error) {
 	for {
 		select {
-		case <-w.sub.ended:
+		case <-w.sub.Ended:
 			return c, nil, ErrClosed
 		default:
 		}
@@ -234,14 +228,14 @@ func (w *Watch) next(ctx context.Context) (c Change, wait <-chan struct{}, err e
 			}
 			continue
 		}
-		hits, next, at, wait, behind := w.sub.pull(w.pos)
+		hits, next, at, wait, behind := w.sub.Pull(w.pos)
 		if behind {
 			w.behind, w.past = true, nil
 			continue
 		}
 		w.take(hits)
 		if next > w.pos {
-			w.pos, w.place = next, at
+			w.pos, w.Place = next, at
 		}
 		if len(hits) == 0 {
 			return c, wait, nil
@@ -250,13 +244,13 @@ func (w *Watch) next(ctx context.Context) (c Change, wait <-chan struct{}, err e
 }
 
 // take queues hits; only the last of a commit is told with the place after it.
-func (w *Watch) take(hits []hit) {
-	upTo := w.place
+func (w *Watch) take(hits []feed.Hit) {
+	upTo := w.Place
 	for i, h := range hits {
-		if i == len(hits)-1 || hits[i+1].seq != h.seq {
-			upTo = h.news.place
+		if i == len(hits)-1 || hits[i+1].Seq != h.Seq {
+			upTo = h.News.Place
 		}
-		w.queue = append(w.queue, told{change: &h.news.changes[h.i], upTo: upTo})
+		w.queue = append(w.queue, told{Change: &h.News.Changes[h.I], upTo: upTo})
 	}
 }
 
@@ -264,37 +258,41 @@ func (w *Watch) take(hits []hit) {
 // where a watch hands documents out; ok is false if this one is not for it.
 func (w *Watch) hand(t told) (out Change, ok bool, err error) {
 	w.told = t.upTo
-	token, err := w.db.token(t.upTo)
+	token, err := w.db.feed.Token(t.upTo)
 	if err != nil {
 		return out, false, err
 	}
-	if t.change == nil {
+	if t.Change == nil {
 		return Change{Operation: "gap", Collection: t.gap, Token: token}, true, nil
 	}
-	c, op, err := w.look(t.change)
+	c, op, err := w.look(t.Change)
 	if err != nil || op == 0 {
 		return out, false, err
 	}
 	out = Change{
-		Operation: opNames[op], Collection: c.coll, After: c.after.doc, Before: c.before.doc, Current: c.current,
-		Late: c.late, Remote: c.remote, Log: c.by.Log, Seq: c.by.Seq, Time: c.time.Wall(), Token: token,
+		Operation: change.OpNames[op], Collection: c.Coll, After: c.After.Doc, Before: c.Before.Doc, Current: c.Current,
+		Late: c.Late, Remote: c.Remote, Log: c.By.Log, Seq: c.By.Seq, Time: c.Time.Wall(), Token: token,
 	}
-	if c.id.Exists() {
-		out.ID = c.id.Raw()
+	if c.ID.Exists() {
+		out.ID = c.ID.Raw()
 	}
-	if op == opConflict || op == opResolved {
-		v, err := w.db.acquire()
+	if op == change.OpConflict || op == change.OpResolved {
+		v, err := w.db.fold.Acquire()
 		if err != nil {
 			return out, false, err
 		}
-		defer v.release()
-		if out.Conflict, err = v.conflictOf(w.eyes.ctx, w.db, &c); err != nil {
+		defer v.Release()
+		cf, err := past.NewHistorian(w.db.fold.Journal, v).ConflictOf(w.eyes.Ctx, &c)
+		if err != nil {
 			return out, false, err
 		}
+		told := publicConflict(&cf)
+		out.Conflict = &told
+
 	}
-	if r := c.refusal; r != nil {
+	if r := c.Refusal; r != nil {
 		out.Refusal = &Refusal{
-			Stamp: r.stamp, Seq: r.seq, Operation: r.kind, Collection: c.coll, ID: out.ID, Reason: r.code.reason(), Message: r.message,
+			Stamp: r.Stamp, Seq: r.Seq, Operation: r.Kind, Collection: c.Coll, ID: out.ID, Reason: r.Code.Reason(), Message: r.Message,
 		}
 	}
 	return out, true, nil
@@ -302,33 +300,33 @@ func (w *Watch) hand(t told) (out Change, ok bool, err error) {
 
 // look returns what of a change the reader is shown: a document that begins or
 // ceases to be shown is inserted or deleted. The operation is 0 if it is none.
-func (w *Watch) look(c *change) (change, opSet, error) {
-	out, op := *c, c.op
-	if op&opOther != 0 {
+func (w *Watch) look(c *change.Change) (change.Change, change.OpSet, error) {
+	out, op := *c, c.Op
+	if op&change.OpOther != 0 {
 		return out, op, nil
 	}
-	v, err := w.db.acquire()
+	v, err := w.db.fold.Acquire()
 	if err != nil {
 		return out, 0, err
 	}
-	defer v.release()
-	sight, err := w.eyes.sight(v, c.coll)
+	defer v.Release()
+	sight, err := w.eyes.Sight(v, c.Coll)
 	if err != nil {
 		return out, 0, err
 	}
-	for _, s := range []*state{&out.before, &out.after} {
-		if !sight.shows(s.doc) {
-			*s = state{}
+	for _, s := range []*keyspace.State{&out.Before, &out.After} {
+		if !sight.Shows(s.Doc) {
+			*s = keyspace.State{}
 		}
 	}
 	switch {
-	case out.after.doc != nil && out.before.doc == nil && c.before.doc != nil:
-		op = opInsert
-	case out.after.doc == nil && c.after.doc != nil:
-		if op = opDelete; out.before.doc == nil && !c.current {
+	case out.After.Doc != nil && out.Before.Doc == nil && c.Before.Doc != nil:
+		op = change.OpInsert
+	case out.After.Doc == nil && c.After.Doc != nil:
+		if op = change.OpDelete; out.Before.Doc == nil && !c.Current {
 			op = 0
 		}
-	case out.after.doc == nil && out.before.doc == nil && c.before.doc != nil:
+	case out.After.Doc == nil && out.Before.Doc == nil && c.Before.Doc != nil:
 		op = 0
 	}
 	return out, op, nil

@@ -10,6 +10,8 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 )
 
@@ -54,7 +56,7 @@ func (f *follower) follow(t *testing.T, w *db.Watch, n int, until string) {
 }
 
 // check follows up to a last document, and compares the copy.
-func (f *follower) check(t *testing.T, x *db.DB, w *db.Watch, last string) {
+func (f *follower) check(t *testing.T, x *replica.Replica, w *db.Watch, last string) {
 	t.Helper()
 	if err := x.Settle(t.Context()); err != nil {
 		t.Fatal(err)
@@ -220,7 +222,7 @@ type held struct {
 	release chan struct{}
 }
 
-func (h *held) Arrivals(n int64, maxBytes int) ([]db.Arrival, error) {
+func (h *held) Arrivals(n int64, maxBytes int) ([]journal.Arrival, error) {
 	if h.hold.CompareAndSwap(true, false) {
 		close(h.stopped)
 		<-h.release
@@ -245,7 +247,7 @@ func TestWatchTellsWhatIsAhead(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := &held{Journal: j, stopped: make(chan struct{}), release: make(chan struct{})}
-	x, err := db.Open(t.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: h})
+	x, err := replica.Open(t.Context(), replica.Options{Store: st, Prefix: []byte("D/"), Journal: h})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func newMailbox(t *testing.T) *Mailbox {
 		}
 	})
 	d, _ := dbtest.OpenIn(t, st, "device")
-	m, err := OpenMailbox(t.Context(), d)
+	m, err := OpenMailbox(t.Context(), d.DB)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -219,7 +219,7 @@ func (n *Node) backupEnd(b *backupWriter, snap store.Snapshot) error {
 	m.Files.Hash, m.Store.Hash = hex.EncodeToString(b.files.Sum(nil)), hex.EncodeToString(b.pairs.Sum(nil))
 	m.Databases = []BackupDatabase{}
 	err := eachJSONIn(snap, prefixDatabase, func(name string, r databaseRecord) error {
-		f, ok, err := db.PeekState(snap, foldPrefix(r.Number))
+		f, ok, err := replica.PeekState(snap, foldPrefix(r.Number))
 		d := BackupDatabase{Name: name, ID: r.ID}
 		if ok {
 			d.Hash = f.Hash.String()

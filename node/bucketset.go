@@ -50,7 +50,7 @@ func (n *Node) CreateBucket(ctx context.Context, name, database string) (*bucket
 	if err != nil {
 		return nil, ref, err
 	}
-	b, err := buckets.Create(ctx, fold, blobs{d.thread}, name)
+	b, err := buckets.Create(ctx, fold.DB, blobs{d.thread}, name)
 	return b, ref, err
 }
 
@@ -106,5 +106,5 @@ func (n *Node) bucketIn(ctx context.Context, ref BucketRef) (*buckets.Bucket, er
 	if err != nil {
 		return nil, err
 	}
-	return buckets.Open(ctx, fold, blobs{d.thread}, ref.Name)
+	return buckets.Open(ctx, fold.DB, blobs{d.thread}, ref.Name)
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/net"
 )
@@ -59,7 +59,7 @@ func (n *Node) Compact(ctx context.Context, name string) (Compaction, error) {
 
 // checkpoint cuts the history, if this device may and something was written
 // since it was cut last.
-func (d *database) checkpoint(ctx context.Context, fold *db.DB, out *Compaction) error {
+func (d *database) checkpoint(ctx context.Context, fold *replica.Replica, out *Compaction) error {
 	if err := d.thread.MayCheckpoint(); errors.Is(err, net.ErrCheckpoint) {
 		out.Reason = err.Error()
 		return nil
@@ -92,7 +92,7 @@ func (d *database) checkpoint(ctx context.Context, fold *db.DB, out *Compaction)
 }
 
 // prune deletes what is cut off, once the fold does without it.
-func (d *database) prune(ctx context.Context, fold *db.DB, out *Compaction) error {
+func (d *database) prune(ctx context.Context, fold *replica.Replica, out *Compaction) error {
 	if err := d.takeCut(ctx, fold); err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -194,7 +196,11 @@ func (n *Node) adopt(ctx context.Context, name string, t *net.Thread) (*db.DB, e
 	if err := n.selectRelays(d); err != nil {
 		return nil, err
 	}
-	return d.open(ctx)
+	r, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.DB, nil
 }
 
 // Database returns an open database by its name, or ErrNotFound.
@@ -203,7 +209,11 @@ func (n *Node) Database(ctx context.Context, name string) (*db.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.open(ctx)
+	r, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.DB, nil
 }
 
 // DatabaseRef returns the ID and name of a database, or ErrNotFound.
@@ -393,4 +403,19 @@ func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus,
 	return DatabaseStatus{
 		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(),
 	}, changed, nil
+}
+
+// RunCommand runs a MongoDB command document on a database, as
+// [github.com/weftdb/weft/db/command.Runner] does. Cursors and transactions that
+// it leaves open are the node's.
+func (n *Node) RunCommand(ctx context.Context, database string, command bson.Raw) (bson.Raw, error) {
+	d, err := n.lookup(database)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.Run(ctx, command)
 }

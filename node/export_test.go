@@ -9,3 +9,12 @@ func Forks(n *Node, name string) (int, error) {
 	forks, err := d.thread.Forks()
 	return len(forks), err
 }
+
+// Suspended reports whether a database is not in memory.
+func Suspended(n *Node, name string) (bool, error) {
+	d, err := n.lookup(name)
+	if err != nil {
+		return false, err
+	}
+	return !d.handle.loaded(), nil
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
@@ -13,8 +14,8 @@ import (
 )
 
 // open returns the fold, opening it if this is its first use.
-func (d *database) open(ctx context.Context) (*db.DB, error) {
-	fold, opened, err := d.first(func() (*db.DB, error) { return d.openFold(ctx) })
+func (d *database) open(ctx context.Context) (*replica.Replica, error) {
+	fold, opened, err := d.first(func() (*replica.Replica, error) { return d.openFold(ctx) })
 	if err == nil && opened {
 		d.n.crowded()
 		// Without the lock: whoever this wakes asks for the state.
@@ -24,8 +25,8 @@ func (d *database) open(ctx context.Context) (*db.DB, error) {
 	return fold, err
 }
 
-func (d *database) openFold(ctx context.Context) (*db.DB, error) {
-	fold, err := db.Open(ctx, db.Options{
+func (d *database) openFold(ctx context.Context) (*replica.Replica, error) {
+	fold, err := replica.Open(ctx, replica.Options{
 		Store: d.n.store, Name: d.name, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
 		Loaded: d.n.crowded,
 	})
@@ -112,7 +113,7 @@ func (d *database) voided(c net.Cut) {
 
 // takeCut takes the cut that was told last into the fold, and tells the thread
 // that the state is known again.
-func (d *database) takeCut(ctx context.Context, fold *db.DB) error {
+func (d *database) takeCut(ctx context.Context, fold *replica.Replica) error {
 	if err := d.applyCut(ctx, fold); err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (d *database) takeCut(ctx context.Context, fold *db.DB) error {
 
 // applyCut is takeCut without telling. A snapshot that is not what the records
 // here gave is not taken over: they stay, and peers see that the states differ.
-func (d *database) applyCut(ctx context.Context, fold *db.DB) error {
+func (d *database) applyCut(ctx context.Context, fold *replica.Replica) error {
 	d.cutting.Lock()
 	defer d.cutting.Unlock()
 	d.cutMu.Lock()
@@ -132,12 +133,12 @@ func (d *database) applyCut(ctx context.Context, fold *db.DB) error {
 	if told == taken && d.get() != nil {
 		return nil
 	}
-	out := db.Cut{Void: c.Void, Snapshots: make(map[clock.LogID]db.CutSnapshot, len(c.Snapshots))}
+	out := replica.Cut{Void: c.Void, Snapshots: make(map[clock.LogID]replica.CutSnapshot, len(c.Snapshots))}
 	for log, s := range c.Snapshots {
-		out.Snapshots[log] = db.CutSnapshot(s)
+		out.Snapshots[log] = replica.CutSnapshot(s)
 	}
 	err := fold.SetCut(ctx, out)
-	kept := errors.Is(err, db.ErrSnapshot)
+	kept := errors.Is(err, replica.ErrSnapshot)
 	if kept {
 		d.n.log.Error("a checkpoint is not taken over", "database", d.name, "error", err)
 		err = nil
@@ -163,7 +164,7 @@ func (d *database) differs() bool {
 // A journal is a thread as the fold sees it.
 type journal struct{ t *net.Thread }
 
-func (j journal) Append(tx store.Tx, drafts []db.Draft) ([]clock.RecordID, int64, func(bool), error) {
+func (j journal) Append(tx store.Tx, drafts []replica.Draft) ([]clock.RecordID, int64, func(bool), error) {
 	out := make([]net.Draft, len(drafts))
 	for i, d := range drafts {
 		out[i] = net.Draft(d)
@@ -177,11 +178,11 @@ func (j journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) 
 	return j.t.IDs(n, f)
 }
 
-func (j journal) Arrivals(n int64, maxBytes int) ([]db.Arrival, error) {
+func (j journal) Arrivals(n int64, maxBytes int) ([]replica.Arrival, error) {
 	in, err := j.t.Arrivals(n, maxBytes)
-	out := make([]db.Arrival, len(in))
+	out := make([]replica.Arrival, len(in))
 	for i, a := range in {
-		out[i] = db.Arrival{N: a.N, Entry: db.Entry{ID: a.ID, Time: a.Time, Atomic: a.Atomic, Payload: a.Payload, Snapshot: a.Snapshot}}
+		out[i] = replica.Arrival{N: a.N, Entry: replica.Entry{ID: a.ID, Time: a.Time, Atomic: a.Atomic, Payload: a.Payload, Snapshot: a.Snapshot}}
 		if i > 0 && in[i-1].ID.Log == a.ID.Log {
 			out[i].Writer, out[i].Role = out[i-1].Writer, out[i-1].Role
 		} else if id, ok := j.t.Writer(a.ID.Log); ok {
@@ -191,7 +192,7 @@ func (j journal) Arrivals(n int64, maxBytes int) ([]db.Arrival, error) {
 	return out, err
 }
 
-// Writer implements [db.Journal].
+// Writer implements [replica.Journal].
 func (j journal) Writer() (identity, role string) { return j.author(j.t.Self()) }
 
 // author names an identity and what it is in the database: the owner is who

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -18,18 +18,18 @@ type handle struct {
 	mu     sync.Mutex // guards closed; held while the fold opens or closes
 	closed bool
 
-	fold   atomic.Pointer[db.DB]     // nil until it is first used
-	peeked atomic.Pointer[db.Folded] // the state in the store while fold is nil
+	fold   atomic.Pointer[replica.Replica] // nil until it is first used
+	peeked atomic.Pointer[replica.Folded]  // the state in the store while fold is nil
 
 	uses uint64    // when the idle loop looked last, which alone has these two
 	used time.Time // when it last saw that uses had changed
 }
 
 // get returns the fold, nil if nobody has used it yet.
-func (h *handle) get() *db.DB { return h.fold.Load() }
+func (h *handle) get() *replica.Replica { return h.fold.Load() }
 
 // first returns the fold, which open opens if this is its first use.
-func (h *handle) first(open func() (*db.DB, error)) (fold *db.DB, opened bool, err error) {
+func (h *handle) first(open func() (*replica.Replica, error)) (fold *replica.Replica, opened bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -87,7 +87,7 @@ func (h *handle) peek(s store.Store, prefix []byte) (n int64, hash clock.Hash, o
 	}
 	snap := s.Snapshot()
 	defer snap.Release()
-	p, ok, err := db.PeekState(snap, prefix)
+	p, ok, err := replica.PeekState(snap, prefix)
 	if err != nil || !ok {
 		return 0, clock.Hash{}, false
 	}

@@ -74,7 +74,7 @@ func manyDatabases(t *testing.T, many int) {
 		}
 		becomesLoaded(t, n, most)
 		for i := range 3 {
-			if handles[i].Suspended() {
+			if asleep, err := node.Suspended(n, fmt.Sprintf("db-%03d", i)); asleep || err != nil {
 				t.Errorf("database %d was closed in use", i)
 			}
 		}

@@ -21,7 +21,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
@@ -376,7 +376,7 @@ func (u *unpacker) compare(m Manifest) error {
 	snap := u.st.Snapshot()
 	defer snap.Release()
 	return eachJSONIn(snap, prefixDatabase, func(name string, r databaseRecord) error {
-		f, ok, err := db.PeekState(snap, foldPrefix(r.Number))
+		f, ok, err := replica.PeekState(snap, foldPrefix(r.Number))
 		if w := want[name]; err == nil && (w.ID != r.ID || ok && w.Hash != f.Hash.String()) {
 			err = fault.Of(ErrBackup, "database %s of the backup is in another state than the manifest says", name)
 		}

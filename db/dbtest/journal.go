@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -66,7 +66,7 @@ func (j *Journal) id(id clock.RecordID) []byte {
 	return append(binary.BigEndian.AppendUint64(k, id.Seq), id.Hash[:]...)
 }
 
-func format(e db.Entry) []byte {
+func format(e replica.Entry) []byte {
 	b := append(append([]byte(nil), e.ID.Log[:]...), e.ID.Hash[:]...)
 	b = binary.BigEndian.AppendUint64(b, e.ID.Seq)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.Time))
@@ -81,7 +81,7 @@ func format(e db.Entry) []byte {
 	return append(append(append(b, e.Writer...), e.Role...), e.Payload...)
 }
 
-func parse(b []byte) (e db.Entry, err error) {
+func parse(b []byte) (e replica.Entry, err error) {
 	if len(b) < 83 || len(b) < 83+int(b[81])+int(b[82]) {
 		return e, errors.New("dbtest: short record")
 	}
@@ -96,11 +96,11 @@ func parse(b []byte) (e db.Entry, err error) {
 	return e, nil
 }
 
-// Append implements [db.Journal].
-func (j *Journal) Append(tx store.Tx, drafts []db.Draft) (ids []clock.RecordID, first int64, done func(bool), err error) {
+// Append implements [replica.Journal].
+func (j *Journal) Append(tx store.Tx, drafts []replica.Draft) (ids []clock.RecordID, first int64, done func(bool), err error) {
 	j.mu.Lock()
 	for i, d := range drafts {
-		e := db.Entry{Time: d.Time, Atomic: d.Atomic, Payload: d.Payload, Writer: j.writer, Role: j.role}
+		e := replica.Entry{Time: d.Time, Atomic: d.Atomic, Payload: d.Payload, Writer: j.writer, Role: j.role}
 		e.ID = clock.RecordID{Log: j.log, Seq: j.seq + uint64(i) + 1}
 		sum := sha256.Sum256(format(e))
 		e.ID.Hash = sum
@@ -119,7 +119,7 @@ func (j *Journal) Append(tx store.Tx, drafts []db.Draft) (ids []clock.RecordID, 
 	}, nil
 }
 
-func (j *Journal) put(tx store.Tx, n int64, e db.Entry) error {
+func (j *Journal) put(tx store.Tx, n int64, e replica.Entry) error {
 	if err := tx.Put(j.arrival(n), format(e)); err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (j *Journal) put(tx store.Tx, n int64, e db.Entry) error {
 
 // Deliver stores records of other writers; those it has are left out. The
 // caller wakes the database.
-func (j *Journal) Deliver(es ...db.Entry) error {
+func (j *Journal) Deliver(es ...replica.Entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, e := range es {
@@ -150,8 +150,8 @@ func (j *Journal) Deliver(es ...db.Entry) error {
 	return nil
 }
 
-// Arrivals implements [db.Journal].
-func (j *Journal) Arrivals(n int64, maxBytes int) (out []db.Arrival, err error) {
+// Arrivals implements [replica.Journal].
+func (j *Journal) Arrivals(n int64, maxBytes int) (out []replica.Arrival, err error) {
 	snap := j.st.Snapshot()
 	defer snap.Release()
 	it := snap.Iterate(store.Range{Lower: j.arrival(n + 1), Upper: store.PrefixEnd([]byte(j.prefix + "n"))})
@@ -167,13 +167,13 @@ func (j *Journal) Arrivals(n int64, maxBytes int) (out []db.Arrival, err error) 
 		}
 		k := it.Key()
 		n = int64(binary.BigEndian.Uint64(k[len(k)-8:]))
-		out = append(out, db.Arrival{N: n, Entry: e})
+		out = append(out, replica.Arrival{N: n, Entry: e})
 		size += len(v)
 	}
 	return out, it.Err()
 }
 
-// IDs implements [db.Journal].
+// IDs implements [replica.Journal].
 func (j *Journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
 	for {
 		as, err := j.Arrivals(n, 1<<20)
@@ -189,7 +189,7 @@ func (j *Journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool)
 }
 
 // Prune deletes the records that c leaves out, but for the last arrival.
-func (j *Journal) Prune(c db.Cut) error {
+func (j *Journal) Prune(c replica.Cut) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var gone []int64
@@ -213,7 +213,7 @@ func (j *Journal) Prune(c db.Cut) error {
 }
 
 // Entries returns every record that the journal has, in the order of arrival.
-func (j *Journal) Entries() (es []db.Entry, err error) {
+func (j *Journal) Entries() (es []replica.Entry, err error) {
 	for n := int64(0); ; {
 		as, err := j.Arrivals(n, 1<<20)
 		if err != nil || len(as) == 0 {
@@ -225,7 +225,7 @@ func (j *Journal) Entries() (es []db.Entry, err error) {
 	}
 }
 
-// Writer implements [db.Journal]: "did:key:" and the name of the log.
+// Writer implements [replica.Journal]: "did:key:" and the name of the log.
 func (j *Journal) Writer() (identity, role string) { return j.writer, j.role }
 
 // SetRole makes role that of the records to come, before the database is opened.
@@ -234,7 +234,7 @@ func (j *Journal) SetRole(role string) { j.role = role }
 // Log returns the log that Append writes.
 func (j *Journal) Log() clock.LogID { return j.log }
 
-// Flushed implements [db.Journal].
+// Flushed implements [replica.Journal].
 func (j *Journal) Flushed(n int64) {
 	j.flushedMu.Lock()
 	defer j.flushedMu.Unlock()
@@ -250,13 +250,13 @@ func (j *Journal) FlushedTo() int64 {
 
 // OpenIn returns a database in a given store that writes the log that name stands
 // for. The test's end closes it.
-func OpenIn(t testing.TB, st store.Store, name string) (*db.DB, *Journal) {
+func OpenIn(t testing.TB, st store.Store, name string) (*replica.Replica, *Journal) {
 	t.Helper()
 	j, err := NewJournal(st, "J/", name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := db.Open(t.Context(), db.Options{Store: st, Prefix: []byte("D/"), Journal: j})
+	d, err := replica.Open(t.Context(), replica.Options{Store: st, Prefix: []byte("D/"), Journal: j})
 	if err != nil {
 		t.Fatal(err)
 	}

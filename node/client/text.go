@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/command"
 	"github.com/weftdb/weft/db/threaddb"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
@@ -43,7 +44,7 @@ func ReplyError(reply bson.Raw) error {
 	}
 	code, _ := reply.Lookup("code").AsInt64OK()
 	message, _ := reply.Lookup("errmsg").StringValueOK()
-	return db.ReplyError(int32(code), message)
+	return command.ReplyError(int32(code), message)
 }
 
 // IDFilter returns the filter for the document whose _id a person wrote: as a

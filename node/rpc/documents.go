@@ -32,11 +32,7 @@ func (s documentService) Run(ctx context.Context, r *connect.Request[weftv1.RunR
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
-	if err != nil {
-		return nil, err
-	}
-	reply, err := d.Run(ctx, orEmpty(command))
+	reply, err := s.n.RunCommand(ctx, r.Msg.GetDatabase(), orEmpty(command))
 	if err != nil {
 		return nil, err
 	}

@@ -180,7 +180,7 @@ func TestDuplicates(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer in.Close()
-		w := transfer.NewWriter(t.Context(), x, transfer.WriterOptions{Duplicates: way, GoOn: true})
+		w := transfer.NewWriter(t.Context(), x.DB, transfer.WriterOptions{Duplicates: way, GoOn: true})
 		if err := w.Use("things", nil); err != nil {
 			t.Fatal(err)
 		}

@@ -252,48 +252,27 @@ func (b batch) write() error {
 func (b batch) insert() error {
 	w := b.w
 	ordered := w.o.Duplicates == Fail && !w.o.GoOn
-	command, err := bson.Marshal(bson.D{{Key: "insert", Value: b.coll}, {Key: "documents", Value: b.docs}, {Key: "ordered", Value: ordered}})
+	ids, refused, err := w.db.Collection(b.coll).InsertMany(w.ctx, b.docs, db.InsertOptions{Unordered: !ordered})
 	if err != nil {
-		return err
-	}
-	raw, err := w.db.Run(w.ctx, command)
-	if err != nil {
-		return err
-	}
-	var reply struct {
-		OK          float64 `bson:"ok"`
-		N           int64   `bson:"n"`
-		Code        int32   `bson:"code"`
-		Message     string  `bson:"errmsg"`
-		WriteErrors []struct {
-			Index   int    `bson:"index"`
-			Code    int32  `bson:"code"`
-			Message string `bson:"errmsg"`
-		} `bson:"writeErrors"`
-	}
-	if err := bson.Unmarshal(raw, &reply); err != nil {
-		return fmt.Errorf("reply: %w", err)
-	}
-	if reply.OK != 1 {
-		w.fail(Failure{b.coll, b.lines[0], db.ReplyError(reply.Code, reply.Message)})
+		if w.ctx.Err() != nil || errors.Is(err, db.ErrClosed) {
+			return err
+		}
+		w.fail(Failure{b.coll, b.lines[0], err})
 		return nil
 	}
 	skipped := int64(0)
-	for _, e := range reply.WriteErrors {
-		if e.Code == codeDuplicate && w.o.Duplicates == Skip && b.there(e.Index) {
+	for _, e := range refused {
+		if fault.Is(e.Err, fault.DuplicateKey) && w.o.Duplicates == Skip && b.there(e.Index) {
 			skipped++
 			continue
 		}
-		w.fail(Failure{b.coll, b.lines[e.Index], db.ReplyError(e.Code, e.Message)})
+		w.fail(Failure{b.coll, b.lines[e.Index], e.Err})
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.report.Inserted, w.report.Skipped = w.report.Inserted+reply.N, w.report.Skipped+skipped
+	w.report.Inserted, w.report.Skipped = w.report.Inserted+int64(len(ids)), w.report.Skipped+skipped
 	return nil
 }
-
-// codeDuplicate is MongoDB's code for a value that must be unique.
-const codeDuplicate = 11000
 
 // there reports whether the database has a document with the _id of the
 // batch's i-th: then that is why it was refused, and no unique index.

@@ -1,0 +1,84 @@
+package command
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// pipelineOf returns the stages of an aggregate command.
+func pipelineOf(cmd bson.Raw) ([]bson.Raw, error) {
+	if v := value.Get(cmd, "pipeline"); !v.IsArray() {
+		return nil, fault.Errorf(fault.TypeMismatch, "'pipeline' option must be specified as an array")
+	}
+	return list(cmd, "pipeline")
+}
+
+func (rn *Runner) cmdAggregate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	began := time.Now()
+	stages, err := pipelineOf(cmd)
+	if err != nil {
+		return nil, err
+	}
+	if flag(cmd, "explain", false) {
+		return rn.explainAggregate(ctx, name, cmd, false)
+	}
+	batch := value.Get(cmd, "cursor")
+	if !batch.Exists() {
+		return nil, fault.Errorf(fault.FailedToParse, "The 'cursor' option is required, except for aggregate with the explain argument")
+	}
+	o := db.AggregateOptions{Let: sub(cmd, "let"), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
+	a, err := rn.db.Collection(name).Aggregate(ctx, stages, o)
+	if err != nil {
+		return nil, err
+	}
+	n := int64(firstBatch)
+	if value.Get(batch.Data, "batchSize").Exists() {
+		n = number(batch.Data, "batchSize")
+	}
+	if n < 0 {
+		a.Close()
+		return nil, fault.Errorf(fault.BadValue, "cursor.batchSize cannot be negative")
+	}
+	oc := &openCursor{rows: a, ns: cmp.Or(name, "$cmd.aggregate"), idle: cursorIdle, budget: maxTime(cmd)}
+	if oc.budget > 0 {
+		oc.budget = max(1, oc.budget-time.Since(began))
+	}
+	return rn.batchReply(ctx, oc, 0, n, "firstBatch", false)
+}
+
+// cmdAggregate answers with one batch: a transaction has no cursors.
+func (rn *Runner) txAggregate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
+	stages, err := pipelineOf(cmd)
+	if err != nil {
+		return nil, err
+	}
+	docs, err := tx.Aggregate(coll, stages, db.AggregateOptions{Let: sub(cmd, "let")})
+	if err != nil {
+		return nil, err
+	}
+	out, size := bson.A{}, 0
+	for _, d := range docs {
+		if size += len(d); size > maxBatch {
+			return nil, fault.Errorf(fault.TooLarge, "the result has more than %d MiB, which is one reply: use $limit", maxBatch>>20)
+		}
+		out = append(out, d)
+	}
+	return rn.oneBatch(coll, out), nil
+}
+
+// explainAggregate explains an aggregate command.
+func (rn *Runner) explainAggregate(ctx context.Context, name string, cmd bson.Raw, run bool) (bson.D, error) {
+	stages, err := pipelineOf(cmd)
+	if err != nil {
+		return nil, err
+	}
+	o := db.AggregateOptions{Let: sub(cmd, "let"), Hint: value.Get(cmd, "hint").Raw()}
+	return rn.db.Collection(name).ExplainAggregate(ctx, stages, o, run)
+}

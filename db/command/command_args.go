@@ -1,0 +1,212 @@
+package command
+
+import (
+	"slices"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// A argKind says what a field of a command may be.
+type argKind int
+
+const (
+	anyArg argKind = iota
+	docArg
+	textArg
+	nameArg   // of a collection
+	scopeArg  // the name of a collection; "" or the number 1 for all or none
+	boolArg   // or a number
+	countArg  // a whole number, not below 0
+	numberArg // a whole number
+	offArg    // refused if it is true
+	noArg     // refused
+)
+
+// Fields that commands of drivers carry.
+var commonFields = map[string]argKind{
+	"$db": anyArg, "$readPreference": anyArg, "$clusterTime": anyArg, "lsid": docArg, "txnNumber": numberArg,
+	"autocommit": anyArg, "startTransaction": anyArg, "apiVersion": anyArg, "apiStrict": anyArg,
+	"apiDeprecationErrors": anyArg, "comment": anyArg, "readConcern": docArg, "writeConcern": docArg, "maxTimeMS": countArg,
+}
+
+// commandFields are the fields of the commands, by their names in lower case.
+var commandFields = map[string]map[string]argKind{
+	"ping": {"ping": anyArg},
+	"insert": {
+		"insert": nameArg, "documents": anyArg, "ordered": boolArg, "bypassDocumentValidation": offArg,
+	},
+	"update": {
+		"update": nameArg, "updates": anyArg, "ordered": boolArg, "bypassDocumentValidation": offArg, "let": noArg,
+	},
+	"delete": {"delete": nameArg, "deletes": anyArg, "ordered": boolArg, "let": noArg},
+	"findandmodify": {
+		"findAndModify": nameArg, "query": docArg, "sort": docArg, "update": anyArg, "remove": boolArg, "new": boolArg,
+		"fields": docArg, "upsert": boolArg, "arrayFilters": anyArg, "bypassDocumentValidation": offArg,
+		"hint": noArg, "collation": noArg, "let": noArg,
+	},
+	"find": {
+		"find": nameArg, "filter": docArg, "sort": docArg, "projection": docArg, "hint": anyArg, "skip": countArg,
+		"limit": countArg, "batchSize": countArg, "singleBatch": boolArg, "noCursorTimeout": boolArg,
+		"allowPartialResults": boolArg, "allowDiskUse": boolArg, "oplogReplay": boolArg, "tailable": offArg,
+		"awaitData": offArg, "returnKey": offArg, "showRecordId": offArg, "min": noArg, "max": noArg, "let": noArg,
+		"collation": noArg,
+	},
+	"count": {
+		"count": nameArg, "query": docArg, "skip": countArg, "limit": numberArg, "hint": anyArg, "collation": noArg,
+		"fields": anyArg,
+	},
+	"distinct": {"distinct": nameArg, "key": textArg, "query": docArg, "hint": anyArg, "collation": noArg},
+	"aggregate": {
+		"aggregate": scopeArg, "pipeline": anyArg, "cursor": docArg, "hint": anyArg, "let": docArg, "explain": boolArg,
+		"allowDiskUse": boolArg, "bypassDocumentValidation": boolArg, "collation": noArg,
+	},
+	"getmore":         {"getMore": numberArg, "collection": textArg, "batchSize": countArg},
+	"killcursors":     {"killCursors": textArg, "cursors": anyArg},
+	"explain":         {"explain": docArg, "verbosity": textArg},
+	"listcollections": {"listCollections": anyArg, "filter": docArg, "nameOnly": boolArg, "authorizedCollections": boolArg, "cursor": docArg},
+	"create": {
+		"create": nameArg, "validator": anyArg, "validationLevel": anyArg, "validationAction": anyArg, "formats": anyArg,
+		"rules": anyArg,
+	},
+	"collmod": {
+		"collMod": nameArg, "validator": anyArg, "validationLevel": anyArg, "validationAction": anyArg, "formats": anyArg,
+		"rules": anyArg, "index": docArg, "migrate": anyArg, "dryRun": anyArg, "force": anyArg, "list": countArg,
+	},
+	"drop": {"drop": nameArg},
+	"validate": {
+		"validate": nameArg, "full": boolArg, "repair": offArg, "metadata": boolArg, "checkBSONConformance": boolArg,
+		"background": boolArg, "list": countArg,
+	},
+	"createindexes": {"createIndexes": nameArg, "indexes": anyArg, "commitQuorum": anyArg, "ignoreUnknownIndexOptions": offArg},
+	"listindexes":   {"listIndexes": nameArg, "cursor": docArg},
+	"dropindexes":   {"dropIndexes": nameArg, "index": anyArg},
+	"watch": {
+		"watch": scopeArg, "collections": anyArg, "id": anyArg, "operations": anyArg, "filter": docArg, "image": textArg,
+		"resumeAfter": textArg,
+	},
+	"live": {"live": nameArg, "filter": docArg, "sort": docArg, "projection": docArg, "skip": countArg, "limit": countArg},
+	"refused": {
+		"refused": scopeArg, "collection": textArg, "reasons": anyArg, "log": textArg, "since": anyArg, "until": anyArg,
+		"unhandled": boolArg, "newest": boolArg, "skip": countArg, "limit": countArg, "body": boolArg,
+	},
+	"retryrefused":      {"retryRefused": textArg},
+	"handlerefused":     {"handleRefused": anyArg, "handled": boolArg},
+	"conflicts":         {"conflicts": scopeArg, "skip": countArg, "limit": countArg},
+	"committransaction": {"commitTransaction": anyArg, "recoveryToken": docArg},
+	"aborttransaction":  {"abortTransaction": anyArg, "recoveryToken": docArg},
+}
+
+// The fields of parts of commands.
+var (
+	updateFields = map[string]argKind{
+		"q": docArg, "u": anyArg, "multi": boolArg, "upsert": boolArg, "arrayFilters": anyArg, "c": noArg, "collation": noArg,
+		"hint": noArg, "sort": noArg,
+	}
+	deleteFields = map[string]argKind{"q": docArg, "limit": countArg, "collation": noArg, "hint": noArg}
+	cursorFields = map[string]argKind{"batchSize": countArg}
+)
+
+// checkCommand checks the fields of a command, whose first names it; what is not
+// known is an error.
+func checkCommand(name string, cmd bson.Raw) error {
+	kinds, ok := commandFields[strings.ToLower(name)]
+	if !ok {
+		return nil
+	}
+	for proper, kind := range kinds { // which may be written in other capitals
+		if strings.EqualFold(proper, name) {
+			if err := checkArg(name, kind, value.Get(cmd, name)); err != nil {
+				return err
+			}
+		}
+	}
+	it := value.Elements(cmd)
+	it.Next()
+	if err := checkArgs(name, it, kinds, commonFields); err != nil {
+		return err
+	}
+	if c := value.Get(cmd, "cursor"); c.IsDoc() {
+		return checkArgs(name+".cursor", value.Elements(c.Data), cursorFields)
+	}
+	return nil
+}
+
+// checkArgs checks the fields that follow in it.
+func checkArgs(where string, it value.Iter, known ...map[string]argKind) error {
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		kind, found := argKind(0), false
+		for _, kinds := range known {
+			if kind, found = kinds[string(k)]; found {
+				break
+			}
+		}
+		if !found {
+			return fault.Errorf(fault.FailedToParse, "BSON field '%s.%s' is an unknown field.", where, k)
+		}
+		if err := checkArg(where+"."+string(k), kind, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkArg(name string, kind argKind, v value.Value) error {
+	n, whole := v.Raw().AsInt64OK()
+	whole = whole && v.IsNumber() && value.Equal(v, value.Int64(n))
+	simple := v.IsDoc() && string(value.Get(v.Data, "locale").Str()) == "simple"
+	empty := v.IsDoc() && len(v.Data) <= 5
+	good, want := true, ""
+	switch kind {
+	case docArg:
+		good, want = v.IsDoc() || v.Type == bson.TypeNull, "a document"
+	case textArg:
+		good, want = v.Type == bson.TypeString, "a string"
+	case nameArg:
+		if v.Type == bson.TypeString {
+			return payload.CheckName(string(v.Str()))
+		}
+		return fault.Errorf(fault.InvalidNamespace, "%s: the name of a collection must be a string", name)
+	case scopeArg:
+		if len(v.Str()) > 0 {
+			return payload.CheckName(string(v.Str()))
+		}
+		good, want = v.Type == bson.TypeString || whole && n == 1, "the name of a collection, or 1"
+	case boolArg:
+		good, want = v.Type == bson.TypeBoolean || v.IsNumber(), "a boolean"
+	case countArg, numberArg:
+		if good, want = whole, "a whole number"; good && kind == countArg && n < 0 {
+			return fault.Errorf(fault.BadValue, "BSON field '%s' value must be >= 0, actual value '%d'", name, n)
+		}
+	case offArg, noArg:
+		if truthy(v) || kind == noArg && !simple && !empty {
+			return fault.Errorf(fault.CommandNotSupported, "%s is not supported", name)
+		}
+	}
+	if !good {
+		return fault.Errorf(fault.TypeMismatch, "BSON field '%s' must be %s", name, want)
+	}
+	return nil
+}
+
+// truthy reads a boolean, or a number as drivers and shells write it: all but 0
+// are true.
+func truthy(v value.Value) bool {
+	return v.Bool() || v.IsNumber() && !value.Equal(v, value.Int32(0))
+}
+
+// onlyFields refuses fields of a form of a command that has no others but these.
+func onlyFields(cmd bson.Raw, known ...string) error {
+	it := value.Elements(cmd)
+	it.Next()
+	for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
+		if _, common := commonFields[string(k)]; !common && !slices.Contains(known, string(k)) {
+			return fault.Errorf(fault.InvalidOptions, "%s goes with no field '%s'", known[0], k)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package command
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+func (rn *Runner) cmdCount(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	n, err := rn.db.Collection(name).CountWith(ctx, sub(cmd, "query"), countOptions(cmd))
+	return bson.D{{Key: "n", Value: n}}, err
+}
+
+func countOptions(cmd bson.Raw) db.CountOptions {
+	limit := number(cmd, "limit")
+	return db.CountOptions{Skip: number(cmd, "skip"), Limit: max(limit, -limit), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
+}
+
+func (rn *Runner) cmdDistinct(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	values, err := rn.db.Collection(name).DistinctWith(ctx, string(value.Get(cmd, "key").Str()), distinctOptions(cmd))
+	if values == nil {
+		values = []bson.RawValue{}
+	}
+	return bson.D{{Key: "values", Value: values}}, err
+}
+
+func distinctOptions(cmd bson.Raw) db.FindOptions {
+	return db.FindOptions{Filter: sub(cmd, "query"), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
+}
+
+func findOptions(cmd bson.Raw) db.FindOptions {
+	return db.FindOptions{
+		Filter: sub(cmd, "filter"), Sort: sub(cmd, "sort"), Projection: sub(cmd, "projection"),
+		Skip: number(cmd, "skip"), Limit: number(cmd, "limit"), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd),
+	}
+}
+
+func maxTime(cmd bson.Raw) time.Duration {
+	return time.Duration(min(max(0, number(cmd, "maxTimeMS")), 1<<31)) * time.Millisecond
+}
+
+func (rn *Runner) cmdFind(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	began := time.Now()
+	cur, err := rn.db.Collection(name).Find(ctx, findOptions(cmd))
+	if err != nil {
+		return nil, err
+	}
+	n := int64(firstBatch)
+	if value.Get(cmd, "batchSize").Exists() {
+		n = number(cmd, "batchSize")
+	}
+	oc := &openCursor{rows: cur, ns: name, idle: cursorIdle, budget: maxTime(cmd)}
+	if oc.budget > 0 {
+		oc.budget = max(1, oc.budget-time.Since(began))
+	}
+	if flag(cmd, "noCursorTimeout", false) {
+		oc.idle = cursorIdleLong
+	}
+	return rn.batchReply(ctx, oc, 0, n, "firstBatch", flag(cmd, "singleBatch", false))
+}
+
+func (rn *Runner) cmdGetMore(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
+	if r, ok, err := rn.moreOfFeed(ctx, cmd); ok {
+		return r, err
+	}
+	id := number(cmd, "getMore")
+	oc, err := rn.cursors.take(id, string(value.Get(cmd, "collection").Str()))
+	if err != nil {
+		return nil, err
+	}
+	n := number(cmd, "batchSize")
+	if n <= 0 {
+		n = 1 << 30
+	}
+	return rn.batchReply(ctx, oc, id, n, "nextBatch", false)
+}
+
+func (rn *Runner) cmdKillCursors(_ context.Context, _ string, cmd bson.Raw) (bson.D, error) {
+	ids := value.Get(cmd, "cursors")
+	if !ids.IsArray() {
+		return nil, fault.Errorf(fault.TypeMismatch, "killCursors needs an array \"cursors\" of numbers")
+	}
+	killed, missing := bson.A{}, bson.A{}
+	it := value.Elements(ids.Data)
+	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
+		id, ok := v.Raw().AsInt64OK()
+		if !ok {
+			return nil, fault.Errorf(fault.TypeMismatch, "a cursor id must be a number")
+		}
+		if rn.killFeed(id) || rn.cursors.kill(id) {
+			killed = append(killed, id)
+		} else {
+			missing = append(missing, id)
+		}
+	}
+	return bson.D{
+		{Key: "cursorsKilled", Value: killed},
+		{Key: "cursorsNotFound", Value: missing},
+		{Key: "cursorsAlive", Value: bson.A{}},
+		{Key: "cursorsUnknown", Value: bson.A{}},
+	}, nil
+}
+
+// cmdExplain explains find, count, distinct, and what update, delete and
+// findAndModify look for.
+func (rn *Runner) cmdExplain(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
+	inner := value.Get(cmd, "explain")
+	if !inner.IsDoc() {
+		return nil, fault.Errorf(fault.TypeMismatch, "explain needs a command document")
+	}
+	run := true
+	if v := value.Get(cmd, "verbosity"); v.Exists() {
+		switch verbosity := string(v.Str()); verbosity {
+		case "queryPlanner":
+			run = false
+		case "executionStats", "allPlansExecution":
+		default:
+			return nil, fault.Errorf(fault.BadValue, "explain: unknown verbosity %q", verbosity)
+		}
+	}
+	it := value.Elements(inner.Data)
+	k, v, _ := it.Next()
+	if err := checkCommand(string(k), inner.Data); err != nil {
+		return nil, err
+	}
+	if name := strings.ToLower(string(k)); name == "aggregate" {
+		d, err := rn.explainAggregate(ctx, string(v.Str()), inner.Data, run)
+		return append(d, bson.E{Key: "command", Value: bson.Raw(inner.Data)}), err
+	}
+	o, count, err := explainedOptions(strings.ToLower(string(k)), inner.Data)
+	if err != nil {
+		return nil, err
+	}
+	d, err := rn.db.Collection(string(v.Str())).ExplainWith(ctx, o, db.ExplainOptions{Count: count, Run: run})
+	if err != nil {
+		return nil, err
+	}
+	return append(d, bson.E{Key: "command", Value: bson.Raw(inner.Data)}), nil
+}
+
+// explainedOptions returns what a command looks for; count says that only the
+// number matters.
+func explainedOptions(name string, cmd bson.Raw) (o db.FindOptions, count bool, err error) {
+	switch name {
+	case "find":
+		return findOptions(cmd), false, nil
+	case "count":
+		c := countOptions(cmd)
+		o = db.FindOptions{Filter: sub(cmd, "query"), Skip: c.Skip, Limit: c.Limit, Hint: c.Hint, MaxTime: c.MaxTime}
+		return o, true, nil
+	case "distinct":
+		return distinctOptions(cmd), false, nil
+	case "findandmodify":
+		return db.FindOptions{Filter: sub(cmd, "query"), Sort: sub(cmd, "sort"), Limit: 1}, false, nil
+	}
+	field := map[string]string{"update": "updates", "delete": "deletes"}[name]
+	if field == "" {
+		return o, false, fault.Errorf(fault.CommandNotFound, "explain does not know the command %q", name)
+	}
+	ops, err := list(cmd, field)
+	if err != nil || len(ops) != 1 {
+		return o, false, fault.Errorf(fault.InvalidOptions, "explain needs one operation in %q", field)
+	}
+	fields := map[string]map[string]argKind{"update": updateFields, "delete": deleteFields}[name]
+	if err := checkArgs(name+"."+field, value.Elements(ops[0]), fields); err != nil {
+		return o, false, err
+	}
+	if o.Filter = sub(ops[0], "q"); !flag(ops[0], "multi", false) && number(ops[0], "limit") != 0 {
+		o.Limit = 1
+	}
+	return o, false, nil
+}

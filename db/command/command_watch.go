@@ -1,0 +1,325 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+const (
+	maxFeeds     = 1000             // open at a time by commands
+	feedIdle     = 10 * time.Minute // without a getMore
+	feedWait     = time.Second      // of a getMore that has no maxTimeMS
+	maxFeedMS    = 5 * 60_000
+	maxFeedBatch = 10_000 // changes of a getMore
+)
+
+// feeds are the watches and live queries that commands opened.
+type feeds struct {
+	mu   sync.Mutex // guards open
+	open map[int64]*openFeed
+}
+
+// An openFeed is a watch or a live query.
+type openFeed struct {
+	ns    string
+	watch *db.Watch
+	live  *db.Live
+	held  bson.Raw // read but did not fit
+	used  time.Time
+}
+
+func (o *openFeed) close() {
+	if o.watch != nil {
+		o.watch.Close()
+	} else {
+		o.live.Close()
+	}
+}
+
+// watchOptions reads {watch: collection or 1, collections, id, operations,
+// filter, image, resumeAfter}.
+func watchOptions(name string, cmd bson.Raw) (o db.WatchOptions, err error) {
+	if o.Collections, err = textList(cmd, "collections"); err != nil {
+		return o, err
+	}
+	if name != "" {
+		o.Collections = append(o.Collections, name)
+	}
+	if o.Operations, err = textList(cmd, "operations"); err != nil {
+		return o, err
+	}
+	if id := value.Get(cmd, "id"); id.Exists() {
+		o.ID = id.Raw()
+	}
+	if o.Filter, err = docField(cmd, "filter"); err != nil {
+		return o, err
+	}
+	image, err := textField(cmd, "image")
+	if err != nil {
+		return o, err
+	}
+	i := slices.Index(imageNames, image)
+	if i < 0 {
+		return o, fault.Errorf(fault.BadValue, "image: got %q, want after, before or either", image)
+	}
+	o.Image = db.Image(max(0, i-1))
+	o.ResumeAfter, err = textField(cmd, "resumeAfter")
+	return o, err
+}
+
+var imageNames = []string{"", "after", "before", "either"}
+
+func (rn *Runner) cmdWatch(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	o, err := watchOptions(name, cmd)
+	if err != nil {
+		return nil, err
+	}
+	w, err := rn.db.Watch(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		name = "$cmd.watch"
+	}
+	return rn.feedReply(&openFeed{ns: name, watch: w}, 0, "firstBatch", bson.A{})
+}
+
+func (rn *Runner) cmdLive(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	o := db.FindOptions{Skip: number(cmd, "skip"), Limit: number(cmd, "limit")}
+	var err error
+	for f, to := range map[string]*bson.Raw{"filter": &o.Filter, "sort": &o.Sort, "projection": &o.Projection} {
+		if *to, err = docField(cmd, f); err != nil {
+			return nil, err
+		}
+	}
+	l, err := rn.db.Collection(name).Live(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	docs, size := bson.A{}, 0
+	for _, d := range l.Result() {
+		docs = append(docs, d.Raw)
+		size += len(d.Raw)
+	}
+	if size > 2*maxBatch {
+		l.Close()
+		return nil, fmt.Errorf("%w: the result of a live query; use a filter or a limit", db.ErrTooLarge)
+	}
+	return rn.feedReply(&openFeed{ns: name, live: l}, 0, "firstBatch", docs)
+}
+
+// feedReply keeps the feed open and makes the reply of a batch.
+func (rn *Runner) feedReply(o *openFeed, id int64, field string, docs bson.A) (bson.D, error) {
+	if id == 0 {
+		id = 1 + rand.Int64N(1<<62)
+	}
+	cur := bson.D{{Key: field, Value: docs}, {Key: "id", Value: id}, {Key: "ns", Value: rn.namespace(o.ns)}}
+	if o.watch != nil {
+		t, err := o.watch.Token()
+		if err != nil {
+			o.close()
+			return nil, err
+		}
+		if o.held == nil {
+			cur = append(cur, bson.E{Key: "postBatchResumeToken", Value: t})
+		}
+	}
+	f := &rn.feeds
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.open == nil {
+		f.open = map[int64]*openFeed{}
+	}
+	if len(f.open) >= maxFeeds {
+		o.close()
+		return nil, fault.Errorf(fault.BadValue, "too many open watches and live queries: %d", maxFeeds)
+	}
+	o.used = time.Now()
+	f.open[id] = o
+	return bson.D{{Key: "cursor", Value: cur}}, nil
+}
+
+// moreOfFeed answers a getMore of a watch or a live query; ok is false if the
+// cursor is none. It waits up to maxTimeMS for the first change.
+func (rn *Runner) moreOfFeed(ctx context.Context, cmd bson.Raw) (reply bson.D, ok bool, err error) {
+	id := number(cmd, "getMore")
+	ns := string(value.Get(cmd, "collection").Str())
+	f := &rn.feeds
+	f.mu.Lock()
+	o := f.open[id]
+	if o != nil && ns == o.ns {
+		delete(f.open, id)
+	}
+	f.mu.Unlock()
+	switch {
+	case o == nil:
+		return nil, false, nil
+	case ns != o.ns:
+		return nil, true, fault.Errorf(fault.CursorNotFound, "cursor id %d is not of %q", id, ns)
+	}
+	n := number(cmd, "batchSize")
+	if n <= 0 {
+		n = 1000
+	}
+	wait := feedWait
+	if ms := number(cmd, "maxTimeMS"); ms > 0 {
+		wait = time.Duration(min(ms, maxFeedMS)) * time.Millisecond
+	}
+	docs, err := o.batch(ctx, rn, int(min(n, maxFeedBatch)), wait)
+	if err != nil {
+		o.close()
+		return nil, true, err
+	}
+	reply, err = rn.feedReply(o, id, "nextBatch", docs)
+	return reply, true, err
+}
+
+// batch reads up to n changes, waiting for the first only.
+func (o *openFeed) batch(ctx context.Context, rn *Runner, n int, wait time.Duration) (docs bson.A, err error) {
+	docs = bson.A{}
+	size := 0
+	if o.held != nil {
+		docs, size, o.held = append(docs, o.held), len(o.held), nil
+	}
+	first, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for len(docs) < n && size < maxBatch {
+		d, err := o.read(ctx, first, rn, len(docs) == 0)
+		switch {
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			return docs, nil
+		case err != nil:
+			return nil, err
+		case d == nil:
+			return docs, nil
+		}
+		if len(docs) > 0 && size+len(d) > 2*maxBatch {
+			o.held = d
+			return docs, nil
+		}
+		docs, size = append(docs, d), size+len(d)
+	}
+	return docs, nil
+}
+
+// read returns the next change as a document; nil if there is none yet.
+func (o *openFeed) read(ctx, first context.Context, rn *Runner, wait bool) (bson.Raw, error) {
+	if o.watch != nil {
+		if wait {
+			c, err := o.watch.Next(first)
+			if err != nil {
+				return nil, err
+			}
+			return rn.changeDoc(&c)
+		}
+		c, ok, err := o.watch.TryNext(ctx)
+		if err != nil || !ok {
+			return nil, err
+		}
+		return rn.changeDoc(&c)
+	}
+	if wait {
+		e, err := o.live.Next(first)
+		if err != nil {
+			return nil, err
+		}
+		return liveDocument(&e)
+	}
+	e, ok, err := o.live.TryNext(ctx)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return liveDocument(&e)
+}
+
+// changeDoc gives a change the shape of MongoDB's change events, with more.
+func (rn *Runner) changeDoc(c *db.Change) (bson.Raw, error) {
+	d := bson.D{{Key: "_id", Value: bson.D{{Key: "_data", Value: c.Token}}}, {Key: "operationType", Value: c.Operation}}
+	if c.Collection != "" {
+		d = append(d, bson.E{Key: "ns", Value: bson.D{{Key: "db", Value: rn.db.Name()}, {Key: "coll", Value: c.Collection}}})
+	}
+	if c.Operation == "gap" {
+		return bson.Marshal(d)
+	}
+	if c.ID.Type != 0 {
+		d = append(d, bson.E{Key: "documentKey", Value: bson.D{{Key: "_id", Value: c.ID}}})
+	}
+	if c.After != nil {
+		d = append(d, bson.E{Key: "fullDocument", Value: c.After})
+	}
+	if c.Before != nil {
+		d = append(d, bson.E{Key: "fullDocumentBeforeChange", Value: c.Before})
+	}
+	d = append(d, bson.E{Key: "wallTime", Value: c.Time}, bson.E{Key: "remote", Value: c.Remote}, bson.E{Key: "late", Value: c.Late},
+		bson.E{Key: "current", Value: c.Current})
+	if c.Seq > 0 {
+		d = append(d, bson.E{Key: "log", Value: c.Log.String()}, bson.E{Key: "seq", Value: int64(c.Seq)})
+	}
+	if c.Conflict != nil {
+		d = append(d, bson.E{Key: "conflict", Value: conflictDoc(c.Conflict)})
+	}
+	if c.Refusal != nil {
+		d = append(d, bson.E{Key: "refusal", Value: refusalDoc(c.Refusal, false)})
+	}
+	return bson.Marshal(d)
+}
+
+func liveDocument(e *db.LiveEvent) (bson.Raw, error) {
+	d := bson.D{{Key: "operation", Value: e.Operation}}
+	if e.Operation == "reset" {
+		docs := bson.A{}
+		for _, x := range e.Result {
+			docs = append(docs, x.Raw)
+		}
+		return bson.Marshal(append(d, bson.E{Key: "result", Value: docs}))
+	}
+	d = append(d, bson.E{Key: "id", Value: e.ID})
+	if e.Index >= 0 {
+		d = append(d, bson.E{Key: "index", Value: int64(e.Index)})
+	}
+	if e.From >= 0 {
+		d = append(d, bson.E{Key: "from", Value: int64(e.From)})
+	}
+	if e.Document.Raw != nil {
+		d = append(d, bson.E{Key: "document", Value: e.Document.Raw})
+	}
+	return bson.Marshal(append(d, bson.E{Key: "more", Value: e.More}))
+}
+
+// dropFeeds closes the feeds of commands that nobody has asked for more since the
+// given time.
+func (rn *Runner) dropFeeds(since time.Time) {
+	f := &rn.feeds
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, o := range f.open {
+		if o.used.Before(since) {
+			o.close()
+			delete(f.open, id)
+		}
+	}
+}
+
+// killFeed closes a feed; it reports whether there was one.
+func (rn *Runner) killFeed(id int64) bool {
+	f := &rn.feeds
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o := f.open[id]
+	if o != nil {
+		o.close()
+		delete(f.open, id)
+	}
+	return o != nil
+}

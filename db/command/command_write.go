@@ -1,0 +1,153 @@
+package command
+
+import (
+	"context"
+	"errors"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/internal/update"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+func (rn *Runner) cmdInsert(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	docs, err := list(cmd, "documents")
+	if err != nil {
+		return nil, err
+	}
+	ids, errs, err := rn.db.Collection(name).InsertMany(ctx, docs, db.InsertOptions{Unordered: !flag(cmd, "ordered", true)})
+	if err != nil {
+		return nil, err
+	}
+	var out []bson.D
+	for _, e := range errs {
+		out = append(out, writeError(e.Index, e.Err))
+	}
+	return writeErrors(bson.D{{Key: "n", Value: int32(len(ids))}}, out), nil
+}
+
+// An updateSpec is one statement of an update command.
+type updateSpec struct {
+	filter, update bson.Raw
+	o              db.UpdateOptions
+}
+
+// updateIn returns the update in a field of a command: a document, or a pipeline
+// in the form in which it is logged.
+func updateIn(cmd bson.Raw, field string) bson.Raw {
+	if v := value.Get(cmd, field); v.IsArray() {
+		return update.Pipeline(v)
+	}
+	return sub(cmd, field)
+}
+
+func parseUpdate(u bson.Raw) (s updateSpec, err error) {
+	if err := checkArgs("update.updates", value.Elements(u), updateFields); err != nil {
+		return s, err
+	}
+	s = updateSpec{filter: sub(u, "q"), update: updateIn(u, "u")}
+	s.o = db.UpdateOptions{Many: flag(u, "multi", false), Upsert: flag(u, "upsert", false)}
+	if s.filter == nil || s.update == nil {
+		return s, fault.Errorf(fault.FailedToParse, "an update needs a document q and a document or pipeline u")
+	}
+	if value.Get(u, "arrayFilters").Exists() {
+		s.o.ArrayFilters, err = list(u, "arrayFilters")
+	}
+	return s, err
+}
+
+// An updateTotal is what the statements of an update command did.
+type updateTotal struct {
+	n, modified int64
+	upserted    []bson.D
+}
+
+func (t *updateTotal) add(i int, r db.UpdateResult) {
+	t.n, t.modified = t.n+r.Matched, t.modified+r.Modified
+	if r.UpsertedID.Type != 0 {
+		t.n++
+		t.upserted = append(t.upserted, bson.D{{Key: "index", Value: int32(i)}, {Key: "_id", Value: r.UpsertedID}})
+	}
+}
+
+func (t *updateTotal) reply() bson.D {
+	reply := bson.D{{Key: "n", Value: int32(t.n)}, {Key: "nModified", Value: int32(t.modified)}}
+	if t.upserted != nil {
+		reply = append(reply, bson.E{Key: "upserted", Value: t.upserted})
+	}
+	return reply
+}
+
+func (rn *Runner) cmdUpdate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	ups, err := list(cmd, "updates")
+	if err != nil {
+		return nil, err
+	}
+	var total updateTotal
+	var errs []bson.D
+	for i, u := range ups {
+		s, err := parseUpdate(u)
+		if err != nil {
+			return nil, err
+		}
+		r, err := rn.db.Collection(name).Update(ctx, s.filter, s.update, s.o)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, db.ErrClosed) {
+				return nil, err
+			}
+			errs = append(errs, writeError(i, err))
+			if flag(cmd, "ordered", true) {
+				break
+			}
+			continue
+		}
+		total.add(i, r)
+	}
+	return writeErrors(total.reply(), errs), nil
+}
+
+// parseDelete returns the filter of a statement of a delete command, and whether
+// it deletes all that match.
+func parseDelete(x bson.Raw) (filter bson.Raw, many bool, err error) {
+	if err := checkArgs("delete.deletes", value.Elements(x), deleteFields); err != nil {
+		return nil, false, err
+	}
+	if filter = sub(x, "q"); filter == nil {
+		return nil, false, fault.Errorf(fault.FailedToParse, "a delete needs a document q")
+	}
+	limit := value.Get(x, "limit")
+	n := number(x, "limit")
+	if !limit.Exists() || n > 1 {
+		return nil, false, fault.Errorf(fault.FailedToParse, "a delete needs a limit: 1, or 0 to delete all that match")
+	}
+	return filter, n == 0, nil
+}
+
+func (rn *Runner) cmdDelete(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	ds, err := list(cmd, "deletes")
+	if err != nil {
+		return nil, err
+	}
+	var n int64
+	var errs []bson.D
+	for i, x := range ds {
+		filter, many, err := parseDelete(x)
+		if err != nil {
+			return nil, err
+		}
+		k, err := rn.db.Collection(name).Delete(ctx, filter, many)
+		n += k
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, db.ErrClosed) {
+				return nil, err
+			}
+			errs = append(errs, writeError(i, err))
+			if flag(cmd, "ordered", true) {
+				break
+			}
+		}
+	}
+	return writeErrors(bson.D{{Key: "n", Value: int32(n)}}, errs), nil
+}

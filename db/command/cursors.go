@@ -1,0 +1,214 @@
+package command
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/search"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+const (
+	maxCursors      = 100
+	maxCursorMemory = 256 << 20 // bytes that open cursors hold, together
+	cursorIdle      = 10 * time.Minute
+	cursorIdleLong  = time.Hour // with noCursorTimeout
+	firstBatch      = 101
+	maxBatch        = 8 << 20 // bytes of a reply's documents
+)
+
+// A rows is the documents that a command answers with, batch by batch.
+type rows interface {
+	Next() bool
+	Raw() bson.Raw
+	Err() error
+	Close()
+	SetContext(ctx context.Context) // what follows is done for ctx
+	Held() int64                    // bytes
+}
+
+// cursors are the open cursors of command documents. An open cursor keeps what
+// its moment held on disk, so that it ends when nobody asks for long.
+type cursors struct {
+	mu     sync.Mutex // guards the fields below
+	open   map[int64]*openCursor
+	memory int64 // bytes that they hold
+	timer  *time.Timer
+	closed bool
+}
+
+// An openCursor is the result of a command of which more can be asked for.
+type openCursor struct {
+	rows
+	ns     string
+	next   bson.Raw      // read but not answered yet
+	budget time.Duration // left of maxTimeMS; 0 for no bound
+	idle   time.Duration // after which it ends
+	used   time.Time
+	held   int64 // bytes counted
+}
+
+// batchReply reads up to n documents and keeps the cursor if there may be more;
+// id is 0 if it is new.
+func (rn *Runner) batchReply(ctx context.Context, oc *openCursor, id, n int64, field string, single bool) (bson.D, error) {
+	began := time.Now()
+	bounded, cancel := search.WithMaxTime(ctx, oc.budget)
+	defer cancel()
+	oc.SetContext(bounded)
+	docs, more := bson.A{}, true
+	for size := 0; int64(len(docs)) < n && size < maxBatch; {
+		d := oc.next
+		if oc.next = nil; d == nil {
+			if more = oc.Next(); !more {
+				break
+			}
+			d = oc.Raw()
+		}
+		if len(docs) > 0 && size+len(d) > maxBatch {
+			oc.next = d
+			break
+		}
+		docs, size = append(docs, d), size+len(d)
+	}
+	// One more is read to tell whether this is the end; not before the first
+	// batch is asked for.
+	if more && !single && oc.next == nil && n > 0 {
+		if more = oc.Next(); more {
+			oc.next = oc.Raw()
+		}
+	}
+	err := oc.Err()
+	if err != nil || !more || single {
+		oc.Close()
+		id = 0
+	} else {
+		if oc.budget > 0 {
+			oc.budget = max(1, oc.budget-time.Since(began))
+		}
+		id, err = rn.keep(id, oc)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return bson.D{{Key: "cursor", Value: bson.D{{Key: field, Value: docs}, {Key: "id", Value: id}, {Key: "ns", Value: rn.namespace(oc.ns)}}}}, nil
+}
+
+// keep keeps a cursor open under its number, or a new one for 0. Over the limit
+// of their number the longest unused ends; over that of memory the new one.
+func (rn *Runner) keep(id int64, oc *openCursor) (int64, error) {
+	c := &rn.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	oc.used, oc.held = time.Now(), oc.Held()+int64(len(oc.next))
+	c.reap(oc.used)
+	if c.closed {
+		oc.Close()
+		return 0, db.ErrClosed
+	}
+	if c.memory+oc.held > maxCursorMemory {
+		oc.Close()
+		return 0, fault.Of(keyspace.ErrMemory,
+			"open cursors would hold more than %d MiB: read them to the end or kill them, or sort by an index", maxCursorMemory>>20)
+	}
+	if len(c.open) >= maxCursors {
+		oldest := int64(0)
+		for k, o := range c.open {
+			if oldest == 0 || o.used.Before(c.open[oldest].used) {
+				oldest = k
+			}
+		}
+		c.end(oldest)
+	}
+	if id == 0 {
+		id = 1 + rand.Int64N(1<<62)
+	}
+	if c.open == nil {
+		c.open = map[int64]*openCursor{}
+	}
+	c.open[id] = oc
+	c.memory += oc.held
+	if c.timer == nil {
+		c.timer = time.AfterFunc(cursorIdle, func() { rn.DropIdle(time.Now()) })
+	}
+	return id, nil
+}
+
+// take takes a cursor to read from it; nobody else can until it is kept again.
+func (c *cursors) take(id int64, ns string) (*openCursor, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	oc := c.open[id]
+	switch {
+	case oc == nil:
+		return nil, fault.Errorf(fault.CursorNotFound,
+			"cursor id %d not found: it was read to the end, killed, unused for %v, or one of more than %d", id, cursorIdle, maxCursors)
+	case oc.ns != ns:
+		return nil, fault.Errorf(fault.PermissionDenied, "cursor id %d is of collection %s, not %s", id, oc.ns, ns)
+	}
+	delete(c.open, id)
+	c.memory -= oc.held
+	return oc, nil
+}
+
+// end closes a cursor; c.mu is held.
+func (c *cursors) end(id int64) {
+	oc := c.open[id]
+	oc.Close()
+	c.memory -= oc.held
+	delete(c.open, id)
+}
+
+// kill closes a cursor, and reports whether there was one.
+func (c *cursors) kill(id int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open[id] == nil {
+		return false
+	}
+	c.end(id)
+	return true
+}
+
+// reap closes the cursors that nobody asked for more for long; c.mu is held.
+func (c *cursors) reap(now time.Time) {
+	for id, o := range c.open {
+		if now.Sub(o.used) > o.idle {
+			c.end(id)
+		}
+	}
+}
+
+// tick is what the timer does: it goes on while cursors are open.
+func (c *cursors) tick(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reap(now)
+	if c.timer == nil || c.closed {
+		return
+	}
+	if len(c.open) > 0 {
+		c.timer.Reset(cursorIdle)
+	} else {
+		c.timer = nil
+	}
+}
+
+// closeCursors closes all cursors for good.
+func (rn *Runner) closeCursors() {
+	c := &rn.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	for id := range c.open {
+		c.end(id)
+	}
+}

@@ -1,0 +1,269 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/internal/search"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// Commands take part in a transaction by MongoDB's fields: lsid names the
+// session, txnNumber the transaction, the first command has startTransaction:
+// true, all have autocommit: false; commitTransaction or abortTransaction ends
+// it. An error ends it too.
+const (
+	maxSessions     = 100
+	maxSessionName  = 1024        // bytes of an lsid
+	sessionLifetime = time.Minute // of a transaction
+
+)
+
+// sessions are the open transactions of commands.
+type sessions struct {
+	mu     sync.Mutex // guards the fields below
+	open   map[string]*session
+	closed bool
+}
+
+type session struct {
+	number int64
+	expiry *time.Timer
+
+	mu sync.Mutex // held while a command uses tx
+	tx *db.Tx
+}
+
+// end aborts the transaction unless it has ended.
+func (s *session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tx.Abort()
+	s.expiry.Stop()
+}
+
+// sessionOf returns the name of the session whose transaction cmd is part of;
+// "" if it is part of none.
+func sessionOf(cmd bson.Raw) (name string, number int64, err error) {
+	auto := value.Get(cmd, "autocommit")
+	if !auto.Exists() {
+		if value.Get(cmd, "startTransaction").Exists() {
+			return "", 0, fault.Errorf(fault.InvalidOptions, "startTransaction needs autocommit: false")
+		}
+		return "", 0, nil
+	}
+	id := sub(cmd, "lsid")
+	n, ok := value.Get(cmd, "txnNumber").Raw().AsInt64OK()
+	if len(id) > maxSessionName {
+		return "", 0, fault.Errorf(fault.InvalidOptions, "an lsid has at most %d bytes", maxSessionName)
+	}
+	if auto.Type != bson.TypeBoolean || auto.Bool() || id == nil || !ok {
+		return "", 0, fault.Errorf(fault.InvalidOptions, "a command in a transaction has autocommit: false, lsid: {id: …} and a txnNumber")
+	}
+	return string(id), n, nil
+}
+
+// inSession runs a command as part of a transaction.
+func (rn *Runner) inSession(ctx context.Context, session string, number int64, name string, cmd bson.Raw) (bson.D, error) {
+	s, err := rn.session(session, number, flag(cmd, "startTransaction", false))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := search.WithMaxTime(ctx, maxTime(cmd))
+	defer cancel()
+	s.mu.Lock()
+	reply, over, err := rn.runIn(ctx, s.tx, name, cmd)
+	s.mu.Unlock()
+	err = search.TimeError(ctx, err)
+	if over || err != nil {
+		rn.endSession(session, s)
+	}
+	return reply, err
+}
+
+// session finds the transaction, or begins it.
+func (rn *Runner) session(name string, number int64, start bool) (*session, error) {
+	var old *session
+	defer func() { // after the unlock: a command of it may be running
+		if old != nil {
+			old.end()
+		}
+	}()
+	rn.sessions.mu.Lock()
+	defer rn.sessions.mu.Unlock()
+	s := rn.sessions.open[name]
+	switch {
+	case rn.sessions.closed:
+		return nil, db.ErrClosed
+	case s != nil && number < s.number:
+		return nil, fault.Errorf(fault.TransactionTooOld, "transaction %d is older than the session's, %d", number, s.number)
+	case !start && (s == nil || s.number != number):
+		return nil, fault.Errorf(fault.NoSuchTransaction, "the session has no transaction %d: it has ended, or took longer than %v", number, sessionLifetime)
+	case !start:
+		return s, nil
+	case s != nil && s.number == number:
+		return nil, fault.Errorf(fault.InvalidOptions, "transaction %d has begun already", number)
+	case s == nil && len(rn.sessions.open) >= maxSessions:
+		return nil, fault.Errorf(fault.InvalidOptions, "there are %d transactions already", maxSessions)
+	case s != nil:
+		old = s // a session has one at a time
+	}
+	tx, err := rn.db.Begin(context.Background(), db.TxOptions{})
+	if err != nil {
+		return nil, err
+	}
+	s = &session{number: number, tx: tx}
+	s.expiry = time.AfterFunc(sessionLifetime, func() { rn.endSession(name, s) })
+	if rn.sessions.open == nil {
+		rn.sessions.open = map[string]*session{}
+	}
+	rn.sessions.open[name] = s
+	return s, nil
+}
+
+func (rn *Runner) endSession(name string, s *session) {
+	rn.sessions.mu.Lock()
+	if rn.sessions.open[name] == s {
+		delete(rn.sessions.open, name)
+	}
+	rn.sessions.mu.Unlock()
+	s.end()
+}
+
+func (rn *Runner) closeSessions() {
+	rn.sessions.mu.Lock()
+	open := rn.sessions.open
+	rn.sessions.open, rn.sessions.closed = nil, true
+	rn.sessions.mu.Unlock()
+	for _, s := range open {
+		s.end()
+	}
+}
+
+// run runs one command in the transaction; over says that it ended it.
+func (rn *Runner) runIn(ctx context.Context, tx *db.Tx, name string, cmd bson.Raw) (reply bson.D, over bool, err error) {
+	if tx.Ended() {
+		return nil, true, fault.Errorf(fault.NoSuchTransaction, "the transaction has ended: it took longer than %v", sessionLifetime)
+	}
+	it := value.Elements(cmd)
+	k, v, _ := it.Next()
+	coll := string(v.Str())
+	tx.SetContext(ctx)
+	switch strings.ToLower(name) {
+	case "committransaction":
+		return nil, true, tx.Commit()
+	case "aborttransaction":
+		return nil, true, nil
+	case "insert":
+		reply, err = rn.txInsert(tx, coll, cmd)
+	case "find":
+		reply, err = rn.txFind(tx, coll, cmd)
+	case "update":
+		reply, err = rn.txUpdate(tx, coll, cmd)
+	case "delete":
+		reply, err = rn.txDelete(tx, coll, cmd)
+	case "findandmodify":
+		reply, err = rn.txFindAndModify(tx, coll, cmd)
+	case "count":
+		reply, err = rn.txCount(tx, coll, cmd)
+	case "aggregate":
+		reply, err = rn.txAggregate(tx, coll, cmd)
+	default:
+		err = fault.Errorf(fault.NotInTransaction, "%s cannot be part of a transaction", k)
+	}
+	var w *db.WriteError
+	if errors.As(err, &w) {
+		return writeErrors(bson.D{{Key: "n", Value: int32(0)}}, []bson.D{writeError(w.Index, w.Err)}), true, nil
+	}
+	return reply, err != nil, err
+}
+
+func (rn *Runner) txInsert(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
+	docs, err := list(cmd, "documents")
+	if err != nil {
+		return nil, err
+	}
+	ids, err := tx.Insert(coll, docs...)
+	return bson.D{{Key: "n", Value: int32(len(ids))}}, err
+}
+
+// cmdFind answers with one batch: a transaction has no cursors.
+func (rn *Runner) txFind(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
+	docs, err := tx.Find(coll, findOptions(cmd))
+	if err != nil {
+		return nil, err
+	}
+	out, size := bson.A{}, 0
+	for _, d := range docs {
+		if size += len(d); size > maxBatch {
+			return nil, fault.Errorf(fault.TooLarge, "the result has more than %d MiB, which is one reply: use a limit", maxBatch>>20)
+		}
+		out = append(out, d)
+	}
+	return rn.oneBatch(coll, out), nil
+}
+
+func (rn *Runner) txCount(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
+	o := countOptions(cmd)
+	docs, err := tx.Find(coll, db.FindOptions{Filter: sub(cmd, "query"), Skip: o.Skip, Limit: o.Limit, Hint: o.Hint, MaxTime: o.MaxTime})
+	return bson.D{{Key: "n", Value: int64(len(docs))}}, err
+}
+
+func (rn *Runner) txUpdate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
+	us, err := list(cmd, "updates")
+	if err != nil {
+		return nil, err
+	}
+	var total updateTotal
+	for i, u := range us {
+		s, err := parseUpdate(u)
+		if err != nil {
+			return nil, err
+		}
+		r, err := tx.Update(coll, s.filter, s.update, s.o)
+		if err != nil {
+			return nil, err
+		}
+		total.add(i, r)
+	}
+	return total.reply(), nil
+}
+
+func (rn *Runner) txDelete(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
+	ds, err := list(cmd, "deletes")
+	if err != nil {
+		return nil, err
+	}
+	n := int64(0)
+	for _, x := range ds {
+		filter, many, err := parseDelete(x)
+		if err != nil {
+			return nil, err
+		}
+		k, err := tx.Delete(coll, filter, many)
+		if err != nil {
+			return nil, err
+		}
+		n += k
+	}
+	return bson.D{{Key: "n", Value: int32(n)}}, nil
+}
+
+func (rn *Runner) txFindAndModify(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
+	s, err := parseModify(cmd)
+	if err != nil {
+		return nil, err
+	}
+	m, err := tx.FindAndModify(coll, s.filter, s.change, s.o)
+	if err != nil {
+		return nil, err
+	}
+	return modifiedReply(&m, s.o), nil
+}

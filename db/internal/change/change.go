@@ -1,0 +1,104 @@
+package change
+
+import (
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// A Change is one change of one document, or of a refusal, as the committer
+// notes it. It is immutable.
+type Change struct {
+	Op            OpSet // one
+	Coll          string
+	IDKey         []byte
+	ID            value.Value
+	Before, After keyspace.State
+	By            clock.RecordID // whose folding made the change; zero for a void set
+	Time          clock.Time     // of that record, or of the document's last change
+	Remote        bool
+	Late          bool     // the document was folded again
+	Current       bool     // after is today's, and before is unknown
+	Refusal       *Refusal // of OpRefused and OpCleared
+	Index         uint32   // of OpConflict and OpResolved: the unique index,
+	Key           []byte   // and the key in it
+}
+
+func (c *Change) Size() int {
+	n := 160 + len(c.Before.Doc) + len(c.After.Doc) + len(c.IDKey) + len(c.ID.Data) + len(c.Key)
+	if c.Refusal != nil {
+		n += len(c.Refusal.Message) + 128
+	}
+	return n
+}
+
+// A Refusal is what a change says of a refused operation.
+type Refusal struct {
+	Stamp   clock.Stamp
+	Seq     uint64
+	Kind    string
+	Code    keyspace.Code // CodeOK: it is not refused any more
+	Message string
+}
+
+// News is what a published commit tells the feed.
+type News struct {
+	Seq     uint64
+	Changes []Change
+	Blind   bool // changes are not all of them
+	Place   view.Place
+	Tip     clock.Hash // of the record at place.at; zero if it is not at hand
+}
+
+// Of says which operation the change is about.
+func (c *Change) Of(op *payload.Op) {
+	c.Coll, c.IDKey, c.ID, c.Refusal.Kind = op.Coll, op.Key, op.ID, op.Kind.String()
+}
+
+// An OpSet is a set of kinds of changes.
+type OpSet uint8
+
+const (
+	OpInsert OpSet = 1 << iota
+	OpUpdate
+	OpReplace
+	OpDelete
+	OpRefused
+	OpCleared
+	OpConflict
+	OpResolved
+	OpDocs  = OpInsert | OpUpdate | OpReplace | OpDelete
+	OpOther = OpRefused | OpCleared | OpConflict | OpResolved
+)
+
+var OpNames = map[OpSet]string{
+	OpInsert: "insert", OpUpdate: "update", OpReplace: "replace", OpDelete: "delete", OpRefused: "refused", OpCleared: "cleared",
+	OpConflict: "conflict", OpResolved: "resolved",
+}
+
+func ParseOps(names []string) (set OpSet, err error) {
+	if len(names) == 0 {
+		return OpDocs, nil
+	}
+next:
+	for _, n := range names {
+		for op, name := range OpNames {
+			if n == name {
+				set |= op
+				continue next
+			}
+		}
+		return 0, fault.Errorf(fault.BadValue, "there is no kind of change %q", n)
+	}
+	return set, nil
+}
+
+// MaxQueued bounds the bytes of changes that wait for subscribers, of all
+// together; whoever has not taken what is dropped goes on from the journal.
+const MaxQueued = 4 << 20
+
+// MaxEvents bounds the changes of one commit that are kept.
+const MaxEvents = 10_000

@@ -1,0 +1,308 @@
+package feed
+
+import (
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/weftdb/weft/db/internal/change"
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/view"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+const (
+
+	// hitSize is what a change costs for each group that it is kept for.
+	hitSize = 16
+)
+
+// A commit is a news that waits in the feed's window.
+type commit struct {
+	*change.News
+	size   int
+	groups []*group // one for each hit
+}
+
+// A Hit is a change that a group matches.
+type Hit struct {
+	Seq  uint64
+	News *commit
+	I    int
+}
+
+// A group is all subscriptions with the same criteria: a change is judged once
+// for them. Its fields are guarded by the feed's mu.
+type group struct {
+	change.Criteria
+	key     string
+	members int
+	hits    []Hit  // those that wait, in order
+	evicted uint64 // hits up to this commit are gone
+	filed   []filing
+	mark    uint64 // of the last change that was judged
+	wake    chan struct{}
+	waited  bool // somebody waits for wake
+}
+
+// A Feed takes commits from the committer and keeps the last of them for the
+// subscriptions, by group. Its goroutine runs while there are subscriptions.
+type Feed struct {
+	journal journal.Journal
+	id      feedID
+
+	active atomic.Int64 // subscriptions
+	Queued atomic.Int64 // commits that are offered and not taken
+	poked  chan struct{}
+	wg     sync.WaitGroup
+
+	inMu    sync.Mutex // guards in and inBytes; held shortly, the committer waits for it
+	in      []*commit
+	inBytes int
+
+	mu      sync.Mutex // guards the rest; taken before inMu
+	running bool
+	closed  bool
+	window  []*commit // the commits that have hits
+	bytes   int
+	last    uint64     // the last commit that was taken
+	place   view.Place // after it
+	lost    uint64     // of commits up to this one changes are unknown
+	groups  map[string]*group
+	routes  map[string]*route // by collection
+	all     route             // of those for all collections
+	marks   uint64
+	scratch scratch
+
+	tipMu sync.Mutex // guards tips
+	tips  map[int64]clock.Hash
+}
+
+func New(st store.Store, sp keyspace.Space, j journal.Journal) (*Feed, error) {
+	id, err := loadFeedID(st, sp)
+	return &Feed{journal: j, id: id, poked: make(chan struct{}, 1), groups: map[string]*group{}, routes: map[string]*route{}, tips: map[int64]clock.Hash{}}, err
+}
+
+// A Subscription is a membership in a group.
+type Subscription struct {
+	f     *Feed
+	G     *group
+	Ended chan struct{}
+	once  sync.Once
+}
+
+// Join makes a subscription; every commit that is published after it returns
+// and that it matches will be among its group's hits.
+func (f *Feed) Join(c change.Criteria) *Subscription {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := c.Key()
+	g := f.groups[key]
+	if g == nil {
+		g = &group{Criteria: c, key: key, wake: make(chan struct{})}
+		f.groups[key] = g
+		f.address(g, (*route).add)
+	}
+	g.members++
+	f.active.Add(1)
+	if !f.running && !f.closed {
+		f.running = true
+		f.wg.Go(f.run)
+	}
+	return &Subscription{f: f, G: g, Ended: make(chan struct{})}
+}
+
+// Leave ends the subscription; it may be called twice, by several goroutines.
+func (s *Subscription) Leave() {
+	s.once.Do(func() {
+		close(s.Ended)
+		f := s.f
+		f.mu.Lock()
+		if s.G.members--; s.G.members == 0 {
+			f.address(s.G, (*route).remove)
+			delete(f.groups, s.G.key)
+			s.G.hits = nil
+		}
+		f.active.Add(-1)
+		f.mu.Unlock()
+		f.poke()
+	})
+}
+
+func (f *Feed) poke() {
+	select {
+	case f.poked <- struct{}{}:
+	default:
+	}
+}
+
+// Active reports whether there are subscriptions.
+func (f *Feed) Active() bool { return f.active.Load() > 0 }
+
+// Offer hands a commit over; it never waits for subscribers.
+func (f *Feed) Offer(n *change.News) {
+	if f.active.Load() == 0 {
+		return
+	}
+	c := &commit{News: n}
+	for i := range n.Changes {
+		c.size += n.Changes[i].Size()
+	}
+	f.inMu.Lock()
+	if f.inBytes += c.size; f.inBytes > 2*change.MaxQueued {
+		n.Changes, n.Blind, c.size = nil, true, 0
+		f.in, f.inBytes = f.in[:0], 0
+	}
+	f.in = append(f.in, c)
+	f.Queued.Store(int64(len(f.in)))
+	f.inMu.Unlock()
+	f.poke()
+}
+
+// run gives commits to the groups until nobody is subscribed.
+func (f *Feed) run() {
+	for {
+		f.mu.Lock()
+		f.drain()
+		if len(f.groups) == 0 {
+			f.running, f.window, f.bytes = false, nil, 0
+			f.mu.Unlock()
+			return
+		}
+		f.mu.Unlock()
+		<-f.poked
+	}
+}
+
+// drain takes the commits that were offered; mu is held.
+func (f *Feed) drain() {
+	for {
+		f.inMu.Lock()
+		f.Queued.Store(int64(len(f.in))) // only now: what was popped is taken
+		if len(f.in) == 0 {
+			f.in = nil
+			f.inMu.Unlock()
+			return
+		}
+		n := f.in[0]
+		f.in = f.in[1:]
+		f.inBytes -= n.size
+		f.inMu.Unlock()
+		f.take(n)
+	}
+}
+
+// take finds the groups that a commit is for.
+func (f *Feed) take(n *commit) {
+	f.last, f.place = n.Seq, n.Place
+	if n.Blind {
+		f.lost, f.window, f.bytes = n.Seq, nil, 0
+		for _, g := range f.groups {
+			g.hits = nil
+			g.poke()
+		}
+		return
+	}
+	if !n.Tip.IsZero() {
+		f.keepTip(n.Place.At, n.Tip)
+	}
+	for i := range n.Changes {
+		f.route(&n.Changes[i], func(g *group) {
+			g.hits = append(g.hits, Hit{n.Seq, n, i})
+			n.groups = append(n.groups, g)
+		})
+	}
+	if len(n.groups) == 0 {
+		return
+	}
+	n.size += hitSize * len(n.groups)
+	f.window = append(f.window, n)
+	for f.bytes += n.size; f.bytes > change.MaxQueued; {
+		f.evict(f.window[0])
+		f.window = f.window[1:]
+	}
+	for _, g := range n.groups {
+		g.poke()
+	}
+}
+
+func (f *Feed) evict(n *commit) {
+	f.bytes -= n.size
+	for _, g := range n.groups {
+		for len(g.hits) > 0 && g.hits[0].Seq <= n.Seq {
+			g.hits = g.hits[1:]
+		}
+		g.evicted = n.Seq
+	}
+}
+
+// poke wakes those who wait for the group.
+func (g *group) poke() {
+	if g.waited {
+		close(g.wake)
+		g.wake, g.waited = make(chan struct{}), false
+	}
+}
+
+// Pull returns the hits of the commits after pos, and where it has got to. With
+// none, wait is closed when there may be some. behind says that some are gone.
+func (s *Subscription) Pull(pos uint64) (hits []Hit, next uint64, at view.Place, wait <-chan struct{}, behind bool) {
+	f, g := s.f, s.G
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drain() // so that a write is seen by whoever asks after it
+	if pos < max(f.lost, g.evicted) {
+		return nil, pos, view.Place{}, nil, true
+	}
+	i := sort.Search(len(g.hits), func(i int) bool { return g.hits[i].Seq > pos })
+	if i < len(g.hits) {
+		hits = slices.Clone(g.hits[i:])
+		last := hits[len(hits)-1]
+		return hits, last.Seq, last.News.Place, nil, false
+	}
+	g.waited = true
+	return nil, max(pos, f.last), f.place, g.wake, false
+}
+
+// Close ends the feed after its subscriptions have left.
+func (f *Feed) Close() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.poke()
+	f.wg.Wait()
+}
+
+func (f *Feed) keepTip(n int64, h clock.Hash) {
+	f.tipMu.Lock()
+	defer f.tipMu.Unlock()
+	if len(f.tips) >= 64 {
+		clear(f.tips)
+	}
+	f.tips[n] = h
+}
+
+// tip returns the hash of the record at arrival n; zero for 0.
+func (f *Feed) tip(n int64) (clock.Hash, error) {
+	if n == 0 {
+		return clock.Hash{}, nil
+	}
+	f.tipMu.Lock()
+	h, ok := f.tips[n]
+	f.tipMu.Unlock()
+	if ok {
+		return h, nil
+	}
+	as, err := f.journal.Arrivals(n-1, 1)
+	if err != nil {
+		return h, err
+	}
+	if len(as) == 0 || as[0].N != n {
+		return h, nil // it was cut off: nothing goes on from there
+	}
+	f.keepTip(n, as[0].ID.Hash)
+	return as[0].ID.Hash, nil
+}

@@ -1,0 +1,337 @@
+package fold
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"sync/atomic"
+
+	"github.com/weftdb/weft/db/internal/change"
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/lthash"
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// BaseEvery is the number of a document's operations between cached states.
+const baseEvery = 64
+
+// An entry is one document in a batch.
+type entry struct {
+	coll          *keyspace.Coll
+	idKey         []byte
+	id            value.Value   // as some operation wrote it
+	was           keyspace.Head // as the store has it; count 0 if it has nothing
+	keyspace.Head               // as it is now
+	seed          *lthash.Seed
+	dirty         bool
+	drops         [][]byte        // history keys to delete once the head is written
+	changed       bool            // since it was written
+	spec          *keyspace.State // what judged requests of the group leave; nil for none
+}
+
+// A batch folds records into one store transaction, or into several steps. It
+// belongs to the committer.
+type batch struct {
+	fold      *Fold
+	tx        store.Tx
+	cat       *keyspace.Catalog
+	meta      keyspace.Meta
+	judge     judge.Judge
+	entries   map[string]*entry
+	dirty     []*entry
+	stats     map[uint32]keyspace.CollStats
+	deltas    []lthash.Delta
+	multi     map[*atomic.Bool]bool // indexes that meet their first array
+	holders   holders
+	old, now  keyspace.KeySet // of the document whose entries are written
+	keyRoom   []byte          // see entryKey
+	catalogs  map[uint32]bool // collections whose stored form changes
+	records   map[int64]*journal.Record
+	defs      map[string]*definitionAt
+	changes   []change.Change  // for the feed
+	toldBytes int              // of changes
+	unnamed   bool             // the record does not name what is folded again
+	folding   *journal.Record  // the record that is folded, or was last; nil for none
+	gapped    map[uint32]int64 // collections of which more changed than the records name
+	rescans   []rescan
+	foreseen  map[string]keyspace.Ref // rescans that steps may need after a crash, by collection
+	builds    bool                    // indexes wait to be built or removed
+	stepping  bool
+	redo      bool          // operations may have been folded already
+	voiding   []voidMark    // what of the cut is being changed
+	cutting   bool          // snapshots change by that
+	gone      *bitset       // the arrivals that the cut leaves out, while it changes; else nil
+	blind     bool          // changes are not all of them
+	touched   []*entry      // changed while a transaction was open
+	untracked bool          // a change was emitted while none was
+	arrived   keyspace.Span // records of the journal that the batch folds; none if last is 0
+}
+
+// A rescan is a collection to be re-folded from a stamp.
+type rescan struct {
+	coll string
+	from keyspace.Ref
+}
+
+func (f *Fold) newBatch() *batch {
+	return &batch{
+		fold: f, tx: f.Store.Begin(), cat: f.Cat, meta: f.meta.Copy(), entries: map[string]*entry{},
+		stats: map[uint32]keyspace.CollStats{}, multi: map[*atomic.Bool]bool{}, catalogs: map[uint32]bool{},
+		records: map[int64]*journal.Record{}, defs: map[string]*definitionAt{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
+		holders: holders{fold: f},
+	}
+}
+
+// discard ends the batch; after its commit it only frees it.
+func (b *batch) discard() {
+	b.holders.close()
+	b.tx.Discard()
+}
+
+// coll returns the named collection, numbering it if it is new.
+func (b *batch) coll(name string) *keyspace.Coll {
+	if c := b.cat.Colls[name]; c != nil {
+		return c
+	}
+	if b.cat == b.fold.Cat {
+		b.cat = b.cat.Clone()
+	}
+	b.cat.Next++
+	c := &keyspace.Coll{Num: b.cat.Next, Name: name, Docs: new(atomic.Int64)}
+	b.cat.Colls[name] = c
+	b.catalogs[c.Num] = true
+	return c
+}
+
+func (b *batch) stat(c *keyspace.Coll) keyspace.CollStats { return b.statOf(c.Num) }
+
+// statOf returns the stats of a collection or a unique index.
+func (b *batch) statOf(n uint32) keyspace.CollStats {
+	if s, ok := b.stats[n]; ok {
+		return s
+	}
+	return b.meta.Stats[n]
+}
+
+// entry returns the document of an operation.
+func (b *batch) entry(collection string, idKey []byte, id value.Value) (*entry, error) {
+	c := b.coll(collection)
+	key := string(keyspace.Num(c.Num)) + string(idKey)
+	if e := b.entries[key]; e != nil {
+		return e, nil
+	}
+	e := &entry{coll: c, idKey: idKey, id: id}
+	v, err := b.tx.Get(b.fold.Space.Key(keyspace.TagDoc, keyspace.Num(c.Num), idKey))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return nil, err
+	default:
+		if e.Head, err = keyspace.ParseHead(v); err != nil {
+			return nil, err
+		}
+		e.Doc = slices.Clone(e.Doc)
+		e.was = e.Head
+	}
+	b.entries[key] = e
+	return e, nil
+}
+
+func (b *batch) touch(e *entry) {
+	if !e.dirty {
+		e.dirty = true
+		b.dirty = append(b.dirty, e)
+	}
+}
+
+// advance makes the operation at r, which is later than all others of e, e's last.
+func (b *batch) advance(e *entry, r keyspace.Ref, rec *journal.Record, op *payload.Op, v judge.Verdict) error {
+	if e.Count > 0 {
+		if err := b.putHistory(e, e.Last, e.Code, e.Atomic); err != nil {
+			return err
+		}
+	}
+	e.Last, e.Code, e.Atomic = r, v.Code, rec.Atomic
+	e.Count++
+	b.set(e, v.Next, op, rec)
+	if e.Count%b.fold.BaseEvery == 0 {
+		if err := b.put(b.baseKey(e, r), e.Head.Append(nil)); err != nil {
+			return err
+		}
+	}
+	b.touch(e)
+	s := b.stat(e.coll)
+	s.MaxTime = max(s.MaxTime, r.Time)
+	b.stats[e.coll.Num] = s
+	if v.Code != keyspace.CodeOK {
+		return b.refuse(r, rec, op, v)
+	}
+	return nil
+}
+
+// set makes next e's state, as op gives it.
+func (b *batch) set(e *entry, next keyspace.State, op *payload.Op, rec *journal.Record) {
+	if keyspace.SameState(e.State, next) {
+		e.State = next
+		return
+	}
+	before := e.State
+	e.State, e.seed, e.changed = next, nil, true
+	b.changed(e, before, op, rec)
+	b.touch(e)
+}
+
+// putHistory keeps an operation in e's history, also if it was to be dropped.
+func (b *batch) putHistory(e *entry, r keyspace.Ref, c keyspace.Code, atomic bool) error {
+	k := b.historyKey(e, r)
+	e.drops = slices.DeleteFunc(e.drops, func(d []byte) bool { return bytes.Equal(d, k) })
+	return b.put(k, historyValue(c, atomic))
+}
+
+// dropped reports whether a history key is to be deleted with the next write of e.
+func (e *entry) dropped(k []byte) bool {
+	return slices.ContainsFunc(e.drops, func(d []byte) bool { return bytes.Equal(d, k) })
+}
+
+func historyValue(c keyspace.Code, atomic bool) []byte {
+	v := byte(c) << 1
+	if atomic {
+		v |= 1
+	}
+	return []byte{v}
+}
+
+func (b *batch) historyKey(e *entry, r keyspace.Ref) []byte {
+	return r.Append(b.fold.Space.Key(keyspace.TagHistory, keyspace.Num(e.coll.Num), e.idKey))
+}
+
+func (b *batch) baseKey(e *entry, r keyspace.Ref) []byte {
+	return r.Append(b.fold.Space.Key(keyspace.TagBase, keyspace.Num(e.coll.Num), e.idKey))
+}
+
+// put writes a key; in steps, a full transaction is committed first.
+func (b *batch) put(k, v []byte) error {
+	if err := b.room(len(k) + len(v)); err != nil {
+		return err
+	}
+	return b.tx.Put(k, v)
+}
+
+func (b *batch) del(k []byte) error {
+	if err := b.room(len(k)); err != nil {
+		return err
+	}
+	return b.tx.Delete(k)
+}
+
+// reserve is kept free in a step's transaction for the meta data.
+const reserve = 64 << 10
+
+// room makes sure that n more bytes and the meta data fit in the transaction.
+func (b *batch) room(n int) error {
+	if !b.stepping {
+		return nil
+	}
+	l, u := b.fold.Store.Limits(), b.tx.Used()
+	over := u.Bytes+n+reserve+64*len(b.deltas) > l.Bytes || u.Puts+300 > l.Puts || len(b.deltas) > 2000
+	if !over || u.Puts == 0 {
+		return nil
+	}
+	return b.step()
+}
+
+// emit writes the changed documents: index entries first, so that a step never
+// holds a document without them.
+func (b *batch) emit() error {
+	for _, e := range b.dirty {
+		if err := b.emitOne(e); err != nil {
+			return err
+		}
+		e.dirty = false
+	}
+	b.dirty = b.dirty[:0]
+	return nil
+}
+
+func (b *batch) emitOne(e *entry) error {
+	if err := b.emitIndexes(e); err != nil {
+		return err
+	}
+	k := b.fold.Space.Key(keyspace.TagDoc, keyspace.Num(e.coll.Num), e.idKey)
+	if e.Count == 0 {
+		// The history first: without the head, nothing would find it after a crash.
+		if err := b.drop(e); err != nil {
+			return err
+		}
+		if err := b.del(k); err != nil {
+			return err
+		}
+	} else if err := b.put(k, e.Head.Append(make([]byte, 0, len(e.Doc)+24))); err != nil {
+		return err
+	}
+	b.countDoc(e)
+	if e.was.Dead != e.Dead || !keyspace.SameSlice(e.was.Doc, e.Doc) {
+		b.hash(e, &e.was.State, nil, true)
+		b.hash(e, &e.State, e.seed, false)
+	}
+	if e.changed {
+		b.note(e)
+	}
+	e.changed = false
+	e.was = e.Head
+	return b.drop(e)
+}
+
+// drop deletes the history that e no longer has.
+func (b *batch) drop(e *entry) error {
+	for _, k := range e.drops {
+		if err := b.del(k); err != nil {
+			return err
+		}
+	}
+	e.drops = nil
+	return nil
+}
+
+func (b *batch) countDoc(e *entry) {
+	if (e.was.Doc == nil) == (e.Doc == nil) {
+		return
+	}
+	s := b.stat(e.coll)
+	if e.Doc != nil {
+		s.Docs++
+	} else {
+		s.Docs--
+	}
+	b.stats[e.coll.Num] = s
+}
+
+// hash takes the element of a document's state into the state hash, or out.
+func (b *batch) hash(e *entry, s *keyspace.State, seed *lthash.Seed, remove bool) {
+	switch {
+	case s.Doc != nil && seed != nil:
+		b.deltas = append(b.deltas, lthash.Delta{Seed: *seed, Remove: remove})
+	case s.Doc != nil:
+		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.DocSeed(nil, e.coll.Name, e.idKey, s.Doc), Remove: remove})
+	case s.Dead:
+		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.DocSeed(nil, e.coll.Name, e.idKey, nil), Remove: remove})
+	}
+}
+
+// save writes the batch's changes of the meta data into its transaction.
+func (b *batch) save() error {
+	if err := b.saveGaps(); err != nil {
+		return err
+	}
+	if err := b.cat.Save(b.tx, b.fold.Space, b.catalogs, b.multi); err != nil {
+		return err
+	}
+	clear(b.catalogs)
+	c := keyspace.MetaChange{Stats: b.stats, Deltas: b.deltas}
+	b.deltas = nil
+	return b.meta.Save(b.tx, b.fold.Space, c)
+}

@@ -1,0 +1,397 @@
+package fold
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/change"
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/view"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// A Listener is told what commits changed.
+type Listener interface {
+	// Active reports whether anybody listens; if not, changes need not be kept.
+	Active() bool
+	// Offer hands a published commit over. The fold's mutex is held: it must not
+	// block, and not call the fold.
+	Offer(n *change.News)
+}
+
+// Options says where a fold lives and what it works with.
+type Options struct {
+	Store     store.Store
+	Prefix    []byte
+	Journal   journal.Journal
+	Clock     *clock.Clock // nil means a new one
+	Identity  string       // of who reads; "" means the journal's writer
+	Log       *slog.Logger
+	Loaded    func()
+	Listener  func(f *Fold) (Listener, error) // called once, before anything is loaded
+	Published func(*keyspace.Catalog)         // a catalogue came into sight; the fold's mutex is held
+}
+
+// A Fold keeps the documents of a database what the operations in its journal
+// give. One goroutine, the committer, writes; readers see views.
+type Fold struct {
+	Store    store.Store
+	Space    keyspace.Space
+	Journal  journal.Journal
+	identity string
+	Clock    *clock.Clock
+	log      *slog.Logger
+	defs     *judge.Definitions
+
+	listener  Listener
+	published func(*keyspace.Catalog)
+	loaded    func()
+
+	BudgetBytes, BudgetOps int // of one group
+	BaseEvery              uint64
+
+	refolds atomic.Int64
+	wake    chan struct{} // holds one signal
+	wg      sync.WaitGroup
+	Ended   atomic.Bool // by stop
+
+	// The committer's own, and open's before there is one.
+	Cat      *keyspace.Catalog
+	meta     keyspace.Meta
+	own      map[clock.LogID]bool
+	cut      Cut
+	recent   map[int64]*journal.Record
+	waiting  []*Request
+	broken   error // why nothing can be written until the next open
+	building bool  // indexes may wait for buildSome
+
+	mu         sync.Mutex // guards the fields below
+	queue      []*Request
+	running    bool
+	closed     bool
+	view       *view.View
+	recentDocs recentChanges
+	seq        uint64 // of view, which is never used again
+	uses       uint64 // see Uses
+	asleep     bool   // by Suspend; what load reads is not there, and view is nil
+	slept      facts  // when it fell asleep
+
+	waking sync.Mutex // held while the fold is suspended or loaded again; before mu
+}
+
+// Open opens the fold under o.Prefix and finishes what was interrupted.
+func Open(ctx context.Context, o Options) (*Fold, error) {
+	if o.Store == nil || o.Journal == nil {
+		return nil, fault.New(fault.InvalidArgument, "Open needs a Store and a Journal")
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l := o.Store.Limits()
+	f := &Fold{
+		Store: o.Store, Space: slices.Clone(o.Prefix), Journal: o.Journal, identity: o.Identity, Clock: o.Clock, log: o.Log,
+		BudgetBytes: l.Bytes / 3, BudgetOps: l.Puts / 4, BaseEvery: baseEvery, wake: make(chan struct{}, 1),
+		own: map[clock.LogID]bool{}, recent: map[int64]*journal.Record{},
+		defs: &judge.Definitions{}, published: o.Published, loaded: o.Loaded,
+	}
+	if f.Clock == nil {
+		f.Clock = &clock.Clock{}
+	}
+	var err error
+	if f.listener, err = o.Listener(f); err == nil {
+		err = f.load()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	f.mu.Lock()
+	f.start()
+	f.mu.Unlock()
+	return f, nil
+}
+
+// Stop refuses what is asked from now on.
+func (f *Fold) Stop() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.Ended.Store(true)
+}
+
+// Close waits for the committer to end, after stop, and gives the last view back.
+func (f *Fold) Close() {
+	f.Wake()
+	f.wg.Wait()
+	f.mu.Lock()
+	v := f.view
+	f.view = nil
+	f.mu.Unlock()
+	if v != nil {
+		v.Release()
+	}
+}
+
+// facts are what a fold knows of itself at one moment.
+type facts struct {
+	Arrival     int64
+	Hash        clock.Hash
+	Documents   int64
+	Collections int
+	Refused     int64
+	Conflicts   int64
+	Building    int
+	Refolds     int64
+}
+
+// Facts returns those of now; of a suspended fold those of when it fell asleep.
+func (f *Fold) Facts() facts {
+	v, i, err := f.Look()
+	if v == nil || err != nil {
+		return i
+	}
+	defer v.Release()
+	return f.factsOf(v)
+}
+
+// Wall returns real time, as the clock has it.
+func (f *Fold) Wall() time.Time {
+	if f.Clock.Wall != nil {
+		return f.Clock.Wall()
+	}
+	return time.Now()
+}
+
+// inCommitter runs f in the committer.
+func (f *Fold) inCommitter(ctx context.Context, work func() error) error {
+	r := &Request{Ctx: ctx, Do: work}
+	if err := f.Submit(r); err != nil {
+		return err
+	}
+	return r.Err
+}
+
+// Await waits until f, which the committer calls between groups, says that it
+// is done, or ctx ends.
+func (f *Fold) Await(ctx context.Context, done func() (bool, error)) error {
+	r := &Request{Ctx: ctx, until: done}
+	if err := f.enqueue(r); err != nil {
+		return err
+	}
+	select {
+	case <-r.done:
+		return r.Err
+	case <-ctx.Done():
+		f.Wake() // which takes r off the list
+		return ctx.Err()
+	}
+}
+
+// answerBuilt answers those who wait for what is so now.
+func (f *Fold) answerBuilt() {
+	f.waiting = slices.DeleteFunc(f.waiting, func(r *Request) bool {
+		if r.until == nil {
+			return false
+		}
+		done, err := r.until()
+		if done = done || err != nil || r.Ctx.Err() != nil; done {
+			r.Err = err
+			close(r.done)
+		}
+		return done
+	})
+}
+
+func (f *Fold) load() (err error) {
+	snap := f.Store.Snapshot()
+	defer snap.Release()
+	if f.Cat, err = keyspace.LoadCatalog(snap, f.Space); err != nil {
+		return err
+	}
+	if f.meta, err = keyspace.LoadMeta(snap, f.Space); err != nil {
+		return err
+	}
+	if err = f.loadLogs(snap, keyspace.TagOwn, f.own); err != nil {
+		return err
+	}
+	if f.cut, err = f.loadCut(snap); err != nil {
+		return err
+	}
+	v, err := snap.Get(f.Space.Key(keyspace.TagRedo))
+	if err == nil {
+		if err = f.redoSteps(v); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if err = f.dropShadows(); err != nil {
+		return err
+	}
+	f.building = true // indexes may wait to be filled, or to be deleted
+	f.publish(&change.News{})
+	return nil
+}
+
+func (f *Fold) loadLogs(r store.Reader, tag byte, into map[clock.LogID]bool) error {
+	p := f.Space.Key(tag)
+	it := r.Iterate(store.Prefix(p))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		if id := it.Key()[len(p):]; len(id) == 32 {
+			into[clock.LogID(id)] = true
+		}
+	}
+	return it.Err()
+}
+
+// redoSteps finishes steps that a crash interrupted.
+func (f *Fold) redoSteps(marker []byte) error {
+	var mk redoMarker
+	if err := bson.Unmarshal(marker, &mk); err != nil {
+		return fault.Of(keyspace.ErrCorrupt, "corrupt value in the store: %w", err)
+	}
+	var rescans []rescan
+	for _, s := range mk.Rescans {
+		rescans = append(rescans, rescan{s.Coll, keyspace.Ref{Time: clock.Time(s.Time), N: s.N, Index: uint32(s.Index)}})
+	}
+	if len(mk.Void) > 0 {
+		changed, err := parseVoidMarks(mk.Void)
+		if err != nil {
+			return err
+		}
+		return f.voidSteps(changed, true, rescans)
+	}
+	as, err := f.Journal.Arrivals(f.meta.Cursor, 1)
+	if err != nil {
+		return err
+	}
+	b := f.newBatch()
+	defer b.discard()
+	b.stepping, b.redo = true, true
+	b.rescans = rescans
+	if len(as) > 0 {
+		rec := journal.Decode(&as[0])
+		if !b.meta.IsAhead(rec.N) {
+			if err := b.apply(rec); err != nil {
+				return err
+			}
+		}
+		b.arrived = keyspace.Span{First: rec.N, Last: rec.N}
+	}
+	if err := b.commit(); err != nil {
+		return err
+	}
+	if err := f.Store.Sync(); err != nil {
+		return err
+	}
+	f.meta, f.Cat = b.meta, b.cat
+	for m := range b.multi {
+		m.Store(true)
+	}
+	return nil
+}
+
+// Wake says that the journal has new arrivals; it never blocks.
+func (f *Fold) Wake() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Settle returns when everything that had arrived in the journal before the
+// call is folded and durable.
+func (f *Fold) Settle(ctx context.Context) error {
+	r := &Request{Ctx: ctx, n: 1}
+	if err := f.Submit(r); err != nil {
+		return err
+	}
+	return r.Err
+}
+
+func (f *Fold) factsOf(v *view.View) facts {
+	i := facts{Arrival: v.N, Hash: v.StateHash(), Refused: v.Refused, Refolds: f.refolds.Load()}
+	for name, c := range v.Cat.Colls {
+		if name == judge.SystemCollection {
+			i.Collections = int(v.Stats[c.Num].Docs)
+		} else {
+			i.Documents += v.Stats[c.Num].Docs
+		}
+		for _, x := range c.Indexes {
+			if x.Shadow || !x.Filled {
+				i.Building++
+			} else {
+				i.Conflicts += v.Stats[x.Num].Docs
+			}
+		}
+	}
+	return i
+}
+
+func (f *Fold) Logf(format string, args ...any) {
+	if f.log != nil {
+		f.log.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+// publish makes the committed state what readers see, and tells the feed of its
+// changes.
+func (f *Fold) publish(n *change.News) {
+	v := &view.View{
+		Space: f.Space, Defs: f.defs, Identity: f.identity, Writer: f.Journal.Writer, Wall: f.Wall, Ended: &f.Ended,
+		Snap: f.Store.Snapshot(), Gen: f.meta.Gen, Cat: f.Cat, Stats: f.meta.Stats, N: f.meta.Cursor, Refused: f.meta.Refused,
+		Gaps: f.meta.Gaps, Ahead: slices.Clone(f.meta.Ahead), Own: f.own, Hash: f.meta.Hash, Pending: f.meta.Pending,
+	}
+	v.Refs.Store(1)
+	f.mu.Lock()
+	old := f.view
+	f.view = v
+	f.seq++
+	v.Seq = f.seq
+	n.Seq, n.Place = v.Seq, v.Place()
+	f.listener.Offer(n)
+	if old == nil || old.Cat != v.Cat {
+		f.published(v.Cat)
+	}
+	f.mu.Unlock()
+	if old != nil {
+		old.Release()
+	}
+}
+
+func (f *Fold) Acquire() (*view.View, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.use(); err != nil {
+		return nil, err
+	}
+	if f.view == nil || f.closed {
+		return nil, keyspace.ErrClosed
+	}
+	f.view.Refs.Add(1)
+	return f.view, nil
+}
+
+// Author returns this device as the author of what it writes at t.
+func (f *Fold) Author(t clock.Time) judge.Author {
+	w, role := f.Journal.Writer()
+	return judge.Author{Time: t, Writer: w, Role: role}
+}
+
+func (f *Fold) ownRecord(t clock.Time, atomic bool, ops []payload.Op) *journal.Record {
+	a := f.Author(t)
+	return &journal.Record{Time: t, Atomic: atomic, Ops: ops, Writer: a.Writer, Role: a.Role}
+}

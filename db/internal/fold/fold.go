@@ -1,0 +1,369 @@
+package fold
+
+import (
+	"cmp"
+	"errors"
+	"unicode/utf8"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// fold applies one record: its operations in place where they are the latest
+// of their documents, by folding those documents again where they are not.
+func (b *batch) apply(rec *journal.Record) error {
+	b.records[rec.N], b.folding = rec, rec
+	if b.fold.cut.Voids(rec.ID, rec.Snapshot) {
+		return nil
+	}
+	if rec.Bad != nil {
+		return b.refuse(rec.Ref(0), rec, nil, judge.Verdict{Code: keyspace.CodeMalformed, Err: rec.Bad})
+	}
+	if rec.Atomic {
+		return b.applyAtomic(rec)
+	}
+	for i := range rec.Ops {
+		op := &rec.Ops[i]
+		e, err := b.entry(op.Coll, op.Key, op.ID)
+		if err != nil {
+			return err
+		}
+		r := rec.Ref(i)
+		late, err := b.late(e, r)
+		if err != nil {
+			return err
+		}
+		if late {
+			if err := b.refold([]lateOp{{e, r, true}}); err != nil {
+				return err
+			}
+			continue
+		}
+		def, err := b.definition(op.Coll, r)
+		if err != nil {
+			return err
+		}
+		if err := b.foresee(e, r); err != nil {
+			return err
+		}
+		v, before := b.judge.Decide(op, e.State, rec.Author(), def), e.Doc
+		if err := b.advance(e, r, rec, op, v); err != nil {
+			return err
+		}
+		if rec.Seeds != nil && v.Code == keyspace.CodeOK && op.Kind == payload.Insert {
+			e.seed = &rec.Seeds[i]
+		}
+		if err := b.defined(e, r, v, before); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// late reports whether e has operations at or after r.
+func (b *batch) late(e *entry, r keyspace.Ref) (bool, error) {
+	if e.Count == 0 {
+		return false, nil
+	}
+	c, err := b.compare(r, e.Last)
+	return c <= 0, err
+}
+
+// foldAtomic judges the operations together: all are accepted or none.
+func (b *batch) applyAtomic(rec *journal.Record) error {
+	var lates []lateOp
+	var es []*entry
+	slow := false
+	for i := range rec.Ops {
+		op := &rec.Ops[i]
+		e, err := b.entry(op.Coll, op.Key, op.ID)
+		if err != nil {
+			return err
+		}
+		late, err := b.late(e, rec.Ref(i))
+		if err != nil {
+			return err
+		}
+		// A definition and documents in one transaction go the general way.
+		slow = slow || late || op.Coll == judge.SystemCollection && len(rec.Ops) > 1
+		es, lates = append(es, e), append(lates, lateOp{e, rec.Ref(i), true})
+	}
+	if slow {
+		return b.refold(lates)
+	}
+	vs, err := b.judgeAll(rec, es, func(name string, r keyspace.Ref) (*judge.Definition, error) { return b.definition(name, r) })
+	if err != nil {
+		return err
+	}
+	for i, v := range vs {
+		before := es[i].Doc
+		if err := b.foresee(es[i], rec.Ref(i)); err != nil {
+			return err
+		}
+		if err := b.advance(es[i], rec.Ref(i), rec, &rec.Ops[i], v); err != nil {
+			return err
+		}
+		if err := b.defined(es[i], rec.Ref(i), v, before); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judgeAll judges the operations of an atomic record on the states of es.
+func (b *batch) judgeAll(rec *journal.Record, es []*entry, def func(string, keyspace.Ref) (*judge.Definition, error)) ([]judge.Verdict, error) {
+	vs := make([]judge.Verdict, len(es))
+	now := map[*entry]keyspace.State{}
+	refused := false
+	for i, e := range es {
+		cur, ok := now[e]
+		if !ok {
+			cur = e.State
+		}
+		d, err := def(rec.Ops[i].Coll, rec.Ref(i))
+		if err != nil {
+			return nil, err
+		}
+		vs[i] = b.judge.Decide(&rec.Ops[i], cur, rec.Author(), d)
+		refused = refused || vs[i].Code != keyspace.CodeOK
+		now[e] = vs[i].Next
+	}
+	if refused {
+		for i := range vs {
+			vs[i].Next = es[i].State
+			if vs[i].Code == keyspace.CodeOK {
+				vs[i].Code, vs[i].Err = keyspace.CodeAtomic, judge.ErrAtomic
+			}
+		}
+	}
+	return vs, nil
+}
+
+// compare orders two refs as their stamps. Equal times of two records need the
+// records' logs and hashes.
+func (b *batch) compare(x, y keyspace.Ref) (int, error) {
+	if c := cmp.Compare(x.Time, y.Time); c != 0 {
+		return c, nil
+	}
+	if x.N == y.N {
+		return cmp.Compare(x.Index, y.Index), nil
+	}
+	rx, err := b.record(x.N)
+	if err != nil {
+		return 0, err
+	}
+	ry, err := b.record(y.N)
+	if err != nil {
+		return 0, err
+	}
+	return journal.Stamp(rx, x.Index).Compare(journal.Stamp(ry, y.Index)), nil
+}
+
+// record returns the record that arrived as number n, decoded.
+func (b *batch) record(n int64) (*journal.Record, error) {
+	if r := b.records[n]; r != nil {
+		return r, nil
+	}
+	if r := b.fold.recent[n]; r != nil {
+		return r, nil
+	}
+	r, err := journal.Read(b.fold.Journal, n)
+	if err != nil {
+		return nil, err
+	}
+	b.fold.remember(r)
+	return r, nil
+}
+
+// refuse records that the operation at r is refused, or, if v accepts it, that
+// it is not; op is nil for a malformed record. It may be repeated.
+func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v judge.Verdict) error {
+	k := b.fold.Space.Key(keyspace.TagRefused, r.Append(nil))
+	old, err := b.refusedCode(k)
+	if err != nil || old == v.Code {
+		return err
+	}
+	if err := b.noteRefusal(r, rec, op, v); err != nil {
+		return err
+	}
+	if v.Code == keyspace.CodeOK {
+		err = b.del(k)
+	} else {
+		d := bson.D{{Key: "code", Value: int32(v.Code)}, {Key: "message", Value: clip(v.Err)}}
+		if op != nil {
+			d = append(d, bson.E{Key: "op", Value: op.Kind.String()}, bson.E{Key: "coll", Value: op.Coll},
+				bson.E{Key: "id", Value: op.ID.Raw()})
+		}
+		doc, merr := bson.Marshal(d)
+		if merr != nil {
+			return merr
+		}
+		err = b.put(k, doc)
+	}
+	if err != nil {
+		return err
+	}
+	if old != keyspace.CodeOK {
+		b.deltas = append(b.deltas, lthashDelta(keyspace.RefusedSeed(journal.Stamp(rec, r.Index), old), true))
+		b.meta.Refused--
+	}
+	if v.Code != keyspace.CodeOK {
+		b.deltas = append(b.deltas, lthashDelta(keyspace.RefusedSeed(journal.Stamp(rec, r.Index), v.Code), false))
+		b.meta.Refused++
+	}
+	return nil
+}
+
+func (b *batch) refusedCode(k []byte) (keyspace.Code, error) {
+	v, err := b.tx.Get(k)
+	if errors.Is(err, store.ErrNotFound) {
+		return keyspace.CodeOK, nil
+	}
+	if err != nil {
+		return keyspace.CodeOK, err
+	}
+	n, ok := bson.Raw(v).Lookup("code").Int32OK()
+	if !ok {
+		return keyspace.CodeOK, keyspace.ErrCorrupt
+	}
+	return keyspace.Code(n), nil
+}
+
+func clip(err error) string {
+	if err == nil {
+		return ""
+	}
+	s := err.Error()
+	if len(s) > 512 {
+		s = s[:512]
+	}
+	return toValid(s)
+}
+
+// A definitionAt is the definition of a collection and when it was last written.
+type definitionAt struct {
+	e        *entry
+	timeline []version // nil until an earlier one was asked for
+}
+
+// A version is a definition in force from a place of the order.
+type version struct {
+	from keyspace.Ref
+	doc  []byte
+}
+
+// definition returns what defines the collection at r; nil for nothing.
+func (b *batch) definition(name string, r keyspace.Ref) (*judge.Definition, error) {
+	if name == judge.SystemCollection {
+		return nil, nil
+	}
+	d, err := b.definitionOf(name)
+	if err != nil {
+		return nil, err
+	}
+	if d.e.Count == 0 {
+		return nil, nil
+	}
+	late, err := b.late(d.e, r)
+	if err != nil {
+		return nil, err
+	}
+	if !late {
+		return b.fold.defs.Parse(d.e.Doc)
+	}
+	if d.timeline == nil {
+		if d.timeline, err = b.timeline(d.e); err != nil {
+			return nil, err
+		}
+	}
+	return b.versionAt(d.timeline, r)
+}
+
+func (b *batch) versionAt(tl []version, r keyspace.Ref) (*judge.Definition, error) {
+	var doc []byte
+	for _, v := range tl {
+		c, err := b.compare(v.from, r)
+		if err != nil {
+			return nil, err
+		}
+		if c > 0 {
+			break
+		}
+		doc = v.doc
+	}
+	return b.fold.defs.Parse(doc)
+}
+
+func (b *batch) definitionOf(name string) (*definitionAt, error) {
+	if d := b.defs[name]; d != nil {
+		return d, nil
+	}
+	id := value.String(name)
+	e, err := b.entry(judge.SystemCollection, value.AppendKey(nil, id, false), id)
+	if err != nil {
+		return nil, err
+	}
+	d := &definitionAt{e: e}
+	b.defs[name] = d
+	return d, nil
+}
+
+// defined follows a definition that changed in place at r.
+func (b *batch) defined(e *entry, r keyspace.Ref, v judge.Verdict, before []byte) error {
+	if e.coll.Name != judge.SystemCollection || v.Code != keyspace.CodeOK {
+		return nil
+	}
+	name := string(e.id.Str())
+	delete(b.defs, name)
+	return b.redefined(name, e.Doc, r, judge.LawOf(before) != judge.LawOf(e.Doc))
+}
+
+// redefined takes a collection's new definition over: its indexes, and the
+// documents with later operations if the schema is another.
+func (b *batch) redefined(name string, doc []byte, from keyspace.Ref, schema bool) error {
+	if payload.CheckName(name) != nil {
+		return nil // a definition of something that cannot be: kept, without effect
+	}
+	if err := b.reindex(name, doc); err != nil {
+		return err
+	}
+	if c := b.coll(name); schema && b.stat(c).MaxTime >= from.Time {
+		b.rescans = append(b.rescans, rescan{name, from})
+	}
+	return nil
+}
+
+// timeline folds a definition's operations by their standing verdicts.
+func (b *batch) timeline(e *entry) ([]version, error) {
+	evs, err := b.eventsAfter(e, 0)
+	if err != nil {
+		return nil, err
+	}
+	var out []version
+	var cur keyspace.State
+	for _, ev := range evs {
+		if ev.Code != keyspace.CodeOK {
+			continue
+		}
+		rec, err := b.record(ev.Ref.N)
+		if err != nil {
+			return nil, err
+		}
+		cur = b.judge.Judge(&rec.Ops[ev.Ref.Index], cur, rec.Time, nil).Next
+		out = append(out, version{ev.Ref, cur.Doc})
+	}
+	return out, nil
+}
+
+func toValid(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return string([]rune(s))
+}

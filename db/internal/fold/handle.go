@@ -1,0 +1,51 @@
+package fold
+
+import (
+	"errors"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/change"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// MarkHandled rewrites stored refusals; it belongs to the committer.
+func (f *Fold) MarkHandled(keys [][]byte, handled bool) error {
+	b := f.newBatch()
+	defer b.discard()
+	for _, k := range keys {
+		v, err := b.tx.Get(k)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // it is not refused any more
+		}
+		if err != nil {
+			return err
+		}
+		out, at := value.Begin(make([]byte, 0, len(v)+16))
+		it := value.Elements(v)
+		for name, e, ok := it.Next(); ok; name, e, ok = it.Next() {
+			if string(name) != "handled" {
+				out = value.AppendElement(out, name, e)
+			}
+		}
+		if handled {
+			out = value.AppendElement(out, []byte("handled"), value.Value{Type: bson.TypeBoolean, Data: []byte{1}})
+		}
+		if err := b.tx.Put(k, value.End(out, at)); err != nil {
+			return err
+		}
+	}
+	if err := b.save(); err != nil {
+		return err
+	}
+	if err := b.tx.Commit(); err != nil {
+		return err
+	}
+	if err := f.Store.Sync(); err != nil {
+		return f.breaks(err)
+	}
+	f.meta = b.meta
+	f.publish(&change.News{})
+	return nil
+}

@@ -1,0 +1,97 @@
+package fold
+
+import (
+	"bytes"
+
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// holders tells a batch which documents have a key of a unique index: what the
+// store had when the batch's transaction began, and what has changed since.
+type holders struct {
+	fold    *Fold
+	snap    store.Snapshot
+	it      store.Iterator
+	written HeldKeys // by entries in the transaction
+	judged  HeldKeys // by what requests judged so far will write
+}
+
+// HeldKeys says by index key and _id key whether the document has the key.
+type HeldKeys map[string]map[string]bool
+
+func (h HeldKeys) Set(key, idKey []byte, has bool) {
+	ids := h[string(key)]
+	if ids == nil {
+		ids = map[string]bool{}
+		h[string(key)] = ids
+	}
+	ids[string(idKey)] = has
+}
+
+func (h *holders) close() {
+	if h.snap != nil {
+		h.it.Close()
+		h.snap.Release()
+	}
+	*h = holders{fold: h.fold}
+}
+
+// committed calls f with the _id keys under key, as they were when the
+// transaction began, until f returns false. key is whole, with index and values.
+func (h *holders) committed(key []byte, f func(idKey []byte) bool) error {
+	if h.snap == nil {
+		h.snap = h.fold.Store.Snapshot()
+		r := store.Prefix(h.fold.Space.Key(keyspace.TagIndex))
+		r.KeysOnly = true
+		h.it = h.snap.Iterate(r)
+	}
+	for h.it.Seek(key); h.it.Valid() && bytes.HasPrefix(h.it.Key(), key); h.it.Next() {
+		if !f(h.it.Key()[len(key):]) {
+			break
+		}
+	}
+	return h.it.Err()
+}
+
+// other returns a document besides IDKey that has key, once the judged requests
+// are written; nil if there is none.
+func (h *holders) other(key, idKey []byte) (id []byte, err error) {
+	over := h.judged[string(key)]
+	for k, has := range over {
+		if has && k != string(idKey) && (id == nil || k < string(id)) {
+			id = []byte(k)
+		}
+	}
+	if id != nil {
+		return id, nil
+	}
+	err = h.committed(key, func(k []byte) bool {
+		if has, known := over[string(k)]; !bytes.Equal(k, idKey) && (!known || has) {
+			id = bytes.Clone(k)
+		}
+		return id == nil
+	})
+	return id, err
+}
+
+// contested reports whether two documents have key in the transaction.
+func (h *holders) contested(key []byte) (bool, error) {
+	n := 0
+	over := h.written[string(key)]
+	for _, has := range over {
+		if has {
+			n++
+		}
+	}
+	if n > 1 {
+		return true, nil
+	}
+	err := h.committed(key, func(k []byte) bool {
+		if _, known := over[string(k)]; !known {
+			n++
+		}
+		return n < 2
+	})
+	return n > 1, err
+}

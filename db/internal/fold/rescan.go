@@ -1,0 +1,155 @@
+package fold
+
+import (
+	"bytes"
+
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/lthash"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// timelines returns the definitions of the set as they were.
+func (f *refolder) timelines() (map[*entry][]version, error) {
+	out := map[*entry][]version{}
+	for _, e := range f.order {
+		if e.coll.Name != judge.SystemCollection {
+			continue
+		}
+		tl, err := f.b.timeline(e)
+		if err != nil {
+			return nil, err
+		}
+		out[e] = tl
+	}
+	return out, nil
+}
+
+// redefine follows definitions that the fold changed.
+func (f *refolder) redefine(before map[*entry][]version) error {
+	for _, e := range f.order {
+		old, ok := before[e]
+		if !ok {
+			continue
+		}
+		name := string(e.id.Str())
+		delete(f.b.defs, name)
+		now, err := f.b.timeline(e)
+		if err != nil {
+			return err
+		}
+		from, differ, err := f.b.firstDifference(schemas(old), schemas(now))
+		if err != nil {
+			return err
+		}
+		if err := f.b.redefined(name, e.Doc, from, differ); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// schemas leaves of a timeline the places where the schema changes.
+func schemas(tl []version) (out []version) {
+	last := ""
+	for _, v := range tl {
+		if t := judge.LawOf(v.doc); t != last {
+			out, last = append(out, v), t
+		}
+	}
+	return out
+}
+
+func (b *batch) firstDifference(x, y []version) (keyspace.Ref, bool, error) {
+	for i := range max(len(x), len(y)) {
+		switch {
+		case i >= len(x):
+			return y[i].from, true, nil
+		case i >= len(y):
+			return x[i].from, true, nil
+		case x[i].from != y[i].from || judge.LawOf(x[i].doc) != judge.LawOf(y[i].doc):
+			c, err := b.compare(x[i].from, y[i].from)
+			if c <= 0 {
+				return x[i].from, true, err
+			}
+			return y[i].from, true, err
+		}
+	}
+	return keyspace.Ref{}, false, nil
+}
+
+// rescan folds the documents of a collection again that have operations at
+// from or later.
+func (b *batch) rescan(s rescan) error {
+	if err := b.emit(); err != nil {
+		return err
+	}
+	prefix := b.fold.Space.Key(keyspace.TagDoc, keyspace.Num(b.coll(s.coll).Num))
+	at := prefix
+	for {
+		ids, next, err := b.lateDocs(prefix, at, s.from)
+		if err != nil {
+			return err
+		}
+		for _, k := range ids {
+			e, err := b.entry(s.coll, k, value.Value{})
+			if err != nil {
+				return err
+			}
+			if err := b.refold([]lateOp{{e, s.from, false}}); err != nil {
+				return err
+			}
+		}
+		if err := b.emit(); err != nil {
+			return err
+		}
+		if b.stepping {
+			b.forget()
+		}
+		if next == nil {
+			return nil
+		}
+		at = next
+	}
+}
+
+// lateDocs returns _id keys of up to 256 documents from key at on, with
+// operations at from or later, and where to go on.
+func (b *batch) lateDocs(prefix, at []byte, from keyspace.Ref) (ids [][]byte, next []byte, err error) {
+	it := b.tx.Iterate(store.Range{Lower: at, Upper: store.PrefixEnd(prefix)})
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return nil, nil, err
+		}
+		h, err := keyspace.ParseHead(v)
+		if err != nil {
+			return nil, nil, err
+		}
+		if h.Last.Time < from.Time || h.Count == 1 && h.Last.Time == 0 {
+			continue // earlier, or of a snapshot, which is not judged
+		}
+		if len(ids) == 256 {
+			return ids, bytes.Clone(it.Key()), nil
+		}
+		ids = append(ids, bytes.Clone(it.Key()[len(prefix):]))
+	}
+	return ids, nil, it.Err()
+}
+
+// forget drops clean entries, which bounds memory while a collection is folded.
+func (b *batch) forget() {
+	for k, e := range b.entries {
+		if !e.dirty {
+			delete(b.entries, k)
+		}
+	}
+	clear(b.defs)
+	clear(b.records)
+}
+
+func lthashDelta(s lthash.Seed, remove bool) lthash.Delta {
+	return lthash.Delta{Seed: s, Remove: remove}
+}

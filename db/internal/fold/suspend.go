@@ -1,0 +1,183 @@
+package fold
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/view"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// errInUse is why a database is not suspended.
+var errInUse = errors.New("in use")
+
+// Suspend drops what the fold holds in memory, if nothing uses it: no read,
+// transaction, write or subscription, and no arrival that is not folded. It
+// reports whether the fold is suspended. The next use loads it again, as open
+// does; until then nothing folds, so whoever wakes it for arrivals asks Suspended
+// first.
+func (f *Fold) Suspend() bool {
+	f.mu.Lock()
+	if f.asleep || f.closed || !f.unused() {
+		asleep := f.asleep && !f.closed
+		f.mu.Unlock()
+		return asleep
+	}
+	r := &Request{Ctx: context.Background(), Do: f.suspend, done: make(chan struct{})}
+	f.queue = append(f.queue, r)
+	f.mu.Unlock()
+	f.Wake()
+	<-r.done
+	return r.Err == nil
+}
+
+// Suspended reports whether the database is suspended.
+func (f *Fold) Suspended() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asleep
+}
+
+// Uses returns how often the database was used since Open: two equal answers say
+// that nothing began to use it in between.
+func (f *Fold) Uses() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.uses
+}
+
+// unused reports whether nothing reads, writes or watches; f.mu is held.
+func (f *Fold) unused() bool {
+	return len(f.queue) == 0 && !f.listener.Active() && f.view != nil && f.view.Refs.Load() == 1
+}
+
+// suspend is Suspend in the committer.
+func (f *Fold) suspend() error {
+	f.waking.Lock()
+	defer f.waking.Unlock()
+	f.mu.Lock()
+	if f.closed || len(f.waiting) > 0 || !f.unused() {
+		f.mu.Unlock()
+		return errInUse
+	}
+	f.asleep = true
+	f.mu.Unlock()
+	// An arrival from now on finds it asleep; one before is still to be folded.
+	as, err := f.Journal.Arrivals(f.meta.Cursor, 1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil || len(as) > 0 {
+		f.asleep = false
+		return errInUse
+	}
+	v := f.view
+	f.view = nil
+	f.slept = f.factsOf(v)
+	v.Release()
+	f.forget()
+	return nil
+}
+
+// forget drops what load reads again.
+func (f *Fold) forget() {
+	f.Cat, f.meta, f.broken = nil, keyspace.Meta{}, nil
+	f.own, f.cut, f.recent = map[clock.LogID]bool{}, Cut{}, map[int64]*journal.Record{}
+	f.defs.Forget()
+}
+
+// Look returns the view, which the caller releases; nil for a suspended database,
+// with its facts then. It is no use of the database.
+func (f *Fold) Look() (*view.View, facts, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.closed || f.view == nil && !f.asleep:
+		return nil, facts{}, keyspace.ErrClosed
+	case f.view == nil:
+		return nil, f.slept, nil
+	}
+	f.view.Refs.Add(1)
+	return f.view, facts{}, nil
+}
+
+// resting reports whether the database is suspended, and ends the committer that
+// asks; the use that loads it starts another.
+func (f *Fold) resting() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.asleep {
+		f.running = false
+	}
+	return f.asleep
+}
+
+// use counts a use and loads the database if it is suspended. f.mu is held, and
+// let go of while it loads.
+func (f *Fold) use() error {
+	f.uses++
+	for f.asleep && !f.closed {
+		f.mu.Unlock()
+		err := f.resume()
+		f.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resume loads a suspended database.
+func (f *Fold) resume() error {
+	f.waking.Lock()
+	defer f.waking.Unlock()
+	f.mu.Lock()
+	asleep := f.asleep && !f.closed
+	f.mu.Unlock()
+	if !asleep {
+		return nil
+	}
+	f.forget() // what a load that failed left
+	if err := f.load(); err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	f.mu.Lock()
+	if f.closed {
+		v := f.view
+		f.view = nil
+		f.mu.Unlock()
+		v.Release()
+		return keyspace.ErrClosed
+	}
+	f.asleep = false
+	f.start()
+	f.mu.Unlock()
+	if f.loaded != nil {
+		f.loaded()
+	}
+	return nil
+}
+
+// A Folded says up to which arrival a database is folded, and the hash of that
+// state.
+type Folded struct {
+	Arrival int64
+	Hash    clock.Hash
+}
+
+// PeekState reads, without opening it, how far the database under prefix is
+// folded. ok is false if only Open can tell, because a fold was interrupted.
+func PeekState(r store.Reader, prefix []byte) (f Folded, ok bool, err error) {
+	sp := keyspace.Space(prefix)
+	if _, err := r.Get(sp.Key(keyspace.TagRedo)); !errors.Is(err, store.ErrNotFound) {
+		return f, false, err
+	}
+	m, err := keyspace.LoadMeta(r, sp)
+	if err != nil {
+		return f, false, fmt.Errorf("peek: %w", err)
+	}
+	return Folded{m.Cursor, m.Sum()}, true, nil
+}

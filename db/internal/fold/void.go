@@ -1,0 +1,321 @@
+package fold
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// A bitset is a set of arrivals. A nil one is empty.
+type bitset struct{ words []uint64 }
+
+func (s *bitset) has(n int64) bool {
+	return s != nil && int(n>>6) < len(s.words) && s.words[n>>6]&(1<<(n&63)) != 0
+}
+
+func (s *bitset) add(n int64) {
+	for int(n>>6) >= len(s.words) {
+		s.words = append(s.words, 0)
+	}
+	s.words[n>>6] |= 1 << (n & 63)
+}
+
+// mark writes the marker of steps under way.
+func (b *batch) mark(mk redoMarker) error {
+	v, err := bson.Marshal(mk)
+	if err != nil {
+		return err
+	}
+	return b.tx.Put(b.fold.Space.Key(keyspace.TagRedo), v)
+}
+
+// voidSteps folds again what the change of the cut touches: first what counts
+// again, snapshots among it, then whatever else has operations that do not count.
+// After an interrupted attempt, again says so, with the rescans that it left: a
+// document may have lost its operations while another, which an atomic
+// transaction joins to it, is not folded again yet, so that the records are asked.
+func (f *Fold) voidSteps(marks []voidMark, again bool, rescans []rescan) error {
+	b := f.newBatch()
+	defer b.discard()
+	b.stepping, b.redo, b.voiding = true, true, marks
+	b.rescans = rescans
+	b.gone = &bitset{}
+	old := f.cut.before(marks)
+	if b.cutting = len(f.cut.Snapshots) > 0 || len(old.Snapshots) > 0; b.cutting {
+		for _, c := range b.cat.Colls { // what a watch has not read yet may be deleted next
+			b.gap(c)
+		}
+	}
+	var back, out []int64
+	err := f.eachFolded(func(n int64, id clock.RecordID, snapshot bool) {
+		if f.cut.Voids(id, snapshot) {
+			b.gone.add(n)
+			if again && !old.Voids(id, snapshot) {
+				out = append(out, n)
+			}
+		} else if old.Voids(id, snapshot) {
+			back = append(back, n)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for i, n := range back {
+		rec, err := b.record(n)
+		if err != nil {
+			return err
+		}
+		if err := b.apply(rec); err != nil {
+			return err
+		}
+		if err := b.emit(); err != nil {
+			return err
+		}
+		if i%16 == 15 {
+			b.forget()
+		}
+	}
+	if err := b.takeOut(out); err != nil {
+		return err
+	}
+	if err := b.sweep(); err != nil {
+		return err
+	}
+	if err := b.commit(); err != nil {
+		return err
+	}
+	if err := f.Store.Sync(); err != nil {
+		return err
+	}
+	return f.finish(b)
+}
+
+// maxTakenOut bounds the documents that takeOut keeps in memory.
+const maxTakenOut = 100_000
+
+// takeOut folds the documents of the arrivals ns again.
+func (b *batch) takeOut(ns []int64) error {
+	type doc struct{ coll, key string }
+	first := map[doc]keyspace.Ref{}
+	for i, n := range ns {
+		rec, err := b.record(n)
+		if err != nil {
+			return err
+		}
+		for k := range rec.Ops {
+			d := doc{rec.Ops[k].Coll, string(rec.Ops[k].Key)}
+			r := rec.Ref(k)
+			if had, ok := first[d]; ok {
+				if c, err := b.compare(had, r); err != nil {
+					return err
+				} else if c <= 0 {
+					continue
+				}
+			}
+			first[d] = r
+		}
+		if len(first) < maxTakenOut && i < len(ns)-1 {
+			continue
+		}
+		for d, r := range first {
+			if err := b.unfold(d.coll, []byte(d.key), r); err != nil {
+				return err
+			}
+			if err := b.emit(); err != nil {
+				return err
+			}
+		}
+		b.forget()
+		clear(first)
+	}
+	return nil
+}
+
+// sweep folds every document again that has operations that do not count, and
+// takes back the refusals of such records.
+func (b *batch) sweep() error {
+	for _, name := range slices.Sorted(maps.Keys(b.cat.Colls)) {
+		prefix := b.fold.Space.Key(keyspace.TagDoc, keyspace.Num(b.coll(name).Num))
+		for at := prefix; at != nil; {
+			if b.tx.Used().Puts > 0 { // a snapshot is walked, which keeps no note of what it read
+				if err := b.step(); err != nil {
+					return err
+				}
+			}
+			found, next, err := b.goneDocs(prefix, at)
+			if err != nil {
+				return err
+			}
+			for i := range found {
+				if err := b.unfold(name, found[i].key, found[i].from); err != nil {
+					return err
+				}
+			}
+			if err := b.emit(); err != nil {
+				return err
+			}
+			b.forget()
+			at = next
+		}
+	}
+	return b.sweepRefused()
+}
+
+// unfold folds one document again from the place of an operation that does not count.
+func (b *batch) unfold(coll string, key []byte, from keyspace.Ref) error {
+	var id value.Value
+	if coll == judge.SystemCollection { // whose name the fold needs
+		rec, err := b.record(from.N)
+		if err != nil {
+			return err
+		}
+		if rec.Bad != nil || int(from.Index) >= len(rec.Ops) {
+			return keyspace.ErrCorrupt
+		}
+		id = rec.Ops[from.Index].ID
+	}
+	e, err := b.entry(coll, key, id)
+	if err != nil {
+		return err
+	}
+	if e.Count == 0 {
+		return nil
+	}
+	return b.refold([]lateOp{{e, from, false}})
+}
+
+type goneDoc struct {
+	key  []byte
+	from keyspace.Ref
+}
+
+// goneDocs returns up to 256 documents from key at on that have operations that
+// do not count, with the first of these, and where to go on.
+func (b *batch) goneDocs(prefix, at []byte) (found []goneDoc, next []byte, err error) {
+	snap := b.fold.Store.Snapshot()
+	defer snap.Release()
+	history := slices.Clone(prefix)
+	history[len(b.fold.Space)] = keyspace.TagHistory
+	it := snap.Iterate(store.Range{Lower: at, Upper: store.PrefixEnd(prefix)})
+	defer it.Close()
+	events := snap.Iterate(store.Range{Lower: history, Upper: store.PrefixEnd(history), KeysOnly: true})
+	defer events.Close()
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return nil, nil, err
+		}
+		h, err := keyspace.ParseHead(v)
+		if err != nil {
+			return nil, nil, err
+		}
+		key := it.Key()[len(prefix):]
+		from, ok, err := b.firstGone(events, append(slices.Clone(history), key...), &h)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !ok {
+			continue
+		}
+		if len(found) == 256 {
+			return found, bytes.Clone(it.Key()), nil
+		}
+		found = append(found, goneDoc{bytes.Clone(key), from})
+	}
+	return found, nil, it.Err()
+}
+
+// firstGone returns the first operation of a document that does not count.
+func (b *batch) firstGone(events store.Iterator, prefix []byte, h *keyspace.Head) (from keyspace.Ref, ok bool, err error) {
+	take := func(r keyspace.Ref) error {
+		if !b.gone.has(r.N) {
+			return nil
+		}
+		if ok {
+			if c, err := b.compare(from, r); err != nil || c <= 0 {
+				return err
+			}
+		}
+		from, ok = r, true
+		return nil
+	}
+	if err := take(h.Last); err != nil || h.Count == 1 {
+		return from, ok, err
+	}
+	for events.Seek(prefix); events.Valid() && bytes.HasPrefix(events.Key(), prefix); events.Next() {
+		s := keyspace.Scanner{B: events.Key()[len(prefix):]}
+		r := s.Ref()
+		if s.Bad {
+			return from, ok, keyspace.ErrCorrupt
+		}
+		if ok && r.Time > from.Time {
+			break
+		}
+		if err := take(r); err != nil {
+			return from, ok, err
+		}
+	}
+	return from, ok, events.Err()
+}
+
+// sweepRefused takes back the refusals of malformed records that do not count;
+// those of operations went with their documents' history. What the feed would
+// tell of refusals that were cut off goes too.
+func (b *batch) sweepRefused() error {
+	if b.cutting {
+		if err := b.sweepNoted(); err != nil {
+			return err
+		}
+	}
+	p := b.fold.Space.Key(keyspace.TagRefused)
+	var found []keyspace.Ref
+	it := b.tx.Iterate(store.Range{Lower: p, Upper: store.PrefixEnd(p), KeysOnly: true})
+	for ; it.Valid(); it.Next() {
+		s := keyspace.Scanner{B: it.Key()[len(p):]}
+		if r := s.Ref(); b.gone.has(r.N) {
+			found = append(found, r)
+		}
+	}
+	err := it.Err()
+	it.Close()
+	for _, r := range found {
+		if err != nil {
+			return err
+		}
+		var rec *journal.Record
+		if rec, err = b.record(r.N); err == nil {
+			err = b.refuse(r, rec, nil, judge.Verdict{})
+		}
+	}
+	return err
+}
+
+// sweepNoted deletes what was noted for the feed of refusals of records that do
+// not count.
+func (b *batch) sweepNoted() error {
+	p := b.fold.Space.Key(keyspace.TagNoted)
+	snap := b.fold.Store.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Range{Lower: p, Upper: store.PrefixEnd(p), KeysOnly: true})
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		s := keyspace.Scanner{B: it.Key()[len(p):]}
+		s.U64()
+		if r := s.Ref(); s.Bad || !b.gone.has(r.N) {
+			continue
+		}
+		if err := b.del(bytes.Clone(it.Key())); err != nil {
+			return err
+		}
+	}
+	return it.Err()
+}

@@ -1,0 +1,59 @@
+package journal
+
+import (
+	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/lthash"
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/internal/clock"
+)
+
+// Read reads the record that arrived as number n; ErrLost if the journal
+// has it no more.
+func Read(j Journal, n int64) (*Record, error) {
+	as, err := j.Arrivals(n-1, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(as) == 0 || as[0].N != n {
+		return nil, keyspace.ErrLost
+	}
+	return Decode(&as[0]), nil
+}
+
+// A Record is a transaction being folded.
+type Record struct {
+	N      int64
+	ID     clock.RecordID
+	Time   clock.Time
+	Atomic bool
+	Writer string // identity of its log
+	Role   string // of that identity
+	Ops    []payload.Op
+	Seeds  []lthash.Seed // of inserted documents, if known; by operation
+	Bad    error         // why its payload is malformed
+
+	Snapshot bool // of a snapshot log
+}
+
+func (r *Record) Ref(i int) keyspace.Ref { return keyspace.Ref{Time: r.Time, N: r.N, Index: uint32(i)} }
+
+func Stamp(rec *Record, i uint32) clock.Stamp {
+	return clock.Stamp{Time: rec.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: i}
+}
+
+// Decode decodes an arrival; a malformed payload is the record's own fault.
+func Decode(a *Arrival) *Record {
+	r := &Record{N: a.N, ID: a.ID, Time: a.Time, Atomic: a.Atomic, Writer: a.Writer, Role: a.Role, Snapshot: a.Snapshot}
+	if r.Snapshot {
+		r.Time, r.Atomic = 0, false // it comes before everything that the cut leaves
+		r.Ops, r.Bad = payload.DecodeSnapshot(a.Payload)
+		return r
+	}
+	r.Ops, r.Bad = payload.Decode(a.Payload, a.Atomic)
+	return r
+}
+
+func (r *Record) Author() judge.Author {
+	return judge.Author{Time: r.Time, Writer: r.Writer, Role: r.Role}
+}

@@ -1,0 +1,206 @@
+package judge
+
+import (
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/update"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// A Verdict is the outcome of one operation at its place.
+type Verdict struct {
+	Next keyspace.State
+	Code keyspace.Code
+	Err  error // why, if refused
+}
+
+var (
+	ErrNoMatch   = fault.New(fault.NoMatch, "no document matches the filter")
+	ErrDuplicate = fault.New(fault.DuplicateKey, "a document with this _id exists")
+	ErrReserved  = fault.New(fault.Reserved, "_mod is the time of the last change and cannot be set")
+	ErrAtomic    = fault.New(fault.Atomic, "another operation of the atomic transaction was refused")
+	ErrDocSize   = fault.Errorf(fault.TooLarge, "the document is larger than %d bytes", value.MaxDocument)
+)
+
+func duplicateID(o *payload.Op) error {
+	return fault.Of(ErrDuplicate, `E11000 duplicate key error collection: %s index: _id_ dup key: {"_id":%s}`,
+		o.Coll, value.AppendJSONValue(nil, o.ID, false))
+}
+
+// A Judge judges operations; it keeps what it compiled last, because many
+// operations share a body. It belongs to one goroutine.
+type Judge struct {
+	filterSrc, updateSrc []byte
+	arraySrc             [][]byte
+	filter               *query.Filter
+	update               *update.Update
+}
+
+func (j *Judge) compile(o *payload.Op) (err error) {
+	if !keyspace.SameSlice(o.Filter, j.filterSrc) {
+		j.filterSrc = nil
+		if j.filter, err = query.Compile(o.Filter); err != nil {
+			return err
+		}
+		j.filterSrc = o.Filter
+	}
+	if o.Kind != payload.Update || keyspace.SameSlice(o.Doc, j.updateSrc) && len(o.ArrayFilters) == 0 && len(j.arraySrc) == 0 {
+		return nil
+	}
+	j.updateSrc = nil
+	if j.update, err = update.Compile(o.Doc, value.Raws(o.ArrayFilters)); err != nil {
+		return err
+	}
+	j.updateSrc, j.arraySrc = o.Doc, o.ArrayFilters
+	return nil
+}
+
+// Decide gives the outcome of o on cur, as by writes it, with def in force.
+func (j *Judge) Decide(o *payload.Op, cur keyspace.State, by Author, def *Definition) Verdict {
+	v := j.Judge(o, cur, by.Time, def)
+	if v.Code != keyspace.CodeOK || o.Kind == payload.State || v.Next.Dead == cur.Dead && keyspace.SameSlice(v.Next.Doc, cur.Doc) {
+		return v
+	}
+	if err := def.allows(o, cur.Doc, v.Next.Doc, by); err != nil {
+		return Verdict{Next: cur, Code: keyspace.CodeRule, Err: err}
+	}
+	return v
+}
+
+// Judge is decide without rules: it applies again what was accepted.
+func (j *Judge) Judge(o *payload.Op, cur keyspace.State, t clock.Time, def *Definition) Verdict {
+	if o.Kind == payload.State {
+		return takeState(o, cur)
+	}
+	v := j.apply(o, cur, t)
+	if v.Code != keyspace.CodeOK || v.Next.Doc == nil || keyspace.SameSlice(v.Next.Doc, cur.Doc) {
+		return v
+	}
+	next := v.Next.Doc
+	refuse := func(c keyspace.Code, err error) Verdict { return Verdict{Next: cur, Code: c, Err: err} }
+	if len(next) > value.MaxDocument {
+		return refuse(keyspace.CodeTooLarge, ErrDocSize)
+	}
+	if value.Get(next, "_mod").Exists() {
+		return refuse(keyspace.CodeReserved, ErrReserved)
+	}
+	if o.Coll == SystemCollection {
+		if _, err := ParseDefinition(next); err != nil {
+			return refuse(keyspace.CodeDefinition, err)
+		}
+		return v
+	}
+	if err := def.validate(cur.Doc, next); err != nil {
+		return refuse(keyspace.CodeSchema, fault.Of(keyspace.ErrSchema, "the document does not fit the schema: %w", err))
+	}
+	return v
+}
+
+func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
+	refuse := func(c keyspace.Code, err error) Verdict { return Verdict{Next: cur, Code: c, Err: err} }
+	if o.Kind == payload.Insert {
+		if cur.Doc != nil {
+			return refuse(keyspace.CodeDuplicate, duplicateID(o))
+		}
+		return Verdict{Next: keyspace.State{Doc: o.Doc, Mod: t}}
+	}
+	if err := j.compile(o); err != nil {
+		return refuse(keyspace.CodeUpdate, err)
+	}
+	found := false
+	filter := j.filter.At(t.Wall())
+	if cur.Doc != nil {
+		var err error
+		if found, err = filter.Test(keyspace.Visible(cur, o.Filter)); err != nil {
+			return refuse(keyspace.CodeUpdate, err)
+		}
+	}
+	if !found {
+		if !o.Upsert {
+			return refuse(keyspace.CodeNoMatch, ErrNoMatch)
+		}
+		if cur.Doc != nil {
+			return refuse(keyspace.CodeDuplicate, duplicateID(o))
+		}
+		doc, err := j.upsert(o, t)
+		if err != nil {
+			return refuse(keyspace.CodeUpdate, err)
+		}
+		return Verdict{Next: keyspace.State{Doc: doc, Mod: t}}
+	}
+	if o.Kind == payload.Delete {
+		return Verdict{Next: keyspace.State{Mod: t, Dead: true}}
+	}
+	var doc []byte
+	var changed bool
+	var err error
+	if o.Kind == payload.Replace {
+		doc, changed, err = update.Replace(cur.Doc, o.Doc)
+	} else {
+		doc, changed, err = j.update.Apply(cur.Doc, update.Context{Now: t.Wall(), Filter: filter})
+	}
+	if err != nil {
+		return refuse(keyspace.CodeUpdate, err)
+	}
+	if !changed {
+		return Verdict{Next: cur}
+	}
+	return Verdict{Next: keyspace.State{Doc: doc, Mod: t}}
+}
+
+// upsert builds the document that o inserts, with o's _id first.
+func (j *Judge) upsert(o *payload.Op, t clock.Time) ([]byte, error) {
+	doc := o.Doc
+	if o.Kind == payload.Update {
+		var err error
+		doc, err = j.update.Upsert(j.filter, update.Context{Now: t.Wall(), Insert: true, Filter: j.filter})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return WithID(doc, o.ID)
+}
+
+// WithID returns doc with id as its _id, first. Another _id is an error.
+func WithID(doc []byte, id value.Value) ([]byte, error) {
+	if old := value.Get(doc, "_id"); old.Exists() {
+		if !value.Equal(old, id) {
+			return nil, fault.Errorf(fault.ImmutableField, "the _id cannot be changed")
+		}
+		id = old
+	}
+	out, at := value.Begin(make([]byte, 0, len(doc)+len(id.Data)+8))
+	out = value.AppendElement(out, []byte("_id"), id)
+	it := value.Elements(doc)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		if string(k) != "_id" {
+			out = value.AppendElement(out, k, v)
+		}
+	}
+	return value.End(out, at), nil
+}
+
+// takeState makes the document of a snapshot the state, whatever it was.
+func takeState(o *payload.Op, cur keyspace.State) Verdict {
+	if o.Coll == SystemCollection {
+		if _, err := ParseDefinition(o.Doc); err != nil {
+			return Verdict{Next: cur, Code: keyspace.CodeDefinition, Err: err}
+		}
+	}
+	return Verdict{Next: keyspace.State{Doc: o.Doc, Mod: clock.Time(o.Mod)}}
+}
+
+// ReadRule returns the text of a definition's read rule, "" for none.
+func ReadRule(doc []byte) string {
+	if doc == nil {
+		return ""
+	}
+	rules := value.Get(doc, "rules")
+	if !rules.IsDoc() {
+		return ""
+	}
+	return string(value.Get(rules.Data, "read").Str())
+}

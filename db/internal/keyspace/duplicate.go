@@ -1,0 +1,55 @@
+package keyspace
+
+import (
+	"fmt"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// A DuplicateKeyError is a write, or a new index, that would give two documents
+// one key of a unique index.
+type DuplicateKeyError struct {
+	Collection, Index string
+	Pattern           bson.D        // the keys of the index, as {email: 1}
+	Value             bson.D        // the key that two documents have, as {email: "a@example.org"}
+	ID                bson.RawValue // the _id of the document that was refused; for a new index, of one of the two
+}
+
+// Error names the index, the key and the _id.
+func (e *DuplicateKeyError) Error() string {
+	return fmt.Sprintf("E11000 duplicate key error collection: %s index: %s dup key: %s keyPattern: %s _id: %s",
+		e.Collection, e.Index, jsonOf(e.Value), jsonOf(e.Pattern), value.AppendJSONValue(nil, value.Of(e.ID), false))
+}
+
+// Kind returns fault.DuplicateKey.
+func (e *DuplicateKeyError) Kind() fault.Kind { return fault.DuplicateKey }
+
+func jsonOf(d bson.D) string {
+	b, err := bson.Marshal(d)
+	if err != nil {
+		return "{}"
+	}
+	return string(value.AppendJSON(nil, b, false))
+}
+
+// DuplicateKey is the error of doc having key of x, as another document has.
+func DuplicateKey(collection string, x *Index, doc, key []byte) *DuplicateKeyError {
+	e := &DuplicateKeyError{Collection: collection, Index: x.Name, Value: x.ValuesOf(doc, key), ID: value.Get(doc, "_id").Raw()}
+	for _, k := range x.Keys {
+		dir := int32(1)
+		if k.Desc {
+			dir = -1
+		}
+		e.Pattern = append(e.Pattern, bson.E{Key: k.Path, Value: dir})
+	}
+	return e
+}
+
+// IsDuplicate reports whether err says that another document has the _id or a
+// key of a unique index.
+func IsDuplicate(err error) bool {
+	return fault.Is(err, fault.DuplicateKey)
+}

@@ -1,0 +1,190 @@
+package keyspace
+
+import (
+	"encoding/binary"
+
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// The kinds of keys under a database's prefix; docs/design/db.md lists them.
+const (
+	TagDoc        = 'd' // document: its head and bytes
+	TagHistory    = 'h' // an operation of a document, before its last
+	TagBase       = 'b' // cached state of a document after an operation
+	TagIndex      = 'i' // index entry
+	TagWide       = 'j' // a document that has too many index entries
+	TagConflict   = 'u' // a key of a unique index that several documents have
+	TagRefused    = 'x' // refused operation
+	tagCollection = 'c' // local numbers of a collection and its indexes
+	tagSlot       = 'm' // what one commit changed in the meta data
+	tagMeta       = 'M' // the meta data, of every 256 commits or earlier
+	TagRedo       = 'r' // steps under way
+	TagVoid       = 'v' // a log that is void, up to a position
+	TagSnapshot   = 's' // a snapshot log in force
+	TagOwn        = 'o' // a log of this replica
+	TagGap        = 'g' // the last fold that changed more of a collection than its records name
+	TagNoted      = 'y' // a refusal, by the arrival with which it was noted
+	TagContested  = 'q' // a conflict, by the arrival with which it was noted
+	TagFeed       = 'f' // the ID of the feed
+)
+
+// A Ref is a stamp by local numbers: the arrival stands for log and hash.
+type Ref struct {
+	Time  clock.Time
+	N     int64
+	Index uint32
+}
+
+// A Space is the prefix that every key of a database begins with.
+type Space []byte
+
+func (sp Space) Key(tag byte, parts ...[]byte) []byte {
+	n := len(sp) + 1
+	for _, p := range parts {
+		n += len(p)
+	}
+	k := append(append(make([]byte, 0, n), sp...), tag)
+	for _, p := range parts {
+		k = append(k, p...)
+	}
+	return k
+}
+
+// ContestedKey is the key under which the feed finds a conflict that was noted at
+// arrival n.
+func (sp Space) ContestedKey(n int64, index uint32, key []byte) []byte {
+	return sp.Key(TagContested, binary.BigEndian.AppendUint64(nil, uint64(n)), Num(index), key)
+}
+
+// NotedKey is the key under which the feed finds a refusal that was noted at
+// arrival n.
+func (sp Space) NotedKey(n int64, r Ref) []byte {
+	return r.Append(sp.Key(TagNoted, binary.BigEndian.AppendUint64(nil, uint64(n))))
+}
+
+func Num(n uint32) []byte { return binary.AppendUvarint(nil, uint64(n)) }
+
+func (r Ref) Append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Time))
+	dst = binary.AppendUvarint(dst, uint64(r.N))
+	return binary.AppendUvarint(dst, uint64(r.Index))
+}
+
+var (
+	ErrCorrupt = fault.New(fault.Corrupt, "corrupt value in the store")
+	ErrLost    = fault.New(fault.Corrupt, "the journal has lost arrivals")
+)
+
+// A Scanner reads the fields of a stored value; bad stays set after an error.
+type Scanner struct {
+	B   []byte
+	Bad bool
+}
+
+func (s *Scanner) Take(n int) []byte {
+	if s.Bad || n < 0 || n > len(s.B) {
+		s.Bad = true
+		return make([]byte, min(max(n, 0), 64))
+	}
+	p := s.B[:n:n]
+	s.B = s.B[n:]
+	return p
+}
+
+func (s *Scanner) byte() byte  { return s.Take(1)[0] }
+func (s *Scanner) U64() uint64 { return binary.BigEndian.Uint64(s.Take(8)) }
+
+func (s *Scanner) Uvarint() uint64 {
+	v, n := binary.Uvarint(s.B)
+	if n <= 0 {
+		s.Bad = true
+		return 0
+	}
+	s.B = s.B[n:]
+	return v
+}
+
+func (s *Scanner) Ref() Ref {
+	return Ref{Time: clock.Time(s.U64()), N: int64(s.Uvarint()), Index: uint32(s.Uvarint())}
+}
+
+// A Head is what is stored of a document, besides its earlier operations.
+type Head struct {
+	Last   Ref // its last operation, refused or not
+	Code   Code
+	Atomic bool
+	Count  uint64 // operations
+	State
+}
+
+const (
+	headDoc = 1 << iota
+	headDead
+	headMany
+	headRefused
+	headMod
+	headAtomic
+)
+
+func (h *Head) Append(dst []byte) []byte {
+	flags := byte(0)
+	set := func(on bool, bit byte) {
+		if on {
+			flags |= bit
+		}
+	}
+	set(h.Doc != nil, headDoc)
+	set(h.Dead, headDead)
+	set(h.Count > 1, headMany)
+	set(h.Code != 0, headRefused)
+	set(h.Mod != h.Last.Time, headMod)
+	set(h.Atomic, headAtomic)
+	dst = h.Last.Append(append(dst, flags))
+	if h.Count > 1 {
+		dst = binary.AppendUvarint(dst, h.Count)
+	}
+	if h.Code != 0 {
+		dst = append(dst, byte(h.Code))
+	}
+	if h.Mod != h.Last.Time {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(h.Mod))
+	}
+	return append(dst, h.Doc...)
+}
+
+// ParseHead reads a head; its document aliases b.
+func ParseHead(b []byte) (h Head, err error) {
+	s := Scanner{B: b}
+	flags := s.byte()
+	h.Last, h.Count = s.Ref(), 1
+	if flags&headMany != 0 {
+		h.Count = s.Uvarint()
+	}
+	if flags&headRefused != 0 {
+		h.Code = Code(s.byte())
+	}
+	h.Mod = h.Last.Time
+	if flags&headMod != 0 {
+		h.Mod = clock.Time(s.U64())
+	}
+	h.Dead, h.Atomic = flags&headDead != 0, flags&headAtomic != 0
+	if flags&headDoc != 0 {
+		h.Doc = s.B
+	}
+	if s.Bad || h.Doc != nil && len(h.Doc) < 5 {
+		return h, ErrCorrupt
+	}
+	return h, nil
+}
+
+// Uvarints is a helper of stored values.
+func Uvarints(dst []byte, vs ...uint64) []byte {
+	for _, v := range vs {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	return dst
+}
+
+var ValueNone value.Value

@@ -1,0 +1,423 @@
+package plan
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/view"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// An Access is where a query looks: ranges of documents by _id, single _ids,
+// ranges of an index, or a union of several. Whatever it finds is judged by the
+// whole filter.
+type Access struct {
+	Index   *keyspace.Index // nil: by _id
+	Streams [][]store.Range // ranges in the order of the walk; several streams are merged
+	Ids     [][]byte        // keys of single _ids, instead of streams
+	Parts   []*Access       // of a union, which has nothing else
+
+	Base    int     // bytes of an index key before its values
+	Fixed   int     // leading fields that each stream has one value of
+	Bounds  []Bound // of the fields of the index; those after the ranges are checked on keys
+	Checked int     // the first field to be checked on keys; the number of fields if none
+	Reverse bool
+	Order   order
+	Exact   bool // exactly the documents in it match
+	Once    bool // no document is in it twice
+
+	Keys, Docs float64 // estimates: keys walked, documents read
+	Cost       float64 // in documents scanned
+}
+
+const (
+	maxRanges   = 1000   // that the points of an index become
+	maxIn       = 10_000 // values of a $in that are looked up
+	maxMerged   = 32     // streams
+	maxBranches = 64     // of a union
+	maxUnion    = 64 << 10
+)
+
+// What it costs to look at a key and to fetch a document out of order, in
+// documents scanned.
+const (
+	costKey   = 0.5
+	CostFetch = 6
+	costSort  = 1
+)
+
+// A Planner finds the accesses of one query and what each would cost.
+type Planner struct {
+	V       *view.View
+	C       *keyspace.Coll
+	Filter  *query.Filter
+	Raw     bson.Raw // the filter
+	Sort    []query.SortField
+	cons    []query.Conjunct
+	Want    int64 // documents wanted; 0 means all
+	Count   bool  // only their number
+	NoIndex bool
+	Total   float64   // documents of the collection
+	Found   []*Access // candidates, the best first once planned
+}
+
+// Plan returns the cheapest access.
+func (p *Planner) Plan(hint *hint) (*Access, error) {
+	p.Total = float64(max(1, p.V.Stats[p.C.Num].Docs))
+	if p.Filter != nil {
+		p.cons = p.Filter.Conjuncts()
+	}
+	if hint != nil {
+		return p.hinted(hint)
+	}
+	byID := p.onID()
+	p.Found = append(p.Found, byID)
+	if byID.Ids == nil && !p.NoIndex {
+		for _, x := range p.C.Indexes {
+			p.Found = append(p.Found, p.onIndex(x, p.cons, false)...)
+		}
+		p.Found = append(p.Found, p.unions()...)
+	}
+	if len(p.Found) > 1 {
+		p.Choose()
+	}
+	return p.Found[0], nil
+}
+
+// Choose estimates the candidates and puts the cheapest first.
+func (p *Planner) Choose() {
+	matches := p.Total
+	for _, a := range p.Found {
+		p.estimate(a)
+		matches = min(matches, max(1, a.Docs))
+	}
+	for _, a := range p.Found {
+		p.price(a, matches)
+	}
+	slices.SortStableFunc(p.Found, func(a, b *Access) int {
+		switch {
+		case a.Cost < b.Cost:
+			return -1
+		case a.Cost > b.Cost:
+			return 1
+		}
+		return 0
+	})
+}
+
+// price sets what a costs if about so many documents match.
+func (p *Planner) price(a *Access, matches float64) {
+	switch {
+	case a.Index == nil && a.Parts == nil && a.Ids == nil:
+		a.Cost = a.Docs
+	case p.Count && a.Exact:
+		a.Cost = a.Keys * costKey
+	default:
+		a.Cost = a.Keys*costKey + a.Docs*CostFetch
+	}
+	if p.Count {
+		return
+	}
+	sorted := len(p.Sort) == 0 || a.Order.Whole
+	if !a.Exact && p.Filter != nil {
+		matches *= 0.3
+	}
+	switch {
+	case sorted && p.Want > 0:
+		a.Cost *= min(1, float64(p.Want)/max(1, matches))
+	case a.Order.Fields > 0 && p.Want > 0: // whole groups
+		a.Cost *= min(1, 2*math.Sqrt(float64(p.Want)/max(1, matches)))
+	case !sorted:
+		a.Cost += a.Docs * costSort
+	}
+}
+
+// onID is the access by _id: the whole collection, unless the filter says more.
+func (p *Planner) onID() *Access {
+	docs := p.V.Space.Key(keyspace.TagDoc, keyspace.Num(p.C.Num))
+	a := &Access{Base: len(docs), Once: true}
+	b, _ := boundOf(p.cons, "_id", false, false, 0)
+	a.Bounds = []Bound{b}
+	switch {
+	case b.points():
+		a.Ids = [][]byte{}
+		for _, i := range b.In {
+			a.Ids = append(a.Ids, i.lo)
+		}
+	case b.Known():
+		a.Streams = [][]store.Range{rangesOf([][]byte{docs}, b.In)}
+	default:
+		a.Streams = [][]store.Range{{store.Prefix(docs)}}
+	}
+	a.Order = orderOf(p.Sort, []keyspace.IndexKey{{Path: "_id"}}, nil)
+	a.Reverse = a.Order.reverse
+	if a.Reverse {
+		slices.Reverse(a.Ids)
+		a.turn()
+	}
+	return a
+}
+
+// rangesOf returns the ranges of the intervals after each prefix.
+func rangesOf(prefixes [][]byte, in []Interval) (out []store.Range) {
+	for _, p := range prefixes {
+		for _, i := range in {
+			r := store.Range{Lower: slices.Concat(p, i.lo), Upper: store.PrefixEnd(p)}
+			if i.hi != nil {
+				r.Upper = slices.Concat(p, i.hi)
+			}
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// turn makes the ranges those of a walk backward.
+func (a *Access) turn() {
+	for _, s := range a.Streams {
+		slices.Reverse(s)
+		for i := range s {
+			s[i].Reverse = true
+		}
+	}
+}
+
+// onIndex returns the accesses by x: none if it helps nothing or might lack
+// documents; several if only one of several conditions on a field can count.
+func (p *Planner) onIndex(x *keyspace.Index, cons []query.Conjunct, hinted bool) (out []*Access) {
+	if !p.Usable(x, cons) {
+		return nil
+	}
+	multi := x.Multi.Load() || keyspace.NumericPath(x.Keys)
+	_, n := boundOf(cons, x.Keys[0].Path, x.Keys[0].Desc, multi, 0)
+	for pick := range max(1, min(n, 4)) {
+		a := p.walkOf(x, cons, multi, pick)
+		if hinted || a.Bounds[0].Known() || a.Order.Fields > 0 || a.Order.Whole || x.Partial != nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// walkOf returns the access by x whose first field takes the condition pick.
+func (p *Planner) walkOf(x *keyspace.Index, cons []query.Conjunct, multi bool, pick int) *Access {
+	base := p.V.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num))
+	a := &Access{Index: x, Base: len(base), Bounds: make([]Bound, len(x.Keys))}
+	used := 0
+	for i, k := range x.Keys {
+		a.Bounds[i], _ = boundOf(cons, k.Path, k.Desc, multi, pick)
+		used += a.Bounds[i].used
+	}
+	prefixes := [][]byte{base}
+	single := make([]bool, len(x.Keys)) // fields of one value
+	for ; a.Fixed < len(x.Keys); a.Fixed++ {
+		b := &a.Bounds[a.Fixed]
+		if !b.points() || len(prefixes)*len(b.In) > maxRanges {
+			break
+		}
+		var next [][]byte
+		for _, p := range prefixes {
+			for _, i := range b.In {
+				next = append(next, slices.Concat(p, i.lo))
+			}
+		}
+		prefixes, single[a.Fixed] = next, len(b.In) == 1
+	}
+	in := []Interval{{}}
+	a.Checked = a.Fixed
+	if a.Fixed < len(x.Keys) && a.Bounds[a.Fixed].Known() && len(prefixes)*len(a.Bounds[a.Fixed].In) <= maxRanges {
+		in = a.Bounds[a.Fixed].In
+		a.Checked++
+	}
+	all := rangesOf(prefixes, in)
+	a.Streams = [][]store.Range{all}
+	a.Exact = !multi && simple(p.Raw) == len(cons) && used == len(cons) && p.Filter != nil
+	a.Once = !multi || a.Fixed == len(x.Keys) && len(all) <= 1
+	if !multi {
+		a.setOrder(p.Sort, single, all, len(in))
+	}
+	return a
+}
+
+// setOrder finds the order of the sort in an index, if need be by merging the
+// ranges of single values.
+func (a *Access) setOrder(sort []query.SortField, single []bool, all []store.Range, each int) {
+	if len(sort) == 0 {
+		return
+	}
+	a.Order = orderOf(sort, a.Index.Keys, single)
+	if n := len(all) / max(1, each); !a.Order.Whole && n > 1 && n <= maxMerged {
+		fixed := slices.Clone(single)
+		for i := range a.Fixed {
+			fixed[i] = true
+		}
+		// A field of several values is no constant of the sort.
+		if o := orderAfter(sort, a.Index.Keys, fixed, single); o.Whole {
+			a.Order = o
+			a.Streams = nil
+			for i := 0; i < len(all); i += each {
+				a.Streams = append(a.Streams, all[i:i+each])
+			}
+		}
+	}
+	if a.Reverse = a.Order.reverse; a.Reverse {
+		a.turn()
+	}
+}
+
+// Usable reports whether x holds all documents that match.
+func (p *Planner) Usable(x *keyspace.Index, cons []query.Conjunct) bool {
+	if !x.Ready || len(x.Keys) == 0 {
+		return false
+	}
+	for _, k := range x.Keys {
+		if k.Text || k.Path == "_mod" || strings.HasPrefix(k.Path, "_mod.") { // _mod is in no document
+			return false
+		}
+	}
+	if x.Sparse && !impliesSparse(cons, x.Keys) {
+		return false
+	}
+	return x.Partial == nil || impliesAll(cons, p.Raw, x.Partial)
+}
+
+// unions returns an access for each $or of the filter whose branches all have
+// an index.
+func (p *Planner) unions() (out []*Access) {
+	if p.Filter == nil || len(p.Raw) > maxUnion {
+		return nil
+	}
+	for _, branches := range disjunctions(p.Raw) {
+		u := &Access{}
+		for _, b := range branches {
+			f, err := query.Compile(b)
+			if err != nil || len(branches) > maxBranches {
+				u = nil
+				break
+			}
+			part := p.branch(append(slices.Clone(f.Conjuncts()), p.cons...))
+			if part == nil {
+				u = nil
+				break
+			}
+			u.Parts = append(u.Parts, part)
+		}
+		if u != nil {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// branch returns the best access under the conditions of one branch; nil if
+// that is a scan.
+func (p *Planner) branch(cons []query.Conjunct) *Access {
+	q := &Planner{V: p.V, C: p.C, Filter: p.Filter, Raw: p.Raw, cons: cons, Total: p.Total}
+	if a := q.onID(); a.Ids != nil {
+		q.Found = append(q.Found, a)
+	}
+	for _, x := range p.C.Indexes {
+		for _, a := range q.onIndex(x, cons, false) {
+			if a.Bounds[0].Known() {
+				a.Exact = false
+				q.Found = append(q.Found, a)
+			}
+		}
+	}
+	switch len(q.Found) {
+	case 0:
+		return nil
+	case 1:
+		return q.Found[0]
+	}
+	q.Choose()
+	return q.Found[0]
+}
+
+// disjunctions returns the branches of each $or that the filter requires.
+func disjunctions(filter bson.Raw) (out [][]bson.Raw) {
+	it := value.Elements(filter)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		switch string(k) {
+		case "$or":
+			var branches []bson.Raw
+			el := value.Elements(v.Data)
+			for _, e, ok := el.Next(); ok; _, e, ok = el.Next() {
+				branches = append(branches, e.Data)
+			}
+			out = append(out, branches)
+		case "$and":
+			el := value.Elements(v.Data)
+			for _, e, ok := el.Next(); ok; _, e, ok = el.Next() {
+				out = append(out, disjunctions(e.Data)...)
+			}
+		}
+	}
+	return out
+}
+
+// simple returns the number of conditions of a filter that consists of equality
+// and comparisons only; -1 if there is more in it.
+func simple(filter bson.Raw) int {
+	n := 0
+	it := value.Elements(filter)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		if len(k) > 0 && k[0] == '$' {
+			return -1
+		}
+		if first, _, _ := elementsOf(v); !v.IsDoc() || len(first) == 0 || first[0] != '$' {
+			if v.Type == bson.TypeRegex {
+				return -1
+			}
+			n++
+			continue
+		}
+		el := value.Elements(v.Data)
+		for op, _, ok := el.Next(); ok; op, _, ok = el.Next() {
+			switch string(op) {
+			case "$eq", "$gt", "$gte", "$lt", "$lte", "$in":
+				n++
+			default:
+				return -1
+			}
+		}
+	}
+	return n
+}
+
+func elementsOf(v value.Value) (key []byte, e value.Value, ok bool) {
+	if !v.IsDoc() {
+		return nil, value.Value{}, false
+	}
+	it := value.Elements(v.Data)
+	return it.Next()
+}
+
+// IDKeyOf cuts the _id's key off an index key; ok is false if the values before
+// it are not in the bounds that keys are checked against.
+func (a *Access) IDKeyOf(key []byte) (idKey []byte, ok bool, err error) {
+	rest := key[a.Base:]
+	if a.Index.Text != nil {
+		n := value.KeyLen(rest, false)
+		return rest[max(n, 0):], n > 0, nil
+	}
+	ok = true
+	for i, k := range a.Index.Keys {
+		n := value.KeyLen(rest, k.Desc)
+		if n <= 0 || n > len(rest) {
+			return nil, false, keyspace.ErrCorrupt
+		}
+		if i >= a.Checked && a.Bounds[i].Known() {
+			field := rest[:n]
+			ok = ok && slices.ContainsFunc(a.Bounds[i].In, func(in Interval) bool { return in.has(field) })
+		}
+		rest = rest[n:]
+	}
+	return rest, ok, nil
+}

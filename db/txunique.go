@@ -1,0 +1,71 @@
+package db
+
+import (
+	"bytes"
+
+	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// unique refuses a write of tx that gives its document a key which another has,
+// as far as tx sees; the committer looks again.
+func (tx *Tx) unique(op *payload.Op, cur, next []byte) error {
+	c := tx.v.Cat.Colls[op.Coll]
+	if c == nil {
+		return nil
+	}
+	var old, now keyspace.KeySet
+	for _, x := range c.Indexes {
+		if !x.Unique || x.Shadow {
+			continue
+		}
+		old.Fill(x, cur)
+		now.Fill(x, next)
+		for _, k := range now.Keys {
+			full := tx.db.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k)
+			if old.Has(k) {
+				continue
+			}
+			taken, err := tx.taken(full, op.Key)
+			if err != nil {
+				return err
+			}
+			if taken {
+				return keyspace.DuplicateKey(c.Name, x, next, k)
+			}
+		}
+		if tx.held == nil {
+			tx.held = fold.HeldKeys{}
+		}
+		for _, k := range old.Keys {
+			tx.held.Set(tx.db.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), op.Key, false)
+		}
+		for _, k := range now.Keys {
+			tx.held.Set(tx.db.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), op.Key, true)
+		}
+	}
+	return nil
+}
+
+// taken reports whether a document besides IDKey has the key of a unique index.
+func (tx *Tx) taken(full, idKey []byte) (bool, error) {
+	over := tx.held[string(full)]
+	for id, has := range over {
+		if has && id != string(idKey) {
+			return true, nil
+		}
+	}
+	r := store.Prefix(full)
+	r.KeysOnly = true
+	it := tx.v.Snap.Iterate(r)
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		id := it.Key()[len(full):]
+		if _, known := over[string(id)]; !known && !bytes.Equal(id, idKey) {
+			return true, nil
+		}
+	}
+	return false, it.Err()
+}
