@@ -156,6 +156,39 @@ func TestWallsInsideNet(t *testing.T) {
 	}
 }
 
+// The walls inside node: the node knows no surface, and a surface only its public
+// methods. A package under node that is not named here is a surface.
+func TestWallsInsideNode(t *testing.T) {
+	surface := []string{"node", "node/api", "node/transfer", "db", "buckets", "inbox", "keys", "internal/clock", "internal/fault"}
+	rooms := map[string][]string{
+		"node":          {"net", "db", "buckets", "inbox", "keys", "internal"},
+		"node/api":      {},
+		"node/transfer": {"db", "internal/fault"},
+		"node/client":   {"node", "db", "keys", "internal/fault"},
+	}
+	goFiles(t, func(path string, file *ast.File) {
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if dir != "node" && !strings.HasPrefix(dir, "node/") || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		may, known := rooms[dir]
+		if !known {
+			may = surface
+		}
+		for _, imp := range file.Imports {
+			name := strings.Trim(imp.Path.Value, `"`)
+			rest, ours := strings.CutPrefix(name, module+"/")
+			fits := func(m string) bool { return rest == m || m != "node" && strings.HasPrefix(rest, m+"/") }
+			if dir == "node/client" && (rest == "node/rpc" || strings.HasPrefix(rest, "node/api/")) {
+				continue // it joins them in one process
+			}
+			if ours && !slices.ContainsFunc(may, fits) || dir == "node" && strings.HasPrefix(name, "connectrpc.com/") {
+				t.Errorf("%s imports %s: it reaches over a wall", path, name)
+			}
+		}
+	})
+}
+
 // Who links the engines. Everything else uses a store through its interface.
 func TestWhoLinksEngines(t *testing.T) {
 	may := map[string]bool{"node": true, "internal/store/engines": true, "db/dbtest/open.go": true}
