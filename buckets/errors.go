@@ -16,7 +16,8 @@ var (
 	ErrName = fault.New(fault.InvalidName, "no bucket can have this name")
 	// ErrPath reports a path that the path rules refuse.
 	ErrPath = fault.New(fault.InvalidPath, "no file can have this path")
-	// ErrTooBig reports a file of more than MaxFile bytes.
+	// ErrTooBig reports a file of more than MaxFile bytes, or a node that cannot be
+	// found within its budget.
 	ErrTooBig = fault.New(fault.TooLarge, "the file is too big")
 	// ErrMalformed reports an entry or a manifest that is not well formed.
 	ErrMalformed = fault.New(fault.Malformed, "the entry or manifest is not in the form it should be")

@@ -167,12 +167,15 @@ type fileReader struct {
 	version version
 	loaded  int // the manifest held, -1 for none
 	leaves  []leaf
+
+	dag  *dag             // nil: check keeps none of the nodes
+	each func(leaf) error // called by check with each leaf; nil for nothing
 }
 
 // check derives the file's CID from the leaves that its manifests list: after
 // it, a leaf that matches its sum is a part of the file.
 func (f *fileReader) check(ctx context.Context) error {
-	var b fileBuilder
+	b := fileBuilder{dag: f.dag}
 	var size int64
 	for i := range f.version.manifests {
 		if err := f.load(ctx, i); err != nil {
@@ -185,6 +188,11 @@ func (f *fileReader) check(ctx context.Context) error {
 		for _, l := range f.leaves {
 			if err := b.leaf(l.sum, l.size); err != nil {
 				return err
+			}
+			if f.each != nil {
+				if err := f.each(l); err != nil {
+					return err
+				}
 			}
 			size += l.size
 		}

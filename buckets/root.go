@@ -45,12 +45,12 @@ func (b *Bucket) derive(ctx context.Context) (Overview, map[string]bool, error) 
 		return b.cache.view, b.cache.hidden, nil
 	}
 	b.cache.mu.Unlock()
-	t := &tree{stack: []directory{{}}, hidden: map[string]bool{}}
-	done, err := b.entries.scan(ctx, "", "", 0, func(e entry) error { return t.add(ctx, e) })
+	t := newTree(nil)
+	done, err := b.entries.scan(ctx, "", "", 0, func(e entry) error { return t.add(e) })
 	if err != nil {
 		return Overview{}, nil, err
 	}
-	root, err := t.root(ctx)
+	root, err := t.root()
 	if err != nil {
 		return Overview{}, nil, err
 	}
@@ -66,11 +66,17 @@ func (b *Bucket) derive(ctx context.Context) (Overview, map[string]bool, error) 
 // A tree derives directories from entries in byte order of their paths, holding
 // only the directories that are open.
 type tree struct {
+	dag    *dag
 	stack  []directory // the root first
 	files  int
 	bytes  int64
 	notes  []Note
 	hidden map[string]bool // files whose path is also a directory's
+}
+
+// newTree returns a tree that calls keep with each node it derives, if not nil.
+func newTree(keep func(cid.Cid, []byte)) *tree {
+	return &tree{dag: newDAG(keep), stack: []directory{{}}, hidden: map[string]bool{}}
 }
 
 type directory struct {
@@ -86,7 +92,7 @@ func (c child) key() string {
 	return c.name
 }
 
-func (t *tree) add(ctx context.Context, e entry) error {
+func (t *tree) add(e entry) error {
 	segments := strings.Split(e.path, "/")
 	dirs, name := segments[:len(segments)-1], segments[len(segments)-1]
 	common := 0
@@ -94,7 +100,7 @@ func (t *tree) add(ctx context.Context, e entry) error {
 		common++
 	}
 	for len(t.stack) > common+1 {
-		if err := t.close(ctx); err != nil {
+		if err := t.close(); err != nil {
 			return err
 		}
 	}
@@ -110,8 +116,10 @@ func (t *tree) add(ctx context.Context, e entry) error {
 	top.children = append(top.children, child{name: name, link: link{cid: v.cid, size: uint64(v.size), tsize: v.tsize}})
 	t.files++
 	t.bytes += v.size
-	for _, c := range e.public().Conflicts {
-		t.notes = append(t.notes, Note{Path: e.path, Reason: "another version was written apart: " + c.CID.String()})
+	if len(e.order) > 1 {
+		for _, c := range e.public().Conflicts {
+			t.notes = append(t.notes, Note{Path: e.path, Reason: "another version was written apart: " + c.CID.String()})
+		}
 	}
 	return nil
 }
@@ -132,10 +140,10 @@ func (t *tree) hide(path, name string) {
 }
 
 // close derives the innermost open directory and links it from the one above.
-func (t *tree) close(ctx context.Context) error {
+func (t *tree) close() error {
 	d := t.stack[len(t.stack)-1]
 	t.stack = t.stack[:len(t.stack)-1]
-	node, err := directoryNode(ctx, d.children)
+	node, err := t.dag.directoryNode(d.children)
 	if err != nil {
 		return err
 	}
@@ -145,11 +153,11 @@ func (t *tree) close(ctx context.Context) error {
 }
 
 // root closes every directory and returns the root's node.
-func (t *tree) root(ctx context.Context) (link, error) {
+func (t *tree) root() (link, error) {
 	for len(t.stack) > 1 {
-		if err := t.close(ctx); err != nil {
+		if err := t.close(); err != nil {
 			return link{}, err
 		}
 	}
-	return directoryNode(ctx, t.stack[0].children)
+	return t.dag.directoryNode(t.stack[0].children)
 }

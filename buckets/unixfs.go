@@ -1,15 +1,18 @@
 package buckets
 
 import (
-	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 
-	"github.com/ipfs/boxo/ipld/merkledag"
-	"github.com/ipfs/boxo/ipld/unixfs"
-	"github.com/ipfs/boxo/ipld/unixfs/hamt"
 	"github.com/ipfs/go-cid"
-	ipld "github.com/ipfs/go-ipld-format"
+	"github.com/ipfs/go-unixfsnode/data"
+	"github.com/ipfs/go-unixfsnode/data/builder"
+	dagpb "github.com/ipld/go-codec-dagpb"
+	"github.com/ipld/go-ipld-prime/datamodel"
+	"github.com/ipld/go-ipld-prime/fluent/qp"
+	"github.com/ipld/go-ipld-prime/linking"
+	cidlink "github.com/ipld/go-ipld-prime/linking/cid"
 	mh "github.com/multiformats/go-multihash"
 )
 
@@ -27,7 +30,7 @@ const (
 	shardWidth = 256
 )
 
-var dagPB = cid.Prefix{Version: 1, Codec: cid.DagProtobuf, MhType: mh.SHA2_256, MhLength: -1}
+var dagPB = cidlink.LinkPrototype{Prefix: cid.Prefix{Version: 1, Codec: cid.DagProtobuf, MhType: mh.SHA2_256, MhLength: -1}}
 
 // A leaf is one raw block of a file.
 type leaf struct {
@@ -52,9 +55,52 @@ type link struct {
 	tsize uint64 // bytes of the DAG below it
 }
 
+// A dag derives nodes: it encodes them in the dag-pb codec and hashes them. It is
+// of one goroutine.
+type dag struct {
+	ls   linking.LinkSystem
+	size uint64 // of the node that was stored last
+	keep func(cid.Cid, []byte)
+}
+
+// newDAG returns a dag that calls keep with each node it derives, if not nil; what
+// counts else is the links.
+func newDAG(keep func(cid.Cid, []byte)) *dag {
+	d := &dag{ls: cidlink.DefaultLinkSystem(), keep: keep}
+	d.ls.StorageWriteOpener = func(linking.LinkContext) (io.Writer, linking.BlockWriteCommitter, error) {
+		n := &derivedNode{d: d}
+		return n, n.commit, nil
+	}
+	return d
+}
+
+// A derivedNode takes the encoding of one node.
+type derivedNode struct {
+	d    *dag
+	size uint64
+	raw  []byte // if it is kept
+}
+
+func (n *derivedNode) Write(p []byte) (int, error) {
+	n.size += uint64(len(p))
+	if n.d.keep != nil {
+		n.raw = append(n.raw, p...)
+	}
+	return len(p), nil
+}
+
+func (n *derivedNode) commit(l datamodel.Link) error {
+	n.d.size = n.size
+	if n.d.keep != nil {
+		n.d.keep(l.(cidlink.Link).Cid, n.raw)
+	}
+	return nil
+}
+
 // A fileBuilder derives the root of a file from its leaves in order, in memory
 // that grows with the height of the DAG. The zero value is ready.
 type fileBuilder struct {
+	dag    *dag // nil: one that keeps nothing
 	levels [][]link
 }
 
@@ -83,7 +129,10 @@ func (b *fileBuilder) add(level int, l link) error {
 
 // seal makes one node of a level's links and adds it to the next level.
 func (b *fileBuilder) seal(level int) error {
-	node, err := fileNode(b.levels[level])
+	if b.dag == nil {
+		b.dag = newDAG(nil)
+	}
+	node, err := b.dag.fileNode(b.levels[level])
 	if err != nil {
 		return err
 	}
@@ -109,31 +158,25 @@ func (b *fileBuilder) root() (link, error) {
 	}
 }
 
-// fileNode encodes an inner node of a file.
-func fileNode(links []link) (link, error) {
-	fs := unixfs.NewFSNode(unixfs.TFile)
-	node := new(merkledag.ProtoNode)
-	if err := node.SetCidBuilder(dagPB); err != nil {
-		return link{}, fmt.Errorf("file node: %w", err)
+// fileNode derives an inner node of a file.
+func (d *dag) fileNode(links []link) (link, error) {
+	var size uint64
+	sizes := make([]uint64, len(links))
+	for i, l := range links {
+		sizes[i] = l.size
+		size += l.size
 	}
-	var below uint64
-	for _, l := range links {
-		fs.AddBlockSize(l.size)
-		below += l.tsize
-		if err := node.AddRawLink("", &ipld.Link{Cid: l.cid, Size: l.tsize}); err != nil {
-			return link{}, fmt.Errorf("file node: %w", err)
-		}
-	}
-	data, err := fs.GetBytes()
+	about, err := builder.BuildUnixFS(func(b *builder.Builder) {
+		builder.DataType(b, data.Data_File)
+		builder.FileSize(b, size)
+		builder.BlockSizes(b, sizes)
+	})
 	if err != nil {
 		return link{}, fmt.Errorf("file node: %w", err)
 	}
-	node.SetData(data)
-	raw, err := node.EncodeProtobuf(false)
-	if err != nil {
-		return link{}, fmt.Errorf("file node: %w", err)
-	}
-	return link{cid: node.Cid(), size: fs.FileSize(), tsize: below + uint64(len(raw))}, nil
+	node, err := d.store(about, len(links), func(i int) (string, link) { return "", links[i] })
+	node.size = size
+	return node, err
 }
 
 // A child is a named link of a directory.
@@ -144,71 +187,62 @@ type child struct {
 }
 
 // directoryNode derives a directory's node from its children, whose names are
-// distinct.
-func directoryNode(ctx context.Context, children []child) (link, error) {
+// distinct; above shardThreshold it is the root of a HAMT.
+func (d *dag) directoryNode(children []child) (link, error) {
 	var estimate int
 	for _, c := range children {
 		estimate += len(c.name) + c.cid.ByteLen()
 	}
 	if estimate > shardThreshold {
-		return shardedNode(ctx, children)
+		return d.shardedNode(children)
 	}
-	node := unixfs.EmptyDirNode()
-	if err := node.SetCidBuilder(dagPB); err != nil {
+	about, err := builder.BuildUnixFS(func(b *builder.Builder) { builder.DataType(b, data.Data_Directory) })
+	if err != nil {
 		return link{}, fmt.Errorf("directory node: %w", err)
 	}
-	for _, c := range children {
-		if err := node.AddRawLink(c.name, &ipld.Link{Cid: c.cid, Size: c.tsize}); err != nil {
-			return link{}, fmt.Errorf("directory node: %w", err)
-		}
-	}
-	return linkOf(node)
+	return d.store(about, len(children), func(i int) (string, link) { return children[i].name, children[i].link })
 }
 
-// shardedNode derives the root of a directory that is a HAMT.
-func shardedNode(ctx context.Context, children []child) (link, error) {
-	shard, err := hamt.NewShard(discard{}, shardWidth)
-	if err != nil {
-		return link{}, fmt.Errorf("directory shard: %w", err)
-	}
-	shard.SetCidBuilder(dagPB)
-	for _, c := range children {
-		if err := shard.SetLink(ctx, c.name, &ipld.Link{Cid: c.cid, Size: c.tsize}); err != nil {
+// shardedNode derives the nodes of a directory that is a HAMT.
+func (d *dag) shardedNode(children []child) (link, error) {
+	entries := make([]dagpb.PBLink, len(children))
+	for i, c := range children {
+		e, err := builder.BuildUnixFSDirectoryEntry(c.name, int64(c.tsize), cidlink.Link{Cid: c.cid})
+		if err != nil {
 			return link{}, fmt.Errorf("directory shard: %w", err)
 		}
+		entries[i] = e
 	}
-	node, err := shard.Node()
+	root, tsize, err := builder.BuildUnixFSShardedDirectory(shardWidth, mh.MURMUR3X64_64, entries, &d.ls)
 	if err != nil {
 		return link{}, fmt.Errorf("directory shard: %w", err)
 	}
-	return linkOf(node)
+	return link{cid: root.(cidlink.Link).Cid, tsize: tsize}, nil
 }
 
-func linkOf(node ipld.Node) (link, error) {
-	l, err := ipld.MakeLink(node)
+// store encodes a node of n links, which the codec sorts by name.
+func (d *dag) store(about data.UnixFSData, n int, at func(int) (name string, l link)) (link, error) {
+	var below uint64
+	node, err := qp.BuildMap(dagpb.Type.PBNode, 2, func(m datamodel.MapAssembler) {
+		qp.MapEntry(m, "Data", qp.Bytes(data.EncodeUnixFSData(about)))
+		qp.MapEntry(m, "Links", qp.List(int64(n), func(list datamodel.ListAssembler) {
+			for i := range n {
+				name, l := at(i)
+				below += l.tsize
+				qp.ListEntry(list, qp.Map(3, func(m datamodel.MapAssembler) {
+					qp.MapEntry(m, "Hash", qp.Link(cidlink.Link{Cid: l.cid}))
+					qp.MapEntry(m, "Name", qp.String(name))
+					qp.MapEntry(m, "Tsize", qp.Int(int64(l.tsize)))
+				}))
+			}
+		}))
+	})
 	if err != nil {
-		return link{}, fmt.Errorf("directory node: %w", err)
+		return link{}, fmt.Errorf("DAG node: %w", err)
 	}
-	return link{cid: l.Cid, tsize: l.Size}, nil
-}
-
-// discard is the DAG service of a HAMT that is built in memory and only asked
-// for its root: it keeps nothing and has nothing.
-type discard struct{}
-
-func (discard) Add(context.Context, ipld.Node) error       { return nil }
-func (discard) AddMany(context.Context, []ipld.Node) error { return nil }
-func (discard) Remove(context.Context, cid.Cid) error      { return nil }
-func (discard) RemoveMany(context.Context, []cid.Cid) error {
-	return nil
-}
-
-func (discard) Get(_ context.Context, c cid.Cid) (ipld.Node, error) {
-	return nil, ipld.ErrNotFound{Cid: c}
-}
-
-func (discard) GetMany(context.Context, []cid.Cid) <-chan *ipld.NodeOption {
-	out := make(chan *ipld.NodeOption)
-	close(out)
-	return out
+	stored, err := d.ls.Store(linking.LinkContext{}, dagPB, node)
+	if err != nil {
+		return link{}, fmt.Errorf("DAG node: %w", err)
+	}
+	return link{cid: stored.(cidlink.Link).Cid, tsize: below + d.size}, nil
 }

@@ -123,10 +123,7 @@ func (f *file) leaf(ctx context.Context, p []byte) error {
 
 // closeManifest queues the manifest of the leaves so far.
 func (f *file) closeManifest() error {
-	p, err := encodeManifest(f.leaves)
-	if err != nil {
-		return err
-	}
+	p := encodeManifest(f.leaves)
 	f.leaves = f.leaves[:0]
 	f.up.queue(p, func(id BlobID) error {
 		f.manifests = append(f.manifests, id)

@@ -29,7 +29,7 @@ var (
 	// ErrPassphraseNeeded reports a key file that is sealed, read without a passphrase.
 	ErrPassphraseNeeded = fault.New(fault.PassphraseNeeded, "the key file is sealed: a passphrase is needed")
 	// ErrPassphraseWrong reports a wrong passphrase, or a key file that was altered.
-	ErrPassphraseWrong = fault.New(fault.PassphraseWrong, "the passphrase is wrong, or the key file was altered")
+	ErrPassphraseWrong = fault.New(fault.PassphraseWrong, "wrong passphrase, or the key file was altered")
 )
 
 // ErrSealed reports sealed bytes that the key, info or associated data do not open.

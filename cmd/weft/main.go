@@ -80,7 +80,7 @@ func (a *app) root() *cobra.Command {
 		a.insertCommand(), a.importCommand(), a.exportCommand(), a.findCommand(), a.getCommand(), a.runCommand(),
 		a.aggregateCommand(), a.distinctCommand(), a.conflictsCommand(),
 		a.updateCommand(), a.replaceCommand(), a.deleteCommand(), a.countCommand(), a.watchCommand(), a.refusedCommand(),
-		a.bucketCommand(), a.inboxCommand(), a.backupCommand(), a.restoreCommand(),
+		a.bucketCommand(), a.dagCommand(), a.inboxCommand(), a.backupCommand(), a.restoreCommand(),
 	)
 	return cmd
 }

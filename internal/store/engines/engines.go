@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -103,7 +104,23 @@ func claim(dir, engine string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("write the store's engine: %w", err), os.Remove(f.Name()))
 	}
+	// The folder is new: a loss of power must not take it, and what is synced in it.
+	if err := errors.Join(syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
+		return fmt.Errorf("sync the store's folder: %w", err)
+	}
 	return nil
+}
+
+// syncDir makes the entries of a folder durable.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" { // directories cannot be synced there
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // isLocked reports whether err is how an engine says that the directory is in

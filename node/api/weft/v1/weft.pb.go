@@ -4821,6 +4821,134 @@ func (x *BucketRootResponse) GetConflicts() []*BucketNote {
 	return nil
 }
 
+type BucketNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`                      // "" means the first of all that has the node
+	Cid           string                 `protobuf:"bytes,2,opt,name=cid,proto3" json:"cid,omitempty"`                            // of any node of the DAG
+	Path          string                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`                          // names below it; "" means the node itself
+	MaxNodes      int64                  `protobuf:"varint,4,opt,name=max_nodes,json=maxNodes,proto3" json:"max_nodes,omitempty"` // that may be looked at; 0 means 100,000
+	MaxBytes      int64                  `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"` // of these nodes; 0 means 64 MiB
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BucketNodeRequest) Reset() {
+	*x = BucketNodeRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BucketNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BucketNodeRequest) ProtoMessage() {}
+
+func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BucketNodeRequest.ProtoReflect.Descriptor instead.
+func (*BucketNodeRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
+}
+
+func (x *BucketNodeRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *BucketNodeRequest) GetCid() string {
+	if x != nil {
+		return x.Cid
+	}
+	return ""
+}
+
+func (x *BucketNodeRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *BucketNodeRequest) GetMaxNodes() int64 {
+	if x != nil {
+		return x.MaxNodes
+	}
+	return 0
+}
+
+func (x *BucketNodeRequest) GetMaxBytes() int64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+type BucketNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cid           string                 `protobuf:"bytes,1,opt,name=cid,proto3" json:"cid,omitempty"`
+	DagJson       []byte                 `protobuf:"bytes,2,opt,name=dag_json,json=dagJson,proto3" json:"dag_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BucketNodeResponse) Reset() {
+	*x = BucketNodeResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BucketNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BucketNodeResponse) ProtoMessage() {}
+
+func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BucketNodeResponse.ProtoReflect.Descriptor instead.
+func (*BucketNodeResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *BucketNodeResponse) GetCid() string {
+	if x != nil {
+		return x.Cid
+	}
+	return ""
+}
+
+func (x *BucketNodeResponse) GetDagJson() []byte {
+	if x != nil {
+		return x.DagJson
+	}
+	return nil
+}
+
 type PushRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`  // in the first message
@@ -4833,7 +4961,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4845,7 +4973,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4858,7 +4986,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -4904,7 +5032,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4916,7 +5044,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4929,7 +5057,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -4991,7 +5119,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5003,7 +5131,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5016,7 +5144,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -5045,7 +5173,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5057,7 +5185,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5070,7 +5198,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -5110,7 +5238,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5122,7 +5250,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5135,7 +5263,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -5154,7 +5282,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5166,7 +5294,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5179,7 +5307,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -5200,7 +5328,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5212,7 +5340,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5225,7 +5353,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *PullResponse) GetPath() string {
@@ -5257,7 +5385,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5269,7 +5397,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5282,7 +5410,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
 type SetupInboxResponse struct {
@@ -5294,7 +5422,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5306,7 +5434,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5319,7 +5447,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -5339,7 +5467,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5351,7 +5479,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5364,7 +5492,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -5392,7 +5520,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5404,7 +5532,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5417,7 +5545,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *SendResponse) GetId() string {
@@ -5450,7 +5578,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5462,7 +5590,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5475,7 +5603,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -5494,7 +5622,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5506,7 +5634,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5519,7 +5647,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -5538,7 +5666,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5550,7 +5678,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5563,7 +5691,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -5582,7 +5710,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5594,7 +5722,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5607,7 +5735,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -5626,7 +5754,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5638,7 +5766,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5651,7 +5779,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -5669,7 +5797,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5681,7 +5809,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5694,7 +5822,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 type SentRequest struct {
@@ -5705,7 +5833,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5717,7 +5845,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5730,7 +5858,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 type SentResponse struct {
@@ -5742,7 +5870,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5754,7 +5882,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5767,7 +5895,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -5792,7 +5920,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5804,7 +5932,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5817,7 +5945,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *SentMessage) GetId() string {
@@ -5878,7 +6006,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5890,7 +6018,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5903,7 +6031,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -5922,7 +6050,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5934,7 +6062,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5947,7 +6075,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -5972,7 +6100,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5984,7 +6112,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5997,7 +6125,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *Message) GetId() string {
@@ -6401,7 +6529,16 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x03cid\x18\x01 \x01(\tR\x03cid\x12\x14\n" +
 	"\x05files\x18\x02 \x01(\x03R\x05files\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x121\n" +
-	"\tconflicts\x18\x04 \x03(\v2\x13.weft.v1.BucketNoteR\tconflicts\"e\n" +
+	"\tconflicts\x18\x04 \x03(\v2\x13.weft.v1.BucketNoteR\tconflicts\"\x8b\x01\n" +
+	"\x11BucketNodeRequest\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
+	"\x03cid\x18\x02 \x01(\tR\x03cid\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12\x1b\n" +
+	"\tmax_nodes\x18\x04 \x01(\x03R\bmaxNodes\x12\x1b\n" +
+	"\tmax_bytes\x18\x05 \x01(\x03R\bmaxBytes\"A\n" +
+	"\x12BucketNodeResponse\x12\x10\n" +
+	"\x03cid\x18\x01 \x01(\tR\x03cid\x12\x19\n" +
+	"\bdag_json\x18\x02 \x01(\fR\adagJson\"e\n" +
 	"\vPushRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x16\n" +
 	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x12\n" +
@@ -6516,12 +6653,13 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x10CreateCollection\x12 .weft.v1.CreateCollectionRequest\x1a!.weft.v1.CreateCollectionResponse\x12T\n" +
 	"\x0fListCollections\x12\x1f.weft.v1.ListCollectionsRequest\x1a .weft.v1.ListCollectionsResponse\x12H\n" +
 	"\vCreateIndex\x12\x1b.weft.v1.CreateIndexRequest\x1a\x1c.weft.v1.CreateIndexResponse\x12H\n" +
-	"\vListIndexes\x12\x1b.weft.v1.ListIndexesRequest\x1a\x1c.weft.v1.ListIndexesResponse2\xc6\x03\n" +
+	"\vListIndexes\x12\x1b.weft.v1.ListIndexesRequest\x1a\x1c.weft.v1.ListIndexesResponse2\x87\x04\n" +
 	"\rBucketService\x12E\n" +
 	"\x06Create\x12\x1c.weft.v1.CreateBucketRequest\x1a\x1d.weft.v1.CreateBucketResponse\x12A\n" +
 	"\x04List\x12\x1b.weft.v1.ListBucketsRequest\x1a\x1c.weft.v1.ListBucketsResponse\x12H\n" +
 	"\aEntries\x12\x1d.weft.v1.BucketEntriesRequest\x1a\x1e.weft.v1.BucketEntriesResponse\x12?\n" +
-	"\x04Root\x12\x1a.weft.v1.BucketRootRequest\x1a\x1b.weft.v1.BucketRootResponse\x125\n" +
+	"\x04Root\x12\x1a.weft.v1.BucketRootRequest\x1a\x1b.weft.v1.BucketRootResponse\x12?\n" +
+	"\x04Node\x12\x1a.weft.v1.BucketNodeRequest\x1a\x1b.weft.v1.BucketNodeResponse\x125\n" +
 	"\x04Push\x12\x14.weft.v1.PushRequest\x1a\x15.weft.v1.PushResponse(\x01\x122\n" +
 	"\x03Cat\x12\x13.weft.v1.CatRequest\x1a\x14.weft.v1.CatResponse0\x01\x125\n" +
 	"\x04Pull\x12\x14.weft.v1.PullRequest\x1a\x15.weft.v1.PullResponse0\x012\xcf\x03\n" +
@@ -6546,7 +6684,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 109)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 111)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -6633,31 +6771,33 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*BucketEntry)(nil),              // 82: weft.v1.BucketEntry
 	(*BucketRootRequest)(nil),        // 83: weft.v1.BucketRootRequest
 	(*BucketRootResponse)(nil),       // 84: weft.v1.BucketRootResponse
-	(*PushRequest)(nil),              // 85: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 86: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 87: weft.v1.BucketNote
-	(*CatRequest)(nil),               // 88: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 89: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 90: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 91: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 92: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 93: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 94: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 95: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 96: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 97: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 98: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 99: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 100: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 101: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 102: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 103: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 104: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 105: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 106: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 107: weft.v1.Message
-	nil,                              // 108: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 109: google.protobuf.Timestamp
+	(*BucketNodeRequest)(nil),        // 85: weft.v1.BucketNodeRequest
+	(*BucketNodeResponse)(nil),       // 86: weft.v1.BucketNodeResponse
+	(*PushRequest)(nil),              // 87: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 88: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 89: weft.v1.BucketNote
+	(*CatRequest)(nil),               // 90: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 91: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 92: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 93: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 94: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 95: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 96: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 97: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 98: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 99: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 100: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 101: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 102: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 103: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 104: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 105: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 106: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 107: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 108: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 109: weft.v1.Message
+	nil,                              // 110: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 111: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	9,   // 0: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
@@ -6665,20 +6805,20 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	18,  // 2: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
 	18,  // 3: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
 	18,  // 4: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	109, // 5: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	109, // 6: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	109, // 7: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	111, // 5: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	111, // 6: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	111, // 7: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
 	25,  // 8: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
 	25,  // 9: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
 	26,  // 10: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
 	26,  // 11: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	108, // 12: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	110, // 12: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
 	35,  // 13: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	109, // 14: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	111, // 14: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
 	26,  // 15: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
 	58,  // 16: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	109, // 17: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	109, // 18: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	111, // 17: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	111, // 18: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
 	66,  // 19: weft.v1.Collection.indexes:type_name -> weft.v1.Index
 	65,  // 20: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
 	65,  // 21: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
@@ -6687,14 +6827,14 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	75,  // 24: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
 	75,  // 25: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
 	82,  // 26: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	87,  // 27: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	87,  // 28: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	107, // 29: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	107, // 30: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	104, // 31: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	109, // 32: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	107, // 33: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	109, // 34: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	89,  // 27: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	89,  // 28: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	109, // 29: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	109, // 30: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	106, // 31: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	111, // 32: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	109, // 33: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	111, // 34: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
 	1,   // 35: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
 	3,   // 36: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
 	5,   // 37: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
@@ -6733,66 +6873,68 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	78,  // 70: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
 	80,  // 71: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
 	83,  // 72: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	85,  // 73: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	88,  // 74: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	90,  // 75: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	92,  // 76: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	94,  // 77: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	96,  // 78: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	98,  // 79: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	100, // 80: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	102, // 81: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	105, // 82: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 83: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 84: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	6,   // 85: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	8,   // 86: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	11,  // 87: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	13,  // 88: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	15,  // 89: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	17,  // 90: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	20,  // 91: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	22,  // 92: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	24,  // 93: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	28,  // 94: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	30,  // 95: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	32,  // 96: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	34,  // 97: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	34,  // 98: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	37,  // 99: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	39,  // 100: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	41,  // 101: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	43,  // 102: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	45,  // 103: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	47,  // 104: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	49,  // 105: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	51,  // 106: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	53,  // 107: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	55,  // 108: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	57,  // 109: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	60,  // 110: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	62,  // 111: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	64,  // 112: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	68,  // 113: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	70,  // 114: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	72,  // 115: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	74,  // 116: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	77,  // 117: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	79,  // 118: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	81,  // 119: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	84,  // 120: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	86,  // 121: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	89,  // 122: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	91,  // 123: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	93,  // 124: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	95,  // 125: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	97,  // 126: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	99,  // 127: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	101, // 128: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	103, // 129: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	106, // 130: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	83,  // [83:131] is the sub-list for method output_type
-	35,  // [35:83] is the sub-list for method input_type
+	85,  // 73: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	87,  // 74: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	90,  // 75: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	92,  // 76: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	94,  // 77: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	96,  // 78: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	98,  // 79: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	100, // 80: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	102, // 81: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	104, // 82: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	107, // 83: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 84: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 85: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	6,   // 86: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	8,   // 87: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	11,  // 88: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	13,  // 89: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	15,  // 90: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	17,  // 91: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	20,  // 92: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	22,  // 93: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	24,  // 94: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	28,  // 95: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	30,  // 96: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	32,  // 97: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	34,  // 98: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	34,  // 99: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	37,  // 100: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	39,  // 101: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	41,  // 102: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	43,  // 103: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	45,  // 104: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	47,  // 105: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	49,  // 106: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	51,  // 107: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	53,  // 108: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	55,  // 109: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	57,  // 110: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	60,  // 111: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	62,  // 112: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	64,  // 113: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	68,  // 114: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	70,  // 115: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	72,  // 116: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	74,  // 117: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	77,  // 118: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	79,  // 119: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	81,  // 120: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	84,  // 121: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	86,  // 122: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	88,  // 123: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	91,  // 124: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	93,  // 125: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	95,  // 126: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	97,  // 127: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	99,  // 128: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	101, // 129: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	103, // 130: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	105, // 131: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	108, // 132: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	84,  // [84:133] is the sub-list for method output_type
+	35,  // [35:84] is the sub-list for method input_type
 	35,  // [35:35] is the sub-list for extension type_name
 	35,  // [35:35] is the sub-list for extension extendee
 	0,   // [0:35] is the sub-list for field type_name
@@ -6809,7 +6951,7 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   109,
+			NumMessages:   111,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

@@ -131,6 +131,8 @@ const (
 	BucketServiceEntriesProcedure = "/weft.v1.BucketService/Entries"
 	// BucketServiceRootProcedure is the fully-qualified name of the BucketService's Root RPC.
 	BucketServiceRootProcedure = "/weft.v1.BucketService/Root"
+	// BucketServiceNodeProcedure is the fully-qualified name of the BucketService's Node RPC.
+	BucketServiceNodeProcedure = "/weft.v1.BucketService/Node"
 	// BucketServicePushProcedure is the fully-qualified name of the BucketService's Push RPC.
 	BucketServicePushProcedure = "/weft.v1.BucketService/Push"
 	// BucketServiceCatProcedure is the fully-qualified name of the BucketService's Cat RPC.
@@ -1285,6 +1287,8 @@ type BucketServiceClient interface {
 	List(context.Context, *connect.Request[v1.ListBucketsRequest]) (*connect.Response[v1.ListBucketsResponse], error)
 	Entries(context.Context, *connect.Request[v1.BucketEntriesRequest]) (*connect.Response[v1.BucketEntriesResponse], error)
 	Root(context.Context, *connect.Request[v1.BucketRootRequest]) (*connect.Response[v1.BucketRootResponse], error)
+	// Node gives one node of a bucket's DAG.
+	Node(context.Context, *connect.Request[v1.BucketNodeRequest]) (*connect.Response[v1.BucketNodeResponse], error)
 	// Push stores files: for each, one message with its path, and then messages
 	// with its bytes.
 	Push(context.Context) *connect.ClientStreamForClient[v1.PushRequest, v1.PushResponse]
@@ -1328,6 +1332,12 @@ func NewBucketServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(bucketServiceMethods.ByName("Root")),
 			connect.WithClientOptions(opts...),
 		),
+		node: connect.NewClient[v1.BucketNodeRequest, v1.BucketNodeResponse](
+			httpClient,
+			baseURL+BucketServiceNodeProcedure,
+			connect.WithSchema(bucketServiceMethods.ByName("Node")),
+			connect.WithClientOptions(opts...),
+		),
 		push: connect.NewClient[v1.PushRequest, v1.PushResponse](
 			httpClient,
 			baseURL+BucketServicePushProcedure,
@@ -1355,6 +1365,7 @@ type bucketServiceClient struct {
 	list    *connect.Client[v1.ListBucketsRequest, v1.ListBucketsResponse]
 	entries *connect.Client[v1.BucketEntriesRequest, v1.BucketEntriesResponse]
 	root    *connect.Client[v1.BucketRootRequest, v1.BucketRootResponse]
+	node    *connect.Client[v1.BucketNodeRequest, v1.BucketNodeResponse]
 	push    *connect.Client[v1.PushRequest, v1.PushResponse]
 	cat     *connect.Client[v1.CatRequest, v1.CatResponse]
 	pull    *connect.Client[v1.PullRequest, v1.PullResponse]
@@ -1380,6 +1391,11 @@ func (c *bucketServiceClient) Root(ctx context.Context, req *connect.Request[v1.
 	return c.root.CallUnary(ctx, req)
 }
 
+// Node calls weft.v1.BucketService.Node.
+func (c *bucketServiceClient) Node(ctx context.Context, req *connect.Request[v1.BucketNodeRequest]) (*connect.Response[v1.BucketNodeResponse], error) {
+	return c.node.CallUnary(ctx, req)
+}
+
 // Push calls weft.v1.BucketService.Push.
 func (c *bucketServiceClient) Push(ctx context.Context) *connect.ClientStreamForClient[v1.PushRequest, v1.PushResponse] {
 	return c.push.CallClientStream(ctx)
@@ -1401,6 +1417,8 @@ type BucketServiceHandler interface {
 	List(context.Context, *connect.Request[v1.ListBucketsRequest]) (*connect.Response[v1.ListBucketsResponse], error)
 	Entries(context.Context, *connect.Request[v1.BucketEntriesRequest]) (*connect.Response[v1.BucketEntriesResponse], error)
 	Root(context.Context, *connect.Request[v1.BucketRootRequest]) (*connect.Response[v1.BucketRootResponse], error)
+	// Node gives one node of a bucket's DAG.
+	Node(context.Context, *connect.Request[v1.BucketNodeRequest]) (*connect.Response[v1.BucketNodeResponse], error)
 	// Push stores files: for each, one message with its path, and then messages
 	// with its bytes.
 	Push(context.Context, *connect.ClientStream[v1.PushRequest]) (*connect.Response[v1.PushResponse], error)
@@ -1440,6 +1458,12 @@ func NewBucketServiceHandler(svc BucketServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(bucketServiceMethods.ByName("Root")),
 		connect.WithHandlerOptions(opts...),
 	)
+	bucketServiceNodeHandler := connect.NewUnaryHandler(
+		BucketServiceNodeProcedure,
+		svc.Node,
+		connect.WithSchema(bucketServiceMethods.ByName("Node")),
+		connect.WithHandlerOptions(opts...),
+	)
 	bucketServicePushHandler := connect.NewClientStreamHandler(
 		BucketServicePushProcedure,
 		svc.Push,
@@ -1468,6 +1492,8 @@ func NewBucketServiceHandler(svc BucketServiceHandler, opts ...connect.HandlerOp
 			bucketServiceEntriesHandler.ServeHTTP(w, r)
 		case BucketServiceRootProcedure:
 			bucketServiceRootHandler.ServeHTTP(w, r)
+		case BucketServiceNodeProcedure:
+			bucketServiceNodeHandler.ServeHTTP(w, r)
 		case BucketServicePushProcedure:
 			bucketServicePushHandler.ServeHTTP(w, r)
 		case BucketServiceCatProcedure:
@@ -1497,6 +1523,10 @@ func (UnimplementedBucketServiceHandler) Entries(context.Context, *connect.Reque
 
 func (UnimplementedBucketServiceHandler) Root(context.Context, *connect.Request[v1.BucketRootRequest]) (*connect.Response[v1.BucketRootResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.BucketService.Root is not implemented"))
+}
+
+func (UnimplementedBucketServiceHandler) Node(context.Context, *connect.Request[v1.BucketNodeRequest]) (*connect.Response[v1.BucketNodeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.BucketService.Node is not implemented"))
 }
 
 func (UnimplementedBucketServiceHandler) Push(context.Context, *connect.ClientStream[v1.PushRequest]) (*connect.Response[v1.PushResponse], error) {
