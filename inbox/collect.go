@@ -56,8 +56,7 @@ func (b *Inbox) report(addr, state, reason string) {
 		return
 	}
 	b.peers[addr] = PeerStatus{Addr: addr, State: state, Reason: reason, Since: b.c.Now()}
-	close(b.changed)
-	b.changed = make(chan struct{})
+	b.changed.Ring()
 }
 
 // Collect files everything that the peer at a multiaddr holds for this person

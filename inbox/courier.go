@@ -10,6 +10,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/weftdb/weft/internal/bell"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
@@ -55,7 +56,7 @@ type Inbox struct {
 	mu      sync.Mutex               // guards what follows
 	kicks   map[string]chan struct{} // to each follower: try again now
 	peers   map[string]PeerStatus
-	changed chan struct{} // closed and replaced when peers changes
+	changed bell.Bell // rung when peers changes
 	closed  bool
 }
 
@@ -82,7 +83,7 @@ func Open(ctx context.Context, c Config) (*Inbox, error) {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b := &Inbox{
 		c: c, cancel: cancel, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1),
-		kicks: map[string]chan struct{}{}, peers: map[string]PeerStatus{}, changed: make(chan struct{}),
+		kicks: map[string]chan struct{}{}, peers: map[string]PeerStatus{},
 	}
 	b.wg.Go(func() { b.run(life) })
 	for _, p := range peers {
@@ -379,8 +380,4 @@ func (b *Inbox) Peers() []PeerStatus {
 }
 
 // Changed returns a channel that is closed when Peers changes after the call.
-func (b *Inbox) Changed() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.changed
-}
+func (b *Inbox) Changed() <-chan struct{} { return b.changed.Wait() }

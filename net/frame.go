@@ -10,7 +10,7 @@ import (
 )
 
 // Types of frames. A frame is length u32be, type byte, body; the length counts
-// type and body and is at most [MaxFrame].
+// type and body and is at most [format.MaxFrame].
 const (
 	frameRefused   = 1  // message refused: the other side will not do it
 	frameSubscribe = 2  // message subscribe: opens a thread stream

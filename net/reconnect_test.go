@@ -1,13 +1,16 @@
 package net
 
 import (
+	"errors"
 	"io"
 	stdnet "net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -102,6 +105,19 @@ func TestNewConnectionReplacesBrokenOne(t *testing.T) {
 	identical(t, ta, b.ID())
 	write(t, b, tb, 3)
 	identical(t, tb, a.ID())
+	// Another protocol is served over the new connection too.
+	b.Handle("/test/echo/1", func(s network.Stream) { _, _ = io.Copy(s, s); _ = s.Close() })
+	s, err := a.OpenStream(within(t), b.ID(), "/test/echo/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.SetDeadline(time.Now().Add(20 * time.Second))
+	_, err = s.Write([]byte("hello"))
+	err = errors.Join(err, s.CloseWrite())
+	if got, readErr := io.ReadAll(s); err != nil || readErr != nil || string(got) != "hello" {
+		t.Fatalf("got %q, %v, %v", got, err, readErr)
+	}
+	b.Unhandle("/test/echo/1")
 	if n := len(a.Routes(b.ID())); n < 2 {
 		t.Fatalf("the broken connection was noticed: %d connections", n)
 	}

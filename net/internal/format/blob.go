@@ -86,7 +86,7 @@ func blobAEAD(k *Keys, thread ThreadID, salt []byte) (cipher.AEAD, error) {
 	return aead, nil
 }
 
-// OpenBlob opens what sealBlob sealed. The salt, made from the plaintext, also
+// OpenBlob opens what [SealBlob] sealed. The salt, made from the plaintext, also
 // commits to the key.
 func OpenBlob(k *Keys, thread ThreadID, sealed []byte) ([]byte, error) {
 	if len(sealed) < BlobHead+chacha20poly1305.Overhead || len(sealed) > MaxSealedBlob {

@@ -92,7 +92,7 @@ func DecodeHeader(p []byte) (*Header, error) {
 	return h, nil
 }
 
-// A rawRecord is a record as it is hashed and sent.
+// A Record is a record as it is hashed and sent.
 type Record struct{ Header, Body []byte }
 
 // Size returns the bytes of header and body.

@@ -32,6 +32,15 @@ type BlobRef struct {
 
 // A blobStore keeps the sealed blobs of a thread: small ones in the store, larger
 // ones as files.
+//
+// Invariant: an entry in the store names bytes that are whole and durable; what is
+// durable has a number up to durable, and only that is listed to peers.
+//
+//	write     .tmp-1, synced, renamed to ab/ab12…        a crash leaves .tmp-1, which load sweeps
+//	          the folders synced                         or a file without entry, written again later
+//	commit    entry ab12… → 8, and 8 → ab12…             one transaction for many blobs
+//	sync      the store, once for the batch
+//	durable   becomes 8
 type blobStore struct {
 	t *Thread
 
@@ -44,6 +53,7 @@ type blobStore struct {
 	bytes   int64
 }
 
+// init joins the blobs to their thread, whose keys they use.
 func (s *blobStore) init(t *Thread) { s.t = t }
 
 // counts returns how many blobs are held, and their sealed bytes.

@@ -54,6 +54,7 @@ type controlGraph struct {
 	state   *controlState
 }
 
+// newControlGraph returns the graph of a thread of which no record is known.
 func newControlGraph(thread format.ThreadID, g *format.Genesis) *controlGraph {
 	return &controlGraph{
 		thread: thread, genesis: g, index: map[clock.Hash]int{}, ranks: map[clock.LogID]int{},

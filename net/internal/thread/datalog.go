@@ -24,6 +24,18 @@ type sealedRecord struct {
 	size  int
 }
 
+// An append is in two halves, around the commit of whoever calls it: prepare puts
+// rows into the caller's transaction and changes nothing in memory, install makes
+// memory agree once that has committed.
+//
+// Invariant: a record is written under control heads that its log's announcement is
+// among or before, later than they are and than all of its log.
+//
+//	Append(tx, d1 d2)     a/7, a/8 signed, their arrivals 44 45, the branch: into tx
+//	tx.Commit, done(true) memory: tip 8, arrivals 45, both pending
+//	done(false)           nothing happened: the next Append makes another a/7
+//	Flushed(45)           both may be sent
+
 // An appending is what one Append changes once its transaction has committed.
 type appending struct {
 	log     *threadLog

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -129,6 +130,16 @@ func (t *Thread) loadPending(n int64) error {
 	if err != nil {
 		return err
 	}
+	if err := t.markData(snap, at); err != nil {
+		return err
+	}
+	t.cache.drop(n)
+	return nil
+}
+
+// markData sets the marks of data branches to the positions in at, before which all
+// is flushed; a branch without one is flushed as far as it is judged.
+func (t *Thread) markData(r store.Reader, at map[*branch]clock.RecordID) (err error) {
 	for _, l := range t.byNum {
 		for _, b := range l.branches {
 			if l.desc.Kind == format.KindControl {
@@ -141,12 +152,11 @@ func (t *Thread) loadPending(n int64) error {
 			if b.flushed = flushed; b.flushed.Seq <= b.base.Seq && b.num > 0 {
 				b.flushed = clock.RecordID{}
 			}
-			if b.sent, err = t.signedBefore(snap, l, b, flushed); err != nil {
+			if b.sent, err = t.signedBefore(r, l, b, flushed); err != nil {
 				return err
 			}
 		}
 	}
-	t.cache.drop(n)
 	return nil
 }
 

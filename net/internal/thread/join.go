@@ -10,8 +10,13 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
+// A join is in two halves, as the joiner can read nothing yet: Join holds the genesis
+// and the service key of the invite's URL, the control logs arrive, and FinishJoin
+// finds the invite's record in them, opens the keys that it seals, and writes the
+// record that makes the device a member. A restart in between begins there again.
+
 // Join begins to join: the thread holds what its control logs are opened
-// with. Once they have arrived, [Thread.finishJoin] makes the device a member.
+// with. Once they have arrived, [Thread.FinishJoin] makes the device a member.
 func Join(ctx context.Context, env *Env, invite format.Invite, signedGenesis []byte) (*Thread, error) {
 	if format.ThreadIDOf(signedGenesis) != invite.Thread {
 		return nil, fault.Of(format.ErrMalformed, "genesis of another thread than the invite's")

@@ -9,7 +9,10 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// A snapshotLog is a snapshot log that is being written.
+// A snapshotLog is a snapshot log that is being written: a data log of its own for
+// each checkpoint, whose records are in the order in which they are folded. Until
+// the checkpoint names its last record it is void, so that one that was broken off
+// does no harm.
 type snapshotLog struct {
 	t    *Thread
 	log  *threadLog

@@ -134,6 +134,7 @@ func (t *Thread) ServiceKey() []byte {
 	return k[:]
 }
 
+// isClosed reports whether Close was called.
 func (t *Thread) isClosed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -61,8 +61,8 @@ func (t *Thread) IsControl(log clock.LogID) bool {
 	return l != nil && l.desc.Kind == format.KindControl
 }
 
-// Changed returns a channel that is closed when tips, sendable or ackable change
-// after the call.
+// Changed returns a channel that is closed when Tips, Sendable or what may be
+// acknowledged change after the call.
 func (t *Thread) Changed() <-chan struct{} { return t.grew.Wait() }
 
 // maxRun is what a run of several records may hold, so that it fits in a frame.

@@ -15,6 +15,15 @@ import (
 // verifyWorkers bounds how many cores one run is opened on.
 const verifyWorkers = 2
 
+// What can be checked without state is, before any lock is taken and on two cores:
+// it is most of the work, and the answer is the same wherever the run comes from.
+//
+//	run a/7 a/8 a/9, signed at a/9
+//	chain      a/8 has the hash of a/7, a/9 that of a/8; times rise
+//	signature  of a/9, so of all three
+//	bodies     a/8 is not what its header commits to: a/7 is good, the run ends there,
+//	           unsigned (a/7 is kept, and not sent on until a signed position follows)
+
 // A verifiedRecord has passed every check that needs no state.
 type verifiedRecord struct {
 	raw     format.Record
