@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const module = "github.com/weftdb/weft"
@@ -154,6 +156,39 @@ func TestWallsInsideNet(t *testing.T) {
 	}
 }
 
+// The walls inside node: the node knows no surface, and a surface only its public
+// methods. A package under node that is not named here is a surface.
+func TestWallsInsideNode(t *testing.T) {
+	surface := []string{"node", "node/api", "node/transfer", "db", "buckets", "inbox", "keys", "internal/clock", "internal/fault"}
+	rooms := map[string][]string{
+		"node":          {"net", "db", "buckets", "inbox", "keys", "internal"},
+		"node/api":      {},
+		"node/transfer": {"db", "internal/fault"},
+		"node/client":   {"node", "db", "keys", "internal/fault"},
+	}
+	goFiles(t, func(path string, file *ast.File) {
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if dir != "node" && !strings.HasPrefix(dir, "node/") || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		may, known := rooms[dir]
+		if !known {
+			may = surface
+		}
+		for _, imp := range file.Imports {
+			name := strings.Trim(imp.Path.Value, `"`)
+			rest, ours := strings.CutPrefix(name, module+"/")
+			fits := func(m string) bool { return rest == m || m != "node" && strings.HasPrefix(rest, m+"/") }
+			if dir == "node/client" && (rest == "node/rpc" || strings.HasPrefix(rest, "node/api/")) {
+				continue // it joins them in one process
+			}
+			if ours && !slices.ContainsFunc(may, fits) || dir == "node" && strings.HasPrefix(name, "connectrpc.com/") {
+				t.Errorf("%s imports %s: it reaches over a wall", path, name)
+			}
+		}
+	})
+}
+
 // Who links the engines. Everything else uses a store through its interface.
 func TestWhoLinksEngines(t *testing.T) {
 	may := map[string]bool{"node": true, "internal/store/engines": true, "db/dbtest/open.go": true}
@@ -168,4 +203,107 @@ func TestWhoLinksEngines(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Every exported error and every reason of a refusal is of one of the kinds, so
+// the tables of the ways out, which have a row for each kind, have a word for it.
+func TestEveryErrorHasAKind(t *testing.T) {
+	known := map[string]bool{}
+	for _, k := range fault.Kinds() {
+		known[string(k)] = true
+	}
+	errs, words := 0, 0
+	goFiles(t, func(path string, file *ast.File) {
+		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "internal/fault/") {
+			return
+		}
+		for _, d := range file.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok || g.Tok != token.VAR && g.Tok != token.CONST {
+				continue
+			}
+			for _, spec := range g.Specs {
+				v := spec.(*ast.ValueSpec)
+				for i, name := range v.Names {
+					switch {
+					case g.Tok == token.VAR && strings.HasPrefix(name.Name, "Err"):
+						errs++
+						if i >= len(v.Values) || !hasKind(v.Values[i]) {
+							t.Errorf("%s: %s is not made by package fault", path, name.Name)
+						}
+					case g.Tok == token.CONST && isReason(v, name.Name) && !isNumber(v, i):
+						words++
+						if i >= len(v.Values) || !isKind(v.Values[i], known) {
+							t.Errorf("%s: %s is no kind of package fault", path, name.Name)
+						}
+					}
+				}
+			}
+		}
+	})
+	if errs < 40 || words < 20 {
+		t.Fatalf("found %d errors and %d reasons: this test looks in the wrong places", errs, words)
+	}
+}
+
+// hasKind reports whether a value is an error of package fault, or another
+// package's exported error, which this test looks at there.
+func hasKind(e ast.Expr) bool {
+	if call, ok := e.(*ast.CallExpr); ok {
+		e = call.Fun
+	}
+	s, ok := e.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	x, ok := s.X.(*ast.Ident)
+	return ok && (x.Name == "fault" || strings.HasPrefix(s.Sel.Name, "Err"))
+}
+
+// isReason reports whether a constant is the reason of a refusal, by its type or
+// by its name.
+func isReason(v *ast.ValueSpec, name string) bool {
+	typed := ""
+	switch x := v.Type.(type) {
+	case *ast.Ident:
+		typed = x.Name
+	case *ast.SelectorExpr:
+		typed = x.Sel.Name
+	}
+	switch typed {
+	case "Reason", "Code", "RejectCode", "Kind":
+		return ast.IsExported(name) && typed != "Kind"
+	case "":
+		for _, prefix := range []string{"Reason", "Code", "Reject"} {
+			if rest, ok := strings.CutPrefix(name, prefix); ok && rest != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isNumber reports whether a constant is a number: what the store keeps of a
+// reason, say, which has a table to reasons of its own.
+func isNumber(v *ast.ValueSpec, i int) bool {
+	if i >= len(v.Values) {
+		return true // an iota
+	}
+	if x, ok := v.Values[i].(*ast.Ident); ok && x.Name == "iota" {
+		return true
+	}
+	lit, ok := v.Values[i].(*ast.BasicLit)
+	return ok && lit.Kind != token.STRING
+}
+
+// isKind reports whether a value is a kind: fault.X, or a word of the list.
+func isKind(e ast.Expr, known map[string]bool) bool {
+	switch x := e.(type) {
+	case *ast.SelectorExpr:
+		p, ok := x.X.(*ast.Ident)
+		return ok && (p.Name == "fault" || isReason(&ast.ValueSpec{}, x.Sel.Name))
+	case *ast.BasicLit:
+		return known[strings.Trim(x.Value, `"`)]
+	}
+	return false
 }

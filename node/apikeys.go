@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 )
@@ -32,7 +33,7 @@ func (a *apiKeys) APIKey(public keys.PublicKey) (*keys.APIKey, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("node: API key: %w", err)
+		return nil, fmt.Errorf("API key: %w", err)
 	}
 	return keys.DecodeAPIKey(b)
 }
@@ -47,16 +48,16 @@ func (a *apiKeys) list() ([]*keys.APIKey, error) {
 	for ; it.Valid(); it.Next() {
 		b, err := it.Value()
 		if err != nil {
-			return nil, fmt.Errorf("node: API keys: %w", err)
+			return nil, fmt.Errorf("API keys: %w", err)
 		}
 		k, err := keys.DecodeAPIKey(b)
 		if err != nil {
-			return nil, fmt.Errorf("node: API keys: %w", err)
+			return nil, fmt.Errorf("API keys: %w", err)
 		}
 		all = append(all, k)
 	}
 	if err := it.Err(); err != nil {
-		return nil, fmt.Errorf("node: API keys: %w", err)
+		return nil, fmt.Errorf("API keys: %w", err)
 	}
 	return all, nil
 }
@@ -79,7 +80,7 @@ func (a *apiKeys) revoke(public keys.PublicKey, now time.Time) (*keys.APIKey, er
 		return nil, err
 	}
 	if k == nil {
-		return nil, fmt.Errorf("%w: this node has no such API key", ErrNotFound)
+		return nil, fault.Of(ErrNotFound, "this node has no such API key")
 	}
 	if k.Revoked != 0 {
 		return k, nil
@@ -136,7 +137,7 @@ func checkScope(s keys.Scope) error {
 		}
 		words = append(words, string(a))
 	}
-	return fmt.Errorf("%w: no scope is %.40q: they are * and %s", ErrInvalid, string(s), strings.Join(words, ", "))
+	return fault.Of(ErrInvalid, "unknown scope %.40q: the scopes are * and %s", string(s), strings.Join(words, ", "))
 }
 
 // Keys returns the API keys that this node knows, revoked ones too.
@@ -146,7 +147,7 @@ func (n *Node) Keys() ([]*keys.APIKey, error) { return n.apiKeys.list() }
 func (n *Node) Key(public keys.PublicKey) (*keys.APIKey, error) {
 	k, err := n.apiKeys.APIKey(public)
 	if err == nil && k == nil {
-		err = fmt.Errorf("%w: this node has no such API key", ErrNotFound)
+		err = fault.Of(ErrNotFound, "this node has no such API key")
 	}
 	return k, err
 }

@@ -87,14 +87,14 @@ func (b *backupWriter) write(p []byte) error {
 func (n *Node) Backup(ctx context.Context, w io.Writer) (Manifest, error) {
 	engine, err := os.ReadFile(n.home.path(dirStore, "ENGINE"))
 	if err != nil {
-		return Manifest{}, fmt.Errorf("node: backup: %w", err)
+		return Manifest{}, fmt.Errorf("backup: %w", err)
 	}
 	b := &backupWriter{w: bufio.NewWriterSize(w, 64<<10), sum: sha256.New(), files: sha256.New(), pairs: sha256.New()}
 	if _, err := fmt.Fprintf(b.w, "%s%s\n", backupMagic, strings.TrimSpace(string(engine))); err != nil {
 		return Manifest{}, err
 	}
 	if b.z, err = zstd.NewWriter(b.w, zstd.WithEncoderConcurrency(1)); err != nil {
-		return Manifest{}, fmt.Errorf("node: backup: %w", err)
+		return Manifest{}, fmt.Errorf("backup: %w", err)
 	}
 	// The snapshot is first: blobs are on disk before it can name them. What is in
 	// it may be sent, so it has to be as durable here as there.
@@ -143,7 +143,7 @@ func (n *Node) backupFiles(ctx context.Context, b *backupWriter) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("node: backup: %w", err)
+			return fmt.Errorf("backup: %w", err)
 		}
 		return b.file(name, data)
 	})
@@ -183,7 +183,7 @@ func (b *backupWriter) store(ctx context.Context, snap store.Snapshot) error {
 	for ; it.Valid(); it.Next() {
 		v, err := it.Value()
 		if err != nil {
-			return fmt.Errorf("node: backup: %w", err)
+			return fmt.Errorf("backup: %w", err)
 		}
 		k := it.Key()
 		b.batch = binary.AppendUvarint(b.batch, uint64(len(k)))
@@ -197,7 +197,7 @@ func (b *backupWriter) store(ctx context.Context, snap store.Snapshot) error {
 		}
 	}
 	if err := it.Err(); err != nil {
-		return fmt.Errorf("node: backup: %w", err)
+		return fmt.Errorf("backup: %w", err)
 	}
 	return b.flushPairs()
 }
@@ -232,7 +232,7 @@ func (n *Node) backupEnd(b *backupWriter, snap store.Snapshot) error {
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
-		return fmt.Errorf("node: backup: %w", err)
+		return fmt.Errorf("backup: %w", err)
 	}
 	if err := b.write(append(binary.AppendUvarint([]byte{entryManifest}, uint64(len(text))), text...)); err != nil {
 		return err

@@ -3,10 +3,10 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/weftdb/weft/buckets"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net"
 )
 
@@ -90,11 +90,11 @@ func (n *Node) Bucket(ctx context.Context, name string) (*buckets.Bucket, error)
 	}
 	switch len(found) {
 	case 0:
-		return nil, fmt.Errorf("%w: no bucket is named %.80q", ErrNotFound, name)
+		return nil, fault.Of(ErrNotFound, "bucket %.80q does not exist", name)
 	case 1:
 		return n.bucketIn(ctx, found[0])
 	}
-	return nil, fmt.Errorf("%w: %s is in %s and %s", ErrAmbiguous, name, found[0].Database, found[1].Database)
+	return nil, fault.Of(ErrAmbiguous, "several databases have a bucket %[1]s: write %[2]s/%[1]s or %[3]s/%[1]s", name, found[0].Database, found[1].Database)
 }
 
 func (n *Node) bucketIn(ctx context.Context, ref BucketRef) (*buckets.Bucket, error) {

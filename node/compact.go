@@ -40,7 +40,7 @@ func (n *Node) Compact(ctx context.Context, name string) (Compaction, error) {
 		return out, err
 	}
 	if out.Before, err = n.store.Size(); err != nil {
-		return out, fmt.Errorf("node: compact: %w", err)
+		return out, fmt.Errorf("compact: %w", err)
 	}
 	if err := d.checkpoint(ctx, fold, &out); err != nil {
 		return out, err
@@ -49,10 +49,10 @@ func (n *Node) Compact(ctx context.Context, name string) (Compaction, error) {
 		return out, err
 	}
 	if err := n.store.Compact(ctx); err != nil {
-		return out, fmt.Errorf("node: compact: %w", err)
+		return out, fmt.Errorf("compact: %w", err)
 	}
 	if out.After, err = n.store.Size(); err != nil {
-		return out, fmt.Errorf("node: compact: %w", err)
+		return out, fmt.Errorf("compact: %w", err)
 	}
 	return out, nil
 }

@@ -14,8 +14,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
-	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
 )
@@ -38,12 +38,8 @@ type database struct {
 	number uint64
 	thread *net.Thread
 
-	mu     sync.Mutex // guards closed; held while the fold opens or closes
-	closed bool
-
-	fold   atomic.Pointer[replica.Replica] // nil until it is first used; see idle.go
-	peeked atomic.Pointer[replica.Folded]  // the state in the store while fold is nil
-	needed atomic.Bool                     // a need has not begun
+	handle             // of the fold
+	needed atomic.Bool // a need has not begun
 
 	cutMu sync.Mutex // guards the fields below
 	cut   net.Cut    // what of the thread does not count, as told last
@@ -70,7 +66,7 @@ func checkName(name string) error {
 		ok = ok && (letter || i > 0 && (c == '-' || c == '_' || c == '.'))
 	}
 	if !ok {
-		return fmt.Errorf("%w: a database's name is 1 to 63 letters, digits, dots, dashes and underscores and begins with a letter or digit, not %.80q", ErrName, name)
+		return fault.Of(ErrName, "invalid database name %.80q: want 1 to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit", name)
 	}
 	return nil
 }
@@ -92,11 +88,11 @@ func (n *Node) openDatabases(ctx context.Context) error {
 	return eachJSON(n.store, prefixDatabase, func(name string, r databaseRecord) error {
 		id, err := net.ParseThreadID(r.ID)
 		if err != nil {
-			return fmt.Errorf("node: database %s: %w", name, err)
+			return fmt.Errorf("database %s: %w", name, err)
 		}
 		t, err := n.host.Thread(id)
 		if err != nil {
-			return fmt.Errorf("node: database %s: %w", name, err)
+			return fmt.Errorf("database %s: %w", name, err)
 		}
 		n.attach(name, r.Number, t)
 		return nil
@@ -124,17 +120,17 @@ func (n *Node) register(name string, t *net.Thread) (*database, error) {
 	defer tx.Discard()
 	last, err := tx.Get([]byte(keyNumber))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("node: %w", err)
+		return nil, err
 	}
 	r := databaseRecord{ID: t.ID().String(), Number: 1}
 	if len(last) > 0 {
 		if r.Number, err = strconv.ParseUint(string(last), 10, 64); err != nil {
-			return nil, fmt.Errorf("node: last database number: %w", err)
+			return nil, fmt.Errorf("last database number: %w", err)
 		}
 		r.Number++
 	}
 	if err := tx.Put([]byte(keyNumber), strconv.AppendUint(nil, r.Number, 10)); err != nil {
-		return nil, fmt.Errorf("node: %w", err)
+		return nil, err
 	}
 	if err := putJSON(tx, prefixDatabase+name, r); err != nil {
 		return nil, err
@@ -154,7 +150,7 @@ func (n *Node) lookup(name string) (*database, error) {
 	}
 	d, ok := n.databases[name]
 	if !ok {
-		return nil, fmt.Errorf("%w: no database is named %.80q", ErrNotFound, name)
+		return nil, fault.Of(ErrNotFound, "database %.80q does not exist", name)
 	}
 	return d, nil
 }
@@ -162,7 +158,7 @@ func (n *Node) lookup(name string) (*database, error) {
 // free returns ErrExists if a database has the name.
 func (n *Node) free(name string) error {
 	if _, err := n.lookup(name); err == nil {
-		return fmt.Errorf("%w: a database is named %s", ErrExists, name)
+		return fault.Of(ErrExists, "database %s already exists", name)
 	} else if !errors.Is(err, ErrNotFound) {
 		return err
 	}
@@ -220,6 +216,15 @@ func (n *Node) Database(ctx context.Context, name string) (*db.DB, error) {
 	return r.DB, nil
 }
 
+// DatabaseRef returns the ID and name of a database, or ErrNotFound.
+func (n *Node) DatabaseRef(name string) (DatabaseRef, error) {
+	d, err := n.lookup(name)
+	if err != nil {
+		return DatabaseRef{}, err
+	}
+	return DatabaseRef{ID: d.thread.ID(), Name: d.name}, nil
+}
+
 // Databases returns the databases of the node by name.
 func (n *Node) Databases() []DatabaseRef {
 	var out []DatabaseRef
@@ -253,7 +258,7 @@ func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 	tx := n.store.Begin()
 	defer tx.Discard()
 	if err := tx.Delete([]byte(prefixDatabase + name)); err != nil {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	if err := putJSON(tx, prefixRemoved+d.thread.ID().String(), d.number); err != nil {
 		return err
@@ -326,11 +331,11 @@ func deleteSome(s store.Store, prefix []byte) (done bool, err error) {
 	err = it.Err()
 	it.Close()
 	if err != nil {
-		return false, fmt.Errorf("node: delete: %w", err)
+		return false, fmt.Errorf("delete: %w", err)
 	}
 	for _, k := range found {
 		if err := tx.Delete(k); err != nil {
-			return false, fmt.Errorf("node: delete: %w", err)
+			return false, fmt.Errorf("delete: %w", err)
 		}
 	}
 	return len(found) < some, commitSync(s, tx)

@@ -16,6 +16,5 @@ func Suspended(n *Node, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	fold := d.fold.Load()
-	return fold == nil || fold.Suspended(), nil
+	return !d.handle.loaded(), nil
 }

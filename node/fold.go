@@ -13,11 +13,11 @@ import (
 	"github.com/weftdb/weft/net"
 )
 
-// open opens the fold if it is not open.
+// open returns the fold, opening it if this is its first use.
 func (d *database) open(ctx context.Context) (*replica.Replica, error) {
-	fold, opened, err := d.openOnce(ctx)
+	fold, opened, err := d.first(func() (*replica.Replica, error) { return d.openFold(ctx) })
 	if err == nil && opened {
-		d.n.loaded()
+		d.n.crowded()
 		// Without the lock: whoever this wakes asks for the state.
 		n, _ := fold.StateHash()
 		d.thread.Flushed(n) // peers may now have what was written, and hear of the state
@@ -25,27 +25,18 @@ func (d *database) open(ctx context.Context) (*replica.Replica, error) {
 	return fold, err
 }
 
-func (d *database) openOnce(ctx context.Context) (fold *replica.Replica, opened bool, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil, false, ErrClosed
-	}
-	if fold := d.fold.Load(); fold != nil {
-		return fold, false, nil
-	}
-	fold, err = replica.Open(ctx, replica.Options{
+func (d *database) openFold(ctx context.Context) (*replica.Replica, error) {
+	fold, err := replica.Open(ctx, replica.Options{
 		Store: d.n.store, Name: d.name, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
-		Loaded: d.n.loaded,
+		Loaded: d.n.crowded,
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("node: open database %s: %w", d.name, err)
+		return nil, fmt.Errorf("open database %s: %w", d.name, err)
 	}
 	if err := d.applyCut(ctx, fold); err != nil {
-		return nil, false, errors.Join(fmt.Errorf("node: cut of database %s: %w", d.name, err), fold.Close())
+		return nil, errors.Join(fmt.Errorf("cut of database %s: %w", d.name, err), fold.Close())
 	}
-	d.fold.Store(fold)
-	return fold, true, nil
+	return fold, nil
 }
 
 // need folds, in the background, what has arrived. Few databases do so at once;
@@ -72,13 +63,9 @@ func (d *database) need() {
 
 // arrived says that the thread has new records.
 func (d *database) arrived() {
-	if fold := d.fold.Load(); fold != nil {
-		fold.Wake()
-		if !fold.Suspended() {
-			return
-		}
+	if !d.wake() {
+		d.need()
 	}
-	d.need()
 }
 
 // state returns the arrival up to which the database is folded, and the hash of
@@ -88,25 +75,18 @@ func (d *database) state() (int64, clock.Hash, bool) {
 	d.cutMu.Lock()
 	taken := d.taken == d.told
 	d.cutMu.Unlock()
-	if fold := d.fold.Load(); fold != nil {
+	if fold := d.get(); fold != nil {
 		n, h := fold.StateHash()
 		return n, h, taken
 	}
 	if !taken {
 		return 0, clock.Hash{}, false // voided opens it
 	}
-	if p := d.peeked.Load(); p != nil {
-		return p.Arrival, p.Hash, true
-	}
-	snap := d.n.store.Snapshot()
-	defer snap.Release()
-	p, ok, err := replica.PeekState(snap, foldPrefix(d.number))
-	if err != nil || !ok {
+	n, h, ok := d.peek(d.n.store, foldPrefix(d.number))
+	if !ok {
 		d.need()
-		return 0, clock.Hash{}, false
 	}
-	d.peeked.Store(&p)
-	return p.Arrival, p.Hash, true
+	return n, h, ok
 }
 
 // voided takes what does not count of the thread, which replaces what did not
@@ -150,7 +130,7 @@ func (d *database) applyCut(ctx context.Context, fold *replica.Replica) error {
 	d.cutMu.Lock()
 	c, told, taken := d.cut, d.told, d.taken
 	d.cutMu.Unlock()
-	if told == taken && d.fold.Load() != nil {
+	if told == taken && d.get() != nil {
 		return nil
 	}
 	out := replica.Cut{Void: c.Void, Snapshots: make(map[clock.LogID]replica.CutSnapshot, len(c.Snapshots))}
@@ -179,16 +159,6 @@ func (d *database) differs() bool {
 	d.cutMu.Lock()
 	defer d.cutMu.Unlock()
 	return d.kept
-}
-
-func (d *database) close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	if fold := d.fold.Swap(nil); fold != nil {
-		return fold.Close()
-	}
-	return nil
 }
 
 // A journal is a thread as the fold sees it.

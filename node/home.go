@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -49,7 +50,7 @@ func DefaultHome() (string, error) {
 	}
 	user, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("node: no WEFT_HOME and no home folder: %w", err)
+		return "", fmt.Errorf("WEFT_HOME is not set and the user has no home folder: %w", err)
 	}
 	return filepath.Join(user, ".weft"), nil
 }
@@ -58,17 +59,20 @@ func DefaultHome() (string, error) {
 // for another process to let go of it, and checks its version.
 func openHome(ctx context.Context, dir string, wait time.Duration) (*home, error) {
 	if dir == "" {
-		return nil, fmt.Errorf("%w: Config.Home is empty", ErrInvalid)
+		return nil, fault.Of(ErrInvalid, "Config.Home is empty: name the data folder")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("node: home: %w", err)
+		return nil, fmt.Errorf("home: %w", err)
 	}
 	if err := checkPrivate(dir); err != nil {
 		return nil, err
 	}
 	lock, err := waitLock(ctx, filepath.Join(dir, fileLock), wait)
+	if errors.Is(err, ErrHomeInUse) {
+		return nil, fault.Of(ErrHomeInUse, "home %s is in use by another process", dir)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("home %s: %w", dir, err)
+		return nil, err
 	}
 	h := &home{dir: dir, lock: lock}
 	if err := errors.Join(h.checkVersion(), h.clean()); err != nil {
@@ -101,16 +105,16 @@ func waitLock(ctx context.Context, path string, wait time.Duration) (*os.File, e
 func checkPrivate(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return fmt.Errorf("node: home: %w", err)
+		return fmt.Errorf("home: %w", err)
 	}
 	if !info.IsDir() {
-		return fmt.Errorf("%w: %s is not a folder", ErrInvalid, dir)
+		return fault.Of(ErrInvalid, "%s is not a folder", dir)
 	}
 	if runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0 {
 		return nil
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
-		return fmt.Errorf("node: home %s is open to others: %w", dir, err)
+		return fmt.Errorf("make home %s private: %w", dir, err)
 	}
 	return nil
 }
@@ -126,14 +130,14 @@ func (h *home) checkVersion() error {
 		return writeFile(h.path(fileVersion), []byte(strconv.Itoa(homeVersion)+"\n"))
 	}
 	if err != nil {
-		return fmt.Errorf("node: home: %w", err)
+		return fmt.Errorf("home: %w", err)
 	}
 	v, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil || v < 1 {
-		return fmt.Errorf("%w: %s does not hold a version", ErrInvalid, h.path(fileVersion))
+		return fault.Of(ErrInvalid, "%s does not hold a version", h.path(fileVersion))
 	}
 	if v > homeVersion {
-		return fmt.Errorf("%w: %s has version %d, this release reads up to %d: use a newer weft", ErrNewerHome, h.dir, v, homeVersion)
+		return fault.Of(ErrNewerHome, "%s has version %d, this release reads up to %d: use a newer weft", h.dir, v, homeVersion)
 	}
 	return nil
 }
@@ -141,7 +145,7 @@ func (h *home) checkVersion() error {
 // clean removes what processes that were killed left.
 func (h *home) clean() error {
 	if err := os.RemoveAll(h.path(dirTemp)); err != nil {
-		return fmt.Errorf("node: home: %w", err)
+		return fmt.Errorf("home: %w", err)
 	}
 	return h.retract()
 }
@@ -149,7 +153,7 @@ func (h *home) clean() error {
 // temp makes an empty folder that the caller removes.
 func (h *home) temp() (string, error) {
 	if err := os.MkdirAll(h.path(dirTemp), 0o700); err != nil {
-		return "", fmt.Errorf("node: home: %w", err)
+		return "", fmt.Errorf("home: %w", err)
 	}
 	return os.MkdirTemp(h.path(dirTemp), "x")
 }
@@ -181,7 +185,7 @@ func (h *home) self(passphrase []byte, now time.Time) (self, error) {
 		return s, err
 	}
 	if s.identity, err = keys.IdentityOf(seed); err != nil {
-		return s, fmt.Errorf("node: %s: %w", fileIdentity, err)
+		return s, fmt.Errorf("%s: %w", fileIdentity, err)
 	}
 	secret, madeDevice, err := h.key(fileDevice, keys.FileDevice, passphrase, func() keys.Secret {
 		return keys.NewDevice().Secret()
@@ -190,7 +194,7 @@ func (h *home) self(passphrase []byte, now time.Time) (self, error) {
 		return s, err
 	}
 	if s.device, err = keys.DeviceOf(secret); err != nil {
-		return s, fmt.Errorf("node: %s: %w", fileDevice, err)
+		return s, fmt.Errorf("%s: %w", fileDevice, err)
 	}
 	s.created = made || madeDevice
 	s.cert, err = h.certificate(s, now)
@@ -225,10 +229,10 @@ func (h *home) certificate(s self, now time.Time) (*keys.Certificate, error) {
 			return c, c.VerifySignature()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("node: %s: %w", fileCertificate, err)
+			return nil, fmt.Errorf("%s: %w", fileCertificate, err)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("node: %w", err)
+		return nil, err
 	}
 	c, err := s.identity.Certify(s.device.Public(), keys.CertifyOptions{Issued: now})
 	if err != nil {
@@ -262,17 +266,17 @@ func ReadToken(dir string) (keys.Secret, error) {
 	path := filepath.Join(dir, fileToken)
 	info, err := os.Stat(path)
 	if err != nil {
-		return keys.Secret{}, fmt.Errorf("node: %w", err)
+		return keys.Secret{}, err
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return keys.Secret{}, fmt.Errorf("%w: %s has mode %04o: run chmod 600 %s", keys.ErrFileMode, path, info.Mode().Perm(), path)
+		return keys.Secret{}, fault.Of(keys.ErrFileMode, "%s can be read by others, its mode is %04o: run chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	if info.Size() > 1<<10 {
-		return keys.Secret{}, fmt.Errorf("%w: %s is too long for a token", ErrInvalid, path)
+		return keys.Secret{}, fault.Of(ErrInvalid, "%s does not hold a token: it is too long", path)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return keys.Secret{}, fmt.Errorf("node: %w", err)
+		return keys.Secret{}, err
 	}
 	return keys.SecretOf([]byte(strings.TrimSpace(string(b))))
 }
@@ -289,10 +293,10 @@ func ReadDaemon(dir string) (Daemon, error) {
 	var d Daemon
 	b, err := os.ReadFile(filepath.Join(dir, fileDaemon))
 	if err != nil {
-		return d, fmt.Errorf("node: %w", err)
+		return d, err
 	}
 	if err := json.Unmarshal(b, &d); err != nil {
-		return d, fmt.Errorf("node: %s: %w", fileDaemon, err)
+		return d, fmt.Errorf("%s: %w", fileDaemon, err)
 	}
 	return d, nil
 }
@@ -307,7 +311,7 @@ func (h *home) announce(d Daemon) error {
 
 func (h *home) retract() error {
 	if err := os.Remove(h.path(fileDaemon)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	return nil
 }
@@ -317,7 +321,7 @@ func writeFile(path string, b []byte) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
 	if err != nil {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	_, err = f.Write(b)
 	err = errors.Join(err, f.Sync(), f.Close())
@@ -326,7 +330,7 @@ func writeFile(path string, b []byte) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	return syncDir(dir)
 }
@@ -338,10 +342,10 @@ func syncDir(dir string) error {
 	}
 	d, err := os.Open(dir)
 	if err != nil {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	return nil
 }

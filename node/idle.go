@@ -30,15 +30,15 @@ func (s slots) take(ctx context.Context) bool {
 
 func (s slots) give() { <-s }
 
-// loaded notes that a database was loaded; it never blocks.
-func (n *Node) loaded() {
+// crowded notes that a database was loaded; it never blocks.
+func (n *Node) crowded() {
 	select {
 	case n.crowd <- struct{}{}:
 	default:
 	}
 }
 
-// startIdle begins to close databases that nobody uses.
+// startIdle begins to take databases that nobody uses out of memory.
 func (n *Node) startIdle(context.Context) error {
 	idle, most := cmp.Or(n.cfg.Idle, defaultIdle), cmp.Or(n.cfg.MaxLoaded, defaultMaxLoaded)
 	if idle < 0 && most < 0 {
@@ -51,7 +51,6 @@ func (n *Node) startIdle(context.Context) error {
 		}
 		look := time.NewTicker(every)
 		defer look.Stop()
-		uses := map[*database]usage{}
 		for {
 			select {
 			case <-ctx.Done():
@@ -59,56 +58,39 @@ func (n *Node) startIdle(context.Context) error {
 			case <-look.C:
 			case <-n.crowd:
 			}
-			n.closeIdle(uses, idle, most, time.Now())
+			restIdle(n.allLoaded(), idle, most, time.Now())
 		}
 	})
 	return nil
 }
 
-// A usage says when a database was last seen to have been used.
-type usage struct {
-	count uint64
-	at    time.Time
-}
-
-// closeIdle suspends the databases that were not used for idle, and the longest
-// unused of more than most. What is in use stays.
-func (n *Node) closeIdle(uses map[*database]usage, idle time.Duration, most int, now time.Time) {
-	loaded := n.allLoaded()
-	for d := range uses {
-		if !slices.Contains(loaded, d) {
-			delete(uses, d)
-		}
-	}
+// restIdle takes out of memory the databases that were not used for idle, and the
+// longest unused of more than most. What is in use stays.
+func restIdle(loaded []*database, idle time.Duration, most int, now time.Time) {
+	used := make(map[*database]time.Time, len(loaded))
 	for _, d := range loaded {
-		fold := d.fold.Load()
-		if fold == nil {
-			continue // closed since
-		}
-		if count := fold.Uses(); uses[d].count != count || uses[d].at.IsZero() {
-			uses[d] = usage{count, now}
-		}
+		used[d] = d.lastUse(now)
 	}
-	slices.SortFunc(loaded, func(a, b *database) int { return uses[a].at.Compare(uses[b].at) })
+	slices.SortFunc(loaded, func(a, b *database) int { return used[a].Compare(used[b]) })
 	left := len(loaded)
 	for _, d := range loaded {
 		crowded := most >= 0 && left > most
-		if !crowded && (idle < 0 || now.Sub(uses[d].at) < idle) {
+		if !crowded && (idle < 0 || now.Sub(used[d]) < idle) {
 			break // those after it were used later
 		}
-		if fold := d.fold.Load(); fold == nil || fold.Suspend() {
+		if d.rest() {
 			left--
 		}
 	}
 }
 
-// allLoaded returns the databases that are loaded, in no order.
+// allLoaded returns the databases that are in memory, in no order.
 func (n *Node) allLoaded() []*database {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var out []*database
 	for _, d := range n.databases {
-		if fold := d.fold.Load(); fold != nil && !fold.Suspended() {
+		if d.loaded() {
 			out = append(out, d)
 		}
 	}

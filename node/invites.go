@@ -9,6 +9,7 @@ import (
 
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
 )
@@ -59,9 +60,9 @@ func parseRole(s string) (net.Role, error) {
 	case "owner":
 		return net.RoleOwner, nil
 	case "admin", "reader", "relay":
-		return 0, fmt.Errorf("%w: the role %s cannot be given yet: writer and owner can", ErrInvalid, s)
+		return 0, fault.Of(ErrInvalid, "the role %s cannot be given yet: give writer or owner", s)
 	}
-	return 0, fmt.Errorf("%w: %.40q is no role", ErrInvalid, s)
+	return 0, fault.Of(ErrInvalid, "unknown role %.40q: give writer or owner", s)
 }
 
 // Join joins the database of an invite under a name of this node's, "" for the
@@ -91,7 +92,7 @@ func (n *Node) Join(ctx context.Context, url, name string) (DatabaseRef, error) 
 	}
 	for _, d := range n.all() {
 		if d.thread.ID() == t.ID() {
-			return ref, fmt.Errorf("%w: this database is here already, as %s", ErrExists, d.name)
+			return ref, fault.Of(ErrExists, "this database is already here, as %s", d.name)
 		}
 	}
 	if name == "" {
@@ -110,10 +111,10 @@ func joinError(err error) error {
 	if refused, ok := errors.AsType[*keys.Refusal](err); ok && refused.Code == net.CodeBadInvite {
 		return fmt.Errorf("%w: ask for another invite", refused)
 	}
-	if word, _ := Code(err); word != "internal" {
+	if !fault.Is(err, fault.Internal) {
 		return err
 	}
-	return fmt.Errorf("%w: %v: try again when a relay or member that the invite names is online", ErrUnreachable, err)
+	return fault.Of(ErrUnreachable, "%v: try again when a relay or member that the invite names is online", err)
 }
 
 // freeName returns a name of this node for an owner's name: that name, or it

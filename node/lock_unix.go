@@ -14,14 +14,14 @@ import (
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("node: lock home: %w", err)
+		return nil, fmt.Errorf("lock home: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, ErrHomeInUse
 		}
-		return nil, fmt.Errorf("node: lock home: %w", err)
+		return nil, fmt.Errorf("lock home: %w", err)
 	}
 	return f, nil
 }

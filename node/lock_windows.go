@@ -16,7 +16,7 @@ const errSharingViolation = syscall.Errno(32)
 func lockFile(path string) (*os.File, error) {
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {
-		return nil, fmt.Errorf("node: lock home: %w", err)
+		return nil, fmt.Errorf("lock home: %w", err)
 	}
 	h, err := syscall.CreateFile(name, syscall.GENERIC_READ|syscall.GENERIC_WRITE, 0, nil,
 		syscall.OPEN_ALWAYS, syscall.FILE_ATTRIBUTE_NORMAL, 0)
@@ -24,7 +24,7 @@ func lockFile(path string) (*os.File, error) {
 		return nil, ErrHomeInUse
 	}
 	if err != nil {
-		return nil, fmt.Errorf("node: lock home: %w", err)
+		return nil, fmt.Errorf("lock home: %w", err)
 	}
 	return os.NewFile(uintptr(h), path), nil
 }

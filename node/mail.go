@@ -17,6 +17,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/inbox"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
 )
@@ -113,11 +114,11 @@ func (m *mail) close() error {
 func (n *Node) mailCredential(addr string, device keys.PublicKey) (*keys.Credential, error) {
 	a, err := multiaddr.NewMultiaddr(addr)
 	if err != nil {
-		return nil, fmt.Errorf("%w: address %.120q", ErrInvalid, addr)
+		return nil, fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr", addr)
 	}
 	info, err := peer.AddrInfoFromP2pAddr(a)
 	if err != nil {
-		return nil, fmt.Errorf("%w: address %.120q: %v", ErrInvalid, addr, err)
+		return nil, fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID", addr)
 	}
 	return n.credential(info.ID, device)
 }
@@ -141,19 +142,19 @@ type transport struct{ n *Node }
 func (t transport) Open(ctx context.Context, to string) (io.ReadWriteCloser, keys.PublicKey, error) {
 	addr, err := multiaddr.NewMultiaddr(to)
 	if err != nil {
-		return nil, keys.PublicKey{}, fmt.Errorf("%w: address %.120q", ErrInvalid, to)
+		return nil, keys.PublicKey{}, fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr", to)
 	}
 	info, err := peer.AddrInfoFromP2pAddr(addr)
 	if err != nil {
-		return nil, keys.PublicKey{}, fmt.Errorf("%w: address %.120q: %v", ErrInvalid, to, err)
+		return nil, keys.PublicKey{}, fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID", to)
 	}
 	h := t.n.host
 	if err := h.Connect(ctx, addr); err != nil {
-		return nil, keys.PublicKey{}, fmt.Errorf("%w: %s", ErrUnreachable, dialCause(err))
+		return nil, keys.PublicKey{}, fault.Of(ErrUnreachable, "cannot reach %s: %s", to, dialCause(err))
 	}
 	s, err := h.OpenStream(ctx, info.ID, inbox.Protocol)
 	if err != nil {
-		return nil, keys.PublicKey{}, fmt.Errorf("node: %s takes no mail: %w", to, err)
+		return nil, keys.PublicKey{}, fmt.Errorf("%s does not take mail: %w", to, err)
 	}
 	device, err := net.DeviceOf(info.ID)
 	if err != nil {
@@ -244,7 +245,7 @@ func (n *Node) SetupInbox(ctx context.Context) (inbox.Address, error) {
 		}
 	}
 	if a.At == "" && len(errs) == 0 {
-		return a, fmt.Errorf("%w: a mailbox needs a relay: add one first", ErrInvalid)
+		return a, fault.Of(ErrInvalid, "a mailbox needs a relay: add one first")
 	}
 	if a.At == "" {
 		return a, errors.Join(errs...)
@@ -277,7 +278,7 @@ func (n *Node) Messages(ctx context.Context, min int) ([]inbox.Received, error) 
 			return list, err
 		}
 		if _, err := w.Next(ctx); err != nil {
-			return nil, fmt.Errorf("node: %d of %d messages: %w", len(list), min, errors.Join(ctx.Err(), err))
+			return nil, fmt.Errorf("%d of %d messages arrived: %w", len(list), min, errors.Join(ctx.Err(), err))
 		}
 	}
 }

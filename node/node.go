@@ -6,11 +6,12 @@
 //	  ├──── mail          the node's mailbox; as a relay, others' mail
 //	  ├──── relays        who keeps its threads, and the API keys shown to them
 //	  ├──── apiKeys       as a relay: who may use it
-//	  └──── api           RPC for the command line and other languages
+//	  └──── surfaces      ways in from outside, such as node/rpc; each request is
+//	                      one question to Authorize
 //
 // [Open] reads as the list of its parts in start order; [Node.Close] ends them
-// in the reverse order. The layout of a home, who may call the API and what
-// errors mean outward: docs/design/node.md.
+// in the reverse order. The layout of a home, who may call the node from outside
+// and what errors mean outward: docs/design/node.md.
 package node
 
 import (
@@ -20,7 +21,6 @@ import (
 	"io"
 	"log/slog"
 	stdnet "net"
-	"os"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -32,6 +32,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
@@ -46,8 +47,8 @@ type Config struct {
 	// Listen holds the p2p addresses; nil means QUIC and TCP on loopback, at
 	// ports that the system chooses.
 	Listen []multiaddr.Multiaddr
-	// API is the host:port of the RPC API; "" means none. The port may be 0.
-	API string
+	// Surfaces are the ways in from outside; none suits embedding.
+	Surfaces []Surface
 	// Relay lets others that show an API key of this node keep threads and mail
 	// here.
 	Relay bool
@@ -102,7 +103,7 @@ type Node struct {
 	mu        sync.Mutex // guards what follows
 	databases map[string]*database
 	relayKeys map[peer.ID]relayKey
-	apis      []*api
+	servers   []*server
 	closed    bool
 }
 
@@ -128,7 +129,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.nameThreads,
 		n.openRelays,
 		n.startMail,
-		n.startAPI,
+		n.startSurfaces,
 	} {
 		if err := start(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
@@ -192,14 +193,14 @@ func checkListen(ctx context.Context, addrs []multiaddr.Multiaddr) error {
 	for _, a := range addrs {
 		err := tryListen(ctx, a)
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("%w: another process listens at %s: choose another p2p address, such as --p2p /ip4/127.0.0.1/tcp/0", ErrInUse, a)
+			return fault.Of(ErrInUse, "p2p address %s is in use by another process: choose another, such as --p2p /ip4/127.0.0.1/tcp/0", a)
 		}
 		if err != nil {
 			failed = append(failed, err)
 		}
 	}
 	if len(failed) > 0 && len(failed) == len(addrs) {
-		return fmt.Errorf("%w: p2p: %v", ErrInvalid, errors.Join(failed...))
+		return fault.Of(ErrInvalid, "cannot listen at any p2p address: %v", errors.Join(failed...))
 	}
 	return nil
 }
@@ -223,25 +224,6 @@ func tryListen(ctx context.Context, a multiaddr.Multiaddr) error {
 	return c.Close()
 }
 
-// startAPI listens and says so in the home, if the configuration asks for it.
-func (n *Node) startAPI(ctx context.Context) error {
-	if n.cfg.API == "" {
-		return nil
-	}
-	var lc stdnet.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", n.cfg.API)
-	if err != nil {
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("%w: another process has the API's address %s: choose another, such as --api 127.0.0.1:0", ErrInUse, n.cfg.API)
-		}
-		return fmt.Errorf("%w: API: %v", ErrInvalid, err)
-	}
-	if err := n.ServeAPI(l); err != nil {
-		return errors.Join(err, l.Close())
-	}
-	return n.home.announce(Daemon{API: n.API(), PID: os.Getpid()})
-}
-
 // Close ends every part of the node and waits for it; it may be called twice.
 func (n *Node) Close() error {
 	n.mu.Lock()
@@ -250,15 +232,15 @@ func (n *Node) Close() error {
 		return nil
 	}
 	n.closed = true
-	apis := n.apis
+	servers := n.servers
 	n.mu.Unlock()
 
 	var errs []error
-	if n.cfg.API != "" && n.home != nil {
+	if len(n.cfg.Surfaces) > 0 && n.home != nil {
 		errs = append(errs, n.home.retract())
 	}
-	for _, a := range apis {
-		errs = append(errs, a.close())
+	for _, s := range servers {
+		errs = append(errs, s.close())
 	}
 	if n.mail != nil {
 		errs = append(errs, n.mail.close())
@@ -289,6 +271,24 @@ func (n *Node) background(f func(ctx context.Context)) {
 		n.wg.Go(func() { f(n.life) })
 	}
 }
+
+// Err returns nil, or ErrClosed once the node ends: it tells a stream whose
+// context has ended who ended it.
+func (n *Node) Err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return ErrClosed
+	}
+	return nil
+}
+
+// Log returns where the node says what an operator may want to know.
+func (n *Node) Log() *slog.Logger { return n.log }
+
+// TempDir makes an empty folder in the home, which the caller removes; what a
+// crash leaves, the next Open removes.
+func (n *Node) TempDir() (string, error) { return n.home.temp() }
 
 // Home returns the node's data folder.
 func (n *Node) Home() string { return n.home.dir }
@@ -324,17 +324,7 @@ func (n *Node) Connect(ctx context.Context, addr multiaddr.Multiaddr) error {
 	return n.host.Connect(ctx, addr)
 }
 
-// API returns the host:port where the API listens, or "".
-func (n *Node) API() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cfg.API == "" || len(n.apis) == 0 {
-		return ""
-	}
-	return n.apis[0].addr
-}
-
-// Token returns the administrator's token of the API.
+// Token returns the administrator's token, which a request carries.
 func (n *Node) Token() keys.Secret { return n.token }
 
 // Version returns the release that this program is built from.

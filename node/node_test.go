@@ -1,9 +1,7 @@
 package node_test
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.uber.org/goleak"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
 )
 
@@ -106,8 +105,8 @@ func TestNewerHome(t *testing.T) {
 	if !errors.Is(err, node.ErrNewerHome) {
 		t.Fatalf("got %v, want ErrNewerHome", err)
 	}
-	if word, _ := node.Code(err); word != "newer_home" {
-		t.Errorf("got code %q, want newer_home", word)
+	if kind := fault.KindOf(err); kind != fault.NewerHome {
+		t.Errorf("got kind %q, want newer_home", kind)
 	}
 	if _, err := os.Stat(filepath.Join(home, "identity.key")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an identity was made: %v", err)
@@ -118,7 +117,7 @@ func TestNewerHome(t *testing.T) {
 // passphrase.
 func TestHomeIsPrivate(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "home")
-	n := open(t, node.Config{Home: home, API: "127.0.0.1:0", Passphrase: []byte("swordfish")})
+	n := open(t, node.Config{Home: home, Surfaces: []node.Surface{{Name: node.SurfaceAPI, Addr: "127.0.0.1:0", Handler: func(*node.Node) http.Handler { return http.NotFoundHandler() }}}, Passphrase: []byte("swordfish")})
 	err := filepath.WalkDir(home, func(path string, d os.DirEntry, err error) error {
 		if err != nil || filepath.Dir(path) != home {
 			return err
@@ -138,79 +137,11 @@ func TestHomeIsPrivate(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for pass, want := range map[string]string{"": "passphrase_needed", "wrong": "passphrase_wrong"} {
+	for pass, want := range map[string]fault.Kind{"": fault.PassphraseNeeded, "wrong": fault.PassphraseWrong} {
 		_, err := node.Open(t.Context(), node.Config{Home: home, Passphrase: []byte(pass)})
-		if word, _ := node.Code(err); word != want {
+		if fault.KindOf(err) != want {
 			t.Errorf("passphrase %q: got %v, want %s", pass, err, want)
 		}
-	}
-}
-
-// Hostile HTTP gets a typed no before its body is read.
-func TestAPIRefuses(t *testing.T) {
-	n := open(t, node.Config{API: "127.0.0.1:0"})
-	token := string(n.Token().Reveal())
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
-	const path = "/weft.v1.NodeService/Identify"
-	for _, c := range []struct {
-		name, host, origin, auth, path, body string
-		status                               int
-		says                                 string
-	}{
-		{name: "the owner", auth: "Bearer " + token, status: 200, says: "did:key:"},
-		{name: "localhost", host: "localhost", auth: "Bearer " + token, status: 200, says: "did:key:"},
-		{name: "no token", status: 403, says: "permission_denied"},
-		{name: "empty token", auth: "Bearer ", status: 403, says: "permission_denied"},
-		{name: "wrong token", auth: "Bearer " + strings.Repeat("a", len(token)), status: 403, says: "permission_denied"},
-		{name: "half a token", auth: "Bearer " + token[:10], status: 403, says: "permission_denied"},
-		{name: "other scheme", auth: "Basic " + token, status: 403, says: "permission_denied"},
-		{name: "rebound name", host: "evil.example", auth: "Bearer " + token, status: 403, says: "evil.example"},
-		{name: "name like localhost", host: "localhost.evil.example:4601", auth: "Bearer " + token, status: 403, says: "permission_denied"},
-		{name: "foreign page", origin: "http://evil.example", auth: "Bearer " + token, status: 403, says: "permission_denied"},
-		{name: "page without origin", origin: "null", auth: "Bearer " + token, status: 403, says: "permission_denied"},
-		{name: "own page", origin: "http://" + n.API(), auth: "Bearer " + token, status: 200, says: "did:key:"},
-		{name: "no such call", auth: "Bearer " + token, path: "/weft.v1.NodeService/Nothing", status: 404},
-		{name: "not JSON", auth: "Bearer " + token, body: "{", status: 400, says: "invalid_argument"},
-		{name: "oversize", auth: "Bearer " + token, body: `{"x":"` + strings.Repeat("x", 17<<20) + `"}`, status: 429, says: "resource_exhausted"},
-		{name: "oversize, no token", body: strings.Repeat("x", 17<<20), status: 403, says: "permission_denied"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if c.path == "" {
-				c.path = path
-			}
-			if c.body == "" {
-				c.body = "{}"
-			}
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+n.API()+c.path, strings.NewReader(c.body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Header.Set("Content-Type", "application/json")
-			r.Header.Set("Authorization", c.auth)
-			if c.host != "" {
-				r.Host = c.host
-			}
-			if c.origin != "" {
-				r.Header.Set("Origin", c.origin)
-			}
-			res, err := client.Do(r)
-			if err != nil {
-				if len(c.body) > 1<<20 {
-					return // it hung up on us while we were sending
-				}
-				t.Fatal(err)
-			}
-			defer res.Body.Close()
-			body, err := io.ReadAll(res.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if res.StatusCode != c.status || !bytes.Contains(body, []byte(c.says)) {
-				t.Errorf("got %d %s, want %d and %q", res.StatusCode, body, c.status, c.says)
-			}
-		})
 	}
 }
 

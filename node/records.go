@@ -24,17 +24,17 @@ func putSync(s store.Store, key, value []byte) error {
 	tx := s.Begin()
 	defer tx.Discard()
 	if err := tx.Put(key, value); err != nil {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	return commitSync(s, tx)
 }
 
 func commitSync(s store.Store, tx store.Tx) error {
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	if err := s.Sync(); err != nil {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	return nil
 }
@@ -42,10 +42,10 @@ func commitSync(s store.Store, tx store.Tx) error {
 func putJSON(tx store.Tx, key string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("node: record %q: %w", key, err)
+		return fmt.Errorf("record %q: %w", key, err)
 	}
 	if err := tx.Put([]byte(key), b); err != nil {
-		return fmt.Errorf("node: record %q: %w", key, err)
+		return fmt.Errorf("record %q: %w", key, err)
 	}
 	return nil
 }
@@ -64,18 +64,18 @@ func eachJSONIn[T any](r store.Reader, prefix string, f func(key string, v T) er
 	for ; it.Valid(); it.Next() {
 		b, err := it.Value()
 		if err != nil {
-			return fmt.Errorf("node: %w", err)
+			return err
 		}
 		var v T
 		if err := json.Unmarshal(b, &v); err != nil {
-			return fmt.Errorf("node: record %q: %w", it.Key(), err)
+			return fmt.Errorf("record %q: %w", it.Key(), err)
 		}
 		if err := f(string(it.Key()[len(prefix):]), v); err != nil {
 			return err
 		}
 	}
 	if err := it.Err(); err != nil {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func (n *Node) nameThreads(ctx context.Context) error {
 		if t.Name() == mailboxName {
 			// It holds nothing yet: a mailbox is used when it has its name.
 			if err := n.host.Remove(ctx, t.ID()); err != nil {
-				return fmt.Errorf("node: unnamed mailbox: %w", err)
+				return fmt.Errorf("unnamed mailbox: %w", err)
 			}
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -25,6 +26,7 @@ type Relay struct {
 	Addr      multiaddr.Multiaddr `json:"-"`         // with the peer's ID
 	Key       string              `json:"key"`       // API key; "" for none
 	Databases []string            `json:"databases"` // none: all of the node's
+	Connected bool                `json:"-"`         // now
 }
 
 // A relayRecord is what the store keeps of a relay, under its peer ID. The
@@ -48,10 +50,10 @@ type RelayOptions struct {
 func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOptions) (Relay, error) {
 	info, err := peer.AddrInfoFromP2pAddr(addr)
 	if err != nil {
-		return Relay{}, fmt.Errorf("%w: a relay's address ends in /p2p/ and its peer ID: %v", ErrInvalid, err)
+		return Relay{}, fault.Of(ErrInvalid, "invalid relay address: want a multiaddr that ends in /p2p/ and a peer ID: %v", err)
 	}
 	if info.ID == n.host.ID() {
-		return Relay{}, fmt.Errorf("%w: this node cannot be its own relay", ErrInvalid)
+		return Relay{}, fault.Of(ErrInvalid, "this node cannot be its own relay")
 	}
 	secret, err := checkKey(o)
 	if err != nil {
@@ -77,14 +79,14 @@ func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOp
 	if err := n.useRelay(ctx, info.ID, r); err != nil {
 		return Relay{}, err
 	}
-	return relayOf(info.ID.String(), r)
+	return n.relayOf(info.ID.String(), r)
 }
 
 // checkKey checks that key and secret are a key and its secret.
 func checkKey(o RelayOptions) (*keys.APISecret, error) {
 	if o.Key == "" {
 		if o.Secret != "" {
-			return nil, fmt.Errorf("%w: a secret without its key", ErrInvalid)
+			return nil, fault.Of(ErrInvalid, "a secret without its key: give both")
 		}
 		return nil, nil
 	}
@@ -100,7 +102,7 @@ func checkKey(o RelayOptions) (*keys.APISecret, error) {
 		return nil, fmt.Errorf("secret: %w", err)
 	}
 	if secret.Public() != public || secret.Kind() != kind {
-		return nil, fmt.Errorf("%w: the secret is not of this key", ErrInvalid)
+		return nil, fault.Of(ErrInvalid, "the secret belongs to another key")
 	}
 	return secret, nil
 }
@@ -111,12 +113,12 @@ func (n *Node) secretPath(id peer.ID) string { return n.home.path(dirRelays, id.
 func (n *Node) keepSecret(id peer.ID, secret *keys.APISecret) error {
 	if secret == nil {
 		if err := os.Remove(n.secretPath(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("node: %w", err)
+			return err
 		}
 		return nil
 	}
 	if err := os.MkdirAll(n.home.path(dirRelays), 0o700); err != nil {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	if _, err := os.Stat(n.secretPath(id)); errors.Is(err, fs.ErrNotExist) {
 		return keys.WriteKeyFile(n.secretPath(id), keys.FileAPIKey, secret.Secret(), n.cfg.Passphrase)
@@ -141,7 +143,7 @@ func (n *Node) openRelays(ctx context.Context) error {
 	return eachJSON(n.store, prefixRelay, func(id string, r relayRecord) error {
 		p, err := peer.Decode(id)
 		if err != nil {
-			return fmt.Errorf("node: relay %s: %w", id, err)
+			return fmt.Errorf("relay %s: %w", id, err)
 		}
 		return n.useRelay(ctx, p, r)
 	})
@@ -151,11 +153,11 @@ func (n *Node) openRelays(ctx context.Context) error {
 func (n *Node) useRelay(ctx context.Context, id peer.ID, r relayRecord) error {
 	addr, err := multiaddr.NewMultiaddr(r.Addr)
 	if err != nil {
-		return fmt.Errorf("node: relay %s: %w", id, err)
+		return fmt.Errorf("relay %s: %w", id, err)
 	}
 	secret, err := n.readSecret(id)
 	if err != nil {
-		return fmt.Errorf("node: relay %s: %w", id, err)
+		return fmt.Errorf("relay %s: %w", id, err)
 	}
 	n.mu.Lock()
 	n.relayKeys[id] = relayKey{key: r.Key, secret: secret}
@@ -227,23 +229,23 @@ func (n *Node) relaysOf(name string) ([]Relay, error) {
 	}), err
 }
 
-func relayOf(id string, r relayRecord) (Relay, error) {
+func (n *Node) relayOf(id string, r relayRecord) (Relay, error) {
 	p, err := peer.Decode(id)
 	if err != nil {
-		return Relay{}, fmt.Errorf("node: relay %s: %w", id, err)
+		return Relay{}, fmt.Errorf("relay %s: %w", id, err)
 	}
 	addr, err := multiaddr.NewMultiaddr(r.Addr)
 	if err != nil {
-		return Relay{}, fmt.Errorf("node: relay %s: %w", id, err)
+		return Relay{}, fmt.Errorf("relay %s: %w", id, err)
 	}
-	return Relay{Peer: p, Addr: addr, Key: r.Key, Databases: r.Databases}, nil
+	return Relay{Peer: p, Addr: addr, Key: r.Key, Databases: r.Databases, Connected: n.host.Connected(p)}, nil
 }
 
 // Relays returns the relays of this node.
 func (n *Node) Relays() ([]Relay, error) {
 	var out []Relay
 	err := eachJSON(n.store, prefixRelay, func(id string, r relayRecord) error {
-		relay, err := relayOf(id, r)
+		relay, err := n.relayOf(id, r)
 		out = append(out, relay)
 		return err
 	})
@@ -259,13 +261,13 @@ func (n *Node) RemoveRelay(ctx context.Context, which string) error {
 	}
 	i := slices.IndexFunc(relays, func(r Relay) bool { return r.Peer.String() == which || r.Addr.String() == which })
 	if i < 0 {
-		return fmt.Errorf("%w: no relay is %.120q", ErrNotFound, which)
+		return fault.Of(ErrNotFound, "this node has no relay %.120q", which)
 	}
 	id := relays[i].Peer
 	tx := n.store.Begin()
 	defer tx.Discard()
 	if err := tx.Delete([]byte(prefixRelay + id.String())); err != nil {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	if err := commitSync(n.store, tx); err != nil {
 		return err

@@ -22,13 +22,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/weftdb/weft/db/replica"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
 )
-
-// ErrBackup reports a backup that is cut short, was altered, or is none.
-var ErrBackup = errors.New("node: bad backup")
 
 // Bounds of what a backup is read into memory for.
 const (
@@ -51,21 +49,21 @@ type RestoreOptions struct {
 // one backup have one device and must not run at the same time.
 func Restore(ctx context.Context, r io.Reader, o RestoreOptions) (m Manifest, err error) {
 	if o.Home == "" {
-		return m, fmt.Errorf("%w: no home to restore into", ErrInvalid)
+		return m, fault.Of(ErrInvalid, "restore into which home? RestoreOptions.Home is empty")
 	}
 	dir, err := filepath.Abs(o.Home)
 	if err != nil {
-		return m, fmt.Errorf("node: restore: %w", err)
+		return m, fmt.Errorf("restore: %w", err)
 	}
 	if err := checkEmpty(dir); err != nil {
 		return m, err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return m, fmt.Errorf("node: restore: %w", err)
+		return m, fmt.Errorf("restore: %w", err)
 	}
 	temp, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".restore-")
 	if err != nil {
-		return m, fmt.Errorf("node: restore: %w", err)
+		return m, fmt.Errorf("restore: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 	if m, err = unpack(ctx, r, temp); err != nil {
@@ -76,10 +74,10 @@ func Restore(ctx context.Context, r io.Reader, o RestoreOptions) (m Manifest, er
 		return m, err
 	}
 	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return m, fmt.Errorf("node: restore: %w", err)
+		return m, fmt.Errorf("restore: %w", err)
 	}
 	if err := os.Rename(temp, dir); err != nil {
-		return m, fmt.Errorf("node: restore: %w", err)
+		return m, fmt.Errorf("restore: %w", err)
 	}
 	return m, syncDir(filepath.Dir(dir))
 }
@@ -87,10 +85,10 @@ func Restore(ctx context.Context, r io.Reader, o RestoreOptions) (m Manifest, er
 func checkEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err == nil && len(entries) > 0 {
-		return fmt.Errorf("%w: %s is not empty: restore into a new folder", ErrExists, dir)
+		return fault.Of(ErrExists, "%s is not empty: restore into a new folder", dir)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("node: restore: %w", err)
+		return fmt.Errorf("restore: %w", err)
 	}
 	return nil
 }
@@ -103,10 +101,10 @@ func verifyHome(ctx context.Context, m Manifest, o RestoreOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
 	if n.Identity().DID() != m.Identity || n.Peer().String() != m.Peer {
-		return fmt.Errorf("%w: its keys are of another node than its manifest", ErrBackup)
+		return fault.Of(ErrBackup, "the backup's keys belong to another node than its manifest says")
 	}
 	if got := len(n.all()); got != len(m.Databases) {
-		return fmt.Errorf("%w: %d databases, the manifest has %d", ErrBackup, got, len(m.Databases))
+		return fault.Of(ErrBackup, "the backup has %d databases, its manifest lists %d", got, len(m.Databases))
 	}
 	for _, want := range m.Databases {
 		d, err := n.Database(ctx, want.Name)
@@ -142,19 +140,19 @@ func unpack(ctx context.Context, r io.Reader, dir string) (m Manifest, err error
 	engine, ok := bytes.CutPrefix(line, []byte(backupMagic))
 	if err != nil || !ok {
 		if rest, other := bytes.CutPrefix(line, []byte(strings.TrimSuffix(backupMagic, "1 "))); err == nil && other {
-			return m, fmt.Errorf("%w: it has version %.10q, this release reads version 1", ErrBackup, rest)
+			return m, fault.Of(ErrBackup, "the backup has version %.10q, this release reads version 1", bytes.TrimSpace(rest))
 		}
-		return m, fmt.Errorf("%w: it does not begin as one", ErrBackup)
+		return m, fault.Of(ErrBackup, "the file does not begin like a backup")
 	}
 	name := strings.TrimSpace(string(engine))
 	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBackupPart))
 	if err != nil {
-		return m, fmt.Errorf("%w: %v", ErrBackup, err)
+		return m, fault.Of(ErrBackup, "the backup cannot be decompressed: %v", err)
 	}
 	defer z.Close()
 	u := &unpacker{r: bufio.NewReaderSize(z, 64<<10), sum: sha256.New(), files: sha256.New(), pairs: sha256.New()}
 	if u.root, err = os.OpenRoot(dir); err != nil {
-		return m, fmt.Errorf("node: restore: %w", err)
+		return m, fmt.Errorf("restore: %w", err)
 	}
 	defer func() { err = errors.Join(err, u.root.Close()) }()
 	if u.st, err = engines.Open(filepath.Join(dir, dirStore), &engines.Options{Engine: name}); err != nil {
@@ -180,11 +178,11 @@ func unpack(ctx context.Context, r io.Reader, dir string) (m Manifest, err error
 func cutBackup(err error) error {
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%w: it is cut short", ErrBackup)
+		return fault.Of(ErrBackup, "the backup is cut short")
 	case errors.Is(err, zstd.ErrCRCMismatch), errors.Is(err, zstd.ErrMagicMismatch), errors.Is(err, zstd.ErrReservedBlockType),
 		errors.Is(err, zstd.ErrBlockTooSmall), errors.Is(err, zstd.ErrUnexpectedBlockSize), errors.Is(err, zstd.ErrWindowSizeExceeded),
 		errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrCompressedSizeTooBig), errors.Is(err, zstd.ErrUnknownDictionary):
-		return fmt.Errorf("%w: its bytes are not what they were: %v", ErrBackup, err)
+		return fault.Of(ErrBackup, "the backup was altered: %v", err)
 	}
 	return err
 }
@@ -204,7 +202,7 @@ func corrupt(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}
-	return fmt.Errorf("%w: its bytes are not what they were: %v", ErrBackup, err)
+	return fault.Of(ErrBackup, "the backup was altered: %v", err)
 }
 
 func (u *unpacker) bytes(most uint64, what string) ([]byte, error) {
@@ -213,7 +211,7 @@ func (u *unpacker) bytes(most uint64, what string) ([]byte, error) {
 		return nil, err
 	}
 	if n > most {
-		return nil, fmt.Errorf("%w: %s of %d bytes", ErrBackup, what, n)
+		return nil, fault.Of(ErrBackup, "the backup has a %s of %d bytes, over the limit of %d", what, n, most)
 	}
 	p := make([]byte, 0, min(n, 1<<20))
 	for uint64(len(p)) < n { // grows with what is there
@@ -247,13 +245,13 @@ func (u *unpacker) entries(ctx context.Context) (m Manifest, err error) {
 			var text []byte
 			if text, err = u.bytes(maxBackupPart, "manifest"); err == nil {
 				if jerr := json.Unmarshal(text, &m); jerr != nil || m.Version != 1 {
-					err = fmt.Errorf("%w: its manifest: version %d: %v", ErrBackup, m.Version, jerr)
+					err = fault.Of(ErrBackup, "the backup's manifest cannot be read: version %d: %v", m.Version, jerr)
 				}
 			}
 		case kind == entryEnd && ended:
 			return m, u.digest()
 		default:
-			err = fmt.Errorf("%w: an entry of kind %d", ErrBackup, kind)
+			err = fault.Of(ErrBackup, "the backup has an entry of unknown kind %d", kind)
 		}
 		if err != nil {
 			return m, err
@@ -268,10 +266,10 @@ func (u *unpacker) digest() error {
 		return corrupt(err)
 	}
 	if !bytes.Equal(got, want) {
-		return fmt.Errorf("%w: its digest is not that of its content", ErrBackup)
+		return fault.Of(ErrBackup, "the backup's digest does not match its content")
 	}
 	if _, err := u.r.ReadByte(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: something follows its end", ErrBackup)
+		return fault.Of(ErrBackup, "the backup has data after its end")
 	}
 	if u.tx != nil {
 		if err := u.tx.Commit(); err != nil {
@@ -289,7 +287,7 @@ func (u *unpacker) file() error {
 	}
 	name := string(raw)
 	if !inBackup(name) || path.Clean(name) != name || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return fmt.Errorf("%w: no home has a file %.80q", ErrBackup, name)
+		return fault.Of(ErrBackup, "the backup has a file %.80q, which no home has", name)
 	}
 	data, err := u.bytes(maxBackupFile, "a file")
 	if err != nil {
@@ -300,15 +298,15 @@ func (u *unpacker) file() error {
 	u.seen.Files.add(1, int64(len(data)))
 	local := filepath.FromSlash(name)
 	if err := u.root.MkdirAll(filepath.Dir(local), 0o700); err != nil {
-		return fmt.Errorf("node: restore: %w", err)
+		return fmt.Errorf("restore: %w", err)
 	}
 	f, err := u.root.OpenFile(local, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return fmt.Errorf("node: restore: %w", err)
+		return fmt.Errorf("restore: %w", err)
 	}
 	_, err = f.Write(data)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("node: restore: %w", err)
+		return fmt.Errorf("restore: %w", err)
 	}
 	return nil
 }
@@ -337,7 +335,7 @@ func (u *unpacker) storePairs() error {
 	for ; count > 0; count-- {
 		k, v := part(), part()
 		if len(k) == 0 || v == nil {
-			return fmt.Errorf("%w: pairs that are none", ErrBackup)
+			return fault.Of(ErrBackup, "the backup has malformed pairs of keys and values")
 		}
 		u.seen.Store.Bytes += int64(len(k) + len(v))
 		if err := u.put(k, v); err != nil {
@@ -345,7 +343,7 @@ func (u *unpacker) storePairs() error {
 		}
 	}
 	if len(p) > 0 {
-		return fmt.Errorf("%w: more pairs than it says", ErrBackup)
+		return fault.Of(ErrBackup, "the backup has more pairs of keys and values than it says")
 	}
 	return nil
 }
@@ -369,7 +367,7 @@ func (u *unpacker) put(k, v []byte) error {
 func (u *unpacker) compare(m Manifest) error {
 	u.seen.Files.Hash, u.seen.Store.Hash = hex.EncodeToString(u.files.Sum(nil)), hex.EncodeToString(u.pairs.Sum(nil))
 	if u.seen.Files != m.Files || u.seen.Store != m.Store {
-		return fmt.Errorf("%w: it does not hold what its manifest says", ErrBackup)
+		return fault.Of(ErrBackup, "the backup does not hold what its manifest says")
 	}
 	want := map[string]BackupDatabase{}
 	for _, d := range m.Databases {
@@ -380,7 +378,7 @@ func (u *unpacker) compare(m Manifest) error {
 	return eachJSONIn(snap, prefixDatabase, func(name string, r databaseRecord) error {
 		f, ok, err := replica.PeekState(snap, foldPrefix(r.Number))
 		if w := want[name]; err == nil && (w.ID != r.ID || ok && w.Hash != f.Hash.String()) {
-			err = fmt.Errorf("%w: database %s is in another state than its manifest says", ErrBackup, name)
+			err = fault.Of(ErrBackup, "database %s of the backup is in another state than the manifest says", name)
 		}
 		return err
 	})

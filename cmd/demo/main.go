@@ -19,10 +19,10 @@ import (
 
 func main() {
 	weft := flag.String("weft", "bin/weft", "the weft binary")
-	data := flag.String("data", "testdata/cities-sample.jsonl.gz", "documents, JSONL, gzipped or not")
-	files := flag.String("files", "testdata/files", "a folder to push")
-	keep := flag.Bool("keep", false, "keep the homes for a look")
-	limit := flag.Duration("timeout", 8*time.Minute, "bound on the whole demo")
+	data := flag.String("data", "testdata/cities-sample.jsonl.gz", "documents as JSONL, gzipped or not")
+	files := flag.String("files", "testdata/files", "folder to push")
+	keep := flag.Bool("keep", false, "keep the homes after the run")
+	limit := flag.Duration("timeout", 8*time.Minute, "time limit for the whole demo")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -15,6 +15,7 @@ import (
 	"filippo.io/age"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/keys"
@@ -33,13 +34,13 @@ type backupOutput struct {
 }
 
 func (o backupOutput) print(w io.Writer, done string) {
-	fmt.Fprintf(w, "%s %s: %d databases, %d keys of the store (%s), %d files (%s)\n", done, o.File,
-		len(o.Databases), o.Store.Count, size(o.Store.Bytes), o.Files.Count, size(o.Files.Bytes))
+	fmt.Fprintf(w, "%s %s: %s, %s in the store (%s), %s (%s)\n", done, o.File, count(int64(len(o.Databases)), "database"),
+		count(o.Store.Count, "key"), size(o.Store.Bytes), count(o.Files.Count, "file"), size(o.Files.Bytes))
 }
 
 func (a *app) backupCommand() *cobra.Command {
 	var sealed bool
-	cmd := a.newCommand("backup FILE|-", "Write all that the home holds to a file, also while the daemon runs", 1, 1,
+	cmd := a.newCommand("backup FILE|-", "Write everything in the home to a file, also while the daemon runs", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			stream, err := c.Node.Backup(ctx, connect.NewRequest(&weftv1.BackupRequest{}))
 			if err != nil {
@@ -55,13 +56,13 @@ func (a *app) backupCommand() *cobra.Command {
 				return err
 			}
 			if !sealed && !a.json {
-				fmt.Fprintf(a.err, "weft: note: whoever has %s has this home's documents%s: keep it as safe, or seal it by --passphrase\n",
+				fmt.Fprintf(a.err, "weft: note: whoever has %s has this home's documents%s: keep it safe, or seal it with --passphrase\n",
 					args[0], map[bool]string{false: " and keys"}[out.Sealed])
 			}
 			return a.print(out, func(w io.Writer) { out.print(w, "wrote") })
 		})
-	cmd.Long = cmd.Short + ".\n\nThe file holds the identity, the device, all databases and files, as they were at one moment.\n" +
-		"With --passphrase it is sealed (age); the passphrase is WEFT_BACKUP_PASSPHRASE, or asked for twice."
+	cmd.Long = cmd.Short + ".\n\nThe file holds the identity, the device, and all databases and files as of one moment.\n" +
+		"With --passphrase it is sealed (age); the passphrase comes from WEFT_BACKUP_PASSPHRASE or is asked for twice."
 	cmd.Flags().BoolVar(&sealed, "passphrase", false, "seal the file with a passphrase")
 	return cmd
 }
@@ -70,7 +71,7 @@ func (a *app) backupCommand() *cobra.Command {
 // before; only its owner can read it.
 func writeNew(name string, write func(io.Writer) error) (err error) {
 	if _, err := os.Lstat(name); err == nil {
-		return fmt.Errorf("%w: %s is there already", node.ErrExists, name)
+		return fault.Of(node.ErrExists, "%s already exists", name)
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
 	if err != nil {
@@ -136,14 +137,14 @@ func (a *app) backupPassphrase(fresh bool) (string, error) {
 		return p, nil
 	}
 	ctx := context.Background()
-	first, err := a.ask(ctx, "Passphrase of the backup: ")
+	first, err := a.ask(ctx, "Passphrase for the backup: ")
 	if errors.Is(err, keys.ErrPassphraseNeeded) {
-		return "", fmt.Errorf("%w for the backup, and there is no terminal to ask for it: set WEFT_BACKUP_PASSPHRASE", keys.ErrPassphraseNeeded)
+		return "", fault.Of(keys.ErrPassphraseNeeded, "a passphrase is needed for the backup and there is no terminal to ask for it: set WEFT_BACKUP_PASSPHRASE")
 	}
 	if err != nil || !fresh {
 		return string(first), err
 	}
-	again, err := a.ask(ctx, "Once more: ")
+	again, err := a.ask(ctx, "Repeat the passphrase: ")
 	if err == nil && !bytes.Equal(first, again) {
 		err = usagef("the two passphrases differ: nothing was written")
 	}
@@ -152,16 +153,16 @@ func (a *app) backupPassphrase(fresh bool) (string, error) {
 
 func (a *app) restoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "restore FILE|-", Short: "Make the home of a backup, and check all of it", Args: args(1, 1),
+		Use: "restore FILE|-", Short: "Restore a home from a backup and check all of it", Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			if a.api != "" {
-				return usagef("restore makes a home: leave --api and WEFT_API out")
+				return usagef("restore creates a home: omit --api and WEFT_API")
 			}
 			return a.restore(cmd.Context(), given[0])
 		},
 	}
-	cmd.Long = cmd.Short + ".\n\nThe home must not be there, or be empty. Every hash is compared, and every database read whole, before it is there.\n" +
-		"The restored node goes on as the same device, in new logs; let the one that was backed up not run beside it."
+	cmd.Long = cmd.Short + ".\n\nThe home must be empty or not exist. Every hash is compared and every database is read whole before the home appears.\n" +
+		"The restored node continues as the same device, in new logs; do not run the one that was backed up at the same time."
 	return cmd
 }
 
@@ -191,13 +192,13 @@ func (a *app) restore(ctx context.Context, name string) error {
 			return err
 		}
 		if r, err = age.Decrypt(b, id); err != nil {
-			return fmt.Errorf("%w: %s: %v", keys.ErrPassphraseWrong, name, err)
+			return fault.Of(keys.ErrPassphraseWrong, "%s: the passphrase is wrong, or the file was altered: %v", name, err)
 		}
 	}
 	out := backupOutput{File: name}
 	m, err := node.Restore(ctx, r, node.RestoreOptions{Home: a.home, Passphrase: a.passphrase})
 	if errors.Is(err, keys.ErrPassphraseNeeded) {
-		return fmt.Errorf("%w: its keys are sealed: set WEFT_PASSPHRASE to the passphrase of the home that was backed up", keys.ErrPassphraseNeeded)
+		return fault.Of(keys.ErrPassphraseNeeded, "the keys in the backup are sealed: set WEFT_PASSPHRASE to the passphrase of the home that was backed up")
 	}
 	if err != nil {
 		return err

@@ -15,13 +15,14 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
 )
 
 func (a *app) bucketCommand() *cobra.Command {
-	return newGroup("bucket", "Folders of files", a.bucketCreate(), a.bucketList(), a.bucketRoot(), a.bucketPush(), a.bucketPull(), a.bucketCat())
+	return newGroup("bucket", "Manage buckets, which are folders of files", a.bucketCreate(), a.bucketList(), a.bucketRoot(), a.bucketPush(), a.bucketPull(), a.bucketCat())
 }
 
 type bucketOutput struct {
@@ -31,7 +32,7 @@ type bucketOutput struct {
 
 func (a *app) bucketCreate() *cobra.Command {
 	var database string
-	cmd := a.newCommand("create NAME", "Make a bucket, in a database of its own unless --db names one", 1, 1,
+	cmd := a.newCommand("create NAME", "Create a bucket, in a database of its own unless --db names one", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			r, err := c.Buckets.Create(ctx, connect.NewRequest(&weftv1.CreateBucketRequest{Name: args[0], Database: database}))
 			if err != nil {
@@ -40,12 +41,12 @@ func (a *app) bucketCreate() *cobra.Command {
 			out := bucketOutput{r.Msg.GetBucket().GetName(), r.Msg.GetBucket().GetDatabase()}
 			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s in database %s\n", out.Name, out.Database) })
 		})
-	cmd.Flags().StringVar(&database, "db", "", "the database to keep it in")
+	cmd.Flags().StringVar(&database, "db", "", "database that holds the bucket")
 	return cmd
 }
 
 func (a *app) bucketList() *cobra.Command {
-	return a.newCommand("ls [NAME [PREFIX]]", "List the buckets, or the files of one", 0, 2,
+	return a.newCommand("ls [NAME [PREFIX]]", "List the buckets, or the files in one", 0, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			if len(args) > 0 {
 				return a.listEntries(ctx, c, args[0], append(args, "")[1])
@@ -93,7 +94,7 @@ func (a *app) listEntries(ctx context.Context, c *client.Client, bucket, prefix 
 }
 
 func (a *app) bucketRoot() *cobra.Command {
-	return a.newCommand("root NAME", "Print the CID of the bucket's UnixFS DAG", 1, 1,
+	return a.newCommand("root NAME", "Print the root CID of a bucket's UnixFS DAG", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			r, err := c.Buckets.Root(ctx, connect.NewRequest(&weftv1.BucketRootRequest{Bucket: args[0]}))
 			if err != nil {
@@ -135,7 +136,7 @@ type pushOutput struct {
 
 func (a *app) bucketPush() *cobra.Command {
 	var remove bool
-	cmd := a.newCommand("push NAME DIR", "Store the files of a folder", 2, 2,
+	cmd := a.newCommand("push NAME DIR", "Store the files of a folder in a bucket", 2, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			root, err := os.OpenRoot(args[1])
 			if err != nil {
@@ -162,12 +163,12 @@ func (a *app) bucketPush() *cobra.Command {
 			}
 			return a.print(out, func(w io.Writer) {
 				for _, s := range out.Skipped {
-					fmt.Fprintf(w, "left out %s: %s\n", s.Path, s.Reason)
+					fmt.Fprintf(w, "skipped %s: %s\n", s.Path, s.Reason)
 				}
 				fmt.Fprintf(w, "%d added, %d changed, %d unchanged, %d removed\nroot %s\n", out.Added, out.Changed, out.Unchanged, out.Removed, out.Root)
 			})
 		})
-	cmd.Flags().BoolVar(&remove, "remove", false, "remove from the bucket what the folder does not have")
+	cmd.Flags().BoolVar(&remove, "remove", false, "remove files from the bucket that the folder does not have")
 	return cmd
 }
 
@@ -246,7 +247,7 @@ func (p *pusher) file(name string) error {
 // parseRange reads "A-B", both included, or "A-", or "-N", the last N bytes
 // of a file of some size.
 func parseRange(s string, size func() (int64, error)) (offset, length int64, err error) {
-	bad := usagef("--range %s: write A-B, A- or -N", s)
+	bad := usagef("invalid --range %q: want A-B, A- or -N", s)
 	first, last, ok := strings.Cut(s, "-")
 	if !ok || first == "" && last == "" {
 		return 0, 0, bad
@@ -294,7 +295,7 @@ func (a *app) bucketCat() *cobra.Command {
 			}
 			return errors.Join(stream.Err(), stream.Close())
 		})
-	cmd.Flags().StringVar(&part, "range", "", "bytes A-B (both included), A- or -N")
+	cmd.Flags().StringVar(&part, "range", "", "bytes A-B (inclusive), A- or the last -N")
 	return cmd
 }
 
@@ -308,7 +309,7 @@ func (a *app) fileSize(ctx context.Context, c *client.Client, bucket, name strin
 			return e.GetSize(), nil
 		}
 	}
-	return 0, fmt.Errorf("%w: %s has no file %s", client.ErrNotFound, bucket, name)
+	return 0, fault.Of(client.ErrNotFound, "bucket %s has no file %s", bucket, name)
 }
 
 func (a *app) bucketPull() *cobra.Command {
@@ -339,7 +340,7 @@ func (a *app) bucketPull() *cobra.Command {
 				return err
 			}
 			out := map[string]int64{"files": p.files, "bytes": p.bytes}
-			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%d files, %d bytes\n", p.files, p.bytes) })
+			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s, %s\n", count(p.files, "file"), count(p.bytes, "byte")) })
 		})
 }
 
@@ -364,7 +365,7 @@ func (p *puller) take(m *weftv1.PullResponse) error {
 		return nil
 	}
 	if p.f == nil {
-		return errors.New("the node sent bytes of no file")
+		return fault.Errorf(fault.Malformed, "the node sent data before the name of a file")
 	}
 	n, err := p.f.Write(m.GetData())
 	p.bytes += int64(n)

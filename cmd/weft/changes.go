@@ -51,7 +51,7 @@ func (a *app) watchCommand() *cobra.Command {
 	var limit int
 	var id string
 	var m weftv1.WatchRequest
-	cmd := a.newCommand("watch DB [COLLECTION [FILTER]]", "Print changes as they happen, one a line", 1, 3,
+	cmd := a.newCommand("watch DB [COLLECTION [FILTER]]", "Print changes as they happen, one per line", 1, 3,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			m.Database, m.Collection = args[0], append(args, "")[1]
 			if len(args) == 3 {
@@ -91,10 +91,10 @@ func (a *app) watchCommand() *cobra.Command {
 			}
 			return err
 		})
-	cmd.Flags().IntVar(&limit, "limit", 0, "end after N changes; 0 never")
-	cmd.Flags().StringVar(&m.ResumeAfter, "resume", "", "token of the last change seen")
+	cmd.Flags().IntVar(&limit, "limit", 0, "stop after N changes; 0 never stops")
+	cmd.Flags().StringVar(&m.ResumeAfter, "resume", "", "resume after the change with this token")
 	cmd.Flags().StringVar(&id, "id", "", "only the document with this _id")
-	cmd.Flags().StringSliceVar(&m.Operations, "operations", nil, "only these: insert,update,replace,delete (the default), refused, cleared, conflict, resolved")
+	cmd.Flags().StringSliceVar(&m.Operations, "operations", nil, "only these: insert, update, replace, delete (the default), refused, cleared, conflict, resolved")
 	return cmd
 }
 

@@ -13,13 +13,14 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
 )
 
 func (a *app) collectionCommand() *cobra.Command {
-	return newGroup("collection", "Collections of a database", a.collectionCreate(), a.collectionUpdate(), a.collectionList(), a.collectionShow(), a.collectionRemove())
+	return newGroup("collection", "Manage the collections of a database", a.collectionCreate(), a.collectionUpdate(), a.collectionList(), a.collectionShow(), a.collectionRemove())
 }
 
 type collectionOutput struct {
@@ -64,8 +65,8 @@ type collectionFlags struct {
 
 func (o *collectionFlags) set(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.schema, "schema", "", "JSON Schema that documents must fit: a file, - or the schema itself")
-	f.StringVar(&o.rules, "rules", "", `who may write and read, in CEL, such as '{"write":"writer == doc.owner"}': a file, - or the rules themselves`)
+	f.StringVar(&o.schema, "schema", "", "JSON Schema that documents must fit: a file, - for standard input, or the schema itself")
+	f.StringVar(&o.rules, "rules", "", `who may write and read, in CEL, such as '{"write":"writer == doc.owner"}': a file, - for standard input, or the rules themselves`)
 }
 
 // options returns what create and collMod take.
@@ -101,7 +102,7 @@ func (a *app) options(o collectionFlags) (bson.D, error) {
 
 func (a *app) collectionCreate() *cobra.Command {
 	var o collectionFlags
-	cmd := a.newCommand("create DB NAME", "Define a collection", 2, 2,
+	cmd := a.newCommand("create DB NAME", "Create a collection", 2, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			options, err := a.options(o)
 			if err != nil {
@@ -118,14 +119,14 @@ func (a *app) collectionCreate() *cobra.Command {
 
 func (a *app) collectionUpdate() *cobra.Command {
 	var o collectionFlags
-	cmd := a.newCommand("update DB NAME", "Change the schema or the rules of a collection, and its documents by steps", 2, 2,
+	cmd := a.newCommand("update DB NAME", "Change the schema or rules of a collection, and migrate its documents", 2, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			options, err := a.options(o)
 			if err != nil {
 				return err
 			}
 			if len(options) == 0 {
-				return usagef("collection update: nothing to change: give --schema, --rules or --migrate")
+				return usagef("nothing to change: give --schema, --rules or --migrate")
 			}
 			options = append(options, bson.E{Key: "dryRun", Value: o.dryRun}, bson.E{Key: "force", Value: o.force}, bson.E{Key: "list", Value: int32(100)})
 			reply, err := a.run(ctx, c, args[0], append(bson.D{{Key: "collMod", Value: args[1]}}, options...))
@@ -135,9 +136,9 @@ func (a *app) collectionUpdate() *cobra.Command {
 			return err
 		})
 	o.set(cmd)
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "change nothing, print which documents would not fit")
-	cmd.Flags().BoolVar(&o.force, "force", false, "change it though documents do not fit")
-	cmd.Flags().StringVar(&o.migrate, "migrate", "", `steps that make documents fit, such as '[{"rename":{"from":"a","to":"b"}}]': a file, - or the steps themselves`)
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "change nothing; print which documents would not fit")
+	cmd.Flags().BoolVar(&o.force, "force", false, "make the change even if documents do not fit")
+	cmd.Flags().StringVar(&o.migrate, "migrate", "", `steps that make documents fit, such as '[{"rename":{"from":"a","to":"b"}}]': a file, - for standard input, or the steps themselves`)
 	return cmd
 }
 
@@ -184,7 +185,7 @@ func (a *app) collectionList() *cobra.Command {
 }
 
 func (a *app) collectionShow() *cobra.Command {
-	return a.newCommand("show DB NAME", "Tell about a collection", 2, 2,
+	return a.newCommand("show DB NAME", "Show a collection", 2, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			all, err := a.collections(ctx, c, args[0])
 			if err != nil {
@@ -198,7 +199,7 @@ func (a *app) collectionShow() *cobra.Command {
 						}
 					}
 					return a.print(x, func(w io.Writer) {
-						fmt.Fprintf(w, "%s: %d documents\n", x.Name, x.Documents)
+						fmt.Fprintf(w, "%s: %s\n", x.Name, count(x.Documents, "document"))
 						for _, i := range x.Indexes {
 							fmt.Fprintf(w, "index %s %s %s\n", i.Name, i.Keys, i)
 						}
@@ -208,6 +209,6 @@ func (a *app) collectionShow() *cobra.Command {
 					})
 				}
 			}
-			return fmt.Errorf("%w: %s has no collection %s", client.ErrNotFound, args[0], args[1])
+			return fault.Of(client.ErrNotFound, "database %s has no collection %s", args[0], args[1])
 		})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
@@ -22,7 +23,7 @@ import (
 func (a *app) run(ctx context.Context, c *client.Client, database string, command bson.D) (bson.Raw, error) {
 	b, err := bson.Marshal(command)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", errCommand, err)
+		return nil, fmt.Errorf("encode the command: %w", err)
 	}
 	r, err := c.Documents.Run(ctx, connect.NewRequest(&weftv1.RunRequest{Database: database, Command: b}))
 	if err != nil {
@@ -31,8 +32,6 @@ func (a *app) run(ctx context.Context, c *client.Client, database string, comman
 	reply := bson.Raw(r.Msg.GetReply())
 	return reply, client.ReplyError(reply)
 }
-
-var errCommand = errors.New("command")
 
 // each runs a command that replies with a cursor, calls f with every document of
 // it, and returns how many there were.
@@ -45,16 +44,16 @@ func (a *app) each(ctx context.Context, c *client.Client, database, collection s
 		}
 		docs, ok := reply.Lookup("cursor", batch).ArrayOK()
 		if !ok {
-			return n, fmt.Errorf("%w: the reply has no cursor", errCommand)
+			return n, fault.Errorf(fault.Internal, "the reply has no cursor")
 		}
 		values, err := docs.Values()
 		if err != nil {
-			return n, fmt.Errorf("%w: %v", errCommand, err)
+			return n, fault.Errorf(fault.Internal, "the reply cannot be read: %v", err)
 		}
 		for _, v := range values {
 			doc, ok := v.DocumentOK()
 			if !ok {
-				return n, fmt.Errorf("%w: the reply's cursor holds no documents", errCommand)
+				return n, fault.Errorf(fault.Internal, "the reply's cursor holds no documents")
 			}
 			if err := f(doc); err != nil {
 				return n, err
@@ -101,18 +100,18 @@ func (a *app) explained(ctx context.Context, c *client.Client, database string, 
 func documents(what, text string) (bson.A, error) {
 	v, err := client.Value([]byte(text))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, usagef("%s: %v", what, err))
+		return nil, usagef("invalid %s: %v", what, err)
 	}
 	if d, ok := v.DocumentOK(); ok {
 		return bson.A{d}, nil
 	}
 	array, ok := v.ArrayOK()
 	if !ok {
-		return nil, usagef("the %s is an array of stages, such as '[{\"$match\":{}}]'", what)
+		return nil, usagef("invalid %s: want an array of stages, such as '[{\"$match\":{}}]'", what)
 	}
 	values, err := array.Values()
 	if err != nil {
-		return nil, usagef("%s: %v", what, err)
+		return nil, usagef("invalid %s: %v", what, err)
 	}
 	out := bson.A{}
 	for _, v := range values {
@@ -133,7 +132,7 @@ func hint(text string) (any, error) {
 func (a *app) aggregateCommand() *cobra.Command {
 	var explain bool
 	var index string
-	cmd := a.newCommand("aggregate DB COLLECTION PIPELINE|-", "Print what a pipeline of stages makes of the documents, one a line", 3, 3,
+	cmd := a.newCommand("aggregate DB COLLECTION PIPELINE|-", "Run an aggregation pipeline and print its results, one per line", 3, 3,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			text, err := a.argument(args[2])
 			if err != nil {
@@ -160,13 +159,13 @@ func (a *app) aggregateCommand() *cobra.Command {
 			}
 			return err
 		})
-	cmd.Flags().BoolVar(&explain, "explain", false, "print how it is answered instead")
-	cmd.Flags().StringVar(&index, "hint", "", "index to use: its name or its keys")
+	cmd.Flags().BoolVar(&explain, "explain", false, "print the query plan instead")
+	cmd.Flags().StringVar(&index, "hint", "", "index to use: its name or keys")
 	return cmd
 }
 
 func (a *app) distinctCommand() *cobra.Command {
-	return a.newCommand("distinct DB COLLECTION PATH [FILTER]", "Print the values of a field, each once", 3, 4,
+	return a.newCommand("distinct DB COLLECTION PATH [FILTER]", "Print the distinct values of a field, one per line", 3, 4,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			filter, err := document("filter", append(args, "")[3])
 			if err != nil {
@@ -208,7 +207,7 @@ type conflictOutput struct {
 }
 
 func (a *app) conflictsCommand() *cobra.Command {
-	return a.newCommand("conflicts DB [COLLECTION]", "Print the values of unique indexes that several documents have, one a line", 1, 2,
+	return a.newCommand("conflicts DB [COLLECTION]", "Print the values of unique indexes that several documents have, one per line", 1, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			const page = 1000
 			for skip := int64(0); ; skip += page {
@@ -241,7 +240,7 @@ func (a *app) printConflict(doc bson.Raw) error {
 	if a.json {
 		return a.line(out)
 	}
-	_, err := fmt.Fprintf(a.out, "%s %s %s: %s, also %d others: %s\n", out.Collection, out.Index, out.Key, out.Owner, out.Documents-1, joined(out.Others))
+	_, err := fmt.Fprintf(a.out, "%s %s %s: %s, and %s: %s\n", out.Collection, out.Index, out.Key, out.Owner, count(out.Documents-1, "other"), joined(out.Others))
 	return err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
+	"github.com/weftdb/weft/node/rpc"
 )
 
 // A daemonOptions says how to run a node.
@@ -25,15 +27,15 @@ type daemonOptions struct {
 func (o *daemonOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&o.mdns, "mdns", true, "find peers on the local network")
-	f.StringArrayVar(&o.p2p, "p2p", nil, "multiaddr to listen on, repeatable (default port 4600, QUIC and TCP)")
-	f.BoolVar(&o.verbose, "verbose", false, "log what happens, not only what is wrong")
+	f.StringArrayVar(&o.p2p, "p2p", nil, "multiaddr to listen at, may be repeated (default port 4600, QUIC and TCP)")
+	f.BoolVar(&o.verbose, "verbose", false, "log events, not only problems")
 }
 
 func (a *app) daemonCommand() *cobra.Command {
 	o := daemonOptions{}
 	cmd := &cobra.Command{
-		Use: "daemon", Short: "Run the node until it is told to end", Args: args(0, 0),
-		Long: "Run the node until it is told to end. --api is where its API listens, 127.0.0.1:4601 by default.",
+		Use: "daemon", Short: "Run the node until interrupted", Args: args(0, 0),
+		Long: "Run the node until interrupted. Its API listens at --api, by default " + rpc.DefaultAddr + ".",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.p2p == nil {
 				o.p2p = []string{
@@ -45,14 +47,14 @@ func (a *app) daemonCommand() *cobra.Command {
 		},
 	}
 	o.flags(cmd)
-	cmd.Flags().BoolVar(&o.relay, "relay", false, "keep threads and mail of others that show an API key of this node")
+	cmd.Flags().BoolVar(&o.relay, "relay", false, "store threads and mail for peers that present an API key of this node")
 	return cmd
 }
 
 func (a *app) devCommand() *cobra.Command {
 	o := daemonOptions{relay: true}
 	cmd := &cobra.Command{
-		Use: "dev", Short: "Run a relay for development on this machine, with a key that needs no secret", Args: args(0, 0),
+		Use: "dev", Short: "Run a relay for local development, with a key that needs no secret", Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.p2p == nil {
 				o.p2p = []string{"/ip4/127.0.0.1/udp/4600/quic-v1", "/ip4/127.0.0.1/tcp/4600"}
@@ -64,16 +66,21 @@ func (a *app) devCommand() *cobra.Command {
 	return cmd
 }
 
+// surfaces are the ways in that a daemon opens: the one list of them.
+func (a *app) surfaces() []node.Surface {
+	api := strings.TrimSuffix(strings.TrimPrefix(a.api, "http://"), "/")
+	return []node.Surface{
+		rpc.Surface(cmp.Or(api, rpc.DefaultAddr)),
+	}
+}
+
 // serve runs a node until ctx ends.
 func (a *app) serve(ctx context.Context, o daemonOptions, ready func(*node.Node) error) error {
-	c := node.Config{Home: a.home, API: node.DefaultAPI, Relay: o.relay, MDNS: o.mdns, LockWait: 5 * time.Second}
-	if a.api != "" {
-		c.API = strings.TrimSuffix(strings.TrimPrefix(a.api, "http://"), "/")
-	}
+	c := node.Config{Home: a.home, Surfaces: a.surfaces(), Relay: o.relay, MDNS: o.mdns, LockWait: 5 * time.Second}
 	for _, s := range o.p2p {
 		m, err := multiaddr.NewMultiaddr(s)
 		if err != nil {
-			return usagef("--p2p %s: %v", s, err)
+			return usagef("invalid --p2p %q: want a multiaddr: %v", s, err)
 		}
 		c.Listen = append(c.Listen, m)
 	}
@@ -110,7 +117,7 @@ type readyOutput struct {
 }
 
 func readyOf(n *node.Node) readyOutput {
-	return readyOutput{Peer: n.Peer().String(), P2P: list(n.Addrs()), API: n.API()}
+	return readyOutput{Peer: n.Peer().String(), P2P: list(n.Addrs()), API: n.SurfaceAddr(node.SurfaceAPI)}
 }
 
 func (a *app) ready(n *node.Node) error {
@@ -136,17 +143,17 @@ func (a *app) readyDev(n *node.Node) error {
 		if len(r.P2P) > 0 {
 			addr = r.P2P[0]
 		}
-		fmt.Fprintf(w, `ready: a relay for development, on this machine only
+		fmt.Fprintf(w, `ready: a relay for development, reachable from this machine only
 
-In another terminal, a device uses it by
+To use it from a device, run in another terminal
   export WEFT_HOME=$(mktemp -d)
   weft relay add %s --key %s
   weft db create try
   weft insert try things '{"hello":"world"}'
   weft db status try --wait identical
-An embedded node by
+To use it from an embedded node, call
   n.AddRelay(ctx, addr, node.RelayOptions{Key: %q})
-The key needs no secret and expires at %s: for development only.
+The key needs no secret and expires at %s. It is for development only.
 
 API    http://%s
 token  %s/api.token

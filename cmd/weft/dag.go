@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) dagCommand() *cobra.Command {
-	return newGroup("dag", "Nodes of the buckets' DAGs", a.dagGet())
+	return newGroup("dag", "Inspect the DAGs of buckets", a.dagGet())
 }
 
 // dagGet prints the same with --json: DAG-JSON is JSON.
@@ -33,8 +33,8 @@ func (a *app) dagGet() *cobra.Command {
 			return err
 		})
 	f := cmd.Flags()
-	f.StringVar(&r.Bucket, "bucket", "", "the bucket to look in, NAME or DATABASE/NAME (default all of them)")
-	f.Int64Var(&r.MaxNodes, "max-nodes", 100_000, "the most nodes to look at")
-	f.Int64Var(&r.MaxBytes, "max-bytes", 64<<20, "the most bytes of nodes to look at")
+	f.StringVar(&r.Bucket, "bucket", "", "bucket to look in, NAME or DATABASE/NAME (default all)")
+	f.Int64Var(&r.MaxNodes, "max-nodes", 100_000, "look at no more than N nodes")
+	f.Int64Var(&r.MaxBytes, "max-bytes", 64<<20, "look at no more than N bytes of nodes")
 	return cmd
 }

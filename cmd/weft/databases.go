@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
@@ -21,7 +22,7 @@ import (
 const maxLine = 1 << 20
 
 func (a *app) dbCommand() *cobra.Command {
-	return newGroup("db", "Databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbJoin(), a.dbCompact(), a.dbRemove(), a.dbImport())
+	return newGroup("db", "Manage databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbJoin(), a.dbCompact(), a.dbRemove(), a.dbImport())
 }
 
 type databaseOutput struct {
@@ -35,7 +36,7 @@ func (a *app) printDatabase(d *weftv1.Database) error {
 }
 
 func (a *app) dbCreate() *cobra.Command {
-	return a.newCommand("create NAME", "Make a database", 1, 1,
+	return a.newCommand("create NAME", "Create a database", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			r, err := c.Databases.Create(ctx, connect.NewRequest(&weftv1.CreateDatabaseRequest{Name: args[0]}))
 			if err != nil {
@@ -67,7 +68,7 @@ func (a *app) dbList() *cobra.Command {
 }
 
 func (a *app) dbInfo() *cobra.Command {
-	return a.newCommand("info DB", "Tell about a database: state hash, documents, records, heads", 1, 1,
+	return a.newCommand("info DB", "Show a database: state hash, documents, records, heads", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			r, err := c.Databases.Info(ctx, connect.NewRequest(&weftv1.DatabaseInfoRequest{Name: args[0]}))
 			if err != nil {
@@ -89,7 +90,7 @@ func (a *app) dbInfo() *cobra.Command {
 			return a.print(out, func(w io.Writer) {
 				table(w, []string{"name", out.Name}, []string{"id", out.ID}, []string{"state hash", out.Hash},
 					[]string{"documents", fmt.Sprint(out.Documents)},
-					[]string{"records", fmt.Sprintf("%d in %d logs, %s", out.Records, len(out.Heads), size(out.Bytes))})
+					[]string{"records", fmt.Sprintf("%d in %s, %s", out.Records, count(int64(len(out.Heads)), "log"), size(out.Bytes))})
 			})
 		})
 }
@@ -161,7 +162,7 @@ func (a *app) printStatus(out statusOutput) error {
 	return a.print(out, func(w io.Writer) {
 		fmt.Fprintf(w, "state hash %s\n", out.Hash)
 		if len(out.Peers) == 0 {
-			fmt.Fprintln(w, "no peers: weft relay add, or weft db invite")
+			fmt.Fprintln(w, "no peers: add a relay with weft relay add, or a device with weft db invite")
 			return
 		}
 		rows := [][]string{{"PEER", "ROLE", "STATE", "BEHIND", "AHEAD", "SINCE", "REASON"}}
@@ -175,7 +176,7 @@ func (a *app) printStatus(out statusOutput) error {
 func (a *app) dbStatus() *cobra.Command {
 	var wait string
 	var timeout time.Duration
-	cmd := a.newCommand("status DB", "Tell how a database stands with each peer", 1, 1,
+	cmd := a.newCommand("status DB", "Show how a database compares with each peer's copy", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			m := &weftv1.DatabaseStatusRequest{Name: args[0]}
 			if wait != "" {
@@ -196,7 +197,7 @@ func (a *app) waitStatus(ctx context.Context, c *client.Client, m *weftv1.Databa
 	switch state {
 	case "identical", "behind", "ahead", "diverged", "refused", "waiting", "unreachable":
 	default:
-		return usagef("--wait %s: the states are identical, behind, ahead, diverged, refused, waiting and unreachable", state)
+		return usagef("invalid --wait %q: want identical, behind, ahead, diverged, refused, waiting or unreachable", state)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, context.DeadlineExceeded)
 	defer cancel()
@@ -217,7 +218,7 @@ func (a *app) waitStatus(ctx context.Context, c *client.Client, m *weftv1.Databa
 	_ = stream.Close() // its end is known
 	// The node hears of the deadline too, and may end the stream before us.
 	if err == nil && ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("not %s within %s: %s: %w", state, timeout, last, context.DeadlineExceeded)
+		return fault.Errorf(fault.Timeout, "not %s within %s: %s", state, timeout, last)
 	}
 	return errors.Join(err, ctx.Err())
 }
@@ -225,13 +226,13 @@ func (a *app) waitStatus(ctx context.Context, c *client.Client, m *weftv1.Databa
 func (a *app) dbInvite() *cobra.Command {
 	var m weftv1.InviteRequest
 	var expires time.Duration
-	cmd := a.newCommand("invite DB", "Print a URL by which others join: a bearer secret", 1, 1,
+	cmd := a.newCommand("invite DB", "Print an invite URL: whoever has it can join", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			if expires < 0 || expires > 0 && expires < time.Second {
-				return usagef("--expires %s: write a time from 1s, or 0 for ever", expires)
+				return usagef("invalid --expires %q: want at least 1s, or 0 to never expire", expires)
 			}
 			if m.Uses < -1 || m.Uses == 0 {
-				return usagef("--uses %d: write a number from 1, or -1 for any", m.Uses)
+				return usagef("invalid --uses \"%d\": want a number from 1, or -1 for unlimited", m.Uses)
 			}
 			if m.Name, m.ExpiresSeconds = args[0], int64(expires/time.Second); m.ExpiresSeconds == 0 {
 				m.ExpiresSeconds = -1
@@ -244,15 +245,15 @@ func (a *app) dbInvite() *cobra.Command {
 			return a.print(map[string]string{"url": url}, func(w io.Writer) { fmt.Fprintln(w, url) })
 		})
 	f := cmd.Flags()
-	f.StringVar(&m.Role, "role", "writer", "what who joins may do: writer or owner")
-	f.DurationVar(&expires, "expires", 24*time.Hour, "how long it holds, such as 24h; 0 for ever")
-	f.Int32Var(&m.Uses, "uses", 1, "how many may join by it; -1 any number")
+	f.StringVar(&m.Role, "role", "writer", "role of whoever joins: writer or owner")
+	f.DurationVar(&expires, "expires", 24*time.Hour, "how long the invite is valid, such as 24h; 0 never expires")
+	f.Int32Var(&m.Uses, "uses", 1, "how many can join with it; -1 for unlimited")
 	return cmd
 }
 
 func (a *app) dbJoin() *cobra.Command {
 	var name string
-	cmd := a.newCommand("join URL|-", "Join a database by an invite; - reads it from standard input", 1, 1,
+	cmd := a.newCommand("join URL|-", "Join a database with an invite URL; - reads it from standard input", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			url, err := a.argument(args[0])
 			if err != nil {
@@ -264,7 +265,7 @@ func (a *app) dbJoin() *cobra.Command {
 			}
 			return a.printDatabase(r.Msg.GetDatabase())
 		})
-	cmd.Flags().StringVar(&name, "name", "", "what to call it here (default its owner's name for it)")
+	cmd.Flags().StringVar(&name, "name", "", "name of the database on this node (default the name that its owner gave it)")
 	return cmd
 }
 
@@ -278,13 +279,13 @@ func (a *app) argument(arg string) (string, error) {
 		return "", err
 	}
 	if len(b) > maxLine {
-		return "", usagef("standard input has more than %d bytes", maxLine)
+		return "", usagef("standard input is longer than %d bytes", maxLine)
 	}
 	return string(b), nil
 }
 
 func (a *app) dbRemove() *cobra.Command {
-	return a.newCommand("rm DB", "Forget a database and delete what this node has of it", 1, 1,
+	return a.newCommand("rm DB", "Remove a database from this node and delete its data", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			_, err := c.Databases.Remove(ctx, connect.NewRequest(&weftv1.RemoveDatabaseRequest{Name: args[0]}))
 			return a.done(err)
@@ -292,7 +293,7 @@ func (a *app) dbRemove() *cobra.Command {
 }
 
 func (a *app) dbCompact() *cobra.Command {
-	return a.newCommand("compact DB", "Cut the history of a database and give its disk space back", 1, 1,
+	return a.newCommand("compact DB", "Cut off the history of a database and free its disk space", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			r, err := c.Databases.Compact(ctx, connect.NewRequest(&weftv1.CompactDatabaseRequest{Name: args[0]}))
 			if err != nil {
@@ -311,7 +312,7 @@ func (a *app) dbCompact() *cobra.Command {
 				if out.Reason != "" {
 					fmt.Fprintf(w, "The history was not cut: %s.\n", out.Reason)
 				}
-				fmt.Fprintf(w, "Deleted %d records; the store takes %s, %s before.\n", out.Records, size(out.After), size(out.Before))
+				fmt.Fprintf(w, "Deleted %s; the store now takes %s, before %s.\n", count(out.Records, "record"), size(out.After), size(out.Before))
 			})
 		})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
@@ -60,7 +61,7 @@ func lines(r io.Reader, f func(n int, line []byte) error) error {
 		}
 	}
 	if errors.Is(s.Err(), bufio.ErrTooLong) {
-		return usagef("a line has more than %d bytes", maxDocument)
+		return usagef("a line is longer than %d bytes", maxDocument)
 	}
 	return s.Err()
 }
@@ -121,7 +122,7 @@ func (i *inserter) flush(ctx context.Context) error {
 }
 
 func (a *app) insertCommand() *cobra.Command {
-	return a.newCommand("insert DB COLLECTION [DOC… | -]", "Insert documents; - reads one a line", 2, -1,
+	return a.newCommand("insert DB COLLECTION [DOC… | -]", "Insert documents; - reads them from standard input, one per line", 2, -1,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			i := inserter{c: c, m: &weftv1.InsertRequest{Database: args[0], Collection: args[1]}, out: insertOutput{IDs: []json.RawMessage{}}}
 			if docs := args[2:]; len(docs) == 0 || len(docs) == 1 && docs[0] == "-" {
@@ -169,7 +170,7 @@ func (a *app) findCommand() *cobra.Command {
 	var sort, projection, index, dialect string
 	var explain bool
 	var m weftv1.FindRequest
-	cmd := a.newCommand("find DB COLLECTION [FILTER]", "Print the documents that match, one a line", 2, 3,
+	cmd := a.newCommand("find DB COLLECTION [FILTER]", "Print the matching documents, one per line", 2, 3,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			m.Database, m.Collection = args[0], args[1]
 			if m.Sort, err = document("--sort", sort); err != nil {
@@ -184,7 +185,7 @@ func (a *app) findCommand() *cobra.Command {
 			case "threaddb":
 				err = threadQuery(text, &m, &index)
 			default:
-				err = usagef("--dialect %s: the dialects are mongo and threaddb", dialect)
+				err = usagef("invalid --dialect %q: want mongo or threaddb", dialect)
 			}
 			if err != nil {
 				return err
@@ -201,13 +202,13 @@ func (a *app) findCommand() *cobra.Command {
 			return err
 		})
 	f := cmd.Flags()
-	f.StringVar(&sort, "sort", "", `order, such as '{"age":-1}'`)
-	f.Int64Var(&m.Skip, "skip", 0, "leave out the first N")
-	f.Int64Var(&m.Limit, "limit", 0, "print at most N; 0 for all")
-	f.StringVar(&dialect, "dialect", "", "how FILTER is written: mongo, or threaddb for a whole query of ThreadDB")
-	f.BoolVar(&explain, "explain", false, "print how it is answered instead")
-	f.StringVar(&index, "hint", "", "index to use: its name or its keys")
-	f.StringVar(&projection, "projection", "", `fields, such as '{"name":1}'`)
+	f.StringVar(&sort, "sort", "", `sort order, such as '{"age":-1}'`)
+	f.Int64Var(&m.Skip, "skip", 0, "skip the first N documents")
+	f.Int64Var(&m.Limit, "limit", 0, "print at most N documents; 0 prints all")
+	f.StringVar(&dialect, "dialect", "", "language of FILTER: mongo, or threaddb for a whole ThreadDB query")
+	f.BoolVar(&explain, "explain", false, "print the query plan instead")
+	f.StringVar(&index, "hint", "", "index to use: its name or keys")
+	f.StringVar(&projection, "projection", "", `fields to print, such as '{"name":1}'`)
 	return cmd
 }
 
@@ -262,7 +263,7 @@ func (a *app) unknown(ctx context.Context, c *client.Client, database, collectio
 		}
 		names = append(names, x.Name)
 	}
-	has := "none yet"
+	has := "no collections"
 	if len(names) > 0 {
 		has = strings.Join(names, ", ")
 	}
@@ -285,14 +286,14 @@ func (a *app) getCommand() *cobra.Command {
 			}
 			found, err := a.printFound(stream, relaxed)
 			if err == nil && found == 0 {
-				err = fmt.Errorf("%w: %s %s has no document with the _id %s", client.ErrNotFound, args[0], args[1], args[2])
+				err = fault.Of(client.ErrNotFound, "collection %s of %s has no document with _id %s", args[1], args[0], args[2])
 			}
 			return err
 		})
 }
 
 func (a *app) runCommand() *cobra.Command {
-	cmd := a.newCommand("run DB [COMMAND | -]", "Run a MongoDB-style command, or one a line of standard input; print one reply a line", 1, 2,
+	cmd := a.newCommand("run DB [COMMAND | -]", "Run a MongoDB-style command, or commands from standard input; print one reply per line", 1, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			one := func(what string, text []byte) (bson.Raw, error) {
 				command, err := client.Document(text)
@@ -319,7 +320,7 @@ func (a *app) runCommand() *cobra.Command {
 				return err
 			})
 		})
-	cmd.Long = cmd.Short + ".\nThe exit status is 1 if the reply to COMMAND has ok: 0; commands of standard input all run and it is 0, as each has its reply."
+	cmd.Long = cmd.Short + ".\nStandard input has one command per line. The exit status is 1 if the reply to COMMAND has ok: 0;\nwith commands from standard input it is 0, as each has its own reply."
 	return cmd
 }
 
@@ -366,16 +367,16 @@ func (a *app) update(ctx context.Context, c *client.Client, args []string, m *we
 
 func (a *app) updateCommand() *cobra.Command {
 	var m weftv1.UpdateRequest
-	cmd := a.newCommand("update DB COLLECTION FILTER UPDATE", "Update the first document that matches", 4, 4,
+	cmd := a.newCommand("update DB COLLECTION FILTER UPDATE", "Update the first matching document", 4, 4,
 		func(ctx context.Context, c *client.Client, args []string) error { return a.update(ctx, c, args, &m) })
-	cmd.Flags().BoolVar(&m.Multi, "many", false, "update every document that matches")
+	cmd.Flags().BoolVar(&m.Multi, "many", false, "update every matching document")
 	cmd.Flags().BoolVar(&m.Upsert, "upsert", false, "insert a document if none matches")
 	return cmd
 }
 
 func (a *app) replaceCommand() *cobra.Command {
 	m := weftv1.UpdateRequest{Replace: true}
-	cmd := a.newCommand("replace DB COLLECTION FILTER DOC", "Replace the first document that matches", 4, 4,
+	cmd := a.newCommand("replace DB COLLECTION FILTER DOC", "Replace the first matching document", 4, 4,
 		func(ctx context.Context, c *client.Client, args []string) error { return a.update(ctx, c, args, &m) })
 	cmd.Flags().BoolVar(&m.Upsert, "upsert", false, "insert the document if none matches")
 	return cmd
@@ -383,7 +384,7 @@ func (a *app) replaceCommand() *cobra.Command {
 
 func (a *app) deleteCommand() *cobra.Command {
 	var m weftv1.DeleteRequest
-	cmd := a.newCommand("delete DB COLLECTION FILTER", "Delete the first document that matches", 3, 3,
+	cmd := a.newCommand("delete DB COLLECTION FILTER", "Delete the first matching document", 3, 3,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			m.Database, m.Collection = args[0], args[1]
 			if m.Filter, err = required("filter", args[2]); err != nil {
@@ -401,12 +402,12 @@ func (a *app) deleteCommand() *cobra.Command {
 			}
 			return a.print(map[string]int64{"deleted": deleted}, func(w io.Writer) { fmt.Fprintf(w, "%d deleted\n", deleted) })
 		})
-	cmd.Flags().BoolVar(&m.Multi, "many", false, "delete every document that matches")
+	cmd.Flags().BoolVar(&m.Multi, "many", false, "delete every matching document")
 	return cmd
 }
 
 func (a *app) countCommand() *cobra.Command {
-	return a.newCommand("count DB COLLECTION [FILTER]", "Count the documents that match", 2, 3,
+	return a.newCommand("count DB COLLECTION [FILTER]", "Count the matching documents", 2, 3,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			filter, err := document("filter", append(args, "")[2])
 			if err != nil {

@@ -4,98 +4,85 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	stdnet "net"
-	"regexp"
 	"slices"
 	"strings"
 
-	"connectrpc.com/connect"
 	"github.com/spf13/pflag"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
 )
 
-// errUsage is a call that the command line does not understand.
-type errUsage struct{ message string }
+// exitStatus is the one table from kinds of errors to exit statuses: 2 for a
+// command line that is not understood, 1 for everything else.
+func exitStatus(kind fault.Kind) int {
+	switch kind {
+	case "":
+		return 0
+	case fault.Usage:
+		return 2
+	}
+	return 1
+}
 
-func (e errUsage) Error() string { return e.message }
-
-func usagef(format string, args ...any) error { return errUsage{fmt.Sprintf(format, args...)} }
+// usagef returns the error of a command line that is not understood.
+func usagef(format string, args ...any) error { return fault.Errorf(fault.Usage, format, args...) }
 
 // flagError says in one sentence what is wrong with a flag.
 func flagError(err error) error {
-	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		return usagef("--%s %s is no %s", bad.GetFlag().Name, bad.GetValue(), bad.GetFlag().Value.Type())
+	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return usagef("%v", err)
 	}
-	return errUsage{err.Error()}
+	flag := bad.GetFlag()
+	want := map[string]string{
+		"int": "an integer", "int32": "an integer", "int64": "an integer",
+		"uint32": "a number from 0", "bool": "true or false", "duration": "a duration such as 90s or 24h",
+	}[flag.Value.Type()]
+	if want == "" {
+		want = "a " + flag.Value.Type()
+	}
+	return usagef("invalid --%s %q: want %s", flag.Name, bad.GetValue(), want)
 }
 
 // report tells people, or programs with --json, what went wrong, and returns
 // the exit status.
 func (a *app) report(err error, args []string) int {
-	var usage errUsage
-	var part errImport
-	word, message, status := "usage", err.Error(), 2
-	if errors.As(err, &part) {
-		word, message, status = part.word, part.message, 1
-	} else if !errors.As(err, &usage) {
-		word, message = a.explain(err)
-		status = 1
-	}
-	message = plain(message)
+	kind := fault.KindOf(err)
+	message := strings.ReplaceAll(a.sentence(kind, err), "\n", "; ")
 	if a.json || slices.Contains(args, "--json") {
-		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": map[string]string{"code": word, "message": message}})
+		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": map[string]string{"code": string(kind), "message": message}})
 	} else {
 		fmt.Fprintf(a.err, "weft: %s\n", message)
 	}
-	return status
+	return exitStatus(kind)
 }
 
-// explain returns the stable word of an error and a sentence about it; those
-// that say nothing of what to do get one that does.
-func (a *app) explain(err error) (word, message string) {
-	word, message = node.ErrorWord(err)
-	var failed *connect.Error
-	fromNode := errors.As(err, &failed) && len(failed.Details()) > 0
-	if _, dial := errors.AsType[*stdnet.OpError](err); dial && !fromNode {
-		where := "of " + a.home
+// sentence returns what went wrong. Only this end knows what people can do about
+// a node that does not answer.
+func (a *app) sentence(kind fault.Kind, err error) string {
+	switch kind {
+	case fault.Unavailable:
+		where := "for home " + a.home
 		if a.api != "" {
 			where = "at " + a.api
 		}
-		return "unavailable", fmt.Sprintf("no daemon answers %s: start it with weft daemon, or leave --api out: %v", where, message)
+		return fmt.Sprintf("no daemon answers %s: start it with weft daemon, or omit --api and WEFT_API", where)
+	case fault.Closed:
+		return "the node ended during this command: what was acknowledged before is kept; start it and try again"
+	case fault.HomeInUse:
+		return a.inUse()
+	case fault.Canceled:
+		return "interrupted"
 	}
-	switch {
-	case failed != nil && !fromNode && (word == "unavailable" || word == "internal" || word == "unknown" || word == "invalid_argument"):
-		return "closed", "the daemon ended during this command: what was acknowledged before is kept; start it and try again"
-	case word == "closed":
-		return word, "the node ended during this command: what was acknowledged before is kept; start it and try again"
-	case word == "home_in_use":
-		return word, a.inUse()
-	}
-	return word, message
+	return err.Error()
 }
 
 // inUse says which process has the home.
 func (a *app) inUse() string {
 	d, err := node.ReadDaemon(a.home)
 	if err != nil {
-		return fmt.Sprintf("another process has %s open: let it end, or give this one a --home of its own", a.home)
+		return fmt.Sprintf("another process has home %s open: wait until it ends, or choose another --home", a.home)
 	}
-	return fmt.Sprintf("a daemon has %s open (process %d, API at %s): end it first, or give this one a --home of its own", a.home, d.PID, d.API)
-}
-
-// Errors name the package and the kind they are of, which programs match and
-// people need not read; --json has the kind as a word.
-var (
-	packageNames = regexp.MustCompile(`(^|[: (])(?:(?:node|db|net|keys|buckets|inbox|store|clock|transfer|threaddb): )+`)
-	kindNames    = regexp.MustCompile(`(^|: )(?:(?:invalid|malformed|not found|already exists|invalid name|bad schema|unreachable|address is in use|bad format|cut short|defined otherwise): )+`)
-	codeNames    = regexp.MustCompile(`(?: \((?:[A-Z][A-Za-z0-9]+|[a-z]+(?:_[a-z]+)+)\))+(:|$)`)
-)
-
-// plain makes an error's message a sentence for people, on one line.
-func plain(message string) string {
-	message = strings.Join(strings.Fields(message), " ")
-	message = packageNames.ReplaceAllString(message, "$1")
-	message = kindNames.ReplaceAllString(message, "$1")
-	return codeNames.ReplaceAllString(message, "$1")
+	return fmt.Sprintf("a daemon has home %s open (process %d, API at %s): stop it first, or choose another --home", a.home, d.PID, d.API)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
@@ -76,8 +77,7 @@ func (i *importer) flush() error {
 func (i *importer) send(it transfer.Item) error {
 	switch {
 	case it.Err != nil:
-		_, message := explainItem(it.Err)
-		i.bad = append(i.bad, failureOutput{Line: it.Line, Collection: it.Collection, Code: "malformed", Message: message})
+		i.bad = append(i.bad, failureOutput{Line: it.Line, Collection: it.Collection, Code: string(fault.KindOf(it.Err)), Message: it.Err.Error()})
 		if !i.goOn || i.most > 0 && len(i.bad) >= int(i.most) {
 			i.stopped = fmt.Errorf("line %d: %w", it.Line, it.Err)
 		}
@@ -150,11 +150,11 @@ type importOutput struct {
 }
 
 func (o importOutput) print(w io.Writer) {
-	fmt.Fprintf(w, "%d documents in %.2f s", o.Inserted+o.Replaced, o.Seconds)
+	fmt.Fprintf(w, "%s in %.2f s", count(o.Inserted+o.Replaced, "document"), o.Seconds)
 	for _, part := range []struct {
 		n    int64
 		what string
-	}{{o.Replaced, "replaced others"}, {o.Skipped, "were there already"}, {o.Failed, "failed"}} {
+	}{{o.Replaced, "replaced"}, {o.Skipped, "skipped"}, {o.Failed, "failed"}} {
 		if part.n > 0 {
 			fmt.Fprintf(w, ", %d %s", part.n, part.what)
 		}
@@ -171,17 +171,17 @@ type importFlags struct {
 
 func (o *importFlags) set(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.duplicate, "on-duplicate", "fail", "a document whose _id is there already: fail, skip or replace")
-	f.BoolVar(&o.goOn, "continue", false, "go on after lines that fail; they are reported, and the exit status is 1")
-	f.Uint32Var(&o.most, "max-errors", 0, "with --continue, end after N lines that fail; 0 never")
-	f.BoolVar(&o.fresh, "new-ids", false, "give documents without an _id a new one; by default one that follows from the file, so that importing it again adds nothing")
+	f.StringVar(&o.duplicate, "on-duplicate", "fail", "what to do if a document with the _id exists: fail, skip or replace")
+	f.BoolVar(&o.goOn, "continue", false, "continue after lines that fail; they are reported and the exit status is 1")
+	f.Uint32Var(&o.most, "max-errors", 0, "with --continue, stop after N lines that fail; 0 never stops")
+	f.BoolVar(&o.fresh, "new-ids", false, "give documents without an _id a random one (default one derived from the file, so that importing again adds nothing)")
 }
 
 // doImport sends what src gives to a collection, or with "" to those it names,
 // and reports.
 func (a *app) doImport(ctx context.Context, c *client.Client, database, collection string, o importFlags, src source, notes func() []string) error {
 	if _, err := transfer.ParseDuplicates(o.duplicate); err != nil {
-		return usagef("--on-duplicate %s: write fail, skip or replace", o.duplicate)
+		return usagef("invalid --on-duplicate %q: want fail, skip or replace", o.duplicate)
 	}
 	start := time.Now()
 	i := &importer{
@@ -213,7 +213,7 @@ func (a *app) doImport(ctx context.Context, c *client.Client, database, collecti
 		out.Notes = notes()
 	}
 	for _, f := range r.Msg.GetFailures() {
-		out.Failures = append(out.Failures, failureOutput{f.GetLine(), f.GetCollection(), f.GetCode(), plain(f.GetMessage())})
+		out.Failures = append(out.Failures, failureOutput{f.GetLine(), f.GetCollection(), f.GetCode(), f.GetMessage()})
 	}
 	return a.imported(out, r.Msg.GetStopped(), i.stopped)
 }
@@ -233,52 +233,32 @@ func (a *app) imported(out importOutput, theirs string, ours error) error {
 	if err := a.print(out, out.print); err != nil {
 		return err
 	}
-	again := "what is counted is kept: run it again with --on-duplicate skip to go on"
-	code := "incomplete"
+	again := "what was counted is kept: run it again with --on-duplicate skip to continue"
+	kind := fault.KindOf(ours)
 	if len(out.Failures) > 0 {
-		code = out.Failures[0].Code
+		kind = fault.Known(out.Failures[0].Code, fault.Internal)
 	}
 	switch {
 	case theirs != "":
-		return errImport{code, fmt.Sprintf("%s: %s", plain(theirs), again)}
+		return fault.Errorf(kind, "%s: %s", theirs, again)
 	case ours != nil:
-		word, message := explainItem(ours)
-		if len(out.Failures) > 0 {
-			word = code
-		}
-		return errImport{word, fmt.Sprintf("%s: %s", message, again)}
+		return fault.Errorf(kind, "%v: %s", ours, again)
+	case out.Failed == 1:
+		return fault.Errorf(kind, "1 line was not imported")
 	case out.Failed > 0:
-		return errImport{code, fmt.Sprintf("%d lines were not imported", out.Failed)}
+		return fault.Errorf(kind, "%d lines were not imported", out.Failed)
 	}
 	return nil
 }
 
-// An errImport is an import that is not whole.
-type errImport struct{ word, message string }
-
-func (e errImport) Error() string { return e.message }
-
-// explainItem returns the word and sentence of an error of a file.
-func explainItem(err error) (word, message string) {
-	switch {
-	case errors.Is(err, transfer.ErrCut):
-		word = "cut_short"
-	case errors.Is(err, context.Canceled):
-		word = "canceled"
-	default:
-		word = "malformed"
-	}
-	return word, plain(err.Error())
-}
-
 func (a *app) importCommand() *cobra.Command {
 	var o importFlags
-	cmd := a.newCommand("import DB [COLLECTION] FILE|-", "Insert the documents of a file, or all that an export of a database holds", 2, 3,
+	cmd := a.newCommand("import DB [COLLECTION] FILE|-", "Insert the documents of a file, or everything in an export of a database", 2, 3,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			name, collection := args[len(args)-1], ""
 			if len(args) == 3 {
 				if collection = args[1]; collection == "" {
-					return usagef("the collection has no name")
+					return usagef("the name of the collection is empty")
 				}
 			}
 			raw, done, err := a.openInput(name)
@@ -299,14 +279,14 @@ func (a *app) importCommand() *cobra.Command {
 				return it, err
 			}, nil)
 		})
-	cmd.Long = cmd.Short + ".\n\nA file has one document a line, in Extended JSON, or one array of documents, and may be packed by gzip or zstd.\n" +
+	cmd.Long = cmd.Short + ".\n\nA file has one document per line, in Extended JSON, or one array of documents; it can be compressed with gzip or zstd.\n" +
 		"Without COLLECTION it is what weft export DB printed, definitions included. After a crash, run it again with --on-duplicate skip."
 	o.set(cmd)
 	return cmd
 }
 
 func (a *app) exportCommand() *cobra.Command {
-	cmd := a.newCommand("export DB [COLLECTION]", "Print documents exactly, one a line; of all collections with names and definitions", 1, 2,
+	cmd := a.newCommand("export DB [COLLECTION]", "Print documents exactly, one per line; without COLLECTION, of all collections with their definitions", 1, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			m := &weftv1.ExportRequest{Database: args[0]}
 			out, err := transfer.NewEncoder(a.out), error(nil)
@@ -331,7 +311,7 @@ func (a *app) exportCommand() *cobra.Command {
 			}
 			return nil
 		})
-	cmd.Long = cmd.Short + ".\n\nThe collections are all of one moment. weft import DB FILE takes back what this prints for a database."
+	cmd.Long = cmd.Short + ".\n\nAll collections are exported as of one moment. weft import DB FILE reads what this prints for a database."
 	return cmd
 }
 

@@ -10,17 +10,18 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
 )
 
 func (a *app) inboxCommand() *cobra.Command {
-	return newGroup("inbox", "Sealed messages between people", a.inboxSetup(), a.inboxSend(), a.inboxList(), a.inboxRead(), a.inboxRemove(), a.inboxSent(), a.inboxWatch())
+	return newGroup("inbox", "Send and read sealed messages", a.inboxSetup(), a.inboxSend(), a.inboxList(), a.inboxRead(), a.inboxRemove(), a.inboxSent(), a.inboxWatch())
 }
 
 func (a *app) inboxSetup() *cobra.Command {
-	return a.newCommand("setup", "Have the relays keep messages for you, and print your address", 0, 0,
+	return a.newCommand("setup", "Have the relays store messages for you, and print your address", 0, 0,
 		func(ctx context.Context, c *client.Client, _ []string) error {
 			r, err := c.Inbox.Setup(ctx, connect.NewRequest(&weftv1.SetupInboxRequest{}))
 			if err != nil {
@@ -32,7 +33,7 @@ func (a *app) inboxSetup() *cobra.Command {
 }
 
 func (a *app) inboxSend() *cobra.Command {
-	return a.newCommand("send TO [TEXT | -]", "Send a message to did:key… or did:key…@MULTIADDR; - reads it", 1, 2,
+	return a.newCommand("send TO [TEXT | -]", "Send a message to did:key… or did:key…@MULTIADDR; - reads it from standard input", 1, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			text, err := a.argument(append(args, "-")[1])
 			if err != nil {
@@ -50,7 +51,7 @@ func (a *app) inboxSend() *cobra.Command {
 			return a.print(out, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s", out.ID, out.State)
 				if out.Reason != "" {
-					fmt.Fprintf(w, ": %s", plain(out.Reason))
+					fmt.Fprintf(w, ": %s", out.Reason)
 				}
 				fmt.Fprintln(w)
 			})
@@ -81,7 +82,7 @@ func (a *app) inboxList() *cobra.Command {
 			defer cancel()
 			r, err := c.Inbox.List(ctx, connect.NewRequest(&weftv1.ListMessagesRequest{Wait: wait}))
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fmt.Errorf("not %d messages within %s: %w", wait, timeout, context.DeadlineExceeded)
+				return fault.Errorf(fault.Timeout, "fewer than %s within %s", count(int64(wait), "message"), timeout)
 			}
 			if err != nil {
 				return err
@@ -105,13 +106,13 @@ func (a *app) inboxList() *cobra.Command {
 			}
 			return a.print(nil, func(w io.Writer) { table(w, append([][]string{{"ID", "STATE", "TIME", "FROM"}}, rows...)...) })
 		})
-	cmd.Flags().Uint32Var(&wait, "wait", 0, "wait until there are N messages")
+	cmd.Flags().Uint32Var(&wait, "wait", 0, "wait until there are at least N messages")
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait")
 	return cmd
 }
 
 func (a *app) inboxRead() *cobra.Command {
-	return a.newCommand("read ID", "Print a message and mark it read", 1, 1,
+	return a.newCommand("read ID", "Print a message and mark it as read", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			r, err := c.Inbox.Read(ctx, connect.NewRequest(&weftv1.ReadMessageRequest{Id: args[0]}))
 			if err != nil {
@@ -146,7 +147,7 @@ type sentOutput struct {
 }
 
 func (a *app) inboxSent() *cobra.Command {
-	return a.newCommand("sent", "List the messages that were sent, and how far each is", 0, 0,
+	return a.newCommand("sent", "List sent messages and how far each was delivered", 0, 0,
 		func(ctx context.Context, c *client.Client, _ []string) error {
 			r, err := c.Inbox.Sent(ctx, connect.NewRequest(&weftv1.SentRequest{}))
 			if err != nil {
@@ -160,7 +161,7 @@ func (a *app) inboxSent() *cobra.Command {
 						return err
 					}
 				}
-				rows = append(rows, []string{out.ID, out.State, short(out.Time), out.To, plain(out.Reason)})
+				rows = append(rows, []string{out.ID, out.State, short(out.Time), out.To, out.Reason})
 			}
 			if a.json {
 				return nil
@@ -172,7 +173,7 @@ func (a *app) inboxSent() *cobra.Command {
 func (a *app) inboxWatch() *cobra.Command {
 	var limit int
 	var m weftv1.WatchInboxRequest
-	cmd := a.newCommand("watch", "Print messages as they come, those that are there first, one a line", 0, 0,
+	cmd := a.newCommand("watch", "Print messages as they arrive, after those already there, one per line", 0, 0,
 		func(ctx context.Context, c *client.Client, _ []string) error {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
@@ -202,8 +203,8 @@ func (a *app) inboxWatch() *cobra.Command {
 			}
 			return err
 		})
-	cmd.Flags().IntVar(&limit, "limit", 0, "end after N messages; 0 never")
-	cmd.Flags().BoolVar(&m.Unread, "unread", false, "leave out messages that are read")
+	cmd.Flags().IntVar(&limit, "limit", 0, "stop after N messages; 0 never stops")
+	cmd.Flags().BoolVar(&m.Unread, "unread", false, "omit messages that were read")
 	return cmd
 }
 

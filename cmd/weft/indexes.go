@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -17,7 +18,7 @@ import (
 )
 
 func (a *app) indexCommand() *cobra.Command {
-	return newGroup("index", "Indexes of a collection", a.indexCreate(), a.indexList(), a.indexRemove())
+	return newGroup("index", "Manage the indexes of a collection", a.indexCreate(), a.indexList(), a.indexRemove())
 }
 
 // An indexOutput describes an index.
@@ -81,7 +82,7 @@ func (x indexOutput) String() string {
 		words = append(words, fmt.Sprintf("building: %d of %d", x.Done, x.Total))
 	}
 	if x.Conflicts > 0 {
-		words = append(words, fmt.Sprintf("%d conflicts", x.Conflicts))
+		words = append(words, count(x.Conflicts, "conflict"))
 	}
 	return strings.Join(words, ", ")
 }
@@ -99,7 +100,7 @@ func (a *app) listIndexes(ctx context.Context, c *client.Client, database, colle
 }
 
 func (a *app) indexList() *cobra.Command {
-	return a.newCommand("ls DB COLLECTION", "List the indexes, and how far those are that are being built", 2, 2,
+	return a.newCommand("ls DB COLLECTION", "List the indexes, and the progress of those being built", 2, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			out, err := a.listIndexes(ctx, c, args[0], args[1])
 			if err != nil {
@@ -147,7 +148,7 @@ func (o indexFlags) keys(args []string) (keys bson.D, name string, err error) {
 				v = int32(-1)
 			case "text":
 			default:
-				return nil, "", usagef("index field %s: write PATH, PATH:asc, PATH:desc or PATH:text", f)
+				return nil, "", usagef("invalid index field %q: want PATH, PATH:asc, PATH:desc or PATH:text", f)
 			}
 			keys = append(keys, bson.E{Key: path, Value: v})
 		}
@@ -186,7 +187,7 @@ func (o indexFlags) spec(args []string) (bson.D, string, error) {
 	}
 	if o.expire >= 0 {
 		if o.expire%time.Second != 0 || o.expire/time.Second > math.MaxInt32 {
-			return nil, "", usagef("--expire %s: write whole seconds, such as 720h", o.expire)
+			return nil, "", usagef("invalid --expire %q: want whole seconds, such as 720h", o.expire)
 		}
 		spec = append(spec, bson.E{Key: "expireAfterSeconds", Value: int32(o.expire / time.Second)})
 	}
@@ -198,7 +199,7 @@ func (o indexFlags) spec(args []string) (bson.D, string, error) {
 
 func (a *app) indexCreate() *cobra.Command {
 	o := indexFlags{expire: -1}
-	cmd := a.newCommand("create DB COLLECTION FIELD…", "Make an index on one or more fields (PATH, PATH:desc or PATH:text)", 3, -1,
+	cmd := a.newCommand("create DB COLLECTION FIELD…", "Create an index on one or more fields (PATH, PATH:desc or PATH:text)", 3, -1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			spec, name, err := o.spec(args[2:])
 			if err != nil {
@@ -211,14 +212,14 @@ func (a *app) indexCreate() *cobra.Command {
 			return a.print(map[string]string{"name": name}, func(w io.Writer) { fmt.Fprintln(w, name) })
 		})
 	f := cmd.Flags()
-	f.StringVar(&o.name, "name", "", "name of the index (default made of its fields)")
-	f.BoolVar(&o.unique, "unique", false, "no two documents have the same values")
-	f.BoolVar(&o.sparse, "sparse", false, "leave out documents that have none of the fields")
-	f.StringVar(&o.partial, "partial", "", "filter of the documents that it holds")
-	f.BoolVar(&o.text, "text", false, "the fields are searched for words by $text")
-	f.StringVar(&o.weights, "weights", "", `what a word counts in each field of a text index, such as '{"title":5}'`)
+	f.StringVar(&o.name, "name", "", "name of the index (default derived from its fields)")
+	f.BoolVar(&o.unique, "unique", false, "reject documents that have the same values as another")
+	f.BoolVar(&o.sparse, "sparse", false, "omit documents that have none of the fields")
+	f.StringVar(&o.partial, "partial", "", "index only the documents that match this filter")
+	f.BoolVar(&o.text, "text", false, "index the words of the fields, for $text")
+	f.StringVar(&o.weights, "weights", "", `weight of each field of a text index, such as '{"title":5}'`)
 	f.StringVar(&o.language, "language", "", "language of a text index (default english)")
-	f.Var((*seconds)(&o.expire), "expire", "documents are deleted this long after the date in the field, such as 720h or 3600")
+	f.Var((*seconds)(&o.expire), "expire", "delete documents this long after the date in the field, such as 720h or 3600")
 	return cmd
 }
 
@@ -240,7 +241,7 @@ func (s *seconds) Set(text string) error {
 		d, err = time.Duration(n)*time.Second, nil
 	}
 	if err == nil && d < 0 {
-		err = fmt.Errorf("%s is before the date", text)
+		err = errors.New("a negative duration")
 	}
 	*s = seconds(d)
 	return err

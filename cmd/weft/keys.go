@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) keyCommand() *cobra.Command {
-	return newGroup("key", "API keys by which others use this node as their relay",
+	return newGroup("key", "Manage the API keys by which others use this node as their relay",
 		a.keyCreate(), a.keyList(), a.keyShow(), a.keyRevoke())
 }
 
@@ -43,13 +43,13 @@ func keyOf(k *weftv1.Key) keyOutput {
 func (a *app) keyCreate() *cobra.Command {
 	var m weftv1.CreateKeyRequest
 	var expires time.Duration
-	cmd := a.newCommand("create --type account|user", "Make a key and print it with its secret, this once", 0, 0,
+	cmd := a.newCommand("create --type account|user", "Create a key; the secret is shown only once", 0, 0,
 		func(ctx context.Context, c *client.Client, _ []string) error {
 			if m.GetType() != "account" && m.GetType() != "user" {
-				return usagef("key create: --type is account or user")
+				return usagef("invalid --type %q: want account or user", m.GetType())
 			}
 			if expires < 0 || expires > 0 && expires < time.Second {
-				return usagef("--expires %s: write a time from 1s, or 0 for ever", expires)
+				return usagef("invalid --expires %q: want at least 1s, or 0 to never expire", expires)
 			}
 			m.ExpiresSeconds = int64(expires / time.Second)
 			r, err := c.Keys.Create(ctx, connect.NewRequest(&m))
@@ -75,11 +75,11 @@ func (a *app) keyCreate() *cobra.Command {
 			})
 		})
 	f := cmd.Flags()
-	f.StringVar(&m.Type, "type", "", "account (its owner's own resources) or user (resources of an app's users)")
-	f.StringVar(&m.Name, "name", "", "a name for people")
-	f.BoolVar(&m.NoSign, "no-sign", false, "for development only: no secret is needed, expires")
-	f.StringSliceVar(&m.Scopes, "scopes", nil, "what it is for, such as thread,inbox (default thread,inbox,pin)")
-	f.DurationVar(&expires, "expires", 0, "how long it holds, such as 720h (default for ever)")
+	f.StringVar(&m.Type, "type", "", "account (for the owner's own resources) or user (for those of an app's users)")
+	f.StringVar(&m.Name, "name", "", "name to show in lists")
+	f.BoolVar(&m.NoSign, "no-sign", false, "create a key that needs no secret and expires, for development only")
+	f.StringSliceVar(&m.Scopes, "scopes", nil, "what the key permits, such as thread,inbox (default thread,inbox,pin)")
+	f.DurationVar(&expires, "expires", 0, "how long the key is valid, such as 720h (default never expires)")
 	return cmd
 }
 
@@ -114,7 +114,7 @@ func (a *app) printKey(k *weftv1.Key) error {
 }
 
 func (a *app) keyShow() *cobra.Command {
-	return a.newCommand("show KEY", "Tell about a key; its secret is shown nowhere", 1, 1,
+	return a.newCommand("show KEY", "Show a key, without its secret", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			r, err := c.Keys.Show(ctx, connect.NewRequest(&weftv1.ShowKeyRequest{Id: args[0]}))
 			if err != nil {
@@ -125,7 +125,7 @@ func (a *app) keyShow() *cobra.Command {
 }
 
 func (a *app) keyRevoke() *cobra.Command {
-	return a.newCommand("revoke KEY", "Revoke a key for good and cut what uses it", 1, 1,
+	return a.newCommand("revoke KEY", "Revoke a key permanently and disconnect peers that use it", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			r, err := c.Keys.Revoke(ctx, connect.NewRequest(&weftv1.RevokeKeyRequest{Id: args[0]}))
 			if err != nil {

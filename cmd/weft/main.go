@@ -102,7 +102,7 @@ func (a *app) defaults() (err error) {
 // group is the action of a command that only has commands of its own.
 func group(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("%s has no command %q", cmd.CommandPath(), args[0])
+		return usagef("unknown command %q of %s", args[0], cmd.CommandPath())
 	}
 	var names []string
 	for _, c := range cmd.Commands() {
@@ -110,7 +110,7 @@ func group(cmd *cobra.Command, args []string) error {
 			names = append(names, c.Name())
 		}
 	}
-	return usagef("no command: give %s one of %s", cmd.CommandPath(), strings.Join(names, ", "))
+	return usagef("missing command of %s: want one of %s", cmd.CommandPath(), strings.Join(names, ", "))
 }
 
 // newGroup returns a command that only has commands of its own.

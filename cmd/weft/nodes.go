@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node"
@@ -32,10 +33,10 @@ func idOf(ctx context.Context, c *client.Client) (idOutput, error) {
 
 func (a *app) initCommand() *cobra.Command {
 	var sealed bool
-	cmd := a.newCommand("init", "Make the data folder, with an identity and a device", 0, 0,
+	cmd := a.newCommand("init", "Create the data folder with an identity and a device", 0, 0,
 		func(ctx context.Context, c *client.Client, _ []string) error {
 			if sealed && !c.Sealed() {
-				return fmt.Errorf("%w: %s is there already: a passphrase can be given only when it is made", node.ErrExists, a.home)
+				return fault.Of(node.ErrExists, "home %s already exists: a passphrase can only be set when it is created", a.home)
 			}
 			id, err := idOf(ctx, c)
 			if err != nil {
@@ -47,16 +48,16 @@ func (a *app) initCommand() *cobra.Command {
 				Created bool   `json:"created"`
 			}
 			return a.print(output{id, a.home, c.Created()}, func(w io.Writer) {
-				word := "was there already"
+				word := "already existed"
 				if c.Created() {
-					word = "made"
+					word = "created"
 				}
 				fmt.Fprintf(w, "home      %s (%s)\nidentity  %s\npeer      %s\n", a.home, word, id.Identity, id.Peer)
 			})
 		})
-	cmd.Long = cmd.Short + ". With --passphrase, or WEFT_PASSPHRASE set, a passphrase seals its key files:\n" +
-		"commands that open the folder themselves, and weft daemon, take it from WEFT_PASSPHRASE or ask for it."
-	cmd.Flags().BoolVar(&sealed, "passphrase", false, "seal the key files with a passphrase: WEFT_PASSPHRASE, or asked for twice")
+	cmd.Long = cmd.Short + ". With --passphrase, or if WEFT_PASSPHRASE is set, a passphrase seals its key files.\n" +
+		"Commands that open the folder themselves, and weft daemon, take it from WEFT_PASSPHRASE or ask for it."
+	cmd.Flags().BoolVar(&sealed, "passphrase", false, "seal the key files with a passphrase, from WEFT_PASSPHRASE or asked for twice")
 	open := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if sealed {
@@ -81,7 +82,7 @@ func (a *app) idCommand() *cobra.Command {
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	return a.newCommand("status", "Tell about the node", 0, 0,
+	return a.newCommand("status", "Show the node's status", 0, 0,
 		func(ctx context.Context, c *client.Client, _ []string) error {
 			r, err := c.Node.Status(ctx, connect.NewRequest(&weftv1.StatusRequest{}))
 			if err != nil {
@@ -118,7 +119,7 @@ func (a *app) statusCommand() *cobra.Command {
 				}
 				fmt.Fprintf(w, "databases  %d, %d in memory\npeers      %d\nrelays     %d\n", out.Databases, out.Loaded, out.Peers, out.Relays)
 				if out.Relay {
-					fmt.Fprintf(w, "relay      yes, %d threads with its own\n", out.Threads)
+					fmt.Fprintf(w, "relay      yes, %s, its own included\n", count(int64(out.Threads), "thread"))
 				}
 				fmt.Fprintf(w, "disk       %s\n", size(out.Bytes))
 			})
@@ -160,7 +161,7 @@ func (a *app) peersCommand() *cobra.Command {
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the release", Args: args(0, 0),
+		Use: "version", Short: "Print the version", Args: args(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			return a.print(map[string]string{"version": node.Version()}, func(w io.Writer) { fmt.Fprintln(w, "weft", node.Version()) })
 		},

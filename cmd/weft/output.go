@@ -67,6 +67,14 @@ func short(s *string) string {
 	return t.Local().Format(time.DateTime)
 }
 
+// count returns a number of things for people: "1 log", "2 logs".
+func count(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // size returns a number of bytes for people.
 func size(n int64) string {
 	const units = "kMGTPE"

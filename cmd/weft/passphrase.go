@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -22,7 +23,7 @@ func (a *app) unseal(ctx context.Context, open func() error) error {
 	if !errors.Is(err, keys.ErrPassphraseNeeded) {
 		return err
 	}
-	if a.passphrase, err = a.ask(ctx, "Passphrase of "+a.home+": "); err != nil {
+	if a.passphrase, err = a.ask(ctx, "Passphrase for "+a.home+": "); err != nil {
 		return err
 	}
 	return open()
@@ -37,12 +38,12 @@ func (a *app) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	again, err := a.ask(ctx, "Once more: ")
+	again, err := a.ask(ctx, "Repeat the passphrase: ")
 	if err != nil {
 		return err
 	}
 	if !bytes.Equal(first, again) {
-		return usagef("the two passphrases differ: nothing was made")
+		return usagef("the two passphrases differ: nothing was created")
 	}
 	a.passphrase = first
 	return nil
@@ -52,7 +53,7 @@ func (a *app) choose(ctx context.Context) error {
 func (a *app) ask(ctx context.Context, prompt string) ([]byte, error) {
 	f, ok := a.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil, fmt.Errorf("%w for %s, and there is no terminal to ask for it: set WEFT_PASSPHRASE", keys.ErrPassphraseNeeded, a.home)
+		return nil, fault.Of(keys.ErrPassphraseNeeded, "a passphrase is needed for %s and there is no terminal to ask for it: set WEFT_PASSPHRASE", a.home)
 	}
 	before, err := term.GetState(int(f.Fd()))
 	if err != nil {
@@ -79,7 +80,7 @@ func (a *app) ask(ctx context.Context, prompt string) ([]byte, error) {
 			return nil, fmt.Errorf("read the passphrase: %w", g.err)
 		}
 		if len(g.text) == 0 || len(g.text) > maxPassphrase {
-			return nil, usagef("a passphrase has 1 to %d bytes", maxPassphrase)
+			return nil, usagef("invalid passphrase: want 1 to %d bytes", maxPassphrase)
 		}
 		return g.text, nil
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/weftdb/weft/node/client"
 )
 
-// A refusedOutput is an operation that was refused at its place.
+// A refusedOutput is an operation that was rejected during merge.
 type refusedOutput struct {
 	Stamp      string          `json:"stamp"`
 	Collection string          `json:"collection"`
@@ -82,7 +82,7 @@ func (o refusedFlags) command(collection string, skip, limit int64) (bson.D, err
 		}
 		at, err := time.Parse(time.RFC3339Nano, t.text)
 		if err != nil {
-			return nil, usagef("--%s %s: write a time such as 2026-01-31T12:00:00Z", t.flag, t.text)
+			return nil, usagef("invalid --%s %q: want a time such as 2026-01-31T12:00:00Z", t.flag, t.text)
 		}
 		command = append(command, bson.E{Key: t.flag, Value: at})
 	}
@@ -92,7 +92,7 @@ func (o refusedFlags) command(collection string, skip, limit int64) (bson.D, err
 
 func (a *app) refusedCommand() *cobra.Command {
 	var o refusedFlags
-	cmd := a.newCommand("refused DB [COLLECTION]", "Print the operations that were refused at their place, one a line", 1, 2,
+	cmd := a.newCommand("refused DB [COLLECTION]", "Print the operations that were rejected during merge, one per line", 1, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			switch {
 			case len(o.retry) > 0:
@@ -103,16 +103,16 @@ func (a *app) refusedCommand() *cobra.Command {
 			return a.listRefused(ctx, c, args[0], append(args, "")[1], o)
 		})
 	f := cmd.Flags()
-	f.StringSliceVar(&o.reasons, "reason", nil, "only these: duplicate, no_match, schema, rule, …")
-	f.StringVar(&o.log, "log", "", "only of the writer's log, in hexadecimal")
-	f.StringVar(&o.since, "since", "", "only from a time on, such as 2026-01-31T12:00:00Z")
-	f.StringVar(&o.until, "until", "", "only before a time")
-	f.BoolVar(&o.unhandled, "unhandled", false, "leave out what was retried or is marked as handled")
-	f.BoolVar(&o.newest, "newest", false, "the newest first")
-	f.BoolVar(&o.body, "body", false, "print what was to be written too")
-	f.Int64Var(&o.skip, "skip", 0, "leave out the first N")
-	f.Int64Var(&o.limit, "limit", 0, "print at most N; 0 for all")
-	f.StringSliceVar(&o.retry, "retry", nil, "write the operation with this stamp again, now")
+	f.StringSliceVar(&o.reasons, "reason", nil, "only those with these reasons: duplicate, no_match, schema, rule, …")
+	f.StringVar(&o.log, "log", "", "only those of this log, in hexadecimal")
+	f.StringVar(&o.since, "since", "", "only those from this time on, such as 2026-01-31T12:00:00Z")
+	f.StringVar(&o.until, "until", "", "only those before this time")
+	f.BoolVar(&o.unhandled, "unhandled", false, "omit those that were retried or marked as handled")
+	f.BoolVar(&o.newest, "newest", false, "print the newest first")
+	f.BoolVar(&o.body, "body", false, "also print what each would have written")
+	f.Int64Var(&o.skip, "skip", 0, "skip the first N operations")
+	f.Int64Var(&o.limit, "limit", 0, "print at most N operations; 0 prints all")
+	f.StringSliceVar(&o.retry, "retry", nil, "write the operation with this stamp again")
 	f.StringSliceVar(&o.handled, "handled", nil, "mark the operation with this stamp as handled")
 	return cmd
 }
@@ -164,6 +164,6 @@ func (a *app) retryRefused(ctx context.Context, c *client.Client, database strin
 		operations, changed = operations+n, changed+k
 	}
 	return a.print(map[string]int64{"operations": operations, "changed": changed}, func(w io.Writer) {
-		fmt.Fprintf(w, "%d operations written, %d documents changed\n", operations, changed)
+		fmt.Fprintf(w, "%s written, %s changed\n", count(operations, "operation"), count(changed, "document"))
 	})
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) relayCommand() *cobra.Command {
-	return newGroup("relay", "Relays that keep this node's databases and mail", a.relayAdd(), a.relayList(), a.relayRemove())
+	return newGroup("relay", "Manage the relays that store this node's databases and mail", a.relayAdd(), a.relayList(), a.relayRemove())
 }
 
 type relayOutput struct {
@@ -33,7 +33,7 @@ func relayOf(r *weftv1.Relay) relayOutput {
 
 func (a *app) relayAdd() *cobra.Command {
 	var m weftv1.AddRelayRequest
-	cmd := a.newCommand("add MULTIADDR", "Have a relay keep this node's databases", 1, 1,
+	cmd := a.newCommand("add MULTIADDR", "Use a relay: it stores this node's databases", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			m.Addr = args[0]
 			if m.GetKey() == "" && m.GetSecret() == "" {
@@ -45,13 +45,13 @@ func (a *app) relayAdd() *cobra.Command {
 			}
 			out := relayOf(r.Msg.GetRelay())
 			return a.print(out, func(w io.Writer) {
-				fmt.Fprintf(w, "relay %s for %s; weft db status says what it answers\n", out.Peer, databasesOf(out))
+				fmt.Fprintf(w, "added relay %s for %s; weft db status shows whether it accepts them\n", out.Peer, databasesOf(out))
 			})
 		})
 	f := cmd.Flags()
 	f.StringVar(&m.Key, "key", "", "API key (WEFT_KEY)")
 	f.StringVar(&m.Secret, "secret", "", "secret of the key (WEFT_SECRET)")
-	f.StringSliceVar(&m.Databases, "db", nil, "a database to keep, repeatable (default all)")
+	f.StringSliceVar(&m.Databases, "db", nil, "database to store, may be repeated (default all)")
 	return cmd
 }
 
@@ -84,7 +84,7 @@ func (a *app) relayList() *cobra.Command {
 }
 
 func (a *app) relayRemove() *cobra.Command {
-	return a.newCommand("rm RELAY", "Give a relay, named by peer ID or address, nothing more", 1, 1,
+	return a.newCommand("rm RELAY", "Stop using a relay, named by its peer ID or address", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			_, err := c.Relays.Remove(ctx, connect.NewRequest(&weftv1.RemoveRelayRequest{Relay: args[0]}))
 			return a.done(err)

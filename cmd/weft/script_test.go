@@ -19,6 +19,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/node"
+	"github.com/weftdb/weft/node/rpc"
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weft": main}) }
@@ -209,7 +210,7 @@ func cmdSub(ts *testscript.TestScript, neg bool, args []string) {
 // A watch whose daemon ends says so and fails.
 func TestWatchEnds(t *testing.T) {
 	home := t.TempDir()
-	n, err := node.Open(t.Context(), node.Config{Home: home, API: "127.0.0.1:0"})
+	n, err := node.Open(t.Context(), node.Config{Home: home, Surfaces: []node.Surface{rpc.Surface("127.0.0.1:0")}})
 	if err != nil {
 		t.Fatal(err)
 	}

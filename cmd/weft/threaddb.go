@@ -17,10 +17,10 @@ func (a *app) dbImport() *cobra.Command {
 	var o importFlags
 	var path string
 	var t transfer.ThreadDBOptions
-	cmd := a.newCommand("import DB --threaddb FILE|DIR", "Take over the collections of a ThreadDB app: schemas, indexes and instances", 1, 1,
+	cmd := a.newCommand("import DB --threaddb FILE|DIR", "Import the collections of a ThreadDB app: schemas, indexes and instances", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			if path == "" {
-				return usagef("db import: --threaddb names the file or folder; weft import takes files of documents")
+				return usagef("missing --threaddb: want a file or folder; for a file of documents use weft import")
 			}
 			in, err := transfer.OpenThreadDB(path, t)
 			if err != nil {
@@ -32,10 +32,10 @@ func (a *app) dbImport() *cobra.Command {
 	cmd.Long = cmd.Short + `.
 
 A file holds {"collections":[{"name","schema","indexes":[{"path","unique"}],"instances":[…]}…]}. A folder holds NAME.json or
-NAME.jsonl with the instances of each collection, NAME.schema.json, and collections.json with configurations, where there are any.`
+NAME.jsonl with the instances of each collection, and optionally NAME.schema.json and collections.json with configurations.`
 	f := cmd.Flags()
 	f.StringVar(&path, "threaddb", "", "file or folder that a ThreadDB app exported")
-	f.StringVar(&t.Mod, "mod", "", "field that keeps an instance's _mod (default: it is left out)")
+	f.StringVar(&t.Mod, "mod", "", "field that keeps an instance's _mod (default: _mod is dropped)")
 	o.set(cmd)
 	return cmd
 }
@@ -50,7 +50,7 @@ func threadQuery(text string, m *weftv1.FindRequest, index *string) error {
 		return usagef("%v", err)
 	}
 	if m.Sort != nil || m.Skip != 0 || m.Limit != 0 {
-		return usagef("--dialect threaddb: the query has its own sort, skip and limit")
+		return usagef("--dialect threaddb does not take --sort, --skip or --limit: they are part of the query")
 	}
 	m.Filter, m.Sort, m.Skip, m.Limit = q.Filter, q.Sort, q.Skip, q.Limit
 	if q.Index != "" && *index == "" {

@@ -24,7 +24,7 @@ import (
 )
 
 // ErrQuery reports text that is no query of ThreadDB.
-var ErrQuery = fault.New(fault.FailedToParse, "this is not a query of ThreadDB")
+var ErrQuery = fault.New(fault.FailedToParse, "the text is not a ThreadDB query")
 
 // Bounds of a query.
 const (
@@ -52,7 +52,7 @@ func (q Query) Find() db.FindOptions {
 // nothing.
 func Parse(text []byte) (Query, error) {
 	if len(text) > MaxBytes {
-		return Query{}, fault.Of(ErrQuery, "the query has more than %d bytes", MaxBytes)
+		return Query{}, fault.Of(ErrQuery, "the ThreadDB query is longer than %d bytes", MaxBytes)
 	}
 	p := &parser{}
 	raw, err := object("the query", text)
@@ -69,7 +69,7 @@ func object(what string, text []byte) (map[string]json.RawMessage, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	t, err := d.Token()
 	if err != nil || t != json.Delim('{') {
-		return nil, fault.Of(ErrQuery, "%s must be an object", what)
+		return nil, fault.Of(ErrQuery, "invalid %s: want an object", what)
 	}
 	out := map[string]json.RawMessage{}
 	for d.More() {
@@ -92,7 +92,7 @@ func object(what string, text []byte) (map[string]json.RawMessage, error) {
 		return nil, fault.Of(ErrQuery, "%s: %v", what, err)
 	}
 	if _, err := d.Token(); err == nil {
-		return nil, fault.Of(ErrQuery, "there is something after %s", what)
+		return nil, fault.Of(ErrQuery, "unexpected text after %s", what)
 	}
 	return out, nil
 }
@@ -107,7 +107,7 @@ func known(what string, m map[string]json.RawMessage, names ...string) error {
 			ok = ok || name == n
 		}
 		if !ok {
-			return fault.Of(ErrQuery, "%s has no %.40q: it has %s", what, name, strings.Join(names, ", "))
+			return fault.Of(ErrQuery, "unknown field %.40[2]q of %[1]s: want %[3]s", what, name, strings.Join(names, ", "))
 		}
 	}
 	return nil
@@ -189,7 +189,7 @@ func (p *parser) match(what string, m map[string]json.RawMessage, depth int) (bs
 		}
 		for _, name := range []string{"sort", "seek", "limit", "skip", "index"} {
 			if !empty(part[name]) {
-				return nil, fault.Of(ErrQuery, "%s belongs to the whole query, not to one of ors", name)
+				return nil, fault.Of(ErrQuery, "%s can only be set for the whole query, not in ors", name)
 			}
 		}
 		d, err := p.match("a query of ors", part, depth+1)
@@ -232,7 +232,7 @@ func list(what string, v json.RawMessage) ([]json.RawMessage, error) {
 	}
 	var out []json.RawMessage
 	if err := json.Unmarshal(v, &out); err != nil {
-		return nil, fault.Of(ErrQuery, "%s must be an array", what)
+		return nil, fault.Of(ErrQuery, "invalid %s: want an array", what)
 	}
 	return out, nil
 }
@@ -276,11 +276,11 @@ func pathOf(v json.RawMessage) (string, error) {
 		return "", err
 	}
 	if path == "" || len(path) > maxPath {
-		return "", fault.Of(ErrQuery, "a fieldPath must have 1 to %d bytes", maxPath)
+		return "", fault.Of(ErrQuery, "invalid fieldPath: want 1 to %d bytes", maxPath)
 	}
 	for part := range strings.SplitSeq(path, ".") {
 		if part == "" || part[0] == '$' || strings.ContainsRune(part, 0) {
-			return "", fault.Of(ErrQuery, "fieldPath %.80q: its names must not be empty or begin with $", path)
+			return "", fault.Of(ErrQuery, "invalid fieldPath %.80q: its names cannot be empty or begin with $", path)
 		}
 	}
 	return path, nil
@@ -298,7 +298,7 @@ func operation(v json.RawMessage) (string, error) {
 		if n >= 0 && n < len(ours) {
 			return ours[n], nil
 		}
-		return "", fault.Of(ErrQuery, "operation %d: it must be one of 0 Eq, 1 Ne, 2 Gt, 3 Lt, 4 Ge and 5 Le", n)
+		return "", fault.Of(ErrQuery, "unknown operation %d: want 0 Eq, 1 Ne, 2 Gt, 3 Lt, 4 Ge and 5 Le", n)
 	}
 	var name string
 	if err := json.Unmarshal(v, &name); err == nil {
@@ -308,7 +308,7 @@ func operation(v json.RawMessage) (string, error) {
 			}
 		}
 	}
-	return "", fault.Of(ErrQuery, "operation %.40s: it must be one of 0 Eq, 1 Ne, 2 Gt, 3 Lt, 4 Ge and 5 Le", v)
+	return "", fault.Of(ErrQuery, "unknown operation %.40s: want 0 Eq, 1 Ne, 2 Gt, 3 Lt, 4 Ge and 5 Le", v)
 }
 
 // valueOf reads {string: …}, {bool: …} or {float: …}.
@@ -328,7 +328,7 @@ func valueOf(v json.RawMessage) (any, error) {
 		}
 		found++
 		if err := json.Unmarshal(m[name], to); err != nil {
-			return nil, fault.Of(ErrQuery, "value: %.60s is not a %s", m[name], name)
+			return nil, fault.Of(ErrQuery, "invalid value %.60s: want a %s", m[name], name)
 		}
 		switch x := to.(type) {
 		case *string:
@@ -343,7 +343,7 @@ func valueOf(v json.RawMessage) (any, error) {
 		}
 	}
 	if found != 1 {
-		return nil, fault.Of(ErrQuery, "a value must be one of string, bool and float")
+		return nil, fault.Of(ErrQuery, "invalid value: want one of string, bool and float")
 	}
 	return out, nil
 }
@@ -354,7 +354,7 @@ func text(what string, v json.RawMessage) (string, error) {
 	}
 	var s string
 	if err := json.Unmarshal(v, &s); err != nil {
-		return "", fault.Of(ErrQuery, "%s must be a string", what)
+		return "", fault.Of(ErrQuery, "invalid %s: want a string", what)
 	}
 	return s, nil
 }
@@ -365,7 +365,7 @@ func whole(what string, v json.RawMessage) (int64, error) {
 	}
 	var n int64
 	if err := json.Unmarshal(v, &n); err != nil || n < 0 {
-		return 0, fault.Of(ErrQuery, "%s must be a whole number of 0 or more", what)
+		return 0, fault.Of(ErrQuery, "invalid %s: want a whole number from 0", what)
 	}
 	return n, nil
 }
@@ -389,7 +389,7 @@ func sortOf(v json.RawMessage) (bson.D, bool, error) {
 	var desc bool
 	if !null(m["desc"]) {
 		if err := json.Unmarshal(m["desc"], &desc); err != nil {
-			return nil, false, fault.Of(ErrQuery, "sort.desc must be true or false")
+			return nil, false, fault.Of(ErrQuery, "invalid sort.desc: want true or false")
 		}
 	}
 	direction := int32(1)

@@ -40,6 +40,8 @@ const (
 	WrongKeyKind     Kind = "wrong_key_kind"    // the file holds another kind of key
 	PassphraseNeeded Kind = "passphrase_needed" // the key file is sealed
 	PassphraseWrong  Kind = "passphrase_wrong"  // or the key file was altered
+	Unavailable      Kind = "unavailable"       // no daemon answers
+	Usage            Kind = "usage"             // a command line that cannot be
 )
 
 // Why a policy refuses a request.
@@ -78,6 +80,9 @@ const (
 	BadInvite        Kind = "bad_invite"        // unknown, expired, used up or revoked
 	NoKeys           Kind = "no_keys"           // this node cannot read the thread
 	BlobUnavailable  Kind = "blob_unavailable"  // no peer in reach has it
+	UnknownThread    Kind = "unknown_thread"    // the peer does not hold it
+	NotRelay         Kind = "not_a_relay"       // the peer keeps no threads for others
+	StateHash        Kind = "state_hash"        // same records, different states: a defect
 	NotCut           Kind = "not_cut"           // the history cannot be cut here and now
 )
 
@@ -147,11 +152,11 @@ var kinds = []Kind{
 	Internal, InvalidArgument, InvalidName, InvalidPath, NotFound, AlreadyExists, Ambiguous, Conflict, OutOfRange,
 	TooLarge, Malformed, UnknownVersion, Corrupt, PermissionDenied, Closed, Timeout, Canceled, Unreachable,
 	HomeInUse, NewerHome, AddressInUse, BadBackup, CutShort, ClockAhead, FileMode, WrongKeyKind,
-	PassphraseNeeded, PassphraseWrong,
+	PassphraseNeeded, PassphraseWrong, Unavailable, Usage,
 	NoCredential, KeyUnknown, KeyRevoked, KeyExpired, CredentialExpired, CredentialNotYetValid, CertificateExpired,
 	BadSignature, WrongAudience, WrongScope, WrongOwner, WrongPeer, WrongUser, QuotaExceeded, BadRequest,
 	UnknownExtension, UnknownOperation, BrokenChain, BadClock, WrongBody, Gap, NotMember, Void, WrongKey, Altered, Bomb,
-	WaitingFull, BadInvite, NoKeys, BlobUnavailable, NotCut,
+	WaitingFull, BadInvite, NoKeys, BlobUnavailable, UnknownThread, NotRelay, StateHash, NotCut,
 	UnknownRecipient, Sealed, Expired,
 	Duplicate, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule,
 	BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, InvalidNamespace, NamespaceNotFound, IndexNotFound,

@@ -2,14 +2,14 @@
 // running daemon over HTTP, or else to the home itself, which it opens in this
 // process and serves the same API from.
 //
-//	Open ── Client ── one RPC client a service
+//	Open ── Client ── one RPC client for each service
+//	errors.go         errors of calls, of the kind that they had at the node
 //	Document, Value, Text      Extended JSON, as people write documents
 package client
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	stdnet "net"
 	"net/http"
 	"net/url"
@@ -17,9 +17,13 @@ import (
 	"sync"
 	"time"
 
+	"connectrpc.com/connect"
+
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
 	"github.com/weftdb/weft/node/api/weft/v1/weftv1connect"
+	"github.com/weftdb/weft/node/rpc"
 )
 
 // maxWait is how long Open waits for another command to let go of the home.
@@ -89,7 +93,7 @@ func dial(addr, home string) (*Client, error) {
 	}
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("%w: %.120q is no address of a daemon", node.ErrInvalid, addr)
+		return nil, fault.Of(node.ErrInvalid, "invalid --api %.120q: want host:port", addr)
 	}
 	token, err := node.ReadToken(home)
 	if err != nil {
@@ -98,10 +102,10 @@ func dial(addr, home string) (*Client, error) {
 	return newClient(strings.TrimSuffix(base, "/"), token, &http.Transport{}), nil
 }
 
-// inProcess serves the API of n over connections in memory.
+// inProcess serves the calls of n over connections in memory.
 func inProcess(n *node.Node) (*Client, error) {
 	l := newPipeListener()
-	if err := n.ServeAPI(l); err != nil {
+	if err := n.Serve(l, rpc.Handler(n)); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	c := newClient("http://localhost", n.Token(), &http.Transport{
@@ -113,14 +117,15 @@ func inProcess(n *node.Node) (*Client, error) {
 
 func newClient(base string, token keys.Secret, t *http.Transport) *Client {
 	h := &http.Client{Transport: &authorized{next: t, token: token}}
+	kinds := connect.WithInterceptors(errorInterceptor{})
 	return &Client{
-		Node:      weftv1connect.NewNodeServiceClient(h, base),
-		Keys:      weftv1connect.NewKeyServiceClient(h, base),
-		Relays:    weftv1connect.NewRelayServiceClient(h, base),
-		Databases: weftv1connect.NewDatabaseServiceClient(h, base),
-		Documents: weftv1connect.NewDocumentServiceClient(h, base),
-		Buckets:   weftv1connect.NewBucketServiceClient(h, base),
-		Inbox:     weftv1connect.NewInboxServiceClient(h, base),
+		Node:      weftv1connect.NewNodeServiceClient(h, base, kinds),
+		Keys:      weftv1connect.NewKeyServiceClient(h, base, kinds),
+		Relays:    weftv1connect.NewRelayServiceClient(h, base, kinds),
+		Databases: weftv1connect.NewDatabaseServiceClient(h, base, kinds),
+		Documents: weftv1connect.NewDocumentServiceClient(h, base, kinds),
+		Buckets:   weftv1connect.NewBucketServiceClient(h, base, kinds),
+		Inbox:     weftv1connect.NewInboxServiceClient(h, base, kinds),
 		http:      h,
 	}
 }

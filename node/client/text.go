@@ -2,24 +2,21 @@ package client
 
 import (
 	"bytes"
-	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/command"
 	"github.com/weftdb/weft/db/threaddb"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
 )
-
-// ErrNotFound reports that what a call was about is not there.
-var ErrNotFound = node.ErrNotFound
 
 // Document parses an object of Extended JSON v2 into a document.
 func Document(text []byte) (bson.Raw, error) {
 	d, err := db.ParseJSON(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", node.ErrInvalid, err)
+		return nil, fault.Of(node.ErrInvalid, "%v", err)
 	}
 	return d, nil
 }
@@ -28,7 +25,7 @@ func Document(text []byte) (bson.Raw, error) {
 func Value(text []byte) (bson.RawValue, error) {
 	v, err := db.ParseJSONValue(text)
 	if err != nil {
-		return v, fmt.Errorf("%w: %v", node.ErrInvalid, err)
+		return v, fault.Of(node.ErrInvalid, "%v", err)
 	}
 	return v, nil
 }
@@ -59,7 +56,7 @@ func IDFilter(text string) (bson.Raw, error) {
 	}
 	b, err := bson.Marshal(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
 	if err != nil {
-		return nil, fmt.Errorf("%w: _id %.60q: %v", node.ErrInvalid, text, err)
+		return nil, fault.Of(node.ErrInvalid, "invalid _id %.60q: %v", text, err)
 	}
 	return b, nil
 }

@@ -46,7 +46,7 @@ func NewDatabaseEncoder(w io.Writer, database string) (*Encoder, error) {
 func (e *Encoder) json(v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("%w", err)
+		return err
 	}
 	_, err = e.w.Write(append(b, '\n'))
 	return err
@@ -59,7 +59,7 @@ func (e *Encoder) Use(collection string, definition bson.Raw) error {
 	}
 	name, err := json.Marshal(collection)
 	if err != nil {
-		return fmt.Errorf("%w", err)
+		return err
 	}
 	e.prefix = fmt.Appendf(nil, `{"collection":%s,"document":`, name)
 	if definition == nil {

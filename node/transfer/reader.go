@@ -80,7 +80,7 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 // cut names an end that comes too early.
 func cut(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) {
-		return fault.Of(ErrCut, "the packed file is not whole: %v", err)
+		return fault.Of(ErrCut, "the compressed file is incomplete: %v", err)
 	}
 	return err
 }
@@ -106,7 +106,7 @@ func (r *Reader) Next() (Item, error) {
 			if it, skip = r.tags.read(text, line); skip {
 				continue
 			}
-		} else if it.Document, err = db.ParseJSON(text); err != nil {
+		} else if it.Document, err = parse(text); err != nil {
 			it.Err = err
 		}
 		if it.Document != nil {
@@ -231,10 +231,10 @@ func (s *splitter) element() ([]byte, uint64, error) {
 		_, _ = s.r.Discard(1) // was peeked
 		c, err = s.skip()
 		if err == nil && c == ']' {
-			return nil, 0, fault.Of(ErrFormat, "line %d: an array ends with a comma", s.line)
+			return nil, 0, fault.Of(ErrFormat, "line %d: the array ends with a comma", s.line)
 		}
 	} else if err == nil && c != ']' && !s.first {
-		return nil, 0, fault.Of(ErrFormat, "line %d: no comma between the elements of the array", s.line)
+		return nil, 0, fault.Of(ErrFormat, "line %d: missing comma between two elements of the array", s.line)
 	}
 	if err != nil {
 		return nil, 0, unfinished(err)
@@ -249,7 +249,7 @@ func (s *splitter) element() ([]byte, uint64, error) {
 
 func unfinished(err error) error {
 	if errors.Is(err, io.EOF) {
-		return fault.Of(ErrCut, "the array has no end")
+		return fault.Of(ErrCut, "the array is not closed")
 	}
 	return err
 }
@@ -333,7 +333,7 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 		t.begun = true
 		return it, true
 	case l.Weft == wordBegin:
-		it.Err = fault.Of(ErrFormat, "version %d of an export: this release reads version %d", l.Version, exportVersion)
+		it.Err = fault.Of(ErrFormat, "the export has version %d, this release reads version %d", l.Version, exportVersion)
 	case l.Weft == wordEnd && l.Documents == t.docs:
 		t.ended = true
 		return it, true
@@ -341,14 +341,14 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 		it.Err = fault.Of(ErrCut, "the export had %d documents, the file has %d", l.Documents, t.docs)
 		t.ended = true
 	case l.Weft != "" || l.Collection == "" || (l.Definition == nil) == (l.Document == nil):
-		it.Err = fault.Of(ErrFormat, "a line of a database's export has a collection and a document or a definition")
+		it.Err = fault.Of(ErrFormat, "want a line of a database export: a collection, and a document or a definition")
 	default:
 		it.Collection = l.Collection
 		if l.Definition != nil {
-			it.Definition, it.Err = db.ParseJSON(l.Definition)
+			it.Definition, it.Err = parse(l.Definition)
 		} else {
 			t.docs++
-			it.Document, it.Err = db.ParseJSON(l.Document)
+			it.Document, it.Err = parse(l.Document)
 		}
 	}
 	return it, false
@@ -357,7 +357,16 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 // end returns io.EOF, or ErrCut for an export that lacks its end.
 func (t *tags) end(tagged bool) error {
 	if tagged && t.begun && !t.ended {
-		return fault.Of(ErrCut, "the export's last line is missing: it was not written to its end")
+		return fault.Of(ErrCut, "the last line of the export is missing: the export is incomplete")
 	}
 	return io.EOF
+}
+
+// parse parses a document of a file.
+func parse(text []byte) (bson.Raw, error) {
+	doc, err := db.ParseJSON(text)
+	if err != nil {
+		return nil, fault.Of(ErrFormat, "the line cannot be read: %v", err)
+	}
+	return doc, nil
 }

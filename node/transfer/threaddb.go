@@ -15,7 +15,6 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -90,12 +89,12 @@ func OpenThreadDB(path string, o ThreadDBOptions) (*ThreadDB, error) {
 		return nil, err
 	}
 	if len(t.colls) == 0 {
-		return nil, fault.Of(ErrFormat, "%s holds no collections of ThreadDB", path)
+		return nil, fault.Of(ErrFormat, "%s holds no ThreadDB collections", path)
 	}
 	slices.SortFunc(t.colls, func(a, b threadColl) int { return strings.Compare(a.Name, b.Name) })
 	for i, c := range t.colls {
 		if !collectionName.MatchString(c.Name) || i > 0 && t.colls[i-1].Name == c.Name {
-			return nil, fault.Of(ErrFormat, "collection %.80q: a name is letters, digits and dashes, once", c.Name)
+			return nil, fault.Of(ErrFormat, "invalid or repeated collection name %.80q: want letters, digits and dashes", c.Name)
 		}
 	}
 	return t, nil
@@ -168,7 +167,7 @@ func (t *ThreadDB) readFolder(dir string) error {
 		stem, jsonl := strings.CutSuffix(base, ".jsonl")
 		if !jsonl {
 			if stem, jsonl = strings.CutSuffix(base, ".json"); !jsonl {
-				return fault.Of(ErrFormat, "%s is no file of a ThreadDB export", path)
+				return fault.Of(ErrFormat, "%s does not belong to a ThreadDB export", path)
 			}
 		}
 		switch {
@@ -183,7 +182,7 @@ func (t *ThreadDB) readFolder(dir string) error {
 			if c := at(stem); c.path == "" && len(c.Instances)+len(c.Documents) == 0 {
 				c.path = path
 			} else {
-				return fault.Of(ErrFormat, "the instances of %s are there twice", stem)
+				return fault.Of(ErrFormat, "the instances of %s are given twice", stem)
 			}
 		}
 	}
@@ -355,13 +354,13 @@ func (t *ThreadDB) instance(c *threadColl) (it Item, err error) {
 		}
 		t.line++
 		it.Line = t.line
-		it.Document, it.Err = db.ParseJSON(t.rest[0])
+		it.Document, it.Err = parse(t.rest[0])
 		t.rest = t.rest[1:]
 	}
 	it.Collection = c.Name
 	if it.Err == nil {
 		if _, ok := it.Document.Lookup("_id").StringValueOK(); !ok {
-			it.Err = fault.Of(ErrFormat, "an instance's _id is a string")
+			it.Err = fault.Of(ErrFormat, "the _id of an instance must be a string")
 			return it, nil
 		}
 		it.Document, it.Err = t.withoutMod(it.Document)
@@ -389,7 +388,7 @@ func (t *ThreadDB) withoutMod(doc bson.Raw) (bson.Raw, error) {
 			}
 			key = t.o.Mod
 		} else if key == t.o.Mod {
-			return nil, fault.Of(ErrFormat, "the instance has a field %s already", key)
+			return nil, fault.Of(ErrFormat, "the instance already has a field %s", key)
 		}
 		out = append(out, bson.E{Key: key, Value: e.Value()})
 	}

@@ -18,11 +18,11 @@ import (
 
 var (
 	// ErrFormat reports a file that is not of a form that imports read.
-	ErrFormat = fault.New(fault.Malformed, "the input is not in its format")
+	ErrFormat = fault.New(fault.Malformed, "the file is not in a format that imports read")
 	// ErrCut reports a file that ends before its end.
-	ErrCut = fault.New(fault.CutShort, "the input ends too early")
+	ErrCut = fault.New(fault.CutShort, "the file is incomplete")
 	// ErrDefined reports a collection that is defined otherwise in the database.
-	ErrDefined = fault.New(fault.AlreadyExists, "the collection is defined otherwise")
+	ErrDefined = fault.New(fault.AlreadyExists, "the collection already exists with another definition")
 )
 
 // MaxLine bounds the text of one document, in bytes: a document has at most
@@ -57,5 +57,5 @@ func ParseDuplicates(s string) (Duplicates, error) {
 	case Fail, Skip, Replace:
 		return d, nil
 	}
-	return "", fault.Of(ErrFormat, "a duplicate is for fail, skip or replace, not %.40q", s)
+	return "", fault.Errorf(fault.InvalidArgument, "invalid way to treat duplicates %.40q: want fail, skip or replace", s)
 }

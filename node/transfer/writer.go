@@ -133,14 +133,14 @@ func (w *Writer) Use(collection string, definition bson.Raw) error {
 		return err
 	}
 	if name, ok := definition.Lookup("_id").StringValueOK(); !ok || name != collection {
-		return fault.Of(ErrFormat, "the definition of %s is another collection's", collection)
+		return fault.Of(ErrFormat, "the definition given for %s belongs to another collection", collection)
 	}
 	same, err := w.sameDefinition(collection, definition)
 	if err != nil || same || w.o.Duplicates == Skip && w.defined(collection) {
 		return err
 	}
 	if w.o.Duplicates == Fail && w.defined(collection) {
-		return fault.Of(ErrDefined, "collection %s: skip keeps what it has, replace replaces it", collection)
+		return fault.Of(ErrDefined, "collection %s already exists with another definition: skip keeps it, replace replaces it", collection)
 	}
 	return w.db.Define(w.ctx, definition)
 }

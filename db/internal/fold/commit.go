@@ -323,7 +323,7 @@ func (b *batch) plan(group []*Request) (plans []*plan, took int, err error) {
 	return plans, len(group), nil
 }
 
-var ErrStopped = errors.New("not written, because an earlier operation was refused")
+var ErrStopped = fault.New(fault.Atomic, "not written, because an earlier operation was refused")
 
 // judgeRequest judges one request; nil if nothing of it is to be written.
 func (b *batch) judgeRequest(r *Request) (*plan, error) {

@@ -1,20 +1,21 @@
-package node
+package rpc
 
 import (
 	"context"
-	"fmt"
 
 	"connectrpc.com/connect"
 	"github.com/ipfs/go-cid"
 
 	"github.com/weftdb/weft/buckets"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
 func (s bucketService) Node(ctx context.Context, r *connect.Request[weftv1.BucketNodeRequest]) (*connect.Response[weftv1.BucketNodeResponse], error) {
 	root, err := cid.Decode(r.Msg.GetCid())
 	if err != nil {
-		return nil, fmt.Errorf("%w: %.100q is no CID", ErrInvalid, r.Msg.GetCid())
+		return nil, fault.Of(node.ErrInvalid, "invalid CID %.100q", r.Msg.GetCid())
 	}
 	budget := buckets.Budget{Nodes: int(r.Msg.GetMaxNodes()), Bytes: r.Msg.GetMaxBytes()}
 	text, at, err := s.n.DAGNode(ctx, r.Msg.GetBucket(), root, r.Msg.GetPath(), budget)

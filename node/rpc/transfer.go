@@ -1,12 +1,13 @@
-package node
+package rpc
 
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"connectrpc.com/connect"
 
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/db"
@@ -17,7 +18,7 @@ import (
 // documents ended it early.
 func (s documentService) Import(ctx context.Context, in *connect.ClientStream[weftv1.ImportRequest]) (*connect.Response[weftv1.ImportResponse], error) {
 	if !in.Receive() {
-		return nil, errors.Join(in.Err(), fmt.Errorf("%w: an import names its database", ErrInvalid))
+		return nil, errors.Join(in.Err(), fault.Of(node.ErrInvalid, "missing database of the import"))
 	}
 	m := in.Msg()
 	way, err := transfer.ParseDuplicates(m.GetOnDuplicate())
@@ -61,7 +62,7 @@ func importMessage(w *transfer.Writer, m *weftv1.ImportRequest, line *uint64) er
 	}
 	lines := m.GetLines()
 	if len(lines) > 0 && len(lines) != len(docs) {
-		return fmt.Errorf("%w: %d lines of %d documents", ErrInvalid, len(lines), len(docs))
+		return fault.Of(node.ErrInvalid, "%d line numbers for %d documents", len(lines), len(docs))
 	}
 	for i, doc := range docs {
 		if *line++; len(lines) > 0 {
@@ -77,8 +78,9 @@ func importMessage(w *transfer.Writer, m *weftv1.ImportRequest, line *uint64) er
 func reportMessage(r transfer.Report) *weftv1.ImportResponse {
 	out := &weftv1.ImportResponse{Inserted: r.Inserted, Replaced: r.Replaced, Skipped: r.Skipped, Failed: r.Failed}
 	for _, f := range r.Failures {
-		word, _ := Code(f.Err)
-		out.Failures = append(out.Failures, &weftv1.ImportFailure{Collection: f.Collection, Line: f.Line, Code: word, Message: f.Err.Error()})
+		out.Failures = append(out.Failures, &weftv1.ImportFailure{
+			Collection: f.Collection, Line: f.Line, Code: string(fault.KindOf(f.Err)), Message: f.Err.Error(),
+		})
 	}
 	if r.Stopped != nil {
 		out.Stopped = r.Stopped.Error()

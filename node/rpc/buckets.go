@@ -1,4 +1,4 @@
-package node
+package rpc
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/weftdb/weft/buckets"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
@@ -84,14 +86,14 @@ func (s bucketService) Root(ctx context.Context, r *connect.Request[weftv1.Bucke
 // in the bucket's own order does it.
 func (s bucketService) Push(ctx context.Context, in *connect.ClientStream[weftv1.PushRequest]) (*connect.Response[weftv1.PushResponse], error) {
 	if !in.Receive() {
-		return nil, errors.Join(in.Err(), fmt.Errorf("%w: a push names its bucket", ErrInvalid))
+		return nil, errors.Join(in.Err(), fault.Of(node.ErrInvalid, "missing bucket of the push"))
 	}
 	b, err := s.n.Bucket(ctx, in.Msg().GetBucket())
 	if err != nil {
 		return nil, err
 	}
 	o := buckets.PushOptions{Remove: in.Msg().GetRemove()}
-	dir, err := s.n.home.temp()
+	dir, err := s.n.TempDir()
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +115,7 @@ func (s bucketService) Push(ctx context.Context, in *connect.ClientStream[weftv1
 func receiveFolder(in *connect.ClientStream[weftv1.PushRequest], dir string) (err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return fmt.Errorf("node: push: %w", err)
+		return fmt.Errorf("push: %w", err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	var f *os.File
@@ -126,7 +128,7 @@ func receiveFolder(in *connect.ClientStream[weftv1.PushRequest], dir string) (er
 		if name := in.Msg().GetPath(); name != "" {
 			if f != nil {
 				if err := f.Close(); err != nil {
-					return fmt.Errorf("node: push: %w", err)
+					return fmt.Errorf("push: %w", err)
 				}
 			}
 			if f, err = createIn(root, name); err != nil {
@@ -138,10 +140,10 @@ func receiveFolder(in *connect.ClientStream[weftv1.PushRequest], dir string) (er
 			continue
 		}
 		if f == nil {
-			return fmt.Errorf("%w: bytes of no file", ErrInvalid)
+			return fault.Of(node.ErrInvalid, "data before the name of a file")
 		}
 		if _, err := f.Write(data); err != nil {
-			return fmt.Errorf("node: push: %w", err)
+			return fmt.Errorf("push: %w", err)
 		}
 	}
 	return in.Err()
@@ -156,11 +158,11 @@ func createIn(root *os.Root, name string) (*os.File, error) {
 		return nil, root.MkdirAll(dir, 0o700)
 	}
 	if err := root.MkdirAll(path.Dir(name), 0o700); err != nil {
-		return nil, fmt.Errorf("node: push: %w", err)
+		return nil, fmt.Errorf("push: %w", err)
 	}
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("node: push: %w", err)
+		return nil, fmt.Errorf("push: %w", err)
 	}
 	return f, nil
 }
@@ -195,7 +197,7 @@ func (s bucketService) Pull(ctx context.Context, r *connect.Request[weftv1.PullR
 	if err != nil {
 		return err
 	}
-	dir, err := s.n.home.temp()
+	dir, err := s.n.TempDir()
 	if err != nil {
 		return err
 	}
@@ -205,7 +207,7 @@ func (s bucketService) Pull(ctx context.Context, r *connect.Request[weftv1.PullR
 		return err
 	}
 	if len(rep.Skipped) > 0 {
-		return fmt.Errorf("node: pull: %s %s", rep.Skipped[0].Path, rep.Skipped[0].Reason)
+		return fault.Errorf(fault.InvalidPath, "cannot pull %s: %s", rep.Skipped[0].Path, rep.Skipped[0].Reason)
 	}
 	return sendFolder(ctx, os.DirFS(dir), out)
 }

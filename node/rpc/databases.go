@@ -1,17 +1,16 @@
-package node
+package rpc
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/multiformats/go-multiaddr"
 
+	"github.com/weftdb/weft/node"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
-func databaseMessage(r DatabaseRef) *weftv1.Database {
+func databaseMessage(r node.DatabaseRef) *weftv1.Database {
 	return &weftv1.Database{Id: r.ID.String(), Name: r.Name}
 }
 
@@ -19,11 +18,11 @@ func (s databaseService) Create(ctx context.Context, r *connect.Request[weftv1.C
 	if _, err := s.n.CreateDatabase(ctx, r.Msg.GetName()); err != nil {
 		return nil, err
 	}
-	d, err := s.n.lookup(r.Msg.GetName())
+	ref, err := s.n.DatabaseRef(r.Msg.GetName())
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&weftv1.CreateDatabaseResponse{Database: &weftv1.Database{Id: d.thread.ID().String(), Name: d.name}}), nil
+	return connect.NewResponse(&weftv1.CreateDatabaseResponse{Database: databaseMessage(ref)}), nil
 }
 
 func (s databaseService) List(context.Context, *connect.Request[weftv1.ListDatabasesRequest]) (*connect.Response[weftv1.ListDatabasesResponse], error) {
@@ -44,7 +43,7 @@ func (s databaseService) Info(ctx context.Context, r *connect.Request[weftv1.Dat
 	}), nil
 }
 
-func statusMessage(st DatabaseStatus) *weftv1.DatabaseStatusResponse {
+func statusMessage(st node.DatabaseStatus) *weftv1.DatabaseStatusResponse {
 	out := &weftv1.DatabaseStatusResponse{Id: st.ID.String(), Hash: st.Hash[:]}
 	for _, p := range st.Peers {
 		out.Peers = append(out.Peers, &weftv1.PeerStatus{
@@ -74,14 +73,14 @@ func (s databaseService) WatchStatus(ctx context.Context, r *connect.Request[wef
 		}
 		select {
 		case <-ctx.Done():
-			return s.n.ended()
+			return s.n.Err()
 		case <-changed:
 		}
 	}
 }
 
 func (s databaseService) Invite(ctx context.Context, r *connect.Request[weftv1.InviteRequest]) (*connect.Response[weftv1.InviteResponse], error) {
-	o := InviteOptions{Role: r.Msg.GetRole(), Uses: int(r.Msg.GetUses())}
+	o := node.InviteOptions{Role: r.Msg.GetRole(), Uses: int(r.Msg.GetUses())}
 	if seconds := r.Msg.GetExpiresSeconds(); seconds < 0 {
 		o.Expires = -1
 	} else if _, err := after(seconds); err != nil {
@@ -119,42 +118,4 @@ func (s databaseService) Compact(ctx context.Context, r *connect.Request[weftv1.
 	return connect.NewResponse(&weftv1.CompactDatabaseResponse{
 		Cut: c.Cut, Reason: c.Reason, Records: c.Records, Refused: c.Refused, Before: c.Before, After: c.After,
 	}), nil
-}
-
-func (n *Node) relayMessage(r Relay) *weftv1.Relay {
-	return &weftv1.Relay{
-		Peer: r.Peer.String(), Addr: r.Addr.String(), Key: r.Key, Databases: r.Databases,
-		Connected: n.host.Connected(r.Peer),
-	}
-}
-
-func (s relayService) Add(ctx context.Context, r *connect.Request[weftv1.AddRelayRequest]) (*connect.Response[weftv1.AddRelayResponse], error) {
-	addr, err := multiaddr.NewMultiaddr(r.Msg.GetAddr())
-	if err != nil {
-		return nil, fmt.Errorf("%w: a relay's address is a multiaddr: %v", ErrInvalid, err)
-	}
-	relay, err := s.n.AddRelay(ctx, addr, RelayOptions{Key: r.Msg.GetKey(), Secret: r.Msg.GetSecret(), Databases: r.Msg.GetDatabases()})
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&weftv1.AddRelayResponse{Relay: s.n.relayMessage(relay)}), nil
-}
-
-func (s relayService) List(context.Context, *connect.Request[weftv1.ListRelaysRequest]) (*connect.Response[weftv1.ListRelaysResponse], error) {
-	relays, err := s.n.Relays()
-	if err != nil {
-		return nil, err
-	}
-	var out weftv1.ListRelaysResponse
-	for _, r := range relays {
-		out.Relays = append(out.Relays, s.n.relayMessage(r))
-	}
-	return connect.NewResponse(&out), nil
-}
-
-func (s relayService) Remove(ctx context.Context, r *connect.Request[weftv1.RemoveRelayRequest]) (*connect.Response[weftv1.RemoveRelayResponse], error) {
-	if err := s.n.RemoveRelay(ctx, r.Msg.GetRelay()); err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&weftv1.RemoveRelayResponse{}), nil
 }

@@ -1,4 +1,4 @@
-package node
+package rpc
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"connectrpc.com/connect"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/db"
@@ -22,12 +24,12 @@ func indexOf(m *weftv1.Index) (db.Index, error) {
 	}
 	elements, err := orEmpty(fields).Elements()
 	if err != nil {
-		return x, fmt.Errorf("%w: index keys: %v", ErrInvalid, err)
+		return x, fault.Of(node.ErrInvalid, "invalid index keys: %v", err)
 	}
 	for _, e := range elements {
 		d, ok := e.Value().AsInt64OK()
 		if !ok || d != 1 && d != -1 {
-			return x, fmt.Errorf("%w: the direction of index field %q is 1 or -1", ErrInvalid, e.Key())
+			return x, fault.Of(node.ErrInvalid, "invalid direction of index field %q: want 1 or -1", e.Key())
 		}
 		x.Keys = append(x.Keys, db.IndexKey{Path: e.Key(), Desc: d == -1})
 	}
@@ -45,7 +47,7 @@ func indexMessage(x db.Index) (*weftv1.Index, error) {
 	}
 	b, err := bson.Marshal(fields)
 	if err != nil {
-		return nil, fmt.Errorf("node: index %s: %w", x.Name, err)
+		return nil, fmt.Errorf("index %s: %w", x.Name, err)
 	}
 	return &weftv1.Index{Name: x.Name, Keys: b, Unique: x.Unique}, nil
 }

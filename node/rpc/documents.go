@@ -1,17 +1,18 @@
-package node
+package rpc
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"connectrpc.com/connect"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/node"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // findPage is how many bytes of documents one message of Find has.
@@ -49,7 +50,7 @@ func findOptions(m *weftv1.FindRequest) (o db.FindOptions, err error) {
 		return o, err
 	}
 	if o.Skip, o.Limit = m.GetSkip(), m.GetLimit(); o.Skip < 0 || o.Limit < 0 {
-		return o, fmt.Errorf("%w: skip and limit are not negative", ErrInvalid)
+		return o, fault.Of(node.ErrInvalid, "skip and limit cannot be negative")
 	}
 	return o, nil
 }
@@ -143,7 +144,7 @@ func (s documentService) Update(ctx context.Context, r *connect.Request[weftv1.U
 		return nil, err
 	}
 	if !r.Msg.GetReplace() && !strings.HasPrefix(firstKey(update), "$") {
-		return nil, fmt.Errorf("%w: an update has operators, such as {\"$set\": …}; replace puts a document in another's place", ErrInvalid)
+		return nil, fault.Of(node.ErrInvalid, "an update needs operators, such as {\"$set\": …}; to put a document in another's place, use replace")
 	}
 	act := c.Update
 	if r.Msg.GetReplace() {
@@ -224,7 +225,7 @@ func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.Wa
 		c, err := w.Next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
-				return s.n.ended()
+				return s.n.Err()
 			}
 			return err
 		}

@@ -1,14 +1,15 @@
-package node
+package rpc
 
 import (
 	"context"
-	"fmt"
 	"unicode/utf8"
 
 	"connectrpc.com/connect"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/weftdb/weft/inbox"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
@@ -24,7 +25,7 @@ func (s inboxService) Setup(ctx context.Context, _ *connect.Request[weftv1.Setup
 func (s inboxService) Send(ctx context.Context, r *connect.Request[weftv1.SendRequest]) (*connect.Response[weftv1.SendResponse], error) {
 	to, err := inbox.ParseAddress(r.Msg.GetTo())
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrInvalid, err)
+		return nil, fault.Of(node.ErrInvalid, "invalid address: %v", err)
 	}
 	b, err := s.n.Inbox(ctx)
 	if err != nil {
@@ -54,7 +55,7 @@ func receivedMessage(r inbox.Received, text bool) (*weftv1.Message, error) {
 	m := &weftv1.Message{Id: r.ID.String(), From: r.From.DID(), To: r.To.DID(), Time: stamp(r.Time), Read: r.Read, Size: int64(len(r.Body))}
 	if text {
 		if !utf8.Valid(r.Body) {
-			return nil, fmt.Errorf("%w: the message is not text", inbox.ErrMalformed)
+			return nil, fault.Of(inbox.ErrMalformed, "the message is not text")
 		}
 		m.Text = string(r.Body)
 	}
@@ -80,7 +81,7 @@ func (s inboxService) List(ctx context.Context, r *connect.Request[weftv1.ListMe
 func (s inboxService) mailbox(ctx context.Context, id string) (*inbox.Mailbox, inbox.ID, error) {
 	parsed, err := ulid.ParseStrict(id)
 	if err != nil {
-		return nil, parsed, fmt.Errorf("%w: %.60q is not the ID of a message", ErrInvalid, id)
+		return nil, parsed, fault.Of(node.ErrInvalid, "invalid message ID %.60q", id)
 	}
 	b, err := s.n.Inbox(ctx)
 	if err != nil {
@@ -155,7 +156,7 @@ func (s inboxService) Watch(ctx context.Context, r *connect.Request[weftv1.Watch
 		return out.Send(&weftv1.WatchInboxResponse{Message: m})
 	})
 	if ctx.Err() != nil {
-		return s.n.ended()
+		return s.n.Err()
 	}
 	return err
 }

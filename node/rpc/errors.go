@@ -1,0 +1,203 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+
+	"connectrpc.com/connect"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// statuses is the one table from kinds of errors to statuses of the API; it has
+// every kind. The detail of an error says which kind it is.
+var statuses = map[fault.Kind]connect.Code{
+	fault.Internal:         connect.CodeInternal,
+	fault.InvalidArgument:  connect.CodeInvalidArgument,
+	fault.InvalidName:      connect.CodeInvalidArgument,
+	fault.InvalidPath:      connect.CodeInvalidArgument,
+	fault.NotFound:         connect.CodeNotFound,
+	fault.AlreadyExists:    connect.CodeAlreadyExists,
+	fault.Ambiguous:        connect.CodeInvalidArgument,
+	fault.Conflict:         connect.CodeAborted,
+	fault.OutOfRange:       connect.CodeOutOfRange,
+	fault.TooLarge:         connect.CodeInvalidArgument,
+	fault.Malformed:        connect.CodeInvalidArgument,
+	fault.UnknownVersion:   connect.CodeUnimplemented,
+	fault.Corrupt:          connect.CodeDataLoss,
+	fault.PermissionDenied: connect.CodePermissionDenied,
+	fault.Closed:           connect.CodeUnavailable,
+	fault.Timeout:          connect.CodeDeadlineExceeded,
+	fault.Canceled:         connect.CodeCanceled,
+	fault.Unreachable:      connect.CodeUnavailable,
+
+	fault.HomeInUse:        connect.CodeUnavailable,
+	fault.NewerHome:        connect.CodeFailedPrecondition,
+	fault.AddressInUse:     connect.CodeUnavailable,
+	fault.BadBackup:        connect.CodeDataLoss,
+	fault.CutShort:         connect.CodeInvalidArgument,
+	fault.ClockAhead:       connect.CodeFailedPrecondition,
+	fault.FileMode:         connect.CodeFailedPrecondition,
+	fault.WrongKeyKind:     connect.CodeFailedPrecondition,
+	fault.PassphraseNeeded: connect.CodeFailedPrecondition,
+	fault.PassphraseWrong:  connect.CodeFailedPrecondition,
+	fault.Unavailable:      connect.CodeUnavailable,
+	fault.Usage:            connect.CodeInvalidArgument,
+
+	fault.NoCredential:          connect.CodePermissionDenied,
+	fault.KeyUnknown:            connect.CodePermissionDenied,
+	fault.KeyRevoked:            connect.CodePermissionDenied,
+	fault.KeyExpired:            connect.CodePermissionDenied,
+	fault.CredentialExpired:     connect.CodePermissionDenied,
+	fault.CredentialNotYetValid: connect.CodePermissionDenied,
+	fault.CertificateExpired:    connect.CodePermissionDenied,
+	fault.BadSignature:          connect.CodePermissionDenied,
+	fault.WrongAudience:         connect.CodePermissionDenied,
+	fault.WrongScope:            connect.CodePermissionDenied,
+	fault.WrongOwner:            connect.CodePermissionDenied,
+	fault.WrongPeer:             connect.CodePermissionDenied,
+	fault.WrongUser:             connect.CodePermissionDenied,
+	fault.QuotaExceeded:         connect.CodePermissionDenied,
+	fault.BadRequest:            connect.CodePermissionDenied,
+
+	fault.UnknownExtension: connect.CodeUnimplemented,
+	fault.UnknownOperation: connect.CodeUnimplemented,
+	fault.BrokenChain:      connect.CodeDataLoss,
+	fault.BadClock:         connect.CodeDataLoss,
+	fault.WrongBody:        connect.CodeDataLoss,
+	fault.Gap:              connect.CodeFailedPrecondition,
+	fault.NotMember:        connect.CodePermissionDenied,
+	fault.Void:             connect.CodePermissionDenied,
+	fault.WrongKey:         connect.CodeDataLoss,
+	fault.Altered:          connect.CodeDataLoss,
+	fault.Bomb:             connect.CodeDataLoss,
+	fault.WaitingFull:      connect.CodeResourceExhausted,
+	fault.BadInvite:        connect.CodePermissionDenied,
+	fault.NoKeys:           connect.CodeFailedPrecondition,
+	fault.BlobUnavailable:  connect.CodeUnavailable,
+	fault.UnknownThread:    connect.CodeNotFound,
+	fault.NotRelay:         connect.CodeFailedPrecondition,
+	fault.StateHash:        connect.CodeDataLoss,
+	fault.NotCut:           connect.CodeFailedPrecondition,
+
+	fault.UnknownRecipient: connect.CodePermissionDenied,
+	fault.Sealed:           connect.CodeInvalidArgument,
+	fault.Expired:          connect.CodeFailedPrecondition,
+
+	fault.Duplicate:  connect.CodeAlreadyExists,
+	fault.NoMatch:    connect.CodeFailedPrecondition,
+	fault.Schema:     connect.CodeInvalidArgument,
+	fault.Update:     connect.CodeInvalidArgument,
+	fault.Reserved:   connect.CodeInvalidArgument,
+	fault.Definition: connect.CodeInvalidArgument,
+	fault.Atomic:     connect.CodeAborted,
+	fault.Rule:       connect.CodePermissionDenied,
+
+	fault.BadValue:               connect.CodeInvalidArgument,
+	fault.FailedToParse:          connect.CodeInvalidArgument,
+	fault.TypeMismatch:           connect.CodeInvalidArgument,
+	fault.Overflow:               connect.CodeInvalidArgument,
+	fault.InvalidBSON:            connect.CodeInvalidArgument,
+	fault.InvalidNamespace:       connect.CodeInvalidArgument,
+	fault.NamespaceNotFound:      connect.CodeInvalidArgument,
+	fault.IndexNotFound:          connect.CodeInvalidArgument,
+	fault.PathNotViable:          connect.CodeInvalidArgument,
+	fault.ConflictingUpdate:      connect.CodeInvalidArgument,
+	fault.CursorNotFound:         connect.CodeInvalidArgument,
+	fault.MaxTimeExpired:         connect.CodeInvalidArgument,
+	fault.DollarPrefixed:         connect.CodeInvalidArgument,
+	fault.InvalidIDField:         connect.CodeInvalidArgument,
+	fault.EmptyFieldName:         connect.CodeInvalidArgument,
+	fault.CommandNotFound:        connect.CodeInvalidArgument,
+	fault.ImmutableField:         connect.CodeInvalidArgument,
+	fault.CannotCreateIndex:      connect.CodeInvalidArgument,
+	fault.InvalidOptions:         connect.CodeInvalidArgument,
+	fault.IndexOptionsConflict:   connect.CodeInvalidArgument,
+	fault.IndexKeySpecsConflict:  connect.CodeInvalidArgument,
+	fault.CommandNotSupported:    connect.CodeInvalidArgument,
+	fault.ExceededMemoryLimit:    connect.CodeInvalidArgument,
+	fault.InvalidPipeline:        connect.CodeInvalidArgument,
+	fault.InvalidIndexOption:     connect.CodeInvalidArgument,
+	fault.QueryFeatureNotAllowed: connect.CodeInvalidArgument,
+	fault.TransactionTooOld:      connect.CodeInvalidArgument,
+	fault.ConversionFailure:      connect.CodeInvalidArgument,
+	fault.NoSuchTransaction:      connect.CodeInvalidArgument,
+	fault.NotInTransaction:       connect.CodeInvalidArgument,
+	fault.DuplicateKey:           connect.CodeAlreadyExists,
+	fault.DocumentInvalid:        connect.CodeInvalidArgument,
+	fault.QueryMemoryExceeded:    connect.CodeInvalidArgument,
+	fault.InvalidRegex:           connect.CodeInvalidArgument,
+	fault.KeyTooLong:             connect.CodeInvalidArgument,
+	fault.NotSingleValue:         connect.CodeInvalidArgument,
+	fault.MaxSubPipelineDepth:    connect.CodeInvalidArgument,
+	fault.InvalidResumeToken:     connect.CodeInvalidArgument,
+	fault.HistoryLost:            connect.CodeInvalidArgument,
+}
+
+// transportKind returns the kind of an error that Connect made: of a message
+// that it could not read, or a call that ended.
+func transportKind(c connect.Code) fault.Kind {
+	switch c {
+	case connect.CodeInvalidArgument:
+		return fault.InvalidArgument
+	case connect.CodeResourceExhausted:
+		return fault.TooLarge
+	case connect.CodeUnimplemented:
+		return fault.NotFound
+	case connect.CodeDeadlineExceeded:
+		return fault.Timeout
+	case connect.CodeCanceled:
+		return fault.Canceled
+	case connect.CodeUnavailable:
+		return fault.Closed
+	}
+	return fault.Internal
+}
+
+// errorInterceptor gives every error its status and its word.
+type errorInterceptor struct{}
+
+func (errorInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		res, err := next(ctx, req)
+		if err != nil {
+			return nil, outward(err)
+		}
+		return res, nil
+	}
+}
+
+func (errorInterceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+func (errorInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		if err := next(ctx, conn); err != nil {
+			return outward(err)
+		}
+		return nil
+	}
+}
+
+// outward turns an error into one of the API with its kind as a detail. Errors
+// of the transport keep their status.
+func outward(err error) error {
+	kind := fault.KindOf(err)
+	status := statuses[kind]
+	var known *connect.Error
+	if errors.As(err, &known) {
+		if len(known.Details()) > 0 {
+			return err
+		}
+		kind, status = transportKind(known.Code()), known.Code()
+		err = errors.New(known.Message())
+	}
+	out := connect.NewError(status, err)
+	if detail, derr := connect.NewErrorDetail(&weftv1.ErrorInfo{Code: string(kind)}); derr == nil {
+		out.AddDetail(detail)
+	}
+	return out
+}

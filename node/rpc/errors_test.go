@@ -1,0 +1,61 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node"
+)
+
+// Every kind has a status, and the table has nothing else.
+func TestEveryKindHasAStatus(t *testing.T) {
+	for _, k := range fault.Kinds() {
+		if statuses[k] == 0 {
+			t.Errorf("kind %s has no status", k)
+		}
+	}
+	if got, want := len(statuses), len(fault.Kinds()); got != want {
+		t.Errorf("got %d rows for %d kinds", got, want)
+	}
+}
+
+// An error goes out with the status and the word of its kind, and its sentence.
+func TestOutward(t *testing.T) {
+	for _, c := range []struct {
+		err      error
+		word     fault.Kind
+		status   connect.Code
+		sentence string
+	}{
+		{fault.Of(node.ErrNotFound, "database x does not exist"), fault.NotFound, connect.CodeNotFound, "database x does not exist"},
+		{fmt.Errorf("read: %w", fs.ErrNotExist), fault.NotFound, connect.CodeNotFound, "read: file does not exist"},
+		{context.Canceled, fault.Canceled, connect.CodeCanceled, "context canceled"},
+		{errors.New("disk"), fault.Internal, connect.CodeInternal, "disk"},
+		{connect.NewError(connect.CodeResourceExhausted, errors.New("big")), fault.TooLarge, connect.CodeResourceExhausted, "big"},
+		{outward(node.ErrClosed), fault.Closed, connect.CodeUnavailable, "the node is closed"},
+	} {
+		var out *connect.Error
+		if !errors.As(outward(c.err), &out) {
+			t.Fatalf("%v: no error of the API", c.err)
+		}
+		if out.Code() != c.status || out.Message() != c.sentence || len(out.Details()) != 1 {
+			t.Errorf("got %v with %d details, want %s: %s", out, len(out.Details()), c.status, c.sentence)
+			continue
+		}
+		v, err := out.Details()[0].Value()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := v.(*weftv1.ErrorInfo).GetCode(); got != string(c.word) {
+			t.Errorf("%v: got word %s, want %s", c.err, got, c.word)
+		}
+	}
+}

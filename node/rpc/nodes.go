@@ -1,0 +1,52 @@
+package rpc
+
+import (
+	"context"
+	"encoding/json"
+
+	"connectrpc.com/connect"
+
+	"github.com/weftdb/weft/node"
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+)
+
+func (s nodeService) Identify(context.Context, *connect.Request[weftv1.IdentifyRequest]) (*connect.Response[weftv1.IdentifyResponse], error) {
+	return connect.NewResponse(&weftv1.IdentifyResponse{
+		Identity: s.n.Identity().DID(), Device: s.n.Device().DID(), Peer: s.n.Peer().String(),
+	}), nil
+}
+
+func (s nodeService) Status(context.Context, *connect.Request[weftv1.StatusRequest]) (*connect.Response[weftv1.StatusResponse], error) {
+	n := s.n
+	st, err := n.Status()
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.StatusResponse{
+		Identity: n.Identity().DID(), Peer: n.Peer().String(), Addrs: n.Addrs(), Api: n.SurfaceAddr(node.SurfaceAPI),
+		Relay: st.Relay, Version: node.Version(), Home: n.Home(), Databases: uint32(st.Databases),
+		Threads: uint32(st.Threads), Peers: uint32(st.Peers), Relays: uint32(st.Relays), Bytes: st.Bytes,
+		Loaded: uint32(st.Loaded),
+	}), nil
+}
+
+func (s nodeService) Peers(context.Context, *connect.Request[weftv1.PeersRequest]) (*connect.Response[weftv1.PeersResponse], error) {
+	var out weftv1.PeersResponse
+	for _, p := range s.n.Peers() {
+		out.Peers = append(out.Peers, &weftv1.Peer{Id: p.ID.String(), Addrs: p.Addrs})
+	}
+	return connect.NewResponse(&out), nil
+}
+
+// Backup sends the bytes of a backup, and then its manifest.
+func (s nodeService) Backup(ctx context.Context, _ *connect.Request[weftv1.BackupRequest], out *connect.ServerStream[weftv1.BackupResponse]) error {
+	m, err := s.n.Backup(ctx, sender(func(p []byte) error { return out.Send(&weftv1.BackupResponse{Data: p}) }))
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return out.Send(&weftv1.BackupResponse{Manifest: text})
+}

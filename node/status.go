@@ -1,0 +1,56 @@
+package node
+
+import (
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/weftdb/weft/keys"
+)
+
+// A Status counts what the node holds and who it is connected to, at one moment.
+type Status struct {
+	Relay     bool  // it keeps threads and mail of others
+	Databases int   // the mailbox is not counted
+	Loaded    int   // databases in memory
+	Threads   int   // the node's own, and those that it keeps for others
+	Peers     int   // connected
+	Relays    int   // that keep this node's databases
+	Bytes     int64 // of the store, on disk
+}
+
+// Status returns what the node holds now.
+func (n *Node) Status() (Status, error) {
+	bytes, err := n.store.Size()
+	if err != nil {
+		return Status{}, err
+	}
+	relays, err := n.Relays()
+	if err != nil {
+		return Status{}, err
+	}
+	return Status{
+		Relay: n.cfg.Relay, Databases: len(n.Databases()), Loaded: n.Loaded(), Threads: len(n.host.Threads()),
+		Peers: len(n.host.Peers()), Relays: len(relays), Bytes: bytes,
+	}, nil
+}
+
+// A ConnectedPeer is a peer that the node is connected to.
+type ConnectedPeer struct {
+	ID    peer.ID
+	Addrs []string // multiaddrs of its connections
+}
+
+// Peers returns the connected peers.
+func (n *Node) Peers() []ConnectedPeer {
+	var out []ConnectedPeer
+	for _, id := range n.host.Peers() {
+		p := ConnectedPeer{ID: id}
+		for _, addr := range n.host.Routes(id) {
+			p.Addrs = append(p.Addrs, addr.String())
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// Device returns the signing key of this device, which its peer ID stands for.
+func (n *Node) Device() keys.PublicKey { return n.self.device.Public().Sign }
