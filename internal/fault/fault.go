@@ -26,7 +26,7 @@ type Error struct {
 	kind     Kind
 	sentence string
 	sentinel error // that errors.Is finds; nil for none
-	wrapped  error // that Errorf's or Of's %w gave; nil for none
+	wrapped  error // the sentence with what its %w gave; nil of New
 }
 
 // New returns an error of a kind, usually a sentinel: one that callers compare
@@ -46,12 +46,7 @@ func Of(sentinel error, format string, args ...any) error {
 }
 
 func build(kind Kind, sentinel, said error) error {
-	e := &Error{kind: kind, sentence: said.Error(), sentinel: sentinel}
-	switch said.(type) {
-	case interface{ Unwrap() error }, interface{ Unwrap() []error }:
-		e.wrapped = said
-	}
-	return e
+	return &Error{kind: kind, sentence: said.Error(), sentinel: sentinel, wrapped: said}
 }
 
 // Error returns the sentence.

@@ -16,9 +16,11 @@ import (
 )
 
 const (
-	domainBlob    = "weft/1/blob"
-	blobVersion   = 1
-	BlobHead      = 1 + 32 + 32 // version, epoch, salt
+	domainBlob  = "weft/1/blob"
+	blobVersion = 1
+	// BlobHead is the bytes before the sealed ones: version, epoch, salt.
+	BlobHead = 1 + 32 + 32
+	// MaxSealedBlob bounds a sealed blob, in bytes.
 	MaxSealedBlob = BlobHead + MaxBlob + chacha20poly1305.Overhead
 )
 

@@ -151,7 +151,7 @@ func (c *Sealer) appendPiece(b, piece []byte) []byte {
 	return append(b[:data], piece...)
 }
 
-// A sealedBody is a body taken apart; it aliases the bytes it came from.
+// A Body is a body taken apart; it aliases the bytes it came from.
 type Body struct {
 	salt, commit []byte
 	pieces       [][]byte

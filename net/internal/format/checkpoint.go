@@ -10,7 +10,8 @@ import (
 
 const (
 	maxCheckpoint = 32 << 10 // bytes of a checkpoint's payload
-	MaxCovered    = 384      // logs of a checkpoint
+	// MaxCovered bounds the logs that a checkpoint covers.
+	MaxCovered = 384
 )
 
 // A Checkpoint says where history is cut: the records up to its heads count as

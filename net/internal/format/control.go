@@ -9,9 +9,10 @@ import (
 	"github.com/weftdb/weft/keys"
 )
 
-// A controlOp is a kind of control record.
+// An Op is a kind of control record.
 type Op uint8
 
+// The operations that exist.
 const (
 	OpOpen         Op = 1
 	OpInvite       Op = 2
@@ -37,6 +38,7 @@ func (o Op) String() string {
 }
 
 const (
+	// MaxThreadName bounds the name that an open carries, in bytes.
 	MaxThreadName = 128
 	maxControl    = 4 << 10 // bytes of a control payload
 	maxSealedKeys = 512

@@ -11,6 +11,7 @@ import (
 // A LogKind says what a log holds.
 type LogKind uint8
 
+// What a log holds.
 const (
 	KindControl LogKind = 1 // who may do what, sealed with the service key
 	KindData    LogKind = 2 // what was done, sealed with the read key

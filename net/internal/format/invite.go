@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	inviteScheme    = "weft:"
+	inviteScheme = "weft:"
+	// MaxInviteAddrs bounds the addresses that an invite names.
 	MaxInviteAddrs  = 16
 	maxInviteAddr   = 256
 	maxInviteBinary = 256 + MaxInviteAddrs*(maxInviteAddr+3)

@@ -9,7 +9,7 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// A threadEnv is what the threads of one host share.
+// An Env is what the threads of one host share.
 type Env struct {
 	store  store.Store
 	device *keys.Device
