@@ -167,7 +167,7 @@ func (b *batch) advance(e *entry, r keyspace.Ref, rec *journal.Record, op *paylo
 	s := b.stat(e.coll)
 	s.MaxTime = max(s.MaxTime, r.Time)
 	b.stats[e.coll.Num] = s
-	if v.Code != keyspace.CodeOK {
+	if v.Code != keyspace.CodeOK || b.redo {
 		return b.refuse(r, rec, op, v)
 	}
 	return nil
