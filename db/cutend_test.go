@@ -2,7 +2,6 @@ package db_test
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -16,79 +15,28 @@ import (
 	"github.com/weftdb/weft/internal/store/engines"
 )
 
-// entryOf is the record at the given time of a log, whose position is the time.
-func entryOf(log byte, at uint64, atomic bool, ops ...db.Op) journal.Entry {
-	return journal.Entry{
-		ID:   clock.RecordID{Log: clock.LogID{log}, Seq: at, Hash: clock.Hash{log, byte(at)}},
-		Time: clock.Time(at) << 16, Atomic: atomic, Payload: db.Encode(ops),
-	}
+// A cutEnd is a cut to come into force while the process ends.
+type cutEnd struct {
+	es          []journal.Entry
+	before, cut fold.Cut
+	late        []journal.Entry // which arrive afterwards
 }
 
-// joined are the records of two documents that the snapshot holds, of which the
-// second has a later operation in log 2 and is joined to the first by another:
-// so that the second is folded without what is cut off, before its own part of
-// the snapshot is.
-func joined(tb testing.TB, index any, n int, update db.Op, more ...db.Op) []journal.Entry {
-	insert := func(coll string, id int32, n int) db.Op {
-		return db.NewOp(1, coll, value.Int32(id), nil, raw(tb, d("_id", id, "n", n)), false)
-	}
-	set := func(coll string) db.Op {
-		return db.NewOp(2, coll, value.Int32(0), raw(tb, d()), raw(tb, d("$set", d("m", 1))), false)
-	}
-	es := []journal.Entry{entryOf(1, 1, false, insert("a", 0, 0))}
-	if index != nil {
-		es = append(es, entryOf(1, 2, false, db.NewOp(2, "system.collections", value.String("b"), raw(tb, d("_id", "b")),
-			raw(tb, d("$addToSet", d("indexes", index))), true)))
-	}
-	return append(es,
-		entryOf(1, 3, false, append(more, insert("b", 0, n))...),
-		entryOf(2, 4, false, update),
-		entryOf(2, 5, true, set("a"), set("b")))
-}
-
-// Wherever the process ends while a cut comes into force, and ends again while
-// the next Open goes on, the state is the reference's: no refusal, entry or
-// conflict stays that only a state in between had.
-func TestCutLeavesNothingOfTheStatesBetween(t *testing.T) {
-	update := func(upsert bool, filter, doc any) db.Op {
-		return db.NewOp(2, "b", value.Int32(0), raw(t, filter), raw(t, doc), upsert)
-	}
-	low := d("n", d("$lte", 0))
-	for name, es := range map[string][]journal.Entry{
-		"refusal":  joined(t, nil, 0, update(false, low, d("$set", d("k", 1)))),
-		"entry":    joined(t, d("name", "n_1", "key", d("n", 1)), 5, update(true, d(), d("$inc", d("n", 1)))),
-		"conflict": joined(t, d("name", "n_1", "key", d("n", 1), "unique", true), 5, update(true, d(), d("$inc", d("n", 1))), db.NewOp(1, "b", value.Int32(1), nil, raw(t, d("_id", 1, "n", 1)), false)),
-	} {
-		t.Run(name, func(t *testing.T) {
-			for first, done := 0, false; !done; first++ {
-				for second := -1; second < 3; second++ {
-					if done = endsInCut(t, es, first, second); done {
-						break
-					}
-				}
+// everywhere ends the process after each step of the cut, and of the next Open.
+func (c *cutEnd) everywhere(t *testing.T) {
+	for first := 0; ; first++ {
+		for second := -1; second < 2; second++ {
+			if c.at(t, first, second) {
+				return
 			}
-		})
-	}
-}
-
-func endsInCut(t *testing.T, es []journal.Entry, first, second int) (done bool) {
-	ctx := t.Context()
-	void := map[clock.LogID]uint64{{1}: 3}
-	var covered []journal.Entry
-	for _, e := range es {
-		if e.ID.Log == (clock.LogID{1}) {
-			covered = append(covered, e)
 		}
 	}
-	state, _, _ := db.ReferenceCut(covered, fold.Cut{})
-	whole := slices.Clone(es)
-	for i, part := range [][]journal.Entry{covered[:1], covered[1:]} { // a record each
-		_, _, payload := db.ReferenceCut(part, fold.Cut{})
-		whole = append(whole, journal.Entry{
-			ID: clock.RecordID{Log: clock.LogID{8}, Seq: uint64(i + 1), Hash: clock.Hash{8, byte(i)}}, Payload: payload, Snapshot: true,
-		})
-	}
-	cut := fold.Cut{Void: void, Snapshots: map[clock.LogID]fold.CutSnapshot{{8}: {Last: 2, State: state}}}
+}
+
+// at ends the process after first commits, and again after second ones; it reports
+// whether the cut needed no more than the first.
+func (c *cutEnd) at(t *testing.T, first, second int) (whole bool) {
+	ctx := t.Context()
 	mem, err := engines.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +47,7 @@ func endsInCut(t *testing.T, es []journal.Entry, first, second int) (done bool) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Deliver(whole...); err != nil {
+	if err := j.Deliver(c.es...); err != nil {
 		t.Fatal(err)
 	}
 	open := func() (*replica.Replica, error) {
@@ -109,16 +57,16 @@ func endsInCut(t *testing.T, es []journal.Entry, first, second int) (done bool) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(x.Settle(ctx), db.Built(x.DB)); err != nil {
+	if err := errors.Join(x.SetCut(ctx, c.before), x.Settle(ctx), db.Built(x.DB)); err != nil {
 		t.Fatal(err)
 	}
-	s.puts = 14
-	s.commits = first
-	err = x.SetCut(ctx, cut)
-	x.Close()
-	done = err == nil
-	for _, n := range []int{second, -1} {
-		s.commits = n
+	s.puts, s.commits = 14, first // a step for each write
+	err = x.SetCut(ctx, c.cut)
+	whole = err == nil
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s.commits = range []int{second, -1} {
 		if x, err = open(); err == nil {
 			break
 		}
@@ -126,12 +74,103 @@ func endsInCut(t *testing.T, es []journal.Entry, first, second int) (done bool) 
 			t.Fatal(err)
 		}
 	}
-	s.commits = -1
-	if err := x.SetCut(ctx, cut); err != nil {
+	s.commits, s.puts = -1, 1000
+	if err := x.SetCut(ctx, c.cut); err != nil {
 		t.Fatal(err)
 	}
-	t.Log(fmt.Sprint(first, second))
-	sameCut(t, x, whole, cut)
-	x.Close()
-	return done
+	sameCut(t, x, c.es, c.cut)
+	es := slices.Clone(c.es)
+	for _, e := range c.late {
+		if err := j.Deliver(e); err != nil {
+			t.Fatal(err)
+		}
+		x.Wake()
+		if err := x.Settle(ctx); err != nil {
+			t.Fatal(err)
+		}
+		es = append(es, e)
+		sameCut(t, x, es, c.cut)
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return whole
+}
+
+// entryOf is the record at the given time of a log, whose position is the time.
+func entryOf(log byte, at uint64, atomic bool, ops ...db.Op) journal.Entry {
+	return journal.Entry{
+		ID:   clock.RecordID{Log: clock.LogID{log}, Seq: at, Hash: clock.Hash{log, byte(at)}},
+		Time: clock.Time(at) << 16, Atomic: atomic, Payload: db.Encode(ops),
+	}
+}
+
+func voidUpTo(log byte, seq uint64) fold.Cut {
+	return fold.Cut{Void: map[clock.LogID]uint64{{log}: seq}}
+}
+
+func insertOp(tb testing.TB, coll string, n int) db.Op {
+	return db.NewOp(1, coll, value.Int32(0), nil, raw(tb, d("_id", 0, "n", n)), false)
+}
+
+func updateOp(tb testing.TB, coll string, filter, doc any, upsert bool) db.Op {
+	return db.NewOp(2, coll, value.Int32(0), raw(tb, filter), raw(tb, doc), upsert)
+}
+
+func increments(tb testing.TB, coll string, n int) []db.Op {
+	return slices.Repeat([]db.Op{updateOp(tb, coll, d(), d("$inc", d("n", 1)), false)}, n)
+}
+
+// b is folded without the insert that is cut off, because a transaction joins it to
+// a, before its part of the snapshot is there: its update matches nothing for a while.
+func TestCutTakesBackTheRefusalsBetween(t *testing.T) {
+	es := []journal.Entry{
+		entryOf(1, 1, false, insertOp(t, "a", 0)),
+		entryOf(1, 2, false, insertOp(t, "b", 0)),
+	}
+	state, _, payload := db.ReferenceCut(es, fold.Cut{})
+	es = append(es,
+		entryOf(2, 3, false, updateOp(t, "b", d("n", d("$lte", 0)), d("$set", d("k", 1)), false)),
+		entryOf(2, 4, true, updateOp(t, "a", d(), d("$set", d("m", 1)), false), updateOp(t, "b", d(), d("$set", d("m", 1)), false)),
+		journal.Entry{ID: clock.RecordID{Log: clock.LogID{8}, Seq: 1, Hash: clock.Hash{8}}, Payload: payload, Snapshot: true})
+	cut := voidUpTo(1, 2)
+	cut.Snapshots = map[clock.LogID]fold.CutSnapshot{{8}: {Last: 1, State: state}}
+	(&cutEnd{es: es, cut: cut}).everywhere(t)
+}
+
+// a's entries are written for the transaction that joins it to b, which does not
+// stand any more once b is folded without the operations that a cached state hid.
+// After the end b may come first.
+func TestCutTakesBackTheEntriesBetween(t *testing.T) {
+	for _, unique := range []bool{false, true} {
+		index := d("$addToSet", d("indexes", d("name", "n_1", "key", d("n", 1), "unique", unique)))
+		es := []journal.Entry{
+			entryOf(1, 1, false, insertOp(t, "a", 5)),
+			entryOf(1, 3, false, append([]db.Op{insertOp(t, "b", 0)}, increments(t, "b", 70)...)...),
+			entryOf(2, 2, false,
+				db.NewOp(2, "system.collections", value.String("a"), raw(t, d("_id", "a")), raw(t, index), true),
+				db.NewOp(1, "a", value.Int32(1), nil, raw(t, d("_id", 1, "n", 101)), false)),
+			entryOf(2, 4, false, updateOp(t, "a", d(), d("$inc", d("n", 1)), true)),
+			entryOf(2, 5, true, updateOp(t, "a", d(), d("$inc", d("n", 100)), false), updateOp(t, "b", d(), d("$set", d("m", 1)), false)),
+		}
+		for range 3 { // documents are taken in any order
+			(&cutEnd{es: es, cut: voidUpTo(1, 3)}).everywhere(t)
+		}
+	}
+}
+
+// A state of b is cached at its 64th operation, of the transaction that counts again,
+// before the head says so. After the end b loses an operation first.
+func TestCutTakesBackTheStatesBetween(t *testing.T) {
+	es := []journal.Entry{
+		entryOf(3, 1, false, append([]db.Op{insertOp(t, "a", 0), insertOp(t, "b", 0)}, increments(t, "b", 61)...)...),
+		entryOf(1, 2, false, updateOp(t, "b", d(), d("$inc", d("n", 1000)), false)),
+		entryOf(2, 4, false, updateOp(t, "a", d(), d("$set", d("k", 1)), false)),
+		entryOf(2, 5, true, updateOp(t, "a", d(), d("$set", d("m", 1)), false), updateOp(t, "b", d(), d("$set", d("m", 1)), false)),
+	}
+	late := []journal.Entry{
+		entryOf(3, 9, false, increments(t, "b", 1)...),
+		entryOf(4, 7, false, increments(t, "b", 1)...),
+	}
+	(&cutEnd{es: es, before: voidUpTo(2, 5), cut: voidUpTo(1, 2), late: late}).everywhere(t)
 }
