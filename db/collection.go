@@ -177,12 +177,12 @@ func defineOp(name string, upd bson.D) *payload.Op {
 	}
 }
 
-// write cuts operations into records, hands them to the committer and returns
+// write puts operations into records, hands them to the committer and returns
 // the refusal of each, nil for those written.
 func (db *DB) write(ctx context.Context, ops []payload.Op, m fold.Mode) (results []error, changed []bool, err error) {
 	var reqs []*fold.Request
 	for rest := ops; len(rest) > 0; {
-		n := cut(rest)
+		n := fitting(rest)
 		r := &fold.Request{Ctx: ctx, Ops: rest[:n:n], Mode: m}
 		r.Payload = payload.Encode(r.Ops)
 		if len(r.Payload) > payload.MaxBytes {
@@ -216,8 +216,8 @@ func (db *DB) write(ctx context.Context, ops []payload.Op, m fold.Mode) (results
 	return results, changed, err
 }
 
-// cut returns how many operations fit in one record.
-func cut(ops []payload.Op) int {
+// fitting returns how many operations fit in one record.
+func fitting(ops []payload.Op) int {
 	size := 256
 	for i := range ops {
 		n := ops[i].Size()

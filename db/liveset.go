@@ -376,8 +376,8 @@ func (s *liveSet) grow(n int) {
 	s.db.lives.bytes.Add(int64(n))
 }
 
-// place returns where d is in items, or would be.
-func (s *liveSet) place(d *liveDoc) int {
+// rankOf returns where d is in items, or would be.
+func (s *liveSet) rankOf(d *liveDoc) int {
 	return sort.Search(len(s.items), func(i int) bool { return s.items[i].compare(d) >= 0 })
 }
 
@@ -394,12 +394,12 @@ func (s *liveSet) apply(c *change.Change) {
 	}
 	var notes []liveNote
 	if old != nil {
-		i := s.place(old)
+		i := s.rankOf(old)
 		notes = s.noteOut(notes, i)
 		s.take(i)
 	}
 	if d != nil {
-		i := s.place(d)
+		i := s.rankOf(d)
 		notes = s.noteIn(notes, i, d)
 		s.put(i, d)
 	}

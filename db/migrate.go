@@ -100,7 +100,7 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 		return db.Collection(name).Migrate(ctx) // it was begun
 	}
 	r := Report{Version: d.Version}
-	if c.judges() {
+	if c.refits() {
 		if r, err = db.check(ctx, name, d.Version, steps, &fit, c.List); err != nil {
 			return r, err
 		}
@@ -112,10 +112,10 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 		return r, &MisfitError{r}
 	case len(steps) == 0:
 		unset := bson.D{}
-		if c.judges() && fit.Schema == nil && d.Text != "" {
+		if c.refits() && fit.Schema == nil && d.Text != "" {
 			unset = append(unset, bson.E{Key: "schema", Value: ""})
 		}
-		if c.judges() && d.Next != nil {
+		if c.refits() && d.Next != nil {
 			unset = append(unset, bson.E{Key: "next", Value: ""}) // the later change holds
 		}
 		if len(set) == 0 && len(unset) == 0 {
@@ -143,8 +143,8 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 	return db.Collection(name).Migrate(ctx)
 }
 
-// judges reports whether the change may make documents misfits.
-func (c *CollectionChange) judges() bool {
+// refits reports whether the change may make documents misfits.
+func (c *CollectionChange) refits() bool {
 	return c.Schema != nil || c.Formats != nil || c.Level != "" || c.Action != "" || len(c.Migrate) > 0
 }
 
@@ -180,7 +180,7 @@ func (c *CollectionChange) on(d *judge.Definition) (next judge.Definition, set b
 	if err := v.Compile(); err != nil {
 		return next, nil, err
 	}
-	if c.judges() {
+	if c.refits() {
 		set = v.Fields()
 	}
 	if c.Rules != nil {

@@ -22,23 +22,23 @@ type Change struct {
 	By            clock.RecordID // whose folding made the change; zero for a void set
 	Time          clock.Time     // of that record, or of the document's last change
 	Remote        bool
-	Late          bool     // the document was folded again
-	Current       bool     // after is today's, and before is unknown
-	Refusal       *Refusal // of OpRefused and OpCleared
-	Index         uint32   // of OpConflict and OpResolved: the unique index,
-	Key           []byte   // and the key in it
+	Late          bool            // the document was folded again
+	Current       bool            // after is today's, and before is unknown
+	Verdict       *ChangedVerdict // of OpRefused and OpCleared
+	Index         uint32          // of OpConflict and OpResolved: the unique index,
+	Key           []byte          // and the key in it
 }
 
 func (c *Change) Size() int {
 	n := 160 + len(c.Before.Doc) + len(c.After.Doc) + len(c.IDKey) + len(c.ID.Data) + len(c.Key)
-	if c.Refusal != nil {
-		n += len(c.Refusal.Message) + 128
+	if c.Verdict != nil {
+		n += len(c.Verdict.Message) + 128
 	}
 	return n
 }
 
-// A Refusal is what a change says of a refused operation.
-type Refusal struct {
+// A ChangedVerdict is what a change says of an operation that is refused now, or not any more.
+type ChangedVerdict struct {
 	Stamp   clock.Stamp
 	Seq     uint64
 	Kind    string
@@ -48,16 +48,16 @@ type Refusal struct {
 
 // News is what a published commit tells the feed.
 type News struct {
-	Seq     uint64
-	Changes []Change
-	Blind   bool // changes are not all of them
-	Place   view.Place
-	Tip     clock.Hash // of the record at place.at; zero if it is not at hand
+	Seq      uint64
+	Changes  []Change
+	Blind    bool // changes are not all of them
+	Bookmark view.Bookmark
+	Tip      clock.Hash // of the record at Bookmark.At; zero if it is not at hand
 }
 
 // Of says which operation the change is about.
 func (c *Change) Of(op *payload.Op) {
-	c.Coll, c.IDKey, c.ID, c.Refusal.Kind = op.Coll, op.Key, op.ID, op.Kind.String()
+	c.Coll, c.IDKey, c.ID, c.Verdict.Kind = op.Coll, op.Key, op.ID, op.Kind.String()
 }
 
 // An OpSet is a set of kinds of changes.

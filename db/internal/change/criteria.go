@@ -12,7 +12,7 @@ import (
 	"github.com/weftdb/weft/db/internal/query"
 )
 
-// Criteria say which changes a group is for. They are immutable.
+// Criteria say which changes an audience is for. They are immutable.
 type Criteria struct {
 	Colls  []string // sorted; nil: all but system collections
 	IDKey  []byte   // nil: all documents
@@ -74,7 +74,7 @@ func (m *Criteria) Fits(s *keyspace.State) bool {
 	return m.Filter.Match(s.Doc)
 }
 
-// A Side says on which document of a change a filter is judged.
+// A Side says on which document of a change a filter is tested.
 type Side uint8
 
 // The images.

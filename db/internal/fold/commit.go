@@ -212,8 +212,8 @@ func (f *Fold) answerWaiting(err error) {
 	})
 }
 
-// A plan is a request that is judged and will be written.
-type plan struct {
+// A judged is a request that was judged and will be written.
+type judged struct {
 	req     *Request
 	rec     *journal.Record
 	entries []*entry
@@ -247,13 +247,13 @@ func (f *Fold) commitGroup(group []*Request) int {
 func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 	b := f.newBatch()
 	defer b.discard()
-	plans, took, err := b.plan(group)
-	if err != nil || len(plans) == 0 {
+	accepted, took, err := b.judgeGroup(group)
+	if err != nil || len(accepted) == 0 {
 		return took, err
 	}
 	own := f.own
-	drafts := make([]journal.Draft, len(plans))
-	for i, p := range plans {
+	drafts := make([]journal.Draft, len(accepted))
+	for i, p := range accepted {
 		drafts[i] = journal.Draft{Time: p.rec.Time, Atomic: p.rec.Atomic, Payload: p.req.Payload}
 		if len(p.rec.Ops) != len(p.req.Ops) {
 			drafts[i].Payload = payload.Encode(p.rec.Ops)
@@ -272,7 +272,7 @@ func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 		}
 	}
 	if err == nil && !logOnly {
-		err = b.foldPlans(plans, ids, first)
+		err = b.foldJudged(accepted, ids, first)
 	}
 	if err == nil {
 		err = b.commit()
@@ -293,8 +293,8 @@ func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 	return took, f.finish(b)
 }
 
-// plan judges requests in order against the states that the ones before leave.
-func (b *batch) plan(group []*Request) (plans []*plan, took int, err error) {
+// judgeGroup judges requests in order against the states that the ones before leave.
+func (b *batch) judgeGroup(group []*Request) (accepted []*judged, took int, err error) {
 	for i, r := range group {
 		r.Results, r.Changed, r.Err = make([]error, len(r.Ops)), make([]bool, len(r.Ops)), nil
 		if err := r.Ctx.Err(); err != nil {
@@ -312,21 +312,21 @@ func (b *batch) plan(group []*Request) (plans []*plan, took int, err error) {
 		if p == nil {
 			continue
 		}
-		if p.slow && len(plans) > 0 {
-			return plans, i, nil
+		if p.slow && len(accepted) > 0 {
+			return accepted, i, nil
 		}
-		plans = append(plans, p)
+		accepted = append(accepted, p)
 		if p.slow {
-			return plans, i + 1, nil
+			return accepted, i + 1, nil
 		}
 	}
-	return plans, len(group), nil
+	return accepted, len(group), nil
 }
 
 var ErrStopped = errors.New("not written, because an earlier operation was refused")
 
 // judgeRequest judges one request; nil if nothing of it is to be written.
-func (b *batch) judgeRequest(r *Request) (*plan, error) {
+func (b *batch) judgeRequest(r *Request) (*judged, error) {
 	for _, g := range r.Guards {
 		e, err := b.entry(g.Coll, g.IDKey, keyspace.ValueNone)
 		if err != nil {
@@ -341,7 +341,7 @@ func (b *batch) judgeRequest(r *Request) (*plan, error) {
 		r.Err = keyspace.ErrConflict
 		return nil, err
 	}
-	p := &plan{req: r, rec: b.fold.ownRecord(b.fold.Clock.Now(), r.Atomic, nil)}
+	p := &judged{req: r, rec: b.fold.ownRecord(b.fold.Clock.Now(), r.Atomic, nil)}
 	var undo []keyspace.State
 	for i := range r.Ops {
 		op := &r.Ops[i]
@@ -355,7 +355,7 @@ func (b *batch) judgeRequest(r *Request) (*plan, error) {
 		if e.Count > 0 && e.Last.Time >= p.rec.Time {
 			b.undo(p, undo)
 			r.Was = e.current()
-			return &plan{req: r, rec: b.fold.ownRecord(p.rec.Time, r.Atomic, r.Ops), slow: true}, nil
+			return &judged{req: r, rec: b.fold.ownRecord(p.rec.Time, r.Atomic, r.Ops), slow: true}, nil
 		}
 		def, err := b.specDefinition(op.Coll)
 		if err != nil {
@@ -401,7 +401,7 @@ func (b *batch) judgeRequest(r *Request) (*plan, error) {
 	return p, nil
 }
 
-func (b *batch) undo(p *plan, old []keyspace.State) {
+func (b *batch) undo(p *judged, old []keyspace.State) {
 	for i := len(old) - 1; i >= 0; i-- {
 		b.speculate(p.entries[i], &old[i])
 	}
@@ -437,9 +437,9 @@ func (b *batch) ownLog(id clock.LogID) error {
 	return b.tx.Put(b.fold.Space.Key(keyspace.TagOwn, id[:]), []byte{1})
 }
 
-// foldPlans makes the judged requests operations of their documents.
-func (b *batch) foldPlans(plans []*plan, ids []clock.RecordID, first int64) error {
-	for k, p := range plans {
+// foldJudged makes the judged requests operations of their documents.
+func (b *batch) foldJudged(accepted []*judged, ids []clock.RecordID, first int64) error {
+	for k, p := range accepted {
 		rec := p.rec
 		rec.N, rec.ID = first+int64(k), ids[k]
 		b.records[rec.N], b.folding = rec, rec
@@ -465,12 +465,12 @@ func (b *batch) foldPlans(plans []*plan, ids []clock.RecordID, first int64) erro
 			}
 		}
 	}
-	b.meta.Folded(keyspace.Span{First: first, Last: first + int64(len(plans)) - 1})
+	b.meta.Folded(keyspace.Span{First: first, Last: first + int64(len(accepted)) - 1})
 	return nil
 }
 
 // answer tells a request that the fold has judged how its operations fared.
-func (b *batch) answer(p *plan) error {
+func (b *batch) answer(p *judged) error {
 	for i := range p.rec.Ops {
 		c, err := b.refusedCode(b.fold.Space.Key(keyspace.TagRefused, p.rec.Ref(i).Append(nil)))
 		if err != nil {

@@ -376,7 +376,7 @@ func (f *Fold) publish(n *change.News) {
 	f.view = v
 	f.seq++
 	v.Seq = f.seq
-	n.Seq, n.Place = v.Seq, v.Place()
+	n.Seq, n.Bookmark = v.Seq, v.Bookmark()
 	f.listener.Offer(n)
 	if old == nil || old.Cat != v.Cat {
 		f.published(v.Cat)

@@ -217,13 +217,13 @@ type Rewrite struct{ Filter, Update bson.Raw }
 // them. Steps that touch different paths become one update, which carries over
 // what other writers do to those paths meanwhile.
 func Rewrites(steps []Step, doc bson.Raw) (out []Rewrite, after bson.Raw, err error) {
-	g := stepGroup{}
+	m := merger{}
 	flush := func() error {
-		r, err := g.rewrite()
+		r, err := m.rewrite()
 		if err == nil && r.Update != nil {
 			out = append(out, r)
 		}
-		g = stepGroup{}
+		m = merger{}
 		return err
 	}
 	for i := range steps {
@@ -242,12 +242,12 @@ func Rewrites(steps []Step, doc bson.Raw) (out []Rewrite, after bson.Raw, err er
 		if s.paths == nil && s.match.Match(next) {
 			return nil, nil, fault.Errorf(fault.BadValue, "step %d: where still matches what update gave, so doing it again would change it again", i)
 		}
-		if g.clashes(s.paths) {
+		if m.clashes(s.paths) {
 			if err := flush(); err != nil {
 				return nil, nil, err
 			}
 		}
-		g.add(s.paths, filter, upd)
+		m.add(s.paths, filter, upd)
 		doc = next
 	}
 	if err := flush(); err != nil {
@@ -280,23 +280,23 @@ func (s *Step) on(doc bson.Raw) (filter, upd bson.Raw, apply *update.Update, ok 
 	return filter, upd, apply, err == nil
 }
 
-// A stepGroup is steps that become one update.
-type stepGroup struct {
+// A merger makes one update of steps that touch different paths.
+type merger struct {
 	paths   []string
 	any     bool // it may write any path
 	filters []bson.Raw
 	updates []bson.Raw
 }
 
-func (g *stepGroup) clashes(paths []string) bool {
-	if len(g.updates) == 0 {
+func (m *merger) clashes(paths []string) bool {
+	if len(m.updates) == 0 {
 		return false
 	}
-	if g.any || paths == nil {
+	if m.any || paths == nil {
 		return true
 	}
 	for _, p := range paths {
-		for _, q := range g.paths {
+		for _, q := range m.paths {
 			if p == q || strings.HasPrefix(p, q+".") || strings.HasPrefix(q, p+".") {
 				return true
 			}
@@ -305,25 +305,25 @@ func (g *stepGroup) clashes(paths []string) bool {
 	return false
 }
 
-func (g *stepGroup) add(paths []string, filter, upd bson.Raw) {
-	g.any = g.any || paths == nil
-	g.paths = append(g.paths, paths...)
-	g.filters, g.updates = append(g.filters, filter), append(g.updates, upd)
+func (m *merger) add(paths []string, filter, upd bson.Raw) {
+	m.any = m.any || paths == nil
+	m.paths = append(m.paths, paths...)
+	m.filters, m.updates = append(m.filters, filter), append(m.updates, upd)
 }
 
-func (g *stepGroup) rewrite() (r Rewrite, err error) {
-	switch len(g.updates) {
+func (m *merger) rewrite() (r Rewrite, err error) {
+	switch len(m.updates) {
 	case 0:
 		return r, nil
 	case 1:
-		return Rewrite{g.filters[0], g.updates[0]}, nil
+		return Rewrite{m.filters[0], m.updates[0]}, nil
 	}
-	if r.Filter, err = bson.Marshal(bson.D{{Key: "$and", Value: g.filters}}); err != nil {
+	if r.Filter, err = bson.Marshal(bson.D{{Key: "$and", Value: m.filters}}); err != nil {
 		return r, err
 	}
 	var upd bson.D
 	at := map[string]int{}
-	for _, u := range g.updates {
+	for _, u := range m.updates {
 		it := value.Elements(u)
 		for op, args, ok := it.Next(); ok; op, args, ok = it.Next() {
 			i, had := at[string(op)]

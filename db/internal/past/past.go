@@ -277,7 +277,7 @@ func (p *Past) refusal(r keyspace.Ref) (*change.Change, error) {
 		return nil, err
 	}
 	c := &change.Change{Op: change.OpCleared, By: rec.ID, Time: rec.Time, Remote: !p.v.Own[rec.ID.Log]}
-	c.Refusal = &change.Refusal{Stamp: clock.Stamp{Time: r.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: r.Index}, Seq: rec.ID.Seq}
+	c.Verdict = &change.ChangedVerdict{Stamp: clock.Stamp{Time: r.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: r.Index}, Seq: rec.ID.Seq}
 	if rec.Bad == nil && int(r.Index) < len(rec.Ops) {
 		op := &rec.Ops[r.Index]
 		c.Of(op)
@@ -287,6 +287,6 @@ func (p *Past) refusal(r keyspace.Ref) (*change.Change, error) {
 		return c, err
 	}
 	n, _ := value.Get(doc, "code").Raw().Int32OK()
-	c.Op, c.Refusal.Code, c.Refusal.Message = change.OpRefused, keyspace.Code(n), string(value.Get(doc, "message").Str())
+	c.Op, c.Verdict.Code, c.Verdict.Message = change.OpRefused, keyspace.Code(n), string(value.Get(doc, "message").Str())
 	return c, nil
 }

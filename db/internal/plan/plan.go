@@ -1,7 +1,7 @@
 // Package plan finds where a query looks: ranges of documents by _id, single _ids,
 // ranges of an index, or a union of several; their order, and what each would cost.
 //
-// Whatever an access finds is judged by the whole filter, so that a plan is never
+// Whatever an access finds is tested by the whole filter, so that a plan is never
 // wrong, only slow: it must hold every document that matches. docs/design/plan.md.
 package plan
 
@@ -20,7 +20,7 @@ import (
 )
 
 // An Access is where a query looks: ranges of documents by _id, single _ids,
-// ranges of an index, or a union of several. Whatever it finds is judged by the
+// ranges of an index, or a union of several. Whatever it finds is tested by the
 // whole filter.
 type Access struct {
 	Index   *keyspace.Index // nil: by _id

@@ -179,7 +179,7 @@ func (s *Search) DistinctIndex(path string) *keyspace.Index {
 	return nil
 }
 
-// skimTry is how many values skim reads before it judges whether to go on.
+// skimTry is how many values skim reads before it decides whether to go on.
 const skimTry = 128
 
 // Skim reads one document for each value in x, and skips the other keys. It

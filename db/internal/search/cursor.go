@@ -17,9 +17,9 @@ type Cursor struct {
 	cancel context.CancelFunc
 	sorted []view.Found // if the sort needed all
 	isMem  bool
-	groups *grouping // if the sort needs some at a time
-	held   int64     // bytes of sorted
-	left   int64     // documents to return; -1 for all
+	ties   *tieSort // if the sort needs some at a time
+	held   int64    // bytes of sorted
+	left   int64    // documents to return; -1 for all
 	skip   int64
 	cur    *view.Found
 	err    error
@@ -35,7 +35,7 @@ func (s *Search) Cursor(ctx context.Context) (c *Cursor, err error) {
 	switch {
 	case s.Sort == nil || s.Access == nil || s.Access.Order.Whole:
 	case s.Access.Order.Fields > 0:
-		c.groups = &grouping{s: s}
+		c.ties = &tieSort{s: s}
 	default:
 		c.isMem = true
 		if c.sorted, c.held, err = s.sortAll(); err != nil {
@@ -88,8 +88,8 @@ func (c *Cursor) pull() (*view.Found, error) {
 		c.sorted[0] = view.Found{} // its memory is the caller's
 		c.sorted = c.sorted[1:]
 		return &f, nil
-	case c.groups != nil:
-		return c.groups.pull()
+	case c.ties != nil:
+		return c.ties.pull()
 	}
 	return c.s.Next()
 }
@@ -107,8 +107,8 @@ func (c *Cursor) Held() int64 {
 		return 0
 	}
 	n := c.held + c.s.memory()
-	if c.groups != nil {
-		n += c.groups.held
+	if c.ties != nil {
+		n += c.ties.held
 	}
 	return n
 }
@@ -148,5 +148,5 @@ func (c *Cursor) Close() {
 	c.cancel()
 	c.s.Close()
 	c.s.v.Release()
-	c.s, c.cur, c.sorted, c.groups = nil, nil, nil, nil
+	c.s, c.cur, c.sorted, c.ties = nil, nil, nil, nil
 }

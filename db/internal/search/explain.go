@@ -65,7 +65,7 @@ func (e *Explainer) Plan(a *plan.Access) bson.D {
 	o := &e.S.o
 	if sort := e.S.Sort; sort != nil && !a.Order.Whole && !e.Count {
 		fields := []bson.E{{Key: "sortPattern", Value: o.Sort}, {Key: "memLimit", Value: int64(MaxSort)}}
-		if n := a.Order.Fields; n > 0 { // within groups only
+		if n := a.Order.Fields; n > 0 { // within ties only
 			pre := bson.A{}
 			for _, f := range sort.Fields()[:n] {
 				pre = append(pre, f.Path)

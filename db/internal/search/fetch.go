@@ -124,7 +124,7 @@ func (f *fetch) part(s *Search, p, from, to int, visit func(part, i int, h *keys
 		}
 		docs++
 		largest = max(largest, len(val))
-		ok, err := s.judge(&h, val)
+		ok, err := s.test(&h, val)
 		if ok {
 			err = visit(p, i, &h)
 		}

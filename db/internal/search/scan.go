@@ -142,7 +142,7 @@ func (c *chunk) each(s *Search, most int, f func(h *keyspace.Head, idKey []byte)
 		if err != nil {
 			return err
 		}
-		ok, err := s.judge(&h, v)
+		ok, err := s.test(&h, v)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (c *chunk) each(s *Search, most int, f func(h *keyspace.Head, idKey []byte)
 	return nil
 }
 
-// split cuts a range into about n parts, in its direction, by halving the
+// split divides a range into about n parts, in its direction, by halving the
 // distance between the first and last keys of parts: where the keys lie close
 // together the parts hold more of them.
 func split(snap store.Snapshot, r store.Range, n int) []store.Range {
@@ -176,24 +176,24 @@ func split(snap store.Snapshot, r store.Range, n int) []store.Range {
 	if !first.Valid() || !last.Valid() {
 		return []store.Range{r}
 	}
-	cuts := [][]byte{bytes.Clone(first.Key()), bytes.Clone(last.Key())}
-	for len(cuts) <= n {
-		next := [][]byte{cuts[0]}
-		for i := 1; i < len(cuts); i++ {
-			if first.Seek(middle(cuts[i-1], cuts[i])); first.Valid() && bytes.Compare(first.Key(), cuts[i]) < 0 &&
-				bytes.Compare(first.Key(), cuts[i-1]) > 0 {
+	marks := [][]byte{bytes.Clone(first.Key()), bytes.Clone(last.Key())}
+	for len(marks) <= n {
+		next := [][]byte{marks[0]}
+		for i := 1; i < len(marks); i++ {
+			if first.Seek(middle(marks[i-1], marks[i])); first.Valid() && bytes.Compare(first.Key(), marks[i]) < 0 &&
+				bytes.Compare(first.Key(), marks[i-1]) > 0 {
 				next = append(next, bytes.Clone(first.Key()))
 			}
-			next = append(next, cuts[i])
+			next = append(next, marks[i])
 		}
-		if len(next) == len(cuts) {
+		if len(next) == len(marks) {
 			break
 		}
-		cuts = next
+		marks = next
 	}
-	parts := make([]store.Range, 0, len(cuts)-1)
+	parts := make([]store.Range, 0, len(marks)-1)
 	from := r.Lower
-	for _, c := range cuts[1 : len(cuts)-1] {
+	for _, c := range marks[1 : len(marks)-1] {
 		part := r
 		part.Lower, part.Upper = from, c
 		parts, from = append(parts, part), c

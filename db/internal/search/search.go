@@ -234,9 +234,9 @@ func (s *Search) newSource(a *plan.Access) source {
 	return f
 }
 
-// judge parses a stored document, which h then aliases, and reports whether it
+// test parses a stored document, which h then aliases, and reports whether it
 // is one that matches.
-func (s *Search) judge(h *keyspace.Head, val []byte) (bool, error) {
+func (s *Search) test(h *keyspace.Head, val []byte) (bool, error) {
 	var err error
 	if *h, err = keyspace.ParseHead(val); err != nil || h.Doc == nil {
 		return false, err

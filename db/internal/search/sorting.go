@@ -102,20 +102,20 @@ func (s *Search) sortAll() ([]view.Found, int64, error) {
 	return all, held.Load(), nil
 }
 
-// A grouping sorts what comes in the order of the first fields of the sort: one
-// group after the other of documents that are alike in these.
-type grouping struct {
+// A tieSort sorts what comes in the order of the first fields of the sort: one
+// tie after the other: the documents that are alike in these.
+type tieSort struct {
 	s     *Search
-	next  *view.Found // of the group to come
+	next  *view.Found // the first of the tie to come
 	out   []view.Found
 	held  int64 // bytes of out
 	ended bool
 }
 
 // pull returns the next document; nil at the end.
-func (g *grouping) pull() (*view.Found, error) {
+func (g *tieSort) pull() (*view.Found, error) {
 	if len(g.out) == 0 && !g.ended {
-		if err := g.group(); err != nil {
+		if err := g.sortNext(); err != nil {
 			return nil, err
 		}
 	}
@@ -127,8 +127,8 @@ func (g *grouping) pull() (*view.Found, error) {
 	return f, nil
 }
 
-// group reads and sorts one group.
-func (g *grouping) group() error {
+// sortNext reads and sorts the next tie.
+func (g *tieSort) sortNext() error {
 	var held atomic.Int64
 	h := &topK{s: g.s, want: g.s.o.want(), held: &held}
 	var same []byte
@@ -164,7 +164,7 @@ func (g *grouping) group() error {
 }
 
 // alike returns the length of the part of a sort key that the walk orders by.
-func (g *grouping) alike(key []byte) int {
+func (g *tieSort) alike(key []byte) int {
 	n := 0
 	for _, f := range g.s.Sort.Fields()[:g.s.Access.Order.Fields] {
 		if k := value.KeyLen(key[n:], f.Desc); k > 0 {

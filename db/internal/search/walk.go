@@ -130,7 +130,7 @@ type stream struct {
 func (s *stream) next() error {
 	for {
 		if s.a.Reverse && s.backward() || !s.a.Reverse && s.forward() {
-			return s.cut()
+			return s.locate()
 		}
 		if s.it != nil {
 			err := s.it.Err()
@@ -207,8 +207,8 @@ func (s *stream) valuesOf(key []byte) []byte {
 	return key[:len(key)-len(idKey)]
 }
 
-// cut finds the parts of the key that streams are merged by.
-func (s *stream) cut() error {
+// locate finds the parts of the key that streams are merged by.
+func (s *stream) locate() error {
 	if !s.merged {
 		return nil
 	}

@@ -71,12 +71,12 @@ func (s *Sight) Reader() string {
 	return "\x00" + s.in.Identity + "\x00" + s.in.Role
 }
 
-// A Place says what of the journal a subscriber has: everything up to at, and
+// A Bookmark says what of the journal a subscriber has: everything up to at, and
 // what was folded ahead of it, up to ahead; and how many gaps there were.
-type Place struct{ At, Ahead, Gaps int64 }
+type Bookmark struct{ At, Ahead, Gaps int64 }
 
-func (v *View) Place() Place {
-	p := Place{At: v.N, Gaps: v.Gaps}
+func (v *View) Bookmark() Bookmark {
+	p := Bookmark{At: v.N, Gaps: v.Gaps}
 	if k := len(v.Ahead); k > 0 {
 		p.Ahead = v.Ahead[k-1].Last
 	}
