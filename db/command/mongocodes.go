@@ -37,6 +37,7 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.BadBackup:        {1, "InternalError"},
 	fault.CutShort:         {1, "InternalError"},
 	fault.ClockAhead:       {1, "InternalError"},
+	fault.NotCut:           {1, "InternalError"},
 	fault.FileMode:         {1, "InternalError"},
 	fault.WrongKeyKind:     {1, "InternalError"},
 	fault.PassphraseNeeded: {1, "InternalError"},

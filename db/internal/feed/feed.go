@@ -37,9 +37,9 @@ type commit struct {
 
 // A Hit is a change that an audience matches.
 type Hit struct {
-	Seq  uint64
-	News *commit
-	I    int
+	Seq  uint64  // of the commit's publication
+	News *commit // which has the change, and the bookmark after it
+	I    int     // of the change in News.Changes
 }
 
 // An audience is all subscriptions with the same criteria: a change is tested once
@@ -89,6 +89,7 @@ type Feed struct {
 	tips  map[int64]clock.Hash
 }
 
+// New returns the feed of the database under sp, and makes its ID if it has none.
 func New(st store.Store, sp keyspace.Space, j journal.Journal) (*Feed, error) {
 	id, err := loadFeedID(st, sp)
 	return &Feed{journal: j, id: id, poked: make(chan struct{}, 1), audiences: map[string]*audience{}, routes: map[string]*route{}, tips: map[int64]clock.Hash{}}, err
@@ -140,6 +141,7 @@ func (s *Subscription) Leave() {
 	})
 }
 
+// poke has run look for commits.
 func (f *Feed) poke() {
 	select {
 	case f.poked <- struct{}{}:
@@ -150,7 +152,9 @@ func (f *Feed) poke() {
 // Active reports whether there are subscriptions.
 func (f *Feed) Active() bool { return f.active.Load() > 0 }
 
-// Offer hands a commit over; it never waits for subscribers.
+// Offer hands a commit over; it never waits for subscribers. If too much waits, all of it
+// is dropped and the commit says that changes are missing (Blind): who subscribed goes on
+// from the journal.
 func (f *Feed) Offer(n *change.News) {
 	if f.active.Load() == 0 {
 		return
@@ -237,6 +241,7 @@ func (f *Feed) take(n *commit) {
 	}
 }
 
+// evict drops the oldest commit of the window; audiences that had hits in it are behind.
 func (f *Feed) evict(n *commit) {
 	f.bytes -= n.size
 	for _, g := range n.audiences {
@@ -284,6 +289,7 @@ func (f *Feed) Close() {
 	f.wg.Wait()
 }
 
+// keepTip remembers the hash of the record at arrival n, for tokens.
 func (f *Feed) keepTip(n int64, h clock.Hash) {
 	f.tipMu.Lock()
 	defer f.tipMu.Unlock()

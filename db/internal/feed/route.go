@@ -13,6 +13,20 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
+// A thousand watches of one collection, each for another document, must not cost a
+// thousand filters a change. So an audience is filed under one value that its filter
+// requires, and a change is offered to those filed under the values that it has:
+//
+//	{_id: 7}                     ids[7]
+//	{owner: "ann", open: true}   fields owner["ann"]
+//	{n: {$gt: 5}}                rest: offered every change
+//	change owner "ann" → "bob"   offered to owner["ann"], owner["bob"] and rest
+//
+// Invariant: an audience that a change matches is filed under a value of the document
+// before or after it, or in rest. That is why the values are those of IndexValues, why an
+// array goes to each of its elements, and why what filters treat in another way than
+// keys do (null, regular expressions, arrays) is not addressable or filed twice.
+
 // A route leads from the changes of a collection to the audiences that may match
 // them: by _id, by the value of a field that a filter requires, or all the rest.
 type route struct {
@@ -118,6 +132,7 @@ func addressable(c *query.Conjunct) bool {
 	return !keyspace.NumericPath([]keyspace.IndexKey{{Path: c.Path}})
 }
 
+// field returns the route by the values of a path; nil if nothing is filed there.
 func (r *route) field(path string) *fieldRoute {
 	for _, f := range r.fields {
 		if f.text == path {
@@ -141,6 +156,7 @@ func (x *filing) lists() map[string][]*audience {
 	return x.r.ids
 }
 
+// add files g in r, and notes in g where.
 func (r *route) add(g *audience) {
 	x := filing{r: r}
 	var path string
@@ -168,6 +184,7 @@ func (r *route) add(g *audience) {
 	g.filed = append(g.filed, x)
 }
 
+// remove takes g off where add filed it.
 func (r *route) remove(g *audience) {
 	i := slices.IndexFunc(g.filed, func(x filing) bool { return x.r == r })
 	x := g.filed[i]
@@ -186,7 +203,7 @@ func (r *route) remove(g *audience) {
 	}
 }
 
-// scratch is what route reuses.
+// scratch is what route reuses; the feed's mu guards it.
 type scratch struct {
 	vals []value.Value
 	key  []byte
@@ -194,7 +211,7 @@ type scratch struct {
 
 // route calls yield with each audience that c matches, once.
 func (f *Feed) route(c *change.Change, yield func(*audience)) {
-	f.marks++
+	f.marks++ // an audience that is filed under two values of the document is asked once
 	offer := func(list []*audience) {
 		for _, g := range list {
 			if g.mark == f.marks {

@@ -68,6 +68,7 @@ func (t *resumeToken) String() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
+// badToken is the error of a token that does not name a bookmark of this feed.
 func badToken(format string, args ...any) error {
 	return fault.Errorf(fault.InvalidResumeToken, format, args...)
 }

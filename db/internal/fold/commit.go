@@ -22,21 +22,25 @@ import (
 type Mode int
 
 const (
+	// The modes, from the most lenient: what is refused is left out, ends the request, or
+	// undoes it.
 	Each    Mode = iota // the others are written
 	Ordered             // those before it are written
 	Whole               // nothing is written
 )
 
-// A Request is one local transaction on its way through the committer.
+// A Request is one local transaction on its way through the committer, or other work that
+// is to be done between two of them. The committer owns it from Submit until done is
+// closed; then the caller reads Results, Changed, Was, Now and Err.
 type Request struct {
 	Ctx        context.Context //nolint:containedctx // of the one call that the request is
-	Ops        []payload.Op
-	Payload    []byte
-	Seeds      []lthash.Seed
+	Ops        []payload.Op    // those that are written become one record
+	Payload    []byte          // Ops, encoded; encoded again if some are refused
+	Seeds      []lthash.Seed   // of inserted documents, by operation; nil if not known
 	Mode       Mode
-	Atomic     bool
-	Guards     []Guard
-	View       *view.View // that predicates were seen in
+	Atomic     bool       // every replica writes all or nothing
+	Guards     []Guard    // documents that a transaction read
+	View       *view.View // that Predicates were seen in
 	Predicates []Predicate
 	After      *Request             // if it stopped early, this one is not written
 	Do         func() error         // instead of a write: work for the committer
@@ -62,7 +66,8 @@ func (r *Request) stopped() bool {
 	return r.Err != nil || r.Mode == Ordered && slices.ContainsFunc(r.Results, func(e error) bool { return e != nil })
 }
 
-// Submit hands requests to the committer and waits for their outcome.
+// Submit hands requests to the committer and waits for their outcome. It does not end
+// with their contexts: what was handed over may be written, and its caller has to know.
 func (f *Fold) Submit(reqs ...*Request) error {
 	if err := f.enqueue(reqs...); err != nil {
 		return err
@@ -102,6 +107,13 @@ func (f *Fold) start() {
 	}
 }
 
+// committer is the one goroutine that writes. Local requests come first, so that a device
+// that catches up with others still answers its own user; one group of them, one bunch
+// of arrivals and one piece of an index build take turns.
+//
+//	take ─► serve ─► commitGroup            requests of this device
+//	     └► applyArrivals ─► applySome      what others wrote
+//	     └► buildSome                       entries for an index that is new
 func (f *Fold) committer() {
 	for {
 		f.mu.Lock()
@@ -163,6 +175,8 @@ func (f *Fold) take() []*Request {
 	return group
 }
 
+// serve does what a group asks for. Groups of writes are committed piece by piece, as
+// much as fits in a transaction each.
 func (f *Fold) serve(group []*Request) {
 	for len(group) > 0 {
 		r := group[0]
@@ -212,17 +226,18 @@ func (f *Fold) answerWaiting(err error) {
 	})
 }
 
-// A judged is a request that was judged and will be written.
+// A judged is a request that was judged and will be written, as one record.
 type judged struct {
 	req     *Request
 	rec     *journal.Record
 	entries []*entry
-	vs      []judge.Verdict
-	slow    bool // some document has later operations: the fold decides
+	vs      []judge.Verdict // all of them accept; by operation of rec
+	slow    bool            // some document has later operations: the fold decides
 }
 
 // commitGroup writes as many of the requests as fit in one transaction, at
-// least one, and returns how many.
+// least one, and returns how many. What is too big as a group is tried by halves; what is
+// too big alone is logged first, whole, and folded afterwards like an arrival, in steps.
 func (f *Fold) commitGroup(group []*Request) int {
 	for n := len(group); ; n = max(1, n/2) {
 		took, err := f.tryGroup(group[:n], false)
@@ -242,8 +257,11 @@ func (f *Fold) commitGroup(group []*Request) int {
 	}
 }
 
-// tryGroup judges and writes requests. With logOnly the record is logged, and
-// folded afterwards in steps.
+// tryGroup judges and writes requests: judge, append to the journal, fold, commit, sync,
+// publish. Journal and documents are in one transaction, so no crash leaves a record
+// without its effect or an effect without its record; and nobody is answered, shown or
+// sent what is not synced. With logOnly the record is logged, and folded afterwards in
+// steps.
 func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 	b := f.newBatch()
 	defer b.discard()
@@ -323,15 +341,30 @@ func (b *batch) judgeGroup(group []*Request) (accepted []*judged, took int, err 
 	return accepted, len(group), nil
 }
 
+// ErrStopped reports an operation of an ordered call that comes after a refused one.
 var ErrStopped = errors.New("not written, because an earlier operation was refused")
 
 // judgeRequest judges one request; nil if nothing of it is to be written.
+//
+// Judging writes nothing: it lays what each operation leaves over the documents (spec),
+// for the next one to see, of this request or of a later one in the group. A request
+// that fails whole takes its layers off again (undo).
+//
+//	request 1   insert {_id: 1, n: 0}     spec {n: 0}
+//	request 2   {_id: 1} $inc n           judged on {n: 0}: spec {n: 1}
+//	request 3   insert {_id: 1}           duplicate: answered, not logged
+//
+// Stamps of one device rise, so what it writes is normally last in each document's
+// history. If it is not, because a record of a clock that is ahead was folded, the fold
+// must place it (slow); that request ends its group.
 func (b *batch) judgeRequest(r *Request) (*judged, error) {
 	for _, g := range r.Guards {
 		e, err := b.entry(g.Coll, g.IDKey, keyspace.ValueNone)
 		if err != nil {
 			return nil, err
 		}
+		// Last and Count change with every operation, refused ones too, and also if one
+		// was put in before the last.
 		if e.spec != nil || e.Last != g.Last || e.Count != g.Count {
 			r.Err = keyspace.ErrConflict
 			return nil, nil
@@ -401,6 +434,8 @@ func (b *batch) judgeRequest(r *Request) (*judged, error) {
 	return p, nil
 }
 
+// undo takes off what judging p laid over its documents, the last first: an operation
+// may have followed another on the same document.
 func (b *batch) undo(p *judged, old []keyspace.State) {
 	for i := len(old) - 1; i >= 0; i-- {
 		b.speculate(p.entries[i], &old[i])
@@ -415,6 +450,8 @@ func (e *entry) current() keyspace.State {
 	return e.State
 }
 
+// specDefinition returns what will define the collection once the requests judged so far
+// are written; local operations come after any definition that is folded.
 func (b *batch) specDefinition(name string) (*judge.Definition, error) {
 	if name == judge.SystemCollection {
 		return nil, nil
@@ -437,7 +474,9 @@ func (b *batch) ownLog(id clock.LogID) error {
 	return b.tx.Put(b.fold.Space.Key(keyspace.TagOwn, id[:]), []byte{1})
 }
 
-// foldJudged makes the judged requests operations of their documents.
+// foldJudged makes the judged requests operations of their documents. The verdicts stand:
+// nothing was folded since they were given. The arrival numbers that the journal gave
+// may lie behind others that are not folded yet: then they are ahead of the cursor.
 func (b *batch) foldJudged(accepted []*judged, ids []clock.RecordID, first int64) error {
 	for k, p := range accepted {
 		rec := p.rec
@@ -491,7 +530,9 @@ func (b *batch) answer(p *judged) error {
 	return nil
 }
 
-// commit finishes what the records caused and commits the transaction.
+// commit finishes what the records caused and commits the transaction. Rescans may cause
+// others, if definitions come to differ; documents go last, because each is written once
+// with its final state.
 func (b *batch) commit() error {
 	for len(b.rescans) > 0 {
 		s := b.rescans[0] // in the marker until it is done
@@ -518,7 +559,8 @@ func (b *batch) commit() error {
 	return b.tx.Commit()
 }
 
-// finish takes a committed and synced batch over and shows it to readers.
+// finish takes a committed and synced batch over and shows it to readers. Flushed comes
+// after publish: what is sent to others, its own readers can see.
 func (f *Fold) finish(b *batch) error {
 	f.meta, f.Cat = b.meta, b.cat
 	for m := range b.multi {
@@ -531,7 +573,8 @@ func (f *Fold) finish(b *batch) error {
 	return nil
 }
 
-// A redoMarker is the durable note of steps under way.
+// A redoMarker is the durable note of steps under way. It names no progress: everything
+// that the steps do may be done again from the start.
 type redoMarker struct {
 	Rescans []redoRescan `bson:"rescans"`
 	Void    [][]byte     `bson:"void"` // b.voiding
@@ -546,6 +589,9 @@ type redoRescan struct {
 
 // step commits what is written so far, with the marker, and begins the next
 // transaction. Readers keep the view from before the first step.
+//
+// Of what is written a part may be missing, but nothing may point at what is not there:
+// entries come before heads, notes before what they note, the cursor last of all.
 func (b *batch) step() error {
 	mk := redoMarker{Void: encodeVoidMarks(b.voiding)}
 	todo := slices.Clone(b.rescans)

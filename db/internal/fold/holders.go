@@ -20,6 +20,7 @@ type holders struct {
 // HeldKeys says by index key and _id key whether the document has the key.
 type HeldKeys map[string]map[string]bool
 
+// Set notes whether the document has the key; what is noted later counts.
 func (h HeldKeys) Set(key, idKey []byte, has bool) {
 	ids := h[string(key)]
 	if ids == nil {
@@ -38,7 +39,9 @@ func (h *holders) close() {
 }
 
 // committed calls f with the _id keys under key, as they were when the
-// transaction began, until f returns false. key is whole, with index and values.
+// transaction began, until f returns false. key is whole, with index and values. It reads
+// a snapshot and not the transaction, whose iterators cost the more the more it has
+// written; what that has written is in written.
 func (h *holders) committed(key []byte, f func(idKey []byte) bool) error {
 	if h.snap == nil {
 		h.snap = h.fold.Store.Snapshot()

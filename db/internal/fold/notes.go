@@ -32,7 +32,8 @@ func (b *batch) noteConflict(x *keyspace.Index, key []byte, contested bool) erro
 	return nil
 }
 
-// changed notes that e, which is next already, was before; op is what did it.
+// changed notes that e, which is next already, was before; op is what did it, nil if
+// folding again did.
 func (b *batch) changed(e *entry, before keyspace.State, op *payload.Op, rec *journal.Record) {
 	again := rec == nil
 	if again {
@@ -85,7 +86,7 @@ func (b *batch) tell(c change.Change) {
 	b.changes = append(b.changes, c)
 }
 
-// news returns what the committed batch tells.
+// news returns what the committed batch tells, in the order in which it happened.
 func (b *batch) news() *change.News {
 	n := &change.News{Changes: b.changes, Blind: b.blind}
 	if rec := b.records[b.meta.Cursor]; rec != nil {

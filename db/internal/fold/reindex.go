@@ -3,7 +3,9 @@ package fold
 import "github.com/weftdb/weft/db/internal/keyspace"
 
 // reindex makes the local indexes those of the definition. Those of an empty
-// collection are ready at once.
+// collection are ready at once. What differs in its expiry alone keeps its entries; any
+// other difference is a new index, under a new number, and the old number's entries are
+// deleted in pieces.
 func (b *batch) reindex(name string, doc []byte) error {
 	def, err := b.fold.defs.Parse(doc)
 	if err != nil {

@@ -18,11 +18,11 @@ const SystemCollection = "system.collections"
 // A Definition is a parsed document of the system collection.
 type Definition struct {
 	Validator
-	Version int64 // rises with each change of schema, rules, level or action
-	Rules   CompiledRules
-	Indexes []keyspace.IndexDef
-	done    []migration // steps of the versions before, oldest first
-	Next    *pending    // a migration under way, nil for none
+	Version int64               // rises with each change of schema, rules, level or action
+	Rules   CompiledRules       // in force from the definition's place on
+	Indexes []keyspace.IndexDef // as written; two of one name are possible, the first counts
+	done    []migration         // steps of the versions before, oldest first
+	Next    *pending            // a migration under way, nil for none
 }
 
 // A migration is what led to a version.
@@ -32,11 +32,13 @@ type migration struct {
 	steps   []Step
 }
 
-// A pending migration says what holds once its steps are done.
+// A pending migration says what holds once its steps are done. Until then a document
+// fits if it fits either, so that nobody's writes are refused while documents are
+// rewritten one by one (docs/adr/0005).
 type pending struct {
 	Validator
-	ID    string
-	Text  string // of the steps
+	ID    string // of this attempt: what ends it names it, so that it ends no other
+	Text  string // of the steps, canonical Extended JSON
 	Steps []Step
 }
 
@@ -104,6 +106,7 @@ func (v *Validator) parse(name string, e value.Value) (known bool, err error) {
 	return true, err
 }
 
+// Compile compiles the schema, if there is one.
 func (v *Validator) Compile() (err error) {
 	if v.Text != "" {
 		v.Schema, err = compileSchema(v.Text, v.Formats)
@@ -125,6 +128,7 @@ func wholeOf(name string, v value.Value) (int64, error) {
 	return v.Int(), nil
 }
 
+// OneOf refuses what is none of the words that a field may have.
 func OneOf(name, got string, words ...string) error {
 	for _, w := range words {
 		if got == w {
@@ -184,7 +188,8 @@ func parsePending(v value.Value) (*pending, error) {
 	return p, nil
 }
 
-// LawOf returns what of a definition decides whether operations are accepted;
+// LawOf returns what of a definition decides whether operations are accepted; version,
+// indexes and past steps do not, so a change of these alone folds nothing again;
 // documents are folded again where it changes.
 func LawOf(doc []byte) string {
 	if doc == nil {

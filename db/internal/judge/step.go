@@ -53,6 +53,7 @@ func StepsText(steps []bson.Raw) (string, error) {
 	return text, err
 }
 
+// ParseSteps reads the steps that [StepsText] wrote; "" is none.
 func ParseSteps(text string) (out []Step, err error) {
 	if text == "" {
 		return nil, nil
@@ -280,7 +281,11 @@ func (s *Step) on(doc bson.Raw) (filter, upd bson.Raw, apply *update.Update, ok 
 	return filter, upd, apply, err == nil
 }
 
-// A merger makes one update of steps that touch different paths.
+// A merger makes one update of steps that touch different paths. One that touches a
+// path of another needs the outcome of that, and so an update of its own.
+//
+//	rename a → b, default c    one update: {$rename: {a: "b"}, $set: {c: …}}
+//	rename a → b, drop b       two, because the second sees what the first made
 type merger struct {
 	paths   []string
 	any     bool // it may write any path

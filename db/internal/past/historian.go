@@ -21,7 +21,9 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// A historian finds out since when documents have what they have.
+// A historian finds out since when documents have what they have: by folding a history
+// again, with the standing verdicts, and watching for the key. It is exact, unlike a Past,
+// because it tells what the order says and not what readers saw.
 type historian struct {
 	journal journal.Journal
 	v       *view.View
@@ -30,6 +32,8 @@ type historian struct {
 	keys    keyspace.KeySet
 }
 
+// conflictAt describes the conflict over one key: the first who got the key, in stamp
+// order, is its owner on every replica.
 func (h *historian) conflictAt(ctx context.Context, c *keyspace.Coll, x *keyspace.Index, key []byte) (cf Conflict, err error) {
 	cf.Collection, cf.Index = c.Name, x.Name
 	p := h.v.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), key)
@@ -118,6 +122,7 @@ func (h *historian) holder(c *keyspace.Coll, x *keyspace.Index, key, idKey []byt
 	}
 }
 
+// record returns the record that arrived as number n.
 func (h *historian) record(n int64) (*journal.Record, error) {
 	if r := h.records[n]; r != nil {
 		return r, nil
@@ -133,6 +138,7 @@ func (h *historian) record(n int64) (*journal.Record, error) {
 	return r, nil
 }
 
+// stamp gives the stamp of a ref.
 func (h *historian) stamp(r keyspace.Ref) (clock.Stamp, error) {
 	rec, err := h.record(r.N)
 	if err != nil {
@@ -205,11 +211,11 @@ func idOf(doc []byte) bson.RawValue { return payload.DocID(doc).Raw() }
 
 // A Conflict is a key of a unique index that several documents have.
 type Conflict struct {
-	Collection, Index string
-	Key               bson.Raw
-	Owner             keyHolder
-	Others            []keyHolder
-	Documents         int64
+	Collection, Index string      // names
+	Key               bson.Raw    // {path: value, …}
+	Owner             keyHolder   // who has had it longest
+	Others            []keyHolder // in the order in which they got it, at most 100
+	Documents         int64       // that have it, the owner included
 }
 
 // A keyHolder is a document that has a key, and the stamp of the operation that

@@ -60,6 +60,8 @@ type pastDoc struct {
 	cur    keyspace.State
 }
 
+// Open sets the view whose histories are read. Records that are decoded are kept: they do
+// not change from view to view, documents do.
 func (p *Past) Open(j journal.Journal, v *view.View) {
 	p.journal, p.v, p.docs = j, v, map[string]*pastDoc{}
 	if p.recs == nil {
@@ -67,6 +69,7 @@ func (p *Past) Open(j journal.Journal, v *view.View) {
 	}
 }
 
+// Keep keeps a decoded record that may be asked for again, within a bound.
 func (p *Past) Keep(rec *journal.Record) {
 	if p.bytes > maxPastBytes {
 		clear(p.recs)
@@ -235,7 +238,8 @@ func (p *Past) begin(coll *keyspace.Coll, idKey []byte, d *pastDoc, i int) error
 	return nil
 }
 
-// Noted tells what was noted at arrival n of refusals and conflicts.
+// Noted tells what was noted at arrival n of refusals and conflicts. The note says only
+// that something changed then; what is told is what has become of it.
 func (p *Past) Noted(m *change.Criteria, n int64) ([]change.Change, error) {
 	out, err := p.refusals(m, n)
 	if err != nil {

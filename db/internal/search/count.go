@@ -21,7 +21,9 @@ func (c *counter) Take(*keyspace.Head, []byte) error {
 	return nil
 }
 
-// Count counts what matches, or stops at skip + limit.
+// Count counts what matches, or stops at skip + limit. From cheap to dear: the count of
+// the collection, keys of an exact access, documents. The first two know nothing of what
+// has expired or is hidden, so they are out if anything may be.
 func (s *Search) Count() (n int64, err error) {
 	switch {
 	case s.C == nil:
@@ -98,8 +100,8 @@ const maxDistinct = 8 << 20
 
 // A Distinct is a sink that keeps the different values of a path, by their keys.
 type Distinct struct {
-	Path   value.Path
-	Values map[string]firstValue
+	Path   value.Path            // whose values are wanted
+	Values map[string]firstValue // by the value's key, so that 1 and 1.0 are one
 	size   int
 	vals   []value.Value // scratch
 	key    []byte        // scratch
@@ -111,6 +113,7 @@ type firstValue struct {
 	idKey []byte
 }
 
+// Take implements [Sink].
 func (d *Distinct) Take(h *keyspace.Head, idKey []byte) error {
 	d.vals, _ = d.Path.DistinctValues(d.vals[:0], h.Doc)
 	for _, v := range d.vals {

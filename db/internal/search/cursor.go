@@ -25,7 +25,8 @@ type Cursor struct {
 	err    error
 }
 
-// Cursor returns the cursor of s, which releases its view.
+// Cursor returns the cursor of s, which takes s and its view over: Close releases both,
+// also where Cursor fails. A sort that no access serves reads everything now.
 func (s *Search) Cursor(ctx context.Context) (c *Cursor, err error) {
 	c = &Cursor{s: s, left: -1, skip: s.o.Skip}
 	s.Ctx, c.cancel = WithMaxTime(ctx, s.o.MaxTime)
@@ -47,7 +48,7 @@ func (s *Search) Cursor(ctx context.Context) (c *Cursor, err error) {
 	return c, nil
 }
 
-// Next moves to the next document.
+// Next moves to the next document; false at the end, or after an error.
 func (c *Cursor) Next() bool {
 	for c.err == nil && c.s != nil && c.left != 0 {
 		if c.s.v.Ended.Load() {

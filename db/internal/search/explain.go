@@ -43,8 +43,8 @@ func (s *Search) Stats(ctx context.Context, count bool) (bson.D, error) {
 
 // An Explainer writes the stages of plans.
 type Explainer struct {
-	S     *Search
-	Count bool
+	S     *Search // planned, maybe not run
+	Count bool    // only the number is asked for
 }
 
 func stage(name string, fields ...bson.E) bson.D {

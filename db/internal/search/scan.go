@@ -22,14 +22,15 @@ const (
 )
 
 // A scan walks documents by _id: a few parts of the key space at a time, each
-// with a goroutine. What it finds comes in order all the same.
+// with a goroutine. What it finds comes in order all the same: only the first chunk's is
+// returned, and the others hold theirs, up to a bound, until it is their turn.
 type scan struct {
 	chunks []*chunk // that are not returned, in order
 	active int      // chunks that may be walked at once
 	step   int      // documents that each looks at in one step
 }
 
-// A chunk is a part of a scan.
+// A chunk is a part of a scan. One goroutine at a time has it, between two rounds none.
 type chunk struct {
 	r     store.Range
 	base  int            // bytes of a key before the _id's key
@@ -40,7 +41,7 @@ type chunk struct {
 }
 
 // newScan splits the ranges of a. A search that wants few documents begins with
-// small steps in one part.
+// small steps in one part: most of what others would find is not wanted.
 func (s *Search) newScan(a *plan.Access) *scan {
 	sc := &scan{active: Workers(), step: scanDocs}
 	for _, r := range s.chunksOf(a) {
@@ -90,6 +91,7 @@ func (sc *scan) refill(s *Search) (out []view.Found, more bool, err error) {
 			return nil, false, err
 		}
 	}
+	// A chunk that found nothing yet, and has not ended, holds up those after it.
 	for len(sc.chunks) > 0 && out == nil {
 		c := sc.chunks[0]
 		out, c.out, c.size = c.out, nil, 0
@@ -248,6 +250,7 @@ func (s *Search) Drain(sinks []Sink) error {
 	return nil
 }
 
+// drainScan has each sink take the next chunk when it is done with one.
 func (s *Search) drainScan(a *plan.Access, sinks []Sink) error {
 	chunks := s.chunksOf(a)
 	var next atomic.Int64
@@ -271,6 +274,7 @@ func (s *Search) drainScan(a *plan.Access, sinks []Sink) error {
 	return errors.Join(errs...)
 }
 
+// drainFetch walks in one goroutine and fetches each batch in several.
 func (s *Search) drainFetch(a *plan.Access, sinks []Sink) error {
 	f := &fetch{a: a, ids: a.Ids, step: mostFetch}
 	if a.Index != nil {

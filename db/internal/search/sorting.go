@@ -21,7 +21,8 @@ func Less(a, b *view.Found) int {
 	return cmp.Or(bytes.Compare(a.SortKey, b.SortKey), bytes.Compare(a.IDKey, b.IDKey))
 }
 
-// A topK keeps the first documents of a sort: a heap with the last on top. Those
+// A topK keeps the first documents of a sort: a heap with the last on top, so that a
+// document behind it costs one comparison and no copy. Those
 // of one search share a bound on their bytes.
 type topK struct {
 	s    *Search
@@ -76,7 +77,7 @@ func errSortMemory() error {
 }
 
 // sortAll reads everything and returns it sorted, the first Skip + Limit, and
-// how many bytes it holds.
+// how many bytes it holds. Each goroutine keeps its own first ones, which are merged.
 func (s *Search) sortAll() ([]view.Found, int64, error) {
 	want := s.o.want()
 	var held atomic.Int64
