@@ -216,7 +216,8 @@ func (db *DB) write(ctx context.Context, ops []payload.Op, m fold.Mode) (results
 	return results, changed, err
 }
 
-// fitting returns how many operations fit in one record.
+// fitting returns how many operations fit in one record, by an estimate on the safe
+// side: operations that share a body with the one before take little.
 func fitting(ops []payload.Op) int {
 	size := 256
 	for i := range ops {
@@ -231,6 +232,8 @@ func fitting(ops []payload.Op) int {
 	return len(ops)
 }
 
+// seedsOf hashes the documents that ops insert, outside the committer, which needs the
+// hashes and has no time.
 func seedsOf(ops []payload.Op) []lthash.Seed {
 	seeds := make([]lthash.Seed, len(ops))
 	var buf []byte
@@ -352,10 +355,18 @@ func check(op *payload.Op) error {
 	return err
 }
 
+// A write looks for its documents first and then names them: a record holds operations on
+// documents by _id, each with the filter, so that every replica judges the same documents
+// and not what its own search would find. Between the search and the committer another
+// writer may come; then the operation does not match, and of a write on one document the
+// search is done again.
+
 // retries bounds how often a write on one document looks again after another
 // writer took the document away.
 const retries = 100
 
+// change writes op for the first document that matches, or for all; a refusal for any
+// other reason than that the document was changed meanwhile is the caller's.
 func (c *Collection) change(ctx context.Context, op payload.Op, many bool) (res UpdateResult, err error) {
 	if err := writable(c.name); err != nil {
 		return res, err

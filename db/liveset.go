@@ -53,8 +53,10 @@ type liveDoc struct {
 	idKey, sortKey []byte
 }
 
+// size is about how many bytes the document takes.
 func (d *liveDoc) size() int { return 160 + len(d.Doc) + len(d.idKey) + len(d.sortKey) }
 
+// compare orders documents as a Find does.
 func (d *liveDoc) compare(o *liveDoc) int {
 	return cmp.Or(bytes.Compare(d.sortKey, o.sortKey), bytes.Compare(d.idKey, o.idKey))
 }
@@ -371,6 +373,7 @@ func (s *liveSet) take(i int) {
 	s.grow(-d.size())
 }
 
+// grow counts what the set holds, and with it what all hold.
 func (s *liveSet) grow(n int) {
 	s.bytes += n
 	s.db.lives.bytes.Add(int64(n))

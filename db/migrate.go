@@ -16,6 +16,18 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
+// A migration, from one schema to the next (docs/adr/0005 says why in this way):
+//
+//	1 check      every document, rewritten in memory by the steps, under the new schema
+//	2 begin      the definition gets next: {id, steps, schema …}; a document fits if it
+//	             fits either
+//	3 rewrite    ordinary updates, in batches, whose filters do not match what they made
+//	4 end        the definition takes the new schema over and keeps the steps, if next still
+//	             has the same id
+//
+// Whoever is interrupted at 3 begins it again, from the first document; what is rewritten
+// already does not match. Two devices that migrate at once write the same.
+
 // A CollectionChange says what ModifyCollection changes; the zero value changes
 // nothing.
 type CollectionChange struct {
@@ -67,7 +79,7 @@ func (e *MisfitError) Error() string {
 // Unwrap returns ErrSchema.
 func (e *MisfitError) Unwrap() error { return ErrSchema }
 
-// defaultList is how many misfits a report lists.
+// defaultList is how many misfits a report lists if nothing else is asked for.
 const defaultList = 20
 
 // ModifyCollection changes a collection's schema and rules. Documents that it
@@ -96,6 +108,8 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 		return Report{}, err
 	}
 	fit := next.Validator
+	// The same call again continues; it must not begin another, whose id would keep the
+	// first from ending.
 	if len(steps) > 0 && d.Next != nil && d.Next.Text == text && judge.SameValidator(&d.Next.Validator, &fit) && !c.DryRun {
 		return db.Collection(name).Migrate(ctx) // it was begun
 	}
@@ -235,6 +249,7 @@ func (db *DB) check(ctx context.Context, name string, version int64, steps []jud
 	return r, err
 }
 
+// add notes how one document fared: err says why it does not fit.
 func (r *Report) add(id bson.RawValue, err error, list int) {
 	if err == nil {
 		return

@@ -14,7 +14,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// IndexOf reads an index as createIndexes has it.
+// indexOf reads an index as createIndexes has it.
 func indexOf(spec bson.Raw) (x keyspace.IndexDef, err error) {
 	weights := value.Value{}
 	it := value.Elements(spec)

@@ -134,7 +134,8 @@ func codeOf(err error) (int32, string) {
 	return c.code, c.name
 }
 
-// kindsOfCodes maps a code to the kind that a reply with it tells. Where several
+// kindsOfCodes maps a code to the kind that a reply with it tells, for a node that is the
+// client of another's commands. Where several
 // kinds have a code it is that of the language, which comes last in their list.
 var kindsOfCodes = func() map[int32]fault.Kind {
 	m := map[int32]fault.Kind{}

@@ -18,6 +18,8 @@ import (
 // refusedLimit is how many refusals a command lists if it does not say.
 const refusedLimit = 100
 
+// docField returns a field that must be a document, nil if there is none; textField and
+// textList do so for a string and for an array of strings.
 func docField(cmd bson.Raw, field string) (bson.Raw, error) {
 	v := value.Get(cmd, field)
 	if v.Exists() && !v.IsDoc() {

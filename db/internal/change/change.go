@@ -64,9 +64,9 @@ func (c *Change) Of(op *payload.Op) {
 // An OpSet is a set of kinds of changes.
 type OpSet uint8
 
+// The first four are changes of a document, the others of a verdict or of a key of a
+// unique index. A change has one, criteria any of them.
 const (
-	// The first four are changes of a document, the others of a verdict or of a key of a
-	// unique index. A change has one, criteria any of them.
 	OpInsert OpSet = 1 << iota
 	OpUpdate
 	OpReplace

@@ -21,9 +21,9 @@ import (
 // A Mode says what a refused operation means for the rest of its request.
 type Mode int
 
+// The modes, from the most lenient: what is refused is left out, ends the request, or
+// undoes it.
 const (
-	// The modes, from the most lenient: what is refused is left out, ends the request, or
-	// undoes it.
 	Each    Mode = iota // the others are written
 	Ordered             // those before it are written
 	Whole               // nothing is written

@@ -65,12 +65,7 @@ func (b *batch) speculate(e *entry, s *keyspace.State) {
 		if b.holders.judged == nil {
 			b.holders.judged = HeldKeys{}
 		}
-		for _, k := range b.old.Keys {
-			b.holders.judged.Set(b.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), e.idKey, false)
-		}
-		for _, k := range b.now.Keys {
-			b.holders.judged.Set(b.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), e.idKey, true)
-		}
+		b.holders.judged.Move(b.fold.Space, x, e.idKey, &b.old, &b.now)
 	}
 	e.spec = s
 }

@@ -138,6 +138,7 @@ func OneOf(name, got string, words ...string) error {
 	return fault.Errorf(fault.BadValue, "%s must be one of %q, not %q", name, words, got)
 }
 
+// parseMigrations reads the steps of the versions before: [{version, steps}, …].
 func parseMigrations(v value.Value) (out []migration, err error) {
 	if !v.IsArray() {
 		return nil, fault.Errorf(fault.BadValue, "a definition's steps must be an array")
@@ -161,6 +162,7 @@ func parseMigrations(v value.Value) (out []migration, err error) {
 	return out, nil
 }
 
+// parsePending reads the migration that is under way: {id, steps, schema, …}.
 func parsePending(v value.Value) (*pending, error) {
 	if !v.IsDoc() {
 		return nil, fault.Errorf(fault.BadValue, "a definition's next must be a document")

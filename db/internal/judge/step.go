@@ -81,6 +81,11 @@ func ParseSteps(text string) (out []Step, err error) {
 	return out, nil
 }
 
+// parseStep reads one step, and makes of it the filter and update that it stands for:
+//
+//	{rename: {from: "a", to: "b"}}        {a: {$exists: true}, b: {$exists: false}}, {$rename: {a: "b"}}
+//	{default: {path: "n", value: 0}}      {n: {$exists: false}}, {$set: {n: 0}}
+//	{transform: {path: "n", to: "int"}}   {n: {$eq: its value}}, {$set: {n: the value as int}}
 func parseStep(v value.Value) (s Step, err error) {
 	var arg value.Value
 	if v.IsDoc() {
@@ -131,6 +136,7 @@ func parseStep(v value.Value) (s Step, err error) {
 	return s, s.compile(where, upd)
 }
 
+// present is the condition that a field is there, or not.
 func present(yes bool) bson.D { return bson.D{{Key: "$exists", Value: yes}} }
 
 func (s *Step) compile(where, upd any) (err error) {
@@ -293,6 +299,9 @@ type merger struct {
 	updates []bson.Raw
 }
 
+// clashes reports whether steps that touch paths must not be in one update with those
+// collected: MongoDB's operators refuse two changes of one path, or of a path and one
+// below it.
 func (m *merger) clashes(paths []string) bool {
 	if len(m.updates) == 0 {
 		return false
@@ -310,12 +319,15 @@ func (m *merger) clashes(paths []string) bool {
 	return false
 }
 
+// add takes the update of one more step.
 func (m *merger) add(paths []string, filter, upd bson.Raw) {
 	m.any = m.any || paths == nil
 	m.paths = append(m.paths, paths...)
 	m.filters, m.updates = append(m.filters, filter), append(m.updates, upd)
 }
 
+// rewrite makes the update of what is collected: all filters must match, and each
+// operator has the fields of all.
 func (m *merger) rewrite() (r Rewrite, err error) {
 	switch len(m.updates) {
 	case 0:
@@ -402,6 +414,8 @@ func boolean(b bool) value.Value {
 	return v
 }
 
+// The conversions below change the type and nothing else: text of a number is the
+// shortest that reads back as it, a double becomes an integer only if it is one.
 func toString(v value.Value) (value.Value, bool) {
 	switch v.Type {
 	case bson.TypeString:

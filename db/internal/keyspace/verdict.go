@@ -9,9 +9,9 @@ import (
 // A Code is a Reason as it is stored and hashed; 0 is an accepted operation.
 type Code byte
 
+// The codes are stored and hashed: new ones go to the end, none changes its number.
+// CodeOK is an accepted operation, the others are in the order of [Reasons].
 const (
-	// The codes are stored and hashed: new ones go to the end, none changes its number.
-	// CodeOK is an accepted operation, the others are in the order of [Reasons].
 	CodeOK Code = iota
 	CodeMalformed
 	CodeDuplicate

@@ -153,25 +153,10 @@ func (h *historian) stamp(r keyspace.Ref) (clock.Stamp, error) {
 
 // events returns the operations of a document in stamp order.
 func (h *historian) events(c *keyspace.Coll, idKey []byte, hd keyspace.Head) (evs []fold.Event, err error) {
-	p := h.v.Space.Key(keyspace.TagHistory, keyspace.Num(c.Num), idKey)
-	it := h.v.Snap.Iterate(store.Prefix(p))
-	defer it.Close()
-	for ; it.Valid(); it.Next() {
-		s := keyspace.Scanner{B: it.Key()[len(p):]}
-		r := s.Ref()
-		v, err := it.Value()
-		if err != nil {
-			return nil, err
-		}
-		if s.Bad || len(s.B) != 0 || len(v) != 1 {
-			return nil, keyspace.ErrCorrupt
-		}
-		evs = append(evs, fold.Event{Ref: r, Code: keyspace.Code(v[0] >> 1)})
+	evs, whole, err := history(h.v, c, idKey, hd)
+	if err != nil || !whole {
+		return nil, cmp.Or(err, keyspace.ErrCorrupt)
 	}
-	if err := it.Err(); err != nil {
-		return nil, err
-	}
-	evs = append(evs, fold.Event{Ref: hd.Last, Code: hd.Code})
 	slices.SortStableFunc(evs, func(a, b fold.Event) int {
 		if a.Ref.Time != b.Ref.Time {
 			return cmp.Compare(a.Ref.Time, b.Ref.Time)

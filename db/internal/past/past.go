@@ -163,28 +163,38 @@ func (p *Past) doc(coll *keyspace.Coll, idKey []byte) (*pastDoc, error) {
 	if h.Count == 0 {
 		return d, nil
 	}
-	prefix := p.v.Space.Key(keyspace.TagHistory, keyspace.Num(coll.Num), idKey)
-	it := p.v.Snap.Iterate(store.Prefix(prefix))
+	evs, whole, err := history(p.v, coll, idKey, h)
+	if err != nil {
+		return nil, err
+	}
+	d.events = evs
+	d.exact = whole && uint64(len(evs)) == h.Count
+	return d, nil
+}
+
+// history returns the operations of a document, by its head and what the store has of
+// those before, in the order of the keys: that of stamps but for equal times. whole is
+// false if something else is among them, of a longer _id, or corrupt.
+func history(v *view.View, c *keyspace.Coll, idKey []byte, h keyspace.Head) (evs []fold.Event, whole bool, err error) {
+	prefix := v.Space.Key(keyspace.TagHistory, keyspace.Num(c.Num), idKey)
+	it := v.Snap.Iterate(store.Prefix(prefix))
 	defer it.Close()
 	for ; it.Valid(); it.Next() {
 		s := keyspace.Scanner{B: it.Key()[len(prefix):]}
 		r := s.Ref()
 		if s.Bad || len(s.B) > 0 {
-			d.exact = false // of a longer _id, or corrupt: not worth more
-			return d, nil
+			return nil, false, nil
 		}
 		val, err := it.Value()
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if len(val) != 1 {
-			return nil, keyspace.ErrCorrupt
+			return nil, false, keyspace.ErrCorrupt
 		}
-		d.events = append(d.events, fold.Event{Ref: r, Code: keyspace.Code(val[0] >> 1)})
+		evs = append(evs, fold.Event{Ref: r, Code: keyspace.Code(val[0] >> 1)})
 	}
-	d.events = append(d.events, fold.Event{Ref: h.Last, Code: h.Code})
-	d.exact = uint64(len(d.events)) == h.Count
-	return d, it.Err()
+	return append(evs, fold.Event{Ref: h.Last, Code: h.Code}), true, it.Err()
 }
 
 // advance makes d.cur the state after events[:i].
