@@ -99,11 +99,11 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 	if err != nil {
 		return Report{}, err
 	}
-	text, err := judge.StepsText(c.Migrate)
+	text, err := judge.MigrationText(c.Migrate)
 	if err != nil {
 		return Report{}, err
 	}
-	steps, err := judge.ParseSteps(text)
+	steps, err := judge.ParseMigration(text)
 	if err != nil {
 		return Report{}, err
 	}
@@ -232,7 +232,7 @@ func (db *DB) redefine(ctx context.Context, name string, where bson.D, upd bson.
 }
 
 // check says how the documents of a collection, rewritten by steps, fit v.
-func (db *DB) check(ctx context.Context, name string, version int64, steps []judge.Step, v *judge.Validator, list int) (Report, error) {
+func (db *DB) check(ctx context.Context, name string, version int64, steps []judge.MigrationStep, v *judge.Validator, list int) (Report, error) {
 	r := Report{Version: version}
 	err := db.eachDocument(ctx, name, func(id bson.RawValue, _ []byte, doc bson.Raw) error {
 		r.Documents++

@@ -29,7 +29,7 @@ type Definition struct {
 type migration struct {
 	version int64
 	text    string
-	steps   []Step
+	steps   []MigrationStep
 }
 
 // A pending migration says what holds once its steps are done. Until then a document
@@ -39,7 +39,7 @@ type pending struct {
 	Validator
 	ID    string // of this attempt: what ends it names it, so that it ends no other
 	Text  string // of the steps, canonical Extended JSON
-	Steps []Step
+	Steps []MigrationStep
 }
 
 // MaxMigrations bounds the migrations that a definition remembers.
@@ -152,7 +152,7 @@ func parseMigrations(v value.Value) (out []migration, err error) {
 		if m.text, err = textOf("steps.steps", value.Get(e.Data, "steps")); err != nil {
 			return nil, err
 		}
-		if m.steps, err = ParseSteps(m.text); err != nil {
+		if m.steps, err = ParseMigration(m.text); err != nil {
 			return nil, err
 		}
 		if out = append(out, m); len(out) > MaxMigrations {
@@ -177,7 +177,7 @@ func parsePending(v value.Value) (*pending, error) {
 				p.ID, err = textOf("next.id", e)
 			case "steps":
 				if p.Text, err = textOf("next.steps", e); err == nil {
-					p.Steps, err = ParseSteps(p.Text)
+					p.Steps, err = ParseMigration(p.Text)
 				}
 			default:
 				err = fault.Errorf(fault.BadValue, "a definition's next has no field %q", k)
@@ -254,7 +254,7 @@ func (d *Definition) CatchUp(doc bson.Raw) ([]Rewrite, bson.Raw, error) {
 		return nil, doc, nil
 	}
 	for from := len(d.done) - 1; from >= 0; from-- {
-		var steps []Step
+		var steps []MigrationStep
 		for _, m := range d.done[from:] {
 			steps = append(steps, m.steps...)
 		}

@@ -26,7 +26,7 @@ type fetch struct {
 	a       *plan.Access
 	w       *walk
 	ids     [][]byte  // that are left, if there is no walk
-	step    int       // documents of the next batch
+	stride  int       // documents of the next batch
 	largest int       // of the documents seen, in bytes
 	buf     []byte    // the keys of the batch, one after the other
 	ends    []int     // where each ends
@@ -46,7 +46,7 @@ func (f *fetch) close() {
 // batch reads the next keys into f; more is false at the end.
 func (f *fetch) batch(s *Search) (more bool, err error) {
 	f.buf, f.ends = f.buf[:0], f.ends[:0]
-	for more = true; more && len(f.ends) < f.step; {
+	for more = true; more && len(f.ends) < f.stride; {
 		var k []byte
 		if f.w == nil {
 			if more = len(f.ids) > 0; !more {
@@ -72,9 +72,9 @@ func (f *fetch) batch(s *Search) (more bool, err error) {
 		s.keysExamined.Add(f.w.keys)
 		f.w.keys = 0
 	}
-	f.step = min(2*f.step, mostFetch)
+	f.stride = min(2*f.stride, mostFetch)
 	if f.largest > 0 {
-		f.step = max(1, min(f.step, mostBytes/f.largest))
+		f.stride = max(1, min(f.stride, mostBytes/f.largest))
 	}
 	return more, nil
 }

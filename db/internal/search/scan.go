@@ -27,7 +27,7 @@ const (
 type scan struct {
 	chunks []*chunk // that are not returned, in order
 	active int      // chunks that may be walked at once
-	step   int      // documents that each looks at in one step
+	stride int      // documents that each looks at in one step
 }
 
 // A chunk is a part of a scan. One goroutine at a time has it, between two rounds none.
@@ -43,12 +43,12 @@ type chunk struct {
 // newScan splits the ranges of a. A search that wants few documents begins with
 // small steps in one part: most of what others would find is not wanted.
 func (s *Search) newScan(a *plan.Access) *scan {
-	sc := &scan{active: Workers(), step: scanDocs}
+	sc := &scan{active: Workers(), stride: scanDocs}
 	for _, r := range s.chunksOf(a) {
 		sc.chunks = append(sc.chunks, &chunk{r: r, base: a.Base})
 	}
 	if s.o.Limit > 0 && (s.Sort == nil || a.Order.Whole) {
-		sc.active, sc.step = 1, 64
+		sc.active, sc.stride = 1, 64
 	}
 	return sc
 }
@@ -86,7 +86,7 @@ func (sc *scan) refill(s *Search) (out []view.Found, more bool, err error) {
 	}
 	if len(work) > 0 {
 		errs := make([]error, len(work))
-		parallel(len(work), func(i int) { errs[i] = work[i].walk(s, sc.step) })
+		parallel(len(work), func(i int) { errs[i] = work[i].walk(s, sc.stride) })
 		if err = errors.Join(errs...); err != nil {
 			return nil, false, err
 		}
@@ -100,7 +100,7 @@ func (sc *scan) refill(s *Search) (out []view.Found, more bool, err error) {
 		}
 		sc.chunks = sc.chunks[1:]
 	}
-	if sc.step = min(4*sc.step, scanDocs); sc.step == scanDocs {
+	if sc.stride = min(4*sc.stride, scanDocs); sc.stride == scanDocs {
 		sc.active = Workers()
 	}
 	return out, len(sc.chunks) > 0, nil
@@ -276,7 +276,7 @@ func (s *Search) drainScan(a *plan.Access, sinks []Sink) error {
 
 // drainFetch walks in one goroutine and fetches each batch in several.
 func (s *Search) drainFetch(a *plan.Access, sinks []Sink) error {
-	f := &fetch{a: a, ids: a.Ids, step: mostFetch}
+	f := &fetch{a: a, ids: a.Ids, stride: mostFetch}
 	if a.Index != nil {
 		f.w = newWalk(s.v, a)
 	}

@@ -236,12 +236,12 @@ func (s *Search) newSource(a *plan.Access) source {
 	if a.Index == nil && a.Ids == nil {
 		return s.newScan(a)
 	}
-	f := &fetch{a: a, ids: a.Ids, step: firstFetch}
+	f := &fetch{a: a, ids: a.Ids, stride: firstFetch}
 	if a.Index != nil {
 		f.w = newWalk(s.v, a)
 	}
 	if want := s.o.want(); want > 0 && (s.Sort == nil || a.Order.Whole) {
-		f.step = int(min(want, mostFetch))
+		f.stride = int(min(want, mostFetch))
 	}
 	return f
 }

@@ -17,9 +17,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A Step is one declared change of a migration: an update whose filter does not
+// A MigrationStep is one declared change of a migration: an update whose filter does not
 // match what it has changed, so that doing it again changes nothing.
-type Step struct {
+type MigrationStep struct {
 	kind   string   // rename, default, drop, transform
 	paths  []string // that it reads and writes; nil if it may write any
 	filter bson.Raw
@@ -35,8 +35,8 @@ const (
 	maxStepText = 64 << 10
 )
 
-// StepsText encodes steps as a definition keeps them.
-func StepsText(steps []bson.Raw) (string, error) {
+// MigrationText encodes steps as a definition keeps them.
+func MigrationText(steps []bson.Raw) (string, error) {
 	a := bson.A{}
 	for _, s := range steps {
 		if err := value.Validate(s); err != nil {
@@ -49,12 +49,12 @@ func StepsText(steps []bson.Raw) (string, error) {
 		return "", err
 	}
 	text := string(value.AppendJSONValue(nil, value.Value{Type: t, Data: b}, true))
-	_, err = ParseSteps(text)
+	_, err = ParseMigration(text)
 	return text, err
 }
 
-// ParseSteps reads the steps that [StepsText] wrote; "" is none.
-func ParseSteps(text string) (out []Step, err error) {
+// ParseMigration reads the steps that [MigrationText] wrote; "" is none.
+func ParseMigration(text string) (out []MigrationStep, err error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -86,7 +86,7 @@ func ParseSteps(text string) (out []Step, err error) {
 //	{rename: {from: "a", to: "b"}}        {a: {$exists: true}, b: {$exists: false}}, {$rename: {a: "b"}}
 //	{default: {path: "n", value: 0}}      {n: {$exists: false}}, {$set: {n: 0}}
 //	{transform: {path: "n", to: "int"}}   {n: {$eq: its value}}, {$set: {n: the value as int}}
-func parseStep(v value.Value) (s Step, err error) {
+func parseStep(v value.Value) (s MigrationStep, err error) {
 	var arg value.Value
 	if v.IsDoc() {
 		it := value.Elements(v.Data)
@@ -139,7 +139,7 @@ func parseStep(v value.Value) (s Step, err error) {
 // present is the condition that a field is there, or not.
 func present(yes bool) bson.D { return bson.D{{Key: "$exists", Value: yes}} }
 
-func (s *Step) compile(where, upd any) (err error) {
+func (s *MigrationStep) compile(where, upd any) (err error) {
 	if s.filter, err = rawOf(where); err != nil {
 		return err
 	}
@@ -223,7 +223,7 @@ type Rewrite struct{ Filter, Update bson.Raw }
 // Rewrites returns the updates that steps make of doc, and the document after
 // them. Steps that touch different paths become one update, which carries over
 // what other writers do to those paths meanwhile.
-func Rewrites(steps []Step, doc bson.Raw) (out []Rewrite, after bson.Raw, err error) {
+func Rewrites(steps []MigrationStep, doc bson.Raw) (out []Rewrite, after bson.Raw, err error) {
 	m := merger{}
 	flush := func() error {
 		r, err := m.rewrite()
@@ -264,7 +264,7 @@ func Rewrites(steps []Step, doc bson.Raw) (out []Rewrite, after bson.Raw, err er
 }
 
 // on returns the update that s makes of doc; ok is false if it makes none.
-func (s *Step) on(doc bson.Raw) (filter, upd bson.Raw, apply *update.Update, ok bool) {
+func (s *MigrationStep) on(doc bson.Raw) (filter, upd bson.Raw, apply *update.Update, ok bool) {
 	if s.to == "" {
 		return s.filter, s.update, s.apply, true
 	}
