@@ -114,6 +114,8 @@ func (w *Watch) readRecords(v *view.View) (done bool, err error) {
 	return true, nil
 }
 
+// queuePast queues changes that were read from the journal; only the last of a record is
+// told with the bookmark after it, so that who resumes in between is told all again.
 func (w *Watch) queuePast(cs []change.Change, next view.Bookmark) {
 	for i := range cs {
 		t := told{Change: &cs[i], upTo: w.Bookmark}

@@ -161,6 +161,7 @@ func (db *DB) implicit(name string) *payload.Op {
 	return defineOp(name, bson.D{{Key: "$setOnInsert", Value: bson.D{{Key: "indexes", Value: bson.A{}}}}})
 }
 
+// defineOp is the operation that updates the definition of a collection, or inserts it.
 func defineOp(name string, upd bson.D) *payload.Op {
 	id := value.String(name)
 	filter, err := bson.Marshal(bson.D{{Key: "_id", Value: name}})

@@ -348,6 +348,7 @@ func (s *liveSet) load(ctx context.Context) error {
 	return nil
 }
 
+// doc makes an item of a state, with its sort key.
 func (s *liveSet) doc(st keyspace.State) *liveDoc {
 	d := &liveDoc{State: st}
 	id := payload.DocID(st.Doc)

@@ -69,6 +69,7 @@ type Change struct {
 	Token    string // resumes after this change; some before may be told again
 }
 
+// criteria checks the options and makes of them what the feed files the watch by.
 func (o *WatchOptions) criteria() (m change.Criteria, err error) {
 	if m.Ops, err = change.ParseOps(o.Operations); err != nil {
 		return m, err

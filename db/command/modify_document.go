@@ -51,6 +51,7 @@ func modifiedReply(m *db.Modified, o db.ModifyOptions) bson.D {
 	return bson.D{{Key: "lastErrorObject", Value: last}, {Key: "value", Value: doc}}
 }
 
+// cmdFindAndModify is {findAndModify, query, sort, update or remove, new, fields, upsert}.
 func (rn *Runner) cmdFindAndModify(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	s, err := parseModify(cmd)
 	if err != nil {

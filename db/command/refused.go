@@ -108,6 +108,8 @@ func refusedOptions(name string, cmd bson.Raw) (o db.RefusedOptions, err error) 
 	return o, nil
 }
 
+// cmdRefused lists refusals, in one batch; more says that there are others, for
+// which the next call skips these.
 func (rn *Runner) cmdRefused(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	o, err := refusedOptions(name, cmd)
 	if err != nil {
@@ -139,6 +141,8 @@ func (rn *Runner) cmdRefused(ctx context.Context, name string, cmd bson.Raw) (bs
 	return bson.D{{Key: "refused", Value: docs}, {Key: "more", Value: more}}, nil
 }
 
+// refusalDoc is how a refusal is told; body says to tell the operation, too, if the reader
+// may see it.
 func refusalDoc(r *db.Refusal, body bool) bson.D {
 	d := bson.D{{Key: "stamp", Value: db.StampText(r.Stamp)}, {Key: "collection", Value: r.Collection}}
 	if r.ID.Type != 0 {

@@ -206,6 +206,7 @@ func (rn *Runner) txCount(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) 
 	return bson.D{{Key: "n", Value: int64(len(docs))}}, err
 }
 
+// txUpdate ends at the first refused statement: a transaction writes all or nothing.
 func (rn *Runner) txUpdate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	us, err := list(cmd, "updates")
 	if err != nil {

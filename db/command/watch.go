@@ -277,6 +277,7 @@ func (rn *Runner) changeDoc(c *db.Change) (bson.Raw, error) {
 	return bson.Marshal(d)
 }
 
+// liveDocument is how an event of a live query is told.
 func liveDocument(e *db.LiveEvent) (bson.Raw, error) {
 	d := bson.D{{Key: "operation", Value: e.Operation}}
 	if e.Operation == "reset" {

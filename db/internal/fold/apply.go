@@ -232,6 +232,7 @@ func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v ju
 	return nil
 }
 
+// refusedCode returns the code of the refusal under k; CodeOK if there is none.
 func (b *batch) refusedCode(k []byte) (keyspace.Code, error) {
 	v, err := b.tx.Get(k)
 	if errors.Is(err, store.ErrNotFound) {

@@ -85,6 +85,7 @@ func (f *Fold) fillPiece(c *keyspace.Coll, x *keyspace.Index) error {
 		if err := b.emitWide(x, idKey, false, b.now.Wide); err != nil {
 			return err
 		}
+		// As if it had none before: what a commit wrote meanwhile is written again.
 		b.old.Fill(x, nil)
 		if err := b.emitEntries(x, idKey, true); err != nil {
 			return err
@@ -98,6 +99,7 @@ func (f *Fold) fillPiece(c *keyspace.Coll, x *keyspace.Index) error {
 		return err
 	}
 	done := !it.Valid()
+	// At is the next document, not the last: one with that very key is not done twice.
 	y := x.With(func(y *keyspace.Index) {
 		y.Filled = done
 		y.At = nil

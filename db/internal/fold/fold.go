@@ -265,6 +265,7 @@ func (f *Fold) load() (err error) {
 	return nil
 }
 
+// loadLogs reads the IDs of the logs that keys of one kind name.
 func (f *Fold) loadLogs(r store.Reader, tag byte, into map[clock.LogID]bool) error {
 	p := f.Space.Key(tag)
 	it := r.Iterate(store.Prefix(p))
@@ -344,6 +345,7 @@ func (f *Fold) Settle(ctx context.Context) error {
 	return r.Err
 }
 
+// factsOf counts by the stats of v, without reading a document.
 func (f *Fold) factsOf(v *view.View) facts {
 	i := facts{Arrival: v.N, Hash: v.StateHash(), Refused: v.Refused, Refolds: f.refolds.Load()}
 	for name, c := range v.Cat.Colls {
@@ -416,6 +418,8 @@ func (f *Fold) Author(t clock.Time) judge.Author {
 	return judge.Author{Time: t, Writer: w, Role: role}
 }
 
+// ownRecord is the record that this device is about to write; the journal gives it its
+// number and ID.
 func (f *Fold) ownRecord(t clock.Time, atomic bool, ops []payload.Op) *journal.Record {
 	a := f.Author(t)
 	return &journal.Record{Time: t, Atomic: atomic, Ops: ops, Writer: a.Writer, Role: a.Role}

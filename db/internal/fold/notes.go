@@ -39,6 +39,8 @@ func (b *batch) changed(e *entry, before keyspace.State, op *payload.Op, rec *jo
 	if again {
 		rec = b.folding
 	}
+	// Who reads on from the journal looks at the documents that its records name; of
+	// others only a gap tells.
 	if b.unnamed || len(b.voiding) > 0 {
 		b.gap(e.coll)
 	}
@@ -76,7 +78,8 @@ func (b *batch) unheard() bool {
 	return b.blind
 }
 
-// tell keeps a change for the feed.
+// tell keeps a change for the feed, within the bound; over it all are dropped, since a few
+// of them are no use to anybody.
 func (b *batch) tell(c change.Change) {
 	b.toldBytes += c.Size()
 	if len(b.changes) == change.MaxEvents || b.toldBytes > change.MaxQueued {
@@ -132,7 +135,8 @@ func (b *batch) noting() int64 {
 }
 
 // gap notes that the fold changed documents of c that the records do not name,
-// so that whoever reads on from the journal is told.
+// once
+// for each collection and batch, so that whoever reads on from the journal is told.
 func (b *batch) gap(c *keyspace.Coll) {
 	if _, ok := b.gapped[c.Num]; !ok {
 		b.meta.Gaps++

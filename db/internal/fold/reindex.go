@@ -20,7 +20,7 @@ func (b *batch) reindex(name string, doc []byte) error {
 		return err
 	}
 	old := b.coll(name)
-	cat := b.cat
+	cat := b.cat // cloned once in a batch; the published one is never changed
 	if cat == b.fold.Cat {
 		cat = cat.Clone()
 	}
@@ -51,6 +51,7 @@ func (b *batch) reindex(name string, doc []byte) error {
 		xs, changed = append(xs, ix), true
 		b.builds = b.builds || !ix.Filled
 	}
+	// A shadow stays: whoever builds it has not defined it yet.
 	for _, x := range old.Indexes {
 		switch {
 		case kept[x.Num]:
@@ -68,6 +69,7 @@ func (b *batch) reindex(name string, doc []byte) error {
 	cat.Colls[name] = n
 	b.cat = cat
 	b.catalogs[n.Num] = true
+	// Documents that are in the batch already are written under the new indexes.
 	for _, e := range b.entries {
 		if e.coll == old {
 			e.coll = n

@@ -39,6 +39,7 @@ func (f *Fold) Suspend() bool {
 		return asleep
 	}
 	r := &Request{Ctx: context.Background(), Do: f.suspend, done: make(chan struct{})}
+	// Not by Submit, which would count as a use.
 	f.queue = append(f.queue, r)
 	f.mu.Unlock()
 	f.Wake()

@@ -45,6 +45,7 @@ type recentChanges struct {
 	list  []changedDoc
 }
 
+// A changedDoc is one of them.
 type changedDoc struct {
 	gen   uint64 // of the commit
 	coll  string
@@ -84,6 +85,8 @@ func (f *Fold) rememberChanges(b *batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := &f.recentDocs
+	// Raising the floor makes every transaction that is open now conflict, if it searched:
+	// too much is refused and nothing wrong is written.
 	if b.untracked || len(r.list)+len(b.touched) > maxRecent {
 		r.floor, r.list = b.meta.Gen, nil
 		return

@@ -160,6 +160,7 @@ func (f *Fold) defineShadow(ctx context.Context, name string, shadow uint32, x k
 	}
 	r := &Request{Ctx: ctx, Ops: []payload.Op{*op}, Mode: Each, done: make(chan struct{})}
 	r.Payload = payload.Encode(r.Ops)
+	// Straight to the group: this is the committer, which cannot wait for itself.
 	f.commitGroup([]*Request{r})
 	if r.Err != nil {
 		return r.Err

@@ -233,6 +233,7 @@ func (ds *Definitions) Parse(doc []byte) (*Definition, error) {
 	if err != nil {
 		return nil, errors.Join(keyspace.ErrCorrupt, err)
 	}
+	// All of them go: what is in use comes back with its next use.
 	if ds.by == nil || len(ds.by) >= maxDefinitions {
 		ds.by = map[string]*Definition{}
 	}
@@ -253,6 +254,8 @@ func (d *Definition) CatchUp(doc bson.Raw) ([]Rewrite, bson.Raw, error) {
 	if d.Fits(doc) == nil {
 		return nil, doc, nil
 	}
+	// From which version it comes nothing says; the steps are harmless where they are not
+	// needed, so the shortest list that makes it fit is tried first.
 	for from := len(d.done) - 1; from >= 0; from-- {
 		var steps []MigrationStep
 		for _, m := range d.done[from:] {

@@ -47,6 +47,7 @@ var (
 	ErrDocSize = fault.Errorf(fault.TooLarge, "the document is larger than %d bytes", value.MaxDocument)
 )
 
+// duplicateID is the refusal of an insert whose _id is taken, in MongoDB's words.
 func duplicateID(o *payload.Op) error {
 	return fault.Of(ErrDuplicate, `E11000 duplicate key error collection: %s index: _id_ dup key: {"_id":%s}`,
 		o.Coll, value.AppendJSONValue(nil, o.ID, false))
@@ -62,6 +63,8 @@ type Judge struct {
 	update               *update.Update
 }
 
+// compile compiles the filter and the update of o, unless they are those of the operation
+// before: the same memory, since equal bodies of a record are decoded once.
 func (j *Judge) compile(o *payload.Op) (err error) {
 	if !keyspace.SameSlice(o.Filter, j.filterSrc) {
 		j.filterSrc = nil
@@ -113,6 +116,8 @@ func (j *Judge) Judge(o *payload.Op, cur keyspace.State, t clock.Time, def *Defi
 	if value.Get(next, "_mod").Exists() {
 		return refuse(keyspace.CodeReserved, ErrReserved)
 	}
+	// Definitions have no schema, but must be ones: a replica that could not read what is
+	// in force could judge nothing.
 	if o.Coll == SystemCollection {
 		if _, err := ParseDefinition(next); err != nil {
 			return refuse(keyspace.CodeDefinition, err)
@@ -146,6 +151,7 @@ func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
 			return refuse(keyspace.CodeUpdate, err)
 		}
 	}
+	// The upsert of a document that is there and does not match must not replace it.
 	if !found {
 		if !o.Upsert {
 			return refuse(keyspace.CodeNoMatch, ErrNoMatch)

@@ -139,6 +139,8 @@ func parseStep(v value.Value) (s MigrationStep, err error) {
 // present is the condition that a field is there, or not.
 func present(yes bool) bson.D { return bson.D{{Key: "$exists", Value: yes}} }
 
+// compile compiles the filter and, if there is one, the update. A conversion has none
+// until it meets a document, whose value it names.
 func (s *MigrationStep) compile(where, upd any) (err error) {
 	if s.filter, err = rawOf(where); err != nil {
 		return err
@@ -176,6 +178,7 @@ type fields struct {
 	err  error
 }
 
+// any returns a field that must be there.
 func (f *fields) any(name string) value.Value {
 	v := value.Get(f.doc, name)
 	if !v.Exists() {
@@ -188,6 +191,8 @@ func (f *fields) any(name string) value.Value {
 	return v
 }
 
+// path returns a field that names a place in a document, which a step may change: not the
+// _id, and not _mod.
 func (f *fields) path(name string) string {
 	s := string(f.any(name).Str())
 	_, err := value.ParsePath(s)

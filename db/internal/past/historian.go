@@ -55,6 +55,7 @@ func (h *historian) conflictAt(ctx context.Context, c *keyspace.Coll, x *keyspac
 				return cf, err
 			}
 		}
+		// An index may have the key for any number of documents: the first are kept.
 		at, _ := slices.BinarySearchFunc(held, kh, func(a, b keyHolder) int { return a.Since.Compare(b.Since) })
 		if held = slices.Insert(held, at, kh); len(held) > maxOthers+1 {
 			held = held[:maxOthers+1]
@@ -145,6 +146,7 @@ func (h *historian) stamp(r keyspace.Ref) (clock.Stamp, error) {
 		return clock.Stamp{}, err
 	}
 	s := journal.Stamp(rec, r.Index)
+	// Documents of a snapshot come at time 0; people want to know when.
 	if rec.Snapshot && int(r.Index) < len(rec.Ops) {
 		s.Time = clock.Time(rec.Ops[r.Index].Mod) // when it got the key was cut off
 	}

@@ -82,6 +82,7 @@ func (p *Past) Keep(rec *journal.Record) {
 	}
 }
 
+// record returns the record that arrived as number n, maybe a kept one.
 func (p *Past) record(n int64) (*journal.Record, error) {
 	if r := p.recs[n]; r != nil {
 		return r, nil
@@ -97,6 +98,7 @@ func (p *Past) record(n int64) (*journal.Record, error) {
 // Lookup sets c's documents before and after the operation at r. known is false
 // if the history cannot tell; did is false if the operation changed nothing.
 func (p *Past) Lookup(coll *keyspace.Coll, op *payload.Op, r keyspace.Ref, c *change.Change) (known, did bool, err error) {
+	// After a gap the standing verdicts may not be those of when the operation came.
 	if p.Inexact[""] || p.Inexact[coll.Name] {
 		return false, false, nil
 	}
@@ -197,7 +199,9 @@ func history(v *view.View, c *keyspace.Coll, idKey []byte, h keyspace.Head) (evs
 	return append(evs, fold.Event{Ref: h.Last, Code: h.Code}), true, it.Err()
 }
 
-// advance makes d.cur the state after events[:i].
+// advance makes d.cur the state after events[:i]. Verdicts stand: what was accepted is
+// applied without a definition, what was refused is passed over. It goes forward from
+// where it is, so telling a document's changes in order costs one pass.
 func (p *Past) advance(coll *keyspace.Coll, idKey []byte, d *pastDoc, i int) error {
 	if d.at < 0 || d.at > i {
 		if err := p.begin(coll, idKey, d, i); err != nil {
@@ -221,7 +225,8 @@ func (p *Past) advance(coll *keyspace.Coll, idKey []byte, d *pastDoc, i int) err
 	return nil
 }
 
-// begin sets d.cur to the last cached state of events[:i].
+// begin sets d.cur to the last cached state of events[:i], or to nothing. A cached state
+// that is of none of these events, because they were folded again since, is no use.
 func (p *Past) begin(coll *keyspace.Coll, idKey []byte, d *pastDoc, i int) error {
 	d.at, d.cur = 0, keyspace.State{}
 	if i == 0 {

@@ -155,6 +155,8 @@ func (s *Search) Distinct(p value.Path) (*Distinct, error) {
 	if err := s.Drain(sinks); err != nil {
 		return nil, err
 	}
+	// One value may be in several sinks, in different forms: 1 and 1.0. The form of the
+	// least _id is returned, however the work was divided.
 	all := sinks[0].(*Distinct)
 	for _, o := range sinks[1:] {
 		for k, f := range o.(*Distinct).Values {
@@ -194,6 +196,9 @@ func (s *Search) Skim(x *keyspace.Index, d *Distinct) (done bool, err error) {
 	it := s.v.Snap.Iterate(r)
 	defer it.Close()
 	var first []byte
+	// From the first key of one value to the first key of the next, by seeking: the keys
+	// in between are not read. Where nearly every document has a value of its own that is
+	// dearer than a scan, which is found out after a few.
 	for n := 0; it.Valid(); n++ {
 		if n == 0 {
 			first = bytes.Clone(it.Key())

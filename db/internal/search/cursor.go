@@ -78,6 +78,7 @@ func (c *Cursor) Next() bool {
 	return false
 }
 
+// pull takes the next document from where the sort has them; nil at the end.
 func (c *Cursor) pull() (*view.Found, error) {
 	switch {
 	case c.isMem:

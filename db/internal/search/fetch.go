@@ -115,6 +115,8 @@ func (f *fetch) part(s *Search, p, from, to int, visit func(part, i int, h *keys
 	for i := from; i < to; i++ {
 		order = append(order, i)
 	}
+	// In the order of the keys, which getters are quick at; visit gets the number that
+	// puts each back in its place.
 	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(f.key(a), f.key(b)) })
 	for _, i := range order {
 		val, err := g.get(f.key(i))
@@ -147,6 +149,8 @@ func parallel(n int, f func(i int)) {
 	wg.Wait()
 }
 
+// refill looks up one batch. A document that is not there, or does not match, leaves a hole
+// that is closed at the end, so the order of the walk stays without sorting.
 func (f *fetch) refill(s *Search) (out []view.Found, more bool, err error) {
 	if more, err = f.batch(s); err != nil || len(f.ends) == 0 {
 		return nil, more, err

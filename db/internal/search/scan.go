@@ -77,6 +77,13 @@ func (c *chunk) close() {
 	c.ended = true
 }
 
+// refill lets the active chunks walk on, the first one always, and returns what the first
+// has. Chunks that found enough wait, which bounds what is held:
+//
+//	chunk 0   walking     found 12    returned now
+//	chunk 1   walking     found 300   held
+//	chunk 2   waiting     found 1100  held, and not walked until it is its turn
+//	chunk 3   not begun
 func (sc *scan) refill(s *Search) (out []view.Found, more bool, err error) {
 	var work []*chunk
 	for i, c := range sc.chunks[:min(sc.active, len(sc.chunks))] {

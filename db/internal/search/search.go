@@ -232,6 +232,7 @@ func (s *Search) refill() (err error) {
 	return nil
 }
 
+// newSource begins to walk one part of the access.
 func (s *Search) newSource(a *plan.Access) source {
 	if a.Index == nil && a.Ids == nil {
 		return s.newScan(a)

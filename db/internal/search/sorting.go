@@ -93,6 +93,7 @@ func (s *Search) sortAll() ([]view.Found, int64, error) {
 		all = append(all, h.(*topK).docs...)
 	}
 	slices.SortFunc(all, func(a, b view.Found) int { return Less(&a, &b) })
+	// Each heap kept as many as are wanted; what is dropped now was counted as held.
 	if want > 0 && int64(len(all)) > want {
 		for i := want; i < int64(len(all)); i++ {
 			held.Add(-weight(&all[i]))

@@ -38,6 +38,7 @@ func (v *View) Definition(name string) (*judge.Definition, error) {
 	return d, err
 }
 
+// readDefinition reads it as a document of the system collection, which it is.
 func (v *View) readDefinition(name string) (*judge.Definition, error) {
 	sys := v.Cat.Colls[judge.SystemCollection]
 	if sys == nil {
