@@ -71,7 +71,7 @@ func (h *historian) conflictAt(ctx context.Context, c *keyspace.Coll, x *keyspac
 	return cf, nil
 }
 
-// holder tells since when the document under IDKey has the key.
+// holder tells since when the document under idKey has the key.
 func (h *historian) holder(c *keyspace.Coll, x *keyspace.Index, key, idKey []byte) (keyHolder, []byte, error) {
 	hd, err := h.v.Head(c, idKey)
 	if err != nil {

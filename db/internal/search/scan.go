@@ -127,7 +127,7 @@ func (c *chunk) walk(s *Search, most int) error {
 }
 
 // each looks at up to most documents of c and calls f with those that match; h
-// and IDKey are valid until it returns, and it says whether to go on.
+// and idKey are valid until it returns, and it says whether to go on.
 func (c *chunk) each(s *Search, most int, f func(h *keyspace.Head, idKey []byte) (bool, error)) error {
 	if c.ended {
 		return nil
@@ -232,7 +232,7 @@ func middle(a, b []byte) []byte {
 }
 
 // A Sink takes documents that match, in no order, from one goroutine; h and
-// IDKey are valid until it returns.
+// idKey are valid until it returns.
 type Sink interface {
 	Take(h *keyspace.Head, idKey []byte) error
 }
