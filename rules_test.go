@@ -81,7 +81,7 @@ func TestImportArrows(t *testing.T) {
 		"internal/clock":     {"internal/fault"},
 		"internal/store":     {"internal/store", "internal/fault"},
 		"keys":               {"keys", "internal"},
-		"db":                 {"db", "keys", "internal"},
+		"db":                 {"db", "internal"},
 		"net":                {"net", "keys", "internal"},
 		"buckets":            {"buckets", "db", "keys", "internal"},
 		"inbox":              {"inbox", "db", "keys", "internal"},
@@ -187,6 +187,125 @@ func TestWallsInsideNode(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The walls inside db: each room imports what is listed and nothing else of ours. What
+// stands above imports what stands below; command and replica are on top of db.
+func TestWallsInsideDB(t *testing.T) {
+	allowed := map[string][]string{
+		"db/threaddb": {"db", "internal/fault"},
+		"db/dbtest":   {"db/replica", "internal/clock", "internal/store", "internal/store/engines"},
+		"db/replica":  {"db", "db/command", "db/internal/fold", "db/internal/journal", "internal/clock", "internal/store"},
+		"db/command": {
+			"db", "db/internal/judge", "db/internal/keyspace", "db/internal/payload", "db/internal/query", "db/internal/search",
+			"db/internal/update", "db/internal/value", "internal/clock", "internal/fault",
+		},
+		"db": {
+			"db/internal/change", "db/internal/expr", "db/internal/feed", "db/internal/fold", "db/internal/journal",
+			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/past", "db/internal/payload",
+			"db/internal/pipeline", "db/internal/query", "db/internal/search", "db/internal/update", "db/internal/value",
+			"db/internal/view", "internal/clock", "internal/fault", "internal/store",
+		},
+
+		// What is told of commits, and what was.
+		"db/internal/feed": {
+			"db/internal/change", "db/internal/journal", "db/internal/judge", "db/internal/keyspace", "db/internal/query",
+			"db/internal/value", "db/internal/view", "internal/clock", "internal/fault", "internal/store",
+		},
+		"db/internal/past": {
+			"db/internal/change", "db/internal/fold", "db/internal/journal", "db/internal/judge", "db/internal/keyspace",
+			"db/internal/payload", "db/internal/value", "db/internal/view", "internal/clock", "internal/fault", "internal/store",
+		},
+
+		// Where a query looks, and what it finds.
+		"db/internal/search": {
+			"db/internal/keyspace", "db/internal/plan", "db/internal/query", "db/internal/text", "db/internal/value",
+			"db/internal/view", "internal/fault", "internal/store",
+		},
+		"db/internal/plan": {
+			"db/internal/keyspace", "db/internal/query", "db/internal/value", "db/internal/view", "internal/fault", "internal/store",
+		},
+
+		// What documents are: keyspace < judge < journal < view < change < fold.
+		"db/internal/fold": {
+			"db/internal/change", "db/internal/journal", "db/internal/judge", "db/internal/keyspace", "db/internal/lthash",
+			"db/internal/payload", "db/internal/query", "db/internal/value", "db/internal/view", "internal/clock",
+			"internal/fault", "internal/store",
+		},
+		"db/internal/change": {
+			"db/internal/judge", "db/internal/keyspace", "db/internal/payload", "db/internal/query", "db/internal/value",
+			"db/internal/view", "internal/clock", "internal/fault",
+		},
+		"db/internal/view": {
+			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/rules", "db/internal/value",
+			"internal/clock", "internal/store",
+		},
+		"db/internal/journal": {
+			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "internal/clock", "internal/store",
+		},
+		"db/internal/judge": {
+			"db/internal/keyspace", "db/internal/payload", "db/internal/query", "db/internal/rules", "db/internal/schema",
+			"db/internal/update", "db/internal/value", "internal/clock", "internal/fault",
+		},
+		"db/internal/keyspace": {
+			"db/internal/lthash", "db/internal/query", "db/internal/text", "db/internal/value", "internal/clock",
+			"internal/fault", "internal/store",
+		},
+
+		// The language, which knows no store.
+		"db/internal/pipeline": {"db/internal/expr", "db/internal/query", "db/internal/value", "internal/fault"},
+		"db/internal/update":   {"db/internal/expr", "db/internal/query", "db/internal/value", "internal/fault"},
+		"db/internal/query":    {"db/internal/expr", "db/internal/value", "internal/fault"},
+		"db/internal/expr":     {"db/internal/value", "internal/fault"},
+		"db/internal/rules":    {"db/internal/value", "internal/fault"},
+		"db/internal/schema":   {"db/internal/value"},
+		"db/internal/payload":  {"db/internal/value", "internal/fault"},
+		"db/internal/text":     {"internal/fault"},
+		"db/internal/value":    {"internal/fault"},
+		"db/internal/lthash":   {},
+	}
+	checkWalls(t, "db", allowed)
+}
+
+// checkWalls compares the imports of the packages below root with the list: both what is
+// not allowed and what is allowed for nothing are errors.
+func checkWalls(t *testing.T, root string, allowed map[string][]string) {
+	t.Helper()
+	used := map[string]map[string]bool{}
+	goFiles(t, func(path string, file *ast.File) {
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if dir != root && !strings.HasPrefix(dir, root+"/") || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		may, known := allowed[dir]
+		if !known {
+			t.Errorf("%s: %s is no room of %s", path, dir, root)
+			return
+		}
+		if used[dir] == nil {
+			used[dir] = map[string]bool{}
+		}
+		for _, imp := range file.Imports {
+			rest, ours := strings.CutPrefix(strings.Trim(imp.Path.Value, `"`), module+"/")
+			if !ours {
+				continue
+			}
+			used[dir][rest] = true
+			if !slices.Contains(may, rest) {
+				t.Errorf("%s imports %s: it reaches over a wall", path, rest)
+			}
+		}
+	})
+	for dir, may := range allowed {
+		if used[dir] == nil {
+			t.Errorf("%s has no files", dir)
+		}
+		for _, m := range may {
+			if !used[dir][m] {
+				t.Errorf("%s need not import %s: take it off the list", dir, m)
+			}
+		}
+	}
 }
 
 // Who links the engines. Everything else uses a store through its interface.

@@ -37,9 +37,9 @@ func (w *Watch) catchUp(ctx context.Context) error {
 		return err
 	}
 	if done {
-		w.pos, w.Place, w.behind, w.past = v.Seq, v.Place(), false, nil
+		w.pos, w.Bookmark, w.behind, w.past = v.Seq, v.Bookmark(), false, nil
 		if k := len(w.queue); k > 0 {
-			w.queue[k-1].upTo = w.Place
+			w.queue[k-1].upTo = w.Bookmark
 		}
 	}
 	return nil
@@ -53,13 +53,13 @@ func (w *Watch) queueGaps(v *view.View) error {
 	}
 	for _, c := range colls {
 		w.past.Inexact[c] = true
-		if c == "" || w.sub.G.Covers(c) {
-			w.queue = append(w.queue, told{gap: c, upTo: w.Place})
+		if c == "" || w.sub.Audience.Covers(c) {
+			w.queue = append(w.queue, told{gap: c, upTo: w.Bookmark})
 		}
 	}
 	w.Gaps = v.Gaps
 	if k := len(w.queue); k > 0 {
-		w.queue[k-1].upTo = w.Place
+		w.queue[k-1].upTo = w.Bookmark
 	}
 	return nil
 }
@@ -79,14 +79,14 @@ func (w *Watch) readRecords(v *view.View) (done bool, err error) {
 		return false, err
 	}
 	if len(as) == 0 && from < last { // the rest was cut off; a gap is told
-		w.Place = view.Place{At: max(w.At, v.N), Ahead: max(w.Ahead, last), Gaps: w.Gaps}
+		w.Bookmark = view.Bookmark{At: max(w.At, v.N), Ahead: max(w.Ahead, last), Gaps: w.Gaps}
 	}
 	for i := range as {
 		n := as[i].N
 		if n > last {
 			break
 		}
-		next := w.Place
+		next := w.Bookmark
 		if n <= v.N {
 			next.At = n
 		} else if n <= w.Ahead || !keyspace.IsAhead(v.Ahead, n) {
@@ -103,31 +103,33 @@ func (w *Watch) readRecords(v *view.View) (done bool, err error) {
 	if len(as) > 0 && as[len(as)-1].N < last {
 		return false, nil
 	}
-	if w.sub.G.Ops&change.OpOther != 0 {
+	if w.sub.Audience.Ops&change.OpOther != 0 {
 		// What was noted when there was no record to note it with.
-		cs, err := w.past.Noted(&w.sub.G.Criteria, v.N+1)
+		cs, err := w.past.Noted(&w.sub.Audience.Criteria, v.N+1)
 		if err != nil {
 			return false, err
 		}
-		w.queuePast(cs, w.Place)
+		w.queuePast(cs, w.Bookmark)
 	}
 	return true, nil
 }
 
-func (w *Watch) queuePast(cs []change.Change, next view.Place) {
+// queuePast queues changes that were read from the journal; only the last of a record is
+// told with the bookmark after it, so that who resumes in between is told all again.
+func (w *Watch) queuePast(cs []change.Change, next view.Bookmark) {
 	for i := range cs {
-		t := told{Change: &cs[i], upTo: w.Place}
+		t := told{Change: &cs[i], upTo: w.Bookmark}
 		if i == len(cs)-1 {
 			t.upTo = next
 		}
 		w.queue = append(w.queue, t)
 	}
-	w.Place = next
+	w.Bookmark = next
 }
 
 // changes tells what the operations of a record did, as far as it is known now.
 func (w *Watch) changes(v *view.View, rec *journal.Record) (out []change.Change, err error) {
-	p, m := w.past, &w.sub.G.Criteria
+	p, m := w.past, &w.sub.Audience.Criteria
 	p.Keep(rec)
 	seen := map[string]bool{}
 	for i := range rec.Ops {

@@ -161,6 +161,7 @@ func (db *DB) implicit(name string) *payload.Op {
 	return defineOp(name, bson.D{{Key: "$setOnInsert", Value: bson.D{{Key: "indexes", Value: bson.A{}}}}})
 }
 
+// defineOp is the operation that updates the definition of a collection, or inserts it.
 func defineOp(name string, upd bson.D) *payload.Op {
 	id := value.String(name)
 	filter, err := bson.Marshal(bson.D{{Key: "_id", Value: name}})
@@ -177,12 +178,12 @@ func defineOp(name string, upd bson.D) *payload.Op {
 	}
 }
 
-// write cuts operations into records, hands them to the committer and returns
+// write puts operations into records, hands them to the committer and returns
 // the refusal of each, nil for those written.
 func (db *DB) write(ctx context.Context, ops []payload.Op, m fold.Mode) (results []error, changed []bool, err error) {
 	var reqs []*fold.Request
 	for rest := ops; len(rest) > 0; {
-		n := cut(rest)
+		n := fitting(rest)
 		r := &fold.Request{Ctx: ctx, Ops: rest[:n:n], Mode: m}
 		r.Payload = payload.Encode(r.Ops)
 		if len(r.Payload) > payload.MaxBytes {
@@ -216,8 +217,9 @@ func (db *DB) write(ctx context.Context, ops []payload.Op, m fold.Mode) (results
 	return results, changed, err
 }
 
-// cut returns how many operations fit in one record.
-func cut(ops []payload.Op) int {
+// fitting returns how many operations fit in one record, by an estimate on the safe
+// side: operations that share a body with the one before take little.
+func fitting(ops []payload.Op) int {
 	size := 256
 	for i := range ops {
 		n := ops[i].Size()
@@ -231,6 +233,8 @@ func cut(ops []payload.Op) int {
 	return len(ops)
 }
 
+// seedsOf hashes the documents that ops insert, outside the committer, which needs the
+// hashes and has no time.
 func seedsOf(ops []payload.Op) []lthash.Seed {
 	seeds := make([]lthash.Seed, len(ops))
 	var buf []byte
@@ -352,10 +356,18 @@ func check(op *payload.Op) error {
 	return err
 }
 
+// A write looks for its documents first and then names them: a record holds operations on
+// documents by _id, each with the filter, so that every replica judges the same documents
+// and not what its own search would find. Between the search and the committer another
+// writer may come; then the operation does not match, and of a write on one document the
+// search is done again.
+
 // retries bounds how often a write on one document looks again after another
 // writer took the document away.
 const retries = 100
 
+// change writes op for the first document that matches, or for all; a refusal for any
+// other reason than that the document was changed meanwhile is the caller's.
 func (c *Collection) change(ctx context.Context, op payload.Op, many bool) (res UpdateResult, err error) {
 	if err := writable(c.name); err != nil {
 		return res, err

@@ -42,7 +42,9 @@ func (db *DB) Namespace(collection string) string {
 // durable.
 func (db *DB) Settle(ctx context.Context) error { return db.fold.Settle(ctx) }
 
-// close ends the committer and every cursor and watch. It may be called twice.
+// close ends the committer and every cursor and watch. It may be called twice. The order:
+// nothing new (fold.Stop), then those who listen, then what the database does by itself,
+// and the committer last, because the others may wait for it.
 func (db *DB) close() {
 	db.mu.Lock()
 	if db.closed {

@@ -101,6 +101,7 @@ func (db *DB) CreateCollection(ctx context.Context, name string, o CollectionOpt
 	return db.define(ctx, name, bson.D{{Key: "$set", Value: set}})
 }
 
+// define writes a definition.
 func (db *DB) define(ctx context.Context, name string, upd bson.D) error {
 	op := defineOp(name, upd)
 	if op == nil {

@@ -4,7 +4,7 @@ import "github.com/weftdb/weft/db/internal/judge"
 
 // Steps applies the steps of a migration to a document, both as JSON.
 func Steps(text, doc string) (string, error) {
-	steps, err := judge.ParseSteps(text)
+	steps, err := judge.ParseMigration(text)
 	if err != nil {
 		return "", err
 	}

@@ -218,6 +218,7 @@ func (c *Collection) SetExpireAfter(ctx context.Context, index string, after tim
 	return results[0]
 }
 
+// index returns the defined index of that name.
 func (c *Collection) index(ctx context.Context, name string) (Index, error) {
 	xs, err := c.Indexes(ctx)
 	for _, x := range xs {

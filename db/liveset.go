@@ -53,8 +53,10 @@ type liveDoc struct {
 	idKey, sortKey []byte
 }
 
+// size is about how many bytes the document takes.
 func (d *liveDoc) size() int { return 160 + len(d.Doc) + len(d.idKey) + len(d.sortKey) }
 
+// compare orders documents as a Find does.
 func (d *liveDoc) compare(o *liveDoc) int {
 	return cmp.Or(bytes.Compare(d.sortKey, o.sortKey), bytes.Compare(d.idKey, o.idKey))
 }
@@ -346,6 +348,7 @@ func (s *liveSet) load(ctx context.Context) error {
 	return nil
 }
 
+// doc makes an item of a state, with its sort key.
 func (s *liveSet) doc(st keyspace.State) *liveDoc {
 	d := &liveDoc{State: st}
 	id := payload.DocID(st.Doc)
@@ -371,13 +374,14 @@ func (s *liveSet) take(i int) {
 	s.grow(-d.size())
 }
 
+// grow counts what the set holds, and with it what all hold.
 func (s *liveSet) grow(n int) {
 	s.bytes += n
 	s.db.lives.bytes.Add(int64(n))
 }
 
-// place returns where d is in items, or would be.
-func (s *liveSet) place(d *liveDoc) int {
+// rankOf returns where d is in items, or would be.
+func (s *liveSet) rankOf(d *liveDoc) int {
 	return sort.Search(len(s.items), func(i int) bool { return s.items[i].compare(d) >= 0 })
 }
 
@@ -394,12 +398,12 @@ func (s *liveSet) apply(c *change.Change) {
 	}
 	var notes []liveNote
 	if old != nil {
-		i := s.place(old)
+		i := s.rankOf(old)
 		notes = s.noteOut(notes, i)
 		s.take(i)
 	}
 	if d != nil {
-		i := s.place(d)
+		i := s.rankOf(d)
 		notes = s.noteIn(notes, i, d)
 		s.put(i, d)
 	}

@@ -16,6 +16,18 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
+// A migration, from one schema to the next (docs/adr/0005 says why in this way):
+//
+//	1 check      every document, rewritten in memory by the steps, under the new schema
+//	2 begin      the definition gets next: {id, steps, schema …}; a document fits if it
+//	             fits either
+//	3 rewrite    ordinary updates, in batches, whose filters do not match what they made
+//	4 end        the definition takes the new schema over and keeps the steps, if next still
+//	             has the same id
+//
+// Whoever is interrupted at 3 begins it again, from the first document; what is rewritten
+// already does not match. Two devices that migrate at once write the same.
+
 // A CollectionChange says what ModifyCollection changes; the zero value changes
 // nothing.
 type CollectionChange struct {
@@ -67,7 +79,7 @@ func (e *MisfitError) Error() string {
 // Unwrap returns ErrSchema.
 func (e *MisfitError) Unwrap() error { return ErrSchema }
 
-// defaultList is how many misfits a report lists.
+// defaultList is how many misfits a report lists if nothing else is asked for.
 const defaultList = 20
 
 // ModifyCollection changes a collection's schema and rules. Documents that it
@@ -87,20 +99,22 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 	if err != nil {
 		return Report{}, err
 	}
-	text, err := judge.StepsText(c.Migrate)
+	text, err := judge.MigrationText(c.Migrate)
 	if err != nil {
 		return Report{}, err
 	}
-	steps, err := judge.ParseSteps(text)
+	steps, err := judge.ParseMigration(text)
 	if err != nil {
 		return Report{}, err
 	}
 	fit := next.Validator
+	// The same call again continues; it must not begin another, whose id would keep the
+	// first from ending.
 	if len(steps) > 0 && d.Next != nil && d.Next.Text == text && judge.SameValidator(&d.Next.Validator, &fit) && !c.DryRun {
 		return db.Collection(name).Migrate(ctx) // it was begun
 	}
 	r := Report{Version: d.Version}
-	if c.judges() {
+	if c.refits() {
 		if r, err = db.check(ctx, name, d.Version, steps, &fit, c.List); err != nil {
 			return r, err
 		}
@@ -112,10 +126,10 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 		return r, &MisfitError{r}
 	case len(steps) == 0:
 		unset := bson.D{}
-		if c.judges() && fit.Schema == nil && d.Text != "" {
+		if c.refits() && fit.Schema == nil && d.Text != "" {
 			unset = append(unset, bson.E{Key: "schema", Value: ""})
 		}
-		if c.judges() && d.Next != nil {
+		if c.refits() && d.Next != nil {
 			unset = append(unset, bson.E{Key: "next", Value: ""}) // the later change holds
 		}
 		if len(set) == 0 && len(unset) == 0 {
@@ -143,8 +157,8 @@ func (db *DB) ModifyCollection(ctx context.Context, name string, c CollectionCha
 	return db.Collection(name).Migrate(ctx)
 }
 
-// judges reports whether the change may make documents misfits.
-func (c *CollectionChange) judges() bool {
+// refits reports whether the change may make documents misfits.
+func (c *CollectionChange) refits() bool {
 	return c.Schema != nil || c.Formats != nil || c.Level != "" || c.Action != "" || len(c.Migrate) > 0
 }
 
@@ -180,7 +194,7 @@ func (c *CollectionChange) on(d *judge.Definition) (next judge.Definition, set b
 	if err := v.Compile(); err != nil {
 		return next, nil, err
 	}
-	if c.judges() {
+	if c.refits() {
 		set = v.Fields()
 	}
 	if c.Rules != nil {
@@ -218,7 +232,7 @@ func (db *DB) redefine(ctx context.Context, name string, where bson.D, upd bson.
 }
 
 // check says how the documents of a collection, rewritten by steps, fit v.
-func (db *DB) check(ctx context.Context, name string, version int64, steps []judge.Step, v *judge.Validator, list int) (Report, error) {
+func (db *DB) check(ctx context.Context, name string, version int64, steps []judge.MigrationStep, v *judge.Validator, list int) (Report, error) {
 	r := Report{Version: version}
 	err := db.eachDocument(ctx, name, func(id bson.RawValue, _ []byte, doc bson.Raw) error {
 		r.Documents++
@@ -235,6 +249,7 @@ func (db *DB) check(ctx context.Context, name string, version int64, steps []jud
 	return r, err
 }
 
+// add notes how one document fared: err says why it does not fit.
 func (r *Report) add(id bson.RawValue, err error, list int) {
 	if err == nil {
 		return

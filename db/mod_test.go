@@ -23,8 +23,11 @@ func TestOnlyWhatNamesModSeesIt(t *testing.T) {
 		return bson.E{Key: "$expr", Value: d("$eq", bson.A{n, d("$size", d("$objectToArray", "$$ROOT"))})}
 	}
 	for _, filter := range []bson.D{
-		{{Key: "x_mod", Value: 2}, fields(4)}, {{Key: "a._mod", Value: 3}, fields(4)}, {{Key: "s", Value: "x_mod"}, fields(4)},
-		{{Key: "_mod", Value: d("$exists", true)}, fields(5)}, {{Key: "$expr", Value: d("$gt", bson.A{"$_mod", nil})}},
+		{{Key: "x_mod", Value: 2}, fields(4)},
+		{{Key: "a._mod", Value: 3}, fields(4)},
+		{{Key: "s", Value: "x_mod"}, fields(4)},
+		{{Key: "_mod", Value: d("$exists", true)}, fields(5)},
+		{{Key: "$expr", Value: d("$gt", bson.A{"$_mod", nil})}},
 	} {
 		f := raw(t, filter)
 		if n, err := c.Count(t.Context(), f); err != nil || n != 1 {

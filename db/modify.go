@@ -61,6 +61,8 @@ func (c *Collection) FindAndModify(ctx context.Context, filter, change bson.Raw,
 	return Modified{}, fault.Of(ErrConflict, "other writers kept changing the document")
 }
 
+// modifyOp checks the options against each other, and returns the operation without its
+// document.
 func (c *Collection) modifyOp(filter, change bson.Raw, o ModifyOptions) (op payload.Op, err error) {
 	if err := writable(c.name); err != nil {
 		return op, err
@@ -126,6 +128,7 @@ func (c *Collection) modify(ctx context.Context, op payload.Op, o ModifyOptions)
 	return m, false, nil
 }
 
+// modifyUpsert inserts where nothing matched.
 func (c *Collection) modifyUpsert(ctx context.Context, op payload.Op, o ModifyOptions) (m Modified, again bool, err error) {
 	m.UpsertedID, again, err = c.upsert(ctx, op)
 	if again || err != nil || !o.New {

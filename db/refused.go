@@ -92,6 +92,7 @@ func (db *DB) Refused(ctx context.Context, o RefusedOptions) iter.Seq2[Refusal, 
 	}
 }
 
+// refusedRange returns the refusals of a span of time: their keys begin with it.
 func (db *DB) refusedRange(o *RefusedOptions) store.Range {
 	p := db.fold.Space.Key(keyspace.TagRefused)
 	r := store.Prefix(p)

@@ -47,6 +47,8 @@ func (db *DB) Sweep(ctx context.Context) (deleted int64, err error) {
 	return deleted, nil
 }
 
+// sweep deletes what has expired by x, in batches. The operations carry the filter that
+// found the documents, with its date, so that every replica judges by the same moment.
 func (db *DB) sweep(ctx context.Context, v *view.View, c *keyspace.Coll, x *keyspace.Index, now time.Time) (deleted int64, err error) {
 	filter, err := x.ExpiredFilter(now)
 	if err != nil {
@@ -123,6 +125,8 @@ func (db *DB) scheduleSweep(cat *keyspace.Catalog) {
 	}
 }
 
+// sweepNow is what the timer does. The sweeper is set again only when it has ended, so two
+// never run at once; close waits for it.
 func (db *DB) sweepNow() {
 	db.mu.Lock()
 	if db.closed {

@@ -18,7 +18,19 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A txDoc is a document that a transaction has read or written.
+// A transaction takes no locks. It reads the view of its beginning with its own writes
+// laid over it, and says to the committer at the end what it relied on:
+//
+//	Get {_id: 7}            a guard: the last operation of the document, and their number
+//	Find {open: true}       a predicate, and a guard for each document found
+//	Update …                a guard, and an operation
+//	Commit                  one request; refused if a guard or a predicate does not hold
+//
+// Its operations are judged three times: here, so that the program sees what comes of
+// them; by the committer, on the state then; and at their place by every replica.
+
+// A txDoc is a document that a transaction has read or written. Guard is of its first
+// reading, State with the transaction's own writes.
 type txDoc struct {
 	fold.Guard
 	keyspace.State
@@ -105,6 +117,8 @@ func (tx *Tx) Commit() error {
 // many bytes they take of the 960 KiB that a record holds.
 func (tx *Tx) Size() (operations, bytes int) { return len(tx.ops), tx.size }
 
+// doc returns a document as the transaction has it, and notes that it relies on it; also
+// on there being none.
 func (tx *Tx) doc(collection string, idKey []byte) (*txDoc, error) {
 	if tx.ended {
 		return nil, ErrClosed
@@ -139,6 +153,7 @@ func (tx *Tx) apply(op payload.Op) (changed bool, err error) {
 	if v.Code != keyspace.CodeOK {
 		return false, v.Err
 	}
+	// Encoded, operations that share a body take less, so this is not yet the limit.
 	if tx.size += op.Size(); tx.size > 2*payload.MaxBytes || len(tx.ops) >= payload.MaxOps {
 		return false, fault.Of(ErrTooLarge, "a transaction has at most %d operations in %d bytes", payload.MaxOps, payload.MaxBytes)
 	}
@@ -151,6 +166,8 @@ func (tx *Tx) apply(op payload.Op) (changed bool, err error) {
 	return changed, nil
 }
 
+// create defines the collection, if nothing does yet, in the transaction: what makes a
+// collection comes to others with its first document, or not at all.
 func (tx *Tx) create(collection string) error {
 	if op := tx.db.implicit(collection); op != nil {
 		key := judge.SystemCollection + "\x00" + string(op.Key)
@@ -220,6 +237,9 @@ func (tx *Tx) Find(collection string, o FindOptions) ([]bson.Raw, error) {
 	return out, s.Err
 }
 
+// find searches the view, leaves out what the transaction wrote, and adds what of that
+// matches now. So it sorts by itself and asks for no fewer documents than all: one that
+// the view has first may be gone.
 func (tx *Tx) find(collection string, o FindOptions) ([]*view.Found, *search.Search, error) {
 	if tx.ended {
 		return nil, nil, ErrClosed
@@ -304,6 +324,8 @@ func (tx *Tx) Delete(collection string, filter bson.Raw, many bool) (int64, erro
 	return r.Matched, err
 }
 
+// change applies op to the first document that matches, or to all; an upsert inserts if
+// there is none.
 func (tx *Tx) change(op payload.Op, many bool) (res UpdateResult, err error) {
 	if err := writable(op.Coll); err != nil {
 		return res, err

@@ -1,8 +1,6 @@
 package db
 
 import (
-	"bytes"
-
 	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
@@ -39,33 +37,22 @@ func (tx *Tx) unique(op *payload.Op, cur, next []byte) error {
 		if tx.held == nil {
 			tx.held = fold.HeldKeys{}
 		}
-		for _, k := range old.Keys {
-			tx.held.Set(tx.db.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), op.Key, false)
-		}
-		for _, k := range now.Keys {
-			tx.held.Set(tx.db.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), op.Key, true)
-		}
+		tx.held.Move(tx.db.fold.Space, x, op.Key, &old, &now)
 	}
 	return nil
 }
 
-// taken reports whether a document besides IDKey has the key of a unique index.
+// taken reports whether a document besides idKey has the key of a unique index: by what
+// the transaction wrote, else by its view.
 func (tx *Tx) taken(full, idKey []byte) (bool, error) {
-	over := tx.held[string(full)]
-	for id, has := range over {
-		if has && id != string(idKey) {
-			return true, nil
+	id, err := tx.held.Other(full, idKey, func(f func(k []byte) bool) error {
+		r := store.Prefix(full)
+		r.KeysOnly = true
+		it := tx.v.Snap.Iterate(r)
+		defer it.Close()
+		for ; it.Valid() && f(it.Key()[len(full):]); it.Next() {
 		}
-	}
-	r := store.Prefix(full)
-	r.KeysOnly = true
-	it := tx.v.Snap.Iterate(r)
-	defer it.Close()
-	for ; it.Valid(); it.Next() {
-		id := it.Key()[len(full):]
-		if _, known := over[string(id)]; !known && !bytes.Equal(id, idKey) {
-			return true, nil
-		}
-	}
-	return false, it.Err()
+		return it.Err()
+	})
+	return id != nil, err
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// An Image says on which document of a change a filter is judged.
+// An Image says on which document of a change a filter is tested.
 type Image uint8
 
 // The images.
@@ -69,6 +69,7 @@ type Change struct {
 	Token    string // resumes after this change; some before may be told again
 }
 
+// criteria checks the options and makes of them what the feed files the watch by.
 func (o *WatchOptions) criteria() (m change.Criteria, err error) {
 	if m.Ops, err = change.ParseOps(o.Operations); err != nil {
 		return m, err
@@ -98,22 +99,22 @@ func (o *WatchOptions) criteria() (m change.Criteria, err error) {
 // A Watch is a stream of changes in the order of this replica's commits. It
 // belongs to one goroutine, but for Close; the caller owes Close.
 type Watch struct {
-	db         *DB
-	sub        *feed.Subscription
-	eyes       view.Eyes
-	queue      []told
-	told       view.Place // after the last change that Next returned
-	pos        uint64     // the commit up to which changes are queued
-	view.Place            // after it
-	behind     bool       // changes are to be read from the journal first
-	past       *past.Past // while it is behind
+	db            *DB
+	sub           *feed.Subscription
+	eyes          view.Eyes
+	queue         []told
+	told          view.Bookmark // after the last change that Next returned
+	pos           uint64        // the commit up to which changes are queued
+	view.Bookmark               // after it
+	behind        bool          // changes are to be read from the journal first
+	past          *past.Past    // while it is behind
 }
 
 // A told change waits in a watch, with the place after it.
 type told struct {
 	*change.Change
 	gap  string // collection, if change is nil
-	upTo view.Place
+	upTo view.Bookmark
 }
 
 // Watch opens a stream of changes. Of this call ctx bounds the start only.
@@ -130,15 +131,15 @@ func (db *DB) Watch(ctx context.Context, o WatchOptions) (*Watch, error) {
 		return nil, err
 	}
 	defer v.Release()
-	w := &Watch{db: db, sub: sub, eyes: view.EyesOf(ctx), pos: v.Seq, Place: v.Place()}
+	w := &Watch{db: db, sub: sub, eyes: view.EyesOf(ctx), pos: v.Seq, Bookmark: v.Bookmark()}
 	if o.ResumeAfter != "" {
-		if w.Place, err = db.feed.PlaceOf(o.ResumeAfter, v); err != nil {
+		if w.Bookmark, err = db.feed.BookmarkOf(o.ResumeAfter, v); err != nil {
 			db.unsubscribe(sub)
 			return nil, err
 		}
 		w.behind = true
 	}
-	w.told = w.Place
+	w.told = w.Bookmark
 	return w, nil
 }
 
@@ -176,7 +177,7 @@ func (w *Watch) Close() { w.db.unsubscribe(w.sub) }
 // changes since that are not for this watch.
 func (w *Watch) Token() (string, error) {
 	if len(w.queue) == 0 && !w.behind {
-		return w.db.feed.Token(w.Place)
+		return w.db.feed.Token(w.Bookmark)
 	}
 	return w.db.feed.Token(w.told)
 }
@@ -234,7 +235,7 @@ func (w *Watch) next(ctx context.Context) (c Change, wait <-chan struct{}, err e
 		}
 		w.take(hits)
 		if next > w.pos {
-			w.pos, w.Place = next, at
+			w.pos, w.Bookmark = next, at
 		}
 		if len(hits) == 0 {
 			return c, wait, nil
@@ -244,10 +245,10 @@ func (w *Watch) next(ctx context.Context) (c Change, wait <-chan struct{}, err e
 
 // take queues hits; only the last of a commit is told with the place after it.
 func (w *Watch) take(hits []feed.Hit) {
-	upTo := w.Place
+	upTo := w.Bookmark
 	for i, h := range hits {
 		if i == len(hits)-1 || hits[i+1].Seq != h.Seq {
-			upTo = h.News.Place
+			upTo = h.News.Bookmark
 		}
 		w.queue = append(w.queue, told{Change: &h.News.Changes[h.I], upTo: upTo})
 	}
@@ -289,7 +290,7 @@ func (w *Watch) hand(t told) (out Change, ok bool, err error) {
 		out.Conflict = &told
 
 	}
-	if r := c.Refusal; r != nil {
+	if r := c.Verdict; r != nil {
 		out.Refusal = &Refusal{
 			Stamp: r.Stamp, Seq: r.Seq, Operation: r.Kind, Collection: c.Coll, ID: out.ID, Reason: r.Code.Reason(), Message: r.Message,
 		}

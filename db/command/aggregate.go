@@ -20,6 +20,8 @@ func pipelineOf(cmd bson.Raw) ([]bson.Raw, error) {
 	return list(cmd, "pipeline")
 }
 
+// cmdAggregate is {aggregate: collection or 1, pipeline, cursor: {batchSize}, let, hint,
+// explain}.
 func (rn *Runner) cmdAggregate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	began := time.Now()
 	stages, err := pipelineOf(cmd)
@@ -53,7 +55,7 @@ func (rn *Runner) cmdAggregate(ctx context.Context, name string, cmd bson.Raw) (
 	return rn.batchReply(ctx, oc, 0, n, "firstBatch", false)
 }
 
-// cmdAggregate answers with one batch: a transaction has no cursors.
+// txAggregate answers with one batch: a transaction has no cursors.
 func (rn *Runner) txAggregate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	stages, err := pipelineOf(cmd)
 	if err != nil {

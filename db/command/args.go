@@ -10,7 +10,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A argKind says what a field of a command may be.
+// An argKind says what a field of a command may be. The rows of the table name fields that
+// are not supported, too: drivers send them with their defaults, which are let pass, and a
+// value that would mean something is refused instead of ignored.
 type argKind int
 
 const (
@@ -79,6 +81,7 @@ func checkArgs(where string, it value.Iter, known ...map[string]argKind) error {
 	return nil
 }
 
+// checkArg refuses a field that is not of its kind, in MongoDB's words.
 func checkArg(name string, kind argKind, v value.Value) error {
 	n, whole := v.Raw().AsInt64OK()
 	whole = whole && v.IsNumber() && value.Equal(v, value.Int64(n))

@@ -88,6 +88,8 @@ func (rn *Runner) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	return bson.Marshal(append(reply, bson.E{Key: "ok", Value: 1.0}))
 }
 
+// dispatch checks the fields of a command, and runs it, in a transaction if it says that it
+// is part of one. A field that it does not know is refused before a transaction is touched.
 func (rn *Runner) dispatch(ctx context.Context, name, arg string, cmd bson.Raw) (bson.D, error) {
 	session, number, err := sessionOf(cmd)
 	if err != nil {
@@ -114,6 +116,7 @@ func (rn *Runner) dispatch(ctx context.Context, name, arg string, cmd bson.Raw) 
 	return reply, search.TimeError(ctx, err)
 }
 
+// failure is the reply of a command that failed: MongoDB's code, its name, the sentence.
 func failure(err error) (bson.Raw, error) {
 	c, name := codeOf(err)
 	reply := bson.D{{Key: "ok", Value: 0.0}, {Key: "errmsg", Value: err.Error()}, {Key: "code", Value: c}, {Key: "codeName", Value: name}}
@@ -127,6 +130,8 @@ func failure(err error) (bson.Raw, error) {
 	return bson.Marshal(reply)
 }
 
+// writeErrors appends the refused operations to a reply, if there are any. Such a reply has
+// ok: 1, because the command ran.
 func writeErrors(reply bson.D, errs []bson.D) bson.D {
 	if len(errs) > 0 {
 		reply = append(reply, bson.E{Key: "writeErrors", Value: errs})
@@ -134,6 +139,7 @@ func writeErrors(reply bson.D, errs []bson.D) bson.D {
 	return reply
 }
 
+// writeError is one of them: i is the operation's place in the command.
 func writeError(i int, err error) bson.D {
 	c, name := codeOf(err)
 	return bson.D{{Key: "index", Value: int32(i)}, {Key: "code", Value: c}, {Key: "codeName", Value: name}, {Key: "errmsg", Value: err.Error()}}
@@ -156,6 +162,8 @@ func list(cmd bson.Raw, field string) ([]bson.Raw, error) {
 	return out, nil
 }
 
+// sub returns a field that is a document; nil if there is none. That it is one was checked
+// by the table.
 func sub(cmd bson.Raw, field string) bson.Raw {
 	if v := value.Get(cmd, field); v.IsDoc() {
 		return v.Data
@@ -163,11 +171,13 @@ func sub(cmd bson.Raw, field string) bson.Raw {
 	return nil
 }
 
+// number returns a field that is a number; 0 if there is none.
 func number(cmd bson.Raw, field string) int64 {
 	n, _ := value.Get(cmd, field).Raw().AsInt64OK()
 	return n
 }
 
+// flag returns a field that is a boolean or a number; def if there is none.
 func flag(cmd bson.Raw, field string, def bool) bool {
 	v := value.Get(cmd, field)
 	if !v.Exists() {

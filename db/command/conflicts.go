@@ -35,6 +35,7 @@ func (rn *Runner) cmdConflicts(ctx context.Context, name string, cmd bson.Raw) (
 	return rn.oneBatch("$cmd.conflicts", docs), nil
 }
 
+// conflictDoc is how a conflict is told: collection, index, key, owner, others, documents.
 func conflictDoc(c *db.Conflict) bson.D {
 	d := bson.D{{Key: "collection", Value: c.Collection}, {Key: "index", Value: c.Index}}
 	if c.Documents == 0 {

@@ -23,7 +23,8 @@ const (
 	maxBatch        = 8 << 20 // bytes of a reply's documents
 )
 
-// A rows is the documents that a command answers with, batch by batch.
+// A rows is the documents that a command answers with, batch by batch: a [db.Cursor] or
+// the result of an aggregation.
 type rows interface {
 	Next() bool
 	Raw() bson.Raw
@@ -43,15 +44,17 @@ type cursors struct {
 	closed bool
 }
 
-// An openCursor is the result of a command of which more can be asked for.
+// An openCursor is the result of a command of which more can be asked for. While a getMore
+// reads it, it is not in the list: two at once cannot read one cursor, and what fails is
+// not kept.
 type openCursor struct {
 	rows
-	ns     string
+	ns     string        // the collection
 	next   bson.Raw      // read but not answered yet
 	budget time.Duration // left of maxTimeMS; 0 for no bound
 	idle   time.Duration // after which it ends
-	used   time.Time
-	held   int64 // bytes counted
+	used   time.Time     // last
+	held   int64         // bytes counted
 }
 
 // batchReply reads up to n documents and keeps the cursor if there may be more;

@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
+// cmdListCollections is {listCollections, filter, nameOnly}, in one batch.
 func (rn *Runner) cmdListCollections(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
 	filter, err := query.Compile(value.OrEmpty(sub(cmd, "filter")))
 	if err != nil {
@@ -49,6 +50,7 @@ func (rn *Runner) oneBatch(ns string, docs bson.A) bson.D {
 	return bson.D{{Key: "cursor", Value: bson.D{{Key: "firstBatch", Value: docs}, {Key: "id", Value: int64(0)}, {Key: "ns", Value: rn.namespace(ns)}}}}
 }
 
+// cmdCreate is {create, validator, validationLevel, validationAction, rules, …}.
 func (rn *Runner) cmdCreate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	c, err := changeOf(cmd)
 	if err != nil {

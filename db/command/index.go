@@ -14,7 +14,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// IndexOf reads an index as createIndexes has it.
+// indexOf reads an index as createIndexes has it.
 func indexOf(spec bson.Raw) (x keyspace.IndexDef, err error) {
 	weights := value.Value{}
 	it := value.Elements(spec)
@@ -93,6 +93,8 @@ func indexSpec(x db.Index) bson.D {
 	return d
 }
 
+// cmdCreateIndexes is {createIndexes, indexes: [{key, name, unique, …}, …]}. Those that are
+// there already are counted and left alone.
 func (rn *Runner) cmdCreateIndexes(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	specs, err := list(cmd, "indexes")
 	if err != nil {
@@ -136,6 +138,7 @@ func (rn *Runner) cmdCreateIndexes(ctx context.Context, name string, cmd bson.Ra
 	return reply, err
 }
 
+// cmdListIndexes is {listIndexes}; the index on _id, which nothing stores, comes first.
 func (rn *Runner) cmdListIndexes(ctx context.Context, name string, _ bson.Raw) (bson.D, error) {
 	if err := rn.mustBeDefined(ctx, name); err != nil {
 		return nil, err
@@ -151,6 +154,7 @@ func (rn *Runner) cmdListIndexes(ctx context.Context, name string, _ bson.Raw) (
 	return rn.oneBatch(name, docs), nil
 }
 
+// cmdDropIndexes is {dropIndexes, index: a name, names, a key document or "*"}.
 func (rn *Runner) cmdDropIndexes(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	if err := payload.CheckName(name); err != nil {
 		return nil, err

@@ -49,6 +49,7 @@ func changeOf(cmd bson.Raw) (c db.CollectionChange, err error) {
 	return c, nil
 }
 
+// truth returns a field that must be a boolean; false if there is none.
 func truth(cmd bson.Raw, field string) (bool, error) {
 	v := value.Get(cmd, field)
 	if v.Exists() && v.Type != bson.TypeBoolean {
@@ -122,6 +123,7 @@ func (rn *Runner) cmdValidate(ctx context.Context, name string, cmd bson.Raw) (b
 	}, reportDoc(r)...), nil
 }
 
+// reportDoc is how a report is told, by collMod and validate and with a refusal of them.
 func reportDoc(r db.Report) bson.D {
 	first := bson.A{}
 	for _, m := range r.First {

@@ -16,6 +16,7 @@ type modifySpec struct {
 	o              db.ModifyOptions
 }
 
+// parseModify reads {query, sort, update, remove, new, fields, upsert, arrayFilters}.
 func parseModify(cmd bson.Raw) (s modifySpec, err error) {
 	s = modifySpec{filter: sub(cmd, "query"), change: updateIn(cmd, "update")}
 	s.o = db.ModifyOptions{
@@ -31,6 +32,7 @@ func parseModify(cmd bson.Raw) (s modifySpec, err error) {
 	return s, err
 }
 
+// modifiedReply tells what was done as MongoDB does: lastErrorObject and value.
 func modifiedReply(m *db.Modified, o db.ModifyOptions) bson.D {
 	last := bson.D{{Key: "n", Value: int32(0)}}
 	if m.Found || m.UpsertedID.Type != 0 {
@@ -49,6 +51,7 @@ func modifiedReply(m *db.Modified, o db.ModifyOptions) bson.D {
 	return bson.D{{Key: "lastErrorObject", Value: last}, {Key: "value", Value: doc}}
 }
 
+// cmdFindAndModify is {findAndModify, query, sort, update or remove, new, fields, upsert}.
 func (rn *Runner) cmdFindAndModify(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	s, err := parseModify(cmd)
 	if err != nil {

@@ -37,6 +37,7 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.BadBackup:        {1, "InternalError"},
 	fault.CutShort:         {1, "InternalError"},
 	fault.ClockAhead:       {1, "InternalError"},
+	fault.NotCut:           {1, "InternalError"},
 	fault.FileMode:         {1, "InternalError"},
 	fault.WrongKeyKind:     {1, "InternalError"},
 	fault.PassphraseNeeded: {1, "InternalError"},
@@ -78,7 +79,6 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.UnknownThread:    {1, "InternalError"},
 	fault.NotRelay:         {1, "InternalError"},
 	fault.StateHash:        {1, "InternalError"},
-	fault.NotCut:           {1, "InternalError"},
 	fault.UnknownRecipient: {1, "InternalError"},
 	fault.Sealed:           {1, "InternalError"},
 	fault.Expired:          {1, "InternalError"},
@@ -139,7 +139,8 @@ func codeOf(err error) (int32, string) {
 	return c.code, c.name
 }
 
-// kindsOfCodes maps a code to the kind that a reply with it tells. Where several
+// kindsOfCodes maps a code to the kind that a reply with it tells, for a node that is the
+// client of another's commands. Where several
 // kinds have a code it is that of the language, which comes last in their list.
 var kindsOfCodes = func() map[int32]fault.Kind {
 	m := map[int32]fault.Kind{}
@@ -152,7 +153,7 @@ var kindsOfCodes = func() map[int32]fault.Kind {
 	return m
 }()
 
-// ReplyError returns the error that a reply of [DB.Run], or one of its
+// ReplyError returns the error that a reply of [Runner.Run], or one of its
 // writeErrors, tells by its code and errmsg.
 func ReplyError(code int32, message string) error {
 	kind, ok := kindsOfCodes[code]

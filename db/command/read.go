@@ -12,16 +12,20 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
+// cmdCount is {count, query, skip, limit, hint}.
 func (rn *Runner) cmdCount(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	n, err := rn.db.Collection(name).CountWith(ctx, sub(cmd, "query"), countOptions(cmd))
 	return bson.D{{Key: "n", Value: n}}, err
 }
 
+// countOptions reads the options of count; a negative limit means its absolute value, as
+// in MongoDB.
 func countOptions(cmd bson.Raw) db.CountOptions {
 	limit := number(cmd, "limit")
 	return db.CountOptions{Skip: number(cmd, "skip"), Limit: max(limit, -limit), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
 }
 
+// cmdDistinct is {distinct, key, query}; the values come in BSON order.
 func (rn *Runner) cmdDistinct(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	values, err := rn.db.Collection(name).DistinctWith(ctx, string(value.Get(cmd, "key").Str()), distinctOptions(cmd))
 	if values == nil {
@@ -41,10 +45,13 @@ func findOptions(cmd bson.Raw) db.FindOptions {
 	}
 }
 
+// maxTime returns maxTimeMS; 0 for no bound.
 func maxTime(cmd bson.Raw) time.Duration {
 	return time.Duration(min(max(0, number(cmd, "maxTimeMS")), 1<<31)) * time.Millisecond
 }
 
+// cmdFind is {find, filter, sort, projection, skip, limit, batchSize, singleBatch …}. What
+// the first batch took of maxTimeMS is not there for the next.
 func (rn *Runner) cmdFind(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	began := time.Now()
 	cur, err := rn.db.Collection(name).Find(ctx, findOptions(cmd))
@@ -65,6 +72,7 @@ func (rn *Runner) cmdFind(ctx context.Context, name string, cmd bson.Raw) (bson.
 	return rn.batchReply(ctx, oc, 0, n, "firstBatch", flag(cmd, "singleBatch", false))
 }
 
+// cmdGetMore is {getMore: id, collection, batchSize}, of a cursor, a watch or a live query.
 func (rn *Runner) cmdGetMore(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
 	if r, ok, err := rn.moreOfFeed(ctx, cmd); ok {
 		return r, err
@@ -81,6 +89,7 @@ func (rn *Runner) cmdGetMore(ctx context.Context, _ string, cmd bson.Raw) (bson.
 	return rn.batchReply(ctx, oc, id, n, "nextBatch", false)
 }
 
+// cmdKillCursors is {killCursors, cursors: [id, …]}.
 func (rn *Runner) cmdKillCursors(_ context.Context, _ string, cmd bson.Raw) (bson.D, error) {
 	ids := value.Get(cmd, "cursors")
 	if !ids.IsArray() {
@@ -133,6 +142,7 @@ func (rn *Runner) cmdExplain(ctx context.Context, _ string, cmd bson.Raw) (bson.
 	return append(d, bson.E{Key: "command", Value: bson.Raw(inner.Data)}), nil
 }
 
+// explain tells what the command cmd looks for and how; run says to do it and count.
 func (rn *Runner) explain(ctx context.Context, name, coll string, cmd bson.Raw, run bool) (bson.D, error) {
 	c := lookup(name)
 	if c != nil {

@@ -18,6 +18,8 @@ import (
 // refusedLimit is how many refusals a command lists if it does not say.
 const refusedLimit = 100
 
+// docField returns a field that must be a document, nil if there is none; textField and
+// textList do so for a string and for an array of strings.
 func docField(cmd bson.Raw, field string) (bson.Raw, error) {
 	v := value.Get(cmd, field)
 	if v.Exists() && !v.IsDoc() {
@@ -106,6 +108,8 @@ func refusedOptions(name string, cmd bson.Raw) (o db.RefusedOptions, err error) 
 	return o, nil
 }
 
+// cmdRefused lists refusals, in one batch; more says that there are others, for
+// which the next call skips these.
 func (rn *Runner) cmdRefused(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	o, err := refusedOptions(name, cmd)
 	if err != nil {
@@ -137,6 +141,8 @@ func (rn *Runner) cmdRefused(ctx context.Context, name string, cmd bson.Raw) (bs
 	return bson.D{{Key: "refused", Value: docs}, {Key: "more", Value: more}}, nil
 }
 
+// refusalDoc is how a refusal is told; body says to tell the operation, too, if the reader
+// may see it.
 func refusalDoc(r *db.Refusal, body bool) bson.D {
 	d := bson.D{{Key: "stamp", Value: db.StampText(r.Stamp)}, {Key: "collection", Value: r.Collection}}
 	if r.ID.Type != 0 {

@@ -32,9 +32,10 @@ type sessions struct {
 	closed bool
 }
 
+// A session is the one transaction that a session has open.
 type session struct {
-	number int64
-	expiry *time.Timer
+	number int64       // txnNumber, which rises
+	expiry *time.Timer // ends it after sessionLifetime
 
 	mu sync.Mutex // held while a command uses tx
 	tx *db.Tx
@@ -127,6 +128,7 @@ func (rn *Runner) session(name string, number int64, start bool) (*session, erro
 	return s, nil
 }
 
+// endSession ends the transaction s; the session may have a later one by now.
 func (rn *Runner) endSession(name string, s *session) {
 	rn.sessions.mu.Lock()
 	if rn.sessions.open[name] == s {
@@ -136,6 +138,7 @@ func (rn *Runner) endSession(name string, s *session) {
 	s.end()
 }
 
+// closeSessions ends all transactions, and lets none begin.
 func (rn *Runner) closeSessions() {
 	rn.sessions.mu.Lock()
 	open := rn.sessions.open
@@ -146,7 +149,8 @@ func (rn *Runner) closeSessions() {
 	}
 }
 
-// run runs one command in the transaction; over says that it ended it.
+// runIn runs one command in the transaction; over says that it ended it. A refused write
+// ends it, too, but is told as the command's writeErrors, as drivers expect.
 func (rn *Runner) runIn(ctx context.Context, tx *db.Tx, name string, cmd bson.Raw) (reply bson.D, over bool, err error) {
 	if tx.Ended() {
 		return nil, true, fault.Errorf(fault.NoSuchTransaction, "the transaction has ended: it took longer than %v", sessionLifetime)
@@ -170,6 +174,7 @@ func (rn *Runner) runIn(ctx context.Context, tx *db.Tx, name string, cmd bson.Ra
 	return reply, err != nil, err
 }
 
+// txInsert is insert in a transaction; the tx functions below are the same for theirs.
 func (rn *Runner) txInsert(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	docs, err := list(cmd, "documents")
 	if err != nil {
@@ -179,7 +184,7 @@ func (rn *Runner) txInsert(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error)
 	return bson.D{{Key: "n", Value: int32(len(ids))}}, err
 }
 
-// cmdFind answers with one batch: a transaction has no cursors.
+// txFind answers with one batch: a transaction has no cursors.
 func (rn *Runner) txFind(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	docs, err := tx.Find(coll, findOptions(cmd))
 	if err != nil {
@@ -201,6 +206,7 @@ func (rn *Runner) txCount(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) 
 	return bson.D{{Key: "n", Value: int64(len(docs))}}, err
 }
 
+// txUpdate ends at the first refused statement: a transaction writes all or nothing.
 func (rn *Runner) txUpdate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	us, err := list(cmd, "updates")
 	if err != nil {

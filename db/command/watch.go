@@ -80,6 +80,7 @@ func watchOptions(name string, cmd bson.Raw) (o db.WatchOptions, err error) {
 
 var imageNames = []string{"", "after", "before", "either"}
 
+// cmdWatch opens a watch: an empty first batch, whose resume token is of now.
 func (rn *Runner) cmdWatch(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	o, err := watchOptions(name, cmd)
 	if err != nil {
@@ -95,6 +96,7 @@ func (rn *Runner) cmdWatch(ctx context.Context, name string, cmd bson.Raw) (bson
 	return rn.feedReply(&openFeed{ns: name, watch: w}, 0, "firstBatch", bson.A{})
 }
 
+// cmdLive opens a live query: its first batch is the result, all of it.
 func (rn *Runner) cmdLive(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	o := db.FindOptions{Skip: number(cmd, "skip"), Limit: number(cmd, "limit")}
 	var err error
@@ -275,6 +277,7 @@ func (rn *Runner) changeDoc(c *db.Change) (bson.Raw, error) {
 	return bson.Marshal(d)
 }
 
+// liveDocument is how an event of a live query is told.
 func liveDocument(e *db.LiveEvent) (bson.Raw, error) {
 	d := bson.D{{Key: "operation", Value: e.Operation}}
 	if e.Operation == "reset" {

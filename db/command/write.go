@@ -12,6 +12,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
+// cmdInsert is {insert, documents, ordered}.
 func (rn *Runner) cmdInsert(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	docs, err := list(cmd, "documents")
 	if err != nil {
@@ -43,6 +44,7 @@ func updateIn(cmd bson.Raw, field string) bson.Raw {
 	return sub(cmd, field)
 }
 
+// parseUpdate reads {q, u, multi, upsert, arrayFilters}.
 func parseUpdate(u bson.Raw) (s updateSpec, err error) {
 	if err := checkArgs("update.updates", value.Elements(u), updateFields); err != nil {
 		return s, err
@@ -80,6 +82,8 @@ func (t *updateTotal) reply() bson.D {
 	return reply
 }
 
+// cmdUpdate is {update, updates: [{q, u, …}], ordered}. Each statement is a write of its
+// own: those before a refused one stand.
 func (rn *Runner) cmdUpdate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	ups, err := list(cmd, "updates")
 	if err != nil {
@@ -125,6 +129,7 @@ func parseDelete(x bson.Raw) (filter bson.Raw, many bool, err error) {
 	return filter, n == 0, nil
 }
 
+// cmdDelete is {delete, deletes: [{q, limit}], ordered}, likewise.
 func (rn *Runner) cmdDelete(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	ds, err := list(cmd, "deletes")
 	if err != nil {

@@ -76,7 +76,7 @@ func (r *Replica) Close() error {
 // Commands returns the runner of the database's commands.
 func (r *Replica) Commands() *command.Runner { return r.commands }
 
-// Run runs a MongoDB command document: see [Runner.Run].
+// Run runs a MongoDB command document: see [command.Runner.Run].
 func (r *Replica) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	return r.commands.Run(ctx, command)
 }

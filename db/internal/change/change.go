@@ -16,53 +16,56 @@ import (
 type Change struct {
 	Op            OpSet // one
 	Coll          string
-	IDKey         []byte
-	ID            value.Value
-	Before, After keyspace.State
-	By            clock.RecordID // whose folding made the change; zero for a void set
-	Time          clock.Time     // of that record, or of the document's last change
-	Remote        bool
-	Late          bool     // the document was folded again
-	Current       bool     // after is today's, and before is unknown
-	Refusal       *Refusal // of OpRefused and OpCleared
-	Index         uint32   // of OpConflict and OpResolved: the unique index,
-	Key           []byte   // and the key in it
+	IDKey         []byte          // of the document's _id; nil if no document is meant
+	ID            value.Value     // its _id
+	Before, After keyspace.State  // what it was and is; no Doc if there was, or is, none
+	By            clock.RecordID  // whose folding made the change; zero for a void set
+	Time          clock.Time      // of that record, or of the document's last change
+	Remote        bool            // another device wrote the record
+	Late          bool            // the document was folded again
+	Current       bool            // after is today's, and before is unknown
+	Verdict       *ChangedVerdict // of OpRefused and OpCleared
+	Index         uint32          // of OpConflict and OpResolved: the unique index,
+	Key           []byte          // and the key in it
 }
 
+// Size returns about how many bytes the change holds, for the bound on those that wait.
 func (c *Change) Size() int {
 	n := 160 + len(c.Before.Doc) + len(c.After.Doc) + len(c.IDKey) + len(c.ID.Data) + len(c.Key)
-	if c.Refusal != nil {
-		n += len(c.Refusal.Message) + 128
+	if c.Verdict != nil {
+		n += len(c.Verdict.Message) + 128
 	}
 	return n
 }
 
-// A Refusal is what a change says of a refused operation.
-type Refusal struct {
+// A ChangedVerdict is what a change says of an operation that is refused now, or not any more.
+type ChangedVerdict struct {
 	Stamp   clock.Stamp
-	Seq     uint64
-	Kind    string
+	Seq     uint64        // of the record in its log
+	Kind    string        // of the operation; "" if its record is malformed
 	Code    keyspace.Code // CodeOK: it is not refused any more
-	Message string
+	Message string        // why, in a sentence
 }
 
 // News is what a published commit tells the feed.
 type News struct {
-	Seq     uint64
-	Changes []Change
-	Blind   bool // changes are not all of them
-	Place   view.Place
-	Tip     clock.Hash // of the record at place.at; zero if it is not at hand
+	Seq      uint64
+	Changes  []Change
+	Blind    bool // changes are not all of them
+	Bookmark view.Bookmark
+	Tip      clock.Hash // of the record at Bookmark.At; zero if it is not at hand
 }
 
 // Of says which operation the change is about.
 func (c *Change) Of(op *payload.Op) {
-	c.Coll, c.IDKey, c.ID, c.Refusal.Kind = op.Coll, op.Key, op.ID, op.Kind.String()
+	c.Coll, c.IDKey, c.ID, c.Verdict.Kind = op.Coll, op.Key, op.ID, op.Kind.String()
 }
 
 // An OpSet is a set of kinds of changes.
 type OpSet uint8
 
+// The first four are changes of a document, the others of a verdict or of a key of a
+// unique index. A change has one, criteria any of them.
 const (
 	OpInsert OpSet = 1 << iota
 	OpUpdate
@@ -76,11 +79,13 @@ const (
 	OpOther = OpRefused | OpCleared | OpConflict | OpResolved
 )
 
+// OpNames gives each kind its name in change documents and options.
 var OpNames = map[OpSet]string{
 	OpInsert: "insert", OpUpdate: "update", OpReplace: "replace", OpDelete: "delete", OpRefused: "refused", OpCleared: "cleared",
 	OpConflict: "conflict", OpResolved: "resolved",
 }
 
+// ParseOps reads the names of kinds; none means all changes of documents.
 func ParseOps(names []string) (set OpSet, err error) {
 	if len(names) == 0 {
 		return OpDocs, nil

@@ -12,11 +12,12 @@ import (
 	"github.com/weftdb/weft/db/internal/query"
 )
 
-// Criteria say which changes a group is for. They are immutable.
+// Criteria say which changes somebody wants to hear of. They are immutable, so those
+// with equal ones share an audience: see package feed.
 type Criteria struct {
 	Colls  []string // sorted; nil: all but system collections
 	IDKey  []byte   // nil: all documents
-	Ops    OpSet
+	Ops    OpSet    // the kinds of changes
 	raw    bson.Raw // of filter
 	Filter *query.Filter
 	mod    bool // the filter reads _mod
@@ -36,6 +37,7 @@ func (m *Criteria) Key() string {
 	return string(append(k, m.raw...))
 }
 
+// Covers reports whether a change of the collection may be for m.
 func (m *Criteria) Covers(coll string) bool {
 	if m.Colls == nil {
 		return !strings.HasPrefix(coll, "system.")
@@ -67,6 +69,7 @@ func (m *Criteria) Matches(c *Change) bool {
 	return c.Current || before && m.Fits(&c.Before)
 }
 
+// Fits reports whether the filter, which there is, matches s.
 func (m *Criteria) Fits(s *keyspace.State) bool {
 	if m.mod {
 		return m.Filter.Match(keyspace.WithMod(*s))
@@ -74,7 +77,7 @@ func (m *Criteria) Fits(s *keyspace.State) bool {
 	return m.Filter.Match(s.Doc)
 }
 
-// A Side says on which document of a change a filter is judged.
+// A Side says on which document of a change a filter is tested.
 type Side uint8
 
 // The images.
@@ -84,6 +87,7 @@ const (
 	SideEither             // either of them
 )
 
+// Compile takes over the filter; an empty one is none.
 func (m *Criteria) Compile(filter bson.Raw) (err error) {
 	if len(filter) > 5 {
 		m.raw = slices.Clone(filter)

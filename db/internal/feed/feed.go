@@ -1,8 +1,8 @@
-// Package feed gives changes to those who subscribed, in groups of equal criteria: a
-// change is judged once for a group, and routed to the groups that may match it by
+// Package feed gives changes to those who subscribed, in audiences of equal criteria: a
+// change is tested once for an audience, and routed to the audiences that may match it by
 // _id or by the value of a field.
 //
-//	committer ─► Offer ─► [queue] ─► take ─► route ─► hits of groups ─► Pull
+//	committer ─► Offer ─► [queue] ─► take ─► route ─► hits of audiences ─► Pull
 //
 // The committer never waits. What nobody has taken is bounded in bytes; who falls
 // behind is told so, and goes on from the journal by a resume token.
@@ -24,40 +24,40 @@ import (
 
 const (
 
-	// hitSize is what a change costs for each group that it is kept for.
+	// hitSize is what a change costs for each audience that it is kept for.
 	hitSize = 16
 )
 
 // A commit is a news that waits in the feed's window.
 type commit struct {
 	*change.News
-	size   int
-	groups []*group // one for each hit
+	size      int
+	audiences []*audience // one for each hit
 }
 
-// A Hit is a change that a group matches.
+// A Hit is a change that an audience matches.
 type Hit struct {
-	Seq  uint64
-	News *commit
-	I    int
+	Seq  uint64  // of the commit's publication
+	News *commit // which has the change, and the bookmark after it
+	I    int     // of the change in News.Changes
 }
 
-// A group is all subscriptions with the same criteria: a change is judged once
+// An audience is all subscriptions with the same criteria: a change is tested once
 // for them. Its fields are guarded by the feed's mu.
-type group struct {
+type audience struct {
 	change.Criteria
 	key     string
 	members int
 	hits    []Hit  // those that wait, in order
 	evicted uint64 // hits up to this commit are gone
 	filed   []filing
-	mark    uint64 // of the last change that was judged
+	mark    uint64 // of the last change that was tested
 	wake    chan struct{}
 	waited  bool // somebody waits for wake
 }
 
 // A Feed takes commits from the committer and keeps the last of them for the
-// subscriptions, by group. Its goroutine runs while there are subscriptions.
+// subscriptions, by audience. Its goroutine runs while there are subscriptions.
 type Feed struct {
 	journal journal.Journal
 	id      feedID
@@ -71,47 +71,48 @@ type Feed struct {
 	in      []*commit
 	inBytes int
 
-	mu      sync.Mutex // guards the rest; taken before inMu
-	running bool
-	closed  bool
-	window  []*commit // the commits that have hits
-	bytes   int
-	last    uint64     // the last commit that was taken
-	place   view.Place // after it
-	lost    uint64     // of commits up to this one changes are unknown
-	groups  map[string]*group
-	routes  map[string]*route // by collection
-	all     route             // of those for all collections
-	marks   uint64
-	scratch scratch
+	mu        sync.Mutex // guards the rest; taken before inMu
+	running   bool
+	closed    bool
+	window    []*commit // the commits that have hits
+	bytes     int
+	last      uint64        // the last commit that was taken
+	bookmark  view.Bookmark // after it
+	lost      uint64        // of commits up to this one changes are unknown
+	audiences map[string]*audience
+	routes    map[string]*route // by collection
+	all       route             // of those for all collections
+	marks     uint64
+	scratch   scratch
 
 	tipMu sync.Mutex // guards tips
 	tips  map[int64]clock.Hash
 }
 
+// New returns the feed of the database under sp, and makes its ID if it has none.
 func New(st store.Store, sp keyspace.Space, j journal.Journal) (*Feed, error) {
 	id, err := loadFeedID(st, sp)
-	return &Feed{journal: j, id: id, poked: make(chan struct{}, 1), groups: map[string]*group{}, routes: map[string]*route{}, tips: map[int64]clock.Hash{}}, err
+	return &Feed{journal: j, id: id, poked: make(chan struct{}, 1), audiences: map[string]*audience{}, routes: map[string]*route{}, tips: map[int64]clock.Hash{}}, err
 }
 
-// A Subscription is a membership in a group.
+// A Subscription is a membership in an audience.
 type Subscription struct {
-	f     *Feed
-	G     *group
-	Ended chan struct{}
-	once  sync.Once
+	f        *Feed
+	Audience *audience
+	Ended    chan struct{}
+	once     sync.Once
 }
 
 // Join makes a subscription; every commit that is published after it returns
-// and that it matches will be among its group's hits.
+// and that it matches will be among its audience's hits.
 func (f *Feed) Join(c change.Criteria) *Subscription {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	key := c.Key()
-	g := f.groups[key]
+	g := f.audiences[key]
 	if g == nil {
-		g = &group{Criteria: c, key: key, wake: make(chan struct{})}
-		f.groups[key] = g
+		g = &audience{Criteria: c, key: key, wake: make(chan struct{})}
+		f.audiences[key] = g
 		f.address(g, (*route).add)
 	}
 	g.members++
@@ -120,7 +121,7 @@ func (f *Feed) Join(c change.Criteria) *Subscription {
 		f.running = true
 		f.wg.Go(f.run)
 	}
-	return &Subscription{f: f, G: g, Ended: make(chan struct{})}
+	return &Subscription{f: f, Audience: g, Ended: make(chan struct{})}
 }
 
 // Leave ends the subscription; it may be called twice, by several goroutines.
@@ -129,10 +130,10 @@ func (s *Subscription) Leave() {
 		close(s.Ended)
 		f := s.f
 		f.mu.Lock()
-		if s.G.members--; s.G.members == 0 {
-			f.address(s.G, (*route).remove)
-			delete(f.groups, s.G.key)
-			s.G.hits = nil
+		if s.Audience.members--; s.Audience.members == 0 {
+			f.address(s.Audience, (*route).remove)
+			delete(f.audiences, s.Audience.key)
+			s.Audience.hits = nil
 		}
 		f.active.Add(-1)
 		f.mu.Unlock()
@@ -140,6 +141,7 @@ func (s *Subscription) Leave() {
 	})
 }
 
+// poke has run look for commits.
 func (f *Feed) poke() {
 	select {
 	case f.poked <- struct{}{}:
@@ -150,7 +152,9 @@ func (f *Feed) poke() {
 // Active reports whether there are subscriptions.
 func (f *Feed) Active() bool { return f.active.Load() > 0 }
 
-// Offer hands a commit over; it never waits for subscribers.
+// Offer hands a commit over; it never waits for subscribers. If too much waits, all of it
+// is dropped and the commit says that changes are missing (Blind): who subscribed goes on
+// from the journal.
 func (f *Feed) Offer(n *change.News) {
 	if f.active.Load() == 0 {
 		return
@@ -170,12 +174,12 @@ func (f *Feed) Offer(n *change.News) {
 	f.poke()
 }
 
-// run gives commits to the groups until nobody is subscribed.
+// run gives commits to the audiences until nobody is subscribed.
 func (f *Feed) run() {
 	for {
 		f.mu.Lock()
 		f.drain()
-		if len(f.groups) == 0 {
+		if len(f.audiences) == 0 {
 			f.running, f.window, f.bytes = false, nil, 0
 			f.mu.Unlock()
 			return
@@ -203,43 +207,44 @@ func (f *Feed) drain() {
 	}
 }
 
-// take finds the groups that a commit is for.
+// take finds the audiences that a commit is for.
 func (f *Feed) take(n *commit) {
-	f.last, f.place = n.Seq, n.Place
+	f.last, f.bookmark = n.Seq, n.Bookmark
 	if n.Blind {
 		f.lost, f.window, f.bytes = n.Seq, nil, 0
-		for _, g := range f.groups {
+		for _, g := range f.audiences {
 			g.hits = nil
 			g.poke()
 		}
 		return
 	}
 	if !n.Tip.IsZero() {
-		f.keepTip(n.Place.At, n.Tip)
+		f.keepTip(n.Bookmark.At, n.Tip)
 	}
 	for i := range n.Changes {
-		f.route(&n.Changes[i], func(g *group) {
+		f.route(&n.Changes[i], func(g *audience) {
 			g.hits = append(g.hits, Hit{n.Seq, n, i})
-			n.groups = append(n.groups, g)
+			n.audiences = append(n.audiences, g)
 		})
 	}
-	if len(n.groups) == 0 {
+	if len(n.audiences) == 0 {
 		return
 	}
-	n.size += hitSize * len(n.groups)
+	n.size += hitSize * len(n.audiences)
 	f.window = append(f.window, n)
 	for f.bytes += n.size; f.bytes > change.MaxQueued; {
 		f.evict(f.window[0])
 		f.window = f.window[1:]
 	}
-	for _, g := range n.groups {
+	for _, g := range n.audiences {
 		g.poke()
 	}
 }
 
+// evict drops the oldest commit of the window; audiences that had hits in it are behind.
 func (f *Feed) evict(n *commit) {
 	f.bytes -= n.size
-	for _, g := range n.groups {
+	for _, g := range n.audiences {
 		for len(g.hits) > 0 && g.hits[0].Seq <= n.Seq {
 			g.hits = g.hits[1:]
 		}
@@ -247,8 +252,8 @@ func (f *Feed) evict(n *commit) {
 	}
 }
 
-// poke wakes those who wait for the group.
-func (g *group) poke() {
+// poke wakes those who wait for the audience.
+func (g *audience) poke() {
 	if g.waited {
 		close(g.wake)
 		g.wake, g.waited = make(chan struct{}), false
@@ -257,22 +262,22 @@ func (g *group) poke() {
 
 // Pull returns the hits of the commits after pos, and where it has got to. With
 // none, wait is closed when there may be some. behind says that some are gone.
-func (s *Subscription) Pull(pos uint64) (hits []Hit, next uint64, at view.Place, wait <-chan struct{}, behind bool) {
-	f, g := s.f, s.G
+func (s *Subscription) Pull(pos uint64) (hits []Hit, next uint64, at view.Bookmark, wait <-chan struct{}, behind bool) {
+	f, g := s.f, s.Audience
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.drain() // so that a write is seen by whoever asks after it
 	if pos < max(f.lost, g.evicted) {
-		return nil, pos, view.Place{}, nil, true
+		return nil, pos, view.Bookmark{}, nil, true
 	}
 	i := sort.Search(len(g.hits), func(i int) bool { return g.hits[i].Seq > pos })
 	if i < len(g.hits) {
 		hits = slices.Clone(g.hits[i:])
 		last := hits[len(hits)-1]
-		return hits, last.Seq, last.News.Place, nil, false
+		return hits, last.Seq, last.News.Bookmark, nil, false
 	}
 	g.waited = true
-	return nil, max(pos, f.last), f.place, g.wake, false
+	return nil, max(pos, f.last), f.bookmark, g.wake, false
 }
 
 // Close ends the feed after its subscriptions have left.
@@ -284,6 +289,7 @@ func (f *Feed) Close() {
 	f.wg.Wait()
 }
 
+// keepTip remembers the hash of the record at arrival n, for tokens.
 func (f *Feed) keepTip(n int64, h clock.Hash) {
 	f.tipMu.Lock()
 	defer f.tipMu.Unlock()

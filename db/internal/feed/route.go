@@ -13,25 +13,39 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// A route leads from the changes of a collection to the groups that may match
+// A thousand watches of one collection, each for another document, must not cost a
+// thousand filters a change. So an audience is filed under one value that its filter
+// requires, and a change is offered to those filed under the values that it has:
+//
+//	{_id: 7}                     ids[7]
+//	{owner: "ann", open: true}   fields owner["ann"]
+//	{n: {$gt: 5}}                rest: offered every change
+//	change owner "ann" → "bob"   offered to owner["ann"], owner["bob"] and rest
+//
+// Invariant: an audience that a change matches is filed under a value of the document
+// before or after it, or in rest. That is why the values are those of IndexValues, why an
+// array goes to each of its elements, and why what filters treat in another way than
+// keys do (null, regular expressions, arrays) is not addressable or filed twice.
+
+// A route leads from the changes of a collection to the audiences that may match
 // them: by _id, by the value of a field that a filter requires, or all the rest.
 type route struct {
 	laws   bool // of definitions
-	ids    map[string][]*group
+	ids    map[string][]*audience
 	fields []*fieldRoute
-	rest   []*group
+	rest   []*audience
 }
 
 type fieldRoute struct {
-	path   value.Path
-	text   string
-	groups map[string][]*group // by the value's key
+	path      value.Path
+	text      string
+	audiences map[string][]*audience // by the value's key
 }
 
 func (r *route) empty() bool { return len(r.ids) == 0 && len(r.fields) == 0 && len(r.rest) == 0 }
 
 // address adds g to its routes, or removes it.
-func (f *Feed) address(g *group, do func(*route, *group)) {
+func (f *Feed) address(g *audience, do func(*route, *audience)) {
 	if g.Colls == nil {
 		do(&f.all, g)
 	}
@@ -42,7 +56,7 @@ func (f *Feed) address(g *group, do func(*route, *group)) {
 	for _, c := range colls {
 		r := f.routes[c]
 		if r == nil {
-			r = &route{ids: map[string][]*group{}, laws: c == judge.SystemCollection}
+			r = &route{ids: map[string][]*audience{}, laws: c == judge.SystemCollection}
 			f.routes[c] = r
 		}
 		if do(r, g); r.empty() {
@@ -51,11 +65,11 @@ func (f *Feed) address(g *group, do func(*route, *group)) {
 	}
 }
 
-// maxAddresses bounds the values of a $in that a group is filed under.
+// maxAddresses bounds the values of a $in that an audience is filed under.
 const maxAddresses = 1000
 
 // slots returns where g is filed: under the keys of a field, or nowhere.
-func (r *route) slots(g *group) (path string, keys []string) {
+func (r *route) slots(g *audience) (path string, keys []string) {
 	if r.laws && g.Law != nil {
 		return "_id", []string{string(g.Law)}
 	}
@@ -118,6 +132,7 @@ func addressable(c *query.Conjunct) bool {
 	return !keyspace.NumericPath([]keyspace.IndexKey{{Path: c.Path}})
 }
 
+// field returns the route by the values of a path; nil if nothing is filed there.
 func (r *route) field(path string) *fieldRoute {
 	for _, f := range r.fields {
 		if f.text == path {
@@ -127,21 +142,22 @@ func (r *route) field(path string) *fieldRoute {
 	return nil
 }
 
-// A filing is where a group is filed in a route.
+// A filing is where an audience is filed in a route.
 type filing struct {
 	r     *route
 	field *fieldRoute // nil: by _id, or in rest if there are no keys
 	keys  []string
 }
 
-func (x *filing) lists() map[string][]*group {
+func (x *filing) lists() map[string][]*audience {
 	if x.field != nil {
-		return x.field.groups
+		return x.field.audiences
 	}
 	return x.r.ids
 }
 
-func (r *route) add(g *group) {
+// add files g in r, and notes in g where.
+func (r *route) add(g *audience) {
 	x := filing{r: r}
 	var path string
 	if r.ids != nil {
@@ -153,7 +169,7 @@ func (r *route) add(g *group) {
 			if err != nil {
 				x.keys = nil
 			} else {
-				x.field = &fieldRoute{path: p, text: path, groups: map[string][]*group{}}
+				x.field = &fieldRoute{path: p, text: path, audiences: map[string][]*audience{}}
 				r.fields = append(r.fields, x.field)
 			}
 		}
@@ -168,10 +184,11 @@ func (r *route) add(g *group) {
 	g.filed = append(g.filed, x)
 }
 
-func (r *route) remove(g *group) {
+// remove takes g off where add filed it.
+func (r *route) remove(g *audience) {
 	i := slices.IndexFunc(g.filed, func(x filing) bool { return x.r == r })
 	x := g.filed[i]
-	isG := func(o *group) bool { return o == g }
+	isG := func(o *audience) bool { return o == g }
 	if len(x.keys) == 0 {
 		r.rest = slices.DeleteFunc(r.rest, isG)
 	}
@@ -181,21 +198,21 @@ func (r *route) remove(g *group) {
 			delete(m, k)
 		}
 	}
-	if x.field != nil && len(x.field.groups) == 0 {
+	if x.field != nil && len(x.field.audiences) == 0 {
 		r.fields = slices.DeleteFunc(r.fields, func(f *fieldRoute) bool { return f == x.field })
 	}
 }
 
-// scratch is what route reuses.
+// scratch is what route reuses; the feed's mu guards it.
 type scratch struct {
 	vals []value.Value
 	key  []byte
 }
 
-// route calls yield with each group that c matches, once.
-func (f *Feed) route(c *change.Change, yield func(*group)) {
-	f.marks++
-	judge := func(list []*group) {
+// route calls yield with each audience that c matches, once.
+func (f *Feed) route(c *change.Change, yield func(*audience)) {
+	f.marks++ // an audience that is filed under two values of the document is asked once
+	offer := func(list []*audience) {
 		for _, g := range list {
 			if g.mark == f.marks {
 				continue
@@ -207,14 +224,14 @@ func (f *Feed) route(c *change.Change, yield func(*group)) {
 		}
 	}
 	if !strings.HasPrefix(c.Coll, "system.") {
-		judge(f.all.rest)
+		offer(f.all.rest)
 	}
 	r := f.routes[c.Coll]
 	if r == nil {
 		return
 	}
-	judge(r.rest)
-	judge(r.ids[string(c.IDKey)])
+	offer(r.rest)
+	offer(r.ids[string(c.IDKey)])
 	s := &f.scratch
 	for _, fr := range r.fields {
 		for _, doc := range [][]byte{c.Before.Doc, c.After.Doc} {
@@ -224,7 +241,7 @@ func (f *Feed) route(c *change.Change, yield func(*group)) {
 			s.vals, _ = fr.path.IndexValues(s.vals[:0], doc)
 			for _, v := range s.vals {
 				s.key = value.AppendKey(s.key[:0], v, false)
-				judge(fr.groups[string(s.key)])
+				offer(fr.audiences[string(s.key)])
 			}
 		}
 	}

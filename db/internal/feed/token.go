@@ -58,7 +58,7 @@ func loadFeedID(st store.Store, sp keyspace.Space) (id feedID, err error) {
 type resumeToken struct {
 	feed feedID
 	tip  [8]byte
-	view.Place
+	view.Bookmark
 }
 
 func (t *resumeToken) String() string {
@@ -68,6 +68,7 @@ func (t *resumeToken) String() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
+// badToken is the error of a token that does not name a bookmark of this feed.
 func badToken(format string, args ...any) error {
 	return fault.Errorf(fault.InvalidResumeToken, format, args...)
 }
@@ -97,37 +98,37 @@ func parseToken(text string) (t resumeToken, err error) {
 }
 
 // Token names a place for ResumeAfter.
-func (f *Feed) Token(p view.Place) (string, error) {
+func (f *Feed) Token(p view.Bookmark) (string, error) {
 	h, err := f.tip(p.At)
 	if err != nil {
 		return "", err
 	}
-	t := resumeToken{feed: f.id, Place: p}
+	t := resumeToken{feed: f.id, Bookmark: p}
 	copy(t.tip[:], h[:])
 	return t.String(), nil
 }
 
-// PlaceOf returns the place that a token names, if v can go on from there.
-func (f *Feed) PlaceOf(text string, v *view.View) (view.Place, error) {
+// BookmarkOf returns the place that a token names, if v can go on from there.
+func (f *Feed) BookmarkOf(text string, v *view.View) (view.Bookmark, error) {
 	t, err := parseToken(text)
 	if err != nil {
-		return view.Place{}, err
+		return view.Bookmark{}, err
 	}
 	if t.feed != f.id {
-		return view.Place{}, badToken("the resume token is not one of this database on this replica")
+		return view.Bookmark{}, badToken("the resume token is not one of this database on this replica")
 	}
 	if t.At > v.N || t.Gaps > v.Gaps {
-		return view.Place{}, badToken("the resume token is of a later state than this database has; was it restored from a copy?")
+		return view.Bookmark{}, badToken("the resume token is of a later state than this database has; was it restored from a copy?")
 	}
 	as, err := f.journal.Arrivals(max(0, t.At-1), 1)
 	if err != nil {
-		return view.Place{}, err
+		return view.Bookmark{}, err
 	}
 	switch {
 	case v.N > 0 && (len(as) == 0 || as[0].N != max(1, t.At)):
-		return view.Place{}, fault.Errorf(fault.HistoryLost, "the resume token is too old: the records after it are not kept any more")
+		return view.Bookmark{}, fault.Errorf(fault.HistoryLost, "the resume token is too old: the records after it are not kept any more")
 	case t.At > 0 && !bytes.Equal(as[0].ID.Hash[:8], t.tip[:]) || t.At == 0 && t.tip != [8]byte{}:
-		return view.Place{}, badToken("the resume token is of another history than this database has; was it restored from a copy?")
+		return view.Bookmark{}, badToken("the resume token is of another history than this database has; was it restored from a copy?")
 	}
-	return t.Place, nil
+	return t.Bookmark, nil
 }

@@ -15,8 +15,15 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// fold applies one record: its operations in place where they are the latest
+// apply folds one record: its operations in place where they are the latest
 // of their documents, by folding those documents again where they are not.
+//
+//	document d: operations at t10, t20
+//	record at t30 on d    in place: judged on the state after t20
+//	record at t15 on d    late: d is folded again from t15; the verdict at t20 may change
+//
+// It writes nothing but history, refusals and bases: the documents wait in the batch
+// until emit, so that ten operations on one are one write.
 func (b *batch) apply(rec *journal.Record) error {
 	b.records[rec.N], b.folding = rec, rec
 	if b.fold.cut.Voids(rec.ID, rec.Snapshot) {
@@ -78,7 +85,8 @@ func (b *batch) late(e *entry, r keyspace.Ref) (bool, error) {
 	return c <= 0, err
 }
 
-// foldAtomic judges the operations together: all are accepted or none.
+// applyAtomic judges the operations together: all are accepted or none. Each is judged on
+// what those before it leave, and nothing is kept of that if one is refused.
 func (b *batch) applyAtomic(rec *journal.Record) error {
 	var lates []lateOp
 	var es []*entry
@@ -149,7 +157,7 @@ func (b *batch) judgeAll(rec *journal.Record, es []*entry, def func(string, keys
 }
 
 // compare orders two refs as their stamps. Equal times of two records need the
-// records' logs and hashes.
+// records' logs and hashes, which is rare: a clock counts up within a millisecond.
 func (b *batch) compare(x, y keyspace.Ref) (int, error) {
 	if c := cmp.Compare(x.Time, y.Time); c != 0 {
 		return c, nil
@@ -185,7 +193,8 @@ func (b *batch) record(n int64) (*journal.Record, error) {
 }
 
 // refuse records that the operation at r is refused, or, if v accepts it, that
-// it is not; op is nil for a malformed record. It may be repeated.
+// it is not; op is nil for a malformed record. It may be repeated: count and state hash, of
+// which the code is a part, follow what the store had.
 func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v judge.Verdict) error {
 	k := b.fold.Space.Key(keyspace.TagRefused, r.Append(nil))
 	old, err := b.refusedCode(k)
@@ -223,6 +232,7 @@ func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v ju
 	return nil
 }
 
+// refusedCode returns the code of the refusal under k; CodeOK if there is none.
 func (b *batch) refusedCode(k []byte) (keyspace.Code, error) {
 	v, err := b.tx.Get(k)
 	if errors.Is(err, store.ErrNotFound) {
@@ -238,6 +248,7 @@ func (b *batch) refusedCode(k []byte) (keyspace.Code, error) {
 	return keyspace.Code(n), nil
 }
 
+// clip bounds the message of a refusal, which is told to people and is not hashed.
 func clip(err error) string {
 	if err == nil {
 		return ""
@@ -288,6 +299,7 @@ func (b *batch) definition(name string, r keyspace.Ref) (*judge.Definition, erro
 	return b.versionAt(d.timeline, r)
 }
 
+// versionAt returns the last version of a timeline that is not after r.
 func (b *batch) versionAt(tl []version, r keyspace.Ref) (*judge.Definition, error) {
 	var doc []byte
 	for _, v := range tl {
@@ -303,6 +315,7 @@ func (b *batch) versionAt(tl []version, r keyspace.Ref) (*judge.Definition, erro
 	return b.fold.defs.Parse(doc)
 }
 
+// definitionOf returns the document that defines a collection, as the batch has it.
 func (b *batch) definitionOf(name string) (*definitionAt, error) {
 	if d := b.defs[name]; d != nil {
 		return d, nil
@@ -342,7 +355,8 @@ func (b *batch) redefined(name string, doc []byte, from keyspace.Ref, schema boo
 	return nil
 }
 
-// timeline folds a definition's operations by their standing verdicts.
+// timeline folds a definition's operations by their standing verdicts: what was in force
+// from when on. It is asked for only by operations that come before the last definition.
 func (b *batch) timeline(e *entry) ([]version, error) {
 	evs, err := b.eventsAfter(e, 0)
 	if err != nil {

@@ -11,8 +11,9 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// applyArrivals folds the next records of the journal; more says that there
-// may be others.
+// applyArrivals folds the next records of the journal, as many as one transaction is
+// likely to take; if it does not, half as many, and one alone in steps. more says that
+// there may be others.
 func (f *Fold) applyArrivals() (more bool, err error) {
 	as, err := f.Journal.Arrivals(f.meta.Cursor, f.BudgetBytes)
 	if err != nil || len(as) == 0 {
@@ -25,7 +26,7 @@ func (f *Fold) applyArrivals() (more bool, err error) {
 		ops += len(recs[n].Ops)
 		n++
 	}
-	for ; ; n = max(1, n/2) {
+	for ; ; n = max(1, n/2) { // the bytes of a record tell little of what folding it writes
 		err := f.applySome(recs[:n], false, false)
 		if errors.Is(err, store.ErrTooBig) {
 			if n == 1 {
@@ -37,7 +38,10 @@ func (f *Fold) applyArrivals() (more bool, err error) {
 	}
 }
 
-// applySome folds records in one transaction, or in steps.
+// applySome folds records in one transaction, or in steps. Records that are folded ahead
+// are passed over; the cursor moves past all of them at the end. An error of the journal
+// or of the store leaves everything as it was, and the next wake tries again, unless
+// something was committed already (breaks).
 func (f *Fold) applySome(recs []*journal.Record, stepping, redo bool) error {
 	b := f.newBatch()
 	defer b.discard()
@@ -73,7 +77,8 @@ func (f *Fold) applySome(recs []*journal.Record, stepping, redo bool) error {
 	return f.finish(b)
 }
 
-// decodeAll decodes arrivals on two goroutines.
+// decodeAll decodes arrivals on two goroutines, and hashes the documents that they insert:
+// that is most of the work of catching up, and needs nothing of the committer.
 func (f *Fold) decodeAll(as []journal.Arrival) []*journal.Record {
 	recs := make([]*journal.Record, len(as))
 	var wg sync.WaitGroup

@@ -16,18 +16,20 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// BaseEvery is the number of a document's operations between cached states.
+// baseEvery is the number of a document's operations between cached states: a late
+// operation loads one and applies at most so many before its own place.
 const baseEvery = 64
 
-// An entry is one document in a batch.
+// An entry is one document in a batch: as the store has it (was) and as it is to be. The
+// difference is written once, by emit, however many operations there were.
 type entry struct {
 	coll          *keyspace.Coll
 	idKey         []byte
-	id            value.Value   // as some operation wrote it
-	was           keyspace.Head // as the store has it; count 0 if it has nothing
-	keyspace.Head               // as it is now
-	seed          *lthash.Seed
-	dirty         bool
+	id            value.Value     // as some operation wrote it
+	was           keyspace.Head   // as the store has it; count 0 if it has nothing
+	keyspace.Head                 // as it is now
+	seed          *lthash.Seed    // of Doc, if it was computed before; else nil
+	dirty         bool            // it is in the batch's dirty
 	drops         [][]byte        // history keys to delete once the head is written
 	changed       bool            // since it was written
 	spec          *keyspace.State // what judged requests of the group leave; nil for none
@@ -35,28 +37,32 @@ type entry struct {
 
 // A batch folds records into one store transaction, or into several steps. It
 // belongs to the committer.
+//
+// Invariant: nothing of the fold is changed until the batch is committed; a batch that
+// fails is dropped, and with it its copies of catalogue, meta data and documents. Steps
+// are the exception: each commits, and hands its meta data over (step).
 type batch struct {
 	fold      *Fold
 	tx        store.Tx
 	cat       *keyspace.Catalog
 	meta      keyspace.Meta
 	judge     judge.Judge
-	entries   map[string]*entry
+	entries   map[string]*entry // by collection number and _id key
 	dirty     []*entry
-	stats     map[uint32]keyspace.CollStats
-	deltas    []lthash.Delta
-	multi     map[*atomic.Bool]bool // indexes that meet their first array
+	stats     map[uint32]keyspace.CollStats // those that differ from meta's
+	deltas    []lthash.Delta                // of the state hash, not saved yet
+	multi     map[*atomic.Bool]bool         // indexes that meet their first array
 	holders   holders
 	old, now  keyspace.KeySet // of the document whose entries are written
 	keyRoom   []byte          // see entryKey
 	catalogs  map[uint32]bool // collections whose stored form changes
 	records   map[int64]*journal.Record
-	defs      map[string]*definitionAt
-	changes   []change.Change  // for the feed
-	toldBytes int              // of changes
-	unnamed   bool             // the record does not name what is folded again
-	folding   *journal.Record  // the record that is folded, or was last; nil for none
-	gapped    map[uint32]int64 // collections of which more changed than the records name
+	defs      map[string]*definitionAt // by collection
+	changes   []change.Change          // for the feed
+	toldBytes int                      // of changes
+	unnamed   bool                     // the record does not name what is folded again
+	folding   *journal.Record          // the record that is folded, or was last; nil for none
+	gapped    map[uint32]int64         // collections of which more changed than the records name
 	rescans   []rescan
 	foreseen  map[string]keyspace.Ref // rescans that steps may need after a crash, by collection
 	builds    bool                    // indexes wait to be built or removed
@@ -143,6 +149,7 @@ func (b *batch) entry(collection string, idKey []byte, id value.Value) (*entry, 
 	return e, nil
 }
 
+// touch has e written by the next emit.
 func (b *batch) touch(e *entry) {
 	if !e.dirty {
 		e.dirty = true
@@ -150,7 +157,9 @@ func (b *batch) touch(e *entry) {
 	}
 }
 
-// advance makes the operation at r, which is later than all others of e, e's last.
+// advance makes the operation at r, which is later than all others of e, e's last. The
+// head holds the last operation and its verdict, so only the one before moves to the
+// history: a document that is written once costs one key.
 func (b *batch) advance(e *entry, r keyspace.Ref, rec *journal.Record, op *payload.Op, v judge.Verdict) error {
 	if e.Count > 0 {
 		if err := b.putHistory(e, e.Last, e.Code, e.Atomic); err != nil {
@@ -215,7 +224,8 @@ func (b *batch) baseKey(e *entry, r keyspace.Ref) []byte {
 	return r.Append(b.fold.Space.Key(keyspace.TagBase, keyspace.Num(e.coll.Num), e.idKey))
 }
 
-// put writes a key; in steps, a full transaction is committed first.
+// put writes a key; in steps, a full transaction is committed first. So between two puts
+// anything may become durable: their order is chosen for that.
 func (b *batch) put(k, v []byte) error {
 	if err := b.room(len(k) + len(v)); err != nil {
 		return err
@@ -223,6 +233,7 @@ func (b *batch) put(k, v []byte) error {
 	return b.tx.Put(k, v)
 }
 
+// del deletes a key, like put.
 func (b *batch) del(k []byte) error {
 	if err := b.room(len(k)); err != nil {
 		return err
@@ -262,6 +273,13 @@ func (b *batch) emit() error {
 	return nil
 }
 
+// emitOne writes one document, in the order that a crash between steps allows:
+//
+//	i entries, j, u     first: an entry too many finds a head that does not match, one
+//	                    too few would hide a document
+//	h (to be dropped)   before the head, only if the head goes, too
+//	d head              then counts, hash, notes for open transactions
+//	h (to be dropped)   else after the head, whose count says how many there are
 func (b *batch) emitOne(e *entry) error {
 	if b.stepping && len(e.coll.Indexes) > 0 && !keyspace.SameSlice(e.was.Doc, e.Doc) {
 		b.writing = &redoWriting{e.coll.Name, e.idKey, e.Doc}
@@ -306,6 +324,7 @@ func (b *batch) drop(e *entry) error {
 	return nil
 }
 
+// countDoc counts e's document in its collection, or no more.
 func (b *batch) countDoc(e *entry) {
 	if (e.was.Doc == nil) == (e.Doc == nil) {
 		return

@@ -12,6 +12,15 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
+// How an index comes to be:
+//
+//	definition folded    reindex numbers it; from now on every commit writes its entries
+//	pieces, by _id key   fillPiece adds the entries of old documents, and notes how far (At)
+//	last piece           Filled: synced, published, plans may use it
+//
+// Invariant: of documents below At all entries are there; of documents from At on, those
+// that were written since. A piece reads a snapshot of now and is committed before the
+// next group, so it cannot miss a write; that it writes an entry again is harmless.
 const (
 	// These bound what the committer does for an index between
 	// two groups of writes.
@@ -76,6 +85,7 @@ func (f *Fold) fillPiece(c *keyspace.Coll, x *keyspace.Index) error {
 		if err := b.emitWide(x, idKey, false, b.now.Wide); err != nil {
 			return err
 		}
+		// As if it had none before: what a commit wrote meanwhile is written again.
 		b.old.Fill(x, nil)
 		if err := b.emitEntries(x, idKey, true); err != nil {
 			return err
@@ -89,6 +99,7 @@ func (f *Fold) fillPiece(c *keyspace.Coll, x *keyspace.Index) error {
 		return err
 	}
 	done := !it.Valid()
+	// At is the next document, not the last: one with that very key is not done twice.
 	y := x.With(func(y *keyspace.Index) {
 		y.Filled = done
 		y.At = nil
@@ -103,7 +114,8 @@ func (f *Fold) fillPiece(c *keyspace.Coll, x *keyspace.Index) error {
 	}, done)
 }
 
-// fits reports whether the entries of one more document fit.
+// fits reports whether the entries of one more document fit in the transaction. An entry
+// may be a put and a mark, so each counts twice.
 func (b *batch) fits(keys int, doc []byte) bool {
 	l, u := b.fold.Store.Limits(), b.tx.Used()
 	size := 2 * keys * (keyspace.MaxEntryKey + len(doc))
@@ -139,7 +151,8 @@ func (b *batch) finishPiece(c *keyspace.Coll, alter func([]*keyspace.Index) []*k
 	return nil
 }
 
-// dropPiece deletes some of what dropped index n has, or notes that nothing is left.
+// dropPiece deletes some of what dropped index n has, or notes that nothing is left. Only
+// then is the number forgotten: until then a crash finds it in the catalogue again.
 func (f *Fold) dropPiece(n uint32) error {
 	b := f.newBatch()
 	defer b.discard()
@@ -174,12 +187,14 @@ func (f *Fold) dropPiece(n uint32) error {
 	return b.finishPiece(nil, nil, true)
 }
 
-// addShadow adds an index that nothing defines yet, to be filled and maintained.
+// addShadow adds an index that nothing defines yet, to be filled and maintained. Whoever
+// creates a unique index learns by it whether the documents that are there agree, before
+// anything is written that others would see.
 func (f *Fold) addShadow(name string, x keyspace.IndexDef) (uint32, error) {
 	b := f.newBatch()
 	defer b.discard()
 	c := b.coll(name)
-	for _, h := range c.Indexes {
+	for _, h := range c.Indexes { // two callers at once: the second is refused
 		if h.Name == x.Name {
 			return 0, fault.Of(keyspace.ErrIndexExists, "an index %s is being created", x.Name)
 		}

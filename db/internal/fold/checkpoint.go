@@ -51,6 +51,8 @@ func (f *Fold) Checkpoint(ctx context.Context, at func(n int64) error) (*Checkpo
 	}
 }
 
+// take is Checkpoint in the committer. Own records that are folded ahead of others are in
+// the state, but not before the arrival that at gets: then it is tried again.
 func (s *Checkpoint) take(at func(n int64) error) error {
 	if len(s.fold.meta.Ahead) > 0 {
 		return errUnsettled
@@ -102,6 +104,8 @@ func boolInt(b bool) int {
 	return 0
 }
 
+// A snapshotWriter makes records of documents: as many in each as fit, and the hash of all,
+// by which whoever takes the snapshot over checks it.
 type snapshotWriter struct {
 	f     func([]byte) error
 	ops   []payload.Op
@@ -110,6 +114,8 @@ type snapshotWriter struct {
 	hash  lthash.State
 }
 
+// collection writes the documents of one collection, in the order of _id. Deleted ones are
+// left out: what comes before a snapshot is not there to be told apart from them.
 func (w *snapshotWriter) collection(ctx context.Context, s *Checkpoint, name string) error {
 	p := s.v.Space.Key(keyspace.TagDoc, keyspace.Num(s.v.Cat.Colls[name].Num))
 	it := s.v.Snap.Iterate(store.Prefix(p))
@@ -145,6 +151,8 @@ func (w *snapshotWriter) collection(ctx context.Context, s *Checkpoint, name str
 	return it.Err()
 }
 
+// flush writes a record. An empty database has one record, too, so that its snapshot can
+// be told from one that has not arrived.
 func (w *snapshotWriter) flush() error {
 	if len(w.ops) == 0 && w.wrote {
 		return nil

@@ -21,22 +21,26 @@ import (
 // A Mode says what a refused operation means for the rest of its request.
 type Mode int
 
+// The modes, from the most lenient: what is refused is left out, ends the request, or
+// undoes it.
 const (
 	Each    Mode = iota // the others are written
 	Ordered             // those before it are written
 	Whole               // nothing is written
 )
 
-// A Request is one local transaction on its way through the committer.
+// A Request is one local transaction on its way through the committer, or other work that
+// is to be done between two of them. The committer owns it from Submit until done is
+// closed; then the caller reads Results, Changed, Was, Now and Err.
 type Request struct {
 	Ctx        context.Context //nolint:containedctx // of the one call that the request is
-	Ops        []payload.Op
-	Payload    []byte
-	Seeds      []lthash.Seed
+	Ops        []payload.Op    // those that are written become one record
+	Payload    []byte          // Ops, encoded; encoded again if some are refused
+	Seeds      []lthash.Seed   // of inserted documents, by operation; nil if not known
 	Mode       Mode
-	Atomic     bool
-	Guards     []Guard
-	View       *view.View // that predicates were seen in
+	Atomic     bool       // every replica writes all or nothing
+	Guards     []Guard    // documents that a transaction read
+	View       *view.View // that Predicates were seen in
 	Predicates []Predicate
 	After      *Request             // if it stopped early, this one is not written
 	Do         func() error         // instead of a write: work for the committer
@@ -62,7 +66,8 @@ func (r *Request) stopped() bool {
 	return r.Err != nil || r.Mode == Ordered && slices.ContainsFunc(r.Results, func(e error) bool { return e != nil })
 }
 
-// Submit hands requests to the committer and waits for their outcome.
+// Submit hands requests to the committer and waits for their outcome. It does not end
+// with their contexts: what was handed over may be written, and its caller has to know.
 func (f *Fold) Submit(reqs ...*Request) error {
 	if err := f.enqueue(reqs...); err != nil {
 		return err
@@ -102,6 +107,13 @@ func (f *Fold) start() {
 	}
 }
 
+// committer is the one goroutine that writes. Local requests come first, so that a device
+// that catches up with others still answers its own user; one group of them, one bunch
+// of arrivals and one piece of an index build take turns.
+//
+//	take ─► serve ─► commitGroup            requests of this device
+//	     └► applyArrivals ─► applySome      what others wrote
+//	     └► buildSome                       entries for an index that is new
 func (f *Fold) committer() {
 	for {
 		f.mu.Lock()
@@ -163,6 +175,8 @@ func (f *Fold) take() []*Request {
 	return group
 }
 
+// serve does what a group asks for. Groups of writes are committed piece by piece, as
+// much as fits in a transaction each.
 func (f *Fold) serve(group []*Request) {
 	for len(group) > 0 {
 		r := group[0]
@@ -212,17 +226,18 @@ func (f *Fold) answerWaiting(err error) {
 	})
 }
 
-// A plan is a request that is judged and will be written.
-type plan struct {
+// A judged is a request that was judged and will be written, as one record.
+type judged struct {
 	req     *Request
 	rec     *journal.Record
 	entries []*entry
-	vs      []judge.Verdict
-	slow    bool // some document has later operations: the fold decides
+	vs      []judge.Verdict // all of them accept; by operation of rec
+	slow    bool            // some document has later operations: the fold decides
 }
 
 // commitGroup writes as many of the requests as fit in one transaction, at
-// least one, and returns how many.
+// least one, and returns how many. What is too big as a group is tried by halves; what is
+// too big alone is logged first, whole, and folded afterwards like an arrival, in steps.
 func (f *Fold) commitGroup(group []*Request) int {
 	for n := len(group); ; n = max(1, n/2) {
 		took, err := f.tryGroup(group[:n], false)
@@ -242,18 +257,21 @@ func (f *Fold) commitGroup(group []*Request) int {
 	}
 }
 
-// tryGroup judges and writes requests. With logOnly the record is logged, and
-// folded afterwards in steps.
+// tryGroup judges and writes requests: judge, append to the journal, fold, commit, sync,
+// publish. Journal and documents are in one transaction, so no crash leaves a record
+// without its effect or an effect without its record; and nobody is answered, shown or
+// sent what is not synced. With logOnly the record is logged, and folded afterwards in
+// steps.
 func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 	b := f.newBatch()
 	defer b.discard()
-	plans, took, err := b.plan(group)
-	if err != nil || len(plans) == 0 {
+	accepted, took, err := b.judgeGroup(group)
+	if err != nil || len(accepted) == 0 {
 		return took, err
 	}
 	own := f.own
-	drafts := make([]journal.Draft, len(plans))
-	for i, p := range plans {
+	drafts := make([]journal.Draft, len(accepted))
+	for i, p := range accepted {
 		drafts[i] = journal.Draft{Time: p.rec.Time, Atomic: p.rec.Atomic, Payload: p.req.Payload}
 		if len(p.rec.Ops) != len(p.req.Ops) {
 			drafts[i].Payload = payload.Encode(p.rec.Ops)
@@ -272,7 +290,7 @@ func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 		}
 	}
 	if err == nil && !logOnly {
-		err = b.foldPlans(plans, ids, first)
+		err = b.foldJudged(accepted, ids, first)
 	}
 	if err == nil {
 		err = b.commit()
@@ -293,8 +311,8 @@ func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 	return took, f.finish(b)
 }
 
-// plan judges requests in order against the states that the ones before leave.
-func (b *batch) plan(group []*Request) (plans []*plan, took int, err error) {
+// judgeGroup judges requests in order against the states that the ones before leave.
+func (b *batch) judgeGroup(group []*Request) (accepted []*judged, took int, err error) {
 	for i, r := range group {
 		r.Results, r.Changed, r.Err = make([]error, len(r.Ops)), make([]bool, len(r.Ops)), nil
 		if err := r.Ctx.Err(); err != nil {
@@ -312,26 +330,41 @@ func (b *batch) plan(group []*Request) (plans []*plan, took int, err error) {
 		if p == nil {
 			continue
 		}
-		if p.slow && len(plans) > 0 {
-			return plans, i, nil
+		if p.slow && len(accepted) > 0 {
+			return accepted, i, nil
 		}
-		plans = append(plans, p)
+		accepted = append(accepted, p)
 		if p.slow {
-			return plans, i + 1, nil
+			return accepted, i + 1, nil
 		}
 	}
-	return plans, len(group), nil
+	return accepted, len(group), nil
 }
 
+// ErrStopped reports an operation of an ordered call that comes after a refused one.
 var ErrStopped = fault.New(fault.Atomic, "not written, because an earlier operation was refused")
 
 // judgeRequest judges one request; nil if nothing of it is to be written.
-func (b *batch) judgeRequest(r *Request) (*plan, error) {
+//
+// Judging writes nothing: it lays what each operation leaves over the documents (spec),
+// for the next one to see, of this request or of a later one in the group. A request
+// that fails whole takes its layers off again (undo).
+//
+//	request 1   insert {_id: 1, n: 0}     spec {n: 0}
+//	request 2   {_id: 1} $inc n           judged on {n: 0}: spec {n: 1}
+//	request 3   insert {_id: 1}           duplicate: answered, not logged
+//
+// Stamps of one device rise, so what it writes is normally last in each document's
+// history. If it is not, because a record of a clock that is ahead was folded, the fold
+// must place it (slow); that request ends its group.
+func (b *batch) judgeRequest(r *Request) (*judged, error) {
 	for _, g := range r.Guards {
 		e, err := b.entry(g.Coll, g.IDKey, keyspace.ValueNone)
 		if err != nil {
 			return nil, err
 		}
+		// Last and Count change with every operation, refused ones too, and also if one
+		// was put in before the last.
 		if e.spec != nil || e.Last != g.Last || e.Count != g.Count {
 			r.Err = keyspace.ErrConflict
 			return nil, nil
@@ -341,7 +374,7 @@ func (b *batch) judgeRequest(r *Request) (*plan, error) {
 		r.Err = keyspace.ErrConflict
 		return nil, err
 	}
-	p := &plan{req: r, rec: b.fold.ownRecord(b.fold.Clock.Now(), r.Atomic, nil)}
+	p := &judged{req: r, rec: b.fold.ownRecord(b.fold.Clock.Now(), r.Atomic, nil)}
 	var undo []keyspace.State
 	for i := range r.Ops {
 		op := &r.Ops[i]
@@ -355,7 +388,7 @@ func (b *batch) judgeRequest(r *Request) (*plan, error) {
 		if e.Count > 0 && e.Last.Time >= p.rec.Time {
 			b.undo(p, undo)
 			r.Was = e.current()
-			return &plan{req: r, rec: b.fold.ownRecord(p.rec.Time, r.Atomic, r.Ops), slow: true}, nil
+			return &judged{req: r, rec: b.fold.ownRecord(p.rec.Time, r.Atomic, r.Ops), slow: true}, nil
 		}
 		def, err := b.specDefinition(op.Coll)
 		if err != nil {
@@ -401,7 +434,9 @@ func (b *batch) judgeRequest(r *Request) (*plan, error) {
 	return p, nil
 }
 
-func (b *batch) undo(p *plan, old []keyspace.State) {
+// undo takes off what judging p laid over its documents, the last first: an operation
+// may have followed another on the same document.
+func (b *batch) undo(p *judged, old []keyspace.State) {
 	for i := len(old) - 1; i >= 0; i-- {
 		b.speculate(p.entries[i], &old[i])
 	}
@@ -415,6 +450,8 @@ func (e *entry) current() keyspace.State {
 	return e.State
 }
 
+// specDefinition returns what will define the collection once the requests judged so far
+// are written; local operations come after any definition that is folded.
 func (b *batch) specDefinition(name string) (*judge.Definition, error) {
 	if name == judge.SystemCollection {
 		return nil, nil
@@ -437,9 +474,11 @@ func (b *batch) ownLog(id clock.LogID) error {
 	return b.tx.Put(b.fold.Space.Key(keyspace.TagOwn, id[:]), []byte{1})
 }
 
-// foldPlans makes the judged requests operations of their documents.
-func (b *batch) foldPlans(plans []*plan, ids []clock.RecordID, first int64) error {
-	for k, p := range plans {
+// foldJudged makes the judged requests operations of their documents. The verdicts stand:
+// nothing was folded since they were given. The arrival numbers that the journal gave
+// may lie behind others that are not folded yet: then they are ahead of the cursor.
+func (b *batch) foldJudged(accepted []*judged, ids []clock.RecordID, first int64) error {
+	for k, p := range accepted {
 		rec := p.rec
 		rec.N, rec.ID = first+int64(k), ids[k]
 		b.records[rec.N], b.folding = rec, rec
@@ -465,12 +504,12 @@ func (b *batch) foldPlans(plans []*plan, ids []clock.RecordID, first int64) erro
 			}
 		}
 	}
-	b.meta.Folded(keyspace.Span{First: first, Last: first + int64(len(plans)) - 1})
+	b.meta.Folded(keyspace.Span{First: first, Last: first + int64(len(accepted)) - 1})
 	return nil
 }
 
 // answer tells a request that the fold has judged how its operations fared.
-func (b *batch) answer(p *plan) error {
+func (b *batch) answer(p *judged) error {
 	for i := range p.rec.Ops {
 		c, err := b.refusedCode(b.fold.Space.Key(keyspace.TagRefused, p.rec.Ref(i).Append(nil)))
 		if err != nil {
@@ -491,7 +530,9 @@ func (b *batch) answer(p *plan) error {
 	return nil
 }
 
-// commit finishes what the records caused and commits the transaction.
+// commit finishes what the records caused and commits the transaction. Rescans may cause
+// others, if definitions come to differ; documents go last, because each is written once
+// with its final state.
 func (b *batch) commit() error {
 	for len(b.rescans) > 0 {
 		s := b.rescans[0] // in the marker until it is done
@@ -518,7 +559,8 @@ func (b *batch) commit() error {
 	return b.tx.Commit()
 }
 
-// finish takes a committed and synced batch over and shows it to readers.
+// finish takes a committed and synced batch over and shows it to readers. Flushed comes
+// after publish: what is sent to others, its own readers can see.
 func (f *Fold) finish(b *batch) error {
 	f.meta, f.Cat = b.meta, b.cat
 	for m := range b.multi {

@@ -38,6 +38,8 @@ type CutSnapshot struct {
 // gave, or not those of its state hash.
 var ErrSnapshot = fault.New(fault.Malformed, "the snapshot is not the state that it claims to be")
 
+// Voids reports whether a record counts as never written. A record of a snapshot log
+// counts only if the snapshot is in force, up to its last.
 func (c *Cut) Voids(id clock.RecordID, snapshot bool) bool {
 	if id.Seq <= c.Void[id.Log] {
 		return true

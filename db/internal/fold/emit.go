@@ -7,7 +7,8 @@ import (
 )
 
 // emitIndexes writes the entries of e's document, and deletes those that it has
-// no more.
+// no more. The first array in an index is noted in the same transaction: a plan that takes
+// the index for one without arrays would miss documents.
 func (b *batch) emitIndexes(e *entry) error {
 	if keyspace.SameSlice(e.was.Doc, e.Doc) && !b.redo {
 		return nil

@@ -47,13 +47,13 @@ type Listener interface {
 
 // Options says where a fold lives and what it works with.
 type Options struct {
-	Store     store.Store
-	Prefix    []byte
+	Store     store.Store // required; Close leaves it open
+	Prefix    []byte      // of every key; nobody else may write under it
 	Journal   journal.Journal
-	Clock     *clock.Clock // nil means a new one
-	Identity  string       // of who reads; "" means the journal's writer
-	Log       *slog.Logger
-	Loaded    func()
+	Clock     *clock.Clock                    // nil means a new one
+	Identity  string                          // of who reads; "" means the journal's writer
+	Log       *slog.Logger                    // nil discards
+	Loaded    func()                          // a use has loaded it again after Suspend; it must not call the fold
 	Listener  func(f *Fold) (Listener, error) // called once, before anything is loaded
 	Published func(*keyspace.Catalog)         // a catalogue came into sight; the fold's mutex is held
 }
@@ -71,25 +71,27 @@ type Fold struct {
 
 	listener  Listener
 	published func(*keyspace.Catalog)
-	loaded    func()
+	loaded    func() // nil, or Options.Loaded
 
-	BudgetBytes, BudgetOps int // of one group
-	BaseEvery              uint64
+	BudgetBytes, BudgetOps int    // of one group
+	BaseEvery              uint64 // a document's operations between cached states
 
 	refolds atomic.Int64
 	wake    chan struct{} // holds one signal
 	wg      sync.WaitGroup
-	Ended   atomic.Bool // by stop
+	Ended   atomic.Bool // by Stop; cursors look at it between documents
 
-	// The committer's own, and open's before there is one.
-	Cat      *keyspace.Catalog
+	// The committer's own, and load's before there is one: no lock guards them, because
+	// the committer is one goroutine and load runs while there is none. Readers get
+	// what they need in a view.
+	Cat      *keyspace.Catalog // as committed, maybe not yet published
 	meta     keyspace.Meta
 	own      map[clock.LogID]bool
 	cut      Cut
-	recent   map[int64]*journal.Record
-	waiting  []*Request
-	broken   error // why nothing can be written until the next open
-	building bool  // indexes may wait for buildSome
+	recent   map[int64]*journal.Record // decoded for folding again, by arrival
+	waiting  []*Request                // for arrivals to be folded, or for indexes to be filled
+	broken   error                     // why nothing can be written until the next open
+	building bool                      // indexes may wait for buildSome
 
 	mu         sync.Mutex // guards the fields below
 	queue      []*Request
@@ -136,7 +138,8 @@ func Open(ctx context.Context, o Options) (*Fold, error) {
 	return f, nil
 }
 
-// Stop refuses what is asked from now on.
+// Stop refuses what is asked from now on. Who waits for the committer is answered with
+// ErrClosed when it ends, in Close.
 func (f *Fold) Stop() {
 	f.mu.Lock()
 	f.closed = true
@@ -144,7 +147,7 @@ func (f *Fold) Stop() {
 	f.Ended.Store(true)
 }
 
-// Close waits for the committer to end, after stop, and gives the last view back.
+// Close waits for the committer to end, after Stop, and gives the last view back.
 func (f *Fold) Close() {
 	f.Wake()
 	f.wg.Wait()
@@ -187,7 +190,7 @@ func (f *Fold) Wall() time.Time {
 	return time.Now()
 }
 
-// inCommitter runs f in the committer.
+// inCommitter runs work in the committer, between two groups, and returns its error.
 func (f *Fold) inCommitter(ctx context.Context, work func() error) error {
 	r := &Request{Ctx: ctx, Do: work}
 	if err := f.Submit(r); err != nil {
@@ -196,7 +199,7 @@ func (f *Fold) inCommitter(ctx context.Context, work func() error) error {
 	return r.Err
 }
 
-// Await waits until f, which the committer calls between groups, says that it
+// Await waits until done, which the committer calls between groups, says that it
 // is done, or ctx ends.
 func (f *Fold) Await(ctx context.Context, done func() (bool, error)) error {
 	r := &Request{Ctx: ctx, until: done}
@@ -227,6 +230,8 @@ func (f *Fold) answerBuilt() {
 	})
 }
 
+// load reads what the committer works with, and finishes what was interrupted before it
+// publishes the first view, so that no reader sees a state between steps.
 func (f *Fold) load() (err error) {
 	snap := f.Store.Snapshot()
 	defer snap.Release()
@@ -258,6 +263,7 @@ func (f *Fold) load() (err error) {
 	return nil
 }
 
+// loadLogs reads the IDs of the logs that keys of one kind name.
 func (f *Fold) loadLogs(r store.Reader, tag byte, into map[clock.LogID]bool) error {
 	p := f.Space.Key(tag)
 	it := r.Iterate(store.Prefix(p))
@@ -288,6 +294,7 @@ func (f *Fold) Settle(ctx context.Context) error {
 	return r.Err
 }
 
+// factsOf counts by the stats of v, without reading a document.
 func (f *Fold) factsOf(v *view.View) facts {
 	i := facts{Arrival: v.N, Hash: v.StateHash(), Refused: v.Refused, Refolds: f.refolds.Load()}
 	for name, c := range v.Cat.Colls {
@@ -307,14 +314,16 @@ func (f *Fold) factsOf(v *view.View) facts {
 	return i
 }
 
+// Logf tells the operator, by way of the node's log.
 func (f *Fold) Logf(format string, args ...any) {
 	if f.log != nil {
 		f.log.Warn(fmt.Sprintf(format, args...))
 	}
 }
 
-// publish makes the committed state what readers see, and tells the feed of its
-// changes.
+// publish makes the committed state, which is synced, what readers see, and tells the feed
+// of its changes; both with mu held, so that who subscribes and then takes a view misses
+// nothing: what he is told twice has a number that is not above the view's.
 func (f *Fold) publish(n *change.News) {
 	v := &view.View{
 		Space: f.Space, Defs: f.defs, Identity: f.identity, Writer: f.Journal.Writer, Wall: f.Wall, Ended: &f.Ended,
@@ -327,7 +336,7 @@ func (f *Fold) publish(n *change.News) {
 	f.view = v
 	f.seq++
 	v.Seq = f.seq
-	n.Seq, n.Place = v.Seq, v.Place()
+	n.Seq, n.Bookmark = v.Seq, v.Bookmark()
 	f.listener.Offer(n)
 	if old == nil || old.Cat != v.Cat {
 		f.published(v.Cat)
@@ -338,6 +347,7 @@ func (f *Fold) publish(n *change.News) {
 	}
 }
 
+// Acquire returns the latest view, which the caller releases. It loads a suspended fold.
 func (f *Fold) Acquire() (*view.View, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -357,6 +367,8 @@ func (f *Fold) Author(t clock.Time) judge.Author {
 	return judge.Author{Time: t, Writer: w, Role: role}
 }
 
+// ownRecord is the record that this device is about to write; the journal gives it its
+// number and ID.
 func (f *Fold) ownRecord(t clock.Time, atomic bool, ops []payload.Op) *journal.Record {
 	a := f.Author(t)
 	return &journal.Record{Time: t, Atomic: atomic, Ops: ops, Writer: a.Writer, Role: a.Role}

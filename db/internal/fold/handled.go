@@ -10,7 +10,8 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// MarkHandled rewrites stored refusals; it belongs to the committer.
+// MarkHandled rewrites stored refusals; it belongs to the committer. That an app has dealt
+// with a refusal is a note of this replica: it is in no record and not in the state hash.
 func (f *Fold) MarkHandled(keys [][]byte, handled bool) error {
 	b := f.newBatch()
 	defer b.discard()

@@ -20,6 +20,7 @@ type holders struct {
 // HeldKeys says by index key and _id key whether the document has the key.
 type HeldKeys map[string]map[string]bool
 
+// Set notes whether the document has the key; what is noted later counts.
 func (h HeldKeys) Set(key, idKey []byte, has bool) {
 	ids := h[string(key)]
 	if ids == nil {
@@ -27,6 +28,38 @@ func (h HeldKeys) Set(key, idKey []byte, has bool) {
 		h[string(key)] = ids
 	}
 	ids[string(idKey)] = has
+}
+
+// Move notes that a document, whose keys in the unique index x were those of old, has
+// those of now.
+func (h HeldKeys) Move(sp keyspace.Space, x *keyspace.Index, idKey []byte, old, now *keyspace.KeySet) {
+	for _, k := range old.Keys {
+		h.Set(sp.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), idKey, false)
+	}
+	for _, k := range now.Keys {
+		h.Set(sp.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), idKey, true)
+	}
+}
+
+// Other returns a document besides idKey that has key: the least of those noted, else one
+// of those that stored gives and nothing noted denies; nil if there is none.
+func (h HeldKeys) Other(key, idKey []byte, stored func(f func(k []byte) bool) error) (id []byte, err error) {
+	over := h[string(key)]
+	for k, has := range over {
+		if has && k != string(idKey) && (id == nil || k < string(id)) {
+			id = []byte(k)
+		}
+	}
+	if id != nil {
+		return id, nil
+	}
+	err = stored(func(k []byte) bool {
+		if _, known := over[string(k)]; !known && !bytes.Equal(k, idKey) {
+			id = bytes.Clone(k)
+		}
+		return id == nil
+	})
+	return id, err
 }
 
 func (h *holders) close() {
@@ -38,7 +71,9 @@ func (h *holders) close() {
 }
 
 // committed calls f with the _id keys under key, as they were when the
-// transaction began, until f returns false. key is whole, with index and values.
+// transaction began, until f returns false. key is whole, with index and values. It reads
+// a snapshot and not the transaction, whose iterators cost the more the more it has
+// written; what that has written is in written.
 func (h *holders) committed(key []byte, f func(idKey []byte) bool) error {
 	if h.snap == nil {
 		h.snap = h.fold.Store.Snapshot()
@@ -54,25 +89,10 @@ func (h *holders) committed(key []byte, f func(idKey []byte) bool) error {
 	return h.it.Err()
 }
 
-// other returns a document besides IDKey that has key, once the judged requests
+// other returns a document besides idKey that has key, once the judged requests
 // are written; nil if there is none.
 func (h *holders) other(key, idKey []byte) (id []byte, err error) {
-	over := h.judged[string(key)]
-	for k, has := range over {
-		if has && k != string(idKey) && (id == nil || k < string(id)) {
-			id = []byte(k)
-		}
-	}
-	if id != nil {
-		return id, nil
-	}
-	err = h.committed(key, func(k []byte) bool {
-		if has, known := over[string(k)]; !bytes.Equal(k, idKey) && (!known || has) {
-			id = bytes.Clone(k)
-		}
-		return id == nil
-	})
-	return id, err
+	return h.judged.Other(key, idKey, func(f func(k []byte) bool) error { return h.committed(key, f) })
 }
 
 // contested reports whether two documents have key in the transaction.

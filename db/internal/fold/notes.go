@@ -32,12 +32,15 @@ func (b *batch) noteConflict(x *keyspace.Index, key []byte, contested bool) erro
 	return nil
 }
 
-// changed notes that e, which is next already, was before; op is what did it.
+// changed notes that e, which is next already, was before; op is what did it, nil if
+// folding again did.
 func (b *batch) changed(e *entry, before keyspace.State, op *payload.Op, rec *journal.Record) {
 	again := rec == nil
 	if again {
 		rec = b.folding
 	}
+	// Who reads on from the journal looks at the documents that its records name; of
+	// others only a gap tells.
 	if b.unnamed || len(b.voiding) > 0 {
 		b.gap(e.coll)
 	}
@@ -75,7 +78,8 @@ func (b *batch) unheard() bool {
 	return b.blind
 }
 
-// tell keeps a change for the feed.
+// tell keeps a change for the feed, within the bound; over it all are dropped, since a few
+// of them are no use to anybody.
 func (b *batch) tell(c change.Change) {
 	b.toldBytes += c.Size()
 	if len(b.changes) == change.MaxEvents || b.toldBytes > change.MaxQueued {
@@ -85,7 +89,7 @@ func (b *batch) tell(c change.Change) {
 	b.changes = append(b.changes, c)
 }
 
-// news returns what the committed batch tells.
+// news returns what the committed batch tells, in the order in which it happened.
 func (b *batch) news() *change.News {
 	n := &change.News{Changes: b.changes, Blind: b.blind}
 	if rec := b.records[b.meta.Cursor]; rec != nil {
@@ -110,7 +114,7 @@ func (b *batch) noteRefusal(r keyspace.Ref, rec *journal.Record, op *payload.Op,
 	if v.Code == keyspace.CodeOK {
 		c.Op = change.OpCleared
 	}
-	c.Refusal = &change.Refusal{Stamp: journal.Stamp(rec, r.Index), Seq: rec.ID.Seq, Code: v.Code, Message: clip(v.Err)}
+	c.Verdict = &change.ChangedVerdict{Stamp: journal.Stamp(rec, r.Index), Seq: rec.ID.Seq, Code: v.Code, Message: clip(v.Err)}
 	if op == nil && rec.Bad == nil && int(r.Index) < len(rec.Ops) {
 		op = &rec.Ops[r.Index]
 	}
@@ -131,7 +135,8 @@ func (b *batch) noting() int64 {
 }
 
 // gap notes that the fold changed documents of c that the records do not name,
-// so that whoever reads on from the journal is told.
+// once
+// for each collection and batch, so that whoever reads on from the journal is told.
 func (b *batch) gap(c *keyspace.Coll) {
 	if _, ok := b.gapped[c.Num]; !ok {
 		b.meta.Gaps++

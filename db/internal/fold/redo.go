@@ -12,7 +12,8 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A redoMarker is the durable note of steps under way.
+// A redoMarker is the durable note of steps under way. It names no progress: everything
+// that the steps do may be done again from the start.
 type redoMarker struct {
 	Rescans []redoRescan `bson:"rescans"`
 	Void    [][]byte     `bson:"void"` // b.voiding
@@ -51,6 +52,9 @@ func (b *batch) mark(mk redoMarker) error {
 
 // step commits what is written so far, with the marker, and begins the next
 // transaction. Readers keep the view from before the first step.
+//
+// Of what is written a part may be missing, but nothing may point at what is not there:
+// entries come before heads, notes before what they note, the cursor last of all.
 func (b *batch) step() error {
 	mk := redoMarker{Void: encodeVoidMarks(b.voiding), Writing: b.writing}
 	todo := slices.Clone(b.rescans)
@@ -77,7 +81,9 @@ func (b *batch) step() error {
 	return nil
 }
 
-// redoSteps finishes steps that a crash interrupted.
+// redoSteps finishes steps that a crash interrupted. What the steps had done is done
+// again, with redo set: it comes to the same, only what is written anew is not counted
+// twice, because counts and hash follow what the store had (entry.was).
 func (f *Fold) redoSteps(marker []byte) error {
 	var mk redoMarker
 	if err := bson.Unmarshal(marker, &mk); err != nil {

@@ -3,7 +3,9 @@ package fold
 import "github.com/weftdb/weft/db/internal/keyspace"
 
 // reindex makes the local indexes those of the definition. Those of an empty
-// collection are ready at once.
+// collection are ready at once. What differs in its expiry alone keeps its entries; any
+// other difference is a new index, under a new number, and the old number's entries are
+// deleted in pieces.
 func (b *batch) reindex(name string, doc []byte) error {
 	def, err := b.fold.defs.Parse(doc)
 	if err != nil {
@@ -18,7 +20,7 @@ func (b *batch) reindex(name string, doc []byte) error {
 		return err
 	}
 	old := b.coll(name)
-	cat := b.cat
+	cat := b.cat // cloned once in a batch; the published one is never changed
 	if cat == b.fold.Cat {
 		cat = cat.Clone()
 	}
@@ -49,6 +51,7 @@ func (b *batch) reindex(name string, doc []byte) error {
 		xs, changed = append(xs, ix), true
 		b.builds = b.builds || !ix.Filled
 	}
+	// A shadow stays: whoever builds it has not defined it yet.
 	for _, x := range old.Indexes {
 		switch {
 		case kept[x.Num]:
@@ -66,6 +69,7 @@ func (b *batch) reindex(name string, doc []byte) error {
 	cat.Colls[name] = n
 	b.cat = cat
 	b.catalogs[n.Num] = true
+	// Documents that are in the batch already are written under the new indexes.
 	for _, e := range b.entries {
 		if e.coll == old {
 			e.coll = n

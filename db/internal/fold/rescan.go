@@ -11,6 +11,15 @@ import (
 )
 
 // timelines returns the definitions of the set as they were.
+// A definition is folded like any document, and what it says holds from its place on. If
+// a late operation changes that, documents were judged by what was not in force:
+//
+//	definitions before   t10: schema A                    t50: schema B
+//	arrives late                        t30: schema C
+//	definitions now      t10: schema A  t30: schema C     t50: schema B
+//	first difference     t30: documents with operations at t30 or later are folded again
+//
+// Those before t30 are not touched, and of the others only what comes after t30 is judged.
 func (f *refolder) timelines() (map[*entry][]version, error) {
 	out := map[*entry][]version{}
 	for _, e := range f.order {
@@ -26,7 +35,8 @@ func (f *refolder) timelines() (map[*entry][]version, error) {
 	return out, nil
 }
 
-// redefine follows definitions that the fold changed.
+// redefine follows definitions that the fold changed: indexes first, and a rescan from the
+// first place where the law is another.
 func (f *refolder) redefine(before map[*entry][]version) error {
 	for _, e := range f.order {
 		old, ok := before[e]
@@ -61,6 +71,7 @@ func schemas(tl []version) (out []version) {
 	return out
 }
 
+// firstDifference returns the earliest place at which two timelines say different things.
 func (b *batch) firstDifference(x, y []version) (keyspace.Ref, bool, error) {
 	for i := range max(len(x), len(y)) {
 		switch {
@@ -139,7 +150,8 @@ func (b *batch) lateDocs(prefix, at []byte, from keyspace.Ref) (ids [][]byte, ne
 	return ids, nil, it.Err()
 }
 
-// forget drops clean entries, which bounds memory while a collection is folded.
+// forget drops clean entries, which bounds memory while a collection is folded. Dirty ones
+// are the only copy of what is to be written.
 func (b *batch) forget() {
 	for k, e := range b.entries {
 		if !e.dirty {

@@ -12,6 +12,17 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
+// A suspended fold keeps nothing of a database but what Info tells: no view, no catalogue,
+// no committer.
+//
+//	Suspend, nothing uses it   asleep = true, view = nil; the committer ends
+//	the next use               resume: load, publish, start the committer, asleep = false
+//	two uses at once           waking makes one load, the other finds it done
+//	an arrival between         it finds the fold asleep: whoever brought it must use it
+//
+// Invariant: view is nil only while asleep, or after Close; and only whoever holds
+// waking changes asleep.
+
 // errInUse is why a database is not suspended.
 var errInUse = errors.New("in use")
 
@@ -28,6 +39,7 @@ func (f *Fold) Suspend() bool {
 		return asleep
 	}
 	r := &Request{Ctx: context.Background(), Do: f.suspend, done: make(chan struct{})}
+	// Not by Submit, which would count as a use.
 	f.queue = append(f.queue, r)
 	f.mu.Unlock()
 	f.Wake()

@@ -10,7 +10,9 @@ import (
 
 // A Predicate is what a transaction has searched a collection for. It holds if
 // nothing that was committed since the transaction began would change what the
-// search sees.
+// search sees: that is what makes transactions serializable and not only free of lost
+// updates. A transaction that counted the free seats conflicts with one that took a seat,
+// though they wrote different documents.
 type Predicate struct {
 	Coll   string
 	Filter *query.Filter // nil for all
@@ -36,20 +38,22 @@ func (p *Predicate) matches(s *keyspace.State) bool {
 const maxRecent = 1 << 16
 
 // recentChanges are the documents that commits changed while transactions were
-// open. All but open is guarded by DB.mu.
+// open. All but open is guarded by the fold's mu.
 type recentChanges struct {
 	open  atomic.Int64 // transactions
 	floor uint64       // what was committed up to this generation is not here
 	list  []changedDoc
 }
 
+// A changedDoc is one of them.
 type changedDoc struct {
 	gen   uint64 // of the commit
 	coll  string
 	idKey []byte
 }
 
-// Begin opens a transaction's view: from now on changes are remembered.
+// Begin opens a transaction's view: from now on changes are remembered. Both under one
+// lock, so that no commit is between the view and what is remembered.
 func (f *Fold) Begin() (*view.View, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -64,7 +68,7 @@ func (f *Fold) Begin() (*view.View, error) {
 	return f.view, nil
 }
 
-// End ends what begin began.
+// End ends what Begin began.
 func (f *Fold) End(v *view.View) {
 	f.mu.Lock()
 	r := &f.recentDocs
@@ -81,6 +85,8 @@ func (f *Fold) rememberChanges(b *batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := &f.recentDocs
+	// Raising the floor makes every transaction that is open now conflict, if it searched:
+	// too much is refused and nothing wrong is written.
 	if b.untracked || len(r.list)+len(b.touched) > maxRecent {
 		r.floor, r.list = b.meta.Gen, nil
 		return
@@ -116,7 +122,8 @@ func (f *Fold) changedSince(gen uint64, coll string) (keys [][]byte, known bool)
 	return keys, true
 }
 
-// holds reports whether r's searches would find the same now.
+// holds reports whether r's searches would find the same now: whether no document that
+// changed since, or will by requests judged before r, was or is a match.
 func (b *batch) holds(r *Request) (bool, error) {
 	for i := range r.Predicates {
 		p := &r.Predicates[i]

@@ -11,6 +11,18 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
+// A unique index binds who writes, not what is folded: two devices that do not see each
+// other may both give a document the key, and neither write may be lost. So a local write
+// is refused if this replica knows another holder; what the fold brings together becomes
+// a conflict, a mark that says so until one document is left.
+//
+//	A offline: {_id: 1, email: "x"}     B offline: {_id: 2, email: "x"}
+//	both fold both:   i x "x" 1, i x "x" 2, u x "x"     a conflict, told to watches
+//	B deletes 2:      i x "x" 1                          resolved
+//
+// Invariant: the mark is there exactly if two documents or more have the key; the index's
+// count in the meta data is the number of marks.
+
 // violation returns why a local write that makes next of e's document cannot be:
 // another document has a key that the document does not have yet. An index that
 // is being built may not know all documents; what it misses is a conflict.
@@ -40,7 +52,8 @@ func (b *batch) violation(e *entry, cur, next []byte) (refusal, err error) {
 	return nil, nil
 }
 
-// speculate makes s what judged requests leave of e.
+// speculate makes s what judged requests leave of e, its keys of unique indexes included,
+// so that two inserts of one group do not both get a key.
 func (b *batch) speculate(e *entry, s *keyspace.State) {
 	cur := e.current().Doc
 	for _, x := range e.coll.Indexes {
@@ -52,12 +65,7 @@ func (b *batch) speculate(e *entry, s *keyspace.State) {
 		if b.holders.judged == nil {
 			b.holders.judged = HeldKeys{}
 		}
-		for _, k := range b.old.Keys {
-			b.holders.judged.Set(b.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), e.idKey, false)
-		}
-		for _, k := range b.now.Keys {
-			b.holders.judged.Set(b.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), e.idKey, true)
-		}
+		b.holders.judged.Move(b.fold.Space, x, e.idKey, &b.old, &b.now)
 	}
 	e.spec = s
 }
@@ -74,6 +82,7 @@ func (b *batch) hold(x *keyspace.Index, k, idKey []byte, has bool) error {
 	if err != nil {
 		return err
 	}
+	// Steps that are done again may find the entry but not what was done for it.
 	if has && !contested && !b.redo {
 		return nil // it gained its first document
 	}
@@ -131,8 +140,9 @@ func (f *Fold) CreateUnique(ctx context.Context, name string, x keyspace.IndexDe
 	return err
 }
 
-// defineShadow writes the definition of a shadow that is filled; the fold of the
-// definition takes it over.
+// defineShadow writes the definition of a shadow that is filled, if no key has two
+// documents; in the committer, so that nothing comes in between. The fold of the
+// definition takes the shadow over.
 func (f *Fold) defineShadow(ctx context.Context, name string, shadow uint32, x keyspace.IndexDef, define func() (*payload.Op, error)) error {
 	ix := f.Cat.IndexOf(name, shadow)
 	if ix == nil {
@@ -150,6 +160,7 @@ func (f *Fold) defineShadow(ctx context.Context, name string, shadow uint32, x k
 	}
 	r := &Request{Ctx: ctx, Ops: []payload.Op{*op}, Mode: Each, done: make(chan struct{})}
 	r.Payload = payload.Encode(r.Ops)
+	// Straight to the group: this is the committer, which cannot wait for itself.
 	f.commitGroup([]*Request{r})
 	if r.Err != nil {
 		return r.Err

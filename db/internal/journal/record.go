@@ -21,14 +21,15 @@ func Read(j Journal, n int64) (*Record, error) {
 	return Decode(&as[0]), nil
 }
 
-// A Record is a transaction being folded.
+// A Record is one transaction of a log, decoded. It is immutable once its number and
+// ID are known, and several readers may share it.
 type Record struct {
-	N      int64
+	N      int64 // the arrival; 0 while a request is judged
 	ID     clock.RecordID
-	Time   clock.Time
-	Atomic bool
-	Writer string // identity of its log
-	Role   string // of that identity
+	Time   clock.Time // of all its operations; 0 for a snapshot's, which come first
+	Atomic bool       // all of its operations are accepted or none
+	Writer string     // identity of its log
+	Role   string     // of that identity
 	Ops    []payload.Op
 	Seeds  []lthash.Seed // of inserted documents, if known; by operation
 	Bad    error         // why its payload is malformed
@@ -36,8 +37,10 @@ type Record struct {
 	Snapshot bool // of a snapshot log
 }
 
+// Ref names operation i of the record by local numbers.
 func (r *Record) Ref(i int) keyspace.Ref { return keyspace.Ref{Time: r.Time, N: r.N, Index: uint32(i)} }
 
+// Stamp names operation i of a record as every replica does.
 func Stamp(rec *Record, i uint32) clock.Stamp {
 	return clock.Stamp{Time: rec.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: i}
 }
@@ -54,6 +57,7 @@ func Decode(a *Arrival) *Record {
 	return r
 }
 
+// Author returns who wrote the record, and when.
 func (r *Record) Author() judge.Author {
 	return judge.Author{Time: r.Time, Writer: r.Writer, Role: r.Role}
 }

@@ -18,26 +18,28 @@ const SystemCollection = "system.collections"
 // A Definition is a parsed document of the system collection.
 type Definition struct {
 	Validator
-	Version int64 // rises with each change of schema, rules, level or action
-	Rules   CompiledRules
-	Indexes []keyspace.IndexDef
-	done    []migration // steps of the versions before, oldest first
-	Next    *pending    // a migration under way, nil for none
+	Version int64               // rises with each change of schema, rules, level or action
+	Rules   CompiledRules       // in force from the definition's place on
+	Indexes []keyspace.IndexDef // as written; two of one name are possible, the first counts
+	done    []migration         // steps of the versions before, oldest first
+	Next    *pending            // a migration under way, nil for none
 }
 
 // A migration is what led to a version.
 type migration struct {
 	version int64
 	text    string
-	steps   []Step
+	steps   []MigrationStep
 }
 
-// A pending migration says what holds once its steps are done.
+// A pending migration says what holds once its steps are done. Until then a document
+// fits if it fits either, so that nobody's writes are refused while documents are
+// rewritten one by one (docs/adr/0005).
 type pending struct {
 	Validator
-	ID    string
-	Text  string // of the steps
-	Steps []Step
+	ID    string // of this attempt: what ends it names it, so that it ends no other
+	Text  string // of the steps, canonical Extended JSON
+	Steps []MigrationStep
 }
 
 // MaxMigrations bounds the migrations that a definition remembers.
@@ -104,6 +106,7 @@ func (v *Validator) parse(name string, e value.Value) (known bool, err error) {
 	return true, err
 }
 
+// Compile compiles the schema, if there is one.
 func (v *Validator) Compile() (err error) {
 	if v.Text != "" {
 		v.Schema, err = compileSchema(v.Text, v.Formats)
@@ -125,6 +128,7 @@ func wholeOf(name string, v value.Value) (int64, error) {
 	return v.Int(), nil
 }
 
+// OneOf refuses what is none of the words that a field may have.
 func OneOf(name, got string, words ...string) error {
 	for _, w := range words {
 		if got == w {
@@ -134,6 +138,7 @@ func OneOf(name, got string, words ...string) error {
 	return fault.Errorf(fault.BadValue, "%s must be one of %q, not %q", name, words, got)
 }
 
+// parseMigrations reads the steps of the versions before: [{version, steps}, …].
 func parseMigrations(v value.Value) (out []migration, err error) {
 	if !v.IsArray() {
 		return nil, fault.Errorf(fault.BadValue, "a definition's steps must be an array")
@@ -147,7 +152,7 @@ func parseMigrations(v value.Value) (out []migration, err error) {
 		if m.text, err = textOf("steps.steps", value.Get(e.Data, "steps")); err != nil {
 			return nil, err
 		}
-		if m.steps, err = ParseSteps(m.text); err != nil {
+		if m.steps, err = ParseMigration(m.text); err != nil {
 			return nil, err
 		}
 		if out = append(out, m); len(out) > MaxMigrations {
@@ -157,6 +162,7 @@ func parseMigrations(v value.Value) (out []migration, err error) {
 	return out, nil
 }
 
+// parsePending reads the migration that is under way: {id, steps, schema, …}.
 func parsePending(v value.Value) (*pending, error) {
 	if !v.IsDoc() {
 		return nil, fault.Errorf(fault.BadValue, "a definition's next must be a document")
@@ -171,7 +177,7 @@ func parsePending(v value.Value) (*pending, error) {
 				p.ID, err = textOf("next.id", e)
 			case "steps":
 				if p.Text, err = textOf("next.steps", e); err == nil {
-					p.Steps, err = ParseSteps(p.Text)
+					p.Steps, err = ParseMigration(p.Text)
 				}
 			default:
 				err = fault.Errorf(fault.BadValue, "a definition's next has no field %q", k)
@@ -184,7 +190,8 @@ func parsePending(v value.Value) (*pending, error) {
 	return p, nil
 }
 
-// LawOf returns what of a definition decides whether operations are accepted;
+// LawOf returns what of a definition decides whether operations are accepted; version,
+// indexes and past steps do not, so a change of these alone folds nothing again;
 // documents are folded again where it changes.
 func LawOf(doc []byte) string {
 	if doc == nil {
@@ -226,6 +233,7 @@ func (ds *Definitions) Parse(doc []byte) (*Definition, error) {
 	if err != nil {
 		return nil, errors.Join(keyspace.ErrCorrupt, err)
 	}
+	// All of them go: what is in use comes back with its next use.
 	if ds.by == nil || len(ds.by) >= maxDefinitions {
 		ds.by = map[string]*Definition{}
 	}
@@ -246,8 +254,10 @@ func (d *Definition) CatchUp(doc bson.Raw) ([]Rewrite, bson.Raw, error) {
 	if d.Fits(doc) == nil {
 		return nil, doc, nil
 	}
+	// From which version it comes nothing says; the steps are harmless where they are not
+	// needed, so the shortest list that makes it fit is tried first.
 	for from := len(d.done) - 1; from >= 0; from-- {
-		var steps []Step
+		var steps []MigrationStep
 		for _, m := range d.done[from:] {
 			steps = append(steps, m.steps...)
 		}

@@ -4,6 +4,15 @@
 //
 //	Judge.Decide(op, state, author, definition) ─► Verdict{Next, Code, Err}
 //
+//	insert {_id: 1}             on nothing        ok, {_id: 1}
+//	insert {_id: 1}             on {_id: 1}       duplicate
+//	update {n: 1} $inc n        on {_id: 1}       no_match
+//	update {} $set a "x"        a must be an int  schema
+//
+// Everything that it depends on is in its arguments: the time is the operation's, the
+// writer and the role are the log's. What a later version decides in another way, it
+// must decide in the old way for old records.
+//
 // A definition is a document of the system collection: a schema, rules, indexes and
 // the steps of migrations.
 package judge
@@ -20,25 +29,32 @@ import (
 
 // A Verdict is the outcome of one operation at its place.
 type Verdict struct {
-	Next keyspace.State
-	Code keyspace.Code
-	Err  error // why, if refused
+	Next keyspace.State // the state after it; the one before, if it is refused
+	Code keyspace.Code  // CodeOK, or the reason
+	Err  error          // why, if refused
 }
 
 var (
-	ErrNoMatch   = fault.New(fault.NoMatch, "no document matches the filter")
+	// ErrNoMatch reports that the filter of an operation does not match its document.
+	ErrNoMatch = fault.New(fault.NoMatch, "no document matches the filter")
+	// ErrDuplicate reports an insert whose _id is taken.
 	ErrDuplicate = fault.New(fault.DuplicateKey, "a document with this _id exists")
-	ErrReserved  = fault.New(fault.Reserved, "_mod is the time of the last change and cannot be set")
-	ErrAtomic    = fault.New(fault.Atomic, "another operation of the atomic transaction was refused")
-	ErrDocSize   = fault.Errorf(fault.TooLarge, "the document is larger than %d bytes", value.MaxDocument)
+	// ErrReserved reports an operation that sets _mod.
+	ErrReserved = fault.New(fault.Reserved, "_mod is the time of the last change and cannot be set")
+	// ErrAtomic reports an operation whose atomic record was refused for another.
+	ErrAtomic = fault.New(fault.Atomic, "another operation of the atomic transaction was refused")
+	// ErrDocSize reports an operation whose document would be too large.
+	ErrDocSize = fault.Errorf(fault.TooLarge, "the document is larger than %d bytes", value.MaxDocument)
 )
 
+// duplicateID is the refusal of an insert whose _id is taken, in MongoDB's words.
 func duplicateID(o *payload.Op) error {
 	return fault.Of(ErrDuplicate, `E11000 duplicate key error collection: %s index: _id_ dup key: {"_id":%s}`,
 		o.Coll, value.AppendJSONValue(nil, o.ID, false))
 }
 
 // A Judge judges operations; it keeps what it compiled last, because many
+// operations of a record share a filter and an update, by the same bytes. Many
 // operations share a body. It belongs to one goroutine.
 type Judge struct {
 	filterSrc, updateSrc []byte
@@ -47,6 +63,8 @@ type Judge struct {
 	update               *update.Update
 }
 
+// compile compiles the filter and the update of o, unless they are those of the operation
+// before: the same memory, since equal bodies of a record are decoded once.
 func (j *Judge) compile(o *payload.Op) (err error) {
 	if !keyspace.SameSlice(o.Filter, j.filterSrc) {
 		j.filterSrc = nil
@@ -66,7 +84,9 @@ func (j *Judge) compile(o *payload.Op) (err error) {
 	return nil
 }
 
-// Decide gives the outcome of o on cur, as by writes it, with def in force.
+// Decide gives the outcome of o on cur, as by writes it, with def in force; nil is no
+// definition. Rules come last and only for what changes: they see the document before
+// and after, and what changes nothing needs no leave.
 func (j *Judge) Decide(o *payload.Op, cur keyspace.State, by Author, def *Definition) Verdict {
 	v := j.Judge(o, cur, by.Time, def)
 	if v.Code != keyspace.CodeOK || o.Kind == payload.State || v.Next.Dead == cur.Dead && keyspace.SameSlice(v.Next.Doc, cur.Doc) {
@@ -78,7 +98,8 @@ func (j *Judge) Decide(o *payload.Op, cur keyspace.State, by Author, def *Defini
 	return v
 }
 
-// Judge is decide without rules: it applies again what was accepted.
+// Judge is Decide without rules: it applies again what was accepted. With no
+// definition it gives what an accepted operation gave, whatever is in force now.
 func (j *Judge) Judge(o *payload.Op, cur keyspace.State, t clock.Time, def *Definition) Verdict {
 	if o.Kind == payload.State {
 		return takeState(o, cur)
@@ -95,6 +116,8 @@ func (j *Judge) Judge(o *payload.Op, cur keyspace.State, t clock.Time, def *Defi
 	if value.Get(next, "_mod").Exists() {
 		return refuse(keyspace.CodeReserved, ErrReserved)
 	}
+	// Definitions have no schema, but must be ones: a replica that could not read what is
+	// in force could judge nothing.
 	if o.Coll == SystemCollection {
 		if _, err := ParseDefinition(next); err != nil {
 			return refuse(keyspace.CodeDefinition, err)
@@ -107,6 +130,8 @@ func (j *Judge) Judge(o *payload.Op, cur keyspace.State, t clock.Time, def *Defi
 	return v
 }
 
+// apply gives the outcome of o on cur by the document alone: filter, update, _id. A
+// Next that shares cur's memory says that nothing changed.
 func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
 	refuse := func(c keyspace.Code, err error) Verdict { return Verdict{Next: cur, Code: c, Err: err} }
 	if o.Kind == payload.Insert {
@@ -119,13 +144,14 @@ func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
 		return refuse(keyspace.CodeUpdate, err)
 	}
 	found := false
-	filter := j.filter.At(t.Wall())
+	filter := j.filter.At(t.Wall()) // $$NOW is the operation's time, on every replica
 	if cur.Doc != nil {
 		var err error
 		if found, err = filter.Test(keyspace.Visible(cur, filter.Tree().Names("_mod"))); err != nil {
 			return refuse(keyspace.CodeUpdate, err)
 		}
 	}
+	// The upsert of a document that is there and does not match must not replace it.
 	if !found {
 		if !o.Upsert {
 			return refuse(keyspace.CodeNoMatch, ErrNoMatch)

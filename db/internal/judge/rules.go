@@ -11,7 +11,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// RuleTexts are the rules of a definition, as [db.Rules] has them.
+// RuleTexts are the rules of a definition, as db.Rules has them; "" allows all.
 type RuleTexts struct{ Write, Read, Define string }
 
 // CompiledRules are the rules of a definition.
@@ -51,6 +51,7 @@ func ParseRules(v value.Value) (r CompiledRules, err error) {
 	return r, r.Compile()
 }
 
+// Compile compiles the texts.
 func (r *CompiledRules) Compile() error {
 	for _, x := range []struct {
 		name, text string
@@ -84,7 +85,8 @@ func RulesDoc(r RuleTexts) bson.D {
 }
 
 // allows judges by the rule for what o makes of a document. A definition is
-// judged by its own rule, as it was before.
+// judged by its own rule, as it was before: who may not change a collection cannot give
+// itself leave. The first definition of a collection is free.
 func (d *Definition) allows(o *payload.Op, old, now []byte, by Author) error {
 	name, rule := "write", (*rules.Rule)(nil)
 	if o.Coll == SystemCollection {

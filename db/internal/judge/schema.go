@@ -41,7 +41,9 @@ func (v *Validator) Fits(doc []byte) error {
 	return v.Schema.Check(doc)
 }
 
-// validate judges a document that takes the place of old, nil for none.
+// validate judges a document that takes the place of old, nil for none. At the level
+// moderate what did not fit before need not fit now, so that old documents can be
+// changed at all.
 func (d *Definition) validate(old, doc []byte) error {
 	if d == nil || d.Schema == nil || d.Level == LevelOff || d.Warn {
 		return nil
@@ -73,6 +75,7 @@ func (v *Validator) Fields() bson.D {
 	return append(out, bson.E{Key: "formats", Value: v.Formats}, bson.E{Key: "level", Value: level}, bson.E{Key: "action", Value: action})
 }
 
+// SameValidator reports whether two validators judge alike; no level is strict.
 func SameValidator(a, b *Validator) bool {
 	return a.Text == b.Text && a.Formats == b.Formats && a.Warn == b.Warn && (a.Level == b.Level || a.Level+b.Level == LevelStrict)
 }

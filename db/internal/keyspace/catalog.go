@@ -13,11 +13,15 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// A Catalog maps names to local numbers. It is immutable once published.
+// A Catalog maps names to local numbers. It is immutable once published: who changes
+// it clones it first, and the clone takes its place when the transaction is committed.
+//
+//	c 0      next 7, dropped 4 5
+//	c 3      {name: "cities", indexes: [{num: 6, def: {name: "country_1", …}, ready: true}]}
 type Catalog struct {
-	Colls   map[string]*Coll
-	Next    uint32 // the next number, of a collection or an index
-	Dropped []uint32
+	Colls   map[string]*Coll // by name
+	Next    uint32           // the next number, of a collection or an index
+	Dropped []uint32         // indexes whose entries wait to be deleted
 }
 
 // A Coll is a collection by its local number; immutable but for its stats.
@@ -29,7 +33,8 @@ type Coll struct {
 	Docs    *atomic.Int64 // live documents, as published
 }
 
-// An Index is a local index; immutable but for multi and done.
+// An Index is a local index; immutable but for Multi and Done, which all copies of it
+// share, so that a plan made under an older catalogue learns of the first array, too.
 type Index struct {
 	IndexDef
 	Num    uint32
@@ -45,7 +50,7 @@ type Index struct {
 }
 
 // CollStats are what the committer knows about a collection; of a unique index
-// docs counts its conflicts.
+// Docs counts its conflicts.
 type CollStats struct {
 	Docs    int64
 	MaxTime clock.Time // of all operations on its documents
@@ -68,6 +73,9 @@ type storedIndex struct {
 	Done   int64    `bson:"done,omitempty"`
 }
 
+// NewIndex compiles the index that x defines, under the local number n. One that is not
+// filled is written by every commit from now on, and read only when it covers all
+// documents.
 func NewIndex(x IndexDef, n uint32, filled bool) (*Index, error) {
 	x.State = IndexState{}
 	ix := &Index{IndexDef: x, Num: n, Filled: filled, Ready: filled, Multi: new(atomic.Bool), Done: new(atomic.Int64)}
@@ -99,6 +107,7 @@ func (ix *Index) With(f func(*Index)) *Index {
 	return &n
 }
 
+// Clone returns a copy that may be changed; collections and indexes are shared.
 func (c *Catalog) Clone() *Catalog {
 	n := &Catalog{Colls: make(map[string]*Coll, len(c.Colls)+1), Next: c.Next, Dropped: slices.Clone(c.Dropped)}
 	for k, v := range c.Colls {
@@ -115,6 +124,7 @@ func (c *Coll) WithIndexes(xs []*Index) *Coll {
 // same reports whether x is the definition of ix.
 func (ix *Index) same(x IndexDef) bool { return ix.Name == x.Name && SameIndex(ix.IndexDef, x) }
 
+// Progress says how far the index of c is, by the counts of a view.
 func (ix *Index) Progress(stats map[uint32]CollStats, c *Coll) IndexState {
 	total := stats[c.Num].Docs
 	s := IndexState{Building: !ix.Filled, Done: min(ix.Done.Load(), total), Total: total, Conflicts: stats[ix.Num].Docs}
@@ -187,6 +197,7 @@ func (c *Catalog) Save(tx store.Tx, sp Space, changed map[uint32]bool, multi map
 	return tx.Put(sp.Key(tagCollection, Num(0)), rest)
 }
 
+// LoadCatalog reads the catalogue; an empty one if the database is new.
 func LoadCatalog(r store.Reader, sp Space) (*Catalog, error) {
 	cat := &Catalog{Colls: map[string]*Coll{}}
 	p := sp.Key(tagCollection)
@@ -252,6 +263,8 @@ func (c *Catalog) CollOf(index uint32) string {
 	return ""
 }
 
+// FindIndex returns the index that x defines, name and options alike; nil if there is
+// none.
 func FindIndex(list []*Index, x IndexDef) *Index {
 	for _, ix := range list {
 		if ix.same(x) {
@@ -273,6 +286,7 @@ func FindEntries(list []*Index, x IndexDef) *Index {
 	return nil
 }
 
+// Named reports whether an index of the list has the name.
 func Named(list []*Index, name string) bool {
 	for _, ix := range list {
 		if ix.Name == name {

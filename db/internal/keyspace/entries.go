@@ -11,14 +11,17 @@ import (
 )
 
 const (
-	// A document with more or longer entries in an index is kept aside and
+	// maxEntries bounds the entries of a document in an index. A document with more, or
+	// with one that is longer than MaxEntryKey bytes, is kept aside and
 	// looked at by every search of the index.
-	maxEntries  = 256
+	maxEntries = 256
+	// MaxEntryKey is how many bytes an index key has at most, without the _id's key.
 	MaxEntryKey = 1024
 	// A text index takes more: a word each.
 	maxTerms = 4096
 )
 
+// NotANumber is NaN, which equals itself in an index and nothing in a comparison.
 var NotANumber = func() value.Value {
 	t, b, err := bson.MarshalValue(math.NaN())
 	if err != nil {
@@ -70,6 +73,10 @@ func (ks *KeySet) fillText(ix *Index, doc []byte) {
 }
 
 // fillValues makes a key of each combination of the values of the paths.
+//
+//	index {a: 1, b: -1}, document {a: [1, 2], b: "x"}  →  keys (1, "x") and (2, "x"), Multi
+//
+// The product is bounded before it is built: two long arrays make a document wide.
 func (ks *KeySet) fillValues(ix *Index, doc []byte) {
 	for len(ks.parts) < len(ix.paths) {
 		ks.parts = append(ks.parts, nil)

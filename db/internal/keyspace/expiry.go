@@ -32,6 +32,8 @@ func (c *Coll) Expired(doc []byte, now time.Time) bool {
 // cutoff is the latest date that has expired at now.
 func (ix *Index) cutoff(now time.Time) int64 { return now.Add(-*ix.ExpireAfter).UnixMilli() }
 
+// Expires reports whether ix says that doc has expired at now: any date in an array
+// will do, and what is no date never expires.
 func (ix *Index) Expires(doc []byte, now time.Time) bool {
 	if ix.Filter != nil && !ix.Filter.Match(doc) {
 		return false

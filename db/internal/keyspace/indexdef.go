@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	MaxIndexes      = 64 // of a collection
+	// MaxIndexes bounds the indexes of a collection, besides that of _id.
+	MaxIndexes      = 64
 	maxIndexKeys    = 16
 	maxIndexName    = 255
 	maxWeight       = 99_999
@@ -28,12 +29,12 @@ const (
 type IndexDef struct {
 	Name        string
 	Keys        []IndexKey
-	Unique      bool
-	Sparse      bool
-	Partial     bson.Raw
-	ExpireAfter *time.Duration
-	Language    string
-	State       IndexState // set by those who list indexes, and not read
+	Unique      bool           // no two documents have one key, as far as this replica can tell when it writes
+	Sparse      bool           // without documents that have none of the fields
+	Partial     bson.Raw       // the filter of the documents that it holds; nil for all
+	ExpireAfter *time.Duration // after the date in its one field; whole seconds, nil for never
+	Language    string         // of a text index
+	State       IndexState     // set by those who list indexes, and not read
 }
 
 // IndexDoc returns x as it is written into definitions.
@@ -142,6 +143,7 @@ func ParseIndex(doc []byte) (x IndexDef, err error) {
 	return x, CheckIndex(&x)
 }
 
+// StringOption reads the option of that name of an index, or of $text, as a string.
 func StringOption(name string, v value.Value) (string, error) {
 	if v.Type != bson.TypeString {
 		return "", fault.Errorf(fault.TypeMismatch, "index option %q must be a string", name)
@@ -160,6 +162,7 @@ func BoolOption(name string, v value.Value) (bool, error) {
 	return false, fault.Errorf(fault.TypeMismatch, "index option %q must be a boolean", name)
 }
 
+// ExpireOption reads the seconds after which documents expire; a fraction is dropped.
 func ExpireOption(name string, v value.Value) (*time.Duration, error) {
 	f, ok := v.Raw().AsFloat64OK()
 	if !ok || !v.IsNumber() || math.IsNaN(f) {
@@ -179,6 +182,8 @@ func partialText(v value.Value) (bson.Raw, error) {
 	return value.ParseJSON(v.Str())
 }
 
+// SetWeights takes the weights {path: 1 to 99,999} over into the text keys of x; none
+// leaves it as it is.
 func SetWeights(x *IndexDef, v value.Value) error {
 	if !v.Exists() {
 		return nil

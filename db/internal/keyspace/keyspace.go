@@ -43,16 +43,23 @@ const (
 	TagFeed       = 'f' // the ID of the feed
 )
 
-// A Ref is a stamp by local numbers: the arrival stands for log and hash.
+// A Ref is a stamp by local numbers: the arrival stands for log and hash. It takes 10
+// to 20 bytes instead of 76, but orders like the stamp only if the times differ: for
+// equal times of two records somebody has to look the records up.
+//
+//	{Time: 0x018f…, N: 300, Index: 2}  →  time u64be ‖ ac 02 ‖ 02
 type Ref struct {
 	Time  clock.Time
-	N     int64
-	Index uint32
+	N     int64  // the arrival
+	Index uint32 // of the operation in the record
 }
 
 // A Space is the prefix that every key of a database begins with.
 type Space []byte
 
+// Key returns the key of that kind whose parts follow: a copy, which the caller owns.
+//
+//	Key(TagDoc, Num(3), id)  →  prefix ‖ 'd' ‖ 03 ‖ id
 func (sp Space) Key(tag byte, parts ...[]byte) []byte {
 	n := len(sp) + 1
 	for _, p := range parts {
@@ -77,8 +84,11 @@ func (sp Space) NotedKey(n int64, r Ref) []byte {
 	return r.Append(sp.Key(TagNoted, binary.BigEndian.AppendUint64(nil, uint64(n))))
 }
 
+// Num returns the local number of a collection or an index as keys have it.
 func Num(n uint32) []byte { return binary.AppendUvarint(nil, uint64(n)) }
 
+// Append appends the stored form of r to dst. Those of one document order by time, which
+// leads; that is what history and bases are read by.
 func (r Ref) Append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Time))
 	dst = binary.AppendUvarint(dst, uint64(r.N))
@@ -86,16 +96,20 @@ func (r Ref) Append(dst []byte) []byte {
 }
 
 var (
+	// ErrCorrupt reports a stored value that is not in its form.
 	ErrCorrupt = fault.New(fault.Corrupt, "corrupt value in the store")
-	ErrLost    = fault.New(fault.Corrupt, "the journal has lost arrivals")
+	// ErrLost reports a record that the journal has no more, though the fold needs it.
+	ErrLost = fault.New(fault.Corrupt, "the journal has lost arrivals")
 )
 
-// A Scanner reads the fields of a stored value; bad stays set after an error.
+// A Scanner reads the fields of a stored value; Bad stays set after an error, so that
+// the caller asks once, at the end. After an error each field reads as zero.
 type Scanner struct {
-	B   []byte
+	B   []byte // what is left; fields alias it
 	Bad bool
 }
 
+// Take returns the next n bytes.
 func (s *Scanner) Take(n int) []byte {
 	if s.Bad || n < 0 || n > len(s.B) {
 		s.Bad = true
@@ -106,9 +120,12 @@ func (s *Scanner) Take(n int) []byte {
 	return p
 }
 
-func (s *Scanner) byte() byte  { return s.Take(1)[0] }
+func (s *Scanner) byte() byte { return s.Take(1)[0] }
+
+// U64 reads 8 bytes, big-endian.
 func (s *Scanner) U64() uint64 { return binary.BigEndian.Uint64(s.Take(8)) }
 
+// Uvarint reads an unsigned integer of variable length.
 func (s *Scanner) Uvarint() uint64 {
 	v, n := binary.Uvarint(s.B)
 	if n <= 0 {
@@ -119,19 +136,22 @@ func (s *Scanner) Uvarint() uint64 {
 	return v
 }
 
+// Ref reads what [Ref.Append] wrote.
 func (s *Scanner) Ref() Ref {
 	return Ref{Time: clock.Time(s.U64()), N: int64(s.Uvarint()), Index: uint32(s.Uvarint())}
 }
 
 // A Head is what is stored of a document, besides its earlier operations.
 type Head struct {
-	Last   Ref // its last operation, refused or not
-	Code   Code
-	Atomic bool
+	Last   Ref    // its last operation, refused or not
+	Code   Code   // the verdict on it
+	Atomic bool   // its record is atomic
 	Count  uint64 // operations
 	State
 }
 
+// The flags of a stored head. What has its usual value takes no room: a document that was
+// inserted and never changed is flags ‖ ref ‖ BSON.
 const (
 	headDoc = 1 << iota
 	headDead
@@ -141,6 +161,7 @@ const (
 	headAtomic
 )
 
+// Append appends the stored form of h, its document last, to dst.
 func (h *Head) Append(dst []byte) []byte {
 	flags := byte(0)
 	set := func(on bool, bit byte) {
@@ -200,4 +221,5 @@ func Uvarints(dst []byte, vs ...uint64) []byte {
 	return dst
 }
 
+// ValueNone is no value: the _id of a document that is only looked at.
 var ValueNone value.Value

@@ -14,21 +14,29 @@ import (
 // Meta is what a database knows about itself. Each commit writes what it
 // changed into one of 256 slots; the whole is written now and then, so that
 // Open reads little and a small commit writes little.
+//
+//	gen 1000  M      whole: counts and hash as of 1000
+//	gen 1001  m e9   counts, and the seeds of what it changed
+//	gen 1255  M      whole again, before a slot that is still needed is written over
+//
+// Invariant: the slots of the generations after the whole are all there, each written
+// by the transaction whose changes it names; so the whole and they are the state.
 type Meta struct {
-	Gen     uint64 // commits
-	Cursor  int64  // every arrival up to it is folded
-	Ahead   []Span // own records after the cursor that are folded, in order
-	Refused int64
-	Gaps    int64
-	Stats   map[uint32]CollStats
-	Hash    *lthash.State // as of the last whole write; immutable
-	Pending []lthash.Delta
-	whole   uint64 // gen of the last whole write
+	Gen     uint64               // commits
+	Cursor  int64                // every arrival up to it is folded
+	Ahead   []Span               // own records after the cursor that are folded, in order
+	Refused int64                // refused operations
+	Gaps    int64                // how often the fold changed more of a collection than its records name
+	Stats   map[uint32]CollStats // by number of a collection or a unique index; replaced, never changed
+	Hash    *lthash.State        // as of the last whole write; immutable
+	Pending []lthash.Delta       // of the state hash, since Hash
+	whole   uint64               // gen of the last whole write
 }
 
 // A Span is a range of arrivals, both ends included.
 type Span struct{ First, Last int64 }
 
+// Copy returns a copy for one batch, which is dropped if the batch is.
 func (m *Meta) Copy() Meta {
 	c := *m
 	c.Ahead = slices.Clone(m.Ahead)
@@ -36,6 +44,9 @@ func (m *Meta) Copy() Meta {
 }
 
 // Folded moves the cursor over the arrivals of s, or keeps them as ahead of it.
+//
+//	cursor 4, Folded(7–8)   cursor 4, ahead 7–8     own records, while 5 and 6 wait
+//	Folded(5–6)             cursor 8, none ahead
 func (m *Meta) Folded(s Span) {
 	if s.First > m.Cursor+1 {
 		if k := len(m.Ahead); k > 0 && m.Ahead[k-1].Last+1 == s.First {
@@ -52,8 +63,10 @@ func (m *Meta) Folded(s Span) {
 	}
 }
 
+// IsAhead reports whether the record at arrival n is folded ahead of the cursor.
 func (m *Meta) IsAhead(n int64) bool { return IsAhead(m.Ahead, n) }
 
+// IsAhead reports whether one of the spans holds n.
 func IsAhead(ahead []Span, n int64) bool {
 	return slices.ContainsFunc(ahead, func(s Span) bool { return s.First <= n && n <= s.Last })
 }
@@ -66,8 +79,8 @@ const (
 
 // MetaChange is what one commit changes in the meta data.
 type MetaChange struct {
-	Stats  map[uint32]CollStats
-	Deltas []lthash.Delta // of the state hash
+	Stats  map[uint32]CollStats // what changes, whole
+	Deltas []lthash.Delta       // of the state hash
 }
 
 // Save writes the next generation, with what c changes, into tx: into a slot, or

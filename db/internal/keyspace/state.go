@@ -5,11 +5,15 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 )
 
+// SameState reports whether two states are equal: the same bytes, not only the same
+// values, because the state hash is over bytes.
 func SameState(a, b State) bool {
 	return a.Mod == b.Mod && a.Dead == b.Dead && (a.Doc == nil) == (b.Doc == nil) &&
 		(SameSlice(a.Doc, b.Doc) || string(a.Doc) == string(b.Doc))
 }
 
+// SameSlice reports whether a and b are the same memory. That two slices of one document
+// are not compared byte by byte is what makes an operation without effect cheap.
 func SameSlice(a, b []byte) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }
 
 // Visible returns the document as a filter, sort or projection sees it: with _mod

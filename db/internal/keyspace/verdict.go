@@ -9,6 +9,8 @@ import (
 // A Code is a Reason as it is stored and hashed; 0 is an accepted operation.
 type Code byte
 
+// The codes are stored and hashed: new ones go to the end, none changes its number.
+// CodeOK is an accepted operation, the others are in the order of [Reasons].
 const (
 	CodeOK Code = iota
 	CodeMalformed
@@ -23,11 +25,13 @@ const (
 	CodeRule
 )
 
+// Reasons gives each code its stable word.
 var Reasons = [...]fault.Kind{
 	"", fault.Malformed, fault.Duplicate, fault.NoMatch, fault.Schema, fault.Update, fault.Reserved, fault.Definition, fault.Atomic,
 	fault.TooLarge, fault.Rule,
 }
 
+// Reason returns the word of c; a code of a later version has its number for one.
 func (c Code) Reason() fault.Kind {
 	if int(c) < len(Reasons) {
 		return Reasons[c]

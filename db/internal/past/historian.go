@@ -21,7 +21,9 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// A historian finds out since when documents have what they have.
+// A historian finds out since when documents have what they have: by folding a history
+// again, with the standing verdicts, and watching for the key. It is exact, unlike a Past,
+// because it tells what the order says and not what readers saw.
 type historian struct {
 	journal journal.Journal
 	v       *view.View
@@ -30,6 +32,8 @@ type historian struct {
 	keys    keyspace.KeySet
 }
 
+// conflictAt describes the conflict over one key: the first who got the key, in stamp
+// order, is its owner on every replica.
 func (h *historian) conflictAt(ctx context.Context, c *keyspace.Coll, x *keyspace.Index, key []byte) (cf Conflict, err error) {
 	cf.Collection, cf.Index = c.Name, x.Name
 	p := h.v.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), key)
@@ -51,6 +55,7 @@ func (h *historian) conflictAt(ctx context.Context, c *keyspace.Coll, x *keyspac
 				return cf, err
 			}
 		}
+		// An index may have the key for any number of documents: the first are kept.
 		at, _ := slices.BinarySearchFunc(held, kh, func(a, b keyHolder) int { return a.Since.Compare(b.Since) })
 		if held = slices.Insert(held, at, kh); len(held) > maxOthers+1 {
 			held = held[:maxOthers+1]
@@ -66,7 +71,7 @@ func (h *historian) conflictAt(ctx context.Context, c *keyspace.Coll, x *keyspac
 	return cf, nil
 }
 
-// holder tells since when the document under IDKey has the key.
+// holder tells since when the document under idKey has the key.
 func (h *historian) holder(c *keyspace.Coll, x *keyspace.Index, key, idKey []byte) (keyHolder, []byte, error) {
 	hd, err := h.v.Head(c, idKey)
 	if err != nil {
@@ -118,6 +123,7 @@ func (h *historian) holder(c *keyspace.Coll, x *keyspace.Index, key, idKey []byt
 	}
 }
 
+// record returns the record that arrived as number n.
 func (h *historian) record(n int64) (*journal.Record, error) {
 	if r := h.records[n]; r != nil {
 		return r, nil
@@ -133,12 +139,14 @@ func (h *historian) record(n int64) (*journal.Record, error) {
 	return r, nil
 }
 
+// stamp gives the stamp of a ref.
 func (h *historian) stamp(r keyspace.Ref) (clock.Stamp, error) {
 	rec, err := h.record(r.N)
 	if err != nil {
 		return clock.Stamp{}, err
 	}
 	s := journal.Stamp(rec, r.Index)
+	// Documents of a snapshot come at time 0; people want to know when.
 	if rec.Snapshot && int(r.Index) < len(rec.Ops) {
 		s.Time = clock.Time(rec.Ops[r.Index].Mod) // when it got the key was cut off
 	}
@@ -147,25 +155,10 @@ func (h *historian) stamp(r keyspace.Ref) (clock.Stamp, error) {
 
 // events returns the operations of a document in stamp order.
 func (h *historian) events(c *keyspace.Coll, idKey []byte, hd keyspace.Head) (evs []fold.Event, err error) {
-	p := h.v.Space.Key(keyspace.TagHistory, keyspace.Num(c.Num), idKey)
-	it := h.v.Snap.Iterate(store.Prefix(p))
-	defer it.Close()
-	for ; it.Valid(); it.Next() {
-		s := keyspace.Scanner{B: it.Key()[len(p):]}
-		r := s.Ref()
-		v, err := it.Value()
-		if err != nil {
-			return nil, err
-		}
-		if s.Bad || len(s.B) != 0 || len(v) != 1 {
-			return nil, keyspace.ErrCorrupt
-		}
-		evs = append(evs, fold.Event{Ref: r, Code: keyspace.Code(v[0] >> 1)})
+	evs, whole, err := history(h.v, c, idKey, hd)
+	if err != nil || !whole {
+		return nil, cmp.Or(err, keyspace.ErrCorrupt)
 	}
-	if err := it.Err(); err != nil {
-		return nil, err
-	}
-	evs = append(evs, fold.Event{Ref: hd.Last, Code: hd.Code})
 	slices.SortStableFunc(evs, func(a, b fold.Event) int {
 		if a.Ref.Time != b.Ref.Time {
 			return cmp.Compare(a.Ref.Time, b.Ref.Time)
@@ -205,11 +198,11 @@ func idOf(doc []byte) bson.RawValue { return payload.DocID(doc).Raw() }
 
 // A Conflict is a key of a unique index that several documents have.
 type Conflict struct {
-	Collection, Index string
-	Key               bson.Raw
-	Owner             keyHolder
-	Others            []keyHolder
-	Documents         int64
+	Collection, Index string      // names
+	Key               bson.Raw    // {path: value, …}
+	Owner             keyHolder   // who has had it longest
+	Others            []keyHolder // in the order in which they got it, at most 100
+	Documents         int64       // that have it, the owner included
 }
 
 // A keyHolder is a document that has a key, and the stamp of the operation that

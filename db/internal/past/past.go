@@ -60,6 +60,8 @@ type pastDoc struct {
 	cur    keyspace.State
 }
 
+// Open sets the view whose histories are read. Records that are decoded are kept: they do
+// not change from view to view, documents do.
 func (p *Past) Open(j journal.Journal, v *view.View) {
 	p.journal, p.v, p.docs = j, v, map[string]*pastDoc{}
 	if p.recs == nil {
@@ -67,6 +69,7 @@ func (p *Past) Open(j journal.Journal, v *view.View) {
 	}
 }
 
+// Keep keeps a decoded record that may be asked for again, within a bound.
 func (p *Past) Keep(rec *journal.Record) {
 	if p.bytes > maxPastBytes {
 		clear(p.recs)
@@ -79,6 +82,7 @@ func (p *Past) Keep(rec *journal.Record) {
 	}
 }
 
+// record returns the record that arrived as number n, maybe a kept one.
 func (p *Past) record(n int64) (*journal.Record, error) {
 	if r := p.recs[n]; r != nil {
 		return r, nil
@@ -94,6 +98,7 @@ func (p *Past) record(n int64) (*journal.Record, error) {
 // Lookup sets c's documents before and after the operation at r. known is false
 // if the history cannot tell; did is false if the operation changed nothing.
 func (p *Past) Lookup(coll *keyspace.Coll, op *payload.Op, r keyspace.Ref, c *change.Change) (known, did bool, err error) {
+	// After a gap the standing verdicts may not be those of when the operation came.
 	if p.Inexact[""] || p.Inexact[coll.Name] {
 		return false, false, nil
 	}
@@ -160,31 +165,43 @@ func (p *Past) doc(coll *keyspace.Coll, idKey []byte) (*pastDoc, error) {
 	if h.Count == 0 {
 		return d, nil
 	}
-	prefix := p.v.Space.Key(keyspace.TagHistory, keyspace.Num(coll.Num), idKey)
-	it := p.v.Snap.Iterate(store.Prefix(prefix))
+	evs, whole, err := history(p.v, coll, idKey, h)
+	if err != nil {
+		return nil, err
+	}
+	d.events = evs
+	d.exact = whole && uint64(len(evs)) == h.Count
+	return d, nil
+}
+
+// history returns the operations of a document, by its head and what the store has of
+// those before, in the order of the keys: that of stamps but for equal times. whole is
+// false if something else is among them, of a longer _id, or corrupt.
+func history(v *view.View, c *keyspace.Coll, idKey []byte, h keyspace.Head) (evs []fold.Event, whole bool, err error) {
+	prefix := v.Space.Key(keyspace.TagHistory, keyspace.Num(c.Num), idKey)
+	it := v.Snap.Iterate(store.Prefix(prefix))
 	defer it.Close()
 	for ; it.Valid(); it.Next() {
 		s := keyspace.Scanner{B: it.Key()[len(prefix):]}
 		r := s.Ref()
 		if s.Bad || len(s.B) > 0 {
-			d.exact = false // of a longer _id, or corrupt: not worth more
-			return d, nil
+			return nil, false, nil
 		}
 		val, err := it.Value()
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if len(val) != 1 {
-			return nil, keyspace.ErrCorrupt
+			return nil, false, keyspace.ErrCorrupt
 		}
-		d.events = append(d.events, fold.Event{Ref: r, Code: keyspace.Code(val[0] >> 1)})
+		evs = append(evs, fold.Event{Ref: r, Code: keyspace.Code(val[0] >> 1)})
 	}
-	d.events = append(d.events, fold.Event{Ref: h.Last, Code: h.Code})
-	d.exact = uint64(len(d.events)) == h.Count
-	return d, it.Err()
+	return append(evs, fold.Event{Ref: h.Last, Code: h.Code}), true, it.Err()
 }
 
-// advance makes d.cur the state after events[:i].
+// advance makes d.cur the state after events[:i]. Verdicts stand: what was accepted is
+// applied without a definition, what was refused is passed over. It goes forward from
+// where it is, so telling a document's changes in order costs one pass.
 func (p *Past) advance(coll *keyspace.Coll, idKey []byte, d *pastDoc, i int) error {
 	if d.at < 0 || d.at > i {
 		if err := p.begin(coll, idKey, d, i); err != nil {
@@ -208,7 +225,8 @@ func (p *Past) advance(coll *keyspace.Coll, idKey []byte, d *pastDoc, i int) err
 	return nil
 }
 
-// begin sets d.cur to the last cached state of events[:i].
+// begin sets d.cur to the last cached state of events[:i], or to nothing. A cached state
+// that is of none of these events, because they were folded again since, is no use.
 func (p *Past) begin(coll *keyspace.Coll, idKey []byte, d *pastDoc, i int) error {
 	d.at, d.cur = 0, keyspace.State{}
 	if i == 0 {
@@ -235,7 +253,8 @@ func (p *Past) begin(coll *keyspace.Coll, idKey []byte, d *pastDoc, i int) error
 	return nil
 }
 
-// Noted tells what was noted at arrival n of refusals and conflicts.
+// Noted tells what was noted at arrival n of refusals and conflicts. The note says only
+// that something changed then; what is told is what has become of it.
 func (p *Past) Noted(m *change.Criteria, n int64) ([]change.Change, error) {
 	out, err := p.refusals(m, n)
 	if err != nil {
@@ -277,7 +296,7 @@ func (p *Past) refusal(r keyspace.Ref) (*change.Change, error) {
 		return nil, err
 	}
 	c := &change.Change{Op: change.OpCleared, By: rec.ID, Time: rec.Time, Remote: !p.v.Own[rec.ID.Log]}
-	c.Refusal = &change.Refusal{Stamp: clock.Stamp{Time: r.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: r.Index}, Seq: rec.ID.Seq}
+	c.Verdict = &change.ChangedVerdict{Stamp: clock.Stamp{Time: r.Time, Log: rec.ID.Log, Hash: rec.ID.Hash, Index: r.Index}, Seq: rec.ID.Seq}
 	if rec.Bad == nil && int(r.Index) < len(rec.Ops) {
 		op := &rec.Ops[r.Index]
 		c.Of(op)
@@ -287,6 +306,6 @@ func (p *Past) refusal(r keyspace.Ref) (*change.Change, error) {
 		return c, err
 	}
 	n, _ := value.Get(doc, "code").Raw().Int32OK()
-	c.Op, c.Refusal.Code, c.Refusal.Message = change.OpRefused, keyspace.Code(n), string(value.Get(doc, "message").Str())
+	c.Op, c.Verdict.Code, c.Verdict.Message = change.OpRefused, keyspace.Code(n), string(value.Get(doc, "message").Str())
 	return c, nil
 }

@@ -24,6 +24,9 @@ func (b *Bound) points() bool {
 // boundOf returns the bound of the conditions on path. With several entries a
 // document (multi) different entries may meet different conditions, so that only
 // one counts: the one that is number pick among them, modulo their number.
+//
+//	{n: {$gt: 5, $lt: 9}}, no arrays       (5, 9)
+//	the same, n may be [1, 20]             (5, Infinity), or (-Infinity, 9): 20 and 1 match
 func boundOf(cons []query.Conjunct, path string, desc, multi bool, pick int) (b Bound, choices int) {
 	var all [][]Interval
 	for i := range cons {

@@ -33,7 +33,9 @@ func (p *Planner) estimate(a *Access) {
 	}
 }
 
-// sample counts the first keys of some ranges and guesses the rest.
+// sample counts the first keys of some ranges and guesses the rest. There are no
+// histograms to keep up to date: a plan costs a few hundred keys of reading, and is right
+// about how many documents match to within a small factor.
 func (p *Planner) sample(a *Access) {
 	var spans []store.Range
 	for _, s := range a.Streams {
@@ -60,7 +62,8 @@ func (p *Planner) sample(a *Access) {
 	}
 }
 
-// sampleSpan counts up to most keys of r, and those that pass the checks.
+// sampleSpan counts up to most keys of r, and those that pass the checks; est is how many
+// keys r is thought to have.
 func (p *Planner) sampleSpan(a *Access, r store.Range, most int) (n, passed int, est float64) {
 	r.Reverse, r.KeysOnly = false, true
 	it := p.V.Snap.Iterate(r)
@@ -91,6 +94,8 @@ func (p *Planner) sampleSpan(a *Access, r store.Range, most int) (n, passed int,
 	part := Distance(last, end.Key(), first)
 	est = p.Total
 	if whole > 0 && part < whole {
+		// The keys counted take up the first part of the range; the rest is taken to be
+		// as dense as they are.
 		est = float64(n) * whole / max(whole-part, whole*1e-9)
 	}
 	return n, passed, max(float64(n), min(est, p.Total))

@@ -50,11 +50,13 @@ func ParseHint(v value.Value) (*hint, error) {
 	return h, nil
 }
 
+// BadHint is the error of a hint that cannot be followed.
 func BadHint(format string, args ...any) error {
 	return fault.Errorf(fault.BadValue, "bad hint: "+format, args...)
 }
 
-// hinted returns the access that a hint names.
+// hinted returns the access that a hint names, or an error: a hint is obeyed, whatever it
+// costs, but never at the price of documents that the index lacks.
 func (p *Planner) hinted(h *hint) (*Access, error) {
 	byID := h.name == "_id_" || len(h.keys) == 1 && h.keys[0].Path == "_id" && !h.keys[0].Desc
 	if h.natural != 0 || byID {

@@ -11,7 +11,9 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// An Interval is the index keys k of one field with lo <= k < hi.
+// An Interval is the index keys k of one field with lo <= k < hi; hi nil is no end.
+// Whether an end of the filter is open is in the keys already: a point ends where the
+// keys that begin with it end.
 type Interval struct {
 	lo, hi   []byte
 	point    bool // one key: lo
@@ -24,6 +26,7 @@ type Edge struct {
 	open bool        // v is not in the interval
 }
 
+// pointOf is the interval of one value.
 func pointOf(v value.Value, desc bool) Interval {
 	k := value.AppendKey(nil, v, desc)
 	return Interval{k, store.PrefixEnd(k), true, Edge{V: v}, Edge{V: v}}

@@ -22,7 +22,12 @@ func orderOf(sort []query.SortField, keys []keyspace.IndexKey, single []bool) or
 }
 
 // orderAfter is orderOf for walks of which each has one value in the fields that
-// are fixed.
+// are fixed. Fields of one value say nothing of the order: those of the sort are passed over
+// (single), those of the index too (fixed).
+//
+//	index {a: 1, b: 1}, sort {b: -1}, a = 1     whole, backward
+//	index {a: 1, b: 1}, sort {a: 1, c: 1}       one field; each tie in a is sorted by c
+//	index {a: 1, b: 1}, sort {a: 1, b: -1}      one field: a walk turns as a whole
 func orderAfter(sort []query.SortField, keys []keyspace.IndexKey, fixed, single []bool) (o order) {
 	if len(sort) == 0 {
 		return o

@@ -1,8 +1,17 @@
 // Package plan finds where a query looks: ranges of documents by _id, single _ids,
 // ranges of an index, or a union of several; their order, and what each would cost.
 //
-// Whatever an access finds is judged by the whole filter, so that a plan is never
+// Whatever an access finds is tested by the whole filter, so that a plan is never
 // wrong, only slow: it must hold every document that matches. docs/design/plan.md.
+//
+//	filter {country: "JP", n: {$gte: 5}}, sort {n: 1}, index 6 on {country: 1, n: 1}
+//	bounds   country ["JP", "JP"], n [5, Infinity)     by conjuncts of the filter
+//	range    i 06 "JP" 5 … i 06 "JP" (after numbers)   one, for country is a point
+//	order    whole: country is constant, and n comes next
+//	price    keys · 0.5 + documents · 6, of what a sample of the keys says
+//
+//	Planner ─► onID, onIndex, unions     candidates: Access
+//	 └──► Choose ─► estimate, price      the cheapest first
 package plan
 
 import (
@@ -20,12 +29,12 @@ import (
 )
 
 // An Access is where a query looks: ranges of documents by _id, single _ids,
-// ranges of an index, or a union of several. Whatever it finds is judged by the
+// ranges of an index, or a union of several. Whatever it finds is tested by the
 // whole filter.
 type Access struct {
 	Index   *keyspace.Index // nil: by _id
 	Streams [][]store.Range // ranges in the order of the walk; several streams are merged
-	Ids     [][]byte        // keys of single _ids, instead of streams
+	Ids     [][]byte        // keys of single _ids, in order, instead of streams; not nil if there are none
 	Parts   []*Access       // of a union, which has nothing else
 
 	Base    int     // bytes of an index key before its values
@@ -33,9 +42,9 @@ type Access struct {
 	Bounds  []Bound // of the fields of the index; those after the ranges are checked on keys
 	Checked int     // the first field to be checked on keys; the number of fields if none
 	Reverse bool
-	Order   order
-	Exact   bool // exactly the documents in it match
-	Once    bool // no document is in it twice
+	Order   order // how it serves the sort
+	Exact   bool  // exactly the documents in it match
+	Once    bool  // no document is in it twice
 
 	Keys, Docs float64 // estimates: keys walked, documents read
 	Cost       float64 // in documents scanned
@@ -51,6 +60,7 @@ const (
 
 // What it costs to look at a key and to fetch a document out of order, in
 // documents scanned.
+// CostFetch and the others are measured ratios, not units of time.
 const (
 	costKey   = 0.5
 	CostFetch = 6
@@ -62,8 +72,8 @@ type Planner struct {
 	V       *view.View
 	C       *keyspace.Coll
 	Filter  *query.Filter
-	Raw     bson.Raw // the filter
-	Sort    []query.SortField
+	Raw     bson.Raw          // the filter
+	Sort    []query.SortField // nil: any order will do
 	cons    []query.Conjunct
 	Want    int64 // documents wanted; 0 means all
 	Count   bool  // only their number
@@ -116,7 +126,10 @@ func (p *Planner) Choose() {
 	})
 }
 
-// price sets what a costs if about so many documents match.
+// price sets what a costs if about so many documents match. Where only the first few are
+// wanted, an access in the order of the sort ends early, and costs a part; one that must
+// be sorted costs all, and the sort. What the filter lets through of an inexact access is
+// guessed.
 func (p *Planner) price(a *Access, matches float64) {
 	switch {
 	case a.Index == nil && a.Parts == nil && a.Ids == nil:
@@ -143,7 +156,8 @@ func (p *Planner) price(a *Access, matches float64) {
 	}
 }
 
-// onID is the access by _id: the whole collection, unless the filter says more.
+// onID is the access by _id: the whole collection, unless the filter says more. _id is no
+// array, so all conditions on it count at once (multi is false).
 func (p *Planner) onID() *Access {
 	docs := p.V.Space.Key(keyspace.TagDoc, keyspace.Num(p.C.Num))
 	a := &Access{Base: len(docs), Once: true}
@@ -183,7 +197,7 @@ func rangesOf(prefixes [][]byte, in []Interval) (out []store.Range) {
 	return out
 }
 
-// turn makes the ranges those of a walk backward.
+// turn makes the ranges those of a walk backward: the last one first, each from its end.
 func (a *Access) turn() {
 	for _, s := range a.Streams {
 		slices.Reverse(s)
@@ -211,6 +225,13 @@ func (p *Planner) onIndex(x *keyspace.Index, cons []query.Conjunct, hinted bool)
 }
 
 // walkOf returns the access by x whose first field takes the condition pick.
+//
+// Leading fields that have points become prefixes, one for each combination; the field
+// after them may have intervals, which become ranges; what comes after is checked on keys
+// (Checked), because a range holds all its values.
+//
+//	index {a, b, c}, filter a in [1, 2], b > 5, c = 7
+//	prefixes  1 · 2        ranges  1 (5, …) · 2 (5, …)        checked on keys: c
 func (p *Planner) walkOf(x *keyspace.Index, cons []query.Conjunct, multi bool, pick int) *Access {
 	base := p.V.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num))
 	a := &Access{Index: x, Base: len(base), Bounds: make([]Bound, len(x.Keys))}
@@ -242,6 +263,8 @@ func (p *Planner) walkOf(x *keyspace.Index, cons []query.Conjunct, multi bool, p
 	}
 	all := rangesOf(prefixes, in)
 	a.Streams = [][]store.Range{all}
+	// Exact needs every condition of the filter to be one that the ranges and the checks
+	// hold all of; then a count reads no document.
 	a.Exact = !multi && p.Filter.Tree().Comparisons() == len(cons) && used == len(cons) && p.Filter != nil
 	a.Once = !multi || a.Fixed == len(x.Keys) && len(all) <= 1
 	if !multi {
@@ -251,7 +274,9 @@ func (p *Planner) walkOf(x *keyspace.Index, cons []query.Conjunct, multi bool, p
 }
 
 // setOrder finds the order of the sort in an index, if need be by merging the
-// ranges of single values.
+// ranges of single values: a in [1, 2] with the sort b is two walks, each in the order of
+// b. An array has a document in two places, so that an index with arrays
+// serves no sort.
 func (a *Access) setOrder(sort []query.SortField, single []bool, all []store.Range, each int) {
 	if len(sort) == 0 {
 		return
@@ -276,7 +301,8 @@ func (a *Access) setOrder(sort []query.SortField, single []bool, all []store.Ran
 	}
 }
 
-// Usable reports whether x holds all documents that match.
+// Usable reports whether x holds all documents that match. If it may lack one, it is
+// never used, whatever it would save.
 func (p *Planner) Usable(x *keyspace.Index, cons []query.Conjunct) bool {
 	if !x.Ready || len(x.Keys) == 0 {
 		return false
@@ -318,7 +344,8 @@ func (p *Planner) unions() (out []*Access) {
 	return out
 }
 
-// branch returns the best access under the conditions of one branch; nil if
+// branch returns the best access under the conditions of one branch of an $or, to which
+// those beside the $or belong; nil if
 // that is a scan.
 func (p *Planner) branch(cons []query.Conjunct) *Access {
 	q := &Planner{V: p.V, C: p.C, Filter: p.Filter, Raw: p.Raw, cons: cons, Total: p.Total}

@@ -21,7 +21,9 @@ func (c *counter) Take(*keyspace.Head, []byte) error {
 	return nil
 }
 
-// Count counts what matches, or stops at skip + limit.
+// Count counts what matches, or stops at skip + limit. From cheap to dear: the count of
+// the collection, keys of an exact access, documents. The first two know nothing of what
+// has expired or is hidden, so they are out if anything may be.
 func (s *Search) Count() (n int64, err error) {
 	switch {
 	case s.C == nil:
@@ -98,8 +100,8 @@ const maxDistinct = 8 << 20
 
 // A Distinct is a sink that keeps the different values of a path, by their keys.
 type Distinct struct {
-	Path   value.Path
-	Values map[string]firstValue
+	Path   value.Path            // whose values are wanted
+	Values map[string]firstValue // by the value's key, so that 1 and 1.0 are one
 	size   int
 	vals   []value.Value // scratch
 	key    []byte        // scratch
@@ -111,6 +113,7 @@ type firstValue struct {
 	idKey []byte
 }
 
+// Take implements [Sink].
 func (d *Distinct) Take(h *keyspace.Head, idKey []byte) error {
 	d.vals, _ = d.Path.DistinctValues(d.vals[:0], h.Doc)
 	for _, v := range d.vals {
@@ -152,6 +155,8 @@ func (s *Search) Distinct(p value.Path) (*Distinct, error) {
 	if err := s.Drain(sinks); err != nil {
 		return nil, err
 	}
+	// One value may be in several sinks, in different forms: 1 and 1.0. The form of the
+	// least _id is returned, however the work was divided.
 	all := sinks[0].(*Distinct)
 	for _, o := range sinks[1:] {
 		for k, f := range o.(*Distinct).Values {
@@ -179,7 +184,7 @@ func (s *Search) DistinctIndex(path string) *keyspace.Index {
 	return nil
 }
 
-// skimTry is how many values skim reads before it judges whether to go on.
+// skimTry is how many values skim reads before it decides whether to go on.
 const skimTry = 128
 
 // Skim reads one document for each value in x, and skips the other keys. It
@@ -191,6 +196,9 @@ func (s *Search) Skim(x *keyspace.Index, d *Distinct) (done bool, err error) {
 	it := s.v.Snap.Iterate(r)
 	defer it.Close()
 	var first []byte
+	// From the first key of one value to the first key of the next, by seeking: the keys
+	// in between are not read. Where nearly every document has a value of its own that is
+	// dearer than a scan, which is found out after a few.
 	for n := 0; it.Valid(); n++ {
 		if n == 0 {
 			first = bytes.Clone(it.Key())

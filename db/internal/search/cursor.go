@@ -17,15 +17,16 @@ type Cursor struct {
 	cancel context.CancelFunc
 	sorted []view.Found // if the sort needed all
 	isMem  bool
-	groups *grouping // if the sort needs some at a time
-	held   int64     // bytes of sorted
-	left   int64     // documents to return; -1 for all
+	ties   *tieSort // if the sort needs some at a time
+	held   int64    // bytes of sorted
+	left   int64    // documents to return; -1 for all
 	skip   int64
 	cur    *view.Found
 	err    error
 }
 
-// Cursor returns the cursor of s, which releases its view.
+// Cursor returns the cursor of s, which takes s and its view over: Close releases both,
+// also where Cursor fails. A sort that no access serves reads everything now.
 func (s *Search) Cursor(ctx context.Context) (c *Cursor, err error) {
 	c = &Cursor{s: s, left: -1, skip: s.o.Skip}
 	s.Ctx, c.cancel = WithMaxTime(ctx, s.o.MaxTime)
@@ -35,7 +36,7 @@ func (s *Search) Cursor(ctx context.Context) (c *Cursor, err error) {
 	switch {
 	case s.Sort == nil || s.Access == nil || s.Access.Order.Whole:
 	case s.Access.Order.Fields > 0:
-		c.groups = &grouping{s: s}
+		c.ties = &tieSort{s: s}
 	default:
 		c.isMem = true
 		if c.sorted, c.held, err = s.sortAll(); err != nil {
@@ -47,7 +48,7 @@ func (s *Search) Cursor(ctx context.Context) (c *Cursor, err error) {
 	return c, nil
 }
 
-// Next moves to the next document.
+// Next moves to the next document; false at the end, or after an error.
 func (c *Cursor) Next() bool {
 	for c.err == nil && c.s != nil && c.left != 0 {
 		if c.s.v.Ended.Load() {
@@ -77,6 +78,7 @@ func (c *Cursor) Next() bool {
 	return false
 }
 
+// pull takes the next document from where the sort has them; nil at the end.
 func (c *Cursor) pull() (*view.Found, error) {
 	switch {
 	case c.isMem:
@@ -88,8 +90,8 @@ func (c *Cursor) pull() (*view.Found, error) {
 		c.sorted[0] = view.Found{} // its memory is the caller's
 		c.sorted = c.sorted[1:]
 		return &f, nil
-	case c.groups != nil:
-		return c.groups.pull()
+	case c.ties != nil:
+		return c.ties.pull()
 	}
 	return c.s.Next()
 }
@@ -107,8 +109,8 @@ func (c *Cursor) Held() int64 {
 		return 0
 	}
 	n := c.held + c.s.memory()
-	if c.groups != nil {
-		n += c.groups.held
+	if c.ties != nil {
+		n += c.ties.held
 	}
 	return n
 }
@@ -148,5 +150,5 @@ func (c *Cursor) Close() {
 	c.cancel()
 	c.s.Close()
 	c.s.v.Release()
-	c.s, c.cur, c.sorted, c.groups = nil, nil, nil, nil
+	c.s, c.cur, c.sorted, c.ties = nil, nil, nil, nil
 }

@@ -43,8 +43,8 @@ func (s *Search) Stats(ctx context.Context, count bool) (bson.D, error) {
 
 // An Explainer writes the stages of plans.
 type Explainer struct {
-	S     *Search
-	Count bool
+	S     *Search // planned, maybe not run
+	Count bool    // only the number is asked for
 }
 
 func stage(name string, fields ...bson.E) bson.D {
@@ -65,7 +65,7 @@ func (e *Explainer) Plan(a *plan.Access) bson.D {
 	o := &e.S.o
 	if sort := e.S.Sort; sort != nil && !a.Order.Whole && !e.Count {
 		fields := []bson.E{{Key: "sortPattern", Value: o.Sort}, {Key: "memLimit", Value: int64(MaxSort)}}
-		if n := a.Order.Fields; n > 0 { // within groups only
+		if n := a.Order.Fields; n > 0 { // within ties only
 			pre := bson.A{}
 			for _, f := range sort.Fields()[:n] {
 				pre = append(pre, f.Path)

@@ -19,15 +19,17 @@ const (
 	mostBytes  = 4 << 20 // of the documents of a batch, as far as their size is known
 )
 
-// A fetch gets documents by the _ids that a walk or a list gives, many at a time.
+// A fetch gets documents by the _ids that a walk or a list gives, many at a time. A batch
+// is looked up in the order of the keys, by several goroutines, and returned in the order
+// of the walk. Batches grow: who wants one document pays for few.
 type fetch struct {
 	a       *plan.Access
 	w       *walk
-	ids     [][]byte
-	step    int
-	largest int // of the documents seen, in bytes
-	buf     []byte
-	ends    []int
+	ids     [][]byte  // that are left, if there is no walk
+	stride  int       // documents of the next batch
+	largest int       // of the documents seen, in bytes
+	buf     []byte    // the keys of the batch, one after the other
+	ends    []int     // where each ends
 	getters []*getter // of each goroutine
 }
 
@@ -44,7 +46,7 @@ func (f *fetch) close() {
 // batch reads the next keys into f; more is false at the end.
 func (f *fetch) batch(s *Search) (more bool, err error) {
 	f.buf, f.ends = f.buf[:0], f.ends[:0]
-	for more = true; more && len(f.ends) < f.step; {
+	for more = true; more && len(f.ends) < f.stride; {
 		var k []byte
 		if f.w == nil {
 			if more = len(f.ids) > 0; !more {
@@ -70,9 +72,9 @@ func (f *fetch) batch(s *Search) (more bool, err error) {
 		s.keysExamined.Add(f.w.keys)
 		f.w.keys = 0
 	}
-	f.step = min(2*f.step, mostFetch)
+	f.stride = min(2*f.stride, mostFetch)
 	if f.largest > 0 {
-		f.step = max(1, min(f.step, mostBytes/f.largest))
+		f.stride = max(1, min(f.stride, mostBytes/f.largest))
 	}
 	return more, nil
 }
@@ -113,6 +115,8 @@ func (f *fetch) part(s *Search, p, from, to int, visit func(part, i int, h *keys
 	for i := from; i < to; i++ {
 		order = append(order, i)
 	}
+	// In the order of the keys, which getters are quick at; visit gets the number that
+	// puts each back in its place.
 	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(f.key(a), f.key(b)) })
 	for _, i := range order {
 		val, err := g.get(f.key(i))
@@ -124,7 +128,7 @@ func (f *fetch) part(s *Search, p, from, to int, visit func(part, i int, h *keys
 		}
 		docs++
 		largest = max(largest, len(val))
-		ok, err := s.judge(&h, val)
+		ok, err := s.test(&h, val)
 		if ok {
 			err = visit(p, i, &h)
 		}
@@ -145,6 +149,8 @@ func parallel(n int, f func(i int)) {
 	wg.Wait()
 }
 
+// refill looks up one batch. A document that is not there, or does not match, leaves a hole
+// that is closed at the end, so the order of the walk stays without sorting.
 func (f *fetch) refill(s *Search) (out []view.Found, more bool, err error) {
 	if more, err = f.batch(s); err != nil || len(f.ends) == 0 {
 		return nil, more, err
@@ -179,7 +185,8 @@ const (
 )
 
 // get returns what is stored of a document, valid until the next call, or
-// store.ErrNotFound.
+// store.ErrNotFound. Stepping an iterator costs a fraction of a lookup, if the next key is
+// a few steps on; each time it is not, the next tries are put off for longer.
 func (g *getter) get(idKey []byte) ([]byte, error) {
 	g.key = append(append(g.key[:0], g.prefix...), idKey...)
 	if g.skip > 0 {

@@ -22,14 +22,15 @@ const (
 )
 
 // A scan walks documents by _id: a few parts of the key space at a time, each
-// with a goroutine. What it finds comes in order all the same.
+// with a goroutine. What it finds comes in order all the same: only the first chunk's is
+// returned, and the others hold theirs, up to a bound, until it is their turn.
 type scan struct {
 	chunks []*chunk // that are not returned, in order
 	active int      // chunks that may be walked at once
-	step   int      // documents that each looks at in one step
+	stride int      // documents that each looks at in one step
 }
 
-// A chunk is a part of a scan.
+// A chunk is a part of a scan. One goroutine at a time has it, between two rounds none.
 type chunk struct {
 	r     store.Range
 	base  int            // bytes of a key before the _id's key
@@ -40,14 +41,14 @@ type chunk struct {
 }
 
 // newScan splits the ranges of a. A search that wants few documents begins with
-// small steps in one part.
+// small steps in one part: most of what others would find is not wanted.
 func (s *Search) newScan(a *plan.Access) *scan {
-	sc := &scan{active: Workers(), step: scanDocs}
+	sc := &scan{active: Workers(), stride: scanDocs}
 	for _, r := range s.chunksOf(a) {
 		sc.chunks = append(sc.chunks, &chunk{r: r, base: a.Base})
 	}
 	if s.o.Limit > 0 && (s.Sort == nil || a.Order.Whole) {
-		sc.active, sc.step = 1, 64
+		sc.active, sc.stride = 1, 64
 	}
 	return sc
 }
@@ -76,6 +77,13 @@ func (c *chunk) close() {
 	c.ended = true
 }
 
+// refill lets the active chunks walk on, the first one always, and returns what the first
+// has. Chunks that found enough wait, which bounds what is held:
+//
+//	chunk 0   walking     found 12    returned now
+//	chunk 1   walking     found 300   held
+//	chunk 2   waiting     found 1100  held, and not walked until it is its turn
+//	chunk 3   not begun
 func (sc *scan) refill(s *Search) (out []view.Found, more bool, err error) {
 	var work []*chunk
 	for i, c := range sc.chunks[:min(sc.active, len(sc.chunks))] {
@@ -85,11 +93,12 @@ func (sc *scan) refill(s *Search) (out []view.Found, more bool, err error) {
 	}
 	if len(work) > 0 {
 		errs := make([]error, len(work))
-		parallel(len(work), func(i int) { errs[i] = work[i].walk(s, sc.step) })
+		parallel(len(work), func(i int) { errs[i] = work[i].walk(s, sc.stride) })
 		if err = errors.Join(errs...); err != nil {
 			return nil, false, err
 		}
 	}
+	// A chunk that found nothing yet, and has not ended, holds up those after it.
 	for len(sc.chunks) > 0 && out == nil {
 		c := sc.chunks[0]
 		out, c.out, c.size = c.out, nil, 0
@@ -98,7 +107,7 @@ func (sc *scan) refill(s *Search) (out []view.Found, more bool, err error) {
 		}
 		sc.chunks = sc.chunks[1:]
 	}
-	if sc.step = min(4*sc.step, scanDocs); sc.step == scanDocs {
+	if sc.stride = min(4*sc.stride, scanDocs); sc.stride == scanDocs {
 		sc.active = Workers()
 	}
 	return out, len(sc.chunks) > 0, nil
@@ -118,7 +127,7 @@ func (c *chunk) walk(s *Search, most int) error {
 }
 
 // each looks at up to most documents of c and calls f with those that match; h
-// and IDKey are valid until it returns, and it says whether to go on.
+// and idKey are valid until it returns, and it says whether to go on.
 func (c *chunk) each(s *Search, most int, f func(h *keyspace.Head, idKey []byte) (bool, error)) error {
 	if c.ended {
 		return nil
@@ -142,7 +151,7 @@ func (c *chunk) each(s *Search, most int, f func(h *keyspace.Head, idKey []byte)
 		if err != nil {
 			return err
 		}
-		ok, err := s.judge(&h, v)
+		ok, err := s.test(&h, v)
 		if err != nil {
 			return err
 		}
@@ -161,7 +170,7 @@ func (c *chunk) each(s *Search, most int, f func(h *keyspace.Head, idKey []byte)
 	return nil
 }
 
-// split cuts a range into about n parts, in its direction, by halving the
+// split divides a range into about n parts, in its direction, by halving the
 // distance between the first and last keys of parts: where the keys lie close
 // together the parts hold more of them.
 func split(snap store.Snapshot, r store.Range, n int) []store.Range {
@@ -176,24 +185,24 @@ func split(snap store.Snapshot, r store.Range, n int) []store.Range {
 	if !first.Valid() || !last.Valid() {
 		return []store.Range{r}
 	}
-	cuts := [][]byte{bytes.Clone(first.Key()), bytes.Clone(last.Key())}
-	for len(cuts) <= n {
-		next := [][]byte{cuts[0]}
-		for i := 1; i < len(cuts); i++ {
-			if first.Seek(middle(cuts[i-1], cuts[i])); first.Valid() && bytes.Compare(first.Key(), cuts[i]) < 0 &&
-				bytes.Compare(first.Key(), cuts[i-1]) > 0 {
+	marks := [][]byte{bytes.Clone(first.Key()), bytes.Clone(last.Key())}
+	for len(marks) <= n {
+		next := [][]byte{marks[0]}
+		for i := 1; i < len(marks); i++ {
+			if first.Seek(middle(marks[i-1], marks[i])); first.Valid() && bytes.Compare(first.Key(), marks[i]) < 0 &&
+				bytes.Compare(first.Key(), marks[i-1]) > 0 {
 				next = append(next, bytes.Clone(first.Key()))
 			}
-			next = append(next, cuts[i])
+			next = append(next, marks[i])
 		}
-		if len(next) == len(cuts) {
+		if len(next) == len(marks) {
 			break
 		}
-		cuts = next
+		marks = next
 	}
-	parts := make([]store.Range, 0, len(cuts)-1)
+	parts := make([]store.Range, 0, len(marks)-1)
 	from := r.Lower
-	for _, c := range cuts[1 : len(cuts)-1] {
+	for _, c := range marks[1 : len(marks)-1] {
 		part := r
 		part.Lower, part.Upper = from, c
 		parts, from = append(parts, part), c
@@ -223,7 +232,7 @@ func middle(a, b []byte) []byte {
 }
 
 // A Sink takes documents that match, in no order, from one goroutine; h and
-// IDKey are valid until it returns.
+// idKey are valid until it returns.
 type Sink interface {
 	Take(h *keyspace.Head, idKey []byte) error
 }
@@ -248,6 +257,7 @@ func (s *Search) Drain(sinks []Sink) error {
 	return nil
 }
 
+// drainScan has each sink take the next chunk when it is done with one.
 func (s *Search) drainScan(a *plan.Access, sinks []Sink) error {
 	chunks := s.chunksOf(a)
 	var next atomic.Int64
@@ -271,8 +281,9 @@ func (s *Search) drainScan(a *plan.Access, sinks []Sink) error {
 	return errors.Join(errs...)
 }
 
+// drainFetch walks in one goroutine and fetches each batch in several.
 func (s *Search) drainFetch(a *plan.Access, sinks []Sink) error {
-	f := &fetch{a: a, ids: a.Ids, step: mostFetch}
+	f := &fetch{a: a, ids: a.Ids, stride: mostFetch}
 	if a.Index != nil {
 		f.w = newWalk(s.v, a)
 	}

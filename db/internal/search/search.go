@@ -5,6 +5,14 @@
 //	   ├───── fetch     documents by the _ids that a walk of an index gives
 //	   ├───── topK      the first documents of a sort
 //	   └───── Cursor    the result, one document at a time
+//
+// Two ways out: Next gives documents in the order of the access, one at a time, reading
+// ahead in growing steps; Drain gives all of them to sinks, in no order, as fast as the
+// processors allow. A walk goes over keys only and a fetch gets their documents in
+// batches, because looking up sorted keys together is much cheaper than one by one.
+//
+// Invariant: what a search returns matches the whole filter, has not expired, and is what
+// the read rule shows: every way out passes match.
 package search
 
 import (
@@ -50,21 +58,21 @@ func (o *Options) want() int64 {
 type Search struct {
 	Ctx    context.Context //nolint:containedctx // of the call that the search serves
 	v      *view.View
-	C      *keyspace.Coll
-	Filter *query.Filter
-	Sort   *query.Sort
+	C      *keyspace.Coll // nil: the collection does not exist, and nothing is found
+	Filter *query.Filter  // nil: all documents
+	Sort   *query.Sort    // nil: the order of _id
 	proj   *query.Projection
 	o      Options
-	Mod    bool // the filter or the sort reads _mod
-	modOut bool // the projection reads _mod
-	Text   *textQuery
+	Mod    bool        // the filter or the sort reads _mod
+	modOut bool        // the projection reads _mod
+	Text   *textQuery  // of $text; nil if the filter has none
 	score  bool        // the sort is by text score
 	at     time.Time   // of the query, for $$NOW
 	Err    error       // of an expression that failed on a document
 	now    time.Time   // what has expired then is hidden; zero if nothing expires
 	sight  *view.Sight // what the read rule shows; nil if that is everything
 
-	Access *plan.Access
+	Access *plan.Access   // the one that is used; nil if C is nil
 	Found  []*plan.Access // all candidates, the chosen first
 	Parts  []*plan.Access // to be walked, the first being under way
 	source source
@@ -74,7 +82,7 @@ type Search struct {
 	seen   map[string]struct{} // the keys of the _ids found so far, if they may come again
 	size   int                 // bytes of seen
 
-	keysExamined, DocsExamined atomic.Int64
+	keysExamined, DocsExamined atomic.Int64 // for explain and for those who bound work
 }
 
 // A source is a part of an access being walked.
@@ -87,6 +95,8 @@ type source interface {
 // Workers is how many goroutines one call may use.
 func Workers() int { return min(4, runtime.GOMAXPROCS(0)) }
 
+// New compiles the query of o on a collection of v, and plans it. The caller owes Close,
+// or gives the search to a Cursor; v stays the caller's.
 func New(ctx context.Context, v *view.View, name string, o Options) (*Search, error) {
 	return For(ctx, v, name, o, false)
 }
@@ -198,6 +208,8 @@ func (s *Search) Next() (*view.Found, error) {
 	return f, nil
 }
 
+// refill takes what the current source finds next; after its end, the next part of the
+// access has its turn.
 func (s *Search) refill() (err error) {
 	s.out, s.pos = nil, 0
 	if err := s.Ctx.Err(); err != nil {
@@ -220,23 +232,24 @@ func (s *Search) refill() (err error) {
 	return nil
 }
 
+// newSource begins to walk one part of the access.
 func (s *Search) newSource(a *plan.Access) source {
 	if a.Index == nil && a.Ids == nil {
 		return s.newScan(a)
 	}
-	f := &fetch{a: a, ids: a.Ids, step: firstFetch}
+	f := &fetch{a: a, ids: a.Ids, stride: firstFetch}
 	if a.Index != nil {
 		f.w = newWalk(s.v, a)
 	}
 	if want := s.o.want(); want > 0 && (s.Sort == nil || a.Order.Whole) {
-		f.step = int(min(want, mostFetch))
+		f.stride = int(min(want, mostFetch))
 	}
 	return f
 }
 
-// judge parses a stored document, which h then aliases, and reports whether it
+// test parses a stored document, which h then aliases, and reports whether it
 // is one that matches.
-func (s *Search) judge(h *keyspace.Head, val []byte) (bool, error) {
+func (s *Search) test(h *keyspace.Head, val []byte) (bool, error) {
 	var err error
 	if *h, err = keyspace.ParseHead(val); err != nil || h.Doc == nil {
 		return false, err
@@ -245,7 +258,7 @@ func (s *Search) judge(h *keyspace.Head, val []byte) (bool, error) {
 }
 
 // match reports whether a document matches. It may be called by several
-// goroutines.
+// goroutines. The cheap tests come first, the rule of the reader last.
 func (s *Search) match(st *keyspace.State) (bool, error) {
 	if !s.now.IsZero() && s.C.Expired(st.Doc, s.now) {
 		return false, nil
@@ -285,8 +298,11 @@ func (s *Search) appendSortKey(dst []byte, st *keyspace.State) []byte {
 	return s.Sort.Key(dst, st.Doc)
 }
 
+// SortKey returns the sort key of a document: bytes that order as the sort does.
 func (s *Search) SortKey(st *keyspace.State) []byte { return s.appendSortKey(nil, st) }
 
+// Project returns what of a document the projection shows; an error is kept in Err. The
+// document itself, if there is no projection.
 func (s *Search) Project(st *keyspace.State) bson.Raw {
 	if s.proj == nil {
 		return st.Doc
@@ -305,7 +321,8 @@ func (s *Search) Project(st *keyspace.State) bson.Raw {
 }
 
 // repeated reports whether the document was found before and notes that it is
-// found now; full says that no more can be noted.
+// found now; full says that no more can be noted. An array has a document in several
+// places of an index, and a union may have it in several parts.
 func (s *Search) repeated(a *plan.Access, idKey []byte) (again, full bool) {
 	if a.Once && s.Access.Parts == nil {
 		return false, false
@@ -331,5 +348,5 @@ func (s *Search) whole() *plan.Access {
 }
 
 // MaxSeen is how many bytes of _ids a search remembers to leave out what it has
-// found before.
+// found before. When they are more, the rest is scanned, where every document comes once.
 var MaxSeen = 8 << 20

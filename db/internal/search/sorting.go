@@ -21,7 +21,8 @@ func Less(a, b *view.Found) int {
 	return cmp.Or(bytes.Compare(a.SortKey, b.SortKey), bytes.Compare(a.IDKey, b.IDKey))
 }
 
-// A topK keeps the first documents of a sort: a heap with the last on top. Those
+// A topK keeps the first documents of a sort: a heap with the last on top, so that a
+// document behind it costs one comparison and no copy. Those
 // of one search share a bound on their bytes.
 type topK struct {
 	s    *Search
@@ -76,7 +77,7 @@ func errSortMemory() error {
 }
 
 // sortAll reads everything and returns it sorted, the first Skip + Limit, and
-// how many bytes it holds.
+// how many bytes it holds. Each goroutine keeps its own first ones, which are merged.
 func (s *Search) sortAll() ([]view.Found, int64, error) {
 	want := s.o.want()
 	var held atomic.Int64
@@ -92,6 +93,7 @@ func (s *Search) sortAll() ([]view.Found, int64, error) {
 		all = append(all, h.(*topK).docs...)
 	}
 	slices.SortFunc(all, func(a, b view.Found) int { return Less(&a, &b) })
+	// Each heap kept as many as are wanted; what is dropped now was counted as held.
 	if want > 0 && int64(len(all)) > want {
 		for i := want; i < int64(len(all)); i++ {
 			held.Add(-weight(&all[i]))
@@ -102,20 +104,20 @@ func (s *Search) sortAll() ([]view.Found, int64, error) {
 	return all, held.Load(), nil
 }
 
-// A grouping sorts what comes in the order of the first fields of the sort: one
-// group after the other of documents that are alike in these.
-type grouping struct {
+// A tieSort sorts what comes in the order of the first fields of the sort: one
+// tie after the other: the documents that are alike in these.
+type tieSort struct {
 	s     *Search
-	next  *view.Found // of the group to come
+	next  *view.Found // the first of the tie to come
 	out   []view.Found
 	held  int64 // bytes of out
 	ended bool
 }
 
 // pull returns the next document; nil at the end.
-func (g *grouping) pull() (*view.Found, error) {
+func (g *tieSort) pull() (*view.Found, error) {
 	if len(g.out) == 0 && !g.ended {
-		if err := g.group(); err != nil {
+		if err := g.sortNext(); err != nil {
 			return nil, err
 		}
 	}
@@ -127,8 +129,8 @@ func (g *grouping) pull() (*view.Found, error) {
 	return f, nil
 }
 
-// group reads and sorts one group.
-func (g *grouping) group() error {
+// sortNext reads and sorts the next tie.
+func (g *tieSort) sortNext() error {
 	var held atomic.Int64
 	h := &topK{s: g.s, want: g.s.o.want(), held: &held}
 	var same []byte
@@ -164,7 +166,7 @@ func (g *grouping) group() error {
 }
 
 // alike returns the length of the part of a sort key that the walk orders by.
-func (g *grouping) alike(key []byte) int {
+func (g *tieSort) alike(key []byte) int {
 	n := 0
 	for _, f := range g.s.Sort.Fields()[:g.s.Access.Order.Fields] {
 		if k := value.KeyLen(key[n:], f.Desc); k > 0 {

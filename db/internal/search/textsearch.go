@@ -18,7 +18,7 @@ import (
 // A textQuery is a compiled $text.
 type textQuery struct {
 	ix     *keyspace.Index
-	Search *text.Search
+	Search *text.Search // terms, phrases and negations
 }
 
 // NewTextQuery compiles {$search, $language, $caseSensitive, $diacriticSensitive}.
@@ -68,7 +68,8 @@ func NewTextQuery(c *keyspace.Coll, spec bson.Raw) (*textQuery, error) {
 	return &textQuery{ix: ix, Search: s}, err
 }
 
-// access is the documents with any of the terms.
+// access is the documents with any of the terms; Match tells which of them have the
+// phrases and none of the negated terms.
 func (q *textQuery) access(v *view.View) *plan.Access {
 	p := v.Space.Key(keyspace.TagIndex, keyspace.Num(q.ix.Num))
 	var all []store.Range
@@ -101,6 +102,7 @@ func splitScoreSort(sort bson.Raw) (bson.Raw, bool) {
 	return value.End(out, at), found
 }
 
+// withScore returns doc with its text score as a field, for the sort only.
 func withScore(doc []byte, score float64) []byte {
 	out := append(make([]byte, 0, len(doc)+len(scoreField)+10), doc[:len(doc)-1]...)
 	out = value.AppendElement(out, []byte(scoreField), value.Value{

@@ -13,6 +13,9 @@ import (
 
 // A walk yields the keys of _ids that an access by an index finds, in its
 // order: first the documents beside the index, then its streams, merged.
+//
+//	key in the index   i 06 ‖ "JP" ‖ 5 ‖ id        walks give id
+//	streams            "JP" 5…   "NO" 5…           two, if a sort on the second field merges them
 type walk struct {
 	a       *plan.Access
 	wide    store.Iterator // nil once at its end
@@ -130,7 +133,7 @@ type stream struct {
 func (s *stream) next() error {
 	for {
 		if s.a.Reverse && s.backward() || !s.a.Reverse && s.forward() {
-			return s.cut()
+			return s.locate()
 		}
 		if s.it != nil {
 			err := s.it.Err()
@@ -163,7 +166,12 @@ func (s *stream) forward() bool {
 	return s.moved
 }
 
-// backward takes the next key of a walk backward; false at the end of a range.
+// backward takes the next key of a walk backward; false at the end of a range. Keys with
+// the same values come in the order of _id in every walk, so a tie is read to its end and
+// held, to be returned from there; one too large is walked forward by another iterator.
+//
+//	keys        a1 a2 b1 b2 b3
+//	backward    b1 b2 b3 a1 a2
 func (s *stream) backward() bool {
 	if s.ties != nil {
 		if s.ties.Next(); s.ties.Valid() {
@@ -198,7 +206,7 @@ func (s *stream) backward() bool {
 	return s.backward()
 }
 
-// ValuesOf returns a key without the _id's key.
+// valuesOf returns a key without the _id's key.
 func (s *stream) valuesOf(key []byte) []byte {
 	idKey, _, err := s.a.IDKeyOf(key)
 	if err != nil {
@@ -207,8 +215,8 @@ func (s *stream) valuesOf(key []byte) []byte {
 	return key[:len(key)-len(idKey)]
 }
 
-// cut finds the parts of the key that streams are merged by.
-func (s *stream) cut() error {
+// locate finds the parts of the key that streams are merged by.
+func (s *stream) locate() error {
 	if !s.merged {
 		return nil
 	}
@@ -225,7 +233,8 @@ func (s *stream) cut() error {
 	return err
 }
 
-// before orders two streams by their current keys.
+// before orders two streams by their current keys: values in the direction of the walk,
+// then _id, which always rises.
 func (s *stream) before(o *stream) bool {
 	c := bytes.Compare(s.values, o.values)
 	if s.a.Reverse {

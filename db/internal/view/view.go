@@ -22,6 +22,8 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
+// Definition returns the definition of a collection in v, or ErrNotFound. It is parsed
+// once for all readers of the view.
 func (v *View) Definition(name string) (*judge.Definition, error) {
 	if d, ok := v.defined.Load(name); ok {
 		if d, _ := d.(*judge.Definition); d != nil {
@@ -36,6 +38,7 @@ func (v *View) Definition(name string) (*judge.Definition, error) {
 	return d, err
 }
 
+// readDefinition reads it as a document of the system collection, which it is.
 func (v *View) readDefinition(name string) (*judge.Definition, error) {
 	sys := v.Cat.Colls[judge.SystemCollection]
 	if sys == nil {
@@ -51,13 +54,14 @@ func (v *View) readDefinition(name string) (*judge.Definition, error) {
 	return v.Defs.Parse(f.Doc)
 }
 
-// Eyes decide what the reader who opened a watch, a live query or a list of
+// Eyes say what the reader who opened a watch, a live query or a list of
 // refusals is shown of a collection. Every document that these hand out passes
 // them.
 type Eyes struct {
 	Ctx context.Context //nolint:containedctx // it says who reads, and bounds nothing
 }
 
+// EyesOf returns the eyes of the reader of ctx, which may end before they do.
 func EyesOf(ctx context.Context) Eyes { return Eyes{context.WithoutCancel(ctx)} }
 
 // Sight returns what the reader is shown of a collection, by the rule in v.
@@ -71,12 +75,14 @@ func (s *Sight) Reader() string {
 	return "\x00" + s.in.Identity + "\x00" + s.in.Role
 }
 
-// A Place says what of the journal a subscriber has: everything up to at, and
-// what was folded ahead of it, up to ahead; and how many gaps there were.
-type Place struct{ At, Ahead, Gaps int64 }
+// A Bookmark says what of the journal a subscriber has: everything up to At, and
+// what was folded ahead of it, up to Ahead; and how many gaps there were. A resume
+// token is a bookmark for people.
+type Bookmark struct{ At, Ahead, Gaps int64 }
 
-func (v *View) Place() Place {
-	p := Place{At: v.N, Gaps: v.Gaps}
+// Bookmark returns the bookmark of who has seen v.
+func (v *View) Bookmark() Bookmark {
+	p := Bookmark{At: v.N, Gaps: v.Gaps}
 	if k := len(v.Ahead); k > 0 {
 		p.Ahead = v.Ahead[k-1].Last
 	}
@@ -85,38 +91,43 @@ func (v *View) Place() Place {
 
 // A View is what readers see: the state after some commit, synced. It is
 // released when nobody reads it and a later one exists.
+//
+// A reader takes one for as long as a call or a cursor takes, so all that it reads is of
+// one moment: documents, index entries, counts, and the rules by which it is shown them.
 type View struct {
 	Space    keyspace.Space
 	Defs     *judge.Definitions
 	Identity string                         // of who reads, unless a call says otherwise; "" is the writer
 	Writer   func() (identity, role string) // of this replica
-	Wall     func() time.Time
-	Ended    *atomic.Bool // the database is closed
+	Wall     func() time.Time               // real time, as the database's clock has it
+	Ended    *atomic.Bool                   // the database is closed
 
-	Snap    store.Snapshot
+	Snap    store.Snapshot // closed when Refs is 0
 	Cat     *keyspace.Catalog
 	Stats   map[uint32]keyspace.CollStats // immutable
 	Gen     uint64                        // of the commit
 	Seq     uint64                        // of the publication
-	N       int64
-	Refused int64
-	Gaps    int64
-	Ahead   []keyspace.Span      // immutable
-	Own     map[clock.LogID]bool // immutable
-	Hash    *lthash.State
-	Pending []lthash.Delta
+	N       int64                         // the arrival up to which it is folded
+	Refused int64                         // refused operations
+	Gaps    int64                         // see [keyspace.Meta]
+	Ahead   []keyspace.Span               // own records folded ahead of N; immutable
+	Own     map[clock.LogID]bool          // this replica's logs; immutable
+	Hash    *lthash.State                 // of the state, without Pending
+	Pending []lthash.Delta                // summed up when somebody asks for the hash
 	once    sync.Once
 	sum     clock.Hash
-	Refs    atomic.Int64
-	defined sync.Map // *definition by collection, nil for none
+	Refs    atomic.Int64 // readers, and one for being the latest
+	defined sync.Map     // *definition by collection, nil for none
 }
 
+// Release gives v back; the last who does frees it.
 func (v *View) Release() {
 	if v.Refs.Add(-1) == 0 {
 		v.Snap.Release()
 	}
 }
 
+// StateHash returns the hash of the state. It is computed once, when first asked for.
 func (v *View) StateHash() clock.Hash {
 	v.once.Do(func() {
 		h := *v.Hash
@@ -141,6 +152,8 @@ type readerKey struct{}
 // may read them.
 type everything struct{}
 
+// SeeingAll returns a context whose calls are shown every document, whoever may read it:
+// for what the database does by itself, and for exports by those who may.
 func SeeingAll(ctx context.Context) context.Context {
 	return context.WithValue(ctx, everything{}, true)
 }
@@ -246,8 +259,8 @@ func (v *View) Head(c *keyspace.Coll, idKey []byte) (keyspace.Head, error) {
 // A Found is a document that a query found.
 type Found struct {
 	keyspace.Head
-	IDKey   []byte
-	SortKey []byte
+	IDKey   []byte // of its _id
+	SortKey []byte // by the query's sort; nil if it has none, or it is not needed yet
 }
 
 // WithReader returns a context whose calls read with the eyes of an identity.

@@ -17,9 +17,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A Step is one declared change of a migration: an update whose filter does not
+// A MigrationStep is one declared change of a migration: an update whose filter does not
 // match what it has changed, so that doing it again changes nothing.
-type Step struct {
+type MigrationStep struct {
 	kind   string   // rename, default, drop, transform
 	paths  []string // that it reads and writes; nil if it may write any
 	filter bson.Raw
@@ -35,8 +35,8 @@ const (
 	maxStepText = 64 << 10
 )
 
-// StepsText encodes steps as a definition keeps them.
-func StepsText(steps []bson.Raw) (string, error) {
+// MigrationText encodes steps as a definition keeps them.
+func MigrationText(steps []bson.Raw) (string, error) {
 	a := bson.A{}
 	for _, s := range steps {
 		if err := value.Validate(s); err != nil {
@@ -49,11 +49,12 @@ func StepsText(steps []bson.Raw) (string, error) {
 		return "", err
 	}
 	text := string(value.AppendJSONValue(nil, value.Value{Type: t, Data: b}, true))
-	_, err = ParseSteps(text)
+	_, err = ParseMigration(text)
 	return text, err
 }
 
-func ParseSteps(text string) (out []Step, err error) {
+// ParseMigration reads the steps that [MigrationText] wrote; "" is none.
+func ParseMigration(text string) (out []MigrationStep, err error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -80,7 +81,12 @@ func ParseSteps(text string) (out []Step, err error) {
 	return out, nil
 }
 
-func parseStep(v value.Value) (s Step, err error) {
+// parseStep reads one step, and makes of it the filter and update that it stands for:
+//
+//	{rename: {from: "a", to: "b"}}        {a: {$exists: true}, b: {$exists: false}}, {$rename: {a: "b"}}
+//	{default: {path: "n", value: 0}}      {n: {$exists: false}}, {$set: {n: 0}}
+//	{transform: {path: "n", to: "int"}}   {n: {$eq: its value}}, {$set: {n: the value as int}}
+func parseStep(v value.Value) (s MigrationStep, err error) {
 	var arg value.Value
 	if v.IsDoc() {
 		it := value.Elements(v.Data)
@@ -130,9 +136,12 @@ func parseStep(v value.Value) (s Step, err error) {
 	return s, s.compile(where, upd)
 }
 
+// present is the condition that a field is there, or not.
 func present(yes bool) bson.D { return bson.D{{Key: "$exists", Value: yes}} }
 
-func (s *Step) compile(where, upd any) (err error) {
+// compile compiles the filter and, if there is one, the update. A conversion has none
+// until it meets a document, whose value it names.
+func (s *MigrationStep) compile(where, upd any) (err error) {
 	if s.filter, err = rawOf(where); err != nil {
 		return err
 	}
@@ -169,6 +178,7 @@ type fields struct {
 	err  error
 }
 
+// any returns a field that must be there.
 func (f *fields) any(name string) value.Value {
 	v := value.Get(f.doc, name)
 	if !v.Exists() {
@@ -181,6 +191,8 @@ func (f *fields) any(name string) value.Value {
 	return v
 }
 
+// path returns a field that names a place in a document, which a step may change: not the
+// _id, and not _mod.
 func (f *fields) path(name string) string {
 	s := string(f.any(name).Str())
 	_, err := value.ParsePath(s)
@@ -216,14 +228,14 @@ type Rewrite struct{ Filter, Update bson.Raw }
 // Rewrites returns the updates that steps make of doc, and the document after
 // them. Steps that touch different paths become one update, which carries over
 // what other writers do to those paths meanwhile.
-func Rewrites(steps []Step, doc bson.Raw) (out []Rewrite, after bson.Raw, err error) {
-	g := stepGroup{}
+func Rewrites(steps []MigrationStep, doc bson.Raw) (out []Rewrite, after bson.Raw, err error) {
+	m := merger{}
 	flush := func() error {
-		r, err := g.rewrite()
+		r, err := m.rewrite()
 		if err == nil && r.Update != nil {
 			out = append(out, r)
 		}
-		g = stepGroup{}
+		m = merger{}
 		return err
 	}
 	for i := range steps {
@@ -242,12 +254,12 @@ func Rewrites(steps []Step, doc bson.Raw) (out []Rewrite, after bson.Raw, err er
 		if s.paths == nil && s.match.Match(next) {
 			return nil, nil, fault.Errorf(fault.BadValue, "step %d: where still matches what update gave, so doing it again would change it again", i)
 		}
-		if g.clashes(s.paths) {
+		if m.clashes(s.paths) {
 			if err := flush(); err != nil {
 				return nil, nil, err
 			}
 		}
-		g.add(s.paths, filter, upd)
+		m.add(s.paths, filter, upd)
 		doc = next
 	}
 	if err := flush(); err != nil {
@@ -257,7 +269,7 @@ func Rewrites(steps []Step, doc bson.Raw) (out []Rewrite, after bson.Raw, err er
 }
 
 // on returns the update that s makes of doc; ok is false if it makes none.
-func (s *Step) on(doc bson.Raw) (filter, upd bson.Raw, apply *update.Update, ok bool) {
+func (s *MigrationStep) on(doc bson.Raw) (filter, upd bson.Raw, apply *update.Update, ok bool) {
 	if s.to == "" {
 		return s.filter, s.update, s.apply, true
 	}
@@ -280,23 +292,30 @@ func (s *Step) on(doc bson.Raw) (filter, upd bson.Raw, apply *update.Update, ok 
 	return filter, upd, apply, err == nil
 }
 
-// A stepGroup is steps that become one update.
-type stepGroup struct {
+// A merger makes one update of steps that touch different paths. One that touches a
+// path of another needs the outcome of that, and so an update of its own.
+//
+//	rename a → b, default c    one update: {$rename: {a: "b"}, $set: {c: …}}
+//	rename a → b, drop b       two, because the second sees what the first made
+type merger struct {
 	paths   []string
 	any     bool // it may write any path
 	filters []bson.Raw
 	updates []bson.Raw
 }
 
-func (g *stepGroup) clashes(paths []string) bool {
-	if len(g.updates) == 0 {
+// clashes reports whether steps that touch paths must not be in one update with those
+// collected: MongoDB's operators refuse two changes of one path, or of a path and one
+// below it.
+func (m *merger) clashes(paths []string) bool {
+	if len(m.updates) == 0 {
 		return false
 	}
-	if g.any || paths == nil {
+	if m.any || paths == nil {
 		return true
 	}
 	for _, p := range paths {
-		for _, q := range g.paths {
+		for _, q := range m.paths {
 			if p == q || strings.HasPrefix(p, q+".") || strings.HasPrefix(q, p+".") {
 				return true
 			}
@@ -305,25 +324,28 @@ func (g *stepGroup) clashes(paths []string) bool {
 	return false
 }
 
-func (g *stepGroup) add(paths []string, filter, upd bson.Raw) {
-	g.any = g.any || paths == nil
-	g.paths = append(g.paths, paths...)
-	g.filters, g.updates = append(g.filters, filter), append(g.updates, upd)
+// add takes the update of one more step.
+func (m *merger) add(paths []string, filter, upd bson.Raw) {
+	m.any = m.any || paths == nil
+	m.paths = append(m.paths, paths...)
+	m.filters, m.updates = append(m.filters, filter), append(m.updates, upd)
 }
 
-func (g *stepGroup) rewrite() (r Rewrite, err error) {
-	switch len(g.updates) {
+// rewrite makes the update of what is collected: all filters must match, and each
+// operator has the fields of all.
+func (m *merger) rewrite() (r Rewrite, err error) {
+	switch len(m.updates) {
 	case 0:
 		return r, nil
 	case 1:
-		return Rewrite{g.filters[0], g.updates[0]}, nil
+		return Rewrite{m.filters[0], m.updates[0]}, nil
 	}
-	if r.Filter, err = bson.Marshal(bson.D{{Key: "$and", Value: g.filters}}); err != nil {
+	if r.Filter, err = bson.Marshal(bson.D{{Key: "$and", Value: m.filters}}); err != nil {
 		return r, err
 	}
 	var upd bson.D
 	at := map[string]int{}
-	for _, u := range g.updates {
+	for _, u := range m.updates {
 		it := value.Elements(u)
 		for op, args, ok := it.Next(); ok; op, args, ok = it.Next() {
 			i, had := at[string(op)]
@@ -397,6 +419,8 @@ func boolean(b bool) value.Value {
 	return v
 }
 
+// The conversions below change the type and nothing else: text of a number is the
+// shortest that reads back as it, a double becomes an integer only if it is one.
 func toString(v value.Value) (value.Value, bool) {
 	switch v.Type {
 	case bson.TypeString:
