@@ -1,11 +1,13 @@
 package db_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
 )
 
@@ -99,5 +101,16 @@ func TestUnknownFieldsOfCommandsAreRefused(t *testing.T) {
 	r := runCommand(t, x, d("listCollections", 1, "filter", d("name", "zzz")))
 	if vs, _ := r.Lookup("cursor", "firstBatch").Array().Values(); len(vs) != 0 {
 		t.Errorf("got %v", r)
+	}
+}
+
+// An error about a collection that is not there names it.
+func TestMissingCollectionIsNamed(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	for _, cmd := range []bson.D{d("drop", "none"), d("collMod", "none", "validator", d()), d("validate", "none")} {
+		fails(t, x, 26, cmd, "collection none does not exist")
+	}
+	if err := x.DropCollection(t.Context(), "none"); !errors.Is(err, db.ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
 	}
 }

@@ -121,7 +121,11 @@ func (db *DB) definition(name string) (*judge.Definition, error) {
 		return nil, err
 	}
 	defer v.Release()
-	return v.Definition(name)
+	d, err := v.Definition(name)
+	if errors.Is(err, ErrNotFound) {
+		err = fault.Of(ErrNotFound, "collection %s does not exist", name)
+	}
+	return d, err
 }
 
 // Defined reports whether the collection has a definition.

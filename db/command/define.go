@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // cmdListCollections is {listCollections, filter, nameOnly}, in one batch.
@@ -74,7 +75,7 @@ func (rn *Runner) cmdDrop(ctx context.Context, name string, _ bson.Raw) (bson.D,
 func (rn *Runner) mustBeDefined(ctx context.Context, name string) error {
 	defined, err := rn.db.Collection(name).Defined(ctx)
 	if err == nil && !defined {
-		err = db.ErrNotFound
+		err = fault.Of(db.ErrNotFound, "collection %s does not exist", name)
 	}
 	return err
 }

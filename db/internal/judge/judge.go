@@ -18,6 +18,9 @@
 package judge
 
 import (
+	"bytes"
+	"fmt"
+
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/query"
@@ -47,15 +50,29 @@ var (
 	ErrDocSize = fault.Errorf(fault.TooLarge, "the document is larger than %d bytes", value.MaxDocument)
 )
 
-// duplicateID is the refusal of an insert whose _id is taken, in MongoDB's words.
-func duplicateID(o *payload.Op) error {
-	return fault.Of(ErrDuplicate, `E11000 duplicate key error collection: %s index: _id_ dup key: {"_id":%s}`,
-		o.Coll, value.AppendJSONValue(nil, o.ID, false))
+// A duplicateID is ErrDuplicate of one operation. Its sentence is made when somebody
+// reads it: nobody does of most that a bulk insert or a re-fold judges.
+type duplicateID struct {
+	coll string
+	id   value.Value
 }
 
+func duplicateOf(o *payload.Op) error {
+	return &duplicateID{o.Coll, value.Value{Type: o.ID.Type, Data: bytes.Clone(o.ID.Data)}}
+}
+
+func (e *duplicateID) Error() string {
+	return fmt.Sprintf(`E11000 duplicate key error collection: %s index: _id_ dup key: {"_id":%s}`,
+		e.coll, value.AppendJSONValue(nil, e.id, false))
+}
+
+// Kind returns that of ErrDuplicate.
+func (e *duplicateID) Kind() fault.Kind { return fault.DuplicateKey }
+
+func (e *duplicateID) Unwrap() error { return ErrDuplicate }
+
 // A Judge judges operations; it keeps what it compiled last, because many
-// operations of a record share a filter and an update, by the same bytes. Many
-// operations share a body. It belongs to one goroutine.
+// operations of a record share a filter and an update, by the same bytes. It belongs to one goroutine.
 type Judge struct {
 	filterSrc, updateSrc []byte
 	arraySrc             [][]byte
@@ -136,7 +153,7 @@ func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
 	refuse := func(c keyspace.Code, err error) Verdict { return Verdict{Next: cur, Code: c, Err: err} }
 	if o.Kind == payload.Insert {
 		if cur.Doc != nil {
-			return refuse(keyspace.CodeDuplicate, duplicateID(o))
+			return refuse(keyspace.CodeDuplicate, duplicateOf(o))
 		}
 		return Verdict{Next: keyspace.State{Doc: o.Doc, Mod: t}}
 	}
@@ -157,7 +174,7 @@ func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
 			return refuse(keyspace.CodeNoMatch, ErrNoMatch)
 		}
 		if cur.Doc != nil {
-			return refuse(keyspace.CodeDuplicate, duplicateID(o))
+			return refuse(keyspace.CodeDuplicate, duplicateOf(o))
 		}
 		doc, err := j.upsert(o, t)
 		if err != nil {
