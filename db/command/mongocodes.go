@@ -152,7 +152,7 @@ var kindsOfCodes = func() map[int32]fault.Kind {
 	return m
 }()
 
-// ReplyError returns the error that a reply of [DB.Run], or one of its
+// ReplyError returns the error that a reply of [Runner.Run], or one of its
 // writeErrors, tells by its code and errmsg.
 func ReplyError(code int32, message string) error {
 	kind, ok := kindsOfCodes[code]
