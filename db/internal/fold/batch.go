@@ -62,6 +62,8 @@ type batch struct {
 	builds    bool                    // indexes wait to be built or removed
 	stepping  bool
 	redo      bool          // operations may have been folded already
+	resumed   bool          // an attempt ended between steps: see resume
+	writing   *redoWriting  // in steps: the document whose entries are written before its head; nil for none
 	voiding   []voidMark    // what of the cut is being changed
 	cutting   bool          // snapshots change by that
 	gone      *bitset       // the arrivals that the cut leaves out, while it changes; else nil
@@ -167,7 +169,7 @@ func (b *batch) advance(e *entry, r keyspace.Ref, rec *journal.Record, op *paylo
 	s := b.stat(e.coll)
 	s.MaxTime = max(s.MaxTime, r.Time)
 	b.stats[e.coll.Num] = s
-	if v.Code != keyspace.CodeOK {
+	if v.Code != keyspace.CodeOK || b.resumed {
 		return b.refuse(r, rec, op, v)
 	}
 	return nil
@@ -237,6 +239,9 @@ func (b *batch) room(n int) error {
 		return nil
 	}
 	l, u := b.fold.Store.Limits(), b.tx.Used()
+	if b.writing != nil {
+		n += len(b.writing.Doc) // in the marker
+	}
 	over := u.Bytes+n+reserve+64*len(b.deltas) > l.Bytes || u.Puts+300 > l.Puts || len(b.deltas) > 2000
 	if !over || u.Puts == 0 {
 		return nil
@@ -258,6 +263,9 @@ func (b *batch) emit() error {
 }
 
 func (b *batch) emitOne(e *entry) error {
+	if b.stepping && len(e.coll.Indexes) > 0 && !keyspace.SameSlice(e.was.Doc, e.Doc) {
+		b.writing = &redoWriting{e.coll.Name, e.idKey, e.Doc}
+	}
 	if err := b.emitIndexes(e); err != nil {
 		return err
 	}
@@ -273,6 +281,7 @@ func (b *batch) emitOne(e *entry) error {
 	} else if err := b.put(k, e.Head.Append(make([]byte, 0, len(e.Doc)+24))); err != nil {
 		return err
 	}
+	b.writing = nil
 	b.countDoc(e)
 	if e.was.Dead != e.Dead || !keyspace.SameSlice(e.was.Doc, e.Doc) {
 		b.hash(e, &e.was.State, nil, true)

@@ -163,7 +163,7 @@ func (f *Fold) setCut(next Cut) error {
 		return err
 	}
 	f.cut = c
-	return f.breaks(f.voidSteps(marks, false, nil))
+	return f.breaks(f.voidSteps(marks, nil))
 }
 
 // noteCut writes the changed logs of c and the marker of what is to be done.

@@ -25,8 +25,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"github.com/weftdb/weft/db/internal/change"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
@@ -270,53 +268,6 @@ func (f *Fold) loadLogs(r store.Reader, tag byte, into map[clock.LogID]bool) err
 		}
 	}
 	return it.Err()
-}
-
-// redoSteps finishes steps that a crash interrupted.
-func (f *Fold) redoSteps(marker []byte) error {
-	var mk redoMarker
-	if err := bson.Unmarshal(marker, &mk); err != nil {
-		return fault.Of(keyspace.ErrCorrupt, "corrupt value in the store: %w", err)
-	}
-	var rescans []rescan
-	for _, s := range mk.Rescans {
-		rescans = append(rescans, rescan{s.Coll, keyspace.Ref{Time: clock.Time(s.Time), N: s.N, Index: uint32(s.Index)}})
-	}
-	if len(mk.Void) > 0 {
-		changed, err := parseVoidMarks(mk.Void)
-		if err != nil {
-			return err
-		}
-		return f.voidSteps(changed, true, rescans)
-	}
-	as, err := f.Journal.Arrivals(f.meta.Cursor, 1)
-	if err != nil {
-		return err
-	}
-	b := f.newBatch()
-	defer b.discard()
-	b.stepping, b.redo = true, true
-	b.rescans = rescans
-	if len(as) > 0 {
-		rec := journal.Decode(&as[0])
-		if !b.meta.IsAhead(rec.N) {
-			if err := b.apply(rec); err != nil {
-				return err
-			}
-		}
-		b.arrived = keyspace.Span{First: rec.N, Last: rec.N}
-	}
-	if err := b.commit(); err != nil {
-		return err
-	}
-	if err := f.Store.Sync(); err != nil {
-		return err
-	}
-	f.meta, f.Cat = b.meta, b.cat
-	for m := range b.multi {
-		m.Store(true)
-	}
-	return nil
 }
 
 // Wake says that the journal has new arrivals; it never blocks.

@@ -392,7 +392,7 @@ func (f *refolder) judge(os []occurrence) error {
 // settle keeps the verdict of an occurrence, and a cached state where one is due.
 func (f *refolder) settle(o occurrence, rec *journal.Record, v judge.Verdict) error {
 	ev := &o.r.events[o.i]
-	if v.Code != keyspace.CodeOK || ev.known && ev.Code != keyspace.CodeOK {
+	if v.Code != keyspace.CodeOK || ev.known && ev.Code != keyspace.CodeOK || f.b.resumed {
 		if err := f.b.refuse(ev.Ref, rec, &rec.Ops[ev.Ref.Index], v); err != nil {
 			return err
 		}
@@ -428,7 +428,7 @@ func (f *refolder) definition(name string, r keyspace.Ref) (*judge.Definition, e
 }
 
 func (b *batch) dropBases(r *refolding) error {
-	if r.e.Count < b.fold.BaseEvery {
+	if r.e.Count < b.fold.BaseEvery && !b.resumed { // a state may be cached before the head counts enough
 		return nil
 	}
 	p := b.fold.Space.Key(keyspace.TagBase, keyspace.Num(r.e.coll.Num), r.e.idKey)
@@ -460,7 +460,7 @@ func (b *batch) dropBases(r *refolding) error {
 func (f *refolder) write(r *refolding) error {
 	b, e := f.b, r.e
 	for _, ev := range r.gone {
-		if ev.Code != keyspace.CodeOK {
+		if ev.Code != keyspace.CodeOK { // sweepRefused finds others
 			rec, err := b.record(ev.Ref.N)
 			if err != nil {
 				return err

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
@@ -29,15 +27,6 @@ func (s *bitset) add(n int64) {
 	s.words[n>>6] |= 1 << (n & 63)
 }
 
-// mark writes the marker of steps under way.
-func (b *batch) mark(mk redoMarker) error {
-	v, err := bson.Marshal(mk)
-	if err != nil {
-		return err
-	}
-	return b.tx.Put(b.fold.Space.Key(keyspace.TagRedo), v)
-}
-
 // The cut says which records count as never written. When it changes, a document's
 // history must lose, or get back, the operations of these records.
 //
@@ -54,14 +43,13 @@ func (b *batch) mark(mk redoMarker) error {
 
 // voidSteps folds again what the change of the cut touches: first what counts
 // again, snapshots among it, then whatever else has operations that do not count.
-// After an interrupted attempt, again says so, with the rescans that it left: a
-// document may have lost its operations while another, which an atomic
-// transaction joins to it, is not folded again yet, so that the records are asked.
-func (f *Fold) voidSteps(marks []voidMark, again bool, rescans []rescan) error {
+// left is of an interrupted attempt, or nil. After one a document may have lost its
+// operations while another, which an atomic transaction joins to it, is not folded
+// again yet, so that the records are asked.
+func (f *Fold) voidSteps(marks []voidMark, left *interrupted) error {
 	b := f.newBatch()
 	defer b.discard()
 	b.stepping, b.redo, b.voiding = true, true, marks
-	b.rescans = rescans
 	b.gone = &bitset{}
 	old := f.cut.before(marks)
 	if b.cutting = len(f.cut.Snapshots) > 0 || len(old.Snapshots) > 0; b.cutting {
@@ -73,7 +61,7 @@ func (f *Fold) voidSteps(marks []voidMark, again bool, rescans []rescan) error {
 	err := f.eachFolded(func(n int64, id clock.RecordID, snapshot bool) {
 		if f.cut.Voids(id, snapshot) {
 			b.gone.add(n)
-			if again && !old.Voids(id, snapshot) {
+			if left != nil && !old.Voids(id, snapshot) {
 				out = append(out, n)
 			}
 		} else if old.Voids(id, snapshot) {
@@ -82,6 +70,11 @@ func (f *Fold) voidSteps(marks []voidMark, again bool, rescans []rescan) error {
 	})
 	if err != nil {
 		return err
+	}
+	if left != nil {
+		if err := b.resume(left); err != nil {
+			return err
+		}
 	}
 	for i, n := range back {
 		rec, err := b.record(n)

@@ -1,0 +1,159 @@
+package fold
+
+import (
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// A redoMarker is the durable note of steps under way.
+type redoMarker struct {
+	Rescans []redoRescan `bson:"rescans"`
+	Void    [][]byte     `bson:"void"` // b.voiding
+	Writing *redoWriting `bson:"writing,omitempty"`
+}
+
+type redoRescan struct {
+	Coll  string `bson:"coll"`
+	Time  int64  `bson:"time"`
+	N     int64  `bson:"n"`
+	Index int64  `bson:"index"`
+}
+
+// A redoWriting is a document whose index entries are being written, and the head
+// is not yet: the entries are of two states, that of the head and this.
+type redoWriting struct {
+	Coll string `bson:"coll"`
+	ID   []byte `bson:"id"`
+	Doc  []byte `bson:"doc"`
+}
+
+// An interrupted is what an attempt that ended between steps had left to do.
+type interrupted struct {
+	rescans []rescan
+	writing *redoWriting
+}
+
+// mark writes the marker of steps under way.
+func (b *batch) mark(mk redoMarker) error {
+	v, err := bson.Marshal(mk)
+	if err != nil {
+		return err
+	}
+	return b.tx.Put(b.fold.Space.Key(keyspace.TagRedo), v)
+}
+
+// step commits what is written so far, with the marker, and begins the next
+// transaction. Readers keep the view from before the first step.
+func (b *batch) step() error {
+	mk := redoMarker{Void: encodeVoidMarks(b.voiding), Writing: b.writing}
+	todo := slices.Clone(b.rescans)
+	for name, from := range b.foreseen {
+		todo = append(todo, rescan{name, from})
+	}
+	for _, s := range todo {
+		mk.Rescans = append(mk.Rescans, redoRescan{s.coll, int64(s.from.Time), s.from.N, int64(s.from.Index)})
+	}
+	if err := b.mark(mk); err != nil {
+		return err
+	}
+	if err := b.save(); err != nil {
+		return err
+	}
+	if err := b.tx.Commit(); err != nil {
+		return err
+	}
+	b.fold.meta = b.meta
+	b.meta = b.fold.meta.Copy()
+	b.stats = map[uint32]keyspace.CollStats{}
+	b.holders.close()
+	b.tx = b.fold.Store.Begin()
+	return nil
+}
+
+// redoSteps finishes steps that a crash interrupted.
+func (f *Fold) redoSteps(marker []byte) error {
+	var mk redoMarker
+	if err := bson.Unmarshal(marker, &mk); err != nil {
+		return fault.Of(keyspace.ErrCorrupt, "corrupt value in the store: %w", err)
+	}
+	left := &interrupted{writing: mk.Writing}
+	for _, s := range mk.Rescans {
+		left.rescans = append(left.rescans, rescan{s.Coll, keyspace.Ref{Time: clock.Time(s.Time), N: s.N, Index: uint32(s.Index)}})
+	}
+	if len(mk.Void) > 0 {
+		changed, err := parseVoidMarks(mk.Void)
+		if err != nil {
+			return err
+		}
+		return f.voidSteps(changed, left)
+	}
+	as, err := f.Journal.Arrivals(f.meta.Cursor, 1)
+	if err != nil {
+		return err
+	}
+	b := f.newBatch()
+	defer b.discard()
+	b.stepping = true
+	if err := b.resume(left); err != nil {
+		return err
+	}
+	if len(as) > 0 {
+		rec := journal.Decode(&as[0])
+		if !b.meta.IsAhead(rec.N) {
+			if err := b.apply(rec); err != nil {
+				return err
+			}
+		}
+		b.arrived = keyspace.Span{First: rec.N, Last: rec.N}
+	}
+	if err := b.commit(); err != nil {
+		return err
+	}
+	if err := f.Store.Sync(); err != nil {
+		return err
+	}
+	f.meta, f.Cat = b.meta, b.cat
+	for m := range b.multi {
+		m.Store(true)
+	}
+	return nil
+}
+
+// resume takes over what an interrupted attempt left.
+//
+// Refusals, cached states and entries are written before the head and the history
+// that they are of, and what is folded now may go past the state that the attempt was
+// about to write. So a resumed batch does not rely on head and history to find them:
+// it looks for a refusal of each operation, and for cached states of each document,
+// that it folds, which are at least those that the attempt folded; the entries are
+// made those of the head here.
+//
+//	a: head n=6, entry 6 → the attempt wrote entry 101, deleted 6, ended
+//	b, joined to a, is folded first now: a comes to n=1, and never to 101
+func (b *batch) resume(left *interrupted) error {
+	b.redo, b.resumed, b.rescans = true, true, left.rescans
+	w := left.writing
+	if w == nil {
+		return nil
+	}
+	e, err := b.entry(w.Coll, w.ID, value.Value{})
+	if err != nil {
+		return err
+	}
+	back := &entry{coll: e.coll, idKey: e.idKey, Head: e.Head}
+	back.was.Doc = w.Doc
+	b.writing = w // in the marker until it is done
+	if err := b.emitIndexes(back); err != nil {
+		return err
+	}
+	b.writing = nil
+	b.forget()
+	return nil
+}
