@@ -7,13 +7,15 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/command"
 	"github.com/weftdb/weft/node"
 )
 
 // weft is a whole node, embedded: records are signed, sealed and logged.
 type weft struct {
-	node  *node.Node
-	store *db.DB
+	node     *node.Node
+	store    *db.DB
+	commands *command.Runner
 }
 
 var (
@@ -46,7 +48,7 @@ func openWeft(dir string) (engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
-	w := &weft{node: n, store: d}
+	w := &weft{node: n, store: d, commands: command.New(d)}
 	for name, paths := range map[string][]string{"two": {"country", "population"}, "one": {"country"}, "three": {"country", "population", "feature"}} {
 		for _, p := range paths {
 			if _, err := d.Collection(name).CreateIndex(ctx, db.Index{Keys: []db.IndexKey{{Path: p}}}); err != nil {
@@ -115,7 +117,7 @@ func (w *weft) top(indexed bool) (ids []string, err error) {
 }
 
 func (w *weft) group() (groups int, sum int64, err error) {
-	reply, err := w.store.Run(ctx, weftGroup)
+	reply, err := w.commands.Run(ctx, weftGroup)
 	if err != nil {
 		return 0, 0, err
 	}

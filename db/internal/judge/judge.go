@@ -72,7 +72,8 @@ func (e *duplicateID) Kind() fault.Kind { return fault.DuplicateKey }
 func (e *duplicateID) Unwrap() error { return ErrDuplicate }
 
 // A Judge judges operations; it keeps what it compiled last, because many
-// operations of a record share a filter and an update, by the same bytes. It belongs to one goroutine.
+// operations of a record share a filter and an update, by the same bytes. It belongs to one
+// goroutine.
 type Judge struct {
 	filterSrc, updateSrc []byte
 	arraySrc             [][]byte
