@@ -22,11 +22,15 @@ func TestCloseUnderLoad(t *testing.T) {
 		if err := x.CreateCollection(t.Context(), "c", db.CollectionOptions{Indexes: []db.Index{ttl("at")}}); err != nil {
 			t.Fatal(err)
 		}
-		var wg sync.WaitGroup
+		var wg, begun sync.WaitGroup
+		begun.Add(len(loads))
 		for i, work := range loads {
 			wg.Go(func() {
+				first := sync.OnceFunc(begun.Done)
+				defer first()
 				for n := 0; ; n++ {
 					err := work(t.Context(), x, i, n)
+					first()
 					if errors.Is(err, db.ErrClosed) {
 						return
 					}
@@ -37,7 +41,7 @@ func TestCloseUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(20 * time.Millisecond)
+		begun.Wait()
 		if err := x.Close(); err != nil {
 			t.Fatal(err)
 		}

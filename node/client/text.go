@@ -64,10 +64,6 @@ func IDFilter(text string) (bson.Raw, error) {
 // Text appends a document as relaxed Extended JSON on one line.
 func Text(dst []byte, doc bson.Raw) []byte { return db.AppendJSON(dst, doc, false) }
 
-// ExactText appends a document as canonical Extended JSON on one line: parsing
-// it gives the same bytes.
-func ExactText(dst []byte, doc bson.Raw) []byte { return db.AppendJSON(dst, doc, true) }
-
 // IDText returns the _id of a document as relaxed Extended JSON; "null" if it
 // has none.
 func IDText(doc bson.Raw) []byte {

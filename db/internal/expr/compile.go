@@ -59,12 +59,6 @@ func (c *compiler) operator(name string, arg value.Value) (node, error) {
 	return nil, fault.Errorf(fault.InvalidPipeline, "Unrecognized expression '%s'", name)
 }
 
-// Known reports whether name is an operator of expressions.
-func Known(name string) bool {
-	_, ok := functions[name]
-	return ok || formOf(name) != nil
-}
-
 // An objectNode builds a document; missing values are left out.
 type objectNode struct {
 	keys [][]byte

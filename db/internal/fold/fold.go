@@ -351,6 +351,11 @@ func (f *Fold) publish(n *change.News) {
 func (f *Fold) Acquire() (*view.View, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.latest()
+}
+
+// latest is Acquire, with f.mu held.
+func (f *Fold) latest() (*view.View, error) {
 	if err := f.use(); err != nil {
 		return nil, err
 	}

@@ -57,15 +57,11 @@ type changedDoc struct {
 func (f *Fold) Begin() (*view.View, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.use(); err != nil {
-		return nil, err
+	v, err := f.latest()
+	if err == nil {
+		f.recentDocs.open.Add(1)
 	}
-	if f.view == nil || f.closed {
-		return nil, keyspace.ErrClosed
-	}
-	f.recentDocs.open.Add(1)
-	f.view.Refs.Add(1)
-	return f.view, nil
+	return v, err
 }
 
 // End ends what Begin began.

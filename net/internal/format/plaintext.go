@@ -40,8 +40,6 @@ func (p *Plaintext) wire() *plainWire {
 	return w
 }
 
-func (p *Plaintext) encode() []byte { return codec.Encode(p.wire()) }
-
 // decodePlaintext parses a plaintext strictly. It does not alias p.
 func decodePlaintext(p []byte) (*Plaintext, error) {
 	if len(p) > MaxPlain {

@@ -347,3 +347,5 @@ func TestCheckpointForm(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func (p *Plaintext) encode() []byte { return codec.Encode(p.wire()) }

@@ -110,13 +110,6 @@ func (t *Thread) lastArrivalIn(r store.Reader) (int64, error) {
 	return int64(binary.BigEndian.Uint64(k[len(k)-8:])) + int64(len(v)/arrivalSize) - 1, nil
 }
 
-// lastArrival returns the number of the last arrival.
-func (t *Thread) lastArrival() int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.arrivals
-}
-
 // Arrivals returns the data records that arrived after n, in order, of at least
 // one and at most about maxBytes of payload; none if there are none. It includes
 // own records.

@@ -36,17 +36,6 @@ func (t *Thread) Attach(a *Attachment) {
 	t.notify()
 }
 
-// state returns the folded position and state hash of what is attached.
-func (t *Thread) state() (n int64, hash clock.Hash, ok bool) {
-	t.mu.Lock()
-	a := t.attached
-	t.mu.Unlock()
-	if a == nil || a.State == nil {
-		return 0, clock.Hash{}, false
-	}
-	return a.State()
-}
-
 // Durable returns the tips of what is durable here, with the state hash of the
 // fold of just these; nil if there is none at the moment.
 func (t *Thread) Durable() (tips []clock.RecordID, state []byte) {

@@ -1,6 +1,7 @@
 package thread
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -349,4 +350,9 @@ func TestJoinResumes(t *testing.T) {
 	a.write(t, ta, "two")
 	mustPull(t, to, ta)
 	wantPayloads(t, to, "one", "two")
+}
+
+// voided returns the void logs, sorted.
+func (s *controlState) voided() []clock.LogID {
+	return slices.SortedFunc(maps.Keys(s.void), func(a, b clock.LogID) int { return bytes.Compare(a[:], b[:]) })
 }

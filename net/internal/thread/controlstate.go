@@ -1,10 +1,6 @@
 package thread
 
 import (
-	"bytes"
-	"maps"
-	"slices"
-
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
@@ -162,9 +158,4 @@ func (s *controlState) announce(thread format.ThreadID, c *controlRecord) error 
 	}
 	delete(s.void, id)
 	return nil
-}
-
-// voided returns the void logs, sorted.
-func (s *controlState) voided() []clock.LogID {
-	return slices.SortedFunc(maps.Keys(s.void), func(a, b clock.LogID) int { return bytes.Compare(a[:], b[:]) })
 }

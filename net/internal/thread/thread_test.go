@@ -495,3 +495,21 @@ func TestHalfWrittenBlobFilesAreSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// lastArrival returns the number of the last arrival.
+func (t *Thread) lastArrival() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.arrivals
+}
+
+// state returns the folded position and state hash of what is attached.
+func (t *Thread) state() (n int64, hash clock.Hash, ok bool) {
+	t.mu.Lock()
+	a := t.attached
+	t.mu.Unlock()
+	if a == nil || a.State == nil {
+		return 0, clock.Hash{}, false
+	}
+	return a.State()
+}
