@@ -64,7 +64,16 @@ check: ## what CI runs
 fuzz: ## fuzz every decoder, FUZZTIME each (30s)
 	@set -e; for pkg in $$(go list ./...); do \
 	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "fuzz $$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x -parallel 2 $$pkg; done; done
+	    echo "fuzz $$pkg $$f"; $(FUZZ) "$$pkg" "$$f"; done; done
+
+# One target for FUZZTIME. Go before 1.27 may report the end of that time as a failure (go.dev/issue/75804):
+# then the deadline is all it names. A finding always names its input.
+define FUZZ
+fuzz() { local out=0 log; log=$$(mktemp); \
+  go test -run '^$$' -fuzz "^$$2\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x -parallel 2 $$1 2>&1 | tee $$log || out=$$?; \
+  if [ $$out != 0 ] && grep -qx '    context deadline exceeded' $$log && ! grep -qE 'Failing input|panic|minimizing' $$log; then out=0; echo "the time was up: no finding"; fi; \
+  rm -f $$log; return $$out; }; fuzz
+endef
 
 bench: ## run the benchmarks; docs/performance.md explains the ratios
 	go test -run '^$$' -bench . -benchmem ./...
