@@ -214,6 +214,32 @@ func TestOvertakenPlansAgree(t *testing.T) {
 	}
 }
 
+// Distinct values of an index are found by one document each, however close together most
+// of them lie; and where nearly each document has its own, by little more than a scan.
+func TestDistinctIsNotMisled(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	c := x.Collection("c")
+	const docs, values = 20_000, 150
+	fill(t, c, docs, func(i int) bson.D {
+		far := i % values
+		if far == values-1 {
+			far = 1 << 40
+		}
+		return d("_id", i, "far", far, "own", i)
+	})
+	for _, f := range []string{"far", "own"} {
+		if _, err := c.CreateIndex(t.Context(), db.Index{Keys: []db.IndexKey{{Path: f}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, skipped, err := db.DistinctLooked(t.Context(), c, "far"); err != nil || !skipped || n != values {
+		t.Errorf("far: looked at %d documents, %v, %v, want %d", n, skipped, err, values)
+	}
+	if n, skipped, err := db.DistinctLooked(t.Context(), c, "own"); err != nil || skipped || n > docs+docs/8 {
+		t.Errorf("own: looked at %d documents, %v, %v, want little more than %d", n, skipped, err, docs)
+	}
+}
+
 func answer(t *testing.T, c *db.Collection, o db.FindOptions) []string {
 	t.Helper()
 	docs, err := find(t, c)(o)
