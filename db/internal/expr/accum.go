@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"math"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/weftdb/weft/db/internal/value"
 )
 
@@ -124,17 +126,23 @@ func (d *deviation) Size() int { return 0 }
 // its one argument if that is an array.
 func accumulated(e *Env, op string, args []value.Value) (value.Value, error) {
 	a := NewAccumulator(op)
+	add := func(v value.Value) error {
+		if v.Type == bson.TypeDecimal128 {
+			e.charge(costDecimal)
+		}
+		return a.Add(v)
+	}
 	if len(args) == 1 && args[0].IsArray() {
 		it := value.Elements(args[0].Data)
 		for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
-			if err := a.Add(v); err != nil {
+			if err := add(v); err != nil {
 				return nullValue, err
 			}
 		}
 		return a.Result(e)
 	}
 	for _, v := range args {
-		if err := a.Add(v); err != nil {
+		if err := add(v); err != nil {
 			return nullValue, err
 		}
 	}

@@ -89,11 +89,28 @@ func (s *sum) addDecimal(x *apd.Decimal) {
 	if s.decimals == nil {
 		s.decimals = new(apd.Decimal)
 	}
+	// What lies below all digits that are kept costs nothing: to add it would be to write
+	// out all the zeros between.
+	if above(s.decimals, x) {
+		return
+	}
+	if above(x, s.decimals) {
+		s.decimals = x
+		return
+	}
 	var d apd.Decimal
 	if _, err := longDecimals.Add(&d, s.decimals, x); err != nil {
 		d = apd.Decimal{Form: apd.NaN}
 	}
 	s.decimals = &d
+}
+
+// above reports whether y is nothing beside x, whose digits are kept.
+func above(x, y *apd.Decimal) bool {
+	if x.Form != apd.Finite || y.Form != apd.Finite || x.IsZero() || y.IsZero() {
+		return false
+	}
+	return int64(x.Exponent)+x.NumDigits()-int64(y.Exponent)-y.NumDigits() > 2*sumDigits
 }
 
 // Result gives the sum as an int32 if all were and it fits, as an int64 if all were

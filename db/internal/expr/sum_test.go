@@ -76,6 +76,7 @@ func TestSumsAreExact(t *testing.T) {
 		{[]any{math.MaxFloat64, math.MaxFloat64}, `{"$numberDouble":"Infinity"}`, `{"$numberDouble":"Infinity"}`},
 		{[]any{math.SmallestNonzeroFloat64, 1.0, -1.0}, `{"$numberDouble":"5E-324.0"}`, `{"$numberDouble":"0.0"}`},
 		{[]any{"1E+33", "0.4", "0.4", "0.4", "-1E+33"}, `{"$numberDecimal":"1.2"}`, `{"$numberDecimal":"0.24"}`},
+		{[]any{"9.99E+6144", "1E-6176"}, `{"$numberDecimal":"9.990000000000000000000000000000000E+6144"}`, `{"$numberDecimal":"4.995000000000000000000000000000000E+6144"}`},
 		{[]any{"10.00", "20.00"}, `{"$numberDecimal":"30.00"}`, `{"$numberDecimal":"15.00"}`},
 		{[]any{inf, int64(1), "1"}, `{"$numberDecimal":"Infinity"}`, `{"$numberDecimal":"Infinity"}`},
 		{[]any{inf, -inf, int64(1)}, `{"$numberDouble":"NaN"}`, `{"$numberDouble":"NaN"}`},
