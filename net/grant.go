@@ -252,7 +252,8 @@ func (h *Host) expireGrants() {
 	for {
 		changed := h.grants.Wait()
 		if next, ok := h.nextExpiry(); ok {
-			timer.Reset(max(next.Sub(h.now()), 0) + time.Millisecond)
+			// A credential ends when its maker says: what is further is slept for in parts.
+			timer.Reset(min(max(next.Sub(h.now()), 0), time.Hour) + time.Millisecond)
 		} else {
 			timer.Stop()
 		}

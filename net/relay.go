@@ -363,7 +363,7 @@ func (h *Host) answer(r *remote, a answer, state map[ThreadID]*asked) {
 	}
 	entry.next = time.Time{}
 	if !a.until.IsZero() { // renew when a quarter of the time is left
-		entry.next = now.Add(max(a.until.Sub(now)*3/4, time.Second))
+		entry.next = now.Add(max(a.until.Sub(now)/4*3, time.Second))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
