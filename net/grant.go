@@ -1,7 +1,6 @@
 package net
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +31,9 @@ func (h *Host) serveHost(s network.Stream) {
 	defer s.Reset() //nolint:errcheck // nothing is owed to the peer
 	w := &frameWriter{s: s}
 	defer h.revokeAll(p, w)
-	r := bufio.NewReader(s)
+	r := reader(s)
 	for {
-		kind, body, err := frames.Read(r, maxRequest)
+		kind, body, err := frames.Read(r, frameLimit(s, maxRequest))
 		var req hostRequest
 		if err == nil {
 			if err = decodeMessage(body, &req); kind != frameHost {
@@ -116,6 +115,7 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 		return until, ErrClosed
 	}
 	r.grants[id] = g
+	h.raise(r)
 	l := s.link(p)
 	l.denied = refusal{}
 	l.adjust()
@@ -159,13 +159,13 @@ func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, ge
 func (h *Host) revoke(p peer.ID, id ThreadID, out *frameWriter, why refusal) {
 	h.mu.Lock()
 	r, s := h.peers[p], h.shares[id]
-	if s != nil {
-		l := s.link(p)
-		l.denied = why
-		if r != nil {
-			delete(r.grants, id)
+	if r != nil && s != nil {
+		delete(r.grants, id)
+		if l := s.links[p]; l != nil || h.known(r) { // of a stranger nothing is remembered
+			l = s.link(p)
+			l.denied = why
+			l.adjust()
 		}
-		l.adjust()
 	}
 	h.mu.Unlock()
 	if out != nil {
@@ -282,6 +282,17 @@ func (h *Host) nextExpiry() (next time.Time, ok bool) {
 	return next, ok
 }
 
+// Sentences of refusals that are said in several places.
+const (
+	needsCredential = "The relay gives a thread only to devices with a credential: add the relay with a key."
+	notMember       = "The device is not a member of the thread, as far as the peer knows."
+)
+
+// uninvited says why an invite does not do.
+func uninvited(err error) refusal {
+	return refusal{CodeBadInvite, "The invite lets nobody in, as far as the peer knows: " + err.Error()}
+}
+
 // admit says what a peer may have of a thread, or why it may have nothing.
 // hold reports that this may change while the peer waits.
 func (h *Host) admit(l *link, invite []byte) (a access, why refusal, hold bool) {
@@ -294,24 +305,24 @@ func (h *Host) admit(l *link, invite []byte) (a access, why refusal, hold bool) 
 		return accessNone, refusal{CodeUnknownThread, "The peer no longer holds the thread."}, false
 	}
 	_, member := s.thread.Member(r.device)
-	var uninvited error
+	var err error
 	proved := !member && len(invite) == len(keys.PublicKey{})
 	if proved {
-		uninvited = s.thread.InviteOpen(keys.PublicKey(invite), clock.At(h.now()))
+		err = s.thread.InviteOpen(keys.PublicKey(invite), clock.At(h.now()))
 	}
 	switch {
 	case s.relay && granted && member, !s.relay && (member || asked):
 		return accessAll, refusal{}, true
-	case proved && uninvited == nil:
+	case proved && err == nil:
 		return accessControl, refusal{}, true
 	case proved:
-		return accessNone, refusal{CodeBadInvite, "The invite lets nobody in, as far as the peer knows: " + uninvited.Error()}, false
+		return accessNone, uninvited(err), false
 	case s.relay && !granted:
 		if denied == (refusal{}) {
-			denied = refusal{keys.CodeNoCredential, "The relay gives a thread only to devices with a credential: add the relay with a key."}
+			denied = refusal{keys.CodeNoCredential, needsCredential}
 		}
 		return accessNone, denied, false
 	default:
-		return accessNone, refusal{CodeNotMember, "The device is not a member of the thread, as far as the peer knows."}, true
+		return accessNone, refusal{CodeNotMember, notMember}, true
 	}
 }

@@ -1,7 +1,6 @@
 package net
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/hmac"
@@ -20,7 +19,7 @@ import (
 // holds.
 const (
 	tagSize      = 16
-	tagsPerFrame = 1 << 16
+	tagsPerFrame = 512     // so that a stranger may send them
 	maxTags      = 1 << 17 // threads of one peer
 	tagDomain    = "weft/1/thread-tag"
 	mdnsService  = "_weft._udp"
@@ -73,7 +72,11 @@ func (h *Host) sendTags(ctx context.Context, r *remote) error {
 	var sent []byte
 	for first := true; ; first = false {
 		tags := h.tags(r.id)
-		if first || !bytes.Equal(tags, sent) {
+		h.mu.Lock()
+		again := r.again
+		r.again = false
+		h.mu.Unlock()
+		if first || again || !bytes.Equal(tags, sent) {
 			if err := w.sendTags(tags); err != nil {
 				return err
 			}
@@ -117,16 +120,18 @@ func (h *Host) tags(p peer.ID) []byte {
 	return out
 }
 
-// serveHello reads a peer's tags as they change.
+// serveHello reads a peer's tags as they change. Nothing is kept of those that name
+// no thread of this host.
 func (h *Host) serveHello(s network.Stream) {
 	defer s.Reset() //nolint:errcheck // nothing is owed to the peer
 	defer context.AfterFunc(h.ctx, func() { _ = s.Reset() })()
-	r, p := bufio.NewReader(s), s.Conn().RemotePeer()
+	r, p := reader(s), s.Conn().RemotePeer()
 	defer h.onlyHello(p, s)()
 	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
-	var pending []byte
+	mine := tagBook{host: h, peer: p}
+	found, n := map[ThreadID]bool{}, 0
 	for {
-		kind, body, err := frames.Read(r, maxHello)
+		kind, body, err := frames.Read(r, frameLimit(s, maxHello))
 		if err != nil {
 			h.fault(p, err)
 			return
@@ -135,18 +140,45 @@ func (h *Host) serveHello(s network.Stream) {
 		if err = decodeMessage(body, &m); kind != frameHello {
 			err = fault.Of(errFrame, "frame of type %d, want hello", kind)
 		}
-		pending = append(pending, m.Tags...)
-		if err == nil && (len(pending)%tagSize != 0 || len(pending) > maxTags*tagSize) {
-			err = fault.Of(errFrame, "%d bytes of tags", len(pending))
+		if n += len(m.Tags) / tagSize; err == nil && (len(m.Tags)%tagSize != 0 || n > maxTags) {
+			err = fault.Of(errFrame, "%d bytes of tags, %d tags in all", len(m.Tags), n)
 		}
 		if err != nil {
 			h.fault(p, err)
 			return
 		}
+		mine.find(m.Tags, found)
+		answered(s)
 		_ = s.SetReadDeadline(time.Time{})
 		if !m.More {
-			h.match(p, pending)
-			pending = nil
+			h.match(p, found)
+			found, n = map[ThreadID]bool{}, 0
+		}
+	}
+}
+
+// A tagBook knows the tags of this host's threads for one peer.
+type tagBook struct {
+	host *Host
+	peer peer.ID
+	gen  int // of the host's threads
+	tags map[tag]ThreadID
+}
+
+// find adds the threads that tags name to found.
+func (b *tagBook) find(tags []byte, found map[ThreadID]bool) {
+	h := b.host
+	h.mu.Lock()
+	if b.tags == nil || b.gen != h.sharesGen {
+		b.gen, b.tags = h.sharesGen, make(map[tag]ThreadID, len(h.shares))
+		for id, s := range h.shares {
+			b.tags[threadTag(s.thread.ServiceKey(), id, h.ID(), b.peer)] = id
+		}
+	}
+	h.mu.Unlock()
+	for t := range slices.Chunk(tags, tagSize) {
+		if id, ok := b.tags[tag(t)]; ok {
+			found[id] = true
 		}
 	}
 }
@@ -170,29 +202,36 @@ func (h *Host) onlyHello(p peer.ID, s network.Stream) (end func()) {
 	}
 }
 
-// match finds the threads that a peer announced and starts to exchange them.
-func (h *Host) match(p peer.ID, tags []byte) {
+// match takes the threads that a peer announced and starts to exchange them. A peer
+// whose hello names what it did not name before is greeted again: it may have told
+// us of them before we had them, and we it before it had them.
+func (h *Host) match(p peer.ID, found map[ThreadID]bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.remote(p)
-	clear(r.tags)
-	for t := range slices.Chunk(tags, tagSize) {
-		r.tags[tag(t)] = struct{}{}
+	for id := range found {
+		if !r.shared[id] {
+			r.again = true
+			poke(r.greet)
+			break
+		}
 	}
+	r.shared, r.shy = found, false
 	for _, s := range h.shares {
 		s.meet(r)
 	}
 }
 
-// meet looks whether the peer announced the thread. The caller holds host.mu.
+// meet looks whether the peer announced the thread. Members are kept connected.
+// The caller holds host.mu.
 func (s *share) meet(r *remote) {
-	_, shared := r.tags[threadTag(s.thread.ServiceKey(), s.thread.ID(), s.host.ID(), r.id)]
+	shared := r.shared[s.thread.ID()]
 	if !shared && s.links[r.id] == nil {
 		return
 	}
 	l := s.link(r.id)
 	l.shared = shared
-	if shared && !s.relay && r.conn != nil {
+	if shared && !s.relay && r.conn != nil && s.members[r.device] {
 		s.host.keepConnected(r, nil)
 		if err := s.host.rememberPeer(r.id); err != nil {
 			s.host.log.Warn("peer is not remembered", "peer", r.id, "error", err)

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
@@ -45,7 +45,9 @@ func allRuns(t *testing.T, th *Thread) (runs []format.Run) {
 func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 	told := make(chan struct{})
 	var times atomic.Int32
-	p.lp.SetStreamHandler(protoThread, func(s network.Stream) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lanes[laneThread] = func(_ peer.ID, s stream) {
 		defer s.Close()
 		var req subscribe
 		r := bufio.NewReader(s)
@@ -65,7 +67,7 @@ func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 				return
 			}
 		}
-	})
+	}
 	return told
 }
 

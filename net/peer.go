@@ -26,9 +26,8 @@ type remote struct {
 	device  keys.PublicKey
 	conn    context.Context //nolint:containedctx // while connected; nil otherwise
 	hangUp  context.CancelFunc
-	newest  network.Conn // of its connections, over which all streams run
-	since   time.Time    // of the present connectedness
-	tags    map[tag]struct{}
+	newest  network.Conn        // of its connections, over which all streams run
+	since   time.Time           // of the present connectedness
 	grants  map[ThreadID]*grant // on a relay: what the peer may have kept
 	relay   *relayConf          // if the host was told to use it
 	asking  context.Context     //nolint:containedctx // the connection on which the relay is asked
@@ -38,6 +37,13 @@ type remote struct {
 	greet   chan struct{}       // send the tags again
 	ask     chan struct{}       // look again at what to ask the relay
 	hello   network.Stream      // on which it tells its tags
+	again   bool                // tell it the tags again, whether or not they changed
+	shared  map[ThreadID]bool   // threads whose tags it told
+	raised  bool                // it has libp2p's limits of a known peer
+	invited int                 // streams on which it proved an open invite
+	session *session            // the one that exchanges are opened on; nil: none yet
+	opening chan struct{}       // holds one token while a session is opened
+	shy     bool                // it gave this host no session, and has not greeted since
 	faults  int
 	banned  time.Time // until when
 }
@@ -52,8 +58,8 @@ func (h *Host) remote(p peer.ID) *remote {
 			h.log.Debug("peer without device key", "peer", p, "error", err)
 		}
 		r = &remote{
-			id: p, device: device, since: h.now(), tags: map[tag]struct{}{}, grants: map[ThreadID]*grant{},
-			dial: make(chan struct{}, 1), greet: make(chan struct{}, 1), ask: make(chan struct{}, 1),
+			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, grants: map[ThreadID]*grant{},
+			opening: make(chan struct{}, 1), dial: make(chan struct{}, 1), greet: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 		}
 		h.peers[p] = r
 	}
@@ -70,27 +76,45 @@ func (h *Host) forgetStrangers() {
 	if len(h.peers) < max(h.forgetAt, rememberedPeers) {
 		return
 	}
-	for p, r := range h.peers {
-		if r.conn != nil || r.relay != nil || r.dialing || r.dials || h.now().Before(r.banned) {
-			continue
-		}
-		known := false
-		for _, s := range h.shares {
-			l := s.links[p]
-			if l == nil {
-				continue
-			}
-			if _, member := s.thread.Member(r.device); member || l.ended != nil {
-				known = true
-				continue
-			}
-			delete(s.links, p)
-		}
-		if !known {
-			delete(h.peers, p)
+	for _, r := range h.peers {
+		if r.conn == nil && !h.known(r) && !r.dialing && !r.dials && !h.now().Before(r.banned) {
+			h.forget(r)
 		}
 	}
 	h.forgetAt = 2 * len(h.peers)
+}
+
+// stranger reports whether nothing is wanted of a peer that is gone, and nothing held
+// against it. The caller holds h.mu.
+func (h *Host) stranger(r *remote) bool {
+	return !h.known(r) && !r.dialing && !r.dials && r.faults == 0 && !h.now().Before(r.banned)
+}
+
+// forget forgets a peer that is not connected. The caller holds h.mu.
+func (h *Host) forget(r *remote) {
+	busy := false
+	for _, s := range h.shares {
+		switch l := s.links[r.id]; {
+		case l == nil:
+		case l.ended != nil && !closed(l.ended):
+			busy = true // its pull is ending
+		default:
+			delete(s.links, r.id)
+		}
+	}
+	if !busy {
+		delete(h.peers, r.id)
+	}
+}
+
+// closed reports whether c is closed.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // A peer may have several connections at once: both sides dialled, or an older one
@@ -120,16 +144,22 @@ func (h *Host) connection(p peer.ID) {
 		}
 		r.conn, r.hangUp = context.WithCancel(h.ctx)
 		r.newest = h.newest(p)
+		r.session, r.shy = nil, false
+		h.raise(r)
 		ctx := r.conn
 		h.run(func() { h.sayHello(ctx, r) })
 		h.startAsking(r)
 	case !connected && r.conn != nil:
 		r.hangUp()
-		r.conn = nil
+		r.conn, r.session = nil, nil
 		r.since = h.now()
-		clear(r.tags)
+		clear(r.shared)
 		clear(r.grants)
 		poke(r.dial)
+		if h.stranger(r) {
+			h.forget(r)
+			return
+		}
 	default:
 		return
 	}

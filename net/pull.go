@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
-
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
@@ -64,8 +62,13 @@ func (l *link) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errFrame) {
+		switch {
+		case errors.Is(err, errFrame):
 			l.share.host.fault(l.peer, err)
+		case errors.Is(err, errStranger):
+			l.set(func() { l.pull = refusal{CodeNotMember, notMember} })
+		case fault.Is(err, fault.LimitReached):
+			l.set(func() { l.pull = refusal{CodeLimit, err.Error()} })
 		}
 		l.share.host.log.Debug("subscription ended", "thread", l.share.thread.ID(), "peer", l.peer, "error", err)
 		if time.Since(began) > pauseLongest {
@@ -80,7 +83,7 @@ func (l *link) follow(ctx context.Context) {
 // subscribe opens a stream and takes what comes until it ends.
 func (l *link) subscribe(ctx context.Context) error {
 	h, t := l.share.host, l.share.thread
-	s, err := h.OpenStream(ctx, l.peer, protoThread)
+	s, err := h.openLane(ctx, l.peer, laneThread)
 	if err != nil {
 		return err
 	}
@@ -116,7 +119,7 @@ type incoming struct {
 }
 
 // receive decodes frames ahead of what is being stored.
-func (l *link) receive(ctx context.Context, s network.Stream, in chan<- incoming) {
+func (l *link) receive(ctx context.Context, s stream, in chan<- incoming) {
 	r := bufio.NewReader(s)
 	for {
 		m := l.next(r)

@@ -46,24 +46,30 @@ func (h *Host) loadThreads(ctx context.Context) error {
 			return err
 		}
 		h.shares[id] = s
+		s.refreshMembers()
 	}
 	return nil
 }
 
 // add starts to exchange a thread. It returns the one that is there already.
 func (h *Host) add(s *share) (*share, error) {
+	s.refreshMembers()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
+	id := s.thread.ID()
+	old := h.shares[id]
+	if h.closed || old != nil {
+		s.uncount()
 		s.thread.Close()
+	}
+	if h.closed {
 		return nil, ErrClosed
 	}
-	id := s.thread.ID()
-	if old := h.shares[id]; old != nil {
-		s.thread.Close()
+	if old != nil {
 		return old, nil
 	}
 	h.shares[id] = s
+	h.sharesGen++
 	h.begin(s)
 	h.announceThreads()
 	return s, nil
@@ -81,8 +87,12 @@ func (h *Host) begin(s *share) {
 
 // watch tells feeds and status that the thread changed.
 func (s *share) watch() {
-	for {
+	for known := -1; ; {
 		changed := s.thread.Changed()
+		if n := s.thread.ControlRecords(); n != known {
+			known = n
+			s.refreshMembers()
+		}
 		s.status.Ring()
 		select {
 		case <-changed:
@@ -139,6 +149,7 @@ func (h *Host) Remove(ctx context.Context, id ThreadID) error {
 		return fault.Of(ErrUnknownThread, "this host does not hold thread %s", id)
 	}
 	delete(h.shares, id)
+	h.sharesGen++
 	s.cancel()
 	var ends []chan struct{}
 	for _, l := range s.links {
@@ -150,6 +161,7 @@ func (h *Host) Remove(ctx context.Context, id ThreadID) error {
 	for _, r := range h.peers {
 		delete(r.grants, id)
 	}
+	s.uncount()
 	h.announceThreads()
 	h.mu.Unlock()
 	for _, end := range ends {
