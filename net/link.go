@@ -84,6 +84,7 @@ func (l *link) adjust() {
 		before, ended := l.ended, make(chan struct{})
 		l.ended = ended
 		l.share.host.run(func() {
+			defer l.share.host.reap(l.peer)
 			defer close(ended)
 			defer undo()
 			if before != nil {

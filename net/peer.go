@@ -104,6 +104,19 @@ func (h *Host) forget(r *remote) {
 	}
 	if !busy {
 		delete(h.peers, r.id)
+		for _, s := range h.shares {
+			s.status.Ring()
+		}
+	}
+}
+
+// reap forgets a peer if it is gone and nothing is wanted of it, now that a pull from
+// it has ended.
+func (h *Host) reap(p peer.ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.peers[p]; r != nil && r.conn == nil && !h.closed && h.stranger(r) {
+		h.forget(r)
 	}
 }
 
