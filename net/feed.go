@@ -77,6 +77,8 @@ type feed struct {
 	told   refusal
 	sent   map[clock.LogID][]clock.RecordID // what the subscriber had, and what was streamed
 	stated statement
+
+	introduced map[peer.ID][]byte // the record of each member that it was told of
 }
 
 // serveThread answers a stream on which a peer subscribes to a thread.
@@ -179,7 +181,7 @@ func (h *Host) newFeed(p peer.ID, w *frameWriter, req subscribe) (*feed, refusal
 		return nil, refusal{CodeUnknownThread, "the peer does not hold this thread"}, nil
 	}
 	r := h.remote(p)
-	f := &feed{w: w, invite: req.Invite, sent: map[clock.LogID][]clock.RecordID{}}
+	f := &feed{w: w, invite: req.Invite, sent: map[clock.LogID][]clock.RecordID{}, introduced: map[peer.ID][]byte{}}
 	if !h.known(r) {
 		if why := sh.refuseStranger(req.Invite, h.now()); why != (refusal{}) {
 			return nil, why, nil
@@ -266,20 +268,26 @@ func (f *feed) readAcks(r *bufio.Reader) error {
 // was refused and has been told.
 func (f *feed) serve(ctx context.Context) error {
 	sh := f.link.share
+	var told <-chan struct{} // the last meeting of which the subscriber was told
 	for {
-		changed, admission := sh.thread.Changed(), sh.admission.Wait()
+		changed, admission, meeting := sh.thread.Changed(), sh.admission.Wait(), sh.meeting.Wait()
 		hold, err := f.admit()
 		if err != nil {
 			return err
 		}
 		if f.access != accessNone {
-			if err := f.drain(ctx); err != nil {
-				return err
-			}
+			err = f.drain(ctx)
 		} else if !hold {
 			return nil
 		}
+		if err == nil && f.access == accessAll && meeting != told {
+			told, err = meeting, f.introduce()
+		}
+		if err != nil {
+			return err
+		}
 		select {
+		case <-meeting:
 		case <-changed:
 		case <-admission:
 		case <-ctx.Done():

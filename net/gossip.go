@@ -204,7 +204,7 @@ func (s *share) listen(sub *pubsub.Subscription) {
 		if bytes.Equal(mine[:], a.Digest) || time.Since(dialled) < dialEvery {
 			continue
 		}
-		if info, ok := a.info(); ok && info.ID != s.host.ID() && !s.host.Connected(info.ID) {
+		if info, ok := a.info(); ok && s.isMember(info.ID) && !s.host.Connected(info.ID) {
 			dialled = time.Now()
 			ctx, cancel := context.WithTimeout(s.ctx, requestTimeout)
 			if err := s.host.lp.Connect(ctx, info); err != nil {
@@ -213,6 +213,16 @@ func (s *share) listen(sub *pubsub.Subscription) {
 			cancel()
 		}
 	}
+}
+
+// isMember reports whether a peer is another member's device.
+func (s *share) isMember(p peer.ID) bool {
+	device, err := DeviceOf(p)
+	if err != nil || p == s.host.ID() {
+		return false
+	}
+	_, member := s.thread.Member(device)
+	return member
 }
 
 // info returns where the announcer says that it is; ok is false if it says nothing

@@ -58,6 +58,7 @@ func (h *Host) answerRequest(p peer.ID, req hostRequest, w *frameWriter) error {
 	if err != nil {
 		return err
 	}
+	h.noteAsked(p, id, w)
 	until, err := h.keep(p, id, req, w)
 	var no *keys.Refusal
 	if errors.As(err, &no) {
@@ -93,17 +94,21 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 		}
 		g.invite = req.Invite
 	}
+	shown, err := h.fetchMembership(p, device, g, id, req)
+	if err != nil {
+		return until, err
+	}
 	h.judge.Lock()
 	defer h.judge.Unlock()
 	h.mu.Lock()
 	s := h.shares[id]
 	h.mu.Unlock()
-	decision, err := h.decide(device, s, g, id, req.Genesis)
+	decision, err := h.decide(device, s, g, id, req.Genesis, len(shown) > 0)
 	if err != nil {
 		return until, err
 	}
 	if s == nil {
-		if s, err = h.adopt(id, req.Genesis, req.ServiceKey, decision.Account); err != nil {
+		if s, err = h.adopt(adoption{id, req.Genesis, req.ServiceKey, decision.Account, decision.User, device, shown}); err != nil {
 			return until, err
 		}
 	}
@@ -115,6 +120,7 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 		return until, ErrClosed
 	}
 	r.grants[id] = g
+	delete(r.refused, id)
 	h.raise(r)
 	l := s.link(p)
 	l.denied = refusal{}
@@ -123,8 +129,34 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 	return g.until, nil
 }
 
-// decide asks the gate. s is nil for a thread that is not kept yet.
-func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, genesis []byte) (keys.Decision, error) {
+// fetchMembership gets the control logs of a thread that is not kept yet from a device
+// that is not its owner's, if all that speaks against keeping it is that the device may
+// be no member; adopt checks that it is. They are none in every other case.
+func (h *Host) fetchMembership(p peer.ID, device keys.PublicKey, g *grant, id ThreadID, req hostRequest) ([]format.Run, error) {
+	if _, err := h.Thread(id); err == nil {
+		return nil, nil
+	}
+	if _, err := h.decide(device, nil, g, id, req.Genesis, false); err == nil {
+		return nil, nil
+	}
+	if _, err := h.decide(device, nil, g, id, req.Genesis, true); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, requestTimeout)
+	defer cancel()
+	_, runs, err := h.fetchControl(ctx, p, controlRequest{id: id, limit: maxShownBytes})
+	if err != nil {
+		return nil, &keys.Refusal{Code: CodeNotMember, Message: "The relay does not hold the thread and could not see that the device is a member of it: " + err.Error()}
+	}
+	return runs, nil
+}
+
+// maxShownBytes bounds the control logs that a relay takes to see who is a member.
+const maxShownBytes = 8 << 20
+
+// decide asks the gate. s is nil for a thread that is not kept yet; member says that the
+// device is to show that it is one.
+func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, genesis []byte, member bool) (keys.Decision, error) {
 	if h.opt.Gate == nil {
 		return keys.Decision{}, &keys.Refusal{Code: keys.CodePermissionDenied, Message: "The relay accepts no threads: it has no keys."}
 	}
@@ -139,7 +171,7 @@ func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, ge
 		if err != nil {
 			return keys.Decision{}, fault.Of(errFrame, "genesis: %w", err)
 		}
-		req.Resource.Owner = g.Owner
+		req.Resource.Owner, req.Resource.Member = g.Owner, member
 	} else {
 		if !s.relay {
 			return keys.Decision{}, &keys.Refusal{Code: keys.CodePermissionDenied, Message: "The thread is the relay's own: exchange it as a member."}
@@ -181,6 +213,11 @@ func (h *Host) revokeAll(p peer.ID, w *frameWriter) {
 	if r == nil {
 		return
 	}
+	for id, out := range r.refused {
+		if out == w {
+			delete(r.refused, id)
+		}
+	}
 	for id, g := range r.grants {
 		if g.out != w {
 			continue
@@ -194,9 +231,52 @@ func (h *Host) revokeAll(p peer.ID, w *frameWriter) {
 	}
 }
 
-// Recheck judges every permission that the relay gave again, now, and ends
-// those that no longer hold: call it when a key was revoked.
-func (h *Host) Recheck() { h.recheck(func(*grant) bool { return true }) }
+// maxRefused bounds the refused threads that are remembered of a device; of a
+// stranger fewer are.
+const maxRefused = 256
+
+// noteAsked remembers that a device asks for a thread, to tell it if it is refused and
+// that may have changed. It is noted before the request is judged: what changes in
+// between is not missed.
+func (h *Host) noteAsked(p peer.ID, id ThreadID, w *frameWriter) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.remote(p)
+	most := maxRefused
+	if !h.known(r) {
+		most = maxRefused / 8
+	}
+	if r.conn != nil && len(r.refused) < most {
+		r.refused[id] = w
+	}
+}
+
+// tellAgain tells devices whose requests which picks were refused to ask again.
+func (h *Host) tellAgain(which func(ThreadID) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
+	for _, r := range h.peers {
+		for id, w := range r.refused {
+			if which(id) {
+				delete(r.refused, id)
+				h.run(func() { // a device that does not read must not hold up the others
+					_ = w.send(frameAgain, again{Thread: id[:]})
+				})
+			}
+		}
+	}
+}
+
+// Recheck judges every permission that the relay gave again, now, and ends those that
+// no longer hold; whoever was refused is told to ask again. Call it when a key was made
+// or revoked.
+func (h *Host) Recheck() {
+	h.recheck(func(*grant) bool { return true })
+	h.tellAgain(func(ThreadID) bool { return true })
+}
 
 // A held is a grant with what it is judged by.
 type held struct {
@@ -222,7 +302,7 @@ func (h *Host) recheck(which func(*grant) bool) {
 	}
 	h.mu.Unlock()
 	for _, x := range all {
-		decision, err := h.decide(x.device, x.share, x.grant, x.share.thread.ID(), nil)
+		decision, err := h.decide(x.device, x.share, x.grant, x.share.thread.ID(), nil, false)
 		if err == nil {
 			h.mu.Lock()
 			x.grant.until = decision.Expires.Time()

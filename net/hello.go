@@ -231,7 +231,7 @@ func (s *share) meet(r *remote) {
 	}
 	l := s.link(r.id)
 	l.shared = shared
-	if shared && !s.relay && r.conn != nil && s.members[r.device] {
+	if shared && !s.relay && r.conn != nil && s.members[r.device] && (r.dialing || s.host.kept() < maxKept) {
 		s.host.keepConnected(r, nil)
 		if err := s.host.rememberPeer(r.id); err != nil {
 			s.host.log.Warn("peer is not remembered", "peer", r.id, "error", err)

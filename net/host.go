@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -161,6 +162,11 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 		ConnectedF:    func(_ network.Network, c network.Conn) { h.connection(c.RemotePeer()) },
 		DisconnectedF: func(_ network.Network, c network.Conn) { h.connection(c.RemotePeer()) },
 	})
+	identities, err := h.lp.EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted))
+	if err != nil {
+		return fmt.Errorf("follow identities: %w", err)
+	}
+	h.run(func() { h.watchIdentities(identities) })
 	h.mu.Lock()
 	for _, s := range h.shares {
 		h.begin(s)

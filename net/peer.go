@@ -26,24 +26,26 @@ type remote struct {
 	device  keys.PublicKey
 	conn    context.Context //nolint:containedctx // while connected; nil otherwise
 	hangUp  context.CancelFunc
-	newest  network.Conn        // of its connections, over which all streams run
-	since   time.Time           // of the present connectedness
-	grants  map[ThreadID]*grant // on a relay: what the peer may have kept
-	relay   *relayConf          // if the host was told to use it
-	asking  context.Context     //nolint:containedctx // the connection on which the relay is asked
-	dialing bool                // it is to be kept connected
-	dials   bool                // a goroutine does so
-	dial    chan struct{}       // dial now
-	greet   chan struct{}       // send the tags again
-	ask     chan struct{}       // look again at what to ask the relay
-	hello   network.Stream      // on which it tells its tags
-	again   bool                // tell it the tags again, whether or not they changed
-	shared  map[ThreadID]bool   // threads whose tags it told
-	raised  bool                // it has libp2p's limits of a known peer
-	invited int                 // streams on which it proved an open invite
-	session *session            // the one that exchanges are opened on; nil: none yet
-	opening chan struct{}       // holds one token while a session is opened
-	shy     bool                // it gave this host no session, and has not greeted since
+	newest  network.Conn              // of its connections, over which all streams run
+	since   time.Time                 // of the present connectedness
+	grants  map[ThreadID]*grant       // on a relay: what the peer may have kept
+	refused map[ThreadID]*frameWriter // on a relay: what it was refused, on which stream
+	relay   *relayConf                // if the host was told to use it
+	asking  context.Context           //nolint:containedctx // the connection on which the relay is asked
+	dialing bool                      // it is to be kept connected
+	dials   bool                      // a goroutine does so
+	dial    chan struct{}             // dial now
+	greet   chan struct{}             // send the tags again
+	ask     chan struct{}             // look again at what to ask the relay
+	hello   network.Stream            // on which it tells its tags
+	again   bool                      // tell it the tags again, whether or not they changed
+	record  []byte                    // where it says that it is, signed; nil: it has not said
+	shared  map[ThreadID]bool         // threads whose tags it told
+	raised  bool                      // it has libp2p's limits of a known peer
+	invited int                       // streams on which it proved an open invite
+	session *session                  // the one that exchanges are opened on; nil: none yet
+	opening chan struct{}             // holds one token while a session is opened
+	shy     bool                      // it gave this host no session, and has not greeted since
 	faults  int
 	banned  time.Time // until when
 }
@@ -58,7 +60,7 @@ func (h *Host) remote(p peer.ID) *remote {
 			h.log.Debug("peer without device key", "peer", p, "error", err)
 		}
 		r = &remote{
-			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, grants: map[ThreadID]*grant{},
+			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, grants: map[ThreadID]*grant{}, refused: map[ThreadID]*frameWriter{},
 			opening: make(chan struct{}, 1), dial: make(chan struct{}, 1), greet: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 		}
 		h.peers[p] = r
@@ -214,13 +216,31 @@ func (h *Host) keepConnected(r *remote, addrs []multiaddr.Multiaddr) {
 	h.run(func() { h.redial(r) })
 }
 
+// A member that has not answered for triesOften pauses is dialled at longer ones: it
+// may be gone for good, and dials too when it is back.
+const (
+	triesOften  = 24
+	pauseAtRest = 10 * time.Minute
+)
+
 // redial dials a peer while it is wanted and not connected, with pauses that grow; the
-// end of a connection begins again without one.
+// end of a connection begins again without one. Who is neither a member nor a relay
+// any more is not wanted.
 func (h *Host) redial(r *remote) {
 	for n := 0; ; {
 		h.mu.Lock()
+		if r.dialing && !h.known(r) {
+			r.dialing = false
+			h.lp.ConnManager().Unprotect(r.id, "weft")
+		}
 		conn, wanted, banned := r.conn, r.dialing, h.now().Before(r.banned)
-		r.dials = wanted
+		longest := pauseLongest
+		if r.relay == nil && n > triesOften {
+			longest = pauseAtRest
+		}
+		if r.dials = wanted; !wanted && r.conn == nil && !h.closed && h.stranger(r) {
+			h.forget(r)
+		}
 		h.mu.Unlock()
 		if !wanted {
 			return
@@ -246,7 +266,7 @@ func (h *Host) redial(r *remote) {
 			}
 			h.connection(r.id)
 		}
-		if !pause(h.ctx, n, r.dial) {
+		if !pauseUpTo(h.ctx, n, longest, r.dial) {
 			return
 		}
 		n++

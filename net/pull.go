@@ -40,7 +40,12 @@ const (
 
 // pause waits before attempt n+1; it reports false when ctx ended.
 func pause(ctx context.Context, n int, kick <-chan struct{}) bool {
-	d := min(pauseFirst<<min(n, 16), pauseLongest)
+	return pauseUpTo(ctx, n, pauseLongest, kick)
+}
+
+// pauseUpTo is pause with another longest one.
+func pauseUpTo(ctx context.Context, n int, longest time.Duration, kick <-chan struct{}) bool {
+	d := min(pauseFirst<<min(n, 16), longest)
 	t := time.NewTimer(d/2 + rand.N(d))
 	defer t.Stop()
 	select {
@@ -115,6 +120,7 @@ type incoming struct {
 	tips    []clock.RecordID // of an accepted subscription
 	said    *statement
 	refused *refusal
+	members [][]byte // records of where they are
 	err     error
 }
 
@@ -162,6 +168,8 @@ func (l *link) next(r *bufio.Reader) (m incoming) {
 			said, m.err = c.statement()
 			m.said = &said
 		}
+	case frameMembers:
+		m.members, m.err = decodeMembers(body)
 	case frameRefused:
 		var c refused
 		if m.err = decodeMessage(body, &c); m.err == nil {
@@ -195,6 +203,8 @@ func (l *link) take(ctx context.Context, m incoming) error {
 		return m.err
 	case m.run != nil:
 		return l.ingest(ctx, *m.run)
+	case m.members != nil:
+		return l.share.meetMembers(m.members)
 	case m.refused != nil:
 		l.set(func() { l.pull, l.pulling = *m.refused, false })
 	case m.said != nil:

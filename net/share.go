@@ -28,6 +28,7 @@ type share struct {
 
 	counting  sync.Mutex // one count of the members at a time; before host.mu
 	status    bell.Bell  // what Status returns may have changed
+	meeting   bell.Bell  // where members are may have changed
 	admission bell.Bell  // who may have what may have changed
 
 	// Guarded by host.mu.

@@ -251,6 +251,7 @@ func (s *share) refreshMembers() {
 		if r.conn != nil && now[r.device] && !before[r.device] {
 			h.raise(r)
 			s.meet(r)
+			s.meeting.Ring()
 		}
 	}
 }
