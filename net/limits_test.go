@@ -82,3 +82,43 @@ func TestManyDevicesOfARelay(t *testing.T) {
 		t.Run(transport, func(t *testing.T) { manyDevices(t, transport, 16) })
 	}
 }
+
+// Whoever reaches a limit of streams is told so, on both sides, and which it is; what
+// is below it goes on.
+func TestStreamLimitIsTold(t *testing.T) {
+	for name, c := range map[string]struct{ a, b int }{"of the other side": {0, 6}, "of one's own": {6, 0}} {
+		t.Run(name, func(t *testing.T) {
+			a := newLightParty(t, func(o *Options) { o.Limits.PeerStreams = c.a })
+			b := newLightParty(t, func(o *Options) { o.Limits.PeerStreams = c.b })
+			b.connect(t, a)
+			ctx := within(t)
+			var threads []*Thread
+			for range 4 {
+				th := a.create(t)
+				b.join(t, th)
+				threads = append(threads, th)
+			}
+			for {
+				var changed []<-chan struct{}
+				for _, th := range threads {
+					changed = append(changed, th.StatusChanged())
+				}
+				for _, th := range threads {
+					for _, ps := range th.Status() {
+						if ps.State == StateRefused && ps.Code == CodeLimit && strings.Contains(ps.Reason, "limit") && strings.Contains(ps.Reason, "streams") {
+							return
+						}
+					}
+				}
+				select {
+				case <-changed[0]:
+				case <-changed[1]:
+				case <-changed[2]:
+				case <-changed[3]:
+				case <-ctx.Done():
+					t.Fatalf("nobody was told: %+v", threads[3].Status())
+				}
+			}
+		})
+	}
+}

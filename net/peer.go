@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/keys"
@@ -32,6 +33,7 @@ type remote struct {
 	refused map[ThreadID]*frameWriter // on a relay: what it was refused, on which stream
 	relay   *relayConf                // if the host was told to use it
 	asking  context.Context           //nolint:containedctx // the connection on which the relay is asked
+	failed  string                    // why it could not be dialled last; "" if it could
 	dialing bool                      // it is to be kept connected
 	dials   bool                      // a goroutine does so
 	dial    chan struct{}             // dial now
@@ -261,15 +263,36 @@ func (h *Host) redial(r *remote) {
 			if h.ctx.Err() != nil {
 				return
 			}
-			if err != nil {
-				h.log.Debug("peer is unreachable", "peer", r.id, "error", err)
-			}
+			h.dialled(r, err)
 			h.connection(r.id)
 		}
 		if !pauseUpTo(h.ctx, n, longest, r.dial) {
 			return
 		}
 		n++
+	}
+}
+
+// dialled notes what came of dialling a peer, for the status of its threads.
+func (h *Host) dialled(r *remote, err error) {
+	why := ""
+	if err != nil {
+		h.log.Debug("peer is unreachable", "peer", r.id, "error", err)
+		if failed, ok := errors.AsType[*swarm.DialError](err); ok && len(failed.DialErrors) > 0 {
+			err = failed.DialErrors[0].Cause // says it best
+		}
+		why = clip(limitError(err).Error(), 256)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r.failed == why {
+		return
+	}
+	r.failed = why
+	for _, s := range h.shares {
+		if s.links[r.id] != nil {
+			s.status.Ring()
+		}
 	}
 }
 

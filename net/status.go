@@ -190,6 +190,9 @@ func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, fl
 	switch why := cmp.Or(l.host, l.pull, l.noBlobs); {
 	case r.conn == nil:
 		ps.State, ps.Reason = StateUnreachable, "The peer is not connected."
+		if r.failed != "" {
+			ps.Reason = "The peer is not connected: " + r.failed
+		}
 	case why != (refusal{}):
 		ps.State, ps.Code, ps.Reason = StateRefused, why.code, why.message
 	case !l.said.ok:
