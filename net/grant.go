@@ -258,15 +258,23 @@ func (h *Host) tellAgain(which func(ThreadID) bool) {
 	if h.closed {
 		return
 	}
+	due := map[*frameWriter][]ThreadID{}
 	for _, r := range h.peers {
 		for id, w := range r.refused {
 			if which(id) {
 				delete(r.refused, id)
-				h.run(func() { // a device that does not read must not hold up the others
-					_ = w.send(frameAgain, again{Thread: id[:]})
-				})
+				due[w] = append(due[w], id)
 			}
 		}
+	}
+	for w, ids := range due {
+		h.run(func() { // a device that does not read must not hold up the others
+			for _, id := range ids {
+				if w.send(frameAgain, again{Thread: id[:]}) != nil {
+					return
+				}
+			}
+		})
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multistream"
 
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -48,7 +50,7 @@ func (h *Host) sayHello(ctx context.Context, r *remote) {
 			return
 		}
 		h.log.Debug("hello stream ended", "peer", r.id, "error", err)
-		if n > 8 || !pause(ctx, n, nil) {
+		if _, alien := errors.AsType[multistream.ErrNotSupported[protocol.ID]](err); alien || !pause(ctx, n, r.greet) {
 			return
 		}
 	}
@@ -69,18 +71,18 @@ func (h *Host) sendTags(ctx context.Context, r *remote) error {
 		_, _ = s.Read(make([]byte, 1))
 	})
 	defer func() { _ = s.Reset(); <-dead }()
-	var sent []byte
+	var sent [sha256.Size]byte
 	for first := true; ; first = false {
 		tags := h.tags(r.id)
 		h.mu.Lock()
 		again := r.again
 		r.again = false
 		h.mu.Unlock()
-		if first || again || !bytes.Equal(tags, sent) {
+		if sum := sha256.Sum256(tags); first || again || sum != sent {
 			if err := w.sendTags(tags); err != nil {
 				return err
 			}
-			sent = tags
+			sent = sum
 		}
 		select {
 		case <-r.greet:
@@ -129,7 +131,7 @@ func (h *Host) serveHello(s network.Stream) {
 	defer h.onlyHello(p, s)()
 	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
 	mine := tagBook{host: h, peer: p}
-	found, n := map[ThreadID]bool{}, 0
+	found, n, looks := map[ThreadID]bool{}, 0, 0
 	for {
 		kind, body, err := frames.Read(r, frameLimit(s, maxHello))
 		if err != nil {
@@ -152,8 +154,30 @@ func (h *Host) serveHello(s network.Stream) {
 		_ = s.SetReadDeadline(time.Time{})
 		if !m.More {
 			h.match(p, found)
-			found, n = map[ThreadID]bool{}, 0
+			found, n, mine.tags = map[ThreadID]bool{}, 0, nil
+			if looks++; looks > freeLooks && !h.Known(p) && !sleep(h.ctx, helloPace) {
+				return
+			}
 		}
+	}
+}
+
+// How often a stranger's tags are looked at, but for the first few times: each look
+// takes the tags of all threads of this host.
+const (
+	helloPace = time.Second
+	freeLooks = 16
+)
+
+// sleep waits; it reports false when ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -161,7 +185,6 @@ func (h *Host) serveHello(s network.Stream) {
 type tagBook struct {
 	host *Host
 	peer peer.ID
-	gen  int // of the host's threads
 	tags map[tag]ThreadID
 }
 
@@ -169,8 +192,8 @@ type tagBook struct {
 func (b *tagBook) find(tags []byte, found map[ThreadID]bool) {
 	h := b.host
 	h.mu.Lock()
-	if b.tags == nil || b.gen != h.sharesGen {
-		b.gen, b.tags = h.sharesGen, make(map[tag]ThreadID, len(h.shares))
+	if b.tags == nil {
+		b.tags = make(map[tag]ThreadID, len(h.shares))
 		for id, s := range h.shares {
 			b.tags[threadTag(s.thread.ServiceKey(), id, h.ID(), b.peer)] = id
 		}
@@ -209,6 +232,9 @@ func (h *Host) match(p peer.ID, found map[ThreadID]bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.remote(p)
+	if r.conn == nil {
+		return // it is gone
+	}
 	for id := range found {
 		if !r.shared[id] {
 			r.again = true

@@ -95,8 +95,6 @@ type Host struct {
 	closed bool
 	shares map[ThreadID]*share
 	peers  map[peer.ID]*remote
-	// sharesGen changes when shares does.
-	sharesGen int
 	// members counts the threads that a device is a member of.
 	members map[keys.PublicKey]int
 	// forgetAt is the number of peers at which strangers are forgotten next.

@@ -23,33 +23,35 @@ const (
 
 // A remote is what a host knows of a peer. Its fields are guarded by host.mu.
 type remote struct {
-	id      peer.ID
-	device  keys.PublicKey
-	conn    context.Context //nolint:containedctx // while connected; nil otherwise
-	hangUp  context.CancelFunc
-	newest  network.Conn              // of its connections, over which all streams run
-	since   time.Time                 // of the present connectedness
-	grants  map[ThreadID]*grant       // on a relay: what the peer may have kept
-	refused map[ThreadID]*frameWriter // on a relay: what it was refused, on which stream
-	relay   *relayConf                // if the host was told to use it
-	asking  context.Context           //nolint:containedctx // the connection on which the relay is asked
-	failed  string                    // why it could not be dialled last; "" if it could
-	dialing bool                      // it is to be kept connected
-	dials   bool                      // a goroutine does so
-	dial    chan struct{}             // dial now
-	greet   chan struct{}             // send the tags again
-	ask     chan struct{}             // look again at what to ask the relay
-	hello   network.Stream            // on which it tells its tags
-	again   bool                      // tell it the tags again, whether or not they changed
-	record  []byte                    // where it says that it is, signed; nil: it has not said
-	shared  map[ThreadID]bool         // threads whose tags it told
-	raised  bool                      // it has libp2p's limits of a known peer
-	invited int                       // streams on which it proved an open invite
-	session *session                  // the one that exchanges are opened on; nil: none yet
-	opening chan struct{}             // holds one token while a session is opened
-	shy     bool                      // it gave this host no session, and has not greeted since
-	faults  int
-	banned  time.Time // until when
+	id       peer.ID
+	device   keys.PublicKey
+	conn     context.Context //nolint:containedctx // while connected; nil otherwise
+	hangUp   context.CancelFunc
+	newest   network.Conn              // of its connections, over which all streams run
+	since    time.Time                 // of the present connectedness
+	grants   map[ThreadID]*grant       // on a relay: what the peer may have kept
+	refused  map[ThreadID]*frameWriter // on a relay: what it was refused, on which stream
+	relay    *relayConf                // if the host was told to use it
+	asking   context.Context           //nolint:containedctx // the connection on which the relay is asked
+	failed   string                    // why it could not be dialled last; "" if it could
+	dialing  bool                      // it is to be kept connected
+	dials    bool                      // a goroutine does so
+	dial     chan struct{}             // dial now
+	greet    chan struct{}             // send the tags again
+	ask      chan struct{}             // look again at what to ask the relay
+	hello    network.Stream            // on which it tells its tags
+	again    bool                      // tell it the tags again, whether or not they changed
+	record   []byte                    // where it says that it is, signed; nil: it has not said
+	topics   map[string]bool           // of gossip, that it subscribed to
+	shared   map[ThreadID]bool         // threads whose tags it told
+	raised   bool                      // it has libp2p's limits of a known peer
+	invited  int                       // streams on which it proved an open invite
+	session  *session                  // the one that exchanges are opened on; nil: none yet
+	sessions int                       // that it opened and that have not ended
+	opening  chan struct{}             // holds one token while a session is opened
+	shy      bool                      // it gave this host no session, and has not greeted since
+	faults   int
+	banned   time.Time // until when
 }
 
 // remote returns what is known of p, made if need be. The caller holds h.mu.
@@ -62,7 +64,7 @@ func (h *Host) remote(p peer.ID) *remote {
 			h.log.Debug("peer without device key", "peer", p, "error", err)
 		}
 		r = &remote{
-			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, grants: map[ThreadID]*grant{}, refused: map[ThreadID]*frameWriter{},
+			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, topics: map[string]bool{}, grants: map[ThreadID]*grant{}, refused: map[ThreadID]*frameWriter{},
 			opening: make(chan struct{}, 1), dial: make(chan struct{}, 1), greet: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 		}
 		h.peers[p] = r
@@ -81,7 +83,7 @@ func (h *Host) forgetStrangers() {
 		return
 	}
 	for _, r := range h.peers {
-		if r.conn == nil && !h.known(r) && !r.dialing && !r.dials && !h.now().Before(r.banned) {
+		if r.conn == nil && !h.known(r) && !r.dialing && !r.dials { // banned or not: it can make other keys
 			h.forget(r)
 		}
 	}
@@ -163,6 +165,7 @@ func (h *Host) connection(p peer.ID) {
 		r.newest = h.newest(p)
 		r.session, r.shy = nil, false
 		h.raise(r)
+		h.crowdOut(r)
 		ctx := r.conn
 		h.run(func() { h.sayHello(ctx, r) })
 		h.startAsking(r)
@@ -171,6 +174,7 @@ func (h *Host) connection(p peer.ID) {
 		r.conn, r.session = nil, nil
 		r.since = h.now()
 		clear(r.shared)
+		clear(r.topics)
 		clear(r.grants)
 		poke(r.dial)
 		if h.stranger(r) {
@@ -188,6 +192,28 @@ func (h *Host) connection(p peer.ID) {
 			l.adjust()
 		}
 	}
+}
+
+// strangersShare is which part of the connections strangers may have.
+const strangersShare = 4
+
+// crowdOut keeps strangers from having more than their share of the connections: the one
+// that has been here longest makes room. The caller holds h.mu.
+func (h *Host) crowdOut(r *remote) {
+	n, oldest := 0, r
+	for _, o := range h.peers {
+		if o.conn != nil && !h.known(o) {
+			n++
+			if o.since.Before(oldest.since) {
+				oldest = o
+			}
+		}
+	}
+	if h.known(r) || n <= max(h.limits.Conns/strangersShare, 1) {
+		return
+	}
+	h.log.Debug("connection of an unknown peer ended: they have their share", "peer", oldest.id)
+	h.run(func() { _ = h.lp.Network().ClosePeer(oldest.id) })
 }
 
 // unlink ends the pulls from a peer; adjust starts them again over its next
@@ -223,6 +249,7 @@ func (h *Host) keepConnected(r *remote, addrs []multiaddr.Multiaddr) {
 const (
 	triesOften  = 24
 	pauseAtRest = 10 * time.Minute
+	steady      = 5 * time.Second // a connection that lasted is dialled again at once
 )
 
 // redial dials a peer while it is wanted and not connected, with pauses that grow; the
@@ -248,12 +275,21 @@ func (h *Host) redial(r *remote) {
 			return
 		}
 		if conn != nil {
-			n = 0
+			began := time.Now()
 			select {
 			case <-conn.Done():
 			case <-h.ctx.Done():
 				return
 			}
+			if time.Since(began) > steady {
+				n = 0
+				continue
+			}
+			// It ended as it began: the peer may have no room. Again, with a pause.
+			if !pauseUpTo(h.ctx, n, longest, r.dial) {
+				return
+			}
+			n++
 			continue
 		}
 		if !banned {

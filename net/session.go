@@ -44,6 +44,10 @@ const (
 	laneBlobs  = 2 // blobs of a thread
 )
 
+// maxSessions bounds the sessions that a peer opens: one, and those of connections that
+// are not known for dead yet.
+const maxSessions = 4
+
 // errStranger reports that the peer gives this host no session.
 var errStranger = fault.New(fault.NotMember, "the peer does not know this device yet")
 
@@ -210,7 +214,20 @@ func (h *Host) serveSession(s network.Stream) {
 	h.mu.Lock()
 	r := h.remote(p)
 	known := h.known(r)
+	many := r.sessions >= maxSessions
+	if known && !many {
+		r.sessions++
+		defer func() {
+			h.mu.Lock()
+			r.sessions--
+			h.mu.Unlock()
+		}()
+	}
 	h.mu.Unlock()
+	if many {
+		_ = s.Reset()
+		return
+	}
 	if !known {
 		_, _ = s.Write([]byte{0})
 		_ = s.Close()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -122,9 +123,12 @@ func (v *visit) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write answers what was read.
+// Write answers what was read. A stranger that does not read does not keep its stream.
 func (v *visit) Write(b []byte) (int, error) {
 	v.answered()
+	if !v.trusted.Load() {
+		_ = v.Stream.SetWriteDeadline(time.Now().Add(requestTimeout))
+	}
 	return v.Stream.Write(b)
 }
 
@@ -137,6 +141,7 @@ func (v *visit) answered() {
 
 func (v *visit) trust() {
 	v.trusted.Store(true)
+	_ = v.Stream.SetWriteDeadline(time.Time{})
 	v.answered()
 }
 
@@ -188,6 +193,7 @@ func (h *Host) receive(s network.Stream, serve func(network.Stream)) {
 		return
 	}
 	v := &visit{Stream: s, host: h, peer: p}
+	defer h.reap(p)
 	defer h.strangers.leave(p)
 	defer v.answered()
 	serve(v)
@@ -223,6 +229,7 @@ func (h *Host) raise(r *remote) {
 	if err != nil {
 		h.log.Warn("limits of a peer are not raised", "peer", r.id, "error", err)
 	}
+	h.lp.ConnManager().Protect(r.id, "known")
 	r.again = true
 	poke(r.greet)
 }

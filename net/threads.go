@@ -75,7 +75,6 @@ func (h *Host) add(s *share) (*share, error) {
 		return old, nil
 	}
 	h.shares[id] = s
-	h.sharesGen++
 	h.begin(s)
 	h.announceThreads()
 	return s, nil
@@ -159,7 +158,6 @@ func (h *Host) Remove(ctx context.Context, id ThreadID) error {
 		return fault.Of(ErrUnknownThread, "this host does not hold thread %s", id)
 	}
 	delete(h.shares, id)
-	h.sharesGen++
 	s.cancel()
 	var ends []chan struct{}
 	for _, l := range s.links {
