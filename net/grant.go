@@ -122,6 +122,7 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 	r.grants[id] = g
 	delete(r.refused, id)
 	h.raise(r)
+	h.greetAgain(r)
 	l := s.link(p)
 	l.denied = refusal{}
 	l.adjust()

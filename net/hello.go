@@ -237,8 +237,7 @@ func (h *Host) match(p peer.ID, found map[ThreadID]bool) {
 	}
 	for id := range found {
 		if !r.shared[id] {
-			r.again = true
-			poke(r.greet)
+			h.greetAgain(r)
 			break
 		}
 	}

@@ -213,8 +213,8 @@ func (h *Host) known(r *remote) bool {
 	return r.relay != nil || len(r.grants) > 0 || r.invited > 0 || h.members[r.device] > 0
 }
 
-// raise gives a peer that has become known what strangers do not have, and greets it
-// so that it asks again for what it was refused. The caller holds h.mu.
+// raise gives a peer that has become known what strangers do not have. The caller holds
+// h.mu.
 func (h *Host) raise(r *remote) {
 	if r.raised || r.conn == nil || !h.known(r) {
 		return
@@ -230,6 +230,11 @@ func (h *Host) raise(r *remote) {
 		h.log.Warn("limits of a peer are not raised", "peer", r.id, "error", err)
 	}
 	h.lp.ConnManager().Protect(r.id, "known")
+}
+
+// greetAgain tells a peer that has got rights here the tags again, so that it asks for
+// what it was refused. The caller holds h.mu.
+func (h *Host) greetAgain(r *remote) {
 	r.again = true
 	poke(r.greet)
 }
@@ -257,6 +262,7 @@ func (s *share) refreshMembers() {
 	for _, r := range h.peers {
 		if r.conn != nil && now[r.device] && !before[r.device] {
 			h.raise(r)
+			h.greetAgain(r)
 			s.meet(r)
 			s.meeting.Ring()
 		}

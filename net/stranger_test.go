@@ -37,7 +37,7 @@ const (
 // Peers and streams of a flood.
 const (
 	flooders     = 8
-	floodStreams = 40 // a protocol
+	floodStreams = 20 // a protocol
 )
 
 // served are the protocols that a host answers.
@@ -118,7 +118,7 @@ func TestStrangersFlood(t *testing.T) {
 			r := newLightParty(t, onlyBy(t, c.transport), func(o *Options) { o.Relay, o.Gate = true, w.policy() })
 			r.create(t)
 			before := heapBytes()
-			cmd := exec.CommandContext(within(t), os.Args[0], "-test.run=^TestFlooder$", "-test.v")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFlooder$", "-test.v")
 			cmd.Env = append(os.Environ(), floodAddr+"="+r.addr(t).String(), fmt.Sprintf("%s=%d", floodSize, c.size))
 			in, inErr := cmd.StdinPipe()
 			out, outErr := cmd.StdoutPipe()
