@@ -88,8 +88,9 @@ func (f topicFilter) FilterIncomingSubscriptions(p peer.ID, subs []*pb.RPC_SubOp
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.peers[p]
-	if r == nil || r.conn == nil {
-		return nil, nil // it is gone, and so is what it subscribed to
+	if r == nil { // its connection is not noted yet, or is gone
+		subs = pubsub.FilterSubscriptions(subs, f.CanSubscribe)
+		return subs[:min(len(subs), topicsOfGuest)], nil
 	}
 	most := topicsOfPeer
 	if !h.known(r) {

@@ -241,7 +241,8 @@ func (h *Host) match(p peer.ID, found map[ThreadID]bool) {
 			break
 		}
 	}
-	r.shared, r.shy = found, false
+	r.shared, r.shy = found, time.Time{}
+	r.greetings++
 	for _, s := range h.shares {
 		s.meet(r)
 	}

@@ -157,7 +157,7 @@ func (s *share) meetMembers(records [][]byte) error {
 			return fault.Of(errFrame, "the record of a member is not its own")
 		}
 		device, err := DeviceOf(at.PeerID)
-		if err != nil || at.PeerID == h.ID() || len(at.Addrs) > maxRecordAddrs {
+		if err != nil || at.PeerID == h.ID() || len(at.Addrs) == 0 || len(at.Addrs) > maxRecordAddrs {
 			continue
 		}
 		if _, member := s.thread.Member(device); !member {

@@ -23,35 +23,36 @@ const (
 
 // A remote is what a host knows of a peer. Its fields are guarded by host.mu.
 type remote struct {
-	id       peer.ID
-	device   keys.PublicKey
-	conn     context.Context //nolint:containedctx // while connected; nil otherwise
-	hangUp   context.CancelFunc
-	newest   network.Conn              // of its connections, over which all streams run
-	since    time.Time                 // of the present connectedness
-	grants   map[ThreadID]*grant       // on a relay: what the peer may have kept
-	refused  map[ThreadID]*frameWriter // on a relay: what it was refused, on which stream
-	relay    *relayConf                // if the host was told to use it
-	asking   context.Context           //nolint:containedctx // the connection on which the relay is asked
-	failed   string                    // why it could not be dialled last; "" if it could
-	dialing  bool                      // it is to be kept connected
-	dials    bool                      // a goroutine does so
-	dial     chan struct{}             // dial now
-	greet    chan struct{}             // send the tags again
-	ask      chan struct{}             // look again at what to ask the relay
-	hello    network.Stream            // on which it tells its tags
-	again    bool                      // tell it the tags again, whether or not they changed
-	record   []byte                    // where it says that it is, signed; nil: it has not said
-	topics   map[string]bool           // of gossip, that it subscribed to
-	shared   map[ThreadID]bool         // threads whose tags it told
-	raised   bool                      // it has libp2p's limits of a known peer
-	invited  int                       // streams on which it proved an open invite
-	session  *session                  // the one that exchanges are opened on; nil: none yet
-	sessions int                       // that it opened and that have not ended
-	opening  chan struct{}             // holds one token while a session is opened
-	shy      bool                      // it gave this host no session, and has not greeted since
-	faults   int
-	banned   time.Time // until when
+	id        peer.ID
+	device    keys.PublicKey
+	conn      context.Context //nolint:containedctx // while connected; nil otherwise
+	hangUp    context.CancelFunc
+	newest    network.Conn              // of its connections, over which all streams run
+	since     time.Time                 // of the present connectedness
+	grants    map[ThreadID]*grant       // on a relay: what the peer may have kept
+	refused   map[ThreadID]*frameWriter // on a relay: what it was refused, on which stream
+	relay     *relayConf                // if the host was told to use it
+	asking    context.Context           //nolint:containedctx // the connection on which the relay is asked
+	failed    string                    // why it could not be dialled last; "" if it could
+	dialing   bool                      // it is to be kept connected
+	dials     bool                      // a goroutine does so
+	dial      chan struct{}             // dial now
+	greet     chan struct{}             // send the tags again
+	ask       chan struct{}             // look again at what to ask the relay
+	hello     network.Stream            // on which it tells its tags
+	again     bool                      // tell it the tags again, whether or not they changed
+	record    []byte                    // where it says that it is, signed; nil: it has not said
+	topics    map[string]bool           // of gossip, that it subscribed to
+	shared    map[ThreadID]bool         // threads whose tags it told
+	raised    bool                      // it has libp2p's limits of a known peer
+	invited   int                       // streams on which it proved an open invite
+	session   *session                  // the one that exchanges are opened on; nil: none yet
+	sessions  int                       // that it opened and that have not ended
+	opening   chan struct{}             // holds one token while a session is opened
+	shy       time.Time                 // until when it is not asked for a session: it gave none, and has not greeted since
+	greetings int                       // that it sent
+	faults    int
+	banned    time.Time // until when
 }
 
 // remote returns what is known of p, made if need be. The caller holds h.mu.
@@ -163,7 +164,7 @@ func (h *Host) connection(p peer.ID) {
 		}
 		r.conn, r.hangUp = context.WithCancel(h.ctx)
 		r.newest = h.newest(p)
-		r.session, r.shy = nil, false
+		r.session, r.shy = nil, time.Time{}
 		h.raise(r)
 		h.crowdOut(r)
 		ctx := r.conn
@@ -172,6 +173,10 @@ func (h *Host) connection(p peer.ID) {
 	case !connected && r.conn != nil:
 		r.hangUp()
 		r.conn, r.session = nil, nil
+		if r.raised {
+			r.raised = false
+			h.lp.ConnManager().Unprotect(p, "known")
+		}
 		r.since = h.now()
 		clear(r.shared)
 		clear(r.topics)
@@ -200,6 +205,9 @@ const strangersShare = 4
 // crowdOut keeps strangers from having more than their share of the connections: the one
 // that has been here longest makes room. The caller holds h.mu.
 func (h *Host) crowdOut(r *remote) {
+	if h.known(r) {
+		return
+	}
 	n, oldest := 0, r
 	for _, o := range h.peers {
 		if o.conn != nil && !h.known(o) {
@@ -209,7 +217,7 @@ func (h *Host) crowdOut(r *remote) {
 			}
 		}
 	}
-	if h.known(r) || n <= max(h.limits.Conns/strangersShare, 1) {
+	if n <= max(h.limits.Conns/strangersShare, 1) {
 		return
 	}
 	h.log.Debug("connection of an unknown peer ended: they have their share", "peer", oldest.id)

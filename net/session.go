@@ -63,6 +63,7 @@ func muxConfig() *yamux.Config {
 	c.MaxIncomingStreams = 1 << 20 // serveLane counts them, and says what the limit is
 	c.AcceptBacklog = 1024
 	c.MaxStreamWindowSize = 4 << 20
+	c.ConnectionWriteTimeout = 2 * time.Minute // a slow link is not a dead one
 	c.LogOutput = io.Discard
 	return c
 }
@@ -165,7 +166,7 @@ func (h *Host) session(ctx context.Context, p peer.ID) (ses *session, fresh bool
 		return nil, false, ctx.Err()
 	}
 	h.mu.Lock()
-	ses, shy := r.session, r.shy
+	ses, shy, greetings := r.session, h.now().Before(r.shy), r.greetings
 	h.mu.Unlock()
 	if ses != nil && !ses.mux.IsClosed() {
 		return ses, false, nil
@@ -187,7 +188,9 @@ func (h *Host) session(ctx context.Context, p peer.ID) (ses *session, fresh bool
 	if answer[0] != 1 {
 		_ = s.Reset()
 		h.mu.Lock()
-		r.shy = true // until it greets again
+		if r.greetings == greetings { // else it may have got to know us meanwhile
+			r.shy = h.now().Add(pauseLongest)
+		}
 		h.mu.Unlock()
 		return nil, false, errStranger
 	}
@@ -252,7 +255,6 @@ func (h *Host) serveLanes(r *remote, ses *session) {
 	if r.session == nil || r.session.mux.IsClosed() {
 		r.session = ses
 	}
-	r.shy = false
 	h.mu.Unlock()
 	h.kickPulls(r.id) // what was refused to a stranger may be asked for again
 	defer context.AfterFunc(h.ctx, func() { _ = ses.mux.Close() })()
