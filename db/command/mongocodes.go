@@ -25,6 +25,7 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.Malformed:        {2, "BadValue"},
 	fault.UnknownVersion:   {115, "CommandNotSupported"},
 	fault.Corrupt:          {246, "DataCorruptionDetected"},
+	fault.DiskFull:         {14031, "OutOfDiskSpace"},
 	fault.PermissionDenied: {13, "Unauthorized"},
 	fault.Closed:           {91, "ShutdownInProgress"},
 	fault.Timeout:          {262, "ExceededTimeLimit"},

@@ -21,6 +21,7 @@ const (
 	Malformed        Kind = "malformed"         // not in the form of its format
 	UnknownVersion   Kind = "unknown_version"   // a version or suite of another release
 	Corrupt          Kind = "corrupt"           // what is stored is damaged
+	DiskFull         Kind = "disk_full"         // there is no room: free some space
 	PermissionDenied Kind = "permission_denied" // the caller may not
 	Closed           Kind = "closed"            // used after its end
 	Timeout          Kind = "timeout"           // time ran out
@@ -150,7 +151,7 @@ const (
 
 var kinds = []Kind{
 	Internal, InvalidArgument, InvalidName, InvalidPath, NotFound, AlreadyExists, Ambiguous, Conflict, OutOfRange,
-	TooLarge, Malformed, UnknownVersion, Corrupt, PermissionDenied, Closed, Timeout, Canceled, Unreachable,
+	TooLarge, Malformed, UnknownVersion, Corrupt, DiskFull, PermissionDenied, Closed, Timeout, Canceled, Unreachable,
 	HomeInUse, NewerHome, AddressInUse, BadBackup, CutShort, ClockAhead, FileMode, WrongKeyKind,
 	PassphraseNeeded, PassphraseWrong, Unavailable, Usage,
 	NoCredential, KeyUnknown, KeyRevoked, KeyExpired, CredentialExpired, CredentialNotYetValid, CertificateExpired,

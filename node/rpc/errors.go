@@ -27,6 +27,7 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.Malformed:        connect.CodeInvalidArgument,
 	fault.UnknownVersion:   connect.CodeUnimplemented,
 	fault.Corrupt:          connect.CodeDataLoss,
+	fault.DiskFull:         connect.CodeResourceExhausted,
 	fault.PermissionDenied: connect.CodePermissionDenied,
 	fault.Closed:           connect.CodeUnavailable,
 	fault.Timeout:          connect.CodeDeadlineExceeded,

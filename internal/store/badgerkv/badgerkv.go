@@ -94,7 +94,8 @@ type Options struct {
 	// Create makes an empty store if none is there; otherwise that is ErrCorrupt.
 	Create bool
 	// Logf receives warnings and errors, badger's too; nil discards them.
-	Logf func(format string, args ...any)
+	Logf  func(format string, args ...any)
+	Space *store.Space // of the disk; nil: nobody watches it
 }
 
 // Open opens the engine in dir, which exists. What is damaged there is ErrCorrupt,
@@ -111,7 +112,7 @@ func Open(dir string, o Options) (store.Engine, error) {
 	if err = errors.Join(err, release()); err != nil {
 		return nil, err
 	}
-	say := newMessages(dir, o.Logf)
+	say := newMessages(dir, o)
 	if crashed(dir) {
 		db, err := openBadger(optionsOf(dir, recoverSize, say), say)
 		if err == nil {
@@ -231,6 +232,10 @@ func (e *engine) Close() error {
 	e.stop()
 	e.tending.Wait()
 	err := e.tidy(context.Background(), 1)
+	if errors.Is(err, store.ErrCorrupt) { // nothing was moved
+		e.say.logf("removing old log files of %s: %v", e.dir, err)
+		err = nil
+	}
 	// The tables that a close saves must not know more of the log than the disk has.
 	return errors.Join(err, e.Sync(), closeBadger(e.db, e.say))
 }

@@ -200,14 +200,22 @@ func checkLogs(dir string, logs []uint32, head pointer) (uint64, error) {
 	return newest, nil
 }
 
-// sameTables makes sure that badger opened every table that check found.
+// sameTables makes sure that badger opened every table that check found, but for
+// those that it has merged since.
 func (e *engine) sameTables(f found) error {
 	opened := make(map[uint64]bool)
 	for _, t := range e.db.Tables(false) {
 		opened[t.ID] = true
 	}
 	for id := range f.manifest.Tables {
-		if !opened[id] {
+		if opened[id] {
+			continue
+		}
+		now, err := readManifest(filepath.Join(e.dir, badger.ManifestFilename))
+		if err != nil {
+			return err
+		}
+		if _, listed := now.Tables[id]; listed {
 			return corrupt(tableName(e.dir, id), "was not opened")
 		}
 	}

@@ -21,12 +21,13 @@ const patience = 5 * time.Second
 type messages struct {
 	dir    string
 	logf   func(format string, args ...any)
+	space  *store.Space
 	noRoom chan struct{} // has one when a flush has failed
 	last   atomic.Int64  // when one did, in nanoseconds of the clock
 }
 
-func newMessages(dir string, logf func(string, ...any)) *messages {
-	return &messages{dir: dir, logf: logf, noRoom: make(chan struct{}, 1)}
+func newMessages(dir string, o Options) *messages {
+	return &messages{dir: dir, logf: o.Logf, space: o.Space, noRoom: make(chan struct{}, 1)}
 }
 
 func (m *messages) Debugf(string, ...any) {}
@@ -37,6 +38,7 @@ func (m *messages) Warningf(format string, args ...any) {
 }
 
 func (m *messages) Errorf(format string, args ...any) {
+	m.Warningf(format, args...)
 	for _, a := range args {
 		if err, ok := a.(error); ok && errors.Is(err, syscall.ENOSPC) {
 			m.last.Store(time.Now().UnixNano())
@@ -44,9 +46,10 @@ func (m *messages) Errorf(format string, args ...any) {
 			case m.noRoom <- struct{}{}:
 			default:
 			}
+			// Badger tries again when this returns.
+			m.space.Wait()
 		}
 	}
-	m.Warningf(format, args...)
 }
 
 // full returns ErrDiskFull while flushes fail.
