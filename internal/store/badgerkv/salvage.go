@@ -238,7 +238,7 @@ func (s *salvage) readLogs(head pointer, trusted bool) error {
 	}
 	s.logs = make(map[uint32]*os.File)
 	want := head.file
-	for i, id := range ids {
+	for _, id := range ids {
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
@@ -268,8 +268,9 @@ func (s *salvage) readLogs(head pointer, trusted bool) error {
 			s.lost(store.Damage{File: name, Err: unreadable(name, err)})
 			continue
 		}
-		// A last write that was interrupted is no damage.
-		if end, whole := s.readLog(id, b, offset); !whole && (i < len(ids)-1 || end < len(b)) {
+		// The last write of a process that lost its power may be no more than begun. It
+		// is listed too: a damaged last record looks the same.
+		if !s.readLog(id, b, offset) {
 			s.lost(store.Damage{File: name, Err: corrupt(name, "is damaged")})
 		}
 	}
@@ -282,9 +283,9 @@ func (s *salvage) readLogs(head pointer, trusted bool) error {
 	return nil
 }
 
-// readLog keeps the records of a part of a log file. It returns where the last one
-// ends, and whether all of them are in their places.
-func (s *salvage) readLog(id uint32, b []byte, offset int64) (end int, whole bool) {
+// readLog keeps the records of a part of a log file, and reports whether all of them
+// are whole and in their places.
+func (s *salvage) readLog(id uint32, b []byte, offset int64) bool {
 	w := logWalk{b: b}
 	begun := len(s.logged)
 	keep := func(e entry, at, size int) {
@@ -303,7 +304,7 @@ func (s *salvage) readLog(id uint32, b []byte, offset int64) (end int, whole boo
 	next := w.resumes()
 	if next < 0 {
 		s.logged = s.logged[:begun] // a transaction that was not written to its end
-		return len(b), w.whole == len(b)
+		return w.whole == len(b)
 	}
 	for at := w.at; at < len(b); {
 		e, size, ok := parseRecord(b[at:])
@@ -311,14 +312,13 @@ func (s *salvage) readLog(id uint32, b []byte, offset int64) (end int, whole boo
 		case ok:
 			keep(e, at, size)
 			at += size
-			end = at
 		case followed(b[at:]) > 0: // by a record: only this one is damaged
 			at += followed(b[at:])
 		default:
 			at++
 		}
 	}
-	return end, false
+	return false
 }
 
 // followed returns the size that the damaged record at the beginning of b says it has,
