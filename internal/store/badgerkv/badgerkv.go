@@ -51,9 +51,9 @@ type engine struct {
 	dir string
 	say *messages
 
-	opened   uint64     // the position that was found at opening
-	first    uint64     // badger's own then, which counts what was not written whole
 	applying sync.Mutex // held while a transaction is written
+	log      uint32     // the number of the last log file; under applying
+	position atomic.Uint64
 
 	committed atomic.Int64    // bytes
 	tidied    int64           // of these, when log files were last removed; under gcMu
@@ -93,6 +93,9 @@ func optionsOf(dir string, table int64, say *messages) badger.Options {
 type Options struct {
 	// Create makes an empty store if none is there; otherwise that is ErrCorrupt.
 	Create bool
+	// Durable is the position that the store had reached: if it is not there, that is
+	// ErrCorrupt. 0: not known.
+	Durable uint64
 	// Logf receives warnings and errors, badger's too; nil discards them.
 	Logf  func(format string, args ...any)
 	Space *store.Space // of the disk; nil: nobody watches it
@@ -108,7 +111,7 @@ func Open(dir string, o Options) (store.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := check(dir, o.Create)
+	f, err := check(dir, o.Create, o.Durable)
 	if err = errors.Join(err, release()); err != nil {
 		return nil, err
 	}
@@ -128,9 +131,8 @@ func Open(dir string, o Options) (store.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{db: db, dir: dir, say: say, opened: f.position, checked: make(map[uint32]bool)}
-	e.first = e.readTs()
-	if err := e.sameTables(f); err != nil {
+	e := &engine{db: db, dir: dir, say: say, log: f.log, checked: make(map[uint32]bool)}
+	if err := errors.Join(e.sameTables(f), e.findEnd()); err != nil {
 		return nil, errors.Join(err, e.db.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -182,18 +184,25 @@ func (e *engine) Charge(key, value []byte) int {
 	return len(key) + len(value)
 }
 
-// Position is the version of the newest transaction.
-func (e *engine) Position() uint64 {
-	if p := e.readTs(); p > e.first {
-		return p
-	}
-	return e.opened
-}
+// Position is the end of the log: the number of the last file, and its size in the
+// lower 32 bits.
+func (e *engine) Position() uint64 { return e.position.Load() }
 
-func (e *engine) readTs() uint64 {
-	txn := e.db.NewTransaction(false)
-	defer txn.Discard()
-	return txn.ReadTs()
+// findEnd notes how far the log goes.
+func (e *engine) findEnd() error {
+	for {
+		fi, err := os.Stat(logName(e.dir, e.log))
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(logName(e.dir, e.log+1)); errors.Is(err, fs.ErrNotExist) {
+			e.position.Store(uint64(e.log)<<32 | uint64(fi.Size()))
+			return nil
+		} else if err != nil {
+			return err
+		}
+		e.log++
+	}
 }
 
 // Apply refuses while badger cannot save what it has in memory: it would wait for
@@ -223,7 +232,10 @@ func (e *engine) Apply(w *store.Writes) error {
 		}
 	}
 	e.committed.Add(size)
-	return e.written(txn.Commit())
+	if err := txn.Commit(); err != nil {
+		return e.written(err)
+	}
+	return e.findEnd()
 }
 
 func (e *engine) Sync() error { return e.written(e.db.Sync()) }

@@ -20,7 +20,7 @@ import (
 // What a check of the files of a closed store found.
 type found struct {
 	manifest badger.Manifest
-	position uint64 // the newest version of what is whole
+	log      uint32 // the number of the last log file
 	piled    bool   // tables wait at level 0 for a merge
 }
 
@@ -44,7 +44,7 @@ func unreadable(file string, err error) error {
 // Badger itself drops a table with a wrong checksum, takes a missing MANIFEST for an
 // empty store, and cuts the log at the first record that it cannot read, whatever is
 // behind it. Damage is ErrCorrupt, and nothing was changed.
-func check(dir string, create bool) (found, error) {
+func check(dir string, create bool, durable uint64) (found, error) {
 	logs, err := logFiles(dir)
 	if err != nil {
 		return found{}, err
@@ -65,11 +65,12 @@ func check(dir string, create bool) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
-	f := found{manifest: m, position: head.version, piled: len(m.Levels) > 0 && len(m.Levels[0].Tables) >= pile}
+	f := found{manifest: m, piled: len(m.Levels) > 0 && len(m.Levels[0].Tables) >= pile}
+	if len(logs) > 0 {
+		f.log = logs[len(logs)-1]
+	}
 	at, _ := parsePointer(head.value)
-	last, err := checkLogs(dir, logs, at)
-	f.position = max(f.position, last)
-	return f, err
+	return f, checkLogs(dir, logs, at, durable)
 }
 
 // readManifest reads the list of tables. An end that was not written whole is no
@@ -153,21 +154,18 @@ func checkTable(dir string, id uint64, want, buf []byte, pace func(n int) error)
 	return head, err
 }
 
-// checkLogs reads the log from what the tables may lack to its end, and returns the
-// newest version there. The files from the head's on are all there, the last but one
-// is whole, and in the last nothing is whole behind what is not.
-func checkLogs(dir string, logs []uint32, head pointer) (uint64, error) {
-	var newest uint64
+// checkLogs reads the log from what the tables may lack to its end. The files from the
+// head's on are all there, and whole but for the end of the last: a transaction that
+// was not written to its end when the power went. That is behind what is durable; if
+// that is not known, it has nothing whole behind it.
+func checkLogs(dir string, logs []uint32, head pointer, durable uint64) error {
 	for len(logs) > 0 && logs[0] < head.file {
 		logs = logs[1:]
 	}
-	want := head.file
-	if len(logs) == 0 && head != (pointer{}) {
-		return 0, corrupt(logName(dir, want), "is missing")
-	}
+	want, position := head.file, uint64(0)
 	for i, id := range logs {
 		if id != want {
-			return 0, corrupt(logName(dir, want), "is missing")
+			return corrupt(logName(dir, want), "is missing")
 		}
 		want++
 		offset := int64(0)
@@ -177,27 +175,33 @@ func checkLogs(dir string, logs []uint32, head pointer) (uint64, error) {
 		name := logName(dir, id)
 		fi, err := os.Stat(name)
 		if err != nil {
-			return 0, unreadable(name, err)
+			return unreadable(name, err)
 		}
 		if fi.Size() < offset {
-			return 0, corrupt(name, "is cut short")
+			return corrupt(name, "is cut short")
 		}
 		b, err := readFrom(name, offset)
 		if err != nil {
-			return 0, unreadable(name, err)
+			return unreadable(name, err)
 		}
 		w := logWalk{b: b}
 		for _, _, ok := w.next(); ok; _, _, ok = w.next() {
 		}
-		newest = max(newest, w.last)
-		if w.whole == len(b) {
-			continue
-		}
-		if i < len(logs)-1 || w.resumes() >= 0 {
-			return 0, corrupt(name, "is damaged")
+		position = uint64(id)<<32 | uint64(offset) + uint64(w.whole)
+		last := i == len(logs)-1
+		if w.whole < len(b) && (!last || position < durable || durable == 0 && w.resumes() >= 0) {
+			return corrupt(name, "is damaged")
 		}
 	}
-	return newest, nil
+	switch {
+	case len(logs) == 0 && head != (pointer{}):
+		return corrupt(logName(dir, want), "is missing")
+	case position < durable && len(logs) == 0:
+		return corrupt(logName(dir, uint32(durable>>32)), "is missing")
+	case position < durable:
+		return corrupt(logName(dir, logs[len(logs)-1]), "is cut short")
+	}
+	return nil
 }
 
 // sameTables makes sure that badger opened every table that check found, but for
