@@ -73,6 +73,7 @@ func optionsOf(dir string, o Options) badger.Options {
 	b.NumMemtables = 2
 	b.BaseTableSize = 4 << 20
 	b.NumCompactors = 2
+	b.NumLevelZeroTables = 2 // more are left alone by Flatten
 	b.ValueThreshold = inline
 	b.ValueLogFileSize = logSize
 	b.VerifyValueChecksum = true
@@ -101,10 +102,10 @@ func Open(dir string, o Options) (store.Engine, error) {
 		return nil, err
 	}
 	db, err := badger.Open(optionsOf(dir, o))
+	if errors.Is(err, badger.ErrEncryptionKeyMismatch) { // nothing is encrypted
+		return nil, corrupt(filepath.Join(dir, badger.KeyRegistryFileName), "is damaged")
+	}
 	if err != nil {
-		if strings.Contains(err.Error(), "ncryption") { // there is none
-			return nil, corrupt(filepath.Join(dir, badger.KeyRegistryFileName), "is damaged")
-		}
 		return nil, err
 	}
 	return &engine{db: db, dir: dir}, nil

@@ -68,7 +68,31 @@ func check(dir string, create bool, durable uint64) error {
 	if position < durable {
 		return corrupt(dir, "lacks the end of its log")
 	}
-	return checkLastLog(dir)
+	return checkLogs(dir)
+}
+
+// keySize is that of a KEYREGISTRY without keys: nothing is encrypted.
+const keySize = 12 + 16
+
+// checkKeys makes sure that badger takes nothing for encrypted.
+func checkKeys(dir string, log func(string, uint64) string, ids []uint64) error {
+	name := filepath.Join(dir, badger.KeyRegistryFileName)
+	if fi, err := os.Stat(name); err == nil && fi.Size() != keySize {
+		return corrupt(name, "is damaged")
+	}
+	for _, id := range ids {
+		name := log(dir, id)
+		f, err := os.Open(name)
+		if err != nil {
+			return unreadable(name, err)
+		}
+		var key [8]byte
+		_, err = f.ReadAt(key[:], 0)
+		if err = errors.Join(err, f.Close()); err != nil || key != [8]byte{} {
+			return unreadable(name, errors.Join(err, errDamaged))
+		}
+	}
+	return nil
 }
 
 // readManifest reads the list of tables. An end that was not written whole is no
@@ -129,6 +153,9 @@ func checkMems(dir string, position, durable uint64) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := checkKeys(dir, memName, ids); err != nil {
+		return 0, err
+	}
 	for _, id := range ids {
 		name := memName(dir, id)
 		b, err := os.ReadFile(name)
@@ -151,10 +178,13 @@ func checkMems(dir string, position, durable uint64) (uint64, error) {
 	return position, nil
 }
 
-// checkLastLog reads the newest file of the value log that holds something, which
-// badger cuts at the first record that it cannot read.
-func checkLastLog(dir string) error {
+// checkLogs reads the newest file of the value log, which badger cuts at the first
+// record that it cannot read.
+func checkLogs(dir string) error {
 	ids, err := numbered(dir, ".vlog")
+	if err == nil {
+		err = checkKeys(dir, logName, ids)
+	}
 	if err != nil || len(ids) == 0 {
 		return err
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/badger/v4/y"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/weftdb/weft/internal/store"
 )
 
 // A log file, of a memtable (.mem) or of values (.vlog), has 20 bytes of header and
@@ -319,7 +321,7 @@ func logName(dir string, id uint64) string { return filepath.Join(dir, fmt.Sprin
 func sizeOf(dir string) (int64, error) {
 	var total int64
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
+		if err == nil && !d.IsDir() && d.Name() != store.ReserveFile {
 			var fi fs.FileInfo
 			if fi, err = d.Info(); err == nil {
 				total += taken(fi)

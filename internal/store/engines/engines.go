@@ -122,7 +122,7 @@ func claimed(dir string) (engine string, whole bool, err error) {
 		return "", false, fmt.Errorf("read the store's engine: %w", err)
 	}
 	words := strings.Fields(string(b))
-	if len(words) == 0 || len(words) > 2 || !slices.Contains(Names(), words[0]) || len(words) == 2 && words[1] != "new" {
+	if !strings.HasSuffix(string(b), "\n") || len(words) == 0 || len(words) > 2 || !slices.Contains(Names(), words[0]) || len(words) == 2 && words[1] != "new" {
 		return "", false, fault.Of(store.ErrCorrupt, "%s is damaged: it names no engine: run weft doctor", name)
 	}
 	return words[0], len(words) == 1, nil
