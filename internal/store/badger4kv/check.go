@@ -1,6 +1,7 @@
 package badger4kv
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -71,13 +72,13 @@ func check(dir string, create bool, durable uint64) error {
 	return checkLogs(dir)
 }
 
-// keySize is that of a KEYREGISTRY without keys: nothing is encrypted.
-const keySize = 12 + 16
+// noKeys is how a KEYREGISTRY without keys ends, behind 16 bytes at random.
+var noKeys = []byte("Hello Badger")
 
 // checkKeys makes sure that badger takes nothing for encrypted.
 func checkKeys(dir string, log func(string, uint64) string, ids []uint64) error {
 	name := filepath.Join(dir, badger.KeyRegistryFileName)
-	if fi, err := os.Stat(name); err == nil && fi.Size() != keySize {
+	if b, err := os.ReadFile(name); err == nil && (len(b) != 16+len(noKeys) || !bytes.Equal(b[16:], noKeys)) {
 		return corrupt(name, "is damaged")
 	}
 	for _, id := range ids {
