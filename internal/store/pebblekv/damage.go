@@ -41,7 +41,7 @@ func isCorruption(err error) bool {
 
 // readError is what a read tells its caller.
 func (e *engine) readError(err error) error {
-	if err == nil || !isCorruption(err) && !errors.Is(err, fs.ErrNotExist) {
+	if err == nil || errors.Is(err, store.ErrCorrupt) || !isCorruption(err) && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	name := e.dir
@@ -54,6 +54,9 @@ func (e *engine) readError(err error) error {
 // Verify reads every block of every table, and the MANIFEST. The log is read by
 // every opening, and holds what is in memory as well.
 func (e *engine) Verify(pace func(n int) error, report func(store.Damage)) error {
+	if err := e.guard.failure(); err != nil {
+		return err
+	}
 	levels, err := e.db.SSTables()
 	if err != nil {
 		return e.readError(err)
@@ -70,7 +73,10 @@ func (e *engine) Verify(pace func(n int) error, report func(store.Damage)) error
 				return err
 			}
 			err := checkTable(e.opt, name)
-			if err == nil || errors.Is(err, fs.ErrNotExist) && !e.holds(name) {
+			if failed := e.guard.failure(); failed != nil {
+				return failed // a table may be in memory
+			}
+			if err == nil || isMissing(err) && !e.holds(name) {
 				continue // a table that was merged meanwhile
 			}
 			report(store.Damage{
@@ -94,6 +100,9 @@ func (e *engine) Verify(pace func(n int) error, report func(store.Damage)) error
 	}
 	return nil
 }
+
+// isMissing reports whether a file was not there, by itself or as the guard says it.
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrCorrupt) }
 
 // holds reports whether a table is one of the store's now.
 func (e *engine) holds(name string) bool {

@@ -2,6 +2,7 @@
 // without a sync; a sync appends an empty log record with one.
 //
 //	pebblekv.go   opening, and the map
+//	guard.go      what becomes of an error of a write
 //	edits.go      how long the MANIFEST was, noted outside of it
 //	damage.go     bytes that are not what was written: as errors, and looked for
 //	salvage.go    what can be read of a store that cannot be opened
@@ -22,6 +23,7 @@ import (
 
 type engine struct {
 	db       *pebble.DB
+	guard    *guard
 	opt      *pebble.Options
 	fs       vfs.FS
 	dir      string
@@ -72,20 +74,28 @@ func Open(dir string, o Options) (store.Engine, error) {
 	defer cache.Unref()
 	edits := &edits{dir: dir}
 	po := optionsOf(o)
-	po.Cache, po.FS = cache, watchEdits(po.FS, edits)
+	guard := newGuard(dir, watchEdits(po.FS, edits))
+	po.Cache, po.FS = cache, guard
 	if !o.Create {
 		if err := edits.check(o.FS); err != nil {
 			return nil, err
 		}
 	}
 	db, err := open(dir, po)
+	if failed := guard.failure(); failed != nil { // pebble was told that all is well
+		guard.end()
+		if err == nil {
+			err = db.Close()
+		}
+		return nil, errors.Join(failed, err)
+	}
 	if err != nil && o.Create {
 		return nil, err
 	}
 	if err != nil {
 		return nil, openError(dir, err)
 	}
-	e := &engine{db: db, opt: po, fs: o.FS, dir: dir}
+	e := &engine{db: db, guard: guard, opt: po, fs: o.FS, dir: dir}
 	return e, e.locate()
 }
 
@@ -145,6 +155,9 @@ func (e *engine) Charge(key, value []byte) int { return len(key) + len(value) }
 
 func (e *engine) Apply(w *store.Writes) (err error) {
 	defer stopped(&err)
+	if err := e.guard.failure(); err != nil {
+		return err
+	}
 	b := e.db.NewBatch()
 	defer func() { _ = b.Close() }() // frees memory; the result of Commit counts
 	for put := range w.All() {
@@ -162,12 +175,15 @@ func (e *engine) Apply(w *store.Writes) (err error) {
 		return err
 	}
 	e.position.Store(uint64(b.SeqNum()) + uint64(b.Count()))
-	return nil
+	return e.guard.failure()
 }
 
 func (e *engine) Sync() (err error) {
 	defer stopped(&err)
-	return e.db.LogData(nil, pebble.Sync)
+	if err := e.db.LogData(nil, pebble.Sync); err != nil {
+		return err
+	}
+	return e.guard.failure()
 }
 
 // stopped makes an error of pebble's end in this goroutine.
@@ -188,9 +204,21 @@ func (e *engine) Size() (int64, error) {
 }
 
 func (e *engine) Compact(ctx context.Context, _ func(func() error) error) error {
+	if err := e.guard.failure(); err != nil {
+		return err
+	}
 	if err := e.db.Flush(); err != nil {
 		return e.readError(err)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // frozen, no merge ends
+		select {
+		case <-e.guard.frozen:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	it, err := e.db.NewIter(nil)
 	if err != nil {
 		return e.readError(err)
@@ -205,10 +233,17 @@ func (e *engine) Compact(ctx context.Context, _ func(func() error) error) error 
 	if err := it.Close(); err != nil || last == nil {
 		return e.readError(err)
 	}
-	return e.readError(e.db.Compact(ctx, first, last, false))
+	err = e.db.Compact(ctx, first, last, false)
+	if failed := e.guard.failure(); failed != nil {
+		return failed
+	}
+	return e.guard.writeError(e.readError(err))
 }
 
-func (e *engine) Close() error { return e.db.Close() }
+func (e *engine) Close() error {
+	e.guard.end()
+	return e.db.Close()
+}
 
 func (e *engine) Snapshot() (store.EngineView, error) {
 	return view{e, e.db.NewSnapshot()}, nil

@@ -1,0 +1,166 @@
+package engines_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/pebblekv"
+)
+
+// A failingDisk gives an error for one operation that changes something, or for all
+// from it on.
+type failingDisk struct {
+	err   error
+	at    int64 // the operation's number
+	stays bool
+	off   atomic.Bool
+	ops   atomic.Int64
+	met   atomic.Pointer[string] // the first that failed
+}
+
+func (d *failingDisk) String() string { return "failing disk" }
+
+func (d *failingDisk) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() != errorfs.OpIsWrite || d.off.Load() {
+		return nil
+	}
+	n := d.ops.Add(1)
+	if n != d.at && (n < d.at || !d.stays) {
+		return nil
+	}
+	what := fmt.Sprintf("operation %d (%v of %s)", n, op.Kind, op.Path)
+	d.met.CompareAndSwap(nil, &what)
+	return d.err
+}
+
+func (d *failingDisk) open(t testing.TB, disk vfs.FS, create bool) (store.Store, error) {
+	eng, err := pebblekv.Open("store", pebblekv.Options{FS: errorfs.Wrap(disk, d), CacheBytes: 4 << 20, Logf: t.Logf, Create: create})
+	if err != nil {
+		return nil, err
+	}
+	return store.New(eng, store.Options{})
+}
+
+// runOn opens a store on a disk, writes to it and closes it. It returns how many
+// transactions were acknowledged, and the first error.
+func (d *failingDisk) runOn(t testing.TB, disk vfs.FS) (acked int, first error) {
+	s, err := d.open(t, disk, true)
+	if err != nil {
+		return 0, err
+	}
+	value := make([]byte, 128<<10)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range value {
+		value[i] = byte(r.Uint32())
+	}
+	for i := range 40 {
+		tx := s.Begin()
+		if err := tx.Put(fmt.Appendf(nil, "k%06d", i), value); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(tx.Commit(), s.Sync()); err != nil {
+			first = err
+			break
+		}
+		acked++
+		if i == 25 {
+			if err := s.Compact(t.Context()); err != nil {
+				first = err // a merge: writes go on
+			}
+		}
+	}
+	holds(t, s, acked, "after "+d.where())
+	if acked < 40 && s.Sync() == nil {
+		t.Errorf("a sync after %s and %v is acknowledged", d.where(), first)
+	}
+	if err := s.Close(); err != nil && first == nil {
+		first = err
+	}
+	return acked, first
+}
+
+func (d *failingDisk) where() string {
+	if p := d.met.Load(); p != nil {
+		return *p
+	}
+	return "no failure"
+}
+
+func holds(t testing.TB, s store.Store, acked int, when string) {
+	t.Helper()
+	snap := s.Snapshot()
+	defer snap.Release()
+	for i := range acked {
+		if _, err := snap.Get(fmt.Appendf(nil, "k%06d", i)); err != nil {
+			t.Errorf("%s: %d of %d acknowledged: %v", when, i, acked, err)
+			return
+		}
+	}
+}
+
+// TestPebbleWriteErrors lets the disk fail at operations that change something: the
+// process lives, reads go on, and of what was acknowledged all is there when the store
+// is opened again, also when power was lost.
+func TestPebbleWriteErrors(t *testing.T) { writeErrors(t, 5) }
+
+// writeErrors tries so many operations of each kind of failure.
+func writeErrors(t *testing.T, tries int) {
+	fresh := func() *vfs.MemFS {
+		disk := vfs.NewCrashableMem()
+		root, err := disk.OpenDir("/")
+		if err = errors.Join(err, disk.MkdirAll("store", 0o700)); err == nil {
+			err = errors.Join(root.Sync(), root.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return disk
+	}
+	whole := &failingDisk{}
+	if _, err := whole.runOn(t, fresh()); err != nil {
+		t.Fatal(err)
+	}
+	for _, failure := range []failingDisk{{err: syscall.ENOSPC, stays: true}, {err: syscall.EIO}, {err: syscall.EIO, stays: true}} {
+		t.Run(fmt.Sprintf("%v/stays=%v", failure.err, failure.stays), func(t *testing.T) {
+			n := int(whole.ops.Load())
+			for _, at := range rand.Perm(n) {
+				if int(whole.ops.Load())-n == tries {
+					break
+				}
+				n--
+				disk := fresh()
+				d := &failingDisk{err: failure.err, stays: failure.stays, at: int64(at) + 1}
+				acked, err := d.runOn(t, disk)
+				if err != nil && errors.Is(failure.err, syscall.ENOSPC) && !errors.Is(err, store.ErrDiskFull) {
+					t.Errorf("%s: got %v, want disk_full", d.where(), err)
+				}
+				if err != nil && d.met.Load() == nil {
+					t.Errorf("an error without a failure: %v", err)
+				}
+				d.off.Store(true)
+				for _, disk := range []*vfs.MemFS{disk.CrashClone(vfs.CrashCloneCfg{}), disk} {
+					s, err := d.open(t, disk, acked == 0)
+					if err != nil {
+						t.Errorf("%s: open again: %v", d.where(), err)
+						continue
+					}
+					holds(t, s, acked, "opened after "+d.where())
+					if err := s.Close(); err != nil {
+						t.Errorf("%s: %v", d.where(), err)
+					}
+				}
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
