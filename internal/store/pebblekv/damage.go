@@ -102,7 +102,9 @@ func (e *engine) Verify(pace func(n int) error, report func(store.Damage)) error
 }
 
 // isMissing reports whether a file was not there, by itself or as the guard says it.
-func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrCorrupt) }
+func isMissing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, store.ErrCorrupt)
+}
 
 // holds reports whether a table is one of the store's now.
 func (e *engine) holds(name string) bool {
