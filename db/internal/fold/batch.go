@@ -13,6 +13,7 @@ import (
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -33,6 +34,8 @@ type entry struct {
 	drops         [][]byte        // history keys to delete once the head is written
 	changed       bool            // since it was written
 	spec          *keyspace.State // what judged requests of the group leave; nil for none
+	late          bool            // while a record is applied: an operation of it is late
+	settled       bool            // what is applied was folded in here before
 }
 
 // A batch folds records into one store transaction, or into several steps. It
@@ -57,6 +60,8 @@ type batch struct {
 	keyRoom   []byte          // see entryKey
 	catalogs  map[uint32]bool // collections whose stored form changes
 	records   map[int64]*journal.Record
+	ids       map[int64]clock.RecordID // by arrival: see compare
+	scanned   []*entry                 // of the record that is applied, by operation
 	defs      map[string]*definitionAt // by collection
 	changes   []change.Change          // for the feed
 	toldBytes int                      // of changes
@@ -77,6 +82,7 @@ type batch struct {
 	touched   []*entry      // changed while a transaction was open
 	untracked bool          // a change was emitted while none was
 	arrived   keyspace.Span // records of the journal that the batch folds; none if last is 0
+	merging   int64         // in steps: the last arrival that they fold together; 0 is one alone
 }
 
 // A rescan is a collection to be re-folded from a stamp.
@@ -89,13 +95,15 @@ func (f *Fold) newBatch() *batch {
 	return &batch{
 		fold: f, tx: f.Store.Begin(), cat: f.Cat, meta: f.meta.Copy(), entries: map[string]*entry{},
 		stats: map[uint32]keyspace.CollStats{}, multi: map[*atomic.Bool]bool{}, catalogs: map[uint32]bool{},
-		records: map[int64]*journal.Record{}, defs: map[string]*definitionAt{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
+		records: map[int64]*journal.Record{}, ids: map[int64]clock.RecordID{}, defs: map[string]*definitionAt{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
 		holders: holders{fold: f},
 	}
 }
 
 // discard ends the batch; after its commit it only frees it.
 func (b *batch) discard() {
+	b.fold.judged.Add(b.judge.Judged)
+	b.judge.Judged = 0
 	b.holders.close()
 	b.tx.Discard()
 }

@@ -305,10 +305,20 @@ func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 	}
 	if logOnly {
 		f.meta, f.Cat = b.meta, b.cat
-		_, err = f.applyArrivals()
-		return took, err
+		return took, f.applyUpTo(first)
 	}
 	return took, f.finish(b)
+}
+
+// applyUpTo folds arrivals until number n is.
+func (f *Fold) applyUpTo(n int64) error {
+	for more := true; more && f.meta.Cursor < n && !f.meta.IsAhead(n); {
+		var err error
+		if more, err = f.applyArrivals(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // judgeGroup judges requests in order against the states that the ones before leave.
@@ -511,7 +521,7 @@ func (b *batch) foldJudged(accepted []*judged, ids []clock.RecordID, first int64
 // answer tells a request that the fold has judged how its operations fared.
 func (b *batch) answer(p *judged) error {
 	for i := range p.rec.Ops {
-		c, err := b.refusedCode(b.fold.Space.Key(keyspace.TagRefused, p.rec.Ref(i).Append(nil)))
+		c, _, err := b.refusal(b.fold.Space.Key(keyspace.TagRefused, p.rec.Ref(i).Append(nil)))
 		if err != nil {
 			return err
 		}

@@ -156,6 +156,7 @@ func (f *Fold) setCut(next Cut) error {
 	if err := f.checkSnapshots(&c, marks); err != nil {
 		return err
 	}
+	f.dropMerge() // what it gathered may not count any more
 	b := f.newBatch()
 	defer b.discard()
 	if err := b.noteCut(&c, marks); err != nil {

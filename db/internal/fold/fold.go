@@ -5,6 +5,7 @@
 //	         └── batch    one store transaction, or several steps behind a redo marker
 //	              ├── apply    a record's operations, in place where they are the latest
 //	              ├── refold   documents again, from the place of a late operation
+//	              ├── merge    the late operations of all that arrived, in pieces
 //	              ├── rescan   a collection again, where its schema or rules changed
 //	              └── void     what the cut leaves out, or counts again
 //
@@ -77,6 +78,7 @@ type Fold struct {
 	BaseEvery              uint64 // a document's operations between cached states
 
 	refolds atomic.Int64
+	judged  atomic.Int64  // operations, also those that are judged again
 	wake    chan struct{} // holds one signal
 	wg      sync.WaitGroup
 	Ended   atomic.Bool // by Stop; cursors look at it between documents
@@ -88,10 +90,11 @@ type Fold struct {
 	meta     keyspace.Meta
 	own      map[clock.LogID]bool
 	cut      Cut
-	recent   map[int64]*journal.Record // decoded for folding again, by arrival
-	waiting  []*Request                // for arrivals to be folded, or for indexes to be filled
-	broken   error                     // why nothing can be written until the next open
-	building bool                      // indexes may wait for buildSome
+	recent   recordCache // for folding again
+	merge    *merge      // what is folded in pieces; nil for nothing
+	waiting  []*Request  // for arrivals to be folded, or for indexes to be filled
+	broken   error       // why nothing can be written until the next open
+	building bool        // indexes may wait for buildSome
 
 	mu         sync.Mutex // guards the fields below
 	queue      []*Request
@@ -119,7 +122,7 @@ func Open(ctx context.Context, o Options) (*Fold, error) {
 	f := &Fold{
 		Store: o.Store, Space: slices.Clone(o.Prefix), Journal: o.Journal, identity: o.Identity, Clock: o.Clock, log: o.Log,
 		BudgetBytes: l.Bytes / 3, BudgetOps: l.Puts / 4, BaseEvery: baseEvery, wake: make(chan struct{}, 1),
-		own: map[clock.LogID]bool{}, recent: map[int64]*journal.Record{},
+		own:  map[clock.LogID]bool{},
 		defs: &judge.Definitions{}, published: o.Published, loaded: o.Loaded,
 	}
 	if f.Clock == nil {

@@ -79,6 +79,7 @@ type Judge struct {
 	arraySrc             [][]byte
 	filter               *query.Filter
 	update               *update.Update
+	Judged               int64 // operations so far
 }
 
 // compile compiles the filter and the update of o, unless they are those of the operation
@@ -119,6 +120,7 @@ func (j *Judge) Decide(o *payload.Op, cur keyspace.State, by Author, def *Defini
 // Judge is Decide without rules: it applies again what was accepted. With no
 // definition it gives what an accepted operation gave, whatever is in force now.
 func (j *Judge) Judge(o *payload.Op, cur keyspace.State, t clock.Time, def *Definition) Verdict {
+	j.Judged++
 	if o.Kind == payload.State {
 		return takeState(o, cur)
 	}
