@@ -40,11 +40,11 @@ func (b *batch) applyUnless(rec *journal.Record, unlessLate bool) (late bool, er
 	case rec.Bad != nil:
 		return false, b.refuse(rec.Ref(0), rec, nil, judge.Verdict{Code: keyspace.CodeMalformed, Err: rec.Bad})
 	}
-	late, err = b.scan(rec)
-	switch {
-	case err != nil || late && unlessLate:
+	if late, err = b.scan(rec); err != nil || late && unlessLate {
 		return late, err
-	case rec.Atomic:
+	}
+	b.counts(rec.N)
+	if rec.Atomic {
 		return late, b.applyAtomic(rec, late)
 	}
 	return late, b.applyEach(rec)

@@ -72,17 +72,19 @@ type batch struct {
 	foreseen  map[string]keyspace.Ref // rescans that steps may need after a crash, by collection
 	builds    bool                    // indexes wait to be built or removed
 	stepping  bool
-	redo      bool          // operations may have been folded already
-	resumed   bool          // an attempt ended between steps: see resume
-	writing   *redoWriting  // in steps: the document whose entries are written before its head; nil for none
-	voiding   []voidMark    // what of the cut is being changed
-	cutting   bool          // snapshots change by that
-	gone      *bitset       // the arrivals that the cut leaves out, while it changes; else nil
-	blind     bool          // changes are not all of them
-	touched   []*entry      // changed while a transaction was open
-	untracked bool          // a change was emitted while none was
-	arrived   keyspace.Span // records of the journal that the batch folds; none if last is 0
-	merging   int64         // in steps: the last arrival that they fold together; 0 is one alone
+	redo      bool           // operations may have been folded already
+	resumed   bool           // an attempt ended between steps: see resume
+	writing   *redoWriting   // in steps: the document whose entries are written before its head; nil for none
+	voiding   []voidMark     // what of the cut is being changed
+	cutting   bool           // snapshots change by that
+	gone      *bitset        // the arrivals that the cut leaves out, while it changes; else nil
+	blind     bool           // changes are not all of them
+	touched   []*entry       // changed while a transaction was open
+	untracked bool           // a change was emitted while none was
+	arrived   keyspace.Span  // records of the journal that the batch folds; none if last is 0
+	applied   map[int64]bool // arrivals that it folds, while something is prepared: see counts
+	unmarked  []docKey       // whose marks of what is prepared go
+	merging   int64          // the last arrival of a merge; 0 for none
 }
 
 // A rescan is a collection to be re-folded from a stamp.
@@ -95,7 +97,7 @@ func (f *Fold) newBatch() *batch {
 	return &batch{
 		fold: f, tx: f.Store.Begin(), cat: f.Cat, meta: f.meta.Copy(), entries: map[string]*entry{},
 		stats: map[uint32]keyspace.CollStats{}, multi: map[*atomic.Bool]bool{}, catalogs: map[uint32]bool{},
-		records: map[int64]*journal.Record{}, ids: map[int64]clock.RecordID{}, defs: map[string]*definitionAt{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
+		records: map[int64]*journal.Record{}, ids: map[int64]clock.RecordID{}, applied: map[int64]bool{}, defs: map[string]*definitionAt{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
 		holders: holders{fold: f},
 	}
 }

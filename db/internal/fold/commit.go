@@ -572,13 +572,21 @@ func (b *batch) commit() error {
 // finish takes a committed and synced batch over and shows it to readers. Flushed comes
 // after publish: what is sent to others, its own readers can see.
 func (f *Fold) finish(b *batch) error {
-	f.meta, f.Cat = b.meta, b.cat
-	for m := range b.multi {
-		m.Store(true)
-	}
+	f.takeOver(b)
 	f.building = f.building || b.builds
 	f.rememberChanges(b)
 	f.publish(b.news())
 	f.Journal.Flushed(f.meta.Cursor)
 	return nil
+}
+
+// takeOver makes what a committed batch knows what the fold knows.
+func (f *Fold) takeOver(b *batch) {
+	f.meta, f.Cat = b.meta, b.cat
+	for m := range b.multi {
+		m.Store(true)
+	}
+	for _, k := range b.unmarked {
+		delete(f.prepared, k)
+	}
 }

@@ -157,6 +157,9 @@ func (f *Fold) setCut(next Cut) error {
 		return err
 	}
 	f.dropMerge() // what it gathered may not count any more
+	if err := f.dropPrepared(); err != nil {
+		return err
+	}
 	b := f.newBatch()
 	defer b.discard()
 	if err := b.noteCut(&c, marks); err != nil {

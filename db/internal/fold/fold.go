@@ -90,11 +90,12 @@ type Fold struct {
 	meta     keyspace.Meta
 	own      map[clock.LogID]bool
 	cut      Cut
-	recent   recordCache // for folding again
-	merge    *merge      // what is folded in pieces; nil for nothing
-	waiting  []*Request  // for arrivals to be folded, or for indexes to be filled
-	broken   error       // why nothing can be written until the next open
-	building bool        // indexes may wait for buildSome
+	recent   recordCache      // for folding again
+	prepared map[docKey]int64 // see prepare; the last arrival by document
+	merge    *merge           // what is folded in pieces; nil for nothing
+	waiting  []*Request       // for arrivals to be folded, or for indexes to be filled
+	broken   error            // why nothing can be written until the next open
+	building bool             // indexes may wait for buildSome
 
 	mu         sync.Mutex // guards the fields below
 	queue      []*Request
@@ -248,6 +249,9 @@ func (f *Fold) load() (err error) {
 		return err
 	}
 	if f.cut, err = f.loadCut(snap); err != nil {
+		return err
+	}
+	if err = f.loadPrepared(snap); err != nil {
 		return err
 	}
 	v, err := snap.Get(f.Space.Key(keyspace.TagRedo))

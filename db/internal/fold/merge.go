@@ -13,9 +13,10 @@ import (
 //
 //	gather    reads the journal to its end, or as far as the bounds allow
 //	judge     loads the documents, follows atomic transactions, judges in stamp order
+//	prepare   writes ahead, unseen, the history that is new
 //	commit    writes what was found, and applies in place what was not late
 //
-// The first two write nothing. They are done in pieces, and the committer serves local
+// All but the commit is done in pieces, and the committer serves local
 // writes between two of them; records that these add are folded ahead of the cursor,
 // and what they do to documents of the merge is judged before the commit. So two sides
 // of n operations on one document cost 2n operations judged and 2n records read,
@@ -85,6 +86,9 @@ func (f *Fold) mergeSome() (err error) {
 		err, done = m.again.judgeAll(), true
 	}
 	if err == nil && done {
+		done, err = m.prepare(&work)
+	}
+	if err == nil && done && work > 0 {
 		done, err = m.commit(false)
 		if errors.Is(err, store.ErrTooBig) {
 			done, err = m.commit(true)

@@ -19,6 +19,11 @@ func (f *refolder) write() error {
 	if err != nil {
 		return err
 	}
+	for _, n := range f.add {
+		for _, r := range n.refs {
+			b.counts(r.N)
+		}
+	}
 	for _, r := range f.order {
 		if err := b.dropBases(r); err != nil {
 			return err
@@ -129,11 +134,12 @@ func (f *refolder) writeHistory(r *refolding) error {
 			return err
 		}
 	}
+	marked := b.fold.prepared[docKey{r.coll, string(r.idKey)}] > 0
 	for i, ev := range r.events {
 		last := i == len(r.events)-1
 		var err error
 		switch {
-		case last && ev.kept:
+		case last && (ev.kept || marked):
 			// Not before the head names it, or a crash would lose it.
 			e.drops = append(e.drops, b.historyKey(e, ev.Ref))
 		case !last && (!ev.kept || ev.was != ev.Code):
@@ -142,6 +148,9 @@ func (f *refolder) writeHistory(r *refolding) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := b.unmark(r); err != nil {
+		return err
 	}
 	return f.finish(r)
 }

@@ -116,10 +116,7 @@ func (f *Fold) redoSteps(marker []byte) error {
 	if err := f.Store.Sync(); err != nil {
 		return err
 	}
-	f.meta, f.Cat = b.meta, b.cat
-	for m := range b.multi {
-		m.Store(true)
-	}
+	f.takeOver(b)
 	return nil
 }
 

@@ -37,24 +37,25 @@ type news struct {
 
 // A refolding is one document being folded again.
 type refolding struct {
-	coll    string
-	idKey   []byte
-	id      value.Value
-	from    keyspace.Ref
-	e       *entry  // of the refolder's batch
-	ordinal uint64  // operations before events
-	events  []Event // after the cached base, in order
-	gone    []Event // of voided logs
-	start   int     // the first event to be judged again
-	cur     keyspace.State
-	bases   []keyspace.Head // states to be cached
-	unnamed bool            // no record that is folded names the document
-	flipped bool            // some verdict is another now
-	named   *Event          // the last operation until now, if the base holds it: only the head names it
-	at      int             // in the refolder's work; -1 if it is loaded
-	lined   int             // events that are in the refolder's line, from the first on
-	last    keyspace.Ref    // of the head that it was loaded with
-	count   uint64
+	coll     string
+	idKey    []byte
+	id       value.Value
+	from     keyspace.Ref
+	e        *entry  // of the refolder's batch
+	ordinal  uint64  // operations before events
+	events   []Event // after the cached base, in order
+	gone     []Event // of voided logs
+	start    int     // the first event to be judged again
+	cur      keyspace.State
+	bases    []keyspace.Head // states to be cached
+	unnamed  bool            // no record that is folded names the document
+	flipped  bool            // some verdict is another now
+	named    *Event          // the last operation until now, if the base holds it: only the head names it
+	at       int             // in the refolder's work; -1 if it is loaded
+	prepared int             // events before it are prepared, if they are to be
+	lined    int             // events that are in the refolder's line, from the first on
+	last     keyspace.Ref    // of the head that it was loaded with
+	count    uint64
 }
 
 // A refolder folds a set of documents again.
@@ -438,6 +439,7 @@ func (b *batch) eventsAfter(e *entry, t clock.Time) (evs []Event, err error) {
 	p := b.fold.Space.Key(keyspace.TagHistory, keyspace.Num(e.coll.Num), e.idKey)
 	it := b.tx.Iterate(store.Range{Lower: binary.BigEndian.AppendUint64(bytes.Clone(p), uint64(t)), Upper: store.PrefixEnd(p)})
 	defer it.Close()
+	early := b.early(e)
 	for ; it.Valid(); it.Next() {
 		if e.dropped(it.Key()) {
 			continue // only until the head is written, which names the operation now
@@ -451,8 +453,8 @@ func (b *batch) eventsAfter(e *entry, t clock.Time) (evs []Event, err error) {
 		if s.Bad || len(s.B) != 0 || len(v) != 1 {
 			return nil, keyspace.ErrCorrupt
 		}
-		if r == e.Last {
-			continue // about to be dropped: the head names it
+		if r == e.Last || early(r.N) {
+			continue // about to be dropped: the head names it; or not folded yet
 		}
 		c := keyspace.Code(v[0] >> 1)
 		evs = append(evs, Event{Ref: r, Code: c, was: c, atomic: v[0]&1 != 0, known: true, kept: true})
