@@ -76,6 +76,7 @@ type Fold struct {
 
 	BudgetBytes, BudgetOps int    // of one group
 	BaseEvery              uint64 // a document's operations between cached states
+	Piece                  int    // work between two groups, see maxPiece
 
 	refolds atomic.Int64
 	judged  atomic.Int64  // operations, also those that are judged again
@@ -122,7 +123,7 @@ func Open(ctx context.Context, o Options) (*Fold, error) {
 	l := o.Store.Limits()
 	f := &Fold{
 		Store: o.Store, Space: slices.Clone(o.Prefix), Journal: o.Journal, identity: o.Identity, Clock: o.Clock, log: o.Log,
-		BudgetBytes: l.Bytes / 3, BudgetOps: l.Puts / 4, BaseEvery: baseEvery, wake: make(chan struct{}, 1),
+		BudgetBytes: l.Bytes / 3, BudgetOps: l.Puts / 4, BaseEvery: baseEvery, Piece: maxPiece, wake: make(chan struct{}, 1),
 		own:  map[clock.LogID]bool{},
 		defs: &judge.Definitions{}, published: o.Published, loaded: o.Loaded,
 	}
@@ -185,6 +186,9 @@ func (f *Fold) Facts() facts {
 	defer v.Release()
 	return f.factsOf(v)
 }
+
+// Judged returns how many operations were judged since Open, those judged again included.
+func (f *Fold) Judged() int64 { return f.judged.Load() }
 
 // Wall returns real time, as the clock has it.
 func (f *Fold) Wall() time.Time {

@@ -65,7 +65,7 @@ func (f *Fold) dropMerge() {
 
 // mergeSome does a piece of the merge.
 func (f *Fold) mergeSome() (err error) {
-	m, work := f.merge, maxPiece
+	m, work := f.merge, f.Piece
 	defer func() {
 		if err != nil {
 			f.dropMerge()
@@ -213,7 +213,7 @@ func (m *merge) commit(stepping bool) (done bool, err error) {
 	}
 	m.b.discard()
 	m.b = b
-	work := maxPiece
+	work := f.Piece
 	if done, err := m.again.judgeSome(&work); !done || err != nil {
 		return false, err
 	}

@@ -21,7 +21,7 @@ import (
 // prepare writes history of the merge ahead, about as much as is left of work.
 func (m *merge) prepare(work *int) (done bool, err error) {
 	f := m.fold
-	size := min(maxPiece, f.Store.Limits().Puts/4)
+	size := min(f.Piece, f.Store.Limits().Puts/4)
 	if m.fresh() < size {
 		return true, nil
 	}
