@@ -232,6 +232,7 @@ type judged struct {
 	rec     *journal.Record
 	entries []*entry
 	vs      []judge.Verdict // all of them accept; by operation of rec
+	from    int             // of req's operations, where rec begins
 	slow    bool            // some document has later operations: the fold decides
 }
 
@@ -305,7 +306,7 @@ func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 	}
 	if logOnly {
 		f.meta, f.Cat = b.meta, b.cat
-		return took, f.applyUpTo(first)
+		return took, f.applyUpTo(first + int64(len(ids)) - 1)
 	}
 	return took, f.finish(b)
 }
@@ -333,19 +334,21 @@ func (b *batch) judgeGroup(group []*Request) (accepted []*judged, took int, err 
 			r.Err = ErrStopped
 			continue
 		}
-		p, err := b.judgeRequest(r)
-		if err != nil {
-			return nil, i, err
-		}
-		if p == nil {
-			continue
-		}
-		if p.slow && len(accepted) > 0 {
-			return accepted, i, nil
-		}
-		accepted = append(accepted, p)
-		if p.slow {
-			return accepted, i + 1, nil
+		for from := 0; from < max(len(r.Ops), 1); {
+			p, next, err := b.judgeRequest(r, from)
+			if err != nil {
+				return nil, i, err
+			}
+			if p != nil && p.slow {
+				if len(accepted) > 0 && from == 0 {
+					return accepted, i, nil
+				}
+				return append(accepted, p), i + 1, nil
+			}
+			if p != nil {
+				accepted = append(accepted, p)
+			}
+			from = next
 		}
 	}
 	return accepted, len(group), nil
@@ -354,7 +357,10 @@ func (b *batch) judgeGroup(group []*Request) (accepted []*judged, took int, err 
 // ErrStopped reports an operation of an ordered call that comes after a refused one.
 var ErrStopped = fault.New(fault.Atomic, "not written, because an earlier operation was refused")
 
-// judgeRequest judges one request; nil if nothing of it is to be written.
+// judgeRequest judges one request, from one of its operations on, and returns where
+// the next record begins; nil if nothing of it is to be written. A request is one
+// record, unless that would cause more work than a record may (judge.MaxWork) and its
+// operations are independent.
 //
 // Judging writes nothing: it lays what each operation leaves over the documents (spec),
 // for the next one to see, of this request or of a later one in the group. A request
@@ -367,30 +373,37 @@ var ErrStopped = fault.New(fault.Atomic, "not written, because an earlier operat
 // Stamps of one device rise, so what it writes is normally last in each document's
 // history. If it is not, because a record of a clock that is ahead was folded, the fold
 // must place it (slow); that request ends its group.
-func (b *batch) judgeRequest(r *Request) (*judged, error) {
+func (b *batch) judgeRequest(r *Request, from int) (_ *judged, next int, err error) {
+	end := max(len(r.Ops), 1)
 	for _, g := range r.Guards {
 		e, err := b.entry(g.Coll, g.IDKey, keyspace.ValueNone)
 		if err != nil {
-			return nil, err
+			return nil, end, err
 		}
 		// Last and Count change with every operation, refused ones too, and also if one
 		// was put in before the last.
 		if e.spec != nil || e.Last != g.Last || e.Count != g.Count {
 			r.Err = keyspace.ErrConflict
-			return nil, nil
+			return nil, end, nil
 		}
 	}
 	if same, err := b.holds(r); err != nil || !same {
 		r.Err = keyspace.ErrConflict
-		return nil, err
+		return nil, end, err
 	}
-	p := &judged{req: r, rec: b.fold.ownRecord(b.fold.Clock.Now(), r.Atomic, nil)}
+	p := &judged{req: r, from: from, rec: b.fold.ownRecord(b.fold.Clock.Now(), r.Atomic, nil)}
+	by := p.rec.Author()
+	whole := r.Atomic || r.Mode == Whole
+	if whole && len(r.Ops) > 1 {
+		by.Ops = len(r.Ops) * judge.Headroom
+	}
+	work := 0 // of the costliest operation
 	var undo []keyspace.State
-	for i := range r.Ops {
+	for i := from; i < len(r.Ops); i++ {
 		op := &r.Ops[i]
 		e, err := b.entry(op.Coll, op.Key, op.ID)
 		if err != nil {
-			return nil, err
+			return nil, end, err
 		}
 		if e.id.Type == 0 {
 			e.id = op.ID
@@ -398,17 +411,21 @@ func (b *batch) judgeRequest(r *Request) (*judged, error) {
 		if e.Count > 0 && e.Last.Time >= p.rec.Time {
 			b.undo(p, undo)
 			r.Was = e.current()
-			return &judged{req: r, rec: b.fold.ownRecord(p.rec.Time, r.Atomic, r.Ops), slow: true}, nil
+			return &judged{req: r, from: from, rec: b.fold.ownRecord(p.rec.Time, r.Atomic, r.Ops[from:]), slow: true}, end, nil
 		}
 		def, err := b.specDefinition(op.Coll)
 		if err != nil {
-			return nil, err
+			return nil, end, err
 		}
 		cur := e.current()
-		v := b.judge.Decide(op, cur, p.rec.Author(), def)
+		v := b.judge.Decide(op, cur, by, def)
+		if n := len(p.rec.Ops); !whole && n > 0 && !judge.FitsShare(n+1, max(work, b.judge.Work)) {
+			return p, i, nil
+		}
+		work = max(work, b.judge.Work)
 		if v.Code == keyspace.CodeOK {
 			if v.Err, err = b.violation(e, cur.Doc, v.Next.Doc); err != nil {
-				return nil, err
+				return nil, end, err
 			}
 			if v.Err != nil {
 				v.Code = keyspace.CodeDuplicate
@@ -419,7 +436,7 @@ func (b *batch) judgeRequest(r *Request) (*judged, error) {
 			if r.Mode == Whole {
 				b.undo(p, undo)
 				r.Err = v.Err
-				return nil, nil
+				return nil, end, nil
 			}
 			if r.Mode == Ordered {
 				break
@@ -439,9 +456,9 @@ func (b *batch) judgeRequest(r *Request) (*judged, error) {
 		}
 	}
 	if len(p.rec.Ops) == 0 {
-		return nil, nil
+		return nil, end, nil
 	}
-	return p, nil
+	return p, end, nil
 }
 
 // undo takes off what judging p laid over its documents, the last first: an operation
@@ -525,7 +542,7 @@ func (b *batch) answer(p *judged) error {
 		if err != nil {
 			return err
 		}
-		p.req.Changed[i] = c == keyspace.CodeOK
+		p.req.Changed[p.from+i] = c == keyspace.CodeOK
 		if op := &p.rec.Ops[i]; p.req.Keep {
 			e, err := b.entry(op.Coll, op.Key, op.ID)
 			if err != nil {
@@ -534,7 +551,7 @@ func (b *batch) answer(p *judged) error {
 			p.req.Now = e.State
 		}
 		if c != keyspace.CodeOK {
-			p.req.Results[i] = fault.Errorf(c.Reason(), "the operation was refused at its place: %s", c.Reason())
+			p.req.Results[p.from+i] = fault.Errorf(c.Reason(), "the operation was refused at its place: %s", c.Reason())
 		}
 	}
 	return nil

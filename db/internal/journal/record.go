@@ -59,5 +59,5 @@ func Decode(a *Arrival) *Record {
 
 // Author returns who wrote the record, and when.
 func (r *Record) Author() judge.Author {
-	return judge.Author{Time: r.Time, Writer: r.Writer, Role: r.Role}
+	return judge.Author{Time: r.Time, Writer: r.Writer, Role: r.Role, Ops: len(r.Ops)}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
+	"slices"
 
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
@@ -111,6 +113,27 @@ func constant(e ast.Expr) (string, bool) {
 	return string(s), ok
 }
 
+// programSize counts the instructions of a pattern; 0 if it is none, which Program
+// tells. CEL's own limit panics on repetitions, which must be written out first.
+func programSize(pattern string) int {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	if repeats(re) {
+		re = re.Simplify()
+	}
+	prog, err := syntax.Compile(re)
+	if err != nil {
+		return 0
+	}
+	return len(prog.Inst)
+}
+
+func repeats(re *syntax.Regexp) bool {
+	return re.Op == syntax.OpRepeat || slices.ContainsFunc(re.Sub, repeats)
+}
+
 func (c *checker) call(f ast.CallExpr) error {
 	args := f.Args()
 	switch name := f.FunctionName(); {
@@ -122,8 +145,12 @@ func (c *checker) call(f ast.CallExpr) error {
 		if len(args) == 0 {
 			break
 		}
-		if _, ok := constant(args[len(args)-1]); !ok {
+		pattern, ok := constant(args[len(args)-1])
+		if !ok {
 			return errors.New("the pattern of matches must be a literal string")
+		}
+		if n := programSize(pattern); n > maxPattern {
+			return fmt.Errorf("regex program size %d exceeds limit of %d", n, maxPattern)
 		}
 	case zoned[name] && len(args) > 0:
 		if z, ok := constant(args[0]); !ok || z != "UTC" && !offset.MatchString(z) {
