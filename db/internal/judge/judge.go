@@ -80,7 +80,8 @@ type Judge struct {
 	filter               *query.Filter
 	update               *update.Update
 	Judged               int64 // operations so far
-	Work                 int   // of the last that was decided, see MaxWork
+	meter                value.Meter
+	Work                 int // of the last that was decided, see MaxWork
 }
 
 // compile compiles the filter and the update of o, unless they are those of the operation

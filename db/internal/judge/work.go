@@ -3,7 +3,6 @@ package judge
 import (
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
-	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -47,10 +46,11 @@ func FitsShare(ops, work int) bool { return ops*work <= MaxWork/Headroom }
 // and after, and what changes nothing needs no leave.
 func (j *Judge) Decide(o *payload.Op, cur keyspace.State, by Author, def *Definition) Verdict {
 	most := share(by.Ops)
-	m := value.Meter{Left: most}
-	v := j.judge(o, cur, by.Time, def, &m)
+	m := &j.meter
+	m.Left = most
+	v := j.judge(o, cur, by.Time, def, m)
 	if v.Code == keyspace.CodeOK && o.Kind != payload.State && (v.Next.Dead != cur.Dead || !keyspace.SameSlice(v.Next.Doc, cur.Doc)) {
-		if err := def.allows(o, cur.Doc, v.Next.Doc, by, &m); err != nil {
+		if err := def.allows(o, cur.Doc, v.Next.Doc, by, m); err != nil {
 			v = Verdict{Next: cur, Code: keyspace.CodeRule, Err: err}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 type checker struct {
 	elements int
 	nesting  int
+	patterns int            // instructions of all
 	tables   map[int64]bool // map literals that are only looked up in
 }
 
@@ -28,9 +29,11 @@ var zoned = map[string]bool{
 	"getHours": true, "getMinutes": true, "getSeconds": true, "getMilliseconds": true,
 }
 
-func check(e ast.Expr) error {
+// check returns how many instructions the rule's patterns have together.
+func check(e ast.Expr) (patterns int, err error) {
 	c := &checker{tables: map[int64]bool{}}
-	return c.expr(e)
+	err = c.expr(e)
+	return c.patterns, err
 }
 
 func (c *checker) all(es ...ast.Expr) error {
@@ -149,9 +152,11 @@ func (c *checker) call(f ast.CallExpr) error {
 		if !ok {
 			return errors.New("the pattern of matches must be a literal string")
 		}
-		if n := programSize(pattern); n > maxPattern {
+		n := programSize(pattern)
+		if n > maxPattern {
 			return fmt.Errorf("regex program size %d exceeds limit of %d", n, maxPattern)
 		}
+		c.patterns += n
 	case zoned[name] && len(args) > 0:
 		if z, ok := constant(args[0]); !ok || z != "UTC" && !offset.MatchString(z) {
 			return fmt.Errorf(`the time zone of %s must be "UTC" or a literal offset, as "+02:00"`, name)

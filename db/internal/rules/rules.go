@@ -58,6 +58,7 @@ type Input struct {
 // A Rule is a compiled expression; it is immutable and safe for concurrent use.
 type Rule struct {
 	kind     Kind
+	patterns int // instructions of all
 	programs [len(costs)]func() (cel.Program, error) // by the cost that they allow
 }
 
@@ -66,7 +67,7 @@ type Rule struct {
 var costs = [...]uint64{MaxCost, MaxCost / 2, MaxCost / 4, MaxCost / 8, MaxCost / 16, MaxCost / 32, MaxCost / 64, MaxCost / 128, MaxCost / 256, MaxCost / 512}
 
 // costUnit is what a unit of CEL's cost counts for a meter.
-const costUnit = 16 * value.MeterStep
+const costUnit = 32 * value.MeterStep
 
 // ErrDenied is what [Rule.Allows] returns where the expression is false.
 var ErrDenied = fault.New(fault.Rule, "it is false")
@@ -123,10 +124,11 @@ func Compile(k Kind, text string) (*Rule, error) {
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("a rule must give true or false, not %s", t)
 	}
-	if err := check(ast.NativeRep().Expr()); err != nil {
+	patterns, err := check(ast.NativeRep().Expr())
+	if err != nil {
 		return nil, err
 	}
-	r := &Rule{kind: k}
+	r := &Rule{kind: k, patterns: patterns}
 	for i, most := range costs {
 		r.programs[i] = sync.OnceValues(func() (cel.Program, error) {
 			return e.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(most))
@@ -160,7 +162,7 @@ func (r *Rule) AllowsWithin(in *Input, m *value.Meter) error {
 	if err != nil {
 		return err
 	}
-	a := &activation{in: in, kind: r.kind, meter: meter{left: most}}
+	a := &activation{in: in, kind: r.kind, meter: meter{left: most, patterns: r.patterns, work: m}}
 	out, details, err := p.Eval(a)
 	m.Spend(most - a.meter.left)
 	if cost := details.ActualCost(); cost != nil {

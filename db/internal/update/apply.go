@@ -122,6 +122,9 @@ func notArray(n *node) error {
 func (a *applier) existing(dst, key []byte, v value.Value, n *node, inArray bool) ([]byte, error) {
 	switch {
 	case n.op != nil:
+		if v.IsArray() && a.ctx.Meter != nil && !a.ctx.Meter.Spend(value.Count(v.Data)*validElement) {
+			return nil, errWork
+		}
 		return n.op.apply(a, dst, key, v, inArray)
 	case v.IsDoc():
 		return a.document(value.AppendHeader(dst, v.Type, key), v.Data, n)

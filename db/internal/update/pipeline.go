@@ -120,7 +120,7 @@ func (u *Update) run(doc []byte, ctx Context) (out []byte, err error) {
 		if len(out) > value.MaxDocument {
 			return nil, tooLarge()
 		}
-		if !ctx.Meter.Spend(len(out)) {
+		if ctx.Meter != nil && !ctx.Meter.Spend(value.Count(out)*value.MeterStep) {
 			return nil, errWork
 		}
 	}

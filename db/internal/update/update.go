@@ -80,7 +80,8 @@ func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, er
 	return out, true, nil
 }
 
-// validElement is what validating an element counts for a meter.
+// validElement is what an element counts for a meter that is validated, or is of an array
+// that an operator changes.
 const validElement = 2 * value.MeterStep
 
 func tooLarge() error {
