@@ -21,6 +21,15 @@ import (
 // operation loads one and applies at most so many before its own place.
 const baseEvery = 64
 
+// baseUnit is how much larger a document is for which half as many states are cached,
+// then a third, and so on: a few small operations must not cause many large writes.
+const baseUnit = 64 << 10
+
+// due reports whether a document's state after n operations is to be cached.
+func (f *Fold) due(n uint64, s *keyspace.State) bool {
+	return n%(f.BaseEvery*uint64(1+len(s.Doc)/baseUnit)) == 0
+}
+
 // An entry is one document in a batch: as the store has it (was) and as it is to be. The
 // difference is written once, by emit, however many operations there were.
 type entry struct {
@@ -179,7 +188,7 @@ func (b *batch) advance(e *entry, r keyspace.Ref, rec *journal.Record, op *paylo
 	e.Last, e.Code, e.Atomic = r, v.Code, rec.Atomic
 	e.Count++
 	b.set(e, v.Next, op, rec)
-	if e.Count%b.fold.BaseEvery == 0 {
+	if b.fold.due(e.Count, &e.State) {
 		if err := b.put(b.baseKey(e, r), e.Head.Append(nil)); err != nil {
 			return err
 		}

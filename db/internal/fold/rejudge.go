@@ -142,7 +142,7 @@ func (f *refolder) settle(o occurrence, rec *journal.Record, v judge.Verdict) {
 func (f *refolder) cache(r *refolding, i int) {
 	ev := &r.events[i]
 	n := r.ordinal + uint64(i) + 1
-	if every := f.b.fold.BaseEvery * f.sparse; n%every != 0 || ev.atomic {
+	if ev.atomic || n%f.sparse != 0 || !f.b.fold.due(n/f.sparse, &r.cur) {
 		return
 	}
 	r.bases = append(r.bases, keyspace.Head{Last: ev.Ref, Code: ev.Code, Atomic: ev.atomic, Count: n, State: r.cur})
@@ -151,7 +151,7 @@ func (f *refolder) cache(r *refolding, i int) {
 		f.sparse *= 2
 		for _, r := range f.order {
 			r.bases = slices.DeleteFunc(r.bases, func(h keyspace.Head) bool {
-				drop := h.Count%(f.b.fold.BaseEvery*f.sparse) != 0
+				drop := h.Count%f.sparse != 0 || !f.b.fold.due(h.Count/f.sparse, &h.State)
 				if drop {
 					f.baseBytes -= len(h.Doc)
 				}
