@@ -15,13 +15,13 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 )
 
-// A record of 1,500 operations on a document of nearly a megabyte is refused on every
+// A record of 2,500 operations on a document of nearly a megabyte is refused on every
 // replica, with the reason too_costly, wherever in the order it arrives.
 func TestHostileRecordIsRefused(t *testing.T) {
 	big := raw(t, d("_id", int32(1), "s", strings.Repeat("a", 900_000)))
 	es := make([]journal.Entry, 3)
 	var ops []db.Op
-	for i := range 1500 {
+	for i := range 2500 {
 		ops = append(ops, db.NewOp(2, "a", value.Int32(1), raw(t, d()), raw(t, d("$set", d("n", i))), false))
 	}
 	payloads := [][]db.Op{{db.NewOp(1, "a", value.Int32(1), nil, big, false)}, ops, {db.NewOp(2, "a", value.Int32(1), raw(t, d()), raw(t, d("$set", d("last", true))), false)}}
@@ -57,19 +57,19 @@ func TestCostlyBulkIsSeveralRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	var docs []bson.Raw
-	for i := range 120 {
+	for i := range 150 {
 		docs = append(docs, raw(t, d("_id", fmt.Sprint(i), "k", strings.Repeat("k", 2_000))))
 	}
 	if _, err := c.Insert(t.Context(), docs...); err != nil {
 		t.Fatal(err)
 	}
-	heavy := raw(t, d("$pipeline", bson.A{d("$set", d("n", d("$sum", d("$map", d("input", d("$range", bson.A{0, 20_000}), "in", "$$this")))))}))
+	heavy := raw(t, d("$pipeline", bson.A{d("$set", d("n", d("$sum", d("$map", d("input", d("$range", bson.A{0, 5_000}), "in", "$$this")))))}))
 	before, err := j.Entries()
 	if err != nil {
 		t.Fatal(err)
 	}
 	r, err := c.Update(t.Context(), raw(t, d("k", d("$exists", true))), heavy, db.UpdateOptions{Many: true})
-	if err != nil || r.Modified != 120 {
+	if err != nil || r.Modified != 150 {
 		t.Fatal(r, err)
 	}
 	after, err := j.Entries()
@@ -77,7 +77,7 @@ func TestCostlyBulkIsSeveralRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := len(after) - len(before); n < 2 {
-		t.Errorf("120 costly operations are %d records", n)
+		t.Errorf("150 costly operations are %d records", n)
 	}
 	y, yj := openCounted(t)
 	settle(t, y, yj.Journal, after)
