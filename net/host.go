@@ -51,6 +51,9 @@ type Options struct {
 	// ChosenRelays makes a thread use no relay of the host until
 	// [Thread.SetRelays] lists some; else it uses all until then.
 	ChosenRelays bool
+	// Damaged is told of threads that the store cannot give, which are left out; ID
+	// zero says that some are not known by their ID. Without it Open fails.
+	Damaged func(id ThreadID, err error)
 	// Offline makes the host listen nowhere and connect to nobody.
 	Offline bool
 	// MDNS announces the host on the local network and finds others there.

@@ -26,11 +26,17 @@ const maxJoinBytes = 64 << 20
 // loadThreads opens the threads that the store holds.
 func (h *Host) loadThreads(ctx context.Context) error {
 	ids, err := thread.Stored(h.opt.Store)
-	if err != nil {
+	if err != nil && h.opt.Damaged != nil {
+		h.opt.Damaged(ThreadID{}, fault.Errorf(fault.Corrupt, "the list of threads cannot be read: %w", err))
+	} else if err != nil {
 		return err
 	}
 	for _, id := range ids {
 		t, err := thread.Open(ctx, h.env, id)
+		if err != nil && h.opt.Damaged != nil {
+			h.opt.Damaged(id, fault.Errorf(fault.Corrupt, "thread %s cannot be read: %w", id, err))
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("open thread %s: %w", id, err)
 		}
@@ -132,11 +138,31 @@ func (h *Host) Threads() []*Thread {
 // Remove stops to exchange a thread and deletes it from this host. What other
 // peers hold stays there.
 func (h *Host) Remove(ctx context.Context, id ThreadID) error {
+	s, err := h.part(id)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.forget(), s.thread.Remove(ctx))
+}
+
+// Withdraw stops to exchange a thread and closes it: what this host holds of it is
+// damaged. It deletes nothing.
+func (h *Host) Withdraw(id ThreadID) error {
+	s, err := h.part(id)
+	if err != nil {
+		return err
+	}
+	s.thread.Close()
+	return nil
+}
+
+// part ends all exchange of a thread and waits for that.
+func (h *Host) part(id ThreadID) (*share, error) {
 	h.mu.Lock()
 	s := h.shares[id]
 	if s == nil {
 		h.mu.Unlock()
-		return fault.Of(ErrUnknownThread, "this host does not hold thread %s", id)
+		return nil, fault.Of(ErrUnknownThread, "this host does not hold thread %s", id)
 	}
 	delete(h.shares, id)
 	s.cancel()
@@ -155,7 +181,21 @@ func (h *Host) Remove(ctx context.Context, id ThreadID) error {
 	for _, end := range ends {
 		<-end
 	}
-	return errors.Join(s.forget(), s.thread.Remove(ctx))
+	return s, nil
+}
+
+// Reopen begins a thread of which the store has lost something: empty but for what
+// of the old copy still holds, as [Refilled] says. Its peers give the rest.
+func (h *Host) Reopen(ctx context.Context, e Essence) (*Thread, Refilled, error) {
+	t, got, err := thread.Rebuild(ctx, h.env, e)
+	if err != nil {
+		return nil, got, err
+	}
+	s, err := h.add(h.newShare(t))
+	if err != nil {
+		return nil, got, err
+	}
+	return s.face, got, nil
 }
 
 // Join makes this device a member by an invite. It needs one connected peer, or
