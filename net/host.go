@@ -158,8 +158,10 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 		h.begin(s)
 	}
 	h.mu.Unlock()
-	if err := h.wantPeers(); err != nil {
+	if err := h.wantPeers(); err != nil && h.opt.Damaged == nil {
 		return err
+	} else if err != nil {
+		h.opt.Damaged(ThreadID{}, fault.Errorf(fault.Corrupt, "the addresses of peers cannot be read: %w", err))
 	}
 	if h.opt.MDNS {
 		return h.startMDNS()

@@ -7,6 +7,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 )
@@ -143,14 +144,48 @@ func (h *Host) rememberPeer(p peer.ID) error {
 	return h.put(peerKey(p), st)
 }
 
+// Remembered returns the addresses of the peers that shared a thread with this host,
+// each with the peer's ID.
+func (h *Host) Remembered() ([]multiaddr.Multiaddr, error) {
+	var out []multiaddr.Multiaddr
+	err := h.eachPeer(func(p peer.ID, addrs []multiaddr.Multiaddr) {
+		all, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: p, Addrs: addrs})
+		if err == nil {
+			out = append(out, all...)
+		}
+	})
+	return out, err
+}
+
+// Expect dials a peer at an address that ends in its ID, until it answers, as one
+// that shared a thread with this host before.
+func (h *Host) Expect(addr multiaddr.Multiaddr) error {
+	info, err := peer.AddrInfoFromP2pAddr(addr)
+	if err != nil {
+		return fault.Errorf(fault.InvalidArgument, "address %v: %w", addr, err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || info.ID == h.ID() {
+		return nil
+	}
+	h.keepConnected(h.remote(info.ID), info.Addrs)
+	return nil
+}
+
 // wantPeers dials the peers that shared a thread with this host before.
 func (h *Host) wantPeers() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.eachPeer(func(p peer.ID, addrs []multiaddr.Multiaddr) { h.keepConnected(h.remote(p), addrs) })
+}
+
+// eachPeer calls f with the remembered peers.
+func (h *Host) eachPeer(f func(p peer.ID, addrs []multiaddr.Multiaddr)) error {
 	snap := h.opt.Store.Snapshot()
 	defer snap.Release()
 	it := snap.Iterate(store.Prefix([]byte(prefixPeer)))
 	defer it.Close()
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	for ; it.Valid(); it.Next() {
 		var st peerState
 		v, err := it.Value()
@@ -170,7 +205,7 @@ func (h *Host) wantPeers() error {
 				addrs = append(addrs, a)
 			}
 		}
-		h.keepConnected(h.remote(p), addrs)
+		f(p, addrs)
 	}
 	return it.Err()
 }

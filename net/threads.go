@@ -32,27 +32,32 @@ func (h *Host) loadThreads(ctx context.Context) error {
 		return err
 	}
 	for _, id := range ids {
-		t, err := thread.Open(ctx, h.env, id)
-		if err != nil && h.opt.Damaged != nil {
+		err := h.loadThread(ctx, id)
+		if err != nil && h.opt.Damaged != nil && ctx.Err() == nil {
 			h.opt.Damaged(id, fault.Errorf(fault.Corrupt, "thread %s cannot be read: %w", id, err))
-			continue
-		}
-		if err != nil {
+		} else if err != nil {
 			return fmt.Errorf("open thread %s: %w", id, err)
 		}
-		if !t.Relay() && !t.Joined() { // the join was cut off; it can be begun again
-			h.log.Warn("join was not finished: join again", "thread", id)
-			if err := t.Remove(ctx); err != nil {
-				return err
-			}
-			continue
-		}
-		s := h.newShare(t)
-		if err := s.load(); err != nil {
-			return err
-		}
-		h.shares[id] = s
 	}
+	return nil
+}
+
+// loadThread opens a thread that the store holds.
+func (h *Host) loadThread(ctx context.Context, id ThreadID) error {
+	t, err := thread.Open(ctx, h.env, id)
+	if err != nil {
+		return err
+	}
+	if !t.Relay() && !t.Joined() { // the join was cut off; it can be begun again
+		h.log.Warn("join was not finished: join again", "thread", id)
+		return t.Remove(ctx)
+	}
+	s := h.newShare(t)
+	if err := s.load(); err != nil {
+		t.Close()
+		return err
+	}
+	h.shares[id] = s
 	return nil
 }
 
@@ -145,6 +150,14 @@ func (h *Host) Remove(ctx context.Context, id ThreadID) error {
 	return errors.Join(s.forget(), s.thread.Remove(ctx))
 }
 
+// Discard is Remove, also of a thread that this host does not hold or could not open.
+func (h *Host) Discard(ctx context.Context, id ThreadID) error {
+	if err := h.Remove(ctx, id); !errors.Is(err, ErrUnknownThread) {
+		return err
+	}
+	return thread.Discard(ctx, h.env, id)
+}
+
 // Withdraw stops to exchange a thread and closes it: what this host holds of it is
 // damaged. It deletes nothing.
 func (h *Host) Withdraw(id ThreadID) error {
@@ -191,8 +204,12 @@ func (h *Host) Reopen(ctx context.Context, e Essence) (*Thread, Refilled, error)
 	if err != nil {
 		return nil, got, err
 	}
-	s, err := h.add(h.newShare(t))
-	if err != nil {
+	s := h.newShare(t)
+	if err := s.load(); err != nil {
+		t.Close()
+		return nil, got, err
+	}
+	if s, err = h.add(s); err != nil {
 		return nil, got, err
 	}
 	return s.face, got, nil

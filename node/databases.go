@@ -28,6 +28,8 @@ const mailboxName = "@mailbox"
 type databaseRecord struct {
 	ID     string `json:"id"`     // of the thread
 	Number uint64 `json:"number"` // of its keys in the store; never given twice
+
+	forgotten bool // only the note has it
 }
 
 // A database joins a thread to the fold of its records, which is opened when it
@@ -40,6 +42,8 @@ type database struct {
 
 	handle             // of the fold
 	needed atomic.Bool // a need has not begun
+
+	rebuilding atomic.Bool // it is not served before its peers have given what they hold
 
 	cutMu sync.Mutex // guards the fields below
 	cut   net.Cut    // what of the thread does not count, as told last
@@ -80,23 +84,27 @@ func foldPrefix(number uint64) []byte {
 	return append(p, byte(number))
 }
 
-// openDatabases finds the databases of the store and joins their threads.
+// openDatabases finds the databases of the store and joins their threads. One that
+// is damaged does not keep the node from the others.
 func (n *Node) openDatabases(ctx context.Context) error {
 	if err := n.finishRemovals(ctx); err != nil {
 		return err
 	}
-	return eachJSON(n.store, prefixDatabase, func(name string, r databaseRecord) error {
-		id, err := net.ParseThreadID(r.ID)
-		if err != nil {
-			return fmt.Errorf("database %s: %w", name, err)
+	all, err := n.listed()
+	if err != nil {
+		return err
+	}
+	ours := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		n.join(name, all[name])
+		ours[all[name].ID] = true
+	}
+	for id, err := range n.lost {
+		if !ours[id.String()] { // it is kept for somebody else
+			n.suffer(err)
 		}
-		t, err := n.host.Thread(id)
-		if err != nil {
-			return fmt.Errorf("database %s: %w", name, err)
-		}
-		n.attach(name, r.Number, t)
-		return nil
-	})
+	}
+	return nil
 }
 
 // attach makes a thread a database of the node.
@@ -138,15 +146,28 @@ func (n *Node) register(name string, t *net.Thread) (*database, error) {
 	if err := commitSync(n.store, tx); err != nil {
 		return nil, err
 	}
-	return n.attach(name, r.Number, t), nil
+	d := n.attach(name, r.Number, t)
+	return d, n.noteDatabase(d)
 }
 
-// lookup returns a database by its name.
+// lookup returns a database that is served by its name.
 func (n *Node) lookup(name string) (*database, error) {
+	d, err := n.find(name)
+	if err == nil && d.rebuilding.Load() {
+		return nil, fault.Of(ErrDamaged, "database %s was damaged and is being rebuilt: it is served when a relay or a member has given all that it holds: see weft db status %s", name, name)
+	}
+	return d, err
+}
+
+// find returns a database by its name, also one that is being rebuilt.
+func (n *Node) find(name string) (*database, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return nil, ErrClosed
+	}
+	if bad := n.damaged[name]; bad != nil {
+		return nil, bad.refuse()
 	}
 	d, ok := n.databases[name]
 	if !ok {
@@ -157,7 +178,7 @@ func (n *Node) lookup(name string) (*database, error) {
 
 // free returns ErrExists if a database has the name.
 func (n *Node) free(name string) error {
-	if _, err := n.lookup(name); err == nil {
+	if _, err := n.find(name); err == nil {
 		return fault.Of(ErrExists, "database %s already exists", name)
 	} else if !errors.Is(err, ErrNotFound) {
 		return err
@@ -218,7 +239,7 @@ func (n *Node) Database(ctx context.Context, name string) (*db.DB, error) {
 
 // DatabaseRef returns the ID and name of a database, or ErrNotFound.
 func (n *Node) DatabaseRef(name string) (DatabaseRef, error) {
-	d, err := n.lookup(name)
+	d, err := n.find(name)
 	if err != nil {
 		return DatabaseRef{}, err
 	}
@@ -251,8 +272,12 @@ func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 	}
 	n.naming.Lock()
 	defer n.naming.Unlock()
-	d, err := n.lookup(name)
+	id, number, err := n.numberOf(name)
 	if err != nil {
+		return err
+	}
+	// The note first: a database that only the note has is taken for lost.
+	if err := n.note.remove(id); err != nil {
 		return err
 	}
 	tx := n.store.Begin()
@@ -260,25 +285,44 @@ func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 	if err := tx.Delete([]byte(prefixDatabase + name)); err != nil {
 		return err
 	}
-	if err := putJSON(tx, prefixRemoved+d.thread.ID().String(), d.number); err != nil {
+	if err := putJSON(tx, prefixRemoved+id.String(), number); err != nil {
 		return err
 	}
 	if err := commitSync(n.store, tx); err != nil {
 		return err
 	}
 	n.mu.Lock()
+	d := n.databases[name]
 	delete(n.databases, name)
+	delete(n.damaged, name)
 	n.mu.Unlock()
-	d.thread.Attach(nil)
-	if err := d.close(); err != nil {
-		return err
+	if d != nil {
+		d.thread.Attach(nil)
+		if err := d.close(); err != nil {
+			return err
+		}
 	}
-	return n.erase(ctx, d.thread.ID(), d.number)
+	return n.erase(ctx, id, number)
+}
+
+// numberOf returns the thread and the number of a database, damaged or not.
+func (n *Node) numberOf(name string) (net.ThreadID, uint64, error) {
+	n.mu.Lock()
+	bad := n.damaged[name]
+	n.mu.Unlock()
+	if bad != nil {
+		return bad.id, bad.number, nil
+	}
+	d, err := n.find(name)
+	if err != nil {
+		return net.ThreadID{}, 0, err
+	}
+	return d.thread.ID(), d.number, nil
 }
 
 // erase deletes what is left of a removed database, and then the note of it.
 func (n *Node) erase(ctx context.Context, id net.ThreadID, number uint64) error {
-	if err := n.host.Remove(ctx, id); err != nil && !errors.Is(err, net.ErrUnknownThread) && !errors.Is(err, net.ErrNotFound) {
+	if err := n.host.Discard(ctx, id); err != nil {
 		return err
 	}
 	if err := deleteRange(n.store, foldPrefix(number)); err != nil {
@@ -295,15 +339,18 @@ func (n *Node) finishRemovals(ctx context.Context) error {
 		left[id] = number
 		return err
 	})
-	if err != nil {
-		return err
+	if isDamage(err) {
+		n.suffer(fmt.Errorf("the list of removed databases: %w", err))
+		err = nil
 	}
 	for id, number := range left {
-		if err := n.erase(ctx, id, number); err != nil {
+		if err := n.erase(ctx, id, number); isDamage(err) {
+			n.suffer(fmt.Errorf("what is left of a removed database: %w", err))
+		} else if err != nil {
 			return err
 		}
 	}
-	return nil
+	return err
 }
 
 // deleteRange deletes every key that begins with prefix, in transactions that
@@ -390,7 +437,7 @@ type DatabaseStatus struct {
 // closed when that may have changed.
 func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus, <-chan struct{}, error) {
 	var out DatabaseStatus
-	d, err := n.lookup(name)
+	d, err := n.find(name)
 	if err != nil {
 		return out, nil, err
 	}

@@ -18,6 +18,9 @@ var (
 
 // Reported by what a node keeps.
 var (
+	// ErrDamaged reports a database that is not served, because what is stored of it
+	// is not what was written, or has not come back yet from where it is rebuilt.
+	ErrDamaged = fault.New(fault.Corrupt, "the database is damaged")
 	// ErrNotFound reports that the node has no such database, key or relay.
 	ErrNotFound = fault.New(fault.NotFound, "not found")
 	// ErrExists reports a name or key that is taken.

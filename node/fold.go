@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
@@ -22,7 +23,7 @@ func (d *database) open(ctx context.Context) (*replica.Replica, error) {
 		n, _ := fold.StateHash()
 		d.thread.Flushed(n) // peers may now have what was written, and hear of the state
 	}
-	return fold, err
+	return fold, d.met(err)
 }
 
 func (d *database) openFold(ctx context.Context) (*replica.Replica, error) {
@@ -53,7 +54,7 @@ func (d *database) need() {
 		d.needed.Store(false)
 		fold, err := d.open(ctx)
 		if err == nil {
-			err = fold.Settle(ctx)
+			err = d.met(fold.Settle(ctx))
 		}
 		if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, db.ErrClosed) && ctx.Err() == nil {
 			d.n.log.Error("open database", "database", d.name, "error", err)
@@ -103,7 +104,7 @@ func (d *database) voided(c net.Cut) {
 		defer d.n.loading.give()
 		fold, err := d.open(ctx)
 		if err == nil {
-			err = d.takeCut(ctx, fold)
+			err = d.met(d.takeCut(ctx, fold))
 		}
 		if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
 			d.n.log.Error("cut", "database", d.name, "error", err)
@@ -175,11 +176,21 @@ func (j journal) Append(tx store.Tx, drafts []replica.Draft) ([]clock.RecordID, 
 func (j journal) Flushed(n int64) { j.t.Flushed(n) }
 
 func (j journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
-	return j.t.IDs(n, f)
+	return unread(j.t.IDs(n, f))
+}
+
+// unread takes it for damage that a record which was accepted cannot be read again.
+func unread(err error) error {
+	switch fault.KindOf(err) {
+	case fault.Malformed, fault.NotFound, fault.Altered, fault.WrongKey, fault.TooLarge, fault.Bomb, fault.UnknownVersion:
+		return fault.Errorf(fault.Corrupt, "the log: %w", err)
+	}
+	return err
 }
 
 func (j journal) Arrivals(n int64, maxBytes int) ([]replica.Arrival, error) {
 	in, err := j.t.Arrivals(n, maxBytes)
+	err = unread(err)
 	out := make([]replica.Arrival, len(in))
 	for i, a := range in {
 		out[i] = replica.Arrival{N: a.N, Entry: replica.Entry{ID: a.ID, Time: a.Time, Atomic: a.Atomic, Payload: a.Payload, Snapshot: a.Snapshot}}

@@ -15,6 +15,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,8 @@ type Config struct {
 	// LockWait is how long to wait for another process to close the home; 0
 	// means not at all.
 	LockWait time.Duration
-	offline  bool // a home that is checked listens nowhere and connects to nobody
+	offline  bool   // a home that is checked listens nowhere and connects to nobody
+	storeDir string // in the home, of a copy that is being repaired; "" is the store
 
 	// Engine is the store's engine, "badger" or "pebble"; "" means badger. It is
 	// fixed when the home is made.
@@ -85,6 +87,7 @@ type Node struct {
 
 	token   keys.Secret
 	store   store.Store
+	note    *note
 	apiKeys *apiKeys
 	policy  *keys.Policy
 	clock   *clock.Clock
@@ -102,6 +105,9 @@ type Node struct {
 
 	mu        sync.Mutex // guards what follows
 	databases map[string]*database
+	damaged   map[string]*damaged    // databases that are not served
+	lost      map[net.ThreadID]error // threads that the store cannot give
+	harm      []error                // damage in what no database owns
 	relayKeys map[peer.ID]relayKey
 	servers   []*server
 	closed    bool
@@ -115,19 +121,22 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: c, log: c.Log, clock: new(clock.Clock),
-		databases: map[string]*database{}, relayKeys: map[peer.ID]relayKey{},
-		loading: make(slots, loadAtOnce), crowd: make(chan struct{}, 1),
+		databases: map[string]*database{}, damaged: map[string]*damaged{}, lost: map[net.ThreadID]error{},
+		relayKeys: map[peer.ID]relayKey{},
+		loading:   make(slots, loadAtOnce), crowd: make(chan struct{}, 1),
 	}
 	n.life, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, start := range []func(context.Context) error{
 		n.startHome,
 		n.startStore,
+		n.startNote,
 		n.startPolicy,
 		n.startHost,
 		n.startIdle,
 		n.openDatabases,
 		n.nameThreads,
 		n.openRelays,
+		n.startNoting,
 		n.startMail,
 		n.startSurfaces,
 	} {
@@ -154,7 +163,7 @@ func (n *Node) startHome(ctx context.Context) (err error) {
 }
 
 func (n *Node) startStore(context.Context) (err error) {
-	n.store, err = engines.Open(n.home.path(dirStore), &engines.Options{
+	n.store, err = engines.Open(n.home.path(cmp.Or(n.cfg.storeDir, dirStore)), &engines.Options{
 		Engine: n.cfg.Engine,
 		Logf:   func(format string, args ...any) { n.log.Warn(fmt.Sprintf(format, args...)) },
 	})
@@ -176,6 +185,7 @@ func (n *Node) startHost(ctx context.Context) (err error) {
 		Store: n.store, Dir: n.home.path(dirBlobs), Device: n.self.device, Certificate: n.self.cert,
 		Clock: n.clock, Listen: n.cfg.Listen, MDNS: n.cfg.MDNS, Log: n.log,
 		Offline:      n.cfg.offline,
+		Damaged:      n.lose,
 		ChosenRelays: true, // a new thread is offered to no relay that is not for it
 	}
 	if n.cfg.Relay {
@@ -249,12 +259,18 @@ func (n *Node) Close() error {
 	for _, d := range n.all() {
 		errs = append(errs, d.close())
 	}
+	if n.note != nil && n.host != nil {
+		errs = append(errs, n.noteProgress())
+	}
 	if n.host != nil {
 		errs = append(errs, n.host.Close())
 	}
 	n.wg.Wait()
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
+	}
+	if n.note != nil {
+		errs = append(errs, n.note.Close())
 	}
 	if n.home != nil {
 		errs = append(errs, n.home.close())

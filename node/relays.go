@@ -60,7 +60,7 @@ func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOp
 		return Relay{}, err
 	}
 	for _, name := range o.Databases {
-		if _, err := n.lookup(name); err != nil {
+		if _, err := n.find(name); err != nil {
 			return Relay{}, err
 		}
 	}
@@ -76,7 +76,7 @@ func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOp
 	if err := commitSync(n.store, tx); err != nil {
 		return Relay{}, err
 	}
-	if err := n.useRelay(ctx, info.ID, r); err != nil {
+	if err := errors.Join(n.noteRelays(), n.useRelay(ctx, info.ID, r)); err != nil {
 		return Relay{}, err
 	}
 	return n.relayOf(info.ID.String(), r)
@@ -140,6 +140,15 @@ func (n *Node) readSecret(id peer.ID) (*keys.APISecret, error) {
 
 // openRelays connects to the relays of the store.
 func (n *Node) openRelays(ctx context.Context) error {
+	err := n.openRelaysOf(ctx)
+	if isDamage(err) {
+		n.suffer(fmt.Errorf("the list of relays: %w", err))
+		return nil
+	}
+	return errors.Join(err, n.noteRelays())
+}
+
+func (n *Node) openRelaysOf(ctx context.Context) error {
 	return eachJSON(n.store, prefixRelay, func(id string, r relayRecord) error {
 		p, err := peer.Decode(id)
 		if err != nil {
@@ -275,7 +284,7 @@ func (n *Node) RemoveRelay(ctx context.Context, which string) error {
 	n.mu.Lock()
 	delete(n.relayKeys, id)
 	n.mu.Unlock()
-	if err := errors.Join(n.host.RemoveRelay(id), n.keepSecret(id, nil)); err != nil {
+	if err := errors.Join(n.noteRelays(), n.host.RemoveRelay(id), n.keepSecret(id, nil)); err != nil {
 		return err
 	}
 	for _, d := range n.all() {

@@ -170,6 +170,23 @@ func (t *Thread) Remove(ctx context.Context) error {
 	return errors.Join(t.blobs.remove(), t.env.store.Sync())
 }
 
+// Discard is Remove of a thread that is not open, and perhaps cannot be opened. One
+// that the store does not hold is no error.
+func Discard(ctx context.Context, env *Env, id format.ThreadID) error {
+	snap := env.store.Snapshot()
+	num, err := numberIn(snap, id)
+	snap.Release()
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t := &Thread{env: env, id: id, num: num}
+	t.blobs.init(t)
+	return t.Remove(ctx)
+}
+
 // removeSome deletes some of what has a prefix; 0 says that nothing is left.
 func (t *Thread) removeSome(prefix []byte) (n int, err error) {
 	snap := t.env.store.Snapshot()

@@ -71,8 +71,8 @@ func numberIn(r store.Reader, id format.ThreadID) (uint32, error) {
 	return binary.BigEndian.Uint32(v), nil
 }
 
-// Reopen begins a thread again from its Essence, as the member that this device is
-// in it. What the store holds of the thread under another number stays there; the
+// Reopen begins a thread again from its Essence, as the member or the relay that
+// this device is in it. What the store holds of the thread under another number stays there; the
 // thread must not be open.
 func Reopen(ctx context.Context, env *Env, e Essence) (*Thread, error) {
 	id := format.ThreadIDOf(e.Genesis)
@@ -80,10 +80,10 @@ func Reopen(ctx context.Context, env *Env, e Essence) (*Thread, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keys of thread %s: %w", id, err)
 	}
-	if relay || !k.CanRead() {
+	if !relay && !k.CanRead() {
 		return nil, ErrNoKeys
 	}
-	t, err := newThread(env, e.Genesis, k, false)
+	t, err := newThread(env, e.Genesis, k, relay)
 	if err != nil {
 		return nil, err
 	}
