@@ -134,11 +134,7 @@ func (d *database) applyCut(ctx context.Context, fold *replica.Replica) error {
 	if told == taken && d.get() != nil {
 		return nil
 	}
-	out := replica.Cut{Void: c.Void, Snapshots: make(map[clock.LogID]replica.CutSnapshot, len(c.Snapshots))}
-	for log, s := range c.Snapshots {
-		out.Snapshots[log] = replica.CutSnapshot(s)
-	}
-	err := fold.SetCut(ctx, out)
+	err := fold.SetCut(ctx, foldCut(c))
 	kept := errors.Is(err, replica.ErrSnapshot)
 	if kept {
 		d.n.log.Error("a checkpoint is not taken over", "database", d.name, "error", err)
@@ -153,6 +149,15 @@ func (d *database) applyCut(ctx context.Context, fold *replica.Replica) error {
 	}
 	d.cutMu.Unlock()
 	return nil
+}
+
+// foldCut is a thread's cut as the fold takes it.
+func foldCut(c net.Cut) replica.Cut {
+	out := replica.Cut{Void: c.Void, Snapshots: make(map[clock.LogID]replica.CutSnapshot, len(c.Snapshots))}
+	for log, s := range c.Snapshots {
+		out.Snapshots[log] = replica.CutSnapshot(s)
+	}
+	return out
 }
 
 // differs reports whether the fold goes on without the checkpoints that it was told.

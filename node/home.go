@@ -31,6 +31,7 @@ const (
 	fileCertificate = "device.cert"    // the identity's certificate of the device
 	fileToken       = "api.token"      // the administrator's token, 0600
 	fileNote        = "databases.note" // the home's own note of its databases
+	fileCheck       = "check.json"     // what the last check of the home found
 	fileDaemon      = "daemon.json"    // where the running daemon listens
 	dirStore        = "store"          // the ordered store
 	dirBlobs        = "blobs"          // large blobs of threads

@@ -108,6 +108,7 @@ type Node struct {
 	damaged   map[string]*damaged    // databases that are not served
 	lost      map[net.ThreadID]error // threads that the store cannot give
 	harm      []error                // damage in what no database owns
+	checked   *Diagnosis             // the last check
 	relayKeys map[peer.ID]relayKey
 	servers   []*server
 	closed    bool
@@ -158,6 +159,7 @@ func (n *Node) startHome(ctx context.Context) (err error) {
 	if n.self, err = n.home.self(n.cfg.Passphrase, time.Now()); err != nil {
 		return err
 	}
+	n.checked = n.home.readCheck()
 	n.token, err = n.home.token()
 	return err
 }
