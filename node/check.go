@@ -44,16 +44,27 @@ type DatabaseDiagnosis struct {
 	Records int64    `json:"records"`
 	Blobs   int64    `json:"blobs"`
 	Damage  []string `json:"damage"`
+	// Rebuilding says that it was damaged and that its peers have not given yet what
+	// they hold.
+	Rebuilding bool `json:"rebuilding,omitempty"`
 }
 
-// Whole reports whether nothing is damaged.
+// Whole reports whether nothing is damaged, and nothing is still being rebuilt.
 func (d *Diagnosis) Whole() bool {
+	return d.undamaged() && !slices.ContainsFunc(d.Databases, func(b DatabaseDiagnosis) bool { return b.Rebuilding })
+}
+
+// Findings counts what is damaged.
+func (d *Diagnosis) Findings() int {
+	n := len(d.Damage)
 	for _, b := range d.Databases {
-		if len(b.Damage) > 0 {
-			return false
-		}
+		n += len(b.Damage)
 	}
-	return len(d.Damage) == 0
+	return n
+}
+
+func (d *Diagnosis) undamaged() bool {
+	return len(d.Damage) == 0 && !slices.ContainsFunc(d.Databases, func(b DatabaseDiagnosis) bool { return len(b.Damage) > 0 })
 }
 
 // maxDamage bounds what is listed of one database.
@@ -94,7 +105,7 @@ func (n *Node) Check(ctx context.Context, o CheckOptions) (Diagnosis, error) {
 
 // checkDatabase checks one database, which is not served any more if it is damaged.
 func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, pace func(int) error) (DatabaseDiagnosis, error) {
-	out := DatabaseDiagnosis{Name: d.name, ID: d.thread.ID().String(), Damage: []string{}}
+	out := DatabaseDiagnosis{Name: d.name, ID: d.thread.ID().String(), Damage: []string{}, Rebuilding: d.rebuilding.Load()}
 	var first error
 	report := func(err error) {
 		if first == nil {
@@ -122,7 +133,7 @@ func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, p
 			report(err)
 		}
 	}
-	if !o.Logs {
+	if !o.Logs && !out.Rebuilding {
 		hash, err := d.checkFold(ctx)
 		if err = note(err); err != nil {
 			return out, n.gone(d, err)

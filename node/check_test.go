@@ -9,7 +9,6 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/internal/store"
 )
 
 func openHomeAt(t *testing.T, dir string) *Node {
@@ -50,40 +49,6 @@ func check(t *testing.T, n *Node) Diagnosis {
 	return d
 }
 
-// edit changes the values of the keys under a prefix that the change picks; nil
-// deletes.
-func edit(t *testing.T, s store.Store, prefix []byte, change func(i int, value []byte) ([]byte, bool)) {
-	t.Helper()
-	tx := s.Begin()
-	defer tx.Discard()
-	snap := s.Snapshot()
-	defer snap.Release()
-	it := snap.Iterate(store.Prefix(prefix))
-	defer it.Close()
-	changed := false
-	for i := 0; it.Valid(); it.Next() {
-		v, err := it.Value()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if v, ok := change(i, append([]byte(nil), v...)); ok && v == nil {
-			err, changed = tx.Delete(append([]byte(nil), it.Key()...)), true
-		} else if ok {
-			err, changed = tx.Put(append([]byte(nil), it.Key()...), v), true
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		i++
-	}
-	if !changed {
-		t.Fatalf("no key under %q was changed", prefix)
-	}
-	if err := commitSync(s, tx); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A whole home is found whole, also after its history was cut; the check is kept.
 func TestCheckWhole(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "home")
@@ -114,32 +79,15 @@ func TestCheckWhole(t *testing.T) {
 func TestCheckFindsDamage(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "home")
 	n := openHomeAt(t, home)
-	for _, c := range []struct {
-		name, want string
-		damage     func(d *database)
-	}{
-		{"records", "lacks the records 11 to 11", func(d *database) {
-			edit(t, n.store, recordsOf(d), func(i int, v []byte) ([]byte, bool) { return nil, i == 10+2 })
-		}},
-		{"body", "the body is not the one", func(d *database) {
-			edit(t, n.store, recordsOf(d), func(i int, v []byte) ([]byte, bool) { v[len(v)-1] ^= 1; return v, i == 10+2 })
-		}},
-		{"documents", "that of the documents", func(d *database) {
-			p := append(foldPrefix(d.number), 'd')
-			edit(t, n.store, p, func(i int, v []byte) ([]byte, bool) { v[len(v)-3] ^= 1; return v, i == 20 })
-		}},
-		{"arrivals", "no arrival number", func(d *database) {
-			edit(t, n.store, threadKey(d, 'a'), func(i int, v []byte) ([]byte, bool) { return nil, i == 10 })
-		}},
+	for _, c := range []struct{ name, want string }{
+		{"records", "lacks the records 11 to 11"},
+		{"body", "the body is not the one"},
+		{"documents", "that of the documents"},
+		{"arrivals", "no arrival number"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fill(t, n, c.name, 30)
-			d, err := n.find(c.name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			d.rest() // what is in memory is not what is stored
-			c.damage(d)
+			Harm(t, n, c.name, c.name)
 			got := check(t, n)
 			found := false
 			for _, b := range got.Databases {
@@ -160,17 +108,3 @@ func TestCheckFindsDamage(t *testing.T) {
 		t.Errorf("got %d damaged databases, want 4: %+v", got, n.Damages())
 	}
 }
-
-// threadKey begins the keys of one kind of a database's thread.
-func threadKey(d *database, kind byte) []byte {
-	for num := range byte(200) {
-		key := []byte{'n', 't', 0, 0, 0, num, kind}
-		if d.thread.Holds(key) {
-			return key
-		}
-	}
-	return nil
-}
-
-// recordsOf begins the records of a database: two of its control log, then its data.
-func recordsOf(d *database) []byte { return threadKey(d, 'r') }

@@ -149,7 +149,7 @@ func (n *Node) lose(id net.ThreadID, err error) {
 
 // startNote opens the home's note of its databases.
 func (n *Node) startNote(context.Context) error {
-	note, torn, err := openNote(n.home.path(fileNote))
+	note, torn, err := openNote(n.home.path(n.cfg.storeDir, fileNote))
 	if err != nil {
 		return err
 	}
@@ -280,17 +280,42 @@ func (n *Node) noteProgress() error {
 	return errors.Join(n.note.reached(own), err)
 }
 
-// noteRelays notes the relays of the node.
-func (n *Node) noteRelays() error {
+// noteRelays notes the relays of the node, but for the one with an address.
+func (n *Node) noteRelays(without string) error {
 	var relays []relayNote
 	err := eachJSON(n.store, prefixRelay, func(_ string, r relayRecord) error {
-		relays = append(relays, relayNote{Addr: r.Addr, Key: r.Key, Databases: r.Databases})
+		if r.Addr != without {
+			relays = append(relays, relayNote{Addr: r.Addr, Key: r.Key, Databases: r.Databases})
+		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	return n.note.setRelays(relays)
+}
+
+// compareRelays compares the relays of the store with those of the note, which are
+// noted if none are.
+func (n *Node) compareRelays() error {
+	noted := n.note.relayList()
+	if len(noted) == 0 {
+		return n.noteRelays("")
+	}
+	held := map[string]bool{}
+	err := eachJSON(n.store, prefixRelay, func(_ string, r relayRecord) error {
+		held[r.Addr] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range noted {
+		if !held[r.Addr] {
+			n.suffer(fault.Errorf(fault.Corrupt, "the store %s has lost relay %s", n.home.path(dirStore), r.Addr))
+		}
+	}
+	return nil
 }
 
 // noteEvery is how often it is noted how far the own logs are.

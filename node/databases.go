@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -43,7 +44,9 @@ type database struct {
 	handle             // of the fold
 	needed atomic.Bool // a need has not begun
 
-	rebuilding atomic.Bool // it is not served before its peers have given what they hold
+	rebuilding atomic.Bool   // it is not served before its peers have given what they hold
+	rebuilt    chan struct{} // closed when it is not rebuilding any more
+	lost       []string      // what did not come back; read after rebuilt is closed
 
 	cutMu sync.Mutex // guards the fields below
 	cut   net.Cut    // what of the thread does not count, as told last
@@ -57,8 +60,9 @@ type database struct {
 
 // A DatabaseRef names a database of the node.
 type DatabaseRef struct {
-	ID   net.ThreadID
-	Name string
+	ID     net.ThreadID
+	Name   string
+	Damage string // why it is not served; "" if it is
 }
 
 // checkName checks the name of a database.
@@ -82,6 +86,12 @@ func foldPrefix(number uint64) []byte {
 		p = append(p, byte(number)|0x80)
 	}
 	return append(p, byte(number))
+}
+
+// foldNumber returns the number of the database whose fold a key is of.
+func foldNumber(key []byte) (number uint64, ok bool) {
+	number, n := binary.Uvarint(key[1:])
+	return number, n > 0
 }
 
 // openDatabases finds the databases of the store and joins their threads. One that
@@ -109,7 +119,7 @@ func (n *Node) openDatabases(ctx context.Context) error {
 
 // attach makes a thread a database of the node.
 func (n *Node) attach(name string, number uint64, t *net.Thread) *database {
-	d := &database{n: n, name: name, number: number, thread: t}
+	d := &database{n: n, name: name, number: number, thread: t, rebuilt: make(chan struct{})}
 	n.mu.Lock()
 	n.databases[name] = d
 	n.mu.Unlock()
@@ -246,14 +256,25 @@ func (n *Node) DatabaseRef(name string) (DatabaseRef, error) {
 	return DatabaseRef{ID: d.thread.ID(), Name: d.name}, nil
 }
 
-// Databases returns the databases of the node by name.
+// Databases returns the databases of the node by name, those that are not served too.
 func (n *Node) Databases() []DatabaseRef {
 	var out []DatabaseRef
 	for _, d := range n.all() {
-		if d.name != mailboxName {
-			out = append(out, DatabaseRef{ID: d.thread.ID(), Name: d.name})
+		if d.name == mailboxName {
+			continue
+		}
+		r := DatabaseRef{ID: d.thread.ID(), Name: d.name}
+		if d.rebuilding.Load() {
+			r.Damage = "it is being rebuilt"
+		}
+		out = append(out, r)
+	}
+	for _, d := range n.Damages() {
+		if d.Database != "" && d.Database != mailboxName {
+			out = append(out, DatabaseRef{ID: d.ID, Name: d.Database, Damage: d.Reason})
 		}
 	}
+	slices.SortFunc(out, func(a, b DatabaseRef) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 

@@ -30,6 +30,8 @@ var (
 	ErrName = fault.New(fault.InvalidName, "invalid database name")
 	// ErrAmbiguous reports a bucket name that several databases have.
 	ErrAmbiguous = fault.New(fault.Ambiguous, "several databases have a bucket of this name: write DATABASE/BUCKET")
+	// ErrNoRoom reports that the disk has no room for what was asked.
+	ErrNoRoom = fault.New(fault.DiskFull, "the disk is full: free some space")
 	// ErrUnreachable reports that no peer answers that could do what was asked.
 	ErrUnreachable = fault.New(fault.Unreachable, "no peer in reach can do it")
 	// ErrDenied reports a request without the administrator's token or a

@@ -68,6 +68,7 @@ type Config struct {
 	// LockWait is how long to wait for another process to close the home; 0
 	// means not at all.
 	LockWait time.Duration
+	home     *home  // that is open already; its owner closes it
 	offline  bool   // a home that is checked listens nowhere and connects to nobody
 	storeDir string // in the home, of a copy that is being repaired; "" is the store
 
@@ -138,6 +139,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.nameThreads,
 		n.openRelays,
 		n.startNoting,
+		n.startRebuilding,
 		n.startMail,
 		n.startSurfaces,
 	} {
@@ -150,8 +152,10 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 
 // startHome locks the home and reads who the node is.
 func (n *Node) startHome(ctx context.Context) (err error) {
-	if n.home, err = openHome(ctx, n.cfg.Home, n.cfg.LockWait); err != nil {
-		return err
+	if n.home = n.cfg.home; n.home == nil {
+		if n.home, err = openHome(ctx, n.cfg.Home, n.cfg.LockWait); err != nil {
+			return err
+		}
 	}
 	if n.home.open() {
 		n.cfg.Passphrase = nil // an open home stays open: it would need both
@@ -274,7 +278,7 @@ func (n *Node) Close() error {
 	if n.note != nil {
 		errs = append(errs, n.note.Close())
 	}
-	if n.home != nil {
+	if n.home != nil && n.cfg.home == nil {
 		errs = append(errs, n.home.close())
 	}
 	return errors.Join(errs...)

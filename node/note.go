@@ -36,7 +36,7 @@ const (
 	maxNoted   = 1 << 20  // of one entry
 	noteFrame  = 4 + 1 + sha256.Size
 	maxHeads   = 1 << 10 // own logs of one database
-	maxAddrs   = 256     // of peers
+	maxAddrs   = 64      // of peers
 	maxNesting = 8
 )
 
@@ -399,17 +399,35 @@ func (n *note) setRelays(relays []relayNote) error {
 	return n.addLocked(notedRelays, relays)
 }
 
-// setPeers notes where peers of the databases are.
+// setPeers notes where peers of the databases are, before those that it has: an old
+// address may be all that is left.
 func (n *note) setPeers(addrs []string) error {
-	slices.Sort(addrs)
-	addrs = slices.Compact(addrs)
-	addrs = addrs[:min(len(addrs), maxAddrs)]
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if slices.Equal(n.peers, addrs) {
+	var all []string
+	for _, a := range slices.Concat(addrs, n.peers) {
+		if len(all) < maxAddrs && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	if slices.Equal(n.peers, all) {
 		return nil
 	}
-	return n.addLocked(notedPeers, addrs)
+	return n.addLocked(notedPeers, all)
+}
+
+// relayList returns the relays of the node.
+func (n *note) relayList() []relayNote {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.relays)
+}
+
+// peerList returns where peers of the databases were.
+func (n *note) peerList() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.peers)
 }
 
 // get returns what is noted of a database.

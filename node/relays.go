@@ -76,7 +76,7 @@ func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOp
 	if err := commitSync(n.store, tx); err != nil {
 		return Relay{}, err
 	}
-	if err := errors.Join(n.noteRelays(), n.useRelay(ctx, info.ID, r)); err != nil {
+	if err := errors.Join(n.noteRelays(""), n.useRelay(ctx, info.ID, r)); err != nil {
 		return Relay{}, err
 	}
 	return n.relayOf(info.ID.String(), r)
@@ -145,7 +145,7 @@ func (n *Node) openRelays(ctx context.Context) error {
 		n.suffer(fmt.Errorf("the list of relays: %w", err))
 		return nil
 	}
-	return errors.Join(err, n.noteRelays())
+	return errors.Join(err, n.compareRelays())
 }
 
 func (n *Node) openRelaysOf(ctx context.Context) error {
@@ -273,6 +273,10 @@ func (n *Node) RemoveRelay(ctx context.Context, which string) error {
 		return fault.Of(ErrNotFound, "this node has no relay %.120q", which)
 	}
 	id := relays[i].Peer
+	// The note first: a relay that only the note has is taken for lost.
+	if err := n.noteRelays(relays[i].Addr.String()); err != nil {
+		return err
+	}
 	tx := n.store.Begin()
 	defer tx.Discard()
 	if err := tx.Delete([]byte(prefixRelay + id.String())); err != nil {
@@ -284,7 +288,7 @@ func (n *Node) RemoveRelay(ctx context.Context, which string) error {
 	n.mu.Lock()
 	delete(n.relayKeys, id)
 	n.mu.Unlock()
-	if err := errors.Join(n.noteRelays(), n.host.RemoveRelay(id), n.keepSecret(id, nil)); err != nil {
+	if err := errors.Join(n.host.RemoveRelay(id), n.keepSecret(id, nil)); err != nil {
 		return err
 	}
 	for _, d := range n.all() {

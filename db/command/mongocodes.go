@@ -24,6 +24,7 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.TooLarge:         {10334, "BSONObjectTooLarge"},
 	fault.Malformed:        {2, "BadValue"},
 	fault.UnknownVersion:   {115, "CommandNotSupported"},
+	fault.DiskFull:         {14031, "OutOfDiskSpace"},
 	fault.Corrupt:          {246, "DataCorruptionDetected"},
 	fault.PermissionDenied: {13, "Unauthorized"},
 	fault.Closed:           {91, "ShutdownInProgress"},

@@ -40,6 +40,7 @@ const (
 	WrongKeyKind     Kind = "wrong_key_kind"    // the file holds another kind of key
 	PassphraseNeeded Kind = "passphrase_needed" // the key file is sealed
 	PassphraseWrong  Kind = "passphrase_wrong"  // or the key file was altered
+	DiskFull         Kind = "disk_full"         // no space is left where the home or the store is
 	Unavailable      Kind = "unavailable"       // no daemon answers
 	Usage            Kind = "usage"             // a command line that cannot be
 )

@@ -58,6 +58,11 @@ type Store interface {
 	// Compact gives disk space of deleted and overwritten values back. Values
 	// that open views still see stay. Commits wait during part of it.
 	Compact(ctx context.Context) error
+	// Verify reads every byte on disk, at most bytesPerSecond in a second (0: as many as
+	// it can), and reports what is not what was written.
+	Verify(ctx context.Context, bytesPerSecond int64, report func(Damage)) error
+	// Full returns ErrDiskFull while writes are refused, else nil.
+	Full() error
 	// Datastore returns the keys under prefix as a go-datastore, with batches
 	// that are atomic within Limits and a Sync that is this store's. Closing it
 	// does not close the store.

@@ -43,6 +43,7 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.WrongKeyKind:     connect.CodeFailedPrecondition,
 	fault.PassphraseNeeded: connect.CodeFailedPrecondition,
 	fault.PassphraseWrong:  connect.CodeFailedPrecondition,
+	fault.DiskFull:         connect.CodeResourceExhausted,
 	fault.Unavailable:      connect.CodeUnavailable,
 	fault.Usage:            connect.CodeInvalidArgument,
 

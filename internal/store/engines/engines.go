@@ -46,7 +46,13 @@ func Open(dir string, o *Options) (store.Store, error) {
 		opts = *o
 	}
 	if opts.Engine == "" {
-		opts.Engine = "badger"
+		has, err := Engine(dir)
+		if err != nil {
+			return nil, err
+		}
+		if opts.Engine = has; has == "" {
+			opts.Engine = Default
+		}
 	}
 	open, known := byName[opts.Engine]
 	if !known {

@@ -22,6 +22,7 @@ import (
 type Refilled struct {
 	Records, Blobs int64
 	Left           int64 // records and blobs that were there and could not be taken
+	Missing        int64 // records that the logs had
 }
 
 // Rebuild begins a thread again from its Essence, takes in what the store holds of
@@ -30,7 +31,7 @@ type Refilled struct {
 func Rebuild(ctx context.Context, env *Env, e Essence) (*Thread, Refilled, error) {
 	var out Refilled
 	snap := env.store.Snapshot()
-	num, err := numberIn(snap, format.ThreadIDOf(e.Genesis))
+	num, err := traceIn(snap, format.ThreadIDOf(e.Genesis))
 	snap.Release()
 	was := err == nil
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -61,6 +62,10 @@ func (t *Thread) refill(ctx context.Context, num uint32) (Refilled, error) {
 	if err != nil {
 		return out, err
 	}
+	tips, err := old.tipsIn(snap)
+	if err != nil {
+		return out, err
+	}
 	for _, kind := range []format.LogKind{format.KindControl, format.KindSnapshot, format.KindData} {
 		for log, raw := range descriptors {
 			d, err := format.DecodeDescriptor(raw)
@@ -72,7 +77,46 @@ func (t *Thread) refill(ctx context.Context, num uint32) (Refilled, error) {
 			}
 		}
 	}
+	for log, tip := range tips {
+		if raw, ok := descriptors[log]; !ok {
+			out.Missing += int64(tip)
+		} else if reached := t.reached(format.LogIDOf(t.id, raw)); reached < tip {
+			out.Missing += int64(tip - reached)
+		}
+	}
 	return out, t.refillBlobs(ctx, snap, old, &out)
+}
+
+// tipsIn reads the last positions of logs by their numbers; what is not whole is
+// passed over.
+func (t *Thread) tipsIn(r store.Reader) (map[uint32]uint64, error) {
+	it := r.Iterate(store.Prefix(t.key(keyBranch)))
+	defer it.Close()
+	tips := map[uint32]uint64{}
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return nil, err
+		}
+		k := it.Key()
+		if b, err := decodeBranch(clock.LogID{}, 0, v); err == nil {
+			log := binary.BigEndian.Uint32(k[len(k)-8:])
+			tips[log] = max(tips[log], b.tip.Seq)
+		}
+	}
+	return tips, it.Err()
+}
+
+// reached returns the last position of a log that is held.
+func (t *Thread) reached(id clock.LogID) (seq uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.logs[id]; l != nil {
+		for _, b := range l.branches {
+			seq = max(seq, b.tip.Seq)
+		}
+	}
+	return max(seq, t.cuts.floor(id).Seq)
 }
 
 // descriptorsIn reads the descriptors of logs by their numbers, whole or not.

@@ -42,7 +42,7 @@ func (t *Thread) Essence() (Essence, error) {
 
 // EssenceIn reads an Essence from the store, without opening the thread.
 func EssenceIn(r store.Reader, id format.ThreadID) (e Essence, err error) {
-	num, err := numberIn(r, id)
+	num, err := traceIn(r, id)
 	if err != nil {
 		return e, err
 	}
@@ -69,6 +69,24 @@ func numberIn(r store.Reader, id format.ThreadID) (uint32, error) {
 		return 0, fault.Of(format.ErrMalformed, "the number of thread %s is cut short", id)
 	}
 	return binary.BigEndian.Uint32(v), nil
+}
+
+// traceIn returns the number under which the store holds a thread, or what is left of
+// one that it does not list any more.
+func traceIn(r store.Reader, id format.ThreadID) (uint32, error) {
+	num, err := numberIn(r, id)
+	if !errors.Is(err, ErrNotFound) {
+		return num, err
+	}
+	missing := err
+	err = eachNumber(r, func(n uint32) bool {
+		at := &Thread{num: n}
+		if g, err := r.Get(at.key(keyGenesis)); err == nil && format.ThreadIDOf(g) == id {
+			num, missing = n, nil
+		}
+		return missing != nil
+	})
+	return num, errors.Join(err, missing)
 }
 
 // Reopen begins a thread again from its Essence, as the member or the relay that
