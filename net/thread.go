@@ -121,8 +121,8 @@ func (t *Thread) Own() []RecordID { return t.held().Own() }
 // Has reports whether a record is held, or was until a checkpoint stood for it.
 func (t *Thread) Has(id RecordID) bool { return t.held().Has(id) }
 
-// Holds reports whether a key of the store is of this thread.
-func (t *Thread) Holds(key []byte) bool { return t.held().Holds(key) }
+// Prefix begins every key of the store that is of this thread.
+func (t *Thread) Prefix() []byte { return t.held().Prefix() }
 
 // Check reads everything that is stored of the thread and reports what is not as it
 // was written, in errors of kind corrupt. pace, which may be nil, is told how many

@@ -87,6 +87,9 @@ func (n *Node) Check(ctx context.Context, o CheckOptions) (Diagnosis, error) {
 		}
 		out.Databases = append(out.Databases, b)
 	}
+	if err := n.verifyStore(ctx, o.Rate); err != nil {
+		return out, err
+	}
 	seen := map[string]bool{}
 	for _, b := range out.Databases {
 		seen[b.ID] = len(b.Damage) > 0
@@ -101,6 +104,27 @@ func (n *Node) Check(ctx context.Context, o CheckOptions) (Diagnosis, error) {
 	}
 	out.Ended = time.Now().UTC()
 	return out, n.keepDiagnosis(&out)
+}
+
+// verifyStore checks the store's files. Damage is of the databases whose keys it
+// touches; where that is not known, or of keys that no database owns, it is the
+// store's.
+func (n *Node) verifyStore(ctx context.Context, rate int64) error {
+	return n.store.Verify(ctx, rate, func(d store.Damage) {
+		touched := false
+		for _, of := range n.all() {
+			if d.Lower == nil && d.Upper == nil {
+				break
+			}
+			if d.Touches(foldPrefix(of.number)) || d.Touches(of.thread.Prefix()) {
+				touched = true
+				n.quarantine(of, d.Err)
+			}
+		}
+		if !touched {
+			n.suffer(d.Err)
+		}
+	})
 }
 
 // checkDatabase checks one database, which is not served any more if it is damaged.

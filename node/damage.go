@@ -1,11 +1,13 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -39,7 +41,7 @@ type damaged struct {
 
 // refuse returns why the database is not served.
 func (d *damaged) refuse() error {
-	return fault.Of(ErrDamaged, "database %s is damaged and not served: %v: run weft doctor", d.name, d.err)
+	return fault.Of(ErrDamaged, "database %s is damaged and not served: %s: run weft doctor", d.name, strings.TrimSuffix(d.err.Error(), ": run weft doctor"))
 }
 
 // isDamage reports whether an error says that what is stored is not what was written.
@@ -132,8 +134,7 @@ func (n *Node) metKey(key []byte, err error) {
 
 // owns reports whether a key of the store is of the database, its thread included.
 func (d *database) owns(key []byte) bool {
-	p := foldPrefix(d.number)
-	return len(key) >= len(p) && string(key[:len(p)]) == string(p) || d.thread.Holds(key)
+	return bytes.HasPrefix(key, foldPrefix(d.number)) || bytes.HasPrefix(key, d.thread.Prefix())
 }
 
 // lose is told by the host which threads the store cannot give.

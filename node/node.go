@@ -170,8 +170,8 @@ func (n *Node) startHome(ctx context.Context) (err error) {
 
 func (n *Node) startStore(context.Context) (err error) {
 	n.store, err = engines.Open(n.home.path(cmp.Or(n.cfg.storeDir, dirStore)), &engines.Options{
-		Engine: n.cfg.Engine,
-		Logf:   func(format string, args ...any) { n.log.Warn(fmt.Sprintf(format, args...)) },
+		Engine: n.cfg.Engine, Damaged: n.metKey,
+		Logf: func(format string, args ...any) { n.log.Warn(fmt.Sprintf(format, args...)) },
 	})
 	return err
 }

@@ -263,18 +263,12 @@ func salvage(ctx context.Context, h *home, out *Repair) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
-	u := unpacker{st: to}
-	unread, err := engines.Salvage(ctx, h.path(dirStore), u.put)
+	w := engines.NewWriter(to)
+	unread, err := engines.Salvage(ctx, h.path(dirStore), w.Put)
 	for _, d := range unread {
 		out.Unread = append(out.Unread, d.Err.Error())
 	}
-	if u.tx != nil {
-		if err == nil {
-			err = u.tx.Commit()
-		}
-		u.tx.Discard()
-	}
-	if err != nil {
+	if err = errors.Join(err, w.Close()); err != nil {
 		return fmt.Errorf("salvage: %w", err)
 	}
 	return errors.Join(net.Restored(to), renumber(to))

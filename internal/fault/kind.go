@@ -21,6 +21,7 @@ const (
 	Malformed        Kind = "malformed"         // not in the form of its format
 	UnknownVersion   Kind = "unknown_version"   // a version or suite of another release
 	Corrupt          Kind = "corrupt"           // what is stored is damaged
+	DiskFull         Kind = "disk_full"         // there is no room: free some space
 	PermissionDenied Kind = "permission_denied" // the caller may not
 	Closed           Kind = "closed"            // used after its end
 	Timeout          Kind = "timeout"           // time ran out
@@ -40,7 +41,6 @@ const (
 	WrongKeyKind     Kind = "wrong_key_kind"    // the file holds another kind of key
 	PassphraseNeeded Kind = "passphrase_needed" // the key file is sealed
 	PassphraseWrong  Kind = "passphrase_wrong"  // or the key file was altered
-	DiskFull         Kind = "disk_full"         // no space is left where the home or the store is
 	Unavailable      Kind = "unavailable"       // no daemon answers
 	Usage            Kind = "usage"             // a command line that cannot be
 )
@@ -151,7 +151,7 @@ const (
 
 var kinds = []Kind{
 	Internal, InvalidArgument, InvalidName, InvalidPath, NotFound, AlreadyExists, Ambiguous, Conflict, OutOfRange,
-	TooLarge, Malformed, UnknownVersion, Corrupt, PermissionDenied, Closed, Timeout, Canceled, Unreachable,
+	TooLarge, Malformed, UnknownVersion, Corrupt, DiskFull, PermissionDenied, Closed, Timeout, Canceled, Unreachable,
 	HomeInUse, NewerHome, AddressInUse, BadBackup, CutShort, ClockAhead, FileMode, WrongKeyKind,
 	PassphraseNeeded, PassphraseWrong, Unavailable, Usage,
 	NoCredential, KeyUnknown, KeyRevoked, KeyExpired, CredentialExpired, CredentialNotYetValid, CertificateExpired,

@@ -16,12 +16,11 @@ var (
 	ErrKey = fault.New(fault.InvalidArgument, "no store can hold the key")
 	// ErrClosed reports use of a closed store, snapshot or transaction.
 	ErrClosed = fault.New(fault.Closed, "the store is closed")
-	// ErrCorrupt reports bytes on disk that are not what was written there; the sentence
-	// names the file.
-	ErrCorrupt = fault.New(fault.Corrupt, "the store is damaged")
-	// ErrDiskFull reports that a write is refused because the disk is full; nothing of
-	// it was applied. Writes go on by themselves when there is room.
-	ErrDiskFull = fault.New(fault.DiskFull, "the disk that holds the store is full: free some space")
+	// ErrCorrupt reports bytes on disk that are not what was written, or are gone. Its
+	// sentence names the file.
+	ErrCorrupt = fault.New(fault.Corrupt, "what is on disk is not what was written")
+	// ErrDiskFull reports a disk without room for what is to be written; nothing was.
+	ErrDiskFull = fault.New(fault.DiskFull, "the disk is full: free some space")
 	// ErrLocked reports that another process has the store open.
 	ErrLocked = fault.New(fault.HomeInUse, "another process has the store open")
 )

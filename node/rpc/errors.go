@@ -27,6 +27,7 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.Malformed:        connect.CodeInvalidArgument,
 	fault.UnknownVersion:   connect.CodeUnimplemented,
 	fault.Corrupt:          connect.CodeDataLoss,
+	fault.DiskFull:         connect.CodeResourceExhausted,
 	fault.PermissionDenied: connect.CodePermissionDenied,
 	fault.Closed:           connect.CodeUnavailable,
 	fault.Timeout:          connect.CodeDeadlineExceeded,
@@ -43,7 +44,6 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.WrongKeyKind:     connect.CodeFailedPrecondition,
 	fault.PassphraseNeeded: connect.CodeFailedPrecondition,
 	fault.PassphraseWrong:  connect.CodeFailedPrecondition,
-	fault.DiskFull:         connect.CodeResourceExhausted,
 	fault.Unavailable:      connect.CodeUnavailable,
 	fault.Usage:            connect.CodeInvalidArgument,
 

@@ -135,10 +135,10 @@ func (t *Thread) Own() []clock.RecordID {
 	return own
 }
 
-// Holds reports whether a key of the store is of this thread.
-func (t *Thread) Holds(key []byte) bool {
+// Prefix begins every key of the store that is of this thread.
+func (t *Thread) Prefix() []byte {
 	own := t.key(0)
-	return bytes.HasPrefix(key, own[:len(own)-1])
+	return own[:len(own)-1]
 }
 
 // formerControl returns the control log of this device that a reopened thread goes
