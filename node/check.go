@@ -106,25 +106,47 @@ func (n *Node) Check(ctx context.Context, o CheckOptions) (Diagnosis, error) {
 	return out, n.keepDiagnosis(&out)
 }
 
-// verifyStore checks the store's files. Damage is of the databases whose keys it
-// touches; where that is not known, or of keys that no database owns, it is the
-// store's.
+// verifyStore checks the store's files. Damage is of the databases that it keeps from
+// being read, else the store's.
 func (n *Node) verifyStore(ctx context.Context, rate int64) error {
-	return n.store.Verify(ctx, rate, func(d store.Damage) {
+	var failed error
+	err := n.store.Verify(ctx, rate, func(d store.Damage) {
 		touched := false
 		for _, of := range n.all() {
-			if d.Lower == nil && d.Upper == nil {
-				break
-			}
-			if d.Touches(foldPrefix(of.number)) || d.Touches(of.thread.Prefix()) {
-				touched = true
-				n.quarantine(of, d.Err)
+			for _, p := range [][]byte{foldPrefix(of.number), of.thread.Prefix()} {
+				if !d.Touches(p) {
+					continue
+				}
+				if err := n.readAll(ctx, p); isDamage(err) {
+					touched = true
+					n.quarantine(of, d.Err)
+				} else if err != nil {
+					failed = err
+				}
 			}
 		}
 		if !touched {
 			n.suffer(d.Err)
 		}
 	})
+	return errors.Join(err, failed)
+}
+
+// readAll reads every value under a prefix.
+func (n *Node) readAll(ctx context.Context, prefix []byte) error {
+	snap := n.store.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Prefix(prefix))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		if _, err := it.Value(); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return it.Err()
 }
 
 // checkDatabase checks one database, which is not served any more if it is damaged.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"testing"
 
 	"github.com/weftdb/weft/internal/store"
@@ -83,3 +84,6 @@ func edit(t *testing.T, s store.Store, prefix []byte, change func(i int, value [
 
 // threadKey begins the keys of one kind of a database's thread.
 func threadKey(d *database, kind byte) []byte { return append(d.thread.Prefix(), kind) }
+
+// CompactStore merges the store of a node, so that it is in tables.
+func CompactStore(ctx context.Context, n *Node) error { return n.store.Compact(ctx) }
