@@ -53,7 +53,14 @@ type engine struct {
 
 var all = []engine{
 	{"badger", func(dir string, o Options, create bool, space *store.Space) (store.Engine, error) {
-		return badgerkv.Open(dir, badgerkv.Options{Logf: o.Logf, Create: create, Space: space})
+		durable, err := store.Witnessed(dir)
+		if err != nil && !o.Forgive {
+			return nil, err
+		}
+		if o.Forgive {
+			durable = 0
+		}
+		return badgerkv.Open(dir, badgerkv.Options{Logf: o.Logf, Create: create, Durable: durable, Space: space})
 	}, badgerkv.Salvage},
 	{"pebble", func(dir string, o Options, create bool, space *store.Space) (store.Engine, error) {
 		return pebblekv.Open(dir, pebblekv.Options{CacheBytes: o.CacheBytes, Logf: o.Logf, Create: create, Space: space})
