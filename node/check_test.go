@@ -1,9 +1,13 @@
 package node
 
 import (
+	"bytes"
+	"context"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -106,5 +110,70 @@ func TestCheckFindsDamage(t *testing.T) {
 	fill(t, n, "whole", 3) // and the node goes on
 	if got := len(n.Damages()); got != 4 {
 		t.Errorf("got %d damaged databases, want 4: %+v", got, n.Damages())
+	}
+}
+
+// Damage is found in the background, and taken out of service, without a reader.
+func TestScrub(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	n := openHomeAt(t, home)
+	fill(t, n, "atlas", 30)
+	Harm(t, n, "atlas", "body")
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := Open(t.Context(), Config{Home: home, ScrubEvery: time.Millisecond, ScrubRate: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	until(t, func() bool { return n.LastCheck() != nil && len(n.Damages()) > 0 })
+	if last := n.LastCheck(); last.Findings() == 0 && n.Damages()[0].Database != "atlas" {
+		t.Errorf("got %+v, %+v", last, n.Damages())
+	}
+}
+
+// A backup of a damaged home is none.
+func TestBackupOfDamage(t *testing.T) {
+	for _, what := range []string{"documents", "records"} {
+		n := openHomeAt(t, filepath.Join(t.TempDir(), "home"))
+		fill(t, n, "whole", 3)
+		fill(t, n, "atlas", 30)
+		var file bytes.Buffer
+		if m, err := n.Backup(t.Context(), &file); err != nil {
+			t.Fatal(err)
+		} else if got, err := VerifyBackup(t.Context(), bytes.NewReader(file.Bytes())); err != nil || got.Store != m.Store {
+			t.Errorf("read back: %+v, %v", got, err)
+		}
+		for _, at := range []int{file.Len() / 2, file.Len() - 5} {
+			bad := bytes.Clone(file.Bytes())
+			bad[at] ^= 1
+			if _, err := VerifyBackup(t.Context(), bytes.NewReader(bad)); !fault.Is(err, fault.BadBackup) {
+				t.Errorf("a flip at %d of %d: got %v, want an error of kind bad_backup", at, file.Len(), err)
+			}
+		}
+		Harm(t, n, "atlas", what)
+		if what == "records" {
+			check(t, n) // the log is not read by a backup as such; a check is
+		}
+		if _, err := n.Backup(t.Context(), io.Discard); !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), "atlas") {
+			t.Errorf("%s: got %v, want an error of kind corrupt that names the database", what, err)
+		}
+	}
+}
+
+// until waits for something that the node does by itself.
+func until(t *testing.T, is func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for !is() {
+		select {
+		case <-ctx.Done():
+			t.Fatal("it did not come to be")
+		case <-again.C:
+		}
 	}
 }

@@ -117,8 +117,10 @@ func (h homeOf) read(t *testing.T, n *node.Node, name, want string) error {
 // One bit that is flipped anywhere in a file of the store is harmless, or said of the
 // databases that it touches; a check finds it, and a repair brings back what the log
 // still has and says what is lost.
-func TestBitFlips(t *testing.T) {
-	const rounds = 12
+func TestBitFlips(t *testing.T) { bitFlips(t, 2) }
+
+func bitFlips(t *testing.T, rounds int) {
+	t.Helper()
 	for _, engine := range node.Engines() {
 		t.Run(engine, func(t *testing.T) {
 			h := makeHome(t, engine, 600)

@@ -65,6 +65,11 @@ type Config struct {
 	// Idle is how long a database stays in memory unused; 0 means a minute,
 	// negative for ever.
 	Idle time.Duration
+	// ScrubEvery is how often everything on disk is read and checked in the background;
+	// 0 means once a day, negative never.
+	ScrubEvery time.Duration
+	// ScrubRate is how many bytes that may read in a second; 0 means 4 MiB.
+	ScrubRate int64
 	// LockWait is how long to wait for another process to close the home; 0
 	// means not at all.
 	LockWait time.Duration
@@ -140,6 +145,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.openRelays,
 		n.startNoting,
 		n.startRebuilding,
+		n.startScrub,
 		n.startMail,
 		n.startSurfaces,
 	} {

@@ -38,6 +38,7 @@ type app struct {
 	home, api  string
 	json       bool
 	engine     string // of a home that weft init makes; "" is the default
+	sealedWith string // the passphrase of the backup that is written
 	passphrase []byte // of sealed key files; nil until it is known
 
 	in       io.Reader
