@@ -90,6 +90,7 @@ type Host struct {
 
 	mu     sync.Mutex // guards the fields below, and what says so of links
 	closed bool
+	full   error // why nothing can be stored; nil while it can
 	shares map[ThreadID]*share
 	peers  map[peer.ID]*remote
 	// forgetAt is the number of peers at which strangers are forgotten next.

@@ -303,6 +303,7 @@ func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 	}
 	tx := n.store.Begin()
 	defer tx.Discard()
+	tx.UseReserve()
 	if err := tx.Delete([]byte(prefixDatabase + name)); err != nil {
 		return err
 	}
@@ -389,6 +390,7 @@ func deleteSome(s store.Store, prefix []byte) (done bool, err error) {
 	const some = 5000
 	tx := s.Begin()
 	defer tx.Discard()
+	tx.UseReserve()
 	r := store.Prefix(prefix)
 	r.KeysOnly = true
 	it := tx.Iterate(r)

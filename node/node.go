@@ -146,6 +146,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		n.startNoting,
 		n.startRebuilding,
 		n.startScrub,
+		n.startRoom,
 		n.startMail,
 		n.startSurfaces,
 	} {
@@ -272,7 +273,9 @@ func (n *Node) Close() error {
 		errs = append(errs, d.close())
 	}
 	if n.note != nil && n.host != nil {
-		errs = append(errs, n.noteProgress())
+		if err := n.noteProgress(); err != nil { // it is of the next open, not of what was done
+			n.log.Warn("the home's note is not written", "error", err)
+		}
 	}
 	if n.host != nil {
 		errs = append(errs, n.host.Close())

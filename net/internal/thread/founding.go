@@ -164,6 +164,7 @@ func (t *Thread) Remove(ctx context.Context) error {
 	}
 	tx := t.env.store.Begin()
 	defer tx.Discard()
+	tx.UseReserve()
 	if err := errors.Join(tx.Delete(append([]byte(keyThreads), t.id[:]...)), tx.Commit()); err != nil {
 		return fmt.Errorf("remove thread: %w", err)
 	}
@@ -197,6 +198,7 @@ func (t *Thread) removeSome(prefix []byte) (n int, err error) {
 	defer it.Close()
 	tx := t.env.store.Begin()
 	defer tx.Discard()
+	tx.UseReserve()
 	for ; it.Valid() && n < 4096; it.Next() {
 		if err := tx.Delete(slices.Clone(it.Key())); errors.Is(err, store.ErrTooBig) {
 			break
