@@ -149,6 +149,9 @@ func writeRepair(w io.Writer, r node.Repair) {
 		fmt.Fprintln(w, "nothing is damaged: nothing was done")
 		return
 	}
+	if len(r.Databases) == 0 {
+		fmt.Fprintln(w, "every database is whole in the new store")
+	}
 	for _, b := range r.Databases {
 		switch {
 		case b.Served && len(b.Lost) == 0:
