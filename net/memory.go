@@ -3,6 +3,7 @@ package net
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
@@ -148,7 +149,7 @@ func (h *Host) rememberPeer(p peer.ID) error {
 // each with the peer's ID.
 func (h *Host) Remembered() ([]multiaddr.Multiaddr, error) {
 	var out []multiaddr.Multiaddr
-	err := h.eachPeer(func(p peer.ID, addrs []multiaddr.Multiaddr) {
+	err := h.eachPeer(func(_ []byte, p peer.ID, addrs []multiaddr.Multiaddr) {
 		all, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: p, Addrs: addrs})
 		if err == nil {
 			out = append(out, all...)
@@ -173,15 +174,43 @@ func (h *Host) Expect(addr multiaddr.Multiaddr) error {
 	return nil
 }
 
-// wantPeers dials the peers that shared a thread with this host before.
+// wantPeers dials the members that shared a thread with this host before, and forgets
+// who is no member any more. Where a thread does not tell its members, as the store
+// has lost something, nobody is forgotten.
 func (h *Host) wantPeers() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.eachPeer(func(p peer.ID, addrs []multiaddr.Multiaddr) { h.keepConnected(h.remote(p), addrs) })
+	forgets := !h.lost
+	for _, s := range h.shares {
+		forgets = forgets && (s.relay || len(s.thread.Members()) > 0)
+	}
+	var gone [][]byte
+	n := 0
+	err := h.eachPeer(func(key []byte, p peer.ID, addrs []multiaddr.Multiaddr) {
+		device, err := DeviceOf(p)
+		if forgets && (err != nil || h.members[device] == 0) {
+			gone = append(gone, slices.Clone(key))
+			return
+		}
+		if n++; n <= maxKept {
+			h.keepConnected(h.remote(p), addrs)
+		}
+	})
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	return h.update(func(tx store.Tx) error {
+		for _, k := range gone {
+			if err := tx.Delete(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-// eachPeer calls f with the remembered peers.
-func (h *Host) eachPeer(f func(p peer.ID, addrs []multiaddr.Multiaddr)) error {
+// eachPeer calls f with the remembered peers and their keys.
+func (h *Host) eachPeer(f func(key []byte, p peer.ID, addrs []multiaddr.Multiaddr)) error {
 	snap := h.opt.Store.Snapshot()
 	defer snap.Release()
 	it := snap.Iterate(store.Prefix([]byte(prefixPeer)))
@@ -205,7 +234,7 @@ func (h *Host) eachPeer(f func(p peer.ID, addrs []multiaddr.Multiaddr)) error {
 				addrs = append(addrs, a)
 			}
 		}
-		f(p, addrs)
+		f(it.Key(), p, addrs)
 	}
 	return it.Err()
 }

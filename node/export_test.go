@@ -87,3 +87,13 @@ func threadKey(d *database, kind byte) []byte { return append(d.thread.Prefix(),
 
 // CompactStore merges the store of a node, so that it is in tables.
 func CompactStore(ctx context.Context, n *Node) error { return n.store.Compact(ctx) }
+
+// Blobs returns how many blobs of a database are held, and their bytes.
+func Blobs(n *Node, name string) (count, bytes int64, err error) {
+	d, err := n.lookup(name)
+	if err != nil {
+		return 0, 0, err
+	}
+	c := d.thread.Counts()
+	return c.Blobs, c.BlobBytes, nil
+}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/record"
@@ -16,15 +18,18 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// openError names what pebble found wrong with a store.
+// openError says what pebble found wrong with a store that was there. What is not
+// the machine's (a lock, a full disk, a folder that may not be entered) is damage:
+// pebble reads its files with errors of many kinds.
 func openError(dir string, err error) error {
+	var errno syscall.Errno
 	switch {
 	case errors.Is(err, pebble.ErrDBDoesNotExist):
 		return fault.Of(store.ErrCorrupt, "%s has lost its MANIFEST: run weft doctor", dir)
-	case isCorruption(err), errors.Is(err, fs.ErrNotExist):
-		return fault.Of(store.ErrCorrupt, "%s is damaged: %v: run weft doctor", dir, err)
+	case errors.As(err, &errno) && errno != syscall.ENOENT, strings.Contains(err.Error(), "lock held"):
+		return err
 	}
-	return err
+	return fault.Of(store.ErrCorrupt, "%s is damaged: %v: run weft doctor", dir, err)
 }
 
 // isCorruption reports whether pebble met bytes that are not what it wrote. Its

@@ -2,6 +2,7 @@
 // without a sync; a sync appends an empty log record with one.
 //
 //	pebblekv.go   opening, and the map
+//	edits.go      how long the MANIFEST was, noted outside of it
 //	damage.go     bytes that are not what was written: as errors, and looked for
 //	salvage.go    what can be read of a store that cannot be opened
 package pebblekv
@@ -69,9 +70,18 @@ func Open(dir string, o Options) (store.Engine, error) {
 	}
 	cache := pebble.NewCache(o.CacheBytes)
 	defer cache.Unref()
+	edits := &edits{dir: dir}
 	po := optionsOf(o)
-	po.Cache = cache
+	po.Cache, po.FS = cache, watchEdits(po.FS, edits)
+	if !o.Create {
+		if err := edits.check(o.FS); err != nil {
+			return nil, err
+		}
+	}
 	db, err := open(dir, po)
+	if err != nil && o.Create {
+		return nil, err
+	}
 	if err != nil {
 		return nil, openError(dir, err)
 	}

@@ -31,8 +31,9 @@ const batchHeader = 12
 
 // Salvage gives put what can be read of the store in dir, which is closed, whatever
 // is wrong with it: of each key the newest version that is in a table or in the log,
-// in no order, twice if it is in two tables. It does not need the MANIFEST. It lists
-// what it could not read.
+// in no order, twice if it is in two tables. It does not need the MANIFEST, which only
+// says which logs are of the past: without, a key may come as it was. It lists what it
+// could not read.
 func Salvage(ctx context.Context, dir string, put func(key, value []byte) error) ([]store.Damage, error) {
 	s := &salvage{ctx: ctx, opt: optionsOf(Options{FS: vfs.Default, Logf: func(string, ...any) {}}), seed: maphash.MakeSeed(), newest: map[uint64]uint64{}}
 	s.opt.EnsureDefaults()
@@ -44,6 +45,11 @@ func Salvage(ctx context.Context, dir string, put func(key, value []byte) error)
 	if err != nil {
 		return nil, err
 	}
+	needed := oldestLog(s.opt.FS, dir)
+	logs = slices.DeleteFunc(logs, func(name string) bool {
+		n, ok := logNumber(name)
+		return !ok || n < needed
+	})
 	// Once to find the newest version of each key, once to give it out.
 	for _, pass := range []func(entry) error{s.note, func(e entry) error {
 		if e.deleted || s.newest[s.hash(e.key)] != e.seq {
@@ -160,10 +166,7 @@ func (s *salvage) log(name string, give func(entry) error) error {
 		s.lose(name, nil, nil, err)
 		return nil
 	}
-	var num uint64
-	if _, err := fmt.Sscanf(filepath.Base(name), "%d.log", &num); err != nil {
-		return nil //nolint:nilerr // not a log of pebble's
-	}
+	num, _ := logNumber(name)
 	for from := 0; from < len(all); {
 		records := readLog(record.NewReader, bytes.NewReader(all[from:]), num)
 		why, err := s.records(records, give)
@@ -180,6 +183,32 @@ func (s *salvage) log(name string, give func(entry) error) error {
 		from = next
 	}
 	return nil
+}
+
+// logNumber returns the number in the name of a log.
+func logNumber(name string) (n uint64, ok bool) {
+	_, err := fmt.Sscanf(filepath.Base(name), "%d.log", &n)
+	return n, err == nil
+}
+
+// oldestLog returns the number of the oldest log that the newest MANIFEST which can be
+// read still needs, 0 if none can.
+func oldestLog(files vfs.FS, dir string) uint64 {
+	names, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
+	if err != nil {
+		return 0
+	}
+	slices.Sort(names)
+	for _, name := range slices.Backward(names) {
+		p, err := readFile(files, name)
+		if err != nil {
+			continue
+		}
+		if n, _ := readEdits(p); n > 0 { // up to where it is whole
+			return n
+		}
+	}
+	return 0
 }
 
 // readLog reads a log by its number, whose type pebble keeps to itself.

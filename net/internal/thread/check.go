@@ -40,6 +40,7 @@ func (t *Thread) Check(ctx context.Context, pace func(bytes int) error, report f
 		pace = func(int) error { return nil }
 	}
 	c := &checker{t: t, ctx: ctx, pace: pace, report: report}
+	defer t.HoldBlobs()() // files are not of the snapshot
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	t.mu.Lock()

@@ -76,7 +76,7 @@ func (t *Thread) load(r store.Reader) error {
 	if err := t.blobs.load(r); err != nil {
 		return err
 	}
-	t.armWaker() // last: nobody would stop it after an error
+	t.armWaker(0) // last: nobody would stop it after an error
 	return nil
 }
 
@@ -106,7 +106,7 @@ func (t *Thread) loadState(r store.Reader) error {
 			}
 		}
 	}
-	return nil
+	return t.loadWaiting(r)
 }
 
 // reload reads the thread again after a commit that the store refused, and did not
@@ -134,6 +134,8 @@ func (t *Thread) reload() error {
 	t.logs, t.byNum, t.ownControl, t.ownData = next.logs, next.byNum, next.ownControl, next.ownData
 	t.graph, t.cuts, t.refused, t.arrivals = next.graph, next.cuts, next.refused, next.arrivals
 	t.flushedTo, t.pending, t.cache, t.parked = -1, nil, arrivalCache{}, parkedRuns{}
+	t.wakeAt = next.wakeAt
+	t.armWaker(0)
 	t.syncSoon(true)
 	return nil
 }

@@ -192,7 +192,7 @@ func (t *Thread) refillBlobs(ctx context.Context, r store.Reader, old *Thread, o
 	var sealed [][]byte
 	size := 0
 	flush := func() error {
-		err := t.blobs.putRefs(ids, sealed)
+		err := t.blobs.putRefs(ids, sealed, false)
 		ids, sealed, size = nil, nil, 0
 		return err
 	}
