@@ -244,7 +244,7 @@ func (c *checker) arrivals(r store.Reader, logs []*threadLog, judged []judgedPar
 // blobs checks the bytes of every blob against its name, and that each that was
 // listed is there.
 func (c *checker) blobs(r store.Reader) error {
-	listed := r.Iterate(store.Prefix(c.t.key(keyBlobSeq)))
+	listed := r.Iterate(store.Range{Lower: c.t.blobSeqKey(1), Upper: store.PrefixEnd(c.t.key(keyBlobSeq))})
 	defer listed.Close()
 	for ; listed.Valid(); listed.Next() {
 		v, err := listed.Value()
