@@ -188,21 +188,35 @@ func (e *engine) Charge(key, value []byte) int {
 // lower 32 bits.
 func (e *engine) Position() uint64 { return e.position.Load() }
 
-// findEnd notes how far the log goes.
+// findEnd notes how far the log goes; applying is held, or nobody knows the engine.
 func (e *engine) findEnd() error {
 	for {
-		fi, err := os.Stat(logName(e.dir, e.log))
-		if err != nil {
-			return err
-		}
 		if _, err := os.Stat(logName(e.dir, e.log+1)); errors.Is(err, fs.ErrNotExist) {
-			e.position.Store(uint64(e.log)<<32 | uint64(fi.Size()))
-			return nil
+			break
 		} else if err != nil {
 			return err
 		}
 		e.log++
 	}
+	fi, err := os.Stat(logName(e.dir, e.log))
+	if err != nil {
+		return err
+	}
+	e.position.Store(uint64(e.log)<<32 | uint64(fi.Size()))
+	return nil
+}
+
+// moved finds the last log file again, after badger itself has written to the log and
+// may have removed files since.
+func (e *engine) moved() error {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	ids, err := logFiles(e.dir)
+	if err == nil && len(ids) > 0 {
+		e.log = ids[len(ids)-1]
+		err = e.findEnd()
+	}
+	return err
 }
 
 // Apply refuses while badger cannot save what it has in memory: it would wait for
@@ -255,7 +269,7 @@ func (e *engine) Close() error {
 func (e *engine) Size() (int64, error) {
 	var total int64
 	err := filepath.WalkDir(e.dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || d.Name() == store.ReserveFile {
 			return ignoreGone(err)
 		}
 		fi, err := d.Info()

@@ -101,7 +101,10 @@ func (e *engine) rotate() error {
 	}
 	// DropPrefix of a prefix that no key has saves the memtable; badger has no
 	// other call for it.
-	return e.db.DropPrefix([]byte("!badger-none"))
+	if err := e.db.DropPrefix([]byte("!badger-none")); err != nil {
+		return err
+	}
+	return e.moved()
 }
 
 func (e *engine) pad(p []byte) error {
@@ -146,6 +149,9 @@ func (e *engine) collect(ctx context.Context, limit int) error {
 		switch {
 		case err == nil:
 			misses = 0
+			if err := e.moved(); err != nil {
+				return err
+			}
 		case errors.Is(err, badger.ErrNoRewrite):
 			misses++
 		default:

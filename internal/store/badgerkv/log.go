@@ -3,6 +3,9 @@ package badgerkv
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -41,6 +44,10 @@ func (m *messages) Errorf(format string, args ...any) {
 	m.Warningf(format, args...)
 	for _, a := range args {
 		if err, ok := a.(error); ok && errors.Is(err, syscall.ENOSPC) {
+			// Badger leaves what it wrote of the table, and its file open.
+			if p, ok := errors.AsType[*fs.PathError](err); ok && filepath.Ext(p.Path) == ".sst" {
+				_ = errors.Join(os.Truncate(p.Path, 0), os.Remove(p.Path)) // best effort
+			}
 			m.last.Store(time.Now().UnixNano())
 			select {
 			case m.noRoom <- struct{}{}:
