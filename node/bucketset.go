@@ -73,6 +73,9 @@ func (n *Node) CreateBucket(ctx context.Context, name, database string) (*bucket
 func (n *Node) Buckets(ctx context.Context) ([]BucketRef, error) {
 	var out []BucketRef
 	for _, d := range n.Databases() {
+		if d.Damage != "" {
+			continue
+		}
 		fold, err := n.Database(ctx, d.Name)
 		if err != nil {
 			return nil, err
