@@ -26,12 +26,13 @@ func (a *app) dbCommand() *cobra.Command {
 }
 
 type databaseOutput struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Damage string `json:"damage,omitempty"` // why it is not served
 }
 
 func (a *app) printDatabase(d *weftv1.Database) error {
-	out := databaseOutput{d.GetId(), d.GetName()}
+	out := databaseOutput{d.GetId(), d.GetName(), d.GetDamage()}
 	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", out.Name, out.ID) })
 }
 
@@ -55,12 +56,16 @@ func (a *app) dbList() *cobra.Command {
 			}
 			out := []databaseOutput{}
 			for _, d := range r.Msg.GetDatabases() {
-				out = append(out, databaseOutput{d.GetId(), d.GetName()})
+				out = append(out, databaseOutput{d.GetId(), d.GetName(), d.GetDamage()})
 			}
 			return a.print(out, func(w io.Writer) {
 				rows := [][]string{{"NAME", "ID"}}
 				for _, d := range out {
-					rows = append(rows, []string{d.Name, d.ID})
+					row := []string{d.Name, d.ID}
+					if d.Damage != "" {
+						row = append(row, "DAMAGED: "+d.Damage)
+					}
+					rows = append(rows, row)
 				}
 				table(w, rows...)
 			})
@@ -307,12 +312,22 @@ func (a *app) dbCompact() *cobra.Command {
 				Refused int64  `json:"refused"`
 				Before  int64  `json:"before"`
 				After   int64  `json:"after"`
-			}{m.GetCut(), m.GetReason(), m.GetRecords(), m.GetRefused(), m.GetBefore(), m.GetAfter()}
+
+				Blobs     int64  `json:"blobs"`
+				BlobBytes int64  `json:"blob_bytes"`
+				BlobsKept string `json:"blobs_kept,omitempty"`
+			}{m.GetCut(), m.GetReason(), m.GetRecords(), m.GetRefused(), m.GetBefore(), m.GetAfter(), m.GetBlobs(), m.GetBlobBytes(), m.GetBlobsKept()}
 			return a.print(out, func(w io.Writer) {
 				if out.Reason != "" {
 					fmt.Fprintf(w, "The history was not cut: %s.\n", out.Reason)
 				}
 				fmt.Fprintf(w, "Deleted %s; the store now takes %s, before %s.\n", count(out.Records, "record"), size(out.After), size(out.Before))
+				switch {
+				case out.BlobsKept != "":
+					fmt.Fprintf(w, "Blocks of files were not looked for: %s.\n", out.BlobsKept)
+				case out.Blobs > 0:
+					fmt.Fprintf(w, "Deleted %s of files, %s.\n", count(out.Blobs, "block"), size(out.BlobBytes))
+				}
 			})
 		})
 }

@@ -37,6 +37,8 @@ func realMain() int {
 type app struct {
 	home, api  string
 	json       bool
+	engine     string // of a home that weft init makes; "" is the default
+	sealedWith string // the passphrase of the backup that is written
 	passphrase []byte // of sealed key files; nil until it is known
 
 	in       io.Reader
@@ -80,7 +82,7 @@ func (a *app) root() *cobra.Command {
 		a.insertCommand(), a.importCommand(), a.exportCommand(), a.findCommand(), a.getCommand(), a.runCommand(),
 		a.aggregateCommand(), a.distinctCommand(), a.conflictsCommand(),
 		a.updateCommand(), a.replaceCommand(), a.deleteCommand(), a.countCommand(), a.watchCommand(), a.refusedCommand(),
-		a.bucketCommand(), a.dagCommand(), a.inboxCommand(), a.backupCommand(), a.restoreCommand(),
+		a.bucketCommand(), a.dagCommand(), a.inboxCommand(), a.backupCommand(), a.restoreCommand(), a.doctorCommand(), a.homeCommand(),
 	)
 	return cmd
 }
@@ -136,7 +138,7 @@ type action func(ctx context.Context, c *client.Client, args []string) error
 // open finds the node, asking for the passphrase if it needs one.
 func (a *app) open(ctx context.Context) (c *client.Client, err error) {
 	err = a.unseal(ctx, func() error {
-		c, err = client.Open(ctx, client.Options{Home: a.home, API: a.api, Passphrase: a.passphrase})
+		c, err = client.Open(ctx, client.Options{Home: a.home, API: a.api, Passphrase: a.passphrase, Engine: a.engine})
 		return err
 	})
 	return c, err

@@ -73,6 +73,7 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.WrongKey:         {1, "InternalError"},
 	fault.Altered:          {1, "InternalError"},
 	fault.Bomb:             {1, "InternalError"},
+	fault.LimitReached:     {1, "InternalError"},
 	fault.WaitingFull:      {1, "InternalError"},
 	fault.BadInvite:        {1, "InternalError"},
 	fault.NoKeys:           {13, "Unauthorized"},
@@ -92,6 +93,7 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.Definition: {2, "BadValue"},
 	fault.Atomic:     {2, "BadValue"},
 	fault.Rule:       {13, "Unauthorized"},
+	fault.TooCostly:  {146, "ExceededMemoryLimit"},
 
 	fault.BadValue:               {2, "BadValue"},
 	fault.FailedToParse:          {9, "FailedToParse"},

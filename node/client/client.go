@@ -36,6 +36,9 @@ type Options struct {
 	// API is the address of a daemon, host:port or an http URL; "" means the
 	// daemon of Home, or Home itself if none runs.
 	API string
+	// Engine is the store's engine if Home is made here; "" is the default. A home of
+	// another engine is an error.
+	Engine string
 	// Passphrase opens, and seals new, key files if Home is opened here; nil
 	// means they are not sealed.
 	Passphrase []byte
@@ -67,7 +70,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	for {
 		// The lock tells whether a process has the home open; what the home says
 		// of a daemon may be out of date.
-		n, err := node.Open(ctx, node.Config{Home: o.Home, Passphrase: o.Passphrase})
+		n, err := node.Open(ctx, node.Config{Home: o.Home, Passphrase: o.Passphrase, Engine: o.Engine})
 		if err == nil {
 			return inProcess(n)
 		}

@@ -38,6 +38,9 @@ type Options struct {
 	CacheBytes int64
 	// Forgive opens a store that has lost what was durable, for a repair.
 	Forgive bool
+	// Damaged is told of each read that met damage, and of a key that it asked for. It
+	// must not use the store.
+	Damaged func(key []byte, err error)
 	// Logf receives the engine's own warnings and errors; nil discards them.
 	Logf func(format string, args ...any)
 }
@@ -175,7 +178,7 @@ func Open(dir string, o *Options) (store.Store, error) {
 			return nil, errors.Join(openError(dir, opts.Engine, err), eng.Close())
 		}
 	}
-	return store.New(eng, store.Options{Dir: dir, Space: space, Forgive: opts.Forgive})
+	return store.New(eng, store.Options{Dir: dir, Space: space, Forgive: opts.Forgive, Damaged: opts.Damaged})
 }
 
 // openError says what an engine could not do.

@@ -1,11 +1,13 @@
 package thread
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -176,8 +178,15 @@ func (t *Thread) recheck() error {
 	t.write.Lock()
 	t.mu.Lock()
 	err := t.settleAll()
+	refused := errors.Is(err, store.ErrDiskFull)
+	if refused {
+		err = errors.Join(err, t.reload())
+	}
 	t.mu.Unlock()
 	t.write.Unlock()
+	if refused {
+		t.reflush()
+	}
 	t.notify()
 	return err
 }
@@ -197,7 +206,7 @@ func (t *Thread) settleAll() error {
 		return err
 	}
 	t.refreshCuts()
-	t.armWaker()
+	t.armWaker(0)
 	t.grew.Ring()
 	t.syncSoon(true)
 	return nil
