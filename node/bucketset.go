@@ -90,7 +90,7 @@ func (n *Node) Bucket(ctx context.Context, name string) (*buckets.Bucket, error)
 	}
 	switch len(found) {
 	case 0:
-		return nil, fault.Of(ErrNotFound, "bucket %.80q does not exist", name)
+		return nil, fault.Of(ErrNotFound, "no bucket is named %.80q", name)
 	case 1:
 		return n.bucketIn(ctx, found[0])
 	}

@@ -150,7 +150,7 @@ func (n *Node) lookup(name string) (*database, error) {
 	}
 	d, ok := n.databases[name]
 	if !ok {
-		return nil, fault.Of(ErrNotFound, "database %.80q does not exist", name)
+		return nil, fault.Of(ErrNotFound, "no database is named %.80q", name)
 	}
 	return d, nil
 }

@@ -3192,7 +3192,7 @@ type ImportResponse struct {
 	Replaced      int64                  `protobuf:"varint,2,opt,name=replaced,proto3" json:"replaced,omitempty"`
 	Skipped       int64                  `protobuf:"varint,3,opt,name=skipped,proto3" json:"skipped,omitempty"` // were there already
 	Failed        int64                  `protobuf:"varint,4,opt,name=failed,proto3" json:"failed,omitempty"`
-	Failures      []*ImportFailure       `protobuf:"bytes,5,rep,name=failures,proto3" json:"failures,omitempty"` // the first 1,000
+	Failures      []*ImportFailure       `protobuf:"bytes,5,rep,name=failures,proto3" json:"failures,omitempty"` // the first 1,000, of at most 1 MiB together
 	Stopped       string                 `protobuf:"bytes,6,opt,name=stopped,proto3" json:"stopped,omitempty"`   // why the import ended before its end; empty: it did not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
