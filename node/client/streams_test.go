@@ -81,7 +81,7 @@ var streamings = map[string]streaming{
 	weftv1connect.DocumentServiceRefusedProcedure: {little: true, call: received(func(ctx context.Context, c *Client, what string) (*connect.ServerStreamForClient[weftv1.RefusedResponse], error) {
 		return c.Documents.Refused(ctx, connect.NewRequest(&weftv1.RefusedRequest{Database: what}))
 	})},
-	weftv1connect.BucketServicePushProcedure: {hurt: fault.InvalidArgument, call: pushed},
+	weftv1connect.BucketServicePushProcedure: {hurt: fault.TooLarge, call: pushed},
 	weftv1connect.BucketServiceCatProcedure: {hurt: fault.Altered, call: received(func(ctx context.Context, c *Client, what string) (*connect.ServerStreamForClient[weftv1.CatResponse], error) {
 		return c.Buckets.Cat(ctx, connect.NewRequest(&weftv1.CatRequest{Bucket: what, Path: "file", Length: -1}))
 	})},
@@ -274,10 +274,16 @@ var pushed = sent(
 	func(ctx context.Context, c *Client) *connect.ClientStreamForClient[weftv1.PushRequest, weftv1.PushResponse] {
 		return c.Buckets.Push(ctx)
 	},
-	func(what string) *weftv1.PushRequest { return &weftv1.PushRequest{Bucket: sink(what), Path: what} },
-	func(data []byte) *weftv1.PushRequest { return &weftv1.PushRequest{Data: data} },
-	&weftv1.PushRequest{Path: "folder/", Data: []byte("x")},
+	func(what string) *weftv1.PushRequest {
+		return &weftv1.PushRequest{Bucket: sink(what), Files: []*weftv1.FileChunk{{Path: what}}}
+	},
+	func(data []byte) *weftv1.PushRequest { return chunk("", data) },
+	chunk("", make([]byte, 17<<20)), // more than a message may have
 )
+
+func chunk(path string, data []byte) *weftv1.PushRequest {
+	return &weftv1.PushRequest{Files: []*weftv1.FileChunk{{Path: path, Data: data}}}
+}
 
 func sink(what string) string {
 	if what == nowhere {
@@ -306,11 +312,11 @@ func furnish(t *testing.T, c *Client, home string) {
 	}
 	push := func(bucket string, size int, tail []byte) {
 		s := c.Buckets.Push(ctx)
-		check(s.Send(&weftv1.PushRequest{Bucket: bucket, Path: "file"}))
+		check(s.Send(&weftv1.PushRequest{Bucket: bucket, Files: []*weftv1.FileChunk{{Path: "file"}}}))
 		for zeros := make([]byte, 1<<20); size > 0; size -= len(zeros) {
-			check(s.Send(&weftv1.PushRequest{Data: zeros[:min(size, len(zeros))]}))
+			check(s.Send(chunk("", zeros[:min(size, len(zeros))])))
 		}
-		check(s.Send(&weftv1.PushRequest{Data: tail}))
+		check(s.Send(chunk("", tail)))
 		_, err := s.CloseAndReceive()
 		check(err)
 	}
@@ -353,11 +359,11 @@ func furnish(t *testing.T, c *Client, home string) {
 	}))
 	// A backup has its 50 MB from bytes that no packer makes smaller.
 	s := c.Buckets.Push(ctx)
-	check(s.Send(&weftv1.PushRequest{Bucket: "sink", Path: "noise"}))
+	check(s.Send(&weftv1.PushRequest{Bucket: "sink", Files: []*weftv1.FileChunk{{Path: "noise"}}}))
 	for range largeBytes >> 20 {
 		noise := make([]byte, 1<<20)
 		_, _ = rand.Read(noise)
-		check(s.Send(&weftv1.PushRequest{Data: noise}))
+		check(s.Send(chunk("", noise)))
 	}
 	_, err = s.CloseAndReceive()
 	check(err)

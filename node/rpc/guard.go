@@ -54,7 +54,18 @@ func carriesBytes(procedure string) bool {
 		return false
 	}
 	m := s.Methods().ByName(protoreflect.Name(method))
-	return m != nil && m.Output().Fields().ByName("data") != nil
+	return m != nil && hasData(m.Output())
+}
+
+// hasData reports whether a message, or one in it, has bytes of files.
+func hasData(m protoreflect.MessageDescriptor) bool {
+	for i := range m.Fields().Len() {
+		f := m.Fields().Get(i)
+		if f.Name() == "data" && f.Kind() == protoreflect.BytesKind || f.Message() != nil && f.Message() != m && hasData(f.Message()) {
+			return true
+		}
+	}
+	return false
 }
 
 // refuseCompression has every protocol of the API answer as it is.

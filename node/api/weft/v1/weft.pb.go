@@ -4949,19 +4949,96 @@ func (x *BucketNodeResponse) GetDagJson() []byte {
 	return nil
 }
 
+// A FileChunk is a part of a stream of files: it begins one, or goes on with the
+// one before it. A small file is one chunk; a message has many of them.
+type FileChunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`     // a file begins; an empty directory's path ends in "/"; empty: the file goes on
+	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`    // with a path: bytes of the file
+	Cid           string                 `protobuf:"bytes,3,opt,name=cid,proto3" json:"cid,omitempty"`       // with a path, of a pull
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // with a path: why it is left out; with that of the file before: what came of it is void
+	Data          []byte                 `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileChunk) Reset() {
+	*x = FileChunk{}
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileChunk) ProtoMessage() {}
+
+func (x *FileChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileChunk.ProtoReflect.Descriptor instead.
+func (*FileChunk) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+}
+
+func (x *FileChunk) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *FileChunk) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *FileChunk) GetCid() string {
+	if x != nil {
+		return x.Cid
+	}
+	return ""
+}
+
+func (x *FileChunk) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *FileChunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 type PushRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`  // in the first message
 	Remove        bool                   `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"` // in the first message: remove what the folder lacks
-	Path          string                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`      // a file begins; an empty directory's path ends in "/"
-	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	Files         []*FileChunk           `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4973,7 +5050,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4986,7 +5063,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -5003,16 +5080,9 @@ func (x *PushRequest) GetRemove() bool {
 	return false
 }
 
-func (x *PushRequest) GetPath() string {
+func (x *PushRequest) GetFiles() []*FileChunk {
 	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-func (x *PushRequest) GetData() []byte {
-	if x != nil {
-		return x.Data
+		return x.Files
 	}
 	return nil
 }
@@ -5032,7 +5102,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5044,7 +5114,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5057,7 +5127,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -5119,7 +5189,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5131,7 +5201,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5144,7 +5214,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -5173,7 +5243,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5185,7 +5255,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5198,7 +5268,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -5238,7 +5308,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5250,7 +5320,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5263,7 +5333,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -5276,13 +5346,15 @@ func (x *CatResponse) GetData() []byte {
 type PullRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	Paths         []string               `protobuf:"bytes,2,rep,name=paths,proto3" json:"paths,omitempty"` // the files to send, those that are there; none: every file
+	List          bool                   `protobuf:"varint,3,opt,name=list,proto3" json:"list,omitempty"`  // send every entry without its bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5294,7 +5366,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5307,7 +5379,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -5317,18 +5389,30 @@ func (x *PullRequest) GetBucket() string {
 	return ""
 }
 
+func (x *PullRequest) GetPaths() []string {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+func (x *PullRequest) GetList() bool {
+	if x != nil {
+		return x.List
+	}
+	return false
+}
+
 type PullResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`  // a file begins; an empty directory's path ends in "/"
-	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"` // with path
-	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	Files         []*FileChunk           `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5340,7 +5424,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5353,26 +5437,12 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
-func (x *PullResponse) GetPath() string {
+func (x *PullResponse) GetFiles() []*FileChunk {
 	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-func (x *PullResponse) GetSize() int64 {
-	if x != nil {
-		return x.Size
-	}
-	return 0
-}
-
-func (x *PullResponse) GetData() []byte {
-	if x != nil {
-		return x.Data
+		return x.Files
 	}
 	return nil
 }
@@ -5385,7 +5455,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5397,7 +5467,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5410,7 +5480,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 type SetupInboxResponse struct {
@@ -5422,7 +5492,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5434,7 +5504,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5447,7 +5517,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -5467,7 +5537,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5479,7 +5549,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5492,7 +5562,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -5520,7 +5590,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5532,7 +5602,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5545,7 +5615,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *SendResponse) GetId() string {
@@ -5578,7 +5648,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5590,7 +5660,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5603,7 +5673,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -5622,7 +5692,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5634,7 +5704,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5647,7 +5717,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -5666,7 +5736,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5678,7 +5748,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5691,7 +5761,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -5710,7 +5780,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5722,7 +5792,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5735,7 +5805,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -5754,7 +5824,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5766,7 +5836,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5779,7 +5849,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -5797,7 +5867,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5809,7 +5879,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5822,7 +5892,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 type SentRequest struct {
@@ -5833,7 +5903,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5845,7 +5915,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5858,7 +5928,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 type SentResponse struct {
@@ -5870,7 +5940,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5882,7 +5952,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5895,7 +5965,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -5920,7 +5990,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5932,7 +6002,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5945,7 +6015,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *SentMessage) GetId() string {
@@ -6006,7 +6076,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6018,7 +6088,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6031,7 +6101,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -6050,7 +6120,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6062,7 +6132,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6075,7 +6145,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -6100,7 +6170,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6112,7 +6182,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6125,7 +6195,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *Message) GetId() string {
@@ -6538,12 +6608,17 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\tmax_bytes\x18\x05 \x01(\x03R\bmaxBytes\"A\n" +
 	"\x12BucketNodeResponse\x12\x10\n" +
 	"\x03cid\x18\x01 \x01(\tR\x03cid\x12\x19\n" +
-	"\bdag_json\x18\x02 \x01(\fR\adagJson\"e\n" +
+	"\bdag_json\x18\x02 \x01(\fR\adagJson\"q\n" +
+	"\tFileChunk\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x10\n" +
+	"\x03cid\x18\x03 \x01(\tR\x03cid\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\"s\n" +
 	"\vPushRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x16\n" +
-	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x12\n" +
-	"\x04path\x18\x03 \x01(\tR\x04path\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"\xcf\x01\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\x12(\n" +
+	"\x05files\x18\x05 \x03(\v2\x12.weft.v1.FileChunkR\x05filesJ\x04\b\x03\x10\x04J\x04\b\x04\x10\x05\"\xcf\x01\n" +
 	"\fPushResponse\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\tR\x04root\x12\x14\n" +
 	"\x05added\x18\x02 \x01(\x03R\x05added\x12\x18\n" +
@@ -6563,13 +6638,13 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
 	"\x06length\x18\x04 \x01(\x03R\x06length\"!\n" +
 	"\vCatResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"%\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"O\n" +
 	"\vPullRequest\x12\x16\n" +
-	"\x06bucket\x18\x01 \x01(\tR\x06bucket\"J\n" +
-	"\fPullResponse\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\x13\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x14\n" +
+	"\x05paths\x18\x02 \x03(\tR\x05paths\x12\x12\n" +
+	"\x04list\x18\x03 \x01(\bR\x04list\"J\n" +
+	"\fPullResponse\x12(\n" +
+	"\x05files\x18\x04 \x03(\v2\x12.weft.v1.FileChunkR\x05filesJ\x04\b\x01\x10\x02J\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"\x13\n" +
 	"\x11SetupInboxRequest\".\n" +
 	"\x12SetupInboxResponse\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"1\n" +
@@ -6684,7 +6759,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 111)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 112)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -6773,31 +6848,32 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*BucketRootResponse)(nil),       // 84: weft.v1.BucketRootResponse
 	(*BucketNodeRequest)(nil),        // 85: weft.v1.BucketNodeRequest
 	(*BucketNodeResponse)(nil),       // 86: weft.v1.BucketNodeResponse
-	(*PushRequest)(nil),              // 87: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 88: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 89: weft.v1.BucketNote
-	(*CatRequest)(nil),               // 90: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 91: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 92: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 93: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 94: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 95: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 96: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 97: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 98: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 99: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 100: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 101: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 102: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 103: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 104: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 105: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 106: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 107: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 108: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 109: weft.v1.Message
-	nil,                              // 110: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 111: google.protobuf.Timestamp
+	(*FileChunk)(nil),                // 87: weft.v1.FileChunk
+	(*PushRequest)(nil),              // 88: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 89: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 90: weft.v1.BucketNote
+	(*CatRequest)(nil),               // 91: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 92: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 93: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 94: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 95: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 96: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 97: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 98: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 99: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 100: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 101: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 102: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 103: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 104: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 105: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 106: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 107: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 108: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 109: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 110: weft.v1.Message
+	nil,                              // 111: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 112: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	9,   // 0: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
@@ -6805,20 +6881,20 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	18,  // 2: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
 	18,  // 3: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
 	18,  // 4: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	111, // 5: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	111, // 6: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	111, // 7: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	112, // 5: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	112, // 6: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	112, // 7: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
 	25,  // 8: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
 	25,  // 9: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
 	26,  // 10: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
 	26,  // 11: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	110, // 12: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	111, // 12: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
 	35,  // 13: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	111, // 14: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	112, // 14: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
 	26,  // 15: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
 	58,  // 16: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	111, // 17: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	111, // 18: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	112, // 17: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	112, // 18: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
 	66,  // 19: weft.v1.Collection.indexes:type_name -> weft.v1.Index
 	65,  // 20: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
 	65,  // 21: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
@@ -6827,117 +6903,119 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	75,  // 24: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
 	75,  // 25: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
 	82,  // 26: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	89,  // 27: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	89,  // 28: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	109, // 29: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	109, // 30: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	106, // 31: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	111, // 32: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	109, // 33: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	111, // 34: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
-	1,   // 35: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
-	3,   // 36: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
-	5,   // 37: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
-	7,   // 38: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
-	10,  // 39: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
-	12,  // 40: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
-	14,  // 41: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
-	16,  // 42: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
-	19,  // 43: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	21,  // 44: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	23,  // 45: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	27,  // 46: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	29,  // 47: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	31,  // 48: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	33,  // 49: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	33,  // 50: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	36,  // 51: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	38,  // 52: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	40,  // 53: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	42,  // 54: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	44,  // 55: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	46,  // 56: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	48,  // 57: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	50,  // 58: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	52,  // 59: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	54,  // 60: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	56,  // 61: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	59,  // 62: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	61,  // 63: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	63,  // 64: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	67,  // 65: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	69,  // 66: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	71,  // 67: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	73,  // 68: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	76,  // 69: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	78,  // 70: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	80,  // 71: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	83,  // 72: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	85,  // 73: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
-	87,  // 74: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	90,  // 75: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	92,  // 76: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	94,  // 77: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	96,  // 78: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	98,  // 79: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	100, // 80: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	102, // 81: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	104, // 82: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	107, // 83: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 84: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 85: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	6,   // 86: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	8,   // 87: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	11,  // 88: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	13,  // 89: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	15,  // 90: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	17,  // 91: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	20,  // 92: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	22,  // 93: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	24,  // 94: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	28,  // 95: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	30,  // 96: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	32,  // 97: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	34,  // 98: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	34,  // 99: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	37,  // 100: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	39,  // 101: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	41,  // 102: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	43,  // 103: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	45,  // 104: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	47,  // 105: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	49,  // 106: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	51,  // 107: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	53,  // 108: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	55,  // 109: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	57,  // 110: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	60,  // 111: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	62,  // 112: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	64,  // 113: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	68,  // 114: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	70,  // 115: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	72,  // 116: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	74,  // 117: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	77,  // 118: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	79,  // 119: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	81,  // 120: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	84,  // 121: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	86,  // 122: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	88,  // 123: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	91,  // 124: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	93,  // 125: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	95,  // 126: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	97,  // 127: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	99,  // 128: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	101, // 129: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	103, // 130: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	105, // 131: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	108, // 132: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	84,  // [84:133] is the sub-list for method output_type
-	35,  // [35:84] is the sub-list for method input_type
-	35,  // [35:35] is the sub-list for extension type_name
-	35,  // [35:35] is the sub-list for extension extendee
-	0,   // [0:35] is the sub-list for field type_name
+	90,  // 27: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	87,  // 28: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
+	90,  // 29: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	87,  // 30: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
+	110, // 31: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	110, // 32: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	107, // 33: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	112, // 34: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	110, // 35: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	112, // 36: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	1,   // 37: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
+	3,   // 38: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
+	5,   // 39: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
+	7,   // 40: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
+	10,  // 41: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
+	12,  // 42: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
+	14,  // 43: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
+	16,  // 44: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
+	19,  // 45: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	21,  // 46: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	23,  // 47: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	27,  // 48: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	29,  // 49: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	31,  // 50: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	33,  // 51: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	33,  // 52: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	36,  // 53: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	38,  // 54: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	40,  // 55: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	42,  // 56: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	44,  // 57: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	46,  // 58: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	48,  // 59: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	50,  // 60: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	52,  // 61: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	54,  // 62: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	56,  // 63: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	59,  // 64: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	61,  // 65: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	63,  // 66: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	67,  // 67: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	69,  // 68: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	71,  // 69: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	73,  // 70: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	76,  // 71: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	78,  // 72: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	80,  // 73: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	83,  // 74: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	85,  // 75: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	88,  // 76: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	91,  // 77: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	93,  // 78: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	95,  // 79: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	97,  // 80: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	99,  // 81: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	101, // 82: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	103, // 83: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	105, // 84: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	108, // 85: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 86: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 87: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	6,   // 88: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	8,   // 89: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	11,  // 90: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	13,  // 91: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	15,  // 92: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	17,  // 93: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	20,  // 94: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	22,  // 95: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	24,  // 96: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	28,  // 97: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	30,  // 98: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	32,  // 99: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	34,  // 100: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	34,  // 101: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	37,  // 102: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	39,  // 103: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	41,  // 104: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	43,  // 105: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	45,  // 106: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	47,  // 107: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	49,  // 108: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	51,  // 109: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	53,  // 110: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	55,  // 111: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	57,  // 112: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	60,  // 113: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	62,  // 114: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	64,  // 115: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	68,  // 116: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	70,  // 117: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	72,  // 118: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	74,  // 119: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	77,  // 120: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	79,  // 121: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	81,  // 122: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	84,  // 123: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	86,  // 124: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	89,  // 125: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	92,  // 126: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	94,  // 127: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	96,  // 128: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	98,  // 129: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	100, // 130: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	102, // 131: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	104, // 132: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	106, // 133: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	109, // 134: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	86,  // [86:135] is the sub-list for method output_type
+	37,  // [37:86] is the sub-list for method input_type
+	37,  // [37:37] is the sub-list for extension type_name
+	37,  // [37:37] is the sub-list for extension extendee
+	0,   // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_weft_proto_init() }
@@ -6951,7 +7029,7 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   111,
+			NumMessages:   112,
 			NumExtensions: 0,
 			NumServices:   7,
 		},
