@@ -158,7 +158,7 @@ func (a *app) bucketPush() *cobra.Command {
 
 func printSkipped(w io.Writer, notes []noteOutput) {
 	for _, s := range notes {
-		fmt.Fprintf(w, "skipped %s: %s\n", s.Path, s.Reason)
+		fmt.Fprintf(w, "left out %s: %s\n", s.Path, s.Reason)
 	}
 }
 
@@ -259,7 +259,8 @@ func (a *app) bucketPull() *cobra.Command {
 			}
 			return a.print(out, func(w io.Writer) {
 				printSkipped(w, out.Skipped)
-				fmt.Fprintf(w, "%s, %s\n", count(out.Files, "file"), count(out.Bytes, "byte"))
+				fmt.Fprintf(w, "%s, %s: %d added, %d changed, %d unchanged\n",
+					count(out.Files, "file"), count(out.Bytes, "byte"), out.Added, out.Changed, out.Unchanged)
 			})
 		})
 }
