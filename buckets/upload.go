@@ -12,8 +12,10 @@ import (
 )
 
 // Bounds of a batch of blocks and of one transaction of entries. An upload holds
-// two batches, one that is read and one that is stored.
+// one batch that is read and atOnce that are stored: one is sealed and written
+// while the disk takes the one before it.
 const (
+	atOnce       = 2
 	batchBytes   = 8 << 20
 	batchBlocks  = 1024
 	batchChanges = 512
@@ -22,7 +24,7 @@ const (
 
 // An upload turns files into blobs, in batches of one sync each, and into
 // changes of entries, which are written only once the blobs under them are
-// durable. It belongs to one goroutine; one batch and one transaction are on
+// durable. It belongs to one goroutine; a few batches and one transaction are on
 // their way beside it.
 //
 //	add ─► blocks ─ flush ► stored ─ settle ► changes ─ commit ► written
@@ -33,7 +35,7 @@ type upload struct {
 	blocks [][]byte
 	ready  []func(BlobID) error // what to do once the block has an ID
 	bytes  int
-	stored *storing // the batch on its way, or nil
+	stored []*storing // the batches on their way, oldest first
 
 	changes []change
 	weight  int      // rough size of changes
@@ -233,15 +235,20 @@ func (u *upload) room(ctx context.Context) error {
 	return nil
 }
 
-// flush begins to store the queued blocks, once the batch before is stored.
+// flush begins to store the queued blocks.
 func (u *upload) flush(ctx context.Context) error {
-	if err := u.await(); err != nil || len(u.blocks) == 0 {
-		return err
+	for len(u.stored) >= atOnce {
+		if err := u.await(); err != nil {
+			return err
+		}
+	}
+	if len(u.blocks) == 0 {
+		return u.await()
 	}
 	s := &storing{ready: u.ready, done: make(chan struct{})}
 	blocks := u.blocks
 	u.blocks, u.ready, u.bytes = nil, nil, 0
-	u.stored = s
+	u.stored = append(u.stored, s)
 	go func() {
 		defer close(s.done)
 		s.ids, s.err = u.b.blobs.Put(ctx, blocks)
@@ -252,14 +259,15 @@ func (u *upload) flush(ctx context.Context) error {
 	return nil
 }
 
-// await waits for the batch on its way; what it completes is queued in turn.
+// await waits for the oldest batch on its way; what it completes is queued in
+// turn.
 func (u *upload) await() error {
-	s := u.stored
-	if s == nil {
+	if len(u.stored) == 0 {
 		return nil
 	}
+	s := u.stored[0]
+	u.stored = u.stored[1:]
 	<-s.done
-	u.stored = nil
 	if s.err != nil {
 		return fmt.Errorf("store blocks: %w", s.err)
 	}
@@ -273,7 +281,7 @@ func (u *upload) await() error {
 
 // settle returns when every block is stored, those that blocks complete too.
 func (u *upload) settle(ctx context.Context) error {
-	for len(u.blocks) > 0 || u.stored != nil {
+	for len(u.blocks) > 0 || len(u.stored) > 0 {
 		if err := u.flush(ctx); err != nil {
 			return err
 		}
@@ -329,7 +337,13 @@ func (u *upload) close(ctx context.Context) (left []string, err error) {
 }
 
 // abort waits for what is on its way and begins nothing more.
-func (u *upload) abort() error { return errors.Join(u.await(), u.landed()) }
+func (u *upload) abort() error {
+	var err error
+	for len(u.stored) > 0 {
+		err = errors.Join(err, u.await())
+	}
+	return errors.Join(err, u.landed())
+}
 
 // contentCID derives the CID and size of a file without storing anything.
 func contentCID(r io.Reader, scratch []byte) (cid.Cid, int64, error) {

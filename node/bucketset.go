@@ -26,6 +26,10 @@ func (b blobs) Get(ctx context.Context, id buckets.BlobID) ([]byte, error) {
 	return b.t.FetchBlob(ctx, net.BlobID(id))
 }
 
+func (b blobs) GetOf(ctx context.Context, id buckets.BlobID, sum [32]byte) ([]byte, error) {
+	return b.t.FetchBlobOf(ctx, net.BlobID(id), sum)
+}
+
 // A BucketRef names a bucket of the node.
 type BucketRef struct {
 	Name     string

@@ -46,7 +46,8 @@ type BlobRef struct {
 type blobStore struct {
 	t *Thread
 
-	write sync.Mutex // one writer at a time
+	write sync.Mutex   // one writer of entries at a time
+	files sync.RWMutex // files are written under it together, and removed alone; before write
 
 	mu      sync.Mutex // guards what follows
 	last    int64      // number of the last blob
@@ -124,8 +125,8 @@ func (s *blobStore) path(id format.BlobID) string {
 
 // remove deletes the files of a thread that is removed.
 func (s *blobStore) remove() error {
-	s.write.Lock()
-	defer s.write.Unlock()
+	s.files.Lock()
+	defer s.files.Unlock()
 	if s.t.env.dir == "" {
 		return nil
 	}
@@ -183,6 +184,25 @@ func (t *Thread) Blob(ctx context.Context, id format.BlobID) ([]byte, error) {
 	return format.OpenBlob(&k, t.id, sealed)
 }
 
+// BlobOf is Blob of one whose plaintext has a known SHA-256 hash, and costs less:
+// that hash alone decides. Of one that it refuses, Blob says what is wrong.
+func (t *Thread) BlobOf(ctx context.Context, id format.BlobID, sum [32]byte) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	sealed, err := t.sealedBlob(id)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	k := t.keys
+	t.mu.Unlock()
+	if !k.CanRead() {
+		return nil, ErrNoKeys
+	}
+	return format.OpenBlobOf(&k, t.id, sealed, sum)
+}
+
 // HasBlob reports whether a blob is held.
 func (t *Thread) HasBlob(id format.BlobID) bool {
 	snap := t.env.store.Snapshot()
@@ -193,6 +213,16 @@ func (t *Thread) HasBlob(id format.BlobID) bool {
 
 // SealedBlob returns the sealed bytes of a blob, which were checked against its ID.
 func (t *Thread) SealedBlob(id format.BlobID) ([]byte, error) {
+	sealed, err := t.sealedBlob(id)
+	if err == nil && format.BlobIDOf(sealed) != id {
+		return nil, fault.Of(format.ErrSealed, "blob %s is altered on disk", id)
+	}
+	return sealed, err
+}
+
+// sealedBlob returns what the disk has of a blob, a copy, which nothing has
+// checked.
+func (t *Thread) sealedBlob(id format.BlobID) ([]byte, error) {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	v, err := snap.Get(t.blobEntry(id))
@@ -212,9 +242,6 @@ func (t *Thread) SealedBlob(id format.BlobID) ([]byte, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("blob: %w", err)
 		}
-	}
-	if format.BlobIDOf(sealed) != id {
-		return nil, fault.Of(format.ErrSealed, "blob %s is altered on disk", id)
 	}
 	return sealed, nil
 }
@@ -236,14 +263,16 @@ func (t *Thread) PutSealedBlobs(ctx context.Context, sealed [][]byte) error {
 // synced before the references to them, which share one sync.
 func (t *Thread) putBlobs(ctx context.Context, ids []format.BlobID, sealed [][]byte) error {
 	s := &t.blobs
-	s.write.Lock()
-	defer s.write.Unlock()
+	s.files.RLock()
+	defer s.files.RUnlock()
 	if t.isClosed() {
 		return ErrClosed
 	}
 	if err := s.writeFiles(ctx, ids, sealed); err != nil {
 		return fmt.Errorf("blob: %w", err)
 	}
+	s.write.Lock()
+	defer s.write.Unlock()
 	if err := s.putRefs(ids, sealed); err != nil {
 		return err
 	}
