@@ -34,7 +34,7 @@ const (
 	dirStore        = "store"        // the ordered store
 	dirBlobs        = "blobs"        // large blobs of threads
 	dirRelays       = "relays"       // key files of relays' API key secrets
-	dirTemp         = "tmp"          // files on their way, emptied at each start
+	dirTemp         = "tmp"          // of releases that gathered files in the home; removed at each start
 )
 
 // A home is a node's data folder, open and locked.
@@ -148,14 +148,6 @@ func (h *home) clean() error {
 		return fmt.Errorf("home: %w", err)
 	}
 	return h.retract()
-}
-
-// temp makes an empty folder that the caller removes.
-func (h *home) temp() (string, error) {
-	if err := os.MkdirAll(h.path(dirTemp), 0o700); err != nil {
-		return "", fmt.Errorf("home: %w", err)
-	}
-	return os.MkdirTemp(h.path(dirTemp), "x")
 }
 
 func (h *home) close() error {
