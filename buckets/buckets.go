@@ -45,6 +45,9 @@ type Blobs interface {
 	// GetOf is Get of a block by the SHA-256 hash of its bytes too: it refuses any
 	// other bytes and checks no more. Of what it refuses, Get says what is wrong.
 	GetOf(ctx context.Context, id BlobID, sum [32]byte) ([]byte, error)
+	// Hold keeps the blocks that are put, or named by an entry that is read, from now
+	// on until release, also where no entry names them yet or any more.
+	Hold() (release func())
 }
 
 // A Bucket is one folder in a database. It is safe for concurrent use.

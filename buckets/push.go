@@ -40,17 +40,18 @@ func (b *Bucket) Push(ctx context.Context, fsys fs.FS, o PushOptions) (Report, e
 // A Pusher is a push whose files are brought one by one, as [Walk] gives them.
 // It belongs to one goroutine; whoever has one owes Close or Abort.
 type Pusher struct {
-	b      *Bucket
-	o      PushOptions
-	up     *upload
-	report Report
-	done   Progress
-	seen   map[string]bool // paths of the folder, kept for Remove only
+	b       *Bucket
+	o       PushOptions
+	up      *upload
+	report  Report
+	done    Progress
+	seen    map[string]bool // paths of the folder, kept for Remove only
+	release func()          // lets go of the blobs
 }
 
 // Pusher begins a push.
 func (b *Bucket) Pusher(o PushOptions) *Pusher {
-	return &Pusher{b: b, o: o, up: newUpload(b), seen: map[string]bool{}}
+	return &Pusher{b: b, o: o, up: newUpload(b), seen: map[string]bool{}, release: b.blobs.Hold()}
 }
 
 // Take pushes one file, empty directory, or note of what is left out.
@@ -85,6 +86,7 @@ func (p *Pusher) Take(ctx context.Context, f File) error {
 // Close ends the push: what was brought is durable, and with Remove what was not
 // brought is gone.
 func (p *Pusher) Close(ctx context.Context) (Report, error) {
+	defer p.release()
 	if _, err := p.up.close(ctx); err != nil {
 		return p.report, err
 	}
@@ -99,7 +101,10 @@ func (p *Pusher) Close(ctx context.Context) (Report, error) {
 }
 
 // Abort ends the push where it is.
-func (p *Pusher) Abort() error { return p.up.abort() }
+func (p *Pusher) Abort() error {
+	defer p.release()
+	return p.up.abort()
+}
 
 func (p *Pusher) skip(path, reason string) {
 	p.report.Skipped = append(p.report.Skipped, Note{Path: path, Reason: reason})
@@ -227,6 +232,7 @@ func (b *Bucket) PutFile(ctx context.Context, name string, r io.Reader) (Entry, 
 	if (entry{path: name}).isDir() {
 		return Entry{}, fault.Of(ErrPath, "the path %q ends in /", name)
 	}
+	defer b.blobs.Hold()()
 	old, err := b.entries.get(ctx, name)
 	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrMalformed) {
 		return Entry{}, err

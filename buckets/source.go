@@ -41,6 +41,7 @@ func (b *Bucket) Entries(ctx context.Context, page func([]Entry, []Note) error) 
 // Read calls take with the files at these paths, as they are now, and what
 // writes the bytes of each, checked, during that call.
 func (b *Bucket) Read(ctx context.Context, paths []string, take func(Entry, func(io.Writer) error) error) error {
+	defer b.blobs.Hold()()
 	for _, path := range paths {
 		if err := CheckPath(path); err != nil {
 			return err

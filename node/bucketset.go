@@ -30,6 +30,21 @@ func (b blobs) GetOf(ctx context.Context, id buckets.BlobID, sum [32]byte) ([]by
 	return b.t.FetchBlobOf(ctx, net.BlobID(id), sum)
 }
 
+func (b blobs) Hold() func() { return b.t.HoldBlobs() }
+
+// blobNames are those that records and manifests of buckets name.
+var blobNames = net.BlobNames{
+	Payload: func(p []byte, named func(id net.BlobID, list bool)) {
+		buckets.Names(p, func(id buckets.BlobID, manifest bool) { named(net.BlobID(id), manifest) })
+	},
+	List: func(plain []byte) (ids []net.BlobID) {
+		for _, id := range buckets.ManifestBlobs(plain) {
+			ids = append(ids, net.BlobID(id))
+		}
+		return ids
+	},
+}
+
 // A BucketRef names a bucket of the node.
 type BucketRef struct {
 	Name     string

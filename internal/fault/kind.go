@@ -21,6 +21,7 @@ const (
 	Malformed        Kind = "malformed"         // not in the form of its format
 	UnknownVersion   Kind = "unknown_version"   // a version or suite of another release
 	Corrupt          Kind = "corrupt"           // what is stored is damaged
+	DiskFull         Kind = "disk_full"         // there is no room: free some space
 	PermissionDenied Kind = "permission_denied" // the caller may not
 	Closed           Kind = "closed"            // used after its end
 	Timeout          Kind = "timeout"           // time ran out
@@ -76,6 +77,7 @@ const (
 	WrongKey         Kind = "wrong_key"         // sealed with another key than the epoch's
 	Altered          Kind = "altered"           // does not open
 	Bomb             Kind = "bomb"              // expands to more than it says
+	LimitReached     Kind = "limit_reached"     // a limit of the network, which the text names
 	WaitingFull      Kind = "waiting_full"      // too much waits for control records
 	BadInvite        Kind = "bad_invite"        // unknown, expired, used up or revoked
 	NoKeys           Kind = "no_keys"           // this node cannot read the thread
@@ -150,13 +152,13 @@ const (
 
 var kinds = []Kind{
 	Internal, InvalidArgument, InvalidName, InvalidPath, NotFound, AlreadyExists, Ambiguous, Conflict, OutOfRange,
-	TooLarge, Malformed, UnknownVersion, Corrupt, PermissionDenied, Closed, Timeout, Canceled, Unreachable,
+	TooLarge, Malformed, UnknownVersion, Corrupt, DiskFull, PermissionDenied, Closed, Timeout, Canceled, Unreachable,
 	HomeInUse, NewerHome, AddressInUse, BadBackup, CutShort, ClockAhead, FileMode, WrongKeyKind,
 	PassphraseNeeded, PassphraseWrong, Unavailable, Usage,
 	NoCredential, KeyUnknown, KeyRevoked, KeyExpired, CredentialExpired, CredentialNotYetValid, CertificateExpired,
 	BadSignature, WrongAudience, WrongScope, WrongOwner, WrongPeer, WrongUser, QuotaExceeded, BadRequest,
 	UnknownExtension, UnknownOperation, BrokenChain, BadClock, WrongBody, Gap, NotMember, Void, WrongKey, Altered, Bomb,
-	WaitingFull, BadInvite, NoKeys, BlobUnavailable, UnknownThread, NotRelay, StateHash, NotCut,
+	LimitReached, WaitingFull, BadInvite, NoKeys, BlobUnavailable, UnknownThread, NotRelay, StateHash, NotCut,
 	UnknownRecipient, Sealed, Expired,
 	Duplicate, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule,
 	BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, InvalidNamespace, NamespaceNotFound, IndexNotFound,

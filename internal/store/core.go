@@ -8,12 +8,24 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// How long an engine may take to close: on a full disk, and else, where merging what
+// is in memory takes much less.
+const (
+	closeFull   = 8 * time.Second
+	closeWithin = time.Minute
 )
 
 // core is a Store over an engine: it adds conflict detection, shared syncs and
 // a Close that is safe while views are open.
 type core struct {
 	eng    Engine
+	opt    Options
+	seen   *witness // nil in memory
 	syncs  syncGroup
 	failed atomic.Pointer[error] // the first failed commit or sync
 	sets   sync.Pool             // of *Writes, empty
@@ -33,17 +45,41 @@ type core struct {
 	stop      context.CancelFunc
 }
 
+// Options say where an engine keeps its files. The zero value is for one that has
+// none.
+type Options struct {
+	Dir     string // holds the engine's files, the WITNESS and the RESERVE
+	Space   *Space // of Dir's disk; nil: nobody watches it
+	Forgive bool   // that the engine lost what was durable: for a repair
+}
+
 // New returns the store over an engine. The caller owes Close, which closes the
-// engine.
-func New(eng Engine) Store {
-	c := &core{eng: eng, views: make(map[*view]struct{})}
+// engine. An engine that has lost what was durable is ErrCorrupt and closed.
+func New(eng Engine, o Options) (Store, error) {
+	c := &core{eng: eng, opt: o, views: make(map[*view]struct{})}
+	if o.Dir != "" {
+		w, err := openWitness(o.Dir, eng.Position(), o.Forgive)
+		if err != nil {
+			return nil, errors.Join(err, eng.Close())
+		}
+		c.seen = w
+	}
 	c.closing, c.stop = context.WithCancel(context.Background())
-	c.syncs.sync = eng.Sync
+	c.syncs.sync = c.syncEngine
 	c.sets.New = func() any { return newWrites() }
 	c.oracle.seed = maphash.MakeSeed()
 	c.oracle.commits = make(map[uint64]uint64)
 	c.oracle.active = make(map[*tx]struct{})
-	return c
+	return c, nil
+}
+
+// syncEngine makes what is applied durable and notes how far that is.
+func (c *core) syncEngine() error {
+	position := c.eng.Position()
+	if err := c.eng.Sync(); err != nil {
+		return err
+	}
+	return c.seen.note(position)
 }
 
 // enter begins an operation that Close must wait for; leave ends it.
@@ -87,6 +123,24 @@ func (c *core) Sync() error {
 		return c.fail(fmt.Errorf("sync: %w", err))
 	}
 	return nil
+}
+
+func (c *core) Full() error { return c.opt.Space.Full() }
+
+func (c *core) Verify(ctx context.Context, bytesPerSecond int64, report func(Damage)) error {
+	if err := c.enter(); err != nil {
+		return err
+	}
+	defer c.leave()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.closing, cancel)()
+	p := &pacer{ctx: ctx, rate: bytesPerSecond, begin: time.Now()}
+	err := c.eng.Verify(p.pause, report)
+	if err != nil && c.closing.Err() != nil {
+		return ErrClosed
+	}
+	return err
 }
 
 func (c *core) Size() (int64, error) {
@@ -134,17 +188,42 @@ func (c *core) Close() error {
 		}
 		c.mu.Unlock()
 		c.stop()
+		c.opt.Space.end()
 		for _, v := range views {
 			v.end()
 		}
+		c.closeErr = c.ends()
+	})
+	return c.closeErr
+}
+
+// ends syncs and closes the engine, or gives up after a while: one that cannot write
+// may try for ever, and what it holds was not acknowledged.
+func (c *core) ends() error {
+	ended := make(chan error, 1)
+	go func() {
 		c.opWG.Wait()
 		err := c.failure()
 		if err == nil {
-			err = c.eng.Sync()
+			err = c.syncEngine()
 		}
-		c.closeErr = errors.Join(err, c.eng.Close())
-	})
-	return c.closeErr
+		ended <- errors.Join(err, c.eng.Close(), c.seen.close())
+	}()
+	full, late := time.NewTimer(closeFull), time.NewTimer(closeWithin)
+	defer full.Stop()
+	defer late.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-full.C:
+			if err := c.Full(); err != nil {
+				return err
+			}
+		case <-late.C:
+			return fault.Errorf(fault.Unavailable, "the store in %s has not closed after %v", c.opt.Dir, closeWithin)
+		}
+	}
 }
 
 // validKey reports whether a store can hold key.

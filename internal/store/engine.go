@@ -15,6 +15,13 @@ type Engine interface {
 	Apply(w *Writes) error
 	// Sync returns when everything applied before the call is durable.
 	Sync() error
+	// Position rises with every Apply. After opening it is at least that of all that
+	// was durable, unless some of that is gone.
+	Position() uint64
+	// Verify reads every byte on disk that the engine may read later, and gives each
+	// damage to report. It tells pace how many bytes it has just read; an error of
+	// pace ends it.
+	Verify(pace func(n int) error, report func(Damage)) error
 	// Size returns the bytes on disk.
 	Size() (int64, error)
 	// Compact gives space back; it may call exclusive around steps that no Apply

@@ -16,6 +16,11 @@ var (
 	ErrKey = fault.New(fault.InvalidArgument, "no store can hold the key")
 	// ErrClosed reports use of a closed store, snapshot or transaction.
 	ErrClosed = fault.New(fault.Closed, "the store is closed")
+	// ErrCorrupt reports bytes on disk that are not what was written, or are gone. Its
+	// sentence names the file.
+	ErrCorrupt = fault.New(fault.Corrupt, "what is on disk is not what was written")
+	// ErrDiskFull reports a disk without room for what is to be written; nothing was.
+	ErrDiskFull = fault.New(fault.DiskFull, "the disk is full: free some space")
 	// ErrLocked reports that another process has the store open.
 	ErrLocked = fault.New(fault.HomeInUse, "another process has the store open")
 )

@@ -6,17 +6,20 @@
 //	  └───── Tx                  a view with writes, applied all or none
 //	Reader ── Iterator           what both can read
 //	Engine                     what keeps it; New makes a Store of one
+//	Damage                     a place on disk that is not what was written
 //
-// Two engines pass one suite (package storetest): badger, through
-// ipfs/go-ds-badger (the default), and pebble. They are packages of their own, so
-// that this one builds where they do not; package engines opens by name.
+// Several engines pass one suite (package storetest). They are packages of their
+// own, so that this one builds where they do not; package engines opens by name.
 // [Store.Datastore] shows a part of the key space as a go-datastore, for libp2p
 // and boxo.
 //
 // A commit is atomic at once and durable after the next [Store.Sync] that
 // begins after it; concurrent callers of Sync share one disk sync. After a
 // commit or a sync has failed, what is on disk is not known: every later one
-// returns the same error until the store is opened again. A Store is
+// returns the same error until the store is opened again. A full disk is met
+// before that: commits are refused as [ErrDiskFull] until there is room. What was
+// written and is not there, or has changed, is [ErrCorrupt] to whoever reads it,
+// never missing. A Store is
 // safe for concurrent use; a Snapshot may be read by several goroutines; a Tx
 // and an Iterator belong to one goroutine.
 package store
@@ -53,6 +56,12 @@ type Store interface {
 	// Limits returns the bounds of one transaction, the same for the life of
 	// the store.
 	Limits() Limits
+	// Full returns ErrDiskFull while writes are refused because the disk is full,
+	// else nil. They are taken again when there is room.
+	Full() error
+	// Verify reads and checks every byte on disk, at most bytesPerSecond (0: as fast
+	// as it can), and gives each damage to report.
+	Verify(ctx context.Context, bytesPerSecond int64, report func(Damage)) error
 	// Size returns the bytes that the store takes on disk.
 	Size() (int64, error)
 	// Compact gives disk space of deleted and overwritten values back. Values
@@ -143,8 +152,12 @@ type Tx interface {
 	Delete(key []byte) error
 	// Used returns how much of the store's Limits the transaction has used.
 	Used() Limits
+	// UseReserve lets the transaction commit on a full disk, from the reserve: it
+	// gives space back, or ends something.
+	UseReserve()
 	// Commit applies every write atomically, without a disk sync, and ends the
-	// transaction, also when it fails.
+	// transaction, also when it fails. On a full disk it returns ErrDiskFull and has
+	// written nothing.
 	Commit() error
 	// Discard ends the transaction without writing. After Commit it does
 	// nothing.

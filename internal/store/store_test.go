@@ -15,7 +15,10 @@ func TestFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	fault := errors.New("disk")
-	c := store.New(failing{eng, fault})
+	c, err := store.New(failing{eng, fault}, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 2 {
 		tx := c.Begin()
 		if err := tx.Put([]byte("a"), nil); err != nil {

@@ -14,6 +14,7 @@ type tx struct {
 	read   uint64   // the oracle's time at Begin
 	reads  []uint64 // hashes of the keys read
 	done   bool
+	spare  bool // may use the reserve
 }
 
 func (c *core) Begin() Tx {
@@ -28,6 +29,7 @@ func (c *core) Begin() Tx {
 func (t *tx) Put(key, value []byte) error { return t.write(key, value, false) }
 func (t *tx) Delete(key []byte) error     { return t.write(key, nil, true) }
 func (t *tx) Used() Limits                { return t.used }
+func (t *tx) UseReserve()                 { t.spare = true }
 
 func (t *tx) write(key, value []byte, deleted bool) error {
 	t.mu.RLock()
@@ -110,6 +112,9 @@ func (c *core) commit(t *tx) (err error) {
 	}
 	if c.oracle.conflicts(t) {
 		return ErrConflict
+	}
+	if err := c.opt.Space.Check(t.used.Bytes); err != nil && !t.spare {
+		return err
 	}
 	// Recorded also if it fails: a failed store commits nothing more.
 	applied = true

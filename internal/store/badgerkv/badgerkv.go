@@ -76,7 +76,9 @@ func optionsOf(table int64) *badgerds.Options {
 type Options struct {
 	// Logf receives what the engine has to say of its own; badger's messages go to
 	// go-log. nil discards it.
-	Logf func(format string, args ...any)
+	Logf   func(format string, args ...any)
+	Create bool         // a store that is not there is made; else it is ErrCorrupt
+	Space  *store.Space // of the disk; nil: nobody watches it
 }
 
 // Open opens the engine in dir, which exists.
@@ -173,6 +175,16 @@ func (e *engine) Apply(w *store.Writes) error {
 
 func (e *engine) Sync() error { return e.db.Sync() }
 
+// Position returns the time of the last commit.
+func (e *engine) Position() uint64 {
+	txn := e.db.NewTransaction(false)
+	defer txn.Discard()
+	return txn.ReadTs()
+}
+
+// Verify checks nothing yet.
+func (e *engine) Verify(func(n int) error, func(store.Damage)) error { return nil }
+
 func (e *engine) Close() error {
 	e.stop()
 	e.tending.Wait()
@@ -183,7 +195,7 @@ func (e *engine) Close() error {
 func (e *engine) Size() (int64, error) {
 	var total int64
 	err := filepath.WalkDir(e.dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || d.Name() == store.ReserveFile {
 			return ignoreGone(err)
 		}
 		fi, err := d.Info()
@@ -294,4 +306,9 @@ func (i *iterator) Close()      { i.it.Close() }
 
 func (i *iterator) Value(buf []byte) ([]byte, error) {
 	return i.it.Item().ValueCopy(buf[:0])
+}
+
+// Salvage is to come.
+func Salvage(context.Context, string, func(key, value []byte) error) ([]store.Damage, error) {
+	return nil, errors.New("not yet")
 }

@@ -22,17 +22,27 @@ import (
 
 const losses = 12 // rounds of each test
 
+// storeOf returns the store over an engine whose disk nobody watches.
+func storeOf(t testing.TB, eng store.Engine) store.Store {
+	t.Helper()
+	s, err := store.New(eng, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // pebbleMachine is a file system in memory that forgets what was not synced:
 // blocks of files and entries of directories, all of them or some.
 type pebbleMachine struct{ fs *vfs.MemFS }
 
 func (m pebbleMachine) Open(t testing.TB) store.Store {
 	t.Helper()
-	eng, err := pebblekv.Open("store", pebblekv.Options{FS: m.fs, CacheBytes: 4 << 20, Logf: t.Logf})
+	eng, err := pebblekv.Open("store", pebblekv.Options{FS: m.fs, CacheBytes: 4 << 20, Logf: t.Logf, Create: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return store.New(eng)
+	return storeOf(t, eng)
 }
 
 func (m pebbleMachine) Lose(_ testing.TB, r *rand.Rand) storetest.Machine {
@@ -110,12 +120,12 @@ func (m *badgerMachine) Open(t testing.TB) store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eng, err := badgerkv.Open(m.dir, badgerkv.Options{Logf: t.Logf})
+	eng, err := badgerkv.Open(m.dir, badgerkv.Options{Logf: t.Logf, Create: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.syncs = &syncs{Engine: eng, dir: m.dir, synced: sizes}
-	return store.New(m.syncs)
+	return storeOf(t, m.syncs)
 }
 
 func (m *badgerMachine) Lose(t testing.TB, r *rand.Rand) storetest.Machine {

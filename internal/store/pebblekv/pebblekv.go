@@ -1,10 +1,17 @@
 // Package pebblekv is the engine over pebble. Commits go to its write-ahead log
 // without a sync; a sync appends an empty log record with one.
+//
+//	pebblekv.go   opening, and the map
+//	edits.go      how long the MANIFEST was, noted outside of it
+//	damage.go     bytes that are not what was written: as errors, and looked for
+//	salvage.go    what can be read of a store that cannot be opened
 package pebblekv
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -14,7 +21,11 @@ import (
 )
 
 type engine struct {
-	db *pebble.DB
+	db       *pebble.DB
+	opt      *pebble.Options
+	fs       vfs.FS
+	dir      string
+	position atomic.Uint64 // the next sequence number
 }
 
 type logger func(format string, args ...any)
@@ -25,17 +36,28 @@ func (l logger) Errorf(format string, args ...any) { l(format, args...) }
 // Fatalf must not return: pebble calls it when going on would lose data.
 func (l logger) Fatalf(format string, args ...any) {
 	l(format, args...)
-	panic("pebble cannot go on; its reason was logged")
+	panic(fatal(fmt.Sprintf(format, args...)))
 }
+
+// A fatal is why pebble cannot go on.
+type fatal string
+
+func (f fatal) Error() string { return string(f) }
 
 // Options tunes the engine. The zero value suits production.
 type Options struct {
 	CacheBytes int64                            // of the block cache; 0 means 32 MiB
 	FS         vfs.FS                           // nil means the machine's
 	Logf       func(format string, args ...any) // the engine's warnings and errors; nil discards them
+	Create     bool                             // a store that is not there is made; else it is ErrCorrupt
+	Space      *store.Space                     // of the disk; nil: nobody watches it
 }
 
-// Open opens the engine in dir, creating it if absent.
+// stopWrites is how many files level 0 may hold before writes wait. It is high, as
+// files that damage keeps from being merged stay there.
+const stopWrites = 500
+
+// Open opens the engine in dir.
 func Open(dir string, o Options) (store.Engine, error) {
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = 32 << 20
@@ -48,33 +70,81 @@ func Open(dir string, o Options) (store.Engine, error) {
 	}
 	cache := pebble.NewCache(o.CacheBytes)
 	defer cache.Unref()
+	edits := &edits{dir: dir}
+	po := optionsOf(o)
+	po.Cache, po.FS = cache, watchEdits(po.FS, edits)
+	if !o.Create {
+		if err := edits.check(o.FS); err != nil {
+			return nil, err
+		}
+	}
+	db, err := open(dir, po)
+	if err != nil && o.Create {
+		return nil, err
+	}
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	e := &engine{db: db, opt: po, fs: o.FS, dir: dir}
+	return e, e.locate()
+}
+
+func optionsOf(o Options) *pebble.Options {
 	po := &pebble.Options{
-		Cache:              cache,
-		FS:                 o.FS,
-		FormatMajorVersion: pebble.FormatNewest,
-		Logger:             logger(o.Logf),
-		MemTableSize:       4 << 20,
+		FS:                    o.FS,
+		FormatMajorVersion:    pebble.FormatNewest,
+		Logger:                logger(o.Logf),
+		MemTableSize:          4 << 20,
+		L0StopWritesThreshold: stopWrites,
+		ErrorIfNotExists:      !o.Create,
+		EventListener: &pebble.EventListener{
+			// The default ends the process. Whoever reads there gets the error.
+			DataCorruption: func(i pebble.DataCorruptionInfo) { o.Logf("%s is damaged: %v", i.Path, i.Details) },
+		},
+	}
+	if o.Space != nil {
+		po.FS = vfs.OnDiskFull(o.FS, o.Space.Wait)
 	}
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	db, err := pebble.Open(dir, po)
-	if err != nil {
-		return nil, err
-	}
-	return &engine{db: db}, nil
+	return po
 }
+
+// open opens pebble, which panics at some things that a damaged file may hold.
+func open(dir string, po *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", pebble.ErrCorruption, r)
+		}
+	}()
+	return pebble.Open(dir, po)
+}
+
+// locate finds out the next sequence number: that of a deletion of nothing.
+func (e *engine) locate() error {
+	b := e.db.NewBatch()
+	defer func() { _ = b.Close() }() // frees memory; the result of Commit counts
+	if err := errors.Join(b.Delete([]byte("!pebble-position"), nil), b.Commit(pebble.NoSync)); err != nil {
+		return errors.Join(fmt.Errorf("find the end of the log: %w", err), e.db.Close())
+	}
+	e.position.Store(uint64(b.SeqNum()))
+	return nil
+}
+
+func (e *engine) Position() uint64 { return e.position.Load() }
 
 // OpenMemory opens an empty engine in memory. Nothing of it remains after Close.
 func OpenMemory() (store.Engine, error) {
-	return Open("store", Options{CacheBytes: 4 << 20, FS: vfs.NewMem()})
+	return Open("store", Options{CacheBytes: 4 << 20, FS: vfs.NewMem(), Create: true})
 }
 
 func (e *engine) Limits() store.Limits { return store.Limits{Bytes: 8 << 20, Puts: 100_000} }
 
 func (e *engine) Charge(key, value []byte) int { return len(key) + len(value) }
 
-func (e *engine) Apply(w *store.Writes) error {
+func (e *engine) Apply(w *store.Writes) (err error) {
+	defer stopped(&err)
 	b := e.db.NewBatch()
 	defer func() { _ = b.Close() }() // frees memory; the result of Commit counts
 	for put := range w.All() {
@@ -88,10 +158,30 @@ func (e *engine) Apply(w *store.Writes) error {
 			return err
 		}
 	}
-	return b.Commit(pebble.NoSync)
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	e.position.Store(uint64(b.SeqNum()) + uint64(b.Count()))
+	return nil
 }
 
-func (e *engine) Sync() error { return e.db.LogData(nil, pebble.Sync) }
+func (e *engine) Sync() (err error) {
+	defer stopped(&err)
+	return e.db.LogData(nil, pebble.Sync)
+}
+
+// stopped makes an error of pebble's end in this goroutine.
+func stopped(err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	f, ours := r.(fatal)
+	if !ours {
+		panic(r)
+	}
+	*err = f
+}
 
 func (e *engine) Size() (int64, error) {
 	return int64(e.db.Metrics().DiskSpaceUsage()), nil
@@ -99,11 +189,11 @@ func (e *engine) Size() (int64, error) {
 
 func (e *engine) Compact(ctx context.Context, _ func(func() error) error) error {
 	if err := e.db.Flush(); err != nil {
-		return err
+		return e.readError(err)
 	}
 	it, err := e.db.NewIter(nil)
 	if err != nil {
-		return err
+		return e.readError(err)
 	}
 	var first, last []byte
 	if it.First() {
@@ -113,18 +203,21 @@ func (e *engine) Compact(ctx context.Context, _ func(func() error) error) error 
 		last = append(append(last, it.Key()...), 0)
 	}
 	if err := it.Close(); err != nil || last == nil {
-		return err
+		return e.readError(err)
 	}
-	return e.db.Compact(ctx, first, last, false)
+	return e.readError(e.db.Compact(ctx, first, last, false))
 }
 
 func (e *engine) Close() error { return e.db.Close() }
 
 func (e *engine) Snapshot() (store.EngineView, error) {
-	return view{e.db.NewSnapshot()}, nil
+	return view{e, e.db.NewSnapshot()}, nil
 }
 
-type view struct{ s *pebble.Snapshot }
+type view struct {
+	e *engine
+	s *pebble.Snapshot
+}
 
 func (v view) Release() { _ = v.s.Close() } // it has no error to give
 
@@ -134,7 +227,7 @@ func (v view) Get(key []byte) ([]byte, error) {
 		return nil, store.ErrNotFound
 	}
 	if err != nil {
-		return nil, err
+		return nil, v.e.readError(err)
 	}
 	value := append(make([]byte, 0, len(p)), p...)
 	return value, done.Close()
@@ -143,12 +236,13 @@ func (v view) Get(key []byte) ([]byte, error) {
 func (v view) Iterate(r store.Range) (store.EngineIterator, error) {
 	it, err := v.s.NewIter(&pebble.IterOptions{LowerBound: r.Lower, UpperBound: r.Upper})
 	if err != nil {
-		return nil, err
+		return nil, v.e.readError(err)
 	}
-	return &iterator{it: it, reverse: r.Reverse}, nil
+	return &iterator{e: v.e, it: it, reverse: r.Reverse}, nil
 }
 
 type iterator struct {
+	e       *engine
 	it      *pebble.Iterator
 	reverse bool
 	buf     []byte
@@ -178,10 +272,10 @@ func (i *iterator) Next() {
 
 func (i *iterator) Valid() bool { return i.it.Valid() }
 func (i *iterator) Key() []byte { return i.it.Key() }
-func (i *iterator) Err() error  { return i.it.Error() }
+func (i *iterator) Err() error  { return i.e.readError(i.it.Error()) }
 func (i *iterator) Close()      { _ = i.it.Close() } // its error was Err's
 
 func (i *iterator) Value(buf []byte) ([]byte, error) {
 	p, err := i.it.ValueAndErr()
-	return append(buf[:0], p...), err
+	return append(buf[:0], p...), i.e.readError(err)
 }
