@@ -42,6 +42,9 @@ type Blobs interface {
 	// Get returns one block, from this node or from peers, checked against its
 	// ID and opened.
 	Get(ctx context.Context, id BlobID) ([]byte, error)
+	// Hold keeps the blocks that are put, or named by an entry that is read, from now
+	// on until release, also where no entry names them yet or any more.
+	Hold() (release func())
 }
 
 // A Bucket is one folder in a database. It is safe for concurrent use.

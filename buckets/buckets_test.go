@@ -62,6 +62,8 @@ func (b *memoryBlobs) Get(_ context.Context, id BlobID) ([]byte, error) {
 	return p, nil
 }
 
+func (b *memoryBlobs) Hold() func() { return func() {} }
+
 // folder writes files into a new directory.
 func folder(t testing.TB, files map[string]string) string {
 	t.Helper()

@@ -37,6 +37,7 @@ type Budget struct {
 // a path through a file, and ErrTooBig when the budget does not do; the CID is then
 // where the walk ended, cid.Undef if it did not reach root.
 func (b *Bucket) Node(ctx context.Context, root cid.Cid, path string, budget Budget) ([]byte, cid.Cid, error) {
+	defer b.blobs.Hold()()
 	d := newNodes(b, budget)
 	node, at, err := d.find(ctx, root, path)
 	if err != nil {

@@ -36,6 +36,7 @@ func (b *Bucket) PullDir(ctx context.Context, dir string, o PullOptions) (Report
 		return Report{}, fmt.Errorf("pull: %w", err)
 	}
 	defer root.Close()
+	defer b.blobs.Hold()()
 	view, hidden, err := b.derive(ctx)
 	if err != nil {
 		return Report{}, err

@@ -33,6 +33,7 @@ func (b *Bucket) PushDir(ctx context.Context, dir string, o PushOptions) (Report
 // refuse) is left out and reported. A push that fails or is killed has pushed
 // some of the files, each whole; pushing again goes on.
 func (b *Bucket) Push(ctx context.Context, fsys fs.FS, o PushOptions) (Report, error) {
+	defer b.blobs.Hold()()
 	p := &push{b: b, fsys: fsys, o: o, up: newUpload(b), seen: map[string]bool{}}
 	if _, err := p.folder(ctx, ".", 0); err != nil {
 		return p.report, err
@@ -252,6 +253,7 @@ func (b *Bucket) PutFile(ctx context.Context, name string, r io.Reader) (Entry, 
 	if (entry{path: name}).isDir() {
 		return Entry{}, fault.Of(ErrPath, "the path %q ends in /", name)
 	}
+	defer b.blobs.Hold()()
 	var replaces []string
 	old, err := b.entries.get(ctx, name)
 	if err == nil {

@@ -55,6 +55,7 @@ func (b *Bucket) CatVersion(ctx context.Context, path string, c cid.Cid, w io.Wr
 	if err := CheckPath(path); err != nil {
 		return err
 	}
+	defer b.blobs.Hold()()
 	e, err := b.entries.get(ctx, path)
 	if err != nil {
 		return err

@@ -6,12 +6,11 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/search"
-	"github.com/weftdb/weft/db/internal/value"
 )
 
 // Explain says how a query is run, in the form of MongoDB's explain: the plan
-// that wins and those that lost, with bounds, and the estimates that decided
-// (keys and documents looked at; cost, where 1 is a document scanned). With run
+// that wins and those that lost, with bounds and what each costs (keys and
+// documents to look at, counted or guessed; cost, where 1 is a document scanned). With run
 // set the query is run, too, and what it looked at is in executionStats.
 func (c *Collection) Explain(ctx context.Context, o FindOptions, run bool) (bson.Raw, error) {
 	d, err := c.ExplainWith(ctx, o, ExplainOptions{Run: run})
@@ -39,22 +38,11 @@ func (c *Collection) ExplainWith(ctx context.Context, o FindOptions, e ExplainOp
 		return nil, err
 	}
 	x := search.Explainer{S: s, Count: e.Count}
-	rejected := bson.A{}
-	for _, a := range s.Found {
-		if a != s.Access {
-			rejected = append(rejected, x.Plan(a))
-		}
-	}
-	out := bson.D{{Key: "queryPlanner", Value: bson.D{
-		{Key: "namespace", Value: c.db.Namespace(c.name)},
-		{Key: "parsedQuery", Value: value.OrEmpty(o.Filter)},
-		{Key: "winningPlan", Value: x.Plan(s.Access)},
-		{Key: "rejectedPlans", Value: rejected},
-	}}}
-	if !e.Run {
+	out, err := x.Queries(c.db.Namespace(c.name))
+	if err != nil || !e.Run {
 		s.Close()
 		v.Release()
-		return out, nil
+		return out, err
 	}
 	stats, err := s.Stats(ctx, e.Count)
 	return append(out, bson.E{Key: "executionStats", Value: stats}), err

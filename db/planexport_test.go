@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/search"
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 // SetMaxSeen sets how many bytes of _ids a search remembers, until the function
@@ -46,4 +47,27 @@ func FindTwice(ctx context.Context, c *Collection, o FindOptions) (by, scan []bs
 	o.NoIndex = true
 	scan, err = all()
 	return by, scan, err
+}
+
+// DistinctLooked returns how many documents are looked at for the distinct values of an
+// indexed path, and whether skipping over the index gave all of them.
+func DistinctLooked(ctx context.Context, c *Collection, path string) (docs int64, skipped bool, err error) {
+	v, err := c.db.fold.Acquire()
+	if err != nil {
+		return 0, false, err
+	}
+	defer v.Release()
+	s, err := search.New(ctx, v, c.name, search.Options{})
+	if err != nil {
+		return 0, false, err
+	}
+	defer s.Close()
+	p, err := value.ParsePath(path)
+	if err != nil {
+		return 0, false, err
+	}
+	if skipped, err = s.Skim(s.DistinctIndex(path), &search.Distinct{Path: p}); err == nil && !skipped {
+		_, err = s.Distinct(p)
+	}
+	return s.DocsExamined.Load(), skipped, err
 }

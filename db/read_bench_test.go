@@ -3,7 +3,9 @@ package db_test
 import (
 	"bufio"
 	"compress/gzip"
+	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -164,6 +166,52 @@ func BenchmarkSortLimit(b *testing.B) {
 			for b.Loop() {
 				drain(b, c, o)
 			}
+		})
+	}
+}
+
+// BenchmarkClusteredEquality finds documents of one import among many by an index: their
+// _ids rise with the others', so that they lie together in a few places. What a document
+// that matches costs is not to depend on how many others there are. WEFT_BENCH_MILLION
+// adds a collection of a million.
+func BenchmarkClusteredEquality(b *testing.B) {
+	sizes := []int{1_000, 10_000, 100_000, 300_000}
+	if os.Getenv("WEFT_BENCH_MILLION") != "" {
+		sizes = append(sizes, 1_000_000)
+	}
+	for _, size := range sizes {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			st, err := engines.Open(b.TempDir(), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer st.Close()
+			x, _ := dbtest.OpenIn(b, st, "a")
+			c := x.Collection("c")
+			if _, err := c.CreateIndex(b.Context(), db.Index{Keys: []db.IndexKey{{Path: "lot"}}}); err != nil {
+				b.Fatal(err)
+			}
+			for from := 0; from < size; from += 1000 {
+				docs := make([]bson.Raw, 0, 1000)
+				for i := from; i < from+1000; i++ {
+					// 3 imports, each of 0.2 % of the documents, have lot 1.
+					lot := i
+					if i%(size/3) < size/500 {
+						lot = 1
+					}
+					docs = append(docs, raw(b, d("_id", fmt.Sprintf("%012x", i), "lot", lot, "text", "a few words to give it a size")))
+				}
+				if _, err := c.Insert(b.Context(), docs...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			f := raw(b, d("lot", 1))
+			n := 0
+			for b.Loop() {
+				n += drain(b, c, db.FindOptions{Filter: f})
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/doc")
+			b.ReportMetric(float64(n)/float64(b.N), "docs/op")
 		})
 	}
 }

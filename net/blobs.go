@@ -172,23 +172,22 @@ func (l *link) feedHas(feed int, have uint64) {
 }
 
 // sendRefs lists the blobs after the cursor; the first list is sent even if it is
-// empty, as the peer's status waits for it.
+// empty, as the peer's status waits for it, and so is one that only moves the cursor over
+// blobs that were deleted.
 func (l *link) sendRefs(w *frameWriter, cursor int64, first bool) (int64, error) {
 	for {
-		refs, err := l.share.thread.BlobsAfter(cursor, refsPerFrame)
-		if err != nil || len(refs) == 0 && !first {
+		refs, upTo, err := l.share.thread.BlobsAfter(cursor, refsPerFrame)
+		if err != nil || upTo == cursor && !first {
 			return cursor, err
 		}
-		m := blobRefs{}
+		m := blobRefs{Last: uint64(upTo)}
 		for _, b := range refs {
 			m.Blobs = append(m.Blobs, wireBlobRef{ID: append([]byte(nil), b.ID[:]...), Size: uint64(b.Size)})
-			cursor = b.N
 		}
-		m.Last = uint64(cursor)
 		if err := w.send(frameBlobRefs, m); err != nil {
 			return cursor, err
 		}
-		first = false
+		cursor, first = upTo, false
 	}
 }
 

@@ -47,6 +47,9 @@ var (
 	ErrNoKeys = thread.ErrNoKeys
 	// ErrClock reports a time that is not later than the log's last.
 	ErrClock = thread.ErrClock
+	// ErrBlobsHeld reports that blobs cannot be collected now, as they are being stored
+	// or read.
+	ErrBlobsHeld = thread.ErrBlobsHeld
 	// ErrClosed reports use of a closed thread or host.
 	ErrClosed = thread.ErrClosed
 	// ErrCheckpoint reports that the thread's history cannot be cut here and now;

@@ -142,6 +142,20 @@ func (t *Thread) PutBlobs(ctx context.Context, plains [][]byte) ([]BlobID, error
 	return t.held().PutBlobs(ctx, plains)
 }
 
+// HoldBlobs keeps CollectBlobs from deleting what its caller stores, or finds named, until
+// release, which may be called twice.
+func (t *Thread) HoldBlobs() (release func()) { return t.held().HoldBlobs() }
+
+// BlobNames finds the names of blobs in what only the layers above can read.
+type BlobNames = thread.BlobNames
+
+// CollectBlobs deletes the blobs that no record names which the thread keeps, and reports
+// how many and their sealed bytes. It returns [ErrBlobsHeld], and deletes nothing, if they
+// are held for long.
+func (t *Thread) CollectBlobs(ctx context.Context, names BlobNames) (count, bytes int64, err error) {
+	return t.held().CollectBlobs(ctx, names)
+}
+
 // Blob returns the plaintext of a blob that is held here, verified; ErrNotFound if
 // it is not.
 func (t *Thread) Blob(ctx context.Context, id BlobID) ([]byte, error) {

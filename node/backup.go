@@ -96,6 +96,7 @@ func (n *Node) Backup(ctx context.Context, w io.Writer) (Manifest, error) {
 	if b.z, err = zstd.NewWriter(b.w, zstd.WithEncoderConcurrency(1)); err != nil {
 		return Manifest{}, fmt.Errorf("backup: %w", err)
 	}
+	defer n.holdBlobs()() // what the snapshot names is not deleted before it is copied
 	// The snapshot is first: blobs are on disk before it can name them. What is in
 	// it may be sent, so it has to be as durable here as there.
 	snap := n.store.Snapshot()
@@ -115,6 +116,21 @@ func (n *Node) Backup(ctx context.Context, w io.Writer) (Manifest, error) {
 		err = b.w.Flush()
 	}
 	return b.m, err
+}
+
+// holdBlobs keeps the blobs of all databases until release.
+func (n *Node) holdBlobs() (release func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var held []func()
+	for _, d := range n.databases {
+		held = append(held, d.thread.HoldBlobs())
+	}
+	return func() {
+		for _, release := range held {
+			release()
+		}
+	}
 }
 
 // backupFiles writes the files of the home that are not of this process.

@@ -26,6 +26,21 @@ func (b blobs) Get(ctx context.Context, id buckets.BlobID) ([]byte, error) {
 	return b.t.FetchBlob(ctx, net.BlobID(id))
 }
 
+func (b blobs) Hold() func() { return b.t.HoldBlobs() }
+
+// blobNames are those that records and manifests of buckets name.
+var blobNames = net.BlobNames{
+	Payload: func(p []byte, named func(id net.BlobID, list bool)) {
+		buckets.Names(p, func(id buckets.BlobID, manifest bool) { named(net.BlobID(id), manifest) })
+	},
+	List: func(plain []byte) (ids []net.BlobID) {
+		for _, id := range buckets.ManifestBlobs(plain) {
+			ids = append(ids, net.BlobID(id))
+		}
+		return ids
+	},
+}
+
 // A BucketRef names a bucket of the node.
 type BucketRef struct {
 	Name     string

@@ -18,12 +18,17 @@ type Compaction struct {
 	Refused int64  // refused operations that went with them
 	Before  int64  // bytes of the node's store on disk, of all databases
 	After   int64
+
+	Blobs     int64  // blocks of files that were deleted here: no record names them any more
+	BlobBytes int64  // their bytes; large ones are not in the store
+	BlobsKept string // why none were looked for, in one sentence
 }
 
 // Compact makes a database as small on disk as it can be. The device that made
 // the database cuts its history: a snapshot of the documents takes the place of
 // the records, on every replica. What was cut before, here or elsewhere, is
-// deleted on this device, and the store gives the space back.
+// deleted on this device, with the blocks of files that nothing names without it, and the
+// store gives the space back.
 func (n *Node) Compact(ctx context.Context, name string) (Compaction, error) {
 	var out Compaction
 	if err := checkName(name); err != nil {
@@ -46,6 +51,9 @@ func (n *Node) Compact(ctx context.Context, name string) (Compaction, error) {
 		return out, err
 	}
 	if err := d.prune(ctx, fold, &out); err != nil {
+		return out, err
+	}
+	if err := d.collectBlobs(ctx, &out); err != nil {
 		return out, err
 	}
 	if err := n.store.Compact(ctx); err != nil {
@@ -105,5 +113,15 @@ func (d *database) prune(ctx context.Context, fold *replica.Replica, out *Compac
 	}
 	var err error
 	out.Records, err = d.thread.Prune(ctx)
+	return err
+}
+
+// collectBlobs deletes the blocks of files that no record names any more.
+func (d *database) collectBlobs(ctx context.Context, out *Compaction) (err error) {
+	out.Blobs, out.BlobBytes, err = d.thread.CollectBlobs(ctx, blobNames)
+	if errors.Is(err, net.ErrBlobsHeld) {
+		out.BlobsKept = err.Error()
+		return nil
+	}
 	return err
 }

@@ -18,3 +18,13 @@ func Suspended(n *Node, name string) (bool, error) {
 	}
 	return !d.handle.loaded(), nil
 }
+
+// Blobs returns how many blobs of a database are held, and their bytes.
+func Blobs(n *Node, name string) (count, bytes int64, err error) {
+	d, err := n.lookup(name)
+	if err != nil {
+		return 0, 0, err
+	}
+	c := d.thread.Counts()
+	return c.Blobs, c.BlobBytes, nil
+}

@@ -307,12 +307,22 @@ func (a *app) dbCompact() *cobra.Command {
 				Refused int64  `json:"refused"`
 				Before  int64  `json:"before"`
 				After   int64  `json:"after"`
-			}{m.GetCut(), m.GetReason(), m.GetRecords(), m.GetRefused(), m.GetBefore(), m.GetAfter()}
+
+				Blobs     int64  `json:"blobs"`
+				BlobBytes int64  `json:"blob_bytes"`
+				BlobsKept string `json:"blobs_kept,omitempty"`
+			}{m.GetCut(), m.GetReason(), m.GetRecords(), m.GetRefused(), m.GetBefore(), m.GetAfter(), m.GetBlobs(), m.GetBlobBytes(), m.GetBlobsKept()}
 			return a.print(out, func(w io.Writer) {
 				if out.Reason != "" {
 					fmt.Fprintf(w, "The history was not cut: %s.\n", out.Reason)
 				}
 				fmt.Fprintf(w, "Deleted %s; the store now takes %s, before %s.\n", count(out.Records, "record"), size(out.After), size(out.Before))
+				switch {
+				case out.BlobsKept != "":
+					fmt.Fprintf(w, "Blocks of files were not looked for: %s.\n", out.BlobsKept)
+				case out.Blobs > 0:
+					fmt.Fprintf(w, "Deleted %s of files, %s.\n", count(out.Blobs, "block"), size(out.BlobBytes))
+				}
 			})
 		})
 }

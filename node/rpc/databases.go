@@ -117,5 +117,6 @@ func (s databaseService) Compact(ctx context.Context, r *connect.Request[weftv1.
 	}
 	return connect.NewResponse(&weftv1.CompactDatabaseResponse{
 		Cut: c.Cut, Reason: c.Reason, Records: c.Records, Refused: c.Refused, Before: c.Before, After: c.After,
+		Blobs: c.Blobs, BlobBytes: c.BlobBytes, BlobsKept: c.BlobsKept,
 	}), nil
 }

@@ -3,6 +3,7 @@ package expr
 import (
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/cockroachdb/apd/v3"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -42,29 +43,15 @@ func (e *Env) decimalPair(f decimalOp, a, b value.Value) value.Value {
 	return e.decimal(&d)
 }
 
-// plus adds two numbers. An int64 that overflows becomes a double.
-func (e *Env) plus(a, b value.Value) value.Value {
-	switch t := widest(a, b); t {
-	case bson.TypeDecimal128:
-		return e.decimalPair(decimals.Add, a, b)
-	case bson.TypeDouble:
-		return e.double(float(a) + float(b))
-	default:
-		x, y := a.Int(), b.Int()
-		sum := x + y
-		if (sum > x) != (y > 0) && y != 0 {
-			return e.double(float64(x) + float64(y))
-		}
-		return e.narrow(t, sum)
-	}
-}
-
 func (e *Env) minus(a, b value.Value) value.Value {
 	switch t := widest(a, b); t {
 	case bson.TypeDecimal128:
 		return e.decimalPair(decimals.Sub, a, b)
 	case bson.TypeDouble:
-		return e.double(float(a) - float(b))
+		var d floatSum // an int64 may have more digits than a double
+		d.addNumber(a, 1)
+		d.addNumber(b, -1)
+		return e.double(d.round())
 	default:
 		x, y := a.Int(), b.Int()
 		d := x - y
@@ -109,8 +96,14 @@ func errType(op string, v value.Value) error {
 	return fault.Errorf(fault.TypeMismatch, "%s only supports numeric types, not %s", op, typeName(v))
 }
 
+// add sums exactly and rounds once. With a decimal among them doubles count with 15
+// digits each, as everywhere but in sums over documents.
 func add(e *Env, op string, args []value.Value) (value.Value, error) {
-	sum := value.Int32(0)
+	if len(args) == 2 && args[0].Type == bson.TypeDouble && args[1].Type == bson.TypeDouble {
+		return e.double(args[0].Float() + args[1].Float()), nil
+	}
+	var all sum
+	decimal := slices.ContainsFunc(args, func(v value.Value) bool { return v.Type == bson.TypeDecimal128 })
 	date := false
 	for _, v := range args {
 		switch {
@@ -125,12 +118,23 @@ func add(e *Env, op string, args []value.Value) (value.Value, error) {
 		case !v.IsNumber():
 			return nullValue, fault.Errorf(fault.TypeMismatch, "%s only supports numeric or date types, not %s", op, typeName(v))
 		}
-		sum = e.plus(sum, v)
+		if decimal {
+			e.charge(costDecimal)
+		}
+		if decimal && v.Type == bson.TypeDouble {
+			all.addDecimal(decimalOf(v))
+			all.widen(bson.TypeDecimal128)
+			continue
+		}
+		if err := all.Add(v); err != nil {
+			return nullValue, err
+		}
 	}
-	if date {
-		return e.asDate(op, sum)
+	v, err := all.Result(e)
+	if date && err == nil {
+		return e.asDate(op, v)
 	}
-	return sum, nil
+	return v, err
 }
 
 // asDate turns a number of milliseconds into a date, rounded.
@@ -165,14 +169,18 @@ func subtract(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.minus(a, b), nil
 }
 
+// multiply makes a product of decimals if one of the numbers is a decimal, whatever its
+// place: a product of doubles on the way would lose digits.
 func multiply(e *Env, op string, args []value.Value) (value.Value, error) {
 	p := value.Int32(1)
-	for _, v := range args {
+	for i, v := range args {
 		switch {
 		case nullish(v):
 			return nullValue, nil
 		case !v.IsNumber():
 			return nullValue, errType(op, v)
+		case i == 0 && slices.ContainsFunc(args, func(v value.Value) bool { return v.Type == bson.TypeDecimal128 }):
+			p = e.decimal(apd.New(1, 0))
 		}
 		p = e.times(p, v)
 	}

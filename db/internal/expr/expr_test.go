@@ -204,3 +204,25 @@ func TestComparisonAndLogic(t *testing.T) {
 		{expr: `{"$switch": {"branches": []}}`, kind: fault.FailedToParse, says: "requires at least one branch"},
 	})
 }
+
+// With a decimal among them the numbers are added and multiplied as decimals, wherever it
+// stands; int64 and double as the nearest double of the exact result.
+func TestMixedArithmetic(t *testing.T) {
+	long, half, dec := `{"$numberLong": "9007199254740993"}`, `0.5`, `{"$numberDecimal": "1"}`
+	check(t, []testCase{
+		{expr: `{"$add": [` + long + `, ` + half + `, ` + dec + `]}`, want: `{"$numberDecimal": "9007199254740994.500000000000000"}`},
+		{expr: `{"$add": [` + dec + `, ` + half + `, ` + long + `]}`, want: `{"$numberDecimal": "9007199254740994.500000000000000"}`},
+		{expr: `{"$add": [` + long + `, ` + half + `]}`, want: `{"$numberDouble": "9007199254740994.0"}`},
+		{expr: `{"$add": [{"$numberLong": "9223372036854775807"}, 1, -1]}`, want: `{"$numberLong": "9223372036854775807"}`},
+		{expr: `{"$add": [{"$numberLong": "9223372036854775807"}, 1]}`, want: `9.223372036854776e18`},
+		{expr: `{"$add": [0.1, 0.2]}`, want: `0.30000000000000004`},
+		{expr: `{"$add": [0.1, ` + dec + `]}`, want: `{"$numberDecimal": "1.100000000000000"}`},
+		{expr: `{"$sum": [` + long + `, ` + half + `, ` + dec + `]}`, want: `{"$numberDecimal": "9007199254740994.5"}`},
+		{expr: `{"$avg": [` + long + `, 1.0, ` + dec + `]}`, want: `{"$numberDecimal": "3002399751580331.666666666666666667"}`},
+		{expr: `{"$subtract": [` + long + `, ` + half + `]}`, want: `{"$numberDouble": "9007199254740992.0"}`},
+		{expr: `{"$subtract": [0.5, {"$numberLong": "9007199254740995"}]}`, want: `{"$numberDouble": "-9007199254740994.0"}`},
+		{expr: `{"$subtract": [` + long + `, {"$numberDecimal": "0.5"}]}`, want: `{"$numberDecimal": "9007199254740992.5"}`},
+		{expr: `{"$multiply": [` + long + `, ` + half + `, {"$numberDecimal": "2"}]}`, want: `{"$numberDecimal": "9007199254740993.000000000000000"}`},
+		{expr: `{"$multiply": [{"$numberDecimal": "2"}, ` + half + `, ` + long + `]}`, want: `{"$numberDecimal": "9007199254740993.000000000000000"}`},
+	})
+}

@@ -72,14 +72,17 @@ func (b *batch) emitWide(x *keyspace.Index, idKey []byte, was, is bool) error {
 	return nil
 }
 
-// keyChunk is how much memory for keys is taken at a time.
-const keyChunk = 32 << 10
+// How much memory for keys is taken at a time: at first little, for most batches are small.
+const (
+	firstKeyChunk = 512
+	keyChunk      = 32 << 10
+)
 
 // entryKey builds the key of an entry in memory that the batch's keys share:
 // the transaction keeps them to its end.
 func (b *batch) entryKey(tag byte, x *keyspace.Index, k, idKey []byte) []byte {
 	if n := len(b.fold.Space) + 6 + len(k) + len(idKey); cap(b.keyRoom)-len(b.keyRoom) < n {
-		b.keyRoom = make([]byte, 0, max(n, keyChunk))
+		b.keyRoom = make([]byte, 0, max(n, min(max(firstKeyChunk, 4*cap(b.keyRoom)), keyChunk)))
 	}
 	at := len(b.keyRoom)
 	b.keyRoom = append(append(b.keyRoom, b.fold.Space...), tag)

@@ -64,7 +64,6 @@ func (p *Planner) hinted(h *hint) (*Access, error) {
 		if h.natural != 0 {
 			a = p.Whole(h.natural < 0)
 		}
-		p.estimate(a)
 		p.Found = []*Access{a}
 		return a, nil
 	}
@@ -85,8 +84,7 @@ func (p *Planner) hinted(h *hint) (*Access, error) {
 	case len(p.Found) == 0:
 		return nil, BadHint("index %s may lack documents that match the filter", x.Name)
 	}
-	p.Choose()
-	return p.Found[0], nil
+	return p.best()
 }
 
 // Whole is the access to every document, in the order of _id.

@@ -8,14 +8,14 @@
 //	bounds   country ["JP", "JP"], n [5, Infinity)     by conjuncts of the filter
 //	range    i 06 "JP" 5 … i 06 "JP" (after numbers)   one, for country is a point
 //	order    whole: country is constant, and n comes next
-//	price    keys · 0.5 + documents · 6, of what a sample of the keys says
+//	price    keys · 0.5 + documents · 6, of the keys that are there
 //
 //	Planner ─► onID, onIndex, unions     candidates: Access
-//	 └──► Choose ─► estimate, price      the cheapest first
+//	 ├──► Choose ─► price, count         the cheapest first, by counting
+//	 └──► Overtaken                      another, when what was chosen by a guess costs more
 package plan
 
 import (
-	"math"
 	"slices"
 	"strings"
 
@@ -46,8 +46,9 @@ type Access struct {
 	Exact   bool  // exactly the documents in it match
 	Once    bool  // no document is in it twice
 
-	Keys, Docs float64 // estimates: keys walked, documents read
-	Cost       float64 // in documents scanned
+	Keys, Docs float64 // once estimated: keys walked, documents read
+	Cost       float64 // in documents scanned; of a loser, what it costs at least
+	tally      tally
 }
 
 const (
@@ -56,15 +57,6 @@ const (
 	maxMerged   = 32     // streams
 	maxBranches = 64     // of a union
 	maxUnion    = 64 << 10
-)
-
-// What it costs to look at a key and to fetch a document out of order, in
-// documents scanned.
-// CostFetch and the others are measured ratios, not units of time.
-const (
-	costKey   = 0.5
-	CostFetch = 6
-	costSort  = 1
 )
 
 // A Planner finds the accesses of one query and what each would cost.
@@ -78,8 +70,9 @@ type Planner struct {
 	Want    int64 // documents wanted; 0 means all
 	Count   bool  // only their number
 	NoIndex bool
-	Total   float64   // documents of the collection
-	Found   []*Access // candidates, the best first once planned
+	Stop    func() error // asked while keys are counted; nil: never
+	Total   float64      // documents of the collection
+	Found   []*Access    // candidates, the best first once planned
 }
 
 // Plan returns the cheapest access.
@@ -97,63 +90,23 @@ func (p *Planner) Plan(hint *hint) (*Access, error) {
 		for _, x := range p.C.Indexes {
 			p.Found = append(p.Found, p.onIndex(x, p.cons, false)...)
 		}
-		p.Found = append(p.Found, p.unions()...)
+		unions, err := p.unions()
+		if err != nil {
+			return nil, err
+		}
+		p.Found = append(p.Found, unions...)
 	}
+	return p.best()
+}
+
+// best returns the cheapest of the candidates.
+func (p *Planner) best() (*Access, error) {
 	if len(p.Found) > 1 {
-		p.Choose()
+		if err := p.Choose(); err != nil {
+			return nil, err
+		}
 	}
 	return p.Found[0], nil
-}
-
-// Choose estimates the candidates and puts the cheapest first.
-func (p *Planner) Choose() {
-	matches := p.Total
-	for _, a := range p.Found {
-		p.estimate(a)
-		matches = min(matches, max(1, a.Docs))
-	}
-	for _, a := range p.Found {
-		p.price(a, matches)
-	}
-	slices.SortStableFunc(p.Found, func(a, b *Access) int {
-		switch {
-		case a.Cost < b.Cost:
-			return -1
-		case a.Cost > b.Cost:
-			return 1
-		}
-		return 0
-	})
-}
-
-// price sets what a costs if about so many documents match. Where only the first few are
-// wanted, an access in the order of the sort ends early, and costs a part; one that must
-// be sorted costs all, and the sort. What the filter lets through of an inexact access is
-// guessed.
-func (p *Planner) price(a *Access, matches float64) {
-	switch {
-	case a.Index == nil && a.Parts == nil && a.Ids == nil:
-		a.Cost = a.Docs
-	case p.Count && a.Exact:
-		a.Cost = a.Keys * costKey
-	default:
-		a.Cost = a.Keys*costKey + a.Docs*CostFetch
-	}
-	if p.Count {
-		return
-	}
-	sorted := len(p.Sort) == 0 || a.Order.Whole
-	if !a.Exact && p.Filter != nil {
-		matches *= 0.3
-	}
-	switch {
-	case sorted && p.Want > 0:
-		a.Cost *= min(1, float64(p.Want)/max(1, matches))
-	case a.Order.Fields > 0 && p.Want > 0: // whole groups
-		a.Cost *= min(1, 2*math.Sqrt(float64(p.Want)/max(1, matches)))
-	case !sorted:
-		a.Cost += a.Docs * costSort
-	}
 }
 
 // onID is the access by _id: the whole collection, unless the filter says more. _id is no
@@ -320,9 +273,9 @@ func (p *Planner) Usable(x *keyspace.Index, cons []query.Conjunct) bool {
 
 // unions returns an access for each $or of the filter whose branches all have
 // an index.
-func (p *Planner) unions() (out []*Access) {
+func (p *Planner) unions() (out []*Access, err error) {
 	if p.Filter == nil || len(p.Raw) > maxUnion {
-		return nil
+		return nil, nil
 	}
 	for _, branches := range p.Filter.Tree().Disjunctions() {
 		if len(branches) > maxBranches {
@@ -330,7 +283,10 @@ func (p *Planner) unions() (out []*Access) {
 		}
 		u := &Access{}
 		for _, b := range branches {
-			part := p.branch(append(b.Conjuncts(), p.cons...))
+			part, err := p.branch(append(b.Conjuncts(), p.cons...))
+			if err != nil {
+				return nil, err
+			}
 			if part == nil {
 				u = nil
 				break
@@ -341,14 +297,13 @@ func (p *Planner) unions() (out []*Access) {
 			out = append(out, u)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // branch returns the best access under the conditions of one branch of an $or, to which
-// those beside the $or belong; nil if
-// that is a scan.
-func (p *Planner) branch(cons []query.Conjunct) *Access {
-	q := &Planner{V: p.V, C: p.C, Filter: p.Filter, Raw: p.Raw, cons: cons, Total: p.Total}
+// those beside the $or belong; nil if that is a scan.
+func (p *Planner) branch(cons []query.Conjunct) (*Access, error) {
+	q := &Planner{V: p.V, C: p.C, Filter: p.Filter, Raw: p.Raw, cons: cons, Total: p.Total, Stop: p.Stop}
 	if a := q.onID(); a.Ids != nil {
 		q.Found = append(q.Found, a)
 	}
@@ -360,14 +315,10 @@ func (p *Planner) branch(cons []query.Conjunct) *Access {
 			}
 		}
 	}
-	switch len(q.Found) {
-	case 0:
-		return nil
-	case 1:
-		return q.Found[0]
+	if len(q.Found) == 0 {
+		return nil, nil
 	}
-	q.Choose()
-	return q.Found[0]
+	return q.best()
 }
 
 // IDKeyOf cuts the _id's key off an index key; ok is false if the values before

@@ -13,12 +13,13 @@ import (
 
 // Stats runs the search, and releases its view.
 func (s *Search) Stats(ctx context.Context, count bool) (bson.D, error) {
-	began, n := time.Now(), int64(0)
+	began, n, cost := time.Now(), int64(0), 0.0
 	var err error
 	if count {
 		s.Ctx = ctx
 		n, err = s.Count()
 		n = max(0, n-s.o.Skip)
+		cost = s.cost()
 		s.Close()
 		s.v.Release()
 	} else {
@@ -30,15 +31,22 @@ func (s *Search) Stats(ctx context.Context, count bool) (bson.D, error) {
 			n++
 		}
 		err = cur.Err()
+		cost = s.cost()
 		cur.Close()
 	}
-	return bson.D{
+	d := bson.D{
 		{Key: "executionSuccess", Value: err == nil},
 		{Key: "nReturned", Value: n},
 		{Key: "executionTimeMillis", Value: time.Since(began).Milliseconds()},
 		{Key: "totalKeysExamined", Value: s.keysExamined.Load()},
 		{Key: "totalDocsExamined", Value: s.DocsExamined.Load()},
-	}, err
+		{Key: "cost", Value: cost},
+	}
+	if s.Overtook != nil {
+		e := Explainer{S: s}
+		d = append(d, bson.E{Key: "overtakenBy", Value: e.read(s.Overtook)})
+	}
+	return d, err
 }
 
 // An Explainer writes the stages of plans.
@@ -53,13 +61,40 @@ func stage(name string, fields ...bson.E) bson.D {
 
 func input(d bson.D) bson.E { return bson.E{Key: "inputStage", Value: d} }
 
-// Plan returns the stages of a, the last first.
-func (e *Explainer) Plan(a *plan.Access) bson.D {
-	if a == nil {
-		return stage("EOF")
+// Queries returns the plan that wins and those that lost.
+func (e *Explainer) Queries(namespace string) (bson.D, error) {
+	wins, err := e.Plan(e.S.Access)
+	if err != nil {
+		return nil, err
 	}
-	if a.Cost == 0 && e.S.Text == nil {
-		e.estimate(a)
+	rejected := bson.A{}
+	for _, a := range e.S.Found {
+		if a != e.S.Access {
+			d, err := e.Plan(a)
+			if err != nil {
+				return nil, err
+			}
+			rejected = append(rejected, d)
+		}
+	}
+	return bson.D{{Key: "queryPlanner", Value: bson.D{
+		{Key: "namespace", Value: namespace},
+		{Key: "parsedQuery", Value: value.OrEmpty(e.S.o.Filter)},
+		{Key: "winningPlan", Value: wins},
+		{Key: "rejectedPlans", Value: rejected},
+		{Key: "keysCounted", Value: e.S.Counted},
+	}}}, nil
+}
+
+// Plan returns the stages of a, the last first.
+func (e *Explainer) Plan(a *plan.Access) (bson.D, error) {
+	if a == nil {
+		return stage("EOF"), nil
+	}
+	if e.S.planner != nil {
+		if err := e.S.planner.Estimate(a); err != nil {
+			return nil, err
+		}
 	}
 	d := e.read(a)
 	o := &e.S.o
@@ -91,19 +126,7 @@ func (e *Explainer) Plan(a *plan.Access) bson.D {
 	}
 	return append(d, bson.E{Key: "estimate", Value: bson.D{
 		{Key: "keys", Value: int64(a.Keys)}, {Key: "docs", Value: int64(a.Docs)}, {Key: "cost", Value: a.Cost},
-	}})
-}
-
-// estimate fills in what choosing did not need.
-func (e *Explainer) estimate(a *plan.Access) {
-	p := &plan.Planner{V: e.S.v, C: e.S.C, Filter: e.S.Filter, Count: e.Count, Found: []*plan.Access{a}}
-	p.Total = float64(p.V.Stats[p.C.Num].Docs)
-	if e.S.Sort != nil {
-		p.Sort = e.S.Sort.Fields()
-	}
-	p.Want = e.S.o.want()
-	a.Keys, a.Docs = 0, 0
-	p.Choose()
+	}}), nil
 }
 
 // read returns the stages that give the documents.

@@ -160,6 +160,7 @@ func (c *chunk) each(s *Search, most int, f func(h *keyspace.Head, idKey []byte)
 			_, again := s.seen[string(key)]
 			ok = !again
 		}
+		ok = ok && !s.gave(key)
 		if !ok {
 			continue
 		}

@@ -72,15 +72,19 @@ type Search struct {
 	now    time.Time   // what has expired then is hidden; zero if nothing expires
 	sight  *view.Sight // what the read rule shows; nil if that is everything
 
-	Access *plan.Access   // the one that is used; nil if C is nil
-	Found  []*plan.Access // all candidates, the chosen first
-	Parts  []*plan.Access // to be walked, the first being under way
-	source source
-	out    []view.Found // of which those before pos were returned
-	pos    int
-	done   bool
-	seen   map[string]struct{} // the keys of the _ids found so far, if they may come again
-	size   int                 // bytes of seen
+	Access   *plan.Access   // the one that is used; nil if C is nil
+	Found    []*plan.Access // all candidates, the chosen first
+	Parts    []*plan.Access // to be walked, the first being under way
+	Overtook *plan.Access   // that took over from Access; nil if none did
+	Counted  int64          // keys that were counted to choose
+	planner  *plan.Planner  // that chose Access; nil if nothing was chosen
+	over     *overtaking    // nil if nothing can overtake
+	source   source
+	out      []view.Found // of which those before pos were returned
+	pos      int
+	done     bool
+	seen     map[string]struct{} // the keys of the _ids found so far, if they may come again
+	size     int                 // bytes of seen
 
 	keysExamined, DocsExamined atomic.Int64 // for explain and for those who bound work
 }
@@ -153,6 +157,7 @@ func For(ctx context.Context, v *view.View, name string, o Options, count bool) 
 		return s, nil
 	}
 	p := &plan.Planner{V: v, C: s.C, Filter: s.Filter, Raw: o.Filter, Count: count, NoIndex: o.NoIndex}
+	p.Stop = func() error { return s.Ctx.Err() }
 	if s.Sort != nil {
 		p.Sort = s.Sort.Fields()
 	}
@@ -160,7 +165,9 @@ func For(ctx context.Context, v *view.View, name string, o Options, count bool) 
 	if s.Access, err = p.Plan(h); err != nil {
 		return nil, err
 	}
-	s.Found = p.Found
+	s.Found, s.Counted = p.Found, p.Counted()
+	s.planner = p
+	s.mayOvertake()
 	s.Parts = []*plan.Access{s.Access}
 	if s.Access.Parts != nil {
 		s.Parts = s.Access.Parts
@@ -181,6 +188,12 @@ func (s *Search) Close() {
 // memory returns about how many bytes the search holds.
 func (s *Search) memory() int64 {
 	n := int64(s.size)
+	if s.Access != nil {
+		n += s.Access.Held()
+	}
+	if s.over != nil {
+		n += int64(s.over.size)
+	}
 	for i := range s.out {
 		n += weight(&s.out[i])
 	}
@@ -223,8 +236,11 @@ func (s *Search) refill() (err error) {
 		s.source = s.newSource(s.Parts[0])
 	}
 	var more bool
-	if s.out, more, err = s.source.refill(s); err != nil || more {
+	if s.out, more, err = s.source.refill(s); err != nil {
 		return err
+	}
+	if more {
+		return s.watchCost()
 	}
 	s.source.close()
 	s.source = nil
@@ -324,7 +340,10 @@ func (s *Search) Project(st *keyspace.State) bson.Raw {
 // found now; full says that no more can be noted. An array has a document in several
 // places of an index, and a union may have it in several parts.
 func (s *Search) repeated(a *plan.Access, idKey []byte) (again, full bool) {
-	if a.Once && s.Access.Parts == nil {
+	if s.gave(idKey) {
+		return true, false
+	}
+	if a.Once && s.Access.Parts == nil && (s.Overtook == nil || s.Overtook.Parts == nil) {
 		return false, false
 	}
 	if _, ok := s.seen[string(idKey)]; ok {

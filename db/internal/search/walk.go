@@ -12,7 +12,8 @@ import (
 )
 
 // A walk yields the keys of _ids that an access by an index finds, in its
-// order: first the documents beside the index, then its streams, merged.
+// order: first the documents beside the index, then what the planner met when it counted,
+// then its streams, merged.
 //
 //	key in the index   i 06 ‖ "JP" ‖ 5 ‖ id        walks give id
 //	streams            "JP" 5…   "NO" 5…           two, if a sort on the second field merges them
@@ -21,6 +22,7 @@ type walk struct {
 	wide    store.Iterator // nil once at its end
 	prefix  int            // bytes of a wide key before the _id's key
 	moved   bool           // wide is at a key that was returned
+	counted [][]byte       // that the planner met, to be returned
 	streams []*stream      // that are not at their end
 	cur     *stream        // whose key was returned
 	keys    int64          // walked
@@ -39,8 +41,14 @@ func newWalk(v *view.View, a *plan.Access) *walk {
 		r.KeysOnly = true
 		w.wide, w.prefix = v.Snap.Iterate(r), len(r.Lower)
 	}
-	for _, spans := range a.Streams {
-		w.streams = append(w.streams, &stream{snap: v.Snap, a: a, spans: spans, merged: len(a.Streams) > 1})
+	streams := a.Streams
+	if len(streams) == 1 {
+		var left []store.Range
+		w.counted, w.keys, left = a.Counted()
+		streams = [][]store.Range{left}
+	}
+	for _, spans := range streams {
+		w.streams = append(w.streams, &stream{snap: v.Snap, a: a, spans: spans, merged: len(streams) > 1})
 	}
 	return w
 }
@@ -60,6 +68,11 @@ func (w *walk) next() ([]byte, error) {
 		if w.wide = nil; err != nil {
 			return nil, err
 		}
+	}
+	if len(w.counted) > 0 {
+		k := w.counted[0]
+		w.counted = w.counted[1:]
+		return k, nil
 	}
 	for {
 		if err := w.advance(); err != nil || len(w.streams) == 0 {
@@ -107,7 +120,7 @@ func (w *walk) close() {
 	for _, s := range w.streams {
 		s.close()
 	}
-	w.streams = nil
+	w.streams, w.counted = nil, nil
 }
 
 // A stream is the keys of some ranges, one after the other. Backward, keys with

@@ -60,6 +60,11 @@ func TestApply(t *testing.T) {
 			`{"a":{"$numberLong":"2147483648"},"b":{"$numberLong":"2"},"c":2.5,"d":{"$numberDecimal":"0.300000000000000"}}`,
 		},
 		{`{}`, `{"$mul":{"a":2,"b":{"$numberLong":"3"}}}`, `{"a":{"$numberDecimal":"1.50"}}`, `{"a":{"$numberDecimal":"3.00"},"b":{"$numberLong":"0"}}`},
+		{
+			`{}`, `{"$inc":{"a":{"$numberDecimal":"0.5"},"b":{"$numberLong":"9007199254740993"}},"$mul":{"c":{"$numberDecimal":"0.5"}}}`,
+			`{"a":{"$numberLong":"9007199254740993"},"b":{"$numberDecimal":"1.5"},"c":{"$numberLong":"9007199254740993"}}`,
+			`{"a":{"$numberDecimal":"9007199254740993.5"},"b":{"$numberDecimal":"9007199254740994.5"},"c":{"$numberDecimal":"4503599627370496.5"}}`,
+		},
 		{`{}`, `{"$rename":{"a.b":"c.d","x":"y"}}`, `{"a":{"b":1,"e":2}}`, `{"a":{"e":2},"c":{"d":1}}`},
 		{`{}`, `{"$rename":{"a":"b"}}`, `{"a":1,"b":2,"c":3}`, `{"b":1,"c":3}`},
 		{`{}`, `{"$push":{"a":{"$each":[3,1],"$sort":-1,"$slice":2,"$position":0}}}`, `{"a":[2]}`, `{"a":[3,2]}`},

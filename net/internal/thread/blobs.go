@@ -44,13 +44,15 @@ type BlobRef struct {
 type blobStore struct {
 	t *Thread
 
-	write sync.Mutex // one writer at a time
+	write      sync.Mutex // one writer at a time
+	collecting sync.Mutex // one at a time
+	holds      blobHolds
 
 	mu      sync.Mutex // guards what follows
 	last    int64      // number of the last blob
 	durable int64      // number of the last that is synced
-	count   int64
-	bytes   int64
+	sum     int64      // bytes of all blobs that have or had a number
+	gone    goneBlobs  // of these: deleted, or stored again under another number
 }
 
 // init joins the blobs to their thread, whose keys they use.
@@ -60,13 +62,18 @@ func (s *blobStore) init(t *Thread) { s.t = t }
 func (s *blobStore) counts() (count, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.count, s.bytes
+	return s.last - s.gone.count, s.sum - s.gone.bytes
 }
 
-// load reads the last number and the counts, which the last reference carries.
+// load reads the last number and the counts, which the last reference carries, or what
+// was written when it was deleted.
 func (s *blobStore) load(r store.Reader) error {
+	if err := s.loadGone(r); err != nil {
+		return err
+	}
+	s.durable = s.last
 	rng := store.Prefix(s.t.key(keyBlobSeq))
-	rng.Reverse = true
+	rng.Reverse, rng.Lower = true, s.t.blobSeqKey(s.last+1)
 	it := r.Iterate(rng)
 	defer it.Close()
 	if !it.Valid() {
@@ -81,8 +88,8 @@ func (s *blobStore) load(r store.Reader) error {
 		return fault.Of(format.ErrMalformed, "the reference to a blob is cut short")
 	}
 	s.last = int64(binary.BigEndian.Uint64(k[len(k)-8:]))
-	s.durable, s.count = s.last, s.last
-	s.bytes = int64(binary.BigEndian.Uint64(v[36:]))
+	s.durable = s.last
+	s.sum = int64(binary.BigEndian.Uint64(v[36:]))
 	return nil
 }
 
@@ -132,6 +139,10 @@ func (s *blobStore) remove() error {
 
 func (t *Thread) blobEntry(id format.BlobID) []byte { return append(t.key(keyBlob), id[:]...) }
 
+func (t *Thread) blobSeqKey(n int64) []byte {
+	return binary.BigEndian.AppendUint64(t.key(keyBlobSeq), uint64(n))
+}
+
 // PutBlob seals plain, of at most MaxBlob bytes, and stores it. It is durable on
 // return. Equal plaintexts give the same ID.
 func (t *Thread) PutBlob(ctx context.Context, plain []byte) (format.BlobID, error) {
@@ -142,7 +153,8 @@ func (t *Thread) PutBlob(ctx context.Context, plain []byte) (format.BlobID, erro
 	return ids[0], nil
 }
 
-// PutBlobs is PutBlob for several, with one sync of the store.
+// PutBlobs is PutBlob for several, with one sync of the store. One that is held already
+// is listed to peers as if it came now: those that have deleted it fetch it again.
 func (t *Thread) PutBlobs(ctx context.Context, plains [][]byte) ([]format.BlobID, error) {
 	t.mu.Lock()
 	k := t.keys
@@ -159,7 +171,7 @@ func (t *Thread) PutBlobs(ctx context.Context, plains [][]byte) ([]format.BlobID
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return ids, t.putBlobs(ctx, ids, sealed)
+	return ids, t.putBlobs(ctx, ids, sealed, true)
 }
 
 // Blob returns the plaintext of a blob that is held here, verified; ErrNotFound if
@@ -227,12 +239,13 @@ func (t *Thread) PutSealedBlobs(ctx context.Context, sealed [][]byte) error {
 		}
 		ids[i] = format.BlobIDOf(b)
 	}
-	return t.putBlobs(ctx, ids, sealed)
+	return t.putBlobs(ctx, ids, sealed, false)
 }
 
 // putBlobs stores sealed blobs that were checked against their IDs. Files are
-// synced before the references to them, which share one sync.
-func (t *Thread) putBlobs(ctx context.Context, ids []format.BlobID, sealed [][]byte) error {
+// synced before the references to them, which share one sync. With again, blobs that are
+// held already get new numbers.
+func (t *Thread) putBlobs(ctx context.Context, ids []format.BlobID, sealed [][]byte, again bool) error {
 	s := &t.blobs
 	s.write.Lock()
 	defer s.write.Unlock()
@@ -261,7 +274,7 @@ func (t *Thread) putBlobs(ctx context.Context, ids []format.BlobID, sealed [][]b
 			return fmt.Errorf("blob: %w", err)
 		}
 	}
-	if err := s.putRefs(ids, sealed); err != nil {
+	if err := s.putRefs(ids, sealed, again); err != nil {
 		return err
 	}
 	if err := t.env.store.Sync(); err != nil {
@@ -305,71 +318,82 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// putRefs commits the entries of blobs that are new, in as many transactions as
-// it takes.
-func (s *blobStore) putRefs(ids []format.BlobID, sealed [][]byte) error {
+// putRefs commits the entries of blobs that are new, and with again the new numbers of
+// those that are not, in as many transactions as it takes.
+func (s *blobStore) putRefs(ids []format.BlobID, sealed [][]byte, again bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.t
 	tx := t.env.store.Begin()
 	defer func() { tx.Discard() }()
-	last, count, bytes := s.last, s.count, s.bytes
+	begin, last, sum, gone := s.last, s.last, s.sum, s.gone
 	commit := func() error {
+		if gone != s.gone {
+			if err := s.putGone(tx, gone, last, sum); err != nil {
+				return fmt.Errorf("blob: %w", err)
+			}
+		}
 		if err := tx.Commit(); err != nil {
 			return fmt.Errorf("blob: %w", err)
 		}
-		s.last, s.count, s.bytes = last, count, bytes
+		s.last, s.sum, s.gone = last, sum, gone
 		return nil
 	}
 	for i, id := range ids {
-		if _, err := tx.Get(t.blobEntry(id)); err == nil {
-			continue
-		} else if !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("blob: %w", err)
-		}
-		if used := tx.Used(); used.Bytes+len(sealed[i])%maxInlineBlob+1024 > t.env.store.Limits().Bytes || used.Puts+2 > t.env.store.Limits().Puts {
+		size := len(sealed[i])
+		if used := tx.Used(); used.Bytes+size%maxInlineBlob+2048 > t.env.store.Limits().Bytes || used.Puts+4 > t.env.store.Limits().Puts {
 			if err := commit(); err != nil {
 				return err
 			}
 			tx = t.env.store.Begin()
 		}
-		n, size := last+1, len(sealed[i])
-		entry := binary.BigEndian.AppendUint64(nil, uint64(n))
+		old, err := tx.Get(t.blobEntry(id))
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("blob: %w", err)
+		}
+		if len(old) >= 12 {
+			n := int64(binary.BigEndian.Uint64(old))
+			if !again || n > begin { // it has a new number already
+				continue
+			}
+			if err := tx.Delete(t.blobSeqKey(n)); err != nil {
+				return fmt.Errorf("blob: %w", err)
+			}
+			gone.add(size)
+		}
+		last, sum = last+1, sum+int64(size)
+		entry := binary.BigEndian.AppendUint64(nil, uint64(last))
 		entry = binary.BigEndian.AppendUint32(entry, uint32(size))
 		if size <= maxInlineBlob {
 			entry = append(entry, sealed[i]...)
 		}
 		ref := binary.BigEndian.AppendUint32(slices.Clone(id[:]), uint32(size))
-		ref = binary.BigEndian.AppendUint64(ref, uint64(bytes+int64(size)))
-		key := binary.BigEndian.AppendUint64(t.key(keyBlobSeq), uint64(n))
-		if err := errors.Join(tx.Put(t.blobEntry(id), entry), tx.Put(key, ref)); err != nil {
+		ref = binary.BigEndian.AppendUint64(ref, uint64(sum))
+		if err := errors.Join(tx.Put(t.blobEntry(id), entry), tx.Put(t.blobSeqKey(last), ref)); err != nil {
 			return fmt.Errorf("blob: %w", err)
 		}
-		last, count, bytes = n, count+1, bytes+int64(size)
 	}
 	return commit()
 }
 
-// BlobsAfter returns at most max blobs that were stored after the n-th, in order;
-// only durable ones.
-func (t *Thread) BlobsAfter(n int64, limit int) ([]BlobRef, error) {
+// BlobsAfter returns at most limit blobs that were stored after the n-th, in order; only
+// durable ones. There are no others up to number upTo.
+func (t *Thread) BlobsAfter(n int64, limit int) (refs []BlobRef, upTo int64, err error) {
 	t.blobs.mu.Lock()
 	durable := t.blobs.durable
 	t.blobs.mu.Unlock()
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	lower := binary.BigEndian.AppendUint64(t.key(keyBlobSeq), uint64(n+1))
-	it := snap.Iterate(store.Range{Lower: lower, Upper: store.PrefixEnd(t.key(keyBlobSeq))})
+	it := snap.Iterate(store.Range{Lower: t.blobSeqKey(n + 1), Upper: store.PrefixEnd(t.key(keyBlobSeq))})
 	defer it.Close()
-	var refs []BlobRef
 	for ; it.Valid() && len(refs) < limit; it.Next() {
 		k := it.Key()
 		v, err := it.Value()
 		if err != nil {
-			return nil, fmt.Errorf("blobs: %w", err)
+			return nil, n, fmt.Errorf("blobs: %w", err)
 		}
 		if len(v) < 36 {
-			return nil, fault.Of(format.ErrMalformed, "the reference to a blob is cut short")
+			return nil, n, fault.Of(format.ErrMalformed, "the reference to a blob is cut short")
 		}
 		r := BlobRef{N: int64(binary.BigEndian.Uint64(k[len(k)-8:])), ID: format.BlobID(v[:32]), Size: int(binary.BigEndian.Uint32(v[32:]))}
 		if r.N > durable {
@@ -377,7 +401,10 @@ func (t *Thread) BlobsAfter(n int64, limit int) ([]BlobRef, error) {
 		}
 		refs = append(refs, r)
 	}
-	return refs, it.Err()
+	if upTo = max(n, durable); len(refs) == limit {
+		upTo = refs[len(refs)-1].N
+	}
+	return refs, upTo, it.Err()
 }
 
 // LastBlob returns the number of the last blob that is durable.

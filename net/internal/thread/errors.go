@@ -18,6 +18,9 @@ var (
 	ErrNoKeys = fault.New(fault.NoKeys, "this node cannot read the thread")
 	// ErrClock reports a time that is not later than the log's last.
 	ErrClock = fault.New(fault.BadClock, "the time is not later than the log's last record")
+	// ErrBlobsHeld reports that blobs cannot be collected now, as they are being stored
+	// or read.
+	ErrBlobsHeld = fault.New(fault.Conflict, "files are being pushed or read")
 	// ErrClosed reports use of a closed thread.
 	ErrClosed = fault.New(fault.Closed, "the thread is closed")
 )

@@ -400,7 +400,7 @@ func TestBlobsAreSealedKeptAndChecked(t *testing.T) {
 	if ids[2] != ids[len(ids)-1] {
 		t.Fatal("equal plaintexts gave different blobs")
 	}
-	refs, err := ta.BlobsAfter(0, 100)
+	refs, _, err := ta.BlobsAfter(0, 100)
 	if err != nil || len(refs) != len(plains) {
 		t.Fatalf("got %d blobs, %v, want %d", len(refs), err, len(plains))
 	}

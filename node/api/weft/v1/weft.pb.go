@@ -2304,6 +2304,9 @@ type CompactDatabaseResponse struct {
 	Refused       int64                  `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"` // refused operations that went with the history
 	Before        int64                  `protobuf:"varint,5,opt,name=before,proto3" json:"before,omitempty"`   // bytes of the node's store, of all databases
 	After         int64                  `protobuf:"varint,6,opt,name=after,proto3" json:"after,omitempty"`
+	Blobs         int64                  `protobuf:"varint,7,opt,name=blobs,proto3" json:"blobs,omitempty"` // blocks of files that were deleted on this device: nothing names them any more
+	BlobBytes     int64                  `protobuf:"varint,8,opt,name=blob_bytes,json=blobBytes,proto3" json:"blob_bytes,omitempty"`
+	BlobsKept     string                 `protobuf:"bytes,9,opt,name=blobs_kept,json=blobsKept,proto3" json:"blobs_kept,omitempty"` // why none were looked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2378,6 +2381,27 @@ func (x *CompactDatabaseResponse) GetAfter() int64 {
 		return x.After
 	}
 	return 0
+}
+
+func (x *CompactDatabaseResponse) GetBlobs() int64 {
+	if x != nil {
+		return x.Blobs
+	}
+	return 0
+}
+
+func (x *CompactDatabaseResponse) GetBlobBytes() int64 {
+	if x != nil {
+		return x.BlobBytes
+	}
+	return 0
+}
+
+func (x *CompactDatabaseResponse) GetBlobsKept() string {
+	if x != nil {
+		return x.BlobsKept
+	}
+	return ""
 }
 
 type RunRequest struct {
@@ -6320,14 +6344,19 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x18\n" +
 	"\x16RemoveDatabaseResponse\",\n" +
 	"\x16CompactDatabaseRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xa5\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xf9\x01\n" +
 	"\x17CompactDatabaseResponse\x12\x10\n" +
 	"\x03cut\x18\x01 \x01(\bR\x03cut\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
 	"\arecords\x18\x03 \x01(\x03R\arecords\x12\x18\n" +
 	"\arefused\x18\x04 \x01(\x03R\arefused\x12\x16\n" +
 	"\x06before\x18\x05 \x01(\x03R\x06before\x12\x14\n" +
-	"\x05after\x18\x06 \x01(\x03R\x05after\"B\n" +
+	"\x05after\x18\x06 \x01(\x03R\x05after\x12\x14\n" +
+	"\x05blobs\x18\a \x01(\x03R\x05blobs\x12\x1d\n" +
+	"\n" +
+	"blob_bytes\x18\b \x01(\x03R\tblobBytes\x12\x1d\n" +
+	"\n" +
+	"blobs_kept\x18\t \x01(\tR\tblobsKept\"B\n" +
 	"\n" +
 	"RunRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x18\n" +
