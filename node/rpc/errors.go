@@ -96,6 +96,7 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.Definition: connect.CodeInvalidArgument,
 	fault.Atomic:     connect.CodeAborted,
 	fault.Rule:       connect.CodePermissionDenied,
+	fault.TooCostly:  connect.CodeInvalidArgument,
 
 	fault.BadValue:               connect.CodeInvalidArgument,
 	fault.FailedToParse:          connect.CodeInvalidArgument,
