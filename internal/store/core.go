@@ -122,7 +122,9 @@ func (c *core) Sync() error {
 	if err := c.failure(); err != nil {
 		return err
 	}
-	if err := c.syncs.wait(); err != nil {
+	if err := c.syncs.wait(); errors.Is(err, ErrDiskFull) {
+		return err // there may be room later
+	} else if err != nil {
 		return c.fail(fmt.Errorf("sync: %w", err))
 	}
 	return nil

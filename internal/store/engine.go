@@ -11,9 +11,11 @@ type Engine interface {
 	Charge(key, value []byte) int
 	// Snapshot returns a view of all that was applied.
 	Snapshot() (EngineView, error)
-	// Apply writes all of w or nothing. Calls never overlap.
+	// Apply writes all of w or nothing. Calls never overlap. After ErrDiskFull nothing
+	// was written, and it may be tried again; any other error is final.
 	Apply(w *Writes) error
-	// Sync returns when everything applied before the call is durable.
+	// Sync returns when everything applied before the call is durable. After
+	// ErrDiskFull it is not yet, and still can be; any other error is final.
 	Sync() error
 	// Position rises with every Apply. After opening it is at least that of all that
 	// was durable, unless some of that is gone.

@@ -152,6 +152,22 @@ func (s *Space) Wait() {
 	}
 }
 
+// Yield is for a write under way that found the disk full and cannot wait. It reports
+// whether giving the reserve up has made room.
+func (s *Space) Yield() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = s.errFull()
+	if !s.held {
+		return false
+	}
+	s.yield()
+	return !s.held
+}
+
 // end lets nobody wait any longer.
 func (s *Space) end() {
 	if s == nil {

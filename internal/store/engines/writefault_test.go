@@ -24,6 +24,7 @@ type failingDisk struct {
 	off   atomic.Bool
 	ops   atomic.Int64
 	met   atomic.Pointer[string] // the first that failed
+	sync  atomic.Bool            // a sync failed
 }
 
 func (d *failingDisk) String() string { return "failing disk" }
@@ -38,6 +39,10 @@ func (d *failingDisk) MaybeError(op errorfs.Op) error {
 	}
 	what := fmt.Sprintf("operation %d (%v of %s)", n, op.Kind, op.Path)
 	d.met.CompareAndSwap(nil, &what)
+	switch op.Kind {
+	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
+		d.sync.Store(true)
+	}
 	return d.err
 }
 
@@ -49,42 +54,52 @@ func (d *failingDisk) open(t testing.TB, disk vfs.FS, create bool) (store.Store,
 	return store.New(eng, store.Options{})
 }
 
-// runOn opens a store on a disk, writes to it and closes it. It returns how many
-// transactions were acknowledged, and the first error.
-func (d *failingDisk) runOn(t testing.TB, disk vfs.FS) (acked int, first error) {
+// runOn opens a store on a disk, writes to it and closes it. When a write is refused
+// it makes room, and writes go on unless a sync failed. It returns what was
+// acknowledged, and the first error.
+func (d *failingDisk) runOn(t testing.TB, disk vfs.FS) (acked []int, first error) {
 	s, err := d.open(t, disk, true)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	value := make([]byte, 128<<10)
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range value {
 		value[i] = byte(r.Uint32())
 	}
-	for i := range 40 {
+	for i := range 45 {
 		tx := s.Begin()
 		if err := tx.Put(fmt.Appendf(nil, "k%06d", i), value); err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(tx.Commit(), s.Sync()); err != nil {
+		if err := errors.Join(tx.Commit(), s.Sync()); err == nil {
+			acked = append(acked, i)
+		} else if first != nil && d.resumes() {
+			t.Errorf("%s: a write when there is room: %v", d.where(), err)
+		} else if first == nil {
 			first = err
-			break
+			holds(t, s, acked, "after "+d.where())
+			if err := s.Sync(); d.stays && err == nil {
+				t.Errorf("a sync after %s and %v is acknowledged", d.where(), first)
+			}
+			d.off.Store(true)
 		}
-		acked++
-		if i == 25 {
-			if err := s.Compact(t.Context()); err != nil {
-				first = err // a merge: writes go on
+		if i == 30 {
+			if err := s.Compact(t.Context()); err != nil && first == nil {
+				first = err // of a merge: writes go on
 			}
 		}
 	}
-	holds(t, s, acked, "after "+d.where())
-	if acked < 40 && s.Sync() == nil {
-		t.Errorf("a sync after %s and %v is acknowledged", d.where(), first)
-	}
+	holds(t, s, acked, "at the end, after "+d.where())
 	if err := s.Close(); err != nil && first == nil {
 		first = err
 	}
 	return acked, first
+}
+
+// resumes reports whether writes go on when there is room.
+func (d *failingDisk) resumes() bool {
+	return errors.Is(d.err, syscall.ENOSPC) && !d.sync.Load()
 }
 
 func (d *failingDisk) where() string {
@@ -94,13 +109,13 @@ func (d *failingDisk) where() string {
 	return "no failure"
 }
 
-func holds(t testing.TB, s store.Store, acked int, when string) {
+func holds(t testing.TB, s store.Store, acked []int, when string) {
 	t.Helper()
 	snap := s.Snapshot()
 	defer snap.Release()
-	for i := range acked {
+	for _, i := range acked {
 		if _, err := snap.Get(fmt.Appendf(nil, "k%06d", i)); err != nil {
-			t.Errorf("%s: %d of %d acknowledged: %v", when, i, acked, err)
+			t.Errorf("%s: %d of %d acknowledged: %v", when, i, len(acked), err)
 			return
 		}
 	}
@@ -128,8 +143,12 @@ func writeErrors(t *testing.T, tries int) {
 	if _, err := whole.runOn(t, fresh()); err != nil {
 		t.Fatal(err)
 	}
-	for _, failure := range []failingDisk{{err: syscall.ENOSPC, stays: true}, {err: syscall.EIO}, {err: syscall.EIO, stays: true}} {
-		t.Run(fmt.Sprintf("%v/stays=%v", failure.err, failure.stays), func(t *testing.T) {
+	for _, failure := range []struct {
+		name  string
+		err   error
+		stays bool
+	}{{"full", syscall.ENOSPC, true}, {"error", syscall.EIO, false}, {"errors", syscall.EIO, true}} {
+		t.Run(failure.name, func(t *testing.T) {
 			n := int(whole.ops.Load())
 			for _, at := range rand.Perm(n) {
 				if int(whole.ops.Load())-n == tries {
@@ -147,7 +166,7 @@ func writeErrors(t *testing.T, tries int) {
 				}
 				d.off.Store(true)
 				for _, disk := range []*vfs.MemFS{disk.CrashClone(vfs.CrashCloneCfg{}), disk} {
-					s, err := d.open(t, disk, acked == 0)
+					s, err := d.open(t, disk, len(acked) == 0)
 					if err != nil {
 						t.Errorf("%s: open again: %v", d.where(), err)
 						continue

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,49 +18,60 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// compactionPause is between a merge that could not write and the next try.
-const compactionPause = time.Second
+// mergePause is between a merge that could not write and the next try.
+const mergePause = time.Second
 
-// compactionCategory is what pebble calls the files that a merge writes.
-const compactionCategory = "pebble-compaction"
+// mergeCategory is what pebble calls the files that a merge writes.
+const mergeCategory = "pebble-compaction"
 
 // A guard stands between pebble and its files. Pebble ends the process when it cannot
 // write its log or its MANIFEST, and tries for ever when it cannot save what is in
-// memory. With the first such error the guard freezes: what is on disk stays as it is,
-// and what pebble does from then on happens in memory, so that reads go on and all
-// ends as usual. The engine acknowledges nothing any more.
+// memory. With the first such error the guard freezes: the files stay as they are, and
+// what pebble does to them from then on is kept in memory, in order. Reads go on, and
+// the engine acknowledges nothing. If the disk was full and has room again, what was
+// kept is done and all is as before; after any other error the engine has to be opened
+// again.
 type guard struct {
 	vfs.FS
-	dir    string
-	failed atomic.Pointer[error]
-	frozen chan struct{} // closed after failed is set
-	memory *vfs.MemFS    // the files made since then
+	dir   string
+	space *store.Space
+	// The files made while frozen, for reading.
+	memory  atomic.Pointer[vfs.MemFS]
+	failed  atomic.Pointer[error] // nil unless frozen
+	merges  atomic.Int64          // when a merge last failed to write, in Unix nanoseconds
+	closing chan struct{}         // closed when the engine closes
 
-	closing  chan struct{} // closed when the engine closes
-	closeNow sync.Once
-	merges   atomic.Int64 // when a merge last failed to write, in Unix nanoseconds
+	mu      sync.Mutex    // guards the fields below
+	frozen  chan struct{} // closed when it freezes
+	thawed  chan struct{} // closed when it thaws
+	kept    []change
+	final   bool // no room will help
+	stopped bool // closing is closed
 }
 
-func newGuard(dir string, files vfs.FS) *guard {
-	return &guard{FS: files, dir: dir, memory: vfs.NewMem(), frozen: make(chan struct{}), closing: make(chan struct{})}
+// A change is something to do to a file.
+type change struct {
+	do    func() error
+	close bool // frees what the process holds: done in any case
+}
+
+func newGuard(dir string, files vfs.FS, space *store.Space) *guard {
+	g := &guard{
+		FS: files, dir: dir, space: space,
+		closing: make(chan struct{}), frozen: make(chan struct{}), thawed: make(chan struct{}),
+	}
+	g.memory.Store(vfs.NewMem())
+	return g
 }
 
 func (g *guard) Unwrap() vfs.FS { return g.FS }
 
-// failure returns why nothing is written any more, or nil.
+// failure returns why nothing is written, or nil.
 func (g *guard) failure() error {
 	if p := g.failed.Load(); p != nil {
 		return *p
 	}
 	return nil
-}
-
-// freeze notes the first error of a write.
-func (g *guard) freeze(name string, err error) {
-	err = g.writeError(fmt.Errorf("write %s: %w", name, err))
-	if g.failed.CompareAndSwap(nil, &err) {
-		close(g.frozen)
-	}
 }
 
 // writeError is what a write tells its caller.
@@ -69,107 +82,190 @@ func (g *guard) writeError(err error) error {
 	return err
 }
 
-// end lets nobody wait any longer.
-func (g *guard) end() { g.closeNow.Do(func() { close(g.closing) }) }
-
-// made is a file that was created, or could not be.
-func (g *guard) made(name string, category vfs.DiskWriteCategory, f vfs.File, err error) (vfs.File, error) {
-	if err == nil {
-		return &guarded{File: f, g: g, name: name, merge: category == compactionCategory}, nil
+// freeze notes an error of a write; mu is held. What was synced may not be on disk
+// after a sync that failed, so that there only a new start tells.
+func (g *guard) freeze(name string, err error, sync bool) {
+	if sync || !errors.Is(err, syscall.ENOSPC) {
+		g.final = true
 	}
-	if category == compactionCategory {
-		g.merges.Store(time.Now().UnixNano())
-		return nil, err
+	err = g.writeError(fmt.Errorf("write %s: %w", name, err))
+	if g.failed.CompareAndSwap(nil, &err) {
+		close(g.frozen)
 	}
-	g.freeze(name, err)
-	return g.remember(name, category)
 }
 
-// remember creates a file in memory.
-func (g *guard) remember(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := g.memory.MkdirAll(g.PathDir(name), 0o700); err != nil {
+// attempt does what changes a file, and once more if the disk was full and the reserve
+// made room.
+func (g *guard) attempt(do func() error) error {
+	err := do()
+	if errors.Is(err, syscall.ENOSPC) && g.space.Yield() {
+		err = do()
+	}
+	return err
+}
+
+// change does something to a file, or keeps it for later. do may be called again after
+// an error, and then goes on.
+func (g *guard) change(name string, c change, sync bool) {
+	if g.failure() == nil {
+		err := g.attempt(c.do)
+		if err == nil {
+			return
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.freeze(name, err, sync)
+		g.kept = append(g.kept, c)
+		return
+	}
+	g.mu.Lock()
+	switch {
+	case g.failure() == nil: // thawed meanwhile
+		g.mu.Unlock()
+		g.change(name, c, sync)
+		return
+	case !g.stopped:
+		g.kept = append(g.kept, c)
+	case c.close:
+		_ = c.do() // nothing that counts was written
+	}
+	g.mu.Unlock()
+}
+
+// thaw does what was kept if there is room now, and returns why not.
+func (g *guard) thaw() error {
+	if g.failure() == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.final || g.stopped {
+		return g.failure()
+	}
+	for len(g.kept) > 0 {
+		if err := g.attempt(g.kept[0].do); err != nil {
+			g.final = g.final || !errors.Is(err, syscall.ENOSPC)
+			return g.failure()
+		}
+		g.kept = slices.Delete(g.kept, 0, 1)
+	}
+	g.failed.Store(nil)
+	g.memory.Store(vfs.NewMem())
+	close(g.thawed)
+	g.frozen, g.thawed = make(chan struct{}), make(chan struct{})
+	return nil
+}
+
+// freezing returns a channel that is closed when the guard is frozen.
+func (g *guard) freezing() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.frozen
+}
+
+// end lets nobody wait any longer, and forgets what was kept: none of it was
+// acknowledged.
+func (g *guard) end() {
+	_ = g.thaw() // or all stays as it is
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.stopped {
+		return
+	}
+	g.stopped = true
+	close(g.closing)
+	for _, c := range g.kept {
+		if c.close {
+			_ = c.do()
+		}
+	}
+	g.kept = nil
+}
+
+// create gives a file that open makes.
+func (g *guard) create(name string, category vfs.DiskWriteCategory, open func() (vfs.File, error)) (vfs.File, error) {
+	if category == mergeCategory {
+		return g.createMerge(name, open)
+	}
+	f := &guarded{g: g, name: name}
+	if g.failure() == nil {
+		var err error
+		err = g.attempt(func() error {
+			f.File, err = open()
+			return err
+		})
+		if err == nil {
+			return f, nil
+		}
+		g.mu.Lock()
+		g.freeze(name, err, false)
+		g.mu.Unlock()
+	}
+	memory := g.memory.Load()
+	err := memory.MkdirAll(g.PathDir(name), 0o700)
+	if err == nil {
+		f.memory, err = memory.Create(name, category)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return g.memory.Create(name, category)
+	g.change(name, change{do: func() (err error) {
+		f.File, err = open()
+		return err
+	}}, false)
+	return f, nil
+}
+
+// createMerge gives a file for a merge, whose errors are harmless: pebble tries again.
+// It waits after one that could not write, and while frozen: nobody waits for a
+// merge, and it would fill the memory.
+func (g *guard) createMerge(name string, open func() (vfs.File, error)) (vfs.File, error) {
+	pause := time.NewTimer(time.Until(time.Unix(0, g.merges.Load()).Add(mergePause)))
+	defer pause.Stop()
+	select {
+	case <-g.closing:
+	case <-pause.C:
+	}
+	g.mu.Lock()
+	thawed := g.thawed
+	g.mu.Unlock()
+	if g.failure() != nil {
+		select {
+		case <-g.closing:
+		case <-thawed:
+		}
+	}
+	if err := g.failure(); err != nil {
+		return nil, err
+	}
+	f := &guarded{g: g, name: name, merge: true}
+	return f, f.merging(func() (err error) {
+		f.File, err = open()
+		return err
+	})
 }
 
 func (g *guard) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if category == compactionCategory {
-		if err := g.mayMerge(); err != nil {
-			return nil, err
-		}
-	} else if g.failure() != nil {
-		return g.remember(name, category)
-	}
-	f, err := g.FS.Create(name, category)
-	return g.made(name, category, f, err)
-}
-
-// mayMerge waits after a merge that could not write, and, frozen, until the end: a
-// merge is never waited for, and would fill the memory.
-func (g *guard) mayMerge() error {
-	again := time.NewTimer(time.Until(time.Unix(0, g.merges.Load()).Add(compactionPause)))
-	defer again.Stop()
-	select {
-	case <-g.closing:
-	case <-g.frozen:
-		<-g.closing
-	case <-again.C:
-	}
-	return g.failure()
+	return g.create(name, category, func() (vfs.File, error) { return g.FS.Create(name, category) })
 }
 
 func (g *guard) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if g.failure() != nil {
-		return g.remember(to, category)
-	}
-	f, err := g.FS.ReuseForWrite(from, to, category)
-	return g.made(to, category, f, err)
+	return g.create(to, category, func() (vfs.File, error) { return g.FS.ReuseForWrite(from, to, category) })
 }
 
 // Open opens a file for reading. Pebble ends the process over a table that is not
 // there: it is told that it is damaged.
 func (g *guard) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if g.failure() != nil {
-		if f, err := g.memory.Open(name, opts...); err == nil {
+		if f, err := g.memory.Load().Open(name, opts...); err == nil {
 			return f, nil
 		}
 	}
 	f, err := g.FS.Open(name, opts...)
-	if errors.Is(err, fs.ErrNotExist) && filepath.Ext(name) == ".sst" {
+	if errors.Is(err, fs.ErrNotExist) && isTable(name) {
 		return nil, fault.Of(store.ErrCorrupt, "%s is missing: run weft doctor", name)
 	}
 	return f, err
-}
-
-func (g *guard) Stat(name string) (vfs.FileInfo, error) {
-	if g.failure() != nil {
-		if fi, err := g.memory.Stat(name); err == nil {
-			return fi, nil
-		}
-	}
-	return g.FS.Stat(name)
-}
-
-func (g *guard) Remove(name string) error {
-	if g.failure() != nil {
-		_ = g.memory.Remove(name) // it may be on disk, and stays there
-		return nil
-	}
-	err := g.FS.Remove(name)
-	if err != nil && filepath.Ext(name) == "" && !errors.Is(err, fs.ErrNotExist) {
-		g.freeze(name, err) // an old MANIFEST or marker
-		return nil
-	}
-	return err
-}
-
-func (g *guard) Rename(from, to string) error {
-	return g.change(to, func() error { return g.FS.Rename(from, to) })
-}
-
-func (g *guard) Link(from, to string) error {
-	return g.change(to, func() error { return g.FS.Link(from, to) })
 }
 
 func (g *guard) OpenDir(name string) (vfs.File, error) {
@@ -180,86 +276,117 @@ func (g *guard) OpenDir(name string) (vfs.File, error) {
 	return &guarded{File: f, g: g, name: name}, nil
 }
 
-// change does what changes a file, unless nothing is changed any more. Its error
-// freezes.
-func (g *guard) change(name string, do func() error) error {
+func (g *guard) Stat(name string) (vfs.FileInfo, error) {
 	if g.failure() != nil {
+		if fi, err := g.memory.Load().Stat(name); err == nil {
+			return fi, nil
+		}
+	}
+	return g.FS.Stat(name)
+}
+
+// Remove removes a file. Pebble can live with an error, unless it is of a marker.
+func (g *guard) Remove(name string) error {
+	if g.failure() == nil && !strings.HasPrefix(filepath.Base(name), "marker.") {
+		return g.FS.Remove(name)
+	}
+	g.change(name, change{do: func() error {
+		if err := g.FS.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		return nil
-	}
-	if err := do(); err != nil {
-		g.freeze(name, err)
-	}
+	}}, false)
 	return nil
 }
+
+func (g *guard) Rename(from, to string) error {
+	g.change(to, change{do: func() error { return g.FS.Rename(from, to) }}, false)
+	return nil
+}
+
+func (g *guard) Link(from, to string) error {
+	g.change(to, change{do: func() error { return g.FS.Link(from, to) }}, false)
+	return nil
+}
+
+func isTable(name string) bool { return filepath.Ext(name) == ".sst" }
 
 // A guarded is a file that is written.
 type guarded struct {
-	vfs.File
-	g     *guard
-	name  string
-	merge bool // by a merge, whose errors are harmless
+	vfs.File          // nil until a file that was made while frozen is on disk
+	memory   vfs.File // such a file, for reading
+	g        *guard
+	name     string
+	merge    bool
 }
 
 // write does what writes to the file. Pebble learns of an error where it can live with
-// it: of a table that is being saved, which it will save again.
-func (f *guarded) write(do func() error) error {
-	if f.merge {
-		err := do()
+// it: of a merge, and of a table on disk that is being saved, which it saves again.
+func (f *guarded) write(do func() error, sync bool) error {
+	switch {
+	case f.merge:
+		return f.merging(do)
+	case isTable(f.name) && f.memory == nil:
+		err := f.g.attempt(do)
 		if err != nil {
-			f.g.merges.Store(time.Now().UnixNano())
+			f.g.mu.Lock()
+			defer f.g.mu.Unlock()
+			f.g.freeze(f.name, err, false) // the table is forgotten
 		}
 		return err
 	}
-	table := filepath.Ext(f.name) == ".sst"
-	if f.g.failure() != nil && !table {
-		return nil
-	}
-	err := do()
-	if err == nil {
-		return nil
-	}
-	f.g.freeze(f.name, err)
-	if table {
-		return err
-	}
+	f.g.change(f.name, change{do: do}, sync)
 	return nil
 }
 
-func (f *guarded) Write(p []byte) (n int, err error) {
-	n = len(p)
-	err = f.write(func() (err error) {
-		_, err = f.File.Write(p)
-		return err
-	})
-	return n, err
+func (f *guarded) merging(do func() error) error {
+	err := f.g.attempt(do)
+	if err != nil {
+		f.g.merges.Store(time.Now().UnixNano())
+	}
+	return err
 }
 
-func (f *guarded) WriteAt(p []byte, at int64) (n int, err error) {
-	n = len(p)
-	err = f.write(func() (err error) {
-		_, err = f.File.WriteAt(p, at)
-		return err
-	})
-	return n, err
-}
-
-func (f *guarded) Close() error {
-	err := f.File.Close()
-	if err == nil || f.merge || filepath.Ext(f.name) == ".sst" {
+func (f *guarded) Write(p []byte) (int, error) {
+	if f.memory != nil {
+		if n, err := f.memory.Write(slices.Clone(p)); err != nil {
+			return n, err
+		}
+	}
+	rest := p
+	if f.g.failure() != nil {
+		rest = slices.Clone(p) // it may be kept
+	}
+	do := func() error {
+		n, err := f.File.Write(rest)
+		if rest = rest[n:]; err != nil {
+			rest = slices.Clone(rest)
+		}
 		return err
 	}
-	f.g.freeze(f.name, err)
-	return nil
+	return len(p), f.write(do, false)
 }
 
-func (f *guarded) Sync() error     { return f.write(f.File.Sync) }
-func (f *guarded) SyncData() error { return f.write(f.File.SyncData) }
+// WriteAt is nothing that pebble does to files that it creates.
+func (f *guarded) WriteAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 
+func (f *guarded) Sync() error {
+	return f.write(func() error { return f.File.Sync() }, true)
+}
+
+func (f *guarded) SyncData() error {
+	return f.write(func() error { return f.File.SyncData() }, true)
+}
+
+// SyncTo syncs all or nothing that counts.
 func (f *guarded) SyncTo(length int64) (whole bool, err error) {
+	if f.g.failure() != nil && !f.merge {
+		return false, nil
+	}
 	err = f.write(func() (err error) {
 		whole, err = f.File.SyncTo(length)
 		return err
-	})
+	}, true)
 	return whole, err
 }
 
@@ -268,5 +395,35 @@ func (f *guarded) Preallocate(offset, length int64) error {
 	if f.g.failure() == nil {
 		_ = f.File.Preallocate(offset, length)
 	}
+	return nil
+}
+
+func (f *guarded) Stat() (vfs.FileInfo, error) {
+	if f.memory != nil {
+		return f.memory.Stat()
+	}
+	return f.File.Stat()
+}
+
+func (f *guarded) Fd() uintptr {
+	if f.memory != nil {
+		return vfs.InvalidFd
+	}
+	return f.File.Fd()
+}
+
+func (f *guarded) Close() error {
+	if f.memory != nil {
+		_ = f.memory.Close() // of memory
+	}
+	if f.merge || isTable(f.name) && f.memory == nil {
+		return f.File.Close()
+	}
+	f.g.change(f.name, change{close: true, do: func() (err error) {
+		if f.File != nil {
+			err, f.File = f.File.Close(), nil
+		}
+		return err
+	}}, true)
 	return nil
 }

@@ -74,7 +74,7 @@ func Open(dir string, o Options) (store.Engine, error) {
 	defer cache.Unref()
 	edits := &edits{dir: dir}
 	po := optionsOf(o)
-	guard := newGuard(dir, watchEdits(po.FS, edits))
+	guard := newGuard(dir, watchEdits(po.FS, edits), o.Space)
 	po.Cache, po.FS = cache, guard
 	if !o.Create {
 		if err := edits.check(o.FS); err != nil {
@@ -82,7 +82,8 @@ func Open(dir string, o Options) (store.Engine, error) {
 		}
 	}
 	db, err := open(dir, po)
-	if failed := guard.failure(); failed != nil { // pebble was told that all is well
+	// Pebble was told that all is well. What is there can be read on a full disk.
+	if failed := guard.thaw(); failed != nil && (o.Create || err != nil || !errors.Is(failed, store.ErrDiskFull)) {
 		guard.end()
 		if err == nil {
 			err = db.Close()
@@ -111,9 +112,6 @@ func optionsOf(o Options) *pebble.Options {
 			// The default ends the process. Whoever reads there gets the error.
 			DataCorruption: func(i pebble.DataCorruptionInfo) { o.Logf("%s is damaged: %v", i.Path, i.Details) },
 		},
-	}
-	if o.Space != nil {
-		po.FS = vfs.OnDiskFull(o.FS, o.Space.Wait)
 	}
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -155,7 +153,7 @@ func (e *engine) Charge(key, value []byte) int { return len(key) + len(value) }
 
 func (e *engine) Apply(w *store.Writes) (err error) {
 	defer stopped(&err)
-	if err := e.guard.failure(); err != nil {
+	if err := e.guard.thaw(); err != nil {
 		return err
 	}
 	b := e.db.NewBatch()
@@ -175,7 +173,7 @@ func (e *engine) Apply(w *store.Writes) (err error) {
 		return err
 	}
 	e.position.Store(uint64(b.SeqNum()) + uint64(b.Count()))
-	return e.guard.failure()
+	return nil
 }
 
 func (e *engine) Sync() (err error) {
@@ -183,7 +181,7 @@ func (e *engine) Sync() (err error) {
 	if err := e.db.LogData(nil, pebble.Sync); err != nil {
 		return err
 	}
-	return e.guard.failure()
+	return e.guard.thaw()
 }
 
 // stopped makes an error of pebble's end in this goroutine.
@@ -204,7 +202,7 @@ func (e *engine) Size() (int64, error) {
 }
 
 func (e *engine) Compact(ctx context.Context, _ func(func() error) error) error {
-	if err := e.guard.failure(); err != nil {
+	if err := e.guard.thaw(); err != nil {
 		return err
 	}
 	if err := e.db.Flush(); err != nil {
@@ -212,9 +210,10 @@ func (e *engine) Compact(ctx context.Context, _ func(func() error) error) error 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	frozen := e.guard.freezing()
 	go func() { // frozen, no merge ends
 		select {
-		case <-e.guard.frozen:
+		case <-frozen:
 			cancel()
 		case <-ctx.Done():
 		}
