@@ -2,6 +2,14 @@
 
 package engines_test
 
-import "testing"
+import (
+	"testing"
 
-func TestSlowFaults(t *testing.T) { damageAll(t, "badger4", 3) }
+	"github.com/weftdb/weft/internal/store/engines"
+)
+
+func TestSlowFaults(t *testing.T) {
+	for _, engine := range engines.Names() {
+		damageAll(t, engine, 2)
+	}
+}

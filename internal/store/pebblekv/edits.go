@@ -71,7 +71,7 @@ func (e *edits) check(files vfs.FS) error {
 			err = fmt.Errorf("it has %d bytes, and had %d", len(p), s.length)
 		}
 		if err == nil {
-			_, err = readEdits(p[:s.length])
+			_, _, err = readEdits(p[:s.length])
 		}
 		if err != nil {
 			return fault.Of(store.ErrCorrupt, "%s is damaged: %v: run weft doctor", manifest, err)
@@ -93,8 +93,8 @@ func readFile(files vfs.FS, name string) ([]byte, error) {
 }
 
 // readEdits reads the records of a MANIFEST and returns the number of the oldest log
-// that was still needed.
-func readEdits(p []byte) (log uint64, err error) {
+// that was still needed, and the last sequence number that it knows.
+func readEdits(p []byte) (log, seq uint64, err error) {
 	for records := record.NewReader(bytes.NewReader(p), 0); ; {
 		r, err := records.Next()
 		var edit []byte
@@ -102,25 +102,32 @@ func readEdits(p []byte) (log uint64, err error) {
 			edit, err = io.ReadAll(r)
 		}
 		if errors.Is(err, io.EOF) {
-			return log, nil
+			return log, seq, nil
 		}
 		if err != nil {
-			return log, err
+			return log, seq, err
 		}
-		if n := logOf(edit); n > 0 {
-			log = n
+		l, s := numbersOf(edit)
+		if l > 0 {
+			log = l
 		}
+		seq = max(seq, s)
 	}
 }
 
-// The tags that an edit may begin with (pebble, internal/manifest, version_edit.go).
+// The tags that an edit may begin with, in this order (pebble, internal/manifest,
+// version_edit.go). All but the first have a number.
 const (
-	tagComparator = 1
-	tagLogNumber  = 2
+	tagComparator   = 1
+	tagLogNumber    = 2
+	tagPrevLog      = 9
+	tagNextFile     = 3
+	tagLastSequence = 4
 )
 
-// logOf returns the number of the oldest log that an edit leaves, 0 if it says none.
-func logOf(edit []byte) uint64 {
+// numbersOf returns the number of the oldest log that an edit leaves and the last
+// sequence number that it knows, 0 where it says none.
+func numbersOf(edit []byte) (log, seq uint64) {
 	next := func() uint64 {
 		v, n := binary.Uvarint(edit)
 		if n <= 0 {
@@ -130,17 +137,21 @@ func logOf(edit []byte) uint64 {
 		edit = edit[n:]
 		return v
 	}
-	tag := next()
-	if tag == tagComparator {
-		if n := next(); n <= uint64(len(edit)) {
-			edit = edit[n:]
-			tag = next()
+	for {
+		switch next() {
+		case tagComparator:
+			n := next()
+			edit = edit[min(n, uint64(len(edit))):]
+		case tagLogNumber:
+			log = next()
+		case tagPrevLog, tagNextFile:
+			next()
+		case tagLastSequence:
+			return log, next()
+		default:
+			return log, 0
 		}
 	}
-	if tag != tagLogNumber {
-		return 0
-	}
-	return next()
 }
 
 // note writes down how long a MANIFEST is, durably.

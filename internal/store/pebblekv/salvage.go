@@ -45,7 +45,7 @@ func Salvage(ctx context.Context, dir string, put func(key, value []byte) error)
 	if err != nil {
 		return nil, err
 	}
-	needed := oldestLog(s.opt.FS, dir)
+	needed, known, manifest := newestEdits(s.opt.FS, dir)
 	logs = slices.DeleteFunc(logs, func(name string) bool {
 		n, ok := logNumber(name)
 		return !ok || n < needed
@@ -57,7 +57,7 @@ func Salvage(ctx context.Context, dir string, put func(key, value []byte) error)
 		}
 		return put(e.key, e.value)
 	}} {
-		s.lost = nil
+		s.lost, s.end = nil, known
 		for _, name := range tables {
 			if err := s.table(name, pass); err != nil {
 				return nil, err
@@ -69,8 +69,15 @@ func Salvage(ctx context.Context, dir string, put func(key, value []byte) error)
 			}
 		}
 	}
+	if manifest != nil {
+		s.lose(dir, nil, nil, fmt.Errorf("which files are of the past is not known: %w", manifest))
+	}
 	if len(tables)+len(logs) == 0 {
 		s.lose(dir, nil, nil, errors.New("it holds no table and no log"))
+	}
+	// The end of a log that cannot be read may be what a loss of power left, or damage.
+	if durable, err := store.Witnessed(dir); err == nil && s.end < durable {
+		s.lose(dir, nil, nil, fmt.Errorf("its files end at position %d, %d was written", s.end, durable))
 	}
 	return s.lost, nil
 }
@@ -89,6 +96,7 @@ type salvage struct {
 	seed   maphash.Seed
 	newest map[uint64]uint64 // by hash of the key: sequence number
 	lost   []store.Damage
+	end    uint64 // the position of what was read
 }
 
 func (s *salvage) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }
@@ -167,22 +175,36 @@ func (s *salvage) log(name string, give func(entry) error) error {
 		return nil
 	}
 	num, _ := logNumber(name)
+	var gap error // why the records ended, until one is read behind
 	for from := 0; from < len(all); {
-		records := readLog(record.NewReader, bytes.NewReader(all[from:]), num)
-		why, err := s.records(records, give)
+		in := &counter{Reader: bytes.NewReader(all[from:])}
+		read, why, err := s.records(readLog(record.NewReader, io.Reader(in), num), in, give)
 		if err != nil {
 			return err
 		}
-		next := from + int(records.Offset())/logBlock*logBlock + logBlock
-		if errors.Is(why, io.EOF) || next >= len(all) && errors.Is(why, record.ErrUnexpectedEOF) {
-			break // a torn end was not acknowledged
+		if read > 0 && gap != nil {
+			s.lose(name, nil, nil, gap)
+			gap = nil
 		}
-		if !onlyZeros(all[min(len(all), from+int(records.Offset())):]) {
-			s.lose(name, nil, nil, why)
+		if errors.Is(why, io.EOF) {
+			break
 		}
-		from = next
+		gap = why
+		from += max(0, read-1)/logBlock*logBlock + logBlock
 	}
 	return nil
+}
+
+// A counter counts what was read of a log.
+type counter struct {
+	*bytes.Reader
+	n int
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += n
+	return n, err
 }
 
 // logNumber returns the number in the name of a log.
@@ -191,24 +213,34 @@ func logNumber(name string) (n uint64, ok bool) {
 	return n, err == nil
 }
 
-// oldestLog returns the number of the oldest log that the newest MANIFEST which can be
-// read still needs, 0 if none can.
-func oldestLog(files vfs.FS, dir string) uint64 {
+// newestEdits returns what the newest MANIFEST that can be read says: the number of
+// the oldest log that is still needed, and the position that it knows; 0 if none can.
+// The error says why there may be more to know.
+func newestEdits(files vfs.FS, dir string) (log, position uint64, err error) {
+	damage := (&edits{dir: dir}).check(files)
 	names, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
 	if err != nil {
-		return 0
+		return 0, 0, err
 	}
 	slices.Sort(names)
 	for _, name := range slices.Backward(names) {
 		p, err := readFile(files, name)
-		if err != nil {
-			continue
+		if err == nil {
+			var seq uint64
+			log, seq, err = readEdits(p)
+			position = seq + 1
 		}
-		if n, _ := readEdits(p); n > 0 { // up to where it is whole
-			return n
+		if err != nil && damage == nil {
+			damage = fmt.Errorf("%s: %w", name, err)
+		}
+		if log > 0 { // up to where it is whole
+			return log, position, damage
 		}
 	}
-	return 0
+	if damage == nil {
+		damage = errors.New("it has no MANIFEST")
+	}
+	return 0, 0, damage
 }
 
 // readLog reads a log by its number, whose type pebble keeps to itself.
@@ -216,17 +248,9 @@ func readLog[Number ~uint64](open func(io.Reader, Number) *record.Reader, r io.R
 	return open(r, Number(num))
 }
 
-func onlyZeros(p []byte) bool {
-	for _, b := range p {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// records gives what is in the records of a log, and returns why they end.
-func (s *salvage) records(records *record.Reader, give func(entry) error) (why, err error) {
+// records gives what is in the records of a log. It returns how far in had been read
+// when the last of them was, and why they end.
+func (s *salvage) records(records *record.Reader, in *counter, give func(entry) error) (read int, why, err error) {
 	for {
 		r, err := records.Next()
 		var p []byte
@@ -234,12 +258,14 @@ func (s *salvage) records(records *record.Reader, give func(entry) error) (why, 
 			p, err = io.ReadAll(r)
 		}
 		if err != nil {
-			return err, nil
+			return read, err, nil
 		}
+		read = in.n
 		if len(p) < batchHeader {
 			continue
 		}
 		seq := binary.LittleEndian.Uint64(p)
+		s.end = max(s.end, seq+uint64(binary.LittleEndian.Uint32(p[8:])))
 		for ops := batchrepr.Reader(p[batchHeader:]); len(ops) > 0; seq++ {
 			kind, key, value, ok, err := ops.Next()
 			if err != nil || !ok {
@@ -250,10 +276,10 @@ func (s *salvage) records(records *record.Reader, give func(entry) error) (why, 
 				continue
 			}
 			if err := s.ctx.Err(); err != nil {
-				return nil, err
+				return read, nil, err
 			}
 			if err := give(entry{key, value, seq, deletes(kind)}); err != nil {
-				return nil, err
+				return read, nil, err
 			}
 		}
 	}
