@@ -23,7 +23,7 @@ import (
 	"github.com/weftdb/weft/internal/store/pebblekv"
 )
 
-// Default is the engine of a new store; docs/adr/0008 says why.
+// Default is the engine of a new store; docs/adr/0009 says why.
 const Default = "pebble"
 
 // engineFile holds the name of a store's engine.
