@@ -67,8 +67,9 @@ type Options struct {
 // disk is synced or the network waited for, but judge and frameWriter.mu:
 //
 //	judge → mu → link.mu → bell.Bell
-//	        mu → the locks of a thread, see [Thread]
+//	share.counting → mu → the locks of a thread, see [Thread]
 //
+// strangers.mu and windowBudget.mu are taken last.
 // No callback of an [Attachment] and no Gate runs under mu; a Gate runs under judge.
 
 // A Host is one libp2p host with the threads of one device. It is safe for

@@ -76,6 +76,12 @@ func (t *Thread) Arrivals(n int64, maxBytes int) ([]Arrival, error) {
 	return t.held().Arrivals(n, maxBytes)
 }
 
+// Records returns the data records that arrived as the numbers ns, in that order, of
+// at least one and at most about maxBytes of payload. What Prune has deleted is left out.
+func (t *Thread) Records(ns []int64, maxBytes int) ([]Arrival, error) {
+	return t.held().Records(ns, maxBytes)
+}
+
 // IDs calls f for the data records that arrived after n, in order, until it
 // returns false; snapshot says that the record is of a snapshot log. Numbers that
 // Prune has deleted are left out.

@@ -26,6 +26,10 @@ func (b blobs) Get(ctx context.Context, id buckets.BlobID) ([]byte, error) {
 	return b.t.FetchBlob(ctx, net.BlobID(id))
 }
 
+func (b blobs) GetOf(ctx context.Context, id buckets.BlobID, sum [32]byte) ([]byte, error) {
+	return b.t.FetchBlobOf(ctx, net.BlobID(id), sum)
+}
+
 func (b blobs) Hold() func() { return b.t.HoldBlobs() }
 
 // blobNames are those that records and manifests of buckets name.
@@ -108,7 +112,7 @@ func (n *Node) Bucket(ctx context.Context, name string) (*buckets.Bucket, error)
 	}
 	switch len(found) {
 	case 0:
-		return nil, fault.Of(ErrNotFound, "bucket %.80q does not exist", name)
+		return nil, fault.Of(ErrNotFound, "no bucket is named %.80q", name)
 	case 1:
 		return n.bucketIn(ctx, found[0])
 	}

@@ -181,7 +181,7 @@ func (n *Node) find(name string) (*database, error) {
 	}
 	d, ok := n.databases[name]
 	if !ok {
-		return nil, fault.Of(ErrNotFound, "database %.80q does not exist", name)
+		return nil, fault.Of(ErrNotFound, "no database is named %.80q", name)
 	}
 	return d, nil
 }

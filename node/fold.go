@@ -195,7 +195,15 @@ func unread(err error) error {
 
 func (j journal) Arrivals(n int64, maxBytes int) ([]replica.Arrival, error) {
 	in, err := j.t.Arrivals(n, maxBytes)
-	err = unread(err)
+	return j.arrivals(in), unread(err)
+}
+
+func (j journal) Read(ns []int64, maxBytes int) ([]replica.Arrival, error) {
+	in, err := j.t.Records(ns, maxBytes)
+	return j.arrivals(in), unread(err)
+}
+
+func (j journal) arrivals(in []net.Arrival) []replica.Arrival {
 	out := make([]replica.Arrival, len(in))
 	for i, a := range in {
 		out[i] = replica.Arrival{N: a.N, Entry: replica.Entry{ID: a.ID, Time: a.Time, Atomic: a.Atomic, Payload: a.Payload, Snapshot: a.Snapshot}}
@@ -205,7 +213,7 @@ func (j journal) Arrivals(n int64, maxBytes int) ([]replica.Arrival, error) {
 			out[i].Writer, out[i].Role = j.author(id)
 		}
 	}
-	return out, err
+	return out
 }
 
 // Writer implements [replica.Journal].

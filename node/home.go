@@ -36,7 +36,7 @@ const (
 	dirStore        = "store"          // the ordered store
 	dirBlobs        = "blobs"          // large blobs of threads
 	dirRelays       = "relays"         // key files of relays' API key secrets
-	dirTemp         = "tmp"            // files on their way, emptied at each start
+	dirTemp         = "tmp"            // what a check folds again, emptied at each start
 )
 
 // A home is a node's data folder, open and locked.

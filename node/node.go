@@ -317,10 +317,6 @@ func (n *Node) Err() error {
 // Log returns where the node says what an operator may want to know.
 func (n *Node) Log() *slog.Logger { return n.log }
 
-// TempDir makes an empty folder in the home, which the caller removes; what a
-// crash leaves, the next Open removes.
-func (n *Node) TempDir() (string, error) { return n.home.temp() }
-
 // Home returns the node's data folder.
 func (n *Node) Home() string { return n.home.dir }
 

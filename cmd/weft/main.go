@@ -27,9 +27,18 @@ import (
 
 func main() { os.Exit(realMain()) }
 
+// realMain ends cleanly on an interrupt, a TERM and a hangup; nohup has the last
+// ignored, and so it stays. QUIT prints what every goroutine does and ends at
+// once. A reader of standard output that goes away is an error of writing, not
+// the end of a process that has a home open.
 func realMain() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
+	signal.Ignore(brokenPipe)
 	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 

@@ -3464,7 +3464,7 @@ type ImportResponse struct {
 	Replaced      int64                  `protobuf:"varint,2,opt,name=replaced,proto3" json:"replaced,omitempty"`
 	Skipped       int64                  `protobuf:"varint,3,opt,name=skipped,proto3" json:"skipped,omitempty"` // were there already
 	Failed        int64                  `protobuf:"varint,4,opt,name=failed,proto3" json:"failed,omitempty"`
-	Failures      []*ImportFailure       `protobuf:"bytes,5,rep,name=failures,proto3" json:"failures,omitempty"` // the first 1,000
+	Failures      []*ImportFailure       `protobuf:"bytes,5,rep,name=failures,proto3" json:"failures,omitempty"` // the first 1,000, of at most 1 MiB together
 	Stopped       string                 `protobuf:"bytes,6,opt,name=stopped,proto3" json:"stopped,omitempty"`   // why the import ended before its end; empty: it did not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5221,19 +5221,96 @@ func (x *BucketNodeResponse) GetDagJson() []byte {
 	return nil
 }
 
+// A FileChunk is a part of a stream of files: it begins one, or goes on with the
+// one before it. A small file is one chunk; a message has many of them.
+type FileChunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`     // a file begins; an empty directory's path ends in "/"; empty: the file goes on
+	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`    // with a path: bytes of the file
+	Cid           string                 `protobuf:"bytes,3,opt,name=cid,proto3" json:"cid,omitempty"`       // with a path, of a pull
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // with a path: why it is left out; with that of the file before: what came of it is void
+	Data          []byte                 `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileChunk) Reset() {
+	*x = FileChunk{}
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileChunk) ProtoMessage() {}
+
+func (x *FileChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileChunk.ProtoReflect.Descriptor instead.
+func (*FileChunk) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+}
+
+func (x *FileChunk) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *FileChunk) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *FileChunk) GetCid() string {
+	if x != nil {
+		return x.Cid
+	}
+	return ""
+}
+
+func (x *FileChunk) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *FileChunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 type PushRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`  // in the first message
 	Remove        bool                   `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"` // in the first message: remove what the folder lacks
-	Path          string                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`      // a file begins; an empty directory's path ends in "/"
-	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	Files         []*FileChunk           `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5245,7 +5322,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5258,7 +5335,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -5275,16 +5352,9 @@ func (x *PushRequest) GetRemove() bool {
 	return false
 }
 
-func (x *PushRequest) GetPath() string {
+func (x *PushRequest) GetFiles() []*FileChunk {
 	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-func (x *PushRequest) GetData() []byte {
-	if x != nil {
-		return x.Data
+		return x.Files
 	}
 	return nil
 }
@@ -5304,7 +5374,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5316,7 +5386,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5329,7 +5399,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -5391,7 +5461,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5403,7 +5473,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5416,7 +5486,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -5445,7 +5515,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5457,7 +5527,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5470,7 +5540,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -5510,7 +5580,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5522,7 +5592,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5535,7 +5605,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -5548,13 +5618,15 @@ func (x *CatResponse) GetData() []byte {
 type PullRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	Paths         []string               `protobuf:"bytes,2,rep,name=paths,proto3" json:"paths,omitempty"` // the files to send, those that are there; none: every file
+	List          bool                   `protobuf:"varint,3,opt,name=list,proto3" json:"list,omitempty"`  // send every entry without its bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5566,7 +5638,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5579,7 +5651,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -5589,18 +5661,30 @@ func (x *PullRequest) GetBucket() string {
 	return ""
 }
 
+func (x *PullRequest) GetPaths() []string {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+func (x *PullRequest) GetList() bool {
+	if x != nil {
+		return x.List
+	}
+	return false
+}
+
 type PullResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`  // a file begins; an empty directory's path ends in "/"
-	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"` // with path
-	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	Files         []*FileChunk           `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5612,7 +5696,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5625,26 +5709,12 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
-func (x *PullResponse) GetPath() string {
+func (x *PullResponse) GetFiles() []*FileChunk {
 	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-func (x *PullResponse) GetSize() int64 {
-	if x != nil {
-		return x.Size
-	}
-	return 0
-}
-
-func (x *PullResponse) GetData() []byte {
-	if x != nil {
-		return x.Data
+		return x.Files
 	}
 	return nil
 }
@@ -5657,7 +5727,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5669,7 +5739,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5682,7 +5752,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 type SetupInboxResponse struct {
@@ -5694,7 +5764,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5706,7 +5776,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5719,7 +5789,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -5739,7 +5809,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5751,7 +5821,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5764,7 +5834,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -5792,7 +5862,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5804,7 +5874,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5817,7 +5887,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *SendResponse) GetId() string {
@@ -5850,7 +5920,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5862,7 +5932,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5875,7 +5945,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -5894,7 +5964,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5906,7 +5976,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5919,7 +5989,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -5938,7 +6008,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5950,7 +6020,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5963,7 +6033,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -5982,7 +6052,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5994,7 +6064,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6007,7 +6077,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -6026,7 +6096,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6038,7 +6108,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6051,7 +6121,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -6069,7 +6139,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6081,7 +6151,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6094,7 +6164,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
 }
 
 type SentRequest struct {
@@ -6105,7 +6175,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6117,7 +6187,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6130,7 +6200,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
 }
 
 type SentResponse struct {
@@ -6142,7 +6212,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6154,7 +6224,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6167,7 +6237,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -6192,7 +6262,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6204,7 +6274,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6217,7 +6287,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *SentMessage) GetId() string {
@@ -6278,7 +6348,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6290,7 +6360,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6303,7 +6373,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -6322,7 +6392,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6334,7 +6404,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6347,7 +6417,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -6372,7 +6442,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6384,7 +6454,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6397,7 +6467,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *Message) GetId() string {
@@ -6832,12 +6902,17 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\tmax_bytes\x18\x05 \x01(\x03R\bmaxBytes\"A\n" +
 	"\x12BucketNodeResponse\x12\x10\n" +
 	"\x03cid\x18\x01 \x01(\tR\x03cid\x12\x19\n" +
-	"\bdag_json\x18\x02 \x01(\fR\adagJson\"e\n" +
+	"\bdag_json\x18\x02 \x01(\fR\adagJson\"q\n" +
+	"\tFileChunk\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x10\n" +
+	"\x03cid\x18\x03 \x01(\tR\x03cid\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\"s\n" +
 	"\vPushRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x16\n" +
-	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x12\n" +
-	"\x04path\x18\x03 \x01(\tR\x04path\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"\xcf\x01\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\x12(\n" +
+	"\x05files\x18\x05 \x03(\v2\x12.weft.v1.FileChunkR\x05filesJ\x04\b\x03\x10\x04J\x04\b\x04\x10\x05\"\xcf\x01\n" +
 	"\fPushResponse\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\tR\x04root\x12\x14\n" +
 	"\x05added\x18\x02 \x01(\x03R\x05added\x12\x18\n" +
@@ -6857,13 +6932,13 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
 	"\x06length\x18\x04 \x01(\x03R\x06length\"!\n" +
 	"\vCatResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"%\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"O\n" +
 	"\vPullRequest\x12\x16\n" +
-	"\x06bucket\x18\x01 \x01(\tR\x06bucket\"J\n" +
-	"\fPullResponse\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\x13\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x14\n" +
+	"\x05paths\x18\x02 \x03(\tR\x05paths\x12\x12\n" +
+	"\x04list\x18\x03 \x01(\bR\x04list\"J\n" +
+	"\fPullResponse\x12(\n" +
+	"\x05files\x18\x04 \x03(\v2\x12.weft.v1.FileChunkR\x05filesJ\x04\b\x01\x10\x02J\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"\x13\n" +
 	"\x11SetupInboxRequest\".\n" +
 	"\x12SetupInboxResponse\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"1\n" +
@@ -6979,7 +7054,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 115)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 116)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -7072,56 +7147,57 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*BucketRootResponse)(nil),       // 88: weft.v1.BucketRootResponse
 	(*BucketNodeRequest)(nil),        // 89: weft.v1.BucketNodeRequest
 	(*BucketNodeResponse)(nil),       // 90: weft.v1.BucketNodeResponse
-	(*PushRequest)(nil),              // 91: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 92: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 93: weft.v1.BucketNote
-	(*CatRequest)(nil),               // 94: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 95: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 96: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 97: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 98: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 99: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 100: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 101: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 102: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 103: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 104: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 105: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 106: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 107: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 108: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 109: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 110: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 111: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 112: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 113: weft.v1.Message
-	nil,                              // 114: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 115: google.protobuf.Timestamp
+	(*FileChunk)(nil),                // 91: weft.v1.FileChunk
+	(*PushRequest)(nil),              // 92: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 93: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 94: weft.v1.BucketNote
+	(*CatRequest)(nil),               // 95: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 96: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 97: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 98: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 99: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 100: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 101: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 102: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 103: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 104: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 105: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 106: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 107: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 108: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 109: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 110: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 111: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 112: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 113: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 114: weft.v1.Message
+	nil,                              // 115: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 116: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	5,   // 0: weft.v1.StatusResponse.damage:type_name -> weft.v1.Damage
 	6,   // 1: weft.v1.StatusResponse.checked:type_name -> weft.v1.Checked
-	115, // 2: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
-	115, // 3: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
+	116, // 2: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
+	116, // 3: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
 	13,  // 4: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
 	22,  // 5: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 6: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
 	22,  // 7: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 8: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	115, // 9: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	115, // 10: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	115, // 11: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	116, // 9: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	116, // 10: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	116, // 11: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
 	29,  // 12: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
 	29,  // 13: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
 	30,  // 14: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
 	30,  // 15: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	114, // 16: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	115, // 16: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
 	39,  // 17: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	115, // 18: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	116, // 18: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
 	30,  // 19: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
 	62,  // 20: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	115, // 21: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	115, // 22: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	116, // 21: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	116, // 22: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
 	70,  // 23: weft.v1.Collection.indexes:type_name -> weft.v1.Index
 	69,  // 24: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
 	69,  // 25: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
@@ -7130,119 +7206,121 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	79,  // 28: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
 	79,  // 29: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
 	86,  // 30: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	93,  // 31: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	93,  // 32: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	113, // 33: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	113, // 34: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	110, // 35: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	115, // 36: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	113, // 37: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	115, // 38: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
-	1,   // 39: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
-	3,   // 40: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
-	9,   // 41: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
-	11,  // 42: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
-	7,   // 43: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
-	14,  // 44: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
-	16,  // 45: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
-	18,  // 46: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
-	20,  // 47: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
-	23,  // 48: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	25,  // 49: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	27,  // 50: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	31,  // 51: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	33,  // 52: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	35,  // 53: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	37,  // 54: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	37,  // 55: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	40,  // 56: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	42,  // 57: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	44,  // 58: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	46,  // 59: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	48,  // 60: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	50,  // 61: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	52,  // 62: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	54,  // 63: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	56,  // 64: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	58,  // 65: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	60,  // 66: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	63,  // 67: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	65,  // 68: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	67,  // 69: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	71,  // 70: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	73,  // 71: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	75,  // 72: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	77,  // 73: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	80,  // 74: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	82,  // 75: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	84,  // 76: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	87,  // 77: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	89,  // 78: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
-	91,  // 79: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	94,  // 80: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	96,  // 81: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	98,  // 82: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	100, // 83: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	102, // 84: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	104, // 85: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	106, // 86: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	108, // 87: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	111, // 88: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 89: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 90: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	10,  // 91: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	12,  // 92: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	8,   // 93: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
-	15,  // 94: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	17,  // 95: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	19,  // 96: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	21,  // 97: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	24,  // 98: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	26,  // 99: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	28,  // 100: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	32,  // 101: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	34,  // 102: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	36,  // 103: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	38,  // 104: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	38,  // 105: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	41,  // 106: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	43,  // 107: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	45,  // 108: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	47,  // 109: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	49,  // 110: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	51,  // 111: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	53,  // 112: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	55,  // 113: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	57,  // 114: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	59,  // 115: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	61,  // 116: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	64,  // 117: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	66,  // 118: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	68,  // 119: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	72,  // 120: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	74,  // 121: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	76,  // 122: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	78,  // 123: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	81,  // 124: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	83,  // 125: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	85,  // 126: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	88,  // 127: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	90,  // 128: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	92,  // 129: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	95,  // 130: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	97,  // 131: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	99,  // 132: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	101, // 133: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	103, // 134: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	105, // 135: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	107, // 136: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	109, // 137: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	112, // 138: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	89,  // [89:139] is the sub-list for method output_type
-	39,  // [39:89] is the sub-list for method input_type
-	39,  // [39:39] is the sub-list for extension type_name
-	39,  // [39:39] is the sub-list for extension extendee
-	0,   // [0:39] is the sub-list for field type_name
+	94,  // 31: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	91,  // 32: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
+	94,  // 33: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	91,  // 34: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
+	114, // 35: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	114, // 36: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	111, // 37: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	116, // 38: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	114, // 39: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	116, // 40: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	1,   // 41: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
+	3,   // 42: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
+	9,   // 43: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
+	11,  // 44: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
+	7,   // 45: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
+	14,  // 46: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
+	16,  // 47: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
+	18,  // 48: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
+	20,  // 49: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
+	23,  // 50: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	25,  // 51: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	27,  // 52: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	31,  // 53: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	33,  // 54: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	35,  // 55: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	37,  // 56: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	37,  // 57: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	40,  // 58: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	42,  // 59: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	44,  // 60: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	46,  // 61: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	48,  // 62: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	50,  // 63: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	52,  // 64: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	54,  // 65: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	56,  // 66: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	58,  // 67: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	60,  // 68: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	63,  // 69: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	65,  // 70: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	67,  // 71: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	71,  // 72: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	73,  // 73: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	75,  // 74: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	77,  // 75: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	80,  // 76: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	82,  // 77: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	84,  // 78: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	87,  // 79: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	89,  // 80: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	92,  // 81: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	95,  // 82: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	97,  // 83: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	99,  // 84: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	101, // 85: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	103, // 86: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	105, // 87: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	107, // 88: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	109, // 89: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	112, // 90: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 91: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 92: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	10,  // 93: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	12,  // 94: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	8,   // 95: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
+	15,  // 96: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	17,  // 97: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	19,  // 98: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	21,  // 99: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	24,  // 100: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	26,  // 101: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	28,  // 102: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	32,  // 103: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	34,  // 104: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	36,  // 105: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	38,  // 106: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	38,  // 107: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	41,  // 108: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	43,  // 109: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	45,  // 110: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	47,  // 111: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	49,  // 112: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	51,  // 113: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	53,  // 114: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	55,  // 115: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	57,  // 116: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	59,  // 117: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	61,  // 118: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	64,  // 119: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	66,  // 120: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	68,  // 121: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	72,  // 122: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	74,  // 123: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	76,  // 124: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	78,  // 125: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	81,  // 126: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	83,  // 127: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	85,  // 128: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	88,  // 129: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	90,  // 130: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	93,  // 131: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	96,  // 132: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	98,  // 133: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	100, // 134: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	102, // 135: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	104, // 136: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	106, // 137: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	108, // 138: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	110, // 139: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	113, // 140: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	91,  // [91:141] is the sub-list for method output_type
+	41,  // [41:91] is the sub-list for method input_type
+	41,  // [41:41] is the sub-list for extension type_name
+	41,  // [41:41] is the sub-list for extension extendee
+	0,   // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_weft_proto_init() }
@@ -7256,7 +7334,7 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   115,
+			NumMessages:   116,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

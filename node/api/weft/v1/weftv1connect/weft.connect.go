@@ -1321,11 +1321,11 @@ type BucketServiceClient interface {
 	Root(context.Context, *connect.Request[v1.BucketRootRequest]) (*connect.Response[v1.BucketRootResponse], error)
 	// Node gives one node of a bucket's DAG.
 	Node(context.Context, *connect.Request[v1.BucketNodeRequest]) (*connect.Response[v1.BucketNodeResponse], error)
-	// Push stores files: for each, one message with its path, and then messages
-	// with its bytes.
+	// Push stores files. The first message names the bucket; a file that is not
+	// pushed, and why, is sent as one that is left out.
 	Push(context.Context) *connect.ClientStreamForClient[v1.PushRequest, v1.PushResponse]
 	Cat(context.Context, *connect.Request[v1.CatRequest]) (*connect.ServerStreamForClient[v1.CatResponse], error)
-	// Pull sends every file, in the form that Push takes.
+	// Pull sends files, checked, in the form that Push takes, or a list of them.
 	Pull(context.Context, *connect.Request[v1.PullRequest]) (*connect.ServerStreamForClient[v1.PullResponse], error)
 }
 
@@ -1451,11 +1451,11 @@ type BucketServiceHandler interface {
 	Root(context.Context, *connect.Request[v1.BucketRootRequest]) (*connect.Response[v1.BucketRootResponse], error)
 	// Node gives one node of a bucket's DAG.
 	Node(context.Context, *connect.Request[v1.BucketNodeRequest]) (*connect.Response[v1.BucketNodeResponse], error)
-	// Push stores files: for each, one message with its path, and then messages
-	// with its bytes.
+	// Push stores files. The first message names the bucket; a file that is not
+	// pushed, and why, is sent as one that is left out.
 	Push(context.Context, *connect.ClientStream[v1.PushRequest]) (*connect.Response[v1.PushResponse], error)
 	Cat(context.Context, *connect.Request[v1.CatRequest], *connect.ServerStream[v1.CatResponse]) error
-	// Pull sends every file, in the form that Push takes.
+	// Pull sends files, checked, in the form that Push takes, or a list of them.
 	Pull(context.Context, *connect.Request[v1.PullRequest], *connect.ServerStream[v1.PullResponse]) error
 }
 
