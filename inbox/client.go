@@ -42,14 +42,40 @@ func (c *Client) Deposit(ctx context.Context, cred *keys.Credential, envelope []
 	if err != nil {
 		return err
 	}
+	if len(p)+len(envelope)+depositHead > maxRequest {
+		e, err := DecodeEnvelope(envelope)
+		if err != nil {
+			return err
+		}
+		if _, err := c.ask(ctx, framePresent, presentFrame{Credential: p, Recipient: e.Recipient}, frameDone); err != nil {
+			return err
+		}
+	}
 	_, err = c.ask(ctx, frameDeposit, depositFrame{Credential: p, Envelope: envelope}, frameDone)
 	return err
 }
 
-// Acknowledge hands encoded receipts over, at most 256.
+// depositHead is what a deposit has besides credential and envelope, at most.
+const depositHead = 32
+
+// Acknowledge hands encoded receipts over, in requests that a peer takes from whoever
+// has shown no credential.
 func (c *Client) Acknowledge(ctx context.Context, receipts [][]byte) error {
-	_, err := c.ask(ctx, frameAcknowledge, acknowledgeFrame{Receipts: receipts}, frameDone)
-	return err
+	for len(receipts) > 0 {
+		n, size := 0, 0
+		for n < len(receipts) && n < maxBatch && size+len(receipts[n]) <= maxRequest-1024 {
+			size += len(receipts[n]) + 3
+			n++
+		}
+		if n == 0 {
+			return fault.Of(ErrTooLarge, "a receipt of %d bytes", len(receipts[0]))
+		}
+		if _, err := c.ask(ctx, frameAcknowledge, acknowledgeFrame{Receipts: receipts[:n]}, frameDone); err != nil {
+			return err
+		}
+		receipts = receipts[n:]
+	}
+	return nil
 }
 
 // Status asks where envelopes of one recipient are, at most 256.

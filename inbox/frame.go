@@ -12,6 +12,9 @@ import (
 
 const (
 	maxFrame = 256 << 10
+	// maxRequest bounds a request of a peer that has shown no credential on the
+	// stream yet.
+	maxRequest = 12 << 10
 	maxBatch = 256 // receipts, or digests, of one frame
 )
 
@@ -25,6 +28,7 @@ const (
 	frameFetch       frameType = 3
 	frameAcknowledge frameType = 4
 	frameStatus      frameType = 5
+	framePresent     frameType = 6
 
 	frameDone    frameType = 65
 	frameItem    frameType = 66
@@ -36,6 +40,13 @@ const (
 type registerFrame struct {
 	_          struct{} `cbor:",toarray"`
 	Credential []byte
+}
+
+// presentFrame shows what a deposit will, before one of more than maxRequest.
+type presentFrame struct {
+	_          struct{} `cbor:",toarray"`
+	Credential []byte
+	Recipient  keys.PublicKey
 }
 
 type depositFrame struct {
@@ -96,15 +107,16 @@ func writeFrame(w io.Writer, t frameType, body any) error {
 	return nil
 }
 
-// readFrame reads one frame; io.EOF means that the stream ended between frames.
-func readFrame(r io.Reader) (frameType, []byte, error) {
-	t, body, err := frames.Read(r, maxFrame)
+// readFrame reads one frame of at most limit bytes; io.EOF means that the stream ended
+// between frames.
+func readFrame(r io.Reader, limit int) (frameType, []byte, error) {
+	t, body, err := frames.Read(r, limit)
 	return frameType(t), body, err
 }
 
 // readReply reads a frame of one of the wanted types; a refusal becomes its error.
 func readReply(r io.Reader, want ...frameType) (frameType, []byte, error) {
-	t, body, err := readFrame(r)
+	t, body, err := readFrame(r, maxFrame)
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF

@@ -411,7 +411,7 @@ func FuzzServe(f *testing.F) {
 		s := &script{in: bytes.NewReader(p)}
 		_ = r.server.Serve(t.Context(), s, bob.device.Public().Sign)
 		for out := bytes.NewReader(s.out.Bytes()); out.Len() > 0; {
-			if _, _, err := readFrame(out); err != nil {
+			if _, _, err := readFrame(out, maxFrame); err != nil {
 				t.Fatalf("the server wrote a broken frame: %v", err)
 			}
 		}

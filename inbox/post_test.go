@@ -254,3 +254,36 @@ func TestFollow(t *testing.T) {
 		t.Fatalf("got %v, want 1 2 3", seqs)
 	}
 }
+
+// A peer that has shown no credential sends no more than a small request; who has,
+// sends whole messages.
+func TestLargeRequestsNeedACredential(t *testing.T) {
+	r := newRelay(t, PostOptions{})
+	alice, bob := newPerson(t), newPerson(t)
+	if err := r.client(t, bob).Register(t.Context(), r.dev.credential(t, bob)); err != nil {
+		t.Fatal(err)
+	}
+	msg := alice.message(bob.key(), "")
+	msg.Body = bytes.Repeat([]byte("a"), MaxBody)
+	env := alice.envelope(t, msg)
+	if err := r.client(t, alice).Deposit(t.Context(), r.dev.credential(t, alice), env); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, r.client(t, alice).Deposit(t.Context(), nil, env), keys.CodeNoCredential)
+	cred, err := r.dev.credential(t, alice).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Straight away, without showing what it has first.
+	c := r.client(t, alice)
+	if _, err := c.ask(t.Context(), frameDeposit, depositFrame{Credential: cred, Envelope: env}, frameDone); err == nil || keys.CodeOf(err) != "" {
+		t.Errorf("a large deposit of a stranger: got %v, want the end of the stream", err)
+	}
+	var receipts [][]byte
+	for range maxBatch {
+		receipts = append(receipts, bob.receipt(t, env))
+	}
+	if err := r.client(t, bob).Acknowledge(t.Context(), receipts); err != nil {
+		t.Errorf("many receipts: %v", err)
+	}
+}

@@ -22,7 +22,9 @@ type Server struct {
 }
 
 // Serve answers the requests on one stream, from the authenticated device peer,
-// until it ends, ctx ends or the peer breaks the protocol. It closes the stream.
+// until it ends, ctx ends or the peer breaks the protocol. It closes the stream. If the
+// stream counts what a peer that has proved nothing sends, it has a method Trust, which
+// is called once the peer has shown a credential.
 // Ask for a follow to end by ending ctx, for instance when a key is revoked.
 func (s *Server) Serve(ctx context.Context, stream io.ReadWriteCloser, peer keys.PublicKey) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -33,8 +35,9 @@ func (s *Server) Serve(ctx context.Context, stream io.ReadWriteCloser, peer keys
 		cancel()
 		_ = closed() // what was written was written; there is nobody to tell
 	}()
+	limit := maxRequest
 	for {
-		t, body, err := readFrame(stream)
+		t, body, err := readFrame(stream, limit)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -50,6 +53,11 @@ func (s *Server) Serve(ctx context.Context, stream io.ReadWriteCloser, peer keys
 		reply, out, err := s.answer(t, peer, body)
 		if err != nil {
 			reply, out = frameRefusal, refusalOf(err)
+		} else if t == framePresent {
+			limit = maxFrame
+			if counted, ok := stream.(interface{ Trust() }); ok {
+				counted.Trust()
+			}
 		}
 		if err := writeFrame(stream, reply, out); err != nil {
 			return err
@@ -62,6 +70,8 @@ func (s *Server) answer(t frameType, peer keys.PublicKey, body []byte) (frameTyp
 	switch t {
 	case frameRegister:
 		return frameDone, emptyFrame{}, s.register(peer, body)
+	case framePresent:
+		return frameDone, emptyFrame{}, s.present(peer, body)
 	case frameDeposit:
 		return frameDone, emptyFrame{}, s.deposit(peer, body)
 	case frameAcknowledge:
@@ -94,6 +104,19 @@ func (s *Server) register(peer keys.PublicKey, body []byte) error {
 		return err
 	}
 	return s.Post.Register(owner, d.Account)
+}
+
+// present judges a credential before what it is for is sent.
+func (s *Server) present(peer keys.PublicKey, body []byte) error {
+	var f presentFrame
+	if err := codec.Decode(body, "credential shown", &f); err != nil {
+		return err
+	}
+	c, err := credential(f.Credential)
+	if err == nil {
+		_, err = s.decide(peer, c, keys.ActionSendMessage, f.Recipient)
+	}
+	return err
 }
 
 func (s *Server) deposit(peer keys.PublicKey, body []byte) error {

@@ -5,7 +5,7 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -16,7 +16,9 @@ type blobLie func(ref wireBlobRef, sealed []byte) (listed wireBlobRef, name, sen
 // lieOfBlobs makes a peer list one blob, and lie about it.
 func (p *party) lieOfBlobs(ref wireBlobRef, sealed []byte, l blobLie) {
 	listed, name, sent := l(ref, sealed)
-	p.lp.SetStreamHandler(protoBlobs, func(s network.Stream) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lanes[laneBlobs] = func(_ peer.ID, s stream) {
 		defer s.Close()
 		r, w := bufio.NewReader(s), &frameWriter{s: s}
 		var req blobFollow
@@ -35,7 +37,7 @@ func (p *party) lieOfBlobs(ref wireBlobRef, sealed []byte, l blobLie) {
 				return
 			}
 		}
-	})
+	}
 }
 
 // A blob that is not what its name or its listing says is not kept, and who sends

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
@@ -33,8 +33,7 @@ const (
 
 // serveBlobs tells a peer which blobs of a thread are here, as they come, and
 // sends those that it asks for.
-func (h *Host) serveBlobs(s network.Stream) {
-	p := s.Conn().RemotePeer()
+func (h *Host) serveBlobs(p peer.ID, s stream) {
 	defer s.Reset() //nolint:errcheck // the exchange is over either way
 	r := bufio.NewReader(s)
 	var req blobFollow
@@ -54,7 +53,17 @@ func (h *Host) serveBlobs(s network.Stream) {
 		return
 	}
 	l := sh.link(p)
+	if l.blobsOpen >= maxFeeds {
+		h.mu.Unlock()
+		return
+	}
+	l.blobsOpen++
 	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		l.blobsOpen--
+		h.mu.Unlock()
+	}()
 	ctx, cancel := context.WithCancel(sh.ctx)
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	w := &frameWriter{s: s}
@@ -216,11 +225,14 @@ func (l *link) followBlobs(ctx context.Context) {
 			return
 		}
 		l.share.host.fault(l.peer, err)
+		if fault.Is(err, fault.LimitReached) {
+			l.set(func() { l.noBlobs = refusal{CodeLimit, err.Error()} })
+		}
 		l.share.host.log.Debug("blob stream ended", "thread", l.share.thread.ID(), "peer", l.peer, "error", err)
 		if time.Since(began) > pauseLongest {
 			n = 0
 		}
-		if !pause(ctx, n, nil) {
+		if !pause(ctx, n, l.kickBlobs) {
 			return
 		}
 	}
@@ -229,7 +241,7 @@ func (l *link) followBlobs(ctx context.Context) {
 // A blobStream is the asking side of a blob exchange.
 type blobStream struct {
 	link *link
-	s    network.Stream
+	s    stream
 	r    *bufio.Reader
 	w    *frameWriter
 }
@@ -237,7 +249,7 @@ type blobStream struct {
 // openBlobs opens a blob stream: to follow, or to fetch some.
 func (l *link) openBlobs(ctx context.Context, after int64, follow bool) (*blobStream, error) {
 	h := l.share.host
-	s, err := h.OpenStream(ctx, l.peer, protoBlobs)
+	s, err := h.openLane(ctx, l.peer, laneBlobs)
 	if err != nil {
 		return nil, err
 	}
@@ -263,6 +275,7 @@ func (l *link) pullBlobs(ctx context.Context) error {
 	}
 	defer b.s.Reset() //nolint:errcheck // the exchange is over either way
 	defer context.AfterFunc(ctx, func() { _ = b.s.Reset() })()
+	l.set(func() { l.noBlobs = refusal{} })
 	defer l.set(func() { l.blobs = false })
 	var queued []blobRefs // refs that came while blobs were awaited
 	for {

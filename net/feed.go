@@ -5,14 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -26,7 +28,7 @@ const requestTimeout = 15 * time.Second
 // A frameWriter sends frames; several goroutines may share it.
 type frameWriter struct {
 	mu sync.Mutex // one frame at a time
-	s  network.Stream
+	s  io.Writer
 }
 
 // send encodes and sends one message.
@@ -68,35 +70,42 @@ const (
 //	caught up ►                       then the feed waits for growth or another admission
 type feed struct {
 	link   *link
+	guest  *remote // the peer, while only an invite makes it known; nil: it is known
 	w      *frameWriter
 	invite []byte // public key of the invite that the subscriber proved; nil: none
 	access access
 	told   refusal
 	sent   map[clock.LogID][]clock.RecordID // what the subscriber had, and what was streamed
 	stated statement
+
+	introduced map[peer.ID][]byte // the record of each member that it was told of
 }
 
-// serveThread answers a stream of protocol thread.
-func (h *Host) serveThread(s network.Stream) {
+// serveThread answers a stream on which a peer subscribes to a thread.
+func (h *Host) serveThread(p peer.ID, s stream) {
 	defer s.Close()
-	r := bufio.NewReader(s)
+	r := reader(s)
 	var req subscribe
 	if err := h.readRequest(s, r, frameSubscribe, maxSubscribe, &req); err != nil {
-		h.fault(s.Conn().RemotePeer(), err)
+		h.fault(p, err)
 		_ = s.Reset()
 		return
 	}
 	w := &frameWriter{s: s}
-	f, refuse, err := h.newFeed(s, w, req)
+	f, refuse, err := h.newFeed(p, w, req)
 	if err != nil {
-		h.fault(s.Conn().RemotePeer(), err)
+		h.fault(p, err)
 		_ = s.Reset()
 		return
 	}
 	if refuse != (refusal{}) {
-		_ = w.send(frameRefused, refused{Thread: req.Thread, Code: string(refuse.code), Message: refuse.message})
+		if w.send(frameRefused, refused{Thread: req.Thread, Code: string(refuse.code), Message: refuse.message}) == nil {
+			linger(s)
+		}
 		return
 	}
+	defer f.end()
+	answered(s)
 	ctx, cancel := context.WithCancel(f.link.share.ctx)
 	undo := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	read := make(chan struct{})
@@ -120,10 +129,18 @@ func (h *Host) serveThread(s network.Stream) {
 	f.link.set(func() { f.link.feeding, f.link.acks = false, false })
 }
 
-// readRequest reads the first frame of a stream, within a time.
-func (h *Host) readRequest(s network.Stream, r *bufio.Reader, kind byte, limit int, v any) error {
+// linger ends a stream so that the peer reads what was written last: it waits for the
+// peer to end its side, for a while.
+func linger(s stream) {
+	_ = s.CloseWrite()
 	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
-	got, body, err := frames.Read(r, limit)
+	_, _ = s.Read(make([]byte, 1))
+}
+
+// readRequest reads the first frame of a stream, within a time.
+func (h *Host) readRequest(s stream, r *bufio.Reader, kind byte, limit int, v any) error {
+	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
+	got, body, err := frames.Read(r, frameLimit(s, limit))
 	if err != nil {
 		return err
 	}
@@ -134,8 +151,9 @@ func (h *Host) readRequest(s network.Stream, r *bufio.Reader, kind byte, limit i
 	return decodeMessage(body, v)
 }
 
-// newFeed checks a request. A refusal is not an error; an error is a fault.
-func (h *Host) newFeed(s network.Stream, w *frameWriter, req subscribe) (*feed, refusal, error) {
+// newFeed checks a request. A refusal is not an error; an error is a fault. Nothing is
+// remembered of a stranger that proves no open invite.
+func (h *Host) newFeed(p peer.ID, w *frameWriter, req subscribe) (*feed, refusal, error) {
 	id, err := threadOf(req.Thread)
 	if err != nil {
 		return nil, refusal{}, err
@@ -144,7 +162,6 @@ func (h *Host) newFeed(s network.Stream, w *frameWriter, req subscribe) (*feed, 
 	if err != nil {
 		return nil, refusal{}, err
 	}
-	p := s.Conn().RemotePeer()
 	if req.Version != wireVersion {
 		return nil, refusal{CodeVersion, fmt.Sprintf("messages of version %d are not understood", req.Version)}, nil
 	}
@@ -158,14 +175,27 @@ func (h *Host) newFeed(s network.Stream, w *frameWriter, req subscribe) (*feed, 
 		}
 	}
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	sh := h.shares[id]
 	if sh == nil {
-		h.mu.Unlock()
 		return nil, refusal{CodeUnknownThread, "the peer does not hold this thread"}, nil
 	}
+	r := h.remote(p)
+	f := &feed{w: w, invite: req.Invite, sent: map[clock.LogID][]clock.RecordID{}, introduced: map[peer.ID][]byte{}}
+	if !h.known(r) {
+		if why := sh.refuseStranger(req.Invite, h.now()); why != (refusal{}) {
+			return nil, why, nil
+		}
+		r.invited++
+		f.guest = r
+		h.raise(r)
+	}
 	l := sh.link(p)
-	h.mu.Unlock()
-	f := &feed{link: l, w: w, invite: req.Invite, sent: map[clock.LogID][]clock.RecordID{}}
+	if l.feedsOpen >= maxFeeds {
+		return nil, refusal{CodeLimit, fmt.Sprintf("The device has %d subscriptions of this thread open, the limit.", l.feedsOpen)}, nil
+	}
+	l.feedsOpen++
+	f.link = l
 	for _, t := range tips {
 		f.sent[t.Log] = append(f.sent[t.Log], t)
 	}
@@ -174,6 +204,36 @@ func (h *Host) newFeed(s network.Stream, w *frameWriter, req subscribe) (*feed, 
 		l.said = statement{}
 	})
 	return f, refusal{}, nil
+}
+
+// maxFeeds bounds the streams of a kind that a peer has for one thread: one, and
+// those before it that have not ended yet.
+const maxFeeds = 4
+
+// end forgets a feed.
+func (f *feed) end() {
+	h := f.link.share.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f.link.feedsOpen--
+	if f.guest != nil {
+		f.guest.invited--
+	}
+}
+
+// refuseStranger says why a peer that is not known gets nothing of the thread; the zero
+// refusal if it proved an open invite.
+func (s *share) refuseStranger(invite []byte, now time.Time) refusal {
+	switch {
+	case len(invite) == len(keys.PublicKey{}):
+		if err := s.thread.InviteOpen(keys.PublicKey(invite), clock.At(now)); err != nil {
+			return uninvited(err)
+		}
+		return refusal{}
+	case s.relay:
+		return refusal{keys.CodeNoCredential, needsCredential}
+	}
+	return refusal{CodeNotMember, notMember}
 }
 
 // readAcks reads what the subscriber says that it holds durably, until the
@@ -208,20 +268,26 @@ func (f *feed) readAcks(r *bufio.Reader) error {
 // was refused and has been told.
 func (f *feed) serve(ctx context.Context) error {
 	sh := f.link.share
+	var told <-chan struct{} // the last meeting of which the subscriber was told
 	for {
-		changed, admission := sh.thread.Changed(), sh.admission.Wait()
+		changed, admission, meeting := sh.thread.Changed(), sh.admission.Wait(), sh.meeting.Wait()
 		hold, err := f.admit()
 		if err != nil {
 			return err
 		}
 		if f.access != accessNone {
-			if err := f.drain(ctx); err != nil {
-				return err
-			}
+			err = f.drain(ctx)
 		} else if !hold {
 			return nil
 		}
+		if err == nil && f.access == accessAll && meeting != told {
+			told, err = meeting, f.introduce()
+		}
+		if err != nil {
+			return err
+		}
 		select {
+		case <-meeting:
 		case <-changed:
 		case <-admission:
 		case <-ctx.Done():

@@ -25,6 +25,8 @@ const (
 	frameBlobRefs  = 11 // message blobRefs: blobs held
 	frameBlobWant  = 12 // message blobWant: send these
 	frameBlob      = 13 // ID and sealed bytes of one blob; an ID alone: not held
+	frameMembers   = 14 // message members: where members of the thread are
+	frameAgain     = 15 // message again: what was refused may be asked for again
 )
 
 // Limits of frames that a peer may send before it is known to be a member.
@@ -102,6 +104,10 @@ type (
 		_      struct{} `cbor:",toarray"`
 		Thread []byte
 		Until  uint64 // Unix milliseconds at which the permission ends; 0: none
+	}
+	again struct {
+		_      struct{} `cbor:",toarray"`
+		Thread []byte
 	}
 	blobFollow struct {
 		_       struct{} `cbor:",toarray"`

@@ -9,6 +9,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -53,6 +55,7 @@ func (h *Host) startGossip() error {
 		pubsub.WithMessageIdFn(func(m *pb.Message) string { d := sha256.Sum256(m.GetData()); return string(d[:]) }),
 		pubsub.WithMaxMessageSize(64<<10),
 		pubsub.WithPeerOutboundQueueSize(32),
+		pubsub.WithSubscriptionFilter(topicFilter{h}),
 	)
 	if err != nil {
 		cancel()
@@ -60,6 +63,51 @@ func (h *Host) startGossip() error {
 	}
 	h.gossip = &gossip{ps: ps, cancel: cancel}
 	return nil
+}
+
+// Topics that are remembered of one peer. A topic is named by a key, so that which
+// ones a stranger names says nothing; their number is what it can choose.
+const (
+	topicPrefix    = "weft/1/"
+	topicsOfPeer   = 4096
+	topicsOfGuest  = 64
+	topicNameBytes = len(topicPrefix) + 64
+)
+
+// A topicFilter bounds what is remembered of the topics that peers subscribe to.
+type topicFilter struct{ host *Host }
+
+// CanSubscribe reports whether a topic has the form of ours.
+func (topicFilter) CanSubscribe(topic string) bool {
+	return len(topic) == topicNameBytes && strings.HasPrefix(topic, topicPrefix)
+}
+
+// FilterIncomingSubscriptions returns those of a peer's subscriptions that are taken.
+func (f topicFilter) FilterIncomingSubscriptions(p peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
+	h := f.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.peers[p]
+	if r == nil { // its connection is not noted yet, or is gone
+		subs = pubsub.FilterSubscriptions(subs, f.CanSubscribe)
+		return subs[:min(len(subs), topicsOfGuest)], nil
+	}
+	most := topicsOfPeer
+	if !h.known(r) {
+		most = topicsOfGuest
+	}
+	return slices.DeleteFunc(pubsub.FilterSubscriptions(subs, f.CanSubscribe), func(s *pb.RPC_SubOpts) bool {
+		switch t := s.GetTopicid(); {
+		case !s.GetSubscribe():
+			delete(r.topics, t)
+		case r.topics[t]:
+		case len(r.topics) >= most:
+			return true
+		default:
+			r.topics[t] = true
+		}
+		return false
+	}), nil
 }
 
 func (h *Host) closeGossip() {
@@ -120,7 +168,7 @@ func announceKeys(serviceKey []byte, id ThreadID) (topic string, aead cipher.AEA
 		return "", nil, err
 	}
 	aead, err = chacha20poly1305.New(out[32:])
-	return "weft/1/" + hex.EncodeToString(out[:32]), aead, err
+	return topicPrefix + hex.EncodeToString(out[:32]), aead, err
 }
 
 // openAnnouncement opens and checks what somebody published, before it is passed on.
@@ -204,7 +252,7 @@ func (s *share) listen(sub *pubsub.Subscription) {
 		if bytes.Equal(mine[:], a.Digest) || time.Since(dialled) < dialEvery {
 			continue
 		}
-		if info, ok := a.info(); ok && info.ID != s.host.ID() && !s.host.Connected(info.ID) {
+		if info, ok := a.info(); ok && s.isMember(info.ID) && !s.host.Connected(info.ID) {
 			dialled = time.Now()
 			ctx, cancel := context.WithTimeout(s.ctx, requestTimeout)
 			if err := s.host.lp.Connect(ctx, info); err != nil {
@@ -213,6 +261,16 @@ func (s *share) listen(sub *pubsub.Subscription) {
 			cancel()
 		}
 	}
+}
+
+// isMember reports whether a peer is another member's device.
+func (s *share) isMember(p peer.ID) bool {
+	device, err := DeviceOf(p)
+	if err != nil || p == s.host.ID() {
+		return false
+	}
+	_, member := s.thread.Member(device)
+	return member
 }
 
 // info returns where the announcer says that it is; ok is false if it says nothing

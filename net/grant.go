@@ -1,7 +1,6 @@
 package net
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +31,9 @@ func (h *Host) serveHost(s network.Stream) {
 	defer s.Reset() //nolint:errcheck // nothing is owed to the peer
 	w := &frameWriter{s: s}
 	defer h.revokeAll(p, w)
-	r := bufio.NewReader(s)
+	r := reader(s)
 	for {
-		kind, body, err := frames.Read(r, maxRequest)
+		kind, body, err := frames.Read(r, frameLimit(s, maxRequest))
 		var req hostRequest
 		if err == nil {
 			if err = decodeMessage(body, &req); kind != frameHost {
@@ -59,6 +58,7 @@ func (h *Host) answerRequest(p peer.ID, req hostRequest, w *frameWriter) error {
 	if err != nil {
 		return err
 	}
+	h.noteAsked(p, id, w)
 	until, err := h.keep(p, id, req, w)
 	var no *keys.Refusal
 	if errors.As(err, &no) {
@@ -94,17 +94,21 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 		}
 		g.invite = req.Invite
 	}
+	shown, err := h.fetchMembership(p, device, g, id, req)
+	if err != nil {
+		return until, err
+	}
 	h.judge.Lock()
 	defer h.judge.Unlock()
 	h.mu.Lock()
 	s := h.shares[id]
 	h.mu.Unlock()
-	decision, err := h.decide(device, s, g, id, req.Genesis)
+	decision, err := h.decide(device, s, g, id, req.Genesis, len(shown) > 0)
 	if err != nil {
 		return until, err
 	}
 	if s == nil {
-		if s, err = h.adopt(id, req.Genesis, req.ServiceKey, decision.Account); err != nil {
+		if s, err = h.adopt(adoption{id, req.Genesis, req.ServiceKey, decision.Account, decision.User, device, shown}); err != nil {
 			return until, err
 		}
 	}
@@ -116,6 +120,9 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 		return until, ErrClosed
 	}
 	r.grants[id] = g
+	delete(r.refused, id)
+	h.raise(r)
+	h.greetAgain(r)
 	l := s.link(p)
 	l.denied = refusal{}
 	l.adjust()
@@ -123,8 +130,34 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 	return g.until, nil
 }
 
-// decide asks the gate. s is nil for a thread that is not kept yet.
-func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, genesis []byte) (keys.Decision, error) {
+// fetchMembership gets the control logs of a thread that is not kept yet from a device
+// that is not its owner's, if all that speaks against keeping it is that the device may
+// be no member; adopt checks that it is. They are none in every other case.
+func (h *Host) fetchMembership(p peer.ID, device keys.PublicKey, g *grant, id ThreadID, req hostRequest) ([]format.Run, error) {
+	if _, err := h.Thread(id); err == nil {
+		return nil, nil
+	}
+	if _, err := h.decide(device, nil, g, id, req.Genesis, false); err == nil {
+		return nil, nil
+	}
+	if _, err := h.decide(device, nil, g, id, req.Genesis, true); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, requestTimeout)
+	defer cancel()
+	_, runs, err := h.fetchControl(ctx, p, controlRequest{id: id, limit: maxShownBytes})
+	if err != nil {
+		return nil, &keys.Refusal{Code: CodeNotMember, Message: "The relay does not hold the thread and could not see that the device is a member of it: " + err.Error()}
+	}
+	return runs, nil
+}
+
+// maxShownBytes bounds the control logs that a relay takes to see who is a member.
+const maxShownBytes = 8 << 20
+
+// decide asks the gate. s is nil for a thread that is not kept yet; member says that the
+// device is to show that it is one.
+func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, genesis []byte, member bool) (keys.Decision, error) {
 	if h.opt.Gate == nil {
 		return keys.Decision{}, &keys.Refusal{Code: keys.CodePermissionDenied, Message: "The relay accepts no threads: it has no keys."}
 	}
@@ -139,7 +172,7 @@ func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, ge
 		if err != nil {
 			return keys.Decision{}, fault.Of(errFrame, "genesis: %w", err)
 		}
-		req.Resource.Owner = g.Owner
+		req.Resource.Owner, req.Resource.Member = g.Owner, member
 	} else {
 		if !s.relay {
 			return keys.Decision{}, &keys.Refusal{Code: keys.CodePermissionDenied, Message: "The thread is the relay's own: exchange it as a member."}
@@ -159,13 +192,13 @@ func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, ge
 func (h *Host) revoke(p peer.ID, id ThreadID, out *frameWriter, why refusal) {
 	h.mu.Lock()
 	r, s := h.peers[p], h.shares[id]
-	if s != nil {
-		l := s.link(p)
-		l.denied = why
-		if r != nil {
-			delete(r.grants, id)
+	if r != nil && s != nil {
+		delete(r.grants, id)
+		if l := s.links[p]; l != nil || h.known(r) { // of a stranger nothing is remembered
+			l = s.link(p)
+			l.denied = why
+			l.adjust()
 		}
-		l.adjust()
 	}
 	h.mu.Unlock()
 	if out != nil {
@@ -181,6 +214,11 @@ func (h *Host) revokeAll(p peer.ID, w *frameWriter) {
 	if r == nil {
 		return
 	}
+	for id, out := range r.refused {
+		if out == w {
+			delete(r.refused, id)
+		}
+	}
 	for id, g := range r.grants {
 		if g.out != w {
 			continue
@@ -194,9 +232,60 @@ func (h *Host) revokeAll(p peer.ID, w *frameWriter) {
 	}
 }
 
-// Recheck judges every permission that the relay gave again, now, and ends
-// those that no longer hold: call it when a key was revoked.
-func (h *Host) Recheck() { h.recheck(func(*grant) bool { return true }) }
+// maxRefused bounds the refused threads that are remembered of a device; of a
+// stranger fewer are.
+const maxRefused = 256
+
+// noteAsked remembers that a device asks for a thread, to tell it if it is refused and
+// that may have changed. It is noted before the request is judged: what changes in
+// between is not missed.
+func (h *Host) noteAsked(p peer.ID, id ThreadID, w *frameWriter) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.remote(p)
+	most := maxRefused
+	if !h.known(r) {
+		most = maxRefused / 8
+	}
+	if r.conn != nil && len(r.refused) < most {
+		r.refused[id] = w
+	}
+}
+
+// tellAgain tells devices whose requests which picks were refused to ask again.
+func (h *Host) tellAgain(which func(ThreadID) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
+	due := map[*frameWriter][]ThreadID{}
+	for _, r := range h.peers {
+		for id, w := range r.refused {
+			if which(id) {
+				delete(r.refused, id)
+				due[w] = append(due[w], id)
+			}
+		}
+	}
+	for w, ids := range due {
+		h.run(func() { // a device that does not read must not hold up the others
+			for _, id := range ids {
+				if w.send(frameAgain, again{Thread: id[:]}) != nil {
+					return
+				}
+			}
+		})
+	}
+}
+
+// Recheck judges every permission that the relay gave again, now, and ends those that
+// no longer hold; whoever was refused is told to ask again. Call it when a key was made
+// or revoked.
+func (h *Host) Recheck() {
+	h.recheck(func(*grant) bool { return true })
+	h.tellAgain(func(ThreadID) bool { return true })
+}
 
 // A held is a grant with what it is judged by.
 type held struct {
@@ -222,7 +311,7 @@ func (h *Host) recheck(which func(*grant) bool) {
 	}
 	h.mu.Unlock()
 	for _, x := range all {
-		decision, err := h.decide(x.device, x.share, x.grant, x.share.thread.ID(), nil)
+		decision, err := h.decide(x.device, x.share, x.grant, x.share.thread.ID(), nil, false)
 		if err == nil {
 			h.mu.Lock()
 			x.grant.until = decision.Expires.Time()
@@ -252,7 +341,8 @@ func (h *Host) expireGrants() {
 	for {
 		changed := h.grants.Wait()
 		if next, ok := h.nextExpiry(); ok {
-			timer.Reset(max(next.Sub(h.now()), 0) + time.Millisecond)
+			// A credential ends when its maker says: what is further is slept for in parts.
+			timer.Reset(min(max(next.Sub(h.now()), 0), time.Hour) + time.Millisecond)
 		} else {
 			timer.Stop()
 		}
@@ -281,6 +371,17 @@ func (h *Host) nextExpiry() (next time.Time, ok bool) {
 	return next, ok
 }
 
+// Sentences of refusals that are said in several places.
+const (
+	needsCredential = "The relay gives a thread only to devices with a credential: add the relay with a key."
+	notMember       = "The device is not a member of the thread, as far as the peer knows."
+)
+
+// uninvited says why an invite does not do.
+func uninvited(err error) refusal {
+	return refusal{CodeBadInvite, "The invite lets nobody in, as far as the peer knows: " + err.Error()}
+}
+
 // admit says what a peer may have of a thread, or why it may have nothing.
 // hold reports that this may change while the peer waits.
 func (h *Host) admit(l *link, invite []byte) (a access, why refusal, hold bool) {
@@ -293,24 +394,24 @@ func (h *Host) admit(l *link, invite []byte) (a access, why refusal, hold bool) 
 		return accessNone, refusal{CodeUnknownThread, "The peer no longer holds the thread."}, false
 	}
 	_, member := s.thread.Member(r.device)
-	var uninvited error
+	var err error
 	proved := !member && len(invite) == len(keys.PublicKey{})
 	if proved {
-		uninvited = s.thread.InviteOpen(keys.PublicKey(invite), clock.At(h.now()))
+		err = s.thread.InviteOpen(keys.PublicKey(invite), clock.At(h.now()))
 	}
 	switch {
 	case s.relay && granted && member, !s.relay && (member || asked):
 		return accessAll, refusal{}, true
-	case proved && uninvited == nil:
+	case proved && err == nil:
 		return accessControl, refusal{}, true
 	case proved:
-		return accessNone, refusal{CodeBadInvite, "The invite lets nobody in, as far as the peer knows: " + uninvited.Error()}, false
+		return accessNone, uninvited(err), false
 	case s.relay && !granted:
 		if denied == (refusal{}) {
-			denied = refusal{keys.CodeNoCredential, "The relay gives a thread only to devices with a credential: add the relay with a key."}
+			denied = refusal{keys.CodeNoCredential, needsCredential}
 		}
 		return accessNone, denied, false
 	default:
-		return accessNone, refusal{CodeNotMember, "The device is not a member of the thread, as far as the peer knows."}, true
+		return accessNone, refusal{CodeNotMember, notMember}, true
 	}
 }

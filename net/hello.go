@@ -1,7 +1,6 @@
 package net
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/hmac"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multistream"
 
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -20,7 +21,7 @@ import (
 // holds.
 const (
 	tagSize      = 16
-	tagsPerFrame = 1 << 16
+	tagsPerFrame = 512     // so that a stranger may send them
 	maxTags      = 1 << 17 // threads of one peer
 	tagDomain    = "weft/1/thread-tag"
 	mdnsService  = "_weft._udp"
@@ -49,7 +50,7 @@ func (h *Host) sayHello(ctx context.Context, r *remote) {
 			return
 		}
 		h.log.Debug("hello stream ended", "peer", r.id, "error", err)
-		if n > 8 || !pause(ctx, n, nil) {
+		if _, alien := errors.AsType[multistream.ErrNotSupported[protocol.ID]](err); alien || !pause(ctx, n, r.greet) {
 			return
 		}
 	}
@@ -70,14 +71,18 @@ func (h *Host) sendTags(ctx context.Context, r *remote) error {
 		_, _ = s.Read(make([]byte, 1))
 	})
 	defer func() { _ = s.Reset(); <-dead }()
-	var sent []byte
+	var sent [sha256.Size]byte
 	for first := true; ; first = false {
 		tags := h.tags(r.id)
-		if first || !bytes.Equal(tags, sent) {
+		h.mu.Lock()
+		again := r.again
+		r.again = false
+		h.mu.Unlock()
+		if sum := sha256.Sum256(tags); first || again || sum != sent {
 			if err := w.sendTags(tags); err != nil {
 				return err
 			}
-			sent = tags
+			sent = sum
 		}
 		select {
 		case <-r.greet:
@@ -117,16 +122,18 @@ func (h *Host) tags(p peer.ID) []byte {
 	return out
 }
 
-// serveHello reads a peer's tags as they change.
+// serveHello reads a peer's tags as they change. Nothing is kept of those that name
+// no thread of this host.
 func (h *Host) serveHello(s network.Stream) {
 	defer s.Reset() //nolint:errcheck // nothing is owed to the peer
 	defer context.AfterFunc(h.ctx, func() { _ = s.Reset() })()
-	r, p := bufio.NewReader(s), s.Conn().RemotePeer()
+	r, p := reader(s), s.Conn().RemotePeer()
 	defer h.onlyHello(p, s)()
 	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
-	var pending []byte
+	mine := tagBook{host: h, peer: p}
+	found, n, looks := map[ThreadID]bool{}, 0, 0
 	for {
-		kind, body, err := frames.Read(r, maxHello)
+		kind, body, err := frames.Read(r, frameLimit(s, maxHello))
 		if err != nil {
 			h.fault(p, err)
 			return
@@ -135,18 +142,66 @@ func (h *Host) serveHello(s network.Stream) {
 		if err = decodeMessage(body, &m); kind != frameHello {
 			err = fault.Of(errFrame, "frame of type %d, want hello", kind)
 		}
-		pending = append(pending, m.Tags...)
-		if err == nil && (len(pending)%tagSize != 0 || len(pending) > maxTags*tagSize) {
-			err = fault.Of(errFrame, "%d bytes of tags", len(pending))
+		if n += len(m.Tags) / tagSize; err == nil && (len(m.Tags)%tagSize != 0 || n > maxTags) {
+			err = fault.Of(errFrame, "%d bytes of tags, %d tags in all", len(m.Tags), n)
 		}
 		if err != nil {
 			h.fault(p, err)
 			return
 		}
+		mine.find(m.Tags, found)
+		answered(s)
 		_ = s.SetReadDeadline(time.Time{})
 		if !m.More {
-			h.match(p, pending)
-			pending = nil
+			h.match(p, found)
+			found, n, mine.tags = map[ThreadID]bool{}, 0, nil
+			if looks++; looks > freeLooks && !h.Known(p) && !sleep(h.ctx, helloPace) {
+				return
+			}
+		}
+	}
+}
+
+// How often a stranger's tags are looked at, but for the first few times: each look
+// takes the tags of all threads of this host.
+const (
+	helloPace = time.Second
+	freeLooks = 16
+)
+
+// sleep waits; it reports false when ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// A tagBook knows the tags of this host's threads for one peer.
+type tagBook struct {
+	host *Host
+	peer peer.ID
+	tags map[tag]ThreadID
+}
+
+// find adds the threads that tags name to found.
+func (b *tagBook) find(tags []byte, found map[ThreadID]bool) {
+	h := b.host
+	h.mu.Lock()
+	if b.tags == nil {
+		b.tags = make(map[tag]ThreadID, len(h.shares))
+		for id, s := range h.shares {
+			b.tags[threadTag(s.thread.ServiceKey(), id, h.ID(), b.peer)] = id
+		}
+	}
+	h.mu.Unlock()
+	for t := range slices.Chunk(tags, tagSize) {
+		if id, ok := b.tags[tag(t)]; ok {
+			found[id] = true
 		}
 	}
 }
@@ -170,29 +225,39 @@ func (h *Host) onlyHello(p peer.ID, s network.Stream) (end func()) {
 	}
 }
 
-// match finds the threads that a peer announced and starts to exchange them.
-func (h *Host) match(p peer.ID, tags []byte) {
+// match takes the threads that a peer announced and starts to exchange them. A peer
+// whose hello names what it did not name before is greeted again: it may have told
+// us of them before we had them, and we it before it had them.
+func (h *Host) match(p peer.ID, found map[ThreadID]bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.remote(p)
-	clear(r.tags)
-	for t := range slices.Chunk(tags, tagSize) {
-		r.tags[tag(t)] = struct{}{}
+	if r.conn == nil {
+		return // it is gone
 	}
+	for id := range found {
+		if !r.shared[id] {
+			h.greetAgain(r)
+			break
+		}
+	}
+	r.shared, r.shy = found, time.Time{}
+	r.greetings++
 	for _, s := range h.shares {
 		s.meet(r)
 	}
 }
 
-// meet looks whether the peer announced the thread. The caller holds host.mu.
+// meet looks whether the peer announced the thread. Members are kept connected.
+// The caller holds host.mu.
 func (s *share) meet(r *remote) {
-	_, shared := r.tags[threadTag(s.thread.ServiceKey(), s.thread.ID(), s.host.ID(), r.id)]
+	shared := r.shared[s.thread.ID()]
 	if !shared && s.links[r.id] == nil {
 		return
 	}
 	l := s.link(r.id)
 	l.shared = shared
-	if shared && !s.relay && r.conn != nil {
+	if shared && !s.relay && r.conn != nil && s.members[r.device] && (r.dialing || s.host.kept() < maxKept) {
 		s.host.keepConnected(r, nil)
 		if err := s.host.rememberPeer(r.id); err != nil {
 			s.host.log.Warn("peer is not remembered", "peer", r.id, "error", err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -81,6 +82,11 @@ type Host struct {
 	gossip *gossip
 	mdns   interface{ Close() error }
 
+	limits    Limits
+	resources network.ResourceManager
+	strangers strangers
+	lanes     map[byte]func(peer.ID, stream) // what answers the streams of sessions
+
 	judge  sync.Mutex // one judgement of a relay at a time
 	banned bell.Bell  // a peer was disconnected for its faults
 	grants bell.Bell  // what a relay permits may end at another time
@@ -89,6 +95,8 @@ type Host struct {
 	closed bool
 	shares map[ThreadID]*share
 	peers  map[peer.ID]*remote
+	// members counts the threads that a device is a member of.
+	members map[keys.PublicKey]int
 	// forgetAt is the number of peers at which strangers are forgotten next.
 	forgetAt int
 	wg       sync.WaitGroup // every goroutine of the host
@@ -109,8 +117,10 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	}
 	h := &Host{
 		opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign,
-		shares: map[ThreadID]*share{}, peers: map[peer.ID]*remote{},
+		shares: map[ThreadID]*share{}, peers: map[peer.ID]*remote{}, members: map[keys.PublicKey]int{},
+		limits: opt.Limits.withDefaults(), strangers: strangers{peers: map[peer.ID]*guest{}},
 	}
+	h.lanes = map[byte]func(peer.ID, stream){laneThread: h.serveThread, laneBlobs: h.serveBlobs}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -133,15 +143,15 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 	if err := h.loadThreads(ctx); err != nil {
 		return err
 	}
-	if h.lp, err = newLibp2p(key, h.opt.Listen, h.opt.Limits, h.opt.Offline); err != nil {
+	if h.lp, h.resources, err = newLibp2p(key, h.opt.Listen, h.limits, h.opt.Offline); err != nil {
 		return err
 	}
 	if err := h.startGossip(); err != nil {
 		return err
 	}
 	h.Handle(protoHello, h.serveHello)
-	h.Handle(protoThread, h.serveThread)
-	h.Handle(protoBlobs, h.serveBlobs)
+	h.Handle(protoThread, func(s network.Stream) { h.serveThread(s.Conn().RemotePeer(), s) })
+	h.Handle(protoSession, h.serveSession)
 	if h.opt.Relay {
 		h.Handle(protoHost, h.serveHost)
 		h.run(h.expireGrants)
@@ -150,6 +160,11 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 		ConnectedF:    func(_ network.Network, c network.Conn) { h.connection(c.RemotePeer()) },
 		DisconnectedF: func(_ network.Network, c network.Conn) { h.connection(c.RemotePeer()) },
 	})
+	identities, err := h.lp.EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted))
+	if err != nil {
+		return fmt.Errorf("follow identities: %w", err)
+	}
+	h.run(func() { h.watchIdentities(identities) })
 	h.mu.Lock()
 	for _, s := range h.shares {
 		h.begin(s)
@@ -165,7 +180,9 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 }
 
 // Handle answers a protocol: serve owns each stream, in a goroutine that Close
-// waits for; Close ends the streams. A second call replaces serve.
+// waits for; Close ends the streams. A second call replaces serve. A peer that this
+// host does not know has at most 16 streams, and sends at most 16 KiB before it is
+// answered, until serve calls [Trust].
 func (h *Host) Handle(p protocol.ID, serve func(network.Stream)) {
 	h.lp.SetStreamHandler(p, func(s network.Stream) {
 		if !h.enter() {
@@ -173,7 +190,7 @@ func (h *Host) Handle(p protocol.ID, serve func(network.Stream)) {
 			return
 		}
 		defer h.wg.Done()
-		serve(s)
+		h.receive(s, serve)
 	})
 }
 
@@ -305,7 +322,7 @@ func openOn(ctx context.Context, c network.Conn, id protocol.ID) (network.Stream
 	defer cancel()
 	s, err := c.NewStream(ctx)
 	if err != nil {
-		return nil, err
+		return nil, limitError(err)
 	}
 	undo := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	err = errors.Join(multistream.SelectProtoOrFail(id, s), s.SetProtocol(id))

@@ -72,11 +72,23 @@ type party struct {
 	dir      string
 	opt      Options
 	folds    map[ThreadID]*fold
+	memory   bool // its store is lost when it halts
 }
 
 func newParty(t testing.TB, change ...func(*Options)) *party {
 	t.Helper()
-	p := &party{identity: keys.NewIdentity(), device: keys.NewDevice(), dir: t.TempDir(), folds: map[ThreadID]*fold{}}
+	return begin(t, &party{}, change)
+}
+
+// newLightParty is newParty with a store in memory, for tests with many.
+func newLightParty(t testing.TB, change ...func(*Options)) *party {
+	t.Helper()
+	return begin(t, &party{memory: true}, change)
+}
+
+func begin(t testing.TB, p *party, change []func(*Options)) *party {
+	t.Helper()
+	*p = party{identity: keys.NewIdentity(), device: keys.NewDevice(), dir: t.TempDir(), folds: map[ThreadID]*fold{}, memory: p.memory}
 	var err error
 	p.cert, err = p.identity.Certify(p.device.Public(), keys.CertifyOptions{Name: "test", Issued: time.Now()})
 	if err != nil {
@@ -96,7 +108,11 @@ func newParty(t testing.TB, change ...func(*Options)) *party {
 
 func (p *party) start(t testing.TB) {
 	t.Helper()
-	s, err := engines.Open(p.dir+"/store", nil)
+	open := func() (store.Store, error) { return engines.Open(p.dir+"/store", nil) }
+	if p.memory {
+		open = engines.OpenMemory
+	}
+	s, err := open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,6 +319,25 @@ func (p *party) joinBy(t testing.TB, inv Invite) *Thread {
 func (p *party) join(t testing.TB, th *Thread) *Thread {
 	t.Helper()
 	return p.joinBy(t, p.invite(t, th))
+}
+
+// waitSame waits until two replicas hold the same records.
+func waitSame(t testing.TB, a, b *Thread) {
+	t.Helper()
+	ctx := within(t)
+	for {
+		x, y := a.held().Changed(), b.held().Changed()
+		if tipsDigest(a.held().Tips()) == tipsDigest(b.held().Tips()) {
+			return
+		}
+		select {
+		case <-x:
+		case <-y:
+		case <-ctx.Done():
+			same(t, a, b)
+			return
+		}
+	}
 }
 
 // same checks that two replicas hold the same records.

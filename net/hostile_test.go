@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
@@ -45,7 +47,9 @@ func allRuns(t *testing.T, th *Thread) (runs []format.Run) {
 func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 	told := make(chan struct{})
 	var times atomic.Int32
-	p.lp.SetStreamHandler(protoThread, func(s network.Stream) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lanes[laneThread] = func(_ peer.ID, s stream) {
 		defer s.Close()
 		var req subscribe
 		r := bufio.NewReader(s)
@@ -65,7 +69,7 @@ func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 				return
 			}
 		}
-	})
+	}
 	return told
 }
 
@@ -233,4 +237,45 @@ func TestStrangersAreForgotten(t *testing.T) {
 	if p.peers[member.ID()] == nil || p.shares[th.ID()].links[member.ID()] == nil {
 		t.Error("a member was forgotten")
 	}
+}
+
+// showsOf answers subscriptions with the control logs of a thread of another.
+func (p *party) showsOf(th *Thread) func(network.Stream) {
+	return func(s network.Stream) {
+		defer s.Close()
+		var req subscribe
+		r := bufio.NewReader(s)
+		if p.readRequest(s, r, frameSubscribe, maxSubscribe, &req) != nil {
+			return
+		}
+		w := &frameWriter{s: s}
+		if w.send(frameAccepted, accepted{Genesis: th.Genesis(), Tips: toWire(th.held().Sendable())}) != nil {
+			return
+		}
+		for _, tip := range th.held().Sendable() {
+			if !th.held().IsControl(tip.Log) {
+				continue
+			}
+			if run, err := th.held().ReadRun(tip, 0, 1<<20); err == nil {
+				_ = w.sendRun(run)
+			}
+		}
+		now := th.share.statement()
+		_ = w.send(frameCaughtUp, now.wire())
+		_, _, _ = readFrame(r)
+	}
+}
+
+// record returns what a host says of where it is.
+func recordOf(t *testing.T, p *party) []byte {
+	t.Helper()
+	book, ok := peerstore.GetCertifiedAddrBook(p.lp.Peerstore())
+	if !ok {
+		t.Fatal("no book of records")
+	}
+	b, err := book.GetPeerRecord(p.ID()).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

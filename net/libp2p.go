@@ -26,21 +26,32 @@ import (
 
 // Protocols of this package.
 const (
-	protoThread protocol.ID = "/weft/thread/1" // records: subscribe, runs, acks
-	protoHello  protocol.ID = "/weft/hello/1"  // tags of the threads of a host
-	protoHost   protocol.ID = "/weft/host/1"   // requests to a relay to keep threads
-	protoBlobs  protocol.ID = "/weft/blobs/1"  // blobs of a thread
+	protoThread protocol.ID = "/weft/thread/1" // records: subscribe, runs, acks, with who is a stranger to the other
+	// The exchange between hosts that know each other: records and blobs of all threads.
+	protoSession protocol.ID = "/weft/session/1"
+	protoHello   protocol.ID = "/weft/hello/1" // tags of the threads of a host
+	protoHost    protocol.ID = "/weft/host/1"  // requests to a relay to keep threads
 )
 
 // Limits bounds what the network may take of the machine. They are fixed
 // numbers, not shares of what the machine has.
 type Limits struct {
-	Conns        int   // connections of all peers; 0 means 256
+	Conns        int   // connections of all peers, half of them from one address; 0 means 256
 	ConnsPerPeer int   // 0 means 4
-	Streams      int   // streams of all peers; 0 means 4096
-	PeerStreams  int   // streams of one peer; 0 means 1024
-	Memory       int64 // bytes that libp2p may hold in buffers; 0 means 64 MiB
+	Streams      int   // libp2p's streams of all peers; 0 means 4096
+	PeerStreams  int   // exchanges with one peer, of which a database takes four; 0 means 4096
+	Memory       int64 // bytes that libp2p may set aside for buffers; 0 means 256 MiB
 }
+
+// Streams of libp2p that one peer may have: one each for the tags, the session,
+// gossip, requests to a relay, and some for mail and what an embedder adds.
+const (
+	peerStreams     = 64
+	strangerStreams = 16
+)
+
+// windowBytes is what the multiplexer over TCP sets aside for each stream.
+const windowBytes = 256 << 10
 
 // withDefaults fills in what is zero.
 func (l Limits) withDefaults() Limits {
@@ -52,19 +63,19 @@ func (l Limits) withDefaults() Limits {
 	def(&l.Conns, 256)
 	def(&l.ConnsPerPeer, 4)
 	def(&l.Streams, 4096)
-	def(&l.PeerStreams, 1024)
+	def(&l.PeerStreams, 4096)
 	if l.Memory == 0 {
-		l.Memory = 64 << 20
+		l.Memory = 256 << 20
 	}
 	return l
 }
 
-// limiter returns the limits as libp2p wants them. A peer may take half of the
-// memory; connections that have not finished their handshake are few.
+// limiter returns the limits as libp2p wants them. A peer has those of a stranger
+// until the host knows it ([Host.raise]); connections that have not finished their
+// handshake are few.
 func (l Limits) limiter() rcmgr.Limiter {
 	conns, streams := rcmgr.LimitVal(l.Conns), rcmgr.LimitVal(l.Streams)
-	perPeer, peerStreams := rcmgr.LimitVal(l.ConnsPerPeer), rcmgr.LimitVal(l.PeerStreams)
-	memory := rcmgr.LimitVal64(l.Memory)
+	perPeer, memory := rcmgr.LimitVal(l.ConnsPerPeer), rcmgr.LimitVal64(l.Memory)
 	all := rcmgr.ResourceLimits{
 		Streams: streams, StreamsInbound: streams, StreamsOutbound: streams,
 		Conns: conns, ConnsInbound: conns, ConnsOutbound: conns, FD: conns, Memory: memory,
@@ -73,16 +84,37 @@ func (l Limits) limiter() rcmgr.Limiter {
 		Streams: streams / 4, StreamsInbound: streams / 4, StreamsOutbound: streams / 4,
 		Conns: conns / 4, ConnsInbound: conns / 4, ConnsOutbound: conns / 4, FD: conns / 4, Memory: memory / 4,
 	}
-	one := rcmgr.ResourceLimits{
-		Streams: peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams,
-		Conns: perPeer, ConnsInbound: perPeer, ConnsOutbound: perPeer, FD: perPeer, Memory: memory / 2,
+	known := rcmgr.ResourceLimits{
+		Streams: 2 * peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams,
+		Conns: perPeer, ConnsInbound: perPeer, ConnsOutbound: perPeer, FD: perPeer, Memory: memory / 4,
 	}
+	stranger := known
+	stranger.Streams, stranger.StreamsInbound, stranger.StreamsOutbound = 2*strangerStreams, strangerStreams, strangerStreams
+	stranger.Memory = 2 * strangerStreams * windowBytes
 	return rcmgr.NewFixedLimiter(rcmgr.PartialLimitConfig{
 		System: all, Transient: transient, AllowlistedSystem: all, AllowlistedTransient: transient,
-		ServiceDefault: all, ServicePeerDefault: one, ProtocolDefault: all, ProtocolPeerDefault: one, PeerDefault: one,
-		Conn:   rcmgr.ResourceLimits{Streams: peerStreams, Conns: 1, ConnsInbound: 1, ConnsOutbound: 1, FD: 1, Memory: memory / 2},
-		Stream: rcmgr.ResourceLimits{Streams: 1, StreamsInbound: 1, StreamsOutbound: 1, Memory: memory / 2},
+		ServiceDefault: all, ServicePeerDefault: known, ProtocolDefault: all, ProtocolPeerDefault: known, PeerDefault: stranger,
+		Conn:   rcmgr.ResourceLimits{Streams: 2 * peerStreams, Conns: 1, ConnsInbound: 1, ConnsOutbound: 1, FD: 1, Memory: memory / 4},
+		Stream: rcmgr.ResourceLimits{Streams: 1, StreamsInbound: 1, StreamsOutbound: 1, Memory: memory / 4},
 	}.Build(rcmgr.DefaultLimits.Scale(0, 0)))
+}
+
+// known returns the limits of a peer that is no stranger.
+func (l Limits) known() rcmgr.Limit {
+	return &rcmgr.BaseLimit{
+		Streams: 2 * peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams,
+		Conns: l.ConnsPerPeer, ConnsInbound: l.ConnsPerPeer, ConnsOutbound: l.ConnsPerPeer, FD: l.ConnsPerPeer,
+		Memory: l.Memory / 4,
+	}
+}
+
+// perAddress returns how many connections come from one address, or from one
+// network of IPv6: many devices share the address of an office.
+func (l Limits) perAddress() rcmgr.Option {
+	return rcmgr.WithLimitPerSubnet(
+		[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: max(l.Conns/2, 1)}},
+		[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: max(l.Conns/2, 1)}},
+	)
 }
 
 // loopback returns the listen addresses that are used when none are given.
@@ -100,21 +132,20 @@ func loopback() ([]multiaddr.Multiaddr, error) {
 
 // newLibp2p starts a libp2p host that speaks QUIC and TCP, dials nobody by
 // itself and reports metrics nowhere.
-func newLibp2p(key crypto.PrivKey, listen []multiaddr.Multiaddr, limits Limits, alone bool) (host.Host, error) {
-	limits = limits.withDefaults()
+func newLibp2p(key crypto.PrivKey, listen []multiaddr.Multiaddr, limits Limits, alone bool) (host.Host, network.ResourceManager, error) {
 	if listen == nil && !alone {
 		var err error
 		if listen, err = loopback(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	resources, err := rcmgr.NewResourceManager(limits.limiter(), rcmgr.WithMetricsDisabled())
+	resources, err := rcmgr.NewResourceManager(limits.limiter(), limits.perAddress(), rcmgr.WithMetricsDisabled())
 	if err != nil {
-		return nil, fmt.Errorf("resource limits: %w", err)
+		return nil, nil, fmt.Errorf("resource limits: %w", err)
 	}
 	conns, err := connmgr.NewConnManager(limits.Conns*3/4, limits.Conns*7/8, connmgr.WithGracePeriod(20*time.Second))
 	if err != nil {
-		return nil, fmt.Errorf("connection manager: %w", err)
+		return nil, nil, fmt.Errorf("connection manager: %w", err)
 	}
 	addrs := libp2p.ListenAddrs(listen...)
 	if alone {
@@ -130,9 +161,9 @@ func newLibp2p(key crypto.PrivKey, listen []multiaddr.Multiaddr, limits Limits, 
 		libp2p.WithDialTimeout(15*time.Second),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("start libp2p: %w", err)
+		return nil, nil, fmt.Errorf("start libp2p: %w", err)
 	}
-	return h, nil
+	return h, resources, nil
 }
 
 // fullAddrs returns the addresses of h, each with its peer ID.

@@ -17,13 +17,14 @@ type link struct {
 	peer  peer.ID
 
 	// Guarded by host.mu.
-	shared bool               // the peer announced the thread's tag
-	hosted bool               // the peer, a relay, keeps the thread for us
-	denied refusal            // on a relay: why the peer has no grant
-	stop   context.CancelFunc // ends the pull; nil: none runs
-	ended  chan struct{}      // closed when the pull has ended
+	shared               bool               // the peer announced the thread's tag
+	hosted               bool               // the peer, a relay, keeps the thread for us
+	denied               refusal            // on a relay: why the peer has no grant
+	feedsOpen, blobsOpen int                // streams of the peer that are served
+	stop                 context.CancelFunc // ends the pull; nil: none runs
+	ended                chan struct{}      // closed when the pull has ended
 
-	kick chan struct{} // retry the pull now
+	kick, kickBlobs chan struct{} // retry the pull, or that of blobs, now
 
 	mu       sync.Mutex                       // guards the fields below
 	theirs   map[clock.LogID][]clock.RecordID // tips that the peer said it holds, or sent
@@ -31,6 +32,7 @@ type link struct {
 	acks     bool                             // said comes from acks, which are newer than what else it says
 	host     refusal                          // of our request to keep the thread
 	pull     refusal                          // of our subscription
+	noBlobs  refusal                          // of our stream of blobs
 	pulling  bool                             // subscription accepted
 	feeding  bool                             // we accepted the peer's subscription
 	caughtUp bool                             // the peer sent all that it had
@@ -52,7 +54,7 @@ type refusal struct {
 func (s *share) link(p peer.ID) *link {
 	l := s.links[p]
 	if l == nil {
-		l = &link{share: s, peer: p, kick: make(chan struct{}, 1), theirs: map[clock.LogID][]clock.RecordID{}, since: s.host.now(), blobsTo: -1}
+		l = &link{share: s, peer: p, kick: make(chan struct{}, 1), kickBlobs: make(chan struct{}, 1), theirs: map[clock.LogID][]clock.RecordID{}, since: s.host.now(), blobsTo: -1}
 		s.links[p] = l
 	}
 	return l
@@ -82,6 +84,7 @@ func (l *link) adjust() {
 		before, ended := l.ended, make(chan struct{})
 		l.ended = ended
 		l.share.host.run(func() {
+			defer l.share.host.reap(l.peer)
 			defer close(ended)
 			defer undo()
 			if before != nil {
@@ -97,6 +100,7 @@ func (l *link) adjust() {
 		l.stop = nil
 	case want:
 		poke(l.kick)
+		poke(l.kickBlobs)
 	}
 	l.share.admission.Ring()
 	l.share.status.Ring()

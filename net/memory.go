@@ -3,6 +3,7 @@ package net
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
@@ -143,7 +144,8 @@ func (h *Host) rememberPeer(p peer.ID) error {
 	return h.put(peerKey(p), st)
 }
 
-// wantPeers dials the peers that shared a thread with this host before.
+// wantPeers dials the members that shared a thread with this host before, and forgets
+// who is no member any more.
 func (h *Host) wantPeers() error {
 	snap := h.opt.Store.Snapshot()
 	defer snap.Release()
@@ -151,7 +153,8 @@ func (h *Host) wantPeers() error {
 	defer it.Close()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for ; it.Valid(); it.Next() {
+	var gone [][]byte
+	for n := 0; it.Valid(); it.Next() {
 		var st peerState
 		v, err := it.Value()
 		if err != nil {
@@ -170,7 +173,24 @@ func (h *Host) wantPeers() error {
 				addrs = append(addrs, a)
 			}
 		}
-		h.keepConnected(h.remote(p), addrs)
+		device, err := DeviceOf(p)
+		if err != nil || h.members[device] == 0 {
+			gone = append(gone, slices.Clone(it.Key()))
+			continue
+		}
+		if n++; n <= maxKept {
+			h.keepConnected(h.remote(p), addrs)
+		}
 	}
-	return it.Err()
+	if err := it.Err(); err != nil || len(gone) == 0 {
+		return err
+	}
+	return h.update(func(tx store.Tx) error {
+		for _, k := range gone {
+			if err := tx.Delete(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

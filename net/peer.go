@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/keys"
@@ -22,24 +23,36 @@ const (
 
 // A remote is what a host knows of a peer. Its fields are guarded by host.mu.
 type remote struct {
-	id      peer.ID
-	device  keys.PublicKey
-	conn    context.Context //nolint:containedctx // while connected; nil otherwise
-	hangUp  context.CancelFunc
-	newest  network.Conn // of its connections, over which all streams run
-	since   time.Time    // of the present connectedness
-	tags    map[tag]struct{}
-	grants  map[ThreadID]*grant // on a relay: what the peer may have kept
-	relay   *relayConf          // if the host was told to use it
-	asking  context.Context     //nolint:containedctx // the connection on which the relay is asked
-	dialing bool                // it is to be kept connected
-	dials   bool                // a goroutine does so
-	dial    chan struct{}       // dial now
-	greet   chan struct{}       // send the tags again
-	ask     chan struct{}       // look again at what to ask the relay
-	hello   network.Stream      // on which it tells its tags
-	faults  int
-	banned  time.Time // until when
+	id        peer.ID
+	device    keys.PublicKey
+	conn      context.Context //nolint:containedctx // while connected; nil otherwise
+	hangUp    context.CancelFunc
+	newest    network.Conn              // of its connections, over which all streams run
+	since     time.Time                 // of the present connectedness
+	grants    map[ThreadID]*grant       // on a relay: what the peer may have kept
+	refused   map[ThreadID]*frameWriter // on a relay: what it was refused, on which stream
+	relay     *relayConf                // if the host was told to use it
+	asking    context.Context           //nolint:containedctx // the connection on which the relay is asked
+	failed    string                    // why it could not be dialled last; "" if it could
+	dialing   bool                      // it is to be kept connected
+	dials     bool                      // a goroutine does so
+	dial      chan struct{}             // dial now
+	greet     chan struct{}             // send the tags again
+	ask       chan struct{}             // look again at what to ask the relay
+	hello     network.Stream            // on which it tells its tags
+	again     bool                      // tell it the tags again, whether or not they changed
+	record    []byte                    // where it says that it is, signed; nil: it has not said
+	topics    map[string]bool           // of gossip, that it subscribed to
+	shared    map[ThreadID]bool         // threads whose tags it told
+	raised    bool                      // it has libp2p's limits of a known peer
+	invited   int                       // streams on which it proved an open invite
+	session   *session                  // the one that exchanges are opened on; nil: none yet
+	sessions  int                       // that it opened and that have not ended
+	opening   chan struct{}             // holds one token while a session is opened
+	shy       time.Time                 // until when it is not asked for a session: it gave none, and has not greeted since
+	greetings int                       // that it sent
+	faults    int
+	banned    time.Time // until when
 }
 
 // remote returns what is known of p, made if need be. The caller holds h.mu.
@@ -52,8 +65,8 @@ func (h *Host) remote(p peer.ID) *remote {
 			h.log.Debug("peer without device key", "peer", p, "error", err)
 		}
 		r = &remote{
-			id: p, device: device, since: h.now(), tags: map[tag]struct{}{}, grants: map[ThreadID]*grant{},
-			dial: make(chan struct{}, 1), greet: make(chan struct{}, 1), ask: make(chan struct{}, 1),
+			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, topics: map[string]bool{}, grants: map[ThreadID]*grant{}, refused: map[ThreadID]*frameWriter{},
+			opening: make(chan struct{}, 1), dial: make(chan struct{}, 1), greet: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 		}
 		h.peers[p] = r
 	}
@@ -70,27 +83,58 @@ func (h *Host) forgetStrangers() {
 	if len(h.peers) < max(h.forgetAt, rememberedPeers) {
 		return
 	}
-	for p, r := range h.peers {
-		if r.conn != nil || r.relay != nil || r.dialing || r.dials || h.now().Before(r.banned) {
-			continue
-		}
-		known := false
-		for _, s := range h.shares {
-			l := s.links[p]
-			if l == nil {
-				continue
-			}
-			if _, member := s.thread.Member(r.device); member || l.ended != nil {
-				known = true
-				continue
-			}
-			delete(s.links, p)
-		}
-		if !known {
-			delete(h.peers, p)
+	for _, r := range h.peers {
+		if r.conn == nil && !h.known(r) && !r.dialing && !r.dials { // banned or not: it can make other keys
+			h.forget(r)
 		}
 	}
 	h.forgetAt = 2 * len(h.peers)
+}
+
+// stranger reports whether nothing is wanted of a peer that is gone, and nothing held
+// against it. The caller holds h.mu.
+func (h *Host) stranger(r *remote) bool {
+	return !h.known(r) && !r.dialing && !r.dials && r.faults == 0 && !h.now().Before(r.banned)
+}
+
+// forget forgets a peer that is not connected. The caller holds h.mu.
+func (h *Host) forget(r *remote) {
+	busy := false
+	for _, s := range h.shares {
+		switch l := s.links[r.id]; {
+		case l == nil:
+		case l.ended != nil && !closed(l.ended):
+			busy = true // its pull is ending
+		default:
+			delete(s.links, r.id)
+		}
+	}
+	if !busy {
+		delete(h.peers, r.id)
+		for _, s := range h.shares {
+			s.status.Ring()
+		}
+	}
+}
+
+// reap forgets a peer if it is gone and nothing is wanted of it, now that a pull from
+// it has ended.
+func (h *Host) reap(p peer.ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.peers[p]; r != nil && r.conn == nil && !h.closed && h.stranger(r) {
+		h.forget(r)
+	}
+}
+
+// closed reports whether c is closed.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // A peer may have several connections at once: both sides dialled, or an older one
@@ -120,16 +164,28 @@ func (h *Host) connection(p peer.ID) {
 		}
 		r.conn, r.hangUp = context.WithCancel(h.ctx)
 		r.newest = h.newest(p)
+		r.session, r.shy = nil, time.Time{}
+		h.raise(r)
+		h.crowdOut(r)
 		ctx := r.conn
 		h.run(func() { h.sayHello(ctx, r) })
 		h.startAsking(r)
 	case !connected && r.conn != nil:
 		r.hangUp()
-		r.conn = nil
+		r.conn, r.session = nil, nil
+		if r.raised {
+			r.raised = false
+			h.lp.ConnManager().Unprotect(p, "known")
+		}
 		r.since = h.now()
-		clear(r.tags)
+		clear(r.shared)
+		clear(r.topics)
 		clear(r.grants)
 		poke(r.dial)
+		if h.stranger(r) {
+			h.forget(r)
+			return
+		}
 	default:
 		return
 	}
@@ -141,6 +197,31 @@ func (h *Host) connection(p peer.ID) {
 			l.adjust()
 		}
 	}
+}
+
+// strangersShare is which part of the connections strangers may have.
+const strangersShare = 4
+
+// crowdOut keeps strangers from having more than their share of the connections: the one
+// that has been here longest makes room. The caller holds h.mu.
+func (h *Host) crowdOut(r *remote) {
+	if h.known(r) {
+		return
+	}
+	n, oldest := 0, r
+	for _, o := range h.peers {
+		if o.conn != nil && !h.known(o) {
+			n++
+			if o.since.Before(oldest.since) {
+				oldest = o
+			}
+		}
+	}
+	if n <= max(h.limits.Conns/strangersShare, 1) {
+		return
+	}
+	h.log.Debug("connection of an unknown peer ended: they have their share", "peer", oldest.id)
+	h.run(func() { _ = h.lp.Network().ClosePeer(oldest.id) })
 }
 
 // unlink ends the pulls from a peer; adjust starts them again over its next
@@ -171,24 +252,52 @@ func (h *Host) keepConnected(r *remote, addrs []multiaddr.Multiaddr) {
 	h.run(func() { h.redial(r) })
 }
 
+// A member that has not answered for triesOften pauses is dialled at longer ones: it
+// may be gone for good, and dials too when it is back.
+const (
+	triesOften  = 24
+	pauseAtRest = 10 * time.Minute
+	steady      = 5 * time.Second // a connection that lasted is dialled again at once
+)
+
 // redial dials a peer while it is wanted and not connected, with pauses that grow; the
-// end of a connection begins again without one.
+// end of a connection begins again without one. Who is neither a member nor a relay
+// any more is not wanted.
 func (h *Host) redial(r *remote) {
 	for n := 0; ; {
 		h.mu.Lock()
+		if r.dialing && !h.known(r) {
+			r.dialing = false
+			h.lp.ConnManager().Unprotect(r.id, "weft")
+		}
 		conn, wanted, banned := r.conn, r.dialing, h.now().Before(r.banned)
-		r.dials = wanted
+		longest := pauseLongest
+		if r.relay == nil && n > triesOften {
+			longest = pauseAtRest
+		}
+		if r.dials = wanted; !wanted && r.conn == nil && !h.closed && h.stranger(r) {
+			h.forget(r)
+		}
 		h.mu.Unlock()
 		if !wanted {
 			return
 		}
 		if conn != nil {
-			n = 0
+			began := time.Now()
 			select {
 			case <-conn.Done():
 			case <-h.ctx.Done():
 				return
 			}
+			if time.Since(began) > steady {
+				n = 0
+				continue
+			}
+			// It ended as it began: the peer may have no room. Again, with a pause.
+			if !pauseUpTo(h.ctx, n, longest, r.dial) {
+				return
+			}
+			n++
 			continue
 		}
 		if !banned {
@@ -198,15 +307,36 @@ func (h *Host) redial(r *remote) {
 			if h.ctx.Err() != nil {
 				return
 			}
-			if err != nil {
-				h.log.Debug("peer is unreachable", "peer", r.id, "error", err)
-			}
+			h.dialled(r, err)
 			h.connection(r.id)
 		}
-		if !pause(h.ctx, n, r.dial) {
+		if !pauseUpTo(h.ctx, n, longest, r.dial) {
 			return
 		}
 		n++
+	}
+}
+
+// dialled notes what came of dialling a peer, for the status of its threads.
+func (h *Host) dialled(r *remote, err error) {
+	why := ""
+	if err != nil {
+		h.log.Debug("peer is unreachable", "peer", r.id, "error", err)
+		if failed, ok := errors.AsType[*swarm.DialError](err); ok && len(failed.DialErrors) > 0 {
+			err = failed.DialErrors[0].Cause // says it best
+		}
+		why = clip(limitError(err).Error(), 256)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r.failed == why {
+		return
+	}
+	r.failed = why
+	for _, s := range h.shares {
+		if s.links[r.id] != nil {
+			s.status.Ring()
+		}
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
-
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
@@ -42,7 +40,12 @@ const (
 
 // pause waits before attempt n+1; it reports false when ctx ended.
 func pause(ctx context.Context, n int, kick <-chan struct{}) bool {
-	d := min(pauseFirst<<min(n, 16), pauseLongest)
+	return pauseUpTo(ctx, n, pauseLongest, kick)
+}
+
+// pauseUpTo is pause with another longest one.
+func pauseUpTo(ctx context.Context, n int, longest time.Duration, kick <-chan struct{}) bool {
+	d := min(pauseFirst<<min(n, 16), longest)
 	t := time.NewTimer(d/2 + rand.N(d))
 	defer t.Stop()
 	select {
@@ -64,8 +67,13 @@ func (l *link) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errFrame) {
+		switch {
+		case errors.Is(err, errFrame):
 			l.share.host.fault(l.peer, err)
+		case errors.Is(err, errStranger):
+			l.set(func() { l.pull = refusal{CodeNotMember, notMember} })
+		case fault.Is(err, fault.LimitReached):
+			l.set(func() { l.pull = refusal{CodeLimit, err.Error()} })
 		}
 		l.share.host.log.Debug("subscription ended", "thread", l.share.thread.ID(), "peer", l.peer, "error", err)
 		if time.Since(began) > pauseLongest {
@@ -80,7 +88,7 @@ func (l *link) follow(ctx context.Context) {
 // subscribe opens a stream and takes what comes until it ends.
 func (l *link) subscribe(ctx context.Context) error {
 	h, t := l.share.host, l.share.thread
-	s, err := h.OpenStream(ctx, l.peer, protoThread)
+	s, err := h.openLane(ctx, l.peer, laneThread)
 	if err != nil {
 		return err
 	}
@@ -112,11 +120,12 @@ type incoming struct {
 	tips    []clock.RecordID // of an accepted subscription
 	said    *statement
 	refused *refusal
+	members [][]byte // records of where they are
 	err     error
 }
 
 // receive decodes frames ahead of what is being stored.
-func (l *link) receive(ctx context.Context, s network.Stream, in chan<- incoming) {
+func (l *link) receive(ctx context.Context, s stream, in chan<- incoming) {
 	r := bufio.NewReader(s)
 	for {
 		m := l.next(r)
@@ -159,6 +168,8 @@ func (l *link) next(r *bufio.Reader) (m incoming) {
 			said, m.err = c.statement()
 			m.said = &said
 		}
+	case frameMembers:
+		m.members, m.err = decodeMembers(body)
 	case frameRefused:
 		var c refused
 		if m.err = decodeMessage(body, &c); m.err == nil {
@@ -192,6 +203,8 @@ func (l *link) take(ctx context.Context, m incoming) error {
 		return m.err
 	case m.run != nil:
 		return l.ingest(ctx, *m.run)
+	case m.members != nil:
+		return l.share.meetMembers(m.members)
 	case m.refused != nil:
 		l.set(func() { l.pull, l.pulling = *m.refused, false })
 	case m.said != nil:

@@ -14,8 +14,9 @@ import (
 	"github.com/weftdb/weft/keys"
 )
 
-// retryRefused is how long a device waits before it asks a relay again that
-// refused a thread; a new credential or connection ends the wait.
+// retryRefused is how long a device waits before it asks a relay again that refused a
+// thread; a new credential or connection, and the relay's word that it may be granted
+// now, end the wait.
 const retryRefused = time.Minute
 
 // A CredentialFunc returns what a device presents to the relay with the given
@@ -173,7 +174,9 @@ func (h *Host) notARelay(r *remote, err error) {
 
 // An asked is a thread that a relay was asked to keep.
 type asked struct {
-	next time.Time // when to ask again; zero: not by time
+	next    time.Time // when to ask again; zero: not by time
+	refused bool
+	again   bool // the relay said so since it was asked
 }
 
 // askRelay asks the relay to keep the host's threads, and again when they or
@@ -297,6 +300,7 @@ type answer struct {
 	thread  ThreadID
 	until   time.Time // zero: no end
 	refusal refusal
+	again   bool // what was refused may be asked for again
 }
 
 // readAnswers reads what the relay says until the stream ends.
@@ -337,6 +341,13 @@ func (h *Host) decodeAnswer(kind byte, body []byte) (a answer, err error) {
 		}
 		a.refusal = m.refusal()
 		a.thread, err = threadOf(m.Thread)
+	case frameAgain:
+		var m again
+		if err = decodeMessage(body, &m); err != nil {
+			return a, err
+		}
+		a.again = true
+		a.thread, err = threadOf(m.Thread)
 	default:
 		err = fault.Of(errFrame, "frame of type %d, want an answer", kind)
 	}
@@ -356,14 +367,25 @@ func (h *Host) answer(r *remote, a answer, state map[ThreadID]*asked) {
 		return
 	}
 	now := h.now()
-	if a.refusal != (refusal{}) {
+	if a.again {
+		if entry.again = true; entry.refused {
+			entry.next = now
+		}
+		return
+	}
+	if entry.refused = a.refusal != (refusal{}); entry.refused && entry.again { // said while it judged
+		entry.next, entry.again = now, false
+		h.refusedBy(r, s, a.refusal)
+		return
+	}
+	if entry.refused {
 		entry.next = now.Add(retryRefused)
 		h.refusedBy(r, s, a.refusal)
 		return
 	}
 	entry.next = time.Time{}
 	if !a.until.IsZero() { // renew when a quarter of the time is left
-		entry.next = now.Add(max(a.until.Sub(now)*3/4, time.Second))
+		entry.next = now.Add(max(a.until.Sub(now)/4*3, time.Second))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

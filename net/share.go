@@ -2,6 +2,7 @@ package net
 
 import (
 	"context"
+	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -25,12 +26,16 @@ type share struct {
 	ctx     context.Context //nolint:containedctx // the life of the share
 	cancel  context.CancelFunc
 
-	status    bell.Bell // what Status returns may have changed
-	admission bell.Bell // who may have what may have changed
+	counting  sync.Mutex // one count of the members at a time; before host.mu
+	status    bell.Bell  // what Status returns may have changed
+	meeting   bell.Bell  // where members are may have changed
+	admission bell.Bell  // who may have what may have changed
 
 	// Guarded by host.mu.
-	links  map[peer.ID]*link
-	chosen map[peer.ID]bool // relays of this thread; nil: all of the host
+	links   map[peer.ID]*link
+	members map[keys.PublicKey]bool // devices, as last counted in host.members
+	gone    bool                    // removed
+	chosen  map[peer.ID]bool        // relays of this thread; nil: all of the host
 }
 
 // newShare returns a share of a thread that nobody exchanges yet.

@@ -27,7 +27,8 @@ const (
 	CodeNotMember     keys.Code = "not_member"     // the peer does not know us as a member (yet)
 	CodeBadInvite     keys.Code = "bad_invite"
 	CodeNotRelay      keys.Code = "not_a_relay" // the peer keeps no threads for others
-	CodeStateHash     keys.Code = "state_hash"  // same records, different states: a defect
+	CodeLimit         keys.Code = "limit_reached"
+	CodeStateHash     keys.Code = "state_hash" // same records, different states: a defect
 )
 
 // A State says how a thread here compares with the same thread at a peer.
@@ -186,9 +187,12 @@ func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, fl
 	defer l.mu.Unlock()
 	theirs := aboveFloors(l.theirs, floors)
 	ps.Behind, ps.Ahead = lacking(theirs, mine), lacking(mine, theirs)
-	switch why := cmp.Or(l.host, l.pull); {
+	switch why := cmp.Or(l.host, l.pull, l.noBlobs); {
 	case r.conn == nil:
 		ps.State, ps.Reason = StateUnreachable, "The peer is not connected."
+		if r.failed != "" {
+			ps.Reason = "The peer is not connected: " + r.failed
+		}
 	case why != (refusal{}):
 		ps.State, ps.Code, ps.Reason = StateRefused, why.code, why.message
 	case !l.said.ok:

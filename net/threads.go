@@ -45,22 +45,33 @@ func (h *Host) loadThreads(ctx context.Context) error {
 		if err := s.load(); err != nil {
 			return err
 		}
+		if t.Relay() && !s.relay { // the adoption was cut off; the device asks again
+			if err := t.Remove(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		h.shares[id] = s
+		s.refreshMembers()
 	}
 	return nil
 }
 
 // add starts to exchange a thread. It returns the one that is there already.
 func (h *Host) add(s *share) (*share, error) {
+	s.refreshMembers()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
+	id := s.thread.ID()
+	old := h.shares[id]
+	if h.closed || old != nil {
+		s.uncount()
 		s.thread.Close()
+	}
+	if h.closed {
 		return nil, ErrClosed
 	}
-	id := s.thread.ID()
-	if old := h.shares[id]; old != nil {
-		s.thread.Close()
+	if old != nil {
 		return old, nil
 	}
 	h.shares[id] = s
@@ -81,8 +92,16 @@ func (h *Host) begin(s *share) {
 
 // watch tells feeds and status that the thread changed.
 func (s *share) watch() {
-	for {
+	for known := -1; ; {
 		changed := s.thread.Changed()
+		if n := s.thread.ControlRecords(); n != known {
+			known = n
+			s.refreshMembers()
+			if s.relay { // who was refused may be a member, or invited, now
+				id := s.thread.ID()
+				s.host.tellAgain(func(x ThreadID) bool { return x == id })
+			}
+		}
 		s.status.Ring()
 		select {
 		case <-changed:
@@ -150,6 +169,7 @@ func (h *Host) Remove(ctx context.Context, id ThreadID) error {
 	for _, r := range h.peers {
 		delete(r.grants, id)
 	}
+	s.uncount()
 	h.announceThreads()
 	h.mu.Unlock()
 	for _, end := range ends {
@@ -220,7 +240,7 @@ func (h *Host) reach(ctx context.Context, addrs []multiaddr.Multiaddr) iter.Seq[
 
 // joinFrom joins by what one peer holds of the thread.
 func (h *Host) joinFrom(ctx context.Context, p peer.ID, inv Invite, invite, proof []byte) (*Thread, error) {
-	genesis, runs, err := h.fetchControl(ctx, p, inv.Thread, invite, proof)
+	genesis, runs, err := h.fetchControl(ctx, p, controlRequest{inv.Thread, invite, proof, maxJoinBytes})
 	if err != nil {
 		return nil, err
 	}
@@ -259,9 +279,16 @@ func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs 
 	return t, nil
 }
 
-// fetchControl gets the genesis and the control logs of a thread that this host
-// is invited to.
-func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite, proof []byte) (genesis []byte, runs []format.Run, err error) {
+// A controlRequest asks for the control logs of a thread.
+type controlRequest struct {
+	id            ThreadID
+	invite, proof []byte // by which this host is invited; none: as a relay in use
+	limit         int    // bytes
+}
+
+// fetchControl gets the genesis and the control logs of a thread, of which this host
+// holds nothing.
+func (h *Host) fetchControl(ctx context.Context, p peer.ID, q controlRequest) (genesis []byte, runs []format.Run, err error) {
 	s, err := h.OpenStream(ctx, p, protoThread)
 	if err != nil {
 		return nil, nil, err
@@ -270,7 +297,7 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite,
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	_ = s.SetReadDeadline(time.Now().Add(4 * requestTimeout))
 	w := &frameWriter{s: s}
-	req := subscribe{Version: wireVersion, Thread: id[:], Invite: invite, Proof: proof}
+	req := subscribe{Version: wireVersion, Thread: q.id[:], Invite: q.invite, Proof: q.proof}
 	if err := w.send(frameSubscribe, req); err != nil {
 		return nil, nil, err
 	}
@@ -280,8 +307,8 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite,
 		if err != nil {
 			return nil, nil, err
 		}
-		if size += len(body); size > maxJoinBytes {
-			return nil, nil, fault.Errorf(fault.TooLarge, "control logs of more than %d bytes", maxJoinBytes)
+		if size += len(body); size > q.limit {
+			return nil, nil, fault.Errorf(fault.TooLarge, "control logs of more than %d bytes", q.limit)
 		}
 		switch kind {
 		case frameRefused:
@@ -302,6 +329,13 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite,
 			if err != nil {
 				return nil, nil, err
 			}
+			d, err := format.DecodeDescriptor(got.Descriptor)
+			if err != nil {
+				return nil, nil, err
+			}
+			if d.Kind != format.KindControl {
+				return genesis, runs, nil // control logs come first
+			}
 			runs = append(runs, got)
 		case frameCaughtUp:
 			return genesis, runs, nil
@@ -311,25 +345,55 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, id ThreadID, invite,
 	}
 }
 
-// adopt makes the relay keep a thread, counted against an account. The caller
-// holds h.judge.
-func (h *Host) adopt(id ThreadID, genesis, serviceKey []byte, account keys.PublicKey) (*share, error) {
-	if len(serviceKey) != len(format.SecretKey{}) {
-		return nil, fault.Of(errFrame, "service key of %d bytes", len(serviceKey))
+// An adoption is a thread that a relay is to keep, and on whose word.
+type adoption struct {
+	id         ThreadID
+	genesis    []byte
+	serviceKey []byte
+	account    keys.PublicKey // that it is counted against
+	user       keys.PublicKey
+	device     keys.PublicKey
+	shown      []format.Run // control logs by which user and device are a member's; none: the owner's
+}
+
+// adopt makes the relay keep a thread. The caller holds h.judge.
+func (h *Host) adopt(a adoption) (*share, error) {
+	if len(a.serviceKey) != len(format.SecretKey{}) {
+		return nil, fault.Of(errFrame, "service key of %d bytes", len(a.serviceKey))
 	}
-	t, err := thread.Adopt(h.ctx, h.env, genesis, format.SecretKey(serviceKey))
+	t, err := thread.Adopt(h.ctx, h.env, a.genesis, format.SecretKey(a.serviceKey))
 	if errors.Is(err, ErrWrongKey) {
 		return nil, fault.Of(errFrame, "adopt thread: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("adopt thread: %w", err)
 	}
+	if err := a.check(h.ctx, t); err != nil {
+		return nil, errors.Join(err, t.Remove(h.ctx))
+	}
 	s := h.newShare(t)
-	s.relay, s.account = true, account
+	s.relay, s.account = true, a.account
 	if err := s.save(); err != nil {
 		return nil, errors.Join(err, t.Remove(h.ctx))
 	}
 	return h.add(s)
+}
+
+// check takes in the control logs that were shown and sees whether they make the device
+// a member.
+func (a adoption) check(ctx context.Context, t *thread.Thread) error {
+	if len(a.shown) == 0 {
+		return nil
+	}
+	for _, r := range a.shown {
+		if _, err := t.Ingest(ctx, r); err != nil {
+			return fault.Of(errFrame, "control log: %w", err)
+		}
+	}
+	if m, ok := t.Member(a.device); !ok || m.Identity != a.user {
+		return &keys.Refusal{Code: CodeNotMember, Message: "The control logs that the device showed do not make it a member of the thread."}
+	}
+	return nil
 }
 
 // Kept returns the threads that the relay keeps for others, with the account

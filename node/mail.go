@@ -175,6 +175,9 @@ func dialCause(err error) string {
 // A mailStream is a libp2p stream whose Close ends reads too.
 type mailStream struct{ network.Stream }
 
+// Trust says that the peer has shown a credential.
+func (s mailStream) Trust() { net.Trust(s.Stream) }
+
 func (s mailStream) Close() error {
 	return errors.Join(s.CloseWrite(), s.CloseRead())
 }
@@ -191,7 +194,7 @@ func (m *mail) servePost() {
 			_ = s.Reset()
 			return
 		}
-		m.n.background(func(ctx context.Context) { m.serve(ctx, server, s, device) })
+		m.serve(m.n.life, server, s, device)
 	})
 }
 

@@ -73,6 +73,7 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.WrongKey:         {1, "InternalError"},
 	fault.Altered:          {1, "InternalError"},
 	fault.Bomb:             {1, "InternalError"},
+	fault.LimitReached:     {1, "InternalError"},
 	fault.WaitingFull:      {1, "InternalError"},
 	fault.BadInvite:        {1, "InternalError"},
 	fault.NoKeys:           {13, "Unauthorized"},

@@ -22,6 +22,10 @@ import (
 // record waits.
 const MaxAhead = 5 * time.Minute
 
+// MaxTime is the last time that a record can have: the end of the year 9999, beyond
+// which dates have no common text form. A later one is no time.
+const MaxTime Time = 253402300800000<<16 - 1
+
 // ErrAhead reports a time more than [MaxAhead] ahead of real time.
 var ErrAhead = fault.New(fault.ClockAhead, "the time is more than five minutes ahead")
 
@@ -128,6 +132,18 @@ func (c *Clock) Check(t Time) error {
 		return ErrAhead
 	}
 	return nil
+}
+
+// Until returns how long it takes from now until t is at most [MaxAhead] ahead of
+// real time: 0 if it is so now, at most a century for what is further.
+func (c *Clock) Until(t Time) time.Duration {
+	const century = 100 * 365 * 24 * time.Hour
+	// In milliseconds: neither the difference nor a sum with it overflows.
+	ms := int64(t>>16) - c.wall().Add(MaxAhead).UnixMilli()
+	if ms >= century.Milliseconds() {
+		return century
+	}
+	return time.Duration(max(ms, 0)) * time.Millisecond
 }
 
 func (c *Clock) wall() time.Time {

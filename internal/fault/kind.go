@@ -77,6 +77,7 @@ const (
 	WrongKey         Kind = "wrong_key"         // sealed with another key than the epoch's
 	Altered          Kind = "altered"           // does not open
 	Bomb             Kind = "bomb"              // expands to more than it says
+	LimitReached     Kind = "limit_reached"     // a limit of the network, which the text names
 	WaitingFull      Kind = "waiting_full"      // too much waits for control records
 	BadInvite        Kind = "bad_invite"        // unknown, expired, used up or revoked
 	NoKeys           Kind = "no_keys"           // this node cannot read the thread
@@ -157,7 +158,7 @@ var kinds = []Kind{
 	NoCredential, KeyUnknown, KeyRevoked, KeyExpired, CredentialExpired, CredentialNotYetValid, CertificateExpired,
 	BadSignature, WrongAudience, WrongScope, WrongOwner, WrongPeer, WrongUser, QuotaExceeded, BadRequest,
 	UnknownExtension, UnknownOperation, BrokenChain, BadClock, WrongBody, Gap, NotMember, Void, WrongKey, Altered, Bomb,
-	WaitingFull, BadInvite, NoKeys, BlobUnavailable, UnknownThread, NotRelay, StateHash, NotCut,
+	LimitReached, WaitingFull, BadInvite, NoKeys, BlobUnavailable, UnknownThread, NotRelay, StateHash, NotCut,
 	UnknownRecipient, Sealed, Expired,
 	Duplicate, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule,
 	BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, InvalidNamespace, NamespaceNotFound, IndexNotFound,

@@ -18,7 +18,8 @@ const ReserveFile = "RESERVE"
 const (
 	maxLow     = 16 << 20 // bytes; below, writes are refused
 	maxReserve = 4 << 20  // bytes of the reserve
-	lookAgain  = 100 * time.Millisecond
+	lookAgain  = time.Millisecond
+	tryAgain   = 100 * time.Millisecond
 	makeRoom   = 10 * time.Second // how long a write under way waits for room
 )
 
@@ -136,7 +137,7 @@ func (s *Space) Wait() {
 	if s == nil {
 		return
 	}
-	again := time.NewTicker(lookAgain)
+	again := time.NewTicker(tryAgain)
 	defer again.Stop()
 	for end := time.Now().Add(makeRoom); ; <-again.C {
 		s.mu.Lock()

@@ -74,6 +74,7 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.WrongKey:         connect.CodeDataLoss,
 	fault.Altered:          connect.CodeDataLoss,
 	fault.Bomb:             connect.CodeDataLoss,
+	fault.LimitReached:     connect.CodeResourceExhausted,
 	fault.WaitingFull:      connect.CodeResourceExhausted,
 	fault.BadInvite:        connect.CodePermissionDenied,
 	fault.NoKeys:           connect.CodeFailedPrecondition,

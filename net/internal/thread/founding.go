@@ -72,6 +72,9 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 
 // found gives the thread its number and writes what it begins with.
 func (t *Thread) found(ctx context.Context, invite *format.Invite) error {
+	if t.genesis.Time > clock.MaxTime {
+		return fault.Of(format.ErrMalformed, "the thread's genesis has a time beyond the year 9999")
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -80,7 +80,7 @@ func (t *Thread) ingestLocked(v *verifiedRun) (Ingested, *Rejection, error) {
 	if err == nil {
 		t.refreshCuts()
 	}
-	t.armWaker()
+	t.armWaker(0)
 	t.grew.Ring()
 	t.syncSoon(w.unsynced)
 	return w.res, rej, err

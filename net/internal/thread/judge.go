@@ -197,7 +197,7 @@ func (t *Thread) settleAll() error {
 		return err
 	}
 	t.refreshCuts()
-	t.armWaker()
+	t.armWaker(0)
 	t.grew.Ring()
 	t.syncSoon(true)
 	return nil

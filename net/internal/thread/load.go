@@ -97,7 +97,13 @@ func (t *Thread) load(r store.Reader) error {
 	if err := t.blobs.load(r); err != nil {
 		return err
 	}
-	t.armWaker() // last: nobody would stop it after an error
+	if err := t.loadWaiting(r); err != nil {
+		return err
+	}
+	if err := t.loadWaiting(r); err != nil {
+		return err
+	}
+	t.armWaker(0) // last: nobody would stop it after an error
 	return nil
 }
 

@@ -134,6 +134,14 @@ func (t *Thread) ServiceKey() []byte {
 	return k[:]
 }
 
+// ControlRecords returns how many control records are in the fold: it changes
+// whenever the members may have.
+func (t *Thread) ControlRecords() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.graph.records)
+}
+
 // isClosed reports whether Close was called.
 func (t *Thread) isClosed() bool {
 	t.mu.Lock()

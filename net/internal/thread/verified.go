@@ -121,6 +121,9 @@ func (v *verifiedRun) link(i int, h *format.Header) error {
 	if h.Log != v.log {
 		return fault.Of(errChain, "record of another log")
 	}
+	if h.Time > clock.MaxTime {
+		return fault.Of(ErrClock, "record %d has a time beyond the year 9999", h.Seq)
+	}
 	if i == 0 {
 		return nil
 	}

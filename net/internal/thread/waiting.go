@@ -2,11 +2,13 @@ package thread
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -27,6 +29,10 @@ import (
 //	b/3 follows                                    stored, waits behind b/2
 //	a minute later                                 recheck: b/2 and b/3 arrive
 
+// maxNap bounds one setting of the waker: the wall clock may be set meanwhile, and a
+// time that a writer chose is never slept for at once.
+const maxNap = time.Hour
+
 // wakeFor remembers that a record has to be judged again when its time has come.
 func (t *Thread) wakeFor(at clock.Time) {
 	if t.wakeAt == 0 || at < t.wakeAt {
@@ -34,20 +40,38 @@ func (t *Thread) wakeFor(at clock.Time) {
 	}
 }
 
-// armWaker sets the timer for the first record that waits for its time.
-func (t *Thread) armWaker() {
+// armWaker sets the timer for the first record that waits for its time; it fires
+// not before least. mu is held.
+func (t *Thread) armWaker(least time.Duration) {
+	t.stopWaker()
 	if t.wakeAt == 0 || t.closed {
 		return
 	}
-	t.stopWaker()
-	wait := max(time.Until(t.wakeAt.Wall().Add(-clock.MaxAhead)), 0) + 10*time.Millisecond
+	wait := max(least, min(t.env.clock.Until(t.wakeAt), maxNap)+10*time.Millisecond)
 	t.wg.Add(1)
-	t.waker = time.AfterFunc(wait, func() {
-		defer t.wg.Done()
-		if err := t.recheck(); err != nil && !errors.Is(err, ErrClosed) {
-			t.env.log.Warn("judging records whose time has come", "thread", t.id.String(), "err", err)
-		}
-	})
+	t.waker = time.AfterFunc(wait, t.wake)
+}
+
+// wake judges what waits again if its time has come, and else sleeps on.
+func (t *Thread) wake() {
+	defer t.wg.Done()
+	t.mu.Lock()
+	at := t.wakeAt
+	due := at != 0 && t.env.clock.Until(at) == 0
+	if !due {
+		t.armWaker(0)
+	}
+	t.mu.Unlock()
+	if !due {
+		return
+	}
+	if err := t.recheck(); err != nil && !errors.Is(err, ErrClosed) {
+		t.env.log.Warn("judging records whose time has come", "thread", t.id.String(), "err", err)
+		t.mu.Lock()
+		t.wakeFor(at) // the store failed, which may pass
+		t.armWaker(time.Minute)
+		t.mu.Unlock()
+	}
 }
 
 // stopWaker stops the timer; mu is held.
@@ -56,6 +80,29 @@ func (t *Thread) stopWaker() {
 		t.wg.Done()
 	}
 	t.waker = nil
+}
+
+// loadWaiting sets the waker for the records that waited when the thread was last
+// open: those whose time came meanwhile are judged at once.
+func (t *Thread) loadWaiting(r store.Reader) error {
+	for _, l := range t.byNum {
+		for _, b := range l.branches {
+			if b.done == b.tip {
+				continue
+			}
+			err := t.walk(r, l, l.forked(), b.tip, b.done.Seq, func(_ clock.RecordID, s storedRecord) (bool, error) {
+				h, err := format.DecodeHeader(s.Header)
+				if err == nil {
+					t.wakeFor(h.Time)
+				}
+				return false, err
+			})
+			if err != nil {
+				return fmt.Errorf("waiting records: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // Limits of what waits in memory for control records.

@@ -1,0 +1,299 @@
+package net
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/multiformats/go-multiaddr"
+	"github.com/multiformats/go-multistream"
+
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
+)
+
+// What a process of the test binary floods, and with frames of what size.
+const (
+	floodAddr = "WEFT_TEST_FLOOD"
+	floodSize = "WEFT_TEST_FLOOD_SIZE"
+)
+
+// Peers and streams of a flood.
+const (
+	flooders     = 8
+	floodStreams = 20 // a protocol
+)
+
+// served are the protocols that a host answers.
+var served = []protocol.ID{
+	protoThread, protoHello, protoHost, protoSession,
+	"/meshsub/1.2.0", "/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0",
+	"", // a stream on which no protocol is agreed
+}
+
+// TestFlooder is no test: it is what TestStrangersFlood runs in another process, whose
+// memory is not this one's. It takes from a host all that strangers can get.
+func TestFlooder(t *testing.T) {
+	addr := os.Getenv(floodAddr)
+	if addr == "" {
+		t.Skip("run by TestStrangersFlood")
+	}
+	size, err := strconv.Atoi(os.Getenv(floodSize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := multiaddr.NewMultiaddr(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := peer.AddrInfoFromP2pAddr(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent atomic.Int64
+	var all sync.WaitGroup
+	for range flooders {
+		h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.ResourceManager(&network.NullResourceManager{}), libp2p.DisableRelay())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close()
+		if err := h.Connect(t.Context(), *info); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range served {
+			for range floodStreams {
+				all.Go(func() { sent.Add(flood(t.Context(), h.Network(), info.ID, p, size)) })
+			}
+		}
+	}
+	all.Wait()
+	t.Logf("sent %d bytes", sent.Load())
+	_, _ = os.Stdout.WriteString("holding\n")
+	_, _ = io.Copy(io.Discard, os.Stdin) // hold until the other process has measured
+}
+
+// flood opens a stream and sends a frame of a size but for its last byte; it returns
+// how much the host took.
+func flood(ctx context.Context, n network.Network, to peer.ID, p protocol.ID, size int) (took int64) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	s, err := n.NewStream(ctx, to)
+	if err != nil {
+		return 0
+	}
+	_ = s.SetDeadline(time.Now().Add(5 * time.Second))
+	if p != "" && multistream.SelectProtoOrFail(p, s) != nil {
+		return 0
+	}
+	m, _ := s.Write(append(binary.BigEndian.AppendUint32(nil, uint32(size)), make([]byte, size-1)...))
+	return int64(m)
+}
+
+// Whoever has only a device key, of which it makes as many as it likes, holds no more
+// of a host than its share.
+func TestStrangersFlood(t *testing.T) {
+	for _, c := range []struct {
+		transport string
+		size      int
+	}{{"tcp", maxSubscribe}, {"udp", maxSubscribe}, {"udp", 8 << 10}, {"tcp", 900}} {
+		t.Run(fmt.Sprintf("%s/%d", c.transport, c.size), func(t *testing.T) {
+			w := newWorld()
+			r := newLightParty(t, onlyBy(t, c.transport), func(o *Options) { o.Relay, o.Gate = true, w.policy() })
+			r.create(t)
+			before := heapBytes()
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFlooder$", "-test.v")
+			cmd.Env = append(os.Environ(), floodAddr+"="+r.addr(t).String(), fmt.Sprintf("%s=%d", floodSize, c.size))
+			in, inErr := cmd.StdinPipe()
+			out, outErr := cmd.StdoutPipe()
+			if err := errors.Join(inErr, outErr, cmd.Start()); err != nil {
+				t.Fatal(err)
+			}
+			var said strings.Builder
+			for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "holding"; {
+				said.WriteString(lines.Text() + "\n")
+			}
+			held := heapBytes() - before
+			stat := r.resources.(rcmgr.ResourceManagerState).Stat()
+			streams := 0
+			for p, s := range stat.Peers {
+				if streams += s.NumStreamsInbound; s.NumStreamsInbound > strangerStreams {
+					t.Errorf("peer %s has %d streams", p, s.NumStreamsInbound)
+				}
+			}
+			r.strangers.mu.Lock()
+			bytes := r.strangers.bytes
+			for p, g := range r.strangers.peers {
+				if g.bytes > strangerBytes || g.streams > strangerStreams {
+					t.Errorf("peer %s holds %+v", p, *g)
+				}
+			}
+			r.strangers.mu.Unlock()
+			t.Logf("%d KiB live, %d KiB of requests, %d streams, %d KiB set aside by libp2p; %s",
+				held>>10, bytes>>10, streams, stat.System.Memory>>10, strings.TrimSpace(said.String()))
+			if held > strangersBytes {
+				t.Errorf("%d strangers hold %d KiB", flooders, held>>10)
+			}
+			// Who comes with a key is served meanwhile.
+			a := newLightParty(t, func(o *Options) { o.Listen = []multiaddr.Multiaddr{} })
+			th := a.create(t)
+			a.use(t, r, a.credential(t, w.newKey(t, w.developer)))
+			identical(t, th, r.ID())
+			_ = in.Close()
+			if err := cmd.Wait(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// The budget of one stranger, of all, and how it comes back.
+func TestStrangersBudget(t *testing.T) {
+	g := &strangers{peers: map[peer.ID]*guest{}}
+	for i := range strangersAll/strangerStreams + 1 {
+		p := peer.ID(string(rune('a' + i)))
+		for j := range strangerStreams {
+			if ok := g.enter(p); ok != (i < strangersAll/strangerStreams) {
+				t.Fatalf("stream %d of stranger %d: %v", j, i, ok)
+			}
+		}
+		if g.enter(p) {
+			t.Fatalf("stranger %d has a stream too many", i)
+		}
+	}
+	if !g.take("a", strangerBytes) || g.take("a", 1) || g.take("nobody", 1) {
+		t.Error("the share of one stranger is not its bound")
+	}
+	g.give("a", strangerBytes)
+	g.bytes = strangersBytes - 10
+	if !g.take("b", 10) || g.take("c", 1) {
+		t.Error("the share of all strangers is not their bound")
+	}
+	g.give("b", 10)
+	for i := range strangersAll / strangerStreams {
+		for range strangerStreams {
+			g.leave(peer.ID(string(rune('a' + i))))
+		}
+	}
+	if len(g.peers) != 0 || g.total != 0 || g.bytes != strangersBytes-10 {
+		t.Errorf("left over: %d peers, %d streams, %d bytes", len(g.peers), g.total, g.bytes)
+	}
+}
+
+// A stranger that comes and goes is forgotten when it is gone.
+func TestStrangersLeaveNothing(t *testing.T) {
+	a := newLightParty(t)
+	th := a.create(t)
+	gone := make(chan struct{}, 64)
+	a.lp.Network().Notify(&network.NotifyBundle{DisconnectedF: func(network.Network, network.Conn) { gone <- struct{}{} }})
+	for range 20 {
+		s := newLightParty(t)
+		s.connect(t, a)
+		// It knows the service key, so that its tag is the thread's.
+		h, err := s.OpenStream(within(t), a.ID(), protoHello)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tag := threadTag(th.held().ServiceKey(), th.ID(), s.ID(), a.ID())
+		if err := (&frameWriter{s: h}).send(frameHello, hello{Tags: tag[:]}); err != nil {
+			t.Fatal(err)
+		}
+		st, err := s.OpenStream(within(t), a.ID(), protoThread)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := th.ID()
+		if err := (&frameWriter{s: st}).send(frameSubscribe, subscribe{Version: wireVersion, Thread: id[:]}); err != nil {
+			t.Fatal(err)
+		}
+		if kind, _, err := readFrame(bufio.NewReader(st)); err != nil || kind != frameRefused {
+			t.Fatalf("a stranger got frame %d, %v", kind, err)
+		}
+		s.halt(t)
+		select {
+		case <-gone:
+		case <-within(t).Done():
+			t.Fatal("the stranger stays")
+		}
+	}
+	waitPeers(t, a, th, 0)
+	if n := countPrefix(t, a, prefixPeer); n != 0 {
+		t.Errorf("%d strangers are remembered on the disk", n)
+	}
+}
+
+// Who was remembered and is no member is not dialled after a restart, and forgotten.
+func TestOnlyMembersAreRemembered(t *testing.T) {
+	a, member := newParty(t), newLightParty(t)
+	th := a.create(t)
+	member.connect(t, a)
+	member.join(t, th)
+	identical(t, th, member.ID())
+	id, err := peerOf(keys.NewDevice().Public().Sign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.put(peerKey(id), peerState{Addrs: [][]byte{member.lp.Addrs()[0].Bytes()}}); err != nil {
+		t.Fatal(err)
+	}
+	a.halt(t)
+	a.start(t)
+	a.mu.Lock()
+	stranger, kept := a.peers[id], a.peers[member.ID()]
+	a.mu.Unlock()
+	if stranger != nil || kept == nil || !kept.dialing {
+		t.Errorf("dialled: the stranger %v, the member %v", stranger, kept)
+	}
+	if n := countPrefix(t, a, prefixPeer); n != 1 {
+		t.Errorf("%d peers are remembered, want the member", n)
+	}
+	identical(t, a.open(t, th.ID()), member.ID())
+}
+
+// waitPeers waits until a host knows n peers, by what it notices of one thread.
+func waitPeers(t *testing.T, p *party, th *Thread, n int) {
+	t.Helper()
+	ctx := within(t)
+	for {
+		changed := th.StatusChanged()
+		p.mu.Lock()
+		peers, links := len(p.peers), len(th.share.links)
+		p.mu.Unlock()
+		if peers == n && links == n {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("%d peers and %d links are known, want %d", peers, links, n)
+		}
+	}
+}
+
+func countPrefix(t *testing.T, p *party, prefix string) (n int) {
+	t.Helper()
+	snap := p.store.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Prefix([]byte(prefix)))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		n++
+	}
+	return n
+}
