@@ -123,6 +123,9 @@ func (f *Fold) committer() {
 			f.fail(append(group, f.queue...), keyspace.ErrClosed)
 			return
 		}
+		if f.broken != nil && fault.Is(f.broken, fault.DiskFull) && f.Store.Full() == nil {
+			f.mend()
+		}
 		if f.broken != nil {
 			f.fail(group, f.broken)
 			<-f.wake
@@ -204,6 +207,15 @@ func (f *Fold) breaks(err error) error {
 		f.broken = fmt.Errorf("interrupted while writing; open it again: %w", err)
 	}
 	return err
+}
+
+// mend reads again what the store has, once there is room for what a full disk
+// interrupted between steps, and finishes that as Open does.
+func (f *Fold) mend() {
+	f.forget()
+	if err := f.load(); err != nil {
+		f.broken = err
+	}
 }
 
 func (f *Fold) fail(reqs []*Request, err error) {
