@@ -49,6 +49,14 @@ func (b *memoryBlobs) Put(_ context.Context, plain [][]byte) ([]BlobID, error) {
 	return ids, nil
 }
 
+func (b *memoryBlobs) GetOf(ctx context.Context, id BlobID, sum [32]byte) ([]byte, error) {
+	p, err := b.Get(ctx, id)
+	if err == nil && sha256.Sum256(p) != sum {
+		err = errors.New("other bytes")
+	}
+	return p, err
+}
+
 func (b *memoryBlobs) Get(_ context.Context, id BlobID) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,33 +1,58 @@
 package buckets
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
+	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 )
 
 const (
+	// pullFolder is the name, in a folder that is pulled to, under which files are
+	// written before they take their place; it is never pushed or pulled.
+	pullFolder = ".weft-pull"
 	pullPage   = 512
 	pullOldAge = time.Hour
 )
 
-// PullDir writes the bucket's files into a directory, which it makes if it is
+// A Source is what a pull reads: a Bucket, or one that another process holds.
+type Source interface {
+	// Entries calls page with the entries in byte order of paths, a bounded number
+	// at a time, and with what is to be left out and why.
+	Entries(ctx context.Context, page func([]Entry, []Note) error) error
+	// Read calls take for each of these paths that is still there, in any order,
+	// with the entry as it is now and what writes its bytes, checked.
+	Read(ctx context.Context, paths []string, take func(Entry, func(io.Writer) error) error) error
+}
+
+// PullDir writes the bucket's files into a directory; see [Pull].
+func (b *Bucket) PullDir(ctx context.Context, dir string, o PullOptions) (Report, error) {
+	root, err := b.Root(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	r, err := Pull(ctx, b, dir, o)
+	r.Root = root
+	return r, err
+}
+
+// Pull writes the files of a bucket into a directory, which it makes if it is
 // not there. A file that has its content already is left alone. Each file is
 // checked, written aside, synced and then put in its place at once, so that a
 // pull that is killed leaves whole files, and pulling again goes on. Nothing is
 // written outside the directory and no link in it is followed; other files in it
 // stay. What cannot be written is left out and reported.
-func (b *Bucket) PullDir(ctx context.Context, dir string, o PullOptions) (Report, error) {
+func Pull(ctx context.Context, from Source, dir string, o PullOptions) (Report, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Report{}, fmt.Errorf("pull: %w", err)
 	}
@@ -36,37 +61,28 @@ func (b *Bucket) PullDir(ctx context.Context, dir string, o PullOptions) (Report
 		return Report{}, fmt.Errorf("pull: %w", err)
 	}
 	defer root.Close()
-	defer b.blobs.Hold()()
-	view, hidden, err := b.derive(ctx)
-	if err != nil {
-		return Report{}, err
-	}
-	p := &pull{b: b, root: root, o: o, hidden: hidden, dirs: map[string]string{}, scratch: make([]byte, ChunkSize)}
-	p.report.Root = view.Root
+	p := &pull{from: from, root: root, o: o, dirs: map[string]string{}, changed: map[string]bool{}, scratch: make([]byte, ChunkSize)}
 	if err := p.open(); err != nil {
 		return p.report, err
 	}
-	if err := p.entries(ctx); err != nil {
-		return p.report, errors.Join(err, p.close())
-	}
-	return p.report, p.close()
+	err = from.Entries(ctx, func(page []Entry, left []Note) error { return p.page(ctx, page, left) })
+	return p.report, errors.Join(err, p.close())
 }
 
 type pull struct {
-	b       *Bucket
+	from    Source
 	root    *os.Root
 	o       PullOptions
-	hidden  map[string]bool
 	dirs    map[string]string // directories looked at, with why one cannot be used
 	changed map[string]bool   // directories to sync
 	scratch []byte
 	report  Report
 	done    Progress
+	aside   batch
 }
 
 // open makes the folder for unfinished files and clears what killed pulls left.
 func (p *pull) open() error {
-	p.changed = map[string]bool{}
 	if err := p.root.Mkdir(pullFolder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("pull: %w", err)
 	}
@@ -96,72 +112,88 @@ func (p *pull) open() error {
 // and makes new names durable.
 func (p *pull) close() error {
 	_ = p.root.Remove(pullFolder) // not empty: another pull is at work
-	var first error
-	for dir := range p.changed {
-		if err := p.syncDir(dir); err != nil && first == nil {
-			first = fmt.Errorf("pull: sync %s: %w", dir, err)
-		}
+	dirs := slices.Collect(maps.Keys(p.changed))
+	if err := durable.Sync(len(dirs), func(i int) (*os.File, error) { return p.root.Open(dirs[i]) }); err != nil {
+		return fmt.Errorf("pull: %w", err)
 	}
-	return first
+	return nil
 }
 
-func (p *pull) syncDir(dir string) error {
-	d, err := p.root.Open(dir)
+// page brings a page of entries into the directory.
+func (p *pull) page(ctx context.Context, page []Entry, left []Note) error {
+	p.report.Skipped = append(p.report.Skipped, left...)
+	want := map[string]presence{}
+	var paths []string
+	for _, e := range page {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		there, err := p.one(e)
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.Path, err)
+		}
+		if there == absent || there == otherContent {
+			want[e.Path] = there
+			paths = append(paths, e.Path)
+		}
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	err := p.from.Read(ctx, paths, func(e Entry, body func(io.Writer) error) error {
+		there, wanted := want[e.Path]
+		if !wanted {
+			return fault.Of(ErrMalformed, "a file %q that was not asked for", e.Path)
+		}
+		delete(want, e.Path)
+		return p.write(e, there, body)
+	})
+	// What was read whole takes its place also if the page ended early. A file
+	// that could not be written is named once.
+	if settled := p.settle(); err == nil {
+		err = settled
+	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// entries pulls page by page, so that no view of the database is held meanwhile.
-func (p *pull) entries(ctx context.Context) error {
-	for after := ""; ; {
-		page := make([]entry, 0, pullPage)
-		done, err := p.b.entries.scan(ctx, "", after, pullPage, func(e entry) error { page = append(page, e); return nil })
-		if err != nil {
-			return err
-		}
-		p.report.Skipped = append(p.report.Skipped, done.bad...)
-		for _, e := range page {
-			if err := p.one(ctx, e); err != nil {
-				return fmt.Errorf("%s: %w", e.path, err)
-			}
-		}
-		if done.read < pullPage || done.after <= after {
-			return nil
-		}
-		after = done.after
+	for path := range want {
+		p.skip(path, "was removed while it was being pulled")
 	}
+	return nil
 }
 
 func (p *pull) skip(path, reason string) {
 	p.report.Skipped = append(p.report.Skipped, Note{Path: path, Reason: reason})
 }
 
-// one brings one entry into the directory.
-func (p *pull) one(ctx context.Context, e entry) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// one makes room for an entry, and says whether its file is to be read.
+func (p *pull) one(e Entry) (presence, error) {
+	if e.Path == pullFolder || strings.HasPrefix(e.Path, pullFolder+"/") {
+		p.skip(e.Path, "has the name of the folder for unfinished files")
+		return unusable, nil
 	}
-	if e.path == pullFolder || strings.HasPrefix(e.path, pullFolder+"/") {
-		p.skip(e.path, "has the name of the folder for unfinished files")
-		return nil
-	}
-	if p.hidden[e.path] {
-		p.skip(e.path, "is hidden by a directory of the same path")
-		return nil
-	}
-	if e.isDir() {
-		if reason := p.mkdir(strings.TrimSuffix(e.path, "/")); reason != "" {
-			p.skip(e.path, reason)
+	if dir, ok := strings.CutSuffix(e.Path, "/"); ok {
+		if reason := p.mkdir(dir); reason != "" {
+			p.skip(e.Path, reason)
 		}
-		return nil
+		return unusable, nil
 	}
-	if reason := p.mkdir(path.Dir(e.path)); reason != "" {
-		p.skip(e.path, reason)
-		return nil
+	if reason := p.mkdir(path.Dir(e.Path)); reason != "" {
+		p.skip(e.Path, reason)
+		return unusable, nil
 	}
-	return p.file(ctx, e)
+	there, reason, err := p.look(e)
+	switch {
+	case err != nil:
+		return unusable, err
+	case reason != "":
+		p.skip(e.Path, reason)
+		return unusable, nil
+	case there == sameContent:
+		p.report.Unchanged++
+		p.progress(e.Path, e.Size)
+	}
+	return there, nil
 }
 
 // mkdir makes a directory and those above it, and returns why it cannot be used.
@@ -198,37 +230,13 @@ func (p *pull) mkdirOne(dir string) string {
 	return ""
 }
 
-// file writes one file unless it is there already.
-func (p *pull) file(ctx context.Context, e entry) error {
-	v := e.version()
-	there, reason, err := p.look(e.path, v)
-	if err != nil {
-		return err
-	}
-	switch {
-	case reason != "":
-		p.skip(e.path, reason)
-		return nil
-	case there == sameContent:
-		p.report.Unchanged++
-	default:
-		if err := p.write(ctx, e.path, v); err != nil {
-			return err
-		}
-		if there == otherContent {
-			p.report.Changed++
-		} else {
-			p.report.Added++
-		}
-		p.report.Bytes += v.size
-	}
-	p.done.Path = e.path
+func (p *pull) progress(name string, size int64) {
+	p.done.Path = name
 	p.done.Files++
-	p.done.Bytes += v.size
+	p.done.Bytes += size
 	if p.o.Progress != nil {
 		p.o.Progress(p.done)
 	}
-	return nil
 }
 
 type presence int
@@ -237,11 +245,12 @@ const (
 	absent presence = iota
 	sameContent
 	otherContent
+	unusable // nothing is to be read for it
 )
 
 // look says what is at a path, or why a file cannot be put there.
-func (p *pull) look(name string, v version) (presence, string, error) {
-	info, err := p.root.Lstat(name)
+func (p *pull) look(e Entry) (presence, string, error) {
+	info, err := p.root.Lstat(e.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return absent, "", nil
 	}
@@ -254,51 +263,20 @@ func (p *pull) look(name string, v version) (presence, string, error) {
 	if !info.Mode().IsRegular() {
 		return absent, "something that is not a regular file is in the way", nil
 	}
-	if info.Size() != v.size {
+	if info.Size() != e.Size {
 		return otherContent, "", nil
 	}
-	f, err := p.root.Open(name)
+	f, err := p.root.Open(e.Path)
 	if err != nil {
 		return otherContent, "", nil // unreadable: it is replaced
 	}
 	defer f.Close()
-	same, err := holds(f, v, p.scratch)
-	var unreadable *readError
-	if err != nil && !errors.As(err, &unreadable) {
+	c, _, err := contentCID(f, p.scratch)
+	if _, unreadable := errors.AsType[*readError](err); err != nil && !unreadable {
 		return absent, "", err
 	}
-	if same {
+	if err == nil && c == e.CID {
 		return sameContent, "", nil
 	}
 	return otherContent, "", nil
-}
-
-// write puts a file in its place, whole, synced and checked.
-func (p *pull) write(ctx context.Context, name string, v version) (err error) {
-	aside := path.Join(pullFolder, ulid.Make().String())
-	f, err := p.root.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return fmt.Errorf("pull: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = p.root.Remove(aside) // the next pull clears it otherwise
-		}
-	}()
-	w := bufio.NewWriterSize(f, 64<<10)
-	err = p.b.copyRange(ctx, v, w, Whole)
-	if err == nil {
-		err = w.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := p.root.Rename(aside, name); err != nil {
-		return fmt.Errorf("pull: %w", err)
-	}
-	p.changed[path.Dir(name)] = true
-	return nil
 }

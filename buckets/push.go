@@ -8,13 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/weftdb/weft/internal/fault"
 )
-
-// pullFolder is the name, in a folder that is pulled to, under which files are
-// written before they take their place; it is never pushed or pulled.
-const pullFolder = ".weft-pull"
 
 // PushDir pushes a directory of the operating system; see [Bucket.Push]. Nothing
 // outside the directory is read, whatever its links say.
@@ -33,104 +30,93 @@ func (b *Bucket) PushDir(ctx context.Context, dir string, o PushOptions) (Report
 // refuse) is left out and reported. A push that fails or is killed has pushed
 // some of the files, each whole; pushing again goes on.
 func (b *Bucket) Push(ctx context.Context, fsys fs.FS, o PushOptions) (Report, error) {
-	defer b.blobs.Hold()()
-	p := &push{b: b, fsys: fsys, o: o, up: newUpload(b), seen: map[string]bool{}}
-	if _, err := p.folder(ctx, ".", 0); err != nil {
-		return p.report, err
+	p := b.Pusher(o)
+	if err := Walk(ctx, fsys, func(f File) error { return p.Take(ctx, f) }); err != nil {
+		return p.report, errors.Join(err, p.Abort())
 	}
+	return p.Close(ctx)
+}
+
+// A Pusher is a push whose files are brought one by one, as [Walk] gives them.
+// It belongs to one goroutine; whoever has one owes Close or Abort.
+type Pusher struct {
+	b       *Bucket
+	o       PushOptions
+	up      *upload
+	report  Report
+	done    Progress
+	seen    map[string]bool // paths of the folder, kept for Remove only
+	release func()          // lets go of the blobs
+}
+
+// Pusher begins a push.
+func (b *Bucket) Pusher(o PushOptions) *Pusher {
+	return &Pusher{b: b, o: o, up: newUpload(b), seen: map[string]bool{}, release: b.blobs.Hold()}
+}
+
+// Take pushes one file, empty directory, or note of what is left out.
+func (p *Pusher) Take(ctx context.Context, f File) error {
+	dir, isDir := strings.CutSuffix(f.Path, "/")
+	switch {
+	case f.Reason != "" && isDir:
+		p.see(dir + "/*")
+		p.skip(dir, f.Reason)
+		return nil
+	case f.Reason != "":
+		p.skip(f.Path, f.Reason)
+		p.see(f.Path)
+		return nil
+	}
+	if err := CheckPath(f.Path); err != nil {
+		p.skip(f.Path, err.Error())
+		return nil
+	}
+	p.see(f.Path)
+	if isDir {
+		return p.emptyDir(ctx, f.Path)
+	}
+	err := p.file(ctx, f)
+	if unreadable, ok := errors.AsType[*readError](err); ok {
+		p.skip(f.Path, "cannot be read: "+unreadable.Error())
+		return nil
+	}
+	return err
+}
+
+// Close ends the push: what was brought is durable, and with Remove what was not
+// brought is gone.
+func (p *Pusher) Close(ctx context.Context) (Report, error) {
+	defer p.release()
 	if _, err := p.up.close(ctx); err != nil {
 		return p.report, err
 	}
-	if o.Remove {
+	if p.o.Remove {
 		if err := p.remove(ctx); err != nil {
 			return p.report, err
 		}
 	}
 	var err error
-	p.report.Root, err = b.Root(ctx)
+	p.report.Root, err = p.b.Root(ctx)
 	return p.report, err
 }
 
-type push struct {
-	b      *Bucket
-	fsys   fs.FS
-	o      PushOptions
-	up     *upload
-	report Report
-	done   Progress
-	seen   map[string]bool // paths of the folder, kept for Remove only
+// Abort ends the push where it is.
+func (p *Pusher) Abort() error {
+	defer p.release()
+	return p.up.abort()
 }
 
-func (p *push) skip(path, reason string) {
+func (p *Pusher) skip(path, reason string) {
 	p.report.Skipped = append(p.report.Skipped, Note{Path: path, Reason: reason})
 }
 
-func (p *push) see(path string) {
+func (p *Pusher) see(path string) {
 	if p.o.Remove {
 		p.seen[path] = true
 	}
 }
 
-// folder pushes what is below dir and returns how many entries that makes.
-func (p *push) folder(ctx context.Context, dir string, depth int) (int, error) {
-	list, err := fs.ReadDir(p.fsys, dir)
-	if err != nil && len(list) == 0 {
-		if depth == 0 {
-			return 0, fmt.Errorf("push: %w", err)
-		}
-		p.skip(dir, "cannot be read: "+err.Error())
-		p.see(dir + "/*")
-		return 1, nil // not known to be empty
-	}
-	made := 0
-	for _, d := range list {
-		if err := ctx.Err(); err != nil {
-			return made, err
-		}
-		n, err := p.one(ctx, path.Join(dir, d.Name()), d, depth)
-		if err != nil {
-			return made, err
-		}
-		made += n
-	}
-	if made == 0 && depth > 0 {
-		return 1, p.emptyDir(ctx, dir+"/")
-	}
-	return made, nil
-}
-
-// one pushes one directory entry.
-func (p *push) one(ctx context.Context, name string, d fs.DirEntry, depth int) (int, error) {
-	if depth == 0 && d.Name() == pullFolder {
-		p.skip(name, "is the folder of a pull that did not end")
-		return 0, nil
-	}
-	if err := CheckPath(name); err != nil {
-		p.skip(name, err.Error())
-		return 0, nil
-	}
-	switch {
-	case d.IsDir():
-		return p.folder(ctx, name, depth+1)
-	case d.Type()&fs.ModeSymlink != 0:
-		p.skip(name, "is a symbolic link")
-		return 0, nil
-	case !d.Type().IsRegular():
-		p.skip(name, "is not a regular file")
-		return 0, nil
-	}
-	p.see(name)
-	err := p.file(ctx, name)
-	var unreadable *readError
-	if errors.As(err, &unreadable) {
-		p.skip(name, "cannot be read: "+unreadable.Error())
-		return 1, nil
-	}
-	return 1, err
-}
-
-func (p *push) emptyDir(ctx context.Context, name string) error {
-	p.see(name)
+func (p *Pusher) emptyDir(ctx context.Context, name string) error {
 	_, err := p.b.entries.get(ctx, name)
 	if err == nil {
 		return nil
@@ -142,67 +128,60 @@ func (p *push) emptyDir(ctx context.Context, name string) error {
 }
 
 // file pushes one regular file.
-func (p *push) file(ctx context.Context, name string) error {
-	var replaces []string
-	old, err := p.b.entries.get(ctx, name)
-	switch {
-	case err == nil:
-		replaces = []string{old.current}
-		same, err := p.unchanged(name, old.version())
+func (p *Pusher) file(ctx context.Context, f File) error {
+	old, err := p.b.entries.get(ctx, f.Path)
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrMalformed) {
+		return err
+	}
+	there := err == nil
+	if there {
+		same, err := p.unchanged(f, old.version())
 		if err != nil {
 			return err
 		}
 		if same {
 			p.report.Unchanged++
-			p.progress(name, old.version().size)
+			p.progress(f.Path, f.Size)
 			return nil
 		}
-	case !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrMalformed):
-		return err
 	}
-	f, err := p.fsys.Open(name)
-	if err != nil {
-		return &readError{err}
-	}
-	defer f.Close()
-	v, err := p.up.add(ctx, name, replaces, f)
+	v, err := p.up.add(ctx, f.Path, old.current, f.Body)
 	if err != nil {
 		return err
 	}
-	if replaces == nil {
+	switch {
+	case !there:
 		p.report.Added++
-	} else {
+	case v.cid.String() == old.current:
+		p.report.Unchanged++
+	default:
 		p.report.Changed++
 	}
-	p.report.Bytes += v.size
-	p.progress(name, v.size)
+	if v.cid.String() != old.current {
+		p.report.Bytes += v.size
+	}
+	p.progress(f.Path, v.size)
 	return nil
 }
 
-// unchanged reports whether the file's content is the version's.
-func (p *push) unchanged(name string, v version) (bool, error) {
-	f, err := p.fsys.Open(name)
-	if err != nil {
-		return false, &readError{err}
-	}
-	defer f.Close()
-	return holds(f, v, p.up.scratch)
-}
-
-// holds reports whether an open file has a version's content.
-func holds(f fs.File, v version, scratch []byte) (bool, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return false, &readError{err}
-	}
-	if info.Size() != v.size {
+// unchanged reports whether the file's content is the version's, if it can be
+// read twice.
+func (p *Pusher) unchanged(f File, v version) (bool, error) {
+	s, ok := f.Body.(io.Seeker)
+	if !ok || f.Size != v.size {
 		return false, nil
 	}
-	c, _, err := contentCID(f, scratch)
-	return err == nil && c == v.cid, err
+	c, size, err := contentCID(f.Body, p.up.scratch)
+	if err != nil || c == v.cid && size == v.size {
+		return err == nil, err
+	}
+	if _, err := s.Seek(0, io.SeekStart); err != nil {
+		return false, &readError{err}
+	}
+	return false, nil
 }
 
-func (p *push) progress(name string, size int64) {
+func (p *Pusher) progress(name string, size int64) {
 	p.done.Path = name
 	p.done.Files++
 	p.done.Bytes += size
@@ -212,7 +191,7 @@ func (p *push) progress(name string, size int64) {
 }
 
 // remove takes out the entries that the folder does not have.
-func (p *push) remove(ctx context.Context) error {
+func (p *Pusher) remove(ctx context.Context) error {
 	_, err := p.b.entries.scan(ctx, "", "", 0, func(e entry) error {
 		if !p.seen[e.path] && !p.unread(e.path) {
 			p.up.change(change{path: e.path, replaces: e.order})
@@ -223,7 +202,7 @@ func (p *push) remove(ctx context.Context) error {
 		return err
 	}
 	total := len(p.up.changes)
-	left, err := p.up.commit(ctx)
+	left, err := p.up.close(ctx)
 	if err != nil {
 		return err
 	}
@@ -235,7 +214,7 @@ func (p *push) remove(ctx context.Context) error {
 }
 
 // unread reports whether a path is in a directory that could not be read.
-func (p *push) unread(name string) bool {
+func (p *Pusher) unread(name string) bool {
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 		if p.seen[dir+"/*"] {
 			return true
@@ -254,17 +233,14 @@ func (b *Bucket) PutFile(ctx context.Context, name string, r io.Reader) (Entry, 
 		return Entry{}, fault.Of(ErrPath, "the path %q ends in /", name)
 	}
 	defer b.blobs.Hold()()
-	var replaces []string
 	old, err := b.entries.get(ctx, name)
-	if err == nil {
-		replaces = []string{old.current}
-	} else if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrMalformed) {
+	if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrMalformed) {
 		return Entry{}, err
 	}
 	up := newUpload(b)
-	v, err := up.add(ctx, name, replaces, r)
+	v, err := up.add(ctx, name, old.current, r)
 	if err != nil {
-		return Entry{}, fmt.Errorf("put %s: %w", name, err)
+		return Entry{}, errors.Join(fmt.Errorf("put %s: %w", name, err), up.abort())
 	}
 	if _, err := up.close(ctx); err != nil {
 		return Entry{}, err

@@ -152,11 +152,17 @@ func write(w io.Writer, p []byte) error {
 
 // fetchLeaf fetches a leaf and checks it.
 func (b *Bucket) fetchLeaf(ctx context.Context, l leaf) ([]byte, error) {
-	p, err := b.blobs.Get(ctx, l.blob)
+	p, err := b.blobs.GetOf(ctx, l.blob, l.sum)
 	if err != nil {
-		return nil, fmt.Errorf("fetch block %x: %w", l.blob[:8], err)
+		p, err = b.blobs.Get(ctx, l.blob)
+		if err != nil {
+			return nil, fmt.Errorf("fetch block %x: %w", l.blob[:8], err)
+		}
+		if sha256.Sum256(p) != l.sum {
+			return nil, fault.Of(ErrCorrupt, "block %x has other bytes than its name says", l.blob[:8])
+		}
 	}
-	if int64(len(p)) != l.size || sha256.Sum256(p) != l.sum {
+	if int64(len(p)) != l.size {
 		return nil, fault.Of(ErrCorrupt, "block %x has other bytes than its name says", l.blob[:8])
 	}
 	return p, nil

@@ -11,36 +11,60 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// Bounds of what an upload holds in memory, and of one transaction of entries.
+// Bounds of a batch of blocks and of one transaction of entries. An upload holds
+// one batch that is read and atOnce that are stored: one is sealed and written
+// while the disk takes the one before it.
 const (
-	batchBytes   = 2 << 20
-	batchBlocks  = 256
+	atOnce       = 2
+	batchBytes   = 8 << 20
+	batchBlocks  = 1024
 	batchChanges = 512
 	changeBytes  = 256 << 10
 )
 
 // An upload turns files into blobs, in batches of one sync each, and into
 // changes of entries, which are written only once the blobs under them are
-// durable. It belongs to one goroutine.
+// durable. It belongs to one goroutine; a few batches and one transaction are on
+// their way beside it.
+//
+//	add ─► blocks ─ flush ► stored ─ settle ► changes ─ commit ► written
 type upload struct {
 	b       *Bucket
 	scratch []byte // ChunkSize
 
 	blocks [][]byte
-	stored []func(BlobID) error // what to do once the block has an ID
+	ready  []func(BlobID) error // what to do once the block has an ID
 	bytes  int
+	stored []*storing // the batches on their way, oldest first
 
 	changes []change
-	weight  int // rough size of changes
+	weight  int      // rough size of changes
+	written *writing // the transaction on its way, or nil
+	left    []string // paths of removals that have a version yet
 }
 
 func newUpload(b *Bucket) *upload { return &upload{b: b, scratch: make([]byte, ChunkSize)} }
+
+// A storing is a batch of blocks on its way.
+type storing struct {
+	ready []func(BlobID) error
+	done  chan struct{} // closed when ids and err are there
+	ids   []BlobID
+	err   error
+}
+
+// A writing is a transaction of entries on its way.
+type writing struct {
+	done chan struct{} // closed when left and err are there
+	left []string
+	err  error
+}
 
 // A file is one file on its way through an upload.
 type file struct {
 	up        *upload
 	path      string
-	replaces  []string
+	old       string // CID of the version that it replaces, or ""
 	dag       fileBuilder
 	leaves    []leaf // of the manifest that is being filled
 	manifests []BlobID
@@ -50,18 +74,19 @@ type file struct {
 	version   *version // set at the end
 }
 
-// add reads a file to its end and queues its blobs and its entry. It returns
-// the version that the entry will have.
-func (u *upload) add(ctx context.Context, path string, replaces []string, r io.Reader) (*version, error) {
-	f := &file{up: u, path: path, replaces: replaces}
+// add reads a file to its end and queues its blobs and its entry, unless it has
+// the old version's content. It returns the version that the entry will have.
+func (u *upload) add(ctx context.Context, path, old string, r io.Reader) (*version, error) {
+	f := &file{up: u, path: path, old: old}
 	for {
 		n, err := io.ReadFull(r, u.scratch)
-		if n > 0 {
-			if err := f.leaf(ctx, bytes.Clone(u.scratch[:n])); err != nil {
+		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if n > 0 && (err == nil || end) {
+			if err := f.leaf(ctx, u.scratch[:n], end); err != nil {
 				return nil, err
 			}
 		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if end {
 			break
 		}
 		if err != nil {
@@ -88,18 +113,20 @@ type readError struct{ err error }
 func (e *readError) Error() string { return e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
-func (f *file) leaf(ctx context.Context, p []byte) error {
+// leaf takes the next leaf of the file; it keeps no hold of p. last tells that
+// the file ends with it.
+func (f *file) leaf(ctx context.Context, p []byte, last bool) error {
 	if f.size+int64(len(p)) > MaxFile {
 		return &readError{ErrTooBig}
 	}
 	if len(f.leaves) == leavesPerManifest {
-		if err := f.up.flush(ctx); err != nil { // gives every leaf its ID
+		if err := f.up.settle(ctx); err != nil { // gives every leaf its ID
 			return err
 		}
 		if err := f.closeManifest(); err != nil {
 			return err
 		}
-		if err := f.up.flush(ctx); err != nil {
+		if err := f.up.settle(ctx); err != nil {
 			return err
 		}
 	}
@@ -107,11 +134,16 @@ func (f *file) leaf(ctx context.Context, p []byte) error {
 	if err := f.dag.leaf(sum, int64(len(p))); err != nil {
 		return err
 	}
+	f.size += int64(len(p))
+	if last && f.size == int64(len(p)) && f.old != "" {
+		if c, err := rawCID(sum); err != nil || c.String() == f.old {
+			return err // the whole file, and it is there
+		}
+	}
 	i := len(f.leaves)
 	f.leaves = append(f.leaves, leaf{sum: sum, size: int64(len(p))})
-	f.size += int64(len(p))
 	f.pending++
-	f.up.queue(p, func(id BlobID) error {
+	f.up.queue(bytes.Clone(p), func(id BlobID) error {
 		f.leaves[i].blob = id
 		if f.pending--; f.pending == 0 && f.ended {
 			return f.finish()
@@ -129,7 +161,7 @@ func (f *file) closeManifest() error {
 		f.manifests = append(f.manifests, id)
 		if f.ended {
 			f.version.manifests = f.manifests
-			f.up.change(change{path: f.path, version: f.version, replaces: f.replaces})
+			f.change()
 		}
 		return nil
 	})
@@ -138,14 +170,26 @@ func (f *file) closeManifest() error {
 
 // finish runs when the file is read and every leaf is durable.
 func (f *file) finish() error {
+	if f.version.cid.String() == f.old {
+		return nil
+	}
 	if f.size > ChunkSize {
 		return f.closeManifest()
 	}
 	if f.size > 0 {
 		f.version.blob = &f.leaves[0].blob
 	}
-	f.up.change(change{path: f.path, version: f.version, replaces: f.replaces})
+	f.change()
 	return nil
+}
+
+// change queues the file's entry.
+func (f *file) change() {
+	c := change{path: f.path, version: f.version}
+	if f.old != "" {
+		c.replaces = []string{f.old}
+	}
+	f.up.change(c)
 }
 
 // mark queues the entry of an empty directory.
@@ -158,21 +202,27 @@ func (u *upload) mark(path string) error {
 	return nil
 }
 
-func (u *upload) queue(block []byte, stored func(BlobID) error) {
+func (u *upload) queue(block []byte, ready func(BlobID) error) {
 	u.blocks = append(u.blocks, block)
-	u.stored = append(u.stored, stored)
+	u.ready = append(u.ready, ready)
 	u.bytes += len(block)
 }
 
 func (u *upload) change(c change) {
 	u.changes = append(u.changes, c)
-	u.weight += 512 + 2*len(c.path)
-	if c.version != nil {
-		u.weight += 48 * len(c.version.manifests)
-	}
+	u.weight += c.weight()
 }
 
-// room flushes if the upload holds more than it should.
+// weight is the rough size of a change in a transaction.
+func (c change) weight() int {
+	n := 512 + 2*len(c.path)
+	if c.version != nil {
+		n += 48 * len(c.version.manifests)
+	}
+	return n
+}
+
+// room flushes and commits if the upload holds more than it should.
 func (u *upload) room(ctx context.Context) error {
 	if u.bytes >= batchBytes || len(u.blocks) >= batchBlocks {
 		if err := u.flush(ctx); err != nil {
@@ -180,65 +230,119 @@ func (u *upload) room(ctx context.Context) error {
 		}
 	}
 	if len(u.changes) >= batchChanges || u.weight >= changeBytes {
-		_, err := u.commit(ctx)
-		return err
+		return u.commit(ctx)
 	}
 	return nil
 }
 
-// flush stores the queued blocks; what they complete is queued in turn.
+// flush begins to store the queued blocks.
 func (u *upload) flush(ctx context.Context) error {
+	for len(u.stored) >= atOnce {
+		if err := u.await(); err != nil {
+			return err
+		}
+	}
 	if len(u.blocks) == 0 {
+		return u.await()
+	}
+	s := &storing{ready: u.ready, done: make(chan struct{})}
+	blocks := u.blocks
+	u.blocks, u.ready, u.bytes = nil, nil, 0
+	u.stored = append(u.stored, s)
+	go func() {
+		defer close(s.done)
+		s.ids, s.err = u.b.blobs.Put(ctx, blocks)
+		if s.err == nil && len(s.ids) != len(blocks) {
+			s.err = fmt.Errorf("got %d IDs, want %d", len(s.ids), len(blocks))
+		}
+	}()
+	return nil
+}
+
+// await waits for the oldest batch on its way; what it completes is queued in
+// turn.
+func (u *upload) await() error {
+	if len(u.stored) == 0 {
 		return nil
 	}
-	blocks, stored := u.blocks, u.stored
-	u.blocks, u.stored, u.bytes = nil, nil, 0
-	ids, err := u.b.blobs.Put(ctx, blocks)
-	if err != nil {
-		return fmt.Errorf("store blocks: %w", err)
+	s := u.stored[0]
+	u.stored = u.stored[1:]
+	<-s.done
+	if s.err != nil {
+		return fmt.Errorf("store blocks: %w", s.err)
 	}
-	if len(ids) != len(blocks) {
-		return fmt.Errorf("store blocks: got %d IDs, want %d", len(ids), len(blocks))
-	}
-	for i, done := range stored {
-		if err := done(ids[i]); err != nil {
+	for i, ready := range s.ready {
+		if err := ready(s.ids[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// commit writes the changes that are ready, and returns the paths of removals
-// that have a version yet.
-func (u *upload) commit(ctx context.Context) (left []string, err error) {
-	for len(u.changes) > 0 {
-		n, weight := 0, 0
-		for n < len(u.changes) && n < batchChanges && (n == 0 || weight < changeBytes) {
-			weight += 512 + 2*len(u.changes[n].path)
-			if v := u.changes[n].version; v != nil {
-				weight += 48 * len(v.manifests)
-			}
-			n++
+// settle returns when every block is stored, those that blocks complete too.
+func (u *upload) settle(ctx context.Context) error {
+	for len(u.blocks) > 0 || len(u.stored) > 0 {
+		if err := u.flush(ctx); err != nil {
+			return err
 		}
-		l, err := u.b.entries.apply(ctx, u.changes[:n])
-		if err != nil {
-			return left, err
-		}
-		left = append(left, l...)
-		u.changes = u.changes[n:]
 	}
-	u.changes, u.weight = nil, 0
-	return left, nil
+	return nil
 }
 
-// close stores and writes all that is left.
-func (u *upload) close(ctx context.Context) (left []string, err error) {
-	for len(u.blocks) > 0 {
-		if err := u.flush(ctx); err != nil {
-			return nil, err
+// commit begins to write the changes that are ready, a transaction at a time,
+// once those before are written.
+func (u *upload) commit(ctx context.Context) error {
+	for len(u.changes) > 0 {
+		if err := u.landed(); err != nil {
+			return err
 		}
+		n, weight := 0, 0
+		for n < len(u.changes) && n < batchChanges && (n == 0 || weight < changeBytes) {
+			weight += u.changes[n].weight()
+			n++
+		}
+		w, changes := &writing{done: make(chan struct{})}, u.changes[:n:n]
+		u.changes, u.weight = u.changes[n:], u.weight-weight
+		u.written = w
+		go func() {
+			defer close(w.done)
+			w.left, w.err = u.b.entries.apply(ctx, changes)
+		}()
 	}
-	return u.commit(ctx)
+	return nil
+}
+
+// landed waits for the transaction on its way.
+func (u *upload) landed() error {
+	w := u.written
+	if w == nil {
+		return nil
+	}
+	<-w.done
+	u.written = nil
+	u.left = append(u.left, w.left...)
+	return w.err
+}
+
+// close stores and writes all that is left, and returns the paths of removals
+// that have a version yet.
+func (u *upload) close(ctx context.Context) (left []string, err error) {
+	err = u.settle(ctx)
+	if err == nil {
+		err = u.commit(ctx)
+	}
+	err = errors.Join(err, u.abort())
+	left, u.left = u.left, nil
+	return left, err
+}
+
+// abort waits for what is on its way and begins nothing more.
+func (u *upload) abort() error {
+	var err error
+	for len(u.stored) > 0 {
+		err = errors.Join(err, u.await())
+	}
+	return errors.Join(err, u.landed())
 }
 
 // contentCID derives the CID and size of a file without storing anything.

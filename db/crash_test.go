@@ -76,6 +76,11 @@ func TestStepsSurviveTheEnd(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		es := genEntries(rt, t, 12)
 		order := rapid.Permutation(es).Draw(rt, "order")
+		if rapid.Bool().Draw(rt, "partition") {
+			sides := partition(rt, t, 10)
+			es = slices.Concat(sides[:]...)
+			order = es
+		}
 		void := rapid.SliceOfN(rapid.SliceOfNDistinct(rapid.SampledFrom([]clock.LogID{{1}, {2}, {3}}), 0, 2, rapid.ID), 0, 4).Draw(rt, "void")
 		st := openMemory(rt)
 		s := &tight{Store: st, puts: 14, commits: -1}

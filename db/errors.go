@@ -1,6 +1,7 @@
 package db
 
 import (
+	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -33,4 +34,7 @@ var (
 	ErrSchema = keyspace.ErrSchema
 	// ErrRule reports an operation that the write rule of its collection denies.
 	ErrRule = keyspace.ErrRule
+	// ErrTooCostly reports an operation that takes more work than its record may
+	// cause.
+	ErrTooCostly = judge.ErrWork
 )

@@ -267,6 +267,17 @@ func BaseEvery(db *DB, n uint64) error {
 	}})
 }
 
+// SmallPieces has others served more often while late operations are folded.
+func SmallPieces(db *DB, work int) error {
+	return db.fold.Submit(&fold.Request{Do: func() error {
+		db.fold.Piece = work
+		return nil
+	}})
+}
+
+// Judged returns how many operations were judged, those judged again included.
+func Judged(db *DB) int64 { return db.fold.Judged() }
+
 // SmallGroups bounds the groups that db commits together.
 func SmallGroups(db *DB, bytes, ops int) error {
 	return db.fold.Submit(&fold.Request{Do: func() error {

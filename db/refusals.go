@@ -17,4 +17,5 @@ const (
 	ReasonAtomic     = fault.Atomic     // another operation of the atomic transaction was refused
 	ReasonTooLarge   = fault.TooLarge   // the document would be over its limit
 	ReasonRule       = fault.Rule       // the write rule of the collection denies it
+	ReasonTooCostly  = fault.TooCostly  // it takes more work than its record may cause
 )

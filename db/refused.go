@@ -106,7 +106,9 @@ func (db *DB) refusedRange(o *RefusedOptions) store.Range {
 	return r
 }
 
-// A refusedWalk reads refusals at an iterator.
+// A refusedWalk reads refusals at an iterator. Keys of equal times are ordered by
+// arrival, which is local; so the refusals of one time are read together and put in the
+// order of their stamps, which is the same on every replica.
 type refusedWalk struct {
 	db   *DB
 	v    *view.View
@@ -114,35 +116,67 @@ type refusedWalk struct {
 	o    RefusedOptions
 	it   store.Iterator
 	rec  *journal.Record // the last that was read
+	same []*Refusal      // of one time, to be told next
 }
 
 // next returns the next refusal that is asked for; nil at the end.
 func (w *refusedWalk) next(ctx context.Context) (*Refusal, error) {
-	for n := 0; w.it.Valid(); n++ {
+	for n := 0; len(w.same) == 0 && w.it.Valid(); n++ {
 		if n%256 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		s := keyspace.Scanner{B: w.it.Key()[len(w.db.fold.Space)+1:]}
-		at := s.Ref()
-		b, err := w.it.Value()
-		if err != nil {
+		if err := w.readTime(); err != nil {
 			return nil, err
 		}
+	}
+	if len(w.same) == 0 {
+		return nil, w.it.Err()
+	}
+	r := w.same[0]
+	w.same = w.same[1:]
+	return r, nil
+}
+
+// readTime reads the refusals of the next time that are asked for, if any.
+func (w *refusedWalk) readTime() error {
+	var first keyspace.Ref
+	mixed := false // they are of several records
+	for n := 0; w.it.Valid(); n++ {
+		s := keyspace.Scanner{B: w.it.Key()[len(w.db.fold.Space)+1:]}
+		at := s.Ref()
 		if s.Bad {
-			return nil, keyspace.ErrCorrupt
+			return keyspace.ErrCorrupt
 		}
-		var r *Refusal
+		if n == 0 {
+			first = at
+		} else if at.Time != first.Time {
+			break
+		}
+		mixed = mixed || at.N != first.N
+		b, err := w.it.Value()
+		if err != nil {
+			return err
+		}
 		if doc := slices.Clone(b); w.wants(doc) {
-			if r, err = w.read(at, doc); err != nil {
-				return nil, err
+			r, err := w.read(at, doc)
+			if err != nil {
+				return err
+			}
+			if w.o.Log == (LogID{}) || r.Stamp.Log == w.o.Log {
+				w.same = append(w.same, r)
 			}
 		}
 		w.it.Next()
-		if r != nil && (w.o.Log == LogID{} || r.Stamp.Log == w.o.Log) {
-			return r, nil
-		}
 	}
-	return nil, w.it.Err()
+	if mixed {
+		slices.SortFunc(w.same, func(x, y *Refusal) int {
+			if w.o.Newest {
+				x, y = y, x
+			}
+			return x.Stamp.Compare(y.Stamp)
+		})
+	}
+	return nil
 }
 
 // wants reports whether a stored refusal is asked for, as far as it tells.

@@ -30,14 +30,20 @@ func (db *DB) Verify(ctx context.Context) (Hash, error) {
 			return Hash{}, fmt.Errorf("collection %s: %w", name, err)
 		}
 	}
-	for r, err := range db.Refused(ctx, RefusedOptions{}) {
+	w := refusedWalk{db: db, v: v, eyes: view.EyesOf(view.SeeingAll(ctx)), it: v.Snap.Iterate(db.refusedRange(&RefusedOptions{}))}
+	defer w.it.Close()
+	for {
+		r, err := w.next(ctx)
 		if err != nil {
 			return Hash{}, err
+		}
+		if r == nil {
+			break
 		}
 		h.Apply([]lthash.Delta{{Seed: keyspace.RefusedSeed(r.Stamp, keyspace.Code(slices.Index(keyspace.Reasons[:], r.Reason)))}})
 	}
 	if want := v.StateHash(); h.Sum() != want {
-		return want, fault.Of(ErrState, "the state hash is %s, that of the documents %s", h.Sum(), want)
+		return want, fault.Of(ErrState, "the state hash is %x, that of the documents %x", want, h.Sum())
 	}
 	return v.StateHash(), nil
 }

@@ -75,6 +75,7 @@ type feed struct {
 	invite []byte // public key of the invite that the subscriber proved; nil: none
 	access access
 	told   refusal
+	full   refusal                          // what was told last of the disk here
 	sent   map[clock.LogID][]clock.RecordID // what the subscriber had, and what was streamed
 	stated statement
 
@@ -276,7 +277,9 @@ func (f *feed) serve(ctx context.Context) error {
 			return err
 		}
 		if f.access != accessNone {
-			err = f.drain(ctx)
+			if err = f.tellFull(); err == nil {
+				err = f.drain(ctx)
+			}
 		} else if !hold {
 			return nil
 		}
@@ -318,6 +321,20 @@ func (f *feed) admit() (hold bool, err error) {
 		f.stated = statement{}
 	}
 	return hold, err
+}
+
+// tellFull tells the subscriber whether this host can store what it sends.
+func (f *feed) tellFull() error {
+	sh := f.link.share
+	why := sh.host.whyFull()
+	if why == f.full {
+		return nil
+	}
+	if f.full = why; why == (refusal{}) {
+		return f.w.send(frameAccepted, accepted{Genesis: sh.thread.Genesis(), Tips: toWire(f.tips())})
+	}
+	id := sh.thread.ID()
+	return f.w.send(frameRefused, refused{Thread: id[:], Code: string(why.code), Message: why.message})
 }
 
 // tips returns what the subscriber may have, control logs first.

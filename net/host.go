@@ -52,6 +52,9 @@ type Options struct {
 	// ChosenRelays makes a thread use no relay of the host until
 	// [Thread.SetRelays] lists some; else it uses all until then.
 	ChosenRelays bool
+	// Damaged is told of threads that the store cannot give, which are left out; ID
+	// zero says that some are not known by their ID. Without it Open fails.
+	Damaged func(id ThreadID, err error)
 	// Offline makes the host listen nowhere and connect to nobody.
 	Offline bool
 	// MDNS announces the host on the local network and finds others there.
@@ -64,8 +67,9 @@ type Options struct {
 // disk is synced or the network waited for, but judge and frameWriter.mu:
 //
 //	judge → mu → link.mu → bell.Bell
-//	        mu → the locks of a thread, see [Thread]
+//	share.counting → mu → the locks of a thread, see [Thread]
 //
+// strangers.mu and windowBudget.mu are taken last.
 // No callback of an [Attachment] and no Gate runs under mu; a Gate runs under judge.
 
 // A Host is one libp2p host with the threads of one device. It is safe for
@@ -93,6 +97,8 @@ type Host struct {
 
 	mu     sync.Mutex // guards the fields below, and what says so of links
 	closed bool
+	lost   bool  // the store could not give some threads
+	full   error // why nothing can be stored; nil while it can
 	shares map[ThreadID]*share
 	peers  map[peer.ID]*remote
 	// members counts the threads that a device is a member of.
@@ -170,8 +176,10 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 		h.begin(s)
 	}
 	h.mu.Unlock()
-	if err := h.wantPeers(); err != nil {
+	if err := h.wantPeers(); err != nil && h.opt.Damaged == nil {
 		return err
+	} else if err != nil {
+		h.opt.Damaged(ThreadID{}, fault.Errorf(fault.Corrupt, "the addresses of peers cannot be read: %w", err))
 	}
 	if h.opt.MDNS {
 		return h.startMDNS()

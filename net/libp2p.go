@@ -26,11 +26,10 @@ import (
 
 // Protocols of this package.
 const (
-	protoThread protocol.ID = "/weft/thread/1" // records: subscribe, runs, acks, with who is a stranger to the other
-	// The exchange between hosts that know each other: records and blobs of all threads.
-	protoSession protocol.ID = "/weft/session/1"
-	protoHello   protocol.ID = "/weft/hello/1" // tags of the threads of a host
-	protoHost    protocol.ID = "/weft/host/1"  // requests to a relay to keep threads
+	protoThread  protocol.ID = "/weft/thread/1"  // records: subscribe, runs, acks; between hosts of which one does not know the other
+	protoSession protocol.ID = "/weft/session/1" // records and blobs of all threads, between hosts that know each other
+	protoHello   protocol.ID = "/weft/hello/1"   // tags of the threads of a host
+	protoHost    protocol.ID = "/weft/host/1"    // requests to a relay to keep threads
 )
 
 // Limits bounds what the network may take of the machine. They are fixed

@@ -8,6 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 )
@@ -144,17 +145,77 @@ func (h *Host) rememberPeer(p peer.ID) error {
 	return h.put(peerKey(p), st)
 }
 
+// Remembered returns the addresses of the peers that shared a thread with this host,
+// each with the peer's ID.
+func (h *Host) Remembered() ([]multiaddr.Multiaddr, error) {
+	var out []multiaddr.Multiaddr
+	err := h.eachPeer(func(_ []byte, p peer.ID, addrs []multiaddr.Multiaddr) {
+		all, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: p, Addrs: addrs})
+		if err == nil {
+			out = append(out, all...)
+		}
+	})
+	return out, err
+}
+
+// Expect dials a peer at an address that ends in its ID, until it answers, as one
+// that shared a thread with this host before.
+func (h *Host) Expect(addr multiaddr.Multiaddr) error {
+	info, err := peer.AddrInfoFromP2pAddr(addr)
+	if err != nil {
+		return fault.Errorf(fault.InvalidArgument, "address %v: %w", addr, err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || info.ID == h.ID() {
+		return nil
+	}
+	h.keepConnected(h.remote(info.ID), info.Addrs)
+	return nil
+}
+
 // wantPeers dials the members that shared a thread with this host before, and forgets
-// who is no member any more.
+// who is no member any more. Where a thread does not tell its members, as the store
+// has lost something, nobody is forgotten.
 func (h *Host) wantPeers() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	forgets := !h.lost
+	for _, s := range h.shares {
+		forgets = forgets && (s.relay || len(s.thread.Members()) > 0)
+	}
+	var gone [][]byte
+	n := 0
+	err := h.eachPeer(func(key []byte, p peer.ID, addrs []multiaddr.Multiaddr) {
+		device, err := DeviceOf(p)
+		if forgets && (err != nil || h.members[device] == 0) {
+			gone = append(gone, slices.Clone(key))
+			return
+		}
+		if n++; n <= maxKept {
+			h.keepConnected(h.remote(p), addrs)
+		}
+	})
+	if err != nil || len(gone) == 0 {
+		return err
+	}
+	return h.update(func(tx store.Tx) error {
+		for _, k := range gone {
+			if err := tx.Delete(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// eachPeer calls f with the remembered peers and their keys.
+func (h *Host) eachPeer(f func(key []byte, p peer.ID, addrs []multiaddr.Multiaddr)) error {
 	snap := h.opt.Store.Snapshot()
 	defer snap.Release()
 	it := snap.Iterate(store.Prefix([]byte(prefixPeer)))
 	defer it.Close()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var gone [][]byte
-	for n := 0; it.Valid(); it.Next() {
+	for ; it.Valid(); it.Next() {
 		var st peerState
 		v, err := it.Value()
 		if err != nil {
@@ -173,24 +234,7 @@ func (h *Host) wantPeers() error {
 				addrs = append(addrs, a)
 			}
 		}
-		device, err := DeviceOf(p)
-		if err != nil || h.members[device] == 0 {
-			gone = append(gone, slices.Clone(it.Key()))
-			continue
-		}
-		if n++; n <= maxKept {
-			h.keepConnected(h.remote(p), addrs)
-		}
+		f(it.Key(), p, addrs)
 	}
-	if err := it.Err(); err != nil || len(gone) == 0 {
-		return err
-	}
-	return h.update(func(tx store.Tx) error {
-		for _, k := range gone {
-			if err := tx.Delete(k); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return it.Err()
 }

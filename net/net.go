@@ -114,6 +114,12 @@ type (
 	InviteOptions = thread.InviteOptions
 	// Counts says how much a thread holds.
 	Counts = thread.Counts
+	// An Essence is what a thread can be opened with when nothing else is left of it.
+	Essence = thread.Essence
+	// A Refilled says what of a damaged copy of a thread still held.
+	Refilled = thread.Refilled
+	// A Checked says what [Thread.Check] has read.
+	Checked = thread.Checked
 	// A Waiting is records that are held, or on hand, but cannot be judged yet.
 	Waiting = thread.Waiting
 	// A Fork is two records that a device wrote at one position of its log.
@@ -157,6 +163,10 @@ func ParseInvite(url string) (Invite, error) { return format.ParseInvite(url) }
 // ParseRole returns the role with a name. A role that cannot be given yet is
 // [ErrOperation].
 func ParseRole(name string) (Role, error) { return format.ParseRole(name) }
+
+// EssenceIn reads from the store what a thread can be opened with, without opening
+// it.
+func EssenceIn(r store.Reader, id ThreadID) (Essence, error) { return thread.EssenceIn(r, id) }
 
 // Restored says that a store is a copy of what it was at another time: each
 // thread's next record begins a new data log, as the device may have written more

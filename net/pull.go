@@ -220,6 +220,39 @@ func (l *link) take(ctx context.Context, m incoming) error {
 	return nil
 }
 
+// CodeDiskFull is why a peer takes nothing at the moment.
+const CodeDiskFull = keys.Code(fault.DiskFull)
+
+// SetFull says whether the disk is full: err says so, nil that there is room. Peers are
+// told that nothing can be stored; when there is room, what they hold is asked for.
+func (h *Host) SetFull(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if (h.full == nil) == (err == nil) {
+		return
+	}
+	h.full = err
+	for _, s := range h.shares {
+		for _, l := range s.links {
+			if err == nil && l.stop != nil {
+				poke(l.kick)
+			}
+		}
+		s.admission.Ring()
+		s.status.Ring()
+	}
+}
+
+// whyFull returns why this host can store nothing, the zero refusal if it can.
+func (h *Host) whyFull() refusal {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.full == nil {
+		return refusal{}
+	}
+	return refusal{CodeDiskFull, "The disk of the peer is full: what is sent is not stored until there is room."}
+}
+
 // ingest stores a run. A record that is refused counts against the peer, which
 // is disconnected after a few; what came before it is kept.
 func (l *link) ingest(ctx context.Context, r format.Run) error {

@@ -199,6 +199,8 @@ func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, fl
 		ps.State, ps.Reason = StateWaiting, "The peer has not said yet what it holds."
 	case ps.Behind > 0 && ps.Ahead > 0:
 		ps.State, ps.Reason = StateDiverged, l.rejected
+	case ps.Behind > 0 && l.share.host.full != nil:
+		ps.State, ps.Code, ps.Reason = StateBehind, CodeDiskFull, clip(l.share.host.full.Error(), 512)
 	case ps.Behind > 0:
 		ps.State, ps.Reason = StateBehind, l.rejected
 	case ps.Ahead > 0:

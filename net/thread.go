@@ -76,6 +76,12 @@ func (t *Thread) Arrivals(n int64, maxBytes int) ([]Arrival, error) {
 	return t.held().Arrivals(n, maxBytes)
 }
 
+// Records returns the data records that arrived as the numbers ns, in that order, of
+// at least one and at most about maxBytes of payload. What Prune has deleted is left out.
+func (t *Thread) Records(ns []int64, maxBytes int) ([]Arrival, error) {
+	return t.held().Records(ns, maxBytes)
+}
+
 // IDs calls f for the data records that arrived after n, in order, until it
 // returns false; snapshot says that the record is of a snapshot log. Numbers that
 // Prune has deleted are left out.
@@ -110,6 +116,26 @@ func (t *Thread) Waiting() ([]Waiting, error) { return t.held().Waiting() }
 
 // Forks returns the forks of all logs, each proved by two signed heads.
 func (t *Thread) Forks() ([]Fork, error) { return t.held().Forks() }
+
+// Essence returns what the thread can be opened with again; [ErrNoKeys] says that
+// this device is no member, or not yet.
+func (t *Thread) Essence() (Essence, error) { return t.held().Essence() }
+
+// Own returns the last durable position of each log of this device.
+func (t *Thread) Own() []RecordID { return t.held().Own() }
+
+// Has reports whether a record is held, or was until a checkpoint stood for it.
+func (t *Thread) Has(id RecordID) bool { return t.held().Has(id) }
+
+// Prefix begins every key of the store that is of this thread.
+func (t *Thread) Prefix() []byte { return t.held().Prefix() }
+
+// Check reads everything that is stored of the thread and reports what is not as it
+// was written, in errors of kind corrupt. pace, which may be nil, is told how many
+// bytes were read and may wait; its error ends the check.
+func (t *Thread) Check(ctx context.Context, pace func(bytes int) error, report func(error)) (Checked, error) {
+	return t.held().Check(ctx, pace, report)
+}
 
 // MayCheckpoint returns nil if this device is the one that may cut the thread's
 // history: the one that made it.

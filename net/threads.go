@@ -26,34 +26,44 @@ const maxJoinBytes = 64 << 20
 // loadThreads opens the threads that the store holds.
 func (h *Host) loadThreads(ctx context.Context) error {
 	ids, err := thread.Stored(h.opt.Store)
-	if err != nil {
+	if err != nil && h.opt.Damaged != nil {
+		h.lost = true
+		h.opt.Damaged(ThreadID{}, fault.Errorf(fault.Corrupt, "the list of threads cannot be read: %w", err))
+	} else if err != nil {
 		return err
 	}
 	for _, id := range ids {
-		t, err := thread.Open(ctx, h.env, id)
-		if err != nil {
+		err := h.loadThread(ctx, id)
+		if err != nil && h.opt.Damaged != nil && ctx.Err() == nil {
+			h.lost = true
+			h.opt.Damaged(id, fault.Errorf(fault.Corrupt, "thread %s cannot be read: %w", id, err))
+		} else if err != nil {
 			return fmt.Errorf("open thread %s: %w", id, err)
 		}
-		if !t.Relay() && !t.Joined() { // the join was cut off; it can be begun again
-			h.log.Warn("join was not finished: join again", "thread", id)
-			if err := t.Remove(ctx); err != nil {
-				return err
-			}
-			continue
-		}
-		s := h.newShare(t)
-		if err := s.load(); err != nil {
-			return err
-		}
-		if t.Relay() && !s.relay { // the adoption was cut off; the device asks again
-			if err := t.Remove(ctx); err != nil {
-				return err
-			}
-			continue
-		}
-		h.shares[id] = s
-		s.refreshMembers()
 	}
+	return nil
+}
+
+// loadThread opens a thread that the store holds.
+func (h *Host) loadThread(ctx context.Context, id ThreadID) error {
+	t, err := thread.Open(ctx, h.env, id)
+	if err != nil {
+		return err
+	}
+	if !t.Relay() && !t.Joined() { // the join was cut off; it can be begun again
+		h.log.Warn("join was not finished: join again", "thread", id)
+		return t.Remove(ctx)
+	}
+	s := h.newShare(t)
+	if err := s.load(); err != nil {
+		t.Close()
+		return err
+	}
+	if t.Relay() && !s.relay { // the adoption was cut off; the device asks again
+		return t.Remove(ctx)
+	}
+	h.shares[id] = s
+	s.refreshMembers()
 	return nil
 }
 
@@ -151,11 +161,39 @@ func (h *Host) Threads() []*Thread {
 // Remove stops to exchange a thread and deletes it from this host. What other
 // peers hold stays there.
 func (h *Host) Remove(ctx context.Context, id ThreadID) error {
+	s, err := h.part(id)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.forget(), s.thread.Remove(ctx))
+}
+
+// Discard is Remove, also of a thread that this host does not hold or could not open.
+func (h *Host) Discard(ctx context.Context, id ThreadID) error {
+	if err := h.Remove(ctx, id); !errors.Is(err, ErrUnknownThread) {
+		return err
+	}
+	return thread.Discard(ctx, h.env, id)
+}
+
+// Withdraw stops to exchange a thread and closes it: what this host holds of it is
+// damaged. It deletes nothing.
+func (h *Host) Withdraw(id ThreadID) error {
+	s, err := h.part(id)
+	if err != nil {
+		return err
+	}
+	s.thread.Close()
+	return nil
+}
+
+// part ends all exchange of a thread and waits for that.
+func (h *Host) part(id ThreadID) (*share, error) {
 	h.mu.Lock()
 	s := h.shares[id]
 	if s == nil {
 		h.mu.Unlock()
-		return fault.Of(ErrUnknownThread, "this host does not hold thread %s", id)
+		return nil, fault.Of(ErrUnknownThread, "this host does not hold thread %s", id)
 	}
 	delete(h.shares, id)
 	s.cancel()
@@ -175,7 +213,25 @@ func (h *Host) Remove(ctx context.Context, id ThreadID) error {
 	for _, end := range ends {
 		<-end
 	}
-	return errors.Join(s.forget(), s.thread.Remove(ctx))
+	return s, nil
+}
+
+// Reopen begins a thread of which the store has lost something: empty but for what
+// of the old copy still holds, as [Refilled] says. Its peers give the rest.
+func (h *Host) Reopen(ctx context.Context, e Essence) (*Thread, Refilled, error) {
+	t, got, err := thread.Rebuild(ctx, h.env, e)
+	if err != nil {
+		return nil, got, err
+	}
+	s := h.newShare(t)
+	if err := s.load(); err != nil {
+		t.Close()
+		return nil, got, err
+	}
+	if s, err = h.add(s); err != nil {
+		return nil, got, err
+	}
+	return s.face, got, nil
 }
 
 // Join makes this device a member by an invite. It needs one connected peer, or

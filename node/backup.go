@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -20,7 +21,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/weftdb/weft/db/replica"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 // A backup is a header line, and zstd of entries: files of the home, pairs of a
@@ -85,12 +88,15 @@ func (b *backupWriter) write(p []byte) error {
 // Backup writes a backup of the home to w, of one moment, while the node goes on.
 // It holds what the home holds, keys and documents included.
 func (n *Node) Backup(ctx context.Context, w io.Writer) (Manifest, error) {
-	engine, err := os.ReadFile(n.home.path(dirStore, "ENGINE"))
+	engine, err := engines.Engine(n.home.path(dirStore))
 	if err != nil {
 		return Manifest{}, fmt.Errorf("backup: %w", err)
 	}
+	if err := n.fitForBackup(ctx); err != nil {
+		return Manifest{}, err
+	}
 	b := &backupWriter{w: bufio.NewWriterSize(w, 64<<10), sum: sha256.New(), files: sha256.New(), pairs: sha256.New()}
-	if _, err := fmt.Fprintf(b.w, "%s%s\n", backupMagic, strings.TrimSpace(string(engine))); err != nil {
+	if _, err := fmt.Fprintf(b.w, "%s%s\n", backupMagic, engine); err != nil {
 		return Manifest{}, err
 	}
 	if b.z, err = zstd.NewWriter(b.w, zstd.WithEncoderConcurrency(1)); err != nil {
@@ -116,6 +122,33 @@ func (n *Node) Backup(ctx context.Context, w io.Writer) (Manifest, error) {
 		err = b.w.Flush()
 	}
 	return b.m, err
+}
+
+// fitForBackup returns an error of kind corrupt if something is damaged: a backup is
+// of all that was in the home, or is none. Every database is read and compared with
+// its state hash.
+func (n *Node) fitForBackup(ctx context.Context) error {
+	for _, d := range n.all() {
+		fold, err := d.open(ctx)
+		if err == nil && !d.rebuilding.Load() {
+			_, err = fold.Verify(ctx)
+		}
+		if d.met(err) != nil {
+			return fmt.Errorf("no backup is made: database %s: %w", d.name, err)
+		}
+	}
+	for _, d := range n.Damages() {
+		if d.Database != "" {
+			return fault.Of(ErrDamaged, "no backup is made: database %s is damaged: %s", d.Database, d.Reason)
+		}
+		return fault.Of(ErrDamaged, "no backup is made: %s", d.Reason)
+	}
+	for _, d := range n.Databases() {
+		if d.Damage != "" {
+			return fault.Of(ErrDamaged, "no backup is made: database %s: %s", d.Name, d.Damage)
+		}
+	}
+	return nil
 }
 
 // holdBlobs keeps the blobs of all databases until release.
@@ -160,6 +193,9 @@ func (n *Node) backupFiles(ctx context.Context, b *backupWriter) error {
 		}
 		if err != nil {
 			return fmt.Errorf("backup: %w", err)
+		}
+		if sum := sha256.Sum256(data); strings.HasPrefix(name, dirBlobs+"/") && path.Base(name) != hex.EncodeToString(sum[:]) {
+			return fault.Of(ErrDamaged, "no backup is made: %s does not hold the bytes that its name says: run weft doctor", n.home.path(filepath.FromSlash(name)))
 		}
 		return b.file(name, data)
 	})

@@ -26,6 +26,10 @@ func (b blobs) Get(ctx context.Context, id buckets.BlobID) ([]byte, error) {
 	return b.t.FetchBlob(ctx, net.BlobID(id))
 }
 
+func (b blobs) GetOf(ctx context.Context, id buckets.BlobID, sum [32]byte) ([]byte, error) {
+	return b.t.FetchBlobOf(ctx, net.BlobID(id), sum)
+}
+
 func (b blobs) Hold() func() { return b.t.HoldBlobs() }
 
 // blobNames are those that records and manifests of buckets name.
@@ -73,6 +77,9 @@ func (n *Node) CreateBucket(ctx context.Context, name, database string) (*bucket
 func (n *Node) Buckets(ctx context.Context) ([]BucketRef, error) {
 	var out []BucketRef
 	for _, d := range n.Databases() {
+		if d.Damage != "" {
+			continue
+		}
 		fold, err := n.Database(ctx, d.Name)
 		if err != nil {
 			return nil, err
@@ -105,7 +112,7 @@ func (n *Node) Bucket(ctx context.Context, name string) (*buckets.Bucket, error)
 	}
 	switch len(found) {
 	case 0:
-		return nil, fault.Of(ErrNotFound, "bucket %.80q does not exist", name)
+		return nil, fault.Of(ErrNotFound, "no bucket is named %.80q", name)
 	case 1:
 		return n.bucketIn(ctx, found[0])
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,6 +29,8 @@ const mailboxName = "@mailbox"
 type databaseRecord struct {
 	ID     string `json:"id"`     // of the thread
 	Number uint64 `json:"number"` // of its keys in the store; never given twice
+
+	forgotten bool // only the note has it
 }
 
 // A database joins a thread to the fold of its records, which is opened when it
@@ -41,6 +44,10 @@ type database struct {
 	handle             // of the fold
 	needed atomic.Bool // a need has not begun
 
+	rebuilding atomic.Bool   // it is not served before its peers have given what they hold
+	rebuilt    chan struct{} // closed when it is not rebuilding any more
+	lost       []string      // what did not come back; read after rebuilt is closed
+
 	cutMu sync.Mutex // guards the fields below
 	cut   net.Cut    // what of the thread does not count, as told last
 	told  int        // how often that was told; 0: it is not known
@@ -53,8 +60,9 @@ type database struct {
 
 // A DatabaseRef names a database of the node.
 type DatabaseRef struct {
-	ID   net.ThreadID
-	Name string
+	ID     net.ThreadID
+	Name   string
+	Damage string // why it is not served; "" if it is
 }
 
 // checkName checks the name of a database.
@@ -80,28 +88,38 @@ func foldPrefix(number uint64) []byte {
 	return append(p, byte(number))
 }
 
-// openDatabases finds the databases of the store and joins their threads.
+// foldNumber returns the number of the database whose fold a key is of.
+func foldNumber(key []byte) (number uint64, ok bool) {
+	number, n := binary.Uvarint(key[1:])
+	return number, n > 0
+}
+
+// openDatabases finds the databases of the store and joins their threads. One that
+// is damaged does not keep the node from the others.
 func (n *Node) openDatabases(ctx context.Context) error {
 	if err := n.finishRemovals(ctx); err != nil {
 		return err
 	}
-	return eachJSON(n.store, prefixDatabase, func(name string, r databaseRecord) error {
-		id, err := net.ParseThreadID(r.ID)
-		if err != nil {
-			return fmt.Errorf("database %s: %w", name, err)
+	all, err := n.listed()
+	if err != nil {
+		return err
+	}
+	ours := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		n.join(name, all[name])
+		ours[all[name].ID] = true
+	}
+	for id, err := range n.lost {
+		if !ours[id.String()] { // it is kept for somebody else
+			n.suffer(err)
 		}
-		t, err := n.host.Thread(id)
-		if err != nil {
-			return fmt.Errorf("database %s: %w", name, err)
-		}
-		n.attach(name, r.Number, t)
-		return nil
-	})
+	}
+	return nil
 }
 
 // attach makes a thread a database of the node.
 func (n *Node) attach(name string, number uint64, t *net.Thread) *database {
-	d := &database{n: n, name: name, number: number, thread: t}
+	d := &database{n: n, name: name, number: number, thread: t, rebuilt: make(chan struct{})}
 	n.mu.Lock()
 	n.databases[name] = d
 	n.mu.Unlock()
@@ -138,26 +156,39 @@ func (n *Node) register(name string, t *net.Thread) (*database, error) {
 	if err := commitSync(n.store, tx); err != nil {
 		return nil, err
 	}
-	return n.attach(name, r.Number, t), nil
+	d := n.attach(name, r.Number, t)
+	return d, n.noteDatabase(d)
 }
 
-// lookup returns a database by its name.
+// lookup returns a database that is served by its name.
 func (n *Node) lookup(name string) (*database, error) {
+	d, err := n.find(name)
+	if err == nil && d.rebuilding.Load() {
+		return nil, fault.Of(ErrDamaged, "database %s was damaged and is being rebuilt: it is served when a relay or a member has given all that it holds: see weft db status %s", name, name)
+	}
+	return d, err
+}
+
+// find returns a database by its name, also one that is being rebuilt.
+func (n *Node) find(name string) (*database, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return nil, ErrClosed
 	}
+	if bad := n.damaged[name]; bad != nil {
+		return nil, bad.refuse()
+	}
 	d, ok := n.databases[name]
 	if !ok {
-		return nil, fault.Of(ErrNotFound, "database %.80q does not exist", name)
+		return nil, fault.Of(ErrNotFound, "no database is named %.80q", name)
 	}
 	return d, nil
 }
 
 // free returns ErrExists if a database has the name.
 func (n *Node) free(name string) error {
-	if _, err := n.lookup(name); err == nil {
+	if _, err := n.find(name); err == nil {
 		return fault.Of(ErrExists, "database %s already exists", name)
 	} else if !errors.Is(err, ErrNotFound) {
 		return err
@@ -218,21 +249,32 @@ func (n *Node) Database(ctx context.Context, name string) (*db.DB, error) {
 
 // DatabaseRef returns the ID and name of a database, or ErrNotFound.
 func (n *Node) DatabaseRef(name string) (DatabaseRef, error) {
-	d, err := n.lookup(name)
+	d, err := n.find(name)
 	if err != nil {
 		return DatabaseRef{}, err
 	}
 	return DatabaseRef{ID: d.thread.ID(), Name: d.name}, nil
 }
 
-// Databases returns the databases of the node by name.
+// Databases returns the databases of the node by name, those that are not served too.
 func (n *Node) Databases() []DatabaseRef {
 	var out []DatabaseRef
 	for _, d := range n.all() {
-		if d.name != mailboxName {
-			out = append(out, DatabaseRef{ID: d.thread.ID(), Name: d.name})
+		if d.name == mailboxName {
+			continue
+		}
+		r := DatabaseRef{ID: d.thread.ID(), Name: d.name}
+		if d.rebuilding.Load() {
+			r.Damage = "it is being rebuilt"
+		}
+		out = append(out, r)
+	}
+	for _, d := range n.Damages() {
+		if d.Database != "" && d.Database != mailboxName {
+			out = append(out, DatabaseRef{ID: d.ID, Name: d.Database, Damage: d.Reason})
 		}
 	}
+	slices.SortFunc(out, func(a, b DatabaseRef) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -251,34 +293,58 @@ func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 	}
 	n.naming.Lock()
 	defer n.naming.Unlock()
-	d, err := n.lookup(name)
+	id, number, err := n.numberOf(name)
 	if err != nil {
+		return err
+	}
+	// The note first: a database that only the note has is taken for lost.
+	if err := n.note.remove(id); err != nil {
 		return err
 	}
 	tx := n.store.Begin()
 	defer tx.Discard()
+	tx.UseReserve()
 	if err := tx.Delete([]byte(prefixDatabase + name)); err != nil {
 		return err
 	}
-	if err := putJSON(tx, prefixRemoved+d.thread.ID().String(), d.number); err != nil {
+	if err := putJSON(tx, prefixRemoved+id.String(), number); err != nil {
 		return err
 	}
 	if err := commitSync(n.store, tx); err != nil {
 		return err
 	}
 	n.mu.Lock()
+	d := n.databases[name]
 	delete(n.databases, name)
+	delete(n.damaged, name)
 	n.mu.Unlock()
-	d.thread.Attach(nil)
-	if err := d.close(); err != nil {
-		return err
+	if d != nil {
+		d.thread.Attach(nil)
+		if err := d.close(); err != nil {
+			return err
+		}
 	}
-	return n.erase(ctx, d.thread.ID(), d.number)
+	return n.erase(ctx, id, number)
+}
+
+// numberOf returns the thread and the number of a database, damaged or not.
+func (n *Node) numberOf(name string) (net.ThreadID, uint64, error) {
+	n.mu.Lock()
+	bad := n.damaged[name]
+	n.mu.Unlock()
+	if bad != nil {
+		return bad.id, bad.number, nil
+	}
+	d, err := n.find(name)
+	if err != nil {
+		return net.ThreadID{}, 0, err
+	}
+	return d.thread.ID(), d.number, nil
 }
 
 // erase deletes what is left of a removed database, and then the note of it.
 func (n *Node) erase(ctx context.Context, id net.ThreadID, number uint64) error {
-	if err := n.host.Remove(ctx, id); err != nil && !errors.Is(err, net.ErrUnknownThread) && !errors.Is(err, net.ErrNotFound) {
+	if err := n.host.Discard(ctx, id); err != nil {
 		return err
 	}
 	if err := deleteRange(n.store, foldPrefix(number)); err != nil {
@@ -295,15 +361,18 @@ func (n *Node) finishRemovals(ctx context.Context) error {
 		left[id] = number
 		return err
 	})
-	if err != nil {
-		return err
+	if isDamage(err) {
+		n.suffer(fmt.Errorf("the list of removed databases: %w", err))
+		err = nil
 	}
 	for id, number := range left {
-		if err := n.erase(ctx, id, number); err != nil {
+		if err := n.erase(ctx, id, number); isDamage(err) {
+			n.suffer(fmt.Errorf("what is left of a removed database: %w", err))
+		} else if err != nil {
 			return err
 		}
 	}
-	return nil
+	return err
 }
 
 // deleteRange deletes every key that begins with prefix, in transactions that
@@ -321,6 +390,7 @@ func deleteSome(s store.Store, prefix []byte) (done bool, err error) {
 	const some = 5000
 	tx := s.Begin()
 	defer tx.Discard()
+	tx.UseReserve()
 	r := store.Prefix(prefix)
 	r.KeysOnly = true
 	it := tx.Iterate(r)
@@ -390,7 +460,7 @@ type DatabaseStatus struct {
 // closed when that may have changed.
 func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus, <-chan struct{}, error) {
 	var out DatabaseStatus
-	d, err := n.lookup(name)
+	d, err := n.find(name)
 	if err != nil {
 		return out, nil, err
 	}

@@ -18,6 +18,9 @@ var (
 
 // Reported by what a node keeps.
 var (
+	// ErrDamaged reports a database that is not served, because what is stored of it
+	// is not what was written, or has not come back yet from where it is rebuilt.
+	ErrDamaged = fault.New(fault.Corrupt, "the database is damaged")
 	// ErrNotFound reports that the node has no such database, key or relay.
 	ErrNotFound = fault.New(fault.NotFound, "not found")
 	// ErrExists reports a name or key that is taken.
@@ -27,6 +30,8 @@ var (
 	ErrName = fault.New(fault.InvalidName, "invalid database name")
 	// ErrAmbiguous reports a bucket name that several databases have.
 	ErrAmbiguous = fault.New(fault.Ambiguous, "several databases have a bucket of this name: write DATABASE/BUCKET")
+	// ErrNoRoom reports that the disk has no room for what was asked.
+	ErrNoRoom = fault.New(fault.DiskFull, "the disk is full: free some space")
 	// ErrUnreachable reports that no peer answers that could do what was asked.
 	ErrUnreachable = fault.New(fault.Unreachable, "no peer in reach can do it")
 	// ErrDenied reports a request without the administrator's token or a

@@ -1,5 +1,12 @@
 package node
 
+import (
+	"context"
+	"testing"
+
+	"github.com/weftdb/weft/internal/store"
+)
+
 // Forks returns how many logs of a database are known to be forked.
 func Forks(n *Node, name string) (int, error) {
 	d, err := n.lookup(name)
@@ -18,6 +25,68 @@ func Suspended(n *Node, name string) (bool, error) {
 	}
 	return !d.handle.loaded(), nil
 }
+
+// Harm damages something of a database in the store: records, body, documents or
+// arrivals.
+func Harm(t *testing.T, n *Node, name, what string) {
+	t.Helper()
+	d, err := n.find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.rest() // what is in memory is not what is stored
+	last := func(v []byte) []byte { v[len(v)-3] ^= 1; return v }
+	switch what {
+	case "records": // two of its control log come before those of its data log
+		edit(t, n.store, threadKey(d, 'r'), func(i int, _ []byte) ([]byte, bool) { return nil, i == 10+2 })
+	case "body":
+		edit(t, n.store, threadKey(d, 'r'), func(i int, v []byte) ([]byte, bool) { return last(v), i == 10+2 })
+	case "documents":
+		edit(t, n.store, append(foldPrefix(d.number), 'd'), func(i int, v []byte) ([]byte, bool) { return last(v), i == 20 })
+	case "arrivals":
+		edit(t, n.store, threadKey(d, 'a'), func(i int, _ []byte) ([]byte, bool) { return nil, i == 10 })
+	}
+}
+
+// edit changes the values of the keys under a prefix that the change picks; nil
+// deletes.
+func edit(t *testing.T, s store.Store, prefix []byte, change func(i int, value []byte) ([]byte, bool)) {
+	t.Helper()
+	tx := s.Begin()
+	defer tx.Discard()
+	snap := s.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Prefix(prefix))
+	defer it.Close()
+	changed := false
+	for i := 0; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, ok := change(i, append([]byte(nil), v...)); ok && v == nil {
+			err, changed = tx.Delete(append([]byte(nil), it.Key()...)), true
+		} else if ok {
+			err, changed = tx.Put(append([]byte(nil), it.Key()...), v), true
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		i++
+	}
+	if !changed {
+		t.Fatalf("no key under %q was changed", prefix)
+	}
+	if err := commitSync(s, tx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// threadKey begins the keys of one kind of a database's thread.
+func threadKey(d *database, kind byte) []byte { return append(d.thread.Prefix(), kind) }
+
+// CompactStore merges the store of a node, so that it is in tables.
+func CompactStore(ctx context.Context, n *Node) error { return n.store.Compact(ctx) }
 
 // Blobs returns how many blobs of a database are held, and their bytes.
 func Blobs(n *Node, name string) (count, bytes int64, err error) {

@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
@@ -22,7 +23,7 @@ func (d *database) open(ctx context.Context) (*replica.Replica, error) {
 		n, _ := fold.StateHash()
 		d.thread.Flushed(n) // peers may now have what was written, and hear of the state
 	}
-	return fold, err
+	return fold, d.met(err)
 }
 
 func (d *database) openFold(ctx context.Context) (*replica.Replica, error) {
@@ -53,7 +54,7 @@ func (d *database) need() {
 		d.needed.Store(false)
 		fold, err := d.open(ctx)
 		if err == nil {
-			err = fold.Settle(ctx)
+			err = d.met(fold.Settle(ctx))
 		}
 		if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, db.ErrClosed) && ctx.Err() == nil {
 			d.n.log.Error("open database", "database", d.name, "error", err)
@@ -103,7 +104,7 @@ func (d *database) voided(c net.Cut) {
 		defer d.n.loading.give()
 		fold, err := d.open(ctx)
 		if err == nil {
-			err = d.takeCut(ctx, fold)
+			err = d.met(d.takeCut(ctx, fold))
 		}
 		if err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
 			d.n.log.Error("cut", "database", d.name, "error", err)
@@ -133,11 +134,7 @@ func (d *database) applyCut(ctx context.Context, fold *replica.Replica) error {
 	if told == taken && d.get() != nil {
 		return nil
 	}
-	out := replica.Cut{Void: c.Void, Snapshots: make(map[clock.LogID]replica.CutSnapshot, len(c.Snapshots))}
-	for log, s := range c.Snapshots {
-		out.Snapshots[log] = replica.CutSnapshot(s)
-	}
-	err := fold.SetCut(ctx, out)
+	err := fold.SetCut(ctx, foldCut(c))
 	kept := errors.Is(err, replica.ErrSnapshot)
 	if kept {
 		d.n.log.Error("a checkpoint is not taken over", "database", d.name, "error", err)
@@ -152,6 +149,15 @@ func (d *database) applyCut(ctx context.Context, fold *replica.Replica) error {
 	}
 	d.cutMu.Unlock()
 	return nil
+}
+
+// foldCut is a thread's cut as the fold takes it.
+func foldCut(c net.Cut) replica.Cut {
+	out := replica.Cut{Void: c.Void, Snapshots: make(map[clock.LogID]replica.CutSnapshot, len(c.Snapshots))}
+	for log, s := range c.Snapshots {
+		out.Snapshots[log] = replica.CutSnapshot(s)
+	}
+	return out
 }
 
 // differs reports whether the fold goes on without the checkpoints that it was told.
@@ -175,11 +181,29 @@ func (j journal) Append(tx store.Tx, drafts []replica.Draft) ([]clock.RecordID, 
 func (j journal) Flushed(n int64) { j.t.Flushed(n) }
 
 func (j journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
-	return j.t.IDs(n, f)
+	return unread(j.t.IDs(n, f))
+}
+
+// unread takes it for damage that a record which was accepted cannot be read again.
+func unread(err error) error {
+	switch fault.KindOf(err) {
+	case fault.Malformed, fault.NotFound, fault.Altered, fault.WrongKey, fault.TooLarge, fault.Bomb, fault.UnknownVersion:
+		return fault.Errorf(fault.Corrupt, "the log: %w", err)
+	}
+	return err
 }
 
 func (j journal) Arrivals(n int64, maxBytes int) ([]replica.Arrival, error) {
 	in, err := j.t.Arrivals(n, maxBytes)
+	return j.arrivals(in), unread(err)
+}
+
+func (j journal) Read(ns []int64, maxBytes int) ([]replica.Arrival, error) {
+	in, err := j.t.Records(ns, maxBytes)
+	return j.arrivals(in), unread(err)
+}
+
+func (j journal) arrivals(in []net.Arrival) []replica.Arrival {
 	out := make([]replica.Arrival, len(in))
 	for i, a := range in {
 		out[i] = replica.Arrival{N: a.N, Entry: replica.Entry{ID: a.ID, Time: a.Time, Atomic: a.Atomic, Payload: a.Payload, Snapshot: a.Snapshot}}
@@ -189,7 +213,7 @@ func (j journal) Arrivals(n int64, maxBytes int) ([]replica.Arrival, error) {
 			out[i].Writer, out[i].Role = j.author(id)
 		}
 	}
-	return out, err
+	return out
 }
 
 // Writer implements [replica.Journal].

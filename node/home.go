@@ -24,17 +24,19 @@ const homeVersion = 1
 
 // Files and folders of a home.
 const (
-	fileVersion     = "VERSION"      // the layout's version, decimal
-	fileLock        = "LOCK"         // held by the process that has the home open
-	fileIdentity    = "identity.key" // key file of the identity
-	fileDevice      = "device.key"   // key file of the device
-	fileCertificate = "device.cert"  // the identity's certificate of the device
-	fileToken       = "api.token"    // the administrator's token, 0600
-	fileDaemon      = "daemon.json"  // where the running daemon listens
-	dirStore        = "store"        // the ordered store
-	dirBlobs        = "blobs"        // large blobs of threads
-	dirRelays       = "relays"       // key files of relays' API key secrets
-	dirTemp         = "tmp"          // files on their way, emptied at each start
+	fileVersion     = "VERSION"        // the layout's version, decimal
+	fileLock        = "LOCK"           // held by the process that has the home open
+	fileIdentity    = "identity.key"   // key file of the identity
+	fileDevice      = "device.key"     // key file of the device
+	fileCertificate = "device.cert"    // the identity's certificate of the device
+	fileToken       = "api.token"      // the administrator's token, 0600
+	fileNote        = "databases.note" // the home's own note of its databases
+	fileCheck       = "check.json"     // what the last check of the home found
+	fileDaemon      = "daemon.json"    // where the running daemon listens
+	dirStore        = "store"          // the ordered store
+	dirBlobs        = "blobs"          // large blobs of threads
+	dirRelays       = "relays"         // key files of relays' API key secrets
+	dirTemp         = "tmp"            // what a check folds again, emptied at each start
 )
 
 // A home is a node's data folder, open and locked.
@@ -75,7 +77,7 @@ func openHome(ctx context.Context, dir string, wait time.Duration) (*home, error
 		return nil, err
 	}
 	h := &home{dir: dir, lock: lock}
-	if err := errors.Join(h.checkVersion(), h.clean()); err != nil {
+	if err := errors.Join(h.checkVersion(), h.clean(), h.takeRepaired()); err != nil {
 		_ = h.close()
 		return nil, err
 	}

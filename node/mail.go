@@ -44,6 +44,9 @@ func (n *Node) startMail(ctx context.Context) error {
 		return nil
 	}
 	_, err := n.mail.open(ctx)
+	if isDamage(err) {
+		return nil // it is known, and told to whoever asks for the inbox
+	}
 	return err
 }
 

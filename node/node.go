@@ -15,6 +15,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,10 +65,17 @@ type Config struct {
 	// Idle is how long a database stays in memory unused; 0 means a minute,
 	// negative for ever.
 	Idle time.Duration
+	// ScrubEvery is how often everything on disk is read and checked in the background;
+	// 0 means once a day, negative never.
+	ScrubEvery time.Duration
+	// ScrubRate is how many bytes that may read in a second; 0 means 4 MiB.
+	ScrubRate int64
 	// LockWait is how long to wait for another process to close the home; 0
 	// means not at all.
 	LockWait time.Duration
-	offline  bool // a home that is checked listens nowhere and connects to nobody
+	home     *home  // that is open already; its owner closes it
+	offline  bool   // a home that is checked listens nowhere and connects to nobody
+	storeDir string // in the home, of a copy that is being repaired; "" is the store
 
 	// Engine is the store's engine, "badger" or "pebble"; "" means badger. It is
 	// fixed when the home is made.
@@ -85,6 +93,7 @@ type Node struct {
 
 	token   keys.Secret
 	store   store.Store
+	note    *note
 	apiKeys *apiKeys
 	policy  *keys.Policy
 	clock   *clock.Clock
@@ -102,6 +111,10 @@ type Node struct {
 
 	mu        sync.Mutex // guards what follows
 	databases map[string]*database
+	damaged   map[string]*damaged    // databases that are not served
+	lost      map[net.ThreadID]error // threads that the store cannot give
+	harm      []error                // damage in what no database owns
+	checked   *Diagnosis             // the last check
 	relayKeys map[peer.ID]relayKey
 	servers   []*server
 	closed    bool
@@ -115,19 +128,25 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: c, log: c.Log, clock: new(clock.Clock),
-		databases: map[string]*database{}, relayKeys: map[peer.ID]relayKey{},
-		loading: make(slots, loadAtOnce), crowd: make(chan struct{}, 1),
+		databases: map[string]*database{}, damaged: map[string]*damaged{}, lost: map[net.ThreadID]error{},
+		relayKeys: map[peer.ID]relayKey{},
+		loading:   make(slots, loadAtOnce), crowd: make(chan struct{}, 1),
 	}
 	n.life, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, start := range []func(context.Context) error{
 		n.startHome,
 		n.startStore,
+		n.startNote,
 		n.startPolicy,
 		n.startHost,
 		n.startIdle,
 		n.openDatabases,
 		n.nameThreads,
 		n.openRelays,
+		n.startNoting,
+		n.startRebuilding,
+		n.startScrub,
+		n.startRoom,
 		n.startMail,
 		n.startSurfaces,
 	} {
@@ -140,8 +159,10 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 
 // startHome locks the home and reads who the node is.
 func (n *Node) startHome(ctx context.Context) (err error) {
-	if n.home, err = openHome(ctx, n.cfg.Home, n.cfg.LockWait); err != nil {
-		return err
+	if n.home = n.cfg.home; n.home == nil {
+		if n.home, err = openHome(ctx, n.cfg.Home, n.cfg.LockWait); err != nil {
+			return err
+		}
 	}
 	if n.home.open() {
 		n.cfg.Passphrase = nil // an open home stays open: it would need both
@@ -149,14 +170,15 @@ func (n *Node) startHome(ctx context.Context) (err error) {
 	if n.self, err = n.home.self(n.cfg.Passphrase, time.Now()); err != nil {
 		return err
 	}
+	n.checked = n.home.readCheck()
 	n.token, err = n.home.token()
 	return err
 }
 
 func (n *Node) startStore(context.Context) (err error) {
-	n.store, err = engines.Open(n.home.path(dirStore), &engines.Options{
-		Engine: n.cfg.Engine,
-		Logf:   func(format string, args ...any) { n.log.Warn(fmt.Sprintf(format, args...)) },
+	n.store, err = engines.Open(n.home.path(cmp.Or(n.cfg.storeDir, dirStore)), &engines.Options{
+		Engine: n.cfg.Engine, Damaged: n.metKey,
+		Logf: func(format string, args ...any) { n.log.Warn(fmt.Sprintf(format, args...)) },
 	})
 	return err
 }
@@ -176,6 +198,7 @@ func (n *Node) startHost(ctx context.Context) (err error) {
 		Store: n.store, Dir: n.home.path(dirBlobs), Device: n.self.device, Certificate: n.self.cert,
 		Clock: n.clock, Listen: n.cfg.Listen, MDNS: n.cfg.MDNS, Log: n.log,
 		Offline:      n.cfg.offline,
+		Damaged:      n.lose,
 		ChosenRelays: true, // a new thread is offered to no relay that is not for it
 	}
 	if n.cfg.Relay {
@@ -249,6 +272,11 @@ func (n *Node) Close() error {
 	for _, d := range n.all() {
 		errs = append(errs, d.close())
 	}
+	if n.note != nil && n.host != nil {
+		if err := n.noteProgress(); err != nil { // it is of the next open, not of what was done
+			n.log.Warn("the home's note is not written", "error", err)
+		}
+	}
 	if n.host != nil {
 		errs = append(errs, n.host.Close())
 	}
@@ -256,7 +284,10 @@ func (n *Node) Close() error {
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}
-	if n.home != nil {
+	if n.note != nil {
+		errs = append(errs, n.note.Close())
+	}
+	if n.home != nil && n.cfg.home == nil {
 		errs = append(errs, n.home.close())
 	}
 	return errors.Join(errs...)
@@ -285,10 +316,6 @@ func (n *Node) Err() error {
 
 // Log returns where the node says what an operator may want to know.
 func (n *Node) Log() *slog.Logger { return n.log }
-
-// TempDir makes an empty folder in the home, which the caller removes; what a
-// crash leaves, the next Open removes.
-func (n *Node) TempDir() (string, error) { return n.home.temp() }
 
 // Home returns the node's data folder.
 func (n *Node) Home() string { return n.home.dir }

@@ -14,6 +14,9 @@ func (n *Node) nameThreads(ctx context.Context) error {
 	for _, d := range n.all() {
 		known[d.thread.ID()] = true
 	}
+	for _, d := range n.note.all() { // damaged ones too
+		known[d.Thread] = true
+	}
 	for id := range n.host.Kept() {
 		known[id] = true
 	}

@@ -60,7 +60,7 @@ func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOp
 		return Relay{}, err
 	}
 	for _, name := range o.Databases {
-		if _, err := n.lookup(name); err != nil {
+		if _, err := n.find(name); err != nil {
 			return Relay{}, err
 		}
 	}
@@ -76,7 +76,7 @@ func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOp
 	if err := commitSync(n.store, tx); err != nil {
 		return Relay{}, err
 	}
-	if err := n.useRelay(ctx, info.ID, r); err != nil {
+	if err := errors.Join(n.noteRelays(""), n.useRelay(ctx, info.ID, r)); err != nil {
 		return Relay{}, err
 	}
 	return n.relayOf(info.ID.String(), r)
@@ -140,6 +140,15 @@ func (n *Node) readSecret(id peer.ID) (*keys.APISecret, error) {
 
 // openRelays connects to the relays of the store.
 func (n *Node) openRelays(ctx context.Context) error {
+	err := n.openRelaysOf(ctx)
+	if isDamage(err) {
+		n.suffer(fmt.Errorf("the list of relays: %w", err))
+		return nil
+	}
+	return errors.Join(err, n.compareRelays())
+}
+
+func (n *Node) openRelaysOf(ctx context.Context) error {
 	return eachJSON(n.store, prefixRelay, func(id string, r relayRecord) error {
 		p, err := peer.Decode(id)
 		if err != nil {
@@ -264,6 +273,10 @@ func (n *Node) RemoveRelay(ctx context.Context, which string) error {
 		return fault.Of(ErrNotFound, "this node has no relay %.120q", which)
 	}
 	id := relays[i].Peer
+	// The note first: a relay that only the note has is taken for lost.
+	if err := n.noteRelays(relays[i].Addr.String()); err != nil {
+		return err
+	}
 	tx := n.store.Begin()
 	defer tx.Discard()
 	if err := tx.Delete([]byte(prefixRelay + id.String())); err != nil {

@@ -127,35 +127,25 @@ type unpacker struct {
 	sum          hash.Hash
 	files, pairs hash.Hash
 	seen         Manifest
-	root         *os.Root
-	st           store.Store
+	root         *os.Root    // nil: nothing is kept
+	st           store.Store // nil with root
 	tx           store.Tx
+	end          func()
 }
 
 // unpack makes the files and the store of a home, compares what it has read with
 // the manifest, and has the threads begin new logs.
 func unpack(ctx context.Context, r io.Reader, dir string) (m Manifest, err error) {
-	in := bufio.NewReaderSize(r, 64<<10)
-	line, err := in.ReadSlice('\n')
-	engine, ok := bytes.CutPrefix(line, []byte(backupMagic))
-	if err != nil || !ok {
-		if rest, other := bytes.CutPrefix(line, []byte(strings.TrimSuffix(backupMagic, "1 "))); err == nil && other {
-			return m, fault.Of(ErrBackup, "the backup has version %.10q, this release reads version 1", bytes.TrimSpace(rest))
-		}
-		return m, fault.Of(ErrBackup, "the file does not begin like a backup")
-	}
-	name := strings.TrimSpace(string(engine))
-	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBackupPart))
+	u, engine, err := openBackup(r)
 	if err != nil {
-		return m, fault.Of(ErrBackup, "the backup cannot be decompressed: %v", err)
+		return m, err
 	}
-	defer z.Close()
-	u := &unpacker{r: bufio.NewReaderSize(z, 64<<10), sum: sha256.New(), files: sha256.New(), pairs: sha256.New()}
+	defer u.end()
 	if u.root, err = os.OpenRoot(dir); err != nil {
 		return m, fmt.Errorf("restore: %w", err)
 	}
 	defer func() { err = errors.Join(err, u.root.Close()) }()
-	if u.st, err = engines.Open(filepath.Join(dir, dirStore), &engines.Options{Engine: name}); err != nil {
+	if u.st, err = engines.Open(filepath.Join(dir, dirStore), &engines.Options{Engine: engine}); err != nil {
 		return m, err
 	}
 	defer func() {
@@ -171,6 +161,39 @@ func unpack(ctx context.Context, r io.Reader, dir string) (m Manifest, err error
 		return m, err
 	}
 	return m, net.Restored(u.st)
+}
+
+// openBackup reads the header of a backup.
+func openBackup(r io.Reader) (u *unpacker, engine string, err error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	line, err := in.ReadSlice('\n')
+	name, ok := bytes.CutPrefix(line, []byte(backupMagic))
+	if err != nil || !ok {
+		if rest, other := bytes.CutPrefix(line, []byte(strings.TrimSuffix(backupMagic, "1 "))); err == nil && other {
+			return nil, "", fault.Of(ErrBackup, "the backup has version %.10q, this release reads version 1", bytes.TrimSpace(rest))
+		}
+		return nil, "", fault.Of(ErrBackup, "the file does not begin like a backup")
+	}
+	engine = strings.TrimSpace(string(name))
+	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBackupPart))
+	if err != nil {
+		return nil, "", fault.Of(ErrBackup, "the backup cannot be decompressed: %v", err)
+	}
+	return &unpacker{r: bufio.NewReaderSize(z, 64<<10), sum: sha256.New(), files: sha256.New(), pairs: sha256.New(), end: z.Close}, engine, nil
+}
+
+// VerifyBackup reads a backup and compares every hash in it, as Restore does, without
+// keeping anything of it.
+func VerifyBackup(ctx context.Context, r io.Reader) (m Manifest, err error) {
+	u, _, err := openBackup(r)
+	if err != nil {
+		return m, err
+	}
+	defer u.end()
+	if m, err = u.entries(ctx); err != nil {
+		return m, cutBackup(err)
+	}
+	return m, u.compareSections(m)
 }
 
 // cutBackup names an end that comes too early, and bytes that are not what they
@@ -271,6 +294,9 @@ func (u *unpacker) digest() error {
 	if _, err := u.r.ReadByte(); !errors.Is(err, io.EOF) {
 		return fault.Of(ErrBackup, "the backup has data after its end")
 	}
+	if u.root == nil {
+		return nil
+	}
 	if u.tx != nil {
 		if err := u.tx.Commit(); err != nil {
 			return err
@@ -296,6 +322,9 @@ func (u *unpacker) file() error {
 	sum := sha256.Sum256(data)
 	u.files.Write(append(append(raw, 0), sum[:]...))
 	u.seen.Files.add(1, int64(len(data)))
+	if u.root == nil {
+		return nil
+	}
 	local := filepath.FromSlash(name)
 	if err := u.root.MkdirAll(filepath.Dir(local), 0o700); err != nil {
 		return fmt.Errorf("restore: %w", err)
@@ -349,6 +378,9 @@ func (u *unpacker) storePairs() error {
 }
 
 func (u *unpacker) put(k, v []byte) error {
+	if u.root == nil {
+		return nil
+	}
 	if u.tx == nil {
 		u.tx = u.st.Begin()
 	}
@@ -363,11 +395,19 @@ func (u *unpacker) put(k, v []byte) error {
 	return err
 }
 
-// compare compares what was read with what the manifest says.
-func (u *unpacker) compare(m Manifest) error {
+// compareSections compares the hashes of what was read with what the manifest says.
+func (u *unpacker) compareSections(m Manifest) error {
 	u.seen.Files.Hash, u.seen.Store.Hash = hex.EncodeToString(u.files.Sum(nil)), hex.EncodeToString(u.pairs.Sum(nil))
 	if u.seen.Files != m.Files || u.seen.Store != m.Store {
 		return fault.Of(ErrBackup, "the backup does not hold what its manifest says")
+	}
+	return nil
+}
+
+// compare compares what was read with what the manifest says.
+func (u *unpacker) compare(m Manifest) error {
+	if err := u.compareSections(m); err != nil {
+		return err
 	}
 	want := map[string]BackupDatabase{}
 	for _, d := range m.Databases {

@@ -3,6 +3,7 @@ package node
 import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -15,6 +16,10 @@ type Status struct {
 	Peers     int   // connected
 	Relays    int   // that keep this node's databases
 	Bytes     int64 // of the store, on disk
+	Engine    string
+	Damage    []Damage
+	Checked   *Diagnosis // the last check, nil if there was none
+	Full      bool       // writes are refused, as the disk is full
 }
 
 // Status returns what the node holds now.
@@ -24,12 +29,17 @@ func (n *Node) Status() (Status, error) {
 		return Status{}, err
 	}
 	relays, err := n.Relays()
+	if err != nil && !isDamage(err) {
+		return Status{}, err
+	}
+	engine, err := engines.Engine(n.home.path(dirStore))
 	if err != nil {
 		return Status{}, err
 	}
 	return Status{
 		Relay: n.cfg.Relay, Databases: len(n.Databases()), Loaded: n.Loaded(), Threads: len(n.host.Threads()),
 		Peers: len(n.host.Peers()), Relays: len(relays), Bytes: bytes,
+		Engine: engine, Damage: n.Damages(), Checked: n.LastCheck(), Full: n.store.Full() != nil,
 	}, nil
 }
 

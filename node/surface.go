@@ -37,7 +37,7 @@ type server struct {
 	cancel context.CancelFunc // ends the requests that are under way
 	conns  sync.WaitGroup     // connections that are served
 	done   chan error         // the server's last word
-	name   string             // of the surface; "" for one of Serve
+	name   string             // of the surface
 	addr   string
 }
 
@@ -71,10 +71,9 @@ func listen(ctx context.Context, s Surface) (stdnet.Listener, error) {
 	return l, nil
 }
 
-// Serve answers the requests that come by l with h, as it would those of a
-// surface, until l is closed or the node is; it closes l. It returns at once.
-func (n *Node) Serve(l stdnet.Listener, h http.Handler) error { return n.serve("", l, h) }
-
+// serve answers the requests that come by l with h until the node is closed; it
+// closes l. It returns at once. Plain HTTP/2 is there for client streams, which
+// it can refuse without cutting the answer off.
 func (n *Node) serve(name string, l stdnet.Listener, h http.Handler) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -82,6 +81,9 @@ func (n *Node) serve(name string, l stdnet.Listener, h http.Handler) error {
 		return ErrClosed
 	}
 	life, cancel := context.WithCancel(n.life)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
 	s := &server{
 		cancel: cancel,
 		http: &http.Server{
@@ -90,6 +92,7 @@ func (n *Node) serve(name string, l stdnet.Listener, h http.Handler) error {
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    16 << 10,
+			Protocols:         protocols,
 		},
 		done: make(chan error, 1),
 		name: name,

@@ -51,7 +51,7 @@ func (a *app) backupCommand() *cobra.Command {
 			if args[0] == "-" {
 				return errors.Join(write(a.out), stream.Close())
 			}
-			err = writeNew(args[0], write)
+			err = writeNew(args[0], write, func(r io.Reader) error { return a.readBack(ctx, r, sealed, out.Manifest) })
 			if err = errors.Join(err, stream.Close()); err != nil {
 				return err
 			}
@@ -68,8 +68,8 @@ func (a *app) backupCommand() *cobra.Command {
 }
 
 // writeNew writes a file that is there whole or not at all, and was not there
-// before; only its owner can read it.
-func writeNew(name string, write func(io.Writer) error) (err error) {
+// before; only its owner can read it. What check reads is what is on the disk.
+func writeNew(name string, write func(io.Writer) error, check func(io.Reader) error) (err error) {
 	if _, err := os.Lstat(name); err == nil {
 		return fault.Of(node.ErrExists, "%s already exists", name)
 	}
@@ -83,10 +83,35 @@ func writeNew(name string, write func(io.Writer) error) (err error) {
 		}
 	}()
 	b := bufio.NewWriterSize(f, 256<<10)
-	if err := errors.Join(write(b), b.Flush(), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(write(b), b.Flush(), f.Sync()); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	if err == nil {
+		err = check(f)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), name)
+}
+
+// readBack reads a backup that was written and compares it with its manifest.
+func (a *app) readBack(ctx context.Context, r io.Reader, sealed bool, want node.Manifest) error {
+	if sealed {
+		id, err := age.NewScryptIdentity(a.sealedWith)
+		if err != nil {
+			return err
+		}
+		if r, err = age.Decrypt(r, id); err != nil {
+			return fault.Of(node.ErrBackup, "the backup that was written does not open: %v", err)
+		}
+	}
+	m, err := node.VerifyBackup(ctx, r)
+	if err == nil && (m.Store != want.Store || m.Files != want.Files) {
+		err = fault.Of(node.ErrBackup, "the backup that was written is another than was sent")
+	}
+	return err
 }
 
 // receiveBackup writes the bytes of a backup, sealed or not.
@@ -97,6 +122,7 @@ func (a *app) receiveBackup(w io.Writer, stream *connect.ServerStreamForClient[w
 		if err != nil {
 			return err
 		}
+		a.sealedWith = passphrase
 		to, err := age.NewScryptRecipient(passphrase)
 		if err != nil {
 			return err

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -143,28 +140,15 @@ func (a *app) bucketPush() *cobra.Command {
 				return err
 			}
 			defer func() { _ = root.Close() }() // it was only read
-			stream := c.Buckets.Push(ctx)
-			p := pusher{stream: stream, fsys: root.FS(), bar: a.progress(-1, "push")}
-			err = stream.Send(&weftv1.PushRequest{Bucket: args[0], Remove: remove})
-			if err == nil {
-				err = p.folder(ctx, ".")
-			}
-			if err != nil && !errors.Is(err, io.EOF) { // at EOF the node says why
-				return err
-			}
-			r, err := stream.CloseAndReceive()
+			m, err := c.Push(ctx, args[0], root.FS(), remove, a.progress(-1, "push"))
 			if err != nil {
 				return err
 			}
-			m := r.Msg
 			out := pushOutput{
-				m.GetRoot(), m.GetAdded(), m.GetChanged(), m.GetUnchanged(), m.GetRemoved(), m.GetBytes(),
-				append(p.skipped, notesOf(m.GetSkipped())...),
+				m.GetRoot(), m.GetAdded(), m.GetChanged(), m.GetUnchanged(), m.GetRemoved(), m.GetBytes(), notesOf(m.GetSkipped()),
 			}
 			return a.print(out, func(w io.Writer) {
-				for _, s := range out.Skipped {
-					fmt.Fprintf(w, "skipped %s: %s\n", s.Path, s.Reason)
-				}
+				printSkipped(w, out.Skipped)
 				fmt.Fprintf(w, "%d added, %d changed, %d unchanged, %d removed\nroot %s\n", out.Added, out.Changed, out.Unchanged, out.Removed, out.Root)
 			})
 		})
@@ -172,75 +156,9 @@ func (a *app) bucketPush() *cobra.Command {
 	return cmd
 }
 
-// A pusher sends a folder.
-type pusher struct {
-	stream  *connect.ClientStreamForClient[weftv1.PushRequest, weftv1.PushResponse]
-	fsys    fs.FS
-	bar     io.Writer
-	skipped []noteOutput
-}
-
-func (p *pusher) skip(name, reason string) {
-	p.skipped = append(p.skipped, noteOutput{name, reason})
-}
-
-// folder sends the regular files below dir, and dir if it is empty.
-func (p *pusher) folder(ctx context.Context, dir string) error {
-	entries, err := fs.ReadDir(p.fsys, dir)
-	if err != nil {
-		if dir == "." {
-			return err
-		}
-		p.skip(dir, err.Error())
-		return nil
-	}
-	if len(entries) == 0 && dir != "." {
-		return p.stream.Send(&weftv1.PushRequest{Path: dir + "/"})
-	}
-	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		name := path.Join(dir, e.Name())
-		switch {
-		case e.IsDir():
-			err = p.folder(ctx, name)
-		case !e.Type().IsRegular():
-			p.skip(name, "is not a regular file")
-		default:
-			err = p.file(name)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *pusher) file(name string) error {
-	f, err := p.fsys.Open(name)
-	if err != nil {
-		p.skip(name, err.Error())
-		return nil
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	if err := p.stream.Send(&weftv1.PushRequest{Path: name}); err != nil {
-		return err
-	}
-	for buf := make([]byte, 256<<10); ; {
-		n, err := f.Read(buf)
-		if n > 0 {
-			if err := p.stream.Send(&weftv1.PushRequest{Data: buf[:n]}); err != nil {
-				return err
-			}
-			_, _ = p.bar.Write(buf[:n]) // for people only
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+func printSkipped(w io.Writer, notes []noteOutput) {
+	for _, s := range notes {
+		fmt.Fprintf(w, "left out %s: %s\n", s.Path, s.Reason)
 	}
 }
 
@@ -312,106 +230,37 @@ func (a *app) fileSize(ctx context.Context, c *client.Client, bucket, name strin
 	return 0, fault.Of(client.ErrNotFound, "bucket %s has no file %s", bucket, name)
 }
 
+// A pullOutput says what a pull did, in files; files and bytes are of all that
+// the folder now has of the bucket.
+type pullOutput struct {
+	Files     int64        `json:"files"`
+	Bytes     int64        `json:"bytes"`
+	Added     int64        `json:"added"`
+	Changed   int64        `json:"changed"`
+	Unchanged int64        `json:"unchanged"`
+	Skipped   []noteOutput `json:"skipped,omitempty"`
+}
+
 func (a *app) bucketPull() *cobra.Command {
 	return a.newCommand("pull NAME DIR", "Write the files of a bucket into a folder", 2, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
-			if err := os.MkdirAll(args[1], 0o755); err != nil {
-				return err
-			}
-			root, err := os.OpenRoot(args[1])
+			var out pullOutput
+			bar := a.progress(-1, "pull")
+			r, err := c.Pull(ctx, args[0], args[1], func(files int, bytes int64) {
+				_ = bar.Add64(bytes - out.Bytes) // for people only
+				out.Files, out.Bytes = int64(files), bytes
+			})
 			if err != nil {
 				return err
 			}
-			defer func() { _ = root.Close() }() // each file was closed, with its errors
-			stream, err := c.Buckets.Pull(ctx, connect.NewRequest(&weftv1.PullRequest{Bucket: args[0]}))
-			if err != nil {
-				return err
+			out.Added, out.Changed, out.Unchanged = int64(r.Added), int64(r.Changed), int64(r.Unchanged)
+			for _, x := range r.Skipped {
+				out.Skipped = append(out.Skipped, noteOutput(x))
 			}
-			p := puller{root: root, bar: a.progress(-1, "pull")}
-			for stream.Receive() {
-				if err := p.take(stream.Msg()); err != nil {
-					return errors.Join(err, p.abort(), stream.Close())
-				}
-			}
-			if err := errors.Join(stream.Err(), stream.Close()); err != nil {
-				return errors.Join(err, p.abort())
-			}
-			if err := p.place(); err != nil {
-				return err
-			}
-			out := map[string]int64{"files": p.files, "bytes": p.bytes}
-			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s, %s\n", count(p.files, "file"), count(p.bytes, "byte")) })
+			return a.print(out, func(w io.Writer) {
+				printSkipped(w, out.Skipped)
+				fmt.Fprintf(w, "%s, %s: %d added, %d changed, %d unchanged\n",
+					count(out.Files, "file"), count(out.Bytes, "byte"), out.Added, out.Changed, out.Unchanged)
+			})
 		})
-}
-
-// A puller writes files as they come, each aside and then in its place.
-type puller struct {
-	root         *os.Root
-	bar          io.Writer
-	f            *os.File // being written, or nil
-	name         string   // its place
-	files, bytes int64
-}
-
-const asideName = ".weft-pull-file"
-
-func (p *puller) take(m *weftv1.PullResponse) error {
-	if name := m.GetPath(); name != "" {
-		if err := p.begin(name); err != nil {
-			return err
-		}
-	}
-	if len(m.GetData()) == 0 {
-		return nil
-	}
-	if p.f == nil {
-		return fault.Errorf(fault.Malformed, "the node sent data before the name of a file")
-	}
-	n, err := p.f.Write(m.GetData())
-	p.bytes += int64(n)
-	_, _ = p.bar.Write(m.GetData()) // for people only
-	return err
-}
-
-// begin places the file that was written and begins the next; a name that ends
-// in "/" is a folder.
-func (p *puller) begin(name string) error {
-	if err := p.place(); err != nil {
-		return err
-	}
-	if dir, ok := strings.CutSuffix(name, "/"); ok {
-		return p.root.MkdirAll(filepath.FromSlash(dir), 0o755)
-	}
-	name = filepath.FromSlash(name)
-	if err := p.root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
-	}
-	f, err := p.root.OpenFile(asideName, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	p.f, p.name = f, name
-	return nil
-}
-
-func (p *puller) place() error {
-	if p.f == nil {
-		return nil
-	}
-	err := errors.Join(p.f.Sync(), p.f.Close())
-	p.f = nil
-	if err != nil {
-		return err
-	}
-	p.files++
-	return p.root.Rename(asideName, p.name)
-}
-
-func (p *puller) abort() error {
-	if p.f == nil {
-		return nil
-	}
-	err := p.f.Close()
-	p.f = nil
-	return errors.Join(err, p.root.Remove(asideName))
 }

@@ -26,12 +26,13 @@ func (a *app) dbCommand() *cobra.Command {
 }
 
 type databaseOutput struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Damage string `json:"damage,omitempty"` // why it is not served
 }
 
 func (a *app) printDatabase(d *weftv1.Database) error {
-	out := databaseOutput{d.GetId(), d.GetName()}
+	out := databaseOutput{d.GetId(), d.GetName(), d.GetDamage()}
 	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", out.Name, out.ID) })
 }
 
@@ -55,12 +56,16 @@ func (a *app) dbList() *cobra.Command {
 			}
 			out := []databaseOutput{}
 			for _, d := range r.Msg.GetDatabases() {
-				out = append(out, databaseOutput{d.GetId(), d.GetName()})
+				out = append(out, databaseOutput{d.GetId(), d.GetName(), d.GetDamage()})
 			}
 			return a.print(out, func(w io.Writer) {
 				rows := [][]string{{"NAME", "ID"}}
 				for _, d := range out {
-					rows = append(rows, []string{d.Name, d.ID})
+					row := []string{d.Name, d.ID}
+					if d.Damage != "" {
+						row = append(row, "DAMAGED: "+d.Damage)
+					}
+					rows = append(rows, row)
 				}
 				table(w, rows...)
 			})

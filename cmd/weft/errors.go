@@ -25,6 +25,10 @@ func exitStatus(kind fault.Kind) int {
 	return 1
 }
 
+// statusBrokenPipe is the exit status, as shells give it, of a command whose
+// reader went away, such as head: it has nothing more to say.
+const statusBrokenPipe = 128 + 13
+
 // usagef returns the error of a command line that is not understood.
 func usagef(format string, args ...any) error { return fault.Errorf(fault.Usage, format, args...) }
 
@@ -48,6 +52,9 @@ func flagError(err error) error {
 // report tells people, or programs with --json, what went wrong, and returns
 // the exit status.
 func (a *app) report(err error, args []string) int {
+	if errors.Is(err, errBrokenPipe) {
+		return statusBrokenPipe
+	}
 	kind := fault.KindOf(err)
 	message := strings.ReplaceAll(a.sentence(kind, err), "\n", "; ")
 	if a.json || slices.Contains(args, "--json") {

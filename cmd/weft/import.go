@@ -43,11 +43,22 @@ func (a *app) openInput(name string) (r io.Reader, done func() error, err error)
 	return io.TeeReader(raw, a.progress(size, "import")), done, nil
 }
 
-// progress returns a writer that shows how much went through it, if people see
-// standard error. A size of -1 is not known.
-func (a *app) progress(size int64, what string) io.Writer {
+// A progress shows how much was done, to people.
+type progress interface {
+	io.Writer // counts what goes through it
+	Add64(bytes int64) error
+}
+
+// noProgress is that of a program that nobody watches.
+type noProgress struct{ io.Writer }
+
+func (noProgress) Add64(int64) error { return nil }
+
+// progress returns what shows how much was done, if people see standard error. A
+// size of -1 is not known.
+func (a *app) progress(size int64, what string) progress {
 	if !terminal(a.err) {
-		return io.Discard
+		return noProgress{io.Discard}
 	}
 	return progressbar.NewOptions64(size, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(a.err),
 		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))

@@ -27,9 +27,18 @@ import (
 
 func main() { os.Exit(realMain()) }
 
+// realMain ends cleanly on an interrupt, a TERM and a hangup; nohup has the last
+// ignored, and so it stays. QUIT prints what every goroutine does and ends at
+// once. A reader of standard output that goes away is an error of writing, not
+// the end of a process that has a home open.
 func realMain() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
+	signal.Ignore(brokenPipe)
 	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 
@@ -37,6 +46,8 @@ func realMain() int {
 type app struct {
 	home, api  string
 	json       bool
+	engine     string // of a home that weft init makes; "" is the default
+	sealedWith string // the passphrase of the backup that is written
 	passphrase []byte // of sealed key files; nil until it is known
 
 	in       io.Reader
@@ -80,7 +91,7 @@ func (a *app) root() *cobra.Command {
 		a.insertCommand(), a.importCommand(), a.exportCommand(), a.findCommand(), a.getCommand(), a.runCommand(),
 		a.aggregateCommand(), a.distinctCommand(), a.conflictsCommand(),
 		a.updateCommand(), a.replaceCommand(), a.deleteCommand(), a.countCommand(), a.watchCommand(), a.refusedCommand(),
-		a.bucketCommand(), a.dagCommand(), a.inboxCommand(), a.backupCommand(), a.restoreCommand(),
+		a.bucketCommand(), a.dagCommand(), a.inboxCommand(), a.backupCommand(), a.restoreCommand(), a.doctorCommand(), a.homeCommand(),
 	)
 	return cmd
 }
@@ -136,7 +147,7 @@ type action func(ctx context.Context, c *client.Client, args []string) error
 // open finds the node, asking for the passphrase if it needs one.
 func (a *app) open(ctx context.Context) (c *client.Client, err error) {
 	err = a.unseal(ctx, func() error {
-		c, err = client.Open(ctx, client.Options{Home: a.home, API: a.api, Passphrase: a.passphrase})
+		c, err = client.Open(ctx, client.Options{Home: a.home, API: a.api, Passphrase: a.passphrase, Engine: a.engine})
 		return err
 	})
 	return c, err

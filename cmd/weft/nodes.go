@@ -57,6 +57,7 @@ func (a *app) initCommand() *cobra.Command {
 		})
 	cmd.Long = cmd.Short + ". With --passphrase, or if WEFT_PASSPHRASE is set, a passphrase seals its key files.\n" +
 		"Commands that open the folder themselves, and weft daemon, take it from WEFT_PASSPHRASE or ask for it."
+	cmd.Flags().StringVar(&a.engine, "engine", "", "engine of the store: "+strings.Join(node.Engines(), ", ")+" (default "+node.DefaultEngine+")")
 	cmd.Flags().BoolVar(&sealed, "passphrase", false, "seal the key files with a passphrase, from WEFT_PASSPHRASE or asked for twice")
 	open := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -90,23 +91,28 @@ func (a *app) statusCommand() *cobra.Command {
 			}
 			m := r.Msg
 			out := struct {
-				Identity  string   `json:"identity"`
-				Peer      string   `json:"peer"`
-				P2P       []string `json:"p2p"`
-				API       string   `json:"api"`
-				Relay     bool     `json:"relay"`
-				Version   string   `json:"version"`
-				Home      string   `json:"home"`
-				Daemon    bool     `json:"daemon"`
-				Databases uint32   `json:"databases"`
-				Loaded    uint32   `json:"loaded"`
-				Threads   uint32   `json:"threads"`
-				Peers     uint32   `json:"peers"`
-				Relays    uint32   `json:"relays"`
-				Bytes     int64    `json:"bytes"`
+				Identity  string         `json:"identity"`
+				Peer      string         `json:"peer"`
+				P2P       []string       `json:"p2p"`
+				API       string         `json:"api"`
+				Relay     bool           `json:"relay"`
+				Version   string         `json:"version"`
+				Home      string         `json:"home"`
+				Daemon    bool           `json:"daemon"`
+				Databases uint32         `json:"databases"`
+				Loaded    uint32         `json:"loaded"`
+				Threads   uint32         `json:"threads"`
+				Peers     uint32         `json:"peers"`
+				Relays    uint32         `json:"relays"`
+				Bytes     int64          `json:"bytes"`
+				Engine    string         `json:"engine"`
+				Full      bool           `json:"full"`
+				Damage    []damageOutput `json:"damage"`
+				Checked   *checkedOutput `json:"checked"`
 			}{
 				m.GetIdentity(), m.GetPeer(), list(m.GetAddrs()), m.GetApi(), m.GetRelay(), m.GetVersion(), m.GetHome(), m.GetApi() != "",
 				m.GetDatabases(), m.GetLoaded(), m.GetThreads(), m.GetPeers(), m.GetRelays(), m.GetBytes(),
+				m.GetEngine(), m.GetFull(), damagesOf(m), checkedOf(m),
 			}
 			return a.print(out, func(w io.Writer) {
 				daemon := "not running"
@@ -121,9 +127,65 @@ func (a *app) statusCommand() *cobra.Command {
 				if out.Relay {
 					fmt.Fprintf(w, "relay      yes, %s, its own included\n", count(int64(out.Threads), "thread"))
 				}
-				fmt.Fprintf(w, "disk       %s\n", size(out.Bytes))
+				fmt.Fprintf(w, "disk       %s, engine %s\n", size(out.Bytes), out.Engine)
+				if out.Full {
+					fmt.Fprintln(w, "full       the disk is full: writes are refused until there is room")
+				}
+				fmt.Fprintf(w, "checked    %s\n", out.Checked)
+				for _, d := range out.Damage {
+					fmt.Fprintf(w, "DAMAGED    %s: run weft doctor\n", d)
+				}
 			})
 		})
+}
+
+// A damageOutput is something that is not served, as it is damaged.
+type damageOutput struct {
+	Database string `json:"database,omitempty"`
+	ID       string `json:"id,omitempty"`
+	Reason   string `json:"reason"`
+}
+
+func (d damageOutput) String() string {
+	if d.Database == "" {
+		return d.Reason
+	}
+	return "database " + d.Database + ": " + d.Reason
+}
+
+func damagesOf(m *weftv1.StatusResponse) []damageOutput {
+	out := []damageOutput{}
+	for _, d := range m.GetDamage() {
+		out = append(out, damageOutput{d.GetDatabase(), d.GetId(), d.GetReason()})
+	}
+	return out
+}
+
+// A checkedOutput is the last check of everything in the home.
+type checkedOutput struct {
+	Began   *string `json:"began"`
+	Ended   *string `json:"ended"`
+	Bytes   int64   `json:"bytes"`
+	Damaged uint32  `json:"damaged"`
+}
+
+func checkedOf(m *weftv1.StatusResponse) *checkedOutput {
+	c := m.GetChecked()
+	if c == nil {
+		return nil
+	}
+	return &checkedOutput{when(c.GetBegan()), when(c.GetEnded()), c.GetBytes(), c.GetDamaged()}
+}
+
+func (c *checkedOutput) String() string {
+	if c == nil {
+		return "never: weft doctor reads and checks everything"
+	}
+	found := "nothing is damaged"
+	if c.Damaged > 0 {
+		found = count(int64(c.Damaged), "finding")
+	}
+	return fmt.Sprintf("%s, %s: %s", short(c.Ended), size(c.Bytes), found)
 }
 
 // list returns s, or an empty list for none, which JSON shows as [].

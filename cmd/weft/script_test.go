@@ -35,6 +35,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weft": main}
 //	private FILE…        only its owner can read these files
 //	cut TO FROM N        TO is the first N bytes of FROM
 //	sub FROM TO OLD NEW  TO is FROM with NEW for OLD
+//	flip STORE           flip a bit in the first record of each MANIFEST of a store
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -47,7 +48,7 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"home": cmdHome, "daemon": cmdDaemon, "end": cmdEnd, "let": cmdLet, "same": cmdSame, "private": cmdPrivate, "cut": cmdCut, "sub": cmdSub,
+			"home": cmdHome, "daemon": cmdDaemon, "end": cmdEnd, "let": cmdLet, "same": cmdSame, "private": cmdPrivate, "cut": cmdCut, "sub": cmdSub, "flip": cmdFlip,
 		},
 	})
 }
@@ -252,5 +253,21 @@ func TestWatchEnds(t *testing.T) {
 	}
 	if got := <-status; got != 1 || !strings.HasPrefix(complaint.String(), "weft: the node ended during this command") {
 		t.Errorf("got %d and %q", got, &complaint)
+	}
+}
+
+// cmdFlip damages what a store cannot be opened without.
+func cmdFlip(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 1, "flip STORE")
+	names, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "MANIFEST*"))
+	ts.Check(err)
+	if len(names) == 0 {
+		ts.Fatalf("%s has no MANIFEST", args[0])
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		ts.Check(err)
+		b[12] ^= 4
+		ts.Check(os.WriteFile(name, b, 0o600))
 	}
 }

@@ -93,6 +93,7 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.Definition: {2, "BadValue"},
 	fault.Atomic:     {2, "BadValue"},
 	fault.Rule:       {13, "Unauthorized"},
+	fault.TooCostly:  {146, "ExceededMemoryLimit"},
 
 	fault.BadValue:               {2, "BadValue"},
 	fault.FailedToParse:          {9, "FailedToParse"},

@@ -173,6 +173,31 @@ func (j *Journal) Arrivals(n int64, maxBytes int) (out []replica.Arrival, err er
 	return out, it.Err()
 }
 
+// Read implements [replica.Journal].
+func (j *Journal) Read(ns []int64, maxBytes int) (out []replica.Arrival, err error) {
+	snap := j.st.Snapshot()
+	defer snap.Release()
+	size := 0
+	for _, n := range ns {
+		v, err := snap.Get(j.arrival(n))
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		e, err := parse(v)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, replica.Arrival{N: n, Entry: e})
+		if size += len(v); size >= maxBytes {
+			break
+		}
+	}
+	return out, nil
+}
+
 // IDs implements [replica.Journal].
 func (j *Journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
 	for {

@@ -105,6 +105,7 @@ const (
 	Definition Kind = "definition" // a definition that cannot be in force
 	Atomic     Kind = "atomic"     // another operation of the atomic transaction was refused
 	Rule       Kind = "rule"       // the write rule of the collection denies it
+	TooCostly  Kind = "too_costly" // it takes more work than its record may cause
 )
 
 // What MongoDB's language can meet; the words are MongoDB's own names.
@@ -160,7 +161,7 @@ var kinds = []Kind{
 	UnknownExtension, UnknownOperation, BrokenChain, BadClock, WrongBody, Gap, NotMember, Void, WrongKey, Altered, Bomb,
 	LimitReached, WaitingFull, BadInvite, NoKeys, BlobUnavailable, UnknownThread, NotRelay, StateHash, NotCut,
 	UnknownRecipient, Sealed, Expired,
-	Duplicate, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule,
+	Duplicate, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule, TooCostly,
 	BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, InvalidNamespace, NamespaceNotFound, IndexNotFound,
 	PathNotViable, ConflictingUpdate, CursorNotFound, MaxTimeExpired, DollarPrefixed, InvalidIDField, EmptyFieldName,
 	CommandNotFound, ImmutableField, CannotCreateIndex, InvalidOptions, IndexOptionsConflict, IndexKeySpecsConflict,

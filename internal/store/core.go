@@ -51,6 +51,9 @@ type Options struct {
 	Dir     string // holds the engine's files, the WITNESS and the RESERVE
 	Space   *Space // of Dir's disk; nil: nobody watches it
 	Forgive bool   // that the engine lost what was durable: for a repair
+	// Damaged is told of each read that met damage, and of a key that it asked for. It
+	// must not use the store.
+	Damaged func(key []byte, err error)
 }
 
 // New returns the store over an engine. The caller owes Close, which closes the

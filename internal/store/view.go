@@ -1,6 +1,9 @@
 package store
 
-import "sync"
+import (
+	"errors"
+	"sync"
+)
 
 // A view is a Snapshot, and the reading half of a Tx. Its lock lets Close end
 // it while other goroutines use it.
@@ -93,7 +96,18 @@ func (v *view) Get(key []byte) ([]byte, error) {
 	if v.track != nil {
 		v.track(key)
 	}
-	return v.ev.Get(key)
+	value, err := v.ev.Get(key)
+	if err != nil {
+		v.c.meet(key, err)
+	}
+	return value, err
+}
+
+// meet tells of an error of a read, if that is damage.
+func (c *core) meet(key []byte, err error) {
+	if c.opt.Damaged != nil && errors.Is(err, ErrCorrupt) {
+		c.opt.Damaged(key, err)
+	}
 }
 
 func (v *view) Iterate(r Range) Iterator {
@@ -250,7 +264,9 @@ func (it *iter) Value() ([]byte, error) {
 		return it.v.writes.nodes[it.own].value, nil
 	}
 	var err error
-	it.vbuf, err = it.ei.Value(it.vbuf)
+	if it.vbuf, err = it.ei.Value(it.vbuf); err != nil {
+		it.v.c.meet(it.k, err)
+	}
 	return it.vbuf, err
 }
 
@@ -263,7 +279,11 @@ func (it *iter) Err() error {
 	case it.ei == nil:
 		return ErrClosed
 	}
-	return it.ei.Err()
+	err := it.ei.Err()
+	if err != nil {
+		it.v.c.meet(it.r.Lower, err)
+	}
+	return err
 }
 
 func (it *iter) Close() {

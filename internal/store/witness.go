@@ -68,6 +68,10 @@ func openWitness(dir string, position uint64, forgive bool) (*witness, error) {
 	return w, nil
 }
 
+// Witnessed returns the position that the witness of the store in dir holds, 0 if
+// there is none.
+func Witnessed(dir string) (uint64, error) { return readWitness(filepath.Join(dir, witnessFile)) }
+
 // readWitness returns the position that a witness holds, 0 if there is none. One
 // that is there and has no whole slot is ErrCorrupt.
 func readWitness(name string) (uint64, error) {

@@ -3,6 +3,7 @@
 // process and serves the same API from.
 //
 //	Open ── Client ── one RPC client for each service
+//	transport.go      how calls travel: to a daemon, or to a handler in this process
 //	errors.go         errors of calls, of the kind that they had at the node
 //	Document, Value, Text      Extended JSON, as people write documents
 package client
@@ -10,11 +11,9 @@ package client
 import (
 	"context"
 	"errors"
-	stdnet "net"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -36,6 +35,9 @@ type Options struct {
 	// API is the address of a daemon, host:port or an http URL; "" means the
 	// daemon of Home, or Home itself if none runs.
 	API string
+	// Engine is the store's engine if Home is made here; "" is the default. A home of
+	// another engine is an error.
+	Engine string
 	// Passphrase opens, and seals new, key files if Home is opened here; nil
 	// means they are not sealed.
 	Passphrase []byte
@@ -53,6 +55,7 @@ type Client struct {
 
 	http  *http.Client
 	local *node.Node // nil if a daemon is called
+	end   func()     // ends the calls of local
 }
 
 // Open finds the node and returns a client of it. ctx bounds Open only.
@@ -67,9 +70,9 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	for {
 		// The lock tells whether a process has the home open; what the home says
 		// of a daemon may be out of date.
-		n, err := node.Open(ctx, node.Config{Home: o.Home, Passphrase: o.Passphrase})
+		n, err := node.Open(ctx, node.Config{Home: o.Home, Passphrase: o.Passphrase, Engine: o.Engine})
 		if err == nil {
-			return inProcess(n)
+			return inProcess(n), nil
 		}
 		if !errors.Is(err, node.ErrHomeInUse) {
 			return nil, err
@@ -99,23 +102,19 @@ func dial(addr, home string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(strings.TrimSuffix(base, "/"), token, &http.Transport{}), nil
+	return newClient(strings.TrimSuffix(base, "/"), token, newDaemonTransport()), nil
 }
 
-// inProcess serves the calls of n over connections in memory.
-func inProcess(n *node.Node) (*Client, error) {
-	l := newPipeListener()
-	if err := n.Serve(l, rpc.Handler(n)); err != nil {
-		return nil, errors.Join(err, n.Close())
-	}
-	c := newClient("http://localhost", n.Token(), &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (stdnet.Conn, error) { return l.dial(ctx) },
-	})
+// inProcess has n answer in this process; Close ends it.
+func inProcess(n *node.Node) *Client {
+	t := newHandlerTransport(rpc.Handler(n))
+	c := newClient("http://localhost", n.Token(), t)
 	c.local = n
-	return c, nil
+	c.end = t.close
+	return c
 }
 
-func newClient(base string, token keys.Secret, t *http.Transport) *Client {
+func newClient(base string, token keys.Secret, t transport) *Client {
 	h := &http.Client{Transport: &authorized{next: t, token: token}}
 	kinds := connect.WithInterceptors(errorInterceptor{})
 	return &Client{
@@ -143,12 +142,13 @@ func (c *Client) Close() error {
 	if c.local == nil {
 		return nil
 	}
+	c.end()
 	return c.local.Close()
 }
 
 // authorized adds the administrator's token to every request.
 type authorized struct {
-	next  *http.Transport
+	next  transport
 	token keys.Secret
 }
 
@@ -159,48 +159,3 @@ func (a *authorized) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (a *authorized) CloseIdleConnections() { a.next.CloseIdleConnections() }
-
-// A pipeListener is a listener whose connections are pipes in memory.
-type pipeListener struct {
-	conns chan stdnet.Conn
-	done  chan struct{}
-	close func()
-}
-
-func newPipeListener() *pipeListener {
-	l := &pipeListener{conns: make(chan stdnet.Conn), done: make(chan struct{})}
-	l.close = sync.OnceFunc(func() { close(l.done) })
-	return l
-}
-
-func (l *pipeListener) dial(ctx context.Context) (stdnet.Conn, error) {
-	ours, theirs := stdnet.Pipe()
-	select {
-	case l.conns <- theirs:
-		return ours, nil
-	case <-l.done:
-	case <-ctx.Done():
-	}
-	return nil, errors.Join(stdnet.ErrClosed, ours.Close(), theirs.Close())
-}
-
-func (l *pipeListener) Accept() (stdnet.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, stdnet.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.close()
-	return nil
-}
-
-func (l *pipeListener) Addr() stdnet.Addr { return pipeAddr{} }
-
-type pipeAddr struct{}
-
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "in process" }

@@ -1,13 +1,10 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -16,6 +13,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+	"github.com/weftdb/weft/node/internal/chunks"
 )
 
 // streamChunk is the most bytes of a file in one message.
@@ -63,7 +61,7 @@ func (s bucketService) Entries(ctx context.Context, r *connect.Request[weftv1.Bu
 func noteMessages(notes []buckets.Note) []*weftv1.BucketNote {
 	var out []*weftv1.BucketNote
 	for _, x := range notes {
-		out = append(out, &weftv1.BucketNote{Path: x.Path, Reason: x.Reason})
+		out = append(out, &weftv1.BucketNote{Path: strings.ToValidUTF8(x.Path, "\uFFFD"), Reason: strings.ToValidUTF8(x.Reason, "\uFFFD")})
 	}
 	return out
 }
@@ -82,8 +80,7 @@ func (s bucketService) Root(ctx context.Context, r *connect.Request[weftv1.Bucke
 	}), nil
 }
 
-// Push gathers the folder under the home before it is pushed, so that one walk
-// in the bucket's own order does it.
+// Push takes files as they come: nothing lies between the stream and the blobs.
 func (s bucketService) Push(ctx context.Context, in *connect.ClientStream[weftv1.PushRequest]) (*connect.Response[weftv1.PushResponse], error) {
 	if !in.Receive() {
 		return nil, errors.Join(in.Err(), fault.Of(node.ErrInvalid, "missing bucket of the push"))
@@ -92,16 +89,11 @@ func (s bucketService) Push(ctx context.Context, in *connect.ClientStream[weftv1
 	if err != nil {
 		return nil, err
 	}
-	o := buckets.PushOptions{Remove: in.Msg().GetRemove()}
-	dir, err := s.n.TempDir()
-	if err != nil {
-		return nil, err
+	p := b.Pusher(buckets.PushOptions{Remove: in.Msg().GetRemove()})
+	if err := receiveFiles(ctx, in, p); err != nil {
+		return nil, errors.Join(err, p.Abort())
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if err := receiveFolder(in, dir); err != nil {
-		return nil, err
-	}
-	rep, err := b.PushDir(ctx, dir, o)
+	rep, err := p.Close(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -111,60 +103,32 @@ func (s bucketService) Push(ctx context.Context, in *connect.ClientStream[weftv1
 	}), nil
 }
 
-// receiveFolder writes the files of a push under dir, and nowhere else.
-func receiveFolder(in *connect.ClientStream[weftv1.PushRequest], dir string) (err error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("push: %w", err)
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	var f *os.File
-	defer func() {
-		if f != nil {
-			err = errors.Join(err, f.Close())
+// receiveFiles gives the files of a push to p.
+func receiveFiles(ctx context.Context, in *connect.ClientStream[weftv1.PushRequest], p *buckets.Pusher) error {
+	first := true
+	r := chunks.NewReader(func() ([]*weftv1.FileChunk, error) {
+		if !first && !in.Receive() {
+			return nil, cmp.Or(in.Err(), io.EOF)
 		}
-	}()
-	for more := true; more; more = in.Receive() {
-		if name := in.Msg().GetPath(); name != "" {
-			if f != nil {
-				if err := f.Close(); err != nil {
-					return fmt.Errorf("push: %w", err)
-				}
-			}
-			if f, err = createIn(root, name); err != nil {
-				return err
-			}
+		first = false
+		return in.Msg().GetFiles(), nil
+	})
+	for {
+		c, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
-		data := in.Msg().GetData()
-		if len(data) == 0 {
-			continue
+		if err != nil {
+			return err
 		}
-		if f == nil {
-			return fault.Of(node.ErrInvalid, "data before the name of a file")
+		if err := p.Take(ctx, buckets.File{Path: c.GetPath(), Size: c.GetSize(), Body: r, Reason: c.GetReason()}); err != nil {
+			return err
 		}
-		if _, err := f.Write(data); err != nil {
-			return fmt.Errorf("push: %w", err)
+		// A stream that broke off is no file that cannot be read.
+		if err := in.Err(); err != nil {
+			return err
 		}
 	}
-	return in.Err()
-}
-
-// createIn creates one file, or for "a/b/" one directory, which gives nil.
-func createIn(root *os.Root, name string) (*os.File, error) {
-	if err := buckets.CheckPath(name); err != nil {
-		return nil, err
-	}
-	if dir, ok := strings.CutSuffix(name, "/"); ok {
-		return nil, root.MkdirAll(dir, 0o700)
-	}
-	if err := root.MkdirAll(path.Dir(name), 0o700); err != nil {
-		return nil, fmt.Errorf("push: %w", err)
-	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("push: %w", err)
-	}
-	return f, nil
 }
 
 func (s bucketService) Cat(ctx context.Context, r *connect.Request[weftv1.CatRequest], out *connect.ServerStream[weftv1.CatResponse]) error {
@@ -190,52 +154,50 @@ func (send sender) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Pull gathers the bucket under the home and sends it from there: whole, checked
-// files in the order of their paths.
+// Pull sends files, or a list of them, as they are now.
 func (s bucketService) Pull(ctx context.Context, r *connect.Request[weftv1.PullRequest], out *connect.ServerStream[weftv1.PullResponse]) error {
 	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
 	if err != nil {
 		return err
 	}
-	dir, err := s.n.TempDir()
-	if err != nil {
-		return err
+	w := chunks.NewWriter(func(files []*weftv1.FileChunk) error { return out.Send(&weftv1.PullResponse{Files: files}) })
+	if paths := r.Msg.GetPaths(); len(paths) > 0 {
+		err = sendFiles(ctx, b, paths, w)
+	} else {
+		err = b.Entries(ctx, func(page []buckets.Entry, left []buckets.Note) error {
+			return sendPage(ctx, b, page, left, r.Msg.GetList(), w)
+		})
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	rep, err := b.PullDir(ctx, dir, buckets.PullOptions{})
-	if err != nil {
-		return err
-	}
-	if len(rep.Skipped) > 0 {
-		return fault.Errorf(fault.InvalidPath, "cannot pull %s: %s", rep.Skipped[0].Path, rep.Skipped[0].Reason)
-	}
-	return sendFolder(ctx, os.DirFS(dir), out)
+	return errors.Join(err, w.Flush())
 }
 
-func sendFolder(ctx context.Context, fsys fs.FS, out *connect.ServerStream[weftv1.PullResponse]) error {
-	return fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
-		if err = errors.Join(err, ctx.Err()); err != nil {
+func fileChunk(e buckets.Entry) *weftv1.FileChunk {
+	return &weftv1.FileChunk{Path: e.Path, Size: e.Size, Cid: e.CID.String()}
+}
+
+// sendPage sends a page of entries, with their bytes unless it is a list.
+func sendPage(ctx context.Context, b *buckets.Bucket, page []buckets.Entry, left []buckets.Note, list bool, w *chunks.Writer) error {
+	var paths []string
+	for _, e := range page {
+		if !list && !strings.HasSuffix(e.Path, "/") {
+			paths = append(paths, e.Path)
+		} else if err := w.Begin(fileChunk(e)); err != nil {
 			return err
 		}
-		if d.IsDir() {
-			if name == "." {
-				return nil
-			}
-			return out.Send(&weftv1.PullResponse{Path: name + "/"})
-		}
-		info, err := d.Info()
-		if err != nil {
+	}
+	for _, x := range left {
+		if err := w.Begin(&weftv1.FileChunk{Path: strings.ToValidUTF8(x.Path, "\uFFFD"), Reason: x.Reason}); err != nil {
 			return err
 		}
-		if err := out.Send(&weftv1.PullResponse{Path: name, Size: info.Size()}); err != nil {
+	}
+	return sendFiles(ctx, b, paths, w)
+}
+
+func sendFiles(ctx context.Context, b *buckets.Bucket, paths []string, w *chunks.Writer) error {
+	return b.Read(ctx, paths, func(e buckets.Entry, body func(io.Writer) error) error {
+		if err := w.Begin(fileChunk(e)); err != nil {
 			return err
 		}
-		f, err := fsys.Open(name)
-		if err != nil {
-			return err
-		}
-		w := sender(func(p []byte) error { return out.Send(&weftv1.PullResponse{Data: p}) })
-		_, err = io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{f}, make([]byte, streamChunk))
-		return errors.Join(err, f.Close())
+		return body(w)
 	})
 }

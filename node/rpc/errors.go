@@ -9,6 +9,7 @@ import (
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node"
 )
 
 // statuses is the one table from kinds of errors to statuses of the API; it has
@@ -96,6 +97,7 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.Definition: connect.CodeInvalidArgument,
 	fault.Atomic:     connect.CodeAborted,
 	fault.Rule:       connect.CodePermissionDenied,
+	fault.TooCostly:  connect.CodeInvalidArgument,
 
 	fault.BadValue:               connect.CodeInvalidArgument,
 	fault.FailedToParse:          connect.CodeInvalidArgument,
@@ -159,13 +161,22 @@ func transportKind(c connect.Code) fault.Kind {
 }
 
 // errorInterceptor gives every error its status and its word.
-type errorInterceptor struct{}
+type errorInterceptor struct{ n *node.Node }
 
-func (errorInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+// outward says what went wrong; a call that the node's own end canceled was not
+// canceled by its caller.
+func (i errorInterceptor) outward(err error) error {
+	if ended := i.n.Err(); ended != nil && errors.Is(err, context.Canceled) {
+		err = ended
+	}
+	return outward(err)
+}
+
+func (i errorInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 		res, err := next(ctx, req)
 		if err != nil {
-			return nil, outward(err)
+			return nil, i.outward(err)
 		}
 		return res, nil
 	}
@@ -175,10 +186,10 @@ func (errorInterceptor) WrapStreamingClient(next connect.StreamingClientFunc) co
 	return next
 }
 
-func (errorInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+func (i errorInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
 		if err := next(ctx, conn); err != nil {
-			return outward(err)
+			return i.outward(err)
 		}
 		return nil
 	}

@@ -8,10 +8,12 @@ import (
 	"strings"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
 // guard lets a request through to next if it comes from here and the node
@@ -29,8 +31,48 @@ func guard(n *node.Node, next http.Handler) http.Handler {
 			_ = refusal.Write(w, r, outward(err))
 			return
 		}
+		if local(r.RemoteAddr) || carriesBytes(r.URL.Path) {
+			refuseCompression(r.Header)
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// local reports whether a peer is on this machine, where packing an answer costs
+// much and saves nothing.
+func local(addr string) bool {
+	peer, err := netip.ParseAddrPort(addr)
+	return err == nil && peer.Addr().Unmap().IsLoopback()
+}
+
+// carriesBytes reports whether the answers of a call carry files: they are
+// packed, sealed or random more often than not.
+func carriesBytes(procedure string) bool {
+	service, method, _ := strings.Cut(strings.TrimPrefix(procedure, "/"), "/")
+	s := weftv1.File_weft_v1_weft_proto.Services().ByName(protoreflect.FullName(service).Name())
+	if s == nil {
+		return false
+	}
+	m := s.Methods().ByName(protoreflect.Name(method))
+	return m != nil && hasData(m.Output())
+}
+
+// hasData reports whether a message, or one in it, has bytes of files.
+func hasData(m protoreflect.MessageDescriptor) bool {
+	for i := range m.Fields().Len() {
+		f := m.Fields().Get(i)
+		if f.Name() == "data" && f.Kind() == protoreflect.BytesKind || f.Message() != nil && f.Message() != m && hasData(f.Message()) {
+			return true
+		}
+	}
+	return false
+}
+
+// refuseCompression has every protocol of the API answer as it is.
+func refuseCompression(h http.Header) {
+	for _, name := range []string{"Accept-Encoding", "Connect-Accept-Encoding", "Grpc-Accept-Encoding"} {
+		h.Del(name)
+	}
 }
 
 // requestOf returns what a call asks of the node: each asks for all of it.

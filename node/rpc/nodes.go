@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -22,12 +23,23 @@ func (s nodeService) Status(context.Context, *connect.Request[weftv1.StatusReque
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&weftv1.StatusResponse{
+	out := &weftv1.StatusResponse{
 		Identity: n.Identity().DID(), Peer: n.Peer().String(), Addrs: n.Addrs(), Api: n.SurfaceAddr(node.SurfaceAPI),
 		Relay: st.Relay, Version: node.Version(), Home: n.Home(), Databases: uint32(st.Databases),
 		Threads: uint32(st.Threads), Peers: uint32(st.Peers), Relays: uint32(st.Relays), Bytes: st.Bytes,
-		Loaded: uint32(st.Loaded),
-	}), nil
+		Loaded: uint32(st.Loaded), Engine: st.Engine, Full: st.Full,
+	}
+	for _, d := range st.Damage {
+		m := &weftv1.Damage{Database: d.Database, Reason: d.Reason}
+		if d.Database != "" {
+			m.Id = d.ID.String()
+		}
+		out.Damage = append(out.Damage, m)
+	}
+	if c := st.Checked; c != nil {
+		out.Checked = &weftv1.Checked{Began: stamp(c.Began), Ended: stamp(c.Ended), Bytes: c.Bytes, Damaged: uint32(c.Findings())}
+	}
+	return connect.NewResponse(out), nil
 }
 
 func (s nodeService) Peers(context.Context, *connect.Request[weftv1.PeersRequest]) (*connect.Response[weftv1.PeersResponse], error) {
@@ -49,4 +61,43 @@ func (s nodeService) Backup(ctx context.Context, _ *connect.Request[weftv1.Backu
 		return err
 	}
 	return out.Send(&weftv1.BackupResponse{Manifest: text})
+}
+
+// checkBeat is how often a check says that it goes on.
+const checkBeat = 5 * time.Second
+
+// Check checks the home and sends what it found.
+func (s nodeService) Check(ctx context.Context, _ *connect.Request[weftv1.CheckRequest], out *connect.ServerStream[weftv1.CheckResponse]) error {
+	type result struct {
+		d   node.Diagnosis
+		err error
+	}
+	ended := make(chan result, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		d, err := s.n.Check(ctx, node.CheckOptions{})
+		ended <- result{d, err}
+	}()
+	beat := time.NewTicker(checkBeat)
+	defer beat.Stop()
+	for {
+		select {
+		case r := <-ended:
+			if r.err != nil {
+				return r.err
+			}
+			text, err := json.Marshal(r.d)
+			if err != nil {
+				return err
+			}
+			return out.Send(&weftv1.CheckResponse{Diagnosis: text})
+		case <-beat.C:
+			if err := out.Send(&weftv1.CheckResponse{}); err != nil {
+				cancel()
+				<-ended
+				return err
+			}
+		}
+	}
 }

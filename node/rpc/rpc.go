@@ -50,7 +50,7 @@ func Handler(n *node.Node) http.Handler {
 	mux := http.NewServeMux()
 	options := []connect.HandlerOption{
 		connect.WithReadMaxBytes(maxMessage),
-		connect.WithInterceptors(errorInterceptor{}),
+		connect.WithInterceptors(errorInterceptor{n}),
 		connect.WithRecover(func(_ context.Context, spec connect.Spec, _ http.Header, bug any) error {
 			n.Log().Error("panic in an API call", "call", spec.Procedure, "panic", fmt.Sprint(bug))
 			return fault.Errorf(fault.Internal, "internal error: the daemon's log says more")

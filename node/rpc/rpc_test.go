@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -170,5 +171,47 @@ func TestAPIRefuses(t *testing.T) {
 				t.Errorf("got %d %s, want %d and %q", res.StatusCode, body, c.status, c.says)
 			}
 		})
+	}
+}
+
+// No answer is packed for a caller on this machine, and none that carries files
+// for anybody; others get what they accept.
+func TestCompression(t *testing.T) {
+	n := open(t)
+	h := rpc.Handler(n)
+	packed := func(path, kind, from string) bool {
+		body := "{}"
+		if kind != "application/json" {
+			body = "\x00\x00\x00\x00\x02{}"
+		}
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost"+path, strings.NewReader(body))
+		r.RemoteAddr = from
+		r.Header.Set("Content-Type", kind)
+		r.Header.Set("Authorization", "Bearer "+string(n.Token().Reveal()))
+		for _, name := range []string{"Accept-Encoding", "Connect-Accept-Encoding", "Grpc-Accept-Encoding"} {
+			r.Header.Set(name, "gzip")
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Header().Get("Content-Encoding")+w.Header().Get("Connect-Content-Encoding")+w.Header().Get("Grpc-Encoding") != ""
+	}
+	const far = "192.0.2.1:1000"
+	for _, c := range []struct {
+		path, kind, from string
+		packed           bool
+	}{
+		{"/weft.v1.NodeService/Status", "application/json", "127.0.0.1:1000", false},
+		{"/weft.v1.NodeService/Status", "application/json", "[::1]:1000", false},
+		{"/weft.v1.NodeService/Status", "application/json", far, true},
+		{"/weft.v1.DocumentService/Find", "application/connect+json", "127.0.0.1:1000", false},
+		{"/weft.v1.DocumentService/Find", "application/connect+json", far, true},
+		{"/weft.v1.DocumentService/Find", "application/grpc-web+json", "127.0.0.1:1000", false},
+		{"/weft.v1.NodeService/Backup", "application/connect+json", far, false},
+		{"/weft.v1.BucketService/Cat", "application/connect+json", far, false},
+		{"/weft.v1.BucketService/Pull", "application/connect+json", far, false},
+	} {
+		if got := packed(c.path, c.kind, c.from); got != c.packed {
+			t.Errorf("%s as %s to %s: packed %v, want %v", c.path, c.kind, c.from, got, c.packed)
+		}
 	}
 }

@@ -75,12 +75,19 @@ func importMessage(w *transfer.Writer, m *weftv1.ImportRequest, line *uint64) er
 	return nil
 }
 
+// maxFailureBytes bounds the sentences of a report. It is sent to a caller who may
+// not read before he has sent all, so it must fit what an HTTP/2 stream holds.
+const maxFailureBytes = 1 << 20
+
 func reportMessage(r transfer.Report) *weftv1.ImportResponse {
 	out := &weftv1.ImportResponse{Inserted: r.Inserted, Replaced: r.Replaced, Skipped: r.Skipped, Failed: r.Failed}
+	size := 0
 	for _, f := range r.Failures {
-		out.Failures = append(out.Failures, &weftv1.ImportFailure{
-			Collection: f.Collection, Line: f.Line, Code: string(fault.KindOf(f.Err)), Message: f.Err.Error(),
-		})
+		m := &weftv1.ImportFailure{Collection: f.Collection, Line: f.Line, Code: string(fault.KindOf(f.Err)), Message: f.Err.Error()}
+		if size += len(m.Collection) + len(m.Message); size > maxFailureBytes {
+			break
+		}
+		out.Failures = append(out.Failures, m)
 	}
 	if r.Stopped != nil {
 		out.Stopped = r.Stopped.Error()

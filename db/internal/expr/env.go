@@ -34,11 +34,14 @@ type Env struct {
 	// Stop is asked now and then in a long evaluation; its error ends it. nil
 	// means never.
 	Stop func() error
+	// Meter bounds the evaluation further, and counts what it takes; nil for not.
+	Meter *value.Meter
 
 	slots []value.Value // Vars, then the variables bound inside
 	stack []value.Value // arguments of operators
 	chunk []byte        // memory for small results
 	steps int
+	most  int // steps
 	check int // the steps at which Stop is asked next
 	built int
 
@@ -49,7 +52,11 @@ type Env struct {
 // run evaluates from fresh bounds. Memory of the evaluation before is used again,
 // except for chunk, which results alias.
 func (e *Env) run(x *Expr) (value.Value, error) {
-	e.steps, e.check, e.built = 0, 1024, 0
+	e.steps, e.built, e.most = 0, 0, e.Meter.Steps(maxSteps)
+	e.check = min(1024, e.most)
+	if e.Meter != nil {
+		defer e.metered()
+	}
 	if x.nslots > 0 {
 		e.slots = append(e.slots[:0], e.Vars...)
 		for len(e.slots) < x.nslots {
@@ -58,6 +65,15 @@ func (e *Env) run(x *Expr) (value.Value, error) {
 	}
 	e.stack = e.stack[:0]
 	return x.root.eval(e)
+}
+
+// metered counts what the evaluation took.
+func (e *Env) metered() {
+	if e.steps > e.most && e.most < maxSteps {
+		e.Meter.Exhaust()
+		return
+	}
+	e.Meter.Spend(e.steps*value.MeterStep + e.built)
 }
 
 // step counts one operation.
@@ -69,8 +85,8 @@ func (e *Env) spend(n int) error {
 	if e.steps < e.check {
 		return nil
 	}
-	e.check = e.steps + 1024
-	if e.steps > maxSteps {
+	e.check = min(e.steps+1024, max(e.most, e.steps+1))
+	if e.steps > e.most {
 		return fault.Errorf(fault.ExceededMemoryLimit, "the expression takes more than %d steps", maxSteps)
 	}
 	if e.Stop != nil {
@@ -94,7 +110,7 @@ func (e *Env) room(op string, n int) error {
 	if n > MaxValue {
 		return fault.Errorf(fault.TooLarge, "%s would build a value of more than %d MiB", op, MaxValue>>20)
 	}
-	if e.built += n; e.built > maxBuilt {
+	if e.built += n; e.built > maxBuilt || e.Meter != nil && e.built > e.Meter.Left {
 		return fault.Errorf(fault.ExceededMemoryLimit, "%s would use too much memory: the expression builds more than %d MiB", op, maxBuilt>>20)
 	}
 	return nil

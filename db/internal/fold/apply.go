@@ -12,6 +12,7 @@ import (
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -23,58 +24,98 @@ import (
 //	record at t15 on d    late: d is folded again from t15; the verdict at t20 may change
 //
 // It writes nothing but history, refusals and bases: the documents wait in the batch
-// until emit, so that ten operations on one are one write.
+// until emit, so that ten operations on one are one write. Documents that are settled
+// have the record's operations already.
 func (b *batch) apply(rec *journal.Record) error {
+	_, err := b.applyUnless(rec, false)
+	return err
+}
+
+// applyUnless is apply, but with unlessLate it folds nothing of a record that is late.
+func (b *batch) applyUnless(rec *journal.Record, unlessLate bool) (late bool, err error) {
 	b.records[rec.N], b.folding = rec, rec
-	if b.fold.cut.Voids(rec.ID, rec.Snapshot) {
-		return nil
+	switch {
+	case b.fold.cut.Voids(rec.ID, rec.Snapshot):
+		return false, nil
+	case rec.Bad != nil:
+		return false, b.refuse(rec.Ref(0), rec, nil, judge.Verdict{Code: keyspace.CodeMalformed, Err: rec.Bad})
 	}
-	if rec.Bad != nil {
-		return b.refuse(rec.Ref(0), rec, nil, judge.Verdict{Code: keyspace.CodeMalformed, Err: rec.Bad})
+	if late, err = b.scan(rec); err != nil || late && unlessLate {
+		return late, err
 	}
+	b.counts(rec.N)
 	if rec.Atomic {
-		return b.applyAtomic(rec)
+		return late, b.applyAtomic(rec, late)
 	}
-	for i := range rec.Ops {
-		op := &rec.Ops[i]
-		e, err := b.entry(op.Coll, op.Key, op.ID)
-		if err != nil {
-			return err
-		}
-		r := rec.Ref(i)
-		late, err := b.late(e, r)
-		if err != nil {
-			return err
-		}
-		if late {
-			if err := b.refold([]lateOp{{e, r, true}}); err != nil {
+	return late, b.applyEach(rec)
+}
+
+// applyEach judges the operations of a record that was scanned, each for itself.
+func (b *batch) applyEach(rec *journal.Record) error {
+	var lates []lateOp
+	for i, e := range b.scanned {
+		switch {
+		case e.settled:
+		case e.late:
+			lates = append(lates, lateOp{e, rec.Ref(i), true})
+		default:
+			if err := b.applyOp(rec, i, e); err != nil {
 				return err
 			}
-			continue
-		}
-		def, err := b.definition(op.Coll, r)
-		if err != nil {
-			return err
-		}
-		if err := b.foresee(e, r); err != nil {
-			return err
-		}
-		v, before := b.judge.Decide(op, e.State, rec.Author(), def), e.Doc
-		if err := b.advance(e, r, rec, op, v); err != nil {
-			return err
-		}
-		if rec.Seeds != nil && v.Code == keyspace.CodeOK && op.Kind == payload.Insert {
-			e.seed = &rec.Seeds[i]
-		}
-		if err := b.defined(e, r, v, before); err != nil {
-			return err
 		}
 	}
-	return nil
+	for _, l := range lates {
+		l.e.late = false
+	}
+	if len(lates) == 0 {
+		return nil
+	}
+	return b.refold(lates)
+}
+
+// applyOp folds operation i of a record that is later than all others of e.
+func (b *batch) applyOp(rec *journal.Record, i int, e *entry) error {
+	op, r := &rec.Ops[i], rec.Ref(i)
+	def, err := b.definition(op.Coll, r)
+	if err != nil {
+		return err
+	}
+	if err := b.foresee(e, r); err != nil {
+		return err
+	}
+	v, before := b.judge.Decide(op, e.State, rec.Author(), def), e.Doc
+	if err := b.advance(e, r, rec, op, v); err != nil {
+		return err
+	}
+	if rec.Seeds != nil && v.Code == keyspace.CodeOK && op.Kind == payload.Insert {
+		e.seed = &rec.Seeds[i]
+	}
+	return b.defined(e, r, v, before)
 }
 
 // An operation is late if its document has one at the same place or a later one: its
 // verdict may change theirs. Local arrival order says nothing about that, stamps do.
+
+// scan sets scanned to the documents of a record's operations, and reports whether one
+// is late; those that are have late set, until apply is done with them.
+func (b *batch) scan(rec *journal.Record) (late bool, err error) {
+	b.scanned = b.scanned[:0]
+	for i := range rec.Ops {
+		op := &rec.Ops[i]
+		e, err := b.entry(op.Coll, op.Key, op.ID)
+		if err != nil {
+			return false, err
+		}
+		if !e.late && !e.settled {
+			if e.late, err = b.late(e, rec.Ref(i)); err != nil {
+				return false, err
+			}
+		}
+		late = late || e.late
+		b.scanned = append(b.scanned, e)
+	}
+	return late, nil
+}
 
 // late reports whether e has operations at or after r.
 func (b *batch) late(e *entry, r keyspace.Ref) (bool, error) {
@@ -87,25 +128,22 @@ func (b *batch) late(e *entry, r keyspace.Ref) (bool, error) {
 
 // applyAtomic judges the operations together: all are accepted or none. Each is judged on
 // what those before it leave, and nothing is kept of that if one is refused.
-func (b *batch) applyAtomic(rec *journal.Record) error {
-	var lates []lateOp
-	var es []*entry
-	slow := false
+func (b *batch) applyAtomic(rec *journal.Record, late bool) error {
+	es := b.scanned
+	if len(es) > 0 && es[0].settled {
+		return nil // and so are the others: the set was closed
+	}
+	// A definition and documents in one transaction go the general way.
+	slow := late
 	for i := range rec.Ops {
-		op := &rec.Ops[i]
-		e, err := b.entry(op.Coll, op.Key, op.ID)
-		if err != nil {
-			return err
-		}
-		late, err := b.late(e, rec.Ref(i))
-		if err != nil {
-			return err
-		}
-		// A definition and documents in one transaction go the general way.
-		slow = slow || late || op.Coll == judge.SystemCollection && len(rec.Ops) > 1
-		es, lates = append(es, e), append(lates, lateOp{e, rec.Ref(i), true})
+		slow = slow || rec.Ops[i].Coll == judge.SystemCollection && len(rec.Ops) > 1
 	}
 	if slow {
+		lates := make([]lateOp, len(es))
+		for i, e := range es {
+			e.late = false
+			lates[i] = lateOp{e, rec.Ref(i), true}
+		}
 		return b.refold(lates)
 	}
 	vs, err := b.judgeAll(rec, es, func(name string, r keyspace.Ref) (*judge.Definition, error) { return b.definition(name, r) })
@@ -156,6 +194,10 @@ func (b *batch) judgeAll(rec *journal.Record, es []*entry, def func(string, keys
 	return vs, nil
 }
 
+func stampOf(id clock.RecordID, r keyspace.Ref) clock.Stamp {
+	return clock.Stamp{Time: r.Time, Log: id.Log, Hash: id.Hash, Index: r.Index}
+}
+
 // compare orders two refs as their stamps. Equal times of two records need the
 // records' logs and hashes, which is rare: a clock counts up within a millisecond.
 func (b *batch) compare(x, y keyspace.Ref) (int, error) {
@@ -165,44 +207,32 @@ func (b *batch) compare(x, y keyspace.Ref) (int, error) {
 	if x.N == y.N {
 		return cmp.Compare(x.Index, y.Index), nil
 	}
-	rx, err := b.record(x.N)
+	ix, err := b.id(x.N)
 	if err != nil {
 		return 0, err
 	}
-	ry, err := b.record(y.N)
+	iy, err := b.id(y.N)
 	if err != nil {
 		return 0, err
 	}
-	return journal.Stamp(rx, x.Index).Compare(journal.Stamp(ry, y.Index)), nil
-}
-
-// record returns the record that arrived as number n, decoded.
-func (b *batch) record(n int64) (*journal.Record, error) {
-	if r := b.records[n]; r != nil {
-		return r, nil
-	}
-	if r := b.fold.recent[n]; r != nil {
-		return r, nil
-	}
-	r, err := journal.Read(b.fold.Journal, n)
-	if err != nil {
-		return nil, err
-	}
-	b.fold.remember(r)
-	return r, nil
+	return stampOf(ix, x).Compare(stampOf(iy, y)), nil
 }
 
 // refuse records that the operation at r is refused, or, if v accepts it, that
 // it is not; op is nil for a malformed record. It may be repeated: count and state hash, of
-// which the code is a part, follow what the store had.
+// which the code is a part, follow what the store had. The message is of the
+// document at the operation's place, like the code; it may change alone, which is
+// told to nobody.
 func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v judge.Verdict) error {
 	k := b.fold.Space.Key(keyspace.TagRefused, r.Append(nil))
-	old, err := b.refusedCode(k)
-	if err != nil || old == v.Code {
+	old, had, err := b.refusal(k)
+	if err != nil || old == v.Code && (had == nil || string(value.Get(had, "message").Str()) == clip(v.Err)) {
 		return err
 	}
-	if err := b.noteRefusal(r, rec, op, v); err != nil {
-		return err
+	if old != v.Code {
+		if err := b.noteRefusal(r, rec, op, v); err != nil {
+			return err
+		}
 	}
 	if v.Code == keyspace.CodeOK {
 		err = b.del(k)
@@ -212,13 +242,16 @@ func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v ju
 			d = append(d, bson.E{Key: "op", Value: op.Kind.String()}, bson.E{Key: "coll", Value: op.Coll},
 				bson.E{Key: "id", Value: op.ID.Raw()})
 		}
+		if old == v.Code && value.Get(had, "handled").Bool() {
+			d = append(d, bson.E{Key: "handled", Value: true})
+		}
 		doc, merr := bson.Marshal(d)
 		if merr != nil {
 			return merr
 		}
 		err = b.put(k, doc)
 	}
-	if err != nil {
+	if err != nil || old == v.Code {
 		return err
 	}
 	if old != keyspace.CodeOK {
@@ -232,20 +265,20 @@ func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v ju
 	return nil
 }
 
-// refusedCode returns the code of the refusal under k; CodeOK if there is none.
-func (b *batch) refusedCode(k []byte) (keyspace.Code, error) {
+// refusal returns the refusal under k and its code; nil and CodeOK if there is none.
+func (b *batch) refusal(k []byte) (keyspace.Code, bson.Raw, error) {
 	v, err := b.tx.Get(k)
 	if errors.Is(err, store.ErrNotFound) {
-		return keyspace.CodeOK, nil
+		return keyspace.CodeOK, nil, nil
 	}
 	if err != nil {
-		return keyspace.CodeOK, err
+		return keyspace.CodeOK, nil, err
 	}
 	n, ok := bson.Raw(v).Lookup("code").Int32OK()
 	if !ok {
-		return keyspace.CodeOK, keyspace.ErrCorrupt
+		return keyspace.CodeOK, nil, keyspace.ErrCorrupt
 	}
-	return keyspace.Code(n), nil
+	return keyspace.Code(n), v, nil
 }
 
 // clip bounds the message of a refusal, which is told to people and is not hashed.

@@ -12,14 +12,17 @@ import (
 )
 
 // applyArrivals folds the next records of the journal, as many as one transaction is
-// likely to take; if it does not, half as many, and one alone in steps. more says that
-// there may be others.
+// likely to take; if it does not, half as many, and one alone in steps. At a late record
+// it begins a merge, of which each call does a piece. more says that there may be others.
 func (f *Fold) applyArrivals() (more bool, err error) {
+	if f.merge != nil {
+		return true, f.mergeSome()
+	}
 	as, err := f.Journal.Arrivals(f.meta.Cursor, f.BudgetBytes)
 	if err != nil || len(as) == 0 {
 		return false, err
 	}
-	recs := f.decodeAll(as)
+	recs := decodeAll(as, true)
 	ops := 0
 	n := 0
 	for n < len(recs) && (n == 0 || ops+len(recs[n].Ops) <= f.BudgetOps) {
@@ -27,65 +30,78 @@ func (f *Fold) applyArrivals() (more bool, err error) {
 		n++
 	}
 	for ; ; n = max(1, n/2) { // the bytes of a record tell little of what folding it writes
-		err := f.applySome(recs[:n], false, false)
+		took, err := f.applySome(recs[:n], false)
 		if errors.Is(err, store.ErrTooBig) {
 			if n == 1 {
-				return true, f.breaks(f.applySome(recs[:1], true, false))
+				_, err = f.applySome(recs[:1], true)
+				return true, f.breaks(err)
 			}
 			continue
+		}
+		if err == nil && took < n {
+			err = f.startMerge(recs[took:])
 		}
 		return true, err
 	}
 }
 
-// applySome folds records in one transaction, or in steps. Records that are folded ahead
-// are passed over; the cursor moves past all of them at the end. An error of the journal
-// or of the store leaves everything as it was, and the next wake tries again, unless
-// something was committed already (breaks).
-func (f *Fold) applySome(recs []*journal.Record, stepping, redo bool) error {
+// applySome folds records in one transaction, or in steps, up to the first late one, and
+// returns how many. Records that are folded ahead are passed over; the cursor moves
+// past all of them at the end. An error of the journal or of the store leaves everything
+// as it was, and the next wake tries again, unless something was committed already (breaks).
+func (f *Fold) applySome(recs []*journal.Record, stepping bool) (took int, err error) {
 	b := f.newBatch()
 	defer b.discard()
-	b.stepping, b.redo = stepping, redo
+	b.stepping = stepping
 	if stepping {
 		if err := b.step(); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	for _, rec := range recs {
+	for i, rec := range recs {
 		if !b.meta.IsAhead(rec.N) {
-			if err := b.apply(rec); err != nil {
-				return err
+			late, err := b.applyUnless(rec, !stepping)
+			if err != nil {
+				return 0, err
+			}
+			if late && !stepping {
+				recs = recs[:i]
+				break
 			}
 		}
 		if stepping {
 			if err := b.emit(); err != nil {
-				return err
+				return 0, err
 			}
 		}
-		// A time too far ahead is the journal's to hold back; the fold does not need the clock.
-		if err := f.Clock.Observe(rec.Time); err != nil {
-			f.Logf("record %v: %v", rec.ID, err)
-		}
+		f.observe(rec)
+	}
+	if len(recs) == 0 {
+		return 0, nil
 	}
 	b.arrived = keyspace.Span{First: recs[0].N, Last: recs[len(recs)-1].N}
 	if err := b.commit(); err != nil {
-		return err
+		return 0, err
 	}
 	if err := f.Store.Sync(); err != nil {
-		return f.breaks(err)
+		return 0, f.breaks(err)
 	}
-	return f.finish(b)
+	return len(recs), f.finish(b)
 }
 
-// decodeAll decodes arrivals on two goroutines, and hashes the documents that they insert:
-// that is most of the work of catching up, and needs nothing of the committer.
-func (f *Fold) decodeAll(as []journal.Arrival) []*journal.Record {
+// decodeAll decodes arrivals on two goroutines, and with seeds hashes the documents that
+// they insert: that is most of the work of catching up, and needs nothing of the committer.
+func decodeAll(as []journal.Arrival, seeds bool) []*journal.Record {
 	recs := make([]*journal.Record, len(as))
 	var wg sync.WaitGroup
 	half := func(from int) {
 		var buf []byte
 		for i := from; i < len(as); i += 2 {
 			r := journal.Decode(&as[i])
+			recs[i] = r
+			if !seeds {
+				continue
+			}
 			r.Seeds = make([]lthash.Seed, len(r.Ops))
 			for k := range r.Ops {
 				if op := &r.Ops[k]; op.Kind == payload.Insert {
@@ -93,19 +109,10 @@ func (f *Fold) decodeAll(as []journal.Arrival) []*journal.Record {
 					r.Seeds[k] = keyspace.DocSeed(buf, op.Coll, op.Key, op.Doc)
 				}
 			}
-			recs[i] = r
 		}
 	}
 	wg.Go(func() { half(1) })
 	half(0)
 	wg.Wait()
 	return recs
-}
-
-// remember keeps a few decoded records for folding again.
-func (f *Fold) remember(r *journal.Record) {
-	if len(f.recent) >= 64 {
-		clear(f.recent)
-	}
-	f.recent[r.N] = r
 }

@@ -13,12 +13,22 @@ import (
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
 // baseEvery is the number of a document's operations between cached states: a late
 // operation loads one and applies at most so many before its own place.
 const baseEvery = 64
+
+// baseUnit is how much larger a document is for which half as many states are cached,
+// then a third, and so on: a few small operations must not cause many large writes.
+const baseUnit = 64 << 10
+
+// due reports whether a document's state after n operations is to be cached.
+func (f *Fold) due(n uint64, s *keyspace.State) bool {
+	return n%(f.BaseEvery*uint64(1+len(s.Doc)/baseUnit)) == 0
+}
 
 // An entry is one document in a batch: as the store has it (was) and as it is to be. The
 // difference is written once, by emit, however many operations there were.
@@ -33,6 +43,8 @@ type entry struct {
 	drops         [][]byte        // history keys to delete once the head is written
 	changed       bool            // since it was written
 	spec          *keyspace.State // what judged requests of the group leave; nil for none
+	late          bool            // while a record is applied: an operation of it is late
+	settled       bool            // what is applied was folded in here before
 }
 
 // A batch folds records into one store transaction, or into several steps. It
@@ -57,6 +69,8 @@ type batch struct {
 	keyRoom   []byte          // see entryKey
 	catalogs  map[uint32]bool // collections whose stored form changes
 	records   map[int64]*journal.Record
+	ids       map[int64]clock.RecordID // by arrival: see compare
+	scanned   []*entry                 // of the record that is applied, by operation
 	defs      map[string]*definitionAt // by collection
 	changes   []change.Change          // for the feed
 	toldBytes int                      // of changes
@@ -67,16 +81,19 @@ type batch struct {
 	foreseen  map[string]keyspace.Ref // rescans that steps may need after a crash, by collection
 	builds    bool                    // indexes wait to be built or removed
 	stepping  bool
-	redo      bool          // operations may have been folded already
-	resumed   bool          // an attempt ended between steps: see resume
-	writing   *redoWriting  // in steps: the document whose entries are written before its head; nil for none
-	voiding   []voidMark    // what of the cut is being changed
-	cutting   bool          // snapshots change by that
-	gone      *bitset       // the arrivals that the cut leaves out, while it changes; else nil
-	blind     bool          // changes are not all of them
-	touched   []*entry      // changed while a transaction was open
-	untracked bool          // a change was emitted while none was
-	arrived   keyspace.Span // records of the journal that the batch folds; none if last is 0
+	redo      bool           // operations may have been folded already
+	resumed   bool           // an attempt ended between steps: see resume
+	writing   *redoWriting   // in steps: the document whose entries are written before its head; nil for none
+	voiding   []voidMark     // what of the cut is being changed
+	cutting   bool           // snapshots change by that
+	gone      *bitset        // the arrivals that the cut leaves out, while it changes; else nil
+	blind     bool           // changes are not all of them
+	touched   []*entry       // changed while a transaction was open
+	untracked bool           // a change was emitted while none was
+	arrived   keyspace.Span  // records of the journal that the batch folds; none if last is 0
+	applied   map[int64]bool // arrivals that it folds, while something is prepared: see counts
+	unmarked  []docKey       // whose marks of what is prepared go
+	merging   int64          // the last arrival of a merge; 0 for none
 }
 
 // A rescan is a collection to be re-folded from a stamp.
@@ -89,13 +106,15 @@ func (f *Fold) newBatch() *batch {
 	return &batch{
 		fold: f, tx: f.Store.Begin(), cat: f.Cat, meta: f.meta.Copy(), entries: map[string]*entry{},
 		stats: map[uint32]keyspace.CollStats{}, multi: map[*atomic.Bool]bool{}, catalogs: map[uint32]bool{},
-		records: map[int64]*journal.Record{}, defs: map[string]*definitionAt{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
+		records: map[int64]*journal.Record{}, ids: map[int64]clock.RecordID{}, applied: map[int64]bool{}, defs: map[string]*definitionAt{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
 		holders: holders{fold: f},
 	}
 }
 
 // discard ends the batch; after its commit it only frees it.
 func (b *batch) discard() {
+	b.fold.judged.Add(b.judge.Judged)
+	b.judge.Judged = 0
 	b.holders.close()
 	b.tx.Discard()
 }
@@ -169,7 +188,7 @@ func (b *batch) advance(e *entry, r keyspace.Ref, rec *journal.Record, op *paylo
 	e.Last, e.Code, e.Atomic = r, v.Code, rec.Atomic
 	e.Count++
 	b.set(e, v.Next, op, rec)
-	if e.Count%b.fold.BaseEvery == 0 {
+	if b.fold.due(e.Count, &e.State) {
 		if err := b.put(b.baseKey(e, r), e.Head.Append(nil)); err != nil {
 			return err
 		}

@@ -123,6 +123,9 @@ func (f *Fold) committer() {
 			f.fail(append(group, f.queue...), keyspace.ErrClosed)
 			return
 		}
+		if f.broken != nil && fault.Is(f.broken, fault.DiskFull) && f.Store.Full() == nil {
+			f.mend()
+		}
 		if f.broken != nil {
 			f.fail(group, f.broken)
 			<-f.wake
@@ -206,6 +209,15 @@ func (f *Fold) breaks(err error) error {
 	return err
 }
 
+// mend reads again what the store has, once there is room for what a full disk
+// interrupted between steps, and finishes that as Open does.
+func (f *Fold) mend() {
+	f.forget()
+	if err := f.load(); err != nil {
+		f.broken = err
+	}
+}
+
 func (f *Fold) fail(reqs []*Request, err error) {
 	for _, r := range append(reqs, f.waiting...) {
 		r.Err = err
@@ -232,6 +244,7 @@ type judged struct {
 	rec     *journal.Record
 	entries []*entry
 	vs      []judge.Verdict // all of them accept; by operation of rec
+	from    int             // of req's operations, where rec begins
 	slow    bool            // some document has later operations: the fold decides
 }
 
@@ -305,162 +318,20 @@ func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 	}
 	if logOnly {
 		f.meta, f.Cat = b.meta, b.cat
-		_, err = f.applyArrivals()
-		return took, err
+		return took, f.applyUpTo(first + int64(len(ids)) - 1)
 	}
 	return took, f.finish(b)
 }
 
-// judgeGroup judges requests in order against the states that the ones before leave.
-func (b *batch) judgeGroup(group []*Request) (accepted []*judged, took int, err error) {
-	for i, r := range group {
-		r.Results, r.Changed, r.Err = make([]error, len(r.Ops)), make([]bool, len(r.Ops)), nil
-		if err := r.Ctx.Err(); err != nil {
-			r.Err = err
-			continue
-		}
-		if r.After != nil && r.After.stopped() {
-			r.Err = ErrStopped
-			continue
-		}
-		p, err := b.judgeRequest(r)
-		if err != nil {
-			return nil, i, err
-		}
-		if p == nil {
-			continue
-		}
-		if p.slow && len(accepted) > 0 {
-			return accepted, i, nil
-		}
-		accepted = append(accepted, p)
-		if p.slow {
-			return accepted, i + 1, nil
+// applyUpTo folds arrivals until number n is.
+func (f *Fold) applyUpTo(n int64) error {
+	for more := true; more && f.meta.Cursor < n && !f.meta.IsAhead(n); {
+		var err error
+		if more, err = f.applyArrivals(); err != nil {
+			return err
 		}
 	}
-	return accepted, len(group), nil
-}
-
-// ErrStopped reports an operation of an ordered call that comes after a refused one.
-var ErrStopped = fault.New(fault.Atomic, "not written, because an earlier operation was refused")
-
-// judgeRequest judges one request; nil if nothing of it is to be written.
-//
-// Judging writes nothing: it lays what each operation leaves over the documents (spec),
-// for the next one to see, of this request or of a later one in the group. A request
-// that fails whole takes its layers off again (undo).
-//
-//	request 1   insert {_id: 1, n: 0}     spec {n: 0}
-//	request 2   {_id: 1} $inc n           judged on {n: 0}: spec {n: 1}
-//	request 3   insert {_id: 1}           duplicate: answered, not logged
-//
-// Stamps of one device rise, so what it writes is normally last in each document's
-// history. If it is not, because a record of a clock that is ahead was folded, the fold
-// must place it (slow); that request ends its group.
-func (b *batch) judgeRequest(r *Request) (*judged, error) {
-	for _, g := range r.Guards {
-		e, err := b.entry(g.Coll, g.IDKey, keyspace.ValueNone)
-		if err != nil {
-			return nil, err
-		}
-		// Last and Count change with every operation, refused ones too, and also if one
-		// was put in before the last.
-		if e.spec != nil || e.Last != g.Last || e.Count != g.Count {
-			r.Err = keyspace.ErrConflict
-			return nil, nil
-		}
-	}
-	if same, err := b.holds(r); err != nil || !same {
-		r.Err = keyspace.ErrConflict
-		return nil, err
-	}
-	p := &judged{req: r, rec: b.fold.ownRecord(b.fold.Clock.Now(), r.Atomic, nil)}
-	var undo []keyspace.State
-	for i := range r.Ops {
-		op := &r.Ops[i]
-		e, err := b.entry(op.Coll, op.Key, op.ID)
-		if err != nil {
-			return nil, err
-		}
-		if e.id.Type == 0 {
-			e.id = op.ID
-		}
-		if e.Count > 0 && e.Last.Time >= p.rec.Time {
-			b.undo(p, undo)
-			r.Was = e.current()
-			return &judged{req: r, rec: b.fold.ownRecord(p.rec.Time, r.Atomic, r.Ops), slow: true}, nil
-		}
-		def, err := b.specDefinition(op.Coll)
-		if err != nil {
-			return nil, err
-		}
-		cur := e.current()
-		v := b.judge.Decide(op, cur, p.rec.Author(), def)
-		if v.Code == keyspace.CodeOK {
-			if v.Err, err = b.violation(e, cur.Doc, v.Next.Doc); err != nil {
-				return nil, err
-			}
-			if v.Err != nil {
-				v.Code = keyspace.CodeDuplicate
-			}
-		}
-		r.Results[i] = v.Err
-		if v.Code != keyspace.CodeOK {
-			if r.Mode == Whole {
-				b.undo(p, undo)
-				r.Err = v.Err
-				return nil, nil
-			}
-			if r.Mode == Ordered {
-				break
-			}
-			continue
-		}
-		r.Changed[i] = !keyspace.SameState(cur, v.Next)
-		if r.Keep {
-			r.Was, r.Now = cur, v.Next
-		}
-		undo = append(undo, cur)
-		b.speculate(e, &v.Next)
-		p.entries, p.vs = append(p.entries, e), append(p.vs, v)
-		p.rec.Ops = append(p.rec.Ops, *op)
-		if r.Seeds != nil {
-			p.rec.Seeds = append(p.rec.Seeds, r.Seeds[i])
-		}
-	}
-	if len(p.rec.Ops) == 0 {
-		return nil, nil
-	}
-	return p, nil
-}
-
-// undo takes off what judging p laid over its documents, the last first: an operation
-// may have followed another on the same document.
-func (b *batch) undo(p *judged, old []keyspace.State) {
-	for i := len(old) - 1; i >= 0; i-- {
-		b.speculate(p.entries[i], &old[i])
-	}
-}
-
-// current returns the state that the requests judged so far leave.
-func (e *entry) current() keyspace.State {
-	if e.spec != nil {
-		return *e.spec
-	}
-	return e.State
-}
-
-// specDefinition returns what will define the collection once the requests judged so far
-// are written; local operations come after any definition that is folded.
-func (b *batch) specDefinition(name string) (*judge.Definition, error) {
-	if name == judge.SystemCollection {
-		return nil, nil
-	}
-	d, err := b.definitionOf(name)
-	if err != nil {
-		return nil, err
-	}
-	return b.fold.defs.Parse(d.e.current().Doc)
+	return nil
 }
 
 // ownLog notes that a log is this replica's own.
@@ -511,11 +382,11 @@ func (b *batch) foldJudged(accepted []*judged, ids []clock.RecordID, first int64
 // answer tells a request that the fold has judged how its operations fared.
 func (b *batch) answer(p *judged) error {
 	for i := range p.rec.Ops {
-		c, err := b.refusedCode(b.fold.Space.Key(keyspace.TagRefused, p.rec.Ref(i).Append(nil)))
+		c, _, err := b.refusal(b.fold.Space.Key(keyspace.TagRefused, p.rec.Ref(i).Append(nil)))
 		if err != nil {
 			return err
 		}
-		p.req.Changed[i] = c == keyspace.CodeOK
+		p.req.Changed[p.from+i] = c == keyspace.CodeOK
 		if op := &p.rec.Ops[i]; p.req.Keep {
 			e, err := b.entry(op.Coll, op.Key, op.ID)
 			if err != nil {
@@ -524,7 +395,7 @@ func (b *batch) answer(p *judged) error {
 			p.req.Now = e.State
 		}
 		if c != keyspace.CodeOK {
-			p.req.Results[i] = fault.Errorf(c.Reason(), "the operation was refused at its place: %s", c.Reason())
+			p.req.Results[p.from+i] = fault.Errorf(c.Reason(), "the operation was refused at its place: %s", c.Reason())
 		}
 	}
 	return nil
@@ -562,13 +433,21 @@ func (b *batch) commit() error {
 // finish takes a committed and synced batch over and shows it to readers. Flushed comes
 // after publish: what is sent to others, its own readers can see.
 func (f *Fold) finish(b *batch) error {
-	f.meta, f.Cat = b.meta, b.cat
-	for m := range b.multi {
-		m.Store(true)
-	}
+	f.takeOver(b)
 	f.building = f.building || b.builds
 	f.rememberChanges(b)
 	f.publish(b.news())
 	f.Journal.Flushed(f.meta.Cursor)
 	return nil
+}
+
+// takeOver makes what a committed batch knows what the fold knows.
+func (f *Fold) takeOver(b *batch) {
+	f.meta, f.Cat = b.meta, b.cat
+	for m := range b.multi {
+		m.Store(true)
+	}
+	for _, k := range b.unmarked {
+		delete(f.prepared, k)
+	}
 }

@@ -156,6 +156,10 @@ func (f *Fold) setCut(next Cut) error {
 	if err := f.checkSnapshots(&c, marks); err != nil {
 		return err
 	}
+	f.dropMerge() // what it gathered may not count any more
+	if err := f.dropPrepared(); err != nil {
+		return err
+	}
 	b := f.newBatch()
 	defer b.discard()
 	if err := b.noteCut(&c, marks); err != nil {

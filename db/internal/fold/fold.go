@@ -5,6 +5,7 @@
 //	         └── batch    one store transaction, or several steps behind a redo marker
 //	              ├── apply    a record's operations, in place where they are the latest
 //	              ├── refold   documents again, from the place of a late operation
+//	              ├── merge    the late operations of all that arrived, in pieces
 //	              ├── rescan   a collection again, where its schema or rules changed
 //	              └── void     what the cut leaves out, or counts again
 //
@@ -75,8 +76,10 @@ type Fold struct {
 
 	BudgetBytes, BudgetOps int    // of one group
 	BaseEvery              uint64 // a document's operations between cached states
+	Piece                  int    // work between two groups, see maxPiece
 
 	refolds atomic.Int64
+	judged  atomic.Int64  // operations, also those that are judged again
 	wake    chan struct{} // holds one signal
 	wg      sync.WaitGroup
 	Ended   atomic.Bool // by Stop; cursors look at it between documents
@@ -88,10 +91,12 @@ type Fold struct {
 	meta     keyspace.Meta
 	own      map[clock.LogID]bool
 	cut      Cut
-	recent   map[int64]*journal.Record // decoded for folding again, by arrival
-	waiting  []*Request                // for arrivals to be folded, or for indexes to be filled
-	broken   error                     // why nothing can be written until the next open
-	building bool                      // indexes may wait for buildSome
+	recent   recordCache      // for folding again
+	prepared map[docKey]int64 // see prepare; the last arrival by document
+	merge    *merge           // what is folded in pieces; nil for nothing
+	waiting  []*Request       // for arrivals to be folded, or for indexes to be filled
+	broken   error            // why nothing can be written until the next open
+	building bool             // indexes may wait for buildSome
 
 	mu         sync.Mutex // guards the fields below
 	queue      []*Request
@@ -118,8 +123,8 @@ func Open(ctx context.Context, o Options) (*Fold, error) {
 	l := o.Store.Limits()
 	f := &Fold{
 		Store: o.Store, Space: slices.Clone(o.Prefix), Journal: o.Journal, identity: o.Identity, Clock: o.Clock, log: o.Log,
-		BudgetBytes: l.Bytes / 3, BudgetOps: l.Puts / 4, BaseEvery: baseEvery, wake: make(chan struct{}, 1),
-		own: map[clock.LogID]bool{}, recent: map[int64]*journal.Record{},
+		BudgetBytes: l.Bytes / 3, BudgetOps: l.Puts / 4, BaseEvery: baseEvery, Piece: maxPiece, wake: make(chan struct{}, 1),
+		own:  map[clock.LogID]bool{},
 		defs: &judge.Definitions{}, published: o.Published, loaded: o.Loaded,
 	}
 	if f.Clock == nil {
@@ -181,6 +186,9 @@ func (f *Fold) Facts() facts {
 	defer v.Release()
 	return f.factsOf(v)
 }
+
+// Judged returns how many operations were judged since Open, those judged again included.
+func (f *Fold) Judged() int64 { return f.judged.Load() }
 
 // Wall returns real time, as the clock has it.
 func (f *Fold) Wall() time.Time {
@@ -245,6 +253,9 @@ func (f *Fold) load() (err error) {
 		return err
 	}
 	if f.cut, err = f.loadCut(snap); err != nil {
+		return err
+	}
+	if err = f.loadPrepared(snap); err != nil {
 		return err
 	}
 	v, err := snap.Get(f.Space.Key(keyspace.TagRedo))

@@ -18,6 +18,7 @@ type redoMarker struct {
 	Rescans []redoRescan `bson:"rescans"`
 	Void    [][]byte     `bson:"void"` // b.voiding
 	Writing *redoWriting `bson:"writing,omitempty"`
+	Merging int64        `bson:"merging,omitempty"` // the last arrival that is folded together; 0 is one alone
 }
 
 type redoRescan struct {
@@ -56,7 +57,7 @@ func (b *batch) mark(mk redoMarker) error {
 // Of what is written a part may be missing, but nothing may point at what is not there:
 // entries come before heads, notes before what they note, the cursor last of all.
 func (b *batch) step() error {
-	mk := redoMarker{Void: encodeVoidMarks(b.voiding), Writing: b.writing}
+	mk := redoMarker{Void: encodeVoidMarks(b.voiding), Writing: b.writing, Merging: b.merging}
 	todo := slices.Clone(b.rescans)
 	for name, from := range b.foreseen {
 		todo = append(todo, rescan{name, from})
@@ -100,24 +101,14 @@ func (f *Fold) redoSteps(marker []byte) error {
 		}
 		return f.voidSteps(changed, left)
 	}
-	as, err := f.Journal.Arrivals(f.meta.Cursor, 1)
-	if err != nil {
-		return err
-	}
 	b := f.newBatch()
 	defer b.discard()
-	b.stepping = true
+	b.stepping, b.merging = true, mk.Merging
 	if err := b.resume(left); err != nil {
 		return err
 	}
-	if len(as) > 0 {
-		rec := journal.Decode(&as[0])
-		if !b.meta.IsAhead(rec.N) {
-			if err := b.apply(rec); err != nil {
-				return err
-			}
-		}
-		b.arrived = keyspace.Span{First: rec.N, Last: rec.N}
+	if err := b.foldAgain(mk.Merging); err != nil {
+		return err
 	}
 	if err := b.commit(); err != nil {
 		return err
@@ -125,11 +116,42 @@ func (f *Fold) redoSteps(marker []byte) error {
 	if err := f.Store.Sync(); err != nil {
 		return err
 	}
-	f.meta, f.Cat = b.meta, b.cat
-	for m := range b.multi {
-		m.Store(true)
-	}
+	f.takeOver(b)
 	return nil
+}
+
+// foldAgain folds the records after the cursor up to arrival last, or the next one alone.
+func (b *batch) foldAgain(last int64) error {
+	size := gatherBytes
+	if last == 0 {
+		size = 1
+	}
+	var recs []*journal.Record
+	for read := b.meta.Cursor; ; {
+		as, err := b.fold.Journal.Arrivals(read, size)
+		if err != nil {
+			return err
+		}
+		for i := range as {
+			n := as[i].N
+			if last == 0 {
+				last = n
+			}
+			if n > last {
+				break
+			}
+			if b.arrived.First == 0 {
+				b.arrived.First = n
+			}
+			b.arrived.Last, read = n, n
+			if !b.meta.IsAhead(n) {
+				recs = append(recs, journal.Decode(&as[i]))
+			}
+		}
+		if len(as) == 0 || as[len(as)-1].N >= last {
+			return b.mergeNow(recs)
+		}
+	}
 }
 
 // resume takes over what an interrupted attempt left.

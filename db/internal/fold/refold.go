@@ -2,6 +2,7 @@ package fold
 
 import (
 	"bytes"
+	"container/heap"
 	"encoding/binary"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -17,96 +19,43 @@ import (
 type Event struct {
 	Ref    keyspace.Ref
 	Code   keyspace.Code
+	was    keyspace.Code // Code as it was folded before
 	atomic bool
-	known  bool // it was folded before, with this code
+	known  bool // it was folded before
 	kept   bool // it has a history key
 }
 
-// A lateOp is a place from which a document is to be folded again; add says
-// that the operation there is new to the document.
-type lateOp struct {
-	e    *entry
-	from keyspace.Ref
-	add  bool
+// A docKey names a document.
+type docKey struct{ coll, id string }
+
+// news are the operations that a merge adds to one document, in order of arrival.
+type news struct {
+	refs  []keyspace.Ref
+	first keyspace.Ref // of them by stamp
+	late  bool         // the document has later operations
 }
 
 // A refolding is one document being folded again.
 type refolding struct {
-	e       *entry
-	from    keyspace.Ref
-	ordinal uint64  // operations before events
-	events  []Event // after the cached base, in order
-	gone    []Event // of voided logs
-	start   int     // the first event to be judged again
-	cur     keyspace.State
-	stored  map[keyspace.Ref]keyspace.Code // events that have a history key
-	unnamed bool                           // the record that is folded does not name the document
-	flipped bool                           // some verdict is another now
-	named   *Event                         // the last operation until now, if the base holds it: only the head names it
-}
-
-// refold folds documents again from the given places, and with them, from
-// there, those that atomic transactions join to them.
-func (b *batch) refold(lates []lateOp) error {
-	f := &refolder{b: b, set: map[*entry]*refolding{}, extra: map[*entry][]Event{}}
-	for _, l := range lates {
-		if l.add {
-			rec, err := b.record(l.from.N)
-			if err != nil {
-				return err
-			}
-			f.extra[l.e] = append(f.extra[l.e], Event{Ref: l.from, atomic: rec.Atomic})
-		}
-	}
-	for _, l := range lates {
-		if err := f.include(l.e, l.from); err != nil {
-			return err
-		}
-	}
-	named := len(f.order)
-	if err := f.close(); err != nil {
-		return err
-	}
-	for i, e := range f.order {
-		f.set[e].unnamed = i >= named || !lates[0].add
-	}
-	before, err := f.timelines()
-	if err != nil {
-		return err
-	}
-	if err := f.run(); err != nil {
-		return err
-	}
-	for _, r := range f.order {
-		if err := b.foresee(r, f.set[r].from); err != nil {
-			return err
-		}
-	}
-	for _, r := range f.order {
-		if err := f.write(f.set[r]); err != nil {
-			return err
-		}
-	}
-	b.fold.refolds.Add(int64(len(f.order)))
-	return f.redefine(before)
-}
-
-// foresee queues, in steps, the rescan that a changed definition may need: once
-// a step holds part of the change, the difference cannot be seen any more. It
-// stays in the marker to the end, and is queued again only for an earlier place.
-func (b *batch) foresee(e *entry, from keyspace.Ref) error {
-	name := string(e.id.Str())
-	if !b.stepping || e.coll.Name != judge.SystemCollection || payload.CheckName(name) != nil {
-		return nil
-	}
-	if had, ok := b.foreseen[name]; ok {
-		if c, err := b.compare(had, from); err != nil || c <= 0 {
-			return err
-		}
-	}
-	b.foreseen[name] = from
-	b.rescans = append(b.rescans, rescan{name, from})
-	return nil
+	coll     string
+	idKey    []byte
+	id       value.Value
+	from     keyspace.Ref
+	e        *entry  // of the refolder's batch
+	ordinal  uint64  // operations before events
+	events   []Event // after the cached base, in order
+	gone     []Event // of voided logs
+	start    int     // the first event to be judged again
+	cur      keyspace.State
+	bases    []keyspace.Head // states to be cached
+	unnamed  bool            // no record that is folded names the document
+	flipped  bool            // some verdict is another now
+	named    *Event          // the last operation until now, if the base holds it: only the head names it
+	at       int             // in the refolder's work; -1 if it is loaded
+	prepared int             // events before it are prepared, if they are to be
+	lined    int             // events that are in the refolder's line, from the first on
+	last     keyspace.Ref    // of the head that it was loaded with
+	count    uint64
 }
 
 // A refolder folds a set of documents again.
@@ -123,67 +72,251 @@ func (b *batch) foresee(e *entry, from keyspace.Ref) error {
 //	set {a from 15}; a's 20 is atomic, so {a from 15, b from 20}
 //	judged again, in stamp order: 15 a, 20 a+b together, 30 a; kept: 10 a
 //
-// Everything is judged before anything is written, so that an error leaves the
-// transaction as it was.
+// Nothing is written before all is judged. So the work can be done in pieces, with other
+// commits in between (rebind), and an error leaves the transaction as it was.
+//
+//	include ─► close (loads) ─► line (sorts) ─► run (judges) ─► write
 type refolder struct {
-	b     *batch
-	set   map[*entry]*refolding
-	order []*entry
-	extra map[*entry][]Event
-	work  []*entry
+	b         *batch
+	add       map[docKey]*news // what the documents gain
+	set       map[docKey]*refolding
+	order     []*refolding
+	work      []*refolding // to be loaded, a heap: the earliest place first
+	err       error        // of the heap's order
+	all       []occurrence // in stamp order
+	next      int          // the first of all that is not judged
+	fetched   int          // their records are read up to here
+	laws      map[string]mark
+	refusals  []refusal // verdicts to be written
+	brief     *journal.Record
+	baseBytes int
+	sparse    uint64 // every how many cached states are kept
 }
 
-// include makes e part of the set from the given place, or from an earlier one.
-func (f *refolder) include(e *entry, from keyspace.Ref) error {
-	if r := f.set[e]; r != nil {
-		if c, err := f.b.compare(from, r.from); c >= 0 || err != nil {
+// A mark says how far a definition's history was when it was asked for.
+type mark struct {
+	last  keyspace.Ref
+	count uint64
+}
+
+// An occurrence is an event of one document of the set.
+type occurrence struct {
+	r *refolding
+	i int // in r.events
+}
+
+// A refusal is a verdict that may differ from the stored one. Record and operation
+// are without bodies, so that many of them take little memory.
+type refusal struct {
+	at    keyspace.Ref
+	rec   *journal.Record
+	op    payload.Op
+	v     judge.Verdict
+	fresh bool // it is the first verdict on the operation
+}
+
+func (b *batch) newRefolder() *refolder {
+	return &refolder{b: b, add: map[docKey]*news{}, set: map[docKey]*refolding{}, laws: map[string]mark{}, sparse: 1}
+}
+
+// A lateOp is a place from which a document is to be folded again; add says
+// that the operation there is new to the document.
+type lateOp struct {
+	e    *entry
+	from keyspace.Ref
+	add  bool
+}
+
+// refold folds documents again from the given places, and with them, from
+// there, those that atomic transactions join to them.
+func (b *batch) refold(lates []lateOp) error {
+	f := b.newRefolder()
+	for _, l := range lates {
+		if l.add {
+			if err := f.gain(docKey{l.e.coll.Name, string(l.e.idKey)}, l.from, false); err != nil {
+				return err
+			}
+		}
+	}
+	for _, l := range lates {
+		if err := f.include(l.e.coll.Name, l.e.idKey, l.e.id, l.from); err != nil {
 			return err
 		}
-	} else {
-		f.order = append(f.order, e)
 	}
-	r, err := f.b.load(e, from, f.extra[e])
+	for _, r := range f.order {
+		r.unnamed = !lates[0].add
+	}
+	if err := f.judgeAll(); err != nil {
+		return err
+	}
+	return f.write()
+}
+
+// judgeAll does all but the writing, without a pause.
+func (f *refolder) judgeAll() error {
+	for done := false; !done; {
+		work := maxPiece
+		var err error
+		if done, err = f.judgeSome(&work); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judgeSome does about so much of the work as is left; it reports whether only the
+// writing is to be done.
+func (f *refolder) judgeSome(work *int) (done bool, err error) {
+	if done, err = f.close(work); !done || err != nil {
+		return false, err
+	}
+	if err := f.line(); err != nil {
+		return false, err
+	}
+	return f.run(work)
+}
+
+// gain notes that the document k has a new operation at r.
+func (f *refolder) gain(k docKey, r keyspace.Ref, late bool) error {
+	n := f.add[k]
+	if n == nil {
+		n = &news{first: r}
+		f.add[k] = n
+	}
+	n.refs, n.late = append(n.refs, r), n.late || late
+	c, err := f.b.compare(r, n.first)
+	if c < 0 {
+		n.first = r
+	}
+	return err
+}
+
+// include makes a document part of the set from the given place, or from an earlier
+// one: that of what it gains, or where it is already.
+func (f *refolder) include(coll string, idKey []byte, id value.Value, from keyspace.Ref) error {
+	k := docKey{coll, string(idKey)}
+	if n := f.add[k]; n != nil {
+		if c, err := f.b.compare(n.first, from); err != nil {
+			return err
+		} else if c < 0 {
+			from = n.first
+		}
+	}
+	r := f.set[k]
+	if r == nil {
+		r = &refolding{coll: coll, idKey: slices.Clone(idKey), id: value.Value{Type: id.Type, Data: slices.Clone(id.Data)}, from: from, at: -1, unnamed: f.add[k] == nil}
+		f.set[k] = r
+		f.order = append(f.order, r)
+		heap.Push(f, r)
+		return f.err
+	}
+	if c, err := f.b.compare(from, r.from); c >= 0 || err != nil {
+		return err
+	}
+	if f.next > 0 && r.lined > 0 {
+		return errEarlier
+	}
+	r.from = from
+	if r.at >= 0 {
+		heap.Fix(f, r.at)
+	} else {
+		heap.Push(f, r)
+	}
+	return f.err
+}
+
+// Len, Less, Swap, Push and Pop make the refolder's work a heap.
+func (f *refolder) Len() int { return len(f.work) }
+
+func (f *refolder) Less(i, j int) bool {
+	c, err := f.b.compare(f.work[i].from, f.work[j].from)
+	if err != nil {
+		f.err = err
+	}
+	return c < 0
+}
+
+func (f *refolder) Swap(i, j int) {
+	f.work[i], f.work[j] = f.work[j], f.work[i]
+	f.work[i].at, f.work[j].at = i, j
+}
+
+// Push implements [heap.Interface].
+func (f *refolder) Push(x any) {
+	r := x.(*refolding)
+	r.at = len(f.work)
+	f.work = append(f.work, r)
+}
+
+// Pop implements [heap.Interface].
+func (f *refolder) Pop() any {
+	r := f.work[len(f.work)-1]
+	f.work = f.work[:len(f.work)-1]
+	r.at = -1
+	return r
+}
+
+// close loads the documents of the set and follows atomic transactions until the set
+// is closed under them. The earliest place is followed first: what is joined lies at
+// or after it, so that nearly every document is loaded once.
+func (f *refolder) close(work *int) (done bool, err error) {
+	for len(f.work) > 0 {
+		if *work <= 0 {
+			return false, nil
+		}
+		r := heap.Pop(f).(*refolding)
+		if f.err != nil {
+			return false, f.err
+		}
+		if err := f.load(r); err != nil {
+			return false, err
+		}
+		*work -= 1 + len(r.events)/8
+		if err := f.join(r.events[r.start:]); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// join includes the documents of the atomic transactions that events belong to.
+func (f *refolder) join(events []Event) error {
+	var last int64
+	for i, ev := range events {
+		if !ev.atomic || ev.Ref.N == last {
+			continue
+		}
+		last = ev.Ref.N
+		rec, err := f.b.recordAhead(last, len(events)-i, func(k int) int64 { return events[i+k].Ref.N })
+		if err != nil {
+			return err
+		}
+		for k := range rec.Ops {
+			op := &rec.Ops[k]
+			if err := f.include(op.Coll, op.Key, op.ID, rec.Ref(0)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// load reads r's cached base before its place and the events after it.
+func (f *refolder) load(r *refolding) error {
+	b := f.b
+	e, err := b.entry(r.coll, r.idKey, r.id)
 	if err != nil {
 		return err
 	}
-	f.set[e] = r
-	f.work = append(f.work, e)
-	return nil
-}
-
-// close follows atomic transactions until the set is closed under them.
-func (f *refolder) close() error {
-	for len(f.work) > 0 {
-		r := f.set[f.work[0]]
-		f.work = f.work[1:]
-		for _, ev := range r.events[r.start:] {
-			if !ev.atomic {
-				continue
-			}
-			rec, err := f.b.record(ev.Ref.N)
-			if err != nil {
-				return err
-			}
-			for i := range rec.Ops {
-				e, err := f.b.entry(rec.Ops[i].Coll, rec.Ops[i].Key, rec.Ops[i].ID)
-				if err != nil {
-					return err
-				}
-				if err := f.include(e, rec.Ref(0)); err != nil {
-					return err
-				}
-			}
-		}
+	r.e, r.last, r.count = e, e.Last, e.Count
+	r.ordinal, r.events, r.gone, r.cur, r.named = 0, nil, nil, keyspace.State{}, nil
+	for i := range r.bases {
+		f.baseBytes -= len(r.bases[i].Doc)
 	}
-	return nil
-}
-
-// load reads e's cached base before from and the events after it.
-func (b *batch) load(e *entry, from keyspace.Ref, extra []Event) (*refolding, error) {
-	r := &refolding{e: e, from: from, stored: map[keyspace.Ref]keyspace.Code{}}
-	base, ok, err := b.base(e, from.Time)
+	r.bases = nil
+	base, ok, err := b.base(e, r.from.Time)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	since := clock.Time(0)
 	if ok {
@@ -191,15 +324,17 @@ func (b *batch) load(e *entry, from keyspace.Ref, extra []Event) (*refolding, er
 	}
 	evs, err := b.eventsAfter(e, since)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, ev := range append(evs, extra...) {
-		if slices.ContainsFunc(r.events, func(x Event) bool { return x.Ref == ev.Ref }) {
-			continue
+	if n := f.add[docKey{r.coll, string(r.idKey)}]; n != nil {
+		if evs, err = b.withNews(evs, n); err != nil {
+			return err
 		}
+	}
+	for _, ev := range evs {
 		if ok {
 			if c, err := b.compare(ev.Ref, base.Last); err != nil {
-				return nil, err
+				return err
 			} else if c <= 0 {
 				if ev.known && !ev.kept {
 					r.named = &ev
@@ -207,13 +342,10 @@ func (b *batch) load(e *entry, from keyspace.Ref, extra []Event) (*refolding, er
 				continue
 			}
 		}
-		if ev.kept {
-			r.stored[ev.Ref] = ev.Code
-		}
 		if b.gone.has(ev.Ref.N) {
 			r.gone = append(r.gone, ev)
 			if c, err := b.compare(ev.Ref, r.from); err != nil {
-				return nil, err
+				return err
 			} else if c < 0 {
 				r.from = ev.Ref // the verdicts after it do not stand
 			}
@@ -221,29 +353,46 @@ func (b *batch) load(e *entry, from keyspace.Ref, extra []Event) (*refolding, er
 		}
 		r.events = append(r.events, ev)
 	}
-	if err := b.sort(r.events); err != nil {
-		return nil, err
-	}
-	return r, r.stand(b)
+	return f.stand(r)
 }
 
-// stand applies the events before from, whose verdicts stand.
-func (r *refolding) stand(b *batch) error {
+// withNews puts the new operations of n among the events of a document.
+func (b *batch) withNews(evs []Event, n *news) ([]Event, error) {
+	have := make(map[keyspace.Ref]bool, len(n.refs))
+	for _, ev := range evs {
+		have[ev.Ref] = true
+	}
+	for _, r := range n.refs {
+		if have[r] {
+			continue // by an attempt that ended between steps
+		}
+		rec, err := b.record(r.N)
+		if err != nil {
+			return nil, err
+		}
+		have[r] = true
+		evs = append(evs, Event{Ref: r, atomic: rec.Atomic})
+	}
+	return evs, b.sort(evs)
+}
+
+// stand applies the events before r's place, whose verdicts stand.
+func (f *refolder) stand(r *refolding) error {
 	for r.start = 0; r.start < len(r.events); r.start++ {
 		ev := r.events[r.start]
-		if c, err := b.compare(ev.Ref, r.from); err != nil {
+		if c, err := f.b.compare(ev.Ref, r.from); err != nil {
 			return err
 		} else if c >= 0 {
 			break
 		}
-		if ev.Code != keyspace.CodeOK {
-			continue
+		if ev.Code == keyspace.CodeOK {
+			rec, err := f.b.recordAhead(ev.Ref.N, len(r.events)-r.start, func(k int) int64 { return r.events[r.start+k].Ref.N })
+			if err != nil {
+				return err
+			}
+			r.cur = f.b.judge.Judge(&rec.Ops[ev.Ref.Index], r.cur, rec.Time, nil).Next
 		}
-		rec, err := b.record(ev.Ref.N)
-		if err != nil {
-			return err
-		}
-		r.cur = b.judge.Judge(&rec.Ops[ev.Ref.Index], r.cur, rec.Time, nil).Next
+		f.cache(r, r.start)
 	}
 	return nil
 }
@@ -283,13 +432,14 @@ func (b *batch) eventsAfter(e *entry, t clock.Time) (evs []Event, err error) {
 	if e.Count == 0 {
 		return nil, nil
 	}
-	last := Event{Ref: e.Last, Code: e.Code, atomic: e.Atomic, known: true}
+	last := Event{Ref: e.Last, Code: e.Code, was: e.Code, atomic: e.Atomic, known: true}
 	if e.Count == 1 {
 		return []Event{last}, nil
 	}
 	p := b.fold.Space.Key(keyspace.TagHistory, keyspace.Num(e.coll.Num), e.idKey)
 	it := b.tx.Iterate(store.Range{Lower: binary.BigEndian.AppendUint64(bytes.Clone(p), uint64(t)), Upper: store.PrefixEnd(p)})
 	defer it.Close()
+	early := b.early(e)
 	for ; it.Valid(); it.Next() {
 		if e.dropped(it.Key()) {
 			continue // only until the head is written, which names the operation now
@@ -303,227 +453,15 @@ func (b *batch) eventsAfter(e *entry, t clock.Time) (evs []Event, err error) {
 		if s.Bad || len(s.B) != 0 || len(v) != 1 {
 			return nil, keyspace.ErrCorrupt
 		}
-		if r == e.Last {
-			continue // about to be dropped: the head names it
+		if r == e.Last || early(r.N) {
+			continue // about to be dropped: the head names it; or not folded yet
 		}
-		evs = append(evs, Event{Ref: r, Code: keyspace.Code(v[0] >> 1), atomic: v[0]&1 != 0, known: true, kept: true})
+		c := keyspace.Code(v[0] >> 1)
+		evs = append(evs, Event{Ref: r, Code: c, was: c, atomic: v[0]&1 != 0, known: true, kept: true})
 	}
 	evs = append(evs, last)
 	if err := it.Err(); err != nil {
 		return nil, err
 	}
 	return evs, b.sort(evs)
-}
-
-// An occurrence is an event of one document of the set.
-type occurrence struct {
-	r *refolding
-	i int // in r.events
-}
-
-// run judges the events of all documents of the set again, in stamp order.
-func (f *refolder) run() (err error) {
-	var all []occurrence
-	for _, e := range f.order {
-		r := f.set[e]
-		if err := f.b.dropBases(r); err != nil {
-			return err
-		}
-		for i := r.start; i < len(r.events); i++ {
-			all = append(all, occurrence{r, i})
-		}
-	}
-	slices.SortStableFunc(all, func(x, y occurrence) int {
-		c, e := f.b.compare(x.r.events[x.i].Ref, y.r.events[y.i].Ref)
-		if e != nil {
-			err = e
-		}
-		return c
-	})
-	for len(all) > 0 && err == nil {
-		n := 1
-		first := all[0].r.events[all[0].i]
-		for first.atomic && n < len(all) && all[n].r.events[all[n].i].Ref.N == first.Ref.N {
-			n++
-		}
-		err = f.judge(all[:n])
-		all = all[n:]
-	}
-	return err
-}
-
-// judge judges one operation, or all of an atomic transaction.
-func (f *refolder) judge(os []occurrence) error {
-	rec, err := f.b.record(os[0].r.events[os[0].i].Ref.N)
-	if err != nil {
-		return err
-	}
-	old := make([]keyspace.State, len(os))
-	vs := make([]judge.Verdict, len(os))
-	refused := false
-	for k, o := range os {
-		ev := o.r.events[o.i]
-		op := &rec.Ops[ev.Ref.Index]
-		def, err := f.definition(op.Coll, ev.Ref)
-		if err != nil {
-			return err
-		}
-		old[k] = o.r.cur
-		vs[k] = f.b.judge.Decide(op, o.r.cur, rec.Author(), def)
-		o.r.cur = vs[k].Next
-		refused = refused || vs[k].Code != keyspace.CodeOK
-	}
-	if rec.Atomic && refused {
-		for k := len(os) - 1; k >= 0; k-- {
-			os[k].r.cur = old[k]
-			if vs[k].Code == keyspace.CodeOK {
-				vs[k].Code, vs[k].Err = keyspace.CodeAtomic, judge.ErrAtomic
-			}
-		}
-	}
-	for k, o := range os {
-		if err := f.settle(o, rec, vs[k]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// settle keeps the verdict of an occurrence, and a cached state where one is due.
-func (f *refolder) settle(o occurrence, rec *journal.Record, v judge.Verdict) error {
-	ev := &o.r.events[o.i]
-	if v.Code != keyspace.CodeOK || ev.known && ev.Code != keyspace.CodeOK || f.b.resumed {
-		if err := f.b.refuse(ev.Ref, rec, &rec.Ops[ev.Ref.Index], v); err != nil {
-			return err
-		}
-	}
-	o.r.flipped = o.r.flipped || ev.known && ev.Code != v.Code
-	ev.Code = v.Code
-	n := o.r.ordinal + uint64(o.i) + 1
-	// Within an atomic transaction a document's state is not settled before
-	// its last operation, so no state is cached there.
-	if n%f.b.fold.BaseEvery != 0 || rec.Atomic {
-		return nil
-	}
-	h := keyspace.Head{Last: ev.Ref, Code: ev.Code, Atomic: ev.atomic, Count: n, State: o.r.cur}
-	return f.b.put(f.b.baseKey(o.r.e, ev.Ref), h.Append(nil))
-}
-
-func (f *refolder) definition(name string, r keyspace.Ref) (*judge.Definition, error) {
-	if name == judge.SystemCollection {
-		return nil, nil
-	}
-	d, err := f.b.definitionOf(name)
-	if err != nil {
-		return nil, err
-	}
-	if in := f.set[d.e]; in != nil {
-		if c, err := f.b.compare(in.from, r); err != nil {
-			return nil, err
-		} else if c <= 0 {
-			return f.b.fold.defs.Parse(in.cur.Doc)
-		}
-	}
-	return f.b.definition(name, r)
-}
-
-func (b *batch) dropBases(r *refolding) error {
-	if r.e.Count < b.fold.BaseEvery && !b.resumed { // a state may be cached before the head counts enough
-		return nil
-	}
-	p := b.fold.Space.Key(keyspace.TagBase, keyspace.Num(r.e.coll.Num), r.e.idKey)
-	var keys [][]byte
-	it := b.tx.Iterate(store.Range{
-		Lower: binary.BigEndian.AppendUint64(bytes.Clone(p), uint64(r.from.Time)), Upper: store.PrefixEnd(p), KeysOnly: true,
-	})
-	for ; it.Valid(); it.Next() {
-		keys = append(keys, bytes.Clone(it.Key()))
-	}
-	err := it.Err()
-	it.Close()
-	if err != nil {
-		return err
-	}
-	for _, k := range keys {
-		if err := b.del(k); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// write makes the outcome the document's state and history.
-//
-// The order of the writes matters where they go into several transactions: after a
-// crash the fold begins again with what is stored, so that at every step either the
-// history or the head must name each operation of the document.
-func (f *refolder) write(r *refolding) error {
-	b, e := f.b, r.e
-	for _, ev := range r.gone {
-		if ev.Code != keyspace.CodeOK { // sweepRefused finds others
-			rec, err := b.record(ev.Ref.N)
-			if err != nil {
-				return err
-			}
-			if err := b.refuse(ev.Ref, rec, nil, judge.Verdict{}); err != nil {
-				return err
-			}
-		}
-		// Before the head: after a crash the record brings the document back here,
-		// and a head that counts one operation has no history.
-		if err := b.del(b.historyKey(e, ev.Ref)); err != nil {
-			return err
-		}
-	}
-	if r.named != nil && len(r.events) > 0 {
-		if err := b.putHistory(e, r.named.Ref, r.named.Code, r.named.atomic); err != nil {
-			return err
-		}
-	}
-	for i, ev := range r.events {
-		was, stored := r.stored[ev.Ref]
-		last := i == len(r.events)-1
-		var err error
-		switch {
-		case last && stored:
-			// Not before the head names it, or a crash would lose it.
-			e.drops = append(e.drops, b.historyKey(e, ev.Ref))
-		case !last && (!stored || was != ev.Code):
-			err = b.putHistory(e, ev.Ref, ev.Code, ev.atomic)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return f.finish(r)
-}
-
-func (f *refolder) finish(r *refolding) error {
-	b, e := f.b, r.e
-	b.unnamed = r.unnamed
-	if r.unnamed && (r.flipped || len(r.gone) > 0) {
-		b.gap(e.coll)
-	}
-	b.set(e, r.cur, nil, nil)
-	b.unnamed = false
-	e.Count = r.ordinal + uint64(len(r.events))
-	if len(r.events) == 0 {
-		if r.ordinal == 0 {
-			e.Last, e.Code, e.Atomic = keyspace.Ref{}, 0, false
-		} else {
-			h, _, err := b.base(e, ^clock.Time(0))
-			if err != nil {
-				return err
-			}
-			e.Last, e.Code, e.Atomic = h.Last, h.Code, h.Atomic
-		}
-	} else {
-		ev := r.events[len(r.events)-1]
-		e.Last, e.Code, e.Atomic = ev.Ref, ev.Code, ev.atomic
-		s := b.stat(e.coll)
-		s.MaxTime = max(s.MaxTime, ev.Ref.Time)
-		b.stats[e.coll.Num] = s
-	}
-	b.touch(e)
-	return nil
 }

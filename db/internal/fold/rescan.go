@@ -22,15 +22,15 @@ import (
 // Those before t30 are not touched, and of the others only what comes after t30 is judged.
 func (f *refolder) timelines() (map[*entry][]version, error) {
 	out := map[*entry][]version{}
-	for _, e := range f.order {
-		if e.coll.Name != judge.SystemCollection {
+	for _, r := range f.order {
+		if r.coll != judge.SystemCollection {
 			continue
 		}
-		tl, err := f.b.timeline(e)
+		tl, err := f.b.timeline(r.e)
 		if err != nil {
 			return nil, err
 		}
-		out[e] = tl
+		out[r.e] = tl
 	}
 	return out, nil
 }
@@ -38,7 +38,8 @@ func (f *refolder) timelines() (map[*entry][]version, error) {
 // redefine follows definitions that the fold changed: indexes first, and a rescan from the
 // first place where the law is another.
 func (f *refolder) redefine(before map[*entry][]version) error {
-	for _, e := range f.order {
+	for _, r := range f.order {
+		e := r.e
 		old, ok := before[e]
 		if !ok {
 			continue
@@ -160,6 +161,7 @@ func (b *batch) forget() {
 	}
 	clear(b.defs)
 	clear(b.records)
+	clear(b.ids)
 }
 
 func lthashDelta(s lthash.Seed, remove bool) lthash.Delta {

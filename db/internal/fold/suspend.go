@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
@@ -97,7 +96,8 @@ func (f *Fold) suspend() error {
 // forget drops what load reads again.
 func (f *Fold) forget() {
 	f.Cat, f.meta, f.broken = nil, keyspace.Meta{}, nil
-	f.own, f.cut, f.recent = map[clock.LogID]bool{}, Cut{}, map[int64]*journal.Record{}
+	f.own, f.cut, f.recent = map[clock.LogID]bool{}, Cut{}, recordCache{}
+	f.dropMerge()
 	f.defs.Forget()
 }
 

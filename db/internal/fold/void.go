@@ -76,20 +76,8 @@ func (f *Fold) voidSteps(marks []voidMark, left *interrupted) error {
 			return err
 		}
 	}
-	for i, n := range back {
-		rec, err := b.record(n)
-		if err != nil {
-			return err
-		}
-		if err := b.apply(rec); err != nil {
-			return err
-		}
-		if err := b.emit(); err != nil {
-			return err
-		}
-		if i%16 == 15 {
-			b.forget()
-		}
+	if err := b.takeBack(back); err != nil {
+		return err
 	}
 	if err := b.takeOut(out); err != nil {
 		return err
@@ -104,6 +92,31 @@ func (f *Fold) voidSteps(marks []voidMark, left *interrupted) error {
 		return err
 	}
 	return f.finish(b)
+}
+
+// takeBack folds the arrivals ns, which count again.
+func (b *batch) takeBack(ns []int64) error {
+	var recs []*journal.Record
+	size := 0
+	for i, n := range ns {
+		rec, err := b.recordAhead(n, len(ns)-i, func(k int) int64 { return ns[i+k] })
+		if err != nil {
+			return err
+		}
+		recs, size = append(recs, rec), size+sizeOf(rec)
+		if size < maxMergeBytes && i < len(ns)-1 {
+			continue
+		}
+		if err := b.mergeNow(recs); err != nil {
+			return err
+		}
+		if err := b.emit(); err != nil {
+			return err
+		}
+		b.forget()
+		recs, size = nil, 0
+	}
+	return nil
 }
 
 // maxTakenOut bounds the documents that takeOut keeps in memory.

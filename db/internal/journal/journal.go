@@ -54,6 +54,10 @@ type Journal interface {
 	// one and at most about maxBytes of payload; none if there are none. What a
 	// cut left out may be missing.
 	Arrivals(n int64, maxBytes int) ([]Arrival, error)
+	// Read returns the records that arrived as the numbers ns, in that order, of at
+	// least one and at most about maxBytes of payload. What a cut left out may be
+	// missing.
+	Read(ns []int64, maxBytes int) ([]Arrival, error)
 	// IDs calls f for the records that arrived after n, in order, until it
 	// returns false. What a cut left out may be missing.
 	IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error

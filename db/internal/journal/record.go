@@ -11,7 +11,7 @@ import (
 // Read reads the record that arrived as number n; ErrLost if the journal
 // has it no more.
 func Read(j Journal, n int64) (*Record, error) {
-	as, err := j.Arrivals(n-1, 1)
+	as, err := j.Read([]int64{n}, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -59,5 +59,5 @@ func Decode(a *Arrival) *Record {
 
 // Author returns who wrote the record, and when.
 func (r *Record) Author() judge.Author {
-	return judge.Author{Time: r.Time, Writer: r.Writer, Role: r.Role}
+	return judge.Author{Time: r.Time, Writer: r.Writer, Role: r.Role, Ops: len(r.Ops)}
 }

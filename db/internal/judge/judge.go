@@ -79,6 +79,9 @@ type Judge struct {
 	arraySrc             [][]byte
 	filter               *query.Filter
 	update               *update.Update
+	Judged               int64 // operations so far
+	meter                value.Meter
+	Work                 int // of the last that was decided, see MaxWork
 }
 
 // compile compiles the filter and the update of o, unless they are those of the operation
@@ -102,27 +105,18 @@ func (j *Judge) compile(o *payload.Op) (err error) {
 	return nil
 }
 
-// Decide gives the outcome of o on cur, as by writes it, with def in force; nil is no
-// definition. Rules come last and only for what changes: they see the document before
-// and after, and what changes nothing needs no leave.
-func (j *Judge) Decide(o *payload.Op, cur keyspace.State, by Author, def *Definition) Verdict {
-	v := j.Judge(o, cur, by.Time, def)
-	if v.Code != keyspace.CodeOK || o.Kind == payload.State || v.Next.Dead == cur.Dead && keyspace.SameSlice(v.Next.Doc, cur.Doc) {
-		return v
-	}
-	if err := def.allows(o, cur.Doc, v.Next.Doc, by); err != nil {
-		return Verdict{Next: cur, Code: keyspace.CodeRule, Err: err}
-	}
-	return v
-}
-
-// Judge is Decide without rules: it applies again what was accepted. With no
+// Judge is Decide without rules and bounds: it applies again what was accepted. With no
 // definition it gives what an accepted operation gave, whatever is in force now.
 func (j *Judge) Judge(o *payload.Op, cur keyspace.State, t clock.Time, def *Definition) Verdict {
+	return j.judge(o, cur, t, def, nil)
+}
+
+func (j *Judge) judge(o *payload.Op, cur keyspace.State, t clock.Time, def *Definition, m *value.Meter) Verdict {
+	j.Judged++
 	if o.Kind == payload.State {
 		return takeState(o, cur)
 	}
-	v := j.apply(o, cur, t)
+	v := j.apply(o, cur, t, m)
 	if v.Code != keyspace.CodeOK || v.Next.Doc == nil || keyspace.SameSlice(v.Next.Doc, cur.Doc) {
 		return v
 	}
@@ -137,12 +131,15 @@ func (j *Judge) Judge(o *payload.Op, cur keyspace.State, t clock.Time, def *Defi
 	// Definitions have no schema, but must be ones: a replica that could not read what is
 	// in force could judge nothing.
 	if o.Coll == SystemCollection {
+		if !m.Spend(workDefinition + workDefByte*len(next)) {
+			return refuse(keyspace.CodeTooCostly, ErrWork)
+		}
 		if _, err := ParseDefinition(next); err != nil {
 			return refuse(keyspace.CodeDefinition, err)
 		}
 		return v
 	}
-	if err := def.validate(cur.Doc, next); err != nil {
+	if err := def.validate(cur.Doc, next, m); err != nil {
 		return refuse(keyspace.CodeSchema, fault.Of(keyspace.ErrSchema, "the document does not fit the schema: %w", err))
 	}
 	return v
@@ -150,13 +147,16 @@ func (j *Judge) Judge(o *payload.Op, cur keyspace.State, t clock.Time, def *Defi
 
 // apply gives the outcome of o on cur by the document alone: filter, update, _id. A
 // Next that shares cur's memory says that nothing changed.
-func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
+func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time, m *value.Meter) Verdict {
 	refuse := func(c keyspace.Code, err error) Verdict { return Verdict{Next: cur, Code: c, Err: err} }
 	if o.Kind == payload.Insert {
 		if cur.Doc != nil {
 			return refuse(keyspace.CodeDuplicate, duplicateOf(o))
 		}
 		return Verdict{Next: keyspace.State{Doc: o.Doc, Mod: t}}
+	}
+	if !m.Spend(workOp + len(cur.Doc)) {
+		return refuse(keyspace.CodeTooCostly, ErrWork)
 	}
 	if err := j.compile(o); err != nil {
 		return refuse(keyspace.CodeUpdate, err)
@@ -165,7 +165,7 @@ func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
 	filter := j.filter.At(t.Wall()) // $$NOW is the operation's time, on every replica
 	if cur.Doc != nil {
 		var err error
-		if found, err = filter.Test(keyspace.Visible(cur, filter.Tree().Names("_mod"))); err != nil {
+		if found, err = filter.TestWithin(keyspace.Visible(cur, filter.Tree().Names("_mod")), m); err != nil {
 			return refuse(keyspace.CodeUpdate, err)
 		}
 	}
@@ -177,7 +177,7 @@ func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
 		if cur.Doc != nil {
 			return refuse(keyspace.CodeDuplicate, duplicateOf(o))
 		}
-		doc, err := j.upsert(o, t)
+		doc, err := j.upsert(o, t, m)
 		if err != nil {
 			return refuse(keyspace.CodeUpdate, err)
 		}
@@ -192,7 +192,7 @@ func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
 	if o.Kind == payload.Replace {
 		doc, changed, err = update.Replace(cur.Doc, o.Doc)
 	} else {
-		doc, changed, err = j.update.Apply(cur.Doc, update.Context{Now: t.Wall(), Filter: filter})
+		doc, changed, err = j.update.Apply(cur.Doc, update.Context{Now: t.Wall(), Filter: filter, Meter: m})
 	}
 	if err != nil {
 		return refuse(keyspace.CodeUpdate, err)
@@ -204,11 +204,11 @@ func (j *Judge) apply(o *payload.Op, cur keyspace.State, t clock.Time) Verdict {
 }
 
 // upsert builds the document that o inserts, with o's _id first.
-func (j *Judge) upsert(o *payload.Op, t clock.Time) ([]byte, error) {
+func (j *Judge) upsert(o *payload.Op, t clock.Time, m *value.Meter) ([]byte, error) {
 	doc := o.Doc
 	if o.Kind == payload.Update {
 		var err error
-		doc, err = j.update.Upsert(j.filter, update.Context{Now: t.Wall(), Insert: true, Filter: j.filter})
+		doc, err = j.update.Upsert(j.filter, update.Context{Now: t.Wall(), Insert: true, Filter: j.filter, Meter: m})
 		if err != nil {
 			return nil, err
 		}

@@ -24,6 +24,7 @@ type CompiledRules struct {
 type Author struct {
 	Time         clock.Time
 	Writer, Role string
+	Ops          int // of the record: each has an equal share of its work; 0 is 1
 }
 
 // ParseRules reads the rules of a definition.
@@ -87,7 +88,7 @@ func RulesDoc(r RuleTexts) bson.D {
 // allows judges by the rule for what o makes of a document. A definition is
 // judged by its own rule, as it was before: who may not change a collection cannot give
 // itself leave. The first definition of a collection is free.
-func (d *Definition) allows(o *payload.Op, old, now []byte, by Author) error {
+func (d *Definition) allows(o *payload.Op, old, now []byte, by Author, m *value.Meter) error {
 	name, rule := "write", (*rules.Rule)(nil)
 	if o.Coll == SystemCollection {
 		name = "define"
@@ -112,7 +113,7 @@ func (d *Definition) allows(o *payload.Op, old, now []byte, by Author) error {
 	case old == nil:
 		in.Op = payload.Insert.String()
 	}
-	if err := rule.Allows(&in); err != nil {
+	if err := rule.AllowsWithin(&in, m); err != nil {
 		return fault.Of(keyspace.ErrRule, "denied by the %s rule of %s: %w", name, ruled(o), err)
 	}
 	return nil

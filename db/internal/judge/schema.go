@@ -4,6 +4,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/schema"
+	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -34,25 +35,28 @@ func compileSchema(text string, formats bool) (*schema.Schema, error) {
 }
 
 // Fits judges doc by the schema alone, whatever the level and the action.
-func (v *Validator) Fits(doc []byte) error {
+func (v *Validator) Fits(doc []byte) error { return v.fits(doc, nil) }
+
+// fits is Fits that does no more than m allows.
+func (v *Validator) fits(doc []byte, m *value.Meter) error {
 	if v.Schema == nil {
 		return nil
 	}
-	return v.Schema.Check(doc)
+	return v.Schema.CheckWithin(doc, m)
 }
 
 // validate judges a document that takes the place of old, nil for none. At the level
 // moderate what did not fit before need not fit now, so that old documents can be
 // changed at all.
-func (d *Definition) validate(old, doc []byte) error {
+func (d *Definition) validate(old, doc []byte, m *value.Meter) error {
 	if d == nil || d.Schema == nil || d.Level == LevelOff || d.Warn {
 		return nil
 	}
-	err := d.Fits(doc)
-	if err == nil || d.Level == LevelModerate && old != nil && d.Fits(old) != nil {
+	err := d.fits(doc, m)
+	if err == nil || d.Level == LevelModerate && old != nil && d.fits(old, m) != nil {
 		return nil
 	}
-	if d.Next != nil && d.Next.Fits(doc) == nil {
+	if d.Next != nil && d.Next.fits(doc, m) == nil {
 		return nil // a migration is under way: either shape will do
 	}
 	return err

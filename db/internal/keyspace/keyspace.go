@@ -34,6 +34,7 @@ const (
 	tagSlot       = 'm' // what one commit changed in the meta data
 	tagMeta       = 'M' // the meta data, of every 256 commits or earlier
 	TagRedo       = 'r' // steps under way
+	TagPrepared   = 'p' // a document whose history names operations that are not folded yet
 	TagVoid       = 'v' // a log that is void, up to a position
 	TagSnapshot   = 's' // a snapshot log in force
 	TagOwn        = 'o' // a log of this replica

@@ -68,7 +68,16 @@ func (m *Meta) IsAhead(n int64) bool { return IsAhead(m.Ahead, n) }
 
 // IsAhead reports whether one of the spans holds n.
 func IsAhead(ahead []Span, n int64) bool {
-	return slices.ContainsFunc(ahead, func(s Span) bool { return s.First <= n && n <= s.Last })
+	_, ok := slices.BinarySearchFunc(ahead, n, func(s Span, n int64) int {
+		switch {
+		case s.Last < n:
+			return -1
+		case s.First > n:
+			return 1
+		}
+		return 0
+	})
+	return ok
 }
 
 const (

@@ -23,12 +23,13 @@ const (
 	CodeAtomic
 	CodeTooLarge
 	CodeRule
+	CodeTooCostly
 )
 
 // Reasons gives each code its stable word.
 var Reasons = [...]fault.Kind{
 	"", fault.Malformed, fault.Duplicate, fault.NoMatch, fault.Schema, fault.Update, fault.Reserved, fault.Definition, fault.Atomic,
-	fault.TooLarge, fault.Rule,
+	fault.TooLarge, fault.Rule, fault.TooCostly,
 }
 
 // Reason returns the word of c; a code of a later version has its number for one.

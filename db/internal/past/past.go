@@ -187,6 +187,9 @@ func history(v *view.View, c *keyspace.Coll, idKey []byte, h keyspace.Head) (evs
 		if s.Bad || len(s.B) > 0 {
 			return nil, false, nil
 		}
+		if r.N > v.N && !keyspace.IsAhead(v.Ahead, r.N) {
+			continue // prepared, not folded yet
+		}
 		val, err := it.Value()
 		if err != nil {
 			return nil, false, err

@@ -44,14 +44,14 @@ func (s Scope) compile(where string, v value.Value) (*expr.Expr, error) {
 
 // eval evaluates e on doc at ms since 1970; use sees the value, which does not
 // outlive it.
-func eval(e *expr.Expr, doc []byte, ms int64, vars []value.Value, use func(value.Value)) error {
+func eval(e *expr.Expr, doc []byte, ms int64, vars []value.Value, m *value.Meter, use func(value.Value)) error {
 	env := envs.Get().(*expr.Env)
-	env.Root, env.Now, env.Vars = doc, ms, vars
+	env.Root, env.Now, env.Vars, env.Meter = doc, ms, vars, m
 	v, err := e.Eval(env)
 	if err == nil {
 		use(v)
 	}
-	env.Root, env.Vars = nil, nil
+	env.Root, env.Vars, env.Meter = nil, nil, nil
 	envs.Put(env)
 	return err
 }
@@ -60,7 +60,7 @@ func (n exprNode) match(v value.Value, s *spot) (ok bool) {
 	if s == nil || s.err != nil {
 		return false
 	}
-	s.err = eval(n.e, v.Data, s.now, n.vars, func(v value.Value) { ok = expr.True(v) })
+	s.err = eval(n.e, v.Data, s.now, n.vars, s.m, func(v value.Value) { ok = expr.True(v) })
 	return ok
 }
 
@@ -114,7 +114,12 @@ func (f *Filter) Test(doc []byte) (bool, error) {
 	if !f.exprs {
 		return f.root.match(value.Doc(doc), nil), nil
 	}
-	s := spot{pos: -1, now: f.now}
+	return f.TestWithin(doc, nil)
+}
+
+// TestWithin is Test that does no more than m allows; more is an error.
+func (f *Filter) TestWithin(doc []byte, m *value.Meter) (bool, error) {
+	s := spot{pos: -1, now: f.now, m: m}
 	ok := f.root.match(value.Doc(doc), &s)
 	return ok && s.err == nil, s.err
 }

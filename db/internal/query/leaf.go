@@ -3,6 +3,7 @@ package query
 import (
 	"bytes"
 	"math"
+	"math/bits"
 	"regexp"
 	"slices"
 
@@ -166,8 +167,9 @@ func truncated(v value.Value) (n int64, ok bool) {
 }
 
 type regexLeaf struct {
-	re  *regexp.Regexp
-	raw value.Value // as a BSON regular expression, which it also equals
+	re     *regexp.Regexp
+	states int         // that a match may hold
+	raw    value.Value // as a BSON regular expression, which it also equals
 }
 
 func (l *regexLeaf) test(v value.Value, _ *spot) bool {
@@ -180,6 +182,17 @@ func (l *regexLeaf) test(v value.Value, _ *spot) bool {
 	return false
 }
 
+// cost of a regular expression: a state takes a sixteenth of a step for each byte.
+func (l *regexLeaf) cost(size int) int { return (1 + size*l.states) * value.MeterStep / 16 }
+
+func (l *inLeaf) cost(size int) int {
+	n := size + costVisit*bits.Len(uint(len(l.values)))
+	for _, r := range l.regexes {
+		n += r.cost(size)
+	}
+	return n
+}
+
 // An elemLeaf is $elemMatch with operators: one element, taken as a field of
 // its own, passes them all.
 type elemLeaf struct{ node node }
@@ -188,15 +201,19 @@ func (l elemLeaf) test(v value.Value, s *spot) bool {
 	if !v.IsArray() {
 		return false
 	}
+	in := s.inside()
 	it := value.Elements(v.Data)
 	for i := 0; ; i++ {
 		_, e, ok := it.Next()
 		if !ok {
 			return false
 		}
-		if l.node.match(e, nil) {
+		if l.node.match(e, in) {
 			s.set(i)
 			return true
+		}
+		if s.take(in); in != nil && in.err != nil {
+			return false
 		}
 	}
 }
@@ -209,15 +226,19 @@ func (l elemDocLeaf) test(v value.Value, s *spot) bool {
 	if !v.IsArray() {
 		return false
 	}
+	in := s.inside()
 	it := value.Elements(v.Data)
 	for i := 0; ; i++ {
 		_, e, ok := it.Next()
 		if !ok {
 			return false
 		}
-		if (e.IsDoc() || e.IsArray()) && l.node.match(value.Doc(e.Data), nil) {
+		if (e.IsDoc() || e.IsArray()) && l.node.match(value.Doc(e.Data), in) {
 			s.set(i)
 			return true
+		}
+		if s.take(in); in != nil && in.err != nil {
+			return false
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A spot receives the array position of a match and the error of an expression,
@@ -12,6 +13,42 @@ type spot struct {
 	pos int
 	now int64
 	err error
+	m   *value.Meter // what the match may take; nil for no bound
+}
+
+// spend counts n bytes walked over, and reports whether to go on.
+func (s *spot) spend(n int) bool {
+	if s == nil || s.m == nil {
+		return true
+	}
+	if s.err != nil {
+		return false
+	}
+	if !s.m.Spend(n) {
+		s.err = errWork
+		return false
+	}
+	return true
+}
+
+// What a walk costs besides the bytes it sees.
+const costVisit = 32
+
+var errWork = fault.New(fault.TooCostly, "the filter takes more than its share of work on this document")
+
+// inside is s for conditions that tell no position; nil if nothing is to be counted.
+func (s *spot) inside() *spot {
+	if s == nil || s.m == nil {
+		return nil
+	}
+	return &spot{pos: -1, now: s.now, m: s.m}
+}
+
+// take ends what inside began.
+func (s *spot) take(in *spot) {
+	if in != nil && in.err != nil {
+		s.err = in.err
+	}
 }
 
 func (s *spot) set(i int) {
@@ -100,6 +137,9 @@ type fieldCond struct {
 
 func (n *fieldsNode) match(v value.Value, s *spot) bool {
 	if s != nil || !v.IsDoc() {
+		if !s.spend(costVisit) {
+			return false
+		}
 		return n.all.match(v, s)
 	}
 	met, every := 0, 1<<len(n.fields)-1
@@ -165,12 +205,18 @@ func (n *pathNode) walk(v value.Value, i int, s *spot, through bool) bool {
 	for ; i < len(n.path); i++ {
 		switch {
 		case v.IsDoc():
+			if !s.spend(costVisit + len(v.Data)) {
+				return false
+			}
 			v = value.Get(v.Data, n.path[i].Name)
 		case v.IsArray():
 			return n.walkArray(v.Data, i, s, through)
 		default:
 			return !through && n.leaf.test(value.Value{}, s)
 		}
+	}
+	if s != nil && !s.spend(n.costOf(v)) {
+		return false
 	}
 	switch {
 	case !v.Exists():
@@ -190,9 +236,27 @@ func (n *pathNode) walk(v value.Value, i int, s *spot, through bool) bool {
 			s.set(j)
 			return true
 		}
+		if s != nil && s.err != nil {
+			return false
+		}
 	}
 	return (n.reach != reachElements || through) && n.leaf.test(v, s)
 }
+
+// costOf is what testing v, or its elements, costs.
+func (n *pathNode) costOf(v value.Value) int {
+	visits := 1
+	if v.IsArray() {
+		visits += len(v.Data) / 8
+	}
+	if c, ok := n.leaf.(costly); ok {
+		return visits*costVisit + c.cost(len(v.Data))
+	}
+	return visits*costVisit + len(v.Data)
+}
+
+// A costly leaf takes more than to walk over the value, or counts itself.
+type costly interface{ cost(size int) int }
 
 var zero = value.Int32(0)
 
@@ -215,6 +279,9 @@ func (n *pathNode) walkArray(arr []byte, i int, s *spot, through bool) bool {
 			return !known && !through && n.leaf.test(value.Value{}, s)
 		}
 		ok = false
+		if !s.spend(costVisit + len(e.Data)) {
+			return false
+		}
 		switch {
 		case e.IsDoc():
 			v := value.Get(e.Data, name)
@@ -240,6 +307,9 @@ func (n *pathNode) walkArray(arr []byte, i int, s *spot, through bool) bool {
 func (n *pathNode) member(e value.Value, s *spot) bool {
 	if n.reach == reachDeep {
 		return n.walk(e, len(n.path), s, true)
+	}
+	if s != nil && !s.spend(n.costOf(e)) {
+		return false
 	}
 	return n.leaf.test(e, s)
 }

@@ -19,6 +19,7 @@ type Context struct {
 	Now    time.Time     // for $$NOW
 	Score  float64       // of $text, for {$meta: "textScore"}
 	Vars   []value.Value // of the Scope that it was compiled for
+	Meter  *value.Meter  // what expressions may take; nil for no bound
 }
 
 // A projector projects one document.
@@ -97,7 +98,7 @@ func (r *projector) add(dst []byte, n *projNode) []byte {
 		if r.err != nil {
 			return dst
 		}
-		err := eval(n.expr, r.doc, r.ctx.Now.UnixMilli(), r.ctx.Vars, func(v value.Value) {
+		err := eval(n.expr, r.doc, r.ctx.Now.UnixMilli(), r.ctx.Vars, r.ctx.Meter, func(v value.Value) {
 			if len(dst)+len(v.Data) > expr.MaxValue {
 				r.err = fault.Errorf(fault.TooLarge, "%s: the document would have more than %d MiB", n.name, expr.MaxValue>>20)
 				return
@@ -177,7 +178,7 @@ func (n *projNode) positional() bool {
 func (r *projector) position(dst, key []byte, v value.Value) []byte {
 	pos := -1
 	if r.ctx.Filter != nil {
-		_, pos = r.ctx.Filter.MatchAt(r.doc)
+		_, pos = r.ctx.Filter.MatchAt(r.doc, r.ctx.Meter)
 	}
 	e := value.At(v.Data, pos)
 	switch {

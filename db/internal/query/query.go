@@ -155,16 +155,25 @@ func (f *Filter) Match(doc []byte) bool {
 
 // MatchAt is Match that also returns the index of the array element that
 // matched, for the positional operator; -1 if no array was involved.
-func (f *Filter) MatchAt(doc []byte) (ok bool, pos int) {
-	s := spot{pos: -1, now: f.now}
+// It does no more than m allows: what takes more does not match.
+func (f *Filter) MatchAt(doc []byte, m *value.Meter) (ok bool, pos int) {
+	s := spot{pos: -1, now: f.now, m: m}
 	ok = f.root.match(value.Doc(doc), &s) && s.err == nil
 	return ok, s.pos
 }
 
 // MatchValue reports whether an array element matches a filter of
-// CompileElement or CompileArrayFilter.
-func (f *Filter) MatchValue(v value.Value) bool {
-	return (v.IsDoc() || !f.docsOnly) && f.root.match(v, nil)
+// CompileElement or CompileArrayFilter. It does no more than m allows: what takes more
+// does not match.
+func (f *Filter) MatchValue(v value.Value, m *value.Meter) bool {
+	if !v.IsDoc() && f.docsOnly {
+		return false
+	}
+	if m == nil {
+		return f.root.match(v, nil)
+	}
+	s := spot{pos: -1, m: m}
+	return f.root.match(v, &s) && s.err == nil
 }
 
 // Conditions returns the number of conditions, at least 1: what testing one

@@ -206,7 +206,7 @@ func TestMatchAt(t *testing.T) {
 		{`{"a":{"$elemMatch":{"b":2}}}`, `{"a":[{"b":1},{"b":2}]}`, 1},
 		{`{"b":1}`, `{"a":[1],"b":1}`, -1},
 	} {
-		if ok, pos := mustFilter(t, c.filter).MatchAt(parse(t, []byte(c.doc))); !ok || pos != c.pos {
+		if ok, pos := mustFilter(t, c.filter).MatchAt(parse(t, []byte(c.doc)), nil); !ok || pos != c.pos {
 			t.Errorf("%s on %s: got %t %d, want %d", c.filter, c.doc, ok, pos, c.pos)
 		}
 	}
@@ -310,7 +310,7 @@ func TestLogic(t *testing.T) {
 			t.Skip()
 		}
 		ok := f.Match(doc)
-		if at, _ := f.MatchAt(doc); at != ok {
+		if at, _ := f.MatchAt(doc, nil); at != ok {
 			t.Fatalf("%s on %s: Match %t, MatchAt %t", filter, value.AppendJSON(nil, doc, false), ok, at)
 		}
 		return ok
@@ -371,7 +371,7 @@ func FuzzCompile(f *testing.F) {
 		spec, doc = fromText(spec), fromText(doc)
 		if q, err := query.Compile(spec); err == nil {
 			ok, err := q.Test(doc)
-			if at, _ := q.MatchAt(doc); at != q.Match(doc) || ok != at {
+			if at, _ := q.MatchAt(doc, nil); at != q.Match(doc) || ok != at {
 				t.Fatal("Match, MatchAt and Test disagree")
 			}
 			if n, err2 := query.Compile(negated(spec)); err2 == nil && err == nil && n.Match(doc) == ok {

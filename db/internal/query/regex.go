@@ -27,7 +27,8 @@ func compileRegex(path, pattern, options string) (*regexLeaf, error) {
 			return nil, fault.Errorf(fault.BadValue, "%s: $regex: invalid flag in regex options: %c", path, o)
 		}
 	}
-	if err := checkCost(path, pattern); err != nil {
+	states, err := checkCost(path, pattern)
+	if err != nil {
 		return nil, err
 	}
 	expr := pattern
@@ -47,7 +48,7 @@ func compileRegex(path, pattern, options string) (*regexLeaf, error) {
 			"%s: $regex: Regular expression is invalid or unsupported (RE2 syntax; no look-around, back-references, possessive or atomic groups): %s", path, why)
 	}
 	raw := append(append([]byte(pattern), 0), options...)
-	return &regexLeaf{re: re, raw: value.Value{Type: bson.TypeRegex, Data: append(raw, 0)}}, nil
+	return &regexLeaf{re: re, states: states, raw: value.Value{Type: bson.TypeRegex, Data: append(raw, 0)}}, nil
 }
 
 const (
@@ -59,16 +60,20 @@ const (
 )
 
 // checkCost refuses patterns that would be slow: a filter is judged by every
-// replica, on any document. An invalid pattern passes; its compilation fails.
-func checkCost(path, pattern string) error {
+// replica, on any document. It counts the states. An invalid pattern passes; its
+// compilation fails.
+func checkCost(path, pattern string) (states int, err error) {
 	if len(pattern) > maxPattern {
-		return fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern of %d bytes is larger than %d", path, len(pattern), maxPattern)
+		return 0, fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern of %d bytes is larger than %d", path, len(pattern), maxPattern)
 	}
 	re, err := syntax.Parse(pattern, syntax.Perl)
-	if err == nil && cost(re) > maxCost {
-		return fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern is too costly: more than %d states", path, maxCost)
+	if err != nil {
+		return 0, nil
 	}
-	return nil
+	if states = cost(re); states > maxCost {
+		return 0, fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern is too costly: more than %d states", path, maxCost)
+	}
+	return states, nil
 }
 
 // maxCosts bounds the costs of a filter's patterns together.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
+	"slices"
 
 	"github.com/google/cel-go/common/ast"
 	"github.com/google/cel-go/common/operators"
@@ -15,6 +17,7 @@ import (
 type checker struct {
 	elements int
 	nesting  int
+	patterns int            // instructions of all
 	tables   map[int64]bool // map literals that are only looked up in
 }
 
@@ -26,9 +29,11 @@ var zoned = map[string]bool{
 	"getHours": true, "getMinutes": true, "getSeconds": true, "getMilliseconds": true,
 }
 
-func check(e ast.Expr) error {
+// check returns how many instructions the rule's patterns have together.
+func check(e ast.Expr) (patterns int, err error) {
 	c := &checker{tables: map[int64]bool{}}
-	return c.expr(e)
+	err = c.expr(e)
+	return c.patterns, err
 }
 
 func (c *checker) all(es ...ast.Expr) error {
@@ -111,6 +116,27 @@ func constant(e ast.Expr) (string, bool) {
 	return string(s), ok
 }
 
+// programSize counts the instructions of a pattern; 0 if it is none, which Program
+// tells. CEL's own limit panics on repetitions, which must be written out first.
+func programSize(pattern string) int {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	if repeats(re) {
+		re = re.Simplify()
+	}
+	prog, err := syntax.Compile(re)
+	if err != nil {
+		return 0
+	}
+	return len(prog.Inst)
+}
+
+func repeats(re *syntax.Regexp) bool {
+	return re.Op == syntax.OpRepeat || slices.ContainsFunc(re.Sub, repeats)
+}
+
 func (c *checker) call(f ast.CallExpr) error {
 	args := f.Args()
 	switch name := f.FunctionName(); {
@@ -122,9 +148,15 @@ func (c *checker) call(f ast.CallExpr) error {
 		if len(args) == 0 {
 			break
 		}
-		if _, ok := constant(args[len(args)-1]); !ok {
+		pattern, ok := constant(args[len(args)-1])
+		if !ok {
 			return errors.New("the pattern of matches must be a literal string")
 		}
+		n := programSize(pattern)
+		if n > maxPattern {
+			return fmt.Errorf("regex program size %d exceeds limit of %d", n, maxPattern)
+		}
+		c.patterns += n
 	case zoned[name] && len(args) > 0:
 		if z, ok := constant(args[0]); !ok || z != "UTC" && !offset.MatchString(z) {
 			return fmt.Errorf(`the time zone of %s must be "UTC" or a literal offset, as "+02:00"`, name)

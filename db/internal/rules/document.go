@@ -14,7 +14,11 @@ import (
 )
 
 // A meter counts the bytes that one evaluation may still walk over.
-type meter struct{ left int }
+type meter struct {
+	left     int
+	patterns int          // instructions of the rule's
+	work     *value.Meter // for what matching a string may take, which CEL counts too late
+}
 
 func (m *meter) spend(n int) bool {
 	m.left -= n + 1
@@ -37,6 +41,9 @@ func (m *meter) toCEL(v value.Value) ref.Val {
 	case bson.TypeArray:
 		return &list{data: v.Data, m: m}
 	case bson.TypeString, bson.TypeSymbol, bson.TypeJavaScript:
+		if !m.work.Spend(len(v.Data) * m.patterns * value.MeterStep / 16) {
+			return overrun
+		}
 		return types.String(v.Str())
 	case bson.TypeBoolean:
 		return types.Bool(v.Bool())

@@ -20,6 +20,7 @@ import (
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/interpreter"
 
+	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -56,9 +57,18 @@ type Input struct {
 
 // A Rule is a compiled expression; it is immutable and safe for concurrent use.
 type Rule struct {
-	kind    Kind
-	program cel.Program
+	kind     Kind
+	patterns int                                     // instructions of all
+	programs [len(costs)]func() (cel.Program, error) // by the cost that they allow
 }
+
+// costs are what programs of a rule allow: MaxCost, and less where an operation's share
+// of work is small. A program is made when it is first needed.
+var costs = [...]uint64{MaxCost, MaxCost / 2, MaxCost / 4, MaxCost / 8, MaxCost / 16, MaxCost / 32, MaxCost / 64, MaxCost / 128,
+	MaxCost / 256, MaxCost / 512, MaxCost / 1024, MaxCost / 2048}
+
+// costUnit is what a unit of CEL's cost counts for a meter.
+const costUnit = 32 * value.MeterStep
 
 // ErrDenied is what [Rule.Allows] returns where the expression is false.
 var ErrDenied = fault.New(fault.Rule, "it is false")
@@ -81,7 +91,6 @@ func environment(k Kind) (*cel.Env, error) {
 			cel.Overload("timestamp_to_timestamp", []*cel.Type{cel.TimestampType}, cel.TimestampType, cel.UnaryBinding(toTimestamp))),
 		cel.DefaultUTCTimeZone(true),
 		cel.ParserRecursionLimit(maxDepth), cel.ParserExpressionSizeLimit(MaxText), cel.ExpressionNodeLimit(4 * MaxText),
-		cel.RegexProgramSizeLimit(maxPattern),
 		cel.Variable("doc", doc), cel.Variable("member", cel.MapType(cel.StringType, cel.StringType)),
 	}
 	if k == Read {
@@ -116,22 +125,53 @@ func Compile(k Kind, text string) (*Rule, error) {
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("a rule must give true or false, not %s", t)
 	}
-	if err := check(ast.NativeRep().Expr()); err != nil {
-		return nil, err
-	}
-	p, err := e.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(MaxCost))
+	patterns, err := check(ast.NativeRep().Expr())
 	if err != nil {
 		return nil, err
 	}
-	return &Rule{k, p}, nil
+	r := &Rule{kind: k, patterns: patterns}
+	for i, most := range costs {
+		r.programs[i] = sync.OnceValues(func() (cel.Program, error) {
+			return e.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(most))
+		})
+	}
+	_, err = r.programs[0]()
+	return r, err
 }
 
 // Allows returns nil if the rule is true for the input. Else it says why not:
 // ErrDenied if it is false; an expression that fails, gives no boolean, or goes
 // over its limits denies, too.
-func (r *Rule) Allows(in *Input) error {
-	a := &activation{in: in, kind: r.kind, meter: meter{left: maxScanned}}
-	out, _, err := r.program.Eval(a)
+func (r *Rule) Allows(in *Input) error { return r.AllowsWithin(in, nil) }
+
+var errWork = fault.New(fault.TooCostly, "the rule takes more than its share of work on this document")
+
+// AllowsWithin is Allows that does no more than m allows; more denies, and empties m.
+func (r *Rule) AllowsWithin(in *Input, m *value.Meter) error {
+	most := maxScanned
+	if m != nil {
+		most = min(most, m.Left)
+	}
+	level := 0
+	for ; level < len(costs) && m != nil && m.Left/costUnit < int(costs[level]); level++ {
+	}
+	if level == len(costs) || most < 0 {
+		m.Exhaust()
+		return errWork
+	}
+	p, err := r.programs[level]()
+	if err != nil {
+		return err
+	}
+	a := &activation{in: in, kind: r.kind, meter: meter{left: most, patterns: r.patterns, work: m}}
+	out, details, err := p.Eval(a)
+	m.Spend(most - a.meter.left)
+	if cost := details.ActualCost(); cost != nil {
+		m.Spend(int(min(*cost, MaxCost)) * costUnit)
+	}
+	if level > 0 && cancelled(err) || most < maxScanned && a.meter.left < 0 {
+		m.Exhaust()
+	}
 	switch {
 	case a.meter.left < 0:
 		return errScanned
@@ -145,9 +185,13 @@ func (r *Rule) Allows(in *Input) error {
 	return fmt.Errorf("it gives %s, not true or false", out.Type().TypeName())
 }
 
+func cancelled(err error) bool {
+	var c interpreter.EvalCancelledError
+	return errors.As(err, &c)
+}
+
 func clip(err error) error {
-	var cancelled interpreter.EvalCancelledError
-	if errors.As(err, &cancelled) {
+	if cancelled(err) {
 		return errors.New("it costs too much")
 	}
 	s := err.Error()

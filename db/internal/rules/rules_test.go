@@ -70,6 +70,7 @@ func TestExpressions(t *testing.T) {
 		{`doc.sub.map(k, k) == ["b", "a"] && doc.tags + ["x"] == ["red", "blue", "x"]`, ""},
 		{`member.role == "owner" && {"owner": 3, "writer": 1}[member.role] >= 3 && "owner" in {"owner": 1}`, ""},
 		{`doc.s.matches("^a.b")`, ""},
+		{`!doc.s.matches("^[0-9]{4,20}$")`, ""},
 		{`string(timestamp("2020-01-31T00:00:00+01:00") + duration("4800h")) == "2020-08-17T23:00:00Z"`, ""},
 		{`type(doc) == map && type(doc.tags) == list && type(doc.n) == int`, ""},
 		{`doc.n == 3`, ErrDenied.Error()},

@@ -62,12 +62,26 @@ var (
 
 // Check returns nil if the document fits, a *[Misfit] if it does not, or an
 // error that says that the check takes too long, which refuses it, too.
-func (s *Schema) Check(doc []byte) error { return s.CheckValue(value.Doc(doc)) }
+func (s *Schema) Check(doc []byte) error { return s.CheckWithin(doc, nil) }
+
+// CheckWithin is Check that does no more than m allows; more refuses the document.
+func (s *Schema) CheckWithin(doc []byte, m *value.Meter) error {
+	return s.check(value.Doc(doc), m)
+}
 
 // CheckValue is Check of any value.
-func (s *Schema) CheckValue(v value.Value) error {
-	r := run{budget: maxBudget}
-	if r.eval(s.root, v, nil) {
+func (s *Schema) CheckValue(v value.Value) error { return s.check(v, nil) }
+
+func (s *Schema) check(v value.Value, m *value.Meter) error {
+	most := m.Steps(maxBudget)
+	r := run{budget: most}
+	fits := r.eval(s.root, v, nil)
+	if r.budget < 0 && most < maxBudget {
+		m.Exhaust()
+	} else {
+		m.Spend((most - max(r.budget, 0)) * value.MeterStep)
+	}
+	if fits {
 		return nil
 	}
 	if r.err != nil {

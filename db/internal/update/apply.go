@@ -22,14 +22,27 @@ type applier struct {
 	asked bool // pos is known
 	pos   int  // the element for $
 	steps int
+
+	metered int // steps that the meter knows of
 }
 
 // maxSteps bounds the pairs of a path's component and a document or element
 // that an update of one document looks at.
 const maxSteps = 1 << 22
 
+// stepBytes is what a step counts for a meter.
+const stepBytes = value.MeterStep / 4
+
+var errWork = fault.New(fault.TooCostly, "the update takes more than its share of work on this document")
+
 func (a *applier) step(n int) error {
-	if a.steps += n; a.steps > maxSteps {
+	a.steps += n
+	ok := a.ctx.Meter.Spend((a.steps - a.metered) * stepBytes)
+	a.metered = a.steps
+	if !ok {
+		return errWork
+	}
+	if a.steps > maxSteps {
 		return fault.Errorf(fault.BadValue, "the update takes more than %d steps on one document", maxSteps)
 	}
 	return nil
@@ -40,7 +53,7 @@ func (a *applier) position() (int, error) {
 	if !a.asked {
 		a.asked, a.pos = true, -1
 		if a.ctx.Filter != nil {
-			if ok, pos := a.ctx.Filter.MatchAt(a.doc); ok {
+			if ok, pos := a.ctx.Filter.MatchAt(a.doc, a.ctx.Meter); ok {
 				a.pos = pos
 			}
 		}
@@ -109,6 +122,9 @@ func notArray(n *node) error {
 func (a *applier) existing(dst, key []byte, v value.Value, n *node, inArray bool) ([]byte, error) {
 	switch {
 	case n.op != nil:
+		if v.IsArray() && a.ctx.Meter != nil && !a.ctx.Meter.Spend(value.Count(v.Data)*validElement) {
+			return nil, errWork
+		}
 		return n.op.apply(a, dst, key, v, inArray)
 	case v.IsDoc():
 		return a.document(value.AppendHeader(dst, v.Type, key), v.Data, n)
@@ -226,7 +242,7 @@ func (a *applier) elements(dst, arr []byte, kids *arrayKids) (_ []byte, i int, e
 		if k := kids.byIndex[i]; k != nil {
 			hits = append(hits, k)
 		}
-		hits = appendHits(hits, kids.wild, i, kids.at, v)
+		hits = appendHits(hits, kids.wild, i, kids.at, v, a.ctx.Meter)
 		i++
 		if err := a.step(kids.cost); err != nil {
 			return nil, 0, err
@@ -287,10 +303,10 @@ func allDocs(arr []byte) bool {
 }
 
 // appendHits appends the kids that apply to element i.
-func appendHits(hits, kids []*node, i, at int, v value.Value) []*node {
+func appendHits(hits, kids []*node, i, at int, v value.Value, m *value.Meter) []*node {
 	for _, k := range kids {
 		if k.index == i || k.wild == wildAll || k.wild == wildAt && i == at ||
-			k.wild == wildFilter && k.match.MatchValue(v) {
+			k.wild == wildFilter && k.match.MatchValue(v, m) {
 			hits = append(hits, k)
 		}
 	}

@@ -265,7 +265,7 @@ type pullOp struct {
 	never
 	name string
 	cost int // of one call of drop, in steps
-	drop func(value.Value) bool
+	drop func(value.Value, *value.Meter) bool
 }
 
 func newPull(path string, v value.Value) (op, error) {
@@ -282,7 +282,7 @@ func newPullAll(path string, v value.Value) (op, error) {
 	}
 	vals := elements(v.Data)
 	slices.SortStableFunc(vals, value.Compare)
-	return pullOp{name: "$pullAll", cost: 1, drop: func(e value.Value) bool {
+	return pullOp{name: "$pullAll", cost: 1, drop: func(e value.Value, _ *value.Meter) bool {
 		_, found := slices.BinarySearchFunc(vals, e, value.Compare)
 		return found
 	}}, nil
@@ -299,5 +299,5 @@ func (o pullOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]b
 	if err := a.step(len(all) * o.cost); err != nil {
 		return nil, err
 	}
-	return appendArray(dst, key, slices.DeleteFunc(all, o.drop)), nil
+	return appendArray(dst, key, slices.DeleteFunc(all, func(v value.Value) bool { return o.drop(v, a.ctx.Meter) })), nil
 }

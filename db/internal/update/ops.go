@@ -80,8 +80,8 @@ func (o renameOp) creates(a *applier) bool { return o.source(a).Exists() }
 
 // source returns the value to move; it scans the document, which counts.
 func (o renameOp) source(a *applier) value.Value {
-	const scanned = 64 // bytes that take about the time of a step
-	if a.steps += len(a.doc) / scanned; a.steps > maxSteps {
+	const scanned = 64                     // bytes that take about the time of a step
+	if a.step(len(a.doc)/scanned) != nil { // which apply's end tells
 		return value.Value{}
 	}
 	return o.from.Lookup(a.doc)

@@ -85,7 +85,7 @@ func compileStage(v value.Value) (stage, error) {
 		return nil, fault.Errorf(fault.InvalidOptions, "%s is not allowed to be used within an update", op)
 	}
 	return func(doc []byte, ctx Context) ([]byte, error) {
-		return p.Project(make([]byte, 0, len(doc)+64), doc, query.Context{Now: ctx.Now})
+		return p.Project(make([]byte, 0, len(doc)+64), doc, query.Context{Now: ctx.Now, Meter: ctx.Meter})
 	}, err
 }
 
@@ -98,7 +98,7 @@ func replaceRoot(op string, v value.Value) (stage, error) {
 		return nil, fault.Errorf(fault.CommandNotSupported, "%s: $rand and time zones by name are not supported in updates", op)
 	}
 	return func(doc []byte, ctx Context) ([]byte, error) {
-		env := expr.Env{Root: doc, Now: ctx.Now.UnixMilli()}
+		env := expr.Env{Root: doc, Now: ctx.Now.UnixMilli(), Meter: ctx.Meter}
 		v, err := e.Eval(&env)
 		switch {
 		case err != nil:
@@ -119,6 +119,9 @@ func (u *Update) run(doc []byte, ctx Context) (out []byte, err error) {
 		}
 		if len(out) > value.MaxDocument {
 			return nil, tooLarge()
+		}
+		if ctx.Meter != nil && !ctx.Meter.Spend(value.Count(out)*value.MeterStep) {
+			return nil, errWork
 		}
 	}
 	it := value.Elements(out)

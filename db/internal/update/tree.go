@@ -152,7 +152,7 @@ func (n *node) creates(a *applier) bool {
 	if n.op != nil {
 		return n.op.creates(a)
 	}
-	if a.steps += len(n.kids); a.steps > maxSteps {
+	if a.step(len(n.kids)) != nil {
 		return false
 	}
 	for _, k := range n.kids {

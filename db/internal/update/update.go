@@ -28,6 +28,7 @@ type Context struct {
 	Now    time.Time     // for $currentDate; the writer's time, not this machine's
 	Insert bool          // the document is being inserted by an upsert: $setOnInsert acts
 	Filter *query.Filter // the filter that found the document, for the positional $; may be nil
+	Meter  *value.Meter  // what the update may take; nil for no bound
 }
 
 // An Update is a compiled update document.
@@ -56,6 +57,7 @@ func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, er
 		if out, err = a.document(make([]byte, 0, len(doc)+64), doc, u.root); err == nil {
 			err = a.step(0)
 		}
+		ctx.Meter.Spend(len(out))
 	}
 	if err != nil {
 		return nil, false, err
@@ -69,11 +71,18 @@ func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, er
 	if err := checkID(doc, out); err != nil {
 		return nil, false, err
 	}
+	if ctx.Meter != nil && !ctx.Meter.Spend(value.Count(out)*validElement) {
+		return nil, false, errWork
+	}
 	if err := value.Validate(out); err != nil {
 		return nil, false, err
 	}
 	return out, true, nil
 }
+
+// validElement is what an element counts for a meter that is validated, or is of an array
+// that an operator changes.
+const validElement = 2 * value.MeterStep
 
 func tooLarge() error {
 	return fault.Errorf(fault.TooLarge, "Resulting document after update is larger than %d", value.MaxDocument)

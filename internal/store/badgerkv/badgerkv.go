@@ -1,8 +1,16 @@
-// Package badgerkv is the engine over badger, opened through ipfs/go-ds-badger.
+// Package badgerkv is the engine over badger, with the options of ipfs/go-ds-badger:
+// the files are the same.
 // Its value log is the write-ahead log; short values are also in the tree, which
 // makes old log files garbage that it removes in the background.
 //
 //	badgerkv.go   opening, and the map
+//	check.go      what must be there, before badger opens it
+//	reads.go      reads of what is damaged
+//	verify.go     reading everything
+//	salvage.go    taking out of a damaged store what can be read
+//	vlog.go       the files of the value log
+//	table.go      the files of the tree
+//	log.go        badger's messages, and its waits for room on the disk
 //	collect.go    giving disk space back
 package badgerkv
 
@@ -13,6 +21,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -38,23 +47,31 @@ const (
 )
 
 type engine struct {
-	ds   *badgerds.Datastore
-	db   *badger.DB
-	dir  string
-	logf func(format string, args ...any)
+	db  *badger.DB
+	dir string
+	say *messages
 
-	written atomic.Int64 // bytes committed
-	tidied  int64        // of these, when log files were last removed; under gcMu
-	gcMu    sync.Mutex   // held by what removes log files
-	stop    context.CancelFunc
-	tending sync.WaitGroup
+	applying sync.Mutex // held while a transaction is written
+	log      uint32     // the number of the last log file; under applying
+	position atomic.Uint64
+
+	committed atomic.Int64    // bytes
+	tidied    int64           // of these, when log files were last removed; under gcMu
+	checked   map[uint32]bool // log files that were read to their ends; under gcMu
+	gcMu      sync.Mutex      // held by what removes log files
+	stop      context.CancelFunc
+	tending   sync.WaitGroup
 }
 
-func optionsOf(table int64) *badgerds.Options {
-	o := badgerds.DefaultOptions
-	o.GcInterval = 0 // tend does it
+// optionsOf is go-ds-badger's choice with ours. Its own NewDatastore would send
+// badger's messages to a logger of the whole process, past Logf.
+func optionsOf(dir string, table int64, say *messages) badger.Options {
+	o := badgerds.DefaultOptions.Options
+	o.Dir, o.ValueDir = dir, dir
+	o.Logger = say
 	o.SyncWrites = false
-	o.Truncate = true
+	o.Truncate = true // of a last write that was interrupted: check saw no other
+	o.VerifyValueChecksum = true
 	o.TableLoadingMode = options.MemoryMap
 	o.ValueLogLoadingMode = options.FileIO
 	o.MaxTableSize = table
@@ -69,55 +86,72 @@ func optionsOf(table int64) *badgerds.Options {
 	o.ValueLogFileSize = logSize
 	o.CompactL0OnClose = false
 	o.EventLogging = false
-	return &o
+	return o
 }
 
-// Options tunes the engine. The zero value suits production.
+// Options tunes the engine. The zero value suits a store that is there.
 type Options struct {
-	// Logf receives what the engine has to say of its own; badger's messages go to
-	// go-log. nil discards it.
-	Logf   func(format string, args ...any)
-	Create bool         // a store that is not there is made; else it is ErrCorrupt
-	Space  *store.Space // of the disk; nil: nobody watches it
+	// Create makes an empty store if none is there; otherwise that is ErrCorrupt.
+	Create bool
+	// Durable is the position that the store had reached: if it is not there, that is
+	// ErrCorrupt. 0: not known.
+	Durable uint64
+	// Logf receives warnings and errors, badger's too; nil discards them.
+	Logf  func(format string, args ...any)
+	Space *store.Space // of the disk; nil: nobody watches it
 }
 
-// Open opens the engine in dir, which exists.
+// Open opens the engine in dir, which exists. What is damaged there is ErrCorrupt,
+// and left as it is.
 func Open(dir string, o Options) (store.Engine, error) {
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
-	if crashed(dir) {
-		ds, err := badgerds.NewDatastore(dir, optionsOf(recoverSize))
-		if err != nil {
-			return nil, err
-		}
-		if err := ds.Close(); err != nil {
-			return nil, err
-		}
-	}
-	opt := optionsOf(tableSize)
-	opt.CompactL0OnClose = piled(dir)
-	ds, err := badgerds.NewDatastore(dir, opt)
+	release, err := lock(dir)
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{ds: ds, db: ds.DB, dir: dir, logf: o.Logf}
+	f, err := check(dir, o.Create, o.Durable)
+	if err = errors.Join(err, release()); err != nil {
+		return nil, err
+	}
+	say := newMessages(dir, o)
+	if crashed(dir) {
+		db, err := openBadger(optionsOf(dir, recoverSize, say), say)
+		if err == nil {
+			err = closeBadger(db, say)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	opt := optionsOf(dir, tableSize, say)
+	opt.CompactL0OnClose = f.piled
+	db, err := openBadger(opt, say)
+	if err != nil {
+		return nil, err
+	}
+	e := &engine{db: db, dir: dir, say: say, log: f.log, checked: make(map[uint32]bool)}
+	if err := errors.Join(e.sameTables(f), e.findEnd()); err != nil {
+		return nil, errors.Join(err, e.db.Close())
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.tending.Go(func() { e.tend(ctx) })
 	return e, nil
 }
 
-// piled reports whether tables have piled up at level 0. A manifest that can
-// not be read is for the opening to report.
-func piled(dir string) bool {
-	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	m, _, err := badger.ReplayManifestFile(f)
-	return err == nil && len(m.Levels) > 0 && len(m.Levels[0].Tables) >= pile
+func openBadger(o badger.Options, say *messages) (*badger.DB, error) {
+	return bounded(say, func() (*badger.DB, error) { return badger.Open(o) }, func(db *badger.DB, err error) {
+		if err == nil {
+			_ = db.Close() // nobody waits for it
+		}
+	})
+}
+
+func closeBadger(db *badger.DB, say *messages) error {
+	_, err := bounded(say, func() (struct{}, error) { return struct{}{}, db.Close() }, func(struct{}, error) {})
+	return err
 }
 
 // crashed reports whether the store in dir was not closed and has enough log
@@ -150,7 +184,49 @@ func (e *engine) Charge(key, value []byte) int {
 	return len(key) + len(value)
 }
 
+// Position is the end of the log: the number of the last file, and its size in the
+// lower 32 bits.
+func (e *engine) Position() uint64 { return e.position.Load() }
+
+// findEnd notes how far the log goes; applying is held, or nobody knows the engine.
+func (e *engine) findEnd() error {
+	for {
+		if _, err := os.Stat(logName(e.dir, e.log+1)); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return err
+		}
+		e.log++
+	}
+	fi, err := os.Stat(logName(e.dir, e.log))
+	if err != nil {
+		return err
+	}
+	e.position.Store(uint64(e.log)<<32 | uint64(fi.Size()))
+	return nil
+}
+
+// moved finds the last log file again, after badger itself has written to the log and
+// may have removed files since.
+func (e *engine) moved() error {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	ids, err := logFiles(e.dir)
+	if err == nil && len(ids) > 0 {
+		e.log = ids[len(ids)-1]
+		err = e.findEnd()
+	}
+	return err
+}
+
+// Apply refuses while badger cannot save what it has in memory: it would wait for
+// room on the disk.
 func (e *engine) Apply(w *store.Writes) error {
+	if err := e.say.full(); err != nil {
+		return err
+	}
+	e.applying.Lock()
+	defer e.applying.Unlock()
 	txn := e.db.NewTransaction(true)
 	defer txn.Discard()
 	entries := make([]badger.Entry, w.Len())
@@ -169,27 +245,25 @@ func (e *engine) Apply(w *store.Writes) error {
 			return err
 		}
 	}
-	e.written.Add(size)
-	return txn.Commit()
+	e.committed.Add(size)
+	if err := txn.Commit(); err != nil {
+		return e.written(err)
+	}
+	return e.findEnd()
 }
 
-func (e *engine) Sync() error { return e.db.Sync() }
-
-// Position returns the time of the last commit.
-func (e *engine) Position() uint64 {
-	txn := e.db.NewTransaction(false)
-	defer txn.Discard()
-	return txn.ReadTs()
-}
-
-// Verify checks nothing yet.
-func (e *engine) Verify(func(n int) error, func(store.Damage)) error { return nil }
+func (e *engine) Sync() error { return e.written(e.db.Sync()) }
 
 func (e *engine) Close() error {
 	e.stop()
 	e.tending.Wait()
 	err := e.tidy(context.Background(), 1)
-	return errors.Join(err, e.ds.Close())
+	if errors.Is(err, store.ErrCorrupt) { // nothing was moved
+		e.say.logf("removing old log files of %s: %v", e.dir, err)
+		err = nil
+	}
+	// The tables that a close saves must not know more of the log than the disk has.
+	return errors.Join(err, e.Sync(), closeBadger(e.db, e.say))
 }
 
 func (e *engine) Size() (int64, error) {
@@ -216,29 +290,34 @@ func ignoreGone(err error) error {
 }
 
 func (e *engine) Snapshot() (store.EngineView, error) {
-	return view{e.db.NewTransaction(false)}, nil
+	return view{e, e.db.NewTransaction(false)}, nil
 }
 
-type view struct{ txn *badger.Txn }
+type view struct {
+	e   *engine
+	txn *badger.Txn
+}
 
 func (v view) Release() { v.txn.Discard() }
 
-func (v view) Get(key []byte) ([]byte, error) {
+func (v view) Get(key []byte) (value []byte, err error) {
+	defer v.e.caught(debug.SetPanicOnFault(true), &err)
 	item, err := v.txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, store.ErrNotFound
 	}
 	if err != nil {
-		return nil, err
+		return nil, v.e.unreadable(err)
 	}
-	return item.ValueCopy(nil)
+	return v.e.valueOf(item, nil)
 }
 
 // Iterate never prefetches: badger would start a goroutine for each value, and
 // short ones are in the tree.
-func (v view) Iterate(r store.Range) (store.EngineIterator, error) {
+func (v view) Iterate(r store.Range) (it store.EngineIterator, err error) {
+	defer v.e.caught(debug.SetPanicOnFault(true), &err)
 	o := badger.IteratorOptions{Reverse: r.Reverse, Prefix: commonPrefix(r)}
-	return &iterator{it: v.txn.NewIterator(o), r: r}, nil
+	return &iterator{e: v.e, it: v.txn.NewIterator(o), r: r}, nil
 }
 
 // commonPrefix returns what all keys of r begin with. In reverse it must also
@@ -258,13 +337,19 @@ func commonPrefix(r store.Range) []byte {
 }
 
 type iterator struct {
-	it *badger.Iterator
-	r  store.Range
-	k  []byte // nil when not at a key of the range
+	e   *engine
+	it  *badger.Iterator
+	r   store.Range
+	k   []byte // nil when not at a key of the range
+	err error
 }
 
 func (i *iterator) Seek(key []byte) {
+	i.k = nil
+	defer i.e.caught(debug.SetPanicOnFault(true), &i.err)
 	switch {
+	case i.err != nil:
+		return
 	case key != nil:
 		i.it.Seek(key)
 	case i.r.Reverse && i.r.Upper != nil:
@@ -281,12 +366,13 @@ func (i *iterator) Seek(key []byte) {
 }
 
 func (i *iterator) Next() {
+	i.k = nil
+	defer i.e.caught(debug.SetPanicOnFault(true), &i.err)
 	i.it.Next()
 	i.load()
 }
 
 func (i *iterator) load() {
-	i.k = nil
 	if !i.it.Valid() {
 		return
 	}
@@ -301,14 +387,12 @@ func (i *iterator) load() {
 
 func (i *iterator) Valid() bool { return i.k != nil }
 func (i *iterator) Key() []byte { return i.k }
-func (i *iterator) Err() error  { return nil } // badger's walks have none
 func (i *iterator) Close()      { i.it.Close() }
 
-func (i *iterator) Value(buf []byte) ([]byte, error) {
-	return i.it.Item().ValueCopy(buf[:0])
-}
+// Err reports a table that could not be read. Badger's walks have no errors of their
+// own, and end where what they read is no table.
+func (i *iterator) Err() error { return i.err }
 
-// Salvage is to come.
-func Salvage(context.Context, string, func(key, value []byte) error) ([]store.Damage, error) {
-	return nil, errors.New("not yet")
+func (i *iterator) Value(buf []byte) ([]byte, error) {
+	return i.e.valueOf(i.it.Item(), buf)
 }

@@ -50,13 +50,13 @@ func (e *engine) tend(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		n, files := e.written.Load(), int64(1)
+		n, files := e.committed.Load(), int64(1)
 		if n != seen {
 			files = 8
 		}
 		seen = n
 		if err := e.tidy(ctx, files); err != nil && ctx.Err() == nil {
-			e.logf("removing old log files of %s: %v", e.dir, err)
+			e.say.logf("removing old log files of %s: %v", e.dir, err)
 		}
 	}
 }
@@ -68,7 +68,7 @@ func (e *engine) tidy(ctx context.Context, files int64) error {
 		return nil
 	}
 	defer e.gcMu.Unlock()
-	n := e.written.Load()
+	n := e.committed.Load()
 	if n-e.tidied < files*logSize {
 		return nil
 	}
@@ -101,7 +101,10 @@ func (e *engine) rotate() error {
 	}
 	// DropPrefix of a prefix that no key has saves the memtable; badger has no
 	// other call for it.
-	return e.db.DropPrefix([]byte("!badger-none"))
+	if err := e.db.DropPrefix([]byte("!badger-none")); err != nil {
+		return err
+	}
+	return e.moved()
 }
 
 func (e *engine) pad(p []byte) error {
@@ -135,6 +138,9 @@ func (e *engine) lastLog() (int64, error) {
 // limit times in a row: it chooses a file by its statistics or by lot, so that
 // one refusal says little. The caller holds gcMu.
 func (e *engine) collect(ctx context.Context, limit int) error {
+	if err := e.checkedLogs(ctx); err != nil {
+		return err
+	}
 	for misses := 0; misses < limit; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -143,6 +149,9 @@ func (e *engine) collect(ctx context.Context, limit int) error {
 		switch {
 		case err == nil:
 			misses = 0
+			if err := e.moved(); err != nil {
+				return err
+			}
 		case errors.Is(err, badger.ErrNoRewrite):
 			misses++
 		default:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/internal/store/storetest"
 )
 
@@ -53,7 +54,7 @@ func rawInsert(tb testing.TB, r *storetest.Raw, from, n int, doc []byte) {
 func BenchmarkInsert(b *testing.B) {
 	doc := make([]byte, docSize)
 	for _, n := range []int{1, 1000} {
-		for _, engine := range []string{"badger", "pebble"} {
+		for _, engine := range engines.Names() {
 			b.Run(fmt.Sprintf("%s/%d", engine, n), func(b *testing.B) {
 				s := opener(engine)(b, b.TempDir())
 				i := 0
@@ -94,7 +95,7 @@ func fill(tb testing.TB, s store.Store) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	for _, engine := range []string{"badger", "pebble"} {
+	for _, engine := range engines.Names() {
 		s := opener(engine)(b, b.TempDir())
 		start := time.Now()
 		fill(b, s)
@@ -158,7 +159,7 @@ func scan(b *testing.B, s store.Store, r store.Range) {
 // BenchmarkOpen opens a store after a close and, from a copy of the files of
 // an open store, as a kill leaves it.
 func BenchmarkOpen(b *testing.B) {
-	for _, engine := range []string{"badger", "pebble"} {
+	for _, engine := range engines.Names() {
 		dir, killed := b.TempDir(), b.TempDir()
 		s := opener(engine)(b, dir)
 		fill(b, s)

@@ -221,13 +221,16 @@ func guess(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the store's folder: %w", err)
 	}
+	badger := "" // the first, unless there is a file of v4
 	for _, f := range files {
 		switch n := f.Name(); {
+		case strings.HasSuffix(n, ".mem"), n == "DISCARD", n == "KEYREGISTRY":
+			return "badger4", nil
 		case strings.HasSuffix(n, ".vlog"):
-			return "badger", nil
+			badger = "badger"
 		case strings.HasPrefix(n, "OPTIONS-"), strings.HasSuffix(n, ".log"), strings.HasPrefix(n, "marker.manifest"):
 			return "pebble", nil
 		}
 	}
-	return "", nil
+	return badger, nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/badger4kv"
 	"github.com/weftdb/weft/internal/store/badgerkv"
 	"github.com/weftdb/weft/internal/store/pebblekv"
 )
@@ -37,6 +38,9 @@ type Options struct {
 	CacheBytes int64
 	// Forgive opens a store that has lost what was durable, for a repair.
 	Forgive bool
+	// Damaged is told of each read that met damage, and of a key that it asked for. It
+	// must not use the store.
+	Damaged func(key []byte, err error)
 	// Logf receives the engine's own warnings and errors; nil discards them.
 	Logf func(format string, args ...any)
 }
@@ -50,11 +54,30 @@ type engine struct {
 
 var all = []engine{
 	{"badger", func(dir string, o Options, create bool, space *store.Space) (store.Engine, error) {
-		return badgerkv.Open(dir, badgerkv.Options{Logf: o.Logf, Create: create, Space: space})
+		durable, err := witnessed(dir, o)
+		if err != nil {
+			return nil, err
+		}
+		return badgerkv.Open(dir, badgerkv.Options{Logf: o.Logf, Create: create, Durable: durable, Space: space})
 	}, badgerkv.Salvage},
+	{"badger4", func(dir string, o Options, create bool, space *store.Space) (store.Engine, error) {
+		durable, err := witnessed(dir, o)
+		if err != nil {
+			return nil, err
+		}
+		return badger4kv.Open(dir, badger4kv.Options{CacheBytes: o.CacheBytes, Logf: o.Logf, Create: create, Durable: durable})
+	}, badger4kv.Salvage},
 	{"pebble", func(dir string, o Options, create bool, space *store.Space) (store.Engine, error) {
 		return pebblekv.Open(dir, pebblekv.Options{CacheBytes: o.CacheBytes, Logf: o.Logf, Create: create, Space: space})
 	}, pebblekv.Salvage},
+}
+
+// witnessed returns the position that must be there.
+func witnessed(dir string, o Options) (uint64, error) {
+	if o.Forgive {
+		return 0, nil
+	}
+	return store.Witnessed(dir)
 }
 
 // Names returns the engines that there are.
@@ -102,7 +125,7 @@ func claimed(dir string) (engine string, whole bool, err error) {
 		return "", false, fmt.Errorf("read the store's engine: %w", err)
 	}
 	words := strings.Fields(string(b))
-	if len(words) == 0 || len(words) > 2 || !slices.Contains(Names(), words[0]) || len(words) == 2 && words[1] != "new" {
+	if !strings.HasSuffix(string(b), "\n") || len(words) == 0 || len(words) > 2 || !slices.Contains(Names(), words[0]) || len(words) == 2 && words[1] != "new" {
 		return "", false, fault.Of(store.ErrCorrupt, "%s is damaged: it names no engine: run weft doctor", name)
 	}
 	return words[0], len(words) == 1, nil
@@ -155,7 +178,7 @@ func Open(dir string, o *Options) (store.Store, error) {
 			return nil, errors.Join(openError(dir, opts.Engine, err), eng.Close())
 		}
 	}
-	return store.New(eng, store.Options{Dir: dir, Space: space, Forgive: opts.Forgive})
+	return store.New(eng, store.Options{Dir: dir, Space: space, Forgive: opts.Forgive, Damaged: opts.Damaged})
 }
 
 // openError says what an engine could not do.

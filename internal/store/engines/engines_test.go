@@ -31,6 +31,11 @@ func TestBadger(t *testing.T) {
 	storetest.Durable(t, opener("badger"), 0)
 }
 
+func TestBadger4(t *testing.T) {
+	storetest.Run(t, opener("badger4"))
+	storetest.Durable(t, opener("badger4"), 16<<20) // the log of its memtable stays
+}
+
 func TestPebble(t *testing.T) {
 	storetest.Run(t, opener("pebble"))
 	storetest.Durable(t, opener("pebble"), 4*4<<20) // it reuses its last logs
@@ -51,7 +56,7 @@ func TestOpenErrors(t *testing.T) {
 	if _, err := engines.Open(dir, &engines.Options{Engine: "leveldb"}); err == nil {
 		t.Error("got no error for an unknown engine")
 	}
-	for _, engine := range []string{"badger", "pebble"} {
+	for _, engine := range engines.Names() {
 		dir := t.TempDir()
 		s := opener(engine)(t, dir)
 		if _, err := engines.Open(dir, &engines.Options{Engine: engine}); !errors.Is(err, store.ErrLocked) {
@@ -60,7 +65,7 @@ func TestOpenErrors(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		other := map[string]string{"badger": "pebble", "pebble": "badger"}[engine]
+		other := map[bool]string{true: "pebble", false: "badger"}[engine != "pebble"]
 		if _, err := engines.Open(dir, &engines.Options{Engine: other}); err == nil {
 			t.Errorf("got no error opening a %s store with %s", engine, other)
 		}

@@ -35,7 +35,7 @@ func openError(dir string, err error) error {
 // isCorruption reports whether pebble met bytes that are not what it wrote. Its
 // readers of records have errors of their own for it.
 func isCorruption(err error) bool {
-	return pebble.IsCorruptionError(err) || errors.Is(err, record.ErrInvalidChunk) ||
+	return pebble.IsCorruptionError(err) || pebble.ExtractDataCorruptionInfo(err) != nil || errors.Is(err, record.ErrInvalidChunk) ||
 		errors.Is(err, record.ErrZeroedChunk) || errors.Is(err, record.ErrUnexpectedEOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 

@@ -91,6 +91,35 @@ func blobAEAD(k *Keys, thread ThreadID, salt []byte) (cipher.AEAD, error) {
 // OpenBlob opens what [SealBlob] sealed. The salt, made from the plaintext, also
 // commits to the key.
 func OpenBlob(k *Keys, thread ThreadID, sealed []byte) ([]byte, error) {
+	plain, err := openBlob(k, thread, sealed, nil)
+	if err != nil {
+		return nil, err
+	}
+	want, err := blobSalt(k, thread, plain)
+	if err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare(want, sealed[33:BlobHead]) != 1 {
+		return nil, fault.Of(ErrWrongKey, "the blob is sealed with another key")
+	}
+	return plain, nil
+}
+
+// OpenBlobOf opens a blob, in its place, whose plaintext has a known SHA-256
+// hash: that decides alone, in one pass over the bytes. Any other is [ErrSealed].
+func OpenBlobOf(k *Keys, thread ThreadID, sealed []byte, sum [32]byte) ([]byte, error) {
+	plain, err := openBlob(k, thread, sealed, sealed[min(BlobHead, len(sealed)):][:0])
+	if err == nil && sha256.Sum256(plain) != sum {
+		err = fault.Of(ErrSealed, "the blob has other bytes than it should")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return plain, nil
+}
+
+// openBlob opens a blob into dst, whose key nothing has checked yet.
+func openBlob(k *Keys, thread ThreadID, sealed, dst []byte) ([]byte, error) {
 	if len(sealed) < BlobHead+chacha20poly1305.Overhead || len(sealed) > MaxSealedBlob {
 		return nil, fault.Of(ErrMalformed, "blob of %d bytes", len(sealed))
 	}
@@ -100,21 +129,13 @@ func OpenBlob(k *Keys, thread ThreadID, sealed []byte) ([]byte, error) {
 	if clock.Hash(sealed[1:33]) != k.Epoch {
 		return nil, fault.Of(ErrWrongKey, "blob of an unknown epoch")
 	}
-	salt := sealed[33:BlobHead]
-	aead, err := blobAEAD(k, thread, salt)
+	aead, err := blobAEAD(k, thread, sealed[33:BlobHead])
 	if err != nil {
 		return nil, err
 	}
-	plain, err := aead.Open(nil, make([]byte, chacha20poly1305.NonceSize), sealed[BlobHead:], nil)
+	plain, err := aead.Open(dst, make([]byte, chacha20poly1305.NonceSize), sealed[BlobHead:], nil)
 	if err != nil {
 		return nil, fault.Of(ErrSealed, "the blob is altered")
-	}
-	want, err := blobSalt(k, thread, plain)
-	if err != nil {
-		return nil, err
-	}
-	if subtle.ConstantTimeCompare(want, salt) != 1 {
-		return nil, fault.Of(ErrWrongKey, "the blob is sealed with another key")
 	}
 	return plain, nil
 }

@@ -37,6 +37,13 @@ func appendRef(b []byte, a *arrivalRef) []byte {
 	return append(b, a.id.Hash[:]...)
 }
 
+// parseRef is the inverse of appendRef.
+func parseRef(n int64, b []byte) arrivalRef {
+	a := arrivalRef{n: n, log: binary.BigEndian.Uint32(b)}
+	a.id.Seq, a.id.Hash = binary.BigEndian.Uint64(b[4:]), clock.Hash(b[12:arrivalSize])
+	return a
+}
+
 // putArrivals writes references to consecutive arrivals.
 func (t *Thread) putArrivals(tx store.Tx, refs []arrivalRef) error {
 	for len(refs) > 0 {
@@ -69,11 +76,10 @@ func (t *Thread) eachArrival(r store.Reader, n int64, f func(arrivalRef) (bool, 
 			return fmt.Errorf("arrivals: %w", err)
 		}
 		for i := 0; i+arrivalSize <= len(v); i += arrivalSize {
-			a := arrivalRef{n: first + int64(i/arrivalSize), log: binary.BigEndian.Uint32(v[i:])}
+			a := parseRef(first+int64(i/arrivalSize), v[i:])
 			if a.n <= n {
 				continue
 			}
-			a.id.Seq, a.id.Hash = binary.BigEndian.Uint64(v[i+4:]), clock.Hash(v[i+12:i+arrivalSize])
 			if more, err := f(a); err != nil || !more {
 				return err
 			}
@@ -140,38 +146,98 @@ func (t *Thread) Arrivals(n int64, maxBytes int) ([]Arrival, error) {
 func (t *Thread) readArrivals(read format.SecretKey, n, last int64, maxBytes int) ([]Arrival, error) {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	var refs []arrivalRef
-	var raw []format.Record
-	size := 0
+	in := sealedArrivals{t: t, snap: snap}
 	err := t.eachArrival(snap, n, func(a arrivalRef) (bool, error) {
 		if a.n > last {
 			return false, nil
 		}
-		t.mu.Lock()
-		l := t.byNum[a.log]
-		a.id.Log = l.id
-		cut := a.id.Seq <= t.cuts.floor(l.id).Seq
-		t.mu.Unlock()
-		s, err := t.readRecord(snap, a.log, a.id)
-		if cut && errors.Is(err, ErrNotFound) {
-			return true, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		a.snapshot = l.desc.Kind == format.KindSnapshot
-		refs, raw = append(refs, a), append(raw, s.Record)
-		size += len(s.Body)
-		return 2*size < maxBytes, nil // compressed, about by half
+		err := in.add(a)
+		return 2*in.size < maxBytes, err // compressed, about by half
 	})
 	if err != nil {
 		return nil, err
 	}
-	got, errs := make([]Arrival, len(refs)), make([]error, len(refs))
-	parallel(len(refs), func(i int) {
-		got[i].N = refs[i].n
-		got[i].Entry, errs[i] = t.openEntry(read, refs[i].id, raw[i])
-		got[i].Snapshot = refs[i].snapshot
+	return in.open(read)
+}
+
+// Records returns the data records that arrived as the numbers ns, in that order, of
+// at least one and at most about maxBytes of payload. What Prune has deleted is left out.
+func (t *Thread) Records(ns []int64, maxBytes int) ([]Arrival, error) {
+	t.mu.Lock()
+	k := t.keys
+	t.mu.Unlock()
+	if !k.CanRead() {
+		return nil, ErrNoKeys
+	}
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	in := sealedArrivals{t: t, snap: snap}
+	var chunk []byte // of arrivals, from first on
+	var first int64
+	for _, n := range ns {
+		if chunk == nil || n < first || n >= first+int64(len(chunk)/arrivalSize) {
+			var err error
+			if first, err = t.chunkOf(snap, n); err != nil {
+				return nil, err
+			}
+			if chunk, err = snap.Get(t.arrivalKey(first)); errors.Is(err, store.ErrNotFound) {
+				chunk = nil
+				continue
+			} else if err != nil {
+				return nil, fmt.Errorf("arrivals: %w", err)
+			}
+		}
+		i := int(n-first) * arrivalSize
+		if i < 0 || i+arrivalSize > len(chunk) {
+			continue
+		}
+		if err := in.add(parseRef(n, chunk[i:])); err != nil {
+			return nil, err
+		}
+		if 2*in.size >= maxBytes {
+			break
+		}
+	}
+	return in.open(k.Read)
+}
+
+// sealedArrivals are arrivals as the store has them.
+type sealedArrivals struct {
+	t    *Thread
+	snap store.Reader
+	refs []arrivalRef
+	raw  []format.Record
+	size int // of the bodies
+}
+
+// add reads the record of a, unless it is cut off and pruned.
+func (s *sealedArrivals) add(a arrivalRef) error {
+	t := s.t
+	t.mu.Lock()
+	l := t.byNum[a.log]
+	a.id.Log = l.id
+	cut := a.id.Seq <= t.cuts.floor(l.id).Seq
+	t.mu.Unlock()
+	r, err := t.readRecord(s.snap, a.log, a.id)
+	if cut && errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.snapshot = l.desc.Kind == format.KindSnapshot
+	s.refs, s.raw = append(s.refs, a), append(s.raw, r.Record)
+	s.size += len(r.Body)
+	return nil
+}
+
+// open opens what was read.
+func (s *sealedArrivals) open(read format.SecretKey) ([]Arrival, error) {
+	got, errs := make([]Arrival, len(s.refs)), make([]error, len(s.refs))
+	parallel(len(s.refs), func(i int) {
+		got[i].N = s.refs[i].n
+		got[i].Entry, errs[i] = s.t.openEntry(read, s.refs[i].id, s.raw[i])
+		got[i].Snapshot = s.refs[i].snapshot
 	})
 	for _, err := range errs {
 		if err != nil {

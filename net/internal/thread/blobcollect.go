@@ -310,8 +310,8 @@ func (s *blobStore) delete(refs []BlobRef) (count, bytes int64, err error) {
 	if len(refs) == 0 {
 		return 0, 0, nil
 	}
-	s.write.Lock()
-	defer s.write.Unlock()
+	s.files.Lock()
+	defer s.files.Unlock()
 	t := s.t
 	if t.isClosed() {
 		return 0, 0, ErrClosed
@@ -377,8 +377,8 @@ func (s *blobStore) orphans(ctx context.Context) error {
 }
 
 func (s *blobStore) orphansIn(dir string) error {
-	s.write.Lock()
-	defer s.write.Unlock()
+	s.files.Lock()
+	defer s.files.Unlock()
 	if s.t.isClosed() {
 		return ErrClosed
 	}

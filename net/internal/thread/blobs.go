@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
@@ -36,16 +38,17 @@ type BlobRef struct {
 // Invariant: an entry in the store names bytes that are whole and durable; what is
 // durable has a number up to durable, and only that is listed to peers.
 //
-//	write     .tmp-1, synced, renamed to ab/ab12…        a crash leaves .tmp-1, which load sweeps
-//	          the folders synced                         or a file without entry, written again later
+//	write     .tmp-1, renamed to ab/ab12…, many at once  a crash leaves .tmp-1, which load sweeps
+//	          the files and folders synced together      or a file without entry, written again later
 //	commit    entry ab12… → 8, and 8 → ab12…             one transaction for many blobs
 //	sync      the store, once for the batch
 //	durable   becomes 8
 type blobStore struct {
 	t *Thread
 
-	write      sync.Mutex // one writer at a time
-	collecting sync.Mutex // one at a time
+	files      sync.RWMutex // those who store share it, who deletes has it alone; before write
+	write      sync.Mutex   // one writer of entries at a time
+	collecting sync.Mutex   // one at a time
 	holds      blobHolds
 
 	mu      sync.Mutex // guards what follows
@@ -129,8 +132,8 @@ func (s *blobStore) path(id format.BlobID) string {
 
 // remove deletes the files of a thread that is removed.
 func (s *blobStore) remove() error {
-	s.write.Lock()
-	defer s.write.Unlock()
+	s.files.Lock()
+	defer s.files.Unlock()
 	if s.t.env.dir == "" {
 		return nil
 	}
@@ -193,6 +196,25 @@ func (t *Thread) Blob(ctx context.Context, id format.BlobID) ([]byte, error) {
 	return format.OpenBlob(&k, t.id, sealed)
 }
 
+// BlobOf is Blob of one whose plaintext has a known SHA-256 hash, and costs less:
+// that hash alone decides. Of one that it refuses, Blob says what is wrong.
+func (t *Thread) BlobOf(ctx context.Context, id format.BlobID, sum [32]byte) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	sealed, err := t.sealedBlob(id)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	k := t.keys
+	t.mu.Unlock()
+	if !k.CanRead() {
+		return nil, ErrNoKeys
+	}
+	return format.OpenBlobOf(&k, t.id, sealed, sum)
+}
+
 // HasBlob reports whether a blob is held.
 func (t *Thread) HasBlob(id format.BlobID) bool {
 	snap := t.env.store.Snapshot()
@@ -203,6 +225,16 @@ func (t *Thread) HasBlob(id format.BlobID) bool {
 
 // SealedBlob returns the sealed bytes of a blob, which were checked against its ID.
 func (t *Thread) SealedBlob(id format.BlobID) ([]byte, error) {
+	sealed, err := t.sealedBlob(id)
+	if err == nil && format.BlobIDOf(sealed) != id {
+		return nil, fault.Of(format.ErrSealed, "blob %s is altered on disk", id)
+	}
+	return sealed, err
+}
+
+// sealedBlob returns what the disk has of a blob, a copy, which nothing has
+// checked.
+func (t *Thread) sealedBlob(id format.BlobID) ([]byte, error) {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	v, err := snap.Get(t.blobEntry(id))
@@ -222,9 +254,6 @@ func (t *Thread) SealedBlob(id format.BlobID) ([]byte, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("blob: %w", err)
 		}
-	}
-	if format.BlobIDOf(sealed) != id {
-		return nil, fault.Of(format.ErrSealed, "blob %s is altered on disk", id)
 	}
 	return sealed, nil
 }
@@ -247,33 +276,16 @@ func (t *Thread) PutSealedBlobs(ctx context.Context, sealed [][]byte) error {
 // held already get new numbers.
 func (t *Thread) putBlobs(ctx context.Context, ids []format.BlobID, sealed [][]byte, again bool) error {
 	s := &t.blobs
-	s.write.Lock()
-	defer s.write.Unlock()
+	s.files.RLock()
+	defer s.files.RUnlock()
 	if t.isClosed() {
 		return ErrClosed
 	}
-	dirs := map[string]bool{}
-	for i, id := range ids {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if len(sealed[i]) <= maxInlineBlob || t.HasBlob(id) {
-			continue
-		}
-		dir, err := s.writeFile(id, sealed[i])
-		if err != nil {
-			return fmt.Errorf("blob: %w", err)
-		}
-		dirs[dir] = true
+	if err := s.writeFiles(ctx, ids, sealed); err != nil {
+		return fmt.Errorf("blob: %w", err)
 	}
-	if len(dirs) > 0 {
-		dirs[s.dir()], dirs[t.env.dir], dirs[filepath.Dir(t.env.dir)] = true, true, true
-	}
-	for dir := range dirs {
-		if err := syncDir(dir); err != nil {
-			return fmt.Errorf("blob: %w", err)
-		}
-	}
+	s.write.Lock()
+	defer s.write.Unlock()
 	if err := s.putRefs(ids, sealed, again); err != nil {
 		return err
 	}
@@ -287,35 +299,57 @@ func (t *Thread) putBlobs(ctx context.Context, ids []format.BlobID, sealed [][]b
 	return nil
 }
 
-// writeFile writes a blob under a temporary name, syncs it and renames it: what has the
-// name of a blob is whole. The caller syncs the folder.
-func (s *blobStore) writeFile(id format.BlobID, sealed []byte) (dir string, err error) {
-	path := s.path(id)
-	dir = filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
+// writeFiles writes the blobs that are files and are not here, and returns when
+// they and their names are durable.
+func (s *blobStore) writeFiles(ctx context.Context, ids []format.BlobID, sealed [][]byte) error {
+	var fresh []int
+	seen := map[format.BlobID]bool{}
+	for i, id := range ids {
+		if len(sealed[i]) > maxInlineBlob && !seen[id] && !s.t.HasBlob(id) {
+			seen[id], fresh = true, append(fresh, i)
+		}
 	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	folders := map[string]bool{s.dir(): true, s.t.env.dir: true, filepath.Dir(s.t.env.dir): true}
+	for _, i := range fresh {
+		folders[filepath.Dir(s.path(ids[i]))] = true
+	}
+	for folder := range folders {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
+	}
+	written, errs := make([]string, len(fresh)), make([]error, len(fresh))
+	parallel(len(fresh), func(n int) {
+		if errs[n] = ctx.Err(); errs[n] == nil {
+			written[n], errs[n] = s.writeFile(ids[fresh[n]], sealed[fresh[n]])
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	names := slices.AppendSeq(written, maps.Keys(folders))
+	return durable.Sync(len(names), func(i int) (*os.File, error) { return os.Open(names[i]) })
+}
+
+// writeFile writes a blob under a temporary name and renames it. The caller syncs
+// both: until the store names it, a blob is written again.
+func (s *blobStore) writeFile(id format.BlobID, sealed []byte) (string, error) {
 	f, err := os.CreateTemp(s.dir(), tempPrefix+"*")
 	if err != nil {
 		return "", err
 	}
 	_, err = f.Write(sealed)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+	path := s.path(id)
+	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		return "", errors.Join(err, os.Remove(f.Name()))
 	}
-	return dir, nil
-}
-
-// syncDir makes the names in a folder durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return path, nil
 }
 
 // putRefs commits the entries of blobs that are new, and with again the new numbers of

@@ -31,7 +31,7 @@ type controlWrite struct {
 // openDataLog writes a control record that announces a new data log of this
 // device; its time is before `before`. mu and write are held.
 func (t *Thread) openDataLog(tx store.Tx, before clock.Time) (*openedLog, error) {
-	if t.ownControl == nil {
+	if t.ownControl == nil && t.formerControl() == nil {
 		return nil, ErrNotMember
 	}
 	d := format.NewDescriptor(t.env.self(), format.KindData)
@@ -50,6 +50,9 @@ func (t *Thread) installLog(o *openedLog) { t.installControl(o.record) }
 // write are held.
 func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time) (*controlWrite, error) {
 	w := &controlWrite{log: t.ownControl}
+	if w.log == nil && p.Op != format.OpOpen && p.Op != format.OpJoin {
+		w.log = t.formerControl()
+	}
 	fresh := 0
 	if w.log == nil {
 		w.log = t.newLocalLog(format.NewDescriptor(t.env.self(), format.KindControl), 0)

@@ -167,10 +167,28 @@ func (t *Thread) Remove(ctx context.Context) error {
 	}
 	tx := t.env.store.Begin()
 	defer tx.Discard()
+	tx.UseReserve()
 	if err := errors.Join(tx.Delete(append([]byte(keyThreads), t.id[:]...)), tx.Commit()); err != nil {
 		return fmt.Errorf("remove thread: %w", err)
 	}
 	return errors.Join(t.blobs.remove(), t.env.store.Sync())
+}
+
+// Discard is Remove of a thread that is not open, and perhaps cannot be opened. One
+// that the store does not hold is no error.
+func Discard(ctx context.Context, env *Env, id format.ThreadID) error {
+	snap := env.store.Snapshot()
+	num, err := numberIn(snap, id)
+	snap.Release()
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t := &Thread{env: env, id: id, num: num}
+	t.blobs.init(t)
+	return t.Remove(ctx)
 }
 
 // removeSome deletes some of what has a prefix; 0 says that nothing is left.
@@ -183,6 +201,7 @@ func (t *Thread) removeSome(prefix []byte) (n int, err error) {
 	defer it.Close()
 	tx := t.env.store.Begin()
 	defer tx.Discard()
+	tx.UseReserve()
 	for ; it.Valid() && n < 4096; it.Next() {
 		if err := tx.Delete(slices.Clone(it.Key())); errors.Is(err, store.ErrTooBig) {
 			break

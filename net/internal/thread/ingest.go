@@ -48,8 +48,15 @@ func (t *Thread) Ingest(ctx context.Context, r format.Run) (Ingested, error) {
 	t.write.Lock()
 	t.mu.Lock()
 	res, placed, err := t.ingestLocked(v)
+	refused := errors.Is(err, store.ErrDiskFull)
+	if refused {
+		err = errors.Join(err, t.reload())
+	}
 	t.mu.Unlock()
 	t.write.Unlock()
+	if refused {
+		t.reflush()
+	}
 	t.notify()
 	switch {
 	case err != nil:
@@ -87,7 +94,8 @@ func (t *Thread) ingestLocked(v *verifiedRun) (Ingested, *Rejection, error) {
 }
 
 // An ingestTx is a write of ingest. Memory is changed before the commit, under mu:
-// after a commit has failed, the store takes no other until it is opened again.
+// after a commit that was refused for a full disk it is read again, and after one that
+// has failed the store takes no other until it is opened again.
 type ingestTx struct {
 	t        *Thread
 	tx       store.Tx

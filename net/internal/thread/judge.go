@@ -1,11 +1,13 @@
 package thread
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -176,8 +178,15 @@ func (t *Thread) recheck() error {
 	t.write.Lock()
 	t.mu.Lock()
 	err := t.settleAll()
+	refused := errors.Is(err, store.ErrDiskFull)
+	if refused {
+		err = errors.Join(err, t.reload())
+	}
 	t.mu.Unlock()
 	t.write.Unlock()
+	if refused {
+		t.reflush()
+	}
 	t.notify()
 	return err
 }

@@ -67,6 +67,21 @@ func Open(_ context.Context, env *Env, id format.ThreadID) (*Thread, error) {
 // load reads a thread, in the order in which the parts need each other. Nobody else
 // knows t yet.
 func (t *Thread) load(r store.Reader) error {
+	if err := t.loadState(r); err != nil {
+		return err
+	}
+	if err := t.blobs.sweep(); err != nil {
+		return err
+	}
+	if err := t.blobs.load(r); err != nil {
+		return err
+	}
+	t.armWaker(0) // last: nobody would stop it after an error
+	return nil
+}
+
+// loadState is load of all but blobs.
+func (t *Thread) loadState(r store.Reader) error {
 	if err := t.loadLogs(r); err != nil {
 		return err
 	}
@@ -91,20 +106,51 @@ func (t *Thread) load(r store.Reader) error {
 			}
 		}
 	}
-	if err := t.blobs.sweep(); err != nil {
+	return t.loadWaiting(r)
+}
+
+// reload reads the thread again after a commit that the store refused, and did not
+// apply: what the transaction had changed in memory did not happen. write and mu are
+// held; the caller calls reflush when they are not.
+func (t *Thread) reload() error {
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	next, err := newThread(t.env, t.signed, t.keys, t.relay)
+	if err != nil {
 		return err
 	}
-	if err := t.blobs.load(r); err != nil {
+	next.num, next.invite = t.num, t.invite
+	if err := next.loadState(snap); err != nil {
 		return err
 	}
-	if err := t.loadWaiting(r); err != nil {
-		return err
+	for _, l := range next.byNum { // what was durable is, and no more is
+		was := t.logs[l.id]
+		for i, b := range l.branches {
+			if b.sent, b.flushed = (clock.RecordID{}), (clock.RecordID{}); was != nil && i < len(was.branches) {
+				b.sent, b.flushed = was.branches[i].sent, was.branches[i].flushed
+			}
+		}
 	}
-	if err := t.loadWaiting(r); err != nil {
-		return err
-	}
-	t.armWaker(0) // last: nobody would stop it after an error
+	t.logs, t.byNum, t.ownControl, t.ownData = next.logs, next.byNum, next.ownControl, next.ownData
+	t.graph, t.cuts, t.refused, t.arrivals = next.graph, next.cuts, next.refused, next.arrivals
+	t.flushedTo, t.pending, t.cache, t.parked = -1, nil, arrivalCache{}, parkedRuns{}
+	t.wakeAt = next.wakeAt
+	t.armWaker(0)
+	t.syncSoon(true)
 	return nil
+}
+
+// reflush tells a reloaded thread again what is flushed. No lock is held.
+func (t *Thread) reflush() {
+	t.mu.Lock()
+	a := t.attached
+	t.mu.Unlock()
+	if a == nil || a.State == nil {
+		return
+	}
+	if n, _, ok := a.State(); ok {
+		t.Flushed(n)
+	}
 }
 
 // loadLogs reads the logs by their numbers, then their branches.

@@ -219,6 +219,10 @@ type StatusResponse struct {
 	Relays        uint32                 `protobuf:"varint,11,opt,name=relays,proto3" json:"relays,omitempty"`  // configured
 	Bytes         int64                  `protobuf:"varint,12,opt,name=bytes,proto3" json:"bytes,omitempty"`    // of the store and the blobs, on disk
 	Loaded        uint32                 `protobuf:"varint,13,opt,name=loaded,proto3" json:"loaded,omitempty"`  // databases in memory
+	Engine        string                 `protobuf:"bytes,14,opt,name=engine,proto3" json:"engine,omitempty"`   // of the store
+	Damage        []*Damage              `protobuf:"bytes,15,rep,name=damage,proto3" json:"damage,omitempty"`   // what is known to be damaged
+	Checked       *Checked               `protobuf:"bytes,16,opt,name=checked,proto3" json:"checked,omitempty"` // the last check of the home; absent: there was none
+	Full          bool                   `protobuf:"varint,17,opt,name=full,proto3" json:"full,omitempty"`      // writes are refused, as the disk is full
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -344,6 +348,242 @@ func (x *StatusResponse) GetLoaded() uint32 {
 	return 0
 }
 
+func (x *StatusResponse) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetDamage() []*Damage {
+	if x != nil {
+		return x.Damage
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetChecked() *Checked {
+	if x != nil {
+		return x.Checked
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+type Damage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"` // empty: no database's own
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`             // of the database
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Damage) Reset() {
+	*x = Damage{}
+	mi := &file_weft_v1_weft_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Damage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Damage) ProtoMessage() {}
+
+func (x *Damage) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Damage.ProtoReflect.Descriptor instead.
+func (*Damage) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Damage) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+func (x *Damage) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Damage) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type Checked struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Began         *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=began,proto3" json:"began,omitempty"`
+	Ended         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=ended,proto3" json:"ended,omitempty"`
+	Bytes         int64                  `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`     // that were read
+	Damaged       uint32                 `protobuf:"varint,4,opt,name=damaged,proto3" json:"damaged,omitempty"` // findings
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Checked) Reset() {
+	*x = Checked{}
+	mi := &file_weft_v1_weft_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Checked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Checked) ProtoMessage() {}
+
+func (x *Checked) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Checked.ProtoReflect.Descriptor instead.
+func (*Checked) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Checked) GetBegan() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Began
+	}
+	return nil
+}
+
+func (x *Checked) GetEnded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *Checked) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Checked) GetDamaged() uint32 {
+	if x != nil {
+		return x.Damaged
+	}
+	return 0
+}
+
+type CheckRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckRequest) Reset() {
+	*x = CheckRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckRequest) ProtoMessage() {}
+
+func (x *CheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
+func (*CheckRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{7}
+}
+
+type CheckResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Diagnosis     []byte                 `protobuf:"bytes,1,opt,name=diagnosis,proto3" json:"diagnosis,omitempty"` // JSON; empty: the check goes on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckResponse) Reset() {
+	*x = CheckResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckResponse) ProtoMessage() {}
+
+func (x *CheckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
+func (*CheckResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CheckResponse) GetDiagnosis() []byte {
+	if x != nil {
+		return x.Diagnosis
+	}
+	return nil
+}
+
 type PeersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -352,7 +592,7 @@ type PeersRequest struct {
 
 func (x *PeersRequest) Reset() {
 	*x = PeersRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[5]
+	mi := &file_weft_v1_weft_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -364,7 +604,7 @@ func (x *PeersRequest) String() string {
 func (*PeersRequest) ProtoMessage() {}
 
 func (x *PeersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[5]
+	mi := &file_weft_v1_weft_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -377,7 +617,7 @@ func (x *PeersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeersRequest.ProtoReflect.Descriptor instead.
 func (*PeersRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{5}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{9}
 }
 
 type PeersResponse struct {
@@ -389,7 +629,7 @@ type PeersResponse struct {
 
 func (x *PeersResponse) Reset() {
 	*x = PeersResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[6]
+	mi := &file_weft_v1_weft_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +641,7 @@ func (x *PeersResponse) String() string {
 func (*PeersResponse) ProtoMessage() {}
 
 func (x *PeersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[6]
+	mi := &file_weft_v1_weft_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +654,7 @@ func (x *PeersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeersResponse.ProtoReflect.Descriptor instead.
 func (*PeersResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{6}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PeersResponse) GetPeers() []*Peer {
@@ -432,7 +672,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[7]
+	mi := &file_weft_v1_weft_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +684,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[7]
+	mi := &file_weft_v1_weft_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +697,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{7}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{11}
 }
 
 type BackupResponse struct {
@@ -470,7 +710,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[8]
+	mi := &file_weft_v1_weft_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -482,7 +722,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[8]
+	mi := &file_weft_v1_weft_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -495,7 +735,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{8}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BackupResponse) GetData() []byte {
@@ -522,7 +762,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_weft_v1_weft_proto_msgTypes[9]
+	mi := &file_weft_v1_weft_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +774,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[9]
+	mi := &file_weft_v1_weft_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +787,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{9}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Peer) GetId() string {
@@ -577,7 +817,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[10]
+	mi := &file_weft_v1_weft_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +829,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[10]
+	mi := &file_weft_v1_weft_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +842,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{10}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateKeyRequest) GetType() string {
@@ -650,7 +890,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[11]
+	mi := &file_weft_v1_weft_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -662,7 +902,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[11]
+	mi := &file_weft_v1_weft_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -675,7 +915,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{11}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateKeyResponse) GetKey() *Key {
@@ -700,7 +940,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[12]
+	mi := &file_weft_v1_weft_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +952,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[12]
+	mi := &file_weft_v1_weft_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +965,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{12}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{16}
 }
 
 type ListKeysResponse struct {
@@ -737,7 +977,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[13]
+	mi := &file_weft_v1_weft_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +989,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[13]
+	mi := &file_weft_v1_weft_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +1002,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{13}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -781,7 +1021,7 @@ type ShowKeyRequest struct {
 
 func (x *ShowKeyRequest) Reset() {
 	*x = ShowKeyRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[14]
+	mi := &file_weft_v1_weft_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +1033,7 @@ func (x *ShowKeyRequest) String() string {
 func (*ShowKeyRequest) ProtoMessage() {}
 
 func (x *ShowKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[14]
+	mi := &file_weft_v1_weft_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +1046,7 @@ func (x *ShowKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowKeyRequest.ProtoReflect.Descriptor instead.
 func (*ShowKeyRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{14}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ShowKeyRequest) GetId() string {
@@ -825,7 +1065,7 @@ type ShowKeyResponse struct {
 
 func (x *ShowKeyResponse) Reset() {
 	*x = ShowKeyResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[15]
+	mi := &file_weft_v1_weft_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +1077,7 @@ func (x *ShowKeyResponse) String() string {
 func (*ShowKeyResponse) ProtoMessage() {}
 
 func (x *ShowKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[15]
+	mi := &file_weft_v1_weft_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +1090,7 @@ func (x *ShowKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowKeyResponse.ProtoReflect.Descriptor instead.
 func (*ShowKeyResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{15}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ShowKeyResponse) GetKey() *Key {
@@ -869,7 +1109,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[16]
+	mi := &file_weft_v1_weft_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +1121,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[16]
+	mi := &file_weft_v1_weft_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +1134,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{16}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RevokeKeyRequest) GetId() string {
@@ -913,7 +1153,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[17]
+	mi := &file_weft_v1_weft_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +1165,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[17]
+	mi := &file_weft_v1_weft_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1178,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{17}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RevokeKeyResponse) GetKey() *Key {
@@ -965,7 +1205,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_weft_v1_weft_proto_msgTypes[18]
+	mi := &file_weft_v1_weft_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1217,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[18]
+	mi := &file_weft_v1_weft_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1230,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{18}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Key) GetId() string {
@@ -1068,7 +1308,7 @@ type AddRelayRequest struct {
 
 func (x *AddRelayRequest) Reset() {
 	*x = AddRelayRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[19]
+	mi := &file_weft_v1_weft_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1320,7 @@ func (x *AddRelayRequest) String() string {
 func (*AddRelayRequest) ProtoMessage() {}
 
 func (x *AddRelayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[19]
+	mi := &file_weft_v1_weft_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1333,7 @@ func (x *AddRelayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRelayRequest.ProtoReflect.Descriptor instead.
 func (*AddRelayRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{19}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AddRelayRequest) GetAddr() string {
@@ -1133,7 +1373,7 @@ type AddRelayResponse struct {
 
 func (x *AddRelayResponse) Reset() {
 	*x = AddRelayResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[20]
+	mi := &file_weft_v1_weft_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1385,7 @@ func (x *AddRelayResponse) String() string {
 func (*AddRelayResponse) ProtoMessage() {}
 
 func (x *AddRelayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[20]
+	mi := &file_weft_v1_weft_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1398,7 @@ func (x *AddRelayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddRelayResponse.ProtoReflect.Descriptor instead.
 func (*AddRelayResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{20}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AddRelayResponse) GetRelay() *Relay {
@@ -1176,7 +1416,7 @@ type ListRelaysRequest struct {
 
 func (x *ListRelaysRequest) Reset() {
 	*x = ListRelaysRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[21]
+	mi := &file_weft_v1_weft_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1428,7 @@ func (x *ListRelaysRequest) String() string {
 func (*ListRelaysRequest) ProtoMessage() {}
 
 func (x *ListRelaysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[21]
+	mi := &file_weft_v1_weft_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1441,7 @@ func (x *ListRelaysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRelaysRequest.ProtoReflect.Descriptor instead.
 func (*ListRelaysRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{21}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{25}
 }
 
 type ListRelaysResponse struct {
@@ -1213,7 +1453,7 @@ type ListRelaysResponse struct {
 
 func (x *ListRelaysResponse) Reset() {
 	*x = ListRelaysResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[22]
+	mi := &file_weft_v1_weft_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1465,7 @@ func (x *ListRelaysResponse) String() string {
 func (*ListRelaysResponse) ProtoMessage() {}
 
 func (x *ListRelaysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[22]
+	mi := &file_weft_v1_weft_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1478,7 @@ func (x *ListRelaysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRelaysResponse.ProtoReflect.Descriptor instead.
 func (*ListRelaysResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{22}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListRelaysResponse) GetRelays() []*Relay {
@@ -1257,7 +1497,7 @@ type RemoveRelayRequest struct {
 
 func (x *RemoveRelayRequest) Reset() {
 	*x = RemoveRelayRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[23]
+	mi := &file_weft_v1_weft_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1509,7 @@ func (x *RemoveRelayRequest) String() string {
 func (*RemoveRelayRequest) ProtoMessage() {}
 
 func (x *RemoveRelayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[23]
+	mi := &file_weft_v1_weft_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1522,7 @@ func (x *RemoveRelayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRelayRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRelayRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{23}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RemoveRelayRequest) GetRelay() string {
@@ -1300,7 +1540,7 @@ type RemoveRelayResponse struct {
 
 func (x *RemoveRelayResponse) Reset() {
 	*x = RemoveRelayResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[24]
+	mi := &file_weft_v1_weft_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1552,7 @@ func (x *RemoveRelayResponse) String() string {
 func (*RemoveRelayResponse) ProtoMessage() {}
 
 func (x *RemoveRelayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[24]
+	mi := &file_weft_v1_weft_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1565,7 @@ func (x *RemoveRelayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRelayResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRelayResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{24}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{28}
 }
 
 type Relay struct {
@@ -1341,7 +1581,7 @@ type Relay struct {
 
 func (x *Relay) Reset() {
 	*x = Relay{}
-	mi := &file_weft_v1_weft_proto_msgTypes[25]
+	mi := &file_weft_v1_weft_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1353,7 +1593,7 @@ func (x *Relay) String() string {
 func (*Relay) ProtoMessage() {}
 
 func (x *Relay) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[25]
+	mi := &file_weft_v1_weft_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +1606,7 @@ func (x *Relay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Relay.ProtoReflect.Descriptor instead.
 func (*Relay) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{25}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Relay) GetPeer() string {
@@ -1408,13 +1648,14 @@ type Database struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // thread ID
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Damage        string                 `protobuf:"bytes,3,opt,name=damage,proto3" json:"damage,omitempty"` // why it is not served; empty: it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Database) Reset() {
 	*x = Database{}
-	mi := &file_weft_v1_weft_proto_msgTypes[26]
+	mi := &file_weft_v1_weft_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1667,7 @@ func (x *Database) String() string {
 func (*Database) ProtoMessage() {}
 
 func (x *Database) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[26]
+	mi := &file_weft_v1_weft_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1680,7 @@ func (x *Database) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Database.ProtoReflect.Descriptor instead.
 func (*Database) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{26}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Database) GetId() string {
@@ -1456,6 +1697,13 @@ func (x *Database) GetName() string {
 	return ""
 }
 
+func (x *Database) GetDamage() string {
+	if x != nil {
+		return x.Damage
+	}
+	return ""
+}
+
 type CreateDatabaseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1465,7 +1713,7 @@ type CreateDatabaseRequest struct {
 
 func (x *CreateDatabaseRequest) Reset() {
 	*x = CreateDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[27]
+	mi := &file_weft_v1_weft_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1725,7 @@ func (x *CreateDatabaseRequest) String() string {
 func (*CreateDatabaseRequest) ProtoMessage() {}
 
 func (x *CreateDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[27]
+	mi := &file_weft_v1_weft_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1738,7 @@ func (x *CreateDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CreateDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{27}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CreateDatabaseRequest) GetName() string {
@@ -1509,7 +1757,7 @@ type CreateDatabaseResponse struct {
 
 func (x *CreateDatabaseResponse) Reset() {
 	*x = CreateDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[28]
+	mi := &file_weft_v1_weft_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1769,7 @@ func (x *CreateDatabaseResponse) String() string {
 func (*CreateDatabaseResponse) ProtoMessage() {}
 
 func (x *CreateDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[28]
+	mi := &file_weft_v1_weft_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1782,7 @@ func (x *CreateDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CreateDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{28}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CreateDatabaseResponse) GetDatabase() *Database {
@@ -1552,7 +1800,7 @@ type ListDatabasesRequest struct {
 
 func (x *ListDatabasesRequest) Reset() {
 	*x = ListDatabasesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[29]
+	mi := &file_weft_v1_weft_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1812,7 @@ func (x *ListDatabasesRequest) String() string {
 func (*ListDatabasesRequest) ProtoMessage() {}
 
 func (x *ListDatabasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[29]
+	mi := &file_weft_v1_weft_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1825,7 @@ func (x *ListDatabasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatabasesRequest.ProtoReflect.Descriptor instead.
 func (*ListDatabasesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{29}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{33}
 }
 
 type ListDatabasesResponse struct {
@@ -1589,7 +1837,7 @@ type ListDatabasesResponse struct {
 
 func (x *ListDatabasesResponse) Reset() {
 	*x = ListDatabasesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[30]
+	mi := &file_weft_v1_weft_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1849,7 @@ func (x *ListDatabasesResponse) String() string {
 func (*ListDatabasesResponse) ProtoMessage() {}
 
 func (x *ListDatabasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[30]
+	mi := &file_weft_v1_weft_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1862,7 @@ func (x *ListDatabasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatabasesResponse.ProtoReflect.Descriptor instead.
 func (*ListDatabasesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{30}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListDatabasesResponse) GetDatabases() []*Database {
@@ -1633,7 +1881,7 @@ type DatabaseInfoRequest struct {
 
 func (x *DatabaseInfoRequest) Reset() {
 	*x = DatabaseInfoRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	mi := &file_weft_v1_weft_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1893,7 @@ func (x *DatabaseInfoRequest) String() string {
 func (*DatabaseInfoRequest) ProtoMessage() {}
 
 func (x *DatabaseInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	mi := &file_weft_v1_weft_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1906,7 @@ func (x *DatabaseInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseInfoRequest.ProtoReflect.Descriptor instead.
 func (*DatabaseInfoRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{31}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DatabaseInfoRequest) GetName() string {
@@ -1683,7 +1931,7 @@ type DatabaseInfoResponse struct {
 
 func (x *DatabaseInfoResponse) Reset() {
 	*x = DatabaseInfoResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	mi := &file_weft_v1_weft_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1943,7 @@ func (x *DatabaseInfoResponse) String() string {
 func (*DatabaseInfoResponse) ProtoMessage() {}
 
 func (x *DatabaseInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	mi := &file_weft_v1_weft_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1956,7 @@ func (x *DatabaseInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseInfoResponse.ProtoReflect.Descriptor instead.
 func (*DatabaseInfoResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{32}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DatabaseInfoResponse) GetId() string {
@@ -1769,7 +2017,7 @@ type DatabaseStatusRequest struct {
 
 func (x *DatabaseStatusRequest) Reset() {
 	*x = DatabaseStatusRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	mi := &file_weft_v1_weft_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +2029,7 @@ func (x *DatabaseStatusRequest) String() string {
 func (*DatabaseStatusRequest) ProtoMessage() {}
 
 func (x *DatabaseStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	mi := &file_weft_v1_weft_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +2042,7 @@ func (x *DatabaseStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseStatusRequest.ProtoReflect.Descriptor instead.
 func (*DatabaseStatusRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{33}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DatabaseStatusRequest) GetName() string {
@@ -1815,7 +2063,7 @@ type DatabaseStatusResponse struct {
 
 func (x *DatabaseStatusResponse) Reset() {
 	*x = DatabaseStatusResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	mi := &file_weft_v1_weft_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +2075,7 @@ func (x *DatabaseStatusResponse) String() string {
 func (*DatabaseStatusResponse) ProtoMessage() {}
 
 func (x *DatabaseStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	mi := &file_weft_v1_weft_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +2088,7 @@ func (x *DatabaseStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseStatusResponse.ProtoReflect.Descriptor instead.
 func (*DatabaseStatusResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{34}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DatabaseStatusResponse) GetId() string {
@@ -1880,7 +2128,7 @@ type PeerStatus struct {
 
 func (x *PeerStatus) Reset() {
 	*x = PeerStatus{}
-	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	mi := &file_weft_v1_weft_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +2140,7 @@ func (x *PeerStatus) String() string {
 func (*PeerStatus) ProtoMessage() {}
 
 func (x *PeerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	mi := &file_weft_v1_weft_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +2153,7 @@ func (x *PeerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
 func (*PeerStatus) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{35}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PeerStatus) GetPeer() string {
@@ -1976,7 +2224,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2236,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +2249,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{36}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *InviteRequest) GetName() string {
@@ -2041,7 +2289,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2301,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2314,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{37}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *InviteResponse) GetUrl() string {
@@ -2086,7 +2334,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2346,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2359,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{38}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *JoinRequest) GetUrl() string {
@@ -2137,7 +2385,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2149,7 +2397,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2162,7 +2410,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{39}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *JoinResponse) GetDatabase() *Database {
@@ -2181,7 +2429,7 @@ type RemoveDatabaseRequest struct {
 
 func (x *RemoveDatabaseRequest) Reset() {
 	*x = RemoveDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2441,7 @@ func (x *RemoveDatabaseRequest) String() string {
 func (*RemoveDatabaseRequest) ProtoMessage() {}
 
 func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2454,7 @@ func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RemoveDatabaseRequest) GetName() string {
@@ -2224,7 +2472,7 @@ type RemoveDatabaseResponse struct {
 
 func (x *RemoveDatabaseResponse) Reset() {
 	*x = RemoveDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +2484,7 @@ func (x *RemoveDatabaseResponse) String() string {
 func (*RemoveDatabaseResponse) ProtoMessage() {}
 
 func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +2497,7 @@ func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
 }
 
 type CompactDatabaseRequest struct {
@@ -2261,7 +2509,7 @@ type CompactDatabaseRequest struct {
 
 func (x *CompactDatabaseRequest) Reset() {
 	*x = CompactDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2273,7 +2521,7 @@ func (x *CompactDatabaseRequest) String() string {
 func (*CompactDatabaseRequest) ProtoMessage() {}
 
 func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2286,7 +2534,7 @@ func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CompactDatabaseRequest) GetName() string {
@@ -2313,7 +2561,7 @@ type CompactDatabaseResponse struct {
 
 func (x *CompactDatabaseResponse) Reset() {
 	*x = CompactDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2573,7 @@ func (x *CompactDatabaseResponse) String() string {
 func (*CompactDatabaseResponse) ProtoMessage() {}
 
 func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2586,7 @@ func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CompactDatabaseResponse) GetCut() bool {
@@ -2414,7 +2662,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2426,7 +2674,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2439,7 +2687,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RunRequest) GetDatabase() string {
@@ -2465,7 +2713,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2477,7 +2725,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2490,7 +2738,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RunResponse) GetReply() []byte {
@@ -2515,7 +2763,7 @@ type FindRequest struct {
 
 func (x *FindRequest) Reset() {
 	*x = FindRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2527,7 +2775,7 @@ func (x *FindRequest) String() string {
 func (*FindRequest) ProtoMessage() {}
 
 func (x *FindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2540,7 +2788,7 @@ func (x *FindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindRequest.ProtoReflect.Descriptor instead.
 func (*FindRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *FindRequest) GetDatabase() string {
@@ -2601,7 +2849,7 @@ type FindResponse struct {
 
 func (x *FindResponse) Reset() {
 	*x = FindResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2613,7 +2861,7 @@ func (x *FindResponse) String() string {
 func (*FindResponse) ProtoMessage() {}
 
 func (x *FindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2626,7 +2874,7 @@ func (x *FindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResponse.ProtoReflect.Descriptor instead.
 func (*FindResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *FindResponse) GetDocuments() [][]byte {
@@ -2647,7 +2895,7 @@ type InsertRequest struct {
 
 func (x *InsertRequest) Reset() {
 	*x = InsertRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2659,7 +2907,7 @@ func (x *InsertRequest) String() string {
 func (*InsertRequest) ProtoMessage() {}
 
 func (x *InsertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2672,7 +2920,7 @@ func (x *InsertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertRequest.ProtoReflect.Descriptor instead.
 func (*InsertRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *InsertRequest) GetDatabase() string {
@@ -2705,7 +2953,7 @@ type InsertResponse struct {
 
 func (x *InsertResponse) Reset() {
 	*x = InsertResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2717,7 +2965,7 @@ func (x *InsertResponse) String() string {
 func (*InsertResponse) ProtoMessage() {}
 
 func (x *InsertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2730,7 +2978,7 @@ func (x *InsertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertResponse.ProtoReflect.Descriptor instead.
 func (*InsertResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *InsertResponse) GetIds() [][]byte {
@@ -2755,7 +3003,7 @@ type UpdateRequest struct {
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2767,7 +3015,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2780,7 +3028,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *UpdateRequest) GetDatabase() string {
@@ -2843,7 +3091,7 @@ type UpdateResponse struct {
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2855,7 +3103,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2868,7 +3116,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *UpdateResponse) GetMatched() int64 {
@@ -2904,7 +3152,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +3164,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +3177,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *DeleteRequest) GetDatabase() string {
@@ -2969,7 +3217,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3229,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3242,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *DeleteResponse) GetDeleted() int64 {
@@ -3015,7 +3263,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3027,7 +3275,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3040,7 +3288,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CountRequest) GetDatabase() string {
@@ -3073,7 +3321,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3085,7 +3333,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3098,7 +3346,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CountResponse) GetCount() int64 {
@@ -3126,7 +3374,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3138,7 +3386,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3151,7 +3399,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ImportRequest) GetDatabase() string {
@@ -3216,7 +3464,7 @@ type ImportResponse struct {
 	Replaced      int64                  `protobuf:"varint,2,opt,name=replaced,proto3" json:"replaced,omitempty"`
 	Skipped       int64                  `protobuf:"varint,3,opt,name=skipped,proto3" json:"skipped,omitempty"` // were there already
 	Failed        int64                  `protobuf:"varint,4,opt,name=failed,proto3" json:"failed,omitempty"`
-	Failures      []*ImportFailure       `protobuf:"bytes,5,rep,name=failures,proto3" json:"failures,omitempty"` // the first 1,000
+	Failures      []*ImportFailure       `protobuf:"bytes,5,rep,name=failures,proto3" json:"failures,omitempty"` // the first 1,000, of at most 1 MiB together
 	Stopped       string                 `protobuf:"bytes,6,opt,name=stopped,proto3" json:"stopped,omitempty"`   // why the import ended before its end; empty: it did not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3224,7 +3472,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3236,7 +3484,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3249,7 +3497,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ImportResponse) GetInserted() int64 {
@@ -3306,7 +3554,7 @@ type ImportFailure struct {
 
 func (x *ImportFailure) Reset() {
 	*x = ImportFailure{}
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3318,7 +3566,7 @@ func (x *ImportFailure) String() string {
 func (*ImportFailure) ProtoMessage() {}
 
 func (x *ImportFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3331,7 +3579,7 @@ func (x *ImportFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFailure.ProtoReflect.Descriptor instead.
 func (*ImportFailure) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ImportFailure) GetCollection() string {
@@ -3372,7 +3620,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3632,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3397,7 +3645,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ExportRequest) GetDatabase() string {
@@ -3425,7 +3673,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3437,7 +3685,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3450,7 +3698,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ExportResponse) GetCollection() string {
@@ -3490,7 +3738,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3502,7 +3750,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3515,7 +3763,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *WatchRequest) GetDatabase() string {
@@ -3581,7 +3829,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3593,7 +3841,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3606,7 +3854,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *WatchResponse) GetOperation() string {
@@ -3702,7 +3950,7 @@ type RefusedRequest struct {
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3714,7 +3962,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3727,7 +3975,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RefusedRequest) GetDatabase() string {
@@ -3753,7 +4001,7 @@ type RefusedResponse struct {
 
 func (x *RefusedResponse) Reset() {
 	*x = RefusedResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3765,7 +4013,7 @@ func (x *RefusedResponse) String() string {
 func (*RefusedResponse) ProtoMessage() {}
 
 func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3778,7 +4026,7 @@ func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedResponse.ProtoReflect.Descriptor instead.
 func (*RefusedResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *RefusedResponse) GetCollection() string {
@@ -3849,7 +4097,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3861,7 +4109,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3874,7 +4122,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Collection) GetName() string {
@@ -3916,7 +4164,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3928,7 +4176,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3941,7 +4189,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Index) GetName() string {
@@ -3975,7 +4223,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3987,7 +4235,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4000,7 +4248,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *CreateCollectionRequest) GetDatabase() string {
@@ -4025,7 +4273,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4037,7 +4285,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4050,7 +4298,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
 }
 
 type ListCollectionsRequest struct {
@@ -4062,7 +4310,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4074,7 +4322,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4087,7 +4335,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListCollectionsRequest) GetDatabase() string {
@@ -4106,7 +4354,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4118,7 +4366,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4131,7 +4379,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -4152,7 +4400,7 @@ type CreateIndexRequest struct {
 
 func (x *CreateIndexRequest) Reset() {
 	*x = CreateIndexRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4164,7 +4412,7 @@ func (x *CreateIndexRequest) String() string {
 func (*CreateIndexRequest) ProtoMessage() {}
 
 func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4177,7 +4425,7 @@ func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexRequest.ProtoReflect.Descriptor instead.
 func (*CreateIndexRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *CreateIndexRequest) GetDatabase() string {
@@ -4210,7 +4458,7 @@ type CreateIndexResponse struct {
 
 func (x *CreateIndexResponse) Reset() {
 	*x = CreateIndexResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4222,7 +4470,7 @@ func (x *CreateIndexResponse) String() string {
 func (*CreateIndexResponse) ProtoMessage() {}
 
 func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4235,7 +4483,7 @@ func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexResponse.ProtoReflect.Descriptor instead.
 func (*CreateIndexResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *CreateIndexResponse) GetName() string {
@@ -4255,7 +4503,7 @@ type ListIndexesRequest struct {
 
 func (x *ListIndexesRequest) Reset() {
 	*x = ListIndexesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4267,7 +4515,7 @@ func (x *ListIndexesRequest) String() string {
 func (*ListIndexesRequest) ProtoMessage() {}
 
 func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4280,7 +4528,7 @@ func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesRequest.ProtoReflect.Descriptor instead.
 func (*ListIndexesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ListIndexesRequest) GetDatabase() string {
@@ -4306,7 +4554,7 @@ type ListIndexesResponse struct {
 
 func (x *ListIndexesResponse) Reset() {
 	*x = ListIndexesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4318,7 +4566,7 @@ func (x *ListIndexesResponse) String() string {
 func (*ListIndexesResponse) ProtoMessage() {}
 
 func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4331,7 +4579,7 @@ func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesResponse.ProtoReflect.Descriptor instead.
 func (*ListIndexesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ListIndexesResponse) GetIndexes() []*Index {
@@ -4351,7 +4599,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4363,7 +4611,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4376,7 +4624,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Bucket) GetName() string {
@@ -4403,7 +4651,7 @@ type CreateBucketRequest struct {
 
 func (x *CreateBucketRequest) Reset() {
 	*x = CreateBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4415,7 +4663,7 @@ func (x *CreateBucketRequest) String() string {
 func (*CreateBucketRequest) ProtoMessage() {}
 
 func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4428,7 +4676,7 @@ func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketRequest.ProtoReflect.Descriptor instead.
 func (*CreateBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *CreateBucketRequest) GetName() string {
@@ -4454,7 +4702,7 @@ type CreateBucketResponse struct {
 
 func (x *CreateBucketResponse) Reset() {
 	*x = CreateBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4466,7 +4714,7 @@ func (x *CreateBucketResponse) String() string {
 func (*CreateBucketResponse) ProtoMessage() {}
 
 func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4479,7 +4727,7 @@ func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketResponse.ProtoReflect.Descriptor instead.
 func (*CreateBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *CreateBucketResponse) GetBucket() *Bucket {
@@ -4497,7 +4745,7 @@ type ListBucketsRequest struct {
 
 func (x *ListBucketsRequest) Reset() {
 	*x = ListBucketsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4509,7 +4757,7 @@ func (x *ListBucketsRequest) String() string {
 func (*ListBucketsRequest) ProtoMessage() {}
 
 func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4522,7 +4770,7 @@ func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsRequest.ProtoReflect.Descriptor instead.
 func (*ListBucketsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
 }
 
 type ListBucketsResponse struct {
@@ -4534,7 +4782,7 @@ type ListBucketsResponse struct {
 
 func (x *ListBucketsResponse) Reset() {
 	*x = ListBucketsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4546,7 +4794,7 @@ func (x *ListBucketsResponse) String() string {
 func (*ListBucketsResponse) ProtoMessage() {}
 
 func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4559,7 +4807,7 @@ func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsResponse.ProtoReflect.Descriptor instead.
 func (*ListBucketsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListBucketsResponse) GetBuckets() []*Bucket {
@@ -4579,7 +4827,7 @@ type BucketEntriesRequest struct {
 
 func (x *BucketEntriesRequest) Reset() {
 	*x = BucketEntriesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4591,7 +4839,7 @@ func (x *BucketEntriesRequest) String() string {
 func (*BucketEntriesRequest) ProtoMessage() {}
 
 func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4604,7 +4852,7 @@ func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesRequest.ProtoReflect.Descriptor instead.
 func (*BucketEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *BucketEntriesRequest) GetBucket() string {
@@ -4630,7 +4878,7 @@ type BucketEntriesResponse struct {
 
 func (x *BucketEntriesResponse) Reset() {
 	*x = BucketEntriesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4642,7 +4890,7 @@ func (x *BucketEntriesResponse) String() string {
 func (*BucketEntriesResponse) ProtoMessage() {}
 
 func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4655,7 +4903,7 @@ func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesResponse.ProtoReflect.Descriptor instead.
 func (*BucketEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *BucketEntriesResponse) GetEntries() []*BucketEntry {
@@ -4677,7 +4925,7 @@ type BucketEntry struct {
 
 func (x *BucketEntry) Reset() {
 	*x = BucketEntry{}
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4689,7 +4937,7 @@ func (x *BucketEntry) String() string {
 func (*BucketEntry) ProtoMessage() {}
 
 func (x *BucketEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4702,7 +4950,7 @@ func (x *BucketEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntry.ProtoReflect.Descriptor instead.
 func (*BucketEntry) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *BucketEntry) GetPath() string {
@@ -4742,7 +4990,7 @@ type BucketRootRequest struct {
 
 func (x *BucketRootRequest) Reset() {
 	*x = BucketRootRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4754,7 +5002,7 @@ func (x *BucketRootRequest) String() string {
 func (*BucketRootRequest) ProtoMessage() {}
 
 func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4767,7 +5015,7 @@ func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootRequest.ProtoReflect.Descriptor instead.
 func (*BucketRootRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *BucketRootRequest) GetBucket() string {
@@ -4789,7 +5037,7 @@ type BucketRootResponse struct {
 
 func (x *BucketRootResponse) Reset() {
 	*x = BucketRootResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4801,7 +5049,7 @@ func (x *BucketRootResponse) String() string {
 func (*BucketRootResponse) ProtoMessage() {}
 
 func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4814,7 +5062,7 @@ func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootResponse.ProtoReflect.Descriptor instead.
 func (*BucketRootResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *BucketRootResponse) GetCid() string {
@@ -4858,7 +5106,7 @@ type BucketNodeRequest struct {
 
 func (x *BucketNodeRequest) Reset() {
 	*x = BucketNodeRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4870,7 +5118,7 @@ func (x *BucketNodeRequest) String() string {
 func (*BucketNodeRequest) ProtoMessage() {}
 
 func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4883,7 +5131,7 @@ func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeRequest.ProtoReflect.Descriptor instead.
 func (*BucketNodeRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *BucketNodeRequest) GetBucket() string {
@@ -4931,7 +5179,7 @@ type BucketNodeResponse struct {
 
 func (x *BucketNodeResponse) Reset() {
 	*x = BucketNodeResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4943,7 +5191,7 @@ func (x *BucketNodeResponse) String() string {
 func (*BucketNodeResponse) ProtoMessage() {}
 
 func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4956,7 +5204,7 @@ func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeResponse.ProtoReflect.Descriptor instead.
 func (*BucketNodeResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *BucketNodeResponse) GetCid() string {
@@ -4973,19 +5221,96 @@ func (x *BucketNodeResponse) GetDagJson() []byte {
 	return nil
 }
 
+// A FileChunk is a part of a stream of files: it begins one, or goes on with the
+// one before it. A small file is one chunk; a message has many of them.
+type FileChunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`     // a file begins; an empty directory's path ends in "/"; empty: the file goes on
+	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`    // with a path: bytes of the file
+	Cid           string                 `protobuf:"bytes,3,opt,name=cid,proto3" json:"cid,omitempty"`       // with a path, of a pull
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // with a path: why it is left out; with that of the file before: what came of it is void
+	Data          []byte                 `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileChunk) Reset() {
+	*x = FileChunk{}
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileChunk) ProtoMessage() {}
+
+func (x *FileChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileChunk.ProtoReflect.Descriptor instead.
+func (*FileChunk) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+}
+
+func (x *FileChunk) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *FileChunk) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *FileChunk) GetCid() string {
+	if x != nil {
+		return x.Cid
+	}
+	return ""
+}
+
+func (x *FileChunk) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *FileChunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 type PushRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`  // in the first message
 	Remove        bool                   `protobuf:"varint,2,opt,name=remove,proto3" json:"remove,omitempty"` // in the first message: remove what the folder lacks
-	Path          string                 `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`      // a file begins; an empty directory's path ends in "/"
-	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	Files         []*FileChunk           `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4997,7 +5322,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5010,7 +5335,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -5027,16 +5352,9 @@ func (x *PushRequest) GetRemove() bool {
 	return false
 }
 
-func (x *PushRequest) GetPath() string {
+func (x *PushRequest) GetFiles() []*FileChunk {
 	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-func (x *PushRequest) GetData() []byte {
-	if x != nil {
-		return x.Data
+		return x.Files
 	}
 	return nil
 }
@@ -5056,7 +5374,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5068,7 +5386,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5081,7 +5399,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -5143,7 +5461,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5155,7 +5473,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5168,7 +5486,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -5197,7 +5515,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5209,7 +5527,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5222,7 +5540,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -5262,7 +5580,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5274,7 +5592,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5287,7 +5605,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -5300,13 +5618,15 @@ func (x *CatResponse) GetData() []byte {
 type PullRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	Paths         []string               `protobuf:"bytes,2,rep,name=paths,proto3" json:"paths,omitempty"` // the files to send, those that are there; none: every file
+	List          bool                   `protobuf:"varint,3,opt,name=list,proto3" json:"list,omitempty"`  // send every entry without its bytes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5318,7 +5638,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5331,7 +5651,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -5341,18 +5661,30 @@ func (x *PullRequest) GetBucket() string {
 	return ""
 }
 
+func (x *PullRequest) GetPaths() []string {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+func (x *PullRequest) GetList() bool {
+	if x != nil {
+		return x.List
+	}
+	return false
+}
+
 type PullResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`  // a file begins; an empty directory's path ends in "/"
-	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"` // with path
-	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	Files         []*FileChunk           `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5364,7 +5696,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5377,26 +5709,12 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
-func (x *PullResponse) GetPath() string {
+func (x *PullResponse) GetFiles() []*FileChunk {
 	if x != nil {
-		return x.Path
-	}
-	return ""
-}
-
-func (x *PullResponse) GetSize() int64 {
-	if x != nil {
-		return x.Size
-	}
-	return 0
-}
-
-func (x *PullResponse) GetData() []byte {
-	if x != nil {
-		return x.Data
+		return x.Files
 	}
 	return nil
 }
@@ -5409,7 +5727,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5421,7 +5739,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5434,7 +5752,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 type SetupInboxResponse struct {
@@ -5446,7 +5764,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5458,7 +5776,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5471,7 +5789,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -5491,7 +5809,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5503,7 +5821,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5516,7 +5834,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -5544,7 +5862,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5556,7 +5874,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5569,7 +5887,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *SendResponse) GetId() string {
@@ -5602,7 +5920,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5614,7 +5932,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5627,7 +5945,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -5646,7 +5964,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5658,7 +5976,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5671,7 +5989,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -5690,7 +6008,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5702,7 +6020,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5715,7 +6033,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -5734,7 +6052,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5746,7 +6064,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5759,7 +6077,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -5778,7 +6096,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5790,7 +6108,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5803,7 +6121,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -5821,7 +6139,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5833,7 +6151,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5846,7 +6164,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
 }
 
 type SentRequest struct {
@@ -5857,7 +6175,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5869,7 +6187,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5882,7 +6200,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
 }
 
 type SentResponse struct {
@@ -5894,7 +6212,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5906,7 +6224,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5919,7 +6237,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -5944,7 +6262,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5956,7 +6274,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5969,7 +6287,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *SentMessage) GetId() string {
@@ -6030,7 +6348,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6042,7 +6360,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6055,7 +6373,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -6074,7 +6392,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6086,7 +6404,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6099,7 +6417,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -6124,7 +6442,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6136,7 +6454,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6149,7 +6467,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *Message) GetId() string {
@@ -6213,7 +6531,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x12\n" +
 	"\x04peer\x18\x03 \x01(\tR\x04peer\"\x0f\n" +
-	"\rStatusRequest\"\xc0\x02\n" +
+	"\rStatusRequest\"\xc1\x03\n" +
 	"\x0eStatusResponse\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x14\n" +
@@ -6228,7 +6546,23 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	" \x01(\rR\x05peers\x12\x16\n" +
 	"\x06relays\x18\v \x01(\rR\x06relays\x12\x14\n" +
 	"\x05bytes\x18\f \x01(\x03R\x05bytes\x12\x16\n" +
-	"\x06loaded\x18\r \x01(\rR\x06loaded\"\x0e\n" +
+	"\x06loaded\x18\r \x01(\rR\x06loaded\x12\x16\n" +
+	"\x06engine\x18\x0e \x01(\tR\x06engine\x12'\n" +
+	"\x06damage\x18\x0f \x03(\v2\x0f.weft.v1.DamageR\x06damage\x12*\n" +
+	"\achecked\x18\x10 \x01(\v2\x10.weft.v1.CheckedR\achecked\x12\x12\n" +
+	"\x04full\x18\x11 \x01(\bR\x04full\"L\n" +
+	"\x06Damage\x12\x1a\n" +
+	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x9d\x01\n" +
+	"\aChecked\x120\n" +
+	"\x05began\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05began\x120\n" +
+	"\x05ended\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x18\n" +
+	"\adamaged\x18\x04 \x01(\rR\adamaged\"\x0e\n" +
+	"\fCheckRequest\"-\n" +
+	"\rCheckResponse\x12\x1c\n" +
+	"\tdiagnosis\x18\x01 \x01(\fR\tdiagnosis\"\x0e\n" +
 	"\fPeersRequest\"4\n" +
 	"\rPeersResponse\x12#\n" +
 	"\x05peers\x18\x01 \x03(\v2\r.weft.v1.PeerR\x05peers\"\x0f\n" +
@@ -6287,10 +6621,11 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1c\n" +
 	"\tdatabases\x18\x04 \x03(\tR\tdatabases\x12\x1c\n" +
-	"\tconnected\x18\x05 \x01(\bR\tconnected\".\n" +
+	"\tconnected\x18\x05 \x01(\bR\tconnected\"F\n" +
 	"\bDatabase\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"+\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06damage\x18\x03 \x01(\tR\x06damage\"+\n" +
 	"\x15CreateDatabaseRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"G\n" +
 	"\x16CreateDatabaseResponse\x12-\n" +
@@ -6567,12 +6902,17 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\tmax_bytes\x18\x05 \x01(\x03R\bmaxBytes\"A\n" +
 	"\x12BucketNodeResponse\x12\x10\n" +
 	"\x03cid\x18\x01 \x01(\tR\x03cid\x12\x19\n" +
-	"\bdag_json\x18\x02 \x01(\fR\adagJson\"e\n" +
+	"\bdag_json\x18\x02 \x01(\fR\adagJson\"q\n" +
+	"\tFileChunk\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x10\n" +
+	"\x03cid\x18\x03 \x01(\tR\x03cid\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\"s\n" +
 	"\vPushRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x16\n" +
-	"\x06remove\x18\x02 \x01(\bR\x06remove\x12\x12\n" +
-	"\x04path\x18\x03 \x01(\tR\x04path\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"\xcf\x01\n" +
+	"\x06remove\x18\x02 \x01(\bR\x06remove\x12(\n" +
+	"\x05files\x18\x05 \x03(\v2\x12.weft.v1.FileChunkR\x05filesJ\x04\b\x03\x10\x04J\x04\b\x04\x10\x05\"\xcf\x01\n" +
 	"\fPushResponse\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\tR\x04root\x12\x14\n" +
 	"\x05added\x18\x02 \x01(\x03R\x05added\x12\x18\n" +
@@ -6592,13 +6932,13 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
 	"\x06length\x18\x04 \x01(\x03R\x06length\"!\n" +
 	"\vCatResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"%\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"O\n" +
 	"\vPullRequest\x12\x16\n" +
-	"\x06bucket\x18\x01 \x01(\tR\x06bucket\"J\n" +
-	"\fPullResponse\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\x13\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x14\n" +
+	"\x05paths\x18\x02 \x03(\tR\x05paths\x12\x12\n" +
+	"\x04list\x18\x03 \x01(\bR\x04list\"J\n" +
+	"\fPullResponse\x12(\n" +
+	"\x05files\x18\x04 \x03(\v2\x12.weft.v1.FileChunkR\x05filesJ\x04\b\x01\x10\x02J\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"\x13\n" +
 	"\x11SetupInboxRequest\".\n" +
 	"\x12SetupInboxResponse\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"1\n" +
@@ -6642,12 +6982,13 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
 	"\x04read\x18\x05 \x01(\bR\x04read\x12\x12\n" +
 	"\x04text\x18\x06 \x01(\tR\x04text\x12\x12\n" +
-	"\x04size\x18\a \x01(\x03R\x04size2\xfe\x01\n" +
+	"\x04size\x18\a \x01(\x03R\x04size2\xb8\x02\n" +
 	"\vNodeService\x12?\n" +
 	"\bIdentify\x12\x18.weft.v1.IdentifyRequest\x1a\x19.weft.v1.IdentifyResponse\x129\n" +
 	"\x06Status\x12\x16.weft.v1.StatusRequest\x1a\x17.weft.v1.StatusResponse\x126\n" +
 	"\x05Peers\x12\x15.weft.v1.PeersRequest\x1a\x16.weft.v1.PeersResponse\x12;\n" +
-	"\x06Backup\x12\x16.weft.v1.BackupRequest\x1a\x17.weft.v1.BackupResponse0\x012\x86\x02\n" +
+	"\x06Backup\x12\x16.weft.v1.BackupRequest\x1a\x17.weft.v1.BackupResponse0\x01\x128\n" +
+	"\x05Check\x12\x15.weft.v1.CheckRequest\x1a\x16.weft.v1.CheckResponse0\x012\x86\x02\n" +
 	"\n" +
 	"KeyService\x12?\n" +
 	"\x06Create\x12\x19.weft.v1.CreateKeyRequest\x1a\x1a.weft.v1.CreateKeyResponse\x12;\n" +
@@ -6713,260 +7054,273 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 111)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 116)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
 	(*IdentifyResponse)(nil),         // 2: weft.v1.IdentifyResponse
 	(*StatusRequest)(nil),            // 3: weft.v1.StatusRequest
 	(*StatusResponse)(nil),           // 4: weft.v1.StatusResponse
-	(*PeersRequest)(nil),             // 5: weft.v1.PeersRequest
-	(*PeersResponse)(nil),            // 6: weft.v1.PeersResponse
-	(*BackupRequest)(nil),            // 7: weft.v1.BackupRequest
-	(*BackupResponse)(nil),           // 8: weft.v1.BackupResponse
-	(*Peer)(nil),                     // 9: weft.v1.Peer
-	(*CreateKeyRequest)(nil),         // 10: weft.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),        // 11: weft.v1.CreateKeyResponse
-	(*ListKeysRequest)(nil),          // 12: weft.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),         // 13: weft.v1.ListKeysResponse
-	(*ShowKeyRequest)(nil),           // 14: weft.v1.ShowKeyRequest
-	(*ShowKeyResponse)(nil),          // 15: weft.v1.ShowKeyResponse
-	(*RevokeKeyRequest)(nil),         // 16: weft.v1.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),        // 17: weft.v1.RevokeKeyResponse
-	(*Key)(nil),                      // 18: weft.v1.Key
-	(*AddRelayRequest)(nil),          // 19: weft.v1.AddRelayRequest
-	(*AddRelayResponse)(nil),         // 20: weft.v1.AddRelayResponse
-	(*ListRelaysRequest)(nil),        // 21: weft.v1.ListRelaysRequest
-	(*ListRelaysResponse)(nil),       // 22: weft.v1.ListRelaysResponse
-	(*RemoveRelayRequest)(nil),       // 23: weft.v1.RemoveRelayRequest
-	(*RemoveRelayResponse)(nil),      // 24: weft.v1.RemoveRelayResponse
-	(*Relay)(nil),                    // 25: weft.v1.Relay
-	(*Database)(nil),                 // 26: weft.v1.Database
-	(*CreateDatabaseRequest)(nil),    // 27: weft.v1.CreateDatabaseRequest
-	(*CreateDatabaseResponse)(nil),   // 28: weft.v1.CreateDatabaseResponse
-	(*ListDatabasesRequest)(nil),     // 29: weft.v1.ListDatabasesRequest
-	(*ListDatabasesResponse)(nil),    // 30: weft.v1.ListDatabasesResponse
-	(*DatabaseInfoRequest)(nil),      // 31: weft.v1.DatabaseInfoRequest
-	(*DatabaseInfoResponse)(nil),     // 32: weft.v1.DatabaseInfoResponse
-	(*DatabaseStatusRequest)(nil),    // 33: weft.v1.DatabaseStatusRequest
-	(*DatabaseStatusResponse)(nil),   // 34: weft.v1.DatabaseStatusResponse
-	(*PeerStatus)(nil),               // 35: weft.v1.PeerStatus
-	(*InviteRequest)(nil),            // 36: weft.v1.InviteRequest
-	(*InviteResponse)(nil),           // 37: weft.v1.InviteResponse
-	(*JoinRequest)(nil),              // 38: weft.v1.JoinRequest
-	(*JoinResponse)(nil),             // 39: weft.v1.JoinResponse
-	(*RemoveDatabaseRequest)(nil),    // 40: weft.v1.RemoveDatabaseRequest
-	(*RemoveDatabaseResponse)(nil),   // 41: weft.v1.RemoveDatabaseResponse
-	(*CompactDatabaseRequest)(nil),   // 42: weft.v1.CompactDatabaseRequest
-	(*CompactDatabaseResponse)(nil),  // 43: weft.v1.CompactDatabaseResponse
-	(*RunRequest)(nil),               // 44: weft.v1.RunRequest
-	(*RunResponse)(nil),              // 45: weft.v1.RunResponse
-	(*FindRequest)(nil),              // 46: weft.v1.FindRequest
-	(*FindResponse)(nil),             // 47: weft.v1.FindResponse
-	(*InsertRequest)(nil),            // 48: weft.v1.InsertRequest
-	(*InsertResponse)(nil),           // 49: weft.v1.InsertResponse
-	(*UpdateRequest)(nil),            // 50: weft.v1.UpdateRequest
-	(*UpdateResponse)(nil),           // 51: weft.v1.UpdateResponse
-	(*DeleteRequest)(nil),            // 52: weft.v1.DeleteRequest
-	(*DeleteResponse)(nil),           // 53: weft.v1.DeleteResponse
-	(*CountRequest)(nil),             // 54: weft.v1.CountRequest
-	(*CountResponse)(nil),            // 55: weft.v1.CountResponse
-	(*ImportRequest)(nil),            // 56: weft.v1.ImportRequest
-	(*ImportResponse)(nil),           // 57: weft.v1.ImportResponse
-	(*ImportFailure)(nil),            // 58: weft.v1.ImportFailure
-	(*ExportRequest)(nil),            // 59: weft.v1.ExportRequest
-	(*ExportResponse)(nil),           // 60: weft.v1.ExportResponse
-	(*WatchRequest)(nil),             // 61: weft.v1.WatchRequest
-	(*WatchResponse)(nil),            // 62: weft.v1.WatchResponse
-	(*RefusedRequest)(nil),           // 63: weft.v1.RefusedRequest
-	(*RefusedResponse)(nil),          // 64: weft.v1.RefusedResponse
-	(*Collection)(nil),               // 65: weft.v1.Collection
-	(*Index)(nil),                    // 66: weft.v1.Index
-	(*CreateCollectionRequest)(nil),  // 67: weft.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil), // 68: weft.v1.CreateCollectionResponse
-	(*ListCollectionsRequest)(nil),   // 69: weft.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),  // 70: weft.v1.ListCollectionsResponse
-	(*CreateIndexRequest)(nil),       // 71: weft.v1.CreateIndexRequest
-	(*CreateIndexResponse)(nil),      // 72: weft.v1.CreateIndexResponse
-	(*ListIndexesRequest)(nil),       // 73: weft.v1.ListIndexesRequest
-	(*ListIndexesResponse)(nil),      // 74: weft.v1.ListIndexesResponse
-	(*Bucket)(nil),                   // 75: weft.v1.Bucket
-	(*CreateBucketRequest)(nil),      // 76: weft.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),     // 77: weft.v1.CreateBucketResponse
-	(*ListBucketsRequest)(nil),       // 78: weft.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),      // 79: weft.v1.ListBucketsResponse
-	(*BucketEntriesRequest)(nil),     // 80: weft.v1.BucketEntriesRequest
-	(*BucketEntriesResponse)(nil),    // 81: weft.v1.BucketEntriesResponse
-	(*BucketEntry)(nil),              // 82: weft.v1.BucketEntry
-	(*BucketRootRequest)(nil),        // 83: weft.v1.BucketRootRequest
-	(*BucketRootResponse)(nil),       // 84: weft.v1.BucketRootResponse
-	(*BucketNodeRequest)(nil),        // 85: weft.v1.BucketNodeRequest
-	(*BucketNodeResponse)(nil),       // 86: weft.v1.BucketNodeResponse
-	(*PushRequest)(nil),              // 87: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 88: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 89: weft.v1.BucketNote
-	(*CatRequest)(nil),               // 90: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 91: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 92: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 93: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 94: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 95: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 96: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 97: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 98: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 99: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 100: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 101: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 102: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 103: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 104: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 105: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 106: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 107: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 108: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 109: weft.v1.Message
-	nil,                              // 110: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 111: google.protobuf.Timestamp
+	(*Damage)(nil),                   // 5: weft.v1.Damage
+	(*Checked)(nil),                  // 6: weft.v1.Checked
+	(*CheckRequest)(nil),             // 7: weft.v1.CheckRequest
+	(*CheckResponse)(nil),            // 8: weft.v1.CheckResponse
+	(*PeersRequest)(nil),             // 9: weft.v1.PeersRequest
+	(*PeersResponse)(nil),            // 10: weft.v1.PeersResponse
+	(*BackupRequest)(nil),            // 11: weft.v1.BackupRequest
+	(*BackupResponse)(nil),           // 12: weft.v1.BackupResponse
+	(*Peer)(nil),                     // 13: weft.v1.Peer
+	(*CreateKeyRequest)(nil),         // 14: weft.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),        // 15: weft.v1.CreateKeyResponse
+	(*ListKeysRequest)(nil),          // 16: weft.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),         // 17: weft.v1.ListKeysResponse
+	(*ShowKeyRequest)(nil),           // 18: weft.v1.ShowKeyRequest
+	(*ShowKeyResponse)(nil),          // 19: weft.v1.ShowKeyResponse
+	(*RevokeKeyRequest)(nil),         // 20: weft.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),        // 21: weft.v1.RevokeKeyResponse
+	(*Key)(nil),                      // 22: weft.v1.Key
+	(*AddRelayRequest)(nil),          // 23: weft.v1.AddRelayRequest
+	(*AddRelayResponse)(nil),         // 24: weft.v1.AddRelayResponse
+	(*ListRelaysRequest)(nil),        // 25: weft.v1.ListRelaysRequest
+	(*ListRelaysResponse)(nil),       // 26: weft.v1.ListRelaysResponse
+	(*RemoveRelayRequest)(nil),       // 27: weft.v1.RemoveRelayRequest
+	(*RemoveRelayResponse)(nil),      // 28: weft.v1.RemoveRelayResponse
+	(*Relay)(nil),                    // 29: weft.v1.Relay
+	(*Database)(nil),                 // 30: weft.v1.Database
+	(*CreateDatabaseRequest)(nil),    // 31: weft.v1.CreateDatabaseRequest
+	(*CreateDatabaseResponse)(nil),   // 32: weft.v1.CreateDatabaseResponse
+	(*ListDatabasesRequest)(nil),     // 33: weft.v1.ListDatabasesRequest
+	(*ListDatabasesResponse)(nil),    // 34: weft.v1.ListDatabasesResponse
+	(*DatabaseInfoRequest)(nil),      // 35: weft.v1.DatabaseInfoRequest
+	(*DatabaseInfoResponse)(nil),     // 36: weft.v1.DatabaseInfoResponse
+	(*DatabaseStatusRequest)(nil),    // 37: weft.v1.DatabaseStatusRequest
+	(*DatabaseStatusResponse)(nil),   // 38: weft.v1.DatabaseStatusResponse
+	(*PeerStatus)(nil),               // 39: weft.v1.PeerStatus
+	(*InviteRequest)(nil),            // 40: weft.v1.InviteRequest
+	(*InviteResponse)(nil),           // 41: weft.v1.InviteResponse
+	(*JoinRequest)(nil),              // 42: weft.v1.JoinRequest
+	(*JoinResponse)(nil),             // 43: weft.v1.JoinResponse
+	(*RemoveDatabaseRequest)(nil),    // 44: weft.v1.RemoveDatabaseRequest
+	(*RemoveDatabaseResponse)(nil),   // 45: weft.v1.RemoveDatabaseResponse
+	(*CompactDatabaseRequest)(nil),   // 46: weft.v1.CompactDatabaseRequest
+	(*CompactDatabaseResponse)(nil),  // 47: weft.v1.CompactDatabaseResponse
+	(*RunRequest)(nil),               // 48: weft.v1.RunRequest
+	(*RunResponse)(nil),              // 49: weft.v1.RunResponse
+	(*FindRequest)(nil),              // 50: weft.v1.FindRequest
+	(*FindResponse)(nil),             // 51: weft.v1.FindResponse
+	(*InsertRequest)(nil),            // 52: weft.v1.InsertRequest
+	(*InsertResponse)(nil),           // 53: weft.v1.InsertResponse
+	(*UpdateRequest)(nil),            // 54: weft.v1.UpdateRequest
+	(*UpdateResponse)(nil),           // 55: weft.v1.UpdateResponse
+	(*DeleteRequest)(nil),            // 56: weft.v1.DeleteRequest
+	(*DeleteResponse)(nil),           // 57: weft.v1.DeleteResponse
+	(*CountRequest)(nil),             // 58: weft.v1.CountRequest
+	(*CountResponse)(nil),            // 59: weft.v1.CountResponse
+	(*ImportRequest)(nil),            // 60: weft.v1.ImportRequest
+	(*ImportResponse)(nil),           // 61: weft.v1.ImportResponse
+	(*ImportFailure)(nil),            // 62: weft.v1.ImportFailure
+	(*ExportRequest)(nil),            // 63: weft.v1.ExportRequest
+	(*ExportResponse)(nil),           // 64: weft.v1.ExportResponse
+	(*WatchRequest)(nil),             // 65: weft.v1.WatchRequest
+	(*WatchResponse)(nil),            // 66: weft.v1.WatchResponse
+	(*RefusedRequest)(nil),           // 67: weft.v1.RefusedRequest
+	(*RefusedResponse)(nil),          // 68: weft.v1.RefusedResponse
+	(*Collection)(nil),               // 69: weft.v1.Collection
+	(*Index)(nil),                    // 70: weft.v1.Index
+	(*CreateCollectionRequest)(nil),  // 71: weft.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil), // 72: weft.v1.CreateCollectionResponse
+	(*ListCollectionsRequest)(nil),   // 73: weft.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),  // 74: weft.v1.ListCollectionsResponse
+	(*CreateIndexRequest)(nil),       // 75: weft.v1.CreateIndexRequest
+	(*CreateIndexResponse)(nil),      // 76: weft.v1.CreateIndexResponse
+	(*ListIndexesRequest)(nil),       // 77: weft.v1.ListIndexesRequest
+	(*ListIndexesResponse)(nil),      // 78: weft.v1.ListIndexesResponse
+	(*Bucket)(nil),                   // 79: weft.v1.Bucket
+	(*CreateBucketRequest)(nil),      // 80: weft.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),     // 81: weft.v1.CreateBucketResponse
+	(*ListBucketsRequest)(nil),       // 82: weft.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),      // 83: weft.v1.ListBucketsResponse
+	(*BucketEntriesRequest)(nil),     // 84: weft.v1.BucketEntriesRequest
+	(*BucketEntriesResponse)(nil),    // 85: weft.v1.BucketEntriesResponse
+	(*BucketEntry)(nil),              // 86: weft.v1.BucketEntry
+	(*BucketRootRequest)(nil),        // 87: weft.v1.BucketRootRequest
+	(*BucketRootResponse)(nil),       // 88: weft.v1.BucketRootResponse
+	(*BucketNodeRequest)(nil),        // 89: weft.v1.BucketNodeRequest
+	(*BucketNodeResponse)(nil),       // 90: weft.v1.BucketNodeResponse
+	(*FileChunk)(nil),                // 91: weft.v1.FileChunk
+	(*PushRequest)(nil),              // 92: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 93: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 94: weft.v1.BucketNote
+	(*CatRequest)(nil),               // 95: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 96: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 97: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 98: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 99: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 100: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 101: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 102: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 103: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 104: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 105: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 106: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 107: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 108: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 109: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 110: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 111: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 112: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 113: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 114: weft.v1.Message
+	nil,                              // 115: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 116: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
-	9,   // 0: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
-	18,  // 1: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
-	18,  // 2: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
-	18,  // 3: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
-	18,  // 4: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	111, // 5: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	111, // 6: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	111, // 7: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
-	25,  // 8: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
-	25,  // 9: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
-	26,  // 10: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
-	26,  // 11: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	110, // 12: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
-	35,  // 13: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	111, // 14: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
-	26,  // 15: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	58,  // 16: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	111, // 17: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	111, // 18: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	66,  // 19: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	65,  // 20: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	65,  // 21: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	66,  // 22: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	66,  // 23: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	75,  // 24: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	75,  // 25: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	82,  // 26: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	89,  // 27: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	89,  // 28: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	109, // 29: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	109, // 30: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	106, // 31: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	111, // 32: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	109, // 33: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	111, // 34: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
-	1,   // 35: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
-	3,   // 36: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
-	5,   // 37: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
-	7,   // 38: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
-	10,  // 39: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
-	12,  // 40: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
-	14,  // 41: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
-	16,  // 42: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
-	19,  // 43: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	21,  // 44: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	23,  // 45: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	27,  // 46: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	29,  // 47: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	31,  // 48: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	33,  // 49: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	33,  // 50: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	36,  // 51: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	38,  // 52: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	40,  // 53: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	42,  // 54: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	44,  // 55: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	46,  // 56: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	48,  // 57: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	50,  // 58: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	52,  // 59: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	54,  // 60: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	56,  // 61: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	59,  // 62: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	61,  // 63: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	63,  // 64: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	67,  // 65: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	69,  // 66: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	71,  // 67: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	73,  // 68: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	76,  // 69: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	78,  // 70: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	80,  // 71: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	83,  // 72: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	85,  // 73: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
-	87,  // 74: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	90,  // 75: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	92,  // 76: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	94,  // 77: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	96,  // 78: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	98,  // 79: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	100, // 80: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	102, // 81: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	104, // 82: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	107, // 83: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 84: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 85: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	6,   // 86: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	8,   // 87: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	11,  // 88: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	13,  // 89: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	15,  // 90: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	17,  // 91: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	20,  // 92: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	22,  // 93: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	24,  // 94: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	28,  // 95: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	30,  // 96: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	32,  // 97: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	34,  // 98: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	34,  // 99: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	37,  // 100: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	39,  // 101: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	41,  // 102: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	43,  // 103: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	45,  // 104: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	47,  // 105: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	49,  // 106: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	51,  // 107: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	53,  // 108: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	55,  // 109: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	57,  // 110: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	60,  // 111: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	62,  // 112: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	64,  // 113: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	68,  // 114: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	70,  // 115: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	72,  // 116: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	74,  // 117: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	77,  // 118: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	79,  // 119: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	81,  // 120: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	84,  // 121: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	86,  // 122: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	88,  // 123: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	91,  // 124: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	93,  // 125: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	95,  // 126: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	97,  // 127: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	99,  // 128: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	101, // 129: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	103, // 130: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	105, // 131: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	108, // 132: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	84,  // [84:133] is the sub-list for method output_type
-	35,  // [35:84] is the sub-list for method input_type
-	35,  // [35:35] is the sub-list for extension type_name
-	35,  // [35:35] is the sub-list for extension extendee
-	0,   // [0:35] is the sub-list for field type_name
+	5,   // 0: weft.v1.StatusResponse.damage:type_name -> weft.v1.Damage
+	6,   // 1: weft.v1.StatusResponse.checked:type_name -> weft.v1.Checked
+	116, // 2: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
+	116, // 3: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
+	13,  // 4: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
+	22,  // 5: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
+	22,  // 6: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
+	22,  // 7: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
+	22,  // 8: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
+	116, // 9: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	116, // 10: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	116, // 11: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	29,  // 12: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
+	29,  // 13: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
+	30,  // 14: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
+	30,  // 15: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
+	115, // 16: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	39,  // 17: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
+	116, // 18: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	30,  // 19: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
+	62,  // 20: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	116, // 21: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	116, // 22: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	70,  // 23: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	69,  // 24: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	69,  // 25: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	70,  // 26: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	70,  // 27: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	79,  // 28: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	79,  // 29: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	86,  // 30: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	94,  // 31: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	91,  // 32: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
+	94,  // 33: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	91,  // 34: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
+	114, // 35: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	114, // 36: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	111, // 37: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	116, // 38: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	114, // 39: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	116, // 40: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	1,   // 41: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
+	3,   // 42: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
+	9,   // 43: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
+	11,  // 44: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
+	7,   // 45: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
+	14,  // 46: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
+	16,  // 47: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
+	18,  // 48: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
+	20,  // 49: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
+	23,  // 50: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	25,  // 51: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	27,  // 52: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	31,  // 53: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	33,  // 54: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	35,  // 55: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	37,  // 56: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	37,  // 57: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	40,  // 58: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	42,  // 59: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	44,  // 60: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	46,  // 61: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	48,  // 62: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	50,  // 63: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	52,  // 64: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	54,  // 65: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	56,  // 66: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	58,  // 67: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	60,  // 68: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	63,  // 69: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	65,  // 70: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	67,  // 71: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	71,  // 72: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	73,  // 73: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	75,  // 74: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	77,  // 75: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	80,  // 76: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	82,  // 77: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	84,  // 78: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	87,  // 79: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	89,  // 80: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	92,  // 81: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	95,  // 82: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	97,  // 83: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	99,  // 84: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	101, // 85: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	103, // 86: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	105, // 87: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	107, // 88: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	109, // 89: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	112, // 90: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 91: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 92: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	10,  // 93: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	12,  // 94: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	8,   // 95: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
+	15,  // 96: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	17,  // 97: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	19,  // 98: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	21,  // 99: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	24,  // 100: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	26,  // 101: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	28,  // 102: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	32,  // 103: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	34,  // 104: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	36,  // 105: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	38,  // 106: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	38,  // 107: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	41,  // 108: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	43,  // 109: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	45,  // 110: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	47,  // 111: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	49,  // 112: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	51,  // 113: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	53,  // 114: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	55,  // 115: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	57,  // 116: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	59,  // 117: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	61,  // 118: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	64,  // 119: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	66,  // 120: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	68,  // 121: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	72,  // 122: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	74,  // 123: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	76,  // 124: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	78,  // 125: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	81,  // 126: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	83,  // 127: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	85,  // 128: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	88,  // 129: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	90,  // 130: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	93,  // 131: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	96,  // 132: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	98,  // 133: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	100, // 134: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	102, // 135: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	104, // 136: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	106, // 137: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	108, // 138: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	110, // 139: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	113, // 140: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	91,  // [91:141] is the sub-list for method output_type
+	41,  // [41:91] is the sub-list for method input_type
+	41,  // [41:41] is the sub-list for extension type_name
+	41,  // [41:41] is the sub-list for extension extendee
+	0,   // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_weft_proto_init() }
@@ -6980,7 +7334,7 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   111,
+			NumMessages:   116,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

@@ -58,6 +58,8 @@ const (
 	NodeServicePeersProcedure = "/weft.v1.NodeService/Peers"
 	// NodeServiceBackupProcedure is the fully-qualified name of the NodeService's Backup RPC.
 	NodeServiceBackupProcedure = "/weft.v1.NodeService/Backup"
+	// NodeServiceCheckProcedure is the fully-qualified name of the NodeService's Check RPC.
+	NodeServiceCheckProcedure = "/weft.v1.NodeService/Check"
 	// KeyServiceCreateProcedure is the fully-qualified name of the KeyService's Create RPC.
 	KeyServiceCreateProcedure = "/weft.v1.KeyService/Create"
 	// KeyServiceListProcedure is the fully-qualified name of the KeyService's List RPC.
@@ -163,6 +165,9 @@ type NodeServiceClient interface {
 	// Backup sends a backup of the home as a stream of bytes, and at its end the
 	// manifest; see docs/design/transfer.md.
 	Backup(context.Context, *connect.Request[v1.BackupRequest]) (*connect.ServerStreamForClient[v1.BackupResponse], error)
+	// Check reads everything in the home and compares it with what it must be. It
+	// sends empty responses while it goes on, and at its end what it found.
+	Check(context.Context, *connect.Request[v1.CheckRequest]) (*connect.ServerStreamForClient[v1.CheckResponse], error)
 }
 
 // NewNodeServiceClient constructs a client for the weft.v1.NodeService service. By default, it uses
@@ -200,6 +205,12 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("Backup")),
 			connect.WithClientOptions(opts...),
 		),
+		check: connect.NewClient[v1.CheckRequest, v1.CheckResponse](
+			httpClient,
+			baseURL+NodeServiceCheckProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Check")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -209,6 +220,7 @@ type nodeServiceClient struct {
 	status   *connect.Client[v1.StatusRequest, v1.StatusResponse]
 	peers    *connect.Client[v1.PeersRequest, v1.PeersResponse]
 	backup   *connect.Client[v1.BackupRequest, v1.BackupResponse]
+	check    *connect.Client[v1.CheckRequest, v1.CheckResponse]
 }
 
 // Identify calls weft.v1.NodeService.Identify.
@@ -231,6 +243,11 @@ func (c *nodeServiceClient) Backup(ctx context.Context, req *connect.Request[v1.
 	return c.backup.CallServerStream(ctx, req)
 }
 
+// Check calls weft.v1.NodeService.Check.
+func (c *nodeServiceClient) Check(ctx context.Context, req *connect.Request[v1.CheckRequest]) (*connect.ServerStreamForClient[v1.CheckResponse], error) {
+	return c.check.CallServerStream(ctx, req)
+}
+
 // NodeServiceHandler is an implementation of the weft.v1.NodeService service.
 type NodeServiceHandler interface {
 	Identify(context.Context, *connect.Request[v1.IdentifyRequest]) (*connect.Response[v1.IdentifyResponse], error)
@@ -239,6 +256,9 @@ type NodeServiceHandler interface {
 	// Backup sends a backup of the home as a stream of bytes, and at its end the
 	// manifest; see docs/design/transfer.md.
 	Backup(context.Context, *connect.Request[v1.BackupRequest], *connect.ServerStream[v1.BackupResponse]) error
+	// Check reads everything in the home and compares it with what it must be. It
+	// sends empty responses while it goes on, and at its end what it found.
+	Check(context.Context, *connect.Request[v1.CheckRequest], *connect.ServerStream[v1.CheckResponse]) error
 }
 
 // NewNodeServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -272,6 +292,12 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("Backup")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceCheckHandler := connect.NewServerStreamHandler(
+		NodeServiceCheckProcedure,
+		svc.Check,
+		connect.WithSchema(nodeServiceMethods.ByName("Check")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/weft.v1.NodeService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case NodeServiceIdentifyProcedure:
@@ -282,6 +308,8 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServicePeersHandler.ServeHTTP(w, r)
 		case NodeServiceBackupProcedure:
 			nodeServiceBackupHandler.ServeHTTP(w, r)
+		case NodeServiceCheckProcedure:
+			nodeServiceCheckHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -305,6 +333,10 @@ func (UnimplementedNodeServiceHandler) Peers(context.Context, *connect.Request[v
 
 func (UnimplementedNodeServiceHandler) Backup(context.Context, *connect.Request[v1.BackupRequest], *connect.ServerStream[v1.BackupResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.NodeService.Backup is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Check(context.Context, *connect.Request[v1.CheckRequest], *connect.ServerStream[v1.CheckResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.NodeService.Check is not implemented"))
 }
 
 // KeyServiceClient is a client for the weft.v1.KeyService service.
@@ -1289,11 +1321,11 @@ type BucketServiceClient interface {
 	Root(context.Context, *connect.Request[v1.BucketRootRequest]) (*connect.Response[v1.BucketRootResponse], error)
 	// Node gives one node of a bucket's DAG.
 	Node(context.Context, *connect.Request[v1.BucketNodeRequest]) (*connect.Response[v1.BucketNodeResponse], error)
-	// Push stores files: for each, one message with its path, and then messages
-	// with its bytes.
+	// Push stores files. The first message names the bucket; a file that is not
+	// pushed, and why, is sent as one that is left out.
 	Push(context.Context) *connect.ClientStreamForClient[v1.PushRequest, v1.PushResponse]
 	Cat(context.Context, *connect.Request[v1.CatRequest]) (*connect.ServerStreamForClient[v1.CatResponse], error)
-	// Pull sends every file, in the form that Push takes.
+	// Pull sends files, checked, in the form that Push takes, or a list of them.
 	Pull(context.Context, *connect.Request[v1.PullRequest]) (*connect.ServerStreamForClient[v1.PullResponse], error)
 }
 
@@ -1419,11 +1451,11 @@ type BucketServiceHandler interface {
 	Root(context.Context, *connect.Request[v1.BucketRootRequest]) (*connect.Response[v1.BucketRootResponse], error)
 	// Node gives one node of a bucket's DAG.
 	Node(context.Context, *connect.Request[v1.BucketNodeRequest]) (*connect.Response[v1.BucketNodeResponse], error)
-	// Push stores files: for each, one message with its path, and then messages
-	// with its bytes.
+	// Push stores files. The first message names the bucket; a file that is not
+	// pushed, and why, is sent as one that is left out.
 	Push(context.Context, *connect.ClientStream[v1.PushRequest]) (*connect.Response[v1.PushResponse], error)
 	Cat(context.Context, *connect.Request[v1.CatRequest], *connect.ServerStream[v1.CatResponse]) error
-	// Pull sends every file, in the form that Push takes.
+	// Pull sends files, checked, in the form that Push takes, or a list of them.
 	Pull(context.Context, *connect.Request[v1.PullRequest], *connect.ServerStream[v1.PullResponse]) error
 }
 

@@ -1,0 +1,69 @@
+package badgerkv
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/dgraph-io/badger"
+
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+)
+
+// Tables are mapped: a page that cannot be read is a fault of the goroutine that
+// touches it, and a damaged table may send badger out of its bounds. Both become an
+// ErrCorrupt of the read, as
+//
+//	defer e.caught(debug.SetPanicOnFault(true), &err)
+func (e *engine) caught(before bool, err *error) {
+	debug.SetPanicOnFault(before)
+	p := recover()
+	if p == nil {
+		return
+	}
+	if r, ok := p.(runtime.Error); ok {
+		if _, fault := r.(interface{ Addr() uintptr }); fault || strings.Contains(r.Error(), "out of range") {
+			*err = e.unreadable(r)
+			return
+		}
+	}
+	panic(p)
+}
+
+// unreadable is the ErrCorrupt for an error of a read.
+func (e *engine) unreadable(err error) error {
+	var id, size, offset uint32
+	if _, at, ok := strings.Cut(err.Error(), "for vp: "); ok {
+		if _, err2 := fmt.Sscanf(at, "{Fid:%d Len:%d Offset:%d}", &id, &size, &offset); err2 == nil {
+			return corrupt(logName(e.dir, id), "is damaged")
+		}
+	}
+	return fault.Of(store.ErrCorrupt, "%s holds what cannot be read: run weft doctor (%w)", e.dir, err)
+}
+
+// valueOf returns a copy of the value of an item in buf.
+func (e *engine) valueOf(item *badger.Item, buf []byte) (v []byte, err error) {
+	defer e.caught(debug.SetPanicOnFault(true), &err)
+	long := item.ValueSize() >= inline
+	v, err = item.ValueCopy(buf[:0])
+	if err == nil && long && len(v) == 0 {
+		// That is all that badger says of a value whose log file is gone.
+		return nil, corrupt(e.dir, "lacks a log file that holds the value of a key")
+	}
+	if err != nil {
+		return nil, e.unreadable(err)
+	}
+	return v, nil
+}
+
+// written maps an error of a write.
+func (e *engine) written(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return diskFull(e.dir, err)
+	}
+	return err
+}

@@ -1,0 +1,253 @@
+package thread
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// What is left of a damaged thread is taken in as if a peer had sent it: every
+// signature, chain and body is checked again, and what does not hold is left out.
+//
+//	log a: 1 2 – 4 5      3 is gone: a/1 a/2 are taken, a/4 a/5 are a gap until a peer brings a/3
+
+// A Refilled says what of a damaged copy was taken in.
+type Refilled struct {
+	Records, Blobs int64
+	Left           int64 // records and blobs that were there and could not be taken
+	Missing        int64 // records that the logs had
+}
+
+// Rebuild begins a thread again from its Essence, takes in what the store holds of
+// it under its number of before, and deletes that. A crash in between leaves what is
+// not taken in yet to no one; who rebuilds works on a copy of the store.
+func Rebuild(ctx context.Context, env *Env, e Essence) (*Thread, Refilled, error) {
+	var out Refilled
+	snap := env.store.Snapshot()
+	num, err := traceIn(snap, format.ThreadIDOf(e.Genesis))
+	snap.Release()
+	was := err == nil
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, out, err
+	}
+	t, err := Reopen(ctx, env, e)
+	if err != nil || !was {
+		return t, out, err
+	}
+	if out, err = t.refill(ctx, num); err == nil {
+		err = t.forget(ctx, num)
+	}
+	if err != nil {
+		t.Close()
+		return nil, out, err
+	}
+	return t, out, nil
+}
+
+// refill takes in what the store holds of the thread under its number of before.
+func (t *Thread) refill(ctx context.Context, num uint32) (Refilled, error) {
+	var out Refilled
+	old := &Thread{env: t.env, id: t.id, num: num}
+	old.blobs.init(old)
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	descriptors, err := old.descriptorsIn(snap)
+	if err != nil {
+		return out, err
+	}
+	tips, err := old.tipsIn(snap)
+	if err != nil {
+		return out, err
+	}
+	for _, kind := range []format.LogKind{format.KindControl, format.KindSnapshot, format.KindData} {
+		for log, raw := range descriptors {
+			d, err := format.DecodeDescriptor(raw)
+			if err != nil || d.Kind != kind {
+				continue
+			}
+			if err := t.refillLog(ctx, snap, old, log, raw, &out); err != nil {
+				return out, err
+			}
+		}
+	}
+	for log, tip := range tips {
+		if raw, ok := descriptors[log]; !ok {
+			out.Missing += int64(tip)
+		} else if reached := t.reached(format.LogIDOf(t.id, raw)); reached < tip {
+			out.Missing += int64(tip - reached)
+		}
+	}
+	return out, t.refillBlobs(ctx, snap, old, &out)
+}
+
+// tipsIn reads the last positions of logs by their numbers; what is not whole is
+// passed over.
+func (t *Thread) tipsIn(r store.Reader) (map[uint32]uint64, error) {
+	it := r.Iterate(store.Prefix(t.key(keyBranch)))
+	defer it.Close()
+	tips := map[uint32]uint64{}
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return nil, err
+		}
+		k := it.Key()
+		if b, err := decodeBranch(clock.LogID{}, 0, v); err == nil {
+			log := binary.BigEndian.Uint32(k[len(k)-8:])
+			tips[log] = max(tips[log], b.tip.Seq)
+		}
+	}
+	return tips, it.Err()
+}
+
+// reached returns the last position of a log that is held.
+func (t *Thread) reached(id clock.LogID) (seq uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.logs[id]; l != nil {
+		for _, b := range l.branches {
+			seq = max(seq, b.tip.Seq)
+		}
+	}
+	return max(seq, t.cuts.floor(id).Seq)
+}
+
+// descriptorsIn reads the descriptors of logs by their numbers, whole or not.
+func (t *Thread) descriptorsIn(r store.Reader) (map[uint32][]byte, error) {
+	it := r.Iterate(store.Prefix(t.key(keyLog)))
+	defer it.Close()
+	out := map[uint32][]byte{}
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return nil, err
+		}
+		k := it.Key()
+		out[binary.BigEndian.Uint32(k[len(k)-4:])] = slices.Clone(v)
+	}
+	return out, it.Err()
+}
+
+// refillLog takes in the records of one log, a run up to each signed position. Of a
+// forked log the branches are told apart by the previous hashes.
+func (t *Thread) refillLog(ctx context.Context, r store.Reader, old *Thread, log uint32, descriptor []byte, out *Refilled) error {
+	prefix := binary.BigEndian.AppendUint32(old.key(keyRecord), log)
+	it := r.Iterate(store.Prefix(prefix))
+	defer it.Close()
+	lines := map[clock.Hash][]format.Record{} // records that no signed one covers yet, by the hash of the last
+	for ; it.Valid(); it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		v, err := it.Value()
+		if err != nil {
+			return err
+		}
+		s, err := decodeStored(slices.Clone(v))
+		if err != nil {
+			out.Left++
+			continue
+		}
+		h, err := format.DecodeHeader(s.Header)
+		if err != nil {
+			out.Left++
+			continue
+		}
+		line := append(slices.Clip(lines[h.Prev]), s.Record)
+		delete(lines, h.Prev)
+		hash := format.RecordHash(t.id, s.Header)
+		if !s.Signed {
+			lines[hash] = line
+			continue
+		}
+		got, err := t.Ingest(ctx, format.Run{Descriptor: descriptor, Records: line, Signature: s.Signature})
+		var rejection *Rejection
+		if err != nil && !errors.As(err, &rejection) {
+			return err
+		}
+		out.Records += int64(got.Stored)
+		if rejection != nil {
+			out.Left += int64(len(line) - got.Stored - got.Held)
+		}
+	}
+	for _, line := range lines {
+		out.Left += int64(len(line))
+	}
+	return it.Err()
+}
+
+// refillBlobs takes in the blobs whose bytes are those of their names. Files stay
+// where they are.
+func (t *Thread) refillBlobs(ctx context.Context, r store.Reader, old *Thread, out *Refilled) error {
+	it := r.Iterate(store.Prefix(old.key(keyBlob)))
+	defer it.Close()
+	var ids []format.BlobID
+	var sealed [][]byte
+	size := 0
+	flush := func() error {
+		err := t.blobs.putRefs(ids, sealed, false)
+		ids, sealed, size = nil, nil, 0
+		return err
+	}
+	for ; it.Valid(); it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		v, err := it.Value()
+		if err != nil {
+			return err
+		}
+		k := it.Key()
+		if len(v) < 12 || len(k) < 32 {
+			out.Left++
+			continue
+		}
+		id, b := format.BlobID(k[len(k)-32:]), slices.Clone(v[12:])
+		if len(b) == 0 {
+			if b, err = os.ReadFile(t.blobs.path(id)); err != nil {
+				out.Left++
+				continue
+			}
+		}
+		if format.BlobIDOf(b) != id {
+			out.Left++
+			continue
+		}
+		out.Blobs++
+		ids, sealed, size = append(ids, id), append(sealed, b), size+len(b)
+		if size > 8<<20 || len(ids) == 256 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := errors.Join(it.Err(), flush(), t.env.store.Sync()); err != nil {
+		return fmt.Errorf("blobs: %w", err)
+	}
+	t.blobs.mu.Lock()
+	t.blobs.durable = t.blobs.last
+	t.blobs.mu.Unlock()
+	t.grew.Ring()
+	return nil
+}
+
+// forget deletes what the store holds under a number that no thread has any more.
+func (t *Thread) forget(ctx context.Context, num uint32) error {
+	prefix := binary.BigEndian.AppendUint32([]byte(keyThread), num)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := t.removeSome(prefix)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package thread
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A store can be lost. With its genesis and its keys, which are kept beside the
+// store, a thread begins again with nothing in it, and the exchange with its peers
+// brings back what they hold: this device is still the member that it was.
+//
+//	Essence     genesis, keys: kept outside
+//	Reopen      the thread, empty, under a new number: what is left of the old one is not read
+//	Rebuild     that, with what is left of the old one, checked as if a peer had sent it
+//	            the next Append opens a new data log, in the control log that came back
+
+// An Essence is what a thread can be opened with when nothing else is left of it.
+type Essence struct {
+	Genesis []byte // signed
+	Keys    []byte // sealed to the device
+}
+
+// Essence returns what the thread can be opened with again. ErrNoKeys says that
+// this device is no member, or not yet.
+func (t *Thread) Essence() (Essence, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.relay || !t.keys.CanRead() {
+		return Essence{}, ErrNoKeys
+	}
+	sealed, err := t.sealSecrets(nil)
+	return Essence{Genesis: bytes.Clone(t.signed), Keys: sealed}, err
+}
+
+// EssenceIn reads an Essence from the store, without opening the thread.
+func EssenceIn(r store.Reader, id format.ThreadID) (e Essence, err error) {
+	num, err := traceIn(r, id)
+	if err != nil {
+		return e, err
+	}
+	at := &Thread{num: num}
+	if e.Genesis, err = r.Get(at.key(keyGenesis)); err == nil {
+		e.Keys, err = r.Get(at.key(keySecrets))
+	}
+	if err != nil {
+		return Essence{}, fmt.Errorf("thread %s: %w", id, err)
+	}
+	return Essence{Genesis: bytes.Clone(e.Genesis), Keys: bytes.Clone(e.Keys)}, nil
+}
+
+// numberIn returns the number of a thread in the store.
+func numberIn(r store.Reader, id format.ThreadID) (uint32, error) {
+	v, err := r.Get(append([]byte(keyThreads), id[:]...))
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, fault.Of(ErrNotFound, "no thread %s", id)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("thread %s: %w", id, err)
+	}
+	if len(v) != 4 {
+		return 0, fault.Of(format.ErrMalformed, "the number of thread %s is cut short", id)
+	}
+	return binary.BigEndian.Uint32(v), nil
+}
+
+// traceIn returns the number under which the store holds a thread, or what is left of
+// one that it does not list any more.
+func traceIn(r store.Reader, id format.ThreadID) (uint32, error) {
+	num, err := numberIn(r, id)
+	if !errors.Is(err, ErrNotFound) {
+		return num, err
+	}
+	missing := err
+	err = eachNumber(r, func(n uint32) bool {
+		at := &Thread{num: n}
+		if g, err := r.Get(at.key(keyGenesis)); err == nil && format.ThreadIDOf(g) == id {
+			num, missing = n, nil
+		}
+		return missing != nil
+	})
+	return num, errors.Join(err, missing)
+}
+
+// Reopen begins a thread again from its Essence, as the member or the relay that
+// this device is in it. What the store holds of the thread under another number stays there; the
+// thread must not be open.
+func Reopen(ctx context.Context, env *Env, e Essence) (*Thread, error) {
+	id := format.ThreadIDOf(e.Genesis)
+	relay, k, _, err := openSecrets(env, id, e.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("keys of thread %s: %w", id, err)
+	}
+	if !relay && !k.CanRead() {
+		return nil, ErrNoKeys
+	}
+	t, err := newThread(env, e.Genesis, k, relay)
+	if err != nil {
+		return nil, err
+	}
+	if err := forgetNumber(env.store, id); err != nil {
+		return nil, err
+	}
+	return t, t.found(ctx, nil)
+}
+
+// forgetNumber deletes the entry that names a thread, if there is one.
+func forgetNumber(s store.Store, id format.ThreadID) error {
+	tx := s.Begin()
+	defer tx.Discard()
+	return errors.Join(tx.Delete(append([]byte(keyThreads), id[:]...)), tx.Commit())
+}
+
+// Own returns the last durable position of each log of this device. A log that a
+// checkpoint has cut off as a whole has the position up to there.
+func (t *Thread) Own() []clock.RecordID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var own []clock.RecordID
+	for _, l := range t.byNum {
+		if l.desc.Device != t.env.self() || t.relay {
+			continue
+		}
+		if top := l.top(); top.Seq > 0 {
+			own = append(own, top)
+		}
+	}
+	return own
+}
+
+// Prefix begins every key of the store that is of this thread.
+func (t *Thread) Prefix() []byte {
+	own := t.key(0)
+	return own[:len(own)-1]
+}
+
+// formerControl returns the control log of this device that a reopened thread goes
+// on in: the longest, nil if none has come back. Forked control logs do no harm.
+func (t *Thread) formerControl() (found *threadLog) {
+	var most uint64
+	for _, l := range t.byNum {
+		if l.desc.Kind != format.KindControl || l.desc.Device != t.env.self() || !t.graph.knows(l.id) {
+			continue
+		}
+		for _, b := range l.branches {
+			if b.done.Seq > most {
+				found, most = l, b.done.Seq
+			}
+		}
+	}
+	return found
+}

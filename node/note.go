@@ -1,0 +1,453 @@
+package node
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/weftdb/weft/internal/canonical"
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net"
+)
+
+// A home notes what it has beside its store, so that a store that lost something is
+// not taken for a whole one, and a lost one does not take with it what is needed to
+// get the databases back:
+//
+//	file  = "weft note 1\n" ‖ entry… ‖ zeros
+//	entry = length u32be ‖ kind byte ‖ body ‖ SHA-256(length ‖ kind ‖ body)
+//	length counts the body; 0 is the end: what follows is room for more
+//
+// A later entry of a thing replaces an earlier one. Entries are written into zeros
+// that are there already, so that noting needs no room on a full disk. Keys are
+// sealed to the device, whose own key a passphrase seals if the home has one.
+const (
+	noteMagic  = "weft note 1\n"
+	noteGrows  = 64 << 10 // bytes of zeros that are added at once
+	noteSpare  = 8 << 10  // bytes of zeros that there always are
+	maxNoted   = 1 << 20  // of one entry
+	noteFrame  = 4 + 1 + sha256.Size
+	maxHeads   = 1 << 10 // own logs of one database
+	maxAddrs   = 64      // of peers
+	maxNesting = 8
+)
+
+// The kinds of entries.
+const (
+	notedDatabase = 1 + iota // databaseNote
+	notedHeads               // headsNote
+	notedRemoved             // thread ID
+	notedRelays              // [relayNote…]
+	notedPeers               // [address…]
+)
+
+var noteCodec = canonical.New(canonical.Options{
+	Elements: 4096, Nesting: maxNesting, Malformed: errNote, TooLarge: errNote,
+})
+
+var errNote = fault.New(fault.Corrupt, "the home's note of its databases is damaged")
+
+// A databaseNote is a database as the note has it.
+type databaseNote struct {
+	_          struct{} `cbor:",toarray"`
+	Thread     net.ThreadID
+	Number     uint64
+	Name       string
+	Genesis    []byte
+	Keys       []byte
+	Rebuilding bool // what its peers hold has not come back yet
+}
+
+// A headsNote is how far the own logs of a database were durable.
+type headsNote struct {
+	_      struct{} `cbor:",toarray"`
+	Thread net.ThreadID
+	Heads  []headNote
+}
+
+type headNote struct {
+	_    struct{} `cbor:",toarray"`
+	Log  clock.LogID
+	Seq  uint64
+	Hash clock.Hash
+}
+
+// A relayNote is a relay; its key's secret is in a key file.
+type relayNote struct {
+	_         struct{} `cbor:",toarray"`
+	Addr      string
+	Key       string
+	Databases []string
+}
+
+// A note is the open file. It is safe for concurrent use.
+type note struct {
+	path string
+
+	mu        sync.Mutex // guards what follows
+	f         *os.File
+	end, size int64 // of the entries; of the file
+	crowded   int64 // the end after which it is looked whether a rewrite pays
+	databases map[net.ThreadID]*noted
+	relays    []relayNote
+	peers     []string
+}
+
+// A noted is what the note has of one database.
+type noted struct {
+	databaseNote
+	heads []headNote
+}
+
+// openNote reads the note, or begins one. damaged says that some of it could not be
+// read: what is left counts.
+func openNote(path string) (_ *note, damaged bool, err error) {
+	n := &note{path: path, databases: map[net.ThreadID]*noted{}}
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, false, fmt.Errorf("the home's note: %w", err)
+	}
+	fresh := err != nil
+	if !fresh {
+		damaged = n.read(b)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if fresh || damaged {
+		return n, damaged, n.rewrite()
+	}
+	return n, false, n.reopen()
+}
+
+// read takes the entries in. One that is damaged is passed over.
+func (n *note) read(b []byte) (damaged bool) {
+	if !bytes.HasPrefix(b, []byte(noteMagic)) {
+		return true
+	}
+	at := len(noteMagic)
+	for at+4 <= len(b) {
+		size := int(binary.BigEndian.Uint32(b[at:]))
+		if size == 0 {
+			break
+		}
+		if size > maxNoted || at+noteFrame+size > len(b) {
+			damaged = true // or the end of an entry that a crash cut off
+			break
+		}
+		covered := b[at : at+5+size]
+		sum := sha256.Sum256(covered)
+		if !bytes.Equal(sum[:], b[at+5+size:at+noteFrame+size]) || n.take(covered[4], covered[5:]) != nil {
+			damaged = true
+		}
+		at += noteFrame + size
+	}
+	n.end, n.size = int64(at), int64(len(b))
+	for _, v := range b[min(at, len(b)):] {
+		damaged = damaged || v != 0
+	}
+	n.crowded = 4*int64(len(n.encode())) + noteGrows
+	return damaged
+}
+
+// take takes one entry in.
+func (n *note) take(kind byte, body []byte) error {
+	switch kind {
+	case notedDatabase:
+		var d databaseNote
+		if err := noteCodec.Decode(body, "a database", &d); err != nil {
+			return err
+		}
+		n.database(d.Thread).databaseNote = d
+	case notedHeads:
+		var h headsNote
+		if err := noteCodec.Decode(body, "positions", &h); err != nil {
+			return err
+		}
+		if d := n.databases[h.Thread]; d != nil {
+			d.heads = h.Heads
+		}
+	case notedRemoved:
+		var id net.ThreadID
+		if err := noteCodec.Decode(body, "a removal", &id); err != nil {
+			return err
+		}
+		delete(n.databases, id)
+	case notedRelays:
+		var relays []relayNote
+		if err := noteCodec.Decode(body, "relays", &relays); err != nil {
+			return err
+		}
+		n.relays = relays
+	case notedPeers:
+		var peers []string
+		if err := noteCodec.Decode(body, "peers", &peers); err != nil {
+			return err
+		}
+		n.peers = peers
+	default:
+		return fault.Of(errNote, "an entry of unknown kind %d", kind)
+	}
+	return nil
+}
+
+func (n *note) database(id net.ThreadID) *noted {
+	d := n.databases[id]
+	if d == nil {
+		d = &noted{}
+		n.databases[id] = d
+	}
+	return d
+}
+
+// appendEntry appends an entry in its frame.
+func appendEntry(b []byte, kind byte, v any) []byte {
+	body := noteCodec.Encode(v)
+	at := len(b)
+	b = append(append(binary.BigEndian.AppendUint32(b, uint32(len(body))), kind), body...)
+	sum := sha256.Sum256(b[at:])
+	return append(b, sum[:]...)
+}
+
+// encode returns the whole note, without the room at its end.
+func (n *note) encode() []byte {
+	b := []byte(noteMagic)
+	for _, d := range n.sorted() {
+		b = appendEntry(b, notedDatabase, d.databaseNote)
+		if len(d.heads) > 0 {
+			b = appendEntry(b, notedHeads, headsNote{Thread: d.Thread, Heads: d.heads})
+		}
+	}
+	if len(n.relays) > 0 {
+		b = appendEntry(b, notedRelays, n.relays)
+	}
+	if len(n.peers) > 0 {
+		b = appendEntry(b, notedPeers, n.peers)
+	}
+	return b
+}
+
+// sorted returns the databases by number.
+func (n *note) sorted() []*noted {
+	out := make([]*noted, 0, len(n.databases))
+	for _, d := range n.databases {
+		out = append(out, d)
+	}
+	slices.SortFunc(out, func(a, b *noted) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), bytes.Compare(a.Thread[:], b.Thread[:]))
+	})
+	return out
+}
+
+// rewrite replaces the file by one of what counts. An error leaves the file as it is.
+func (n *note) rewrite() error {
+	b := n.encode()
+	end := len(b)
+	b = append(b, make([]byte, (end+noteSpare)/noteGrows*noteGrows+noteGrows-end)...)
+	if err := writeFile(n.path, b); err != nil {
+		return fmt.Errorf("the home's note: %w", err)
+	}
+	n.end, n.size = int64(end), int64(len(b))
+	n.crowded = 4*n.end + noteGrows
+	return errors.Join(n.close(), n.reopen())
+}
+
+func (n *note) reopen() (err error) {
+	if n.f, err = os.OpenFile(n.path, os.O_RDWR, 0o600); err != nil {
+		return fmt.Errorf("the home's note: %w", err)
+	}
+	return nil
+}
+
+// write adds entries that were taken in, durably.
+func (n *note) write(entries []byte) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	if n.f == nil {
+		return ErrClosed
+	}
+	end := n.end + int64(len(entries))
+	if end > n.crowded {
+		if n.crowded = 4*int64(len(n.encode())) + noteGrows; end > n.crowded && n.rewrite() == nil {
+			return nil
+		} // on a full disk there is no room for another file, but there may be in this one
+	}
+	if end > n.size {
+		if err := n.grow(end); err != nil {
+			return err
+		}
+	}
+	_, err := n.f.WriteAt(entries, n.end)
+	if err == nil {
+		err = n.f.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("the home's note: %w", err)
+	}
+	if n.end = end; n.size-n.end < noteSpare {
+		_ = n.grow(n.end) // on a full disk, later
+	}
+	return nil
+}
+
+// grow adds zeros, so that there is room after end.
+func (n *note) grow(end int64) error {
+	size := (end+noteSpare)/noteGrows*noteGrows + noteGrows
+	if _, err := n.f.WriteAt(make([]byte, size-n.size), n.size); err != nil {
+		return fmt.Errorf("the home's note: %w", err)
+	}
+	if err := n.f.Sync(); err != nil {
+		return fmt.Errorf("the home's note: %w", err)
+	}
+	n.size = size
+	return nil
+}
+
+func (n *note) close() error {
+	if n.f == nil {
+		return nil
+	}
+	err := n.f.Close()
+	n.f = nil
+	return err
+}
+
+// Close ends the use of the file.
+func (n *note) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.close()
+}
+
+// add takes values in and writes those that say something new.
+func (n *note) add(kind byte, v any) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.addLocked(kind, v)
+}
+
+func (n *note) addLocked(kind byte, v any) error {
+	entry := appendEntry(nil, kind, v)
+	if len(entry) > maxNoted {
+		return fault.Of(errNote, "an entry of %d bytes", len(entry))
+	}
+	if err := n.take(kind, entry[5:len(entry)-sha256.Size]); err != nil {
+		return err
+	}
+	return n.write(entry)
+}
+
+// keep notes a database.
+func (n *note) keep(d databaseNote) error { return n.add(notedDatabase, d) }
+
+// remove forgets a database.
+func (n *note) remove(id net.ThreadID) error {
+	if _, ok := n.get(id); !ok {
+		return nil
+	}
+	return n.add(notedRemoved, id)
+}
+
+// reached notes how far the own logs of databases are durable: one sync for all that
+// is new.
+func (n *note) reached(all map[net.ThreadID][]clock.RecordID) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var entries []byte
+	for id, own := range all {
+		d := n.databases[id]
+		heads := headsOf(own)
+		if d == nil || slices.Equal(d.heads, heads) {
+			continue
+		}
+		d.heads = heads
+		entries = appendEntry(entries, notedHeads, headsNote{Thread: id, Heads: heads})
+	}
+	return n.write(entries)
+}
+
+// headsOf returns positions in a fixed order; of very many logs the longest.
+func headsOf(own []clock.RecordID) []headNote {
+	heads := make([]headNote, len(own))
+	for i, id := range own {
+		heads[i] = headNote{Log: id.Log, Seq: id.Seq, Hash: id.Hash}
+	}
+	slices.SortFunc(heads, func(a, b headNote) int {
+		return cmp.Or(-cmp.Compare(a.Seq, b.Seq), bytes.Compare(a.Log[:], b.Log[:]))
+	})
+	return heads[:min(len(heads), maxHeads)]
+}
+
+// setRelays notes the relays of the node.
+func (n *note) setRelays(relays []relayNote) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	same := slices.EqualFunc(n.relays, relays, func(a, b relayNote) bool {
+		return a.Addr == b.Addr && a.Key == b.Key && slices.Equal(a.Databases, b.Databases)
+	})
+	if same {
+		return nil
+	}
+	return n.addLocked(notedRelays, relays)
+}
+
+// setPeers notes where peers of the databases are, before those that it has: an old
+// address may be all that is left.
+func (n *note) setPeers(addrs []string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []string
+	for _, a := range slices.Concat(addrs, n.peers) {
+		if len(all) < maxAddrs && !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	if slices.Equal(n.peers, all) {
+		return nil
+	}
+	return n.addLocked(notedPeers, all)
+}
+
+// relayList returns the relays of the node.
+func (n *note) relayList() []relayNote {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.relays)
+}
+
+// peerList returns where peers of the databases were.
+func (n *note) peerList() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.peers)
+}
+
+// get returns what is noted of a database.
+func (n *note) get(id net.ThreadID) (noted, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d := n.databases[id]
+	if d == nil {
+		return noted{}, false
+	}
+	return *d, true
+}
+
+// all returns what is noted of every database, by number.
+func (n *note) all() []noted {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []noted
+	for _, d := range n.sorted() {
+		out = append(out, *d)
+	}
+	return out
+}
