@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync"
@@ -118,7 +119,9 @@ func (c *core) commit(t *tx) (err error) {
 	}
 	// Recorded also if it fails: a failed store commits nothing more.
 	applied = true
-	if err := c.eng.Apply(t.writes); err != nil {
+	if err := c.eng.Apply(t.writes); errors.Is(err, ErrDiskFull) {
+		return err // nothing was written, and there may be room later
+	} else if err != nil {
 		return c.fail(fmt.Errorf("commit: %w", err))
 	}
 	return nil

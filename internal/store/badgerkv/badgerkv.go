@@ -24,6 +24,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/dgraph-io/badger"
 	"github.com/dgraph-io/badger/options"
@@ -37,6 +38,7 @@ const (
 	recoverSize = 96 << 20 // bytes of the memtable after a crash: all that can wait to be saved
 	logSize     = 32 << 20 // bytes of a value log file
 	pile        = 8        // tables at level 0 that a close merges
+	ahead       = 1 << 20  // bytes of room taken in a log file at once
 	inline      = 4 << 10  // values this long or longer stay in the value log
 
 	// A transaction's limits keep below badger's own, which are 15% of
@@ -53,6 +55,7 @@ type engine struct {
 
 	applying sync.Mutex // held while a transaction is written
 	log      uint32     // the number of the last log file; under applying
+	room     uint64     // the position up to which the last log file has room; under applying
 	position atomic.Uint64
 
 	committed atomic.Int64    // bytes
@@ -219,6 +222,27 @@ func (e *engine) moved() error {
 	return err
 }
 
+// haveRoom takes room in the last log file for n bytes, and more so as to ask seldom.
+// A write of badger's that fails half way is the end of a store until it is reopened.
+func (e *engine) haveRoom(n int64) error {
+	at := e.position.Load()
+	if e.room>>32 == at>>32 && at+uint64(n) <= e.room {
+		return nil
+	}
+	name, from := logName(e.dir, uint32(at>>32)), int64(uint32(at))
+	more := n + ahead
+	err := allocate(name, from, more)
+	if err != nil {
+		more = n
+		err = allocate(name, from, more)
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		return diskFull(e.dir, err)
+	}
+	e.room = at + uint64(more)
+	return err
+}
+
 // Apply refuses while badger cannot save what it has in memory: it would wait for
 // room on the disk.
 func (e *engine) Apply(w *store.Writes) error {
@@ -245,14 +269,17 @@ func (e *engine) Apply(w *store.Writes) error {
 			return err
 		}
 	}
+	if err := e.haveRoom(size + int64(w.Len()+1)*64); err != nil {
+		return err
+	}
 	e.committed.Add(size)
 	if err := txn.Commit(); err != nil {
-		return e.written(err)
+		return err // final, and no ErrDiskFull: it may be written in part
 	}
 	return e.findEnd()
 }
 
-func (e *engine) Sync() error { return e.written(e.db.Sync()) }
+func (e *engine) Sync() error { return e.db.Sync() }
 
 func (e *engine) Close() error {
 	e.stop()

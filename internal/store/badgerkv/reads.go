@@ -1,12 +1,10 @@
 package badgerkv
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/dgraph-io/badger"
 
@@ -58,12 +56,4 @@ func (e *engine) valueOf(item *badger.Item, buf []byte) (v []byte, err error) {
 		return nil, e.unreadable(err)
 	}
 	return v, nil
-}
-
-// written maps an error of a write.
-func (e *engine) written(err error) error {
-	if errors.Is(err, syscall.ENOSPC) {
-		return diskFull(e.dir, err)
-	}
-	return err
 }

@@ -1,0 +1,23 @@
+package badgerkv
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+const keepSize = 1 // FALLOC_FL_KEEP_SIZE
+
+// allocate takes room on the disk for a file up to an end, without changing its size.
+// A file system that cannot is no error.
+func allocate(name string, from, size int64) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := syscall.Fallocate(int(f.Fd()), keepSize, from, size); errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	return nil
+}
