@@ -53,18 +53,18 @@ func TestHostileRecordIsRefused(t *testing.T) {
 func TestCostlyBulkIsSeveralRecords(t *testing.T) {
 	x, j := dbtest.OpenIn(t, memory(t), "a")
 	c := x.Collection("a")
-	if _, err := c.Insert(t.Context(), raw(t, d("_id", 1))); err != nil {
+	if _, err := c.Insert(t.Context(), raw(t, d("_id", 1, "z", 1))); err != nil {
 		t.Fatal(err)
 	}
 	var docs []bson.Raw
 	for i := range 250 {
-		docs = append(docs, raw(t, d("_id", fmt.Sprint(i), "k", "k")))
+		docs = append(docs, raw(t, d("_id", fmt.Sprint(i), "k", "k", "z", 1)))
 	}
 	if _, err := c.Insert(t.Context(), docs...); err != nil {
 		t.Fatal(err)
 	}
 	heavy := func(n int) bson.Raw {
-		return raw(t, d("$pipeline", bson.A{d("$set", d("n", d("$sum", d("$map", d("input", d("$range", bson.A{0, n}), "in", "$$this")))))}))
+		return raw(t, d("$pipeline", bson.A{d("$set", d("n", d("$sum", d("$map", d("input", d("$range", bson.A{0, n}), "in", d("$add", bson.A{"$$this", "$z"}))))))}))
 	}
 	before, err := j.Entries()
 	if err != nil {

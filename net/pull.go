@@ -220,9 +220,6 @@ func (l *link) take(ctx context.Context, m incoming) error {
 	return nil
 }
 
-// CodeDiskFull is why a peer takes nothing at the moment.
-const CodeDiskFull = keys.Code(fault.DiskFull)
-
 // SetFull says whether the disk is full: err says so, nil that there is room. Peers are
 // told that nothing can be stored; when there is room, what they hold is asked for.
 func (h *Host) SetFull(err error) {

@@ -28,6 +28,7 @@ const (
 	CodeBadInvite     keys.Code = "bad_invite"
 	CodeNotRelay      keys.Code = "not_a_relay" // the peer keeps no threads for others
 	CodeLimit         keys.Code = "limit_reached"
+	CodeDiskFull      keys.Code = "disk_full"  // nothing is stored at the moment: at the peer, or here
 	CodeStateHash     keys.Code = "state_hash" // same records, different states: a defect
 )
 

@@ -41,7 +41,7 @@ type Env struct {
 	stack []value.Value // arguments of operators
 	chunk []byte        // memory for small results
 	steps int
-	most  int // steps
+	less  int // steps that a meter leaves of maxSteps
 	check int // the steps at which Stop is asked next
 	built int
 
@@ -52,8 +52,8 @@ type Env struct {
 // run evaluates from fresh bounds. Memory of the evaluation before is used again,
 // except for chunk, which results alias.
 func (e *Env) run(x *Expr) (value.Value, error) {
-	e.steps, e.built, e.most = 0, 0, e.Meter.Steps(maxSteps)
-	e.check = min(1024, e.most)
+	e.steps, e.built, e.less = 0, 0, maxSteps-e.Meter.Steps(maxSteps)
+	e.check = min(1024, maxSteps-e.less)
 	if e.Meter != nil {
 		defer e.metered()
 	}
@@ -69,7 +69,7 @@ func (e *Env) run(x *Expr) (value.Value, error) {
 
 // metered counts what the evaluation took.
 func (e *Env) metered() {
-	if e.steps > e.most && e.most < maxSteps {
+	if e.less > 0 && e.steps > maxSteps-e.less {
 		e.Meter.Exhaust()
 		return
 	}
@@ -85,8 +85,9 @@ func (e *Env) spend(n int) error {
 	if e.steps < e.check {
 		return nil
 	}
-	e.check = min(e.steps+1024, max(e.most, e.steps+1))
-	if e.steps > e.most {
+	most := maxSteps - e.less
+	e.check = min(e.steps+1024, max(most, e.steps+1))
+	if e.steps > most {
 		return fault.Errorf(fault.ExceededMemoryLimit, "the expression takes more than %d steps", maxSteps)
 	}
 	if e.Stop != nil {

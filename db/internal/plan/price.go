@@ -183,8 +183,7 @@ func (p *Planner) MayMislead(a *Access) bool {
 	if len(p.Found) < 2 || !p.early(a) {
 		return false
 	}
-	_, certain := p.certain(a)
-	return !certain || !a.Exact
+	return !p.inOrder(a) || !a.Exact && p.Filter != nil
 }
 
 // Overtaken returns the access that is certain to cost less than a has cost so far, and
