@@ -3,6 +3,7 @@ package badgerkv
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -189,7 +190,7 @@ func readFrom(name string, offset int64) ([]byte, error) {
 	}
 	b := make([]byte, fi.Size()-offset)
 	n, err := f.ReadAt(b, offset)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return b[:n], err

@@ -184,7 +184,6 @@ func (s *salvage) log(name string, give func(entry) error) error {
 		}
 		if read > 0 && gap != nil {
 			s.lose(name, nil, nil, gap)
-			gap = nil
 		}
 		if errors.Is(why, io.EOF) {
 			break
