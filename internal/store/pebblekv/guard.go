@@ -348,34 +348,52 @@ func (f *guarded) merging(do func() error) error {
 }
 
 func (f *guarded) Write(p []byte) (int, error) {
-	if f.memory != nil {
+	var n int
+	var met error
+	if f.g.failure() == nil { // as nearly always
+		if n, met = f.File.Write(p); met == nil {
+			return n, nil
+		}
+	}
+	rest := slices.Clone(p[n:]) // it may be kept
+	if met == nil && f.memory != nil {
 		if n, err := f.memory.Write(slices.Clone(p)); err != nil {
 			return n, err
 		}
 	}
-	rest := p
-	if f.g.failure() != nil {
-		rest = slices.Clone(p) // it may be kept
-	}
-	do := func() error {
+	return len(p), f.write(once(met, func() error {
 		n, err := f.File.Write(rest)
-		if rest = rest[n:]; err != nil {
-			rest = slices.Clone(rest)
-		}
+		rest = rest[n:]
 		return err
+	}), false)
+}
+
+// once returns do, which first gives the error that was met already, if any.
+func once(met error, do func() error) func() error {
+	return func() error {
+		if err := met; err != nil {
+			met = nil
+			return err
+		}
+		return do()
 	}
-	return len(p), f.write(do, false)
 }
 
 // WriteAt is nothing that pebble does to files that it creates.
 func (f *guarded) WriteAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 
-func (f *guarded) Sync() error {
-	return f.write(func() error { return f.File.Sync() }, true)
-}
+func (f *guarded) Sync() error { return f.sync(vfs.File.Sync) }
 
-func (f *guarded) SyncData() error {
-	return f.write(func() error { return f.File.SyncData() }, true)
+func (f *guarded) SyncData() error { return f.sync(vfs.File.SyncData) }
+
+func (f *guarded) sync(how func(vfs.File) error) error {
+	var met error
+	if f.g.failure() == nil {
+		if met = how(f.File); met == nil {
+			return nil
+		}
+	}
+	return f.write(once(met, func() error { return how(f.File) }), true)
 }
 
 // SyncTo syncs all or nothing that counts.

@@ -91,10 +91,10 @@ func Open(dir string, o Options) (store.Engine, error) {
 		return nil, errors.Join(failed, err)
 	}
 	if err != nil && o.Create {
-		return nil, err
+		return nil, guard.writeError(err)
 	}
 	if err != nil {
-		return nil, openError(dir, err)
+		return nil, guard.writeError(openError(dir, err))
 	}
 	e := &engine{db: db, guard: guard, opt: po, fs: o.FS, dir: dir}
 	return e, e.locate()
