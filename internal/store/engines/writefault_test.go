@@ -86,7 +86,8 @@ func (d *failingDisk) runOn(t testing.TB, disk vfs.FS) (acked []int, first error
 		}
 		if i == 30 {
 			if err := s.Compact(t.Context()); err != nil && first == nil {
-				first = err // of a merge: writes go on
+				first = err // of a merge: writes may go on
+				d.off.Store(true)
 			}
 		}
 	}
