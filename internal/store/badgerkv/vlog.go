@@ -3,6 +3,7 @@ package badgerkv
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -104,7 +105,7 @@ func parseRecord(b []byte) (entry, int, bool) {
 // of at most limit bytes.
 func recordSize(r *bufio.Reader, limit int64) (int, error) {
 	h, err := r.Peek(logHeader)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return 0, nil
 	}
 	if err != nil {
@@ -189,7 +190,7 @@ func readFrom(name string, offset int64) ([]byte, error) {
 	}
 	b := make([]byte, fi.Size()-offset)
 	n, err := f.ReadAt(b, offset)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return b[:n], err
