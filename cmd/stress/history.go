@@ -34,7 +34,7 @@ type history struct {
 	bin    string
 	dir    string
 	rnd    *rand.Rand
-	counts map[string]int
+	counts *tally
 	log    []string
 	model  *model
 
@@ -89,7 +89,7 @@ func (h *history) run() error {
 				continue
 			}
 			h.log = append(h.log, s.name+" "+d.name)
-			h.counts[s.name]++
+			h.counts.add(s.name)
 			if err := s.run(h, d); err != nil {
 				return fmt.Errorf("%s at %s: %w", s.name, d.name, err)
 			}
@@ -259,11 +259,18 @@ func (h *history) updates(c *client.Client, counter string) error {
 	updates = append(updates, bson.D{{Key: "q", Value: bson.D{{Key: "_id", Value: hot}}}, {Key: "u", Value: bson.D{{Key: "$push", Value: bson.D{{Key: "list", Value: token}}}}}})
 	h.model.asked[counter] += int64(n)
 	h.model.tokens[token] = false
-	if _, err := h.command(c, bson.D{{Key: "update", Value: coll}, {Key: "updates", Value: updates}}); err != nil {
+	r, err := h.command(c, bson.D{{Key: "update", Value: coll}, {Key: "updates", Value: updates}})
+	if err != nil {
 		return err
 	}
-	h.model.acked[counter] += int64(n)
-	h.model.tokens[token] = true
+	switch matched, _ := r.Lookup("n").AsInt64OK(); matched {
+	case int64(n) + 1:
+		h.model.acked[counter] += int64(n)
+		h.model.tokens[token] = true
+	case 0: // the document has not arrived here
+	default:
+		return fmt.Errorf("%d updates of one document matched %d", n+1, matched)
+	}
 	return nil
 }
 
@@ -422,7 +429,7 @@ func (h *history) fill(d *device) error {
 		return err
 	}
 	if full {
-		h.counts["writes refused by a full disk"]++
+		h.counts.add("writes refused by a full disk")
 	}
 	return h.until(20*time.Second, "writes resume when there is room", func() error { return h.insert(d.api) })
 }
@@ -477,7 +484,7 @@ func (h *history) flip(d *device) error {
 		if !errors.As(err, &found) {
 			return err
 		}
-		h.counts["damage that the doctor found"]++
+		h.counts.add("damage that the doctor found")
 		if _, err := d.weft("doctor", "--repair"); err != nil {
 			return err
 		}

@@ -24,16 +24,29 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
+// options say what histories to run.
+type options struct {
+	weft          string
+	histories     int
+	parallel      int
+	seed          uint64
+	limit, budget time.Duration
+}
+
 func main() {
-	weft := flag.String("weft", "bin/weft", "the weft binary")
-	histories := flag.Int("histories", 20, "histories to run")
-	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the first history; the next ones count up")
-	limit := flag.Duration("limit", 2*time.Minute, "longest time of one history")
-	budget := flag.Duration("budget", 0, "stop after this time, however many histories are done; 0: never")
+	var o options
+	flag.StringVar(&o.weft, "weft", "bin/weft", "the weft binary")
+	flag.IntVar(&o.histories, "histories", 20, "histories to run")
+	flag.IntVar(&o.parallel, "parallel", 2, "histories at a time")
+	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the first history; the next ones count up")
+	flag.DurationVar(&o.limit, "limit", 3*time.Minute, "longest time of one history")
+	flag.DurationVar(&o.budget, "budget", 0, "stop after this time, however many histories are done; 0: never")
 	skip := flag.String("skip", "", "what shall not happen, by commas, such as \"flip a bit,freeze\"")
 	soak := flag.Duration("soak", 0, "run one world for this time instead")
 	flag.Parse()
@@ -43,9 +56,9 @@ func main() {
 	steps = slices.DeleteFunc(steps, func(s step) bool { return slices.Contains(strings.Split(*skip, ","), s.name) })
 	var err error
 	if *soak > 0 {
-		err = runSoak(ctx, *soak, *seed)
+		err = runSoak(ctx, *soak, o.seed)
 	} else {
-		err = runHistories(ctx, *weft, *histories, *seed, *limit, *budget)
+		err = runHistories(ctx, o)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "stress:", err)
@@ -53,42 +66,67 @@ func main() {
 	}
 }
 
-func runHistories(ctx context.Context, weft string, n int, seed uint64, limit, budget time.Duration) error {
-	bin, err := filepath.Abs(weft)
+func runHistories(ctx context.Context, o options) error {
+	bin, err := filepath.Abs(o.weft)
 	if err != nil {
 		return err
 	}
-	begin, done, failed, counts := time.Now(), 0, 0, map[string]int{}
-	for i := range n {
-		if ctx.Err() != nil || budget > 0 && time.Since(begin) > budget {
-			break
-		}
-		if err := runHistory(ctx, bin, seed+uint64(i), limit, counts); err != nil {
-			if ctx.Err() != nil {
-				break
+	var (
+		begin        = time.Now()
+		counts       = &tally{n: map[string]int{}}
+		next         atomic.Uint64
+		done, failed atomic.Int64
+		wg           sync.WaitGroup
+	)
+	work := func() {
+		for ctx.Err() == nil && (o.budget == 0 || time.Since(begin) < o.budget) {
+			i := next.Add(1) - 1
+			if i >= uint64(o.histories) {
+				return
 			}
-			failed++
-			fmt.Printf("history with -seed %d failed: %v\n", seed+uint64(i), err)
-		}
-		done++
-		if done%10 == 0 {
-			fmt.Printf("%d histories, %d failed, %.0f s\n", done, failed, time.Since(begin).Seconds())
+			if err := runHistory(ctx, bin, o.seed+i, o.limit, counts); err != nil {
+				if ctx.Err() != nil {
+					return
+				}
+				failed.Add(1)
+				fmt.Printf("history with -seed %d failed: %v\n", o.seed+i, err)
+			}
+			if n := done.Add(1); n%10 == 0 {
+				fmt.Printf("%d histories, %d failed, %.0f s\n", n, failed.Load(), time.Since(begin).Seconds())
+			}
 		}
 	}
-	fmt.Printf("%d of %d histories, %d failed; %s\n", done, n, failed, listOf(counts))
+	for range o.parallel {
+		wg.Go(work)
+	}
+	wg.Wait()
+	fmt.Printf("%d of %d histories, %d failed; %s\n", done.Load(), o.histories, failed.Load(), counts)
 	switch {
-	case failed > 0:
-		return fmt.Errorf("%d of %d histories failed", failed, done)
-	case done < n && budget == 0:
-		return fmt.Errorf("ended after %d of %d histories: %w", done, n, context.Cause(ctx))
+	case failed.Load() > 0:
+		return fmt.Errorf("%d of %d histories failed", failed.Load(), done.Load())
+	case done.Load() < int64(o.histories) && o.budget == 0:
+		return fmt.Errorf("ended after %d of %d histories: %w", done.Load(), o.histories, context.Cause(ctx))
 	}
 	return nil
 }
 
-// listOf names what was done how often.
-func listOf(counts map[string]int) string {
+// A tally counts what was done.
+type tally struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (t *tally) add(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.n[what]++
+}
+
+func (t *tally) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	var parts []string
-	for name, n := range counts {
+	for name, n := range t.n {
 		parts = append(parts, fmt.Sprintf("%s %d", name, n))
 	}
 	slices.Sort(parts)
@@ -96,7 +134,7 @@ func listOf(counts map[string]int) string {
 }
 
 // runHistory runs one history in a folder of its own, which stays if it failed.
-func runHistory(ctx context.Context, bin string, seed uint64, limit time.Duration, counts map[string]int) (err error) {
+func runHistory(ctx context.Context, bin string, seed uint64, limit time.Duration, counts *tally) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	dir, err := os.MkdirTemp("", fmt.Sprintf("weft-stress-%d-", seed))
