@@ -15,7 +15,7 @@ const (
 	// maxRequest bounds a request of a peer that has shown no credential on the
 	// stream yet.
 	maxRequest = 12 << 10
-	maxBatch = 256 // receipts, or digests, of one frame
+	maxBatch   = 256 // receipts, or digests, of one frame
 )
 
 var frames = canonical.Frames{Max: maxFrame, Malformed: ErrMalformed, TooLarge: ErrTooLarge}

@@ -137,11 +137,10 @@ func (n *Node) fitForBackup(ctx context.Context) error {
 			return fmt.Errorf("no backup is made: database %s: %w", d.name, err)
 		}
 	}
-	for _, d := range n.Damages() {
-		if d.Database != "" {
-			return fault.Of(ErrDamaged, "no backup is made: database %s is damaged: %s", d.Database, d.Reason)
-		}
-		return fault.Of(ErrDamaged, "no backup is made: %s", d.Reason)
+	if all := n.Damages(); len(all) > 0 && all[0].Database != "" {
+		return fault.Of(ErrDamaged, "no backup is made: database %s is damaged: %s", all[0].Database, all[0].Reason)
+	} else if len(all) > 0 {
+		return fault.Of(ErrDamaged, "no backup is made: %s", all[0].Reason)
 	}
 	for _, d := range n.Databases() {
 		if d.Damage != "" {

@@ -274,9 +274,11 @@ func (d *database) refold(ctx context.Context, fold *replica.Replica) (err error
 // A replay is a journal up to an arrival, to be folded from nothing by who writes
 // nothing. Its numbers have no gaps: those of what was cut off are not there.
 type replay struct {
-	journal
+	journal journal
 	numbers []int64 // of the journal, by number here less one
 }
+
+var _ replica.Journal = (*replay)(nil) // not by embedding: a number that is not mapped is another record
 
 func newReplay(j journal, upTo int64) (*replay, error) {
 	r := &replay{journal: j}
@@ -321,12 +323,29 @@ func (r *replay) Arrivals(n int64, maxBytes int) ([]replica.Arrival, error) {
 	return in, err
 }
 
+func (r *replay) Read(ns []int64, maxBytes int) ([]replica.Arrival, error) {
+	there := make([]int64, 0, len(ns))
+	for _, n := range ns {
+		if n > 0 && n <= int64(len(r.numbers)) {
+			there = append(there, r.numbers[n-1])
+		}
+	}
+	in, err := r.journal.Read(there, maxBytes)
+	for i := range in {
+		in[i].N = r.here(in[i].N)
+	}
+	return in, err
+}
+
 func (r *replay) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
 	return r.journal.IDs(r.there(n), func(n int64, id clock.RecordID, snapshot bool) bool {
 		n = r.here(n)
 		return n > 0 && f(n, id, snapshot)
 	})
 }
+
+// Writer implements [replica.Journal].
+func (r *replay) Writer() (identity, role string) { return r.journal.Writer() }
 
 // pacer returns a function that waits until as many bytes may be read.
 func pacer(ctx context.Context, rate int64) func(int) error {
