@@ -45,7 +45,8 @@ func Salvage(ctx context.Context, dir string, put func(key, value []byte) error)
 	if err != nil {
 		return nil, err
 	}
-	needed := oldestLog(s.opt.FS, dir)
+	needed := s.oldestLog(dir)
+	manifests := s.lost
 	logs = slices.DeleteFunc(logs, func(name string) bool {
 		n, ok := logNumber(name)
 		return !ok || n < needed
@@ -57,7 +58,7 @@ func Salvage(ctx context.Context, dir string, put func(key, value []byte) error)
 		}
 		return put(e.key, e.value)
 	}} {
-		s.lost = nil
+		s.lost = slices.Clone(manifests)
 		for _, name := range tables {
 			if err := s.table(name, pass); err != nil {
 				return nil, err
@@ -192,19 +193,24 @@ func logNumber(name string) (n uint64, ok bool) {
 }
 
 // oldestLog returns the number of the oldest log that the newest MANIFEST which can be
-// read still needs, 0 if none can.
-func oldestLog(files vfs.FS, dir string) uint64 {
+// read still needs, 0 if none can. One that is not whole is listed: logs of the past may
+// then be taken for needed ones.
+func (s *salvage) oldestLog(dir string) uint64 {
 	names, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
 	if err != nil {
 		return 0
 	}
 	slices.Sort(names)
 	for _, name := range slices.Backward(names) {
-		p, err := readFile(files, name)
-		if err != nil {
-			continue
+		p, err := readFile(s.opt.FS, name)
+		n := uint64(0)
+		if err == nil {
+			n, err = readEdits(p)
 		}
-		if n, _ := readEdits(p); n > 0 { // up to where it is whole
+		if err != nil {
+			s.lose(name, nil, nil, err)
+		}
+		if n > 0 {
 			return n
 		}
 	}
