@@ -15,7 +15,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 export WEFT_BENCH_DATA ?= $(abspath $(DATA))
 
-.PHONY: help all build wasm demo test race slow lint fmt check fuzz bench bench-peers cover gen clean
+.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers cover gen clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -74,6 +74,14 @@ fuzz() { local out=0 log; log=$$(mktemp); \
   if [ $$out != 0 ] && grep -qx '    context deadline exceeded' $$log && ! grep -qE 'Failing input|panic|minimizing' $$log; then out=0; echo "the time was up: no finding"; fi; \
   rm -f $$log; return $$out; }; fuzz
 endef
+
+HISTORIES ?= 1000
+stress: build ## run HISTORIES random histories of real daemons (1000; some 5 s each)
+	go run ./cmd/stress -weft $(BIN)/weft -histories $(HISTORIES)
+
+SOAK ?= 1h
+soak: ## run a relay and two devices for SOAK (1h); memory and goroutines must stay flat
+	go run ./cmd/stress -soak $(SOAK)
 
 bench: ## run the benchmarks; docs/performance.md explains the ratios
 	go test -run '^$$' -bench . -benchmem ./...

@@ -321,25 +321,6 @@ func (p *party) join(t testing.TB, th *Thread) *Thread {
 	return p.joinBy(t, p.invite(t, th))
 }
 
-// waitSame waits until two replicas hold the same records.
-func waitSame(t testing.TB, a, b *Thread) {
-	t.Helper()
-	ctx := within(t)
-	for {
-		x, y := a.held().Changed(), b.held().Changed()
-		if tipsDigest(a.held().Tips()) == tipsDigest(b.held().Tips()) {
-			return
-		}
-		select {
-		case <-x:
-		case <-y:
-		case <-ctx.Done():
-			same(t, a, b)
-			return
-		}
-	}
-}
-
 // same checks that two replicas hold the same records.
 func same(t testing.TB, a, b *Thread) {
 	t.Helper()

@@ -85,7 +85,6 @@ type refolder struct {
 	err       error        // of the heap's order
 	all       []occurrence // in stamp order
 	next      int          // the first of all that is not judged
-	fetched   int          // their records are read up to here
 	laws      map[string]mark
 	refusals  []refusal // verdicts to be written
 	brief     *journal.Record

@@ -70,7 +70,8 @@ func hostiles(t testing.TB) (hs []hostile) {
 		patterns = append(patterns, bson.D{{Key: "s", Value: bson.Regex{Pattern: fmt.Sprintf("(a|b|aa){%d}c", 300+i)}}})
 	}
 	nested := bson.D{{Key: "$map", Value: bson.D{{Key: "input", Value: bson.D{{Key: "$range", Value: bson.A{0, 2000}}}}, {Key: "in", Value: bson.D{
-		{Key: "$sum", Value: bson.D{{Key: "$map", Value: bson.D{{Key: "input", Value: bson.D{{Key: "$range", Value: bson.A{0, 2000}}}}, {Key: "as", Value: "y"}, {Key: "in", Value: "$$y"}}}}}}}}}}
+		{Key: "$sum", Value: bson.D{{Key: "$map", Value: bson.D{{Key: "input", Value: bson.D{{Key: "$range", Value: bson.A{0, 2000}}}}, {Key: "as", Value: "y"}, {Key: "in", Value: "$$y"}}}}},
+	}}}}}
 	var stages bson.A
 	for i := range 1000 {
 		stages = append(stages, bson.D{{Key: "$set", Value: bson.D{{Key: "x", Value: i}}}})

@@ -64,8 +64,10 @@ type Rule struct {
 
 // costs are what programs of a rule allow: MaxCost, and less where an operation's share
 // of work is small. A program is made when it is first needed.
-var costs = [...]uint64{MaxCost, MaxCost / 2, MaxCost / 4, MaxCost / 8, MaxCost / 16, MaxCost / 32, MaxCost / 64, MaxCost / 128,
-	MaxCost / 256, MaxCost / 512, MaxCost / 1024, MaxCost / 2048}
+var costs = [...]uint64{
+	MaxCost, MaxCost / 2, MaxCost / 4, MaxCost / 8, MaxCost / 16, MaxCost / 32, MaxCost / 64, MaxCost / 128,
+	MaxCost / 256, MaxCost / 512, MaxCost / 1024, MaxCost / 2048,
+}
 
 // costUnit is what a unit of CEL's cost counts for a meter.
 const costUnit = 32 * value.MeterStep

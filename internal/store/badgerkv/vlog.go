@@ -105,7 +105,7 @@ func parseRecord(b []byte) (entry, int, bool) {
 // of at most limit bytes.
 func recordSize(r *bufio.Reader, limit int64) (int, error) {
 	h, err := r.Peek(logHeader)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return 0, nil
 	}
 	if err != nil {

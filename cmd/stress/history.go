@@ -1,0 +1,650 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"connectrpc.com/connect"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+	"github.com/weftdb/weft/node/client"
+)
+
+const (
+	base     = "s"   // the database
+	coll     = "c"   // its collection
+	hot      = "hot" // a document that everybody updates
+	diskSize = 64    // MB of a small disk
+)
+
+// A history is one run: devices, a relay, and what happens to them.
+type history struct {
+	ctx    context.Context //nolint:containedctx // bounds the whole history
+	bin    string
+	dir    string
+	rnd    *rand.Rand
+	counts *tally
+	log    []string
+	model  *model
+
+	relay   *device
+	devices []*device // members, the owner first
+	all     []*device
+}
+
+// A step is one thing that may happen.
+type step struct {
+	name   string
+	weight int
+	run    func(*history, *device) error
+}
+
+var steps = []step{
+	{"write", 30, (*history).write},
+	{"hot updates", 15, (*history).updateHot},
+	{"delete", 8, (*history).remove},
+	{"kill", 8, (*history).kill},
+	{"end", 4, func(_ *history, d *device) error { return d.end(syscall.SIGTERM) }},
+	{"hang up", 2, func(_ *history, d *device) error { return d.end(syscall.SIGHUP) }},
+	{"start", 12, func(_ *history, d *device) error { d.thaw(); return d.start() }},
+	{"freeze", 4, func(_ *history, d *device) error { d.freeze(); return nil }},
+	{"freeze the relay", 2, func(h *history, _ *device) error { h.relay.freeze(); return nil }},
+	{"kill the relay", 2, func(h *history, _ *device) error { return h.relay.end(syscall.SIGKILL) }},
+	{"start the relay", 6, func(h *history, _ *device) error { h.relay.thaw(); return h.relay.start() }},
+	{"write offline", 6, (*history).writeOffline},
+	{"refused import", 4, (*history).refusedImport},
+	{"push files", 6, (*history).push},
+	{"fill the disk", 4, (*history).fill},
+	{"flip a bit", 4, (*history).flip},
+	{"backup and restore", 2, (*history).restore},
+	{"stranger", 3, (*history).stranger},
+	{"late joiner", 3, (*history).join},
+	{"settle", 4, func(h *history, _ *device) error { return h.settle() }},
+}
+
+// run sets the world up, lets things happen, and compares what is left.
+func (h *history) run() error {
+	if err := h.begin(); err != nil {
+		return fmt.Errorf("set-up: %w", err)
+	}
+	total := 0
+	for _, s := range steps {
+		total += s.weight
+	}
+	for range 10 + h.rnd.IntN(30) {
+		d, n := h.devices[h.rnd.IntN(len(h.devices))], h.rnd.IntN(total)
+		for _, s := range steps {
+			if n -= s.weight; n >= 0 {
+				continue
+			}
+			h.log = append(h.log, s.name+" "+d.name)
+			h.counts.add(s.name)
+			if err := s.run(h, d); err != nil {
+				return fmt.Errorf("%s at %s: %w", s.name, d.name, err)
+			}
+			break
+		}
+	}
+	if err := h.settle(); err != nil {
+		return err
+	}
+	return h.finish()
+}
+
+// begin makes a relay, an owner and a member.
+func (h *history) begin() (err error) {
+	if h.relay, err = h.device("relay", false); err != nil {
+		return err
+	}
+	h.relay.args = []string{"--relay"}
+	if err := h.relay.start(); err != nil {
+		return err
+	}
+	for _, name := range []string{"a", "b"} {
+		if err := h.addDevice(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// device makes a home, on a small disk of its own if small.
+func (h *history) device(name string, small bool) (*device, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	d := &device{h: h, name: name, home: filepath.Join(h.dir, name), port: port, pushed: filepath.Join(h.dir, name+"-files")}
+	if small {
+		disk := filepath.Join(h.dir, name+"-disk")
+		if err := os.Mkdir(disk, 0o700); err != nil {
+			return nil, err
+		}
+		if exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm", diskSize), "tmpfs", disk).Run() == nil {
+			d.mount, d.home = disk, filepath.Join(disk, "home")
+		}
+	}
+	h.all = append(h.all, d)
+	_, err = d.weft("init")
+	return d, err
+}
+
+// addDevice makes a device that uses the relay and has the database.
+func (h *history) addDevice(name string) error {
+	d, err := h.device(name, h.rnd.IntN(3) == 0)
+	if err != nil {
+		return err
+	}
+	h.relay.thaw()
+	if err := h.relay.start(); err != nil {
+		return err
+	}
+	var key struct{ Key, Secret string }
+	if out, err := h.relay.weft("key", "create", "--type", "user"); err != nil || json.Unmarshal(out, &key) != nil {
+		return fmt.Errorf("key create: %w", err)
+	}
+	if _, err := d.weft("relay", "add", h.relay.addr, "--key", key.Key, "--secret", key.Secret); err != nil {
+		return err
+	}
+	if err := d.start(); err != nil {
+		return err
+	}
+	if len(h.devices) == 0 {
+		for _, args := range [][]string{
+			{"db", "create", base}, {"collection", "create", base, coll}, {"index", "create", base, coll, "n"},
+			{"insert", base, coll, `{"_id":"` + hot + `","list":[]}`}, {"bucket", "create", "files", "--db", base},
+		} {
+			if _, err := d.weft(args...); err != nil {
+				return err
+			}
+		}
+	} else {
+		owner := h.devices[0]
+		owner.thaw()
+		if err := owner.start(); err != nil {
+			return err
+		}
+		var invite struct{ URL string }
+		if out, err := owner.weft("db", "invite", base); err != nil || json.Unmarshal(out, &invite) != nil {
+			return fmt.Errorf("invite: %w", err)
+		}
+		if _, err := d.weft("db", "join", invite.URL, "--name", base); err != nil {
+			return err
+		}
+	}
+	h.devices = append(h.devices, d)
+	return nil
+}
+
+// command runs a command document at a client. A write that a full disk refused
+// is no failure.
+func (h *history) command(c *client.Client, cmd bson.D) (bson.Raw, error) {
+	p, err := bson.Marshal(cmd)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, 30*time.Second)
+	defer cancel()
+	r, err := c.Documents.Run(ctx, connect.NewRequest(&weftv1.RunRequest{Database: base, Command: p}))
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%v hangs", cmd[0])
+	}
+	if err != nil {
+		return nil, err
+	}
+	reply := bson.Raw(r.Msg.Reply)
+	if ok, _ := reply.Lookup("ok").AsFloat64OK(); ok != 1 {
+		return reply, fmt.Errorf("%v: %v", cmd[0], reply)
+	}
+	if errs, is := reply.Lookup("writeErrors").ArrayOK(); is {
+		return reply, fmt.Errorf("%v: %v", cmd[0], errs)
+	}
+	return reply, nil
+}
+
+// reaches says whether the device's daemon answers.
+func (d *device) reaches() bool { return d.daemon != nil && !d.frozen }
+
+func (h *history) write(d *device) error {
+	if !d.reaches() {
+		return nil
+	}
+	return h.insert(d.api)
+}
+
+// insert inserts a batch of one of three sizes.
+func (h *history) insert(c *client.Client) error {
+	n := []int{1, 10, 300}[h.rnd.IntN(3)]
+	var docs bson.A
+	var ids []string
+	for range n {
+		id := h.model.id()
+		ids = append(ids, id)
+		docs = append(docs, bson.D{{Key: "_id", Value: id}, {Key: "n", Value: h.rnd.IntN(100)}, {Key: "t", Value: strings.Repeat("x", h.rnd.IntN(600))}})
+	}
+	h.model.set(ids, maybe)
+	if _, err := h.command(c, bson.D{{Key: "insert", Value: coll}, {Key: "documents", Value: docs}}); err != nil {
+		return err
+	}
+	h.model.set(ids, present)
+	return nil
+}
+
+// updateHot updates one document many times.
+func (h *history) updateHot(d *device) error {
+	if !d.reaches() {
+		return nil
+	}
+	return h.updates(d.api, d.name)
+}
+
+func (h *history) updates(c *client.Client, counter string) error {
+	n := []int{1, 20, 400}[h.rnd.IntN(3)]
+	token := h.model.id()
+	var updates bson.A
+	for range n {
+		updates = append(updates, bson.D{{Key: "q", Value: bson.D{{Key: "_id", Value: hot}}}, {Key: "u", Value: bson.D{{Key: "$inc", Value: bson.D{{Key: counter, Value: int64(1)}}}}}})
+	}
+	updates = append(updates, bson.D{{Key: "q", Value: bson.D{{Key: "_id", Value: hot}}}, {Key: "u", Value: bson.D{{Key: "$push", Value: bson.D{{Key: "list", Value: token}}}}}})
+	h.model.asked[counter] += int64(n)
+	h.model.tokens[token] = false
+	r, err := h.command(c, bson.D{{Key: "update", Value: coll}, {Key: "updates", Value: updates}})
+	if err != nil {
+		return err
+	}
+	switch matched, _ := r.Lookup("n").AsInt64OK(); matched {
+	case int64(n) + 1:
+		h.model.acked[counter] += int64(n)
+		h.model.tokens[token] = true
+	case 0: // the document has not arrived here
+	default:
+		return fmt.Errorf("%d updates of one document matched %d", n+1, matched)
+	}
+	return nil
+}
+
+// remove deletes some documents, those of others too.
+func (h *history) remove(d *device) error {
+	if !d.reaches() {
+		return nil
+	}
+	ids := h.model.some(1 + h.rnd.IntN(5))
+	if len(ids) == 0 {
+		return nil
+	}
+	h.model.set(ids, leaving)
+	for _, id := range ids {
+		r, err := h.command(d.api, bson.D{{Key: "delete", Value: coll}, {Key: "deletes", Value: bson.A{bson.D{{Key: "q", Value: bson.D{{Key: "_id", Value: id}}}, {Key: "limit", Value: 1}}}}})
+		if err != nil {
+			return err
+		}
+		if n, _ := r.Lookup("n").AsInt64OK(); n == 1 {
+			h.model.set([]string{id}, absent)
+		} // else it had not arrived here
+	}
+	return nil
+}
+
+// kill kills a daemon in the middle of writes.
+func (h *history) kill(d *device) error {
+	if !d.reaches() {
+		return nil
+	}
+	api, ended := d.api, make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range 20 {
+			id := h.model.id()
+			h.model.set([]string{id}, maybe)
+			if _, err := h.command(api, bson.D{{Key: "insert", Value: coll}, {Key: "documents", Value: bson.A{bson.D{{Key: "_id", Value: id}}}}}); err != nil {
+				return
+			}
+			h.model.set([]string{id}, present)
+		}
+	}()
+	select {
+	case <-ended:
+	case <-time.After(time.Duration(h.rnd.IntN(30)) * time.Millisecond): // a kill comes at any moment
+	}
+	err := d.end(syscall.SIGKILL)
+	<-ended
+	return err
+}
+
+// writeOffline writes with no daemon, in a process of its own.
+func (h *history) writeOffline(d *device) error {
+	if err := d.end(syscall.SIGTERM); err != nil {
+		return err
+	}
+	id := h.model.id()
+	h.model.set([]string{id}, maybe)
+	if _, err := d.weft("insert", base, coll, fmt.Sprintf(`{"_id":%q}`, id)); err != nil {
+		return err
+	}
+	h.model.set([]string{id}, present)
+	return nil
+}
+
+// refusedImport streams a megabyte to a database that is not there.
+func (h *history) refusedImport(d *device) error {
+	if d.frozen {
+		return nil
+	}
+	name := filepath.Join(h.dir, "big.jsonl")
+	if _, err := os.Stat(name); err != nil {
+		if err := os.WriteFile(name, bytes.Repeat([]byte(`{"a":"`+strings.Repeat("x", 200)+`"}`+"\n"), 5000), 0o600); err != nil {
+			return err
+		}
+	}
+	_, err := d.weft("import", "nope", coll, name)
+	var refused *commandError
+	if !errors.As(err, &refused) {
+		return fmt.Errorf("an import into no database: %w", err)
+	}
+	if !strings.Contains(refused.said, `"not_found"`) {
+		return fmt.Errorf("an import into no database says %q", refused.said)
+	}
+	return nil
+}
+
+// push writes some files and pushes them.
+func (h *history) push(d *device) error {
+	if d.frozen {
+		return nil
+	}
+	for range 1 + h.rnd.IntN(4) {
+		p := make([]byte, []int{0, 100, 5000, 300_000}[h.rnd.IntN(4)])
+		for i := range p {
+			p[i] = byte(h.rnd.Uint32())
+		}
+		name := filepath.Join(d.pushed, fmt.Sprintf("%s%d", d.name, h.rnd.IntN(6)))
+		if err := errors.Join(os.MkdirAll(d.pushed, 0o700), os.WriteFile(name, p, 0o600)); err != nil {
+			return err
+		}
+	}
+	_, err := d.weft("bucket", "push", base+"/files", d.pushed)
+	var refused *commandError
+	if errors.As(err, &refused) && strings.Contains(refused.said, `"not_found"`) && d != h.devices[0] {
+		return nil // the bucket has not arrived at this member
+	}
+	return err
+}
+
+// fill fills the device's own disk, writes, and makes room again.
+func (h *history) fill(d *device) error {
+	if d.mount == "" || !d.reaches() {
+		return nil
+	}
+	filler := filepath.Join(d.mount, "filler")
+	f, err := os.Create(filler)
+	if err != nil {
+		return err
+	}
+	chunk := make([]byte, 1<<20)
+	for size := len(chunk); size > 0; {
+		n, err := f.Write(chunk[:size])
+		if err != nil && n < size {
+			size /= 2
+		}
+	}
+	_ = f.Close()
+	full := false
+	for range 50 {
+		err := h.insert(d.api)
+		if err == nil {
+			continue
+		}
+		if !isFull(err) {
+			return errors.Join(err, os.Remove(filler))
+		}
+		full = true
+		break
+	}
+	if _, err := h.find(d); err != nil {
+		return errors.Join(fmt.Errorf("a read on a full disk: %w", err), os.Remove(filler))
+	}
+	if h.rnd.IntN(3) == 0 { // ends and starts on a full disk
+		if err := d.end(syscall.SIGTERM); err != nil {
+			return errors.Join(err, os.Remove(filler))
+		}
+		if err := d.start(); err != nil && !isFull(err) {
+			return errors.Join(err, os.Remove(filler))
+		}
+	}
+	if err := os.Remove(filler); err != nil {
+		return err
+	}
+	if err := d.start(); err != nil {
+		return err
+	}
+	if full {
+		h.counts.add("writes refused by a full disk")
+	}
+	return h.until(20*time.Second, "writes resume when there is room", func() error { return h.insert(d.api) })
+}
+
+func isFull(err error) bool { return strings.Contains(err.Error(), "free some space") }
+
+// until tries again until it works.
+func (h *history) until(limit time.Duration, what string, try func() error) error {
+	end := time.Now().Add(limit)
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(end) || h.ctx.Err() != nil {
+			return fmt.Errorf("%s: not after %v: %w", what, limit, err)
+		}
+		time.Sleep(50 * time.Millisecond) // processes have no event that another can wait for
+	}
+}
+
+// flip flips a bit of the store of a device whose writes have travelled. What it
+// touches must be told, and the doctor must get it back.
+func (h *history) flip(d *device) error {
+	if err := h.settle(); err != nil {
+		return err
+	}
+	sig := syscall.SIGTERM
+	if h.rnd.IntN(2) == 0 {
+		sig = syscall.SIGKILL
+	}
+	if err := d.end(sig); err != nil {
+		return err
+	}
+	files, err := d.files()
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	name := files[h.rnd.IntN(len(files))]
+	p, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	at := h.rnd.IntN(len(p))
+	p[at] ^= 1 << h.rnd.IntN(8)
+	if err := os.WriteFile(name, p, 0o600); err != nil {
+		return err
+	}
+	h.log[len(h.log)-1] += fmt.Sprintf(" (%s at %d)", filepath.Base(name), at)
+	if _, err := d.weft("doctor"); err != nil {
+		var found *commandError
+		if !errors.As(err, &found) {
+			return err
+		}
+		h.counts.add("damage that the doctor found")
+		if _, err := d.weft("doctor", "--repair"); err != nil {
+			return err
+		}
+		if _, err := d.weft("doctor"); err != nil {
+			return fmt.Errorf("after the repair: %w", err)
+		}
+	}
+	return d.start()
+}
+
+// restore replaces a home by its backup.
+func (h *history) restore(d *device) error {
+	if err := h.settle(); err != nil {
+		return err
+	}
+	file := filepath.Join(h.dir, d.name+".backup")
+	if _, err := d.weft("backup", file); err != nil {
+		return err
+	}
+	if err := h.insert(d.api); err != nil && !isFull(err) {
+		return err
+	}
+	if err := h.settle(); err != nil { // what the backup lacks is with others
+		return err
+	}
+	if err := errors.Join(d.end(syscall.SIGTERM), os.RemoveAll(d.home)); err != nil {
+		return err
+	}
+	if _, err := d.weft("restore", file); err != nil {
+		return err
+	}
+	return errors.Join(os.Remove(file), d.start())
+}
+
+// join adds a third or fourth device.
+func (h *history) join(*device) error {
+	if len(h.devices) >= 4 {
+		return nil
+	}
+	return h.addDevice(string(rune('a' + len(h.devices))))
+}
+
+// settle starts everything and waits until all replicas are one.
+func (h *history) settle() error {
+	for _, d := range h.all {
+		d.thaw()
+		if err := d.start(); err != nil {
+			return err
+		}
+	}
+	return h.until(45*time.Second, "all devices are identical", func() error {
+		var first []byte
+		for _, d := range h.devices {
+			ctx, cancel := context.WithTimeout(h.ctx, 30*time.Second)
+			info, err := d.api.Databases.Info(ctx, connect.NewRequest(&weftv1.DatabaseInfoRequest{Name: base}))
+			cancel()
+			if err != nil {
+				return fmt.Errorf("%s: %w", d.name, err)
+			}
+			if first == nil {
+				first = info.Msg.Hash
+			}
+			if !bytes.Equal(first, info.Msg.Hash) {
+				return fmt.Errorf("%s has state %x, %s has %x; %s", d.name, info.Msg.Hash[:4], h.devices[0].name, first[:4], h.statuses())
+			}
+		}
+		return nil
+	})
+}
+
+// statuses says how every device stands with its peers.
+func (h *history) statuses() string {
+	var b strings.Builder
+	for _, d := range h.devices {
+		s, err := d.api.Databases.Status(h.ctx, connect.NewRequest(&weftv1.DatabaseStatusRequest{Name: base}))
+		if err != nil {
+			continue
+		}
+		for _, p := range s.Msg.Peers {
+			fmt.Fprintf(&b, "%s-%s:%s %s ", d.name, p.Role, p.State, p.Code)
+		}
+	}
+	return b.String()
+}
+
+// find returns the documents of a device by their _id.
+func (h *history) find(d *device) (map[string]bson.Raw, error) {
+	ctx, cancel := context.WithTimeout(h.ctx, 30*time.Second)
+	defer cancel()
+	stream, err := d.api.Documents.Find(ctx, connect.NewRequest(&weftv1.FindRequest{Database: base, Collection: coll}))
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	docs := map[string]bson.Raw{}
+	for stream.Receive() {
+		for _, p := range stream.Msg().Documents {
+			docs[bson.Raw(p).Lookup("_id").StringValue()] = p
+		}
+	}
+	return docs, stream.Err()
+}
+
+// refused returns the list of refused operations of a device.
+func (h *history) refused(d *device) (string, error) {
+	out, err := d.weft("refused", base)
+	return string(out), err
+}
+
+// finish compares the replicas with each other and with the model, and ends all.
+func (h *history) finish() error {
+	var refused, root string
+	for i, d := range h.devices {
+		docs, err := h.find(d)
+		if err != nil {
+			return err
+		}
+		if err := h.model.check(docs); err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
+		}
+		list, err := h.refused(d)
+		if err != nil {
+			return err
+		}
+		out, err := d.weft("bucket", "root", base+"/files")
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			refused, root = list, string(out)
+		}
+		if list != refused {
+			return fmt.Errorf("the refused lists of %s and %s differ:\n%s\n%s", h.devices[0].name, d.name, refused, list)
+		}
+		if string(out) != root {
+			return fmt.Errorf("the bucket of %s has root %s, that of %s %s", h.devices[0].name, root, d.name, out)
+		}
+	}
+	for _, d := range h.all {
+		if err := d.end(syscall.SIGTERM); err != nil {
+			return err
+		}
+		if said := d.stderr.String(); strings.Contains(said, "panic") || strings.Contains(said, "goroutine ") {
+			return fmt.Errorf("%s: %s", d.name, said)
+		}
+	}
+	return nil
+}
+
+// killAll leaves no process behind.
+func (h *history) killAll() {
+	for _, d := range h.all {
+		_ = d.end(syscall.SIGKILL)
+	}
+}
+
+func (h *history) unmount() {
+	for _, d := range h.all {
+		if d.mount != "" {
+			_ = exec.Command("umount", "-l", d.mount).Run()
+		}
+	}
+}
