@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,14 @@ const (
 	docSize = 254
 )
 
+// body gives the bytes of document i: half of them random, as compression finds
+// something in real documents and not all.
+func body(i int) []byte {
+	random := make([]byte, docSize/2)
+	_, _ = rand.NewChaCha8([32]byte(fmt.Appendf(nil, "%032d", i))).Read(random) // it cannot fail
+	return fmt.Appendf(nil, "%x", random)
+}
+
 func docKey(i int) []byte {
 	return binary.BigEndian.AppendUint64([]byte("d/collection/"), uint64(i)*0x9e3779b97f4a7c15)
 }
@@ -27,10 +36,11 @@ func docKey(i int) []byte {
 func indexKey(i int) []byte { return fmt.Appendf(nil, "i/collection/name/%09d", i) }
 
 // insert commits n documents with an index entry each, then syncs.
-func insert(tb testing.TB, s store.Store, from, n int, doc []byte) {
+func insert(tb testing.TB, s store.Store, from int, bodies [][]byte) {
 	tx := s.Begin()
 	defer tx.Discard()
-	for i := from; i < from+n; i++ {
+	for i, doc := range bodies {
+		i += from
 		if err := errors.Join(tx.Put(docKey(i), doc), tx.Put(indexKey(i), nil)); err != nil {
 			tb.Fatal(err)
 		}
@@ -41,26 +51,26 @@ func insert(tb testing.TB, s store.Store, from, n int, doc []byte) {
 }
 
 // rawInsert is insert on badger itself.
-func rawInsert(tb testing.TB, r *storetest.Raw, from, n int, doc []byte) {
-	var keys, index, values [][]byte
-	for i := from; i < from+n; i++ {
-		keys, index, values = append(keys, docKey(i)), append(index, indexKey(i)), append(values, doc)
+func rawInsert(tb testing.TB, r *storetest.Raw, from int, bodies [][]byte) {
+	var keys, index [][]byte
+	for i := from; i < from+len(bodies); i++ {
+		keys, index = append(keys, docKey(i)), append(index, indexKey(i))
 	}
-	if err := r.Insert(keys, index, values); err != nil {
+	if err := r.Insert(keys, index, bodies); err != nil {
 		tb.Fatal(err)
 	}
 }
 
 func BenchmarkInsert(b *testing.B) {
-	doc := make([]byte, docSize)
 	for _, n := range []int{1, 1000} {
+		docs := bodies(0, n)
 		for _, engine := range engines.Names() {
 			b.Run(fmt.Sprintf("%s/%d", engine, n), func(b *testing.B) {
 				s := opener(engine)(b, b.TempDir())
 				i := 0
 				b.ReportAllocs()
 				for b.Loop() {
-					insert(b, s, i, n, doc)
+					insert(b, s, i, docs)
 					i += n
 				}
 				if err := s.Close(); err != nil {
@@ -76,7 +86,7 @@ func BenchmarkInsert(b *testing.B) {
 			i := 0
 			b.ReportAllocs()
 			for b.Loop() {
-				rawInsert(b, d, i, n, doc)
+				rawInsert(b, d, i, docs)
 				i += n
 			}
 			if err := d.Close(); err != nil {
@@ -86,11 +96,18 @@ func BenchmarkInsert(b *testing.B) {
 	}
 }
 
+// bodies gives those of n documents.
+func bodies(from, n int) (all [][]byte) {
+	for i := range n {
+		all = append(all, body(from+i))
+	}
+	return all
+}
+
 // fill inserts all documents in batches.
 func fill(tb testing.TB, s store.Store) {
-	doc := make([]byte, docSize)
 	for i := 0; i < docs; i += 1000 {
-		insert(tb, s, i, 1000, doc)
+		insert(tb, s, i, bodies(i, 1000))
 	}
 }
 

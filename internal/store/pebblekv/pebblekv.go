@@ -59,6 +59,10 @@ type Options struct {
 // files that damage keeps from being merged stay there.
 const stopWrites = 500
 
+// blockSize is what a read of a table takes in at once. Pebble's 4 KiB make a scan
+// three times slower, and 32 KiB double what a get costs.
+const blockSize = 16 << 10
+
 // Open opens the engine in dir.
 func Open(dir string, o Options) (store.Engine, error) {
 	if o.CacheBytes <= 0 {
@@ -115,6 +119,7 @@ func optionsOf(o Options) *pebble.Options {
 	}
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		po.Levels[i].BlockSize = blockSize
 	}
 	return po
 }
