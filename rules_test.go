@@ -321,7 +321,7 @@ func TestWhoLinksEngines(t *testing.T) {
 		}
 		for _, imp := range file.Imports {
 			switch name := strings.Trim(imp.Path.Value, `"`); strings.TrimPrefix(name, module+"/internal/store/") {
-			case "engines", "badgerkv", "badger4kv", "pebblekv":
+			case "engines", "badgerkv", "pebblekv":
 				t.Errorf("%s imports %s: it would link engines", path, name)
 			}
 		}

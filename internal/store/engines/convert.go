@@ -221,16 +221,13 @@ func guess(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the store's folder: %w", err)
 	}
-	badger := "" // the first, unless there is a file of v4
 	for _, f := range files {
 		switch n := f.Name(); {
-		case strings.HasSuffix(n, ".mem"), n == "DISCARD", n == "KEYREGISTRY":
-			return "badger4", nil
 		case strings.HasSuffix(n, ".vlog"):
-			badger = "badger"
+			return "badger", nil
 		case strings.HasPrefix(n, "OPTIONS-"), strings.HasSuffix(n, ".log"), strings.HasPrefix(n, "marker.manifest"):
 			return "pebble", nil
 		}
 	}
-	return badger, nil
+	return "", nil
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
-	"github.com/weftdb/weft/internal/store/badger4kv"
 	"github.com/weftdb/weft/internal/store/badgerkv"
 	"github.com/weftdb/weft/internal/store/pebblekv"
 )
@@ -60,13 +59,6 @@ var all = []engine{
 		}
 		return badgerkv.Open(dir, badgerkv.Options{Logf: o.Logf, Create: create, Durable: durable, Space: space})
 	}, badgerkv.Salvage},
-	{"badger4", func(dir string, o Options, create bool, space *store.Space) (store.Engine, error) {
-		durable, err := witnessed(dir, o)
-		if err != nil {
-			return nil, err
-		}
-		return badger4kv.Open(dir, badger4kv.Options{CacheBytes: o.CacheBytes, Logf: o.Logf, Create: create, Durable: durable})
-	}, badger4kv.Salvage},
 	{"pebble", func(dir string, o Options, create bool, space *store.Space) (store.Engine, error) {
 		return pebblekv.Open(dir, pebblekv.Options{CacheBytes: o.CacheBytes, Logf: o.Logf, Create: create, Space: space})
 	}, pebblekv.Salvage},

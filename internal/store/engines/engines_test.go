@@ -31,11 +31,6 @@ func TestBadger(t *testing.T) {
 	storetest.Durable(t, opener("badger"), 0)
 }
 
-func TestBadger4(t *testing.T) {
-	storetest.Run(t, opener("badger4"))
-	storetest.Durable(t, opener("badger4"), 16<<20) // the log of its memtable stays
-}
-
 func TestPebble(t *testing.T) {
 	storetest.Run(t, opener("pebble"))
 	storetest.Durable(t, opener("pebble"), 4*4<<20) // it reuses its last logs

@@ -226,9 +226,7 @@ func salvaged(t testing.TB, what, dir string, holds map[string]string, whole boo
 // missing or changed without an error that says corrupt.
 func TestFaults(t *testing.T) {
 	for _, engine := range engines.Names() {
-		if engine != "badger4" { // its logs are 32 MiB each, see TestSlowFaults
-			damageAll(t, engine, 1)
-		}
+		damageAll(t, engine, 1)
 	}
 }
 

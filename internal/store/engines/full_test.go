@@ -111,9 +111,6 @@ func within(t *testing.T, limit time.Duration, what string, f func() error) {
 func TestFullDisk(t *testing.T) {
 	for _, engine := range engines.Names() {
 		t.Run(engine, func(t *testing.T) {
-			if engine == "badger4" {
-				t.Skip("badger v4 writes to mapped files: the process ends by SIGBUS")
-			}
 			disk := smallDisk(t, 64)
 			dir, filler := filepath.Join(disk, "store"), filepath.Join(disk, "filler")
 			f := &fullStore{t: t, s: opener(engine)(t, dir)}

@@ -4,4 +4,5 @@ package engines_test
 
 import "testing"
 
-func TestSlowPebbleWriteErrors(t *testing.T) { writeErrors(t, 50) }
+// TestSlowPebbleWriteErrors tries every operation.
+func TestSlowPebbleWriteErrors(t *testing.T) { writeErrors(t, 1<<30) }
