@@ -53,8 +53,11 @@ type streaming struct {
 
 // streamings has every streaming procedure of the API.
 var streamings = map[string]streaming{
-	weftv1connect.NodeServiceBackupProcedure: {whole: true, call: received(func(ctx context.Context, c *Client, _ string) (*connect.ServerStreamForClient[weftv1.BackupResponse], error) {
+	weftv1connect.NodeServiceBackupProcedure: {hurt: fault.Corrupt, whole: true, call: received(func(ctx context.Context, c *Client, _ string) (*connect.ServerStreamForClient[weftv1.BackupResponse], error) {
 		return c.Node.Backup(ctx, connect.NewRequest(&weftv1.BackupRequest{}))
+	})},
+	weftv1connect.NodeServiceCheckProcedure: {little: true, whole: true, call: received(func(ctx context.Context, c *Client, _ string) (*connect.ServerStreamForClient[weftv1.CheckResponse], error) {
+		return c.Node.Check(ctx, connect.NewRequest(&weftv1.CheckRequest{}))
 	})},
 	weftv1connect.DatabaseServiceWatchStatusProcedure: {little: true, endless: true, call: received(func(ctx context.Context, c *Client, what string) (*connect.ServerStreamForClient[weftv1.DatabaseStatusResponse], error) {
 		return c.Databases.WatchStatus(ctx, connect.NewRequest(&weftv1.DatabaseStatusRequest{Name: what}))
@@ -178,7 +181,10 @@ func (s streaming) matrix(t *testing.T, c, stranger *Client) {
 		t.Run("refused early", func(t *testing.T) { refused(t, c, nowhere, fault.NotFound) })
 	}
 	if s.hurt != "" {
-		t.Run("refused late", func(t *testing.T) { refused(t, c, hurt, s.hurt) })
+		t.Run("refused late", func(t *testing.T) {
+			cutLeaf(t)
+			refused(t, c, hurt, s.hurt)
+		})
 	}
 	t.Run("canceled", func(t *testing.T) {
 		if _, err := run(t, c, size, 0); !errors.Is(err, context.Canceled) && (err != nil || !s.little || s.endless) {
@@ -292,6 +298,26 @@ func sink(what string) string {
 	return "sink"
 }
 
+// lastLeaf is the file of the last block of bucket hurt.
+var lastLeaf string
+
+// cutLeaf takes a byte off it until the test ends.
+func cutLeaf(t *testing.T) {
+	t.Helper()
+	whole, err := os.ReadFile(lastLeaf)
+	if err == nil {
+		err = os.Truncate(lastLeaf, int64(len(whole)-1))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(lastLeaf, whole, 0o600); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // beforeLarge is the token of the change before the 50 MB of database large.
 var beforeLarge string
 
@@ -346,14 +372,13 @@ func furnish(t *testing.T, c *Client, home string) {
 	push(small, 0, []byte("x"))
 	push(large, largeBytes, nil)
 	push(hurt, largeBytes, noise)
-	// The last leaf is the one file of its size.
 	check(filepath.WalkDir(filepath.Join(home, "blobs"), func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		info, err := d.Info()
 		if err == nil && info.Size() < 250<<10 {
-			err = os.Truncate(name, info.Size()-1)
+			lastLeaf = name // it is the one file of its size
 		}
 		return err
 	}))
