@@ -30,7 +30,6 @@ type device struct {
 	args    []string // of its daemon
 	port    int      // of p2p, the same in each life
 	mount   string   // where its own small disk is mounted; "" if it has none
-	member  bool     // of the database
 	daemon  *exec.Cmd
 	frozen  bool
 	addr    string

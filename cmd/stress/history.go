@@ -162,8 +162,11 @@ func (h *history) addDevice(name string) error {
 	}
 	if len(h.devices) == 0 {
 		for _, args := range [][]string{
-			{"db", "create", base}, {"collection", "create", base, coll}, {"index", "create", base, coll, "n"},
-			{"insert", base, coll, `{"_id":"` + hot + `","list":[]}`}, {"bucket", "create", "files", "--db", base},
+			{"db", "create", base},
+			{"collection", "create", base, coll},
+			{"index", "create", base, coll, "n"},
+			{"insert", base, coll, `{"_id":"` + hot + `","list":[]}`},
+			{"bucket", "create", "files", "--db", base},
 		} {
 			if _, err := d.weft(args...); err != nil {
 				return err

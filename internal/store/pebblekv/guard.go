@@ -10,16 +10,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
-
-// mergePause is between a merge that could not write and the next try.
-const mergePause = time.Second
 
 // mergeCategory is what pebble calls the files that a merge writes.
 const mergeCategory = "pebble-compaction"
@@ -36,17 +32,14 @@ type guard struct {
 	dir   string
 	space *store.Space
 	// The files made while frozen, for reading.
-	memory  atomic.Pointer[vfs.MemFS]
-	failed  atomic.Pointer[error] // nil unless frozen
-	merges  atomic.Int64          // when a merge last failed to write, in Unix nanoseconds
-	closing chan struct{}         // closed when the engine closes
+	memory atomic.Pointer[vfs.MemFS]
+	failed atomic.Pointer[error] // nil unless frozen
 
 	mu      sync.Mutex    // guards the fields below
 	frozen  chan struct{} // closed when it freezes
-	thawed  chan struct{} // closed when it thaws
 	kept    []change
 	final   bool // no room will help
-	stopped bool // closing is closed
+	stopped bool // the engine closes
 }
 
 // A change is something to do to a file.
@@ -56,10 +49,7 @@ type change struct {
 }
 
 func newGuard(dir string, files vfs.FS, space *store.Space) *guard {
-	g := &guard{
-		FS: files, dir: dir, space: space,
-		closing: make(chan struct{}), frozen: make(chan struct{}), thawed: make(chan struct{}),
-	}
+	g := &guard{FS: files, dir: dir, space: space, frozen: make(chan struct{})}
 	g.memory.Store(vfs.NewMem())
 	return g
 }
@@ -151,8 +141,7 @@ func (g *guard) thaw() error {
 	}
 	g.failed.Store(nil)
 	g.memory.Store(vfs.NewMem())
-	close(g.thawed)
-	g.frozen, g.thawed = make(chan struct{}), make(chan struct{})
+	g.frozen = make(chan struct{})
 	return nil
 }
 
@@ -173,7 +162,6 @@ func (g *guard) end() {
 		return
 	}
 	g.stopped = true
-	close(g.closing)
 	for _, c := range g.kept {
 		if c.close {
 			_ = c.do()
@@ -217,29 +205,13 @@ func (g *guard) create(name string, category vfs.DiskWriteCategory, open func() 
 }
 
 // createMerge gives a file for a merge, whose errors are harmless: pebble tries again.
-// It waits after one that could not write, and while frozen: nobody waits for a
-// merge, and it would fill the memory.
+// There is none while frozen: nobody waits for a merge, and it would fill the memory.
 func (g *guard) createMerge(name string, open func() (vfs.File, error)) (vfs.File, error) {
-	pause := time.NewTimer(time.Until(time.Unix(0, g.merges.Load()).Add(mergePause)))
-	defer pause.Stop()
-	select {
-	case <-g.closing:
-	case <-pause.C:
-	}
-	g.mu.Lock()
-	thawed := g.thawed
-	g.mu.Unlock()
-	if g.failure() != nil {
-		select {
-		case <-g.closing:
-		case <-thawed:
-		}
-	}
 	if err := g.failure(); err != nil {
 		return nil, err
 	}
 	f := &guarded{g: g, name: name, merge: true}
-	return f, f.merging(func() (err error) {
+	return f, g.attempt(func() (err error) {
 		f.File, err = open()
 		return err
 	})
@@ -325,7 +297,7 @@ type guarded struct {
 func (f *guarded) write(do func() error, sync bool) error {
 	switch {
 	case f.merge:
-		return f.merging(do)
+		return f.g.attempt(do)
 	case isTable(f.name) && f.memory == nil:
 		err := f.g.attempt(do)
 		if err != nil {
@@ -337,14 +309,6 @@ func (f *guarded) write(do func() error, sync bool) error {
 	}
 	f.g.change(f.name, change{do: do}, sync)
 	return nil
-}
-
-func (f *guarded) merging(do func() error) error {
-	err := f.g.attempt(do)
-	if err != nil {
-		f.g.merges.Store(time.Now().UnixNano())
-	}
-	return err
 }
 
 func (f *guarded) Write(p []byte) (int, error) {

@@ -3,6 +3,7 @@
 //
 //	pebblekv.go   opening, and the map
 //	guard.go      what becomes of an error of a write
+//	pacer.go      when files are merged
 //	edits.go      how long the MANIFEST was, noted outside of it
 //	damage.go     bytes that are not what was written: as errors, and looked for
 //	salvage.go    what can be read of a store that cannot be opened
@@ -24,6 +25,7 @@ import (
 type engine struct {
 	db       *pebble.DB
 	guard    *guard
+	pacer    *pacer
 	opt      *pebble.Options
 	fs       vfs.FS
 	dir      string
@@ -77,7 +79,8 @@ func Open(dir string, o Options) (store.Engine, error) {
 	cache := pebble.NewCache(o.CacheBytes)
 	defer cache.Unref()
 	edits := &edits{dir: dir}
-	po := optionsOf(o)
+	pacer := &pacer{}
+	po := optionsOf(o, pacer)
 	guard := newGuard(dir, watchEdits(po.FS, edits), o.Space)
 	po.Cache, po.FS = cache, guard
 	if !o.Create {
@@ -100,11 +103,11 @@ func Open(dir string, o Options) (store.Engine, error) {
 	if err != nil {
 		return nil, guard.writeError(openError(dir, err))
 	}
-	e := &engine{db: db, guard: guard, opt: po, fs: o.FS, dir: dir}
+	e := &engine{db: db, guard: guard, pacer: pacer, opt: po, fs: o.FS, dir: dir}
 	return e, e.locate()
 }
 
-func optionsOf(o Options) *pebble.Options {
+func optionsOf(o Options, p *pacer) *pebble.Options {
 	po := &pebble.Options{
 		FS:                    o.FS,
 		FormatMajorVersion:    pebble.FormatNewest,
@@ -115,8 +118,18 @@ func optionsOf(o Options) *pebble.Options {
 		EventListener: &pebble.EventListener{
 			// The default ends the process. Whoever reads there gets the error.
 			DataCorruption: func(i pebble.DataCorruptionInfo) { o.Logf("%s is damaged: %v", i.Path, i.Details) },
+			BackgroundError: func(err error) {
+				p.failed()
+				o.Logf("tables cannot be written or merged: %v", err)
+			},
+			CompactionEnd: func(i pebble.CompactionInfo) {
+				if i.Err == nil {
+					p.succeeded()
+				}
+			},
 		},
 	}
+	po.Experimental.CompactionScheduler = p
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		po.Levels[i].BlockSize = blockSize
@@ -213,6 +226,7 @@ func (e *engine) Compact(ctx context.Context, _ func(func() error) error) error 
 	if err := e.db.Flush(); err != nil {
 		return e.readError(err)
 	}
+	e.pacer.resume()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	frozen := e.guard.freezing()

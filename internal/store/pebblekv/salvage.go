@@ -35,7 +35,7 @@ const batchHeader = 12
 // says which logs are of the past: without, a key may come as it was. It lists what it
 // could not read.
 func Salvage(ctx context.Context, dir string, put func(key, value []byte) error) ([]store.Damage, error) {
-	s := &salvage{ctx: ctx, opt: optionsOf(Options{FS: vfs.Default, Logf: func(string, ...any) {}}), seed: maphash.MakeSeed(), newest: map[uint64]uint64{}}
+	s := &salvage{ctx: ctx, opt: optionsOf(Options{FS: vfs.Default, Logf: func(string, ...any) {}}, &pacer{}), seed: maphash.MakeSeed(), newest: map[uint64]uint64{}}
 	s.opt.EnsureDefaults()
 	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
 	if err != nil {

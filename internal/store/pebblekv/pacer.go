@@ -1,0 +1,122 @@
+package pebblekv
+
+import (
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// After a merge that failed the next one waits: one second, twice as long after each
+// further one, and a minute at most. Pebble alone would try again at once, for ever.
+const (
+	firstPause = time.Second
+	lastPause  = time.Minute
+)
+
+// A pacer schedules pebble's merges, one at a time.
+type pacer struct {
+	db     pebble.DBForCompaction
+	grants sync.WaitGroup // calls of grant that ask db; mu is never held there
+
+	mu     sync.Mutex
+	busy   bool // a merge runs, or db is asked for one
+	missed bool // db was refused one while busy
+	ended  bool
+	pause  time.Duration // that the last failure made; 0 after a success
+	wait   *time.Timer   // grants when the pause is over; nil if there is none
+}
+
+func (p *pacer) Register(_ int, db pebble.DBForCompaction) { p.db = db }
+
+func (p *pacer) Unregister() {
+	p.mu.Lock()
+	p.ended = true
+	p.stopWaiting()
+	p.mu.Unlock()
+	p.grants.Wait()
+}
+
+func (p *pacer) stopWaiting() {
+	if p.wait != nil {
+		p.wait.Stop()
+		p.wait = nil
+	}
+}
+
+// take begins a merge if one may begin; mu is held.
+func (p *pacer) take() bool {
+	if p.ended || p.busy || p.wait != nil {
+		p.missed = true
+		return false
+	}
+	p.busy, p.missed = true, false
+	return true
+}
+
+func (p *pacer) TrySchedule() (bool, pebble.CompactionGrantHandle) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.take(), p
+}
+
+// grant begins a merge that was refused before, if there is one.
+func (p *pacer) grant() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.take() {
+		p.grants.Add(1)
+		p.mu.Unlock()
+		begun, _ := p.db.GetWaitingCompaction()
+		begun = begun && p.db.Schedule(p)
+		p.grants.Done()
+		p.mu.Lock()
+		if begun {
+			return
+		}
+		p.busy = false
+		if !p.missed {
+			return
+		}
+	}
+}
+
+func (p *pacer) Done() {
+	p.mu.Lock()
+	p.busy = false
+	p.mu.Unlock()
+	p.grant()
+}
+
+// failed makes the next merge wait.
+func (p *pacer) failed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return
+	}
+	p.pause = min(max(2*p.pause, firstPause), lastPause)
+	p.stopWaiting()
+	p.wait = time.AfterFunc(p.pause, p.resume)
+}
+
+func (p *pacer) succeeded() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pause = 0
+}
+
+// resume ends a pause.
+func (p *pacer) resume() {
+	p.mu.Lock()
+	p.stopWaiting()
+	p.mu.Unlock()
+	p.grant()
+}
+
+// Pebble tells what its merges cost; nothing is limited by it.
+
+func (p *pacer) UpdateGetAllowedWithoutPermission()                {}
+func (p *pacer) Started()                                          {}
+func (p *pacer) MeasureCPU(pebble.CompactionGoroutineKind)         {}
+func (p *pacer) CumulativeStats(pebble.CompactionGrantHandleStats) {}
