@@ -2,9 +2,13 @@ package pebblekv
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
 )
 
 // After a merge that failed the next one waits: one second, twice as long after each
@@ -12,6 +16,13 @@ import (
 const (
 	firstPause = time.Second
 	lastPause  = time.Minute
+)
+
+// Tables that damage keeps from being merged stay in level 0. With mostUnmerged of them
+// writes are refused; at stopWrites pebble would let them wait without end.
+const (
+	mostUnmerged = 500
+	stopWrites   = 2 * mostUnmerged
 )
 
 // A pacer schedules pebble's merges, one at a time.
@@ -25,6 +36,8 @@ type pacer struct {
 	ended  bool
 	pause  time.Duration // that the last failure made; 0 after a success
 	wait   *time.Timer   // grants when the pause is over; nil if there is none
+
+	unmerged atomic.Int64 // tables saved since a merge failed and none succeeded
 }
 
 func (p *pacer) Register(_ int, db pebble.DBForCompaction) { p.db = db }
@@ -104,6 +117,24 @@ func (p *pacer) succeeded() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.pause = 0
+	p.unmerged.Store(0)
+}
+
+// saved counts a table of what was in memory.
+func (p *pacer) saved() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pause > 0 {
+		p.unmerged.Add(1)
+	}
+}
+
+// refusal is why nothing more is written, or nil.
+func (p *pacer) refusal(dir string) error {
+	if p.unmerged.Load() < mostUnmerged {
+		return nil
+	}
+	return fault.Of(store.ErrCorrupt, "%s takes no writes: damage keeps its tables from being merged: run weft doctor", dir)
 }
 
 // resume ends a pause.

@@ -2,6 +2,7 @@ package pebblekv
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -125,7 +126,19 @@ func TestPauses(t *testing.T) {
 			t.Fatalf("got %v, want %v seconds", got, want)
 		}
 	}
+	for range mostUnmerged {
+		if err := p.refusal("here"); err != nil {
+			t.Fatal(err)
+		}
+		p.saved()
+	}
+	if err := p.refusal("here"); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("got %v, want corrupt: nothing can be merged", err)
+	}
 	p.succeeded()
+	if err := p.refusal("here"); err != nil {
+		t.Error(err)
+	}
 	p.resume()
 	if ok, _ := p.TrySchedule(); !ok || p.pause != 0 {
 		t.Errorf("no merge may begin after a success: the pause is %v", p.pause)

@@ -57,10 +57,6 @@ type Options struct {
 	Space      *store.Space                     // of the disk; nil: nobody watches it
 }
 
-// stopWrites is how many files level 0 may hold before writes wait. It is high, as
-// files that damage keeps from being merged stay there.
-const stopWrites = 500
-
 // blockSize is what a read of a table takes in at once. Pebble's 4 KiB make a scan
 // three times slower, and 32 KiB double what a get costs.
 const blockSize = 16 << 10
@@ -122,6 +118,11 @@ func optionsOf(o Options, p *pacer) *pebble.Options {
 				p.failed()
 				o.Logf("tables cannot be written or merged: %v", err)
 			},
+			FlushEnd: func(i pebble.FlushInfo) {
+				if i.Err == nil {
+					p.saved()
+				}
+			},
 			CompactionEnd: func(i pebble.CompactionInfo) {
 				if i.Err == nil {
 					p.succeeded()
@@ -171,7 +172,7 @@ func (e *engine) Charge(key, value []byte) int { return len(key) + len(value) }
 
 func (e *engine) Apply(w *store.Writes) (err error) {
 	defer stopped(&err)
-	if err := e.guard.thaw(); err != nil {
+	if err := errors.Join(e.guard.thaw(), e.pacer.refusal(e.dir)); err != nil {
 		return err
 	}
 	b := e.db.NewBatch()
