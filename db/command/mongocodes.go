@@ -9,8 +9,9 @@ type mongoCode struct {
 }
 
 // mongoCodes is the one table from kinds of error to MongoDB's codes and names,
-// with a row for every kind. A kind that MongoDB has no word for has that of the
-// nearest; kinds that no command meets have InternalError.
+// with a row for every kind but those that blame the request and have no word of their
+// own there: BadValue. A kind that MongoDB has no word for has that of the nearest;
+// kinds that no command meets have InternalError.
 var mongoCodes = map[fault.Kind]mongoCode{
 	fault.Internal:         {1, "InternalError"},
 	fault.InvalidArgument:  {2, "BadValue"},
@@ -85,15 +86,10 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.Sealed:           {1, "InternalError"},
 	fault.Expired:          {1, "InternalError"},
 
-	fault.Duplicate:  {11000, "DuplicateKey"},
-	fault.NoMatch:    {2, "BadValue"},
-	fault.Schema:     {121, "DocumentValidationFailure"},
-	fault.Update:     {2, "BadValue"},
-	fault.Reserved:   {2, "BadValue"},
-	fault.Definition: {2, "BadValue"},
-	fault.Atomic:     {2, "BadValue"},
-	fault.Rule:       {13, "Unauthorized"},
-	fault.TooCostly:  {146, "ExceededMemoryLimit"},
+	fault.Duplicate: {11000, "DuplicateKey"},
+	fault.Schema:    {121, "DocumentValidationFailure"},
+	fault.Rule:      {13, "Unauthorized"},
+	fault.TooCostly: {146, "ExceededMemoryLimit"},
 
 	fault.BadValue:               {2, "BadValue"},
 	fault.FailedToParse:          {9, "FailedToParse"},
@@ -136,9 +132,17 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.InvalidRegex:           {51091, "Location51091"},
 }
 
+// mongoCodeOf returns the row of a kind.
+func mongoCodeOf(k fault.Kind) mongoCode {
+	if c, ok := mongoCodes[k]; ok {
+		return c
+	}
+	return mongoCodes[fault.BadValue]
+}
+
 // codeOf maps an error to MongoDB's code and name.
 func codeOf(err error) (int32, string) {
-	c := mongoCodes[fault.KindOf(err)]
+	c := mongoCodeOf(fault.KindOf(err))
 	return c.code, c.name
 }
 
@@ -148,10 +152,10 @@ func codeOf(err error) (int32, string) {
 var kindsOfCodes = func() map[int32]fault.Kind {
 	m := map[int32]fault.Kind{}
 	for _, k := range fault.Kinds() {
-		m[mongoCodes[k].code] = k
+		m[mongoCodeOf(k).code] = k
 	}
 	for _, k := range []fault.Kind{fault.Internal, fault.Rule} {
-		m[mongoCodes[k].code] = k
+		m[mongoCodeOf(k).code] = k
 	}
 	return m
 }()

@@ -151,7 +151,7 @@ const (
 	HistoryLost            Kind = "change_stream_history_lost"
 )
 
-var kinds = []Kind{
+var general = []Kind{
 	Internal, InvalidArgument, InvalidName, InvalidPath, NotFound, AlreadyExists, Ambiguous, Conflict, OutOfRange,
 	TooLarge, Malformed, UnknownVersion, Corrupt, DiskFull, PermissionDenied, Closed, Timeout, Canceled, Unreachable,
 	HomeInUse, NewerHome, AddressInUse, BadBackup, CutShort, ClockAhead, FileMode, WrongKeyKind,
@@ -161,7 +161,11 @@ var kinds = []Kind{
 	UnknownExtension, UnknownOperation, BrokenChain, BadClock, WrongBody, Gap, NotMember, Void, WrongKey, Altered, Bomb,
 	LimitReached, WaitingFull, BadInvite, NoKeys, BlobUnavailable, UnknownThread, NotRelay, StateHash, NotCut,
 	UnknownRecipient, Sealed, Expired,
-	Duplicate, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule, TooCostly,
+}
+
+var refusals = []Kind{Duplicate, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule, TooCostly}
+
+var language = []Kind{
 	BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, InvalidNamespace, NamespaceNotFound, IndexNotFound,
 	PathNotViable, ConflictingUpdate, CursorNotFound, MaxTimeExpired, DollarPrefixed, InvalidIDField, EmptyFieldName,
 	CommandNotFound, ImmutableField, CannotCreateIndex, InvalidOptions, IndexOptionsConflict, IndexKeySpecsConflict,
@@ -170,9 +174,16 @@ var kinds = []Kind{
 	QueryMemoryExceeded, InvalidRegex, KeyTooLong, NotSingleValue, MaxSubPipelineDepth, InvalidResumeToken, HistoryLost,
 }
 
+var kinds = slices.Concat(general, refusals, language)
+
 // Kinds returns the closed list. Every table from kinds to the words of a way out
-// has a row for each, which its test compares with this.
+// has a row for each, or for those that [Kind.OfRequest] tells one together, which its
+// test compares with this.
 func Kinds() []Kind { return slices.Clone(kinds) }
+
+// OfRequest reports whether k blames what was asked for: the fold's refusals, and
+// what MongoDB's language can meet.
+func (k Kind) OfRequest() bool { return slices.Contains(refusals, k) || slices.Contains(language, k) }
 
 // Known returns the kind that word is, or def for a word that is none: one that
 // a peer of another release sent, say.

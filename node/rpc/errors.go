@@ -12,8 +12,9 @@ import (
 	"github.com/weftdb/weft/node"
 )
 
-// statuses is the one table from kinds of errors to statuses of the API; it has
-// every kind. The detail of an error says which kind it is.
+// statuses is the one table from kinds of errors to statuses of the API. A kind
+// without a row blames the request, and is an invalid argument. The detail of an error
+// says which kind it is.
 var statuses = map[fault.Kind]connect.Code{
 	fault.Internal:         connect.CodeInternal,
 	fault.InvalidArgument:  connect.CodeInvalidArgument,
@@ -89,55 +90,19 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.Sealed:           connect.CodeInvalidArgument,
 	fault.Expired:          connect.CodeFailedPrecondition,
 
-	fault.Duplicate:  connect.CodeAlreadyExists,
-	fault.NoMatch:    connect.CodeFailedPrecondition,
-	fault.Schema:     connect.CodeInvalidArgument,
-	fault.Update:     connect.CodeInvalidArgument,
-	fault.Reserved:   connect.CodeInvalidArgument,
-	fault.Definition: connect.CodeInvalidArgument,
-	fault.Atomic:     connect.CodeAborted,
-	fault.Rule:       connect.CodePermissionDenied,
-	fault.TooCostly:  connect.CodeInvalidArgument,
+	fault.Duplicate: connect.CodeAlreadyExists,
+	fault.NoMatch:   connect.CodeFailedPrecondition,
+	fault.Atomic:    connect.CodeAborted,
+	fault.Rule:      connect.CodePermissionDenied,
 
-	fault.BadValue:               connect.CodeInvalidArgument,
-	fault.FailedToParse:          connect.CodeInvalidArgument,
-	fault.TypeMismatch:           connect.CodeInvalidArgument,
-	fault.Overflow:               connect.CodeInvalidArgument,
-	fault.InvalidBSON:            connect.CodeInvalidArgument,
-	fault.InvalidNamespace:       connect.CodeInvalidArgument,
-	fault.NamespaceNotFound:      connect.CodeInvalidArgument,
-	fault.IndexNotFound:          connect.CodeInvalidArgument,
-	fault.PathNotViable:          connect.CodeInvalidArgument,
-	fault.ConflictingUpdate:      connect.CodeInvalidArgument,
-	fault.CursorNotFound:         connect.CodeInvalidArgument,
-	fault.MaxTimeExpired:         connect.CodeInvalidArgument,
-	fault.DollarPrefixed:         connect.CodeInvalidArgument,
-	fault.InvalidIDField:         connect.CodeInvalidArgument,
-	fault.EmptyFieldName:         connect.CodeInvalidArgument,
-	fault.CommandNotFound:        connect.CodeInvalidArgument,
-	fault.ImmutableField:         connect.CodeInvalidArgument,
-	fault.CannotCreateIndex:      connect.CodeInvalidArgument,
-	fault.InvalidOptions:         connect.CodeInvalidArgument,
-	fault.IndexOptionsConflict:   connect.CodeInvalidArgument,
-	fault.IndexKeySpecsConflict:  connect.CodeInvalidArgument,
-	fault.CommandNotSupported:    connect.CodeInvalidArgument,
-	fault.ExceededMemoryLimit:    connect.CodeInvalidArgument,
-	fault.InvalidPipeline:        connect.CodeInvalidArgument,
-	fault.InvalidIndexOption:     connect.CodeInvalidArgument,
-	fault.QueryFeatureNotAllowed: connect.CodeInvalidArgument,
-	fault.TransactionTooOld:      connect.CodeInvalidArgument,
-	fault.ConversionFailure:      connect.CodeInvalidArgument,
-	fault.NoSuchTransaction:      connect.CodeInvalidArgument,
-	fault.NotInTransaction:       connect.CodeInvalidArgument,
-	fault.DuplicateKey:           connect.CodeAlreadyExists,
-	fault.DocumentInvalid:        connect.CodeInvalidArgument,
-	fault.QueryMemoryExceeded:    connect.CodeInvalidArgument,
-	fault.InvalidRegex:           connect.CodeInvalidArgument,
-	fault.KeyTooLong:             connect.CodeInvalidArgument,
-	fault.NotSingleValue:         connect.CodeInvalidArgument,
-	fault.MaxSubPipelineDepth:    connect.CodeInvalidArgument,
-	fault.InvalidResumeToken:     connect.CodeInvalidArgument,
-	fault.HistoryLost:            connect.CodeInvalidArgument,
+	fault.DuplicateKey: connect.CodeAlreadyExists,
+}
+
+func statusOf(k fault.Kind) connect.Code {
+	if c, ok := statuses[k]; ok {
+		return c
+	}
+	return connect.CodeInvalidArgument
 }
 
 // transportKind returns the kind of an error that Connect made: of a message
@@ -199,7 +164,7 @@ func (i errorInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc
 // of the transport keep their status.
 func outward(err error) error {
 	kind := fault.KindOf(err)
-	status := statuses[kind]
+	status := statusOf(kind)
 	var known *connect.Error
 	if errors.As(err, &known) {
 		if len(known.Details()) > 0 {
