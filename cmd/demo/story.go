@@ -216,7 +216,8 @@ func (s *story) publish() error {
 	return s.a.stop()
 }
 
-// makeFolder copies the files and adds one of several chunks.
+// makeFolder copies the files, and adds one of several chunks and one with a name that
+// is not ASCII.
 func (s *story) makeFolder() error {
 	s.folder = filepath.Join(s.dir, "folder")
 	if err := os.CopyFS(s.folder, os.DirFS(s.files)); err != nil {
@@ -228,7 +229,10 @@ func (s *story) makeFolder() error {
 		return err
 	}
 	s.plants = append(s.plants, big[1000:1032], big[2<<20:2<<20+32])
-	return os.WriteFile(filepath.Join(s.folder, "photo.raw"), big, 0o644)
+	note := []byte("Unicode travels too: Sant Julià de Lòria, 東京, Ærøskøbing.\n")
+	return errors.Join(
+		os.WriteFile(filepath.Join(s.folder, "notes", "2026", "Ærø – notes.txt"), note, 0o644),
+		os.WriteFile(filepath.Join(s.folder, "photo.raw"), big, 0o644))
 }
 
 func (s *story) waitIdentical(h *home) error {
