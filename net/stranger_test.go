@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -196,6 +197,19 @@ func TestStrangersBudget(t *testing.T) {
 	}
 }
 
+// newStranger connects a libp2p host that says nothing by itself.
+func newStranger(t *testing.T, to *party) host.Host {
+	t.Helper()
+	s, err := libp2p.New(libp2p.NoListenAddrs, libp2p.DisableRelay())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Connect(within(t), to.addr(t)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // A stranger that comes and goes is forgotten when it is gone.
 func TestStrangersLeaveNothing(t *testing.T) {
 	a := newLightParty(t)
@@ -203,10 +217,9 @@ func TestStrangersLeaveNothing(t *testing.T) {
 	gone := make(chan struct{}, 64)
 	a.lp.Network().Notify(&network.NotifyBundle{DisconnectedF: func(network.Network, network.Conn) { gone <- struct{}{} }})
 	for range 20 {
-		s := newLightParty(t)
-		s.connect(t, a)
+		s := newStranger(t, a)
 		// It knows the service key, so that its tag is the thread's.
-		h, err := s.OpenStream(within(t), a.ID(), protoHello)
+		h, err := s.NewStream(within(t), a.ID(), protoHello)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +227,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		if err := (&frameWriter{s: h}).send(frameHello, hello{Tags: tag[:]}); err != nil {
 			t.Fatal(err)
 		}
-		st, err := s.OpenStream(within(t), a.ID(), protoThread)
+		st, err := s.NewStream(within(t), a.ID(), protoThread)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +238,9 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		if kind, _, err := readFrame(bufio.NewReader(st)); err != nil || kind != frameRefused {
 			t.Fatalf("a stranger got frame %d, %v", kind, err)
 		}
-		s.halt(t)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
 		select {
 		case <-gone:
 		case <-within(t).Done():
