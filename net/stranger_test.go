@@ -204,7 +204,7 @@ func newStranger(t *testing.T, to *party) host.Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Connect(within(t), to.addr(t)); err != nil {
+	if err := s.Connect(within(t), peer.AddrInfo{ID: to.ID(), Addrs: to.lp.Addrs()}); err != nil {
 		t.Fatal(err)
 	}
 	return s
