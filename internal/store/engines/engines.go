@@ -47,20 +47,16 @@ type Options struct {
 // An engine is one of those that a store may have.
 type engine struct {
 	name    string
-	open    func(dir string, o Options, create bool, space *store.Space) (store.Engine, error)
+	open    func(dir string, o Options, create bool, durable uint64, space *store.Space) (store.Engine, error)
 	salvage func(ctx context.Context, dir string, put func(key, value []byte) error) ([]store.Damage, error)
 }
 
 var all = []engine{
-	{"badger", func(dir string, o Options, create bool, space *store.Space) (store.Engine, error) {
-		durable, err := witnessed(dir, o)
-		if err != nil {
-			return nil, err
-		}
+	{"badger", func(dir string, o Options, create bool, durable uint64, space *store.Space) (store.Engine, error) {
 		return badgerkv.Open(dir, badgerkv.Options{Logf: o.Logf, Create: create, Durable: durable, Space: space})
 	}, badgerkv.Salvage},
-	{"pebble", func(dir string, o Options, create bool, space *store.Space) (store.Engine, error) {
-		return pebblekv.Open(dir, pebblekv.Options{CacheBytes: o.CacheBytes, Logf: o.Logf, Create: create, Space: space})
+	{"pebble", func(dir string, o Options, create bool, durable uint64, space *store.Space) (store.Engine, error) {
+		return pebblekv.Open(dir, pebblekv.Options{CacheBytes: o.CacheBytes, Logf: o.Logf, Create: create, Durable: durable, Space: space})
 	}, pebblekv.Salvage},
 }
 
@@ -160,8 +156,12 @@ func Open(dir string, o *Options) (store.Store, error) {
 			return nil, err
 		}
 	}
+	durable, err := witnessed(dir, opts)
+	if err != nil {
+		return nil, err
+	}
 	space := store.OpenSpace(dir)
-	eng, err := e.open(dir, opts, !whole, space)
+	eng, err := e.open(dir, opts, !whole, durable, space)
 	if err != nil {
 		return nil, openError(dir, opts.Engine, err)
 	}

@@ -2,6 +2,7 @@ package engines_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -253,7 +254,11 @@ func damageAll(t *testing.T, engine string, tries int) {
 						if r.IntN(3) == 0 {
 							keys, listed = salvaged(t, name+" "+f.name, copied, holds, f.name == "a bit flipped")
 						}
+						before := contents(t, copied)
 						saw, why := see(t, engine, copied, holds)
+						if saw == atOpen {
+							remains(t, engine, copied, name+" "+f.name, before)
+						}
 						if saw == silentlyBad {
 							t.Errorf("%s %s: %s (salvage: %d of %d, %d listed)", name, f.name, why, keys, len(holds), listed)
 						}
@@ -275,6 +280,40 @@ func damageAll(t *testing.T, engine string, tries int) {
 				t.Logf("%s: %s", row, countsOf(table[row]))
 			}
 		})
+	}
+}
+
+// contents returns the hashes of the files of a store.
+func contents(t testing.TB, dir string) map[string][32]byte {
+	t.Helper()
+	all := map[string][32]byte{}
+	for _, name := range files(t, dir) {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = sha256.Sum256(b)
+	}
+	return all
+}
+
+// remains checks that what was refused at the opening is refused each further time, and
+// that every file is there for a salvage as it was.
+func remains(t *testing.T, engine, dir, what string, before map[string][32]byte) {
+	t.Helper()
+	for range 3 {
+		if s, err := engines.Open(dir, &engines.Options{Engine: engine}); !errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("%s: opened again: got %v, want corrupt", what, err)
+			if err == nil {
+				_ = s.Close()
+			}
+		}
+	}
+	after := contents(t, dir)
+	for name, sum := range before {
+		if got, ok := after[name]; !ok || got != sum {
+			t.Errorf("%s: a refused opening changed %s (it is there: %v)", what, name, ok)
+		}
 	}
 }
 

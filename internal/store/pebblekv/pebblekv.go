@@ -5,6 +5,7 @@
 //	guard.go      what becomes of an error of a write
 //	pacer.go      when files are merged
 //	edits.go      how long the MANIFEST was, noted outside of it
+//	end.go        up to where the files go, before pebble writes anything
 //	damage.go     bytes that are not what was written: as errors, and looked for
 //	salvage.go    what can be read of a store that cannot be opened
 package pebblekv
@@ -54,6 +55,7 @@ type Options struct {
 	FS         vfs.FS                           // nil means the machine's
 	Logf       func(format string, args ...any) // the engine's warnings and errors; nil discards them
 	Create     bool                             // a store that is not there is made; else it is ErrCorrupt
+	Durable    uint64                           // a position that must be there
 	Space      *store.Space                     // of the disk; nil: nobody watches it
 }
 
@@ -81,6 +83,9 @@ func Open(dir string, o Options) (store.Engine, error) {
 	po.Cache, po.FS = cache, guard
 	if !o.Create {
 		if err := edits.check(o.FS); err != nil {
+			return nil, err
+		}
+		if err := checkEnd(o.FS, dir, o.Durable); err != nil {
 			return nil, err
 		}
 	}

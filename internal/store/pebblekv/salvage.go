@@ -25,10 +25,6 @@ import (
 // next one.
 const logBlock = 32 << 10
 
-// batchHeader is sequence number u64le ‖ count u32le, before the operations of a
-// batch.
-const batchHeader = 12
-
 // Salvage gives put what can be read of the store in dir, which is closed, whatever
 // is wrong with it: of each key the newest version that is in a table or in the log,
 // in no order, twice if it is in two tables. It does not need the MANIFEST, which only
@@ -41,15 +37,7 @@ func Salvage(ctx context.Context, dir string, put func(key, value []byte) error)
 	if err != nil {
 		return nil, err
 	}
-	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
-	if err != nil {
-		return nil, err
-	}
-	needed, known, manifest := newestEdits(s.opt.FS, dir)
-	logs = slices.DeleteFunc(logs, func(name string) bool {
-		n, ok := logNumber(name)
-		return !ok || n < needed
-	})
+	logs, known, manifest := neededLogs(s.opt.FS, dir)
 	// Once to find the newest version of each key, once to give it out.
 	for _, pass := range []func(entry) error{s.note, func(e entry) error {
 		if e.deleted || s.newest[s.hash(e.key)] != e.seq {
@@ -204,47 +192,6 @@ func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	c.n += n
 	return n, err
-}
-
-// logNumber returns the number in the name of a log.
-func logNumber(name string) (n uint64, ok bool) {
-	_, err := fmt.Sscanf(filepath.Base(name), "%d.log", &n)
-	return n, err == nil
-}
-
-// newestEdits returns what the newest MANIFEST that can be read says: the number of
-// the oldest log that is still needed, and the position that it knows; 0 if none can.
-// The error says why there may be more to know.
-func newestEdits(files vfs.FS, dir string) (log, position uint64, err error) {
-	damage := (&edits{dir: dir}).check(files)
-	names, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
-	if err != nil {
-		return 0, 0, err
-	}
-	slices.Sort(names)
-	for _, name := range slices.Backward(names) {
-		p, err := readFile(files, name)
-		if err == nil {
-			var seq uint64
-			log, seq, err = readEdits(p)
-			position = seq + 1
-		}
-		if err != nil && damage == nil {
-			damage = fmt.Errorf("%s: %w", name, err)
-		}
-		if log > 0 { // up to where it is whole
-			return log, position, damage
-		}
-	}
-	if damage == nil {
-		damage = errors.New("it has no MANIFEST")
-	}
-	return 0, 0, damage
-}
-
-// readLog reads a log by its number, whose type pebble keeps to itself.
-func readLog[Number ~uint64](open func(io.Reader, Number) *record.Reader, r io.Reader, num uint64) *record.Reader {
-	return open(r, Number(num))
 }
 
 // records gives what is in the records of a log. It returns how far in had been read
