@@ -80,7 +80,7 @@ func TestImportArrows(t *testing.T) {
 		"internal/durable":   {},
 		"internal/canonical": {"internal/fault"},
 		"internal/clock":     {"internal/fault"},
-		"internal/store":     {"internal/store", "internal/fault"},
+		"internal/store":     {"internal/store", "internal/durable", "internal/fault"},
 		"keys":               {"keys", "internal"},
 		"db":                 {"db", "internal"},
 		"net":                {"net", "keys", "internal"},

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/chacha20poly1305"
 
+	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -245,22 +246,7 @@ func writeAtomic(path string, b []byte) (err error) {
 	if err = os.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" { // directories cannot be synced there
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if closeErr := d.Close(); err == nil {
-		err = closeErr
-	}
-	return err
+	return durable.Folder(filepath.Dir(path))
 }
 
 // ReadKeyFile reads a key file of the given kind. A file that its group or others

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
@@ -334,20 +335,5 @@ func writeFile(path string, b []byte) error {
 		_ = os.Remove(f.Name())
 		return err
 	}
-	return syncDir(dir)
-}
-
-// syncDir makes the names in a folder durable, where folders can be synced.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return err
-	}
-	return nil
+	return durable.Folder(dir)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
@@ -220,7 +221,7 @@ func (h *home) takeRepaired() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	if err = errors.Join(err, syncDir(h.dir)); err == nil {
+	if err = errors.Join(err, durable.Folder(h.dir)); err == nil {
 		err = os.Remove(h.path(dirStore, fileRepaired))
 	}
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/weftdb/weft/db/replica"
+	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
@@ -79,7 +80,7 @@ func Restore(ctx context.Context, r io.Reader, o RestoreOptions) (m Manifest, er
 	if err := os.Rename(temp, dir); err != nil {
 		return m, fmt.Errorf("restore: %w", err)
 	}
-	return m, syncDir(filepath.Dir(dir))
+	return m, durable.Folder(filepath.Dir(dir))
 }
 
 func checkEmpty(dir string) error {

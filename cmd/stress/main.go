@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command stress runs random histories of several real daemons and looks for what
 // a user must never see: replicas that differ, an acknowledged write that is gone,
 // a call that hangs, a daemon that does not end. A history mixes writes on both

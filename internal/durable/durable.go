@@ -4,6 +4,7 @@ package durable
 import (
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 )
 
@@ -34,6 +35,18 @@ func Sync(n int, open func(i int) (*os.File, error)) error {
 		}
 		return errors.Join(f.Sync(), f.Close())
 	})
+}
+
+// Folder makes the names in a folder durable, where folders can be synced.
+func Folder(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // each calls do for 0 to n-1, a few at once, and returns its errors.

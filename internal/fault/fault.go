@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"syscall"
 )
 
 // An Error has a kind and a sentence. Errors of this type are made by [New],
@@ -91,13 +90,15 @@ func KindOf(err error) Kind {
 	}{
 		{fs.ErrNotExist, NotFound},
 		{fs.ErrPermission, PermissionDenied},
-		{syscall.ENOSPC, DiskFull},
 		{context.DeadlineExceeded, Timeout},
 		{context.Canceled, Canceled},
 	} {
 		if errors.Is(err, s.err) {
 			return s.kind
 		}
+	}
+	if NoRoom(err) {
+		return DiskFull
 	}
 	return Internal
 }

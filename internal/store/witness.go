@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -53,19 +54,32 @@ func openWitness(dir string, position uint64, forgive bool) (*witness, error) {
 	if position < noted && !forgive {
 		return nil, fault.Of(ErrCorrupt, "%s lost what was durable: its files end at position %d, %d was written: run weft doctor", dir, position, noted)
 	}
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	// Made anew, with both slots: it is never there without a whole one, and one that is
+	// damaged later is not the only one.
+	f, err := os.OpenFile(name+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the store's witness: %w", err)
+		return nil, witnessError(err)
 	}
 	w := &witness{f: f}
-	if forgive {
-		err = f.Truncate(0)
+	err = errors.Join(w.note(position), w.note(position), f.Sync(), f.Close())
+	if err == nil {
+		err = errors.Join(os.Rename(name+".tmp", name), durable.Folder(dir))
 	}
-	// Both slots: one that is damaged later is not the only one.
-	if err = errors.Join(err, w.note(position), w.note(position)); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if err == nil {
+		w.f, err = os.OpenFile(name, os.O_RDWR, 0)
+	}
+	if err != nil {
+		return nil, witnessError(err)
 	}
 	return w, nil
+}
+
+// witnessError tells a full disk apart: there the store is as it was.
+func witnessError(err error) error {
+	if fault.NoRoom(err) {
+		return fault.Of(ErrDiskFull, "write the store's witness: %v", err)
+	}
+	return fmt.Errorf("write the store's witness: %w", err)
 }
 
 // Witnessed returns the position that the witness of the store in dir holds, 0 if
@@ -109,7 +123,7 @@ func (w *witness) note(position uint64) error {
 	binary.BigEndian.PutUint32(slot[8:], w.writes)
 	binary.BigEndian.PutUint32(slot[12:], crc32.Checksum(slot[:12], castagnoli))
 	if _, err := w.f.WriteAt(slot[:], int64(w.writes%2)*slotSize); err != nil {
-		return fmt.Errorf("write the store's witness: %w", err)
+		return witnessError(err)
 	}
 	w.writes++
 	w.position = position

@@ -24,12 +24,12 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/dgraph-io/badger"
 	"github.com/dgraph-io/badger/options"
 	badgerds "github.com/ipfs/go-ds-badger"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -135,7 +135,9 @@ func Open(dir string, o Options) (store.Engine, error) {
 		return nil, err
 	}
 	e := &engine{db: db, dir: dir, say: say, log: f.log, checked: make(map[uint32]bool)}
-	if err := errors.Join(e.sameTables(f), e.findEnd()); err != nil {
+	// A process that was killed may have left the end of its log unsynced: it counts as
+	// durable from now on.
+	if err := errors.Join(e.sameTables(f), e.db.Sync(), e.findEnd()); err != nil {
 		return nil, errors.Join(err, e.db.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -236,7 +238,7 @@ func (e *engine) haveRoom(n int64) error {
 		more = n
 		err = allocate(name, from, more)
 	}
-	if errors.Is(err, syscall.ENOSPC) {
+	if fault.NoRoom(err) {
 		return diskFull(e.dir, err)
 	}
 	e.room = at + uint64(more)

@@ -43,7 +43,7 @@ func (m *messages) Warningf(format string, args ...any) {
 func (m *messages) Errorf(format string, args ...any) {
 	m.Warningf(format, args...)
 	for _, a := range args {
-		if err, ok := a.(error); ok && errors.Is(err, syscall.ENOSPC) {
+		if err, ok := a.(error); ok && fault.NoRoom(err) {
 			// Badger leaves what it wrote of the table, and its file open.
 			if p, ok := errors.AsType[*fs.PathError](err); ok && filepath.Ext(p.Path) == ".sst" {
 				_ = errors.Join(os.Truncate(p.Path, 0), os.Remove(p.Path)) // best effort

@@ -1,9 +1,10 @@
 package badgerkv
 
 import (
-	"errors"
 	"os"
 	"syscall"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 const keepSize = 1 // FALLOC_FL_KEEP_SIZE
@@ -16,7 +17,7 @@ func allocate(name string, from, size int64) error {
 		return err
 	}
 	defer f.Close()
-	if err := syscall.Fallocate(int(f.Fd()), keepSize, from, size); errors.Is(err, syscall.ENOSPC) {
+	if err := syscall.Fallocate(int(f.Fd()), keepSize, from, size); fault.NoRoom(err) {
 		return err
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -180,7 +181,7 @@ func settle(dir string) error {
 			return fmt.Errorf("end the conversion of the store: %w", err)
 		}
 	}
-	if err := syncDir(filepath.Dir(dir)); err != nil {
+	if err := durable.Folder(filepath.Dir(dir)); err != nil {
 		return fmt.Errorf("end the conversion of the store: %w", err)
 	}
 	if err := os.RemoveAll(past); err != nil {

@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/badgerkv"
@@ -180,7 +180,7 @@ func openError(dir, engine string, err error) error {
 		return fault.Of(store.ErrLocked, "another process has %s open", dir)
 	case errors.Is(err, store.ErrCorrupt), errors.Is(err, store.ErrDiskFull):
 		return err
-	case errors.Is(err, syscall.ENOSPC):
+	case fault.NoRoom(err):
 		return fault.Of(store.ErrDiskFull, "the disk that holds %s is full: free some space (no space left on device)", dir)
 	}
 	return fmt.Errorf("open %s with %s: %w", dir, engine, err)
@@ -211,22 +211,10 @@ func claim(dir, text string) error {
 		return errors.Join(fmt.Errorf("write the store's engine: %w", err), os.Remove(f.Name()))
 	}
 	// The folder is new: a loss of power must not take it, and what is synced in it.
-	if err := errors.Join(syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
+	if err := errors.Join(durable.Folder(dir), durable.Folder(filepath.Dir(dir))); err != nil {
 		return fmt.Errorf("sync the store's folder: %w", err)
 	}
 	return nil
-}
-
-// syncDir makes the entries of a folder durable.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" { // directories cannot be synced there
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // isLocked reports whether err is how an engine says that the directory is in

@@ -39,6 +39,7 @@ type edits struct {
 
 	mu    sync.Mutex // guards the fields below
 	slots [2]manifestLength
+	there bool // the file is
 }
 
 type manifestLength struct{ number, length uint64 }
@@ -54,6 +55,7 @@ func (e *edits) check(files vfs.FS) error {
 	if err != nil {
 		return fmt.Errorf("read the store's edits: %w", err)
 	}
+	e.there = true
 	whole := 0
 	for i := 0; i < len(e.slots) && len(b) >= editsSlot; i, b = i+1, b[editsSlot:] {
 		if crc32.Checksum(b[:16], castagnoli) != binary.BigEndian.Uint32(b[16:]) {
@@ -170,15 +172,31 @@ func (e *edits) note(files vfs.FS, s manifestLength) error {
 		slot := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.number), s.length)
 		b = append(b, binary.BigEndian.AppendUint32(slot, crc32.Checksum(slot, castagnoli))...)
 	}
-	f, err := files.OpenReadWrite(filepath.Join(e.dir, editsFile), vfs.WriteCategoryUnspecified)
+	name := filepath.Join(e.dir, editsFile)
+	if !e.there { // it is never there without an entry
+		name += ".tmp"
+	}
+	f, err := files.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err == nil {
+		_, err = f.WriteAt(b, 0)
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	if err == nil && !e.there {
+		err = errors.Join(files.Rename(name, filepath.Join(e.dir, editsFile)), syncDir(files, e.dir))
+	}
 	if err != nil {
 		return fmt.Errorf("write the store's edits: %w", err)
 	}
-	_, err = f.WriteAt(b, 0)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write the store's edits: %w", err)
-	}
+	e.there = true
 	return nil
+}
+
+func syncDir(files vfs.FS, dir string) error {
+	d, err := files.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // watchEdits notes the length of each MANIFEST that is written through it, when it
@@ -207,8 +225,9 @@ func (f editsFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, 
 // A manifestFile counts what is written to a MANIFEST.
 type manifestFile struct {
 	vfs.File
-	fs editsFS
-	at manifestLength
+	fs    editsFS
+	at    manifestLength
+	named bool // its name is durable
 }
 
 func (f *manifestFile) Write(p []byte) (int, error) {
@@ -218,7 +237,12 @@ func (f *manifestFile) Write(p []byte) (int, error) {
 }
 
 func (f *manifestFile) Sync() error {
-	if err := f.File.Sync(); err != nil {
+	err := f.File.Sync()
+	if err == nil && !f.named { // the file that says which MANIFEST counts may be durable before its name
+		err = syncDir(f.fs.FS, f.fs.e.dir)
+		f.named = err == nil
+	}
+	if err != nil {
 		return err
 	}
 	return f.fs.e.note(f.fs.FS, f.at)

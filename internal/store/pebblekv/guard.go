@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -46,6 +45,7 @@ type guard struct {
 type change struct {
 	do    func() error
 	close bool // frees what the process holds: done in any case
+	sync  bool // after an error nothing is known of what it was to keep: never done again
 }
 
 func newGuard(dir string, files vfs.FS, space *store.Space) *guard {
@@ -66,16 +66,16 @@ func (g *guard) failure() error {
 
 // writeError is what a write tells its caller.
 func (g *guard) writeError(err error) error {
-	if errors.Is(err, syscall.ENOSPC) {
+	if fault.NoRoom(err) {
 		return fault.Of(store.ErrDiskFull, "the disk that holds %s is full: free some space (no space left on device)", g.dir)
 	}
 	return err
 }
 
-// freeze notes an error of a write; mu is held. What was synced may not be on disk
-// after a sync that failed, so that there only a new start tells.
+// freeze notes an error of a write; mu is held. After a sync that failed only a new start
+// tells what is on disk.
 func (g *guard) freeze(name string, err error, sync bool) {
-	if sync || !errors.Is(err, syscall.ENOSPC) {
+	if sync || !fault.NoRoom(err) {
 		g.final = true
 	}
 	err = g.writeError(fmt.Errorf("write %s: %w", name, err))
@@ -85,26 +85,26 @@ func (g *guard) freeze(name string, err error, sync bool) {
 }
 
 // attempt does what changes a file, and once more if the disk was full and the reserve
-// made room.
-func (g *guard) attempt(do func() error) error {
-	err := do()
-	if errors.Is(err, syscall.ENOSPC) && g.space.Yield() {
-		err = do()
+// made room, but for a sync.
+func (g *guard) attempt(c change) error {
+	err := c.do()
+	if fault.NoRoom(err) && g.space.Yield() && !c.sync {
+		err = c.do()
 	}
 	return err
 }
 
 // change does something to a file, or keeps it for later. do may be called again after
 // an error, and then goes on.
-func (g *guard) change(name string, c change, sync bool) {
+func (g *guard) change(name string, c change) {
 	if g.failure() == nil {
-		err := g.attempt(c.do)
+		err := g.attempt(c)
 		if err == nil {
 			return
 		}
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.freeze(name, err, sync)
+		g.freeze(name, err, c.sync)
 		g.kept = append(g.kept, c)
 		return
 	}
@@ -112,7 +112,7 @@ func (g *guard) change(name string, c change, sync bool) {
 	switch {
 	case g.failure() == nil: // thawed meanwhile
 		g.mu.Unlock()
-		g.change(name, c, sync)
+		g.change(name, c)
 		return
 	case !g.stopped:
 		g.kept = append(g.kept, c)
@@ -132,13 +132,14 @@ func (g *guard) thaw() error {
 	if g.final || g.stopped {
 		return g.failure()
 	}
-	for len(g.kept) > 0 {
-		if err := g.attempt(g.kept[0].do); err != nil {
-			g.final = g.final || !errors.Is(err, syscall.ENOSPC)
+	for i, c := range g.kept {
+		if err := g.attempt(c); err != nil {
+			g.final = c.sync || !fault.NoRoom(err)
+			g.kept = g.kept[i:]
 			return g.failure()
 		}
-		g.kept = slices.Delete(g.kept, 0, 1)
 	}
+	g.kept = nil
 	g.failed.Store(nil)
 	g.memory.Store(vfs.NewMem())
 	g.frozen = make(chan struct{})
@@ -178,10 +179,10 @@ func (g *guard) create(name string, category vfs.DiskWriteCategory, open func() 
 	f := &guarded{g: g, name: name}
 	if g.failure() == nil {
 		var err error
-		err = g.attempt(func() error {
+		err = g.attempt(change{do: func() error {
 			f.File, err = open()
 			return err
-		})
+		}})
 		if err == nil {
 			return f, nil
 		}
@@ -200,7 +201,7 @@ func (g *guard) create(name string, category vfs.DiskWriteCategory, open func() 
 	g.change(name, change{do: func() (err error) {
 		f.File, err = open()
 		return err
-	}}, false)
+	}})
 	return f, nil
 }
 
@@ -211,10 +212,10 @@ func (g *guard) createMerge(name string, open func() (vfs.File, error)) (vfs.Fil
 		return nil, err
 	}
 	f := &guarded{g: g, name: name, merge: true}
-	return f, g.attempt(func() (err error) {
+	return f, g.attempt(change{do: func() (err error) {
 		f.File, err = open()
 		return err
-	})
+	}})
 }
 
 func (g *guard) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
@@ -267,17 +268,17 @@ func (g *guard) Remove(name string) error {
 			return err
 		}
 		return nil
-	}}, false)
+	}})
 	return nil
 }
 
 func (g *guard) Rename(from, to string) error {
-	g.change(to, change{do: func() error { return g.FS.Rename(from, to) }}, false)
+	g.change(to, change{do: func() error { return g.FS.Rename(from, to) }})
 	return nil
 }
 
 func (g *guard) Link(from, to string) error {
-	g.change(to, change{do: func() error { return g.FS.Link(from, to) }}, false)
+	g.change(to, change{do: func() error { return g.FS.Link(from, to) }})
 	return nil
 }
 
@@ -294,12 +295,12 @@ type guarded struct {
 
 // write does what writes to the file. Pebble learns of an error where it can live with
 // it: of a merge, and of a table on disk that is being saved, which it saves again.
-func (f *guarded) write(do func() error, sync bool) error {
+func (f *guarded) write(c change) error {
 	switch {
 	case f.merge:
-		return f.g.attempt(do)
+		return f.g.attempt(c)
 	case isTable(f.name) && f.memory == nil:
-		err := f.g.attempt(do)
+		err := f.g.attempt(c)
 		if err != nil {
 			f.g.mu.Lock()
 			defer f.g.mu.Unlock()
@@ -307,7 +308,7 @@ func (f *guarded) write(do func() error, sync bool) error {
 		}
 		return err
 	}
-	f.g.change(f.name, change{do: do}, sync)
+	f.g.change(f.name, c)
 	return nil
 }
 
@@ -325,11 +326,11 @@ func (f *guarded) Write(p []byte) (int, error) {
 			return n, err
 		}
 	}
-	return len(p), f.write(once(met, func() error {
+	return len(p), f.write(change{do: once(met, func() error {
 		n, err := f.File.Write(rest)
 		rest = rest[n:]
 		return err
-	}), false)
+	})})
 }
 
 // once returns do, which first gives the error that was met already, if any.
@@ -357,7 +358,7 @@ func (f *guarded) sync(how func(vfs.File) error) error {
 			return nil
 		}
 	}
-	return f.write(once(met, func() error { return how(f.File) }), true)
+	return f.write(change{sync: true, do: once(met, func() error { return how(f.File) })})
 }
 
 // SyncTo syncs all or nothing that counts.
@@ -365,10 +366,10 @@ func (f *guarded) SyncTo(length int64) (whole bool, err error) {
 	if f.g.failure() != nil && !f.merge {
 		return false, nil
 	}
-	err = f.write(func() (err error) {
+	err = f.write(change{sync: true, do: func() (err error) {
 		whole, err = f.File.SyncTo(length)
 		return err
-	}, true)
+	}})
 	return whole, err
 }
 
@@ -406,6 +407,6 @@ func (f *guarded) Close() error {
 			err, f.File = f.File.Close(), nil
 		}
 		return err
-	}}, true)
+	}})
 	return nil
 }

@@ -19,7 +19,7 @@ const (
 )
 
 // Tables that damage keeps from being merged stay in level 0. With mostUnmerged of them
-// writes are refused; at stopWrites pebble would let them wait without end.
+// writes are refused; at stopWrites pebble lets them wait until some are merged.
 const (
 	mostUnmerged = 500
 	stopWrites   = 2 * mostUnmerged
@@ -37,7 +37,8 @@ type pacer struct {
 	pause  time.Duration // that the last failure made; 0 after a success
 	wait   *time.Timer   // grants when the pause is over; nil if there is none
 
-	unmerged atomic.Int64 // tables saved since a merge failed and none succeeded
+	damaged atomic.Bool  // a merge met damage
+	level0  atomic.Int64 // tables that wait in level 0, nearly
 }
 
 func (p *pacer) Register(_ int, db pebble.DBForCompaction) { p.db = db }
@@ -102,7 +103,10 @@ func (p *pacer) Done() {
 }
 
 // failed makes the next merge wait.
-func (p *pacer) failed() {
+func (p *pacer) failed(err error) {
+	if pebble.IsCorruptionError(err) {
+		p.damaged.Store(true)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
@@ -113,25 +117,24 @@ func (p *pacer) failed() {
 	p.wait = time.AfterFunc(p.pause, p.resume)
 }
 
-func (p *pacer) succeeded() {
+// merged notes a merge that succeeded.
+func (p *pacer) merged(i pebble.CompactionInfo) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.pause = 0
-	p.unmerged.Store(0)
-}
-
-// saved counts a table of what was in memory.
-func (p *pacer) saved() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.pause > 0 {
-		p.unmerged.Add(1)
+	p.mu.Unlock()
+	for _, from := range i.Input {
+		if from.Level == 0 {
+			p.level0.Add(int64(-len(from.Tables)))
+		}
+	}
+	if i.Output.Level == 0 {
+		p.level0.Add(int64(len(i.Output.Tables)))
 	}
 }
 
 // refusal is why nothing more is written, or nil.
 func (p *pacer) refusal(dir string) error {
-	if p.unmerged.Load() < mostUnmerged {
+	if p.level0.Load() < mostUnmerged || !p.damaged.Load() {
 		return nil
 	}
 	return fault.Of(store.ErrCorrupt, "%s takes no writes: damage keeps its tables from being merged: run weft doctor", dir)

@@ -96,6 +96,9 @@ func TestMergesGoOn(t *testing.T) {
 	e, s := openHere(t, t.TempDir(), Options{Create: true})
 	writeMegabytes(t, s, 60)
 	end := time.Now().Add(time.Minute)
+	if n, want := e.pacer.level0.Load(), e.db.Metrics().Levels[0].TablesCount; n > want+20 || n < want-20 {
+		t.Errorf("%d tables are counted in level 0, there are %d", n, want)
+	}
 	for e.db.Metrics().Levels[0].TablesCount >= 4 {
 		if time.Now().After(end) {
 			t.Fatalf("%d tables wait in level 0", e.db.Metrics().Levels[0].TablesCount)
@@ -114,7 +117,7 @@ func TestPauses(t *testing.T) {
 	p.Register(1, noMerges{})
 	var got []time.Duration
 	for range 8 {
-		p.failed()
+		p.failed(errors.New("no room"))
 		got = append(got, p.pause)
 		if ok, _ := p.TrySchedule(); ok {
 			t.Fatal("a merge may begin in a pause")
@@ -126,19 +129,7 @@ func TestPauses(t *testing.T) {
 			t.Fatalf("got %v, want %v seconds", got, want)
 		}
 	}
-	for range mostUnmerged {
-		if err := p.refusal("here"); err != nil {
-			t.Fatal(err)
-		}
-		p.saved()
-	}
-	if err := p.refusal("here"); !errors.Is(err, store.ErrCorrupt) {
-		t.Errorf("got %v, want corrupt: nothing can be merged", err)
-	}
-	p.succeeded()
-	if err := p.refusal("here"); err != nil {
-		t.Error(err)
-	}
+	p.merged(pebble.CompactionInfo{})
 	p.resume()
 	if ok, _ := p.TrySchedule(); !ok || p.pause != 0 {
 		t.Errorf("no merge may begin after a success: the pause is %v", p.pause)
@@ -147,10 +138,28 @@ func TestPauses(t *testing.T) {
 		t.Error("two merges at once")
 	}
 	p.Done()
-	p.failed()
+	p.failed(errors.New("no room"))
 	p.Unregister()
 	if ok, _ := p.TrySchedule(); ok || p.wait != nil {
 		t.Error("a merge may begin after the end")
+	}
+}
+
+// Writes are refused when many tables wait in level 0 and damage was met.
+func TestRefusalOfUnmerged(t *testing.T) {
+	p := &pacer{}
+	p.level0.Add(mostUnmerged)
+	if err := p.refusal("here"); err != nil {
+		t.Errorf("got %v without damage", err)
+	}
+	p.failed(pebble.ErrCorruption)
+	defer p.Unregister()
+	if err := p.refusal("here"); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("got %v, want corrupt", err)
+	}
+	p.merged(pebble.CompactionInfo{Input: []pebble.LevelInfo{{Level: 0, Tables: make([]pebble.TableInfo, 2)}, {Level: 6}}})
+	if err := p.refusal("here"); err != nil {
+		t.Errorf("got %v with room in level 0", err)
 	}
 }
 

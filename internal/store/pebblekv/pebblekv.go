@@ -105,6 +105,7 @@ func Open(dir string, o Options) (store.Engine, error) {
 		return nil, guard.writeError(openError(dir, err))
 	}
 	e := &engine{db: db, guard: guard, pacer: pacer, opt: po, fs: o.FS, dir: dir}
+	pacer.level0.Store(db.Metrics().Levels[0].TablesCount)
 	return e, e.locate()
 }
 
@@ -120,17 +121,15 @@ func optionsOf(o Options, p *pacer) *pebble.Options {
 			// The default ends the process. Whoever reads there gets the error.
 			DataCorruption: func(i pebble.DataCorruptionInfo) { o.Logf("%s is damaged: %v", i.Path, i.Details) },
 			BackgroundError: func(err error) {
-				p.failed()
+				p.failed(err)
 				o.Logf("tables cannot be written or merged: %v", err)
 			},
 			FlushEnd: func(i pebble.FlushInfo) {
-				if i.Err == nil {
-					p.saved()
-				}
+				p.level0.Add(int64(len(i.Output)))
 			},
 			CompactionEnd: func(i pebble.CompactionInfo) {
 				if i.Err == nil {
-					p.succeeded()
+					p.merged(i)
 				}
 			},
 		},
@@ -202,6 +201,9 @@ func (e *engine) Apply(w *store.Writes) (err error) {
 
 func (e *engine) Sync() (err error) {
 	defer stopped(&err)
+	if err := e.guard.thaw(); err != nil { // nor is it kept to be synced
+		return err
+	}
 	if err := e.db.LogData(nil, pebble.Sync); err != nil {
 		return err
 	}

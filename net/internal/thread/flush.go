@@ -3,8 +3,10 @@ package thread
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -185,9 +187,30 @@ func (t *Thread) syncLoop() {
 		}
 		t.dirty = false
 		t.mu.Unlock()
-		if err := t.syncNow(); err != nil {
-			t.env.log.Error("sync", "thread", t.id.String(), "err", err)
+		err := t.syncNow()
+		if err == nil {
+			continue
 		}
+		t.env.log.Error("sync", "thread", t.id.String(), "err", err)
+		if fault.Is(err, fault.DiskFull) { // there may be room later
+			t.mu.Lock()
+			t.dirty = true
+			t.mu.Unlock()
+			t.pause(fullPause)
+		}
+	}
+}
+
+// fullPause is between a sync that a full disk refused and the next.
+const fullPause = time.Second
+
+// pause waits; the end of the thread ends it.
+func (t *Thread) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.ended:
 	}
 }
 

@@ -64,7 +64,7 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 	t := &Thread{
 		env: env, id: id, signed: slices.Clone(signed), genesis: g, relay: relay, keys: k,
 		logs: map[clock.LogID]*threadLog{}, named: map[clock.LogID]clock.Hash{},
-		graph: newControlGraph(id, g), flushedTo: -1,
+		graph: newControlGraph(id, g), flushedTo: -1, ended: make(chan struct{}),
 	}
 	t.blobs.init(t)
 	return t, nil
@@ -143,6 +143,7 @@ func (t *Thread) Close() {
 		return
 	}
 	t.closed = true
+	close(t.ended)
 	t.stopWaker()
 	t.grew.Ring()
 	t.mu.Unlock()

@@ -84,6 +84,7 @@ type Thread struct {
 	wakeAt    clock.Time
 	waker     *time.Timer
 	closed    bool
+	ended     chan struct{} // closed with the thread
 
 	wg sync.WaitGroup // the goroutines that sync and wake
 }
