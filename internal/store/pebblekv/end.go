@@ -20,6 +20,9 @@ import (
 // batch.
 const batchHeader = 12
 
+// firstPosition is that of an empty store: pebble keeps the numbers before to itself.
+const firstPosition = 10
+
 // checkEnd compares up to where the files of a store go with what was durable. Pebble
 // takes a log that is damaged for one that ends there, writes what came before to a
 // table and deletes the log: nothing of that may happen before this.
@@ -27,10 +30,9 @@ func checkEnd(files vfs.FS, dir string, durable uint64) error {
 	if durable == 0 {
 		return nil
 	}
-	logs, end, err := neededLogs(files, dir)
-	if err != nil {
-		return fault.Of(store.ErrCorrupt, "%s is damaged: %v: run weft doctor", dir, err)
-	}
+	// How the MANIFEST ends is compared with EDITS. Behind that its end may be torn.
+	logs, end, _ := neededLogs(files, dir)
+	end = max(end, firstPosition)
 	for _, name := range logs {
 		if end >= durable {
 			break
@@ -106,25 +108,27 @@ func newestEdits(files vfs.FS, dir string) (log, position uint64, err error) {
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, "MANIFEST-") })
 	slices.Sort(names)
+	whole := false
 	for _, name := range slices.Backward(names) {
 		name = filepath.Join(dir, name)
 		p, err := readFile(files, name)
 		if err == nil {
 			var seq uint64
 			log, seq, err = readEdits(p)
-			position = seq + 1
+			position = max(position, seq+1)
+			whole = whole || err == nil
 		}
 		if err != nil && damage == nil {
 			damage = fmt.Errorf("%s: %w", name, err)
 		}
-		if log > 0 { // up to where it is whole
+		if log > 0 { // up to where it is whole; one that was just begun does not say
 			return log, position, damage
 		}
 	}
-	if damage == nil {
+	if damage == nil && !whole {
 		damage = errors.New("it has no MANIFEST")
 	}
-	return 0, 0, damage
+	return 0, position, damage
 }
 
 // readLog reads a log by its number, whose type pebble keeps to itself.

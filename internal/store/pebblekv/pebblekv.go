@@ -81,6 +81,11 @@ func Open(dir string, o Options) (store.Engine, error) {
 	po := optionsOf(o, pacer)
 	guard := newGuard(dir, watchEdits(po.FS, edits), o.Space)
 	po.Cache, po.FS = cache, guard
+	lock, err := lockDir(dir, o)
+	if err != nil {
+		return nil, guard.writeError(err)
+	}
+	defer lock.Close() // the database has it, too
 	if !o.Create {
 		if err := edits.check(o.FS); err != nil {
 			return nil, err
@@ -89,6 +94,7 @@ func Open(dir string, o Options) (store.Engine, error) {
 			return nil, err
 		}
 	}
+	po.Lock = lock
 	db, err := open(dir, po)
 	// Pebble was told that all is well. What is there can be read on a full disk.
 	if failed := guard.thaw(); failed != nil && (o.Create || err != nil || !errors.Is(failed, store.ErrDiskFull)) {
@@ -107,6 +113,16 @@ func Open(dir string, o Options) (store.Engine, error) {
 	e := &engine{db: db, guard: guard, pacer: pacer, opt: po, fs: o.FS, dir: dir}
 	pacer.level0.Store(db.Metrics().Levels[0].TablesCount)
 	return e, e.locate()
+}
+
+// lockDir keeps other processes out while the files are looked at.
+func lockDir(dir string, o Options) (*pebble.Lock, error) {
+	if o.Create {
+		if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return pebble.LockDirectory(dir, o.FS)
 }
 
 func optionsOf(o Options, p *pacer) *pebble.Options {

@@ -1,0 +1,7 @@
+//go:build slow
+
+package pebblekv
+
+import "testing"
+
+func TestSlowPowerLossAnywhere(t *testing.T) { losePower(t, 2000) }
