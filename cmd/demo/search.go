@@ -5,11 +5,15 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 // readLines returns the lines of a JSONL file, gzipped or not.
@@ -46,10 +50,37 @@ func needlesOf(lines [][]byte) [][]byte {
 	return needles
 }
 
-// search returns which needles occur in the files under dir, and how many
-// bytes it looked through.
+// search returns which needles occur in the files under the home dir, or in what its
+// store gives of them, which packs them; and how many bytes it looked through.
 func search(dir string, needles [][]byte) (found []string, searched int64, err error) {
 	seen := map[int]bool{}
+	look := func(where string, p []byte) {
+		searched += int64(len(p))
+		for i, n := range needles {
+			if !seen[i] && bytes.Contains(p, n) {
+				seen[i] = true
+				found = append(found, fmt.Sprintf("%q in %s", n, where))
+			}
+		}
+	}
+	s, err := engines.Open(filepath.Join(dir, "store"), nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	snap := s.Snapshot()
+	it := snap.Iterate(store.Range{})
+	for ; it.Valid() && err == nil; it.Next() {
+		var value []byte
+		value, err = it.Value()
+		look("a key of the store", it.Key())
+		look("a value of the store", value)
+	}
+	err = errors.Join(err, it.Err())
+	it.Close()
+	snap.Release()
+	if err = errors.Join(err, s.Close()); err != nil {
+		return nil, 0, err
+	}
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
@@ -58,13 +89,7 @@ func search(dir string, needles [][]byte) (found []string, searched int64, err e
 		if err != nil {
 			return err
 		}
-		searched += int64(len(p))
-		for i, n := range needles {
-			if !seen[i] && bytes.Contains(p, n) {
-				seen[i] = true
-				found = append(found, fmt.Sprintf("%q in %s", n, filepath.Base(path)))
-			}
-		}
+		look(filepath.Base(path), p)
 		return nil
 	})
 	return found, searched, err
