@@ -249,7 +249,7 @@ func shortOf(t *net.Thread, heads []headNote) error {
 func (n *Node) noteDatabase(d *database) error {
 	had, ok := n.note.get(d.thread.ID())
 	if ok && had.Name == d.name && had.Number == d.number && had.Rebuilding == d.rebuilding.Load() {
-		return nil
+		return n.note.flush()
 	}
 	e, err := d.thread.Essence()
 	if err != nil {

@@ -99,6 +99,7 @@ type note struct {
 	databases map[net.ThreadID]*noted
 	relays    []relayNote
 	peers     []string
+	stale     bool // the file lacks what memory has: a write failed
 }
 
 // A noted is what the note has of one database.
@@ -266,14 +267,26 @@ func (n *note) reopen() (err error) {
 	return nil
 }
 
-// write adds entries that were taken in, durably.
+// write adds entries that were taken in, durably. After an error the file lacks what
+// memory has: the next write, also one of nothing, writes all of it.
 func (n *note) write(entries []byte) error {
-	if len(entries) == 0 {
+	switch {
+	case len(entries) == 0 && !n.stale:
 		return nil
-	}
-	if n.f == nil {
+	case n.f == nil:
 		return ErrClosed
+	case n.stale:
+		err := n.rewrite()
+		n.stale = err != nil
+		return err
 	}
+	err := n.append(entries)
+	n.stale = err != nil
+	return err
+}
+
+// append adds entries at the end of the file, or rewrites it.
+func (n *note) append(entries []byte) error {
 	end := n.end + int64(len(entries))
 	if end > n.crowded {
 		if n.crowded = 4*int64(len(n.encode())) + noteGrows; end > n.crowded && n.rewrite() == nil {
@@ -345,15 +358,24 @@ func (n *note) addLocked(kind byte, v any) error {
 	return n.write(entry)
 }
 
+// flush writes what an earlier write could not.
+func (n *note) flush() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.write(nil)
+}
+
 // keep notes a database.
 func (n *note) keep(d databaseNote) error { return n.add(notedDatabase, d) }
 
 // remove forgets a database.
 func (n *note) remove(id net.ThreadID) error {
-	if _, ok := n.get(id); !ok {
-		return nil
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.databases[id] == nil {
+		return n.write(nil)
 	}
-	return n.add(notedRemoved, id)
+	return n.addLocked(notedRemoved, id)
 }
 
 // reached notes how far the own logs of databases are durable: one sync for all that
@@ -394,7 +416,7 @@ func (n *note) setRelays(relays []relayNote) error {
 		return a.Addr == b.Addr && a.Key == b.Key && slices.Equal(a.Databases, b.Databases)
 	})
 	if same {
-		return nil
+		return n.write(nil)
 	}
 	return n.addLocked(notedRelays, relays)
 }
@@ -411,7 +433,7 @@ func (n *note) setPeers(addrs []string) error {
 		}
 	}
 	if slices.Equal(n.peers, all) {
-		return nil
+		return n.write(nil)
 	}
 	return n.addLocked(notedPeers, all)
 }

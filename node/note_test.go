@@ -1,0 +1,45 @@
+package node
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/weftdb/weft/net"
+)
+
+// What the file could not take is in it after the next write that can, also one of
+// nothing new.
+func TestNoteRetries(t *testing.T) {
+	path := filepath.Join(t.TempDir(), fileNote)
+	n, _, err := openNote(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, kept := databaseNote{Thread: net.ThreadID{1}, Number: 1, Name: "gone"}, databaseNote{Thread: net.ThreadID{2}, Number: 2, Name: "kept"}
+	if err := n.keep(gone); err != nil {
+		t.Fatal(err)
+	}
+	good := n.f
+	if n.f, err = os.Open(path); err != nil { // it takes no writes
+		t.Fatal(err)
+	}
+	if n.remove(gone.Thread) == nil || n.keep(kept) == nil {
+		t.Fatal("a file that takes no writes took one")
+	}
+	if err := n.f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n.f = good
+	if err := errors.Join(n.remove(gone.Thread), n.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err = openNote(path); err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if all := n.all(); len(all) != 1 || all[0].Name != "kept" {
+		t.Errorf("got %+v, want the one that was kept", all)
+	}
+}
