@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 
@@ -117,7 +118,8 @@ func TestCompact(t *testing.T) {
 func TestCompactByRelay(t *testing.T) {
 	w := newTown(t)
 	ctx := t.Context()
-	a, b := w.device(w.options), w.device(w.options)
+	homeA, homeB := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
+	a, b := w.deviceIn(homeA, w.options), w.deviceIn(homeB, w.options)
 	if _, err := a.CreateDatabase(ctx, "atlas"); err != nil {
 		t.Fatal(err)
 	}
@@ -141,10 +143,14 @@ func TestCompactByRelay(t *testing.T) {
 	w.becomes(b, "atlas", "identical")
 	waitHash(t, a, "atlas", info(t, b, "atlas"))
 
-	if err := b.RemoveRelay(ctx, w.relay.Peer().String()); err != nil {
+	if err := errors.Join(a.Close(), b.RemoveRelay(ctx, w.relay.Peer().String())); err != nil {
 		t.Fatal(err)
 	}
 	update(t, b, "atlas", bson.D{{Key: "_id", Value: 2}}, inc) // nobody knows of it
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a = open(t, node.Config{Home: homeA})
 	for range 10 {
 		update(t, a, "atlas", bson.D{}, inc)
 	}
@@ -171,9 +177,7 @@ func TestCompactByRelay(t *testing.T) {
 		t.Errorf("the joiner got %d records, of %d before the cut", got, before.Records)
 	}
 
-	if _, err := b.AddRelay(ctx, w.addr, w.options); err != nil {
-		t.Fatal(err)
-	}
+	b = w.deviceIn(homeB, w.options)
 	w.becomes(b, "atlas", "identical")
 	w.becomes(c, "atlas", "identical")
 	want := info(t, b, "atlas")

@@ -45,7 +45,13 @@ func newTown(t *testing.T) *town {
 
 func (w *town) device(o node.RelayOptions) *node.Node {
 	w.t.Helper()
-	n := open(w.t, node.Config{})
+	return w.deviceIn("", o)
+}
+
+// deviceIn is device with its home in a folder.
+func (w *town) deviceIn(home string, o node.RelayOptions) *node.Node {
+	w.t.Helper()
+	n := open(w.t, node.Config{Home: home})
 	if _, err := n.AddRelay(w.t.Context(), w.addr, o); err != nil {
 		w.t.Fatal(err)
 	}
