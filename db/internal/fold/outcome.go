@@ -3,6 +3,7 @@ package fold
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
@@ -155,10 +156,17 @@ func (f *refolder) writeHistory(r *refolding) error {
 	return f.finish(r)
 }
 
+// told reports whether a record that is folded has an operation on the document that
+// holds: the journal tells of the document then. One that is refused does not, though
+// the record may change what others did to it.
+func (r *refolding) told() bool {
+	return slices.ContainsFunc(r.events, func(ev Event) bool { return !ev.known && ev.Code == keyspace.CodeOK })
+}
+
 func (f *refolder) finish(r *refolding) error {
 	b, e := f.b, r.e
-	b.unnamed = r.unnamed
-	if r.unnamed && (r.flipped || len(r.gone) > 0) {
+	b.unnamed = r.unnamed || !r.told()
+	if b.unnamed && (r.flipped || len(r.gone) > 0) {
 		b.gap(e.coll)
 	}
 	b.set(e, r.cur, nil, nil)
