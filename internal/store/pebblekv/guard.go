@@ -44,8 +44,9 @@ type guard struct {
 // A change is something to do to a file.
 type change struct {
 	do    func() error
-	close bool // frees what the process holds: done in any case
-	sync  bool // after an error nothing is known of what it was to keep: never done again
+	close bool  // frees what the process holds: done in any case
+	sync  bool  // after an error nothing is known of what it was to keep: never done again
+	met   error // of the first try, which was made already; nil if none was
 }
 
 func newGuard(dir string, files vfs.FS, space *store.Space) *guard {
@@ -87,7 +88,10 @@ func (g *guard) freeze(name string, err error, sync bool) {
 // attempt does what changes a file, and once more if the disk was full and the reserve
 // made room, but for a sync.
 func (g *guard) attempt(c change) error {
-	err := c.do()
+	err := c.met
+	if err == nil {
+		err = c.do()
+	}
 	if fault.NoRoom(err) && g.space.Yield() && !c.sync {
 		err = c.do()
 	}
@@ -105,21 +109,31 @@ func (g *guard) change(name string, c change) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.freeze(name, err, c.sync)
-		g.kept = append(g.kept, c)
+		g.keep(c)
 		return
 	}
 	g.mu.Lock()
 	switch {
 	case g.failure() == nil: // thawed meanwhile
 		g.mu.Unlock()
+		if !c.sync {
+			c.met = nil
+		}
 		g.change(name, c)
 		return
 	case !g.stopped:
-		g.kept = append(g.kept, c)
+		g.final = g.final || c.sync && c.met != nil
+		g.keep(c)
 	case c.close:
 		_ = c.do() // nothing that counts was written
 	}
 	g.mu.Unlock()
+}
+
+// keep keeps a change; what its first try met has been told. mu is held.
+func (g *guard) keep(c change) {
+	c.met = nil
+	g.kept = append(g.kept, c)
 }
 
 // thaw does what was kept if there is room now, and returns why not.
@@ -326,22 +340,11 @@ func (f *guarded) Write(p []byte) (int, error) {
 			return n, err
 		}
 	}
-	return len(p), f.write(change{do: once(met, func() error {
+	return len(p), f.write(change{met: met, do: func() error {
 		n, err := f.File.Write(rest)
 		rest = rest[n:]
 		return err
-	})})
-}
-
-// once returns do, which first gives the error that was met already, if any.
-func once(met error, do func() error) func() error {
-	return func() error {
-		if err := met; err != nil {
-			met = nil
-			return err
-		}
-		return do()
-	}
+	}})
 }
 
 // WriteAt is nothing that pebble does to files that it creates.
@@ -358,7 +361,7 @@ func (f *guarded) sync(how func(vfs.File) error) error {
 			return nil
 		}
 	}
-	return f.write(change{sync: true, do: once(met, func() error { return how(f.File) })})
+	return f.write(change{sync: true, met: met, do: func() error { return how(f.File) }})
 }
 
 // SyncTo syncs all or nothing that counts.
