@@ -47,6 +47,8 @@ type DatabaseDiagnosis struct {
 	// Rebuilding says that it was damaged and that its peers have not given yet what
 	// they hold.
 	Rebuilding bool `json:"rebuilding,omitempty"`
+	// Lost says what of it was lost or given up in a repair.
+	Lost string `json:"lost,omitempty"`
 }
 
 // Whole reports whether nothing is damaged, and nothing is still being rebuilt.
@@ -151,14 +153,14 @@ func (n *Node) readAll(ctx context.Context, prefix []byte) error {
 
 // checkDatabase checks one database, which is not served any more if it is damaged.
 func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, pace func(int) error) (DatabaseDiagnosis, error) {
-	out := DatabaseDiagnosis{Name: d.name, ID: d.thread.ID().String(), Damage: []string{}, Rebuilding: d.rebuilding.Load()}
+	out := DatabaseDiagnosis{Name: d.name, ID: d.thread.ID().String(), Damage: []string{}, Rebuilding: d.rebuilding.Load(), Lost: n.lossOf(d).String()}
 	var first error
 	report := func(err error) {
 		if first == nil {
 			first = err
 		}
-		if len(out.Damage) < maxDamage {
-			out.Damage = append(out.Damage, err.Error())
+		if text := plain(err); len(out.Damage) < maxDamage && !slices.Contains(out.Damage, text) {
+			out.Damage = append(out.Damage, text)
 		}
 	}
 	// What cannot be read for another reason than damage ends the check.
@@ -181,10 +183,12 @@ func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, p
 	}
 	if !o.Logs && !out.Rebuilding {
 		hash, err := d.checkFold(ctx)
+		if first == nil && err == nil {
+			out.Hash = hash.String()
+		}
 		if err = note(err); err != nil {
 			return out, n.gone(d, err)
 		}
-		out.Hash = hash.String()
 	}
 	if first != nil {
 		n.quarantine(d, first)
