@@ -127,11 +127,24 @@ func (n *Node) verifyStore(ctx context.Context, rate int64) error {
 				}
 			}
 		}
-		if !touched {
+		if !touched && !n.explains(d) {
 			n.suffer(d.Err)
 		}
 	})
 	return errors.Join(err, failed)
+}
+
+// explains reports whether a damage of the store is of a database that is known to be
+// damaged.
+func (n *Node) explains(d store.Damage) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, of := range n.damaged {
+		if of.prefix != nil && (d.Lower != nil || d.Upper != nil) && (d.Touches(foldPrefix(of.number)) || d.Touches(of.prefix)) {
+			return true
+		}
+	}
+	return false
 }
 
 // readAll reads every value under a prefix.

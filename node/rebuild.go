@@ -214,7 +214,7 @@ func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) e
 			continue
 		}
 		if o.Tell != nil && d.rebuilding.Load() {
-			o.Tell(fmt.Sprintf("database %s waits up to %s for a relay or a member to give all that it holds (%d records are here)", b.Name, wait, b.Records))
+			o.Tell(fmt.Sprintf("database %s waits up to %s for a relay or a member to give all that it holds: %s here", b.Name, wait, records(uint64(b.Records))))
 		}
 		select {
 		case <-d.rebuilt:

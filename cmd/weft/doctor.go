@@ -112,6 +112,8 @@ func writeDiagnosis(w io.Writer, d node.Diagnosis) {
 			state = "DAMAGED"
 		case b.Rebuilding:
 			state = "rebuilding"
+		case b.Lost != "":
+			state = "consistent" // what is there is as it was written
 		}
 		rows = append(rows, []string{b.Name, state, fmt.Sprint(b.Records), fmt.Sprint(b.Blobs), cmp.Or(b.Hash, "-")})
 	}
