@@ -151,7 +151,7 @@ func TestRepairLostEnd(t *testing.T) {
 					t.Errorf("got %+v, want alone to be uncertain, kept to have hash %s", b, want)
 				}
 			}
-			if len(told) != 1 || !strings.Contains(told[0], "kept waits") {
+			if len(told) != 1 || !strings.Contains(told[0], "kept waits") || !strings.Contains(told[0], w.addr.String()) {
 				t.Errorf("told %q, want what is waited for", told)
 			}
 			for name, b := range filesOf(t, r.Kept) {

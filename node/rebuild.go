@@ -154,6 +154,19 @@ func (n *Node) hasPeers(d *database) bool {
 		len(members) == 0 && len(n.note.peerList()) > 0
 }
 
+// peersOf names who may hold a database.
+func (n *Node) peersOf(d *database) string {
+	var who []string
+	relays, err := n.relaysOf(d.name)
+	for _, r := range relays {
+		who = append(who, "relay "+r.Addr.String())
+	}
+	if others := len(d.thread.Members()) - 1; err != nil || others != 0 {
+		who = append(who, "a member")
+	}
+	return strings.Join(who, " or ")
+}
+
 // essence returns what a thread can be opened with: from the store, else from the note.
 func (n *Node) essence(id net.ThreadID) (net.Essence, error) {
 	if noted, ok := n.note.get(id); ok {
@@ -214,7 +227,7 @@ func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) e
 			continue
 		}
 		if o.Tell != nil && d.rebuilding.Load() {
-			o.Tell(fmt.Sprintf("database %s waits up to %s for a relay or a member to give all that it holds: %s here", b.Name, wait, records(uint64(b.Records))))
+			o.Tell(fmt.Sprintf("database %s waits up to %s for %s to give all that it holds: %s here", b.Name, wait, n.peersOf(d), records(uint64(b.Records))))
 		}
 		select {
 		case <-d.rebuilt:

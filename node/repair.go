@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -198,7 +199,10 @@ func (h *home) cloneStore() (dir string, err error) {
 			return copyFile(at, name)
 		}
 	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return "", fault.Of(ErrNoRoom, "the disk that holds %s is full: free some space", h.dir)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return "", err
 	}
 	return dir, h.copyNote(dir)
