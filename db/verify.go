@@ -43,7 +43,7 @@ func (db *DB) Verify(ctx context.Context) (Hash, error) {
 		h.Apply([]lthash.Delta{{Seed: keyspace.RefusedSeed(r.Stamp, keyspace.Code(slices.Index(keyspace.Reasons[:], r.Reason)))}})
 	}
 	if want := v.StateHash(); h.Sum() != want {
-		return want, fault.Of(ErrState, "the state hash is %x, that of the documents %x", want, h.Sum())
+		return want, fault.Of(ErrState, "the state hash is %s, that of the documents %s", want, Hash(h.Sum()))
 	}
 	return v.StateHash(), nil
 }

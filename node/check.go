@@ -47,6 +47,8 @@ type DatabaseDiagnosis struct {
 	// Rebuilding says that it was damaged and that its peers have not given yet what
 	// they hold.
 	Rebuilding bool `json:"rebuilding,omitempty"`
+	// Lost says what of it was lost or given up in a repair.
+	Lost string `json:"lost,omitempty"`
 }
 
 // Whole reports whether nothing is damaged, and nothing is still being rebuilt.
@@ -125,11 +127,24 @@ func (n *Node) verifyStore(ctx context.Context, rate int64) error {
 				}
 			}
 		}
-		if !touched {
+		if !touched && !n.explains(d) {
 			n.suffer(d.Err)
 		}
 	})
 	return errors.Join(err, failed)
+}
+
+// explains reports whether a damage of the store is of a database that is known to be
+// damaged.
+func (n *Node) explains(d store.Damage) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, of := range n.damaged {
+		if of.prefix != nil && (d.Lower != nil || d.Upper != nil) && (d.Touches(foldPrefix(of.number)) || d.Touches(of.prefix)) {
+			return true
+		}
+	}
+	return false
 }
 
 // readAll reads every value under a prefix.
@@ -151,14 +166,14 @@ func (n *Node) readAll(ctx context.Context, prefix []byte) error {
 
 // checkDatabase checks one database, which is not served any more if it is damaged.
 func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, pace func(int) error) (DatabaseDiagnosis, error) {
-	out := DatabaseDiagnosis{Name: d.name, ID: d.thread.ID().String(), Damage: []string{}, Rebuilding: d.rebuilding.Load()}
+	out := DatabaseDiagnosis{Name: d.name, ID: d.thread.ID().String(), Damage: []string{}, Rebuilding: d.rebuilding.Load(), Lost: n.lossOf(d).String()}
 	var first error
 	report := func(err error) {
 		if first == nil {
 			first = err
 		}
-		if len(out.Damage) < maxDamage {
-			out.Damage = append(out.Damage, err.Error())
+		if text := plain(err); len(out.Damage) < maxDamage && !slices.Contains(out.Damage, text) {
+			out.Damage = append(out.Damage, text)
 		}
 	}
 	// What cannot be read for another reason than damage ends the check.
@@ -181,10 +196,12 @@ func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, p
 	}
 	if !o.Logs && !out.Rebuilding {
 		hash, err := d.checkFold(ctx)
+		if first == nil && err == nil {
+			out.Hash = hash.String()
+		}
 		if err = note(err); err != nil {
 			return out, n.gone(d, err)
 		}
-		out.Hash = hash.String()
 	}
 	if first != nil {
 		n.quarantine(d, first)

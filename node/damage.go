@@ -12,6 +12,7 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
 )
 
@@ -36,13 +37,17 @@ type damaged struct {
 	name   string
 	id     net.ThreadID
 	number uint64
+	prefix []byte // of its thread's keys; nil if the thread did not open
 	err    error
 }
 
 // refuse returns why the database is not served.
 func (d *damaged) refuse() error {
-	return fault.Of(ErrDamaged, "database %s is damaged and not served: %s: run weft doctor", d.name, strings.TrimSuffix(d.err.Error(), ": run weft doctor"))
+	return fault.Of(ErrDamaged, "database %s is damaged and not served: %s: run weft doctor", d.name, plain(d.err))
 }
+
+// plain returns what an error says without what to do, which is said once.
+func plain(err error) string { return strings.ReplaceAll(err.Error(), ": run weft doctor", "") }
 
 // isDamage reports whether an error says that what is stored is not what was written.
 func isDamage(err error) bool { return fault.Is(err, fault.Corrupt) }
@@ -76,11 +81,11 @@ func (n *Node) Damages() []Damage {
 	defer n.mu.Unlock()
 	var out []Damage
 	for _, d := range n.damaged {
-		out = append(out, Damage{Database: d.name, ID: d.id, Reason: d.err.Error()})
+		out = append(out, Damage{Database: d.name, ID: d.id, Reason: plain(d.err)})
 	}
 	slices.SortFunc(out, func(a, b Damage) int { return cmp.Compare(a.Database, b.Database) })
 	for _, err := range n.harm {
-		out = append(out, Damage{Reason: err.Error()})
+		out = append(out, Damage{Reason: plain(err)})
 	}
 	return out
 }
@@ -104,7 +109,7 @@ func (n *Node) quarantine(d *database, why error) {
 	}
 	delete(n.databases, d.name)
 	n.mu.Unlock()
-	n.setDamaged(&damaged{name: d.name, id: d.thread.ID(), number: d.number, err: why})
+	n.setDamaged(&damaged{name: d.name, id: d.thread.ID(), number: d.number, prefix: d.thread.Prefix(), err: why})
 	d.thread.Attach(nil)
 	err := d.close()
 	if werr := n.host.Withdraw(d.thread.ID()); !errors.Is(werr, net.ErrUnknownThread) {
@@ -223,7 +228,7 @@ func (n *Node) join(name string, r databaseRecord) {
 		d.rebuilding.Store(noted.Rebuilding)
 		if short := shortOf(t, noted.heads); short != nil && !noted.Rebuilding {
 			n.quarantine(d, short)
-		} else if err := n.noteDatabase(d); err != nil {
+		} else if err := errors.Join(n.noteDatabase(d), n.forgetLoss(d)); err != nil {
 			n.log.Error("note of a database", "database", name, "error", err)
 		}
 		return
@@ -279,6 +284,16 @@ func (n *Node) noteProgress() error {
 		err = n.note.setPeers(peers)
 	}
 	return errors.Join(n.note.reached(own), err)
+}
+
+// noteEnd notes of a store that was closed that the own logs are noted up to its end, so
+// that a repair can tell what it has lost. What was damaged may have more.
+func (n *Node) noteEnd() error {
+	position, err := store.Witnessed(n.home.path(cmp.Or(n.cfg.storeDir, dirStore)))
+	if err != nil || position == 0 {
+		return err
+	}
+	return n.note.complete(position)
 }
 
 // noteRelays notes the relays of the node, but for the one with an address.

@@ -47,6 +47,7 @@ type database struct {
 	rebuilding atomic.Bool   // it is not served before its peers have given what they hold
 	rebuilt    chan struct{} // closed when it is not rebuilding any more
 	lost       []string      // what did not come back; read after rebuilt is closed
+	short      shortfall     // the same, in numbers
 
 	cutMu sync.Mutex // guards the fields below
 	cut   net.Cut    // what of the thread does not count, as told last
@@ -63,6 +64,7 @@ type DatabaseRef struct {
 	ID     net.ThreadID
 	Name   string
 	Damage string // why it is not served; "" if it is
+	Lost   string // what of it was lost or given up in a repair of the last 30 days
 }
 
 // checkName checks the name of a database.
@@ -263,9 +265,9 @@ func (n *Node) Databases() []DatabaseRef {
 		if d.name == mailboxName {
 			continue
 		}
-		r := DatabaseRef{ID: d.thread.ID(), Name: d.name}
+		r := DatabaseRef{ID: d.thread.ID(), Name: d.name, Lost: n.lossOf(d).listed()}
 		if d.rebuilding.Load() {
-			r.Damage = "it is being rebuilt"
+			r.Damage = "it is being rebuilt: it is served when a relay or a member has given all that it holds"
 		}
 		out = append(out, r)
 	}

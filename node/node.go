@@ -77,8 +77,8 @@ type Config struct {
 	offline  bool   // a home that is checked listens nowhere and connects to nobody
 	storeDir string // in the home, of a copy that is being repaired; "" is the store
 
-	// Engine is the store's engine, "badger" or "pebble"; "" means badger. It is
-	// fixed when the home is made.
+	// Engine is the store's engine, "badger" or "pebble"; "" means the one that
+	// the home has, or pebble. It is fixed when the home is made.
 	Engine string
 	// Log receives what an operator may want to know; nil discards it.
 	Log *slog.Logger
@@ -133,6 +133,9 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		loading:   make(slots, loadAtOnce), crowd: make(chan struct{}, 1),
 	}
 	n.life, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := checkEngine(c.Engine); err != nil { // before anything is made
+		return nil, err
+	}
 	for _, start := range []func(context.Context) error{
 		n.startHome,
 		n.startStore,
@@ -269,13 +272,18 @@ func (n *Node) Close() error {
 		errs = append(errs, n.mail.close())
 	}
 	n.cancel()
+	whole := len(n.Damages()) == 0
 	for _, d := range n.all() {
 		errs = append(errs, d.close())
+		whole = whole && !d.rebuilding.Load()
 	}
-	if n.note != nil && n.host != nil {
-		if err := n.noteProgress(); err != nil { // it is of the next open, not of what was done
+	noted := n.note != nil && n.host != nil
+	if noted {
+		err := n.noteProgress()
+		if err != nil { // it is of the next open, not of what was done
 			n.log.Warn("the home's note is not written", "error", err)
 		}
+		whole = whole && err == nil
 	}
 	if n.host != nil {
 		errs = append(errs, n.host.Close())
@@ -283,6 +291,11 @@ func (n *Node) Close() error {
 	n.wg.Wait()
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
+	}
+	if noted && whole && errors.Join(errs...) == nil && len(n.Damages()) == 0 {
+		if err := n.noteEnd(); err != nil {
+			n.log.Warn("the home's note is not written", "error", err)
+		}
 	}
 	if n.note != nil {
 		errs = append(errs, n.note.Close())

@@ -47,6 +47,8 @@ const (
 	notedRemoved             // thread ID
 	notedRelays              // [relayNote…]
 	notedPeers               // [address…]
+	notedLoss                // lossNote
+	notedEnd                 // position of the store when own logs were noted last, at its end
 )
 
 var noteCodec = canonical.New(canonical.Options{
@@ -99,13 +101,15 @@ type note struct {
 	databases map[net.ThreadID]*noted
 	relays    []relayNote
 	peers     []string
-	stale     bool // the file lacks what memory has: a write failed
+	stale     bool   // the file lacks what memory has: a write failed
+	ended     uint64 // the store's position at which the heads are all that there was; 0: not known
 }
 
 // A noted is what the note has of one database.
 type noted struct {
 	databaseNote
 	heads []headNote
+	loss  *lossNote // nil if nothing is known to be lost
 }
 
 // openNote reads the note, or begins one. damaged says that some of it could not be
@@ -118,7 +122,9 @@ func openNote(path string) (_ *note, damaged bool, err error) {
 	}
 	fresh := err != nil
 	if !fresh {
-		damaged = n.read(b)
+		if damaged = n.read(b); damaged {
+			n.ended = 0 // heads may be what is missing
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -193,6 +199,18 @@ func (n *note) take(kind byte, body []byte) error {
 			return err
 		}
 		n.peers = peers
+	case notedLoss:
+		var l lossNote
+		if err := noteCodec.Decode(body, "a loss", &l); err != nil {
+			return err
+		}
+		if d := n.databases[l.Thread]; d != nil {
+			if d.loss = &l; l.How == lossNone {
+				d.loss = nil
+			}
+		}
+	case notedEnd:
+		return noteCodec.Decode(body, "an end", &n.ended)
 	default:
 		return fault.Of(errNote, "an entry of unknown kind %d", kind)
 	}
@@ -225,12 +243,18 @@ func (n *note) encode() []byte {
 		if len(d.heads) > 0 {
 			b = appendEntry(b, notedHeads, headsNote{Thread: d.Thread, Heads: d.heads})
 		}
+		if d.loss != nil {
+			b = appendEntry(b, notedLoss, *d.loss)
+		}
 	}
 	if len(n.relays) > 0 {
 		b = appendEntry(b, notedRelays, n.relays)
 	}
 	if len(n.peers) > 0 {
 		b = appendEntry(b, notedPeers, n.peers)
+	}
+	if n.ended > 0 {
+		b = appendEntry(b, notedEnd, n.ended)
 	}
 	return b
 }
@@ -394,6 +418,23 @@ func (n *note) reached(all map[net.ThreadID][]clock.RecordID) error {
 		entries = appendEntry(entries, notedHeads, headsNote{Thread: id, Heads: heads})
 	}
 	return n.write(entries)
+}
+
+// complete notes that the heads are all that the store has at its end.
+func (n *note) complete(position uint64) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ended == position {
+		return nil
+	}
+	return n.addLocked(notedEnd, position)
+}
+
+// completeAt reports whether the heads are all that a store had that ended at a position.
+func (n *note) completeAt(position uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return position > 0 && n.ended == position
 }
 
 // headsOf returns positions in a fixed order; of very many logs the longest.

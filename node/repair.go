@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -17,7 +18,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
@@ -26,12 +26,14 @@ import (
 )
 
 // A home is repaired in a copy of its store, which takes the store's place when it is
-// whole. Until then the store is as it was, and an interrupted repair begins anew.
+// whole. Until then the store is as it was, to the byte, and an interrupted repair
+// begins anew.
 //
-//	check      nothing is damaged: nothing is done
+//	check      a clone, as opening writes; nothing is damaged: nothing is done
 //	salvage    every pair that can be read, into store.repaired
 //	rebuild    each damaged database: a new thread of the same ID, into which goes what
 //	           of the old one still holds; what is folded, from that
+//	suspect    each other database that may have lost its last records
 //	swap       store → store.damaged-TIME, store.repaired → store
 //	wait       relays and members give the rest; then the database is served again
 //
@@ -54,7 +56,8 @@ type RepairOptions struct {
 	Wait time.Duration
 	// AsIs serves what is left here, without waiting for relays and members.
 	AsIs bool
-	Log  *slog.Logger // nil discards
+	Tell func(text string) // is told what is waited for; may be nil
+	Log  *slog.Logger      // nil discards
 }
 
 // A Repair says what [RepairHome] did.
@@ -62,11 +65,11 @@ type Repair struct {
 	Found     Diagnosis         `json:"found"`          // before
 	Kept      string            `json:"kept,omitempty"` // where the damaged store is, to be removed when it is not needed
 	Unread    []string          `json:"unread"`         // what of the store could not be read
-	Databases []RebuiltDatabase `json:"databases"`      // those that were damaged
+	Databases []RebuiltDatabase `json:"databases"`      // those that were damaged, or may have lost something
 	Lost      []string          `json:"lost"`           // of what no database owns
 }
 
-// A RebuiltDatabase is a database that was damaged.
+// A RebuiltDatabase is a database that was damaged, or that may have lost something.
 type RebuiltDatabase struct {
 	Name    string   `json:"name"`
 	ID      string   `json:"id"`
@@ -74,16 +77,23 @@ type RebuiltDatabase struct {
 	Served  bool     `json:"served"`  // false while relays or members have not given what they hold
 	Hash    string   `json:"hash,omitempty"`
 	Lost    []string `json:"lost"` // what is nowhere in reach
+	// Noted is how many records this device is known to have written, Gone how many of
+	// them are not here.
+	Noted uint64 `json:"noted"`
+	Gone  uint64 `json:"gone"`
+	AsIs  bool   `json:"as_is,omitempty"` // it was taken as it was: what is gone is given up
+	// Uncertain says that it may have lost its last records, and that nobody can tell.
+	Uncertain bool `json:"uncertain,omitempty"`
+}
+
+// whole reports whether everything of the database is back.
+func (d *RebuiltDatabase) whole() bool {
+	return d.Served && len(d.Lost) == 0 && d.Gone == 0 && !d.Uncertain
 }
 
 // Whole reports whether everything is back.
 func (r *Repair) Whole() bool {
-	for _, d := range r.Databases {
-		if !d.Served || len(d.Lost) > 0 {
-			return false
-		}
-	}
-	return len(r.Lost) == 0
+	return len(r.Lost) == 0 && !slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { return !d.whole() })
 }
 
 // RepairHome repairs a home whose store is damaged. What it does not find damaged it
@@ -96,11 +106,12 @@ func RepairHome(ctx context.Context, o RepairOptions) (out Repair, err error) {
 		return out, err
 	}
 	c.home = h
-	if out.Found, err = examine(ctx, c); err == nil && !out.Found.undamaged() {
-		err = rebuildStore(ctx, c, o, &out)
+	found, opens, err := examine(ctx, c)
+	if out.Found = found; err == nil && !found.undamaged() {
+		err = rebuildStore(ctx, c, o, opens, &out)
 	}
 	if err == nil && o.AsIs {
-		err = h.serveAsIs()
+		err = serveAsIs(ctx, c, &out)
 	}
 	if err = errors.Join(err, h.close()); err != nil || o.AsIs {
 		return out, err
@@ -114,57 +125,127 @@ func RepairHome(ctx context.Context, o RepairOptions) (out Repair, err error) {
 	return out, awaitRebuilt(ctx, c, o, &out)
 }
 
-// serveAsIs has every database served with what is here.
-func (h *home) serveAsIs() error {
-	n, _, err := openNote(h.path(fileNote))
+// examine checks a home; that its store does not open is a finding. An engine that opens
+// a store writes to it, and may take away what a salvage needs: a clone is checked.
+func examine(ctx context.Context, c Config) (d Diagnosis, opens bool, err error) {
+	dir, err := c.home.cloneStore()
 	if err != nil {
-		return err
+		return d, false, err
 	}
-	for _, d := range n.all() {
-		if d.Rebuilding {
-			d.Rebuilding = false
-			err = errors.Join(err, n.keep(d.databaseNote), n.reached(map[net.ThreadID][]clock.RecordID{d.Thread: nil}))
+	defer func() { err = errors.Join(err, os.RemoveAll(c.home.path(dir))) }()
+	c.offline, c.storeDir = true, dir
+	// What is said is said of the store.
+	name := func(all []string) {
+		for i := range all {
+			all[i] = strings.ReplaceAll(all[i], c.home.path(dir), c.home.path(dirStore))
 		}
 	}
-	return errors.Join(err, n.Close())
-}
-
-// examine checks a home; that its store does not open is a finding.
-func examine(ctx context.Context, c Config) (d Diagnosis, err error) {
-	c.offline = true
 	n, err := Open(ctx, c)
 	if isDamage(err) {
 		now := time.Now().UTC()
-		return Diagnosis{Began: now, Ended: now, Damage: []string{err.Error()}, Databases: []DatabaseDiagnosis{}}, nil
+		d = Diagnosis{Began: now, Ended: now, Damage: []string{plain(err)}, Databases: []DatabaseDiagnosis{}}
+		name(d.Damage)
+		return d, false, nil
 	}
 	if err != nil {
-		return d, err
+		return d, false, err
 	}
 	d, err = n.Check(ctx, CheckOptions{})
+	name(d.Damage)
+	for _, b := range d.Databases {
+		name(b.Damage)
+	}
+	if err == nil {
+		err = n.keepDiagnosis(&d)
+	}
 	if cerr := n.Close(); !isDamage(cerr) {
 		err = errors.Join(err, cerr)
 	}
-	return d, err
+	return d, true, err
+}
+
+// cloneStore makes a store of its own that has what the home's has, with a copy of the
+// note, and returns its folder in the home. Tables are never written again: they are
+// shared where that can be.
+func (h *home) cloneStore() (dir string, err error) {
+	to, err := h.temp()
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("repair: check a copy of the store: %w", err), os.RemoveAll(to))
+		}
+	}()
+	if dir, err = filepath.Rel(h.dir, to); err != nil {
+		return "", err
+	}
+	err = filepath.WalkDir(h.path(dirStore), func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(h.path(dirStore), name)
+		if err != nil {
+			return err
+		}
+		switch at := filepath.Join(to, rel); {
+		case e.IsDir():
+			return os.MkdirAll(at, 0o700)
+		case rel == store.ReserveFile || rel == fileLock || rel == fileRepaired:
+			return nil
+		case filepath.Ext(rel) == ".sst" && os.Link(name, at) == nil:
+			return nil
+		default:
+			return copyFile(at, name)
+		}
+	})
+	switch {
+	case fault.NoRoom(err):
+		return "", fault.Of(ErrNoRoom, "the disk that holds %s is full: free some space", h.dir)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return "", err
+	}
+	return dir, h.copyNote(dir)
+}
+
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 // rebuildStore makes a whole store of what is left and puts it in the store's place.
-func rebuildStore(ctx context.Context, c Config, o RepairOptions, out *Repair) (err error) {
+// opens says that the damaged one can be opened.
+func rebuildStore(ctx context.Context, c Config, o RepairOptions, opens bool, out *Repair) (err error) {
 	h := c.home
 	if err := os.RemoveAll(h.path(dirRepaired)); err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
+	whole := false // what was repaired is complete, and is removed no more
 	defer func() {
-		if err != nil {
+		if err != nil && !whole {
 			err = errors.Join(err, os.RemoveAll(h.path(dirRepaired)))
 		}
 	}()
 	if err := h.checkRoom(); err != nil {
 		return err
 	}
-	if err := salvage(ctx, h, out); err != nil {
+	left := remains{opened: opens}
+	if left.end, err = store.Witnessed(h.path(dirStore)); err != nil && !isDamage(err) {
+		return fmt.Errorf("repair: %w", err)
+	}
+	if left.unread, err = salvage(ctx, h, out); err != nil {
 		return err
 	}
-	if err := h.copyNote(); err != nil {
+	if err := h.copyNote(dirRepaired); err != nil {
 		return err
 	}
 	c.offline, c.storeDir = true, dirRepaired
@@ -172,30 +253,41 @@ func rebuildStore(ctx context.Context, c Config, o RepairOptions, out *Repair) (
 	if err != nil {
 		return err
 	}
-	err = n.rebuildDamaged(ctx, o, out)
+	err = n.rebuildDamaged(ctx, left, o, out)
 	if err = errors.Join(err, n.Close()); err != nil {
 		return err
 	}
 	if err := writeFile(h.path(dirRepaired, fileRepaired), nil); err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
+	whole = true
 	kept := h.path(dirDamaged + time.Now().UTC().Format("20060102T150405Z"))
 	if err := os.Rename(h.path(dirStore), kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("repair: %w", err)
 	}
 	out.Kept = kept
-	return h.takeRepaired()
+	if err := h.takeRepaired(); err != nil {
+		if _, none := os.Stat(h.path(dirStore)); errors.Is(none, fs.ErrNotExist) {
+			err = errors.Join(err, os.Rename(kept, h.path(dirStore))) // or the next start takes the repaired one
+		}
+		return err
+	}
+	// What the last check found was of the other store.
+	if err := os.Remove(h.path(fileCheck)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("repair: %w", err)
+	}
+	return nil
 }
 
-// copyNote puts a copy of the note into the repaired store, which says of the
+// copyNote puts a copy of the note into a store beside the home's: it says of the
 // databases what will be so when that is the home's.
-func (h *home) copyNote() error {
+func (h *home) copyNote(dir string) error {
 	b, err := os.ReadFile(h.path(fileNote))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil {
-		err = writeFile(h.path(dirRepaired, fileNote), b)
+		err = writeFile(h.path(dir, fileNote), b)
 	}
 	if err != nil {
 		return fmt.Errorf("repair: %w", err)
@@ -253,26 +345,28 @@ func (h *home) checkRoom() error {
 	return nil
 }
 
-// salvage copies what can be read of the store into a new one.
-func salvage(ctx context.Context, h *home, out *Repair) (err error) {
+// salvage copies what can be read of the store into a new one, and returns what cannot.
+func salvage(ctx context.Context, h *home, out *Repair) (unread []store.Damage, err error) {
 	engine, err := engines.Engine(h.path(dirStore))
 	if err != nil {
 		engine = "" // nothing says which
 	}
 	to, err := engines.Open(h.path(dirRepaired), &engines.Options{Engine: engine})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	w := engines.NewWriter(to)
-	unread, err := engines.Salvage(ctx, h.path(dirStore), w.Put)
+	unread, err = engines.Salvage(ctx, h.path(dirStore), w.Put)
 	for _, d := range unread {
-		out.Unread = append(out.Unread, d.Err.Error())
+		if text := plain(d.Err); !slices.Contains(out.Unread, text) {
+			out.Unread = append(out.Unread, text)
+		}
 	}
 	if err = errors.Join(err, w.Close()); err != nil {
-		return fmt.Errorf("salvage: %w", err)
+		return unread, fmt.Errorf("salvage: %w", err)
 	}
-	return errors.Join(net.Restored(to), renumber(to))
+	return unread, errors.Join(net.Restored(to), renumber(to))
 }
 
 // renumber makes sure that the next database gets a number which nothing has.
@@ -314,8 +408,9 @@ func renumber(st store.Store) error {
 	return commitSync(st, tx)
 }
 
-// rebuildDamaged rebuilds every damaged database of an offline node.
-func (n *Node) rebuildDamaged(ctx context.Context, o RepairOptions, out *Repair) error {
+// rebuildDamaged rebuilds every damaged database of an offline node, and has those that
+// may have lost something ask their peers.
+func (n *Node) rebuildDamaged(ctx context.Context, left remains, o RepairOptions, out *Repair) error {
 	if err := n.restoreRelays(); err != nil {
 		return err
 	}
@@ -330,13 +425,22 @@ func (n *Node) rebuildDamaged(ctx context.Context, o RepairOptions, out *Repair)
 	bad := maps.Clone(n.damaged)
 	others := maps.Clone(n.lost)
 	n.mu.Unlock()
-	// Whatever of the store was damaged may have been of a database that looks whole:
-	// its peers tell.
+	whole := n.all()
 	for _, name := range slices.Sorted(maps.Keys(bad)) {
 		delete(others, bad[name].id)
-		b, err := n.rebuild(ctx, bad[name], out.Unread, o)
+		b, err := n.rebuild(ctx, bad[name], left, o)
 		if err != nil {
 			return fmt.Errorf("rebuild database %s: %w", name, err)
+		}
+		out.Databases = append(out.Databases, b)
+	}
+	for _, d := range whole {
+		if !left.mayLack(n, d.thread, d.thread.Prefix()) || d.rebuilding.Load() {
+			continue
+		}
+		b, err := n.suspect(ctx, d, o)
+		if err != nil {
+			return fmt.Errorf("database %s: %w", d.name, err)
 		}
 		out.Databases = append(out.Databases, b)
 	}
@@ -373,188 +477,4 @@ func (n *Node) restoreRelays() error {
 		}
 	}
 	return commitSync(n.store, tx)
-}
-
-// rebuild makes a damaged database of what is left of it; unread is what the store
-// could not give.
-func (n *Node) rebuild(ctx context.Context, bad *damaged, unread []string, o RepairOptions) (RebuiltDatabase, error) {
-	out := RebuiltDatabase{Name: bad.name, ID: bad.id.String(), Lost: []string{}}
-	e, err := n.essence(bad.id)
-	if err != nil {
-		out.Lost = append(out.Lost, fmt.Sprintf("the whole database: %v", err))
-		return out, nil
-	}
-	t, got, err := n.host.Reopen(ctx, e)
-	if err != nil {
-		return out, err
-	}
-	out.Records = got.Records
-	n.mu.Lock()
-	delete(n.damaged, bad.name)
-	n.mu.Unlock()
-	if err := deleteRange(n.store, foldPrefix(bad.number)); err != nil {
-		return out, err
-	}
-	noted, _ := n.note.get(bad.id)
-	d, err := n.register(bad.name, t)
-	if err != nil {
-		return out, err
-	}
-	lost := lostOf(t, noted.heads)
-	if got.Missing > 0 {
-		lost = append(lost, fmt.Sprintf("%d records", got.Missing))
-	}
-	if got.Left > 0 {
-		lost = append(lost, fmt.Sprintf("%d records and blobs that are here and do not hold", got.Left))
-	}
-	complete := len(lost) == 0 && len(unread) == 0
-	if d.rebuilding.Store(!complete && !o.AsIs && n.hasPeers(t)); d.rebuilding.Load() {
-		return out, n.noteDatabase(d)
-	}
-	out.Lost = append(out.Lost, lost...)
-	fold, err := d.open(ctx)
-	if err == nil {
-		err = fold.Settle(ctx)
-	}
-	if err != nil {
-		return out, err
-	}
-	_, hash := fold.StateHash()
-	out.Served, out.Hash = true, hash.String()
-	return out, nil
-}
-
-// hasPeers reports whether somebody else may hold a thread of this node: it has a
-// relay or another member, or its control log does not say.
-func (n *Node) hasPeers(t *net.Thread) bool {
-	members := len(t.Members())
-	return len(n.note.relayList()) > 0 || members > 1 || members == 0 && len(n.note.peerList()) > 0
-}
-
-// essence returns what a thread can be opened with: from the store, else from the note.
-func (n *Node) essence(id net.ThreadID) (net.Essence, error) {
-	if noted, ok := n.note.get(id); ok {
-		return net.Essence{Genesis: noted.Genesis, Keys: noted.Keys}, nil
-	}
-	snap := n.store.Snapshot()
-	defer snap.Release()
-	e, err := net.EssenceIn(snap, id)
-	if err != nil {
-		return e, fault.Errorf(fault.Corrupt, "neither the store nor the home's note has its keys any more")
-	}
-	return e, nil
-}
-
-// rebuildKept rebuilds a thread that this relay keeps for others.
-func (n *Node) rebuildKept(ctx context.Context, id net.ThreadID) error {
-	snap := n.store.Snapshot()
-	e, err := net.EssenceIn(snap, id)
-	snap.Release()
-	if err != nil {
-		return errors.New("its keys are gone: it comes back when a device offers it again")
-	}
-	_, _, err = n.host.Reopen(ctx, e)
-	return err
-}
-
-// lostOf says which records of own logs, as they were noted, are not held.
-func lostOf(t *net.Thread, heads []headNote) []string {
-	var lost []string
-	held := t.Heads()
-	for _, h := range heads {
-		if shortOf(t, []headNote{h}) != nil {
-			lost = append(lost, fmt.Sprintf("records %d to %d of log %s, which this device wrote", held[h.Log]+1, h.Seq, h.Log.Short()))
-		}
-	}
-	return lost
-}
-
-// awaitRebuilt runs the repaired home until every database is back, or o.Wait is over.
-func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) error {
-	if !slices.ContainsFunc(out.Databases, func(d RebuiltDatabase) bool { return !d.Served }) {
-		return nil
-	}
-	n, err := Open(ctx, c)
-	if err != nil {
-		return err
-	}
-	wait := o.Wait
-	if wait == 0 {
-		wait = 2 * time.Minute
-	}
-	bounded, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	for i := range out.Databases {
-		b := &out.Databases[i]
-		d, err := n.find(b.Name)
-		if b.Served || err != nil {
-			continue
-		}
-		select {
-		case <-d.rebuilt:
-		case <-bounded.Done():
-			if d.rebuilding.Load() {
-				continue
-			}
-		}
-		b.Served = true
-		b.Lost = append(b.Lost, d.lost...)
-		fold, err := d.open(ctx)
-		if err == nil {
-			err = fold.Settle(ctx)
-		}
-		if err != nil {
-			return errors.Join(err, n.Close())
-		}
-		_, hash := fold.StateHash()
-		b.Hash = hash.String()
-	}
-	return errors.Join(ctx.Err(), n.Close())
-}
-
-// startRebuilding goes on with databases that were damaged: each is served when a
-// relay or a member has given all that it holds.
-func (n *Node) startRebuilding(context.Context) error {
-	for _, d := range n.all() {
-		if !d.rebuilding.Load() {
-			close(d.rebuilt)
-			continue
-		}
-		for _, text := range n.note.peerList() {
-			if addr, err := multiaddr.NewMultiaddr(text); err == nil {
-				if err := n.host.Expect(addr); err != nil {
-					n.log.Warn("a noted peer is not dialled", "address", text, "error", err)
-				}
-			}
-		}
-		n.background(func(ctx context.Context) {
-			if err := n.finishRebuild(ctx, d); err != nil && ctx.Err() == nil {
-				n.log.Error("rebuild", "database", d.name, "error", err)
-			}
-		})
-	}
-	return nil
-}
-
-// finishRebuild waits until a peer has given all that it holds, and serves the database.
-func (n *Node) finishRebuild(ctx context.Context, d *database) error {
-	for {
-		changed := d.thread.StatusChanged()
-		if slices.ContainsFunc(d.thread.Status(), func(p net.PeerStatus) bool {
-			return p.State == net.StateIdentical || p.State == net.StateAhead
-		}) {
-			break
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	noted, _ := n.note.get(d.thread.ID())
-	d.lost = lostOf(d.thread, noted.heads)
-	d.rebuilding.Store(false)
-	defer close(d.rebuilt)
-	n.log.Warn("a damaged database is back", "database", d.name, "lost", strings.Join(d.lost, "; "))
-	return errors.Join(n.noteDatabase(d), n.noteProgress())
 }

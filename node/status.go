@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/weftdb/weft/internal/store/engines"
@@ -17,7 +19,8 @@ type Status struct {
 	Relays    int   // that keep this node's databases
 	Bytes     int64 // of the store, on disk
 	Engine    string
-	Damage    []Damage
+	Damage    []Damage   // what is not served, databases that are being rebuilt included
+	Lost      []Damage   // databases that are served without what a repair of the last 30 days has lost
 	Checked   *Diagnosis // the last check, nil if there was none
 	Full      bool       // writes are refused, as the disk is full
 }
@@ -36,10 +39,19 @@ func (n *Node) Status() (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	damage, lost, refs := n.Damages(), []Damage(nil), n.Databases()
+	for _, r := range refs {
+		if r.Damage != "" && !slices.ContainsFunc(damage, func(d Damage) bool { return d.Database == r.Name }) {
+			damage = append(damage, Damage{Database: r.Name, ID: r.ID, Reason: r.Damage})
+		}
+		if r.Lost != "" {
+			lost = append(lost, Damage{Database: r.Name, ID: r.ID, Reason: r.Lost})
+		}
+	}
 	return Status{
-		Relay: n.cfg.Relay, Databases: len(n.Databases()), Loaded: n.Loaded(), Threads: len(n.host.Threads()),
+		Relay: n.cfg.Relay, Databases: len(refs), Loaded: n.Loaded(), Threads: len(n.host.Threads()),
 		Peers: len(n.host.Peers()), Relays: len(relays), Bytes: bytes,
-		Engine: engine, Damage: n.Damages(), Checked: n.LastCheck(), Full: n.store.Full() != nil,
+		Engine: engine, Damage: damage, Lost: lost, Checked: n.LastCheck(), Full: n.store.Full() != nil,
 	}, nil
 }
 

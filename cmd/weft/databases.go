@@ -29,10 +29,11 @@ type databaseOutput struct {
 	ID     string `json:"id"`
 	Name   string `json:"name"`
 	Damage string `json:"damage,omitempty"` // why it is not served
+	Lost   string `json:"lost,omitempty"`   // what of it was lost or given up
 }
 
 func (a *app) printDatabase(d *weftv1.Database) error {
-	out := databaseOutput{d.GetId(), d.GetName(), d.GetDamage()}
+	out := databaseOutput{d.GetId(), d.GetName(), d.GetDamage(), d.GetLost()}
 	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", out.Name, out.ID) })
 }
 
@@ -56,7 +57,7 @@ func (a *app) dbList() *cobra.Command {
 			}
 			out := []databaseOutput{}
 			for _, d := range r.Msg.GetDatabases() {
-				out = append(out, databaseOutput{d.GetId(), d.GetName(), d.GetDamage()})
+				out = append(out, databaseOutput{d.GetId(), d.GetName(), d.GetDamage(), d.GetLost()})
 			}
 			return a.print(out, func(w io.Writer) {
 				rows := [][]string{{"NAME", "ID"}}
@@ -64,6 +65,8 @@ func (a *app) dbList() *cobra.Command {
 					row := []string{d.Name, d.ID}
 					if d.Damage != "" {
 						row = append(row, "DAMAGED: "+d.Damage)
+					} else if d.Lost != "" {
+						row = append(row, d.Lost)
 					}
 					rows = append(rows, row)
 				}

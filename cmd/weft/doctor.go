@@ -1,11 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,10 +28,15 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long: "Check everything in the home: the store's files, the logs of every database with their chains and signatures,\n" +
 			"what is folded of them, files, and whether all is there that was. The exit status is 1 if something is damaged.\n\n" +
 			"With --repair, which needs the home for itself, what can be read goes into a new store, and each damaged database is\n" +
-			"rebuilt from its own log, else from its relays and members. The damaged store is kept beside the new one.",
+			"rebuilt from its own log, else from its relays and members. The damaged store is kept beside the new one. The exit\n" +
+			"status is 1 if something is lost, may be lost, was given up with --as-is or has not come yet; a later check and, for\n" +
+			"30 days, db ls and status say so. It is 0 if everything is back.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !repair && (o.AsIs || cmd.Flags().Changed("wait")) {
 				return usagef("--wait and --as-is go with --repair")
+			}
+			if o.Wait <= 0 {
+				o.Wait = 1 // not the default
 			}
 			if repair {
 				return a.repair(cmd.Context(), o)
@@ -40,8 +46,8 @@ func (a *app) doctorCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&repair, "repair", false, "rebuild what is damaged")
-	f.DurationVar(&o.Wait, "wait", 2*time.Minute, "how long to wait for relays and members to give what is not here")
-	f.BoolVar(&o.AsIs, "as-is", false, "serve what is left here, without waiting for relays and members")
+	f.DurationVar(&o.Wait, "wait", 2*time.Minute, "how long to wait for relays and members to give what is not here; then the repair ends, and the rest comes when the node runs")
+	f.BoolVar(&o.AsIs, "as-is", false, "serve what is left here, without waiting for relays and members: what is not here is given up, and the exit status is 1")
 	return cmd
 }
 
@@ -61,7 +67,7 @@ func (a *app) diagnosis(ctx context.Context) (d node.Diagnosis, err error) {
 	c, err := a.open(ctx)
 	if fault.Is(err, fault.Corrupt) { // the store as a whole
 		now := time.Now().UTC()
-		return node.Diagnosis{Began: now, Ended: now, Databases: []node.DatabaseDiagnosis{}, Damage: []string{err.Error()}}, nil
+		return node.Diagnosis{Began: now, Ended: now, Databases: []node.DatabaseDiagnosis{}, Damage: []string{strings.ReplaceAll(err.Error(), ": run weft doctor", "")}}, nil
 	}
 	if err != nil {
 		return d, err
@@ -106,17 +112,37 @@ func writeDiagnosis(w io.Writer, d node.Diagnosis) {
 			state = "DAMAGED"
 		case b.Rebuilding:
 			state = "rebuilding"
+		case b.Lost != "":
+			state = "consistent" // what is there is as it was written
 		}
-		rows = append(rows, []string{b.Name, state, fmt.Sprint(b.Records), fmt.Sprint(b.Blobs), b.Hash})
+		rows = append(rows, []string{b.Name, state, fmt.Sprint(b.Records), fmt.Sprint(b.Blobs), cmp.Or(b.Hash, "-")})
 	}
-	table(w, rows...)
+	if len(rows) > 1 {
+		table(w, rows...)
+	}
+	// A file that several databases are in is said once.
+	var order []string
+	of := map[string][]string{}
 	for _, b := range d.Databases {
 		for _, what := range b.Damage {
-			fmt.Fprintf(w, "%s: %s\n", b.Name, what)
+			if of[what] == nil {
+				order = append(order, what)
+			}
+			of[what] = append(of[what], b.Name)
 		}
 	}
+	for _, what := range order {
+		fmt.Fprintf(w, "%s: %s\n", strings.Join(of[what], ", "), what)
+	}
 	for _, what := range d.Damage {
-		fmt.Fprintf(w, "%s\n", what)
+		if of[what] == nil {
+			fmt.Fprintln(w, what)
+		}
+	}
+	for _, b := range d.Databases {
+		if b.Lost != "" {
+			fmt.Fprintf(w, "%s: %s\n", b.Name, b.Lost)
+		}
 	}
 	if d.Whole() {
 		fmt.Fprintf(w, "checked %s in %s: nothing is damaged\n", size(d.Bytes), d.Ended.Sub(d.Began).Round(time.Millisecond))
@@ -128,7 +154,8 @@ func (a *app) repair(ctx context.Context, o node.RepairOptions) error {
 	if a.api != "" {
 		return usagef("a repair needs the home for itself: stop the daemon, and omit --api and WEFT_API")
 	}
-	o.Home, o.Log = a.home, slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	o.Home = a.home
+	o.Tell = func(text string) { fmt.Fprintln(a.err, text) }
 	var r node.Repair
 	err := a.unseal(ctx, func() (err error) {
 		o.Passphrase = a.passphrase
@@ -141,39 +168,66 @@ func (a *app) repair(ctx context.Context, o node.RepairOptions) error {
 	if err := a.print(r, func(w io.Writer) { writeRepair(w, r) }); err != nil || r.Whole() {
 		return err
 	}
-	return fault.Of(node.ErrDamaged, "not everything is back: what did not come from a relay or a member comes when the node runs and one is reached; --as-is serves what is here")
+	if slices.ContainsFunc(r.Databases, func(d node.RebuiltDatabase) bool { return !d.Served }) {
+		return fault.Of(node.ErrDamaged, "not everything is back: what did not come from a relay or a member comes when the node runs and one is reached; --as-is serves what is here")
+	}
+	return fault.Of(node.ErrDamaged, "everything is served again, but not everything is known to be back: restore a backup if that has more, else go on")
 }
 
 func writeRepair(w io.Writer, r node.Repair) {
-	if r.Kept == "" && len(r.Databases) == 0 {
-		fmt.Fprintln(w, "nothing is damaged: nothing was done")
-		return
-	}
-	if len(r.Databases) == 0 {
-		fmt.Fprintln(w, "every database is whole in the new store")
+	for _, what := range r.Unread {
+		fmt.Fprintf(w, "could not be read: %s\n", what)
 	}
 	for _, b := range r.Databases {
-		switch {
-		case b.Served && len(b.Lost) == 0:
-			fmt.Fprintf(w, "%s is back: hash %s, %s were still here\n", b.Name, b.Hash, count(b.Records, "record"))
-		case b.Served:
-			fmt.Fprintf(w, "%s is served again without what is lost: hash %s, %s were still here\n", b.Name, b.Hash, count(b.Records, "record"))
-		case len(b.Lost) == 0:
-			fmt.Fprintf(w, "%s waits for a relay or a member: %s were still here\n", b.Name, count(b.Records, "record"))
-		}
-		if len(b.Lost) > 0 {
-			fmt.Fprintf(w, "%s has lost %s\n", b.Name, strings.Join(b.Lost, "; "))
-		}
+		writeRebuilt(w, b)
 	}
 	for _, what := range r.Lost {
 		fmt.Fprintf(w, "lost: %s\n", what)
 	}
-	for _, what := range r.Unread {
-		fmt.Fprintf(w, "could not be read: %s\n", what)
+	switch {
+	case r.Kept == "" && len(r.Databases) == 0:
+		fmt.Fprintln(w, "nothing is damaged: nothing was done")
+	case len(r.Databases) == 0 && r.Whole():
+		fmt.Fprintln(w, "every database is whole in the new store: all that it had is there")
 	}
 	if r.Kept != "" {
 		fmt.Fprintf(w, "the damaged store is kept at %s: remove it when you do not need it\n", r.Kept)
 	}
+}
+
+func writeRebuilt(w io.Writer, b node.RebuiltDatabase) {
+	here := count(b.Records, "record")
+	gone := fmt.Sprintf("%d of the %s that this device had written", b.Gone, count(int64(b.Noted), "record"))
+	switch {
+	case !b.Served && len(b.Lost) == 0:
+		fmt.Fprintf(w, "%s waits for a relay or a member: %s were still here\n", b.Name, here)
+	case !b.Served:
+		fmt.Fprintf(w, "%s is not served\n", b.Name)
+	case b.AsIs:
+		fmt.Fprintf(w, "%s was taken as it is: %s are given up; hash %s, %s are here\n", b.Name, gone, b.Hash, here)
+	case b.Gone > 0:
+		fmt.Fprintf(w, "%s is served again without %s: hash %s, %s were still here\n", b.Name, gone, b.Hash, here)
+	case b.Uncertain && len(b.Lost) == 0:
+		fmt.Fprintf(w, "%s may have lost its last records: nothing tells how many there were; hash %s, %s are here\n", b.Name, b.Hash, here)
+	case len(b.Lost) > 0:
+		fmt.Fprintf(w, "%s is served again without what is lost: hash %s, %s were still here\n", b.Name, b.Hash, here)
+	default:
+		fmt.Fprintf(w, "%s is back: hash %s, %s were still here\n", b.Name, b.Hash, here)
+	}
+	if len(b.Lost) > 0 {
+		fmt.Fprintf(w, "%s has lost %s\n", b.Name, strings.Join(b.Lost, "; "))
+		if b.Uncertain {
+			fmt.Fprintf(w, "%s may have lost later records too\n", b.Name)
+		}
+	}
+}
+
+// checkEngine checks the engine that a command line names.
+func checkEngine(name string) error {
+	if !slices.Contains(node.Engines(), name) {
+		return usagef("invalid --engine %.40q: want one of %s", name, strings.Join(node.Engines(), ", "))
+	}
+	return nil
 }
 
 func (a *app) homeCommand() *cobra.Command {
@@ -185,8 +239,8 @@ func (a *app) homeConvert() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "convert", Short: "Move the home's store to another engine", Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if engine == "" {
-				return usagef("convert to which engine? give --engine %s", strings.Join(node.Engines(), ", "))
+			if err := checkEngine(engine); err != nil {
+				return err
 			}
 			was, err := node.ConvertHome(cmd.Context(), a.home, engine)
 			if err != nil {

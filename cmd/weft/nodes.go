@@ -38,6 +38,9 @@ func (a *app) initCommand() *cobra.Command {
 			if sealed && !c.Sealed() {
 				return fault.Of(node.ErrExists, "home %s already exists: a passphrase can only be set when it is created", a.home)
 			}
+			if err := a.sameEngine(ctx, c); err != nil {
+				return err
+			}
 			id, err := idOf(ctx, c)
 			if err != nil {
 				return err
@@ -61,6 +64,11 @@ func (a *app) initCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&sealed, "passphrase", false, "seal the key files with a passphrase, from WEFT_PASSPHRASE or asked for twice")
 	open := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if a.engine != "" || cmd.Flags().Changed("engine") { // before anything is made
+			if err := checkEngine(a.engine); err != nil {
+				return err
+			}
+		}
 		if sealed {
 			if err := a.choose(cmd.Context()); err != nil {
 				return err
@@ -69,6 +77,22 @@ func (a *app) initCommand() *cobra.Command {
 		return open(cmd, args)
 	}
 	return cmd
+}
+
+// sameEngine refuses a home of another engine than was asked for: a daemon has it open,
+// who was not asked.
+func (a *app) sameEngine(ctx context.Context, c *client.Client) error {
+	if a.engine == "" {
+		return nil
+	}
+	r, err := c.Node.Status(ctx, connect.NewRequest(&weftv1.StatusRequest{}))
+	if err != nil {
+		return err
+	}
+	if has := r.Msg.GetEngine(); has != a.engine {
+		return fault.Of(node.ErrInvalid, "%s holds a store of engine %q, not %q", a.home, has, a.engine)
+	}
+	return nil
 }
 
 func (a *app) idCommand() *cobra.Command {
@@ -108,11 +132,12 @@ func (a *app) statusCommand() *cobra.Command {
 				Engine    string         `json:"engine"`
 				Full      bool           `json:"full"`
 				Damage    []damageOutput `json:"damage"`
+				Lost      []damageOutput `json:"lost"`
 				Checked   *checkedOutput `json:"checked"`
 			}{
 				m.GetIdentity(), m.GetPeer(), list(m.GetAddrs()), m.GetApi(), m.GetRelay(), m.GetVersion(), m.GetHome(), m.GetApi() != "",
 				m.GetDatabases(), m.GetLoaded(), m.GetThreads(), m.GetPeers(), m.GetRelays(), m.GetBytes(),
-				m.GetEngine(), m.GetFull(), damagesOf(m), checkedOf(m),
+				m.GetEngine(), m.GetFull(), damagesOf(m.GetDamage()), damagesOf(m.GetLost()), checkedOf(m),
 			}
 			return a.print(out, func(w io.Writer) {
 				daemon := "not running"
@@ -131,9 +156,15 @@ func (a *app) statusCommand() *cobra.Command {
 				if out.Full {
 					fmt.Fprintln(w, "full       the disk is full: writes are refused until there is room")
 				}
-				fmt.Fprintf(w, "checked    %s\n", out.Checked)
+				fmt.Fprintf(w, "checked    %s\n", out.Checked.text(len(out.Damage) > 0))
 				for _, d := range out.Damage {
-					fmt.Fprintf(w, "DAMAGED    %s: run weft doctor\n", d)
+					fmt.Fprintf(w, "DAMAGED    %s\n", d)
+				}
+				if len(out.Damage) > 0 {
+					fmt.Fprintln(w, "           run weft doctor")
+				}
+				for _, d := range out.Lost {
+					fmt.Fprintf(w, "lost       %s\n", d)
 				}
 			})
 		})
@@ -153,9 +184,9 @@ func (d damageOutput) String() string {
 	return "database " + d.Database + ": " + d.Reason
 }
 
-func damagesOf(m *weftv1.StatusResponse) []damageOutput {
+func damagesOf(all []*weftv1.Damage) []damageOutput {
 	out := []damageOutput{}
-	for _, d := range m.GetDamage() {
+	for _, d := range all {
 		out = append(out, damageOutput{d.GetDatabase(), d.GetId(), d.GetReason()})
 	}
 	return out
@@ -177,12 +208,17 @@ func checkedOf(m *weftv1.StatusResponse) *checkedOutput {
 	return &checkedOutput{when(c.GetBegan()), when(c.GetEnded()), c.GetBytes(), c.GetDamaged()}
 }
 
-func (c *checkedOutput) String() string {
+// text tells of the check; known says that something is known to be damaged, which
+// the check need not have met.
+func (c *checkedOutput) text(known bool) string {
 	if c == nil {
 		return "never: weft doctor reads and checks everything"
 	}
 	found := "nothing is damaged"
-	if c.Damaged > 0 {
+	switch {
+	case c.Damaged == 0 && known:
+		found = "it found nothing"
+	case c.Damaged > 0:
 		found = count(int64(c.Damaged), "finding")
 	}
 	return fmt.Sprintf("%s, %s: %s", short(c.Ended), size(c.Bytes), found)

@@ -11,7 +11,7 @@ import (
 )
 
 func databaseMessage(r node.DatabaseRef) *weftv1.Database {
-	return &weftv1.Database{Id: r.ID.String(), Name: r.Name, Damage: r.Damage}
+	return &weftv1.Database{Id: r.ID.String(), Name: r.Name, Damage: r.Damage, Lost: r.Lost}
 }
 
 func (s databaseService) Create(ctx context.Context, r *connect.Request[weftv1.CreateDatabaseRequest]) (*connect.Response[weftv1.CreateDatabaseResponse], error) {

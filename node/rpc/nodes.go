@@ -29,17 +29,22 @@ func (s nodeService) Status(context.Context, *connect.Request[weftv1.StatusReque
 		Threads: uint32(st.Threads), Peers: uint32(st.Peers), Relays: uint32(st.Relays), Bytes: st.Bytes,
 		Loaded: uint32(st.Loaded), Engine: st.Engine, Full: st.Full,
 	}
-	for _, d := range st.Damage {
-		m := &weftv1.Damage{Database: d.Database, Reason: d.Reason}
-		if d.Database != "" {
-			m.Id = d.ID.String()
-		}
-		out.Damage = append(out.Damage, m)
-	}
+	out.Damage, out.Lost = damages(st.Damage), damages(st.Lost)
 	if c := st.Checked; c != nil {
 		out.Checked = &weftv1.Checked{Began: stamp(c.Began), Ended: stamp(c.Ended), Bytes: c.Bytes, Damaged: uint32(c.Findings())}
 	}
 	return connect.NewResponse(out), nil
+}
+
+func damages(all []node.Damage) (out []*weftv1.Damage) {
+	for _, d := range all {
+		m := &weftv1.Damage{Database: d.Database, Reason: d.Reason}
+		if d.Database != "" {
+			m.Id = d.ID.String()
+		}
+		out = append(out, m)
+	}
+	return out
 }
 
 func (s nodeService) Peers(context.Context, *connect.Request[weftv1.PeersRequest]) (*connect.Response[weftv1.PeersResponse], error) {

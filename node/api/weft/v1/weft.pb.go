@@ -223,6 +223,7 @@ type StatusResponse struct {
 	Damage        []*Damage              `protobuf:"bytes,15,rep,name=damage,proto3" json:"damage,omitempty"`   // what is known to be damaged
 	Checked       *Checked               `protobuf:"bytes,16,opt,name=checked,proto3" json:"checked,omitempty"` // the last check of the home; absent: there was none
 	Full          bool                   `protobuf:"varint,17,opt,name=full,proto3" json:"full,omitempty"`      // writes are refused, as the disk is full
+	Lost          []*Damage              `protobuf:"bytes,18,rep,name=lost,proto3" json:"lost,omitempty"`       // databases that are served without what was lost
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -374,6 +375,13 @@ func (x *StatusResponse) GetFull() bool {
 		return x.Full
 	}
 	return false
+}
+
+func (x *StatusResponse) GetLost() []*Damage {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
 }
 
 type Damage struct {
@@ -1649,6 +1657,7 @@ type Database struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // thread ID
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Damage        string                 `protobuf:"bytes,3,opt,name=damage,proto3" json:"damage,omitempty"` // why it is not served; empty: it is
+	Lost          string                 `protobuf:"bytes,4,opt,name=lost,proto3" json:"lost,omitempty"`     // what of it was lost or given up; empty: nothing is known to be
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1700,6 +1709,13 @@ func (x *Database) GetName() string {
 func (x *Database) GetDamage() string {
 	if x != nil {
 		return x.Damage
+	}
+	return ""
+}
+
+func (x *Database) GetLost() string {
+	if x != nil {
+		return x.Lost
 	}
 	return ""
 }
@@ -6531,7 +6547,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x12\n" +
 	"\x04peer\x18\x03 \x01(\tR\x04peer\"\x0f\n" +
-	"\rStatusRequest\"\xc1\x03\n" +
+	"\rStatusRequest\"\xe6\x03\n" +
 	"\x0eStatusResponse\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x14\n" +
@@ -6550,7 +6566,8 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x06engine\x18\x0e \x01(\tR\x06engine\x12'\n" +
 	"\x06damage\x18\x0f \x03(\v2\x0f.weft.v1.DamageR\x06damage\x12*\n" +
 	"\achecked\x18\x10 \x01(\v2\x10.weft.v1.CheckedR\achecked\x12\x12\n" +
-	"\x04full\x18\x11 \x01(\bR\x04full\"L\n" +
+	"\x04full\x18\x11 \x01(\bR\x04full\x12#\n" +
+	"\x04lost\x18\x12 \x03(\v2\x0f.weft.v1.DamageR\x04lost\"L\n" +
 	"\x06Damage\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
@@ -6621,11 +6638,12 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1c\n" +
 	"\tdatabases\x18\x04 \x03(\tR\tdatabases\x12\x1c\n" +
-	"\tconnected\x18\x05 \x01(\bR\tconnected\"F\n" +
+	"\tconnected\x18\x05 \x01(\bR\tconnected\"Z\n" +
 	"\bDatabase\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
-	"\x06damage\x18\x03 \x01(\tR\x06damage\"+\n" +
+	"\x06damage\x18\x03 \x01(\tR\x06damage\x12\x12\n" +
+	"\x04lost\x18\x04 \x01(\tR\x04lost\"+\n" +
 	"\x15CreateDatabaseRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"G\n" +
 	"\x16CreateDatabaseResponse\x12-\n" +
@@ -7177,150 +7195,151 @@ var file_weft_v1_weft_proto_goTypes = []any{
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	5,   // 0: weft.v1.StatusResponse.damage:type_name -> weft.v1.Damage
 	6,   // 1: weft.v1.StatusResponse.checked:type_name -> weft.v1.Checked
-	116, // 2: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
-	116, // 3: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
-	13,  // 4: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
-	22,  // 5: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
-	22,  // 6: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
-	22,  // 7: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
-	22,  // 8: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	116, // 9: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	116, // 10: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	116, // 11: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
-	29,  // 12: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
-	29,  // 13: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
-	30,  // 14: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
-	30,  // 15: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	115, // 16: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
-	39,  // 17: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	116, // 18: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
-	30,  // 19: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	62,  // 20: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	116, // 21: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	116, // 22: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	70,  // 23: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	69,  // 24: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	69,  // 25: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	70,  // 26: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	70,  // 27: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	79,  // 28: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	79,  // 29: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	86,  // 30: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	94,  // 31: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	91,  // 32: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
-	94,  // 33: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	91,  // 34: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
-	114, // 35: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	114, // 36: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	111, // 37: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	116, // 38: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	114, // 39: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	116, // 40: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
-	1,   // 41: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
-	3,   // 42: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
-	9,   // 43: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
-	11,  // 44: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
-	7,   // 45: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
-	14,  // 46: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
-	16,  // 47: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
-	18,  // 48: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
-	20,  // 49: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
-	23,  // 50: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	25,  // 51: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	27,  // 52: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	31,  // 53: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	33,  // 54: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	35,  // 55: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	37,  // 56: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	37,  // 57: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	40,  // 58: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	42,  // 59: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	44,  // 60: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	46,  // 61: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	48,  // 62: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	50,  // 63: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	52,  // 64: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	54,  // 65: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	56,  // 66: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	58,  // 67: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	60,  // 68: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	63,  // 69: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	65,  // 70: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	67,  // 71: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	71,  // 72: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	73,  // 73: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	75,  // 74: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	77,  // 75: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	80,  // 76: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	82,  // 77: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	84,  // 78: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	87,  // 79: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	89,  // 80: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
-	92,  // 81: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	95,  // 82: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	97,  // 83: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	99,  // 84: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	101, // 85: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	103, // 86: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	105, // 87: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	107, // 88: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	109, // 89: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	112, // 90: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 91: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 92: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	10,  // 93: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	12,  // 94: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	8,   // 95: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
-	15,  // 96: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	17,  // 97: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	19,  // 98: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	21,  // 99: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	24,  // 100: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	26,  // 101: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	28,  // 102: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	32,  // 103: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	34,  // 104: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	36,  // 105: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	38,  // 106: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	38,  // 107: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	41,  // 108: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	43,  // 109: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	45,  // 110: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	47,  // 111: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	49,  // 112: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	51,  // 113: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	53,  // 114: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	55,  // 115: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	57,  // 116: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	59,  // 117: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	61,  // 118: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	64,  // 119: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	66,  // 120: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	68,  // 121: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	72,  // 122: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	74,  // 123: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	76,  // 124: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	78,  // 125: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	81,  // 126: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	83,  // 127: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	85,  // 128: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	88,  // 129: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	90,  // 130: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	93,  // 131: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	96,  // 132: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	98,  // 133: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	100, // 134: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	102, // 135: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	104, // 136: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	106, // 137: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	108, // 138: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	110, // 139: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	113, // 140: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	91,  // [91:141] is the sub-list for method output_type
-	41,  // [41:91] is the sub-list for method input_type
-	41,  // [41:41] is the sub-list for extension type_name
-	41,  // [41:41] is the sub-list for extension extendee
-	0,   // [0:41] is the sub-list for field type_name
+	5,   // 2: weft.v1.StatusResponse.lost:type_name -> weft.v1.Damage
+	116, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
+	116, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
+	13,  // 5: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
+	22,  // 6: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
+	22,  // 7: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
+	22,  // 8: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
+	22,  // 9: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
+	116, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	116, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	116, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	29,  // 13: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
+	29,  // 14: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
+	30,  // 15: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
+	30,  // 16: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
+	115, // 17: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	39,  // 18: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
+	116, // 19: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	30,  // 20: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
+	62,  // 21: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	116, // 22: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	116, // 23: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	70,  // 24: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	69,  // 25: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	69,  // 26: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	70,  // 27: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	70,  // 28: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	79,  // 29: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	79,  // 30: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	86,  // 31: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	94,  // 32: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	91,  // 33: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
+	94,  // 34: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	91,  // 35: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
+	114, // 36: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	114, // 37: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	111, // 38: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	116, // 39: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	114, // 40: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	116, // 41: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	1,   // 42: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
+	3,   // 43: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
+	9,   // 44: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
+	11,  // 45: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
+	7,   // 46: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
+	14,  // 47: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
+	16,  // 48: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
+	18,  // 49: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
+	20,  // 50: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
+	23,  // 51: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	25,  // 52: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	27,  // 53: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	31,  // 54: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	33,  // 55: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	35,  // 56: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	37,  // 57: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	37,  // 58: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	40,  // 59: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	42,  // 60: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	44,  // 61: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	46,  // 62: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	48,  // 63: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	50,  // 64: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	52,  // 65: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	54,  // 66: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	56,  // 67: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	58,  // 68: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	60,  // 69: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	63,  // 70: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	65,  // 71: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	67,  // 72: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	71,  // 73: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	73,  // 74: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	75,  // 75: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	77,  // 76: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	80,  // 77: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	82,  // 78: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	84,  // 79: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	87,  // 80: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	89,  // 81: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	92,  // 82: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	95,  // 83: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	97,  // 84: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	99,  // 85: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	101, // 86: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	103, // 87: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	105, // 88: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	107, // 89: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	109, // 90: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	112, // 91: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 92: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 93: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	10,  // 94: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	12,  // 95: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	8,   // 96: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
+	15,  // 97: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	17,  // 98: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	19,  // 99: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	21,  // 100: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	24,  // 101: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	26,  // 102: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	28,  // 103: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	32,  // 104: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	34,  // 105: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	36,  // 106: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	38,  // 107: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	38,  // 108: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	41,  // 109: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	43,  // 110: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	45,  // 111: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	47,  // 112: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	49,  // 113: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	51,  // 114: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	53,  // 115: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	55,  // 116: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	57,  // 117: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	59,  // 118: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	61,  // 119: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	64,  // 120: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	66,  // 121: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	68,  // 122: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	72,  // 123: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	74,  // 124: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	76,  // 125: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	78,  // 126: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	81,  // 127: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	83,  // 128: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	85,  // 129: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	88,  // 130: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	90,  // 131: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	93,  // 132: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	96,  // 133: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	98,  // 134: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	100, // 135: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	102, // 136: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	104, // 137: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	106, // 138: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	108, // 139: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	110, // 140: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	113, // 141: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	92,  // [92:142] is the sub-list for method output_type
+	42,  // [42:92] is the sub-list for method input_type
+	42,  // [42:42] is the sub-list for extension type_name
+	42,  // [42:42] is the sub-list for extension extendee
+	0,   // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_weft_proto_init() }

@@ -1,0 +1,303 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net"
+)
+
+// Remains are what a salvage knows of the store that it read.
+type remains struct {
+	unread []store.Damage
+	opened bool   // it could be opened: what is damaged can be named
+	end    uint64 // the position up to which it was durable; 0: nobody knows
+}
+
+// mayLack reports whether records of a thread may be missing that nothing else tells of:
+// the note is up to a minute old, and the end of a log that is cut looks like its end.
+func (r *remains) mayLack(n *Node, t *net.Thread, prefix []byte) bool {
+	if r.opened && prefix != nil && !slices.ContainsFunc(r.unread, func(d store.Damage) bool { return d.Touches(prefix) }) {
+		return false
+	}
+	// What was noted at the end of the store's life is all that this device had written;
+	// others can write too.
+	noted, ok := n.note.get(t.ID())
+	return !ok || !n.note.completeAt(r.end) || len(noted.heads) == maxHeads || len(t.Members()) != 1
+}
+
+// rebuild makes a damaged database of what is left of it.
+func (n *Node) rebuild(ctx context.Context, bad *damaged, left remains, o RepairOptions) (RebuiltDatabase, error) {
+	out := RebuiltDatabase{Name: bad.name, ID: bad.id.String(), Lost: []string{}}
+	e, err := n.essence(bad.id)
+	if err != nil {
+		out.Lost = append(out.Lost, fmt.Sprintf("the whole database: %v", err))
+		return out, nil
+	}
+	t, got, err := n.host.Reopen(ctx, e)
+	if err != nil {
+		return out, err
+	}
+	out.Records = got.Records
+	n.mu.Lock()
+	delete(n.damaged, bad.name)
+	n.mu.Unlock()
+	if err := deleteRange(n.store, foldPrefix(bad.number)); err != nil {
+		return out, err
+	}
+	noted, _ := n.note.get(bad.id)
+	d, err := n.register(bad.name, t)
+	if err != nil {
+		return out, err
+	}
+	lost := lostOf(t, noted.heads)
+	if got.Missing > 0 {
+		lost = append(lost, fmt.Sprintf("%d records", got.Missing))
+	}
+	if got.Left > 0 {
+		lost = append(lost, fmt.Sprintf("%d records and blobs that are here and do not hold", got.Left))
+	}
+	maybe := left.mayLack(n, t, bad.prefix)
+	if (len(lost) > 0 || maybe) && !o.AsIs && n.hasPeers(d) {
+		d.rebuilding.Store(true)
+		return out, n.noteDatabase(d)
+	}
+	out.Lost, out.Uncertain = append(out.Lost, lost...), maybe
+	return out, n.serveAgain(ctx, d, o.AsIs, &out)
+}
+
+// suspect has a database that may have lost its last records get them from its peers,
+// if it has any.
+func (n *Node) suspect(ctx context.Context, d *database, o RepairOptions) (RebuiltDatabase, error) {
+	out := RebuiltDatabase{Name: d.name, ID: d.thread.ID().String(), Records: d.thread.Counts().Records, Lost: []string{}}
+	if !o.AsIs && n.hasPeers(d) {
+		d.rebuilding.Store(true)
+		return out, n.noteDatabase(d)
+	}
+	out.Uncertain = true
+	return out, n.serveAgain(ctx, d, o.AsIs, &out)
+}
+
+// serveAgain serves a database with what is here, after it has noted what is not.
+func (n *Node) serveAgain(ctx context.Context, d *database, asIs bool, out *RebuiltDatabase) error {
+	noted, _ := n.note.get(d.thread.ID())
+	short := shortfallOf(d.thread, noted.heads)
+	out.Noted, out.Gone = short.noted, short.gone
+	how := uint64(lossNone)
+	switch {
+	case short.gone > 0 && asIs:
+		how, out.AsIs = lossGivenUp, true
+	case short.gone > 0:
+		how = lossGone
+	case out.Uncertain:
+		how = lossMaybe
+	}
+	if how != lossNone {
+		if err := n.noteLoss(d, how, short); err != nil {
+			return err
+		}
+	}
+	d.rebuilding.Store(false)
+	if err := n.noteDatabase(d); err != nil {
+		return err
+	}
+	fold, err := d.open(ctx)
+	if err == nil {
+		err = fold.Settle(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	_, hash := fold.StateHash()
+	out.Served, out.Hash = true, hash.String()
+	return nil
+}
+
+// serveAsIs has every database that a repair of before left to its peers served with
+// what is here.
+func serveAsIs(ctx context.Context, c Config, out *Repair) error {
+	c.offline = true
+	n, err := Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, d := range n.all() {
+		if !d.rebuilding.Load() {
+			continue
+		}
+		noted, _ := n.note.get(d.thread.ID())
+		b := RebuiltDatabase{Name: d.name, ID: d.thread.ID().String(), Records: d.thread.Counts().Records, Lost: append([]string{}, lostOf(d.thread, noted.heads)...)}
+		b.Uncertain = len(b.Lost) == 0 // it waited for what only its peers know
+		if err := n.serveAgain(ctx, d, true, &b); err != nil {
+			return errors.Join(fmt.Errorf("database %s: %w", d.name, err), n.Close())
+		}
+		out.Databases = append(out.Databases, b)
+	}
+	return n.Close()
+}
+
+// hasPeers reports whether somebody else may hold a database: a relay that is used for
+// it, or another member of its thread; or its control log does not say.
+func (n *Node) hasPeers(d *database) bool {
+	members := d.thread.Members()
+	return slices.ContainsFunc(n.note.relayList(), func(r relayNote) bool {
+		return len(r.Databases) == 0 || slices.Contains(r.Databases, d.name)
+	}) || slices.ContainsFunc(members, func(m net.Member) bool { return m.Device != n.Device() }) ||
+		len(members) == 0 && len(n.note.peerList()) > 0
+}
+
+// peersOf names who may hold a database.
+func (n *Node) peersOf(d *database) string {
+	var who []string
+	relays, err := n.relaysOf(d.name)
+	for _, r := range relays {
+		who = append(who, "relay "+r.Addr.String())
+	}
+	if others := len(d.thread.Members()) - 1; err != nil || others != 0 {
+		who = append(who, "a member")
+	}
+	return strings.Join(who, " or ")
+}
+
+// essence returns what a thread can be opened with: from the store, else from the note.
+func (n *Node) essence(id net.ThreadID) (net.Essence, error) {
+	if noted, ok := n.note.get(id); ok {
+		return net.Essence{Genesis: noted.Genesis, Keys: noted.Keys}, nil
+	}
+	snap := n.store.Snapshot()
+	defer snap.Release()
+	e, err := net.EssenceIn(snap, id)
+	if err != nil {
+		return e, fault.Errorf(fault.Corrupt, "neither the store nor the home's note has its keys any more")
+	}
+	return e, nil
+}
+
+// rebuildKept rebuilds a thread that this relay keeps for others.
+func (n *Node) rebuildKept(ctx context.Context, id net.ThreadID) error {
+	snap := n.store.Snapshot()
+	e, err := net.EssenceIn(snap, id)
+	snap.Release()
+	if err != nil {
+		return errors.New("its keys are gone: it comes back when a device offers it again")
+	}
+	_, _, err = n.host.Reopen(ctx, e)
+	return err
+}
+
+// lostOf says which records of own logs, as they were noted, are not held.
+func lostOf(t *net.Thread, heads []headNote) []string {
+	var lost []string
+	held := t.Heads()
+	for _, h := range heads {
+		if shortOf(t, []headNote{h}) != nil {
+			lost = append(lost, fmt.Sprintf("records %d to %d of log %s, which this device wrote", held[h.Log]+1, h.Seq, h.Log.Short()))
+		}
+	}
+	return lost
+}
+
+// awaitRebuilt runs the repaired home until every database is back, or o.Wait is over.
+func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) error {
+	if !slices.ContainsFunc(out.Databases, func(d RebuiltDatabase) bool { return !d.Served }) {
+		return nil
+	}
+	n, err := Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	wait := o.Wait
+	if wait == 0 {
+		wait = 2 * time.Minute
+	}
+	bounded, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for i := range out.Databases {
+		b := &out.Databases[i]
+		d, err := n.find(b.Name)
+		if b.Served || err != nil {
+			continue
+		}
+		if o.Tell != nil && d.rebuilding.Load() {
+			o.Tell(fmt.Sprintf("database %s waits up to %s for %s to give all that it holds: %s here", b.Name, wait, n.peersOf(d), records(uint64(b.Records))))
+		}
+		select {
+		case <-d.rebuilt:
+		case <-bounded.Done():
+			if d.rebuilding.Load() {
+				continue
+			}
+		}
+		b.Lost, b.Noted, b.Gone = append(b.Lost, d.lost...), d.short.noted, d.short.gone
+		fold, err := d.open(ctx)
+		if err == nil {
+			err = fold.Settle(ctx)
+		}
+		if err != nil {
+			return errors.Join(err, n.Close())
+		}
+		_, hash := fold.StateHash()
+		b.Served, b.Hash = true, hash.String()
+	}
+	return errors.Join(ctx.Err(), n.Close())
+}
+
+// startRebuilding goes on with databases that were damaged: each is served when a
+// relay or a member has given all that it holds.
+func (n *Node) startRebuilding(context.Context) error {
+	for _, d := range n.all() {
+		if !d.rebuilding.Load() {
+			close(d.rebuilt)
+			continue
+		}
+		for _, text := range n.note.peerList() {
+			if addr, err := multiaddr.NewMultiaddr(text); err == nil {
+				if err := n.host.Expect(addr); err != nil {
+					n.log.Warn("a noted peer is not dialled", "address", text, "error", err)
+				}
+			}
+		}
+		n.background(func(ctx context.Context) {
+			if err := n.finishRebuild(ctx, d); err != nil && ctx.Err() == nil {
+				n.log.Error("rebuild", "database", d.name, "error", err)
+			}
+		})
+	}
+	return nil
+}
+
+// finishRebuild waits until a peer has given all that it holds, and serves the database.
+func (n *Node) finishRebuild(ctx context.Context, d *database) error {
+	for {
+		changed := d.thread.StatusChanged()
+		if slices.ContainsFunc(d.thread.Status(), func(p net.PeerStatus) bool {
+			return p.State == net.StateIdentical || p.State == net.StateAhead
+		}) {
+			break
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	noted, _ := n.note.get(d.thread.ID())
+	d.lost, d.short = lostOf(d.thread, noted.heads), shortfallOf(d.thread, noted.heads)
+	if d.short.gone > 0 {
+		if err := n.noteLoss(d, lossGone, d.short); err != nil {
+			return err
+		}
+	}
+	d.rebuilding.Store(false)
+	defer close(d.rebuilt)
+	n.log.Warn("a damaged database is back", "database", d.name, "lost", strings.Join(d.lost, "; "))
+	return errors.Join(n.noteDatabase(d), n.noteProgress())
+}
