@@ -14,8 +14,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -240,15 +244,33 @@ func stopped(err *error) {
 	*err = f
 }
 
-func (e *engine) Size() (int64, error) {
-	return int64(e.db.Metrics().DiskSpaceUsage()), nil
+func (e *engine) Size() (total int64, err error) {
+	names, err := e.fs.List(e.dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		if name == store.ReserveFile {
+			continue
+		}
+		fi, err := e.fs.Stat(e.fs.PathJoin(e.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was removed meanwhile
+		}
+		if err != nil {
+			return 0, err
+		}
+		total += fi.Size()
+	}
+	return total, nil
 }
 
 func (e *engine) Compact(ctx context.Context, _ func(func() error) error) error {
 	if err := e.guard.thaw(); err != nil {
 		return err
 	}
-	if err := e.db.Flush(); err != nil {
+	// The flush begins a log, maybe in the file of an old one.
+	if err := errors.Join(e.emptyLogs(), e.db.Flush(), e.emptyLogs()); err != nil {
 		return e.readError(err)
 	}
 	e.pacer.resume()
@@ -280,7 +302,49 @@ func (e *engine) Compact(ctx context.Context, _ func(func() error) error) error 
 	if failed := e.guard.failure(); failed != nil {
 		return failed
 	}
+	if err == nil {
+		err = e.cleaned(ctx)
+	}
 	return e.guard.writeError(e.readError(err))
+}
+
+// cleaned waits until the tables that a merge has replaced are removed, for a while.
+func (e *engine) cleaned(ctx context.Context) error {
+	again := time.NewTicker(10 * time.Millisecond) // pebble does not tell
+	defer again.Stop()
+	for range 500 {
+		if e.db.Metrics().Table.ObsoleteCount == 0 {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// emptyLogs takes what is in the logs that pebble keeps only to write over. One that is
+// taken for a new log meanwhile has another name then.
+func (e *engine) emptyLogs() error {
+	if e.fs != vfs.Default {
+		return nil
+	}
+	needed, _, err := neededLogs(e.fs, e.dir)
+	if err != nil || len(needed) == 0 {
+		return err
+	}
+	first, _ := logNumber(needed[0])
+	names, err := e.fs.List(e.dir)
+	for _, name := range names {
+		if n, ok := logNumber(name); ok && n < first {
+			if gone := os.Truncate(filepath.Join(e.dir, name), 0); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+				err = errors.Join(err, gone)
+			}
+		}
+	}
+	return err
 }
 
 func (e *engine) Close() error {
