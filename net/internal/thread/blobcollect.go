@@ -112,6 +112,36 @@ func (h *blobHolds) settle(ctx context.Context) error {
 	}
 }
 
+// freshFor is how long a blob that came from a peer stays, named or not: the record that
+// names it travels on another stream.
+const freshFor = 10 * time.Minute
+
+// freshBlobs are the numbers of blobs that came from peers, as runs in the order of
+// their coming.
+type freshBlobs []freshRun
+
+type freshRun struct {
+	first, last int64
+	at          time.Time // when the first came
+}
+
+// add notes number n, and forgets what is no longer fresh.
+func (f *freshBlobs) add(n int64, now time.Time) {
+	for len(*f) > 0 && now.Sub((*f)[0].at) > freshFor+time.Minute {
+		*f = (*f)[1:]
+	}
+	if k := len(*f) - 1; k >= 0 && (*f)[k].last+1 == n && now.Sub((*f)[k].at) < time.Minute {
+		(*f)[k].last = n
+		return
+	}
+	*f = append(*f, freshRun{n, n, now})
+}
+
+// has reports whether the blob with number n came lately.
+func (f freshBlobs) has(n int64, now time.Time) bool {
+	return slices.ContainsFunc(f, func(r freshRun) bool { return r.first <= n && n <= r.last && now.Sub(r.at) <= freshFor+time.Minute })
+}
+
 // CollectBlobs deletes the blobs that no record names, and reports how many and their
 // sealed bytes. It returns ErrBlobsHeld, and deletes nothing, if they are held for long.
 func (t *Thread) CollectBlobs(ctx context.Context, names BlobNames) (count, bytes int64, err error) {
@@ -319,10 +349,13 @@ func (s *blobStore) delete(refs []BlobRef) (count, bytes int64, err error) {
 	tx := t.env.store.Begin()
 	defer tx.Discard()
 	s.mu.Lock()
-	gone, last, sum := s.gone, s.last, s.sum
+	gone, last, sum, fresh := s.gone, s.last, s.sum, s.fresh
 	s.mu.Unlock()
 	var files []string
 	for _, r := range refs {
+		if fresh.has(r.N, time.Now()) {
+			continue
+		}
 		v, err := tx.Get(t.blobEntry(r.ID))
 		if errors.Is(err, store.ErrNotFound) || err == nil && len(v) >= 12 && int64(binary.BigEndian.Uint64(v)) != r.N {
 			continue

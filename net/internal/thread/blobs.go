@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
@@ -56,6 +57,7 @@ type blobStore struct {
 	durable int64      // number of the last that is synced
 	sum     int64      // bytes of all blobs that have or had a number
 	gone    goneBlobs  // of these: deleted, or stored again under another number
+	fresh   freshBlobs // came from peers lately
 }
 
 // init joins the blobs to their thread, whose keys they use.
@@ -387,6 +389,9 @@ func (s *blobStore) putRefs(ids []format.BlobID, sealed [][]byte, again bool) er
 		}
 		if len(old) >= 12 {
 			n := int64(binary.BigEndian.Uint64(old))
+			if !again {
+				s.fresh.add(n, time.Now())
+			}
 			if !again || n > begin { // it has a new number already
 				continue
 			}
@@ -396,6 +401,9 @@ func (s *blobStore) putRefs(ids []format.BlobID, sealed [][]byte, again bool) er
 			gone.add(size)
 		}
 		last, sum = last+1, sum+int64(size)
+		if !again {
+			s.fresh.add(last, time.Now())
+		}
 		entry := binary.BigEndian.AppendUint64(nil, uint64(last))
 		entry = binary.BigEndian.AppendUint32(entry, uint32(size))
 		if size <= maxInlineBlob {
