@@ -88,7 +88,7 @@ func TestImportArrows(t *testing.T) {
 		"inbox":              {"inbox", "db", "keys", "internal"},
 		"node":               {"node", "buckets", "inbox", "net", "db", "keys", "internal"},
 		"cmd":                {"cmd", "node", "keys", "internal/fault"},
-		"cmd/demo":           {"internal/store"}, // it looks what a relay has on its disk
+		"cmd/demo":           {"internal/store"},                // it looks what a relay has on its disk
 		"cmd/stress":         {"node", "keys", "db", "buckets"}, // its soak is an embedding program
 	}
 	goFiles(t, func(path string, file *ast.File) {
