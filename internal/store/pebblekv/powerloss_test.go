@@ -119,7 +119,9 @@ func losePower(t *testing.T, lives int) {
 		}
 		var now promised
 		for i := range 8 {
-			m := &machine{disk: disk, now: now, cutAt: 1 + r.IntN(150), keep: vfs.CrashCloneCfg{RNG: r, UnsyncedDataPercent: r.IntN(101)}}
+			m := &machine{disk: disk, now: now, cutAt: 1 + r.IntN(150), keep: vfs.CrashCloneCfg{
+				RNG: rand.New(rand.NewPCG(r.Uint64(), 2)), UnsyncedDataPercent: r.IntN(101), // drawn from by pebble's goroutines, too
+			}}
 			m.live(t, r, i == 0)
 			if lived++; m.after == nil {
 				m.after, m.then = disk.CrashClone(vfs.CrashCloneCfg{}), m.now
