@@ -35,7 +35,7 @@ func TestSlowLongHistories(t *testing.T) {
 func TestSlowCachedStatesChangeNothing(t *testing.T) { cachedStates(t, 800) }
 
 func TestSlowEverythingConverges(t *testing.T) {
-	checks(t, "1500")
+	checks(t, "800")
 	everythingConverges(t, 40)
 }
 

@@ -36,7 +36,6 @@ const (
 	large   = "large"   // 50 MB
 )
 
-const largeBytes = 50 << 20
 
 // A call is one stream to its end. It tells how many bytes came or were sent, as
 // they do, and returns them all.
