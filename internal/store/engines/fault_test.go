@@ -198,8 +198,9 @@ func see(t testing.TB, engine, dir string, holds map[string]string) (outcome, st
 	return harmless, ""
 }
 
-// salvaged counts what Salvage gives of a damaged store. What it gives was written;
-// with whole files it is also the last value, and all of it or listed.
+// salvaged counts what Salvage gives of a damaged store. What it gives was written, and
+// with whole files it is also the last value, and all of it; or damage is listed: a table
+// of badger's has one checksum, so that any of its keys may be the damage.
 func salvaged(t testing.TB, what, dir string, holds map[string]string, whole bool) (keys int, listed int) {
 	t.Helper()
 	got := map[string]string{}
@@ -211,8 +212,8 @@ func salvaged(t testing.TB, what, dir string, holds map[string]string, whole boo
 		t.Errorf("%s: Salvage: %v", what, err)
 	}
 	for k, v := range got {
-		if want, is := holds[k]; !is {
-			t.Errorf("%s: Salvage gave a key that was never written: %q", what, k)
+		if want, is := holds[k]; !is && len(lost) == 0 {
+			t.Errorf("%s: Salvage gave a key that was never written, and lists no damage: %q", what, k)
 		} else if whole && len(lost) == 0 && v != want {
 			t.Errorf("%s: Salvage gave another value of %q", what, k)
 		}
