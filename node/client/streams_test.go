@@ -36,7 +36,6 @@ const (
 	large   = "large"   // 50 MB
 )
 
-
 // A call is one stream to its end. It tells how many bytes came or were sent, as
 // they do, and returns them all.
 type call func(ctx context.Context, c *Client, what string, flow func(int64)) (int64, error)
