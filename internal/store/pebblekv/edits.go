@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -83,6 +84,39 @@ func (e *edits) check(files vfs.FS) error {
 		return fault.Of(store.ErrCorrupt, "%s is damaged: it has no whole entry: run weft doctor", name)
 	}
 	return nil
+}
+
+// durableLog returns the number of the oldest log that a start needs, also one after a
+// loss of power now; 0 if that is not known.
+func (e *edits) durableLog(files vfs.FS) (uint64, error) {
+	names, err := files.List(e.dir)
+	if err != nil {
+		return 0, err
+	}
+	markers := slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, "marker.manifest.") })
+	var iteration, number uint64
+	if len(markers) != 1 { // pebble is going over to another MANIFEST
+		return 0, nil
+	}
+	if _, err := fmt.Sscanf(markers[0], "marker.manifest.%d.MANIFEST-%d", &iteration, &number); err != nil {
+		return 0, nil //nolint:nilerr // not one of pebble's
+	}
+	if err := syncDir(files, e.dir); err != nil { // it may have just been made
+		return 0, err
+	}
+	e.mu.Lock()
+	i := slices.IndexFunc(e.slots[:], func(s manifestLength) bool { return s.number == number })
+	var synced manifestLength
+	if i >= 0 {
+		synced = e.slots[i]
+	}
+	e.mu.Unlock()
+	p, err := readFile(files, filepath.Join(e.dir, fmt.Sprintf("MANIFEST-%06d", number)))
+	if err != nil || uint64(len(p)) < synced.length {
+		return 0, err
+	}
+	log, _, err := readEdits(p[:synced.length])
+	return log, err
 }
 
 func readFile(files vfs.FS, name string) ([]byte, error) {

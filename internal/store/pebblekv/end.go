@@ -100,8 +100,7 @@ func logNumber(name string) (n uint64, ok bool) {
 // newestEdits returns what the newest MANIFEST that can be read says: the number of
 // the oldest log that is still needed, and the position that it knows; 0 if none can.
 // The error says why there may be more to know.
-func newestEdits(files vfs.FS, dir string) (log, position uint64, err error) {
-	damage := (&edits{dir: dir}).check(files)
+func newestEdits(files vfs.FS, dir string) (log, position uint64, damage error) {
 	names, err := files.List(dir)
 	if err != nil {
 		return 0, 0, err

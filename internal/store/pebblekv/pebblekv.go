@@ -32,6 +32,7 @@ type engine struct {
 	db       *pebble.DB
 	guard    *guard
 	pacer    *pacer
+	edits    *edits
 	opt      *pebble.Options
 	fs       vfs.FS
 	dir      string
@@ -115,7 +116,7 @@ func Open(dir string, o Options) (store.Engine, error) {
 	if err != nil {
 		return nil, guard.writeError(openError(dir, err))
 	}
-	e := &engine{db: db, guard: guard, pacer: pacer, opt: po, fs: o.FS, dir: dir}
+	e := &engine{db: db, guard: guard, pacer: pacer, edits: edits, opt: po, fs: o.FS, dir: dir}
 	pacer.level0.Store(db.Metrics().Levels[0].TablesCount)
 	return e, e.locate()
 }
@@ -325,17 +326,17 @@ func (e *engine) cleaned(ctx context.Context) error {
 	return nil
 }
 
-// emptyLogs takes what is in the logs that pebble keeps only to write over. One that is
-// taken for a new log meanwhile has another name then.
+// emptyLogs takes what is in the logs that pebble keeps only to write over: that no
+// start needs them is on disk. One that is taken for a new log meanwhile has another
+// name then.
 func (e *engine) emptyLogs() error {
 	if e.fs != vfs.Default {
 		return nil
 	}
-	needed, _, err := neededLogs(e.fs, e.dir)
-	if err != nil || len(needed) == 0 {
+	first, err := e.edits.durableLog(e.fs)
+	if err != nil {
 		return err
 	}
-	first, _ := logNumber(needed[0])
 	names, err := e.fs.List(e.dir)
 	for _, name := range names {
 		if n, ok := logNumber(name); ok && n < first {
@@ -375,26 +376,27 @@ func (v *view) Release() {
 }
 
 // getter returns an iterator to get with, nil for the first get.
-func (v *view) getter() (it *pebble.Iterator, first bool, err error) {
+func (v *view) getter() (*pebble.Iterator, error) {
 	v.mu.Lock()
-	first = !v.asked
-	v.asked = true
+	defer v.mu.Unlock()
+	if !v.asked {
+		v.asked = true
+		return nil, nil
+	}
 	if n := len(v.free); n > 0 {
-		it, v.free = v.free[n-1], v.free[:n-1]
+		it := v.free[n-1]
+		v.free = v.free[:n-1]
+		return it, nil
 	}
-	v.mu.Unlock()
-	if it == nil && !first {
-		it, err = v.s.NewIter(&pebble.IterOptions{UseL6Filters: true})
-	}
-	return it, first, err
+	return v.s.NewIter(&pebble.IterOptions{UseL6Filters: true})
 }
 
 func (v *view) Get(key []byte) ([]byte, error) {
-	it, first, err := v.getter()
+	it, err := v.getter()
 	if err != nil {
 		return nil, v.e.readError(err)
 	}
-	if first {
+	if it == nil {
 		return v.getOne(key)
 	}
 	var value []byte

@@ -37,7 +37,11 @@ func Salvage(ctx context.Context, dir string, put func(key, value []byte) error)
 	if err != nil {
 		return nil, err
 	}
-	logs, known, manifest := neededLogs(s.opt.FS, dir)
+	manifest := (&edits{dir: dir}).check(s.opt.FS)
+	logs, known, err := neededLogs(s.opt.FS, dir)
+	if manifest == nil {
+		manifest = err
+	}
 	// Once to find the newest version of each key, once to give it out.
 	for _, pass := range []func(entry) error{s.note, func(e entry) error {
 		if e.deleted || s.newest[s.hash(e.key)] != e.seq {
