@@ -24,3 +24,8 @@ var (
 	// ErrLocked reports that another process has the store open.
 	ErrLocked = fault.New(fault.HomeInUse, "another process has the store open")
 )
+
+// DiskFull is an ErrDiskFull of the disk that holds dir.
+func DiskFull(dir string) error {
+	return fault.Of(ErrDiskFull, "the disk that holds %s is full: free some space (no space left on device)", dir)
+}

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/weftdb/weft/internal/fault"
 )
 
 // ReserveFile is the name of the file in a store's folder that holds nothing but
@@ -94,17 +92,13 @@ func (s *Space) look() {
 		low += s.low / 4 // not to and fro
 	}
 	if free < low {
-		s.full = s.errFull()
+		s.full = DiskFull(s.dir)
 		return
 	}
 	s.full = nil
 	if !s.held && free > low+2*uint64(s.reserve) {
 		s.held = s.fill() == nil
 	}
-}
-
-func (s *Space) errFull() error {
-	return fault.Of(ErrDiskFull, "the disk that holds %s is full: free some space (no space left on device)", s.dir)
 }
 
 // fill makes the reserve of bytes that the disk really gives.
@@ -142,7 +136,7 @@ func (s *Space) Wait() {
 	for end := time.Now().Add(makeRoom); ; <-again.C {
 		s.mu.Lock()
 		s.yield()
-		s.full = s.errFull()
+		s.full = DiskFull(s.dir)
 		free, _, ok := diskSpace(s.dir)
 		closed := s.closed
 		s.mu.Unlock()
@@ -160,7 +154,7 @@ func (s *Space) Yield() bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.full = s.errFull()
+	s.full = DiskFull(s.dir)
 	if !s.held {
 		return false
 	}

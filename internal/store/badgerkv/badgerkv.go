@@ -239,7 +239,7 @@ func (e *engine) haveRoom(n int64) error {
 		err = allocate(name, from, more)
 	}
 	if fault.NoRoom(err) {
-		return diskFull(e.dir, err)
+		return store.DiskFull(e.dir)
 	}
 	e.room = at + uint64(more)
 	return err

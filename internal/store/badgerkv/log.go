@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/weftdb/weft/internal/fault"
@@ -64,11 +63,7 @@ func (m *messages) full() error {
 	if last := m.last.Load(); last == 0 || time.Since(time.Unix(0, last)) > 3*time.Second {
 		return nil
 	}
-	return diskFull(m.dir, syscall.ENOSPC)
-}
-
-func diskFull(dir string, err error) error {
-	return fault.Of(store.ErrDiskFull, "the disk that holds %s is full: free some space (%w)", dir, err)
+	return store.DiskFull(m.dir)
 }
 
 // bounded runs f, which badger may keep from ending for as long as the disk is full,
@@ -100,7 +95,7 @@ func bounded[T any](m *messages, f func() (T, error), late func(T, error)) (T, e
 				late(r.v, r.err)
 			}()
 			var none T
-			return none, diskFull(m.dir, syscall.ENOSPC)
+			return none, store.DiskFull(m.dir)
 		}
 	}
 }

@@ -181,7 +181,7 @@ func openError(dir, engine string, err error) error {
 	case errors.Is(err, store.ErrCorrupt), errors.Is(err, store.ErrDiskFull):
 		return err
 	case fault.NoRoom(err):
-		return fault.Of(store.ErrDiskFull, "the disk that holds %s is full: free some space (no space left on device)", dir)
+		return store.DiskFull(dir)
 	}
 	return fmt.Errorf("open %s with %s: %w", dir, engine, err)
 }

@@ -68,7 +68,7 @@ func (g *guard) failure() error {
 // writeError is what a write tells its caller.
 func (g *guard) writeError(err error) error {
 	if fault.NoRoom(err) {
-		return fault.Of(store.ErrDiskFull, "the disk that holds %s is full: free some space (no space left on device)", g.dir)
+		return store.DiskFull(g.dir)
 	}
 	return err
 }

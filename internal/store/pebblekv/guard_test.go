@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/weftdb/weft/internal/store"
@@ -17,11 +16,7 @@ import (
 // openOn opens an empty store on a disk in memory whose operations inject may refuse.
 func openOn(t *testing.T, space *store.Space, inject func(errorfs.Op) error) (*guard, store.Store) {
 	t.Helper()
-	mem := vfs.NewMem()
-	if err := mem.MkdirAll("store", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	e, err := Open("store", Options{FS: errorfs.Wrap(mem, errorfs.InjectorFunc(inject)), Create: true, Space: space})
+	e, err := Open("store", Options{FS: errorfs.Wrap(newDisk(t), errorfs.InjectorFunc(inject)), Create: true, Space: space})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,21 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
+// newDisk returns a disk in memory that forgets what was not synced, with the folder of a
+// store.
+func newDisk(t *testing.T) *vfs.MemFS {
+	t.Helper()
+	disk := vfs.NewCrashableMem()
+	root, err := disk.OpenDir("/")
+	if err = errors.Join(err, disk.MkdirAll("store", 0o700)); err == nil {
+		err = errors.Join(root.Sync(), root.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return disk
+}
+
 // A machine loses its power at one of the operations that change something.
 type machine struct {
 	disk *vfs.MemFS
@@ -109,14 +124,7 @@ func losePower(t *testing.T, lives int) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
 	for lived := 0; lived < lives; {
-		disk := vfs.NewCrashableMem()
-		root, err := disk.OpenDir("/")
-		if err = errors.Join(err, disk.MkdirAll("store", 0o700)); err == nil {
-			err = errors.Join(root.Sync(), root.Close())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		disk := newDisk(t)
 		var now promised
 		for i := range 8 {
 			m := &machine{disk: disk, now: now, cutAt: 1 + r.IntN(150), keep: vfs.CrashCloneCfg{

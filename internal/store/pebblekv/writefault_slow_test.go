@@ -1,6 +1,6 @@
 //go:build slow
 
-package engines_test
+package pebblekv
 
 import "testing"
 

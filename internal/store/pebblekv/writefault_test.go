@@ -1,4 +1,4 @@
-package engines_test
+package pebblekv
 
 import (
 	"errors"
@@ -12,7 +12,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/weftdb/weft/internal/store"
-	"github.com/weftdb/weft/internal/store/pebblekv"
 )
 
 // A failingDisk gives an error for one operation that changes something, or for all
@@ -47,7 +46,7 @@ func (d *failingDisk) MaybeError(op errorfs.Op) error {
 }
 
 func (d *failingDisk) open(t testing.TB, disk vfs.FS, create bool) (store.Store, error) {
-	eng, err := pebblekv.Open("store", pebblekv.Options{FS: errorfs.Wrap(disk, d), CacheBytes: 4 << 20, Logf: t.Logf, Create: create})
+	eng, err := Open("store", Options{FS: errorfs.Wrap(disk, d), CacheBytes: 4 << 20, Logf: t.Logf, Create: create})
 	if err != nil {
 		return nil, err
 	}
@@ -129,19 +128,8 @@ func TestPebbleWriteErrors(t *testing.T) { writeErrors(t, 5) }
 
 // writeErrors tries so many operations of each kind of failure.
 func writeErrors(t *testing.T, tries int) {
-	fresh := func() *vfs.MemFS {
-		disk := vfs.NewCrashableMem()
-		root, err := disk.OpenDir("/")
-		if err = errors.Join(err, disk.MkdirAll("store", 0o700)); err == nil {
-			err = errors.Join(root.Sync(), root.Close())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return disk
-	}
 	whole := &failingDisk{}
-	if _, err := whole.runOn(t, fresh()); err != nil {
+	if _, err := whole.runOn(t, newDisk(t)); err != nil {
 		t.Fatal(err)
 	}
 	for _, failure := range []struct {
@@ -156,7 +144,7 @@ func writeErrors(t *testing.T, tries int) {
 					break
 				}
 				n--
-				disk := fresh()
+				disk := newDisk(t)
 				d := &failingDisk{err: failure.err, stays: failure.stays, at: int64(at) + 1}
 				acked, err := d.runOn(t, disk)
 				if err != nil && errors.Is(failure.err, syscall.ENOSPC) && !errors.Is(err, store.ErrDiskFull) {
