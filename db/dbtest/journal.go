@@ -126,27 +126,29 @@ func (j *Journal) put(tx store.Tx, n int64, e replica.Entry) error {
 	return tx.Put(j.id(e.ID), binary.BigEndian.AppendUint64(nil, uint64(n)))
 }
 
-// Deliver stores records of other writers; those it has are left out. The
-// caller wakes the database.
+// Deliver stores records of other writers, in one transaction; those it has are left
+// out. The caller wakes the database.
 func (j *Journal) Deliver(es ...replica.Entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	tx := j.st.Begin()
+	defer tx.Discard()
+	n := j.n
 	for _, e := range es {
-		tx := j.st.Begin()
-		_, err := tx.Get(j.id(e.ID))
-		if errors.Is(err, store.ErrNotFound) {
-			if err = j.put(tx, j.n+1, e); err == nil {
-				err = tx.Commit()
-			}
-			if err == nil {
-				j.n++
-			}
-		}
-		tx.Discard()
-		if err != nil {
+		if _, err := tx.Get(j.id(e.ID)); err == nil {
+			continue
+		} else if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
+		if err := j.put(tx, n+1, e); err != nil {
+			return err
+		}
+		n++
 	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	j.n = n
 	return nil
 }
 
