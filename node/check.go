@@ -12,6 +12,7 @@ import (
 
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
@@ -189,8 +190,8 @@ func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, p
 	if err = note(err); err != nil {
 		return out, n.gone(d, err)
 	}
-	if noted, ok := n.note.get(d.thread.ID()); ok && !d.rebuilding.Load() {
-		if err := shortOf(d.thread, noted.heads); err != nil {
+	if noted, ok := n.note.Get(d.thread.ID()); ok && !d.rebuilding.Load() {
+		if err := shortOf(d.thread, noted.Heads); err != nil {
 			report(err)
 		}
 	}
@@ -396,7 +397,7 @@ func (n *Node) keepDiagnosis(d *Diagnosis) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(n.home.path(fileCheck), append(b, '\n')); err != nil {
+	if err := durable.WriteFile(n.home.path(fileCheck), append(b, '\n')); err != nil {
 		return fmt.Errorf("keep what the check found: %w", err)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/homenote"
 )
 
 // What is damaged is not served. A database is damaged if the store cannot give what
@@ -155,7 +156,7 @@ func (n *Node) lose(id net.ThreadID, err error) {
 
 // startNote opens the home's note of its databases.
 func (n *Node) startNote(context.Context) error {
-	note, torn, err := openNote(n.home.path(n.cfg.storeDir, fileNote))
+	note, torn, err := homenote.Open(n.home.path(n.cfg.storeDir, fileNote))
 	if err != nil {
 		return err
 	}
@@ -188,7 +189,7 @@ func (n *Node) listed() (map[string]databaseRecord, error) {
 	for _, r := range all {
 		known[r.ID] = true
 	}
-	for _, d := range n.note.all() {
+	for _, d := range n.note.All() {
 		id := d.Thread.String()
 		if known[id] || removed[id] {
 			continue
@@ -223,10 +224,10 @@ func (n *Node) join(name string, r databaseRecord) {
 	case err != nil:
 		bad.err = fault.Errorf(fault.Corrupt, "the store %s does not hold its thread", n.home.path(dirStore))
 	default:
-		noted, _ := n.note.get(id)
+		noted, _ := n.note.Get(id)
 		d := n.attach(name, r.Number, t)
 		d.rebuilding.Store(noted.Rebuilding)
-		if short := shortOf(t, noted.heads); short != nil && !noted.Rebuilding {
+		if short := shortOf(t, noted.Heads); short != nil && !noted.Rebuilding {
 			n.quarantine(d, short)
 		} else if err := errors.Join(n.noteDatabase(d), n.forgetLoss(d)); err != nil {
 			n.log.Error("note of a database", "database", name, "error", err)
@@ -241,7 +242,7 @@ func (n *Node) join(name string, r databaseRecord) {
 
 // shortOf returns an error if the thread does not hold what was durable of this
 // device's own logs.
-func shortOf(t *net.Thread, heads []headNote) error {
+func shortOf(t *net.Thread, heads []homenote.Head) error {
 	for _, h := range heads {
 		if !t.Has(clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: h.Hash}) {
 			return fault.Errorf(fault.Corrupt, "the store has lost what this device had written: log %s reached record %d", h.Log.Short(), h.Seq)
@@ -252,15 +253,15 @@ func shortOf(t *net.Thread, heads []headNote) error {
 
 // noteDatabase notes a database, unless the note has it as it is.
 func (n *Node) noteDatabase(d *database) error {
-	had, ok := n.note.get(d.thread.ID())
+	had, ok := n.note.Get(d.thread.ID())
 	if ok && had.Name == d.name && had.Number == d.number && had.Rebuilding == d.rebuilding.Load() {
-		return n.note.flush()
+		return n.note.Flush()
 	}
 	e, err := d.thread.Essence()
 	if err != nil {
 		return err
 	}
-	return n.note.keep(databaseNote{
+	return n.note.Keep(homenote.Database{
 		Thread: d.thread.ID(), Number: d.number, Name: d.name, Genesis: e.Genesis, Keys: e.Keys, Rebuilding: d.rebuilding.Load(),
 	})
 }
@@ -281,9 +282,9 @@ func (n *Node) noteProgress() error {
 	if isDamage(err) {
 		err = nil // it is known; what was noted stays
 	} else if err == nil {
-		err = n.note.setPeers(peers)
+		err = n.note.SetPeers(peers)
 	}
-	return errors.Join(n.note.reached(own), err)
+	return errors.Join(n.note.Reached(own), err)
 }
 
 // noteEnd notes of a store that was closed that the own logs are noted up to its end, so
@@ -293,28 +294,28 @@ func (n *Node) noteEnd() error {
 	if err != nil || position == 0 {
 		return err
 	}
-	return n.note.complete(position)
+	return n.note.Complete(position)
 }
 
 // noteRelays notes the relays of the node, but for the one with an address.
 func (n *Node) noteRelays(without string) error {
-	var relays []relayNote
+	var relays []homenote.Relay
 	err := eachJSON(n.store, prefixRelay, func(_ string, r relayRecord) error {
 		if r.Addr != without {
-			relays = append(relays, relayNote{Addr: r.Addr, Key: r.Key, Databases: r.Databases})
+			relays = append(relays, homenote.Relay{Addr: r.Addr, Key: r.Key, Databases: r.Databases})
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return n.note.setRelays(relays)
+	return n.note.SetRelays(relays)
 }
 
 // compareRelays compares the relays of the store with those of the note, which are
 // noted if none are.
 func (n *Node) compareRelays() error {
-	noted := n.note.relayList()
+	noted := n.note.Relays()
 	if len(noted) == 0 {
 		return n.noteRelays("")
 	}

@@ -265,7 +265,7 @@ func (n *Node) Databases() []DatabaseRef {
 		if d.name == mailboxName {
 			continue
 		}
-		r := DatabaseRef{ID: d.thread.ID(), Name: d.name, Lost: n.lossOf(d).listed()}
+		r := DatabaseRef{ID: d.thread.ID(), Name: d.name, Lost: n.lossOf(d).Listed()}
 		if d.rebuilding.Load() {
 			r.Damage = "it is being rebuilt: it is served when a relay or a member has given all that it holds"
 		}
@@ -300,7 +300,7 @@ func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 		return err
 	}
 	// The note first: a database that only the note has is taken for lost.
-	if err := n.note.remove(id); err != nil {
+	if err := n.note.Remove(id); err != nil {
 		return err
 	}
 	tx := n.store.Begin()

@@ -130,7 +130,7 @@ func (h *home) path(elem ...string) string {
 func (h *home) checkVersion() error {
 	b, err := os.ReadFile(h.path(fileVersion))
 	if errors.Is(err, fs.ErrNotExist) {
-		return writeFile(h.path(fileVersion), []byte(strconv.Itoa(homeVersion)+"\n"))
+		return durable.WriteFile(h.path(fileVersion), []byte(strconv.Itoa(homeVersion)+"\n"))
 	}
 	if err != nil {
 		return fmt.Errorf("home: %w", err)
@@ -244,7 +244,7 @@ func (h *home) certificate(s self, now time.Time) (*keys.Certificate, error) {
 	if b, err = c.Encode(); err != nil {
 		return nil, err
 	}
-	return c, writeFile(h.path(fileCertificate), b)
+	return c, durable.WriteFile(h.path(fileCertificate), b)
 }
 
 // token reads the administrator's token, making that of a new home.
@@ -256,7 +256,7 @@ func (h *home) token() (keys.Secret, error) {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
 	text := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
-	if err := writeFile(h.path(fileToken), []byte(text+"\n")); err != nil {
+	if err := durable.WriteFile(h.path(fileToken), []byte(text+"\n")); err != nil {
 		return keys.Secret{}, err
 	}
 	return keys.SecretOf([]byte(text))
@@ -309,7 +309,7 @@ func (h *home) announce(d Daemon) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(h.path(fileDaemon), append(b, '\n'))
+	return durable.WriteFile(h.path(fileDaemon), append(b, '\n'))
 }
 
 func (h *home) retract() error {
@@ -317,23 +317,4 @@ func (h *home) retract() error {
 		return err
 	}
 	return nil
-}
-
-// writeFile replaces a file by one with mode 0600, durably and at once.
-func writeFile(path string, b []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return err
-	}
-	return durable.Folder(dir)
 }

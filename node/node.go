@@ -38,6 +38,7 @@ import (
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/homenote"
 )
 
 // Config says where a node lives and what it offers. With only Home set, it
@@ -93,7 +94,7 @@ type Node struct {
 
 	token   keys.Secret
 	store   store.Store
-	note    *note
+	note    *homenote.Note
 	apiKeys *apiKeys
 	policy  *keys.Policy
 	clock   *clock.Clock

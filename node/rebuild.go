@@ -13,6 +13,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/homenote"
 )
 
 // Remains are what a salvage knows of the store that it read.
@@ -30,8 +31,8 @@ func (r *remains) mayLack(n *Node, t *net.Thread, prefix []byte) bool {
 	}
 	// What was noted at the end of the store's life is all that this device had written;
 	// others can write too.
-	noted, ok := n.note.get(t.ID())
-	return !ok || !n.note.completeAt(r.end) || len(noted.heads) == maxHeads || len(t.Members()) != 1
+	noted, ok := n.note.Get(t.ID())
+	return !ok || !n.note.CompleteAt(r.end) || len(noted.Heads) == homenote.MaxHeads || len(t.Members()) != 1
 }
 
 // rebuild makes a damaged database of what is left of it.
@@ -53,12 +54,12 @@ func (n *Node) rebuild(ctx context.Context, bad *damaged, left remains, o Repair
 	if err := deleteRange(n.store, foldPrefix(bad.number)); err != nil {
 		return out, err
 	}
-	noted, _ := n.note.get(bad.id)
+	noted, _ := n.note.Get(bad.id)
 	d, err := n.register(bad.name, t)
 	if err != nil {
 		return out, err
 	}
-	lost := lostOf(t, noted.heads)
+	lost := lostOf(t, noted.Heads)
 	if got.Missing > 0 {
 		lost = append(lost, fmt.Sprintf("%d records", got.Missing))
 	}
@@ -88,19 +89,19 @@ func (n *Node) suspect(ctx context.Context, d *database, o RepairOptions) (Rebui
 
 // serveAgain serves a database with what is here, after it has noted what is not.
 func (n *Node) serveAgain(ctx context.Context, d *database, asIs bool, out *RebuiltDatabase) error {
-	noted, _ := n.note.get(d.thread.ID())
-	short := shortfallOf(d.thread, noted.heads)
+	noted, _ := n.note.Get(d.thread.ID())
+	short := shortfallOf(d.thread, noted.Heads)
 	out.Noted, out.Gone = short.noted, short.gone
-	how := uint64(lossNone)
+	how := uint64(homenote.None)
 	switch {
 	case short.gone > 0 && asIs:
-		how, out.AsIs = lossGivenUp, true
+		how, out.AsIs = homenote.GivenUp, true
 	case short.gone > 0:
-		how = lossGone
+		how = homenote.Gone
 	case out.Uncertain:
-		how = lossMaybe
+		how = homenote.Maybe
 	}
-	if how != lossNone {
+	if how != homenote.None {
 		if err := n.noteLoss(d, how, short); err != nil {
 			return err
 		}
@@ -133,8 +134,8 @@ func serveAsIs(ctx context.Context, c Config, out *Repair) error {
 		if !d.rebuilding.Load() {
 			continue
 		}
-		noted, _ := n.note.get(d.thread.ID())
-		b := RebuiltDatabase{Name: d.name, ID: d.thread.ID().String(), Records: d.thread.Counts().Records, Lost: append([]string{}, lostOf(d.thread, noted.heads)...)}
+		noted, _ := n.note.Get(d.thread.ID())
+		b := RebuiltDatabase{Name: d.name, ID: d.thread.ID().String(), Records: d.thread.Counts().Records, Lost: append([]string{}, lostOf(d.thread, noted.Heads)...)}
 		b.Uncertain = len(b.Lost) == 0 // it waited for what only its peers know
 		if err := n.serveAgain(ctx, d, true, &b); err != nil {
 			return errors.Join(fmt.Errorf("database %s: %w", d.name, err), n.Close())
@@ -148,10 +149,10 @@ func serveAsIs(ctx context.Context, c Config, out *Repair) error {
 // it, or another member of its thread; or its control log does not say.
 func (n *Node) hasPeers(d *database) bool {
 	members := d.thread.Members()
-	return slices.ContainsFunc(n.note.relayList(), func(r relayNote) bool {
+	return slices.ContainsFunc(n.note.Relays(), func(r homenote.Relay) bool {
 		return len(r.Databases) == 0 || slices.Contains(r.Databases, d.name)
 	}) || slices.ContainsFunc(members, func(m net.Member) bool { return m.Device != n.Device() }) ||
-		len(members) == 0 && len(n.note.peerList()) > 0
+		len(members) == 0 && len(n.note.Peers()) > 0
 }
 
 // peersOf names who may hold a database.
@@ -169,7 +170,7 @@ func (n *Node) peersOf(d *database) string {
 
 // essence returns what a thread can be opened with: from the store, else from the note.
 func (n *Node) essence(id net.ThreadID) (net.Essence, error) {
-	if noted, ok := n.note.get(id); ok {
+	if noted, ok := n.note.Get(id); ok {
 		return net.Essence{Genesis: noted.Genesis, Keys: noted.Keys}, nil
 	}
 	snap := n.store.Snapshot()
@@ -194,11 +195,11 @@ func (n *Node) rebuildKept(ctx context.Context, id net.ThreadID) error {
 }
 
 // lostOf says which records of own logs, as they were noted, are not held.
-func lostOf(t *net.Thread, heads []headNote) []string {
+func lostOf(t *net.Thread, heads []homenote.Head) []string {
 	var lost []string
 	held := t.Heads()
 	for _, h := range heads {
-		if shortOf(t, []headNote{h}) != nil {
+		if shortOf(t, []homenote.Head{h}) != nil {
 			lost = append(lost, fmt.Sprintf("records %d to %d of log %s, which this device wrote", held[h.Log]+1, h.Seq, h.Log.Short()))
 		}
 	}
@@ -227,7 +228,7 @@ func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) e
 			continue
 		}
 		if o.Tell != nil && d.rebuilding.Load() {
-			o.Tell(fmt.Sprintf("database %s waits up to %s for %s to give all that it holds: %s here", b.Name, wait, n.peersOf(d), records(uint64(b.Records))))
+			o.Tell(fmt.Sprintf("database %s waits up to %s for %s to give all that it holds: %s here", b.Name, wait, n.peersOf(d), homenote.RecordsText(uint64(b.Records))))
 		}
 		select {
 		case <-d.rebuilt:
@@ -258,7 +259,7 @@ func (n *Node) startRebuilding(context.Context) error {
 			close(d.rebuilt)
 			continue
 		}
-		for _, text := range n.note.peerList() {
+		for _, text := range n.note.Peers() {
 			if addr, err := multiaddr.NewMultiaddr(text); err == nil {
 				if err := n.host.Expect(addr); err != nil {
 					n.log.Warn("a noted peer is not dialled", "address", text, "error", err)
@@ -289,10 +290,10 @@ func (n *Node) finishRebuild(ctx context.Context, d *database) error {
 			return ctx.Err()
 		}
 	}
-	noted, _ := n.note.get(d.thread.ID())
-	d.lost, d.short = lostOf(d.thread, noted.heads), shortfallOf(d.thread, noted.heads)
+	noted, _ := n.note.Get(d.thread.ID())
+	d.lost, d.short = lostOf(d.thread, noted.Heads), shortfallOf(d.thread, noted.Heads)
 	if d.short.gone > 0 {
-		if err := n.noteLoss(d, lossGone, d.short); err != nil {
+		if err := n.noteLoss(d, homenote.Gone, d.short); err != nil {
 			return err
 		}
 	}

@@ -14,7 +14,7 @@ func (n *Node) nameThreads(ctx context.Context) error {
 	for _, d := range n.all() {
 		known[d.thread.ID()] = true
 	}
-	for _, d := range n.note.all() { // damaged ones too
+	for _, d := range n.note.All() { // damaged ones too
 		known[d.Thread] = true
 	}
 	for id := range n.host.Kept() {

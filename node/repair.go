@@ -257,7 +257,7 @@ func rebuildStore(ctx context.Context, c Config, o RepairOptions, opens bool, ou
 	if err = errors.Join(err, n.Close()); err != nil {
 		return err
 	}
-	if err := writeFile(h.path(dirRepaired, fileRepaired), nil); err != nil {
+	if err := durable.WriteFile(h.path(dirRepaired, fileRepaired), nil); err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
 	whole = true
@@ -287,7 +287,7 @@ func (h *home) copyNote(dir string) error {
 		return nil
 	}
 	if err == nil {
-		err = writeFile(h.path(dir, fileNote), b)
+		err = durable.WriteFile(h.path(dir, fileNote), b)
 	}
 	if err != nil {
 		return fmt.Errorf("repair: %w", err)
@@ -463,7 +463,7 @@ func (n *Node) restoreRelays() error {
 	}
 	tx := n.store.Begin()
 	defer tx.Discard()
-	for _, r := range n.note.relayList() {
+	for _, r := range n.note.Relays() {
 		addr, err := multiaddr.NewMultiaddr(r.Addr)
 		if err != nil {
 			continue

@@ -4,6 +4,7 @@ package durable
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 )
@@ -47,6 +48,25 @@ func Folder(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// WriteFile replaces a file by one with mode 0600, durably and at once.
+func WriteFile(path string, b []byte) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return err
+	}
+	return Folder(dir)
 }
 
 // each calls do for 0 to n-1, a few at once, and returns its errors.

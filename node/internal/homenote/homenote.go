@@ -1,4 +1,8 @@
-package node
+// Package homenote keeps what a home notes beside its store: its databases and their
+// keys, relays and peers, how far the own logs were durable, and what was lost. A store
+// that lost something is not taken for a whole one, and a lost one does not take with it
+// what is needed to get the databases back.
+package homenote
 
 import (
 	"bytes"
@@ -14,13 +18,14 @@ import (
 
 	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net"
 )
 
 // A home notes what it has beside its store, so that a store that lost something is
 // not taken for a whole one, and a lost one does not take with it what is needed to
-// get the databases back:
+// Get the databases back:
 //
 //	file  = "weft note 1\n" ‖ entry… ‖ zeros
 //	entry = length u32be ‖ kind byte ‖ body ‖ SHA-256(length ‖ kind ‖ body)
@@ -35,30 +40,30 @@ const (
 	noteSpare  = 8 << 10  // bytes of zeros that there always are
 	maxNoted   = 1 << 20  // of one entry
 	noteFrame  = 4 + 1 + sha256.Size
-	maxHeads   = 1 << 10 // own logs of one database
+	MaxHeads   = 1 << 10 // own logs of one database
 	maxAddrs   = 64      // of peers
 	maxNesting = 8
 )
 
 // The kinds of entries.
 const (
-	notedDatabase = 1 + iota // databaseNote
+	notedDatabase = 1 + iota // Database
 	notedHeads               // headsNote
 	notedRemoved             // thread ID
-	notedRelays              // [relayNote…]
+	notedRelays              // [Relay…]
 	notedPeers               // [address…]
-	notedLoss                // lossNote
+	notedLoss                // Loss
 	notedEnd                 // position of the store when own logs were noted last, at its end
 )
 
 var noteCodec = canonical.New(canonical.Options{
-	Elements: 4096, Nesting: maxNesting, Malformed: errNote, TooLarge: errNote,
+	Elements: 4096, Nesting: maxNesting, Malformed: ErrDamaged, TooLarge: ErrDamaged,
 })
 
-var errNote = fault.New(fault.Corrupt, "the home's note of its databases is damaged")
+var ErrDamaged = fault.New(fault.Corrupt, "the home's note of its databases is damaged")
 
-// A databaseNote is a database as the note has it.
-type databaseNote struct {
+// A Database is a database as the note has it.
+type Database struct {
 	_          struct{} `cbor:",toarray"`
 	Thread     net.ThreadID
 	Number     uint64
@@ -72,50 +77,50 @@ type databaseNote struct {
 type headsNote struct {
 	_      struct{} `cbor:",toarray"`
 	Thread net.ThreadID
-	Heads  []headNote
+	Heads  []Head
 }
 
-type headNote struct {
+type Head struct {
 	_    struct{} `cbor:",toarray"`
 	Log  clock.LogID
 	Seq  uint64
 	Hash clock.Hash
 }
 
-// A relayNote is a relay; its key's secret is in a key file.
-type relayNote struct {
+// A Relay is a relay; its key's secret is in a key file.
+type Relay struct {
 	_         struct{} `cbor:",toarray"`
 	Addr      string
 	Key       string
 	Databases []string
 }
 
-// A note is the open file. It is safe for concurrent use.
-type note struct {
+// A Note is the open file. It is safe for concurrent use.
+type Note struct {
 	path string
 
 	mu        sync.Mutex // guards what follows
 	f         *os.File
 	end, size int64 // of the entries; of the file
 	crowded   int64 // the end after which it is looked whether a rewrite pays
-	databases map[net.ThreadID]*noted
-	relays    []relayNote
+	databases map[net.ThreadID]*Noted
+	relays    []Relay
 	peers     []string
 	stale     bool   // the file lacks what memory has: a write failed
 	ended     uint64 // the store's position at which the heads are all that there was; 0: not known
 }
 
-// A noted is what the note has of one database.
-type noted struct {
-	databaseNote
-	heads []headNote
-	loss  *lossNote // nil if nothing is known to be lost
+// A Noted is what the note has of one database.
+type Noted struct {
+	Database
+	Heads []Head
+	Loss  *Loss // nil if nothing is known to be lost
 }
 
-// openNote reads the note, or begins one. damaged says that some of it could not be
+// Open reads the note, or begins one. damaged says that some of it could not be
 // read: what is left counts.
-func openNote(path string) (_ *note, damaged bool, err error) {
-	n := &note{path: path, databases: map[net.ThreadID]*noted{}}
+func Open(path string) (_ *Note, damaged bool, err error) {
+	n := &Note{path: path, databases: map[net.ThreadID]*Noted{}}
 	b, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, false, fmt.Errorf("the home's note: %w", err)
@@ -135,7 +140,7 @@ func openNote(path string) (_ *note, damaged bool, err error) {
 }
 
 // read takes the entries in. One that is damaged is passed over.
-func (n *note) read(b []byte) (damaged bool) {
+func (n *Note) read(b []byte) (damaged bool) {
 	if !bytes.HasPrefix(b, []byte(noteMagic)) {
 		return true
 	}
@@ -165,21 +170,21 @@ func (n *note) read(b []byte) (damaged bool) {
 }
 
 // take takes one entry in.
-func (n *note) take(kind byte, body []byte) error {
+func (n *Note) take(kind byte, body []byte) error {
 	switch kind {
 	case notedDatabase:
-		var d databaseNote
+		var d Database
 		if err := noteCodec.Decode(body, "a database", &d); err != nil {
 			return err
 		}
-		n.database(d.Thread).databaseNote = d
+		n.database(d.Thread).Database = d
 	case notedHeads:
 		var h headsNote
 		if err := noteCodec.Decode(body, "positions", &h); err != nil {
 			return err
 		}
 		if d := n.databases[h.Thread]; d != nil {
-			d.heads = h.Heads
+			d.Heads = h.Heads
 		}
 	case notedRemoved:
 		var id net.ThreadID
@@ -188,7 +193,7 @@ func (n *note) take(kind byte, body []byte) error {
 		}
 		delete(n.databases, id)
 	case notedRelays:
-		var relays []relayNote
+		var relays []Relay
 		if err := noteCodec.Decode(body, "relays", &relays); err != nil {
 			return err
 		}
@@ -200,27 +205,27 @@ func (n *note) take(kind byte, body []byte) error {
 		}
 		n.peers = peers
 	case notedLoss:
-		var l lossNote
+		var l Loss
 		if err := noteCodec.Decode(body, "a loss", &l); err != nil {
 			return err
 		}
 		if d := n.databases[l.Thread]; d != nil {
-			if d.loss = &l; l.How == lossNone {
-				d.loss = nil
+			if d.Loss = &l; l.How == None {
+				d.Loss = nil
 			}
 		}
 	case notedEnd:
 		return noteCodec.Decode(body, "an end", &n.ended)
 	default:
-		return fault.Of(errNote, "an entry of unknown kind %d", kind)
+		return fault.Of(ErrDamaged, "an entry of unknown kind %d", kind)
 	}
 	return nil
 }
 
-func (n *note) database(id net.ThreadID) *noted {
+func (n *Note) database(id net.ThreadID) *Noted {
 	d := n.databases[id]
 	if d == nil {
-		d = &noted{}
+		d = &Noted{}
 		n.databases[id] = d
 	}
 	return d
@@ -236,15 +241,15 @@ func appendEntry(b []byte, kind byte, v any) []byte {
 }
 
 // encode returns the whole note, without the room at its end.
-func (n *note) encode() []byte {
+func (n *Note) encode() []byte {
 	b := []byte(noteMagic)
 	for _, d := range n.sorted() {
-		b = appendEntry(b, notedDatabase, d.databaseNote)
-		if len(d.heads) > 0 {
-			b = appendEntry(b, notedHeads, headsNote{Thread: d.Thread, Heads: d.heads})
+		b = appendEntry(b, notedDatabase, d.Database)
+		if len(d.Heads) > 0 {
+			b = appendEntry(b, notedHeads, headsNote{Thread: d.Thread, Heads: d.Heads})
 		}
-		if d.loss != nil {
-			b = appendEntry(b, notedLoss, *d.loss)
+		if d.Loss != nil {
+			b = appendEntry(b, notedLoss, *d.Loss)
 		}
 	}
 	if len(n.relays) > 0 {
@@ -260,23 +265,23 @@ func (n *note) encode() []byte {
 }
 
 // sorted returns the databases by number.
-func (n *note) sorted() []*noted {
-	out := make([]*noted, 0, len(n.databases))
+func (n *Note) sorted() []*Noted {
+	out := make([]*Noted, 0, len(n.databases))
 	for _, d := range n.databases {
 		out = append(out, d)
 	}
-	slices.SortFunc(out, func(a, b *noted) int {
+	slices.SortFunc(out, func(a, b *Noted) int {
 		return cmp.Or(cmp.Compare(a.Number, b.Number), bytes.Compare(a.Thread[:], b.Thread[:]))
 	})
 	return out
 }
 
 // rewrite replaces the file by one of what counts. An error leaves the file as it is.
-func (n *note) rewrite() error {
+func (n *Note) rewrite() error {
 	b := n.encode()
 	end := len(b)
 	b = append(b, make([]byte, (end+noteSpare)/noteGrows*noteGrows+noteGrows-end)...)
-	if err := writeFile(n.path, b); err != nil {
+	if err := durable.WriteFile(n.path, b); err != nil {
 		return fmt.Errorf("the home's note: %w", err)
 	}
 	n.end, n.size = int64(end), int64(len(b))
@@ -284,7 +289,7 @@ func (n *note) rewrite() error {
 	return errors.Join(n.close(), n.reopen())
 }
 
-func (n *note) reopen() (err error) {
+func (n *Note) reopen() (err error) {
 	if n.f, err = os.OpenFile(n.path, os.O_RDWR, 0o600); err != nil {
 		return fmt.Errorf("the home's note: %w", err)
 	}
@@ -293,12 +298,12 @@ func (n *note) reopen() (err error) {
 
 // write adds entries that were taken in, durably. After an error the file lacks what
 // memory has: the next write, also one of nothing, writes all of it.
-func (n *note) write(entries []byte) error {
+func (n *Note) write(entries []byte) error {
 	switch {
 	case len(entries) == 0 && !n.stale:
 		return nil
 	case n.f == nil:
-		return ErrClosed
+		return fault.Errorf(fault.Closed, "the home's note is closed")
 	case n.stale:
 		err := n.rewrite()
 		n.stale = err != nil
@@ -310,7 +315,7 @@ func (n *note) write(entries []byte) error {
 }
 
 // append adds entries at the end of the file, or rewrites it.
-func (n *note) append(entries []byte) error {
+func (n *Note) append(entries []byte) error {
 	end := n.end + int64(len(entries))
 	if end > n.crowded {
 		if n.crowded = 4*int64(len(n.encode())) + noteGrows; end > n.crowded && n.rewrite() == nil {
@@ -336,7 +341,7 @@ func (n *note) append(entries []byte) error {
 }
 
 // grow adds zeros, so that there is room after end.
-func (n *note) grow(end int64) error {
+func (n *Note) grow(end int64) error {
 	size := (end+noteSpare)/noteGrows*noteGrows + noteGrows
 	if _, err := n.f.WriteAt(make([]byte, size-n.size), n.size); err != nil {
 		return fmt.Errorf("the home's note: %w", err)
@@ -348,7 +353,7 @@ func (n *note) grow(end int64) error {
 	return nil
 }
 
-func (n *note) close() error {
+func (n *Note) close() error {
 	if n.f == nil {
 		return nil
 	}
@@ -358,23 +363,23 @@ func (n *note) close() error {
 }
 
 // Close ends the use of the file.
-func (n *note) Close() error {
+func (n *Note) Close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.close()
 }
 
 // add takes values in and writes those that say something new.
-func (n *note) add(kind byte, v any) error {
+func (n *Note) add(kind byte, v any) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.addLocked(kind, v)
 }
 
-func (n *note) addLocked(kind byte, v any) error {
+func (n *Note) addLocked(kind byte, v any) error {
 	entry := appendEntry(nil, kind, v)
 	if len(entry) > maxNoted {
-		return fault.Of(errNote, "an entry of %d bytes", len(entry))
+		return fault.Of(ErrDamaged, "an entry of %d bytes", len(entry))
 	}
 	if err := n.take(kind, entry[5:len(entry)-sha256.Size]); err != nil {
 		return err
@@ -382,18 +387,21 @@ func (n *note) addLocked(kind byte, v any) error {
 	return n.write(entry)
 }
 
-// flush writes what an earlier write could not.
-func (n *note) flush() error {
+// Lose notes what of a database is not there any more.
+func (n *Note) Lose(l Loss) error { return n.add(notedLoss, l) }
+
+// Flush writes what an earlier write could not.
+func (n *Note) Flush() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.write(nil)
 }
 
-// keep notes a database.
-func (n *note) keep(d databaseNote) error { return n.add(notedDatabase, d) }
+// Keep notes a database.
+func (n *Note) Keep(d Database) error { return n.add(notedDatabase, d) }
 
-// remove forgets a database.
-func (n *note) remove(id net.ThreadID) error {
+// Remove forgets a database.
+func (n *Note) Remove(id net.ThreadID) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.databases[id] == nil {
@@ -402,26 +410,26 @@ func (n *note) remove(id net.ThreadID) error {
 	return n.addLocked(notedRemoved, id)
 }
 
-// reached notes how far the own logs of databases are durable: one sync for all that
+// Reached notes how far the own logs of databases are durable: one sync for all that
 // is new.
-func (n *note) reached(all map[net.ThreadID][]clock.RecordID) error {
+func (n *Note) Reached(all map[net.ThreadID][]clock.RecordID) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var entries []byte
 	for id, own := range all {
 		d := n.databases[id]
 		heads := headsOf(own)
-		if d == nil || slices.Equal(d.heads, heads) {
+		if d == nil || slices.Equal(d.Heads, heads) {
 			continue
 		}
-		d.heads = heads
+		d.Heads = heads
 		entries = appendEntry(entries, notedHeads, headsNote{Thread: id, Heads: heads})
 	}
 	return n.write(entries)
 }
 
-// complete notes that the heads are all that the store has at its end.
-func (n *note) complete(position uint64) error {
+// Complete notes that the heads are all that the store has at its end.
+func (n *Note) Complete(position uint64) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ended == position {
@@ -430,30 +438,30 @@ func (n *note) complete(position uint64) error {
 	return n.addLocked(notedEnd, position)
 }
 
-// completeAt reports whether the heads are all that a store had that ended at a position.
-func (n *note) completeAt(position uint64) bool {
+// CompleteAt reports whether the heads are all that a store had that ended at a position.
+func (n *Note) CompleteAt(position uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return position > 0 && n.ended == position
 }
 
 // headsOf returns positions in a fixed order; of very many logs the longest.
-func headsOf(own []clock.RecordID) []headNote {
-	heads := make([]headNote, len(own))
+func headsOf(own []clock.RecordID) []Head {
+	heads := make([]Head, len(own))
 	for i, id := range own {
-		heads[i] = headNote{Log: id.Log, Seq: id.Seq, Hash: id.Hash}
+		heads[i] = Head{Log: id.Log, Seq: id.Seq, Hash: id.Hash}
 	}
-	slices.SortFunc(heads, func(a, b headNote) int {
+	slices.SortFunc(heads, func(a, b Head) int {
 		return cmp.Or(-cmp.Compare(a.Seq, b.Seq), bytes.Compare(a.Log[:], b.Log[:]))
 	})
-	return heads[:min(len(heads), maxHeads)]
+	return heads[:min(len(heads), MaxHeads)]
 }
 
-// setRelays notes the relays of the node.
-func (n *note) setRelays(relays []relayNote) error {
+// SetRelays notes the relays of the node.
+func (n *Note) SetRelays(relays []Relay) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	same := slices.EqualFunc(n.relays, relays, func(a, b relayNote) bool {
+	same := slices.EqualFunc(n.relays, relays, func(a, b Relay) bool {
 		return a.Addr == b.Addr && a.Key == b.Key && slices.Equal(a.Databases, b.Databases)
 	})
 	if same {
@@ -462,9 +470,9 @@ func (n *note) setRelays(relays []relayNote) error {
 	return n.addLocked(notedRelays, relays)
 }
 
-// setPeers notes where peers of the databases are, before those that it has: an old
+// SetPeers notes where peers of the databases are, before those that it has: an old
 // address may be all that is left.
-func (n *note) setPeers(addrs []string) error {
+func (n *Note) SetPeers(addrs []string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var all []string
@@ -479,36 +487,36 @@ func (n *note) setPeers(addrs []string) error {
 	return n.addLocked(notedPeers, all)
 }
 
-// relayList returns the relays of the node.
-func (n *note) relayList() []relayNote {
+// Relays returns the relays of the node.
+func (n *Note) Relays() []Relay {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.relays)
 }
 
-// peerList returns where peers of the databases were.
-func (n *note) peerList() []string {
+// Peers returns where peers of the databases were.
+func (n *Note) Peers() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.peers)
 }
 
-// get returns what is noted of a database.
-func (n *note) get(id net.ThreadID) (noted, bool) {
+// Get returns what is noted of a database.
+func (n *Note) Get(id net.ThreadID) (Noted, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	d := n.databases[id]
 	if d == nil {
-		return noted{}, false
+		return Noted{}, false
 	}
 	return *d, true
 }
 
-// all returns what is noted of every database, by number.
-func (n *note) all() []noted {
+// All returns what is noted of every database, by number.
+func (n *Note) All() []Noted {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var out []noted
+	var out []Noted
 	for _, d := range n.sorted() {
 		out = append(out, *d)
 	}
