@@ -164,12 +164,13 @@ func TestWallsInsideNet(t *testing.T) {
 func TestWallsInsideNode(t *testing.T) {
 	surface := []string{"node", "node/api", "node/internal/chunks", "node/transfer", "db", "buckets", "inbox", "keys", "internal/clock", "internal/fault"}
 	rooms := map[string][]string{
-		"node":          {"net", "db", "buckets", "inbox", "keys", "internal"},
+		"node":          {"node/internal/homenote", "net", "db", "buckets", "inbox", "keys", "internal"},
 		"node/api":      {},
 		"node/transfer": {"db", "internal/fault"},
 		"node/client":   {"node", "node/internal/chunks", "buckets", "db", "keys", "internal/fault"},
 
-		"node/internal/chunks": {"node/api"},
+		"node/internal/chunks":   {"node/api"},
+		"node/internal/homenote": {"net", "internal"},
 	}
 	goFiles(t, func(path string, file *ast.File) {
 		dir := filepath.ToSlash(filepath.Dir(path))
