@@ -39,6 +39,7 @@ type device struct {
 	stderr  *output
 	pushed  string // folder that it pushes to the bucket
 	crashed bool   // the last daemon was killed
+	hasHot  bool   // it has had the hot document since its home was made or put back
 }
 
 // An output keeps what a daemon says on standard error.
