@@ -106,12 +106,16 @@ func (w *frameWriter) sendTags(tags []byte) error {
 	}
 }
 
-// tags returns the sorted tags of the host's threads for one peer.
+// tags returns the sorted tags of the host's threads for one peer. A stranger is told
+// only those that it named itself: not even how many there are.
 func (h *Host) tags(p peer.ID) []byte {
 	h.mu.Lock()
 	all := make([]tag, 0, len(h.shares))
+	r := h.peers[p]
 	for id, s := range h.shares {
-		all = append(all, threadTag(s.thread.ServiceKey(), id, h.ID(), p))
+		if r != nil && (h.known(r) || r.shared[id]) {
+			all = append(all, threadTag(s.thread.ServiceKey(), id, h.ID(), p))
+		}
 	}
 	h.mu.Unlock()
 	slices.SortFunc(all, func(a, b tag) int { return bytes.Compare(a[:], b[:]) })

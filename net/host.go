@@ -83,7 +83,6 @@ type Host struct {
 	env    *thread.Env
 	ctx    context.Context //nolint:containedctx // the life of the host
 	cancel context.CancelFunc
-	gossip *gossip
 	mdns   interface{ Close() error }
 
 	limits    Limits
@@ -150,9 +149,6 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 		return err
 	}
 	if h.lp, h.resources, err = newLibp2p(key, h.opt.Listen, h.limits, h.opt.Offline); err != nil {
-		return err
-	}
-	if err := h.startGossip(); err != nil {
 		return err
 	}
 	h.Handle(protoHello, h.serveHello)
@@ -245,7 +241,6 @@ func (h *Host) Close() error {
 	if h.mdns != nil {
 		err = h.mdns.Close()
 	}
-	h.closeGossip()
 	if h.lp != nil {
 		err = errors.Join(err, h.lp.Close())
 	}

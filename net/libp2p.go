@@ -43,7 +43,7 @@ type Limits struct {
 }
 
 // Streams of libp2p that one peer may have: one each for the tags, the session,
-// gossip, requests to a relay, and some for mail and what an embedder adds.
+// requests to a relay, and some for mail and what an embedder adds.
 const (
 	peerStreams     = 64
 	strangerStreams = 16

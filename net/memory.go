@@ -24,6 +24,9 @@ const (
 	prefixPeer   = "nxp"
 )
 
+// maxKeptAddrs is how many addresses of a peer are remembered.
+const maxKeptAddrs = 16
+
 type shareState struct {
 	_       struct{} `cbor:",toarray"`
 	Account []byte   // of a relay's thread; empty: this device is a member
@@ -135,7 +138,7 @@ func (s *share) setBlobCursor(p peer.ID, n int64) error {
 func (h *Host) rememberPeer(p peer.ID) error {
 	st := peerState{}
 	for _, a := range h.lp.Peerstore().Addrs(p) {
-		if len(st.Addrs) < maxAnnouncedAt {
+		if len(st.Addrs) < maxKeptAddrs {
 			st.Addrs = append(st.Addrs, a.Bytes())
 		}
 	}

@@ -42,7 +42,6 @@ type remote struct {
 	hello     network.Stream            // on which it tells its tags
 	again     bool                      // tell it the tags again, whether or not they changed
 	record    []byte                    // where it says that it is, signed; nil: it has not said
-	topics    map[string]bool           // of gossip, that it subscribed to
 	shared    map[ThreadID]bool         // threads whose tags it told
 	raised    bool                      // it has libp2p's limits of a known peer
 	invited   int                       // streams on which it proved an open invite
@@ -65,7 +64,7 @@ func (h *Host) remote(p peer.ID) *remote {
 			h.log.Debug("peer without device key", "peer", p, "error", err)
 		}
 		r = &remote{
-			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, topics: map[string]bool{}, grants: map[ThreadID]*grant{}, refused: map[ThreadID]*frameWriter{},
+			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, grants: map[ThreadID]*grant{}, refused: map[ThreadID]*frameWriter{},
 			opening: make(chan struct{}, 1), dial: make(chan struct{}, 1), greet: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 		}
 		h.peers[p] = r
@@ -179,7 +178,6 @@ func (h *Host) connection(p peer.ID) {
 		}
 		r.since = h.now()
 		clear(r.shared)
-		clear(r.topics)
 		clear(r.grants)
 		poke(r.dial)
 		if h.stranger(r) {

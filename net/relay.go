@@ -53,6 +53,7 @@ func (h *Host) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, credentia
 	}
 	r := h.remote(info.ID)
 	r.relay = &relayConf{credential: credential, renewed: true}
+	h.greetAgain(r)
 	for _, s := range h.shares {
 		if !s.relay && s.usesRelay(r.id) {
 			s.link(r.id)

@@ -56,3 +56,13 @@ func poke(c chan struct{}) {
 	default:
 	}
 }
+
+// isMember reports whether a peer is another member's device.
+func (s *share) isMember(p peer.ID) bool {
+	device, err := DeviceOf(p)
+	if err != nil || p == s.host.ID() {
+		return false
+	}
+	_, member := s.thread.Member(device)
+	return member
+}

@@ -2,6 +2,7 @@ package net
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -250,6 +251,70 @@ func TestStrangersLeaveNothing(t *testing.T) {
 	waitPeers(t, a, th, 0)
 	if n := countPrefix(t, a, prefixPeer); n != 0 {
 		t.Errorf("%d strangers are remembered on the disk", n)
+	}
+}
+
+// A stranger is told nothing of the threads of a host, whatever it subscribes to: no tag,
+// no topic, not even how many there are. What it names itself it is told.
+func TestStrangersLearnNothing(t *testing.T) {
+	a, member := newParty(t), newLightParty(t)
+	th, other := a.create(t), a.create(t)
+	member.connect(t, a)
+	member.join(t, th)
+	identical(t, th, member.ID())
+
+	s, err := libp2p.New(libp2p.NoListenAddrs, libp2p.DisableRelay())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	heard := make(chan []byte, 16)
+	s.SetStreamHandler(protoHello, func(st network.Stream) {
+		r := bufio.NewReader(st)
+		for {
+			_, body, err := readFrame(r)
+			var m hello
+			if err != nil || decodeMessage(body, &m) != nil {
+				return
+			}
+			heard <- m.Tags
+		}
+	})
+	if err := s.Connect(within(t), peer.AddrInfo{ID: a.ID(), Addrs: a.lp.Addrs()}); err != nil {
+		t.Fatal(err)
+	}
+	next := func() []byte {
+		select {
+		case tags := <-heard:
+			return tags
+		case <-within(t).Done():
+			t.Fatal("no hello came")
+			return nil
+		}
+	}
+	if tags := next(); len(tags) != 0 {
+		t.Errorf("a stranger was told %d tags", len(tags)/tagSize)
+	}
+	protocols, err := s.Peerstore().GetProtocols(a.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range protocols {
+		if strings.Contains(string(p), "meshsub") || strings.Contains(string(p), "floodsub") {
+			t.Errorf("a host speaks %s, which tells every peer all topics", p)
+		}
+	}
+	// Who has a service key, as a member did that was removed, names what it knows.
+	st, err := s.NewStream(within(t), a.ID(), protoHello)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := threadTag(th.held().ServiceKey(), th.ID(), s.ID(), a.ID())
+	if err := (&frameWriter{s: st}).send(frameHello, hello{Tags: mine[:]}); err != nil {
+		t.Fatal(err)
+	}
+	if tags := next(); !bytes.Equal(tags, mine[:]) {
+		t.Errorf("who named one thread was told %d tags; %s is not its concern", len(tags)/tagSize, other.ID())
 	}
 }
 

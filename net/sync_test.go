@@ -317,8 +317,8 @@ func TestRelayCannotRead(t *testing.T) {
 	}
 }
 
-// Members that know only a relay find each other by announcements.
-func TestAnnouncementsConnectMembers(t *testing.T) {
+// Members that know only a relay find each other by what it tells them.
+func TestRelayIntroducesMembers(t *testing.T) {
 	w := newWorld()
 	r, a, b := newRelay(t, w), newParty(t), newParty(t)
 	secret := w.newKey(t, w.developer)

@@ -93,7 +93,6 @@ func (h *Host) add(s *share) (*share, error) {
 // begin starts what a share does by itself, and meets the peers that are there.
 // The caller holds h.mu.
 func (h *Host) begin(s *share) {
-	h.run(s.announce)
 	h.run(s.watch)
 	for _, r := range h.peers {
 		s.meet(r)
