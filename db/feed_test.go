@@ -13,6 +13,8 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store/engines"
@@ -327,6 +329,49 @@ func TestCopiesByWatch(t *testing.T) {
 			rt.Fatal(err)
 		}
 	})
+}
+
+// A merge may change a document by a record that arrived long ago: here an atomic one,
+// refused as another wrote its other document before. What arrives with the cause and
+// names the document, without effect on it, does not tell of that.
+func TestResumeAfterMergeThatUndoes(t *testing.T) {
+	insert := func(id int32, doc bson.D) db.Op {
+		return db.NewOp(1, "c", value.Int32(id), nil, raw(t, append(bson.D{{Key: "_id", Value: id}}, doc...)), false)
+	}
+	entry := func(log byte, seq uint64, at clock.Time, atomic bool, ops ...db.Op) journal.Entry {
+		e := journal.Entry{Time: at << 16, Writer: "did:key:x", Role: "writer", Atomic: atomic, Payload: db.Encode(ops)}
+		e.ID = clock.RecordID{Log: clock.LogID{log}, Seq: seq, Hash: clock.Hash{log, byte(seq), 1}}
+		return e
+	}
+	first := []journal.Entry{
+		entry(1, 1, 5, false, insert(1, d("n", 0))),
+		entry(1, 2, 20, true, db.NewOp(2, "c", value.Int32(1), raw(t, d()), raw(t, d("$set", d("n", 1))), false), insert(2, d("by", "one"))),
+	}
+	late := []journal.Entry{
+		entry(2, 1, 10, false, insert(2, d("by", "two"))),
+		entry(2, 2, 25, false, insert(1, d("n", 2))), // a duplicate
+	}
+	x, j := dbtest.OpenIn(t, memory(t), "a")
+	settle(t, x, j, first)
+	w := watch(t, t, x, db.WatchOptions{})
+	token, err := w.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	settle(t, x, j, late)
+	w = watch(t, t, x, db.WatchOptions{ResumeAfter: token})
+	defer w.Close()
+	told := false
+	for _, c := range changes(t, t, w) {
+		told = told || c.Operation == "gap" || c.ID.Type == bson.TypeInt32 && c.ID.Int32() == 1
+	}
+	if docs := all(t, x.Collection("c"), db.FindOptions{}); len(docs) != 2 || docs[0].Lookup("n").AsInt64() != 0 {
+		t.Fatalf("documents are %v: the atomic record is not refused", docs)
+	}
+	if !told {
+		t.Error("a watch that resumed was not told that a document changed")
+	}
 }
 
 // Gaps name the collections of which more changed than the records name.
