@@ -46,8 +46,7 @@ type database struct {
 
 	rebuilding atomic.Bool   // it is not served before its peers have given what they hold
 	rebuilt    chan struct{} // closed when it is not rebuilding any more
-	lost       []string      // what did not come back; read after rebuilt is closed
-	short      shortfall     // the same, in numbers
+	short      shortfall     // what did not come back; read after rebuilt is closed
 
 	cutMu sync.Mutex // guards the fields below
 	cut   net.Cut    // what of the thread does not count, as told last

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/weftdb/weft/net"
@@ -11,6 +12,7 @@ import (
 type shortfall struct {
 	noted, gone uint64          // records
 	heads       []homenote.Head // noted and not held
+	said        []string        // a clause for each of them
 }
 
 func shortfallOf(t *net.Thread, heads []homenote.Head) (s shortfall) {
@@ -22,6 +24,7 @@ func shortfallOf(t *net.Thread, heads []homenote.Head) (s shortfall) {
 		}
 		s.gone += h.Seq - min(held[h.Log], h.Seq-1) // another record at its place is not it
 		s.heads = append(s.heads, h)
+		s.said = append(s.said, fmt.Sprintf("records %d to %d of log %s, which this device wrote", held[h.Log]+1, h.Seq, h.Log.Short()))
 	}
 	return s
 }

@@ -59,7 +59,7 @@ func (n *Node) rebuild(ctx context.Context, bad *damaged, left remains, o Repair
 	if err != nil {
 		return out, err
 	}
-	lost := lostOf(t, noted.Heads)
+	lost := shortfallOf(t, noted.Heads).said
 	if got.Missing > 0 {
 		lost = append(lost, fmt.Sprintf("%d records", got.Missing))
 	}
@@ -135,7 +135,7 @@ func serveAsIs(ctx context.Context, c Config, out *Repair) error {
 			continue
 		}
 		noted, _ := n.note.Get(d.thread.ID())
-		b := RebuiltDatabase{Name: d.name, ID: d.thread.ID().String(), Records: d.thread.Counts().Records, Lost: append([]string{}, lostOf(d.thread, noted.Heads)...)}
+		b := RebuiltDatabase{Name: d.name, ID: d.thread.ID().String(), Records: d.thread.Counts().Records, Lost: append([]string{}, shortfallOf(d.thread, noted.Heads).said...)}
 		b.Uncertain = len(b.Lost) == 0 // it waited for what only its peers know
 		if err := n.serveAgain(ctx, d, true, &b); err != nil {
 			return errors.Join(fmt.Errorf("database %s: %w", d.name, err), n.Close())
@@ -194,18 +194,6 @@ func (n *Node) rebuildKept(ctx context.Context, id net.ThreadID) error {
 	return err
 }
 
-// lostOf says which records of own logs, as they were noted, are not held.
-func lostOf(t *net.Thread, heads []homenote.Head) []string {
-	var lost []string
-	held := t.Heads()
-	for _, h := range heads {
-		if shortOf(t, []homenote.Head{h}) != nil {
-			lost = append(lost, fmt.Sprintf("records %d to %d of log %s, which this device wrote", held[h.Log]+1, h.Seq, h.Log.Short()))
-		}
-	}
-	return lost
-}
-
 // awaitRebuilt runs the repaired home until every database is back, or o.Wait is over.
 func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) error {
 	if !slices.ContainsFunc(out.Databases, func(d RebuiltDatabase) bool { return !d.Served }) {
@@ -237,7 +225,7 @@ func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) e
 				continue
 			}
 		}
-		b.Lost, b.Noted, b.Gone = append(b.Lost, d.lost...), d.short.noted, d.short.gone
+		b.Lost, b.Noted, b.Gone = append(b.Lost, d.short.said...), d.short.noted, d.short.gone
 		fold, err := d.open(ctx)
 		if err == nil {
 			err = fold.Settle(ctx)
@@ -291,7 +279,7 @@ func (n *Node) finishRebuild(ctx context.Context, d *database) error {
 		}
 	}
 	noted, _ := n.note.Get(d.thread.ID())
-	d.lost, d.short = lostOf(d.thread, noted.Heads), shortfallOf(d.thread, noted.Heads)
+	d.short = shortfallOf(d.thread, noted.Heads)
 	if d.short.gone > 0 {
 		if err := n.noteLoss(d, homenote.Gone, d.short); err != nil {
 			return err
@@ -299,6 +287,6 @@ func (n *Node) finishRebuild(ctx context.Context, d *database) error {
 	}
 	d.rebuilding.Store(false)
 	defer close(d.rebuilt)
-	n.log.Warn("a damaged database is back", "database", d.name, "lost", strings.Join(d.lost, "; "))
+	n.log.Warn("a damaged database is back", "database", d.name, "lost", strings.Join(d.short.said, "; "))
 	return errors.Join(n.noteDatabase(d), n.noteProgress())
 }

@@ -201,7 +201,7 @@ func (h *home) cloneStore() (dir string, err error) {
 	})
 	switch {
 	case fault.NoRoom(err):
-		return "", fault.Of(ErrNoRoom, "the disk that holds %s is full: free some space", h.dir)
+		return "", store.DiskFull(h.dir)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return "", err
 	}
