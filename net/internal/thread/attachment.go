@@ -64,7 +64,10 @@ func (t *Thread) notify() {
 	t.notifyMu.Lock()
 	defer t.notifyMu.Unlock()
 	t.mu.Lock()
-	a, cut := t.attached, t.cut()
+	a, cut := t.attached, Cut{}
+	if a != nil && a.Voided != nil {
+		cut = t.cut()
+	}
 	more := len(t.pending) > 0 || (t.flushedTo < 0 && t.arrivals > 0)
 	if t.relay && !t.closed && t.cuts.inForce > t.prunedFor {
 		t.prunedFor = t.cuts.inForce

@@ -53,7 +53,7 @@ func (t *Thread) Cover(n int64) (*Coverage, error) {
 	c := &Coverage{}
 	data := false
 	for _, l := range t.byNum {
-		if l.desc.Kind == format.KindControl || t.graph.state.void[l.id] || len(l.branches) == 0 {
+		if l.desc.Kind == format.KindControl || t.graph.state().void[l.id] || len(l.branches) == 0 {
 			continue
 		}
 		if l.forked() {
@@ -122,7 +122,7 @@ func (g *controlGraph) checkCheckpoint(c *controlRecord) error {
 		heads[h.Log] = h
 	}
 	announced := false
-	for _, i := range g.ancestors(c.parents, nil) {
+	for _, i := range g.ancestors(c.parents) {
 		r := g.records[i]
 		if _, ok := heads[r.id.Log]; ok {
 			return fault.Of(format.ErrMalformed, "checkpoint covers a control log")

@@ -84,10 +84,10 @@ func (w *controlWorld) step() {
 	case device == 0 && !joined:
 		w.add(0, seen, &format.Control{Op: format.OpOpen, Name: "n"})
 	case !joined:
-		if len(seen.state.invites) == 0 {
+		if len(seen.state().invites) == 0 {
 			return
 		}
-		key := slices.SortedFunc(maps.Keys(seen.state.invites), func(a, b keys.PublicKey) int { return format.CompareHashes(clock.Hash(a), clock.Hash(b)) })
+		key := slices.SortedFunc(maps.Keys(seen.state().invites), func(a, b keys.PublicKey) int { return format.CompareHashes(clock.Hash(a), clock.Hash(b)) })
 		w.join(device, seen, rapid.SampledFrom(key).Draw(w.t, "invite"))
 	default:
 		switch rapid.IntRange(0, 3).Draw(w.t, "op") {
@@ -164,7 +164,7 @@ func (w *controlWorld) deliver(order []int) *controlGraph {
 }
 
 func describe(g *controlGraph) string {
-	s := g.state
+	s := g.state()
 	out := fmt.Sprintln(s.name, g.heads, s.voided())
 	var lines []string
 	for _, m := range s.members {
@@ -181,6 +181,29 @@ func describe(g *controlGraph) string {
 	}
 	slices.Sort(lines)
 	return fmt.Sprintln(out, lines)
+}
+
+// recursiveOrder is the order of the fold by its definition: by seniority and hash, each
+// record after its ancestors, which come in the same order among themselves.
+func recursiveOrder(g *controlGraph) (order []int) {
+	done := map[int]bool{}
+	var emit func(set []int)
+	emit = func(set []int) {
+		slices.SortFunc(set, func(a, b int) int { return g.records[a].before(g.records[b]) })
+		for _, i := range set {
+			if !done[i] {
+				emit(slices.DeleteFunc(g.ancestors(g.records[i].parents), func(i int) bool { return done[i] }))
+				done[i] = true
+				order = append(order, i)
+			}
+		}
+	}
+	all := make([]int, len(g.records))
+	for i := range all {
+		all[i] = i
+	}
+	emit(all)
+	return order
 }
 
 // The same control records give the same state, in whatever order they come.
@@ -202,13 +225,16 @@ func TestControlFoldIsTheSameInEveryOrder(t *testing.T) {
 				t.Fatalf("order %v: got\n%swant\n%s", order, describe(got), describe(want))
 			}
 		}
+		if got := recursiveOrder(want); !slices.Equal(got, want.order()) {
+			t.Fatalf("order %v, want %v", want.order(), got)
+		}
 		// Applying on top gave what folding anew gives.
 		again := newControlState()
 		for _, i := range want.order() {
 			again.apply(want, want.records[i])
 		}
 		g := *want
-		g.state = again
+		g.folded = again
 		if describe(&g) != describe(want) {
 			t.Fatalf("got\n%swant\n%s", describe(want), describe(&g))
 		}
@@ -242,7 +268,7 @@ func TestSeniorWinsAmongConcurrent(t *testing.T) {
 		}
 		w.add(0, all(), &format.Control{Op: format.OpLog, Data: w.data(0)}) // has seen both
 		g := all()
-		if len(g.state.members) != 1 || len(g.state.void) != 1 {
+		if len(g.state().members) != 1 || len(g.state().void) != 1 {
 			t.Fatalf("got %s", describe(g))
 		}
 	})

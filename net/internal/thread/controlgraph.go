@@ -3,6 +3,10 @@ package thread
 import (
 	"bytes"
 	"cmp"
+	"container/heap"
+	"fmt"
+	"maps"
+	"math"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -18,7 +22,25 @@ type controlRecord struct {
 	device  keys.PublicKey
 	parents []clock.Hash // named ones and the previous of its log
 	payload *format.Control
-	rank    int // of its log: 0 for the owner's, one more for each grant
+	rank    int  // of its log: 0 for the owner's, one more for each grant
+	checked bool // check has passed it: what its ancestors are does not change
+
+	// Read from the payload once, by read.
+	cert *keys.Certificate  // of a join
+	data *format.Descriptor // of a join, or of a log; nil if it is malformed
+	log  clock.LogID        // that data describes
+}
+
+// read decodes what the fold needs of the payload, however often that runs.
+func (c *controlRecord) read(thread format.ThreadID) {
+	if c.payload.Op == format.OpJoin && c.cert == nil {
+		c.cert, _ = keys.DecodeCertificate(c.payload.Certificate) // check has said so if it cannot be
+	}
+	if c.payload.Data != nil && c.data == nil {
+		if d, err := format.DecodeDescriptor(c.payload.Data); err == nil {
+			c.data, c.log = &d, format.LogIDOf(thread, c.payload.Data)
+		}
+	}
 }
 
 // before is the order among concurrent records: the senior by grant chain first,
@@ -34,8 +56,8 @@ func (c *controlRecord) before(o *controlRecord) int {
 // and their fold. It is not safe for concurrent use.
 //
 // Invariant: the graph is closed under parents, each record is later than its
-// parents, and state is the fold of the records in the order that order gives. That
-// is a function of the set of records: whatever came first, replicas that hold the
+// parents, and state is the fold of the records in the order that order gives, made
+// when it is asked for. That is a function of the set of records: whatever came first, replicas that hold the
 // same have the same members and void the same logs.
 //
 //	o1 open ── o2 invite ─┬─ o3 revoke     of the owner, rank 0
@@ -49,17 +71,31 @@ type controlGraph struct {
 	genesis *format.Genesis
 	records []*controlRecord // parents before children
 	index   map[clock.Hash]int
-	heads   []clock.Hash // sorted
+	heads   map[clock.Hash]bool
+	lowest  []clock.Hash // of the heads, sorted; nil: to be found again
 	ranks   map[clock.LogID]int
-	state   *controlState
+	invites map[keys.PublicKey][]int // the records that make one, by its key
+	folded  *controlState            // nil: to be folded again
+	cuts    int                      // checkpoints among the records, in force or not
 }
 
 // newControlGraph returns the graph of a thread of which no record is known.
 func newControlGraph(thread format.ThreadID, g *format.Genesis) *controlGraph {
 	return &controlGraph{
-		thread: thread, genesis: g, index: map[clock.Hash]int{}, ranks: map[clock.LogID]int{},
-		state: newControlState(),
+		thread: thread, genesis: g, index: map[clock.Hash]int{}, heads: map[clock.Hash]bool{}, ranks: map[clock.LogID]int{},
+		invites: map[keys.PublicKey][]int{}, folded: newControlState(),
 	}
+}
+
+// state returns the fold of the records.
+func (g *controlGraph) state() *controlState {
+	if g.folded == nil {
+		g.folded = newControlState()
+		for _, i := range g.order() {
+			g.folded.apply(g, g.records[i])
+		}
+	}
+	return g.folded
 }
 
 // has reports whether a record is in the graph.
@@ -81,6 +117,19 @@ func (g *controlGraph) knows(log clock.LogID) bool { _, ok := g.ranks[log]; retu
 // check judges whether c may be part of the graph at all; its parents are. What it
 // refuses no replica ever keeps. What it passes may still have no effect.
 func (g *controlGraph) check(c *controlRecord) error {
+	if c.checked {
+		return nil
+	}
+	err := g.fits(c)
+	if err == nil && c.payload.Op == format.OpJoin {
+		err = g.checkJoin(c)
+	}
+	c.checked = err == nil
+	return err
+}
+
+// fits is check without signatures: a record that was kept has had them checked.
+func (g *controlGraph) fits(c *controlRecord) error {
 	for _, p := range c.parents {
 		if c.time <= g.records[g.index[p]].time {
 			return fault.Of(ErrClock, "control record is not later than its parents")
@@ -109,7 +158,12 @@ func (g *controlGraph) check(c *controlRecord) error {
 		}
 		return nil
 	case format.OpJoin:
-		return g.checkJoin(c)
+		rank, ok := g.inviterRank(c)
+		if !ok {
+			return fault.Of(ErrNotMember, "join by an invite that its parents do not know")
+		}
+		c.rank = rank + 1
+		return nil
 	}
 	return fault.Of(ErrNotMember, "the log begins with %s", c.payload.Op)
 }
@@ -117,10 +171,6 @@ func (g *controlGraph) check(c *controlRecord) error {
 // checkJoin verifies that whoever holds the invite's secret let this device in.
 // Whether the invite still held is a question for the fold.
 func (g *controlGraph) checkJoin(c *controlRecord) error {
-	rank, ok := g.inviterRank(c)
-	if !ok {
-		return fault.Of(ErrNotMember, "join by an invite that its parents do not know")
-	}
 	cert, err := keys.DecodeCertificate(c.payload.Certificate)
 	if err != nil {
 		return fault.Of(format.ErrMalformed, "join: %w", err)
@@ -131,95 +181,183 @@ func (g *controlGraph) checkJoin(c *controlRecord) error {
 	if !keys.Verify(c.payload.Key, format.DomainJoin, c.payload.Signature, g.thread[:], c.id.Log[:], c.payload.Certificate) {
 		return fault.Of(ErrNotMember, "join is not signed with the invite's secret")
 	}
-	c.rank = rank + 1
 	return nil
 }
 
-// inviterRank returns the rank of the most senior ancestor that made the invite.
+// inviterRank returns the rank of the most senior ancestor that made the invite. Most
+// joins name it themselves.
 func (g *controlGraph) inviterRank(c *controlRecord) (rank int, ok bool) {
-	for _, i := range g.ancestors(c.parents, nil) {
-		r := g.records[i]
-		if r.payload.Op == format.OpInvite && r.payload.Key == c.payload.Key && (!ok || r.rank < rank) {
+	made := g.invites[c.payload.Key]
+	if len(made) == 1 && slices.Contains(c.parents, g.records[made[0]].id.Hash) {
+		return g.records[made[0]].rank, true
+	}
+	first := clock.Time(math.MaxUint64)
+	for _, i := range made {
+		first = min(first, g.records[i].time)
+	}
+	for _, i := range g.since(c.parents, first) {
+		if r := g.records[i]; slices.Contains(made, i) && (!ok || r.rank < rank) {
 			rank, ok = r.rank, true
 		}
 	}
 	return rank, ok
 }
 
-// ancestors returns the records from the given ones down that are not in skip.
-func (g *controlGraph) ancestors(from []clock.Hash, skip []bool) []int {
-	seen := make([]bool, len(g.records))
-	var all []int
-	visit := func(h clock.Hash) {
-		if i := g.index[h]; !seen[i] && (skip == nil || !skip[i]) {
-			seen[i] = true
-			all = append(all, i)
+// since returns the records from the given ones down whose time is at or after a time:
+// ancestors are earlier, so that what lies below need not be looked at.
+func (g *controlGraph) since(from []clock.Hash, at clock.Time) (all []int) {
+	seen := map[int]bool{}
+	visit := func(hs []clock.Hash) {
+		for _, h := range hs {
+			if i := g.index[h]; !seen[i] && g.records[i].time >= at {
+				seen[i] = true
+				all = append(all, i)
+			}
 		}
 	}
-	for _, h := range from {
-		visit(h)
-	}
+	visit(from)
 	for n := 0; n < len(all); n++ {
-		for _, h := range g.records[all[n]].parents {
-			visit(h)
-		}
+		visit(g.records[all[n]].parents)
 	}
 	return all
 }
 
-// add takes c, which check has passed, into the graph and folds it. A record that
-// has seen all others comes last in the order and is applied on top; any other
-// folds the graph again.
+// ancestors returns the records from the given ones down.
+func (g *controlGraph) ancestors(from []clock.Hash) []int { return g.since(from, 0) }
+
+// add takes c, which check has passed, into the graph. A record that has seen all others
+// comes last in the order and is applied on top; any other has the graph folded again
+// when the state is asked for next, so once for many.
 func (g *controlGraph) add(c *controlRecord) {
 	if g.has(c.id.Hash) {
 		return
 	}
-	last := !slices.ContainsFunc(g.heads, func(h clock.Hash) bool { return !slices.Contains(c.parents, h) })
+	c.read(g.thread)
+	seen := 0
+	for _, p := range c.parents {
+		if g.heads[p] {
+			seen++
+		}
+	}
+	last := seen == len(g.heads)
 	g.index[c.id.Hash] = len(g.records)
+	if c.payload.Op == format.OpInvite {
+		g.invites[c.payload.Key] = append(g.invites[c.payload.Key], len(g.records))
+	}
+	if c.payload.Op == format.OpCheckpoint {
+		g.cuts++
+	}
 	g.records = append(g.records, c)
 	if c.id.Seq == 1 {
 		g.ranks[c.id.Log] = c.rank
 	}
-	g.heads = slices.DeleteFunc(g.heads, func(h clock.Hash) bool { return slices.Contains(c.parents, h) })
-	at, _ := slices.BinarySearchFunc(g.heads, c.id.Hash, format.CompareHashes)
-	g.heads = slices.Insert(g.heads, at, c.id.Hash)
-	if last {
-		g.state.apply(g, c)
-		return
+	for _, p := range c.parents {
+		delete(g.heads, p)
 	}
-	g.state = newControlState()
-	for _, i := range g.order() {
-		g.state.apply(g, g.records[i])
+	g.heads[c.id.Hash] = true
+	g.lowest = nil
+	if last && g.folded != nil {
+		g.folded.apply(g, c)
+	} else {
+		g.folded = nil
 	}
 }
 
-// order returns the records in the order of the fold: by seniority and hash, each
-// after its ancestors, which come in the same order among themselves.
+// addAll adds records that were part of the graph before, in whatever order they come:
+// each as soon as its parents are there.
+func (g *controlGraph) addAll(cs []*controlRecord) error {
+	lacking := map[clock.Hash][]*controlRecord{} // by a parent that is not there
+	left := len(cs)
+	for len(cs) > 0 {
+		c := cs[len(cs)-1]
+		cs = cs[:len(cs)-1]
+		if p, lacks := g.lacks(c); lacks {
+			lacking[p] = append(lacking[p], c)
+			continue
+		}
+		if err := g.fits(c); err != nil {
+			return fmt.Errorf("stored control record %s: %w", c.id, err)
+		}
+		g.add(c)
+		left--
+		cs = append(cs, lacking[c.id.Hash]...)
+		delete(lacking, c.id.Hash)
+	}
+	if left > 0 {
+		return fault.Of(format.ErrMalformed, "%d control records without their parents", left)
+	}
+	return nil
+}
+
+// order returns the records in the order of the fold: the first by seniority and hash
+// as early as its ancestors allow, then the second, and so on. That is found from the
+// end: of the records that no other has seen, the last by seniority and hash is last.
 func (g *controlGraph) order() []int {
-	done := make([]bool, len(g.records))
-	order := make([]int, 0, len(g.records))
-	byRank := func(a, b int) int { return g.records[a].before(g.records[b]) }
-	var emit func(set []int)
-	emit = func(set []int) {
-		slices.SortFunc(set, byRank)
-		for _, i := range set {
-			if done[i] {
-				continue
-			}
-			emit(g.ancestors(g.records[i].parents, done))
-			done[i] = true
-			order = append(order, i)
+	children := make([]int, len(g.records))
+	for _, c := range g.records {
+		for _, p := range c.parents {
+			children[g.index[p]]++
 		}
 	}
-	all := make([]int, len(g.records))
-	for i := range all {
-		all[i] = i
+	open := &byRank{g: g}
+	for i, n := range children {
+		if n == 0 {
+			open.at = append(open.at, i)
+		}
 	}
-	emit(all)
+	heap.Init(open)
+	order := make([]int, len(g.records))
+	for n := len(order) - 1; n >= 0; n-- {
+		i := heap.Pop(open).(int)
+		order[n] = i
+		for _, p := range g.records[i].parents {
+			at := g.index[p]
+			if children[at]--; children[at] == 0 {
+				heap.Push(open, at)
+			}
+		}
+	}
 	return order
 }
 
-// named returns the heads that a new record names: at most maxControlHeads, sorted.
+// byRank is a heap of records, the last by seniority and hash on top.
+type byRank struct {
+	g  *controlGraph
+	at []int
+}
+
+func (h *byRank) Len() int           { return len(h.at) }
+func (h *byRank) Less(i, j int) bool { return h.g.records[h.at[i]].before(h.g.records[h.at[j]]) > 0 }
+func (h *byRank) Swap(i, j int)      { h.at[i], h.at[j] = h.at[j], h.at[i] }
+func (h *byRank) Push(x any)         { h.at = append(h.at, x.(int)) }
+func (h *byRank) Pop() any {
+	i := h.at[len(h.at)-1]
+	h.at = h.at[:len(h.at)-1]
+	return i
+}
+
+// named returns the heads that a new record names: at most MaxControlHeads, sorted.
 func (g *controlGraph) named() []clock.Hash {
-	return slices.Clone(g.heads[:min(len(g.heads), format.MaxControlHeads)])
+	if g.lowest == nil {
+		hs := slices.SortedFunc(maps.Keys(g.heads), format.CompareHashes)
+		g.lowest = hs[:min(len(hs), format.MaxControlHeads)]
+	}
+	return slices.Clone(g.lowest)
+}
+
+// namedInJoin is named for a join, which names the record of its invite too: heads that
+// somebody else made, however many, must not leave it out.
+func (g *controlGraph) namedInJoin(invite keys.PublicKey) []clock.Hash {
+	hs, made := g.named(), g.invites[invite]
+	if len(made) == 0 {
+		return hs
+	}
+	first := slices.MinFunc(made, func(a, b int) int { return g.records[a].before(g.records[b]) })
+	h := g.records[first].id.Hash
+	if slices.Contains(hs, h) {
+		return hs
+	}
+	hs = append(hs[:min(len(hs), format.MaxControlHeads-1)], h)
+	slices.SortFunc(hs, format.CompareHashes)
+	return hs
 }

@@ -59,6 +59,9 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 		fresh = 1
 	}
 	h := &format.Header{Log: w.log.id, Seq: 1, Epoch: t.keys.Epoch, Control: t.graph.named()}
+	if p.Op == format.OpJoin {
+		h.Control = t.graph.namedInJoin(p.Key)
+	}
 	after := t.genesis.Time
 	for _, b := range w.log.branches {
 		if b.tip.Seq >= h.Seq {

@@ -43,10 +43,9 @@ func (s *controlState) apply(g *controlGraph, c *controlRecord) {
 			kind = fault.Void
 		}
 		s.refused = append(s.refused, Refusal{ID: c.id, Kind: kind, Reason: c.payload.Op.String() + ": " + err.Error()})
-		if c.payload.Data != nil {
-			log := format.LogIDOf(g.thread, c.payload.Data)
-			if _, ok := s.logs[log]; !ok {
-				s.void[log] = true
+		if c.data != nil {
+			if _, ok := s.logs[c.log]; !ok {
+				s.void[c.log] = true
 			}
 		}
 	}
@@ -65,7 +64,7 @@ func (s *controlState) try(g *controlGraph, c *controlRecord) error {
 		}
 		return nil
 	case format.OpJoin:
-		return s.join(g, c)
+		return s.join(c)
 	}
 	author, ok := s.members[c.device]
 	if !ok {
@@ -96,14 +95,14 @@ func (s *controlState) try(g *controlGraph, c *controlRecord) error {
 		if !author.Role.CanWrite() {
 			return fault.Of(ErrNotMember, "role %s does not write", author.Role)
 		}
-		return s.announce(g.thread, c)
+		return s.announce(c)
 	}
 	return nil
 }
 
 // join makes a device a member if the invite lets it in at its place in the order:
 // who came too late, or after a revocation, is refused here, on every replica.
-func (s *controlState) join(g *controlGraph, c *controlRecord) error {
+func (s *controlState) join(c *controlRecord) error {
 	inv := s.invites[c.payload.Key]
 	if inv == nil {
 		return fault.Of(ErrInvite, "the invite is unknown")
@@ -111,19 +110,16 @@ func (s *controlState) join(g *controlGraph, c *controlRecord) error {
 	if err := inv.open(c.time); err != nil {
 		return err
 	}
-	cert, err := keys.DecodeCertificate(c.payload.Certificate)
-	if err != nil {
-		return fault.Of(format.ErrMalformed, "certificate: %w", err)
-	}
+	cert := c.cert
 	if m := s.members[cert.Sign]; m != nil && m.Identity != cert.Identity {
 		// Its logs would have another writer on replicas that have not met the
 		// other record: none of them counts.
-		if _, err := format.DecodeDescriptor(c.payload.Data); err == nil {
-			s.void[format.LogIDOf(g.thread, c.payload.Data)] = true
+		if c.data != nil {
+			s.void[c.log] = true
 		}
 		return fault.Of(ErrNotMember, "the device is certified for another identity")
 	}
-	if err := s.announce(g.thread, c); err != nil {
+	if err := s.announce(c); err != nil {
 		return err
 	}
 	inv.Used++
@@ -143,19 +139,18 @@ func (s *controlState) admit(cert *keys.Certificate, role format.Role, at clock.
 
 // announce lets a device write a data log. A log that was void is not any more: a
 // later record of its device may announce it again.
-func (s *controlState) announce(thread format.ThreadID, c *controlRecord) error {
-	d, err := format.DecodeDescriptor(c.payload.Data)
-	if err != nil {
+func (s *controlState) announce(c *controlRecord) error {
+	if c.data == nil {
+		_, err := format.DecodeDescriptor(c.payload.Data)
 		return err
 	}
-	ok := d.Kind == format.KindData || d.Kind == format.KindSnapshot && c.payload.Op == format.OpLog
-	if !ok || d.Device != c.device {
+	ok := c.data.Kind == format.KindData || c.data.Kind == format.KindSnapshot && c.payload.Op == format.OpLog
+	if !ok || c.data.Device != c.device {
 		return fault.Of(ErrNotMember, "announces a log that is not a data log of its device")
 	}
-	id := format.LogIDOf(thread, c.payload.Data)
-	if _, ok := s.logs[id]; !ok {
-		s.logs[id] = announcedLog{device: c.device, at: c.time}
+	if _, ok := s.logs[c.log]; !ok {
+		s.logs[c.log] = announcedLog{device: c.device, at: c.time}
 	}
-	delete(s.void, id)
+	delete(s.void, c.log)
 	return nil
 }

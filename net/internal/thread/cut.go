@@ -65,7 +65,7 @@ func (t *Thread) cut() Cut {
 	for log, id := range t.cuts.floors {
 		c.Void[log] = id.Seq
 	}
-	for log := range t.graph.state.void {
+	for log := range t.graph.state().void {
 		c.Void[log] = math.MaxUint64
 	}
 	maps.Copy(c.Snapshots, t.cuts.snapshots)
@@ -74,7 +74,10 @@ func (t *Thread) cut() Cut {
 
 // refreshCuts finds the checkpoints that are in force now; mu is held.
 func (t *Thread) refreshCuts() {
-	all := t.graph.state.checkpoints
+	if t.graph.cuts == 0 {
+		return // most threads: the fold need not be asked
+	}
+	all := t.graph.state().checkpoints
 	if len(all) == 0 || t.cuts.inForce == len(all) && t.cuts.known == len(t.graph.records) {
 		return
 	}
@@ -173,7 +176,7 @@ func (w *ingestTx) afterCut(l *threadLog, prev clock.RecordID) *branch {
 
 // covered reports whether id is the head of a checkpoint, in force or not.
 func (t *Thread) covered(id clock.RecordID) bool {
-	for _, c := range t.graph.state.checkpoints {
+	for _, c := range t.graph.state().checkpoints {
 		for _, h := range c.Heads {
 			if h == id {
 				return true
@@ -187,7 +190,10 @@ func (t *Thread) covered(id clock.RecordID) bool {
 // checkpoints cover of it. Otherwise this device was restored from a copy, and what
 // it wrote next would be taken for what is covered.
 func (t *Thread) ownCovered() bool {
-	all := t.graph.state.checkpoints
+	if t.graph.cuts == 0 {
+		return true
+	}
+	all := t.graph.state().checkpoints
 	if t.ownChecked.n == len(all) && t.ownChecked.log == t.ownData.id {
 		return true
 	}

@@ -134,7 +134,7 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 	case !t.keys.CanRead():
 		return fail(ErrNoKeys)
 	}
-	if m := t.graph.state.members[t.env.self()]; m == nil || !m.Role.CanWrite() {
+	if m := t.graph.state().members[t.env.self()]; m == nil || !m.Role.CanWrite() {
 		return fail(ErrNotMember)
 	}
 	a := &appending{log: t.ownData, refs: []arrivalRef{{n: t.arrivals + 1}}}
@@ -148,7 +148,7 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 		a.control, a.log = opened, opened.log
 		since, h.Control = opened.time, []clock.Hash{opened.hash}
 	} else {
-		since = t.graph.state.logs[a.log.id].at
+		since = t.graph.state().logs[a.log.id].at
 		h.Control = t.controlHeads(at, a.log.id)
 	}
 	h.Log = a.log.id
@@ -173,7 +173,7 @@ func (t *Thread) ownUsable() bool {
 	if t.ownData == nil {
 		return false
 	}
-	if _, ok := t.graph.state.logs[t.ownData.id]; !ok || !t.ownCovered() {
+	if _, ok := t.graph.state().logs[t.ownData.id]; !ok || !t.ownCovered() {
 		return false
 	}
 	return !slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Check(b.time) != nil })

@@ -123,7 +123,7 @@ func (i *InviteInfo) open(now clock.Time) error {
 func (t *Thread) InviteOpen(key keys.PublicKey, now clock.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := t.graph.state.invites[key]
+	i := t.graph.state().invites[key]
 	if i == nil {
 		return ErrNoInvite
 	}
@@ -134,8 +134,8 @@ func (t *Thread) InviteOpen(key keys.PublicKey, now clock.Time) error {
 func (t *Thread) Invites() []InviteInfo {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := make([]InviteInfo, 0, len(t.graph.state.invites))
-	for _, i := range t.graph.state.invites {
+	all := make([]InviteInfo, 0, len(t.graph.state().invites))
+	for _, i := range t.graph.state().invites {
 		all = append(all, *i)
 	}
 	slices.SortFunc(all, func(a, b InviteInfo) int { return bytes.Compare(a.Key[:], b.Key[:]) })

@@ -210,10 +210,10 @@ func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked b
 // but members fills the disk.
 func (w *ingestTx) admitData(v *verifiedRun) (rej *Rejection, parked bool) {
 	t, first := w.t, &v.records[0]
-	if _, ok := t.graph.state.logs[v.log]; ok {
+	if _, ok := t.graph.state().logs[v.log]; ok {
 		return nil, false
 	}
-	if t.graph.state.void[v.log] {
+	if t.graph.state().void[v.log] {
 		return &Rejection{kind: fault.Void, ID: first.id, Reason: "the device's join did not hold", Err: ErrNotMember}, false
 	}
 	for _, h := range first.header.Control {

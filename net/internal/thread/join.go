@@ -68,7 +68,7 @@ func (t *Thread) FinishJoin(ctx context.Context) error {
 		return err
 	}
 	t.mu.Lock()
-	sealed := t.graph.state.sealed[id.Public()]
+	sealed := t.graph.state().sealed[id.Public()]
 	t.mu.Unlock()
 	k, err := format.OpenWithInvite(t.id, t.genesis, id, sealed)
 	if err != nil {

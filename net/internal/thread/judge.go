@@ -81,7 +81,7 @@ func (t *Thread) judgeData(r *verifiedRecord) (wait string, refuse error) {
 		t.wakeFor(r.header.Time)
 		return clock.ErrAhead.Error(), nil
 	}
-	log, ok := t.graph.state.logs[r.id.Log]
+	log, ok := t.graph.state().logs[r.id.Log]
 	if !ok {
 		return "the log is not announced", nil
 	}

@@ -216,8 +216,7 @@ func (t *Thread) loadOwn(r store.Reader) error {
 	return nil
 }
 
-// loadControl reads the control records that were folded and folds them again, in
-// rounds: a record follows its parents, which may be in other logs.
+// loadControl reads the control records that were folded and folds them again.
 func (t *Thread) loadControl(r store.Reader) error {
 	var left []*controlRecord
 	for _, l := range t.byNum {
@@ -242,18 +241,5 @@ func (t *Thread) loadControl(r store.Reader) error {
 			}
 		}
 	}
-	for len(left) > 0 {
-		n := len(left)
-		left = slices.DeleteFunc(left, func(c *controlRecord) bool {
-			if _, lacks := t.graph.lacks(c); lacks || t.graph.check(c) != nil {
-				return false
-			}
-			t.graph.add(c)
-			return true
-		})
-		if len(left) == n {
-			return fault.Of(format.ErrMalformed, "%d control records without their parents", n)
-		}
-	}
-	return nil
+	return t.graph.addAll(left)
 }

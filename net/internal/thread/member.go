@@ -23,8 +23,8 @@ type Member struct {
 func (t *Thread) Members() []Member {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := make([]Member, 0, len(t.graph.state.members))
-	for _, m := range t.graph.state.members {
+	all := make([]Member, 0, len(t.graph.state().members))
+	for _, m := range t.graph.state().members {
 		all = append(all, *m)
 	}
 	slices.SortFunc(all, func(a, b Member) int {
@@ -37,7 +37,7 @@ func (t *Thread) Members() []Member {
 func (t *Thread) Member(device keys.PublicKey) (Member, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	m, ok := t.graph.state.members[device]
+	m, ok := t.graph.state().members[device]
 	if !ok {
 		return Member{}, false
 	}
@@ -54,7 +54,7 @@ func (t *Thread) Writer(log clock.LogID) (identity keys.PublicKey, ok bool) {
 	if l == nil {
 		return identity, false
 	}
-	m := t.graph.state.members[l.desc.Device]
+	m := t.graph.state().members[l.desc.Device]
 	if m == nil {
 		return identity, false
 	}

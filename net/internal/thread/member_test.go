@@ -20,7 +20,7 @@ func TestADeviceHasOneIdentity(t *testing.T) {
 		w.invites = []*keys.Identity{keys.NewIdentity()}
 		w.add(0, all(), &format.Control{Op: format.OpInvite, Key: w.invites[0].Public(), Role: format.RoleWriter})
 		w.join(1, all(), w.invites[0].Public())
-		first := all().state.members[w.devices[1].Public().Sign].Identity
+		first := all().state().members[w.devices[1].Public().Sign].Identity
 		cert, err := keys.NewIdentity().Certify(w.devices[1].Public(), keys.CertifyOptions{Issued: time.Unix(2, 0)})
 		if err != nil {
 			t.Fatal(err)
@@ -32,8 +32,8 @@ func TestADeviceHasOneIdentity(t *testing.T) {
 		w.join(2, all(), w.invites[0].Public())
 		g := all()
 		again := format.LogIDOf(w.thread, w.records[len(w.records)-1].payload.Data)
-		if m := g.state.members[w.devices[1].Public().Sign]; m.Identity != first || len(g.state.refused) != 1 || !g.state.void[again] || len(g.state.void) != 1 {
-			t.Fatalf("got %s, %v", describe(g), g.state.refused)
+		if m := g.state().members[w.devices[1].Public().Sign]; m.Identity != first || len(g.state().refused) != 1 || !g.state().void[again] || len(g.state().void) != 1 {
+			t.Fatalf("got %s, %v", describe(g), g.state().refused)
 		}
 	})
 }

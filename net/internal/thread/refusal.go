@@ -20,7 +20,7 @@ type Refusal struct {
 func (t *Thread) Refused() []Refusal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return append(slices.Clone(t.graph.state.refused), t.refused...)
+	return append(slices.Clone(t.graph.state().refused), t.refused...)
 }
 
 // refusalRow is a refusal as it is kept: the reason is cut at 1 KiB, as a peer's text

@@ -113,7 +113,7 @@ func (t *Thread) ID() format.ThreadID { return t.id }
 func (t *Thread) Name() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.graph.state.name
+	return t.graph.state().name
 }
 
 // Relay reports whether this node holds the thread as a relay, without the read
