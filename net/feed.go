@@ -419,7 +419,8 @@ func (f *feed) position(tips []clock.RecordID, i int) (after uint64, lacks bool)
 			switch {
 			case c == tip:
 				return 0, false
-			case forked: // which branch c is on is not known: from the start
+			case forked: // c may be on another branch
+				after = max(after, t.Common(tip, c))
 			case c.Seq > tip.Seq && !t.Has(c):
 				return 0, false // it is ahead of us
 			case c.Seq > tip.Seq:

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
 )
 
@@ -276,7 +277,49 @@ func TestForkIsShown(t *testing.T) {
 	for _, th := range []*Thread{ta, tb} {
 		forks, err := th.Forks()
 		if err != nil || len(forks) != 1 || forks[0].Device != a.cert.Sign {
-			t.Errorf("forks %+v: %v", forks, err)
+			t.Fatalf("forks %+v: %v", forks, err)
+		}
+		sentFromFork(t, th, forks[0])
+	}
+}
+
+// sentFromFork checks what a peer is sent of a forked log that has one branch, or a part
+// of one: what comes after the fork, not what it has.
+func sentFromFork(t *testing.T, th *Thread, fork Fork) {
+	t.Helper()
+	var tips []clock.RecordID
+	for _, tip := range th.held().Sendable() {
+		if tip.Log == fork.Log {
+			tips = append(tips, tip)
+		}
+	}
+	if len(tips) != 2 {
+		t.Fatalf("%d tips of the forked log", len(tips))
+	}
+	before, err := th.held().ReadRun(tips[0], 0, 0) // a part, of before the fork
+	if err != nil {
+		t.Fatal(err)
+	}
+	early, err := before.Last(th.ID())
+	if err != nil || early.Seq >= fork.Seq {
+		t.Fatalf("the first part ends at %d: %v", early.Seq, err)
+	}
+	for i, tip := range tips {
+		other := tips[1-i]
+		for _, c := range []struct {
+			has   clock.RecordID
+			after uint64
+			lacks bool
+		}{
+			{tip, 0, false},
+			{other, fork.Seq - 1, true},
+			{early, early.Seq, true},
+			{clock.RecordID{Log: fork.Log, Seq: fork.Seq, Hash: clock.Hash{1}}, 0, true}, // nobody holds it
+		} {
+			f := &feed{link: &link{share: th.share, theirs: map[clock.LogID][]clock.RecordID{}}, sent: map[clock.LogID][]clock.RecordID{fork.Log: {c.has}}}
+			if after, lacks := f.position(tips, i); after != c.after || lacks != c.lacks {
+				t.Errorf("a peer that has %d is sent %d after %d, %v, want after %d, %v", c.has.Seq, tip.Seq, after, lacks, c.after, c.lacks)
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package thread
 
 import (
 	"errors"
+	"math"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
@@ -63,4 +64,43 @@ func (t *Thread) signedHead(r store.Reader, l *threadLog, id clock.RecordID) (Si
 	}
 	s, err := t.readRecord(r, l.num, id)
 	return SignedHead{ID: id, Signature: s.Signature}, err
+}
+
+// Common returns a position up to which the branch that ends in tip is the same as what
+// ends in c, as far as that is known without reading either: that of c, if no other
+// record is held there, and else the first at which the log forks.
+//
+//	1 ─ 2 ─ 3 ─ 4 ─ 5 ─ 6      Common(6, 5) is 5
+//	    └─ 3′─ 4′              Common(4′, 6) is 2, as is Common(6, 4)
+func (t *Thread) Common(tip, c clock.RecordID) uint64 {
+	t.mu.Lock()
+	l := t.logs[tip.Log]
+	if l == nil || len(l.branches) == 0 || c.Log != tip.Log {
+		t.mu.Unlock()
+		return 0
+	}
+	fork := uint64(math.MaxUint64)
+	for _, b := range l.branches[1:] {
+		fork = min(fork, b.base.Seq)
+	}
+	num := l.num
+	t.mu.Unlock()
+	if !t.Has(c) {
+		return 0
+	}
+	if c.Seq <= fork {
+		return min(c.Seq, tip.Seq)
+	}
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Range{Lower: t.seqKey(num, c.Seq), Upper: t.seqKey(num, c.Seq+1), KeysOnly: true})
+	defer it.Close()
+	n := 0
+	for ; it.Valid() && n < 2; it.Next() {
+		n++
+	}
+	if n == 1 && c.Seq <= tip.Seq && it.Err() == nil {
+		return c.Seq
+	}
+	return fork
 }
