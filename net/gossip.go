@@ -3,31 +3,24 @@ package net
 import (
 	"bytes"
 	"context"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
-	"golang.org/x/crypto/chacha20poly1305"
 
-	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/tipset"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
-// Bounds of announcements.
+// Paces of announcements.
 const (
-	maxAnnouncement = 4 << 10
-	maxAnnouncedAt  = 16          // addresses in one
-	announceEvery   = time.Second // at most one a thread in this time
-	dialEvery       = 10 * time.Second
+	announceEvery = time.Second // at most one a thread in this time
+	dialEvery     = 10 * time.Second
 )
 
 // A gossip tells peers that are not directly connected that a thread has grown.
@@ -35,15 +28,6 @@ const (
 type gossip struct {
 	ps     *pubsub.PubSub
 	cancel context.CancelFunc
-}
-
-// An announcement says who holds what. It is sealed under a key that only
-// holders of the service key have, and is a hint: nothing is believed of it.
-type announcement struct {
-	_      struct{} `cbor:",toarray"`
-	Peer   []byte
-	Digest []byte // of the tips
-	Addrs  [][]byte
 }
 
 func (h *Host) startGossip() error {
@@ -68,19 +52,15 @@ func (h *Host) startGossip() error {
 // Topics that are remembered of one peer. A topic is named by a key, so that which
 // ones a stranger names says nothing; their number is what it can choose.
 const (
-	topicPrefix    = "weft/1/"
-	topicsOfPeer   = 4096
-	topicsOfGuest  = 64
-	topicNameBytes = len(topicPrefix) + 64
+	topicsOfPeer  = 4096
+	topicsOfGuest = 64
 )
 
 // A topicFilter bounds what is remembered of the topics that peers subscribe to.
 type topicFilter struct{ host *Host }
 
 // CanSubscribe reports whether a topic has the form of ours.
-func (topicFilter) CanSubscribe(topic string) bool {
-	return len(topic) == topicNameBytes && strings.HasPrefix(topic, topicPrefix)
-}
+func (topicFilter) CanSubscribe(topic string) bool { return wire.IsTopic(topic) }
 
 // FilterIncomingSubscriptions returns those of a peer's subscriptions that are taken.
 func (f topicFilter) FilterIncomingSubscriptions(p peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
@@ -125,7 +105,7 @@ func (s *share) announce() {
 }
 
 func (s *share) gossip() error {
-	name, aead, err := announceKeys(s.thread.ServiceKey(), s.thread.ID())
+	of, err := wire.TopicOf(s.thread.ServiceKey(), s.thread.ID())
 	if err != nil {
 		return err
 	}
@@ -134,18 +114,18 @@ func (s *share) gossip() error {
 		if from == s.host.ID() {
 			return pubsub.ValidationAccept
 		}
-		a, err := s.host.openAnnouncement(aead, m.GetData())
+		a, err := of.Open(m.GetData())
 		if err != nil {
 			return pubsub.ValidationReject
 		}
 		m.ValidatorData = a
 		return pubsub.ValidationAccept
 	}
-	if err := ps.RegisterTopicValidator(name, validate, pubsub.WithValidatorInline(true)); err != nil {
+	if err := ps.RegisterTopicValidator(of.Name, validate, pubsub.WithValidatorInline(true)); err != nil {
 		return err
 	}
-	defer func() { _ = ps.UnregisterTopicValidator(name) }()
-	topic, err := ps.Join(name)
+	defer func() { _ = ps.UnregisterTopicValidator(of.Name) }()
+	topic, err := ps.Join(of.Name)
 	if err != nil {
 		return err
 	}
@@ -157,49 +137,18 @@ func (s *share) gossip() error {
 	done := make(chan struct{})
 	defer func() { sub.Cancel(); <-done }()
 	s.host.run(func() { defer close(done); s.listen(sub) })
-	return s.publish(topic, aead)
-}
-
-// announceKeys returns the topic of a thread and the cipher of what is said on
-// it.
-func announceKeys(serviceKey []byte, id ThreadID) (topic string, aead cipher.AEAD, err error) {
-	out, err := hkdf.Key(sha256.New, serviceKey, id[:], "weft/1/announce", 64)
-	if err != nil {
-		return "", nil, err
-	}
-	aead, err = chacha20poly1305.New(out[32:])
-	return topicPrefix + hex.EncodeToString(out[:32]), aead, err
-}
-
-// openAnnouncement opens and checks what somebody published, before it is passed on.
-func (h *Host) openAnnouncement(aead cipher.AEAD, sealed []byte) (announcement, error) {
-	var a announcement
-	if len(sealed) < aead.NonceSize() || len(sealed) > maxAnnouncement {
-		return a, fault.Of(errFrame, "announcement of %d bytes", len(sealed))
-	}
-	n := aead.NonceSize()
-	plain, err := aead.Open(nil, sealed[:n], sealed[n:], nil)
-	if err != nil {
-		return a, fault.Of(errFrame, "announcement: %w", err)
-	}
-	if err := decodeMessage(plain, &a); err != nil {
-		return a, err
-	}
-	if len(a.Digest) != 32 || len(a.Addrs) > maxAnnouncedAt {
-		return a, fault.Of(errFrame, "the announcement is malformed")
-	}
-	return a, nil
+	return s.publish(topic, of)
 }
 
 // publish announces what the thread holds, as it grows.
-func (s *share) publish(topic *pubsub.Topic, aead cipher.AEAD) error {
+func (s *share) publish(topic *pubsub.Topic, of wire.Topic) error {
 	var last []byte
 	for {
 		changed := s.thread.Changed()
-		d := tipsDigest(s.thread.Sendable())
+		d := tipset.Digest(s.thread.Sendable())
 		if !bytes.Equal(last, d[:]) {
 			if last != nil { // what was there at the start is found by connecting
-				if err := s.publishOne(topic, aead, d[:]); err != nil {
+				if err := s.publishOne(topic, of, d[:]); err != nil {
 					return err
 				}
 			}
@@ -220,20 +169,16 @@ func (s *share) publish(topic *pubsub.Topic, aead cipher.AEAD) error {
 	}
 }
 
-// publishOne seals and sends one announcement; the nonce is random, as all hosts of
-// the thread share the key.
-func (s *share) publishOne(topic *pubsub.Topic, aead cipher.AEAD, digest []byte) error {
+// publishOne seals and sends one announcement.
+func (s *share) publishOne(topic *pubsub.Topic, of wire.Topic, digest []byte) error {
 	h := s.host
-	a := announcement{Peer: []byte(h.ID()), Digest: digest}
+	a := wire.Announcement{Peer: []byte(h.ID()), Digest: digest}
 	for _, addr := range h.lp.Addrs() {
-		if len(a.Addrs) < maxAnnouncedAt {
+		if len(a.Addrs) < wire.MaxAnnouncedAt {
 			a.Addrs = append(a.Addrs, addr.Bytes())
 		}
 	}
-	plain := messages.Encode(&a)
-	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
-	_, _ = rand.Read(nonce) // never fails
-	return topic.Publish(s.ctx, aead.Seal(nonce, nonce, plain, nil))
+	return topic.Publish(s.ctx, of.Seal(a))
 }
 
 // listen acts on announcements: a peer that holds something else is dialled.
@@ -244,15 +189,15 @@ func (s *share) listen(sub *pubsub.Subscription) {
 		if err != nil {
 			return
 		}
-		a, ok := m.ValidatorData.(announcement)
+		a, ok := m.ValidatorData.(wire.Announcement)
 		if !ok {
 			continue // our own
 		}
-		mine := tipsDigest(s.thread.Tips())
+		mine := tipset.Digest(s.thread.Tips())
 		if bytes.Equal(mine[:], a.Digest) || time.Since(dialled) < dialEvery {
 			continue
 		}
-		if info, ok := a.info(); ok && s.isMember(info.ID) && !s.host.Connected(info.ID) {
+		if info, ok := announcer(a); ok && s.isMember(info.ID) && !s.host.Connected(info.ID) {
 			dialled = time.Now()
 			ctx, cancel := context.WithTimeout(s.ctx, requestTimeout)
 			if err := s.host.lp.Connect(ctx, info); err != nil {
@@ -273,9 +218,9 @@ func (s *share) isMember(p peer.ID) bool {
 	return member
 }
 
-// info returns where the announcer says that it is; ok is false if it says nothing
+// announcer returns where the announcer says that it is; ok is false if it says nothing
 // that can be dialled.
-func (a announcement) info() (info peer.AddrInfo, ok bool) {
+func announcer(a wire.Announcement) (info peer.AddrInfo, ok bool) {
 	id, err := peer.IDFromBytes(a.Peer)
 	if err != nil {
 		return info, false
