@@ -8,32 +8,31 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // A blobLie is what a peer lists and what it sends when that is asked for.
-type blobLie func(ref wireBlobRef, sealed []byte) (listed wireBlobRef, name, sent []byte)
+type blobLie func(ref wire.BlobRef, sealed []byte) (listed wire.BlobRef, name, sent []byte)
 
 // lieOfBlobs makes a peer list one blob, and lie about it.
-func (p *party) lieOfBlobs(ref wireBlobRef, sealed []byte, l blobLie) {
+func (p *party) lieOfBlobs(ref wire.BlobRef, sealed []byte, l blobLie) {
 	listed, name, sent := l(ref, sealed)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lanes[laneBlobs] = func(_ peer.ID, s stream) {
 		defer s.Close()
-		r, w := bufio.NewReader(s), &frameWriter{s: s}
-		var req blobFollow
-		if p.readRequest(s, r, frameFollow, maxRequest, &req) != nil || !req.Follow {
+		r, w := bufio.NewReader(s), wire.NewWriter(s)
+		if req, err := readRequest[wire.Follow](s, r, wire.MaxRequest); err != nil || !req.Follow {
 			return
 		}
-		if w.send(frameBlobRefs, blobRefs{Last: 1, Blobs: []wireBlobRef{listed}}) != nil {
+		if w.Send(wire.BlobRefs{Last: 1, Blobs: []wire.BlobRef{listed}}) != nil {
 			return
 		}
 		for {
-			if _, _, err := readFrame(r); err != nil {
+			if _, _, err := wire.Read(r); err != nil {
 				return
 			}
-			frame, err := rawFrame(frameBlob, name, sent)
-			if err != nil || w.write(frame) != nil {
+			if w.SendBlob(name, sent) != nil {
 				return
 			}
 		}
@@ -44,21 +43,21 @@ func (p *party) lieOfBlobs(ref wireBlobRef, sealed []byte, l blobLie) {
 // such blobs is disconnected.
 func TestLyingBlobs(t *testing.T) {
 	for name, l := range map[string]blobLie{
-		"other bytes": func(ref wireBlobRef, sealed []byte) (wireBlobRef, []byte, []byte) {
+		"other bytes": func(ref wire.BlobRef, sealed []byte) (wire.BlobRef, []byte, []byte) {
 			sealed[len(sealed)-1] ^= 1
 			return ref, ref.ID, sealed
 		},
-		"another name": func(ref wireBlobRef, sealed []byte) (wireBlobRef, []byte, []byte) {
+		"another name": func(ref wire.BlobRef, sealed []byte) (wire.BlobRef, []byte, []byte) {
 			return ref, make([]byte, 32), sealed
 		},
-		"larger than listed": func(ref wireBlobRef, sealed []byte) (wireBlobRef, []byte, []byte) {
+		"larger than listed": func(ref wire.BlobRef, sealed []byte) (wire.BlobRef, []byte, []byte) {
 			ref.Size--
 			return ref, ref.ID, sealed
 		},
-		"above the maximum": func(ref wireBlobRef, _ []byte) (wireBlobRef, []byte, []byte) {
+		"above the maximum": func(ref wire.BlobRef, _ []byte) (wire.BlobRef, []byte, []byte) {
 			return ref, ref.ID, make([]byte, format.MaxSealedBlob+1)
 		},
-		"listed without size": func(ref wireBlobRef, sealed []byte) (wireBlobRef, []byte, []byte) {
+		"listed without size": func(ref wire.BlobRef, sealed []byte) (wire.BlobRef, []byte, []byte) {
 			ref.Size = 0
 			return ref, ref.ID, sealed
 		},
@@ -75,7 +74,7 @@ func TestLyingBlobs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			liar.lieOfBlobs(wireBlobRef{ID: id[:], Size: uint64(len(sealed))}, sealed, l)
+			liar.lieOfBlobs(wire.BlobRef{ID: id[:], Size: uint64(len(sealed))}, sealed, l)
 			victim.start(t)
 			tv = victim.open(t, tv.ID())
 			wait(t, disconnected(victim, liar), "the liar was not disconnected")

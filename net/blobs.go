@@ -12,14 +12,11 @@ import (
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
-// Bounds of a blob exchange.
-const (
-	refsPerFrame = 1024
-	wantPerFrame = 256
-	wantBytes    = 8 << 20 // asked for at once
-)
+// wantBytes is about how much is asked for at once.
+const wantBytes = 8 << 20
 
 // Blobs are fetched ahead, so that a file is here when its record is. The receiver
 // keeps a cursor for each peer: up to there it holds all that the peer listed.
@@ -36,12 +33,12 @@ const (
 func (h *Host) serveBlobs(p peer.ID, s stream) {
 	defer s.Reset() //nolint:errcheck // the exchange is over either way
 	r := bufio.NewReader(s)
-	var req blobFollow
-	if err := h.readRequest(s, r, frameFollow, maxRequest, &req); err != nil {
+	req, err := readRequest[wire.Follow](s, r, wire.MaxRequest)
+	if err != nil {
 		h.fault(p, err)
 		return
 	}
-	id, err := threadOf(req.Thread)
+	id, err := wire.ThreadOf(req.Thread)
 	if err != nil {
 		h.fault(p, err)
 		return
@@ -66,8 +63,8 @@ func (h *Host) serveBlobs(p peer.ID, s stream) {
 	}()
 	ctx, cancel := context.WithCancel(sh.ctx)
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	w := &frameWriter{s: s}
-	wants, done := make(chan blobWant), make(chan struct{})
+	w := wire.NewWriter(s)
+	wants, done := make(chan wire.Want), make(chan struct{})
 	h.run(func() {
 		defer close(done)
 		defer cancel()
@@ -82,19 +79,9 @@ func (h *Host) serveBlobs(p peer.ID, s stream) {
 }
 
 // readWants reads what the peer asks for until the stream ends.
-func (h *Host) readWants(ctx context.Context, r *bufio.Reader, wants chan<- blobWant) error {
+func (h *Host) readWants(ctx context.Context, r *bufio.Reader, wants chan<- wire.Want) error {
 	for {
-		kind, body, err := frames.Read(r, maxRequest)
-		if err != nil {
-			return err
-		}
-		var want blobWant
-		if err = decodeMessage(body, &want); kind != frameBlobWant {
-			err = fault.Of(errFrame, "frame of type %d, want a blob request", kind)
-		}
-		if err == nil && (len(want.IDs)%32 != 0 || len(want.IDs) > 32*wantPerFrame) {
-			err = fault.Of(errFrame, "%d bytes of blob IDs", len(want.IDs))
-		}
+		want, err := wire.Next[wire.Want](r, wire.MaxRequest)
 		if err != nil {
 			return err
 		}
@@ -108,7 +95,7 @@ func (h *Host) readWants(ctx context.Context, r *bufio.Reader, wants chan<- blob
 
 // sendBlobs serves one stream. A peer that may not have the whole thread gets
 // nothing, for as long as that is so.
-func (l *link) sendBlobs(ctx context.Context, w *frameWriter, req blobFollow, wants <-chan blobWant) error {
+func (l *link) sendBlobs(ctx context.Context, w *wire.Writer, req wire.Follow, wants <-chan wire.Want) error {
 	t, cursor := l.share.thread, int64(min(req.After, 1<<62))
 	if last := t.LastBlob(); cursor > last {
 		cursor = 0 // this host has fewer than the peer saw here: it was restored
@@ -174,17 +161,17 @@ func (l *link) feedHas(feed int, have uint64) {
 // sendRefs lists the blobs after the cursor; the first list is sent even if it is
 // empty, as the peer's status waits for it, and so is one that only moves the cursor over
 // blobs that were deleted.
-func (l *link) sendRefs(w *frameWriter, cursor int64, first bool) (int64, error) {
+func (l *link) sendRefs(w *wire.Writer, cursor int64, first bool) (int64, error) {
 	for {
-		refs, upTo, err := l.share.thread.BlobsAfter(cursor, refsPerFrame)
+		refs, upTo, err := l.share.thread.BlobsAfter(cursor, wire.RefsPerFrame)
 		if err != nil || upTo == cursor && !first {
 			return cursor, err
 		}
-		m := blobRefs{Last: uint64(upTo)}
+		m := wire.BlobRefs{Last: uint64(upTo)}
 		for _, b := range refs {
-			m.Blobs = append(m.Blobs, wireBlobRef{ID: append([]byte(nil), b.ID[:]...), Size: uint64(b.Size)})
+			m.Blobs = append(m.Blobs, wire.BlobRef{ID: append([]byte(nil), b.ID[:]...), Size: uint64(b.Size)})
 		}
-		if err := w.send(frameBlobRefs, m); err != nil {
+		if err := w.Send(m); err != nil {
 			return cursor, err
 		}
 		cursor, first = upTo, false
@@ -193,7 +180,7 @@ func (l *link) sendRefs(w *frameWriter, cursor int64, first bool) (int64, error)
 
 // sendWanted answers a request in its order: a blob that is not held, or not
 // permitted any more, is a name without bytes.
-func (l *link) sendWanted(w *frameWriter, want blobWant, allowed access) error {
+func (l *link) sendWanted(w *wire.Writer, want wire.Want, allowed access) error {
 	for i := 0; i < len(want.IDs); i += 32 {
 		id := want.IDs[i : i+32]
 		var sealed []byte
@@ -204,11 +191,7 @@ func (l *link) sendWanted(w *frameWriter, want blobWant, allowed access) error {
 			}
 			sealed = b
 		}
-		frame, err := rawFrame(frameBlob, id, sealed)
-		if err != nil {
-			return err
-		}
-		if err := w.write(frame); err != nil {
+		if err := w.SendBlob(id, sealed); err != nil {
 			return err
 		}
 	}
@@ -243,7 +226,7 @@ type blobStream struct {
 	link *link
 	s    stream
 	r    *bufio.Reader
-	w    *frameWriter
+	w    *wire.Writer
 }
 
 // openBlobs opens a blob stream: to follow, or to fetch some.
@@ -253,9 +236,9 @@ func (l *link) openBlobs(ctx context.Context, after int64, follow bool) (*blobSt
 	if err != nil {
 		return nil, err
 	}
-	b := &blobStream{link: l, s: s, r: bufio.NewReader(s), w: &frameWriter{s: s}}
+	b := &blobStream{link: l, s: s, r: bufio.NewReader(s), w: wire.NewWriter(s)}
 	id := l.share.thread.ID()
-	err = b.w.send(frameFollow, blobFollow{Version: wireVersion, Thread: id[:], After: uint64(after), Follow: follow})
+	err = b.w.Send(wire.Follow{Version: wire.Version, Thread: id[:], After: uint64(after), Follow: follow})
 	if err != nil {
 		_ = s.Reset()
 		return nil, err
@@ -265,7 +248,7 @@ func (l *link) openBlobs(ctx context.Context, after int64, follow bool) (*blobSt
 
 // pullBlobs follows the peer's blobs on one stream until it ends.
 func (l *link) pullBlobs(ctx context.Context) error {
-	cursor, err := l.share.blobCursor(l.peer)
+	cursor, err := l.share.host.memory.Cursor(l.share.thread.ID(), string(l.peer))
 	if err != nil {
 		return err
 	}
@@ -277,17 +260,17 @@ func (l *link) pullBlobs(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = b.s.Reset() })()
 	l.set(func() { l.noBlobs = refusal{} })
 	defer l.set(func() { l.blobs = false })
-	var queued []blobRefs // refs that came while blobs were awaited
+	var queued []wire.BlobRefs // refs that came while blobs were awaited
 	for {
-		var refs blobRefs
+		var refs wire.BlobRefs
 		if len(queued) > 0 {
 			refs, queued = queued[0], queued[1:]
 		} else {
-			kind, body, err := readFrame(b.r)
+			kind, body, err := wire.Read(b.r)
 			if err != nil {
 				return err
 			}
-			if refs, err = b.decodeRefs(kind, body); err != nil {
+			if refs, err = wire.As[wire.BlobRefs](kind, body); err != nil {
 				return err
 			}
 		}
@@ -297,45 +280,26 @@ func (l *link) pullBlobs(ctx context.Context) error {
 		}
 		queued = append(queued, more...)
 		if len(queued) > 64 {
-			return fault.Of(errFrame, "blob references instead of the blobs asked for")
+			return fault.Of(wire.ErrFrame, "blob references instead of the blobs asked for")
 		}
-		if err := l.share.setBlobCursor(l.peer, int64(refs.Last)); err != nil {
+		if err := l.share.host.memory.SetCursor(l.share.thread.ID(), string(l.peer), int64(refs.Last)); err != nil {
 			return err
 		}
-		if err := b.w.send(frameBlobWant, blobWant{Have: refs.Last}); err != nil {
+		if err := b.w.Send(wire.Want{Have: refs.Last}); err != nil {
 			return err
 		}
-		l.set(func() { l.blobs = len(queued) == 0 && len(refs.Blobs) < refsPerFrame })
+		l.set(func() { l.blobs = len(queued) == 0 && len(refs.Blobs) < wire.RefsPerFrame })
 	}
-}
-
-// decodeRefs reads a list strictly; sizes bound what is asked for at once.
-func (b *blobStream) decodeRefs(kind byte, body []byte) (refs blobRefs, err error) {
-	if kind != frameBlobRefs {
-		return refs, fault.Of(errFrame, "frame of type %d, want blob references", kind)
-	}
-	if err := decodeMessage(body, &refs); err != nil {
-		return refs, err
-	}
-	if len(refs.Blobs) > refsPerFrame || refs.Last > 1<<62 {
-		return refs, fault.Of(errFrame, "the blob references are malformed")
-	}
-	for _, r := range refs.Blobs {
-		if len(r.ID) != 32 || r.Size < format.BlobHead || r.Size > format.MaxSealedBlob {
-			return refs, fault.Of(errFrame, "a blob reference is malformed")
-		}
-	}
-	return refs, nil
 }
 
 // fetchMissing gets the referenced blobs that are not here, some at a time. It
 // returns the references that came in between.
-func (b *blobStream) fetchMissing(ctx context.Context, refs blobRefs) (more []blobRefs, err error) {
+func (b *blobStream) fetchMissing(ctx context.Context, refs wire.BlobRefs) (more []wire.BlobRefs, err error) {
 	t := b.link.share.thread
 	for i := 0; i < len(refs.Blobs); {
-		var want []wireBlobRef
+		var want []wire.BlobRef
 		size := uint64(0)
-		for ; i < len(refs.Blobs) && len(want) < wantPerFrame && size < wantBytes; i++ {
+		for ; i < len(refs.Blobs) && len(want) < wire.WantPerFrame && size < wantBytes; i++ {
 			if ref := refs.Blobs[i]; !t.HasBlob(format.BlobID(ref.ID)) {
 				want = append(want, ref)
 				size += ref.Size
@@ -359,36 +323,36 @@ func (b *blobStream) fetchMissing(ctx context.Context, refs blobRefs) (more []bl
 // fetch asks for blobs and verifies what comes: name and size, which bounds what
 // is held in memory; a size of 0 is one not known. Blobs that the peer no longer has
 // are left out.
-func (b *blobStream) fetch(want []wireBlobRef) (blobs [][]byte, more []blobRefs, err error) {
+func (b *blobStream) fetch(want []wire.BlobRef) (blobs [][]byte, more []wire.BlobRefs, err error) {
 	var ids []byte
 	for _, ref := range want {
 		ids = append(ids, ref.ID...)
 	}
-	if err := b.w.send(frameBlobWant, blobWant{IDs: ids}); err != nil {
+	if err := b.w.Send(wire.Want{IDs: ids}); err != nil {
 		return nil, nil, err
 	}
 	for n := 0; n < len(want); {
-		kind, body, err := readFrame(b.r)
+		kind, body, err := wire.Read(b.r)
 		if err != nil {
 			return nil, more, err
 		}
-		if kind == frameBlobRefs && len(more) < 64 {
-			refs, err := b.decodeRefs(kind, body)
+		if kind == wire.KindBlobRefs && len(more) < 64 {
+			refs, err := wire.As[wire.BlobRefs](kind, body)
 			if err != nil {
 				return nil, more, err
 			}
 			more = append(more, refs)
 			continue
 		}
-		if kind != frameBlob || len(body) < 32 || len(body) > 32+format.MaxSealedBlob || !bytes.Equal(body[:32], want[n].ID) {
-			return nil, more, fault.Of(errFrame, "frame of type %d, want blob %x", kind, want[n].ID[:4])
+		if kind != wire.KindBlob || len(body) < 32 || len(body) > 32+format.MaxSealedBlob || !bytes.Equal(body[:32], want[n].ID) {
+			return nil, more, fault.Of(wire.ErrFrame, "frame of type %d, want blob %x", kind, want[n].ID[:4])
 		}
 		if sealed := body[32:]; len(sealed) > 0 {
 			if id := format.BlobIDOf(sealed); !bytes.Equal(id[:], want[n].ID) {
-				return nil, more, fault.Of(errFrame, "blob %x has other bytes than its name says", want[n].ID[:4])
+				return nil, more, fault.Of(wire.ErrFrame, "blob %x has other bytes than its name says", want[n].ID[:4])
 			}
 			if size := want[n].Size; size != 0 && size != uint64(len(sealed)) {
-				return nil, more, fault.Of(errFrame, "blob %x has %d bytes, not %d", want[n].ID[:4], len(sealed), size)
+				return nil, more, fault.Of(wire.ErrFrame, "blob %x has %d bytes, not %d", want[n].ID[:4], len(sealed), size)
 			}
 			blobs = append(blobs, sealed)
 		}
@@ -438,7 +402,7 @@ func (l *link) fetchBlob(ctx context.Context, id BlobID) error {
 	}
 	defer b.s.Reset() //nolint:errcheck // the exchange is over either way
 	defer context.AfterFunc(ctx, func() { _ = b.s.Reset() })()
-	blobs, _, err := b.fetch([]wireBlobRef{{ID: id[:]}})
+	blobs, _, err := b.fetch([]wire.BlobRef{{ID: id[:]}})
 	if err != nil {
 		l.share.host.fault(l.peer, err)
 		return err

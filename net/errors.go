@@ -65,7 +65,3 @@ var (
 	// thread holds.
 	ErrNoBlob = fault.New(fault.BlobUnavailable, "no connected peer holds the blob")
 )
-
-// errFrame reports a frame that breaks the format; its sender is not honest or
-// not compatible.
-var errFrame = fault.New(fault.BadRequest, "the frame breaks the protocol")

@@ -12,7 +12,7 @@ import (
 // Every exported error is made with a kind, here or in a room below.
 func TestErrorsHaveKinds(t *testing.T) {
 	seen := 0
-	for _, dir := range []string{".", "internal/thread", "internal/format"} {
+	for _, dir := range []string{".", "internal/thread", "internal/format", "internal/wire", "internal/mux"} {
 		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)

@@ -5,17 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/strangers"
+	"github.com/weftdb/weft/net/internal/tipset"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // runBytes is about how many bytes of records a frame carries; a larger record
@@ -24,29 +24,6 @@ const runBytes = 1 << 20
 
 // requestTimeout bounds how long a peer may take to say what it wants.
 const requestTimeout = 15 * time.Second
-
-// A frameWriter sends frames; several goroutines may share it.
-type frameWriter struct {
-	mu sync.Mutex // one frame at a time
-	s  io.Writer
-}
-
-// send encodes and sends one message.
-func (w *frameWriter) send(kind byte, message any) error {
-	b, err := messageFrame(kind, message)
-	if err != nil {
-		return err
-	}
-	return w.write(b)
-}
-
-// write sends one frame whole.
-func (w *frameWriter) write(frame []byte) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	_, err := w.s.Write(frame)
-	return err
-}
 
 // An access is what a peer may have of a thread.
 type access uint8
@@ -71,12 +48,12 @@ const (
 type feed struct {
 	link   *link
 	guest  *remote // the peer, while only an invite makes it known; nil: it is known
-	w      *frameWriter
+	w      *wire.Writer
 	invite []byte // public key of the invite that the subscriber proved; nil: none
 	access access
 	told   refusal
-	full   refusal                          // what was told last of the disk here
-	sent   map[clock.LogID][]clock.RecordID // what the subscriber had, and what was streamed
+	full   refusal    // what was told last of the disk here
+	sent   tipset.Set // what the subscriber had, and what was streamed
 	stated statement
 
 	introduced map[peer.ID][]byte // the record of each member that it was told of
@@ -85,14 +62,14 @@ type feed struct {
 // serveThread answers a stream on which a peer subscribes to a thread.
 func (h *Host) serveThread(p peer.ID, s stream) {
 	defer s.Close()
-	r := reader(s)
-	var req subscribe
-	if err := h.readRequest(s, r, frameSubscribe, maxSubscribe, &req); err != nil {
+	r := strangers.Reader(s)
+	req, err := readRequest[wire.Subscribe](s, r, wire.MaxSubscribe)
+	if err != nil {
 		h.fault(p, err)
 		_ = s.Reset()
 		return
 	}
-	w := &frameWriter{s: s}
+	w := wire.NewWriter(s)
 	f, refuse, err := h.newFeed(p, w, req)
 	if err != nil {
 		h.fault(p, err)
@@ -100,20 +77,20 @@ func (h *Host) serveThread(p peer.ID, s stream) {
 		return
 	}
 	if refuse != (refusal{}) {
-		if w.send(frameRefused, refused{Thread: req.Thread, Code: string(refuse.code), Message: refuse.message}) == nil {
+		if w.Send(refuse.message(req.Thread)) == nil {
 			linger(s)
 		}
 		return
 	}
 	defer f.end()
-	answered(s)
+	strangers.Answered(s)
 	ctx, cancel := context.WithCancel(f.link.share.ctx)
 	undo := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	read := make(chan struct{})
 	h.run(func() {
 		defer close(read)
 		defer cancel()
-		if err := f.readAcks(r); errors.Is(err, errFrame) {
+		if err := f.readAcks(r); errors.Is(err, wire.ErrFrame) {
 			h.fault(f.link.peer, err)
 		}
 	})
@@ -139,31 +116,27 @@ func linger(s stream) {
 }
 
 // readRequest reads the first frame of a stream, within a time.
-func (h *Host) readRequest(s stream, r *bufio.Reader, kind byte, limit int, v any) error {
+func readRequest[M wire.Message](s stream, r *bufio.Reader, limit int) (M, error) {
 	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
-	got, body, err := frames.Read(r, frameLimit(s, limit))
-	if err != nil {
-		return err
+	m, err := wire.Next[M](r, strangers.FrameLimit(s, limit))
+	if err == nil {
+		_ = s.SetReadDeadline(time.Time{})
 	}
-	if got != kind {
-		return fault.Of(errFrame, "frame of type %d, want %d", got, kind)
-	}
-	_ = s.SetReadDeadline(time.Time{})
-	return decodeMessage(body, v)
+	return m, err
 }
 
 // newFeed checks a request. A refusal is not an error; an error is a fault. Nothing is
 // remembered of a stranger that proves no open invite.
-func (h *Host) newFeed(p peer.ID, w *frameWriter, req subscribe) (*feed, refusal, error) {
-	id, err := threadOf(req.Thread)
+func (h *Host) newFeed(p peer.ID, w *wire.Writer, req wire.Subscribe) (*feed, refusal, error) {
+	id, err := wire.ThreadOf(req.Thread)
 	if err != nil {
 		return nil, refusal{}, err
 	}
-	tips, err := fromWire(req.Tips)
+	tips, err := wire.Tips(req.Tips)
 	if err != nil {
 		return nil, refusal{}, err
 	}
-	if req.Version != wireVersion {
+	if req.Version != wire.Version {
 		return nil, refusal{CodeVersion, fmt.Sprintf("messages of version %d are not understood", req.Version)}, nil
 	}
 	if len(req.Invite) != 0 {
@@ -182,7 +155,7 @@ func (h *Host) newFeed(p peer.ID, w *frameWriter, req subscribe) (*feed, refusal
 		return nil, refusal{CodeUnknownThread, "the peer does not hold this thread"}, nil
 	}
 	r := h.remote(p)
-	f := &feed{w: w, invite: req.Invite, sent: map[clock.LogID][]clock.RecordID{}, introduced: map[peer.ID][]byte{}}
+	f := &feed{w: w, invite: req.Invite, sent: tipset.Of(tips), introduced: map[peer.ID][]byte{}}
 	if !h.known(r) {
 		if why := sh.refuseStranger(req.Invite, h.now()); why != (refusal{}) {
 			return nil, why, nil
@@ -197,11 +170,8 @@ func (h *Host) newFeed(p peer.ID, w *frameWriter, req subscribe) (*feed, refusal
 	}
 	l.feedsOpen++
 	f.link = l
-	for _, t := range tips {
-		f.sent[t.Log] = append(f.sent[t.Log], t)
-	}
 	l.set(func() { // what it said in an earlier exchange may be lost to it
-		l.theirs = group(tips)
+		l.theirs = tipset.Of(tips)
 		l.said = statement{}
 	})
 	return f, refusal{}, nil
@@ -241,22 +211,15 @@ func (s *share) refuseStranger(invite []byte, now time.Time) refusal {
 // stream ends.
 func (f *feed) readAcks(r *bufio.Reader) error {
 	for {
-		kind, body, err := frames.Read(r, maxSubscribe)
+		a, err := wire.Next[wire.Ack](r, wire.MaxSubscribe)
 		if err != nil {
 			return err
 		}
-		if kind != frameAck {
-			return fault.Of(errFrame, "frame of type %d, want an ack", kind)
-		}
-		var a ack
-		if err := decodeMessage(body, &a); err != nil {
-			return err
-		}
-		tips, err := fromWire(a.Tips)
+		tips, err := wire.Tips(a.Tips)
 		if err != nil {
 			return err
 		}
-		said, err := a.State.statement()
+		said, err := stated(a.State)
 		if err != nil {
 			return err
 		}
@@ -311,11 +274,11 @@ func (f *feed) admit() (hold bool, err error) {
 		f.told = why
 		f.link.set(func() { f.link.feeding = false })
 		id := sh.thread.ID()
-		err = f.w.send(frameRefused, refused{Thread: id[:], Code: string(why.code), Message: why.message})
+		err = f.w.Send(why.message(id[:]))
 	case now != accessNone && was == accessNone:
 		f.told = refusal{}
 		f.link.set(func() { f.link.feeding = now == accessAll })
-		err = f.w.send(frameAccepted, accepted{Genesis: sh.thread.Genesis(), Tips: toWire(f.tips())})
+		err = f.w.Send(wire.Accepted{Genesis: sh.thread.Genesis(), Tips: wire.FromTips(f.tips())})
 	case now == accessAll && was == accessControl:
 		f.link.set(func() { f.link.feeding = true })
 		f.stated = statement{}
@@ -331,10 +294,10 @@ func (f *feed) tellFull() error {
 		return nil
 	}
 	if f.full = why; why == (refusal{}) {
-		return f.w.send(frameAccepted, accepted{Genesis: sh.thread.Genesis(), Tips: toWire(f.tips())})
+		return f.w.Send(wire.Accepted{Genesis: sh.thread.Genesis(), Tips: wire.FromTips(f.tips())})
 	}
 	id := sh.thread.ID()
-	return f.w.send(frameRefused, refused{Thread: id[:], Code: string(why.code), Message: why.message})
+	return f.w.Send(why.message(id[:]))
 }
 
 // tips returns what the subscriber may have, control logs first.
@@ -369,7 +332,7 @@ func (f *feed) drain(ctx context.Context) error {
 				break
 			}
 			more = true
-			if err := f.sendRun(tip, after, branches(tips, tip.Log) > 1); err != nil {
+			if err := f.sendRun(tip, after, tipset.Branches(tips, tip.Log) > 1); err != nil {
 				return err
 			}
 			if err := ctx.Err(); err != nil {
@@ -397,22 +360,11 @@ func (f *feed) lacksControl(tips []clock.RecordID) bool {
 	return false
 }
 
-// branches returns how many tips of a log there are: more than one if it is forked.
-func branches(tips []clock.RecordID, log clock.LogID) int {
-	n := 0
-	for _, t := range tips {
-		if t.Log == log {
-			n++
-		}
-	}
-	return n
-}
-
 // position returns after which record the subscriber needs the branch of
 // tips[i], or that it lacks nothing of it.
 func (f *feed) position(tips []clock.RecordID, i int) (after uint64, lacks bool) {
 	tip, t := tips[i], f.link.share.thread
-	forked := branches(tips, tip.Log) > 1
+	forked := tipset.Branches(tips, tip.Log) > 1
 	after = t.Start(tip.Log)
 	for _, have := range [][]clock.RecordID{f.sent[tip.Log], f.link.knows(tip.Log)} {
 		for _, c := range have {
@@ -447,7 +399,7 @@ func (f *feed) sendRun(tip clock.RecordID, after uint64, forked bool) error {
 		if err != nil {
 			return err
 		}
-		if err := f.w.sendRun(r); err != nil {
+		if err := f.w.SendRun(r); err != nil {
 			return err
 		}
 		if !forked {
@@ -460,15 +412,6 @@ func (f *feed) sendRun(tip clock.RecordID, after uint64, forked bool) error {
 		}
 		after = last.Seq
 	}
-}
-
-// sendRun sends one run.
-func (w *frameWriter) sendRun(r format.Run) error {
-	frame, err := rawFrame(frameRun, format.EncodeRun(r))
-	if err != nil {
-		return err
-	}
-	return w.write(frame)
 }
 
 // state tells the subscriber that it was sent everything, with what this host
@@ -486,5 +429,5 @@ func (f *feed) state() error {
 		return nil
 	}
 	f.stated = now
-	return f.w.send(frameCaughtUp, now.wire())
+	return f.w.Send(now.wire())
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/strangers"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // A grant is a device's permission to have a thread kept here. It lasts as long
@@ -21,7 +23,7 @@ type grant struct {
 	credential *keys.Credential
 	invite     []byte // proven invite, or nil
 	until      time.Time
-	out        *frameWriter
+	out        *wire.Writer
 }
 
 // serveHost answers a device's requests to keep threads, until its stream ends.
@@ -29,17 +31,11 @@ func (h *Host) serveHost(s network.Stream) {
 	p := s.Conn().RemotePeer()
 	defer context.AfterFunc(h.ctx, func() { _ = s.Reset() })()
 	defer s.Reset() //nolint:errcheck // nothing is owed to the peer
-	w := &frameWriter{s: s}
+	w := wire.NewWriter(s)
 	defer h.revokeAll(p, w)
-	r := reader(s)
+	r := strangers.Reader(s)
 	for {
-		kind, body, err := frames.Read(r, frameLimit(s, maxRequest))
-		var req hostRequest
-		if err == nil {
-			if err = decodeMessage(body, &req); kind != frameHost {
-				err = fault.Of(errFrame, "frame of type %d, want a host request", kind)
-			}
-		}
+		req, err := wire.Next[wire.HostRequest](r, strangers.FrameLimit(s, wire.MaxRequest))
 		if err != nil {
 			h.fault(p, err)
 			return
@@ -53,8 +49,8 @@ func (h *Host) serveHost(s network.Stream) {
 
 // answerRequest keeps the thread or says why not. An error is a fault of the peer,
 // or ends the stream.
-func (h *Host) answerRequest(p peer.ID, req hostRequest, w *frameWriter) error {
-	id, err := threadOf(req.Thread)
+func (h *Host) answerRequest(p peer.ID, req wire.HostRequest, w *wire.Writer) error {
+	id, err := wire.ThreadOf(req.Thread)
 	if err != nil {
 		return err
 	}
@@ -63,25 +59,26 @@ func (h *Host) answerRequest(p peer.ID, req hostRequest, w *frameWriter) error {
 	var no *keys.Refusal
 	if errors.As(err, &no) {
 		h.log.Info("thread refused", "thread", id, "peer", p, "code", no.Code)
-		h.revoke(p, id, nil, refusal{no.Code, no.Message})
-		return w.send(frameRefused, refused{Thread: id[:], Code: string(no.Code), Message: no.Message})
+		why := refusal{no.Code, no.Message}
+		h.revoke(p, id, nil, why)
+		return w.Send(why.message(id[:]))
 	}
 	if err != nil {
 		return err
 	}
-	return w.send(frameHosted, hosted{Thread: id[:], Until: uint64(keys.MillisOf(until))})
+	return w.Send(wire.Hosted{Thread: id[:], Until: uint64(keys.MillisOf(until))})
 }
 
 // keep judges a request and, if it is permitted, keeps the thread from now on.
 // Nothing is stored for a request that is refused.
-func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (until time.Time, err error) {
-	if req.Version != wireVersion {
+func (h *Host) keep(p peer.ID, id ThreadID, req wire.HostRequest, w *wire.Writer) (until time.Time, err error) {
+	if req.Version != wire.Version {
 		return until, &keys.Refusal{Code: CodeVersion, Message: fmt.Sprintf("The relay does not know messages of version %d.", req.Version)}
 	}
 	g := &grant{out: w}
 	if len(req.Credential) != 0 {
 		if g.credential, err = keys.DecodeCredential(req.Credential); err != nil {
-			return until, fault.Of(errFrame, "credential: %w", err)
+			return until, fault.Of(wire.ErrFrame, "credential: %w", err)
 		}
 	}
 	device, err := DeviceOf(p)
@@ -133,7 +130,7 @@ func (h *Host) keep(p peer.ID, id ThreadID, req hostRequest, w *frameWriter) (un
 // fetchMembership gets the control logs of a thread that is not kept yet from a device
 // that is not its owner's, if all that speaks against keeping it is that the device may
 // be no member; adopt checks that it is. They are none in every other case.
-func (h *Host) fetchMembership(p peer.ID, device keys.PublicKey, g *grant, id ThreadID, req hostRequest) ([]format.Run, error) {
+func (h *Host) fetchMembership(p peer.ID, device keys.PublicKey, g *grant, id ThreadID, req wire.HostRequest) ([]format.Run, error) {
 	if _, err := h.Thread(id); err == nil {
 		return nil, nil
 	}
@@ -170,7 +167,7 @@ func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, ge
 			err = errors.New("of another thread")
 		}
 		if err != nil {
-			return keys.Decision{}, fault.Of(errFrame, "genesis: %w", err)
+			return keys.Decision{}, fault.Of(wire.ErrFrame, "genesis: %w", err)
 		}
 		req.Resource.Owner, req.Resource.Member = g.Owner, member
 	} else {
@@ -189,7 +186,7 @@ func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, ge
 
 // revoke ends a peer's permission, if it has one, and tells it when out is not
 // nil. The caller must not hold h.mu.
-func (h *Host) revoke(p peer.ID, id ThreadID, out *frameWriter, why refusal) {
+func (h *Host) revoke(p peer.ID, id ThreadID, out *wire.Writer, why refusal) {
 	h.mu.Lock()
 	r, s := h.peers[p], h.shares[id]
 	if r != nil && s != nil {
@@ -202,12 +199,12 @@ func (h *Host) revoke(p peer.ID, id ThreadID, out *frameWriter, why refusal) {
 	}
 	h.mu.Unlock()
 	if out != nil {
-		_ = out.send(frameRefused, refused{Thread: id[:], Code: string(why.code), Message: why.message})
+		_ = out.Send(why.message(id[:]))
 	}
 }
 
 // revokeAll ends the permissions that were asked for on a stream.
-func (h *Host) revokeAll(p peer.ID, w *frameWriter) {
+func (h *Host) revokeAll(p peer.ID, w *wire.Writer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.peers[p]
@@ -239,7 +236,7 @@ const maxRefused = 256
 // noteAsked remembers that a device asks for a thread, to tell it if it is refused and
 // that may have changed. It is noted before the request is judged: what changes in
 // between is not missed.
-func (h *Host) noteAsked(p peer.ID, id ThreadID, w *frameWriter) {
+func (h *Host) noteAsked(p peer.ID, id ThreadID, w *wire.Writer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.remote(p)
@@ -259,7 +256,7 @@ func (h *Host) tellAgain(which func(ThreadID) bool) {
 	if h.closed {
 		return
 	}
-	due := map[*frameWriter][]ThreadID{}
+	due := map[*wire.Writer][]ThreadID{}
 	for _, r := range h.peers {
 		for id, w := range r.refused {
 			if which(id) {
@@ -271,7 +268,7 @@ func (h *Host) tellAgain(which func(ThreadID) bool) {
 	for w, ids := range due {
 		h.run(func() { // a device that does not read must not hold up the others
 			for _, id := range ids {
-				if w.send(frameAgain, again{Thread: id[:]}) != nil {
+				if w.Send(wire.Again{Thread: id[:]}) != nil {
 					return
 				}
 			}
@@ -328,7 +325,7 @@ func (h *Host) recheck(which func(*grant) bool) {
 		if h.enter() {
 			go func() { // a peer that does not read must not hold up the others
 				defer h.wg.Done()
-				_ = x.grant.out.send(frameRefused, refused{Thread: id[:], Code: string(why.code), Message: why.message})
+				_ = x.grant.out.Send(why.message(id[:]))
 			}()
 		}
 	}

@@ -1,9 +1,7 @@
 package net
 
 import (
-	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"slices"
@@ -15,31 +13,14 @@ import (
 	"github.com/multiformats/go-multistream"
 
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/strangers"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
-// tagSize is the length of a thread's tag, tagsPerFrame how many one frame
-// holds.
 const (
-	tagSize      = 16
-	tagsPerFrame = 512     // so that a stranger may send them
-	maxTags      = 1 << 17 // threads of one peer
-	tagDomain    = "weft/1/thread-tag"
-	mdnsService  = "_weft._udp"
+	maxTags     = 1 << 17 // threads of one peer
+	mdnsService = "_weft._udp"
 )
-
-// A tag names a thread to one peer without telling anything to a peer that
-// does not have the thread's service key.
-type tag [tagSize]byte
-
-// threadTag returns the thread's tag between two peers, the same for both.
-func threadTag(serviceKey []byte, id ThreadID, a, b peer.ID) tag {
-	low, high := min(a, b), max(a, b)
-	m := hmac.New(sha256.New, serviceKey)
-	for _, p := range [][]byte{[]byte(tagDomain), {0}, id[:], {byte(len(low))}, []byte(low), []byte(high)} {
-		m.Write(p)
-	}
-	return tag(m.Sum(nil)[:tagSize])
-}
 
 // sayHello tells a connected peer the tags of all threads, again whenever they
 // change, until ctx ends. A peer that does not speak the protocol is left alone.
@@ -64,7 +45,7 @@ func (h *Host) sendTags(ctx context.Context, r *remote) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	w := &frameWriter{s: s}
+	w := wire.NewWriter(s)
 	dead := make(chan struct{})
 	h.run(func() { // nothing comes; the read ends with the stream
 		defer close(dead)
@@ -79,7 +60,7 @@ func (h *Host) sendTags(ctx context.Context, r *remote) error {
 		r.again = false
 		h.mu.Unlock()
 		if sum := sha256.Sum256(tags); first || again || sum != sent {
-			if err := w.sendTags(tags); err != nil {
+			if err := w.SendTags(tags); err != nil {
 				return err
 			}
 			sent = sum
@@ -94,36 +75,19 @@ func (h *Host) sendTags(ctx context.Context, r *remote) error {
 	}
 }
 
-func (w *frameWriter) sendTags(tags []byte) error {
-	for {
-		n := min(len(tags), tagsPerFrame*tagSize)
-		if err := w.send(frameHello, hello{More: n < len(tags), Tags: tags[:n]}); err != nil {
-			return err
-		}
-		if tags = tags[n:]; len(tags) == 0 {
-			return nil
-		}
-	}
-}
-
 // tags returns the sorted tags of the host's threads for one peer. A stranger is told
 // only those that it named itself: not even how many there are.
 func (h *Host) tags(p peer.ID) []byte {
 	h.mu.Lock()
-	all := make([]tag, 0, len(h.shares))
+	all := make([]wire.Tag, 0, len(h.shares))
 	r := h.peers[p]
 	for id, s := range h.shares {
 		if r != nil && (h.known(r) || r.shared[id]) {
-			all = append(all, threadTag(s.thread.ServiceKey(), id, h.ID(), p))
+			all = append(all, wire.TagOf(s.thread.ServiceKey(), id, h.ID(), p))
 		}
 	}
 	h.mu.Unlock()
-	slices.SortFunc(all, func(a, b tag) int { return bytes.Compare(a[:], b[:]) })
-	out := make([]byte, 0, len(all)*tagSize)
-	for _, t := range all {
-		out = append(out, t[:]...)
-	}
-	return out
+	return wire.JoinTags(all)
 }
 
 // serveHello reads a peer's tags as they change. Nothing is kept of those that name
@@ -131,30 +95,22 @@ func (h *Host) tags(p peer.ID) []byte {
 func (h *Host) serveHello(s network.Stream) {
 	defer s.Reset() //nolint:errcheck // nothing is owed to the peer
 	defer context.AfterFunc(h.ctx, func() { _ = s.Reset() })()
-	r, p := reader(s), s.Conn().RemotePeer()
+	r, p := strangers.Reader(s), s.Conn().RemotePeer()
 	defer h.onlyHello(p, s)()
 	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
 	mine := tagBook{host: h, peer: p}
 	found, n, looks := map[ThreadID]bool{}, 0, 0
 	for {
-		kind, body, err := frames.Read(r, frameLimit(s, maxHello))
-		if err != nil {
-			h.fault(p, err)
-			return
-		}
-		var m hello
-		if err = decodeMessage(body, &m); kind != frameHello {
-			err = fault.Of(errFrame, "frame of type %d, want hello", kind)
-		}
-		if n += len(m.Tags) / tagSize; err == nil && (len(m.Tags)%tagSize != 0 || n > maxTags) {
-			err = fault.Of(errFrame, "%d bytes of tags, %d tags in all", len(m.Tags), n)
+		m, err := wire.Next[wire.Hello](r, strangers.FrameLimit(s, wire.MaxHello))
+		if n += len(m.Tags) / wire.TagSize; err == nil && (len(m.Tags)%wire.TagSize != 0 || n > maxTags) {
+			err = fault.Of(wire.ErrFrame, "%d bytes of tags, %d tags in all", len(m.Tags), n)
 		}
 		if err != nil {
 			h.fault(p, err)
 			return
 		}
 		mine.find(m.Tags, found)
-		answered(s)
+		strangers.Answered(s)
 		_ = s.SetReadDeadline(time.Time{})
 		if !m.More {
 			h.match(p, found)
@@ -189,7 +145,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 type tagBook struct {
 	host *Host
 	peer peer.ID
-	tags map[tag]ThreadID
+	tags map[wire.Tag]ThreadID
 }
 
 // find adds the threads that tags name to found.
@@ -197,14 +153,14 @@ func (b *tagBook) find(tags []byte, found map[ThreadID]bool) {
 	h := b.host
 	h.mu.Lock()
 	if b.tags == nil {
-		b.tags = make(map[tag]ThreadID, len(h.shares))
+		b.tags = make(map[wire.Tag]ThreadID, len(h.shares))
 		for id, s := range h.shares {
-			b.tags[threadTag(s.thread.ServiceKey(), id, h.ID(), b.peer)] = id
+			b.tags[wire.TagOf(s.thread.ServiceKey(), id, h.ID(), b.peer)] = id
 		}
 	}
 	h.mu.Unlock()
-	for t := range slices.Chunk(tags, tagSize) {
-		if id, ok := b.tags[tag(t)]; ok {
+	for t := range slices.Chunk(tags, wire.TagSize) {
+		if id, ok := b.tags[wire.Tag(t)]; ok {
 			found[id] = true
 		}
 	}

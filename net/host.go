@@ -24,6 +24,8 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/memory"
+	"github.com/weftdb/weft/net/internal/strangers"
 	"github.com/weftdb/weft/net/internal/thread"
 )
 
@@ -64,12 +66,12 @@ type Options struct {
 }
 
 // Locks of a host are taken in this order, none held while a
-// disk is synced or the network waited for, but judge and frameWriter.mu:
+// disk is synced or the network waited for, but judge and the lock of a [wire.Writer]:
 //
 //	judge → mu → link.mu → bell.Bell
 //	share.counting → mu → the locks of a thread, see [Thread]
 //
-// strangers.mu and windowBudget.mu are taken last.
+// Those of a [strangers.Budget] and of a [mux.Session] are taken last.
 // No callback of an [Attachment] and no Gate runs under mu; a Gate runs under judge.
 
 // A Host is one libp2p host with the threads of one device. It is safe for
@@ -87,7 +89,8 @@ type Host struct {
 
 	limits    Limits
 	resources network.ResourceManager
-	strangers strangers
+	strangers *strangers.Budget
+	memory    memory.Memory
 	lanes     map[byte]func(peer.ID, stream) // what answers the streams of sessions
 
 	judge  sync.Mutex // one judgement of a relay at a time
@@ -123,8 +126,9 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	h := &Host{
 		opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign,
 		shares: map[ThreadID]*share{}, peers: map[peer.ID]*remote{}, members: map[keys.PublicKey]int{},
-		limits: opt.Limits.withDefaults(), strangers: strangers{peers: map[peer.ID]*guest{}},
+		limits: opt.Limits.withDefaults(), memory: memory.Of(opt.Store),
 	}
+	h.strangers = strangers.New(h.Known, requestTimeout)
 	h.lanes = map[byte]func(peer.ID, stream){laneThread: h.serveThread, laneBlobs: h.serveBlobs}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)

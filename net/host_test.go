@@ -17,6 +17,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/tipset"
 )
 
 // A world holds the keys of one developer, and the relay's list of them.
@@ -324,7 +325,7 @@ func (p *party) join(t testing.TB, th *Thread) *Thread {
 // same checks that two replicas hold the same records.
 func same(t testing.TB, a, b *Thread) {
 	t.Helper()
-	if x, y := tipsDigest(a.held().Tips()), tipsDigest(b.held().Tips()); x != y {
+	if x, y := tipset.Digest(a.held().Tips()), tipset.Digest(b.held().Tips()); x != y {
 		t.Fatalf("tips differ: %v and %v", a.held().Tips(), b.held().Tips())
 	}
 }
@@ -336,7 +337,7 @@ func (p *party) heads(t testing.TB, th *Thread) clock.Hash {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tipsDigest(kept.held().Tips())
+	return tipset.Digest(kept.held().Tips())
 }
 
 func waitState(t testing.TB, th *Thread, p peer.ID, state State) PeerStatus {

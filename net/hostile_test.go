@@ -12,10 +12,11 @@ import (
 
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // A lie is what a peer sends instead of honest runs, of which it is given all.
-type lie func(t *testing.T, w *frameWriter, runs []format.Run)
+type lie func(t *testing.T, w *wire.Writer, runs []format.Run)
 
 // allRuns returns the whole of a thread, control logs first, in runs that end at
 // each record.
@@ -51,13 +52,12 @@ func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 	defer p.mu.Unlock()
 	p.lanes[laneThread] = func(_ peer.ID, s stream) {
 		defer s.Close()
-		var req subscribe
 		r := bufio.NewReader(s)
-		if err := p.readRequest(s, r, frameSubscribe, maxSubscribe, &req); err != nil {
+		if _, err := readRequest[wire.Subscribe](s, r, wire.MaxSubscribe); err != nil {
 			return
 		}
-		w := &frameWriter{s: s}
-		if w.send(frameAccepted, accepted{Genesis: th.Genesis(), Tips: toWire(th.held().Sendable())}) != nil {
+		w := wire.NewWriter(s)
+		if w.Send(wire.Accepted{Genesis: th.Genesis(), Tips: wire.FromTips(th.held().Sendable())}) != nil {
 			return
 		}
 		l(t, w, allRuns(t, th))
@@ -65,7 +65,7 @@ func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 			close(told)
 		}
 		for { // acks, until the other side has had enough
-			if _, _, err := readFrame(r); err != nil {
+			if _, _, err := wire.Read(r); err != nil {
 				return
 			}
 		}
@@ -77,13 +77,13 @@ func (p *party) lies(t *testing.T, th *Thread, l lie) <-chan struct{} {
 // kept, and an honest peer brings the rest.
 func TestLyingPeer(t *testing.T) {
 	lies := map[string]lie{
-		"swapped bodies": func(t *testing.T, w *frameWriter, runs []format.Run) {
+		"swapped bodies": func(t *testing.T, w *wire.Writer, runs []format.Run) {
 			n := len(runs)
 			runs[n-1].Records[0].Body, runs[n-2].Records[0].Body = runs[n-2].Records[0].Body, runs[n-1].Records[0].Body
 			sendRuns(w, runs)
 			sendRuns(w, runs)
 		},
-		"forged signature": func(t *testing.T, w *frameWriter, runs []format.Run) {
+		"forged signature": func(t *testing.T, w *wire.Writer, runs []format.Run) {
 			for i := range runs {
 				if i >= len(runs)-4 {
 					runs[i].Signature[3] ^= 1
@@ -91,21 +91,21 @@ func TestLyingPeer(t *testing.T) {
 			}
 			sendRuns(w, runs)
 		},
-		"re-ordered": func(t *testing.T, w *frameWriter, runs []format.Run) {
+		"re-ordered": func(t *testing.T, w *wire.Writer, runs []format.Run) {
 			n := len(runs)
 			slices.Reverse(runs[n-4:])
 			for range 3 {
 				sendRuns(w, runs[:n-1])
 			}
 		},
-		"replayed under another log": func(t *testing.T, w *frameWriter, runs []format.Run) {
+		"replayed under another log": func(t *testing.T, w *wire.Writer, runs []format.Run) {
 			n := len(runs)
 			for i := n - 4; i < n; i++ {
 				runs[i].Descriptor = runs[0].Descriptor
 			}
 			sendRuns(w, runs)
 		},
-		"invented": func(t *testing.T, w *frameWriter, runs []format.Run) {
+		"invented": func(t *testing.T, w *wire.Writer, runs []format.Run) {
 			d := keys.NewDevice()
 			for i := len(runs) - 4; i < len(runs); i++ {
 				runs[i].Records[0].Body = append([]byte(nil), runs[i].Records[0].Body...)
@@ -114,17 +114,11 @@ func TestLyingPeer(t *testing.T) {
 			}
 			sendRuns(w, runs)
 		},
-		"garbage": func(t *testing.T, w *frameWriter, runs []format.Run) {
-			frame, err := rawFrame(frameRun, []byte("not a run at all"))
-			if err == nil {
-				_ = w.write(frame)
-			}
+		"garbage": func(t *testing.T, w *wire.Writer, runs []format.Run) {
+			_ = w.SendRaw(wire.KindRun, []byte("not a run at all"))
 		},
-		"unknown frame": func(t *testing.T, w *frameWriter, runs []format.Run) {
-			frame, err := rawFrame(99, []byte{1})
-			if err == nil {
-				_ = w.write(frame)
-			}
+		"unknown frame": func(t *testing.T, w *wire.Writer, runs []format.Run) {
+			_ = w.SendRaw(99, []byte{1})
 		},
 	}
 	for name, l := range lies {
@@ -169,9 +163,9 @@ func TestLyingPeer(t *testing.T) {
 	}
 }
 
-func sendRuns(w *frameWriter, runs []format.Run) {
+func sendRuns(w *wire.Writer, runs []format.Run) {
 	for _, r := range runs {
-		if w.sendRun(r) != nil {
+		if w.SendRun(r) != nil {
 			return // disconnected, as it should be
 		}
 	}
@@ -243,13 +237,12 @@ func TestStrangersAreForgotten(t *testing.T) {
 func (p *party) showsOf(th *Thread) func(network.Stream) {
 	return func(s network.Stream) {
 		defer s.Close()
-		var req subscribe
 		r := bufio.NewReader(s)
-		if p.readRequest(s, r, frameSubscribe, maxSubscribe, &req) != nil {
+		if _, err := readRequest[wire.Subscribe](s, r, wire.MaxSubscribe); err != nil {
 			return
 		}
-		w := &frameWriter{s: s}
-		if w.send(frameAccepted, accepted{Genesis: th.Genesis(), Tips: toWire(th.held().Sendable())}) != nil {
+		w := wire.NewWriter(s)
+		if w.Send(wire.Accepted{Genesis: th.Genesis(), Tips: wire.FromTips(th.held().Sendable())}) != nil {
 			return
 		}
 		for _, tip := range th.held().Sendable() {
@@ -257,12 +250,12 @@ func (p *party) showsOf(th *Thread) func(network.Stream) {
 				continue
 			}
 			if run, err := th.held().ReadRun(tip, 0, 1<<20); err == nil {
-				_ = w.sendRun(run)
+				_ = w.SendRun(run)
 			}
 		}
 		now := th.share.statement()
-		_ = w.send(frameCaughtUp, now.wire())
-		_, _, _ = readFrame(r)
+		_ = w.Send(now.wire())
+		_, _, _ = wire.Read(r)
 	}
 }
 

@@ -22,6 +22,8 @@ import (
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/net/internal/strangers"
 )
 
 // Protocols of this package.
@@ -44,10 +46,7 @@ type Limits struct {
 
 // Streams of libp2p that one peer may have: one each for the tags, the session,
 // requests to a relay, and some for mail and what an embedder adds.
-const (
-	peerStreams     = 64
-	strangerStreams = 16
-)
+const peerStreams = 64
 
 // windowBytes is what the multiplexer over TCP sets aside for each stream.
 const windowBytes = 256 << 10
@@ -88,8 +87,8 @@ func (l Limits) limiter() rcmgr.Limiter {
 		Conns: perPeer, ConnsInbound: perPeer, ConnsOutbound: perPeer, FD: perPeer, Memory: memory / 4,
 	}
 	stranger := known
-	stranger.Streams, stranger.StreamsInbound, stranger.StreamsOutbound = 2*strangerStreams, strangerStreams, strangerStreams
-	stranger.Memory = 2 * strangerStreams * windowBytes
+	stranger.Streams, stranger.StreamsInbound, stranger.StreamsOutbound = 2*strangers.Streams, strangers.Streams, strangers.Streams
+	stranger.Memory = 2 * strangers.Streams * windowBytes
 	return rcmgr.NewFixedLimiter(rcmgr.PartialLimitConfig{
 		System: all, Transient: transient, AllowlistedSystem: all, AllowlistedTransient: transient,
 		ServiceDefault: all, ServicePeerDefault: known, ProtocolDefault: all, ProtocolPeerDefault: known, PeerDefault: stranger,

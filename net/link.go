@@ -1,6 +1,7 @@
 package net
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/tipset"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // A link is one thread with one peer.
@@ -26,35 +29,54 @@ type link struct {
 
 	kick, kickBlobs chan struct{} // retry the pull, or that of blobs, now
 
-	mu       sync.Mutex                       // guards the fields below
-	theirs   map[clock.LogID][]clock.RecordID // tips that the peer said it holds, or sent
-	said     statement                        // the peer's last statement
-	acks     bool                             // said comes from acks, which are newer than what else it says
-	host     refusal                          // of our request to keep the thread
-	pull     refusal                          // of our subscription
-	noBlobs  refusal                          // of our stream of blobs
-	pulling  bool                             // subscription accepted
-	feeding  bool                             // we accepted the peer's subscription
-	caughtUp bool                             // the peer sent all that it had
-	rejected string                           // the last record of the peer that was refused
-	blobs    bool                             // we hold every blob that the peer listed, and it listed all
-	blobsTo  int64                            // the peer holds our blobs up to this; -1: it has not said
-	feeds    int                              // blob streams of the peer, counted; the last one's word counts
-	state    State                            // last computed
-	since    time.Time                        // of state
+	mu       sync.Mutex // guards the fields below
+	theirs   tipset.Set // tips that the peer said it holds, or sent
+	said     statement  // the peer's last statement
+	acks     bool       // said comes from acks, which are newer than what else it says
+	host     refusal    // of our request to keep the thread
+	pull     refusal    // of our subscription
+	noBlobs  refusal    // of our stream of blobs
+	pulling  bool       // subscription accepted
+	feeding  bool       // we accepted the peer's subscription
+	caughtUp bool       // the peer sent all that it had
+	rejected string     // the last record of the peer that was refused
+	blobs    bool       // we hold every blob that the peer listed, and it listed all
+	blobsTo  int64      // the peer holds our blobs up to this; -1: it has not said
+	feeds    int        // blob streams of the peer, counted; the last one's word counts
+	state    State      // last computed
+	since    time.Time  // of state
 }
 
 // A refusal is why a peer will not do something; the zero value is none.
 type refusal struct {
-	code    keys.Code
-	message string
+	code keys.Code
+	text string
+}
+
+// message returns what the peer is told.
+func (r refusal) message(thread []byte) wire.Refused {
+	return wire.Refused{Thread: thread, Code: string(r.code), Message: r.text}
+}
+
+// refusalIn returns what a message says; it is never the zero refusal.
+func refusalIn(m wire.Refused) refusal {
+	code := keys.Code(clip(m.Code, 64))
+	return refusal{cmp.Or(code, "refused"), clip(m.Message, 512)}
+}
+
+// clip bounds text that a peer chose.
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
 }
 
 // link returns the link to a peer, made if need be. The caller holds host.mu.
 func (s *share) link(p peer.ID) *link {
 	l := s.links[p]
 	if l == nil {
-		l = &link{share: s, peer: p, kick: make(chan struct{}, 1), kickBlobs: make(chan struct{}, 1), theirs: map[clock.LogID][]clock.RecordID{}, since: s.host.now(), blobsTo: -1}
+		l = &link{share: s, peer: p, kick: make(chan struct{}, 1), kickBlobs: make(chan struct{}, 1), theirs: tipset.Set{}, since: s.host.now(), blobsTo: -1}
 		s.links[p] = l
 	}
 	return l
@@ -113,17 +135,7 @@ const maxTheirs = 1 << 16
 func (l *link) note(tips []clock.RecordID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	seen := map[clock.LogID]bool{}
-	for _, t := range tips {
-		if !seen[t.Log] {
-			if _, known := l.theirs[t.Log]; !known && len(l.theirs) >= maxTheirs {
-				continue
-			}
-			seen[t.Log] = true
-			l.theirs[t.Log] = nil
-		}
-		l.theirs[t.Log] = append(l.theirs[t.Log], t)
-	}
+	l.theirs.Note(tips, maxTheirs)
 }
 
 // learn adds tips that the peer has sent, or said before it began to send: they
@@ -131,14 +143,7 @@ func (l *link) note(tips []clock.RecordID) {
 func (l *link) learn(tips ...clock.RecordID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, t := range tips {
-		switch had := l.theirs[t.Log]; {
-		case len(had) == 0, len(had) == 1 && had[0].Seq < t.Seq:
-			l.theirs[t.Log] = []clock.RecordID{t} // a new slice: readers keep the old one
-		case len(had) == 1 && had[0].Seq == t.Seq && had[0] != t:
-			l.theirs[t.Log] = []clock.RecordID{had[0], t}
-		}
-	}
+	l.theirs.Learn(tips...)
 }
 
 // knows returns the tips of a log that the peer holds, as far as it said.

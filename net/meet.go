@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/record"
 
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // Members that met only through a relay, or through a third member, get to know
@@ -24,20 +25,12 @@ import (
 //
 // Only members get records, and only those of members. Of many, each is told its
 // neighbours in the order of peer IDs, taken as a ring: so the members stay one
-// group while fewer than maxNeighbours in a row are gone.
+// group while fewer than [wire.MaxMembers] in a row are gone.
 
 const (
-	maxNeighbours  = 48  // members of a thread that one of them is told of
 	maxKept        = 160 // members that a host keeps connected
-	maxPeerRecord  = 4 << 10
 	maxRecordAddrs = 32
 )
-
-// members is a message: where members of the thread are.
-type members struct {
-	_       struct{} `cbor:",toarray"`
-	Records [][]byte // signed peer records of libp2p
-}
 
 // watchIdentities notes where peers say that they are, and tells the threads that they
 // are members of.
@@ -61,7 +54,7 @@ func (h *Host) identified(e event.EvtPeerIdentificationCompleted) {
 		return
 	}
 	b, err := e.SignedPeerRecord.Marshal()
-	if err != nil || len(b) > maxPeerRecord {
+	if err != nil || len(b) > wire.MaxPeerRecord {
 		return
 	}
 	h.mu.Lock()
@@ -99,7 +92,7 @@ func (s *share) neighbours(of peer.ID) []neighbour {
 	slices.SortFunc(all, func(a, b neighbour) int { return cmp.Compare(a.peer, b.peer) })
 	after, _ := slices.BinarySearchFunc(all, of, func(n neighbour, p peer.ID) int { return cmp.Compare(n.peer, p) })
 	all = slices.Concat(all[after:], all[:after])
-	return all[:min(len(all), maxNeighbours)]
+	return all[:min(len(all), wire.MaxMembers)]
 }
 
 // introduce tells the subscriber where other members are, as far as it was not told.
@@ -108,7 +101,7 @@ func (f *feed) introduce() error {
 	if !sh.isMember(f.link.peer) {
 		return nil
 	}
-	var m members
+	var m wire.Members
 	for _, n := range sh.neighbours(f.link.peer) {
 		if bytes.Equal(n.record, f.introduced[n.peer]) {
 			continue
@@ -119,24 +112,7 @@ func (f *feed) introduce() error {
 	if len(m.Records) == 0 {
 		return nil
 	}
-	return f.w.send(frameMembers, m)
-}
-
-// decodeMembers reads a message of records; what they say is checked by meetMembers.
-func decodeMembers(body []byte) ([][]byte, error) {
-	var m members
-	if err := decodeMessage(body, &m); err != nil {
-		return nil, err
-	}
-	if len(m.Records) > maxNeighbours {
-		return nil, fault.Of(errFrame, "%d records of members", len(m.Records))
-	}
-	for _, b := range m.Records {
-		if len(b) > maxPeerRecord {
-			return nil, fault.Of(errFrame, "the record of a member has %d bytes", len(b))
-		}
-	}
-	return m.Records, nil
+	return f.w.Send(m)
 }
 
 // meetMembers connects to the members that a peer said are somewhere: to those that
@@ -150,11 +126,11 @@ func (s *share) meetMembers(records [][]byte) error {
 	for _, b := range records {
 		e, rec, err := record.ConsumeEnvelope(b, peer.PeerRecordEnvelopeDomain)
 		if err != nil {
-			return fault.Of(errFrame, "the record of a member does not hold: %w", err)
+			return fault.Of(wire.ErrFrame, "the record of a member does not hold: %w", err)
 		}
 		at, ok := rec.(*peer.PeerRecord)
 		if !ok || !at.PeerID.MatchesPublicKey(e.PublicKey) {
-			return fault.Of(errFrame, "the record of a member is not its own")
+			return fault.Of(wire.ErrFrame, "the record of a member is not its own")
 		}
 		device, err := DeviceOf(at.PeerID)
 		if err != nil || at.PeerID == h.ID() || len(at.Addrs) == 0 || len(at.Addrs) > maxRecordAddrs {

@@ -6,6 +6,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // throughRelay returns n members that have met only a relay, which they use; none of
@@ -158,18 +159,13 @@ func TestRelayOfNoMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := ta.ID()
-	wr := &frameWriter{s: s}
-	if err := wr.send(frameHost, hostRequest{
-		Version: wireVersion, Thread: id[:], Credential: shown, Genesis: ta.Genesis(), ServiceKey: ta.held().ServiceKey(),
+	if err := wire.NewWriter(s).Send(wire.HostRequest{
+		Version: wire.Version, Thread: id[:], Credential: shown, Genesis: ta.Genesis(), ServiceKey: ta.held().ServiceKey(),
 	}); err != nil {
 		t.Fatal(err)
 	}
-	kind, body, err := readFrame(s)
-	if err != nil || kind != frameRefused {
-		t.Fatalf("got frame %d, %v", kind, err)
-	}
-	var no refused
-	if err := decodeMessage(body, &no); err != nil || keys.Code(no.Code) != CodeNotMember {
+	no, err := wire.Next[wire.Refused](s, wire.MaxRequest)
+	if err != nil || keys.Code(no.Code) != CodeNotMember {
 		t.Fatalf("got %+v, %v", no, err)
 	}
 	if n := len(r.Threads()); n != 0 || countPrefix(t, r, "nt") != 0 {

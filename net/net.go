@@ -10,11 +10,16 @@
 // record in the order in which this node stored them. A tip is the last record of
 // a log, or of one branch of a log that its device forked.
 //
-// # Three packages
+// # Packages
 //
 //	net               Host ─┬─ peer             connections, faults, what a relay granted
 //	                        └─ share ── link ─┬─ pull   what this host receives
 //	                           (a thread)     └─ feed   what it sends
+//	  ├─ internal/wire        messages, frames, tags: what is said
+//	  ├─ internal/tipset      how far two sides have a thread
+//	  ├─ internal/mux         many streams over one
+//	  ├─ internal/strangers   what unknown peers may have
+//	  ├─ internal/memory      what is remembered across restarts
 //	  │
 //	internal/thread   Thread ─┬─ log ── branch ── record    what is held, in a store
 //	                          ├─ control graph and its fold   who may do what
@@ -23,8 +28,8 @@
 //	  │
 //	internal/format   header, body, genesis, control payload, invite: bytes ⇄ values
 //
-// Each imports only what is below it. The lower two know no socket and no engine,
-// and build for a browser.
+// Each imports only what is below it. The last two, wire and tipset know no socket and
+// no engine, and build for a browser.
 //
 // # The life of a received record
 //

@@ -13,6 +13,8 @@ import (
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/mux"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // A peer is disconnected after maxFaults faults, and refused for a while.
@@ -30,7 +32,7 @@ type remote struct {
 	newest    network.Conn              // of its connections, over which all streams run
 	since     time.Time                 // of the present connectedness
 	grants    map[ThreadID]*grant       // on a relay: what the peer may have kept
-	refused   map[ThreadID]*frameWriter // on a relay: what it was refused, on which stream
+	refused   map[ThreadID]*wire.Writer // on a relay: what it was refused, on which stream
 	relay     *relayConf                // if the host was told to use it
 	asking    context.Context           //nolint:containedctx // the connection on which the relay is asked
 	failed    string                    // why it could not be dialled last; "" if it could
@@ -45,7 +47,7 @@ type remote struct {
 	shared    map[ThreadID]bool         // threads whose tags it told
 	raised    bool                      // it has libp2p's limits of a known peer
 	invited   int                       // streams on which it proved an open invite
-	session   *session                  // the one that exchanges are opened on; nil: none yet
+	session   *mux.Session              // the one that exchanges are opened on; nil: none yet
 	sessions  int                       // that it opened and that have not ended
 	opening   chan struct{}             // holds one token while a session is opened
 	shy       time.Time                 // until when it is not asked for a session: it gave none, and has not greeted since
@@ -64,7 +66,7 @@ func (h *Host) remote(p peer.ID) *remote {
 			h.log.Debug("peer without device key", "peer", p, "error", err)
 		}
 		r = &remote{
-			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, grants: map[ThreadID]*grant{}, refused: map[ThreadID]*frameWriter{},
+			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, grants: map[ThreadID]*grant{}, refused: map[ThreadID]*wire.Writer{},
 			opening: make(chan struct{}, 1), dial: make(chan struct{}, 1), greet: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 		}
 		h.peers[p] = r
@@ -342,7 +344,7 @@ func (h *Host) dialled(r *remote, err error) {
 // disconnects the peer after a few.
 func (h *Host) fault(p peer.ID, err error) {
 	var rejection *Rejection
-	if !errors.Is(err, errFrame) && !(errors.As(err, &rejection) && rejection.Hostile()) {
+	if !errors.Is(err, wire.ErrFrame) && !(errors.As(err, &rejection) && rejection.Hostile()) {
 		return // the stream broke, or rules differ; nobody lied
 	}
 	h.mu.Lock()

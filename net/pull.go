@@ -2,7 +2,6 @@ package net
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -10,8 +9,10 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/mux"
+	"github.com/weftdb/weft/net/internal/tipset"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // A pull is one stream on which this host subscribes to a thread at a peer: it says
@@ -68,9 +69,9 @@ func (l *link) follow(ctx context.Context) {
 			return
 		}
 		switch {
-		case errors.Is(err, errFrame):
+		case errors.Is(err, wire.ErrFrame):
 			l.share.host.fault(l.peer, err)
-		case errors.Is(err, errStranger):
+		case errors.Is(err, mux.ErrStranger):
 			l.set(func() { l.pull = refusal{CodeNotMember, notMember} })
 		case fault.Is(err, fault.LimitReached):
 			l.set(func() { l.pull = refusal{CodeLimit, err.Error()} })
@@ -96,9 +97,9 @@ func (l *link) subscribe(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	w := &frameWriter{s: s}
+	w := wire.NewWriter(s)
 	id := t.ID()
-	if err := w.send(frameSubscribe, subscribe{Version: wireVersion, Thread: id[:], Tips: toWire(t.Tips())}); err != nil {
+	if err := w.Send(wire.Subscribe{Version: wire.Version, Thread: id[:], Tips: wire.FromTips(t.Tips())}); err != nil {
 		return err
 	}
 	in := make(chan incoming, 2) // decoding runs ahead of the disk by two frames, at most 8 MiB
@@ -142,58 +143,46 @@ func (l *link) receive(ctx context.Context, s stream, in chan<- incoming) {
 
 // next reads and decodes one frame.
 func (l *link) next(r *bufio.Reader) (m incoming) {
-	kind, body, err := readFrame(r)
+	kind, body, err := wire.Read(r)
 	if err != nil {
 		return incoming{err: err}
 	}
 	switch kind {
-	case frameRun:
+	case wire.KindRun:
 		got, err := format.DecodeRun(body)
 		if err != nil {
-			return incoming{err: fault.Of(errFrame, "%w", err)}
+			return incoming{err: fault.Of(wire.ErrFrame, "%w", err)}
 		}
 		return incoming{run: &got}
-	case frameAccepted:
-		var a accepted
-		if m.err = decodeMessage(body, &a); m.err == nil {
-			m.tips, m.err = fromWire(a.Tips)
+	case wire.KindAccepted:
+		var a wire.Accepted
+		if a, m.err = wire.As[wire.Accepted](kind, body); m.err == nil {
+			m.tips, m.err = wire.Tips(a.Tips)
 		}
 		if m.tips == nil {
 			m.tips = []clock.RecordID{}
 		}
-	case frameCaughtUp:
-		var c stated
-		if m.err = decodeMessage(body, &c); m.err == nil {
+	case wire.KindCaughtUp:
+		var c wire.Statement
+		if c, m.err = wire.As[wire.Statement](kind, body); m.err == nil {
 			var said statement
-			said, m.err = c.statement()
+			said, m.err = stated(c)
 			m.said = &said
 		}
-	case frameMembers:
-		m.members, m.err = decodeMembers(body)
-	case frameRefused:
-		var c refused
-		if m.err = decodeMessage(body, &c); m.err == nil {
-			why := c.refusal()
+	case wire.KindMembers:
+		var c wire.Members
+		c, m.err = wire.As[wire.Members](kind, body)
+		m.members = c.Records
+	case wire.KindRefused:
+		var c wire.Refused
+		if c, m.err = wire.As[wire.Refused](kind, body); m.err == nil {
+			why := refusalIn(c)
 			m.refused = &why
 		}
 	default:
-		m.err = fault.Of(errFrame, "frame of type %d", kind)
+		m.err = fault.Of(wire.ErrFrame, "frame of type %d", kind)
 	}
 	return m
-}
-
-// refusal returns what the message says; it is never the zero refusal.
-func (m refused) refusal() refusal {
-	code := keys.Code(clip(m.Code, 64))
-	return refusal{cmp.Or(code, "refused"), clip(m.Message, 512)}
-}
-
-// clip bounds text that a peer chose.
-func clip(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
-	}
-	return s
 }
 
 // take acts on one frame.
@@ -276,14 +265,14 @@ func (l *link) ingest(ctx context.Context, r format.Run) error {
 }
 
 // acknowledge tells the peer what this host holds durably, as it grows.
-func (l *link) acknowledge(ctx context.Context, w *frameWriter) {
-	var told tipSet
+func (l *link) acknowledge(ctx context.Context, w *wire.Writer) {
+	var told tipset.Set
 	var last statement
 	for {
 		changed := l.share.thread.Changed()
 		now := l.share.statement()
 		if !now.equal(last) {
-			if err := w.send(frameAck, ack{Tips: toWire(told.diff(now.tips)), State: now.wire()}); err != nil {
+			if err := w.Send(wire.Ack{Tips: wire.FromTips(told.Replace(now.tips)), State: now.wire()}); err != nil {
 				return
 			}
 			last = now

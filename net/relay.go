@@ -12,6 +12,7 @@ import (
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // retryRefused is how long a device waits before it asks a relay again that refused a
@@ -192,7 +193,7 @@ func (h *Host) askRelay(ctx context.Context, r *remote) error {
 	var readErr error
 	h.run(func() { defer close(done); readErr = h.readAnswers(ctx, s, answers) })
 	defer func() { _ = s.Reset(); <-done }()
-	w := &frameWriter{s: s}
+	w := wire.NewWriter(s)
 	state := map[ThreadID]*asked{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -232,7 +233,7 @@ func nextAsk(state map[ThreadID]*asked, now time.Time) (wait time.Duration, ok b
 }
 
 // askDue sends the requests that are due.
-func (h *Host) askDue(w *frameWriter, r *remote, state map[ThreadID]*asked) error {
+func (h *Host) askDue(w *wire.Writer, r *remote, state map[ThreadID]*asked) error {
 	h.mu.Lock()
 	conf := r.relay
 	if conf == nil {
@@ -264,7 +265,7 @@ func (h *Host) askDue(w *frameWriter, r *remote, state map[ThreadID]*asked) erro
 			h.refusedBy(r, s, credentialRefusal(err))
 			continue
 		}
-		if err := w.send(frameHost, req); err != nil {
+		if err := w.Send(req); err != nil {
 			return err
 		}
 	}
@@ -281,9 +282,9 @@ func credentialRefusal(err error) refusal {
 
 // hostRequest makes what the relay is asked: the thread, how it begins, and by what
 // right.
-func (h *Host) hostRequest(s *share, audience keys.PublicKey, credential CredentialFunc) (hostRequest, error) {
+func (h *Host) hostRequest(s *share, audience keys.PublicKey, credential CredentialFunc) (wire.HostRequest, error) {
 	id, t := s.thread.ID(), s.thread
-	req := hostRequest{Version: wireVersion, Thread: id[:], Genesis: t.Genesis(), ServiceKey: t.ServiceKey()}
+	req := wire.HostRequest{Version: wire.Version, Thread: id[:], Genesis: t.Genesis(), ServiceKey: t.ServiceKey()}
 	req.Invite, req.Proof = s.invite, s.proof
 	if credential == nil {
 		return req, nil
@@ -308,11 +309,11 @@ type answer struct {
 func (h *Host) readAnswers(ctx context.Context, s network.Stream, out chan<- answer) error {
 	r := bufio.NewReader(s)
 	for {
-		kind, body, err := readFrame(r)
+		kind, body, err := wire.Read(r)
 		if err != nil {
 			return err
 		}
-		a, err := h.decodeAnswer(kind, body)
+		a, err := decodeAnswer(kind, body)
 		if err != nil {
 			return err
 		}
@@ -324,33 +325,29 @@ func (h *Host) readAnswers(ctx context.Context, s network.Stream, out chan<- ans
 	}
 }
 
-func (h *Host) decodeAnswer(kind byte, body []byte) (a answer, err error) {
+func decodeAnswer(kind wire.Kind, body []byte) (a answer, err error) {
+	var thread []byte
 	switch kind {
-	case frameHosted:
-		var m hosted
-		if err = decodeMessage(body, &m); err != nil {
-			return a, err
-		}
+	case wire.KindHosted:
+		var m wire.Hosted
+		m, err = wire.As[wire.Hosted](kind, body)
+		thread = m.Thread
 		if m.Until != 0 {
 			a.until = keys.Millis(min(m.Until, 1<<48-1)).Time()
 		}
-		a.thread, err = threadOf(m.Thread)
-	case frameRefused:
-		var m refused
-		if err = decodeMessage(body, &m); err != nil {
-			return a, err
-		}
-		a.refusal = m.refusal()
-		a.thread, err = threadOf(m.Thread)
-	case frameAgain:
-		var m again
-		if err = decodeMessage(body, &m); err != nil {
-			return a, err
-		}
-		a.again = true
-		a.thread, err = threadOf(m.Thread)
+	case wire.KindRefused:
+		var m wire.Refused
+		m, err = wire.As[wire.Refused](kind, body)
+		thread, a.refusal = m.Thread, refusalIn(m)
+	case wire.KindAgain:
+		var m wire.Again
+		m, err = wire.As[wire.Again](kind, body)
+		thread, a.again = m.Thread, true
 	default:
-		err = fault.Of(errFrame, "frame of type %d, want an answer", kind)
+		err = fault.Of(wire.ErrFrame, "frame of type %d, want an answer", kind)
+	}
+	if err == nil {
+		a.thread, err = wire.ThreadOf(thread)
 	}
 	return a, err
 }
@@ -398,7 +395,7 @@ func (h *Host) answer(r *remote, a answer, state map[ThreadID]*asked) {
 
 // refusedBy notes that a relay will not keep a thread, for its status.
 func (h *Host) refusedBy(r *remote, s *share, why refusal) {
-	h.log.Info("relay refused a thread", "relay", r.id, "thread", s.thread.ID(), "code", why.code, "reason", why.message)
+	h.log.Info("relay refused a thread", "relay", r.id, "thread", s.thread.ID(), "code", why.code, "reason", why.text)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := s.link(r.id)

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -16,7 +14,8 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/tipset"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // Codes of refusals and states that are the exchange's own; those of
@@ -73,13 +72,14 @@ func (a statement) equal(b statement) bool {
 	return a.ok == b.ok && a.digest == b.digest && bytes.Equal(a.state, b.state)
 }
 
-func (a statement) wire() stated {
-	return stated{Digest: append([]byte(nil), a.digest[:]...), State: a.state}
+func (a statement) wire() wire.Statement {
+	return wire.Statement{Digest: append([]byte(nil), a.digest[:]...), State: a.state}
 }
 
-func (w stated) statement() (statement, error) {
+// stated is the inverse of [statement.wire].
+func stated(w wire.Statement) (statement, error) {
 	if len(w.Digest) != 32 || len(w.State) != 0 && len(w.State) != 32 {
-		return statement{}, fault.Of(errFrame, "the statement is malformed")
+		return statement{}, fault.Of(wire.ErrFrame, "the statement is malformed")
 	}
 	return statement{digest: clock.Hash(w.Digest), state: w.State, ok: true}, nil
 }
@@ -87,65 +87,7 @@ func (w stated) statement() (statement, error) {
 // statement returns what this host holds durably now.
 func (s *share) statement() statement {
 	tips, state := s.thread.Durable()
-	return statement{tips: tips, digest: tipsDigest(tips), state: state, ok: true}
-}
-
-// tipsDigest is SHA-256 over the domain and the sorted tips.
-func tipsDigest(tips []clock.RecordID) clock.Hash {
-	sorted := slices.Clone(tips)
-	slices.SortFunc(sorted, format.CompareIDs)
-	h := sha256.New()
-	h.Write([]byte("weft/1/tips\x00"))
-	for _, t := range sorted {
-		h.Write(t.Log[:])
-		h.Write(binary.BigEndian.AppendUint64(nil, t.Seq))
-		h.Write(t.Hash[:])
-	}
-	return clock.Hash(h.Sum(nil))
-}
-
-// A tipSet finds which logs changed between two sets of tips.
-type tipSet map[clock.LogID][]clock.RecordID
-
-// group returns tips by their logs.
-func group(tips []clock.RecordID) tipSet {
-	m := tipSet{}
-	for _, t := range tips {
-		m[t.Log] = append(m[t.Log], t)
-	}
-	return m
-}
-
-// diff returns the tips of the logs that changed since the last call.
-func (m *tipSet) diff(tips []clock.RecordID) (changed []clock.RecordID) {
-	now := group(tips)
-	for log, t := range now {
-		if !slices.Equal(t, (*m)[log]) {
-			changed = append(changed, t...)
-		}
-	}
-	*m = now
-	slices.SortFunc(changed, format.CompareIDs)
-	return changed
-}
-
-// lacking returns how many of the records up to the tips in have are missing
-// from who has the tips in lacks.
-func lacking(have, lacks tipSet) (n uint64) {
-	for log, tips := range have {
-		for _, t := range tips {
-			var base uint64
-			for _, o := range lacks[log] {
-				if o == t || o.Seq > t.Seq && len(lacks[log]) == 1 {
-					base = t.Seq
-					break
-				}
-				base = max(base, min(o.Seq, t.Seq-1))
-			}
-			n += t.Seq - base
-		}
-	}
-	return n
+	return statement{tips: tips, digest: tipset.Digest(tips), state: state, ok: true}
 }
 
 // Status says how the thread compares with each peer that exchanges it: the
@@ -154,7 +96,7 @@ func (t *Thread) Status() []PeerStatus {
 	s, th := t.share, t.share.thread
 	h := s.host
 	now := s.statement()
-	mine, floors, blobs := group(th.Sendable()), th.Floors(), th.LastBlob()
+	mine, floors, blobs := tipset.Of(th.Sendable()), th.Floors(), th.LastBlob()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range th.Members() {
@@ -183,11 +125,11 @@ func (t *Thread) Status() []PeerStatus {
 
 // compare fills in the state. Without a fold on one side (relay), heads alone
 // are compared. The caller holds host.mu.
-func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, floors map[clock.LogID]clock.RecordID, blobs int64, relay bool) {
+func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipset.Set, floors map[clock.LogID]clock.RecordID, blobs int64, relay bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	theirs := aboveFloors(l.theirs, floors)
-	ps.Behind, ps.Ahead = lacking(theirs, mine), lacking(mine, theirs)
+	theirs := l.theirs.Above(floors)
+	ps.Behind, ps.Ahead = tipset.Lacking(theirs, mine), tipset.Lacking(mine, theirs)
 	switch why := cmp.Or(l.host, l.pull, l.noBlobs); {
 	case r.conn == nil:
 		ps.State, ps.Reason = StateUnreachable, "The peer is not connected."
@@ -195,7 +137,7 @@ func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipSet, fl
 			ps.Reason = "The peer is not connected: " + r.failed
 		}
 	case why != (refusal{}):
-		ps.State, ps.Code, ps.Reason = StateRefused, why.code, why.message
+		ps.State, ps.Code, ps.Reason = StateRefused, why.code, why.text
 	case !l.said.ok:
 		ps.State, ps.Reason = StateWaiting, "The peer has not said yet what it holds."
 	case ps.Behind > 0 && ps.Ahead > 0:
@@ -273,20 +215,4 @@ func (t *Thread) differs(peers []peer.ID) string {
 		return fmt.Sprintf("identical with %d peers of %d", same, max(1, len(peers)))
 	}
 	return ""
-}
-
-// aboveFloors returns the tips that are not cut off.
-func aboveFloors(tips tipSet, floors map[clock.LogID]clock.RecordID) tipSet {
-	if len(floors) == 0 {
-		return tips
-	}
-	out := tipSet{}
-	for log, all := range tips {
-		for _, tip := range all {
-			if tip.Seq > floors[log].Seq {
-				out[log] = append(out[log], tip)
-			}
-		}
-	}
-	return out
 }

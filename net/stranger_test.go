@@ -28,6 +28,9 @@ import (
 
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/memory"
+	"github.com/weftdb/weft/net/internal/strangers"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // What a process of the test binary floods, and with frames of what size.
@@ -114,7 +117,7 @@ func TestStrangersFlood(t *testing.T) {
 	for _, c := range []struct {
 		transport string
 		size      int
-	}{{"tcp", maxSubscribe}, {"udp", maxSubscribe}, {"udp", 8 << 10}, {"tcp", 900}} {
+	}{{"tcp", wire.MaxSubscribe}, {"udp", wire.MaxSubscribe}, {"udp", 8 << 10}, {"tcp", 900}} {
 		t.Run(fmt.Sprintf("%s/%d", c.transport, c.size), func(t *testing.T) {
 			w := newWorld()
 			r := newLightParty(t, onlyBy(t, c.transport), func(o *Options) { o.Relay, o.Gate = true, w.policy() })
@@ -135,21 +138,19 @@ func TestStrangersFlood(t *testing.T) {
 			stat := r.resources.(rcmgr.ResourceManagerState).Stat()
 			streams := 0
 			for p, s := range stat.Peers {
-				if streams += s.NumStreamsInbound; s.NumStreamsInbound > strangerStreams {
+				if streams += s.NumStreamsInbound; s.NumStreamsInbound > strangers.Streams {
 					t.Errorf("peer %s has %d streams", p, s.NumStreamsInbound)
 				}
 			}
-			r.strangers.mu.Lock()
-			bytes := r.strangers.bytes
-			for p, g := range r.strangers.peers {
-				if g.bytes > strangerBytes || g.streams > strangerStreams {
-					t.Errorf("peer %s holds %+v", p, *g)
+			all, each := r.strangers.Shares()
+			for p, one := range each {
+				if one.Bytes > strangers.Bytes || one.Streams > strangers.Streams {
+					t.Errorf("peer %s holds %+v", p, one)
 				}
 			}
-			r.strangers.mu.Unlock()
 			t.Logf("%d KiB live, %d KiB of requests, %d streams, %d KiB set aside by libp2p; %s",
-				held>>10, bytes>>10, streams, stat.System.Memory>>10, strings.TrimSpace(said.String()))
-			if held > strangersBytes {
+				held>>10, all.Bytes>>10, streams, stat.System.Memory>>10, strings.TrimSpace(said.String()))
+			if held > strangers.AllBytes {
 				t.Errorf("%d strangers hold %d KiB", flooders, held>>10)
 			}
 			// Who comes with a key is served meanwhile.
@@ -162,39 +163,6 @@ func TestStrangersFlood(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-	}
-}
-
-// The budget of one stranger, of all, and how it comes back.
-func TestStrangersBudget(t *testing.T) {
-	g := &strangers{peers: map[peer.ID]*guest{}}
-	for i := range strangersAll/strangerStreams + 1 {
-		p := peer.ID(string(rune('a' + i)))
-		for j := range strangerStreams {
-			if ok := g.enter(p); ok != (i < strangersAll/strangerStreams) {
-				t.Fatalf("stream %d of stranger %d: %v", j, i, ok)
-			}
-		}
-		if g.enter(p) {
-			t.Fatalf("stranger %d has a stream too many", i)
-		}
-	}
-	if !g.take("a", strangerBytes) || g.take("a", 1) || g.take("nobody", 1) {
-		t.Error("the share of one stranger is not its bound")
-	}
-	g.give("a", strangerBytes)
-	g.bytes = strangersBytes - 10
-	if !g.take("b", 10) || g.take("c", 1) {
-		t.Error("the share of all strangers is not their bound")
-	}
-	g.give("b", 10)
-	for i := range strangersAll / strangerStreams {
-		for range strangerStreams {
-			g.leave(peer.ID(string(rune('a' + i))))
-		}
-	}
-	if len(g.peers) != 0 || g.total != 0 || g.bytes != strangersBytes-10 {
-		t.Errorf("left over: %d peers, %d streams, %d bytes", len(g.peers), g.total, g.bytes)
 	}
 }
 
@@ -224,8 +192,8 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tag := threadTag(th.held().ServiceKey(), th.ID(), s.ID(), a.ID())
-		if err := (&frameWriter{s: h}).send(frameHello, hello{Tags: tag[:]}); err != nil {
+		tag := wire.TagOf(th.held().ServiceKey(), th.ID(), s.ID(), a.ID())
+		if err := wire.NewWriter(h).Send(wire.Hello{Tags: tag[:]}); err != nil {
 			t.Fatal(err)
 		}
 		st, err := s.NewStream(within(t), a.ID(), protoThread)
@@ -233,10 +201,10 @@ func TestStrangersLeaveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := th.ID()
-		if err := (&frameWriter{s: st}).send(frameSubscribe, subscribe{Version: wireVersion, Thread: id[:]}); err != nil {
+		if err := wire.NewWriter(st).Send(wire.Subscribe{Version: wire.Version, Thread: id[:]}); err != nil {
 			t.Fatal(err)
 		}
-		if kind, _, err := readFrame(bufio.NewReader(st)); err != nil || kind != frameRefused {
+		if kind, _, err := wire.Read(bufio.NewReader(st)); err != nil || kind != wire.KindRefused {
 			t.Fatalf("a stranger got frame %d, %v", kind, err)
 		}
 		if err := s.Close(); err != nil {
@@ -249,7 +217,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		}
 	}
 	waitPeers(t, a, th, 0)
-	if n := countPrefix(t, a, prefixPeer); n != 0 {
+	if n := countRemembered(t, a); n != 0 {
 		t.Errorf("%d strangers are remembered on the disk", n)
 	}
 }
@@ -272,9 +240,8 @@ func TestStrangersLearnNothing(t *testing.T) {
 	s.SetStreamHandler(protoHello, func(st network.Stream) {
 		r := bufio.NewReader(st)
 		for {
-			_, body, err := readFrame(r)
-			var m hello
-			if err != nil || decodeMessage(body, &m) != nil {
+			m, err := wire.Next[wire.Hello](r, 1<<20)
+			if err != nil {
 				return
 			}
 			heard <- m.Tags
@@ -293,7 +260,7 @@ func TestStrangersLearnNothing(t *testing.T) {
 		}
 	}
 	if tags := next(); len(tags) != 0 {
-		t.Errorf("a stranger was told %d tags", len(tags)/tagSize)
+		t.Errorf("a stranger was told %d tags", len(tags)/wire.TagSize)
 	}
 	protocols, err := s.Peerstore().GetProtocols(a.ID())
 	if err != nil {
@@ -309,12 +276,12 @@ func TestStrangersLearnNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine := threadTag(th.held().ServiceKey(), th.ID(), s.ID(), a.ID())
-	if err := (&frameWriter{s: st}).send(frameHello, hello{Tags: mine[:]}); err != nil {
+	mine := wire.TagOf(th.held().ServiceKey(), th.ID(), s.ID(), a.ID())
+	if err := wire.NewWriter(st).Send(wire.Hello{Tags: mine[:]}); err != nil {
 		t.Fatal(err)
 	}
 	if tags := next(); !bytes.Equal(tags, mine[:]) {
-		t.Errorf("who named one thread was told %d tags; %s is not its concern", len(tags)/tagSize, other.ID())
+		t.Errorf("who named one thread was told %d tags; %s is not its concern", len(tags)/wire.TagSize, other.ID())
 	}
 }
 
@@ -329,7 +296,7 @@ func TestOnlyMembersAreRemembered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.put(peerKey(id), peerState{Addrs: [][]byte{member.lp.Addrs()[0].Bytes()}}); err != nil {
+	if err := a.Host.memory.SetPeer(memory.Peer{ID: string(id), Addrs: [][]byte{member.lp.Addrs()[0].Bytes()}}); err != nil {
 		t.Fatal(err)
 	}
 	a.halt(t)
@@ -340,7 +307,7 @@ func TestOnlyMembersAreRemembered(t *testing.T) {
 	if stranger != nil || kept == nil || !kept.dialing {
 		t.Errorf("dialled: the stranger %v, the member %v", stranger, kept)
 	}
-	if n := countPrefix(t, a, prefixPeer); n != 1 {
+	if n := countRemembered(t, a); n != 1 {
 		t.Errorf("%d peers are remembered, want the member", n)
 	}
 	identical(t, a.open(t, th.ID()), member.ID())
@@ -364,6 +331,17 @@ func waitPeers(t *testing.T, p *party, th *Thread, n int) {
 			t.Fatalf("%d peers and %d links are known, want %d", peers, links, n)
 		}
 	}
+}
+
+func countRemembered(t *testing.T, p *party) (n int) {
+	t.Helper()
+	for _, err := range p.Host.memory.Peers() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	return n
 }
 
 func countPrefix(t *testing.T, p *party, prefix string) (n int) {

@@ -17,6 +17,7 @@ import (
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/thread"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // maxJoinBytes bounds the control logs that a joiner takes before it can check
@@ -164,7 +165,7 @@ func (h *Host) Remove(ctx context.Context, id ThreadID) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.forget(), s.thread.Remove(ctx))
+	return errors.Join(h.memory.Forget(id), s.thread.Remove(ctx))
 }
 
 // Discard is Remove, also of a thread that this host does not hold or could not open.
@@ -351,14 +352,14 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, q controlRequest) (g
 	defer s.Reset() //nolint:errcheck // the exchange is over either way
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	_ = s.SetReadDeadline(time.Now().Add(4 * requestTimeout))
-	w := &frameWriter{s: s}
-	req := subscribe{Version: wireVersion, Thread: q.id[:], Invite: q.invite, Proof: q.proof}
-	if err := w.send(frameSubscribe, req); err != nil {
+	w := wire.NewWriter(s)
+	req := wire.Subscribe{Version: wire.Version, Thread: q.id[:], Invite: q.invite, Proof: q.proof}
+	if err := w.Send(req); err != nil {
 		return nil, nil, err
 	}
 	r := bufio.NewReader(s)
 	for size := 0; ; {
-		kind, body, err := readFrame(r)
+		kind, body, err := wire.Read(r)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -366,20 +367,20 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, q controlRequest) (g
 			return nil, nil, fault.Errorf(fault.TooLarge, "control logs of more than %d bytes", q.limit)
 		}
 		switch kind {
-		case frameRefused:
-			var m refused
-			if err := decodeMessage(body, &m); err != nil {
+		case wire.KindRefused:
+			m, err := wire.As[wire.Refused](kind, body)
+			if err != nil {
 				return nil, nil, err
 			}
-			why := m.refusal()
-			return nil, nil, &keys.Refusal{Code: why.code, Message: why.message}
-		case frameAccepted:
-			var m accepted
-			if err := decodeMessage(body, &m); err != nil {
+			why := refusalIn(m)
+			return nil, nil, &keys.Refusal{Code: why.code, Message: why.text}
+		case wire.KindAccepted:
+			m, err := wire.As[wire.Accepted](kind, body)
+			if err != nil {
 				return nil, nil, err
 			}
 			genesis = m.Genesis
-		case frameRun:
+		case wire.KindRun:
 			got, err := format.DecodeRun(body)
 			if err != nil {
 				return nil, nil, err
@@ -392,10 +393,10 @@ func (h *Host) fetchControl(ctx context.Context, p peer.ID, q controlRequest) (g
 				return genesis, runs, nil // control logs come first
 			}
 			runs = append(runs, got)
-		case frameCaughtUp:
+		case wire.KindCaughtUp:
 			return genesis, runs, nil
 		default:
-			return nil, nil, fault.Of(errFrame, "frame of type %d", kind)
+			return nil, nil, fault.Of(wire.ErrFrame, "frame of type %d", kind)
 		}
 	}
 }
@@ -414,11 +415,11 @@ type adoption struct {
 // adopt makes the relay keep a thread. The caller holds h.judge.
 func (h *Host) adopt(a adoption) (*share, error) {
 	if len(a.serviceKey) != len(format.SecretKey{}) {
-		return nil, fault.Of(errFrame, "service key of %d bytes", len(a.serviceKey))
+		return nil, fault.Of(wire.ErrFrame, "service key of %d bytes", len(a.serviceKey))
 	}
 	t, err := thread.Adopt(h.ctx, h.env, a.genesis, format.SecretKey(a.serviceKey))
 	if errors.Is(err, ErrWrongKey) {
-		return nil, fault.Of(errFrame, "adopt thread: %w", err)
+		return nil, fault.Of(wire.ErrFrame, "adopt thread: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("adopt thread: %w", err)
@@ -442,7 +443,7 @@ func (a adoption) check(ctx context.Context, t *thread.Thread) error {
 	}
 	for _, r := range a.shown {
 		if _, err := t.Ingest(ctx, r); err != nil {
-			return fault.Of(errFrame, "control log: %w", err)
+			return fault.Of(wire.ErrFrame, "control log: %w", err)
 		}
 	}
 	if m, ok := t.Member(a.device); !ok || m.Identity != a.user {
