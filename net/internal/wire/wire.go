@@ -1,5 +1,5 @@
 // Package wire is what hosts say to each other: messages, the frames that carry
-// them, the tags by which threads are recognised, and announcements. It is bytes ⇄
+// them, and the tags by which threads are recognised. It is bytes ⇄
 // values, and knows neither who speaks nor what is held.
 //
 //	length u32be ‖ type byte ‖ body     length counts type and body, at most format.MaxFrame
