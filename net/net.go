@@ -10,7 +10,7 @@
 // record in the order in which this node stored them. A tip is the last record of
 // a log, or of one branch of a log that its device forked.
 //
-// # Three packages
+// # Four packages
 //
 //	net               Host ─┬─ peer             connections, faults, what a relay granted
 //	                        └─ share ── link ─┬─ pull   what this host receives
@@ -21,9 +21,11 @@
 //	                          ├─ arrivals, marks              what a database folds
 //	                          └─ blobs
 //	  │
+//	internal/blobs    Store: sealed blocks, in the store and in files
+//	  │
 //	internal/format   header, body, genesis, control payload, invite: bytes ⇄ values
 //
-// Each imports only what is below it. The lower two know no socket and no engine,
+// Each imports only what is below it. The lower three know no socket and no engine,
 // and build for a browser.
 //
 // # The life of a received record
