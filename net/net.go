@@ -26,9 +26,11 @@
 //	                          ├─ arrivals, marks              what a database folds
 //	                          └─ blobs
 //	  │
+//	internal/blobs    Store: sealed blocks, in the store and in files
+//	  │
 //	internal/format   header, body, genesis, control payload, invite: bytes ⇄ values
 //
-// Each imports only what is below it. The last two, wire and tipset know no socket and
+// Each imports only what is below it. The last three, wire and tipset know no socket and
 // no engine, and build for a browser.
 //
 // # The life of a received record

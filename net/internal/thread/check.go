@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -67,7 +66,9 @@ func (t *Thread) Check(ctx context.Context, pace func(bytes int) error, report f
 	if err := c.arrivals(snap, logs, judged); err != nil {
 		return c.out, err
 	}
-	return c.out, c.blobs(snap)
+	var err error
+	c.out.Blobs, err = t.blobs.Check(snap, c.read, report)
+	return c.out, err
 }
 
 // A judgedPart is what a log has after its floor, up to where it was judged.
@@ -239,46 +240,4 @@ func (c *checker) arrivals(r store.Reader, logs []*threadLog, judged []judgedPar
 		}
 	}
 	return refused.Err()
-}
-
-// blobs checks the bytes of every blob against its name, and that each that was
-// listed is there.
-func (c *checker) blobs(r store.Reader) error {
-	listed := r.Iterate(store.Range{Lower: c.t.blobSeqKey(1), Upper: store.PrefixEnd(c.t.key(keyBlobSeq))})
-	defer listed.Close()
-	for ; listed.Valid(); listed.Next() {
-		v, err := listed.Value()
-		if err != nil {
-			return err
-		}
-		if len(v) < 32 {
-			c.damaged("the list of blobs of thread %s is damaged", c.t.id)
-			continue
-		}
-		id := format.BlobID(v[:32])
-		entry, err := r.Get(c.t.blobEntry(id))
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		if len(entry) < 12 {
-			c.damaged("blob %s of thread %s is not in the store", id, c.t.id)
-			continue
-		}
-		sealed, where := entry[12:], "in the store"
-		if len(sealed) == 0 {
-			where = c.t.blobs.path(id)
-			if sealed, err = os.ReadFile(where); err != nil {
-				c.damaged("blob %s of thread %s cannot be read: %v", id, c.t.id, err)
-				continue
-			}
-		}
-		if format.BlobIDOf(sealed) != id {
-			c.damaged("blob %s of thread %s is damaged (%s)", id, c.t.id, where)
-		}
-		c.out.Blobs++
-		if err := c.read(len(sealed)); err != nil {
-			return err
-		}
-	}
-	return listed.Err()
 }

@@ -1,11 +1,14 @@
 package thread
 
-import "github.com/weftdb/weft/internal/fault"
+import (
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/net/internal/blobs"
+)
 
 // Reported by threads.
 var (
 	// ErrNotFound reports a thread, record or blob that is not held here.
-	ErrNotFound = fault.New(fault.NotFound, "not held here")
+	ErrNotFound = blobs.ErrNotFound
 	// ErrNotMember reports an operation for which this device, or the device of a
 	// record, has no right in the thread.
 	ErrNotMember = fault.New(fault.NotMember, "the device is no member with that right")
@@ -20,7 +23,7 @@ var (
 	ErrClock = fault.New(fault.BadClock, "the time is not later than the log's last record")
 	// ErrBlobsHeld reports that blobs cannot be collected now, as they are being stored
 	// or read.
-	ErrBlobsHeld = fault.New(fault.Conflict, "files are being pushed or read")
+	ErrBlobsHeld = blobs.ErrBlobsHeld
 	// ErrClosed reports use of a closed thread.
 	ErrClosed = fault.New(fault.Closed, "the thread is closed")
 )

@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -61,13 +62,20 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 		return nil, fault.Of(format.ErrWrongKey, "not the service key of the thread")
 	}
 	id := format.ThreadIDOf(signed)
-	t := &Thread{
+	return &Thread{
 		env: env, id: id, signed: slices.Clone(signed), genesis: g, relay: relay, keys: k,
 		logs: map[clock.LogID]*threadLog{}, named: map[clock.LogID]clock.Hash{},
 		graph: newControlGraph(id, g), flushedTo: -1, ended: make(chan struct{}),
-	}
-	t.blobs.init(t)
-	return t, nil
+	}, nil
+}
+
+// setNumber gives a thread its number, with which the keys of its rows begin.
+func (t *Thread) setNumber(num uint32) {
+	t.num = num
+	t.blobs = blobs.New(blobs.Config{
+		Store: t.env.store, Dir: t.env.dir, ID: t.id, Entries: t.key(keyBlob), Refs: t.key(keyBlobSeq),
+		Keys: t.readKeys, Writable: t.notClosed, Grew: &t.grew, Parallel: parallel,
+	})
 }
 
 // found gives the thread its number and writes what it begins with.
@@ -101,21 +109,22 @@ func (t *Thread) tryFound(invite *format.Invite) error {
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
+	num := uint32(0)
 	next, err := tx.Get([]byte(keyThreads))
 	switch {
 	case err == nil && len(next) == 4:
-		t.num = binary.BigEndian.Uint32(next)
+		num = binary.BigEndian.Uint32(next)
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	}
+	t.setNumber(num)
 	secrets, err := t.sealSecrets(invite)
 	if err != nil {
 		return err
 	}
-	num := binary.BigEndian.AppendUint32(nil, t.num)
 	return errors.Join(
-		tx.Put([]byte(keyThreads), binary.BigEndian.AppendUint32(nil, t.num+1)),
-		tx.Put(index, num),
+		tx.Put([]byte(keyThreads), binary.BigEndian.AppendUint32(nil, num+1)),
+		tx.Put(index, binary.BigEndian.AppendUint32(nil, num)),
 		tx.Put(t.key(keyGenesis), t.signed),
 		tx.Put(t.key(keySecrets), secrets),
 		tx.Commit(),
@@ -172,7 +181,7 @@ func (t *Thread) Remove(ctx context.Context) error {
 	if err := errors.Join(tx.Delete(append([]byte(keyThreads), t.id[:]...)), tx.Commit()); err != nil {
 		return fmt.Errorf("remove thread: %w", err)
 	}
-	return errors.Join(t.blobs.remove(), t.env.store.Sync())
+	return errors.Join(t.blobs.Remove(), t.env.store.Sync())
 }
 
 // Discard is Remove of a thread that is not open, and perhaps cannot be opened. One
@@ -187,8 +196,8 @@ func Discard(ctx context.Context, env *Env, id format.ThreadID) error {
 	if err != nil {
 		return err
 	}
-	t := &Thread{env: env, id: id, num: num}
-	t.blobs.init(t)
+	t := &Thread{env: env, id: id}
+	t.setNumber(num)
 	return t.Remove(ctx)
 }
 

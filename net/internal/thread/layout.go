@@ -20,8 +20,8 @@ const (
 	keyRecord  = 'r' // ‖ log number ‖ seq u64be ‖ hash16 → record
 	keyArrival = 'a' // ‖ number of the first u64be → up to arrivalChunk references
 	keyRefused = 'x' // ‖ log number ‖ seq ‖ hash16 → code and reason
-	keyBlob    = 'b' // ‖ blob ID → number, size, and the bytes if they are few
-	keyBlobSeq = 'B' // ‖ number u64be → blob ID, size
+	keyBlob    = 'b' // ‖ blob ID → an entry of package blobs
+	keyBlobSeq = 'B' // ‖ number u64be → a reference of it
 )
 
 const (

@@ -57,7 +57,8 @@ func Open(_ context.Context, env *Env, id format.ThreadID) (*Thread, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open thread: %w", err)
 	}
-	t.num, t.invite = at.num, invite
+	t.setNumber(at.num)
+	t.invite = invite
 	if err := t.load(snap); err != nil {
 		return nil, fmt.Errorf("open thread %s: %w", id, err)
 	}
@@ -70,10 +71,10 @@ func (t *Thread) load(r store.Reader) error {
 	if err := t.loadState(r); err != nil {
 		return err
 	}
-	if err := t.blobs.sweep(); err != nil {
+	if err := t.blobs.Sweep(); err != nil {
 		return err
 	}
-	if err := t.blobs.load(r); err != nil {
+	if err := t.blobs.Load(r); err != nil {
 		return err
 	}
 	t.armWaker(0) // last: nobody would stop it after an error

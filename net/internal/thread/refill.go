@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"os"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -55,7 +53,6 @@ func Rebuild(ctx context.Context, env *Env, e Essence) (*Thread, Refilled, error
 func (t *Thread) refill(ctx context.Context, num uint32) (Refilled, error) {
 	var out Refilled
 	old := &Thread{env: t.env, id: t.id, num: num}
-	old.blobs.init(old)
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	descriptors, err := old.descriptorsIn(snap)
@@ -84,7 +81,9 @@ func (t *Thread) refill(ctx context.Context, num uint32) (Refilled, error) {
 			out.Missing += int64(tip - reached)
 		}
 	}
-	return out, t.refillBlobs(ctx, snap, old, &out)
+	taken, left, err := t.blobs.Refill(ctx, snap, old.key(keyBlob))
+	out.Blobs, out.Left = taken, out.Left+left
+	return out, err
 }
 
 // tipsIn reads the last positions of logs by their numbers; what is not whole is
@@ -181,61 +180,6 @@ func (t *Thread) refillLog(ctx context.Context, r store.Reader, old *Thread, log
 		out.Left += int64(len(line))
 	}
 	return it.Err()
-}
-
-// refillBlobs takes in the blobs whose bytes are those of their names. Files stay
-// where they are.
-func (t *Thread) refillBlobs(ctx context.Context, r store.Reader, old *Thread, out *Refilled) error {
-	it := r.Iterate(store.Prefix(old.key(keyBlob)))
-	defer it.Close()
-	var ids []format.BlobID
-	var sealed [][]byte
-	size := 0
-	flush := func() error {
-		err := t.blobs.putRefs(ids, sealed, false)
-		ids, sealed, size = nil, nil, 0
-		return err
-	}
-	for ; it.Valid(); it.Next() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		v, err := it.Value()
-		if err != nil {
-			return err
-		}
-		k := it.Key()
-		if len(v) < 12 || len(k) < 32 {
-			out.Left++
-			continue
-		}
-		id, b := format.BlobID(k[len(k)-32:]), slices.Clone(v[12:])
-		if len(b) == 0 {
-			if b, err = os.ReadFile(t.blobs.path(id)); err != nil {
-				out.Left++
-				continue
-			}
-		}
-		if format.BlobIDOf(b) != id {
-			out.Left++
-			continue
-		}
-		out.Blobs++
-		ids, sealed, size = append(ids, id), append(sealed, b), size+len(b)
-		if size > 8<<20 || len(ids) == 256 {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := errors.Join(it.Err(), flush(), t.env.store.Sync()); err != nil {
-		return fmt.Errorf("blobs: %w", err)
-	}
-	t.blobs.mu.Lock()
-	t.blobs.durable = t.blobs.last
-	t.blobs.mu.Unlock()
-	t.grew.Ring()
-	return nil
 }
 
 // forget deletes what the store holds under a number that no thread has any more.

@@ -11,7 +11,7 @@
 //	controlgraph, controlstate, member, grant    who may do what, and how that comes about
 //	arrival, flush, attachment, tips             what a database folds, and what peers may hear of it
 //	checkpoint, snapshotlog, cut, prune          history that is cut off
-//	blobs                     sealed blocks
+//	blobs                     sealed blocks, which package blobs keeps; what records name
 //
 // What each refuses is in rejection (before it is kept) and refusal (kept, without
 // effect). The package knows no socket and no engine, and builds for a browser.
@@ -25,18 +25,18 @@ import (
 	"github.com/weftdb/weft/internal/bell"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
 // Locks of a thread are taken in this order:
 //
 //	pruning → write → mu → the store's
-//	blobStore.write → blobStore.mu → the store's
 //	notifyMu → mu
 //
-// Neither blob lock is taken with mu held, nor the other way round. An Attachment is
-// called with at most notifyMu held, so that Arrived and Voided may wait for an
-// Append; State is called with none.
+// No lock of blobs is taken with mu held; mu is taken while blobs hold the lock of their
+// files. An Attachment is called with at most notifyMu held, so that Arrived and Voided may
+// wait for an Append; State is called with none.
 
 // A Thread is the part of a thread that this device holds. It is safe for
 // concurrent use, but for [Thread.Append], which has one caller at a time.
@@ -47,7 +47,7 @@ type Thread struct {
 	signed  []byte // genesis
 	genesis *format.Genesis
 	relay   bool
-	blobs   blobStore
+	blobs   *blobs.Store // once there is a number
 
 	pruning sync.Mutex // one Prune at a time; before write
 
@@ -143,11 +143,24 @@ func (t *Thread) ControlRecords() int {
 	return len(t.graph.records)
 }
 
-// isClosed reports whether Close was called.
-func (t *Thread) isClosed() bool {
+// readKeys returns the thread's keys; ErrNoKeys says that they do not read.
+func (t *Thread) readKeys() (format.Keys, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.closed
+	if !t.keys.CanRead() {
+		return format.Keys{}, ErrNoKeys
+	}
+	return t.keys, nil
+}
+
+// notClosed returns ErrClosed once Close was called.
+func (t *Thread) notClosed() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return ErrClosed
+	}
+	return nil
 }
 
 // Heads returns the last position of every data log, for `info`; of a forked log
@@ -169,7 +182,7 @@ func (t *Thread) Heads() map[clock.LogID]uint64 {
 // Counts returns how much is held.
 func (t *Thread) Counts() Counts {
 	c := Counts{}
-	c.Blobs, c.BlobBytes = t.blobs.counts()
+	c.Blobs, c.BlobBytes = t.blobs.Counts()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.Logs, c.Arrivals = int64(len(t.byNum)), t.arrivals

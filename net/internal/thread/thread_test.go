@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -469,30 +467,6 @@ func TestHeadsOfOtherLogsAreNamed(t *testing.T) {
 		if err != nil || !slices.Equal(p.Heads, want) {
 			t.Fatalf("got %v, %v, want %v", p, err, want)
 		}
-	}
-}
-
-func TestHalfWrittenBlobFilesAreSwept(t *testing.T) {
-	n := newTestNode(t)
-	th := n.create(t)
-	id, err := th.PutBlob(t.Context(), make([]byte, format.MaxBlob))
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := filepath.Join(th.blobs.dir(), tempPrefix+"1")
-	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	again, err := Open(t.Context(), n.env, th.ID())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(again.Close)
-	if _, err := os.Stat(left); !os.IsNotExist(err) {
-		t.Fatalf("got %v of a half written file", err)
-	}
-	if _, err := again.Blob(t.Context(), id); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -2,8 +2,6 @@ package thread
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"testing"
 
 	"github.com/weftdb/weft/net/internal/format"
@@ -63,7 +61,7 @@ func TestCollectBlobs(t *testing.T) {
 	}
 	// One that is put again has a new number, and is listed again.
 	put(th, bytes.Repeat([]byte{1}, 100_000))
-	if refs, _, err = th.BlobsAfter(4, 100); err != nil || len(refs) != 1 || refs[0] != (BlobRef{5, leaf, refs[0].Size}) {
+	if refs, _, err = th.BlobsAfter(4, 100); err != nil || len(refs) != 1 || refs[0] != (BlobRef{N: 5, ID: leaf, Size: refs[0].Size}) {
 		t.Fatalf("got %v, %v", refs, err)
 	}
 	if c := th.Counts(); c.Blobs != 2 || c.BlobBytes < 100_000 || c.BlobBytes > 101_000 {
@@ -84,42 +82,5 @@ func TestCollectBlobs(t *testing.T) {
 	put(again, []byte{3})
 	if refs, upTo, err = again.BlobsAfter(5, 100); err != nil || len(refs) != 1 || upTo != 6 {
 		t.Fatalf("got %v up to %d, %v", refs, upTo, err)
-	}
-}
-
-// While blobs are held nothing is deleted, and who gives up waiting has deleted nothing;
-// holds that begin later are not waited for before marking.
-func TestHeldBlobsAreNotCollected(t *testing.T) {
-	a := newTestNode(t)
-	th := a.create(t)
-	a.write(t, th, "a record")
-	release := th.HoldBlobs()
-	id, err := th.PutBlob(t.Context(), []byte("an upload"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if n, _, err := th.CollectBlobs(ctx, named()); n != 0 || !errors.Is(err, context.Canceled) {
-		t.Fatalf("got %d, %v", n, err)
-	}
-	done := make(chan error, 1)
-	go func() {
-		n, _, err := th.CollectBlobs(context.Background(), named())
-		if err == nil && n != 1 {
-			err = errors.New("the blob was not deleted")
-		}
-		done <- err
-	}()
-	if !th.HasBlob(id) {
-		t.Fatal("a blob that is held was deleted")
-	}
-	release()
-	release()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if th.HasBlob(id) {
-		t.Fatal("the blob stays")
 	}
 }

@@ -1,0 +1,55 @@
+package blobs
+
+import (
+	"errors"
+	"os"
+
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// Check checks the bytes of every blob against its name, and that each that was listed
+// is there, and returns how many it has read. What is wrong is reported, of kind corrupt.
+// read is told the sealed bytes of each; its error ends the check. The caller holds the
+// blobs: files are not of r.
+func (s *Store) Check(r store.Reader, read func(bytes int) error, report func(error)) (count int64, err error) {
+	damaged := func(format string, args ...any) { report(fault.Errorf(fault.Corrupt, format, args...)) }
+	listed := r.Iterate(store.Range{Lower: s.refKey(1), Upper: store.PrefixEnd(s.thread.Refs)})
+	defer listed.Close()
+	for ; listed.Valid(); listed.Next() {
+		v, err := listed.Value()
+		if err != nil {
+			return count, err
+		}
+		if len(v) < 32 {
+			damaged("the list of blobs of thread %s is damaged", s.thread.ID)
+			continue
+		}
+		id := format.BlobID(v[:32])
+		entry, err := r.Get(s.entryKey(id))
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return count, err
+		}
+		if len(entry) < entryHead {
+			damaged("blob %s of thread %s is not in the store", id, s.thread.ID)
+			continue
+		}
+		sealed, where := entry[entryHead:], "in the store"
+		if len(sealed) == 0 {
+			where = s.path(id)
+			if sealed, err = os.ReadFile(where); err != nil {
+				damaged("blob %s of thread %s cannot be read: %v", id, s.thread.ID, err)
+				continue
+			}
+		}
+		if format.BlobIDOf(sealed) != id {
+			damaged("blob %s of thread %s is damaged (%s)", id, s.thread.ID, where)
+		}
+		count++
+		if err := read(len(sealed)); err != nil {
+			return count, err
+		}
+	}
+	return count, listed.Err()
+}

@@ -1,0 +1,13 @@
+package blobs
+
+import "github.com/weftdb/weft/internal/fault"
+
+// Reported by blob stores, and by threads under the same names.
+var (
+	// ErrNotFound reports a blob that is not held here; of a thread also a record, or
+	// the thread.
+	ErrNotFound = fault.New(fault.NotFound, "not held here")
+	// ErrBlobsHeld reports that blobs cannot be collected now, as they are being stored or
+	// read.
+	ErrBlobsHeld = fault.New(fault.Conflict, "files are being pushed or read")
+)
