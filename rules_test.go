@@ -77,6 +77,7 @@ func TestImportArrows(t *testing.T) {
 	allowed := map[string][]string{
 		"internal/fault":     {},
 		"internal/bell":      {},
+		"internal/parallel":  {},
 		"internal/durable":   {},
 		"internal/canonical": {"internal/fault"},
 		"internal/clock":     {"internal/fault"},
@@ -129,8 +130,8 @@ func TestWallsInsideNet(t *testing.T) {
 			"net/internal/thread", "net/internal/memory", "net/internal/wire", "net/internal/tipset", "net/internal/mux",
 			"net/internal/strangers", "net/internal/format", "keys", "internal",
 		},
-		"net/internal/thread": {"net/internal/blobs", "net/internal/format", "keys", "internal/bell", "internal/canonical", "internal/clock", "internal/fault", "internal/store"},
-		"net/internal/blobs":  {"net/internal/format", "internal/bell", "internal/durable", "internal/fault", "internal/store"},
+		"net/internal/thread": {"net/internal/blobs", "net/internal/format", "keys", "internal/bell", "internal/canonical", "internal/clock", "internal/fault", "internal/parallel", "internal/store"},
+		"net/internal/blobs":  {"net/internal/format", "internal/bell", "internal/durable", "internal/fault", "internal/parallel", "internal/store"},
 		"net/internal/format": {"keys", "internal/canonical", "internal/clock", "internal/fault"},
 
 		// What the exchange stands on: its messages, and what a host keeps of others.

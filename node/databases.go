@@ -377,39 +377,20 @@ func (n *Node) finishRemovals(ctx context.Context) error {
 }
 
 // deleteRange deletes every key that begins with prefix, in transactions that
-// the store can take.
+// the store can take, each durable.
 func deleteRange(s store.Store, prefix []byte) error {
 	for {
-		done, err := deleteSome(s, prefix)
-		if err != nil || done {
-			return err
+		n, err := store.DeleteSome(s, prefix)
+		if err == nil && n > 0 {
+			err = s.Sync()
+		}
+		if err != nil {
+			return fmt.Errorf("delete: %w", err)
+		}
+		if n == 0 {
+			return nil
 		}
 	}
-}
-
-func deleteSome(s store.Store, prefix []byte) (done bool, err error) {
-	const some = 5000
-	tx := s.Begin()
-	defer tx.Discard()
-	tx.UseReserve()
-	r := store.Prefix(prefix)
-	r.KeysOnly = true
-	it := tx.Iterate(r)
-	var found [][]byte
-	for ; it.Valid() && len(found) < some; it.Next() {
-		found = append(found, append([]byte(nil), it.Key()...))
-	}
-	err = it.Err()
-	it.Close()
-	if err != nil {
-		return false, fmt.Errorf("delete: %w", err)
-	}
-	for _, k := range found {
-		if err := tx.Delete(k); err != nil {
-			return false, fmt.Errorf("delete: %w", err)
-		}
-	}
-	return len(found) < some, commitSync(s, tx)
 }
 
 // A DatabaseInfo describes a database at one moment.

@@ -52,8 +52,7 @@ type Config struct {
 	// Writable returns why nothing may be written, nil while it may. It is called with
 	// the lock of the files held, so that nothing is written after Remove.
 	Writable func() error
-	Grew     *bell.Bell                 // rung when more is durable
-	Parallel func(n int, f func(i int)) // calls f for 0…n-1, on several cores, and waits
+	Grew     *bell.Bell // rung when more is durable
 }
 
 // A Store keeps the blobs of a thread. It is safe for concurrent use, but for Sweep and

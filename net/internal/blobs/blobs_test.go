@@ -34,11 +34,6 @@ func newTestThread(t testing.TB) *testThread {
 		Store: s, Dir: filepath.Join(t.TempDir(), "blobs"), ID: format.ThreadID{1}, Entries: []byte("b"), Refs: []byte("B"),
 		Keys:     func() (format.Keys, error) { return k, nil },
 		Writable: func() error { return th.closed }, Grew: &th.grew,
-		Parallel: func(n int, f func(i int)) {
-			for i := range n {
-				f(i)
-			}
-		},
 	}
 	return th
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/parallel"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -78,7 +79,7 @@ func (s *Store) writeFiles(ctx context.Context, ids []format.BlobID, sealed [][]
 		}
 	}
 	written, errs := make([]string, len(fresh)), make([]error, len(fresh))
-	s.thread.Parallel(len(fresh), func(n int) {
+	parallel.Do(len(fresh), func(n int) {
 		if errs[n] = ctx.Err(); errs[n] == nil {
 			written[n], errs[n] = s.writeFile(ids[fresh[n]], sealed[fresh[n]])
 		}

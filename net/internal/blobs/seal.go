@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/weftdb/weft/internal/parallel"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -17,7 +18,7 @@ func (s *Store) Put(ctx context.Context, plains [][]byte) ([]format.BlobID, erro
 		return nil, err
 	}
 	ids, sealed, errs := make([]format.BlobID, len(plains)), make([][]byte, len(plains)), make([]error, len(plains))
-	s.thread.Parallel(len(plains), func(i int) {
+	parallel.Do(len(plains), func(i int) {
 		if sealed[i], errs[i] = format.SealBlob(&k, s.thread.ID, plains[i]); errs[i] == nil {
 			ids[i] = format.BlobIDOf(sealed[i])
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/parallel"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -234,7 +235,7 @@ func (s *sealedArrivals) add(a arrivalRef) error {
 // open opens what was read.
 func (s *sealedArrivals) open(read format.SecretKey) ([]Arrival, error) {
 	got, errs := make([]Arrival, len(s.refs)), make([]error, len(s.refs))
-	parallel(len(s.refs), func(i int) {
+	parallel.Do(len(s.refs), func(i int) {
 		got[i].N = s.refs[i].n
 		got[i].Entry, errs[i] = s.t.openEntry(read, s.refs[i].id, s.raw[i])
 		got[i].Snapshot = s.refs[i].snapshot

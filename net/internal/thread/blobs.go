@@ -125,7 +125,7 @@ func (n *namesIn) log(ctx context.Context, r store.Reader, l *threadLog, read fo
 		if err != nil {
 			return err
 		}
-		s, err := decodeStored(v)
+		s, err := format.DecodeStored(v)
 		if err != nil {
 			return err
 		}

@@ -162,8 +162,8 @@ func (c *checker) line(r store.Reader, l *threadLog, b *branch) error {
 // branch checks one branch of a forked log, back from its tip.
 func (c *checker) branch(r store.Reader, l *threadLog, b *branch) error {
 	at := b.base
-	return c.t.walkPath(r, l.num, b.tip, b.base.Seq, func(id clock.RecordID, s storedRecord) (bool, error) {
-		v := s.encode()
+	return c.t.walkPath(r, l.num, b.tip, b.base.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
+		v := s.Encode()
 		if _, err := c.record(l, c.t.recordKey(l.num, id.Seq, id.Hash), v, at, false); err != nil {
 			c.damaged("record %d of log %s of thread %s: %v", id.Seq, l.id.Short(), c.t.id, err)
 		}
@@ -176,7 +176,7 @@ func (c *checker) branch(r store.Reader, l *threadLog, b *branch) error {
 // nothing is known of that.
 func (c *checker) record(l *threadLog, key, v []byte, before clock.RecordID, gap bool) (clock.RecordID, error) {
 	c.out.Records++
-	s, err := decodeStored(v)
+	s, err := format.DecodeStored(v)
 	if err != nil {
 		return clock.RecordID{}, err
 	}

@@ -224,11 +224,11 @@ func (t *Thread) sealRecord(secret format.SecretKey, h *format.Header, p *format
 		return nil, fault.Of(format.ErrTooLarge, "header of %d bytes", len(head))
 	}
 	id := clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: format.RecordHash(t.id, head)}
-	s := storedRecord{Record: format.Record{Header: head, Body: body}}
+	s := format.Stored{Record: format.Record{Header: head, Body: body}}
 	if signed {
 		s.Signed, s.Signature = true, t.env.device.Sign(format.DomainHead, t.id[:], id.Hash[:])
 	}
-	return &sealedRecord{id: id, value: s.encode(), size: s.Size()}, nil
+	return &sealedRecord{id: id, value: s.Encode(), size: s.Size()}, nil
 }
 
 // install makes an Append that has committed the state in memory; write is held.

@@ -74,7 +74,7 @@ func (t *Thread) setNumber(num uint32) {
 	t.num = num
 	t.blobs = blobs.New(blobs.Config{
 		Store: t.env.store, Dir: t.env.dir, ID: t.id, Entries: t.key(keyBlob), Refs: t.key(keyBlobSeq),
-		Keys: t.readKeys, Writable: t.notClosed, Grew: &t.grew, Parallel: parallel,
+		Keys: t.readKeys, Writable: t.notClosed, Grew: &t.grew,
 	})
 }
 
@@ -167,7 +167,7 @@ func (t *Thread) Remove(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := t.removeSome(prefix)
+		n, err := store.DeleteSome(t.env.store, prefix)
 		if err != nil {
 			return fmt.Errorf("remove thread: %w", err)
 		}
@@ -196,32 +196,7 @@ func Discard(ctx context.Context, env *Env, id format.ThreadID) error {
 	if err != nil {
 		return err
 	}
-	t := &Thread{env: env, id: id}
+	t := &Thread{env: env, id: id, ended: make(chan struct{})}
 	t.setNumber(num)
 	return t.Remove(ctx)
-}
-
-// removeSome deletes some of what has a prefix; 0 says that nothing is left.
-func (t *Thread) removeSome(prefix []byte) (n int, err error) {
-	snap := t.env.store.Snapshot()
-	defer snap.Release()
-	r := store.Prefix(prefix)
-	r.KeysOnly = true
-	it := snap.Iterate(r)
-	defer it.Close()
-	tx := t.env.store.Begin()
-	defer tx.Discard()
-	tx.UseReserve()
-	for ; it.Valid() && n < 4096; it.Next() {
-		if err := tx.Delete(slices.Clone(it.Key())); errors.Is(err, store.ErrTooBig) {
-			break
-		} else if err != nil {
-			return 0, err
-		}
-		n++
-	}
-	if err := it.Err(); err != nil {
-		return 0, err
-	}
-	return n, tx.Commit()
 }

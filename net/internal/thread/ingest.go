@@ -273,11 +273,11 @@ func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []ver
 				return reject(r.id, err), nil
 			}
 		}
-		s := storedRecord{Record: r.raw}
+		s := format.Stored{Record: r.raw}
 		if v.signed && i == len(records)-1 {
 			s.Signed, s.Signature = true, v.signature
 		}
-		value := s.encode()
+		value := s.Encode()
 		if err := w.room(len(value)); err != nil {
 			return nil, err
 		}

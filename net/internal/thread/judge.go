@@ -142,7 +142,7 @@ func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
 	t := w.t
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	return t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, s storedRecord) (bool, error) {
+	return t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
 		r, err := t.reopen(l, id, s)
 		if err != nil {
 			return false, err
@@ -155,7 +155,7 @@ func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
 }
 
 // reopen opens a record that is stored, to judge it.
-func (t *Thread) reopen(l *threadLog, id clock.RecordID, s storedRecord) (*verifiedRecord, error) {
+func (t *Thread) reopen(l *threadLog, id clock.RecordID, s format.Stored) (*verifiedRecord, error) {
 	h, err := format.DecodeHeader(s.Header)
 	if err != nil {
 		return nil, fmt.Errorf("stored record: %w", err)

@@ -228,7 +228,7 @@ func (t *Thread) loadControl(r store.Reader) error {
 			if b.done.Seq <= b.base.Seq {
 				continue
 			}
-			err := t.walk(r, l, l.forked(), b.done, b.base.Seq, func(id clock.RecordID, s storedRecord) (bool, error) {
+			err := t.walk(r, l, l.forked(), b.done, b.base.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
 				h, err := format.DecodeHeader(s.Header)
 				if err != nil {
 					return false, err

@@ -160,7 +160,7 @@ func (t *Thread) branchOf(r store.Reader, l *threadLog, id clock.RecordID) (*bra
 			continue
 		}
 		found := false
-		err := t.walkPath(r, l.num, b.tip, id.Seq-1, func(at clock.RecordID, _ storedRecord) (bool, error) {
+		err := t.walkPath(r, l.num, b.tip, id.Seq-1, func(at clock.RecordID, _ format.Stored) (bool, error) {
 			found = at == id
 			return false, nil
 		})

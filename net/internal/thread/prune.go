@@ -124,7 +124,7 @@ func (t *Thread) pruneSome(ctx context.Context, l *threadLog, seq uint64) (n int
 		if err != nil {
 			return 0, err
 		}
-		s, err := decodeStored(v)
+		s, err := format.DecodeStored(v)
 		if err != nil {
 			return 0, err
 		}

@@ -149,7 +149,7 @@ func (t *Thread) refillLog(ctx context.Context, r store.Reader, old *Thread, log
 		if err != nil {
 			return err
 		}
-		s, err := decodeStored(slices.Clone(v))
+		s, err := format.DecodeStored(slices.Clone(v))
 		if err != nil {
 			out.Left++
 			continue
@@ -189,7 +189,7 @@ func (t *Thread) forget(ctx context.Context, num uint32) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := t.removeSome(prefix)
+		n, err := store.DeleteSome(t.env.store, prefix)
 		if err != nil || n == 0 {
 			return err
 		}

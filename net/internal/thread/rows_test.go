@@ -90,13 +90,3 @@ func anotherGenesis(t testing.TB) []byte {
 	}
 	return signed
 }
-
-func FuzzStored(f *testing.F) {
-	f.Add((&storedRecord{Record: format.Record{Header: []byte("h"), Body: []byte("b")}, Signed: true}).encode())
-	f.Add((&storedRecord{Record: format.Record{Header: []byte("h"), Body: []byte("b")}}).encode())
-	f.Fuzz(func(t *testing.T, p []byte) {
-		if s, err := decodeStored(p); err == nil && !bytes.Equal(s.encode(), p) {
-			t.Fatal("encoding again gives other bytes")
-		}
-	})
-}

@@ -2,70 +2,25 @@ package thread
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
-	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// A storedRecord is a record as it is kept:
-//
-//	1 ‖ head signature bytes64, or 0 if the position is not signed
-//	‖ header length u16be ‖ header ‖ body
-type storedRecord struct {
-	format.Record
-	Signed    bool
-	Signature keys.Signature
-}
-
-func (s *storedRecord) encode() []byte {
-	b := make([]byte, 0, 1+64+2+s.Size())
-	if s.Signed {
-		b = append(append(b, 1), s.Signature[:]...)
-	} else {
-		b = append(b, 0)
-	}
-	b = binary.BigEndian.AppendUint16(b, uint16(len(s.Header)))
-	return append(append(b, s.Header...), s.Body...)
-}
-
-// decodeStored takes a stored record apart. What it returns aliases v.
-func decodeStored(v []byte) (storedRecord, error) {
-	var s storedRecord
-	bad := fault.Of(format.ErrMalformed, "a stored record is cut short")
-	if len(v) > 65 && v[0] == 1 {
-		s.Signed, s.Signature, v = true, keys.Signature(v[1:65]), v[65:]
-	} else if len(v) > 1 && v[0] == 0 {
-		v = v[1:]
-	} else {
-		return s, bad
-	}
-	if len(v) < 2 {
-		return s, bad
-	}
-	n := int(binary.BigEndian.Uint16(v))
-	if v = v[2:]; len(v) < n {
-		return s, bad
-	}
-	s.Header, s.Body = v[:n:n], v[n:]
-	return s, nil
-}
-
 // readRecord returns the record that was stored as id; it aliases the store's view.
-func (t *Thread) readRecord(r store.Reader, log uint32, id clock.RecordID) (storedRecord, error) {
+func (t *Thread) readRecord(r store.Reader, log uint32, id clock.RecordID) (format.Stored, error) {
 	v, err := r.Get(t.recordKey(log, id.Seq, id.Hash))
 	if errors.Is(err, store.ErrNotFound) {
-		return storedRecord{}, fault.Of(ErrNotFound, "no record %s", id)
+		return format.Stored{}, fault.Of(ErrNotFound, "no record %s", id)
 	}
 	if err != nil {
-		return storedRecord{}, fmt.Errorf("record %s: %w", id, err)
+		return format.Stored{}, fmt.Errorf("record %s: %w", id, err)
 	}
-	s, err := decodeStored(v)
+	s, err := format.DecodeStored(v)
 	if err == nil && format.RecordHash(t.id, s.Header) != id.Hash {
 		err = fault.Of(ErrNotFound, "no record %s", id)
 	}
@@ -75,7 +30,7 @@ func (t *Thread) readRecord(r store.Reader, log uint32, id clock.RecordID) (stor
 // walk calls f for the records after `after` up to tip, in order, on the branch
 // that ends in tip, until f returns false. A log that is not forked is one range
 // of keys; headers are left to who needs them.
-func (t *Thread) walk(r store.Reader, log *threadLog, forked bool, tip clock.RecordID, after uint64, f func(clock.RecordID, storedRecord) (bool, error)) error {
+func (t *Thread) walk(r store.Reader, log *threadLog, forked bool, tip clock.RecordID, after uint64, f func(clock.RecordID, format.Stored) (bool, error)) error {
 	if forked {
 		return t.walkPath(r, log.num, tip, after, f)
 	}
@@ -87,7 +42,7 @@ func (t *Thread) walk(r store.Reader, log *threadLog, forked bool, tip clock.Rec
 		if err != nil {
 			return fmt.Errorf("log %s: %w", log.id.Short(), err)
 		}
-		s, err := decodeStored(v)
+		s, err := format.DecodeStored(v)
 		if err != nil {
 			return err
 		}
@@ -104,7 +59,7 @@ func (t *Thread) walk(r store.Reader, log *threadLog, forked bool, tip clock.Rec
 }
 
 // walkPath is walk for a forked log: it follows the previous hashes back first.
-func (t *Thread) walkPath(r store.Reader, log uint32, tip clock.RecordID, after uint64, f func(clock.RecordID, storedRecord) (bool, error)) error {
+func (t *Thread) walkPath(r store.Reader, log uint32, tip clock.RecordID, after uint64, f func(clock.RecordID, format.Stored) (bool, error)) error {
 	var path []clock.RecordID
 	for id := tip; id.Seq > after; {
 		s, err := t.readRecord(r, log, id)

@@ -445,6 +445,22 @@ func TestBlobsAreSealedKeptAndChecked(t *testing.T) {
 	}
 }
 
+// A thread is discarded without being opened, whatever is left of it.
+func TestDiscard(t *testing.T) {
+	n := newTestNode(t)
+	th := n.create(t)
+	n.write(t, th, "one")
+	th.Close()
+	for range 2 { // the second time there is none
+		if err := Discard(t.Context(), n.env, th.ID()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), n.env, th.ID()); !errors.Is(err, ErrNotFound) {
+			t.Fatalf("got %v of a discarded thread", err)
+		}
+	}
+}
+
 func TestHeadsOfOtherLogsAreNamed(t *testing.T) {
 	a, b := newTestNode(t), newTestNode(t)
 	ta := a.create(t)

@@ -87,7 +87,7 @@ func (t *Thread) ReadRun(tip clock.RecordID, after uint64, maxBytes int) (format
 	defer snap.Release()
 	r := format.Run{Descriptor: l.raw}
 	signed, size := 0, 0
-	err := t.walk(snap, l, forked, tip, after, func(_ clock.RecordID, s storedRecord) (bool, error) {
+	err := t.walk(snap, l, forked, tip, after, func(_ clock.RecordID, s format.Stored) (bool, error) {
 		size += s.Size() + 6
 		if signed > 0 && (size > maxBytes || size > maxRun) {
 			return false, nil

@@ -3,17 +3,13 @@ package thread
 import (
 	"context"
 	"errors"
-	"sync"
-	"sync/atomic"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/parallel"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
-
-// verifyWorkers bounds how many cores one run is opened on.
-const verifyWorkers = 2
 
 // What can be checked without state is, before any lock is taken and on two cores:
 // it is most of the work, and the answer is the same wherever the run comes from.
@@ -144,7 +140,7 @@ func (t *Thread) verifyBodies(ctx context.Context, v *verifiedRun, records []ver
 	k := t.keys
 	t.mu.Unlock()
 	errs := make([]error, len(records))
-	parallel(len(records), func(i int) {
+	parallel.Do(len(records), func(i int) {
 		if errs[i] = ctx.Err(); errs[i] == nil {
 			errs[i] = t.verifyBody(v, &k, &records[i])
 		}
@@ -188,26 +184,4 @@ func (t *Thread) verifyBody(v *verifiedRun, k *format.Keys, r *verifiedRecord) e
 	}
 	r.entry = Entry{ID: r.id, Time: r.header.Time, Atomic: p.Atomic, Payload: p.Payload, Snapshot: v.desc.Kind == format.KindSnapshot}
 	return nil
-}
-
-// parallel calls f for 0…n-1 on at most verifyWorkers goroutines and waits.
-func parallel(n int, f func(i int)) {
-	if n < 2 {
-		for i := range n {
-			f(i)
-		}
-		return
-	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	work := func() {
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			f(i)
-		}
-	}
-	for range min(n, verifyWorkers) - 1 {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
 }

@@ -90,7 +90,7 @@ func (t *Thread) loadWaiting(r store.Reader) error {
 			if b.done == b.tip {
 				continue
 			}
-			err := t.walk(r, l, l.forked(), b.tip, b.done.Seq, func(_ clock.RecordID, s storedRecord) (bool, error) {
+			err := t.walk(r, l, l.forked(), b.tip, b.done.Seq, func(_ clock.RecordID, s format.Stored) (bool, error) {
 				h, err := format.DecodeHeader(s.Header)
 				if err == nil {
 					t.wakeFor(h.Time)
@@ -164,7 +164,7 @@ func (t *Thread) Waiting() ([]Waiting, error) {
 				continue
 			}
 			wait := Waiting{Count: int(b.tip.Seq - b.done.Seq)}
-			err := t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, s storedRecord) (bool, error) {
+			err := t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
 				r, err := t.reopen(l, id, s)
 				if err == nil {
 					wait.First, wait.Reason = id, t.whyWait(l, r)

@@ -1,0 +1,32 @@
+package store
+
+import (
+	"errors"
+	"slices"
+)
+
+// DeleteSome deletes some of the keys that begin with prefix, in a transaction that may
+// use the reserve of a full disk, and returns how many; 0 says that nothing is left.
+func DeleteSome(s Store, prefix []byte) (n int, err error) {
+	snap := s.Snapshot()
+	defer snap.Release()
+	r := Prefix(prefix)
+	r.KeysOnly = true
+	it := snap.Iterate(r)
+	defer it.Close()
+	tx := s.Begin()
+	defer tx.Discard()
+	tx.UseReserve()
+	for ; it.Valid() && n < 4096; it.Next() {
+		if err := tx.Delete(slices.Clone(it.Key())); errors.Is(err, ErrTooBig) {
+			break
+		} else if err != nil {
+			return 0, err
+		}
+		n++
+	}
+	if err := it.Err(); err != nil {
+		return 0, err
+	}
+	return n, tx.Commit()
+}
