@@ -60,6 +60,7 @@ var noteCodec = canonical.New(canonical.Options{
 	Elements: 4096, Nesting: maxNesting, Malformed: ErrDamaged, TooLarge: ErrDamaged,
 })
 
+// ErrDamaged reports a note that is not what a node wrote.
 var ErrDamaged = fault.New(fault.Corrupt, "the home's note of its databases is damaged")
 
 // A Database is a database as the note has it.
@@ -80,6 +81,7 @@ type headsNote struct {
 	Heads  []Head
 }
 
+// A Head is the last record of a log that was durable.
 type Head struct {
 	_    struct{} `cbor:",toarray"`
 	Log  clock.LogID
