@@ -278,7 +278,7 @@ func (f *feed) admit() (hold bool, err error) {
 	case now != accessNone && was == accessNone:
 		f.told = refusal{}
 		f.link.set(func() { f.link.feeding = now == accessAll })
-		err = f.w.Send(wire.Accepted{Genesis: sh.thread.Genesis(), Tips: wire.FromTips(f.tips())})
+		err = f.accept()
 	case now == accessAll && was == accessControl:
 		f.link.set(func() { f.link.feeding = true })
 		f.stated = statement{}
@@ -294,10 +294,23 @@ func (f *feed) tellFull() error {
 		return nil
 	}
 	if f.full = why; why == (refusal{}) {
-		return f.w.Send(wire.Accepted{Genesis: sh.thread.Genesis(), Tips: wire.FromTips(f.tips())})
+		return f.accept()
 	}
 	id := sh.thread.ID()
 	return f.w.Send(why.message(id[:]))
+}
+
+// accept tells the subscriber that it gets the thread, and what there is of it.
+func (f *feed) accept() error {
+	sh := f.link.share
+	tips := f.tips()
+	slices.SortFunc(tips, format.CompareIDs)
+	for _, part := range wire.Parts(tips, sh.host.tipsPerFrame) {
+		if err := f.w.Send(wire.Accepted{Genesis: sh.thread.Genesis(), Tips: wire.FromTips(part)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tips returns what the subscriber may have, control logs first.

@@ -27,6 +27,7 @@ import (
 	"github.com/weftdb/weft/net/internal/memory"
 	"github.com/weftdb/weft/net/internal/strangers"
 	"github.com/weftdb/weft/net/internal/thread"
+	"github.com/weftdb/weft/net/internal/wire"
 )
 
 // A Gate decides whether a device may have a relay keep a thread.
@@ -87,6 +88,8 @@ type Host struct {
 	cancel context.CancelFunc
 	mdns   interface{ Close() error }
 
+	tipsPerFrame int // that it sends
+
 	limits    Limits
 	resources network.ResourceManager
 	strangers *strangers.Budget
@@ -126,7 +129,7 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	h := &Host{
 		opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign,
 		shares: map[ThreadID]*share{}, peers: map[peer.ID]*remote{}, members: map[keys.PublicKey]int{},
-		limits: opt.Limits.withDefaults(), memory: memory.Of(opt.Store),
+		limits: opt.Limits.withDefaults(), tipsPerFrame: wire.TipsPerFrame, memory: memory.Of(opt.Store),
 	}
 	h.strangers = strangers.New(h.Known, requestTimeout)
 	h.lanes = map[byte]func(peer.ID, stream){laneThread: h.serveThread, laneBlobs: h.serveBlobs}

@@ -99,7 +99,9 @@ func (l *link) subscribe(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	w := wire.NewWriter(s)
 	id := t.ID()
-	if err := w.Send(wire.Subscribe{Version: wire.Version, Thread: id[:], Tips: wire.FromTips(t.Tips())}); err != nil {
+	// What one message does not hold is acknowledged at once: until then it may be sent again.
+	tips := wire.Parts(t.Tips(), h.tipsPerFrame)[0]
+	if err := w.Send(wire.Subscribe{Version: wire.Version, Thread: id[:], Tips: wire.FromTips(tips)}); err != nil {
 		return err
 	}
 	in := make(chan incoming, 2) // decoding runs ahead of the disk by two frames, at most 8 MiB
@@ -272,8 +274,10 @@ func (l *link) acknowledge(ctx context.Context, w *wire.Writer) {
 		changed := l.share.thread.Changed()
 		now := l.share.statement()
 		if !now.equal(last) {
-			if err := w.Send(wire.Ack{Tips: wire.FromTips(told.Replace(now.tips)), State: now.wire()}); err != nil {
-				return
+			for _, part := range wire.Parts(told.Replace(now.tips), l.share.host.tipsPerFrame) {
+				if err := w.Send(wire.Ack{Tips: wire.FromTips(part), State: now.wire()}); err != nil {
+					return
+				}
 			}
 			last = now
 		}

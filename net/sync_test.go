@@ -382,3 +382,43 @@ func TestRelayIntroducesMembers(t *testing.T) {
 	}
 	identical(t, ta, b.ID())
 }
+
+// What does not fit in one message goes in several: subscriptions, answers and
+// acknowledgements, of whatever number of logs.
+func TestTipsInManyFrames(t *testing.T) {
+	parties := []*party{newParty(t), newParty(t), newParty(t)}
+	for _, p := range parties {
+		p.tipsPerFrame = 1
+	}
+	a, b, c := parties[0], parties[1], parties[2]
+	ta := a.create(t)
+	write(t, a, ta, 3)
+	b.connect(t, a)
+	tb := b.join(t, ta)
+	write(t, b, tb, 3)
+	identical(t, ta, b.ID())
+	c.connect(t, a)
+	tc := c.join(t, ta)
+	write(t, c, tc, 3)
+	identical(t, ta, c.ID())
+	identical(t, tc, a.ID())
+	for _, p := range []*party{b, c} {
+		p.halt(t)
+	}
+	write(t, a, ta, 3)
+	for _, p := range []*party{b, c} {
+		p.start(t)
+		th := p.open(t, ta.ID())
+		p.connect(t, a)
+		identical(t, th, a.ID())
+		identical(t, ta, p.ID())
+		same(t, ta, th)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, r := range a.peers {
+		if r.faults != 0 {
+			t.Errorf("%s has %d faults", id, r.faults)
+		}
+	}
+}

@@ -23,6 +23,28 @@ func FromTips(tips []clock.RecordID) []Tip {
 	return w
 }
 
+// TipsPerFrame is how many tips one message names, so that it stays below
+// [MaxSubscribe]. What is more goes in further ones.
+const TipsPerFrame = 10_000
+
+// Parts cuts sorted tips into parts of at most most, between two logs: who reads one
+// takes it for all branches of the logs that it names. There is at least one part.
+func Parts(tips []clock.RecordID, most int) (parts [][]clock.RecordID) {
+	for len(tips) > most {
+		n := most
+		for n > 0 && tips[n-1].Log == tips[n].Log {
+			n--
+		}
+		if n == 0 { // a log with more branches than that
+			for n = most; n < len(tips) && tips[n-1].Log == tips[n].Log; {
+				n++
+			}
+		}
+		parts, tips = append(parts, tips[:n]), tips[n:]
+	}
+	return append(parts, tips)
+}
+
 // Tips is the inverse of [FromTips]. It checks their form; what they name need not
 // exist.
 func Tips(w []Tip) ([]clock.RecordID, error) {

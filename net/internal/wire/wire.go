@@ -71,7 +71,7 @@ func (k Kind) String() string {
 
 // Limits of frames that a peer may send before it is known to be a member, in bytes.
 const (
-	MaxSubscribe = 1 << 20  // about 15,000 logs
+	MaxSubscribe = 1 << 20  // TipsPerFrame tips
 	MaxRequest   = 16 << 10 // a credential, a genesis, an invite; blob IDs
 	MaxHello     = tagsPerFrame*TagSize + 64
 )
