@@ -2,7 +2,6 @@ package expr
 
 import (
 	"math"
-	"regexp"
 	"strconv"
 	"time"
 
@@ -46,7 +45,7 @@ type Env struct {
 	built int
 
 	zones   map[string]*time.Location
-	regexes map[string]*regexp.Regexp
+	regexes map[string]*regex
 }
 
 // run evaluates from fresh bounds. Memory of the evaluation before is used again,

@@ -8,6 +8,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/pattern"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -19,14 +20,27 @@ const (
 	maxCachedLen = 1 << 10
 )
 
+// maxSearches bounds the steps of all searches of a $regexFindAll that nobody but the
+// caller waits for.
+const maxSearches = 1 << 30
+
+// A regex is a regular expression and how many states its match may hold at a time.
+type regex struct {
+	*regexp.Regexp
+	states int
+}
+
+// cost returns the steps that one search through n bytes takes at most.
+func (r *regex) cost(n int) int { return 1 + n*r.states>>4 }
+
 // regex compiles a pattern with the options i, m, s and x for RE2, which runs
 // in linear time.
-func (e *Env) regex(op, pattern, options string) (*regexp.Regexp, error) {
+func (e *Env) regex(op, p, options string) (*regex, error) {
 	// The cost is the same whether or not it was compiled before.
-	if err := e.spend(100 + len(pattern)); err != nil {
+	if err := e.spend(100 + len(p)); err != nil {
 		return nil, err
 	}
-	key := options + "/" + pattern
+	key := options + "/" + p
 	if re := e.regexes[key]; re != nil {
 		return re, nil
 	}
@@ -36,60 +50,39 @@ func (e *Env) regex(op, pattern, options string) (*regexp.Regexp, error) {
 		case strings.ContainsRune("ims", o):
 			flags += string(o)
 		case o == 'x':
-			pattern = unspaced(pattern)
+			p = pattern.Unspaced(p)
 		case o != 'u':
 			return nil, fault.Errorf(fault.BadValue, "%s: invalid flag in regex options: %c", op, o)
 		}
 	}
-	if flags != "" {
-		pattern = "(?" + flags + ")" + pattern
+	if len(p) > pattern.MaxBytes {
+		return nil, fault.Errorf(fault.InvalidRegex, "%s: pattern of %d bytes is larger than %d", op, len(p), pattern.MaxBytes)
 	}
-	re, err := regexp.Compile(pattern)
+	states := pattern.States(p)
+	if states > pattern.MaxStates {
+		return nil, fault.Errorf(fault.InvalidRegex, "%s: pattern is too costly: more than %d states", op, pattern.MaxStates)
+	}
+	if flags != "" {
+		p = "(?" + flags + ")" + p
+	}
+	compiled, err := regexp.Compile(p)
 	if err != nil {
 		return nil, fault.Errorf(fault.InvalidRegex, "Invalid Regex in %s (RE2 syntax; no look-around, back-references, possessive or atomic groups): %v", op, err)
 	}
+	re := &regex{compiled, states}
 	if len(key) > maxCachedLen {
 		return re, nil
 	}
 	if len(e.regexes) >= maxCached || e.regexes == nil {
-		e.regexes = map[string]*regexp.Regexp{}
+		e.regexes = map[string]*regex{}
 	}
 	e.regexes[key] = re
 	return re, nil
 }
 
-// unspaced removes the white space and comments that option x ignores.
-func unspaced(p string) string {
-	var b strings.Builder
-	class := false
-	for i := 0; i < len(p); i++ {
-		c := p[i]
-		switch {
-		case c == '\\' && i+1 < len(p):
-			i++
-			b.WriteByte(c)
-			b.WriteByte(p[i])
-			continue
-		case class:
-			class = c != ']'
-		case c == '[':
-			class = true
-		case c == '#':
-			for i < len(p) && p[i] != '\n' {
-				i++
-			}
-			continue
-		case c == ' ' || c >= '\t' && c <= '\r':
-			continue
-		}
-		b.WriteByte(c)
-	}
-	return b.String()
-}
-
 // A finding is what an operator makes of a regular expression: re is nil if an
 // argument is null.
-type finding func(e *Env, op string, re *regexp.Regexp, s []byte) (value.Value, error)
+type finding func(e *Env, op string, re *regex, s []byte) (value.Value, error)
 
 func regexForm(f finding) form {
 	return namedForm(2, func(e *Env, op string, args []value.Value) (value.Value, error) {
@@ -123,18 +116,18 @@ func regexForm(f finding) form {
 		if err != nil {
 			return nullValue, err
 		}
-		if err := e.spend(1 + len(input.Str())>>3); err != nil {
+		if err := e.spend(x.cost(len(input.Str()))); err != nil {
 			return nullValue, err
 		}
 		return f(e, op, x, input.Str())
 	}, "input", "regex", "options")
 }
 
-func regexMatch(_ *Env, _ string, re *regexp.Regexp, s []byte) (value.Value, error) {
+func regexMatch(_ *Env, _ string, re *regex, s []byte) (value.Value, error) {
 	return boolean(re != nil && re.Match(s)), nil
 }
 
-func regexFind(e *Env, op string, re *regexp.Regexp, s []byte) (value.Value, error) {
+func regexFind(e *Env, op string, re *regex, s []byte) (value.Value, error) {
 	if re == nil {
 		return nullValue, nil
 	}
@@ -145,15 +138,29 @@ func regexFind(e *Env, op string, re *regexp.Regexp, s []byte) (value.Value, err
 	return e.match(op, s, at, utf8.RuneCount(s[:at[0]]))
 }
 
-func regexFindAll(e *Env, op string, re *regexp.Regexp, s []byte) (value.Value, error) {
+func regexFindAll(e *Env, op string, re *regex, s []byte) (value.Value, error) {
 	out := e.array(op)
 	if re == nil {
 		return out.value()
 	}
-	// As many matches as there is room for.
-	most := (maxBuilt - min(e.built, maxBuilt)) / (64 + 16*re.NumSubexp())
+	// As many matches as there is room for, and time: a search for one may look at all
+	// that is left of the text, as for x*y|x in many x.
+	room := (maxBuilt - min(e.built, maxBuilt)) / (64 + 16*re.NumSubexp())
+	time := maxSearches
+	if e.Meter != nil {
+		time = max(0, maxSteps-e.less-e.steps)
+	}
+	time /= re.cost(len(s))
+	all := re.FindAllSubmatchIndex(s, min(room, time)+1)
+	if len(all) > time {
+		e.charge(maxSteps)
+		return nullValue, fault.Errorf(fault.ExceededMemoryLimit, "%s takes too long: the pattern has more than %d matches in %d bytes", op, time, len(s))
+	}
+	if e.Meter != nil {
+		e.charge(len(all) * re.cost(len(s)))
+	}
 	done, points := 0, 0
-	for _, at := range re.FindAllSubmatchIndex(s, most+1) {
+	for _, at := range all {
 		points += utf8.RuneCount(s[done:at[0]])
 		done = at[0]
 		v, err := e.match(op, s, at, points)

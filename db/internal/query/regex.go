@@ -9,31 +9,32 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/pattern"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
 
 // compileRegex compiles a pattern with MongoDB's options i, m, s, x and u for
 // RE2, which runs in linear time. What RE2 lacks is an error that says so.
-func compileRegex(path, pattern, options string) (*regexLeaf, error) {
+func compileRegex(path, p, options string) (*regexLeaf, error) {
 	flags := ""
 	for _, o := range options {
 		switch {
 		case strings.ContainsRune("ims", o):
 			flags += string(o)
 		case o == 'x':
-			pattern = stripExtended(pattern)
+			p = pattern.Unspaced(p)
 		case o != 'u':
 			return nil, fault.Errorf(fault.BadValue, "%s: $regex: invalid flag in regex options: %c", path, o)
 		}
 	}
-	states, err := checkCost(path, pattern)
+	states, err := checkCost(path, p)
 	if err != nil {
 		return nil, err
 	}
-	expr := pattern
+	expr := p
 	if flags != "" {
-		expr = "(?" + flags + ")" + pattern
+		expr = "(?" + flags + ")" + p
 	}
 	re, err := regexp.Compile(expr)
 	if err != nil {
@@ -47,31 +48,18 @@ func compileRegex(path, pattern, options string) (*regexLeaf, error) {
 		return nil, fault.Errorf(fault.InvalidRegex,
 			"%s: $regex: Regular expression is invalid or unsupported (RE2 syntax; no look-around, back-references, possessive or atomic groups): %s", path, why)
 	}
-	raw := append(append([]byte(pattern), 0), options...)
+	raw := append(append([]byte(p), 0), options...)
 	return &regexLeaf{re: re, states: states, raw: value.Value{Type: bson.TypeRegex, Data: append(raw, 0)}}, nil
 }
 
-const (
-	// maxPattern is MongoDB's bound on a pattern, in bytes.
-	maxPattern = 32764
-	// maxCost bounds the states that a match may hold at a time: its time is at
-	// most this times the length of the text.
-	maxCost = 2000
-)
-
-// checkCost refuses patterns that would be slow: a filter is judged by every
-// replica, on any document. It counts the states. An invalid pattern passes; its
-// compilation fails.
-func checkCost(path, pattern string) (states int, err error) {
-	if len(pattern) > maxPattern {
-		return 0, fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern of %d bytes is larger than %d", path, len(pattern), maxPattern)
+// checkCost refuses patterns that would be slow, and returns their states. An invalid
+// pattern passes; its compilation fails.
+func checkCost(path, p string) (states int, err error) {
+	if len(p) > pattern.MaxBytes {
+		return 0, fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern of %d bytes is larger than %d", path, len(p), pattern.MaxBytes)
 	}
-	re, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return 0, nil
-	}
-	if states = cost(re); states > maxCost {
-		return 0, fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern is too costly: more than %d states", path, maxCost)
+	if states = pattern.States(p); states > pattern.MaxStates {
+		return 0, fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern is too costly: more than %d states", path, pattern.MaxStates)
 	}
 	return states, nil
 }
@@ -113,75 +101,26 @@ func costs(v value.Value) (n int) {
 	return n
 }
 
-func costOf(pattern, options string) int {
+func costOf(p, options string) int {
 	if strings.Contains(options, "x") {
-		pattern = stripExtended(pattern)
+		p = pattern.Unspaced(p)
 	}
-	if len(pattern) > maxPattern {
+	if len(p) > pattern.MaxBytes {
 		return 0 // refused
 	}
-	re, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return 0 // refused
-	}
-	return cost(re)
-}
-
-// cost counts the characters and classes of a pattern with its repetitions
-// written out.
-func cost(re *syntax.Regexp) int {
-	n := 1
-	if re.Op == syntax.OpLiteral {
-		n = len(re.Rune)
-	}
-	for _, sub := range re.Sub {
-		n = min(n+cost(sub), 1<<30)
-	}
-	if re.Op == syntax.OpRepeat {
-		n = min(n*max(re.Min, re.Max, 1), 1<<30)
-	}
-	return n
-}
-
-// stripExtended removes the white space and comments that option x ignores.
-func stripExtended(p string) string {
-	var b strings.Builder
-	class := false
-	for i := 0; i < len(p); i++ {
-		c := p[i]
-		switch {
-		case c == '\\' && i+1 < len(p):
-			b.WriteByte(c)
-			i++
-			b.WriteByte(p[i])
-			continue
-		case class:
-			class = c != ']'
-		case c == '[':
-			class = true
-		case c == '#':
-			for i < len(p) && p[i] != '\n' {
-				i++
-			}
-			continue
-		case c == ' ' || c >= '\t' && c <= '\r':
-			continue
-		}
-		b.WriteByte(c)
-	}
-	return b.String()
+	return pattern.States(p)
 }
 
 // literalPrefix returns the text that every match starts with, if the pattern
 // is anchored and case counts.
-func literalPrefix(pattern, options string) string {
+func literalPrefix(p, options string) string {
 	if strings.ContainsAny(options, "im") {
 		return ""
 	}
 	if strings.Contains(options, "x") {
-		pattern = stripExtended(pattern)
+		p = pattern.Unspaced(p)
 	}
-	re, err := syntax.Parse(pattern, syntax.Perl)
+	re, err := syntax.Parse(p, syntax.Perl)
 	if err != nil || re.Op != syntax.OpConcat || len(re.Sub) < 2 || re.Sub[0].Op != syntax.OpBeginText {
 		return ""
 	}
