@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	stdnet "net"
 	"os"
 	"os/exec"
@@ -86,13 +87,20 @@ type commandError struct{ what, said string }
 
 func (e *commandError) Error() string { return e.what + ": " + e.said }
 
-// freePort returns a TCP port that nobody listens at.
+// freePort returns a TCP port that nobody listens at, of those that the system gives to
+// nobody by itself: it must be free in each life of the device.
 func freePort() (int, error) {
-	l, err := stdnet.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	const lowest, ports, tries = 10_000, 20_000, 100
+	for n := 1; ; n++ {
+		port := lowest + rand.N(ports)
+		l, err := stdnet.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
+		if n == tries {
+			return 0, err
+		}
 	}
-	return l.Addr().(*stdnet.TCPAddr).Port, l.Close()
 }
 
 // start runs the home's daemon and returns when it is ready.
