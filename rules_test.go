@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -209,6 +210,68 @@ func TestWallsInsideNode(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What an embedder calls names no type of an internal package: its aliases have public
+// names. A kind of error is only compared; package replica is for node.
+func TestSignaturesArePublic(t *testing.T) {
+	public := []string{"db", "net", "node", "buckets", "inbox", "keys", "db/command", "db/threaddb"}
+	goFiles(t, func(path string, file *ast.File) {
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if strings.HasSuffix(path, "_test.go") || !slices.Contains(public, dir) {
+			return
+		}
+		hidden := map[string]bool{}
+		for _, imp := range file.Imports {
+			name := strings.Trim(imp.Path.Value, `"`)
+			if rest, ours := strings.CutPrefix(name, module+"/"); ours && strings.Contains("/"+rest, "/internal/") {
+				hidden[name[strings.LastIndex(name, "/")+1:]] = true
+			}
+		}
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || !f.Name.IsExported() || f.Recv != nil && !exportedReceiver(f.Recv) {
+				continue
+			}
+			ast.Inspect(f.Type, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					if x, ok := s.X.(*ast.Ident); ok && hidden[x.Name] && (x.Name != "fault" || s.Sel.Name != "Kind") {
+						t.Errorf("%s: %s names %s.%s, which a caller cannot write", path, f.Name.Name, x.Name, s.Sel.Name)
+					}
+				}
+				return true
+			})
+		}
+	})
+}
+
+func exportedReceiver(r *ast.FieldList) bool {
+	x := r.List[0].Type
+	if p, ok := x.(*ast.StarExpr); ok {
+		x = p.X
+	}
+	id, ok := x.(*ast.Ident)
+	return ok && id.IsExported()
+}
+
+// No room grows into a hall: a package has fewer than 6,000 lines.
+func TestPackagesAreSmall(t *testing.T) {
+	lines := map[string]int{}
+	goFiles(t, func(path string, _ *ast.File) {
+		if strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines[filepath.Dir(path)] += strings.Count(string(b), "\n")
+	})
+	for dir, n := range lines {
+		if n >= 6000 {
+			t.Errorf("%s has %d lines: carve a room out of it", dir, n)
+		}
+	}
 }
 
 // The walls inside db: each room imports what is listed and nothing else of ours. What

@@ -57,7 +57,7 @@ func (c *Collection) Aggregate(ctx context.Context, stages []bson.Raw, o Aggrega
 	}
 	a := &Aggregation{db: c.db, v: v, o: o, open: map[*search.Cursor]struct{}{}}
 	a.ctx, a.cancel = search.WithMaxTime(ctx, o.MaxTime)
-	a.run, err = p.Run(a, c.name, pipeline.Options{MaxBytes: o.MaxBytes, Now: c.db.fold.Wall(), Vars: vars, Stop: a.stop})
+	a.run, err = p.Run(source{a}, c.name, pipeline.Options{MaxBytes: o.MaxBytes, Now: c.db.fold.Wall(), Vars: vars, Stop: a.stop})
 	if err != nil {
 		err = search.TimeError(a.ctx, err)
 		a.Close()
@@ -95,9 +95,11 @@ func (a *Aggregation) stop() error {
 	return a.ctx.Err()
 }
 
-// Open makes an Aggregation the source of its pipeline: what it gives is of its
-// moment.
-func (a *Aggregation) Open(collection string, q pipeline.Query) (pipeline.Cursor, error) {
+// A source gives a pipeline what it reads, of the moment of its aggregation.
+type source struct{ *Aggregation }
+
+// Open reads a collection.
+func (a source) Open(collection string, q pipeline.Query) (pipeline.Cursor, error) {
 	a.v.Refs.Add(1) // for the cursor
 	o := FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, NoIndex: a.o.NoIndex, Hint: a.o.Hint}
 	a.o.Hint = bson.RawValue{} // it is for the first
@@ -106,11 +108,11 @@ func (a *Aggregation) Open(collection string, q pipeline.Query) (pipeline.Cursor
 		return nil, err
 	}
 	a.open[c] = struct{}{}
-	return &stored{a, c}, nil
+	return &stored{a.Aggregation, c}, nil
 }
 
-// Spread makes scans of an Aggregation those of several goroutines.
-func (a *Aggregation) Spread(collection string, q pipeline.Query) (drain func(func() pipeline.Sink) error, closing func(), err error) {
+// Spread makes a scan that of several goroutines.
+func (a source) Spread(collection string, q pipeline.Query) (drain func(func() pipeline.Sink) error, closing func(), err error) {
 	s, err := search.For(a.ctx, a.v, collection, search.Options{Filter: q.Filter, NoIndex: a.o.NoIndex, Hint: a.o.Hint}, false)
 	if err != nil {
 		return nil, nil, err

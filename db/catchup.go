@@ -27,7 +27,7 @@ func (w *Watch) catchUp(ctx context.Context) error {
 	}
 	p := w.past
 	p.Open(w.db.fold.Journal, v)
-	if w.Gaps != v.Gaps {
+	if w.at.Gaps != v.Gaps {
 		if err := w.queueGaps(v); err != nil {
 			return err
 		}
@@ -37,9 +37,9 @@ func (w *Watch) catchUp(ctx context.Context) error {
 		return err
 	}
 	if done {
-		w.pos, w.Bookmark, w.behind, w.past = v.Seq, v.Bookmark(), false, nil
+		w.pos, w.at, w.behind, w.past = v.Seq, v.Bookmark(), false, nil
 		if k := len(w.queue); k > 0 {
-			w.queue[k-1].upTo = w.Bookmark
+			w.queue[k-1].upTo = w.at
 		}
 	}
 	return nil
@@ -47,19 +47,19 @@ func (w *Watch) catchUp(ctx context.Context) error {
 
 // queueGaps tells the gaps since the watch's place.
 func (w *Watch) queueGaps(v *view.View) error {
-	colls, err := v.GapsSince(w.Gaps)
+	colls, err := v.GapsSince(w.at.Gaps)
 	if err != nil {
 		return err
 	}
 	for _, c := range colls {
 		w.past.Inexact[c] = true
 		if c == "" || w.sub.Audience.Covers(c) {
-			w.queue = append(w.queue, told{gap: c, upTo: w.Bookmark})
+			w.queue = append(w.queue, told{gap: c, upTo: w.at})
 		}
 	}
-	w.Gaps = v.Gaps
+	w.at.Gaps = v.Gaps
 	if k := len(w.queue); k > 0 {
-		w.queue[k-1].upTo = w.Bookmark
+		w.queue[k-1].upTo = w.at
 	}
 	return nil
 }
@@ -67,9 +67,9 @@ func (w *Watch) queueGaps(v *view.View) error {
 // readRecords queues what the next records of the journal changed, as far as v
 // has them, and reports whether these were the last.
 func (w *Watch) readRecords(v *view.View) (done bool, err error) {
-	from, last := w.At, v.N
-	if w.At == v.N {
-		from = max(w.At, w.Ahead)
+	from, last := w.at.At, v.N
+	if w.at.At == v.N {
+		from = max(w.at.At, w.at.Ahead)
 	}
 	if k := len(v.Ahead); k > 0 {
 		last = max(last, v.Ahead[k-1].Last)
@@ -79,17 +79,17 @@ func (w *Watch) readRecords(v *view.View) (done bool, err error) {
 		return false, err
 	}
 	if len(as) == 0 && from < last { // the rest was cut off; a gap is told
-		w.Bookmark = view.Bookmark{At: max(w.At, v.N), Ahead: max(w.Ahead, last), Gaps: w.Gaps}
+		w.at = view.Bookmark{At: max(w.at.At, v.N), Ahead: max(w.at.Ahead, last), Gaps: w.at.Gaps}
 	}
 	for i := range as {
 		n := as[i].N
 		if n > last {
 			break
 		}
-		next := w.Bookmark
+		next := w.at
 		if n <= v.N {
 			next.At = n
-		} else if n <= w.Ahead || !keyspace.IsAhead(v.Ahead, n) {
+		} else if n <= w.at.Ahead || !keyspace.IsAhead(v.Ahead, n) {
 			continue // told already, or not folded: it comes when the cursor passes it
 		} else {
 			next.Ahead = n
@@ -109,7 +109,7 @@ func (w *Watch) readRecords(v *view.View) (done bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		w.queuePast(cs, w.Bookmark)
+		w.queuePast(cs, w.at)
 	}
 	return true, nil
 }
@@ -118,13 +118,13 @@ func (w *Watch) readRecords(v *view.View) (done bool, err error) {
 // told with the bookmark after it, so that who resumes in between is told all again.
 func (w *Watch) queuePast(cs []change.Change, next view.Bookmark) {
 	for i := range cs {
-		t := told{Change: &cs[i], upTo: w.Bookmark}
+		t := told{Change: &cs[i], upTo: w.at}
 		if i == len(cs)-1 {
 			t.upTo = next
 		}
 		w.queue = append(w.queue, t)
 	}
-	w.Bookmark = next
+	w.at = next
 }
 
 // changes tells what the operations of a record did, as far as it is known now.

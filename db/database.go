@@ -8,9 +8,15 @@ import (
 	"github.com/weftdb/weft/db/internal/fold"
 )
 
-// Open opens the fold of a database, and the database on it; end closes both. It
-// is for package replica, which gives a node what it needs to keep a database.
-func Open(ctx context.Context, name string, o fold.Options) (d *DB, f *fold.Fold, end func(), err error) {
+// A node opens databases by package replica, which finds the way in here: fold.Door.
+func init() {
+	fold.Door = func(ctx context.Context, name string, o fold.Options) (any, *fold.Fold, func(), error) {
+		return open(ctx, name, o)
+	}
+}
+
+// open opens the fold of a database, and the database on it; end closes both.
+func open(ctx context.Context, name string, o fold.Options) (d *DB, f *fold.Fold, end func(), err error) {
 	db := &DB{name: name, watches: map[*feed.Subscription]struct{}{}}
 	db.life, db.endLife = context.WithCancel(context.Background())
 	o.Published = db.scheduleSweep

@@ -99,15 +99,15 @@ func (o *WatchOptions) criteria() (m change.Criteria, err error) {
 // A Watch is a stream of changes in the order of this replica's commits. It
 // belongs to one goroutine, but for Close; the caller owes Close.
 type Watch struct {
-	db            *DB
-	sub           *feed.Subscription
-	eyes          view.Eyes
-	queue         []told
-	told          view.Bookmark // after the last change that Next returned
-	pos           uint64        // the commit up to which changes are queued
-	view.Bookmark               // after it
-	behind        bool          // changes are to be read from the journal first
-	past          *past.Past    // while it is behind
+	db     *DB
+	sub    *feed.Subscription
+	eyes   view.Eyes
+	queue  []told
+	told   view.Bookmark // after the last change that Next returned
+	pos    uint64        // the commit up to which changes are queued
+	at     view.Bookmark // after it
+	behind bool          // changes are to be read from the journal first
+	past   *past.Past    // while it is behind
 }
 
 // A told change waits in a watch, with the place after it.
@@ -131,15 +131,15 @@ func (db *DB) Watch(ctx context.Context, o WatchOptions) (*Watch, error) {
 		return nil, err
 	}
 	defer v.Release()
-	w := &Watch{db: db, sub: sub, eyes: view.EyesOf(ctx), pos: v.Seq, Bookmark: v.Bookmark()}
+	w := &Watch{db: db, sub: sub, eyes: view.EyesOf(ctx), pos: v.Seq, at: v.Bookmark()}
 	if o.ResumeAfter != "" {
-		if w.Bookmark, err = db.feed.BookmarkOf(o.ResumeAfter, v); err != nil {
+		if w.at, err = db.feed.BookmarkOf(o.ResumeAfter, v); err != nil {
 			db.unsubscribe(sub)
 			return nil, err
 		}
 		w.behind = true
 	}
-	w.told = w.Bookmark
+	w.told = w.at
 	return w, nil
 }
 
@@ -177,7 +177,7 @@ func (w *Watch) Close() { w.db.unsubscribe(w.sub) }
 // changes since that are not for this watch.
 func (w *Watch) Token() (string, error) {
 	if len(w.queue) == 0 && !w.behind {
-		return w.db.feed.Token(w.Bookmark)
+		return w.db.feed.Token(w.at)
 	}
 	return w.db.feed.Token(w.told)
 }
@@ -235,7 +235,7 @@ func (w *Watch) next(ctx context.Context) (c Change, wait <-chan struct{}, err e
 		}
 		w.take(hits)
 		if next > w.pos {
-			w.pos, w.Bookmark = next, at
+			w.pos, w.at = next, at
 		}
 		if len(hits) == 0 {
 			return c, wait, nil
@@ -245,7 +245,7 @@ func (w *Watch) next(ctx context.Context) (c Change, wait <-chan struct{}, err e
 
 // take queues hits; only the last of a commit is told with the place after it.
 func (w *Watch) take(hits []feed.Hit) {
-	upTo := w.Bookmark
+	upTo := w.at
 	for i, h := range hits {
 		if i == len(hits)-1 || hits[i+1].Seq != h.Seq {
 			upTo = h.News.Bookmark

@@ -37,8 +37,11 @@ type Post struct {
 	changed map[keys.PublicKey]chan struct{}
 }
 
+// A Store is where a relay keeps mail.
+type Store = store.Store
+
 // NewPost returns the post whose keys in s begin with prefix.
-func NewPost(s store.Store, prefix []byte, o PostOptions) *Post {
+func NewPost(s Store, prefix []byte, o PostOptions) *Post {
 	if o.MaxMessages == 0 {
 		o.MaxMessages = 10_000
 	}

@@ -146,6 +146,8 @@ type (
 type (
 	// A Store keeps the threads of a host; [Options] has one.
 	Store = store.Store
+	// A Reader reads from a [Store], as of one moment.
+	Reader = store.Reader
 	// A Tx is a transaction of a [Store].
 	Tx = store.Tx
 	// A Time is a hybrid logical clock reading.
@@ -173,10 +175,10 @@ func ParseRole(name string) (Role, error) { return format.ParseRole(name) }
 
 // EssenceIn reads from the store what a thread can be opened with, without opening
 // it.
-func EssenceIn(r store.Reader, id ThreadID) (Essence, error) { return thread.EssenceIn(r, id) }
+func EssenceIn(r Reader, id ThreadID) (Essence, error) { return thread.EssenceIn(r, id) }
 
 // Restored says that a store is a copy of what it was at another time: each
 // thread's next record begins a new data log, as the device may have written more
 // in its present one. No host may have the store open. Calling it again changes
 // nothing.
-func Restored(st store.Store) error { return thread.Restored(st) }
+func Restored(st Store) error { return thread.Restored(st) }

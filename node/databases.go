@@ -15,7 +15,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
@@ -396,7 +395,7 @@ func deleteRange(s store.Store, prefix []byte) error {
 // A DatabaseInfo describes a database at one moment.
 type DatabaseInfo struct {
 	DatabaseRef
-	Hash      clock.Hash // the state hash
+	Hash      db.Hash // the state hash
 	Documents int64
 	Records   int64
 	Bytes     int64             // of records, as they are stored and sent
@@ -434,7 +433,7 @@ type PeerStatus = net.PeerStatus
 // A DatabaseStatus says how a database stands with each of its peers.
 type DatabaseStatus struct {
 	DatabaseRef
-	Hash  clock.Hash
+	Hash  db.Hash
 	Peers []PeerStatus
 }
 

@@ -56,12 +56,13 @@ type Replica struct {
 // finishes an interrupted fold first; arrivals that are not folded yet are folded
 // in the background.
 func Open(ctx context.Context, o Options) (*Replica, error) {
-	d, f, end, err := db.Open(ctx, o.Name, fold.Options{
+	opened, f, end, err := fold.Door(ctx, o.Name, fold.Options{
 		Store: o.Store, Prefix: o.Prefix, Journal: o.Journal, Clock: o.Clock, Identity: o.Identity, Log: o.Log, Loaded: o.Loaded,
 	})
 	if err != nil {
 		return nil, err
 	}
+	d := opened.(*db.DB)
 	return &Replica{DB: d, Fold: f, end: end, commands: command.New(d)}, nil
 }
 
