@@ -32,9 +32,11 @@ func (n *Node) Invite(ctx context.Context, name string, o InviteOptions) (string
 	if err != nil {
 		return "", err
 	}
-	role, err := parseRole(o.Role)
-	if err != nil {
-		return "", err
+	role := net.RoleWriter
+	if o.Role != "" {
+		if role, err = net.ParseRole(o.Role); err != nil {
+			return "", fault.Of(ErrInvalid, "%v: give writer or owner", err)
+		}
 	}
 	relays, err := n.relaysOf(name)
 	if err != nil {
@@ -51,18 +53,6 @@ func (n *Node) Invite(ctx context.Context, name string, o InviteOptions) (string
 		return "", err
 	}
 	return invite.URL(), nil
-}
-
-func parseRole(s string) (net.Role, error) {
-	switch s {
-	case "", "writer":
-		return net.RoleWriter, nil
-	case "owner":
-		return net.RoleOwner, nil
-	case "admin", "reader", "relay":
-		return 0, fault.Of(ErrInvalid, "the role %s cannot be given yet: give writer or owner", s)
-	}
-	return 0, fault.Of(ErrInvalid, "unknown role %.40q: give writer or owner", s)
 }
 
 // Join joins the database of an invite under a name of this node's, "" for the

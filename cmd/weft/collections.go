@@ -130,6 +130,9 @@ func (a *app) collectionUpdate() *cobra.Command {
 			}
 			options = append(options, bson.E{Key: "dryRun", Value: o.dryRun}, bson.E{Key: "force", Value: o.force}, bson.E{Key: "list", Value: int32(100)})
 			reply, err := a.run(ctx, c, args[0], append(bson.D{{Key: "collMod", Value: args[1]}}, options...))
+			if _, none := reply.LookupErr("misfits"); err != nil && none != nil {
+				return err // it says all
+			}
 			if reply != nil {
 				err = errors.Join(err, a.printReply(reply))
 			}

@@ -161,7 +161,7 @@ func TestRefusedEarly(t *testing.T) {
 			{`no database is named "nowhere"`, []string{"import", "nowhere", "things", docs}},
 			{`bad name`, []string{"import", "shop", "bad name", docs}},
 			{`system.x`, []string{"import", "shop", "system.x", docs}},
-			{`lacks "zz"`, []string{"import", "shop", "strict", docs}},
+			{`missing required field "zz"`, []string{"import", "shop", "strict", docs}},
 			{`no bucket is named "nowhere"`, []string{"bucket", "push", "nowhere", folder}},
 		} {
 			for range 3 {

@@ -34,7 +34,7 @@ func (r *run) objects(n *node, v value.Value, s seen) bool {
 	if missing > 0 {
 		for i, name := range n.want {
 			if !present[i] {
-				return r.no("required", "lacks %q", name)
+				return r.no("required", "missing required field %q", name)
 			}
 		}
 	}

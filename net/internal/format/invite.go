@@ -94,7 +94,7 @@ func ParseInvite(url string) (Invite, error) {
 	// The decoder skips line breaks, which would give an invite two texts.
 	b, err := inviteText.DecodeString(text)
 	if err != nil || strings.ContainsAny(text, "\r\n") || len(b) < 5 {
-		return Invite{}, fault.Of(ErrMalformed, "invite: not base64url")
+		return Invite{}, fault.Of(ErrMalformed, "this is no invite: what follows weft: is not base64url")
 	}
 	b, sum := b[:len(b)-4], b[len(b)-4:]
 	if want := digest(domainInvite, b); !bytes.Equal(sum, want[:4]) {
