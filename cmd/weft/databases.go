@@ -196,7 +196,7 @@ func (a *app) dbStatus() *cobra.Command {
 			}
 			return a.printStatus(statusOf(r.Msg))
 		})
-	cmd.Flags().StringVar(&wait, "wait", "", "wait until every relay and connected member is in this state: identical, refused, …")
+	cmd.Flags().StringVar(&wait, "wait", "", "wait until every relay and connected member is in this state: identical, behind, ahead, diverged, refused, waiting or unreachable")
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait")
 	return cmd
 }
