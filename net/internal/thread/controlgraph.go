@@ -26,7 +26,7 @@ type controlRecord struct {
 	checked bool // check has passed it: what its ancestors are does not change
 
 	// Read from the payload once, by read.
-	cert *keys.Certificate  // of a join
+	cert *keys.Certificate  // of a join; nil if it is malformed
 	data *format.Descriptor // of a join, or of a log; nil if it is malformed
 	log  clock.LogID        // that data describes
 }
@@ -34,7 +34,9 @@ type controlRecord struct {
 // read decodes what the fold needs of the payload, however often that runs.
 func (c *controlRecord) read(thread format.ThreadID) {
 	if c.payload.Op == format.OpJoin && c.cert == nil {
-		c.cert, _ = keys.DecodeCertificate(c.payload.Certificate) // check has said so if it cannot be
+		if cert, err := keys.DecodeCertificate(c.payload.Certificate); err == nil {
+			c.cert = cert
+		}
 	}
 	if c.payload.Data != nil && c.data == nil {
 		if d, err := format.DecodeDescriptor(c.payload.Data); err == nil {
@@ -57,8 +59,8 @@ func (c *controlRecord) before(o *controlRecord) int {
 //
 // Invariant: the graph is closed under parents, each record is later than its
 // parents, and state is the fold of the records in the order that order gives, made
-// when it is asked for. That is a function of the set of records: whatever came first, replicas that hold the
-// same have the same members and void the same logs.
+// when it is asked for. That is a function of the set of records: whatever came first,
+// replicas that hold the same have the same members and void the same logs.
 //
 //	o1 open ── o2 invite ─┬─ o3 revoke     of the owner, rank 0
 //	                      └─ j1 join       of who was invited, rank 1

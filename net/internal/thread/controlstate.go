@@ -111,6 +111,10 @@ func (s *controlState) join(c *controlRecord) error {
 		return err
 	}
 	cert := c.cert
+	if cert == nil {
+		_, err := keys.DecodeCertificate(c.payload.Certificate)
+		return fault.Of(format.ErrMalformed, "certificate: %w", err)
+	}
 	if m := s.members[cert.Sign]; m != nil && m.Identity != cert.Identity {
 		// Its logs would have another writer on replicas that have not met the
 		// other record: none of them counts.

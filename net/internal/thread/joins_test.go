@@ -115,6 +115,26 @@ func TestUselessJoinsKeepNobodyOut(t *testing.T) {
 	}
 }
 
+// A join is not verified again when it is loaded. One whose certificate the disk altered
+// lets nobody in.
+func TestLoadedJoinWithoutCertificate(t *testing.T) {
+	c := newCrowd(t, 1, false)
+	var all []*controlRecord
+	for _, r := range append(slices.Clone(c.owner), c.joins...) {
+		all = append(all, &r)
+	}
+	join := *all[len(all)-1].payload
+	join.Certificate = join.Certificate[1:]
+	all[len(all)-1].payload = &join
+	g := newControlGraph(c.thread, c.genesis)
+	if err := g.addAll(all); err != nil {
+		t.Fatal(err)
+	}
+	if s := g.state(); len(s.members) != 1 || len(s.refused) != 1 {
+		t.Errorf("members %v, refused %v", s.members, s.refused)
+	}
+}
+
 // Joins by an invite that was revoked cost what there are of them.
 func BenchmarkUselessJoins(b *testing.B) {
 	for _, n := range []int{150, 1500, 10_000} {
