@@ -303,9 +303,7 @@ func (f *feed) tellFull() error {
 // accept tells the subscriber that it gets the thread, and what there is of it.
 func (f *feed) accept() error {
 	sh := f.link.share
-	tips := f.tips()
-	slices.SortFunc(tips, format.CompareIDs)
-	for _, part := range wire.Parts(tips, sh.host.tipsPerFrame) {
+	for _, part := range wire.Parts(f.tips(), sh.host.tipsPerFrame) {
 		if err := f.w.Send(wire.Accepted{Genesis: sh.thread.Genesis(), Tips: wire.FromTips(part)}); err != nil {
 			return err
 		}
@@ -313,7 +311,8 @@ func (f *feed) accept() error {
 	return nil
 }
 
-// tips returns what the subscriber may have, control logs first.
+// tips returns what the subscriber may have, control logs first; branches of a log are
+// next to each other.
 func (f *feed) tips() []clock.RecordID {
 	t := f.link.share.thread
 	all := t.Sendable()
@@ -345,7 +344,7 @@ func (f *feed) drain(ctx context.Context) error {
 				break
 			}
 			more = true
-			if err := f.sendRun(tip, after, tipset.Branches(tips, tip.Log) > 1); err != nil {
+			if err := f.sendRun(tip, after, tipset.Forked(tips, i)); err != nil {
 				return err
 			}
 			if err := ctx.Err(); err != nil {
@@ -377,7 +376,7 @@ func (f *feed) lacksControl(tips []clock.RecordID) bool {
 // tips[i], or that it lacks nothing of it.
 func (f *feed) position(tips []clock.RecordID, i int) (after uint64, lacks bool) {
 	tip, t := tips[i], f.link.share.thread
-	forked := tipset.Branches(tips, tip.Log) > 1
+	forked := tipset.Forked(tips, i)
 	after = t.Start(tip.Log)
 	for _, have := range [][]clock.RecordID{f.sent[tip.Log], f.link.knows(tip.Log)} {
 		for _, c := range have {

@@ -198,20 +198,11 @@ func OpenMemory() (store.Store, error) {
 
 // claim notes the engine of a store.
 func claim(dir, text string) error {
-	f, err := os.CreateTemp(dir, engineFile+"-*.tmp")
-	if err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, engineFile), []byte(text+"\n")); err != nil {
 		return fmt.Errorf("write the store's engine: %w", err)
 	}
-	_, err = f.WriteString(text + "\n")
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, engineFile))
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write the store's engine: %w", err), os.Remove(f.Name()))
-	}
 	// The folder is new: a loss of power must not take it, and what is synced in it.
-	if err := errors.Join(durable.Folder(dir), durable.Folder(filepath.Dir(dir))); err != nil {
+	if err := durable.Folder(filepath.Dir(dir)); err != nil {
 		return fmt.Errorf("sync the store's folder: %w", err)
 	}
 	return nil

@@ -121,13 +121,7 @@ const tempPrefix = ".tmp-"
 
 // Sweep removes the files that a crash left half written.
 func (s *Store) Sweep() error {
-	if s.thread.Dir == "" {
-		return nil
-	}
-	files, err := os.ReadDir(s.dir())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	files, err := s.listing()
 	for _, f := range files {
 		if strings.HasPrefix(f.Name(), tempPrefix) {
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir(), f.Name())))
@@ -137,6 +131,18 @@ func (s *Store) Sweep() error {
 		return fmt.Errorf("sweep blobs: %w", err)
 	}
 	return nil
+}
+
+// listing returns what is in the folder of the thread's files, if there is one.
+func (s *Store) listing() ([]fs.DirEntry, error) {
+	if s.thread.Dir == "" {
+		return nil, nil
+	}
+	files, err := os.ReadDir(s.dir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return files, err
 }
 
 // dir is the folder of the thread's files; half of the ID tells threads apart.
@@ -183,15 +189,12 @@ func (s *Store) Sealed(id format.BlobID) ([]byte, error) {
 func (s *Store) read(id format.BlobID) ([]byte, error) {
 	snap := s.thread.Store.Snapshot()
 	defer snap.Release()
-	v, err := snap.Get(s.entryKey(id))
+	v, err := s.entry(snap, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fault.Of(ErrNotFound, "no blob %s", id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("blob: %w", err)
-	}
-	if len(v) < entryHead {
-		return nil, fault.Of(format.ErrMalformed, "the entry of a blob is cut short")
 	}
 	sealed := slices.Clone(v[entryHead:])
 	if len(sealed) == 0 {

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -113,12 +112,9 @@ func (m *marking) marked(n int64) bool { return m.marks[n/64]&(1<<(n%64)) != 0 }
 
 // number returns the number of a blob that is held; 0 if it is not.
 func (m *marking) number(id format.BlobID) (int64, error) {
-	v, err := m.snap.Get(m.s.entryKey(id))
+	v, err := m.s.entry(m.snap, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return 0, nil
-	}
-	if err == nil && len(v) < entryHead {
-		err = fault.Of(format.ErrMalformed, "the entry of a blob is cut short")
 	}
 	if err != nil {
 		return 0, err
@@ -218,13 +214,7 @@ func (s *Store) delete(refs []Ref) (count, bytes int64, err error) {
 
 // orphans removes the files that no row names: what a crash left of a store or a delete.
 func (s *Store) orphans(ctx context.Context) error {
-	if s.thread.Dir == "" {
-		return nil
-	}
-	dirs, err := os.ReadDir(s.dir())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	dirs, err := s.listing()
 	for _, d := range dirs {
 		if err := ctx.Err(); err != nil {
 			return err

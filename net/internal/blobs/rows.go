@@ -28,6 +28,15 @@ func (s *Store) refKey(n int64) []byte {
 	return binary.BigEndian.AppendUint64(append(b, s.thread.Refs...), uint64(n))
 }
 
+// entry reads the entry of a blob, which has its head; store.ErrNotFound if there is none.
+func (s *Store) entry(r store.Reader, id format.BlobID) ([]byte, error) {
+	v, err := r.Get(s.entryKey(id))
+	if err == nil && len(v) < entryHead {
+		err = fault.Of(format.ErrMalformed, "the entry of a blob is cut short")
+	}
+	return v, err
+}
+
 // entryNumber is the number in an entry that has its head.
 func entryNumber(v []byte) int64 { return int64(binary.BigEndian.Uint64(v)) }
 

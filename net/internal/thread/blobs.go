@@ -150,11 +150,3 @@ func (n *namesIn) log(ctx context.Context, r store.Reader, l *threadLog, read fo
 	}
 	return it.Err()
 }
-
-// isRefused reports whether the record under a key is kept without effect.
-func (t *Thread) isRefused(r store.Reader, recordKey []byte) bool {
-	k := slices.Clone(recordKey)
-	k[len(t.key(keyRefused))-1] = keyRefused
-	_, err := r.Get(k)
-	return err == nil
-}

@@ -134,9 +134,7 @@ func (t *Thread) pruneSome(ctx context.Context, l *threadLog, seq uint64) (n int
 		} else if err != nil {
 			return 0, err
 		}
-		k = slices.Clone(k) // a refusal has the key of its record, but for the kind
-		k[len(t.key(keyRefused))-1] = keyRefused
-		if err := tx.Delete(k); err != nil && !errors.Is(err, store.ErrTooBig) {
+		if err := tx.Delete(t.refusedKey(k)); err != nil && !errors.Is(err, store.ErrTooBig) {
 			return 0, err
 		}
 		n++

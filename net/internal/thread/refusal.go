@@ -59,10 +59,20 @@ func (t *Thread) loadRefused(r store.Reader) error {
 	return it.Err()
 }
 
-// putRefused keeps a refusal under the key of its record, but for the kind of the key:
-// Prune finds it by that.
-func (t *Thread) putRefused(tx store.Tx, log uint32, f *Refusal) error {
-	k := t.recordKey(log, f.ID.Seq, f.ID.Hash)
+// refusedKey is the key of the refusal of a record: that of the record, but for its kind.
+func (t *Thread) refusedKey(recordKey []byte) []byte {
+	k := slices.Clone(recordKey)
 	k[len(t.key(keyRefused))-1] = keyRefused
-	return tx.Put(k, f.encode())
+	return k
+}
+
+// putRefused keeps a refusal: Prune finds it by the record.
+func (t *Thread) putRefused(tx store.Tx, log uint32, f *Refusal) error {
+	return tx.Put(t.refusedKey(t.recordKey(log, f.ID.Seq, f.ID.Hash)), f.encode())
+}
+
+// isRefused reports whether the record under a key is kept without effect.
+func (t *Thread) isRefused(r store.Reader, recordKey []byte) bool {
+	_, err := r.Get(t.refusedKey(recordKey))
+	return err == nil
 }

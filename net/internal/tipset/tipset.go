@@ -106,14 +106,11 @@ func Lacking(have, lacks Set) (n uint64) {
 	return n
 }
 
-// Branches returns how many tips of a log there are: more than one if it is forked.
-func Branches(tips []clock.RecordID, log clock.LogID) (n int) {
-	for _, t := range tips {
-		if t.Log == log {
-			n++
-		}
-	}
-	return n
+// Forked reports whether the log of tips[i] has other tips; those of a log are next to each
+// other.
+func Forked(tips []clock.RecordID, i int) bool {
+	log := tips[i].Log
+	return i > 0 && tips[i-1].Log == log || i+1 < len(tips) && tips[i+1].Log == log
 }
 
 // Digest is SHA-256 over the domain and the sorted tips.

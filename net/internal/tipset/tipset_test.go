@@ -62,8 +62,10 @@ func TestReplace(t *testing.T) {
 			t.Errorf("%v: changed %v, want %v", x.tips, got, x.changed)
 		}
 	}
-	if n := Branches([]clock.RecordID{tip(2, 2, 2), tip(2, 2, 3), tip(1, 1, 1)}, clock.LogID{2}); n != 2 {
-		t.Errorf("got %d branches, want 2", n)
+	for i, want := range []bool{true, true, false} {
+		if got := Forked([]clock.RecordID{tip(2, 2, 2), tip(2, 2, 3), tip(1, 1, 1)}, i); got != want {
+			t.Errorf("the log of tip %d is forked: got %v, want %v", i, got, want)
+		}
 	}
 	if got := s.Above(map[clock.LogID]clock.RecordID{{2}: tip(2, 2, 2)}); len(got) != 0 {
 		t.Errorf("what is cut off: %v", got)

@@ -27,8 +27,8 @@ func FromTips(tips []clock.RecordID) []Tip {
 // [MaxSubscribe]. What is more goes in further ones.
 const TipsPerFrame = 10_000
 
-// Parts cuts sorted tips into parts of at most most, between two logs: who reads one
-// takes it for all branches of the logs that it names. There is at least one part.
+// Parts cuts tips into parts of at most most, between two logs, whose tips are next to each
+// other: who reads one takes it for all branches of the logs that it names. There is at least one part.
 func Parts(tips []clock.RecordID, most int) (parts [][]clock.RecordID) {
 	for len(tips) > most {
 		n := most
