@@ -44,32 +44,15 @@ func (e *Env) regex(op, p, options string) (*regex, error) {
 	if re := e.regexes[key]; re != nil {
 		return re, nil
 	}
-	flags := ""
-	for _, o := range options {
-		switch {
-		case strings.ContainsRune("ims", o):
-			flags += string(o)
-		case o == 'x':
-			p = pattern.Unspaced(p)
-		case o != 'u':
-			return nil, fault.Errorf(fault.BadValue, "%s: invalid flag in regex options: %c", op, o)
-		}
+	pat, err := pattern.Read(op, p, options)
+	if err != nil {
+		return nil, err
 	}
-	if len(p) > pattern.MaxBytes {
-		return nil, fault.Errorf(fault.InvalidRegex, "%s: pattern of %d bytes is larger than %d", op, len(p), pattern.MaxBytes)
-	}
-	states := pattern.States(p)
-	if states > pattern.MaxStates {
-		return nil, fault.Errorf(fault.InvalidRegex, "%s: pattern is too costly: more than %d states", op, pattern.MaxStates)
-	}
-	if flags != "" {
-		p = "(?" + flags + ")" + p
-	}
-	compiled, err := regexp.Compile(p)
+	compiled, err := pat.Compile()
 	if err != nil {
 		return nil, fault.Errorf(fault.InvalidRegex, "Invalid Regex in %s (RE2 syntax; no look-around, back-references, possessive or atomic groups): %v", op, err)
 	}
-	re := &regex{compiled, states}
+	re := &regex{compiled, pat.States}
 	if len(key) > maxCachedLen {
 		return re, nil
 	}
@@ -150,14 +133,15 @@ func regexFindAll(e *Env, op string, re *regex, s []byte) (value.Value, error) {
 	if e.Meter != nil {
 		time = max(0, maxSteps-e.less-e.steps)
 	}
-	time /= re.cost(len(s))
+	each := re.cost(len(s))
+	time /= each
 	all := re.FindAllSubmatchIndex(s, min(room, time)+1)
 	if len(all) > time {
 		e.charge(maxSteps)
 		return nullValue, fault.Errorf(fault.ExceededMemoryLimit, "%s takes too long: the pattern has more than %d matches in %d bytes", op, time, len(s))
 	}
 	if e.Meter != nil {
-		e.charge(len(all) * re.cost(len(s)))
+		e.charge(len(all) * each)
 	}
 	done, points := 0, 0
 	for _, at := range all {

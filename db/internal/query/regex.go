@@ -3,7 +3,6 @@ package query
 import (
 	"errors"
 	"math/big"
-	"regexp"
 	"regexp/syntax"
 	"strings"
 
@@ -17,26 +16,11 @@ import (
 // compileRegex compiles a pattern with MongoDB's options i, m, s, x and u for
 // RE2, which runs in linear time. What RE2 lacks is an error that says so.
 func compileRegex(path, p, options string) (*regexLeaf, error) {
-	flags := ""
-	for _, o := range options {
-		switch {
-		case strings.ContainsRune("ims", o):
-			flags += string(o)
-		case o == 'x':
-			p = pattern.Unspaced(p)
-		case o != 'u':
-			return nil, fault.Errorf(fault.BadValue, "%s: $regex: invalid flag in regex options: %c", path, o)
-		}
-	}
-	states, err := checkCost(path, p)
+	pat, err := pattern.Read(path+": $regex", p, options)
 	if err != nil {
 		return nil, err
 	}
-	expr := p
-	if flags != "" {
-		expr = "(?" + flags + ")" + p
-	}
-	re, err := regexp.Compile(expr)
+	re, err := pat.Compile()
 	if err != nil {
 		why := err.Error()
 		if e := (*syntax.Error)(nil); errors.As(err, &e) {
@@ -48,20 +32,8 @@ func compileRegex(path, p, options string) (*regexLeaf, error) {
 		return nil, fault.Errorf(fault.InvalidRegex,
 			"%s: $regex: Regular expression is invalid or unsupported (RE2 syntax; no look-around, back-references, possessive or atomic groups): %s", path, why)
 	}
-	raw := append(append([]byte(p), 0), options...)
-	return &regexLeaf{re: re, states: states, raw: value.Value{Type: bson.TypeRegex, Data: append(raw, 0)}}, nil
-}
-
-// checkCost refuses patterns that would be slow, and returns their states. An invalid
-// pattern passes; its compilation fails.
-func checkCost(path, p string) (states int, err error) {
-	if len(p) > pattern.MaxBytes {
-		return 0, fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern of %d bytes is larger than %d", path, len(p), pattern.MaxBytes)
-	}
-	if states = pattern.States(p); states > pattern.MaxStates {
-		return 0, fault.Errorf(fault.InvalidRegex, "%s: $regex: pattern is too costly: more than %d states", path, pattern.MaxStates)
-	}
-	return states, nil
+	raw := append(append([]byte(pat.Text), 0), options...)
+	return &regexLeaf{re: re, states: pat.States, raw: value.Value{Type: bson.TypeRegex, Data: append(raw, 0)}}, nil
 }
 
 // maxCosts bounds the costs of a filter's patterns together.
