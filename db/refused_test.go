@@ -268,7 +268,7 @@ func TestRefusedCommands(t *testing.T) {
 	if len(list) != 2 || !r.Lookup("more").Boolean() || list[0].Document().Lookup("body", "operations").AsInt64() != 2 {
 		t.Fatalf("got %v", r)
 	}
-	r = works(t, x, d("refused", "e", "reasons", bson.A{"duplicate"}, "log", k.Log().String()))
+	r = works(t, x, d("refused", "e", "reasons", bson.A{"duplicate_key"}, "log", k.Log().String()))
 	list = values(t, r, "refused")
 	if len(list) != 1 || r.Lookup("more").Boolean() || list[0].Document().Lookup("body", "document", "from").StringValue() != "b" {
 		t.Fatalf("got %v", r)

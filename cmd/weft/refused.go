@@ -103,7 +103,7 @@ func (a *app) refusedCommand() *cobra.Command {
 			return a.listRefused(ctx, c, args[0], append(args, "")[1], o)
 		})
 	f := cmd.Flags()
-	f.StringSliceVar(&o.reasons, "reason", nil, "only those with these reasons: duplicate, no_match, schema, rule, …")
+	f.StringSliceVar(&o.reasons, "reason", nil, "only those with these reasons: duplicate_key, no_match, schema, rule, …")
 	f.StringVar(&o.log, "log", "", "only those of this log, in hexadecimal")
 	f.StringVar(&o.since, "since", "", "only those from this time on, such as 2026-01-31T12:00:00Z")
 	f.StringVar(&o.until, "until", "", "only those before this time")

@@ -86,10 +86,10 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.Sealed:           {1, "InternalError"},
 	fault.Expired:          {1, "InternalError"},
 
-	fault.Duplicate: {11000, "DuplicateKey"},
-	fault.Schema:    {121, "DocumentValidationFailure"},
-	fault.Rule:      {13, "Unauthorized"},
-	fault.TooCostly: {146, "ExceededMemoryLimit"},
+	fault.DuplicateKey: {11000, "DuplicateKey"},
+	fault.Schema:       {121, "DocumentValidationFailure"},
+	fault.Rule:         {13, "Unauthorized"},
+	fault.TooCostly:    {146, "ExceededMemoryLimit"},
 
 	fault.BadValue:               {2, "BadValue"},
 	fault.FailedToParse:          {9, "FailedToParse"},
@@ -114,7 +114,6 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.IndexOptionsConflict:   {85, "IndexOptionsConflict"},
 	fault.IndexKeySpecsConflict:  {86, "IndexKeySpecsConflict"},
 	fault.CommandNotSupported:    {115, "CommandNotSupported"},
-	fault.DocumentInvalid:        {121, "DocumentValidationFailure"},
 	fault.ExceededMemoryLimit:    {146, "ExceededMemoryLimit"},
 	fault.InvalidPipeline:        {168, "InvalidPipelineOperator"},
 	fault.InvalidIndexOption:     {197, "InvalidIndexSpecificationOption"},
@@ -127,7 +126,6 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.NotInTransaction:       {263, "OperationNotSupportedInTransaction"},
 	fault.HistoryLost:            {286, "ChangeStreamHistoryLost"},
 	fault.QueryMemoryExceeded:    {292, "QueryExceededMemoryLimitNoDiskUseAllowed"},
-	fault.DuplicateKey:           {11000, "DuplicateKey"},
 	fault.KeyTooLong:             {17280, "KeyTooLong"},
 	fault.InvalidRegex:           {51091, "Location51091"},
 }

@@ -31,7 +31,7 @@ func TestMongoCodes(t *testing.T) {
 	}
 	for code, want := range map[int32]fault.Kind{
 		1: fault.Internal, 2: fault.BadValue, 13: fault.Rule, 26: fault.NamespaceNotFound, 48: fault.AlreadyExists, 112: fault.Conflict,
-		121: fault.DocumentInvalid, 10334: fault.TooLarge, 11000: fault.DuplicateKey, 40353: fault.InvalidArgument,
+		121: fault.Schema, 10334: fault.TooLarge, 11000: fault.DuplicateKey, 40353: fault.InvalidArgument,
 	} {
 		if got := fault.KindOf(ReplyError(code, "x")); got != want {
 			t.Errorf("code %d tells %s, want %s", code, got, want)

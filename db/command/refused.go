@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"math"
 	"slices"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -82,7 +83,7 @@ func refusedOptions(name string, cmd bson.Raw) (o db.RefusedOptions, err error) 
 	}
 	for _, r := range rs {
 		if r == "" || !slices.Contains(keyspace.Reasons[:], db.Reason(r)) {
-			return o, fault.Errorf(fault.BadValue, "there is no reason %q", r)
+			return o, fault.Errorf(fault.BadValue, "there is no reason %q: the reasons are %s", r, reasonList())
 		}
 		o.Reasons = append(o.Reasons, db.Reason(r))
 	}
@@ -199,4 +200,12 @@ func (rn *Runner) cmdHandleRefused(ctx context.Context, _ string, cmd bson.Raw) 
 		return nil, err
 	}
 	return bson.D{{Key: "n", Value: int32(len(stamps))}}, nil
+}
+
+func reasonList() string {
+	var words []string
+	for _, r := range keyspace.Reasons[1:] {
+		words = append(words, string(r))
+	}
+	return strings.Join(words, ", ")
 }

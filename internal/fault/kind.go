@@ -97,15 +97,15 @@ const (
 
 // Why the fold refuses an operation, besides [Malformed] and [TooLarge].
 const (
-	Duplicate  Kind = "duplicate"  // a document with the _id exists
-	NoMatch    Kind = "no_match"   // no document matches the filter any more
-	Schema     Kind = "schema"     // the document would not fit the schema
-	Update     Kind = "update"     // the filter or update cannot be applied
-	Reserved   Kind = "reserved"   // the document would set _mod
-	Definition Kind = "definition" // a definition that cannot be in force
-	Atomic     Kind = "atomic"     // another operation of the atomic transaction was refused
-	Rule       Kind = "rule"       // the write rule of the collection denies it
-	TooCostly  Kind = "too_costly" // it takes more work than its record may cause
+	DuplicateKey Kind = "duplicate_key" // a document with the _id, or the key of a unique index, exists
+	NoMatch      Kind = "no_match"      // no document matches the filter any more
+	Schema       Kind = "schema"        // the document would not fit the schema
+	Update       Kind = "update"        // the filter or update cannot be applied
+	Reserved     Kind = "reserved"      // the document would set _mod
+	Definition   Kind = "definition"    // a definition that cannot be in force
+	Atomic       Kind = "atomic"        // another operation of the atomic transaction was refused
+	Rule         Kind = "rule"          // the write rule of the collection denies it
+	TooCostly    Kind = "too_costly"    // it takes more work than its record may cause
 )
 
 // What MongoDB's language can meet; the words are MongoDB's own names.
@@ -140,8 +140,6 @@ const (
 	ConversionFailure      Kind = "conversion_failure"
 	NoSuchTransaction      Kind = "no_such_transaction"
 	NotInTransaction       Kind = "operation_not_supported_in_transaction"
-	DuplicateKey           Kind = "duplicate_key"
-	DocumentInvalid        Kind = "document_validation_failure"
 	QueryMemoryExceeded    Kind = "query_exceeded_memory_limit_no_disk_use_allowed"
 	InvalidRegex           Kind = "invalid_regex"
 	KeyTooLong             Kind = "key_too_long"
@@ -163,14 +161,14 @@ var general = []Kind{
 	UnknownRecipient, Sealed, Expired,
 }
 
-var refusals = []Kind{Duplicate, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule, TooCostly}
+var refusals = []Kind{DuplicateKey, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule, TooCostly}
 
 var language = []Kind{
 	BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, InvalidNamespace, NamespaceNotFound, IndexNotFound,
 	PathNotViable, ConflictingUpdate, CursorNotFound, MaxTimeExpired, DollarPrefixed, InvalidIDField, EmptyFieldName,
 	CommandNotFound, ImmutableField, CannotCreateIndex, InvalidOptions, IndexOptionsConflict, IndexKeySpecsConflict,
 	CommandNotSupported, ExceededMemoryLimit, InvalidPipeline, InvalidIndexOption, QueryFeatureNotAllowed,
-	TransactionTooOld, ConversionFailure, NoSuchTransaction, NotInTransaction, DuplicateKey, DocumentInvalid,
+	TransactionTooOld, ConversionFailure, NoSuchTransaction, NotInTransaction,
 	QueryMemoryExceeded, InvalidRegex, KeyTooLong, NotSingleValue, MaxSubPipelineDepth, InvalidResumeToken, HistoryLost,
 }
 

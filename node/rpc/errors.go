@@ -90,12 +90,10 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.Sealed:           connect.CodeInvalidArgument,
 	fault.Expired:          connect.CodeFailedPrecondition,
 
-	fault.Duplicate: connect.CodeAlreadyExists,
-	fault.NoMatch:   connect.CodeFailedPrecondition,
-	fault.Atomic:    connect.CodeAborted,
-	fault.Rule:      connect.CodePermissionDenied,
-
 	fault.DuplicateKey: connect.CodeAlreadyExists,
+	fault.NoMatch:      connect.CodeFailedPrecondition,
+	fault.Atomic:       connect.CodeAborted,
+	fault.Rule:         connect.CodePermissionDenied,
 }
 
 func statusOf(k fault.Kind) connect.Code {

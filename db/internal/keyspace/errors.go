@@ -16,7 +16,7 @@ var (
 	// nothing was written.
 	ErrTooLarge = fault.New(fault.TooLarge, "too large")
 	// ErrSchema reports a document that the schema of its collection refuses.
-	ErrSchema = fault.New(fault.DocumentInvalid, "the document does not fit the schema")
+	ErrSchema = fault.New(fault.Schema, "the document does not fit the schema")
 	// ErrRule reports an operation that the write rule of its collection denies.
 	ErrRule = fault.New(fault.Rule, "denied by a rule")
 )

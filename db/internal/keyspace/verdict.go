@@ -28,7 +28,7 @@ const (
 
 // Reasons gives each code its stable word.
 var Reasons = [...]fault.Kind{
-	"", fault.Malformed, fault.Duplicate, fault.NoMatch, fault.Schema, fault.Update, fault.Reserved, fault.Definition, fault.Atomic,
+	"", fault.Malformed, fault.DuplicateKey, fault.NoMatch, fault.Schema, fault.Update, fault.Reserved, fault.Definition, fault.Atomic,
 	fault.TooLarge, fault.Rule, fault.TooCostly,
 }
 
