@@ -295,7 +295,7 @@ func TestWallsInsideDB(t *testing.T) {
 		// What is told of commits, and what was.
 		"db/internal/feed": {
 			"db/internal/change", "db/internal/journal", "db/internal/judge", "db/internal/keyspace", "db/internal/query",
-			"db/internal/value", "db/internal/view", "internal/clock", "internal/fault", "internal/store",
+			"db/internal/value", "db/internal/view", "internal/bell", "internal/clock", "internal/fault", "internal/store",
 		},
 		"db/internal/past": {
 			"db/internal/change", "db/internal/fold", "db/internal/journal", "db/internal/judge", "db/internal/keyspace",

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weftdb/weft/internal/bell"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 )
@@ -34,7 +35,7 @@ type Post struct {
 	write sync.Mutex // one transaction at a time
 
 	mu      sync.Mutex // guards changed
-	changed map[keys.PublicKey]chan struct{}
+	changed map[keys.PublicKey]*bell.Bell
 }
 
 // A Store is where a relay keeps mail.
@@ -51,7 +52,7 @@ func NewPost(s Store, prefix []byte, o PostOptions) *Post {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Post{store: s, prefix: append([]byte(nil), prefix...), o: o, changed: map[keys.PublicKey]chan struct{}{}}
+	return &Post{store: s, prefix: append([]byte(nil), prefix...), o: o, changed: map[keys.PublicKey]*bell.Bell{}}
 }
 
 // A registration says that a recipient's envelopes are kept here.
@@ -301,19 +302,20 @@ func (p *Post) expire(tx store.Tx, limit int) (int, error) {
 func (p *Post) Changed(recipient keys.PublicKey) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := p.changed[recipient]
-	if c == nil {
-		c = make(chan struct{})
-		p.changed[recipient] = c
+	b := p.changed[recipient]
+	if b == nil {
+		b = new(bell.Bell)
+		p.changed[recipient] = b
 	}
-	return c
+	return b.Wait()
 }
 
+// notify wakes those who wait for the recipient; who waits again makes its bell anew.
 func (p *Post) notify(recipient keys.PublicKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c := p.changed[recipient]; c != nil {
-		close(c)
+	if b := p.changed[recipient]; b != nil {
+		b.Ring()
 		delete(p.changed, recipient)
 	}
 }

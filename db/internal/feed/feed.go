@@ -18,6 +18,7 @@ import (
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/view"
+	"github.com/weftdb/weft/internal/bell"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -51,9 +52,8 @@ type audience struct {
 	hits    []Hit  // those that wait, in order
 	evicted uint64 // hits up to this commit are gone
 	filed   []filing
-	mark    uint64 // of the last change that was tested
-	wake    chan struct{}
-	waited  bool // somebody waits for wake
+	mark    uint64    // of the last change that was tested
+	more    bell.Bell // rung when there are hits, or some are lost
 }
 
 // A Feed takes commits from the committer and keeps the last of them for the
@@ -111,7 +111,7 @@ func (f *Feed) Join(c change.Criteria) *Subscription {
 	key := c.Key()
 	g := f.audiences[key]
 	if g == nil {
-		g = &audience{Criteria: c, key: key, wake: make(chan struct{})}
+		g = &audience{Criteria: c, key: key}
 		f.audiences[key] = g
 		f.address(g, (*route).add)
 	}
@@ -214,7 +214,7 @@ func (f *Feed) take(n *commit) {
 		f.lost, f.window, f.bytes = n.Seq, nil, 0
 		for _, g := range f.audiences {
 			g.hits = nil
-			g.poke()
+			g.more.Ring()
 		}
 		return
 	}
@@ -237,7 +237,7 @@ func (f *Feed) take(n *commit) {
 		f.window = f.window[1:]
 	}
 	for _, g := range n.audiences {
-		g.poke()
+		g.more.Ring()
 	}
 }
 
@@ -249,14 +249,6 @@ func (f *Feed) evict(n *commit) {
 			g.hits = g.hits[1:]
 		}
 		g.evicted = n.Seq
-	}
-}
-
-// poke wakes those who wait for the audience.
-func (g *audience) poke() {
-	if g.waited {
-		close(g.wake)
-		g.wake, g.waited = make(chan struct{}), false
 	}
 }
 
@@ -276,8 +268,7 @@ func (s *Subscription) Pull(pos uint64) (hits []Hit, next uint64, at view.Bookma
 		last := hits[len(hits)-1]
 		return hits, last.Seq, last.News.Bookmark, nil, false
 	}
-	g.waited = true
-	return nil, max(pos, f.last), f.bookmark, g.wake, false
+	return nil, max(pos, f.last), f.bookmark, g.more.Wait(), false
 }
 
 // Close ends the feed after its subscriptions have left.
