@@ -76,7 +76,7 @@ func parseKeyText(prefix, text string) (KeyKind, [32]byte, error) {
 		if len(text) > 2 && what[text[:2]] != "" {
 			return 0, b, fault.Of(ErrMalformed, "%s stands where %s belongs", what[text[:2]], what[prefix])
 		}
-		return 0, b, fault.Of(ErrMalformed, "%s begins with %q", what[prefix], prefix)
+		return 0, b, fault.Of(ErrMalformed, "this is not %s: one begins with %q", what[prefix], prefix)
 	}
 	var kind KeyKind
 	switch text[2] {

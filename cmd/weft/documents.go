@@ -111,6 +111,9 @@ func (i *inserter) add(ctx context.Context, what string, text []byte) error {
 func (i *inserter) flush(ctx context.Context) error {
 	r, err := i.c.Documents.Insert(ctx, connect.NewRequest(i.m))
 	if err != nil {
+		if n := i.out.Inserted; n > 0 {
+			return fmt.Errorf("after %s: %w", count(int64(n), "inserted document"), err)
+		}
 		return err
 	}
 	i.m.Documents, i.size = nil, 0

@@ -73,6 +73,7 @@ func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "weft",
 		Short:         "A peer-to-peer embeddable database",
+		Version:       node.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          group,

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -109,7 +110,7 @@ func (s documentService) Insert(ctx context.Context, r *connect.Request[weftv1.I
 	}
 	ids, err := c.Insert(ctx, docs...)
 	if err != nil {
-		return nil, err
+		return nil, tellPlace(err, len(docs))
 	}
 	var out weftv1.InsertResponse
 	for _, id := range ids {
@@ -120,6 +121,16 @@ func (s documentService) Insert(ctx context.Context, r *connect.Request[weftv1.I
 		out.Ids = append(out.Ids, b)
 	}
 	return connect.NewResponse(&out), nil
+}
+
+// tellPlace adds to the error of an insert of n documents which of them it is, as
+// those before it stay.
+func tellPlace(err error, n int) error {
+	var w *db.WriteError
+	if n < 2 || !errors.As(err, &w) {
+		return err
+	}
+	return fault.Of(err, "document %d of %d: %w; those before it were inserted, those after it were not", w.Index+1, n, err)
 }
 
 // firstKey returns the first key of a document, "" for none.

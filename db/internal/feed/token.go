@@ -81,7 +81,7 @@ func parseToken(text string) (t resumeToken, err error) {
 		return t, errToken
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(b) == 0 {
+	if err != nil || len(b) < 1+len(t.feed)+len(t.tip) {
 		return t, errToken
 	}
 	if b[0] != tokenVersion {
