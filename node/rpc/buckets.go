@@ -173,8 +173,8 @@ func (send sender) Write(p []byte) (int, error) {
 
 // Pull sends files, or a list of them, as they are now. Entries are read in pages, with no
 // view of the database held while a slow caller takes them, so a file that changes during
-// the call comes as it is when its turn is. What is buffered is sent after an error too:
-// these are files that are whole.
+// the call comes as it is when its turn is. What is buffered is sent after an error too, so
+// that the files before it arrive.
 func (s bucketService) Pull(ctx context.Context, r *connect.Request[weftv1.PullRequest], out *connect.ServerStream[weftv1.PullResponse]) error {
 	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
 	if err != nil {
