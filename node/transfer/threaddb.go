@@ -349,8 +349,8 @@ func modern(v any) {
 }
 
 // instance returns the next instance of a collection; io.EOF after the last. ThreadDB's
-// _ids are strings, and its apps look instances up by them: an instance without one is a
-// failure instead of getting one that nothing refers to.
+// _ids are strings, by which its apps look instances up, so one of another type is a
+// failure.
 func (t *ThreadDB) instance(c *threadColl) (it Item, err error) {
 	if t.open != nil {
 		if it, err = t.open.Next(); err != nil {
