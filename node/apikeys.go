@@ -98,9 +98,9 @@ type KeyOptions struct {
 	Expires    time.Time    // zero means never, or 24 hours for a non-signing key
 }
 
-// CreateKey makes an API key under which this node serves others as a relay, in
-// the name of the node's identity. The secret, nil for a non-signing key, is
-// kept nowhere.
+// CreateKey makes an API key under which this node serves others as a relay, in the name of
+// the node's identity. The secret, nil for a non-signing key, is kept nowhere. It is
+// durable when it is returned; a secret that gets lost is replaced by another key.
 func (n *Node) CreateKey(o KeyOptions) (*keys.APIKey, *keys.APISecret, error) {
 	for _, s := range o.Scopes {
 		if err := checkScope(s); err != nil {

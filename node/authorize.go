@@ -24,10 +24,11 @@ type Request struct {
 	Resource keys.Resource
 }
 
-// Authorize decides whether a request of a surface may be served, and on whose
-// behalf: by the administrator's token, or else by a credential, as the node's
-// policy says. Everything else is refused. A surface asks once for each request,
-// before it reads the request's body.
+// Authorize decides whether a request of a surface may be served, and on whose behalf: by
+// the administrator's token, or else by a credential, as the node's policy says. Everything
+// else is refused. A surface asks once for each request, before it reads the request's
+// body. A token that is wrong is as good as none: with a credential beside it that one
+// decides.
 func (n *Node) Authorize(r Request) (keys.Decision, error) {
 	local := false
 	if given, err := keys.SecretOf([]byte(r.Token)); err == nil {

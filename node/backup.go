@@ -79,6 +79,7 @@ type backupWriter struct {
 	batchCount uint64
 }
 
+// write writes what the digest covers; the digest itself goes past it.
 func (b *backupWriter) write(p []byte) error {
 	b.sum.Write(p)
 	_, err := b.z.Write(p)
@@ -216,6 +217,8 @@ func inBackup(name string) bool {
 	return false
 }
 
+// file writes one file as an entry. The section's hash covers its name and the hash of its
+// bytes, so that a file under another name is another file.
 func (b *backupWriter) file(name string, data []byte) error {
 	sum := sha256.Sum256(data)
 	head := binary.AppendUvarint([]byte{entryFile}, uint64(len(name)))
@@ -253,6 +256,8 @@ func (b *backupWriter) store(ctx context.Context, snap store.Snapshot) error {
 	return b.flushPairs()
 }
 
+// flushPairs writes the pairs that are gathered as one entry. It is called also at the end,
+// with few or none.
 func (b *backupWriter) flushPairs() error {
 	head := binary.AppendUvarint([]byte{entryPairs}, b.batchCount)
 	head = binary.AppendUvarint(head, uint64(len(b.batch)))

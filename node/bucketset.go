@@ -10,7 +10,8 @@ import (
 	"github.com/weftdb/weft/net"
 )
 
-// blobs is a thread's blobs as buckets see them.
+// blobs is a thread's blobs as buckets see them. Package buckets knows no threads: the IDs
+// are the same bytes under its own type.
 type blobs struct{ t *net.Thread }
 
 func (b blobs) Put(ctx context.Context, plain [][]byte) ([]buckets.BlobID, error) {
@@ -51,8 +52,9 @@ type BucketRef struct {
 	Database string
 }
 
-// CreateBucket makes a bucket in a database; for database "" in one of the
-// bucket's own, which is made if there is none of its name.
+// CreateBucket makes a bucket in a database; for database "" in one of the bucket's own,
+// which is made if there is none of its name. That database stays if the bucket cannot be
+// made.
 func (n *Node) CreateBucket(ctx context.Context, name, database string) (*buckets.Bucket, BucketRef, error) {
 	ref := BucketRef{Name: name, Database: database}
 	if database == "" {
@@ -73,7 +75,8 @@ func (n *Node) CreateBucket(ctx context.Context, name, database string) (*bucket
 	return b, ref, err
 }
 
-// Buckets returns the buckets of every database of the node.
+// Buckets returns the buckets of every database of the node. Databases that are not served
+// are passed over; all others are opened.
 func (n *Node) Buckets(ctx context.Context) ([]BucketRef, error) {
 	var out []BucketRef
 	for _, d := range n.Databases() {
@@ -95,7 +98,8 @@ func (n *Node) Buckets(ctx context.Context) ([]BucketRef, error) {
 	return out, nil
 }
 
-// Bucket returns a bucket by its name, or by DATABASE/NAME.
+// Bucket returns a bucket by its name, or by DATABASE/NAME. To look for the name alone
+// opens all databases; DATABASE/NAME opens that one.
 func (n *Node) Bucket(ctx context.Context, name string) (*buckets.Bucket, error) {
 	if database, bucket, ok := strings.Cut(name, "/"); ok {
 		return n.bucketIn(ctx, BucketRef{Name: bucket, Database: database})

@@ -66,6 +66,8 @@ func (d *Diagnosis) Findings() int {
 	return n
 }
 
+// undamaged is Whole but for databases that are being rebuilt, which a repair need not
+// begin again.
 func (d *Diagnosis) undamaged() bool {
 	return len(d.Damage) == 0 && !slices.ContainsFunc(d.Databases, func(b DatabaseDiagnosis) bool { return len(b.Damage) > 0 })
 }
@@ -109,8 +111,10 @@ func (n *Node) Check(ctx context.Context, o CheckOptions) (Diagnosis, error) {
 	return out, n.keepDiagnosis(&out)
 }
 
-// verifyStore checks the store's files. Damage is of the databases that it keeps from
-// being read, else the store's.
+// verifyStore checks the store's files. Damage is of the databases that it keeps from being
+// read, else the store's. A file that is damaged may hold what nobody needs any more, so
+// each database whose keys it may have is read whole, and only one that cannot be is not
+// served any more.
 func (n *Node) verifyStore(ctx context.Context, rate int64) error {
 	var failed error
 	err := n.store.Verify(ctx, rate, func(d store.Damage) {
@@ -148,7 +152,8 @@ func (n *Node) explains(d store.Damage) bool {
 	return false
 }
 
-// readAll reads every value under a prefix.
+// readAll reads every value under a prefix. It ends at the first that cannot be read, which
+// is enough to know.
 func (n *Node) readAll(ctx context.Context, prefix []byte) error {
 	snap := n.store.Snapshot()
 	defer snap.Release()
@@ -210,8 +215,8 @@ func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, p
 	return out, nil
 }
 
-// gone passes over the errors of a database that was removed or found damaged while
-// it was checked.
+// gone passes over the errors of a database that was removed or found damaged while it was
+// checked. Its checks fail because it is closed, and what was found is known already.
 func (n *Node) gone(d *database, err error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -238,7 +243,10 @@ func (d *database) checkFold(ctx context.Context) (clock.Hash, error) {
 	return hash, d.refold(ctx, fold)
 }
 
-// refold folds the log anew, in a store of its own, and compares the state hash.
+// refold folds the log anew, in a store of its own, and compares the state hash. What
+// arrives or is cut meanwhile does not make a finding: only states at the same arrival, by
+// the same cut, are compared. A log that is being cut is passed over, and checked the next
+// time.
 func (d *database) refold(ctx context.Context, fold *replica.Replica) (err error) {
 	d.cutMu.Lock()
 	cut, told, taken := d.cut, d.told, d.taken
@@ -298,6 +306,7 @@ type replay struct {
 
 var _ replica.Journal = (*replay)(nil) // not by embedding: a number that is not mapped is another record
 
+// newReplay maps the numbers of the journal up to an arrival, without reading records.
 func newReplay(j journal, upTo int64) (*replay, error) {
 	r := &replay{journal: j}
 	return r, j.IDs(0, func(n int64, _ clock.RecordID, _ bool) bool {
@@ -325,6 +334,7 @@ func (r *replay) here(n int64) int64 {
 	return int64(i) + 1
 }
 
+// Append is never called: who replays writes nothing.
 func (r *replay) Append(store.Tx, []replica.Draft) ([]clock.RecordID, int64, func(bool), error) {
 	return nil, 0, nil, net.ErrClosed
 }
@@ -365,7 +375,9 @@ func (r *replay) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) 
 // Writer implements [replica.Journal].
 func (r *replay) Writer() (identity, role string) { return r.journal.Writer() }
 
-// pacer returns a function that waits until as many bytes may be read.
+// pacer returns a function that waits until as many bytes may be read. It sleeps only when
+// it is 10 ms ahead, as shorter sleeps cost more than they give. It counts from its first
+// moment, so what was slow at first may be made up for later.
 func pacer(ctx context.Context, rate int64) func(int) error {
 	if rate <= 0 {
 		return func(int) error { return ctx.Err() }

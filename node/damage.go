@@ -53,7 +53,8 @@ func plain(err error) string { return strings.ReplaceAll(err.Error(), ": run wef
 // isDamage reports whether an error says that what is stored is not what was written.
 func isDamage(err error) bool { return fault.Is(err, fault.Corrupt) }
 
-// setDamaged takes a database that was never served, or is no longer, for damaged.
+// setDamaged takes a database that was never served, or is no longer, for damaged. The
+// first reason stays: what is met later is often a consequence.
 func (n *Node) setDamaged(d *damaged) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -91,8 +92,9 @@ func (n *Node) Damages() []Damage {
 	return out
 }
 
-// met is called by whoever got an error of a database: if that is damage, the
-// database is not served any more. It returns the error.
+// met is called by whoever got an error of a database: if that is damage, the database is
+// not served any more. It returns the error. That is done in the background, as the caller
+// may be within the fold, whose end is then waited for.
 func (d *database) met(err error) error {
 	if err == nil || !isDamage(err) {
 		return err
@@ -101,7 +103,8 @@ func (d *database) met(err error) error {
 	return err
 }
 
-// quarantine stops to serve a database and ends its exchange; nothing is deleted.
+// quarantine stops to serve a database and ends its exchange; nothing is deleted. Several
+// may find the damage; the one that takes the database off the list ends it.
 func (n *Node) quarantine(d *database, why error) {
 	n.mu.Lock()
 	if n.databases[d.name] != d {

@@ -94,8 +94,9 @@ func foldNumber(key []byte) (number uint64, ok bool) {
 	return number, n > 0
 }
 
-// openDatabases finds the databases of the store and joins their threads. One that
-// is damaged does not keep the node from the others.
+// openDatabases finds the databases of the store and joins their threads. One that is
+// damaged does not keep the node from the others. Removals that a crash cut short come
+// first: a thread that is left of one would else get a name again.
 func (n *Node) openDatabases(ctx context.Context) error {
 	if err := n.finishRemovals(ctx); err != nil {
 		return err
@@ -117,7 +118,8 @@ func (n *Node) openDatabases(ctx context.Context) error {
 	return nil
 }
 
-// attach makes a thread a database of the node.
+// attach makes a thread a database of the node. It is in the list before Attach, which may
+// tell of a cut at once, and only a database in the list can be found damaged.
 func (n *Node) attach(name string, number uint64, t *net.Thread) *database {
 	d := &database{n: n, name: name, number: number, thread: t, rebuilt: make(chan struct{})}
 	n.mu.Lock()
@@ -132,7 +134,9 @@ func (n *Node) attach(name string, number uint64, t *net.Thread) *database {
 	return d
 }
 
-// register gives a thread a name and a number, durably.
+// register gives a thread a name and a number, durably. The number and the name are in one
+// transaction, so no number is given twice. A crash before the note is written leaves a
+// database that the note lacks, and the next open notes it.
 func (n *Node) register(name string, t *net.Thread) (*database, error) {
 	tx := n.store.Begin()
 	defer tx.Discard()
@@ -205,6 +209,8 @@ func (n *Node) CreateDatabase(ctx context.Context, name string) (*db.DB, error) 
 	return n.createDatabase(ctx, name)
 }
 
+// createDatabase also makes the mailbox. naming is held from the look at the name until it
+// is given. A crash between leaves a thread without a name, which nameThreads takes up.
 func (n *Node) createDatabase(ctx context.Context, name string) (*db.DB, error) {
 	n.naming.Lock()
 	defer n.naming.Unlock()
@@ -218,7 +224,8 @@ func (n *Node) createDatabase(ctx context.Context, name string) (*db.DB, error) 
 	return n.adopt(ctx, name, t)
 }
 
-// adopt registers a thread of the node and opens it.
+// adopt registers a thread of the node and opens it. An error after the registration leaves
+// the database there under its name.
 func (n *Node) adopt(ctx context.Context, name string, t *net.Thread) (*db.DB, error) {
 	d, err := n.register(name, t)
 	if err != nil {
@@ -285,8 +292,10 @@ func (n *Node) all() []*database {
 	return slices.SortedFunc(maps.Values(n.databases), func(a, b *database) int { return cmp.Compare(a.name, b.name) })
 }
 
-// RemoveDatabase forgets a database and deletes what this node has of it. Its
-// other members and relays keep what they have.
+// RemoveDatabase forgets a database and deletes what this node has of it. Its other members
+// and relays keep what they have. Before the transaction nothing has changed but the note,
+// which the next open sets right; after it the next open completes what is left. It may use
+// the store's reserve: on a full disk it is a way to get room.
 func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -342,7 +351,8 @@ func (n *Node) numberOf(name string) (net.ThreadID, uint64, error) {
 	return d.thread.ID(), d.number, nil
 }
 
-// erase deletes what is left of a removed database, and then the note of it.
+// erase deletes what is left of a removed database, and then the note of it. In this order
+// a crash leaves the note of the removal, by which erase runs again.
 func (n *Node) erase(ctx context.Context, id net.ThreadID, number uint64) error {
 	if err := n.host.Discard(ctx, id); err != nil {
 		return err
@@ -437,8 +447,9 @@ type DatabaseStatus struct {
 	Peers []PeerStatus
 }
 
-// DatabaseStatus says how a database stands with each peer now. The channel is
-// closed when that may have changed.
+// DatabaseStatus says how a database stands with each peer now. The channel is closed when
+// that may have changed. The channel is taken before the status is read, so that a change
+// in between closes it.
 func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus, <-chan struct{}, error) {
 	var out DatabaseStatus
 	d, err := n.find(name)

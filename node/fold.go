@@ -26,6 +26,8 @@ func (d *database) open(ctx context.Context) (*replica.Replica, error) {
 	return fold, d.met(err)
 }
 
+// openFold opens the fold and takes the cut over before anybody can read. A cut that cannot
+// be taken over fails the opening; one that does not agree (applyCut) does not.
 func (d *database) openFold(ctx context.Context) (*replica.Replica, error) {
 	fold, err := replica.Open(ctx, replica.Options{
 		Store: d.n.store, Name: d.name, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
@@ -203,6 +205,8 @@ func (j journal) Read(ns []int64, maxBytes int) ([]replica.Arrival, error) {
 	return j.arrivals(in), unread(err)
 }
 
+// arrivals names the writer of each log once for a run of its records, which are mostly
+// neighbours.
 func (j journal) arrivals(in []net.Arrival) []replica.Arrival {
 	out := make([]replica.Arrival, len(in))
 	for i, a := range in {

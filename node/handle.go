@@ -28,7 +28,8 @@ type handle struct {
 // get returns the fold, nil if nobody has used it yet.
 func (h *handle) get() *replica.Replica { return h.fold.Load() }
 
-// first returns the fold, which open opens if this is its first use.
+// first returns the fold, which open opens if this is its first use. mu is held meanwhile,
+// so of several who come first one opens and all get the same fold.
 func (h *handle) first(open func() (*replica.Replica, error)) (fold *replica.Replica, opened bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -78,9 +79,9 @@ func (h *handle) rest() bool {
 	return fold == nil || fold.Suspend()
 }
 
-// peek returns the arrival up to which the database was folded when it was last
-// in memory, and the hash of that state, from the store; ok is false if only
-// opening it can tell.
+// peek returns the arrival up to which the database was folded when it was last in memory,
+// and the hash of that state, from the store; ok is false if only opening it can tell. It
+// is read once: without a fold in memory the state in the store does not change.
 func (h *handle) peek(s store.Store, prefix []byte) (n int64, hash clock.Hash, ok bool) {
 	if p := h.peeked.Load(); p != nil {
 		return p.Arrival, p.Hash, true
@@ -95,7 +96,8 @@ func (h *handle) peek(s store.Store, prefix []byte) (n int64, hash clock.Hash, o
 	return p.Arrival, p.Hash, true
 }
 
-// close closes the fold for good.
+// close closes the fold for good. It waits for a use that is opening the fold; later ones
+// are told ErrClosed.
 func (h *handle) close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

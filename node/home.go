@@ -210,7 +210,8 @@ func (h *home) open() bool {
 	return err == nil
 }
 
-// key reads a key file, or makes it if the home has none.
+// key reads a key file, or makes it if the home has none. One that is there and cannot be
+// read is an error and never made anew: it may be the only copy.
 func (h *home) key(name string, kind keys.FileKind, passphrase []byte, fresh func() keys.Secret) (keys.Secret, bool, error) {
 	s, err := keys.ReadKeyFile(h.path(name), kind, passphrase)
 	if errors.Is(err, keys.ErrMalformed) || errors.Is(err, keys.ErrKind) {
@@ -223,7 +224,8 @@ func (h *home) key(name string, kind keys.FileKind, passphrase []byte, fresh fun
 	return s, true, keys.WriteKeyFile(h.path(name), kind, s, passphrase)
 }
 
-// certificate reads the device's certificate, or has the identity make it.
+// certificate reads the device's certificate, or has the identity make it. One of other
+// keys is replaced, as key files can be put back from elsewhere.
 func (h *home) certificate(s self, now time.Time) (*keys.Certificate, error) {
 	b, err := os.ReadFile(h.path(fileCertificate))
 	if err == nil {
@@ -312,6 +314,8 @@ func (h *home) announce(d Daemon) error {
 	return durable.WriteFile(h.path(fileDaemon), append(b, '\n'))
 }
 
+// retract removes what announce wrote. Who reads it still has to see who holds the lock: a
+// process that was killed removes nothing.
 func (h *home) retract() error {
 	if err := os.Remove(h.path(fileDaemon)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

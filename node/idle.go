@@ -16,7 +16,8 @@ const (
 	loadAtOnce       = 4 // in the background, for what arrives
 )
 
-// slots bound how many do something at once.
+// slots bound how many do something at once. Who has taken one gives it back; take reports
+// false when ctx ended first.
 type slots chan struct{}
 
 func (s slots) take(ctx context.Context) bool {

@@ -22,7 +22,8 @@ type InviteOptions struct {
 	Uses    int           // how many may join; 0 means 1, negative any number
 }
 
-// maxInviteAddrs bounds the addresses in an invite.
+// maxInviteAddrs bounds the addresses in an invite. Relays come first, as they are most
+// likely online.
 const maxInviteAddrs = 8
 
 // Invite makes an invite to a database and returns its URL, a bearer secret:
@@ -55,9 +56,11 @@ func (n *Node) Invite(ctx context.Context, name string, o InviteOptions) (string
 	return invite.URL(), nil
 }
 
-// Join joins the database of an invite under a name of this node's, "" for the
-// name that its owner gave it. It returns when this device is a member; the
-// records follow in the background.
+// Join joins the database of an invite under a name of this node's, "" for the name that
+// its owner gave it. It returns when this device is a member; the records follow in the
+// background. naming is held while the network is asked, so that the name is still free
+// when it is given; others who make or join a database wait as long. If the process ends
+// after the join, nameThreads takes the thread up.
 func (n *Node) Join(ctx context.Context, url, name string) (DatabaseRef, error) {
 	var ref DatabaseRef
 	if name != "" {

@@ -15,6 +15,8 @@ type shortfall struct {
 	said        []string        // a clause for each of them
 }
 
+// shortfallOf compares what was noted of this device's logs with what the thread holds. Of
+// a log whose noted record is not there at least that one counts as gone.
 func shortfallOf(t *net.Thread, heads []homenote.Head) (s shortfall) {
 	held := t.Heads()
 	for _, h := range heads {
@@ -29,8 +31,9 @@ func shortfallOf(t *net.Thread, heads []homenote.Head) (s shortfall) {
 	return s
 }
 
-// noteLoss notes what of a database is served without; what is not back of an earlier
-// loss is added.
+// noteLoss notes what of a database is served without; what is not back of an earlier loss
+// is added. Losses of one database are one entry, with the heads of at most as many logs as
+// a note keeps.
 func (n *Node) noteLoss(d *database, how uint64, s shortfall) error {
 	id := d.thread.ID()
 	l := homenote.Loss{Thread: id, When: uint64(time.Now().Unix()), How: how, Records: s.gone, Heads: s.heads}

@@ -67,6 +67,8 @@ func (m *mail) wake() {
 	}
 }
 
+// open makes the mailbox once, however many ask: opening is held for all of it. mu is held
+// for the field only, so that current never waits for a mailbox that is being made.
 func (m *mail) open(ctx context.Context) (*inbox.Inbox, error) {
 	m.opening.Lock()
 	defer m.opening.Unlock()
@@ -99,6 +101,7 @@ func (m *mail) open(ctx context.Context) (*inbox.Inbox, error) {
 	return b, nil
 }
 
+// close takes no more streams, tells those that are served to end, and ends the inbox.
 func (m *mail) close() error {
 	m.n.host.Unhandle(inbox.Protocol)
 	m.mu.Lock()
@@ -142,6 +145,8 @@ func (n *Node) relayAddrs() []string {
 // A transport opens streams to peers that keep mail.
 type transport struct{ n *Node }
 
+// Open returns a stream to the peer at a multiaddr, and its device: the address has the
+// peer ID, which stands for the device's key and which the connection has proved.
 func (t transport) Open(ctx context.Context, to string) (io.ReadWriteCloser, keys.PublicKey, error) {
 	addr, err := multiaddr.NewMultiaddr(to)
 	if err != nil {
@@ -201,6 +206,7 @@ func (m *mail) servePost() {
 	})
 }
 
+// serve answers one stream. It is among follows while it lasts, by which close ends it.
 func (m *mail) serve(ctx context.Context, server *inbox.Server, s network.Stream, device keys.PublicKey) {
 	ctx, cancel := context.WithCancel(ctx)
 	m.mu.Lock()
@@ -262,7 +268,8 @@ func (n *Node) SetupInbox(ctx context.Context) (inbox.Address, error) {
 	return a, nil
 }
 
-// Messages returns the messages of the inbox when there are at least min.
+// Messages returns the messages of the inbox when there are at least min. The watch is
+// opened before the first look, so a message that comes in between ends the wait.
 func (n *Node) Messages(ctx context.Context, min int) ([]inbox.Received, error) {
 	b, err := n.Inbox(ctx)
 	if err != nil {
@@ -289,8 +296,9 @@ func (n *Node) Messages(ctx context.Context, min int) ([]inbox.Received, error) 
 	}
 }
 
-// WatchMessages calls f with each message of the inbox, in the order of their
-// IDs, and then with each as it comes, until ctx ends or f fails.
+// WatchMessages calls f with each message of the inbox, in the order of their IDs, and then
+// with each as it comes, until ctx ends or f fails. A message is told once in a call: what
+// was told is remembered by ID and sender, as others choose the IDs.
 func (n *Node) WatchMessages(ctx context.Context, f func(inbox.Received) error) error {
 	b, err := n.Inbox(ctx)
 	if err != nil {

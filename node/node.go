@@ -121,8 +121,10 @@ type Node struct {
 	closed    bool
 }
 
-// Open opens the node that lives in c.Home. ctx bounds Open only; the node
-// lives until Close, which the caller owes.
+// Open opens the node that lives in c.Home. ctx bounds Open only; the node lives until
+// Close, which the caller owes. Each part may use those before it in the list. If one
+// fails, Close ends those that began, which is why it copes with parts that are not there;
+// a home that was made stays.
 func Open(ctx context.Context, c Config) (*Node, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -179,6 +181,7 @@ func (n *Node) startHome(ctx context.Context) (err error) {
 	return err
 }
 
+// startStore opens the store, which tells metKey of every key whose value it finds damaged.
 func (n *Node) startStore(context.Context) (err error) {
 	n.store, err = engines.Open(n.home.path(cmp.Or(n.cfg.storeDir, dirStore)), &engines.Options{
 		Engine: n.cfg.Engine, Damaged: n.metKey,
@@ -194,6 +197,8 @@ func (n *Node) startPolicy(context.Context) error {
 	return nil
 }
 
+// startHost opens the network. Only a relay has a gate: without Relay nobody's threads are
+// taken.
 func (n *Node) startHost(ctx context.Context) (err error) {
 	if err := checkListen(ctx, n.cfg.Listen); err != nil {
 		return err
@@ -251,7 +256,12 @@ func tryListen(ctx context.Context, a multiaddr.Multiaddr) error {
 	return c.Close()
 }
 
-// Close ends every part of the node and waits for it; it may be called twice.
+// Close ends every part of the node and waits for it; it may be called twice. First nobody
+// comes in any more, then the background is told to end; the databases end before the host,
+// as folds write through threads, and the store after all that writes to it. The note says
+// that it is complete up to the end of the store only of a store that was closed well, with
+// nothing damaged: a repair takes it at its word. An error of one part does not keep the
+// others from ending. A second call returns at once, also while the first is still waiting.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	if n.closed {
@@ -307,8 +317,8 @@ func (n *Node) Close() error {
 	return errors.Join(errs...)
 }
 
-// background runs f unless the node is closed; Close cancels its context and
-// waits for it.
+// background runs f unless the node is closed; Close cancels its context and waits for it.
+// The lock orders it with Close: what begins is known to the wait group before Close waits.
 func (n *Node) background(f func(ctx context.Context)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/weftdb/weft/node/internal/homenote"
 )
 
-// Remains are what a salvage knows of the store that it read.
+// remains are what a salvage knows of the store that it read.
 type remains struct {
 	unread []store.Damage
 	opened bool   // it could be opened: what is damaged can be named
@@ -35,7 +35,9 @@ func (r *remains) mayLack(n *Node, t *net.Thread, prefix []byte) bool {
 	return !ok || !n.note.CompleteAt(r.end) || len(noted.Heads) == homenote.MaxHeads || len(t.Members()) != 1
 }
 
-// rebuild makes a damaged database of what is left of it.
+// rebuild makes a damaged database of what is left of it. It gets a new number, and is
+// folded again from what its thread holds; the fold of the old number is deleted. A
+// database of which no keys are left is lost, which is no error but told.
 func (n *Node) rebuild(ctx context.Context, bad *damaged, left remains, o RepairOptions) (RebuiltDatabase, error) {
 	out := RebuiltDatabase{Name: bad.name, ID: bad.id.String(), Lost: []string{}}
 	e, err := n.essence(bad.id)
@@ -168,7 +170,7 @@ func (n *Node) peersOf(d *database) string {
 	return strings.Join(who, " or ")
 }
 
-// essence returns what a thread can be opened with: from the store, else from the note.
+// essence returns what a thread can be opened with: from the note, else from the store.
 func (n *Node) essence(id net.ThreadID) (net.Essence, error) {
 	if noted, ok := n.note.Get(id); ok {
 		return net.Essence{Genesis: noted.Genesis, Keys: noted.Keys}, nil
@@ -263,7 +265,9 @@ func (n *Node) startRebuilding(context.Context) error {
 	return nil
 }
 
-// finishRebuild waits until a peer has given all that it holds, and serves the database.
+// finishRebuild waits until a peer has given all that it holds, and serves the database. In
+// the two states that it waits for a peer has nothing that is not here. What is lost is
+// noted before the database is served, so that a crash in between does not forget it.
 func (n *Node) finishRebuild(ctx context.Context, d *database) error {
 	for {
 		changed := d.thread.StatusChanged()

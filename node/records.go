@@ -29,6 +29,8 @@ func putSync(s store.Store, key, value []byte) error {
 	return commitSync(s, tx)
 }
 
+// commitSync commits and syncs. After an error of the sync what was committed may be there
+// or not when the store is opened again.
 func commitSync(s store.Store, tx store.Tx) error {
 	if err := tx.Commit(); err != nil {
 		return err
@@ -39,6 +41,7 @@ func commitSync(s store.Store, tx store.Tx) error {
 	return nil
 }
 
+// putJSON writes a record into tx; its caller commits.
 func putJSON(tx store.Tx, key string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {

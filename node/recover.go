@@ -7,8 +7,9 @@ import (
 	"github.com/weftdb/weft/net"
 )
 
-// nameThreads takes up the threads of which a crash left no database: the
-// process ended after it made or joined one and before it kept the name.
+// nameThreads takes up the threads of which a crash left no database: the process ended
+// after it made or joined one and before it kept the name. Threads that are kept for
+// others, and those of damaged databases, have no name here on purpose.
 func (n *Node) nameThreads(ctx context.Context) error {
 	known := map[net.ThreadID]bool{}
 	for _, d := range n.all() {

@@ -44,9 +44,11 @@ type RelayOptions struct {
 	Databases []string // names; none means all of the node's, later ones too
 }
 
-// AddRelay has a relay keep this node's databases. The relay need not be
-// reachable; what it says to the key is in each database's status. Adding it
-// again replaces its key and databases.
+// AddRelay has a relay keep this node's databases. The relay need not be reachable; what it
+// says to the key is in each database's status. Adding it again replaces its key and
+// databases. The secret is written first and the note last. A crash between leaves a secret
+// that nothing uses, or a relay that the note lacks; a relay that only the note had would
+// be taken for lost.
 func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOptions) (Relay, error) {
 	info, err := peer.AddrInfoFromP2pAddr(addr)
 	if err != nil {
@@ -148,6 +150,9 @@ func (n *Node) openRelays(ctx context.Context) error {
 	return errors.Join(err, n.compareRelays())
 }
 
+// openRelaysOf ends at the first relay that cannot be used: an address or a secret that
+// does not parse is damage or somebody's change, and to go on without that relay would give
+// it nothing without a word.
 func (n *Node) openRelaysOf(ctx context.Context) error {
 	return eachJSON(n.store, prefixRelay, func(id string, r relayRecord) error {
 		p, err := peer.Decode(id)
@@ -158,7 +163,8 @@ func (n *Node) openRelaysOf(ctx context.Context) error {
 	})
 }
 
-// useRelay gives a relay to the host and to the databases it is for.
+// useRelay gives a relay to the host and to the databases it is for. It is called at the
+// open and by AddRelay; calling it again replaces the key that is shown.
 func (n *Node) useRelay(ctx context.Context, id peer.ID, r relayRecord) error {
 	addr, err := multiaddr.NewMultiaddr(r.Addr)
 	if err != nil {
@@ -193,8 +199,9 @@ type relayKey struct {
 	secret *keys.APISecret
 }
 
-// credential makes what this node presents to a relay, nil if it has no API
-// key for it.
+// credential makes what this node presents to a relay, nil if it has no API key for it. It
+// is made anew each time and holds for a day, so that one which leaks is of no use for
+// long.
 func (n *Node) credential(id peer.ID, audience keys.PublicKey) (*keys.Credential, error) {
 	n.mu.Lock()
 	k, ok := n.relayKeys[id]
@@ -217,7 +224,8 @@ func (n *Node) credential(id peer.ID, audience keys.PublicKey) (*keys.Credential
 	return &keys.Credential{Grant: grant, Certificate: n.self.cert}, nil
 }
 
-// selectRelays tells a database's thread which relays keep it.
+// selectRelays tells a database's thread which relays keep it. It replaces what the thread
+// was told before, so it is also called when a relay is removed.
 func (n *Node) selectRelays(d *database) error {
 	relays, err := n.relaysOf(d.name)
 	if err != nil {
@@ -238,6 +246,8 @@ func (n *Node) relaysOf(name string) ([]Relay, error) {
 	}), err
 }
 
+// relayOf makes a relay of its record, which was checked when it was written and is parsed
+// again.
 func (n *Node) relayOf(id string, r relayRecord) (Relay, error) {
 	p, err := peer.Decode(id)
 	if err != nil {

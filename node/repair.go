@@ -208,6 +208,8 @@ func (h *home) cloneStore() (dir string, err error) {
 	return dir, h.copyNote(dir)
 }
 
+// copyFile copies into a file that is not there yet. It does not sync: what is copied is
+// only looked at.
 func copyFile(to, from string) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -222,8 +224,10 @@ func copyFile(to, from string) error {
 	return errors.Join(err, out.Close())
 }
 
-// rebuildStore makes a whole store of what is left and puts it in the store's place.
-// opens says that the damaged one can be opened.
+// rebuildStore makes a whole store of what is left and puts it in the store's place. opens
+// says that the damaged one can be opened. From the file REPAIRED on the new store is
+// whole. A crash between the two renames leaves no store at all, and the next open takes
+// the repaired one; a crash before leaves the damaged one as it was.
 func rebuildStore(ctx context.Context, c Config, o RepairOptions, opens bool, out *Repair) (err error) {
 	h := c.home
 	if err := os.RemoveAll(h.path(dirRepaired)); err != nil {
@@ -345,7 +349,9 @@ func (h *home) checkRoom() error {
 	return nil
 }
 
-// salvage copies what can be read of the store into a new one, and returns what cannot.
+// salvage copies what can be read of the store into a new one, and returns what cannot. The
+// device may have written more than what is left, so every thread goes on in new logs
+// (net.Restored).
 func salvage(ctx context.Context, h *home, out *Repair) (unread []store.Damage, err error) {
 	engine, err := engines.Engine(h.path(dirStore))
 	if err != nil {

@@ -43,11 +43,13 @@ type RestoreOptions struct {
 	Log        *slog.Logger
 }
 
-// Restore makes a home of a backup. Before it is there, every hash of the
-// manifest is compared, and each database is read whole and compared with its
-// state hash. The restored node goes on in new logs, as what was backed up may
-// have written more: nothing is ever written twice under one name. Two homes of
-// one backup have one device and must not run at the same time.
+// Restore makes a home of a backup. Before it is there, every hash of the manifest is
+// compared, and each database is read whole and compared with its state hash. The restored
+// node goes on in new logs, as what was backed up may have written more: nothing is ever
+// written twice under one name. Two homes of one backup have one device and must not run at
+// the same time. All of it happens in a folder beside the home, on the same disk, which is
+// removed after an error and renamed at the end: a home that is half restored is never
+// there under its name.
 func Restore(ctx context.Context, r io.Reader, o RestoreOptions) (m Manifest, err error) {
 	if o.Home == "" {
 		return m, fault.Of(ErrInvalid, "restore into which home? RestoreOptions.Home is empty")
@@ -83,6 +85,8 @@ func Restore(ctx context.Context, r io.Reader, o RestoreOptions) (m Manifest, er
 	return m, durable.Folder(filepath.Dir(dir))
 }
 
+// checkEmpty refuses to restore over files: a home that is there has a device and data that
+// nothing else has.
 func checkEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err == nil && len(entries) > 0 {
@@ -229,6 +233,8 @@ func corrupt(err error) error {
 	return fault.Of(ErrBackup, "the backup was altered: %v", err)
 }
 
+// bytes reads a length and as many bytes, at most most. What it is read into grows with
+// what has come: a length that lies costs no memory.
 func (u *unpacker) bytes(most uint64, what string) ([]byte, error) {
 	n, err := binary.ReadUvarint(u)
 	if err != nil {
@@ -283,6 +289,8 @@ func (u *unpacker) entries(ctx context.Context) (m Manifest, err error) {
 	}
 }
 
+// digest compares all that was read with what the backup ends with, after which nothing may
+// follow, and makes the store durable.
 func (u *unpacker) digest() error {
 	want := u.sum.Sum(nil)
 	got := make([]byte, sha256.Size)
@@ -307,6 +315,8 @@ func (u *unpacker) digest() error {
 	return u.st.Sync()
 }
 
+// file reads one file of a home. Its name comes from outside: it must be one that a backup
+// has, clean and local, and is opened below the root, which nothing leaves, links included.
 func (u *unpacker) file() error {
 	raw, err := u.bytes(maxBackupName, "a name")
 	if err != nil {
@@ -341,6 +351,7 @@ func (u *unpacker) file() error {
 	return nil
 }
 
+// storePairs reads one entry of pairs, whose lengths must come out exactly at its end.
 func (u *unpacker) storePairs() error {
 	count, err := binary.ReadUvarint(u)
 	if err != nil {
@@ -378,6 +389,9 @@ func (u *unpacker) storePairs() error {
 	return nil
 }
 
+// put adds a pair, and commits a transaction that is full: until all is compared nobody
+// uses the store, so that it need not be one. Without a root there is no store, and the
+// pair was only counted.
 func (u *unpacker) put(k, v []byte) error {
 	if u.root == nil {
 		return nil

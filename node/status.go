@@ -25,7 +25,8 @@ type Status struct {
 	Full      bool       // writes are refused, as the disk is full
 }
 
-// Status returns what the node holds now.
+// Status returns what the node holds now. It reads no database and loads none. Damage of
+// the list of relays does not keep it from telling the rest.
 func (n *Node) Status() (Status, error) {
 	bytes, err := n.store.Size()
 	if err != nil {

@@ -41,8 +41,8 @@ type server struct {
 	addr   string
 }
 
-// startSurfaces opens the surfaces of the configuration and says in the home
-// where the API is.
+// startSurfaces opens the surfaces of the configuration and says in the home where the API
+// is. That is said when all of them listen, so whoever reads it can call.
 func (n *Node) startSurfaces(ctx context.Context) error {
 	for _, s := range n.cfg.Surfaces {
 		l, err := listen(ctx, s)
@@ -59,6 +59,7 @@ func (n *Node) startSurfaces(ctx context.Context) error {
 	return nil
 }
 
+// listen names the flag that says where, as the address came from a person.
 func listen(ctx context.Context, s Surface) (stdnet.Listener, error) {
 	var lc stdnet.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", s.Addr)
@@ -71,9 +72,10 @@ func listen(ctx context.Context, s Surface) (stdnet.Listener, error) {
 	return l, nil
 }
 
-// serve answers the requests that come by l with h until the node is closed; it
-// closes l. It returns at once. Plain HTTP/2 is there for client streams, which
-// it can refuse without cutting the answer off.
+// serve answers the requests that come by l with h until the node is closed; it closes l.
+// It returns at once. Plain HTTP/2 is there for client streams, which it can refuse without
+// cutting the answer off. Headers and idle connections are bounded in time; a call is not,
+// because streams last as long as their callers want.
 func (n *Node) serve(name string, l stdnet.Listener, h http.Handler) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -117,7 +119,9 @@ func (s *server) count(_ stdnet.Conn, state http.ConnState) {
 // lastWords is how long requests that are told to end may take to say so.
 const lastWords = 2 * time.Second
 
-// close tells the requests that are under way to end and waits for them.
+// close tells the requests that are under way to end and waits for them. Those that do not
+// end in that time lose their connections. It returns when no connection is served any
+// more, for which http.Server.Close does not wait.
 func (s *server) close() error {
 	s.cancel()
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)

@@ -12,7 +12,8 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// pipelineOf returns the stages of an aggregate command.
+// pipelineOf returns the stages of an aggregate command. Whether they are stages that exist
+// is found when the pipeline is compiled.
 func pipelineOf(cmd bson.Raw) ([]bson.Raw, error) {
 	if v := value.Get(cmd, "pipeline"); !v.IsArray() {
 		return nil, fault.Errorf(fault.TypeMismatch, "'pipeline' option must be specified as an array")
@@ -21,7 +22,10 @@ func pipelineOf(cmd bson.Raw) ([]bson.Raw, error) {
 }
 
 // cmdAggregate is {aggregate: collection or 1, pipeline, cursor: {batchSize}, let, hint,
-// explain}.
+// explain}. With 1 the pipeline begins without a collection, and the namespace is what
+// MongoDB calls that. The document cursor is required as in MongoDB, where its absence once
+// meant a reply without a cursor. As for a find, what the first batch took of maxTimeMS is
+// gone.
 func (rn *Runner) cmdAggregate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	began := time.Now()
 	stages, err := pipelineOf(cmd)
@@ -55,7 +59,8 @@ func (rn *Runner) cmdAggregate(ctx context.Context, name string, cmd bson.Raw) (
 	return rn.batchReply(ctx, oc, 0, n, "firstBatch", false)
 }
 
-// txAggregate answers with one batch: a transaction has no cursors.
+// txAggregate answers with one batch: a transaction has no cursors. The size of a reply
+// bounds it, like that of a find there.
 func (rn *Runner) txAggregate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	stages, err := pipelineOf(cmd)
 	if err != nil {
@@ -75,7 +80,8 @@ func (rn *Runner) txAggregate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, err
 	return rn.oneBatch(coll, out), nil
 }
 
-// explainAggregate explains an aggregate command.
+// explainAggregate explains an aggregate command. run says to run it and count; the field
+// explain of the command itself only asks for the plan.
 func (rn *Runner) explainAggregate(ctx context.Context, name string, cmd bson.Raw, run bool) (bson.D, error) {
 	stages, err := pipelineOf(cmd)
 	if err != nil {

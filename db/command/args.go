@@ -28,7 +28,10 @@ const (
 	noArg     // refused
 )
 
-// Fields that commands of drivers carry.
+// Fields that commands of drivers carry. They are checked for their type and most are then
+// ignored: there is one node, so a read preference, a cluster time or a write concern has
+// nothing to choose. What is acted on is lsid, txnNumber, autocommit, startTransaction and
+// maxTimeMS.
 var commonFields = map[string]argKind{
 	"$db": anyArg, "$readPreference": anyArg, "$clusterTime": anyArg, "lsid": docArg, "txnNumber": numberArg,
 	"autocommit": anyArg, "startTransaction": anyArg, "apiVersion": anyArg, "apiStrict": anyArg,
@@ -45,8 +48,10 @@ var (
 	cursorFields = map[string]argKind{"batchSize": countArg}
 )
 
-// check checks the fields of a command, which its first names as it is written; what
-// is not known is an error.
+// check checks the fields of a command, which its first names as it is written; what is not
+// known is an error. The first field is compared by the table without regard to case but
+// looked up as it is written, because its value is in cmd under that spelling. Other fields
+// are matched exactly, as in MongoDB. Nothing was read or changed when it returns an error.
 func (c *spec) check(written string, cmd bson.Raw) error {
 	if err := checkArg(written, c.first, value.Get(cmd, written)); err != nil {
 		return err
@@ -62,7 +67,9 @@ func (c *spec) check(written string, cmd bson.Raw) error {
 	return nil
 }
 
-// checkArgs checks the fields that follow in it.
+// checkArgs checks the fields that follow in it. The maps are looked at in turn, so a
+// command can name a common field with a kind of its own. where is the path that the error
+// names: command.field, or command.array.field for a statement.
 func checkArgs(where string, it value.Iter, known ...map[string]argKind) error {
 	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
 		kind, found := argKind(0), false
@@ -81,7 +88,11 @@ func checkArgs(where string, it value.Iter, known ...map[string]argKind) error {
 	return nil
 }
 
-// checkArg refuses a field that is not of its kind, in MongoDB's words.
+// checkArg refuses a field that is not of its kind, in MongoDB's words. noArg lets pass
+// what means what happens without the field: an empty document, and the collation simple.
+// offArg lets pass whatever is not true. Names of collections are checked here, so that no
+// command has to; scopeArg also takes the number 1, which MongoDB's commands on a whole
+// database have there.
 func checkArg(name string, kind argKind, v value.Value) error {
 	n, whole := v.Raw().AsInt64OK()
 	whole = whole && v.IsNumber() && value.Equal(v, value.Int64(n))
@@ -126,7 +137,9 @@ func truthy(v value.Value) bool {
 	return v.Bool() || v.IsNumber() && !value.Equal(v, value.Int32(0))
 }
 
-// onlyFields refuses fields of a form of a command that has no others but these.
+// onlyFields refuses fields of a form of a command that has no others but these. collMod is
+// several commands in one, by the field that is there: a field of another form beside it
+// would be ignored without a word. The first of known names the form.
 func onlyFields(cmd bson.Raw, known ...string) error {
 	it := value.Elements(cmd)
 	it.Next()

@@ -24,9 +24,10 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A Runner runs MongoDB command documents on a database. It keeps the cursors,
-// watches, live queries and transactions that they leave open. It is safe for
-// concurrent use; the caller owes Close.
+// A Runner runs MongoDB command documents on a database. It keeps the cursors, watches,
+// live queries and transactions that they leave open. It is safe for concurrent use; the
+// caller owes Close. Its parts have locks of their own, of which none is taken under
+// another's; only the lock of one session is held while a command runs.
 type Runner struct {
 	db       *db.DB
 	cursors  cursors
@@ -37,8 +38,9 @@ type Runner struct {
 // New returns the runner of a database's commands.
 func New(d *db.DB) *Runner { return &Runner{db: d} }
 
-// DropIdle closes the cursors, watches and live queries that nobody has asked for
-// more for long.
+// DropIdle closes the cursors, watches and live queries that nobody has asked for more for
+// long. It has two callers: the timer of the cursors, and whoever wants the database out of
+// memory, because what is open here keeps it in use.
 func (rn *Runner) DropIdle(now time.Time) {
 	rn.dropFeeds(now.Add(-feedIdle))
 	rn.cursors.tick(now)
@@ -53,17 +55,20 @@ func (rn *Runner) Cursors() (open int, bytes int64) {
 	return len(c.open), c.memory
 }
 
-// Close ends what commands left open. It may be called twice.
+// Close ends what commands left open. It may be called twice. Open transactions are aborted
+// and none begins any more. A cursor that a getMore is reading is not in the list; that
+// getMore closes it when it finds the list closed.
 func (rn *Runner) Close() {
 	rn.closeSessions()
 	rn.dropFeeds(time.Now().Add(feedIdle)) // all of them
 	rn.closeCursors()
 }
 
-// Run runs a MongoDB command document, whose first field names the command,
-// and returns the reply, which says whether it failed: {ok: 1, …} or {ok: 0,
-// code, codeName, errmsg}; refused writes are its writeErrors. The error is
-// for what is no answer: the end of ctx or of the database.
+// Run runs a MongoDB command document, whose first field names the command, and returns the
+// reply, which says whether it failed: {ok: 1, …} or {ok: 0, code, codeName, errmsg};
+// refused writes are its writeErrors. The error is for what is no answer: the end of ctx or
+// of the database. A field that stands twice counts where it stands first. The reply is a
+// document of the caller's.
 func (rn *Runner) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	// A command holds documents, so it may be larger than one; its parts are
 	// validated where they are used.
@@ -90,6 +95,10 @@ func (rn *Runner) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 
 // dispatch checks the fields of a command, and runs it, in a transaction if it says that it
 // is part of one. A field that it does not know is refused before a transaction is touched.
+// A name that the table lacks is told only after the session was looked at: in a
+// transaction it is OperationNotSupportedInTransaction and ends that, as any error does,
+// elsewhere CommandNotFound. maxTimeMS bounds here what is over when the command is; a find
+// or aggregate bounds its own reading, because a getMore goes on with what is left.
 func (rn *Runner) dispatch(ctx context.Context, name, arg string, cmd bson.Raw) (bson.D, error) {
 	session, number, err := sessionOf(cmd)
 	if err != nil {
@@ -117,6 +126,9 @@ func (rn *Runner) dispatch(ctx context.Context, name, arg string, cmd bson.Raw) 
 }
 
 // failure is the reply of a command that failed: MongoDB's code, its name, the sentence.
+// Two errors carry more: documents that do not fit a new schema are listed, and a conflict
+// has the label by which drivers know that the whole transaction may be run again. An error
+// that is none of ours is InternalError.
 func failure(err error) (bson.Raw, error) {
 	c, name := codeOf(err)
 	reply := bson.D{{Key: "ok", Value: 0.0}, {Key: "errmsg", Value: err.Error()}, {Key: "code", Value: c}, {Key: "codeName", Value: name}}
@@ -131,7 +143,8 @@ func failure(err error) (bson.Raw, error) {
 }
 
 // writeErrors appends the refused operations to a reply, if there are any. Such a reply has
-// ok: 1, because the command ran.
+// ok: 1, because the command ran: that is how MongoDB tells a refusal of one document from
+// a failure of the command, and drivers still read n.
 func writeErrors(reply bson.D, errs []bson.D) bson.D {
 	if len(errs) > 0 {
 		reply = append(reply, bson.E{Key: "writeErrors", Value: errs})
@@ -145,7 +158,9 @@ func writeError(i int, err error) bson.D {
 	return bson.D{{Key: "index", Value: int32(i)}, {Key: "code", Value: c}, {Key: "codeName", Value: name}, {Key: "errmsg", Value: err.Error()}}
 }
 
-// list returns the documents of an array field.
+// list returns the documents of an array field. The documents are parts of cmd, not copies,
+// and are not validated deeper than that they are documents. A field that is missing is an
+// error, unlike an array that is empty.
 func list(cmd bson.Raw, field string) ([]bson.Raw, error) {
 	a := value.Get(cmd, field)
 	if !a.IsArray() {
@@ -163,7 +178,8 @@ func list(cmd bson.Raw, field string) ([]bson.Raw, error) {
 }
 
 // sub returns a field that is a document; nil if there is none. That it is one was checked
-// by the table.
+// by the table. What it returns is a part of cmd. A null is taken for no document, as
+// drivers send null for an option that is not set.
 func sub(cmd bson.Raw, field string) bson.Raw {
 	if v := value.Get(cmd, field); v.IsDoc() {
 		return v.Data
@@ -171,7 +187,9 @@ func sub(cmd bson.Raw, field string) bson.Raw {
 	return nil
 }
 
-// number returns a field that is a number; 0 if there is none.
+// number returns a field that is a number; 0 if there is none. The table has refused
+// fractions, so nothing is cut off here; a field that it lets be of any type and that is no
+// number is 0.
 func number(cmd bson.Raw, field string) int64 {
 	n, _ := value.Get(cmd, field).Raw().AsInt64OK()
 	return n

@@ -9,8 +9,10 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// cmdConflicts is {conflicts: collection, skip, limit}: one batch of conflicts,
-// of at most 1,000.
+// cmdConflicts is {conflicts: collection, skip, limit}: one batch of conflicts, of at most
+// 1,000. It is no cursor: what the rest would be changes with every write, and finding an
+// owner reads the journal, so a client asks again with skip. That those before are found
+// anew each time is the price.
 func (rn *Runner) cmdConflicts(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	skip, limit := number(cmd, "skip"), number(cmd, "limit")
 	if skip < 0 || limit < 0 {
@@ -36,6 +38,8 @@ func (rn *Runner) cmdConflicts(ctx context.Context, name string, cmd bson.Raw) (
 }
 
 // conflictDoc is how a conflict is told: collection, index, key, owner, others, documents.
+// One that is over when it is told has no documents, and only the collection and the index
+// are said.
 func conflictDoc(c *db.Conflict) bson.D {
 	d := bson.D{{Key: "collection", Value: c.Collection}, {Key: "index", Value: c.Index}}
 	if c.Documents == 0 {

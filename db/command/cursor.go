@@ -14,6 +14,10 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
+// Bounds of what commands leave open. MongoDB has the first batch of 101 and the ten
+// minutes, too; a reply has half of the bytes that it allows. The number and the memory of
+// cursors are ours: a client that does not close what it opens must not fill an app's
+// memory or its disk.
 const (
 	maxCursors      = 100
 	maxCursorMemory = 256 << 20 // bytes that open cursors hold, together
@@ -23,8 +27,9 @@ const (
 	maxBatch        = 8 << 20 // bytes of a reply's documents
 )
 
-// A rows is the documents that a command answers with, batch by batch: a [db.Cursor] or
-// the result of an aggregation.
+// A rows is the documents that a command answers with, batch by batch: a [db.Cursor] or the
+// result of an aggregation. It is used by one goroutine at a time: the command that has
+// taken its cursor out of the list.
 type rows interface {
 	Next() bool
 	Raw() bson.Raw
@@ -34,8 +39,10 @@ type rows interface {
 	Held() int64                    // bytes
 }
 
-// cursors are the open cursors of command documents. An open cursor keeps what
-// its moment held on disk, so that it ends when nobody asks for long.
+// cursors are the open cursors of command documents. An open cursor keeps what its moment
+// held on disk, so that it ends when nobody asks for long. A cursor is in the list or in
+// the hands of one command, never in both, so mu is never held while one is read. The timer
+// runs from the first cursor until it finds none.
 type cursors struct {
 	mu     sync.Mutex // guards the fields below
 	open   map[int64]*openCursor
@@ -57,8 +64,12 @@ type openCursor struct {
 	held   int64         // bytes counted
 }
 
-// batchReply reads up to n documents and keeps the cursor if there may be more;
-// id is 0 if it is new.
+// batchReply reads up to n documents and keeps the cursor if there may be more; id is 0 if
+// it is new. It owns oc: on each way out the cursor is either kept or closed. The first
+// document always fits, however large: otherwise no getMore could ever pass it. What would
+// exceed the reply is kept in next for the following batch. With n 0, which is how drivers
+// open a cursor, nothing is read and the cursor is kept, also one that is at its end. The
+// id 0 in the reply says that the cursor has ended.
 func (rn *Runner) batchReply(ctx context.Context, oc *openCursor, id, n int64, field string, single bool) (bson.D, error) {
 	began := time.Now()
 	bounded, cancel := search.WithMaxTime(ctx, oc.budget)
@@ -102,8 +113,11 @@ func (rn *Runner) batchReply(ctx context.Context, oc *openCursor, id, n int64, f
 	return bson.D{{Key: "cursor", Value: bson.D{{Key: field, Value: docs}, {Key: "id", Value: id}, {Key: "ns", Value: rn.namespace(oc.ns)}}}}, nil
 }
 
-// keep keeps a cursor open under its number, or a new one for 0. Over the limit
-// of their number the longest unused ends; over that of memory the new one.
+// keep keeps a cursor open under its number, or a new one for 0. Over the limit of their
+// number the longest unused ends; over that of memory the new one. It owns oc from here,
+// and closes it if it is not kept. Its memory is counted anew after each batch, because it
+// changes while the cursor is read. An id is random, so that a cursor of another client is
+// not found by counting.
 func (rn *Runner) keep(id int64, oc *openCursor) (int64, error) {
 	c := &rn.cursors
 	c.mu.Lock()
@@ -142,7 +156,9 @@ func (rn *Runner) keep(id int64, oc *openCursor) (int64, error) {
 	return id, nil
 }
 
-// take takes a cursor to read from it; nobody else can until it is kept again.
+// take takes a cursor to read from it; nobody else can until it is kept again. The
+// collection must be the cursor's, as MongoDB demands: an id that was mixed up is an error
+// instead of documents of something else. That check leaves the cursor where it is.
 func (c *cursors) take(id int64, ns string) (*openCursor, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,7 +194,8 @@ func (c *cursors) kill(id int64) bool {
 	return true
 }
 
-// reap closes the cursors that nobody asked for more for long; c.mu is held.
+// reap closes the cursors that nobody asked for more for long; c.mu is held. A cursor that
+// a command holds is not in the list and so is never idle.
 func (c *cursors) reap(now time.Time) {
 	for id, o := range c.open {
 		if now.Sub(o.used) > o.idle {
@@ -187,7 +204,9 @@ func (c *cursors) reap(now time.Time) {
 	}
 }
 
-// tick is what the timer does: it goes on while cursors are open.
+// tick is what the timer does: it goes on while cursors are open. The timer is dropped when
+// nothing is open and made again by keep, so an idle database has none. DropIdle calls it
+// also without the timer having fired, and then it is only set anew.
 func (c *cursors) tick(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

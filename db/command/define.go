@@ -11,7 +11,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// cmdListCollections is {listCollections, filter, nameOnly}, in one batch.
+// cmdListCollections is {listCollections, filter, nameOnly}, in one batch. The filter sees
+// each document as it is told, as in MongoDB, so with nameOnly it can only ask for name and
+// type.
 func (rn *Runner) cmdListCollections(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
 	filter, err := query.Compile(value.OrEmpty(sub(cmd, "filter")))
 	if err != nil {
@@ -47,11 +49,15 @@ func (rn *Runner) cmdListCollections(ctx context.Context, _ string, cmd bson.Raw
 	return rn.oneBatch("$cmd.listCollections", docs), nil
 }
 
+// oneBatch is the reply of a command whose result is always whole: a cursor that has ended,
+// which is what drivers iterate over.
 func (rn *Runner) oneBatch(ns string, docs bson.A) bson.D {
 	return bson.D{{Key: "cursor", Value: bson.D{{Key: "firstBatch", Value: docs}, {Key: "id", Value: int64(0)}, {Key: "ns", Value: rn.namespace(ns)}}}}
 }
 
-// cmdCreate is {create, validator, validationLevel, validationAction, rules, …}.
+// cmdCreate is {create, validator, validationLevel, validationAction, rules, …}. A
+// collection need not be created: the first insert defines it. This is for a schema or
+// rules from the start, and is an error if it is there.
 func (rn *Runner) cmdCreate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	c, err := changeOf(cmd)
 	if err != nil {
@@ -71,7 +77,9 @@ func (rn *Runner) cmdDrop(ctx context.Context, name string, _ bson.Raw) (bson.D,
 	return bson.D{{Key: "ns", Value: rn.namespace(name)}}, rn.db.DropCollection(ctx, name)
 }
 
-// mustBeDefined returns ErrNotFound for a collection without a definition.
+// mustBeDefined returns ErrNotFound for a collection without a definition. MongoDB has
+// NamespaceNotFound for commands that ask about a collection, while those that read its
+// documents find none.
 func (rn *Runner) mustBeDefined(ctx context.Context, name string) error {
 	defined, err := rn.db.Collection(name).Defined(ctx)
 	if err == nil && !defined {

@@ -14,7 +14,10 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// indexOf reads an index as createIndexes has it.
+// indexOf reads an index as createIndexes has it. An option that is not known is refused:
+// one that was ignored would make an index that holds other documents than its owner
+// believes. The index on _id passes, because clients ask for it, and is then not checked
+// further.
 func indexOf(spec bson.Raw) (x keyspace.IndexDef, err error) {
 	weights := value.Value{}
 	it := value.Elements(spec)
@@ -59,7 +62,9 @@ func indexOf(spec bson.Raw) (x keyspace.IndexDef, err error) {
 	return x, keyspace.CheckIndex(&x)
 }
 
-// indexSpec returns x as listIndexes tells it, and how far it is.
+// indexSpec returns x as listIndexes tells it, and how far it is. building, done, total and
+// conflicts are ours. A text index tells the weight 1 of the keys that have none, as
+// MongoDB does.
 func indexSpec(x db.Index) bson.D {
 	weights := bson.D{}
 	for _, k := range x.Keys {
@@ -94,7 +99,9 @@ func indexSpec(x db.Index) bson.D {
 }
 
 // cmdCreateIndexes is {createIndexes, indexes: [{key, name, unique, …}, …]}. Those that are
-// there already are counted and left alone.
+// there already are counted and left alone. All are checked before the first is built, so
+// that a wrong one leaves none of them; one that its documents violate is found when it is
+// built, and those before it stay. The command returns when they cover all documents.
 func (rn *Runner) cmdCreateIndexes(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	specs, err := list(cmd, "indexes")
 	if err != nil {
@@ -154,7 +161,10 @@ func (rn *Runner) cmdListIndexes(ctx context.Context, name string, _ bson.Raw) (
 	return rn.oneBatch(name, docs), nil
 }
 
-// cmdDropIndexes is {dropIndexes, index: a name, names, a key document or "*"}.
+// cmdDropIndexes is {dropIndexes, index: a name, names, a key document or "*"}. The names
+// are found before the first is dropped. Each is a step of its own: at the first that is
+// not there those before it are gone. The index on _id is not in the list, so "*" leaves
+// it.
 func (rn *Runner) cmdDropIndexes(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	if err := payload.CheckName(name); err != nil {
 		return nil, err
@@ -176,8 +186,10 @@ func (rn *Runner) cmdDropIndexes(ctx context.Context, name string, cmd bson.Raw)
 	return bson.D{{Key: "nIndexesWas", Value: int32(len(xs) + 1)}}, nil
 }
 
-// droppedNames reads which indexes of xs a dropIndexes means: a name, several,
-// keys, or "*".
+// droppedNames reads which indexes of xs a dropIndexes means: a name, several, keys, or
+// "*". A name need not be in xs: whoever drops it says that there is none. Keys must be the
+// same in the same order, and mean one index; several can have them, with different
+// filters, and then a name is needed.
 func droppedNames(v value.Value, xs []db.Index) (names []string, err error) {
 	switch {
 	case v.Type == bson.TypeString && string(v.Str()) == "*":

@@ -11,7 +11,10 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// changeOf reads the fields that create and collMod share.
+// changeOf reads the fields that create and collMod share. An empty validator removes the
+// schema, and is not the same as none, which keeps it: so both are told apart here, by the
+// empty document and nil. A validator is a schema and nothing else; MongoDB's query
+// operators in one are refused.
 func changeOf(cmd bson.Raw) (c db.CollectionChange, err error) {
 	if v := value.Get(cmd, "validator"); v.Exists() {
 		if !v.IsDoc() {
@@ -66,8 +69,11 @@ func count(doc []byte) (n int) {
 	return n
 }
 
-// cmdCollMod changes a collection; migrate: true continues a migration or
-// brings stragglers, an array begins one.
+// cmdCollMod changes a collection; migrate: true continues a migration or brings
+// stragglers, an array begins one. The form with index is a command of its own, and
+// migrate: true takes no other field. The list of misfits is cut to 1,000, so that the
+// reply stays small however many documents do not fit. A report is in the reply also when
+// nothing was changed (dryRun), and in the error when documents did not fit.
 func (rn *Runner) cmdCollMod(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	if value.Get(cmd, "index").Exists() {
 		return rn.cmdModifyIndex(ctx, name, cmd)
@@ -98,7 +104,9 @@ func (rn *Runner) cmdCollMod(ctx context.Context, name string, cmd bson.Raw) (bs
 	return reportDoc(r), err
 }
 
-// cmdValidate says which documents do not fit the schema in force.
+// cmdValidate says which documents do not fit the schema in force. MongoDB's fields about
+// its storage are there for its shells and always tell of health: what is stored is checked
+// by other means, which stop to serve what is damaged. nIndexes counts the one on _id.
 func (rn *Runner) cmdValidate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	if err := rn.mustBeDefined(ctx, name); err != nil {
 		return nil, err
@@ -138,7 +146,8 @@ func reportDoc(r db.Report) bson.D {
 	}
 }
 
-// optionsDoc gives a collection's options as listCollections does.
+// optionsDoc gives a collection's options as listCollections does. What is as by default is
+// left out, as MongoDB does, so that the options of a new collection are {}.
 func optionsDoc(c *db.CollectionInfo) bson.D {
 	o := bson.D{}
 	if c.Schema != nil {

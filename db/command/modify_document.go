@@ -16,7 +16,10 @@ type modifySpec struct {
 	o              db.ModifyOptions
 }
 
-// parseModify reads {query, sort, update, remove, new, fields, upsert, arrayFilters}.
+// parseModify reads {query, sort, update, remove, new, fields, upsert, arrayFilters}. A
+// field update that is there must be of a form that can be one; that there is an update or
+// a remove, and not both, is checked by package db, which has the same rule for its other
+// callers.
 func parseModify(cmd bson.Raw) (s modifySpec, err error) {
 	s = modifySpec{filter: sub(cmd, "query"), change: updateIn(cmd, "update")}
 	s.o = db.ModifyOptions{
@@ -32,7 +35,9 @@ func parseModify(cmd bson.Raw) (s modifySpec, err error) {
 	return s, err
 }
 
-// modifiedReply tells what was done as MongoDB does: lastErrorObject and value.
+// modifiedReply tells what was done as MongoDB does: lastErrorObject and value. n counts
+// the document that was found or made. value is null when there is nothing to show: an
+// upsert without new has no document before it.
 func modifiedReply(m *db.Modified, o db.ModifyOptions) bson.D {
 	last := bson.D{{Key: "n", Value: int32(0)}}
 	if m.Found || m.UpsertedID.Type != 0 {
@@ -52,6 +57,7 @@ func modifiedReply(m *db.Modified, o db.ModifyOptions) bson.D {
 }
 
 // cmdFindAndModify is {findAndModify, query, sort, update or remove, new, fields, upsert}.
+// Find and change are one step: no other write of this device comes between.
 func (rn *Runner) cmdFindAndModify(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	s, err := parseModify(cmd)
 	if err != nil {

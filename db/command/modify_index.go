@@ -13,7 +13,11 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// cmdModifyIndex is {collMod, index: {name or keyPattern, expireAfterSeconds}}.
+// cmdModifyIndex is {collMod, index: {name or keyPattern, expireAfterSeconds}}. Only that
+// one option can change, because the entries of the index do not depend on it. Exactly one
+// index has to be meant: "*" and a list, which dropIndexes takes too, are refused unless
+// they come to one. The index is looked up before it is changed, for the old value in the
+// reply; another who drops it in between has SetExpireAfter fail.
 func (rn *Runner) cmdModifyIndex(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	if err := onlyFields(cmd, "index"); err != nil {
 		return nil, err

@@ -145,8 +145,9 @@ func codeOf(err error) (int32, string) {
 }
 
 // kindsOfCodes maps a code to the kind that a reply with it tells, for a node that is the
-// client of another's commands. Where several
-// kinds have a code it is that of the language, which comes last in their list.
+// client of another's commands. Where several kinds have a code it is that of the language,
+// which comes last in their list; 1 and 13, which many share and none of the language has,
+// tell Internal and Rule.
 var kindsOfCodes = func() map[int32]fault.Kind {
 	m := map[int32]fault.Kind{}
 	for _, k := range fault.Kinds() {
@@ -158,8 +159,9 @@ var kindsOfCodes = func() map[int32]fault.Kind {
 	return m
 }()
 
-// ReplyError returns the error that a reply of [Runner.Run], or one of its
-// writeErrors, tells by its code and errmsg.
+// ReplyError returns the error that a reply of [Runner.Run], or one of its writeErrors,
+// tells by its code and errmsg. The sentence is kept, so that an error reads the same on
+// both sides. A code that no row has blames the request.
 func ReplyError(code int32, message string) error {
 	kind, ok := kindsOfCodes[code]
 	if !ok {

@@ -25,7 +25,8 @@ func countOptions(cmd bson.Raw) db.CountOptions {
 	return db.CountOptions{Skip: number(cmd, "skip"), Limit: max(limit, -limit), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
 }
 
-// cmdDistinct is {distinct, key, query}; the values come in BSON order.
+// cmdDistinct is {distinct, key, query}; the values come in BSON order. No values are an
+// empty array in the reply, not null.
 func (rn *Runner) cmdDistinct(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	values, err := rn.db.Collection(name).DistinctWith(ctx, string(value.Get(cmd, "key").Str()), distinctOptions(cmd))
 	if values == nil {
@@ -34,6 +35,8 @@ func (rn *Runner) cmdDistinct(ctx context.Context, name string, cmd bson.Raw) (b
 	return bson.D{{Key: "values", Value: values}}, err
 }
 
+// distinctOptions are shared by the command and its explanation, so that what is explained
+// is what runs; so are findOptions and countOptions.
 func distinctOptions(cmd bson.Raw) db.FindOptions {
 	return db.FindOptions{Filter: sub(cmd, "query"), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
 }
@@ -45,13 +48,16 @@ func findOptions(cmd bson.Raw) db.FindOptions {
 	}
 }
 
-// maxTime returns maxTimeMS; 0 for no bound.
+// maxTime returns maxTimeMS; 0 for no bound. It is bounded by 2^31 milliseconds, about
+// where MongoDB has its bound, which is far from where a time.Duration overflows. A
+// negative number was refused by the table.
 func maxTime(cmd bson.Raw) time.Duration {
 	return time.Duration(min(max(0, number(cmd, "maxTimeMS")), 1<<31)) * time.Millisecond
 }
 
 // cmdFind is {find, filter, sort, projection, skip, limit, batchSize, singleBatch …}. What
-// the first batch took of maxTimeMS is not there for the next.
+// the first batch took of maxTimeMS is not there for the next. At least 1 ns is left of a
+// bound that is used up, because 0 would mean that there is none.
 func (rn *Runner) cmdFind(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	began := time.Now()
 	cur, err := rn.db.Collection(name).Find(ctx, findOptions(cmd))
@@ -73,6 +79,10 @@ func (rn *Runner) cmdFind(ctx context.Context, name string, cmd bson.Raw) (bson.
 }
 
 // cmdGetMore is {getMore: id, collection, batchSize}, of a cursor, a watch or a live query.
+// Feeds are asked first; the ids of both are random numbers of one range, so that they do
+// not meet. A maxTimeMS is how long a feed waits for its first change; a cursor has what is
+// left of the time that its command had. Without a batchSize a cursor's batch is bounded by
+// its bytes only.
 func (rn *Runner) cmdGetMore(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
 	if r, ok, err := rn.moreOfFeed(ctx, cmd); ok {
 		return r, err
@@ -89,7 +99,9 @@ func (rn *Runner) cmdGetMore(ctx context.Context, _ string, cmd bson.Raw) (bson.
 	return rn.batchReply(ctx, oc, id, n, "nextBatch", false)
 }
 
-// cmdKillCursors is {killCursors, cursors: [id, …]}.
+// cmdKillCursors is {killCursors, cursors: [id, …]}. A cursor that another command is
+// reading at this moment is not found, and goes on. The ids are taken one by one, so those
+// before a wrong one are killed.
 func (rn *Runner) cmdKillCursors(_ context.Context, _ string, cmd bson.Raw) (bson.D, error) {
 	ids := value.Get(cmd, "cursors")
 	if !ids.IsArray() {
@@ -116,8 +128,10 @@ func (rn *Runner) cmdKillCursors(_ context.Context, _ string, cmd bson.Raw) (bso
 	}, nil
 }
 
-// cmdExplain explains find, count, distinct, and what update, delete and
-// findAndModify look for.
+// cmdExplain explains find, count, distinct, and what update, delete and findAndModify look
+// for. The verbosity is MongoDB's: queryPlanner tells the plan, the other two run it and
+// count what was looked at. Without one it is run, as in MongoDB. A write is never done:
+// only its search is run.
 func (rn *Runner) cmdExplain(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
 	inner := value.Get(cmd, "explain")
 	if !inner.IsDoc() {
@@ -142,7 +156,9 @@ func (rn *Runner) cmdExplain(ctx context.Context, _ string, cmd bson.Raw) (bson.
 	return append(d, bson.E{Key: "command", Value: bson.Raw(inner.Data)}), nil
 }
 
-// explain tells what the command cmd looks for and how; run says to do it and count.
+// explain tells what the command cmd looks for and how; run says to do it and count. The
+// inner command is checked like one that runs, so that a field which is misspelled is not
+// explained away.
 func (rn *Runner) explain(ctx context.Context, name, coll string, cmd bson.Raw, run bool) (bson.D, error) {
 	c := lookup(name)
 	if c != nil {
@@ -163,7 +179,8 @@ func (rn *Runner) explain(ctx context.Context, name, coll string, cmd bson.Raw, 
 	return rn.db.Collection(coll).ExplainWith(ctx, l.o, db.ExplainOptions{Count: l.count, Run: run})
 }
 
-// looked is what a command looks for; count says that only the number matters.
+// looked is what a command looks for; count says that only the number matters. It is the
+// common form in which commands tell what explain has to plan, whatever else they do.
 type looked struct {
 	o     db.FindOptions
 	count bool
@@ -179,6 +196,8 @@ func explainCount(cmd bson.Raw) (looked, error) {
 
 func explainDistinct(cmd bson.Raw) (looked, error) { return looked{o: distinctOptions(cmd)}, nil }
 
+// explainModify has the limit 1, as the command changes the first document in the order of
+// its sort.
 func explainModify(cmd bson.Raw) (looked, error) {
 	return looked{o: db.FindOptions{Filter: sub(cmd, "query"), Sort: sub(cmd, "sort"), Limit: 1}}, nil
 }
@@ -191,8 +210,9 @@ func explainDelete(cmd bson.Raw) (looked, error) {
 	return explainStatement(cmd, "delete.deletes", deleteFields)
 }
 
-// explainStatement explains the one statement of an update or delete, which is in
-// the field after the point of where.
+// explainStatement explains the one statement of an update or delete, which is in the field
+// after the point of where. MongoDB explains one statement only, too. A delete has a limit;
+// an update has not, and is explained as if it looked for all that match.
 func explainStatement(cmd bson.Raw, where string, fields map[string]argKind) (looked, error) {
 	_, field, _ := strings.Cut(where, ".")
 	ops, err := list(cmd, field)

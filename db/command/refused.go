@@ -55,7 +55,9 @@ func textList(cmd bson.Raw, field string) (out []string, err error) {
 	return out, nil
 }
 
-// timeField reads a date as the first time of its millisecond.
+// timeField reads a date as the first time of its millisecond: the lower 16 bits of a clock
+// time count within one and are 0 here, so that "since" includes all of the millisecond and
+// "until" none of it.
 func timeField(cmd bson.Raw, field string) (clock.Time, error) {
 	v := value.Get(cmd, field)
 	if !v.Exists() {
@@ -68,8 +70,10 @@ func timeField(cmd bson.Raw, field string) (clock.Time, error) {
 	return clock.Time(ms) << 16, nil
 }
 
-// refusedOptions reads {refused: collection or 1, collection, reasons, log,
-// since, until, unhandled, newest, skip, limit}.
+// refusedOptions reads {refused: collection or 1, collection, reasons, log, since, until,
+// unhandled, newest, skip, limit}. A name in the first field goes before the field
+// collection. An unknown reason is an error that lists those there are, since one that is
+// misspelled would find nothing and say nothing.
 func refusedOptions(name string, cmd bson.Raw) (o db.RefusedOptions, err error) {
 	if o.Collection, err = textField(cmd, "collection"); err != nil {
 		return o, err
@@ -109,8 +113,9 @@ func refusedOptions(name string, cmd bson.Raw) (o db.RefusedOptions, err error) 
 	return o, nil
 }
 
-// cmdRefused lists refusals, in one batch; more says that there are others, for
-// which the next call skips these.
+// cmdRefused lists refusals, in one batch; more says that there are others, for which the
+// next call skips these. Both the number and the bytes end the batch, but one refusal
+// always fits.
 func (rn *Runner) cmdRefused(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	o, err := refusedOptions(name, cmd)
 	if err != nil {
@@ -169,7 +174,8 @@ func refusalDoc(r *db.Refusal, body bool) bson.D {
 	return d
 }
 
-// cmdRetryRefused runs {retryRefused: stamp}.
+// cmdRetryRefused runs {retryRefused: stamp}. The operation is judged and written again as
+// of now, in this device's log; what was retried is handled.
 func (rn *Runner) cmdRetryRefused(ctx context.Context, text string, _ bson.Raw) (bson.D, error) {
 	s, err := db.ParseStamp(text)
 	if err != nil {
@@ -182,7 +188,9 @@ func (rn *Runner) cmdRetryRefused(ctx context.Context, text string, _ bson.Raw) 
 	return bson.D{{Key: "n", Value: int32(res.Operations)}, {Key: "nModified", Value: int32(res.Changed)}}, nil
 }
 
-// cmdHandleRefused runs {handleRefused: [stamp…], handled: true or false}.
+// cmdHandleRefused runs {handleRefused: [stamp…], handled: true or false}. All stamps are
+// read before the first is marked. The mark is for people, who have seen to a refusal; it
+// is of this replica and changes no document.
 func (rn *Runner) cmdHandleRefused(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
 	texts, err := textList(cmd, "handleRefused")
 	if err != nil {
@@ -202,6 +210,7 @@ func (rn *Runner) cmdHandleRefused(ctx context.Context, _ string, cmd bson.Raw) 
 	return bson.D{{Key: "n", Value: int32(len(stamps))}}, nil
 }
 
+// reasonList leaves out the first reason, which is that of no refusal.
 func reasonList() string {
 	var words []string
 	for _, r := range keyspace.Reasons[1:] {

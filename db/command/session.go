@@ -14,10 +14,15 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// Commands take part in a transaction by MongoDB's fields: lsid names the
-// session, txnNumber the transaction, the first command has startTransaction:
-// true, all have autocommit: false; commitTransaction or abortTransaction ends
-// it. An error ends it too.
+// Commands take part in a transaction by MongoDB's fields: lsid names the session,
+// txnNumber the transaction, the first command has startTransaction: true, all have
+// autocommit: false; commitTransaction or abortTransaction ends it. An error ends it too.
+//
+// The bounds are there because a transaction holds a view of the store: what others
+// overwrite and delete meanwhile stays on disk until it ends. MongoDB ends one after a
+// minute as well. Nothing is remembered of one that has ended, so a commit that is sent
+// again is NoSuchTransaction: a caller that lost the reply has to look whether its writes
+// are there.
 const (
 	maxSessions     = 100
 	maxSessionName  = 1024        // bytes of an lsid
@@ -25,14 +30,17 @@ const (
 
 )
 
-// sessions are the open transactions of commands.
+// sessions are the open transactions of commands. mu is not held while a command runs or a
+// transaction ends, so a slow command of one session does not stop the others.
 type sessions struct {
 	mu     sync.Mutex // guards the fields below
 	open   map[string]*session
 	closed bool
 }
 
-// A session is the one transaction that a session has open.
+// A session is the one transaction that a session has open. Its commands come one after the
+// other by the lock, in no order that anybody promises, so that tx belongs to one goroutine
+// at a time.
 type session struct {
 	number int64       // txnNumber, which rises
 	expiry *time.Timer // ends it after sessionLifetime
@@ -41,7 +49,8 @@ type session struct {
 	tx *db.Tx
 }
 
-// end aborts the transaction unless it has ended.
+// end aborts the transaction unless it has ended. It waits for the command that is running.
+// It may be called by several: whoever ends the session, its timer, and Close.
 func (s *session) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,8 +58,10 @@ func (s *session) end() {
 	s.expiry.Stop()
 }
 
-// sessionOf returns the name of the session whose transaction cmd is part of;
-// "" if it is part of none.
+// sessionOf returns the name of the session whose transaction cmd is part of; "" if it is
+// part of none. A driver sends lsid with every command, also outside transactions, and
+// txnNumber with writes that it may repeat: only autocommit says that a command is part of
+// one. The name is the bytes of lsid, which is a document of the caller's choice.
 func sessionOf(cmd bson.Raw) (name string, number int64, err error) {
 	auto := value.Get(cmd, "autocommit")
 	if !auto.Exists() {
@@ -70,7 +81,10 @@ func sessionOf(cmd bson.Raw) (name string, number int64, err error) {
 	return string(id), n, nil
 }
 
-// inSession runs a command as part of a transaction.
+// inSession runs a command as part of a transaction, which is found or begun under the lock
+// of all sessions and then used under its own. In between another command may have ended
+// it, which runIn finds. A transaction that is over, or whose command failed, is taken out
+// of the list when its lock is free.
 func (rn *Runner) inSession(ctx context.Context, session string, number int64, name string, cmd bson.Raw) (bson.D, error) {
 	s, err := rn.session(session, number, flag(cmd, "startTransaction", false))
 	if err != nil {
@@ -88,7 +102,12 @@ func (rn *Runner) inSession(ctx context.Context, session string, number int64, n
 	return reply, err
 }
 
-// session finds the transaction, or begins it.
+// session finds the transaction, or begins it. The cases, in order: a number below that of
+// the open one is an old command that comes late; one that does not start and is not open
+// has ended; to start the open one again is a mistake of the caller; to start a later one
+// ends the open one, without writing it, as a client that went on has given it up. It
+// begins with a context of its own, because it outlives the command that starts it: each
+// command sets its own.
 func (rn *Runner) session(name string, number int64, start bool) (*session, error) {
 	var old *session
 	defer func() { // after the unlock: a command of it may be running
@@ -128,7 +147,8 @@ func (rn *Runner) session(name string, number int64, start bool) (*session, erro
 	return s, nil
 }
 
-// endSession ends the transaction s; the session may have a later one by now.
+// endSession ends the transaction s; the session may have a later one by now. Only the one
+// that is still in the list is taken out; ending twice does nothing.
 func (rn *Runner) endSession(name string, s *session) {
 	rn.sessions.mu.Lock()
 	if rn.sessions.open[name] == s {
@@ -150,7 +170,10 @@ func (rn *Runner) closeSessions() {
 }
 
 // runIn runs one command in the transaction; over says that it ended it. A refused write
-// ends it, too, but is told as the command's writeErrors, as drivers expect.
+// ends it, too, but is told as the command's writeErrors, as drivers expect. Any other
+// error ends it as well, which is MongoDB's rule: a client that goes on after one is told
+// NoSuchTransaction. The session's mu is held; ctx bounds what tx does until the next
+// command.
 func (rn *Runner) runIn(ctx context.Context, tx *db.Tx, name string, cmd bson.Raw) (reply bson.D, over bool, err error) {
 	if tx.Ended() {
 		return nil, true, fault.Errorf(fault.NoSuchTransaction, "the transaction has ended: it took longer than %v", sessionLifetime)
@@ -174,7 +197,9 @@ func (rn *Runner) runIn(ctx context.Context, tx *db.Tx, name string, cmd bson.Ra
 	return reply, err != nil, err
 }
 
-// txInsert is insert in a transaction; the tx functions below are the same for theirs.
+// txInsert is insert in a transaction; the tx functions below are the same for theirs. They
+// write into the transaction and nowhere else. ordered does not matter there, because the
+// first refusal ends it.
 func (rn *Runner) txInsert(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	docs, err := list(cmd, "documents")
 	if err != nil {
@@ -184,7 +209,8 @@ func (rn *Runner) txInsert(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error)
 	return bson.D{{Key: "n", Value: int32(len(ids))}}, err
 }
 
-// txFind answers with one batch: a transaction has no cursors.
+// txFind answers with one batch: a transaction has no cursors. More than one reply holds is
+// an error and not a shorter answer: nobody could ask for the rest.
 func (rn *Runner) txFind(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	docs, err := tx.Find(coll, findOptions(cmd))
 	if err != nil {
@@ -200,13 +226,17 @@ func (rn *Runner) txFind(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	return rn.oneBatch(coll, out), nil
 }
 
+// txCount reads the documents: the keys of an index, and the count that the database keeps,
+// do not know what the transaction has written.
 func (rn *Runner) txCount(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	o := countOptions(cmd)
 	docs, err := tx.Find(coll, db.FindOptions{Filter: sub(cmd, "query"), Skip: o.Skip, Limit: o.Limit, Hint: o.Hint, MaxTime: o.MaxTime})
 	return bson.D{{Key: "n", Value: int64(len(docs))}}, err
 }
 
-// txUpdate ends at the first refused statement: a transaction writes all or nothing.
+// txUpdate ends at the first refused statement: a transaction writes all or nothing. A
+// statement that cannot be read is met when its turn is; the ones before it are undone with
+// the transaction.
 func (rn *Runner) txUpdate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	us, err := list(cmd, "updates")
 	if err != nil {

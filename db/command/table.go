@@ -10,8 +10,9 @@ import (
 	"github.com/weftdb/weft/db"
 )
 
-// A spec is all that is known of a command: whoever adds one adds a row to the
-// table, and the functions that it names.
+// A spec is all that is known of a command: whoever adds one adds a row to the table, and
+// the functions that it names. A command of MongoDB without a row does not exist here,
+// which its error says.
 type spec struct {
 	name  string             // as MongoDB writes it; commands may be written in other capitals
 	first argKind            // of the field that names it
@@ -33,6 +34,8 @@ type spec struct {
 }
 
 var (
+	// The table is made at its first use: as a variable it would be a cycle, because the
+	// commands that it names look others up in it (explain, transactions).
 	tableOnce sync.Once
 	table     map[string]*spec // by name in lower case
 )
@@ -48,7 +51,9 @@ func lookup(name string) *spec {
 	return table[strings.ToLower(name)]
 }
 
-// specs is the table of commands.
+// specs is the table of commands. The order has no meaning. watch, live, refused,
+// retryRefused, handleRefused and conflicts are ours, as are some fields of create, collMod
+// and validate; all others are MongoDB's.
 func specs() []spec {
 	return []spec{
 		{

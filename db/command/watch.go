@@ -16,6 +16,10 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
+// Bounds of what watch and live leave open. A feed costs memory for what it has not been
+// asked for, and a live query for its result, so both end when nobody asks. A getMore holds
+// a call of the client while it waits, so the wait is bounded; without a maxTimeMS it is a
+// second, as in MongoDB.
 const (
 	maxFeeds     = 1000             // open at a time by commands
 	feedIdle     = 10 * time.Minute // without a getMore
@@ -24,13 +28,15 @@ const (
 	maxFeedBatch = 10_000 // changes of a getMore
 )
 
-// feeds are the watches and live queries that commands opened.
+// feeds are the watches and live queries that commands opened. As with cursors, a feed that
+// a getMore reads is not in the map, so mu is not held while it waits.
 type feeds struct {
 	mu   sync.Mutex // guards open
 	open map[int64]*openFeed
 }
 
-// An openFeed is a watch or a live query.
+// An openFeed is a watch or a live query. Of watch and live one is set. It belongs to the
+// command that has it out of the map.
 type openFeed struct {
 	ns    string
 	watch *db.Watch
@@ -47,8 +53,10 @@ func (o *openFeed) close() {
 	}
 }
 
-// watchOptions reads {watch: collection or 1, collections, id, operations,
-// filter, image, resumeAfter}.
+// watchOptions reads {watch: collection or 1, collections, id, operations, filter, image,
+// resumeAfter}. The name in the first field and the list name collections together; neither
+// means all but system collections. The place in imageNames is one more than the value of
+// [db.Image], as the first is its default.
 func watchOptions(name string, cmd bson.Raw) (o db.WatchOptions, err error) {
 	if o.Collections, err = textList(cmd, "collections"); err != nil {
 		return o, err
@@ -80,7 +88,9 @@ func watchOptions(name string, cmd bson.Raw) (o db.WatchOptions, err error) {
 
 var imageNames = []string{"", "after", "before", "either"}
 
-// cmdWatch opens a watch: an empty first batch, whose resume token is of now.
+// cmdWatch opens a watch: an empty first batch, whose resume token is of now. A write after
+// this reply is told. The batch is empty also with resumeAfter, whose changes the first
+// getMore brings.
 func (rn *Runner) cmdWatch(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	o, err := watchOptions(name, cmd)
 	if err != nil {
@@ -96,7 +106,9 @@ func (rn *Runner) cmdWatch(ctx context.Context, name string, cmd bson.Raw) (bson
 	return rn.feedReply(&openFeed{ns: name, watch: w}, 0, "firstBatch", bson.A{})
 }
 
-// cmdLive opens a live query: its first batch is the result, all of it.
+// cmdLive opens a live query: its first batch is the result, all of it. The whole result
+// has to be in one reply, since later events name places in it. A little more than other
+// replies hold is allowed, because a result cannot be continued.
 func (rn *Runner) cmdLive(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	o := db.FindOptions{Skip: number(cmd, "skip"), Limit: number(cmd, "limit")}
 	var err error
@@ -121,7 +133,10 @@ func (rn *Runner) cmdLive(ctx context.Context, name string, cmd bson.Raw) (bson.
 	return rn.feedReply(&openFeed{ns: name, live: l}, 0, "firstBatch", docs)
 }
 
-// feedReply keeps the feed open and makes the reply of a batch.
+// feedReply keeps the feed open and makes the reply of a batch. It owns o, and closes it if
+// it is not kept. The token is only told when nothing is held back: a change that is read
+// and not delivered is before that token, and a client that resumed there would never see
+// it.
 func (rn *Runner) feedReply(o *openFeed, id int64, field string, docs bson.A) (bson.D, error) {
 	if id == 0 {
 		id = 1 + rand.Int64N(1<<62)
@@ -152,8 +167,11 @@ func (rn *Runner) feedReply(o *openFeed, id int64, field string, docs bson.A) (b
 	return bson.D{{Key: "cursor", Value: cur}}, nil
 }
 
-// moreOfFeed answers a getMore of a watch or a live query; ok is false if the
-// cursor is none. It waits up to maxTimeMS for the first change.
+// moreOfFeed answers a getMore of a watch or a live query; ok is false if the cursor is
+// none. It waits up to maxTimeMS for the first change. The feed is out of the map
+// meanwhile, so two getMores of one feed cannot read it: the second finds none. After an
+// error it is closed and not put back; a client goes on by the token of what it has seen. A
+// wrong collection leaves it open.
 func (rn *Runner) moreOfFeed(ctx context.Context, cmd bson.Raw) (reply bson.D, ok bool, err error) {
 	id := number(cmd, "getMore")
 	ns := string(value.Get(cmd, "collection").Str())
@@ -187,7 +205,10 @@ func (rn *Runner) moreOfFeed(ctx context.Context, cmd bson.Raw) (reply bson.D, o
 	return reply, true, err
 }
 
-// batch reads up to n changes, waiting for the first only.
+// batch reads up to n changes, waiting for the first only. The wait that ends is no error
+// but an empty batch, as a tailable cursor of MongoDB gives; only the end of the caller's
+// own ctx is. What follows the first change is taken as far as it is there. A change that
+// would make the reply too large waits in held, where it comes first next time.
 func (o *openFeed) batch(ctx context.Context, rn *Runner, n int, wait time.Duration) (docs bson.A, err error) {
 	docs = bson.A{}
 	size := 0
@@ -215,7 +236,8 @@ func (o *openFeed) batch(ctx context.Context, rn *Runner, n int, wait time.Durat
 	return docs, nil
 }
 
-// read returns the next change as a document; nil if there is none yet.
+// read returns the next change as a document; nil if there is none yet. first bounds the
+// wait for the first change; those after it are taken under ctx, without waiting.
 func (o *openFeed) read(ctx, first context.Context, rn *Runner, wait bool) (bson.Raw, error) {
 	if o.watch != nil {
 		if wait {
@@ -245,7 +267,11 @@ func (o *openFeed) read(ctx, first context.Context, rn *Runner, wait bool) (bson
 	return liveDocument(&e)
 }
 
-// changeDoc gives a change the shape of MongoDB's change events, with more.
+// changeDoc gives a change the shape of MongoDB's change events, with more. The names of
+// MongoDB are kept where the thing is the same, so that code for change streams reads them;
+// what is ours (remote, late, current, log, seq, conflict, refusal) has names of its own. A
+// gap has neither document nor time: it says that the collection, or without ns every one,
+// is to be read again.
 func (rn *Runner) changeDoc(c *db.Change) (bson.Raw, error) {
 	d := bson.D{{Key: "_id", Value: bson.D{{Key: "_data", Value: c.Token}}}, {Key: "operationType", Value: c.Operation}}
 	if c.Collection != "" {
@@ -277,7 +303,9 @@ func (rn *Runner) changeDoc(c *db.Change) (bson.Raw, error) {
 	return bson.Marshal(d)
 }
 
-// liveDocument is how an event of a live query is told.
+// liveDocument is how an event of a live query is told. index is where the document is now
+// and from where it was; -1, which is nowhere, leaves the field out. A reset replaces the
+// whole result.
 func liveDocument(e *db.LiveEvent) (bson.Raw, error) {
 	d := bson.D{{Key: "operation", Value: e.Operation}}
 	if e.Operation == "reset" {
@@ -314,7 +342,8 @@ func (rn *Runner) dropFeeds(since time.Time) {
 	}
 }
 
-// killFeed closes a feed; it reports whether there was one.
+// killFeed closes a feed; it reports whether there was one. One that a getMore is reading
+// is not found.
 func (rn *Runner) killFeed(id int64) bool {
 	f := &rn.feeds
 	f.mu.Lock()

@@ -12,7 +12,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// cmdInsert is {insert, documents, ordered}.
+// cmdInsert is {insert, documents, ordered}. Documents are checked and written together,
+// several to a record. Ordered, it ends at the first refusal and what was before it stands;
+// otherwise each document stands or falls for itself. n counts those that stand.
 func (rn *Runner) cmdInsert(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	docs, err := list(cmd, "documents")
 	if err != nil {
@@ -66,6 +68,8 @@ type updateTotal struct {
 	upserted    []bson.D
 }
 
+// MongoDB counts an upserted document in n, though it matched nothing, and never in
+// nModified.
 func (t *updateTotal) add(i int, r db.UpdateResult) {
 	t.n, t.modified = t.n+r.Matched, t.modified+r.Modified
 	if r.UpsertedID.Type != 0 {
@@ -83,7 +87,10 @@ func (t *updateTotal) reply() bson.D {
 }
 
 // cmdUpdate is {update, updates: [{q, u, …}], ordered}. Each statement is a write of its
-// own: those before a refused one stand.
+// own: those before a refused one stand. A statement that cannot be read is an error of the
+// command and not of the statement; it is met in its turn, so those before it stand also
+// then. The end of the caller or of the database is no refusal: nobody knows whether the
+// statement at hand was written.
 func (rn *Runner) cmdUpdate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	ups, err := list(cmd, "updates")
 	if err != nil {
@@ -112,8 +119,9 @@ func (rn *Runner) cmdUpdate(ctx context.Context, name string, cmd bson.Raw) (bso
 	return writeErrors(total.reply(), errs), nil
 }
 
-// parseDelete returns the filter of a statement of a delete command, and whether
-// it deletes all that match.
+// parseDelete returns the filter of a statement of a delete command, and whether it deletes
+// all that match. MongoDB knows no other limits than 0 and 1 and has no default: which was
+// meant is too important to guess.
 func parseDelete(x bson.Raw) (filter bson.Raw, many bool, err error) {
 	if err := checkArgs("delete.deletes", value.Elements(x), deleteFields); err != nil {
 		return nil, false, err
@@ -129,7 +137,8 @@ func parseDelete(x bson.Raw) (filter bson.Raw, many bool, err error) {
 	return filter, n == 0, nil
 }
 
-// cmdDelete is {delete, deletes: [{q, limit}], ordered}, likewise.
+// cmdDelete is {delete, deletes: [{q, limit}], ordered}, likewise. A statement that fails
+// half way counts what it has deleted.
 func (rn *Runner) cmdDelete(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	ds, err := list(cmd, "deletes")
 	if err != nil {

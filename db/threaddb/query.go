@@ -47,9 +47,10 @@ func (q Query) Find() db.FindOptions {
 	return db.FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit}
 }
 
-// Parse translates a query. Names are read without regard to case, as the
-// original does; a name or value that it does not know is an error, never
-// nothing.
+// Parse translates a query. Names are read without regard to case, as the original does; a
+// name or value that it does not know is an error, never nothing. The text comes from
+// outside and is bounded before it is read: its bytes here, its depth and its comparisons
+// while they are translated. The filter is one of package db, which checks it once more.
 func Parse(text []byte) (Query, error) {
 	if len(text) > MaxBytes {
 		return Query{}, fault.Of(ErrQuery, "the ThreadDB query is longer than %d bytes", MaxBytes)
@@ -62,9 +63,13 @@ func Parse(text []byte) (Query, error) {
 	return p.top(raw)
 }
 
+// A parser counts the comparisons of one query, those of all its ors together: the bound is
+// on the filter that comes of them.
 type parser struct{ criteria int }
 
-// object reads an object into its members by lower-case name.
+// object reads an object into its members by lower-case name. encoding/json would fill a
+// struct without regard to case as well, but silently take the last of two members and drop
+// those it does not know.
 func object(what string, text []byte) (map[string]json.RawMessage, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	t, err := d.Token()
@@ -100,6 +105,8 @@ func object(what string, text []byte) (map[string]json.RawMessage, error) {
 // null reports whether a member is absent, as the original's clients also write.
 func null(v json.RawMessage) bool { return len(v) == 0 || string(v) == "null" }
 
+// known refuses members that are not among names, which are in lower case. One that was
+// ignored could widen what the query finds.
 func known(what string, m map[string]json.RawMessage, names ...string) error {
 	for name := range m {
 		ok := false
@@ -113,6 +120,9 @@ func known(what string, m map[string]json.RawMessage, names ...string) error {
 	return nil
 }
 
+// top translates the whole query. Seek begins at a document and includes it: it is a lower
+// bound on _id, or an upper one where the sort by _id goes down. It joins the whole filter
+// by $and, so it also bounds what ors find.
 func (p *parser) top(m map[string]json.RawMessage) (q Query, err error) {
 	filter, err := p.match("the query", m, 0)
 	if err != nil {
@@ -156,8 +166,10 @@ func (p *parser) top(m map[string]json.RawMessage) (q Query, err error) {
 	return q, nil
 }
 
-// match translates ands and ors. Without ands, all documents match, whatever ors
-// say, as in the original.
+// match translates ands and ors. Without ands, all documents match, whatever ors say, as in
+// the original. what names the part in errors. ors are alternatives to all of ands
+// together, each a query of its own with no order and no bounds; depth counts how far they
+// nest.
 func (p *parser) match(what string, m map[string]json.RawMessage, depth int) (bson.D, error) {
 	if depth > MaxDepth {
 		return nil, fault.Of(ErrQuery, "the query is nested deeper than %d", MaxDepth)
@@ -237,7 +249,8 @@ func list(what string, v json.RawMessage) ([]json.RawMessage, error) {
 	return out, nil
 }
 
-// criterion translates one comparison.
+// criterion translates one comparison. The error of an operation or a value names the path,
+// as a query may have many. Ne is $ne, which a document without the field matches too.
 func (p *parser) criterion(v json.RawMessage) (bson.D, error) {
 	if p.criteria++; p.criteria > MaxCriteria {
 		return nil, fault.Of(ErrQuery, "the query has more than %d comparisons", MaxCriteria)
@@ -270,6 +283,8 @@ func (p *parser) criterion(v json.RawMessage) (bson.D, error) {
 	return bson.D{{Key: path, Value: bson.D{{Key: op, Value: value}}}}, nil
 }
 
+// pathOf reads the path of a field, in points as in MongoDB. A name that begins with $
+// would be an operator of the filter, so it is no name here.
 func pathOf(v json.RawMessage) (string, error) {
 	path, err := text("fieldPath", v)
 	if err != nil {
@@ -286,7 +301,8 @@ func pathOf(v json.RawMessage) (string, error) {
 	return path, nil
 }
 
-// operation reads an operation: its number, as clients send it, or its name.
+// operation reads an operation: its number, as clients send it, or its name. The lists
+// agree by place, which is the number that the original gives an operation.
 func operation(v json.RawMessage) (string, error) {
 	names := []string{"eq", "ne", "gt", "lt", "ge", "le"}
 	ours := []string{"$eq", "$ne", "$gt", "$lt", "$gte", "$lte"}
@@ -311,7 +327,9 @@ func operation(v json.RawMessage) (string, error) {
 	return "", fault.Of(ErrQuery, "unknown operation %.40s: want 0 Eq, 1 Ne, 2 Gt, 3 Lt, 4 Ge and 5 Le", v)
 }
 
-// valueOf reads {string: …}, {bool: …} or {float: …}.
+// valueOf reads {string: …}, {bool: …} or {float: …}. A float that is whole and below 2^62
+// becomes an integer, which compares with numbers of all types alike, and can be a time of
+// _mod.
 func valueOf(v json.RawMessage) (any, error) {
 	m, err := object("value", v)
 	if err != nil {
@@ -348,6 +366,7 @@ func valueOf(v json.RawMessage) (any, error) {
 	return out, nil
 }
 
+// text reads a member that is a string, "" for none.
 func text(what string, v json.RawMessage) (string, error) {
 	if null(v) {
 		return "", nil
@@ -359,6 +378,8 @@ func text(what string, v json.RawMessage) (string, error) {
 	return s, nil
 }
 
+// whole reads a member that is a number without a fraction, 0 for none, which means no
+// bound.
 func whole(what string, v json.RawMessage) (int64, error) {
 	if null(v) {
 		return 0, nil
@@ -370,7 +391,8 @@ func whole(what string, v json.RawMessage) (int64, error) {
 	return n, nil
 }
 
-// sortOf reads {fieldPath, desc}; nil for none.
+// sortOf reads {fieldPath, desc}; nil for none. The zero value that the original's Go
+// client writes for no sort, {fieldPath: "", desc: false}, is none.
 func sortOf(v json.RawMessage) (bson.D, bool, error) {
 	if null(v) || empty(v) {
 		return nil, false, nil

@@ -58,7 +58,10 @@ type Client struct {
 	end   func()     // ends the calls of local
 }
 
-// Open finds the node and returns a client of it. ctx bounds Open only.
+// Open finds the node and returns a client of it. ctx bounds Open only. A command that
+// finds the home in use by another command, and no daemon, waits for that one to end: it
+// may be short. A daemon that has the lock and has not announced itself yet is waited for
+// in the same way.
 func Open(ctx context.Context, o Options) (*Client, error) {
 	if o.API != "" {
 		return dial(o.API, o.Home)
@@ -136,7 +139,8 @@ func (c *Client) Created() bool { return c.local != nil && c.local.Created() }
 // opened in this process.
 func (c *Client) Sealed() bool { return c.local != nil && c.local.Sealed() }
 
-// Close ends the client, and the node if it runs in this process.
+// Close ends the client, and the node if it runs in this process. The calls end first, so
+// that none of them meets a node that is closed under it.
 func (c *Client) Close() error {
 	c.http.CloseIdleConnections()
 	if c.local == nil {

@@ -60,7 +60,8 @@ func (p *pipe) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// end ends what is written, with err or well.
+// end ends what is written, with err or well. What is held can still be read; it is the
+// writer's last call.
 func (p *pipe) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,9 +16,12 @@ import (
 	"github.com/weftdb/weft/node/internal/chunks"
 )
 
-// streamChunk is the most bytes of a file in one message.
+// streamChunk is the most bytes of a file in one message. A writer may give more at once,
+// and one message must stay below maxMessage.
 const streamChunk = 256 << 10
 
+// Create makes a database for the bucket if none is named; one that has the bucket's name
+// already is used.
 func (s bucketService) Create(ctx context.Context, r *connect.Request[weftv1.CreateBucketRequest]) (*connect.Response[weftv1.CreateBucketResponse], error) {
 	_, ref, err := s.n.CreateBucket(ctx, r.Msg.GetName(), r.Msg.GetDatabase())
 	if err != nil {
@@ -39,6 +42,8 @@ func (s bucketService) List(ctx context.Context, _ *connect.Request[weftv1.ListB
 	return connect.NewResponse(&out), nil
 }
 
+// Entries answers in one message, which does for what a person lists. Pull with list
+// streams the same.
 func (s bucketService) Entries(ctx context.Context, r *connect.Request[weftv1.BucketEntriesRequest]) (*connect.Response[weftv1.BucketEntriesResponse], error) {
 	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
 	if err != nil {
@@ -58,6 +63,8 @@ func (s bucketService) Entries(ctx context.Context, r *connect.Request[weftv1.Bu
 	return connect.NewResponse(&out), nil
 }
 
+// noteMessages replaces bytes that are no UTF-8: a path comes from a file system, which has
+// no such rule, and one that proto3 refuses would make the whole answer an error.
 func noteMessages(notes []buckets.Note) []*weftv1.BucketNote {
 	var out []*weftv1.BucketNote
 	for _, x := range notes {
@@ -66,6 +73,8 @@ func noteMessages(notes []buckets.Note) []*weftv1.BucketNote {
 	return out
 }
 
+// Root derives the CID of the whole bucket from its entries as they are now; two replicas
+// that hold the same entries give the same.
 func (s bucketService) Root(ctx context.Context, r *connect.Request[weftv1.BucketRootRequest]) (*connect.Response[weftv1.BucketRootResponse], error) {
 	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
 	if err != nil {
@@ -80,7 +89,10 @@ func (s bucketService) Root(ctx context.Context, r *connect.Request[weftv1.Bucke
 	}), nil
 }
 
-// Push takes files as they come: nothing lies between the stream and the blobs.
+// Push takes files as they come: nothing lies between the stream and the blobs. The first
+// message names the bucket and may have files already. On an error the push is aborted:
+// files that were written before it stay, but nothing is removed, as it is not known what
+// the folder has.
 func (s bucketService) Push(ctx context.Context, in *connect.ClientStream[weftv1.PushRequest]) (*connect.Response[weftv1.PushResponse], error) {
 	if !in.Receive() {
 		return nil, errors.Join(in.Err(), fault.Of(node.ErrInvalid, "missing bucket of the push"))
@@ -103,7 +115,9 @@ func (s bucketService) Push(ctx context.Context, in *connect.ClientStream[weftv1
 	}), nil
 }
 
-// receiveFiles gives the files of a push to p.
+// receiveFiles gives the files of a push to p. The reader's first message is the one that
+// Push has received. A body that Take does not read to its end, as of a file that it skips,
+// is passed over by Next.
 func receiveFiles(ctx context.Context, in *connect.ClientStream[weftv1.PushRequest], p *buckets.Pusher) error {
 	first := true
 	r := chunks.NewReader(func() ([]*weftv1.FileChunk, error) {
@@ -131,6 +145,8 @@ func receiveFiles(ctx context.Context, in *connect.ClientStream[weftv1.PushReque
 	}
 }
 
+// Cat sends a range of one file. Every byte was compared with the file's CID before it is
+// sent; an error after some of them says that the file is not whole.
 func (s bucketService) Cat(ctx context.Context, r *connect.Request[weftv1.CatRequest], out *connect.ServerStream[weftv1.CatResponse]) error {
 	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
 	if err != nil {
@@ -140,7 +156,8 @@ func (s bucketService) Cat(ctx context.Context, r *connect.Request[weftv1.CatReq
 	return b.Cat(ctx, r.Msg.GetPath(), w, buckets.Range{Offset: r.Msg.GetOffset(), Length: r.Msg.GetLength()})
 }
 
-// A sender is a writer of messages.
+// A sender is a writer of messages. It cuts what is written into messages that are not too
+// large. send must not keep its argument: the caller of Write may use the bytes again.
 type sender func(p []byte) error
 
 func (send sender) Write(p []byte) (int, error) {
@@ -154,7 +171,10 @@ func (send sender) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Pull sends files, or a list of them, as they are now.
+// Pull sends files, or a list of them, as they are now. Entries are read in pages, with no
+// view of the database held while a slow caller takes them, so a file that changes during
+// the call comes as it is when its turn is. What is buffered is sent after an error too, so
+// that the files before it arrive.
 func (s bucketService) Pull(ctx context.Context, r *connect.Request[weftv1.PullRequest], out *connect.ServerStream[weftv1.PullResponse]) error {
 	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
 	if err != nil {
@@ -175,7 +195,9 @@ func fileChunk(e buckets.Entry) *weftv1.FileChunk {
 	return &weftv1.FileChunk{Path: e.Path, Size: e.Size, Cid: e.CID.String()}
 }
 
-// sendPage sends a page of entries, with their bytes unless it is a list.
+// sendPage sends a page of entries, with their bytes unless it is a list. Directories that
+// are empty, and entries that cannot be a file in a folder, have no bytes: they come first,
+// and the files of the page after them.
 func sendPage(ctx context.Context, b *buckets.Bucket, page []buckets.Entry, left []buckets.Note, list bool, w *chunks.Writer) error {
 	var paths []string
 	for _, e := range page {
@@ -193,6 +215,8 @@ func sendPage(ctx context.Context, b *buckets.Bucket, page []buckets.Entry, left
 	return sendFiles(ctx, b, paths, w)
 }
 
+// sendFiles sends the files at these paths with their bytes. Paths that are gone by now, or
+// are directories, are passed over.
 func sendFiles(ctx context.Context, b *buckets.Bucket, paths []string, w *chunks.Writer) error {
 	return b.Read(ctx, paths, func(e buckets.Entry, body func(io.Writer) error) error {
 		if err := w.Begin(fileChunk(e)); err != nil {

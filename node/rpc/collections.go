@@ -15,7 +15,9 @@ import (
 	"github.com/weftdb/weft/db"
 )
 
-// indexOf reads an index from its message; keys are {field: 1 or -1, …}.
+// indexOf reads an index from its message; keys are {field: 1 or -1, …}. The message has
+// what the command line can ask for: sparse, partial, text and expiring indexes are made by
+// the command createIndexes. The numbers may be doubles, as shells write them.
 func indexOf(m *weftv1.Index) (db.Index, error) {
 	x := db.Index{Name: m.GetName(), Unique: m.GetUnique()}
 	fields, err := rawDocument("index keys", m.GetKeys())
@@ -36,6 +38,8 @@ func indexOf(m *weftv1.Index) (db.Index, error) {
 	return x, nil
 }
 
+// indexMessage is the inverse of indexOf for the indexes that it reads. Of others it tells
+// what the message has room for; the command listIndexes tells the rest.
 func indexMessage(x db.Index) (*weftv1.Index, error) {
 	fields := bson.D{}
 	for _, k := range x.Keys {
@@ -64,6 +68,8 @@ func indexMessages(all []db.Index) ([]*weftv1.Index, error) {
 	return out, nil
 }
 
+// CreateCollection reads all indexes before it opens the database, so a wrong one leaves
+// nothing behind. Schema and indexes are defined in one step.
 func (s documentService) CreateCollection(ctx context.Context, r *connect.Request[weftv1.CreateCollectionRequest]) (*connect.Response[weftv1.CreateCollectionResponse], error) {
 	m := r.Msg.GetCollection()
 	schema, err := rawDocument("schema", m.GetSchema())
@@ -88,6 +94,8 @@ func (s documentService) CreateCollection(ctx context.Context, r *connect.Reques
 	return connect.NewResponse(&weftv1.CreateCollectionResponse{}), nil
 }
 
+// ListCollections leaves out the system collections, where the database keeps definitions
+// and the like: a program that copies what is listed must not copy these.
 func (s documentService) ListCollections(ctx context.Context, r *connect.Request[weftv1.ListCollectionsRequest]) (*connect.Response[weftv1.ListCollectionsResponse], error) {
 	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
 	if err != nil {
@@ -111,6 +119,8 @@ func (s documentService) ListCollections(ctx context.Context, r *connect.Request
 	return connect.NewResponse(&out), nil
 }
 
+// CreateIndex answers when the index covers all documents, readers and writers going on
+// meanwhile. One that is there already is no error.
 func (s documentService) CreateIndex(ctx context.Context, r *connect.Request[weftv1.CreateIndexRequest]) (*connect.Response[weftv1.CreateIndexResponse], error) {
 	x, err := indexOf(r.Msg.GetIndex())
 	if err != nil {
@@ -127,6 +137,8 @@ func (s documentService) CreateIndex(ctx context.Context, r *connect.Request[wef
 	return connect.NewResponse(&weftv1.CreateIndexResponse{Name: name}), nil
 }
 
+// ListIndexes lists those that are defined. The one on _id, which nothing stores, is not
+// among them.
 func (s documentService) ListIndexes(ctx context.Context, r *connect.Request[weftv1.ListIndexesRequest]) (*connect.Response[weftv1.ListIndexesResponse], error) {
 	c, err := s.collection(ctx, r.Msg.GetDatabase(), r.Msg.GetCollection())
 	if err != nil {

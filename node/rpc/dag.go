@@ -12,6 +12,9 @@ import (
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
+// Node gives one node of the DAG below a CID. The walk to it is bounded by a budget,
+// because the DAG is derived from the entries and a caller may ask for any CID; budgets of
+// 0 are the defaults of [buckets.Budget].
 func (s bucketService) Node(ctx context.Context, r *connect.Request[weftv1.BucketNodeRequest]) (*connect.Response[weftv1.BucketNodeResponse], error) {
 	root, err := cid.Decode(r.Msg.GetCid())
 	if err != nil {

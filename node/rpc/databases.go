@@ -14,6 +14,9 @@ func databaseMessage(r node.DatabaseRef) *weftv1.Database {
 	return &weftv1.Database{Id: r.ID.String(), Name: r.Name, Damage: r.Damage, Lost: r.Lost}
 }
 
+// Create answers with the database as the node lists it. The lookup after the creation is a
+// step of its own: another caller who removes the database in between has this one see
+// not_found.
 func (s databaseService) Create(ctx context.Context, r *connect.Request[weftv1.CreateDatabaseRequest]) (*connect.Response[weftv1.CreateDatabaseResponse], error) {
 	if _, err := s.n.CreateDatabase(ctx, r.Msg.GetName()); err != nil {
 		return nil, err
@@ -25,6 +28,8 @@ func (s databaseService) Create(ctx context.Context, r *connect.Request[weftv1.C
 	return connect.NewResponse(&weftv1.CreateDatabaseResponse{Database: databaseMessage(ref)}), nil
 }
 
+// List names those that are not served as well, with the reason. The mailbox is not among
+// them: what it holds is told by the inbox service.
 func (s databaseService) List(context.Context, *connect.Request[weftv1.ListDatabasesRequest]) (*connect.Response[weftv1.ListDatabasesResponse], error) {
 	var out weftv1.ListDatabasesResponse
 	for _, d := range s.n.Databases() {
@@ -33,6 +38,8 @@ func (s databaseService) List(context.Context, *connect.Request[weftv1.ListDatab
 	return connect.NewResponse(&out), nil
 }
 
+// Info waits until what has arrived is folded, so that two replicas which hold the same
+// records answer with the same hash. It is the call for comparing; Status does not wait.
 func (s databaseService) Info(ctx context.Context, r *connect.Request[weftv1.DatabaseInfoRequest]) (*connect.Response[weftv1.DatabaseInfoResponse], error) {
 	i, err := s.n.DatabaseInfo(ctx, r.Msg.GetName())
 	if err != nil {
@@ -43,6 +50,7 @@ func (s databaseService) Info(ctx context.Context, r *connect.Request[weftv1.Dat
 	}), nil
 }
 
+// statusMessage has the state hash as 32 bytes, not as text: it is compared, not read.
 func statusMessage(st node.DatabaseStatus) *weftv1.DatabaseStatusResponse {
 	out := &weftv1.DatabaseStatusResponse{Id: st.ID.String(), Hash: st.Hash[:]}
 	for _, p := range st.Peers {
@@ -54,6 +62,8 @@ func statusMessage(st node.DatabaseStatus) *weftv1.DatabaseStatusResponse {
 	return out
 }
 
+// Status is also given of a database that is being rebuilt, as it is the way to see what
+// that waits for.
 func (s databaseService) Status(ctx context.Context, r *connect.Request[weftv1.DatabaseStatusRequest]) (*connect.Response[weftv1.DatabaseStatusResponse], error) {
 	st, _, err := s.n.DatabaseStatus(ctx, r.Msg.GetName())
 	if err != nil {
@@ -62,6 +72,10 @@ func (s databaseService) Status(ctx context.Context, r *connect.Request[weftv1.D
 	return connect.NewResponse(statusMessage(st)), nil
 }
 
+// WatchStatus sends a status at once and after each change. Changes that come while one is
+// sent are told as one: the channel was made before the status was read, so none is missed.
+// When the node is closed the call ends with closed; when the caller leaves, nobody reads
+// what is returned.
 func (s databaseService) WatchStatus(ctx context.Context, r *connect.Request[weftv1.DatabaseStatusRequest], out *connect.ServerStream[weftv1.DatabaseStatusResponse]) error {
 	for {
 		st, changed, err := s.n.DatabaseStatus(ctx, r.Msg.GetName())
@@ -79,6 +93,9 @@ func (s databaseService) WatchStatus(ctx context.Context, r *connect.Request[wef
 	}
 }
 
+// Invite reads the time as the node has it: 0 for its default of a day, below 0 for never.
+// Which negative number does not matter, and the bound of [after] keeps the product from
+// overflowing.
 func (s databaseService) Invite(ctx context.Context, r *connect.Request[weftv1.InviteRequest]) (*connect.Response[weftv1.InviteResponse], error) {
 	o := node.InviteOptions{Role: r.Msg.GetRole(), Uses: int(r.Msg.GetUses())}
 	if seconds := r.Msg.GetExpiresSeconds(); seconds < 0 {
@@ -95,6 +112,8 @@ func (s databaseService) Invite(ctx context.Context, r *connect.Request[weftv1.I
 	return connect.NewResponse(&weftv1.InviteResponse{Url: url}), nil
 }
 
+// Join returns when this device is a member. The records follow in the background, so a
+// Find that is sent next may see none of them; Status says how far it is.
 func (s databaseService) Join(ctx context.Context, r *connect.Request[weftv1.JoinRequest]) (*connect.Response[weftv1.JoinResponse], error) {
 	ref, err := s.n.Join(ctx, r.Msg.GetUrl(), r.Msg.GetName())
 	if err != nil {
@@ -103,6 +122,8 @@ func (s databaseService) Join(ctx context.Context, r *connect.Request[weftv1.Joi
 	return connect.NewResponse(&weftv1.JoinResponse{Database: databaseMessage(ref)}), nil
 }
 
+// Remove deletes what this node has. It also removes a database that is damaged, which
+// calls that use one refuse.
 func (s databaseService) Remove(ctx context.Context, r *connect.Request[weftv1.RemoveDatabaseRequest]) (*connect.Response[weftv1.RemoveDatabaseResponse], error) {
 	if err := s.n.RemoveDatabase(ctx, r.Msg.GetName()); err != nil {
 		return nil, err
@@ -110,6 +131,9 @@ func (s databaseService) Remove(ctx context.Context, r *connect.Request[weftv1.R
 	return connect.NewResponse(&weftv1.RemoveDatabaseResponse{}), nil
 }
 
+// Compact holds the call open for as long as it takes, which can be minutes. A caller's
+// deadline may end it: the database stays usable, and what it did not get to is left for
+// the next call.
 func (s databaseService) Compact(ctx context.Context, r *connect.Request[weftv1.CompactDatabaseRequest]) (*connect.Response[weftv1.CompactDatabaseResponse], error) {
 	c, err := s.n.Compact(ctx, r.Msg.GetName())
 	if err != nil {

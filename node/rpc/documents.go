@@ -16,9 +16,13 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// findPage is how many bytes of documents one message of Find has.
+// findPage is how many bytes of documents one message of Find has. It is far below
+// maxMessage, so that the first documents come early, one answer holds little memory, and a
+// document of the greatest size, 1 MiB, still fits into the message that it makes too long.
 const findPage = 256 << 10
 
+// collection finds a collection for a call. Its name is not checked here but by the
+// operation on it, which has the kind for a bad one.
 func (s documentService) collection(ctx context.Context, database, name string) (*db.Collection, error) {
 	d, err := s.n.Database(ctx, database)
 	if err != nil {
@@ -27,7 +31,10 @@ func (s documentService) collection(ctx context.Context, database, name string) 
 	return d.Collection(name), nil
 }
 
-// Run runs one command document.
+// Run runs one command document. A command that fails is a reply with ok: 0, as a driver of
+// MongoDB expects; an error of the call says that there is no reply, because the database
+// was not found or the call ended. Cursors and transactions that commands leave open belong
+// to the node, so they outlive the connection.
 func (s documentService) Run(ctx context.Context, r *connect.Request[weftv1.RunRequest]) (*connect.Response[weftv1.RunResponse], error) {
 	command, err := rawDocument("command", r.Msg.GetCommand())
 	if err != nil {
@@ -40,6 +47,8 @@ func (s documentService) Run(ctx context.Context, r *connect.Request[weftv1.RunR
 	return connect.NewResponse(&weftv1.RunResponse{Reply: reply}), nil
 }
 
+// Skip and limit are signed in the message, where a negative number is one that the caller
+// got wrong: it is refused instead of being read as none.
 func findOptions(m *weftv1.FindRequest) (o db.FindOptions, err error) {
 	if o.Filter, err = rawDocument("filter", m.GetFilter()); err != nil {
 		return o, err
@@ -56,6 +65,10 @@ func findOptions(m *weftv1.FindRequest) (o db.FindOptions, err error) {
 	return o, nil
 }
 
+// Find streams the result of one moment: writes during the call are not in it. The last
+// message may be empty, and there is always one. Documents are copied because the message
+// outlives the cursor's step. A stream that ends with an error has given a prefix of the
+// result.
 func (s documentService) Find(ctx context.Context, r *connect.Request[weftv1.FindRequest], out *connect.ServerStream[weftv1.FindResponse]) error {
 	o, err := findOptions(r.Msg)
 	if err != nil {
@@ -87,6 +100,8 @@ func (s documentService) Find(ctx context.Context, r *connect.Request[weftv1.Fin
 	return out.Send(page)
 }
 
+// rawDocuments checks documents of a caller, all of them before the first is written. An
+// empty field is the empty document, which is one that can be inserted and gets an _id.
 func rawDocuments(in [][]byte) ([]bson.Raw, error) {
 	docs := make([]bson.Raw, len(in))
 	for i, b := range in {
@@ -99,6 +114,9 @@ func rawDocuments(in [][]byte) ([]bson.Raw, error) {
 	return docs, nil
 }
 
+// Insert writes the documents in order and stops at the first that is refused; those before
+// it stay. The error is then all that the caller gets: one that wants to know the _ids runs
+// the command insert.
 func (s documentService) Insert(ctx context.Context, r *connect.Request[weftv1.InsertRequest]) (*connect.Response[weftv1.InsertResponse], error) {
 	docs, err := rawDocuments(r.Msg.GetDocuments())
 	if err != nil {
@@ -141,6 +159,9 @@ func firstKey(d bson.Raw) string {
 	return ""
 }
 
+// Update takes operators, or with replace a whole document. Without that flag a document
+// without operators is refused rather than taken for a replacement, because a forgotten
+// $set would cost the document. A pipeline goes by Run.
 func (s documentService) Update(ctx context.Context, r *connect.Request[weftv1.UpdateRequest]) (*connect.Response[weftv1.UpdateResponse], error) {
 	filter, err := rawDocument("filter", r.Msg.GetFilter())
 	if err != nil {
@@ -172,6 +193,8 @@ func (s documentService) Update(ctx context.Context, r *connect.Request[weftv1.U
 	return connect.NewResponse(&weftv1.UpdateResponse{Matched: res.Matched, Modified: res.Modified, Upserted: id}), nil
 }
 
+// Delete removes the first match, or with multi all of them. An empty filter matches every
+// document, so that with multi it empties the collection.
 func (s documentService) Delete(ctx context.Context, r *connect.Request[weftv1.DeleteRequest]) (*connect.Response[weftv1.DeleteResponse], error) {
 	filter, err := rawDocument("filter", r.Msg.GetFilter())
 	if err != nil {
@@ -188,6 +211,8 @@ func (s documentService) Delete(ctx context.Context, r *connect.Request[weftv1.D
 	return connect.NewResponse(&weftv1.DeleteResponse{Deleted: deleted}), nil
 }
 
+// Count without a filter is told from what the database counts anyway, unless some
+// documents may have expired or be hidden from this reader.
 func (s documentService) Count(ctx context.Context, r *connect.Request[weftv1.CountRequest]) (*connect.Response[weftv1.CountResponse], error) {
 	filter, err := rawDocument("filter", r.Msg.GetFilter())
 	if err != nil {
@@ -204,6 +229,10 @@ func (s documentService) Count(ctx context.Context, r *connect.Request[weftv1.Co
 	return connect.NewResponse(&weftv1.CountResponse{Count: count}), nil
 }
 
+// Watch sends an empty message when it sees what is written, and then the changes. A caller
+// that writes after that message is sure to see its own change. One that falls behind is
+// served from the journal, and is told gap where that cannot give all; one that was cut off
+// goes on by the token of the last change that it has handled.
 func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.WatchRequest], out *connect.ServerStream[weftv1.WatchResponse]) error {
 	filter, err := rawDocument("filter", r.Msg.GetFilter())
 	if err != nil {
@@ -254,7 +283,8 @@ func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.Wa
 	}
 }
 
-// logText returns a log in hexadecimal, "" for none.
+// logText returns a log in hexadecimal, "" for none: a change that no record did is of no
+// log.
 func logText(id clock.LogID) string {
 	if id == (clock.LogID{}) {
 		return ""
@@ -262,6 +292,9 @@ func logText(id clock.LogID) string {
 	return id.String()
 }
 
+// Refused sends every refusal in the order of the operations' times, one a message: each is
+// read from the journal, so that the memory of the call does not depend on how many there
+// are.
 func (s documentService) Refused(ctx context.Context, r *connect.Request[weftv1.RefusedRequest], out *connect.ServerStream[weftv1.RefusedResponse]) error {
 	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
 	if err != nil {

@@ -96,6 +96,8 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.Rule:         connect.CodePermissionDenied,
 }
 
+// Connect has 16 statuses and the closed list of kinds is longer, so several kinds share
+// one: a caller that must tell them apart reads the detail.
 func statusOf(k fault.Kind) connect.Code {
 	if c, ok := statuses[k]; ok {
 		return c
@@ -103,8 +105,10 @@ func statusOf(k fault.Kind) connect.Code {
 	return connect.CodeInvalidArgument
 }
 
-// transportKind returns the kind of an error that Connect made: of a message
-// that it could not read, or a call that ended.
+// transportKind returns the kind of an error that Connect made: of a message that it could
+// not read, or a call that ended. ResourceExhausted is what it says of a message over
+// maxMessage. A unary call whose message cannot be read ends before the interceptors, so
+// only streams come here with that.
 func transportKind(c connect.Code) fault.Kind {
 	switch c {
 	case connect.CodeInvalidArgument:
@@ -123,11 +127,15 @@ func transportKind(c connect.Code) fault.Kind {
 	return fault.Internal
 }
 
-// errorInterceptor gives every error its status and its word.
+// errorInterceptor gives every error its status and its word. The services return errors of
+// the node as they are; only this and the guard make statuses of them. Handler puts it
+// first, so it also sees what the interceptor after it makes of a panic.
 type errorInterceptor struct{ n *node.Node }
 
-// outward says what went wrong; a call that the node's own end canceled was not
-// canceled by its caller.
+// outward says what went wrong; a call that the node's own end canceled was not canceled by
+// its caller. Close cancels the contexts of all calls, and canceled would tell the caller
+// that it was its own doing, where closed says that the call may be made again of the next
+// process.
 func (i errorInterceptor) outward(err error) error {
 	if ended := i.n.Err(); ended != nil && errors.Is(err, context.Canceled) {
 		err = ended
@@ -145,6 +153,7 @@ func (i errorInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	}
 }
 
+// WrapStreamingClient is there for the interface only: this interceptor is one of a server.
 func (errorInterceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return next
 }
@@ -158,8 +167,9 @@ func (i errorInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc
 	}
 }
 
-// outward turns an error into one of the API with its kind as a detail. Errors
-// of the transport keep their status.
+// outward turns an error into one of the API with its kind as a detail. Errors of the
+// transport keep their status. One that has details already is not changed. If the detail
+// cannot be made the error goes without it: the status still says what it is.
 func outward(err error) error {
 	kind := fault.KindOf(err)
 	status := statusOf(kind)

@@ -13,6 +13,8 @@ import (
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
+// Setup makes the mailbox and has the node's relays keep mail for it. It does if one of
+// them does; what the others said is in the node's log.
 func (s inboxService) Setup(ctx context.Context, _ *connect.Request[weftv1.SetupInboxRequest]) (*connect.Response[weftv1.SetupInboxResponse], error) {
 	a, err := s.n.SetupInbox(ctx)
 	if err != nil {
@@ -21,7 +23,10 @@ func (s inboxService) Setup(ctx context.Context, _ *connect.Request[weftv1.Setup
 	return connect.NewResponse(&weftv1.SetupInboxResponse{Address: a.String()}), nil
 }
 
-// Send queues the message durably and tries once to deliver it.
+// Send queues the message durably and tries once to deliver it. If that attempt fails the
+// message stays queued and is tried again in the background, so an answer with the state
+// queued, and the reason, is no error. The state is read back from the mailbox, which is
+// where the attempt noted it.
 func (s inboxService) Send(ctx context.Context, r *connect.Request[weftv1.SendRequest]) (*connect.Response[weftv1.SendResponse], error) {
 	to, err := inbox.ParseAddress(r.Msg.GetTo())
 	if err != nil {
@@ -51,6 +56,9 @@ func (s inboxService) Send(ctx context.Context, r *connect.Request[weftv1.SendRe
 	return connect.NewResponse(out), nil
 }
 
+// receivedMessage has the text only where it was asked for; lists have sizes. A body is
+// bytes of any kind. The API gives it as text and refuses one that is none, but only where
+// it is read: a list shows it.
 func receivedMessage(r inbox.Received, text bool) (*weftv1.Message, error) {
 	m := &weftv1.Message{Id: r.ID.String(), From: r.From.DID(), To: r.To.DID(), Time: stamp(r.Time), Read: r.Read, Size: int64(len(r.Body))}
 	if text {
@@ -62,6 +70,8 @@ func receivedMessage(r inbox.Received, text bool) (*weftv1.Message, error) {
 	return m, nil
 }
 
+// List waits until there are as many messages as the call wants, or it ends: a script can
+// wait for mail without asking again and again.
 func (s inboxService) List(ctx context.Context, r *connect.Request[weftv1.ListMessagesRequest]) (*connect.Response[weftv1.ListMessagesResponse], error) {
 	list, err := s.n.Messages(ctx, int(r.Msg.GetWait()))
 	if err != nil {
@@ -78,6 +88,8 @@ func (s inboxService) List(ctx context.Context, r *connect.Request[weftv1.ListMe
 	return connect.NewResponse(&out), nil
 }
 
+// mailbox reads the ID of a message and opens the inbox, in this order: a wrong ID makes no
+// mailbox.
 func (s inboxService) mailbox(ctx context.Context, id string) (*inbox.Mailbox, inbox.ID, error) {
 	parsed, err := ulid.ParseStrict(id)
 	if err != nil {
@@ -90,6 +102,8 @@ func (s inboxService) mailbox(ctx context.Context, id string) (*inbox.Mailbox, i
 	return b.Mailbox(), parsed, nil
 }
 
+// Read marks the message as read only when it can be told, and only once: each mark is a
+// write.
 func (s inboxService) Read(ctx context.Context, r *connect.Request[weftv1.ReadMessageRequest]) (*connect.Response[weftv1.ReadMessageResponse], error) {
 	box, id, err := s.mailbox(ctx, r.Msg.GetId())
 	if err != nil {
@@ -122,6 +136,8 @@ func (s inboxService) Remove(ctx context.Context, r *connect.Request[weftv1.Remo
 	return connect.NewResponse(&weftv1.RemoveMessageResponse{}), nil
 }
 
+// Sent is the way to learn what became of a message later: Send answers after the first
+// attempt.
 func (s inboxService) Sent(ctx context.Context, _ *connect.Request[weftv1.SentRequest]) (*connect.Response[weftv1.SentResponse], error) {
 	b, err := s.n.Inbox(ctx)
 	if err != nil {
@@ -140,7 +156,10 @@ func (s inboxService) Sent(ctx context.Context, _ *connect.Request[weftv1.SentRe
 	return connect.NewResponse(&out), nil
 }
 
-// Watch sends the messages that are there, and then each as it comes.
+// Watch sends the messages that are there, and then each as it comes. The empty message
+// comes first: a message that arrives after it is sent is seen. With unread, one that was
+// read before it was told is passed over, and is not told later. The end of the node is
+// closed, as in every stream.
 func (s inboxService) Watch(ctx context.Context, r *connect.Request[weftv1.WatchInboxRequest], out *connect.ServerStream[weftv1.WatchInboxResponse]) error {
 	if err := out.Send(&weftv1.WatchInboxResponse{}); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/weftdb/weft/keys"
 )
 
+// keyMessage has what is kept of a key. The secret is not: it is told once, by Create.
 func keyMessage(k *keys.APIKey) *weftv1.Key {
 	m := &weftv1.Key{
 		Id: k.Text(), Type: k.Kind.String(), Name: k.Name, Owner: k.Owner.DID(), Signing: k.Signing,
@@ -23,6 +24,8 @@ func keyMessage(k *keys.APIKey) *weftv1.Key {
 	return m
 }
 
+// Create makes a key under which this node serves others as a relay. The secret of a
+// signing key is in this answer and nowhere else; a non-signing key has none.
 func (s keyService) Create(_ context.Context, r *connect.Request[weftv1.CreateKeyRequest]) (*connect.Response[weftv1.CreateKeyResponse], error) {
 	o := node.KeyOptions{Name: r.Msg.GetName(), NonSigning: r.Msg.GetNoSign()}
 	switch t := r.Msg.GetType(); t {
@@ -51,6 +54,8 @@ func (s keyService) Create(_ context.Context, r *connect.Request[weftv1.CreateKe
 	return connect.NewResponse(out), nil
 }
 
+// List gives revoked and expired keys as well: what a peer was once allowed to do should
+// stay visible.
 func (s keyService) List(context.Context, *connect.Request[weftv1.ListKeysRequest]) (*connect.Response[weftv1.ListKeysResponse], error) {
 	all, err := s.n.Keys()
 	if err != nil {
@@ -63,6 +68,7 @@ func (s keyService) List(context.Context, *connect.Request[weftv1.ListKeysReques
 	return connect.NewResponse(&out), nil
 }
 
+// Show, like Revoke, takes the key's public text, as List gives it.
 func (s keyService) Show(_ context.Context, r *connect.Request[weftv1.ShowKeyRequest]) (*connect.Response[weftv1.ShowKeyResponse], error) {
 	_, public, err := keys.ParseKey(r.Msg.GetId())
 	if err != nil {
@@ -75,6 +81,8 @@ func (s keyService) Show(_ context.Context, r *connect.Request[weftv1.ShowKeyReq
 	return connect.NewResponse(&weftv1.ShowKeyResponse{Key: keyMessage(k)}), nil
 }
 
+// Revoke is for good, and ends the streams of peers that use the key. To revoke again
+// changes nothing and answers with the time of the first.
 func (s keyService) Revoke(_ context.Context, r *connect.Request[weftv1.RevokeKeyRequest]) (*connect.Response[weftv1.RevokeKeyResponse], error) {
 	_, public, err := keys.ParseKey(r.Msg.GetId())
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/weftdb/weft/node"
 )
 
+// relayMessage does not have the secret, which stands in a key file of the home.
 func relayMessage(r node.Relay) *weftv1.Relay {
 	return &weftv1.Relay{
 		Peer: r.Peer.String(), Addr: r.Addr.String(), Key: r.Key, Databases: r.Databases,
@@ -19,6 +20,9 @@ func relayMessage(r node.Relay) *weftv1.Relay {
 	}
 }
 
+// Add need not reach the relay; what the relay says to the key is in the status of each
+// database. To add one again replaces its key, its secret and the list of databases, also
+// by none.
 func (s relayService) Add(ctx context.Context, r *connect.Request[weftv1.AddRelayRequest]) (*connect.Response[weftv1.AddRelayResponse], error) {
 	addr, err := multiaddr.NewMultiaddr(r.Msg.GetAddr())
 	if err != nil {
@@ -31,6 +35,8 @@ func (s relayService) Add(ctx context.Context, r *connect.Request[weftv1.AddRela
 	return connect.NewResponse(&weftv1.AddRelayResponse{Relay: relayMessage(relay)}), nil
 }
 
+// List says of each relay whether it is connected now; whether it accepts a database is in
+// that one's status.
 func (s relayService) List(context.Context, *connect.Request[weftv1.ListRelaysRequest]) (*connect.Response[weftv1.ListRelaysResponse], error) {
 	relays, err := s.n.Relays()
 	if err != nil {
@@ -43,6 +49,7 @@ func (s relayService) List(context.Context, *connect.Request[weftv1.ListRelaysRe
 	return connect.NewResponse(&out), nil
 }
 
+// Remove takes the peer ID or the address, as they are listed. The relay keeps what it has.
 func (s relayService) Remove(ctx context.Context, r *connect.Request[weftv1.RemoveRelayRequest]) (*connect.Response[weftv1.RemoveRelayResponse], error) {
 	if err := s.n.RemoveRelay(ctx, r.Msg.GetRelay()); err != nil {
 		return nil, err

@@ -14,8 +14,11 @@ import (
 	"github.com/weftdb/weft/node/transfer"
 )
 
-// Import writes what the stream holds, and answers with what it did also when
-// documents ended it early.
+// Import writes what the stream holds, and answers with what it did also when documents
+// ended it early. The writer is closed whatever happened, because it has batches under way:
+// what the report counts is durable. Where the writer has ended the import the report says
+// why, and what the stream had after that does not matter. An error of the stream, or of a
+// message, has no report.
 func (s documentService) Import(ctx context.Context, in *connect.ClientStream[weftv1.ImportRequest]) (*connect.Response[weftv1.ImportResponse], error) {
 	if !in.Receive() {
 		return nil, errors.Join(in.Err(), fault.Of(node.ErrInvalid, "missing database of the import"))
@@ -46,6 +49,9 @@ func (s documentService) Import(ctx context.Context, in *connect.ClientStream[we
 	return connect.NewResponse(reportMessage(report)), nil
 }
 
+// line is that of the document written last; without numbers of the caller they are counted
+// through all messages. A definition without a collection is an error of Use, which
+// compares it with the name.
 func importMessage(w *transfer.Writer, m *weftv1.ImportRequest, line *uint64) error {
 	definition, err := rawDocument("definition", m.GetDefinition())
 	if err != nil {
@@ -79,6 +85,7 @@ func importMessage(w *transfer.Writer, m *weftv1.ImportRequest, line *uint64) er
 // not read before he has sent all, so it must fit what an HTTP/2 stream holds.
 const maxFailureBytes = 1 << 20
 
+// reportMessage counts all failures and lists those that fit, in the order of their lines.
 func reportMessage(r transfer.Report) *weftv1.ImportResponse {
 	out := &weftv1.ImportResponse{Inserted: r.Inserted, Replaced: r.Replaced, Skipped: r.Skipped, Failed: r.Failed}
 	size := 0
@@ -95,7 +102,9 @@ func reportMessage(r transfer.Report) *weftv1.ImportResponse {
 	return out
 }
 
-// Export sends collections as they are at one moment.
+// Export sends collections as they are at one moment. One snapshot is held over all
+// collections, so that they belong together; it is let go when the caller leaves. The names
+// are taken from it too: a collection that is made meanwhile is not half exported.
 func (s documentService) Export(ctx context.Context, r *connect.Request[weftv1.ExportRequest], out *connect.ServerStream[weftv1.ExportResponse]) error {
 	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
 	if err != nil {
@@ -120,6 +129,9 @@ func (s documentService) Export(ctx context.Context, r *connect.Request[weftv1.E
 	return nil
 }
 
+// exportCollection sends the definition in the first message, before any document, as
+// Import wants it. A collection without a definition, and one without documents, is still
+// named by one message. Only the first message has the name: what follows belongs to it.
 func exportCollection(ctx context.Context, snap *db.Snapshot, name string, out *connect.ServerStream[weftv1.ExportResponse]) error {
 	definition, err := snap.Definition(name)
 	if err != nil && !errors.Is(err, db.ErrNotFound) {

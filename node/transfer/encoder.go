@@ -18,8 +18,10 @@ const (
 	exportVersion = 1
 )
 
-// An Encoder writes documents as canonical Extended JSON, one a line: reading
-// them gives the same bytes. Its caller owes Close.
+// An Encoder writes documents as canonical Extended JSON, one a line: reading them gives
+// the same bytes. Its caller owes Close. It belongs to one goroutine. What it has written
+// is whole only after Close: lines are buffered, and a tagged file says at its end how many
+// documents it has.
 type Encoder struct {
 	w      *bufio.Writer
 	tagged bool
@@ -52,7 +54,8 @@ func (e *Encoder) json(v any) error {
 	return err
 }
 
-// Use begins a collection, with its definition if it has one.
+// Use begins a collection, with its definition if it has one. An encoder of one collection
+// ignores it: its lines name none, and a file for one collection has no definition.
 func (e *Encoder) Use(collection string, definition bson.Raw) error {
 	if !e.tagged {
 		return nil
@@ -85,7 +88,9 @@ func (e *Encoder) Write(doc bson.Raw) error {
 // Documents returns how many documents were written.
 func (e *Encoder) Documents() uint64 { return e.docs }
 
-// Close writes the last line and what is buffered.
+// Close writes the last line and what is buffered. It does not close what it writes to.
+// After an error it is not to be called: a tagged file that lacks its last line is taken
+// for whole by no import.
 func (e *Encoder) Close() error {
 	if e.tagged {
 		err := e.json(struct {

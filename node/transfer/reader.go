@@ -18,7 +18,10 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// fingerprinted is how much of a file its fingerprint covers, in bytes.
+// fingerprinted is how much of a file its fingerprint covers, in bytes. It is as much as is
+// buffered anyway, so that the fingerprint is known before the first document is read, of a
+// stream as well. Files that begin with the same 64 KiB have one fingerprint; the place and
+// the document are in an _id beside it.
 const fingerprinted = 64 << 10
 
 // ReaderOptions say what a file holds.
@@ -32,9 +35,9 @@ type ReaderOptions struct {
 	NewIDs bool
 }
 
-// A Reader reads the documents of a file: one a line as Extended JSON v2,
-// canonical or relaxed, or the elements of one array; packed by gzip or zstd, or
-// not.
+// A Reader reads the documents of a file: one a line as Extended JSON v2, canonical or
+// relaxed, or the elements of one array; packed by gzip or zstd, or not. It belongs to one
+// goroutine.
 type Reader struct {
 	o     ReaderOptions
 	in    splitter
@@ -44,7 +47,9 @@ type Reader struct {
 	close func()
 }
 
-// NewReader returns a reader of r; the caller owes Close, which does not close r.
+// NewReader returns a reader of r; the caller owes Close, which does not close r. What is
+// packed is known by its first bytes and not by its name, so that a stream can be packed
+// too. The memory of zstd is bounded, since a file can ask for any window.
 func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 	b := bufio.NewReaderSize(r, fingerprinted)
 	out := &Reader{o: o, close: func() {}}
@@ -77,7 +82,8 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 	return out, nil
 }
 
-// cut names an end that comes too early.
+// cut names an end that comes too early. Others, such as of the disk, are passed on as they
+// are.
 func cut(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) {
 		return fault.Of(ErrCut, "the compressed file is incomplete: %v", err)
@@ -119,8 +125,9 @@ func (r *Reader) Next() (Item, error) {
 	}
 }
 
-// withID gives a document without an _id one: a ULID whose first 48 bits are the
-// place in the file, so that the order stays, and whose others are a hash.
+// withID gives a document without an _id one: a ULID whose first 48 bits are the place in
+// the file, so that the order stays, and whose others are a hash. It is written as the
+// first element, by hand: the other elements keep their bytes.
 func (r *Reader) withID(doc bson.Raw) bson.Raw {
 	if _, err := doc.LookupErr("_id"); err == nil {
 		return doc
@@ -142,7 +149,10 @@ func (r *Reader) withID(doc bson.Raw) bson.Raw {
 	return out
 }
 
-// A splitter cuts a file into the texts of its documents.
+// A splitter cuts a file into the texts of its documents. It knows lines, strings and
+// brackets, and no more of JSON: what a text means is for who parses it. So one that is
+// malformed costs its own line only; inside an array, where nothing else separates, it can
+// cost those after it.
 type splitter struct {
 	r     *bufio.Reader
 	line  uint64
@@ -224,7 +234,9 @@ func (s *splitter) text() ([]byte, error) {
 	}
 }
 
-// element returns the next element of the array.
+// element returns the next element of the array. An array is one document of JSON, so it is
+// strict between the elements: a comma that is missing or too much is the mark of a file
+// that was put together wrongly, or lacks a part.
 func (s *splitter) element() ([]byte, uint64, error) {
 	c, err := s.skip()
 	if err == nil && c == ',' && !s.first {
@@ -266,7 +278,8 @@ func (s *splitter) afterArray() error {
 	return io.EOF
 }
 
-// value reads one value of the array, up to the comma or bracket after it.
+// value reads one value of the array, up to the comma or bracket after it. Brackets of both
+// kinds are counted together; that they match is found when the text is parsed.
 func (s *splitter) value() ([]byte, error) {
 	s.buf = s.buf[:0]
 	depth, quoted, escaped := 0, false, false
@@ -299,7 +312,9 @@ func (s *splitter) value() ([]byte, error) {
 	}
 }
 
-// tags follow the lines of an export of a whole database.
+// tags follow the lines of an export of a whole database. It counts documents, to compare
+// with what the last line says. Two exports in one file, one after the other, are not
+// foreseen: the count goes on, so that the second end does not agree.
 type tags struct {
 	begun, ended bool
 	docs         uint64
@@ -354,7 +369,8 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 	return it, false
 }
 
-// end returns io.EOF, or ErrCut for an export that lacks its end.
+// end returns io.EOF, or ErrCut for an export that lacks its end. A file without the first
+// line of an export is not taken for one that was cut.
 func (t *tags) end(tagged bool) error {
 	if tagged && t.begun && !t.ended {
 		return fault.Of(ErrCut, "the last line of the export is missing: the export is incomplete")

@@ -29,9 +29,10 @@ type ThreadDBOptions struct {
 	Mod string
 }
 
-// A ThreadDB is an export of a ThreadDB app: collections with their JSON Schemas,
-// indexes and instances, as the app wrote them out. Next gives its definitions
-// and documents like a Reader, for collections in the order of their names.
+// A ThreadDB is an export of a ThreadDB app: collections with their JSON Schemas, indexes
+// and instances, as the app wrote them out. Next gives its definitions and documents like a
+// Reader, for collections in the order of their names. It belongs to one goroutine. Of the
+// collections one file at a time is open.
 type ThreadDB struct {
 	o     ThreadDBOptions
 	colls []threadColl
@@ -142,6 +143,9 @@ func readAll(path string) ([]byte, error) {
 	return text, nil
 }
 
+// readFolder finds what belongs to which collection by the names of the files. A file with
+// another ending is an error, because it may be what somebody wanted to import. Instances
+// in the configuration and in a file are too: there would be two that claim to be all.
 func (t *ThreadDB) readFolder(dir string) error {
 	names, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
@@ -232,7 +236,8 @@ func (t *ThreadDB) Next() (Item, error) {
 	return Item{}, io.EOF
 }
 
-// begin opens a collection and returns its definition.
+// begin opens a collection and returns its definition. The definition has the form of a
+// document of system.collections, which is what a [Writer] takes.
 func (t *ThreadDB) begin(c *threadColl) (it Item, err error) {
 	t.line, t.rest = 0, append(c.Instances, c.Documents...)
 	if c.path != "" {
@@ -274,7 +279,9 @@ func (t *ThreadDB) begin(c *threadColl) (it Item, err error) {
 	return it, err
 }
 
-// schema returns the JSON Schema of a collection in draft 2020-12 or 07.
+// schema returns the JSON Schema of a collection in draft 2020-12 or 07. A schema of any
+// other draft, or that names none, is taken for one of draft 4 or 6 and made one of draft
+// 7. _mod is taken out of what is required, as no document here has it as a field.
 func (t *ThreadDB) schema(c *threadColl) (string, error) {
 	text := bytes.TrimSpace(c.Schema)
 	if len(text) == 0 || string(text) == "null" {
@@ -310,7 +317,9 @@ func (t *ThreadDB) schema(c *threadColl) (string, error) {
 	return string(out), err
 }
 
-// modern takes what draft 4 says otherwise than draft 7.
+// modern takes what draft 4 says otherwise than draft 7. It changes v in place, at every
+// depth, and looks at names only: a property that is called exclusiveMinimum is left alone
+// unless its schema is a boolean.
 func modern(v any) {
 	switch x := v.(type) {
 	case map[string]any:
@@ -339,7 +348,9 @@ func modern(v any) {
 	}
 }
 
-// instance returns the next instance of a collection; io.EOF after the last.
+// instance returns the next instance of a collection; io.EOF after the last. ThreadDB's
+// _ids are strings, by which its apps look instances up, so one of another type is a
+// failure.
 func (t *ThreadDB) instance(c *threadColl) (it Item, err error) {
 	if t.open != nil {
 		if it, err = t.open.Next(); err != nil {

@@ -29,8 +29,8 @@ var (
 // 1 MiB, its text can be longer.
 const MaxLine = 16 << 20
 
-// An Item is one thing that a file holds: a definition, a document, or a line
-// that is neither.
+// An Item is one thing that a file holds: a definition, a document, or a line that is
+// neither. Its bytes are its own and may be kept.
 type Item struct {
 	Line       uint64   // where it begins in the file, from 1
 	Collection string   // "" in a file of one collection

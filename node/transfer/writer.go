@@ -50,8 +50,10 @@ type Report struct {
 	Stopped  error     // why the import ended before its end; nil if it did not
 }
 
-// A Writer writes documents into a database, a few batches at once. Its methods
-// are called by one goroutine; the caller owes Close.
+// A Writer writes documents into a database, a few batches at once. Its methods are called
+// by one goroutine; the caller owes Close. The goroutine of the caller fills a batch and
+// owns coll, docs, lines, size and flying; a batch that was handed over is its goroutine's.
+// An error of a batch that is not of a document comes out of drain or Close.
 type Writer struct {
 	db *db.DB
 	o  WriterOptions
@@ -83,7 +85,8 @@ func (w *Writer) group() {
 	w.g.SetLimit(atOnce)
 }
 
-// drain waits for the batches under way.
+// drain waits for the batches under way. A group keeps its first error, so there is a new
+// one after it.
 func (w *Writer) drain() error {
 	err := w.g.Wait()
 	clear(w.flying)
@@ -98,8 +101,9 @@ func (w *Writer) Stopped() bool {
 	return w.report.Stopped != nil
 }
 
-// fail counts a document or line that is not written, and ends the import if
-// failures do.
+// fail counts a document or line that is not written, and ends the import if failures do.
+// Batches that are under way may still add failures after it ended the import; what is
+// listed is bounded, the count is not.
 func (w *Writer) fail(f Failure) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -115,9 +119,10 @@ func (w *Writer) fail(f Failure) {
 	}
 }
 
-// Use begins a collection: what is written next goes there. A definition is
-// taken over; where the collection has another, Fail is ErrDefined and Skip
-// keeps that.
+// Use begins a collection: what is written next goes there. A definition is taken over;
+// where the collection has another, Fail is ErrDefined and Skip keeps that. It waits for
+// the batches before a definition is written, since the definition would judge those still
+// under way; without one the batches of two collections go on side by side.
 func (w *Writer) Use(collection string, definition bson.Raw) error {
 	if w.Stopped() {
 		return nil
@@ -163,7 +168,9 @@ func (w *Writer) sameDefinition(collection string, definition bson.Raw) (bool, e
 	return slices.Equal(has, definition), err
 }
 
-// defined reports whether a collection has more of a definition than its name.
+// defined reports whether a collection has more of a definition than its name. A collection
+// that its first insert has defined has nothing else, and an import may define it. If it
+// cannot be read it counts as defined: nothing is overwritten that is not known.
 func (w *Writer) defined(collection string) bool {
 	d, err := w.definition(collection)
 	if err != nil {
@@ -179,8 +186,10 @@ func (w *Writer) defined(collection string) bool {
 	return ok && (err != nil || len(values) > 0)
 }
 
-// Write writes a document of the collection in use, or counts a line that could
-// not be read. It returns before the document is durable; Close tells.
+// Write writes a document of the collection in use, or counts a line that could not be
+// read. It returns before the document is durable; Close tells. Two documents with one _id
+// never are under way together, because batches end in no order, and which was first would
+// be chance.
 func (w *Writer) Write(it Item) error {
 	switch {
 	case w.Stopped():
@@ -208,7 +217,9 @@ func (w *Writer) Write(it Item) error {
 	return nil
 }
 
-// flush hands the batch to a goroutine.
+// flush hands the batch to a goroutine. It waits while as many as may be are under way,
+// which is what bounds the memory. flying grows by what was written and cannot tell which
+// batch has ended, so now and then all of them are awaited and it starts empty.
 func (w *Writer) flush() error {
 	if len(w.docs) == 0 || w.Stopped() {
 		return nil
@@ -222,8 +233,9 @@ func (w *Writer) flush() error {
 	return w.ctx.Err()
 }
 
-// Close writes what is left and returns what the import did. An error is of the
-// database, or the end of ctx; the report counts what was written before.
+// Close writes what is left and returns what the import did. An error is of the database,
+// or the end of ctx; the report counts what was written before. Nobody else has the report
+// any more when the batches have ended, so it is read without the lock.
 func (w *Writer) Close() (Report, error) {
 	err := errors.Join(w.flush(), w.g.Wait())
 	slices.SortStableFunc(w.report.Failures, func(a, b Failure) int { return cmp.Compare(a.Line, b.Line) })
@@ -238,6 +250,7 @@ type batch struct {
 	lines []uint64
 }
 
+// A batch that was waiting when the import ended is not written and not counted.
 func (b batch) write() error {
 	if b.w.Stopped() {
 		return nil
@@ -248,7 +261,10 @@ func (b batch) write() error {
 	return b.insert()
 }
 
-// insert inserts the batch's documents, each for itself.
+// insert inserts the batch's documents, each for itself. Only with Fail, and where the
+// first refusal ends the import, are they in order: then what is after it is not written.
+// An error of the whole call is a failure of the batch's first line, as nothing says of
+// which.
 func (b batch) insert() error {
 	w := b.w
 	ordered := w.o.Duplicates == Fail && !w.o.GoOn
@@ -307,6 +323,8 @@ func (b batch) replace() error {
 	return nil
 }
 
+// A conflict says that another writer came between, and the transaction is run again from
+// what is there now; the counts start again with it.
 func (b batch) replaceAll() error {
 	var inserted, replaced, same int64
 	var err error
@@ -350,7 +368,9 @@ const (
 	wasNew
 )
 
-// put writes a document in the place of the one with its _id.
+// put writes a document in the place of the one with its _id. The same bytes are not
+// written again: an import that is run twice adds nothing to the log. $eq is used since an
+// _id that is a document could else be read as operators.
 func put(tx *db.Tx, coll string, doc bson.Raw) (int, error) {
 	id, err := doc.LookupErr("_id")
 	if err != nil {

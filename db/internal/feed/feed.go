@@ -207,7 +207,8 @@ func (f *Feed) drain() {
 	}
 }
 
-// take finds the audiences that a commit is for.
+// take finds the audiences that a commit is for. mu is held. A blind commit empties
+// everything: whoever asks for what came before it is behind.
 func (f *Feed) take(n *commit) {
 	f.last, f.bookmark = n.Seq, n.Bookmark
 	if n.Blind {
@@ -271,7 +272,8 @@ func (s *Subscription) Pull(pos uint64) (hits []Hit, next uint64, at view.Bookma
 	return nil, max(pos, f.last), f.bookmark, g.more.Wait(), false
 }
 
-// Close ends the feed after its subscriptions have left.
+// Close ends the feed after its subscriptions have left. Until they have it waits, because
+// run ends with the last of them.
 func (f *Feed) Close() {
 	f.mu.Lock()
 	f.closed = true

@@ -102,6 +102,9 @@ type rescan struct {
 	from keyspace.Ref
 }
 
+// newBatch begins a batch on what the fold has now. The catalogue is shared with it until
+// the batch changes it; the meta data are a copy. The caller owes discard, after a commit
+// too.
 func (f *Fold) newBatch() *batch {
 	return &batch{
 		fold: f, tx: f.Store.Begin(), cat: f.Cat, meta: f.meta.Copy(), entries: map[string]*entry{},
@@ -227,6 +230,8 @@ func (e *entry) dropped(k []byte) bool {
 	return slices.ContainsFunc(e.drops, func(d []byte) bool { return bytes.Equal(d, k) })
 }
 
+// historyValue is one byte: the verdict, above the bit that marks a part of an atomic
+// transaction.
 func historyValue(c keyspace.Code, atomic bool) []byte {
 	v := byte(c) << 1
 	if atomic {
@@ -235,6 +240,8 @@ func historyValue(c keyspace.Code, atomic bool) []byte {
 	return []byte{v}
 }
 
+// historyKey, like baseKey, sorts the operations of a document by their times; those of
+// equal times lie by their arrival, and who needs the order of stamps sorts them again.
 func (b *batch) historyKey(e *entry, r keyspace.Ref) []byte {
 	return r.Append(b.fold.Space.Key(keyspace.TagHistory, keyspace.Num(e.coll.Num), e.idKey))
 }

@@ -62,6 +62,8 @@ type Guard struct {
 	Count uint64
 }
 
+// stopped reports whether the rest of the request is not to be judged: it has failed as a
+// whole, or is ordered and one of its operations was refused.
 func (r *Request) stopped() bool {
 	return r.Err != nil || r.Mode == Ordered && slices.ContainsFunc(r.Results, func(e error) bool { return e != nil })
 }
@@ -218,6 +220,7 @@ func (f *Fold) mend() {
 	}
 }
 
+// fail answers requests with an error, and those who wait for arrivals.
 func (f *Fold) fail(reqs []*Request, err error) {
 	for _, r := range append(reqs, f.waiting...) {
 		r.Err = err

@@ -11,7 +11,9 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// conflicts tells what has become of the conflicts that were noted at arrival n.
+// conflicts tells what has become of the conflicts that were noted at arrival n. As with
+// refusals, the note says only that something changed then: a key that is none any more is
+// told as resolved.
 func (p *Past) conflicts(m *change.Criteria, n int64) (out []change.Change, err error) {
 	prefix := p.v.Space.Key(keyspace.TagContested, binary.BigEndian.AppendUint64(nil, uint64(n)))
 	it := p.v.Snap.Iterate(store.Range{Lower: prefix, Upper: store.PrefixEnd(prefix), KeysOnly: true})

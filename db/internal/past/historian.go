@@ -123,7 +123,8 @@ func (h *historian) holder(c *keyspace.Coll, x *keyspace.Index, key, idKey []byt
 	}
 }
 
-// record returns the record that arrived as number n.
+// record returns the record that arrived as number n. Those of a conflict are read to fold
+// documents and again for their stamps, so the last of them are kept, at most 64.
 func (h *historian) record(n int64) (*journal.Record, error) {
 	if r := h.records[n]; r != nil {
 		return r, nil
@@ -153,7 +154,8 @@ func (h *historian) stamp(r keyspace.Ref) (clock.Stamp, error) {
 	return s, nil
 }
 
-// events returns the operations of a document in stamp order.
+// events returns the operations of a document in stamp order. Most operations differ in
+// time, so that stamps, which need the record, are read for those only that do not.
 func (h *historian) events(c *keyspace.Coll, idKey []byte, hd keyspace.Head) (evs []fold.Event, err error) {
 	evs, whole, err := history(h.v, c, idKey, hd)
 	if err != nil || !whole {
@@ -171,8 +173,9 @@ func (h *historian) events(c *keyspace.Coll, idKey []byte, hd keyspace.Head) (ev
 	return evs, err
 }
 
-// base returns the last cached state before the end of evs, and how many of
-// them it holds.
+// base returns the last cached state before the end of evs, and how many of them it holds.
+// The last event itself is not looked for, so that there is at least one operation to fold:
+// whether the document got the key by that one is the question.
 func (h *historian) base(c *keyspace.Coll, idKey []byte, evs []fold.Event) (s keyspace.State, n int, err error) {
 	p := h.v.Space.Key(keyspace.TagBase, keyspace.Num(c.Num), idKey)
 	it := h.v.Snap.Iterate(store.Range{Lower: p, Upper: store.PrefixEnd(p), Reverse: true})

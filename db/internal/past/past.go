@@ -146,7 +146,9 @@ func (d *pastDoc) inOrder(i int) bool {
 	return true
 }
 
-// doc reads a document's history.
+// doc reads a document's history. A history that is longer than is read, or has something
+// else in it, is kept as one that cannot tell, so that it is not read again for each
+// change. What is kept is of one view.
 func (p *Past) doc(coll *keyspace.Coll, idKey []byte) (*pastDoc, error) {
 	k := coll.Name + "\x00" + string(idKey)
 	if d := p.docs[k]; d != nil {

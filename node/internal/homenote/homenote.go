@@ -25,7 +25,7 @@ import (
 
 // A home notes what it has beside its store, so that a store that lost something is
 // not taken for a whole one, and a lost one does not take with it what is needed to
-// Get the databases back:
+// get the databases back:
 //
 //	file  = "weft note 1\n" ‖ entry… ‖ zeros
 //	entry = length u32be ‖ kind byte ‖ body ‖ SHA-256(length ‖ kind ‖ body)
@@ -97,7 +97,9 @@ type Relay struct {
 	Databases []string
 }
 
-// A Note is the open file. It is safe for concurrent use.
+// A Note is the open file. It is safe for concurrent use. What memory has is never less
+// than the file: a value is taken in first, and one that could not be written is written
+// with the next.
 type Note struct {
 	path string
 
@@ -119,8 +121,10 @@ type Noted struct {
 	Loss  *Loss // nil if nothing is known to be lost
 }
 
-// Open reads the note, or begins one. damaged says that some of it could not be
-// read: what is left counts.
+// Open reads the note, or begins one. damaged says that some of it could not be read: what
+// is left counts. A note that was damaged is written anew at once, of what is left, so that
+// the next damage is not read as this one. A fresh one is empty, and the node fills it from
+// the store.
 func Open(path string) (_ *Note, damaged bool, err error) {
 	n := &Note{path: path, databases: map[net.ThreadID]*Noted{}}
 	b, err := os.ReadFile(path)
@@ -141,7 +145,9 @@ func Open(path string) (_ *Note, damaged bool, err error) {
 	return n, false, n.reopen()
 }
 
-// read takes the entries in. One that is damaged is passed over.
+// read takes the entries in. One that is damaged is passed over. Each entry has its own
+// hash, so that one which is damaged costs itself only, as long as its length can be
+// believed. Zeros follow the end: anything else there is an entry whose length was lost.
 func (n *Note) read(b []byte) (damaged bool) {
 	if !bytes.HasPrefix(b, []byte(noteMagic)) {
 		return true
@@ -171,7 +177,8 @@ func (n *Note) read(b []byte) (damaged bool) {
 	return damaged
 }
 
-// take takes one entry in.
+// take takes one entry in. Positions or a loss of a database that the note does not have,
+// as after a removal, are passed over.
 func (n *Note) take(kind byte, body []byte) error {
 	switch kind {
 	case notedDatabase:
@@ -278,7 +285,8 @@ func (n *Note) sorted() []*Noted {
 	return out
 }
 
-// rewrite replaces the file by one of what counts. An error leaves the file as it is.
+// rewrite replaces the file by one of what counts. An error leaves the file as it is. n.mu
+// is held, here and in what follows down to close.
 func (n *Note) rewrite() error {
 	b := n.encode()
 	end := len(b)
@@ -316,7 +324,9 @@ func (n *Note) write(entries []byte) error {
 	return err
 }
 
-// append adds entries at the end of the file, or rewrites it.
+// append adds entries at the end of the file, or rewrites it. A crash leaves an entry whose
+// hash does not fit, which the next Open passes over. The file is rewritten when about
+// three of four bytes count no more.
 func (n *Note) append(entries []byte) error {
 	end := n.end + int64(len(entries))
 	if end > n.crowded {
