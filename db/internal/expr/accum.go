@@ -10,8 +10,8 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// An Accumulator takes values one by one and gives one. Values given to Add may
-// be reused by the caller after it.
+// An Accumulator takes values one by one and gives one. Values given to Add may be reused by the caller
+// after it. A result may be memory of the accumulator: it is valid until the next Add.
 type Accumulator interface {
 	Add(v value.Value) error
 	Result(e *Env) (value.Value, error)
@@ -47,8 +47,9 @@ type extreme struct {
 	buf  []byte
 }
 
-// Add keeps v if it is beyond the best. Of equal values of different types, or
-// of different bytes, one is kept whatever their order.
+// Add keeps v if it is beyond the best. Of equal values of different types, or of different bytes, one
+// is kept whatever their order. Of 1 and 1.0 both $min and $max keep 1.0, whose type has the lesser
+// number.
 func (x *extreme) Add(v value.Value) error {
 	if nullish(v) {
 		return nil
@@ -86,8 +87,9 @@ func (x *extreme) Result(*Env) (value.Value, error) {
 // Size is that of the value.
 func (x *extreme) Size() int { return cap(x.buf) }
 
-// A deviation is a standard deviation, by Welford's method. The conversions
-// keep machines from fusing operations, so that all give the same.
+// A deviation is a standard deviation, by Welford's method. The conversions keep machines from fusing
+// operations, so that all give the same. It is no Joiner: the result depends on the order in the last
+// bits.
 type deviation struct {
 	sample   bool
 	n        int64
@@ -122,8 +124,9 @@ func (d *deviation) Result(e *Env) (value.Value, error) {
 // Size is 0.
 func (d *deviation) Size() int { return 0 }
 
-// accumulated makes the operator over its arguments, or over the elements of
-// its one argument if that is an array.
+// accumulated makes the operator over its arguments, or over the elements of its one argument if that
+// is an array. With list [1, 5] both {$max: [1, 5]} and {$max: "$list"} are 5, but {$max: ["$list", 0]}
+// compares the array itself with 0.
 func accumulated(e *Env, op string, args []value.Value) (value.Value, error) {
 	a := NewAccumulator(op)
 	add := func(v value.Value) error {

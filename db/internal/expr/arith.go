@@ -12,8 +12,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// widest returns the type of an operation on a and b: decimal, double, int64 or
-// int32.
+// widest returns the type of an operation on a and b: decimal, double, int64 or int32. One decimal
+// makes a decimal of all. Integers that do not fit go up, an int32 to an int64 and that to a double,
+// where an update would fail.
 func widest(a, b value.Value) bson.Type {
 	for _, t := range []bson.Type{bson.TypeDecimal128, bson.TypeDouble, bson.TypeInt64} {
 		if a.Type == t || b.Type == t {
@@ -77,6 +78,7 @@ func (e *Env) times(a, b value.Value) value.Value {
 	}
 }
 
+// The magnitudes are multiplied in 128 bits; ok is false if the product is no int64.
 func product(x, y int64) (int64, bool) {
 	ux, uy := uint64(x), uint64(y)
 	if x < 0 {
@@ -150,6 +152,8 @@ func (e *Env) asDate(op string, v value.Value) (value.Value, error) {
 	return e.date(v.Int()), nil
 }
 
+// A date less a date is an int64 of milliseconds, a date less a number a date; a number less a date is
+// an error.
 func subtract(e *Env, op string, args []value.Value) (value.Value, error) {
 	a, b := args[0], args[1]
 	switch {
@@ -199,6 +203,7 @@ func numbers(op string, a, b value.Value) (null bool, err error) {
 	return false, nil
 }
 
+// The quotient is never an integer: {$divide: [4, 2]} is the double 2. Zero is an error for every type.
 func divide(e *Env, op string, args []value.Value) (value.Value, error) {
 	a, b := args[0], args[1]
 	if null, err := numbers(op, a, b); null {
@@ -213,6 +218,7 @@ func divide(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.double(float(a) / float(b)), nil
 }
 
+// The remainder has the sign of the dividend, and integers stay integers.
 func mod(e *Env, op string, args []value.Value) (value.Value, error) {
 	a, b := args[0], args[1]
 	if null, err := numbers(op, a, b); null {

@@ -24,6 +24,7 @@ func isArray(_ *Env, _ string, args []value.Value) (value.Value, error) {
 	return boolean(args[0].IsArray()), nil
 }
 
+// A place below 0 counts from the end; where there is none the result is missing, and no error.
 func arrayElemAt(_ *Env, op string, args []value.Value) (value.Value, error) {
 	arr, at := args[0], args[1]
 	switch {
@@ -83,6 +84,10 @@ func concatArrays(e *Env, op string, args []value.Value) (value.Value, error) {
 	return out.value()
 }
 
+// slice is $slice; a number of elements, where one is given, must be positive:
+//
+//	[1, 2, 3], 2       [1, 2]        [1, 2, 3], -2        [2, 3]
+//	[1, 2, 3], 1, 1    [2]           [1, 2, 3], -2, 1     [2]
 func slice(e *Env, op string, args []value.Value) (value.Value, error) {
 	arr := args[0]
 	for _, v := range args {
@@ -156,7 +161,8 @@ func in(_ *Env, op string, args []value.Value) (value.Value, error) {
 	return boolean(find(args[1], args[0], 0, 1<<31) >= 0), nil
 }
 
-// find returns the place of v in arr within [from, to), -1 if it is not there.
+// find returns the place of v in arr within [from, to), -1 if it is not there. 1<<31 is beyond the end
+// of any array.
 func find(arr, v value.Value, from, to int) int {
 	it := value.Elements(arr.Data)
 	for i := 0; i < to; i++ {
@@ -216,6 +222,7 @@ func reverseArray(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.arrayOf(op, vals)
 }
 
+// The end is left out. What is far too long is refused at once, before memory says so.
 func rangeOf(e *Env, op string, args []value.Value) (value.Value, error) {
 	nums := [3]int{0, 0, 1}
 	for i, v := range args {
@@ -297,6 +304,8 @@ type zip struct {
 	longest          bool
 }
 
+// rows becomes the greatest length with useLongestLength, the least without: the comparison is the same
+// but for its sense. Missing places are filled with null or the defaults.
 func (n *zip) eval(e *Env) (value.Value, error) {
 	rows := -1
 	ins := make([]value.Iter, len(n.inputs))

@@ -18,6 +18,8 @@ func compare(a, b value.Value) int {
 	return value.Compare(a, b)
 }
 
+// All types compare, in the order of BSON: {$lt: [5, "a"]} is true, where the filter {a: {$lt: "a"}}
+// asks strings only. Arrays compare as wholes.
 func comparison(f func(c int) bool) function {
 	return function{2, 2, func(_ *Env, _ string, args []value.Value) (value.Value, error) {
 		return boolean(f(compare(args[0], args[1]))), nil

@@ -26,7 +26,8 @@ type compiler struct {
 	most  int
 }
 
-// value compiles any value.
+// value compiles any value. A document is an operator if its first field begins with "$" and is the
+// only one, else an object of which no field may begin with it. What $literal holds is not looked at.
 func (c *compiler) value(v value.Value) (node, error) {
 	switch v.Type {
 	case bson.TypeString:
@@ -156,8 +157,8 @@ func (c *compiler) list(v value.Value) (xs []node, fixed bool, err error) {
 	return xs, fixed, nil
 }
 
-// fold evaluates what depends on nothing. What fails then fails when it is
-// used, as it does where it depends on something.
+// fold evaluates what depends on nothing. What fails then fails when it is used, as it does where it
+// depends on something. Nothing of it can depend on a variable, for reading one is no constant.
 func fold(n node) node {
 	var e Env
 	if v, err := n.eval(&e); err == nil && v.Exists() && len(v.Data) <= value.MaxDocument {
@@ -179,6 +180,8 @@ type call struct {
 	args []node
 }
 
+// An argument that is no array is the only one: {$abs: "$a"} is {$abs: ["$a"]}. So an array that is
+// meant as a value has to be in another, {$size: [[1, 2]]}, unless a path gives it.
 func (c *compiler) call(name string, f function, arg value.Value) (node, error) {
 	n := &call{op: name, f: f.f}
 	fixed := false
@@ -215,6 +218,8 @@ func checkCount(name string, n, least, most int) error {
 	return fault.Errorf(fault.FailedToParse, "Expression %s takes at least %d arguments, and at most %d, but %d were passed in.", name, least, most, n)
 }
 
+// The arguments lie on e.stack, above those of the calls around this one. Of a large argument the bytes
+// count, as any operator may read them. An error leaves the stack as it is: the evaluation is over.
 func (n *call) eval(e *Env) (value.Value, error) {
 	if err := e.step(); err != nil {
 		return value.Value{}, err
@@ -276,8 +281,8 @@ func indexOf(names []string, s string) int {
 	return -1
 }
 
-// namedForm makes an operator that takes its arguments by name; those left out
-// are missing.
+// namedForm makes an operator that takes its arguments by name; those left out are missing. Missing and
+// null differ: $trim without chars removes white space, with chars null it gives null.
 func namedForm(need int, f func(e *Env, op string, args []value.Value) (value.Value, error), names ...string) form {
 	return func(c *compiler, name string, arg value.Value) (node, error) {
 		args, err := c.arguments(name, arg, need, names...)

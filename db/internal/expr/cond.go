@@ -5,7 +5,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A branch is a condition and what holds if it is true.
+// A branch is a condition and what holds if it is true. What $cond, $switch, $ifNull, $and and $or
+// share: they evaluate what decides and what is chosen, in order, so that {$cond: [{$eq: ["$b", 0]}, 0,
+// {$divide: ["$a", "$b"]}]} never divides by zero.
 type branch struct{ when, then node }
 
 // A choice takes the first branch whose condition is true.
@@ -34,6 +36,7 @@ func (n *choice) eval(e *Env) (value.Value, error) {
 	return n.other.eval(e)
 }
 
+// compileCond compiles {if, then, else} or an array of the three.
 func compileCond(c *compiler, name string, arg value.Value) (node, error) {
 	var args []node
 	var err error
@@ -204,7 +207,9 @@ func compileLet(c *compiler, name string, arg value.Value) (node, error) {
 	return n, err
 }
 
-// A let evaluates vals into the slots from slot on, then in.
+// A let evaluates vals into the slots from slot on, then in. The values are all found before one is
+// bound, and wait on the stack: they are outside the scope, and a $let within one of them has the same
+// slots.
 type let struct {
 	slot int
 	vals []node

@@ -51,6 +51,7 @@ func compileConvert(c *compiler, name string, arg value.Value) (node, error) {
 	return &conversion{name, args[0], args[1], args[2], args[3]}, nil
 }
 
+// An unknown target type is an error even with onError, for it is a mistake in the expression.
 func (n *conversion) eval(e *Env) (value.Value, error) {
 	if err := e.step(); err != nil {
 		return value.Value{}, err
@@ -86,6 +87,7 @@ func (n *conversion) eval(e *Env) (value.Value, error) {
 	return out, err
 }
 
+// The numbers are those of BSON's types: 16 is int.
 func target(op string, v value.Value) (bson.Type, error) {
 	if v.Type == bson.TypeString {
 		if t, ok := targets[string(v.Str())]; ok {
@@ -117,6 +119,9 @@ func errFailed(op string, v value.Value, t bson.Type, why string) error {
 	return fault.Errorf(fault.ConversionFailure, "Failed to convert %s to %s in %s with no onError value: %s", strings.ToValidUTF8(string(text), ""), typeName(value.Value{Type: t}), op, why)
 }
 
+// convert is $toInt and the like. What cannot be converted (a document to an int, "abc" to a date, 1e10
+// to an int) is a ConversionFailure, which onError replaces. Numbers lose their fraction toward zero;
+// text must be of the type as a whole, so that "1.5" is no int.
 func (e *Env) convert(op string, v value.Value, t bson.Type) (value.Value, error) {
 	if v.Type == t {
 		return v, nil
@@ -222,7 +227,8 @@ func (e *Env) toNumber(op string, v value.Value, t bson.Type) (value.Value, erro
 	return e.int64(n), nil
 }
 
-// truncated cuts the fraction off; ok is false if that is no int64.
+// truncated cuts the fraction off; ok is false if that is no int64. A decimal of more than 19 digits
+// before its point is no int64; to look saves writing out 1E+6000.
 func truncated(v value.Value) (n int64, ok bool) {
 	switch v.Type {
 	case bson.TypeDouble:
@@ -239,6 +245,8 @@ func truncated(v value.Value) (n int64, ok bool) {
 	return v.Int(), true
 }
 
+// Go's syntax is wider than MongoDB's: underscores, hexadecimal digits and binary exponents are
+// refused.
 func (e *Env) parseNumber(op string, v value.Value, t bson.Type) (value.Value, error) {
 	s := string(v.Str())
 	bad := errFailed(op, v, t, "not a number of that type")

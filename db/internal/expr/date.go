@@ -19,7 +19,9 @@ func zoned(need int, f func(e *Env, op string, args []value.Value) (value.Value,
 	}
 }
 
-// datePart makes an operator that takes a date, or {date, timezone}.
+// datePart makes an operator that takes a date, or {date, timezone}. {$year: "$d"}, {$year: ["$d"]} and
+// {$year: {date: "$d", timezone: "+02:00"}} are one operator. A date may be a timestamp or an ObjectId,
+// here and in all operators on dates.
 func datePart(part func(t time.Time) int64, long bool) form {
 	f := func(e *Env, op string, args []value.Value) (value.Value, error) {
 		t, ok, err := e.time(op, args[0], args[1])
@@ -120,8 +122,8 @@ func dateToParts(e *Env, op string, args []value.Value) (value.Value, error) {
 	return out.value()
 }
 
-// dateFromParts adds up year, month, day or ISO year, week, day, and the time;
-// what is out of range carries over.
+// dateFromParts adds up year, month, day or ISO year, week, day, and the time; what is out of range
+// carries over. Month 13 is January of the next year, and hour -1 the last hour of the day before.
 func dateFromParts(e *Env, op string, args []value.Value) (value.Value, error) {
 	names := []string{"year", "month", "day", "hour", "minute", "second", "millisecond", "isoWeekYear", "isoWeek", "isoDayOfWeek"}
 	nums := []int{0, 1, 1, 0, 0, 0, 0, 0, 1, 1}

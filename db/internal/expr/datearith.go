@@ -60,8 +60,9 @@ func dateAdd(sign int64) form {
 	}, "startDate", "unit", "amount", "timezone")
 }
 
-// shift adds n units. Units of a day and more move the wall clock; a day that a
-// month lacks becomes its last.
+// shift adds n units. Units of a day and more move the wall clock; a day that a month lacks becomes its
+// last. One month after 31 January is 28 or 29 February; one day is 23 to 25 hours where clocks change,
+// but 24 hours are 24 hours.
 func shift(t time.Time, unit string, n int64) (ms int64, ok bool) {
 	const far = 1e10 // days, months: beyond every date
 	if n > far*86400e3 || n < -far*86400e3 {
@@ -118,8 +119,8 @@ func startOfWeek(op, unit string, v value.Value) (int, error) {
 	return d, nil
 }
 
-// dateDiff counts the boundaries of a unit between two dates: {startDate,
-// endDate, unit, timezone, startOfWeek}.
+// dateDiff counts the boundaries of a unit between two dates: {startDate, endDate, unit, timezone,
+// startOfWeek}. Boundaries count, not durations: from 23:59 to 00:01 is one day.
 func dateDiff(e *Env, op string, args []value.Value) (value.Value, error) {
 	if nullish(args[2]) || args[4].Exists() && nullish(args[4]) {
 		return nullValue, nil
@@ -163,6 +164,7 @@ func dayOf(t time.Time) int64 {
 	return floor(t.UnixMilli()+int64(off)*1000, 86400e3)
 }
 
+// floor divides toward minus infinity, as dates before 1970 need it.
 func floor(a, b int64) int64 {
 	q := a / b
 	if a%b < 0 {

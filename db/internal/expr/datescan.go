@@ -47,6 +47,7 @@ func scanDate(s, format string, z *time.Location) (ms int64, why string) {
 	return d.date(z)
 }
 
+// scanWidth is how many digits a number has at most; %Y and %G need all four.
 var scanWidth = map[byte]int{'Y': 4, 'G': 4, 'm': 2, 'd': 2, 'H': 2, 'M': 2, 'S': 2, 'L': 3, 'j': 3, 'V': 2, 'U': 2, 'u': 1, 'w': 1}
 
 func (d *dateScan) piece(c byte) (why string) {
@@ -121,6 +122,8 @@ func (d *dateScan) offset(c byte) (why string) {
 	return "want a time zone's offset"
 }
 
+// A date is a year and month and day, a year and day of it (%j), or an ISO year, week and day (%G %V
+// %u).
 func (d *dateScan) date(z *time.Location) (ms int64, why string) {
 	get := func(c byte, def, least, most int) int {
 		n, ok := d.num[c]

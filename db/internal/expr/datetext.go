@@ -43,6 +43,7 @@ func compileDateText(c *compiler, name string, arg value.Value) (node, error) {
 	return n, nil
 }
 
+// A format or zone that is null gives null before the date is looked at; onNull is for the date only.
 func (n *dateText) eval(e *Env) (value.Value, error) {
 	if err := e.step(); err != nil {
 		return value.Value{}, err
@@ -145,6 +146,7 @@ func formatDate(op, f string, t time.Time) (string, error) {
 	return b.String(), nil
 }
 
+// datePiece prints one specifier; ok is false for a character that is none.
 func datePiece(c byte, t time.Time) (string, bool) {
 	_, off := t.Zone()
 	isoYear, isoWeek := t.ISOWeek()

@@ -90,6 +90,8 @@ func (e *Env) decimal(d *apd.Decimal) value.Value {
 	return value.Value{Type: bson.TypeDecimal128, Data: b}
 }
 
+// Beyond the greatest exponent it is infinite; a zero keeps its sign, and as much of its exponent as
+// there is.
 func toDecimal(d *apd.Decimal) bson.Decimal128 {
 	sign := uint64(0)
 	if d.Negative {
@@ -124,7 +126,8 @@ func toDecimal(d *apd.Decimal) bson.Decimal128 {
 	return out
 }
 
-// remainder is the remainder of a truncated division, exact for any exponents.
+// remainder is the remainder of a truncated division, exact for any exponents. The coefficients are
+// brought to one exponent, which may take 12,000 digits: hence costFunction.
 func remainder(x, y *apd.Decimal) *apd.Decimal {
 	switch {
 	case x.Form == apd.NaN || y.Form == apd.NaN || x.Form == apd.Infinite || y.IsZero():

@@ -24,8 +24,10 @@ const (
 	maxNesting = 2 * value.MaxDepth
 )
 
-// An Env is what an expression is evaluated on. It belongs to one goroutine and
-// is used again for the next document by setting Root.
+// An Env is what an expression is evaluated on. It belongs to one goroutine and is used again for the
+// next document by setting Root. Memory for arguments, variables and small results is used again from
+// one document to the next, as are the time zones and patterns that were met; what is built and counted
+// starts anew with each evaluation.
 type Env struct {
 	Root []byte        // $$ROOT, the encoded document
 	Now  int64         // $$NOW, milliseconds since 1970
@@ -48,8 +50,9 @@ type Env struct {
 	regexes map[string]*regex
 }
 
-// run evaluates from fresh bounds. Memory of the evaluation before is used again,
-// except for chunk, which results alias.
+// run evaluates from fresh bounds. Memory of the evaluation before is used again, except for chunk,
+// which results alias. The bound is looked at every 1,024 steps, and where it lies, so that a step is
+// an addition and a comparison and an evaluation ends after the same step everywhere.
 func (e *Env) run(x *Expr) (value.Value, error) {
 	e.steps, e.built, e.less = 0, 0, maxSteps-e.Meter.Steps(maxSteps)
 	e.check = min(1024, maxSteps-e.less)
@@ -66,7 +69,8 @@ func (e *Env) run(x *Expr) (value.Value, error) {
 	return x.root.eval(e)
 }
 
-// metered counts what the evaluation took.
+// metered counts what the evaluation took. An evaluation that had fewer steps than others, because of
+// the meter, and used them up has used up the meter.
 func (e *Env) metered() {
 	if e.less > 0 && e.steps > maxSteps-e.less {
 		e.Meter.Exhaust()
@@ -105,7 +109,9 @@ const (
 // fail: the next spend tells.
 func (e *Env) charge(n int) { e.steps += n }
 
-// room counts n bytes that op is about to build as one value.
+// room counts n bytes that op is about to build as one value. Bytes are counted before they are taken
+// and are never given back: a value within three arrays counts for each of the three, for it is copied
+// into each.
 func (e *Env) room(op string, n int) error {
 	if n > MaxValue {
 		return fault.Errorf(fault.TooLarge, "%s would build a value of more than %d MiB", op, MaxValue>>20)
@@ -116,7 +122,8 @@ func (e *Env) room(op string, n int) error {
 	return nil
 }
 
-// alloc returns n bytes that nobody else has.
+// alloc returns n bytes that nobody else has. Small ones are cut from chunks of 2 KiB, each of which
+// lives as long as any value in it. To append to one copies it, since its capacity is its length.
 func (e *Env) alloc(n int) []byte {
 	if n > 256 {
 		return make([]byte, n)
@@ -184,7 +191,8 @@ func (e *Env) text(op string, s []byte) (value.Value, error) {
 	return value.Value{Type: bson.TypeString, Data: b}, nil
 }
 
-// A builder builds an array or a document within the bounds of an Env.
+// A builder builds an array or a document within the bounds of an Env. The first error is kept for
+// value, and what is added after it is not: add and set say whether to go on.
 type builder struct {
 	e   *Env
 	op  string

@@ -57,7 +57,8 @@ func Compile(v value.Value, vars ...string) (*Expr, error) {
 // is Env.Now.
 func (e *Expr) Deterministic() bool { return !e.varies }
 
-// Constant returns the value of an expression that is one.
+// Constant returns the value of an expression that is one. Whatever depends on nothing became its value
+// when it was compiled, unless that fails.
 func (e *Expr) Constant() (v value.Value, ok bool) {
 	c, ok := e.root.(constant)
 	return value.Value(c), ok

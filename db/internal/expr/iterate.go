@@ -5,8 +5,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// An each evaluates body for the elements of an array, bound to a slot: for
-// $map what body gives, for $filter the elements for which it is true.
+// An each evaluates body for the elements of an array, bound to a slot: for $map what body gives, for
+// $filter the elements for which it is true. A slot is written for each element, and read by the body
+// only: slots of bodies within it lie above.
 type each struct {
 	op     string
 	input  node
@@ -16,6 +17,7 @@ type each struct {
 	limit  node // of $filter; nil if there is none
 }
 
+// input and limit are outside the scope of the variable, which is $$this if as does not name it.
 func compileEach(c *compiler, name string, arg value.Value) (node, error) {
 	n := &each{op: name, filter: name == "$filter"}
 	names := []string{"input", "as", "in"}
@@ -121,6 +123,7 @@ type reduce struct {
 	body           node
 }
 
+// The variables are bound after input and initialValue are compiled, which therefore do not see them.
 func compileReduce(c *compiler, name string, arg value.Value) (node, error) {
 	if !arg.IsDoc() {
 		return nil, fault.Errorf(fault.TypeMismatch, "%s requires an object as an argument, found: %s", name, typeName(arg))
@@ -152,6 +155,8 @@ func compileReduce(c *compiler, name string, arg value.Value) (node, error) {
 	return n, nil
 }
 
+// eval of a fold: what body gives may be one level deeper each time. So the depth is checked, at the
+// end: what it costs until then the bounds on bytes hold.
 func (n *reduce) eval(e *Env) (value.Value, error) {
 	arr, err := n.input.eval(e)
 	if err != nil || nullish(arr) {

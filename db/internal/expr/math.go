@@ -90,6 +90,7 @@ func places(mode apd.Rounder, f func(float64) float64) function {
 	}}
 }
 
+// A double is rounded as it prints: {$round: [2.675, 2]} is 2.68 although the double lies below that.
 func roundTo(e *Env, op string, v value.Value, place int, mode apd.Rounder, f func(float64) float64) (value.Value, error) {
 	switch v.Type {
 	case bson.TypeDouble:
@@ -145,6 +146,8 @@ func quantized(d *apd.Decimal, place int, mode apd.Rounder) *apd.Decimal {
 	return &out
 }
 
+// The processor's square root is correctly rounded on every machine, unlike its exponentials and
+// logarithms.
 func sqrt(e *Env, op string, v value.Value) (value.Value, error) {
 	if value.Compare(v, value.Int32(0)) < 0 && !isNaN(v) {
 		return v, fault.Errorf(fault.BadValue, "%s's argument must be greater than or equal to 0", op)
@@ -182,8 +185,8 @@ func (e *Env) function(f func(d, x *apd.Decimal) (apd.Condition, error), v value
 	return e.double(floatOf(&d))
 }
 
-// expLimit bounds the exponents of e that are worth computing, by whether they
-// are decimals.
+// expLimit bounds the exponents of e that are worth computing, by whether they are decimals. e^710 is
+// beyond every double, e^14,150 beyond every decimal.
 var expLimit = map[bool]float64{true: 15000, false: 800}
 
 func exp(e *Env, _ string, v value.Value) (value.Value, error) {
@@ -353,7 +356,8 @@ func easyPower(x, y float64) (float64, bool) {
 	return 0, false
 }
 
-// intPower is x^y if it is an int64.
+// intPower is x^y if it is an int64. It takes at most 63 multiplications, since no other base has a
+// larger power that is an int64.
 func intPower(x, y int64) (int64, bool) {
 	switch {
 	case y < 0:

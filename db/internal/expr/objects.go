@@ -84,6 +84,7 @@ func (e *Env) fields(op string, f *Fields) (value.Value, error) {
 	return out.value()
 }
 
+// The last value of a name counts, in the place of the first.
 func mergeObjects(e *Env, op string, args []value.Value) (value.Value, error) {
 	var f Fields
 	merge := func(v value.Value) error {
@@ -199,7 +200,8 @@ func pairOf(op string, p value.Value, first bson.Type) (key []byte, v value.Valu
 	return k.Str(), v, nil
 }
 
-// A fieldNode is $getField, $setField or $unsetField.
+// A fieldNode is $getField, $setField or $unsetField. The name is taken as it is: "a.b" and "$a" are
+// names of fields here, which no path can have.
 type fieldNode struct {
 	op    string
 	name  []byte
@@ -207,6 +209,7 @@ type fieldNode struct {
 	value node // nil: $getField
 }
 
+// {$getField: "a.b"} is {$getField: {field: "a.b", input: "$$ROOT"}}.
 func compileGetField(c *compiler, name string, arg value.Value) (node, error) {
 	n := &fieldNode{op: name, input: c.rootPath(nil)}
 	field := arg

@@ -8,7 +8,17 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// functions are the operators whose arguments are all evaluated.
+// functions are the operators whose arguments are all evaluated. What they share: the arguments are
+// checked for their number when they are compiled, for their types when they are there. An argument
+// that is null, undefined or missing makes the result null. The exceptions are MongoDB's: comparisons,
+// $not, $type and the like take such a value for what it is; $toUpper, $toLower, $strcasecmp and
+// $substr for ""; $mergeObjects and the accumulators pass over it; and it is a wrong type to $size,
+// $in, $range, $strLenBytes, $setEquals, $setIsSubset and $anyElementTrue. A wrong type is an error
+// (TypeMismatch) that names the operator and the type; a value out of range is mostly BadValue.
+//
+// A function does not write to args, which are valid until it returns, and may return one of them. It
+// costs one step and the bytes of its arguments; what takes longer counts by itself (charge, spend),
+// and what it builds goes through room.
 var functions = map[string]function{
 	"$add":      {0, -1, add},
 	"$subtract": {2, 2, subtract},
@@ -98,8 +108,9 @@ var functions = map[string]function{
 	"$stdDevSamp": {0, -1, accumulated},
 }
 
-// formOf returns an operator that does not evaluate all its arguments, or takes
-// them by name; nil if there is none of that name.
+// formOf returns an operator that does not evaluate all its arguments, or takes them by name; nil if
+// there is none of that name. The fields of a form are expressions, but for those that decide what is
+// compiled, as the names of variables, the field of $setField and the sortBy of $sortArray.
 func formOf(name string) form {
 	switch name {
 	case "$literal":

@@ -19,6 +19,9 @@ const (
 
 // A fieldPath reads a path of the document or of a variable. Arrays on the way
 // give the array of what their documents have; numbers are field names only.
+//
+//	a: [{b: 1}, {}, {b: [2]}, 7, [{b: 3}]]     $a.b is [1, [2]]: no documents in arrays of arrays
+//	a: {b: 1}                                  $a.b.c is missing
 type fieldPath struct {
 	slot int
 	path value.Path
@@ -99,7 +102,9 @@ func ParseFieldPath(s string) (value.Path, error) {
 	return p, nil
 }
 
-// path compiles a string that begins with "$".
+// path compiles a string that begins with "$". $$CURRENT is $$ROOT. A variable bound later hides one of
+// the same name; $$ROOT and the like cannot be hidden, for the names of users' variables do not begin
+// with a capital.
 func (c *compiler) path(s string) (node, error) {
 	if s == "$" {
 		return nil, fault.Errorf(fault.FailedToParse, "'$' by itself is not a valid FieldPath")

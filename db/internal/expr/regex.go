@@ -67,6 +67,7 @@ func (e *Env) regex(op, p, options string) (*regex, error) {
 // argument is null.
 type finding func(e *Env, op string, re *regex, s []byte) (value.Value, error)
 
+// The cost of a search is counted before it is made: states times bytes, in sixteenths of a step.
 func regexForm(f finding) form {
 	return namedForm(2, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		input, re, options := args[0], args[1], args[2]

@@ -5,7 +5,8 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A set holds values by their keys: 1 and 1.0 are one.
+// A set holds values by their keys: 1 and 1.0 are one. An element that is an array is one value. What a
+// set operator gives has no value twice.
 type set struct {
 	e    *Env
 	op   string

@@ -32,6 +32,7 @@ func coerced(v value.Value) ([]byte, error) {
 	return nil, fault.Errorf(fault.TypeMismatch, "can't convert from BSON type %s to String", typeName(v))
 }
 
+// Doubles have as many digits as read back, in plain form from 1e-5 up to 1e17.
 func appendNumber(dst []byte, v value.Value) []byte {
 	switch v.Type {
 	case bson.TypeDouble:
@@ -111,6 +112,10 @@ func strcasecmp(e *Env, _ string, args []value.Value) (value.Value, error) {
 	return e.count(bytes.Compare(withCase(a, 'a', 'A'), withCase(b, 'a', 'A'))), nil
 }
 
+// substrBytes is $substr and $substrBytes, which cut between characters only:
+//
+//	"héllo", 0, 1    "h"       "héllo", 0, 2    an error: é has two bytes
+//	"héllo", 1, -1   "éllo"    "héllo", 9, 1    ""
 func substrBytes(e *Env, op string, args []value.Value) (value.Value, error) {
 	s, err := coerced(args[0])
 	if err != nil {
@@ -201,6 +206,7 @@ func lengthOf(f func(s []byte) int) function {
 	}}
 }
 
+// What stands between separators may be empty: "a,,b" has three parts.
 func split(e *Env, op string, args []value.Value) (value.Value, error) {
 	s, sep := args[0], args[1]
 	switch {
@@ -260,7 +266,8 @@ func trimmed(left, right bool) form {
 	}, "input", "chars")
 }
 
-// indexOfText makes $indexOfBytes and, with points, $indexOfCP.
+// indexOfText makes $indexOfBytes and, with points, $indexOfCP. Places count from 0, bytes or code
+// points; -1 is none, also where the third argument is beyond the end.
 func indexOfText(points bool) function {
 	return function{2, 4, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		switch {
@@ -298,7 +305,8 @@ func indexOfText(points bool) function {
 	}}
 }
 
-// replaced makes $replaceOne and $replaceAll.
+// replaced makes $replaceOne and $replaceAll. The size is known before anything is built: a short text
+// may have very many places to be replaced.
 func replaced(n int) form {
 	return namedForm(3, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		for i, v := range args {

@@ -51,6 +51,7 @@ func (s *sum) Add(v value.Value) error {
 	return nil
 }
 
+// widen notes the type of a number: the result has the widest.
 func (s *sum) widen(t bson.Type) {
 	s.t = widest(value.Value{Type: s.t}, value.Value{Type: t})
 }

@@ -22,7 +22,8 @@ func Count(op string, v value.Value) (int, error) {
 	return int(min(n, 1<<31)), nil
 }
 
-// someN is $firstN, $lastN, $minN and $maxN of an array: {n, input}.
+// someN is $firstN, $lastN, $minN and $maxN of an array: {n, input}. $minN and $maxN leave out null;
+// $firstN and $lastN do not.
 func someN(e *Env, op string, args []value.Value) (value.Value, error) {
 	n, err := Count(op, args[0])
 	if err != nil {
@@ -121,7 +122,8 @@ func (s *sortBy) parse(op string, v value.Value) (err error) {
 	return nil
 }
 
-// key appends the sort key of an element.
+// key appends the sort key of an element. An array on the path counts by its least element, or its
+// greatest, as in any sort.
 func (s *sortBy) key(dst []byte, v value.Value) []byte {
 	if s.paths == nil {
 		return value.AppendKey(dst, v, s.desc)

@@ -85,7 +85,8 @@ func offsetZone(s string) *time.Location {
 	return time.FixedZone(s, sec)
 }
 
-// noteZone marks an expression that depends on the rules of the zone v.
+// noteZone marks an expression that depends on the rules of the zone v. A zone that is not constant may
+// be any. The rules of named zones come with the system, and differ.
 func (c *compiler) noteZone(v value.Value) {
 	if !nullish(v) && (v.Type != bson.TypeString || !fixedZone(string(v.Str()))) {
 		c.e.varies = true

@@ -11,8 +11,10 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// Decode returns the operations of a payload; they alias b. Any bytes that
-// Encode would not give are ErrMalformed.
+// Decode returns the operations of a payload; they alias b. Any bytes that Encode would not
+// give are ErrMalformed. Of an atomic record the different documents are counted, not the
+// operations: it is refused whole, so what is judged again for one of them is judged again
+// for all.
 func Decode(b []byte, atomic bool) ([]Op, error) {
 	if len(b) > MaxBytes {
 		return nil, fault.Of(ErrMalformed, "malformed transaction: %d bytes", len(b))
@@ -34,12 +36,17 @@ func Decode(b []byte, atomic bool) ([]Op, error) {
 	return ops, nil
 }
 
+// A decoder takes its input from the front of rest; where it fails, what is left says at
+// which byte.
 type decoder struct{ rest []byte }
 
+// A decodeError is why bytes are malformed, for people: callers see ErrMalformed.
 type decodeError string
 
 func (e decodeError) Error() string { return string(e) }
 
+// record reads all of a record. Collections are numbered in the order of their first use,
+// and each is used: coll may be at most one beyond those that were.
 func (d *decoder) record() ([]Op, error) {
 	if d.byte() != version {
 		return nil, decodeError("unknown version")
@@ -78,6 +85,7 @@ func (d *decoder) record() ([]Op, error) {
 	return ops, nil
 }
 
+// names reads the collections of a record, each by its length and its bytes.
 func (d *decoder) names() ([]string, error) {
 	n, err := d.count(MaxOps)
 	if err != nil {
@@ -101,6 +109,7 @@ func (d *decoder) names() ([]string, error) {
 	return names, nil
 }
 
+// op reads one operation after prev, nil at first, and the place of its collection.
 func (d *decoder) op(prev *Op, names []string) (o Op, coll int, err error) {
 	kind := d.byte()
 	same := kind&flagSame != 0
@@ -135,7 +144,8 @@ func (d *decoder) op(prev *Op, names []string) (o Op, coll int, err error) {
 	return o, coll, nil
 }
 
-// target reads an _id: its type and value, validated as a document's field.
+// target reads an _id: its type and value, validated as a document's field. The bound
+// leaves room for the lengths around a text; CheckID judges the key itself.
 func (d *decoder) target(o *Op) error {
 	t := bson.Type(d.byte())
 	// Wrapping the rest as a document lets the one validator judge the value.
@@ -184,6 +194,8 @@ func valueSize(t bson.Type, b []byte) int {
 	return -1
 }
 
+// body reads what an operation does to its document, or takes that of prev. To write a body
+// again where flagSame would do is malformed, for a record has one form only.
 func (d *decoder) body(o, prev *Op, same bool) (err error) {
 	if same {
 		if prev == nil || prev.Kind != o.Kind || prev.Upsert != o.Upsert {
@@ -219,6 +231,7 @@ func (d *decoder) body(o, prev *Op, same bool) (err error) {
 	return nil
 }
 
+// doc reads one document and validates it: what other devices send is not trusted.
 func (d *decoder) doc() ([]byte, error) {
 	if len(d.rest) < 5 {
 		return nil, decodeError("short document")
@@ -235,6 +248,8 @@ func (d *decoder) doc() ([]byte, error) {
 	return doc, nil
 }
 
+// byte reads a byte. At the end it is 0, which is no version, no kind and no type of an
+// _id, so that whoever reads it fails.
 func (d *decoder) byte() byte {
 	if len(d.rest) == 0 {
 		return 0

@@ -69,7 +69,8 @@ type Op struct {
 	Mod          uint64   // of State: the time of the document's last change
 }
 
-// sameBody reports whether o and p have the same kind and body, an Insert never.
+// sameBody reports whether o and p have the same kind and body, an Insert never. An update
+// of many documents is many operations with one body, which is written once.
 func (o *Op) sameBody(p *Op) bool {
 	if o.Kind != p.Kind || o.Kind == Insert || o.Upsert != p.Upsert || len(o.ArrayFilters) != len(p.ArrayFilters) {
 		return false
@@ -82,7 +83,8 @@ func (o *Op) sameBody(p *Op) bool {
 	return bytes.Equal(o.Doc, p.Doc) && bytes.Equal(o.Filter, p.Filter)
 }
 
-// Size returns an upper bound of the bytes that o adds to a payload.
+// Size returns an upper bound of the bytes that o adds to a payload. 24 is for the kind,
+// the place of the collection, the type of the _id and counts.
 func (o *Op) Size() int {
 	n := 24 + len(o.Coll) + len(o.ID.Data) + len(o.Filter) + len(o.Doc)
 	for _, f := range o.ArrayFilters {
@@ -92,6 +94,13 @@ func (o *Op) Size() int {
 }
 
 // Encode returns the payload of ops. The caller keeps to the limits.
+//
+//	version   byte
+//	names     uvarint, then of each collection its length as a uvarint and its name, in order of first use
+//	ops       uvarint, then each as appendOp writes it
+//
+// There is one way to write a record: who decodes it and encodes it again has the bytes
+// that were signed. The size is found first, so that the result is one allocation.
 func Encode(ops []Op) []byte {
 	size := 16
 	var names []string
@@ -128,6 +137,16 @@ func Encode(ops []Op) []byte {
 	return dst
 }
 
+// appendOp appends one operation. What is marked with * is left out with flagSame, for it
+// is that of prev:
+//
+//	kind      byte          1 to 4, with flagUpsert and flagSame
+//	coll      uvarint       place among the names
+//	doc       document      of an Insert, which ends here: it holds its _id
+//	id        type, value
+//	filter *  document
+//	doc *     document      not of a Delete
+//	more *    uvarint, then documents: the array filters of an Update
 func appendOp(dst []byte, o, prev *Op, coll uint64) []byte {
 	same := prev != nil && o.sameBody(prev)
 	kind := byte(o.Kind)
@@ -161,8 +180,10 @@ func appendOp(dst []byte, o, prev *Op, coll uint64) []byte {
 	return dst
 }
 
-// CheckID returns the order-preserving key of an _id, or an error if a value
-// of its type or size cannot be one.
+// CheckID returns the order-preserving key of an _id, or an error if a value of its type or
+// size cannot be one. MongoDB takes documents, too. Here an _id is a part of the keys of
+// the store, so it is a scalar of bounded length. Null is one; undefined and a missing _id
+// are not.
 func CheckID(id value.Value) ([]byte, error) {
 	switch id.Type {
 	case bson.TypeDouble, bson.TypeString, bson.TypeBinary, bson.TypeObjectID, bson.TypeBoolean, bson.TypeDateTime,
@@ -191,7 +212,8 @@ func DocID(doc []byte) value.Value {
 	return v
 }
 
-// CheckName returns an error if name cannot name a collection.
+// CheckName returns an error if name cannot name a collection. That it is UTF-8 the decoder
+// checks: the strings of BSON, in which callers give it, are.
 func CheckName(name string) error {
 	if name == "" || len(name) > MaxName {
 		return fault.Errorf(fault.InvalidNamespace, "a collection's name has 1 to %d bytes", MaxName)

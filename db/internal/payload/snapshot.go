@@ -15,6 +15,11 @@ func StateSize(coll string, doc []byte) int { return 24 + len(coll) + len(doc) }
 
 // EncodeSnapshot returns the payload of operations of kind State, of which
 // Coll, Doc and Mod count. The caller keeps to the limits.
+//
+//	version   byte
+//	names     as in Encode
+//	docs      uvarint, then of each the place of its collection as a uvarint,
+//	          Mod as 8 bytes big-endian, and the document
 func EncodeSnapshot(ops []Op) []byte {
 	var names []string
 	index := map[string]uint64{}
@@ -38,8 +43,9 @@ func EncodeSnapshot(ops []Op) []byte {
 	return dst
 }
 
-// DecodeSnapshot is the inverse of EncodeSnapshot; the operations alias b. Any
-// other bytes are ErrMalformed.
+// DecodeSnapshot is the inverse of EncodeSnapshot; the operations alias b. Any other bytes
+// are ErrMalformed. A document cannot hold _mod: that field is made of Mod for whoever
+// reads it, and is stored nowhere.
 func DecodeSnapshot(b []byte) ([]Op, error) {
 	if len(b) > MaxBytes {
 		return nil, fault.Of(ErrMalformed, "malformed transaction: %d bytes", len(b))

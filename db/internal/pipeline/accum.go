@@ -12,7 +12,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// An output is a field that a $group makes: an accumulator over an expression.
+// An output is a field that a $group makes: an accumulator over an expression. held and
+// joins steer how it is fed and whether $group may be spread over goroutines: only what
+// does not depend on the order of the documents can be joined.
 type output struct {
 	name  string
 	arg   *expr.Expr
@@ -54,6 +56,8 @@ func (c *compiler) outputs(op string, doc value.Value, skip ...string) ([]output
 	return out, nil
 }
 
+// accumulator compiles {name: {op: arg}}. $count is $sum of 1. An argument in an array
+// would be several in an expression; an accumulator takes one, as MongoDB has it.
 func (c *compiler) accumulator(name, op string, arg value.Value) (o output, err error) {
 	o.name = name
 	switch op {
@@ -90,6 +94,10 @@ func (c *compiler) accumulator(name, op string, arg value.Value) (o output, err 
 }
 
 // some compiles the accumulators that keep several values, or choose by a sort.
+//
+//	{$firstN: {n: 3, input: "$a"}}                                  also $lastN, $minN, $maxN
+//	{$topN: {n: 3, sortBy: {score: -1}, output: "$name"}}           also $bottomN
+//	{$top: {sortBy: {score: -1}, output: "$name"}}                  also $bottom: one value and no array
 func (c *compiler) some(o output, op string, arg value.Value) (output, error) {
 	if !arg.IsDoc() {
 		return o, fault.Errorf(fault.TypeMismatch, "specification must be an object for %s", op)
@@ -140,6 +148,7 @@ type oneOf struct {
 	set  bool
 }
 
+// Add copies the bytes into the memory of the value before.
 func (a *oneOf) Add(v value.Value) error {
 	if a.last || !a.set {
 		a.v = value.Value{Type: v.Type, Data: append(a.v.Data[:0], v.Data...)}
@@ -157,8 +166,9 @@ func (a *oneOf) Result(*expr.Env) (value.Value, error) {
 
 func (a *oneOf) Size() int { return cap(a.v.Data) }
 
-// A push keeps all values, or with seen the different ones, but none that is
-// missing.
+// A push keeps all values, or with seen the different ones, but none that is missing.
+// $addToSet keeps the first of equal values in the order in which they come, which MongoDB
+// leaves open.
 type push struct {
 	arr  *array
 	seen map[string]struct{}
@@ -166,6 +176,8 @@ type push struct {
 	key  []byte
 }
 
+// Add finds equal values by their keys, so that adding many stays linear; the keys count as
+// held.
 func (a *push) Add(v value.Value) error {
 	if !v.Exists() {
 		return nil
@@ -184,14 +196,17 @@ func (a *push) Add(v value.Value) error {
 
 func (a *push) Result(*expr.Env) (value.Value, error) { return a.arr.value(), nil }
 
+// Size counts the array by its capacity, which is the memory that it takes.
 func (a *push) Size() int { return cap(a.arr.b) + a.keys }
 
-// A merge is $mergeObjects.
+// A merge is $mergeObjects. A document's fields keep the place in which they first came,
+// and take the last value.
 type merge struct {
 	doc    []byte
 	fields expr.Fields
 }
 
+// Add builds the document anew each time, so that Size is true and nothing of v is kept.
 func (a *merge) Add(v value.Value) error {
 	switch {
 	case v.Type == 0 || v.Type == bson.TypeNull || v.Type == bson.TypeUndefined:
@@ -210,8 +225,10 @@ func (a *merge) Result(*expr.Env) (value.Value, error) { return value.Doc(a.doc)
 
 func (a *merge) Size() int { return len(a.doc) }
 
-// A several keeps up to n values: the first, the last, the least, the greatest,
-// or those that a sort puts first or last.
+// A several keeps up to n values: the first, the last, the least, the greatest, or those
+// that a sort puts first or last. vals are in the order of the result: that of the input
+// for $firstN and $lastN, else of the keys, equal ones in the order of the input. one is
+// set for $top and $bottom, whose result is no array.
 type several struct {
 	op     string
 	n      int
@@ -221,11 +238,15 @@ type several struct {
 	size   int
 }
 
+// A keyedValue is a value that is kept, in its place: by its own key or by the sort key of
+// its document.
 type keyedValue struct {
 	key []byte
 	v   value.Value
 }
 
+// Add passes over null and missing values for $minN and $maxN; the others keep them, as
+// null. The key of $maxN is inverted, so that the greatest is first.
 func (a *several) Add(v value.Value) error {
 	switch a.op {
 	case "$firstN", "$lastN":
@@ -237,7 +258,9 @@ func (a *several) Add(v value.Value) error {
 	return a.keep(value.AppendKey(nil, v, a.op == "$maxN"), v)
 }
 
-// keep keeps v, in the place that its key has, if it is among the n.
+// keep keeps v, in the place that its key has, if it is among the n. $lastN and $bottomN
+// keep the end of the order: where there is one too many its first goes. The rest keep the
+// beginning, so the last goes, and what would come behind n others is not kept at all.
 func (a *several) keep(key []byte, v value.Value) error {
 	if !v.Exists() {
 		v.Type = bson.TypeNull

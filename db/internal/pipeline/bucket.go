@@ -30,6 +30,8 @@ func sorted(name string, dir int32) (stage, error) {
 	return &sortStage{sort: s}, err
 }
 
+// Groups of equal counts stay in the order in which their ids first occur, for the sort is
+// stable.
 func (c *compiler) sortByCount(op string, arg value.Value) (stage, error) {
 	switch {
 	case arg.IsDoc():
@@ -53,6 +55,11 @@ func (c *compiler) sortByCount(op string, arg value.Value) (stage, error) {
 }
 
 // bucket compiles {groupBy, boundaries, default, output}.
+//
+//	boundaries [0, 10, 20]     0 ≤ x < 10 is the bucket 0, 10 ≤ x < 20 the bucket 10, others the default
+//
+// It is a $group by the lower boundary and a $sort by it. Boundaries are constant, so that
+// a document's bucket is found by bisection.
 func (c *compiler) bucket(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
 		return nil, fault.Errorf(fault.TypeMismatch, "argument to %s stage must be an object, but found type: %s", op, expr.TypeName(arg))
@@ -110,6 +117,8 @@ func (c *compiler) bucket(op string, arg value.Value) (stage, error) {
 	return chain{g, s}, err
 }
 
+// boundaries reads two or more constants that ascend and are of one class: int and double
+// may be mixed.
 func (c *compiler) boundaries(op string, v value.Value) ([]value.Value, error) {
 	if !v.IsArray() {
 		return nil, fault.Errorf(fault.TypeMismatch, "the %s 'boundaries' field must be an array, but found type: %s", op, expr.TypeName(v))
@@ -150,13 +159,16 @@ func (c *compiler) fixed(op string, v value.Value) (value.Value, error) {
 	return k, nil
 }
 
-// A bucketAuto divides its input into about equal parts.
+// A bucketAuto divides its input into about equal parts. A bucket takes its share of the
+// documents, and all that are equal to its last one: there may be fewer buckets than were
+// asked for, and none is empty.
 type bucketAuto struct {
 	op string
 	g  *groupStage
 	n  int64
 }
 
+// bucketAuto compiles {groupBy, buckets, output}.
 func (c *compiler) bucketAuto(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
 		return nil, fault.Errorf(fault.TypeMismatch, "the argument to %s must be an object, but found type: %s", op, expr.TypeName(arg))
@@ -200,12 +212,15 @@ func (c *compiler) bucketAuto(op string, arg value.Value) (stage, error) {
 	return b, err
 }
 
+// A bucketed document is held with its groupBy value and the key of that, by which all are
+// sorted.
 type bucketed struct {
 	key []byte
 	id  value.Value
 	doc []byte
 }
 
+// The share is rounded, so the last bucket that was asked for takes all that is left.
 func (s *bucketAuto) open(r *run, in Cursor) (Cursor, error) {
 	return &late{Cursor: in, f: func() ([][]byte, error) {
 		all, err := s.read(r, in)
@@ -235,6 +250,7 @@ func (s *bucketAuto) open(r *run, in Cursor) (Cursor, error) {
 	}}, nil
 }
 
+// read holds the input with the keys that it is sorted by.
 func (s *bucketAuto) read(r *run, in Cursor) (all []bucketed, err error) {
 	env := r.env()
 	for {
@@ -262,7 +278,9 @@ func (s *bucketAuto) read(r *run, in Cursor) (all []bucketed, err error) {
 	}
 }
 
-// one makes the bucket of the first n.
+// one makes the bucket of the first n. Its _id is {min, max}: max is the min of the next
+// bucket, which does not belong to this one; the last bucket's is its greatest value, which
+// does.
 func (s *bucketAuto) one(g *groups, all []bucketed, n int) ([]byte, error) {
 	end := all[n-1].id
 	if n < len(all) {

@@ -30,6 +30,7 @@ func (a *array) add(v value.Value) {
 	a.n++
 }
 
+// end gives the array's bytes, to be called once: nothing can be added after it.
 func (a *array) end() []byte {
 	a.b = value.End(a.b, 0)
 	return a.b
@@ -40,6 +41,9 @@ func (a *array) value() value.Value { return value.Value{Type: bson.TypeArray, D
 // setPath appends doc to dst with v at a path: what is there is replaced,
 // documents on the way are made, other values on the way are replaced by
 // documents. A missing v removes the field.
+//
+//	{a: {b: 1}, c: 2}, a.d := 3     {a: {b: 1, d: 3}, c: 2}
+//	{a: 5}, a.d := 3                {a: {d: 3}}
 func setPath(dst, doc []byte, path value.Path, v value.Value) []byte {
 	dst, start := value.Begin(dst)
 	name := path[0].Name
@@ -59,6 +63,8 @@ func setPath(dst, doc []byte, path value.Path, v value.Value) []byte {
 	return value.End(dst, start)
 }
 
+// setField appends the first field of path: v itself at the path's end, else the document
+// old with v in it.
 func setField(dst []byte, path value.Path, old, v value.Value) []byte {
 	switch {
 	case len(path) == 1 && v.Exists():
@@ -75,7 +81,8 @@ func setField(dst []byte, path value.Path, old, v value.Value) []byte {
 
 var emptyDoc = []byte{5, 0, 0, 0, 0}
 
-// field appends one field to a document under construction.
+// field appends one field to a document under construction. A missing value appends
+// nothing.
 func field(dst []byte, name string, v value.Value) []byte {
 	if !v.Exists() {
 		return dst

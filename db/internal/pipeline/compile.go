@@ -12,7 +12,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A compiler compiles one pipeline, in the scope of variables.
+// A compiler compiles one pipeline, in the scope of variables. Pipelines inside it have
+// compilers of their own, which share left: the bound on stages is that of the whole, so
+// that nesting does not multiply it.
 type compiler struct {
 	vars  []string
 	depth int
@@ -36,7 +38,9 @@ func in(op string, err error) error {
 	return fmt.Errorf("%s: %w", op, err)
 }
 
-// pipeline compiles stages and moves what the source can answer into the query.
+// pipeline compiles stages and moves what the source can answer into the query. A stage is
+// compiled before it is moved, so an error names what was written, in the order that it
+// was.
 func (c *compiler) pipeline(specs []bson.Raw) (*Pipeline, error) {
 	if c.depth > maxNesting {
 		return nil, fault.Errorf(fault.MaxSubPipelineDepth, "the maximum number of nested sub-pipelines is %d", maxNesting)
@@ -58,7 +62,8 @@ func (c *compiler) pipeline(specs []bson.Raw) (*Pipeline, error) {
 	return c.plan(parts)
 }
 
-// A part is a stage with its specification.
+// A part is a stage with its specification. Planning looks at the name and the argument,
+// which the compiled stage does not show.
 type part struct {
 	op   string
 	arg  value.Value
@@ -66,6 +71,7 @@ type part struct {
 	stage
 }
 
+// part compiles {$name: argument}, the i-th stage; it keeps spec.
 func (c *compiler) part(spec bson.Raw, i int) (part, error) {
 	it := value.Elements(spec)
 	k, arg, ok := it.Next()
@@ -78,7 +84,9 @@ func (c *compiler) part(spec bson.Raw, i int) (part, error) {
 	return p, err
 }
 
-// stage compiles a stage. place is its place in the pipeline.
+// stage compiles a stage. place is its place in the pipeline. This is the list of them: a
+// new one is a case here and a type with open. Only the place of $documents matters; that
+// of $match with $text is looked at when the stages are opened, for planning may move it.
 func (c *compiler) stage(op string, arg value.Value, place int) (stage, error) {
 	switch op {
 	case "$match":
@@ -139,7 +147,8 @@ var knownStages = map[string]bool{
 	"$planCacheStats": true, "$listSessions": true, "$listLocalSessions": true, "$vectorSearch": true,
 }
 
-// sub compiles a pipeline inside this one.
+// sub compiles a pipeline inside this one. Its input is a collection, or the documents of a
+// $facet: then nothing is moved into a query, and $facet itself is refused.
 func (c *compiler) sub(op string, v value.Value, vars []string, facet bool) (*Pipeline, error) {
 	if !v.IsArray() {
 		return nil, fault.Errorf(fault.TypeMismatch, "%s: a pipeline must be an array of stages", op)

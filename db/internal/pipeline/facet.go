@@ -9,12 +9,15 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A facetStage runs several pipelines on the same input, which it holds.
+// A facetStage runs several pipelines on the same input, which it holds. Its result is one
+// document, {name: [what a pipeline gives], …}, even of an empty input.
 type facetStage struct {
 	names []string
 	subs  []*Pipeline
 }
 
+// facetStage compiles {name: pipeline, …}. A $facet in a $facet is refused, as MongoDB
+// does, and so is $documents, which has no use for the input.
 func (c *compiler) facetStage(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() || len(arg.Data) <= 5 {
 		return nil, fault.Errorf(fault.TypeMismatch, "the %s specification must be a non-empty object", op)
@@ -46,6 +49,8 @@ func (c *compiler) facetStage(op string, arg value.Value) (stage, error) {
 	return s, nil
 }
 
+// The input is read once and held once. Each pipeline runs over it in turn, as its stages
+// do not write to their documents.
 func (s *facetStage) open(r *run, in Cursor) (Cursor, error) {
 	return &late{Cursor: in, f: func() ([][]byte, error) {
 		var docs [][]byte
@@ -74,7 +79,9 @@ func (s *facetStage) open(r *run, in Cursor) (Cursor, error) {
 	}}, nil
 }
 
-// one is the array of what p makes of docs; size is that of the result so far.
+// one is the array of what p makes of docs; size is that of the result so far. What its
+// stages held is free when it returns, so that each pipeline may take all that is left of
+// the bound.
 func (s *facetStage) one(r *run, p *Pipeline, docs [][]byte, size int) (value.Value, error) {
 	used := r.mem.used.Load()
 	defer func() { r.mem.used.Store(used) }()

@@ -8,8 +8,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A groupStage folds the documents that have the same id into one each, in the
-// order in which the ids first occur.
+// A groupStage folds the documents that have the same id into one each, in the order in
+// which the ids first occur. Its ids are compared as keys of indexes are: 1 and 1.0 are one
+// group, whose _id is the one that came first; a missing id is null.
 type groupStage struct {
 	op      string
 	id      *expr.Expr
@@ -17,6 +18,7 @@ type groupStage struct {
 	pick    func(v value.Value) (value.Value, error) // of $bucket: the bucket of an id
 }
 
+// group compiles {_id: expression, field: {$accumulator: argument}, …}.
 func (c *compiler) group(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
 		return nil, fault.Errorf(fault.TypeMismatch, "a group's fields must be specified in an object")
@@ -43,7 +45,8 @@ type group struct {
 
 const groupSize = 200 // bytes of a group besides what it holds
 
-// groups are the groups of a run.
+// groups are the groups of a run. key and sorted are scratch. byKey finds a group, all has
+// them in the order in which they are given.
 type groups struct {
 	s      *groupStage
 	r      *run
@@ -55,6 +58,7 @@ type groups struct {
 	nth    uint32 // of what the stages before made of a document
 }
 
+// Nothing is given before all is read: the last document may be of the first group.
 func (s *groupStage) open(r *run, in Cursor) (Cursor, error) {
 	g := s.groups(r)
 	return &grouping{Cursor: in, g: g, fill: func() error {
@@ -105,7 +109,10 @@ func (c *grouping) Close() {
 	c.Cursor.Close()
 }
 
-// add puts a document into its group; at is kept of the first.
+// add puts a document into its group; at is kept of the first. at is the place of the
+// document that the stages before made doc of; nil where documents come in order. With nth
+// behind it, in bytes that order as numbers do, the places of what $unwind made of one
+// document differ.
 func (g *groups) add(doc, at []byte) error {
 	g.env.Root = doc
 	id, err := g.s.id.Eval(g.env)
@@ -128,7 +135,8 @@ func (g *groups) add(doc, at []byte) error {
 	return g.feed(one, doc)
 }
 
-// start makes the group of g.key.
+// start makes the group of g.key. The estimate counts the id twice, for the key and the
+// value, and each accumulator as a group.
 func (g *groups) start(id value.Value) (*group, error) {
 	if !id.Exists() {
 		id = value.Null()
@@ -143,6 +151,8 @@ func (g *groups) start(id value.Value) (*group, error) {
 	return one, err
 }
 
+// accumulators makes those of a new group. The n of $firstN and its like is fixed with the
+// group: it may depend on the group's id, and on no document.
 func (g *groups) accumulators(one *group) error {
 	one.accs = make([]expr.Accumulator, len(g.s.outputs))
 	for i, o := range g.s.outputs {
@@ -166,7 +176,9 @@ func (g *groups) accumulators(one *group) error {
 	return nil
 }
 
-// feed gives a document to the accumulators of a group.
+// feed gives a document to the accumulators of a group. Accumulators that hold values tell
+// their size before and after, and the difference counts; those that do not, as $sum, cost
+// nothing here.
 func (g *groups) feed(one *group, doc []byte) error {
 	g.env.Root = doc
 	for i := range g.s.outputs {
@@ -199,6 +211,8 @@ func (g *groups) feed(one *group, doc []byte) error {
 	return nil
 }
 
+// appendGroup appends the document of a group. The bound is looked at after each field, not
+// at the end: a group of many large arrays must not be built first.
 func (g *groups) appendGroup(dst []byte, one *group) ([]byte, error) {
 	dst, start := value.Begin(dst)
 	dst = field(dst, "_id", one.id)

@@ -29,6 +29,9 @@ type equalVar struct {
 	arg  *expr.Expr // of the variables
 }
 
+// lookup compiles {from, localField, foreignField, let, pipeline, as}. Without a pipeline
+// the equality stands alone, as with an empty one; a pipeline that starts with $documents
+// has no collection to ask.
 func (c *compiler) lookup(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
 		return nil, fault.Errorf(fault.FailedToParse, "the %s stage specification must be an object, but found %s", op, expr.TypeName(arg))
@@ -83,6 +86,7 @@ func (c *compiler) lookup(op string, arg value.Value) (stage, error) {
 	return s, err
 }
 
+// name keeps one of the arguments that are strings; three of them are paths.
 func (s *lookupStage) name(key, v string) (err error) {
 	switch key {
 	case "from":
@@ -122,6 +126,12 @@ func (c *compiler) let(op string, v value.Value, s *lookupStage) ([]string, erro
 // equalities finds {$expr: {$eq: ["$field", "$$variable"]}}, or an $and of such,
 // in the first $match of a pipeline. As filters they are necessary conditions:
 // a value that is no array is only equal to a field that holds it.
+//
+//	{$expr: {$eq: ["$order", "$$id"]}}     asks also for {order: {$eq: id}}, id being the document's
+//
+// The $match stays where it is: to a filter {order: 5} matches an array with a 5, which to
+// $eq it does not. After a $skip or $limit the documents are counted already, so nothing
+// may be left out before them.
 func equalities(p *Pipeline, names []string) (out []equalVar, err error) {
 	if len(p.specs) == 0 || p.query.Skip > 0 || p.query.Limit > 0 || p.own {
 		return nil, nil
@@ -163,6 +173,8 @@ func equalities(p *Pipeline, names []string) (out []equalVar, err error) {
 	return out, nil
 }
 
+// open gives a cursor that asks the foreign collection anew for each document, which is why
+// an index on the foreign field matters.
 func (s *lookupStage) open(r *run, in Cursor) (Cursor, error) {
 	env := r.env()
 	var buf buffer
@@ -182,7 +194,9 @@ func (s *lookupStage) open(r *run, in Cursor) (Cursor, error) {
 	}}, nil
 }
 
-// find collects what belongs to doc.
+// find collects what belongs to doc. What the pipeline inside held is free again when find
+// returns: each document may take all that is left of the bound, and no other goroutine
+// counts meanwhile.
 func (s *lookupStage) find(r *run, env *expr.Env, doc []byte) (value.Value, error) {
 	inner := *r
 	env.Root = doc
@@ -219,7 +233,10 @@ func (s *lookupStage) find(r *run, env *expr.Env, doc []byte) (value.Value, erro
 	}
 }
 
-// start opens the foreign collection with all that it can be asked for.
+// start opens the foreign collection with all that it can be asked for. The conditions come
+// before the filter of the pipeline itself. A variable that is an array is left out: to an
+// expression $a.b may be the array of what several documents in a have, which no filter on
+// a.b asks for.
 func (s *lookupStage) start(r *run, doc []byte) (Cursor, error) {
 	p := s.pipeline
 	if p.own {
@@ -258,6 +275,11 @@ func (s *lookupStage) start(r *run, doc []byte) (Cursor, error) {
 
 // matching is the filter for the foreign field: it equals the local field, or an
 // element of it; a missing one counts as null.
+//
+//	local 5             {foreign: {$eq: 5}}
+//	local [5, [6]]      {$or: [{foreign: {$eq: 5}}, {foreign: {$eq: [6]}}]}
+//	local []            {foreign: {$in: []}}, which matches nothing
+//	missing or null     {foreign: {$eq: null}}, which a document without the field matches, too
 func (s *lookupStage) matching(doc []byte) bson.Raw {
 	local := along(nil, value.Doc(doc), s.local)
 	if local == nil {
@@ -284,7 +306,8 @@ func (s *lookupStage) matching(doc []byte) bson.Raw {
 	return value.End(field(b, "$or", all.value()), start)
 }
 
-// along appends the values at a path, through documents and arrays of them.
+// along appends the values at a path, through documents and arrays of them. Numbers are
+// names of fields only, as in expressions: there is no place in an array for them.
 func along(dst []value.Value, v value.Value, path value.Path) []value.Value {
 	if len(path) == 0 {
 		if v.Exists() {
@@ -314,6 +337,7 @@ func plain(v value.Value) value.Value {
 	return v
 }
 
+// condition builds {path: {op: v}}.
 func condition(path, op string, v value.Value) []byte {
 	b, start := value.Begin(nil)
 	b, inner := value.Begin(value.AppendHeader(b, bson.TypeEmbeddedDocument, path))
@@ -326,6 +350,7 @@ type unionStage struct {
 	pipeline *Pipeline
 }
 
+// union compiles a collection's name or {coll, pipeline}.
 func (c *compiler) union(op string, arg value.Value) (stage, error) {
 	s := &unionStage{}
 	pipeline := value.Value{Type: bson.TypeArray, Data: emptyDoc}
@@ -361,6 +386,8 @@ func (s *unionStage) open(r *run, in Cursor) (Cursor, error) {
 	return &union{in: in, s: s, r: r}, nil
 }
 
+// The second part is opened when the first has ended: until then it holds nothing, and
+// reads nothing if a $limit behind it is content with the first.
 type union struct {
 	in     Cursor
 	s      *unionStage
@@ -368,6 +395,7 @@ type union struct {
 	second bool
 }
 
+// Next closes the input as soon as it has ended, which frees what it holds.
 func (u *union) Next() ([]byte, error) {
 	doc, err := u.in.Next()
 	if err != nil || doc != nil || u.second {

@@ -5,10 +5,14 @@
 //	              │
 //	            Query                        what the source answers itself
 //
-// A stage is a cursor over the one before it. Stages that need all of their
-// input count the bytes that they hold against one bound of the pipeline. A
-// Pipeline is immutable and safe for concurrent use. Errors carry a
-// kind of package fault. Rules: docs/design/aggregate.md.
+// A stage is a cursor over the one before it. Stages that need all of their input count the
+// bytes that they hold against one bound of the pipeline. A Pipeline is immutable and safe
+// for concurrent use. Errors carry a kind of package fault.
+//
+// A document belongs to the cursor that gave it, until its next call: a stage that keeps
+// one, or gives it on after it has asked for another, clones it. Whoever opens a stage owns
+// what is below it; the cursor that is opened closes that in turn, so that closing the last
+// one closes all. Rules: docs/design/aggregate.md.
 package pipeline
 
 import (
@@ -68,12 +72,15 @@ type Pipeline struct {
 	own    bool       // the first stage needs no collection
 }
 
-// A stage is one compiled stage.
+// A stage is one compiled stage. open reads nothing of in: the first Next of the cursor
+// does. If it fails in stays the caller's to close, else the cursor closes it.
 type stage interface {
 	open(r *run, in Cursor) (Cursor, error)
 }
 
-// A run is one execution, of a pipeline or of one inside it.
+// A run is one execution, of a pipeline or of one inside it. A run inside another has
+// variables of its own; the clock, the source and the memory are shared, so that one bound
+// holds for all of a pipeline however it is nested.
 type run struct {
 	stop func() error
 	src  Source
@@ -82,7 +89,8 @@ type run struct {
 	mem  *memory
 }
 
-// A memory counts the bytes that the stages of a run hold.
+// A memory counts the bytes that the stages of a run hold. It is atomic because several
+// goroutines group at once (spread).
 type memory struct {
 	used atomic.Int64
 	most int
@@ -91,7 +99,8 @@ type memory struct {
 // drop counts n bytes less.
 func (r *run) drop(n int) { r.mem.used.Add(int64(-n)) }
 
-// hold counts n more bytes for the stage op.
+// hold counts n more bytes for the stage op. A count that is too high is not taken back:
+// the run is over.
 func (r *run) hold(op string, n int) error {
 	if r.mem.used.Add(int64(n)) > int64(r.mem.most) {
 		return fault.Errorf(fault.QueryMemoryExceeded, "Exceeded memory limit for %s: the pipeline holds more than %d bytes; filter or limit before it", op, r.mem.most)
@@ -99,13 +108,17 @@ func (r *run) hold(op string, n int) error {
 	return nil
 }
 
-// A buffer is the memory that a stage makes its documents in. Large ones count:
-// a pipeline may have many.
+// A buffer is the memory that a stage makes its documents in. Large ones count: a pipeline
+// may have many. The memory is used again for the next document, until which the one before
+// is valid.
 type buffer struct {
 	b    []byte
 	held int
 }
 
+// set keeps doc, which was built in b.b, as the memory for the next one. What it has grown
+// counts once it is 64 KiB or more: to count each small document would cost more than it
+// tells.
 func (b *buffer) set(r *run, op string, doc []byte) error {
 	b.b = doc
 	n := cap(doc) - b.held
@@ -116,7 +129,8 @@ func (b *buffer) set(r *run, op string, doc []byte) error {
 	return r.hold(op, n)
 }
 
-// env returns an environment for the expressions of one stage.
+// env returns an environment for the expressions of one stage. Each stage has its own,
+// since an environment keeps memory between documents.
 func (r *run) env() *expr.Env {
 	return &expr.Env{Now: r.now.UnixMilli(), Vars: r.vars, Stop: r.stop}
 }

@@ -10,8 +10,10 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// plan orders the parts, moves leading $match, $sort, $skip and $limit into the
-// query and joins $sort with the $limit that follows it.
+// plan orders the parts, moves leading $match, $sort, $skip and $limit into the query and
+// joins $sort with the $limit that follows it. A $sort that is joined holds skip+limit
+// documents only. The $skip and $limit behind it stay where they are: they still count what
+// comes.
 func (c *compiler) plan(parts []part) (*Pipeline, error) {
 	p := &Pipeline{}
 	if len(parts) > 0 && parts[0].op == "$documents" {
@@ -50,6 +52,10 @@ func (c *compiler) plan(parts []part) (*Pipeline, error) {
 // moveMatches moves each $match before stages that neither make nor drop the
 // fields that it reads. Fields are compared by their first component, since a
 // stage that sets a.b may turn what a is.
+//
+//	[{$set: {n: "$a"}}, {$sort: {n: 1}}, {$match: {b: 1}}]     the $match comes first: an index may answer it
+//	[{$set: {"b.c": 1}}, {$match: {b: 1}}]                     stays
+//	[{$limit: 5}, {$match: {b: 1}}]                            stays: the five would be others
 func moveMatches(parts []part) []part {
 	for i := 1; i < len(parts); i++ {
 		if parts[i].op != "$match" {
@@ -66,8 +72,9 @@ func moveMatches(parts []part) []part {
 	return parts
 }
 
-// matchFields lists the first components of the fields that a $match reads; ok is
-// false if it reads more than fields of the documents that the stages make.
+// matchFields lists the first components of the fields that a $match reads; ok is false if
+// it reads more than fields of the documents that the stages make. _mod is such a thing: it
+// is no field of the document but known to whoever stores it.
 func matchFields(p part) (fields []string, ok bool) {
 	m, ok := p.stage.(matchStage)
 	if !ok {
@@ -77,13 +84,15 @@ func matchFields(p part) (fields []string, ok bool) {
 	return fields, !whole && !slices.Contains(fields, "_mod")
 }
 
+// first returns the first component of a dotted path.
 func first(path string) string {
 	name, _, _ := strings.Cut(path, ".")
 	return name
 }
 
-// leaves reports whether the stage leaves the fields, and which documents there
-// are, as they were.
+// leaves reports whether the stage leaves the fields, and which documents there are, as
+// they were. A stage that is not named here does not: it changes how many documents there
+// are ($unwind, $limit), or makes them anew ($group, $replaceRoot).
 func (p part) leaves(fields []string) bool {
 	has := func(name string) bool {
 		for _, f := range fields {
@@ -123,6 +132,9 @@ func (p part) leaves(fields []string) bool {
 
 // keeps reports whether a $project keeps the fields whole: each is included as
 // such, or none is named by an exclusion.
+//
+//	{a: 1, b: "$c"}     includes a and _id; b is computed, so a $match on b stays behind it
+//	{a: 0, "b.c": 0}    excludes a and a part of b; all others are kept
 func (p part) keeps(fields []string) bool {
 	included := map[string]bool{"_id": true}
 	named := map[string]bool{}
@@ -146,8 +158,11 @@ func (p part) keeps(fields []string) bool {
 	return true
 }
 
-// push moves leading parts into the query and returns the others. A filter with
-// variables, or that only this machine can answer, stays a stage.
+// push moves leading parts into the query and returns the others. A filter with variables,
+// or that only this machine can answer, stays a stage. The order is that of Query, and what
+// follows something that stays does, too. $match, $sort, $skip and $limit are each taken
+// once, but several $match become an $and, unless that is too large for a filter. Numbers
+// from 2^40 on are left to the stages, so that skip + limit cannot overflow.
 func (c *compiler) push(q *Query, parts []part) []part {
 	var filters []bson.Raw
 	for len(parts) > 0 && parts[0].op == "$match" {
@@ -189,7 +204,8 @@ func (c *compiler) push(q *Query, parts []part) []part {
 	return parts
 }
 
-// asParts makes parts of filters that were compiled before.
+// asParts makes parts of filters that were compiled before. They were stages of this
+// pipeline, so they compile again.
 func (c *compiler) asParts(filters []bson.Raw) (out []part) {
 	for _, f := range filters {
 		doc, start := value.Begin(nil)

@@ -8,8 +8,11 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A redactStage keeps, prunes or descends into documents, as an expression says
-// by $$KEEP, $$PRUNE and $$DESCEND.
+// A redactStage keeps, prunes or descends into documents, as an expression says by $$KEEP,
+// $$PRUNE and $$DESCEND. The expression's document is the one at hand, so at each level its
+// paths begin there:
+//
+//	{$cond: [{$eq: ["$secret", true]}, "$$PRUNE", "$$DESCEND"]}     drops any document that says secret: true
 type redactStage struct {
 	x    *expr.Expr
 	vars int
@@ -18,6 +21,7 @@ type redactStage struct {
 // The verdicts, as values that the expression gives.
 var verdicts = []string{"DESCEND", "PRUNE", "KEEP"}
 
+// The verdicts are variables like others, whose values are their names.
 func (c *compiler) redact(op string, arg value.Value) (stage, error) {
 	x, err := expr.Compile(arg, append(slices.Clone(c.vars), verdicts...)...)
 	return redactStage{x, len(c.vars)}, in(op, err)
@@ -35,7 +39,8 @@ func (s redactStage) open(r *run, in Cursor) (Cursor, error) {
 	}}, nil
 }
 
-// document is the document that is left, or the zero Value.
+// document is the document that is left, or the zero Value. Documents within it are judged
+// one by one, its other values stay.
 func (s redactStage) document(env *expr.Env, doc value.Value) (value.Value, error) {
 	env.Root = doc.Data
 	v, err := s.x.Eval(env)
@@ -66,6 +71,8 @@ func (s redactStage) descend(env *expr.Env, doc value.Value) (value.Value, error
 	return value.Doc(value.End(out, start)), nil
 }
 
+// An element that is pruned leaves no hole in its array; a field that is goes with its
+// name.
 func (s redactStage) inner(env *expr.Env, v value.Value) (value.Value, error) {
 	switch {
 	case v.IsDoc():

@@ -20,6 +20,7 @@ type sortStage struct {
 	most int
 }
 
+// compileSort compiles {path: 1 or -1, …}; the order of the fields is that of the sort.
 func compileSort(op string, arg value.Value) (stage, error) {
 	switch {
 	case !arg.IsDoc():
@@ -37,6 +38,8 @@ type keyed struct {
 	place    int
 }
 
+// The place makes the order total, and the sort stable although neither the heap nor
+// SortFunc is.
 func (k *keyed) compare(o *keyed) int {
 	return cmp.Or(bytes.Compare(k.key, o.key), cmp.Compare(k.place, o.place))
 }
@@ -56,6 +59,9 @@ func (h *last) Pop() any {
 
 const keyedSize = 80 // bytes of a keyed and its place in the heap
 
+// With most set a heap of that many has the last of them on top: a document that is behind
+// it, or equal to it and so later in the input, costs its key and no copy. Without, all are
+// kept and sorted at the end.
 func (s *sortStage) open(r *run, in Cursor) (Cursor, error) {
 	return &late{Cursor: in, f: func() ([][]byte, error) {
 		var h last

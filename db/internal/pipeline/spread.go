@@ -7,7 +7,8 @@ import (
 	"github.com/weftdb/weft/db/internal/expr"
 )
 
-// A Spreader is a Source that can read a collection with several goroutines.
+// A Spreader is a Source that can read a collection with several goroutines. drain asks for
+// all sinks before it gives the first document, so that sink needs no lock.
 type Spreader interface {
 	// Spread returns nil if the query is better read in order. Else drain gives
 	// each document, and the key of its place in order, to one of the sinks,
@@ -18,7 +19,9 @@ type Spreader interface {
 // A Sink takes a document, which is valid until it returns.
 type Sink func(key, doc []byte) error
 
-// A slot is the input of stages that get one document at a time.
+// A slot is the input of stages that get one document at a time. At its end, which is after
+// each document, its nil means "no more for now": stages that work on one document at a
+// time go on when they are asked again.
 type slot struct{ doc []byte }
 
 func (s *slot) Next() ([]byte, error) {
@@ -96,7 +99,8 @@ type ending struct{ closing func() }
 func (e ending) Next() ([]byte, error) { return nil, nil }
 func (e ending) Close()                { e.closing() }
 
-// single reports whether a stage works on one document after the other.
+// single reports whether a stage works on one document after the other. They keep nothing
+// from one document to the next, so several copies may work on parts of the input.
 func single(s stage) bool {
 	switch s.(type) {
 	case matchStage, projectStage, replaceStage, redactStage, *unwindStage:
@@ -105,8 +109,9 @@ func single(s stage) bool {
 	return false
 }
 
-// join joins the groups of several goroutines, in the order in which their
-// first documents are.
+// join joins the groups of several goroutines, in the order in which their first documents
+// are. A group that only one part has is taken over as it is. Where several have it, its
+// _id is that of the part that met it first, as 1 and 1.0 are one group.
 func (g *groups) join(parts []*groups) error {
 	for _, p := range parts {
 		for key, one := range p.byKey {

@@ -30,8 +30,12 @@ func (m *mapped) Next() ([]byte, error) {
 	}
 }
 
+// A matchStage tests what the stages before it give. A leading $match is in Query, if the
+// source can test it.
 type matchStage struct{ filter *query.Filter }
 
+// match compiles a filter. What $text means only an index knows, so such a filter gives no
+// stage to run but one that planning moves into the query, or that fails when it is opened.
 func (c *compiler) match(op string, arg value.Value) (stage, error) {
 	if !arg.IsDoc() {
 		return nil, fault.Errorf(fault.TypeMismatch, "the match filter must be an expression in an object")
@@ -52,6 +56,8 @@ func (s textStage) open(*run, Cursor) (Cursor, error) {
 	return nil, fault.Errorf(fault.InvalidPipeline, "%s with $text is only allowed as the first pipeline stage", s.op)
 }
 
+// An expression in the filter that fails ends the run; to drop the document would hide the
+// failure.
 func (s matchStage) open(r *run, in Cursor) (Cursor, error) {
 	f := s.filter.At(r.now).With(r.vars)
 	return &mapped{in, func(doc []byte) ([]byte, error) {
@@ -69,6 +75,7 @@ type projectStage struct {
 	p  *query.Projection
 }
 
+// The result is built in one buffer, which the next document overwrites.
 func (s projectStage) open(r *run, in Cursor) (Cursor, error) {
 	var buf buffer
 	ctx := r.context()
@@ -81,8 +88,11 @@ func (s projectStage) open(r *run, in Cursor) (Cursor, error) {
 	}}, nil
 }
 
+// A replaceStage is $replaceRoot or $replaceWith. The document that it gives may be a part
+// of the one that it got, or memory of the expression that nothing writes to again.
 type replaceStage struct{ root *expr.Expr }
 
+// replace compiles {newRoot: expression}, or for $replaceWith the expression alone.
 func (c *compiler) replace(op string, arg value.Value) (stage, error) {
 	if op == "$replaceRoot" {
 		if !arg.IsDoc() {
@@ -121,6 +131,7 @@ type limitStage struct {
 	skip bool
 }
 
+// limits compiles $limit and $skip: whole numbers of any type, as 2.0; $limit cannot be 0.
 func limits(op string, arg value.Value) (stage, error) {
 	n, ok := whole(arg)
 	if op == "$skip" {
@@ -161,6 +172,8 @@ func (s *limitStage) open(_ *run, in Cursor) (Cursor, error) {
 	return &limited{in, s.n}, nil
 }
 
+// A limited cursor ends after the last document that is wanted, without asking whether
+// there are more.
 type limited struct {
 	Cursor
 	left int64
@@ -174,8 +187,12 @@ func (l *limited) Next() ([]byte, error) {
 	return l.Cursor.Next()
 }
 
+// A countStage is $count. Of no documents it gives none, and no count of 0: MongoDB groups
+// them, and there is no group. The number is an int32 where it fits.
 type countStage struct{ name string }
 
+// compileCount compiles the name of the field that holds the number. It cannot be _id, as
+// in MongoDB, whose $count is a $group followed by a $project.
 func compileCount(op string, arg value.Value) (stage, error) {
 	name := string(arg.Str())
 	switch {
@@ -228,6 +245,7 @@ type late struct {
 	list list
 }
 
+// Next calls f once. The input stays open until Close.
 func (l *late) Next() ([]byte, error) {
 	if !l.done {
 		l.done = true
@@ -245,6 +263,9 @@ func (l *late) Close() {
 	l.Cursor.Close()
 }
 
+// A sampleStage is $sample: n documents, each as likely as any other, in random order. It
+// holds n at a time (reservoir sampling): document number i takes the place of one of them
+// with the probability n/(i+1).
 type sampleStage struct{ n int64 }
 
 func compileSample(op string, arg value.Value) (stage, error) {
@@ -302,8 +323,12 @@ func (s sampleStage) open(r *run, in Cursor) (Cursor, error) {
 	}}, nil
 }
 
+// A documentsStage is $documents, in the place of a collection: its expression reads no
+// document.
 type documentsStage struct{ list *expr.Expr }
 
+// documents compiles an expression that must give an array of documents, which only a run
+// can tell.
 func (c *compiler) documents(op string, arg value.Value) (stage, error) {
 	x, err := c.expr(op, arg)
 	return documentsStage{x}, err

@@ -11,12 +11,17 @@ import (
 )
 
 // An unwindStage gives a document for each element of an array.
+//
+//	{a: 1, b: [5, 6]} on b     {a: 1, b: 5}, {a: 1, b: 6}
+//	{a: 1, b: 7} on b          as it is: what is no array counts as its one element
+//	{a: 1, b: []} on b         nothing; with keep {a: 1}, and null as the index
 type unwindStage struct {
 	path  value.Path
 	index value.Path // nil: none
 	keep  bool       // documents without elements too
 }
 
+// compileUnwind compiles "$path" or {path, includeArrayIndex, preserveNullAndEmptyArrays}.
 func compileUnwind(op string, arg value.Value) (stage, error) {
 	s := &unwindStage{}
 	path := arg
@@ -65,10 +70,14 @@ func compileUnwind(op string, arg value.Value) (stage, error) {
 	return s, in(op, err)
 }
 
+// The array's elements are read one by one where they lie: nothing of it is copied before
+// its turn.
 func (s *unwindStage) open(r *run, in Cursor) (Cursor, error) {
 	return &unwinding{Cursor: in, s: s, r: r}, nil
 }
 
+// An unwinding is between two elements of doc, which belongs to the cursor below until that
+// is asked again.
 type unwinding struct {
 	Cursor
 	s   *unwindStage
@@ -80,6 +89,8 @@ type unwinding struct {
 	b   buffer
 }
 
+// Next asks the run whether to go on for each document, and for every sixteenth element:
+// one document may give many large ones.
 func (u *unwinding) Next() ([]byte, error) {
 	for {
 		if u.doc != nil {
@@ -126,7 +137,8 @@ func (u *unwinding) Next() ([]byte, error) {
 	}
 }
 
-// with is the document with v for the array.
+// with is the document with v for the array. Two buffers, since the index is set in the
+// document that the first one holds.
 func (u *unwinding) with(v, index value.Value) ([]byte, error) {
 	doc := u.doc
 	if v.Exists() || lookup(doc, u.s.path).Exists() {
@@ -142,7 +154,8 @@ func (u *unwinding) with(v, index value.Value) ([]byte, error) {
 	return doc, u.b.set(u.r, "$unwind", doc)
 }
 
-// lookup is the value at a path through documents only.
+// lookup is the value at a path through documents only. An array on the way is no document:
+// $unwind of "a.b" gives nothing where a is an array.
 func lookup(doc []byte, path value.Path) value.Value {
 	v := value.Doc(doc)
 	for _, part := range path {

@@ -15,6 +15,8 @@ type bitsLeaf struct {
 	set  bool   // are 1, not 0
 }
 
+// Behind the bits of a number its sign goes on for ever, behind those of binary data there
+// are zeros.
 func (l *bitsLeaf) test(v value.Value, _ *spot) bool {
 	var num [8]byte
 	var bits []byte
@@ -55,6 +57,8 @@ func (l *bitsLeaf) test(v value.Value, _ *spot) bool {
 // maxBit bounds a bit position: no document holds more bits.
 const maxBit = 8 * value.MaxDocument
 
+// bitsPart compiles the bits that are asked for: an array of positions, a number, or binary
+// data.
 func bitsPart(key, op string, v value.Value) (part, error) {
 	l := &bitsLeaf{
 		all: op == "$bitsAllSet" || op == "$bitsAllClear",

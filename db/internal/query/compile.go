@@ -7,9 +7,10 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A compiler turns one filter document into nodes. While top is set the parts
-// are in the filter's top-level conjunction, of which an upsert takes equalities;
-// while must is, they are so without any $or.
+// A compiler turns one filter document into nodes. While top is set the parts are in the
+// filter's top-level conjunction, of which an upsert takes equalities; while must is, they
+// are so without any $or. must differs from top in {$or: [{a: 1}]}, of which an upsert
+// takes a: 1, but where $text has no meaning.
 type compiler struct {
 	scope   Scope
 	f       *Filter
@@ -64,7 +65,8 @@ func (c *compiler) tree(t Tree) ([]node, error) {
 	return nodes, nil
 }
 
-// named compiles the operators on one dotted path.
+// named compiles the operators on one dotted path. In an array filter the first name is the
+// identifier, which must be the same in all.
 func (c *compiler) named(t *Term) ([]node, error) {
 	path, err := value.ParseFilterPath(t.Path)
 	if err != nil {
@@ -81,6 +83,8 @@ func (c *compiler) named(t *Term) ([]node, error) {
 	return c.field(t, path)
 }
 
+// logical compiles an operator in the place of a path. What MongoDB has beyond these is
+// refused by name.
 func (c *compiler) logical(t *Term) ([]node, error) {
 	switch t.Op {
 	case And, Or, Nor:
@@ -122,6 +126,8 @@ func (c *compiler) text(t *Term) error {
 	return nil
 }
 
+// branches compiles $and, $or and $nor. An $and is no node of its own: its branches join
+// those around it.
 func (c *compiler) branches(t *Term) ([]node, error) {
 	top, must := c.top, c.must
 	defer func() { c.top, c.must = top, must }()
@@ -200,7 +206,9 @@ func (p *part) notes() []Conjunct {
 	return append(out, p.note...)
 }
 
-// node places a part on a path: an operator holds if any value passes it.
+// node places a part on a path: an operator holds if any value passes it. $ne, $nin and
+// $not are the negation of what they deny, over all values: {a: {$ne: 1}} does not match
+// {a: [1, 2]}, for a positive condition matches one of them.
 func (p part) node(path value.Path) node {
 	var n node
 	if p.leaf != nil {
@@ -255,6 +263,7 @@ func (c *compiler) parts(key string, ops []Operator) ([]part, error) {
 	return parts, nil
 }
 
+// optionsOf returns the argument of $options, which stands beside $regex in any order.
 func optionsOf(ops []Operator) value.Value {
 	for i := range ops {
 		if ops[i].Op == "$options" {

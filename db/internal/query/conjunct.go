@@ -101,6 +101,10 @@ func (e edge) bytes(desc bool) []byte {
 }
 
 // spanRange covers a comparison within its type class, or a string prefix.
+//
+//	{$gt: 5}       after the keys that start with 5's, up to the end of all numbers
+//	{$lte: "b"}    from the first string to the last key that starts with that of "b"
+//	/^ab/          the keys of strings that start with "ab", without their terminator
 func (c Conjunct) spanRange(desc bool) KeyRange {
 	k := value.AppendKey(nil, c.Value, false)
 	first, last := value.ClassKeys(c.Value)
@@ -124,7 +128,8 @@ func (c Conjunct) spanRange(desc bool) KeyRange {
 	return KeyRange{lo.bytes(desc), hi.bytes(desc)}
 }
 
-// after returns the least bytes above everything that starts with k.
+// after returns the least bytes above everything that starts with k. Of bytes that are all
+// 0xff there are none, but the first byte of a key never is.
 func after(k []byte) []byte {
 	out := append([]byte(nil), k...)
 	for i := len(out) - 1; i >= 0; i-- {

@@ -56,6 +56,8 @@ func eval(e *expr.Expr, doc []byte, ms int64, vars []value.Value, m *value.Meter
 	return err
 }
 
+// Without a spot there is no place for its error and no time: Match calls Test where there
+// is an $expr.
 func (n exprNode) match(v value.Value, s *spot) (ok bool) {
 	if s == nil || s.err != nil {
 		return false
@@ -85,6 +87,7 @@ func (f *Filter) With(vars []value.Value) *Filter {
 	return &g
 }
 
+// bound copies the nodes down to each $expr, and sets the values of its variables there.
 func bound(n node, vars []value.Value) node {
 	all := func(nodes []node) []node {
 		out := make([]node, len(nodes))

@@ -27,6 +27,8 @@ func nullish(v value.Value) bool {
 	return v.Type == 0 || v.Type == bson.TypeNull || v.Type == bson.TypeUndefined
 }
 
+// An eqLeaf is equality in BSON order: 1 equals 1.0. Types that have one encoding are
+// compared by bytes, and null equals what is missing or undefined.
 type eqLeaf struct {
 	v     value.Value
 	class byte
@@ -49,7 +51,10 @@ func (l *eqLeaf) test(v value.Value, _ *spot) bool {
 	return v.Exists() && value.Class(v) == l.class && value.Compare(v, l.v) == 0
 }
 
-// A cmpLeaf is $gt, $gte, $lt or $lte, which compare within one type class.
+// A cmpLeaf is $gt, $gte, $lt or $lte, which compare within one type class. Four rules are
+// MongoDB's own: MinKey and MaxKey compare with all classes; {$gte: null} and {$lte: null}
+// are equality with null, {$gt: null} and {$lt: null} match nothing; NaN is only equal to
+// NaN; 5 is neither above nor below "a".
 type cmpLeaf struct {
 	op    Op
 	v     value.Value
@@ -110,6 +115,7 @@ type inLeaf struct {
 	null    bool
 }
 
+// A value that is null, missing or undefined is decided by whether the list has a null.
 func (l *inLeaf) test(v value.Value, s *spot) bool {
 	if nullish(v) {
 		return l.null
@@ -125,6 +131,7 @@ func (l *inLeaf) test(v value.Value, s *spot) bool {
 	return false
 }
 
+// An existsLeaf is $exists: true, to which null exists; false is its negation.
 type existsLeaf struct{}
 
 func (existsLeaf) test(v value.Value, _ *spot) bool { return v.Exists() }
@@ -134,6 +141,7 @@ type typeLeaf [256]bool
 
 func (l *typeLeaf) test(v value.Value, _ *spot) bool { return v.Exists() && l[v.Type] }
 
+// A sizeLeaf is $size: an array of so many elements. No other value has a size.
 type sizeLeaf int
 
 func (l sizeLeaf) test(v value.Value, _ *spot) bool {
@@ -143,6 +151,8 @@ func (l sizeLeaf) test(v value.Value, _ *spot) bool {
 	return count(v.Data) == int(l)
 }
 
+// A modLeaf is $mod. Fractions are cut off, of the arguments when they are compiled, of the
+// value here: 5.9 is 5.
 type modLeaf struct{ divisor, remainder int64 }
 
 func (l modLeaf) test(v value.Value, _ *spot) bool {
@@ -166,6 +176,8 @@ func truncated(v value.Value) (n int64, ok bool) {
 	return 0, false
 }
 
+// A regexLeaf is $regex, over strings and symbols. A stored regular expression only matches
+// if it is the same.
 type regexLeaf struct {
 	re     *regexp.Regexp
 	states int         // that a match may hold
@@ -185,6 +197,7 @@ func (l *regexLeaf) test(v value.Value, _ *spot) bool {
 // cost of a regular expression: a state takes a sixteenth of a step for each byte.
 func (l *regexLeaf) cost(size int) int { return (1 + size*l.states) * value.MeterStep / 16 }
 
+// cost of a list: it is searched by halves, and every pattern is tried.
 func (l *inLeaf) cost(size int) int {
 	n := size + costVisit*bits.Len(uint(len(l.values)))
 	for _, r := range l.regexes {
@@ -193,8 +206,10 @@ func (l *inLeaf) cost(size int) int {
 	return n
 }
 
-// An elemLeaf is $elemMatch with operators: one element, taken as a field of
-// its own, passes them all.
+// An elemLeaf is $elemMatch with operators: one element, taken as a field of its own,
+// passes them all. The array that an element is counts by its elements:
+// {$elemMatch: {$gt: 1}} matches [[5]]. What is within an element tells no position; the
+// position is that of the element.
 type elemLeaf struct{ node node }
 
 func (l elemLeaf) test(v value.Value, s *spot) bool {

@@ -16,7 +16,8 @@ type spot struct {
 	m   *value.Meter // what the match may take; nil for no bound
 }
 
-// spend counts n bytes walked over, and reports whether to go on.
+// spend counts n bytes walked over, and reports whether to go on. Once there is an error
+// nothing goes on: a match that was not finished is none.
 func (s *spot) spend(n int) bool {
 	if s == nil || s.m == nil {
 		return true
@@ -86,6 +87,7 @@ func (n orNode) match(v value.Value, s *spot) bool {
 	return false
 }
 
+// match of a norNode is $nor; with one condition it is the negation of that.
 func (n norNode) match(v value.Value, s *spot) bool {
 	if s == nil {
 		return !orNode(n).match(v, nil)
@@ -96,6 +98,8 @@ func (n norNode) match(v value.Value, s *spot) bool {
 	return !ok
 }
 
+// conjunction joins conditions that must all hold. Two or more of them on named fields are
+// worth one pass; those on the same name are each met on it.
 func conjunction(nodes []node) node {
 	if len(nodes) == 1 {
 		return nodes[0]
@@ -135,6 +139,9 @@ type fieldCond struct {
 	node *pathNode
 }
 
+// The pass ends with the first condition that fails, or when all fields are met. With a
+// spot there is no pass: whoever asks for the position, or counts the work, wants the order
+// of the filter.
 func (n *fieldsNode) match(v value.Value, s *spot) bool {
 	if s != nil || !v.IsDoc() {
 		if !s.spend(costVisit) {
@@ -199,8 +206,9 @@ type pathNode struct {
 
 func (n *pathNode) match(v value.Value, s *spot) bool { return n.walk(v, 0, s, false) }
 
-// walk follows path from component i on; through tells that v is of a document
-// in an array.
+// walk follows path from component i on; through tells that v is of a document in an array.
+// Where an array on the way has documents without the field, these yield nothing, not even
+// null, and through says so: {"a.b": null} does not match {a: [{}, {b: 1}]}.
 func (n *pathNode) walk(v value.Value, i int, s *spot, through bool) bool {
 	for ; i < len(n.path); i++ {
 		switch {
@@ -243,7 +251,8 @@ func (n *pathNode) walk(v value.Value, i int, s *spot, through bool) bool {
 	return (n.reach != reachElements || through) && n.leaf.test(v, s)
 }
 
-// costOf is what testing v, or its elements, costs.
+// costOf is what testing v, or its elements, costs. An element of an array is taken for 8
+// bytes, which is about an int32 with its key.
 func (n *pathNode) costOf(v value.Value) int {
 	visits := 1
 	if v.IsArray() {
@@ -260,6 +269,8 @@ type costly interface{ cost(size int) int }
 
 var zero = value.Int32(0)
 
+// test asks the leaf. $mod takes the null of a document in an array as 0, and null nowhere
+// else.
 func (n *pathNode) test(v value.Value, s *spot, through bool) bool {
 	if n.reach == reachMod && through && v.Type == bson.TypeNull {
 		v = zero
@@ -269,6 +280,12 @@ func (n *pathNode) test(v value.Value, s *spot, through bool) bool {
 
 // walkArray follows component i of the path into an array. An index that the
 // array does not have, nor any of its documents as a field, is a missing field.
+//
+//	a: [{b: 1}, [{b: 2}]] on a.b       1, and the array [{b: 2}] for itself
+//	a: [{b: 1}, [{b: 2}]] on a.1.0.b   2
+//	a: [{"1": 5}, 6] on a.1            5 and 6: 1 is a name and an index
+//
+// A name tells the position of its element; an index tells none, for it was given.
 func (n *pathNode) walkArray(arr []byte, i int, s *spot, through bool) bool {
 	name, index := n.path[i].Name, n.path[i].Index
 	known := index < 0

@@ -48,6 +48,8 @@ func (c *compiler) operator(key, op string, v value.Value) (part, error) {
 	return part{}, errBad("%s: unknown operator: %s", key, op)
 }
 
+// eqPart is equality, which an index answers, and which an upsert copies into the new
+// document.
 func eqPart(v value.Value) part {
 	return part{leaf: &eqLeaf{v: v, class: value.Class(v)}, reach: reachDeep, note: noteOf(Eq, v), equal: true}
 }
@@ -63,6 +65,7 @@ func sizePart(key string, v value.Value) (part, error) {
 	return part{leaf: sizeLeaf(n), reach: reachWhole}, nil
 }
 
+// comparison compiles equality, its negation, and the ranges.
 func comparison(key, op string, v value.Value) (part, error) {
 	if v.Type == bson.TypeUndefined {
 		return part{}, errBad("%s: %s: cannot compare to undefined", key, op)
@@ -81,6 +84,8 @@ func comparison(key, op string, v value.Value) (part, error) {
 	return part{leaf: newCmpLeaf(Op(op), v), note: noteOf(Op(op), v)}, nil
 }
 
+// inPart compiles the list of $in and $nin. An index answers it if it can answer each
+// value.
 func inPart(key, op string, v value.Value) (part, error) {
 	if !v.IsArray() {
 		return part{}, errBad("%s: %s needs an array", key, op)
@@ -113,6 +118,8 @@ func inPart(key, op string, v value.Value) (part, error) {
 	return p, nil
 }
 
+// not compiles {$not: {operators}} and {$not: /pattern/}: the negation of all of them
+// together.
 func (c *compiler) not(key string, v value.Value) (part, error) {
 	if v.Type == bson.TypeRegex {
 		p, err := regexPart(key, v, "")
@@ -129,6 +136,8 @@ func (c *compiler) not(key string, v value.Value) (part, error) {
 	return part{not: true, parts: parts}, err
 }
 
+// $all is the conjunction of an equality, a pattern or an $elemMatch for each element; of
+// nothing, it matches nothing. Only a single equality says what an upsert is to set.
 func (c *compiler) all(key string, v value.Value) (part, error) {
 	if !v.IsArray() {
 		return part{}, errBad("%s: $all needs an array", key)
@@ -165,6 +174,13 @@ func (c *compiler) all(key string, v value.Value) (part, error) {
 	return p, nil
 }
 
+// elemMatch compiles either form of $elemMatch:
+//
+//	{$elemMatch: {$gt: 1, $lt: 5}}     operators: an element is a value by itself
+//	{$elemMatch: {x: 1, y: 2}}         a filter: an element is a document
+//
+// What an index can answer of either is Inner: it holds of an element, and the same
+// condition on the path need not hold.
 func (c *compiler) elemMatch(key string, v value.Value) (part, error) {
 	if !v.IsDoc() {
 		return part{}, errBad("%s: $elemMatch needs an Object", key)
@@ -197,6 +213,7 @@ func (c *compiler) elemMatch(key string, v value.Value) (part, error) {
 	return part{leaf: elemDocLeaf{conjunction(nodes)}, reach: reachWhole, note: inner(t.Conjuncts())}, err
 }
 
+// inner marks conditions as those of an element.
 func inner(cons []Conjunct) []Conjunct {
 	out := slices.Clone(cons)
 	for i := range out {
@@ -222,6 +239,8 @@ func integral(v value.Value) (int64, bool) {
 	return n, ok && value.Compare(v, value.Int64(n)) == 0
 }
 
+// regexOperator compiles $regex with $options: a string, or a regular expression, whose
+// options are its own.
 func regexOperator(key string, v, options value.Value) (part, error) {
 	o := ""
 	if options.Exists() {
@@ -273,6 +292,8 @@ var typeNames = map[string][]bson.Type{
 	"number": {bson.TypeDouble, bson.TypeInt32, bson.TypeInt64, bson.TypeDecimal128},
 }
 
+// typePart compiles $type: the name or number of a type, or an array of these. number
+// stands for four types.
 func typePart(key string, v value.Value) (part, error) {
 	l := &typeLeaf{}
 	if !v.IsArray() {
@@ -318,6 +339,7 @@ func (l *typeLeaf) add(key string, v value.Value) error {
 	return nil
 }
 
+// modPart compiles [divisor, remainder], both cut to whole numbers.
 func modPart(key string, v value.Value) (part, error) {
 	if !v.IsArray() {
 		return part{}, errBad("%s: malformed mod, needs to be an array", key)

@@ -50,6 +50,9 @@ func (p *Projection) Project(dst, doc []byte, ctx Context) ([]byte, error) {
 	return dst, r.err
 }
 
+// In an inclusion a field that is computed goes to the end, whether the document has it or
+// not; in $addFields it keeps its place. made is a set of 64 bits: fields beyond are looked
+// for in the document.
 func (r *projector) document(dst, doc []byte, n *projNode) []byte {
 	dst, start := value.Begin(dst)
 	var made uint64 // of n.adds: those whose field the document has
@@ -122,6 +125,9 @@ func (r *projector) add(dst []byte, n *projNode) []byte {
 
 var emptyDoc = []byte{5, 0, 0, 0, 0}
 
+// field appends one field that the projection names. A path that goes on meets a document,
+// an array, or a value that an inclusion leaves out, an exclusion keeps, and $addFields
+// replaces by a document.
 func (r *projector) field(dst, key []byte, v value.Value, n *projNode) []byte {
 	switch n.op {
 	case projKeep:
@@ -193,6 +199,7 @@ func (r *projector) position(dst, key []byte, v value.Value) []byte {
 	return dst
 }
 
+// appendOne appends the field key with an array of one element.
 func appendOne(dst, key []byte, e value.Value) []byte {
 	dst, start := value.Begin(value.AppendHeader(dst, bson.TypeArray, key))
 	return value.End(value.AppendElement(dst, []byte("0"), e), start)
@@ -230,6 +237,8 @@ func (r *projector) array(dst, arr []byte, n *projNode) []byte {
 	return value.End(dst, start)
 }
 
+// appendSlice appends the elements that $slice keeps: from skip on, from the end if it is
+// below 0, up to limit.
 func (n *projNode) appendSlice(dst, arr []byte) []byte {
 	total := 0
 	it := value.Elements(arr)

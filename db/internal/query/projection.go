@@ -34,6 +34,7 @@ type projNode struct {
 	expr  *expr.Expr
 }
 
+// A projOp is what happens to a field; a projInner has fields of its own that say.
 type projOp int
 
 const (
@@ -60,6 +61,8 @@ func CompileProjection(spec bson.Raw) (*Projection, error) {
 	return Scope{}.projection(spec, false)
 }
 
+// Whether it includes is said by the fields other than _id. If none says it, $elemMatch
+// includes, {_id: 1} alone does, and $slice and a score leave all other fields.
 func (s Scope) projection(spec []byte, stage bool) (*Projection, error) {
 	if err := value.Validate(spec); err != nil {
 		return nil, err
@@ -106,6 +109,7 @@ func (n *projNode) reads(field string) bool {
 	return false
 }
 
+// A projCompiler compiles one specification, and refuses what contradicts what came before.
 type projCompiler struct {
 	scope   Scope
 	p       *Projection
@@ -126,6 +130,8 @@ func (c *projCompiler) document(prefix string, v value.Value) error {
 	return nil
 }
 
+// A number or boolean is a flag, a document of operators an operator, another document the
+// fields below, and every other value an expression: {a: "$b"}, {a: "text"}.
 func (c *projCompiler) field(path string, v value.Value) error {
 	parts, err := value.ParsePath(path)
 	if err != nil {
@@ -214,6 +220,8 @@ func (c *projCompiler) computed(path string, v value.Value, n *projNode) (err er
 	return err
 }
 
+// operator compiles {$name: argument}. $slice of two values, the first of which is no
+// number, is an expression.
 func (c *projCompiler) operator(path string, v value.Value, n *projNode) error {
 	it := value.Elements(v.Data)
 	k, arg, _ := it.Next()
@@ -261,6 +269,11 @@ func (c *projCompiler) elemMatch(path string, arg value.Value, n *projNode) erro
 	return err
 }
 
+// slice compiles the argument of $slice:
+//
+//	{$slice: 3}         the first three
+//	{$slice: -3}        the last three
+//	{$slice: [2, 3]}    three after the first two; [-2, 3] from the last but one on
 func (n *projNode) slice(path string, arg value.Value) error {
 	bound := func(v value.Value) (int, bool) {
 		i, ok := truncated(v)

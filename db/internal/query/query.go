@@ -18,7 +18,9 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A Filter is a compiled filter document.
+// A Filter is a compiled filter document. root answers documents, tree questions about the
+// filter itself. now and the variables of a scope are set in copies, so that a compiled
+// filter is never written to.
 type Filter struct {
 	root      node
 	docsOnly  bool  // MatchValue refuses values that are not documents
@@ -42,7 +44,8 @@ type Equality struct {
 // Unknown or ill-typed operators are errors that name the path and the operator.
 func Compile(filter bson.Raw) (*Filter, error) { return Scope{}.Compile(filter) }
 
-// Compile is the function Compile for a scope.
+// Compile is the function Compile for a scope. Patterns are priced before anything is
+// compiled: to compile one may be slow already.
 func (s Scope) Compile(filter bson.Raw) (*Filter, error) {
 	if len(filter) == 0 {
 		return &Filter{root: andNode(nil)}, nil
@@ -77,6 +80,9 @@ func CompilePartial(filter bson.Raw) (*Filter, error) {
 	return f, err
 }
 
+// deepen lets the nodes that look into arrays look into arrays in arrays, too; it writes to
+// them, so it is for a filter that nobody else has yet. $size, $exists and $elemMatch,
+// which ask for whole arrays, stay.
 func deepen(n node) {
 	all := func(nodes []node) {
 		for _, k := range nodes {
@@ -100,6 +106,10 @@ func deepen(n node) {
 // CompileElement compiles a condition on an array's elements as $pull takes it:
 // operators, a filter on the elements that are documents, or a literal. Messages
 // name path.
+//
+//	{$pull: {n: {$gt: 3}}}        operators on each element
+//	{$pull: {n: {x: 1}}}          a filter on elements that are documents; other fields may be there
+//	{$pull: {n: 3}}               elements equal to 3
 func CompileElement(path string, cond value.Value) (*Filter, error) {
 	if err := checkCosts(cond); err != nil {
 		return nil, err
@@ -123,8 +133,9 @@ func CompileElement(path string, cond value.Value) (*Filter, error) {
 	return c.f, nil
 }
 
-// CompileArrayFilter compiles one array filter such as {"x.a": {$gt: 1}} and
-// returns the identifier that all its paths begin with.
+// CompileArrayFilter compiles one array filter such as {"x.a": {$gt: 1}} and returns the
+// identifier that all its paths begin with. The identifier is cut off the paths:
+// {"x.a": 1, x: {$ne: null}} asks for a of the element, and for itself.
 func CompileArrayFilter(filter bson.Raw) (id string, f *Filter, err error) {
 	if err := value.Validate(filter); err != nil {
 		return "", nil, err

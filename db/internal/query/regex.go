@@ -48,6 +48,7 @@ func checkCosts(v value.Value) error {
 	return nil
 }
 
+// costs adds up the states of all patterns in a filter, wherever they stand.
 func costs(v value.Value) (n int) {
 	if v.Type == bson.TypeRegex {
 		pattern, options := v.Regex()
@@ -83,8 +84,9 @@ func costOf(p, options string) int {
 	return pattern.States(p)
 }
 
-// literalPrefix returns the text that every match starts with, if the pattern
-// is anchored and case counts.
+// literalPrefix returns the text that every match starts with, if the pattern is anchored
+// and case counts. /^Ja.*n/ gives "Ja": strings that match are in the key range of that
+// prefix. With option i or m, or without the anchor, they may begin with anything.
 func literalPrefix(p, options string) string {
 	if strings.ContainsAny(options, "im") {
 		return ""
@@ -102,6 +104,8 @@ func literalPrefix(p, options string) string {
 	return ""
 }
 
+// Exponents beyond 19 are no int64 in any case, and below -40 nothing is left: big powers
+// are never made.
 func truncatedDecimal(d bson.Decimal128) (int64, bool) {
 	m, exp, err := d.BigInt()
 	if err != nil || d.IsNaN() || d.IsInf() != 0 || exp > 19 {

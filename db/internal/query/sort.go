@@ -13,7 +13,8 @@ import (
 // maxSortFields is MongoDB's bound on the fields of a sort.
 const maxSortFields = 32
 
-// A Sort is a compiled sort specification.
+// A Sort is a compiled sort specification. shared is what makes a sort by
+// {"a.x": 1, "a.y": 1} agree with a compound index: both fields take the same element of a.
 type Sort struct {
 	fields []SortField
 	paths  []value.Path
@@ -113,7 +114,8 @@ func (s *Sort) Key(dst, doc []byte) []byte {
 	return dst
 }
 
-// extreme returns the value of doc at p that counts in a sort.
+// extreme returns the value of doc at p that counts in a sort. Most paths meet no array, and
+// are walked here.
 func extreme(p value.Path, doc []byte, desc bool) value.Value {
 	v := value.Doc(doc)
 	for i, part := range p {
@@ -134,6 +136,7 @@ func extreme(p value.Path, doc []byte, desc bool) value.Value {
 	return v
 }
 
+// extremeOf is extreme from the first array on: the least of all values, or the greatest.
 func extremeOf(p value.Path, v value.Value, desc bool) value.Value {
 	var buf [16]value.Value
 	vals, _ := p.SortValuesOf(buf[:0], v)

@@ -92,7 +92,10 @@ func (s *Sort) values(g *sortGroup, doc []byte) []value.Value {
 	return s.best(g, cs, nil)
 }
 
-// best returns the better of the values found so far and those from cs.
+// best returns the better of the values found so far and those from cs. It goes on with all
+// fields at once: those that have come to the same array enter its elements together. A
+// field that has come to another array counts by itself, for which MongoDB, that refuses
+// parallel arrays, has no rule.
 func (s *Sort) best(g *sortGroup, cs []cursor, found []value.Value) []value.Value {
 	var arr []byte
 	for i := range cs {
@@ -134,6 +137,7 @@ func (s *Sort) best(g *sortGroup, cs []cursor, found []value.Value) []value.Valu
 	return found
 }
 
+// sameArray compares places in memory: two arrays of the same content are two.
 func sameArray(a, b []byte) bool { return len(a) == len(b) && &a[0] == &b[0] }
 
 // before reports whether cs come before found.

@@ -43,6 +43,8 @@ func (s Scope) CompileAddFields(op string, spec value.Value) (*Projection, error
 	return p, c.addFields("", value.Doc(bytes.Clone(spec.Data)))
 }
 
+// {a: {b: 1}} sets a.b and leaves the rest of a, as {"a.b": 1} does; {a: {}} and an
+// expression set a as a whole.
 func (c *projCompiler) addFields(prefix string, v value.Value) error {
 	it := value.Elements(v.Data)
 	for k, e, ok := it.Next(); ok; k, e, ok = it.Next() {

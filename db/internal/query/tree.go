@@ -83,6 +83,7 @@ func parseTree(doc []byte) (Tree, error) {
 	return t, nil
 }
 
+// parseBranches reads the filters of $and, $or or $nor.
 func parseBranches(op Op, v value.Value) (out []Tree, err error) {
 	if !v.IsArray() {
 		return nil, errBad("%s must be an array", op)
@@ -118,6 +119,8 @@ func parseCondition(key string, v value.Value) ([]Operator, error) {
 	return []Operator{{Op: Eq, Arg: v, Literal: true}}, nil
 }
 
+// parseOperators reads a document of which isOperators is true: from then on every key must
+// be an operator.
 func parseOperators(key string, doc []byte) (out []Operator, err error) {
 	out = make([]Operator, 0, count(doc))
 	it := value.Elements(doc)
@@ -177,7 +180,8 @@ func isOperators(doc []byte) bool {
 	return true
 }
 
-// Conjuncts returns conditions that hold for every match, for a planner.
+// Conjuncts returns conditions that hold for every match, for a planner. Those of a branch
+// hold if there is one branch only. Of $nor and of negated operators nothing follows.
 func (t Tree) Conjuncts() (out []Conjunct) {
 	for i := range t {
 		switch term := &t[i]; {

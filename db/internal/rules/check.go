@@ -12,8 +12,9 @@ import (
 	"github.com/google/cel-go/common/types"
 )
 
-// A checker refuses what CEL allows and rules do not: what could differ between
-// replicas, or take long before its cost is known.
+// A checker refuses what CEL allows and rules do not: what could differ between replicas,
+// or take long before its cost is known. It runs on the parsed expression, once, when the
+// rule is set: what it lets pass is never asked about again.
 type checker struct {
 	elements int
 	nesting  int
@@ -45,6 +46,8 @@ func (c *checker) all(es ...ast.Expr) error {
 	return nil
 }
 
+// expr goes down the expression. What a comprehension goes over is not within it:
+// doc.a.filter(…).all(…) is nested one deep.
 func (c *checker) expr(e ast.Expr) error {
 	switch e.Kind() {
 	case ast.CallKind:
@@ -75,6 +78,7 @@ func (c *checker) expr(e ast.Expr) error {
 	return nil
 }
 
+// literal counts the elements of all literals together.
 func (c *checker) literal(n int) error {
 	if c.elements += n; c.elements > maxElements {
 		return fmt.Errorf("a list or map of a rule can have at most %d elements", maxElements)
@@ -133,10 +137,13 @@ func programSize(pattern string) int {
 	return len(prog.Inst)
 }
 
+// repeats reports whether a pattern has counted repetitions, as {2,5}.
 func repeats(re *syntax.Regexp) bool {
 	return re.Op == syntax.OpRepeat || slices.ContainsFunc(re.Sub, repeats)
 }
 
+// call checks a call. A map literal that is only looked up in is marked before the
+// arguments, of which it is one, are checked.
 func (c *checker) call(f ast.CallExpr) error {
 	args := f.Args()
 	switch name := f.FunctionName(); {

@@ -13,7 +13,9 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// A meter counts the bytes that one evaluation may still walk over.
+// A meter counts the bytes that one evaluation may still walk over. It cannot stop the
+// evaluation: what it refuses gives an error or something absurd, and Allows, which looks
+// at left, denies in any case.
 type meter struct {
 	left     int
 	patterns int          // instructions of the rule's
@@ -145,7 +147,8 @@ func (d *document) Get(key ref.Val) ref.Val {
 	return v
 }
 
-// Size implements [traits.Sizer].
+// Size implements [traits.Sizer]. The size is absurd where it cannot be paid for, since CEL
+// has no error to give there.
 func (d *document) Size() ref.Val {
 	n := 0
 	it := value.Elements(d.data)
@@ -158,7 +161,7 @@ func (d *document) Size() ref.Val {
 	return types.Int(n)
 }
 
-// Equal implements [ref.Val].
+// Equal implements [ref.Val]. As maps have it, the order of fields does not count.
 func (d *document) Equal(other ref.Val) ref.Val {
 	o, ok := other.(*document)
 	if !ok {
@@ -208,6 +211,8 @@ func (i *iterator) start() *iterator {
 	return i
 }
 
+// advance keeps one element ahead, for CEL asks whether there is a next one before it takes
+// it.
 func (i *iterator) advance() {
 	i.next = nil
 	k, v, ok := i.it.Next()

@@ -20,6 +20,8 @@ type list struct {
 
 var _ traits.Lister = (*list)(nil)
 
+// elements lists the array, once; it is empty where that cannot be paid for, and the rule
+// is denied then.
 func (l *list) elements() []value.Value {
 	if !l.done && l.m.spend(len(l.data)) {
 		it := value.Elements(l.data)

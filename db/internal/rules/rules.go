@@ -82,6 +82,8 @@ var environments = [...]func() (*cel.Env, error){
 	Read:  sync.OnceValues(func() (*cel.Env, error) { return environment(Read) }),
 }
 
+// environment is the language of one kind of rule: CEL's standard functions, and the
+// variables of the kind.
 func environment(k Kind) (*cel.Env, error) {
 	doc := cel.MapType(cel.StringType, cel.DynType)
 	o := []cel.EnvOption{
@@ -102,6 +104,7 @@ func environment(k Kind) (*cel.Env, error) {
 		cel.Variable("old", cel.DynType), cel.Variable("now", cel.TimestampType))...)
 }
 
+// toTimestamp is timestamp(…), in UTC.
 func toTimestamp(v ref.Val) ref.Val {
 	t, ok := v.ConvertToType(types.TimestampType).(types.Timestamp)
 	if !ok {
@@ -148,7 +151,10 @@ func (r *Rule) Allows(in *Input) error { return r.AllowsWithin(in, nil) }
 
 var errWork = fault.New(fault.TooCostly, "the rule takes more than its share of work on this document")
 
-// AllowsWithin is Allows that does no more than m allows; more denies, and empties m.
+// AllowsWithin is Allows that does no more than m allows; more denies, and empties m. CEL
+// bounds the cost of a program when it is made. So there is one for each of a few bounds,
+// and the first is run that m can pay for; where that ends below MaxCost, m is what ended
+// it, and is exhausted.
 func (r *Rule) AllowsWithin(in *Input, m *value.Meter) error {
 	most := maxScanned
 	if m != nil {
@@ -192,6 +198,7 @@ func cancelled(err error) bool {
 	return errors.As(err, &c)
 }
 
+// clip bounds the text of an error of CEL, which may quote values of any length.
 func clip(err error) error {
 	if cancelled(err) {
 		return errors.New("it costs too much")

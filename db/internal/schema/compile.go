@@ -22,7 +22,10 @@ const (
 	self      = "weft:schema"
 )
 
-// Compile parses a schema. What it refuses is an error that says where.
+// Compile parses a schema. What it refuses is an error that says where. Beyond the bounds
+// three things are refused that the drafts allow, since replicas have to judge alike and in
+// bounded time: to load other documents, patterns that RE2 does not have, and references
+// without end.
 func Compile(text string, o Options) (*Schema, error) {
 	if len(text) > MaxText {
 		return nil, fmt.Errorf("a schema has at most %d bytes, not %d", MaxText, len(text))
@@ -86,7 +89,8 @@ func Compile(text string, o Options) (*Schema, error) {
 	return &Schema{root: root}, nil
 }
 
-// checkText bounds what the text nests and holds, and its numbers.
+// checkText bounds what the text nests and holds, and its numbers. It comes before the
+// library, which recurses as deep as the text does. depth and nodes are what is left.
 func checkText(v any, depth int, nodes *int) error {
 	if *nodes--; *nodes < 0 {
 		return fmt.Errorf("the schema has more than %d values", maxNodes)
@@ -115,7 +119,8 @@ func checkText(v any, depth int, nodes *int) error {
 	return nil
 }
 
-// parseNumber parses a JSON number no larger or finer than a decimal can be.
+// parseNumber parses a JSON number no larger or finer than a decimal can be. 1e999999999
+// would be a billion digits: the exponent is looked at before the number is made.
 func parseNumber(s string) (*big.Rat, error) {
 	if _, e, ok := strings.Cut(strings.ToLower(s), "e"); ok || len(s) > 400 {
 		if n, err := strconv.Atoi(e); err != nil || n > 6200 || n < -6200 || len(s) > 400 {
@@ -129,6 +134,7 @@ func parseNumber(s string) (*big.Rat, error) {
 	return r, nil
 }
 
+// checkDraft refuses other drafts by name; a schema that names none is of 2020-12.
 func checkDraft(doc any, o Options) error {
 	obj, ok := doc.(map[string]any)
 	if !ok {
@@ -155,6 +161,8 @@ func checkDraft(doc any, o Options) error {
 // A loader loads what it holds and nothing else.
 type loader map[string][]byte
 
+// Load implements the library's loader. The meta-schemas of the two drafts are built into
+// the library.
 func (l loader) Load(url string) (any, error) {
 	if text, ok := l[url]; ok {
 		return jsonschema.UnmarshalJSON(strings.NewReader(string(text)))
@@ -162,8 +170,9 @@ func (l loader) Load(url string) (any, error) {
 	return nil, fmt.Errorf("schemas may not refer to other documents: %s", url)
 }
 
-// explain makes the compiler's error one line of bounded length whose words do
-// not depend on the order of a map.
+// explain makes the compiler's error one line of bounded length whose words do not depend
+// on the order of a map. The library says all that is wrong in a tree; of its leaves the
+// first in alphabetical order is given.
 func explain(err error) error {
 	var invalid *jsonschema.SchemaValidationError
 	var ve *jsonschema.ValidationError
@@ -184,6 +193,7 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s, "?")
 }
 
+// leaves collects what is wrong in itself, rather than because of something within it.
 func leaves(e *jsonschema.ValidationError, p *message.Printer, into *[]string) {
 	if len(e.Causes) == 0 {
 		*into = append(*into, fmt.Sprintf("at /%s: %s", strings.Join(e.InstanceLocation, "/"), e.ErrorKind.LocalizedString(p)))
@@ -199,6 +209,9 @@ type pattern struct {
 	size int // instructions, about
 }
 
+// compilePattern is the library's way to make a pattern. The size is estimated on the
+// parsed pattern: to compile x{1000}{1000} in order to measure it would be what the bound
+// is to prevent.
 func compilePattern(s string) (jsonschema.Regexp, error) {
 	if len(s) > maxPattern {
 		return nil, fmt.Errorf("a pattern has at most %d bytes", maxPattern)
@@ -218,7 +231,9 @@ func compilePattern(s string) (jsonschema.Regexp, error) {
 	return &pattern{re, n}, nil
 }
 
-// programSize estimates the instructions of an expression, at most about 1e9.
+// programSize estimates the instructions of an expression, at most about 1e9. Of a class
+// re.Rune has two runes for each range. Repetitions are written out by the compiler: they
+// count as many times as they may occur.
 func programSize(re *syntax.Regexp) int {
 	n := 1 + len(re.Rune)/2
 	for _, s := range re.Sub {

@@ -12,7 +12,10 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// A run is one check.
+// A run is one check. path is where the value at hand is, and scopes are the schema
+// resources that evaluation came through, the outermost first, as dynamic references need
+// them. The first failure is kept that is one of the whole document: within anyOf, oneOf,
+// not and if a failure decides nothing alone, and quiet is above 0.
 type run struct {
 	budget int
 	depth  int
@@ -24,8 +27,9 @@ type run struct {
 	err    error // budget or stack: nothing counts any more
 }
 
-// seen says which elements of one object or array were evaluated; nil if nobody
-// asks.
+// seen says which elements of one object or array were evaluated; nil if nobody asks. Only
+// unevaluatedProperties and unevaluatedItems ask, of the node they stand in and all that it
+// applies to the same value. Place i is the i-th element in the order of the document.
 type seen []bool
 
 func (s seen) add(o seen) {
@@ -34,7 +38,8 @@ func (s seen) add(o seen) {
 	}
 }
 
-// no notes why the value fails, the first time, and returns false.
+// no notes why the value fails, the first time, and returns false, for its caller to
+// return.
 func (r *run) no(keyword, format string, args ...any) bool {
 	if r.quiet == 0 && !r.failed {
 		r.failed = true
@@ -43,7 +48,8 @@ func (r *run) no(keyword, format string, args ...any) bool {
 	return false
 }
 
-// spend takes n steps from the budget.
+// spend takes n steps from the budget. Once the budget is used up everything fails,
+// whatever it would have been: the check is over.
 func (r *run) spend(n int) bool {
 	if r.budget -= n; r.budget < 0 && r.err == nil {
 		r.err = errBudget
@@ -51,14 +57,16 @@ func (r *run) spend(n int) bool {
 	return r.err == nil
 }
 
-// quietly evaluates n where failing is no failure yet.
+// quietly evaluates n where failing is no failure yet. An error of the budget is no such
+// failure: spend keeps it in any case.
 func (r *run) quietly(n *node, v value.Value, s seen) bool {
 	r.quiet++
 	defer func() { r.quiet-- }()
 	return r.eval(n, v, s)
 }
 
-// child evaluates n on an element of the value.
+// child evaluates n on an element of the value. path is longer for the time of it. What is
+// evaluated of the element says nothing about the value around it, hence no seen.
 func (r *run) child(n *node, key string, v value.Value) bool {
 	r.path = append(r.path, key)
 	ok := r.eval(n, v, nil)
@@ -66,8 +74,9 @@ func (r *run) child(n *node, key string, v value.Value) bool {
 	return ok
 }
 
-// eval judges v by n. If s is not nil, what n evaluates of v is added to it; it
-// counts only if n accepts.
+// eval judges v by n. If s is not nil, what n evaluates of v is added to it; it counts only
+// if n accepts. A reference that comes back to itself on the same value is found when the
+// schema is compiled, if it does so always; maxStack ends the others.
 func (r *run) eval(n *node, v value.Value, s seen) bool {
 	if r.depth++; r.depth > maxStack && r.err == nil {
 		r.err = errStack
@@ -88,6 +97,9 @@ func (r *run) eval(n *node, v value.Value, s seen) bool {
 	return ok
 }
 
+// judge asks one keyword after the other, the cheap ones first. leftovers is the last since
+// it needs to know what all others have evaluated. The kind is only found where a keyword
+// asks for it: for a decimal it costs an exact fraction.
 func (r *run) judge(n *node, v value.Value, s seen) bool {
 	var kind kinds
 	if n.types != 0 || n.constant != nil || n.enum != nil || n.format != nil || n.numbers != nil || n.multipleOf != nil ||
@@ -115,6 +127,7 @@ func (r *run) judge(n *node, v value.Value, s seen) bool {
 	return r.combined(n, v, s) && r.leftovers(n, v, s)
 }
 
+// newSeen has a place for each element of v; nil if v has no elements.
 func newSeen(v value.Value) seen {
 	if !v.IsDoc() && !v.IsArray() {
 		return nil
@@ -127,7 +140,9 @@ func newSeen(v value.Value) seen {
 	return make(seen, n)
 }
 
-// same evaluates n on v itself and takes over what it evaluated.
+// same evaluates n on v itself and takes over what it evaluated. What a schema that refuses
+// v has evaluated does not count, so n gets a seen of its own, which is taken over if n
+// accepts.
 func (r *run) same(n *node, v value.Value, s seen, quiet bool) bool {
 	var mine seen
 	if s != nil {
@@ -148,6 +163,9 @@ func (r *run) same(n *node, v value.Value, s seen, quiet bool) bool {
 	return ok
 }
 
+// refs follows $ref and $dynamicRef. The latter means the anchor of that name in the
+// outermost resource that evaluation came through and that has one: this is how a schema
+// that extends another is asked in its place.
 func (r *run) refs(n *node, v value.Value, s seen) bool {
 	if n.ref != nil && !r.same(n.ref, v, s, false) {
 		return false
@@ -167,7 +185,8 @@ func (r *run) refs(n *node, v value.Value, s seen) bool {
 	return r.same(to, v, s, false)
 }
 
-// values judges by const and enum.
+// values judges by const and enum. Values are equal as in JSON: 1 and 1.0, objects whatever
+// the order of their fields.
 func (r *run) values(n *node, v value.Value) bool {
 	if n.constant == nil && n.enum == nil {
 		return true
@@ -186,6 +205,8 @@ func (r *run) values(n *node, v value.Value) bool {
 	return true
 }
 
+// A number that JSON does not have, of kind 0, is judged as a number: it is beyond every
+// bound.
 func (r *run) scalars(n *node, v value.Value, kind kinds) bool {
 	switch {
 	case n.numbers == nil && n.multipleOf == nil && n.pattern == nil && n.format == nil && !n.text.set():
@@ -198,6 +219,7 @@ func (r *run) scalars(n *node, v value.Value, kind kinds) bool {
 	return true
 }
 
+// Lengths are in code points. The steps are for reading the text; a pattern costs its own.
 func (r *run) texts(n *node, v value.Value) bool {
 	t := text(v)
 	if !r.spend(len(t) / 64) {
@@ -223,10 +245,14 @@ func (r *run) texts(n *node, v value.Value) bool {
 	return true
 }
 
+// match runs a pattern: a step for 16 bytes and each of its instructions. One that cannot
+// be paid for does not match, and ends the check.
 func (r *run) match(p *pattern, t []byte) bool {
 	return r.spend(len(t)*p.size/16) && p.Match(t)
 }
 
+// number judges by the bounds and by multipleOf, exactly: 0.3 is a multiple of 0.1, for a
+// double counts as the decimal that it prints as.
 func (r *run) number(n *node, v value.Value, kind kinds) bool {
 	for i := range n.numbers {
 		b := &n.numbers[i]
@@ -250,7 +276,8 @@ func (r *run) number(n *node, v value.Value, kind kinds) bool {
 	return r.no("multipleOf", "is not a multiple of %s", n.multipleOf.RatString())
 }
 
-// compare returns the sign of v minus the bound.
+// compare returns the sign of v minus the bound. A number that JSON does not have is
+// neither less nor greater; number refuses it by its kind.
 func (b *bound) compare(v value.Value, kind kinds) int {
 	switch {
 	case kind == 0:
@@ -273,7 +300,9 @@ func (b *bound) compare(v value.Value, kind kinds) int {
 	return rat(v).Cmp(b.than)
 }
 
-// combined judges by the keywords that hold schemas for the same value.
+// combined judges by the keywords that hold schemas for the same value. anyOf stops at the
+// first schema that fits, unless somebody asks what was evaluated: then all that fit count.
+// oneOf stops at the second. What not has evaluated never counts.
 func (r *run) combined(n *node, v value.Value, s seen) bool {
 	for _, c := range n.all {
 		if !r.same(c, v, s, false) {
@@ -318,7 +347,8 @@ func (r *run) combined(n *node, v value.Value, s seen) bool {
 	return n.els == nil || r.same(n.els, v, s, false)
 }
 
-// leftovers judges what nothing before has evaluated.
+// leftovers judges what nothing before has evaluated. It judges the elements that s does
+// not have, in the order of the document, and then s has them.
 func (r *run) leftovers(n *node, v value.Value, s seen) bool {
 	sub, keyword := n.unevalItems, "unevaluatedItems"
 	if v.IsDoc() {
@@ -355,7 +385,7 @@ func (k kinds) String() string {
 	return strings.Join(out, " or ")
 }
 
-// within judges a count by bounds.
+// within judges a count by bounds. low and high are the names of the keywords.
 func (r *run) within(b bounds, count int, low, high string) bool {
 	if count < b.low {
 		return r.no(low, "has %d entries: at least %d are needed", count, b.low)

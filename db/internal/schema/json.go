@@ -36,8 +36,9 @@ var kindNames = map[string]kinds{
 	"array": kindArray, "object": kindObject,
 }
 
-// kindOf returns the JSON type of a BSON value. Numbers that JSON does not have
-// (NaN, infinities) have none.
+// kindOf returns the JSON type of a BSON value. Numbers that JSON does not have (NaN,
+// infinities) have none. A date, an ObjectId and all that JSON has no type for are strings;
+// text says which.
 func kindOf(v value.Value) kinds {
 	switch v.Type {
 	case bson.TypeNull, bson.TypeUndefined:
@@ -74,6 +75,9 @@ func kindOf(v value.Value) kinds {
 
 // rat returns a number as JSON text would give it, a double by its shortest
 // digits; nil if JSON does not have it.
+//
+//	double 0.1          1/10, not the 0.1000000000000000055… that it is
+//	decimal 1.50        3/2
 func rat(v value.Value) *big.Rat {
 	switch v.Type {
 	case bson.TypeInt32, bson.TypeInt64:
@@ -117,6 +121,13 @@ func text(v value.Value) []byte {
 
 // appendCanonical appends a form of v that is the same for values that JSON
 // takes for equal, and for no others.
+//
+//	null    z            "ab"            s‹2›ab
+//	true    t            [1]             [n1;]
+//	1.50    n3/2;        {b: 1, a: 2}    {s‹1›an2;s‹1›bn1;}
+//
+// Texts have their length before them, so that no text can look like something else. Fields
+// are sorted.
 func appendCanonical(dst []byte, v value.Value) []byte {
 	switch kindOf(v) {
 	case kindNull:
@@ -156,12 +167,14 @@ func appendCanonical(dst []byte, v value.Value) []byte {
 	return append(append(append(dst, 'n'), rat(v).RatString()...), ';')
 }
 
+// appendSized appends a text, or a field's name, behind its length.
 func appendSized[S ~string | ~[]byte](dst []byte, s S) []byte {
 	dst = binary.AppendUvarint(append(dst, 's'), uint64(len(s)))
 	return append(dst, s...)
 }
 
-// appendJSONCanonical is appendCanonical of a decoded JSON value.
+// appendJSONCanonical is appendCanonical of a decoded JSON value. It is for the const and
+// enum of schemas: a document's value is equal if appendCanonical gives these bytes.
 func appendJSONCanonical(dst []byte, v any) (_ []byte, err error) {
 	switch v := v.(type) {
 	case nil:

@@ -13,7 +13,9 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// A node is one subschema.
+// A node is one subschema. Keywords that are absent are nil, or bounds that are not set.
+// constant and enum are in the form of appendCanonical, so that a value is compared by its
+// text.
 type node struct {
 	location string
 	scope    *scope
@@ -66,7 +68,9 @@ type bounds struct{ low, high int }
 
 func (b bounds) set() bool { return b.low > 0 || b.high >= 0 }
 
-// A bound is one of minimum, maximum, exclusiveMinimum and exclusiveMaximum.
+// A bound is one of minimum, maximum, exclusiveMinimum and exclusiveMaximum. Most values
+// are compared as doubles or integers, with near and whole; than is asked where these are
+// equal or cannot tell.
 type bound struct {
 	keyword string
 	than    *big.Rat
@@ -83,7 +87,8 @@ type glob struct {
 	n *node
 }
 
-// A dependency holds if there is a property of that name.
+// A dependency holds if there is a property of that name. draft-07 has one keyword for the
+// two kinds: names that are required, or a schema for the whole object.
 type dependency struct {
 	keyword, name string
 	required      []string
@@ -98,7 +103,8 @@ type dynamicRef struct {
 	anchor string // "" for an ordinary reference
 }
 
-// A builder makes nodes of a library's schemas.
+// A builder makes nodes of a library's schemas. Schemas may refer to each other in circles,
+// so a schema's node is known before its parts are built.
 type builder struct {
 	byLocation map[string]*jsonschema.Schema
 	nodes      map[*jsonschema.Schema]*node
@@ -107,6 +113,7 @@ type builder struct {
 	err        error
 }
 
+// node is build with the first error of all that was built so far.
 func (b *builder) node(s *jsonschema.Schema) (*node, error) {
 	n := b.build(s)
 	return n, b.err
@@ -133,6 +140,7 @@ func (b *builder) build(s *jsonschema.Schema) *node {
 	if s.Ref != nil && s.DraftVersion < 2019 {
 		return n // a reference stands alone in draft-07
 	}
+	// A $dynamicRef is an ordinary reference if what it names is no dynamic anchor.
 	if s.DynamicRef != nil {
 		n.dynamic = &dynamicRef{n: b.build(s.DynamicRef.Ref)}
 		if s.DynamicRef.Ref.DynamicAnchor == s.DynamicRef.Anchor {
@@ -147,6 +155,7 @@ func (b *builder) build(s *jsonschema.Schema) *node {
 	return n
 }
 
+// list builds the schemas of an array, in its order, in which they are asked.
 func (b *builder) list(in []*jsonschema.Schema) (out []*node) {
 	for _, s := range in {
 		out = append(out, b.build(s))
@@ -154,8 +163,9 @@ func (b *builder) list(in []*jsonschema.Schema) (out []*node) {
 	return out
 }
 
-// scopeOf returns the resource of the schema at a location: the nearest schema
-// around it that has an $id, or the whole document.
+// scopeOf returns the resource of the schema at a location: the nearest schema around it
+// that has an $id, or the whole document. A location is an address and a pointer, as
+// weft:schema#/properties/a: it is cut at its end until there is a schema with an $id.
 func (b *builder) scopeOf(location string) *scope {
 	at := location
 	for {
@@ -175,6 +185,8 @@ func (b *builder) scopeOf(location string) *scope {
 	return b.scopes[at]
 }
 
+// assertions builds the keywords for the value itself: types, const and enum, text and
+// numbers.
 func (b *builder) assertions(n *node, s *jsonschema.Schema) {
 	if s.Types != nil {
 		for _, t := range s.Types.ToStrings() {
@@ -218,11 +230,14 @@ func (b *builder) assertions(n *node, s *jsonschema.Schema) {
 	add("exclusiveMaximum", s.ExclusiveMaximum, 1, true)
 }
 
+// patternOf is nil where there is no pattern: all that the library holds come from
+// compilePattern.
 func patternOf(re jsonschema.Regexp) *pattern {
 	p, _ := re.(*pattern)
 	return p
 }
 
+// limits are those of a pair of keywords, nil where the schema lacks the keyword.
 func limits(low, high *int) bounds {
 	b := bounds{high: -1}
 	if low != nil {
@@ -234,6 +249,7 @@ func limits(low, high *int) bounds {
 	return b
 }
 
+// canonical is appendJSONCanonical that keeps an error until the schema is built.
 func (b *builder) canonical(v any) string {
 	c, err := appendJSONCanonical(nil, v)
 	if err != nil && b.err == nil {
@@ -242,6 +258,9 @@ func (b *builder) canonical(v any) string {
 	return string(c)
 }
 
+// objects builds the keywords for objects. What the library has in maps is sorted: the
+// first misfit must be the same on every device. properties stay a map, for the document
+// says in which order they are asked.
 func (b *builder) objects(n *node, s *jsonschema.Schema) {
 	if len(s.Properties) > 0 {
 		n.props = map[string]*node{}
@@ -283,6 +302,8 @@ func (b *builder) objects(n *node, s *jsonschema.Schema) {
 		n.counts.set() || n.want != nil || n.deps != nil
 }
 
+// arrays builds the keywords for arrays. In draft-07 a list of items is what prefixItems is
+// in 2020-12, and additionalItems what items is. contains without minContains asks for one.
 func (b *builder) arrays(n *node, s *jsonschema.Schema) {
 	n.lengths, n.unique = limits(s.MinItems, s.MaxItems), s.UniqueItems
 	if s.DraftVersion >= 2020 {
@@ -315,7 +336,9 @@ func (b *builder) either(v any) *node {
 	return nil
 }
 
-// inPlace returns the nodes that judge the same value as n, whatever it is.
+// inPlace returns the nodes that judge the same value as n, whatever it is. Of anyOf that
+// is the first only, and then and else are not among them: whether these are asked depends
+// on the value. A dynamic reference depends on where evaluation came from.
 func (n *node) inPlace() (out []*node) {
 	out = append(out, n.all...)
 	if n.ref != nil {
@@ -332,7 +355,9 @@ func (n *node) inPlace() (out []*node) {
 	return append(out, n.one...)
 }
 
-// endless refuses nodes that judge a value by themselves again and again.
+// endless refuses nodes that judge a value by themselves again and again. It looks for
+// circles of in-place nodes. Nodes are visited in the order of their locations, so that the
+// error names the same one everywhere.
 func (b *builder) endless() error {
 	const open, done = 1, 2
 	seen := map[*node]int{}
@@ -370,6 +395,8 @@ var bsonNames = map[string]bsonTypes{
 	"number": 1<<1 | 1<<16 | 1<<18 | 1<<19,
 }
 
+// The bits are the numbers of BSON's types, but for the two ends of the order, whose
+// numbers are 255 and 127.
 func (t bsonTypes) has(v value.Value) bool {
 	switch v.Type {
 	case bson.TypeMinKey:
@@ -380,6 +407,7 @@ func (t bsonTypes) has(v value.Value) bool {
 	return t&(1<<v.Type) != 0
 }
 
+// parseBSONTypes reads a type's name or an array of names.
 func parseBSONTypes(obj map[string]any) (jsonschema.SchemaExt, error) {
 	v, ok := obj["bsonType"]
 	if !ok {

@@ -16,8 +16,9 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// The limits of a schema and of one check. They are constants of the protocol,
-// because they decide what is refused.
+// The limits of a schema and of one check. They are constants of the protocol, because they
+// decide what is refused. The bounds on the text are looked at once, when a schema is set;
+// the budget and the stack on every check.
 const (
 	MaxText    = 64 << 10 // bytes
 	maxNodes   = 4000     // JSON values in the text
@@ -37,7 +38,8 @@ type Options struct {
 	Documents map[string][]byte
 }
 
-// A Schema judges documents. It is immutable and safe for concurrent use.
+// A Schema judges documents. It is immutable and safe for concurrent use. Its size is
+// bounded by that of its text; whoever checks often keeps it compiled.
 type Schema struct{ root *node }
 
 // A Misfit is the first thing about a document that a schema refuses.
@@ -72,6 +74,9 @@ func (s *Schema) CheckWithin(doc []byte, m *value.Meter) error {
 // CheckValue is Check of any value.
 func (s *Schema) CheckValue(v value.Value) error { return s.check(v, nil) }
 
+// check runs within the least of the budget and what m has left, and takes from m what it
+// took. Where m was the reason to stop, m is exhausted: the operation has used up its share
+// of work.
 func (s *Schema) check(v value.Value, m *value.Meter) error {
 	most := m.Steps(maxBudget)
 	r := run{budget: most}

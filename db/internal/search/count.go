@@ -53,7 +53,9 @@ func (s *Search) Count() (n int64, err error) {
 	return n, err
 }
 
-// countKeys counts the keys of an access that holds just what matches.
+// countKeys counts the keys of an access that holds just what matches. An exact access is
+// of an index without arrays, so that each document has one key in it. The view does not
+// change meanwhile: what is counted is of one moment, however long it takes.
 func (s *Search) countKeys() (n int64, err error) {
 	w := newWalk(s.v, s.Access)
 	defer w.close()
@@ -113,7 +115,8 @@ type firstValue struct {
 	idKey []byte
 }
 
-// Take implements [Sink].
+// Take implements [Sink]. A missing field and an empty array count as values without data;
+// the data of a null that is stored is empty, but there.
 func (d *Distinct) Take(h *keyspace.Head, idKey []byte) error {
 	d.vals, _ = d.Path.DistinctValues(d.vals[:0], h.Doc)
 	for _, v := range d.vals {
@@ -169,8 +172,9 @@ func (s *Search) Distinct(p value.Path) (*Distinct, error) {
 	return all, nil
 }
 
-// DistinctIndex returns an index that has a key for each distinct value of path
-// in all documents, if all are asked for.
+// DistinctIndex returns an index that has a key for each distinct value of path in all
+// documents, if all are asked for. With a filter, or an array in any document, the keys of
+// an index say too much.
 func (s *Search) DistinctIndex(path string) *keyspace.Index {
 	if len(s.o.Filter) > 5 || s.o.NoIndex || !s.o.Hint.IsZero() {
 		return nil

@@ -10,8 +10,10 @@ import (
 	"github.com/weftdb/weft/db/internal/view"
 )
 
-// A Cursor walks the result of a search, which is that of one moment. It belongs
-// to one goroutine; the caller owes Close.
+// A Cursor walks the result of a search, which is that of one moment. It belongs to one
+// goroutine; the caller owes Close. There are three ways to serve a sort: the access has
+// the order (none of sorted and ties), it has the order of the first fields (ties), or all
+// is read and sorted before the first document (isMem).
 type Cursor struct {
 	s      *Search
 	cancel context.CancelFunc
@@ -48,7 +50,9 @@ func (s *Search) Cursor(ctx context.Context) (c *Cursor, err error) {
 	return c, nil
 }
 
-// Next moves to the next document; false at the end, or after an error.
+// Next moves to the next document; false at the end, or after an error. A document that is
+// skipped was found and tested like others. The database may end while a cursor is open: it
+// is told by an error, and not by fewer documents.
 func (c *Cursor) Next() bool {
 	for c.err == nil && c.s != nil && c.left != 0 {
 		if c.s.v.Ended.Load() {
@@ -78,7 +82,8 @@ func (c *Cursor) Next() bool {
 	return false
 }
 
-// pull takes the next document from where the sort has them; nil at the end.
+// pull takes the next document from where the sort has them; nil at the end. What is given
+// out of sorted is the caller's from then on, and counts as held no more.
 func (c *Cursor) pull() (*view.Found, error) {
 	switch {
 	case c.isMem:
@@ -103,7 +108,8 @@ func (c *Cursor) SetContext(ctx context.Context) {
 	}
 }
 
-// Held returns about how many bytes the cursor holds.
+// Held returns about how many bytes the cursor holds. It is what bounds the memory of the
+// cursors that are open.
 func (c *Cursor) Held() int64 {
 	if c.s == nil {
 		return 0

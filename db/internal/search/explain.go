@@ -11,7 +11,8 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// Stats runs the search, and releases its view.
+// Stats runs the search, and releases its view. It does what a caller would do, and throws
+// the documents away. A count goes the way of a count.
 func (s *Search) Stats(ctx context.Context, count bool) (bson.D, error) {
 	began, n, cost := time.Now(), int64(0), 0.0
 	var err error
@@ -49,7 +50,8 @@ func (s *Search) Stats(ctx context.Context, count bool) (bson.D, error) {
 	return d, err
 }
 
-// An Explainer writes the stages of plans.
+// An Explainer writes the stages of plans. The names of stages and their fields are
+// MongoDB's, as far as it has them.
 type Explainer struct {
 	S     *Search // planned, maybe not run
 	Count bool    // only the number is asked for
@@ -188,7 +190,8 @@ func (e *Explainer) keys(a *plan.Access) bson.D {
 	return d
 }
 
-// bounds writes the intervals of each field, in the order of the keys.
+// bounds writes the intervals of each field, in the order of the keys. A field that the
+// access does not bound has all values, from MinKey to MaxKey or the other way round.
 func (e *Explainer) bounds(a *plan.Access) bson.E {
 	keys := []keyspace.IndexKey{{Path: "_id"}}
 	if a.Index != nil {

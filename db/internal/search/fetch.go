@@ -79,6 +79,7 @@ func (f *fetch) batch(s *Search) (more bool, err error) {
 	return more, nil
 }
 
+// key returns the _id's key of document i of the batch, a part of buf.
 func (f *fetch) key(i int) []byte {
 	from := 0
 	if i > 0 {
@@ -87,8 +88,10 @@ func (f *fetch) key(i int) []byte {
 	return f.buf[from:f.ends[i]:f.ends[i]]
 }
 
-// each gets the documents of a batch that match, with a goroutine for each part
-// of it, and calls visit with the part's number and the document's, in any order.
+// each gets the documents of a batch that match, with a goroutine for each part of it, and
+// calls visit with the part's number and the document's, in any order. Few documents are
+// not worth a second goroutine. Each goroutine keeps its getter, whose iterator goes on
+// with the next batch.
 func (f *fetch) each(s *Search, visit func(part, i int, h *keyspace.Head) error) error {
 	n, parts := len(f.ends), 1
 	if n >= 32 {

@@ -44,7 +44,8 @@ func (s *Search) gave(idKey []byte) bool {
 }
 
 // watchCost notes what is given out now and, if the access has cost too much, has another
-// take over from the next refill on.
+// take over from the next refill on. It runs between two refills, so nothing is being read
+// while the access changes.
 func (s *Search) watchCost() error {
 	o := s.over
 	if o == nil || o.changed || s.source == nil {
@@ -71,7 +72,8 @@ func (s *Search) watchCost() error {
 	return s.takeOver(a)
 }
 
-// cost returns what the search has cost so far, in documents scanned.
+// cost returns what the search has cost so far, in documents scanned. Of two accesses each
+// is priced by its own keys and documents: what was read until the change, and since.
 func (s *Search) cost() float64 {
 	keys, docs := s.keysExamined.Load(), s.DocsExamined.Load()
 	switch {
@@ -83,7 +85,9 @@ func (s *Search) cost() float64 {
 	return s.Access.Spent(s.over.keys, s.over.docs) + s.Overtook.Spent(keys-s.over.keys, docs-s.over.docs)
 }
 
-// takeOver goes on with a.
+// takeOver goes on with a. If a is in another order than the sort, all that is left is read
+// and sorted now. Where that takes too much memory the walk that was under way goes on as
+// if nothing had been: it has not been closed.
 func (s *Search) takeOver(a *plan.Access) error {
 	parts, source, seen, size := s.Parts, s.source, s.seen, s.size
 	s.Parts, s.seen, s.size = []*plan.Access{a}, nil, 0

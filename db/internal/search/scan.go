@@ -40,8 +40,9 @@ type chunk struct {
 	size  int // bytes of out
 }
 
-// newScan splits the ranges of a. A search that wants few documents begins with
-// small steps in one part: most of what others would find is not wanted.
+// newScan splits the ranges of a. A search that wants few documents begins with small steps
+// in one part: most of what others would find is not wanted. With a limit and an order that
+// the access has, the stride grows with each step until all goroutines take part.
 func (s *Search) newScan(a *plan.Access) *scan {
 	sc := &scan{active: Workers(), stride: scanDocs}
 	for _, r := range s.chunksOf(a) {
@@ -53,6 +54,8 @@ func (s *Search) newScan(a *plan.Access) *scan {
 	return sc
 }
 
+// chunksOf divides the ranges of a into as many parts as the size of the collection is
+// worth.
 func (s *Search) chunksOf(a *plan.Access) (out []store.Range) {
 	all := slices.Concat(a.Streams...)
 	n := int(min(s.v.Stats[s.C.Num].Docs/chunkDocs, maxChunks)) / max(1, len(all))
@@ -69,6 +72,7 @@ func (sc *scan) close() {
 	sc.chunks = nil
 }
 
+// A chunk that is closed has ended; what it found may still wait for its turn.
 func (c *chunk) close() {
 	if c.it != nil {
 		c.it.Close()
@@ -171,9 +175,10 @@ func (c *chunk) each(s *Search, most int, f func(h *keyspace.Head, idKey []byte)
 	return nil
 }
 
-// split divides a range into about n parts, in its direction, by halving the
-// distance between the first and last keys of parts: where the keys lie close
-// together the parts hold more of them.
+// split divides a range into about n parts, in its direction, by halving the distance
+// between the first and last keys of parts: where the keys lie close together the parts
+// hold more of them. Each round halves every part that can be halved, so there may be up to
+// twice as many as n.
 func split(snap store.Snapshot, r store.Range, n int) []store.Range {
 	if n < 2 {
 		return []store.Range{r}
@@ -217,7 +222,8 @@ func split(snap store.Snapshot, r store.Range, n int) []store.Range {
 	return parts
 }
 
-// middle returns a key halfway between two.
+// middle returns a key halfway between two. Only the eight bytes behind what a and b share
+// are looked at: as numbers they say where the half is.
 func middle(a, b []byte) []byte {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {
@@ -238,8 +244,9 @@ type Sink interface {
 	Take(h *keyspace.Head, idKey []byte) error
 }
 
-// Drain gives each document that matches to one of the sinks, which work at the
-// same time.
+// Drain gives each document that matches to one of the sinks, which work at the same time.
+// sinks are as many as may work at once; a sink is never called by two goroutines. A
+// document comes once, in whatever parts of the access it is.
 func (s *Search) Drain(sinks []Sink) error {
 	for s.C != nil && len(s.Parts) > 0 {
 		a := s.Parts[0]

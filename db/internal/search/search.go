@@ -89,7 +89,8 @@ type Search struct {
 	keysExamined, DocsExamined atomic.Int64 // for explain and for those who bound work
 }
 
-// A source is a part of an access being walked.
+// A source is a part of an access being walked. A scan, a fetch, or what is left of a
+// search after another access has taken over. The search closes it.
 type source interface {
 	// refill finds some more documents in order; none and more false at the end.
 	refill(s *Search) (out []view.Found, more bool, err error)
@@ -105,7 +106,10 @@ func New(ctx context.Context, v *view.View, name string, o Options) (*Search, er
 	return For(ctx, v, name, o, false)
 }
 
-// For is New for a query of which maybe only the number is wanted.
+// For is New for a query of which maybe only the number is wanted. For compiles in the
+// order in which things depend on each other: the filter may be a text search, which gives
+// the sort a score and leaves nothing to plan. Of a collection that does not exist the
+// query is checked all the same.
 func For(ctx context.Context, v *view.View, name string, o Options, count bool) (s *Search, err error) {
 	if o.Skip < 0 || o.Limit < 0 {
 		return nil, fault.Errorf(fault.BadValue, "skip and limit cannot be negative")
@@ -185,7 +189,8 @@ func (s *Search) Close() {
 	s.seen, s.out = nil, nil
 }
 
-// memory returns about how many bytes the search holds.
+// memory returns about how many bytes the search holds. It is an estimate: that of
+// documents which are read ahead, not of buffers that do not grow with them.
 func (s *Search) memory() int64 {
 	n := int64(s.size)
 	if s.Access != nil {

@@ -16,7 +16,8 @@ import (
 // MaxSort is how many bytes a sort without an index may hold.
 const MaxSort = 64 << 20
 
-// Less orders by the sort and then by _id, whatever the access.
+// Less orders by the sort and then by _id, whatever the access. The _id makes the order
+// total: it is the same on every run, so that pages by skip and limit fit together.
 func Less(a, b *view.Found) int {
 	return cmp.Or(bytes.Compare(a.SortKey, b.SortKey), bytes.Compare(a.IDKey, b.IDKey))
 }
@@ -68,7 +69,8 @@ func (h *topK) Take(d *keyspace.Head, idKey []byte) error {
 	return nil
 }
 
-// weight is what a document that a query holds counts, in bytes.
+// weight is what a document that a query holds counts, in bytes. 160 is about what its
+// structure takes.
 func weight(f *view.Found) int64 { return int64(len(f.Doc) + len(f.IDKey) + len(f.SortKey) + 160) }
 
 func errSortMemory() error {
@@ -104,8 +106,9 @@ func (s *Search) sortAll() ([]view.Found, int64, error) {
 	return all, held.Load(), nil
 }
 
-// A tieSort sorts what comes in the order of the first fields of the sort: one
-// tie after the other: the documents that are alike in these.
+// A tieSort sorts what comes in the order of the first fields of the sort: one tie after
+// the other: the documents that are alike in these. It reads one document beyond each tie.
+// MaxSort holds for one tie at a time, as only one is held.
 type tieSort struct {
 	s     *Search
 	next  *view.Found // the first of the tie to come
@@ -129,7 +132,8 @@ func (g *tieSort) pull() (*view.Found, error) {
 	return f, nil
 }
 
-// sortNext reads and sorts the next tie.
+// sortNext reads and sorts the next tie. No more are kept of a tie than are wanted in all,
+// since those behind them are never given out.
 func (g *tieSort) sortNext() error {
 	var held atomic.Int64
 	h := &topK{s: g.s, want: g.s.o.want(), held: &held}

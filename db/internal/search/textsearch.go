@@ -21,7 +21,9 @@ type textQuery struct {
 	Search *text.Search // terms, phrases and negations
 }
 
-// NewTextQuery compiles {$search, $language, $caseSensitive, $diacriticSensitive}.
+// NewTextQuery compiles {$search, $language, $caseSensitive, $diacriticSensitive}. The
+// language is that of the index, if none is given. An error of a missing index comes last,
+// after those of the query itself.
 func NewTextQuery(c *keyspace.Coll, spec bson.Raw) (*textQuery, error) {
 	var search string
 	language := ""
@@ -68,8 +70,9 @@ func NewTextQuery(c *keyspace.Coll, spec bson.Raw) (*textQuery, error) {
 	return &textQuery{ix: ix, Search: s}, err
 }
 
-// access is the documents with any of the terms; Match tells which of them have the
-// phrases and none of the negated terms.
+// access is the documents with any of the terms; Match tells which of them have the phrases
+// and none of the negated terms. A document with several terms is in as many ranges: what
+// is found again is left out.
 func (q *textQuery) access(v *view.View) *plan.Access {
 	p := v.Space.Key(keyspace.TagIndex, keyspace.Num(q.ix.Num))
 	var all []store.Range

@@ -112,6 +112,7 @@ func (w *walk) advance() error {
 	return nil
 }
 
+// A stream at its end was closed when it was dropped.
 func (w *walk) close() {
 	if w.wide != nil {
 		w.wide.Close()
@@ -142,7 +143,8 @@ type stream struct {
 	same []byte         // those values
 }
 
-// next moves to the next key.
+// next moves to the next key. The key is the iterator's memory, valid until the stream
+// moves.
 func (s *stream) next() error {
 	for {
 		if s.a.Reverse && s.backward() || !s.a.Reverse && s.forward() {

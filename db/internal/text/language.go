@@ -55,6 +55,7 @@ var languages = byName(map[string]*language{
 	"turkish tr":    {stem: turkish.Stem},
 })
 
+// byName enters each language under all its names.
 func byName(in map[string]*language) map[string]*language {
 	out := make(map[string]*language, 2*len(in))
 	for names, l := range in {

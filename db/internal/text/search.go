@@ -12,9 +12,11 @@ const (
 	maxWords  = 128     // terms and phrases of a search
 )
 
-// A Search is a parsed search: `coffee "flat white" -decaf -"iced tea"`. It
-// finds the texts with any of the terms, all of the phrases, and nothing of
-// what is negated. It is safe for concurrent use.
+// A Search is a parsed search: `coffee "flat white" -decaf -"iced tea"`. It finds the texts
+// with any of the terms, all of the phrases, and nothing of what is negated. It is safe for
+// concurrent use. words and terms differ with the options: an index holds folded terms
+// only, so that it is asked for those, and what tells case or marks apart is judged on the
+// texts.
 type Search struct {
 	a          *Analyzer
 	o          Options
@@ -31,7 +33,9 @@ type Field struct {
 	Weight float64
 }
 
-// Parse parses a search. One that is too long or has too many words is an error.
+// Parse parses a search. One that is too long or has too many words is an error. A word
+// ends at a space or a quote, a phrase at the next quote or at the end. "-" negates what it
+// stands before; within a word, as in e-mail, it does not.
 func Parse(a *Analyzer, s string, o Options) (*Search, error) {
 	if len(s) > maxSearch {
 		return nil, fault.Errorf(fault.BadValue, "$search has %d bytes, more than %d", len(s), maxSearch)
@@ -66,6 +70,9 @@ func Parse(a *Analyzer, s string, o Options) (*Search, error) {
 	return q, nil
 }
 
+// The words of a phrase are terms, too: they are what an index can find it by, and they
+// count in the score. A negated phrase excludes texts that have it, and none that have its
+// words.
 func (q *Search) add(word string, phrase, negated bool) {
 	if phrase {
 		f := Fold(word, q.o)
@@ -104,8 +111,10 @@ func (q *Search) Terms() []string {
 	return slices.Compact(out)
 }
 
-// Match reports whether the texts of a document match, and how well: the sum of
-// the terms' frequencies in each text, over its length, times its weight.
+// Match reports whether the texts of a document match, and how well: the sum of the terms'
+// frequencies in each text, over its length, times its weight. A phrase is looked for in
+// each text by itself, as a part of the folded text. A text without any of the terms has no
+// score, whatever phrases it has.
 func (q *Search) Match(fields []Field) (score float64, ok bool) {
 	found := make([]bool, len(q.phrases))
 	for _, f := range fields {
@@ -129,8 +138,13 @@ func (q *Search) Match(fields []Field) (score float64, ok bool) {
 	return score, score > 0 && !slices.Contains(found, false)
 }
 
-// scoreField returns what one text adds; false if it has a negated term. The
-// first occurrence of a term counts 1, each further one half of the one before.
+// scoreField returns what one text adds; false if it has a negated term. The first
+// occurrence of a term counts 1, each further one half of the one before. The formula is
+// MongoDB's:
+//
+//	frequency · (½ + ½ · occurrences ⁄ terms of the text) · weight
+//
+// and a tenth more if the term is the whole text.
 func (q *Search) scoreField(f Field) (score float64, ok bool) {
 	type hits struct {
 		freq, next float64

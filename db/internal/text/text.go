@@ -42,7 +42,10 @@ func NewAnalyzer(name string) (*Analyzer, bool) {
 	return &Analyzer{lang: l}, true
 }
 
-// Terms calls f with each term of s, in order, until f returns false.
+// Terms calls f with each term of s, in order, until f returns false. A word goes through
+// four steps: stop words are left out, which the lists have with their marks; case and
+// marks are folded; the stem is cut; what is longer than maxTerm is clipped, so that a key
+// of the index is bounded. "The runners were running" in English gives runner and run.
 func (a *Analyzer) Terms(s string, o Options, f func(term string) bool) {
 	env := snowballstem.NewEnv("")
 	it := words.FromString(s)
@@ -78,6 +81,7 @@ func isWord(s string) bool {
 	return false
 }
 
+// clip cuts a word to maxTerm bytes, between two characters.
 func clip(s string) string {
 	if len(s) <= maxTerm {
 		return s
@@ -109,6 +113,7 @@ func Fold(s string, o Options) string {
 	return s
 }
 
+// isASCII finds the texts that have no marks, which are most: folding them is one pass.
 func isASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
@@ -118,6 +123,8 @@ func isASCII(s string) bool {
 	return true
 }
 
+// stripMarks takes letters and marks apart and drops the marks of letters of these two
+// scripts. What is left may be taken apart still: Fold puts it together.
 func stripMarks(s string) string {
 	var b strings.Builder
 	strip := false

@@ -14,7 +14,8 @@ import (
 // each takes at least 3 bytes, so more could not fit a document.
 const maxPad = value.MaxDocument / 3
 
-// An applier applies one update to one document.
+// An applier applies one update to one document. Operators see doc as it was, and write to
+// another buffer: what one does no other sees.
 type applier struct {
 	doc []byte // before the update
 	ctx Context
@@ -35,6 +36,8 @@ const stepBytes = value.MeterStep / 4
 
 var errWork = fault.New(fault.TooCostly, "the update takes more than its share of work on this document")
 
+// step counts n steps more. The two bounds differ in what they are for: maxSteps holds for
+// any update, the meter for what is left of the work of one record.
 func (a *applier) step(n int) error {
 	a.steps += n
 	ok := a.ctx.Meter.Spend((a.steps - a.metered) * stepBytes)
@@ -48,7 +51,8 @@ func (a *applier) step(n int) error {
 	return nil
 }
 
-// position returns the array index that the filter matched.
+// position returns the array index that the filter matched. The filter is asked again on
+// the document, once: it is known to match, but not where.
 func (a *applier) position() (int, error) {
 	if !a.asked {
 		a.asked, a.pos = true, -1
@@ -64,7 +68,8 @@ func (a *applier) position() (int, error) {
 	return a.pos, nil
 }
 
-// seen marks the kids that the document has.
+// seen marks the kids that the document has. Updates of a few fields, which are most, take
+// no memory for it.
 type seen struct {
 	few  [manyKids]bool
 	many []bool
@@ -78,7 +83,10 @@ func (s *seen) of(n *node) []bool {
 	return s.many
 }
 
-// document appends doc as changed by n's kids.
+// document appends doc as changed by n's kids. Fields that are there keep their places.
+// What is made follows in the order of the kids, as MongoDB has it:
+//
+//	{z: 1}     {$set: {y: 2, x: 3}}     {z: 1, x: 3, y: 2}
 func (a *applier) document(dst, doc []byte, n *node) (_ []byte, err error) {
 	if n.wilds {
 		return nil, notArray(n)
@@ -118,7 +126,10 @@ func notArray(n *node) error {
 	return fault.Errorf(fault.BadValue, "Cannot apply array updates to non-array element '%s'", n.path)
 }
 
-// existing appends the field key, whose value was v, as changed by n.
+// existing appends the field key, whose value was v, as changed by n. An operator at n
+// decides alone; a path that goes on needs a document or an array. Anything else stands in
+// its way, which is an error only for operators that would make a field:
+// {$unset: {"a.b": 1}} leaves a: 5.
 func (a *applier) existing(dst, key []byte, v value.Value, n *node, inArray bool) ([]byte, error) {
 	switch {
 	case n.op != nil:
@@ -138,6 +149,8 @@ func (a *applier) existing(dst, key []byte, v value.Value, n *node, inArray bool
 	return value.AppendElement(dst, key, v), nil
 }
 
+// notViable is MongoDB's error for a path through a value that is neither a document nor an
+// array.
 func notViable(n *node, v value.Value) error {
 	return fault.Errorf(fault.PathNotViable, "Cannot create field '%s' in element {%s: %s}",
 		n.kids[0].name, n.name, excerpt(v))
@@ -153,7 +166,9 @@ func excerpt(v value.Value) string {
 	return s
 }
 
-// missing appends the field that n creates where there was none, if it does.
+// missing appends the field that n creates where there was none, if it does. A path that
+// leads nowhere is made of documents, even where a component is a number:
+// {$set: {"a.0": 1}} of a document without a gives {a: {"0": 1}}.
 func (a *applier) missing(dst, key []byte, n *node) (_ []byte, err error) {
 	if n.op != nil {
 		return n.op.apply(a, dst, key, value.Value{}, false)
@@ -169,6 +184,8 @@ func (a *applier) missing(dst, key []byte, n *node) (_ []byte, err error) {
 }
 
 // array appends arr as changed by n's kids.
+//
+//	{a: [1, 2]}     {$set: {"a.1": 5, "a.3": 7}}     {a: [1, 5, null, 7]}
 func (a *applier) array(dst, arr []byte, n *node) ([]byte, error) {
 	k, err := a.kidsOf(arr, n)
 	if err != nil {
@@ -232,8 +249,9 @@ func (a *applier) kidsOf(arr []byte, n *node) (out arrayKids, err error) {
 	return out, nil
 }
 
-// elements appends the elements that arr has, changed by the kids that hit them,
-// and returns their number.
+// elements appends the elements that arr has, changed by the kids that hit them, and
+// returns their number. An element that a number and a wildcard hit, or two wildcards, is
+// changed by a node that is made for it.
 func (a *applier) elements(dst, arr []byte, kids *arrayKids) (_ []byte, i int, err error) {
 	var hits []*node
 	it := value.Elements(arr)
@@ -302,7 +320,8 @@ func allDocs(arr []byte) bool {
 	return n > 0
 }
 
-// appendHits appends the kids that apply to element i.
+// appendHits appends the kids that apply to element i. Of few kids all are in kids, numbers
+// too; of many, the wildcards only.
 func appendHits(hits, kids []*node, i, at int, v value.Value, m *value.Meter) []*node {
 	for _, k := range kids {
 		if k.index == i || k.wild == wildAll || k.wild == wildAt && i == at ||

@@ -12,9 +12,10 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// arith adds (or multiplies) two numbers in the wider type: decimal, double,
-// int64, int32; an int32 that overflows becomes int64. ok is false if an int64
-// overflows.
+// arith adds (or multiplies) two numbers in the wider type: decimal, double, int64, int32;
+// an int32 that overflows becomes int64. ok is false if an int64 overflows. In expressions
+// an int64 that overflows becomes a double. Here it is an error, as in MongoDB: a counter
+// must not lose digits unnoticed.
 func arith(a, b value.Value, mul bool) (v value.Value, ok bool) {
 	switch {
 	case a.Type == bson.TypeDecimal128 || b.Type == bson.TypeDecimal128:
@@ -37,6 +38,7 @@ func arith(a, b value.Value, mul bool) (v value.Value, ok bool) {
 	return value.Int64(sum), ok
 }
 
+// mulInt multiplies the magnitudes in 128 bits; ok is false if the product is no int64.
 func mulInt(x, y int64) (int64, bool) {
 	ux, uy := uint64(x), uint64(y)
 	if x < 0 {
@@ -53,6 +55,7 @@ func mulInt(x, y int64) (int64, bool) {
 	return int64(lo), hi == 0 && lo <= math.MaxInt64
 }
 
+// An int64 above 2^53 loses digits by that, as it does in MongoDB's $inc by a double.
 func toFloat(v value.Value) float64 {
 	if v.Type == bson.TypeDouble {
 		return v.Float()
@@ -60,6 +63,7 @@ func toFloat(v value.Value) float64 {
 	return float64(v.Int())
 }
 
+// There is one NaN in documents, whatever bits the processor gives.
 func doubleValue(f float64) value.Value {
 	u := math.Float64bits(f)
 	if f != f {
@@ -106,6 +110,8 @@ func infinity(neg bool) bson.Decimal128 {
 	return bson.NewDecimal128(0x7800000000000000, 0)
 }
 
+// Finite numbers are calculated exactly, with integers of as many digits as it takes, and
+// rounded once.
 func arithDecimal(a, b bson.Decimal128, mul bool) bson.Decimal128 {
 	if a.IsNaN() || b.IsNaN() {
 		return nan()
@@ -136,7 +142,8 @@ func arithDecimal(a, b bson.Decimal128, mul bool) bson.Decimal128 {
 	return rounded(new(big.Int).Add(x, y), ex)
 }
 
-// special maps a decimal to a double of the same sign, infinity or zero.
+// special maps a decimal to a double of the same sign, infinity or zero. It is for sums and
+// products with an infinity, where nothing else of a finite number counts.
 func special(d bson.Decimal128) float64 {
 	if i := d.IsInf(); i != 0 {
 		return math.Inf(i)
@@ -152,13 +159,16 @@ func pow10(n int) *big.Int {
 	return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil)
 }
 
+// A decimal128 is m·10^exp with at most 34 digits; these are its exponents.
 const (
 	minExp = -6176
 	maxExp = 6111
 	digits = 34
 )
 
-// rounded returns m·10^exp rounded half to even to 34 digits.
+// rounded returns m·10^exp rounded half to even to 34 digits. A number below the least
+// exponent loses digits, one above the greatest gets zeros at its end as far as 34 digits
+// go, and is infinite beyond. Rounding 9…9 up gives a digit more, which is cut again.
 func rounded(m *big.Int, exp int) bson.Decimal128 {
 	drop := max(length(m)-digits, minExp-exp, 0)
 	if m = roundOff(m, drop); length(m) > digits {
@@ -179,6 +189,7 @@ func rounded(m *big.Int, exp int) bson.Decimal128 {
 	return d
 }
 
+// length returns the number of decimal digits.
 func length(m *big.Int) int {
 	if m.Sign() == 0 {
 		return 1

@@ -12,7 +12,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// elements returns the values of an array.
+// elements returns the values of an array. They alias arr.
 func elements(arr []byte) []value.Value {
 	var out []value.Value
 	it := value.Elements(arr)
@@ -32,8 +32,9 @@ func appendArray(dst, key []byte, vals []value.Value) []byte {
 	return value.End(dst, start)
 }
 
-// each returns the values of an argument {$each: [...]}, or ok false if the
-// argument is a plain value. Modifiers without $each are an error.
+// each returns the values of an argument {$each: [...]}, or ok false if the argument is a
+// plain value. Modifiers without $each are an error. A document whose first key begins with
+// "$" is meant as modifiers, but for a DBRef ($ref, $id, $db).
 func each(name, path string, v value.Value) (vals []value.Value, ok bool, err error) {
 	if !v.IsDoc() {
 		return nil, false, nil
@@ -93,7 +94,8 @@ func newPush(path string, v value.Value) (op, error) {
 	return o, nil
 }
 
-// modifier returns a whole number.
+// modifier returns a whole number. It may be negative: $position and $slice count from the
+// end then.
 func modifier(path, name string, v value.Value) (*int64, error) {
 	n, ok := whole(v)
 	if !ok {
@@ -102,7 +104,8 @@ func modifier(path, name string, v value.Value) (*int64, error) {
 	return &n, nil
 }
 
-// whole returns the number v if it is exactly an int64 below 2^53 in size.
+// whole returns the number v if it is an int32 or int64, or a double without a fraction up
+// to 2^53, where doubles have all integers. Decimals are none.
 func whole(v value.Value) (int64, bool) {
 	switch v.Type {
 	case bson.TypeInt32, bson.TypeInt64:
@@ -116,7 +119,8 @@ func whole(v value.Value) (int64, bool) {
 	return 0, false
 }
 
-// pushSort compiles $sort: 1 or -1 for whole elements, or a sort document.
+// pushSort compiles $sort: 1 or -1 for whole elements, or a sort document. To a sort
+// document an element that is no document has none of the fields: each counts as null.
 func pushSort(path string, v value.Value) (func(a, b value.Value) int, error) {
 	if n, ok := whole(v); ok && (n == 1 || n == -1) {
 		return func(a, b value.Value) int { return value.Compare(a, b) * int(n) }, nil
@@ -131,6 +135,8 @@ func pushSort(path string, v value.Value) (func(a, b value.Value) int, error) {
 	return s.CompareValues, nil
 }
 
+// A position below 0 counts from the end, -1 being before the last element. A slice of n
+// keeps the first n, one of -n the last n.
 func (o pushOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
 	if old.Exists() && !old.IsArray() {
 		return nil, fault.Errorf(fault.BadValue, "The field '%s' must be an array but is of type %s in document {_id: %s}",
@@ -185,6 +191,8 @@ func newAddToSet(path string, v value.Value) (op, error) {
 	return addToSetOp{vals: vals}, nil
 }
 
+// Duplicates that the array has already stay: only what is added is compared. 1 and 1.0 are
+// equal.
 func (o addToSetOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
 	if old.Exists() && !old.IsArray() {
 		return nil, fault.Errorf(fault.BadValue, "Cannot apply $addToSet to non-array field. Field named '%s' has non-array type %s", key, expr.TypeName(old))
@@ -234,6 +242,7 @@ type popOp struct {
 	first bool
 }
 
+// newPop compiles 1 for the last element and -1 for the first.
 func newPop(path string, v value.Value) (op, error) {
 	n, ok := whole(v)
 	if !ok || n != 1 && n != -1 {
@@ -268,6 +277,9 @@ type pullOp struct {
 	drop func(value.Value, *value.Meter) bool
 }
 
+// newPull compiles a condition on an element: {$pull: {a: {b: 1}}} removes the documents
+// that match {b: 1}, others than those of exactly this content, and {$pull: {a: {$gt: 3}}}
+// numbers.
 func newPull(path string, v value.Value) (op, error) {
 	f, err := query.CompileElement(path, v)
 	if err != nil {
@@ -276,6 +288,8 @@ func newPull(path string, v value.Value) (op, error) {
 	return pullOp{name: "$pull", cost: f.Conditions(), drop: f.MatchValue}, nil
 }
 
+// newPullAll removes the elements that are equal to a value of the array v; documents must
+// be equal as a whole.
 func newPullAll(path string, v value.Value) (op, error) {
 	if !v.IsArray() {
 		return nil, fault.Errorf(fault.BadValue, "%s: $pullAll requires an array argument but was given a %s", path, expr.TypeName(v))
@@ -288,6 +302,7 @@ func newPullAll(path string, v value.Value) (op, error) {
 	}}, nil
 }
 
+// The steps count the conditions for each element, before any is asked.
 func (o pullOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
 	if !old.Exists() {
 		return dst, nil

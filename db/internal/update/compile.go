@@ -11,13 +11,16 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
+// An arrayFilter is what $[id] chooses elements by. One that no path uses is an error, as
+// in MongoDB.
 type arrayFilter struct {
 	filter *query.Filter
 	used   bool
 }
 
-// Compile compiles an update document of operators with its array filters, or
-// one of Pipeline, which takes none; it keeps copies.
+// Compile compiles an update document of operators with its array filters, or one of
+// Pipeline, which takes none; it keeps copies. Messages follow MongoDB's. All conflicts
+// that do not depend on a document are found here.
 func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
 	if err := value.Validate(update); err != nil {
 		return nil, err
@@ -60,8 +63,10 @@ func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
 	return u, nil
 }
 
-// builder returns the maker of an operator from a field's argument; nil for an
-// unknown operator.
+// builder returns the maker of an operator from a field's argument; nil for an unknown
+// operator. This is the list of the operators; $rename, which is on two paths, is not in
+// it. An argument that is wrong fails here, a field of a wrong type when a document is
+// there.
 func builder(name string) func(path string, v value.Value) (op, error) {
 	switch name {
 	case "$set":
@@ -92,7 +97,8 @@ func builder(name string) func(path string, v value.Value) (op, error) {
 	return nil
 }
 
-// operator compiles one update operator and its fields.
+// operator compiles one update operator and its fields. Each field becomes a leaf of the
+// tree, under whatever operator it stands.
 func (u *Update) operator(name string, v value.Value, filters map[string]*arrayFilter) error {
 	build := builder(name)
 	switch {
@@ -128,7 +134,10 @@ func (u *Update) operator(name string, v value.Value, filters map[string]*arrayF
 	return nil
 }
 
-// rename is an unset of the source and a set of the target to its old value.
+// rename is an unset of the source and a set of the target to its old value. Both are
+// leaves of the tree, so that other operators on these paths conflict. The value is that of
+// before the update, whatever the order: {$rename: {a: "b", b: "c"}} is refused because of
+// b.
 func (u *Update) rename(from string, source value.Path, arg value.Value, filters map[string]*arrayFilter) error {
 	if arg.Type != bson.TypeString {
 		return fault.Errorf(fault.BadValue, "The 'to' field for $rename must be a string: %s: %s", from, excerpt(arg))

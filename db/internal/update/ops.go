@@ -44,6 +44,7 @@ type setOp struct {
 	onInsert bool
 }
 
+// $setOnInsert does nothing to a document that was there.
 func (o setOp) creates(a *applier) bool { return !o.onInsert || a.ctx.Insert }
 
 func (o setOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
@@ -60,6 +61,7 @@ type unsetOp struct {
 	path    value.Path
 }
 
+// In an array null takes the element's place, for the others must not move.
 func (o unsetOp) apply(_ *applier, dst, key []byte, old value.Value, inArray bool) ([]byte, error) {
 	if inArray && o.renamed {
 		return nil, fault.Errorf(fault.BadValue, "The source field cannot be an array element, '%s'", o.path)
@@ -87,6 +89,8 @@ func (o renameOp) source(a *applier) value.Value {
 	return o.from.Lookup(a.doc)
 }
 
+// No array may be on the way, of the source or the target: the field would be one of
+// several.
 func (o renameOp) apply(a *applier, dst, key []byte, old value.Value, inArray bool) ([]byte, error) {
 	v := o.source(a)
 	if !v.Exists() {
@@ -122,6 +126,8 @@ func newArith(name, path string, v value.Value) (op, error) {
 	return arithOp{v: v, name: name, mul: name == "$mul"}, nil
 }
 
+// A missing field counts as 0 of the argument's type: $inc gives the argument, $mul a zero
+// of that type.
 func (o arithOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
 	if !old.Exists() {
 		v := o.v
@@ -152,6 +158,8 @@ type extremeOp struct {
 
 func (extremeOp) creates(*applier) bool { return true }
 
+// Values of any types compare, in the order of BSON; of equal ones the old stays, with its
+// type.
 func (o extremeOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
 	if old.Exists() {
 		if c := value.Compare(o.v, old); c == 0 || c > 0 != o.max {
@@ -167,6 +175,7 @@ type currentDateOp struct {
 	timestamp bool
 }
 
+// newCurrentDate compiles a boolean (true and false alike) or {$type: …}.
 func newCurrentDate(path string, v value.Value) (op, error) {
 	if v.Type == bson.TypeBoolean {
 		return currentDateOp{}, nil
@@ -188,6 +197,8 @@ func newCurrentDate(path string, v value.Value) (op, error) {
 		"%s: $currentDate takes a boolean or {$type: 'date'} or {$type: 'timestamp'}", path)
 }
 
+// A timestamp is the seconds in the upper half and a count within the second, which is
+// always 1.
 func (o currentDateOp) apply(a *applier, dst, key []byte, _ value.Value, _ bool) ([]byte, error) {
 	if !o.timestamp {
 		return value.AppendElement(dst, key, value.DateTime(a.ctx.Now.UnixMilli())), nil
@@ -202,11 +213,13 @@ type bitOp struct {
 	steps []bitStep
 }
 
+// A bitStep is one of and, or and xor with its number.
 type bitStep struct {
 	name string
 	v    value.Value
 }
 
+// newBit compiles {and: n, or: n, xor: n}, of which one at least must be there.
 func newBit(path string, v value.Value) (op, error) {
 	if !v.IsDoc() {
 		return nil, fault.Errorf(fault.BadValue, "The $bit modifier is not compatible with a %s. You must pass in an embedded document: {$bit: {field: {and/or/xor: #}}", expr.TypeName(v))
@@ -229,6 +242,8 @@ func newBit(path string, v value.Value) (op, error) {
 	return o, nil
 }
 
+// The result is an int64 if the field or an argument is one. A missing field counts as the
+// int32 0.
 func (o bitOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
 	if !old.Exists() {
 		old = value.Int32(0)

@@ -25,9 +25,10 @@ func Pipeline(stages value.Value) bson.Raw {
 	return value.End(value.AppendElement(doc, []byte("$pipeline"), stages), start)
 }
 
-// CompilePipeline compiles an update given as an aggregation pipeline of $set,
-// $addFields, $unset, $project, $replaceRoot and $replaceWith. Its expressions
-// may depend on the document and the operation's time ($$NOW) only.
+// CompilePipeline compiles an update given as an aggregation pipeline of $set, $addFields,
+// $unset, $project, $replaceRoot and $replaceWith. Its expressions may depend on the
+// document and the operation's time ($$NOW) only. It is what replicas calculate again:
+// $rand and time zones by name, whose rules differ, are refused.
 func CompilePipeline(stages value.Value) (*Update, error) {
 	if !stages.IsArray() {
 		return nil, fault.Errorf(fault.FailedToParse, "an update pipeline must be an array of stages, not %s", expr.TypeName(stages))
@@ -55,6 +56,8 @@ func inStage(i int, err error) error {
 	return fmt.Errorf("stage %d: %w", i, err)
 }
 
+// compileStage compiles one stage. Those of an aggregation that ask for other documents, or
+// make several of one, have no meaning for an update.
 func compileStage(v value.Value) (stage, error) {
 	if !v.IsDoc() {
 		return nil, fault.Errorf(fault.TypeMismatch, "each element of the pipeline must be an object, not %s", expr.TypeName(v))
@@ -89,6 +92,7 @@ func compileStage(v value.Value) (stage, error) {
 	}, err
 }
 
+// replaceRoot compiles an expression that gives the new document, whole.
 func replaceRoot(op string, v value.Value) (stage, error) {
 	e, err := expr.Compile(v)
 	if err != nil {
@@ -110,7 +114,9 @@ func replaceRoot(op string, v value.Value) (stage, error) {
 	}, nil
 }
 
-// run applies the stages; the document keeps its _id, in first place.
+// run applies the stages; the document keeps its _id, in first place. A stage that drops
+// the _id does not take it from the document. One that changes it is refused by Apply. The
+// result is copied, for it may alias the stages' memory.
 func (u *Update) run(doc []byte, ctx Context) (out []byte, err error) {
 	out = doc
 	for i, s := range u.stages {

@@ -32,6 +32,8 @@ type node struct {
 	wilds bool           // a kid is a wildcard
 }
 
+// A wildcard says which elements of an array a component stands for, where it is no name
+// and no index.
 type wildcard int
 
 const (
@@ -44,6 +46,7 @@ const (
 // manyKids is where a map beats a linear search.
 const manyKids = 8
 
+// find returns the place of the kid of a name, -1 if there is none.
 func (n *node) find(name []byte) int {
 	if n.names != nil {
 		if i, ok := n.names[string(name)]; ok {
@@ -59,6 +62,7 @@ func (n *node) find(name []byte) int {
 	return -1
 }
 
+// add appends a kid, and keeps names and wilds true of the kids.
 func (n *node) add(k *node) {
 	n.kids = append(n.kids, k)
 	n.wilds = n.wilds || k.wild != wildNone
@@ -99,6 +103,9 @@ func (n *node) insert(full string, path value.Path, o op, filters map[string]*ar
 	return nil
 }
 
+// newNode returns the node for the last component of path. One that begins with "$" is one
+// of the wildcards, of which none can come first: they choose elements of the array that is
+// before them.
 func newNode(full string, path value.Path, filters map[string]*arrayFilter) (*node, error) {
 	part := path[len(path)-1]
 	k := &node{name: part.Name, index: part.Index, path: path.String()}
@@ -130,7 +137,8 @@ func newNode(full string, path value.Path, filters map[string]*arrayFilter) (*no
 		"The dollar ($) prefixed field '%s' in '%s' is not allowed in the context of an update's path", part.Name, full)
 }
 
-// order sorts the tree as MongoDB adds new fields: by name, numbers by value.
+// order sorts the tree as MongoDB adds new fields: by name, numbers by value. The order
+// decides where new fields are, so it is a part of what replicas agree on.
 func (n *node) order() {
 	slices.SortFunc(n.kids, func(a, b *node) int {
 		if a.index >= 0 && b.index >= 0 {
@@ -148,6 +156,9 @@ func (n *node) order() {
 
 // creates reports whether the node makes its field where it is missing. It
 // counts steps; that there were too many, Apply finds at the latest.
+//
+//	{$unset: {"a.b": 1}}                   makes no a
+//	{$set: {"a.c": 1}, $unset: {"a.b": 1}}  makes a: {c: 1}
 func (n *node) creates(a *applier) bool {
 	if n.op != nil {
 		return n.op.creates(a)

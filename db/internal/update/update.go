@@ -46,8 +46,11 @@ func IsReplacement(update bson.Raw) bool {
 	return !ok || len(k) == 0 || k[0] != '$'
 }
 
-// Apply applies u to doc. changed reports whether any byte differs; newDoc is
-// doc itself if not. The result passes value.Validate if doc does.
+// Apply applies u to doc. changed reports whether any byte differs; newDoc is doc itself if
+// not. The result passes value.Validate if doc does. That nothing has changed is found by
+// comparing bytes, not told by operators: {$set: {a: 1}} where a is 1 is no change, and
+// where a is 1.0 it is one. Operators that count steps where they cannot fail leave it to
+// the last step here to fail for them.
 func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, err error) {
 	var out []byte
 	if u.pipeline {
@@ -88,7 +91,8 @@ func tooLarge() error {
 	return fault.Errorf(fault.TooLarge, "Resulting document after update is larger than %d", value.MaxDocument)
 }
 
-// checkID refuses a change of _id.
+// checkID refuses a change of _id. The bytes count: _id 1 cannot become 1.0. A document
+// without one, as an upsert builds, may get it.
 func checkID(old, changed []byte) error {
 	was, is := value.Get(old, "_id"), value.Get(changed, "_id")
 	if !was.Exists() {
@@ -111,9 +115,11 @@ func CheckID(id value.Value) error {
 	return nil
 }
 
-// Upsert builds the document that an upsert inserts when filter matches
-// nothing: the filter's equalities, then u with Insert set. _id comes first if
-// the filter or u gives one; otherwise the caller adds it. u may be nil.
+// Upsert builds the document that an upsert inserts when filter matches nothing: the
+// filter's equalities, then u with Insert set. _id comes first if the filter or u gives
+// one; otherwise the caller adds it. u may be nil. Equalities become fields in the order of
+// the filter. {a: 1, "a.b": 2} matches documents but cannot build one: two values would go
+// to one place.
 func (u *Update) Upsert(filter *query.Filter, ctx Context) ([]byte, error) {
 	base := &node{}
 	if filter != nil {
@@ -166,9 +172,9 @@ func withID(doc []byte, id value.Value) []byte {
 	return value.End(out, start)
 }
 
-// Replace returns replacement with doc's _id in first place. A different _id
-// in replacement is an ImmutableField error, a key that starts with "$" a
-// DollarPrefixedFieldName error.
+// Replace returns replacement with doc's _id in first place. A different _id in replacement
+// is an ImmutableField error, a key that starts with "$" a DollarPrefixedFieldName error.
+// An equal _id of another type, as 1.0 for 1, is no error: the document keeps its own.
 func Replace(doc, replacement []byte) (newDoc []byte, changed bool, err error) {
 	if err := value.Validate(replacement); err != nil {
 		return nil, false, err

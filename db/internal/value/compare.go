@@ -60,6 +60,8 @@ func Class(v Value) byte {
 	return rareClass(v.Type)
 }
 
+// rareClass is Class of the types that few documents have. What is no type, a missing field
+// among it, has the class of null.
 func rareClass(t bson.Type) byte {
 	switch t {
 	case bson.TypeMinKey:
@@ -78,8 +80,10 @@ func rareClass(t bson.Type) byte {
 	return classNull
 }
 
-// Compare orders two values as MongoDB's BSON order does and returns -1, 0 or
-// 1. Numbers of all types compare by exact value; NaN is below every number.
+// Compare orders two values as MongoDB's BSON order does and returns -1, 0 or 1. Numbers of
+// all types compare by exact value; NaN is below every number. Equality is wider than that
+// of bytes: 1, 1.0 and decimal 1.00 are equal, and so are 0.0 and -0.0, and a string and a
+// symbol of the same text. Whoever needs the bytes to be the same compares Data.
 func Compare(a, b Value) int {
 	ca, cb := Class(a), Class(b)
 	if ca != cb {
@@ -104,6 +108,8 @@ func Compare(a, b Value) int {
 	return compareRare(ca, a.Data, b.Data)
 }
 
+// compareRare is Compare within the other classes. Those that it does not name have one
+// value each, as null and MinKey: all of them are equal.
 func compareRare(class byte, a, b []byte) int {
 	switch class {
 	case classBinary: // length, subtype, bytes
@@ -125,8 +131,10 @@ func compareRare(class byte, a, b []byte) int {
 	return 0
 }
 
-// compareElements compares two documents or arrays element by element: type
-// class, then name (for documents), then value; a prefix is the lesser.
+// compareElements compares two documents or arrays element by element: type class, then
+// name (for documents), then value; a prefix is the lesser. The class before the name is
+// MongoDB's rule: {b: 1} is below {a: "x"}, because numbers are below strings. Names are
+// compared byte by byte.
 func compareElements(a, b []byte, names bool) int {
 	ia, ib := Elements(a), Elements(b)
 	for {
@@ -164,7 +172,8 @@ func Equal(a, b Value) bool {
 	return Compare(a, b) == 0
 }
 
-// splitString splits a length-prefixed string from the bytes after it.
+// splitString splits a length-prefixed string from the bytes after it. rest is what follows
+// the final NUL; both are nil if b holds no string.
 func splitString(b []byte) (text, rest []byte) {
 	n := prefixed(b, 4, 1)
 	if n < 0 || n > len(b) {
@@ -173,7 +182,8 @@ func splitString(b []byte) (text, rest []byte) {
 	return b[4 : n-1], b[n:]
 }
 
-// splitScope splits a code-with-scope value.
+// splitScope splits a code-with-scope value. Its layout is an int32 length of all, the code
+// as a string, the scope as a document.
 func splitScope(b []byte) (code, scope []byte) {
 	if len(b) < 4 {
 		return nil, nil
@@ -181,6 +191,8 @@ func splitScope(b []byte) (code, scope []byte) {
 	return splitString(b[4:])
 }
 
+// u64 and u32 read the little-endian integers of BSON; 0 where the bytes are too few, since
+// nothing here panics on bytes that were not validated.
 func u64(b []byte) uint64 {
 	if len(b) < 8 {
 		return 0

@@ -55,8 +55,10 @@ func (it *Iter) Next() (key []byte, v Value, ok bool) {
 // Malformed reports whether the iteration ended at malformed bytes.
 func (it *Iter) Malformed() bool { return it.bad }
 
-// size returns the number of bytes of a value of type t at the start of b, or
-// -1 if b does not hold one.
+// size returns the number of bytes of a value of type t at the start of b, or -1 if b does
+// not hold one. It is the one table of BSON's layouts: whoever walks over elements, in
+// place or in a key, relies on it. A prefix is at most MaxEncoded, so what is added to it
+// cannot overflow.
 func size(t bson.Type, b []byte) int {
 	n := -1
 	switch t {
@@ -95,7 +97,10 @@ func size(t bson.Type, b []byte) int {
 	return n
 }
 
-// prefixed reads a little-endian int32 length and adds extra bytes to it.
+// prefixed reads a little-endian int32 length and adds extra bytes to it. extra is what the
+// prefix does not count: 4 for a string (the prefix itself), 0 for a document (which counts
+// itself), 5 for binary data (the prefix and the subtype). A prefix below least is
+// malformed.
 func prefixed(b []byte, extra, least int) int {
 	if len(b) < 4 {
 		return -1
@@ -111,8 +116,9 @@ func prefixed(b []byte, extra, least int) int {
 // around a document of MaxDocument bytes.
 const MaxEncoded = 64 << 20
 
-// Get returns the value of the top-level field name of doc; the zero Value if
-// it is absent.
+// Get returns the value of the top-level field name of doc; the zero Value if it is absent.
+// It is the loop of Iter.Next written out: most of the time of a filter goes to it.
+// Validated documents have no name twice; of other bytes the first one counts.
 func Get(doc []byte, name string) Value {
 	if len(doc) < 5 {
 		return Value{}
@@ -122,6 +128,7 @@ func Get(doc []byte, name string) Value {
 		return Value{}
 	}
 	rest := doc[4 : n-1]
+	// An element of that name has at least its type, the name and a NUL.
 	for len(rest) > len(name)+1 {
 		t := bson.Type(rest[0])
 		end := 1
@@ -144,7 +151,9 @@ func Get(doc []byte, name string) Value {
 	return Value{}
 }
 
-// Begin starts a document in dst and returns the position to hand to End.
+// Begin starts a document in dst and returns the position to hand to End. The position is
+// an offset and no pointer, so documents nest in one buffer that grows: a document is begun
+// within another and ended before it.
 func Begin(dst []byte) ([]byte, int) { return append(dst, 0, 0, 0, 0), len(dst) }
 
 // End ends the document that Begin started at start.

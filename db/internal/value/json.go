@@ -27,8 +27,9 @@ func ParseJSON(text []byte) ([]byte, error) {
 	return v.Data, nil
 }
 
-// ParseJSONValue parses any Extended JSON v2 value. The same bounds hold as for
-// documents.
+// ParseJSONValue parses any Extended JSON v2 value. The same bounds hold as for documents.
+// Text may be longer than the bytes it stands for: a canonical int32 is {"$numberInt":"1"}.
+// Hence the 8.
 func ParseJSONValue(text []byte) (Value, error) {
 	if len(text) > 8*MaxDocument {
 		return Value{}, fault.Errorf(fault.TooLarge, "Extended JSON of %d bytes is larger than %d", len(text), 8*MaxDocument)
@@ -111,7 +112,9 @@ func (p *parser) expect(c byte, why string) {
 	}
 }
 
-// value appends the bytes of the next value and returns its type.
+// value appends the bytes of the next value and returns its type. depth is that of the
+// document or array around it, 0 at the top; objects and arrays check it, so that text of a
+// million brackets fails before the stack grows.
 func (p *parser) value(depth int) bson.Type {
 	switch c := p.peek(); {
 	case c == '{':
@@ -137,6 +140,8 @@ func (p *parser) value(depth int) bson.Type {
 	return bson.TypeNull
 }
 
+// word consumes w if it is next. What follows it is not looked at: the caller wants ',' or
+// an end there.
 func (p *parser) word(w string) bool {
 	if len(p.in)-p.at >= len(w) && string(p.in[p.at:p.at+len(w)]) == w {
 		p.at += len(w)
@@ -174,6 +179,9 @@ func (p *parser) array(depth int) bson.Type {
 	return bson.TypeArray
 }
 
+// object parses an object, which the first key may turn out to be the wrapper of another
+// type: {"$oid": "…"} is an ObjectId, but {"a": 1, "$oid": "…"} a document. Only then is
+// the type another.
 func (p *parser) object(depth int) bson.Type {
 	if depth > MaxDepth {
 		p.fail("nested too deep")
@@ -240,7 +248,8 @@ func (p *parser) text() {
 	p.fail("string without end")
 }
 
-// escaped parses a string from its first escape at i on.
+// escaped parses a string from its first escape at i on. It copies: p.str cannot alias a
+// text that is not written out.
 func (p *parser) escaped(start, i int) {
 	s := append([]byte(nil), p.in[start:i]...)
 	for i < len(p.in) {
@@ -266,7 +275,8 @@ func (p *parser) escaped(start, i int) {
 	p.fail("string without end")
 }
 
-// escape appends the escape whose backslash is before i.
+// escape appends the escape whose backslash is before i. Characters beyond U+FFFF are two
+// escapes, a high and a low surrogate; one alone is invalid.
 func (p *parser) escape(s []byte, i int) ([]byte, int, bool) {
 	if i >= len(p.in) {
 		return s, i, false
@@ -296,6 +306,9 @@ func (p *parser) escape(s []byte, i int) ([]byte, int, bool) {
 	return utf8.AppendRune(s, r), i, true
 }
 
+// hex4 reads the four hexadecimal digits of \u. To set the bit 0x20 makes letters small and
+// leaves digits as they are; c < '0' refuses control characters that would become digits by
+// it.
 func (p *parser) hex4(i int) (rune, bool) {
 	if i+4 > len(p.in) {
 		return 0, false
@@ -311,7 +324,9 @@ func (p *parser) hex4(i int) (rune, bool) {
 	return r, true
 }
 
-// number parses a number by JSON's grammar.
+// number parses a number by JSON's grammar. A whole number becomes the smallest of int32
+// and int64 that holds it, else a double. -0 is a double, for integers have no such zero.
+// Beyond the range of doubles there is an error and no infinity.
 func (p *parser) number() bson.Type {
 	start, whole := p.at, true
 	if p.in[p.at] == '-' {

@@ -82,6 +82,9 @@ func appendJSONNumber(dst []byte, v Value, canonical bool) []byte {
 	return wrap(dst, "$numberLong", strconv.FormatInt(v.Int(), 10))
 }
 
+// appendDouble prints the fewest digits that read back. Whole numbers get ".0" (from 1e15
+// on an exponent), so that relaxed text still says double. JSON has no infinities and NaN:
+// they are wrapped in both forms.
 func appendDouble(dst []byte, f float64, canonical bool) []byte {
 	var s string
 	switch {
@@ -118,6 +121,8 @@ func appendDate(dst []byte, ms int64, canonical bool) []byte {
 	return append(time.UnixMilli(ms).UTC().AppendFormat(dst, layout), `"}`...)
 }
 
+// appendWrapped prints the types that JSON does not have. They look the same in both forms,
+// but for what the scope of a code holds.
 func appendWrapped(dst []byte, v Value, canonical bool) []byte {
 	switch v.Type {
 	case bson.TypeDecimal128:

@@ -12,9 +12,10 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// wrapper parses the rest of an Extended JSON type wrapper whose first key was
-// name; the object's bytes began at start in p.out. ok is false, and nothing
-// is consumed, if name is no wrapper: then the object is an ordinary one.
+// wrapper parses the rest of an Extended JSON type wrapper whose first key was name; the
+// object's bytes began at start in p.out. ok is false, and nothing is consumed, if name is
+// no wrapper: then the object is an ordinary one. What was begun as a document, from start
+// on, is cut off: the bytes of the value take its place.
 func (p *parser) wrapper(name string, start, depth int) (t bson.Type, ok bool) {
 	at := p.at
 	switch name {
@@ -67,6 +68,8 @@ func (p *parser) member() string {
 	return string(p.str)
 }
 
+// textWrapper appends the value whose text s is. at, the place behind the wrapper's key, is
+// for errors.
 func (p *parser) textWrapper(name, s string, at int) bson.Type {
 	if p.err != nil {
 		return bson.TypeNull
@@ -149,8 +152,9 @@ func appendHex(dst []byte, s string, n int) ([]byte, error) {
 	return append(dst, b...), err
 }
 
-// date parses the value of $date: ISO 8601 text, a canonical $numberLong, or
-// milliseconds as a number.
+// date parses the value of $date: ISO 8601 text, a canonical $numberLong, or milliseconds
+// as a number. $numberLong is the only object that can stand there, so the value may nest
+// little.
 func (p *parser) date(at int) {
 	p.expect(':', "want ':'")
 	n := len(p.out)
@@ -179,6 +183,7 @@ func (p *parser) date(at int) {
 	p.out = binary.LittleEndian.AppendUint64(p.out[:n], uint64(ms))
 }
 
+// code parses {"$code": …} and what may follow, "$scope", which makes it another type.
 func (p *parser) code(depth int) bson.Type {
 	s := p.member()
 	if !p.accept(',') {

@@ -31,9 +31,10 @@ const (
 	numberPos  = classNumber + 3
 )
 
-// AppendKey appends the order-preserving, self-delimiting key of v to dst: the
-// keys of two values compare by bytes as Compare orders the values, and keys of
-// equal values are the same. desc inverts the order. Keys concatenate.
+// AppendKey appends the order-preserving, self-delimiting key of v to dst: the keys of two
+// values compare by bytes as Compare orders the values, and keys of equal values are the
+// same. desc inverts the order. Keys concatenate. Keys are stored, in indexes and as the
+// places of documents: the key of a value can never change.
 func AppendKey(dst []byte, v Value, desc bool) []byte {
 	start := len(dst)
 	dst = appendKey(dst, v)
@@ -94,6 +95,8 @@ func appendRareKey(dst []byte, class byte, data []byte) []byte {
 	return dst
 }
 
+// appendFields writes the class before the name, as compareElements compares: {b: 1} is
+// below {a: "x"}. The class comes again as the first byte of the value's key.
 func appendFields(dst, doc []byte) []byte {
 	it := Elements(doc)
 	for k, e, ok := it.Next(); ok; k, e, ok = it.Next() {
@@ -103,6 +106,12 @@ func appendFields(dst, doc []byte) []byte {
 	return append(dst, 0)
 }
 
+// appendEscaped writes s so that no string's key begins another's. The end, 00 01, is below
+// an escaped NUL, 00 ff, and below every other byte:
+//
+//	"a"      61 00 01
+//	"a\x00"  61 00 ff 00 01
+//	"ab"     61 62 00 01
 func appendEscaped(dst, s []byte) []byte {
 	for {
 		i := bytes.IndexByte(s, 0)
@@ -156,6 +165,8 @@ func finishNumber(dst []byte, start int, neg bool) []byte {
 	return dst
 }
 
+// appendFloat always ends with 0x00: a double is its own double. Both zeros have the key of
+// zero.
 func appendFloat(dst []byte, f float64) []byte {
 	switch {
 	case f != f:
@@ -170,6 +181,8 @@ func appendFloat(dst []byte, f float64) []byte {
 
 // appendUint appends the magnitude n > 0: the double at or below it, and the
 // 64-bit fraction of the gap to the next double if it is between two.
+//
+//	2^53+1      double 2^53, 01, 80 00 00 00 00 00 00 00      half of the gap of 2
 func appendUint(dst []byte, n uint64) []byte {
 	shift := max(0, bits.Len64(n)-53)
 	low := n >> shift << shift
@@ -267,7 +280,9 @@ func KeyLen(key []byte, desc bool) int {
 	return k.n
 }
 
-// A keyReader skips over one key.
+// A keyReader skips over one key. It reads each byte through flip, which is 0xff for a
+// descending key. Negative numbers are inverted within their key, so their bytes are read
+// through the opposite.
 type keyReader struct {
 	b    []byte
 	n    int
@@ -292,6 +307,7 @@ func (k *keyReader) skip(n int) {
 	k.n += n
 }
 
+// text skips an escaped string: 00 01 ends it, 00 ff goes on.
 func (k *keyReader) text() {
 	for !k.bad {
 		if k.byte() == 0 && k.byte() == 1 {
@@ -300,6 +316,8 @@ func (k *keyReader) text() {
 	}
 }
 
+// value skips the key of one value. The depth is bounded so that malformed bytes cannot
+// exhaust the stack; keys of validated documents stay within it.
 func (k *keyReader) value(depth int) {
 	if k.bad = k.bad || depth > MaxDepth+1; k.bad {
 		return
@@ -377,8 +395,9 @@ func (k *keyReader) number(neg bool) {
 	k.skip(8)
 }
 
-// ClassKeys returns the first and last first byte of the ascending keys of
-// values of v's class. For numbers NaN is left out.
+// ClassKeys returns the first and last first byte of the ascending keys of values of v's
+// class. For numbers NaN is left out. NaN answers no comparison but with itself: {$gt: 1}
+// and {$lt: 1} both pass it over.
 func ClassKeys(v Value) (first, last byte) {
 	if c := Class(v); c != classNumber {
 		return c, c

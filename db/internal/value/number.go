@@ -25,7 +25,9 @@ func compareNumbers(a, b Value) int {
 	return cmp.Compare(a.Int(), b.Int())
 }
 
-// compareIntFloat compares without rounding either.
+// compareIntFloat compares without rounding either. As a double 2^53+1 would be 2^53. So f
+// is cut to an integer, which is exact within the range of an int64, and the fraction that
+// was cut decides where the integers are equal.
 func compareIntFloat(i int64, f float64) int {
 	switch {
 	case f != f:
@@ -48,6 +50,7 @@ type number struct {
 	isFloat bool
 }
 
+// numberOf keeps a double as it is: its digits in full may be hundreds.
 func numberOf(v Value) number {
 	switch v.Type {
 	case bson.TypeDouble:
@@ -86,6 +89,8 @@ func (n number) sign() int {
 	return n.mant.Sign()
 }
 
+// compareDecimals compares by what costs least: whether they are finite, the signs, the
+// orders of magnitude; digits are multiplied out only where all of these are equal.
 func compareDecimals(a, b Value) int {
 	x, y := numberOf(a), numberOf(b)
 	if x.special != 0 || y.special != 0 {
@@ -103,7 +108,9 @@ func compareDecimals(a, b Value) int {
 	return -compareWithFloat(y, x.float)
 }
 
-// compareMagnitude compares |x| and |y|, both finite, non-zero and decimal.
+// compareMagnitude compares |x| and |y|, both finite, non-zero and decimal. Where the
+// orders are the same the exponents differ by at most 33, for there are at most 34 digits:
+// the multiplication stays small.
 func compareMagnitude(x, y number) int {
 	if c := cmp.Compare(x.order(), y.order()); c != 0 {
 		return c
@@ -127,7 +134,9 @@ func (n number) order() int {
 	return n.exp + d - 1
 }
 
-// compareWithFloat compares x with the finite f, both of the same sign.
+// compareWithFloat compares x with the finite f, both of the same sign. Beyond the range of
+// doubles, 4.9e-324 to 1.8e308, the order decides: the exponents of decimals go on to
+// ±6,000, and fractions of that size would be slow.
 func compareWithFloat(x number, f float64) int {
 	s := x.sign()
 	switch o := x.order(); {

@@ -27,7 +27,9 @@ func ParsePath(s string) (Path, error) {
 	return ParseFilterPath(s)
 }
 
-// ParseFilterPath is ParsePath for filters, where a component may be empty.
+// ParseFilterPath is ParsePath for filters, where a component may be empty. {"": 1} is a
+// field without a name, and "a..b" goes through one. The bound is that of documents: a
+// longer path leads nowhere.
 func ParseFilterPath(s string) (Path, error) {
 	if strings.Count(s, ".") >= MaxDepth {
 		return nil, fault.Errorf(fault.BadValue, "path has more than %d components", MaxDepth)
@@ -42,8 +44,9 @@ func ParseFilterPath(s string) (Path, error) {
 	return p, nil
 }
 
-// ParseIndex returns s as an array index (decimal without leading zeros, below
-// 2^31), or -1.
+// ParseIndex returns s as an array index (decimal without leading zeros, below 2^31), or
+// -1. "01" is a name and no index, and so is "-1": there is one spelling of each place in
+// an array.
 func ParseIndex(s string) int {
 	if s == "" || len(s) > 10 || s[0] == '0' && len(s) > 1 {
 		return -1
@@ -72,8 +75,9 @@ func (p Path) String() string {
 	return b.String()
 }
 
-// Lookup returns the value at p, through documents and array indexes but not
-// expanding arrays; the zero Value if there is none.
+// Lookup returns the value at p, through documents and array indexes but not expanding
+// arrays; the zero Value if there is none. In {a: [{b: 1}]} there is something at a.0.b and
+// nothing at a.b.
 func (p Path) Lookup(doc []byte) Value {
 	v := Doc(doc)
 	for _, part := range p {
@@ -112,6 +116,9 @@ func At(arr []byte, i int) Value {
 // field gives null, an empty array undefined. multi reports whether an array
 // was met. Every value that a filter on p can match is among them, except whole
 // arrays.
+//
+//	a: [1, [2, 3], {b: 4}]     on a      1, [2, 3], 2, 3, {b: 4}
+//	                           on a.b    null, [2, 3], null, 2, 3, 4
 func (p Path) IndexValues(dst []Value, doc []byte) (vals []Value, multi bool) {
 	return p.collect(dst, Doc(doc), forIndex)
 }
@@ -130,6 +137,9 @@ const (
 	forIndex                   // and arrays in arrays are expanded
 )
 
+// collect appends the values of v at p. Documents are looked into, arrays are spread one
+// level for each component, and whatever else stands in the way counts as a missing field.
+// multi is that of IndexValues.
 func (p Path) collect(dst []Value, v Value, why purpose) ([]Value, bool) {
 	if len(p) > 0 {
 		switch v.Type {
@@ -168,7 +178,10 @@ func appendElements(dst []Value, arr []byte) []Value {
 	return dst
 }
 
-// collectArray collects from the elements of an array inside the path.
+// collectArray collects from the elements of an array inside the path. A numeric component
+// has two readings: the element of that index and, in each document of the array, the field
+// of that name. Both count, but for a sort, where an element of that index is the answer.
+// An empty array on the way gives null, so that every document has a key.
 func (p Path) collectArray(dst []Value, arr []byte, why purpose) []Value {
 	n := len(dst)
 	if e := At(arr, p[0].Index); e.Exists() {

@@ -49,6 +49,7 @@ func (e *invalid) String() string {
 	return fmt.Sprintf("field %q: %s", e.where, e.why)
 }
 
+// in puts key before where, on the way out of nested documents.
 func (e *invalid) in(key []byte) *invalid {
 	if e.where == "" {
 		e.where = string(key)
@@ -60,6 +61,9 @@ func (e *invalid) in(key []byte) *invalid {
 
 func bad(format string, args ...any) *invalid { return &invalid{why: fmt.Sprintf(format, args...)} }
 
+// validateDoc checks one level and goes down. What passes can be walked by Elements to its
+// end. It is strict where BSON leaves a choice (NaNs, keys of arrays, decimals), since
+// documents are hashed and compared by their bytes.
 func validateDoc(doc []byte, array bool, depth int) *invalid {
 	if depth > MaxDepth {
 		return bad("nested deeper than %d", MaxDepth)
@@ -102,7 +106,9 @@ func isIndex(key []byte, i int) bool {
 	return bytes.Equal(key, strconv.AppendInt(buf[:0], int64(i), 10))
 }
 
-// A keySet finds duplicate keys; small sets stay on the stack.
+// A keySet finds duplicate keys; small sets stay on the stack. Up to 16 keys are compared
+// one by one, which is faster than a map and takes no memory; a document of many keys gets
+// a map, so that checking it stays linear.
 type keySet struct {
 	n     int
 	small [16][]byte
@@ -172,6 +178,8 @@ func validateValue(t bson.Type, b []byte, depth int) *invalid {
 	return nil
 }
 
+// validateScope checks the code as a string and the scope as a document that is one level
+// deeper.
 func validateScope(b []byte, depth int) *invalid {
 	n := -1
 	if len(b) >= 4 {
@@ -186,6 +194,10 @@ func validateScope(b []byte, depth int) *invalid {
 	return validateDoc(b[4+n:], false, depth+1)
 }
 
+// validateDecimal takes one encoding of each coefficient with its exponent (1.0 and 1.00
+// differ): NaN without sign and payload, infinities without payload, and coefficients in
+// the small form. The large form (the two bits after the sign are 1) begins at 2^113, which
+// is more than 34 digits, so that no canonical number needs it.
 func validateDecimal(high, low uint64) *invalid {
 	switch {
 	case high == decimalNaN && low == 0, high&^(1<<63) == decimalInf && low == 0:

@@ -17,6 +17,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
+// Bounds of a stored document. They are no settings: every replica has to take or refuse
+// the same bytes.
 const (
 	// MaxDocument is the largest encoded document, in bytes.
 	MaxDocument = 1 << 20
@@ -24,8 +26,9 @@ const (
 	MaxDepth = 100
 )
 
-// A Value is one encoded BSON value. Data aliases the document it came from.
-// The zero Value (type 0) stands for a missing field.
+// A Value is one encoded BSON value. Data aliases the document it came from. The zero Value
+// (type 0) stands for a missing field. Data is what BSON has behind an element's key: the
+// four bytes of an int32, the length, text and NUL of a string, nothing of a null.
 type Value struct {
 	Type bson.Type
 	Data []byte
@@ -40,7 +43,8 @@ func Doc(doc []byte) Value { return Value{Type: bson.TypeEmbeddedDocument, Data:
 // Raw returns v in the driver's type, aliasing v.
 func (v Value) Raw() bson.RawValue { return bson.RawValue{Type: v.Type, Value: v.Data} }
 
-// Exists reports whether v is a value rather than a missing field.
+// Exists reports whether v is a value rather than a missing field. The null of a document
+// exists.
 func (v Value) Exists() bool { return v.Type != 0 }
 
 // IsDoc reports whether v is an embedded document.
@@ -49,7 +53,8 @@ func (v Value) IsDoc() bool { return v.Type == bson.TypeEmbeddedDocument }
 // IsArray reports whether v is an array.
 func (v Value) IsArray() bool { return v.Type == bson.TypeArray }
 
-// IsNumber reports whether v is an int32, int64, double or decimal.
+// IsNumber reports whether v is an int32, int64, double or decimal. A boolean or a date is
+// none, although some operators calculate with dates.
 func (v Value) IsNumber() bool {
 	switch v.Type {
 	case bson.TypeInt32, bson.TypeInt64, bson.TypeDouble, bson.TypeDecimal128:
