@@ -116,6 +116,8 @@ type (
 	Member = thread.Member
 	// An InviteInfo is what members know of an invite: not its secret.
 	InviteInfo = thread.InviteInfo
+	// A WaitingJoin is a join by an invite that was closed, which no close or admit lists.
+	WaitingJoin = thread.WaitingJoin
 	// InviteOptions say what an invite lets people do. The zero value lets one
 	// device in as a writer, for a day.
 	InviteOptions = thread.InviteOptions

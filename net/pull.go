@@ -89,6 +89,7 @@ func (l *link) follow(ctx context.Context) {
 // subscribe opens a stream and takes what comes until it ends.
 func (l *link) subscribe(ctx context.Context) error {
 	h, t := l.share.host, l.share.thread
+	revived := t.Revived()
 	s, err := h.openLane(ctx, l.peer, laneThread)
 	if err != nil {
 		return err
@@ -109,12 +110,19 @@ func (l *link) subscribe(ctx context.Context) error {
 	defer func() { cancel(); _ = s.Reset(); <-done; <-done }()
 	h.run(func() { defer func() { done <- struct{}{} }(); defer close(in); l.receive(ctx, s, in) })
 	h.run(func() { defer func() { done <- struct{}{} }(); l.acknowledge(ctx, w) })
-	for m := range in {
-		if err := l.take(ctx, m); err != nil {
-			return err
+	for {
+		select {
+		case m, ok := <-in:
+			if !ok {
+				return ctx.Err()
+			}
+			if err := l.take(ctx, m); err != nil {
+				return err
+			}
+		case <-revived:
+			return nil
 		}
 	}
-	return ctx.Err()
 }
 
 // An incoming is one frame, decoded.
@@ -245,7 +253,11 @@ func (h *Host) whyFull() refusal {
 // is disconnected after a few; what came before it is kept.
 func (l *link) ingest(ctx context.Context, r format.Run) error {
 	t := l.share.thread
-	_, err := t.Ingest(ctx, r)
+	ingest := t.Ingest
+	if l.stranger() {
+		ingest = t.IngestFromStranger
+	}
+	_, err := ingest(ctx, r)
 	var rejection *Rejection
 	if errors.As(err, &rejection) {
 		l.share.host.fault(l.peer, rejection)
@@ -264,6 +276,16 @@ func (l *link) ingest(ctx context.Context, r format.Run) error {
 	}
 	l.learn(last)
 	return nil
+}
+
+// stranger reports whether what the peer brings has to pass the thread's door: it is no
+// member here, and no relay in use.
+func (l *link) stranger() bool {
+	h := l.share.host
+	h.mu.Lock()
+	relay := l.share.usesRelay(l.peer)
+	h.mu.Unlock()
+	return !relay && !l.share.isMember(l.peer)
 }
 
 // acknowledge tells the peer what this host holds durably, as it grows.

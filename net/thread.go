@@ -52,11 +52,21 @@ func (t *Thread) CreateInvite(ctx context.Context, o InviteOptions) (Invite, err
 	return t.held().CreateInvite(ctx, o)
 }
 
-// RevokeInvite ends an invite: a join that has not seen this is void, unless it is
-// ordered before. Only an owner can. It is durable on return.
+// RevokeInvite closes an invite: the joins that this device knows stand, one that it does
+// not know waits until an owner admits it. Only an owner can. It is durable on return.
 func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 	return t.held().RevokeInvite(ctx, key)
 }
+
+// Admit lets devices in that wait, by their join's record. Only an owner can. It is
+// durable on return.
+func (t *Thread) Admit(ctx context.Context, joins ...Hash) error {
+	return t.held().Admit(ctx, joins...)
+}
+
+// WaitingJoins returns the joins that wait until an owner admits them: their invite was
+// closed, by hand, as it was used up or as it had expired, before who closed it knew them.
+func (t *Thread) WaitingJoins() []WaitingJoin { return t.held().WaitingJoins() }
 
 // Append seals drafts as the next records of this device's data log, signs the
 // last, and puts them into tx, which the caller then commits; there is one caller

@@ -442,7 +442,7 @@ func (a adoption) check(ctx context.Context, t *thread.Thread) error {
 		return nil
 	}
 	for _, r := range a.shown {
-		if _, err := t.Ingest(ctx, r); err != nil {
+		if _, err := t.IngestFromStranger(ctx, r); err != nil {
 			return fault.Of(wire.ErrFrame, "control log: %w", err)
 		}
 	}

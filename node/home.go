@@ -20,8 +20,9 @@ import (
 	"github.com/weftdb/weft/keys"
 )
 
-// homeVersion is the layout that this release writes and the newest it reads.
-const homeVersion = 1
+// homeVersion is the layout and the formats that this release writes and reads. Version 1
+// had joins that did not name their invite's record.
+const homeVersion = 2
 
 // Files and folders of a home.
 const (
@@ -126,7 +127,7 @@ func (h *home) path(elem ...string) string {
 	return filepath.Join(append([]string{h.dir}, elem...)...)
 }
 
-// checkVersion writes the version of a new home and refuses a newer one.
+// checkVersion writes the version of a new home and refuses another one.
 func (h *home) checkVersion() error {
 	b, err := os.ReadFile(h.path(fileVersion))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -141,6 +142,9 @@ func (h *home) checkVersion() error {
 	}
 	if v > homeVersion {
 		return fault.Of(ErrNewerHome, "%s has version %d, this release reads up to %d: use a newer weft", h.dir, v, homeVersion)
+	}
+	if v < homeVersion {
+		return fault.Errorf(fault.UnknownVersion, "%s has version %d, made by an older weft, whose formats this release does not read: export its databases with that weft, and import them into a new home", h.dir, v)
 	}
 	return nil
 }

@@ -95,21 +95,20 @@ func TestHomeInUse(t *testing.T) {
 	}
 }
 
-// A home of a newer release is refused by name, untouched.
-func TestNewerHome(t *testing.T) {
-	home := t.TempDir()
-	if err := os.WriteFile(filepath.Join(home, "VERSION"), []byte("2\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err := node.Open(t.Context(), node.Config{Home: home})
-	if !errors.Is(err, node.ErrNewerHome) {
-		t.Fatalf("got %v, want ErrNewerHome", err)
-	}
-	if kind := fault.KindOf(err); kind != fault.NewerHome {
-		t.Errorf("got kind %q, want newer_home", kind)
-	}
-	if _, err := os.Stat(filepath.Join(home, "identity.key")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("an identity was made: %v", err)
+// A home of a newer or an older release is refused by name, untouched.
+func TestHomeOfAnotherRelease(t *testing.T) {
+	for version, want := range map[string]fault.Kind{"1\n": fault.UnknownVersion, "3\n": fault.NewerHome} {
+		home := t.TempDir()
+		if err := os.WriteFile(filepath.Join(home, "VERSION"), []byte(version), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := node.Open(t.Context(), node.Config{Home: home})
+		if kind := fault.KindOf(err); kind != want {
+			t.Errorf("version %s: got %v of kind %q, want %s", version, err, kind, want)
+		}
+		if _, err := os.Stat(filepath.Join(home, "identity.key")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("an identity was made: %v", err)
+		}
 	}
 }
 

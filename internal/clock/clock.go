@@ -146,6 +146,9 @@ func (c *Clock) Until(t Time) time.Duration {
 	return time.Duration(max(ms, 0)) * time.Millisecond
 }
 
+// Real returns the time of the wall clock, which no other device moves.
+func (c *Clock) Real() Time { return At(c.wall()) }
+
 func (c *Clock) wall() time.Time {
 	if c.Wall != nil {
 		return c.Wall()

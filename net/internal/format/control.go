@@ -14,19 +14,36 @@ type Op uint8
 
 // The operations that exist.
 const (
-	OpOpen         Op = 1
-	OpInvite       Op = 2
-	OpJoin         Op = 3
-	OpRevokeInvite Op = 4
-	OpLog          Op = 5
-	OpCheckpoint   Op = 10
+	OpOpen       Op = 1
+	OpInvite     Op = 2
+	OpJoin       Op = 3
+	OpClose      Op = 4
+	OpLog        Op = 5
+	OpCheckpoint Op = 10
+	OpAdmit      Op = 13
 
-	lastOp = 12 // 6…12 are named and refused until they exist
+	lastOp = 13 // 6…9, 11 and 12 are named and refused until they exist
 )
 
 var opNames = [lastOp + 1]string{
-	1: "open", 2: "invite", 3: "join", 4: "revoke-invite", 5: "log",
-	6: "device", 7: "role", 8: "remove", 9: "rotate", 10: "checkpoint", 11: "semantics", 12: "adopt",
+	1: "open", 2: "invite", 3: "join", 4: "close", 5: "log",
+	6: "device", 7: "role", 8: "remove", 9: "rotate", 10: "checkpoint", 11: "semantics", 12: "adopt", 13: "admit",
+}
+
+// exists reports whether this release knows what the operation does.
+func (o Op) exists() bool { return o >= OpOpen && o <= OpLog || o == OpCheckpoint || o == OpAdmit }
+
+// maxPayload returns the largest payload of the operation, in bytes.
+func (o Op) maxPayload() int {
+	switch o {
+	case OpJoin:
+		return maxJoin
+	case OpClose, OpAdmit:
+		return maxList
+	case OpCheckpoint:
+		return maxCheckpoint
+	}
+	return maxControl
 }
 
 // String returns the name of the operation.
@@ -41,7 +58,12 @@ const (
 	// MaxThreadName bounds the name that an open carries, in bytes.
 	MaxThreadName = 128
 	maxControl    = 4 << 10 // bytes of a control payload
+	maxJoin       = 1 << 10 // whoever has an invite's secret makes these
+	maxList       = MaxJoins*32 + 128
 	maxSealedKeys = 512
+
+	// MaxJoins bounds the joins that one close or admit lists.
+	MaxJoins = 2000
 )
 
 // A Control is what a control record says; the fields that its operation
@@ -49,7 +71,9 @@ const (
 type Control struct {
 	Op          Op
 	Name        string         // open
-	Key         keys.PublicKey // invite, join, revoke-invite: public key of the invite
+	Key         keys.PublicKey // invite: its public key
+	Invite      clock.Hash     // join, close: the record of the invite
+	Joins       []clock.Hash   // close, admit: records of the joins that stand, sorted
 	Role        Role           // invite
 	Expires     clock.Time     // invite; 0 never
 	Uses        uint64         // invite; 0 any number
@@ -81,14 +105,19 @@ type (
 	}
 	joinWire struct {
 		_           struct{} `cbor:",toarray"`
-		Key         keys.PublicKey
+		Invite      clock.Hash
 		Certificate []byte
 		Data        []byte
 		Signature   keys.Signature
 	}
-	revokeInviteWire struct {
-		_   struct{} `cbor:",toarray"`
-		Key keys.PublicKey
+	closeWire struct {
+		_      struct{} `cbor:",toarray"`
+		Invite clock.Hash
+		Joins  []byte // hashes, one after the other
+	}
+	admitWire struct {
+		_     struct{} `cbor:",toarray"`
+		Joins []byte
 	}
 	logWire struct {
 		_    struct{} `cbor:",toarray"`
@@ -106,9 +135,11 @@ func (c *Control) Encode() []byte {
 	case OpInvite:
 		body = &inviteRecordWire{Key: c.Key, Role: c.Role, Expires: c.Expires, Uses: c.Uses, Sealed: c.Sealed}
 	case OpJoin:
-		body = &joinWire{Key: c.Key, Certificate: c.Certificate, Data: c.Data, Signature: c.Signature}
-	case OpRevokeInvite:
-		body = &revokeInviteWire{Key: c.Key}
+		body = &joinWire{Invite: c.Invite, Certificate: c.Certificate, Data: c.Data, Signature: c.Signature}
+	case OpClose:
+		body = &closeWire{Invite: c.Invite, Joins: joinHashes(c.Joins)}
+	case OpAdmit:
+		body = &admitWire{Joins: joinHashes(c.Joins)}
 	case OpLog:
 		body = &logWire{Data: c.Data}
 	case OpCheckpoint:
@@ -122,7 +153,7 @@ func (c *Control) Encode() []byte {
 // DecodeControl parses a control payload strictly. An operation that does not
 // exist yet, known by name or not, is ErrOperation.
 func DecodeControl(p []byte) (*Control, error) {
-	if len(p) > maxCheckpoint {
+	if len(p) > maxList {
 		return nil, fault.Of(ErrTooLarge, "control payload of %d bytes", len(p))
 	}
 	var w controlWire
@@ -130,11 +161,11 @@ func DecodeControl(p []byte) (*Control, error) {
 		return nil, err
 	}
 	c := &Control{Op: w.Op}
-	if (c.Op < OpOpen || c.Op > OpLog) && c.Op != OpCheckpoint {
+	if !c.Op.exists() {
 		return nil, fault.Of(ErrOperation, "the control operation %s does not exist yet", c.Op)
 	}
-	if len(p) > maxControl && c.Op != OpCheckpoint {
-		return nil, fault.Of(ErrTooLarge, "control payload of %d bytes", len(p))
+	if most := c.Op.maxPayload(); len(p) > most {
+		return nil, fault.Of(ErrTooLarge, "%s of %d bytes, at most %d", c.Op, len(p), most)
 	}
 	if err := c.decodeBody(w.Body); err != nil {
 		return nil, err
@@ -173,12 +204,22 @@ func (c *Control) decodeBody(p []byte) error {
 	case OpJoin:
 		var w joinWire
 		err := codec.Decode(p, what, &w)
-		c.Key, c.Certificate, c.Data, c.Signature = w.Key, w.Certificate, w.Data, w.Signature
+		c.Invite, c.Certificate, c.Data, c.Signature = w.Invite, w.Certificate, w.Data, w.Signature
 		return err
-	case OpRevokeInvite:
-		var w revokeInviteWire
+	case OpClose:
+		var w closeWire
 		err := codec.Decode(p, what, &w)
-		c.Key = w.Key
+		if err == nil {
+			c.Invite = w.Invite
+			c.Joins, err = splitHashes(w.Joins)
+		}
+		return err
+	case OpAdmit:
+		var w admitWire
+		err := codec.Decode(p, what, &w)
+		if err == nil {
+			c.Joins, err = splitHashes(w.Joins)
+		}
 		return err
 	case OpLog:
 		var w logWire
@@ -194,4 +235,30 @@ func (c *Control) decodeBody(p []byte) error {
 		return err
 	}
 	return ErrOperation
+}
+
+// joinHashes returns the hashes one after the other.
+func joinHashes(hs []clock.Hash) []byte {
+	b := make([]byte, 0, len(hs)*len(clock.Hash{}))
+	for _, h := range hs {
+		b = append(b, h[:]...)
+	}
+	return b
+}
+
+// splitHashes parses what [joinHashes] returns: sorted, each once, at most [MaxJoins].
+func splitHashes(b []byte) ([]clock.Hash, error) {
+	const size = len(clock.Hash{})
+	if len(b)%size != 0 || len(b) > MaxJoins*size {
+		return nil, fault.Of(ErrMalformed, "a list of joins of %d bytes", len(b))
+	}
+	var hs []clock.Hash
+	for ; len(b) > 0; b = b[size:] {
+		h := clock.Hash(b[:size])
+		if n := len(hs); n > 0 && CompareHashes(hs[n-1], h) >= 0 {
+			return nil, fault.Of(ErrMalformed, "a list of joins is not sorted")
+		}
+		hs = append(hs, h)
+	}
+	return hs, nil
 }

@@ -80,12 +80,12 @@ func fixedFormats(t testing.TB) map[string][]byte {
 		"keys":            k.Encode(), "invite": EncodeInvite(fixedInvite(t)),
 	}
 	p := Control{
-		Name: "näme", Key: fill[keys.PublicKey](1), Role: RoleWriter, Expires: 1 << 50, Uses: 24, Sealed: bytes.Repeat([]byte("s"), 256),
+		Name: "näme", Key: fill[keys.PublicKey](1), Invite: fill[clock.Hash](7), Joins: []clock.Hash{fill[clock.Hash](8), fill[clock.Hash](9)}, Role: RoleWriter, Expires: 1 << 50, Uses: 24, Sealed: bytes.Repeat([]byte("s"), 256),
 		Certificate: []byte("certificate"), Data: d.Encode(), Signature: sig,
 	}
 	p.Checkpoint = &Checkpoint{Heads: heads[:3], Snapshot: heads[4], State: fill[clock.Hash](6)}
 	all["control "+OpCheckpoint.String()] = (&Control{Op: OpCheckpoint, Checkpoint: p.Checkpoint}).Encode()
-	for p.Op = OpOpen; p.Op <= OpLog; p.Op++ {
+	for _, p.Op = range []Op{OpOpen, OpInvite, OpJoin, OpClose, OpLog, OpAdmit} {
 		all["control "+p.Op.String()] = p.Encode()
 	}
 	return all

@@ -130,7 +130,7 @@ func TestCheckpointStandsForTheHistory(t *testing.T) {
 	tc := c.join(t, tr, inv)
 	mustPull(t, tc, tr)
 	wantCounted(t, tc, "S1", "S2", "six", "late")
-	for _, pair := range [][2]*Thread{{to, tr}, {tb, tr}, {tr, tc}, {to, tc}, {tb, tc}, {to, tb}} {
+	for _, pair := range [][2]*Thread{{to, tr}, {tb, tr}, {tr, tc}, {to, tc}, {tb, tc}, {to, tb}, {tr, to}, {tb, to}, {tc, to}} {
 		mustPull(t, pair[0], pair[1])
 	}
 	for i, th := range []*Thread{to, tb, tc, tr} {
@@ -189,6 +189,7 @@ func TestCheckpointOverAGap(t *testing.T) {
 	prune(t, tb)
 	wantCounted(t, tb, "S", "four")
 	mustPull(t, to, tb)
+	mustPull(t, tb, to) // the close of the invite
 	if !slices.Equal(tb.ackable(), to.ackable()) {
 		t.Fatalf("got %v, want %v", tb.ackable(), to.ackable())
 	}

@@ -60,6 +60,9 @@ func newControlWorld(t *rapid.T, devices int) *controlWorld {
 func (w *controlWorld) add(device int, seen *controlGraph, p *format.Control) {
 	log := w.logs[device]
 	c := &controlRecord{device: w.devices[device].Public().Sign, parents: seen.named(), payload: p}
+	if p.Op == format.OpJoin {
+		c.parents = seen.namedInJoin(p.Invite)
+	}
 	w.clock++
 	c.time = w.clock
 	c.id = clock.RecordID{Log: w.ids[device], Seq: uint64(len(log) + 1), Hash: sha256.Sum256(fmt.Append(nil, len(w.records), rapid.Uint64().Draw(w.t, "hash")))}
@@ -87,30 +90,52 @@ func (w *controlWorld) step() {
 		if len(seen.state().invites) == 0 {
 			return
 		}
-		key := slices.SortedFunc(maps.Keys(seen.state().invites), func(a, b keys.PublicKey) int { return format.CompareHashes(clock.Hash(a), clock.Hash(b)) })
-		w.join(device, seen, rapid.SampledFrom(key).Draw(w.t, "invite"))
+		known := slices.SortedFunc(maps.Keys(seen.state().invites), format.CompareHashes)
+		w.join(device, seen, rapid.SampledFrom(known).Draw(w.t, "invite"))
 	default:
-		switch rapid.IntRange(0, 3).Draw(w.t, "op") {
+		switch rapid.IntRange(0, 4).Draw(w.t, "op") {
 		case 0:
 			id := keys.NewIdentity()
 			w.invites = append(w.invites, id)
 			w.add(device, seen, &format.Control{Op: format.OpInvite, Key: id.Public(), Role: rapid.SampledFrom([]format.Role{format.RoleOwner, format.RoleWriter}).Draw(w.t, "role"), Uses: rapid.Uint64Range(0, 2).Draw(w.t, "uses")})
 		case 1:
-			if len(w.invites) > 0 {
-				w.add(device, seen, &format.Control{Op: format.OpRevokeInvite, Key: rapid.SampledFrom(w.invites).Draw(w.t, "revoked").Public()})
+			if known := slices.SortedFunc(maps.Keys(seen.state().invites), format.CompareHashes); len(known) > 0 {
+				w.add(device, seen, &format.Control{Op: format.OpClose, Invite: rapid.SampledFrom(known).Draw(w.t, "closed"), Joins: w.someJoins()})
 			}
+		case 4:
+			w.add(device, seen, &format.Control{Op: format.OpAdmit, Joins: w.someJoins()})
 		default:
 			w.add(device, seen, &format.Control{Op: format.OpLog, Data: w.data(device)})
 		}
 	}
 }
 
-func (w *controlWorld) join(device int, seen *controlGraph, key keys.PublicKey) {
+// someJoins picks joins that were made, whoever knows them.
+func (w *controlWorld) someJoins() (hs []clock.Hash) {
+	for _, c := range w.records {
+		if c.payload.Op == format.OpJoin && rapid.Bool().Draw(w.t, "listed") {
+			hs = append(hs, c.id.Hash)
+		}
+	}
+	slices.SortFunc(hs, format.CompareHashes)
+	return hs
+}
+
+// inviteOf is the record that makes the n-th invite.
+func (w *controlWorld) inviteOf(n int) clock.Hash {
+	i := slices.IndexFunc(w.records, func(c *controlRecord) bool {
+		return c.payload.Op == format.OpInvite && c.payload.Key == w.invites[n].Public()
+	})
+	return w.records[i].id.Hash
+}
+
+func (w *controlWorld) join(device int, seen *controlGraph, invite clock.Hash) {
+	key := seen.records[seen.index[invite]].payload.Key
 	for _, id := range w.invites {
 		if id.Public() == key {
 			log := w.ids[device]
-			p := &format.Control{Op: format.OpJoin, Key: key, Certificate: w.certs[device], Data: w.data(device)}
-			p.Signature = id.Sign(format.DomainJoin, w.thread[:], log[:], p.Certificate)
+			p := &format.Control{Op: format.OpJoin, Invite: invite, Certificate: w.certs[device], Data: w.data(device)}
+			p.Signature = id.Sign(format.DomainJoin, w.thread[:], log[:], p.Certificate, p.Data)
 			w.add(device, seen, p)
 		}
 	}
@@ -173,6 +198,12 @@ func describe(g *controlGraph) string {
 	for _, i := range s.invites {
 		lines = append(lines, fmt.Sprintf("%+v", *i))
 	}
+	for log, m := range s.standing {
+		lines = append(lines, fmt.Sprintf("%v %+v", log, *m))
+	}
+	for _, j := range s.waiting {
+		lines = append(lines, fmt.Sprintf("%+v", j))
+	}
 	for id, l := range s.logs {
 		lines = append(lines, fmt.Sprintf("%v %+v", id, l))
 	}
@@ -230,6 +261,7 @@ func TestControlFoldIsTheSameInEveryOrder(t *testing.T) {
 		}
 		// Applying on top gave what folding anew gives.
 		again := newControlState()
+		again.rank(want.records)
 		for _, i := range want.order() {
 			again.apply(want, want.records[i])
 		}
@@ -241,35 +273,38 @@ func TestControlFoldIsTheSameInEveryOrder(t *testing.T) {
 	})
 }
 
-// Among concurrent records the owner's comes first: a revocation voids a join that
-// did not know of it, whatever their clocks and hashes.
-func TestSeniorWinsAmongConcurrent(t *testing.T) {
+// A close that does not list a join keeps it out, whichever has seen which and whatever
+// their clocks and hashes are; an admit lets it in.
+func TestCloseAndAdmit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newControlWorld(t, 2)
-		all := func() *controlGraph {
-			return w.deliver(slices.Collect(func(yield func(int) bool) {
-				for i := range w.records {
-					if !yield(i) {
-						return
-					}
-				}
-			}))
-		}
+		all := func() *controlGraph { return w.deliver(rapid.Permutation(indexes(len(w.records))).Draw(t, "order")) }
 		w.add(0, all(), &format.Control{Op: format.OpOpen})
 		w.invites = []*keys.Identity{keys.NewIdentity()}
 		w.add(0, all(), &format.Control{Op: format.OpInvite, Key: w.invites[0].Public(), Role: format.RoleWriter})
-		seen := all()
-		if rapid.Bool().Draw(t, "join first") {
-			w.join(1, seen, w.invites[0].Public())
-			w.add(0, seen, &format.Control{Op: format.OpRevokeInvite, Key: w.invites[0].Public()})
-		} else {
-			w.add(0, seen, &format.Control{Op: format.OpRevokeInvite, Key: w.invites[0].Public()})
-			w.join(1, seen, w.invites[0].Public())
+		seen, end := all(), &format.Control{Op: format.OpClose, Invite: w.inviteOf(0)}
+		switch rapid.IntRange(0, 3).Draw(t, "which first") {
+		case 0:
+			w.join(1, seen, w.inviteOf(0))
+			w.add(0, seen, end)
+		case 1:
+			w.add(0, seen, end)
+			w.join(1, seen, w.inviteOf(0))
+		case 2:
+			w.join(1, seen, w.inviteOf(0))
+			w.add(0, all(), end)
+		case 3:
+			w.add(0, seen, end)
+			w.join(1, all(), w.inviteOf(0))
 		}
 		w.add(0, all(), &format.Control{Op: format.OpLog, Data: w.data(0)}) // has seen both
 		g := all()
-		if len(g.state().members) != 1 || len(g.state().void) != 1 {
+		if s := g.state(); len(s.members) != 1 || len(s.void) != 1 || len(s.waiting) != 1 {
 			t.Fatalf("got %s", describe(g))
+		}
+		w.add(0, all(), &format.Control{Op: format.OpAdmit, Joins: []clock.Hash{g.state().waiting[0].Join}})
+		if s := all().state(); len(s.members) != 2 || len(s.void) != 0 || len(s.waiting) != 0 {
+			t.Fatalf("got %s", describe(all()))
 		}
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"container/heap"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -26,13 +25,18 @@ type controlRecord struct {
 	checked bool // check has passed it: what its ancestors are does not change
 
 	// Read from the payload once, by read.
-	cert *keys.Certificate  // of a join; nil if it is malformed
+	cert *keys.Certificate  // of an open or a join; nil if it is malformed
 	data *format.Descriptor // of a join, or of a log; nil if it is malformed
 	log  clock.LogID        // that data describes
+
+	invite *controlRecord // of a join: what lets it in
 }
 
 // read decodes what the fold needs of the payload, however often that runs.
-func (c *controlRecord) read(thread format.ThreadID) {
+func (c *controlRecord) read(thread format.ThreadID, g *format.Genesis) {
+	if c.payload.Op == format.OpOpen {
+		c.cert = g.Certificate
+	}
 	if c.payload.Op == format.OpJoin && c.cert == nil {
 		if cert, err := keys.DecodeCertificate(c.payload.Certificate); err == nil {
 			c.cert = cert
@@ -45,8 +49,8 @@ func (c *controlRecord) read(thread format.ThreadID) {
 	}
 }
 
-// before is the order among concurrent records: the senior by grant chain first,
-// equals by hash, never by clock.
+// before is the order in which concurrent records are listed: the senior by grant chain
+// first, equals by hash, never by clock. No verdict rests on it.
 func (c *controlRecord) before(o *controlRecord) int {
 	if d := cmp.Compare(c.rank, o.rank); d != 0 {
 		return d
@@ -58,16 +62,17 @@ func (c *controlRecord) before(o *controlRecord) int {
 // and their fold. It is not safe for concurrent use.
 //
 // Invariant: the graph is closed under parents, each record is later than its
-// parents, and state is the fold of the records in the order that order gives, made
-// when it is asked for. That is a function of the set of records: whatever came first,
-// replicas that hold the same have the same members and void the same logs.
+// parents, and state is a function of the set of records: whatever came first, replicas
+// that hold the same have the same members and void the same logs. What a record may do
+// rests on records of lower rank only, which is the length of the chain of grants:
 //
-//	o1 open ── o2 invite ─┬─ o3 revoke     of the owner, rank 0
-//	                      └─ j1 join       of who was invited, rank 1
-//	order o1 o2 o3 j1     of concurrent ones the senior is first: the join is void
-//	o4, which has seen j1 its ancestors o1 o2 o3 j1 keep their order, then o4
+//	o1 open ── o2 invite ─┬─ o3 close [j1]   of the owner, rank 0
+//	                      ├─ j1 join         of who was invited, rank 1
+//	                      └─ j2 join         rank 1
+//	o3 closes the invite and lists j1: j1 stands, j2 waits for an admit, whatever
+//	the clocks and hashes of j1 and j2 are, and whichever has seen which
 //
-// No clock and no order of arrival plays a part, as their writers choose them.
+// No clock, no hash and no order of arrival plays a part, as their writers choose them.
 type controlGraph struct {
 	thread  format.ThreadID
 	genesis *format.Genesis
@@ -76,16 +81,17 @@ type controlGraph struct {
 	heads   map[clock.Hash]bool
 	lowest  []clock.Hash // of the heads, sorted; nil: to be found again
 	ranks   map[clock.LogID]int
-	invites map[keys.PublicKey][]int // the records that make one, by its key
-	folded  *controlState            // nil: to be folded again
-	cuts    int                      // checkpoints among the records, in force or not
+	invites map[keys.PublicKey][]*controlRecord // the records that make one, by its key
+	folded  *controlState                       // nil: to be folded again
+	cuts    int                                 // checkpoints among the records, in force or not
+	revives bool                                // a record was added that may let in what had waited
 }
 
 // newControlGraph returns the graph of a thread of which no record is known.
 func newControlGraph(thread format.ThreadID, g *format.Genesis) *controlGraph {
 	return &controlGraph{
 		thread: thread, genesis: g, index: map[clock.Hash]int{}, heads: map[clock.Hash]bool{}, ranks: map[clock.LogID]int{},
-		invites: map[keys.PublicKey][]int{}, folded: newControlState(),
+		invites: map[keys.PublicKey][]*controlRecord{}, folded: newControlState(),
 	}
 }
 
@@ -93,6 +99,7 @@ func newControlGraph(thread format.ThreadID, g *format.Genesis) *controlGraph {
 func (g *controlGraph) state() *controlState {
 	if g.folded == nil {
 		g.folded = newControlState()
+		g.folded.rank(g.records)
 		for _, i := range g.order() {
 			g.folded.apply(g, g.records[i])
 		}
@@ -160,11 +167,14 @@ func (g *controlGraph) fits(c *controlRecord) error {
 		}
 		return nil
 	case format.OpJoin:
-		rank, ok := g.inviterRank(c)
-		if !ok {
-			return fault.Of(ErrNotMember, "join by an invite that its parents do not know")
+		if !slices.Contains(c.parents, c.payload.Invite) {
+			return fault.Of(ErrNotMember, "join by an invite that is none of its parents")
 		}
-		c.rank = rank + 1
+		c.invite = g.records[g.index[c.payload.Invite]]
+		if c.invite.payload.Op != format.OpInvite {
+			return fault.Of(ErrNotMember, "join by what is no invite")
+		}
+		c.rank = c.invite.rank + 1
 		return nil
 	}
 	return fault.Of(ErrNotMember, "the log begins with %s", c.payload.Op)
@@ -180,38 +190,18 @@ func (g *controlGraph) checkJoin(c *controlRecord) error {
 	if err := cert.VerifySignature(); err != nil || cert.Sign != c.device {
 		return fault.Of(ErrNotMember, "join: the certificate is not for the log's device")
 	}
-	if !keys.Verify(c.payload.Key, format.DomainJoin, c.payload.Signature, g.thread[:], c.id.Log[:], c.payload.Certificate) {
+	if !keys.Verify(c.invite.payload.Key, format.DomainJoin, c.payload.Signature, g.thread[:], c.id.Log[:], c.payload.Certificate, c.payload.Data) {
 		return fault.Of(ErrNotMember, "join is not signed with the invite's secret")
 	}
 	return nil
 }
 
-// inviterRank returns the rank of the most senior ancestor that made the invite. Most
-// joins name it themselves.
-func (g *controlGraph) inviterRank(c *controlRecord) (rank int, ok bool) {
-	made := g.invites[c.payload.Key]
-	if len(made) == 1 && slices.Contains(c.parents, g.records[made[0]].id.Hash) {
-		return g.records[made[0]].rank, true
-	}
-	first := clock.Time(math.MaxUint64)
-	for _, i := range made {
-		first = min(first, g.records[i].time)
-	}
-	for _, i := range g.since(c.parents, first) {
-		if r := g.records[i]; slices.Contains(made, i) && (!ok || r.rank < rank) {
-			rank, ok = r.rank, true
-		}
-	}
-	return rank, ok
-}
-
-// since returns the records from the given ones down whose time is at or after a time:
-// ancestors are earlier, so that what lies below need not be looked at.
-func (g *controlGraph) since(from []clock.Hash, at clock.Time) (all []int) {
+// ancestors returns the records from the given ones down.
+func (g *controlGraph) ancestors(from []clock.Hash) (all []int) {
 	seen := map[int]bool{}
 	visit := func(hs []clock.Hash) {
 		for _, h := range hs {
-			if i := g.index[h]; !seen[i] && g.records[i].time >= at {
+			if i := g.index[h]; !seen[i] {
 				seen[i] = true
 				all = append(all, i)
 			}
@@ -224,17 +214,14 @@ func (g *controlGraph) since(from []clock.Hash, at clock.Time) (all []int) {
 	return all
 }
 
-// ancestors returns the records from the given ones down.
-func (g *controlGraph) ancestors(from []clock.Hash) []int { return g.since(from, 0) }
-
 // add takes c, which check has passed, into the graph. A record that has seen all others
-// comes last in the order and is applied on top; any other has the graph folded again
+// and changes nothing about them is applied on top; any other has the graph folded again
 // when the state is asked for next, so once for many.
 func (g *controlGraph) add(c *controlRecord) {
 	if g.has(c.id.Hash) {
 		return
 	}
-	c.read(g.thread)
+	c.read(g.thread, g.genesis)
 	seen := 0
 	for _, p := range c.parents {
 		if g.heads[p] {
@@ -244,7 +231,7 @@ func (g *controlGraph) add(c *controlRecord) {
 	last := seen == len(g.heads)
 	g.index[c.id.Hash] = len(g.records)
 	if c.payload.Op == format.OpInvite {
-		g.invites[c.payload.Key] = append(g.invites[c.payload.Key], len(g.records))
+		g.invites[c.payload.Key] = append(g.invites[c.payload.Key], c)
 	}
 	if c.payload.Op == format.OpCheckpoint {
 		g.cuts++
@@ -258,7 +245,14 @@ func (g *controlGraph) add(c *controlRecord) {
 	}
 	g.heads[c.id.Hash] = true
 	g.lowest = nil
-	if last && g.folded != nil {
+	decides := c.payload.Op == format.OpClose || c.payload.Op == format.OpAdmit
+	if decides && len(c.payload.Joins) > 0 {
+		g.revives = g.revives || g.folded == nil || slices.ContainsFunc(g.folded.waiting, func(w WaitingJoin) bool {
+			_, listed := slices.BinarySearchFunc(c.payload.Joins, w.Join, format.CompareHashes)
+			return listed
+		})
+	}
+	if last && g.folded != nil && !decides {
 		g.folded.apply(g, c)
 	} else {
 		g.folded = nil
@@ -349,17 +343,12 @@ func (g *controlGraph) named() []clock.Hash {
 
 // namedInJoin is named for a join, which names the record of its invite too: heads that
 // somebody else made, however many, must not leave it out.
-func (g *controlGraph) namedInJoin(invite keys.PublicKey) []clock.Hash {
-	hs, made := g.named(), g.invites[invite]
-	if len(made) == 0 {
+func (g *controlGraph) namedInJoin(invite clock.Hash) []clock.Hash {
+	hs := g.named()
+	if slices.Contains(hs, invite) {
 		return hs
 	}
-	first := slices.MinFunc(made, func(a, b int) int { return g.records[a].before(g.records[b]) })
-	h := g.records[first].id.Hash
-	if slices.Contains(hs, h) {
-		return hs
-	}
-	hs = append(hs[:min(len(hs), format.MaxControlHeads-1)], h)
+	hs = append(hs[:min(len(hs), format.MaxControlHeads-1)], invite)
 	slices.SortFunc(hs, format.CompareHashes)
 	return hs
 }

@@ -60,7 +60,7 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 	}
 	h := &format.Header{Log: w.log.id, Seq: 1, Epoch: t.keys.Epoch, Control: t.graph.named()}
 	if p.Op == format.OpJoin {
-		h.Control = t.graph.namedInJoin(p.Key)
+		h.Control = t.graph.namedInJoin(p.Invite)
 	}
 	after := t.genesis.Time
 	for _, b := range w.log.branches {
@@ -76,7 +76,7 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 		return nil, err
 	}
 	if p.Op == format.OpJoin {
-		p.Signature = t.inviteSignature(w.log.id, p.Certificate)
+		p.Signature = t.inviteSignature(w.log.id, p)
 	}
 	rec, err := t.sealRecord(t.keys.Service, h, &format.Plaintext{Payload: p.Encode()}, true)
 	if err != nil {
@@ -163,6 +163,7 @@ func (t *Thread) installControl(w *controlWrite) {
 	}
 	t.installBranch(w.log, &w.next)
 	t.graph.add(w.record)
+	t.tellRevived()
 	t.refreshCuts()
 	t.syncSoon(true)
 }

@@ -134,7 +134,11 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 	case !t.keys.CanRead():
 		return fail(ErrNoKeys)
 	}
-	if m := t.graph.state().members[t.env.self()]; m == nil || !m.Role.CanWrite() {
+	s := t.graph.state()
+	if m := s.members[t.env.self()]; m == nil || !m.Role.CanWrite() {
+		if slices.ContainsFunc(s.waiting, func(w WaitingJoin) bool { return w.Device == t.env.self() }) {
+			return fail(errSelfWaits)
+		}
 		return fail(ErrNotMember)
 	}
 	a := &appending{log: t.ownData, refs: []arrivalRef{{n: t.arrivals + 1}}}

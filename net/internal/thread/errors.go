@@ -27,3 +27,6 @@ var (
 	// ErrClosed reports use of a closed thread.
 	ErrClosed = fault.New(fault.Closed, "the thread is closed")
 )
+
+// errSelfWaits is what a device is told whose join waits.
+var errSelfWaits = fault.Of(ErrNotMember, "the invite of this device was closed before who closed it knew of its join: it waits until an owner admits it with weft db admit")

@@ -65,7 +65,7 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 	return &Thread{
 		env: env, id: id, signed: slices.Clone(signed), genesis: g, relay: relay, keys: k,
 		logs: map[clock.LogID]*threadLog{}, named: map[clock.LogID]clock.Hash{},
-		graph: newControlGraph(id, g), flushedTo: -1, ended: make(chan struct{}),
+		graph: newControlGraph(id, g), wanted: map[clock.Hash]bool{}, flushedTo: -1, ended: make(chan struct{}),
 	}, nil
 }
 

@@ -2,8 +2,8 @@ package thread
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -70,17 +70,87 @@ func (t *Thread) CreateInvite(ctx context.Context, o InviteOptions) (format.Invi
 	return inv, nil
 }
 
-// RevokeInvite ends an invite: a join that has not seen this is void, unless it is
-// ordered before. Only an owner can. It is durable on return.
+// RevokeInvite closes an invite: the joins that this device knows stand, one that it does
+// not know waits until an owner admits it. Only an owner can. It is durable on return.
 func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 	if err := t.mayGrant(); err != nil {
 		return err
 	}
-	if err := t.InviteOpen(key, 0); errors.Is(err, ErrNoInvite) {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	_, err := t.appendControl(ctx, &format.Control{Op: format.OpRevokeInvite, Key: key})
+	t.mu.Lock()
+	made, known := t.graph.invites[key]
+	open := map[clock.Hash][]clock.Hash{} // the joins that stand
+	for _, c := range made {
+		if i := t.graph.state().invites[c.id.Hash]; i != nil && !i.Closed {
+			open[c.id.Hash] = t.graph.joins(c.id.Hash)
+		}
+	}
+	t.mu.Unlock()
+	if !known {
+		return ErrNoInvite
+	}
+	for invite, joins := range open {
+		if err := t.closeInvite(invite, joins); err != nil {
+			return err
+		}
+	}
+	if err := t.syncNow(); err != nil {
+		return err
+	}
+	t.notify()
+	return nil
+}
+
+// closeInvite commits the close of an invite, which lists the joins. What is too much for
+// one record goes into admits before it.
+func (t *Thread) closeInvite(invite clock.Hash, joins []clock.Hash) error {
+	slices.SortFunc(joins, format.CompareHashes)
+	for len(joins) > format.MaxJoins {
+		if _, err := t.commitControl(&format.Control{Op: format.OpAdmit, Joins: joins[:format.MaxJoins]}); err != nil {
+			return err
+		}
+		joins = joins[format.MaxJoins:]
+	}
+	_, err := t.commitControl(&format.Control{Op: format.OpClose, Invite: invite, Joins: joins})
 	return err
+}
+
+// Admit lets devices in that wait, by their join's record. Only an owner can. It is
+// durable on return.
+func (t *Thread) Admit(ctx context.Context, joins ...clock.Hash) error {
+	if err := t.mayGrant(); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	waiting := t.graph.state().waiting
+	t.mu.Unlock()
+	for _, j := range joins {
+		if !slices.ContainsFunc(waiting, func(w WaitingJoin) bool { return w.Join == j }) {
+			return fault.Of(ErrNotFound, "no join %x waits", j[:4])
+		}
+	}
+	joins = slices.Clone(joins)
+	slices.SortFunc(joins, format.CompareHashes)
+	for chunk := range slices.Chunk(slices.Compact(joins), format.MaxJoins) {
+		if _, err := t.appendControl(ctx, &format.Control{Op: format.OpAdmit, Joins: chunk}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WaitingJoins returns the joins that wait until an owner admits them, in the order of
+// their clocks.
+func (t *Thread) WaitingJoins() []WaitingJoin {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := slices.Clone(t.graph.state().waiting)
+	slices.SortFunc(all, func(a, b WaitingJoin) int {
+		return cmp.Or(cmp.Compare(a.Time, b.Time), format.CompareHashes(a.Join, b.Join))
+	})
+	return all
 }
 
 // mayGrant returns nil if this device may make and revoke invites now.
@@ -98,22 +168,24 @@ func (t *Thread) mayGrant() error {
 type InviteInfo struct {
 	Key     keys.PublicKey
 	Role    format.Role
-	Expires clock.Time // 0 means never
-	Uses    uint64     // 0 means any number
-	Used    uint64
-	Revoked bool
+	Expires clock.Time     // 0 means never
+	Uses    uint64         // 0 means any number
+	Used    uint64         // joins that stand
+	Closed  bool           // it lets nobody in any more
 	Creator keys.PublicKey // device
 }
 
 // open reports why the invite lets nobody in at time now, or nil.
 func (i *InviteInfo) open(now clock.Time) error {
 	switch {
-	case i.Revoked:
+	case i.Closed && (i.Uses == 0 || i.Used < i.Uses) && (i.Expires == 0 || now < i.Expires):
 		return fault.Of(ErrInvite, "the invite was revoked")
 	case i.Expires != 0 && now >= i.Expires:
 		return fault.Of(ErrInvite, "the invite has expired")
 	case i.Uses != 0 && i.Used >= i.Uses:
 		return fault.Of(ErrInvite, "the invite is used up")
+	case i.Closed:
+		return fault.Of(ErrInvite, "the invite is closed")
 	}
 	return nil
 }
@@ -123,11 +195,47 @@ func (i *InviteInfo) open(now clock.Time) error {
 func (t *Thread) InviteOpen(key keys.PublicKey, now clock.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := t.graph.state().invites[key]
-	if i == nil {
-		return ErrNoInvite
+	_, err := t.graph.openInvite(key, now)
+	return err
+}
+
+// openInvite returns the record of the invite by which its holder can join now, and
+// the keys that it seals.
+func (t *Thread) openInvite(key keys.PublicKey) (record clock.Hash, sealed []byte, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c, err := t.graph.openInvite(key, t.env.clock.Real())
+	if err != nil {
+		return record, nil, err
 	}
-	return i.open(now)
+	return c.id.Hash, c.payload.Sealed, nil
+}
+
+// openInvite returns the invite with a key that lets somebody in at time now. There is
+// more than one only if an owner published one twice.
+func (g *controlGraph) openInvite(key keys.PublicKey, now clock.Time) (*controlRecord, error) {
+	err := error(ErrNoInvite)
+	for _, c := range g.invites[key] {
+		i := g.state().invites[c.id.Hash]
+		if i == nil {
+			continue // by a device that may not invite
+		}
+		if err = i.open(now); err == nil {
+			return c, nil
+		}
+	}
+	return nil, err
+}
+
+// joins returns the joins by an invite that stand.
+func (g *controlGraph) joins(invite clock.Hash) (hs []clock.Hash) {
+	s := g.state()
+	for _, c := range g.records {
+		if c.payload.Op == format.OpJoin && c.payload.Invite == invite && s.standing[c.id.Log] != nil {
+			hs = append(hs, c.id.Hash)
+		}
+	}
+	return hs
 }
 
 // Invites returns the invites that members know of, by key.

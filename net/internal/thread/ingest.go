@@ -38,6 +38,16 @@ type Ingested struct {
 // its records. A *Rejection names the first record that was refused; the ones
 // before it are kept. Any other error is of this node.
 func (t *Thread) Ingest(ctx context.Context, r format.Run) (Ingested, error) {
+	return t.ingest(ctx, r, false)
+}
+
+// IngestFromStranger is [Thread.Ingest] of what a peer brings that is no member here, and
+// no relay in use: its join is taken in while the invite lets it in.
+func (t *Thread) IngestFromStranger(ctx context.Context, r format.Run) (Ingested, error) {
+	return t.ingest(ctx, r, true)
+}
+
+func (t *Thread) ingest(ctx context.Context, r format.Run, stranger bool) (Ingested, error) {
 	v, rej := t.verify(ctx, r)
 	if err := ctx.Err(); err != nil {
 		return Ingested{}, err
@@ -45,6 +55,7 @@ func (t *Thread) Ingest(ctx context.Context, r format.Run) (Ingested, error) {
 	if v == nil || len(v.records) == 0 {
 		return Ingested{}, rej
 	}
+	v.stranger = stranger
 	t.write.Lock()
 	t.mu.Lock()
 	res, placed, err := t.ingestLocked(v)
@@ -56,6 +67,11 @@ func (t *Thread) Ingest(ctx context.Context, r format.Run) (Ingested, error) {
 	t.write.Unlock()
 	if refused {
 		t.reflush()
+	}
+	if res.Control && err == nil {
+		if err := t.closeUsedUp(); err != nil { // tried again with the next control record
+			t.env.log.Warn("an invite that is used up is not closed", "thread", t.id.String(), "err", err)
+		}
 	}
 	t.notify()
 	switch {
@@ -78,7 +94,7 @@ func (t *Thread) ingestLocked(v *verifiedRun) (Ingested, *Rejection, error) {
 	w := &ingestTx{t: t, tx: t.env.store.Begin(), dirty: map[*branch]*threadLog{}}
 	defer func() { w.tx.Discard() }()
 	rej, err := w.place(v)
-	if err == nil && w.res.Control {
+	if err == nil && (w.res.Control || t.wantedMore) {
 		err = w.settle()
 	}
 	if err == nil {
@@ -88,6 +104,7 @@ func (t *Thread) ingestLocked(v *verifiedRun) (Ingested, *Rejection, error) {
 		t.refreshCuts()
 	}
 	t.armWaker(0)
+	t.tellRevived()
 	t.grew.Ring()
 	t.syncSoon(w.unsynced)
 	return w.res, rej, err
@@ -192,6 +209,9 @@ func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked b
 		return w.admitData(v)
 	}
 	if l != nil || t.graph.knows(v.log) {
+		if last := v.records[len(v.records)-1].id; last.Seq > 1 && t.graph.knows(v.log) && t.graph.state().standing[v.log] == nil {
+			return &Rejection{kind: fault.Void, ID: last, Reason: "the device waits until an owner admits it", Err: ErrNotMember}, false
+		}
 		return nil, false
 	}
 	if first.id.Seq != 1 {
@@ -203,8 +223,17 @@ func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked b
 	if err := t.graph.check(first.control); err != nil {
 		return reject(first.id, err), false
 	}
+	if t.door(v) != nil {
+		return t.park(v, 0, w), true
+	}
+	if s := t.graph.state(); len(s.waiting) >= maxWaitingJoins && first.control.payload.Op == format.OpJoin && !s.admits(first.control) {
+		return &Rejection{kind: fault.WaitingFull, ID: first.id, Reason: "too many joins wait for an owner to admit them"}, false
+	}
 	return nil, false
 }
+
+// maxWaitingJoins bounds the joins without effect that a thread keeps.
+const maxWaitingJoins = 10_000
 
 // admitData is admit for a data log: only announced logs are kept, so that nobody
 // but members fills the disk.

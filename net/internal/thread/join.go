@@ -50,8 +50,8 @@ func (t *Thread) pendingInvite() (format.Invite, bool) {
 
 // FinishJoin makes this device a member by the pending invite. It returns
 // ErrNoInvite until the invite's record has arrived, and an ErrInvite if the
-// invite lets nobody in. The join is durable on return; whether it holds is decided
-// by the order of joins, where another may come first.
+// invite lets nobody in. The join is durable on return. It stands while the invite is
+// not closed, and after that if a close or an admit lists it.
 func (t *Thread) FinishJoin(ctx context.Context) error {
 	inv, ok := t.pendingInvite()
 	if !ok {
@@ -64,12 +64,10 @@ func (t *Thread) FinishJoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := t.InviteOpen(id.Public(), t.env.clock.Now()); err != nil {
+	record, sealed, err := t.openInvite(id.Public())
+	if err != nil {
 		return err
 	}
-	t.mu.Lock()
-	sealed := t.graph.state().sealed[id.Public()]
-	t.mu.Unlock()
 	k, err := format.OpenWithInvite(t.id, t.genesis, id, sealed)
 	if err != nil {
 		return err
@@ -78,7 +76,7 @@ func (t *Thread) FinishJoin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	if err := t.commitJoin(ctx, id.Public(), cert, k); err != nil {
+	if err := t.commitJoin(ctx, record, cert, k); err != nil {
 		return err
 	}
 	if err := t.syncNow(); err != nil {
@@ -89,7 +87,7 @@ func (t *Thread) FinishJoin(ctx context.Context) error {
 
 // commitJoin writes the join, and the keys that the invite gave, in one commit: a device
 // that is a member can read, and one that can read is a member.
-func (t *Thread) commitJoin(ctx context.Context, key keys.PublicKey, cert []byte, k format.Keys) error {
+func (t *Thread) commitJoin(ctx context.Context, invite clock.Hash, cert []byte, k format.Keys) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -103,7 +101,7 @@ func (t *Thread) commitJoin(ctx context.Context, key keys.PublicKey, cert []byte
 	tx := t.env.store.Begin()
 	defer tx.Discard()
 	data := format.NewDescriptor(t.env.self(), format.KindData)
-	w, err := t.writeControl(tx, &format.Control{Op: format.OpJoin, Key: key, Certificate: cert, Data: data.Encode()}, 0)
+	w, err := t.writeControl(tx, &format.Control{Op: format.OpJoin, Invite: invite, Certificate: cert, Data: data.Encode()}, 0)
 	if err != nil {
 		return err
 	}
@@ -127,7 +125,7 @@ func (t *Thread) commitJoin(ctx context.Context, key keys.PublicKey, cert []byte
 }
 
 // inviteSignature signs a join of ours with the pending invite; mu is held.
-func (t *Thread) inviteSignature(control clock.LogID, cert []byte) keys.Signature {
+func (t *Thread) inviteSignature(control clock.LogID, join *format.Control) keys.Signature {
 	if t.invite == nil {
 		return keys.Signature{}
 	}
@@ -135,5 +133,5 @@ func (t *Thread) inviteSignature(control clock.LogID, cert []byte) keys.Signatur
 	if err != nil {
 		return keys.Signature{}
 	}
-	return id.Sign(format.DomainJoin, t.id[:], control[:], cert)
+	return id.Sign(format.DomainJoin, t.id[:], control[:], join.Certificate, join.Data)
 }

@@ -34,7 +34,7 @@ func newCrowd(tb testing.TB, n int, revoked bool) *crowd {
 		{Op: format.OpInvite, Key: c.invite.Public(), Role: format.RoleWriter},
 	}
 	if revoked {
-		says = append(says, &format.Control{Op: format.OpRevokeInvite, Key: c.invite.Public()})
+		says = append(says, &format.Control{Op: format.OpClose, Invite: c.id(log, 2, 1).Hash})
 	}
 	for i, p := range says {
 		r := controlRecord{id: c.id(log, uint64(i+1), i), time: clock.Time(10 + i), device: device, payload: p}
@@ -75,8 +75,8 @@ func (c *crowd) join(tb testing.TB, n int, parents []clock.Hash) controlRecord {
 		tb.Fatal(err)
 	}
 	data := format.NewDescriptor(device, format.KindData)
-	p := &format.Control{Op: format.OpJoin, Key: c.invite.Public(), Certificate: b, Data: data.Encode()}
-	p.Signature = c.invite.Sign(format.DomainJoin, c.thread[:], log[:], b)
+	p := &format.Control{Op: format.OpJoin, Invite: c.owner[1].id.Hash, Certificate: b, Data: data.Encode()}
+	p.Signature = c.invite.Sign(format.DomainJoin, c.thread[:], log[:], b, p.Data)
 	return controlRecord{id: c.id(log, 1, n), time: clock.Time(1000 + n), device: device, parents: parents, payload: p}
 }
 
@@ -104,7 +104,7 @@ func TestUselessJoinsKeepNobodyOut(t *testing.T) {
 	for _, j := range c.joins {
 		add(t, g, j)
 	}
-	named := g.namedInJoin(c.invite.Public())
+	named := g.namedInJoin(c.owner[1].id.Hash)
 	if len(named) > format.MaxControlHeads || !slices.IsSortedFunc(named, format.CompareHashes) {
 		t.Fatalf("%d heads, sorted %v", len(named), slices.IsSortedFunc(named, format.CompareHashes))
 	}

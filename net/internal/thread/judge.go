@@ -20,6 +20,7 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 			return false, nil
 		}
 		t.graph.add(r.control)
+		delete(t.wanted, r.id.Hash)
 		w.res.Control = true
 		b.done = r.id
 		w.dirty[b] = l
@@ -57,6 +58,9 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 // judgeControl returns why a control record has to wait, or "".
 func (t *Thread) judgeControl(c *controlRecord) string {
 	if p, lacks := t.graph.lacks(c); lacks {
+		if t.graph.state().standing[c.id.Log] != nil {
+			t.want(p)
+		}
 		return fmt.Sprintf("unknown control record %x", p[:4])
 	}
 	if t.env.clock.Check(c.time) != nil {
@@ -71,6 +75,9 @@ func (t *Thread) judgeControl(c *controlRecord) string {
 func (t *Thread) judgeData(r *verifiedRecord) (wait string, refuse error) {
 	for _, h := range r.header.Control {
 		if !t.graph.has(h) {
+			if _, member := t.graph.state().logs[r.id.Log]; member {
+				t.want(h)
+			}
 			return fmt.Sprintf("unknown control record %x", h[:4]), nil
 		}
 	}
@@ -108,6 +115,7 @@ func (w *ingestTx) settle() error {
 	t := w.t
 	for {
 		known := len(t.graph.records)
+		t.wantedMore = false
 		for _, l := range slices.Clone(t.byNum) {
 			for _, b := range slices.Clone(l.branches) {
 				if err := w.settleBranch(l, b); err != nil {
@@ -124,7 +132,7 @@ func (w *ingestTx) settle() error {
 				t.env.log.Info("a run that had waited is refused", "thread", t.id.String(), "record", rej.ID.String(), "kind", string(rej.kind), "reason", rej.Reason)
 			}
 		}
-		if len(t.graph.records) == known {
+		if len(t.graph.records) == known && !t.wantedMore {
 			return nil
 		}
 	}

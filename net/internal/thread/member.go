@@ -44,21 +44,19 @@ func (t *Thread) Member(device keys.PublicKey) (Member, bool) {
 	return *m, true
 }
 
-// Writer returns the identity of the device that writes a log; ok is false if
-// the device is no member. A device has one identity in a thread (see join), so
-// the answer is the same on every replica that has the log's records.
+// Writer returns the identity that a log is written by; ok is false if no member
+// announced it. It is the same on every replica that has the log's records.
 func (t *Thread) Writer(log clock.LogID) (identity keys.PublicKey, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l := t.logs[log]
-	if l == nil {
-		return identity, false
+	s := t.graph.state()
+	if l, ok := s.logs[log]; ok {
+		return l.identity, true
 	}
-	m := t.graph.state().members[l.desc.Device]
-	if m == nil {
-		return identity, false
+	if m := s.standing[log]; m != nil {
+		return m.Identity, true
 	}
-	return m.Identity, true
+	return identity, false
 }
 
 // Self returns the identity of this device, as others see it in the thread.

@@ -71,20 +71,23 @@ type Thread struct {
 		log clock.LogID // that ownCovered found to go on
 		n   int         // after so many checkpoints
 	}
-	arrivals  int64 // number of the last arrival
-	flushedTo int64 // -1 until the first Flushed or Attach
-	pending   []arrivalRef
-	cache     arrivalCache
-	parked    parkedRuns
-	refused   []Refusal
-	attached  *Attachment
-	grew      bell.Bell // rung when tips, what is sendable or what is ackable change
-	dirty     bool      // something is committed that is not synced
-	syncing   bool      // the goroutine that syncs runs
-	wakeAt    clock.Time
-	waker     *time.Timer
-	closed    bool
-	ended     chan struct{} // closed with the thread
+	arrivals   int64 // number of the last arrival
+	flushedTo  int64 // -1 until the first Flushed or Attach
+	pending    []arrivalRef
+	cache      arrivalCache
+	parked     parkedRuns
+	wanted     map[clock.Hash]bool // control records that members name and that are not held
+	wantedMore bool                // since what is parked was looked at
+	refused    []Refusal
+	attached   *Attachment
+	grew       bell.Bell // rung when tips, what is sendable or what is ackable change
+	revived    bell.Bell // rung when what was refused of devices that waited is not any more
+	dirty      bool      // something is committed that is not synced
+	syncing    bool      // the goroutine that syncs runs
+	wakeAt     clock.Time
+	waker      *time.Timer
+	closed     bool
+	ended      chan struct{} // closed with the thread
 
 	wg sync.WaitGroup // the goroutines that sync and wake
 }
@@ -104,6 +107,18 @@ type Waiting struct {
 	First  clock.RecordID // the one that the others wait behind
 	Count  int
 	Reason string
+}
+
+// Revived returns a channel that is closed when devices that waited are let in: what
+// peers sent of theirs before was refused, and is asked for again.
+func (t *Thread) Revived() <-chan struct{} { return t.revived.Wait() }
+
+// tellRevived rings revived if something was let in; mu is held.
+func (t *Thread) tellRevived() {
+	if t.graph.revives {
+		t.graph.revives = false
+		t.revived.Ring()
+	}
 }
 
 // ID returns the thread's ID.

@@ -243,6 +243,8 @@ func TestTwoMembersAndARelayExchange(t *testing.T) {
 	mustPull(t, tr, tb)
 	mustPull(t, ta, tr)
 	wantPayloads(t, ta, "one", "two", "three", "four")
+	mustPull(t, tr, ta) // the invite is used up: its close
+	mustPull(t, tb, tr)
 	for _, th := range []*Thread{tb, tr} {
 		if !slices.Equal(th.ackable(), ta.ackable()) || !slices.Equal(th.Tips(), ta.Tips()) || !slices.Equal(th.Sendable(), ta.Tips()) {
 			t.Fatalf("got %v, %v, %v, want %v", th.Tips(), th.ackable(), th.Sendable(), ta.Tips())

@@ -1,0 +1,291 @@
+package thread
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store/engines"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// Each test is what somebody tried that knows the protocol and has every secret that it
+// could have: forged records are made as an honest device makes its own, with clocks and
+// hashes of the attacker's choice.
+
+// lateNode returns a node whose wall clock is ahead by what late says.
+func lateNode(t testing.TB, late *time.Duration) *testNode {
+	t.Helper()
+	s, err := engines.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := nodeOn(t, s, t.TempDir(), keys.NewDevice(), nil)
+	n.env.clock = &clock.Clock{Wall: func() time.Time { return time.Now().Add(*late) }}
+	return n
+}
+
+// fromStranger pulls what from has as from a peer that is no member and no relay.
+func fromStranger(t testing.TB, to, from *Thread) {
+	t.Helper()
+	if err := errors.Join(from.settleSync(), to.settleSync()); err != nil {
+		t.Fatal(err)
+	}
+	for _, control := range []bool{true, false} {
+		for _, tip := range from.Sendable() {
+			if from.IsControl(tip.Log) != control || to.Has(tip) {
+				continue
+			}
+			r, err := from.ReadRun(tip, from.Start(tip.Log), 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var rejected *Rejection
+			if _, err := to.IngestFromStranger(t.Context(), r); err != nil && !errors.As(err, &rejected) {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Whoever has the secret of an invite of two uses makes joins whose hashes come first,
+// and voids nobody: who was let in before stays, and the forged ones wait.
+func TestAttackForgedJoins(t *testing.T) {
+	c := newCrowd(t, 200, false)
+	invite := c.owner[1].id.Hash
+	honest := c.joins[len(c.joins)-2:]
+	for i := range honest {
+		honest[i].id.Hash[0] = 0xff // last by hash
+	}
+	listed := []clock.Hash{honest[0].id.Hash, honest[1].id.Hash}
+	slices.SortFunc(listed, format.CompareHashes)
+	g := c.graph(t)
+	for _, j := range honest {
+		add(t, g, j)
+	}
+	closing := controlRecord{
+		id: c.id(c.owner[0].id.Log, 3, 3), time: 1 << 40, device: c.owner[0].device,
+		parents: []clock.Hash{invite}, payload: &format.Control{Op: format.OpClose, Invite: invite, Joins: listed},
+	}
+	forged := c.joins[:len(c.joins)-2]
+	for i, j := range forged {
+		if i == len(forged)/2 {
+			add(t, g, closing)
+		}
+		add(t, g, j)
+	}
+	s := g.state()
+	if len(s.members) != 3 || len(s.waiting) != len(forged) || len(s.void) != len(forged) {
+		t.Fatalf("%d members, %d wait, %d logs void", len(s.members), len(s.waiting), len(s.void))
+	}
+	for _, j := range honest {
+		if s.members[j.device] == nil {
+			t.Error("an honest member is void")
+		}
+	}
+}
+
+// A member that joins again, by the same invite under another identity or log, does not
+// void its own first join, nor what it wrote.
+func TestAttackOwnJoinVoided(t *testing.T) {
+	c := newCrowd(t, 2, false)
+	first, second := c.joins[0], c.joins[1]
+	second.device, second.id.Hash = first.device, clock.Hash{} // first by hash
+	second.time = first.time - 1                               // and by clock
+	second.checked = true                                      // its signatures are of the other device
+	g := c.graph(t)
+	first.id.Hash[0] = 0xff
+	add(t, g, first)
+	add(t, g, second)
+	s := g.state()
+	if s.standing[first.id.Log] == nil || s.void[g.records[g.index[first.id.Hash]].log] {
+		t.Fatal("the first join does not stand")
+	}
+	closing := controlRecord{
+		id: c.id(c.owner[0].id.Log, 3, 3), time: 1 << 40, device: c.owner[0].device, parents: []clock.Hash{c.owner[1].id.Hash},
+		payload: &format.Control{Op: format.OpClose, Invite: c.owner[1].id.Hash, Joins: []clock.Hash{first.id.Hash}},
+	}
+	add(t, g, closing)
+	if s = g.state(); s.standing[first.id.Log] == nil || len(s.void) > 1 || s.void[g.records[g.index[first.id.Hash]].log] {
+		t.Fatal("the first join does not stand once the invite is closed")
+	}
+}
+
+// An owner who came by an invite closes it and lists only itself: those who came by it,
+// too, are its equals and stay.
+func TestAttackCloseOfEquals(t *testing.T) {
+	c := newCrowd(t, 2, false)
+	c.owner[1].payload.Role = format.RoleOwner
+	g := c.graph(t)
+	for _, j := range c.joins {
+		add(t, g, j)
+	}
+	x := c.joins[0]
+	add(t, g, controlRecord{
+		id: c.id(x.id.Log, 2, 3), time: 1 << 40, device: x.device, parents: []clock.Hash{x.id.Hash}, rank: 1,
+		payload: &format.Control{Op: format.OpClose, Invite: c.owner[1].id.Hash, Joins: []clock.Hash{x.id.Hash}},
+	})
+	s := g.state()
+	if len(s.members) != 3 || len(s.waiting) != 0 {
+		t.Fatalf("%d members, %d wait", len(s.members), len(s.waiting))
+	}
+	if _, err := g.openInvite(c.invite.Public(), 0); !errors.Is(err, ErrInvite) {
+		t.Errorf("got %v: an owner's close shuts the doors", err)
+	}
+}
+
+// A stranger with the URL of an expired invite dates its join to the invite and lets the
+// owner pull it: it gets nothing, and nothing of it is kept.
+func TestAttackExpiredInvite(t *testing.T) {
+	var late time.Duration
+	o, x, m := lateNode(t, &late), newMemoryNode(t), newMemoryNode(t)
+	to := o.create(t)
+	o.write(t, to, "one")
+	inv := o.invite(t, to, InviteOptions{Expires: time.Hour, Uses: -1})
+	tm := m.join(t, to, inv)
+	mustPull(t, to, tm)
+	tx := x.join(t, tm, inv) // by its own clock in time, as far as anybody can tell
+	x.write(t, tx, "of a stranger")
+	late = 2 * time.Hour
+	before := to.Counts()
+	fromStranger(t, to, tx)
+	if len(to.Members()) != 2 || to.Counts() != before {
+		t.Fatalf("members %v; %+v, before %+v", to.Members(), to.Counts(), before)
+	}
+	// A member lets it in: as long as the invite is not closed, its word counts.
+	mustPull(t, tm, tx)
+	m.write(t, tm, "after the stranger's join")
+	if _, err := tm.appendControl(t.Context(), &format.Control{Op: format.OpLog, Data: newData(m)}); err != nil {
+		t.Fatal(err)
+	}
+	mustPull(t, to, tm)
+	if len(to.Members()) != 3 {
+		t.Fatalf("%d members, want the one that a member names", len(to.Members()))
+	}
+}
+
+func newData(n *testNode) []byte {
+	d := format.NewDescriptor(n.env.self(), format.KindData)
+	return d.Encode()
+}
+
+// An expired device certificate passes no door.
+func TestAttackExpiredCertificate(t *testing.T) {
+	var late time.Duration
+	o := lateNode(t, &late)
+	s, err := engines.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	device := keys.NewDevice()
+	cert, err := keys.NewIdentity().Certify(device.Public(), keys.CertifyOptions{Issued: time.Now(), Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := nodeOn(t, s, t.TempDir(), device, cert)
+	to := o.create(t)
+	inv := o.invite(t, to, InviteOptions{Expires: -1})
+	tx := x.join(t, to, inv)
+	late = 2 * time.Hour
+	fromStranger(t, to, tx)
+	if len(to.Members()) != 1 {
+		t.Fatalf("members %v", to.Members())
+	}
+	late = 0
+	fromStranger(t, to, tx)
+	if len(to.Members()) != 2 {
+		t.Fatalf("members %v, want it while the certificate is valid", to.Members())
+	}
+}
+
+// A used-up invite is closed by the device that made it; who comes later waits until an
+// owner admits it, and then counts with all that it wrote, on every replica.
+func TestLateJoinIsAdmitted(t *testing.T) {
+	o, a, b := newMemoryNode(t), newMemoryNode(t), newMemoryNode(t)
+	to := o.create(t)
+	inv := o.invite(t, to, InviteOptions{})
+	ta, tb := a.join(t, to, inv), b.join(t, to, inv)
+	a.write(t, ta, "of a")
+	b.write(t, tb, "of b")
+	mustPull(t, to, ta)
+	if i := to.Invites(); len(i) != 1 || !i[0].Closed || i[0].Used != 1 {
+		t.Fatalf("invites %+v, want it closed", i)
+	}
+	if err := pull(t.Context(), to, tb, 1<<20); !errors.Is(err, ErrNotMember) {
+		t.Fatalf("got %v of the data of a device that waits", err)
+	}
+	w := to.WaitingJoins()
+	if len(w) != 1 || w[0].Device != b.env.self() {
+		t.Fatalf("got %+v", w)
+	}
+	mustPull(t, ta, to)
+	mustPull(t, tb, to)
+	if _, err := appendAll(b.env, tb, "while it waits"); !errors.Is(err, ErrNotMember) {
+		t.Fatalf("got %v of a write of a device that waits", err)
+	}
+	revived := to.Revived()
+	if err := ta.Admit(t.Context(), w[0].Join); !errors.Is(err, ErrNotMember) {
+		t.Fatalf("got %v: only owners admit", err)
+	}
+	if err := to.Admit(t.Context(), clock.Hash{1}); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("got %v of a join that nobody made", err)
+	}
+	if err := to.Admit(t.Context(), w[0].Join); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-revived:
+	default:
+		t.Error("nobody is told that what was refused is not any more")
+	}
+	for _, p := range [][2]*Thread{{to, tb}, {ta, to}, {tb, to}, {ta, tb}, {to, ta}, {tb, ta}} {
+		mustPull(t, p[0], p[1])
+	}
+	b.write(t, tb, "at last")
+	mustPull(t, to, tb)
+	mustPull(t, ta, tb)
+	for _, th := range []*Thread{to, ta, tb} {
+		if len(th.Members()) != 3 || len(th.WaitingJoins()) != 0 || len(th.Refused()) != 0 {
+			t.Errorf("members %v, waiting %v, refused %v", th.Members(), th.WaitingJoins(), th.Refused())
+		}
+		wantCounted(t, th, "of a", "of b", "at last")
+	}
+}
+
+// An invite that expired is closed a day later by its maker, two days later by another
+// owner: a member cannot bring anybody in by it any more.
+func TestExpiredInvitesAreClosed(t *testing.T) {
+	var late time.Duration
+	o, a, x := lateNode(t, &late), newMemoryNode(t), newMemoryNode(t)
+	to := o.create(t)
+	inv := o.invite(t, to, InviteOptions{Expires: time.Hour, Uses: -1})
+	ta := a.join(t, to, inv)
+	mustPull(t, to, ta)
+	for _, step := range []struct {
+		late   time.Duration
+		closed bool
+	}{{2 * time.Hour, false}, {24 * time.Hour, false}, {25*time.Hour + time.Minute, true}} {
+		late = step.late
+		if err := to.CloseExpired(); err != nil {
+			t.Fatal(err)
+		}
+		if i := to.Invites()[0]; i.Closed != step.closed || i.Used != 1 {
+			t.Fatalf("after %s: %+v", step.late, i)
+		}
+	}
+	tx := x.join(t, ta, inv) // its clock and the member's are wrong, or it lies
+	mustPull(t, ta, tx)
+	mustPull(t, to, tx) // even from a member
+	if len(to.Members()) != 2 || len(to.WaitingJoins()) != 1 {
+		t.Fatalf("members %v, waiting %v", to.Members(), to.WaitingJoins())
+	}
+	var r *Rejection
+	x.write(t, tx, "more")
+	if err := pull(t.Context(), to, tx, 1<<20); !errors.As(err, &r) || r.Kind() != fault.Void || r.Hostile() {
+		t.Fatalf("got %v of what a device that waits writes", err)
+	}
+}
