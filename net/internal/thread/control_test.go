@@ -263,7 +263,7 @@ func TestControlFoldIsTheSameInEveryOrder(t *testing.T) {
 		again := newControlState()
 		again.rank(want.records)
 		for _, i := range want.order() {
-			again.apply(want, want.records[i])
+			again.apply(want.records[i])
 		}
 		g := *want
 		g.folded = again

@@ -101,7 +101,7 @@ func (g *controlGraph) state() *controlState {
 		g.folded = newControlState()
 		g.folded.rank(g.records)
 		for _, i := range g.order() {
-			g.folded.apply(g, g.records[i])
+			g.folded.apply(g.records[i])
 		}
 	}
 	return g.folded
@@ -214,9 +214,9 @@ func (g *controlGraph) ancestors(from []clock.Hash) (all []int) {
 	return all
 }
 
-// add takes c, which check has passed, into the graph. A record that has seen all others
-// and changes nothing about them is applied on top; any other has the graph folded again
-// when the state is asked for next, so once for many.
+// add takes c, which check has passed, into the graph. A record that decides nothing of
+// others is applied on top; any other has the graph folded again when the state is asked
+// for next, so once for many.
 func (g *controlGraph) add(c *controlRecord) {
 	if g.has(c.id.Hash) {
 		return
@@ -252,10 +252,14 @@ func (g *controlGraph) add(c *controlRecord) {
 			return listed
 		})
 	}
-	if last && g.folded != nil && !decides {
-		g.folded.apply(g, c)
-	} else {
+	ordered := c.payload.Op == format.OpOpen || c.payload.Op == format.OpCheckpoint // their lists are
+	if g.folded == nil || decides || ordered && !last {
 		g.folded = nil
+		return
+	}
+	twofold := len(g.folded.twofold)
+	if g.folded.apply(c); len(g.folded.twofold) != twofold {
+		g.folded = nil // which of the announcements is listed as refused depends on their order
 	}
 }
 

@@ -148,7 +148,7 @@ func (s *controlState) admits(join *controlRecord) bool {
 
 // apply folds one record; one that is refused at its place changes nothing but
 // the list of refusals.
-func (s *controlState) apply(g *controlGraph, c *controlRecord) {
+func (s *controlState) apply(c *controlRecord) {
 	if c.id.Seq == 1 && s.standing[c.id.Log] == nil {
 		s.stand(c) // on top of what was ranked
 	}

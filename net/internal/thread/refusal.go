@@ -6,6 +6,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // A Refusal is a record that is kept and has no effect, and why.
@@ -16,11 +17,13 @@ type Refusal struct {
 }
 
 // Refused returns the records that are kept and have no effect, control records
-// first.
+// first, by hash.
 func (t *Thread) Refused() []Refusal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return append(slices.Clone(t.graph.state().refused), t.refused...)
+	control := slices.Clone(t.graph.state().refused)
+	slices.SortFunc(control, func(a, b Refusal) int { return format.CompareHashes(a.ID.Hash, b.ID.Hash) })
+	return append(control, t.refused...)
 }
 
 // refusalRow is a refusal as it is kept: the reason is cut at 1 KiB, as a peer's text
