@@ -174,6 +174,7 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 		return fmt.Errorf("follow identities: %w", err)
 	}
 	h.run(func() { h.watchIdentities(identities) })
+	h.run(h.closeExpired)
 	h.mu.Lock()
 	for _, s := range h.shares {
 		h.begin(s)

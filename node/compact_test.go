@@ -180,8 +180,8 @@ func TestCompactByRelay(t *testing.T) {
 	b = w.deviceIn(homeB, w.options)
 	w.becomes(b, "atlas", "identical")
 	w.becomes(c, "atlas", "identical")
-	want := info(t, b, "atlas")
-	waitHash(t, c, "atlas", want)
+	want := info(t, c, "atlas")
+	waitHash(t, b, "atlas", want) // b may have been identical before it had all
 	d, err := c.Database(ctx, "atlas")
 	if err != nil {
 		t.Fatal(err)

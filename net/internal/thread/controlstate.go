@@ -33,6 +33,7 @@ type controlState struct {
 	name    string
 	logs    map[clock.LogID]announcedLog
 	void    map[clock.LogID]bool // data logs that nobody with the right to it announced
+	twofold map[clock.LogID]bool // data logs that a device announced under two identities
 	refused []Refusal
 	waiting []WaitingJoin
 
@@ -57,7 +58,7 @@ type WaitingJoin struct {
 
 func newControlState() *controlState {
 	return &controlState{
-		logs: map[clock.LogID]announcedLog{}, void: map[clock.LogID]bool{},
+		logs: map[clock.LogID]announcedLog{}, void: map[clock.LogID]bool{}, twofold: map[clock.LogID]bool{},
 		standing: map[clock.LogID]*Member{}, members: map[keys.PublicKey]*Member{},
 		invites: map[clock.Hash]*InviteInfo{}, closed: map[clock.Hash]int{}, listed: map[clock.Hash]int{},
 	}
@@ -238,6 +239,14 @@ func (s *controlState) announce(c *controlRecord, by *Member) error {
 	ok := c.data.Kind == format.KindData || c.data.Kind == format.KindSnapshot && c.payload.Op == format.OpLog
 	if !ok || c.data.Device != c.device {
 		return fault.Of(ErrNotMember, "announces a log that is not a data log of its device")
+	}
+	if was, ok := s.logs[c.log]; ok && was.identity != by.Identity {
+		s.twofold[c.log] = true
+	}
+	if s.twofold[c.log] {
+		// Whose it is would depend on which announcement came first: it is nobody's.
+		delete(s.logs, c.log)
+		return fault.Of(ErrNotMember, "announces a log of its device that another of its identities announced")
 	}
 	if was, ok := s.logs[c.log]; !ok || c.time < was.at {
 		s.logs[c.log] = announcedLog{device: c.device, identity: by.Identity, at: c.time}

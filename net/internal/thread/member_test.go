@@ -37,6 +37,12 @@ func TestADeviceOfTwoIdentities(t *testing.T) {
 		if len(s.refused) != 0 || len(s.void) != 0 || s.logs[before].identity != first || s.logs[again].identity != w.identity(2) {
 			t.Fatalf("got %s, %v", describe(g), s.refused)
 		}
+		// Under both identities the first log is nobody's, in whatever order they come.
+		w.add(2, all(), &format.Control{Op: format.OpLog, Data: w.records[2].payload.Data})
+		w.add(1, g, &format.Control{Op: format.OpLog, Data: w.records[2].payload.Data})
+		if s = all().state(); !s.void[before] || s.logs[before].identity != (keys.PublicKey{}) || s.void[again] {
+			t.Fatalf("got %s, %v", describe(all()), s.refused)
+		}
 	})
 }
 

@@ -18,14 +18,14 @@ import (
 // A home that an earlier build of the same format version wrote opens, to the same
 // state hash and bucket root, and takes writes. The home holds a collection with a
 // rule, a unique attempt that failed, a text index, updates, deletions and a bucket.
-func TestHomeOfVersion1(t *testing.T) {
+func TestHomeOfVersion2(t *testing.T) {
 	const (
 		hash = "8e4ee9baa7dcc7b8165633b713f5864d1f6713ad69b0929e09f14734084e9599"
 		root = "bafybeihqugnpv5i5ppnlhfg44vw4td32f3fgnawgufrpelcioyvfg3ue7e"
 	)
 	ctx := t.Context()
 	home := t.TempDir()
-	unpack(t, "../testdata/homes/v1.tar.gz", home)
+	unpack(t, "../testdata/homes/v2.tar.gz", home)
 	n, err := node.Open(ctx, node.Config{Home: home})
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,61 @@
+package net
+
+import "time"
+
+// closeEvery is how often a host looks for invites whose end is long past.
+const closeEvery = 10 * time.Minute
+
+// closeExpired closes the invites of this host's threads that expired long ago, as far
+// as it is caught up: a device that has not heard of those who came in time does not
+// leave them out.
+func (h *Host) closeExpired() {
+	t := time.NewTicker(closeEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-h.ctx.Done():
+			return
+		}
+		h.closeDue()
+	}
+}
+
+// closeDue is one look of closeExpired.
+func (h *Host) closeDue() {
+	h.mu.Lock()
+	var due []*share
+	for _, s := range h.shares {
+		if !s.relay && s.caughtUp() {
+			due = append(due, s)
+		}
+	}
+	h.mu.Unlock()
+	for _, s := range due {
+		if err := s.thread.CloseExpired(); err != nil && s.ctx.Err() == nil {
+			h.log.Warn("an expired invite is not closed", "thread", s.thread.ID(), "error", err)
+		}
+	}
+}
+
+// caughtUp reports whether this host has all that a relay in use has, or two other
+// members, or all others where no relay is in use. The caller holds h.mu.
+func (s *share) caughtUp() bool {
+	relays, members, usesRelays := 0, 0, false
+	for p, l := range s.links {
+		l.mu.Lock()
+		up := l.pulling && l.caughtUp
+		l.mu.Unlock()
+		switch r := s.host.peers[p]; {
+		case s.usesRelay(p):
+			usesRelays = true
+			if up {
+				relays++
+			}
+		case up && r != nil && s.members[r.device]:
+			members++
+		}
+	}
+	others := len(s.members) - 1
+	return relays > 0 || members >= 2 || !usesRelays && members >= others
+}
