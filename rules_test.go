@@ -181,12 +181,13 @@ func TestWallsInsideNet(t *testing.T) {
 func TestWallsInsideNode(t *testing.T) {
 	surface := []string{"node", "node/api", "node/internal/chunks", "node/transfer", "db", "buckets", "inbox", "keys", "internal/clock", "internal/fault"}
 	rooms := map[string][]string{
-		"node":          {"node/internal/homenote", "net", "db", "buckets", "inbox", "keys", "internal"},
+		"node":          {"node/internal/homelock", "node/internal/homenote", "net", "db", "buckets", "inbox", "keys", "internal"},
 		"node/api":      {},
 		"node/transfer": {"db", "internal/fault"},
 		"node/client":   {"node", "node/internal/chunks", "buckets", "db", "keys", "internal/fault"},
 
 		"node/internal/chunks":   {"node/api"},
+		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal"},
 	}
 	goFiles(t, func(path string, file *ast.File) {

@@ -176,12 +176,19 @@ func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, ge
 		}
 		req.Resource.Owner, req.Resource.Account = s.thread.Owner(), s.account
 		if m, ok := s.thread.Member(device); ok {
-			req.Resource.Member = g.credential != nil && g.credential.Certificate != nil && m.Identity == g.credential.Certificate.Identity
+			req.Resource.Member = g.of(m.Identity)
+		} else if w, ok := s.thread.WaitingJoin(device); ok { // it hears that it waits, and when it does no more
+			req.Resource.Member = g.of(w.Identity)
 		} else if len(g.invite) == len(keys.PublicKey{}) {
 			req.Resource.Member = s.thread.InviteOpen(keys.PublicKey(g.invite), clock.At(h.now())) == nil
 		}
 	}
 	return h.opt.Gate.Decide(req)
+}
+
+// of reports whether what is shown is an identity's.
+func (g *grant) of(identity keys.PublicKey) bool {
+	return g.credential != nil && g.credential.Certificate != nil && g.credential.Certificate.Identity == identity
 }
 
 // revoke ends a peer's permission, if it has one, and tells it when out is not
@@ -391,6 +398,7 @@ func (h *Host) admit(l *link, invite []byte) (a access, why refusal, hold bool) 
 		return accessNone, refusal{CodeUnknownThread, "The peer no longer holds the thread."}, false
 	}
 	_, member := s.thread.Member(r.device)
+	_, waits := s.thread.WaitingJoin(r.device)
 	var err error
 	proved := !member && len(invite) == len(keys.PublicKey{})
 	if proved {
@@ -399,6 +407,8 @@ func (h *Host) admit(l *link, invite []byte) (a access, why refusal, hold bool) 
 	switch {
 	case s.relay && granted && member, !s.relay && (member || asked):
 		return accessAll, refusal{}, true
+	case waits && (granted || !s.relay): // it passed a door: it hears who admits it
+		return accessControl, refusal{}, true
 	case proved && err == nil:
 		return accessControl, refusal{}, true
 	case proved:

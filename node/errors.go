@@ -1,11 +1,14 @@
 package node
 
-import "github.com/weftdb/weft/internal/fault"
+import (
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node/internal/homelock"
+)
 
 // Reported when a node opens.
 var (
 	// ErrHomeInUse reports a home that another process has open.
-	ErrHomeInUse = fault.New(fault.HomeInUse, "the home is in use by another process")
+	ErrHomeInUse = homelock.ErrHeld
 	// ErrInUse reports an address at which another process listens.
 	ErrInUse = fault.New(fault.AddressInUse, "the address is in use by another process")
 	// ErrNewerHome reports a home that a newer release wrote.

@@ -18,6 +18,7 @@ import (
 	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/node/internal/homelock"
 )
 
 // homeVersion is the layout and the formats that this release writes and reads. Version 1
@@ -93,7 +94,7 @@ func waitLock(ctx context.Context, path string, wait time.Duration) (*os.File, e
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for {
-		f, err := lockFile(path)
+		f, err := homelock.Take(path)
 		if !errors.Is(err, ErrHomeInUse) {
 			return f, err
 		}

@@ -22,7 +22,7 @@ import (
 const maxLine = 1 << 20
 
 func (a *app) dbCommand() *cobra.Command {
-	return newGroup("db", "Manage databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbJoin(), a.dbCompact(), a.dbRemove(), a.dbImport())
+	return newGroup("db", "Manage databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbInvites(), a.dbRevoke(), a.dbJoin(), a.dbMembers(), a.dbAdmit(), a.dbCompact(), a.dbRemove(), a.dbImport())
 }
 
 type databaseOutput struct {
@@ -116,13 +116,21 @@ type peerOutput struct {
 }
 
 type statusOutput struct {
-	ID    string       `json:"id"`
-	Hash  string       `json:"hash"`
-	Peers []peerOutput `json:"peers"`
+	ID      string       `json:"id"`
+	Hash    string       `json:"hash"`
+	Peers   []peerOutput `json:"peers"`
+	Waiting int64        `json:"waiting"`        // other devices that wait to be admitted
+	Self    *joinOutput  `json:"self,omitempty"` // this device, if it waits
+
+	name string
 }
 
-func statusOf(m *weftv1.DatabaseStatusResponse) statusOutput {
-	out := statusOutput{ID: m.GetId(), Hash: hex.EncodeToString(m.GetHash()), Peers: []peerOutput{}}
+func statusOf(name string, m *weftv1.DatabaseStatusResponse) statusOutput {
+	out := statusOutput{ID: m.GetId(), Hash: hex.EncodeToString(m.GetHash()), Peers: []peerOutput{}, Waiting: m.GetWaiting(), name: name}
+	if w := m.GetSelf(); w != nil {
+		self := joinOf(w)
+		out.Self = &self
+	}
 	for _, p := range m.GetPeers() {
 		out.Peers = append(out.Peers, peerOutput{
 			p.GetPeer(), p.GetRole(), p.GetState(), p.GetBehind(), p.GetAhead(), p.GetCode(), p.GetReason(), when(p.GetSince()),
@@ -169,6 +177,7 @@ func (s statusOutput) String() string {
 func (a *app) printStatus(out statusOutput) error {
 	return a.print(out, func(w io.Writer) {
 		fmt.Fprintf(w, "state hash %s\n", out.Hash)
+		out.printWaiting(w)
 		if len(out.Peers) == 0 {
 			fmt.Fprintln(w, "no peers: add a relay with weft relay add, or a device with weft db invite")
 			return
@@ -194,7 +203,7 @@ func (a *app) dbStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printStatus(statusOf(r.Msg))
+			return a.printStatus(statusOf(args[0], r.Msg))
 		})
 	cmd.Flags().StringVar(&wait, "wait", "", "wait until every relay and connected member is in this state: identical, behind, ahead, diverged, refused, waiting or unreachable")
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait")
@@ -215,7 +224,7 @@ func (a *app) waitStatus(ctx context.Context, c *client.Client, m *weftv1.Databa
 	}
 	var last statusOutput
 	for stream.Receive() {
-		last = statusOf(stream.Msg())
+		last = statusOf(m.GetName(), stream.Msg())
 		if last.all(state) {
 			cancel()
 			_ = stream.Close()
@@ -249,8 +258,11 @@ func (a *app) dbInvite() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			url := r.Msg.GetUrl()
-			return a.print(map[string]string{"url": url}, func(w io.Writer) { fmt.Fprintln(w, url) })
+			out := struct {
+				URL string `json:"url"`
+				ID  string `json:"id"`
+			}{r.Msg.GetUrl(), r.Msg.GetId()}
+			return a.print(out, func(w io.Writer) { fmt.Fprintln(w, out.URL) })
 		})
 	f := cmd.Flags()
 	f.StringVar(&m.Role, "role", "writer", "role of whoever joins: writer or owner")

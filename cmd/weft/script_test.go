@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weft": main}
 //	private FILE…        only its owner can read these files
 //	cut TO FROM N        TO is the first N bytes of FROM
 //	sub FROM TO OLD NEW  TO is FROM with NEW for OLD
+//	until TEXT CMD…      run a command until it says something that matches TEXT
 //	flip STORE           flip a bit in the first record of each MANIFEST of a store
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -48,7 +50,7 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"home": cmdHome, "daemon": cmdDaemon, "end": cmdEnd, "let": cmdLet, "same": cmdSame, "private": cmdPrivate, "cut": cmdCut, "sub": cmdSub, "flip": cmdFlip,
+			"home": cmdHome, "daemon": cmdDaemon, "end": cmdEnd, "let": cmdLet, "same": cmdSame, "private": cmdPrivate, "cut": cmdCut, "sub": cmdSub, "flip": cmdFlip, "until": cmdUntil,
 		},
 	})
 }
@@ -270,4 +272,18 @@ func cmdFlip(ts *testscript.TestScript, neg bool, args []string) {
 		b[12] ^= 4
 		ts.Check(os.WriteFile(name, b, 0o600))
 	}
+}
+
+// cmdUntil waits for what nothing else in a story tells the time of.
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 2, "until TEXT CMD…")
+	text, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		_ = ts.Exec(args[1], args[2:]...) // what it says counts
+		if text.MatchString(ts.ReadFile("stdout") + ts.ReadFile("stderr")) {
+			return
+		}
+	}
+	ts.Fatalf("%q says nothing like %q:\n%s%s", args[1:], args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
 }

@@ -51,7 +51,7 @@ func (s databaseService) Info(ctx context.Context, r *connect.Request[weftv1.Dat
 }
 
 // statusMessage has the state hash as 32 bytes, not as text: it is compared, not read.
-func statusMessage(st node.DatabaseStatus) *weftv1.DatabaseStatusResponse {
+func (s databaseService) statusMessage(st node.DatabaseStatus) (*weftv1.DatabaseStatusResponse, error) {
 	out := &weftv1.DatabaseStatusResponse{Id: st.ID.String(), Hash: st.Hash[:]}
 	for _, p := range st.Peers {
 		out.Peers = append(out.Peers, &weftv1.PeerStatus{
@@ -59,7 +59,7 @@ func statusMessage(st node.DatabaseStatus) *weftv1.DatabaseStatusResponse {
 			Code: string(p.Code), Reason: p.Reason, Since: stamp(p.Since),
 		})
 	}
-	return out
+	return out, s.tellWaiting(st.Name, out)
 }
 
 // Status is also given of a database that is being rebuilt, as it is the way to see what
@@ -69,7 +69,11 @@ func (s databaseService) Status(ctx context.Context, r *connect.Request[weftv1.D
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(statusMessage(st)), nil
+	m, err := s.statusMessage(st)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(m), nil
 }
 
 // WatchStatus sends a status at once and after each change. Changes that come while one is
@@ -82,7 +86,11 @@ func (s databaseService) WatchStatus(ctx context.Context, r *connect.Request[wef
 		if err != nil {
 			return err
 		}
-		if err := out.Send(statusMessage(st)); err != nil {
+		m, err := s.statusMessage(st)
+		if err != nil {
+			return err
+		}
+		if err := out.Send(m); err != nil {
 			return err
 		}
 		select {
@@ -109,7 +117,11 @@ func (s databaseService) Invite(ctx context.Context, r *connect.Request[weftv1.I
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&weftv1.InviteResponse{Url: url}), nil
+	key, err := node.InviteKey(url)
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.InviteResponse{Url: url, Id: key.DID()}), nil
 }
 
 // Join returns when this device is a member. The records follow in the background, so a

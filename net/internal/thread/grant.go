@@ -153,6 +153,18 @@ func (t *Thread) WaitingJoins() []WaitingJoin {
 	return all
 }
 
+// WaitingJoin returns the join of a device that waits, and is no member by another.
+func (t *Thread) WaitingJoin(device keys.PublicKey) (WaitingJoin, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.graph.state()
+	i := slices.IndexFunc(s.waiting, func(w WaitingJoin) bool { return w.Device == device })
+	if i < 0 || s.members[device] != nil {
+		return WaitingJoin{}, false
+	}
+	return s.waiting[i], true
+}
+
 // mayGrant returns nil if this device may make and revoke invites now.
 func (t *Thread) mayGrant() error {
 	if m, ok := t.Member(t.env.self()); !ok || m.Role != format.RoleOwner {

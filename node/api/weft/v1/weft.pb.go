@@ -2073,6 +2073,8 @@ type DatabaseStatusResponse struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
 	Peers         []*PeerStatus          `protobuf:"bytes,3,rep,name=peers,proto3" json:"peers,omitempty"`
+	Waiting       int64                  `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"` // other devices that wait until an owner admits them
+	Self          *WaitingJoin           `protobuf:"bytes,5,opt,name=self,proto3" json:"self,omitempty"`        // this device, if it waits itself
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2124,6 +2126,20 @@ func (x *DatabaseStatusResponse) GetHash() []byte {
 func (x *DatabaseStatusResponse) GetPeers() []*PeerStatus {
 	if x != nil {
 		return x.Peers
+	}
+	return nil
+}
+
+func (x *DatabaseStatusResponse) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *DatabaseStatusResponse) GetSelf() *WaitingJoin {
+	if x != nil {
+		return x.Self
 	}
 	return nil
 }
@@ -2299,6 +2315,7 @@ func (x *InviteRequest) GetUses() int32 {
 type InviteResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Url           string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"` // a bearer secret
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`   // its public key, which names it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2340,6 +2357,643 @@ func (x *InviteResponse) GetUrl() string {
 	return ""
 }
 
+func (x *InviteResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type MembersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembersRequest) Reset() {
+	*x = MembersRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembersRequest) ProtoMessage() {}
+
+func (x *MembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
+func (*MembersRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *MembersRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type MembersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Members       []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"` // oldest first
+	Waiting       []*WaitingJoin         `protobuf:"bytes,2,rep,name=waiting,proto3" json:"waiting,omitempty"` // by their clocks
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MembersResponse) Reset() {
+	*x = MembersResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MembersResponse) ProtoMessage() {}
+
+func (x *MembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MembersResponse.ProtoReflect.Descriptor instead.
+func (*MembersResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *MembersResponse) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *MembersResponse) GetWaiting() []*WaitingJoin {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+type Member struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`         // peer ID of the device
+	Identity      string                 `protobuf:"bytes,2,opt,name=identity,proto3" json:"identity,omitempty"` // did:key
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`         // of the device
+	Role          string                 `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	Self          bool                   `protobuf:"varint,6,opt,name=self,proto3" json:"self,omitempty"` // it is this device
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Member) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Member) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *Member) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Member) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Member) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Member) GetSelf() bool {
+	if x != nil {
+		return x.Self
+	}
+	return false
+}
+
+// A WaitingJoin is a device whose invite was closed before its join was known.
+type WaitingJoin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`             // hash of its join's record, in hex
+	Peer          string                 `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`         // peer ID of the device
+	Identity      string                 `protobuf:"bytes,3,opt,name=identity,proto3" json:"identity,omitempty"` // did:key
+	Name          string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`         // of the device
+	Invite        string                 `protobuf:"bytes,5,opt,name=invite,proto3" json:"invite,omitempty"`     // ID of the invite
+	Time          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=time,proto3" json:"time,omitempty"`         // by the clock of the device
+	Self          bool                   `protobuf:"varint,7,opt,name=self,proto3" json:"self,omitempty"`        // it is this device
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitingJoin) Reset() {
+	*x = WaitingJoin{}
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitingJoin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitingJoin) ProtoMessage() {}
+
+func (x *WaitingJoin) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitingJoin.ProtoReflect.Descriptor instead.
+func (*WaitingJoin) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *WaitingJoin) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *WaitingJoin) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *WaitingJoin) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *WaitingJoin) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WaitingJoin) GetInvite() string {
+	if x != nil {
+		return x.Invite
+	}
+	return ""
+}
+
+func (x *WaitingJoin) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *WaitingJoin) GetSelf() bool {
+	if x != nil {
+		return x.Self
+	}
+	return false
+}
+
+type InvitesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InvitesRequest) Reset() {
+	*x = InvitesRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InvitesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InvitesRequest) ProtoMessage() {}
+
+func (x *InvitesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InvitesRequest.ProtoReflect.Descriptor instead.
+func (*InvitesRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *InvitesRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type InvitesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Invites       []*InviteInfo          `protobuf:"bytes,1,rep,name=invites,proto3" json:"invites,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InvitesResponse) Reset() {
+	*x = InvitesResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InvitesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InvitesResponse) ProtoMessage() {}
+
+func (x *InvitesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InvitesResponse.ProtoReflect.Descriptor instead.
+func (*InvitesResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *InvitesResponse) GetInvites() []*InviteInfo {
+	if x != nil {
+		return x.Invites
+	}
+	return nil
+}
+
+// An InviteInfo is what members know of an invite, which is not its secret.
+type InviteInfo struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // its public key, did:key
+	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	Uses          uint64                 `protobuf:"varint,3,opt,name=uses,proto3" json:"uses,omitempty"`      // 0: any number
+	Used          uint64                 `protobuf:"varint,4,opt,name=used,proto3" json:"used,omitempty"`      // joins that stand
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires,proto3" json:"expires,omitempty"` // none: never
+	State         string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`     // open, used up, expired, revoked, closed
+	Creator       string                 `protobuf:"bytes,7,opt,name=creator,proto3" json:"creator,omitempty"` // peer ID of the device that made it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InviteInfo) Reset() {
+	*x = InviteInfo{}
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InviteInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InviteInfo) ProtoMessage() {}
+
+func (x *InviteInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InviteInfo.ProtoReflect.Descriptor instead.
+func (*InviteInfo) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *InviteInfo) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *InviteInfo) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *InviteInfo) GetUses() uint64 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *InviteInfo) GetUsed() uint64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *InviteInfo) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *InviteInfo) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *InviteInfo) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
+}
+
+type RevokeInviteRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Invites       []string               `protobuf:"bytes,2,rep,name=invites,proto3" json:"invites,omitempty"` // IDs or unambiguous beginnings of 6 characters or more, or URLs
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeInviteRequest) Reset() {
+	*x = RevokeInviteRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeInviteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeInviteRequest) ProtoMessage() {}
+
+func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeInviteRequest.ProtoReflect.Descriptor instead.
+func (*RevokeInviteRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *RevokeInviteRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RevokeInviteRequest) GetInvites() []string {
+	if x != nil {
+		return x.Invites
+	}
+	return nil
+}
+
+type RevokeInviteResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeInviteResponse) Reset() {
+	*x = RevokeInviteResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeInviteResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeInviteResponse) ProtoMessage() {}
+
+func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeInviteResponse.ProtoReflect.Descriptor instead.
+func (*RevokeInviteResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
+}
+
+type AdmitRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Joins         []string               `protobuf:"bytes,2,rep,name=joins,proto3" json:"joins,omitempty"` // IDs or peer IDs, or unambiguous beginnings of 6 characters or more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitRequest) Reset() {
+	*x = AdmitRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitRequest) ProtoMessage() {}
+
+func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
+func (*AdmitRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *AdmitRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AdmitRequest) GetJoins() []string {
+	if x != nil {
+		return x.Joins
+	}
+	return nil
+}
+
+type AdmitResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitResponse) Reset() {
+	*x = AdmitResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitResponse) ProtoMessage() {}
+
+func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
+func (*AdmitResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
+}
+
 type JoinRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Url           string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
@@ -2350,7 +3004,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2362,7 +3016,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2375,7 +3029,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *JoinRequest) GetUrl() string {
@@ -2401,7 +3055,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2413,7 +3067,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2426,7 +3080,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *JoinResponse) GetDatabase() *Database {
@@ -2445,7 +3099,7 @@ type RemoveDatabaseRequest struct {
 
 func (x *RemoveDatabaseRequest) Reset() {
 	*x = RemoveDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2457,7 +3111,7 @@ func (x *RemoveDatabaseRequest) String() string {
 func (*RemoveDatabaseRequest) ProtoMessage() {}
 
 func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2470,7 +3124,7 @@ func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *RemoveDatabaseRequest) GetName() string {
@@ -2488,7 +3142,7 @@ type RemoveDatabaseResponse struct {
 
 func (x *RemoveDatabaseResponse) Reset() {
 	*x = RemoveDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2500,7 +3154,7 @@ func (x *RemoveDatabaseResponse) String() string {
 func (*RemoveDatabaseResponse) ProtoMessage() {}
 
 func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2513,7 +3167,7 @@ func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
 }
 
 type CompactDatabaseRequest struct {
@@ -2525,7 +3179,7 @@ type CompactDatabaseRequest struct {
 
 func (x *CompactDatabaseRequest) Reset() {
 	*x = CompactDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2537,7 +3191,7 @@ func (x *CompactDatabaseRequest) String() string {
 func (*CompactDatabaseRequest) ProtoMessage() {}
 
 func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2550,7 +3204,7 @@ func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CompactDatabaseRequest) GetName() string {
@@ -2577,7 +3231,7 @@ type CompactDatabaseResponse struct {
 
 func (x *CompactDatabaseResponse) Reset() {
 	*x = CompactDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2589,7 +3243,7 @@ func (x *CompactDatabaseResponse) String() string {
 func (*CompactDatabaseResponse) ProtoMessage() {}
 
 func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2602,7 +3256,7 @@ func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CompactDatabaseResponse) GetCut() bool {
@@ -2678,7 +3332,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +3344,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +3357,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RunRequest) GetDatabase() string {
@@ -2729,7 +3383,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2741,7 +3395,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2754,7 +3408,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RunResponse) GetReply() []byte {
@@ -2779,7 +3433,7 @@ type FindRequest struct {
 
 func (x *FindRequest) Reset() {
 	*x = FindRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2791,7 +3445,7 @@ func (x *FindRequest) String() string {
 func (*FindRequest) ProtoMessage() {}
 
 func (x *FindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2804,7 +3458,7 @@ func (x *FindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindRequest.ProtoReflect.Descriptor instead.
 func (*FindRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *FindRequest) GetDatabase() string {
@@ -2865,7 +3519,7 @@ type FindResponse struct {
 
 func (x *FindResponse) Reset() {
 	*x = FindResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +3531,7 @@ func (x *FindResponse) String() string {
 func (*FindResponse) ProtoMessage() {}
 
 func (x *FindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +3544,7 @@ func (x *FindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResponse.ProtoReflect.Descriptor instead.
 func (*FindResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *FindResponse) GetDocuments() [][]byte {
@@ -2911,7 +3565,7 @@ type InsertRequest struct {
 
 func (x *InsertRequest) Reset() {
 	*x = InsertRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2923,7 +3577,7 @@ func (x *InsertRequest) String() string {
 func (*InsertRequest) ProtoMessage() {}
 
 func (x *InsertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2936,7 +3590,7 @@ func (x *InsertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertRequest.ProtoReflect.Descriptor instead.
 func (*InsertRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *InsertRequest) GetDatabase() string {
@@ -2969,7 +3623,7 @@ type InsertResponse struct {
 
 func (x *InsertResponse) Reset() {
 	*x = InsertResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3635,7 @@ func (x *InsertResponse) String() string {
 func (*InsertResponse) ProtoMessage() {}
 
 func (x *InsertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3648,7 @@ func (x *InsertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertResponse.ProtoReflect.Descriptor instead.
 func (*InsertResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *InsertResponse) GetIds() [][]byte {
@@ -3019,7 +3673,7 @@ type UpdateRequest struct {
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3031,7 +3685,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3044,7 +3698,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *UpdateRequest) GetDatabase() string {
@@ -3107,7 +3761,7 @@ type UpdateResponse struct {
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3119,7 +3773,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3132,7 +3786,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *UpdateResponse) GetMatched() int64 {
@@ -3168,7 +3822,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3180,7 +3834,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3193,7 +3847,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *DeleteRequest) GetDatabase() string {
@@ -3233,7 +3887,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3245,7 +3899,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3258,7 +3912,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DeleteResponse) GetDeleted() int64 {
@@ -3279,7 +3933,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3291,7 +3945,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3304,7 +3958,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *CountRequest) GetDatabase() string {
@@ -3337,7 +3991,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3349,7 +4003,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3362,7 +4016,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *CountResponse) GetCount() int64 {
@@ -3390,7 +4044,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3402,7 +4056,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3415,7 +4069,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ImportRequest) GetDatabase() string {
@@ -3488,7 +4142,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3500,7 +4154,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3513,7 +4167,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ImportResponse) GetInserted() int64 {
@@ -3570,7 +4224,7 @@ type ImportFailure struct {
 
 func (x *ImportFailure) Reset() {
 	*x = ImportFailure{}
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3582,7 +4236,7 @@ func (x *ImportFailure) String() string {
 func (*ImportFailure) ProtoMessage() {}
 
 func (x *ImportFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3595,7 +4249,7 @@ func (x *ImportFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFailure.ProtoReflect.Descriptor instead.
 func (*ImportFailure) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ImportFailure) GetCollection() string {
@@ -3636,7 +4290,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3648,7 +4302,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3661,7 +4315,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ExportRequest) GetDatabase() string {
@@ -3689,7 +4343,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3701,7 +4355,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3714,7 +4368,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ExportResponse) GetCollection() string {
@@ -3754,7 +4408,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3766,7 +4420,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3779,7 +4433,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *WatchRequest) GetDatabase() string {
@@ -3845,7 +4499,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3857,7 +4511,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3870,7 +4524,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *WatchResponse) GetOperation() string {
@@ -3966,7 +4620,7 @@ type RefusedRequest struct {
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3978,7 +4632,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3991,7 +4645,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *RefusedRequest) GetDatabase() string {
@@ -4017,7 +4671,7 @@ type RefusedResponse struct {
 
 func (x *RefusedResponse) Reset() {
 	*x = RefusedResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4029,7 +4683,7 @@ func (x *RefusedResponse) String() string {
 func (*RefusedResponse) ProtoMessage() {}
 
 func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4042,7 +4696,7 @@ func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedResponse.ProtoReflect.Descriptor instead.
 func (*RefusedResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *RefusedResponse) GetCollection() string {
@@ -4113,7 +4767,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4125,7 +4779,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4138,7 +4792,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Collection) GetName() string {
@@ -4180,7 +4834,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4192,7 +4846,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4205,7 +4859,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Index) GetName() string {
@@ -4239,7 +4893,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4251,7 +4905,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4264,7 +4918,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *CreateCollectionRequest) GetDatabase() string {
@@ -4289,7 +4943,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4301,7 +4955,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4314,7 +4968,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
 }
 
 type ListCollectionsRequest struct {
@@ -4326,7 +4980,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4338,7 +4992,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4351,7 +5005,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListCollectionsRequest) GetDatabase() string {
@@ -4370,7 +5024,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4382,7 +5036,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4395,7 +5049,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -4416,7 +5070,7 @@ type CreateIndexRequest struct {
 
 func (x *CreateIndexRequest) Reset() {
 	*x = CreateIndexRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4428,7 +5082,7 @@ func (x *CreateIndexRequest) String() string {
 func (*CreateIndexRequest) ProtoMessage() {}
 
 func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4441,7 +5095,7 @@ func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexRequest.ProtoReflect.Descriptor instead.
 func (*CreateIndexRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *CreateIndexRequest) GetDatabase() string {
@@ -4474,7 +5128,7 @@ type CreateIndexResponse struct {
 
 func (x *CreateIndexResponse) Reset() {
 	*x = CreateIndexResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4486,7 +5140,7 @@ func (x *CreateIndexResponse) String() string {
 func (*CreateIndexResponse) ProtoMessage() {}
 
 func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4499,7 +5153,7 @@ func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexResponse.ProtoReflect.Descriptor instead.
 func (*CreateIndexResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *CreateIndexResponse) GetName() string {
@@ -4519,7 +5173,7 @@ type ListIndexesRequest struct {
 
 func (x *ListIndexesRequest) Reset() {
 	*x = ListIndexesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4531,7 +5185,7 @@ func (x *ListIndexesRequest) String() string {
 func (*ListIndexesRequest) ProtoMessage() {}
 
 func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4544,7 +5198,7 @@ func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesRequest.ProtoReflect.Descriptor instead.
 func (*ListIndexesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ListIndexesRequest) GetDatabase() string {
@@ -4570,7 +5224,7 @@ type ListIndexesResponse struct {
 
 func (x *ListIndexesResponse) Reset() {
 	*x = ListIndexesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4582,7 +5236,7 @@ func (x *ListIndexesResponse) String() string {
 func (*ListIndexesResponse) ProtoMessage() {}
 
 func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4595,7 +5249,7 @@ func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesResponse.ProtoReflect.Descriptor instead.
 func (*ListIndexesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ListIndexesResponse) GetIndexes() []*Index {
@@ -4615,7 +5269,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4627,7 +5281,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4640,7 +5294,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Bucket) GetName() string {
@@ -4667,7 +5321,7 @@ type CreateBucketRequest struct {
 
 func (x *CreateBucketRequest) Reset() {
 	*x = CreateBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4679,7 +5333,7 @@ func (x *CreateBucketRequest) String() string {
 func (*CreateBucketRequest) ProtoMessage() {}
 
 func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4692,7 +5346,7 @@ func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketRequest.ProtoReflect.Descriptor instead.
 func (*CreateBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *CreateBucketRequest) GetName() string {
@@ -4718,7 +5372,7 @@ type CreateBucketResponse struct {
 
 func (x *CreateBucketResponse) Reset() {
 	*x = CreateBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4730,7 +5384,7 @@ func (x *CreateBucketResponse) String() string {
 func (*CreateBucketResponse) ProtoMessage() {}
 
 func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4743,7 +5397,7 @@ func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketResponse.ProtoReflect.Descriptor instead.
 func (*CreateBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *CreateBucketResponse) GetBucket() *Bucket {
@@ -4761,7 +5415,7 @@ type ListBucketsRequest struct {
 
 func (x *ListBucketsRequest) Reset() {
 	*x = ListBucketsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4773,7 +5427,7 @@ func (x *ListBucketsRequest) String() string {
 func (*ListBucketsRequest) ProtoMessage() {}
 
 func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4786,7 +5440,7 @@ func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsRequest.ProtoReflect.Descriptor instead.
 func (*ListBucketsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 type ListBucketsResponse struct {
@@ -4798,7 +5452,7 @@ type ListBucketsResponse struct {
 
 func (x *ListBucketsResponse) Reset() {
 	*x = ListBucketsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4810,7 +5464,7 @@ func (x *ListBucketsResponse) String() string {
 func (*ListBucketsResponse) ProtoMessage() {}
 
 func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4823,7 +5477,7 @@ func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsResponse.ProtoReflect.Descriptor instead.
 func (*ListBucketsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ListBucketsResponse) GetBuckets() []*Bucket {
@@ -4843,7 +5497,7 @@ type BucketEntriesRequest struct {
 
 func (x *BucketEntriesRequest) Reset() {
 	*x = BucketEntriesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4855,7 +5509,7 @@ func (x *BucketEntriesRequest) String() string {
 func (*BucketEntriesRequest) ProtoMessage() {}
 
 func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4868,7 +5522,7 @@ func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesRequest.ProtoReflect.Descriptor instead.
 func (*BucketEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *BucketEntriesRequest) GetBucket() string {
@@ -4894,7 +5548,7 @@ type BucketEntriesResponse struct {
 
 func (x *BucketEntriesResponse) Reset() {
 	*x = BucketEntriesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4906,7 +5560,7 @@ func (x *BucketEntriesResponse) String() string {
 func (*BucketEntriesResponse) ProtoMessage() {}
 
 func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4919,7 +5573,7 @@ func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesResponse.ProtoReflect.Descriptor instead.
 func (*BucketEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *BucketEntriesResponse) GetEntries() []*BucketEntry {
@@ -4941,7 +5595,7 @@ type BucketEntry struct {
 
 func (x *BucketEntry) Reset() {
 	*x = BucketEntry{}
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4953,7 +5607,7 @@ func (x *BucketEntry) String() string {
 func (*BucketEntry) ProtoMessage() {}
 
 func (x *BucketEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4966,7 +5620,7 @@ func (x *BucketEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntry.ProtoReflect.Descriptor instead.
 func (*BucketEntry) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *BucketEntry) GetPath() string {
@@ -5006,7 +5660,7 @@ type BucketRootRequest struct {
 
 func (x *BucketRootRequest) Reset() {
 	*x = BucketRootRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5018,7 +5672,7 @@ func (x *BucketRootRequest) String() string {
 func (*BucketRootRequest) ProtoMessage() {}
 
 func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5031,7 +5685,7 @@ func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootRequest.ProtoReflect.Descriptor instead.
 func (*BucketRootRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *BucketRootRequest) GetBucket() string {
@@ -5053,7 +5707,7 @@ type BucketRootResponse struct {
 
 func (x *BucketRootResponse) Reset() {
 	*x = BucketRootResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5065,7 +5719,7 @@ func (x *BucketRootResponse) String() string {
 func (*BucketRootResponse) ProtoMessage() {}
 
 func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5078,7 +5732,7 @@ func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootResponse.ProtoReflect.Descriptor instead.
 func (*BucketRootResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *BucketRootResponse) GetCid() string {
@@ -5122,7 +5776,7 @@ type BucketNodeRequest struct {
 
 func (x *BucketNodeRequest) Reset() {
 	*x = BucketNodeRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5134,7 +5788,7 @@ func (x *BucketNodeRequest) String() string {
 func (*BucketNodeRequest) ProtoMessage() {}
 
 func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5147,7 +5801,7 @@ func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeRequest.ProtoReflect.Descriptor instead.
 func (*BucketNodeRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *BucketNodeRequest) GetBucket() string {
@@ -5195,7 +5849,7 @@ type BucketNodeResponse struct {
 
 func (x *BucketNodeResponse) Reset() {
 	*x = BucketNodeResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5207,7 +5861,7 @@ func (x *BucketNodeResponse) String() string {
 func (*BucketNodeResponse) ProtoMessage() {}
 
 func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5220,7 +5874,7 @@ func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeResponse.ProtoReflect.Descriptor instead.
 func (*BucketNodeResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *BucketNodeResponse) GetCid() string {
@@ -5252,7 +5906,7 @@ type FileChunk struct {
 
 func (x *FileChunk) Reset() {
 	*x = FileChunk{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5264,7 +5918,7 @@ func (x *FileChunk) String() string {
 func (*FileChunk) ProtoMessage() {}
 
 func (x *FileChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5277,7 +5931,7 @@ func (x *FileChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChunk.ProtoReflect.Descriptor instead.
 func (*FileChunk) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *FileChunk) GetPath() string {
@@ -5326,7 +5980,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5338,7 +5992,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5351,7 +6005,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -5390,7 +6044,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5402,7 +6056,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5415,7 +6069,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -5477,7 +6131,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5489,7 +6143,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5502,7 +6156,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -5531,7 +6185,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5543,7 +6197,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5556,7 +6210,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -5596,7 +6250,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5608,7 +6262,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5621,7 +6275,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -5642,7 +6296,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5654,7 +6308,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5667,7 +6321,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -5700,7 +6354,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5712,7 +6366,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5725,7 +6379,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *PullResponse) GetFiles() []*FileChunk {
@@ -5743,7 +6397,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5755,7 +6409,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5768,7 +6422,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
 }
 
 type SetupInboxResponse struct {
@@ -5780,7 +6434,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5792,7 +6446,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5805,7 +6459,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -5825,7 +6479,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5837,7 +6491,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5850,7 +6504,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -5878,7 +6532,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5890,7 +6544,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5903,7 +6557,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *SendResponse) GetId() string {
@@ -5936,7 +6590,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5948,7 +6602,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5961,7 +6615,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -5980,7 +6634,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5992,7 +6646,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6005,7 +6659,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -6024,7 +6678,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6036,7 +6690,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6049,7 +6703,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -6068,7 +6722,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6080,7 +6734,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6093,7 +6747,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -6112,7 +6766,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6124,7 +6778,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6137,7 +6791,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -6155,7 +6809,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6167,7 +6821,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6180,7 +6834,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{119}
 }
 
 type SentRequest struct {
@@ -6191,7 +6845,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6203,7 +6857,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6216,7 +6870,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{120}
 }
 
 type SentResponse struct {
@@ -6228,7 +6882,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6240,7 +6894,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6253,7 +6907,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -6278,7 +6932,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6290,7 +6944,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6303,7 +6957,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *SentMessage) GetId() string {
@@ -6364,7 +7018,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6376,7 +7030,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6389,7 +7043,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -6408,7 +7062,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6420,7 +7074,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6433,7 +7087,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -6458,7 +7112,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6470,7 +7124,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6483,7 +7137,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *Message) GetId() string {
@@ -6666,11 +7320,13 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"+\n" +
 	"\x15DatabaseStatusRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"g\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xab\x01\n" +
 	"\x16DatabaseStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x12)\n" +
-	"\x05peers\x18\x03 \x03(\v2\x13.weft.v1.PeerStatusR\x05peers\"\xd6\x01\n" +
+	"\x05peers\x18\x03 \x03(\v2\x13.weft.v1.PeerStatusR\x05peers\x12\x18\n" +
+	"\awaiting\x18\x04 \x01(\x03R\awaiting\x12(\n" +
+	"\x04self\x18\x05 \x01(\v2\x14.weft.v1.WaitingJoinR\x04self\"\xd6\x01\n" +
 	"\n" +
 	"PeerStatus\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x12\n" +
@@ -6685,9 +7341,51 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12'\n" +
 	"\x0fexpires_seconds\x18\x03 \x01(\x03R\x0eexpiresSeconds\x12\x12\n" +
-	"\x04uses\x18\x04 \x01(\x05R\x04uses\"\"\n" +
+	"\x04uses\x18\x04 \x01(\x05R\x04uses\"2\n" +
 	"\x0eInviteResponse\x12\x10\n" +
-	"\x03url\x18\x01 \x01(\tR\x03url\"3\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"$\n" +
+	"\x0eMembersRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"l\n" +
+	"\x0fMembersResponse\x12)\n" +
+	"\amembers\x18\x01 \x03(\v2\x0f.weft.v1.MemberR\amembers\x12.\n" +
+	"\awaiting\x18\x02 \x03(\v2\x14.weft.v1.WaitingJoinR\awaiting\"\xa6\x01\n" +
+	"\x06Member\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x1a\n" +
+	"\bidentity\x18\x02 \x01(\tR\bidentity\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x04 \x01(\tR\x04role\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
+	"\x04self\x18\x06 \x01(\bR\x04self\"\xbd\x01\n" +
+	"\vWaitingJoin\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x1a\n" +
+	"\bidentity\x18\x03 \x01(\tR\bidentity\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x16\n" +
+	"\x06invite\x18\x05 \x01(\tR\x06invite\x12.\n" +
+	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04self\x18\a \x01(\bR\x04self\"$\n" +
+	"\x0eInvitesRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"@\n" +
+	"\x0fInvitesResponse\x12-\n" +
+	"\ainvites\x18\x01 \x03(\v2\x13.weft.v1.InviteInfoR\ainvites\"\xbe\x01\n" +
+	"\n" +
+	"InviteInfo\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x12\n" +
+	"\x04uses\x18\x03 \x01(\x04R\x04uses\x12\x12\n" +
+	"\x04used\x18\x04 \x01(\x04R\x04used\x124\n" +
+	"\aexpires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x14\n" +
+	"\x05state\x18\x06 \x01(\tR\x05state\x12\x18\n" +
+	"\acreator\x18\a \x01(\tR\acreator\"C\n" +
+	"\x13RevokeInviteRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\ainvites\x18\x02 \x03(\tR\ainvites\"\x16\n" +
+	"\x14RevokeInviteResponse\"8\n" +
+	"\fAdmitRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05joins\x18\x02 \x03(\tR\x05joins\"\x0f\n" +
+	"\rAdmitResponse\"3\n" +
 	"\vJoinRequest\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"=\n" +
@@ -7016,7 +7714,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\fRelayService\x12:\n" +
 	"\x03Add\x12\x18.weft.v1.AddRelayRequest\x1a\x19.weft.v1.AddRelayResponse\x12?\n" +
 	"\x04List\x12\x1a.weft.v1.ListRelaysRequest\x1a\x1b.weft.v1.ListRelaysResponse\x12C\n" +
-	"\x06Remove\x12\x1b.weft.v1.RemoveRelayRequest\x1a\x1c.weft.v1.RemoveRelayResponse2\x8e\x05\n" +
+	"\x06Remove\x12\x1b.weft.v1.RemoveRelayRequest\x1a\x1c.weft.v1.RemoveRelayResponse2\x8f\a\n" +
 	"\x0fDatabaseService\x12I\n" +
 	"\x06Create\x12\x1e.weft.v1.CreateDatabaseRequest\x1a\x1f.weft.v1.CreateDatabaseResponse\x12E\n" +
 	"\x04List\x12\x1d.weft.v1.ListDatabasesRequest\x1a\x1e.weft.v1.ListDatabasesResponse\x12C\n" +
@@ -7024,7 +7722,11 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x06Status\x12\x1e.weft.v1.DatabaseStatusRequest\x1a\x1f.weft.v1.DatabaseStatusResponse\x12P\n" +
 	"\vWatchStatus\x12\x1e.weft.v1.DatabaseStatusRequest\x1a\x1f.weft.v1.DatabaseStatusResponse0\x01\x129\n" +
 	"\x06Invite\x12\x16.weft.v1.InviteRequest\x1a\x17.weft.v1.InviteResponse\x123\n" +
-	"\x04Join\x12\x14.weft.v1.JoinRequest\x1a\x15.weft.v1.JoinResponse\x12I\n" +
+	"\x04Join\x12\x14.weft.v1.JoinRequest\x1a\x15.weft.v1.JoinResponse\x12<\n" +
+	"\aMembers\x12\x17.weft.v1.MembersRequest\x1a\x18.weft.v1.MembersResponse\x12<\n" +
+	"\aInvites\x12\x17.weft.v1.InvitesRequest\x1a\x18.weft.v1.InvitesResponse\x12K\n" +
+	"\fRevokeInvite\x12\x1c.weft.v1.RevokeInviteRequest\x1a\x1d.weft.v1.RevokeInviteResponse\x126\n" +
+	"\x05Admit\x12\x15.weft.v1.AdmitRequest\x1a\x16.weft.v1.AdmitResponse\x12I\n" +
 	"\x06Remove\x12\x1e.weft.v1.RemoveDatabaseRequest\x1a\x1f.weft.v1.RemoveDatabaseResponse\x12L\n" +
 	"\aCompact\x12\x1f.weft.v1.CompactDatabaseRequest\x1a .weft.v1.CompactDatabaseResponse2\x9a\a\n" +
 	"\x0fDocumentService\x120\n" +
@@ -7072,7 +7774,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 116)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 127)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -7116,230 +7818,256 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*PeerStatus)(nil),               // 39: weft.v1.PeerStatus
 	(*InviteRequest)(nil),            // 40: weft.v1.InviteRequest
 	(*InviteResponse)(nil),           // 41: weft.v1.InviteResponse
-	(*JoinRequest)(nil),              // 42: weft.v1.JoinRequest
-	(*JoinResponse)(nil),             // 43: weft.v1.JoinResponse
-	(*RemoveDatabaseRequest)(nil),    // 44: weft.v1.RemoveDatabaseRequest
-	(*RemoveDatabaseResponse)(nil),   // 45: weft.v1.RemoveDatabaseResponse
-	(*CompactDatabaseRequest)(nil),   // 46: weft.v1.CompactDatabaseRequest
-	(*CompactDatabaseResponse)(nil),  // 47: weft.v1.CompactDatabaseResponse
-	(*RunRequest)(nil),               // 48: weft.v1.RunRequest
-	(*RunResponse)(nil),              // 49: weft.v1.RunResponse
-	(*FindRequest)(nil),              // 50: weft.v1.FindRequest
-	(*FindResponse)(nil),             // 51: weft.v1.FindResponse
-	(*InsertRequest)(nil),            // 52: weft.v1.InsertRequest
-	(*InsertResponse)(nil),           // 53: weft.v1.InsertResponse
-	(*UpdateRequest)(nil),            // 54: weft.v1.UpdateRequest
-	(*UpdateResponse)(nil),           // 55: weft.v1.UpdateResponse
-	(*DeleteRequest)(nil),            // 56: weft.v1.DeleteRequest
-	(*DeleteResponse)(nil),           // 57: weft.v1.DeleteResponse
-	(*CountRequest)(nil),             // 58: weft.v1.CountRequest
-	(*CountResponse)(nil),            // 59: weft.v1.CountResponse
-	(*ImportRequest)(nil),            // 60: weft.v1.ImportRequest
-	(*ImportResponse)(nil),           // 61: weft.v1.ImportResponse
-	(*ImportFailure)(nil),            // 62: weft.v1.ImportFailure
-	(*ExportRequest)(nil),            // 63: weft.v1.ExportRequest
-	(*ExportResponse)(nil),           // 64: weft.v1.ExportResponse
-	(*WatchRequest)(nil),             // 65: weft.v1.WatchRequest
-	(*WatchResponse)(nil),            // 66: weft.v1.WatchResponse
-	(*RefusedRequest)(nil),           // 67: weft.v1.RefusedRequest
-	(*RefusedResponse)(nil),          // 68: weft.v1.RefusedResponse
-	(*Collection)(nil),               // 69: weft.v1.Collection
-	(*Index)(nil),                    // 70: weft.v1.Index
-	(*CreateCollectionRequest)(nil),  // 71: weft.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil), // 72: weft.v1.CreateCollectionResponse
-	(*ListCollectionsRequest)(nil),   // 73: weft.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),  // 74: weft.v1.ListCollectionsResponse
-	(*CreateIndexRequest)(nil),       // 75: weft.v1.CreateIndexRequest
-	(*CreateIndexResponse)(nil),      // 76: weft.v1.CreateIndexResponse
-	(*ListIndexesRequest)(nil),       // 77: weft.v1.ListIndexesRequest
-	(*ListIndexesResponse)(nil),      // 78: weft.v1.ListIndexesResponse
-	(*Bucket)(nil),                   // 79: weft.v1.Bucket
-	(*CreateBucketRequest)(nil),      // 80: weft.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),     // 81: weft.v1.CreateBucketResponse
-	(*ListBucketsRequest)(nil),       // 82: weft.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),      // 83: weft.v1.ListBucketsResponse
-	(*BucketEntriesRequest)(nil),     // 84: weft.v1.BucketEntriesRequest
-	(*BucketEntriesResponse)(nil),    // 85: weft.v1.BucketEntriesResponse
-	(*BucketEntry)(nil),              // 86: weft.v1.BucketEntry
-	(*BucketRootRequest)(nil),        // 87: weft.v1.BucketRootRequest
-	(*BucketRootResponse)(nil),       // 88: weft.v1.BucketRootResponse
-	(*BucketNodeRequest)(nil),        // 89: weft.v1.BucketNodeRequest
-	(*BucketNodeResponse)(nil),       // 90: weft.v1.BucketNodeResponse
-	(*FileChunk)(nil),                // 91: weft.v1.FileChunk
-	(*PushRequest)(nil),              // 92: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 93: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 94: weft.v1.BucketNote
-	(*CatRequest)(nil),               // 95: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 96: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 97: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 98: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 99: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 100: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 101: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 102: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 103: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 104: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 105: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 106: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 107: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 108: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 109: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 110: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 111: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 112: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 113: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 114: weft.v1.Message
-	nil,                              // 115: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 116: google.protobuf.Timestamp
+	(*MembersRequest)(nil),           // 42: weft.v1.MembersRequest
+	(*MembersResponse)(nil),          // 43: weft.v1.MembersResponse
+	(*Member)(nil),                   // 44: weft.v1.Member
+	(*WaitingJoin)(nil),              // 45: weft.v1.WaitingJoin
+	(*InvitesRequest)(nil),           // 46: weft.v1.InvitesRequest
+	(*InvitesResponse)(nil),          // 47: weft.v1.InvitesResponse
+	(*InviteInfo)(nil),               // 48: weft.v1.InviteInfo
+	(*RevokeInviteRequest)(nil),      // 49: weft.v1.RevokeInviteRequest
+	(*RevokeInviteResponse)(nil),     // 50: weft.v1.RevokeInviteResponse
+	(*AdmitRequest)(nil),             // 51: weft.v1.AdmitRequest
+	(*AdmitResponse)(nil),            // 52: weft.v1.AdmitResponse
+	(*JoinRequest)(nil),              // 53: weft.v1.JoinRequest
+	(*JoinResponse)(nil),             // 54: weft.v1.JoinResponse
+	(*RemoveDatabaseRequest)(nil),    // 55: weft.v1.RemoveDatabaseRequest
+	(*RemoveDatabaseResponse)(nil),   // 56: weft.v1.RemoveDatabaseResponse
+	(*CompactDatabaseRequest)(nil),   // 57: weft.v1.CompactDatabaseRequest
+	(*CompactDatabaseResponse)(nil),  // 58: weft.v1.CompactDatabaseResponse
+	(*RunRequest)(nil),               // 59: weft.v1.RunRequest
+	(*RunResponse)(nil),              // 60: weft.v1.RunResponse
+	(*FindRequest)(nil),              // 61: weft.v1.FindRequest
+	(*FindResponse)(nil),             // 62: weft.v1.FindResponse
+	(*InsertRequest)(nil),            // 63: weft.v1.InsertRequest
+	(*InsertResponse)(nil),           // 64: weft.v1.InsertResponse
+	(*UpdateRequest)(nil),            // 65: weft.v1.UpdateRequest
+	(*UpdateResponse)(nil),           // 66: weft.v1.UpdateResponse
+	(*DeleteRequest)(nil),            // 67: weft.v1.DeleteRequest
+	(*DeleteResponse)(nil),           // 68: weft.v1.DeleteResponse
+	(*CountRequest)(nil),             // 69: weft.v1.CountRequest
+	(*CountResponse)(nil),            // 70: weft.v1.CountResponse
+	(*ImportRequest)(nil),            // 71: weft.v1.ImportRequest
+	(*ImportResponse)(nil),           // 72: weft.v1.ImportResponse
+	(*ImportFailure)(nil),            // 73: weft.v1.ImportFailure
+	(*ExportRequest)(nil),            // 74: weft.v1.ExportRequest
+	(*ExportResponse)(nil),           // 75: weft.v1.ExportResponse
+	(*WatchRequest)(nil),             // 76: weft.v1.WatchRequest
+	(*WatchResponse)(nil),            // 77: weft.v1.WatchResponse
+	(*RefusedRequest)(nil),           // 78: weft.v1.RefusedRequest
+	(*RefusedResponse)(nil),          // 79: weft.v1.RefusedResponse
+	(*Collection)(nil),               // 80: weft.v1.Collection
+	(*Index)(nil),                    // 81: weft.v1.Index
+	(*CreateCollectionRequest)(nil),  // 82: weft.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil), // 83: weft.v1.CreateCollectionResponse
+	(*ListCollectionsRequest)(nil),   // 84: weft.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),  // 85: weft.v1.ListCollectionsResponse
+	(*CreateIndexRequest)(nil),       // 86: weft.v1.CreateIndexRequest
+	(*CreateIndexResponse)(nil),      // 87: weft.v1.CreateIndexResponse
+	(*ListIndexesRequest)(nil),       // 88: weft.v1.ListIndexesRequest
+	(*ListIndexesResponse)(nil),      // 89: weft.v1.ListIndexesResponse
+	(*Bucket)(nil),                   // 90: weft.v1.Bucket
+	(*CreateBucketRequest)(nil),      // 91: weft.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),     // 92: weft.v1.CreateBucketResponse
+	(*ListBucketsRequest)(nil),       // 93: weft.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),      // 94: weft.v1.ListBucketsResponse
+	(*BucketEntriesRequest)(nil),     // 95: weft.v1.BucketEntriesRequest
+	(*BucketEntriesResponse)(nil),    // 96: weft.v1.BucketEntriesResponse
+	(*BucketEntry)(nil),              // 97: weft.v1.BucketEntry
+	(*BucketRootRequest)(nil),        // 98: weft.v1.BucketRootRequest
+	(*BucketRootResponse)(nil),       // 99: weft.v1.BucketRootResponse
+	(*BucketNodeRequest)(nil),        // 100: weft.v1.BucketNodeRequest
+	(*BucketNodeResponse)(nil),       // 101: weft.v1.BucketNodeResponse
+	(*FileChunk)(nil),                // 102: weft.v1.FileChunk
+	(*PushRequest)(nil),              // 103: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 104: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 105: weft.v1.BucketNote
+	(*CatRequest)(nil),               // 106: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 107: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 108: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 109: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 110: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 111: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 112: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 113: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 114: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 115: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 116: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 117: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 118: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 119: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 120: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 121: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 122: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 123: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 124: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 125: weft.v1.Message
+	nil,                              // 126: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 127: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	5,   // 0: weft.v1.StatusResponse.damage:type_name -> weft.v1.Damage
 	6,   // 1: weft.v1.StatusResponse.checked:type_name -> weft.v1.Checked
 	5,   // 2: weft.v1.StatusResponse.lost:type_name -> weft.v1.Damage
-	116, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
-	116, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
+	127, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
+	127, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
 	13,  // 5: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
 	22,  // 6: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 7: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
 	22,  // 8: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 9: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	116, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	116, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	116, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	127, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	127, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	127, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
 	29,  // 13: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
 	29,  // 14: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
 	30,  // 15: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
 	30,  // 16: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	115, // 17: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	126, // 17: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
 	39,  // 18: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	116, // 19: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
-	30,  // 20: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	62,  // 21: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	116, // 22: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	116, // 23: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	70,  // 24: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	69,  // 25: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	69,  // 26: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	70,  // 27: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	70,  // 28: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	79,  // 29: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	79,  // 30: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	86,  // 31: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	94,  // 32: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	91,  // 33: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
-	94,  // 34: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	91,  // 35: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
-	114, // 36: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	114, // 37: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	111, // 38: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	116, // 39: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	114, // 40: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	116, // 41: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
-	1,   // 42: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
-	3,   // 43: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
-	9,   // 44: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
-	11,  // 45: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
-	7,   // 46: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
-	14,  // 47: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
-	16,  // 48: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
-	18,  // 49: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
-	20,  // 50: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
-	23,  // 51: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	25,  // 52: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	27,  // 53: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	31,  // 54: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	33,  // 55: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	35,  // 56: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	37,  // 57: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	37,  // 58: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	40,  // 59: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	42,  // 60: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	44,  // 61: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	46,  // 62: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	48,  // 63: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	50,  // 64: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	52,  // 65: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	54,  // 66: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	56,  // 67: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	58,  // 68: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	60,  // 69: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	63,  // 70: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	65,  // 71: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	67,  // 72: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	71,  // 73: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	73,  // 74: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	75,  // 75: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	77,  // 76: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	80,  // 77: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	82,  // 78: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	84,  // 79: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	87,  // 80: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	89,  // 81: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
-	92,  // 82: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	95,  // 83: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	97,  // 84: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	99,  // 85: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	101, // 86: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	103, // 87: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	105, // 88: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	107, // 89: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	109, // 90: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	112, // 91: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 92: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 93: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	10,  // 94: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	12,  // 95: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	8,   // 96: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
-	15,  // 97: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	17,  // 98: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	19,  // 99: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	21,  // 100: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	24,  // 101: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	26,  // 102: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	28,  // 103: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	32,  // 104: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	34,  // 105: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	36,  // 106: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	38,  // 107: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	38,  // 108: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	41,  // 109: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	43,  // 110: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	45,  // 111: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	47,  // 112: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	49,  // 113: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	51,  // 114: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	53,  // 115: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	55,  // 116: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	57,  // 117: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	59,  // 118: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	61,  // 119: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	64,  // 120: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	66,  // 121: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	68,  // 122: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	72,  // 123: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	74,  // 124: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	76,  // 125: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	78,  // 126: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	81,  // 127: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	83,  // 128: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	85,  // 129: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	88,  // 130: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	90,  // 131: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	93,  // 132: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	96,  // 133: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	98,  // 134: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	100, // 135: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	102, // 136: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	104, // 137: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	106, // 138: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	108, // 139: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	110, // 140: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	113, // 141: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	92,  // [92:142] is the sub-list for method output_type
-	42,  // [42:92] is the sub-list for method input_type
-	42,  // [42:42] is the sub-list for extension type_name
-	42,  // [42:42] is the sub-list for extension extendee
-	0,   // [0:42] is the sub-list for field type_name
+	45,  // 19: weft.v1.DatabaseStatusResponse.self:type_name -> weft.v1.WaitingJoin
+	127, // 20: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	44,  // 21: weft.v1.MembersResponse.members:type_name -> weft.v1.Member
+	45,  // 22: weft.v1.MembersResponse.waiting:type_name -> weft.v1.WaitingJoin
+	127, // 23: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
+	127, // 24: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
+	48,  // 25: weft.v1.InvitesResponse.invites:type_name -> weft.v1.InviteInfo
+	127, // 26: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
+	30,  // 27: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
+	73,  // 28: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	127, // 29: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	127, // 30: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	81,  // 31: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	80,  // 32: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	80,  // 33: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	81,  // 34: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	81,  // 35: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	90,  // 36: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	90,  // 37: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	97,  // 38: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	105, // 39: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	102, // 40: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
+	105, // 41: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	102, // 42: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
+	125, // 43: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	125, // 44: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	122, // 45: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	127, // 46: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	125, // 47: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	127, // 48: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	1,   // 49: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
+	3,   // 50: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
+	9,   // 51: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
+	11,  // 52: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
+	7,   // 53: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
+	14,  // 54: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
+	16,  // 55: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
+	18,  // 56: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
+	20,  // 57: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
+	23,  // 58: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	25,  // 59: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	27,  // 60: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	31,  // 61: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	33,  // 62: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	35,  // 63: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	37,  // 64: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	37,  // 65: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	40,  // 66: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	53,  // 67: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	42,  // 68: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
+	46,  // 69: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
+	49,  // 70: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
+	51,  // 71: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
+	55,  // 72: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	57,  // 73: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	59,  // 74: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	61,  // 75: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	63,  // 76: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	65,  // 77: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	67,  // 78: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	69,  // 79: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	71,  // 80: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	74,  // 81: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	76,  // 82: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	78,  // 83: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	82,  // 84: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	84,  // 85: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	86,  // 86: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	88,  // 87: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	91,  // 88: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	93,  // 89: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	95,  // 90: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	98,  // 91: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	100, // 92: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	103, // 93: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	106, // 94: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	108, // 95: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	110, // 96: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	112, // 97: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	114, // 98: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	116, // 99: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	118, // 100: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	120, // 101: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	123, // 102: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 103: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 104: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	10,  // 105: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	12,  // 106: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	8,   // 107: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
+	15,  // 108: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	17,  // 109: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	19,  // 110: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	21,  // 111: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	24,  // 112: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	26,  // 113: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	28,  // 114: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	32,  // 115: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	34,  // 116: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	36,  // 117: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	38,  // 118: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	38,  // 119: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	41,  // 120: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	54,  // 121: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	43,  // 122: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
+	47,  // 123: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
+	50,  // 124: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
+	52,  // 125: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
+	56,  // 126: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	58,  // 127: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	60,  // 128: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	62,  // 129: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	64,  // 130: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	66,  // 131: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	68,  // 132: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	70,  // 133: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	72,  // 134: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	75,  // 135: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	77,  // 136: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	79,  // 137: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	83,  // 138: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	85,  // 139: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	87,  // 140: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	89,  // 141: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	92,  // 142: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	94,  // 143: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	96,  // 144: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	99,  // 145: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	101, // 146: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	104, // 147: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	107, // 148: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	109, // 149: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	111, // 150: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	113, // 151: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	115, // 152: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	117, // 153: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	119, // 154: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	121, // 155: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	124, // 156: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	103, // [103:157] is the sub-list for method output_type
+	49,  // [49:103] is the sub-list for method input_type
+	49,  // [49:49] is the sub-list for extension type_name
+	49,  // [49:49] is the sub-list for extension extendee
+	0,   // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_weft_proto_init() }
@@ -7353,7 +8081,7 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   116,
+			NumMessages:   127,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

@@ -89,6 +89,15 @@ const (
 	DatabaseServiceInviteProcedure = "/weft.v1.DatabaseService/Invite"
 	// DatabaseServiceJoinProcedure is the fully-qualified name of the DatabaseService's Join RPC.
 	DatabaseServiceJoinProcedure = "/weft.v1.DatabaseService/Join"
+	// DatabaseServiceMembersProcedure is the fully-qualified name of the DatabaseService's Members RPC.
+	DatabaseServiceMembersProcedure = "/weft.v1.DatabaseService/Members"
+	// DatabaseServiceInvitesProcedure is the fully-qualified name of the DatabaseService's Invites RPC.
+	DatabaseServiceInvitesProcedure = "/weft.v1.DatabaseService/Invites"
+	// DatabaseServiceRevokeInviteProcedure is the fully-qualified name of the DatabaseService's
+	// RevokeInvite RPC.
+	DatabaseServiceRevokeInviteProcedure = "/weft.v1.DatabaseService/RevokeInvite"
+	// DatabaseServiceAdmitProcedure is the fully-qualified name of the DatabaseService's Admit RPC.
+	DatabaseServiceAdmitProcedure = "/weft.v1.DatabaseService/Admit"
 	// DatabaseServiceRemoveProcedure is the fully-qualified name of the DatabaseService's Remove RPC.
 	DatabaseServiceRemoveProcedure = "/weft.v1.DatabaseService/Remove"
 	// DatabaseServiceCompactProcedure is the fully-qualified name of the DatabaseService's Compact RPC.
@@ -619,6 +628,12 @@ type DatabaseServiceClient interface {
 	WatchStatus(context.Context, *connect.Request[v1.DatabaseStatusRequest]) (*connect.ServerStreamForClient[v1.DatabaseStatusResponse], error)
 	Invite(context.Context, *connect.Request[v1.InviteRequest]) (*connect.Response[v1.InviteResponse], error)
 	Join(context.Context, *connect.Request[v1.JoinRequest]) (*connect.Response[v1.JoinResponse], error)
+	// Members lists who takes part in a database, and who waits to be admitted.
+	Members(context.Context, *connect.Request[v1.MembersRequest]) (*connect.Response[v1.MembersResponse], error)
+	// Invites lists the invites that were ever made, those that are closed too.
+	Invites(context.Context, *connect.Request[v1.InvitesRequest]) (*connect.Response[v1.InvitesResponse], error)
+	RevokeInvite(context.Context, *connect.Request[v1.RevokeInviteRequest]) (*connect.Response[v1.RevokeInviteResponse], error)
+	Admit(context.Context, *connect.Request[v1.AdmitRequest]) (*connect.Response[v1.AdmitResponse], error)
 	Remove(context.Context, *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error)
 	// Compact cuts the history of a database, if this device may, and gives disk
 	// space back.
@@ -678,6 +693,30 @@ func NewDatabaseServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(databaseServiceMethods.ByName("Join")),
 			connect.WithClientOptions(opts...),
 		),
+		members: connect.NewClient[v1.MembersRequest, v1.MembersResponse](
+			httpClient,
+			baseURL+DatabaseServiceMembersProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("Members")),
+			connect.WithClientOptions(opts...),
+		),
+		invites: connect.NewClient[v1.InvitesRequest, v1.InvitesResponse](
+			httpClient,
+			baseURL+DatabaseServiceInvitesProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("Invites")),
+			connect.WithClientOptions(opts...),
+		),
+		revokeInvite: connect.NewClient[v1.RevokeInviteRequest, v1.RevokeInviteResponse](
+			httpClient,
+			baseURL+DatabaseServiceRevokeInviteProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("RevokeInvite")),
+			connect.WithClientOptions(opts...),
+		),
+		admit: connect.NewClient[v1.AdmitRequest, v1.AdmitResponse](
+			httpClient,
+			baseURL+DatabaseServiceAdmitProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("Admit")),
+			connect.WithClientOptions(opts...),
+		),
 		remove: connect.NewClient[v1.RemoveDatabaseRequest, v1.RemoveDatabaseResponse](
 			httpClient,
 			baseURL+DatabaseServiceRemoveProcedure,
@@ -695,15 +734,19 @@ func NewDatabaseServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 
 // databaseServiceClient implements DatabaseServiceClient.
 type databaseServiceClient struct {
-	create      *connect.Client[v1.CreateDatabaseRequest, v1.CreateDatabaseResponse]
-	list        *connect.Client[v1.ListDatabasesRequest, v1.ListDatabasesResponse]
-	info        *connect.Client[v1.DatabaseInfoRequest, v1.DatabaseInfoResponse]
-	status      *connect.Client[v1.DatabaseStatusRequest, v1.DatabaseStatusResponse]
-	watchStatus *connect.Client[v1.DatabaseStatusRequest, v1.DatabaseStatusResponse]
-	invite      *connect.Client[v1.InviteRequest, v1.InviteResponse]
-	join        *connect.Client[v1.JoinRequest, v1.JoinResponse]
-	remove      *connect.Client[v1.RemoveDatabaseRequest, v1.RemoveDatabaseResponse]
-	compact     *connect.Client[v1.CompactDatabaseRequest, v1.CompactDatabaseResponse]
+	create       *connect.Client[v1.CreateDatabaseRequest, v1.CreateDatabaseResponse]
+	list         *connect.Client[v1.ListDatabasesRequest, v1.ListDatabasesResponse]
+	info         *connect.Client[v1.DatabaseInfoRequest, v1.DatabaseInfoResponse]
+	status       *connect.Client[v1.DatabaseStatusRequest, v1.DatabaseStatusResponse]
+	watchStatus  *connect.Client[v1.DatabaseStatusRequest, v1.DatabaseStatusResponse]
+	invite       *connect.Client[v1.InviteRequest, v1.InviteResponse]
+	join         *connect.Client[v1.JoinRequest, v1.JoinResponse]
+	members      *connect.Client[v1.MembersRequest, v1.MembersResponse]
+	invites      *connect.Client[v1.InvitesRequest, v1.InvitesResponse]
+	revokeInvite *connect.Client[v1.RevokeInviteRequest, v1.RevokeInviteResponse]
+	admit        *connect.Client[v1.AdmitRequest, v1.AdmitResponse]
+	remove       *connect.Client[v1.RemoveDatabaseRequest, v1.RemoveDatabaseResponse]
+	compact      *connect.Client[v1.CompactDatabaseRequest, v1.CompactDatabaseResponse]
 }
 
 // Create calls weft.v1.DatabaseService.Create.
@@ -741,6 +784,26 @@ func (c *databaseServiceClient) Join(ctx context.Context, req *connect.Request[v
 	return c.join.CallUnary(ctx, req)
 }
 
+// Members calls weft.v1.DatabaseService.Members.
+func (c *databaseServiceClient) Members(ctx context.Context, req *connect.Request[v1.MembersRequest]) (*connect.Response[v1.MembersResponse], error) {
+	return c.members.CallUnary(ctx, req)
+}
+
+// Invites calls weft.v1.DatabaseService.Invites.
+func (c *databaseServiceClient) Invites(ctx context.Context, req *connect.Request[v1.InvitesRequest]) (*connect.Response[v1.InvitesResponse], error) {
+	return c.invites.CallUnary(ctx, req)
+}
+
+// RevokeInvite calls weft.v1.DatabaseService.RevokeInvite.
+func (c *databaseServiceClient) RevokeInvite(ctx context.Context, req *connect.Request[v1.RevokeInviteRequest]) (*connect.Response[v1.RevokeInviteResponse], error) {
+	return c.revokeInvite.CallUnary(ctx, req)
+}
+
+// Admit calls weft.v1.DatabaseService.Admit.
+func (c *databaseServiceClient) Admit(ctx context.Context, req *connect.Request[v1.AdmitRequest]) (*connect.Response[v1.AdmitResponse], error) {
+	return c.admit.CallUnary(ctx, req)
+}
+
 // Remove calls weft.v1.DatabaseService.Remove.
 func (c *databaseServiceClient) Remove(ctx context.Context, req *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error) {
 	return c.remove.CallUnary(ctx, req)
@@ -761,6 +824,12 @@ type DatabaseServiceHandler interface {
 	WatchStatus(context.Context, *connect.Request[v1.DatabaseStatusRequest], *connect.ServerStream[v1.DatabaseStatusResponse]) error
 	Invite(context.Context, *connect.Request[v1.InviteRequest]) (*connect.Response[v1.InviteResponse], error)
 	Join(context.Context, *connect.Request[v1.JoinRequest]) (*connect.Response[v1.JoinResponse], error)
+	// Members lists who takes part in a database, and who waits to be admitted.
+	Members(context.Context, *connect.Request[v1.MembersRequest]) (*connect.Response[v1.MembersResponse], error)
+	// Invites lists the invites that were ever made, those that are closed too.
+	Invites(context.Context, *connect.Request[v1.InvitesRequest]) (*connect.Response[v1.InvitesResponse], error)
+	RevokeInvite(context.Context, *connect.Request[v1.RevokeInviteRequest]) (*connect.Response[v1.RevokeInviteResponse], error)
+	Admit(context.Context, *connect.Request[v1.AdmitRequest]) (*connect.Response[v1.AdmitResponse], error)
 	Remove(context.Context, *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error)
 	// Compact cuts the history of a database, if this device may, and gives disk
 	// space back.
@@ -816,6 +885,30 @@ func NewDatabaseServiceHandler(svc DatabaseServiceHandler, opts ...connect.Handl
 		connect.WithSchema(databaseServiceMethods.ByName("Join")),
 		connect.WithHandlerOptions(opts...),
 	)
+	databaseServiceMembersHandler := connect.NewUnaryHandler(
+		DatabaseServiceMembersProcedure,
+		svc.Members,
+		connect.WithSchema(databaseServiceMethods.ByName("Members")),
+		connect.WithHandlerOptions(opts...),
+	)
+	databaseServiceInvitesHandler := connect.NewUnaryHandler(
+		DatabaseServiceInvitesProcedure,
+		svc.Invites,
+		connect.WithSchema(databaseServiceMethods.ByName("Invites")),
+		connect.WithHandlerOptions(opts...),
+	)
+	databaseServiceRevokeInviteHandler := connect.NewUnaryHandler(
+		DatabaseServiceRevokeInviteProcedure,
+		svc.RevokeInvite,
+		connect.WithSchema(databaseServiceMethods.ByName("RevokeInvite")),
+		connect.WithHandlerOptions(opts...),
+	)
+	databaseServiceAdmitHandler := connect.NewUnaryHandler(
+		DatabaseServiceAdmitProcedure,
+		svc.Admit,
+		connect.WithSchema(databaseServiceMethods.ByName("Admit")),
+		connect.WithHandlerOptions(opts...),
+	)
 	databaseServiceRemoveHandler := connect.NewUnaryHandler(
 		DatabaseServiceRemoveProcedure,
 		svc.Remove,
@@ -844,6 +937,14 @@ func NewDatabaseServiceHandler(svc DatabaseServiceHandler, opts ...connect.Handl
 			databaseServiceInviteHandler.ServeHTTP(w, r)
 		case DatabaseServiceJoinProcedure:
 			databaseServiceJoinHandler.ServeHTTP(w, r)
+		case DatabaseServiceMembersProcedure:
+			databaseServiceMembersHandler.ServeHTTP(w, r)
+		case DatabaseServiceInvitesProcedure:
+			databaseServiceInvitesHandler.ServeHTTP(w, r)
+		case DatabaseServiceRevokeInviteProcedure:
+			databaseServiceRevokeInviteHandler.ServeHTTP(w, r)
+		case DatabaseServiceAdmitProcedure:
+			databaseServiceAdmitHandler.ServeHTTP(w, r)
 		case DatabaseServiceRemoveProcedure:
 			databaseServiceRemoveHandler.ServeHTTP(w, r)
 		case DatabaseServiceCompactProcedure:
@@ -883,6 +984,22 @@ func (UnimplementedDatabaseServiceHandler) Invite(context.Context, *connect.Requ
 
 func (UnimplementedDatabaseServiceHandler) Join(context.Context, *connect.Request[v1.JoinRequest]) (*connect.Response[v1.JoinResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Join is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) Members(context.Context, *connect.Request[v1.MembersRequest]) (*connect.Response[v1.MembersResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Members is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) Invites(context.Context, *connect.Request[v1.InvitesRequest]) (*connect.Response[v1.InvitesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Invites is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) RevokeInvite(context.Context, *connect.Request[v1.RevokeInviteRequest]) (*connect.Response[v1.RevokeInviteResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.RevokeInvite is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) Admit(context.Context, *connect.Request[v1.AdmitRequest]) (*connect.Response[v1.AdmitResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Admit is not implemented"))
 }
 
 func (UnimplementedDatabaseServiceHandler) Remove(context.Context, *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error) {

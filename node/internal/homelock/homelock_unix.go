@@ -1,6 +1,6 @@
 //go:build unix
 
-package node
+package homelock
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// lockFile takes the exclusive lock of a home, which ends with the process at
-// the latest. A lock that another process holds gives ErrHomeInUse.
-func lockFile(path string) (*os.File, error) {
+// Take takes the exclusive lock of a home, which ends with the process at
+// the latest. A lock that another process holds gives ErrHeld.
+func Take(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock home: %w", err)
@@ -19,7 +19,7 @@ func lockFile(path string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, ErrHomeInUse
+			return nil, ErrHeld
 		}
 		return nil, fmt.Errorf("lock home: %w", err)
 	}

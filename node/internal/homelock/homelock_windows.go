@@ -1,6 +1,6 @@
 //go:build windows
 
-package node
+package homelock
 
 import (
 	"errors"
@@ -11,9 +11,9 @@ import (
 
 const errSharingViolation = syscall.Errno(32)
 
-// lockFile opens a home's lock file without sharing it, which no other process
-// can do until this one closes it or ends: that gives ErrHomeInUse.
-func lockFile(path string) (*os.File, error) {
+// Take opens a home's lock file without sharing it, which no other process
+// can do until this one closes it or ends: that gives ErrHeld.
+func Take(path string) (*os.File, error) {
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {
 		return nil, fmt.Errorf("lock home: %w", err)
@@ -21,7 +21,7 @@ func lockFile(path string) (*os.File, error) {
 	h, err := syscall.CreateFile(name, syscall.GENERIC_READ|syscall.GENERIC_WRITE, 0, nil,
 		syscall.OPEN_ALWAYS, syscall.FILE_ATTRIBUTE_NORMAL, 0)
 	if errors.Is(err, errSharingViolation) {
-		return nil, ErrHomeInUse
+		return nil, ErrHeld
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock home: %w", err)

@@ -1,0 +1,232 @@
+package rpc
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/node"
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+)
+
+// Members lists those that wait as well: an owner sees in one answer whom it can admit.
+func (s databaseService) Members(_ context.Context, r *connect.Request[weftv1.MembersRequest]) (*connect.Response[weftv1.MembersResponse], error) {
+	members, err := s.n.Members(r.Msg.GetName())
+	if err != nil {
+		return nil, err
+	}
+	waiting, err := s.n.WaitingJoins(r.Msg.GetName())
+	if err != nil {
+		return nil, err
+	}
+	var out weftv1.MembersResponse
+	for _, m := range members {
+		out.Members = append(out.Members, &weftv1.Member{
+			Peer: peerText(m.Device), Identity: m.Identity.DID(), Name: m.Name, Role: m.Role.String(),
+			Since: stamp(m.Since.Wall()), Self: m.Device == s.n.Device(),
+		})
+	}
+	for _, w := range waiting {
+		out.Waiting = append(out.Waiting, s.joinMessage(w))
+	}
+	return connect.NewResponse(&out), nil
+}
+
+func (s databaseService) joinMessage(w node.WaitingJoin) *weftv1.WaitingJoin {
+	return &weftv1.WaitingJoin{
+		Id: w.Join.String(), Peer: peerText(w.Device), Identity: w.Identity.DID(), Name: w.Name,
+		Invite: w.Invite.DID(), Time: stamp(w.Time.Wall()), Self: w.Device == s.n.Device(),
+	}
+}
+
+// peerText returns the peer ID that stands for a device's key.
+func peerText(device keys.PublicKey) string {
+	public, err := crypto.UnmarshalEd25519PublicKey(device[:])
+	if err != nil {
+		return ""
+	}
+	id, err := peer.IDFromPublicKey(public)
+	if err != nil {
+		return ""
+	}
+	return id.String()
+}
+
+// tellWaiting says in a status who waits to be admitted. A device that is a member by
+// another join does not wait.
+func (s databaseService) tellWaiting(name string, out *weftv1.DatabaseStatusResponse) error {
+	waiting, err := s.n.WaitingJoins(name)
+	if err != nil || len(waiting) == 0 {
+		return err
+	}
+	members, err := s.n.Members(name)
+	if err != nil {
+		return err
+	}
+	told := map[keys.PublicKey]bool{}
+	for _, m := range members {
+		told[m.Device] = true
+	}
+	for _, w := range waiting {
+		switch {
+		case told[w.Device]:
+		case w.Device == s.n.Device():
+			out.Self = s.joinMessage(w)
+		default:
+			out.Waiting++
+		}
+		told[w.Device] = true
+	}
+	return nil
+}
+
+// Invites lists those that are closed as well: who was once let in by whom should stay
+// visible. The state is by the clock of this node.
+func (s databaseService) Invites(_ context.Context, r *connect.Request[weftv1.InvitesRequest]) (*connect.Response[weftv1.InvitesResponse], error) {
+	all, err := s.n.Invites(r.Msg.GetName())
+	if err != nil {
+		return nil, err
+	}
+	var out weftv1.InvitesResponse
+	now := time.Now()
+	for _, i := range all {
+		m := &weftv1.InviteInfo{
+			Id: i.Key.DID(), Role: i.Role.String(), Uses: i.Uses, Used: i.Used,
+			State: inviteState(i, now), Creator: peerText(i.Creator),
+		}
+		if i.Expires != 0 {
+			m.Expires = stamp(i.Expires.Wall())
+		}
+		out.Invites = append(out.Invites, m)
+	}
+	return connect.NewResponse(&out), nil
+}
+
+// inviteState says whether an invite lets somebody in, and else why not. Of one that is
+// closed and whose time is over, nobody can tell whether it was revoked before.
+func inviteState(i node.InviteInfo, now time.Time) string {
+	expired := i.Expires != 0 && !now.Before(i.Expires.Wall())
+	switch {
+	case i.Uses != 0 && i.Used >= i.Uses:
+		return "used up"
+	case expired && i.Closed:
+		return "closed"
+	case expired:
+		return "expired"
+	case i.Closed:
+		return "revoked"
+	}
+	return "open"
+}
+
+// RevokeInvite revokes none if one of the names is wrong. To revoke again changes nothing.
+func (s databaseService) RevokeInvite(ctx context.Context, r *connect.Request[weftv1.RevokeInviteRequest]) (*connect.Response[weftv1.RevokeInviteResponse], error) {
+	name := r.Msg.GetName()
+	all, err := s.n.Invites(name)
+	if err != nil {
+		return nil, err
+	}
+	var revoked []keys.PublicKey
+	for _, text := range r.Msg.GetInvites() {
+		i, err := findInvite(all, text, name)
+		if err != nil {
+			return nil, err
+		}
+		revoked = append(revoked, i.Key)
+	}
+	for _, key := range revoked {
+		if err := s.n.RevokeInvite(ctx, name, key); err != nil {
+			return nil, err
+		}
+	}
+	return connect.NewResponse(&weftv1.RevokeInviteResponse{}), nil
+}
+
+// Admit admits none if one of the names is wrong.
+func (s databaseService) Admit(ctx context.Context, r *connect.Request[weftv1.AdmitRequest]) (*connect.Response[weftv1.AdmitResponse], error) {
+	name := r.Msg.GetName()
+	all, err := s.n.WaitingJoins(name)
+	if err != nil {
+		return nil, err
+	}
+	var joins []clock.Hash
+	for _, text := range r.Msg.GetJoins() {
+		w, err := findJoin(all, text, name)
+		if err != nil {
+			return nil, err
+		}
+		joins = append(joins, w.Join)
+	}
+	if err := s.n.Admit(ctx, name, joins...); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.AdmitResponse{}), nil
+}
+
+// findInvite returns the invite that a text names: its ID, with or without did:key:, a
+// beginning of it, or its URL, which no error repeats.
+func findInvite(all []node.InviteInfo, text, database string) (node.InviteInfo, error) {
+	if strings.HasPrefix(text, "weft:") {
+		key, err := node.InviteKey(text)
+		if err != nil {
+			return node.InviteInfo{}, err
+		}
+		text = key.DID()
+	}
+	const scheme = "did:key:"
+	found, err := named(all, strings.TrimPrefix(text, scheme), func(i node.InviteInfo) []string {
+		return []string{strings.TrimPrefix(i.Key.DID(), scheme)}
+	})
+	if err == nil && len(found) == 0 {
+		err = fault.Of(node.ErrNotFound, "no invite is named %.80q: weft db invites %s lists them", text, database)
+	}
+	if err != nil {
+		return node.InviteInfo{}, err
+	}
+	return found[0], nil
+}
+
+// findJoin returns the join that a text names: its ID, the peer ID of its device, or a
+// beginning of either.
+func findJoin(all []node.WaitingJoin, text, database string) (node.WaitingJoin, error) {
+	found, err := named(all, text, func(w node.WaitingJoin) []string {
+		return []string{w.Join.String(), peerText(w.Device)}
+	})
+	if err == nil && len(found) == 0 {
+		err = fault.Of(node.ErrNotFound, "no device that waits is named %.80q: weft db members %s lists them", text, database)
+	}
+	if err != nil {
+		return node.WaitingJoin{}, err
+	}
+	return found[0], nil
+}
+
+// minName is how much of a name there must be: what is shorter is a slip of the hand.
+const minName = 6
+
+// named returns the one whose name begins with a text, or none. Several are an error,
+// unless they have the same first name, which is their own.
+func named[T any](all []T, text string, names func(T) []string) ([]T, error) {
+	if len(text) < minName {
+		return nil, fault.Errorf(fault.Ambiguous, "%q is too short for a name: give %d characters or more", text, minName)
+	}
+	var found []T
+	for _, x := range all {
+		if !slices.ContainsFunc(names(x), func(name string) bool { return strings.HasPrefix(name, text) }) {
+			continue
+		}
+		if len(found) > 0 && names(found[0])[0] != names(x)[0] {
+			return nil, fault.Errorf(fault.Ambiguous, "%.80q begins several names, such as %s and %s: give more of it", text, names(found[0])[0], names(x)[0])
+		}
+		found = append(found, x)
+	}
+	return found, nil
+}
