@@ -2,7 +2,6 @@ package thread
 
 import (
 	"errors"
-	"slices"
 	"testing"
 	"time"
 
@@ -49,92 +48,6 @@ func fromStranger(t testing.TB, to, from *Thread) {
 				t.Fatal(err)
 			}
 		}
-	}
-}
-
-// Whoever has the secret of an invite of two uses makes joins whose hashes come first,
-// and voids nobody: who was let in before stays, and the forged ones wait.
-func TestAttackForgedJoins(t *testing.T) {
-	c := newCrowd(t, 200, false)
-	invite := c.owner[1].id.Hash
-	honest := c.joins[len(c.joins)-2:]
-	for i := range honest {
-		honest[i].id.Hash[0] = 0xff // last by hash
-	}
-	listed := []clock.Hash{honest[0].id.Hash, honest[1].id.Hash}
-	slices.SortFunc(listed, format.CompareHashes)
-	g := c.graph(t)
-	for _, j := range honest {
-		add(t, g, j)
-	}
-	closing := controlRecord{
-		id: c.id(c.owner[0].id.Log, 3, 3), time: 1 << 40, device: c.owner[0].device,
-		parents: []clock.Hash{invite}, payload: &format.Control{Op: format.OpClose, Invite: invite, Joins: listed},
-	}
-	forged := c.joins[:len(c.joins)-2]
-	for i, j := range forged {
-		if i == len(forged)/2 {
-			add(t, g, closing)
-		}
-		add(t, g, j)
-	}
-	s := g.state()
-	if len(s.members) != 3 || len(s.waiting) != len(forged) || len(s.void) != len(forged) {
-		t.Fatalf("%d members, %d wait, %d logs void", len(s.members), len(s.waiting), len(s.void))
-	}
-	for _, j := range honest {
-		if s.members[j.device] == nil {
-			t.Error("an honest member is void")
-		}
-	}
-}
-
-// A member that joins again, by the same invite under another identity or log, does not
-// void its own first join, nor what it wrote.
-func TestAttackOwnJoinVoided(t *testing.T) {
-	c := newCrowd(t, 2, false)
-	first, second := c.joins[0], c.joins[1]
-	second.device, second.id.Hash = first.device, clock.Hash{} // first by hash
-	second.time = first.time - 1                               // and by clock
-	second.checked = true                                      // its signatures are of the other device
-	g := c.graph(t)
-	first.id.Hash[0] = 0xff
-	add(t, g, first)
-	add(t, g, second)
-	s := g.state()
-	if s.standing[first.id.Log] == nil || s.void[g.records[g.index[first.id.Hash]].log] {
-		t.Fatal("the first join does not stand")
-	}
-	closing := controlRecord{
-		id: c.id(c.owner[0].id.Log, 3, 3), time: 1 << 40, device: c.owner[0].device, parents: []clock.Hash{c.owner[1].id.Hash},
-		payload: &format.Control{Op: format.OpClose, Invite: c.owner[1].id.Hash, Joins: []clock.Hash{first.id.Hash}},
-	}
-	add(t, g, closing)
-	if s = g.state(); s.standing[first.id.Log] == nil || len(s.void) > 1 || s.void[g.records[g.index[first.id.Hash]].log] {
-		t.Fatal("the first join does not stand once the invite is closed")
-	}
-}
-
-// An owner who came by an invite closes it and lists only itself: those who came by it,
-// too, are its equals and stay.
-func TestAttackCloseOfEquals(t *testing.T) {
-	c := newCrowd(t, 2, false)
-	c.owner[1].payload.Role = format.RoleOwner
-	g := c.graph(t)
-	for _, j := range c.joins {
-		add(t, g, j)
-	}
-	x := c.joins[0]
-	add(t, g, controlRecord{
-		id: c.id(x.id.Log, 2, 3), time: 1 << 40, device: x.device, parents: []clock.Hash{x.id.Hash}, rank: 1,
-		payload: &format.Control{Op: format.OpClose, Invite: c.owner[1].id.Hash, Joins: []clock.Hash{x.id.Hash}},
-	})
-	s := g.state()
-	if len(s.members) != 3 || len(s.waiting) != 0 {
-		t.Fatalf("%d members, %d wait", len(s.members), len(s.waiting))
-	}
-	if _, err := g.openInvite(c.invite.Public(), 0); !errors.Is(err, ErrInvite) {
-		t.Errorf("got %v: an owner's close shuts the doors", err)
 	}
 }
 

@@ -32,7 +32,7 @@ func (t *Thread) mayCheckpoint() error {
 		return ErrClosed
 	case t.relay || !t.keys.CanRead():
 		return ErrNoKeys
-	case t.genesis.Certificate.Sign != t.env.self() || t.ownControl == nil || t.graph.ranks[t.ownControl.id] != 0:
+	case t.genesis.Certificate.Sign != t.env.self() || t.ownControl == nil || t.graph.Rank(t.ownControl.id) != 0:
 		return fault.Of(ErrCheckpoint, "history is not cut: only the device that made the database can")
 	}
 	return nil
@@ -53,7 +53,7 @@ func (t *Thread) Cover(n int64) (*Coverage, error) {
 	c := &Coverage{}
 	data := false
 	for _, l := range t.byNum {
-		if l.desc.Kind == format.KindControl || t.graph.state().void[l.id] || len(l.branches) == 0 {
+		if l.desc.Kind == format.KindControl || t.graph.State().Void[l.id] || len(l.branches) == 0 {
 			continue
 		}
 		if l.forked() {
@@ -107,40 +107,4 @@ func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(
 		Op: format.OpCheckpoint, Checkpoint: &format.Checkpoint{Heads: cover.heads, Snapshot: w.last, State: state},
 	})
 	return err
-}
-
-// checkCheckpoint judges a checkpoint by what its author had seen, so that all
-// replicas judge alike and nothing that comes later changes it: what was cut on
-// its word cannot be had back.
-func (g *controlGraph) checkCheckpoint(c *controlRecord) error {
-	if c.rank != 0 {
-		return fault.Of(ErrNotMember, "only the device that made the thread cuts its history")
-	}
-	cp := c.payload.Checkpoint
-	heads := make(map[clock.LogID]clock.RecordID, len(cp.Heads))
-	for _, h := range cp.Heads {
-		heads[h.Log] = h
-	}
-	announced := false
-	for _, i := range g.ancestors(c.parents) {
-		r := g.records[i]
-		if _, ok := heads[r.id.Log]; ok {
-			return fault.Of(format.ErrMalformed, "checkpoint covers a control log")
-		}
-		switch r.payload.Op {
-		case format.OpLog:
-			if r.device == c.device && format.LogIDOf(g.thread, r.payload.Data) == cp.Snapshot.Log {
-				d, err := format.DecodeDescriptor(r.payload.Data)
-				announced = announced || err == nil && d.Kind == format.KindSnapshot
-			}
-		case format.OpCheckpoint:
-			if err := cp.After(r.payload.Checkpoint, heads); err != nil {
-				return err
-			}
-		}
-	}
-	if !announced {
-		return fault.Of(ErrNotMember, "checkpoint with a snapshot log that its device has not announced")
-	}
-	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -24,7 +25,7 @@ type openedLog struct {
 type controlWrite struct {
 	log     *threadLog
 	next    branch
-	record  *controlRecord
+	record  *control.Record
 	newData *threadLog // that it announces
 }
 
@@ -39,7 +40,7 @@ func (t *Thread) openDataLog(tx store.Tx, before clock.Time) (*openedLog, error)
 	if err != nil {
 		return nil, err
 	}
-	return &openedLog{log: w.newData, hash: w.record.id.Hash, time: w.record.time, record: w}, nil
+	return &openedLog{log: w.newData, hash: w.record.ID.Hash, time: w.record.Time, record: w}, nil
 }
 
 // installLog makes an announced log that has committed the one to append to.
@@ -58,9 +59,9 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 		w.log = t.newLocalLog(format.NewDescriptor(t.env.self(), format.KindControl), 0)
 		fresh = 1
 	}
-	h := &format.Header{Log: w.log.id, Seq: 1, Epoch: t.keys.Epoch, Control: t.graph.named()}
+	h := &format.Header{Log: w.log.id, Seq: 1, Epoch: t.keys.Epoch, Control: t.graph.Named()}
 	if p.Op == format.OpJoin {
-		h.Control = t.graph.namedInJoin(p.Invite)
+		h.Control = t.graph.NamedInJoin(p.Invite)
 	}
 	after := t.genesis.Time
 	for _, b := range w.log.branches {
@@ -70,7 +71,7 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 		}
 	}
 	for _, c := range h.Control {
-		after = max(after, t.graph.records[t.graph.index[c]].time)
+		after = max(after, t.graph.Time(c))
 	}
 	if err := t.controlTime(h, after, before); err != nil {
 		return nil, err
@@ -103,18 +104,18 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 }
 
 // ownControlRecord checks a record of ours as every other node will.
-func (t *Thread) ownControlRecord(h *format.Header, rec *sealedRecord, p *format.Control) (*controlRecord, error) {
-	c := &controlRecord{id: rec.id, time: h.Time, device: t.env.self(), parents: h.Control, payload: p}
+func (t *Thread) ownControlRecord(h *format.Header, rec *sealedRecord, p *format.Control) (*control.Record, error) {
+	c := &control.Record{ID: rec.id, Time: h.Time, Device: t.env.self(), Parents: h.Control, Payload: p}
 	if h.Seq > 1 {
 		found := false
 		for _, q := range h.Control {
 			found = found || q == h.Prev
 		}
 		if !found {
-			c.parents = append(append([]clock.Hash(nil), h.Control...), h.Prev)
+			c.Parents = append(append([]clock.Hash(nil), h.Control...), h.Prev)
 		}
 	}
-	return c, t.graph.check(c)
+	return c, t.graph.Check(c)
 }
 
 // controlTime sets the time of a record after those that it names. One that announces
@@ -162,7 +163,7 @@ func (t *Thread) installControl(w *controlWrite) {
 		t.ownData = w.newData
 	}
 	t.installBranch(w.log, &w.next)
-	t.graph.add(w.record)
+	t.graph.Add(w.record)
 	t.tellRevived()
 	t.refreshCuts()
 	t.syncSoon(true)
@@ -205,11 +206,11 @@ func (t *Thread) commitControl(p *format.Control) (clock.RecordID, error) {
 	}
 	t.installControl(w)
 	t.grew.Ring()
-	return w.record.id, nil
+	return w.record.ID, nil
 }
 
 // openControl opens a control record.
-func (t *Thread) openControl(service format.SecretKey, device keys.PublicKey, id clock.RecordID, h *format.Header, body []byte) (*controlRecord, error) {
+func (t *Thread) openControl(service format.SecretKey, device keys.PublicKey, id clock.RecordID, h *format.Header, body []byte) (*control.Record, error) {
 	b, err := format.ParseBody(body)
 	if err != nil {
 		return nil, err
@@ -222,9 +223,9 @@ func (t *Thread) openControl(service format.SecretKey, device keys.PublicKey, id
 	if err != nil {
 		return nil, err
 	}
-	c := &controlRecord{id: id, time: h.Time, device: device, parents: slices.Clone(h.Control), payload: payload}
-	if h.Seq > 1 && !slices.Contains(c.parents, h.Prev) {
-		c.parents = append(c.parents, h.Prev)
+	c := &control.Record{ID: id, Time: h.Time, Device: device, Parents: slices.Clone(h.Control), Payload: payload}
+	if h.Seq > 1 && !slices.Contains(c.Parents, h.Prev) {
+		c.Parents = append(c.Parents, h.Prev)
 	}
 	return c, nil
 }

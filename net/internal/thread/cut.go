@@ -6,6 +6,7 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -65,7 +66,7 @@ func (t *Thread) cut() Cut {
 	for log, id := range t.cuts.floors {
 		c.Void[log] = id.Seq
 	}
-	for log := range t.graph.state().void {
+	for log := range t.graph.State().Void {
 		c.Void[log] = math.MaxUint64
 	}
 	maps.Copy(c.Snapshots, t.cuts.snapshots)
@@ -74,18 +75,18 @@ func (t *Thread) cut() Cut {
 
 // refreshCuts finds the checkpoints that are in force now; mu is held.
 func (t *Thread) refreshCuts() {
-	if t.graph.cuts == 0 {
+	if t.graph.Checkpoints() == 0 {
 		return // most threads: the fold need not be asked
 	}
-	all := t.graph.state().checkpoints
-	if len(all) == 0 || t.cuts.inForce == len(all) && t.cuts.known == len(t.graph.records) {
+	all := t.graph.State().Checkpoints
+	if len(all) == 0 || t.cuts.inForce == len(all) && t.cuts.known == t.graph.Len() {
 		return
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	// From nothing each time: a checkpoint may come into force before one that was
 	// written earlier, whose snapshot it covers.
-	next := cuts{floors: map[clock.LogID]clock.RecordID{}, snapshots: map[clock.LogID]Snapshot{}, known: len(t.graph.records)}
+	next := cuts{floors: map[clock.LogID]clock.RecordID{}, snapshots: map[clock.LogID]Snapshot{}, known: t.graph.Len()}
 	in := make([]bool, len(all))
 	for more := true; more; { // a later one may stand for the snapshot of an earlier one
 		more = false
@@ -111,9 +112,9 @@ func (t *Thread) refreshCuts() {
 
 // add raises the floors to what a checkpoint covers. A control log has none: who may do
 // what is never cut off.
-func (c *cuts) add(p *format.Checkpoint, g *controlGraph) {
+func (c *cuts) add(p *format.Checkpoint, g *control.Graph) {
 	for _, h := range p.Heads {
-		if h.Seq > c.floors[h.Log].Seq && !g.knows(h.Log) {
+		if h.Seq > c.floors[h.Log].Seq && !g.Knows(h.Log) {
 			c.floors[h.Log] = h
 		}
 	}
@@ -176,7 +177,7 @@ func (w *ingestTx) afterCut(l *threadLog, prev clock.RecordID) *branch {
 
 // covered reports whether id is the head of a checkpoint, in force or not.
 func (t *Thread) covered(id clock.RecordID) bool {
-	for _, c := range t.graph.state().checkpoints {
+	for _, c := range t.graph.State().Checkpoints {
 		for _, h := range c.Heads {
 			if h == id {
 				return true
@@ -190,10 +191,10 @@ func (t *Thread) covered(id clock.RecordID) bool {
 // checkpoints cover of it. Otherwise this device was restored from a copy, and what
 // it wrote next would be taken for what is covered.
 func (t *Thread) ownCovered() bool {
-	if t.graph.cuts == 0 {
+	if t.graph.Checkpoints() == 0 {
 		return true
 	}
-	all := t.graph.state().checkpoints
+	all := t.graph.State().Checkpoints
 	if t.ownChecked.n == len(all) && t.ownChecked.log == t.ownData.id {
 		return true
 	}

@@ -134,9 +134,9 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 	case !t.keys.CanRead():
 		return fail(ErrNoKeys)
 	}
-	s := t.graph.state()
-	if m := s.members[t.env.self()]; m == nil || !m.Role.CanWrite() {
-		if slices.ContainsFunc(s.waiting, func(w WaitingJoin) bool { return w.Device == t.env.self() }) {
+	s := t.graph.State()
+	if m := s.Members[t.env.self()]; m == nil || !m.Role.CanWrite() {
+		if slices.ContainsFunc(s.Waiting, func(w WaitingJoin) bool { return w.Device == t.env.self() }) {
 			return fail(errSelfWaits)
 		}
 		return fail(ErrNotMember)
@@ -152,7 +152,7 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 		a.control, a.log = opened, opened.log
 		since, h.Control = opened.time, []clock.Hash{opened.hash}
 	} else {
-		since = t.graph.state().logs[a.log.id].at
+		since = t.graph.State().Logs[a.log.id].At
 		h.Control = t.controlHeads(at, a.log.id)
 	}
 	h.Log = a.log.id
@@ -177,7 +177,7 @@ func (t *Thread) ownUsable() bool {
 	if t.ownData == nil {
 		return false
 	}
-	if _, ok := t.graph.state().logs[t.ownData.id]; !ok || !t.ownCovered() {
+	if _, ok := t.graph.State().Logs[t.ownData.id]; !ok || !t.ownCovered() {
 		return false
 	}
 	return !slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Check(b.time) != nil })
@@ -187,15 +187,13 @@ func (t *Thread) ownUsable() bool {
 // record that names them comes after them. There is at least the record that
 // announced the log.
 func (t *Thread) controlHeads(at clock.Time, log clock.LogID) []clock.Hash {
-	time := func(h clock.Hash) clock.Time { return t.graph.records[t.graph.index[h]].time }
-	heads := slices.DeleteFunc(t.graph.named(), func(h clock.Hash) bool { return time(h) >= at })
+	time := func(h clock.Hash) clock.Time { return t.graph.Time(h) }
+	heads := slices.DeleteFunc(t.graph.Named(), func(h clock.Hash) bool { return time(h) >= at })
 	if len(heads) > 0 {
 		return heads
 	}
-	for _, c := range t.graph.records {
-		if c.payload.Data != nil && format.LogIDOf(t.id, c.payload.Data) == log && c.time < at {
-			return []clock.Hash{c.id.Hash}
-		}
+	if c, ok := t.graph.Announcement(log); ok && c.Time < at {
+		return []clock.Hash{c.ID.Hash}
 	}
 	return nil
 }

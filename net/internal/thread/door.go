@@ -1,12 +1,12 @@
 package thread
 
 import (
-	"slices"
 	"time"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -23,22 +23,22 @@ import (
 // door returns why a join that a stranger brings is not taken in now, or nil; mu is held.
 func (t *Thread) door(v *verifiedRun) error {
 	c := v.records[0].control
-	if !v.stranger || c.payload.Op != format.OpJoin || v.desc.Device == t.env.self() {
+	if !v.stranger || c.Payload.Op != format.OpJoin || v.desc.Device == t.env.self() {
 		return nil
 	}
-	s := t.graph.state()
-	if _, listed := s.listed[c.id.Hash]; listed || t.wanted[c.id.Hash] {
+	s := t.graph.State()
+	if s.Lists(c.ID.Hash) || t.wanted[c.ID.Hash] {
 		return nil
 	}
-	inv := s.invites[c.payload.Invite]
+	inv := s.Invites[c.Payload.Invite]
 	if inv == nil {
 		return ErrNoInvite
 	}
 	now := t.env.clock.Real()
-	if err := inv.open(now); err != nil {
+	if err := inv.Open(now); err != nil {
 		return err
 	}
-	cert, err := keys.DecodeCertificate(c.payload.Certificate)
+	cert, err := keys.DecodeCertificate(c.Payload.Certificate)
 	if err != nil {
 		return fault.Of(format.ErrMalformed, "join: %w", err)
 	}
@@ -67,7 +67,7 @@ const expiredFor = 24 * time.Hour
 // closeUsedUp closes the invites that this device made and that are used up. It lists the
 // joins that came first.
 func (t *Thread) closeUsedUp() error {
-	return t.closeEach(func(c *controlRecord, i *InviteInfo) bool {
+	return t.closeEach(func(i *InviteInfo) bool {
 		return i.Creator == t.env.self() && i.Uses != 0 && i.Used >= i.Uses
 	})
 }
@@ -77,7 +77,7 @@ func (t *Thread) closeUsedUp() error {
 // caught up: one that is not would leave out who came in time.
 func (t *Thread) CloseExpired() error {
 	now := t.env.clock.Real()
-	return t.closeEach(func(c *controlRecord, i *InviteInfo) bool {
+	return t.closeEach(func(i *InviteInfo) bool {
 		after := expiredFor
 		if i.Creator != t.env.self() {
 			after += expiredFor
@@ -87,35 +87,15 @@ func (t *Thread) CloseExpired() error {
 }
 
 // closeEach closes the invites that are due, if this device may.
-func (t *Thread) closeEach(due func(*controlRecord, *InviteInfo) bool) error {
-	type ending struct {
-		invite clock.Hash
-		joins  []clock.Hash
-	}
+func (t *Thread) closeEach(due func(*InviteInfo) bool) error {
 	t.mu.Lock()
-	var ends []ending
-	s := t.graph.state()
+	var ends []control.Ending
 	if t.ownControl != nil && t.keys.CanRead() && !t.closed {
-		own, rank := s.standing[t.ownControl.id], t.graph.ranks[t.ownControl.id]
-		for _, made := range t.graph.invites {
-			for _, c := range made {
-				i := s.invites[c.id.Hash]
-				by, closed := s.closed[c.id.Hash]
-				if own == nil || own.Role != format.RoleOwner || i == nil || closed && by <= c.rank || rank > c.rank || !due(c, i) {
-					continue
-				}
-				joins := t.graph.joins(c.id.Hash)
-				if i.Uses != 0 {
-					joins = joins[:min(uint64(len(joins)), i.Uses)]
-				}
-				ends = append(ends, ending{c.id.Hash, joins})
-			}
-		}
+		ends = t.graph.Endings(t.ownControl.id, due)
 	}
 	t.mu.Unlock()
-	slices.SortFunc(ends, func(a, b ending) int { return format.CompareHashes(a.invite, b.invite) })
 	for _, e := range ends {
-		if err := t.closeInvite(e.invite, e.joins); err != nil {
+		if err := t.closeInvite(e.Invite, e.Joins); err != nil {
 			return err
 		}
 	}

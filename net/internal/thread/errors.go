@@ -3,6 +3,7 @@ package thread
 import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/blobs"
+	"github.com/weftdb/weft/net/internal/control"
 )
 
 // Reported by threads.
@@ -11,16 +12,16 @@ var (
 	ErrNotFound = blobs.ErrNotFound
 	// ErrNotMember reports an operation for which this device, or the device of a
 	// record, has no right in the thread.
-	ErrNotMember = fault.New(fault.NotMember, "the device is no member with that right")
+	ErrNotMember = control.ErrNotMember
 	// ErrInvite reports an invite that is unknown, expired, used up or revoked.
-	ErrInvite = fault.New(fault.BadInvite, "the invite lets nobody in")
+	ErrInvite = control.ErrInvite
 	// ErrNoInvite reports that the record of an invite has not arrived yet.
-	ErrNoInvite = fault.New(fault.BadInvite, "the invite has not arrived yet")
+	ErrNoInvite = control.ErrNoInvite
 	// ErrNoKeys reports an operation that needs the read key, on a node that does
 	// not have it: a relay, or a joiner that has not joined yet.
 	ErrNoKeys = fault.New(fault.NoKeys, "this node cannot read the thread")
 	// ErrClock reports a time that is not later than the log's last.
-	ErrClock = fault.New(fault.BadClock, "the time is not later than the log's last record")
+	ErrClock = control.ErrClock
 	// ErrBlobsHeld reports that blobs cannot be collected now, as they are being stored
 	// or read.
 	ErrBlobsHeld = blobs.ErrBlobsHeld

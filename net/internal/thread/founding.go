@@ -11,6 +11,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/blobs"
+	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -65,7 +66,7 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 	return &Thread{
 		env: env, id: id, signed: slices.Clone(signed), genesis: g, relay: relay, keys: k,
 		logs: map[clock.LogID]*threadLog{}, named: map[clock.LogID]clock.Hash{},
-		graph: newControlGraph(id, g), wanted: map[clock.Hash]bool{}, flushedTo: -1, ended: make(chan struct{}),
+		graph: control.New(id, g), wanted: map[clock.Hash]bool{}, flushedTo: -1, ended: make(chan struct{}),
 	}, nil
 }
 

@@ -80,15 +80,15 @@ func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 		return err
 	}
 	t.mu.Lock()
-	made, known := t.graph.invites[key]
+	made := t.graph.InvitesOf(key)
 	open := map[clock.Hash][]clock.Hash{} // the joins that stand
 	for _, c := range made {
-		if i := t.graph.state().invites[c.id.Hash]; i != nil && !i.Closed {
-			open[c.id.Hash] = t.graph.joins(c.id.Hash)
+		if i := t.graph.State().Invites[c.ID.Hash]; i != nil && !i.Closed {
+			open[c.ID.Hash] = t.graph.Joins(c.ID.Hash)
 		}
 	}
 	t.mu.Unlock()
-	if !known {
+	if len(made) == 0 {
 		return ErrNoInvite
 	}
 	for invite, joins := range open {
@@ -124,7 +124,7 @@ func (t *Thread) Admit(ctx context.Context, joins ...clock.Hash) error {
 		return err
 	}
 	t.mu.Lock()
-	waiting := t.graph.state().waiting
+	waiting := t.graph.State().Waiting
 	t.mu.Unlock()
 	for _, j := range joins {
 		if !slices.ContainsFunc(waiting, func(w WaitingJoin) bool { return w.Join == j }) {
@@ -146,7 +146,7 @@ func (t *Thread) Admit(ctx context.Context, joins ...clock.Hash) error {
 func (t *Thread) WaitingJoins() []WaitingJoin {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := slices.Clone(t.graph.state().waiting)
+	all := slices.Clone(t.graph.State().Waiting)
 	slices.SortFunc(all, func(a, b WaitingJoin) int {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), format.CompareHashes(a.Join, b.Join))
 	})
@@ -157,12 +157,12 @@ func (t *Thread) WaitingJoins() []WaitingJoin {
 func (t *Thread) WaitingJoin(device keys.PublicKey) (WaitingJoin, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.graph.state()
-	i := slices.IndexFunc(s.waiting, func(w WaitingJoin) bool { return w.Device == device })
-	if i < 0 || s.members[device] != nil {
+	s := t.graph.State()
+	i := slices.IndexFunc(s.Waiting, func(w WaitingJoin) bool { return w.Device == device })
+	if i < 0 || s.Members[device] != nil {
 		return WaitingJoin{}, false
 	}
-	return s.waiting[i], true
+	return s.Waiting[i], true
 }
 
 // mayGrant returns nil if this device may make and revoke invites now.
@@ -176,38 +176,12 @@ func (t *Thread) mayGrant() error {
 	return nil
 }
 
-// An InviteInfo is what members know of an invite: not its secret.
-type InviteInfo struct {
-	Key     keys.PublicKey
-	Role    format.Role
-	Expires clock.Time     // 0 means never
-	Uses    uint64         // 0 means any number
-	Used    uint64         // joins that stand
-	Closed  bool           // it lets nobody in any more
-	Creator keys.PublicKey // device
-}
-
-// open reports why the invite lets nobody in at time now, or nil.
-func (i *InviteInfo) open(now clock.Time) error {
-	switch {
-	case i.Closed && (i.Uses == 0 || i.Used < i.Uses) && (i.Expires == 0 || now < i.Expires):
-		return fault.Of(ErrInvite, "the invite was revoked")
-	case i.Expires != 0 && now >= i.Expires:
-		return fault.Of(ErrInvite, "the invite has expired")
-	case i.Uses != 0 && i.Used >= i.Uses:
-		return fault.Of(ErrInvite, "the invite is used up")
-	case i.Closed:
-		return fault.Of(ErrInvite, "the invite is closed")
-	}
-	return nil
-}
-
 // InviteOpen returns nil if the invite lets somebody in at time now, ErrNoInvite
 // if it is unknown here, and else an ErrInvite that says why not.
 func (t *Thread) InviteOpen(key keys.PublicKey, now clock.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, err := t.graph.openInvite(key, now)
+	_, err := t.graph.OpenInvite(key, now)
 	return err
 }
 
@@ -216,46 +190,19 @@ func (t *Thread) InviteOpen(key keys.PublicKey, now clock.Time) error {
 func (t *Thread) openInvite(key keys.PublicKey) (record clock.Hash, sealed []byte, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c, err := t.graph.openInvite(key, t.env.clock.Real())
+	c, err := t.graph.OpenInvite(key, t.env.clock.Real())
 	if err != nil {
 		return record, nil, err
 	}
-	return c.id.Hash, c.payload.Sealed, nil
-}
-
-// openInvite returns the invite with a key that lets somebody in at time now. There is
-// more than one only if an owner published one twice.
-func (g *controlGraph) openInvite(key keys.PublicKey, now clock.Time) (*controlRecord, error) {
-	err := error(ErrNoInvite)
-	for _, c := range g.invites[key] {
-		i := g.state().invites[c.id.Hash]
-		if i == nil {
-			continue // by a device that may not invite
-		}
-		if err = i.open(now); err == nil {
-			return c, nil
-		}
-	}
-	return nil, err
-}
-
-// joins returns the joins by an invite that stand.
-func (g *controlGraph) joins(invite clock.Hash) (hs []clock.Hash) {
-	s := g.state()
-	for _, c := range g.records {
-		if c.payload.Op == format.OpJoin && c.payload.Invite == invite && s.standing[c.id.Log] != nil {
-			hs = append(hs, c.id.Hash)
-		}
-	}
-	return hs
+	return c.ID.Hash, c.Payload.Sealed, nil
 }
 
 // Invites returns the invites that members know of, by key.
 func (t *Thread) Invites() []InviteInfo {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := make([]InviteInfo, 0, len(t.graph.state().invites))
-	for _, i := range t.graph.state().invites {
+	all := make([]InviteInfo, 0, len(t.graph.State().Invites))
+	for _, i := range t.graph.State().Invites {
 		all = append(all, *i)
 	}
 	slices.SortFunc(all, func(a, b InviteInfo) int { return bytes.Compare(a.Key[:], b.Key[:]) })

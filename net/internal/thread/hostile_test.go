@@ -38,7 +38,7 @@ func forgerOf(th *Thread) *forger {
 func (f *forger) header() *format.Header {
 	return &format.Header{
 		Log: f.desc.LogID(f.th.id), Seq: f.seq + 1, Prev: f.prev, Time: f.time + 1,
-		Control: f.th.graph.named(), Epoch: f.th.keys.Epoch,
+		Control: f.th.graph.Named(), Epoch: f.th.keys.Epoch,
 	}
 }
 

@@ -208,8 +208,8 @@ func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked b
 	if v.desc.Kind != format.KindControl {
 		return w.admitData(v)
 	}
-	if l != nil || t.graph.knows(v.log) {
-		if last := v.records[len(v.records)-1].id; last.Seq > 1 && t.graph.knows(v.log) && t.graph.state().standing[v.log] == nil {
+	if l != nil || t.graph.Knows(v.log) {
+		if last := v.records[len(v.records)-1].id; last.Seq > 1 && t.graph.Knows(v.log) && t.graph.State().Standing[v.log] == nil {
 			return &Rejection{kind: fault.Void, ID: last, Reason: "the device waits until an owner admits it", Err: ErrNotMember}, false
 		}
 		return nil, false
@@ -217,16 +217,16 @@ func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked b
 	if first.id.Seq != 1 {
 		return &Rejection{kind: fault.Gap, ID: first.id, Reason: "control log without its first record"}, false
 	}
-	if _, lacks := t.graph.lacks(first.control); lacks || t.env.clock.Check(first.header.Time) != nil {
+	if _, lacks := t.graph.Lacks(first.control); lacks || t.env.clock.Check(first.header.Time) != nil {
 		return t.park(v, first.header.Time, w), true
 	}
-	if err := t.graph.check(first.control); err != nil {
+	if err := t.graph.Check(first.control); err != nil {
 		return reject(first.id, err), false
 	}
 	if t.door(v) != nil {
 		return t.park(v, 0, w), true
 	}
-	if s := t.graph.state(); len(s.waiting) >= maxWaitingJoins && first.control.payload.Op == format.OpJoin && !s.admits(first.control) {
+	if s := t.graph.State(); len(s.Waiting) >= maxWaitingJoins && first.control.Payload.Op == format.OpJoin && !s.Admits(first.control) {
 		return &Rejection{kind: fault.WaitingFull, ID: first.id, Reason: "too many joins wait for an owner to admit them"}, false
 	}
 	return nil, false
@@ -239,14 +239,14 @@ const maxWaitingJoins = 10_000
 // but members fills the disk.
 func (w *ingestTx) admitData(v *verifiedRun) (rej *Rejection, parked bool) {
 	t, first := w.t, &v.records[0]
-	if _, ok := t.graph.state().logs[v.log]; ok {
+	if _, ok := t.graph.State().Logs[v.log]; ok {
 		return nil, false
 	}
-	if t.graph.state().void[v.log] {
+	if t.graph.State().Void[v.log] {
 		return &Rejection{kind: fault.Void, ID: first.id, Reason: "the device's join did not hold", Err: ErrNotMember}, false
 	}
 	for _, h := range first.header.Control {
-		if !t.graph.has(h) {
+		if !t.graph.Has(h) {
 			return t.park(v, 0, w), true
 		}
 	}
@@ -298,7 +298,7 @@ func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []ver
 		if ready && l.desc.Kind == format.KindControl {
 			if wait := t.judgeControl(r.control); wait != "" {
 				ready = false
-			} else if err := t.graph.check(r.control); err != nil {
+			} else if err := t.graph.Check(r.control); err != nil {
 				return reject(r.id, err), nil
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -16,10 +17,10 @@ import (
 func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool) (bool, error) {
 	t := w.t
 	if l.desc.Kind == format.KindControl {
-		if t.judgeControl(r.control) != "" || t.graph.check(r.control) != nil {
+		if t.judgeControl(r.control) != "" || t.graph.Check(r.control) != nil {
 			return false, nil
 		}
-		t.graph.add(r.control)
+		t.graph.Add(r.control)
 		delete(t.wanted, r.id.Hash)
 		w.res.Control = true
 		b.done = r.id
@@ -56,15 +57,15 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 }
 
 // judgeControl returns why a control record has to wait, or "".
-func (t *Thread) judgeControl(c *controlRecord) string {
-	if p, lacks := t.graph.lacks(c); lacks {
-		if t.graph.state().standing[c.id.Log] != nil {
+func (t *Thread) judgeControl(c *control.Record) string {
+	if p, lacks := t.graph.Lacks(c); lacks {
+		if t.graph.State().Standing[c.ID.Log] != nil {
 			t.want(p)
 		}
 		return fmt.Sprintf("unknown control record %x", p[:4])
 	}
-	if t.env.clock.Check(c.time) != nil {
-		t.wakeFor(c.time)
+	if t.env.clock.Check(c.Time) != nil {
+		t.wakeFor(c.Time)
 		return clock.ErrAhead.Error()
 	}
 	return ""
@@ -74,8 +75,8 @@ func (t *Thread) judgeControl(c *controlRecord) string {
 // if it has none. Every replica that does not wait comes to the same result.
 func (t *Thread) judgeData(r *verifiedRecord) (wait string, refuse error) {
 	for _, h := range r.header.Control {
-		if !t.graph.has(h) {
-			if _, member := t.graph.state().logs[r.id.Log]; member {
+		if !t.graph.Has(h) {
+			if _, member := t.graph.State().Logs[r.id.Log]; member {
 				t.want(h)
 			}
 			return fmt.Sprintf("unknown control record %x", h[:4]), nil
@@ -88,15 +89,15 @@ func (t *Thread) judgeData(r *verifiedRecord) (wait string, refuse error) {
 		t.wakeFor(r.header.Time)
 		return clock.ErrAhead.Error(), nil
 	}
-	log, ok := t.graph.state().logs[r.id.Log]
+	log, ok := t.graph.State().Logs[r.id.Log]
 	if !ok {
 		return "the log is not announced", nil
 	}
-	if r.header.Time <= log.at {
+	if r.header.Time <= log.At {
 		return "", fault.Of(ErrClock, "the record is not later than the record that announced the log")
 	}
 	for _, h := range r.header.Control {
-		if r.header.Time <= t.graph.records[t.graph.index[h]].time {
+		if r.header.Time <= t.graph.Time(h) {
 			return "", fault.Of(ErrClock, "the record is not later than the control records that it names")
 		}
 	}
@@ -114,7 +115,7 @@ func (t *Thread) judgeData(r *verifiedRecord) (wait string, refuse error) {
 func (w *ingestTx) settle() error {
 	t := w.t
 	for {
-		known := len(t.graph.records)
+		known := t.graph.Len()
 		t.wantedMore = false
 		for _, l := range slices.Clone(t.byNum) {
 			for _, b := range slices.Clone(l.branches) {
@@ -132,7 +133,7 @@ func (w *ingestTx) settle() error {
 				t.env.log.Info("a run that had waited is refused", "thread", t.id.String(), "record", rej.ID.String(), "kind", string(rej.kind), "reason", rej.Reason)
 			}
 		}
-		if len(t.graph.records) == known && !t.wantedMore {
+		if t.graph.Len() == known && !t.wantedMore {
 			return nil
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -219,7 +220,7 @@ func (t *Thread) loadOwn(r store.Reader) error {
 
 // loadControl reads the control records that were folded and folds them again.
 func (t *Thread) loadControl(r store.Reader) error {
-	var left []*controlRecord
+	var left []*control.Record
 	for _, l := range t.byNum {
 		if l.desc.Kind != format.KindControl {
 			continue
@@ -242,5 +243,5 @@ func (t *Thread) loadControl(r store.Reader) error {
 			}
 		}
 	}
-	return t.graph.addAll(left)
+	return t.graph.AddAll(left)
 }

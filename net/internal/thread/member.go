@@ -7,24 +7,23 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/control"
 )
 
-// A Member is a device that may take part in a thread.
-type Member struct {
-	Device   keys.PublicKey
-	Identity keys.PublicKey
-	Name     string // of the device, from its certificate
-	Role     format.Role
-	Since    clock.Time // of the record that let it in
-}
+// What the fold of the control records says.
+type (
+	Member      = control.Member
+	InviteInfo  = control.InviteInfo
+	WaitingJoin = control.WaitingJoin
+	Refusal     = control.Refusal
+)
 
 // Members returns the members by device, oldest first.
 func (t *Thread) Members() []Member {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := make([]Member, 0, len(t.graph.state().members))
-	for _, m := range t.graph.state().members {
+	all := make([]Member, 0, len(t.graph.State().Members))
+	for _, m := range t.graph.State().Members {
 		all = append(all, *m)
 	}
 	slices.SortFunc(all, func(a, b Member) int {
@@ -37,7 +36,7 @@ func (t *Thread) Members() []Member {
 func (t *Thread) Member(device keys.PublicKey) (Member, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	m, ok := t.graph.state().members[device]
+	m, ok := t.graph.State().Members[device]
 	if !ok {
 		return Member{}, false
 	}
@@ -49,11 +48,11 @@ func (t *Thread) Member(device keys.PublicKey) (Member, bool) {
 func (t *Thread) Writer(log clock.LogID) (identity keys.PublicKey, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.graph.state()
-	if l, ok := s.logs[log]; ok {
-		return l.identity, true
+	s := t.graph.State()
+	if l, ok := s.Logs[log]; ok {
+		return l.Identity, true
 	}
-	if m := s.standing[log]; m != nil {
+	if m := s.Standing[log]; m != nil {
 		return m.Identity, true
 	}
 	return identity, false

@@ -9,19 +9,12 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// A Refusal is a record that is kept and has no effect, and why.
-type Refusal struct {
-	ID     clock.RecordID
-	Kind   fault.Kind // why, as a word
-	Reason string
-}
-
 // Refused returns the records that are kept and have no effect, control records
 // first, by hash.
 func (t *Thread) Refused() []Refusal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	control := slices.Clone(t.graph.state().refused)
+	control := slices.Clone(t.graph.State().Refused)
 	slices.SortFunc(control, func(a, b Refusal) int { return format.CompareHashes(a.ID.Hash, b.ID.Hash) })
 	return append(control, t.refused...)
 }
@@ -37,7 +30,7 @@ type refusalRow struct {
 	Reason []byte
 }
 
-func (f *Refusal) encode() []byte {
+func encodeRefusal(f *Refusal) []byte {
 	reason := []byte(f.Reason)
 	return rows.Encode(&refusalRow{
 		Log: f.ID.Log, Seq: f.ID.Seq, Hash: f.ID.Hash, Code: []byte(f.Kind), Reason: reason[:min(len(reason), 1024)],
@@ -71,7 +64,7 @@ func (t *Thread) refusedKey(recordKey []byte) []byte {
 
 // putRefused keeps a refusal: Prune finds it by the record.
 func (t *Thread) putRefused(tx store.Tx, log uint32, f *Refusal) error {
-	return tx.Put(t.refusedKey(t.recordKey(log, f.ID.Seq, f.ID.Hash)), f.encode())
+	return tx.Put(t.refusedKey(t.recordKey(log, f.ID.Seq, f.ID.Hash)), encodeRefusal(f))
 }
 
 // isRefused reports whether the record under a key is kept without effect.

@@ -146,7 +146,7 @@ func (t *Thread) Prefix() []byte {
 func (t *Thread) formerControl() (found *threadLog) {
 	var most uint64
 	for _, l := range t.byNum {
-		if l.desc.Kind != format.KindControl || l.desc.Device != t.env.self() || !t.graph.knows(l.id) {
+		if l.desc.Kind != format.KindControl || l.desc.Device != t.env.self() || !t.graph.Knows(l.id) {
 			continue
 		}
 		for _, b := range l.branches {

@@ -35,7 +35,7 @@ func fixedRows(t testing.TB) map[string][]byte {
 		t.Fatal(err)
 	}
 	return map[string][]byte{
-		"branch": b.encode(), "refused": f.encode(), "invite": invite,
+		"branch": b.encode(), "refused": encodeRefusal(&f), "invite": invite,
 		"secrets": rows.Encode(&secretsRow{Relay: true, Keys: k.Encode(), Invite: invite}),
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/blobs"
+	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -64,7 +65,7 @@ type Thread struct {
 	ownControl *threadLog // nil until there is one
 	ownData    *threadLog // nil: the next Append opens a new one
 	named      map[clock.LogID]clock.Hash
-	graph      *controlGraph
+	graph      *control.Graph
 	cuts       cuts
 	prunedFor  int // checkpoints in force for which a relay has begun to prune
 	ownChecked struct {
@@ -115,8 +116,7 @@ func (t *Thread) Revived() <-chan struct{} { return t.revived.Wait() }
 
 // tellRevived rings revived if something was let in; mu is held.
 func (t *Thread) tellRevived() {
-	if t.graph.revives {
-		t.graph.revives = false
+	if t.graph.Revived() {
 		t.revived.Ring()
 	}
 }
@@ -128,7 +128,7 @@ func (t *Thread) ID() format.ThreadID { return t.id }
 func (t *Thread) Name() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.graph.state().name
+	return t.graph.State().Name
 }
 
 // Relay reports whether this node holds the thread as a relay, without the read
@@ -155,7 +155,7 @@ func (t *Thread) ServiceKey() []byte {
 func (t *Thread) ControlRecords() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.graph.records)
+	return t.graph.Len()
 }
 
 // readKeys returns the thread's keys; ErrNoKeys says that they do not read.

@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/parallel"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -25,10 +26,10 @@ type verifiedRecord struct {
 	raw     format.Record
 	header  *format.Header
 	id      clock.RecordID
-	entry   Entry          // data, if this node can read it
-	control *controlRecord // control
-	opened  bool           // this node could read it when it was verified
-	err     error          // why a data record did not open: kept, without effect
+	entry   Entry           // data, if this node can read it
+	control *control.Record // control
+	opened  bool            // this node could read it when it was verified
+	err     error           // why a data record did not open: kept, without effect
 }
 
 // A verifiedRun is the verified records of a run, from its first.

@@ -193,7 +193,7 @@ func (t *Thread) whyWait(l *threadLog, r *verifiedRecord) string {
 	if wait := t.judgeControl(r.control); wait != "" {
 		return wait
 	}
-	if err := t.graph.check(r.control); err != nil {
+	if err := t.graph.Check(r.control); err != nil {
 		return err.Error()
 	}
 	return ""

@@ -1,4 +1,13 @@
-package thread
+// Package control is who may do what in a thread: a graph of control records, and its
+// fold.
+//
+//	Check    may a record be part of the graph at all? No replica keeps one that may not
+//	Add      it is: the fold follows, or is made anew when somebody asks
+//	State    members, invites, announced data logs, who waits, checkpoints
+//
+// It keeps nothing and knows no time but what records say: package thread stores the
+// records, and decides by its own clock what to take in.
+package control
 
 import (
 	"bytes"
@@ -14,13 +23,13 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// A controlRecord is a record of a control log, opened.
-type controlRecord struct {
-	id      clock.RecordID
-	time    clock.Time
-	device  keys.PublicKey
-	parents []clock.Hash // named ones and the previous of its log
-	payload *format.Control
+// A Record is a record of a control log, opened.
+type Record struct {
+	ID      clock.RecordID
+	Time    clock.Time
+	Device  keys.PublicKey
+	Parents []clock.Hash // named ones and the previous of its log
+	Payload *format.Control
 	rank    int  // of its log: 0 for the owner's, one more for each grant
 	checked bool // check has passed it: what its ancestors are does not change
 
@@ -29,36 +38,36 @@ type controlRecord struct {
 	data *format.Descriptor // of a join, or of a log; nil if it is malformed
 	log  clock.LogID        // that data describes
 
-	invite *controlRecord // of a join: what lets it in
+	invite *Record // of a join: what lets it in
 }
 
 // read decodes what the fold needs of the payload, however often that runs.
-func (c *controlRecord) read(thread format.ThreadID, g *format.Genesis) {
-	if c.payload.Op == format.OpOpen {
+func (c *Record) read(thread format.ThreadID, g *format.Genesis) {
+	if c.Payload.Op == format.OpOpen {
 		c.cert = g.Certificate
 	}
-	if c.payload.Op == format.OpJoin && c.cert == nil {
-		if cert, err := keys.DecodeCertificate(c.payload.Certificate); err == nil {
+	if c.Payload.Op == format.OpJoin && c.cert == nil {
+		if cert, err := keys.DecodeCertificate(c.Payload.Certificate); err == nil {
 			c.cert = cert
 		}
 	}
-	if c.payload.Data != nil && c.data == nil {
-		if d, err := format.DecodeDescriptor(c.payload.Data); err == nil {
-			c.data, c.log = &d, format.LogIDOf(thread, c.payload.Data)
+	if c.Payload.Data != nil && c.data == nil {
+		if d, err := format.DecodeDescriptor(c.Payload.Data); err == nil {
+			c.data, c.log = &d, format.LogIDOf(thread, c.Payload.Data)
 		}
 	}
 }
 
 // before is the order in which concurrent records are listed: the senior by grant chain
 // first, equals by hash, never by clock. No verdict rests on it.
-func (c *controlRecord) before(o *controlRecord) int {
+func (c *Record) before(o *Record) int {
 	if d := cmp.Compare(c.rank, o.rank); d != 0 {
 		return d
 	}
-	return bytes.Compare(c.id.Hash[:], o.id.Hash[:])
+	return bytes.Compare(c.ID.Hash[:], o.ID.Hash[:])
 }
 
-// A controlGraph is the control records of a thread whose parents are all known,
+// A Graph is the control records of a thread whose parents are all known,
 // and their fold. It is not safe for concurrent use.
 //
 // Invariant: the graph is closed under parents, each record is later than its
@@ -73,32 +82,32 @@ func (c *controlRecord) before(o *controlRecord) int {
 //	the clocks and hashes of j1 and j2 are, and whichever has seen which
 //
 // No clock, no hash and no order of arrival plays a part, as their writers choose them.
-type controlGraph struct {
+type Graph struct {
 	thread  format.ThreadID
 	genesis *format.Genesis
-	records []*controlRecord // parents before children
+	records []*Record // parents before children
 	index   map[clock.Hash]int
 	heads   map[clock.Hash]bool
 	lowest  []clock.Hash // of the heads, sorted; nil: to be found again
 	ranks   map[clock.LogID]int
-	invites map[keys.PublicKey][]*controlRecord // the records that make one, by its key
-	folded  *controlState                       // nil: to be folded again
-	cuts    int                                 // checkpoints among the records, in force or not
-	revives bool                                // a record was added that may let in what had waited
+	invites map[keys.PublicKey][]*Record // the records that make one, by its key
+	folded  *State                       // nil: to be folded again
+	cuts    int                          // checkpoints among the records, in force or not
+	revives bool                         // a record was added that may let in what had waited
 }
 
-// newControlGraph returns the graph of a thread of which no record is known.
-func newControlGraph(thread format.ThreadID, g *format.Genesis) *controlGraph {
-	return &controlGraph{
+// New returns the graph of a thread of which no record is known.
+func New(thread format.ThreadID, g *format.Genesis) *Graph {
+	return &Graph{
 		thread: thread, genesis: g, index: map[clock.Hash]int{}, heads: map[clock.Hash]bool{}, ranks: map[clock.LogID]int{},
-		invites: map[keys.PublicKey][]*controlRecord{}, folded: newControlState(),
+		invites: map[keys.PublicKey][]*Record{}, folded: newState(),
 	}
 }
 
 // state returns the fold of the records.
-func (g *controlGraph) state() *controlState {
+func (g *Graph) State() *State {
 	if g.folded == nil {
-		g.folded = newControlState()
+		g.folded = newState()
 		g.folded.rank(g.records)
 		for _, i := range g.order() {
 			g.folded.apply(g.records[i])
@@ -108,12 +117,12 @@ func (g *controlGraph) state() *controlState {
 }
 
 // has reports whether a record is in the graph.
-func (g *controlGraph) has(h clock.Hash) bool { _, ok := g.index[h]; return ok }
+func (g *Graph) Has(h clock.Hash) bool { _, ok := g.index[h]; return ok }
 
 // lacks returns a parent of c that is not in the graph, if there is one.
-func (g *controlGraph) lacks(c *controlRecord) (clock.Hash, bool) {
-	for _, p := range c.parents {
-		if !g.has(p) {
+func (g *Graph) Lacks(c *Record) (clock.Hash, bool) {
+	for _, p := range c.Parents {
+		if !g.Has(p) {
 			return p, true
 		}
 	}
@@ -121,16 +130,16 @@ func (g *controlGraph) lacks(c *controlRecord) (clock.Hash, bool) {
 }
 
 // knows reports whether the control log begins with a record that was accepted.
-func (g *controlGraph) knows(log clock.LogID) bool { _, ok := g.ranks[log]; return ok }
+func (g *Graph) Knows(log clock.LogID) bool { _, ok := g.ranks[log]; return ok }
 
 // check judges whether c may be part of the graph at all; its parents are. What it
 // refuses no replica ever keeps. What it passes may still have no effect.
-func (g *controlGraph) check(c *controlRecord) error {
+func (g *Graph) Check(c *Record) error {
 	if c.checked {
 		return nil
 	}
 	err := g.fits(c)
-	if err == nil && c.payload.Op == format.OpJoin {
+	if err == nil && c.Payload.Op == format.OpJoin {
 		err = g.checkJoin(c)
 	}
 	c.checked = err == nil
@@ -138,66 +147,66 @@ func (g *controlGraph) check(c *controlRecord) error {
 }
 
 // fits is check without signatures: a record that was kept has had them checked.
-func (g *controlGraph) fits(c *controlRecord) error {
-	for _, p := range c.parents {
-		if c.time <= g.records[g.index[p]].time {
+func (g *Graph) fits(c *Record) error {
+	for _, p := range c.Parents {
+		if c.Time <= g.records[g.index[p]].Time {
 			return fault.Of(ErrClock, "control record is not later than its parents")
 		}
 	}
-	if c.id.Seq > 1 {
-		if !g.knows(c.id.Log) {
+	if c.ID.Seq > 1 {
+		if !g.Knows(c.ID.Log) {
 			return fault.Of(ErrNotMember, "the log does not begin with open or join")
 		}
-		c.rank = g.ranks[c.id.Log]
-		if c.payload.Op == format.OpOpen || c.payload.Op == format.OpJoin {
-			return fault.Of(format.ErrMalformed, "%s is not the first of its log", c.payload.Op)
+		c.rank = g.ranks[c.ID.Log]
+		if c.Payload.Op == format.OpOpen || c.Payload.Op == format.OpJoin {
+			return fault.Of(format.ErrMalformed, "%s is not the first of its log", c.Payload.Op)
 		}
-		if c.payload.Op == format.OpCheckpoint {
+		if c.Payload.Op == format.OpCheckpoint {
 			return g.checkCheckpoint(c)
 		}
 		return nil
 	}
-	switch c.payload.Op {
+	switch c.Payload.Op {
 	case format.OpOpen:
-		if c.device != g.genesis.Certificate.Sign {
+		if c.Device != g.genesis.Certificate.Sign {
 			return fault.Of(ErrNotMember, "open by another device than the genesis names")
 		}
-		if c.time <= g.genesis.Time {
+		if c.Time <= g.genesis.Time {
 			return fault.Of(ErrClock, "open is not later than the genesis")
 		}
 		return nil
 	case format.OpJoin:
-		if !slices.Contains(c.parents, c.payload.Invite) {
+		if !slices.Contains(c.Parents, c.Payload.Invite) {
 			return fault.Of(ErrNotMember, "join by an invite that is none of its parents")
 		}
-		c.invite = g.records[g.index[c.payload.Invite]]
-		if c.invite.payload.Op != format.OpInvite {
+		c.invite = g.records[g.index[c.Payload.Invite]]
+		if c.invite.Payload.Op != format.OpInvite {
 			return fault.Of(ErrNotMember, "join by what is no invite")
 		}
 		c.rank = c.invite.rank + 1
 		return nil
 	}
-	return fault.Of(ErrNotMember, "the log begins with %s", c.payload.Op)
+	return fault.Of(ErrNotMember, "the log begins with %s", c.Payload.Op)
 }
 
 // checkJoin verifies that whoever holds the invite's secret let this device in.
 // Whether the invite still held is a question for the fold.
-func (g *controlGraph) checkJoin(c *controlRecord) error {
-	cert, err := keys.DecodeCertificate(c.payload.Certificate)
+func (g *Graph) checkJoin(c *Record) error {
+	cert, err := keys.DecodeCertificate(c.Payload.Certificate)
 	if err != nil {
 		return fault.Of(format.ErrMalformed, "join: %w", err)
 	}
-	if err := cert.VerifySignature(); err != nil || cert.Sign != c.device {
+	if err := cert.VerifySignature(); err != nil || cert.Sign != c.Device {
 		return fault.Of(ErrNotMember, "join: the certificate is not for the log's device")
 	}
-	if !keys.Verify(c.invite.payload.Key, format.DomainJoin, c.payload.Signature, g.thread[:], c.id.Log[:], c.payload.Certificate, c.payload.Data) {
+	if !keys.Verify(c.invite.Payload.Key, format.DomainJoin, c.Payload.Signature, g.thread[:], c.ID.Log[:], c.Payload.Certificate, c.Payload.Data) {
 		return fault.Of(ErrNotMember, "join is not signed with the invite's secret")
 	}
 	return nil
 }
 
 // ancestors returns the records from the given ones down.
-func (g *controlGraph) ancestors(from []clock.Hash) (all []int) {
+func (g *Graph) ancestors(from []clock.Hash) (all []int) {
 	seen := map[int]bool{}
 	visit := func(hs []clock.Hash) {
 		for _, h := range hs {
@@ -209,7 +218,7 @@ func (g *controlGraph) ancestors(from []clock.Hash) (all []int) {
 	}
 	visit(from)
 	for n := 0; n < len(all); n++ {
-		visit(g.records[all[n]].parents)
+		visit(g.records[all[n]].Parents)
 	}
 	return all
 }
@@ -217,42 +226,42 @@ func (g *controlGraph) ancestors(from []clock.Hash) (all []int) {
 // add takes c, which check has passed, into the graph. A record that decides nothing of
 // others is applied on top; any other has the graph folded again when the state is asked
 // for next, so once for many.
-func (g *controlGraph) add(c *controlRecord) {
-	if g.has(c.id.Hash) {
+func (g *Graph) Add(c *Record) {
+	if g.Has(c.ID.Hash) {
 		return
 	}
 	c.read(g.thread, g.genesis)
 	seen := 0
-	for _, p := range c.parents {
+	for _, p := range c.Parents {
 		if g.heads[p] {
 			seen++
 		}
 	}
 	last := seen == len(g.heads)
-	g.index[c.id.Hash] = len(g.records)
-	if c.payload.Op == format.OpInvite {
-		g.invites[c.payload.Key] = append(g.invites[c.payload.Key], c)
+	g.index[c.ID.Hash] = len(g.records)
+	if c.Payload.Op == format.OpInvite {
+		g.invites[c.Payload.Key] = append(g.invites[c.Payload.Key], c)
 	}
-	if c.payload.Op == format.OpCheckpoint {
+	if c.Payload.Op == format.OpCheckpoint {
 		g.cuts++
 	}
 	g.records = append(g.records, c)
-	if c.id.Seq == 1 {
-		g.ranks[c.id.Log] = c.rank
+	if c.ID.Seq == 1 {
+		g.ranks[c.ID.Log] = c.rank
 	}
-	for _, p := range c.parents {
+	for _, p := range c.Parents {
 		delete(g.heads, p)
 	}
-	g.heads[c.id.Hash] = true
+	g.heads[c.ID.Hash] = true
 	g.lowest = nil
-	decides := c.payload.Op == format.OpClose || c.payload.Op == format.OpAdmit
-	if decides && len(c.payload.Joins) > 0 {
-		g.revives = g.revives || g.folded == nil || slices.ContainsFunc(g.folded.waiting, func(w WaitingJoin) bool {
-			_, listed := slices.BinarySearchFunc(c.payload.Joins, w.Join, format.CompareHashes)
+	decides := c.Payload.Op == format.OpClose || c.Payload.Op == format.OpAdmit
+	if decides && len(c.Payload.Joins) > 0 {
+		g.revives = g.revives || g.folded == nil || slices.ContainsFunc(g.folded.Waiting, func(w WaitingJoin) bool {
+			_, listed := slices.BinarySearchFunc(c.Payload.Joins, w.Join, format.CompareHashes)
 			return listed
 		})
 	}
-	ordered := c.payload.Op == format.OpOpen || c.payload.Op == format.OpCheckpoint // their lists are
+	ordered := c.Payload.Op == format.OpOpen || c.Payload.Op == format.OpCheckpoint // their lists are
 	if g.folded == nil || decides || ordered && !last {
 		g.folded = nil
 		return
@@ -265,23 +274,23 @@ func (g *controlGraph) add(c *controlRecord) {
 
 // addAll adds records that were part of the graph before, in whatever order they come:
 // each as soon as its parents are there.
-func (g *controlGraph) addAll(cs []*controlRecord) error {
-	lacking := map[clock.Hash][]*controlRecord{} // by a parent that is not there
+func (g *Graph) AddAll(cs []*Record) error {
+	lacking := map[clock.Hash][]*Record{} // by a parent that is not there
 	left := len(cs)
 	for len(cs) > 0 {
 		c := cs[len(cs)-1]
 		cs = cs[:len(cs)-1]
-		if p, lacks := g.lacks(c); lacks {
+		if p, lacks := g.Lacks(c); lacks {
 			lacking[p] = append(lacking[p], c)
 			continue
 		}
 		if err := g.fits(c); err != nil {
-			return fmt.Errorf("stored control record %s: %w", c.id, err)
+			return fmt.Errorf("stored control record %s: %w", c.ID, err)
 		}
-		g.add(c)
+		g.Add(c)
 		left--
-		cs = append(cs, lacking[c.id.Hash]...)
-		delete(lacking, c.id.Hash)
+		cs = append(cs, lacking[c.ID.Hash]...)
+		delete(lacking, c.ID.Hash)
 	}
 	if left > 0 {
 		return fault.Of(format.ErrMalformed, "%d control records without their parents", left)
@@ -292,10 +301,10 @@ func (g *controlGraph) addAll(cs []*controlRecord) error {
 // order returns the records in the order of the fold: the first by seniority and hash
 // as early as its ancestors allow, then the second, and so on. That is found from the
 // end: of the records that no other has seen, the last by seniority and hash is last.
-func (g *controlGraph) order() []int {
+func (g *Graph) order() []int {
 	children := make([]int, len(g.records))
 	for _, c := range g.records {
-		for _, p := range c.parents {
+		for _, p := range c.Parents {
 			children[g.index[p]]++
 		}
 	}
@@ -310,7 +319,7 @@ func (g *controlGraph) order() []int {
 	for n := len(order) - 1; n >= 0; n-- {
 		i := heap.Pop(open).(int)
 		order[n] = i
-		for _, p := range g.records[i].parents {
+		for _, p := range g.records[i].Parents {
 			at := g.index[p]
 			if children[at]--; children[at] == 0 {
 				heap.Push(open, at)
@@ -322,7 +331,7 @@ func (g *controlGraph) order() []int {
 
 // byRank is a heap of records, the last by seniority and hash on top.
 type byRank struct {
-	g  *controlGraph
+	g  *Graph
 	at []int
 }
 
@@ -337,7 +346,7 @@ func (h *byRank) Pop() any {
 }
 
 // named returns the heads that a new record names: at most MaxControlHeads, sorted.
-func (g *controlGraph) named() []clock.Hash {
+func (g *Graph) Named() []clock.Hash {
 	if g.lowest == nil {
 		hs := slices.SortedFunc(maps.Keys(g.heads), format.CompareHashes)
 		g.lowest = hs[:min(len(hs), format.MaxControlHeads)]
@@ -347,12 +356,45 @@ func (g *controlGraph) named() []clock.Hash {
 
 // namedInJoin is named for a join, which names the record of its invite too: heads that
 // somebody else made, however many, must not leave it out.
-func (g *controlGraph) namedInJoin(invite clock.Hash) []clock.Hash {
-	hs := g.named()
+func (g *Graph) NamedInJoin(invite clock.Hash) []clock.Hash {
+	hs := g.Named()
 	if slices.Contains(hs, invite) {
 		return hs
 	}
 	hs = append(hs[:min(len(hs), format.MaxControlHeads-1)], invite)
 	slices.SortFunc(hs, format.CompareHashes)
 	return hs
+}
+
+// Len returns how many records the graph has.
+func (g *Graph) Len() int { return len(g.records) }
+
+// Time returns the time of a record that the graph has.
+func (g *Graph) Time(h clock.Hash) clock.Time { return g.records[g.index[h]].Time }
+
+// Rank returns the rank of a control log that the graph knows.
+func (g *Graph) Rank(log clock.LogID) int { return g.ranks[log] }
+
+// InvitesOf returns the records that make invites with a key; usually one.
+func (g *Graph) InvitesOf(key keys.PublicKey) []*Record { return g.invites[key] }
+
+// Checkpoints returns how many checkpoints are among the records, in force or not.
+func (g *Graph) Checkpoints() int { return g.cuts }
+
+// Revived reports whether a record was added that may let in what had waited, and
+// forgets it.
+func (g *Graph) Revived() bool {
+	revives := g.revives
+	g.revives = false
+	return revives
+}
+
+// Announcement returns the first record that announces a data log.
+func (g *Graph) Announcement(log clock.LogID) (*Record, bool) {
+	for _, c := range g.records {
+		if c.data != nil && c.log == log {
+			return c, true
+		}
+	}
+	return nil, false
 }

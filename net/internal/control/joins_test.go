@@ -1,4 +1,4 @@
-package thread
+package control
 
 import (
 	"encoding/binary"
@@ -18,14 +18,14 @@ type crowd struct {
 	thread  format.ThreadID
 	genesis *format.Genesis
 	invite  *keys.Identity
-	owner   []controlRecord // open, invite, and its end if it was revoked
-	joins   []controlRecord
+	owner   []Record // open, invite, and its end if it was revoked
+	joins   []Record
 }
 
 func newCrowd(tb testing.TB, n int, revoked bool) *crowd {
 	tb.Helper()
 	c := &crowd{thread: format.ThreadID{1}, invite: keys.NewIdentity()}
-	cert, device := c.device(tb)
+	cert, device := c.newDevice(tb)
 	desc := format.NewDescriptor(device, format.KindControl)
 	log := desc.LogID(c.thread)
 	c.genesis = &format.Genesis{Owner: cert.Identity, Certificate: cert, Time: 1}
@@ -34,22 +34,22 @@ func newCrowd(tb testing.TB, n int, revoked bool) *crowd {
 		{Op: format.OpInvite, Key: c.invite.Public(), Role: format.RoleWriter},
 	}
 	if revoked {
-		says = append(says, &format.Control{Op: format.OpClose, Invite: c.id(log, 2, 1).Hash})
+		says = append(says, &format.Control{Op: format.OpClose, Invite: c.recordID(log, 2, 1).Hash})
 	}
 	for i, p := range says {
-		r := controlRecord{id: c.id(log, uint64(i+1), i), time: clock.Time(10 + i), device: device, payload: p}
+		r := Record{ID: c.recordID(log, uint64(i+1), i), Time: clock.Time(10 + i), Device: device, Payload: p}
 		if i > 0 {
-			r.parents = []clock.Hash{c.owner[i-1].id.Hash}
+			r.Parents = []clock.Hash{c.owner[i-1].ID.Hash}
 		}
 		c.owner = append(c.owner, r)
 	}
 	for i := range n {
-		c.joins = append(c.joins, c.join(tb, i, []clock.Hash{c.owner[1].id.Hash}))
+		c.joins = append(c.joins, c.join(tb, i, []clock.Hash{c.owner[1].ID.Hash}))
 	}
 	return c
 }
 
-func (c *crowd) device(tb testing.TB) (*keys.Certificate, keys.PublicKey) {
+func (c *crowd) newDevice(tb testing.TB) (*keys.Certificate, keys.PublicKey) {
 	d := keys.NewDevice()
 	cert, err := keys.NewIdentity().Certify(d.Public(), keys.CertifyOptions{Issued: time.Unix(1, 0)})
 	if err != nil {
@@ -58,7 +58,7 @@ func (c *crowd) device(tb testing.TB) (*keys.Certificate, keys.PublicKey) {
 	return cert, d.Public().Sign
 }
 
-func (*crowd) id(log clock.LogID, seq uint64, n int) clock.RecordID {
+func (*crowd) recordID(log clock.LogID, seq uint64, n int) clock.RecordID {
 	h := clock.Hash{byte(n), byte(n >> 8), byte(n >> 16)}
 	binary.BigEndian.PutUint64(h[8:], seq)
 	copy(h[16:], log[:])
@@ -66,8 +66,8 @@ func (*crowd) id(log clock.LogID, seq uint64, n int) clock.RecordID {
 }
 
 // join is the n-th join, of a device of its own.
-func (c *crowd) join(tb testing.TB, n int, parents []clock.Hash) controlRecord {
-	cert, device := c.device(tb)
+func (c *crowd) join(tb testing.TB, n int, parents []clock.Hash) Record {
+	cert, device := c.newDevice(tb)
 	desc := format.NewDescriptor(device, format.KindControl)
 	log := desc.LogID(c.thread)
 	b, err := cert.Encode()
@@ -75,26 +75,26 @@ func (c *crowd) join(tb testing.TB, n int, parents []clock.Hash) controlRecord {
 		tb.Fatal(err)
 	}
 	data := format.NewDescriptor(device, format.KindData)
-	p := &format.Control{Op: format.OpJoin, Invite: c.owner[1].id.Hash, Certificate: b, Data: data.Encode()}
+	p := &format.Control{Op: format.OpJoin, Invite: c.owner[1].ID.Hash, Certificate: b, Data: data.Encode()}
 	p.Signature = c.invite.Sign(format.DomainJoin, c.thread[:], log[:], b, p.Data)
-	return controlRecord{id: c.id(log, 1, n), time: clock.Time(1000 + n), device: device, parents: parents, payload: p}
+	return Record{ID: c.recordID(log, 1, n), Time: clock.Time(1000 + n), Device: device, Parents: parents, Payload: p}
 }
 
 // graph is what a replica has that holds the owner's records.
-func (c *crowd) graph(tb testing.TB) *controlGraph {
-	g := newControlGraph(c.thread, c.genesis)
+func (c *crowd) graph(tb testing.TB) *Graph {
+	g := New(c.thread, c.genesis)
 	for _, r := range c.owner {
 		add(tb, g, r)
 	}
 	return g
 }
 
-func add(tb testing.TB, g *controlGraph, c controlRecord) {
+func add(tb testing.TB, g *Graph, c Record) {
 	tb.Helper()
-	if err := g.check(&c); err != nil {
+	if err := g.Check(&c); err != nil {
 		tb.Fatal(err)
 	}
-	g.add(&c)
+	g.Add(&c)
 }
 
 // However many heads others make, an honest join names its invite.
@@ -104,13 +104,13 @@ func TestUselessJoinsKeepNobodyOut(t *testing.T) {
 	for _, j := range c.joins {
 		add(t, g, j)
 	}
-	named := g.namedInJoin(c.owner[1].id.Hash)
+	named := g.NamedInJoin(c.owner[1].ID.Hash)
 	if len(named) > format.MaxControlHeads || !slices.IsSortedFunc(named, format.CompareHashes) {
 		t.Fatalf("%d heads, sorted %v", len(named), slices.IsSortedFunc(named, format.CompareHashes))
 	}
 	j := c.join(t, 100, named)
 	add(t, g, j)
-	if g.state().members[j.device] == nil {
+	if g.State().Members[j.Device] == nil {
 		t.Error("the honest join did not hold")
 	}
 }
@@ -119,19 +119,19 @@ func TestUselessJoinsKeepNobodyOut(t *testing.T) {
 // lets nobody in.
 func TestLoadedJoinWithoutCertificate(t *testing.T) {
 	c := newCrowd(t, 1, false)
-	var all []*controlRecord
+	var all []*Record
 	for _, r := range append(slices.Clone(c.owner), c.joins...) {
 		all = append(all, &r)
 	}
-	join := *all[len(all)-1].payload
+	join := *all[len(all)-1].Payload
 	join.Certificate = join.Certificate[1:]
-	all[len(all)-1].payload = &join
-	g := newControlGraph(c.thread, c.genesis)
-	if err := g.addAll(all); err != nil {
+	all[len(all)-1].Payload = &join
+	g := New(c.thread, c.genesis)
+	if err := g.AddAll(all); err != nil {
 		t.Fatal(err)
 	}
-	if s := g.state(); len(s.members) != 1 || len(s.refused) != 1 {
-		t.Errorf("members %v, refused %v", s.members, s.refused)
+	if s := g.State(); len(s.Members) != 1 || len(s.Refused) != 1 {
+		t.Errorf("members %v, refused %v", s.Members, s.Refused)
 	}
 }
 
@@ -145,11 +145,11 @@ func BenchmarkUselessJoins(b *testing.B) {
 				all = append(all, &j)
 			}
 			for b.Loop() {
-				g := newControlGraph(c.thread, c.genesis)
-				if err := g.addAll(slices.Clone(all)); err != nil {
+				g := New(c.thread, c.genesis)
+				if err := g.AddAll(slices.Clone(all)); err != nil {
 					b.Fatal(err)
 				}
-				if len(g.state().members) == 0 {
+				if len(g.State().Members) == 0 {
 					b.Fatal("no member")
 				}
 			}
@@ -161,7 +161,7 @@ func BenchmarkUselessJoins(b *testing.B) {
 				for _, j := range c.joins { // each by itself, and the members are asked for
 					j.checked = false
 					add(b, g, j)
-					_ = g.state()
+					_ = g.State()
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/join")

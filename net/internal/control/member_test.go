@@ -1,4 +1,4 @@
-package thread
+package control
 
 import (
 	"testing"
@@ -15,12 +15,12 @@ import (
 func TestADeviceOfTwoIdentities(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newControlWorld(t, 3)
-		all := func() *controlGraph { return w.deliver(rapid.Permutation(indexes(len(w.records))).Draw(t, "order")) }
-		w.add(0, newControlGraph(w.thread, w.genesis), &format.Control{Op: format.OpOpen})
+		all := func() *Graph { return w.deliver(rapid.Permutation(indexes(len(w.records))).Draw(t, "order")) }
+		w.add(0, New(w.thread, w.genesis), &format.Control{Op: format.OpOpen})
 		w.invites = []*keys.Identity{keys.NewIdentity()}
 		w.add(0, all(), &format.Control{Op: format.OpInvite, Key: w.invites[0].Public(), Role: format.RoleWriter})
 		w.join(1, all(), w.inviteOf(0))
-		first := all().state().members[w.devices[1].Public().Sign].Identity
+		first := all().State().Members[w.devices[1].Public().Sign].Identity
 		cert, err := keys.NewIdentity().Certify(w.devices[1].Public(), keys.CertifyOptions{Issued: time.Unix(2, 0)})
 		if err != nil {
 			t.Fatal(err)
@@ -31,17 +31,17 @@ func TestADeviceOfTwoIdentities(t *testing.T) {
 		}
 		w.join(2, all(), w.inviteOf(0))
 		g := all()
-		again := format.LogIDOf(w.thread, w.records[len(w.records)-1].payload.Data)
-		before := format.LogIDOf(w.thread, w.records[2].payload.Data)
-		s := g.state()
-		if len(s.refused) != 0 || len(s.void) != 0 || s.logs[before].identity != first || s.logs[again].identity != w.identity(2) {
-			t.Fatalf("got %s, %v", describe(g), s.refused)
+		again := format.LogIDOf(w.thread, w.records[len(w.records)-1].Payload.Data)
+		before := format.LogIDOf(w.thread, w.records[2].Payload.Data)
+		s := g.State()
+		if len(s.Refused) != 0 || len(s.Void) != 0 || s.Logs[before].Identity != first || s.Logs[again].Identity != w.identity(2) {
+			t.Fatalf("got %s, %v", describe(g), s.Refused)
 		}
 		// Under both identities the first log is nobody's, in whatever order they come.
-		w.add(2, all(), &format.Control{Op: format.OpLog, Data: w.records[2].payload.Data})
-		w.add(1, g, &format.Control{Op: format.OpLog, Data: w.records[2].payload.Data})
-		if s = all().state(); !s.void[before] || s.logs[before].identity != (keys.PublicKey{}) || s.void[again] {
-			t.Fatalf("got %s, %v", describe(all()), s.refused)
+		w.add(2, all(), &format.Control{Op: format.OpLog, Data: w.records[2].Payload.Data})
+		w.add(1, g, &format.Control{Op: format.OpLog, Data: w.records[2].Payload.Data})
+		if s = all().State(); !s.Void[before] || s.Logs[before].Identity != (keys.PublicKey{}) || s.Void[again] {
+			t.Fatalf("got %s, %v", describe(all()), s.Refused)
 		}
 	})
 }

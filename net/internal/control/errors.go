@@ -1,0 +1,16 @@
+package control
+
+import "github.com/weftdb/weft/internal/fault"
+
+// Reported of control records and invites.
+var (
+	// ErrNotMember reports an operation for which this device, or the device of a
+	// record, has no right in the thread.
+	ErrNotMember = fault.New(fault.NotMember, "the device is no member with that right")
+	// ErrInvite reports an invite that is unknown, expired, used up or revoked.
+	ErrInvite = fault.New(fault.BadInvite, "the invite lets nobody in")
+	// ErrNoInvite reports that the record of an invite has not arrived yet.
+	ErrNoInvite = fault.New(fault.BadInvite, "the invite has not arrived yet")
+	// ErrClock reports a time that is not later than the log's last.
+	ErrClock = fault.New(fault.BadClock, "the time is not later than the log's last record")
+)

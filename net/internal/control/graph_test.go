@@ -1,0 +1,313 @@
+package control
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A controlWorld makes control records of several devices that each see some of
+// the records of the others.
+type controlWorld struct {
+	t       *rapid.T
+	thread  format.ThreadID
+	genesis *format.Genesis
+	devices []*keys.Device
+	certs   [][]byte
+	invites []*keys.Identity
+	records []*Record
+	logs    map[int][]*Record // by device
+	ids     map[int]clock.LogID
+	clock   clock.Time
+}
+
+func newControlWorld(t *rapid.T, devices int) *controlWorld {
+	w := &controlWorld{t: t, thread: format.ThreadID{1}, logs: map[int][]*Record{}, ids: map[int]clock.LogID{}, clock: 100}
+	for i := range devices {
+		d := keys.NewDevice()
+		cert, err := keys.NewIdentity().Certify(d.Public(), keys.CertifyOptions{Issued: time.Unix(1, 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := cert.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			w.genesis = &format.Genesis{Owner: cert.Identity, Certificate: cert, Time: 1}
+		}
+		w.devices, w.certs = append(w.devices, d), append(w.certs, b)
+		desc := format.NewDescriptor(d.Public().Sign, format.KindControl)
+		w.ids[i] = desc.LogID(w.thread)
+	}
+	return w
+}
+
+// add writes a record of a device under what `seen` has folded.
+func (w *controlWorld) add(device int, seen *Graph, p *format.Control) {
+	log := w.logs[device]
+	c := &Record{Device: w.devices[device].Public().Sign, Parents: seen.Named(), Payload: p}
+	if p.Op == format.OpJoin {
+		c.Parents = seen.NamedInJoin(p.Invite)
+	}
+	w.clock++
+	c.Time = w.clock
+	c.ID = clock.RecordID{Log: w.ids[device], Seq: uint64(len(log) + 1), Hash: sha256.Sum256(fmt.Append(nil, len(w.records), rapid.Uint64().Draw(w.t, "hash")))}
+	if len(log) > 0 {
+		if prev := log[len(log)-1].ID.Hash; !slices.Contains(c.Parents, prev) {
+			c.Parents = append(c.Parents, prev)
+		}
+	}
+	w.records, w.logs[device] = append(w.records, c), append(log, c)
+}
+
+func (w *controlWorld) data(device int) []byte {
+	d := format.NewDescriptor(w.devices[device].Public().Sign, format.KindData)
+	return d.Encode()
+}
+
+// step lets one device, which sees some of the records, do something.
+func (w *controlWorld) step() {
+	device := rapid.IntRange(0, len(w.devices)-1).Draw(w.t, "device")
+	seen := w.view(device)
+	switch joined := len(w.logs[device]) > 0; {
+	case device == 0 && !joined:
+		w.add(0, seen, &format.Control{Op: format.OpOpen, Name: "n"})
+	case !joined:
+		if len(seen.State().Invites) == 0 {
+			return
+		}
+		known := slices.SortedFunc(maps.Keys(seen.State().Invites), format.CompareHashes)
+		w.join(device, seen, rapid.SampledFrom(known).Draw(w.t, "invite"))
+	default:
+		switch rapid.IntRange(0, 4).Draw(w.t, "op") {
+		case 0:
+			id := keys.NewIdentity()
+			w.invites = append(w.invites, id)
+			w.add(device, seen, &format.Control{Op: format.OpInvite, Key: id.Public(), Role: rapid.SampledFrom([]format.Role{format.RoleOwner, format.RoleWriter}).Draw(w.t, "role"), Uses: rapid.Uint64Range(0, 2).Draw(w.t, "uses")})
+		case 1:
+			if known := slices.SortedFunc(maps.Keys(seen.State().Invites), format.CompareHashes); len(known) > 0 {
+				w.add(device, seen, &format.Control{Op: format.OpClose, Invite: rapid.SampledFrom(known).Draw(w.t, "closed"), Joins: w.someJoins()})
+			}
+		case 4:
+			w.add(device, seen, &format.Control{Op: format.OpAdmit, Joins: w.someJoins()})
+		default:
+			w.add(device, seen, &format.Control{Op: format.OpLog, Data: w.data(device)})
+		}
+	}
+}
+
+// someJoins picks joins that were made, whoever knows them.
+func (w *controlWorld) someJoins() (hs []clock.Hash) {
+	for _, c := range w.records {
+		if c.Payload.Op == format.OpJoin && rapid.Bool().Draw(w.t, "listed") {
+			hs = append(hs, c.ID.Hash)
+		}
+	}
+	slices.SortFunc(hs, format.CompareHashes)
+	return hs
+}
+
+// inviteOf is the record that makes the n-th invite.
+func (w *controlWorld) inviteOf(n int) clock.Hash {
+	i := slices.IndexFunc(w.records, func(c *Record) bool {
+		return c.Payload.Op == format.OpInvite && c.Payload.Key == w.invites[n].Public()
+	})
+	return w.records[i].ID.Hash
+}
+
+func (w *controlWorld) join(device int, seen *Graph, invite clock.Hash) {
+	key := seen.records[seen.index[invite]].Payload.Key
+	for _, id := range w.invites {
+		if id.Public() == key {
+			log := w.ids[device]
+			p := &format.Control{Op: format.OpJoin, Invite: invite, Certificate: w.certs[device], Data: w.data(device)}
+			p.Signature = id.Sign(format.DomainJoin, w.thread[:], log[:], p.Certificate, p.Data)
+			w.add(device, seen, p)
+		}
+	}
+}
+
+// view folds a part of the records that is closed under parents and holds the
+// device's own.
+func (w *controlWorld) view(device int) *Graph {
+	g := New(w.thread, w.genesis)
+	want := map[clock.Hash]bool{}
+	mark := func(c *Record) {
+		want[c.ID.Hash] = true
+	}
+	for i := len(w.records) - 1; i >= 0; i-- {
+		c := w.records[i]
+		if want[c.ID.Hash] || c.ID.Log == w.ids[device] || rapid.IntRange(0, 3).Draw(w.t, "seen") > 0 {
+			mark(c)
+			for _, p := range c.Parents {
+				want[p] = true
+			}
+		}
+	}
+	for _, c := range w.records {
+		if want[c.ID.Hash] && g.Check(c) == nil {
+			g.Add(c)
+		}
+	}
+	return g
+}
+
+// deliver folds all records, in an order in which parents need not come first:
+// what lacks a parent waits.
+func (w *controlWorld) deliver(order []int) *Graph {
+	g := New(w.thread, w.genesis)
+	var waiting []*Record
+	for _, i := range order {
+		c := *w.records[i] // rank is set as it is checked
+		waiting = append(waiting, &c)
+		for n := -1; n != len(waiting); {
+			n = len(waiting)
+			waiting = slices.DeleteFunc(waiting, func(c *Record) bool {
+				if _, lacks := g.Lacks(c); lacks || g.Check(c) != nil {
+					return false
+				}
+				g.Add(c)
+				return true
+			})
+		}
+	}
+	return g
+}
+
+func describe(g *Graph) string {
+	s := g.State()
+	out := fmt.Sprintln(s.Name, g.heads, s.voided())
+	var lines []string
+	for _, m := range s.Members {
+		lines = append(lines, fmt.Sprintf("%+v", *m))
+	}
+	for _, i := range s.Invites {
+		lines = append(lines, fmt.Sprintf("%+v", *i))
+	}
+	for log, m := range s.Standing {
+		lines = append(lines, fmt.Sprintf("%v %+v", log, *m))
+	}
+	for _, j := range s.Waiting {
+		lines = append(lines, fmt.Sprintf("%+v", j))
+	}
+	for id, l := range s.Logs {
+		lines = append(lines, fmt.Sprintf("%v %+v", id, l))
+	}
+	for _, r := range s.Refused {
+		lines = append(lines, fmt.Sprintf("%+v", r))
+	}
+	slices.Sort(lines)
+	return fmt.Sprintln(out, lines)
+}
+
+// recursiveOrder is the order of the fold by its definition: by seniority and hash, each
+// record after its ancestors, which come in the same order among themselves.
+func recursiveOrder(g *Graph) (order []int) {
+	done := map[int]bool{}
+	var emit func(set []int)
+	emit = func(set []int) {
+		slices.SortFunc(set, func(a, b int) int { return g.records[a].before(g.records[b]) })
+		for _, i := range set {
+			if !done[i] {
+				emit(slices.DeleteFunc(g.ancestors(g.records[i].Parents), func(i int) bool { return done[i] }))
+				done[i] = true
+				order = append(order, i)
+			}
+		}
+	}
+	all := make([]int, len(g.records))
+	for i := range all {
+		all[i] = i
+	}
+	emit(all)
+	return order
+}
+
+// The same control records give the same state, in whatever order they come.
+func TestControlFoldIsTheSameInEveryOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newControlWorld(t, 4)
+		for range rapid.IntRange(5, 25).Draw(t, "steps") {
+			w.step()
+		}
+		order := make([]int, len(w.records))
+		for i := range order {
+			order[i] = i
+		}
+		want := w.deliver(order)
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+		for range 3 {
+			rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+			if got := w.deliver(order); describe(got) != describe(want) {
+				t.Fatalf("order %v: got\n%swant\n%s", order, describe(got), describe(want))
+			}
+		}
+		if got := recursiveOrder(want); !slices.Equal(got, want.order()) {
+			t.Fatalf("order %v, want %v", want.order(), got)
+		}
+		// Applying on top gave what folding anew gives.
+		again := newState()
+		again.rank(want.records)
+		for _, i := range want.order() {
+			again.apply(want.records[i])
+		}
+		g := *want
+		g.folded = again
+		if describe(&g) != describe(want) {
+			t.Fatalf("got\n%swant\n%s", describe(want), describe(&g))
+		}
+	})
+}
+
+// A close that does not list a join keeps it out, whichever has seen which and whatever
+// their clocks and hashes are; an admit lets it in.
+func TestCloseAndAdmit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newControlWorld(t, 2)
+		all := func() *Graph { return w.deliver(rapid.Permutation(indexes(len(w.records))).Draw(t, "order")) }
+		w.add(0, all(), &format.Control{Op: format.OpOpen})
+		w.invites = []*keys.Identity{keys.NewIdentity()}
+		w.add(0, all(), &format.Control{Op: format.OpInvite, Key: w.invites[0].Public(), Role: format.RoleWriter})
+		seen, end := all(), &format.Control{Op: format.OpClose, Invite: w.inviteOf(0)}
+		switch rapid.IntRange(0, 3).Draw(t, "which first") {
+		case 0:
+			w.join(1, seen, w.inviteOf(0))
+			w.add(0, seen, end)
+		case 1:
+			w.add(0, seen, end)
+			w.join(1, seen, w.inviteOf(0))
+		case 2:
+			w.join(1, seen, w.inviteOf(0))
+			w.add(0, all(), end)
+		case 3:
+			w.add(0, seen, end)
+			w.join(1, all(), w.inviteOf(0))
+		}
+		w.add(0, all(), &format.Control{Op: format.OpLog, Data: w.data(0)}) // has seen both
+		g := all()
+		if s := g.State(); len(s.Members) != 1 || len(s.Void) != 1 || len(s.Waiting) != 1 {
+			t.Fatalf("got %s", describe(g))
+		}
+		w.add(0, all(), &format.Control{Op: format.OpAdmit, Joins: []clock.Hash{g.State().Waiting[0].Join}})
+		if s := all().State(); len(s.Members) != 2 || len(s.Void) != 0 || len(s.Waiting) != 0 {
+			t.Fatalf("got %s", describe(all()))
+		}
+	})
+}
+
+// voided returns the void logs, sorted.
+func (s *State) voided() []clock.LogID {
+	return slices.SortedFunc(maps.Keys(s.Void), func(a, b clock.LogID) int { return bytes.Compare(a[:], b[:]) })
+}

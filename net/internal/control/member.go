@@ -1,0 +1,111 @@
+package control
+
+import (
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A Member is a device that may take part in a thread.
+type Member struct {
+	Device   keys.PublicKey
+	Identity keys.PublicKey
+	Name     string // of the device, from its certificate
+	Role     format.Role
+	Since    clock.Time // of the record that let it in
+}
+
+// An InviteInfo is what members know of an invite: not its secret.
+type InviteInfo struct {
+	Key     keys.PublicKey
+	Role    format.Role
+	Expires clock.Time     // 0 means never
+	Uses    uint64         // 0 means any number
+	Used    uint64         // joins that stand
+	Closed  bool           // it lets nobody in any more
+	Creator keys.PublicKey // device
+}
+
+// open reports why the invite lets nobody in at time now, or nil.
+func (i *InviteInfo) Open(now clock.Time) error {
+	switch {
+	case i.Closed && (i.Uses == 0 || i.Used < i.Uses) && (i.Expires == 0 || now < i.Expires):
+		return fault.Of(ErrInvite, "the invite was revoked")
+	case i.Expires != 0 && now >= i.Expires:
+		return fault.Of(ErrInvite, "the invite has expired")
+	case i.Uses != 0 && i.Used >= i.Uses:
+		return fault.Of(ErrInvite, "the invite is used up")
+	case i.Closed:
+		return fault.Of(ErrInvite, "the invite is closed")
+	}
+	return nil
+}
+
+// A Refusal is a record that is kept and has no effect, and why.
+type Refusal struct {
+	ID     clock.RecordID
+	Kind   fault.Kind // why, as a word
+	Reason string
+}
+
+// openInvite returns the invite with a key that lets somebody in at time now. There is
+// more than one only if an owner published one twice.
+func (g *Graph) OpenInvite(key keys.PublicKey, now clock.Time) (*Record, error) {
+	err := error(ErrNoInvite)
+	for _, c := range g.invites[key] {
+		i := g.State().Invites[c.ID.Hash]
+		if i == nil {
+			continue // by a device that may not invite
+		}
+		if err = i.Open(now); err == nil {
+			return c, nil
+		}
+	}
+	return nil, err
+}
+
+// joins returns the joins by an invite that stand.
+func (g *Graph) Joins(invite clock.Hash) (hs []clock.Hash) {
+	s := g.State()
+	for _, c := range g.records {
+		if c.Payload.Op == format.OpJoin && c.Payload.Invite == invite && s.Standing[c.ID.Log] != nil {
+			hs = append(hs, c.ID.Hash)
+		}
+	}
+	return hs
+}
+
+// An Ending is an invite that is due to be closed, and the joins that stand by it: those
+// that came first, as many as the invite has uses.
+type Ending struct {
+	Invite clock.Hash
+	Joins  []clock.Hash
+}
+
+// Endings returns the invites that are due and that a control log may close: it is an
+// owner's, who is not junior to who made the invite, and nobody like that has closed it.
+func (g *Graph) Endings(own clock.LogID, due func(*InviteInfo) bool) (ends []Ending) {
+	s, rank := g.State(), g.ranks[own]
+	if m := s.Standing[own]; m == nil || m.Role != format.RoleOwner {
+		return nil
+	}
+	for _, made := range g.invites {
+		for _, c := range made {
+			i := s.Invites[c.ID.Hash]
+			by, closed := s.closed[c.ID.Hash]
+			if i == nil || closed && by <= c.rank || rank > c.rank || !due(i) {
+				continue
+			}
+			joins := g.Joins(c.ID.Hash)
+			if i.Uses != 0 {
+				joins = joins[:min(uint64(len(joins)), i.Uses)]
+			}
+			ends = append(ends, Ending{c.ID.Hash, joins})
+		}
+	}
+	slices.SortFunc(ends, func(a, b Ending) int { return format.CompareHashes(a.Invite, b.Invite) })
+	return ends
+}
