@@ -29,9 +29,12 @@ const (
 // one document to the next, as are the time zones and patterns that were met; what is built and counted
 // starts anew with each evaluation.
 type Env struct {
-	Root []byte        // $$ROOT, the encoded document
-	Now  int64         // $$NOW, milliseconds since 1970
-	Vars []value.Value // of the names given to Compile
+	Root []byte // $$ROOT, the encoded document
+	// Current is $$CURRENT, where paths such as $a begin: a document within Root, nil if it
+	// is Root itself.
+	Current []byte
+	Now     int64         // $$NOW, milliseconds since 1970
+	Vars    []value.Value // of the names given to Compile
 	// Stop is asked now and then in a long evaluation; its error ends it. nil
 	// means never.
 	Stop func() error
@@ -48,6 +51,13 @@ type Env struct {
 
 	zones   map[string]*time.Location
 	regexes map[string]*regex
+}
+
+func (e *Env) current() []byte {
+	if e.Current != nil {
+		return e.Current
+	}
+	return e.Root
 }
 
 // run evaluates from fresh bounds. Memory of the evaluation before is used again, except for chunk,

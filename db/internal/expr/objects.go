@@ -209,9 +209,9 @@ type fieldNode struct {
 	value node // nil: $getField
 }
 
-// {$getField: "a.b"} is {$getField: {field: "a.b", input: "$$ROOT"}}.
+// {$getField: "a.b"} is {$getField: {field: "a.b", input: "$$CURRENT"}}.
 func compileGetField(c *compiler, name string, arg value.Value) (node, error) {
-	n := &fieldNode{op: name, input: c.rootPath(nil)}
+	n := &fieldNode{op: name, input: c.documentPath(slotCurrent, nil)}
 	field := arg
 	if arg.IsDoc() && value.Get(arg.Data, "field").Exists() {
 		it := value.Elements(arg.Data)
