@@ -234,9 +234,6 @@ func mod(e *Env, op string, args []value.Value) (value.Value, error) {
 	case bson.TypeDouble:
 		return e.double(math.Mod(float(a), float(b))), nil
 	default:
-		if b.Int() == -1 {
-			return e.narrow(t, 0), nil
-		}
 		return e.narrow(t, a.Int()%b.Int()), nil
 	}
 }
