@@ -7,6 +7,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 )
 
@@ -39,6 +40,40 @@ func NewAccumulator(name string) Accumulator {
 	}
 	return nil
 }
+
+// A sum is $sum or $avg.
+type sum struct {
+	avg bool
+	of  number.Sum
+}
+
+// Add adds a number and passes over the rest.
+func (s *sum) Add(v value.Value) error {
+	s.of.Add(v)
+	return nil
+}
+
+// Join adds what another sum has.
+func (s *sum) Join(o Accumulator) error {
+	if o, ok := o.(*sum); ok {
+		s.of.Join(&o.of)
+	}
+	return nil
+}
+
+// Result gives the sum, 0 if there was no number, or the average, null if there was none.
+func (s *sum) Result(e *Env) (value.Value, error) {
+	if !s.avg {
+		return e.number(s.of.Total()), nil
+	}
+	if n, ok := s.of.Mean(); ok {
+		return e.number(n), nil
+	}
+	return nullValue, nil
+}
+
+// Size is that of the doubles that were added.
+func (s *sum) Size() int { return s.of.Size() }
 
 // An extreme keeps the least (sign -1) or greatest value, without null.
 type extreme struct {
@@ -101,7 +136,7 @@ func (d *deviation) Add(v value.Value) error {
 	if !v.IsNumber() {
 		return nil
 	}
-	x := float(v)
+	x := number.Float(v)
 	d.n++
 	delta := x - d.mean
 	d.mean += delta / float64(d.n)

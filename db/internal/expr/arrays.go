@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -35,7 +36,7 @@ func arrayElemAt(_ *Env, op string, args []value.Value) (value.Value, error) {
 	case !at.IsNumber():
 		return nullValue, fault.Errorf(fault.TypeMismatch, "%s's second argument must be a numeric value, but is %s", op, typeName(at))
 	}
-	i, ok := int32Of(at)
+	i, ok := number.Int32(at)
 	if !ok {
 		return nullValue, fault.Errorf(fault.BadValue, "%s's second argument must be representable as a 32-bit integer: %s", op, value.AppendJSONValue(nil, at, false))
 	}
@@ -131,7 +132,7 @@ func sliceArg(op, which string, v value.Value) (int, error) {
 	if !v.IsNumber() {
 		return 0, fault.Errorf(fault.TypeMismatch, "%s argument to %s must be numeric, but is of type: %s", which, op, typeName(v))
 	}
-	n, ok := int32Of(v)
+	n, ok := number.Int32(v)
 	if !ok {
 		return 0, fault.Errorf(fault.BadValue, "%s argument to %s can't be represented as a 32-bit integer", which, op)
 	}
@@ -195,7 +196,7 @@ func indexOfArray(e *Env, op string, args []value.Value) (value.Value, error) {
 func span(op string, args []value.Value) (from, to int, err error) {
 	bounds := [2]int{0, 1 << 31}
 	for i, v := range args[min(2, len(args)):] {
-		n, ok := int32Of(v)
+		n, ok := number.Int32(v)
 		switch {
 		case !ok:
 			return 0, 0, fault.Errorf(fault.TypeMismatch, "%s requires an integral index, found a value of type: %s", op, typeName(v))
@@ -230,7 +231,7 @@ func rangeOf(e *Env, op string, args []value.Value) (value.Value, error) {
 		if !v.IsNumber() {
 			return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires a numeric %s value, found value of type: %s", op, name, typeName(v))
 		}
-		n, ok := int32Of(v)
+		n, ok := number.Int32(v)
 		if !ok {
 			return nullValue, fault.Errorf(fault.BadValue, "%s requires a %s value that can be represented as a 32-bit integer", op, name)
 		}

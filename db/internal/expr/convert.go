@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/apd/v3"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -95,7 +96,7 @@ func target(op string, v value.Value) (bson.Type, error) {
 		}
 		return 0, fault.Errorf(fault.BadValue, "%s: unknown or unsupported type name: %s", op, v.Str())
 	}
-	n, ok := whole(v)
+	n, ok := number.Whole(v)
 	if !ok {
 		return 0, fault.Errorf(fault.FailedToParse, "%s's 'to' argument must be a string or number, but is %s", op, typeName(v))
 	}
@@ -209,13 +210,13 @@ func (e *Env) toNumber(op string, v value.Value, t bson.Type) (value.Value, erro
 	}
 	switch t {
 	case bson.TypeDouble:
-		f := float(v)
+		f := number.Float(v)
 		if v.Type == bson.TypeDecimal128 && math.IsInf(f, 0) && v.Decimal().IsInf() == 0 {
 			return v, errFailed(op, v, t, "out of range")
 		}
 		return e.double(f), nil
 	case bson.TypeDecimal128:
-		return e.decimal(decimalOf(v)), nil
+		return e.decimal(number.Decimal(v)), nil
 	}
 	n, ok := truncated(v)
 	if !ok || t == bson.TypeInt32 && n != int64(int32(n)) {
@@ -235,11 +236,11 @@ func truncated(v value.Value) (n int64, ok bool) {
 		f := math.Trunc(v.Float())
 		return int64(f), f >= -(1<<63) && f < 1<<63
 	case bson.TypeDecimal128:
-		d := fromDecimal(v.Decimal())
+		d := number.FromBSON(v.Decimal())
 		if d.Form != apd.Finite || d.NumDigits()+int64(d.Exponent) > 19 {
 			return 0, false
 		}
-		n, err := quantized(d, 0, apd.RoundDown).Int64()
+		n, err := number.Quantize(d, 0, apd.RoundDown).Int64()
 		return n, err == nil
 	}
 	return v.Int(), true

@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -135,7 +136,7 @@ func dateFromParts(e *Env, op string, args []value.Value) (value.Value, error) {
 		if nullish(v) {
 			return nullValue, nil
 		}
-		n, ok := int32Of(v)
+		n, ok := number.Int32(v)
 		if !ok {
 			return nullValue, fault.Errorf(fault.TypeMismatch, "'%s' must evaluate to an integer, found %s", names[i], typeName(v))
 		}

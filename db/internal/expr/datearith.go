@@ -7,6 +7,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -45,7 +46,7 @@ func dateAdd(sign int64) form {
 		if err != nil {
 			return nullValue, err
 		}
-		n, ok := whole(args[2])
+		n, ok := number.Whole(args[2])
 		if !ok {
 			return nullValue, fault.Errorf(fault.TypeMismatch, "%s expects integer amount of time units", op)
 		}
@@ -71,7 +72,7 @@ func shift(t time.Time, unit string, n int64) (ms int64, ok bool) {
 	start := t.UnixMilli()
 	switch unit {
 	case "hour", "minute", "second", "millisecond":
-		d, ok := product(n, units[unit])
+		d, ok := number.Product(n, units[unit])
 		sum := start + d
 		return sum, ok && (sum > start) == (d > 0)
 	case "day", "week":
@@ -189,7 +190,7 @@ func dateTrunc(e *Env, op string, args []value.Value) (value.Value, error) {
 	}
 	bin := int64(1)
 	if args[2].Exists() {
-		if bin, ok = whole(args[2]); !ok || bin <= 0 || bin > 1e11 {
+		if bin, ok = number.Whole(args[2]); !ok || bin <= 0 || bin > 1e11 {
 			return nullValue, fault.Errorf(fault.BadValue, "%s requires 'binSize' to be greater than 0 and at most 100,000,000,000", op)
 		}
 	}
@@ -219,14 +220,14 @@ func dateTrunc(e *Env, op string, args []value.Value) (value.Value, error) {
 		}
 		return e.date(time.Date(1970, 1, 1+int(n), 0, 0, 0, 0, z).UnixMilli()), nil
 	}
-	size, ok := product(bin, units[unit])
+	size, ok := number.Product(bin, units[unit])
 	if !ok {
 		return nullValue, errTrunc(op)
 	}
 	ref := time.Date(2000, 1, 1, 0, 0, 0, 0, z).UnixMilli()
 	ms := t.UnixMilli()
 	since := ms - ref
-	n, ok := product(floor(since, size), size)
+	n, ok := number.Product(floor(since, size), size)
 	if !ok || since > ms != (ref < 0) || n+ref > ms {
 		return nullValue, errTrunc(op)
 	}

@@ -5,8 +5,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cockroachdb/apd/v3"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -170,6 +172,24 @@ func (e *Env) double(f float64) value.Value {
 		u = 0x7ff8000000000000 // the one canonical NaN
 	}
 	return e.bits(bson.TypeDouble, u)
+}
+
+// decimal builds a decimal value, rounded to 34 digits.
+func (e *Env) decimal(d *apd.Decimal) value.Value {
+	b := e.alloc(16)
+	value.AppendDecimal(b[:0], number.ToBSON(d))
+	return value.Value{Type: bson.TypeDecimal128, Data: b}
+}
+
+// number builds the value of what was computed.
+func (e *Env) number(n number.Number) value.Value {
+	switch n.Type {
+	case bson.TypeDecimal128:
+		return e.decimal(n.Decimal)
+	case bson.TypeDouble:
+		return e.double(n.Float)
+	}
+	return e.narrow(n.Type, n.Int)
 }
 
 // count is the value of a size or position.

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -78,7 +79,7 @@ func (n *each) eval(e *Env) (value.Value, error) {
 		}
 		if !nullish(v) {
 			var ok bool
-			if limit, ok = int32Of(v); !ok {
+			if limit, ok = number.Int32(v); !ok {
 				return nullValue, fault.Errorf(fault.BadValue, "%s: limit must be represented as a 32-bit integral value", n.op)
 			}
 			if limit <= 0 {

@@ -9,6 +9,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -151,7 +152,7 @@ func toward(v value.Value) int64 {
 	case bson.TypeInt32, bson.TypeInt64:
 		return v.Int()
 	}
-	f := float(v)
+	f := number.Float(v)
 	switch {
 	case f != f:
 		return 0
@@ -174,7 +175,7 @@ func substrCP(e *Env, op string, args []value.Value) (value.Value, error) {
 		if !v.IsNumber() {
 			return nullValue, fault.Errorf(fault.TypeMismatch, "%s: %s must be a numeric type (is BSON type %s)", op, name, typeName(v))
 		}
-		n, ok := int32Of(v)
+		n, ok := number.Int32(v)
 		if !ok {
 			return nullValue, fault.Errorf(fault.BadValue, "%s: %s cannot be represented as a 32-bit integral value", op, name)
 		}

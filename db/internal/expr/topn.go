@@ -6,13 +6,14 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
 
 // Count reads the n of $firstN and the like: a positive integer.
 func Count(op string, v value.Value) (int, error) {
-	n, ok := whole(v)
+	n, ok := number.Whole(v)
 	if !ok {
 		return 0, fault.Errorf(fault.TypeMismatch, "Value for 'n' must be of integral type, but found %s in %s", typeName(v), op)
 	}
@@ -92,7 +93,7 @@ func compileSortArray(c *compiler, name string, arg value.Value) (node, error) {
 }
 
 func direction(op string, v value.Value) (desc bool, err error) {
-	n, ok := whole(v)
+	n, ok := number.Whole(v)
 	if !ok || n != 1 && n != -1 {
 		return false, fault.Errorf(fault.BadValue, "%s: sort key ordering must be 1 (for ascending) or -1 (for descending)", op)
 	}
