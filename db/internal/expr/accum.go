@@ -25,8 +25,15 @@ type Joiner interface {
 	Join(o Accumulator) error
 }
 
-// NewAccumulator returns $sum, $avg, $min, $max, $stdDevPop or $stdDevSamp; nil
-// for other names.
+// NewAccumulator returns $sum, $avg, $min, $max, $stdDevPop or $stdDevSamp; nil for other names. All
+// pass over what is no number, but $min and $max, which order all types and pass over null alone.
+//
+//	{$sum: [1, "a", 2.5]}      3.5
+//	{$avg: [1, "a", 2]}        1.5
+//	{$avg: ["a"]}              null
+//	{$max: [1, "a", null]}     "a"
+//	{$stdDevPop: [1, 3]}       1.0
+//	{$stdDevSamp: [1]}         null
 func NewAccumulator(name string) Accumulator {
 	switch name {
 	case "$sum", "$avg":

@@ -25,6 +25,11 @@ func (e *Env) decimalPair(f func(x, y *apd.Decimal) *apd.Decimal, a, b value.Val
 	return e.decimal(f(number.Decimal(a), number.Decimal(b)))
 }
 
+// minus subtracts numbers. An int32 that overflows becomes an int64, and that a double. With a double
+// the exact difference is rounded once.
+//
+//	{$subtract: [-2147483648, 1]}            -2147483649
+//	{$subtract: [9007199254740993, 0.5]}     9.007199254740992e+15
 func (e *Env) minus(a, b value.Value) value.Value {
 	switch t := number.Widest(a.Type, b.Type); t {
 	case bson.TypeDecimal128:
@@ -41,6 +46,10 @@ func (e *Env) minus(a, b value.Value) value.Value {
 	}
 }
 
+// times multiplies two numbers.
+//
+//	{$multiply: [2147483647, 2]}     4294967294
+//	{$multiply: [2, 0.5]}            1.0
 func (e *Env) times(a, b value.Value) value.Value {
 	switch t := number.Widest(a.Type, b.Type); t {
 	case bson.TypeDecimal128:
@@ -60,8 +69,14 @@ func errType(op string, v value.Value) error {
 	return fault.Errorf(fault.TypeMismatch, "%s only supports numeric types, not %s", op, typeName(v))
 }
 
-// add sums exactly and rounds once. With a decimal among them doubles count with 15
-// digits each, as everywhere but in sums over documents.
+// add sums exactly and rounds once. With a decimal among them doubles count with 15 digits each, as
+// everywhere but in sums over documents. A date may be one of them: its milliseconds are added to, and
+// the sum is a date.
+//
+//	{$add: [1970-01-01T00:00:01, 500.5]}     1970-01-01T00:00:01.500Z
+//	{$add: [0.1, 0.2, 0.3]}                  0.6
+//	{$add: [1, null]}                        null
+//	{$add: []}                               0
 func add(e *Env, op string, args []value.Value) (value.Value, error) {
 	if len(args) == 2 && args[0].Type == bson.TypeDouble && args[1].Type == bson.TypeDouble {
 		return e.double(args[0].Float() + args[1].Float()), nil
@@ -163,6 +178,9 @@ func numbers(op string, a, b value.Value) (null bool, err error) {
 }
 
 // The quotient is never an integer: {$divide: [4, 2]} is the double 2. Zero is an error for every type.
+//
+//	{$divide: [4, 2]}     2.0
+//	{$divide: [1, 0]}     an error
 func divide(e *Env, op string, args []value.Value) (value.Value, error) {
 	a, b := args[0], args[1]
 	if null, err := numbers(op, a, b); null {
@@ -178,6 +196,10 @@ func divide(e *Env, op string, args []value.Value) (value.Value, error) {
 }
 
 // The remainder has the sign of the dividend, and integers stay integers.
+//
+//	{$mod: [-7, 3]}      -1
+//	{$mod: [7, -3]}      1
+//	{$mod: [7, 2.5]}     2.0
 func mod(e *Env, op string, args []value.Value) (value.Value, error) {
 	a, b := args[0], args[1]
 	if null, err := numbers(op, a, b); null {
@@ -197,7 +219,13 @@ func mod(e *Env, op string, args []value.Value) (value.Value, error) {
 	}
 }
 
-// bitwise makes an operator on integers that starts from unit.
+// bitwise makes an operator on integers that starts from unit. A double is refused even if it is whole:
+// it is no bits.
+//
+//	{$bitAnd: [12, 10]}       8
+//	{$bitOr: []}              0
+//	{$bitAnd: []}             -1
+//	{$bitXor: [12, 10.0]}     an error
 func bitwise(unit int32, f func(x, y int64) int64) function {
 	return function{0, -1, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		n, t := int64(unit), bson.TypeInt32
@@ -218,6 +246,9 @@ func bitwise(unit int32, f func(x, y int64) int64) function {
 	}}
 }
 
+// bitNot is $bitNot; the type is that of the argument.
+//
+//	{$bitNot: 0}     -1
 func bitNot(e *Env, op string, args []value.Value) (value.Value, error) {
 	switch v := args[0]; {
 	case nullish(v):

@@ -14,10 +14,18 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
+// typeOf is $type, which knows a value that is missing from null.
+//
+//	{$type: "$a"}     "missing"
+//	{$type: null}     "null"
+//	{$type: 1.0}      "double"
 func typeOf(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.text(op, []byte(typeName(args[0])))
 }
 
+// isNumber is $isNumber. NaN is one, a date is none.
+//
+//	{$isNumber: "1"}     false
 func isNumber(_ *Env, _ string, args []value.Value) (value.Value, error) {
 	return boolean(args[0].IsNumber()), nil
 }
@@ -38,7 +46,13 @@ func toType(t bson.Type) function {
 	}}
 }
 
-// A conversion is $convert. What its onError replaces are failures to convert.
+// A conversion is $convert. What its onError replaces are failures to convert; onNull is for an input
+// that is null or missing. Both are evaluated only where they are needed.
+//
+//	{$convert: {input: "x", to: "int", onError: -1}}     -1
+//	{$convert: {input: null, to: "int", onNull: 0}}      0
+//	{$convert: {input: 1, to: "moon", onError: 0}}       an error
+//	{$convert: {input: "7", to: 16}}                     7
 type conversion struct {
 	op                     string
 	input, to, fail, empty node // fail and empty may be nil
@@ -123,6 +137,12 @@ func errFailed(op string, v value.Value, t bson.Type, why string) error {
 // convert is $toInt and the like. What cannot be converted (a document to an int, "abc" to a date, 1e10
 // to an int) is a ConversionFailure, which onError replaces. Numbers lose their fraction toward zero;
 // text must be of the type as a whole, so that "1.5" is no int.
+//
+//	{$toInt: -2.9}         -2
+//	{$toInt: "2.9"}        an error
+//	{$toInt: 1e10}         an error
+//	{$toBool: "false"}     true
+//	{$toInt: true}         1
 func (e *Env) convert(op string, v value.Value, t bson.Type) (value.Value, error) {
 	if v.Type == t {
 		return v, nil
@@ -150,6 +170,11 @@ func (e *Env) convert(op string, v value.Value, t bson.Type) (value.Value, error
 	return e.toNumber(op, v, t)
 }
 
+// toString has no text for documents and arrays; that of a date is in UTC.
+//
+//	{$toString: 1.0}       "1"
+//	{$toString: 1e21}      "1e+21"
+//	{$toString: [[1]]}     an error
 func (e *Env) toString(op string, v value.Value) (value.Value, error) {
 	switch v.Type {
 	case bson.TypeBoolean:
@@ -167,6 +192,11 @@ func (e *Env) toString(op string, v value.Value) (value.Value, error) {
 	return v, errConvert(op, v, bson.TypeString)
 }
 
+// toDate takes milliseconds since 1970 of all numbers but an int32, which is too small for one of today.
+//
+//	{$toString: {$toDate: 1500.9}}           "1970-01-01T00:00:01.500Z"
+//	{$toString: {$toDate: "2024-02-29"}}     "2024-02-29T00:00:00.000Z"
+//	{$toDate: "2023-02-29"}                  an error
 func (e *Env) toDate(op string, v value.Value) (value.Value, error) {
 	switch v.Type {
 	case bson.TypeString:

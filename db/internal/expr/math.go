@@ -25,6 +25,11 @@ func numeric(f func(e *Env, op string, v value.Value) (value.Value, error)) func
 	}}
 }
 
+// abs is $abs. The least int32 has no positive of its type and becomes an int64; the least int64 is an
+// error.
+//
+//	{$abs: -2147483648}     2147483648
+//	{$abs: -1.5}            1.5
 func abs(e *Env, op string, v value.Value) (value.Value, error) {
 	switch v.Type {
 	case bson.TypeDouble:
@@ -44,7 +49,11 @@ func abs(e *Env, op string, v value.Value) (value.Value, error) {
 	return e.narrow(v.Type, n), nil
 }
 
-// rounding makes $floor, $ceil and the like of integral results.
+// rounding makes $floor, $ceil and the like of integral results. Integers stay as they are, and a double
+// stays one.
+//
+//	{$floor: -1.5}     -2.0
+//	{$ceil: -1.5}      -1.0
 func rounding(mode apd.Rounder, f func(float64) float64) function {
 	return numeric(func(e *Env, _ string, v value.Value) (value.Value, error) {
 		switch v.Type {
@@ -65,7 +74,14 @@ func rounding(mode apd.Rounder, f func(float64) float64) function {
 	})
 }
 
-// places makes $round and $trunc: to a place from -20 to 100, 0 if not given.
+// places makes $round and $trunc: to a place from -20 to 100, 0 if not given. A place below 0 is before
+// the point, and rounds integers, too.
+//
+//	{$round: 2.5}            2.0
+//	{$round: 3.5}            4.0
+//	{$round: [1250, -2]}     1200
+//	{$trunc: [1299, -2]}     1200
+//	{$trunc: -1.9}           -1.0
 func places(mode apd.Rounder, f func(float64) float64) function {
 	return function{1, 2, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		v, place := args[0], 0
@@ -135,6 +151,12 @@ func (e *Env) function(f func(v value.Value) number.Number, v value.Value) value
 // beyond every double, e^14,150 beyond every decimal.
 var expLimit = map[bool]float64{true: 15000, false: 800}
 
+// exp is $exp; of an integer, too, it is a double.
+//
+//	{$exp: 0}         1.0
+//	{$exp: 1}         2.718281828459045
+//	{$exp: 1000}      Infinity
+//	{$exp: -1000}     0.0
 func exp(e *Env, _ string, v value.Value) (value.Value, error) {
 	dec := v.Type == bson.TypeDecimal128
 	switch f, limit := number.Float(v), expLimit[dec]; {
@@ -148,6 +170,10 @@ func exp(e *Env, _ string, v value.Value) (value.Value, error) {
 	return v, nil
 }
 
+// logarithm makes $ln and $log10. Zero and what is below are errors, not an infinity and NaN.
+//
+//	{$ln: 1}     0.0
+//	{$ln: 0}     an error
 func logarithm(f func(v value.Value) number.Number) function {
 	return numeric(func(e *Env, op string, v value.Value) (value.Value, error) {
 		if value.Compare(v, value.Int32(0)) <= 0 && !number.IsNaN(v) {
@@ -157,6 +183,11 @@ func logarithm(f func(v value.Value) number.Number) function {
 	})
 }
 
+// log is $log, of a number to a base. In decimals 1000 to base 10 is 3, where a quotient of doubles
+// would be a bit less.
+//
+//	{$log: [1000, 10]}     3.0
+//	{$log: [8, 1]}         an error
 func log(e *Env, op string, args []value.Value) (value.Value, error) {
 	v, base := args[0], args[1]
 	switch {
@@ -175,6 +206,13 @@ func log(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.number(number.Log(v, base)), nil
 }
 
+// pow is $pow. A power of integers is one where it fits, else a double.
+//
+//	{$pow: [2, 10]}       1024
+//	{$pow: [2, 64]}       1.8446744073709552e+19
+//	{$pow: [2, -1]}       0.5
+//	{$pow: [-8, 0.5]}     NaN
+//	{$pow: [0, -1]}       an error
 func pow(e *Env, op string, args []value.Value) (value.Value, error) {
 	a, b := args[0], args[1]
 	switch {

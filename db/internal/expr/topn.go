@@ -24,7 +24,12 @@ func Count(op string, v value.Value) (int, error) {
 }
 
 // someN is $firstN, $lastN, $minN and $maxN of an array: {n, input}. $minN and $maxN leave out null;
-// $firstN and $lastN do not.
+// $firstN and $lastN do not. They sort by the order of all types.
+//
+//	{$firstN: {n: 2, input: [null, 1, 2]}}        [null, 1]
+//	{$lastN: {n: 9, input: [1, 2]}}               [1, 2]
+//	{$minN: {n: 2, input: [3, null, "a", 1]}}     [1, 3]
+//	{$maxN: {n: 2, input: [3, null, "a", 1]}}     ["a", 3]
 func someN(e *Env, op string, args []value.Value) (value.Value, error) {
 	n, err := Count(op, args[0])
 	if err != nil {
@@ -55,8 +60,11 @@ func someN(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.arrayOf(op, vals[:min(n, len(vals))])
 }
 
-// A sortBy is the order of $sortArray: of whole values, or of the fields of
-// documents.
+// A sortBy is the order of $sortArray: of whole values, or of the fields of documents. Equal ones keep
+// their order.
+//
+//	{$sortArray: {input: [3, 1, "a"], sortBy: -1}}              ["a", 3, 1]
+//	{$sortArray: {input: [{x: 2}, {x: 1}], sortBy: {x: 1}}}     [{x: 1}, {x: 2}]
 type sortBy struct {
 	desc  bool // of whole values
 	paths []value.Path
@@ -205,6 +213,9 @@ func compileRand(c *compiler, name string, arg value.Value) (node, error) {
 
 func (random) eval(e *Env) (value.Value, error) { return e.double(rand.Float64()), nil }
 
+// binarySize is $binarySize, the bytes of a text or of binary data without its subtype.
+//
+//	{$binarySize: "é"}     2
 func binarySize(e *Env, op string, args []value.Value) (value.Value, error) {
 	switch v := args[0]; {
 	case nullish(v):
@@ -218,6 +229,11 @@ func binarySize(e *Env, op string, args []value.Value) (value.Value, error) {
 	}
 }
 
+// bsonSize is $bsonSize, of an encoded document: 5 bytes, and of each field its type, name, a NUL and
+// value.
+//
+//	{$bsonSize: {}}         5
+//	{$bsonSize: {x: 1}}     12
 func bsonSize(e *Env, op string, args []value.Value) (value.Value, error) {
 	switch v := args[0]; {
 	case nullish(v):
