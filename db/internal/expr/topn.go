@@ -24,7 +24,7 @@ func Count(op string, v value.Value) (int, error) {
 }
 
 // someN is $firstN, $lastN, $minN and $maxN of an array: {n, input}. $minN and $maxN leave out null;
-// $firstN and $lastN do not. They sort by the order of all types.
+// $firstN and $lastN do not. All types have an order among each other.
 //
 //	{$firstN: {n: 2, input: [null, 1, 2]}}        [null, 1]
 //	{$lastN: {n: 9, input: [1, 2]}}               [1, 2]
