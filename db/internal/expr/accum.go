@@ -7,6 +7,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 )
 
@@ -24,8 +25,15 @@ type Joiner interface {
 	Join(o Accumulator) error
 }
 
-// NewAccumulator returns $sum, $avg, $min, $max, $stdDevPop or $stdDevSamp; nil
-// for other names.
+// NewAccumulator returns $sum, $avg, $min, $max, $stdDevPop or $stdDevSamp; nil for other names. All
+// pass over what is no number, but $min and $max, which order all types and pass over null alone.
+//
+//	{$sum: [1, "a", 2.5]}      3.5
+//	{$avg: [1, "a", 2]}        1.5
+//	{$avg: ["a"]}              null
+//	{$max: [1, "a", null]}     "a"
+//	{$stdDevPop: [1, 3]}       1.0
+//	{$stdDevSamp: [1]}         null
 func NewAccumulator(name string) Accumulator {
 	switch name {
 	case "$sum", "$avg":
@@ -39,6 +47,40 @@ func NewAccumulator(name string) Accumulator {
 	}
 	return nil
 }
+
+// A sum is $sum or $avg.
+type sum struct {
+	avg bool
+	of  number.Sum
+}
+
+// Add adds a number and passes over the rest.
+func (s *sum) Add(v value.Value) error {
+	s.of.Add(v)
+	return nil
+}
+
+// Join adds what another sum has.
+func (s *sum) Join(o Accumulator) error {
+	if o, ok := o.(*sum); ok {
+		s.of.Join(&o.of)
+	}
+	return nil
+}
+
+// Result gives the sum, 0 if there was no number, or the average, null if there was none.
+func (s *sum) Result(e *Env) (value.Value, error) {
+	if !s.avg {
+		return e.number(s.of.Total()), nil
+	}
+	if n, ok := s.of.Mean(); ok {
+		return e.number(n), nil
+	}
+	return nullValue, nil
+}
+
+// Size is that of the doubles that were added.
+func (s *sum) Size() int { return s.of.Size() }
 
 // An extreme keeps the least (sign -1) or greatest value, without null.
 type extreme struct {
@@ -101,7 +143,7 @@ func (d *deviation) Add(v value.Value) error {
 	if !v.IsNumber() {
 		return nil
 	}
-	x := float(v)
+	x := number.Float(v)
 	d.n++
 	delta := x - d.mean
 	d.mean += delta / float64(d.n)

@@ -2,27 +2,15 @@ package expr
 
 import (
 	"math"
-	"math/bits"
 	"slices"
 
 	"github.com/cockroachdb/apd/v3"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
-
-// widest returns the type of an operation on a and b: decimal, double, int64 or int32. One decimal
-// makes a decimal of all. Integers that do not fit go up, an int32 to an int64 and that to a double,
-// where an update would fail.
-func widest(a, b value.Value) bson.Type {
-	for _, t := range []bson.Type{bson.TypeDecimal128, bson.TypeDouble, bson.TypeInt64} {
-		if a.Type == t || b.Type == t {
-			return t
-		}
-	}
-	return bson.TypeInt32
-}
 
 // narrow builds an int32 if both operands were and the result fits.
 func (e *Env) narrow(t bson.Type, n int64) value.Value {
@@ -32,27 +20,22 @@ func (e *Env) narrow(t bson.Type, n int64) value.Value {
 	return e.int64(n)
 }
 
-type decimalOp func(d, x, y *apd.Decimal) (apd.Condition, error)
-
-func (e *Env) decimalPair(f decimalOp, a, b value.Value) value.Value {
+func (e *Env) decimalPair(f func(x, y *apd.Decimal) *apd.Decimal, a, b value.Value) value.Value {
 	e.charge(costDecimal)
-	var d apd.Decimal
-	x, y := decimalOf(a), decimalOf(b)
-	if _, err := f(&d, x, y); err != nil {
-		return e.decimal(&apd.Decimal{Form: apd.NaN})
-	}
-	return e.decimal(&d)
+	return e.decimal(f(number.Decimal(a), number.Decimal(b)))
 }
 
+// minus subtracts numbers. An int32 that overflows becomes an int64, and that a double. With a double
+// the exact difference is rounded once.
+//
+//	{$subtract: [-2147483648, 1]}            -2147483649
+//	{$subtract: [9007199254740993, 0.5]}     9.007199254740992e+15
 func (e *Env) minus(a, b value.Value) value.Value {
-	switch t := widest(a, b); t {
+	switch t := number.Widest(a.Type, b.Type); t {
 	case bson.TypeDecimal128:
-		return e.decimalPair(decimals.Sub, a, b)
+		return e.decimalPair(number.Sub, a, b)
 	case bson.TypeDouble:
-		var d floatSum // an int64 may have more digits than a double
-		d.addNumber(a, 1)
-		d.addNumber(b, -1)
-		return e.double(d.round())
+		return e.double(number.Difference(a, b))
 	default:
 		x, y := a.Int(), b.Int()
 		d := x - y
@@ -63,14 +46,18 @@ func (e *Env) minus(a, b value.Value) value.Value {
 	}
 }
 
+// times multiplies two numbers.
+//
+//	{$multiply: [2147483647, 2]}     4294967294
+//	{$multiply: [2, 0.5]}            1.0
 func (e *Env) times(a, b value.Value) value.Value {
-	switch t := widest(a, b); t {
+	switch t := number.Widest(a.Type, b.Type); t {
 	case bson.TypeDecimal128:
-		return e.decimalPair(decimals.Mul, a, b)
+		return e.decimalPair(number.Mul, a, b)
 	case bson.TypeDouble:
-		return e.double(float(a) * float(b))
+		return e.double(number.Float(a) * number.Float(b))
 	default:
-		n, ok := product(a.Int(), b.Int())
+		n, ok := number.Product(a.Int(), b.Int())
 		if !ok {
 			return e.double(float64(a.Int()) * float64(b.Int()))
 		}
@@ -78,33 +65,23 @@ func (e *Env) times(a, b value.Value) value.Value {
 	}
 }
 
-// The magnitudes are multiplied in 128 bits; ok is false if the product is no int64.
-func product(x, y int64) (int64, bool) {
-	ux, uy := uint64(x), uint64(y)
-	if x < 0 {
-		ux = -ux
-	}
-	if y < 0 {
-		uy = -uy
-	}
-	hi, lo := bits.Mul64(ux, uy)
-	if (x < 0) != (y < 0) {
-		return -int64(lo), hi == 0 && lo <= 1<<63
-	}
-	return int64(lo), hi == 0 && lo <= math.MaxInt64
-}
-
 func errType(op string, v value.Value) error {
 	return fault.Errorf(fault.TypeMismatch, "%s only supports numeric types, not %s", op, typeName(v))
 }
 
-// add sums exactly and rounds once. With a decimal among them doubles count with 15
-// digits each, as everywhere but in sums over documents.
+// add sums exactly and rounds once. With a decimal among them doubles count with 15 digits each, as
+// everywhere but in sums over documents. A date may be one of them: its milliseconds are added to, and
+// the sum is a date.
+//
+//	{$add: [1970-01-01T00:00:01, 500.5]}     1970-01-01T00:00:01.500Z
+//	{$add: [0.1, 0.2, 0.3]}                  0.6
+//	{$add: [1, null]}                        null
+//	{$add: []}                               0
 func add(e *Env, op string, args []value.Value) (value.Value, error) {
 	if len(args) == 2 && args[0].Type == bson.TypeDouble && args[1].Type == bson.TypeDouble {
 		return e.double(args[0].Float() + args[1].Float()), nil
 	}
-	var all sum
+	var all number.Sum
 	decimal := slices.ContainsFunc(args, func(v value.Value) bool { return v.Type == bson.TypeDecimal128 })
 	date := false
 	for _, v := range args {
@@ -124,26 +101,23 @@ func add(e *Env, op string, args []value.Value) (value.Value, error) {
 			e.charge(costDecimal)
 		}
 		if decimal && v.Type == bson.TypeDouble {
-			all.addDecimal(decimalOf(v))
-			all.widen(bson.TypeDecimal128)
+			all.AddShort(v)
 			continue
 		}
-		if err := all.Add(v); err != nil {
-			return nullValue, err
-		}
+		all.Add(v)
 	}
-	v, err := all.Result(e)
-	if date && err == nil {
+	v := e.number(all.Total())
+	if date {
 		return e.asDate(op, v)
 	}
-	return v, err
+	return v, nil
 }
 
 // asDate turns a number of milliseconds into a date, rounded.
 func (e *Env) asDate(op string, v value.Value) (value.Value, error) {
 	switch v.Type {
 	case bson.TypeDouble, bson.TypeDecimal128:
-		f := math.RoundToEven(float(v))
+		f := math.RoundToEven(number.Float(v))
 		if !(f >= -(1<<63) && f < 1<<63) {
 			return nullValue, fault.Errorf(fault.BadValue, "date overflow in %s", op)
 		}
@@ -204,6 +178,9 @@ func numbers(op string, a, b value.Value) (null bool, err error) {
 }
 
 // The quotient is never an integer: {$divide: [4, 2]} is the double 2. Zero is an error for every type.
+//
+//	{$divide: [4, 2]}     2.0
+//	{$divide: [1, 0]}     an error
 func divide(e *Env, op string, args []value.Value) (value.Value, error) {
 	a, b := args[0], args[1]
 	if null, err := numbers(op, a, b); null {
@@ -212,13 +189,17 @@ func divide(e *Env, op string, args []value.Value) (value.Value, error) {
 	if !True(b) {
 		return nullValue, fault.Errorf(fault.BadValue, "can't %s by zero", op)
 	}
-	if widest(a, b) == bson.TypeDecimal128 {
-		return e.decimalPair(decimals.Quo, a, b), nil
+	if number.Widest(a.Type, b.Type) == bson.TypeDecimal128 {
+		return e.decimalPair(number.Quo, a, b), nil
 	}
-	return e.double(float(a) / float(b)), nil
+	return e.double(number.Float(a) / number.Float(b)), nil
 }
 
 // The remainder has the sign of the dividend, and integers stay integers.
+//
+//	{$mod: [-7, 3]}      -1
+//	{$mod: [7, -3]}      1
+//	{$mod: [7, 2.5]}     2.0
 func mod(e *Env, op string, args []value.Value) (value.Value, error) {
 	a, b := args[0], args[1]
 	if null, err := numbers(op, a, b); null {
@@ -227,21 +208,24 @@ func mod(e *Env, op string, args []value.Value) (value.Value, error) {
 	if !True(b) {
 		return nullValue, fault.Errorf(fault.BadValue, "can't %s by zero", op)
 	}
-	switch t := widest(a, b); t {
+	switch t := number.Widest(a.Type, b.Type); t {
 	case bson.TypeDecimal128:
 		e.charge(costFunction)
-		return e.decimal(remainder(decimalOf(a), decimalOf(b))), nil
+		return e.decimal(number.Remainder(number.Decimal(a), number.Decimal(b))), nil
 	case bson.TypeDouble:
-		return e.double(math.Mod(float(a), float(b))), nil
+		return e.double(math.Mod(number.Float(a), number.Float(b))), nil
 	default:
-		if b.Int() == -1 {
-			return e.narrow(t, 0), nil
-		}
 		return e.narrow(t, a.Int()%b.Int()), nil
 	}
 }
 
-// bitwise makes an operator on integers that starts from unit.
+// bitwise makes an operator on integers that starts from unit. A double is refused even if it is whole:
+// it is no bits.
+//
+//	{$bitAnd: [12, 10]}       8
+//	{$bitOr: []}              0
+//	{$bitAnd: []}             -1
+//	{$bitXor: [12, 10.0]}     an error
 func bitwise(unit int32, f func(x, y int64) int64) function {
 	return function{0, -1, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		n, t := int64(unit), bson.TypeInt32
@@ -262,6 +246,9 @@ func bitwise(unit int32, f func(x, y int64) int64) function {
 	}}
 }
 
+// bitNot is $bitNot; the type is that of the argument.
+//
+//	{$bitNot: 0}     -1
 func bitNot(e *Env, op string, args []value.Value) (value.Value, error) {
 	switch v := args[0]; {
 	case nullish(v):

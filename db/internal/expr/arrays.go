@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -13,6 +14,11 @@ func errArray(op string, v value.Value) error {
 	return fault.Errorf(fault.TypeMismatch, "%s's argument must be an array, but is %s", op, typeName(v))
 }
 
+// size is $size. What is null or missing has none, and is an error, unlike in most operators.
+//
+//	{$size: [[1, [2, 3]]]}     2
+//	{$size: [[]]}              0
+//	{$size: "$a"}              an error
 func size(e *Env, op string, args []value.Value) (value.Value, error) {
 	if !args[0].IsArray() {
 		return nullValue, fault.Errorf(fault.TypeMismatch, "The argument to %s must be an array, but was of type: %s", op, typeName(args[0]))
@@ -20,11 +26,21 @@ func size(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.count(length(args[0])), nil
 }
 
+// isArray is $isArray. A list of one argument is that argument, so an array that is meant has to stand
+// in another.
+//
+//	{$isArray: [[1]]}     true
+//	{$isArray: [1]}       false
 func isArray(_ *Env, _ string, args []value.Value) (value.Value, error) {
 	return boolean(args[0].IsArray()), nil
 }
 
 // A place below 0 counts from the end; where there is none the result is missing, and no error.
+//
+//	{$arrayElemAt: [[1, 2, 3], -1]}             3
+//	{$arrayElemAt: [[1, 2, 3], 1.0]}            2
+//	{$type: {$arrayElemAt: [[1, 2, 3], 3]}}     "missing"
+//	{$arrayElemAt: [[1, 2, 3], 1.5]}            an error
 func arrayElemAt(_ *Env, op string, args []value.Value) (value.Value, error) {
 	arr, at := args[0], args[1]
 	switch {
@@ -35,7 +51,7 @@ func arrayElemAt(_ *Env, op string, args []value.Value) (value.Value, error) {
 	case !at.IsNumber():
 		return nullValue, fault.Errorf(fault.TypeMismatch, "%s's second argument must be a numeric value, but is %s", op, typeName(at))
 	}
-	i, ok := int32Of(at)
+	i, ok := number.Int32(at)
 	if !ok {
 		return nullValue, fault.Errorf(fault.BadValue, "%s's second argument must be representable as a 32-bit integer: %s", op, value.AppendJSONValue(nil, at, false))
 	}
@@ -45,6 +61,10 @@ func arrayElemAt(_ *Env, op string, args []value.Value) (value.Value, error) {
 	return value.At(arr.Data, i), nil
 }
 
+// end makes $first and $last of an array, which are $arrayElemAt with 0 and -1. The accumulators of the
+// same names, of documents, are in package pipeline.
+//
+//	{$type: {$first: [[]]}}     "missing"
 func end(last bool) function {
 	return function{1, 1, func(_ *Env, op string, args []value.Value) (value.Value, error) {
 		arr := args[0]
@@ -60,6 +80,11 @@ func end(last bool) function {
 	}}
 }
 
+// concatArrays is $concatArrays, which joins and does not flatten. One null makes all of it null, as in
+// most operators.
+//
+//	{$concatArrays: [[1], [[2]], [1]]}     [1, [2], 1]
+//	{$concatArrays: [[1], null]}           null
 func concatArrays(e *Env, op string, args []value.Value) (value.Value, error) {
 	for _, v := range args {
 		if nullish(v) {
@@ -131,7 +156,7 @@ func sliceArg(op, which string, v value.Value) (int, error) {
 	if !v.IsNumber() {
 		return 0, fault.Errorf(fault.TypeMismatch, "%s argument to %s must be numeric, but is of type: %s", which, op, typeName(v))
 	}
-	n, ok := int32Of(v)
+	n, ok := number.Int32(v)
 	if !ok {
 		return 0, fault.Errorf(fault.BadValue, "%s argument to %s can't be represented as a 32-bit integer", which, op)
 	}
@@ -154,6 +179,12 @@ func (e *Env) part(op string, arr value.Value, from, to int) (value.Value, error
 	return out.value()
 }
 
+// in is $in. Unlike the $in of a filter it looks for one value in an array of an expression, an array is
+// looked for as a whole, and a regular expression matches nothing but itself.
+//
+//	{$in: [2, [1, 2.0]]}       true
+//	{$in: [[1], [1, 2]]}       false
+//	{$in: [[1], [[1], 2]]}     true
 func in(_ *Env, op string, args []value.Value) (value.Value, error) {
 	if !args[1].IsArray() {
 		return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires an array as a second argument, found: %s", op, typeName(args[1]))
@@ -177,6 +208,12 @@ func find(arr, v value.Value, from, to int) int {
 	return -1
 }
 
+// indexOfArray is $indexOfArray. The third argument is where the search begins, the fourth the place
+// before which it ends.
+//
+//	{$indexOfArray: [[5, 6, 5], 5]}           0
+//	{$indexOfArray: [[5, 6, 5], 5, 1]}        2
+//	{$indexOfArray: [[5, 6, 5], 5, 1, 2]}     -1
 func indexOfArray(e *Env, op string, args []value.Value) (value.Value, error) {
 	if nullish(args[0]) {
 		return nullValue, nil
@@ -195,7 +232,7 @@ func indexOfArray(e *Env, op string, args []value.Value) (value.Value, error) {
 func span(op string, args []value.Value) (from, to int, err error) {
 	bounds := [2]int{0, 1 << 31}
 	for i, v := range args[min(2, len(args)):] {
-		n, ok := int32Of(v)
+		n, ok := number.Int32(v)
 		switch {
 		case !ok:
 			return 0, 0, fault.Errorf(fault.TypeMismatch, "%s requires an integral index, found a value of type: %s", op, typeName(v))
@@ -207,6 +244,9 @@ func span(op string, args []value.Value) (from, to int, err error) {
 	return bounds[0], bounds[1], nil
 }
 
+// reverseArray is $reverseArray; arrays within it keep their order.
+//
+//	{$reverseArray: [[1, [2, 3]]]}     [[2, 3], 1]
 func reverseArray(e *Env, op string, args []value.Value) (value.Value, error) {
 	if nullish(args[0]) {
 		return nullValue, nil
@@ -223,6 +263,9 @@ func reverseArray(e *Env, op string, args []value.Value) (value.Value, error) {
 }
 
 // The end is left out. What is far too long is refused at once, before memory says so.
+//
+//	{$range: [5, 0, -2]}     [5, 3, 1]
+//	{$range: [0, 5, -1]}     []
 func rangeOf(e *Env, op string, args []value.Value) (value.Value, error) {
 	nums := [3]int{0, 0, 1}
 	for i, v := range args {
@@ -230,7 +273,7 @@ func rangeOf(e *Env, op string, args []value.Value) (value.Value, error) {
 		if !v.IsNumber() {
 			return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires a numeric %s value, found value of type: %s", op, name, typeName(v))
 		}
-		n, ok := int32Of(v)
+		n, ok := number.Int32(v)
 		if !ok {
 			return nullValue, fault.Errorf(fault.BadValue, "%s requires a %s value that can be represented as a 32-bit integer", op, name)
 		}
@@ -306,6 +349,11 @@ type zip struct {
 
 // rows becomes the greatest length with useLongestLength, the least without: the comparison is the same
 // but for its sense. Missing places are filled with null or the defaults.
+//
+//	{$zip: {inputs: [[1, 2], [3]]}}                                               [[1, 3]]
+//	{$zip: {inputs: [[1, 2], [3]], useLongestLength: true}}                       [[1, 3], [2, null]]
+//	{$zip: {inputs: [[1, 2], [3]], useLongestLength: true, defaults: [0, 9]}}     [[1, 3], [2, 9]]
+//	{$zip: {inputs: [[1, 2], null]}}                                              null
 func (n *zip) eval(e *Env) (value.Value, error) {
 	rows := -1
 	ins := make([]value.Iter, len(n.inputs))

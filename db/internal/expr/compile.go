@@ -93,6 +93,11 @@ func (c *compiler) object(v value.Value) (node, error) {
 	return n, nil
 }
 
+// eval of an object and of an array differ in what is missing: the object lacks the field, the array has
+// null in its place.
+//
+//	{x: "$a", y: 1}     {y: 1}
+//	["$a", 1]           [null, 1]
 func (n *objectNode) eval(e *Env) (value.Value, error) {
 	out := e.document("an object")
 	for i, x := range n.vals {

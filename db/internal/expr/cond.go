@@ -37,6 +37,8 @@ func (n *choice) eval(e *Env) (value.Value, error) {
 }
 
 // compileCond compiles {if, then, else} or an array of the three.
+//
+//	{$cond: {if: "", then: 1, else: 2}}     1
 func compileCond(c *compiler, name string, arg value.Value) (node, error) {
 	var args []node
 	var err error
@@ -71,6 +73,11 @@ func compileCond(c *compiler, name string, arg value.Value) (node, error) {
 	return &choice{op: name, branches: []branch{{args[0], args[1]}}, other: args[2]}, nil
 }
 
+// compileSwitch compiles {branches: [{case, then}], default}. Without a default it is an error that no
+// case is true, found when a document is there.
+//
+//	{$switch: {branches: [{case: false, then: 1}, {case: true, then: 2}]}}     2
+//	{$switch: {branches: [{case: false, then: 1}]}}                            an error
 func compileSwitch(c *compiler, name string, arg value.Value) (node, error) {
 	if !arg.IsDoc() {
 		return nil, fault.Errorf(fault.TypeMismatch, "%s requires an object as an argument, found: %s", name, typeName(arg))
@@ -133,7 +140,11 @@ func (c *compiler) branches(n *choice, arr value.Value) error {
 	return nil
 }
 
-// An ifNull is the first value that is not null, or the last.
+// An ifNull is the first value that is not null, or the last. The last is given whatever it is: null, or
+// missing.
+//
+//	{$ifNull: [null, "$a", 3]}           3
+//	{$type: {$ifNull: [null, "$a"]}}     "missing"
 type ifNull []node
 
 func compileIfNull(c *compiler, name string, arg value.Value) (node, error) {
@@ -164,7 +175,10 @@ func (n ifNull) eval(e *Env) (v value.Value, err error) {
 	return v, nil
 }
 
-// compileLet compiles {vars: {name: expression}, in: expression}.
+// compileLet compiles {vars: {name: expression}, in: expression}. A variable does not see those beside
+// it.
+//
+//	{$let: {vars: {x: 1}, in: {$let: {vars: {x: 2, y: "$$x"}, in: ["$$x", "$$y"]}}}}     [2, 1]
 func compileLet(c *compiler, name string, arg value.Value) (node, error) {
 	if !arg.IsDoc() {
 		return nil, fault.Errorf(fault.TypeMismatch, "%s only supports an object as its argument", name)
@@ -233,4 +247,8 @@ func (n *let) eval(e *Env) (value.Value, error) {
 	return n.in.eval(e)
 }
 
+// compileLiteral compiles $literal, whose argument is the value: no path and no operator.
+//
+//	{$literal: "$a"}               "$a"
+//	{$literal: {$add: [1, 2]}}     {$add: [1, 2]}
 func compileLiteral(_ *compiler, _ string, arg value.Value) (node, error) { return constant(arg), nil }

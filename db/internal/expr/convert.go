@@ -9,14 +9,23 @@ import (
 	"github.com/cockroachdb/apd/v3"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
 
+// typeOf is $type, which knows a value that is missing from null.
+//
+//	{$type: "$a"}     "missing"
+//	{$type: null}     "null"
+//	{$type: 1.0}      "double"
 func typeOf(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.text(op, []byte(typeName(args[0])))
 }
 
+// isNumber is $isNumber. NaN is one, a date is none.
+//
+//	{$isNumber: "1"}     false
 func isNumber(_ *Env, _ string, args []value.Value) (value.Value, error) {
 	return boolean(args[0].IsNumber()), nil
 }
@@ -37,7 +46,13 @@ func toType(t bson.Type) function {
 	}}
 }
 
-// A conversion is $convert. What its onError replaces are failures to convert.
+// A conversion is $convert. What its onError replaces are failures to convert; onNull is for an input
+// that is null or missing. Both are evaluated only where they are needed.
+//
+//	{$convert: {input: "x", to: "int", onError: -1}}     -1
+//	{$convert: {input: null, to: "int", onNull: 0}}      0
+//	{$convert: {input: 1, to: "moon", onError: 0}}       an error
+//	{$convert: {input: "7", to: 16}}                     7
 type conversion struct {
 	op                     string
 	input, to, fail, empty node // fail and empty may be nil
@@ -95,7 +110,7 @@ func target(op string, v value.Value) (bson.Type, error) {
 		}
 		return 0, fault.Errorf(fault.BadValue, "%s: unknown or unsupported type name: %s", op, v.Str())
 	}
-	n, ok := whole(v)
+	n, ok := number.Whole(v)
 	if !ok {
 		return 0, fault.Errorf(fault.FailedToParse, "%s's 'to' argument must be a string or number, but is %s", op, typeName(v))
 	}
@@ -122,6 +137,12 @@ func errFailed(op string, v value.Value, t bson.Type, why string) error {
 // convert is $toInt and the like. What cannot be converted (a document to an int, "abc" to a date, 1e10
 // to an int) is a ConversionFailure, which onError replaces. Numbers lose their fraction toward zero;
 // text must be of the type as a whole, so that "1.5" is no int.
+//
+//	{$toInt: -2.9}         -2
+//	{$toInt: "2.9"}        an error
+//	{$toInt: 1e10}         an error
+//	{$toBool: "false"}     true
+//	{$toInt: true}         1
 func (e *Env) convert(op string, v value.Value, t bson.Type) (value.Value, error) {
 	if v.Type == t {
 		return v, nil
@@ -149,6 +170,11 @@ func (e *Env) convert(op string, v value.Value, t bson.Type) (value.Value, error
 	return e.toNumber(op, v, t)
 }
 
+// toString has no text for documents and arrays; that of a date is in UTC.
+//
+//	{$toString: 1.0}       "1"
+//	{$toString: 1e21}      "1e+21"
+//	{$toString: [[1]]}     an error
 func (e *Env) toString(op string, v value.Value) (value.Value, error) {
 	switch v.Type {
 	case bson.TypeBoolean:
@@ -166,6 +192,11 @@ func (e *Env) toString(op string, v value.Value) (value.Value, error) {
 	return v, errConvert(op, v, bson.TypeString)
 }
 
+// toDate takes milliseconds since 1970 of all numbers but an int32, which is too small for one of today.
+//
+//	{$toString: {$toDate: 1500.9}}           "1970-01-01T00:00:01.500Z"
+//	{$toString: {$toDate: "2024-02-29"}}     "2024-02-29T00:00:00.000Z"
+//	{$toDate: "2023-02-29"}                  an error
 func (e *Env) toDate(op string, v value.Value) (value.Value, error) {
 	switch v.Type {
 	case bson.TypeString:
@@ -209,13 +240,13 @@ func (e *Env) toNumber(op string, v value.Value, t bson.Type) (value.Value, erro
 	}
 	switch t {
 	case bson.TypeDouble:
-		f := float(v)
+		f := number.Float(v)
 		if v.Type == bson.TypeDecimal128 && math.IsInf(f, 0) && v.Decimal().IsInf() == 0 {
 			return v, errFailed(op, v, t, "out of range")
 		}
 		return e.double(f), nil
 	case bson.TypeDecimal128:
-		return e.decimal(decimalOf(v)), nil
+		return e.decimal(number.Decimal(v)), nil
 	}
 	n, ok := truncated(v)
 	if !ok || t == bson.TypeInt32 && n != int64(int32(n)) {
@@ -235,11 +266,11 @@ func truncated(v value.Value) (n int64, ok bool) {
 		f := math.Trunc(v.Float())
 		return int64(f), f >= -(1<<63) && f < 1<<63
 	case bson.TypeDecimal128:
-		d := fromDecimal(v.Decimal())
+		d := number.FromBSON(v.Decimal())
 		if d.Form != apd.Finite || d.NumDigits()+int64(d.Exponent) > 19 {
 			return 0, false
 		}
-		n, err := quantized(d, 0, apd.RoundDown).Int64()
+		n, err := number.Quantize(d, 0, apd.RoundDown).Int64()
 		return n, err == nil
 	}
 	return v.Int(), true

@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -51,8 +52,15 @@ func datePart(part func(t time.Time) int64, long bool) form {
 	}
 }
 
-// dateParts returns the operator that reads a part of a date; nil if there is
-// none of that name.
+// dateParts returns the operator that reads a part of a date; nil if there is none of that name. Months
+// and days of the year count from 1. Of weekdays Sunday is 1, but in ISO weeks Monday; the first ISO
+// week is the one with the first Thursday of its year.
+//
+//	{$dayOfWeek: 2021-01-03}                            1
+//	{$isoDayOfWeek: 2021-01-03}                         7
+//	{$isoWeek: 2021-01-03}                              53
+//	{$isoWeekYear: 2021-01-03}                          2020
+//	{$hour: {date: 2021-01-03, timezone: "+05:30"}}     5
 func dateParts(name string) form {
 	switch name {
 	case "$year":
@@ -86,11 +94,17 @@ func dateParts(name string) form {
 }
 
 // sundayWeek counts weeks from the year's first Sunday; 0 before it.
+//
+//	{$week: 2021-01-02}     0
+//	{$week: 2021-01-03}     1
 func sundayWeek(t time.Time) int64 { return int64(t.YearDay()+6-int(t.Weekday())) / 7 }
 
 // isoDay is 1 for Monday to 7 for Sunday.
 func isoDay(t time.Time) int64 { return int64(t.Weekday()+6)%7 + 1 }
 
+// dateToParts is $dateToParts: {date, timezone, iso8601}.
+//
+//	{$dateToParts: {date: 2021-01-03, iso8601: true}}     {isoWeekYear: 2020, isoWeek: 53, isoDayOfWeek: 7, hour: 0, …}
 func dateToParts(e *Env, op string, args []value.Value) (value.Value, error) {
 	t, ok, err := e.time(op, args[0], args[1])
 	if !ok {
@@ -124,6 +138,10 @@ func dateToParts(e *Env, op string, args []value.Value) (value.Value, error) {
 
 // dateFromParts adds up year, month, day or ISO year, week, day, and the time; what is out of range
 // carries over. Month 13 is January of the next year, and hour -1 the last hour of the day before.
+//
+//	{$dateFromParts: {year: 2023, month: 14, day: 0}}     2024-01-31
+//	{$dateFromParts: {isoWeekYear: 2021, isoWeek: 1}}     2021-01-04
+//	{$dateFromParts: {year: 2023, isoWeek: 1}}            an error
 func dateFromParts(e *Env, op string, args []value.Value) (value.Value, error) {
 	names := []string{"year", "month", "day", "hour", "minute", "second", "millisecond", "isoWeekYear", "isoWeek", "isoDayOfWeek"}
 	nums := []int{0, 1, 1, 0, 0, 0, 0, 0, 1, 1}
@@ -135,7 +153,7 @@ func dateFromParts(e *Env, op string, args []value.Value) (value.Value, error) {
 		if nullish(v) {
 			return nullValue, nil
 		}
-		n, ok := int32Of(v)
+		n, ok := number.Int32(v)
 		if !ok {
 			return nullValue, fault.Errorf(fault.TypeMismatch, "'%s' must evaluate to an integer, found %s", names[i], typeName(v))
 		}

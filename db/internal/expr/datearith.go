@@ -7,6 +7,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -45,7 +46,7 @@ func dateAdd(sign int64) form {
 		if err != nil {
 			return nullValue, err
 		}
-		n, ok := whole(args[2])
+		n, ok := number.Whole(args[2])
 		if !ok {
 			return nullValue, fault.Errorf(fault.TypeMismatch, "%s expects integer amount of time units", op)
 		}
@@ -63,6 +64,9 @@ func dateAdd(sign int64) form {
 // shift adds n units. Units of a day and more move the wall clock; a day that a month lacks becomes its
 // last. One month after 31 January is 28 or 29 February; one day is 23 to 25 hours where clocks change,
 // but 24 hours are 24 hours.
+//
+//	{$dateAdd: {startDate: 2024-01-31, unit: "month", amount: 1}}            2024-02-29
+//	{$dateSubtract: {startDate: 2024-03-31, unit: "quarter", amount: 1}}     2023-12-31
 func shift(t time.Time, unit string, n int64) (ms int64, ok bool) {
 	const far = 1e10 // days, months: beyond every date
 	if n > far*86400e3 || n < -far*86400e3 {
@@ -71,7 +75,7 @@ func shift(t time.Time, unit string, n int64) (ms int64, ok bool) {
 	start := t.UnixMilli()
 	switch unit {
 	case "hour", "minute", "second", "millisecond":
-		d, ok := product(n, units[unit])
+		d, ok := number.Product(n, units[unit])
 		sum := start + d
 		return sum, ok && (sum > start) == (d > 0)
 	case "day", "week":
@@ -121,6 +125,11 @@ func startOfWeek(op, unit string, v value.Value) (int, error) {
 
 // dateDiff counts the boundaries of a unit between two dates: {startDate, endDate, unit, timezone,
 // startOfWeek}. Boundaries count, not durations: from 23:59 to 00:01 is one day.
+//
+//	{$dateDiff: {startDate: 2023-12-31T23:59:00, endDate: 2024-01-01, unit: "year"}}                   1
+//	{$dateDiff: {startDate: 2024-01-02, endDate: 2024-01-01, unit: "day"}}                             -1
+//	{$dateDiff: {startDate: 2024-01-06, endDate: 2024-01-07, unit: "week"}}                            1
+//	{$dateDiff: {startDate: 2024-01-06, endDate: 2024-01-07, unit: "week", startOfWeek: "monday"}}     0
 func dateDiff(e *Env, op string, args []value.Value) (value.Value, error) {
 	if nullish(args[2]) || args[4].Exists() && nullish(args[4]) {
 		return nullValue, nil
@@ -175,6 +184,10 @@ func floor(a, b int64) int64 {
 
 // dateTrunc cuts a date to the start of its bin: {date, unit, binSize, timezone,
 // startOfWeek}. Bins count from the start of 2000.
+//
+//	{$dateTrunc: {date: 2024-05-17T13:47:00, unit: "hour", binSize: 6}}     2024-05-17T12:00:00.000Z
+//	{$dateTrunc: {date: 2024-05-17, unit: "quarter"}}                       2024-04-01
+//	{$dateTrunc: {date: 2024-05-17, unit: "week", startOfWeek: "mon"}}      2024-05-13
 func dateTrunc(e *Env, op string, args []value.Value) (value.Value, error) {
 	if nullish(args[1]) || args[2].Exists() && nullish(args[2]) || args[4].Exists() && nullish(args[4]) {
 		return nullValue, nil
@@ -189,7 +202,7 @@ func dateTrunc(e *Env, op string, args []value.Value) (value.Value, error) {
 	}
 	bin := int64(1)
 	if args[2].Exists() {
-		if bin, ok = whole(args[2]); !ok || bin <= 0 || bin > 1e11 {
+		if bin, ok = number.Whole(args[2]); !ok || bin <= 0 || bin > 1e11 {
 			return nullValue, fault.Errorf(fault.BadValue, "%s requires 'binSize' to be greater than 0 and at most 100,000,000,000", op)
 		}
 	}
@@ -219,14 +232,14 @@ func dateTrunc(e *Env, op string, args []value.Value) (value.Value, error) {
 		}
 		return e.date(time.Date(1970, 1, 1+int(n), 0, 0, 0, 0, z).UnixMilli()), nil
 	}
-	size, ok := product(bin, units[unit])
+	size, ok := number.Product(bin, units[unit])
 	if !ok {
 		return nullValue, errTrunc(op)
 	}
 	ref := time.Date(2000, 1, 1, 0, 0, 0, 0, z).UnixMilli()
 	ms := t.UnixMilli()
 	since := ms - ref
-	n, ok := product(floor(since, size), size)
+	n, ok := number.Product(floor(since, size), size)
 	if !ok || since > ms != (ref < 0) || n+ref > ms {
 		return nullValue, errTrunc(op)
 	}

@@ -14,6 +14,11 @@ type dateScan struct {
 }
 
 // scanDate reads s by a format of % specifiers; why is empty if it does.
+//
+//	{$dateFromString: {dateString: "17.5.2024", format: "%d.%m.%Y"}}                        2024-05-17
+//	{$dateFromString: {dateString: "2024 60", format: "%Y %j"}}                             2024-02-29
+//	{$dateFromString: {dateString: "17 May 2024 +0200", format: "%d %b %Y %z"}}             2024-05-16T22:00:00.000Z
+//	{$dateFromString: {dateString: "31.4.2024", format: "%d.%m.%Y", onError: "no day"}}     "no day"
 func scanDate(s, format string, z *time.Location) (ms int64, why string) {
 	d := dateScan{s: s, num: map[byte]int{}}
 	for i := 0; i < len(format); i++ {

@@ -16,6 +16,12 @@ const isoFormat = "%Y-%m-%dT%H:%M:%S.%L"
 
 // A dateText is $dateToString or $dateFromString, which have values for null
 // and for failure.
+//
+//	{$dateToString: {date: 1970-01-01}}                                   "1970-01-01T00:00:00.000Z"
+//	{$dateToString: {date: 1970-01-01, timezone: "+02"}}                  "1970-01-01T02:00:00.000"
+//	{$dateToString: {date: null, onNull: "none"}}                         "none"
+//	{$dateFromString: {dateString: "2024-05-17", timezone: "+02:00"}}     2024-05-16T22:00:00.000Z
+//	{$dateFromString: {dateString: "soon", onError: "no date"}}           "no date"
 type dateText struct {
 	op          string
 	date        node
@@ -147,6 +153,9 @@ func formatDate(op, f string, t time.Time) (string, error) {
 }
 
 // datePiece prints one specifier; ok is false for a character that is none.
+//
+//	{$dateToString: {date: 2021-01-03, format: "%G-W%V-%u %j %b"}}              "2020-W53-7 003 Jan"
+//	{$dateToString: {date: 1970-01-01, timezone: "-0330", format: "%z %Z"}}     "-0330 -210"
 func datePiece(c byte, t time.Time) (string, bool) {
 	_, off := t.Zone()
 	isoYear, isoWeek := t.ISOWeek()

@@ -5,8 +5,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cockroachdb/apd/v3"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -29,9 +31,12 @@ const (
 // one document to the next, as are the time zones and patterns that were met; what is built and counted
 // starts anew with each evaluation.
 type Env struct {
-	Root []byte        // $$ROOT, the encoded document
-	Now  int64         // $$NOW, milliseconds since 1970
-	Vars []value.Value // of the names given to Compile
+	Root []byte // $$ROOT, the encoded document
+	// Current is $$CURRENT, where paths such as $a begin: a document within Root, nil if it
+	// is Root itself.
+	Current []byte
+	Now     int64         // $$NOW, milliseconds since 1970
+	Vars    []value.Value // of the names given to Compile
 	// Stop is asked now and then in a long evaluation; its error ends it. nil
 	// means never.
 	Stop func() error
@@ -48,6 +53,13 @@ type Env struct {
 
 	zones   map[string]*time.Location
 	regexes map[string]*regex
+}
+
+func (e *Env) current() []byte {
+	if e.Current != nil {
+		return e.Current
+	}
+	return e.Root
 }
 
 // run evaluates from fresh bounds. Memory of the evaluation before is used again, except for chunk,
@@ -160,6 +172,24 @@ func (e *Env) double(f float64) value.Value {
 		u = 0x7ff8000000000000 // the one canonical NaN
 	}
 	return e.bits(bson.TypeDouble, u)
+}
+
+// decimal builds a decimal value, rounded to 34 digits.
+func (e *Env) decimal(d *apd.Decimal) value.Value {
+	b := e.alloc(16)
+	value.AppendDecimal(b[:0], number.ToBSON(d))
+	return value.Value{Type: bson.TypeDecimal128, Data: b}
+}
+
+// number builds the value of what was computed.
+func (e *Env) number(n number.Number) value.Value {
+	switch n.Type {
+	case bson.TypeDecimal128:
+		return e.decimal(n.Decimal)
+	case bson.TypeDouble:
+		return e.double(n.Float)
+	}
+	return e.narrow(n.Type, n.Int)
 }
 
 // count is the value of a size or position.

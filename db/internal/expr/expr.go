@@ -100,7 +100,7 @@ func mentions(v value.Value, name string) bool {
 // Path returns the dotted path of an expression that is just a field path.
 func (e *Expr) Path() (path string, ok bool) {
 	p, ok := e.root.(*fieldPath)
-	if !ok || p.slot != slotRoot {
+	if !ok || p.slot != slotCurrent && p.slot != slotRoot {
 		return "", false
 	}
 	return p.path.String(), true
@@ -114,8 +114,8 @@ func (e *Expr) Eval(env *Env) (value.Value, error) {
 	case constant:
 		return value.Value(n), nil
 	case *fieldPath:
-		if n.slot == slotRoot && len(n.path) == 1 {
-			return value.Get(env.Root, n.path[0].Name), nil
+		if n.slot == slotCurrent && len(n.path) == 1 {
+			return value.Get(env.current(), n.path[0].Name), nil
 		}
 	}
 	return env.run(e)

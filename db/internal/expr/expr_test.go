@@ -131,6 +131,8 @@ func TestArithmetic(t *testing.T) {
 		{expr: `{"$mod": [-7, 3]}`, want: `-1`},
 		{expr: `{"$mod": [7.5, 2]}`, want: `1.5`},
 		{expr: `{"$mod": [{"$numberDecimal": "1E+100"}, 7]}`, want: `{"$numberDecimal": "4"}`},
+		{expr: `{"$mod": [{"$numberLong": "-9223372036854775808"}, -1]}`, want: `{"$numberLong": "0"}`},
+		{expr: `{"$mod": [-2147483648, -1]}`, want: `0`},
 		{expr: `{"$mod": [1, 0]}`, kind: fault.BadValue, says: "by zero"},
 		{expr: `{"$abs": -5}`, want: `5`},
 		{expr: `{"$abs": {"$numberLong": "-9223372036854775808"}}`, kind: fault.Overflow},

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -8,6 +9,10 @@ import (
 // An each evaluates body for the elements of an array, bound to a slot: for $map what body gives, for
 // $filter the elements for which it is true. A slot is written for each element, and read by the body
 // only: slots of bodies within it lie above.
+//
+//	{$filter: {input: [1, 5, 9], as: "x", cond: {$gt: ["$$x", 3]}, limit: 1}}     [5]
+//	{$map: {input: [1], in: "$a"}}                                                [null]
+//	{$map: {input: "$a", in: 1}}                                                  null
 type each struct {
 	op     string
 	input  node
@@ -78,7 +83,7 @@ func (n *each) eval(e *Env) (value.Value, error) {
 		}
 		if !nullish(v) {
 			var ok bool
-			if limit, ok = int32Of(v); !ok {
+			if limit, ok = number.Int32(v); !ok {
 				return nullValue, fault.Errorf(fault.BadValue, "%s: limit must be represented as a 32-bit integral value", n.op)
 			}
 			if limit <= 0 {
@@ -115,7 +120,10 @@ func (n *each) run(e *Env, arr value.Value, limit int) (value.Value, error) {
 	return out.value()
 }
 
-// A reduce folds an array: body sees $$value and $$this.
+// A reduce folds an array: body sees $$value and $$this. Without elements it is the initial value.
+//
+//	{$reduce: {input: [1, 2, 3], initialValue: 0, in: {$add: ["$$value", "$$this"]}}}     6
+//	{$reduce: {input: [], initialValue: "x", in: 1}}                                      "x"
 type reduce struct {
 	op             string
 	input, initial node

@@ -6,6 +6,7 @@ import (
 	"github.com/cockroachdb/apd/v3"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -24,12 +25,17 @@ func numeric(f func(e *Env, op string, v value.Value) (value.Value, error)) func
 	}}
 }
 
+// abs is $abs. The least int32 has no positive of its type and becomes an int64; the least int64 is an
+// error.
+//
+//	{$abs: -2147483648}     2147483648
+//	{$abs: -1.5}            1.5
 func abs(e *Env, op string, v value.Value) (value.Value, error) {
 	switch v.Type {
 	case bson.TypeDouble:
 		return e.double(math.Abs(v.Float())), nil
 	case bson.TypeDecimal128:
-		d := decimalOf(v)
+		d := number.Decimal(v)
 		d.Negative = false
 		return e.decimal(d), nil
 	}
@@ -43,30 +49,39 @@ func abs(e *Env, op string, v value.Value) (value.Value, error) {
 	return e.narrow(v.Type, n), nil
 }
 
-// rounding makes $floor, $ceil and the like of integral results.
+// rounding makes $floor, $ceil and the like of integral results. Integers stay as they are, and a double
+// stays one.
+//
+//	{$floor: -1.5}     -2.0
+//	{$ceil: -1.5}      -1.0
 func rounding(mode apd.Rounder, f func(float64) float64) function {
-	c := decimals
-	c.Rounding = mode
 	return numeric(func(e *Env, _ string, v value.Value) (value.Value, error) {
 		switch v.Type {
 		case bson.TypeDouble:
 			return e.double(f(v.Float())), nil
 		case bson.TypeDecimal128:
-			var d apd.Decimal
-			x := decimalOf(v)
+			x := number.Decimal(v)
 			if x.Form != apd.Finite || x.Exponent >= 0 {
 				return v, nil
 			}
-			if _, err := c.RoundToIntegralValue(&d, x); err != nil {
+			d, err := number.Integral(x, mode)
+			if err != nil {
 				return v, fault.Errorf(fault.BadValue, "%v", err)
 			}
-			return e.decimal(&d), nil
+			return e.decimal(d), nil
 		}
 		return v, nil
 	})
 }
 
-// places makes $round and $trunc: to a place from -20 to 100, 0 if not given.
+// places makes $round and $trunc: to a place from -20 to 100, 0 if not given. A place below 0 is before
+// the point, and rounds integers, too.
+//
+//	{$round: 2.5}            2.0
+//	{$round: 3.5}            4.0
+//	{$round: [1250, -2]}     1200
+//	{$trunc: [1299, -2]}     1200
+//	{$trunc: -1.9}           -1.0
 func places(mode apd.Rounder, f func(float64) float64) function {
 	return function{1, 2, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		v, place := args[0], 0
@@ -77,7 +92,7 @@ func places(mode apd.Rounder, f func(float64) float64) function {
 			return v, fault.Errorf(fault.TypeMismatch, "%s only supports numeric types, not %s", op, typeName(v))
 		}
 		if len(args) == 2 {
-			n, ok := whole(args[1])
+			n, ok := number.Whole(args[1])
 			if !ok {
 				return v, fault.Errorf(fault.BadValue, "precision argument to %s must be an integral value", op)
 			}
@@ -101,133 +116,78 @@ func roundTo(e *Env, op string, v value.Value, place int, mode apd.Rounder, f fu
 		if math.IsInf(x, 0) || x != x {
 			return v, nil
 		}
-		return e.double(floatOf(quantized(shortest(x), place, mode))), nil
+		return e.double(number.Nearest(number.Quantize(number.Shortest(x), place, mode))), nil
 	case bson.TypeDecimal128:
-		return e.decimal(quantized(decimalOf(v), place, mode)), nil
+		return e.decimal(number.Quantize(number.Decimal(v), place, mode)), nil
 	}
 	if place >= 0 {
 		return v, nil
 	}
-	n, err := quantized(decimalOf(v), place, mode).Int64()
+	n, err := number.Quantize(number.Decimal(v), place, mode).Int64()
 	if err != nil {
 		return v, fault.Errorf(fault.Overflow, "invalid conversion to long: the result of %s overflows", op)
 	}
 	return e.narrow(v.Type, n), nil
 }
 
-// shortest is the decimal that prints as f does.
-func shortest(f float64) *apd.Decimal {
-	var d apd.Decimal
-	if _, err := d.SetFloat64(f); err != nil {
-		return &apd.Decimal{Form: apd.NaN}
-	}
-	return &d
-}
-
-// quantized rounds to a number of places after the point.
-func quantized(d *apd.Decimal, place int, mode apd.Rounder) *apd.Decimal {
-	if d.Form != apd.Finite || int(d.Exponent) >= -place {
-		return d
-	}
-	c := apd.Context{Precision: 800, MaxExponent: 7000, MinExponent: -7000, Rounding: mode}
-	var out apd.Decimal
-	if d.NumDigits()+int64(d.Exponent) < -int64(place) { // far below the place
-		if mode == apd.RoundHalfEven || mode == apd.RoundDown {
-			return &apd.Decimal{Negative: d.Negative, Exponent: int32(-place)}
-		}
-	}
-	if _, err := c.Quantize(&out, d, int32(-place)); err != nil {
-		return &apd.Decimal{Form: apd.NaN}
-	}
-	if place < 0 { // as 1E+3 is 1000
-		out.Coeff.Mul(&out.Coeff, new(apd.BigInt).SetMathBigInt(power10(-place)))
-		out.Exponent = 0
-	}
-	return &out
-}
-
 // The processor's square root is correctly rounded on every machine, unlike its exponentials and
 // logarithms.
 func sqrt(e *Env, op string, v value.Value) (value.Value, error) {
-	if value.Compare(v, value.Int32(0)) < 0 && !isNaN(v) {
+	if value.Compare(v, value.Int32(0)) < 0 && !number.IsNaN(v) {
 		return v, fault.Errorf(fault.BadValue, "%s's argument must be greater than or equal to 0", op)
 	}
 	if v.Type != bson.TypeDecimal128 {
-		return e.double(math.Sqrt(float(v))), nil
+		return e.double(math.Sqrt(number.Float(v))), nil
 	}
-	return e.function(decimals.Sqrt, v), nil
+	return e.function(number.Sqrt, v), nil
 }
 
-func isNaN(v value.Value) bool {
-	switch v.Type {
-	case bson.TypeDouble:
-		return math.IsNaN(v.Float())
-	case bson.TypeDecimal128:
-		return v.Decimal().IsNaN()
-	}
-	return false
-}
-
-// function applies a function of decimals to a decimal, or to another number by
-// way of 40 digits, which gives a double.
-func (e *Env) function(f func(d, x *apd.Decimal) (apd.Condition, error), v value.Value) value.Value {
+func (e *Env) function(f func(v value.Value) number.Number, v value.Value) value.Value {
 	e.charge(costFunction)
-	var d apd.Decimal
-	x := exactly(v)
-	if x.Form == apd.NaN {
-		d.Form = apd.NaN
-	} else if _, err := f(&d, x); err != nil {
-		d = apd.Decimal{Form: apd.NaN}
-	}
-	if v.Type == bson.TypeDecimal128 {
-		return e.decimal(&d)
-	}
-	return e.double(floatOf(&d))
+	return e.number(f(v))
 }
 
 // expLimit bounds the exponents of e that are worth computing, by whether they are decimals. e^710 is
 // beyond every double, e^14,150 beyond every decimal.
 var expLimit = map[bool]float64{true: 15000, false: 800}
 
+// exp is $exp; of an integer, too, it is a double.
+//
+//	{$exp: 0}         1.0
+//	{$exp: 1}         2.718281828459045
+//	{$exp: 1000}      Infinity
+//	{$exp: -1000}     0.0
 func exp(e *Env, _ string, v value.Value) (value.Value, error) {
 	dec := v.Type == bson.TypeDecimal128
-	switch f, limit := float(v), expLimit[dec]; {
+	switch f, limit := number.Float(v), expLimit[dec]; {
 	case f > limit:
-		v = e.ofKind(dec, math.Inf(1))
+		v = e.number(number.Of(dec, math.Inf(1)))
 	case f < -limit:
-		v = e.ofKind(dec, 0)
+		v = e.number(number.Of(dec, 0))
 	default:
-		v = e.function(context(dec).Exp, v)
+		v = e.function(number.Exp, v)
 	}
 	return v, nil
 }
 
-func context(dec bool) *apd.Context {
-	if dec {
-		return &decimals
-	}
-	return &wide
-}
-
-func (e *Env) ofKind(dec bool, f float64) value.Value {
-	if !dec {
-		return e.double(f)
-	}
-	if d := specialDecimal(f); d != nil {
-		return e.decimal(d)
-	}
-	return e.decimal(apd.New(int64(f), 0))
-}
-
-func logarithm(f func(c *apd.Context) func(d, x *apd.Decimal) (apd.Condition, error)) function {
+// logarithm makes $ln and $log10. Zero and what is below are errors, not an infinity and NaN.
+//
+//	{$ln: 1}     0.0
+//	{$ln: 0}     an error
+func logarithm(f func(v value.Value) number.Number) function {
 	return numeric(func(e *Env, op string, v value.Value) (value.Value, error) {
-		if value.Compare(v, value.Int32(0)) <= 0 && !isNaN(v) {
+		if value.Compare(v, value.Int32(0)) <= 0 && !number.IsNaN(v) {
 			return v, fault.Errorf(fault.BadValue, "%s's argument must be a positive number, but is %s", op, value.AppendJSONValue(nil, v, false))
 		}
-		return e.function(f(context(v.Type == bson.TypeDecimal128)), v), nil
+		return e.function(f, v), nil
 	})
 }
 
+// log is $log, of a number to a base. In decimals 1000 to base 10 is 3, where a quotient of doubles
+// would be a bit less.
+//
+//	{$log: [1000, 10]}     3.0
+//	{$log: [8, 1]}         an error
 func log(e *Env, op string, args []value.Value) (value.Value, error) {
 	v, base := args[0], args[1]
 	switch {
@@ -237,33 +197,22 @@ func log(e *Env, op string, args []value.Value) (value.Value, error) {
 		return v, fault.Errorf(fault.TypeMismatch, "%s's argument must be numeric, not %s", op, typeName(v))
 	case !base.IsNumber():
 		return v, fault.Errorf(fault.TypeMismatch, "%s's base must be numeric, not %s", op, typeName(base))
-	case value.Compare(v, value.Int32(0)) <= 0 && !isNaN(v):
+	case value.Compare(v, value.Int32(0)) <= 0 && !number.IsNaN(v):
 		return v, fault.Errorf(fault.BadValue, "%s's argument must be a positive number", op)
-	case value.Compare(base, value.Int32(0)) <= 0 && !isNaN(base), value.Compare(base, value.Int32(1)) == 0:
+	case value.Compare(base, value.Int32(0)) <= 0 && !number.IsNaN(base), value.Compare(base, value.Int32(1)) == 0:
 		return v, fault.Errorf(fault.BadValue, "%s's base must be a positive number not equal to 1", op)
 	}
 	e.charge(2 * costFunction)
-	var x, y, d apd.Decimal
-	dec := widest(v, base) == bson.TypeDecimal128
-	c := wide
-	if dec {
-		c.Precision = 40
-	}
-	if isNaN(v) || isNaN(base) {
-		d.Form = apd.NaN
-	} else if _, err := c.Ln(&x, exactly(v)); err != nil {
-		d.Form = apd.NaN
-	} else if _, err := c.Ln(&y, exactly(base)); err != nil {
-		d.Form = apd.NaN
-	} else if _, err := c.Quo(&d, &x, &y); err != nil {
-		d.Form = apd.NaN
-	}
-	if dec {
-		return e.decimal(&d), nil
-	}
-	return e.double(floatOf(&d)), nil
+	return e.number(number.Log(v, base)), nil
 }
 
+// pow is $pow. A power of integers is one where it fits, else a double.
+//
+//	{$pow: [2, 10]}       1024
+//	{$pow: [2, 64]}       1.8446744073709552e+19
+//	{$pow: [2, -1]}       0.5
+//	{$pow: [-8, 0.5]}     NaN
+//	{$pow: [0, -1]}       an error
 func pow(e *Env, op string, args []value.Value) (value.Value, error) {
 	a, b := args[0], args[1]
 	switch {
@@ -273,116 +222,20 @@ func pow(e *Env, op string, args []value.Value) (value.Value, error) {
 		return a, fault.Errorf(fault.TypeMismatch, "%s's base must be numeric, not %s", op, typeName(a))
 	case !b.IsNumber():
 		return a, fault.Errorf(fault.TypeMismatch, "%s's exponent must be numeric, not %s", op, typeName(b))
-	case !True(a) && value.Compare(b, value.Int32(0)) < 0 && !isNaN(b):
+	case !True(a) && value.Compare(b, value.Int32(0)) < 0 && !number.IsNaN(b):
 		return a, fault.Errorf(fault.BadValue, "%s cannot take a base of 0 and a negative exponent", op)
 	}
-	t := widest(a, b)
+	t := number.Widest(a.Type, b.Type)
 	if t == bson.TypeInt32 || t == bson.TypeInt64 {
-		if n, ok := intPower(a.Int(), b.Int()); ok {
+		if n, ok := number.IntPower(a.Int(), b.Int()); ok {
 			return e.narrow(t, n), nil
 		}
 		t = bson.TypeDouble
 	}
 	dec := t == bson.TypeDecimal128
-	if f, ok := easyPower(float(a), float(b)); ok {
-		return e.ofKind(dec, f), nil
+	if f, ok := number.EasyPower(number.Float(a), number.Float(b)); ok {
+		return e.number(number.Of(dec, f)), nil
 	}
-	return e.power(a, b, dec)
-}
-
-// power is a to the b where neither decides it alone. It is computed in decimal,
-// with more digits than are shown: the mathematics of a processor differ between
-// machines in the last bit, and replicas must not.
-func (e *Env) power(a, b value.Value, dec bool) (value.Value, error) {
 	e.charge(3 * costFunction)
-	x, y := exactly(a), exactly(b)
-	limit := 330.0 // powers of ten beyond which a double, or a decimal, has no value
-	if dec {
-		limit = 6200
-	}
-	var lg apd.Decimal
-	abs := *x
-	abs.Negative = false
-	negative := x.Negative
-	if _, err := wide.Log10(&lg, &abs); err != nil {
-		return e.ofKind(dec, math.NaN()), nil
-	}
-	odd := int64(0)
-	if n, ok := whole(b); ok {
-		odd = n & 1
-	} else if negative {
-		return e.ofKind(dec, math.NaN()), nil
-	}
-	sign := 1.0
-	if negative && odd == 1 {
-		sign = -1
-	}
-	if size := floatOf(&lg) * floatOf(y); size > limit {
-		return e.ofKind(dec, math.Inf(int(sign))), nil
-	} else if size < -limit {
-		return e.ofKind(dec, 0), nil
-	}
-	// x^y = e^(y ln x), with digits to spare for the exponent's size.
-	c := wide
-	if dec {
-		c.Precision = 45
-	}
-	var d apd.Decimal
-	if _, err := c.Ln(&lg, &abs); err != nil {
-		return e.ofKind(dec, math.NaN()), nil
-	}
-	if _, err := c.Mul(&lg, &lg, y); err != nil {
-		return e.ofKind(dec, math.NaN()), nil
-	}
-	if _, err := c.Exp(&d, &lg); err != nil {
-		return e.ofKind(dec, math.NaN()), nil
-	}
-	if d.IsZero() {
-		return e.ofKind(dec, 0), nil
-	}
-	d.Negative = sign < 0
-	if dec {
-		return e.decimal(&d), nil
-	}
-	return e.double(floatOf(&d)), nil
-}
-
-// easyPower is the power where infinities, NaN, zero or one decide it.
-func easyPower(x, y float64) (float64, bool) {
-	special := math.IsInf(x, 0) || math.IsInf(y, 0) || x != x || y != y
-	if special || x == 0 || y == 0 || x == 1 {
-		return math.Pow(x, y), true
-	}
-	return 0, false
-}
-
-// intPower is x^y if it is an int64. It takes at most 63 multiplications, since no other base has a
-// larger power that is an int64.
-func intPower(x, y int64) (int64, bool) {
-	switch {
-	case y < 0:
-		switch {
-		case x == 1:
-			return 1, true
-		case x == -1 && y%2 == 0:
-			return 1, true
-		case x == -1:
-			return -1, true
-		}
-		return 0, false
-	case x == 0 && y > 0, x == 1:
-		return x, true
-	case x == -1:
-		return 1 - 2*(y&1), true
-	case y > 63:
-		return 0, false
-	}
-	out := int64(1)
-	for range y {
-		var ok bool
-		if out, ok = product(out, x); !ok {
-			return 0, false
-		}
-	}
-	return out, true
+	return e.number(number.Power(a, b)), nil
 }

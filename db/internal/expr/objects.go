@@ -84,7 +84,12 @@ func (e *Env) fields(op string, f *Fields) (value.Value, error) {
 	return out.value()
 }
 
-// The last value of a name counts, in the place of the first.
+// The last value of a name counts, in the place of the first. An array as the only argument is a list of
+// documents.
+//
+//	{$mergeObjects: [{x: 1, y: 2}, {y: 3, z: 4}]}     {x: 1, y: 3, z: 4}
+//	{$mergeObjects: [[{x: 1}, {y: 2}]]}               {x: 1, y: 2}
+//	{$mergeObjects: [null, "$a"]}                     {}
 func mergeObjects(e *Env, op string, args []value.Value) (value.Value, error) {
 	var f Fields
 	merge := func(v value.Value) error {
@@ -113,6 +118,9 @@ func mergeObjects(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.fields(op, &f)
 }
 
+// objectToArray is $objectToArray; documents within it stay.
+//
+//	{$objectToArray: {x: 1, y: {z: 2}}}     [{k: "x", v: 1}, {k: "y", v: {z: 2}}]
 func objectToArray(e *Env, op string, args []value.Value) (value.Value, error) {
 	if nullish(args[0]) {
 		return nullValue, nil
@@ -141,6 +149,11 @@ func objectToArray(e *Env, op string, args []value.Value) (value.Value, error) {
 	return out.value()
 }
 
+// arrayToObject is $arrayToObject, of pairs in one of two forms, which may not be mixed. The last value
+// of a name counts.
+//
+//	{$arrayToObject: [[["x", 1], ["y", 2], ["x", 3]]]}     {x: 3, y: 2}
+//	{$arrayToObject: [[["x", 1], {k: "y", v: 2}]]}         an error
 func arrayToObject(e *Env, op string, args []value.Value) (value.Value, error) {
 	if nullish(args[0]) {
 		return nullValue, nil
@@ -209,9 +222,9 @@ type fieldNode struct {
 	value node // nil: $getField
 }
 
-// {$getField: "a.b"} is {$getField: {field: "a.b", input: "$$ROOT"}}.
+// {$getField: "a.b"} is {$getField: {field: "a.b", input: "$$CURRENT"}}.
 func compileGetField(c *compiler, name string, arg value.Value) (node, error) {
-	n := &fieldNode{op: name, input: c.rootPath(nil)}
+	n := &fieldNode{op: name, input: c.documentPath(slotCurrent, nil)}
 	field := arg
 	if arg.IsDoc() && value.Get(arg.Data, "field").Exists() {
 		it := value.Elements(arg.Data)
@@ -252,6 +265,13 @@ func (n *fieldNode) fieldName(c *compiler, v value.Value) error {
 	return nil
 }
 
+// compileSetField compiles $setField and $unsetField. A field that is there keeps its place, and
+// $$REMOVE as the value takes it away.
+//
+//	{$setField: {field: "x.y", input: {z: 1}, value: 2}}                  {z: 1, "x.y": 2}
+//	{$setField: {field: "x", input: {x: 1, z: 2}, value: "$$REMOVE"}}     {z: 2}
+//	{$unsetField: {field: "x", input: {x: 1, z: 2}}}                      {z: 2}
+//	{$setField: {field: "x", input: null, value: 2}}                      null
 func compileSetField(c *compiler, name string, arg value.Value) (node, error) {
 	if !arg.IsDoc() {
 		return nil, fault.Errorf(fault.TypeMismatch, "%s only supports an object as its argument", name)

@@ -6,6 +6,8 @@ import (
 
 	"github.com/cockroachdb/apd/v3"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/number"
 )
 
 // functions are the operators whose arguments are all evaluated. What they share: the arguments are
@@ -32,8 +34,8 @@ var functions = map[string]function{
 	"$trunc":    places(apd.RoundDown, math.Trunc),
 	"$sqrt":     numeric(sqrt),
 	"$exp":      numeric(exp),
-	"$ln":       logarithm(func(c *apd.Context) func(d, x *apd.Decimal) (apd.Condition, error) { return c.Ln }),
-	"$log10":    logarithm(func(c *apd.Context) func(d, x *apd.Decimal) (apd.Condition, error) { return c.Log10 }),
+	"$ln":       logarithm(number.Ln),
+	"$log10":    logarithm(number.Log10),
 	"$log":      {2, 2, log},
 	"$pow":      {2, 2, pow},
 	"$bitAnd":   bitwise(-1, func(x, y int64) int64 { return x & y }),

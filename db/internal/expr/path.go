@@ -12,9 +12,10 @@ import (
 
 // Slots below 0 are the variables that every expression has.
 const (
-	slotRoot   = -1
-	slotNow    = -2
-	slotRemove = -3
+	slotCurrent = -1
+	slotRoot    = -2
+	slotNow     = -3
+	slotRemove  = -4
 )
 
 // A fieldPath reads a path of the document or of a variable. Arrays on the way
@@ -29,6 +30,8 @@ type fieldPath struct {
 
 func (p *fieldPath) eval(e *Env) (value.Value, error) {
 	switch p.slot {
+	case slotCurrent:
+		return p.follow(e, value.Doc(e.current()), 0)
 	case slotRoot:
 		return p.follow(e, value.Doc(e.Root), 0)
 	case slotNow:
@@ -102,7 +105,7 @@ func ParseFieldPath(s string) (value.Path, error) {
 	return p, nil
 }
 
-// path compiles a string that begins with "$". $$CURRENT is $$ROOT. A variable bound later hides one of
+// path compiles a string that begins with "$": $a is $$CURRENT.a. A variable bound later hides one of
 // the same name; $$ROOT and the like cannot be hidden, for the names of users' variables do not begin
 // with a capital.
 func (c *compiler) path(s string) (node, error) {
@@ -114,7 +117,7 @@ func (c *compiler) path(s string) (node, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.rootPath(p), nil
+		return c.documentPath(slotCurrent, p), nil
 	}
 	name, rest, dotted := strings.Cut(s[2:], ".")
 	var p value.Path
@@ -125,8 +128,10 @@ func (c *compiler) path(s string) (node, error) {
 		}
 	}
 	switch name {
-	case "ROOT", "CURRENT":
-		return c.rootPath(p), nil
+	case "CURRENT":
+		return c.documentPath(slotCurrent, p), nil
+	case "ROOT":
+		return c.documentPath(slotRoot, p), nil
 	case "NOW":
 		return &fieldPath{slotNow, p}, nil
 	case "REMOVE":
@@ -143,13 +148,13 @@ func (c *compiler) path(s string) (node, error) {
 	return nil, fault.Errorf(fault.FailedToParse, "Use of undefined variable: %s", name)
 }
 
-func (c *compiler) rootPath(p value.Path) node {
+func (c *compiler) documentPath(slot int, p value.Path) node {
 	if len(p) == 0 {
 		c.e.whole = true
 	} else {
 		c.e.fields = append(c.e.fields, p.String())
 	}
-	return &fieldPath{slotRoot, p}
+	return &fieldPath{slot, p}
 }
 
 // bind gives a variable the next slot, for the expressions compiled until it is

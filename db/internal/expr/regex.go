@@ -68,6 +68,10 @@ func (e *Env) regex(op, p, options string) (*regex, error) {
 type finding func(e *Env, op string, re *regex, s []byte) (value.Value, error)
 
 // The cost of a search is counted before it is made: states times bytes, in sixteenths of a step.
+// regexForm makes the three operators. The options may stand with the pattern or beside it, not both.
+//
+//	{$regexMatch: {input: "Line", regex: "^l", options: "i"}}     true
+//	{$regexMatch: {input: null, regex: "x"}}                      false
 func regexForm(f finding) form {
 	return namedForm(2, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		input, re, options := args[0], args[1], args[2]
@@ -111,6 +115,10 @@ func regexMatch(_ *Env, _ string, re *regex, s []byte) (value.Value, error) {
 	return boolean(re != nil && re.Match(s)), nil
 }
 
+// regexFind is $regexFind: the first match, or null. A group that has no part in the match is null.
+//
+//	{$regexFind: {input: "éab", regex: "(a)(x)?"}}     {match: "a", idx: 1, captures: ["a", null]}
+//	{$regexFind: {input: "b", regex: "a"}}             null
 func regexFind(e *Env, op string, re *regex, s []byte) (value.Value, error) {
 	if re == nil {
 		return nullValue, nil
@@ -122,6 +130,10 @@ func regexFind(e *Env, op string, re *regex, s []byte) (value.Value, error) {
 	return e.match(op, s, at, utf8.RuneCount(s[:at[0]]))
 }
 
+// regexFindAll is $regexFindAll: the matches from left to right, none of which overlap.
+//
+//	{$regexFindAll: {input: "aaa", regex: "aa"}}     [{match: "aa", idx: 0, captures: []}]
+//	{$regexFindAll: {input: null, regex: "a"}}       []
 func regexFindAll(e *Env, op string, re *regex, s []byte) (value.Value, error) {
 	out := e.array(op)
 	if re == nil {

@@ -7,6 +7,9 @@ import (
 
 // A set holds values by their keys: 1 and 1.0 are one. An element that is an array is one value. What a
 // set operator gives has no value twice.
+//
+//	{$setUnion: [[1], [1.0, 2]]}     [1, 2]
+//	{$setUnion: [[[1, 2]], [1]]}     [[1, 2], 1]
 type set struct {
 	e    *Env
 	op   string
@@ -58,7 +61,10 @@ func sets(op string, args []value.Value) (null bool, err error) {
 	return false, nil
 }
 
-// setUnion keeps the order in which elements first occur, as all set operators.
+// setUnion keeps the order in which elements first occur, as all set operators. MongoDB leaves their
+// order open; here it has to be the same on every replica.
+//
+//	{$setUnion: [[3, 1, 3], [2, 1]]}     [3, 1, 2]
 func setUnion(e *Env, op string, args []value.Value) (value.Value, error) {
 	if null, err := sets(op, args); null {
 		return nullValue, err
@@ -79,6 +85,10 @@ func setUnion(e *Env, op string, args []value.Value) (value.Value, error) {
 	return out.value()
 }
 
+// setIntersection is $setIntersection, in the order and with the values of the first array.
+//
+//	{$setIntersection: [[3, 2, 3], [2, 3.0]]}     [3, 2]
+//	{$setIntersection: []}                        []
 func setIntersection(e *Env, op string, args []value.Value) (value.Value, error) {
 	if null, err := sets(op, args); null {
 		return nullValue, err
@@ -123,6 +133,9 @@ func (e *Env) chosen(op string, arr value.Value, pass func(v value.Value) bool) 
 	return out.value()
 }
 
+// setDifference is $setDifference: what of the first array is not in the second.
+//
+//	{$setDifference: [[1, 2, 1, [3]], [2, 3]]}     [1, [3]]
 func setDifference(e *Env, op string, args []value.Value) (value.Value, error) {
 	for _, v := range args {
 		if nullish(v) {
@@ -139,6 +152,10 @@ func setDifference(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.chosen(op, args[0], func(v value.Value) bool { return !s.has(v) })
 }
 
+// setEquals is $setEquals: neither order nor number counts. Null is an error here.
+//
+//	{$setEquals: [[1, 2, 2], [2, 1]]}     true
+//	{$setEquals: [[1], null]}             an error
 func setEquals(e *Env, op string, args []value.Value) (value.Value, error) {
 	var first *set
 	for _, v := range args {
@@ -165,6 +182,10 @@ func setEquals(e *Env, op string, args []value.Value) (value.Value, error) {
 	return trueValue, nil
 }
 
+// setIsSubset is $setIsSubset: is all of the first array in the second?
+//
+//	{$setIsSubset: [[1, 1], [2, 1]]}     true
+//	{$setIsSubset: [[], []]}             true
 func setIsSubset(e *Env, op string, args []value.Value) (value.Value, error) {
 	for _, v := range args {
 		if !v.IsArray() {
@@ -184,7 +205,14 @@ func setIsSubset(e *Env, op string, args []value.Value) (value.Value, error) {
 	return trueValue, nil
 }
 
-// elementsTrue makes $anyElementTrue and $allElementsTrue.
+// elementsTrue makes $anyElementTrue and $allElementsTrue. Of no element none is true, and all are. An
+// empty string and an empty array are true, as everywhere: only false, zero, null, undefined and what
+// is missing are not.
+//
+//	{$anyElementTrue: [[]]}                     false
+//	{$allElementsTrue: [[]]}                    true
+//	{$allElementsTrue: [["", [], "false"]]}     true
+//	{$anyElementTrue: [[0, null]]}              false
 func elementsTrue(stop bool) function {
 	return function{1, 1, func(_ *Env, op string, args []value.Value) (value.Value, error) {
 		if !args[0].IsArray() {

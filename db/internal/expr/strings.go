@@ -9,11 +9,16 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
 
 // coerced is the text of a value where MongoDB accepts more than strings.
+//
+//	{$toUpper: 1.5}      "1.5"
+//	{$toLower: null}     ""
+//	{$toUpper: true}     an error
 func coerced(v value.Value) ([]byte, error) {
 	switch v.Type {
 	case bson.TypeString, bson.TypeSymbol, bson.TypeJavaScript:
@@ -58,6 +63,10 @@ func isoDate(dst []byte, ms int64) []byte {
 	return time.UnixMilli(ms).UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
 }
 
+// concat is $concat, which takes strings only: a number has to be made one by $toString.
+//
+//	{$concat: ["a", 1]}        an error
+//	{$concat: ["a", null]}     null
 func concat(e *Env, op string, args []value.Value) (value.Value, error) {
 	n := 0
 	for _, v := range args {
@@ -79,7 +88,11 @@ func concat(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.text(op, s)
 }
 
-// cased makes $toUpper and $toLower, which change ASCII letters only.
+// cased makes $toUpper and $toLower, which change ASCII letters only. What lies beyond ASCII keeps its
+// case, as in MongoDB, so that no version of Unicode matters.
+//
+//	{$toUpper: "straße"}     "STRAßE"
+//	{$toLower: "ÄB"}         "Äb"
 func cased(from, to byte) function {
 	return function{1, 1, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		s, err := coerced(args[0])
@@ -100,6 +113,10 @@ func withCase(s []byte, from, to byte) []byte {
 	return s
 }
 
+// strcasecmp is $strcasecmp: -1, 0 or 1, of ASCII letters without their case.
+//
+//	{$strcasecmp: ["Ab", "aB"]}     0
+//	{$strcasecmp: ["b", "A"]}       1
 func strcasecmp(e *Env, _ string, args []value.Value) (value.Value, error) {
 	a, err := coerced(args[0])
 	if err != nil {
@@ -151,7 +168,7 @@ func toward(v value.Value) int64 {
 	case bson.TypeInt32, bson.TypeInt64:
 		return v.Int()
 	}
-	f := float(v)
+	f := number.Float(v)
 	switch {
 	case f != f:
 		return 0
@@ -163,6 +180,12 @@ func toward(v value.Value) int64 {
 	return int64(f)
 }
 
+// substrCP is $substrCP, which counts code points and cannot cut one. A length below 0 is an error here,
+// where $substrBytes takes the rest.
+//
+//	{$substrCP: ["héllo", 1, 2]}      "él"
+//	{$substrCP: ["héllo", 9, 1]}      ""
+//	{$substrCP: ["héllo", 1, -1]}     an error
 func substrCP(e *Env, op string, args []value.Value) (value.Value, error) {
 	s, err := coerced(args[0])
 	if err != nil {
@@ -174,7 +197,7 @@ func substrCP(e *Env, op string, args []value.Value) (value.Value, error) {
 		if !v.IsNumber() {
 			return nullValue, fault.Errorf(fault.TypeMismatch, "%s: %s must be a numeric type (is BSON type %s)", op, name, typeName(v))
 		}
-		n, ok := int32Of(v)
+		n, ok := number.Int32(v)
 		if !ok {
 			return nullValue, fault.Errorf(fault.BadValue, "%s: %s cannot be represented as a 32-bit integral value", op, name)
 		}
@@ -197,6 +220,11 @@ func offset(s []byte, n int) int {
 	return i
 }
 
+// lengthOf makes $strLenBytes and $strLenCP. A missing text has no length: it is an error.
+//
+//	{$strLenBytes: "é"}     2
+//	{$strLenCP: "é"}        1
+//	{$strLenCP: "$a"}       an error
 func lengthOf(f func(s []byte) int) function {
 	return function{1, 1, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		if args[0].Type != bson.TypeString {
@@ -207,6 +235,9 @@ func lengthOf(f func(s []byte) int) function {
 }
 
 // What stands between separators may be empty: "a,,b" has three parts.
+//
+//	{$split: ["a,,b", ","]}     ["a", "", "b"]
+//	{$split: ["ab", ","]}       ["ab"]
 func split(e *Env, op string, args []value.Value) (value.Value, error) {
 	s, sep := args[0], args[1]
 	switch {
@@ -238,6 +269,11 @@ func split(e *Env, op string, args []value.Value) (value.Value, error) {
 // spaces are what $trim removes by default.
 const spaces = "\x00\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 
+// trimmed makes $trim, $ltrim and $rtrim. chars is a set of characters and no prefix.
+//
+//	{$trim: {input: "  a b "}}                 "a b"
+//	{$ltrim: {input: "abac", chars: "ab"}}     "c"
+//	{$trim: {input: " a ", chars: ""}}         " a "
 func trimmed(left, right bool) form {
 	return namedForm(1, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		s, chars := args[0], args[1]
@@ -268,6 +304,11 @@ func trimmed(left, right bool) form {
 
 // indexOfText makes $indexOfBytes and, with points, $indexOfCP. Places count from 0, bytes or code
 // points; -1 is none, also where the third argument is beyond the end.
+//
+//	{$indexOfBytes: ["éa", "a"]}      2
+//	{$indexOfCP: ["éa", "a"]}         1
+//	{$indexOfCP: ["abc", "c", 9]}     -1
+//	{$indexOfCP: ["abc", ""]}         0
 func indexOfText(points bool) function {
 	return function{2, 4, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		switch {
@@ -306,7 +347,11 @@ func indexOfText(points bool) function {
 }
 
 // replaced makes $replaceOne and $replaceAll. The size is known before anything is built: a short text
-// may have very many places to be replaced.
+// may have very many places to be replaced. find is text and no pattern.
+//
+//	{$replaceOne: {input: "a.a.", find: ".", replacement: "-"}}     "a-a."
+//	{$replaceAll: {input: "a.a.", find: ".", replacement: "-"}}     "a-a-"
+//	{$replaceAll: {input: "a", find: "a", replacement: null}}       null
 func replaced(n int) form {
 	return namedForm(3, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		for i, v := range args {

@@ -6,13 +6,14 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/number"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
 
 // Count reads the n of $firstN and the like: a positive integer.
 func Count(op string, v value.Value) (int, error) {
-	n, ok := whole(v)
+	n, ok := number.Whole(v)
 	if !ok {
 		return 0, fault.Errorf(fault.TypeMismatch, "Value for 'n' must be of integral type, but found %s in %s", typeName(v), op)
 	}
@@ -23,7 +24,12 @@ func Count(op string, v value.Value) (int, error) {
 }
 
 // someN is $firstN, $lastN, $minN and $maxN of an array: {n, input}. $minN and $maxN leave out null;
-// $firstN and $lastN do not.
+// $firstN and $lastN do not. All types have an order among each other.
+//
+//	{$firstN: {n: 2, input: [null, 1, 2]}}        [null, 1]
+//	{$lastN: {n: 9, input: [1, 2]}}               [1, 2]
+//	{$minN: {n: 2, input: [3, null, "a", 1]}}     [1, 3]
+//	{$maxN: {n: 2, input: [3, null, "a", 1]}}     ["a", 3]
 func someN(e *Env, op string, args []value.Value) (value.Value, error) {
 	n, err := Count(op, args[0])
 	if err != nil {
@@ -54,8 +60,11 @@ func someN(e *Env, op string, args []value.Value) (value.Value, error) {
 	return e.arrayOf(op, vals[:min(n, len(vals))])
 }
 
-// A sortBy is the order of $sortArray: of whole values, or of the fields of
-// documents.
+// A sortBy is the order of $sortArray: of whole values, or of the fields of documents. Equal ones keep
+// their order.
+//
+//	{$sortArray: {input: [3, 1, "a"], sortBy: -1}}              ["a", 3, 1]
+//	{$sortArray: {input: [{x: 2}, {x: 1}], sortBy: {x: 1}}}     [{x: 1}, {x: 2}]
 type sortBy struct {
 	desc  bool // of whole values
 	paths []value.Path
@@ -92,7 +101,7 @@ func compileSortArray(c *compiler, name string, arg value.Value) (node, error) {
 }
 
 func direction(op string, v value.Value) (desc bool, err error) {
-	n, ok := whole(v)
+	n, ok := number.Whole(v)
 	if !ok || n != 1 && n != -1 {
 		return false, fault.Errorf(fault.BadValue, "%s: sort key ordering must be 1 (for ascending) or -1 (for descending)", op)
 	}
@@ -204,6 +213,9 @@ func compileRand(c *compiler, name string, arg value.Value) (node, error) {
 
 func (random) eval(e *Env) (value.Value, error) { return e.double(rand.Float64()), nil }
 
+// binarySize is $binarySize, the bytes of a text or of binary data without its subtype.
+//
+//	{$binarySize: "é"}     2
 func binarySize(e *Env, op string, args []value.Value) (value.Value, error) {
 	switch v := args[0]; {
 	case nullish(v):
@@ -217,6 +229,11 @@ func binarySize(e *Env, op string, args []value.Value) (value.Value, error) {
 	}
 }
 
+// bsonSize is $bsonSize, of an encoded document: 5 bytes, and of each field its type, name, a NUL and
+// value.
+//
+//	{$bsonSize: {}}         5
+//	{$bsonSize: {x: 1}}     12
 func bsonSize(e *Env, op string, args []value.Value) (value.Value, error) {
 	switch v := args[0]; {
 	case nullish(v):

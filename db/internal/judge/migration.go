@@ -468,7 +468,8 @@ func toDouble(v value.Value) (value.Value, bool) {
 	case bson.TypeDouble:
 		return v, true
 	case bson.TypeInt32, bson.TypeInt64:
-		if f = float64(v.Int()); int64(f) != v.Int() {
+		// 2^63 - 1 is rounded to 2^63: what that is as an int64 differs between processors.
+		if f = float64(v.Int()); f >= 1<<63 || int64(f) != v.Int() {
 			return v, false
 		}
 	case bson.TypeString:

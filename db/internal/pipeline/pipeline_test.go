@@ -234,6 +234,17 @@ func TestStages(t *testing.T) {
 			name: "redact", pipe: `[{"$documents": [{"l": 1, "a": {"l": 5}, "b": [{"l": 1, "x": 1}, {"l": 9}]}]}, {"$redact": {"$cond": [{"$gt": ["$l", 3]}, "$$PRUNE", "$$DESCEND"]}}]`,
 			want: `[{"l": 1, "b": [{"l": 1, "x": 1}]}]`,
 		},
+		{
+			name: "redact by the whole document", want: `[{"l": 3, "a": {"l": 2, "b": [{"l": 1}]}}, {"l": 9, "a": {"l": 5}}]`,
+			pipe: `[{"$documents": [{"l": 3, "a": {"l": 2, "b": [{"l": 4}, {"l": 1}]}, "c": {"l": 5}}, {"l": 9, "a": {"l": 5}}]},
+				{"$redact": {"$cond": [{"$gt": ["$l", "$$ROOT.l"]}, "$$PRUNE", "$$DESCEND"]}}]`,
+		},
+		{
+			name: "redact by the document at hand", want: `[{"l": 3, "b": [{"l": 3}]}]`,
+			pipe: `[{"$documents": [{"l": 3, "a": {"l": 2}, "b": [{"l": 3}, {"l": 1}]}]},
+				{"$redact": {"$cond": [{"$lt": ["$$CURRENT.l", {"$getField": {"field": "l", "input": "$$ROOT"}}]}, "$$PRUNE",
+					{"$cond": [{"$eq": [{"$getField": "l"}, "$l"]}, "$$DESCEND", "$$PRUNE"]}]}}]`,
+		},
 		{name: "documents", pipe: `[{"$documents": {"$map": {"input": [1, 2], "in": {"x": "$$this"}}}}, {"$match": {"x": 2}}]`, want: `[{"x": 2}]`},
 		{name: "documents second", pipe: `[{"$limit": 1}, {"$documents": []}]`, kind: fault.InvalidPipeline},
 		{name: "sample", pipe: `[{"$sample": {"size": 3}}, {"$count": "n"}]`, want: `[{"n": 3}]`},

@@ -9,10 +9,11 @@ import (
 )
 
 // A redactStage keeps, prunes or descends into documents, as an expression says by $$KEEP,
-// $$PRUNE and $$DESCEND. The expression's document is the one at hand, so at each level its
-// paths begin there:
+// $$PRUNE and $$DESCEND. At each level paths begin at the document at hand, $$CURRENT, and
+// $$ROOT stays the whole document:
 //
-//	{$cond: [{$eq: ["$secret", true]}, "$$PRUNE", "$$DESCEND"]}     drops any document that says secret: true
+//	{$cond: [{$eq: ["$secret", true]}, "$$PRUNE", "$$DESCEND"]}            drops any document that says secret: true
+//	{$cond: [{$gt: ["$level", "$$ROOT.level"]}, "$$PRUNE", "$$DESCEND"]}   drops what is above the level of the whole
 type redactStage struct {
 	x    *expr.Expr
 	vars int
@@ -34,6 +35,7 @@ func (s redactStage) open(r *run, in Cursor) (Cursor, error) {
 		env.Vars = append(env.Vars, value.String(v))
 	}
 	return &mapped{in, func(doc []byte) ([]byte, error) {
+		env.Root = doc
 		v, err := s.document(env, value.Doc(doc))
 		return v.Data, err
 	}}, nil
@@ -42,7 +44,7 @@ func (s redactStage) open(r *run, in Cursor) (Cursor, error) {
 // document is the document that is left, or the zero Value. Documents within it are judged
 // one by one, its other values stay.
 func (s redactStage) document(env *expr.Env, doc value.Value) (value.Value, error) {
-	env.Root = doc.Data
+	env.Current = doc.Data
 	v, err := s.x.Eval(env)
 	if err != nil {
 		return value.Value{}, err

@@ -121,12 +121,10 @@ func conjunction(nodes []node) node {
 // maxFields bounds the fields that are looked for at every key of a document.
 const maxFields = 8
 
-// A fieldsNode makes {a: 1, b: 2, …}, the usual filter, a matter of one pass: to
-// find a field in BSON is to walk over those before it, once for each condition.
-//
-// A fieldsNode is a conjunction whose conditions on fields are met in one pass
-// over the document; with a spot in the filter's order, so that the last one
-// that meets an array tells the position.
+// A fieldsNode is a conjunction whose conditions on fields are met in one pass over the
+// document, as {a: 1, b: 2, …}, the usual filter: to find a field in BSON is to walk over
+// those before it, once for each condition. With a spot they are met in the filter's order,
+// so that the last one that meets an array tells the position.
 type fieldsNode struct {
 	all    andNode
 	fields []fieldCond

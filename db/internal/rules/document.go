@@ -115,18 +115,30 @@ func (d *document) Find(key ref.Val) (ref.Val, bool) {
 	if !ok {
 		return types.MaybeNoSuchOverloadErr(key), false
 	}
-	v := value.Get(d.data, string(k))
-	cost := len(d.data)
-	if v.Exists() {
-		cost = cap(d.data) - cap(v.Data) // what was walked over
-	}
-	if !d.m.spend(cost) {
+	v, walked := d.get(string(k))
+	if !d.m.spend(walked) {
 		return overrun, false
 	}
 	if !v.Exists() {
 		return nil, false
 	}
 	return d.m.toCEL(v), true
+}
+
+// get returns the field's value and how many bytes lie before it: all where there is none.
+// They are counted by lengths, which are the document's. A capacity would be that of the
+// buffer which the document is in, and on another replica that is another.
+func (d *document) get(name string) (v value.Value, walked int) {
+	walked = 4 // the length of the whole
+	it := value.Elements(d.data)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		walked += len(k) + 2 // its type before, a NUL behind
+		if string(k) == name {
+			return v, walked
+		}
+		walked += len(v.Data)
+	}
+	return value.Value{}, len(d.data)
 }
 
 // Contains implements [traits.Container].

@@ -1,12 +1,17 @@
 package rules
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/cel-go/common/types"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/db/internal/value"
 )
 
 const alice = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp"
@@ -159,6 +164,49 @@ func TestCost(t *testing.T) {
 		err = r.Allows(in)
 		if err == nil || !strings.Contains(err.Error(), "too much") {
 			t.Errorf("%s: got %v, want an end by its cost", text, err)
+		}
+	}
+}
+
+// What a rule costs depends on the bytes of the document, wherever they are: replicas have
+// them in buffers of different sizes, and have to agree on a verdict.
+func TestCostOfBuffers(t *testing.T) {
+	in := input(t)
+	in.Doc = raw(t, bson.D{{Key: "a", Value: strings.Repeat("a", 1000)}, {Key: "sub", Value: bson.D{{Key: "x", Value: 1}, {Key: "y", Value: 2}}}, {Key: "z", Value: strings.Repeat("z", 5000)}})
+	wide := append(make([]byte, 0, 1<<20), in.Doc...)
+	around := append(append(bytes.Repeat([]byte{7}, 100), in.Doc...), bytes.Repeat([]byte{7}, 70_000)...)
+	docs := map[string][]byte{
+		"its own": bytes.Clone(in.Doc), "a wide buffer": wide, "a clipped buffer": slices.Clip(in.Doc),
+		"within others": around[100 : 100+len(in.Doc)], "within others, clipped": around[100 : 100+len(in.Doc) : 100+len(in.Doc)],
+	}
+	for _, text := range []string{`doc.sub.y == 2`, `has(doc.a)`, `!has(doc.none)`, `"z" in doc && doc.z != ""`, `doc["sub"] == doc.sub`} {
+		r, err := Compile(Write, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		costs := map[int][]string{}
+		for name, doc := range docs {
+			in.Doc = doc
+			m := value.Meter{Left: 64 << 20}
+			if err := r.AllowsWithin(in, &m); err != nil {
+				t.Errorf("%s in %s: %v", text, name, err)
+			}
+			costs[64<<20-m.Left] = append(costs[64<<20-m.Left], name)
+		}
+		if len(costs) != 1 {
+			t.Errorf("%s costs %v, by its buffer", text, costs)
+		}
+	}
+}
+
+// To find a field is paid by what lies before it, to miss one by the whole document.
+func TestCostOfFind(t *testing.T) {
+	doc := raw(t, bson.D{{Key: "a", Value: strings.Repeat("a", 1000)}, {Key: "bc", Value: int32(1)}, {Key: "z", Value: strings.Repeat("z", 5000)}})
+	for name, want := range map[string]int{"a": 4 + 3, "bc": 4 + 3 + 4 + 1001 + 4, "none": len(doc)} {
+		d := document{doc, &meter{left: 1 << 20, work: &value.Meter{Left: 1 << 20}}}
+		d.Find(types.String(name))
+		if got := 1<<20 - d.m.left - 1; got != want {
+			t.Errorf("%s costs %d bytes, want %d", name, got, want)
 		}
 	}
 }

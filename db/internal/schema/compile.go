@@ -3,6 +3,7 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"regexp"
 	"regexp/syntax"
@@ -42,6 +43,7 @@ func Compile(text string, o Options) (*Schema, error) {
 		return nil, err
 	}
 	var all []*jsonschema.Schema
+	given := map[*jsonschema.Schema]map[string]any{}
 	c := jsonschema.NewCompiler()
 	c.UseLoader(loader(o.Documents))
 	c.DefaultDraft(jsonschema.Draft2020)
@@ -54,7 +56,8 @@ func Compile(text string, o Options) (*Schema, error) {
 	c.RegisterVocabulary(&jsonschema.Vocabulary{
 		URL: "weft:bson",
 		Compile: func(ctx *jsonschema.CompilerContext, obj map[string]any) (jsonschema.SchemaExt, error) {
-			all = append(all, ctx.Enqueue(nil))
+			s := ctx.Enqueue(nil)
+			all, given[s] = append(all, s), obj
 			return parseBSONTypes(obj)
 		},
 	})
@@ -66,7 +69,9 @@ func Compile(text string, o Options) (*Schema, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
-	b := &builder{byLocation: map[string]*jsonschema.Schema{}, nodes: map[*jsonschema.Schema]*node{}, scopes: map[string]*scope{}, formats: o.Formats}
+	b := &builder{
+		given: given, byLocation: map[string]*jsonschema.Schema{}, nodes: map[*jsonschema.Schema]*node{}, scopes: map[string]*scope{}, formats: o.Formats,
+	}
 	for _, x := range append(all, s) {
 		b.byLocation[x.Location] = x
 	}
@@ -100,8 +105,8 @@ func checkText(v any, depth int, nodes *int) error {
 	}
 	switch v := v.(type) {
 	case map[string]any:
-		for _, e := range v {
-			if err := checkText(e, depth-1, nodes); err != nil {
+		for _, k := range slices.Sorted(maps.Keys(v)) { // the same error everywhere
+			if err := checkText(v[k], depth-1, nodes); err != nil {
 				return err
 			}
 		}

@@ -1,8 +1,10 @@
 package schema
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"math/big"
 	"slices"
 	"strings"
@@ -106,6 +108,7 @@ type dynamicRef struct {
 // A builder makes nodes of a library's schemas. Schemas may refer to each other in circles,
 // so a schema's node is known before its parts are built.
 type builder struct {
+	given      map[*jsonschema.Schema]map[string]any // the keywords as they were written
 	byLocation map[string]*jsonschema.Schema
 	nodes      map[*jsonschema.Schema]*node
 	scopes     map[string]*scope
@@ -211,7 +214,7 @@ func (b *builder) assertions(n *node, s *jsonschema.Schema) {
 	if b.formats {
 		n.format = s.Format
 	}
-	n.text = limits(s.MinLength, s.MaxLength)
+	n.text = bounds{b.count(s, "minLength", s.MinLength, 0), b.count(s, "maxLength", s.MaxLength, -1)}
 	n.pattern = patternOf(s.Pattern)
 	n.multipleOf = s.MultipleOf
 	add := func(keyword string, r *big.Rat, sign int, strict bool) {
@@ -237,17 +240,25 @@ func patternOf(re jsonschema.Regexp) *pattern {
 	return p
 }
 
-// limits are those of a pair of keywords, nil where the schema lacks the keyword.
-func limits(low, high *int) bounds {
-	b := bounds{high: -1}
-	if low != nil {
-		b.low = *low
+// count is a keyword's bound on a count, none where the schema lacks it. The library keeps
+// the low bits of a number, and a schema may hold any: maxItems 2^64 would allow no item,
+// and on a machine of 32 bits 2^32 would. So the number is read as it was written, and one
+// beyond all that a document can hold is the greatest int32.
+func (b *builder) count(s *jsonschema.Schema, keyword string, have *int, none int) int {
+	if have == nil {
+		return none
 	}
-	if high != nil {
-		b.high = max(0, *high)
+	n, ok := b.given[s][keyword].(json.Number)
+	if !ok {
+		return *have
 	}
-	return b
+	if r, err := parseNumber(n.String()); err == nil && r.Cmp(greatest) > 0 {
+		return math.MaxInt32
+	}
+	return *have
 }
+
+var greatest = big.NewRat(math.MaxInt32, 1)
 
 // canonical is appendJSONCanonical that keeps an error until the schema is built.
 func (b *builder) canonical(v any) string {
@@ -274,7 +285,7 @@ func (b *builder) objects(n *node, s *jsonschema.Schema) {
 	slices.SortFunc(n.globs, func(x, y glob) int { return strings.Compare(x.String(), y.String()) })
 	n.more, n.names = b.either(s.AdditionalProperties), b.build(s.PropertyNames)
 	n.uneval = b.build(s.UnevaluatedProperties)
-	n.counts = limits(s.MinProperties, s.MaxProperties)
+	n.counts = bounds{b.count(s, "minProperties", s.MinProperties, 0), b.count(s, "maxProperties", s.MaxProperties, -1)}
 	n.needs = map[string]int{}
 	for _, k := range s.Required {
 		if _, ok := n.needs[k]; !ok {
@@ -305,7 +316,8 @@ func (b *builder) objects(n *node, s *jsonschema.Schema) {
 // arrays builds the keywords for arrays. In draft-07 a list of items is what prefixItems is
 // in 2020-12, and additionalItems what items is. contains without minContains asks for one.
 func (b *builder) arrays(n *node, s *jsonschema.Schema) {
-	n.lengths, n.unique = limits(s.MinItems, s.MaxItems), s.UniqueItems
+	n.lengths = bounds{b.count(s, "minItems", s.MinItems, 0), b.count(s, "maxItems", s.MaxItems, -1)}
+	n.unique = s.UniqueItems
 	if s.DraftVersion >= 2020 {
 		n.prefix, n.items = b.list(s.PrefixItems), b.build(s.Items2020)
 		n.countsItems = true
@@ -315,10 +327,7 @@ func (b *builder) arrays(n *node, s *jsonschema.Schema) {
 		n.items = b.either(s.Items)
 	}
 	n.contains, n.unevalItems = b.build(s.Contains), b.build(s.UnevaluatedItems)
-	n.containCount = limits(s.MinContains, s.MaxContains)
-	if s.MinContains == nil {
-		n.containCount.low = 1
-	}
+	n.containCount = bounds{b.count(s, "minContains", s.MinContains, 1), b.count(s, "maxContains", s.MaxContains, -1)}
 	n.array = n.lengths.set() || n.unique || n.prefix != nil || n.items != nil || n.contains != nil || n.unevalItems != nil
 }
 

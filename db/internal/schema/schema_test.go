@@ -101,6 +101,24 @@ func TestMisfit(t *testing.T) {
 	}
 }
 
+// A count may be bounded by any number: what no document can reach allows all, or nothing.
+func TestHugeCounts(t *testing.T) {
+	array, object := bson.A{1, 2}, bson.D{{Key: "a", Value: 1}}
+	for _, n := range []string{"2147483648", "4294967296", "4294967297", "9223372036854775808", "18446744073709551616", "18446744073709551617.0", "1e30"} {
+		for text, v := range map[string]any{
+			`{"$Items":%s}`: array, `{"$Properties":%s}`: object, `{"$Length":%s}`: "text", `{"contains":true,"$Contains":%s}`: array,
+		} {
+			text = fmt.Sprintf(text, n)
+			if err := check(t, compile(t, strings.Replace(text, "$", "max", 1), Options{}), v); err != nil {
+				t.Errorf("%s as a maximum: %v", text, err)
+			}
+			if err := check(t, compile(t, strings.Replace(text, "$", "min", 1), Options{}), v); err == nil {
+				t.Errorf("%s as a minimum: it fits", text)
+			}
+		}
+	}
+}
+
 // What a schema may not be: an error that says so, at once.
 func TestRefusedSchemas(t *testing.T) {
 	deep := strings.Repeat(`{"not":`, 100) + "true" + strings.Repeat("}", 100)
@@ -139,6 +157,16 @@ func TestRefusedSchemas(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 600 {
 			t.Errorf("%.60s: got %v, want %q", text, err, want)
+		}
+	}
+}
+
+// Replicas refuse a schema with the same words, whatever else is wrong with it.
+func TestOneError(t *testing.T) {
+	const text = `{"properties":{"b":{"minimum":2e99999},"a":{"minimum":1e99999},"c":{"const":{"d":4e99999,"c":3e99999}}}}`
+	for range 50 {
+		if _, err := Compile(text, Options{}); err == nil || !strings.Contains(err.Error(), "1e99999") {
+			t.Fatalf("got %v, want the first by its name", err)
 		}
 	}
 }

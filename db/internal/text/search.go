@@ -144,13 +144,17 @@ func (q *Search) Match(fields []Field) (score float64, ok bool) {
 //
 //	frequency · (½ + ½ · occurrences ⁄ terms of the text) · weight
 //
-// and a tenth more if the term is the whole text.
+// and a tenth more if the term is the whole text. The terms are added in the order in which
+// they first occur, and the conversions keep machines from fusing operations: equal texts
+// have equal scores, to the last bit.
 func (q *Search) scoreField(f Field) (score float64, ok bool) {
 	type hits struct {
+		term       string
 		freq, next float64
 		count      int
 	}
 	var of map[string]*hits
+	var all []*hits
 	total, good := 0, true
 	q.a.Terms(f.Text, q.o, func(t string) bool {
 		total++
@@ -164,20 +168,20 @@ func (q *Search) scoreField(f Field) (score float64, ok bool) {
 			}
 			h := of[t]
 			if h == nil {
-				h = &hits{next: 1}
-				of[t] = h
+				h = &hits{term: t, next: 1}
+				of[t], all = h, append(all, h)
 			}
 			h.freq, h.next, h.count = h.freq+h.next, h.next/2, h.count+1
 		}
 		return true
 	})
 	whole := Fold(strings.TrimSpace(f.Text), q.o)
-	for t, h := range of {
+	for _, h := range all {
 		s := h.freq * (0.5 + 0.5*float64(h.count)/float64(total))
-		if t == whole {
+		if h.term == whole {
 			s *= 1.1
 		}
-		score += s
+		score += float64(s)
 	}
-	return score * f.Weight, good
+	return float64(score * f.Weight), good
 }

@@ -73,6 +73,22 @@ func TestScore(t *testing.T) {
 	}
 }
 
+// A sum of doubles depends on its order: a text has one score.
+func TestScoreIsOne(t *testing.T) {
+	const words = "alpha bravo charlie delta echo foxtrot golf hotel"
+	q, err := Parse(analyzer(t, "english"), words, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := []Field{{words + " alpha alpha bravo delta delta delta echo golf golf golf golf", 3}, {"hotel golf golf tango", 7}}
+	first, _ := q.Match(f)
+	for range 200 {
+		if s, _ := q.Match(f); s != first {
+			t.Fatalf("got %v, then %v", first, s)
+		}
+	}
+}
+
 // FuzzText: no text and no language makes the analyzer fail, terms are short
 // and valid, and a text has the terms of its words however they are written.
 func FuzzText(f *testing.F) {

@@ -166,8 +166,8 @@ func compareElements(a, b []byte, names bool) int {
 // Equal reports whether a and b have the same place in BSON order: 1 and 1.0
 // are equal, documents with other field orders are not.
 func Equal(a, b Value) bool {
-	if a.Type == b.Type && a.Type != bson.TypeDouble && bytes.Equal(a.Data, b.Data) {
-		return true
+	if a.Type == b.Type && bytes.Equal(a.Data, b.Data) {
+		return true // NaN, too: it has one place
 	}
 	return Compare(a, b) == 0
 }

@@ -1,4 +1,4 @@
-package expr
+package number
 
 import (
 	"math"
@@ -35,6 +35,15 @@ func (s *floatSum) add(x float64) {
 	default:
 		s.parts = grow(s.parts, x)
 	}
+}
+
+// Difference is the nearest double of a - b, which are no decimals: an int64 may have more
+// digits than a double.
+func Difference(a, b value.Value) float64 {
+	var d floatSum
+	d.addNumber(a, 1)
+	d.addNumber(b, -1)
+	return d.round()
 }
 
 // addNumber adds a number that is no decimal, times 1 or -1, which is sign.

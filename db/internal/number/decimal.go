@@ -1,4 +1,4 @@
-package expr
+package number
 
 import (
 	"math"
@@ -18,14 +18,14 @@ var decimals = apd.Context{Precision: 34, MaxExponent: 6144, MinExponent: -6143,
 // do not depend on the machine: 17 digits, and some for exponents.
 var wide = apd.Context{Precision: 26, MaxExponent: 6144, MinExponent: -6143, Rounding: apd.RoundHalfEven}
 
-// decimalOf converts a number. Doubles keep 15 digits, as in MongoDB.
-func decimalOf(v value.Value) *apd.Decimal {
+// Decimal converts a number. Doubles keep 15 digits, as in MongoDB.
+func Decimal(v value.Value) *apd.Decimal {
 	switch v.Type {
 	case bson.TypeDecimal128:
-		return fromDecimal(v.Decimal())
+		return FromBSON(v.Decimal())
 	case bson.TypeDouble:
 		f := v.Float()
-		if d := specialDecimal(f); d != nil {
+		if d := special(f); d != nil {
 			return d
 		}
 		return parseDecimal(strconv.FormatFloat(f, 'e', 14, 64))
@@ -36,16 +36,16 @@ func decimalOf(v value.Value) *apd.Decimal {
 // exactly converts a number without rounding that a double would notice.
 func exactly(v value.Value) *apd.Decimal {
 	if v.Type != bson.TypeDouble {
-		return decimalOf(v)
+		return Decimal(v)
 	}
 	f := v.Float()
-	if d := specialDecimal(f); d != nil {
+	if d := special(f); d != nil {
 		return d
 	}
 	return parseDecimal(strconv.FormatFloat(f, 'e', 29, 64))
 }
 
-func specialDecimal(f float64) *apd.Decimal {
+func special(f float64) *apd.Decimal {
 	switch {
 	case f != f:
 		return &apd.Decimal{Form: apd.NaN}
@@ -63,7 +63,8 @@ func parseDecimal(s string) *apd.Decimal {
 	return d
 }
 
-func fromDecimal(b bson.Decimal128) *apd.Decimal {
+// FromBSON converts a stored decimal, which may have any exponent.
+func FromBSON(b bson.Decimal128) *apd.Decimal {
 	high, _ := b.GetBytes()
 	d := &apd.Decimal{Negative: high>>63 == 1}
 	if b.IsNaN() {
@@ -83,16 +84,9 @@ func fromDecimal(b bson.Decimal128) *apd.Decimal {
 	return d
 }
 
-// decimal builds a decimal value, rounded to 34 digits.
-func (e *Env) decimal(d *apd.Decimal) value.Value {
-	b := e.alloc(16)
-	value.AppendDecimal(b[:0], toDecimal(d))
-	return value.Value{Type: bson.TypeDecimal128, Data: b}
-}
-
-// Beyond the greatest exponent it is infinite; a zero keeps its sign, and as much of its exponent as
-// there is.
-func toDecimal(d *apd.Decimal) bson.Decimal128 {
+// ToBSON rounds to 34 digits. Beyond the greatest exponent it is infinite; a zero keeps its sign, and as
+// much of its exponent as there is.
+func ToBSON(d *apd.Decimal) bson.Decimal128 {
 	sign := uint64(0)
 	if d.Negative {
 		sign = 1 << 63
@@ -126,9 +120,9 @@ func toDecimal(d *apd.Decimal) bson.Decimal128 {
 	return out
 }
 
-// remainder is the remainder of a truncated division, exact for any exponents. The coefficients are
-// brought to one exponent, which may take 12,000 digits: hence costFunction.
-func remainder(x, y *apd.Decimal) *apd.Decimal {
+// Remainder is the remainder of a truncated division, exact for any exponents. The coefficients are
+// brought to one exponent, which may take 12,000 digits: whoever asks counts that.
+func Remainder(x, y *apd.Decimal) *apd.Decimal {
 	switch {
 	case x.Form == apd.NaN || y.Form == apd.NaN || x.Form == apd.Infinite || y.IsZero():
 		return &apd.Decimal{Form: apd.NaN}
@@ -146,8 +140,8 @@ func remainder(x, y *apd.Decimal) *apd.Decimal {
 
 func power10(n int) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }
 
-// floatOf converts a decimal to the nearest double.
-func floatOf(d *apd.Decimal) float64 {
+// Nearest converts a decimal to the nearest double.
+func Nearest(d *apd.Decimal) float64 {
 	switch d.Form {
 	case apd.NaN, apd.NaNSignaling:
 		return math.NaN()
@@ -161,50 +155,19 @@ func floatOf(d *apd.Decimal) float64 {
 	return f
 }
 
-// float converts any number to the nearest double.
-func float(v value.Value) float64 {
-	switch v.Type {
-	case bson.TypeDouble:
-		return v.Float()
-	case bson.TypeDecimal128:
-		return floatOf(fromDecimal(v.Decimal()))
+// Sub is x - y, rounded to 34 digits; NaN where there is no result.
+func Sub(x, y *apd.Decimal) *apd.Decimal { return pair(decimals.Sub, x, y) }
+
+// Mul is x · y, rounded to 34 digits; NaN where there is no result.
+func Mul(x, y *apd.Decimal) *apd.Decimal { return pair(decimals.Mul, x, y) }
+
+// Quo is x / y, rounded to 34 digits; NaN where there is no result.
+func Quo(x, y *apd.Decimal) *apd.Decimal { return pair(decimals.Quo, x, y) }
+
+func pair(f func(d, x, y *apd.Decimal) (apd.Condition, error), x, y *apd.Decimal) *apd.Decimal {
+	var d apd.Decimal
+	if _, err := f(&d, x, y); err != nil {
+		return &apd.Decimal{Form: apd.NaN}
 	}
-	return float64(v.Int())
-}
-
-// whole returns a number that is exactly an int64.
-func whole(v value.Value) (int64, bool) {
-	switch v.Type {
-	case bson.TypeInt32, bson.TypeInt64:
-		return v.Int(), true
-	case bson.TypeDouble:
-		f := v.Float()
-		if f >= -(1<<63) && f < 1<<63 && f == math.Trunc(f) {
-			return int64(f), true
-		}
-	case bson.TypeDecimal128:
-		d := v.Decimal()
-		if d.IsNaN() || d.IsInf() != 0 {
-			return 0, false
-		}
-		if value.Compare(v, minInt64) < 0 || value.Compare(v, maxInt64) > 0 {
-			return 0, false
-		}
-		var r apd.Decimal
-		x := fromDecimal(d)
-		if _, err := decimals.RoundToIntegralValue(&r, x); err != nil || r.Cmp(x) != 0 {
-			return 0, false
-		}
-		n, err := r.Int64()
-		return n, err == nil
-	}
-	return 0, false
-}
-
-var minInt64, maxInt64 = value.Int64(math.MinInt64), value.Int64(math.MaxInt64)
-
-// int32Of returns a number that is exactly an int32.
-func int32Of(v value.Value) (int, bool) {
-	n, ok := whole(v)
-	return int(n), ok && n == int64(int32(n))
+	return &d
 }

@@ -1,4 +1,4 @@
-package expr
+package number
 
 import (
 	"math/big"
@@ -10,13 +10,12 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// A sum adds numbers exactly and passes over the rest. It is rounded once, at its end, so
-// that neither the order counts nor how the numbers are divided among sums that join.
+// A Sum adds numbers exactly. It is rounded once, at its end, so that neither the order
+// counts nor how the numbers are divided among sums that join.
 //
 //	9007199254740993 (int64) + 0.5 (double) + 1 (decimal)
 //	ints 9007199254740993 · floats 0.5 · decimals 1      9007199254740994.5
-type sum struct {
-	avg      bool
+type Sum struct {
 	n        int64
 	t        bson.Type // widest type seen; 0 if none
 	hi       int64     // of the integers, 128 bits: hi·2^64 + lo
@@ -34,33 +33,39 @@ var (
 	allDigits    = apd.Context{MaxExponent: apd.MaxExponent, MinExponent: apd.MinExponent}
 )
 
-// Add adds a number.
-func (s *sum) Add(v value.Value) error {
+// Add adds a number and passes over the rest.
+func (s *Sum) Add(v value.Value) {
 	switch v.Type {
 	case bson.TypeInt32, bson.TypeInt64:
 		s.addInt(v.Int())
 	case bson.TypeDouble:
 		s.floats.add(v.Float())
 	case bson.TypeDecimal128:
-		s.addDecimal(decimalOf(v))
+		s.addDecimal(Decimal(v))
 	default:
-		return nil
+		return
 	}
 	s.n++
 	s.widen(v.Type)
-	return nil
+}
+
+// AddShort adds a number of which 15 digits count if it is a double, as in an operation of
+// decimals. The sum is a decimal.
+func (s *Sum) AddShort(v value.Value) {
+	s.addDecimal(Decimal(v))
+	s.n++
+	s.widen(bson.TypeDecimal128)
 }
 
 // widen notes the type of a number: the result has the widest.
-func (s *sum) widen(t bson.Type) {
-	s.t = widest(value.Value{Type: s.t}, value.Value{Type: t})
+func (s *Sum) widen(t bson.Type) {
+	s.t = Widest(s.t, t)
 }
 
 // Join adds what another sum has.
-func (s *sum) Join(other Accumulator) error {
-	o, ok := other.(*sum)
-	if !ok || o.n == 0 {
-		return nil
+func (s *Sum) Join(o *Sum) {
+	if o.n == 0 {
+		return
 	}
 	var carry uint64
 	s.lo, carry = bits.Add64(s.lo, o.lo, 0)
@@ -71,22 +76,21 @@ func (s *sum) Join(other Accumulator) error {
 	}
 	s.n += o.n
 	s.widen(o.t)
-	return nil
 }
 
-func (s *sum) addInt(x int64) {
+func (s *Sum) addInt(x int64) {
 	var carry uint64
 	s.lo, carry = bits.Add64(s.lo, uint64(x), 0)
 	s.hi += x>>63 + int64(carry)
 }
 
 // integer returns the sum of the integers; ok is false if it is no int64.
-func (s *sum) integer() (n int64, ok bool) {
+func (s *Sum) integer() (n int64, ok bool) {
 	n = int64(s.lo)
 	return n, s.hi == n>>63
 }
 
-func (s *sum) addDecimal(x *apd.Decimal) {
+func (s *Sum) addDecimal(x *apd.Decimal) {
 	if s.decimals == nil {
 		s.decimals = new(apd.Decimal)
 	}
@@ -114,35 +118,32 @@ func above(x, y *apd.Decimal) bool {
 	return int64(x.Exponent)+x.NumDigits()-int64(y.Exponent)-y.NumDigits() > 2*sumDigits
 }
 
-// Result gives the sum as an int32 if all were and it fits, as an int64 if all were
-// integers and it fits, as the widest type otherwise; the average as a double or decimal,
-// null if there was no number.
-func (s *sum) Result(e *Env) (value.Value, error) {
-	if s.avg {
-		return s.average(e), nil
-	}
+// Total gives the sum as an int32 if all were and it fits, as an int64 if all were
+// integers and it fits, as the widest type otherwise.
+func (s *Sum) Total() Number {
 	switch s.t {
 	case bson.TypeDecimal128:
-		return e.decimal(s.total()), nil
+		return Number{Type: s.t, Decimal: s.total()}
 	case bson.TypeDouble:
-		return e.double(s.float()), nil
+		return Number{Type: s.t, Float: s.float()}
 	case 0:
-		return e.int32(0), nil
+		return Number{Type: bson.TypeInt32}
 	}
 	if n, ok := s.integer(); ok {
-		return e.narrow(s.t, n), nil
+		return integer(s.t, n)
 	}
-	return e.double(s.float()), nil
+	return Number{Type: bson.TypeDouble, Float: s.float()}
 }
 
-func (s *sum) average(e *Env) value.Value {
+// Mean gives the average as a double or decimal; ok is false if there was no number.
+func (s *Sum) Mean() (n Number, ok bool) {
 	switch {
 	case s.n == 0:
-		return nullValue
+		return Number{}, false
 	case s.t == bson.TypeDecimal128:
-		return e.decimal(mean(s.total(), s.n))
+		return Number{Type: s.t, Decimal: mean(s.total(), s.n)}, true
 	}
-	return e.double(s.float() / float64(s.n))
+	return Number{Type: bson.TypeDouble, Float: s.float() / float64(s.n)}, true
 }
 
 // mean divides. An exact quotient has no more zeros at its end than the sum.
@@ -164,7 +165,7 @@ func mean(sum *apd.Decimal, n int64) *apd.Decimal {
 }
 
 // float returns the sum of the integers and doubles, rounded to the nearest double.
-func (s *sum) float() float64 {
+func (s *Sum) float() float64 {
 	if s.hi == 0 && s.lo == 0 {
 		return s.floats.round()
 	}
@@ -176,7 +177,7 @@ func (s *sum) float() float64 {
 }
 
 // parts returns the sum of the integers as doubles, each exact.
-func (s *sum) parts() []float64 {
+func (s *Sum) parts() []float64 {
 	const two32, two64 = 1 << 32, 1 << 64
 	if n, ok := s.integer(); ok {
 		return []float64{float64(n>>32) * two32, float64(n & (two32 - 1))}
@@ -188,9 +189,9 @@ func (s *sum) parts() []float64 {
 }
 
 // total returns the sum of all, not rounded.
-func (s *sum) total() *apd.Decimal {
+func (s *Sum) total() *apd.Decimal {
 	if x := s.floats.special; x != 0 {
-		return s.plus(specialDecimal(x))
+		return s.plus(special(x))
 	}
 	n := new(big.Int).Lsh(big.NewInt(s.hi), 64)
 	n.Add(n, new(big.Int).SetUint64(s.lo))
@@ -206,7 +207,7 @@ func (s *sum) total() *apd.Decimal {
 }
 
 // plus adds the decimals.
-func (s *sum) plus(d *apd.Decimal) *apd.Decimal {
+func (s *Sum) plus(d *apd.Decimal) *apd.Decimal {
 	if s.decimals == nil {
 		return d
 	}
@@ -223,5 +224,5 @@ func decimalOfBig(n *big.Int, exp int32) *apd.Decimal {
 	return d
 }
 
-// Size is that of the doubles.
-func (s *sum) Size() int { return s.floats.size() }
+// Size is how many bytes it holds beyond a fixed few: its doubles.
+func (s *Sum) Size() int { return s.floats.size() }
