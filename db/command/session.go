@@ -234,20 +234,14 @@ func (rn *Runner) txCount(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) 
 	return bson.D{{Key: "n", Value: int64(len(docs))}}, err
 }
 
-// txUpdate ends at the first refused statement: a transaction writes all or nothing. A
-// statement that cannot be read is met when its turn is; the ones before it are undone with
-// the transaction.
+// txUpdate ends at the first refused statement: a transaction writes all or nothing.
 func (rn *Runner) txUpdate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
-	us, err := list(cmd, "updates")
+	ups, err := parseUpdates(cmd)
 	if err != nil {
 		return nil, err
 	}
 	var total updateTotal
-	for i, u := range us {
-		s, err := parseUpdate(u)
-		if err != nil {
-			return nil, err
-		}
+	for i, s := range ups {
 		r, err := tx.Update(coll, s.filter, s.update, s.o)
 		if err != nil {
 			return nil, err
@@ -258,17 +252,13 @@ func (rn *Runner) txUpdate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error)
 }
 
 func (rn *Runner) txDelete(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
-	ds, err := list(cmd, "deletes")
+	ds, err := parseDeletes(cmd)
 	if err != nil {
 		return nil, err
 	}
 	n := int64(0)
-	for _, x := range ds {
-		filter, many, err := parseDelete(x)
-		if err != nil {
-			return nil, err
-		}
-		k, err := tx.Delete(coll, filter, many)
+	for _, s := range ds {
+		k, err := tx.Delete(coll, s.filter, s.many)
 		if err != nil {
 			return nil, err
 		}
