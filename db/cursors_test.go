@@ -107,6 +107,7 @@ func TestCursorCommands(t *testing.T) {
 	s.fails(14, d("find", "c", "filter", 1))
 	s.fails(2, d("find", "c", "limit", -1), "must be >= 0")
 	s.fails(2, d("find", "c", "batchSize", -1), "must be >= 0")
+	s.fails(2, d("aggregate", "c", "pipeline", bson.A{}, "cursor", d("batchSize", -1)), "must be >= 0")
 	s.fails(2, d("find", "c", "hint", "nope"))
 	s.fails(9, d("find", "c", "hint", 5))
 	s.fails(9, d("count", "c", "filter", d()), "unknown field")

@@ -118,3 +118,20 @@ func TestSessionAborts(t *testing.T) {
 	fails(t, x, 72, d("find", "a", "startTransaction", true))
 	fails(t, x, 251, in("t", 1, false, d("find", "a")))
 }
+
+// An aggregate in a transaction uses its hint, and refuses to explain.
+func TestSessionAggregates(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	works(t, x, d("insert", "a", "documents", bson.A{d("_id", 1, "n", 2), d("_id", 2, "n", 1), d("_id", 3)}))
+	works(t, x, d("createIndexes", "a", "indexes", bson.A{d("key", d("n", -1), "name", "n", "sparse", true)}))
+	aggregate := func(more ...any) bson.D {
+		return append(d("aggregate", "a", "pipeline", bson.A{d("$match", d("n", d("$gt", 0)))}, "cursor", d()), d(more...)...)
+	}
+	reply := works(t, x, in("s", 1, true, aggregate("hint", "n")))
+	if found, _ := reply.Lookup("cursor", "firstBatch").Array().Values(); len(found) != 2 || found[0].Document().Lookup("_id").AsInt64() != 1 {
+		t.Errorf("got %v, want the documents 1 and 2", reply)
+	}
+	fails(t, x, 2, in("s", 2, true, aggregate("hint", "nope")), "bad hint")
+	fails(t, x, 263, in("s", 3, true, aggregate("explain", true)), "explain")
+	works(t, x, in("s", 4, true, aggregate("explain", false)))
+}
