@@ -244,7 +244,8 @@ func (t *ThreadDB) begin(c *threadColl) (it Item, err error) {
 		if t.file, err = os.Open(c.path); err != nil {
 			return it, err
 		}
-		if t.open, err = NewReader(t.file, ReaderOptions{}); err != nil {
+		// NewIDs gives none here: an instance without an _id is a failure.
+		if t.open, err = NewReader(t.file, ReaderOptions{NewIDs: true}); err != nil {
 			return it, errors.Join(fmt.Errorf("%s: %w", c.path, err), t.file.Close())
 		}
 	}
