@@ -315,3 +315,21 @@ func TestThreadDBInstanceWithoutID(t *testing.T) {
 		}
 	}
 }
+
+// Configurations and schemas can be packed like instances; what is there twice is refused.
+func TestThreadDBPacked(t *testing.T) {
+	const configs = `{"collections": [{"name": "a", "indexes": [{"path": "n"}]}]}`
+	files := map[string]string{
+		"collections.json.gz": configs, "a.json.gz": `[{"_id": "x"}]`, "a.schema.json.gz": `{"type": "object"}`,
+	}
+	got := told(t, folder(t, files))
+	for _, want := range []string{`n_1`, `"x"`, `draft-07`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s in it", got, want)
+		}
+	}
+	files["collections.json"] = configs
+	if got := told(t, folder(t, files)); !strings.Contains(got, "twice") {
+		t.Errorf("got %s, want a refusal of two files of configurations", got)
+	}
+}
