@@ -114,3 +114,26 @@ func TestMissingCollectionIsNamed(t *testing.T) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}
 }
+
+// A statement that cannot be read fails its command before any of them is done.
+func TestStatementsAreReadFirst(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	works(t, x, d("insert", "a", "documents", bson.A{d("_id", 1, "n", 1), d("_id", 2, "n", 2)}))
+	before, _ := x.StateHash()
+	set := d("$set", d("z", 1))
+	for _, c := range []struct {
+		code int64
+		cmd  bson.D
+	}{
+		{9, d("update", "a", "updates", bson.A{d("q", d("_id", 1), "u", set), d("q", d("_id", 2))})},
+		{9, d("update", "a", "updates", bson.A{d("q", d("_id", 1), "u", set), d("q", d("_id", 2), "u", set, "nope", 1)})},
+		{14, d("update", "a", "updates", bson.A{d("q", d("_id", 1), "u", set), 5})},
+		{9, d("delete", "a", "deletes", bson.A{d("q", d("_id", 1), "limit", 1), d("q", d("_id", 2))})},
+		{9, d("delete", "a", "ordered", false, "deletes", bson.A{d("q", d("_id", 1), "limit", 1), d("q", d("_id", 2), "limit", 2)})},
+	} {
+		fails(t, x, c.code, c.cmd)
+		if after, _ := x.StateHash(); after != before {
+			t.Fatalf("%v has written before it failed", c.cmd)
+		}
+	}
+}

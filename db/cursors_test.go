@@ -101,12 +101,21 @@ func TestCursorCommands(t *testing.T) {
 	}
 	s.fails(43, d("getMore", id, "collection", "c"))
 
+	// An id that is no whole number ends no cursor, nor does one beside it.
+	_, id = batch(find("batchSize", 2))
+	for _, wrong := range []any{1.5, "1", nil, true} {
+		s.fails(14, d("killCursors", "c", "cursors", bson.A{id, wrong}))
+	}
+	s.ok(d("getMore", id, "collection", "c", "batchSize", 1))
+	s.ok(d("killCursors", "c", "cursors", bson.A{id, 2.0}))
+
 	s.fails(115, d("find", "c", "tailable", true))
 	s.fails(115, d("find", "c", "collation", d("locale", "fr")))
 	s.fails(9, d("find", "c", "filtre", d()), "unknown field")
 	s.fails(14, d("find", "c", "filter", 1))
 	s.fails(2, d("find", "c", "limit", -1), "must be >= 0")
 	s.fails(2, d("find", "c", "batchSize", -1), "must be >= 0")
+	s.fails(2, d("aggregate", "c", "pipeline", bson.A{}, "cursor", d("batchSize", -1)), "must be >= 0")
 	s.fails(2, d("find", "c", "hint", "nope"))
 	s.fails(9, d("find", "c", "hint", 5))
 	s.fails(9, d("count", "c", "filter", d()), "unknown field")

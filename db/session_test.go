@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -117,4 +118,60 @@ func TestSessionAborts(t *testing.T) {
 	fails(t, x, 72, d("find", "a", "autocommit", false))
 	fails(t, x, 72, d("find", "a", "startTransaction", true))
 	fails(t, x, 251, in("t", 1, false, d("find", "a")))
+}
+
+// An aggregate in a transaction uses its hint, and refuses to explain.
+func TestSessionAggregates(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	works(t, x, d("insert", "a", "documents", bson.A{d("_id", 1, "n", 2), d("_id", 2, "n", 1), d("_id", 3)}))
+	works(t, x, d("createIndexes", "a", "indexes", bson.A{d("key", d("n", -1), "name", "n", "sparse", true)}))
+	aggregate := func(more ...any) bson.D {
+		return append(d("aggregate", "a", "pipeline", bson.A{d("$match", d("n", d("$gt", 0)))}, "cursor", d()), d(more...)...)
+	}
+	reply := works(t, x, in("s", 1, true, aggregate("hint", "n")))
+	if found, _ := reply.Lookup("cursor", "firstBatch").Array().Values(); len(found) != 2 || found[0].Document().Lookup("_id").AsInt64() != 1 {
+		t.Errorf("got %v, want the documents 1 and 2", reply)
+	}
+	fails(t, x, 2, in("s", 2, true, aggregate("hint", "nope")), "bad hint")
+	fails(t, x, 263, in("s", 3, true, aggregate("explain", true)), "explain")
+	works(t, x, in("s", 4, true, aggregate("explain", false)))
+}
+
+// A commit that is sent again, because its reply was lost, is answered again. Nothing else
+// of a transaction that has ended is.
+func TestSessionCommitsAgain(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	insert := func(id int) bson.D { return d("insert", "a", "documents", bson.A{d("_id", id)}) }
+	commit := d("commitTransaction", 1)
+	works(t, x, in("s", 1, true, insert(1)))
+	works(t, x, in("s", 1, false, commit))
+	works(t, x, in("s", 1, false, commit))
+	works(t, x, in("s", 1, false, d("committransaction", 1)))
+	if n := count(t, x, "a"); n != 1 {
+		t.Errorf("got %d documents, want 1", n)
+	}
+	fails(t, x, 251, in("s", 1, false, insert(2)))
+	fails(t, x, 251, in("s", 1, false, d("abortTransaction", 1)))
+	fails(t, x, 251, in("s", 2, false, commit))
+	fails(t, x, 251, in("other", 1, false, commit))
+
+	// One that was aborted or refused is not there, whatever was committed before.
+	works(t, x, in("s", 2, true, insert(2)))
+	works(t, x, in("s", 2, false, d("abortTransaction", 1)))
+	fails(t, x, 251, in("s", 2, false, commit))
+	works(t, x, in("s", 1, true, insert(3)))
+	works(t, x, in("s", 1, false, d("abortTransaction", 1)))
+	fails(t, x, 251, in("s", 1, false, commit))
+
+	// Of two commits at once both are answered.
+	works(t, x, in("s", 7, true, insert(7)))
+	var both sync.WaitGroup
+	for range 4 {
+		both.Go(func() {
+			if reply, err := x.Run(t.Context(), raw(t, in("s", 7, false, commit))); err != nil || reply.Lookup("ok").Double() != 1 {
+				t.Errorf("got %v, %v", reply, err)
+			}
+		})
+	}
+	both.Wait()
 }

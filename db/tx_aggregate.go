@@ -20,7 +20,7 @@ func (tx *Tx) Aggregate(collection string, stages []bson.Raw, o AggregateOptions
 	if err != nil {
 		return nil, err
 	}
-	run, err := p.Run(txSource{tx, o.NoIndex}, collection,
+	run, err := p.Run(&txSource{tx, o.NoIndex, o.Hint}, collection,
 		pipeline.Options{MaxBytes: o.MaxBytes, Now: now, Vars: vars, Stop: func() error { return tx.ctx.Err() }})
 	if err != nil {
 		return nil, err
@@ -44,11 +44,14 @@ func (tx *Tx) Aggregate(collection string, stages []bson.Raw, o AggregateOptions
 type txSource struct {
 	tx      *Tx
 	noIndex bool
+	hint    bson.RawValue // for the first query
 }
 
 // Open finds documents, all at once.
-func (s txSource) Open(collection string, q pipeline.Query) (pipeline.Cursor, error) {
-	docs, err := s.tx.Find(collection, FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, NoIndex: s.noIndex})
+func (s *txSource) Open(collection string, q pipeline.Query) (pipeline.Cursor, error) {
+	o := FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, NoIndex: s.noIndex, Hint: s.hint}
+	s.hint = bson.RawValue{}
+	docs, err := s.tx.Find(collection, o)
 	return &txDocs{docs}, err
 }
 

@@ -60,7 +60,7 @@ func (n *Node) Invite(ctx context.Context, name string, o InviteOptions) (string
 // its owner gave it. It returns when this device is a member; the records follow in the
 // background. naming is held while the network is asked, so that the name is still free
 // when it is given; others who make or join a database wait as long. If the process ends
-// after the join, nameThreads takes the thread up.
+// after the join, nameThreads takes the thread up; one that gets no name here is removed.
 func (n *Node) Join(ctx context.Context, url, name string) (DatabaseRef, error) {
 	var ref DatabaseRef
 	if name != "" {
@@ -79,24 +79,40 @@ func (n *Node) Join(ctx context.Context, url, name string) (DatabaseRef, error) 
 			return ref, err
 		}
 	}
+	if err := n.absent(invite.Thread); err != nil {
+		return ref, err
+	}
 	t, err := n.host.Join(ctx, invite)
 	if err != nil {
 		return ref, joinError(err)
 	}
-	for _, d := range n.all() {
-		if d.thread.ID() == t.ID() {
-			return ref, fault.Of(ErrExists, "this database is already here, as %s", d.name)
-		}
-	}
 	if name == "" {
 		if name, err = n.freeName(t.Name()); err != nil {
-			return ref, err
+			return ref, errors.Join(err, n.host.Remove(context.WithoutCancel(ctx), t.ID()))
 		}
 	}
 	if _, err := n.adopt(ctx, name, t); err != nil {
 		return ref, err
 	}
 	return DatabaseRef{ID: t.ID(), Name: name}, nil
+}
+
+// absent returns an error if a thread is a database of this node, or what is left of one
+// that is damaged: a join would write beside what its repair reads.
+func (n *Node) absent(id net.ThreadID) error {
+	for _, d := range n.all() {
+		if d.thread.ID() == id {
+			return fault.Of(ErrExists, "this database is already here, as %s", d.name)
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, d := range n.damaged {
+		if d.id == id {
+			return d.refuse()
+		}
+	}
+	return nil
 }
 
 // joinError says what to do when an invite did not do.

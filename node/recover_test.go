@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 )
@@ -42,5 +43,64 @@ func TestNameThreads(t *testing.T) {
 		if err := n.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A join that cannot be given a name leaves no thread behind, and one of a database that is
+// damaged here does not touch what is left of it.
+func TestJoinIsUndone(t *testing.T) {
+	var nodes [2]*Node
+	for i := range nodes {
+		n, err := Open(t.Context(), Config{Home: filepath.Join(t.TempDir(), "home")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := n.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		nodes[i] = n
+	}
+	a, b := nodes[0], nodes[1]
+	if _, err := a.CreateDatabase(t.Context(), "atlas"); err != nil {
+		t.Fatal(err)
+	}
+	ref, err := a.DatabaseRef("atlas")
+	if err != nil {
+		t.Fatal(err)
+	}
+	join := func(as string) error {
+		t.Helper()
+		url, err := a.Invite(t.Context(), "atlas", InviteOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.Join(t.Context(), url, as)
+		return err
+	}
+	before := len(b.host.Threads())
+	harm := func(d *damaged) {
+		t.Helper()
+		b.mu.Lock()
+		b.damaged = map[string]*damaged{d.name: d}
+		b.mu.Unlock()
+	}
+	harm(&damaged{name: "atlas", err: errors.New("lost")})
+	if err := join(""); !errors.Is(err, ErrDamaged) || len(b.host.Threads()) != before {
+		t.Errorf("got %v and %d threads, want %v and %d", err, len(b.host.Threads()), ErrDamaged, before)
+	}
+	harm(&damaged{name: "other", id: ref.ID, err: errors.New("lost")})
+	if err := join("new"); !errors.Is(err, ErrDamaged) || len(b.host.Threads()) != before {
+		t.Errorf("got %v and %d threads, want %v and %d", err, len(b.host.Threads()), ErrDamaged, before)
+	}
+	b.mu.Lock()
+	b.damaged = map[string]*damaged{}
+	b.mu.Unlock()
+	if err := join(""); err != nil {
+		t.Error(err)
+	}
+	if err := join("again"); !errors.Is(err, ErrExists) {
+		t.Errorf("got %v, want %v", err, ErrExists)
 	}
 }

@@ -48,10 +48,6 @@ func (rn *Runner) cmdAggregate(ctx context.Context, name string, cmd bson.Raw) (
 	if value.Get(batch.Data, "batchSize").Exists() {
 		n = number(batch.Data, "batchSize")
 	}
-	if n < 0 {
-		a.Close()
-		return nil, fault.Errorf(fault.BadValue, "cursor.batchSize cannot be negative")
-	}
 	oc := &openCursor{rows: a, ns: cmp.Or(name, "$cmd.aggregate"), idle: cursorIdle, budget: maxTime(cmd)}
 	if oc.budget > 0 {
 		oc.budget = max(1, oc.budget-time.Since(began))
@@ -60,13 +56,16 @@ func (rn *Runner) cmdAggregate(ctx context.Context, name string, cmd bson.Raw) (
 }
 
 // txAggregate answers with one batch: a transaction has no cursors. The size of a reply
-// bounds it, like that of a find there.
+// bounds it, like that of a find there. MongoDB explains nothing in one either.
 func (rn *Runner) txAggregate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	stages, err := pipelineOf(cmd)
 	if err != nil {
 		return nil, err
 	}
-	docs, err := tx.Aggregate(coll, stages, db.AggregateOptions{Let: sub(cmd, "let")})
+	if flag(cmd, "explain", false) {
+		return nil, fault.Errorf(fault.NotInTransaction, "aggregate with explain cannot be part of a transaction")
+	}
+	docs, err := tx.Aggregate(coll, stages, db.AggregateOptions{Let: sub(cmd, "let"), Hint: value.Get(cmd, "hint").Raw()})
 	if err != nil {
 		return nil, err
 	}

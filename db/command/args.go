@@ -94,8 +94,7 @@ func checkArgs(where string, it value.Iter, known ...map[string]argKind) error {
 // command has to; scopeArg also takes the number 1, which MongoDB's commands on a whole
 // database have there.
 func checkArg(name string, kind argKind, v value.Value) error {
-	n, whole := v.Raw().AsInt64OK()
-	whole = whole && v.IsNumber() && value.Equal(v, value.Int64(n))
+	n, isWhole := whole(v)
 	simple := v.IsDoc() && string(value.Get(v.Data, "locale").Str()) == "simple"
 	empty := v.IsDoc() && len(v.Data) <= 5
 	good, want := true, ""
@@ -113,11 +112,11 @@ func checkArg(name string, kind argKind, v value.Value) error {
 		if len(v.Str()) > 0 {
 			return payload.CheckName(string(v.Str()))
 		}
-		good, want = v.Type == bson.TypeString || whole && n == 1, "the name of a collection, or 1"
+		good, want = v.Type == bson.TypeString || isWhole && n == 1, "the name of a collection, or 1"
 	case boolArg:
 		good, want = v.Type == bson.TypeBoolean || v.IsNumber(), "a boolean"
 	case countArg, numberArg:
-		if good, want = whole, "a whole number"; good && kind == countArg && n < 0 {
+		if good, want = isWhole, "a whole number"; good && kind == countArg && n < 0 {
 			return fault.Errorf(fault.BadValue, "BSON field '%s' value must be >= 0, actual value '%d'", name, n)
 		}
 	case offArg, noArg:
@@ -129,6 +128,12 @@ func checkArg(name string, kind argKind, v value.Value) error {
 		return fault.Errorf(fault.TypeMismatch, "BSON field '%s' must be %s", name, want)
 	}
 	return nil
+}
+
+// whole returns a number that is exactly an int64.
+func whole(v value.Value) (int64, bool) {
+	n, ok := v.Raw().AsInt64OK()
+	return n, ok && v.IsNumber() && value.Equal(v, value.Int64(n))
 }
 
 // truthy reads a boolean, or a number as drivers and shells write it: all but 0

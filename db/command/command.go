@@ -56,11 +56,11 @@ func (rn *Runner) Cursors() (open int, bytes int64) {
 }
 
 // Close ends what commands left open. It may be called twice. Open transactions are aborted
-// and none begins any more. A cursor that a getMore is reading is not in the list; that
+// and none begins any more. A cursor or feed that a getMore is reading is not in its list; that
 // getMore closes it when it finds the list closed.
 func (rn *Runner) Close() {
 	rn.closeSessions()
-	rn.dropFeeds(time.Now().Add(feedIdle)) // all of them
+	rn.closeFeeds()
 	rn.closeCursors()
 }
 

@@ -100,20 +100,24 @@ func (rn *Runner) cmdGetMore(ctx context.Context, _ string, cmd bson.Raw) (bson.
 }
 
 // cmdKillCursors is {killCursors, cursors: [id, …]}. A cursor that another command is
-// reading at this moment is not found, and goes on. The ids are taken one by one, so those
-// before a wrong one are killed.
+// reading at this moment is not found, and goes on. All ids are read before the first
+// cursor is killed.
 func (rn *Runner) cmdKillCursors(_ context.Context, _ string, cmd bson.Raw) (bson.D, error) {
 	ids := value.Get(cmd, "cursors")
 	if !ids.IsArray() {
 		return nil, fault.Errorf(fault.TypeMismatch, "killCursors needs an array \"cursors\" of numbers")
 	}
-	killed, missing := bson.A{}, bson.A{}
+	var named []int64
 	it := value.Elements(ids.Data)
 	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
-		id, ok := v.Raw().AsInt64OK()
+		id, ok := whole(v)
 		if !ok {
-			return nil, fault.Errorf(fault.TypeMismatch, "a cursor id must be a number")
+			return nil, fault.Errorf(fault.TypeMismatch, "a cursor id must be a whole number")
 		}
+		named = append(named, id)
+	}
+	killed, missing := bson.A{}, bson.A{}
+	for _, id := range named {
 		if rn.killFeed(id) || rn.cursors.kill(id) {
 			killed = append(killed, id)
 		} else {

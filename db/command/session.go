@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -20,30 +21,39 @@ import (
 //
 // The bounds are there because a transaction holds a view of the store: what others
 // overwrite and delete meanwhile stays on disk until it ends. MongoDB ends one after a
-// minute as well. Nothing is remembered of one that has ended, so a commit that is sent
-// again is NoSuchTransaction: a caller that lost the reply has to look whether its writes
-// are there.
+// minute as well. Of a session that has none open it is remembered which one it committed
+// last: a commit that is sent again, because the reply was lost, is answered again as
+// MongoDB does. That is forgotten with the runner, and the oldest over maxCommitted; then
+// the answer is NoSuchTransaction, and the caller has to look whether its writes are there.
 const (
 	maxSessions     = 100
+	maxCommitted    = 1000
 	maxSessionName  = 1024        // bytes of an lsid
 	sessionLifetime = time.Minute // of a transaction
-
 )
 
 // sessions are the open transactions of commands. mu is not held while a command runs or a
 // transaction ends, so a slow command of one session does not stop the others.
 type sessions struct {
-	mu     sync.Mutex // guards the fields below
-	open   map[string]*session
-	closed bool
+	mu        sync.Mutex // guards the fields below
+	open      map[string]*session
+	committed map[string]committed // by session, of those that have none open
+	closed    bool
+}
+
+// A committed is the transaction that a session committed last.
+type committed struct {
+	number int64
+	at     time.Time
 }
 
 // A session is the one transaction that a session has open. Its commands come one after the
 // other by the lock, in no order that anybody promises, so that tx belongs to one goroutine
 // at a time.
 type session struct {
-	number int64       // txnNumber, which rises
-	expiry *time.Timer // ends it after sessionLifetime
+	number    int64       // txnNumber, which rises
+	expiry    *time.Timer // ends it after sessionLifetime
+	committed atomic.Bool // set under mu
 
 	mu sync.Mutex // held while a command uses tx
 	tx *db.Tx
@@ -86,14 +96,18 @@ func sessionOf(cmd bson.Raw) (name string, number int64, err error) {
 // it, which runIn finds. A transaction that is over, or whose command failed, is taken out
 // of the list when its lock is free.
 func (rn *Runner) inSession(ctx context.Context, session string, number int64, name string, cmd bson.Raw) (bson.D, error) {
-	s, err := rn.session(session, number, flag(cmd, "startTransaction", false))
+	start := flag(cmd, "startTransaction", false)
+	if !start && isCommit(name) && rn.sessions.hasCommitted(session, number) {
+		return nil, nil
+	}
+	s, err := rn.session(session, number, start)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := search.WithMaxTime(ctx, maxTime(cmd))
 	defer cancel()
 	s.mu.Lock()
-	reply, over, err := rn.runIn(ctx, s.tx, name, cmd)
+	reply, over, err := rn.runIn(ctx, s, name, cmd)
 	s.mu.Unlock()
 	err = search.TimeError(ctx, err)
 	if over || err != nil {
@@ -144,15 +158,53 @@ func (rn *Runner) session(name string, number int64, start bool) (*session, erro
 		rn.sessions.open = map[string]*session{}
 	}
 	rn.sessions.open[name] = s
+	delete(rn.sessions.committed, name)
 	return s, nil
 }
 
+// isCommit reports whether a command commits a transaction.
+func isCommit(name string) bool {
+	c := lookup(name)
+	return c != nil && c.name == "commitTransaction"
+}
+
+// hasCommitted reports whether a transaction is the last that its session committed.
+func (ss *sessions) hasCommitted(name string, number int64) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	last, ok := ss.committed[name]
+	return ok && last.number == number && !ss.closed
+}
+
+// remember notes what a session committed last; ss.mu is held.
+func (ss *sessions) remember(name string, number int64) {
+	if ss.committed == nil {
+		ss.committed = map[string]committed{}
+	}
+	ss.committed[name] = committed{number, time.Now()}
+	if len(ss.committed) <= maxCommitted {
+		return
+	}
+	oldest := name
+	for k, c := range ss.committed {
+		if c.at.Before(ss.committed[oldest].at) {
+			oldest = k
+		}
+	}
+	delete(ss.committed, oldest)
+}
+
 // endSession ends the transaction s; the session may have a later one by now. Only the one
-// that is still in the list is taken out; ending twice does nothing.
+// that is still in the list is taken out; ending twice does nothing. That it was committed
+// is noted in the same step in which it leaves the list, so that a commit which is sent
+// again finds one or the other.
 func (rn *Runner) endSession(name string, s *session) {
 	rn.sessions.mu.Lock()
 	if rn.sessions.open[name] == s {
 		delete(rn.sessions.open, name)
+	}
+	if s.committed.Load() && rn.sessions.open[name] == nil && rn.sessions.committed[name].number <= s.number {
+		rn.sessions.remember(name, s.number)
 	}
 	rn.sessions.mu.Unlock()
 	s.end()
@@ -172,9 +224,13 @@ func (rn *Runner) closeSessions() {
 // runIn runs one command in the transaction; over says that it ended it. A refused write
 // ends it, too, but is told as the command's writeErrors, as drivers expect. Any other
 // error ends it as well, which is MongoDB's rule: a client that goes on after one is told
-// NoSuchTransaction. The session's mu is held; ctx bounds what tx does until the next
-// command.
-func (rn *Runner) runIn(ctx context.Context, tx *db.Tx, name string, cmd bson.Raw) (reply bson.D, over bool, err error) {
+// NoSuchTransaction. A second commit that waited for the first is answered as that was. The
+// session's mu is held; ctx bounds what tx does until the next command.
+func (rn *Runner) runIn(ctx context.Context, s *session, name string, cmd bson.Raw) (reply bson.D, over bool, err error) {
+	tx := s.tx
+	if s.committed.Load() && isCommit(name) {
+		return nil, true, nil
+	}
 	if tx.Ended() {
 		return nil, true, fault.Errorf(fault.NoSuchTransaction, "the transaction has ended: it took longer than %v", sessionLifetime)
 	}
@@ -184,7 +240,9 @@ func (rn *Runner) runIn(ctx context.Context, tx *db.Tx, name string, cmd bson.Ra
 	c := lookup(name)
 	switch {
 	case c != nil && c.ends != nil:
-		return nil, true, c.ends(tx)
+		err = c.ends(tx)
+		s.committed.Store(err == nil && isCommit(name))
+		return nil, true, err
 	case c != nil && c.inTx != nil:
 		reply, err = c.inTx(rn, tx, string(v.Str()), cmd)
 	default:
@@ -234,20 +292,14 @@ func (rn *Runner) txCount(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) 
 	return bson.D{{Key: "n", Value: int64(len(docs))}}, err
 }
 
-// txUpdate ends at the first refused statement: a transaction writes all or nothing. A
-// statement that cannot be read is met when its turn is; the ones before it are undone with
-// the transaction.
+// txUpdate ends at the first refused statement: a transaction writes all or nothing.
 func (rn *Runner) txUpdate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
-	us, err := list(cmd, "updates")
+	ups, err := parseUpdates(cmd)
 	if err != nil {
 		return nil, err
 	}
 	var total updateTotal
-	for i, u := range us {
-		s, err := parseUpdate(u)
-		if err != nil {
-			return nil, err
-		}
+	for i, s := range ups {
 		r, err := tx.Update(coll, s.filter, s.update, s.o)
 		if err != nil {
 			return nil, err
@@ -258,17 +310,13 @@ func (rn *Runner) txUpdate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error)
 }
 
 func (rn *Runner) txDelete(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
-	ds, err := list(cmd, "deletes")
+	ds, err := parseDeletes(cmd)
 	if err != nil {
 		return nil, err
 	}
 	n := int64(0)
-	for _, x := range ds {
-		filter, many, err := parseDelete(x)
-		if err != nil {
-			return nil, err
-		}
-		k, err := tx.Delete(coll, filter, many)
+	for _, s := range ds {
+		k, err := tx.Delete(coll, s.filter, s.many)
 		if err != nil {
 			return nil, err
 		}

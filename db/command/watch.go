@@ -31,8 +31,9 @@ const (
 // feeds are the watches and live queries that commands opened. As with cursors, a feed that
 // a getMore reads is not in the map, so mu is not held while it waits.
 type feeds struct {
-	mu   sync.Mutex // guards open
-	open map[int64]*openFeed
+	mu     sync.Mutex // guards the fields below
+	open   map[int64]*openFeed
+	closed bool
 }
 
 // An openFeed is a watch or a live query. Of watch and live one is set. It belongs to the
@@ -155,6 +156,10 @@ func (rn *Runner) feedReply(o *openFeed, id int64, field string, docs bson.A) (b
 	f := &rn.feeds
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		o.close()
+		return nil, db.ErrClosed
+	}
 	if f.open == nil {
 		f.open = map[int64]*openFeed{}
 	}
@@ -340,6 +345,19 @@ func (rn *Runner) dropFeeds(since time.Time) {
 			delete(f.open, id)
 		}
 	}
+}
+
+// closeFeeds closes all feeds for good. One that a getMore is reading is closed when it
+// comes back.
+func (rn *Runner) closeFeeds() {
+	f := &rn.feeds
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	for _, o := range f.open {
+		o.close()
+	}
+	f.open = nil
 }
 
 // killFeed closes a feed; it reports whether there was one. One that a getMore is reading

@@ -62,6 +62,22 @@ func parseUpdate(u bson.Raw) (s updateSpec, err error) {
 	return s, err
 }
 
+// parseUpdates reads all statements of an update command, as MongoDB does, so that one that
+// cannot be read fails the command before any is done.
+func parseUpdates(cmd bson.Raw) ([]updateSpec, error) {
+	ups, err := list(cmd, "updates")
+	if err != nil {
+		return nil, err
+	}
+	out := make([]updateSpec, len(ups))
+	for i, u := range ups {
+		if out[i], err = parseUpdate(u); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // An updateTotal is what the statements of an update command did.
 type updateTotal struct {
 	n, modified int64
@@ -88,21 +104,16 @@ func (t *updateTotal) reply() bson.D {
 
 // cmdUpdate is {update, updates: [{q, u, …}], ordered}. Each statement is a write of its
 // own: those before a refused one stand. A statement that cannot be read is an error of the
-// command and not of the statement; it is met in its turn, so those before it stand also
-// then. The end of the caller or of the database is no refusal: nobody knows whether the
-// statement at hand was written.
+// command and not of the statement, and then none is done. The end of the caller or of the
+// database is no refusal: nobody knows whether the statement at hand was written.
 func (rn *Runner) cmdUpdate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	ups, err := list(cmd, "updates")
+	ups, err := parseUpdates(cmd)
 	if err != nil {
 		return nil, err
 	}
 	var total updateTotal
 	var errs []bson.D
-	for i, u := range ups {
-		s, err := parseUpdate(u)
-		if err != nil {
-			return nil, err
-		}
+	for i, s := range ups {
 		r, err := rn.db.Collection(name).Update(ctx, s.filter, s.update, s.o)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, db.ErrClosed) {
@@ -119,39 +130,57 @@ func (rn *Runner) cmdUpdate(ctx context.Context, name string, cmd bson.Raw) (bso
 	return writeErrors(total.reply(), errs), nil
 }
 
-// parseDelete returns the filter of a statement of a delete command, and whether it deletes
-// all that match. MongoDB knows no other limits than 0 and 1 and has no default: which was
-// meant is too important to guess.
-func parseDelete(x bson.Raw) (filter bson.Raw, many bool, err error) {
+// A deleteSpec is one statement of a delete command; many says that it deletes all that
+// match.
+type deleteSpec struct {
+	filter bson.Raw
+	many   bool
+}
+
+// parseDelete reads {q, limit}. MongoDB knows no other limits than 0 and 1 and has no
+// default: which was meant is too important to guess.
+func parseDelete(x bson.Raw) (s deleteSpec, err error) {
 	if err := checkArgs("delete.deletes", value.Elements(x), deleteFields); err != nil {
-		return nil, false, err
+		return s, err
 	}
-	if filter = sub(x, "q"); filter == nil {
-		return nil, false, fault.Errorf(fault.FailedToParse, "a delete needs a document q")
+	if s.filter = sub(x, "q"); s.filter == nil {
+		return s, fault.Errorf(fault.FailedToParse, "a delete needs a document q")
 	}
 	limit := value.Get(x, "limit")
 	n := number(x, "limit")
 	if !limit.Exists() || n > 1 {
-		return nil, false, fault.Errorf(fault.FailedToParse, "a delete needs a limit: 1, or 0 to delete all that match")
+		return s, fault.Errorf(fault.FailedToParse, "a delete needs a limit: 1, or 0 to delete all that match")
 	}
-	return filter, n == 0, nil
+	s.many = n == 0
+	return s, nil
+}
+
+// parseDeletes is to a delete command what parseUpdates is to an update.
+func parseDeletes(cmd bson.Raw) ([]deleteSpec, error) {
+	ds, err := list(cmd, "deletes")
+	if err != nil {
+		return nil, err
+	}
+	out := make([]deleteSpec, len(ds))
+	for i, x := range ds {
+		if out[i], err = parseDelete(x); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // cmdDelete is {delete, deletes: [{q, limit}], ordered}, likewise. A statement that fails
 // half way counts what it has deleted.
 func (rn *Runner) cmdDelete(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	ds, err := list(cmd, "deletes")
+	ds, err := parseDeletes(cmd)
 	if err != nil {
 		return nil, err
 	}
 	var n int64
 	var errs []bson.D
-	for i, x := range ds {
-		filter, many, err := parseDelete(x)
-		if err != nil {
-			return nil, err
-		}
-		k, err := rn.db.Collection(name).Delete(ctx, filter, many)
+	for i, s := range ds {
+		k, err := rn.db.Collection(name).Delete(ctx, s.filter, s.many)
 		n += k
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, db.ErrClosed) {

@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"connectrpc.com/connect"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -94,8 +93,8 @@ func (s documentService) CreateCollection(ctx context.Context, r *connect.Reques
 	return connect.NewResponse(&weftv1.CreateCollectionResponse{}), nil
 }
 
-// ListCollections leaves out the system collections, where the database keeps definitions
-// and the like: a program that copies what is listed must not copy these.
+// ListCollections lists no system collections, which the database leaves out: a program
+// that copies what is listed must not copy them.
 func (s documentService) ListCollections(ctx context.Context, r *connect.Request[weftv1.ListCollectionsRequest]) (*connect.Response[weftv1.ListCollectionsResponse], error) {
 	d, err := s.n.Database(ctx, r.Msg.GetDatabase())
 	if err != nil {
@@ -107,9 +106,6 @@ func (s documentService) ListCollections(ctx context.Context, r *connect.Request
 	}
 	var out weftv1.ListCollectionsResponse
 	for _, info := range infos {
-		if strings.HasPrefix(info.Name, "system.") {
-			continue
-		}
 		c := &weftv1.Collection{Name: info.Name, Schema: info.Schema, Documents: info.Documents}
 		if c.Indexes, err = indexMessages(info.Indexes); err != nil {
 			return nil, err

@@ -107,8 +107,8 @@ func statusOf(k fault.Kind) connect.Code {
 
 // transportKind returns the kind of an error that Connect made: of a message that it could
 // not read, or a call that ended. ResourceExhausted is what it says of a message over
-// maxMessage. A unary call whose message cannot be read ends before the interceptors, so
-// only streams come here with that.
+// maxMessage. A unary call whose message cannot be read ends before the interceptors, and
+// comes here by [told].
 func transportKind(c connect.Code) fault.Kind {
 	switch c {
 	case connect.CodeInvalidArgument:
@@ -128,7 +128,7 @@ func transportKind(c connect.Code) fault.Kind {
 }
 
 // errorInterceptor gives every error its status and its word. The services return errors of
-// the node as they are; only this and the guard make statuses of them. Handler puts it
+// the node as they are; only this, the guard and told make statuses of them. Handler puts it
 // first, so it also sees what the interceptor after it makes of a panic.
 type errorInterceptor struct{ n *node.Node }
 

@@ -4,6 +4,7 @@
 //	Surface ── Handler ── guard        one question to node.Authorize a request
 //	             └─────── services     messages ⇄ values; what is done is done in node
 //	errors.go                          one table from kinds of errors to statuses
+//	unread.go                          the word of errors that Connect makes by itself
 //
 // The services and their messages are in node/api/weft/v1; who may call, and how
 // another way in is added: docs/design/node.md.
@@ -63,5 +64,5 @@ func Handler(n *node.Node) http.Handler {
 	mux.Handle(weftv1connect.NewDocumentServiceHandler(documentService{n}, options...))
 	mux.Handle(weftv1connect.NewBucketServiceHandler(bucketService{n}, options...))
 	mux.Handle(weftv1connect.NewInboxServiceHandler(inboxService{n}, options...))
-	return guard(n, mux)
+	return guard(n, told(mux))
 }

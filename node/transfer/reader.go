@@ -47,28 +47,13 @@ type Reader struct {
 	close func()
 }
 
-// NewReader returns a reader of r; the caller owes Close, which does not close r. What is
-// packed is known by its first bytes and not by its name, so that a stream can be packed
-// too. The memory of zstd is bounded, since a file can ask for any window.
+// NewReader returns a reader of r; the caller owes Close, which does not close r.
 func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
-	b := bufio.NewReaderSize(r, fingerprinted)
-	out := &Reader{o: o, close: func() {}}
-	magic, _ := b.Peek(4) // less are no magic
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(b)
-		if err != nil {
-			return nil, cut(err)
-		}
-		b = bufio.NewReaderSize(z, fingerprinted)
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
-		if err != nil {
-			return nil, cut(err)
-		}
-		out.close = z.Close
-		b = bufio.NewReaderSize(z, fingerprinted)
+	b, free, err := unpack(r)
+	if err != nil {
+		return nil, err
 	}
+	out := &Reader{o: o, close: free}
 	begin, err := b.Peek(fingerprinted)
 	if err != nil && !errors.Is(err, io.EOF) && len(begin) == 0 {
 		out.close()
@@ -80,6 +65,29 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 	}
 	out.in = splitter{r: b, line: 1}
 	return out, nil
+}
+
+// unpack returns what r holds, unpacked if it is packed, and what frees it. What is packed
+// is known by its first bytes and not by its name, so that a stream can be packed too. The
+// memory of zstd is bounded, since a file can ask for any window.
+func unpack(r io.Reader) (b *bufio.Reader, free func(), err error) {
+	b = bufio.NewReaderSize(r, fingerprinted)
+	magic, _ := b.Peek(4) // less are no magic
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(b)
+		if err != nil {
+			return nil, nil, cut(err)
+		}
+		return bufio.NewReaderSize(z, fingerprinted), func() {}, nil
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+		if err != nil {
+			return nil, nil, cut(err)
+		}
+		return bufio.NewReaderSize(z, fingerprinted), z.Close, nil
+	}
+	return b, func() {}, nil
 }
 
 // cut names an end that comes too early. Others, such as of the disk, are passed on as they

@@ -70,9 +70,9 @@ var collectionName = regexp.MustCompile(`^[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*$`)
 // OpenThreadDB opens an export:
 //
 //	a file   {"collections": [{name, schema, indexes, instances}…]}, or that array
-//	a folder NAME.json or NAME.jsonl (also .gz) with the instances of a collection,
+//	a folder NAME.json or NAME.jsonl with the instances of a collection,
 //	         NAME.schema.json with its schema, and collections.json with the
-//	         configurations of all, each where there is one
+//	         configurations of all, each where there is one; all also .gz
 //
 // The caller owes Close.
 func OpenThreadDB(path string, o ThreadDBOptions) (*ThreadDB, error) {
@@ -128,12 +128,20 @@ func readConfigs(path string) ([]threadColl, error) {
 	return out, nil
 }
 
-func readAll(path string) ([]byte, error) {
+// readAll returns the whole of a file, unpacked.
+func readAll(path string) (text []byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxThreadDB+1))
+	b, free, err := unpack(f)
+	if err == nil {
+		text, err = io.ReadAll(io.LimitReader(b, maxThreadDB+1))
+		free()
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, cut(err))
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
@@ -160,7 +168,15 @@ func (t *ThreadDB) readFolder(dir string) error {
 		t.colls = append(t.colls, threadColl{threadConfig: threadConfig{Name: name}})
 		return &t.colls[len(t.colls)-1]
 	}
-	if path := filepath.Join(dir, "collections.json"); slices.Contains(names, path) {
+	configs := false
+	for _, path := range names {
+		if base := filepath.Base(path); base != "collections.json" && base != "collections.json.gz" {
+			continue
+		}
+		if configs {
+			return fault.Of(ErrFormat, "the configurations are given twice: %s", path)
+		}
+		configs = true
 		if t.colls, err = readConfigs(path); err != nil {
 			return err
 		}
@@ -244,7 +260,8 @@ func (t *ThreadDB) begin(c *threadColl) (it Item, err error) {
 		if t.file, err = os.Open(c.path); err != nil {
 			return it, err
 		}
-		if t.open, err = NewReader(t.file, ReaderOptions{}); err != nil {
+		// NewIDs gives none here: an instance without an _id is a failure.
+		if t.open, err = NewReader(t.file, ReaderOptions{NewIDs: true}); err != nil {
 			return it, errors.Join(fmt.Errorf("%s: %w", c.path, err), t.file.Close())
 		}
 	}

@@ -2,9 +2,12 @@ package transfer_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -247,4 +250,86 @@ func FuzzReader(f *testing.F) {
 		}
 		t.Fatal("no end")
 	})
+}
+
+// folder returns a new folder with files, packed where the name ends in .gz.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if strings.HasSuffix(name, ".gz") {
+			var packed bytes.Buffer
+			z := gzip.NewWriter(&packed)
+			if _, err := io.WriteString(z, text); err != nil {
+				t.Fatal(err)
+			}
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
+			text = packed.String()
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// told reads an export of ThreadDB: its documents, definitions and failures, a line each.
+func told(t *testing.T, path string) string {
+	t.Helper()
+	in, err := transfer.OpenThreadDB(path, transfer.ThreadDBOptions{})
+	if err != nil {
+		return err.Error()
+	}
+	var out strings.Builder
+	for {
+		it, err := in.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			if err := in.Close(); err != nil {
+				t.Error(err)
+			}
+			return out.String()
+		case err != nil:
+			t.Fatal(err)
+		case it.Err != nil:
+			fmt.Fprintf(&out, "%s %d: %v\n", it.Collection, it.Line, it.Err)
+		case it.Definition != nil:
+			fmt.Fprintf(&out, "%s: %s\n", it.Collection, it.Definition)
+		default:
+			fmt.Fprintf(&out, "%s %d: %s\n", it.Collection, it.Line, it.Document)
+		}
+	}
+}
+
+// An instance without an _id is a failure, wherever the instances are.
+func TestThreadDBInstanceWithoutID(t *testing.T) {
+	const instances = `[{"_id": "x"}, {"n": 1}]`
+	for name, files := range map[string]map[string]string{
+		"in a file":   {"a.json": instances},
+		"in a config": {"collections.json": `[{"name": "a", "instances": ` + instances + `}]`},
+	} {
+		if got := told(t, folder(t, files)); !strings.Contains(got, `a 1: {"_id": "x"}`) || !strings.Contains(got, ": the _id of an instance must be a string") {
+			t.Errorf("%s: got %s", name, got)
+		}
+	}
+}
+
+// Configurations and schemas can be packed like instances; what is there twice is refused.
+func TestThreadDBPacked(t *testing.T) {
+	const configs = `{"collections": [{"name": "a", "indexes": [{"path": "n"}]}]}`
+	files := map[string]string{
+		"collections.json.gz": configs, "a.json.gz": `[{"_id": "x"}]`, "a.schema.json.gz": `{"type": "object"}`,
+	}
+	got := told(t, folder(t, files))
+	for _, want := range []string{`n_1`, `"x"`, `draft-07`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s in it", got, want)
+		}
+	}
+	files["collections.json"] = configs
+	if got := told(t, folder(t, files)); !strings.Contains(got, "twice") {
+		t.Errorf("got %s, want a refusal of two files of configurations", got)
+	}
 }
