@@ -1,0 +1,62 @@
+package rpc
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/node"
+)
+
+// An invite and a join are named by what begins one of their names and no other's.
+func TestNames(t *testing.T) {
+	device := keys.NewDevice().Public().Sign
+	a, b := keys.NewIdentity().Public(), keys.NewIdentity().Public()
+	invites := []node.InviteInfo{{Key: a}, {Key: a}, {Key: b}} // one key was published twice
+	joins := []node.WaitingJoin{
+		{Join: clock.Hash{1, 2, 3, 4}, Device: device},
+		{Join: clock.Hash{1, 2, 3, 5}, Device: keys.NewDevice().Public().Sign},
+	}
+	for _, c := range []struct {
+		text string
+		join int
+		kind fault.Kind
+	}{
+		{text: joins[0].Join.String()}, {text: "01020304"}, {text: "01020305", join: 1}, {text: peerText(device)},
+		{text: "010203", kind: fault.Ambiguous}, {text: "01020", kind: fault.Ambiguous}, {text: "", kind: fault.Ambiguous},
+		{text: "12D3Koo", kind: fault.Ambiguous}, {text: "01020306", kind: fault.NotFound},
+	} {
+		w, err := findJoin(joins, c.text, "atlas")
+		if c.kind == "" && (err != nil || w.Join != joins[c.join].Join) || c.kind != "" && !fault.Is(err, c.kind) {
+			t.Errorf("%q: got %v, %v", c.text, w.Join, err)
+		}
+	}
+	for text, kind := range map[string]fault.Kind{
+		a.DID(): "", strings.TrimPrefix(a.DID(), "did:key:"): "", a.DID()[:40]: "",
+		"did:key:z6M": fault.Ambiguous, "did:key:": fault.Ambiguous, device.DID(): fault.NotFound, "weft:none": fault.Malformed,
+	} {
+		i, err := findInvite(invites, text, "atlas")
+		if kind == "" && (err != nil || i.Key != a) || kind != "" && !fault.Is(err, kind) {
+			t.Errorf("%q: got %v, %v", text, i.Key, err)
+		}
+	}
+}
+
+func TestInviteState(t *testing.T) {
+	now := time.UnixMilli(1_000_000)
+	past, future := clock.At(now.Add(-time.Second)), clock.At(now.Add(time.Second))
+	for want, i := range map[string]node.InviteInfo{
+		"open":    {Uses: 2, Used: 1, Expires: future},
+		"used up": {Uses: 2, Used: 2, Closed: true},
+		"expired": {Expires: past},
+		"revoked": {Closed: true, Expires: future},
+		"closed":  {Closed: true, Expires: past},
+	} {
+		if got := inviteState(i, now); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
