@@ -25,9 +25,15 @@ func TestNames(t *testing.T) {
 		join int
 		kind fault.Kind
 	}{
-		{text: joins[0].Join.String()}, {text: "01020304"}, {text: "01020305", join: 1}, {text: peerText(device)},
-		{text: "010203", kind: fault.Ambiguous}, {text: "01020", kind: fault.Ambiguous}, {text: "", kind: fault.Ambiguous},
-		{text: "12D3Koo", kind: fault.Ambiguous}, {text: "01020306", kind: fault.NotFound},
+		{text: joins[0].Join.String()},
+		{text: "01020304"},
+		{text: "01020305", join: 1},
+		{text: peerText(device)},
+		{text: "010203", kind: fault.Ambiguous},
+		{text: "01020", kind: fault.Ambiguous},
+		{text: "", kind: fault.Ambiguous},
+		{text: "12D3Koo", kind: fault.Ambiguous},
+		{text: "01020306", kind: fault.NotFound},
 	} {
 		w, err := findJoin(joins, c.text, "atlas")
 		if c.kind == "" && (err != nil || w.Join != joins[c.join].Join) || c.kind != "" && !fault.Is(err, c.kind) {
