@@ -36,7 +36,7 @@ func TestAttackExpiredInviteAtTheOwner(t *testing.T) {
 	inv.Addrs = m.Addrs()
 	m.halt(t)
 	m.start(t) // without connections of before
-	tm = m.attach(m.open(t, tm.ID()))
+	m.attach(m.open(t, tm.ID()))
 	x.connect(t, m)
 	tx := x.joinBy(t, inv)
 	writeOne(t, x, tx, []byte("of a stranger"))

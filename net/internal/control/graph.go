@@ -104,7 +104,7 @@ func New(thread format.ThreadID, g *format.Genesis) *Graph {
 	}
 }
 
-// state returns the fold of the records.
+// State returns the fold of the records.
 func (g *Graph) State() *State {
 	if g.folded == nil {
 		g.folded = newState()
@@ -116,10 +116,10 @@ func (g *Graph) State() *State {
 	return g.folded
 }
 
-// has reports whether a record is in the graph.
+// Has reports whether a record is in the graph.
 func (g *Graph) Has(h clock.Hash) bool { _, ok := g.index[h]; return ok }
 
-// lacks returns a parent of c that is not in the graph, if there is one.
+// Lacks returns a parent of c that is not in the graph, if there is one.
 func (g *Graph) Lacks(c *Record) (clock.Hash, bool) {
 	for _, p := range c.Parents {
 		if !g.Has(p) {
@@ -129,10 +129,10 @@ func (g *Graph) Lacks(c *Record) (clock.Hash, bool) {
 	return clock.Hash{}, false
 }
 
-// knows reports whether the control log begins with a record that was accepted.
+// Knows reports whether the control log begins with a record that was accepted.
 func (g *Graph) Knows(log clock.LogID) bool { _, ok := g.ranks[log]; return ok }
 
-// check judges whether c may be part of the graph at all; its parents are. What it
+// Check judges whether c may be part of the graph at all; its parents are. What it
 // refuses no replica ever keeps. What it passes may still have no effect.
 func (g *Graph) Check(c *Record) error {
 	if c.checked {
@@ -223,7 +223,7 @@ func (g *Graph) ancestors(from []clock.Hash) (all []int) {
 	return all
 }
 
-// add takes c, which check has passed, into the graph. A record that decides nothing of
+// Add takes c, which check has passed, into the graph. A record that decides nothing of
 // others is applied on top; any other has the graph folded again when the state is asked
 // for next, so once for many.
 func (g *Graph) Add(c *Record) {
@@ -272,7 +272,7 @@ func (g *Graph) Add(c *Record) {
 	}
 }
 
-// addAll adds records that were part of the graph before, in whatever order they come:
+// AddAll adds records that were part of the graph before, in whatever order they come:
 // each as soon as its parents are there.
 func (g *Graph) AddAll(cs []*Record) error {
 	lacking := map[clock.Hash][]*Record{} // by a parent that is not there
@@ -345,7 +345,7 @@ func (h *byRank) Pop() any {
 	return i
 }
 
-// named returns the heads that a new record names: at most MaxControlHeads, sorted.
+// Named returns the heads that a new record names: at most MaxControlHeads, sorted.
 func (g *Graph) Named() []clock.Hash {
 	if g.lowest == nil {
 		hs := slices.SortedFunc(maps.Keys(g.heads), format.CompareHashes)
@@ -354,7 +354,7 @@ func (g *Graph) Named() []clock.Hash {
 	return slices.Clone(g.lowest)
 }
 
-// namedInJoin is named for a join, which names the record of its invite too: heads that
+// NamedInJoin is named for a join, which names the record of its invite too: heads that
 // somebody else made, however many, must not leave it out.
 func (g *Graph) NamedInJoin(invite clock.Hash) []clock.Hash {
 	hs := g.Named()

@@ -29,7 +29,7 @@ type InviteInfo struct {
 	Creator keys.PublicKey // device
 }
 
-// open reports why the invite lets nobody in at time now, or nil.
+// Open reports why the invite lets nobody in at time now, or nil.
 func (i *InviteInfo) Open(now clock.Time) error {
 	switch {
 	case i.Closed && (i.Uses == 0 || i.Used < i.Uses) && (i.Expires == 0 || now < i.Expires):
@@ -51,7 +51,7 @@ type Refusal struct {
 	Reason string
 }
 
-// openInvite returns the invite with a key that lets somebody in at time now. There is
+// OpenInvite returns the invite with a key that lets somebody in at time now. There is
 // more than one only if an owner published one twice.
 func (g *Graph) OpenInvite(key keys.PublicKey, now clock.Time) (*Record, error) {
 	err := error(ErrNoInvite)
@@ -67,7 +67,7 @@ func (g *Graph) OpenInvite(key keys.PublicKey, now clock.Time) (*Record, error) 
 	return nil, err
 }
 
-// joins returns the joins by an invite that stand.
+// Joins returns the joins by an invite that stand.
 func (g *Graph) Joins(invite clock.Hash) (hs []clock.Hash) {
 	s := g.State()
 	for _, c := range g.records {

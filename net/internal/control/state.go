@@ -137,7 +137,7 @@ func (s *State) grants(invite *Record) bool {
 	return m != nil && m.Role == format.RoleOwner
 }
 
-// admits reports whether a join stands: its invite is not closed, or it is listed.
+// Admits reports whether a join stands: its invite is not closed, or it is listed.
 func (s *State) Admits(join *Record) bool {
 	if r, closed := s.closed[join.Payload.Invite]; !closed || r >= join.rank {
 		return true

@@ -12,10 +12,14 @@ import (
 
 // What the fold of the control records says.
 type (
-	Member      = control.Member
-	InviteInfo  = control.InviteInfo
+	// A Member is a device that may take part in a thread.
+	Member = control.Member
+	// An InviteInfo is what members know of an invite.
+	InviteInfo = control.InviteInfo
+	// A WaitingJoin is a join that waits until an owner admits it.
 	WaitingJoin = control.WaitingJoin
-	Refusal     = control.Refusal
+	// A Refusal is a record that is kept and has no effect.
+	Refusal = control.Refusal
 )
 
 // Members returns the members by device, oldest first.
