@@ -46,13 +46,15 @@ func (s *share) caughtUp() bool {
 		l.mu.Lock()
 		up := l.pulling && l.caughtUp
 		l.mu.Unlock()
-		switch r := s.host.peers[p]; {
+		r := s.host.peers[p]
+		up = up && r != nil && r.conn != nil
+		switch {
 		case s.usesRelay(p):
 			usesRelays = true
 			if up {
 				relays++
 			}
-		case up && r != nil && s.members[r.device]:
+		case up && s.members[r.device]:
 			members++
 		}
 	}

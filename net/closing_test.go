@@ -78,7 +78,8 @@ func TestExpiredInvitesAreClosed(t *testing.T) {
 	m.attach(m.open(t, to.ID()))
 	m.connect(t, o)
 	identical(t, to, id)
-	if o.closeDue(); !closed() || len(to.Members()) != 2 {
+	until(t, to, "the owner has all that the member has", func() bool { o.closeDue(); return closed() })
+	if len(to.Members()) != 2 {
 		t.Fatalf("invites %+v, members %v", to.Invites(), to.Members())
 	}
 }

@@ -196,6 +196,23 @@ func identical(t testing.TB, th *Thread, peers ...peer.ID) {
 	}
 }
 
+// until waits until something holds, by what a host notices of one thread.
+func until(t testing.TB, th *Thread, what string, holds func() bool) {
+	t.Helper()
+	ctx := within(t)
+	for {
+		changed := th.StatusChanged()
+		if holds() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("not so: %s: %+v", what, th.Status())
+		}
+	}
+}
+
 // refusedBy waits until a peer refuses the thread.
 func waitRefused(t testing.TB, th *Thread, p peer.ID, code keys.Code) PeerStatus {
 	t.Helper()

@@ -292,6 +292,7 @@ func TestOnlyMembersAreRemembered(t *testing.T) {
 	member.connect(t, a)
 	member.join(t, th)
 	identical(t, th, member.ID())
+	until(t, th, "the member is remembered", func() bool { return countRemembered(t, a) == 1 })
 	id, err := peerOf(keys.NewDevice().Public().Sign)
 	if err != nil {
 		t.Fatal(err)
