@@ -5,15 +5,16 @@ import "time"
 // closeEvery is how often a host looks for invites whose end is long past.
 const closeEvery = 10 * time.Minute
 
-// closeExpired closes the invites of this host's threads that expired long ago, as far
-// as it is caught up: a device that has not heard of those who came in time does not
-// leave them out.
-func (h *Host) closeExpired() {
+// closeEnded closes the invites of this host's threads that are used up or expired long
+// ago, as far as it is caught up: a device that has not heard of those who came in time
+// does not leave them out.
+func (h *Host) closeEnded() {
 	t := time.NewTicker(closeEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
+		case <-h.ending:
 		case <-h.ctx.Done():
 			return
 		}
@@ -21,7 +22,7 @@ func (h *Host) closeExpired() {
 	}
 }
 
-// closeDue is one look of closeExpired.
+// closeDue is one look of closeEnded.
 func (h *Host) closeDue() {
 	h.mu.Lock()
 	var due []*share
@@ -32,14 +33,14 @@ func (h *Host) closeDue() {
 	}
 	h.mu.Unlock()
 	for _, s := range due {
-		if err := s.thread.CloseExpired(); err != nil && s.ctx.Err() == nil {
-			h.log.Warn("an expired invite is not closed", "thread", s.thread.ID(), "error", err)
+		if err := s.thread.CloseEnded(); err != nil && s.ctx.Err() == nil {
+			h.log.Warn("an invite that has ended is not closed", "thread", s.thread.ID(), "error", err)
 		}
 	}
 }
 
 // caughtUp reports whether this host has all that a relay in use has, or two other
-// members, or all others where no relay is in use. The caller holds h.mu.
+// members, or all others where no relay is in use, and at least one. The caller holds h.mu.
 func (s *share) caughtUp() bool {
 	relays, members, usesRelays := 0, 0, false
 	for p, l := range s.links {
@@ -59,5 +60,5 @@ func (s *share) caughtUp() bool {
 		}
 	}
 	others := len(s.members) - 1
-	return relays > 0 || members >= 2 || !usesRelays && members >= others
+	return relays > 0 || members >= 2 || !usesRelays && members > 0 && members >= others
 }

@@ -96,9 +96,10 @@ type Host struct {
 	memory    memory.Memory
 	lanes     map[byte]func(peer.ID, stream) // what answers the streams of sessions
 
-	judge  sync.Mutex // one judgement of a relay at a time
-	banned bell.Bell  // a peer was disconnected for its faults
-	grants bell.Bell  // what a relay permits may end at another time
+	judge  sync.Mutex    // one judgement of a relay at a time
+	ending chan struct{} // invites may have ended
+	banned bell.Bell     // a peer was disconnected for its faults
+	grants bell.Bell     // what a relay permits may end at another time
 
 	mu     sync.Mutex // guards the fields below, and what says so of links
 	closed bool
@@ -127,7 +128,7 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 		return nil, fmt.Errorf("device key: %w", err)
 	}
 	h := &Host{
-		opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign,
+		ending: make(chan struct{}, 1), opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign,
 		shares: map[ThreadID]*share{}, peers: map[peer.ID]*remote{}, members: map[keys.PublicKey]int{},
 		limits: opt.Limits.withDefaults(), tipsPerFrame: wire.TipsPerFrame, memory: memory.Of(opt.Store),
 	}
@@ -174,7 +175,7 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 		return fmt.Errorf("follow identities: %w", err)
 	}
 	h.run(func() { h.watchIdentities(identities) })
-	h.run(h.closeExpired)
+	h.run(h.closeEnded)
 	h.mu.Lock()
 	for _, s := range h.shares {
 		h.begin(s)

@@ -59,6 +59,9 @@ func pauseUpTo(ctx context.Context, n int, longest time.Duration, kick <-chan st
 	}
 }
 
+// errAskAgain ends a subscription for another one: what was refused is not any more.
+var errAskAgain = errors.New("what was refused is asked for again")
+
 // follow keeps a subscription to the peer until ctx ends.
 func (l *link) follow(ctx context.Context) {
 	for n := 0; ; n++ {
@@ -67,6 +70,10 @@ func (l *link) follow(ctx context.Context) {
 		l.set(func() { l.pulling, l.caughtUp = false, false })
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errAskAgain) {
+			n = -1
+			continue
 		}
 		switch {
 		case errors.Is(err, wire.ErrFrame):
@@ -120,7 +127,7 @@ func (l *link) subscribe(ctx context.Context) error {
 				return err
 			}
 		case <-revived:
-			return nil
+			return errAskAgain
 		}
 	}
 }
@@ -212,6 +219,7 @@ func (l *link) take(ctx context.Context, m incoming) error {
 				l.said = *m.said
 			}
 		})
+		poke(l.share.host.ending)
 	default:
 		l.learn(m.tips...)
 		l.set(func() { l.pull, l.pulling = refusal{}, true })

@@ -322,7 +322,12 @@ func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs 
 		return nil, err
 	}
 	for _, r := range runs {
-		if _, err = t.Ingest(ctx, r); err != nil {
+		// What is refused of others, as the peer may be anybody, comes again from members.
+		var rejection *Rejection
+		if _, err = t.IngestFromStranger(ctx, r); errors.As(err, &rejection) && !rejection.Hostile() {
+			err = nil
+		}
+		if err != nil {
 			break
 		}
 	}

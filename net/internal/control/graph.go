@@ -157,7 +157,7 @@ func (g *Graph) fits(c *Record) error {
 		if !g.Knows(c.ID.Log) {
 			return fault.Of(ErrNotMember, "the log does not begin with open or join")
 		}
-		c.rank = g.ranks[c.ID.Log]
+		c.rank = g.rankBefore(c)
 		if c.Payload.Op == format.OpOpen || c.Payload.Op == format.OpJoin {
 			return fault.Of(format.ErrMalformed, "%s is not the first of its log", c.Payload.Op)
 		}
@@ -187,6 +187,17 @@ func (g *Graph) fits(c *Record) error {
 		return nil
 	}
 	return fault.Of(ErrNotMember, "the log begins with %s", c.Payload.Op)
+}
+
+// rankBefore returns the rank of the record that c follows in its log: a log with two
+// first records has two ranks, whichever came first.
+func (g *Graph) rankBefore(c *Record) int {
+	for _, p := range c.Parents {
+		if r := g.records[g.index[p]]; r.ID.Log == c.ID.Log && r.ID.Seq == c.ID.Seq-1 {
+			return r.rank
+		}
+	}
+	return g.ranks[c.ID.Log]
 }
 
 // checkJoin verifies that whoever holds the invite's secret let this device in.
@@ -231,6 +242,8 @@ func (g *Graph) Add(c *Record) {
 		return
 	}
 	c.read(g.thread, g.genesis)
+	decides := g.decides(c)
+	_, again := g.ranks[c.ID.Log]
 	seen := 0
 	for _, p := range c.Parents {
 		if g.heads[p] {
@@ -246,7 +259,7 @@ func (g *Graph) Add(c *Record) {
 		g.cuts++
 	}
 	g.records = append(g.records, c)
-	if c.ID.Seq == 1 {
+	if c.ID.Seq == 1 && !again {
 		g.ranks[c.ID.Log] = c.rank
 	}
 	for _, p := range c.Parents {
@@ -254,22 +267,35 @@ func (g *Graph) Add(c *Record) {
 	}
 	g.heads[c.ID.Hash] = true
 	g.lowest = nil
-	decides := c.Payload.Op == format.OpClose || c.Payload.Op == format.OpAdmit
-	if decides && len(c.Payload.Joins) > 0 {
-		g.revives = g.revives || g.folded == nil || slices.ContainsFunc(g.folded.Waiting, func(w WaitingJoin) bool {
-			_, listed := slices.BinarySearchFunc(c.Payload.Joins, w.Join, format.CompareHashes)
-			return listed
-		})
-	}
 	ordered := c.Payload.Op == format.OpOpen || c.Payload.Op == format.OpCheckpoint // their lists are
-	if g.folded == nil || decides || ordered && !last {
+	s := g.folded
+	switch {
+	case s == nil:
+	case decides || ordered && !last || c.ID.Seq == 1 && again:
 		g.folded = nil
-		return
+	default:
+		twofold := len(s.twofold)
+		if s.apply(c); len(s.twofold) != twofold || c.data != nil && s.twofold[c.log] {
+			g.folded = nil // which of the announcements is listed as refused depends on their order
+		}
 	}
-	twofold := len(g.folded.twofold)
-	if g.folded.apply(c); len(g.folded.twofold) != twofold {
-		g.folded = nil // which of the announcements is listed as refused depends on their order
+}
+
+// decides reports whether a record is an owner's close or admit, after which others may
+// stand that did not, or the other way round. It notes whether some had waited.
+func (g *Graph) decides(c *Record) bool {
+	if c.Payload.Op != format.OpClose && c.Payload.Op != format.OpAdmit {
+		return false
 	}
+	s := g.State()
+	if m := s.Standing[c.ID.Log]; m == nil || m.Role != format.RoleOwner {
+		return false
+	}
+	g.revives = g.revives || slices.ContainsFunc(s.Waiting, func(w WaitingJoin) bool {
+		_, listed := slices.BinarySearchFunc(c.Payload.Joins, w.Join, format.CompareHashes)
+		return listed && c.rank < w.rank
+	})
+	return true
 }
 
 // AddAll adds records that were part of the graph before, in whatever order they come:
@@ -349,6 +375,8 @@ func (h *byRank) Pop() any {
 func (g *Graph) Named() []clock.Hash {
 	if g.lowest == nil {
 		hs := slices.SortedFunc(maps.Keys(g.heads), format.CompareHashes)
+		s := g.State()
+		hs = slices.DeleteFunc(hs, func(h clock.Hash) bool { return s.Standing[g.records[g.index[h]].ID.Log] == nil })
 		g.lowest = hs[:min(len(hs), format.MaxControlHeads)]
 	}
 	return slices.Clone(g.lowest)
@@ -398,3 +426,15 @@ func (g *Graph) Announcement(log clock.LogID) (*Record, bool) {
 	}
 	return nil, false
 }
+
+// AtTheDoor describes a join that [Graph.Check] has passed and that is not part of the
+// graph.
+func (g *Graph) AtTheDoor(c *Record) (WaitingJoin, bool) {
+	if c.read(g.thread, g.genesis); c.cert == nil || c.invite == nil {
+		return WaitingJoin{}, false
+	}
+	return c.waits(), true
+}
+
+// IsHead reports whether no record of the graph names a record that is part of it.
+func (g *Graph) IsHead(h clock.Hash) bool { return g.heads[h] }

@@ -78,16 +78,10 @@ func (g *Graph) Joins(invite clock.Hash) (hs []clock.Hash) {
 	return hs
 }
 
-// An Ending is an invite that is due to be closed, and the joins that stand by it: those
-// that came first, as many as the invite has uses.
-type Ending struct {
-	Invite clock.Hash
-	Joins  []clock.Hash
-}
-
-// Endings returns the invites that are due and that a control log may close: it is an
-// owner's, who is not junior to who made the invite, and nobody like that has closed it.
-func (g *Graph) Endings(own clock.LogID, due func(*InviteInfo) bool) (ends []Ending) {
+// Endings returns the invites that are due and that a control log may close for good: it
+// is an owner's, who is not junior to who made the invite, and nobody like that has closed
+// it.
+func (g *Graph) Endings(own clock.LogID, due func(*InviteInfo) bool) (ends []clock.Hash) {
 	s, rank := g.State(), g.ranks[own]
 	if m := s.Standing[own]; m == nil || m.Role != format.RoleOwner {
 		return nil
@@ -96,16 +90,26 @@ func (g *Graph) Endings(own clock.LogID, due func(*InviteInfo) bool) (ends []End
 		for _, c := range made {
 			i := s.Invites[c.ID.Hash]
 			by, closed := s.closed[c.ID.Hash]
-			if i == nil || closed && by <= c.rank || rank > c.rank || !due(i) {
-				continue
+			if i != nil && rank <= c.rank && (!closed || by > c.rank) && due(i) {
+				ends = append(ends, c.ID.Hash)
 			}
-			joins := g.Joins(c.ID.Hash)
-			if i.Uses != 0 {
-				joins = joins[:min(uint64(len(joins)), i.Uses)]
-			}
-			ends = append(ends, Ending{c.ID.Hash, joins})
 		}
 	}
-	slices.SortFunc(ends, func(a, b Ending) int { return format.CompareHashes(a.Invite, b.Invite) })
+	slices.SortFunc(ends, format.CompareHashes)
 	return ends
 }
+
+// Revocable returns the invites with a key that a close by a control log would change
+// something of: [Graph.Endings], and of its seniors those that nobody has closed.
+func (g *Graph) Revocable(own clock.LogID, key keys.PublicKey) (ends []clock.Hash) {
+	ends = g.Endings(own, func(i *InviteInfo) bool { return i.Key == key })
+	for _, c := range g.invites[key] {
+		if i := g.State().Invites[c.ID.Hash]; i != nil && !i.Closed && g.ranks[own] > c.rank {
+			ends = append(ends, c.ID.Hash)
+		}
+	}
+	return ends
+}
+
+// MayAdmit reports whether an admit by a control log lets a join in that waits.
+func (g *Graph) MayAdmit(own clock.LogID, w WaitingJoin) bool { return g.ranks[own] < w.rank }

@@ -34,8 +34,10 @@ type State struct {
 	Logs    map[clock.LogID]Announced
 	Void    map[clock.LogID]bool // data logs that nobody with the right to it announced
 	twofold map[clock.LogID]bool // data logs that a device announced under two identities
+	firsts  map[clock.LogID]int  // records that begin a control log: one, or the log is nobody's
 	Refused []Refusal
 	Waiting []WaitingJoin
+	Idle    int // joins without effect, those that wait among them
 
 	Standing map[clock.LogID]*Member    // by control log, of those that count
 	Members  map[keys.PublicKey]*Member // by device: the one that may do most of its logs
@@ -54,11 +56,13 @@ type WaitingJoin struct {
 	Name     string         // of the device, from its certificate
 	Invite   keys.PublicKey // its public key
 	Time     clock.Time     // by the clock of the device
+
+	rank int
 }
 
 func newState() *State {
 	return &State{
-		Logs: map[clock.LogID]Announced{}, Void: map[clock.LogID]bool{}, twofold: map[clock.LogID]bool{},
+		Logs: map[clock.LogID]Announced{}, Void: map[clock.LogID]bool{}, twofold: map[clock.LogID]bool{}, firsts: map[clock.LogID]int{},
 		Standing: map[clock.LogID]*Member{}, Members: map[keys.PublicKey]*Member{},
 		Invites: map[clock.Hash]*InviteInfo{}, closed: map[clock.Hash]int{}, listed: map[clock.Hash]int{},
 	}
@@ -68,6 +72,9 @@ func newState() *State {
 func (s *State) rank(records []*Record) {
 	var decide []*Record // what begins a log, closes and admits
 	for _, c := range records {
+		if c.ID.Seq == 1 {
+			s.firsts[c.ID.Log]++
+		}
 		if c.ID.Seq == 1 || c.Payload.Op == format.OpClose || c.Payload.Op == format.OpAdmit {
 			decide = append(decide, c)
 		}
@@ -105,6 +112,9 @@ func (s *State) note(c *Record) {
 
 // stand gives the log that c begins its standing, if c has effect.
 func (s *State) stand(c *Record) {
+	if s.firsts[c.ID.Log] > 1 {
+		return // whose log it is would depend on which of its first records came first
+	}
 	m := &Member{Since: c.Time}
 	switch c.Payload.Op {
 	case format.OpOpen:
@@ -146,6 +156,9 @@ func (s *State) Admits(join *Record) bool {
 	return listed && r < join.rank
 }
 
+// Stands reports whether a join that is not part of the graph would stand if it were.
+func (s *State) Stands(join *Record) bool { return s.grants(join.invite) && s.Admits(join) }
+
 // apply folds one record; one that is refused at its place changes nothing but
 // the list of refusals.
 func (s *State) apply(c *Record) {
@@ -156,6 +169,7 @@ func (s *State) apply(c *Record) {
 		kind := fault.NotMember
 		if c.Payload.Op == format.OpJoin {
 			kind = fault.Void
+			s.Idle++
 		}
 		s.Refused = append(s.Refused, Refusal{ID: c.ID, Kind: kind, Reason: c.Payload.Op.String() + ": " + err.Error()})
 		if c.data != nil {
@@ -210,23 +224,27 @@ func (s *State) try(c *Record) error {
 func (s *State) join(c *Record, m *Member) error {
 	switch {
 	case m != nil:
-		if err := s.announce(c, m); err != nil {
-			return err
-		}
 		if inv := s.Invites[c.Payload.Invite]; inv != nil {
 			inv.Used++
 		}
-		return nil
+		return s.announce(c, m)
+	case s.firsts[c.ID.Log] > 1:
+		return fault.Of(ErrNotMember, "the control log has two first records")
 	case c.cert == nil || c.invite == nil:
 		return fault.Of(format.ErrMalformed, "the certificate cannot be read")
 	case !s.grants(c.invite):
 		return fault.Of(ErrInvite, "the invite is by a device that may not invite")
 	}
-	s.Waiting = append(s.Waiting, WaitingJoin{
-		Join: c.ID.Hash, Device: c.Device, Identity: c.cert.Identity, Name: c.cert.Name,
-		Invite: c.invite.Payload.Key, Time: c.Time,
-	})
+	s.Waiting = append(s.Waiting, c.waits())
 	return fault.Of(ErrInvite, "the invite is closed: the device waits until an owner admits it")
+}
+
+// waits says of a join what an owner wants to know who may admit it.
+func (c *Record) waits() WaitingJoin {
+	return WaitingJoin{
+		Join: c.ID.Hash, Device: c.Device, Identity: c.cert.Identity, Name: c.cert.Name,
+		Invite: c.invite.Payload.Key, Time: c.Time, rank: c.rank,
+	}
 }
 
 // announce lets a device write a data log. A log that was void is not any more: a

@@ -125,6 +125,9 @@ func TestLateJoinIsAdmitted(t *testing.T) {
 	a.write(t, ta, "of a")
 	b.write(t, tb, "of b")
 	mustPull(t, to, ta)
+	if err := to.CloseEnded(); err != nil {
+		t.Fatal(err)
+	}
 	if i := to.Invites(); len(i) != 1 || !i[0].Closed || i[0].Used != 1 {
 		t.Fatalf("invites %+v, want it closed", i)
 	}
@@ -183,7 +186,7 @@ func TestExpiredInvitesAreClosed(t *testing.T) {
 		closed bool
 	}{{2 * time.Hour, false}, {24 * time.Hour, false}, {25*time.Hour + time.Minute, true}} {
 		late = step.late
-		if err := to.CloseExpired(); err != nil {
+		if err := to.CloseEnded(); err != nil {
 			t.Fatal(err)
 		}
 		if i := to.Invites()[0]; i.Closed != step.closed || i.Used != 1 {

@@ -23,7 +23,11 @@ func TestSurplusJoinIsVoid(t *testing.T) {
 	for _, th := range []*Thread{to, ta, tb} {
 		th.Attach(&Attachment{Voided: func(c Cut) { void = append(void, slices.Collect(maps.Keys(c.Void))) }})
 	}
-	for _, pair := range [][2]*Thread{{to, ta}, {to, tb}, {ta, tb}, {tb, ta}, {ta, to}, {tb, to}} {
+	mustPull(t, to, ta)
+	if err := to.CloseEnded(); err != nil { // knowing of one of them
+		t.Fatal(err)
+	}
+	for _, pair := range [][2]*Thread{{to, tb}, {ta, tb}, {tb, ta}, {ta, to}, {tb, to}} {
 		err := pull(t.Context(), pair[0], pair[1], 1<<20)
 		var r *Rejection
 		if err != nil && (!errors.As(err, &r) || r.Hostile()) {

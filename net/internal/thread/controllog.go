@@ -174,7 +174,7 @@ func (t *Thread) appendControl(ctx context.Context, p *format.Control) (clock.Re
 	if err := ctx.Err(); err != nil {
 		return clock.RecordID{}, err
 	}
-	id, err := t.commitControl(p)
+	id, err := t.commitControl(func() *format.Control { return p })
 	if err != nil {
 		return clock.RecordID{}, err
 	}
@@ -186,8 +186,8 @@ func (t *Thread) appendControl(ctx context.Context, p *format.Control) (clock.Re
 }
 
 // commitControl is appendControl without the sync: the record is in the fold, and not
-// yet sent.
-func (t *Thread) commitControl(p *format.Control) (clock.RecordID, error) {
+// yet sent. What it says is asked for with the locks held, so that nothing comes between.
+func (t *Thread) commitControl(say func() *format.Control) (clock.RecordID, error) {
 	t.write.Lock()
 	defer t.write.Unlock()
 	t.mu.Lock()
@@ -197,7 +197,7 @@ func (t *Thread) commitControl(p *format.Control) (clock.RecordID, error) {
 	}
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	w, err := t.writeControl(tx, p, 0)
+	w, err := t.writeControl(tx, say(), 0)
 	if err != nil {
 		return clock.RecordID{}, err
 	}

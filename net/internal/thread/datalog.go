@@ -189,13 +189,17 @@ func (t *Thread) ownUsable() bool {
 func (t *Thread) controlHeads(at clock.Time, log clock.LogID) []clock.Hash {
 	time := func(h clock.Hash) clock.Time { return t.graph.Time(h) }
 	heads := slices.DeleteFunc(t.graph.Named(), func(h clock.Hash) bool { return time(h) >= at })
-	if len(heads) > 0 {
+	c, ok := t.graph.Announcement(log)
+	switch {
+	case !ok || c.Time >= at || slices.Contains(heads, c.ID.Hash):
 		return heads
-	}
-	if c, ok := t.graph.Announcement(log); ok && c.Time < at {
+	case len(heads) == 0:
 		return []clock.Hash{c.ID.Hash}
+	case t.graph.IsHead(c.ID.Hash): // of more heads than a record names it is the one that counts
+		heads = append(heads[:min(len(heads), format.MaxControlHeads-1)], c.ID.Hash)
+		slices.SortFunc(heads, format.CompareHashes)
 	}
-	return nil
+	return heads
 }
 
 // newHeads returns the flushed heads of other data logs that records of the own

@@ -6,7 +6,6 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -15,7 +14,7 @@ import (
 //
 //	the door    a join that a stranger brings is taken in while its invite is open, or
 //	            once a record of a member names it; else it is parked
-//	the close   ends an invite for everybody, and lists who came in: by the device
+//	the close   ends an invite for everybody, and lists all who came in: by the device
 //	            that made the invite when it is used up, and a day after it expired
 //
 // What members and relays bring passes: a door is passed once.
@@ -48,6 +47,23 @@ func (t *Thread) door(v *verifiedRun) error {
 	return nil
 }
 
+// atTheDoor returns the joins that strangers brought and that were not let in; mu is held.
+func (t *Thread) atTheDoor() (all []WaitingJoin) {
+	for _, v := range t.parked.runs {
+		c := v.records[0].control
+		if c == nil || c.Payload.Op != format.OpJoin {
+			continue
+		}
+		if _, lacks := t.graph.Lacks(c); lacks || t.graph.Check(c) != nil || t.door(v) == nil {
+			continue
+		}
+		if w, ok := t.graph.AtTheDoor(c); ok {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
 // maxWanted bounds the control records that members name and that are not held.
 const maxWanted = 4096
 
@@ -57,6 +73,10 @@ func (t *Thread) want(h clock.Hash) {
 	if !t.wanted[h] && len(t.wanted) < maxWanted {
 		t.wanted[h] = true
 		t.wantedMore = true
+		if t.idled {
+			t.idled = false
+			t.revived.Ring() // it may be what was refused
+		}
 	}
 }
 
@@ -64,38 +84,25 @@ func (t *Thread) want(h clock.Hash) {
 // who came in time are heard of.
 const expiredFor = 24 * time.Hour
 
-// closeUsedUp closes the invites that this device made and that are used up. It lists the
-// joins that came first.
-func (t *Thread) closeUsedUp() error {
-	return t.closeEach(func(i *InviteInfo) bool {
-		return i.Creator == t.env.self() && i.Uses != 0 && i.Used >= i.Uses
-	})
-}
-
-// CloseExpired closes the invites that expired a day ago, of this device's making, or
-// two days ago, of another's to whom it is not junior. It is called by a device that is
-// caught up: one that is not would leave out who came in time.
-func (t *Thread) CloseExpired() error {
+// CloseEnded closes the invites of this device's making that are used up, or expired a day
+// ago, and another's, to whom it is not junior, that expired two days ago. It is called by
+// a device that is caught up: one that is not would leave out who came in time.
+func (t *Thread) CloseEnded() error {
 	now := t.env.clock.Real()
-	return t.closeEach(func(i *InviteInfo) bool {
-		after := expiredFor
-		if i.Creator != t.env.self() {
-			after += expiredFor
-		}
-		return i.Expires != 0 && now >= i.Expires+clock.Time(after.Milliseconds())<<16
-	})
-}
-
-// closeEach closes the invites that are due, if this device may.
-func (t *Thread) closeEach(due func(*InviteInfo) bool) error {
 	t.mu.Lock()
-	var ends []control.Ending
+	var ends []clock.Hash
 	if t.ownControl != nil && t.keys.CanRead() && !t.closed {
-		ends = t.graph.Endings(t.ownControl.id, due)
+		ends = t.graph.Endings(t.ownControl.id, func(i *InviteInfo) bool {
+			own, after := i.Creator == t.env.self(), expiredFor
+			if !own {
+				after += expiredFor
+			}
+			return own && i.Uses != 0 && i.Used >= i.Uses || i.Expires != 0 && now >= i.Expires+clock.Time(after.Milliseconds())<<16
+		})
 	}
 	t.mu.Unlock()
-	for _, e := range ends {
-		if err := t.closeInvite(e.Invite, e.Joins); err != nil {
+	for _, invite := range ends {
+		if err := t.closeInvite(invite); err != nil {
 			return err
 		}
 	}

@@ -80,19 +80,17 @@ func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 		return err
 	}
 	t.mu.Lock()
-	made := t.graph.InvitesOf(key)
-	open := map[clock.Hash][]clock.Hash{} // the joins that stand
-	for _, c := range made {
-		if i := t.graph.State().Invites[c.ID.Hash]; i != nil && !i.Closed {
-			open[c.ID.Hash] = t.graph.Joins(c.ID.Hash)
-		}
+	known := len(t.graph.InvitesOf(key)) > 0
+	var ends []clock.Hash
+	if t.ownControl != nil {
+		ends = t.graph.Revocable(t.ownControl.id, key)
 	}
 	t.mu.Unlock()
-	if len(made) == 0 {
+	if !known {
 		return ErrNoInvite
 	}
-	for invite, joins := range open {
-		if err := t.closeInvite(invite, joins); err != nil {
+	for _, invite := range ends {
+		if err := t.closeInvite(invite); err != nil {
 			return err
 		}
 	}
@@ -103,18 +101,26 @@ func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 	return nil
 }
 
-// closeInvite commits the close of an invite, which lists the joins. What is too much for
-// one record goes into admits before it.
-func (t *Thread) closeInvite(invite clock.Hash, joins []clock.Hash) error {
-	slices.SortFunc(joins, format.CompareHashes)
-	for len(joins) > format.MaxJoins {
-		if _, err := t.commitControl(&format.Control{Op: format.OpAdmit, Joins: joins[:format.MaxJoins]}); err != nil {
+// closeInvite commits the close of an invite, which lists the joins that stand when it is
+// written. What is too much for one record goes into admits before it.
+func (t *Thread) closeInvite(invite clock.Hash) error {
+	for listed, done := 0, false; !done; {
+		_, err := t.commitControl(func() *format.Control {
+			joins := t.graph.Joins(invite)
+			slices.SortFunc(joins, format.CompareHashes)
+			joins = joins[min(listed, len(joins)):]
+			if len(joins) > format.MaxJoins {
+				listed += format.MaxJoins
+				return &format.Control{Op: format.OpAdmit, Joins: joins[:format.MaxJoins]}
+			}
+			done = true
+			return &format.Control{Op: format.OpClose, Invite: invite, Joins: joins}
+		})
+		if err != nil {
 			return err
 		}
-		joins = joins[format.MaxJoins:]
 	}
-	_, err := t.commitControl(&format.Control{Op: format.OpClose, Invite: invite, Joins: joins})
-	return err
+	return nil
 }
 
 // Admit lets devices in that wait, by their join's record. Only an owner can. It is
@@ -123,12 +129,14 @@ func (t *Thread) Admit(ctx context.Context, joins ...clock.Hash) error {
 	if err := t.mayGrant(); err != nil {
 		return err
 	}
-	t.mu.Lock()
-	waiting := t.graph.State().Waiting
-	t.mu.Unlock()
+	waiting := t.WaitingJoins()
 	for _, j := range joins {
-		if !slices.ContainsFunc(waiting, func(w WaitingJoin) bool { return w.Join == j }) {
+		i := slices.IndexFunc(waiting, func(w WaitingJoin) bool { return w.Join == j })
+		if i < 0 {
 			return fault.Of(ErrNotFound, "no join %x waits", j[:4])
+		}
+		if !t.mayAdmit(waiting[i]) {
+			return fault.Of(ErrNotMember, "an owner is needed who is senior to the device: who made its invite, say")
 		}
 	}
 	joins = slices.Clone(joins)
@@ -138,15 +146,21 @@ func (t *Thread) Admit(ctx context.Context, joins ...clock.Hash) error {
 			return err
 		}
 	}
-	return nil
+	return t.recheck() // what stood at the door
+}
+
+func (t *Thread) mayAdmit(w WaitingJoin) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ownControl != nil && t.graph.MayAdmit(t.ownControl.id, w)
 }
 
 // WaitingJoins returns the joins that wait until an owner admits them, in the order of
-// their clocks.
+// their clocks: those that no close lists, and those that this device did not let in.
 func (t *Thread) WaitingJoins() []WaitingJoin {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	all := slices.Clone(t.graph.State().Waiting)
+	all := append(slices.Clone(t.graph.State().Waiting), t.atTheDoor()...)
 	slices.SortFunc(all, func(a, b WaitingJoin) int {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), format.CompareHashes(a.Join, b.Join))
 	})

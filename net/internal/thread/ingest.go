@@ -68,11 +68,6 @@ func (t *Thread) ingest(ctx context.Context, r format.Run, stranger bool) (Inges
 	if refused {
 		t.reflush()
 	}
-	if res.Control && err == nil {
-		if err := t.closeUsedUp(); err != nil { // tried again with the next control record
-			t.env.log.Warn("an invite that is used up is not closed", "thread", t.id.String(), "err", err)
-		}
-	}
 	t.notify()
 	switch {
 	case err != nil:
@@ -208,9 +203,11 @@ func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked b
 	if v.desc.Kind != format.KindControl {
 		return w.admitData(v)
 	}
-	if l != nil || t.graph.Knows(v.log) {
-		if last := v.records[len(v.records)-1].id; last.Seq > 1 && t.graph.Knows(v.log) && t.graph.State().Standing[v.log] == nil {
-			return &Rejection{kind: fault.Void, ID: last, Reason: "the device waits until an owner admits it", Err: ErrNotMember}, false
+	second := first.id.Seq == 1 && t.graph.Knows(v.log) && !t.graph.Has(first.id.Hash)
+	if (l != nil || t.graph.Knows(v.log)) && !second {
+		if t.idle(v) {
+			t.idled = true
+			return &Rejection{kind: fault.Void, ID: v.records[len(v.records)-1].id, Reason: "the device waits until an owner admits it", Err: ErrNotMember}, false
 		}
 		return nil, false
 	}
@@ -226,14 +223,24 @@ func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked b
 	if t.door(v) != nil {
 		return t.park(v, 0, w), true
 	}
-	if s := t.graph.State(); len(s.Waiting) >= maxWaitingJoins && first.control.Payload.Op == format.OpJoin && !s.Admits(first.control) {
-		return &Rejection{kind: fault.WaitingFull, ID: first.id, Reason: "too many joins wait for an owner to admit them"}, false
+	if s := t.graph.State(); s.Idle >= maxIdleJoins && first.control.Payload.Op == format.OpJoin && !s.Stands(first.control) && !t.wanted[first.id.Hash] {
+		t.idled = true // of a kind that ends no pull: what comes after it is taken
+		return &Rejection{kind: fault.Void, ID: first.id, Reason: "too many joins without effect are held", Err: ErrNotMember}, false
 	}
 	return nil, false
 }
 
-// maxWaitingJoins bounds the joins without effect that a thread keeps.
-const maxWaitingJoins = 10_000
+// maxIdleJoins bounds the joins without effect that a thread keeps.
+var maxIdleJoins = 10_000
+
+// idle reports whether a run goes on in the control log of a device that waits, of which
+// its join is enough, and no member names a record of it.
+func (t *Thread) idle(v *verifiedRun) bool {
+	if v.records[len(v.records)-1].id.Seq == 1 || !t.graph.Knows(v.log) || t.graph.State().Standing[v.log] != nil {
+		return false
+	}
+	return !slices.ContainsFunc(v.records, func(r verifiedRecord) bool { return t.wanted[r.id.Hash] })
+}
 
 // admitData is admit for a data log: only announced logs are kept, so that nobody
 // but members fills the disk.

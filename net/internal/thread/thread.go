@@ -78,6 +78,7 @@ type Thread struct {
 	cache      arrivalCache
 	parked     parkedRuns
 	wanted     map[clock.Hash]bool // control records that members name and that are not held
+	idled      bool                // a record of a device that waits was refused
 	wantedMore bool                // since what is parked was looked at
 	refused    []Refusal
 	attached   *Attachment

@@ -94,6 +94,7 @@ func (t *Thread) loadWaiting(r store.Reader) error {
 				h, err := format.DecodeHeader(s.Header)
 				if err == nil {
 					t.wakeFor(h.Time)
+					t.wantAll(l, h)
 				}
 				return false, err
 			})
@@ -103,6 +104,19 @@ func (t *Thread) loadWaiting(r store.Reader) error {
 		}
 	}
 	return nil
+}
+
+// wantAll wants what the first waiting record of a member's log names and is not held.
+func (t *Thread) wantAll(l *threadLog, h *format.Header) {
+	s := t.graph.State()
+	if _, announced := s.Logs[l.id]; !announced && s.Standing[l.id] == nil {
+		return
+	}
+	for _, c := range h.Control {
+		if !t.graph.Has(c) {
+			t.want(c)
+		}
+	}
 }
 
 // Limits of what waits in memory for control records.
