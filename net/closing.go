@@ -12,18 +12,21 @@ func (h *Host) closeEnded() {
 	t := time.NewTicker(closeEvery)
 	defer t.Stop()
 	for {
+		all := false
 		select {
 		case <-t.C:
+			all = true // time has passed
 		case <-h.ending:
 		case <-h.ctx.Done():
 			return
 		}
-		h.closeDue()
+		h.closeDue(all)
 	}
 }
 
-// closeDue is one look of closeEnded.
-func (h *Host) closeDue() {
+// closeDue is one look of closeEnded: at all threads, or at those with control records that
+// it has not looked at.
+func (h *Host) closeDue(all bool) {
 	h.mu.Lock()
 	var due []*share
 	for _, s := range h.shares {
@@ -33,6 +36,9 @@ func (h *Host) closeDue() {
 	}
 	h.mu.Unlock()
 	for _, s := range due {
+		if !s.lookAgain() && !all {
+			continue
+		}
 		if err := s.thread.CloseEnded(); err != nil && s.ctx.Err() == nil {
 			h.log.Warn("an invite that has ended is not closed", "thread", s.thread.ID(), "error", err)
 		}
@@ -61,4 +67,10 @@ func (s *share) caughtUp() bool {
 	}
 	others := len(s.members) - 1
 	return relays > 0 || members >= 2 || !usesRelays && members > 0 && members >= others
+}
+
+// lookAgain reports whether there are control records since it was asked before.
+func (s *share) lookAgain() bool {
+	n := int64(s.thread.ControlRecords())
+	return s.looked.Swap(n) != n
 }

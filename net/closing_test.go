@@ -64,21 +64,21 @@ func TestExpiredInvitesAreClosed(t *testing.T) {
 	identical(t, to, m.ID())
 	identical(t, tm, o.ID())
 	closed := func() bool { return to.Invites()[0].Closed }
-	if o.closeDue(); closed() {
+	if o.closeDue(true); closed() {
 		t.Fatal("an open invite was closed")
 	}
 	id := m.ID()
 	m.halt(t)
 	waitState(t, to, id, StateUnreachable)
 	by.Store(int64(26 * time.Hour))
-	if o.closeDue(); closed() {
+	if o.closeDue(true); closed() {
 		t.Fatal("a device that has not heard of the others closed an invite")
 	}
 	m.start(t)
 	m.attach(m.open(t, to.ID()))
 	m.connect(t, o)
 	identical(t, to, id)
-	until(t, to, "the owner has all that the member has", func() bool { o.closeDue(); return closed() })
+	until(t, to, "the owner has all that the member has", func() bool { o.closeDue(true); return closed() })
 	if len(to.Members()) != 2 {
 		t.Fatalf("invites %+v, members %v", to.Invites(), to.Members())
 	}

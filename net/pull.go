@@ -219,7 +219,9 @@ func (l *link) take(ctx context.Context, m incoming) error {
 				l.said = *m.said
 			}
 		})
-		poke(l.share.host.ending)
+		if int64(l.share.thread.ControlRecords()) != l.share.looked.Load() {
+			poke(l.share.host.ending)
+		}
 	default:
 		l.learn(m.tips...)
 		l.set(func() { l.pull, l.pulling = refusal{}, true })

@@ -3,6 +3,7 @@ package net
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -26,10 +27,11 @@ type share struct {
 	ctx     context.Context //nolint:containedctx // the life of the share
 	cancel  context.CancelFunc
 
-	counting  sync.Mutex // one count of the members at a time; before host.mu
-	status    bell.Bell  // what Status returns may have changed
-	meeting   bell.Bell  // where members are may have changed
-	admission bell.Bell  // who may have what may have changed
+	looked    atomic.Int64 // control records when it was last seen whether invites have ended
+	counting  sync.Mutex   // one count of the members at a time; before host.mu
+	status    bell.Bell    // what Status returns may have changed
+	meeting   bell.Bell    // where members are may have changed
+	admission bell.Bell    // who may have what may have changed
 
 	// Guarded by host.mu.
 	links   map[peer.ID]*link

@@ -93,14 +93,15 @@ type Graph struct {
 	invites map[keys.PublicKey][]*Record // the records that make one, by its key
 	folded  *State                       // nil: to be folded again
 	cuts    int                          // checkpoints among the records, in force or not
-	revives bool                         // a record was added that may let in what had waited
+	closes  map[clock.Hash]bool          // invites that a record closes, in force or not
+	listing []*Record                    // admits and later closes since Revived was asked
 }
 
 // New returns the graph of a thread of which no record is known.
 func New(thread format.ThreadID, g *format.Genesis) *Graph {
 	return &Graph{
 		thread: thread, genesis: g, index: map[clock.Hash]int{}, heads: map[clock.Hash]bool{}, ranks: map[clock.LogID]int{},
-		invites: map[keys.PublicKey][]*Record{}, folded: newState(),
+		invites: map[keys.PublicKey][]*Record{}, closes: map[clock.Hash]bool{}, folded: newState(),
 	}
 }
 
@@ -281,21 +282,20 @@ func (g *Graph) Add(c *Record) {
 	}
 }
 
-// decides reports whether a record is an owner's close or admit, after which others may
-// stand that did not, or the other way round. It notes whether some had waited.
+// decides reports whether a record may be an owner's close or admit, after which others
+// stand that did not, or the other way round.
 func (g *Graph) decides(c *Record) bool {
 	if c.Payload.Op != format.OpClose && c.Payload.Op != format.OpAdmit {
 		return false
 	}
-	s := g.State()
-	if m := s.Standing[c.ID.Log]; m == nil || m.Role != format.RoleOwner {
-		return false
+	again := c.Payload.Op == format.OpAdmit || g.closes[c.Payload.Invite]
+	if c.Payload.Op == format.OpClose {
+		g.closes[c.Payload.Invite] = true
 	}
-	g.revives = g.revives || slices.ContainsFunc(s.Waiting, func(w WaitingJoin) bool {
-		_, listed := slices.BinarySearchFunc(c.Payload.Joins, w.Join, format.CompareHashes)
-		return listed && c.rank < w.rank
-	})
-	return true
+	if again && len(c.Payload.Joins) > 0 { // who stands by a first close had not waited
+		g.listing = append(g.listing, c)
+	}
+	return g.folded == nil || g.folded.owner(c)
 }
 
 // AddAll adds records that were part of the graph before, in whatever order they come:
@@ -321,6 +321,7 @@ func (g *Graph) AddAll(cs []*Record) error {
 	if left > 0 {
 		return fault.Of(format.ErrMalformed, "%d control records without their parents", left)
 	}
+	g.listing = nil // it was asked when they came
 	return nil
 }
 
@@ -409,12 +410,18 @@ func (g *Graph) InvitesOf(key keys.PublicKey) []*Record { return g.invites[key] 
 // Checkpoints returns how many checkpoints are among the records, in force or not.
 func (g *Graph) Checkpoints() int { return g.cuts }
 
-// Revived reports whether a record was added that may let in what had waited, and
-// forgets it.
+// Revived reports whether somebody stands who had waited, by the records that were added
+// since it was asked before.
 func (g *Graph) Revived() bool {
-	revives := g.revives
-	g.revives = false
-	return revives
+	listing := g.listing
+	g.listing = nil
+	return slices.ContainsFunc(listing, func(c *Record) bool {
+		s := g.State()
+		return s.owner(c) && slices.ContainsFunc(c.Payload.Joins, func(j clock.Hash) bool {
+			i, held := g.index[j]
+			return held && i < g.index[c.ID.Hash] && s.Standing[g.records[i].ID.Log] != nil
+		})
+	})
 }
 
 // Announcement returns the first record that announces a data log.

@@ -92,9 +92,15 @@ func (s *State) rank(records []*Record) {
 	}
 }
 
+// owner reports whether a record is an owner's.
+func (s *State) owner(c *Record) bool {
+	m := s.Standing[c.ID.Log]
+	return m != nil && m.Role == format.RoleOwner
+}
+
 // note takes down what a close or an admit says of joins of higher ranks.
 func (s *State) note(c *Record) {
-	if m := s.Standing[c.ID.Log]; m == nil || m.Role != format.RoleOwner {
+	if !s.owner(c) {
 		return
 	}
 	lower := func(of map[clock.Hash]int, h clock.Hash) {
@@ -143,8 +149,7 @@ func (m *Member) before(o *Member) bool {
 
 // grants reports whether the author of an invite may make one.
 func (s *State) grants(invite *Record) bool {
-	m := s.Standing[invite.ID.Log]
-	return m != nil && m.Role == format.RoleOwner
+	return s.owner(invite)
 }
 
 // Admits reports whether a join stands: its invite is not closed, or it is listed.
