@@ -266,6 +266,8 @@ func TestAttackRestoredMakerCloses(t *testing.T) {
 	}
 }
 
-var _ = slices.Contains[[]int]
-var _ = fault.Void
-var _ = keys.NewDevice
+var (
+	_ = slices.Contains[[]int]
+	_ = fault.Void
+	_ = keys.NewDevice
+)
