@@ -2,13 +2,10 @@ package thread
 
 import (
 	"errors"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -265,9 +262,3 @@ func TestAttackRestoredMakerCloses(t *testing.T) {
 		t.Errorf("a restored device closed an invite by itself, before it heard of anybody: %+v", i)
 	}
 }
-
-var (
-	_ = slices.Contains[[]int]
-	_ = fault.Void
-	_ = keys.NewDevice
-)
