@@ -370,8 +370,8 @@ func DeviceOf(p peer.ID) (keys.PublicKey, error) {
 	return k, nil
 }
 
-// peerOf is the inverse of [DeviceOf].
-func peerOf(k keys.PublicKey) (peer.ID, error) {
+// PeerOf is the inverse of [DeviceOf].
+func PeerOf(k keys.PublicKey) (peer.ID, error) {
 	pub, err := crypto.UnmarshalEd25519PublicKey(k[:])
 	if err != nil {
 		return "", fmt.Errorf("device %s: %w", k, err)

@@ -215,7 +215,7 @@ func TestStrangersAreForgotten(t *testing.T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for range 3 * rememberedPeers {
-		id, err := peerOf(keys.NewDevice().Public().Sign)
+		id, err := PeerOf(keys.NewDevice().Public().Sign)
 		if err != nil {
 			t.Fatal(err)
 		}

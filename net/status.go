@@ -100,7 +100,7 @@ func (t *Thread) Status() []PeerStatus {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range th.Members() {
-		if p, err := peerOf(m.Device); err == nil && p != h.ID() {
+		if p, err := PeerOf(m.Device); err == nil && p != h.ID() {
 			s.link(p)
 		}
 	}

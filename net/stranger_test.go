@@ -293,7 +293,7 @@ func TestOnlyMembersAreRemembered(t *testing.T) {
 	member.join(t, th)
 	identical(t, th, member.ID())
 	until(t, th, "the member is remembered", func() bool { return countRemembered(t, a) == 1 })
-	id, err := peerOf(keys.NewDevice().Public().Sign)
+	id, err := PeerOf(keys.NewDevice().Public().Sign)
 	if err != nil {
 		t.Fatal(err)
 	}

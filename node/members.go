@@ -66,3 +66,12 @@ func InviteKey(url string) (keys.PublicKey, error) {
 	}
 	return i.Key(), nil
 }
+
+// PeerOf returns the peer ID of a device, "" for what is no device's key.
+func PeerOf(device keys.PublicKey) string {
+	p, err := net.PeerOf(device)
+	if err != nil {
+		return ""
+	}
+	return p.String()
+}

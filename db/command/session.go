@@ -294,7 +294,7 @@ func (rn *Runner) txCount(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) 
 
 // txUpdate ends at the first refused statement: a transaction writes all or nothing.
 func (rn *Runner) txUpdate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
-	ups, err := parseUpdates(cmd)
+	ups, err := statements(cmd, "updates", parseUpdate)
 	if err != nil {
 		return nil, err
 	}
@@ -310,7 +310,7 @@ func (rn *Runner) txUpdate(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error)
 }
 
 func (rn *Runner) txDelete(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
-	ds, err := parseDeletes(cmd)
+	ds, err := statements(cmd, "deletes", parseDelete)
 	if err != nil {
 		return nil, err
 	}

@@ -62,16 +62,16 @@ func parseUpdate(u bson.Raw) (s updateSpec, err error) {
 	return s, err
 }
 
-// parseUpdates reads all statements of an update command, as MongoDB does, so that one that
-// cannot be read fails the command before any is done.
-func parseUpdates(cmd bson.Raw) ([]updateSpec, error) {
-	ups, err := list(cmd, "updates")
+// statements reads all statements of an update or a delete command, as MongoDB does, so that
+// one that cannot be read fails the command before any is done.
+func statements[S any](cmd bson.Raw, field string, parse func(bson.Raw) (S, error)) ([]S, error) {
+	all, err := list(cmd, field)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]updateSpec, len(ups))
-	for i, u := range ups {
-		if out[i], err = parseUpdate(u); err != nil {
+	out := make([]S, len(all))
+	for i, x := range all {
+		if out[i], err = parse(x); err != nil {
 			return nil, err
 		}
 	}
@@ -107,7 +107,7 @@ func (t *updateTotal) reply() bson.D {
 // command and not of the statement, and then none is done. The end of the caller or of the
 // database is no refusal: nobody knows whether the statement at hand was written.
 func (rn *Runner) cmdUpdate(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	ups, err := parseUpdates(cmd)
+	ups, err := statements(cmd, "updates", parseUpdate)
 	if err != nil {
 		return nil, err
 	}
@@ -155,25 +155,10 @@ func parseDelete(x bson.Raw) (s deleteSpec, err error) {
 	return s, nil
 }
 
-// parseDeletes is to a delete command what parseUpdates is to an update.
-func parseDeletes(cmd bson.Raw) ([]deleteSpec, error) {
-	ds, err := list(cmd, "deletes")
-	if err != nil {
-		return nil, err
-	}
-	out := make([]deleteSpec, len(ds))
-	for i, x := range ds {
-		if out[i], err = parseDelete(x); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
 // cmdDelete is {delete, deletes: [{q, limit}], ordered}, likewise. A statement that fails
 // half way counts what it has deleted.
 func (rn *Runner) cmdDelete(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	ds, err := parseDeletes(cmd)
+	ds, err := statements(cmd, "deletes", parseDelete)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -30,7 +28,7 @@ func (s databaseService) Members(_ context.Context, r *connect.Request[weftv1.Me
 	var out weftv1.MembersResponse
 	for _, m := range members {
 		out.Members = append(out.Members, &weftv1.Member{
-			Peer: peerText(m.Device), Identity: m.Identity.DID(), Name: m.Name, Role: m.Role.String(),
+			Peer: node.PeerOf(m.Device), Identity: m.Identity.DID(), Name: m.Name, Role: m.Role.String(),
 			Since: stamp(m.Since.Wall()), Self: m.Device == s.n.Device(),
 		})
 	}
@@ -42,22 +40,9 @@ func (s databaseService) Members(_ context.Context, r *connect.Request[weftv1.Me
 
 func (s databaseService) joinMessage(w node.WaitingJoin) *weftv1.WaitingJoin {
 	return &weftv1.WaitingJoin{
-		Id: w.Join.String(), Peer: peerText(w.Device), Identity: w.Identity.DID(), Name: w.Name,
+		Id: w.Join.String(), Peer: node.PeerOf(w.Device), Identity: w.Identity.DID(), Name: w.Name,
 		Invite: w.Invite.DID(), Time: stamp(w.Time.Wall()), Self: w.Device == s.n.Device(),
 	}
-}
-
-// peerText returns the peer ID that stands for a device's key.
-func peerText(device keys.PublicKey) string {
-	public, err := crypto.UnmarshalEd25519PublicKey(device[:])
-	if err != nil {
-		return ""
-	}
-	id, err := peer.IDFromPublicKey(public)
-	if err != nil {
-		return ""
-	}
-	return id.String()
 }
 
 // tellWaiting says in a status who waits to be admitted. A device that is a member by
@@ -100,7 +85,7 @@ func (s databaseService) Invites(_ context.Context, r *connect.Request[weftv1.In
 	for _, i := range all {
 		m := &weftv1.InviteInfo{
 			Id: i.Key.DID(), Role: i.Role.String(), Uses: i.Uses, Used: i.Used,
-			State: inviteState(i, now), Creator: peerText(i.Creator),
+			State: inviteState(i, now), Creator: node.PeerOf(i.Creator),
 		}
 		if i.Expires != 0 {
 			m.Expires = stamp(i.Expires.Wall())
@@ -198,7 +183,7 @@ func findInvite(all []node.InviteInfo, text, database string) (node.InviteInfo, 
 // beginning of either.
 func findJoin(all []node.WaitingJoin, text, database string) (node.WaitingJoin, error) {
 	found, err := named(all, text, func(w node.WaitingJoin) []string {
-		return []string{w.Join.String(), peerText(w.Device)}
+		return []string{w.Join.String(), node.PeerOf(w.Device)}
 	})
 	if err == nil && len(found) == 0 {
 		err = fault.Of(node.ErrNotFound, "no device that waits is named %.80q: weft db members %s lists them", text, database)

@@ -28,7 +28,7 @@ func TestNames(t *testing.T) {
 		{text: joins[0].Join.String()},
 		{text: "01020304"},
 		{text: "01020305", join: 1},
-		{text: peerText(device)},
+		{text: node.PeerOf(device)},
 		{text: "010203", kind: fault.Ambiguous},
 		{text: "01020", kind: fault.Ambiguous},
 		{text: "", kind: fault.Ambiguous},

@@ -58,6 +58,9 @@ func (c *Record) read(thread format.ThreadID, g *format.Genesis) {
 	}
 }
 
+// Certificate returns that of a join which [Graph.Check] has passed.
+func (c *Record) Certificate() *keys.Certificate { return c.cert }
+
 // before is the order in which concurrent records are listed: the senior by grant chain
 // first, equals by hash, never by clock. No verdict rests on it.
 func (c *Record) before(o *Record) int {
@@ -83,25 +86,26 @@ func (c *Record) before(o *Record) int {
 //
 // No clock, no hash and no order of arrival plays a part, as their writers choose them.
 type Graph struct {
-	thread  format.ThreadID
-	genesis *format.Genesis
-	records []*Record // parents before children
-	index   map[clock.Hash]int
-	heads   map[clock.Hash]bool
-	lowest  []clock.Hash // of the heads, sorted; nil: to be found again
-	ranks   map[clock.LogID]int
-	invites map[keys.PublicKey][]*Record // the records that make one, by its key
-	folded  *State                       // nil: to be folded again
-	cuts    int                          // checkpoints among the records, in force or not
-	closes  map[clock.Hash]bool          // invites that a record closes, in force or not
-	listing []*Record                    // admits and later closes since Revived was asked
+	thread    format.ThreadID
+	genesis   *format.Genesis
+	records   []*Record // parents before children
+	index     map[clock.Hash]int
+	heads     map[clock.Hash]bool
+	lowest    []clock.Hash // of the heads, sorted; nil: to be found again
+	ranks     map[clock.LogID]int
+	invites   map[keys.PublicKey][]*Record // the records that make one, by its key
+	folded    *State                       // nil: to be folded again
+	cuts      int                          // checkpoints among the records, in force or not
+	closes    map[clock.Hash]bool          // invites that a record closes, in force or not
+	announced map[clock.LogID]*Record      // the first record that announces a data log
+	listing   []*Record                    // admits and later closes since Revived was asked
 }
 
 // New returns the graph of a thread of which no record is known.
 func New(thread format.ThreadID, g *format.Genesis) *Graph {
 	return &Graph{
 		thread: thread, genesis: g, index: map[clock.Hash]int{}, heads: map[clock.Hash]bool{}, ranks: map[clock.LogID]int{},
-		invites: map[keys.PublicKey][]*Record{}, closes: map[clock.Hash]bool{}, folded: newState(),
+		invites: map[keys.PublicKey][]*Record{}, closes: map[clock.Hash]bool{}, announced: map[clock.LogID]*Record{}, folded: newState(),
 	}
 }
 
@@ -214,6 +218,7 @@ func (g *Graph) checkJoin(c *Record) error {
 	if !keys.Verify(c.invite.Payload.Key, format.DomainJoin, c.Payload.Signature, g.thread[:], c.ID.Log[:], c.Payload.Certificate, c.Payload.Data) {
 		return fault.Of(ErrNotMember, "join is not signed with the invite's secret")
 	}
+	c.cert = cert
 	return nil
 }
 
@@ -260,6 +265,9 @@ func (g *Graph) Add(c *Record) {
 		g.cuts++
 	}
 	g.records = append(g.records, c)
+	if c.data != nil && g.announced[c.log] == nil {
+		g.announced[c.log] = c
+	}
 	if c.ID.Seq == 1 && !again {
 		g.ranks[c.ID.Log] = c.rank
 	}
@@ -295,7 +303,7 @@ func (g *Graph) decides(c *Record) bool {
 	if again && len(c.Payload.Joins) > 0 { // who stands by a first close had not waited
 		g.listing = append(g.listing, c)
 	}
-	return g.folded == nil || g.folded.owner(c)
+	return g.folded == nil || g.folded.owns(c.ID.Log)
 }
 
 // AddAll adds records that were part of the graph before, in whatever order they come:
@@ -385,14 +393,16 @@ func (g *Graph) Named() []clock.Hash {
 
 // NamedInJoin is named for a join, which names the record of its invite too: heads that
 // somebody else made, however many, must not leave it out.
-func (g *Graph) NamedInJoin(invite clock.Hash) []clock.Hash {
-	hs := g.Named()
-	if slices.Contains(hs, invite) {
-		return hs
+func (g *Graph) NamedInJoin(invite clock.Hash) []clock.Hash { return With(g.Named(), invite) }
+
+// With returns heads with h among them, sorted, at most MaxControlHeads. It may change heads.
+func With(heads []clock.Hash, h clock.Hash) []clock.Hash {
+	if slices.Contains(heads, h) {
+		return heads
 	}
-	hs = append(hs[:min(len(hs), format.MaxControlHeads-1)], invite)
-	slices.SortFunc(hs, format.CompareHashes)
-	return hs
+	heads = append(heads[:min(len(heads), format.MaxControlHeads-1)], h)
+	slices.SortFunc(heads, format.CompareHashes)
+	return heads
 }
 
 // Len returns how many records the graph has.
@@ -417,31 +427,15 @@ func (g *Graph) Revived() bool {
 	g.listing = nil
 	return slices.ContainsFunc(listing, func(c *Record) bool {
 		s := g.State()
-		return s.owner(c) && slices.ContainsFunc(c.Payload.Joins, func(j clock.Hash) bool {
+		return s.owns(c.ID.Log) && slices.ContainsFunc(c.Payload.Joins, func(j clock.Hash) bool {
 			i, held := g.index[j]
 			return held && i < g.index[c.ID.Hash] && s.Standing[g.records[i].ID.Log] != nil
 		})
 	})
 }
 
-// Announcement returns the first record that announces a data log.
-func (g *Graph) Announcement(log clock.LogID) (*Record, bool) {
-	for _, c := range g.records {
-		if c.data != nil && c.log == log {
-			return c, true
-		}
-	}
-	return nil, false
-}
-
-// AtTheDoor describes a join that [Graph.Check] has passed and that is not part of the
-// graph.
-func (g *Graph) AtTheDoor(c *Record) (WaitingJoin, bool) {
-	if c.read(g.thread, g.genesis); c.cert == nil || c.invite == nil {
-		return WaitingJoin{}, false
-	}
-	return c.waits(), true
-}
+// Announcement returns the first record that announces a data log, nil if none does.
+func (g *Graph) Announcement(log clock.LogID) *Record { return g.announced[log] }
 
 // IsHead reports whether no record of the graph names a record that is part of it.
 func (g *Graph) IsHead(h clock.Hash) bool { return g.heads[h] }

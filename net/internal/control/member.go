@@ -83,7 +83,7 @@ func (g *Graph) Joins(invite clock.Hash) (hs []clock.Hash) {
 // it.
 func (g *Graph) Endings(own clock.LogID, due func(*InviteInfo) bool) (ends []clock.Hash) {
 	s, rank := g.State(), g.ranks[own]
-	if m := s.Standing[own]; m == nil || m.Role != format.RoleOwner {
+	if !s.owns(own) {
 		return nil
 	}
 	for _, made := range g.invites {

@@ -92,15 +92,15 @@ func (s *State) rank(records []*Record) {
 	}
 }
 
-// owner reports whether a record is an owner's.
-func (s *State) owner(c *Record) bool {
-	m := s.Standing[c.ID.Log]
+// owns reports whether a control log is an owner's.
+func (s *State) owns(log clock.LogID) bool {
+	m := s.Standing[log]
 	return m != nil && m.Role == format.RoleOwner
 }
 
 // note takes down what a close or an admit says of joins of higher ranks.
 func (s *State) note(c *Record) {
-	if !s.owner(c) {
+	if !s.owns(c.ID.Log) {
 		return
 	}
 	lower := func(of map[clock.Hash]int, h clock.Hash) {
@@ -126,7 +126,7 @@ func (s *State) stand(c *Record) {
 	case format.OpOpen:
 		m.Role = format.RoleOwner
 	case format.OpJoin:
-		if c.cert == nil || c.invite == nil || !s.grants(c.invite) || !s.Admits(c) {
+		if c.cert == nil || c.invite == nil || !s.owns(c.invite.ID.Log) || !s.Admits(c) {
 			return
 		}
 		m.Role = c.invite.Payload.Role
@@ -147,11 +147,6 @@ func (m *Member) before(o *Member) bool {
 	return cmp.Or(cmp.Compare(m.Role, o.Role), cmp.Compare(m.Since, o.Since), bytes.Compare(m.Identity[:], o.Identity[:])) < 0
 }
 
-// grants reports whether the author of an invite may make one.
-func (s *State) grants(invite *Record) bool {
-	return s.owner(invite)
-}
-
 // Admits reports whether a join stands: its invite is not closed, or it is listed.
 func (s *State) Admits(join *Record) bool {
 	if r, closed := s.closed[join.Payload.Invite]; !closed || r >= join.rank {
@@ -162,7 +157,7 @@ func (s *State) Admits(join *Record) bool {
 }
 
 // Stands reports whether a join that is not part of the graph would stand if it were.
-func (s *State) Stands(join *Record) bool { return s.grants(join.invite) && s.Admits(join) }
+func (s *State) Stands(join *Record) bool { return s.owns(join.invite.ID.Log) && s.Admits(join) }
 
 // apply folds one record; one that is refused at its place changes nothing but
 // the list of refusals.
@@ -237,15 +232,16 @@ func (s *State) join(c *Record, m *Member) error {
 		return fault.Of(ErrNotMember, "the control log has two first records")
 	case c.cert == nil || c.invite == nil:
 		return fault.Of(format.ErrMalformed, "the certificate cannot be read")
-	case !s.grants(c.invite):
+	case !s.owns(c.invite.ID.Log):
 		return fault.Of(ErrInvite, "the invite is by a device that may not invite")
 	}
-	s.Waiting = append(s.Waiting, c.waits())
+	s.Waiting = append(s.Waiting, c.Describe())
 	return fault.Of(ErrInvite, "the invite is closed: the device waits until an owner admits it")
 }
 
-// waits says of a join what an owner wants to know who may admit it.
-func (c *Record) waits() WaitingJoin {
+// Describe says of a join which [Graph.Check] has passed, or that is part of the graph,
+// what an owner wants to know who may admit it.
+func (c *Record) Describe() WaitingJoin {
 	return WaitingJoin{
 		Join: c.ID.Hash, Device: c.Device, Identity: c.cert.Identity, Name: c.cert.Name,
 		Invite: c.invite.Payload.Key, Time: c.Time, rank: c.rank,

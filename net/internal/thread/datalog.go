@@ -7,6 +7,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -187,17 +188,12 @@ func (t *Thread) ownUsable() bool {
 // record that names them comes after them. There is at least the record that
 // announced the log.
 func (t *Thread) controlHeads(at clock.Time, log clock.LogID) []clock.Hash {
-	time := func(h clock.Hash) clock.Time { return t.graph.Time(h) }
-	heads := slices.DeleteFunc(t.graph.Named(), func(h clock.Hash) bool { return time(h) >= at })
-	c, ok := t.graph.Announcement(log)
+	heads := slices.DeleteFunc(t.graph.Named(), func(h clock.Hash) bool { return t.graph.Time(h) >= at })
+	c := t.graph.Announcement(log)
 	switch {
-	case !ok || c.Time >= at || slices.Contains(heads, c.ID.Hash):
-		return heads
-	case len(heads) == 0:
-		return []clock.Hash{c.ID.Hash}
-	case t.graph.IsHead(c.ID.Hash): // of more heads than a record names it is the one that counts
-		heads = append(heads[:min(len(heads), format.MaxControlHeads-1)], c.ID.Hash)
-		slices.SortFunc(heads, format.CompareHashes)
+	case c == nil || c.Time >= at:
+	case len(heads) == 0, t.graph.IsHead(c.ID.Hash): // of more heads than a record names it is the one that counts
+		heads = control.With(heads, c.ID.Hash)
 	}
 	return heads
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -19,7 +18,8 @@ import (
 //
 // What members and relays bring passes: a door is passed once.
 
-// door returns why a join that a stranger brings is not taken in now, or nil; mu is held.
+// door returns why a join that a stranger brings, and that Check has passed, is not taken in
+// now, or nil; mu is held.
 func (t *Thread) door(v *verifiedRun) error {
 	c := v.records[0].control
 	if !v.stranger || c.Payload.Op != format.OpJoin || v.desc.Device == t.env.self() {
@@ -37,11 +37,7 @@ func (t *Thread) door(v *verifiedRun) error {
 	if err := inv.Open(now); err != nil {
 		return err
 	}
-	cert, err := keys.DecodeCertificate(c.Payload.Certificate)
-	if err != nil {
-		return fault.Of(format.ErrMalformed, "join: %w", err)
-	}
-	if err := cert.Verify(now.Wall()); err != nil {
+	if err := c.Certificate().Verify(now.Wall()); err != nil {
 		return fault.Of(ErrNotMember, "join: %w", err)
 	}
 	return nil
@@ -57,9 +53,7 @@ func (t *Thread) atTheDoor() (all []WaitingJoin) {
 		if _, lacks := t.graph.Lacks(c); lacks || t.graph.Check(c) != nil || t.door(v) == nil {
 			continue
 		}
-		if w, ok := t.graph.AtTheDoor(c); ok {
-			all = append(all, w)
-		}
+		all = append(all, c.Describe())
 	}
 	return all
 }
