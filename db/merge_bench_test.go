@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,8 +32,10 @@ func apart(t testing.TB, n int) (sides [2][]journal.Entry) {
 }
 
 func settle(t testing.TB, x *replica.Replica, j *dbtest.Journal, es []journal.Entry) {
-	if err := j.Deliver(es...); err != nil {
-		t.Fatal(err)
+	for part := range slices.Chunk(es, 10_000) { // what a transaction takes
+		if err := j.Deliver(part...); err != nil {
+			t.Fatal(err)
+		}
 	}
 	x.Wake()
 	if err := x.Settle(t.Context()); err != nil {
@@ -52,12 +55,14 @@ func BenchmarkMergeOneDocument(b *testing.B) {
 				b.StopTimer()
 				x, j := dbtest.Open(b, "a")
 				settle(b, x, j, sides[0])
-				if err := j.Deliver(sides[1]...); err != nil {
-					b.Fatal(err)
-				}
 				other := x.Collection("other")
 				if _, err := other.Insert(b.Context(), raw(b, d("a", 1))); err != nil {
 					b.Fatal(err)
+				}
+				for es := range slices.Chunk(sides[1], 10_000) { // what a transaction takes
+					if err := j.Deliver(es...); err != nil {
+						b.Fatal(err)
+					}
 				}
 				stop, stopped := make(chan struct{}), make(chan struct{})
 				go func() {

@@ -170,7 +170,7 @@ func (j *Journal) Arrivals(n int64, maxBytes int) (out []replica.Arrival, err er
 		k := it.Key()
 		n = int64(binary.BigEndian.Uint64(k[len(k)-8:]))
 		out = append(out, replica.Arrival{N: n, Entry: e})
-		size += len(v)
+		size += len(v) + 1<<10
 	}
 	return out, it.Err()
 }

@@ -2,14 +2,30 @@ package fold
 
 import (
 	"errors"
-	"sync"
 
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
-	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/internal/store"
 )
+
+// The bounds of one bunch of arrivals while others write here: whoever does waits for a
+// bunch, and this one takes some 20 ms. Where nobody has for the last fewBunches, a
+// bunch is as large as the budget, since each costs a sync.
+const (
+	bunchBytes = 512 << 10
+	bunchOps   = payload.MaxOps
+	fewBunches = 64
+)
+
+// bunch returns the bounds of the next bunch of arrivals.
+func (f *Fold) bunch() (bytes, ops int) {
+	if f.asked == 0 {
+		return f.BudgetBytes, f.BudgetOps
+	}
+	f.asked--
+	return min(f.BudgetBytes, bunchBytes), min(f.BudgetOps, bunchOps)
+}
 
 // applyArrivals folds the next records of the journal, as many as one transaction is
 // likely to take; if it does not, half as many, and one alone in steps. At a late record
@@ -18,14 +34,15 @@ func (f *Fold) applyArrivals() (more bool, err error) {
 	if f.merge != nil {
 		return true, f.mergeSome()
 	}
-	as, err := f.Journal.Arrivals(f.meta.Cursor, f.BudgetBytes)
+	bytes, most := f.bunch()
+	as, err := f.Journal.Arrivals(f.meta.Cursor, bytes)
 	if err != nil || len(as) == 0 {
 		return false, err
 	}
-	recs := decodeAll(as, true)
+	recs := journal.DecodeAll(as, true)
 	ops := 0
 	n := 0
-	for n < len(recs) && (n == 0 || ops+len(recs[n].Ops) <= f.BudgetOps) {
+	for n < len(recs) && (n == 0 || ops+len(recs[n].Ops) <= most) {
 		ops += len(recs[n].Ops)
 		n++
 	}
@@ -87,32 +104,4 @@ func (f *Fold) applySome(recs []*journal.Record, stepping bool) (took int, err e
 		return 0, f.breaks(err)
 	}
 	return len(recs), f.finish(b)
-}
-
-// decodeAll decodes arrivals on two goroutines, and with seeds hashes the documents that
-// they insert: that is most of the work of catching up, and needs nothing of the committer.
-func decodeAll(as []journal.Arrival, seeds bool) []*journal.Record {
-	recs := make([]*journal.Record, len(as))
-	var wg sync.WaitGroup
-	half := func(from int) {
-		var buf []byte
-		for i := from; i < len(as); i += 2 {
-			r := journal.Decode(&as[i])
-			recs[i] = r
-			if !seeds {
-				continue
-			}
-			r.Seeds = make([]lthash.Seed, len(r.Ops))
-			for k := range r.Ops {
-				if op := &r.Ops[k]; op.Kind == payload.Insert {
-					buf = buf[:0]
-					r.Seeds[k] = keyspace.DocSeed(buf, op.Coll, op.Key, op.Doc)
-				}
-			}
-		}
-	}
-	wg.Go(func() { half(1) })
-	half(0)
-	wg.Wait()
-	return recs
 }

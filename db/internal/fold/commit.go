@@ -194,6 +194,7 @@ func (f *Fold) serve(group []*Request) {
 			close(r.done)
 			return
 		}
+		f.asked = fewBunches
 		n := f.commitGroup(group)
 		for _, r := range group[:n] {
 			close(r.done)

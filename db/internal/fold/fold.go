@@ -81,6 +81,7 @@ type Fold struct {
 	BudgetBytes, BudgetOps int    // of one group
 	BaseEvery              uint64 // a document's operations between cached states
 	Piece                  int    // work between two groups, see maxPiece
+	asked                  int    // how many bunches of arrivals are to be small yet, see bunch
 
 	refolds atomic.Int64
 	judged  atomic.Int64  // operations, also those that are judged again

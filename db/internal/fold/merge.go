@@ -114,7 +114,7 @@ func (m *merge) gather() error {
 		m.ended = true
 		return nil
 	}
-	return m.take(decodeAll(as, true))
+	return m.take(journal.DecodeAll(as, true))
 }
 
 // take adds records, up to the bounds.

@@ -77,7 +77,7 @@ func (b *batch) recordAhead(n int64, k int, next func(i int) int64) (*journal.Re
 	if err != nil {
 		return nil, err
 	}
-	recs := decodeAll(as, false)
+	recs := journal.DecodeAll(as, false)
 	for _, r := range slices.Backward(recs) { // what is asked for first is to stay longest
 		b.fold.recent.add(r)
 	}

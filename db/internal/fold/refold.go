@@ -166,7 +166,7 @@ func (f *refolder) judgeAll() error {
 // judgeSome does about so much of the work as is left; it reports whether only the
 // writing is to be done.
 func (f *refolder) judgeSome(work *int) (done bool, err error) {
-	if done, err = f.close(work); !done || err != nil {
+	if done, err = f.close(work); !done || *work <= 0 || err != nil {
 		return false, err
 	}
 	if err := f.line(); err != nil {
@@ -330,6 +330,7 @@ func (f *refolder) load(r *refolding) error {
 			return err
 		}
 	}
+	r.events = make([]Event, 0, len(evs))
 	for _, ev := range evs {
 		if ok {
 			if c, err := b.compare(ev.Ref, base.Last); err != nil {
@@ -357,22 +358,17 @@ func (f *refolder) load(r *refolding) error {
 
 // withNews puts the new operations of n among the events of a document.
 func (b *batch) withNews(evs []Event, n *news) ([]Event, error) {
-	have := make(map[keyspace.Ref]bool, len(n.refs))
-	for _, ev := range evs {
-		have[ev.Ref] = true
-	}
+	evs = slices.Grow(evs, len(n.refs))
 	for _, r := range n.refs {
-		if have[r] {
-			continue // by an attempt that ended between steps
-		}
 		rec, err := b.record(r.N)
 		if err != nil {
 			return nil, err
 		}
-		have[r] = true
 		evs = append(evs, Event{Ref: r, atomic: rec.Atomic})
 	}
-	return evs, b.sort(evs)
+	err := b.sort(evs)
+	// What an attempt that ended between steps has added is there twice.
+	return slices.CompactFunc(evs, func(x, y Event) bool { return x.Ref == y.Ref }), err
 }
 
 // stand applies the events before r's place, whose verdicts stand.
@@ -396,11 +392,18 @@ func (f *refolder) stand(r *refolding) error {
 	return nil
 }
 
+// sort puts events in stamp order; of one operation, what was folded before comes first.
 func (b *batch) sort(evs []Event) (err error) {
-	slices.SortStableFunc(evs, func(x, y Event) int {
+	slices.SortFunc(evs, func(x, y Event) int {
 		c, e := b.compare(x.Ref, y.Ref)
 		if e != nil {
 			err = e
+		}
+		if c == 0 && x.known != y.known {
+			c = 1
+			if x.known {
+				c = -1
+			}
 		}
 		return c
 	})

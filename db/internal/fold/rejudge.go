@@ -38,7 +38,7 @@ func (f *refolder) line() (err error) {
 	if len(f.all) == n {
 		return nil
 	}
-	slices.SortStableFunc(f.all[f.next:], func(x, y occurrence) int {
+	slices.SortFunc(f.all[f.next:], func(x, y occurrence) int {
 		c, e := f.b.compare(x.ref(), y.ref())
 		if e != nil {
 			err = e

@@ -51,8 +51,9 @@ type Journal interface {
 	// records may be sent, other writers' acknowledged.
 	Flushed(n int64)
 	// Arrivals returns the records that arrived after n, in order, of at least
-	// one and at most about maxBytes of payload; none if there are none. What a
-	// cut left out may be missing.
+	// one and at most about maxBytes, where a record counts as its payload and
+	// 1 KiB, the work that it is besides; none if there are none. What a cut left out may be
+	// missing.
 	Arrivals(n int64, maxBytes int) ([]Arrival, error)
 	// Read returns the records that arrived as the numbers ns, in that order, of at
 	// least one and at most about maxBytes of payload. What a cut left out may be

@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"sync"
+
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/lthash"
@@ -55,6 +57,34 @@ func Decode(a *Arrival) *Record {
 	}
 	r.Ops, r.Bad = payload.Decode(a.Payload, a.Atomic)
 	return r
+}
+
+// DecodeAll decodes arrivals on two goroutines, and with seeds hashes the documents that
+// they insert: that is most of the work of catching up, and needs nothing of the committer.
+func DecodeAll(as []Arrival, seeds bool) []*Record {
+	recs := make([]*Record, len(as))
+	var wg sync.WaitGroup
+	half := func(from int) {
+		var buf []byte
+		for i := from; i < len(as); i += 2 {
+			r := Decode(&as[i])
+			recs[i] = r
+			if !seeds {
+				continue
+			}
+			r.Seeds = make([]lthash.Seed, len(r.Ops))
+			for k := range r.Ops {
+				if op := &r.Ops[k]; op.Kind == payload.Insert {
+					buf = buf[:0]
+					r.Seeds[k] = keyspace.DocSeed(buf, op.Coll, op.Key, op.Doc)
+				}
+			}
+		}
+	}
+	wg.Go(func() { half(1) })
+	half(0)
+	wg.Wait()
+	return recs
 }
 
 // Author returns who wrote the record, and when.

@@ -131,7 +131,7 @@ func (t *Thread) Arrivals(n int64, maxBytes int) ([]Arrival, error) {
 			break
 		}
 		got = append(got, Arrival{N: at, Entry: e})
-		size += len(e.Payload)
+		size += len(e.Payload) + recordBytes
 	}
 	t.mu.Unlock()
 	if len(got) > 0 || n >= last {
@@ -142,6 +142,9 @@ func (t *Thread) Arrivals(n int64, maxBytes int) ([]Arrival, error) {
 	}
 	return t.readArrivals(k.Read, n, last, maxBytes)
 }
+
+// recordBytes is the work that a record is besides its payload, in bytes of payload.
+const recordBytes = 1 << 10
 
 // readArrivals reads and opens records of the store.
 func (t *Thread) readArrivals(read format.SecretKey, n, last int64, maxBytes int) ([]Arrival, error) {
