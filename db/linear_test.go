@@ -271,6 +271,18 @@ func TestPhantomsConflict(t *testing.T) {
 			_, err := c.Delete(ctx, raw(t, d("_id", 3)), false)
 			return err
 		}, true},
+		{"one by its _id appears", d("_id", 9), func() error {
+			_, err := c.Insert(ctx, raw(t, d("_id", 9, "free", false)))
+			return err
+		}, true},
+		{"another than the one by its _id appears", d("_id", 10), func() error {
+			_, err := c.Insert(ctx, raw(t, d("_id", 11, "free", false)))
+			return err
+		}, false},
+		{"one of many by their _id appears", d("_id", d("$in", many(100, 200))), func() error {
+			_, err := c.Insert(ctx, raw(t, d("_id", 150)))
+			return err
+		}, true},
 		{"nothing", d(), func() error { return nil }, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -288,5 +300,54 @@ func TestPhantomsConflict(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 		})
+	}
+}
+
+// many are the numbers from a to b-1.
+func many(a, b int) (out bson.A) {
+	for i := a; i < b; i++ {
+		out = append(out, i)
+	}
+	return out
+}
+
+// What the committer looks at for one transaction is bounded: searches by _id cost it no
+// more than their documents, and others so many changes each that they conflict in the end.
+func TestPredicatesAreBounded(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	ctx := t.Context()
+	c := x.Collection("c")
+	if _, err := c.Insert(ctx, raw(t, d("_id", -1))); err != nil {
+		t.Fatal(err)
+	}
+	at := 0
+	commit := func(searches, changes int, filter func(i int) bson.D) error {
+		return x.Transaction(ctx, db.TxOptions{}, func(tx *db.Tx) error {
+			for i := range searches {
+				if _, err := tx.Find("c", db.FindOptions{Filter: raw(t, filter(i))}); err != nil {
+					return err
+				}
+			}
+			docs := make([]bson.Raw, changes)
+			for i := range docs {
+				docs[i] = raw(t, d("_id", at))
+				at++
+			}
+			if _, err := c.Insert(ctx, docs...); err != nil {
+				return err
+			}
+			_, err := tx.Insert("log", raw(t, d("searches", searches)))
+			return err
+		})
+	}
+	never := func(int) bson.D { return d("x", 1) }
+	if err := commit(400, 500, never); err != nil { // 200,000
+		t.Error(err)
+	}
+	if err := commit(600, 500, never); !errors.Is(err, db.ErrConflict) { // 300,000
+		t.Errorf("got %v, want a conflict", err)
+	}
+	if err := commit(600, 500, func(i int) bson.D { return d("_id", -2-i) }); err != nil {
+		t.Error(err)
 	}
 }

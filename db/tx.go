@@ -3,6 +3,8 @@ package db
 import (
 	"context"
 	"errors"
+	"iter"
+	"maps"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -249,7 +251,9 @@ func (tx *Tx) find(collection string, o FindOptions) ([]*view.Found, *search.Sea
 		return nil, nil, err
 	}
 	defer s.Close()
-	tx.preds = append(tx.preds, fold.Predicate{Coll: collection, Filter: s.Filter, Mod: s.Mod})
+	if err := tx.rely(collection, s); err != nil {
+		return nil, nil, err
+	}
 	var out []*view.Found
 	size := 0
 	add := func(f *view.Found) error {
@@ -276,7 +280,7 @@ func (tx *Tx) find(collection string, o FindOptions) ([]*view.Found, *search.Sea
 			return nil, nil, err
 		}
 	}
-	for _, d := range tx.docs {
+	for d := range tx.near(collection, s) {
 		if d.Coll == collection && d.written && d.State.Doc != nil && s.Matches(&d.State) {
 			if err := add(&view.Found{Head: keyspace.Head{State: d.State}, IDKey: d.IDKey}); err != nil {
 				return nil, nil, err
@@ -297,6 +301,40 @@ func (tx *Tx) find(collection string, o FindOptions) ([]*view.Found, *search.Sea
 		}
 	}
 	return out, s, nil
+}
+
+// maxGuarded is how many _ids a search may name to be guarded one by one.
+const maxGuarded = 16
+
+// rely notes what a search depends on: the few documents that it names, or, by a
+// predicate, all that would match. The committer looks at each change of others for each
+// predicate, at a guard once.
+func (tx *Tx) rely(collection string, s *search.Search) error {
+	if s.Access == nil || s.Access.Ids == nil || len(s.Access.Ids) > maxGuarded {
+		tx.preds = append(tx.preds, fold.Predicate{Coll: collection, Filter: s.Filter, Mod: s.Mod})
+		return nil
+	}
+	for _, k := range s.Access.Ids {
+		if _, err := tx.doc(collection, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// near returns what the transaction holds of which a search may find something: few
+// documents, if the search names _ids, so that n updates by _id do not cost n² matches.
+func (tx *Tx) near(collection string, s *search.Search) iter.Seq[*txDoc] {
+	if s.Access == nil || s.Access.Ids == nil {
+		return maps.Values(tx.docs)
+	}
+	return func(yield func(*txDoc) bool) {
+		for _, k := range s.Access.Ids {
+			if d := tx.docs[collection+"\x00"+string(k)]; d != nil && !yield(d) {
+				return
+			}
+		}
+	}
 }
 
 // Update is Collection.Update in the transaction.

@@ -118,9 +118,14 @@ func (f *Fold) changedSince(gen uint64, coll string) (keys [][]byte, known bool)
 	return keys, true
 }
 
+// maxLooked bounds how often a change is looked at for a predicate of one transaction:
+// the committer serves nobody meanwhile. One that needs more conflicts.
+const maxLooked = 1 << 18
+
 // holds reports whether r's searches would find the same now: whether no document that
 // changed since, or will by requests judged before r, was or is a match.
 func (b *batch) holds(r *Request) (bool, error) {
+	looked := 0
 	for i := range r.Predicates {
 		p := &r.Predicates[i]
 		keys, known := b.fold.changedSince(r.View.Gen, p.Coll)
@@ -131,6 +136,9 @@ func (b *batch) holds(r *Request) (bool, error) {
 			if e.spec != nil && e.coll.Name == p.Coll {
 				keys = append(keys, e.idKey)
 			}
+		}
+		if looked += len(keys); looked > maxLooked {
+			return false, nil
 		}
 		for _, k := range keys {
 			same, err := b.unseen(r.View, p, k)
