@@ -47,7 +47,15 @@ func Compile(text string, o Options) (*Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.UseLoader(loader(o.Documents))
 	c.DefaultDraft(jsonschema.Draft2020)
-	c.UseRegexpEngine(compilePattern)
+	var refused []string // of several faults the first by name is told, wherever the library began
+	c.UseRegexpEngine(func(s string) (jsonschema.Regexp, error) {
+		re, err := compilePattern(s)
+		if err != nil {
+			refused = append(refused, fmt.Sprintf("the pattern %q: %v", s, err))
+			return noPattern, nil
+		}
+		return re, nil
+	})
 	if o.Formats {
 		c.AssertFormat()
 	}
@@ -58,7 +66,11 @@ func Compile(text string, o Options) (*Schema, error) {
 		Compile: func(ctx *jsonschema.CompilerContext, obj map[string]any) (jsonschema.SchemaExt, error) {
 			s := ctx.Enqueue(nil)
 			all, given[s] = append(all, s), obj
-			return parseBSONTypes(obj)
+			t, err := parseBSONTypes(obj)
+			if err != nil {
+				refused = append(refused, err.Error())
+			}
+			return t, nil
 		},
 	})
 	c.AssertVocabs()
@@ -67,8 +79,12 @@ func Compile(text string, o Options) (*Schema, error) {
 	}
 	s, err := c.Compile(self)
 	if err != nil {
-		return nil, explain(err)
+		return nil, explain(err, doc)
 	}
+	if len(refused) > 0 {
+		return nil, errors.New(clip(slices.Min(refused)))
+	}
+	slices.SortFunc(all, func(x, y *jsonschema.Schema) int { return strings.Compare(x.Location, y.Location) })
 	b := &builder{
 		given: given, byLocation: map[string]*jsonschema.Schema{}, nodes: map[*jsonschema.Schema]*node{}, scopes: map[string]*scope{}, formats: o.Formats,
 	}
@@ -176,18 +192,40 @@ func (l loader) Load(url string) (any, error) {
 }
 
 // explain makes the compiler's error one line of bounded length whose words do not depend
-// on the order of a map. The library says all that is wrong in a tree; of its leaves the
-// first in alphabetical order is given.
-func explain(err error) error {
+// on the order of a map. The library says all that is wrong with the form in a tree, of
+// whose leaves the first in alphabetical order is given. Of what leads nowhere it says what
+// it met first: the names that it may have met are given instead.
+func explain(err error, doc any) error {
+	var lines []string
 	var invalid *jsonschema.SchemaValidationError
 	var ve *jsonschema.ValidationError
 	if errors.As(err, &invalid) && errors.As(invalid.Err, &ve) {
-		var lines []string
 		leaves(ve, message.NewPrinter(language.English), &lines)
-		slices.Sort(lines)
-		return fmt.Errorf("this is not a valid schema: %s", clip(lines[0]))
+		return fmt.Errorf("this is not a valid schema: %s", clip(slices.Min(lines)))
 	}
-	return errors.New(clip(err.Error()))
+	names(doc, &lines)
+	slices.Sort(lines)
+	lines = slices.Compact(lines)
+	return fmt.Errorf("the schema may not refer to other documents, and what it names has to be in it once; it names %s", clip(strings.Join(lines, ", ")))
+}
+
+// names collects by what a schema refers to itself or to others.
+func names(doc any, into *[]string) {
+	switch v := doc.(type) {
+	case map[string]any:
+		for k, e := range v {
+			switch s, ok := e.(string); {
+			case !ok:
+				names(e, into)
+			case slices.Contains([]string{"$ref", "$dynamicRef", "$id", "$anchor", "$dynamicAnchor", "$schema"}, k):
+				*into = append(*into, k+" "+strconv.Quote(s))
+			}
+		}
+	case []any:
+		for _, e := range v {
+			names(e, into)
+		}
+	}
 }
 
 // clip leaves out the middle of a long text.
@@ -207,6 +245,9 @@ func leaves(e *jsonschema.ValidationError, p *message.Printer, into *[]string) {
 		leaves(c, p, into)
 	}
 }
+
+// noPattern stands for a pattern that is refused.
+var noPattern = &pattern{regexp.MustCompile("^$"), 1}
 
 // A pattern is a regular expression of bounded cost.
 type pattern struct {
