@@ -22,6 +22,11 @@ import (
 // record waits.
 const MaxAhead = 5 * time.Minute
 
+// Slack is how much further ahead own times may be: the wall clock was set back a little
+// after a time at the limit was observed. What is beyond would wait long at every other
+// device.
+const Slack = time.Minute
+
 // MaxTime is the last time that a record can have: the end of the year 9999, beyond
 // which dates have no common text form. A later one is no time.
 const MaxTime Time = 253402300800000<<16 - 1
@@ -94,8 +99,11 @@ func (s Stamp) Compare(o Stamp) int {
 	return cmp.Compare(s.Index, o.Index)
 }
 
-// A Clock gives strictly increasing times that exceed every time observed. The
-// zero value reads time.Now.
+// A Clock gives strictly increasing times that exceed every time observed, as long as the
+// wall clock is not set back by minutes. The zero value reads time.Now.
+//
+//	wall 12:00:00   Observe 12:05:00   Now 12:05:00.000+1, 12:05:00.000+2, … until the wall is there
+//	wall 11:30:00   Now 11:30:00       it was set back: nobody would take 12:05 before it is 12:00
 type Clock struct {
 	// Wall is the real-time source; nil means time.Now. It must not be changed
 	// once the clock is in use.
@@ -105,12 +113,16 @@ type Clock struct {
 	last Time
 }
 
-// Now returns a time later than every time that c has returned or observed.
+// Now returns a time later than every time that c has returned or observed. Where that
+// would be more than [MaxAhead] and [Slack] ahead of real time, the wall clock was set
+// back, and times begin again with it.
 func (c *Clock) Now() Time {
-	wall := At(c.wall())
+	wall := c.wall()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = max(wall, c.last+1)
+	if c.last++; c.last < At(wall) || c.last > At(wall.Add(MaxAhead+Slack)) {
+		c.last = At(wall)
+	}
 	return c.last
 }
 
@@ -128,7 +140,7 @@ func (c *Clock) Observe(t Time) error {
 
 // Check returns [ErrAhead] if t is more than [MaxAhead] ahead of real time.
 func (c *Clock) Check(t Time) error {
-	if t > At(c.wall().Add(MaxAhead)) {
+	if t>>16 > At(c.wall().Add(MaxAhead))>>16 { // whatever the counter: the next time is no further ahead
 		return ErrAhead
 	}
 	return nil

@@ -181,7 +181,7 @@ func (t *Thread) ownUsable() bool {
 	if _, ok := t.graph.State().Logs[t.ownData.id]; !ok || !t.ownCovered() {
 		return false
 	}
-	return !slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Check(b.time) != nil })
+	return !slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Until(b.time) > clock.Slack })
 }
 
 // controlHeads returns the heads of the control graph that are before a time: the

@@ -44,7 +44,7 @@ func (t *Thread) CreateInvite(ctx context.Context, o InviteOptions) (format.Invi
 		o.Expires = 24 * time.Hour
 	}
 	if o.Expires > 0 {
-		p.Expires = t.env.clock.Now() + clock.Time(o.Expires.Milliseconds())<<16
+		p.Expires = t.env.clock.Real() + clock.Time(o.Expires.Milliseconds())<<16
 	}
 	if err := t.mayGrant(); err != nil {
 		return format.Invite{}, err
