@@ -79,7 +79,7 @@ func TestImportArrows(t *testing.T) {
 		"internal/fault":     {},
 		"internal/bell":      {},
 		"internal/parallel":  {},
-		"internal/durable":   {},
+		"internal/durable":   {"internal/parallel"},
 		"internal/canonical": {"internal/fault"},
 		"internal/clock":     {"internal/fault"},
 		"internal/store":     {"internal/store", "internal/durable", "internal/fault"},

@@ -6,7 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
+
+	"github.com/weftdb/weft/internal/parallel"
 )
 
 // few is how many files are synced one by one: a sync of the file system costs
@@ -29,13 +30,15 @@ func Sync(n int, open func(i int) (*os.File, error)) error {
 			return err
 		}
 	}
-	return each(n, func(i int) error {
+	errs := make([]error, n)
+	parallel.DoBy(atOnce, n, func(i int) {
 		f, err := open(i)
-		if err != nil {
-			return err
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
 		}
-		return errors.Join(f.Sync(), f.Close())
+		errs[i] = err
 	})
+	return errors.Join(errs...)
 }
 
 // Folder makes the names in a folder durable, where folders can be synced.
@@ -67,20 +70,4 @@ func WriteFile(path string, b []byte) error {
 		return err
 	}
 	return Folder(dir)
-}
-
-// each calls do for 0 to n-1, a few at once, and returns its errors.
-func each(n int, do func(i int) error) error {
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	turn := make(chan struct{}, atOnce)
-	for i := range n {
-		turn <- struct{}{}
-		wg.Go(func() {
-			errs[i] = do(i)
-			<-turn
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }

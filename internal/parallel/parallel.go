@@ -1,4 +1,4 @@
-// Package parallel does a bounded piece of work on more than one core.
+// Package parallel does many pieces of work, a few at a time.
 package parallel
 
 import (
@@ -9,8 +9,11 @@ import (
 // workers bounds how many cores one piece of work takes: others want some, too.
 const workers = 2
 
-// Do calls f for 0…n-1, some at the same time, and waits for all.
-func Do(n int, f func(i int)) {
+// Do calls f for 0…n-1 on more than one core, and waits for all.
+func Do(n int, f func(i int)) { DoBy(workers, n, f) }
+
+// DoBy is Do of what waits rather than computes, by so many workers.
+func DoBy(workers, n int, f func(i int)) {
 	if n < 2 {
 		for i := range n {
 			f(i)
