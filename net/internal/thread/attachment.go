@@ -31,7 +31,7 @@ func (t *Thread) Attach(a *Attachment) {
 		}
 	}
 	t.notifyMu.Lock()
-	t.lastCut = Cut{}
+	t.lastCut, t.cutOf = Cut{}, cutVersion{}
 	t.notifyMu.Unlock()
 	t.notify()
 }
@@ -65,7 +65,9 @@ func (t *Thread) notify() {
 	defer t.notifyMu.Unlock()
 	t.mu.Lock()
 	a, cut := t.attached, Cut{}
-	if a != nil && a.Voided != nil {
+	v := cutVersion{records: t.graph.Len(), cuts: t.cuts.version, told: true}
+	again := a != nil && a.Voided != nil && v != t.cutOf
+	if again {
 		cut = t.cut()
 	}
 	more := len(t.pending) > 0 || (t.flushedTo < 0 && t.arrivals > 0)
@@ -77,9 +79,12 @@ func (t *Thread) notify() {
 	if a == nil {
 		return
 	}
-	if a.Voided != nil && !cut.equal(t.lastCut) {
-		t.lastCut = cut
-		a.Voided(cut.clone())
+	if again {
+		t.cutOf = v
+		if !cut.equal(t.lastCut) {
+			t.lastCut = cut
+			a.Voided(cut.clone())
+		}
 	}
 	if more && a.Arrived != nil {
 		a.Arrived()

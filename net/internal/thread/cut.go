@@ -55,6 +55,14 @@ type cuts struct {
 	snapshots map[clock.LogID]Snapshot
 	inForce   int
 	known     int // control records that were looked at
+	version   int // rises with each change
+}
+
+// A cutVersion is what a [Cut] follows from: thousands of logs may be void, and each write
+// asks for changes.
+type cutVersion struct {
+	records, cuts int
+	told          bool // false: nothing was told yet
 }
 
 // floor returns the last record of a log that is cut off; its Seq is 0 if there is none.
@@ -86,7 +94,7 @@ func (t *Thread) refreshCuts() {
 	defer snap.Release()
 	// From nothing each time: a checkpoint may come into force before one that was
 	// written earlier, whose snapshot it covers.
-	next := cuts{floors: map[clock.LogID]clock.RecordID{}, snapshots: map[clock.LogID]Snapshot{}, known: t.graph.Len()}
+	next := cuts{floors: map[clock.LogID]clock.RecordID{}, snapshots: map[clock.LogID]Snapshot{}, known: t.graph.Len(), version: t.cuts.version + 1}
 	in := make([]bool, len(all))
 	for more := true; more; { // a later one may stand for the snapshot of an earlier one
 		more = false

@@ -54,8 +54,9 @@ type Thread struct {
 
 	write sync.Mutex // one writer at a time: held from Append to done, and by ingest
 
-	notifyMu sync.Mutex // one notification at a time; guards lastCut
+	notifyMu sync.Mutex // one notification at a time; guards lastCut and cutOf
 	lastCut  Cut
+	cutOf    cutVersion // of what lastCut was made
 
 	mu         sync.Mutex // guards what follows; may be taken while write is held
 	keys       format.Keys
