@@ -187,7 +187,7 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/transfer": {"db", "internal/fault"},
 		"node/client":   {"node", "node/internal/chunks", "buckets", "db", "keys", "internal/fault"},
 
-		"node/internal/chunks":   {"node/api"},
+		"node/internal/chunks":   {"node/api", "internal/fault"},
 		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal"},
 	}

@@ -16,12 +16,20 @@ import (
 // PushDir pushes a directory of the operating system; see [Bucket.Push]. Nothing
 // outside the directory is read, whatever its links say.
 func (b *Bucket) PushDir(ctx context.Context, dir string, o PushOptions) (Report, error) {
-	root, err := os.OpenRoot(dir)
+	root, err := OpenDir(dir)
 	if err != nil {
 		return Report{}, fmt.Errorf("push: %w", err)
 	}
 	defer root.Close()
 	return b.Push(ctx, root.FS(), o)
+}
+
+// OpenDir opens a directory of the operating system that is to be pushed.
+func OpenDir(dir string) (*os.Root, error) {
+	if i, err := os.Stat(dir); err == nil && !i.IsDir() { // os.OpenRoot's error has no kind
+		return nil, fault.Errorf(fault.InvalidPath, "%s is a file, not a folder", dir)
+	}
+	return os.OpenRoot(dir)
 }
 
 // Push makes the bucket hold the regular files of a folder, and its empty

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -135,7 +134,7 @@ func (a *app) bucketPush() *cobra.Command {
 	var remove bool
 	cmd := a.newCommand("push NAME DIR", "Store the files of a folder in a bucket", 2, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
-			root, err := os.OpenRoot(args[1])
+			root, err := client.OpenDir(args[1])
 			if err != nil {
 				return err
 			}

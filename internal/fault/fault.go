@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 )
 
 // An Error has a kind and a sentence. Errors of this type are made by [New],
@@ -75,8 +76,8 @@ type kinded interface {
 }
 
 // KindOf returns the kind of the first error in err's tree that has one. Errors
-// of the standard library for a missing file, a refused one, a full disk and an
-// ended context have theirs; all others are [Internal]. It is "" for nil.
+// of the standard library for a missing file, a refused one, a path that is none, a
+// full disk and an ended context have theirs; all others are [Internal]. It is "" for nil.
 func KindOf(err error) Kind {
 	if err == nil {
 		return ""
@@ -89,7 +90,13 @@ func KindOf(err error) Kind {
 		kind Kind
 	}{
 		{fs.ErrNotExist, NotFound},
+		{fs.ErrExist, AlreadyExists},
 		{fs.ErrPermission, PermissionDenied},
+		{syscall.EROFS, PermissionDenied},
+		{syscall.ENOTDIR, InvalidPath},
+		{syscall.EISDIR, InvalidPath},
+		{syscall.ENAMETOOLONG, InvalidPath},
+		{syscall.ELOOP, InvalidPath},
 		{context.DeadlineExceeded, Timeout},
 		{context.Canceled, Canceled},
 	} {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"regexp"
 	"strconv"
+	"syscall"
 	"testing"
 )
 
@@ -30,6 +31,8 @@ func TestErrors(t *testing.T) {
 		{Errorf(BadValue, "bad: %w", errNone), BadValue, "bad: not found", errNone},
 		{cause, Internal, "disk", cause},
 		{fmt.Errorf("read: %w", fs.ErrNotExist), NotFound, "read: file does not exist", fs.ErrNotExist},
+		{&fs.PathError{Op: "open", Path: "a/b", Err: syscall.ENOTDIR}, InvalidPath, "open a/b: " + syscall.ENOTDIR.Error(), syscall.ENOTDIR},
+		{&fs.PathError{Op: "mkdir", Path: "a", Err: syscall.EEXIST}, AlreadyExists, "mkdir a: " + syscall.EEXIST.Error(), fs.ErrExist},
 		{context.DeadlineExceeded, Timeout, "context deadline exceeded", context.DeadlineExceeded},
 		{errors.Join(cause, Errorf(Corrupt, "torn")), Corrupt, "disk\ntorn", cause},
 	} {

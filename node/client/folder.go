@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -16,6 +17,9 @@ import (
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 	"github.com/weftdb/weft/node/internal/chunks"
 )
+
+// OpenDir opens a folder that is to be pushed.
+func OpenDir(dir string) (*os.Root, error) { return buckets.OpenDir(dir) }
 
 // Push makes a bucket hold the files of a folder; with remove, none but these.
 // What is read is written to progress too.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
@@ -104,7 +105,7 @@ func (r *Reader) Next() (*weftv1.FileChunk, error) {
 			return c, nil
 		}
 		if r.path == "" && len(c.GetData()) > 0 {
-			return nil, errors.New("data before the name of a file")
+			return nil, fault.Errorf(fault.Malformed, "data before the name of a file")
 		}
 	}
 }
