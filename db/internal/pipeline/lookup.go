@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/expr"
+	"github.com/weftdb/weft/db/internal/query"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -18,15 +19,8 @@ type lookupStage struct {
 	foreignName    string
 	as             value.Path
 	vars           []*expr.Expr
-	pipeline       *Pipeline // never nil
-	equal          []equalVar
-}
-
-// An equalVar is a condition of the pipeline's first $match that a field equals
-// a variable, which an index may answer.
-type equalVar struct {
-	path string
-	arg  *expr.Expr // of the variables
+	pipeline       *Pipeline       // never nil
+	equal          []expr.Equality // of the first $match inside, which an index may answer
 }
 
 // lookup compiles {from, localField, foreignField, let, pipeline, as}. Without a pipeline
@@ -82,8 +76,8 @@ func (c *compiler) lookup(op string, arg value.Value) (stage, error) {
 	if s.from != "" && s.pipeline.own || s.pipeline.own && s.local != nil {
 		return nil, fault.Errorf(fault.FailedToParse, "%s with a pipeline that starts with $documents takes neither 'from' nor fields", op)
 	}
-	s.equal, err = equalities(s.pipeline, names)
-	return s, err
+	s.equal = equalities(s.pipeline)
+	return s, nil
 }
 
 // name keeps one of the arguments that are strings; three of them are paths.
@@ -132,45 +126,20 @@ func (c *compiler) let(op string, v value.Value, s *lookupStage) ([]string, erro
 // The $match stays where it is: to a filter {order: 5} matches an array with a 5, which to
 // $eq it does not. After a $skip or $limit the documents are counted already, so nothing
 // may be left out before them.
-func equalities(p *Pipeline, names []string) (out []equalVar, err error) {
-	if len(p.specs) == 0 || p.query.Skip > 0 || p.query.Limit > 0 || p.own {
-		return nil, nil
+func equalities(p *Pipeline) (out []expr.Equality) {
+	if len(p.stages) == 0 || p.query.Skip > 0 || p.query.Limit > 0 || p.own {
+		return nil
 	}
-	var walk func(e value.Value)
-	walk = func(e value.Value) {
-		if !e.IsDoc() {
-			return
-		}
-		it := value.Elements(e.Data)
-		k, v, _ := it.Next()
-		if string(k) == "$and" && v.IsArray() {
-			arms := value.Elements(v.Data)
-			for _, a, ok := arms.Next(); ok; _, a, ok = arms.Next() {
-				walk(a)
-			}
-		}
-		if string(k) != "$eq" || !v.IsArray() {
-			return
-		}
-		a, b := value.At(v.Data, 0), value.At(v.Data, 1)
-		for range 2 {
-			f, x := string(a.Str()), string(b.Str())
-			if len(f) > 1 && f[0] == '$' && f[1] != '$' && len(x) > 2 && x[:2] == "$$" {
-				arg, err := expr.Compile(b, names...)
-				if err == nil {
-					if fields, whole := arg.Fields(); len(fields) == 0 && !whole {
-						out = append(out, equalVar{f[1:], arg})
-					}
-				}
-			}
-			a, b = b, a
+	match, ok := p.stages[0].(matchStage)
+	if !ok {
+		return nil
+	}
+	for _, t := range match.filter.Tree() {
+		if t.Op == query.Expr {
+			out = append(out, t.Expression().Equalities()...)
 		}
 	}
-	match := value.Get(p.specs[0], "$match")
-	if match.IsDoc() {
-		walk(value.Get(match.Data, "$expr"))
-	}
-	return out, nil
+	return out
 }
 
 // open gives a cursor that asks the foreign collection anew for each document, which is why
@@ -250,14 +219,14 @@ func (s *lookupStage) start(r *run, doc []byte) (Cursor, error) {
 	env := r.env()
 	env.Root = emptyDoc
 	for _, eq := range s.equal {
-		v, err := eq.arg.Eval(env)
+		v, err := eq.Arg.Eval(env)
 		if err != nil {
 			return nil, err
 		}
 		if v.IsArray() {
 			continue
 		}
-		conds = append(conds, condition(eq.path, "$eq", plain(v)))
+		conds = append(conds, condition(eq.Path, "$eq", plain(v)))
 	}
 	if len(conds) > 0 {
 		if len(q.Filter) > 5 {

@@ -7,6 +7,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/db/internal/expr"
 	"github.com/weftdb/weft/db/internal/value"
 )
 
@@ -33,6 +34,9 @@ type Term struct {
 
 	expr *exprNode // of Expr
 }
+
+// Expression returns the argument of an Expr, compiled.
+func (t *Term) Expression() *expr.Expr { return t.expr.e }
 
 // An Operator is one condition on a path.
 type Operator struct {
