@@ -271,6 +271,10 @@ func TestUniqueOverDuplicates(t *testing.T) {
 	if !errors.As(err, &dup) || dup.Index != "n_1" || dup.Value[0].Key != "n" {
 		t.Fatalf("got %v", err)
 	}
+	var e *db.Error // as every write that is refused gives one
+	if !errors.As(err, &e) || e.Kind() != db.ReasonDuplicate || e.Error() != err.Error() {
+		t.Fatalf("got %v", e)
+	}
 	if xs, err := c.Indexes(t.Context()); err != nil || len(xs) != 0 {
 		t.Fatalf("got %v, %v", xs, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -95,6 +96,11 @@ type APIKeyOptions struct {
 // NewAPIKey makes a key at the time now. The secret is to be shown once and kept
 // nowhere; that of a non-signing key is nil.
 func NewAPIKey(now time.Time, opt APIKeyOptions) (*APIKey, *APISecret, error) {
+	for _, r := range opt.Name {
+		if !unicode.IsPrint(r) {
+			return nil, nil, fault.Of(ErrInvalid, "the name %q has characters that cannot be printed", opt.Name)
+		}
+	}
 	secret := &APISecret{kind: opt.Kind, signer: newSigner(NewSecret().bytes())}
 	k := &APIKey{
 		Public: secret.Public(), Kind: opt.Kind, Signing: !opt.NonSigning, Owner: opt.Owner, Org: opt.Org,

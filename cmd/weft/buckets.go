@@ -157,7 +157,7 @@ func (a *app) bucketPush() *cobra.Command {
 
 func printSkipped(w io.Writer, notes []noteOutput) {
 	for _, s := range notes {
-		fmt.Fprintf(w, "left out %s: %s\n", s.Path, s.Reason)
+		fmt.Fprintf(w, "left out %s: %s\n", printable(s.Path), s.Reason)
 	}
 }
 

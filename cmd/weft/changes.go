@@ -54,10 +54,8 @@ func (a *app) watchCommand() *cobra.Command {
 	cmd := a.newCommand("watch DB [COLLECTION [FILTER]]", "Print changes as they happen, one per line", 1, 3,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			m.Database, m.Collection = args[0], append(args, "")[1]
-			if len(args) == 3 {
-				if m.Filter, err = document("filter", args[2]); err != nil {
-					return err
-				}
+			if m.Filter, err = filter(args, 2); err != nil {
+				return err
 			}
 			if id != "" {
 				if m.Id, err = oneID(id); err != nil {

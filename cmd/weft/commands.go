@@ -167,7 +167,7 @@ func (a *app) aggregateCommand() *cobra.Command {
 func (a *app) distinctCommand() *cobra.Command {
 	return a.newCommand("distinct DB COLLECTION PATH [FILTER]", "Print the distinct values of a field, one per line", 3, 4,
 		func(ctx context.Context, c *client.Client, args []string) error {
-			filter, err := document("filter", append(args, "")[3])
+			filter, err := filter(args, 3)
 			if err != nil {
 				return err
 			}

@@ -38,6 +38,9 @@ func (a *app) doctorCommand() *cobra.Command {
 			if o.Wait <= 0 {
 				o.Wait = 1 // not the default
 			}
+			if err := a.existing(); err != nil {
+				return err
+			}
 			if repair {
 				return a.repair(cmd.Context(), o)
 			}
@@ -240,6 +243,9 @@ func (a *app) homeConvert() *cobra.Command {
 		Use: "convert", Short: "Move the home's store to another engine", Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkEngine(engine); err != nil {
+				return err
+			}
+			if err := a.existing(); err != nil {
 				return err
 			}
 			was, err := node.ConvertHome(cmd.Context(), a.home, engine)

@@ -44,6 +44,14 @@ func required(what, text string) ([]byte, error) {
 	return document(what, text)
 }
 
+// filter parses the argument that may be a filter, the i-th; nil if it is not given.
+func filter(args []string, i int) ([]byte, error) {
+	if len(args) <= i {
+		return nil, nil
+	}
+	return required("filter", args[i])
+}
+
 // lines calls f with every line of r that is not empty, and its number.
 func lines(r io.Reader, f func(n int, line []byte) error) error {
 	in := &watched{Reader: r}
@@ -111,9 +119,6 @@ func (i *inserter) add(ctx context.Context, what string, text []byte) error {
 func (i *inserter) flush(ctx context.Context) error {
 	r, err := i.c.Documents.Insert(ctx, connect.NewRequest(i.m))
 	if err != nil {
-		if n := i.out.Inserted; n > 0 {
-			return fmt.Errorf("after %s: %w", count(int64(n), "inserted document"), err)
-		}
 		return err
 	}
 	i.m.Documents, i.size = nil, 0
@@ -139,6 +144,9 @@ func (a *app) insertCommand() *cobra.Command {
 			}
 			if err == nil {
 				err = i.flush(ctx)
+			}
+			if n := i.out.Inserted; err != nil && n > 0 {
+				err = fmt.Errorf("after %s: %w", count(int64(n), "inserted document"), err)
 			}
 			if err != nil {
 				return err
@@ -182,11 +190,11 @@ func (a *app) findCommand() *cobra.Command {
 			if m.Projection, err = document("--projection", projection); err != nil {
 				return err
 			}
-			switch text := append(args, "")[2]; dialect {
+			switch dialect {
 			case "", "mongo":
-				m.Filter, err = document("filter", text)
+				m.Filter, err = filter(args, 2)
 			case "threaddb":
-				err = threadQuery(text, &m, &index)
+				err = threadQuery(append(args, "")[2], &m, &index)
 			default:
 				err = usagef("invalid --dialect %q: want mongo or threaddb", dialect)
 			}
@@ -319,12 +327,23 @@ func (a *app) runCommand() *cobra.Command {
 				return client.ReplyError(reply)
 			}
 			return lines(a.in, func(n int, line []byte) error {
-				_, err := one(fmt.Sprintf("line %d", n), line)
+				if _, err := client.Document(line); err != nil {
+					return a.printReply(unreadable(n, err))
+				}
+				_, err := one("command", line)
 				return err
 			})
 		})
 	cmd.Long = cmd.Short + ".\nStandard input has one command per line. The exit status is 1 if the reply to COMMAND has ok: 0;\nwith commands from standard input it is 0, as each has its own reply."
 	return cmd
+}
+
+// unreadable is the reply to a line that is no command: the lines after it have theirs.
+func unreadable(n int, err error) bson.Raw {
+	b, _ := bson.Marshal(bson.D{ // of strings and numbers
+		{Key: "ok", Value: 0.0}, {Key: "errmsg", Value: fmt.Sprintf("line %d: %v", n, err)}, {Key: "code", Value: 9}, {Key: "codeName", Value: "FailedToParse"},
+	})
+	return b
 }
 
 func (a *app) printUpdate(r *weftv1.UpdateResponse) error {
@@ -412,7 +431,7 @@ func (a *app) deleteCommand() *cobra.Command {
 func (a *app) countCommand() *cobra.Command {
 	return a.newCommand("count DB COLLECTION [FILTER]", "Count the matching documents", 2, 3,
 		func(ctx context.Context, c *client.Client, args []string) error {
-			filter, err := document("filter", append(args, "")[2])
+			filter, err := filter(args, 2)
 			if err != nil {
 				return err
 			}

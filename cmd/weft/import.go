@@ -194,6 +194,9 @@ func (a *app) doImport(ctx context.Context, c *client.Client, database, collecti
 	if _, err := transfer.ParseDuplicates(o.duplicate); err != nil {
 		return usagef("invalid --on-duplicate %q: want fail, skip or replace", o.duplicate)
 	}
+	if o.most > 0 && !o.goOn {
+		return usagef("--max-errors goes with --continue")
+	}
 	start := time.Now()
 	i := &importer{
 		stream: c.Documents.Import(ctx), goOn: o.goOn, most: o.most,

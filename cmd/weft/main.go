@@ -13,7 +13,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
 	"github.com/weftdb/weft/node/client"
 )
@@ -154,15 +157,34 @@ func (a *app) open(ctx context.Context) (c *client.Client, err error) {
 	return c, err
 }
 
+// existing refuses a home that is not there, for what makes sense only of one that is.
+func (a *app) existing() error {
+	if a.api != "" {
+		return nil
+	}
+	if files, err := os.ReadDir(a.home); err == nil && len(files) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil // whatever is wrong is told as it is opened
+	}
+	return fault.Errorf(fault.NotFound, "there is no home in %s: weft init makes one", a.home)
+}
+
 // newCommand returns a command that calls a node.
 func (a *app) newCommand(use, short string, least, most int, do action) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: args(least, most),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			ctx := cmd.Context()
+			if cmd.Name() == "backup" {
+				if err := a.existing(); err != nil {
+					return err
+				}
+			}
 			c, err := a.open(ctx)
 			if err != nil {
 				return err
+			}
+			if c.Created() && cmd.Name() != "init" {
+				fmt.Fprintf(a.err, "weft: note: there was no home in %s: made one\n", a.home)
 			}
 			return errors.Join(do(ctx, c, given), c.Close())
 		},

@@ -201,7 +201,7 @@ const minName = 6
 // unless they have the same first name, which is their own.
 func named[T any](all []T, text string, names func(T) []string) ([]T, error) {
 	if len(text) < minName {
-		return nil, fault.Errorf(fault.Ambiguous, "%q is too short for a name: give %d characters or more", text, minName)
+		return nil, fault.Errorf(fault.InvalidArgument, "%q is too short for a name: give %d characters or more", text, minName)
 	}
 	var found []T
 	for _, x := range all {

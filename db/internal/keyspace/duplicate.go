@@ -27,6 +27,15 @@ func (e *DuplicateKeyError) Error() string {
 // Kind returns fault.DuplicateKey.
 func (e *DuplicateKeyError) Kind() fault.Kind { return fault.DuplicateKey }
 
+// As makes the error a [*fault.Error], too, as other refused writes are.
+func (e *DuplicateKeyError) As(target any) bool {
+	t, ok := target.(**fault.Error)
+	if ok {
+		*t = fault.Errorf(fault.DuplicateKey, "%s", e.Error()).(*fault.Error) //nolint:errorlint // it is made here
+	}
+	return ok
+}
+
 func jsonOf(d bson.D) string {
 	b, err := bson.Marshal(d)
 	if err != nil {
