@@ -347,7 +347,7 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 	d.DisallowUnknownFields()
 	it.Line = line
 	if err := d.Decode(&l); err != nil {
-		it.Err = fault.Of(ErrFormat, "the line cannot be read: %v", err)
+		it.Err = fault.Of(ErrFormat, "the line is none of an export of a database (to import documents, name a collection): %v", err)
 		return it, false
 	}
 	t.ended = false
@@ -389,6 +389,9 @@ func (t *tags) end(tagged bool) error {
 // parse parses a document of a file.
 func parse(text []byte) (bson.Raw, error) {
 	doc, err := db.ParseJSON(text)
+	if fault.Is(err, fault.TooLarge) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fault.Of(ErrFormat, "the line cannot be read: %v", err)
 	}

@@ -32,7 +32,7 @@ func ParseJSON(text []byte) ([]byte, error) {
 // Hence the 8.
 func ParseJSONValue(text []byte) (Value, error) {
 	if len(text) > 8*MaxDocument {
-		return Value{}, fault.Errorf(fault.TooLarge, "Extended JSON of %d bytes is larger than %d", len(text), 8*MaxDocument)
+		return Value{}, fault.Errorf(fault.TooLarge, "a text of %d bytes is no document: those have at most %d bytes as BSON", len(text), MaxDocument)
 	}
 	p := parser{in: text, out: make([]byte, 0, len(text)+16)}
 	t := p.value(0)
