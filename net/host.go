@@ -118,7 +118,7 @@ type Host struct {
 // Close, and closes the store after it.
 func Open(ctx context.Context, opt Options) (*Host, error) {
 	if opt.Store == nil || opt.Device == nil || opt.Certificate == nil || opt.Dir == "" {
-		return nil, fault.Errorf(fault.InvalidArgument, "a host needs a store, a folder, a device and its certificate")
+		return nil, fault.Errorf(fault.InvalidArgument, "missing store, folder, device or certificate of the host")
 	}
 	if opt.Certificate.Sign != opt.Device.Public().Sign {
 		return nil, fault.Errorf(fault.InvalidArgument, "the certificate is of another device")

@@ -22,16 +22,16 @@
 //	  ├─ internal/memory      what is remembered across restarts
 //	  │
 //	internal/thread   Thread ─┬─ log ── branch ── record    what is held, in a store
-//	                          ├─ control graph and its fold   who may do what
 //	                          ├─ arrivals, marks              what a database folds
-//	                          └─ blobs
+//	                          └─ control graph, blobs
 //	  │
+//	internal/control  Graph ── State: who may do what
 //	internal/blobs    Store: sealed blocks, in the store and in files
 //	  │
 //	internal/format   header, body, genesis, control payload, invite: bytes ⇄ values
 //
-// Each imports only what is below it. The last three, wire and tipset know no socket and
-// no engine, and build for a browser.
+// Each imports only what is below it. The last four, wire and tipset know no socket and no
+// engine, and build for a browser.
 //
 // # The life of a received record
 //

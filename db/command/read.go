@@ -132,8 +132,8 @@ func (rn *Runner) cmdKillCursors(_ context.Context, _ string, cmd bson.Raw) (bso
 	}, nil
 }
 
-// cmdExplain explains find, count, distinct, and what update, delete and findAndModify look
-// for. The verbosity is MongoDB's: queryPlanner tells the plan, the other two run it and
+// cmdExplain explains find, count, distinct, aggregate, and what update, delete and
+// findAndModify look for. The verbosity is MongoDB's: queryPlanner tells the plan, the other two run it and
 // count what was looked at. Without one it is run, as in MongoDB. A write is never done:
 // only its search is run.
 func (rn *Runner) cmdExplain(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {

@@ -347,7 +347,7 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 	d.DisallowUnknownFields()
 	it.Line = line
 	if err := d.Decode(&l); err != nil {
-		it.Err = fault.Of(ErrFormat, "the line cannot be read: %v", err)
+		it.Err = fault.Of(ErrFormat, "%v", err)
 		return it, false
 	}
 	t.ended = false
@@ -390,7 +390,7 @@ func (t *tags) end(tagged bool) error {
 func parse(text []byte) (bson.Raw, error) {
 	doc, err := db.ParseJSON(text)
 	if err != nil {
-		return nil, fault.Of(ErrFormat, "the line cannot be read: %v", err)
+		return nil, fault.Of(ErrFormat, "%v", err)
 	}
 	return doc, nil
 }

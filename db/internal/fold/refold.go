@@ -44,7 +44,7 @@ type refolding struct {
 	e        *entry  // of the refolder's batch
 	ordinal  uint64  // operations before events
 	events   []Event // after the cached base, in order
-	gone     []Event // of voided logs
+	gone     []Event // of records that the cut leaves out
 	start    int     // the first event to be judged again
 	cur      keyspace.State
 	bases    []keyspace.Head // states to be cached

@@ -49,12 +49,16 @@ type Misfit struct {
 	Why     string
 }
 
-// Error names the path and the keyword.
+// Error names the path and the keyword, which "missing required field" says already.
 func (m *Misfit) Error() string {
-	if m.Path == "" {
-		return fmt.Sprintf("%s (%s)", m.Why, m.Keyword)
+	text := m.Why
+	if m.Path != "" {
+		text = fmt.Sprintf("field %q: %s", m.Path, m.Why)
 	}
-	return fmt.Sprintf("field %q: %s (%s)", m.Path, m.Why, m.Keyword)
+	if m.Keyword != "required" {
+		text += " (" + m.Keyword + ")"
+	}
+	return text
 }
 
 var (
