@@ -6,7 +6,7 @@
 // A thread is the unit that is replicated; it is named by the hash of its signed
 // genesis. Each device writes two logs in it: a control log (who may do what) and
 // a data log (what was done). A record is one transaction of a log; a run is
-// consecutive records under one signature. An arrival is the place of a data
+// consecutive records under one signature. An arrival is the position of a data
 // record in the order in which this node stored them. A tip is the last record of
 // a log, or of one branch of a log that its device forked.
 //
@@ -38,7 +38,7 @@
 //	feed of the sender      a run of at most about 1 MiB is read from its store and framed
 //	pull, take              the frame is decoded, two ahead of what is being stored
 //	thread.Ingest: verify   no state: form, chain, signature, body root; bodies opened, on two cores
-//	               place    the branch that it goes on; a gap is asked for again, a fork is a new branch
+//	               hold     the branch that it goes on; a gap is asked for again, a fork is a new branch
 //	               judge    control: into the graph, folded. data: a number among the arrivals,
 //	                        or a refusal that is kept, or it waits for what it names
 //	               commit   one transaction for the run; nobody is told before

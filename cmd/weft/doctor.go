@@ -234,7 +234,7 @@ func checkEngine(name string) error {
 }
 
 func (a *app) homeCommand() *cobra.Command {
-	return newGroup("home", "Manage the data folder", a.homeConvert())
+	return newParent("home", "Manage the data folder", a.homeConvert())
 }
 
 func (a *app) homeConvert() *cobra.Command {
