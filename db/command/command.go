@@ -3,7 +3,7 @@
 //
 //	Runner ── table of commands      name, arguments, what runs it, in a transaction, explained
 //	  ├────── cursors                of find and aggregate: what getMore reads on
-//	  ├────── subscriptions                  of watch and live
+//	  ├────── subscriptions          of watch and live
 //	  └────── sessions               transactions by lsid and txnNumber
 //
 // A reply says by MongoDB's code and name whether a command failed; both derive from
@@ -56,8 +56,8 @@ func (rn *Runner) Cursors() (open int, bytes int64) {
 }
 
 // Close ends what commands left open. It may be called twice. Open transactions are aborted
-// and none begins any more. A cursor or subscription that a getMore is reading is not in its list; that
-// getMore closes it when it finds the list closed.
+// and none begins any more. A cursor or subscription that a getMore is reading is
+// not in its list; that getMore closes it when it finds the list closed.
 func (rn *Runner) Close() {
 	rn.closeSessions()
 	rn.closeSubscriptions()

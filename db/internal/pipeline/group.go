@@ -176,8 +176,8 @@ func (g *groups) accumulators(one *group) error {
 	return nil
 }
 
-// accumulate gives a document to the accumulators of a group. Accumulators that hold values tell
-// their size before and after, and the difference counts; those that do not, as $sum, cost
+// accumulate gives a document to the accumulators of a group. Accumulators that hold values
+// tell their size before and after, and the difference counts; those that do not, as $sum, cost
 // nothing here.
 func (g *groups) accumulate(one *group, doc []byte) error {
 	g.env.Root = doc

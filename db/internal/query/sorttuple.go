@@ -6,7 +6,7 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// A sharedFields is the fields of a sort whose paths begin with one name. Where
+// The sharedFields are the fields of a sort whose paths begin with one name. Where
 // they meet the same array, one of its elements counts for all of them: the one
 // that comes first in the order of the sort.
 type sharedFields struct {

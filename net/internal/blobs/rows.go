@@ -12,7 +12,7 @@ import (
 
 // What the store has of a blob, and of how many there were:
 //
-//	Rows ‖ blob ID   number u64be ‖ size u32be ‖ the sealed bytes, if they are few
+//	Rows ‖ blob ID      number u64be ‖ size u32be ‖ the sealed bytes, if they are few
 //	Refs ‖ number       blob ID ‖ size u32be ‖ bytes of all blobs up to this one u64be
 //	Refs ‖ 0            last number ‖ bytes up to it ‖ numbers without a blob ‖ their bytes
 const (
