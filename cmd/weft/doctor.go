@@ -204,7 +204,7 @@ func writeRebuilt(w io.Writer, b node.RebuiltDatabase) {
 	case !b.Served:
 		fmt.Fprintf(w, "%s is not served\n", b.Name)
 	case b.AsIs:
-		fmt.Fprintf(w, "%s was taken as it is: %s are given up; hash %s, %s are here\n", b.Name, gone, b.Hash, here)
+		fmt.Fprintf(w, "%s was taken as it is: %s are abandoned; hash %s, %s are here\n", b.Name, gone, b.Hash, here)
 	case b.Gone > 0:
 		fmt.Fprintf(w, "%s is served again without %s: hash %s, %s were still here\n", b.Name, gone, b.Hash, here)
 	case b.Uncertain && len(b.Lost) == 0:
