@@ -120,7 +120,7 @@ type Progress struct {
 }
 
 // A Range is a part of a file: Length bytes from Offset, or up to the end if
-// Length is negative. It is cut at the file's end.
+// Length is negative. It ends at the file's end at the latest.
 type Range struct{ Offset, Length int64 }
 
 // Whole is the range of a whole file.

@@ -29,7 +29,7 @@ func Create(ctx context.Context, d *db.DB, blobs Blobs, name string) (*Bucket, e
 	}
 	err := d.CreateCollection(ctx, collectionPrefix+name, db.CollectionOptions{})
 	if errors.Is(err, db.ErrExists) {
-		return nil, fault.Of(ErrExists, "a bucket %s exists already", name)
+		return nil, fault.Of(ErrExists, "bucket %s already exists", name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)

@@ -10,10 +10,10 @@ var (
 	// ErrNotFound reports that the bucket, or the path in it, does not exist.
 	ErrNotFound = fault.New(fault.NotFound, "no such bucket or path")
 	// ErrExists reports that a bucket of that name exists.
-	ErrExists = fault.New(fault.AlreadyExists, "the bucket exists already")
+	ErrExists = fault.New(fault.AlreadyExists, "the bucket already exists")
 	// ErrName reports a bucket name that is not 1 to 63 lower-case letters,
 	// digits, dots, dashes and underscores, beginning with a letter or digit.
-	ErrName = fault.New(fault.InvalidName, "no bucket can have this name")
+	ErrName = fault.New(fault.InvalidName, "invalid bucket name")
 	// ErrPath reports a path that the path rules refuse.
 	ErrPath = fault.New(fault.InvalidPath, "no file can have this path")
 	// ErrTooBig reports a file of more than MaxFile bytes, or a node that cannot be

@@ -38,12 +38,12 @@ func CheckPath(p string) error {
 // checkName returns ErrName unless name can name a bucket.
 func checkName(name string) error {
 	if len(name) == 0 || len(name) > 63 {
-		return fault.Of(ErrName, "a bucket cannot be named %q: want 1 to 63 lower-case letters, digits, dots, dashes and underscores, a letter or digit first", name)
+		return fault.Of(ErrName, "invalid bucket name %q: want 1 to 63 lower-case letters, digits, dots, dashes and underscores, a letter or digit first", name)
 	}
 	for i, r := range name {
 		alnum := r >= 'a' && r <= 'z' || r >= '0' && r <= '9'
 		if !alnum && (i == 0 || !strings.ContainsRune("._-", r)) {
-			return fault.Of(ErrName, "a bucket cannot be named %q: want 1 to 63 lower-case letters, digits, dots, dashes and underscores, a letter or digit first", name)
+			return fault.Of(ErrName, "invalid bucket name %q: want 1 to 63 lower-case letters, digits, dots, dashes and underscores, a letter or digit first", name)
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func (w *Watch) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// queueGaps tells the gaps since the watch's place.
+// queueGaps tells the gaps since the watch's bookmark.
 func (w *Watch) queueGaps(v *view.View) error {
 	colls, err := v.GapsSince(w.at.Gaps)
 	if err != nil {

@@ -482,7 +482,7 @@ func upsertOp(op payload.Op) (payload.Op, error) {
 
 // PipelineUpdate returns the update that the stages of an aggregation pipeline
 // make ($set, $addFields, $unset, $project, $replaceRoot, $replaceWith), for
-// Update, UpdateMany and FindAndModify.
+// [Collection.Update] and [Collection.FindAndModify].
 func PipelineUpdate(stages ...bson.Raw) bson.Raw {
 	arr, start := value.Begin(nil)
 	for i, s := range stages {

@@ -8,9 +8,9 @@ import (
 	"github.com/weftdb/weft/db/internal/fold"
 )
 
-// A node opens databases by package replica, which finds the way in here: fold.Door.
+// A node opens databases by package replica, which finds the way in here: fold.OpenDB.
 func init() {
-	fold.Door = func(ctx context.Context, name string, o fold.Options) (any, *fold.Fold, func(), error) {
+	fold.OpenDB = func(ctx context.Context, name string, o fold.Options) (any, *fold.Fold, func(), error) {
 		return open(ctx, name, o)
 	}
 }

@@ -3,8 +3,7 @@
 // no sockets.
 //
 //	DB ── Collection ── Document        what callers see
-//	 ├─── Tx, Cursor, Watch, Live       several writes, many documents, changes, results kept up to date
-//	 └─── Transaction ── Operation      what replicas exchange, by a journal
+//	 └─── Tx, Cursor, Watch, Live       several writes, many documents, changes, results kept up to date
 //
 // A document's state is what its operations give when applied in stamp order;
 // nothing else defines it. An operation that is refused at its place is a no-op
@@ -14,7 +13,7 @@
 // feeds them what other devices write; package replica is its side of this one.
 // MongoDB command documents are run by package command. What is below:
 //
-//	db ─► feed ─► past                 changes as they come, and as they were
+//	db ─► feed, past                   changes as they come, and as they were
 //	 ├──► search ─► plan               where a query looks, and what it finds
 //	 └──► fold ─► change, view         the committer: judges, writes, folds again; what readers see
 //	              └─► journal ─► judge ─► keyspace      records; verdicts; keys and heads in the store
@@ -80,8 +79,8 @@ type TxOptions struct {
 	Atomic bool
 }
 
-// A Tx reads one moment and its own writes. It belongs to one goroutine and
-// ends with the function that it was given to.
+// A Tx reads one moment and its own writes. It belongs to one goroutine. One
+// that [DB.Begin] gave ends by Commit or Abort, one of [DB.Transaction] with the function.
 type Tx struct {
 	ctx   context.Context //nolint:containedctx // the transaction lives in one call
 	db    *DB

@@ -11,7 +11,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// A LiveEvent is one step from the result of a live query to its next result.
+// A LiveEvent is one change from the result of a live query to its next result.
 // Applied in order to the result that [Live.Result] gives, the events give what a
 // Find gives at the end of each commit.
 type LiveEvent struct {
@@ -25,7 +25,7 @@ type LiveEvent struct {
 	Operation   string
 	ID          bson.RawValue // of the document; zero in a reset
 	Document    Document      // as it is now, projected; zero in removed and reset
-	Index, From int           // places in the result, from 0; -1 where there is none
+	Index, From int           // positions in the result, from 0; -1 where there is none
 	Result      []Document    // of a reset
 	More        bool          // others of the same commit follow
 }

@@ -35,7 +35,7 @@ type Modified struct {
 }
 
 // FindAndModify changes or deletes one document that matches filter and returns
-// it, as one step: no other write of this device comes between. change holds
+// it at once: no other write of this device comes between. change holds
 // update operators or is a replacement; nil with Remove.
 func (c *Collection) FindAndModify(ctx context.Context, filter, change bson.Raw, o ModifyOptions) (Modified, error) {
 	var proj *query.Projection

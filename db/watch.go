@@ -110,7 +110,7 @@ type Watch struct {
 	past   *past.Past    // while it is behind
 }
 
-// A told change waits in a watch, with the place after it.
+// A told change waits in a watch, with the bookmark after it.
 type told struct {
 	*change.Change
 	gap  string // collection, if change is nil
@@ -243,7 +243,7 @@ func (w *Watch) next(ctx context.Context) (c Change, wait <-chan struct{}, err e
 	}
 }
 
-// take queues hits; only the last of a commit is told with the place after it.
+// take queues hits; only the last of a commit is told with the bookmark after it.
 func (w *Watch) take(hits []feed.Hit) {
 	upTo := w.at
 	for i, h := range hits {

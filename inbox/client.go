@@ -105,7 +105,7 @@ func (c *Client) Status(ctx context.Context, recipient keys.PublicKey, digests [
 }
 
 // Fetch calls item with each envelope held for the certificate's identity after
-// a place, and caughtUp when it has them all. If follow is set it goes on with
+// a position, and caughtUp when it has them all. If follow is set it goes on with
 // those that arrive, until ctx ends or the stream breaks; nothing else can be
 // asked of the client afterwards. An error of a callback ends it.
 func (c *Client) Fetch(ctx context.Context, cert *keys.Certificate, after uint64, follow bool, item func(Item) error, caughtUp func() error) error {

@@ -290,7 +290,7 @@ func (p *pass) client(ctx context.Context, addr string) *peerClient {
 	return c
 }
 
-// attempt takes one message a step further and returns where it is.
+// attempt takes one message further, to its relay or recipient, and returns where it is.
 func (p *pass) attempt(ctx context.Context, s Sent) (state State, relay, reason string) {
 	if !s.Time.After(p.b.c.Now().Add(-Expiry)) {
 		return Expired, s.Relay, "nobody fetched it in time"

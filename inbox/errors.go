@@ -20,7 +20,7 @@ var (
 	// ErrForged reports a message that its sender's device did not sign.
 	ErrForged = fault.New(fault.BadSignature, "the message is not signed by its sender")
 	// ErrExpired reports a message older than Expiry, or one from the future.
-	ErrExpired = fault.New(fault.Expired, "the message is out of its time")
+	ErrExpired = fault.New(fault.Expired, "the message has expired or is dated in the future")
 	// ErrClosed reports use of a closed Inbox.
 	ErrClosed = fault.New(fault.Closed, "the inbox is closed")
 )

@@ -68,7 +68,7 @@ type registration struct {
 
 // An Item is an envelope as a post holds it.
 type Item struct {
-	Seq      uint64 // its place in the recipient's order of arrival, from 1
+	Seq      uint64 // its position in the recipient's order of arrival, from 1
 	Envelope []byte
 }
 
@@ -146,7 +146,7 @@ func (p *Post) deposit(tx store.Tx, recipient keys.PublicKey, envelope []byte) e
 	return tx.Put(p.expiryKey(p.o.Now().Add(Expiry), recipient, digest), nil)
 }
 
-// Fetch returns the envelopes held for a recipient after a place in its order,
+// Fetch returns the envelopes held for a recipient after a position in its order,
 // at least one if there is any and at most about maxBytes.
 func (p *Post) Fetch(recipient keys.PublicKey, after uint64, maxBytes int) ([]Item, error) {
 	view := p.store.Snapshot()

@@ -106,7 +106,7 @@ func (s *Server) register(peer keys.PublicKey, body []byte) error {
 	return s.Post.Register(owner, d.Account)
 }
 
-// present judges a credential before what it is for is sent.
+// present checks a credential before what it is for is sent.
 func (s *Server) present(peer keys.PublicKey, body []byte) error {
 	var f presentFrame
 	if err := codec.Decode(body, "credential shown", &f); err != nil {
@@ -207,7 +207,7 @@ func (s *Server) fetch(ctx context.Context, cancel func(), stream io.ReadWriteCl
 	}
 }
 
-// send writes every envelope after a place and returns the last one's.
+// send writes every envelope after a position and returns the last one's.
 func (s *Server) send(ctx context.Context, w io.Writer, recipient keys.PublicKey, after uint64) (uint64, error) {
 	for ctx.Err() == nil {
 		items, err := s.Post.Fetch(recipient, after, fetchBytes)

@@ -33,11 +33,11 @@ func (k KeyKind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-// A Scope is what a key or grant is for: an [Action], a group of actions such as
+// A Scope is what a key or grant is for: an [Action], an area of actions such as
 // "thread" (all that begin with "thread."), or "*".
 type Scope string
 
-// The groups of actions.
+// The areas of actions.
 const (
 	ScopeAll     Scope = "*"
 	ScopeThread  Scope = "thread"

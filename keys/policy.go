@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// An Action is what a request wants to do. Its word before the dot is its group.
+// An Action is what a request wants to do. Its word before the dot is its area.
 type Action string
 
 // Every action of every way in. Others are refused.
@@ -104,7 +104,7 @@ func (p *Policy) Decide(r Request) (Decision, error) {
 	if err := checkGrant(r, g, key); err != nil {
 		return Decision{}, err
 	}
-	if err := checkAccess(r, g.User, key); err != nil {
+	if err := checkRight(r, g.User, key); err != nil {
 		return Decision{}, err
 	}
 	return Decision{
@@ -179,9 +179,9 @@ func checkGrant(r Request, g *Grant, key *APIKey) error {
 	return nil
 }
 
-// checkAccess is the access table: who may do the action to the resource.
+// checkRight is the table of rights: who may do the action to the resource.
 // It asks who owns the key, never which key it is.
-func checkAccess(r Request, user PublicKey, key *APIKey) error {
+func checkRight(r Request, user PublicKey, key *APIKey) error {
 	res := r.Resource
 	switch {
 	case key.Kind == KindAccount && user != key.Owner:

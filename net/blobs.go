@@ -100,12 +100,12 @@ func (l *link) sendBlobs(ctx context.Context, w *wire.Writer, req wire.Follow, w
 	if last := t.LastBlob(); cursor > last {
 		cursor = 0 // this host has fewer than the peer saw here: it was restored
 	}
-	feed := l.feedBegins(req.Follow)
-	defer l.feedEnds(feed)
+	number := l.followBegins(req.Follow)
+	defer l.followEnds(number)
 	for first := true; ; {
 		changed, admission := t.Changed(), l.share.admission.Wait()
 		allowed, _, _ := l.share.host.admit(l, nil)
-		if allowed == accessAll && req.Follow {
+		if allowed == rightAll && req.Follow {
 			var err error
 			if cursor, err = l.sendRefs(w, cursor, first); err != nil {
 				return err
@@ -114,7 +114,7 @@ func (l *link) sendBlobs(ctx context.Context, w *wire.Writer, req wire.Follow, w
 		}
 		select {
 		case want := <-wants:
-			l.feedHas(feed, want.Have)
+			l.followHas(number, want.Have)
 			allowed, _, _ = l.share.host.admit(l, nil) // it may have ended since
 			if err := l.sendWanted(w, want, allowed); err != nil {
 				return err
@@ -127,32 +127,32 @@ func (l *link) sendBlobs(ctx context.Context, w *wire.Writer, req wire.Follow, w
 	}
 }
 
-// feedBegins notes a stream on which the peer follows our blobs. What it says
+// followBegins notes a stream on which the peer follows our blobs. What it says
 // that it holds counts until the stream ends or another takes its place.
-func (l *link) feedBegins(follow bool) (feed int) {
+func (l *link) followBegins(follow bool) (number int) {
 	if !follow {
 		return 0
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.feeds++
+	l.follows++
 	l.blobsTo = -1
-	return l.feeds
+	return l.follows
 }
 
-// feedEnds forgets what was said on a stream, unless another took its place.
-func (l *link) feedEnds(feed int) {
+// followEnds forgets what was said on a stream, unless another took its place.
+func (l *link) followEnds(number int) {
 	l.set(func() {
-		if feed == l.feeds {
+		if number == l.follows {
 			l.blobsTo = -1
 		}
 	})
 }
 
-// feedHas notes up to where the peer holds our blobs.
-func (l *link) feedHas(feed int, have uint64) {
+// followHas notes up to where the peer holds our blobs.
+func (l *link) followHas(number int, have uint64) {
 	l.set(func() {
-		if feed > 0 && feed == l.feeds {
+		if number > 0 && number == l.follows {
 			l.blobsTo = max(l.blobsTo, int64(min(have, 1<<62)))
 		}
 	})
@@ -180,11 +180,11 @@ func (l *link) sendRefs(w *wire.Writer, cursor int64, first bool) (int64, error)
 
 // sendWanted answers a request in its order: a blob that is not held, or not
 // permitted any more, is a name without bytes.
-func (l *link) sendWanted(w *wire.Writer, want wire.Want, allowed access) error {
+func (l *link) sendWanted(w *wire.Writer, want wire.Want, allowed right) error {
 	for i := 0; i < len(want.IDs); i += 32 {
 		id := want.IDs[i : i+32]
 		var sealed []byte
-		if allowed == accessAll {
+		if allowed == rightAll {
 			b, err := l.share.thread.SealedBlob(format.BlobID(id))
 			if err != nil && !errors.Is(err, ErrNotFound) {
 				return err

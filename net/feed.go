@@ -25,20 +25,20 @@ const runBytes = 1 << 20
 // requestTimeout bounds how long a peer may take to say what it wants.
 const requestTimeout = 15 * time.Second
 
-// An access is what a peer may have of a thread.
-type access uint8
+// A right is what a peer may have of a thread.
+type right uint8
 
 const (
-	accessNone    access = iota
-	accessControl        // control logs: what an invited peer needs in order to join
-	accessAll
+	rightNone    right = iota
+	rightControl       // control logs: what an invited peer needs in order to join
+	rightAll
 )
 
 // A feed serves one subscription: it sends what the subscriber lacks, and goes
 // on as the thread grows.
 //
 // Invariant: only what is Sendable leaves (signed, durable, folded); control logs go
-// before the data that names them; access is judged again before each round and each
+// before the data that names them; the right is decided again before each round and each
 // request, so that a grant that ended ends the feed at the next record.
 //
 //	tips here a/9, c/3 (control)      the subscriber has a/6
@@ -50,7 +50,7 @@ type feed struct {
 	guest  *remote // the peer, while only an invite makes it known; nil: it is known
 	w      *wire.Writer
 	invite []byte // public key of the invite that the subscriber proved; nil: none
-	access access
+	right  right
 	told   refusal
 	full   refusal    // what was told last of the disk here
 	sent   tipset.Set // what the subscriber had, and what was streamed
@@ -239,14 +239,14 @@ func (f *feed) serve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if f.access != accessNone {
+		if f.right != rightNone {
 			if err = f.tellFull(); err == nil {
 				err = f.drain(ctx)
 			}
 		} else if !hold {
 			return nil
 		}
-		if err == nil && f.access == accessAll && meeting != told {
+		if err == nil && f.right == rightAll && meeting != told {
 			told, err = meeting, f.introduce()
 		}
 		if err != nil {
@@ -262,24 +262,24 @@ func (f *feed) serve(ctx context.Context) error {
 	}
 }
 
-// admit judges the subscriber again and tells it what changed. hold reports
+// admit decides about the subscriber again and tells it what changed. hold reports
 // that a refused subscriber may be admitted soon, on the same stream.
 func (f *feed) admit() (hold bool, err error) {
 	sh := f.link.share
 	now, why, hold := sh.host.admit(f.link, f.invite)
-	was := f.access
-	f.access = now
+	was := f.right
+	f.right = now
 	switch {
-	case now == accessNone && why != f.told:
+	case now == rightNone && why != f.told:
 		f.told = why
 		f.link.set(func() { f.link.feeding = false })
 		id := sh.thread.ID()
 		err = f.w.Send(why.message(id[:]))
-	case now != accessNone && was == accessNone:
+	case now != rightNone && was == rightNone:
 		f.told = refusal{}
-		f.link.set(func() { f.link.feeding = now == accessAll })
+		f.link.set(func() { f.link.feeding = now == rightAll })
 		err = f.accept()
-	case now == accessAll && was == accessControl:
+	case now == rightAll && was == rightControl:
 		f.link.set(func() { f.link.feeding = true })
 		f.stated = statement{}
 	}
@@ -321,7 +321,7 @@ func (f *feed) tips() []clock.RecordID {
 	for _, tip := range all {
 		if t.IsControl(tip.Log) {
 			control = append(control, tip)
-		} else if f.access == accessAll {
+		} else if f.right == rightAll {
 			data = append(data, tip)
 		}
 	}

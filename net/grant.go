@@ -69,7 +69,7 @@ func (h *Host) answerRequest(p peer.ID, req wire.HostRequest, w *wire.Writer) er
 	return w.Send(wire.Hosted{Thread: id[:], Until: uint64(keys.MillisOf(until))})
 }
 
-// keep judges a request and, if it is permitted, keeps the thread from now on.
+// keep decides a request and, if it is permitted, keeps the thread from now on.
 // Nothing is stored for a request that is refused.
 func (h *Host) keep(p peer.ID, id ThreadID, req wire.HostRequest, w *wire.Writer) (until time.Time, err error) {
 	if req.Version != wire.Version {
@@ -95,8 +95,8 @@ func (h *Host) keep(p peer.ID, id ThreadID, req wire.HostRequest, w *wire.Writer
 	if err != nil {
 		return until, err
 	}
-	h.judge.Lock()
-	defer h.judge.Unlock()
+	h.deciding.Lock()
+	defer h.deciding.Unlock()
 	h.mu.Lock()
 	s := h.shares[id]
 	h.mu.Unlock()
@@ -241,7 +241,7 @@ func (h *Host) revokeAll(p peer.ID, w *wire.Writer) {
 const maxRefused = 256
 
 // noteAsked remembers that a device asks for a thread, to tell it if it is refused and
-// that may have changed. It is noted before the request is judged: what changes in
+// that may have changed. It is noted before the request is decided: what changes in
 // between is not missed.
 func (h *Host) noteAsked(p peer.ID, id ThreadID, w *wire.Writer) {
 	h.mu.Lock()
@@ -283,7 +283,7 @@ func (h *Host) tellAgain(which func(ThreadID) bool) {
 	}
 }
 
-// Recheck judges every permission that the relay gave again, now, and ends those that
+// Recheck decides every permission that the relay gave again, now, and ends those that
 // no longer hold; whoever was refused is told to ask again. Call it when a key was made
 // or revoked.
 func (h *Host) Recheck() {
@@ -291,7 +291,7 @@ func (h *Host) Recheck() {
 	h.tellAgain(func(ThreadID) bool { return true })
 }
 
-// A held is a grant with what it is judged by.
+// A held is a grant with what it is decided by.
 type held struct {
 	peer   peer.ID
 	device keys.PublicKey
@@ -299,11 +299,11 @@ type held struct {
 	grant  *grant
 }
 
-// recheck judges the permissions that which picks again. The gate is asked without
+// recheck decides the permissions that which picks again. The gate is asked without
 // h.mu: it may read a disk.
 func (h *Host) recheck(which func(*grant) bool) {
-	h.judge.Lock()
-	defer h.judge.Unlock()
+	h.deciding.Lock()
+	defer h.deciding.Unlock()
 	var all []held
 	h.mu.Lock()
 	for p, r := range h.peers {
@@ -322,7 +322,7 @@ func (h *Host) recheck(which func(*grant) bool) {
 			h.mu.Unlock()
 			continue
 		}
-		why := refusal{keys.CodePermissionDenied, "The relay could not judge the credential."}
+		why := refusal{keys.CodePermissionDenied, "The relay could not check the credential."}
 		if no, ok := errors.AsType[*keys.Refusal](err); ok {
 			why = refusal{no.Code, no.Message}
 		}
@@ -338,7 +338,7 @@ func (h *Host) recheck(which func(*grant) bool) {
 	}
 }
 
-// expireGrants judges permissions again when they end.
+// expireGrants decides permissions again when they end.
 func (h *Host) expireGrants() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -388,14 +388,14 @@ func uninvited(err error) refusal {
 
 // admit says what a peer may have of a thread, or why it may have nothing.
 // hold reports that this may change while the peer waits.
-func (h *Host) admit(l *link, invite []byte) (a access, why refusal, hold bool) {
+func (h *Host) admit(l *link, invite []byte) (a right, why refusal, hold bool) {
 	s := l.share
 	h.mu.Lock()
 	r := h.remote(l.peer)
 	granted, asked, denied := r.grants[s.thread.ID()] != nil, s.usesRelay(l.peer), l.denied
 	h.mu.Unlock()
 	if s.ctx.Err() != nil {
-		return accessNone, refusal{CodeUnknownThread, "The peer no longer holds the thread."}, false
+		return rightNone, refusal{CodeUnknownThread, "The peer no longer holds the thread."}, false
 	}
 	_, member := s.thread.Member(r.device)
 	_, waits := s.thread.WaitingJoin(r.device)
@@ -406,19 +406,19 @@ func (h *Host) admit(l *link, invite []byte) (a access, why refusal, hold bool) 
 	}
 	switch {
 	case s.relay && granted && member, !s.relay && (member || asked):
-		return accessAll, refusal{}, true
+		return rightAll, refusal{}, true
 	case waits && (granted || !s.relay): // it passed a door: it hears who admits it
-		return accessControl, refusal{}, true
+		return rightControl, refusal{}, true
 	case proved && err == nil:
-		return accessControl, refusal{}, true
+		return rightControl, refusal{}, true
 	case proved:
-		return accessNone, uninvited(err), false
+		return rightNone, uninvited(err), false
 	case s.relay && !granted:
 		if denied == (refusal{}) {
 			denied = refusal{keys.CodeNoCredential, needsCredential}
 		}
-		return accessNone, denied, false
+		return rightNone, denied, false
 	default:
-		return accessNone, refusal{CodeNotMember, notMember}, true
+		return rightNone, refusal{CodeNotMember, notMember}, true
 	}
 }

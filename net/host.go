@@ -33,7 +33,7 @@ import (
 // A Gate decides whether a device may have a relay keep a thread.
 // [keys.Policy] is one.
 type Gate interface {
-	// Decide judges one request; a refusal is a [keys.Refusal].
+	// Decide permits or refuses one request; a refusal is a [keys.Refusal].
 	Decide(keys.Request) (keys.Decision, error)
 }
 
@@ -67,13 +67,13 @@ type Options struct {
 }
 
 // Locks of a host are taken in this order, none held while a
-// disk is synced or the network waited for, but judge and the lock of a [wire.Writer]:
+// disk is synced or the network waited for, but deciding and the lock of a [wire.Writer]:
 //
-//	judge → mu → link.mu → bell.Bell
+//	deciding → mu → link.mu → bell.Bell
 //	share.counting → mu → the locks of a thread, see [Thread]
 //
 // Those of a [strangers.Budget] and of a [mux.Session] are taken last.
-// No callback of an [Attachment] and no Gate runs under mu; a Gate runs under judge.
+// No callback of an [Attachment] and no Gate runs under mu; a Gate runs under deciding.
 
 // A Host is one libp2p host with the threads of one device. It is safe for
 // concurrent use.
@@ -96,10 +96,10 @@ type Host struct {
 	memory    memory.Memory
 	lanes     map[byte]func(peer.ID, stream) // what answers the streams of sessions
 
-	judge  sync.Mutex    // one judgement of a relay at a time
-	ending chan struct{} // invites may have ended
-	banned bell.Bell     // a peer was disconnected for its faults
-	grants bell.Bell     // what a relay permits may end at another time
+	deciding sync.Mutex    // one decision of a relay at a time
+	ending   chan struct{} // invites may have ended
+	banned   bell.Bell     // a peer was disconnected for its faults
+	grants   bell.Bell     // what a relay permits may end at another time
 
 	mu     sync.Mutex // guards the fields below, and what says so of links
 	closed bool
@@ -118,7 +118,7 @@ type Host struct {
 // Close, and closes the store after it.
 func Open(ctx context.Context, opt Options) (*Host, error) {
 	if opt.Store == nil || opt.Device == nil || opt.Certificate == nil || opt.Dir == "" {
-		return nil, fault.Errorf(fault.InvalidArgument, "a host needs a store, a folder, a device and its certificate")
+		return nil, fault.Errorf(fault.InvalidArgument, "missing store, folder, device or certificate of the host")
 	}
 	if opt.Certificate.Sign != opt.Device.Public().Sign {
 		return nil, fault.Errorf(fault.InvalidArgument, "the certificate is of another device")

@@ -42,7 +42,7 @@ type link struct {
 	rejected string     // the last record of the peer that was refused
 	blobs    bool       // we hold every blob that the peer listed, and it listed all
 	blobsTo  int64      // the peer holds our blobs up to this; -1: it has not said
-	feeds    int        // blob streams of the peer, counted; the last one's word counts
+	follows  int        // blob streams of the peer, counted; the last one's word counts
 	state    State      // last computed
 	since    time.Time  // of state
 }

@@ -6,7 +6,7 @@
 // A thread is the unit that is replicated; it is named by the hash of its signed
 // genesis. Each device writes two logs in it: a control log (who may do what) and
 // a data log (what was done). A record is one transaction of a log; a run is
-// consecutive records under one signature. An arrival is the place of a data
+// consecutive records under one signature. An arrival is the position of a data
 // record in the order in which this node stored them. A tip is the last record of
 // a log, or of one branch of a log that its device forked.
 //
@@ -22,23 +22,23 @@
 //	  ├─ internal/memory      what is remembered across restarts
 //	  │
 //	internal/thread   Thread ─┬─ log ── branch ── record    what is held, in a store
-//	                          ├─ control graph and its fold   who may do what
 //	                          ├─ arrivals, marks              what a database folds
-//	                          └─ blobs
+//	                          └─ control graph, blobs
 //	  │
+//	internal/control  Graph ── State: who may do what
 //	internal/blobs    Store: sealed blocks, in the store and in files
 //	  │
 //	internal/format   header, body, genesis, control payload, invite: bytes ⇄ values
 //
-// Each imports only what is below it. The last three, wire and tipset know no socket and
-// no engine, and build for a browser.
+// Each imports only what is below it. The last four, wire and tipset know no socket and no
+// engine, and build for a browser.
 //
 // # The life of a received record
 //
 //	feed of the sender      a run of at most about 1 MiB is read from its store and framed
 //	pull, take              the frame is decoded, two ahead of what is being stored
 //	thread.Ingest: verify   no state: form, chain, signature, body root; bodies opened, on two cores
-//	               place    the branch that it goes on; a gap is asked for again, a fork is a new branch
+//	               hold     the branch that it goes on; a gap is asked for again, a fork is a new branch
 //	               judge    control: into the graph, folded. data: a number among the arrivals,
 //	                        or a refusal that is kept, or it waits for what it names
 //	               commit   one transaction for the run; nobody is told before

@@ -354,8 +354,8 @@ func decodeAnswer(kind wire.Kind, body []byte) (a answer, err error) {
 
 // answer takes a relay's answer.
 func (h *Host) answer(r *remote, a answer, state map[ThreadID]*asked) {
-	entry := state[a.thread]
-	if entry == nil {
+	was := state[a.thread]
+	if was == nil {
 		return // no longer wanted
 	}
 	h.mu.Lock()
@@ -366,24 +366,24 @@ func (h *Host) answer(r *remote, a answer, state map[ThreadID]*asked) {
 	}
 	now := h.now()
 	if a.again {
-		if entry.again = true; entry.refused {
-			entry.next = now
+		if was.again = true; was.refused {
+			was.next = now
 		}
 		return
 	}
-	if entry.refused = a.refusal != (refusal{}); entry.refused && entry.again { // said while it judged
-		entry.next, entry.again = now, false
+	if was.refused = a.refusal != (refusal{}); was.refused && was.again { // said while it decided
+		was.next, was.again = now, false
 		h.refusedBy(r, s, a.refusal)
 		return
 	}
-	if entry.refused {
-		entry.next = now.Add(retryRefused)
+	if was.refused {
+		was.next = now.Add(retryRefused)
 		h.refusedBy(r, s, a.refusal)
 		return
 	}
-	entry.next = time.Time{}
+	was.next = time.Time{}
 	if !a.until.IsZero() { // renew when a quarter of the time is left
-		entry.next = now.Add(max(a.until.Sub(now)/4*3, time.Second))
+		was.next = now.Add(max(a.until.Sub(now)/4*3, time.Second))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -51,7 +51,7 @@ func (h *Host) loadThread(ctx context.Context, id ThreadID) error {
 	if err != nil {
 		return err
 	}
-	if !t.Relay() && !t.Joined() { // the join was cut off; it can be begun again
+	if !t.Relay() && !t.Joined() { // the join was interrupted; it can be begun again
 		h.log.Warn("join was not finished: join again", "thread", id)
 		return t.Remove(ctx)
 	}
@@ -60,7 +60,7 @@ func (h *Host) loadThread(ctx context.Context, id ThreadID) error {
 		t.Close()
 		return err
 	}
-	if t.Relay() && !s.relay { // the adoption was cut off; the device asks again
+	if t.Relay() && !s.relay { // the adoption was interrupted; the device asks again
 		return t.Remove(ctx)
 	}
 	h.shares[id] = s
@@ -417,7 +417,7 @@ type adoption struct {
 	shown      []format.Run // control logs by which user and device are a member's; none: the owner's
 }
 
-// adopt makes the relay keep a thread. The caller holds h.judge.
+// adopt makes the relay keep a thread. The caller holds h.deciding.
 func (h *Host) adopt(a adoption) (*share, error) {
 	if len(a.serviceKey) != len(format.SecretKey{}) {
 		return nil, fault.Of(wire.ErrFrame, "service key of %d bytes", len(a.serviceKey))

@@ -13,7 +13,7 @@ import (
 	"github.com/weftdb/weft/keys"
 )
 
-// An apiKeys keeps the records of API keys that others use at this node, in the
+// An apiKeys keeps the rows of API keys that others use at this node, in the
 // store. It is the [keys.KeyStore] of the node's policy.
 type apiKeys struct {
 	store store.Store
@@ -24,7 +24,7 @@ func apiKeyKey(public keys.PublicKey) []byte {
 	return append([]byte(prefixAPIKey), public[:]...)
 }
 
-// APIKey returns the record of a key, revoked ones too, or nil.
+// APIKey returns the row of a key, revoked ones too, or nil.
 func (a *apiKeys) APIKey(public keys.PublicKey) (*keys.APIKey, error) {
 	snap := a.store.Snapshot()
 	defer snap.Release()
@@ -152,7 +152,7 @@ func (n *Node) Key(public keys.PublicKey) (*keys.APIKey, error) {
 	return k, err
 }
 
-// RevokeKey revokes an API key for good and cuts what peers are doing by it.
+// RevokeKey revokes an API key for good and ends what peers are doing by it.
 func (n *Node) RevokeKey(public keys.PublicKey) (*keys.APIKey, error) {
 	k, err := n.apiKeys.revoke(public, time.Now())
 	if err == nil {

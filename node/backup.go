@@ -274,7 +274,7 @@ func (n *Node) backupEnd(b *backupWriter, snap store.Snapshot) error {
 	m.Identity, m.Peer, m.Sealed = n.Identity().DID(), n.Peer().String(), n.Sealed()
 	m.Files.Hash, m.Store.Hash = hex.EncodeToString(b.files.Sum(nil)), hex.EncodeToString(b.pairs.Sum(nil))
 	m.Databases = []BackupDatabase{}
-	err := eachJSONIn(snap, prefixDatabase, func(name string, r databaseRecord) error {
+	err := eachJSONIn(snap, prefixDatabase, func(name string, r databaseRow) error {
 		f, ok, err := replica.PeekState(snap, foldPrefix(r.Number))
 		d := BackupDatabase{Name: name, ID: r.ID}
 		if ok {

@@ -172,9 +172,9 @@ func (n *Node) startNote(context.Context) error {
 
 // listed returns the databases that the store or the note has, by name, without
 // those that are being removed.
-func (n *Node) listed() (map[string]databaseRecord, error) {
-	all, removed := map[string]databaseRecord{}, map[string]bool{}
-	err := eachJSON(n.store, prefixDatabase, func(name string, r databaseRecord) error {
+func (n *Node) listed() (map[string]databaseRow, error) {
+	all, removed := map[string]databaseRow{}, map[string]bool{}
+	err := eachJSON(n.store, prefixDatabase, func(name string, r databaseRow) error {
 		all[name] = r
 		return nil
 	})
@@ -197,7 +197,7 @@ func (n *Node) listed() (map[string]databaseRecord, error) {
 		if known[id] || removed[id] {
 			continue
 		}
-		r := databaseRecord{ID: id, Number: d.Number}
+		r := databaseRow{ID: id, Number: d.Number}
 		if _, taken := all[d.Name]; taken {
 			n.suffer(fault.Errorf(fault.Corrupt, "two databases have the name %s: %s is only in the home's note", d.Name, id))
 			continue
@@ -209,10 +209,10 @@ func (n *Node) listed() (map[string]databaseRecord, error) {
 }
 
 // join makes a thread of the host a database of the node, or takes it for damaged.
-func (n *Node) join(name string, r databaseRecord) {
+func (n *Node) join(name string, r databaseRow) {
 	id, err := net.ParseThreadID(r.ID)
 	if err != nil {
-		n.setDamaged(&damaged{name: name, number: r.Number, err: fault.Errorf(fault.Corrupt, "its record in the store is damaged: %v", err)})
+		n.setDamaged(&damaged{name: name, number: r.Number, err: fault.Errorf(fault.Corrupt, "its row in the store is damaged: %v", err)})
 		return
 	}
 	bad := &damaged{name: name, id: id, number: r.Number}
@@ -303,7 +303,7 @@ func (n *Node) noteEnd() error {
 // noteRelays notes the relays of the node, but for the one with an address.
 func (n *Node) noteRelays(without string) error {
 	var relays []homenote.Relay
-	err := eachJSON(n.store, prefixRelay, func(_ string, r relayRecord) error {
+	err := eachJSON(n.store, prefixRelay, func(_ string, r relayRow) error {
 		if r.Addr != without {
 			relays = append(relays, homenote.Relay{Addr: r.Addr, Key: r.Key, Databases: r.Databases})
 		}
@@ -323,7 +323,7 @@ func (n *Node) compareRelays() error {
 		return n.noteRelays("")
 	}
 	held := map[string]bool{}
-	err := eachJSON(n.store, prefixRelay, func(_ string, r relayRecord) error {
+	err := eachJSON(n.store, prefixRelay, func(_ string, r relayRow) error {
 		held[r.Addr] = true
 		return nil
 	})

@@ -24,8 +24,8 @@ import (
 // [checkName] lets anybody give.
 const mailboxName = "@mailbox"
 
-// A databaseRecord is what the store keeps of a database, under its name.
-type databaseRecord struct {
+// A databaseRow is what the store keeps of a database, under its name.
+type databaseRow struct {
 	ID     string `json:"id"`     // of the thread
 	Number uint64 `json:"number"` // of its keys in the store; never given twice
 
@@ -144,7 +144,7 @@ func (n *Node) register(name string, t *net.Thread) (*database, error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
-	r := databaseRecord{ID: t.ID().String(), Number: 1}
+	r := databaseRow{ID: t.ID().String(), Number: 1}
 	if len(last) > 0 {
 		if r.Number, err = strconv.ParseUint(string(last), 10, 64); err != nil {
 			return nil, fmt.Errorf("last database number: %w", err)

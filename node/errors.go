@@ -45,5 +45,5 @@ var (
 // Reported by Restore.
 var (
 	// ErrBackup reports a backup that is cut short, was altered, or is none.
-	ErrBackup = fault.New(fault.BadBackup, "the file is no whole backup")
+	ErrBackup = fault.New(fault.BadBackup, "the backup is incomplete or damaged")
 )

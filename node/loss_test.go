@@ -247,9 +247,9 @@ func TestRepairAsIs(t *testing.T) {
 				t.Fatalf("got %+v, %v, want a database that has lost something", r, err)
 			}
 			if b := r.Databases[0]; !b.Served || !b.AsIs || b.Gone != 20 || b.Noted < 30 || b.Hash == "" || b.Hash == want {
-				t.Errorf("got %+v, want 20 records given up", b)
+				t.Errorf("got %+v, want 20 records abandoned", b)
 			}
-			wantLost(t, home, "atlas", "20 records given up")
+			wantLost(t, home, "atlas", "20 records abandoned")
 			n := open(t, node.Config{Home: home})
 			w.becomes(n, "atlas", "identical")
 			if got := hashOf(t, n, "atlas"); got != want {

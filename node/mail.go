@@ -257,7 +257,7 @@ func (n *Node) SetupInbox(ctx context.Context) (inbox.Address, error) {
 		}
 	}
 	if a.At == "" && len(errs) == 0 {
-		return a, fault.Of(ErrInvalid, "a mailbox needs a relay: add one first")
+		return a, fault.Of(ErrInvalid, "add a relay first: a mailbox needs one")
 	}
 	if a.At == "" {
 		return a, errors.Join(errs...)

@@ -66,7 +66,7 @@ func (n *Node) rebuild(ctx context.Context, bad *damaged, left remains, o Repair
 		lost = append(lost, fmt.Sprintf("%d records", got.Missing))
 	}
 	if got.Left > 0 {
-		lost = append(lost, fmt.Sprintf("%d records and blobs that are here and do not hold", got.Left))
+		lost = append(lost, fmt.Sprintf("%d damaged records and blobs", got.Left))
 	}
 	maybe := left.mayLack(n, t, bad.prefix)
 	if (len(lost) > 0 || maybe) && !o.AsIs && n.hasPeers(d) {

@@ -29,9 +29,9 @@ type Relay struct {
 	Connected bool                `json:"-"`         // now
 }
 
-// A relayRecord is what the store keeps of a relay, under its peer ID. The
+// A relayRow is what the store keeps of a relay, under its peer ID. The
 // key's secret is in a key file.
-type relayRecord struct {
+type relayRow struct {
 	Addr      string   `json:"addr"`
 	Key       string   `json:"key"`
 	Databases []string `json:"databases"`
@@ -69,7 +69,7 @@ func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOp
 	if err := n.keepSecret(info.ID, secret); err != nil {
 		return Relay{}, err
 	}
-	r := relayRecord{Addr: addr.String(), Key: o.Key, Databases: slices.Clone(o.Databases)}
+	r := relayRow{Addr: addr.String(), Key: o.Key, Databases: slices.Clone(o.Databases)}
 	tx := n.store.Begin()
 	defer tx.Discard()
 	if err := putJSON(tx, prefixRelay+info.ID.String(), r); err != nil {
@@ -154,7 +154,7 @@ func (n *Node) openRelays(ctx context.Context) error {
 // does not parse is damage or somebody's change, and to go on without that relay would give
 // it nothing without a word.
 func (n *Node) openRelaysOf(ctx context.Context) error {
-	return eachJSON(n.store, prefixRelay, func(id string, r relayRecord) error {
+	return eachJSON(n.store, prefixRelay, func(id string, r relayRow) error {
 		p, err := peer.Decode(id)
 		if err != nil {
 			return fmt.Errorf("relay %s: %w", id, err)
@@ -165,7 +165,7 @@ func (n *Node) openRelaysOf(ctx context.Context) error {
 
 // useRelay gives a relay to the host and to the databases it is for. It is called at the
 // open and by AddRelay; calling it again replaces the key that is shown.
-func (n *Node) useRelay(ctx context.Context, id peer.ID, r relayRecord) error {
+func (n *Node) useRelay(ctx context.Context, id peer.ID, r relayRow) error {
 	addr, err := multiaddr.NewMultiaddr(r.Addr)
 	if err != nil {
 		return fmt.Errorf("relay %s: %w", id, err)
@@ -246,9 +246,9 @@ func (n *Node) relaysOf(name string) ([]Relay, error) {
 	}), err
 }
 
-// relayOf makes a relay of its record, which was checked when it was written and is parsed
+// relayOf makes a relay of its row, which was checked when it was written and is parsed
 // again.
-func (n *Node) relayOf(id string, r relayRecord) (Relay, error) {
+func (n *Node) relayOf(id string, r relayRow) (Relay, error) {
 	p, err := peer.Decode(id)
 	if err != nil {
 		return Relay{}, fmt.Errorf("relay %s: %w", id, err)
@@ -263,7 +263,7 @@ func (n *Node) relayOf(id string, r relayRecord) (Relay, error) {
 // Relays returns the relays of this node.
 func (n *Node) Relays() ([]Relay, error) {
 	var out []Relay
-	err := eachJSON(n.store, prefixRelay, func(id string, r relayRecord) error {
+	err := eachJSON(n.store, prefixRelay, func(id string, r relayRow) error {
 		relay, err := n.relayOf(id, r)
 		out = append(out, relay)
 		return err

@@ -400,7 +400,7 @@ func renumber(st store.Store) error {
 	err = it.Err()
 	it.Close()
 	if err == nil {
-		err = eachJSONIn(tx, prefixDatabase, func(_ string, r databaseRecord) error {
+		err = eachJSONIn(tx, prefixDatabase, func(_ string, r databaseRow) error {
 			used = max(used, r.Number)
 			return nil
 		})
@@ -464,7 +464,7 @@ func (n *Node) rebuildDamaged(ctx context.Context, left remains, o RepairOptions
 // restoreRelays takes the relays of the note into a store that has none.
 func (n *Node) restoreRelays() error {
 	have := 0
-	if err := eachJSON(n.store, prefixRelay, func(string, relayRecord) error { have++; return nil }); err != nil || have > 0 {
+	if err := eachJSON(n.store, prefixRelay, func(string, relayRow) error { have++; return nil }); err != nil || have > 0 {
 		return err
 	}
 	tx := n.store.Begin()
@@ -478,7 +478,7 @@ func (n *Node) restoreRelays() error {
 		if err != nil {
 			continue
 		}
-		if err := putJSON(tx, prefixRelay+info.ID.String(), relayRecord{Addr: r.Addr, Key: r.Key, Databases: r.Databases}); err != nil {
+		if err := putJSON(tx, prefixRelay+info.ID.String(), relayRow{Addr: r.Addr, Key: r.Key, Databases: r.Databases}); err != nil {
 			return err
 		}
 	}

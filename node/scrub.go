@@ -15,7 +15,7 @@ const (
 )
 
 // startScrub begins to check the store's files, logs and blobs in the background, at a low
-// rate. A check that was cut off begins again. The first waits a while, so that a program
+// rate. A check that was interrupted begins again. The first waits a while, so that a program
 // that runs for a moment reads nothing; one that was made by hand counts.
 func (n *Node) startScrub(context.Context) error {
 	every := cmp.Or(n.cfg.ScrubEvery, scrubEvery)

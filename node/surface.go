@@ -74,7 +74,7 @@ func listen(ctx context.Context, s Surface) (stdnet.Listener, error) {
 
 // serve answers the requests that come by l with h until the node is closed; it closes l.
 // It returns at once. Plain HTTP/2 is there for client streams, which it can refuse without
-// cutting the answer off. Headers and idle connections are bounded in time; a call is not,
+// ending the answer early. Headers and idle connections are bounded in time; a call is not,
 // because streams last as long as their callers want.
 func (n *Node) serve(name string, l stdnet.Listener, h http.Handler) error {
 	n.mu.Lock()

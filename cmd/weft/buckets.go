@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) bucketCommand() *cobra.Command {
-	return newGroup("bucket", "Manage buckets, which are folders of files", a.bucketCreate(), a.bucketList(), a.bucketRoot(), a.bucketPush(), a.bucketPull(), a.bucketCat())
+	return newParent("bucket", "Manage buckets, which are folders of files", a.bucketCreate(), a.bucketList(), a.bucketRoot(), a.bucketPush(), a.bucketPull(), a.bucketCat())
 }
 
 type bucketOutput struct {

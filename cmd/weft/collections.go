@@ -20,7 +20,7 @@ import (
 )
 
 func (a *app) collectionCommand() *cobra.Command {
-	return newGroup("collection", "Manage the collections of a database", a.collectionCreate(), a.collectionUpdate(), a.collectionList(), a.collectionShow(), a.collectionRemove())
+	return newParent("collection", "Manage the collections of a database", a.collectionCreate(), a.collectionUpdate(), a.collectionList(), a.collectionShow(), a.collectionRemove())
 }
 
 type collectionOutput struct {

@@ -54,7 +54,7 @@ func (a *app) daemonCommand() *cobra.Command {
 func (a *app) devCommand() *cobra.Command {
 	o := daemonOptions{relay: true}
 	cmd := &cobra.Command{
-		Use: "dev", Short: "Run a relay for local development, with a key that needs no secret", Args: args(0, 0),
+		Use: "dev", Short: "Run a local relay for development; its key needs no secret", Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.p2p == nil {
 				o.p2p = []string{"/ip4/127.0.0.1/udp/4600/quic-v1", "/ip4/127.0.0.1/tcp/4600"}

@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) dagCommand() *cobra.Command {
-	return newGroup("dag", "Inspect the DAGs of buckets", a.dagGet())
+	return newParent("dag", "Inspect the DAGs of buckets", a.dagGet())
 }
 
 // dagGet prints the same with --json: DAG-JSON is JSON.

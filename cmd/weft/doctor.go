@@ -26,10 +26,10 @@ func (a *app) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "Check everything in the home, and rebuild what is damaged", Args: args(0, 0),
 		Long: "Check everything in the home: the store's files, the logs of every database with their chains and signatures,\n" +
-			"what is folded of them, files, and whether all is there that was. The exit status is 1 if something is damaged.\n\n" +
+			"the documents computed from them, files, and whether anything is missing. The exit status is 1 if something is damaged.\n\n" +
 			"With --repair, which needs the home for itself, what can be read goes into a new store, and each damaged database is\n" +
 			"rebuilt from its own log, else from its relays and members. The damaged store is kept beside the new one. The exit\n" +
-			"status is 1 if something is lost, may be lost, was given up with --as-is or has not come yet; a later check and, for\n" +
+			"status is 1 if something is lost, may be lost, was abandoned with --as-is, or was not received yet; a later check and, for\n" +
 			"30 days, db ls and status say so. It is 0 if everything is back.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !repair && (o.AsIs || cmd.Flags().Changed("wait")) {
@@ -50,7 +50,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&repair, "repair", false, "rebuild what is damaged")
 	f.DurationVar(&o.Wait, "wait", 2*time.Minute, "how long to wait for relays and members to give what is not here; then the repair ends, and the rest comes when the node runs")
-	f.BoolVar(&o.AsIs, "as-is", false, "serve what is left here, without waiting for relays and members: what is not here is given up, and the exit status is 1")
+	f.BoolVar(&o.AsIs, "as-is", false, "serve what is left here, without waiting for relays and members: what is not here is abandoned, and the exit status is 1")
 	return cmd
 }
 
@@ -207,7 +207,7 @@ func writeRebuilt(w io.Writer, b node.RebuiltDatabase) {
 	case !b.Served:
 		fmt.Fprintf(w, "%s is not served\n", b.Name)
 	case b.AsIs:
-		fmt.Fprintf(w, "%s was taken as it is: %s are given up; hash %s, %s are here\n", b.Name, gone, b.Hash, here)
+		fmt.Fprintf(w, "%s was taken as it is: %s are abandoned; hash %s, %s are here\n", b.Name, gone, b.Hash, here)
 	case b.Gone > 0:
 		fmt.Fprintf(w, "%s is served again without %s: hash %s, %s were still here\n", b.Name, gone, b.Hash, here)
 	case b.Uncertain && len(b.Lost) == 0:
@@ -227,6 +227,9 @@ func writeRebuilt(w io.Writer, b node.RebuiltDatabase) {
 
 // checkEngine checks the engine that a command line names.
 func checkEngine(name string) error {
+	if name == "" {
+		return usagef("missing --engine: want one of %s", strings.Join(node.Engines(), ", "))
+	}
 	if !slices.Contains(node.Engines(), name) {
 		return usagef("invalid --engine %.40q: want one of %s", name, strings.Join(node.Engines(), ", "))
 	}
@@ -234,7 +237,7 @@ func checkEngine(name string) error {
 }
 
 func (a *app) homeCommand() *cobra.Command {
-	return newGroup("home", "Manage the data folder", a.homeConvert())
+	return newParent("home", "Manage the data folder", a.homeConvert())
 }
 
 func (a *app) homeConvert() *cobra.Command {

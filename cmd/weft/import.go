@@ -247,16 +247,16 @@ func (a *app) imported(out importOutput, theirs string, ours error) error {
 	if err := a.print(out, out.print); err != nil {
 		return err
 	}
-	again := "what was counted is kept: run it again with --on-duplicate skip to continue"
+	const again = "The documents counted above are stored: run again with --on-duplicate skip to continue"
 	kind := fault.KindOf(ours)
 	if len(out.Failures) > 0 {
 		kind = fault.Known(out.Failures[0].Code, fault.Internal)
 	}
 	switch {
 	case theirs != "":
-		return fault.Errorf(kind, "%s: %s", theirs, again)
+		return fault.Errorf(kind, "%s. %s", theirs, again)
 	case ours != nil:
-		return fault.Errorf(kind, "%v: %s", ours, again)
+		return fault.Errorf(kind, "%v. %s", ours, again)
 	case out.Failed == 1:
 		return fault.Errorf(kind, "1 line was not imported")
 	case out.Failed > 0:

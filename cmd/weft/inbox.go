@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) inboxCommand() *cobra.Command {
-	return newGroup("inbox", "Send and read sealed messages", a.inboxSetup(), a.inboxSend(), a.inboxList(), a.inboxRead(), a.inboxRemove(), a.inboxSent(), a.inboxWatch())
+	return newParent("inbox", "Send and read sealed messages", a.inboxSetup(), a.inboxSend(), a.inboxList(), a.inboxRead(), a.inboxRemove(), a.inboxSent(), a.inboxWatch())
 }
 
 func (a *app) inboxSetup() *cobra.Command {

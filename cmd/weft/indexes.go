@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) indexCommand() *cobra.Command {
-	return newGroup("index", "Manage the indexes of a collection", a.indexCreate(), a.indexList(), a.indexRemove())
+	return newParent("index", "Manage the indexes of a collection", a.indexCreate(), a.indexList(), a.indexRemove())
 }
 
 // An indexOutput describes an index.

@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) keyCommand() *cobra.Command {
-	return newGroup("key", "Manage the API keys by which others use this node as their relay",
+	return newParent("key", "Manage the API keys by which others use this node as their relay",
 		a.keyCreate(), a.keyList(), a.keyShow(), a.keyRevoke())
 }
 

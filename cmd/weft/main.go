@@ -4,7 +4,7 @@
 //	errors.go      what went wrong, in one sentence; exit status
 //	output.go      one value or lines of JSON, or text for people
 //	passphrase.go  what opens sealed key files
-//	*.go           a file for each group of commands
+//	*.go           a file for each parent command
 //
 // It holds no engine: every command is a call of the node's API, to the running
 // daemon or to a node in this process.
@@ -79,7 +79,7 @@ func (a *app) root() *cobra.Command {
 		Version:       node.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          group,
+		RunE:          parent,
 		Args:          cobra.ArbitraryArgs,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
@@ -114,8 +114,8 @@ func (a *app) defaults() (err error) {
 	return err
 }
 
-// group is the action of a command that only has commands of its own.
-func group(cmd *cobra.Command, args []string) error {
+// parent is the action of a command that only has commands of its own.
+func parent(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usagef("unknown command %q of %s", args[0], cmd.CommandPath())
 	}
@@ -128,9 +128,9 @@ func group(cmd *cobra.Command, args []string) error {
 	return usagef("missing command of %s: want one of %s", cmd.CommandPath(), strings.Join(names, ", "))
 }
 
-// newGroup returns a command that only has commands of its own.
-func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, RunE: group, Args: cobra.ArbitraryArgs}
+// newParent returns a command that only has commands of its own.
+func newParent(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, RunE: parent, Args: cobra.ArbitraryArgs}
 	cmd.AddCommand(commands...)
 	return cmd
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) relayCommand() *cobra.Command {
-	return newGroup("relay", "Manage the relays that store this node's databases and mail", a.relayAdd(), a.relayList(), a.relayRemove())
+	return newParent("relay", "Manage the relays that store this node's databases and mail", a.relayAdd(), a.relayList(), a.relayRemove())
 }
 
 type relayOutput struct {

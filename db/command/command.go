@@ -3,7 +3,7 @@
 //
 //	Runner ── table of commands      name, arguments, what runs it, in a transaction, explained
 //	  ├────── cursors                of find and aggregate: what getMore reads on
-//	  ├────── feeds                  of watch and live
+//	  ├────── subscriptions          of watch and live
 //	  └────── sessions               transactions by lsid and txnNumber
 //
 // A reply says by MongoDB's code and name whether a command failed; both derive from
@@ -29,10 +29,10 @@ import (
 // caller owes Close. Its parts have locks of their own, of which none is taken under
 // another's; only the lock of one session is held while a command runs.
 type Runner struct {
-	db       *db.DB
-	cursors  cursors
-	feeds    feeds
-	sessions sessions
+	db            *db.DB
+	cursors       cursors
+	subscriptions subscriptions
+	sessions      sessions
 }
 
 // New returns the runner of a database's commands.
@@ -42,7 +42,7 @@ func New(d *db.DB) *Runner { return &Runner{db: d} }
 // long. It has two callers: the timer of the cursors, and whoever wants the database out of
 // memory, because what is open here keeps it in use.
 func (rn *Runner) DropIdle(now time.Time) {
-	rn.dropFeeds(now.Add(-feedIdle))
+	rn.dropSubscriptions(now.Add(-subscriptionIdle))
 	rn.cursors.tick(now)
 }
 
@@ -56,11 +56,11 @@ func (rn *Runner) Cursors() (open int, bytes int64) {
 }
 
 // Close ends what commands left open. It may be called twice. Open transactions are aborted
-// and none begins any more. A cursor or feed that a getMore is reading is not in its list; that
-// getMore closes it when it finds the list closed.
+// and none begins any more. A cursor or subscription that a getMore is reading is
+// not in its list; that getMore closes it when it finds the list closed.
 func (rn *Runner) Close() {
 	rn.closeSessions()
-	rn.closeFeeds()
+	rn.closeSubscriptions()
 	rn.closeCursors()
 }
 
@@ -188,7 +188,7 @@ func sub(cmd bson.Raw, field string) bson.Raw {
 }
 
 // number returns a field that is a number; 0 if there is none. The table has refused
-// fractions, so nothing is cut off here; a field that it lets be of any type and that is no
+// fractions, so nothing is lost here; a field that it lets be of any type and that is no
 // number is 0.
 func number(cmd bson.Raw, field string) int64 {
 	n, _ := value.Get(cmd, field).Raw().AsInt64OK()

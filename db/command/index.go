@@ -162,7 +162,7 @@ func (rn *Runner) cmdListIndexes(ctx context.Context, name string, _ bson.Raw) (
 }
 
 // cmdDropIndexes is {dropIndexes, index: a name, names, a key document or "*"}. The names
-// are found before the first is dropped. Each is a step of its own: at the first that is
+// are found before the first is dropped. Each is a change of its own: at the first that is
 // not there those before it are gone. The index on _id is not in the list, so "*" leaves
 // it.
 func (rn *Runner) cmdDropIndexes(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {

@@ -71,7 +71,7 @@ func count(doc []byte) (n int) {
 
 // cmdCollMod changes a collection; migrate: true continues a migration or brings
 // stragglers, an array begins one. The form with index is a command of its own, and
-// migrate: true takes no other field. The list of misfits is cut to 1,000, so that the
+// migrate: true takes no other field. The list of misfits has at most 1,000, so that the
 // reply stays small however many documents do not fit. A report is in the reply also when
 // nothing was changed (dryRun), and in the error when documents did not fit.
 func (rn *Runner) cmdCollMod(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {

@@ -57,7 +57,7 @@ func modifiedReply(m *db.Modified, o db.ModifyOptions) bson.D {
 }
 
 // cmdFindAndModify is {findAndModify, query, sort, update or remove, new, fields, upsert}.
-// Find and change are one step: no other write of this device comes between.
+// Find and change are one operation: no other write of this device comes between.
 func (rn *Runner) cmdFindAndModify(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	s, err := parseModify(cmd)
 	if err != nil {

@@ -80,11 +80,11 @@ func (rn *Runner) cmdFind(ctx context.Context, name string, cmd bson.Raw) (bson.
 
 // cmdGetMore is {getMore: id, collection, batchSize}, of a cursor, a watch or a live query.
 // Feeds are asked first; the ids of both are random numbers of one range, so that they do
-// not meet. A maxTimeMS is how long a feed waits for its first change; a cursor has what is
+// not meet. A maxTimeMS is how long a subscription waits for its first change; a cursor has what is
 // left of the time that its command had. Without a batchSize a cursor's batch is bounded by
 // its bytes only.
 func (rn *Runner) cmdGetMore(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {
-	if r, ok, err := rn.moreOfFeed(ctx, cmd); ok {
+	if r, ok, err := rn.moreOfSubscription(ctx, cmd); ok {
 		return r, err
 	}
 	id := number(cmd, "getMore")
@@ -118,7 +118,7 @@ func (rn *Runner) cmdKillCursors(_ context.Context, _ string, cmd bson.Raw) (bso
 	}
 	killed, missing := bson.A{}, bson.A{}
 	for _, id := range named {
-		if rn.killFeed(id) || rn.cursors.kill(id) {
+		if rn.killSubscription(id) || rn.cursors.kill(id) {
 			killed = append(killed, id)
 		} else {
 			missing = append(missing, id)
@@ -132,8 +132,8 @@ func (rn *Runner) cmdKillCursors(_ context.Context, _ string, cmd bson.Raw) (bso
 	}, nil
 }
 
-// cmdExplain explains find, count, distinct, and what update, delete and findAndModify look
-// for. The verbosity is MongoDB's: queryPlanner tells the plan, the other two run it and
+// cmdExplain explains find, count, distinct, aggregate, and what update, delete and
+// findAndModify look for. The verbosity is MongoDB's: queryPlanner tells the plan, the other two run it and
 // count what was looked at. Without one it is run, as in MongoDB. A write is never done:
 // only its search is run.
 func (rn *Runner) cmdExplain(ctx context.Context, _ string, cmd bson.Raw) (bson.D, error) {

@@ -196,7 +196,7 @@ func (ss *sessions) remember(name string, number int64) {
 
 // endSession ends the transaction s; the session may have a later one by now. Only the one
 // that is still in the list is taken out; ending twice does nothing. That it was committed
-// is noted in the same step in which it leaves the list, so that a commit which is sent
+// is noted under the lock under which it leaves the list, so that a commit which is sent
 // again finds one or the other.
 func (rn *Runner) endSession(name string, s *session) {
 	rn.sessions.mu.Lock()

@@ -16,29 +16,29 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// Bounds of what watch and live leave open. A feed costs memory for what it has not been
+// Bounds of what watch and live leave open. A subscription costs memory for what it has not been
 // asked for, and a live query for its result, so both end when nobody asks. A getMore holds
 // a call of the client while it waits, so the wait is bounded; without a maxTimeMS it is a
 // second, as in MongoDB.
 const (
-	maxFeeds     = 1000             // open at a time by commands
-	feedIdle     = 10 * time.Minute // without a getMore
-	feedWait     = time.Second      // of a getMore that has no maxTimeMS
-	maxFeedMS    = 5 * 60_000
-	maxFeedBatch = 10_000 // changes of a getMore
+	maxSubscriptions     = 1000             // open at a time by commands
+	subscriptionIdle     = 10 * time.Minute // without a getMore
+	subscriptionWait     = time.Second      // of a getMore that has no maxTimeMS
+	maxSubscriptionMS    = 5 * 60_000
+	maxSubscriptionBatch = 10_000 // changes of a getMore
 )
 
-// feeds are the watches and live queries that commands opened. As with cursors, a feed that
+// subscriptions are the watches and live queries that commands opened. As with cursors, a subscription that
 // a getMore reads is not in the map, so mu is not held while it waits.
-type feeds struct {
+type subscriptions struct {
 	mu     sync.Mutex // guards the fields below
-	open   map[int64]*openFeed
+	open   map[int64]*subscription
 	closed bool
 }
 
-// An openFeed is a watch or a live query. Of watch and live one is set. It belongs to the
+// An subscription is a watch or a live query. Of watch and live one is set. It belongs to the
 // command that has it out of the map.
-type openFeed struct {
+type subscription struct {
 	ns    string
 	watch *db.Watch
 	live  *db.Live
@@ -46,7 +46,7 @@ type openFeed struct {
 	used  time.Time
 }
 
-func (o *openFeed) close() {
+func (o *subscription) close() {
 	if o.watch != nil {
 		o.watch.Close()
 	} else {
@@ -104,7 +104,7 @@ func (rn *Runner) cmdWatch(ctx context.Context, name string, cmd bson.Raw) (bson
 	if name == "" {
 		name = "$cmd.watch"
 	}
-	return rn.feedReply(&openFeed{ns: name, watch: w}, 0, "firstBatch", bson.A{})
+	return rn.subscriptionReply(&subscription{ns: name, watch: w}, 0, "firstBatch", bson.A{})
 }
 
 // cmdLive opens a live query: its first batch is the result, all of it. The whole result
@@ -131,14 +131,14 @@ func (rn *Runner) cmdLive(ctx context.Context, name string, cmd bson.Raw) (bson.
 		l.Close()
 		return nil, fmt.Errorf("%w: the result of a live query; use a filter or a limit", db.ErrTooLarge)
 	}
-	return rn.feedReply(&openFeed{ns: name, live: l}, 0, "firstBatch", docs)
+	return rn.subscriptionReply(&subscription{ns: name, live: l}, 0, "firstBatch", docs)
 }
 
-// feedReply keeps the feed open and makes the reply of a batch. It owns o, and closes it if
+// subscriptionReply keeps the subscription open and makes the reply of a batch. It owns o, and closes it if
 // it is not kept. The token is only told when nothing is held back: a change that is read
 // and not delivered is before that token, and a client that resumed there would never see
 // it.
-func (rn *Runner) feedReply(o *openFeed, id int64, field string, docs bson.A) (bson.D, error) {
+func (rn *Runner) subscriptionReply(o *subscription, id int64, field string, docs bson.A) (bson.D, error) {
 	if id == 0 {
 		id = 1 + rand.Int64N(1<<62)
 	}
@@ -153,7 +153,7 @@ func (rn *Runner) feedReply(o *openFeed, id int64, field string, docs bson.A) (b
 			cur = append(cur, bson.E{Key: "postBatchResumeToken", Value: t})
 		}
 	}
-	f := &rn.feeds
+	f := &rn.subscriptions
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -161,26 +161,26 @@ func (rn *Runner) feedReply(o *openFeed, id int64, field string, docs bson.A) (b
 		return nil, db.ErrClosed
 	}
 	if f.open == nil {
-		f.open = map[int64]*openFeed{}
+		f.open = map[int64]*subscription{}
 	}
-	if len(f.open) >= maxFeeds {
+	if len(f.open) >= maxSubscriptions {
 		o.close()
-		return nil, fault.Errorf(fault.BadValue, "too many open watches and live queries: %d", maxFeeds)
+		return nil, fault.Errorf(fault.BadValue, "too many open watches and live queries: %d", maxSubscriptions)
 	}
 	o.used = time.Now()
 	f.open[id] = o
 	return bson.D{{Key: "cursor", Value: cur}}, nil
 }
 
-// moreOfFeed answers a getMore of a watch or a live query; ok is false if the cursor is
-// none. It waits up to maxTimeMS for the first change. The feed is out of the map
-// meanwhile, so two getMores of one feed cannot read it: the second finds none. After an
+// moreOfSubscription answers a getMore of a watch or a live query; ok is false if the cursor is
+// none. It waits up to maxTimeMS for the first change. The subscription is out of the map
+// meanwhile, so two getMores of one subscription cannot read it: the second finds none. After an
 // error it is closed and not put back; a client goes on by the token of what it has seen. A
 // wrong collection leaves it open.
-func (rn *Runner) moreOfFeed(ctx context.Context, cmd bson.Raw) (reply bson.D, ok bool, err error) {
+func (rn *Runner) moreOfSubscription(ctx context.Context, cmd bson.Raw) (reply bson.D, ok bool, err error) {
 	id := number(cmd, "getMore")
 	ns := string(value.Get(cmd, "collection").Str())
-	f := &rn.feeds
+	f := &rn.subscriptions
 	f.mu.Lock()
 	o := f.open[id]
 	if o != nil && ns == o.ns {
@@ -197,16 +197,16 @@ func (rn *Runner) moreOfFeed(ctx context.Context, cmd bson.Raw) (reply bson.D, o
 	if n <= 0 {
 		n = 1000
 	}
-	wait := feedWait
+	wait := subscriptionWait
 	if ms := number(cmd, "maxTimeMS"); ms > 0 {
-		wait = time.Duration(min(ms, maxFeedMS)) * time.Millisecond
+		wait = time.Duration(min(ms, maxSubscriptionMS)) * time.Millisecond
 	}
-	docs, err := o.batch(ctx, rn, int(min(n, maxFeedBatch)), wait)
+	docs, err := o.batch(ctx, rn, int(min(n, maxSubscriptionBatch)), wait)
 	if err != nil {
 		o.close()
 		return nil, true, err
 	}
-	reply, err = rn.feedReply(o, id, "nextBatch", docs)
+	reply, err = rn.subscriptionReply(o, id, "nextBatch", docs)
 	return reply, true, err
 }
 
@@ -214,7 +214,7 @@ func (rn *Runner) moreOfFeed(ctx context.Context, cmd bson.Raw) (reply bson.D, o
 // but an empty batch, as a tailable cursor of MongoDB gives; only the end of the caller's
 // own ctx is. What follows the first change is taken as far as it is there. A change that
 // would make the reply too large waits in held, where it comes first next time.
-func (o *openFeed) batch(ctx context.Context, rn *Runner, n int, wait time.Duration) (docs bson.A, err error) {
+func (o *subscription) batch(ctx context.Context, rn *Runner, n int, wait time.Duration) (docs bson.A, err error) {
 	docs = bson.A{}
 	size := 0
 	if o.held != nil {
@@ -243,7 +243,7 @@ func (o *openFeed) batch(ctx context.Context, rn *Runner, n int, wait time.Durat
 
 // read returns the next change as a document; nil if there is none yet. first bounds the
 // wait for the first change; those after it are taken under ctx, without waiting.
-func (o *openFeed) read(ctx, first context.Context, rn *Runner, wait bool) (bson.Raw, error) {
+func (o *subscription) read(ctx, first context.Context, rn *Runner, wait bool) (bson.Raw, error) {
 	if o.watch != nil {
 		if wait {
 			c, err := o.watch.Next(first)
@@ -333,10 +333,10 @@ func liveDocument(e *db.LiveEvent) (bson.Raw, error) {
 	return bson.Marshal(append(d, bson.E{Key: "more", Value: e.More}))
 }
 
-// dropFeeds closes the feeds of commands that nobody has asked for more since the
+// dropSubscriptions closes the subscriptions of commands that nobody has asked for more since the
 // given time.
-func (rn *Runner) dropFeeds(since time.Time) {
-	f := &rn.feeds
+func (rn *Runner) dropSubscriptions(since time.Time) {
+	f := &rn.subscriptions
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, o := range f.open {
@@ -347,10 +347,10 @@ func (rn *Runner) dropFeeds(since time.Time) {
 	}
 }
 
-// closeFeeds closes all feeds for good. One that a getMore is reading is closed when it
+// closeSubscriptions closes all subscriptions for good. One that a getMore is reading is closed when it
 // comes back.
-func (rn *Runner) closeFeeds() {
-	f := &rn.feeds
+func (rn *Runner) closeSubscriptions() {
+	f := &rn.subscriptions
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
@@ -360,10 +360,10 @@ func (rn *Runner) closeFeeds() {
 	f.open = nil
 }
 
-// killFeed closes a feed; it reports whether there was one. One that a getMore is reading
+// killSubscription closes a subscription; it reports whether there was one. One that a getMore is reading
 // is not found.
-func (rn *Runner) killFeed(id int64) bool {
-	f := &rn.feeds
+func (rn *Runner) killSubscription(id int64) bool {
+	f := &rn.subscriptions
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o := f.open[id]

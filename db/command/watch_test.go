@@ -43,7 +43,7 @@ func TestFeedsEndAtClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := <-read; !errors.Is(err, db.ErrClosed) || rn.Feeds() > 0 {
-		t.Errorf("the getMore: got %v and %d feeds, want %v and none", err, rn.Feeds(), db.ErrClosed)
+		t.Errorf("the getMore: got %v and %d subscriptions, want %v and none", err, rn.Feeds(), db.ErrClosed)
 	}
 	if _, err := run(t, rn, bson.D{{Key: "watch", Value: "c"}}); !errors.Is(err, db.ErrClosed) {
 		t.Errorf("a watch after the close: got %v, want %v", err, db.ErrClosed)

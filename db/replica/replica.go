@@ -56,7 +56,7 @@ type Replica struct {
 // finishes an interrupted fold first; arrivals that are not folded yet are folded
 // in the background.
 func Open(ctx context.Context, o Options) (*Replica, error) {
-	opened, f, end, err := fold.Door(ctx, o.Name, fold.Options{
+	opened, f, end, err := fold.OpenDB(ctx, o.Name, fold.Options{
 		Store: o.Store, Prefix: o.Prefix, Journal: o.Journal, Clock: o.Clock, Identity: o.Identity, Log: o.Log, Loaded: o.Loaded,
 	})
 	if err != nil {

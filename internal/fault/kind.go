@@ -34,7 +34,7 @@ const (
 	HomeInUse        Kind = "home_in_use"       // another process has it open
 	NewerHome        Kind = "newer_home"        // a newer release wrote it
 	AddressInUse     Kind = "address_in_use"    // another process listens there
-	BadBackup        Kind = "bad_backup"        // the file is no whole backup
+	BadBackup        Kind = "bad_backup"        // the backup is incomplete or damaged
 	CutShort         Kind = "cut_short"         // the input ends too early
 	ClockAhead       Kind = "clock_ahead"       // the clock of this machine is behind what was written
 	FileMode         Kind = "file_mode"         // others can read a secret file

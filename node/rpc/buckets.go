@@ -156,7 +156,7 @@ func (s bucketService) Cat(ctx context.Context, r *connect.Request[weftv1.CatReq
 	return b.Cat(ctx, r.Msg.GetPath(), w, buckets.Range{Offset: r.Msg.GetOffset(), Length: r.Msg.GetLength()})
 }
 
-// A sender is a writer of messages. It cuts what is written into messages that are not too
+// A sender is a writer of messages. It divides what is written into messages that are not too
 // large. send must not keep its argument: the caller of Write may use the bytes again.
 type sender func(p []byte) error
 

@@ -68,7 +68,7 @@ func indexMessages(all []db.Index) ([]*weftv1.Index, error) {
 }
 
 // CreateCollection reads all indexes before it opens the database, so a wrong one leaves
-// nothing behind. Schema and indexes are defined in one step.
+// nothing behind. Schema and indexes are defined in one operation.
 func (s documentService) CreateCollection(ctx context.Context, r *connect.Request[weftv1.CreateCollectionRequest]) (*connect.Response[weftv1.CreateCollectionResponse], error) {
 	m := r.Msg.GetCollection()
 	schema, err := rawDocument("schema", m.GetSchema())

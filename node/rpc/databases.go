@@ -14,8 +14,8 @@ func databaseMessage(r node.DatabaseRef) *weftv1.Database {
 	return &weftv1.Database{Id: r.ID.String(), Name: r.Name, Damage: r.Damage, Lost: r.Lost}
 }
 
-// Create answers with the database as the node lists it. The lookup after the creation is a
-// step of its own: another caller who removes the database in between has this one see
+// Create answers with the database as the node lists it. The lookup after the creation is
+// apart: another caller who removes the database in between has this one see
 // not_found.
 func (s databaseService) Create(ctx context.Context, r *connect.Request[weftv1.CreateDatabaseRequest]) (*connect.Response[weftv1.CreateDatabaseResponse], error) {
 	if _, err := s.n.CreateDatabase(ctx, r.Msg.GetName()); err != nil {

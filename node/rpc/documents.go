@@ -67,7 +67,7 @@ func findOptions(m *weftv1.FindRequest) (o db.FindOptions, err error) {
 
 // Find streams the result of one moment: writes during the call are not in it. The last
 // message may be empty, and there is always one. Documents are copied because the message
-// outlives the cursor's step. A stream that ends with an error has given a prefix of the
+// outlives the cursor's position. A stream that ends with an error has given a prefix of the
 // result.
 func (s documentService) Find(ctx context.Context, r *connect.Request[weftv1.FindRequest], out *connect.ServerStream[weftv1.FindResponse]) error {
 	o, err := findOptions(r.Msg)

@@ -122,8 +122,8 @@ func checkHost(hostport string) error {
 	return nil
 }
 
-// checkOrigin refuses pages that the node did not serve itself. Programs send no Origin,
-// which is why none is accepted; browsers send it with every POST, "null" for a page
+// checkOrigin refuses pages that the node did not serve itself. Requests without an Origin are
+// answered, as programs send none; browsers send it with every POST, "null" for a page
 // without an origin, and that is refused too. The port counts: another port is another
 // origin.
 func checkOrigin(host string, origins []string) error {

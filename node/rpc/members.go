@@ -201,7 +201,7 @@ const minName = 6
 // unless they have the same first name, which is their own.
 func named[T any](all []T, text string, names func(T) []string) ([]T, error) {
 	if len(text) < minName {
-		return nil, fault.Errorf(fault.InvalidArgument, "%q is too short for a name: give %d characters or more", text, minName)
+		return nil, fault.Errorf(fault.InvalidArgument, "%q is too short: give at least %d characters of the ID", text, minName)
 	}
 	var found []T
 	for _, x := range all {
@@ -209,7 +209,7 @@ func named[T any](all []T, text string, names func(T) []string) ([]T, error) {
 			continue
 		}
 		if len(found) > 0 && names(found[0])[0] != names(x)[0] {
-			return nil, fault.Errorf(fault.Ambiguous, "%.80q begins several names, such as %s and %s: give more of it", text, names(found[0])[0], names(x)[0])
+			return nil, fault.Errorf(fault.Ambiguous, "%.80q is ambiguous: it matches %s and %s", text, names(found[0])[0], names(x)[0])
 		}
 		found = append(found, x)
 	}

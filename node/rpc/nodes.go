@@ -80,7 +80,7 @@ func (s nodeService) Backup(ctx context.Context, _ *connect.Request[weftv1.Backu
 }
 
 // checkBeat is how often a check says that it goes on. A check can take hours, and a
-// connection on which nothing comes is cut off by whatever lies between.
+// connection on which nothing comes is closed by whatever lies between.
 const checkBeat = 5 * time.Second
 
 // Check checks the home and sends what it found. The check runs in a goroutine of its own

@@ -46,7 +46,7 @@ func Surface(addr string) node.Surface {
 }
 
 // Handler returns what answers the calls of a node's API: Connect, gRPC-Web and
-// JSON over POST. It judges every call before it reads its body.
+// JSON over POST. It authorizes every call before it reads its body.
 func Handler(n *node.Node) http.Handler {
 	mux := http.NewServeMux()
 	options := []connect.HandlerOption{

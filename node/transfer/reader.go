@@ -57,7 +57,7 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 	begin, err := b.Peek(fingerprinted)
 	if err != nil && !errors.Is(err, io.EOF) && len(begin) == 0 {
 		out.close()
-		return nil, cut(err)
+		return nil, cutShort(err)
 	}
 	out.print = sha256.Sum256(begin)
 	if bytes.HasPrefix(begin, []byte("\xef\xbb\xbf")) {
@@ -77,22 +77,22 @@ func unpack(r io.Reader) (b *bufio.Reader, free func(), err error) {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(b)
 		if err != nil {
-			return nil, nil, cut(err)
+			return nil, nil, cutShort(err)
 		}
 		return bufio.NewReaderSize(z, fingerprinted), func() {}, nil
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
 		if err != nil {
-			return nil, nil, cut(err)
+			return nil, nil, cutShort(err)
 		}
 		return bufio.NewReaderSize(z, fingerprinted), z.Close, nil
 	}
 	return b, func() {}, nil
 }
 
-// cut names an end that comes too early. Others, such as of the disk, are passed on as they
+// cutShort names an end that comes too early. Others, such as of the disk, are passed on as they
 // are.
-func cut(err error) error {
+func cutShort(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) {
 		return fault.Of(ErrCut, "the compressed file is incomplete: %v", err)
 	}
@@ -112,7 +112,7 @@ func (r *Reader) Next() (Item, error) {
 			return Item{}, r.tags.end(r.o.Tagged)
 		}
 		if err != nil {
-			return Item{}, cut(err)
+			return Item{}, cutShort(err)
 		}
 		it := Item{Line: line}
 		if r.o.Tagged {
@@ -157,7 +157,7 @@ func (r *Reader) withID(doc bson.Raw) bson.Raw {
 	return out
 }
 
-// A splitter cuts a file into the texts of its documents. It knows lines, strings and
+// A splitter divides a file into the texts of its documents. It knows lines, strings and
 // brackets, and no more of JSON: what a text means is for who parses it. So one that is
 // malformed costs its own line only; inside an array, where nothing else separates, it can
 // cost those after it.
@@ -347,7 +347,7 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 	d.DisallowUnknownFields()
 	it.Line = line
 	if err := d.Decode(&l); err != nil {
-		it.Err = fault.Of(ErrFormat, "the line is none of an export of a database (to import documents, name a collection): %v", err)
+		it.Err = fault.Of(ErrFormat, "this is no line of an export of a database (to import documents, name a collection): %v", err)
 		return it, false
 	}
 	t.ended = false
@@ -378,7 +378,7 @@ func (t *tags) read(text []byte, line uint64) (it Item, skip bool) {
 }
 
 // end returns io.EOF, or ErrCut for an export that lacks its end. A file without the first
-// line of an export is not taken for one that was cut.
+// line of an export is not taken for one that is cut short.
 func (t *tags) end(tagged bool) error {
 	if tagged && t.begun && !t.ended {
 		return fault.Of(ErrCut, "the last line of the export is missing: the export is incomplete")
@@ -393,7 +393,7 @@ func parse(text []byte) (bson.Raw, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, fault.Of(ErrFormat, "the line cannot be read: %v", err)
+		return nil, fault.Of(ErrFormat, "%v", err)
 	}
 	return doc, nil
 }

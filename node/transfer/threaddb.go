@@ -140,7 +140,7 @@ func readAll(path string) (text []byte, err error) {
 		free()
 	}
 	if err != nil {
-		err = fmt.Errorf("%s: %w", path, cut(err))
+		err = fmt.Errorf("%s: %w", path, cutShort(err))
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err

@@ -121,7 +121,7 @@ func (w *Writer) fail(f Failure) {
 
 // Use begins a collection: what is written next goes there. A definition is taken over;
 // where the collection has another, Fail is ErrDefined and Skip keeps that. It waits for
-// the batches before a definition is written, since the definition would judge those still
+// the batches before a definition is written, since the definition would apply to those still
 // under way; without one the batches of two collections go on side by side.
 func (w *Writer) Use(collection string, definition bson.Raw) error {
 	if w.Stopped() {

@@ -288,7 +288,7 @@ func rangeOf(e *Env, op string, args []value.Value) (value.Value, error) {
 	}
 	out := e.array(op)
 	for i := from; step > 0 && i < to || step < 0 && i > to; i += step {
-		if err := e.step(); err != nil {
+		if err := e.tick(); err != nil {
 			return nullValue, err
 		}
 		if !out.add(e.int32(int32(i))) {

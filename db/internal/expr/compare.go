@@ -86,7 +86,7 @@ func logical(stop bool) form {
 
 func (n *logic) eval(e *Env) (value.Value, error) {
 	for _, x := range n.args {
-		if err := e.step(); err != nil {
+		if err := e.tick(); err != nil {
 			return value.Value{}, err
 		}
 		v, err := x.eval(e)

@@ -109,7 +109,7 @@ func (n *objectNode) eval(e *Env) (value.Value, error) {
 			break
 		}
 	}
-	if err := e.step(); err != nil {
+	if err := e.tick(); err != nil {
 		return value.Value{}, err
 	}
 	return out.value()
@@ -140,7 +140,7 @@ func (n arrayNode) eval(e *Env) (value.Value, error) {
 			break
 		}
 	}
-	if err := e.step(); err != nil {
+	if err := e.tick(); err != nil {
 		return value.Value{}, err
 	}
 	return out.value()
@@ -226,7 +226,7 @@ func checkCount(name string, n, least, most int) error {
 // The arguments lie on e.stack, above those of the calls around this one. Of a large argument the bytes
 // count, as any operator may read them. An error leaves the stack as it is: the evaluation is over.
 func (n *call) eval(e *Env) (value.Value, error) {
-	if err := e.step(); err != nil {
+	if err := e.tick(); err != nil {
 		return value.Value{}, err
 	}
 	base := len(e.stack)

@@ -19,7 +19,7 @@ type choice struct {
 
 func (n *choice) eval(e *Env) (value.Value, error) {
 	for _, b := range n.branches {
-		if err := e.step(); err != nil {
+		if err := e.tick(); err != nil {
 			return value.Value{}, err
 		}
 		v, err := b.when.eval(e)
@@ -165,7 +165,7 @@ func compileIfNull(c *compiler, name string, arg value.Value) (node, error) {
 
 func (n ifNull) eval(e *Env) (v value.Value, err error) {
 	for _, x := range n {
-		if err = e.step(); err != nil {
+		if err = e.tick(); err != nil {
 			return v, err
 		}
 		if v, err = x.eval(e); err != nil || !nullish(v) {
@@ -231,7 +231,7 @@ type let struct {
 }
 
 func (n *let) eval(e *Env) (value.Value, error) {
-	if err := e.step(); err != nil {
+	if err := e.tick(); err != nil {
 		return value.Value{}, err
 	}
 	base := len(e.stack)

@@ -68,7 +68,7 @@ func compileConvert(c *compiler, name string, arg value.Value) (node, error) {
 
 // An unknown target type is an error even with onError, for it is a mistake in the expression.
 func (n *conversion) eval(e *Env) (value.Value, error) {
-	if err := e.step(); err != nil {
+	if err := e.tick(); err != nil {
 		return value.Value{}, err
 	}
 	v, err := n.input.eval(e)
@@ -258,7 +258,7 @@ func (e *Env) toNumber(op string, v value.Value, t bson.Type) (value.Value, erro
 	return e.int64(n), nil
 }
 
-// truncated cuts the fraction off; ok is false if that is no int64. A decimal of more than 19 digits
+// truncated drops the fraction; ok is false if that is no int64. A decimal of more than 19 digits
 // before its point is no int64; to look saves writing out 1E+6000.
 func truncated(v value.Value) (n int64, ok bool) {
 	switch v.Type {

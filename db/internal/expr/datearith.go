@@ -182,7 +182,7 @@ func floor(a, b int64) int64 {
 	return q
 }
 
-// dateTrunc cuts a date to the start of its bin: {date, unit, binSize, timezone,
+// dateTrunc takes a date back to the start of its bin: {date, unit, binSize, timezone,
 // startOfWeek}. Bins count from the start of 2000.
 //
 //	{$dateTrunc: {date: 2024-05-17T13:47:00, unit: "hour", binSize: 6}}     2024-05-17T12:00:00.000Z

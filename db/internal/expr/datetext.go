@@ -51,7 +51,7 @@ func compileDateText(c *compiler, name string, arg value.Value) (node, error) {
 
 // A format or zone that is null gives null before the date is looked at; onNull is for the date only.
 func (n *dateText) eval(e *Env) (value.Value, error) {
-	if err := e.step(); err != nil {
+	if err := e.tick(); err != nil {
 		return value.Value{}, err
 	}
 	var vals [3]value.Value

@@ -13,15 +13,15 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// An evaluation is bounded in steps and in bytes that it builds, and not in time:
+// An evaluation is bounded in ticks and in bytes that it builds, and not in time:
 // an update is refused on every replica or on none.
 const (
 	// MaxValue bounds one value that an expression builds, in bytes.
 	MaxValue = 16 << 20
 	// maxBuilt bounds all that one evaluation builds, in bytes.
 	maxBuilt = 64 << 20
-	// maxSteps bounds the operations of one evaluation.
-	maxSteps = 2 << 20
+	// maxTicks bounds the operations of one evaluation.
+	maxTicks = 2 << 20
 	// maxNesting is the deepest value that $reduce may build.
 	maxNesting = 2 * value.MaxDepth
 )
@@ -46,9 +46,9 @@ type Env struct {
 	slots []value.Value // Vars, then the variables bound inside
 	stack []value.Value // arguments of operators
 	chunk []byte        // memory for small results
-	steps int
-	less  int // steps that a meter leaves of maxSteps
-	check int // the steps at which Stop is asked next
+	ticks int
+	less  int // ticks that a meter leaves of maxTicks
+	check int // the ticks at which Stop is asked next
 	built int
 
 	zones   map[string]*time.Location
@@ -63,11 +63,11 @@ func (e *Env) current() []byte {
 }
 
 // run evaluates from fresh bounds. Memory of the evaluation before is used again, except for chunk,
-// which results alias. The bound is looked at every 1,024 steps, and where it lies, so that a step is
-// an addition and a comparison and an evaluation ends after the same step everywhere.
+// which results alias. The bound is looked at every 1,024 ticks, and where it lies, so that a tick is
+// an addition and a comparison and an evaluation ends after the same tick everywhere.
 func (e *Env) run(x *Expr) (value.Value, error) {
-	e.steps, e.built, e.less = 0, 0, maxSteps-e.Meter.Steps(maxSteps)
-	e.check = min(1024, maxSteps-e.less)
+	e.ticks, e.built, e.less = 0, 0, maxTicks-e.Meter.Ticks(maxTicks)
+	e.check = min(1024, maxTicks-e.less)
 	if e.Meter != nil {
 		defer e.metered()
 	}
@@ -81,29 +81,29 @@ func (e *Env) run(x *Expr) (value.Value, error) {
 	return x.root.eval(e)
 }
 
-// metered counts what the evaluation took. An evaluation that had fewer steps than others, because of
+// metered counts what the evaluation took. An evaluation that had fewer ticks than others, because of
 // the meter, and used them up has used up the meter.
 func (e *Env) metered() {
-	if e.less > 0 && e.steps > maxSteps-e.less {
+	if e.less > 0 && e.ticks > maxTicks-e.less {
 		e.Meter.Exhaust()
 		return
 	}
-	e.Meter.Spend(e.steps*value.MeterStep + e.built)
+	e.Meter.Spend(e.ticks*value.MeterTick + e.built)
 }
 
-// step counts one operation.
-func (e *Env) step() error { return e.spend(1) }
+// tick counts one operation.
+func (e *Env) tick() error { return e.spend(1) }
 
 // spend counts work: about 256 bytes read, or a tenth of a microsecond, each.
 func (e *Env) spend(n int) error {
-	e.steps += n
-	if e.steps < e.check {
+	e.ticks += n
+	if e.ticks < e.check {
 		return nil
 	}
-	most := maxSteps - e.less
-	e.check = min(e.steps+1024, max(most, e.steps+1))
-	if e.steps > most {
-		return fault.Errorf(fault.ExceededMemoryLimit, "the expression takes more than %d steps", maxSteps)
+	most := maxTicks - e.less
+	e.check = min(e.ticks+1024, max(most, e.ticks+1))
+	if e.ticks > most {
+		return fault.Errorf(fault.ExceededMemoryLimit, "the expression takes more than %d units of work", maxTicks)
 	}
 	if e.Stop != nil {
 		return e.Stop()
@@ -111,7 +111,7 @@ func (e *Env) spend(n int) error {
 	return nil
 }
 
-// What operations on decimals cost, in steps.
+// What operations on decimals cost, in ticks.
 const (
 	costDecimal  = 10
 	costFunction = 300
@@ -119,7 +119,7 @@ const (
 
 // charge is spend for an operator that does a bounded amount of work and cannot
 // fail: the next spend tells.
-func (e *Env) charge(n int) { e.steps += n }
+func (e *Env) charge(n int) { e.ticks += n }
 
 // room counts n bytes that op is about to build as one value. Bytes are counted before they are taken
 // and are never given back: a value within three arrays counts for each of the three, for it is copied
@@ -134,7 +134,7 @@ func (e *Env) room(op string, n int) error {
 	return nil
 }
 
-// alloc returns n bytes that nobody else has. Small ones are cut from chunks of 2 KiB, each of which
+// alloc returns n bytes that nobody else has. Small ones are taken from chunks of 2 KiB, each of which
 // lives as long as any value in it. To append to one copies it, since its capacity is its length.
 func (e *Env) alloc(n int) []byte {
 	if n > 256 {

@@ -6,7 +6,7 @@
 //
 // An Expr is immutable and safe for concurrent use; an Env belongs to one
 // goroutine. Errors carry a kind of package fault. An Eval is bounded in
-// steps and in bytes built, so it ends whatever the expression is. Results may
+// ticks and in bytes built, so it ends whatever the expression is. Results may
 // alias the document and are never written to. Rules: docs/design/aggregate.md.
 package expr
 

@@ -98,7 +98,7 @@ func (n *each) run(e *Env, arr value.Value, limit int) (value.Value, error) {
 	out := e.array(n.op)
 	it := value.Elements(arr.Data)
 	for _, x, ok := it.Next(); ok && limit != 0; _, x, ok = it.Next() {
-		if err := e.step(); err != nil {
+		if err := e.tick(); err != nil {
 			return nullValue, err
 		}
 		e.slots[n.slot] = x
@@ -179,7 +179,7 @@ func (n *reduce) eval(e *Env) (value.Value, error) {
 	}
 	it := value.Elements(arr.Data)
 	for _, x, ok := it.Next(); ok; _, x, ok = it.Next() {
-		if err := e.step(); err != nil {
+		if err := e.tick(); err != nil {
 			return nullValue, err
 		}
 		e.slots[n.slot], e.slots[n.slot+1] = acc, x

@@ -307,7 +307,7 @@ func compileSetField(c *compiler, name string, arg value.Value) (node, error) {
 }
 
 func (n *fieldNode) eval(e *Env) (value.Value, error) {
-	if err := e.step(); err != nil {
+	if err := e.tick(); err != nil {
 		return value.Value{}, err
 	}
 	doc, err := n.input.eval(e)

@@ -19,7 +19,7 @@ import (
 // (TypeMismatch) that names the operator and the type; a value out of range is mostly BadValue.
 //
 // A function does not write to args, which are valid until it returns, and may return one of them. It
-// costs one step and the bytes of its arguments; what takes longer counts by itself (charge, spend),
+// costs one tick and the bytes of its arguments; what takes longer counts by itself (charge, spend),
 // and what it builds goes through room.
 var functions = map[string]function{
 	"$add":      {0, -1, add},

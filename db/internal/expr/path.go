@@ -68,7 +68,7 @@ func (p *fieldPath) each(e *Env, arr value.Value, i int) (value.Value, error) {
 		if !v.IsDoc() {
 			continue
 		}
-		if err := e.step(); err != nil {
+		if err := e.tick(); err != nil {
 			return value.Value{}, err
 		}
 		v, err := p.follow(e, v, i)

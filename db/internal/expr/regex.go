@@ -20,7 +20,7 @@ const (
 	maxCachedLen = 1 << 10
 )
 
-// maxSearches bounds the steps of all searches of a $regexFindAll that nobody but the
+// maxSearches bounds the ticks of all searches of a $regexFindAll that nobody but the
 // caller waits for.
 const maxSearches = 1 << 30
 
@@ -30,7 +30,7 @@ type regex struct {
 	states int
 }
 
-// cost returns the steps that one search through n bytes takes at most.
+// cost returns the ticks that one search through n bytes takes at most.
 func (r *regex) cost(n int) int { return 1 + n*r.states>>4 }
 
 // regex compiles a pattern with the options i, m, s and x for RE2, which runs
@@ -67,7 +67,7 @@ func (e *Env) regex(op, p, options string) (*regex, error) {
 // argument is null.
 type finding func(e *Env, op string, re *regex, s []byte) (value.Value, error)
 
-// The cost of a search is counted before it is made: states times bytes, in sixteenths of a step.
+// The cost of a search is counted before it is made: states times bytes, in sixteenths of a tick.
 // regexForm makes the three operators. The options may stand with the pattern or beside it, not both.
 //
 //	{$regexMatch: {input: "Line", regex: "^l", options: "i"}}     true
@@ -144,13 +144,13 @@ func regexFindAll(e *Env, op string, re *regex, s []byte) (value.Value, error) {
 	room := (maxBuilt - min(e.built, maxBuilt)) / (64 + 16*re.NumSubexp())
 	time := maxSearches
 	if e.Meter != nil {
-		time = max(0, maxSteps-e.less-e.steps)
+		time = max(0, maxTicks-e.less-e.ticks)
 	}
 	each := re.cost(len(s))
 	time /= each
 	all := re.FindAllSubmatchIndex(s, min(room, time)+1)
 	if len(all) > time {
-		e.charge(maxSteps)
+		e.charge(maxTicks)
 		return nullValue, fault.Errorf(fault.ExceededMemoryLimit, "%s takes too long: the pattern has more than %d matches in %d bytes", op, time, len(s))
 	}
 	if e.Meter != nil {

@@ -34,7 +34,7 @@ func TestRegexCost(t *testing.T) {
 		if c.kind == "" && err != nil || c.kind != "" && !fault.Is(err, c.kind) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.kind)
 		}
-		if spent := 1<<30 - m.Left; c.kind != fault.InvalidRegex && spent < len(long)/16*value.MeterStep {
+		if spent := 1<<30 - m.Left; c.kind != fault.InvalidRegex && spent < len(long)/16*value.MeterTick {
 			t.Errorf("%s: %d counted for %d bytes of text", c.name, spent, len(long))
 		}
 	}

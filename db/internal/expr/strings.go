@@ -129,7 +129,7 @@ func strcasecmp(e *Env, _ string, args []value.Value) (value.Value, error) {
 	return e.count(bytes.Compare(withCase(a, 'a', 'A'), withCase(b, 'a', 'A'))), nil
 }
 
-// substrBytes is $substr and $substrBytes, which cut between characters only:
+// substrBytes is $substr and $substrBytes, which divide between characters only:
 //
 //	"héllo", 0, 1    "h"       "héllo", 0, 2    an error: é has two bytes
 //	"héllo", 1, -1   "éllo"    "héllo", 9, 1    ""
@@ -180,7 +180,7 @@ func toward(v value.Value) int64 {
 	return int64(f)
 }
 
-// substrCP is $substrCP, which counts code points and cannot cut one. A length below 0 is an error here,
+// substrCP is $substrCP, which counts code points and cannot divide one. A length below 0 is an error here,
 // where $substrBytes takes the rest.
 //
 //	{$substrCP: ["héllo", 1, 2]}      "él"
@@ -277,7 +277,7 @@ const spaces = "\x00\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\
 func trimmed(left, right bool) form {
 	return namedForm(1, func(e *Env, op string, args []value.Value) (value.Value, error) {
 		s, chars := args[0], args[1]
-		cut := spaces
+		set := spaces
 		switch {
 		case nullish(s) || chars.Exists() && nullish(chars):
 			return nullValue, nil
@@ -286,17 +286,17 @@ func trimmed(left, right bool) form {
 		case chars.Exists() && chars.Type != bson.TypeString:
 			return nullValue, fault.Errorf(fault.TypeMismatch, "%s requires 'chars' to be a string, got %s instead", op, typeName(chars))
 		case chars.Exists():
-			cut = string(chars.Str())
+			set = string(chars.Str())
 		}
-		if err := e.spend(len(s.Str()) * (1 + len(cut)>>8) >> 6); err != nil {
+		if err := e.spend(len(s.Str()) * (1 + len(set)>>8) >> 6); err != nil {
 			return nullValue, err
 		}
 		t := s.Str()
 		if left {
-			t = bytes.TrimLeft(t, cut)
+			t = bytes.TrimLeft(t, set)
 		}
 		if right {
-			t = bytes.TrimRight(t, cut)
+			t = bytes.TrimRight(t, set)
 		}
 		return e.text(op, t)
 	}, "input", "chars")

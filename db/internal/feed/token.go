@@ -47,11 +47,11 @@ func loadFeedID(st store.Store, sp keyspace.Space) (id feedID, err error) {
 	return id, tx.Commit()
 }
 
-// A resumeToken is a place in a feed:
+// A resumeToken is a bookmark in a feed:
 //
 //	version [1]byte   1
 //	feed    [8]byte   the feed's ID
-//	tip     [8]byte   of the hash of the record at the place, zero at 0
+//	tip     [8]byte   of the hash of the record at it, zero at 0
 //	at, ahead, gaps   uvarint
 //
 // in base64url without padding.
@@ -97,7 +97,7 @@ func parseToken(text string) (t resumeToken, err error) {
 	return t, nil
 }
 
-// Token names a place for ResumeAfter.
+// Token names a bookmark for ResumeAfter.
 func (f *Feed) Token(p view.Bookmark) (string, error) {
 	h, err := f.tip(p.At)
 	if err != nil {
@@ -108,7 +108,7 @@ func (f *Feed) Token(p view.Bookmark) (string, error) {
 	return t.String(), nil
 }
 
-// BookmarkOf returns the place that a token names, if v can go on from there.
+// BookmarkOf returns the bookmark that a token names, if v can go on from there.
 func (f *Feed) BookmarkOf(text string, v *view.View) (view.Bookmark, error) {
 	t, err := parseToken(text)
 	if err != nil {

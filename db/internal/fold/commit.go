@@ -204,10 +204,10 @@ func (f *Fold) serve(group []*Request) {
 }
 
 // breaks makes an error final that comes between steps or after a commit: what
-// is in memory and in the store may differ, and only Open can go on.
+// is in memory and in the store may differ. Open goes on, and mend after a full disk.
 func (f *Fold) breaks(err error) error {
 	if err != nil {
-		f.broken = fmt.Errorf("interrupted while writing; open it again: %w", err)
+		f.broken = fmt.Errorf("a write of the database was interrupted; it goes on when it is opened again: %w", err)
 	}
 	return err
 }

@@ -46,9 +46,9 @@ type Listener interface {
 	Offer(n *change.News)
 }
 
-// Door opens a fold and the database on it, a *db.DB, whose package sets it: so that it
+// OpenDB opens a fold and the database on it, a *db.DB, whose package sets it: so that it
 // is in the sight of package replica and not of an embedder. end closes both.
-var Door func(ctx context.Context, name string, o Options) (db any, f *Fold, end func(), err error)
+var OpenDB func(ctx context.Context, name string, o Options) (db any, f *Fold, end func(), err error)
 
 // Options says where a fold lives and what it works with.
 type Options struct {

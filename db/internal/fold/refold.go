@@ -28,8 +28,8 @@ type Event struct {
 // A docKey names a document.
 type docKey struct{ coll, id string }
 
-// news are the operations that a merge adds to one document, in order of arrival.
-type news struct {
+// A gain is the operations that a merge adds to one document, in order of arrival.
+type gain struct {
 	refs  []keyspace.Ref
 	first keyspace.Ref // of them by stamp
 	late  bool         // the document has later operations
@@ -44,7 +44,7 @@ type refolding struct {
 	e        *entry  // of the refolder's batch
 	ordinal  uint64  // operations before events
 	events   []Event // after the cached base, in order
-	gone     []Event // of voided logs
+	gone     []Event // of records that the cut leaves out
 	start    int     // the first event to be judged again
 	cur      keyspace.State
 	bases    []keyspace.Head // states to be cached
@@ -78,22 +78,22 @@ type refolding struct {
 //	include ─► close (loads) ─► line (sorts) ─► run (judges) ─► write
 type refolder struct {
 	b         *batch
-	add       map[docKey]*news // what the documents gain
+	add       map[docKey]*gain // what the documents gain
 	set       map[docKey]*refolding
 	order     []*refolding
 	work      []*refolding // to be loaded, a heap: the earliest place first
 	err       error        // of the heap's order
 	all       []occurrence // in stamp order
 	next      int          // the first of all that is not judged
-	laws      map[string]mark
+	laws      map[string]lawSeen
 	refusals  []refusal // verdicts to be written
 	brief     *journal.Record
 	baseBytes int
 	sparse    uint64 // every how many cached states are kept
 }
 
-// A mark says how far a definition's history was when it was asked for.
-type mark struct {
+// A lawSeen says how far a definition's history was when it was asked for.
+type lawSeen struct {
 	last  keyspace.Ref
 	count uint64
 }
@@ -115,7 +115,7 @@ type refusal struct {
 }
 
 func (b *batch) newRefolder() *refolder {
-	return &refolder{b: b, add: map[docKey]*news{}, set: map[docKey]*refolding{}, laws: map[string]mark{}, sparse: 1}
+	return &refolder{b: b, add: map[docKey]*gain{}, set: map[docKey]*refolding{}, laws: map[string]lawSeen{}, sparse: 1}
 }
 
 // A lateOp is a place from which a document is to be folded again; add says
@@ -179,7 +179,7 @@ func (f *refolder) judgeSome(work *int) (done bool, err error) {
 func (f *refolder) gain(k docKey, r keyspace.Ref, late bool) error {
 	n := f.add[k]
 	if n == nil {
-		n = &news{first: r}
+		n = &gain{first: r}
 		f.add[k] = n
 	}
 	n.refs, n.late = append(n.refs, r), n.late || late
@@ -326,7 +326,7 @@ func (f *refolder) load(r *refolding) error {
 		return err
 	}
 	if n := f.add[docKey{r.coll, string(r.idKey)}]; n != nil {
-		if evs, err = b.withNews(evs, n); err != nil {
+		if evs, err = b.withGain(evs, n); err != nil {
 			return err
 		}
 	}
@@ -356,8 +356,8 @@ func (f *refolder) load(r *refolding) error {
 	return f.stand(r)
 }
 
-// withNews puts the new operations of n among the events of a document.
-func (b *batch) withNews(evs []Event, n *news) ([]Event, error) {
+// withGain puts the new operations of n among the events of a document.
+func (b *batch) withGain(evs []Event, n *gain) ([]Event, error) {
 	evs = slices.Grow(evs, len(n.refs))
 	for _, r := range n.refs {
 		rec, err := b.record(r.N)

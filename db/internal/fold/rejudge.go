@@ -170,7 +170,7 @@ func (f *refolder) definition(name string, r keyspace.Ref) (*judge.Definition, e
 		return nil, err
 	}
 	if in := f.set[docKey{judge.SystemCollection, string(d.e.idKey)}]; in == nil {
-		f.laws[name] = mark{d.e.Last, d.e.Count}
+		f.laws[name] = lawSeen{d.e.Last, d.e.Count}
 	} else if c, err := f.b.compare(in.from, r); err != nil {
 		return nil, err
 	} else if c <= 0 {

@@ -39,7 +39,7 @@ func (s *bitset) add(n int64) {
 //	log L void up to 3, was 5:   records 4 and 5 count again    → back: folded as if they arrived now
 //	log M void up to 9, was 0:   records 1…9 do not count       → gone: their documents are swept
 //	stored while under way:      v L=3, v M=9, marker {L:5, M:0}
-//	crash, Open:                 old = cut.Before(marks); the same two sets come out again
+//	crash, Open:                 old = cut.before(marks); the same two sets come out again
 
 // voidSteps folds again what the change of the cut touches: first what counts
 // again, snapshots among it, then whatever else has operations that do not count.

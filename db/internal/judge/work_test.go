@@ -165,7 +165,7 @@ func BenchmarkHostile(b *testing.B) {
 					took += time.Since(from)
 					work += j.Work
 				}
-				b.ReportMetric(float64(took.Nanoseconds())/float64(max(work/value.MeterStep, 1)), "ns/step")
+				b.ReportMetric(float64(took.Nanoseconds())/float64(max(work/value.MeterTick, 1)), "ns/step")
 				b.ReportMetric(float64(work/b.N)/(1<<20), "MiB-counted")
 			})
 		}

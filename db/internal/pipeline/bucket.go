@@ -294,7 +294,7 @@ func (s *bucketAuto) one(g *groups, all []bucketed, n int) ([]byte, error) {
 		return nil, err
 	}
 	for _, b := range all[:n] {
-		if err := g.feed(one, b.doc); err != nil {
+		if err := g.accumulate(one, b.doc); err != nil {
 			return nil, err
 		}
 	}

@@ -84,10 +84,10 @@ func (c *compiler) part(spec bson.Raw, i int) (part, error) {
 	return p, err
 }
 
-// stage compiles a stage. place is its place in the pipeline. This is the list of them: a
-// new one is a case here and a type with open. Only the place of $documents matters; that
+// stage compiles a stage. at is its position in the pipeline. This is the list of them: a
+// new one is a case here and a type with open. Only the position of $documents matters; that
 // of $match with $text is looked at when the stages are opened, for planning may move it.
-func (c *compiler) stage(op string, arg value.Value, place int) (stage, error) {
+func (c *compiler) stage(op string, arg value.Value, at int) (stage, error) {
 	switch op {
 	case "$match":
 		return c.match(op, arg)
@@ -129,7 +129,7 @@ func (c *compiler) stage(op string, arg value.Value, place int) (stage, error) {
 	case "$redact":
 		return c.redact(op, arg)
 	case "$documents":
-		if place > 0 {
+		if at > 0 {
 			return nil, fault.Errorf(fault.InvalidPipeline, "%s is only valid as the first stage in a pipeline", op)
 		}
 		return c.documents(op, arg)

@@ -132,7 +132,7 @@ func (g *groups) add(doc, at []byte) error {
 			one.at = binary.BigEndian.AppendUint32(append(one.at, at...), g.nth)
 		}
 	}
-	return g.feed(one, doc)
+	return g.accumulate(one, doc)
 }
 
 // start makes the group of g.key. The estimate counts the id twice, for the key and the
@@ -176,10 +176,10 @@ func (g *groups) accumulators(one *group) error {
 	return nil
 }
 
-// feed gives a document to the accumulators of a group. Accumulators that hold values tell
-// their size before and after, and the difference counts; those that do not, as $sum, cost
+// accumulate gives a document to the accumulators of a group. Accumulators that hold values
+// tell their size before and after, and the difference counts; those that do not, as $sum, cost
 // nothing here.
-func (g *groups) feed(one *group, doc []byte) error {
+func (g *groups) accumulate(one *group, doc []byte) error {
 	g.env.Root = doc
 	for i := range g.s.outputs {
 		o := &g.s.outputs[i]

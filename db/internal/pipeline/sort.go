@@ -32,16 +32,16 @@ func compileSort(op string, arg value.Value) (stage, error) {
 	return &sortStage{sort: s}, in(op, err)
 }
 
-// A keyed document has its sort key and its place in the input.
+// A keyed document has its sort key and its position in the input.
 type keyed struct {
 	key, doc []byte
-	place    int
+	position int
 }
 
-// The place makes the order total, and the sort stable although neither the heap nor
+// The position makes the order total, and the sort stable although neither the heap nor
 // SortFunc is.
 func (k *keyed) compare(o *keyed) int {
-	return cmp.Or(bytes.Compare(k.key, o.key), cmp.Compare(k.place, o.place))
+	return cmp.Or(bytes.Compare(k.key, o.key), cmp.Compare(k.position, o.position))
 }
 
 // A last is a heap with the last in order on top.
@@ -57,7 +57,7 @@ func (h *last) Pop() any {
 	return x
 }
 
-const keyedSize = 80 // bytes of a keyed and its place in the heap
+const keyedSize = 80 // bytes of a keyed and its position in the heap
 
 // With most set a heap of that many has the last of them on top: a document that is behind
 // it, or equal to it and so later in the input, costs its key and no copy. Without, all are

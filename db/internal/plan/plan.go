@@ -321,7 +321,7 @@ func (p *Planner) branch(cons []query.Conjunct) (*Access, error) {
 	return q.best()
 }
 
-// IDKeyOf cuts the _id's key off an index key; ok is false if the values before
+// IDKeyOf takes the _id's key from an index key; ok is false if the values before
 // it are not in the bounds that keys are checked against.
 func (a *Access) IDKeyOf(key []byte) (idKey []byte, ok bool, err error) {
 	rest := key[a.Base:]

@@ -151,7 +151,7 @@ func (l sizeLeaf) test(v value.Value, _ *spot) bool {
 	return count(v.Data) == int(l)
 }
 
-// A modLeaf is $mod. Fractions are cut off, of the arguments when they are compiled, of the
+// A modLeaf is $mod. Fractions are dropped, of the arguments when they are compiled, of the
 // value here: 5.9 is 5.
 type modLeaf struct{ divisor, remainder int64 }
 
@@ -160,7 +160,7 @@ func (l modLeaf) test(v value.Value, _ *spot) bool {
 	return ok && n%l.divisor == l.remainder
 }
 
-// truncated returns a number cut to an int64; ok is false if it has none.
+// truncated returns a number rounded to an int64 toward 0; ok is false if it has none.
 func truncated(v value.Value) (n int64, ok bool) {
 	switch v.Type {
 	case bson.TypeInt32, bson.TypeInt64:
@@ -194,8 +194,8 @@ func (l *regexLeaf) test(v value.Value, _ *spot) bool {
 	return false
 }
 
-// cost of a regular expression: a state takes a sixteenth of a step for each byte.
-func (l *regexLeaf) cost(size int) int { return (1 + size*l.states) * value.MeterStep / 16 }
+// cost of a regular expression: a state takes a sixteenth of a tick for each byte.
+func (l *regexLeaf) cost(size int) int { return (1 + size*l.states) * value.MeterTick / 16 }
 
 // cost of a list: it is searched by halves, and every pattern is tried.
 func (l *inLeaf) cost(size int) int {

@@ -339,7 +339,7 @@ func (l *typeLeaf) add(key string, v value.Value) error {
 	return nil
 }
 
-// modPart compiles [divisor, remainder], both cut to whole numbers.
+// modPart compiles [divisor, remainder], both rounded to whole numbers toward 0.
 func modPart(key string, v value.Value) (part, error) {
 	if !v.IsArray() {
 		return part{}, errBad("%s: malformed mod, needs to be an array", key)

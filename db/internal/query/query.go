@@ -134,7 +134,7 @@ func CompileElement(path string, cond value.Value) (*Filter, error) {
 }
 
 // CompileArrayFilter compiles one array filter such as {"x.a": {$gt: 1}} and returns the
-// identifier that all its paths begin with. The identifier is cut off the paths:
+// identifier that all its paths begin with. The identifier is taken off the paths:
 // {"x.a": 1, x: {$ne: null}} asks for a of the element, and for itself.
 func CompileArrayFilter(filter bson.Raw) (id string, f *Filter, err error) {
 	if err := value.Validate(filter); err != nil {

@@ -18,7 +18,7 @@ const maxSortFields = 32
 type Sort struct {
 	fields []SortField
 	paths  []value.Path
-	shared []sortGroup // of fields that could meet one array
+	shared []sharedFields // of fields that could meet one array
 }
 
 // A SortField is one field of a sort.
@@ -56,7 +56,7 @@ func CompileSort(spec bson.Raw) (*Sort, error) {
 	if len(s.fields) > maxSortFields {
 		return nil, errBad("too many compound keys: %d, at most %d", len(s.fields), maxSortFields)
 	}
-	s.shared = s.groups()
+	s.shared = s.shares()
 	return s, nil
 }
 

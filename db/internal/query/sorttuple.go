@@ -6,23 +6,23 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// A sortGroup is the fields of a sort whose paths begin with one name. Where
+// The sharedFields are the fields of a sort whose paths begin with one name. Where
 // they meet the same array, one of its elements counts for all of them: the one
 // that comes first in the order of the sort.
-type sortGroup struct {
+type sharedFields struct {
 	fields []int // in the sort's order
 }
 
-// groups returns the fields of s that could meet an array together.
-func (s *Sort) groups() []sortGroup {
-	var out []sortGroup
+// shares returns the fields of s that could meet an array together.
+func (s *Sort) shares() []sharedFields {
+	var out []sharedFields
 	at := map[string]int{}
 	for i, p := range s.paths {
 		j, ok := at[p[0].Name]
 		if !ok {
 			j = len(out)
 			at[p[0].Name] = j
-			out = append(out, sortGroup{})
+			out = append(out, sharedFields{})
 		}
 		out[j].fields = append(out[j].fields, i)
 	}
@@ -36,7 +36,7 @@ func (s *Sort) groups() []sortGroup {
 	return out[:n]
 }
 
-// A cursor is the place of one field on its way into a document.
+// A cursor is the position of one field on its way into a document.
 type cursor struct {
 	v    value.Value
 	path value.Path
@@ -83,8 +83,8 @@ func (c cursor) enter(e value.Value) cursor {
 	return cursor{v: value.Null(), done: true}
 }
 
-// values returns the values of doc that count for the group's fields.
-func (s *Sort) values(g *sortGroup, doc []byte) []value.Value {
+// values returns the values of doc that count for these fields.
+func (s *Sort) values(g *sharedFields, doc []byte) []value.Value {
 	cs := make([]cursor, len(g.fields))
 	for i, f := range g.fields {
 		cs[i] = cursor{v: value.Doc(doc), path: s.paths[f]}
@@ -96,7 +96,7 @@ func (s *Sort) values(g *sortGroup, doc []byte) []value.Value {
 // fields at once: those that have come to the same array enter its elements together. A
 // field that has come to another array counts by itself, for which MongoDB, that refuses
 // parallel arrays, has no rule.
-func (s *Sort) best(g *sortGroup, cs []cursor, found []value.Value) []value.Value {
+func (s *Sort) best(g *sharedFields, cs []cursor, found []value.Value) []value.Value {
 	var arr []byte
 	for i := range cs {
 		c := &cs[i]
@@ -141,7 +141,7 @@ func (s *Sort) best(g *sortGroup, cs []cursor, found []value.Value) []value.Valu
 func sameArray(a, b []byte) bool { return len(a) == len(b) && &a[0] == &b[0] }
 
 // before reports whether cs come before found.
-func (s *Sort) before(g *sortGroup, cs []cursor, found []value.Value) bool {
+func (s *Sort) before(g *sharedFields, cs []cursor, found []value.Value) bool {
 	for i, f := range g.fields {
 		if c := value.Compare(cs[i].v, found[i]); c != 0 {
 			return c < 0 != s.fields[f].Desc

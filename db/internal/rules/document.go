@@ -43,7 +43,7 @@ func (m *meter) toCEL(v value.Value) ref.Val {
 	case bson.TypeArray:
 		return &list{data: v.Data, m: m}
 	case bson.TypeString, bson.TypeSymbol, bson.TypeJavaScript:
-		if !m.work.Spend(len(v.Data) * m.patterns * value.MeterStep / 16) {
+		if !m.work.Spend(len(v.Data) * m.patterns * value.MeterTick / 16) {
 			return overrun
 		}
 		return types.String(v.Str())

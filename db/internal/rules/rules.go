@@ -1,4 +1,4 @@
-// Package rules judges operations and reads by expressions of the Common
+// Package rules evaluates, for operations and reads, expressions of the Common
 // Expression Language (CEL), on encoded documents.
 //
 //	text ── Compile ── Rule ── Allows(Input) ── nil or why not
@@ -70,7 +70,7 @@ var costs = [...]uint64{
 }
 
 // costUnit is what a unit of CEL's cost counts for a meter.
-const costUnit = 32 * value.MeterStep
+const costUnit = 32 * value.MeterTick
 
 // ErrDenied is what [Rule.Allows] returns where the expression is false.
 var ErrDenied = fault.New(fault.Rule, "it is false")

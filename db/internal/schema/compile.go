@@ -24,7 +24,7 @@ const (
 )
 
 // Compile parses a schema. What it refuses is an error that says where. Beyond the bounds
-// three things are refused that the drafts allow, since replicas have to judge alike and in
+// three things are refused that the drafts allow, since replicas have to decide alike and in
 // bounded time: to load other documents, patterns that RE2 does not have, and references
 // without end.
 func Compile(text string, o Options) (*Schema, error) {

@@ -6,7 +6,7 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 )
 
-// objects judges by the keywords for objects. One pass over the document judges each
+// objects tests by the keywords for objects. One pass over the document tests each
 // property and notes which names there are; what is asked of the object as a whole
 // (required, counts, dependencies) follows.
 func (r *run) objects(n *node, v value.Value, s seen) bool {
@@ -51,7 +51,7 @@ func (r *run) objects(n *node, v value.Value, s seen) bool {
 	return true
 }
 
-// property judges one property, the i-th. additionalProperties is for those that neither
+// property tests one property, the i-th. additionalProperties is for those that neither
 // properties nor a pattern names. The schema of names is asked quietly: the misfit is told
 // of the object.
 func (r *run) property(n *node, k []byte, e value.Value, s seen, i int) bool {
@@ -88,7 +88,7 @@ func (r *run) property(n *node, k []byte, e value.Value, s seen, i int) bool {
 	return r.err == nil
 }
 
-// depends judges what the presence of d's property asks of the object.
+// depends tests what the presence of d's property asks of the object.
 func (r *run) depends(d *dependency, v value.Value, s seen) bool {
 	for _, name := range d.required {
 		if !r.spend(1+len(v.Data)/256) || !value.Get(v.Data, name).Exists() {
@@ -98,7 +98,7 @@ func (r *run) depends(d *dependency, v value.Value, s seen) bool {
 	return d.n == nil || r.same(d.n, v, s, false)
 }
 
-// arrays judges by the keywords for arrays. Whether items are equal is decided by their
+// arrays tests by the keywords for arrays. Whether items are equal is decided by their
 // canonical forms in a set, which keeps uniqueItems linear.
 func (r *run) arrays(n *node, v value.Value, s seen) bool {
 	count, hits := 0, 0

@@ -47,7 +47,7 @@ func (r *run) no(keyword, format string, args ...any) bool {
 	return false
 }
 
-// spend takes n steps from the budget. Once the budget is used up everything fails,
+// spend takes n ticks from the budget. Once the budget is used up everything fails,
 // whatever it would have been: the check is over.
 func (r *run) spend(n int) bool {
 	if r.budget -= n; r.budget < 0 && r.err == nil {
@@ -73,7 +73,7 @@ func (r *run) child(n *node, key string, v value.Value) bool {
 	return ok
 }
 
-// eval judges v by n. If s is not nil, what n evaluates of v is added to it; it counts only
+// eval tests v by n. If s is not nil, what n evaluates of v is added to it; it counts only
 // if n accepts. A reference that comes back to itself on the same value is found when the
 // schema is compiled, if it does so always; maxStack ends the others.
 func (r *run) eval(n *node, v value.Value, s seen) bool {
@@ -91,15 +91,15 @@ func (r *run) eval(n *node, v value.Value, s seen) bool {
 		return r.no("false", "nothing is allowed here")
 	}
 	r.scopes = append(r.scopes, n.scope)
-	ok := r.judge(n, v, s) && r.err == nil
+	ok := r.test(n, v, s) && r.err == nil
 	r.scopes = r.scopes[:len(r.scopes)-1]
 	return ok
 }
 
-// judge asks one keyword after the other, the cheap ones first. leftovers is the last since
+// test asks one keyword after the other, the cheap ones first. leftovers is the last since
 // it needs to know what all others have evaluated. The kind is only found where a keyword
 // asks for it: for a decimal it costs an exact fraction.
-func (r *run) judge(n *node, v value.Value, s seen) bool {
+func (r *run) test(n *node, v value.Value, s seen) bool {
 	var kind kinds
 	if n.types != 0 || n.constant != nil || n.enum != nil || n.format != nil || n.numbers != nil || n.multipleOf != nil ||
 		n.object || n.array || n.pattern != nil || n.text.set() {
@@ -184,7 +184,7 @@ func (r *run) refs(n *node, v value.Value, s seen) bool {
 	return r.same(to, v, s, false)
 }
 
-// values judges by const and enum. Values are equal as in JSON: 1 and 1.0, objects whatever
+// values tests by const and enum. Values are equal as in JSON: 1 and 1.0, objects whatever
 // the order of their fields.
 func (r *run) values(n *node, v value.Value) bool {
 	if n.constant == nil && n.enum == nil {
@@ -204,7 +204,7 @@ func (r *run) values(n *node, v value.Value) bool {
 	return true
 }
 
-// A number that JSON does not have, of kind 0, is judged as a number: it is beyond every
+// A number that JSON does not have, of kind 0, is tested as a number: it is beyond every
 // bound.
 func (r *run) scalars(n *node, v value.Value, kind kinds) bool {
 	switch {
@@ -218,7 +218,7 @@ func (r *run) scalars(n *node, v value.Value, kind kinds) bool {
 	return true
 }
 
-// Lengths are in code points. The steps are for reading the text; a pattern costs its own.
+// Lengths are in code points. The ticks are for reading the text; a pattern costs its own.
 func (r *run) texts(n *node, v value.Value) bool {
 	t := text(v)
 	if !r.spend(len(t) / 64) {
@@ -244,13 +244,13 @@ func (r *run) texts(n *node, v value.Value) bool {
 	return true
 }
 
-// match runs a pattern: a step for 16 bytes and each of its instructions. One that cannot
+// match runs a pattern: a tick for 16 bytes and each of its instructions. One that cannot
 // be paid for does not match, and ends the check.
 func (r *run) match(p *pattern, t []byte) bool {
 	return r.spend(len(t)*p.size/16) && p.Match(t)
 }
 
-// number judges by the bounds and by multipleOf, exactly: 0.3 is a multiple of 0.1, for a
+// number tests by the bounds and by multipleOf, exactly: 0.3 is a multiple of 0.1, for a
 // double counts as the decimal that it prints as.
 func (r *run) number(n *node, v value.Value, kind kinds) bool {
 	for i := range n.numbers {
@@ -299,7 +299,7 @@ func (b *bound) compare(v value.Value, kind kinds) int {
 	return rat(v).Cmp(b.than)
 }
 
-// combined judges by the keywords that hold schemas for the same value. anyOf stops at the
+// combined tests by the keywords that hold schemas for the same value. anyOf stops at the
 // first schema that fits, unless somebody asks what was evaluated: then all that fit count.
 // oneOf stops at the second. What not has evaluated never counts.
 func (r *run) combined(n *node, v value.Value, s seen) bool {
@@ -346,7 +346,7 @@ func (r *run) combined(n *node, v value.Value, s seen) bool {
 	return n.els == nil || r.same(n.els, v, s, false)
 }
 
-// leftovers judges what nothing before has evaluated. It judges the elements that s does
+// leftovers tests what nothing before has evaluated. It tests the elements that s does
 // not have, in the order of the document, and then s has them.
 func (r *run) leftovers(n *node, v value.Value, s seen) bool {
 	sub, keyword := n.unevalItems, "unevaluatedItems"
@@ -384,13 +384,13 @@ func (k kinds) String() string {
 	return strings.Join(out, " or ")
 }
 
-// within judges a count by bounds. low and high are the names of the keywords.
+// within tests a count by bounds. low and high are the names of the keywords.
 func (r *run) within(b bounds, count int, low, high string) bool {
 	if count < b.low {
-		return r.no(low, "has %d entries: at least %d are needed", count, b.low)
+		return r.no(low, "has %d items: at least %d are needed", count, b.low)
 	}
 	if b.high >= 0 && count > b.high {
-		return r.no(high, "has %d entries: at most %d are allowed", count, b.high)
+		return r.no(high, "has %d items: at most %d are allowed", count, b.high)
 	}
 	return true
 }

@@ -168,7 +168,7 @@ func (b *builder) list(in []*jsonschema.Schema) (out []*node) {
 
 // scopeOf returns the resource of the schema at a location: the nearest schema around it
 // that has an $id, or the whole document. A location is an address and a pointer, as
-// weft:schema#/properties/a: it is cut at its end until there is a schema with an $id.
+// weft:schema#/properties/a: it is shortened at its end until there is a schema with an $id.
 func (b *builder) scopeOf(location string) *scope {
 	at := location
 	for {
@@ -345,7 +345,7 @@ func (b *builder) either(v any) *node {
 	return nil
 }
 
-// inPlace returns the nodes that judge the same value as n, whatever it is. Of anyOf that
+// inPlace returns the nodes that test the same value as n, whatever it is. Of anyOf that
 // is the first only, and then and else are not among them: whether these are asked depends
 // on the value. A dynamic reference depends on where evaluation came from.
 func (n *node) inPlace() (out []*node) {
@@ -364,7 +364,7 @@ func (n *node) inPlace() (out []*node) {
 	return append(out, n.one...)
 }
 
-// endless refuses nodes that judge a value by themselves again and again. It looks for
+// endless refuses nodes that test a value by themselves again and again. It looks for
 // circles of in-place nodes. Nodes are visited in the order of their locations, so that the
 // error names the same one everywhere.
 func (b *builder) endless() error {

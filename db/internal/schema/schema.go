@@ -1,11 +1,11 @@
-// Package schema judges BSON documents by JSON Schema, draft 2020-12 or
+// Package schema tests BSON documents by JSON Schema, draft 2020-12 or
 // draft-07, without decoding them.
 //
 //	text ── Compile ── Schema ── Check(document) ── *Misfit
 //
 // A library parses schemas and resolves their references; what it gives becomes
 // a graph of nodes that is evaluated on the encoded document, in the order of
-// the document and with a budget of steps, so that the outcome and the words of
+// the document and with a budget of ticks, so that the outcome and the words of
 // a misfit are the same everywhere. How BSON looks as JSON: docs/design/rules.md.
 package schema
 
@@ -25,7 +25,7 @@ const (
 	maxNesting = 64       // of the text
 	maxPattern = 1 << 10  // bytes of a regular expression
 	maxProgram = 5000     // instructions of one, about
-	maxBudget  = 4 << 20  // steps of one check, of about 100 ns
+	maxBudget  = 4 << 20  // ticks of one check, of about 100 ns
 	maxStack   = 1000     // subschemas within one another, over one document
 )
 
@@ -38,7 +38,7 @@ type Options struct {
 	Documents map[string][]byte
 }
 
-// A Schema judges documents. It is immutable and safe for concurrent use. Its size is
+// A Schema tests documents. It is immutable and safe for concurrent use. Its size is
 // bounded by that of its text; whoever checks often keeps it compiled.
 type Schema struct{ root *node }
 
@@ -49,16 +49,20 @@ type Misfit struct {
 	Why     string
 }
 
-// Error names the path and the keyword.
+// Error names the path and the keyword, which "missing required field" says already.
 func (m *Misfit) Error() string {
-	if m.Path == "" {
-		return fmt.Sprintf("%s (%s)", m.Why, m.Keyword)
+	text := m.Why
+	if m.Path != "" {
+		text = fmt.Sprintf("field %q: %s", m.Path, m.Why)
 	}
-	return fmt.Sprintf("field %q: %s (%s)", m.Path, m.Why, m.Keyword)
+	if m.Keyword != "required" {
+		text += " (" + m.Keyword + ")"
+	}
+	return text
 }
 
 var (
-	errBudget = errors.New("the schema needs more steps for this document than are allowed")
+	errBudget = errors.New("the schema takes more work for this document than is allowed")
 	errStack  = errors.New("the schema refers to itself without end")
 )
 
@@ -78,13 +82,13 @@ func (s *Schema) CheckValue(v value.Value) error { return s.check(v, nil) }
 // took. Where m was the reason to stop, m is exhausted: the operation has used up its share
 // of work.
 func (s *Schema) check(v value.Value, m *value.Meter) error {
-	most := m.Steps(maxBudget)
+	most := m.Ticks(maxBudget)
 	r := run{budget: most}
 	fits := r.eval(s.root, v, nil)
 	if r.budget < 0 && most < maxBudget {
 		m.Exhaust()
 	} else {
-		m.Spend((most - max(r.budget, 0)) * value.MeterStep)
+		m.Spend((most - max(r.budget, 0)) * value.MeterTick)
 	}
 	if fits {
 		return nil

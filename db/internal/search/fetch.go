@@ -182,14 +182,14 @@ type getter struct {
 }
 
 const (
-	fewDocs   = 24 // that are looked up each
-	mostSteps = 8  // keys that are walked over to the next document
-	maxWait   = 1024
+	fewDocs    = 24 // that are looked up each
+	mostWalked = 8  // keys that are walked over to the next document
+	maxWait    = 1024
 )
 
 // get returns what is stored of a document, valid until the next call, or
-// store.ErrNotFound. Stepping an iterator costs a fraction of a lookup, if the next key is
-// a few steps on; each time it is not, the next tries are put off for longer.
+// store.ErrNotFound. Moving an iterator on costs a fraction of a lookup, if the next key is
+// a few keys on; each time it is not, the next tries are put off for longer.
 func (g *getter) get(idKey []byte) ([]byte, error) {
 	g.key = append(append(g.key[:0], g.prefix...), idKey...)
 	if g.skip > 0 {
@@ -204,7 +204,7 @@ func (g *getter) get(idKey []byte) ([]byte, error) {
 		g.it.Seek(g.key)
 	}
 	g.seek = false
-	for n := 0; n < mostSteps; n++ {
+	for n := 0; n < mostWalked; n++ {
 		c := 1
 		if g.it.Valid() {
 			c = bytes.Compare(g.it.Key(), g.key)
@@ -220,7 +220,7 @@ func (g *getter) get(idKey []byte) ([]byte, error) {
 		}
 		g.it.Next()
 	}
-	g.wait = min(2*g.wait+mostSteps, maxWait)
+	g.wait = min(2*g.wait+mostWalked, maxWait)
 	g.seek, g.skip = true, g.wait
 	return g.snap.Get(g.key)
 }

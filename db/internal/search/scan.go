@@ -27,7 +27,7 @@ const (
 type scan struct {
 	chunks []*chunk // that are not returned, in order
 	active int      // chunks that may be walked at once
-	stride int      // documents that each looks at in one step
+	stride int      // documents that each looks at in one go
 }
 
 // A chunk is a part of a scan. One goroutine at a time has it, between two rounds none.
@@ -40,9 +40,9 @@ type chunk struct {
 	size  int // bytes of out
 }
 
-// newScan splits the ranges of a. A search that wants few documents begins with small steps
+// newScan splits the ranges of a. A search that wants few documents begins with small strides
 // in one part: most of what others would find is not wanted. With a limit and an order that
-// the access has, the stride grows with each step until all goroutines take part.
+// the access has, the stride grows each time until all goroutines take part.
 func (s *Search) newScan(a *plan.Access) *scan {
 	sc := &scan{active: Workers(), stride: scanDocs}
 	for _, r := range s.chunksOf(a) {

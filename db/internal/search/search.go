@@ -7,7 +7,7 @@
 //	   └───── Cursor    the result, one document at a time
 //
 // Two ways out: Next gives documents in the order of the access, one at a time, reading
-// ahead in growing steps; Drain gives all of them to sinks, in no order, as fast as the
+// ahead in growing strides; Drain gives all of them to sinks, in no order, as fast as the
 // processors allow. A walk goes over keys only and a fetch gets their documents in
 // batches, because looking up sorted keys together is much cheaper than one by one.
 //

@@ -28,7 +28,7 @@ import (
 	stopsv "github.com/kljensen/snowball/swedish"
 )
 
-// A language says how words are cut to stems and which are left out; either
+// A language says how words are reduced to stems and which are left out; either
 // may be nil.
 type language struct {
 	stem func(*snowballstem.Env) bool

@@ -15,7 +15,7 @@ const (
 // A Search is a parsed search: `coffee "flat white" -decaf -"iced tea"`. It finds the texts
 // with any of the terms, all of the phrases, and nothing of what is negated. It is safe for
 // concurrent use. words and terms differ with the options: an index holds folded terms
-// only, so that it is asked for those, and what tells case or marks apart is judged on the
+// only, so that it is asked for those, and what tells case or marks apart is tested on the
 // texts.
 type Search struct {
 	a          *Analyzer

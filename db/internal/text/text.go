@@ -1,6 +1,6 @@
-// Package text splits text into the terms of text indexes and judges text
+// Package text splits text into the terms of text indexes and tests text
 // searches: Unicode words (UAX #29), folded in case and diacritics, without the
-// language's stop words, cut to their stems.
+// language's stop words, reduced to their stems.
 //
 //	Analyzer ── Terms            what an index holds of a text
 //	Parse    ── Search           Match and Score on the texts of a document
@@ -44,7 +44,7 @@ func NewAnalyzer(name string) (*Analyzer, bool) {
 
 // Terms calls f with each term of s, in order, until f returns false. A word goes through
 // four steps: stop words are left out, which the lists have with their marks; case and
-// marks are folded; the stem is cut; what is longer than maxTerm is clipped, so that a key
+// marks are folded; the stem is taken; what is longer than maxTerm is clipped, so that a key
 // of the index is bounded. "The runners were running" in English gives runner and run.
 func (a *Analyzer) Terms(s string, o Options, f func(term string) bool) {
 	env := snowballstem.NewEnv("")
@@ -81,7 +81,7 @@ func isWord(s string) bool {
 	return false
 }
 
-// clip cuts a word to maxTerm bytes, between two characters.
+// clip shortens a word to maxTerm bytes, between two characters.
 func clip(s string) string {
 	if len(s) <= maxTerm {
 		return s

@@ -22,31 +22,31 @@ type applier struct {
 
 	asked bool // pos is known
 	pos   int  // the element for $
-	steps int
+	ticks int
 
-	metered int // steps that the meter knows of
+	metered int // ticks that the meter knows of
 }
 
-// maxSteps bounds the pairs of a path's component and a document or element
+// maxTicks bounds the pairs of a path's component and a document or element
 // that an update of one document looks at.
-const maxSteps = 1 << 22
+const maxTicks = 1 << 22
 
-// stepBytes is what a step counts for a meter.
-const stepBytes = value.MeterStep / 4
+// tickBytes is what a tick counts for a meter.
+const tickBytes = value.MeterTick / 4
 
 var errWork = fault.New(fault.TooCostly, "the update takes more than its share of work on this document")
 
-// step counts n steps more. The two bounds differ in what they are for: maxSteps holds for
+// tick counts n ticks more. The two bounds differ in what they are for: maxTicks holds for
 // any update, the meter for what is left of the work of one record.
-func (a *applier) step(n int) error {
-	a.steps += n
-	ok := a.ctx.Meter.Spend((a.steps - a.metered) * stepBytes)
-	a.metered = a.steps
+func (a *applier) tick(n int) error {
+	a.ticks += n
+	ok := a.ctx.Meter.Spend((a.ticks - a.metered) * tickBytes)
+	a.metered = a.ticks
 	if !ok {
 		return errWork
 	}
-	if a.steps > maxSteps {
-		return fault.Errorf(fault.BadValue, "the update takes more than %d steps on one document", maxSteps)
+	if a.ticks > maxTicks {
+		return fault.Errorf(fault.BadValue, "the update takes more than %d units of work on one document", maxTicks)
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ func (a *applier) document(dst, doc []byte, n *node) (_ []byte, err error) {
 	if n.wilds {
 		return nil, notArray(n)
 	}
-	if err := a.step(len(n.kids)); err != nil {
+	if err := a.tick(len(n.kids)); err != nil {
 		return nil, err
 	}
 	dst, start := value.Begin(dst)
@@ -206,7 +206,7 @@ func (a *applier) array(dst, arr []byte, n *node) ([]byte, error) {
 type arrayKids struct {
 	byIndex map[int]*node // where there are many: those of one element each
 	wild    []*node       // those that any element may hit; all, where there are few
-	cost    int           // of asking wild about an element, in steps
+	cost    int           // of asking wild about an element, in ticks
 	at      int           // the element of $; -1 if no kid is $
 }
 
@@ -218,7 +218,7 @@ func (a *applier) kidsOf(arr []byte, n *node) (out arrayKids, err error) {
 	if len(n.kids) > manyKids {
 		out.byIndex, out.wild = make(map[int]*node, len(n.kids)), nil
 	}
-	if err := a.step(len(n.kids)); err != nil {
+	if err := a.tick(len(n.kids)); err != nil {
 		return out, err
 	}
 	docs := allDocs(arr)
@@ -262,7 +262,7 @@ func (a *applier) elements(dst, arr []byte, kids *arrayKids) (_ []byte, i int, e
 		}
 		hits = appendHits(hits, kids.wild, i, kids.at, v, a.ctx.Meter)
 		i++
-		if err := a.step(kids.cost); err != nil {
+		if err := a.tick(kids.cost); err != nil {
 			return nil, 0, err
 		}
 		if len(hits) == 0 {

@@ -168,7 +168,7 @@ const (
 
 // rounded returns m·10^exp rounded half to even to 34 digits. A number below the least
 // exponent loses digits, one above the greatest gets zeros at its end as far as 34 digits
-// go, and is infinite beyond. Rounding 9…9 up gives a digit more, which is cut again.
+// go, and is infinite beyond. Rounding 9…9 up gives a digit more, which is rounded off again.
 func rounded(m *big.Int, exp int) bson.Decimal128 {
 	drop := max(length(m)-digits, minExp-exp, 0)
 	if m = roundOff(m, drop); length(m) > digits {

@@ -273,7 +273,7 @@ func (o popOp) apply(_ *applier, dst, key []byte, old value.Value, _ bool) ([]by
 type pullOp struct {
 	never
 	name string
-	cost int // of one call of drop, in steps
+	cost int // of one call of drop, in ticks
 	drop func(value.Value, *value.Meter) bool
 }
 
@@ -302,7 +302,7 @@ func newPullAll(path string, v value.Value) (op, error) {
 	}}, nil
 }
 
-// The steps count the conditions for each element, before any is asked.
+// The ticks count the conditions for each element, before any is asked.
 func (o pullOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]byte, error) {
 	if !old.Exists() {
 		return dst, nil
@@ -311,7 +311,7 @@ func (o pullOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]b
 		return nil, fault.Errorf(fault.BadValue, "Cannot apply %s to a non-array value: the field '%s' is of type %s", o.name, key, expr.TypeName(old))
 	}
 	all := elements(old.Data)
-	if err := a.step(len(all) * o.cost); err != nil {
+	if err := a.tick(len(all) * o.cost); err != nil {
 		return nil, err
 	}
 	return appendArray(dst, key, slices.DeleteFunc(all, func(v value.Value) bool { return o.drop(v, a.ctx.Meter) })), nil

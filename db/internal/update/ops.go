@@ -82,8 +82,8 @@ func (o renameOp) creates(a *applier) bool { return o.source(a).Exists() }
 
 // source returns the value to move; it scans the document, which counts.
 func (o renameOp) source(a *applier) value.Value {
-	const scanned = 64                     // bytes that take about the time of a step
-	if a.step(len(a.doc)/scanned) != nil { // which apply's end tells
+	const scanned = 64                     // bytes that take about the time of a tick
+	if a.tick(len(a.doc)/scanned) != nil { // which apply's end tells
 		return value.Value{}
 	}
 	return o.from.Lookup(a.doc)
@@ -207,14 +207,14 @@ func (o currentDateOp) apply(a *applier, dst, key []byte, _ value.Value, _ bool)
 	return binary.LittleEndian.AppendUint64(dst, uint64(uint32(a.ctx.Now.Unix()))<<32|1), nil
 }
 
-// bitOp is $bit; its steps apply in order.
+// bitOp is $bit; its parts apply in order.
 type bitOp struct {
 	always
-	steps []bitStep
+	parts []bitPart
 }
 
-// A bitStep is one of and, or and xor with its number.
-type bitStep struct {
+// A bitPart is one of and, or and xor with its number.
+type bitPart struct {
 	name string
 	v    value.Value
 }
@@ -234,9 +234,9 @@ func newBit(path string, v value.Value) (op, error) {
 		if arg.Type != bson.TypeInt32 && arg.Type != bson.TypeInt64 {
 			return nil, fault.Errorf(fault.BadValue, "The $bit modifier field must be an Integer(32/64 bit); a '%s' is not supported here: {%s: %s}", arg.Type, path, excerpt(v))
 		}
-		o.steps = append(o.steps, bitStep{name, arg})
+		o.parts = append(o.parts, bitPart{name, arg})
 	}
-	if len(o.steps) == 0 {
+	if len(o.parts) == 0 {
 		return nil, fault.Errorf(fault.BadValue, "You must pass in at least one bitwise operation. The format is: {$bit: {field: {and/or/xor: #}}")
 	}
 	return o, nil
@@ -254,7 +254,7 @@ func (o bitOp) apply(a *applier, dst, key []byte, old value.Value, _ bool) ([]by
 			excerpt(value.Get(a.doc, "_id")), key, expr.TypeName(old))
 	}
 	n, wide := old.Int(), old.Type == bson.TypeInt64
-	for _, s := range o.steps {
+	for _, s := range o.parts {
 		wide = wide || s.v.Type == bson.TypeInt64
 		switch s.name {
 		case "and":

@@ -126,7 +126,7 @@ func (u *Update) run(doc []byte, ctx Context) (out []byte, err error) {
 		if len(out) > value.MaxDocument {
 			return nil, tooLarge()
 		}
-		if ctx.Meter != nil && !ctx.Meter.Spend(value.Count(out)*value.MeterStep) {
+		if ctx.Meter != nil && !ctx.Meter.Spend(value.Count(out)*value.MeterTick) {
 			return nil, errWork
 		}
 	}

@@ -155,7 +155,7 @@ func (n *node) order() {
 }
 
 // creates reports whether the node makes its field where it is missing. It
-// counts steps; that there were too many, Apply finds at the latest.
+// counts ticks; that there were too many, Apply finds at the latest.
 //
 //	{$unset: {"a.b": 1}}                   makes no a
 //	{$set: {"a.c": 1}, $unset: {"a.b": 1}}  makes a: {c: 1}
@@ -163,7 +163,7 @@ func (n *node) creates(a *applier) bool {
 	if n.op != nil {
 		return n.op.creates(a)
 	}
-	if a.step(len(n.kids)) != nil {
+	if a.tick(len(n.kids)) != nil {
 		return false
 	}
 	for _, k := range n.kids {
@@ -197,7 +197,7 @@ func (a *applier) merge(nodes []*node) (*node, error) {
 		if n.op != nil {
 			return nil, fault.Errorf(fault.ConflictingUpdate, "Update created a conflict at '%s'", n.path)
 		}
-		if err := a.step(len(n.kids)); err != nil {
+		if err := a.tick(len(n.kids)); err != nil {
 			return nil, err
 		}
 		for _, k := range n.kids {

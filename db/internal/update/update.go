@@ -49,8 +49,8 @@ func IsReplacement(update bson.Raw) bool {
 // Apply applies u to doc. changed reports whether any byte differs; newDoc is doc itself if
 // not. The result passes value.Validate if doc does. That nothing has changed is found by
 // comparing bytes, not told by operators: {$set: {a: 1}} where a is 1 is no change, and
-// where a is 1.0 it is one. Operators that count steps where they cannot fail leave it to
-// the last step here to fail for them.
+// where a is 1.0 it is one. Operators that count ticks where they cannot fail leave it to
+// the last tick here to fail for them.
 func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, err error) {
 	var out []byte
 	if u.pipeline {
@@ -58,7 +58,7 @@ func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, er
 	} else {
 		a := applier{doc: doc, ctx: ctx}
 		if out, err = a.document(make([]byte, 0, len(doc)+64), doc, u.root); err == nil {
-			err = a.step(0)
+			err = a.tick(0)
 		}
 		ctx.Meter.Spend(len(out))
 	}
@@ -85,7 +85,7 @@ func (u *Update) Apply(doc []byte, ctx Context) (newDoc []byte, changed bool, er
 
 // validElement is what an element counts for a meter that is validated, or is of an array
 // that an operator changes.
-const validElement = 2 * value.MeterStep
+const validElement = 2 * value.MeterTick
 
 func tooLarge() error {
 	return fault.Errorf(fault.TooLarge, "Resulting document after update is larger than %d", value.MaxDocument)

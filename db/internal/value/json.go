@@ -22,7 +22,7 @@ func ParseJSON(text []byte) ([]byte, error) {
 		return nil, err
 	}
 	if !v.IsDoc() {
-		return nil, fault.Errorf(fault.FailedToParse, "Extended JSON: offset 0: want an object")
+		return nil, fault.Errorf(fault.FailedToParse, "Extended JSON, byte 0: want an object")
 	}
 	return v.Data, nil
 }
@@ -72,7 +72,7 @@ func (p *parser) fail(why string) { p.failAt(p.at, why) }
 
 func (p *parser) failAt(at int, why string) {
 	if p.err == nil {
-		p.err = fault.Errorf(fault.FailedToParse, "Extended JSON: offset %d: %s", at, why)
+		p.err = fault.Errorf(fault.FailedToParse, "Extended JSON, byte %d: %s", at, why)
 	}
 	p.at = len(p.in)
 }

@@ -15,7 +15,7 @@ import (
 // wrapper parses the rest of an Extended JSON type wrapper whose first key was name; the
 // object's bytes began at start in p.out. ok is false, and nothing is consumed, if name is
 // no wrapper: then the object is an ordinary one. What was begun as a document, from start
-// on, is cut off: the bytes of the value take its place.
+// on, is dropped: the bytes of the value take its place.
 func (p *parser) wrapper(name string, start, depth int) (t bson.Type, ok bool) {
 	at := p.at
 	switch name {

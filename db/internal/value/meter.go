@@ -8,8 +8,8 @@ type Meter struct {
 	Left int
 }
 
-// MeterStep is what about a tenth of a microsecond is, in bytes walked over.
-const MeterStep = 256
+// MeterTick is what about a tenth of a microsecond is, in bytes walked over.
+const MeterTick = 256
 
 // Spend counts n bytes and reports whether the work may go on.
 func (m *Meter) Spend(n int) bool {
@@ -36,12 +36,12 @@ func Count(doc []byte) (n int) {
 	return n
 }
 
-// Steps returns how many steps are left, at most most.
-func (m *Meter) Steps(most int) int {
+// Ticks returns how many ticks are left, at most most.
+func (m *Meter) Ticks(most int) int {
 	if m == nil {
 		return most
 	}
-	return max(0, min(most, m.Left/MeterStep))
+	return max(0, min(most, m.Left/MeterTick))
 }
 
 // Exhaust has the work end: a part of it was cut short.

@@ -26,8 +26,8 @@ func compareNumbers(a, b Value) int {
 }
 
 // compareIntFloat compares without rounding either. As a double 2^53+1 would be 2^53. So f
-// is cut to an integer, which is exact within the range of an int64, and the fraction that
-// was cut decides where the integers are equal.
+// is rounded to an integer toward 0, which is exact within the range of an int64, and the fraction that
+// was dropped decides where the integers are equal.
 func compareIntFloat(i int64, f float64) int {
 	switch {
 	case f != f:

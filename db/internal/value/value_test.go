@@ -170,10 +170,10 @@ func TestCanonicalJSON(t *testing.T) {
 
 func TestParseJSONErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"a":1,}`:                                   "offset 7",
-		`{"a":01}`:                                   "offset 5",
-		`{"a":1}x`:                                   "offset 7",
-		`{"a":"` + "\n" + `"}`:                       "offset 6",
+		`{"a":1,}`:                                   "byte 7",
+		`{"a":01}`:                                   "byte 5",
+		`{"a":1}x`:                                   "byte 7",
+		`{"a":"` + "\n" + `"}`:                       "byte 6",
 		`{"a":1,"a":2}`:                              "duplicate key",
 		`{"a":{"$oid":"12"}}`:                        "invalid $oid",
 		`{"a":{"$date":"yesterday"}}`:                "invalid $date",

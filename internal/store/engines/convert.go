@@ -170,7 +170,7 @@ func compareStores(ctx context.Context, a, b store.Store) error {
 	return nil
 }
 
-// settle ends a conversion that a crash left between its last steps.
+// settle ends a conversion that a crash left between its last renames.
 func settle(dir string) error {
 	past, next := dir+pastSuffix, dir+nextSuffix
 	if _, err := os.Lstat(past); err != nil {

@@ -9,12 +9,12 @@
 //	Load, Sweep, Remove    a thread is opened; removed                         blobs
 //	Check, Refill          whether all is whole; what of it a new thread has   check, refill
 //
-// Invariant: an entry in the store names bytes that are whole and durable; what is
+// Invariant: a row in the store names bytes that are whole and durable; what is
 // durable has a number up to durable, and only that is listed to peers.
 //
 //	write     .tmp-1, renamed to ab/ab12…, many at once  a crash leaves .tmp-1, which Sweep removes
-//	          the files and folders synced together      or a file without entry, written again later
-//	commit    entry ab12… → 8, and 8 → ab12…             one transaction for many blobs
+//	          the files and folders synced together      or a file without row, written again later
+//	commit    row ab12… → 8, and 8 → ab12…             one transaction for many blobs
 //	sync      the store, once for the batch
 //	durable   becomes 8
 //
@@ -41,11 +41,11 @@ import (
 
 // A Config is what a Store has of its thread.
 type Config struct {
-	Store   store.Store
-	Dir     string // of the files of all threads; "" if there are none
-	ID      format.ThreadID
-	Entries []byte // begins the keys of the entries: ‖ blob ID
-	Refs    []byte // begins the keys of the references: ‖ number u64be
+	Store store.Store
+	Dir   string // of the files of all threads; "" if there are none
+	ID    format.ThreadID
+	Rows  []byte // begins the keys of the rows: ‖ blob ID
+	Refs  []byte // begins the keys of the references: ‖ number u64be
 
 	// Keys returns the keys of the thread, or why there are none that read.
 	Keys func() (format.Keys, error)
@@ -62,7 +62,7 @@ type Store struct {
 
 	collecting sync.Mutex   // one at a time
 	files      sync.RWMutex // those who store share it, who deletes has it alone
-	write      sync.Mutex   // one writer of entries at a time
+	write      sync.Mutex   // one writer of rows at a time
 	holds      holds
 
 	mu      sync.Mutex // guards what follows
@@ -171,7 +171,7 @@ func (s *Store) Remove() error {
 func (s *Store) Has(id format.BlobID) bool {
 	snap := s.thread.Store.Snapshot()
 	defer snap.Release()
-	_, err := snap.Get(s.entryKey(id))
+	_, err := snap.Get(s.rowKey(id))
 	return err == nil
 }
 
@@ -189,14 +189,14 @@ func (s *Store) Sealed(id format.BlobID) ([]byte, error) {
 func (s *Store) read(id format.BlobID) ([]byte, error) {
 	snap := s.thread.Store.Snapshot()
 	defer snap.Release()
-	v, err := s.entry(snap, id)
+	v, err := s.row(snap, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fault.Of(ErrNotFound, "no blob %s", id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("blob: %w", err)
 	}
-	sealed := slices.Clone(v[entryHead:])
+	sealed := slices.Clone(v[rowHead:])
 	if len(sealed) == 0 {
 		if sealed, err = os.ReadFile(s.path(id)); errors.Is(err, fs.ErrNotExist) {
 			return nil, fault.Of(ErrNotFound, "no blob %s", id)

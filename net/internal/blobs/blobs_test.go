@@ -31,7 +31,7 @@ func newTestThread(t testing.TB) *testThread {
 	t.Cleanup(func() { _ = s.Close() })
 	th, k := &testThread{}, format.NewKeys()
 	th.Config = Config{
-		Store: s, Dir: filepath.Join(t.TempDir(), "blobs"), ID: format.ThreadID{1}, Entries: []byte("b"), Refs: []byte("B"),
+		Store: s, Dir: filepath.Join(t.TempDir(), "blobs"), ID: format.ThreadID{1}, Rows: []byte("b"), Refs: []byte("B"),
 		Keys:     func() (format.Keys, error) { return k, nil },
 		Writable: func() error { return th.closed }, Grew: &th.grew,
 	}
@@ -171,7 +171,7 @@ func TestClosedThreadsWriteNothing(t *testing.T) {
 	}
 }
 
-// Blobs are begun again from entries under other keys, and whatever is altered is left;
+// Blobs are begun again from rows under other keys, and whatever is altered is left;
 // so does a check find it.
 func TestRefillAndCheck(t *testing.T) {
 	th := newTestThread(t)
@@ -189,8 +189,8 @@ func TestRefillAndCheck(t *testing.T) {
 		t.Fatalf("got %d blobs, %v, found %v", n, err, found)
 	}
 
-	was := th.Entries
-	th.Entries, th.Refs = []byte("c"), []byte("C")
+	was := th.Rows
+	th.Rows, th.Refs = []byte("c"), []byte("C")
 	s := th.open(t)
 	grew := th.grew.Wait()
 	taken, left, err := s.Refill(t.Context(), snap, was)

@@ -27,15 +27,15 @@ func (s *Store) Check(r store.Reader, read func(bytes int) error, report func(er
 			continue
 		}
 		id := format.BlobID(v[:32])
-		entry, err := r.Get(s.entryKey(id))
+		row, err := r.Get(s.rowKey(id))
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return count, err
 		}
-		if len(entry) < entryHead {
+		if len(row) < rowHead {
 			damaged("blob %s of thread %s is not in the store", id, s.thread.ID)
 			continue
 		}
-		sealed, where := entry[entryHead:], "in the store"
+		sealed, where := row[rowHead:], "in the store"
 		if len(sealed) == 0 {
 			where = s.path(id)
 			if sealed, err = os.ReadFile(where); err != nil {

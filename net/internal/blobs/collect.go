@@ -21,9 +21,9 @@ import (
 //	holds         pushes and reads    ├──a──┤   ├────b────┤      ├─c─┤
 //	collecting    limit ─ a ends ─ mark what records name ─ b ends ─ delete
 //
-// A push stores blobs before the entry that names them, and a read names them before it
+// A push stores blobs before the row that names them, and a read names them before it
 // fetches them. Each holds the blobs meanwhile. Those that began before the limit (the
-// last blob's number) have written their entries when marking begins; what later ones
+// last blob's number) have written their rows when marking begins; what later ones
 // store, or store again, has a number above it. Those that began before the marking ended
 // have read what they saw when deleting begins.
 //
@@ -112,22 +112,22 @@ func (m *marking) marked(n int64) bool { return m.marks[n/64]&(1<<(n%64)) != 0 }
 
 // number returns the number of a blob that is held; 0 if it is not.
 func (m *marking) number(id format.BlobID) (int64, error) {
-	v, err := m.s.entry(m.snap, id)
+	v, err := m.s.row(m.snap, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	return entryNumber(v), nil
+	return rowNumber(v), nil
 }
 
-// sweep deletes what is not marked, in steps.
+// sweep deletes what is not marked, in several transactions.
 func (m *marking) sweep() (count, bytes int64, err error) {
 	it := m.snap.Iterate(store.Range{Lower: m.s.refKey(1), Upper: m.s.refKey(m.limit + 1)})
 	defer it.Close()
 	var refs []Ref
-	step := func() error {
+	commit := func() error {
 		n, size, err := m.s.delete(refs)
 		count, bytes, refs = count+n, bytes+size, refs[:0]
 		return err
@@ -148,7 +148,7 @@ func (m *marking) sweep() (count, bytes int64, err error) {
 			return count, bytes, err
 		}
 		if refs = append(refs, r); len(refs) == 256 {
-			if err := step(); err != nil {
+			if err := commit(); err != nil {
 				return count, bytes, err
 			}
 		}
@@ -156,7 +156,7 @@ func (m *marking) sweep() (count, bytes int64, err error) {
 	if err := it.Err(); err != nil {
 		return count, bytes, err
 	}
-	return count, bytes, step()
+	return count, bytes, commit()
 }
 
 // delete deletes blobs that have the numbers they had: one stored again has another.
@@ -179,17 +179,17 @@ func (s *Store) delete(refs []Ref) (count, bytes int64, err error) {
 		if fresh.has(r.N, time.Now()) {
 			continue
 		}
-		v, err := tx.Get(s.entryKey(r.ID))
-		if errors.Is(err, store.ErrNotFound) || err == nil && len(v) >= entryHead && entryNumber(v) != r.N {
+		v, err := tx.Get(s.rowKey(r.ID))
+		if errors.Is(err, store.ErrNotFound) || err == nil && len(v) >= rowHead && rowNumber(v) != r.N {
 			continue
 		}
 		if err != nil {
 			return 0, 0, err
 		}
-		if err := errors.Join(tx.Delete(s.entryKey(r.ID)), tx.Delete(s.refKey(r.N))); err != nil {
+		if err := errors.Join(tx.Delete(s.rowKey(r.ID)), tx.Delete(s.refKey(r.N))); err != nil {
 			return 0, 0, err
 		}
-		if len(v) == entryHead {
+		if len(v) == rowHead {
 			files = append(files, s.path(r.ID))
 		}
 		gone.add(r.Size)

@@ -109,7 +109,7 @@ func (s *Store) writeFile(id format.BlobID, sealed []byte) (string, error) {
 	return path, nil
 }
 
-// putRefs commits the entries of blobs that are new, and with again the new numbers of
+// putRefs commits the rows of blobs that are new, and with again the new numbers of
 // those that are not, in as many transactions as it takes.
 func (s *Store) putRefs(ids []format.BlobID, sealed [][]byte, again bool) error {
 	s.mu.Lock()
@@ -137,12 +137,12 @@ func (s *Store) putRefs(ids []format.BlobID, sealed [][]byte, again bool) error 
 			}
 			tx = s.thread.Store.Begin()
 		}
-		old, err := tx.Get(s.entryKey(id))
+		old, err := tx.Get(s.rowKey(id))
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("blob: %w", err)
 		}
-		if len(old) >= entryHead {
-			n := entryNumber(old)
+		if len(old) >= rowHead {
+			n := rowNumber(old)
 			if !again {
 				s.fresh.add(n, time.Now())
 			}
@@ -159,7 +159,7 @@ func (s *Store) putRefs(ids []format.BlobID, sealed [][]byte, again bool) error 
 			s.fresh.add(last, time.Now())
 		}
 		r := Ref{N: last, ID: id, Size: size}
-		if err := errors.Join(tx.Put(s.entryKey(id), r.entry(sealed[i])), tx.Put(s.refKey(last), r.encode(sum))); err != nil {
+		if err := errors.Join(tx.Put(s.rowKey(id), r.row(sealed[i])), tx.Put(s.refKey(last), r.encode(sum))); err != nil {
 			return fmt.Errorf("blob: %w", err)
 		}
 	}

@@ -12,10 +12,10 @@ import (
 )
 
 // Refill takes in the blobs of a thread that is begun again whose bytes are those of
-// their names: r holds their entries under keys that begin with entries. Files stay where
+// their names: r holds their rows under keys that begin with rows. Files stay where
 // they are. It returns how many were taken and how many were left.
-func (s *Store) Refill(ctx context.Context, r store.Reader, entries []byte) (taken, left int64, err error) {
-	it := r.Iterate(store.Prefix(entries))
+func (s *Store) Refill(ctx context.Context, r store.Reader, rows []byte) (taken, left int64, err error) {
+	it := r.Iterate(store.Prefix(rows))
 	defer it.Close()
 	var ids []format.BlobID
 	var sealed [][]byte
@@ -34,11 +34,11 @@ func (s *Store) Refill(ctx context.Context, r store.Reader, entries []byte) (tak
 			return taken, left, err
 		}
 		k := it.Key()
-		if len(v) < entryHead || len(k) < 32 {
+		if len(v) < rowHead || len(k) < 32 {
 			left++
 			continue
 		}
-		id, b := format.BlobID(k[len(k)-32:]), slices.Clone(v[entryHead:])
+		id, b := format.BlobID(k[len(k)-32:]), slices.Clone(v[rowHead:])
 		if len(b) == 0 {
 			if b, err = os.ReadFile(s.path(id)); err != nil {
 				left++

@@ -12,33 +12,33 @@ import (
 
 // What the store has of a blob, and of how many there were:
 //
-//	Entries ‖ blob ID   number u64be ‖ size u32be ‖ the sealed bytes, if they are few
+//	Rows ‖ blob ID      number u64be ‖ size u32be ‖ the sealed bytes, if they are few
 //	Refs ‖ number       blob ID ‖ size u32be ‖ bytes of all blobs up to this one u64be
 //	Refs ‖ 0            last number ‖ bytes up to it ‖ numbers without a blob ‖ their bytes
 const (
-	entryHead = 8 + 4  // before the sealed bytes
-	refHead   = 32 + 4 // before the sum
-	refSize   = refHead + 8
+	rowHead = 8 + 4  // before the sealed bytes
+	refHead = 32 + 4 // before the sum
+	refSize = refHead + 8
 )
 
-func (s *Store) entryKey(id format.BlobID) []byte { return slices.Concat(s.thread.Entries, id[:]) }
+func (s *Store) rowKey(id format.BlobID) []byte { return slices.Concat(s.thread.Rows, id[:]) }
 
 func (s *Store) refKey(n int64) []byte {
 	b := make([]byte, 0, len(s.thread.Refs)+8)
 	return binary.BigEndian.AppendUint64(append(b, s.thread.Refs...), uint64(n))
 }
 
-// entry reads the entry of a blob, which has its head; store.ErrNotFound if there is none.
-func (s *Store) entry(r store.Reader, id format.BlobID) ([]byte, error) {
-	v, err := r.Get(s.entryKey(id))
-	if err == nil && len(v) < entryHead {
-		err = fault.Of(format.ErrMalformed, "the entry of a blob is cut short")
+// row reads the row of a blob, which has its head; store.ErrNotFound if there is none.
+func (s *Store) row(r store.Reader, id format.BlobID) ([]byte, error) {
+	v, err := r.Get(s.rowKey(id))
+	if err == nil && len(v) < rowHead {
+		err = fault.Of(format.ErrMalformed, "the row of a blob is cut short")
 	}
 	return v, err
 }
 
-// entryNumber is the number in an entry that has its head.
-func entryNumber(v []byte) int64 { return int64(binary.BigEndian.Uint64(v)) }
+// rowNumber is the number in a row that has its head.
+func rowNumber(v []byte) int64 { return int64(binary.BigEndian.Uint64(v)) }
 
 // refNumber is the number in the key of a reference.
 func refNumber(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[len(key)-8:])) }
@@ -59,8 +59,8 @@ func (r Ref) encode(sum int64) []byte {
 	return binary.BigEndian.AppendUint64(v, uint64(sum))
 }
 
-// entry returns the value of an entry, with the sealed bytes if they are few.
-func (r Ref) entry(sealed []byte) []byte {
+// row returns the value of a row, with the sealed bytes if they are few.
+func (r Ref) row(sealed []byte) []byte {
 	v := binary.BigEndian.AppendUint64(nil, uint64(r.N))
 	v = binary.BigEndian.AppendUint32(v, uint32(r.Size))
 	if r.Size <= maxInline {

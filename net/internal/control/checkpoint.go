@@ -6,8 +6,8 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// checkCheckpoint judges a checkpoint by what its author had seen, so that all
-// replicas judge alike and nothing that comes later changes it: what was cut on
+// checkCheckpoint checks a checkpoint by what its author had seen, so that all
+// replicas decide alike and nothing that comes later changes it: what was cut on
 // its word cannot be had back.
 func (g *Graph) checkCheckpoint(c *Record) error {
 	if c.rank != 0 {

@@ -137,7 +137,7 @@ func (g *Graph) Lacks(c *Record) (clock.Hash, bool) {
 // Knows reports whether the control log begins with a record that was accepted.
 func (g *Graph) Knows(log clock.LogID) bool { _, ok := g.ranks[log]; return ok }
 
-// Check judges whether c may be part of the graph at all; its parents are. What it
+// Check says whether c may be part of the graph at all; its parents are. What it
 // refuses no replica ever keeps. What it passes may still have no effect.
 func (g *Graph) Check(c *Record) error {
 	if c.checked {

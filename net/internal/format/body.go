@@ -64,15 +64,15 @@ func NewSealer() (*Sealer, error) {
 // Close frees what the decoder holds.
 func (c *Sealer) Close() { c.dec.Close() }
 
-// A Place is where a body belongs: it is sealed for it and opens nowhere else.
-type Place struct {
+// A Position is where a body belongs: it is sealed for it and opens nowhere else.
+type Position struct {
 	Thread ThreadID
 	Log    clock.LogID
 	Seq    uint64
 }
 
 // bodyKey derives the key of a body and the commitment to it.
-func bodyKey(secret SecretKey, salt []byte, at Place) (cipher.AEAD, []byte, error) {
+func bodyKey(secret SecretKey, salt []byte, at Position) (cipher.AEAD, []byte, error) {
 	var info [len(domainSeal) + 1 + 32 + 32 + 8]byte
 	b := append(append(info[:0], domainSeal...), 0)
 	b = append(append(b, at.Thread[:]...), at.Log[:]...)
@@ -100,7 +100,7 @@ func pieceNonce(i, count int) []byte {
 }
 
 // Seal returns the body of a plaintext and its root.
-func (c *Sealer) Seal(secret SecretKey, at Place, p *Plaintext) ([]byte, clock.Hash, error) {
+func (c *Sealer) Seal(secret SecretKey, at Position, p *Plaintext) ([]byte, clock.Hash, error) {
 	buf := c.plain.Get().(*bytes.Buffer)
 	defer c.plain.Put(buf)
 	buf.Reset()
@@ -203,7 +203,7 @@ func (b *Body) Root() clock.Hash {
 
 // Open returns the plaintext of a body. The key commitment is checked in constant
 // time, before anything is decrypted; no piece expands above MaxPiece.
-func (c *Sealer) Open(secret SecretKey, at Place, b *Body) (*Plaintext, error) {
+func (c *Sealer) Open(secret SecretKey, at Position, b *Body) (*Plaintext, error) {
 	aead, commit, err := bodyKey(secret, b.salt, at)
 	if err != nil {
 		return nil, err

@@ -94,7 +94,7 @@ func ParseInvite(url string) (Invite, error) {
 	// The decoder skips line breaks, which would give an invite two texts.
 	b, err := inviteText.DecodeString(text)
 	if err != nil || strings.ContainsAny(text, "\r\n") || len(b) < 5 {
-		return Invite{}, fault.Of(ErrMalformed, "this is no invite: what follows weft: is not base64url")
+		return Invite{}, fault.Of(ErrMalformed, "invalid invite: not base64url after weft:")
 	}
 	b, sum := b[:len(b)-4], b[len(b)-4:]
 	if want := digest(domainInvite, b); !bytes.Equal(sum, want[:4]) {
@@ -103,7 +103,7 @@ func ParseInvite(url string) (Invite, error) {
 	return DecodeInvite(b)
 }
 
-// DecodeInvite parses what encodeInvite returns strictly.
+// DecodeInvite parses the bytes in the text of an invite, strictly.
 func DecodeInvite(b []byte) (Invite, error) {
 	var w inviteWire
 	if err := codec.DecodeVersioned(b, maxInviteBinary, "invite", &w); err != nil {

@@ -99,7 +99,7 @@ func TestBodySealing(t *testing.T) {
 	c := testSealer(t)
 	rapid.Check(t, func(t *rapid.T) {
 		secret := SecretKey(drawHash(t, "key"))
-		at := Place{ThreadID(drawHash(t, "thread")), clock.LogID(drawHash(t, "log")), rapid.Uint64().Draw(t, "seq")}
+		at := Position{ThreadID(drawHash(t, "thread")), clock.LogID(drawHash(t, "log")), rapid.Uint64().Draw(t, "seq")}
 		p := &Plaintext{Atomic: rapid.Bool().Draw(t, "atomic"), Padding: make([]byte, rapid.IntRange(0, 100).Draw(t, "padding"))}
 		p.Payload = bytes.Repeat(rapid.SliceOfN(rapid.Byte(), 1, 50).Draw(t, "payload"), rapid.IntRange(0, 5000).Draw(t, "times"))
 		for range rapid.IntRange(0, 5).Draw(t, "heads") {
@@ -137,7 +137,7 @@ func TestBodySealing(t *testing.T) {
 }
 
 // bombBody seals a piece that says it is short and expands to 16 MiB.
-func bombBody(t testing.TB, secret SecretKey, at Place, says uint64) []byte {
+func bombBody(t testing.TB, secret SecretKey, at Position, says uint64) []byte {
 	t.Helper()
 	enc, err := zstd.NewWriter(nil)
 	if err != nil {
@@ -158,11 +158,11 @@ func bombBody(t testing.TB, secret SecretKey, at Place, says uint64) []byte {
 func TestBombIsRefused(t *testing.T) {
 	c := testSealer(t)
 	for _, says := range []uint64{1, 100, MaxPiece} {
-		b, err := ParseBody(bombBody(t, SecretKey{1}, Place{}, says))
+		b, err := ParseBody(bombBody(t, SecretKey{1}, Position{}, says))
 		if err != nil {
 			t.Fatal(err)
 		}
-		allocated := testing.AllocsPerRun(1, func() { _, err = c.Open(SecretKey{1}, Place{}, b) })
+		allocated := testing.AllocsPerRun(1, func() { _, err = c.Open(SecretKey{1}, Position{}, b) })
 		if !errors.Is(err, ErrBomb) || allocated > 1000 {
 			t.Fatalf("got %v, want ErrBomb", err)
 		}
@@ -293,7 +293,7 @@ func FuzzBody(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	body, _, err := c.Seal(SecretKey{1}, Place{}, &Plaintext{Payload: []byte("payload")})
+	body, _, err := c.Seal(SecretKey{1}, Position{}, &Plaintext{Payload: []byte("payload")})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func FuzzBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body, piece []byte) {
 		if b, err := ParseBody(body); err == nil {
 			b.Root()
-			_, _ = c.Open(SecretKey{1}, Place{}, b)
+			_, _ = c.Open(SecretKey{1}, Position{}, b)
 		}
 		if len(piece) > 0 {
 			if p, err := c.expand(nil, piece, 1); err == nil && len(p) > MaxPiece {

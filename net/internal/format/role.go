@@ -43,7 +43,7 @@ func ParseRole(name string) (Role, error) {
 			return r, r.Check()
 		}
 	}
-	return 0, fault.Of(ErrMalformed, "no role is called %.40q", name)
+	return 0, fault.Of(ErrMalformed, "unknown role %.40q", name)
 }
 
 // Check refuses roles that cannot be given yet, by name.

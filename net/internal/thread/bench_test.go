@@ -168,7 +168,7 @@ func BenchmarkSeal1000(b *testing.B) {
 	size := 0
 	b.SetBytes(int64(len(p.Payload)))
 	for b.Loop() {
-		body, _, err := c.Seal(format.SecretKey{}, format.Place{}, p)
+		body, _, err := c.Seal(format.SecretKey{}, format.Position{}, p)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -215,7 +215,7 @@ func (t *Thread) openControl(service format.SecretKey, device keys.PublicKey, id
 	if err != nil {
 		return nil, err
 	}
-	p, err := t.env.sealer.Open(service, format.Place{Thread: t.id, Log: id.Log, Seq: id.Seq}, b)
+	p, err := t.env.sealer.Open(service, format.Position{Thread: t.id, Log: id.Log, Seq: id.Seq}, b)
 	if err != nil {
 		return nil, err
 	}

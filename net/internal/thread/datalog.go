@@ -216,7 +216,7 @@ func (t *Thread) newHeads(own *threadLog) []clock.RecordID {
 
 // sealRecord seals p as the record that h describes, but for its root, which is set.
 func (t *Thread) sealRecord(secret format.SecretKey, h *format.Header, p *format.Plaintext, signed bool) (*sealedRecord, error) {
-	body, root, err := t.env.sealer.Seal(secret, format.Place{Thread: t.id, Log: h.Log, Seq: h.Seq}, p)
+	body, root, err := t.env.sealer.Seal(secret, format.Position{Thread: t.id, Log: h.Log, Seq: h.Seq}, p)
 	if err != nil {
 		return nil, err
 	}

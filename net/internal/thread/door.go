@@ -8,7 +8,7 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// The fold does not judge how often an invite was used, nor when: clocks and the order of
+// The fold does not look at how often an invite was used, nor when: clocks and the order of
 // joins are their writers' choice. Honest devices enforce both, each by its own clock:
 //
 //	the door    a join that a stranger brings is taken in while its invite is open, or

@@ -74,7 +74,7 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 func (t *Thread) setNumber(num uint32) {
 	t.num = num
 	t.blobs = blobs.New(blobs.Config{
-		Store: t.env.store, Dir: t.env.dir, ID: t.id, Entries: t.key(keyBlob), Refs: t.key(keyBlobSeq),
+		Store: t.env.store, Dir: t.env.dir, ID: t.id, Rows: t.key(keyBlob), Refs: t.key(keyBlobSeq),
 		Keys: t.readKeys, Writable: t.notClosed, Grew: &t.grew,
 	})
 }
@@ -160,7 +160,7 @@ func (t *Thread) Close() {
 	t.wg.Wait()
 }
 
-// Remove deletes what the store holds of a thread, in steps, its entry last.
+// Remove deletes what the store holds of a thread, in several transactions, the row that names it last.
 func (t *Thread) Remove(ctx context.Context) error {
 	t.Close()
 	prefix := binary.BigEndian.AppendUint32([]byte(keyThread), t.num)

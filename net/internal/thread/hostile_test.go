@@ -46,7 +46,7 @@ func (f *forger) header() *format.Header {
 func (f *forger) record(t testing.TB, secret format.SecretKey, payload string, change func(*format.Header)) format.Record {
 	t.Helper()
 	h := f.header()
-	body, root, err := f.th.env.sealer.Seal(secret, format.Place{Thread: f.th.id, Log: h.Log, Seq: h.Seq}, &format.Plaintext{Payload: []byte(payload)})
+	body, root, err := f.th.env.sealer.Seal(secret, format.Position{Thread: f.th.id, Log: h.Log, Seq: h.Seq}, &format.Plaintext{Payload: []byte(payload)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestBodiesThatDoNotOpenAreListed(t *testing.T) {
 		}},
 		{"replayed body", fault.WrongKey, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
 			h := f.header()
-			body, root, err := f.th.env.sealer.Seal(k, format.Place{Thread: f.th.id, Log: h.Log, Seq: h.Seq - 1}, &format.Plaintext{Payload: []byte("a")})
+			body, root, err := f.th.env.sealer.Seal(k, format.Position{Thread: f.th.id, Log: h.Log, Seq: h.Seq - 1}, &format.Plaintext{Payload: []byte("a")})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,7 +210,7 @@ func TestBodiesThatDoNotOpenAreListed(t *testing.T) {
 		}},
 		{"bomb", fault.Bomb, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
 			return f.altered(t, k, func([]byte) []byte {
-				return sealedBomb(t, k, format.Place{Thread: f.th.id, Log: f.desc.LogID(f.th.id), Seq: f.seq + 1}, 100)
+				return sealedBomb(t, k, format.Position{Thread: f.th.id, Log: f.desc.LogID(f.th.id), Seq: f.seq + 1}, 100)
 			})
 		}},
 		{"not later than its control heads", fault.BadClock, func(t *testing.T, f *forger, k format.SecretKey) format.Record {
@@ -261,7 +261,7 @@ func (f *forger) descriptorOfAnother() []byte {
 func (f *forger) altered(t testing.TB, k format.SecretKey, change func([]byte) []byte) format.Record {
 	t.Helper()
 	h := f.header()
-	body, _, err := f.th.env.sealer.Seal(k, format.Place{Thread: f.th.id, Log: h.Log, Seq: h.Seq}, &format.Plaintext{Payload: bytes.Repeat([]byte("a"), 300)})
+	body, _, err := f.th.env.sealer.Seal(k, format.Position{Thread: f.th.id, Log: h.Log, Seq: h.Seq}, &format.Plaintext{Payload: bytes.Repeat([]byte("a"), 300)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -383,7 +383,7 @@ func TestStateMayChangeWithoutArrival(t *testing.T) {
 
 // sealedBomb seals, by the letter of docs/design.md, a piece that says that it is
 // of a length and expands to 16 MiB.
-func sealedBomb(t testing.TB, secret format.SecretKey, at format.Place, says uint64) []byte {
+func sealedBomb(t testing.TB, secret format.SecretKey, at format.Position, says uint64) []byte {
 	t.Helper()
 	enc, err := zstd.NewWriter(nil)
 	if err != nil {

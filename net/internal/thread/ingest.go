@@ -58,7 +58,7 @@ func (t *Thread) ingest(ctx context.Context, r format.Run, stranger bool) (Inges
 	v.stranger = stranger
 	t.write.Lock()
 	t.mu.Lock()
-	res, placed, err := t.ingestLocked(v)
+	res, late, err := t.ingestLocked(v)
 	refused := errors.Is(err, store.ErrDiskFull)
 	if refused {
 		err = errors.Join(err, t.reload())
@@ -72,23 +72,23 @@ func (t *Thread) ingest(ctx context.Context, r format.Run, stranger bool) (Inges
 	switch {
 	case err != nil:
 		return res, err
-	case placed != nil:
-		placed.judged = true
-		return res, placed
+	case late != nil:
+		late.judged = true
+		return res, late
 	case rej != nil:
 		return res, rej
 	}
 	return res, nil
 }
 
-// ingestLocked places a verified run; write and mu are held.
+// ingestLocked takes in a verified run; write and mu are held.
 func (t *Thread) ingestLocked(v *verifiedRun) (Ingested, *Rejection, error) {
 	if t.closed {
 		return Ingested{}, nil, ErrClosed
 	}
 	w := &ingestTx{t: t, tx: t.env.store.Begin(), dirty: map[*branch]*threadLog{}}
 	defer func() { w.tx.Discard() }()
-	rej, err := w.place(v)
+	rej, err := w.hold(v)
 	if err == nil && (w.res.Control || t.wantedMore) {
 		err = w.settle()
 	}
@@ -155,8 +155,8 @@ func (w *ingestTx) commit() error {
 	return nil
 }
 
-// place stores the records of v that are new, after the one they follow.
-func (w *ingestTx) place(v *verifiedRun) (*Rejection, error) {
+// hold stores the records of v that are new, after the one they follow.
+func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 	t := w.t
 	l := t.logs[v.log]
 	if rej, parked := w.admit(v, l); rej != nil || parked {
@@ -196,7 +196,7 @@ func (w *ingestTx) place(v *verifiedRun) (*Rejection, error) {
 	return w.extend(v, l, b, v.records[i:])
 }
 
-// admit judges whether records of the log may be kept. It parks what may become
+// admit decides whether records of the log may be kept. It parks what may become
 // admissible when more control records are known.
 func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked bool) {
 	t, first := w.t, &v.records[0]

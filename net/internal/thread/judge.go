@@ -125,7 +125,7 @@ func (w *ingestTx) settle() error {
 			}
 		}
 		for _, v := range t.parked.take() {
-			rej, err := w.place(v)
+			rej, err := w.hold(v)
 			if err != nil {
 				return err
 			}

@@ -20,7 +20,7 @@ const (
 	keyRecord  = 'r' // ‖ log number ‖ seq u64be ‖ hash16 → record
 	keyArrival = 'a' // ‖ number of the first u64be → up to arrivalChunk references
 	keyRefused = 'x' // ‖ log number ‖ seq ‖ hash16 → code and reason
-	keyBlob    = 'b' // ‖ blob ID → an entry of package blobs
+	keyBlob    = 'b' // ‖ blob ID → a row of package blobs
 	keyBlobSeq = 'B' // ‖ number u64be → a reference of it
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// Pruning is in steps, each of which may be the last before a crash.
+// Pruning is in several transactions, each of which may be the last before a crash.
 //
 // Invariant: a log says that it begins after its floor, in a commit of its own,
 // before any record up to there is deleted, and nothing is looked for before a log's
@@ -20,7 +20,7 @@ import (
 //
 //	log a: 1 2 3 4 5, floor 3
 //	begins             base of the branch becomes 3; 1 2 3 are still there, and not read
-//	pruneSome          deletes 1 2 3 in steps, counts with them; a restart goes on here
+//	pruneSome          deletes 1 2 3 in transactions, counts with them; a restart goes on here
 //	pruneArrivals      deletes the chunks of numbers that point only to what is gone
 //
 // The last arrival numbers stay, as new ones are counted from them.
@@ -146,7 +146,7 @@ func (t *Thread) pruneSome(ctx context.Context, l *threadLog, seq uint64) (n int
 	return n, t.commitPrune(tx, l, seq, n, int64(size))
 }
 
-// commitPrune commits one step, with the counts that go down by it.
+// commitPrune commits one transaction, with the counts that go down by it.
 func (t *Thread) commitPrune(tx store.Tx, l *threadLog, seq uint64, n, size int64) error {
 	t.write.Lock()
 	defer t.write.Unlock()

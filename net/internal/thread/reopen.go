@@ -111,7 +111,7 @@ func Reopen(ctx context.Context, env *Env, e Essence) (*Thread, error) {
 	return t, t.found(ctx, nil)
 }
 
-// forgetNumber deletes the entry that names a thread, if there is one.
+// forgetNumber deletes the row that names a thread, if there is one.
 func forgetNumber(s store.Store, id format.ThreadID) error {
 	tx := s.Begin()
 	defer tx.Discard()

@@ -160,7 +160,7 @@ func (t *Thread) openEntry(read format.SecretKey, id clock.RecordID, raw format.
 	if err != nil {
 		return Entry{}, err
 	}
-	p, err := t.env.sealer.Open(read, format.Place{Thread: t.id, Log: id.Log, Seq: id.Seq}, b)
+	p, err := t.env.sealer.Open(read, format.Position{Thread: t.id, Log: id.Log, Seq: id.Seq}, b)
 	if err != nil {
 		return Entry{}, fmt.Errorf("record %s: %w", id, err)
 	}

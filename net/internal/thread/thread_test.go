@@ -480,7 +480,7 @@ func TestHeadsOfOtherLogsAreNamed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := b.env.sealer.Open(tb.keys.Read, format.Place{Thread: tb.id, Log: ids[0].Log, Seq: ids[0].Seq}, body)
+		p, err := b.env.sealer.Open(tb.keys.Read, format.Position{Thread: tb.id, Log: ids[0].Log, Seq: ids[0].Seq}, body)
 		snap.Release()
 		if err != nil || !slices.Equal(p.Heads, want) {
 			t.Fatalf("got %v, %v, want %v", p, err, want)

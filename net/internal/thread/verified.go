@@ -179,7 +179,7 @@ func (t *Thread) verifyBody(v *verifiedRun, k *format.Keys, r *verifiedRecord) e
 		return nil
 	}
 	r.opened = true
-	p, err := t.env.sealer.Open(k.Read, format.Place{Thread: t.id, Log: r.id.Log, Seq: r.id.Seq}, b)
+	p, err := t.env.sealer.Open(k.Read, format.Position{Thread: t.id, Log: r.id.Log, Seq: r.id.Seq}, b)
 	if err != nil {
 		r.err = err
 		return nil

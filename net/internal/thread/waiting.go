@@ -24,7 +24,7 @@ import (
 // (settle, in its own commit), the read key (FinishJoin), the time (the waker).
 //
 //	run b/1 names control record c9, not held      parked
-//	c9 arrives, an announcement of log b           settle: b/1 is placed and judged
+//	c9 arrives, an announcement of log b           settle: b/1 is held and judged
 //	b/2 is six minutes ahead                       stored; the waker is set for in a minute
 //	b/3 follows                                    stored, waits behind b/2
 //	a minute later                                 recheck: b/2 and b/3 arrive

@@ -27,7 +27,7 @@ func FromTips(tips []clock.RecordID) []Tip {
 // [MaxSubscribe]. What is more goes in further ones.
 const TipsPerFrame = 10_000
 
-// Parts cuts tips into parts of at most most, between two logs, whose tips are next to each
+// Parts divides tips into parts of at most most, between two logs, whose tips are next to each
 // other: who reads one takes it for all branches of the logs that it names. There is at least one part.
 func Parts(tips []clock.RecordID, most int) (parts [][]clock.RecordID) {
 	for len(tips) > most {

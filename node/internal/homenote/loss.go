@@ -36,7 +36,7 @@ func (l *Loss) String() string {
 	day := time.Unix(int64(l.When), 0).UTC().Format(time.DateOnly)
 	switch l.How {
 	case GivenUp:
-		return fmt.Sprintf("taken as it was on %s, %s given up", day, RecordsText(l.Records))
+		return fmt.Sprintf("taken as it was on %s, %s abandoned", day, RecordsText(l.Records))
 	case Gone:
 		return fmt.Sprintf("repaired on %s, %s lost", day, RecordsText(l.Records))
 	}

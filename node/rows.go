@@ -11,8 +11,8 @@ import (
 // away. Each begins with its own byte; package net has 'n'.
 const (
 	prefixAPIKey   = "wk/" // ‖ public key → API key
-	prefixDatabase = "wd/" // ‖ name → databaseRecord
-	prefixRelay    = "wr/" // ‖ peer ID → relayRecord
+	prefixDatabase = "wd/" // ‖ name → databaseRow
+	prefixRelay    = "wr/" // ‖ peer ID → relayRow
 	prefixRemoved  = "wx/" // ‖ thread ID → number of a database whose removal is not complete
 	keyNumber      = "wn"  // the last database number that was given, decimal
 	prefixFold     = 'd'   // ‖ database number (uvarint) → package db
@@ -41,19 +41,19 @@ func commitSync(s store.Store, tx store.Tx) error {
 	return nil
 }
 
-// putJSON writes a record into tx; its caller commits.
+// putJSON writes a row into tx; its caller commits.
 func putJSON(tx store.Tx, key string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("record %q: %w", key, err)
+		return fmt.Errorf("row %q: %w", key, err)
 	}
 	if err := tx.Put([]byte(key), b); err != nil {
-		return fmt.Errorf("record %q: %w", key, err)
+		return fmt.Errorf("row %q: %w", key, err)
 	}
 	return nil
 }
 
-// eachJSON calls f with every record under prefix, in the order of their keys.
+// eachJSON calls f with every row under prefix, in the order of their keys.
 func eachJSON[T any](s store.Store, prefix string, f func(key string, v T) error) error {
 	snap := s.Snapshot()
 	defer snap.Release()
@@ -71,7 +71,7 @@ func eachJSONIn[T any](r store.Reader, prefix string, f func(key string, v T) er
 		}
 		var v T
 		if err := json.Unmarshal(b, &v); err != nil {
-			return fmt.Errorf("record %q: %w", it.Key(), err)
+			return fmt.Errorf("row %q: %w", it.Key(), err)
 		}
 		if err := f(string(it.Key()[len(prefix):]), v); err != nil {
 			return err

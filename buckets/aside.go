@@ -23,23 +23,23 @@ const (
 )
 
 // A batch is files that lie aside, written and not synced. They are synced
-// together, and only then take their places.
+// together, and only then get their names.
 type batch struct {
-	files []*placed
+	files []*asideFile
 	bytes int64
 	wg    sync.WaitGroup
 	turn  chan struct{}
 }
 
-// A placed is a file that lies aside.
-type placed struct {
+// An asideFile is a file that lies aside.
+type asideFile struct {
 	Entry
 	aside string
-	there presence // what is in its place
+	there presence // what has its name
 	err   error    // why it is not whole, once wg has ended
 }
 
-// write puts a file aside, checked; settle puts it in its place. A small one is
+// write puts a file aside, checked; settle gives it its name. A small one is
 // written beside the reading of what comes after it.
 func (p *pull) write(e Entry, there presence, body func(io.Writer) error) error {
 	b := &p.aside
@@ -48,7 +48,7 @@ func (p *pull) write(e Entry, there presence, body func(io.Writer) error) error 
 			return err
 		}
 	}
-	x := &placed{Entry: e, aside: path.Join(pullFolder, ulid.Make().String()), there: there}
+	x := &asideFile{Entry: e, aside: path.Join(pullFolder, ulid.Make().String()), there: there}
 	if e.Size > ChunkSize {
 		b.add(x)
 		x.err = p.create(x, body)
@@ -71,13 +71,13 @@ func (p *pull) write(e Entry, there presence, body func(io.Writer) error) error 
 	return nil
 }
 
-func (b *batch) add(x *placed) {
+func (b *batch) add(x *asideFile) {
 	b.files = append(b.files, x)
 	b.bytes += x.Size
 }
 
 // create writes a file aside, whole.
-func (p *pull) create(x *placed, body func(io.Writer) error) error {
+func (p *pull) create(x *asideFile, body func(io.Writer) error) error {
 	f, err := p.root.OpenFile(x.aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return fmt.Errorf("pull: %w", err)
@@ -102,12 +102,12 @@ func (w sizeWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// settle makes the files that lie aside durable and puts those that are whole in
-// their places.
+// settle makes the files that lie aside durable and gives those that are whole
+// their names.
 func (p *pull) settle() error {
 	b := &p.aside
 	b.wg.Wait()
-	whole, errs := make([]*placed, 0, len(b.files)), []error(nil)
+	whole, errs := make([]*asideFile, 0, len(b.files)), []error(nil)
 	for _, x := range b.files {
 		if x.err == nil {
 			whole = append(whole, x)
@@ -120,7 +120,7 @@ func (p *pull) settle() error {
 	err := durable.Sync(len(whole), func(i int) (*os.File, error) { return p.root.Open(whole[i].aside) })
 	for _, x := range whole {
 		if err == nil {
-			err = p.place(x)
+			err = p.settleOne(x)
 		}
 		if err != nil {
 			_ = p.root.Remove(x.aside)
@@ -129,8 +129,8 @@ func (p *pull) settle() error {
 	return errors.Join(append(errs, err)...)
 }
 
-// place gives a file its name and counts it.
-func (p *pull) place(x *placed) error {
+// settleOne gives a file its name and counts it.
+func (p *pull) settleOne(x *asideFile) error {
 	if err := p.root.Rename(x.aside, x.Path); err != nil {
 		return fmt.Errorf("pull: %w", err)
 	}
