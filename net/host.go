@@ -22,7 +22,6 @@ import (
 	"github.com/weftdb/weft/internal/bell"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/memory"
 	"github.com/weftdb/weft/net/internal/strangers"
@@ -39,11 +38,11 @@ type Gate interface {
 
 // Options configures a [Host]. Store, Dir, Device and Certificate are needed.
 type Options struct {
-	Store       store.Store
+	Store       Store
 	Dir         string // folder of the blob files; made if need be
 	Device      *keys.Device
 	Certificate *keys.Certificate // of Device, by its identity
-	Clock       *clock.Clock      // nil means a new one
+	Clock       *Clock            // nil means a new one
 
 	// Listen holds the addresses to listen on; nil means loopback, QUIC and
 	// TCP, at ports that the system chooses. An empty slice listens nowhere.
