@@ -79,6 +79,11 @@ func (r *Replica) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	return r.commands.Run(ctx, command)
 }
 
+// Reply runs a MongoDB command document: see [command.Runner.Reply].
+func (r *Replica) Reply(ctx context.Context, command bson.Raw) (reply bson.Raw, told, err error) {
+	return r.commands.Reply(ctx, command)
+}
+
 // Wake says that the journal has new arrivals; it never blocks.
 func (r *Replica) Wake() { r.fold.Wake() }
 
