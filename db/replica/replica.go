@@ -94,11 +94,6 @@ func (r *Replica) Wake() { r.fold.Wake() }
 // the error is [ErrSnapshot]. Setting the same again changes nothing.
 func (r *Replica) SetCut(ctx context.Context, c Cut) error { return r.fold.SetCut(ctx, c) }
 
-// SetVoid is SetCut with logs that are void as a whole, and nothing else.
-func (r *Replica) SetVoid(ctx context.Context, logs []db.LogID) error {
-	return r.fold.SetVoid(ctx, logs)
-}
-
 // Checkpoint calls at with the arrival up to which everything is folded, and
 // nothing after it, and returns the documents there. Nothing is written
 // meanwhile. The caller owes Close of the checkpoint.
