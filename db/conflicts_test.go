@@ -132,7 +132,7 @@ func TestConflictsSurviveTheEnd(t *testing.T) {
 			x, err := replica.Open(t.Context(), replica.Options{Store: s, Prefix: []byte("D/"), Journal: j})
 			if err == nil {
 				if err = x.Settle(t.Context()); err == nil {
-					err = x.SetVoid(t.Context(), void)
+					err = voidLogs(t.Context(), x, void)
 				}
 				if err == nil {
 					err = db.Built(x.DB)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"testing"
 
@@ -82,6 +83,15 @@ func hand(ctx context.Context, t *rapid.T, x *replica.Replica, j *dbtest.Journal
 	if err := x.Settle(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// voidLogs cuts logs that are void as a whole, and nothing else.
+func voidLogs(ctx context.Context, x *replica.Replica, logs []clock.LogID) error {
+	c := replica.Cut{Void: map[clock.LogID]uint64{}}
+	for _, id := range logs {
+		c.Void[id] = math.MaxUint64
+	}
+	return x.SetCut(ctx, c)
 }
 
 func setCut(ctx context.Context, t *rapid.T, x *replica.Replica, c fold.Cut) {

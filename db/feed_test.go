@@ -394,7 +394,7 @@ func TestGapNamesCollections(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Close()
-	if err := x.SetVoid(ctx, []clock.LogID{k.Log()}); err != nil {
+	if err := voidLogs(ctx, x, []clock.LogID{k.Log()}); err != nil {
 		t.Fatal(err)
 	}
 	var got []string

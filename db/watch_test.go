@@ -104,7 +104,7 @@ func TestWatchLosesNothing(t *testing.T) {
 			x.Wake()
 		}
 		if round%4 == 1 {
-			if err := x.SetVoid(t.Context(), []clock.LogID{k.Log()}[:round/4%2]); err != nil {
+			if err := voidLogs(t.Context(), x, []clock.LogID{k.Log()}[:round/4%2]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -170,7 +170,7 @@ func TestWatchGap(t *testing.T) {
 	x.Wake()
 	f.check(t, x, w, "first")
 	w.Close()
-	if err := x.SetVoid(t.Context(), []clock.LogID{k.Log()}); err != nil {
+	if err := voidLogs(t.Context(), x, []clock.LogID{k.Log()}); err != nil {
 		t.Fatal(err)
 	}
 	if w, err = x.Watch(t.Context(), db.WatchOptions{Collections: []string{"c"}, ResumeAfter: f.token}); err != nil {
@@ -181,7 +181,7 @@ func TestWatchGap(t *testing.T) {
 	if f.gaps != 1 || len(f.copy) != 2 {
 		t.Fatalf("got %d gaps and %d documents, want 1 and 2", f.gaps, len(f.copy))
 	}
-	if err := x.SetVoid(t.Context(), nil); err != nil {
+	if err := voidLogs(t.Context(), x, nil); err != nil {
 		t.Fatal(err)
 	}
 	f.check(t, x, w, "live")

@@ -67,7 +67,7 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Message }
 
 // Kind returns the code.
-func (r *Refusal) Kind() fault.Kind { return r.Code }
+func (r *Refusal) Kind() Code { return r.Code }
 
 // CodeOf returns the code of the [Refusal] in err, or "" if there is none.
 func CodeOf(err error) Code {

@@ -22,7 +22,6 @@ import (
 	"github.com/weftdb/weft/internal/bell"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/memory"
 	"github.com/weftdb/weft/net/internal/strangers"
@@ -39,11 +38,11 @@ type Gate interface {
 
 // Options configures a [Host]. Store, Dir, Device and Certificate are needed.
 type Options struct {
-	Store       store.Store
+	Store       Store
 	Dir         string // folder of the blob files; made if need be
 	Device      *keys.Device
 	Certificate *keys.Certificate // of Device, by its identity
-	Clock       *clock.Clock      // nil means a new one
+	Clock       *Clock            // nil means a new one
 
 	// Listen holds the addresses to listen on; nil means loopback, QUIC and
 	// TCP, at ports that the system chooses. An empty slice listens nowhere.
@@ -63,7 +62,7 @@ type Options struct {
 	// MDNS announces the host on the local network and finds others there.
 	MDNS   bool
 	Log    *slog.Logger // nil discards
-	Limits Limits
+	limits limits       // zero but in tests
 }
 
 // Locks of a host are taken in this order, none held while a
@@ -90,7 +89,7 @@ type Host struct {
 
 	tipsPerFrame int // that it sends
 
-	limits    Limits
+	limits    limits
 	resources network.ResourceManager
 	strangers *strangers.Budget
 	memory    memory.Memory
@@ -130,7 +129,7 @@ func Open(ctx context.Context, opt Options) (*Host, error) {
 	h := &Host{
 		ending: make(chan struct{}, 1), opt: opt, log: opt.Log, clock: opt.Clock, self: opt.Device.Public().Sign,
 		shares: map[ThreadID]*share{}, peers: map[peer.ID]*remote{}, members: map[keys.PublicKey]int{},
-		limits: opt.Limits.withDefaults(), tipsPerFrame: wire.TipsPerFrame, memory: memory.Of(opt.Store),
+		limits: opt.limits.withDefaults(), tipsPerFrame: wire.TipsPerFrame, memory: memory.Of(opt.Store),
 	}
 	h.strangers = strangers.New(h.Known, requestTimeout)
 	h.lanes = map[byte]func(peer.ID, stream){laneThread: h.serveThread, laneBlobs: h.serveBlobs}

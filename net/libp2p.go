@@ -34,9 +34,9 @@ const (
 	protoHost    protocol.ID = "/weft/host/1"    // requests to a relay to keep threads
 )
 
-// Limits bounds what the network may take of the machine. They are fixed
+// limits bounds what the network may take of the machine. They are fixed
 // numbers, not shares of what the machine has.
-type Limits struct {
+type limits struct {
 	Conns        int   // connections of all peers, half of them from one address; 0 means 256
 	ConnsPerPeer int   // 0 means 4
 	Streams      int   // libp2p's streams of all peers; 0 means 4096
@@ -52,7 +52,7 @@ const peerStreams = 64
 const windowBytes = 256 << 10
 
 // withDefaults fills in what is zero.
-func (l Limits) withDefaults() Limits {
+func (l limits) withDefaults() limits {
 	def := func(v *int, d int) {
 		if *v == 0 {
 			*v = d
@@ -71,7 +71,7 @@ func (l Limits) withDefaults() Limits {
 // limiter returns the limits as libp2p wants them. A peer has those of a stranger
 // until the host knows it ([Host.raise]); connections that have not finished their
 // handshake are few.
-func (l Limits) limiter() rcmgr.Limiter {
+func (l limits) limiter() rcmgr.Limiter {
 	conns, streams := rcmgr.LimitVal(l.Conns), rcmgr.LimitVal(l.Streams)
 	perPeer, memory := rcmgr.LimitVal(l.ConnsPerPeer), rcmgr.LimitVal64(l.Memory)
 	all := rcmgr.ResourceLimits{
@@ -98,7 +98,7 @@ func (l Limits) limiter() rcmgr.Limiter {
 }
 
 // known returns the limits of a peer that is no stranger.
-func (l Limits) known() rcmgr.Limit {
+func (l limits) known() rcmgr.Limit {
 	return &rcmgr.BaseLimit{
 		Streams: 2 * peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams,
 		Conns: l.ConnsPerPeer, ConnsInbound: l.ConnsPerPeer, ConnsOutbound: l.ConnsPerPeer, FD: l.ConnsPerPeer,
@@ -108,7 +108,7 @@ func (l Limits) known() rcmgr.Limit {
 
 // perAddress returns how many connections come from one address, or from one
 // network of IPv6: many devices share the address of an office.
-func (l Limits) perAddress() rcmgr.Option {
+func (l limits) perAddress() rcmgr.Option {
 	return rcmgr.WithLimitPerSubnet(
 		[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: max(l.Conns/2, 1)}},
 		[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: max(l.Conns/2, 1)}},
@@ -130,18 +130,18 @@ func loopback() ([]multiaddr.Multiaddr, error) {
 
 // newLibp2p starts a libp2p host that speaks QUIC and TCP, dials nobody by
 // itself and reports metrics nowhere.
-func newLibp2p(key crypto.PrivKey, listen []multiaddr.Multiaddr, limits Limits, alone bool) (host.Host, network.ResourceManager, error) {
+func newLibp2p(key crypto.PrivKey, listen []multiaddr.Multiaddr, bounds limits, alone bool) (host.Host, network.ResourceManager, error) {
 	if listen == nil && !alone {
 		var err error
 		if listen, err = loopback(); err != nil {
 			return nil, nil, err
 		}
 	}
-	resources, err := rcmgr.NewResourceManager(limits.limiter(), limits.perAddress(), rcmgr.WithMetricsDisabled())
+	resources, err := rcmgr.NewResourceManager(bounds.limiter(), bounds.perAddress(), rcmgr.WithMetricsDisabled())
 	if err != nil {
 		return nil, nil, fmt.Errorf("resource limits: %w", err)
 	}
-	conns, err := connmgr.NewConnManager(limits.Conns*3/4, limits.Conns*7/8, connmgr.WithGracePeriod(20*time.Second))
+	conns, err := connmgr.NewConnManager(bounds.Conns*3/4, bounds.Conns*7/8, connmgr.WithGracePeriod(20*time.Second))
 	if err != nil {
 		return nil, nil, fmt.Errorf("connection manager: %w", err)
 	}

@@ -88,8 +88,8 @@ func TestManyDevicesOfARelay(t *testing.T) {
 func TestStreamLimitIsTold(t *testing.T) {
 	for name, c := range map[string]struct{ a, b int }{"of the other side": {0, 6}, "of one's own": {6, 0}} {
 		t.Run(name, func(t *testing.T) {
-			a := newLightParty(t, func(o *Options) { o.Limits.PeerStreams = c.a })
-			b := newLightParty(t, func(o *Options) { o.Limits.PeerStreams = c.b })
+			a := newLightParty(t, func(o *Options) { o.limits.PeerStreams = c.a })
+			b := newLightParty(t, func(o *Options) { o.limits.PeerStreams = c.b })
 			b.connect(t, a)
 			ctx := within(t)
 			var threads []*Thread

@@ -21,14 +21,14 @@ import (
 // Codes of refusals and states that are the exchange's own; those of
 // credentials are in package keys.
 const (
-	CodeVersion       keys.Code = "unknown_version"
-	CodeUnknownThread keys.Code = "unknown_thread" // the peer does not hold it
-	CodeNotMember     keys.Code = "not_member"     // the peer does not know us as a member (yet)
-	CodeBadInvite     keys.Code = "bad_invite"
-	CodeNotRelay      keys.Code = "not_a_relay" // the peer keeps no threads for others
-	CodeLimit         keys.Code = "limit_reached"
-	CodeDiskFull      keys.Code = "disk_full"  // nothing is stored at the moment: at the peer, or here
-	CodeStateHash     keys.Code = "state_hash" // same records, different states: a defect
+	CodeVersion       = fault.UnknownVersion
+	CodeUnknownThread = fault.UnknownThread // the peer does not hold it
+	CodeNotMember     = fault.NotMember     // the peer does not know us as a member (yet)
+	CodeBadInvite     = fault.BadInvite
+	CodeNotRelay      = fault.NotRelay // the peer keeps no threads for others
+	CodeLimit         = fault.LimitReached
+	CodeDiskFull      = fault.DiskFull  // nothing is stored at the moment: at the peer, or here
+	CodeStateHash     = fault.StateHash // same records, different states: a defect
 )
 
 // A State says how a thread here compares with the same thread at a peer.

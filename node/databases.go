@@ -468,16 +468,16 @@ func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus,
 }
 
 // RunCommand runs a MongoDB command document on a database, as
-// [github.com/weftdb/weft/db/command.Runner] does. Cursors and transactions that
-// it leaves open are the node's.
-func (n *Node) RunCommand(ctx context.Context, database string, command bson.Raw) (bson.Raw, error) {
+// [github.com/weftdb/weft/db/command.Runner.Reply] does; told is the error of a reply with
+// ok: 0. Cursors and transactions that it leaves open are the node's.
+func (n *Node) RunCommand(ctx context.Context, database string, command bson.Raw) (reply bson.Raw, told, err error) {
 	d, err := n.lookup(database)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r, err := d.open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return r.Run(ctx, command)
+	return r.Reply(ctx, command)
 }

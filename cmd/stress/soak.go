@@ -212,7 +212,7 @@ func (w *soak) command(n *node.Node, cmd bson.D) error {
 	if err != nil {
 		return err
 	}
-	reply, err := n.RunCommand(w.ctx, base, p)
+	reply, _, err := n.RunCommand(w.ctx, base, p)
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,7 @@ func (a *app) run(ctx context.Context, c *client.Client, database string, comman
 	if err != nil {
 		return nil, err
 	}
-	reply := bson.Raw(r.Msg.GetReply())
-	return reply, client.ReplyError(reply)
+	return r.Msg.GetReply(), client.ReplyError(r.Msg)
 }
 
 // each runs a command that replies with a cursor, calls f with every document of

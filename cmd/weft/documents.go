@@ -306,7 +306,7 @@ func (a *app) getCommand() *cobra.Command {
 func (a *app) runCommand() *cobra.Command {
 	cmd := a.newCommand("run DB [COMMAND | -]", "Run a MongoDB-style command, or commands from standard input; print one reply per line", 1, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
-			one := func(what string, text []byte) (bson.Raw, error) {
+			one := func(what string, text []byte) (*weftv1.RunResponse, error) {
 				command, err := client.Document(text)
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", what, err)
@@ -315,9 +315,8 @@ func (a *app) runCommand() *cobra.Command {
 				if err != nil {
 					return nil, err
 				}
-				reply := bson.Raw(r.Msg.GetReply())
-				_, err = a.out.Write(append(client.Text(nil, reply), '\n'))
-				return reply, err
+				_, err = a.out.Write(append(client.Text(nil, r.Msg.GetReply()), '\n'))
+				return r.Msg, err
 			}
 			if len(args) == 2 && args[1] != "-" {
 				reply, err := one("command", []byte(args[1]))

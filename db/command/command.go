@@ -70,27 +70,41 @@ func (rn *Runner) Close() {
 // of the database. A field that stands twice counts where it stands first. The reply is a
 // document of the caller's.
 func (rn *Runner) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
+	reply, _, err := rn.Reply(ctx, command)
+	return reply, err
+}
+
+// Reply is [Runner.Run] that also returns the error which a reply with ok: 0 tells: its
+// kind says more than MongoDB's code, which several kinds share.
+func (rn *Runner) Reply(ctx context.Context, command bson.Raw) (reply bson.Raw, told, err error) {
+	done, told := rn.reply(ctx, command)
+	switch {
+	case told == nil:
+		reply, err = bson.Marshal(append(done, bson.E{Key: "ok", Value: 1.0}))
+	case ctx.Err() != nil || errors.Is(told, db.ErrClosed):
+		return nil, nil, told
+	default:
+		reply, err = failure(told)
+	}
+	return reply, told, err
+}
+
+// reply validates a command and runs it.
+func (rn *Runner) reply(ctx context.Context, command bson.Raw) (bson.D, error) {
 	// A command holds documents, so it may be larger than one; its parts are
 	// validated where they are used.
 	if len(command) > value.MaxEncoded {
-		return failure(fault.Errorf(fault.InvalidBSON, "the command is too large"))
+		return nil, fault.Errorf(fault.InvalidBSON, "the command is too large")
 	}
 	if err := command.Validate(); err != nil {
-		return failure(fault.Errorf(fault.InvalidBSON, "%v", err))
+		return nil, fault.Errorf(fault.InvalidBSON, "%v", err)
 	}
 	it := value.Elements(command)
 	k, v, ok := it.Next()
 	if !ok {
-		return failure(fault.Errorf(fault.CommandNotFound, "an empty command"))
+		return nil, fault.Errorf(fault.CommandNotFound, "an empty command")
 	}
-	reply, err := rn.dispatch(ctx, string(k), string(v.Str()), command)
-	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, db.ErrClosed) {
-			return nil, err
-		}
-		return failure(err)
-	}
-	return bson.Marshal(append(reply, bson.E{Key: "ok", Value: 1.0}))
+	return rn.dispatch(ctx, string(k), string(v.Str()), command)
 }
 
 // dispatch checks the fields of a command, and runs it, in a transaction if it says that it

@@ -169,18 +169,22 @@ func (rn *Runner) explain(ctx context.Context, name, coll string, cmd bson.Raw, 
 		if err := c.check(name, cmd); err != nil {
 			return nil, err
 		}
-		if c.name == "aggregate" { // whose stages are explained, too
-			return rn.explainAggregate(ctx, coll, cmd, run)
-		}
 	}
 	if c == nil || c.explain == nil {
 		return nil, fault.Errorf(fault.CommandNotFound, "explain does not know the command %q", name)
 	}
-	l, err := c.explain(cmd)
-	if err != nil {
-		return nil, err
+	return c.explain(rn, ctx, coll, cmd, run)
+}
+
+// explaining explains a command by what it looks for.
+func explaining(look func(cmd bson.Raw) (looked, error)) func(*Runner, context.Context, string, bson.Raw, bool) (bson.D, error) {
+	return func(rn *Runner, ctx context.Context, coll string, cmd bson.Raw, run bool) (bson.D, error) {
+		l, err := look(cmd)
+		if err != nil {
+			return nil, err
+		}
+		return rn.db.Collection(coll).ExplainWith(ctx, l.o, db.ExplainOptions{Count: l.count, Run: run})
 	}
-	return rn.db.Collection(coll).ExplainWith(ctx, l.o, db.ExplainOptions{Count: l.count, Run: run})
 }
 
 // looked is what a command looks for; count says that only the number matters. It is the

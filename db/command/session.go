@@ -165,7 +165,7 @@ func (rn *Runner) session(name string, number int64, start bool) (*session, erro
 // isCommit reports whether a command commits a transaction.
 func isCommit(name string) bool {
 	c := lookup(name)
-	return c != nil && c.name == "commitTransaction"
+	return c != nil && c.commits
 }
 
 // hasCommitted reports whether a transaction is the last that its session committed.

@@ -23,11 +23,13 @@ type spec struct {
 	run func(rn *Runner, ctx context.Context, arg string, cmd bson.Raw) (bson.D, error)
 	// inTx runs it in a transaction; nil if it cannot be part of one.
 	inTx func(rn *Runner, tx *db.Tx, arg string, cmd bson.Raw) (bson.D, error)
-	// ends ends the transaction that it is part of.
-	ends func(tx *db.Tx) error
-	// explain returns what it looks for, for the command explain; nil if that does
-	// not know it.
-	explain func(cmd bson.Raw) (looked, error)
+	// ends ends the transaction that it is part of. commits says that its writes are kept,
+	// and that it is answered again when it is sent again.
+	ends    func(tx *db.Tx) error
+	commits bool
+	// explain tells for the command explain how it would run; run says to do it and count.
+	// nil if explain does not know it.
+	explain func(rn *Runner, ctx context.Context, arg string, cmd bson.Raw, run bool) (bson.D, error)
 	// bounded says that maxTimeMS bounds it as a whole. Others bound what they
 	// read, which may go on in a getMore.
 	bounded bool
@@ -66,19 +68,19 @@ func specs() []spec {
 			},
 		},
 		{
-			name: "update", first: nameArg, run: (*Runner).cmdUpdate, inTx: (*Runner).txUpdate, explain: explainUpdate, bounded: true,
+			name: "update", first: nameArg, run: (*Runner).cmdUpdate, inTx: (*Runner).txUpdate, explain: explaining(explainUpdate), bounded: true,
 			args: map[string]argKind{
 				"updates": anyArg, "ordered": boolArg, "bypassDocumentValidation": offArg, "let": noArg,
 			},
 		},
 		{
-			name: "delete", first: nameArg, run: (*Runner).cmdDelete, inTx: (*Runner).txDelete, explain: explainDelete, bounded: true,
+			name: "delete", first: nameArg, run: (*Runner).cmdDelete, inTx: (*Runner).txDelete, explain: explaining(explainDelete), bounded: true,
 			args: map[string]argKind{
 				"deletes": anyArg, "ordered": boolArg, "let": noArg,
 			},
 		},
 		{
-			name: "findAndModify", first: nameArg, run: (*Runner).cmdFindAndModify, inTx: (*Runner).txFindAndModify, explain: explainModify, bounded: true,
+			name: "findAndModify", first: nameArg, run: (*Runner).cmdFindAndModify, inTx: (*Runner).txFindAndModify, explain: explaining(explainModify), bounded: true,
 			args: map[string]argKind{
 				"query": docArg, "sort": docArg, "update": anyArg, "remove": boolArg, "new": boolArg, "fields": docArg,
 				"upsert": boolArg, "arrayFilters": anyArg, "bypassDocumentValidation": offArg, "hint": noArg,
@@ -86,7 +88,7 @@ func specs() []spec {
 			},
 		},
 		{
-			name: "find", first: nameArg, run: (*Runner).cmdFind, inTx: (*Runner).txFind, explain: explainFind,
+			name: "find", first: nameArg, run: (*Runner).cmdFind, inTx: (*Runner).txFind, explain: explaining(explainFind),
 			args: map[string]argKind{
 				"filter": docArg, "sort": docArg, "projection": docArg, "hint": anyArg, "skip": countArg,
 				"limit": countArg, "batchSize": countArg, "singleBatch": boolArg, "noCursorTimeout": boolArg,
@@ -96,20 +98,20 @@ func specs() []spec {
 			},
 		},
 		{
-			name: "count", first: nameArg, run: (*Runner).cmdCount, inTx: (*Runner).txCount, explain: explainCount,
+			name: "count", first: nameArg, run: (*Runner).cmdCount, inTx: (*Runner).txCount, explain: explaining(explainCount),
 			args: map[string]argKind{
 				"query": docArg, "skip": countArg, "limit": numberArg, "hint": anyArg, "collation": noArg,
 				"fields": anyArg,
 			},
 		},
 		{
-			name: "distinct", first: nameArg, run: (*Runner).cmdDistinct, explain: explainDistinct,
+			name: "distinct", first: nameArg, run: (*Runner).cmdDistinct, explain: explaining(explainDistinct),
 			args: map[string]argKind{
 				"key": textArg, "query": docArg, "hint": anyArg, "collation": noArg,
 			},
 		},
 		{
-			name: "aggregate", first: scopeArg, run: (*Runner).cmdAggregate, inTx: (*Runner).txAggregate,
+			name: "aggregate", first: scopeArg, run: (*Runner).cmdAggregate, inTx: (*Runner).txAggregate, explain: (*Runner).explainAggregate,
 			args: map[string]argKind{
 				"pipeline": anyArg, "cursor": docArg, "hint": anyArg, "let": docArg, "explain": boolArg,
 				"allowDiskUse": boolArg, "bypassDocumentValidation": boolArg, "collation": noArg,
@@ -217,7 +219,7 @@ func specs() []spec {
 			},
 		},
 		{
-			name: "commitTransaction", first: anyArg, ends: (*db.Tx).Commit,
+			name: "commitTransaction", first: anyArg, ends: (*db.Tx).Commit, commits: true,
 			args: map[string]argKind{
 				"recoveryToken": docArg,
 			},

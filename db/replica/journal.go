@@ -3,6 +3,7 @@ package replica
 import (
 	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -22,6 +23,16 @@ type (
 	// An Arrival is an Entry with its number N in the order in which this node
 	// stored them, from 1.
 	Arrival = journal.Arrival
+)
+
+// What a replica shares with the rest of the node.
+type (
+	// A Store keeps databases; [Options] has one.
+	Store = store.Store
+	// A Reader reads from a [Store], as of one moment.
+	Reader = store.Reader
+	// A Clock gives the times of transactions; [Options] has one.
+	Clock = clock.Clock
 )
 
 // What of the records counts.
@@ -45,6 +56,6 @@ var ErrSnapshot = fold.ErrSnapshot
 
 // PeekState reads, without opening it, how far the database under prefix is
 // folded. ok is false if only Open can tell, because a fold was interrupted.
-func PeekState(r store.Reader, prefix []byte) (f Folded, ok bool, err error) {
+func PeekState(r Reader, prefix []byte) (f Folded, ok bool, err error) {
 	return fold.PeekState(r, prefix)
 }

@@ -13,25 +13,22 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/command"
 	"github.com/weftdb/weft/db/internal/fold"
-	"github.com/weftdb/weft/db/internal/journal"
-	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
 )
 
 // Options says where a database lives and what it works with.
 type Options struct {
 	// Store holds the database; required. The database does not close it.
-	Store store.Store
+	Store Store
 	// Prefix begins every key of the database in Store; keep it short, it is
 	// part of every key. No other user of Store may use keys that begin with it.
 	Prefix []byte
 	// Name is what replies to commands call the database; "" leaves it out.
 	Name string
 	// Journal keeps the transactions; required. It must use the same Store.
-	Journal journal.Journal
+	Journal Journal
 	// Clock gives the times of local transactions; nil means a new one. It
 	// should be the clock that the rest of the node uses.
-	Clock *clock.Clock
+	Clock *Clock
 	// Identity is whose eyes the database is read with: read rules judge by it.
 	// "" means the journal's writer. WithReader has it otherwise for one call.
 	Identity string
@@ -47,7 +44,7 @@ type Options struct {
 // owes Close.
 type Replica struct {
 	*db.DB
-	Fold     *fold.Fold
+	fold     *fold.Fold
 	end      func()
 	commands *command.Runner
 }
@@ -63,7 +60,7 @@ func Open(ctx context.Context, o Options) (*Replica, error) {
 		return nil, err
 	}
 	d := opened.(*db.DB)
-	return &Replica{DB: d, Fold: f, end: end, commands: command.New(d)}, nil
+	return &Replica{DB: d, fold: f, end: end, commands: command.New(d)}, nil
 }
 
 // Close ends the committer, and every cursor, watch and transaction. It does not
@@ -82,26 +79,26 @@ func (r *Replica) Run(ctx context.Context, command bson.Raw) (bson.Raw, error) {
 	return r.commands.Run(ctx, command)
 }
 
+// Reply runs a MongoDB command document: see [command.Runner.Reply].
+func (r *Replica) Reply(ctx context.Context, command bson.Raw) (reply bson.Raw, told, err error) {
+	return r.commands.Reply(ctx, command)
+}
+
 // Wake says that the journal has new arrivals; it never blocks.
-func (r *Replica) Wake() { r.Fold.Wake() }
+func (r *Replica) Wake() { r.fold.Wake() }
 
 // SetCut says what counts as never written, records that are still to come
 // included. It replaces the cut of the call before: what that left out and this
 // does not counts again. A snapshot that comes into force must have arrived as a
 // whole; it is checked, and if it is not what it claims to be nothing changes and
 // the error is [ErrSnapshot]. Setting the same again changes nothing.
-func (r *Replica) SetCut(ctx context.Context, c fold.Cut) error { return r.Fold.SetCut(ctx, c) }
-
-// SetVoid is SetCut with logs that are void as a whole, and nothing else.
-func (r *Replica) SetVoid(ctx context.Context, logs []clock.LogID) error {
-	return r.Fold.SetVoid(ctx, logs)
-}
+func (r *Replica) SetCut(ctx context.Context, c Cut) error { return r.fold.SetCut(ctx, c) }
 
 // Checkpoint calls at with the arrival up to which everything is folded, and
 // nothing after it, and returns the documents there. Nothing is written
 // meanwhile. The caller owes Close of the checkpoint.
-func (r *Replica) Checkpoint(ctx context.Context, at func(n int64) error) (*fold.Checkpoint, error) {
-	return r.Fold.Checkpoint(ctx, at)
+func (r *Replica) Checkpoint(ctx context.Context, at func(n int64) error) (*Checkpoint, error) {
+	return r.fold.Checkpoint(ctx, at)
 }
 
 // Suspend drops what the database holds in memory, if nothing uses it: no read,
@@ -111,12 +108,12 @@ func (r *Replica) Checkpoint(ctx context.Context, at func(n int64) error) (*fold
 // asks Suspended first.
 func (r *Replica) Suspend() bool {
 	r.commands.DropIdle(time.Now())
-	return r.Fold.Suspend()
+	return r.fold.Suspend()
 }
 
 // Suspended reports whether the database is suspended.
-func (r *Replica) Suspended() bool { return r.Fold.Suspended() }
+func (r *Replica) Suspended() bool { return r.fold.Suspended() }
 
 // Uses returns how often the database was used since it was opened: two equal
 // answers say that nothing began to use it in between.
-func (r *Replica) Uses() uint64 { return r.Fold.Uses() }
+func (r *Replica) Uses() uint64 { return r.fold.Uses() }

@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/db/threaddb"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
 // Document parses an object of Extended JSON v2 into a document.
@@ -37,14 +38,17 @@ func ValueText(v bson.RawValue) []byte { return db.AppendJSONValue(nil, v, false
 func ThreadQuery(text []byte) (threaddb.Query, error) { return threaddb.Parse(text) }
 
 // ReplyError returns the error that a reply to a command document tells, nil if
-// it tells none.
-func ReplyError(reply bson.Raw) error {
+// it tells none. It has the kind that it had at the node; a node of an older
+// release says MongoDB's code only.
+func ReplyError(r *weftv1.RunResponse) error {
+	reply := bson.Raw(r.GetReply())
 	if ok, is := reply.Lookup("ok").AsFloat64OK(); is && ok == 1 {
 		return nil
 	}
 	code, _ := reply.Lookup("code").AsInt64OK()
 	message, _ := reply.Lookup("errmsg").StringValueOK()
-	return command.ReplyError(int32(code), message)
+	err := command.ReplyError(int32(code), message)
+	return fault.Errorf(fault.Known(r.GetCode(), fault.KindOf(err)), "%s", message)
 }
 
 // IDFilter returns the filter for the document whose _id a person wrote: as a

@@ -40,11 +40,11 @@ func (s documentService) Run(ctx context.Context, r *connect.Request[weftv1.RunR
 	if err != nil {
 		return nil, err
 	}
-	reply, err := s.n.RunCommand(ctx, r.Msg.GetDatabase(), orEmpty(command))
+	reply, told, err := s.n.RunCommand(ctx, r.Msg.GetDatabase(), orEmpty(command))
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&weftv1.RunResponse{Reply: reply}), nil
+	return connect.NewResponse(&weftv1.RunResponse{Reply: reply, Code: string(fault.KindOf(told))}), nil
 }
 
 // Skip and limit are signed in the message, where a negative number is one that the caller

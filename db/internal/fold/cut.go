@@ -47,15 +47,6 @@ func (c *Cut) Voids(id clock.RecordID, snapshot bool) bool {
 	return snapshot && id.Seq > c.Snapshots[id.Log].Last
 }
 
-// SetVoid is SetCut with logs that are void as a whole, and nothing else.
-func (f *Fold) SetVoid(ctx context.Context, logs []clock.LogID) error {
-	c := Cut{Void: map[clock.LogID]uint64{}}
-	for _, id := range logs {
-		c.Void[id] = math.MaxUint64
-	}
-	return f.SetCut(ctx, c)
-}
-
 // SetCut says what counts as never written, records that are still to come
 // included. It replaces the cut of the call before: what that left out and this
 // does not counts again. A snapshot that comes into force must have arrived as a

@@ -11,7 +11,7 @@
 //	price    keys · 0.5 + documents · 6, of the keys that are there
 //
 //	Planner ─► onID, onIndex, unions     candidates: Access
-//	 ├──► Choose ─► price, count         the cheapest first, by counting
+//	 ├──► choose ─► price, count         the cheapest first, by counting
 //	 └──► Overtaken                      another, when what was chosen by a guess costs more
 package plan
 
@@ -102,7 +102,7 @@ func (p *Planner) Plan(hint *hint) (*Access, error) {
 // best returns the cheapest of the candidates.
 func (p *Planner) best() (*Access, error) {
 	if len(p.Found) > 1 {
-		if err := p.Choose(); err != nil {
+		if err := p.choose(); err != nil {
 			return nil, err
 		}
 	}

@@ -20,7 +20,7 @@ const (
 // early.
 const guessShare = 1.0 / 8
 
-// Choose puts the cheapest of the candidates first. It counts keys of whichever is
+// choose puts the cheapest of the candidates first. It counts keys of whichever is
 // cheapest by what has been counted so far, until one is counted to its end and still is:
 // the others cost more already. An access is thus given up only when the keys that were
 // really there make it dearer than another, and counting costs a small part of what the
@@ -29,7 +29,7 @@ const guessShare = 1.0 / 8
 //	scan 300,000 · country = "JP" by an index
 //	64 keys 416 · 128 keys 832 · … · 2,178 keys 14,157, and that is the end: the index
 //	64 keys 416 · 128 keys 832 · … · 46,154 keys 300,001: the scan
-func (p *Planner) Choose() error {
+func (p *Planner) choose() error {
 	for {
 		p.price()
 		slices.SortStableFunc(p.Found, func(a, b *Access) int { return cmp.Compare(a.Cost, b.Cost) })

@@ -75,9 +75,6 @@ func (s *Schema) CheckWithin(doc []byte, m *value.Meter) error {
 	return s.check(value.Doc(doc), m)
 }
 
-// CheckValue is Check of any value.
-func (s *Schema) CheckValue(v value.Value) error { return s.check(v, nil) }
-
 // check runs within the least of the budget and what m has left, and takes from m what it
 // took. Where m was the reason to stop, m is exhausted: the operation has used up its share
 // of work.

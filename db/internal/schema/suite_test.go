@@ -109,7 +109,7 @@ func TestSuite(t *testing.T) {
 						left[name] = true
 						continue
 					}
-					if got := s.CheckValue(v); (got == nil) != c.Valid {
+					if got := s.check(v, nil); (got == nil) != c.Valid {
 						t.Errorf("%s: got %v, want valid %v", name, got, c.Valid)
 					}
 				}

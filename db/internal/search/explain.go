@@ -65,14 +65,14 @@ func input(d bson.D) bson.E { return bson.E{Key: "inputStage", Value: d} }
 
 // Queries returns the plan that wins and those that lost.
 func (e *Explainer) Queries(namespace string) (bson.D, error) {
-	wins, err := e.Plan(e.S.Access)
+	wins, err := e.plan(e.S.Access)
 	if err != nil {
 		return nil, err
 	}
 	rejected := bson.A{}
 	for _, a := range e.S.Found {
 		if a != e.S.Access {
-			d, err := e.Plan(a)
+			d, err := e.plan(a)
 			if err != nil {
 				return nil, err
 			}
@@ -88,8 +88,8 @@ func (e *Explainer) Queries(namespace string) (bson.D, error) {
 	}}}, nil
 }
 
-// Plan returns the stages of a, the last first.
-func (e *Explainer) Plan(a *plan.Access) (bson.D, error) {
+// plan returns the stages of a, the last first.
+func (e *Explainer) plan(a *plan.Access) (bson.D, error) {
 	if a == nil {
 		return stage("EOF"), nil
 	}

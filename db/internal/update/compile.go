@@ -32,7 +32,7 @@ func Compile(update bson.Raw, arrayFilters []bson.Raw) (*Update, error) {
 		case len(update) != len(Pipeline(p)):
 			return nil, fault.Errorf(fault.FailedToParse, "a pipeline-style update has no operators besides")
 		}
-		return CompilePipeline(p)
+		return compilePipeline(p)
 	}
 	filters := map[string]*arrayFilter{}
 	var ids []string

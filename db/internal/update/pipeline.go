@@ -25,11 +25,11 @@ func Pipeline(stages value.Value) bson.Raw {
 	return value.End(value.AppendElement(doc, []byte("$pipeline"), stages), start)
 }
 
-// CompilePipeline compiles an update given as an aggregation pipeline of $set, $addFields,
+// compilePipeline compiles an update given as an aggregation pipeline of $set, $addFields,
 // $unset, $project, $replaceRoot and $replaceWith. Its expressions may depend on the
 // document and the operation's time ($$NOW) only. It is what replicas calculate again:
 // $rand and time zones by name, whose rules differ, are refused.
-func CompilePipeline(stages value.Value) (*Update, error) {
+func compilePipeline(stages value.Value) (*Update, error) {
 	if !stages.IsArray() {
 		return nil, fault.Errorf(fault.FailedToParse, "an update pipeline must be an array of stages, not %s", expr.TypeName(stages))
 	}

@@ -3375,8 +3375,11 @@ func (x *RunRequest) GetCommand() []byte {
 }
 
 type RunResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Reply         []byte                 `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"` // BSON
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Reply []byte                 `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"` // BSON
+	// The stable word of the error that a reply with ok 0 tells, as an ErrorInfo has
+	// it; MongoDB's code in the reply is shared by several.
+	Code          string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3416,6 +3419,13 @@ func (x *RunResponse) GetReply() []byte {
 		return x.Reply
 	}
 	return nil
+}
+
+func (x *RunResponse) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
 }
 
 type FindRequest struct {
@@ -7411,9 +7421,10 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\n" +
 	"RunRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x18\n" +
-	"\acommand\x18\x02 \x01(\fR\acommand\"#\n" +
+	"\acommand\x18\x02 \x01(\fR\acommand\"7\n" +
 	"\vRunResponse\x12\x14\n" +
-	"\x05reply\x18\x01 \x01(\fR\x05reply\"\xbf\x01\n" +
+	"\x05reply\x18\x01 \x01(\fR\x05reply\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\"\xbf\x01\n" +
 	"\vFindRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x1e\n" +
 	"\n" +
