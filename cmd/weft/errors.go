@@ -65,6 +65,9 @@ func (a *app) report(err error, args []string) int {
 	return exitStatus(kind)
 }
 
+// errInterrupted is an interruption after which something is left to do.
+var errInterrupted = fault.New(fault.Canceled, "interrupted")
+
 // sentence returns what went wrong. Only this end knows what people can do about
 // a node that does not answer.
 func (a *app) sentence(kind fault.Kind, err error) string {
@@ -80,7 +83,9 @@ func (a *app) sentence(kind fault.Kind, err error) string {
 	case fault.HomeInUse:
 		return a.inUse()
 	case fault.Canceled:
-		return "interrupted"
+		if !errors.Is(err, errInterrupted) {
+			return "interrupted"
+		}
 	}
 	return err.Error()
 }

@@ -216,7 +216,10 @@ func (a *app) doImport(ctx context.Context, c *client.Client, database, collecti
 		sendErr = nil // the node ended it and says why
 	}
 	r, err := i.stream.CloseAndReceive()
-	if err = errors.Join(sendErr, err); err != nil {
+	if err = errors.Join(sendErr, err); err != nil && ctx.Err() != nil {
+		return fault.Of(errInterrupted, "interrupted. What was imported until then is stored: run again with --on-duplicate skip to continue")
+	}
+	if err != nil {
 		return err
 	}
 	out := importOutput{
