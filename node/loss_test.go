@@ -14,6 +14,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
 )
 
@@ -229,6 +230,9 @@ func TestRepairAsIs(t *testing.T) {
 				t.Fatal(err)
 			}
 			if later {
+				if _, err := w.relay.RevokeKey(w.key.Public); err != nil { // else it may be rebuilt before it is looked at
+					t.Fatal(err)
+				}
 				r, err := node.RepairHome(ctx, node.RepairOptions{Home: home, Wait: 1})
 				if err != nil || r.Whole() || len(r.Databases) != 1 || r.Databases[0].Served {
 					t.Fatalf("got %+v, %v, want a database that waits", r, err)
@@ -251,6 +255,15 @@ func TestRepairAsIs(t *testing.T) {
 			}
 			wantLost(t, home, "atlas", "20 records abandoned")
 			n := open(t, node.Config{Home: home})
+			if later {
+				key, secret, err := w.relay.CreateKey(node.KeyOptions{Kind: keys.KindUser})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := n.AddRelay(ctx, w.addr, node.RelayOptions{Key: key.Text(), Secret: secret.Text()}); err != nil {
+					t.Fatal(err)
+				}
+			}
 			w.becomes(n, "atlas", "identical")
 			if got := hashOf(t, n, "atlas"); got != want {
 				t.Errorf("with the relay: got hash %s, want %s", got, want)

@@ -30,8 +30,8 @@ func TestNames(t *testing.T) {
 		{text: "01020305", join: 1},
 		{text: node.PeerOf(device)},
 		{text: "010203", kind: fault.Ambiguous},
-		{text: "01020", kind: fault.Ambiguous},
-		{text: "", kind: fault.Ambiguous},
+		{text: "01020", kind: fault.InvalidArgument},
+		{text: "", kind: fault.InvalidArgument},
 		{text: "12D3Koo", kind: fault.Ambiguous},
 		{text: "01020306", kind: fault.NotFound},
 	} {
@@ -42,7 +42,7 @@ func TestNames(t *testing.T) {
 	}
 	for text, kind := range map[string]fault.Kind{
 		a.DID(): "", strings.TrimPrefix(a.DID(), "did:key:"): "", a.DID()[:40]: "",
-		"did:key:z6M": fault.Ambiguous, "did:key:": fault.Ambiguous, device.DID(): fault.NotFound, "weft:none": fault.Malformed,
+		"did:key:z6M": fault.InvalidArgument, "did:key:": fault.InvalidArgument, device.DID(): fault.NotFound, "weft:none": fault.Malformed,
 	} {
 		i, err := findInvite(invites, text, "atlas")
 		if kind == "" && (err != nil || i.Key != a) || kind != "" && !fault.Is(err, kind) {

@@ -48,13 +48,14 @@ func Compile(text string, o Options) (*Schema, error) {
 	c.UseLoader(loader(o.Documents))
 	c.DefaultDraft(jsonschema.Draft2020)
 	var refused []string // of several faults the first by name is told, wherever the library began
+	compiling := true // later, the format regex asks about texts of documents
 	c.UseRegexpEngine(func(s string) (jsonschema.Regexp, error) {
 		re, err := compilePattern(s)
-		if err != nil {
+		if err != nil && compiling {
 			refused = append(refused, fmt.Sprintf("the pattern %q: %v", s, err))
 			return noPattern, nil
 		}
-		return re, nil
+		return re, err
 	})
 	if o.Formats {
 		c.AssertFormat()
@@ -78,6 +79,7 @@ func Compile(text string, o Options) (*Schema, error) {
 		return nil, err
 	}
 	s, err := c.Compile(self)
+	compiling = false
 	if err != nil {
 		return nil, explain(err, doc)
 	}
