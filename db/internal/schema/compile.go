@@ -48,7 +48,7 @@ func Compile(text string, o Options) (*Schema, error) {
 	c.UseLoader(loader(o.Documents))
 	c.DefaultDraft(jsonschema.Draft2020)
 	var refused []string // of several faults the first by name is told, wherever the library began
-	compiling := true // later, the format regex asks about texts of documents
+	compiling := true    // later, the format regex asks about texts of documents
 	c.UseRegexpEngine(func(s string) (jsonschema.Regexp, error) {
 		re, err := compilePattern(s)
 		if err != nil && compiling {

@@ -1,7 +1,9 @@
 package schema
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/weftdb/weft/db/internal/value"
 )
@@ -34,11 +36,7 @@ func (r *run) objects(n *node, v value.Value, s seen) bool {
 		count++
 	}
 	if missing > 0 {
-		for i, name := range n.want {
-			if !present[i] {
-				return r.no("required", "missing required field %q", name)
-			}
-		}
+		return r.lacks(n.want, present, missing)
 	}
 	if !r.within(n.counts, count, "minProperties", "maxProperties") {
 		return false
@@ -49,6 +47,22 @@ func (r *run) objects(n *node, v value.Value, s seen) bool {
 		}
 	}
 	return true
+}
+
+// lacks refuses an object for the first field that it should have, and names a few of all.
+func (r *run) lacks(want []string, present []bool, missing int) bool {
+	const few = 5
+	var lacking []string
+	for i, name := range want {
+		if !present[i] && len(lacking) < few {
+			lacking = append(lacking, strconv.Quote(name))
+		}
+	}
+	more := ""
+	if missing > few {
+		more = fmt.Sprintf(" and %d more", missing-few)
+	}
+	return r.no("required", "missing required field %s (the object lacks %s%s)", lacking[0], strings.Join(lacking, ", "), more)
 }
 
 // property tests one property, the i-th. additionalProperties is for those that neither

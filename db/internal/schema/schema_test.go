@@ -161,6 +161,26 @@ func TestRefusedSchemas(t *testing.T) {
 	}
 }
 
+// What an object lacks is named, the first alone where programs look for it.
+func TestLacks(t *testing.T) {
+	s, err := Compile(`{"required":["b","a","c","d","e","f","g"]}`, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for doc, want := range map[string]string{
+		`{"a":1,"c":1,"d":1,"e":1,"f":1,"g":1}`: `missing required field "b" (the object lacks "b")`,
+		`{"b":1}`:                               `missing required field "a" (the object lacks "a", "c", "d", "e", "f" and 1 more)`,
+	} {
+		raw, err := value.ParseJSON([]byte(doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Check(raw); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", doc, err, want)
+		}
+	}
+}
+
 // Replicas refuse a schema with the same words, whatever else is wrong with it.
 func TestOneError(t *testing.T) {
 	const text = `{"properties":{"b":{"minimum":2e99999},"a":{"minimum":1e99999},"c":{"const":{"d":4e99999,"c":3e99999}}}}`
