@@ -182,6 +182,10 @@ func (t *Thread) PutBlobs(ctx context.Context, plains [][]byte) ([]BlobID, error
 // release, which may be called twice.
 func (t *Thread) HoldBlobs() (release func()) { return t.held().HoldBlobs() }
 
+// MissingBlobs returns an error of kind corrupt that names a blob whose file is not there,
+// nil if all are. It reads no file.
+func (t *Thread) MissingBlobs() error { return t.held().MissingBlobs() }
+
 // BlobNames finds the names of blobs in what only the layers above can read.
 type BlobNames = thread.BlobNames
 

@@ -104,6 +104,11 @@ func (n *Node) Backup(ctx context.Context, w io.Writer) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("backup: %w", err)
 	}
 	defer n.holdBlobs()() // what the snapshot names is not deleted before it is copied
+	for _, t := range n.host.Threads() {
+		if err := t.MissingBlobs(); err != nil {
+			return Manifest{}, fault.Of(ErrDamaged, "no backup is made: %w: run weft doctor", err)
+		}
+	}
 	// The snapshot is first: blobs are on disk before it can name them. What is in
 	// it may be sent, so it has to be as durable here as there.
 	snap := n.store.Snapshot()

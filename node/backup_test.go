@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -15,6 +17,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/buckets"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
 )
 
@@ -203,5 +206,33 @@ func TestBadBackup(t *testing.T) {
 	}
 	if _, err := node.Restore(ctx, bytes.NewReader(whole), node.RestoreOptions{Home: full}); !errors.Is(err, node.ErrExists) {
 		t.Errorf("into a folder with files: got %v", err)
+	}
+}
+
+// A backup of a home that lacks the file of a blob is none; it is made again once the file
+// is back.
+func TestBackupOfMissingFile(t *testing.T) {
+	ctx := t.Context()
+	n := open(t, node.Config{})
+	if _, err := n.CreateDatabase(ctx, "atlas"); err != nil {
+		t.Fatal(err)
+	}
+	newShelf(t, n, "album", "atlas").put("r.bin", content(7, 300_000))
+	files, err := filepath.Glob(filepath.Join(n.Home(), "blobs", "*", "*", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	aside := filepath.Join(t.TempDir(), "aside")
+	if err := os.Rename(files[0], aside); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Backup(ctx, io.Discard); !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), filepath.Base(files[0])) {
+		t.Errorf("got %v, want an error of kind corrupt that names the blob", err)
+	}
+	if err := os.Rename(aside, files[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Backup(ctx, io.Discard); err != nil {
+		t.Error(err)
 	}
 }

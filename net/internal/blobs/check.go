@@ -2,6 +2,7 @@ package blobs
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 
 	"github.com/weftdb/weft/internal/fault"
@@ -52,4 +53,32 @@ func (s *Store) Check(r store.Reader, read func(bytes int) error, report func(er
 		}
 	}
 	return count, listed.Err()
+}
+
+// Missing returns an error of kind corrupt that names a blob whose file is not there, nil
+// if all are. It reads no file.
+func (s *Store) Missing() error {
+	snap := s.thread.Store.Snapshot()
+	defer snap.Release()
+	it := snap.Iterate(store.Prefix(s.thread.Rows))
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		v, err := it.Value()
+		if err != nil {
+			return err
+		}
+		k := it.Key()
+		if len(v) != rowHead || len(k) < 32 {
+			continue // its bytes are in the store
+		}
+		id := format.BlobID(k[len(k)-32:])
+		_, err = os.Stat(s.path(id))
+		if errors.Is(err, fs.ErrNotExist) && !s.Has(id) {
+			continue // it was deleted meanwhile, its row first
+		}
+		if err != nil {
+			return fault.Errorf(fault.Corrupt, "blob %s of thread %s cannot be read: %v", id, s.thread.ID, err)
+		}
+	}
+	return it.Err()
 }

@@ -68,6 +68,10 @@ func (t *Thread) LastBlob() int64 { return t.blobs.Last() }
 // release, which may be called twice.
 func (t *Thread) HoldBlobs() (release func()) { return t.blobs.Hold() }
 
+// MissingBlobs returns an error of kind corrupt that names a blob whose file is not there,
+// nil if all are.
+func (t *Thread) MissingBlobs() error { return t.blobs.Missing() }
+
 // CollectBlobs deletes the blobs that no record names, and reports how many and their
 // sealed bytes. It returns ErrBlobsHeld, and deletes nothing, if they are held for long.
 func (t *Thread) CollectBlobs(ctx context.Context, names BlobNames) (count, bytes int64, err error) {
