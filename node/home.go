@@ -225,6 +225,11 @@ func (h *home) key(name string, kind keys.FileKind, passphrase []byte, fresh fun
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return s, false, err
 	}
+	for _, f := range []string{fileCertificate, fileNote, dirStore} {
+		if _, err := os.Stat(h.path(f)); err == nil {
+			return s, false, fault.Of(ErrDamaged, "%s is missing, and the home is not new: restore it from a backup", h.path(name))
+		}
+	}
 	s = fresh()
 	return s, true, keys.WriteKeyFile(h.path(name), kind, s, passphrase)
 }

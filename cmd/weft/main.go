@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -174,6 +175,11 @@ func (a *app) newCommand(use, short string, least, most int, do action) *cobra.C
 		Use: use, Short: short, Args: args(least, most),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			ctx := cmd.Context()
+			for _, arg := range given {
+				if _, err := os.Lstat(arg); err != nil && !utf8.ValidString(arg) { // a file may have such a name
+					return usagef("the argument %q is not UTF-8", arg)
+				}
+			}
 			if cmd.Name() == "backup" {
 				if err := a.existing(); err != nil {
 					return err

@@ -36,7 +36,8 @@ func openError(dir string, err error) error {
 // readers of records have errors of their own for it.
 func isCorruption(err error) bool {
 	return pebble.IsCorruptionError(err) || pebble.ExtractDataCorruptionInfo(err) != nil || errors.Is(err, record.ErrInvalidChunk) ||
-		errors.Is(err, record.ErrZeroedChunk) || errors.Is(err, record.ErrUnexpectedEOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		errors.Is(err, record.ErrZeroedChunk) || errors.Is(err, record.ErrUnexpectedEOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, io.EOF) // a table that was cut
 }
 
 // readError is what a read tells its caller.
