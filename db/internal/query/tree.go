@@ -36,7 +36,7 @@ type Term struct {
 }
 
 // Expression returns the argument of an Expr, compiled.
-func (t *Term) Expression() *expr.Expr { return t.expr.e }
+func (a *Term) Expression() *expr.Expr { return a.expr.e }
 
 // An Operator is one condition on a path.
 type Operator struct {
