@@ -61,6 +61,7 @@ func (a *app) backupCommand() *cobra.Command {
 			}
 			return a.print(out, func(w io.Writer) { out.print(w, "wrote") })
 		})
+	cmd.PreRunE = func(*cobra.Command, []string) error { return a.existing() }
 	cmd.Long = cmd.Short + ".\n\nThe file holds the identity, the device, and all databases and files as of one moment.\n" +
 		"With --passphrase it is sealed (age); the passphrase comes from WEFT_BACKUP_PASSPHRASE or is asked for twice."
 	cmd.Flags().BoolVar(&sealed, "passphrase", false, "seal the file with a passphrase")

@@ -306,30 +306,30 @@ func (a *app) getCommand() *cobra.Command {
 func (a *app) runCommand() *cobra.Command {
 	cmd := a.newCommand("run DB [COMMAND | -]", "Run a MongoDB-style command, or commands from standard input; print one reply per line", 1, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
-			one := func(what string, text []byte) (*weftv1.RunResponse, error) {
-				command, err := client.Document(text)
-				if err != nil {
-					return nil, fmt.Errorf("%s: %w", what, err)
-				}
+			one := func(command []byte) (*weftv1.RunResponse, error) {
 				r, err := c.Documents.Run(ctx, connect.NewRequest(&weftv1.RunRequest{Database: args[0], Command: command}))
 				if err != nil {
 					return nil, err
 				}
-				_, err = a.out.Write(append(client.Text(nil, r.Msg.GetReply()), '\n'))
-				return r.Msg, err
+				return r.Msg, a.printReply(r.Msg.GetReply())
 			}
 			if len(args) == 2 && args[1] != "-" {
-				reply, err := one("command", []byte(args[1]))
+				command, err := client.Document([]byte(args[1]))
+				if err != nil {
+					return fmt.Errorf("command: %w", err)
+				}
+				reply, err := one(command)
 				if err != nil {
 					return err
 				}
 				return client.ReplyError(reply)
 			}
 			return lines(a.in, func(n int, line []byte) error {
-				if _, err := client.Document(line); err != nil {
+				command, err := client.Document(line)
+				if err != nil {
 					return a.printReply(unreadable(n, err))
 				}
-				_, err := one("command", line)
+				_, err = one(command)
 				return err
 			})
 		})

@@ -180,11 +180,6 @@ func (a *app) newCommand(use, short string, least, most int, do action) *cobra.C
 					return usagef("the argument %q is not UTF-8", arg)
 				}
 			}
-			if cmd.Name() == "backup" {
-				if err := a.existing(); err != nil {
-					return err
-				}
-			}
 			c, err := a.open(ctx)
 			if err != nil {
 				return err
