@@ -91,7 +91,7 @@ type Tx struct {
 	held  fold.HeldKeys // of unique indexes, by what is written
 	ops   []payload.Op
 	size  int
-	docs  map[string]*txDoc
+	docs  map[docKey]*txDoc
 	preds []fold.Predicate
 	ended bool
 }

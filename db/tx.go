@@ -31,6 +31,9 @@ import (
 // Its operations are judged three times: here, so that the program sees what comes of
 // them; by the committer, on the state then; and at their place by every replica.
 
+// A docKey names a document in a transaction.
+type docKey struct{ collection, idKey string }
+
 // A txDoc is a document that a transaction has read or written. Guard is of its first
 // reading, State with the transaction's own writes.
 type txDoc struct {
@@ -50,7 +53,7 @@ func (db *DB) Begin(ctx context.Context, o TxOptions) (*Tx, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tx{ctx: ctx, db: db, v: v, o: o, now: db.fold.Clock.Now(), docs: map[string]*txDoc{}}, nil
+	return &Tx{ctx: ctx, db: db, v: v, o: o, now: db.fold.Clock.Now(), docs: map[docKey]*txDoc{}}, nil
 }
 
 // Transaction runs f and commits what it wrote as one record, all or nothing;
@@ -125,8 +128,7 @@ func (tx *Tx) doc(collection string, idKey []byte) (*txDoc, error) {
 	if tx.ended {
 		return nil, ErrClosed
 	}
-	k := collection + "\x00" + string(idKey)
-	if d := tx.docs[k]; d != nil {
+	if d := tx.docs[docKey{collection, string(idKey)}]; d != nil {
 		return d, nil
 	}
 	d := &txDoc{Guard: fold.Guard{Coll: collection, IDKey: idKey}}
@@ -137,7 +139,7 @@ func (tx *Tx) doc(collection string, idKey []byte) (*txDoc, error) {
 		}
 		d.Last, d.Count, d.State = h.Last, h.Count, h.State
 	}
-	tx.docs[k] = d
+	tx.docs[docKey{collection, string(idKey)}] = d
 	return d, nil
 }
 
@@ -172,8 +174,7 @@ func (tx *Tx) apply(op payload.Op) (changed bool, err error) {
 // collection comes to others with its first document, or not at all.
 func (tx *Tx) create(collection string) error {
 	if op := tx.db.implicit(collection); op != nil {
-		key := judge.SystemCollection + "\x00" + string(op.Key)
-		if d := tx.docs[key]; d != nil && d.written {
+		if d := tx.docs[docKey{judge.SystemCollection, string(op.Key)}]; d != nil && d.written {
 			return nil
 		}
 		if _, err := tx.apply(*op); err != nil && !errors.Is(err, judge.ErrDuplicate) {
@@ -273,7 +274,7 @@ func (tx *Tx) find(collection string, o FindOptions) ([]*view.Found, *search.Sea
 		if err != nil {
 			return nil, nil, err
 		}
-		if d := tx.docs[collection+"\x00"+string(f.IDKey)]; d != nil && d.written {
+		if d := tx.docs[docKey{collection, string(f.IDKey)}]; d != nil && d.written {
 			continue
 		}
 		if err := add(f); err != nil {
@@ -330,7 +331,7 @@ func (tx *Tx) near(collection string, s *search.Search) iter.Seq[*txDoc] {
 	}
 	return func(yield func(*txDoc) bool) {
 		for _, k := range s.Access.Ids {
-			if d := tx.docs[collection+"\x00"+string(k)]; d != nil && !yield(d) {
+			if d := tx.docs[docKey{collection, string(k)}]; d != nil && !yield(d) {
 				return
 			}
 		}

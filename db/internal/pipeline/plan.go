@@ -21,7 +21,7 @@ func (c *compiler) plan(parts []part) (*Pipeline, error) {
 	}
 	parts = moveMatches(parts)
 	if !p.own && !c.facet {
-		parts = c.push(&p.query, parts)
+		parts = intoQuery(&p.query, parts)
 	}
 	for i := 0; i < len(parts); i++ {
 		s := parts[i].stage
@@ -158,17 +158,17 @@ func (p part) keeps(fields []string) bool {
 	return true
 }
 
-// push moves leading parts into the query and returns the others. A filter with variables,
+// intoQuery moves leading parts into the query and returns the others. A filter with variables,
 // or that only this machine can answer, stays a stage. The order is that of Query, and what
 // follows something that stays does, too. $match, $sort, $skip and $limit are each taken
 // once, but several $match become an $and, unless that is too large for a filter. Numbers
 // from 2^40 on are left to the stages, so that skip + limit cannot overflow.
-func (c *compiler) push(q *Query, parts []part) []part {
-	var filters []bson.Raw
+func intoQuery(q *Query, parts []part) []part {
+	all, filters := parts, []bson.Raw(nil)
 	for len(parts) > 0 && parts[0].op == "$match" {
 		if _, text := parts[0].stage.(textStage); !text {
 			if _, err := query.Compile(parts[0].arg.Data); err != nil {
-				break
+				break // by itself, without the variables of the pipeline, it means nothing
 			}
 		}
 		filters = append(filters, parts[0].arg.Data)
@@ -184,7 +184,7 @@ func (c *compiler) push(q *Query, parts []part) []part {
 		q.Filter = value.End(value.AppendElement(doc, []byte("$and"), and), start)
 		if len(q.Filter) > value.MaxDocument {
 			q.Filter = filters[0]
-			return append(c.asParts(filters[1:]), parts...)
+			return all[1:]
 		}
 	}
 	if len(parts) > 0 && parts[0].op == "$sort" {
@@ -202,19 +202,6 @@ func (c *compiler) push(q *Query, parts []part) []part {
 		}
 	}
 	return parts
-}
-
-// asParts makes parts of filters that were compiled before. They were stages of this
-// pipeline, so they compile again.
-func (c *compiler) asParts(filters []bson.Raw) (out []part) {
-	for _, f := range filters {
-		doc, start := value.Begin(nil)
-		spec := value.End(value.AppendElement(doc, []byte("$match"), value.Doc(f)), start)
-		if p, err := c.part(spec, 1); err == nil {
-			out = append(out, p)
-		}
-	}
-	return out
 }
 
 func arrayOf(docs []bson.Raw) []byte {
