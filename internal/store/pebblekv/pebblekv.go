@@ -136,7 +136,7 @@ func optionsOf(o Options, p *pacer) *pebble.Options {
 		FS:                    o.FS,
 		FormatMajorVersion:    pebble.FormatNewest,
 		Logger:                logger(o.Logf),
-		MemTableSize:          4 << 20,
+		MemTableSize:          8 << 20,
 		L0StopWritesThreshold: stopWrites,
 		ErrorIfNotExists:      !o.Create,
 		EventListener: &pebble.EventListener{
