@@ -15,13 +15,14 @@ const (
 
 // manifest is the wire form of the leaves of one stretch of a file, in order:
 //
-//	[version=1, [[sum bytes32, size uint, blob bytes32]…]]
+//	[version=1, suite=1, [[sum bytes32, size uint, blob bytes32]…]]
 //
 // in canonical DAG-CBOR. Every leaf but the file's last has ChunkSize bytes, and
 // every manifest but the file's last has leavesPerManifest leaves.
 type manifest struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint64
+	Suite   canonical.Suite // of the hashes
 	Leaves  []manifestLeaf
 }
 
@@ -38,7 +39,7 @@ var codec = canonical.New(canonical.Options{
 })
 
 func encodeManifest(leaves []leaf) []byte {
-	m := manifest{Version: manifestVersion, Leaves: make([]manifestLeaf, len(leaves))}
+	m := manifest{Version: manifestVersion, Suite: canonical.SuiteX25519, Leaves: make([]manifestLeaf, len(leaves))}
 	for i, l := range leaves {
 		m.Leaves[i] = manifestLeaf{Sum: l.sum[:], Size: uint64(l.size), Blob: l.blob[:]}
 	}
@@ -50,6 +51,9 @@ func encodeManifest(leaves []leaf) []byte {
 func decodeManifest(p []byte) ([]leaf, error) {
 	var m manifest
 	if err := codec.DecodeVersioned(p, MaxBlob, "manifest", &m); err != nil {
+		return nil, err
+	}
+	if err := codec.CheckSuite(m.Suite, "manifest"); err != nil {
 		return nil, err
 	}
 	if len(m.Leaves) == 0 {

@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"bytes"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -56,4 +57,33 @@ func TestExpressionsInQueries(t *testing.T) {
 	fails(t, x, 2, d("find", "c", "projection", d("f", fraction)))
 	fails(t, x, 2, d("find", "c", "filter", d("n", 1), "projection", d("l.$", 1)), "positional operator")
 	fails(t, x, 2, d("count", "c", "query", d("$nor", bson.A{d("$expr", fraction)})))
+}
+
+// A BSON vector (binary subtype 9) is kept, folded and found byte for byte, odd ones too:
+// what they mean is an app's matter.
+func TestVectorsKeepTheirBytes(t *testing.T) {
+	a, b := newReplica(t, "a"), newReplica(t, "b")
+	vectors := [][]byte{
+		{0x27, 0, 0, 0, 0x80, 0x3f, 0, 0, 0xc0, 0x7f}, // float32: 1, NaN
+		{0x03, 0, 0x80, 0x7f},                         // int8
+		{0x10, 4, 0xab, 0xcf},                         // bits, of the last byte 4 do not count and are set
+		{},                                            // not a vector at all
+	}
+	for i, v := range vectors {
+		works(t, a.x, d("insert", "c", "documents", bson.A{d("_id", i, "v", bson.Binary{Subtype: 9, Data: v}, "n", 0)}))
+	}
+	works(t, a.x, d("update", "c", "updates", bson.A{d("q", d(), "u", d("$inc", d("n", 1)), "multi", true)}))
+	b.deliver(t, a.entries(t)...)
+	if x, y := a.x.Info(), b.x.Info(); x.Hash != y.Hash {
+		t.Fatal("the replicas differ")
+	}
+	for i, v := range vectors {
+		got := all(t, b.x.Collection("c"), db.FindOptions{Filter: raw(t, d("v", bson.Binary{Subtype: 9, Data: v}))})
+		if len(got) != 1 || got[0].Lookup("_id").Int32() != int32(i) {
+			t.Fatalf("vector %d: found %v", i, got)
+		}
+		if sub, data := got[0].Lookup("v").Binary(); sub != 9 || !bytes.Equal(data, v) {
+			t.Errorf("vector %d: got subtype %d, %x, want 9, %x", i, sub, data, v)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
@@ -15,7 +16,7 @@ import (
 const (
 	domainMessage = "weft/1/message"
 	version       = 1
-	suite         = 1
+	suite         = canonical.SuiteX25519
 	minPadded     = 512
 	maxPadded     = 128 << 10
 	maxEnvelope   = maxPadded + keys.SealOverhead + 128
@@ -36,7 +37,7 @@ type Envelope struct {
 type envelopeWire struct {
 	_         struct{} `cbor:",toarray"`
 	Version   uint8
-	Suite     uint8
+	Suite     canonical.Suite
 	Recipient keys.PublicKey
 	ID        [16]byte
 	Sealed    []byte
@@ -46,6 +47,7 @@ type envelopeWire struct {
 type messageWire struct {
 	_           struct{} `cbor:",toarray"`
 	Version     uint8
+	Suite       canonical.Suite
 	Recipient   keys.PublicKey
 	ID          [16]byte
 	Time        keys.Millis
@@ -72,7 +74,7 @@ func Seal(m Message, device *keys.Device, certificate *keys.Certificate) (Envelo
 	if err != nil {
 		return Envelope{}, fmt.Errorf("seal: %w", err)
 	}
-	msg := codec.Encode(messageWire{Version: version, Recipient: m.To, ID: m.ID, Time: keys.MillisOf(m.Time), Certificate: cert, Body: m.Body})
+	msg := codec.Encode(messageWire{Version: version, Suite: suite, Recipient: m.To, ID: m.ID, Time: keys.MillisOf(m.Time), Certificate: cert, Body: m.Body})
 	signed := codec.Encode(signedWire{Message: msg, Signature: device.Sign(domainMessage, msg)})
 	to, err := m.To.SealingPublic()
 	if err != nil {
@@ -114,8 +116,8 @@ func (e Envelope) verify(signed []byte, now time.Time) (Message, error) {
 		return Message{}, err
 	}
 	switch {
-	case m.Version != version:
-		return Message{}, fault.Of(ErrMalformed, "message version %d is unknown", m.Version)
+	case m.Version != version || m.Suite != suite:
+		return Message{}, fault.Of(ErrMalformed, "message version %d, suite %d is unknown", m.Version, m.Suite)
 	case m.Recipient != e.Recipient || m.ID != e.ID:
 		return Message{}, fault.Of(ErrForged, "the message was sealed for another recipient or ID")
 	case len(m.Body) > MaxBody:

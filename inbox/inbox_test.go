@@ -231,7 +231,7 @@ func TestForgedMessages(t *testing.T) {
 		if _, err := Seal(eve.message(bob.key(), "I am Alice"), eve.device, alice.cert); err == nil {
 			t.Fatal("sealed with another device's certificate")
 		}
-		m := messageWire{Version: version, Recipient: bob.key(), ID: ulid.Make(), Time: keys.MillisOf(time.Now()), Body: []byte("I am Alice")}
+		m := messageWire{Version: version, Suite: suite, Recipient: bob.key(), ID: ulid.Make(), Time: keys.MillisOf(time.Now()), Body: []byte("I am Alice")}
 		m.Certificate, _ = alice.cert.Encode()
 		if _, err := open(t, eve, bob, m, m.ID); !errors.Is(err, ErrForged) {
 			t.Fatalf("got %v, want ErrForged", err)
@@ -239,14 +239,14 @@ func TestForgedMessages(t *testing.T) {
 	})
 	t.Run("sealed on to another", func(t *testing.T) {
 		// Bob takes what Alice signed for him and seals it to Eve.
-		m := messageWire{Version: version, Recipient: bob.key(), ID: ulid.Make(), Time: keys.MillisOf(time.Now())}
+		m := messageWire{Version: version, Suite: suite, Recipient: bob.key(), ID: ulid.Make(), Time: keys.MillisOf(time.Now())}
 		m.Certificate, _ = alice.cert.Encode()
 		if _, err := open(t, alice, eve, m, m.ID); !errors.Is(err, ErrForged) {
 			t.Fatalf("got %v, want ErrForged", err)
 		}
 	})
 	t.Run("another ID outside", func(t *testing.T) {
-		m := messageWire{Version: version, Recipient: bob.key(), ID: ulid.Make(), Time: keys.MillisOf(time.Now())}
+		m := messageWire{Version: version, Suite: suite, Recipient: bob.key(), ID: ulid.Make(), Time: keys.MillisOf(time.Now())}
 		m.Certificate, _ = alice.cert.Encode()
 		if _, err := open(t, alice, bob, m, ulid.Make()); !errors.Is(err, ErrForged) {
 			t.Fatalf("got %v, want ErrForged", err)
@@ -360,7 +360,7 @@ func FuzzDecodeEnvelope(f *testing.F) {
 // What is inside the seal is hostile too: anybody can seal.
 func FuzzOpened(f *testing.F) {
 	alice, bob := fixedPerson(f, 1), fixedPerson(f, 2)
-	m := messageWire{Version: version, Recipient: bob.key(), ID: ID{1}, Time: keys.MillisOf(fixedTime()), Body: []byte("hi")}
+	m := messageWire{Version: version, Suite: suite, Recipient: bob.key(), ID: ID{1}, Time: keys.MillisOf(fixedTime()), Body: []byte("hi")}
 	m.Certificate, _ = alice.cert.Encode()
 	body := codec.Encode(m)
 	signed := codec.Encode(signedWire{Message: body, Signature: alice.device.Sign(domainMessage, body)})

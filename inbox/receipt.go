@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
@@ -36,6 +37,7 @@ type Receipt struct {
 type receiptBody struct {
 	_           struct{} `cbor:",toarray"`
 	Version     uint8
+	Suite       canonical.Suite
 	Certificate []byte
 	Digest      Digest
 	Outcome     Outcome
@@ -54,7 +56,7 @@ func newReceipt(d Digest, o Outcome, device *keys.Device, cert *keys.Certificate
 	if err != nil {
 		return nil, fmt.Errorf("receipt: %w", err)
 	}
-	body := codec.Encode(receiptBody{Version: version, Certificate: c, Digest: d, Outcome: o, Time: keys.MillisOf(now)})
+	body := codec.Encode(receiptBody{Version: version, Suite: suite, Certificate: c, Digest: d, Outcome: o, Time: keys.MillisOf(now)})
 	return codec.Encode(receiptWire{Body: body, Signature: device.Sign(domainReceipt, body)}), nil
 }
 
@@ -69,8 +71,8 @@ func DecodeReceipt(p []byte) (Receipt, error) {
 	if err := decode(w.Body, maxReceipt, "receipt", &b); err != nil {
 		return Receipt{}, err
 	}
-	if b.Version != version || b.Outcome < OutcomeFiled || b.Outcome > OutcomeRefused {
-		return Receipt{}, fault.Of(ErrMalformed, "receipt version %d, outcome %d", b.Version, b.Outcome)
+	if b.Version != version || b.Suite != suite || b.Outcome < OutcomeFiled || b.Outcome > OutcomeRefused {
+		return Receipt{}, fault.Of(ErrMalformed, "receipt version %d, suite %d, outcome %d", b.Version, b.Suite, b.Outcome)
 	}
 	cert, err := keys.DecodeCertificate(b.Certificate)
 	if err != nil {

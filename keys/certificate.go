@@ -4,6 +4,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -31,7 +32,7 @@ type Certificate struct {
 type certificateBody struct {
 	_        struct{} `cbor:",toarray"`
 	Version  uint8
-	Suite    uint8
+	Suite    canonical.Suite
 	Identity PublicKey
 	Sign     PublicKey
 	Seal     [32]byte
@@ -43,7 +44,7 @@ type certificateBody struct {
 type certificateWire struct {
 	_         struct{} `cbor:",toarray"`
 	Version   uint8
-	Suite     uint8
+	Suite     canonical.Suite
 	Identity  PublicKey
 	Sign      PublicKey
 	Seal      [32]byte

@@ -5,11 +5,10 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// version and suite begin every binary format of this package. Suite 1 is
-// Ed25519 with SHA-512 as in RFC 8032.
+// version and suite begin every binary format of this package.
 const (
 	version = 1
-	suite   = 1
+	suite   = canonical.SuiteX25519
 )
 
 // codec is the encoding of what this package signs and stores: an array that
@@ -19,12 +18,9 @@ var codec = canonical.New(canonical.Options{
 	Malformed: ErrMalformed, TooLarge: ErrTooLarge, UnknownVersion: ErrVersion,
 })
 
-func checkSuite(v, s uint8, what string) error {
+func checkSuite(v uint8, s canonical.Suite, what string) error {
 	if v != version {
 		return fault.Of(ErrVersion, "%s version %d is unknown to this release", what, v)
 	}
-	if s != suite {
-		return fault.Of(ErrVersion, "%s suite %d is unknown to this release", what, s)
-	}
-	return nil
+	return codec.CheckSuite(s, what)
 }

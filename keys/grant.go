@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -80,7 +81,7 @@ func newGrant(key PublicKey, opt GrantOptions) (*Grant, error) {
 type grantBody struct {
 	_        struct{} `cbor:",toarray"`
 	Version  uint8
-	Suite    uint8
+	Suite    canonical.Suite
 	Key      PublicKey
 	User     PublicKey
 	Audience PublicKey
@@ -93,7 +94,7 @@ type grantBody struct {
 type grantWire struct {
 	_         struct{} `cbor:",toarray"`
 	Version   uint8
-	Suite     uint8
+	Suite     canonical.Suite
 	Key       PublicKey
 	User      PublicKey
 	Audience  PublicKey

@@ -16,6 +16,7 @@ package keys
 
 import (
 	"crypto/ed25519"
+	"fmt"
 	"strings"
 	"time"
 
@@ -99,9 +100,10 @@ func ParseDID(s string) (PublicKey, error) {
 	return k, nil
 }
 
-// Check returns [ErrMalformed] unless k is the canonical encoding of a point
-// that is not of small order: a small-order key accepts signatures that nobody
-// made.
+// Check returns [ErrMalformed] unless k is the canonical encoding of a point of
+// the group of prime order, and not its identity. A key of small order accepts
+// signatures that nobody made; with one that has a part of small order, verifiers
+// that multiply by the cofactor accept more signatures than others.
 func (k PublicKey) Check() error {
 	_, err := k.point()
 	return err
@@ -115,11 +117,25 @@ func (k PublicKey) point() (*edwards25519.Point, error) {
 	if [32]byte(p.Bytes()) != k {
 		return nil, fault.Of(ErrMalformed, "the Ed25519 public key is not in canonical form")
 	}
-	if new(edwards25519.Point).MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1 {
+	eight := new(edwards25519.Point).MultByCofactor(p)
+	if eight.Equal(edwards25519.NewIdentityPoint()) == 1 {
 		return nil, fault.Of(ErrMalformed, "the Ed25519 public key is of small order")
+	}
+	if eight.ScalarMult(eighth, eight).Equal(p) != 1 {
+		return nil, fault.Of(ErrMalformed, "the Ed25519 public key has a part of small order")
 	}
 	return p, nil
 }
+
+// eighth is 1/8 modulo the group's order: it takes 8P back to P, but for what of P
+// is of small order.
+var eighth = func() *edwards25519.Scalar {
+	s, err := new(edwards25519.Scalar).SetCanonicalBytes(append([]byte{8}, make([]byte, 31)...))
+	if err != nil {
+		panic(fmt.Sprintf("keys: %v", err))
+	}
+	return s.Invert(s)
+}()
 
 // A Signature is an Ed25519 signature.
 type Signature [ed25519.SignatureSize]byte
@@ -134,8 +150,11 @@ func Sign(priv ed25519.PrivateKey, domain string, msg ...[]byte) Signature {
 	return Signature(ed25519.Sign(priv, signedBytes(domain, msg)))
 }
 
-// Verify reports whether sig is pub's signature of msg under domain; see [Sign].
-// It does not run [PublicKey.Check], which is the duty of whoever accepts a key.
+// Verify reports whether sig is pub's signature of msg under domain; see [Sign]. It
+// is the equation without the cofactor of RFC 8032, 5.1.7, with R compared as bytes
+// and S below the group's order. It does not run [PublicKey.Check], which is the duty
+// of whoever accepts a key; of a key that passes it, every verifier accepts the same
+// signatures.
 func Verify(pub PublicKey, domain string, sig Signature, msg ...[]byte) bool {
 	return ed25519.Verify(pub[:], signedBytes(domain, msg), sig[:])
 }

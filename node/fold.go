@@ -155,7 +155,7 @@ func (d *database) applyCut(ctx context.Context, fold *replica.Replica) error {
 
 // foldCut is a thread's cut as the fold takes it.
 func foldCut(c net.Cut) replica.Cut {
-	out := replica.Cut{Void: c.Void, Snapshots: make(map[clock.LogID]replica.CutSnapshot, len(c.Snapshots))}
+	out := replica.Cut{Void: c.Void, Tag: c.Tag, Snapshots: make(map[clock.LogID]replica.CutSnapshot, len(c.Snapshots))}
 	for log, s := range c.Snapshots {
 		out.Snapshots[log] = replica.CutSnapshot(s)
 	}

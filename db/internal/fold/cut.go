@@ -23,12 +23,15 @@ type Cut struct {
 	Void map[clock.LogID]uint64
 	// Snapshots holds the snapshot logs in force. Others are void.
 	Snapshots map[clock.LogID]CutSnapshot
+	// Tag gives what the journal's owner puts in the place of a state hash; nil if
+	// State is the hash itself.
+	Tag func(state clock.Hash) clock.Hash
 }
 
 // A CutSnapshot is a snapshot in force.
 type CutSnapshot struct {
 	Last  uint64     // position of its last record; what follows is void
-	State clock.Hash // the state hash of its documents
+	State clock.Hash // the state hash of its documents, or its tag
 	// Whole says that this replica has all records that the snapshot stands
 	// for, so that it can tell whether the documents are what they gave.
 	Whole bool
@@ -117,7 +120,7 @@ func (c *Cut) before(marks []voidMark) Cut {
 
 // setCut notes the cut and what is to be done durably, and then does it.
 func (f *Fold) setCut(next Cut) error {
-	c := Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]CutSnapshot{}}
+	c := Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]CutSnapshot{}, Tag: next.Tag}
 	maps.Copy(c.Void, next.Void)
 	maps.Copy(c.Snapshots, next.Snapshots)
 	var marks []voidMark
@@ -264,7 +267,7 @@ func (f *Fold) checkSnapshots(c *Cut, marks []voidMark) error {
 		if len(ns) == 0 {
 			continue // another stands for all of it
 		}
-		n, err := f.checkSnapshot(snap, ns, c.Snapshots[id].State, whole)
+		n, err := f.checkSnapshot(snap, ns, c, id, whole)
 		if err != nil {
 			return err
 		}
@@ -283,9 +286,9 @@ func (f *Fold) checkSnapshots(c *Cut, marks []voidMark) error {
 	return nil
 }
 
-// checkSnapshot checks the snapshot in the arrivals ns; whole says that its
+// checkSnapshot checks the snapshot of a log in the arrivals ns; whole says that its
 // documents are to be those of the database.
-func (f *Fold) checkSnapshot(r store.Reader, ns []int64, want clock.Hash, whole bool) (docs int64, err error) {
+func (f *Fold) checkSnapshot(r store.Reader, ns []int64, c *Cut, log clock.LogID, whole bool) (docs int64, err error) {
 	var h lthash.State
 	for _, n := range ns {
 		rec, err := journal.Read(f.Journal, n)
@@ -309,7 +312,12 @@ func (f *Fold) checkSnapshot(r store.Reader, ns []int64, want clock.Hash, whole 
 		h.Apply(deltas)
 		docs += int64(len(rec.Ops))
 	}
-	if got := clock.Hash(h.Sum()); got != want {
+	got := clock.Hash(h.Sum())
+	tag := got
+	if c.Tag != nil {
+		tag = c.Tag(got)
+	}
+	if tag != c.Snapshots[log].State {
 		return 0, fault.Of(ErrSnapshot, "the snapshot is not the state that it claims to be: its state hash is %s", got)
 	}
 	return docs, nil

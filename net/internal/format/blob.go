@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/chacha20poly1305"
 
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -18,8 +19,8 @@ import (
 const (
 	domainBlob  = "weft/1/blob"
 	blobVersion = 1
-	// BlobHead is the bytes before the sealed ones: version, epoch, salt.
-	BlobHead = 1 + 32 + 32
+	// BlobHead is the bytes before the sealed ones: version, suite, epoch, salt.
+	BlobHead = 1 + 1 + 32 + 32
 	// MaxSealedBlob bounds a sealed blob, in bytes.
 	MaxSealedBlob = BlobHead + MaxBlob + chacha20poly1305.Overhead
 )
@@ -43,7 +44,7 @@ func blobKey(read SecretKey, thread ThreadID, epoch clock.Hash, salt []byte, pur
 // and epoch, so that what is stored twice is kept once, and whoever sees the
 // sealed bytes learns that they are equal.
 //
-//	blob = version 1 ‖ epoch bytes32 ‖ salt bytes32 ‖ ChaCha20-Poly1305(key, nonce 0, plain)
+//	blob = version 1 ‖ suite 1 ‖ epoch bytes32 ‖ salt bytes32 ‖ ChaCha20-Poly1305(key, nonce 0, plain)
 //	salt = HMAC-SHA256(HKDF(read key, "weft/1/blob/salt" …), plain)
 //	key  = HKDF(read key, salt, "weft/1/blob/key" …)
 func SealBlob(k *Keys, thread ThreadID, plain []byte) ([]byte, error) {
@@ -59,7 +60,7 @@ func SealBlob(k *Keys, thread ThreadID, plain []byte) ([]byte, error) {
 		return nil, err
 	}
 	b := make([]byte, 0, BlobHead+len(plain)+chacha20poly1305.Overhead)
-	b = append(append(append(b, blobVersion), k.Epoch[:]...), salt...)
+	b = append(append(append(b, blobVersion, byte(thisSuite)), k.Epoch[:]...), salt...)
 	return aead.Seal(b, make([]byte, chacha20poly1305.NonceSize), plain, nil), nil
 }
 
@@ -99,7 +100,7 @@ func OpenBlob(k *Keys, thread ThreadID, sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if subtle.ConstantTimeCompare(want, sealed[33:BlobHead]) != 1 {
+	if subtle.ConstantTimeCompare(want, sealed[34:BlobHead]) != 1 {
 		return nil, fault.Of(ErrWrongKey, "the blob is sealed with another key")
 	}
 	return plain, nil
@@ -126,10 +127,13 @@ func openBlob(k *Keys, thread ThreadID, sealed, dst []byte) ([]byte, error) {
 	if sealed[0] != blobVersion {
 		return nil, fault.Of(ErrVersion, "blob version %d is unknown to this release", sealed[0])
 	}
-	if clock.Hash(sealed[1:33]) != k.Epoch {
+	if err := codec.CheckSuite(canonical.Suite(sealed[1]), "blob"); err != nil {
+		return nil, err
+	}
+	if clock.Hash(sealed[2:34]) != k.Epoch {
 		return nil, fault.Of(ErrWrongKey, "blob of an unknown epoch")
 	}
-	aead, err := blobAEAD(k, thread, sealed[33:BlobHead])
+	aead, err := blobAEAD(k, thread, sealed[34:BlobHead])
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -88,8 +89,24 @@ func bodyKey(secret SecretKey, salt []byte, at Position) (cipher.AEAD, []byte, e
 	return aead, okm[32:], nil
 }
 
+// newSalt returns the salt of a body. It is random, and made of the plaintext too: two
+// machines of which one is a copy of the other, down to the state of their random numbers,
+// never seal different plaintexts with one key.
+func newSalt(secret SecretKey, at Position, plain []byte) []byte {
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // never fails: crypto/rand aborts the process instead
+	mac := hmac.New(sha256.New, secret[:])
+	mac.Write(append([]byte(domainSalt), 0))
+	mac.Write(random[:])
+	mac.Write(at.Thread[:])
+	mac.Write(at.Log[:])
+	mac.Write(binary.BigEndian.AppendUint64(nil, at.Seq))
+	mac.Write(plain)
+	return mac.Sum(nil)[:saltSize]
+}
+
 // pieceNonce numbers the pieces and marks the last, so that none is moved, left out or
-// added. The key is used for one body only, as its salt is random.
+// added. The key is used for one body only: see [newSalt].
 func pieceNonce(i, count int) []byte {
 	var n [chacha20poly1305.NonceSize]byte
 	binary.BigEndian.PutUint32(n[:], uint32(i))
@@ -110,8 +127,8 @@ func (c *Sealer) Seal(secret SecretKey, at Position, p *Plaintext) ([]byte, cloc
 		return nil, clock.Hash{}, fault.Of(ErrTooLarge, "plaintext of %d bytes, at most %d", len(plain), MaxPlain)
 	}
 	count := (len(plain) + MaxPiece - 1) / MaxPiece
-	body := make([]byte, saltSize, saltSize+commitSize+1+len(plain)+count*24)
-	_, _ = rand.Read(body) // never fails: crypto/rand aborts the process instead
+	body := make([]byte, 0, saltSize+commitSize+1+len(plain)+count*24)
+	body = append(body, newSalt(secret, at, plain)...)
 	aead, commit, err := bodyKey(secret, body[:saltSize], at)
 	if err != nil {
 		return nil, clock.Hash{}, err
@@ -249,6 +266,9 @@ func (c *Sealer) expand(plain, piece []byte, left int) ([]byte, error) {
 		}
 		return append(plain, data...), nil
 	case methodZstd:
+		if err := oneFrame(data, n); err != nil {
+			return nil, err
+		}
 		end := len(plain) + int(n)
 		out, err := c.dec.DecodeAll(data, plain[len(plain):len(plain):end])
 		switch {
@@ -262,6 +282,42 @@ func (c *Sealer) expand(plain, piece []byte, left int) ([]byte, error) {
 		return plain[:end], nil
 	}
 	return nil, fault.Of(ErrVersion, "compression method %d is unknown to this release", method)
+}
+
+// oneFrame checks that data is one zstd frame and nothing else, of one segment, of n bytes,
+// with neither checksum nor dictionary: what every decoder reads alike (RFC 8878, 3.1.1).
+func oneFrame(data []byte, n uint64) error {
+	var h zstd.Header
+	if err := h.Decode(data); err != nil {
+		return fault.Of(ErrMalformed, "compressed piece: %w", err)
+	}
+	if h.FrameContentSize > n {
+		return fault.Of(ErrBomb, "a compressed piece says %d bytes, and its frame %d", n, h.FrameContentSize)
+	}
+	if h.Skippable || !h.SingleSegment || !h.HasFCS || h.HasCheckSum || h.DictionaryID != 0 {
+		return fault.Of(ErrMalformed, "a compressed piece is not a frame of one segment without checksum and dictionary")
+	}
+	if h.FrameContentSize != n {
+		return fault.Of(ErrMalformed, "a compressed piece says %d bytes, and its frame %d", n, h.FrameContentSize)
+	}
+	const header, rle = 3, 1 // bytes of a block's header; the type whose size is not that of its data
+	for rest := data[h.HeaderSize:]; len(rest) >= header; {
+		b := uint32(rest[0]) | uint32(rest[1])<<8 | uint32(rest[2])<<16
+		size := int(b >> 3)
+		if b>>1&3 == rle {
+			size = 1
+		}
+		if rest = rest[header:]; size > len(rest) {
+			break
+		}
+		if rest = rest[size:]; b&1 == 1 { // the last
+			if len(rest) > 0 {
+				return fault.Of(ErrMalformed, "%d bytes follow the frame of a compressed piece", len(rest))
+			}
+			return nil
+		}
+	}
+	return fault.Of(ErrMalformed, "a compressed piece is cut short")
 }
 
 // uvarintLen returns how many bytes the shortest form takes: a longer one is refused.

@@ -19,7 +19,7 @@ const (
 type Checkpoint struct {
 	Heads    []clock.RecordID // sorted by log; of logs that earlier ones did not cover as far
 	Snapshot clock.RecordID   // the last record of the snapshot log
-	State    clock.Hash       // the state hash of the snapshot's documents
+	State    clock.Hash       // the tag of the state hash of the snapshot's documents: [Keys.StateTag]
 }
 
 type checkpointWire struct {

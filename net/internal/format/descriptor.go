@@ -3,6 +3,7 @@ package format
 import (
 	"crypto/rand"
 
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
@@ -39,6 +40,7 @@ func NewDescriptor(device keys.PublicKey, kind LogKind) Descriptor {
 type descriptorWire struct {
 	_           struct{} `cbor:",toarray"`
 	Version     uint64
+	Suite       canonical.Suite
 	Device      keys.PublicKey
 	Kind        uint64
 	Incarnation [16]byte
@@ -46,7 +48,7 @@ type descriptorWire struct {
 
 // Encode returns the bytes that are sent and hashed.
 func (d *Descriptor) Encode() []byte {
-	return codec.Encode(&descriptorWire{Version: thisVersion, Device: d.Device, Kind: uint64(d.Kind), Incarnation: d.Incarnation})
+	return codec.Encode(&descriptorWire{Version: thisVersion, Suite: thisSuite, Device: d.Device, Kind: uint64(d.Kind), Incarnation: d.Incarnation})
 }
 
 // LogID returns the ID of the log in a thread.
@@ -61,6 +63,9 @@ func LogIDOf(thread ThreadID, descriptor []byte) clock.LogID {
 func DecodeDescriptor(p []byte) (Descriptor, error) {
 	var w descriptorWire
 	if err := codec.DecodeVersioned(p, maxDescriptor, "descriptor", &w); err != nil {
+		return Descriptor{}, err
+	}
+	if err := codec.CheckSuite(w.Suite, "descriptor"); err != nil {
 		return Descriptor{}, err
 	}
 	if w.Kind < uint64(KindControl) || w.Kind > uint64(KindSnapshot) {

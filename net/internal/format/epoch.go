@@ -1,7 +1,9 @@
 package format
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -36,6 +38,18 @@ func NewKeys() Keys {
 // CommitTo returns the commitment to a key that a genesis carries: whoever is given
 // the key later can check that it is the one.
 func CommitTo(k SecretKey) clock.Hash { return digest(domainKeyCommit, k[:]) }
+
+// StateTag returns what stands for a state hash wherever a relay sees it: an HMAC
+// with the read key. Members compare tags as they would the hashes; who lacks the key
+// can test no guess of the documents.
+func (k *Keys) StateTag(thread ThreadID, state clock.Hash) clock.Hash {
+	mac := hmac.New(sha256.New, k.Read[:])
+	mac.Write(append([]byte(domainState), 0))
+	mac.Write(thread[:])
+	mac.Write(k.Epoch[:])
+	mac.Write(state[:])
+	return clock.Hash(mac.Sum(nil))
+}
 
 // SealedTo is the context that an epoch's keys are sealed in: what was sealed for
 // one thread or purpose does not open for another.

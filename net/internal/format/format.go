@@ -18,6 +18,7 @@ package format
 import (
 	"crypto/sha256"
 
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/clock"
 )
 
@@ -27,7 +28,7 @@ const (
 	MaxHeader  = 1 << 10
 	MaxPlain   = 1 << 20           // of a record, before compression
 	MaxPiece   = 64 << 10          // of a piece, before compression
-	MaxPayload = MaxPlain - 64<<10 // leaves room for heads and padding
+	MaxPayload = MaxPlain - 64<<10 // leaves room for what later versions add
 	MaxBlob    = 1 << 20           // of a blob's plaintext
 	MaxFrame   = 4 << 20
 )
@@ -43,15 +44,17 @@ const (
 	DomainHead      = "weft/1/head"
 	domainBody      = "weft/1/body"
 	domainSeal      = "weft/1/seal"
+	domainSalt      = "weft/1/salt"
 	DomainJoin      = "weft/1/join"
 	domainInvite    = "weft/1/invite"
+	domainState     = "weft/1/state"
 )
 
 // What this release writes. Others are refused by name: they may have another
 // shape, which this release would misread.
 const (
 	thisVersion = 1
-	thisSuite   = 1 // SHA-256, Ed25519, HKDF-SHA256, ChaCha20-Poly1305
+	thisSuite   = canonical.SuiteX25519
 
 	// MaxControlHeads is how many heads of the control graph a header names: what
 	// is left out of more is reached through the next record.

@@ -75,7 +75,7 @@ func fixedFormats(t testing.TB) map[string][]byte {
 	all := map[string][]byte{
 		"genesis": body, "signed genesis": encodeSigned(body, sig),
 		"descriptor": d.Encode(), "header": fixedHeader().Encode(), "first header": (&Header{Seq: 1}).Encode(),
-		"plaintext":       (&Plaintext{Atomic: true, Heads: heads, Payload: bytes.Repeat([]byte("p"), 300), Padding: []byte("0")}).encode(),
+		"plaintext":       (&Plaintext{Atomic: true, Payload: bytes.Repeat([]byte("p"), 300)}).encode(),
 		"empty plaintext": (&Plaintext{}).encode(),
 		"keys":            k.Encode(), "invite": EncodeInvite(fixedInvite(t)),
 	}

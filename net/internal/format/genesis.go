@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
@@ -58,7 +59,7 @@ type signedGenesis struct {
 type genesisWire struct {
 	_           struct{} `cbor:",toarray"`
 	Version     uint64
-	Suite       uint64
+	Suite       canonical.Suite
 	Owner       keys.PublicKey
 	Certificate []byte
 	Salt        [32]byte
@@ -116,7 +117,7 @@ func decodeGenesisBody(b []byte) (*Genesis, error) {
 	if err := codec.DecodeVersioned(b, maxGenesis, "genesis", &w); err != nil {
 		return nil, err
 	}
-	if err := checkSuite(w.Suite, "genesis"); err != nil {
+	if err := codec.CheckSuite(w.Suite, "genesis"); err != nil {
 		return nil, err
 	}
 	if w.Semantics != semanticsVersion {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 )
@@ -67,6 +68,7 @@ func (i Invite) URL() string {
 type inviteWire struct {
 	_       struct{} `cbor:",toarray"`
 	Version uint64
+	Suite   canonical.Suite
 	Thread  ThreadID
 	Seed    [32]byte
 	Service [32]byte
@@ -75,7 +77,7 @@ type inviteWire struct {
 
 // EncodeInvite returns the bytes that the text of an invite stands for.
 func EncodeInvite(i Invite) []byte {
-	w := inviteWire{Version: thisVersion, Thread: i.Thread}
+	w := inviteWire{Version: thisVersion, Suite: thisSuite, Thread: i.Thread}
 	copy(w.Seed[:], i.seed.Reveal())
 	copy(w.Service[:], i.service.Reveal())
 	for _, a := range i.Addrs {
@@ -107,6 +109,9 @@ func ParseInvite(url string) (Invite, error) {
 func DecodeInvite(b []byte) (Invite, error) {
 	var w inviteWire
 	if err := codec.DecodeVersioned(b, maxInviteBinary, "invite", &w); err != nil {
+		return Invite{}, err
+	}
+	if err := codec.CheckSuite(w.Suite, "invite"); err != nil {
 		return Invite{}, err
 	}
 	if len(w.Addrs) > MaxInviteAddrs {

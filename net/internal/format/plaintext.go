@@ -1,41 +1,23 @@
 package format
 
-import (
-	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/fault"
-)
+import "github.com/weftdb/weft/internal/fault"
 
 // A Plaintext is what a body seals.
 type Plaintext struct {
 	Atomic  bool
-	Heads   []clock.RecordID // of other logs, changed since this log's last record
 	Payload []byte
-	Padding []byte
 }
 
-type (
-	plainWire struct {
-		_       struct{} `cbor:",toarray"`
-		Flags   uint64
-		Heads   []headWire
-		Payload []byte
-		Padding []byte
-	}
-	headWire struct {
-		_    struct{} `cbor:",toarray"`
-		Log  clock.LogID
-		Seq  uint64
-		Hash clock.Hash
-	}
-)
+type plainWire struct {
+	_       struct{} `cbor:",toarray"`
+	Flags   uint64
+	Payload []byte
+}
 
 func (p *Plaintext) wire() *plainWire {
-	w := &plainWire{Heads: make([]headWire, len(p.Heads)), Payload: p.Payload, Padding: p.Padding}
+	w := &plainWire{Payload: p.Payload}
 	if p.Atomic {
 		w.Flags = flagAtomic
-	}
-	for i, h := range p.Heads {
-		w.Heads[i] = headWire{Log: h.Log, Seq: h.Seq, Hash: h.Hash}
 	}
 	return w
 }
@@ -52,9 +34,5 @@ func decodePlaintext(p []byte) (*Plaintext, error) {
 	if w.Flags > flagAtomic {
 		return nil, fault.Of(ErrMalformed, "plaintext with flags %d", w.Flags)
 	}
-	t := &Plaintext{Atomic: w.Flags == flagAtomic, Payload: w.Payload, Padding: w.Padding}
-	for _, h := range w.Heads {
-		t.Heads = append(t.Heads, clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: h.Hash})
-	}
-	return t, nil
+	return &Plaintext{Atomic: w.Flags == flagAtomic, Payload: w.Payload}, nil
 }

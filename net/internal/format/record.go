@@ -1,6 +1,7 @@
 package format
 
 import (
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -30,7 +31,7 @@ type Header struct {
 type headerWire struct {
 	_          struct{} `cbor:",toarray"`
 	Version    uint64
-	Suite      uint64
+	Suite      canonical.Suite
 	Log        clock.LogID
 	Seq        uint64
 	Prev       []byte // empty for seq 1
@@ -61,7 +62,7 @@ func DecodeHeader(p []byte) (*Header, error) {
 	if err := codec.DecodeVersioned(p, MaxHeader, "record", &w); err != nil {
 		return nil, err
 	}
-	if err := checkSuite(w.Suite, "record"); err != nil {
+	if err := codec.CheckSuite(w.Suite, "record"); err != nil {
 		return nil, err
 	}
 	h := &Header{Log: w.Log, Seq: w.Seq, Time: w.Time, Control: w.Control, Epoch: w.Epoch, Root: w.Root, Extensions: w.Extensions}

@@ -3,6 +3,7 @@ package format
 import (
 	"encoding/binary"
 
+	"github.com/weftdb/weft/internal/canonical"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
@@ -30,14 +31,14 @@ func (r Run) Last(thread ThreadID) (clock.RecordID, error) {
 
 // EncodeRun returns
 //
-//	descriptor length u16be ‖ descriptor ‖ signature bytes64 ‖ count u32be
+//	suite byte ‖ descriptor length u16be ‖ descriptor ‖ signature bytes64 ‖ count u32be
 //	‖ (header length u16be ‖ body length u32be ‖ header ‖ body)…
 func EncodeRun(r Run) []byte {
-	n := 2 + len(r.Descriptor) + 64 + 4
+	n := 3 + len(r.Descriptor) + 64 + 4
 	for i := range r.Records {
 		n += 6 + r.Records[i].Size()
 	}
-	b := make([]byte, 0, n)
+	b := append(make([]byte, 0, n), byte(thisSuite)) // it says how long a signature is
 	b = binary.BigEndian.AppendUint16(b, uint16(len(r.Descriptor)))
 	b = append(b, r.Descriptor...)
 	b = append(b, r.Signature[:]...)
@@ -58,9 +59,13 @@ func DecodeRun(p []byte) (Run, error) {
 	if len(p) > MaxFrame {
 		return Run{}, fault.Of(ErrTooLarge, "run of %d bytes", len(p))
 	}
-	if len(p) < 2 {
+	if len(p) < 3 {
 		return bad("truncated")
 	}
+	if err := codec.CheckSuite(canonical.Suite(p[0]), "run"); err != nil {
+		return Run{}, err
+	}
+	p = p[1:]
 	n := int(binary.BigEndian.Uint16(p))
 	if p = p[2:]; n > maxDescriptor || len(p) < n+64+4 {
 		return bad("descriptor")

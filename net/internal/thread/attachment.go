@@ -36,8 +36,15 @@ func (t *Thread) Attach(a *Attachment) {
 	t.notify()
 }
 
-// Durable returns the tips of what is durable here, with the state hash of the
-// fold of just these; nil if there is none at the moment.
+// StateTag returns what stands for a state hash in what relays see.
+func (t *Thread) StateTag(state clock.Hash) clock.Hash {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.keys.StateTag(t.id, state)
+}
+
+// Durable returns the tips of what is durable here, with the tag of the state hash
+// of the fold of just these; nil if there is none at the moment.
 func (t *Thread) Durable() (tips []clock.RecordID, state []byte) {
 	for range 3 {
 		changed := t.Changed()
@@ -47,7 +54,8 @@ func (t *Thread) Durable() (tips []clock.RecordID, state []byte) {
 		t.mu.Unlock()
 		if a != nil && a.State != nil {
 			if n, hash, ok := a.State(); ok && n == last {
-				state = append([]byte(nil), hash[:]...)
+				tag := t.StateTag(hash)
+				state = tag[:]
 			}
 		}
 		select {

@@ -104,7 +104,7 @@ func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(
 		return fmt.Errorf("snapshot: %w", err)
 	}
 	_, err = t.appendControl(ctx, &format.Control{
-		Op: format.OpCheckpoint, Checkpoint: &format.Checkpoint{Heads: cover.heads, Snapshot: w.last, State: state},
+		Op: format.OpCheckpoint, Checkpoint: &format.Checkpoint{Heads: cover.heads, Snapshot: w.last, State: t.StateTag(state)},
 	})
 	return err
 }

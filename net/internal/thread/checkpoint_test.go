@@ -1,6 +1,7 @@
 package thread
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -289,4 +290,37 @@ func TestRestoredBehindACheckpoint(t *testing.T) {
 	mustPull(t, to, copied)
 	wantCounted(t, to, "S", "four")
 	wantCounted(t, copied, "S", "four")
+}
+
+// What a relay can open or is told of a state hash is a tag, which it cannot compute
+// for a guess of the documents; members compute the same one.
+func TestRelaysSeeNoStateHash(t *testing.T) {
+	o, b, r := newTestNode(t), newTestNode(t), newTestNode(t)
+	to := o.create(t)
+	o.write(t, to, "one")
+	tr := r.adopt(t, to)
+	mustPull(t, tr, to)
+	tb := b.join(t, tr, o.invite(t, to, InviteOptions{}))
+	cutHistory(t, to, "S1")
+	mustPull(t, tr, to)
+	mustPull(t, tb, tr)
+
+	hash := clock.Hash{9} // what cutHistory gives
+	tag := to.StateTag(hash)
+	if tag == hash || tr.StateTag(hash) == tag {
+		t.Fatalf("the tag of %s is %s, and the relay computes %s", hash, tag, tr.StateTag(hash))
+	}
+	for _, th := range []*Thread{to, tr, tb} {
+		if got := th.graph.State().Checkpoints; len(got) != 1 || got[0].State != tag {
+			t.Fatalf("got checkpoints %v, want one with the tag %s", got, tag)
+		}
+	}
+	if got := tb.StateTag(hash); got != tag {
+		t.Fatalf("the member computes %s, want %s", got, tag)
+	}
+	to.Attach(&Attachment{State: func() (int64, clock.Hash, bool) { return to.lastArrival(), hash, true }})
+	defer to.Attach(nil)
+	if _, state := to.Durable(); !bytes.Equal(state, tag[:]) {
+		t.Fatalf("peers are told %x, want the tag %s", state, tag)
+	}
 }

@@ -18,18 +18,20 @@ type Cut struct {
 	Void map[clock.LogID]uint64
 	// Snapshots holds the snapshot logs in force; others are void.
 	Snapshots map[clock.LogID]Snapshot
+	// Tag is [Thread.StateTag].
+	Tag func(state clock.Hash) clock.Hash
 }
 
 // A Snapshot is what stands for the records that a checkpoint covers.
 type Snapshot struct {
 	Last  uint64     // position of the last record
-	State clock.Hash // the state hash of the documents, as its writer says
+	State clock.Hash // the tag of the documents' state hash, as its writer says: [Thread.StateTag]
 	Whole bool       // all records that it stands for are held
 }
 
 // clone copies the maps: an Attachment may keep its Cut.
 func (c Cut) clone() Cut {
-	return Cut{Void: maps.Clone(c.Void), Snapshots: maps.Clone(c.Snapshots)}
+	return Cut{Void: maps.Clone(c.Void), Snapshots: maps.Clone(c.Snapshots), Tag: c.Tag}
 }
 
 // equal reports whether both leave the same out; whether records are held is no
@@ -70,7 +72,7 @@ func (c *cuts) floor(log clock.LogID) clock.RecordID { return c.floors[log] }
 
 // cut returns what does not count of the data; mu is held.
 func (t *Thread) cut() Cut {
-	c := Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]Snapshot{}}
+	c := Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]Snapshot{}, Tag: t.StateTag}
 	for log, id := range t.cuts.floors {
 		c.Void[log] = id.Seq
 	}

@@ -15,9 +15,6 @@ import (
 // run that ends in a signed position fits in a frame.
 const maxUnsigned = 1 << 20
 
-// maxNamedHeads is how many heads one record names, at most.
-const maxNamedHeads = 512
-
 // A sealedRecord is a record of ours, before it is in the store.
 type sealedRecord struct {
 	id    clock.RecordID
@@ -42,8 +39,7 @@ type appending struct {
 	log     *threadLog
 	next    branch // what the branch becomes
 	refs    []arrivalRef
-	named   []clock.RecordID // heads of other logs that the first record names
-	control *openedLog       // set if a new log had to be opened
+	control *openedLog // set if a new log had to be opened
 }
 
 // Append seals drafts as the next records of this device's data log, signs the
@@ -91,9 +87,6 @@ func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.Recor
 		}
 		last = d.Time
 		p := format.Plaintext{Atomic: d.Atomic, Payload: d.Payload}
-		if i == 0 {
-			p.Heads = a.named
-		}
 		h.Time = d.Time
 		signed := i == len(drafts)-1 || unsigned+len(d.Payload) > maxUnsigned
 		rec, err := t.sealRecord(k.Read, h, &p, signed)
@@ -167,7 +160,6 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 	if at <= last || len(h.Control) == 0 {
 		return fail(ErrClock)
 	}
-	a.named = t.newHeads(a.log)
 	return a, h, last, t.keys, nil
 }
 
@@ -195,22 +187,6 @@ func (t *Thread) controlHeads(at clock.Time, log clock.LogID) []clock.Hash {
 	case len(heads) == 0, t.graph.IsHead(c.ID.Hash): // of more heads than a record names it is the one that counts
 		heads = control.With(heads, c.ID.Hash)
 	}
-	return heads
-}
-
-// newHeads returns the flushed heads of other data logs that records of the own
-// log have not named since this thread was opened.
-func (t *Thread) newHeads(own *threadLog) []clock.RecordID {
-	var heads []clock.RecordID
-	for _, l := range t.byNum {
-		if l == own || l.desc.Kind != format.KindData || len(heads) == maxNamedHeads {
-			continue
-		}
-		if id := l.top(); id.Seq > 0 && t.named[l.id] != id.Hash {
-			heads = append(heads, id)
-		}
-	}
-	slices.SortFunc(heads, format.CompareIDs)
 	return heads
 }
 
@@ -245,9 +221,6 @@ func (t *Thread) install(a *appending) {
 		ref.branch = b
 		t.arrivals = ref.n
 		t.arrived(ref)
-	}
-	for _, h := range a.named {
-		t.named[h.Log] = h.Hash
 	}
 	t.grew.Ring()
 }

@@ -65,7 +65,7 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 	id := format.ThreadIDOf(signed)
 	return &Thread{
 		env: env, id: id, signed: slices.Clone(signed), genesis: g, relay: relay, keys: k,
-		logs: map[clock.LogID]*threadLog{}, named: map[clock.LogID]clock.Hash{},
+		logs:  map[clock.LogID]*threadLog{},
 		graph: control.New(id, g), wanted: map[clock.Hash]bool{}, flushedTo: -1, ended: make(chan struct{}),
 	}, nil
 }

@@ -65,7 +65,6 @@ type Thread struct {
 	byNum      []*threadLog
 	ownControl *threadLog // nil until there is one
 	ownData    *threadLog // nil: the next Append opens a new one
-	named      map[clock.LogID]clock.Hash
 	graph      *control.Graph
 	cuts       cuts
 	prunedFor  int // checkpoints in force for which a relay has begun to prune

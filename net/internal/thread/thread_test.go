@@ -463,31 +463,6 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
-func TestHeadsOfOtherLogsAreNamed(t *testing.T) {
-	a, b := newTestNode(t), newTestNode(t)
-	ta := a.create(t)
-	one := a.write(t, ta, "one")
-	tb := b.join(t, ta, a.invite(t, ta, InviteOptions{}))
-	mustPull(t, tb, ta)
-	for i, want := range [][]clock.RecordID{one, nil} {
-		ids := b.write(t, tb, fmt.Sprint(i))
-		snap := b.env.store.Snapshot()
-		s, err := tb.readRecord(snap, tb.ownData.num, ids[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := format.ParseBody(s.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := b.env.sealer.Open(tb.keys.Read, format.Position{Thread: tb.id, Log: ids[0].Log, Seq: ids[0].Seq}, body)
-		snap.Release()
-		if err != nil || !slices.Equal(p.Heads, want) {
-			t.Fatalf("got %v, %v, want %v", p, err, want)
-		}
-	}
-}
-
 // lastArrival returns the number of the last arrival.
 func (t *Thread) lastArrival() int64 {
 	t.mu.Lock()
