@@ -30,7 +30,7 @@ import (
 // snapshot of its store, the manifest, and a digest of all of it. See
 // docs/design/transfer.md.
 const (
-	backupMagic = "weft backup 2 " // ‖ engine ‖ "\n"
+	backupMagic = "weft backup 3 " // ‖ engine ‖ "\n"
 
 	entryFile     = 'f'
 	entryPairs    = 's'

@@ -22,8 +22,8 @@ import (
 )
 
 // homeVersion is the layout and the formats that this release writes and reads. Version 1
-// had joins that did not name their invite's record.
-const homeVersion = 2
+// had joins that did not name their invite's record, version 2 formats without a suite.
+const homeVersion = 3
 
 // Files and folders of a home.
 const (

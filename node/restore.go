@@ -175,7 +175,7 @@ func openBackup(r io.Reader) (u *unpacker, engine string, err error) {
 	name, ok := bytes.CutPrefix(line, []byte(backupMagic))
 	if err != nil || !ok {
 		if rest, other := bytes.CutPrefix(line, []byte(strings.TrimSuffix(backupMagic, "2 "))); err == nil && other {
-			return nil, "", fault.Of(ErrBackup, "the backup has version %.10q, this release reads version 2", bytes.TrimSpace(rest))
+			return nil, "", fault.Of(ErrBackup, "the backup has version %.10q, this release reads version 3", bytes.TrimSpace(rest))
 		}
 		return nil, "", fault.Of(ErrBackup, "the file does not begin like a backup")
 	}

@@ -144,6 +144,9 @@ func (g *Graph) Check(c *Record) error {
 		return nil
 	}
 	err := g.fits(c)
+	if err == nil && c.Payload.Op == format.OpInvite {
+		err = c.Payload.Key.Check() // joins are signed with it
+	}
 	if err == nil && c.Payload.Op == format.OpJoin {
 		err = g.checkJoin(c)
 	}
