@@ -196,3 +196,23 @@ func BenchmarkOpenThread(b *testing.B) {
 		again.Close()
 	}
 }
+
+// BenchmarkOpenControl10000 opens a thread of 10,000 control records.
+func BenchmarkOpenControl10000(b *testing.B) {
+	n := newTestNode(b)
+	th := n.create(b)
+	for range 10_000 {
+		if _, err := th.CreateInvite(b.Context(), InviteOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	th.Close()
+	b.ResetTimer()
+	for b.Loop() {
+		again, err := Open(b.Context(), n.env, th.ID())
+		if err != nil {
+			b.Fatal(err)
+		}
+		again.Close()
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/parallel"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
@@ -218,9 +219,34 @@ func (t *Thread) loadOwn(r store.Reader) error {
 	return nil
 }
 
-// loadControl reads the control records that were folded and folds them again.
+// loadControl reads the control records that were folded and folds them again. To open one
+// takes some microseconds, of which there may be ten thousand: they are opened by several
+// workers, a batch at a time.
 func (t *Thread) loadControl(r store.Reader) error {
+	const batch = 1024
+	type sealed struct {
+		log *threadLog
+		id  clock.RecordID
+		s   format.Stored
+	}
+	var waiting []sealed
 	var left []*control.Record
+	open := func() error {
+		opened, errs := make([]*control.Record, len(waiting)), make([]error, len(waiting))
+		parallel.Do(len(waiting), func(i int) {
+			w := &waiting[i]
+			h, err := format.DecodeHeader(w.s.Header)
+			if err == nil {
+				opened[i], err = t.openControl(t.keys.Service, w.log.desc.Device, w.id, h, w.s.Body)
+			}
+			errs[i] = err
+		})
+		left, waiting = append(left, opened...), waiting[:0]
+		if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+			return errs[i]
+		}
+		return nil
+	}
 	for _, l := range t.byNum {
 		if l.desc.Kind != format.KindControl {
 			continue
@@ -230,18 +256,19 @@ func (t *Thread) loadControl(r store.Reader) error {
 				continue
 			}
 			err := t.walk(r, l, l.forked(), b.done, b.base.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
-				h, err := format.DecodeHeader(s.Header)
-				if err != nil {
-					return false, err
+				s.Header, s.Body = slices.Clone(s.Header), slices.Clone(s.Body)
+				if waiting = append(waiting, sealed{l, id, s}); len(waiting) == batch {
+					return true, open()
 				}
-				c, err := t.openControl(t.keys.Service, l.desc.Device, id, h, s.Body)
-				left = append(left, c)
-				return true, err
+				return true, nil
 			})
 			if err != nil {
 				return err
 			}
 		}
+	}
+	if err := open(); err != nil {
+		return err
 	}
 	return t.graph.AddAll(left)
 }
