@@ -14,16 +14,32 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// Entry returns one path of the bucket, or ErrNotFound.
+// Entry returns one path of the bucket, or ErrNotFound; ErrPath if it is a directory
+// because files are in it.
 func (b *Bucket) Entry(ctx context.Context, path string) (Entry, error) {
-	if err := CheckPath(path); err != nil {
-		return Entry{}, err
-	}
-	e, err := b.entries.get(ctx, path)
+	e, err := b.get(ctx, path)
 	if err != nil {
 		return Entry{}, err
 	}
 	return e.public(), nil
+}
+
+// get is Entry of an entry as it is kept.
+func (b *Bucket) get(ctx context.Context, path string) (entry, error) {
+	if err := CheckPath(path); err != nil {
+		return entry{}, err
+	}
+	e, err := b.entries.get(ctx, path)
+	if !errors.Is(err, ErrNotFound) {
+		return e, err
+	}
+	for _, lerr := range b.List(ctx, path+"/") {
+		if lerr != nil {
+			return e, lerr
+		}
+		return e, fault.Of(ErrPath, "%s is a directory", path)
+	}
+	return e, err
 }
 
 // List walks the entries whose path begins with prefix, in byte order of paths.
@@ -52,11 +68,8 @@ func (b *Bucket) Cat(ctx context.Context, path string, w io.Writer, r Range) err
 // CatVersion is Cat of one of the entry's versions, by CID; cid.Undef is the one
 // that is read.
 func (b *Bucket) CatVersion(ctx context.Context, path string, c cid.Cid, w io.Writer, r Range) error {
-	if err := CheckPath(path); err != nil {
-		return err
-	}
 	defer b.blobs.Hold()()
-	e, err := b.entries.get(ctx, path)
+	e, err := b.get(ctx, path)
 	if err != nil {
 		return err
 	}

@@ -194,6 +194,9 @@ func (c *CollectionChange) on(d *judge.Definition) (next judge.Definition, set b
 	if err := v.Compile(); err != nil {
 		return next, nil, err
 	}
+	if c.Schema != nil && v.Schema != nil && !v.Schema.AllowsField("_id") {
+		return next, nil, fault.Errorf(fault.BadValue, "no document fits the schema: every document has an _id, and additionalProperties is false: add \"_id\": {} to its properties")
+	}
 	if c.refits() {
 		set = v.Fields()
 	}

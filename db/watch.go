@@ -27,6 +27,18 @@ const (
 	ImageEither              // either of them
 )
 
+// ParseImage reads after, before or either; "" means after.
+func ParseImage(s string) (Image, error) {
+	if s == "" {
+		return ImageAfter, nil
+	}
+	i := slices.Index([]string{"after", "before", "either"}, s)
+	if i < 0 {
+		return 0, fault.Errorf(fault.BadValue, "invalid image %.40q: want after, before or either", s)
+	}
+	return Image(i), nil
+}
+
 // WatchOptions selects changes. The zero value selects those of all documents
 // of all collections but system collections, from now on.
 type WatchOptions struct {

@@ -76,6 +76,9 @@ func (a *app) listEntries(ctx context.Context, c *client.Client, bucket, prefix 
 		Size      int64    `json:"size"`
 		Conflicts []string `json:"conflicts,omitempty"`
 	}
+	if prefix != "" && len(r.Msg.GetEntries()) == 0 {
+		return fault.Of(client.ErrNotFound, "bucket %s has no path that begins with %s", bucket, printable(prefix))
+	}
 	out := []entry{}
 	for _, e := range r.Msg.GetEntries() {
 		out = append(out, entry{e.GetPath(), e.GetCid(), e.GetSize(), e.GetConflicts()})

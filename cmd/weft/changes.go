@@ -53,6 +53,9 @@ func (a *app) watchCommand() *cobra.Command {
 	var m weftv1.WatchRequest
 	cmd := a.newCommand("watch DB [COLLECTION [FILTER]]", "Print changes as they happen, one per line", 1, 3,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
+			if c.InProcess() {
+				return errAlone
+			}
 			m.Database, m.Collection = args[0], append(args, "")[1]
 			if m.Filter, err = filter(args, 2); err != nil {
 				return err
@@ -91,6 +94,7 @@ func (a *app) watchCommand() *cobra.Command {
 		})
 	cmd.Flags().IntVar(&limit, "limit", 0, "stop after N changes; 0 never stops")
 	cmd.Flags().StringVar(&m.ResumeAfter, "resume", "", "resume after the change with this token")
+	cmd.Flags().StringVar(&m.Match, "match", "after", "the document that FILTER is tested on: after the change, before it, or either, which shows documents that stop matching too")
 	cmd.Flags().StringVar(&id, "id", "", "only the document with this _id")
 	cmd.Flags().StringSliceVar(&m.Operations, "operations", nil, "only these: insert, update, replace, delete (the default), refused, cleared, conflict, resolved")
 	return cmd

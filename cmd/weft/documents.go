@@ -17,11 +17,12 @@ import (
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
+	"github.com/weftdb/weft/node/transfer"
 )
 
 // maxDocument bounds a line of documents, in bytes of text: a document has at
 // most 1 MiB, its text can be longer.
-const maxDocument = 8 << 20
+const maxDocument = transfer.MaxLine
 
 // document parses a document that a person wrote; "" gives none.
 func document(what, text string) ([]byte, error) {
@@ -367,11 +368,14 @@ func (a *app) update(ctx context.Context, c *client.Client, args []string, m *we
 	if m.Filter, err = required("filter", args[2]); err != nil {
 		return err
 	}
-	what := "update"
 	if m.GetReplace() {
-		what = "document"
+		m.Update, err = required("document", args[3])
+	} else if client.Space([]byte(args[3])) {
+		err = usagef("the update is empty: write {} for the empty document")
+	} else if m.Update, err = client.Update([]byte(args[3])); err != nil {
+		err = fmt.Errorf("update: %w", err)
 	}
-	if m.Update, err = required(what, args[3]); err != nil {
+	if err != nil {
 		return err
 	}
 	r, err := c.Documents.Update(ctx, connect.NewRequest(m))
@@ -390,6 +394,7 @@ func (a *app) updateCommand() *cobra.Command {
 	var m weftv1.UpdateRequest
 	cmd := a.newCommand("update DB COLLECTION FILTER UPDATE", "Update the first matching document", 4, 4,
 		func(ctx context.Context, c *client.Client, args []string) error { return a.update(ctx, c, args, &m) })
+	cmd.Long = cmd.Short + ".\n\nUPDATE is a document of operators, as {\"$set\": {\"a\": 1}}, or a pipeline, as [{\"$set\": {\"a\": \"$b\"}}]."
 	cmd.Flags().BoolVar(&m.Multi, "many", false, "update every matching document")
 	cmd.Flags().BoolVar(&m.Upsert, "upsert", false, "insert a document if none matches")
 	return cmd

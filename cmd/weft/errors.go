@@ -68,11 +68,17 @@ func (a *app) report(err error, args []string) int {
 // errInterrupted is an interruption after which something is left to do.
 var errInterrupted = fault.New(fault.Canceled, "interrupted")
 
+// errAlone reports a command that would wait for what nobody else can do meanwhile.
+var errAlone = fault.New(fault.Unavailable, "no daemon runs, so nothing can change while this command holds the home: start weft daemon, then watch")
+
 // sentence returns what went wrong. Only this end knows what people can do about
 // a node that does not answer.
 func (a *app) sentence(kind fault.Kind, err error) string {
 	switch kind {
 	case fault.Unavailable:
+		if errors.Is(err, errAlone) {
+			return err.Error()
+		}
 		where := "for home " + a.home
 		if a.api != "" {
 			where = "at " + a.api

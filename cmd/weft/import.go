@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -178,6 +180,8 @@ type importFlags struct {
 	duplicate   string
 	goOn, fresh bool
 	most        uint32
+	kind        string   // of the file
+	fields      []string // its columns
 }
 
 func (o *importFlags) set(cmd *cobra.Command) {
@@ -186,6 +190,27 @@ func (o *importFlags) set(cmd *cobra.Command) {
 	f.BoolVar(&o.goOn, "continue", false, "continue after lines that fail; they are reported and the exit status is 1")
 	f.Uint32Var(&o.most, "max-errors", 0, "with --continue, stop after N lines that fail; 0 never stops")
 	f.BoolVar(&o.fresh, "new-ids", false, "give documents without an _id a random one (default one derived from the file, so that importing again adds nothing)")
+}
+
+// form returns the type of a file: the one that was asked for, or what its name says.
+func (o *importFlags) form(name, collection string) (transfer.Type, error) {
+	asked := o.kind
+	if asked == "" {
+		plain := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(name), ".gz"), ".zst")
+		if ext := strings.TrimPrefix(filepath.Ext(plain), "."); ext == "csv" || ext == "tsv" || ext == "bson" {
+			asked = ext
+		}
+	}
+	form, err := transfer.ParseType(asked)
+	switch {
+	case err != nil:
+		return "", usagef("invalid --type %q: want json, csv, tsv or bson", o.kind)
+	case form != transfer.JSON && collection == "":
+		return "", usagef("a %s file holds the documents of one collection: name it", form)
+	case o.fields != nil && form != transfer.CSV && form != transfer.TSV:
+		return "", usagef("--fields goes with a csv or tsv file")
+	}
+	return form, nil
 }
 
 // doImport sends what src gives to a collection, or with "" to those it names,
@@ -278,12 +303,16 @@ func (a *app) importCommand() *cobra.Command {
 					return usagef("the name of the collection is empty")
 				}
 			}
+			form, err := o.form(name, collection)
+			if err != nil {
+				return err
+			}
 			raw, done, err := a.openInput(name)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = done() }() // it was only read
-			in, err := transfer.NewReader(raw, transfer.ReaderOptions{Tagged: collection == "", NewIDs: o.fresh})
+			in, err := transfer.NewReader(raw, transfer.ReaderOptions{Type: form, Fields: o.fields, Tagged: collection == "", NewIDs: o.fresh})
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
@@ -296,7 +325,11 @@ func (a *app) importCommand() *cobra.Command {
 				return it, err
 			}, nil)
 		})
-	cmd.Long = cmd.Short + ".\n\nA file has one document per line, in Extended JSON, or one array of documents; it can be compressed with gzip or zstd.\n" +
+	cmd.Flags().StringVar(&o.kind, "type", "", "type of the file: json, csv, tsv or bson (default by its name, else json)")
+	cmd.Flags().StringSliceVar(&o.fields, "fields", nil, "names of the columns of a csv or tsv file that does not begin with them")
+	cmd.Long = cmd.Short + ".\n\nA file has documents in Extended JSON, one per line or one after the other, or one array of documents; or the rows of a\n" +
+		"table (csv, tsv), of which the first has the names of the fields; or documents in BSON, as mongodump writes them. It can be\n" +
+		"compressed with gzip or zstd.\n" +
 		"Without COLLECTION it is what weft export DB printed, definitions included. After a crash, run it again with --on-duplicate skip."
 	o.set(cmd)
 	return cmd

@@ -135,6 +135,9 @@ func newClient(base string, token keys.Secret, t transport) *Client {
 // Created reports whether Open made the identity or the device of the home.
 func (c *Client) Created() bool { return c.local != nil && c.local.Created() }
 
+// InProcess reports whether the node runs in this process, which holds its home.
+func (c *Client) InProcess() bool { return c.local != nil }
+
 // Sealed reports whether a passphrase seals the key files of the home that Open
 // opened in this process.
 func (c *Client) Sealed() bool { return c.local != nil && c.local.Sealed() }

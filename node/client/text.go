@@ -22,6 +22,28 @@ func Document(text []byte) (bson.Raw, error) {
 	return d, nil
 }
 
+// Update parses an update that a person wrote: a document of operators, or a pipeline,
+// which is an array of stages.
+func Update(text []byte) (bson.Raw, error) {
+	v, err := Value(text)
+	if err != nil || v.Type != bson.TypeArray {
+		return Document(text)
+	}
+	values, err := v.Array().Values()
+	if err != nil {
+		return nil, fault.Of(node.ErrInvalid, "%v", err)
+	}
+	stages := make([]bson.Raw, len(values))
+	for i, s := range values {
+		stage, ok := s.DocumentOK()
+		if !ok {
+			return nil, fault.Of(node.ErrInvalid, "stage %d of the pipeline is not an object", i+1)
+		}
+		stages[i] = stage
+	}
+	return db.PipelineUpdate(stages...), nil
+}
+
 // Value parses one value of Extended JSON v2.
 func Value(text []byte) (bson.RawValue, error) {
 	v, err := db.ParseJSONValue(text)

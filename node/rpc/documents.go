@@ -243,6 +243,9 @@ func (s documentService) Watch(ctx context.Context, r *connect.Request[weftv1.Wa
 		return err
 	}
 	o := db.WatchOptions{Filter: filter, ResumeAfter: r.Msg.GetResumeAfter(), Operations: r.Msg.GetOperations()}
+	if o.Image, err = db.ParseImage(r.Msg.GetMatch()); err != nil {
+		return err
+	}
 	one, err := rawDocument("id", r.Msg.GetId())
 	if err != nil {
 		return err

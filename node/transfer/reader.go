@@ -24,8 +24,34 @@ import (
 // the document are in an _id beside it.
 const fingerprinted = 64 << 10
 
+// A Type is the form of a file's documents.
+type Type string
+
+// The types.
+const (
+	JSON Type = "json" // Extended JSON
+	CSV  Type = "csv"  // a row a document (RFC 4180)
+	TSV  Type = "tsv"  // the same with tabs
+	BSON Type = "bson" // one document after the other, as mongodump writes them
+)
+
+// ParseType reads a type; "" means JSON.
+func ParseType(s string) (Type, error) {
+	switch t := Type(s); t {
+	case "":
+		return JSON, nil
+	case JSON, CSV, TSV, BSON:
+		return t, nil
+	}
+	return "", fault.Errorf(fault.InvalidArgument, "invalid type of a file %.40q: want json, csv, tsv or bson", s)
+}
+
 // ReaderOptions say what a file holds.
 type ReaderOptions struct {
+	Type Type // "" means JSON
+	// Fields names the columns of a CSV or TSV file that does not begin with their
+	// names; nil means that it does.
+	Fields []string
 	// Tagged means that each line names its collection: the file is an export of
 	// a whole database.
 	Tagged bool
@@ -35,14 +61,15 @@ type ReaderOptions struct {
 	NewIDs bool
 }
 
-// A Reader reads the documents of a file: one a line as Extended JSON v2, canonical or
-// relaxed, or the elements of one array; packed by gzip or zstd, or not. It belongs to one
-// goroutine.
+// A Reader reads the documents of a file: in Extended JSON v2, canonical or relaxed, one a
+// line, each over several lines, or the elements of one array; the rows of a table; or BSON.
+// The file may be packed by gzip or zstd. A Reader belongs to one goroutine.
 type Reader struct {
 	o     ReaderOptions
 	in    splitter
-	print [sha256.Size]byte // of the file
-	count uint64            // documents so far
+	other func() (Item, error) // reads what is not JSON; nil if it is
+	print [sha256.Size]byte    // of the file
+	count uint64               // documents so far
 	tags  tags
 	close func()
 }
@@ -60,8 +87,25 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 		return nil, cutShort(err)
 	}
 	out.print = sha256.Sum256(begin)
-	if bytes.HasPrefix(begin, []byte("\xef\xbb\xbf")) {
+	if o.Type == BSON {
+		out.other = (&binaryDocuments{r: b}).next
+		return out, nil
+	}
+	switch {
+	case bytes.HasPrefix(begin, []byte("\xef\xbb\xbf")):
 		_, _ = b.Discard(3) // was peeked
+	case bytes.HasPrefix(begin, []byte("\xff\xfe")), bytes.HasPrefix(begin, []byte("\xfe\xff")):
+		out.close()
+		return nil, fault.Of(ErrFormat, "the text is in UTF-16: save it as UTF-8")
+	}
+	if o.Type == CSV || o.Type == TSV {
+		t, err := newTable(b, o)
+		if err != nil {
+			out.close()
+			return nil, err
+		}
+		out.other = t.next
+		return out, nil
 	}
 	out.in = splitter{r: b, line: 1}
 	return out, nil
@@ -106,6 +150,13 @@ func (r *Reader) Close() { r.close() }
 // with an Err; the error is io.EOF at the end, or says why the file cannot be
 // read on.
 func (r *Reader) Next() (Item, error) {
+	if r.other != nil {
+		it, err := r.other()
+		if err != nil && !errors.Is(err, io.EOF) {
+			err = cutShort(err)
+		}
+		return r.counted(it), err
+	}
 	for {
 		text, line, err := r.in.next()
 		if errors.Is(err, io.EOF) {
@@ -123,14 +174,19 @@ func (r *Reader) Next() (Item, error) {
 		} else if it.Document, err = parse(text); err != nil {
 			it.Err = err
 		}
-		if it.Document != nil {
-			r.count++
-			if !r.o.NewIDs {
-				it.Document = r.withID(it.Document)
-			}
-		}
-		return it, nil
+		return r.counted(it), nil
 	}
+}
+
+// counted counts a document, and gives it an _id if it has none.
+func (r *Reader) counted(it Item) Item {
+	if it.Document != nil {
+		r.count++
+		if !r.o.NewIDs {
+			it.Document = r.withID(it.Document)
+		}
+	}
+	return it
 }
 
 // withID gives a document without an _id one: a ULID whose first 48 bits are the place in
@@ -160,7 +216,12 @@ func (r *Reader) withID(doc bson.Raw) bson.Raw {
 // A splitter divides a file into the texts of its documents. It knows lines, strings and
 // brackets, and no more of JSON: what a text means is for who parses it. So one that is
 // malformed costs its own line only; inside an array, where nothing else separates, it can
-// cost those after it.
+// cost those after it. A line that opens a document and does not end with a bracket goes on
+// in the next, unless that opens one too:
+//
+//	{"a": 1          malformed
+//	{"a": 2,         one document of two lines
+//	 "b": 3}
 type splitter struct {
 	r     *bufio.Reader
 	line  uint64
@@ -169,6 +230,7 @@ type splitter struct {
 	first bool // no element has been read
 	done  bool
 	buf   []byte
+	doc   []byte // of several lines
 }
 
 // next returns the next text and the line on which it begins. The text is valid
@@ -198,9 +260,65 @@ func (s *splitter) next() ([]byte, uint64, error) {
 		}
 		at := s.line
 		s.line++
-		if text = bytes.TrimSpace(text); len(text) > 0 {
-			return text, at, nil
+		text = bytes.TrimSpace(text)
+		if len(text) > 0 && text[0] == '{' && text[len(text)-1] != '}' {
+			text, err = s.goOn(text)
 		}
+		if len(text) > 0 || err != nil {
+			return text, at, err
+		}
+	}
+}
+
+// goOn returns a document that begins with the line first and goes on in those after it.
+func (s *splitter) goOn(first []byte) ([]byte, error) {
+	at := s.line - 1
+	s.doc = append(s.doc[:0], first...)
+	var n nesting
+	for n.add(first); n.depth > 0 && !n.quoted; {
+		if c, err := s.r.Peek(1); errors.Is(err, io.EOF) || err == nil && c[0] == '{' {
+			break // it is malformed, and so by itself
+		}
+		line, err := s.text()
+		if err != nil {
+			return nil, err
+		}
+		s.line++
+		if len(s.doc)+len(line) > MaxLine {
+			return nil, fault.Of(ErrFormat, "line %d: a document has more than %d bytes", at, MaxLine)
+		}
+		s.doc = append(append(s.doc, '\n'), line...)
+		n.add(line)
+	}
+	return bytes.TrimSpace(s.doc), nil
+}
+
+// A nesting is how many brackets of both kinds are open. That they match is found when the
+// text is parsed.
+type nesting struct {
+	depth           int
+	quoted, escaped bool
+}
+
+func (n *nesting) add(text []byte) {
+	for _, c := range text {
+		n.addByte(c)
+	}
+}
+
+func (n *nesting) addByte(c byte) {
+	switch {
+	case n.escaped:
+		n.escaped = false
+	case n.quoted:
+		n.escaped = c == '\\'
+		n.quoted = c != '"'
+	case c == '"':
+		n.quoted = true
+	case c == '{', c == '[':
+		n.depth++
+	case c == '}', c == ']':
+		n.depth--
 	}
 }
 
@@ -286,11 +404,10 @@ func (s *splitter) afterArray() error {
 	return io.EOF
 }
 
-// value reads one value of the array, up to the comma or bracket after it. Brackets of both
-// kinds are counted together; that they match is found when the text is parsed.
+// value reads one value of the array, up to the comma or bracket after it.
 func (s *splitter) value() ([]byte, error) {
 	s.buf = s.buf[:0]
-	depth, quoted, escaped := 0, false, false
+	var n nesting
 	for {
 		c, err := s.r.ReadByte()
 		if err != nil {
@@ -299,23 +416,13 @@ func (s *splitter) value() ([]byte, error) {
 		if len(s.buf) >= MaxLine {
 			return nil, fault.Of(ErrFormat, "line %d: an element has more than %d bytes", s.line, MaxLine)
 		}
-		switch {
-		case c == '\n':
-			s.line++
-		case escaped:
-			escaped = false
-		case quoted:
-			escaped = c == '\\'
-			quoted = c != '"'
-		case c == '"':
-			quoted = true
-		case c == '{', c == '[':
-			depth++
-		case depth == 0 && (c == ',' || c == ']'):
+		if n.depth == 0 && !n.quoted && (c == ',' || c == ']') {
 			return bytes.TrimSpace(s.buf), s.r.UnreadByte()
-		case c == '}', c == ']':
-			depth--
 		}
+		if c == '\n' {
+			s.line++
+		}
+		n.addByte(c)
 		s.buf = append(s.buf, c)
 	}
 }

@@ -12,6 +12,7 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weftdb/weft/db/internal/value"
 )
@@ -65,6 +66,16 @@ var (
 	errBudget = errors.New("the schema takes more work for this document than is allowed")
 	errStack  = errors.New("the schema refers to itself without end")
 )
+
+// AllowsField reports whether a document may have a top-level field of that name, as far
+// as the schema's own additionalProperties and properties tell.
+func (s *Schema) AllowsField(name string) bool {
+	n := s.root
+	if n.more == nil || !n.more.never || n.props[name] != nil {
+		return true
+	}
+	return slices.ContainsFunc(n.globs, func(g glob) bool { return g.pattern.Match([]byte(name)) })
+}
 
 // Check returns nil if the document fits, a *[Misfit] if it does not, or an
 // error that says that the check takes too long, which refuses it, too.

@@ -28,11 +28,11 @@ func ParseJSON(text []byte) ([]byte, error) {
 }
 
 // ParseJSONValue parses any Extended JSON v2 value. The same bounds hold as for documents.
-// Text may be longer than the bytes it stands for: a canonical int32 is {"$numberInt":"1"}.
-// Hence the 8.
+// Text may be longer than the bytes it stands for: a canonical int32 is {"$numberInt":"1"},
+// and white space stands for nothing.
 func ParseJSONValue(text []byte) (Value, error) {
-	if len(text) > 8*MaxDocument {
-		return Value{}, fault.Errorf(fault.TooLarge, "a text of %d bytes is no document: those have at most %d bytes as BSON", len(text), MaxDocument)
+	if len(text) > MaxText {
+		return Value{}, fault.Errorf(fault.TooLarge, "a text of %d bytes is no document: those have at most %d bytes as text, and %d as BSON", len(text), MaxText, MaxDocument)
 	}
 	p := parser{in: text, out: make([]byte, 0, len(text)+16)}
 	t := p.value(0)

@@ -47,7 +47,16 @@ func (p *parser) wrapper(name string, start, depth int) (t bson.Type, ok bool) {
 	case "$code":
 		p.out = p.out[:start]
 		t = p.code(depth)
-	case "$binary", "$regularExpression", "$timestamp", "$dbPointer":
+	case "$binary":
+		p.out = p.out[:start]
+		if p.expect(':', "want ':'"); p.peek() == '"' {
+			p.oldBinary(at)
+			t = bson.TypeBinary
+			break
+		}
+		p.at = at
+		t = p.documentWrapper(name, at, depth)
+	case "$regularExpression", "$timestamp", "$dbPointer":
 		p.out = p.out[:start]
 		t = p.documentWrapper(name, at, depth)
 	default:
@@ -168,12 +177,9 @@ func (p *parser) date(at int) {
 	case bson.TypeInt32, bson.TypeInt64:
 		ms = v.Int()
 	case bson.TypeString:
-		when, err := time.Parse("2006-01-02T15:04:05.999Z07:00", string(v.Str()))
-		if err != nil {
-			when, err = time.Parse("2006-01-02T15:04:05.999Z0700", string(v.Str()))
-		}
-		if err != nil {
-			p.failAt(at, "invalid $date")
+		when, ok := parseDate(string(v.Str()))
+		if !ok {
+			p.failAt(at, "invalid $date: want a time as 2026-11-29T08:15:30.250Z, or a number of milliseconds")
 			return
 		}
 		ms = when.UnixMilli()
@@ -181,6 +187,36 @@ func (p *parser) date(at int) {
 		p.failAt(at, "invalid $date")
 	}
 	p.out = binary.LittleEndian.AppendUint64(p.out[:n], uint64(ms))
+}
+
+// parseDate parses a time as programs write it into $date (ISO 8601): a day alone is its
+// midnight, the time goes to the minute at least, after T or a space; what is finer than a
+// millisecond is cut, as BSON has no room for it. Without a zone it is in UTC.
+func parseDate(s string) (time.Time, bool) {
+	if len(s) > 40 {
+		return time.Time{}, false
+	}
+	day, clock := s, ""
+	if i := strings.IndexAny(s, "T "); i >= 0 {
+		day, clock = s[:i], s[i+1:]
+	} else if when, err := time.Parse(time.DateOnly, s); err == nil {
+		return when, true
+	}
+	zone := ""
+	if i := strings.IndexAny(clock, "Z+-"); i >= 0 {
+		clock, zone = clock[:i], clock[i:]
+	}
+	for _, c := range []string{"15:04:05.999", "15:04"} {
+		for _, z := range []string{"", "Z07:00", "Z0700", "Z07"} {
+			if (z == "") != (zone == "") {
+				continue
+			}
+			if when, err := time.Parse(time.DateOnly+"T"+c+z, day+"T"+clock+zone); err == nil {
+				return when, true
+			}
+		}
+	}
+	return time.Time{}, false
 }
 
 // code parses {"$code": …} and what may follow, "$scope", which makes it another type.
@@ -267,14 +303,33 @@ func (p *parser) binary(doc []byte) bool {
 	if count(doc) != 2 || data.Type != bson.TypeString || sub.Type != bson.TypeString {
 		return false
 	}
-	b, err := base64.StdEncoding.DecodeString(string(data.Str()))
-	s, err2 := strconv.ParseUint(string(sub.Str()), 16, 8)
+	return p.appendBinary(string(data.Str()), string(sub.Str()))
+}
+
+func (p *parser) appendBinary(data, sub string) bool {
+	b, err := base64.StdEncoding.DecodeString(data)
+	s, err2 := strconv.ParseUint(sub, 16, 8)
 	if err != nil || err2 != nil {
 		return false
 	}
 	p.out = binary.LittleEndian.AppendUint32(p.out, uint32(len(b)))
 	p.out = append(append(p.out, byte(s)), b...)
 	return true
+}
+
+// oldBinary parses the rest of {"$binary": base64, "$type": hexadecimal}, which Extended
+// JSON v1 had.
+func (p *parser) oldBinary(at int) {
+	p.text()
+	data := string(p.str)
+	p.expect(',', "want ',' and $type after a $binary that is a string")
+	if p.key(); p.err == nil && string(p.str) != "$type" {
+		p.fail("want $type after a $binary that is a string")
+	}
+	sub := p.member()
+	if p.err == nil && !p.appendBinary(data, sub) {
+		p.failAt(at, "invalid $binary")
+	}
 }
 
 func (p *parser) regex(doc []byte) bool {

@@ -22,6 +22,8 @@ import (
 const (
 	// MaxDocument is the largest encoded document, in bytes.
 	MaxDocument = 1 << 20
+	// MaxText is the largest text of a value in Extended JSON, in bytes.
+	MaxText = 16 << 20
 	// MaxDepth is the deepest nesting; a flat document has depth 1.
 	MaxDepth = 100
 )

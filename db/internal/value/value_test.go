@@ -2,6 +2,7 @@ package value_test
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -177,6 +178,15 @@ func TestParseJSONErrors(t *testing.T) {
 		`{"a":1,"a":2}`:                              "duplicate key",
 		`{"a":{"$oid":"12"}}`:                        "invalid $oid",
 		`{"a":{"$date":"yesterday"}}`:                "invalid $date",
+		`{"a":{"$date":"2020-07-26T21"}}`:            "invalid $date",
+		`{"a":{"$date":"2020-02-30"}}`:               "invalid $date",
+		`{"a":{"$date":"2020-07-26T21:46+2"}}`:       "invalid $date",
+		`{"a":{"$date":"2020-07-26Z"}}`:              "invalid $date",
+		`{"a":{"$binary":"AQID"}}`:                   "want ','",
+		`{"a":{"$binary":"AQID","type":"00"}}`:       "want $type",
+		`{"a":{"$binary":"AQI","$type":"00"}}`:       "invalid $binary",
+		`{"a":{"$binary":"AQID","$type":"100"}}`:     "invalid $binary",
+		`{"a":{"$binary":"AQID","$type":0}}`:         "want a string",
 		`{"a":{"$numberLong":"9","x":1}}`:            "want '}'",
 		`{"a":"\ud800"}`:                             "invalid escape",
 		`{"a\u0000":1}`:                              "NUL",
@@ -191,6 +201,35 @@ func TestParseJSONErrors(t *testing.T) {
 	} {
 		if _, err := value.ParseJSON([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60s: got %v, want %s", text, err, want)
+		}
+	}
+}
+
+// Forms that other writers print, and what they mean.
+func TestParseJSONOfOthers(t *testing.T) {
+	day := func(ms int64) string { return fmt.Sprintf(`{"$date":{"$numberLong":"%d"}}`, ms) }
+	const noon = 1595764800000 // 2020-07-26T12:00:00Z
+	for text, want := range map[string]string{
+		`{"$binary":"AQID","$type":"00"}`:              `{"$binary":{"base64":"AQID","subType":"00"}}`,
+		`{ "$binary" : "AQID" , "$type" : "5" }`:       `{"$binary":{"base64":"AQID","subType":"05"}}`,
+		`{"$date":"2020-07-26"}`:                       day(noon - 12*3600_000),
+		`{"$date":"2020-07-26T12:00"}`:                 day(noon),
+		`{"$date":"2020-07-26 12:00:00"}`:              day(noon),
+		`{"$date":"2020-07-26T12:00Z"}`:                day(noon),
+		`{"$date":"2020-07-26T12:00:00.25"}`:           day(noon + 250),
+		`{"$date":"2020-07-26T14:00:00+02"}`:           day(noon),
+		`{"$date":"2020-07-26T14:00:00.000+0200"}`:     day(noon),
+		`{"$date":"2020-07-26T06:30:00.000001-05:30"}`: day(noon),
+		`{"$date":1595764800000}`:                      day(noon),
+		`{"$date":{"$numberLong":"1595764800000"}}`:    day(noon),
+	} {
+		got, err := value.ParseJSON([]byte(`{"a":` + text + `}`))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got := string(value.AppendJSON(nil, got, true)); got != `{"a":`+want+`}` {
+			t.Errorf("%s: got %s, want %s", text, got, want)
 		}
 	}
 }

@@ -4411,7 +4411,8 @@ type WatchRequest struct {
 	// insert, update, replace, delete (these four if there are none), refused,
 	// cleared, conflict, resolved
 	Operations    []string `protobuf:"bytes,5,rep,name=operations,proto3" json:"operations,omitempty"`
-	Id            []byte   `protobuf:"bytes,6,opt,name=id,proto3" json:"id,omitempty"` // BSON document {_id: …} of the one document to watch; empty: all
+	Id            []byte   `protobuf:"bytes,6,opt,name=id,proto3" json:"id,omitempty"`       // BSON document {_id: …} of the one document to watch; empty: all
+	Match         string   `protobuf:"bytes,7,opt,name=match,proto3" json:"match,omitempty"` // the document that the filter is tested on: after (the default), before, either
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4486,6 +4487,13 @@ func (x *WatchRequest) GetId() []byte {
 		return x.Id
 	}
 	return nil
+}
+
+func (x *WatchRequest) GetMatch() string {
+	if x != nil {
+		return x.Match
+	}
+	return ""
 }
 
 // The first response has no operation: everything written after it is seen.
@@ -7517,7 +7525,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\n" +
 	"definition\x18\x02 \x01(\fR\n" +
 	"definition\x12\x1c\n" +
-	"\tdocuments\x18\x03 \x03(\fR\tdocuments\"\xb5\x01\n" +
+	"\tdocuments\x18\x03 \x03(\fR\tdocuments\"\xcb\x01\n" +
 	"\fWatchRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x1e\n" +
 	"\n" +
@@ -7528,7 +7536,8 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\n" +
 	"operations\x18\x05 \x03(\tR\n" +
 	"operations\x12\x0e\n" +
-	"\x02id\x18\x06 \x01(\fR\x02id\"\xbb\x02\n" +
+	"\x02id\x18\x06 \x01(\fR\x02id\x12\x14\n" +
+	"\x05match\x18\a \x01(\tR\x05match\"\xbb\x02\n" +
 	"\rWatchResponse\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x12\x1e\n" +
 	"\n" +

@@ -1,0 +1,188 @@
+package transfer
+
+import (
+	"bufio"
+	"encoding/csv"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/weftdb/weft/internal/fault"
+)
+
+// A table reads the rows of a CSV or TSV file as documents. A column whose name has dots is
+// a field of a subdocument. A cell that a number would be written as is that number: an int32
+// or int64, or a double whose digits are those of the cell, but for zeros at its end.
+// Everything else is text, "007", "1e5" and a number of too many digits, too.
+//
+//	_id,name,size.cm      {_id: 1, name: "Ann", size: {cm: 170.5}}
+//	1,Ann,170.5
+type table struct {
+	in     *bounded
+	rows   *csv.Reader
+	fields [][]string // of each column, the path
+}
+
+// newTable reads the header, if the file has one.
+func newTable(r *bufio.Reader, o ReaderOptions) (*table, error) {
+	t := &table{in: &bounded{r: r}}
+	t.rows = csv.NewReader(t.in)
+	t.rows.FieldsPerRecord, t.rows.ReuseRecord = -1, true
+	if o.Type == TSV {
+		t.rows.Comma = '\t'
+	}
+	names := o.Fields
+	if names == nil {
+		var err error
+		if names, err = t.read(); errors.Is(err, io.EOF) {
+			return t, nil // empty: it has no row either
+		} else if err != nil {
+			return nil, fault.Of(ErrFormat, "the line with the names of the columns: %w", err)
+		}
+	}
+	if len(names) == 1 && strings.ContainsAny(names[0], ";\t,") {
+		return nil, fault.Of(ErrFormat, "the one column has the name %.80q: the columns of a csv file are separated by commas, those of a tsv file by tabs", names[0])
+	}
+	for i, name := range names {
+		path := strings.Split(name, ".")
+		if slices.Contains(path, "") {
+			return nil, fault.Of(ErrFormat, "column %d has the name %.80q: a name has something before and after each dot", i+1, name)
+		}
+		for _, p := range t.fields {
+			if n := min(len(p), len(path)); slices.Equal(p[:n], path[:n]) {
+				return nil, fault.Of(ErrFormat, "the columns %.80q and %.80q are of one field", strings.Join(p, "."), name)
+			}
+		}
+		t.fields = append(t.fields, path)
+	}
+	return t, nil
+}
+
+// next returns the next row.
+func (t *table) next() (Item, error) {
+	row, err := t.read()
+	if errors.Is(err, io.EOF) {
+		return Item{}, io.EOF
+	}
+	var bad *csv.ParseError
+	if errors.As(err, &bad) && !errors.Is(err, errLongRow) {
+		return Item{Line: uint64(bad.StartLine), Err: fault.Of(ErrFormat, "column %d of line %d: %v", bad.Column, bad.Line, bad.Err)}, nil
+	}
+	if err != nil {
+		return Item{}, err
+	}
+	line, _ := t.rows.FieldPos(0)
+	it := Item{Line: uint64(line)}
+	if len(row) != len(t.fields) {
+		it.Err = fault.Of(ErrFormat, "the row has %d cells, and there are %d columns", len(row), len(t.fields))
+		return it, nil
+	}
+	doc := bson.D{}
+	for i, cell := range row {
+		if !utf8.ValidString(cell) {
+			it.Err = fault.Of(ErrFormat, "the cell of %.80q is not UTF-8", strings.Join(t.fields[i], "."))
+			return it, nil
+		}
+		putAt(&doc, t.fields[i], cellValue(cell))
+	}
+	if it.Document, err = bson.Marshal(doc); err != nil {
+		it.Err = fault.Of(ErrFormat, "%v", err)
+	}
+	return it, nil
+}
+
+func (t *table) read() ([]string, error) {
+	t.in.left = MaxLine
+	return t.rows.Read()
+}
+
+// putAt sets the field at a path.
+func putAt(d *bson.D, path []string, v any) {
+	if len(path) == 1 {
+		*d = append(*d, bson.E{Key: path[0], Value: v})
+		return
+	}
+	for i := range *d {
+		if sub, ok := (*d)[i].Value.(*bson.D); ok && (*d)[i].Key == path[0] {
+			putAt(sub, path[1:], v)
+			return
+		}
+	}
+	sub := &bson.D{}
+	*d = append(*d, bson.E{Key: path[0], Value: sub})
+	putAt(sub, path[1:], v)
+}
+
+// cellValue returns what a cell means: an int32 or int64, a double, or its text.
+func cellValue(s string) any {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && strconv.FormatInt(n, 10) == s {
+		if n == int64(int32(n)) {
+			return int32(n)
+		}
+		return n
+	}
+	if f, err := strconv.ParseFloat(s, 64); err == nil && strings.Contains(s, ".") && !strings.HasSuffix(s, ".") {
+		if exact := strings.TrimSuffix(strings.TrimRight(s, "0"), "."); strconv.FormatFloat(f, 'f', -1, 64) == exact {
+			return f
+		}
+	}
+	return s
+}
+
+// errLongRow reports a row that does not end, as one with a quote too much.
+var errLongRow = fault.Of(ErrFormat, "a row has more than %d bytes: is a quote missing?", MaxLine)
+
+// bounded reads until so many bytes are used up.
+type bounded struct {
+	r    io.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errLongRow
+	}
+	n, err := b.r.Read(p)
+	b.left -= n
+	return n, err
+}
+
+// binaryDocuments reads BSON documents, one after the other.
+type binaryDocuments struct {
+	r *bufio.Reader
+	n uint64
+}
+
+func (b *binaryDocuments) next() (Item, error) {
+	b.n++
+	head, err := b.r.Peek(4)
+	if errors.Is(err, io.EOF) && len(head) == 0 {
+		return Item{}, io.EOF
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return Item{}, err
+	}
+	cut := fault.Of(ErrCut, "document %d of the file is incomplete", b.n)
+	if len(head) < 4 {
+		return Item{}, cut
+	}
+	size := int64(uint32(head[0]) | uint32(head[1])<<8 | uint32(head[2])<<16 | uint32(head[3])<<24)
+	if size < 5 || size > MaxLine {
+		return Item{}, fault.Of(ErrFormat, "document %d of the file says that it has %d bytes: this is no BSON file, or it is damaged", b.n, size)
+	}
+	doc := make([]byte, size)
+	if _, err := io.ReadFull(b.r, doc); errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return Item{}, cut
+	} else if err != nil {
+		return Item{}, err
+	}
+	if err := bson.Raw(doc).Validate(); err != nil {
+		return Item{Line: b.n, Err: fault.Of(ErrFormat, "document %d is not BSON: %v", b.n, err)}, nil
+	}
+	return Item{Line: b.n, Document: doc}, nil
+}
