@@ -163,7 +163,7 @@ func (d *decoder) target(o *Op) error {
 	return nil
 }
 
-// valueSize returns the bytes of a scalar of type t at the start of b, or -1.
+// valueSize returns the bytes of an _id of type t at the start of b, or -1.
 func valueSize(t bson.Type, b []byte) int {
 	switch t {
 	case bson.TypeNull:
@@ -178,7 +178,7 @@ func valueSize(t bson.Type, b []byte) int {
 		return 12
 	case bson.TypeDecimal128:
 		return 16
-	case bson.TypeString, bson.TypeBinary:
+	case bson.TypeString, bson.TypeBinary, bson.TypeEmbeddedDocument:
 		if len(b) < 4 {
 			return -1
 		}
@@ -186,8 +186,11 @@ func valueSize(t bson.Type, b []byte) int {
 		if n < 0 {
 			return -1
 		}
-		if t == bson.TypeBinary {
+		switch t {
+		case bson.TypeBinary:
 			return n + 5
+		case bson.TypeEmbeddedDocument:
+			return n
 		}
 		return n + 4
 	}

@@ -181,15 +181,22 @@ func appendOp(dst []byte, o, prev *Op, coll uint64) []byte {
 }
 
 // CheckID returns the order-preserving key of an _id, or an error if a value of its type or
-// size cannot be one. MongoDB takes documents, too. Here an _id is a part of the keys of
-// the store, so it is a scalar of bounded length. Null is one; undefined and a missing _id
-// are not.
+// size cannot be one. An _id is a part of the keys of the store, so it is bounded. As in
+// MongoDB it may be a document, whose fields have no operators' names, and null; it is no
+// array, pattern or undefined.
 func CheckID(id value.Value) ([]byte, error) {
 	switch id.Type {
 	case bson.TypeDouble, bson.TypeString, bson.TypeBinary, bson.TypeObjectID, bson.TypeBoolean, bson.TypeDateTime,
 		bson.TypeNull, bson.TypeInt32, bson.TypeInt64, bson.TypeTimestamp, bson.TypeDecimal128:
+	case bson.TypeEmbeddedDocument:
+		it := value.Elements(id.Data)
+		for k, _, ok := it.Next(); ok; k, _, ok = it.Next() {
+			if len(k) > 0 && k[0] == '$' {
+				return nil, fault.Errorf(fault.InvalidIDField, "the _id has a field %q: names in it cannot begin with $", k)
+			}
+		}
 	default:
-		return nil, fault.Errorf(fault.InvalidIDField, "the _id must be a scalar value, not %s", id.Type)
+		return nil, fault.Errorf(fault.InvalidIDField, "the _id cannot be of type %s", id.Type)
 	}
 	if len(id.Data) > MaxID {
 		return nil, fault.Errorf(fault.InvalidIDField, "the _id is longer than %d bytes", MaxID)
