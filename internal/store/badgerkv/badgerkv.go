@@ -16,6 +16,7 @@ package badgerkv
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -40,6 +41,8 @@ const (
 	pile        = 8        // tables at level 0 that a close merges
 	ahead       = 1 << 20  // bytes of room taken in a log file at once
 	inline      = 4 << 10  // values this long or longer stay in the value log
+
+	lockFile = "LOCK" // there while the store is open
 
 	// A transaction's limits keep below badger's own, which are 15% of
 	// tableSize for the bytes and, of that, one put per 96 bytes; a put costs
@@ -89,6 +92,7 @@ func optionsOf(dir string, table int64, say *messages) badger.Options {
 	o.ValueLogFileSize = logSize
 	o.CompactL0OnClose = false
 	o.EventLogging = false
+	o.BypassLockGuard = holdsLock // badger would write to the file
 	return o
 }
 
@@ -105,8 +109,8 @@ type Options struct {
 }
 
 // Open opens the engine in dir, which exists. What is damaged there is ErrCorrupt,
-// and left as it is.
-func Open(dir string, o Options) (store.Engine, error) {
+// and left as it is. On a full disk nothing has to be written.
+func Open(dir string, o Options) (eng store.Engine, err error) {
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
@@ -114,39 +118,59 @@ func Open(dir string, o Options) (store.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := check(dir, o.Create, o.Durable)
-	if err = errors.Join(err, release()); err != nil {
-		return nil, err
-	}
-	say := newMessages(dir, o)
-	if crashed(dir) {
-		db, err := openBadger(optionsOf(dir, recoverSize, say), say)
-		if err == nil {
-			err = closeBadger(db, say)
-		}
+	say := newMessages(dir, o, release)
+	defer func() {
 		if err != nil {
-			return nil, err
+			err = errors.Join(err, say.released())
 		}
-	}
-	opt := optionsOf(dir, tableSize, say)
-	opt.CompactL0OnClose = f.piled
-	db, err := openBadger(opt, say)
+	}()
+	f, err := check(dir, o.Create, o.Durable)
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{db: db, dir: dir, say: say, log: f.log, checked: make(map[uint32]bool)}
+	table, err := recovered(dir, say)
+	if err != nil {
+		return nil, err
+	}
+	opt := optionsOf(dir, table, say)
+	opt.CompactL0OnClose = f.piled
+	e := &engine{dir: dir, say: say, log: f.log, checked: make(map[uint32]bool)}
+	if e.db, err = openBadger(opt, say); err != nil {
+		return nil, err
+	}
 	// A process that was killed may have left the end of its log unsynced: it counts as
 	// durable from now on.
 	if err := errors.Join(e.sameTables(f), e.db.Sync(), e.findEnd()); err != nil {
-		return nil, errors.Join(err, e.db.Close())
+		return nil, errors.Join(err, closeBadger(e.db, say))
 	}
+	say.hasty.Store(false)
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.tending.Go(func() { e.tend(ctx) })
 	return e, nil
 }
 
+// recovered saves what a process that was killed left in a log of some size, and returns
+// the size of memtable to go on with. Without room to save it that is one that holds all
+// of it.
+func recovered(dir string, say *messages) (table int64, err error) {
+	if !crashed(dir) {
+		return tableSize, nil
+	}
+	db, err := openBadger(optionsOf(dir, recoverSize, say), say)
+	if err == nil {
+		err = closeBadger(db, say)
+	}
+	if say.unsaved.Swap(false) {
+		return recoverSize, err
+	}
+	return tableSize, err
+}
+
 func openBadger(o badger.Options, say *messages) (*badger.DB, error) {
+	if err := markOpen(o.Dir); err != nil {
+		return nil, err
+	}
 	return bounded(say, func() (*badger.DB, error) { return badger.Open(o) }, func(db *badger.DB, err error) {
 		if err == nil {
 			_ = db.Close() // nobody waits for it
@@ -154,9 +178,35 @@ func openBadger(o badger.Options, say *messages) (*badger.DB, error) {
 	})
 }
 
+// closeBadger closes badger. What it could not save, the log has, and the next opening
+// finds it there.
 func closeBadger(db *badger.DB, say *messages) error {
+	say.hasty.Store(true)
 	_, err := bounded(say, func() (struct{}, error) { return struct{}{}, db.Close() }, func(struct{}, error) {})
-	return err
+	if err = errors.Join(say.failure(), err); err != nil || say.unsaved.Load() {
+		return err
+	}
+	return markClosed(say.dir)
+}
+
+// markOpen leaves a file that a store that was closed does not have. It is empty: badger
+// itself writes the number of the process to it.
+func markOpen(dir string) error {
+	if !holdsLock {
+		return nil
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func markClosed(dir string) error {
+	if !holdsLock {
+		return nil
+	}
+	return ignoreGone(os.Remove(filepath.Join(dir, lockFile)))
 }
 
 // crashed reports whether the store in dir was not closed and has enough log
@@ -165,7 +215,7 @@ func closeBadger(db *badger.DB, say *messages) error {
 // second crash would leave half of the transaction. So such a log is replayed
 // into one memtable that holds all of it, and saved by a close.
 func crashed(dir string) bool {
-	if _, err := os.Stat(filepath.Join(dir, "LOCK")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, lockFile)); err != nil {
 		return false
 	}
 	var logged int64
@@ -226,7 +276,20 @@ func (e *engine) moved() error {
 
 // haveRoom takes room in the last log file for n bytes, and more so as to ask seldom.
 // A write of badger's that fails half way is the end of a store until it is reopened.
+//
+// Like pebble's, it may use the reserve: who must not was refused before.
 func (e *engine) haveRoom(n int64) error {
+	err := e.takeRoom(n)
+	if fault.NoRoom(err) && e.say.space.Yield() {
+		err = e.takeRoom(n)
+	}
+	if fault.NoRoom(err) {
+		return store.DiskFull(e.dir)
+	}
+	return err
+}
+
+func (e *engine) takeRoom(n int64) error {
 	at := e.position.Load()
 	if e.room>>32 == at>>32 && at+uint64(n) <= e.room {
 		return nil
@@ -238,17 +301,16 @@ func (e *engine) haveRoom(n int64) error {
 		more = n
 		err = allocate(name, from, more)
 	}
-	if fault.NoRoom(err) {
-		return store.DiskFull(e.dir)
+	if err == nil {
+		e.room = at + uint64(more)
 	}
-	e.room = at + uint64(more)
 	return err
 }
 
 // Apply refuses while badger cannot save what it has in memory: it would wait for
 // room on the disk.
 func (e *engine) Apply(w *store.Writes) error {
-	if err := e.say.full(); err != nil {
+	if err := cmp.Or(e.say.failure(), e.say.full()); err != nil {
 		return err
 	}
 	e.applying.Lock()
@@ -275,24 +337,41 @@ func (e *engine) Apply(w *store.Writes) error {
 		return err
 	}
 	e.committed.Add(size)
-	if err := txn.Commit(); err != nil {
+	if err := e.commit(txn); err != nil {
 		return err // final, and no ErrDiskFull: it may be written in part
 	}
 	return e.findEnd()
 }
 
-func (e *engine) Sync() error { return e.db.Sync() }
+// commit commits a transaction, and does not wait for one that badger cannot end.
+func (e *engine) commit(txn *badger.Txn) error {
+	done := make(chan error, 1)
+	txn.CommitWith(func(err error) { done <- err })
+	var err error
+	select {
+	case err = <-done:
+	case <-e.say.gone:
+	}
+	return cmp.Or(e.say.failure(), err)
+}
+
+func (e *engine) Sync() error {
+	if err := e.say.failure(); err != nil {
+		return err
+	}
+	return e.db.Sync()
+}
 
 func (e *engine) Close() error {
 	e.stop()
 	e.tending.Wait()
 	err := e.tidy(context.Background(), 1)
-	if errors.Is(err, store.ErrCorrupt) { // nothing was moved
+	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrDiskFull) { // nothing was moved
 		e.say.logf("removing old log files of %s: %v", e.dir, err)
 		err = nil
 	}
 	// The tables that a close saves must not know more of the log than the disk has.
-	return errors.Join(err, e.Sync(), closeBadger(e.db, e.say))
+	return errors.Join(err, e.Sync(), closeBadger(e.db, e.say), e.say.released())
 }
 
 func (e *engine) Size() (int64, error) {
