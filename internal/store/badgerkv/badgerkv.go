@@ -182,6 +182,9 @@ func openBadger(o badger.Options, say *messages) (*badger.DB, error) {
 // finds it there.
 func closeBadger(db *badger.DB, say *messages) error {
 	say.hasty.Store(true)
+	if say.stuck.Load() { // nor can it be closed
+		return say.failure()
+	}
 	_, err := bounded(say, func() (struct{}, error) { return struct{}{}, db.Close() }, func(struct{}, error) {})
 	if err = errors.Join(say.failure(), err); err != nil || say.unsaved.Load() {
 		return err

@@ -48,6 +48,10 @@ func (e *engine) Compact(ctx context.Context, exclusive func(func() error) error
 
 // flatten merges the tables to one level.
 func (e *engine) flatten() error {
+	if err := e.say.mergeable(); err != nil {
+		e.say.fail(err)
+		return err
+	}
 	_, err := bounded(e.say, func() (struct{}, error) { return struct{}{}, e.db.Flatten(1) }, func(struct{}, error) {})
 	if err != nil && fault.NoRoom(err) {
 		return store.DiskFull(e.dir)

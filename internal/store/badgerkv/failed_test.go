@@ -182,3 +182,62 @@ func TestFailedLog(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A table that is cut under an open store ends no process: it is not merged any more,
+// commits say which it is, and the rest is read.
+func TestCutTable(t *testing.T) {
+	for _, merge := range []string{"compacting", "in the background"} {
+		t.Run(merge, func(t *testing.T) {
+			dir := t.TempDir()
+			acked := 0
+			var b *bulk
+			for range 4 { // each close makes a table
+				b = newBulk(t, dir)
+				b.acked = acked
+				for range 3 {
+					if err := b.write(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				acked = b.acked
+				if err := b.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b = newBulk(t, dir)
+			b.acked = acked
+			cut := tableName(dir, 2) // keys from 3/ on
+			if err := os.Truncate(cut, 8<<10); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if merge == "compacting" {
+				err = ends(t, "a compaction", func() error { return b.Compact(t.Context()) })
+				if !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), cut) {
+					t.Errorf("a compaction: got %v, want corrupt, naming %s", err, cut)
+				}
+				err = b.write()
+			} else {
+				for b.acked < 1000 && err == nil { // until there are tables to merge
+					err = ends(t, "a write", b.write)
+				}
+			}
+			if !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), cut) {
+				t.Errorf("a write: got %v, want corrupt, naming %s", err, cut)
+			}
+			snap := b.Snapshot()
+			for _, key := range []string{"000000/00", "000011/99"} {
+				if _, err := snap.Get([]byte(key)); err != nil {
+					t.Errorf("%s of another table: %v", key, err)
+				}
+			}
+			if _, err := snap.Get([]byte("000005/99")); !errors.Is(err, store.ErrCorrupt) {
+				t.Errorf("what was cut: got %v, want corrupt", err)
+			}
+			snap.Release()
+			if err := ends(t, "a close", b.Close); !errors.Is(err, store.ErrCorrupt) {
+				t.Errorf("a close: got %v, want corrupt", err)
+			}
+		})
+	}
+}
