@@ -42,8 +42,6 @@ const (
 	ahead       = 1 << 20  // bytes of room taken in a log file at once
 	inline      = 4 << 10  // values this long or longer stay in the value log
 
-	lockFile = "LOCK" // there while the store is open
-
 	// A transaction's limits keep below badger's own, which are 15% of
 	// tableSize for the bytes and, of that, one put per 96 bytes; a put costs
 	// up to 12 bytes more than its key and value.
@@ -128,7 +126,7 @@ func Open(dir string, o Options) (eng store.Engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := recovered(dir, say)
+	table, err := recovered(dir, f.unsaved, say)
 	if err != nil {
 		return nil, err
 	}
@@ -150,11 +148,13 @@ func Open(dir string, o Options) (eng store.Engine, err error) {
 	return e, nil
 }
 
-// recovered saves what a process that was killed left in a log of some size, and returns
-// the size of memtable to go on with. Without room to save it that is one that holds all
-// of it.
-func recovered(dir string, say *messages) (table int64, err error) {
-	if !crashed(dir) {
+// recovered saves what the log has and no table, if that is enough to fill a memtable,
+// and returns the size of memtable to go on with: without room to save it, one that holds
+// all of it. Badger's replay may split a transaction between two memtables and then save
+// the first with a log position behind the whole: a crash after that would leave half of
+// the transaction. So such a log is replayed into one memtable, and saved by a close.
+func recovered(dir string, unsaved int64, say *messages) (table int64, err error) {
+	if unsaved <= tableSize/3 {
 		return tableSize, nil
 	}
 	db, err := openBadger(optionsOf(dir, recoverSize, say), say)
@@ -168,9 +168,6 @@ func recovered(dir string, say *messages) (table int64, err error) {
 }
 
 func openBadger(o badger.Options, say *messages) (*badger.DB, error) {
-	if err := markOpen(o.Dir); err != nil {
-		return nil, err
-	}
 	return bounded(say, func() (*badger.DB, error) { return badger.Open(o) }, func(db *badger.DB, err error) {
 		if err == nil {
 			_ = db.Close() // nobody waits for it
@@ -186,49 +183,7 @@ func closeBadger(db *badger.DB, say *messages) error {
 		return say.failure()
 	}
 	_, err := bounded(say, func() (struct{}, error) { return struct{}{}, db.Close() }, func(struct{}, error) {})
-	if err = errors.Join(say.failure(), err); err != nil || say.unsaved.Load() {
-		return err
-	}
-	return markClosed(say.dir)
-}
-
-// markOpen leaves a file that a store that was closed does not have. It is empty: badger
-// itself writes the number of the process to it.
-func markOpen(dir string) error {
-	if !holdsLock {
-		return nil
-	}
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-func markClosed(dir string) error {
-	if !holdsLock {
-		return nil
-	}
-	return ignoreGone(os.Remove(filepath.Join(dir, lockFile)))
-}
-
-// crashed reports whether the store in dir was not closed and has enough log
-// to fill a memtable. Badger's replay may split a transaction between two
-// memtables and then save the first with a log position behind the whole: a
-// second crash would leave half of the transaction. So such a log is replayed
-// into one memtable that holds all of it, and saved by a close.
-func crashed(dir string) bool {
-	if _, err := os.Stat(filepath.Join(dir, lockFile)); err != nil {
-		return false
-	}
-	var logged int64
-	names, _ := filepath.Glob(filepath.Join(dir, "*.vlog")) // the pattern is well formed
-	for _, name := range names {
-		if fi, err := os.Stat(name); err == nil {
-			logged += fi.Size()
-		}
-	}
-	return logged > tableSize/3
+	return errors.Join(say.failure(), err)
 }
 
 func (e *engine) Limits() store.Limits { return store.Limits{Bytes: txBytes, Puts: txPuts} }
