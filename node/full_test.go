@@ -3,6 +3,7 @@ package node_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,8 +53,9 @@ func fillUp(t *testing.T, name string) {
 
 // A database is removed from a full disk, from the reserve; without one it is removed or
 // still there, as the answer says. What is left of it goes when there is room, and until
-// then the home opens and the name is gone.
+// then the home opens, as that of a daemon too, and the name is gone.
 func TestRemoveOnFullDisk(t *testing.T) {
+	api := []node.Surface{{Name: node.SurfaceAPI, Addr: "127.0.0.1:0", Handler: func(*node.Node) http.Handler { return http.NotFoundHandler() }}}
 	for _, engine := range []string{"badger", "pebble"} {
 		for _, reserve := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/reserve %v", engine, reserve), func(t *testing.T) {
@@ -103,7 +105,13 @@ func TestRemoveOnFullDisk(t *testing.T) {
 					if err := n.Close(); err != nil && !fault.Is(err, fault.DiskFull) {
 						t.Fatal(err)
 					}
-					n = open(t, node.Config{Home: home})
+					if _, err := node.ReadDaemon(home); !errors.Is(err, os.ErrNotExist) {
+						t.Fatalf("a daemon of a closed home: %v", err)
+					}
+					n = open(t, node.Config{Home: home, Surfaces: api})
+					if d, err := node.ReadDaemon(home); err != nil || d.API != n.SurfaceAddr(node.SurfaceAPI) {
+						t.Fatalf("a daemon on a full disk: %+v, %v", d, err)
+					}
 				}
 				for _, name := range []string{"filler1", "filler2", "filler3"} {
 					if err := os.Remove(filepath.Join(disk, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
