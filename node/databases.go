@@ -98,7 +98,7 @@ func foldNumber(key []byte) (number uint64, ok bool) {
 // damaged does not keep the node from the others. Removals that a crash cut short come
 // first: a thread that is left of one would else get a name again.
 func (n *Node) openDatabases(ctx context.Context) error {
-	if err := n.finishRemovals(ctx); err != nil {
+	if err := n.finishRemovals(ctx); err != nil && !errors.Is(err, store.ErrDiskFull) {
 		return err
 	}
 	all, err := n.listed()
@@ -294,8 +294,8 @@ func (n *Node) all() []*database {
 
 // RemoveDatabase forgets a database and deletes what this node has of it. Its other members
 // and relays keep what they have. Before the transaction nothing has changed but the note,
-// which the next open sets right; after it the next open completes what is left. It may use
-// the store's reserve: on a full disk it is a way to get room.
+// which the next open sets right; after it the next open completes what is left, or this
+// node when there is room. It may use the store's reserve: on a full disk it gives room.
 func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -333,7 +333,10 @@ func (n *Node) RemoveDatabase(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	return n.erase(ctx, id, number)
+	if err := n.erase(ctx, id, number); !errors.Is(err, store.ErrDiskFull) {
+		return err
+	}
+	return nil // it is removed, and finishRemovals gives its room back
 }
 
 // numberOf returns the thread and the number of a database, damaged or not.
@@ -352,20 +355,22 @@ func (n *Node) numberOf(name string) (net.ThreadID, uint64, error) {
 }
 
 // erase deletes what is left of a removed database, and then the note of it. In this order
-// a crash leaves the note of the removal, by which erase runs again.
+// a crash leaves the note of the removal, by which erase runs again; so does a disk whose
+// reserve is used up.
 func (n *Node) erase(ctx context.Context, id net.ThreadID, number uint64) error {
-	if err := n.host.Discard(ctx, id); err != nil {
-		return err
+	err := n.host.Discard(ctx, id)
+	if err == nil {
+		err = store.DeleteAll(n.store, foldPrefix(number))
 	}
-	if err := deleteRange(n.store, foldPrefix(number)); err != nil {
-		return err
+	if err == nil {
+		err = store.DeleteAll(n.store, []byte(prefixRemoved+id.String()))
 	}
-	return deleteRange(n.store, []byte(prefixRemoved+id.String()))
+	return err
 }
 
-// finishRemovals completes removals that a crash cut short.
+// finishRemovals completes removals that a crash or a full disk cut short.
 func (n *Node) finishRemovals(ctx context.Context) error {
-	left := map[net.ThreadID]uint64{}
+	left, failed := map[net.ThreadID]uint64{}, error(nil)
 	err := eachJSON(n.store, prefixRemoved, func(text string, number uint64) error {
 		id, err := net.ParseThreadID(text)
 		left[id] = number
@@ -378,28 +383,11 @@ func (n *Node) finishRemovals(ctx context.Context) error {
 	for id, number := range left {
 		if err := n.erase(ctx, id, number); isDamage(err) {
 			n.suffer(fmt.Errorf("what is left of a removed database: %w", err))
-		} else if err != nil {
-			return err
+		} else {
+			failed = errors.Join(failed, err) // the others still have to leave the host
 		}
 	}
-	return err
-}
-
-// deleteRange deletes every key that begins with prefix, in transactions that
-// the store can take, each durable.
-func deleteRange(s store.Store, prefix []byte) error {
-	for {
-		n, err := store.DeleteSome(s, prefix)
-		if err == nil && n > 0 {
-			err = s.Sync()
-		}
-		if err != nil {
-			return fmt.Errorf("delete: %w", err)
-		}
-		if n == 0 {
-			return nil
-		}
-	}
+	return cmp.Or(failed, err)
 }
 
 // A DatabaseInfo describes a database at one moment.

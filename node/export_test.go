@@ -97,3 +97,12 @@ func Blobs(n *Node, name string) (count, bytes int64, err error) {
 	c := d.thread.Counts()
 	return c.Blobs, c.BlobBytes, nil
 }
+
+// Removals returns how many databases are removed of which something is left.
+func Removals(t *testing.T, n *Node) (count int) {
+	t.Helper()
+	if err := eachJSON(n.store, prefixRemoved, func(string, uint64) error { count++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return count
+}

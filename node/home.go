@@ -313,22 +313,27 @@ func ReadDaemon(dir string) (Daemon, error) {
 	if err := json.Unmarshal(b, &d); err != nil {
 		return d, fmt.Errorf("%s: %w", fileDaemon, err)
 	}
+	if d.API == "" {
+		return d, fs.ErrNotExist
+	}
 	return d, nil
 }
 
+// announce says where the daemon listens. It writes in place: the daemon of a home that was
+// opened before needs no room on the disk to start.
 func (h *home) announce(d Daemon) error {
 	b, err := json.Marshal(d)
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(h.path(fileDaemon), append(b, '\n'))
+	return durable.Overwrite(h.path(fileDaemon), fmt.Appendf(nil, "%-255s\n", b))
 }
 
-// retract removes what announce wrote. Who reads it still has to see who holds the lock: a
-// process that was killed removes nothing.
+// retract says that no daemon listens. Who reads it still has to see who holds the lock: a
+// process that was killed retracts nothing.
 func (h *home) retract() error {
-	if err := os.Remove(h.path(fileDaemon)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := h.announce(Daemon{}); !fault.NoRoom(err) {
 		return err
 	}
-	return nil
+	return nil // nothing was announced here
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,8 @@ func (n *Node) Join(ctx context.Context, url, name string) (DatabaseRef, error) 
 			return ref, err
 		}
 	}
-	if err := n.absent(invite.Thread); err != nil {
+	// What is left of a removal would take the thread away again.
+	if err := cmp.Or(n.absent(invite.Thread), n.finishRemovals(ctx)); err != nil {
 		return ref, err
 	}
 	t, err := n.host.Join(ctx, invite)

@@ -53,7 +53,7 @@ func (n *Node) rebuild(ctx context.Context, bad *damaged, left remains, o Repair
 	n.mu.Lock()
 	delete(n.damaged, bad.name)
 	n.mu.Unlock()
-	if err := deleteRange(n.store, foldPrefix(bad.number)); err != nil {
+	if err := store.DeleteAll(n.store, foldPrefix(bad.number)); err != nil {
 		return out, err
 	}
 	noted, _ := n.note.Get(bad.id)

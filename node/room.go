@@ -39,6 +39,13 @@ func (n *Node) startRoom(context.Context) error {
 			for _, d := range n.all() {
 				d.arrived()
 			}
+			n.background(func(ctx context.Context) {
+				n.naming.Lock()
+				defer n.naming.Unlock()
+				if err := n.finishRemovals(ctx); err != nil && ctx.Err() == nil {
+					n.log.Error("what is left of a removed database", "error", err)
+				}
+			})
 		}
 	})
 	return nil

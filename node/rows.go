@@ -35,10 +35,7 @@ func commitSync(s store.Store, tx store.Tx) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	if err := s.Sync(); err != nil {
-		return err
-	}
-	return nil
+	return s.Sync()
 }
 
 // putJSON writes a row into tx; its caller commits.

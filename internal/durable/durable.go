@@ -71,3 +71,14 @@ func WriteFile(path string, b []byte) error {
 	}
 	return Folder(dir)
 }
+
+// Overwrite writes b at the beginning of a file, making one with mode 0600 if there is
+// none. A file that was as long before needs no room on the disk. It is not durable.
+func Overwrite(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, 0)
+	return errors.Join(err, f.Close())
+}

@@ -28,6 +28,7 @@ type core struct {
 	seen   *witness // nil in memory
 	syncs  syncGroup
 	failed atomic.Pointer[error] // the first failed commit or sync
+	synced atomic.Uint64         // the position up to which all is durable
 	sets   sync.Pool             // of *Writes, empty
 
 	commitMu sync.Mutex // held while a transaction is checked and applied
@@ -67,6 +68,7 @@ func New(eng Engine, o Options) (Store, error) {
 		}
 		c.seen = w
 	}
+	c.synced.Store(eng.Position())
 	c.closing, c.stop = context.WithCancel(context.Background())
 	c.syncs.sync = c.syncEngine
 	c.sets.New = func() any { return newWrites() }
@@ -82,7 +84,11 @@ func (c *core) syncEngine() error {
 	if err := c.eng.Sync(); err != nil {
 		return err
 	}
-	return c.seen.note(position)
+	if err := c.seen.note(position); err != nil {
+		return err
+	}
+	c.synced.Store(position)
+	return nil
 }
 
 // enter begins an operation that Close must wait for; leave ends it.
@@ -122,12 +128,22 @@ func (c *core) Sync() error {
 	if err := c.failure(); err != nil {
 		return err
 	}
+	position := c.eng.Position()
 	if err := c.syncs.wait(); errors.Is(err, ErrDiskFull) {
-		return err // there may be room later
+		return c.unsynced(position, err) // there may be room later
 	} else if err != nil {
 		return c.fail(fmt.Errorf("sync: %w", err))
 	}
 	return nil
+}
+
+// unsynced returns why a sync failed, or nil if nothing up to a position needed one: a
+// full disk keeps what it has.
+func (c *core) unsynced(position uint64, err error) error {
+	if errors.Is(err, ErrDiskFull) && position <= c.synced.Load() {
+		return nil
+	}
+	return err
 }
 
 func (c *core) Full() error { return c.opt.Space.Full() }
@@ -210,7 +226,7 @@ func (c *core) ends() error {
 		c.opWG.Wait()
 		err := c.failure()
 		if err == nil {
-			err = c.syncEngine()
+			err = c.unsynced(c.eng.Position(), c.syncEngine())
 		}
 		ended <- errors.Join(err, c.eng.Close(), c.seen.close())
 	}()

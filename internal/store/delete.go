@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -29,4 +30,21 @@ func DeleteSome(s Store, prefix []byte) (n int, err error) {
 		return 0, err
 	}
 	return n, tx.Commit()
+}
+
+// DeleteAll deletes every key that begins with prefix, as [DeleteSome] does, each part of
+// it durably.
+func DeleteAll(s Store, prefix []byte) error {
+	for {
+		n, err := DeleteSome(s, prefix)
+		if err == nil && n > 0 {
+			err = s.Sync()
+		}
+		if err != nil {
+			return fmt.Errorf("delete: %w", err)
+		}
+		if n == 0 {
+			return nil
+		}
+	}
 }

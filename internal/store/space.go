@@ -80,6 +80,17 @@ func (s *Space) Check(n int) error {
 // Full returns ErrDiskFull while writes are refused, else nil.
 func (s *Space) Full() error { return s.Check(0) }
 
+// Holds returns ErrDiskFull unless n bytes more leave free what stays free.
+func (s *Space) Holds(n int64) error {
+	if s == nil {
+		return nil
+	}
+	if free, _, ok := diskSpace(s.dir); ok && free < s.low+uint64(n) {
+		return DiskFull(s.dir)
+	}
+	return nil
+}
+
 // look asks the system; mu is held.
 func (s *Space) look() {
 	free, _, ok := diskSpace(s.dir)

@@ -153,7 +153,7 @@ type Tx interface {
 	// Used returns how much of the store's Limits the transaction has used.
 	Used() Limits
 	// UseReserve lets the transaction commit on a full disk, from the reserve: it
-	// gives space back, or ends something.
+	// gives space back, or ends something. One that only deletes may do so anyway.
 	UseReserve()
 	// Commit applies every write atomically, without a disk sync, and ends the
 	// transaction, also when it fails. On a full disk it returns ErrDiskFull and has

@@ -16,6 +16,7 @@ type tx struct {
 	reads  []uint64 // hashes of the keys read
 	done   bool
 	spare  bool // may use the reserve
+	puts   bool // it does not only delete
 }
 
 func (c *core) Begin() Tx {
@@ -54,6 +55,7 @@ func (t *tx) write(key, value []byte, deleted bool) error {
 		return ErrTooBig
 	}
 	t.used = used
+	t.puts = t.puts || !deleted
 	t.writes.put(n, key, value, deleted)
 	return nil
 }
@@ -114,7 +116,7 @@ func (c *core) commit(t *tx) (err error) {
 	if c.oracle.conflicts(t) {
 		return ErrConflict
 	}
-	if err := c.opt.Space.Check(t.used.Bytes); err != nil && !t.spare {
+	if err := c.opt.Space.Check(t.used.Bytes); err != nil && t.puts && !t.spare {
 		return err
 	}
 	// Recorded also if it fails: a failed store commits nothing more.

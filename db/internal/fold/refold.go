@@ -82,6 +82,7 @@ type refolder struct {
 	set       map[docKey]*refolding
 	order     []*refolding
 	work      []*refolding // to be loaded, a heap: the earliest place first
+	fresh     []*refolding // have got events that are not in line
 	err       error        // of the heap's order
 	all       []occurrence // in stamp order
 	next      int          // the first of all that is not judged
@@ -353,6 +354,7 @@ func (f *refolder) load(r *refolding) error {
 		}
 		r.events = append(r.events, ev)
 	}
+	f.fresh = append(f.fresh, r)
 	return f.stand(r)
 }
 

@@ -29,12 +29,13 @@ var errEarlier = errors.New("an operation was put before what is judged")
 // loaded since, which come after what is judged.
 func (f *refolder) line() (err error) {
 	n := len(f.all)
-	for _, r := range f.order {
+	for _, r := range f.fresh {
 		for i := max(r.start, r.lined); i < len(r.events); i++ {
 			f.all = append(f.all, occurrence{r, i})
 		}
 		r.lined = len(r.events)
 	}
+	f.fresh = nil
 	if len(f.all) == n {
 		return nil
 	}
@@ -243,5 +244,6 @@ func (f *refolder) grow(r *refolding) error {
 		r.events = append(r.events, ev)
 	}
 	r.last, r.count = r.e.Last, r.e.Count
+	f.fresh = append(f.fresh, r)
 	return f.join(evs)
 }

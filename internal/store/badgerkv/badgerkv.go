@@ -16,6 +16,7 @@ package badgerkv
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -89,6 +90,7 @@ func optionsOf(dir string, table int64, say *messages) badger.Options {
 	o.ValueLogFileSize = logSize
 	o.CompactL0OnClose = false
 	o.EventLogging = false
+	o.BypassLockGuard = holdsLock // badger would write to the file
 	return o
 }
 
@@ -105,8 +107,8 @@ type Options struct {
 }
 
 // Open opens the engine in dir, which exists. What is damaged there is ErrCorrupt,
-// and left as it is.
-func Open(dir string, o Options) (store.Engine, error) {
+// and left as it is. On a full disk nothing has to be written.
+func Open(dir string, o Options) (eng store.Engine, err error) {
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
@@ -114,36 +116,55 @@ func Open(dir string, o Options) (store.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := check(dir, o.Create, o.Durable)
-	if err = errors.Join(err, release()); err != nil {
-		return nil, err
-	}
-	say := newMessages(dir, o)
-	if crashed(dir) {
-		db, err := openBadger(optionsOf(dir, recoverSize, say), say)
-		if err == nil {
-			err = closeBadger(db, say)
-		}
+	say := newMessages(dir, o, release)
+	defer func() {
 		if err != nil {
-			return nil, err
+			err = errors.Join(err, say.released())
 		}
-	}
-	opt := optionsOf(dir, tableSize, say)
-	opt.CompactL0OnClose = f.piled
-	db, err := openBadger(opt, say)
+	}()
+	f, err := check(dir, o.Create, o.Durable)
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{db: db, dir: dir, say: say, log: f.log, checked: make(map[uint32]bool)}
+	table, err := recovered(dir, f.unsaved, say)
+	if err != nil {
+		return nil, err
+	}
+	opt := optionsOf(dir, table, say)
+	opt.CompactL0OnClose = f.piled
+	e := &engine{dir: dir, say: say, log: f.log, checked: make(map[uint32]bool)}
+	if e.db, err = openBadger(opt, say); err != nil {
+		return nil, err
+	}
 	// A process that was killed may have left the end of its log unsynced: it counts as
 	// durable from now on.
 	if err := errors.Join(e.sameTables(f), e.db.Sync(), e.findEnd()); err != nil {
-		return nil, errors.Join(err, e.db.Close())
+		return nil, errors.Join(err, closeBadger(e.db, say))
 	}
+	say.hasty.Store(false)
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.tending.Go(func() { e.tend(ctx) })
 	return e, nil
+}
+
+// recovered saves what the log has and no table, if that is enough to fill a memtable,
+// and returns the size of memtable to go on with: without room to save it, one that holds
+// all of it. Badger's replay may split a transaction between two memtables and then save
+// the first with a log position behind the whole: a crash after that would leave half of
+// the transaction. So such a log is replayed into one memtable, and saved by a close.
+func recovered(dir string, unsaved int64, say *messages) (table int64, err error) {
+	if unsaved <= tableSize/3 {
+		return tableSize, nil
+	}
+	db, err := openBadger(optionsOf(dir, recoverSize, say), say)
+	if err == nil {
+		err = closeBadger(db, say)
+	}
+	if say.unsaved.Swap(false) {
+		return recoverSize, err
+	}
+	return tableSize, err
 }
 
 func openBadger(o badger.Options, say *messages) (*badger.DB, error) {
@@ -154,28 +175,15 @@ func openBadger(o badger.Options, say *messages) (*badger.DB, error) {
 	})
 }
 
+// closeBadger closes badger. What it could not save, the log has, and the next opening
+// finds it there.
 func closeBadger(db *badger.DB, say *messages) error {
+	say.hasty.Store(true)
+	if say.stuck.Load() { // nor can it be closed
+		return say.failure()
+	}
 	_, err := bounded(say, func() (struct{}, error) { return struct{}{}, db.Close() }, func(struct{}, error) {})
-	return err
-}
-
-// crashed reports whether the store in dir was not closed and has enough log
-// to fill a memtable. Badger's replay may split a transaction between two
-// memtables and then save the first with a log position behind the whole: a
-// second crash would leave half of the transaction. So such a log is replayed
-// into one memtable that holds all of it, and saved by a close.
-func crashed(dir string) bool {
-	if _, err := os.Stat(filepath.Join(dir, "LOCK")); err != nil {
-		return false
-	}
-	var logged int64
-	names, _ := filepath.Glob(filepath.Join(dir, "*.vlog")) // the pattern is well formed
-	for _, name := range names {
-		if fi, err := os.Stat(name); err == nil {
-			logged += fi.Size()
-		}
-	}
-	return logged > tableSize/3
+	return errors.Join(say.failure(), err)
 }
 
 func (e *engine) Limits() store.Limits { return store.Limits{Bytes: txBytes, Puts: txPuts} }
@@ -226,7 +234,20 @@ func (e *engine) moved() error {
 
 // haveRoom takes room in the last log file for n bytes, and more so as to ask seldom.
 // A write of badger's that fails half way is the end of a store until it is reopened.
+//
+// Like pebble's, it may use the reserve: who must not was refused before.
 func (e *engine) haveRoom(n int64) error {
+	err := e.takeRoom(n)
+	if fault.NoRoom(err) && e.say.space.Yield() {
+		err = e.takeRoom(n)
+	}
+	if fault.NoRoom(err) {
+		return store.DiskFull(e.dir)
+	}
+	return err
+}
+
+func (e *engine) takeRoom(n int64) error {
 	at := e.position.Load()
 	if e.room>>32 == at>>32 && at+uint64(n) <= e.room {
 		return nil
@@ -238,17 +259,16 @@ func (e *engine) haveRoom(n int64) error {
 		more = n
 		err = allocate(name, from, more)
 	}
-	if fault.NoRoom(err) {
-		return store.DiskFull(e.dir)
+	if err == nil {
+		e.room = at + uint64(more)
 	}
-	e.room = at + uint64(more)
 	return err
 }
 
 // Apply refuses while badger cannot save what it has in memory: it would wait for
 // room on the disk.
 func (e *engine) Apply(w *store.Writes) error {
-	if err := e.say.full(); err != nil {
+	if err := cmp.Or(e.say.failure(), e.say.full()); err != nil {
 		return err
 	}
 	e.applying.Lock()
@@ -275,24 +295,41 @@ func (e *engine) Apply(w *store.Writes) error {
 		return err
 	}
 	e.committed.Add(size)
-	if err := txn.Commit(); err != nil {
+	if err := e.commit(txn); err != nil {
 		return err // final, and no ErrDiskFull: it may be written in part
 	}
 	return e.findEnd()
 }
 
-func (e *engine) Sync() error { return e.db.Sync() }
+// commit commits a transaction, and does not wait for one that badger cannot end.
+func (e *engine) commit(txn *badger.Txn) error {
+	done := make(chan error, 1)
+	txn.CommitWith(func(err error) { done <- err })
+	var err error
+	select {
+	case err = <-done:
+	case <-e.say.gone:
+	}
+	return cmp.Or(e.say.failure(), err)
+}
+
+func (e *engine) Sync() error {
+	if err := e.say.failure(); err != nil {
+		return err
+	}
+	return e.db.Sync()
+}
 
 func (e *engine) Close() error {
 	e.stop()
 	e.tending.Wait()
 	err := e.tidy(context.Background(), 1)
-	if errors.Is(err, store.ErrCorrupt) { // nothing was moved
+	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrDiskFull) { // nothing was moved
 		e.say.logf("removing old log files of %s: %v", e.dir, err)
 		err = nil
 	}
 	// The tables that a close saves must not know more of the log than the disk has.
-	return errors.Join(err, e.Sync(), closeBadger(e.db, e.say))
+	return errors.Join(err, e.Sync(), closeBadger(e.db, e.say), e.say.released())
 }
 
 func (e *engine) Size() (int64, error) {

@@ -22,6 +22,7 @@ type found struct {
 	manifest badger.Manifest
 	log      uint32 // the number of the last log file
 	piled    bool   // tables wait at level 0 for a merge
+	unsaved  int64  // bytes of the log that are in no table
 }
 
 func corrupt(file, what string) error {
@@ -70,7 +71,8 @@ func check(dir string, create bool, durable uint64) (found, error) {
 		f.log = logs[len(logs)-1]
 	}
 	at, _ := parsePointer(head.value)
-	return f, checkLogs(dir, logs, at, durable)
+	f.unsaved, err = checkLogs(dir, logs, at, durable)
+	return f, err
 }
 
 // readManifest reads the list of tables. An end that was not written whole is no
@@ -157,15 +159,15 @@ func checkTable(dir string, id uint64, want, buf []byte, pace func(n int) error)
 // checkLogs reads the log from what the tables may lack to its end. The files from the
 // head's on are all there, and whole but for the end of the last: a transaction that
 // was not written to its end when the power went. That is behind what is durable; if
-// that is not known, it has nothing whole behind it.
-func checkLogs(dir string, logs []uint32, head pointer, durable uint64) error {
+// that is not known, it has nothing whole behind it. It returns how much that is.
+func checkLogs(dir string, logs []uint32, head pointer, durable uint64) (unsaved int64, err error) {
 	for len(logs) > 0 && logs[0] < head.file {
 		logs = logs[1:]
 	}
 	want, position := head.file, uint64(0)
 	for i, id := range logs {
 		if id != want {
-			return corrupt(logName(dir, want), "is missing")
+			return 0, corrupt(logName(dir, want), "is missing")
 		}
 		want++
 		offset := int64(0)
@@ -175,33 +177,34 @@ func checkLogs(dir string, logs []uint32, head pointer, durable uint64) error {
 		name := logName(dir, id)
 		fi, err := os.Stat(name)
 		if err != nil {
-			return unreadable(name, err)
+			return 0, unreadable(name, err)
 		}
 		if fi.Size() < offset {
-			return corrupt(name, "is cut short")
+			return 0, corrupt(name, "is cut short")
 		}
 		b, err := readFrom(name, offset)
 		if err != nil {
-			return unreadable(name, err)
+			return 0, unreadable(name, err)
 		}
+		unsaved += int64(len(b))
 		w := logWalk{b: b}
 		for _, _, ok := w.next(); ok; _, _, ok = w.next() {
 		}
 		position = uint64(id)<<32 | uint64(offset) + uint64(w.whole)
 		last := i == len(logs)-1
 		if w.whole < len(b) && (!last || position < durable || durable == 0 && w.resumes() >= 0) {
-			return corrupt(name, "is damaged")
+			return 0, corrupt(name, "is damaged")
 		}
 	}
 	switch {
 	case len(logs) == 0 && head != (pointer{}):
-		return corrupt(logName(dir, want), "is missing")
+		return 0, corrupt(logName(dir, want), "is missing")
 	case position < durable && len(logs) == 0:
-		return corrupt(logName(dir, uint32(durable>>32)), "is missing")
+		return 0, corrupt(logName(dir, uint32(durable>>32)), "is missing")
 	case position < durable:
-		return corrupt(logName(dir, logs[len(logs)-1]), "is cut short")
+		return 0, corrupt(logName(dir, logs[len(logs)-1]), "is cut short")
 	}
-	return nil
+	return unsaved, nil
 }
 
 // sameTables makes sure that badger opened every table that check found, but for

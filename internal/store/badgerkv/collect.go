@@ -1,14 +1,19 @@
 package badgerkv
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
+	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger"
+
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
 )
 
 // Compact merges the tree, saves the memtable, starts a new log file if the
@@ -16,7 +21,10 @@ import (
 func (e *engine) Compact(ctx context.Context, exclusive func(func() error) error) error {
 	e.gcMu.Lock()
 	defer e.gcMu.Unlock()
-	if err := e.db.Flatten(1); err != nil {
+	if err := cmp.Or(e.say.failure(), e.say.full()); err != nil {
+		return err
+	}
+	if err := e.flatten(); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -28,7 +36,7 @@ func (e *engine) Compact(ctx context.Context, exclusive func(func() error) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := e.db.Flatten(1); err != nil {
+	if err := e.flatten(); err != nil {
 		return err
 	}
 	names, err := filepath.Glob(filepath.Join(e.dir, "*.vlog"))
@@ -36,6 +44,19 @@ func (e *engine) Compact(ctx context.Context, exclusive func(func() error) error
 		return err
 	}
 	return e.collect(ctx, 3+2*len(names))
+}
+
+// flatten merges the tables to one level.
+func (e *engine) flatten() error {
+	if err := e.say.mergeable(); err != nil {
+		e.say.fail(err)
+		return err
+	}
+	_, err := bounded(e.say, func() (struct{}, error) { return struct{}{}, e.db.Flatten(1) }, func(struct{}, error) {})
+	if err != nil && fault.NoRoom(err) {
+		return store.DiskFull(e.dir)
+	}
+	return err
 }
 
 // tend removes log files in the background, after one file's worth of commits
@@ -64,7 +85,7 @@ func (e *engine) tend(ctx context.Context) {
 // tidy removes log files if that many were filled since the last time, unless
 // another caller does so now.
 func (e *engine) tidy(ctx context.Context, files int64) error {
-	if !e.gcMu.TryLock() {
+	if e.say.failure() != nil || e.say.full() != nil || !e.gcMu.TryLock() {
 		return nil
 	}
 	defer e.gcMu.Unlock()
@@ -82,13 +103,24 @@ const padKey = "!badger-pad"
 
 // rotate moves the end of the log to a new file and saves the memtable.
 func (e *engine) rotate() error {
-	last, err := e.lastLog()
+	sizes, err := e.logSizes()
 	if err != nil {
 		return err
 	}
-	fill := int64(0)
-	if last > 1<<20 {
-		fill = logSize + 1 - last
+	all, fill := int64(0), int64(0)
+	for i, size := range sizes {
+		all += size
+		if i == len(sizes)-1 && size > 1<<20 {
+			fill = logSize + 1 - size
+		}
+	}
+	// Half of this done would be the end of the store until it is reopened.
+	unsaved := min(recoverSize, all)
+	if err := cmp.Or(e.say.space.Holds(fill+unsaved), e.reserveLog(fill+2<<20)); err != nil {
+		return err
+	}
+	if err := e.say.manifestGrows(); err != nil {
+		return store.DiskFull(e.dir)
 	}
 	pad := make([]byte, 1<<20)
 	for ; fill > 0; fill -= int64(len(pad)) {
@@ -102,9 +134,17 @@ func (e *engine) rotate() error {
 	// DropPrefix of a prefix that no key has saves the memtable; badger has no
 	// other call for it.
 	if err := e.db.DropPrefix([]byte("!badger-none")); err != nil {
-		return err
+		e.say.fail(e.say.unwritable(err))
+		return e.say.failure()
 	}
 	return e.moved()
+}
+
+// reserveLog takes room in the log for what badger itself writes there.
+func (e *engine) reserveLog(n int64) error {
+	e.applying.Lock()
+	defer e.applying.Unlock()
+	return e.haveRoom(n)
 }
 
 func (e *engine) pad(p []byte) error {
@@ -113,25 +153,21 @@ func (e *engine) pad(p []byte) error {
 	if err := txn.SetEntry(&badger.Entry{Key: []byte(padKey), Value: p, ExpiresAt: 1}); err != nil {
 		return err
 	}
-	return txn.Commit()
+	return e.commit(txn)
 }
 
-// lastLog returns the size of the log file that is being written.
-func (e *engine) lastLog() (int64, error) {
-	entries, err := os.ReadDir(e.dir) // sorted by name, which is the number
-	if err != nil {
-		return 0, err
-	}
-	for i := len(entries) - 1; i >= 0; i-- {
-		if strings.HasSuffix(entries[i].Name(), ".vlog") {
-			fi, err := entries[i].Info()
-			if err != nil {
-				return 0, err
-			}
-			return fi.Size(), nil
+// logSizes returns the sizes of the log files, in order.
+func (e *engine) logSizes() ([]int64, error) {
+	ids, err := logFiles(e.dir)
+	var sizes []int64
+	for _, id := range ids {
+		fi, err := os.Stat(logName(e.dir, id))
+		if err != nil {
+			return nil, err
 		}
+		sizes = append(sizes, fi.Size())
 	}
-	return 0, nil
+	return sizes, err
 }
 
 // collect rewrites log files that are 30% garbage or more, until badger refuses
@@ -141,11 +177,19 @@ func (e *engine) collect(ctx context.Context, limit int) error {
 	if err := e.checkedLogs(ctx); err != nil {
 		return err
 	}
+	sizes, err := e.logSizes()
+	if err != nil || len(sizes) == 0 {
+		return err
+	}
+	// A move that was written in part is the end of the store until it is reopened.
+	if err := e.say.space.Holds(slices.Max(sizes)); err != nil {
+		return err
+	}
 	for misses := 0; misses < limit; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := e.db.RunValueLogGC(0.3)
+		err := e.collectOne()
 		switch {
 		case err == nil:
 			misses = 0
@@ -159,4 +203,13 @@ func (e *engine) collect(ctx context.Context, limit int) error {
 		}
 	}
 	return nil
+}
+
+// collectOne rewrites one log file, or returns badger.ErrNoRewrite.
+func (e *engine) collectOne() error {
+	_, err := bounded(e.say, func() (_ struct{}, err error) {
+		defer e.caught(debug.SetPanicOnFault(true), &err)
+		return struct{}{}, e.db.RunValueLogGC(0.3)
+	}, func(struct{}, error) {})
+	return err
 }

@@ -56,8 +56,8 @@ func fillDisk(t *testing.T, dir string, keep int64) (free func()) {
 }
 
 // TestSlowFullDisk fills the disk under an engine that nobody warns. Close and an
-// opening after a kill end with an error, and what was synced is there when there is
-// room again.
+// opening after a kill end, and what was synced is read on the full disk, and when there
+// is room again.
 func TestSlowFullDisk(t *testing.T) {
 	disk := smallDisk(t, "64m")
 	dir := filepath.Join(disk, "store")
@@ -107,8 +107,8 @@ func TestSlowFullDisk(t *testing.T) {
 	start := time.Now()
 	err = s.Close()
 	t.Logf("a close on a full disk, after %v: %v", time.Since(start), err)
-	if !errors.Is(err, store.ErrDiskFull) {
-		t.Errorf("a close on a full disk: %v, want ErrDiskFull", err)
+	if err != nil {
+		t.Errorf("a close on a full disk: %v", err)
 	}
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("a close on a full disk took %v", took)
@@ -117,22 +117,12 @@ func TestSlowFullDisk(t *testing.T) {
 	copyDir(t, dir, copied)
 
 	free()
-	again := func(dir string) store.Store {
-		var s store.Store
-		var err error
-		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-			if s, err = openStore(dir); err == nil {
-				return s
-			}
-			if !errors.Is(err, syscall.EWOULDBLOCK) { // the engine that was given up ends by itself
-				break
-			}
-		}
-		t.Fatal(err)
-		return nil
-	}
-	all := func(s store.Store) {
+	all := func(dir string) {
 		t.Helper()
+		s, err := openStore(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
 		snap := s.Snapshot()
 		defer snap.Release()
 		for i := range acked {
@@ -144,7 +134,7 @@ func TestSlowFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all(again(dir))
+	all(dir)
 
 	dir2 := filepath.Join(disk, "killed")
 	if err := os.Mkdir(dir2, 0o700); err != nil {
@@ -153,14 +143,10 @@ func TestSlowFullDisk(t *testing.T) {
 	copyDir(t, copied, dir2)
 	free = fillDisk(t, disk, 512<<10)
 	start = time.Now()
-	_, err = openStore(dir2)
-	t.Logf("an opening on a full disk, after %v: %v", time.Since(start), err)
-	if !errors.Is(err, store.ErrDiskFull) {
-		t.Errorf("an opening on a full disk: %v, want ErrDiskFull", err)
-	}
+	all(dir2)
 	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("an opening on a full disk took %v", took)
+		t.Errorf("an opening, reading all and a close on a full disk took %v", took)
 	}
 	free()
-	all(again(dir2))
+	all(dir2)
 }

@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// holdsLock says that lock keeps others out until release, so that badger need not.
+const holdsLock = true
+
 // lock keeps other processes from the store in dir, as badger does, until release.
 func lock(dir string) (release func() error, err error) {
 	d, err := os.Open(dir)

@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// holdsLock says that badger itself has to keep others out.
+const holdsLock = false
+
 // lock finds out whether another process has the store in dir: badger keeps its file
 // LOCK open there for itself. Badger's own open takes the lock.
 func lock(dir string) (release func() error, err error) {
@@ -19,5 +22,5 @@ func lock(dir string) (release func() error, err error) {
 	case err != nil:
 		return nil, fmt.Errorf("lock %s: %w", dir, errors.Join(syscall.EWOULDBLOCK, err))
 	}
-	return f.Close, nil
+	return func() error { return nil }, f.Close()
 }

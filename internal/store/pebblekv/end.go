@@ -91,6 +91,19 @@ func neededLogs(files vfs.FS, dir string) (logs []string, position uint64, err e
 	return logs, position, err
 }
 
+// syncLogs makes durable what the logs hold that are still needed.
+func syncLogs(files vfs.FS, dir string) error {
+	logs, _, err := neededLogs(files, dir)
+	for _, name := range logs {
+		f, failed := files.Open(name)
+		if failed == nil {
+			failed = errors.Join(f.Sync(), f.Close())
+		}
+		err = errors.Join(err, failed)
+	}
+	return err
+}
+
 // logNumber returns the number in the name of a log.
 func logNumber(name string) (n uint64, ok bool) {
 	_, err := fmt.Sscanf(filepath.Base(name), "%d.log", &n)

@@ -109,6 +109,12 @@ func Open(dir string, o Options) (store.Engine, error) {
 			err = db.Close()
 		}
 		return nil, errors.Join(failed, err)
+	} else if failed != nil {
+		// It could not save what it found in the logs: they stay, and count as durable.
+		if err := syncLogs(o.FS, dir); err != nil {
+			guard.end()
+			return nil, errors.Join(err, db.Close())
+		}
 	}
 	if err != nil && o.Create {
 		return nil, guard.writeError(err)
