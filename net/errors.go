@@ -47,8 +47,10 @@ var (
 	ErrNoKeys = thread.ErrNoKeys
 	// ErrClock reports a time that is not later than the log's last.
 	ErrClock = thread.ErrClock
+	// ErrDamagedBlob reports a blob whose bytes are not there as they were written.
+	ErrDamagedBlob = thread.ErrDamagedBlob
 	// ErrBlobsHeld reports that blobs cannot be collected now, as they are being stored
-	// or read.
+	// or read, or as one that may list others is missing.
 	ErrBlobsHeld = thread.ErrBlobsHeld
 	// ErrClosed reports use of a closed thread or host.
 	ErrClosed = thread.ErrClosed

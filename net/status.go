@@ -55,6 +55,7 @@ type PeerStatus struct {
 	State  State
 	Behind uint64 // records that the peer has and this host lacks
 	Ahead  uint64 // records that this host has and the peer has not acknowledged
+	Blobs  bool   // it has said which blobs it holds, and all of them are here
 	Code   keys.Code
 	Reason string // one sentence; empty if there is nothing to say
 	Since  time.Time
@@ -130,6 +131,7 @@ func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipset.Set
 	defer l.mu.Unlock()
 	theirs := l.theirs.Above(floors)
 	ps.Behind, ps.Ahead = tipset.Lacking(theirs, mine), tipset.Lacking(mine, theirs)
+	ps.Blobs = l.blobs
 	switch why := cmp.Or(l.host, l.pull, l.noBlobs); {
 	case r.conn == nil:
 		ps.State, ps.Reason = StateUnreachable, "The peer is not connected."

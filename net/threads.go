@@ -224,7 +224,11 @@ func (h *Host) Reopen(ctx context.Context, e Essence) (*Thread, Refilled, error)
 		return nil, got, err
 	}
 	s := h.newShare(t)
-	if err := s.load(); err != nil {
+	err = s.load()
+	if err == nil { // what peers listed before is not all here
+		err = h.memory.ForgetCursors(t.ID())
+	}
+	if err != nil {
 		t.Close()
 		return nil, got, err
 	}

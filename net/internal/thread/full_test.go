@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 )
@@ -74,7 +75,8 @@ func TestIngestOnAFullDisk(t *testing.T) {
 		}
 		wantPayloads(t, opened(t, again), want...)
 		var damage []error
-		if _, err := again.Check(t.Context(), nil, func(err error) { damage = append(damage, err) }); err != nil || len(damage) > 0 {
+		report := func(err error) { damage = append(damage, err) }
+		if _, err := again.Check(t.Context(), nil, report, func(_ format.BlobID, err error) { report(err) }); err != nil || len(damage) > 0 {
 			t.Errorf("%d commits: %v %v", commits, damage, err)
 		}
 		if inv2 := a.invite(t, th, InviteOptions{}); inv2.Thread == th.ID() {
