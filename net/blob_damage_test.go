@@ -133,7 +133,19 @@ func TestDamagedBlobIsLost(t *testing.T) {
 	plain := bytes.Repeat([]byte("only here"), 50_000)
 	id := a.putBlob(t, ta, plain)
 	a.alterBlob(t, id)
-	if _, err := ta.FetchBlob(within(t), id); !errors.Is(err, ErrNoBlob) {
+	for range 2 { // as it is found, and as it is known
+		if _, err := ta.FetchBlob(within(t), id); !errors.Is(err, ErrLostBlob) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	lacking(t, ta, 1)
+	a.alterBlob(t, id) // the bit flips back
+	if got, err := ta.FetchBlob(within(t), id); err != nil || !bytes.Equal(got, plain) {
+		t.Fatalf("got %d bytes, %v, of a file that is whole again", len(got), err)
+	}
+	lacking(t, ta, 0)
+	a.alterBlob(t, id)
+	if _, err := ta.FetchBlob(within(t), id); !errors.Is(err, ErrLostBlob) {
 		t.Fatalf("got %v", err)
 	}
 	lacking(t, ta, 1)

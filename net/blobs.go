@@ -428,7 +428,7 @@ func (b *blobStream) fetch(want []wire.BlobRef) (blobs [][]byte, more []wire.Blo
 
 // FetchBlob returns the plaintext of a blob: from here, else from the first
 // connected peer of the thread that has it, verified and kept. It returns
-// [ErrNoBlob] if there is none.
+// [ErrNoBlob] if there is none, [ErrLostBlob] if it was held here and was damaged.
 func (t *Thread) FetchBlob(ctx context.Context, id BlobID) ([]byte, error) {
 	return t.fetch(ctx, id, func() ([]byte, error) { return t.share.thread.Blob(ctx, id) })
 }
@@ -452,6 +452,14 @@ func (t *Thread) fetch(ctx context.Context, id BlobID, open func() ([]byte, erro
 		}
 	}
 	failed := fault.Of(ErrNoBlob, "no connected peer holds blob %x", id[:])
+	switch missed, err := t.share.thread.MissedBlob(ctx, id); {
+	case err != nil:
+		return nil, err
+	case missed:
+		failed = fault.Of(ErrLostBlob, "blob %x was damaged here, and no connected peer holds it", id[:])
+	case t.share.thread.HasBlob(id):
+		return open()
+	}
 	for _, l := range t.share.connectedLinks() {
 		err := l.fetchBlob(ctx, id)
 		if err == nil {

@@ -63,6 +63,9 @@ var (
 var (
 	// ErrUnknownThread reports a thread that the host does not hold.
 	ErrUnknownThread = fault.New(fault.NotFound, "this host does not hold the thread")
+	// ErrLostBlob reports a blob that was damaged here, and that no connected peer of the
+	// thread holds.
+	ErrLostBlob = fault.New(fault.Altered, "the blob was damaged here, and no connected peer holds it")
 	// ErrNoBlob reports a blob that neither this host nor a connected peer of the
 	// thread holds.
 	ErrNoBlob = fault.New(fault.BlobUnavailable, "no connected peer holds the blob")

@@ -97,7 +97,7 @@ func (t *Thread) Status() []PeerStatus {
 	s, th := t.share, t.share.thread
 	h := s.host
 	now := s.statement()
-	mine, floors, blobs := tipset.Of(th.Sendable()), th.Floors(), th.LastBlob()
+	mine, floors, blobs, lacks := tipset.Of(th.Sendable()), th.Floors(), th.LastBlob(), th.LackingBlobs()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range th.Members() {
@@ -118,6 +118,9 @@ func (t *Thread) Status() []PeerStatus {
 			ps.Role = "relay"
 		}
 		l.compare(&ps, r, now, mine, floors, blobs, isRelay || s.relay)
+		if ps.State == StateIdentical && lacks > 0 {
+			ps.Reason = fmt.Sprintf("Blobs that were damaged here are at neither: %d.", lacks)
+		}
 		all = append(all, ps)
 	}
 	slices.SortFunc(all, func(a, b PeerStatus) int { return cmp.Compare(a.Peer, b.Peer) })

@@ -179,11 +179,11 @@ func (s *Store) Has(id format.BlobID) bool {
 }
 
 // Sealed returns the sealed bytes of a blob, which were checked against its ID;
-// ErrNotFound if it is not held, ErrDamaged if the disk has others or none.
+// ErrNotFound if it is not held, ErrDamagedBlob if the disk has others or none.
 func (s *Store) Sealed(id format.BlobID) ([]byte, error) {
 	sealed, err := s.read(id)
 	if err == nil && format.BlobIDOf(sealed) != id {
-		return nil, fault.Of(ErrDamaged, "blob %s is altered on disk", id)
+		return nil, fault.Of(ErrDamagedBlob, "blob %s is altered on disk", id)
 	}
 	return sealed, err
 }
@@ -205,7 +205,7 @@ func (s *Store) read(id format.BlobID) ([]byte, error) {
 		if sealed, err = os.ReadFile(s.path(id)); errors.Is(err, fs.ErrNotExist) && !s.Has(id) {
 			return nil, fault.Of(ErrNotFound, "no blob %s", id)
 		} else if err != nil && gone(err) {
-			return nil, fault.Of(ErrDamaged, "blob %s cannot be read: %w", id, err)
+			return nil, fault.Of(ErrDamagedBlob, "blob %s cannot be read: %w", id, err)
 		} else if err != nil {
 			return nil, fmt.Errorf("blob: %w", err)
 		}

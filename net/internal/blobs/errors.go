@@ -7,8 +7,8 @@ var (
 	// ErrNotFound reports a blob that is not held here; of a thread also a record, or
 	// the thread.
 	ErrNotFound = fault.New(fault.NotFound, "not held here")
-	// ErrDamaged reports a blob whose bytes are not there as they were written.
-	ErrDamaged = fault.New(fault.Corrupt, "the blob is damaged")
+	// ErrDamagedBlob reports a blob whose bytes are not there as they were written.
+	ErrDamagedBlob = fault.New(fault.Corrupt, "the blob is damaged")
 	// ErrBlobsHeld reports that blobs cannot be collected now, as they are being stored or
 	// read, or as one that may list others is missing.
 	ErrBlobsHeld = fault.New(fault.Conflict, "files are being pushed or read")

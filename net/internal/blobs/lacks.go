@@ -139,7 +139,7 @@ func (s *Store) drop(id format.BlobID) (bool, error) {
 	switch _, err := s.Sealed(id); {
 	case err == nil || errors.Is(err, ErrNotFound):
 		return false, nil
-	case !errors.Is(err, ErrDamaged):
+	case !errors.Is(err, ErrDamagedBlob):
 		return false, err
 	}
 	return true, s.toLacks(id)
@@ -179,16 +179,33 @@ func (s *Store) Retake(ctx context.Context) (taken int, err error) {
 		return 0, err
 	}
 	for _, l := range lacks {
-		b, err := os.ReadFile(s.path(l.ID))
-		if err != nil || format.BlobIDOf(b) != l.ID {
-			continue
-		}
-		if err := s.put(ctx, []format.BlobID{l.ID}, [][]byte{b}, false); err != nil {
+		took, err := s.retake(ctx, l.ID)
+		if err != nil {
 			return taken, err
 		}
-		taken++
+		if took {
+			taken++
+		}
 	}
 	return taken, nil
+}
+
+// Missed reports whether a blob was held and is not. If its file is whole again it is
+// taken back.
+func (s *Store) Missed(ctx context.Context, id format.BlobID) (bool, error) {
+	if s.Lacking() == 0 || !s.lacking(id) {
+		return false, nil
+	}
+	took, err := s.retake(ctx, id)
+	return !took, err
+}
+
+func (s *Store) retake(ctx context.Context, id format.BlobID) (bool, error) {
+	b, err := os.ReadFile(s.path(id))
+	if err != nil || format.BlobIDOf(b) != id {
+		return false, nil //nolint:nilerr // it is lacking as before
+	}
+	return true, s.put(ctx, []format.BlobID{id}, [][]byte{b}, false)
 }
 
 // forgetLacks deletes the notes of blobs that nobody needs any more.

@@ -40,7 +40,7 @@ func TestDrop(t *testing.T) {
 	alter(t, s, ids[2], true)
 	whole := alter(t, s, ids[3], false)
 	for _, id := range ids[1:4] {
-		if _, err := s.Sealed(id); !errors.Is(err, ErrDamaged) {
+		if _, err := s.Sealed(id); !errors.Is(err, ErrDamagedBlob) {
 			t.Errorf("damaged bytes: got %v", err)
 		}
 	}

@@ -88,6 +88,12 @@ func (t *Thread) DropBlobs(ctx context.Context, ids ...format.BlobID) (int, erro
 	return t.blobs.Drop(ctx, ids...)
 }
 
+// MissedBlob reports whether a blob was held and is not. If its file is whole again it is
+// taken back.
+func (t *Thread) MissedBlob(ctx context.Context, id format.BlobID) (bool, error) {
+	return t.blobs.Missed(ctx, id)
+}
+
 // RetakeBlobs takes back blobs that were dropped and whose files are whole again, and
 // returns how many.
 func (t *Thread) RetakeBlobs(ctx context.Context) (int, error) { return t.blobs.Retake(ctx) }

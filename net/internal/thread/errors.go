@@ -23,7 +23,7 @@ var (
 	// ErrClock reports a time that is not later than the log's last.
 	ErrClock = control.ErrClock
 	// ErrDamagedBlob reports a blob whose bytes are not there as they were written.
-	ErrDamagedBlob = blobs.ErrDamaged
+	ErrDamagedBlob = blobs.ErrDamagedBlob
 	// ErrBlobsHeld reports that blobs cannot be collected now, as they are being stored
 	// or read, or as one that may list others is missing.
 	ErrBlobsHeld = blobs.ErrBlobsHeld

@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"github.com/weftdb/weft/internal/store"
-	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // A fullStore is a store on a disk that is full after some more commits.
