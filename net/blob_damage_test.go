@@ -169,6 +169,13 @@ func TestDamagedBlobIsLost(t *testing.T) {
 // A thread that is begun again asks its peers for blobs that they had listed before, and
 // for those that it could not take over.
 func TestReopenedThreadGetsBlobs(t *testing.T) {
+	for _, altered := range []bool{false, true} {
+		reopenedGetsBlobs(t, altered)
+	}
+}
+
+func reopenedGetsBlobs(t *testing.T, altered bool) {
+	t.Helper()
 	a, b := newParty(t), newParty(t)
 	ta := a.create(t)
 	b.connect(t, a)
@@ -179,18 +186,25 @@ func TestReopenedThreadGetsBlobs(t *testing.T) {
 	}
 	identical(t, ta, b.ID())
 	identical(t, tb, a.ID())
-	b.alterBlob(t, ids[1])
+	left := int64(2)
+	if altered {
+		b.alterBlob(t, ids[1])
+		left = 1
+	}
 	e, err := tb.Essence()
 	if err == nil {
 		err = b.Withdraw(tb.ID())
 	}
-	if err != nil {
+	tx := b.store.Begin()
+	defer tx.Discard()
+	row := append(append(tb.Prefix(), 'b'), ids[2][:]...) // the store has lost it
+	if err := errors.Join(err, tx.Delete(row), tx.Commit()); err != nil {
 		t.Fatal(err)
 	}
 	tb, got, err := b.Reopen(context.Background(), e)
-	if err != nil || got.Blobs != 2 || got.Left != 0 {
+	if err != nil || got.Blobs != left || got.Left != 0 {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	becomes(t, tb, "the blob did not come again", func() bool { return tb.held().HasBlob(ids[1]) })
+	becomes(t, tb, "the blobs did not come again", func() bool { return tb.held().HasBlob(ids[1]) && tb.held().HasBlob(ids[2]) })
 	lacking(t, tb, 0)
 }
