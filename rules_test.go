@@ -186,7 +186,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/homelock", "node/internal/homenote", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -196,6 +196,8 @@ func TestWallsInsideNode(t *testing.T) {
 			"node", "node/internal/chunks", "node/rpc", "buckets", "db", "db/command", "db/threaddb", "keys", "internal/fault",
 		}, api...),
 
+		"node/internal/archive":  {"node/internal/check", "internal/fault", "internal/store"},
+		"node/internal/check":    {"db/replica", "internal/clock", "internal/fault", "internal/store"},
 		"node/internal/chunks":   {"node/api/weft/v1", "internal/fault"},
 		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},

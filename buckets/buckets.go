@@ -45,6 +45,8 @@ type Blobs interface {
 	// GetOf is Get of a block by the SHA-256 hash of its bytes too: it refuses any
 	// other bytes and checks no more. Of what it refuses, Get says what is wrong.
 	GetOf(ctx context.Context, id BlobID, sum [32]byte) ([]byte, error)
+	// Lacking reports whether blocks that were here are damaged and have not come back.
+	Lacking() bool
 	// Hold keeps the blocks that are put, or named by an entry that is read, from now
 	// on until release, also where no entry names them yet or any more.
 	Hold() (release func())

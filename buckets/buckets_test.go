@@ -30,6 +30,8 @@ type memoryBlobs struct {
 	m    map[BlobID][]byte
 	puts int
 	lie  func(id BlobID, p []byte) []byte // if set: what Get returns
+
+	lacking bool // some are damaged
 }
 
 func newBlobs() *memoryBlobs { return &memoryBlobs{m: map[BlobID][]byte{}} }
@@ -69,6 +71,8 @@ func (b *memoryBlobs) Get(_ context.Context, id BlobID) ([]byte, error) {
 	}
 	return p, nil
 }
+
+func (b *memoryBlobs) Lacking() bool { return b.lacking }
 
 func (b *memoryBlobs) Hold() func() { return func() {} }
 
@@ -430,4 +434,45 @@ func root(t testing.TB, b *Bucket) cid.Cid {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// While blocks are lacking, a push stores those of files that the bucket has already too,
+// manifests included, and leaves the entries as they are.
+func TestPushWhileBlocksLack(t *testing.T) {
+	b := newReplicas(t, 1)[0]
+	blobs := b.blobs.(*memoryBlobs)
+	files := fstest.MapFS{
+		"empty": {}, "small": {Data: bytes.Repeat([]byte("s"), 1000)}, "leaf": {Data: bytes.Repeat([]byte("l"), ChunkSize)},
+		"large": {Data: bytes.Repeat([]byte("abc"), ChunkSize)},
+	}
+	push := func(unchanged int) {
+		t.Helper()
+		for _, fsys := range []fs.FS{files, onceFS{files}} { // files that can be read twice, and not
+			if report, err := b.Push(t.Context(), fsys, PushOptions{}); err != nil || report.Unchanged != unchanged {
+				t.Fatalf("got %+v, %v", report, err)
+			}
+			unchanged = len(files)
+		}
+	}
+	push(0)
+	want := maps.Clone(blobs.m)
+	for _, lacking := range []bool{false, true} {
+		clear(blobs.m)
+		blobs.lacking = lacking
+		push(len(files))
+		if lacking && !maps.EqualFunc(blobs.m, want, bytes.Equal) || !lacking && len(blobs.m) > len(want)-2 {
+			t.Errorf("lacking %v: %d blocks are stored, of %d", lacking, len(blobs.m), len(want))
+		}
+	}
+}
+
+// A onceFS has files that can be read once.
+type onceFS struct{ fs.FS }
+
+func (f onceFS) Open(name string) (fs.File, error) {
+	file, err := f.FS.Open(name)
+	if dir, ok := file.(fs.ReadDirFile); ok {
+		return dir, err
+	}
+	return struct{ fs.File }{file}, err
 }

@@ -33,7 +33,8 @@ func OpenDir(dir string) (*os.Root, error) {
 }
 
 // Push makes the bucket hold the regular files of a folder, and its empty
-// directories. A file whose content the bucket has already is left alone. What
+// directories. A file whose content the bucket has already is left alone, unless blocks
+// are lacking, which may be its own: then all are stored. What
 // cannot be pushed (links, devices, unreadable files, names that the path rules
 // refuse) is left out and reported. A push that fails or is killed has pushed
 // some of the files, each whole; pushing again goes on.
@@ -173,10 +174,10 @@ func (p *Pusher) file(ctx context.Context, f File) error {
 }
 
 // unchanged reports whether the file's content is the version's, if it can be
-// read twice.
+// read twice, and its blocks need not be stored.
 func (p *Pusher) unchanged(f File, v version) (bool, error) {
 	s, ok := f.Body.(io.Seeker)
-	if !ok || f.Size != v.size {
+	if !ok || f.Size != v.size || p.up.all {
 		return false, nil
 	}
 	c, size, err := contentCID(f.Body, p.up.scratch)

@@ -255,3 +255,37 @@ func (f *fileReader) leaf(ctx context.Context, i int64) (leaf, error) {
 	}
 	return f.leaves[n], nil
 }
+
+// Needing calls found with the path of each file that needs a block of those that lacks
+// reports, for the version that is read or a conflicting one. The blocks of a file whose
+// manifest is in no reach are not known.
+func (b *Bucket) Needing(ctx context.Context, lacks func(BlobID) bool, found func(path string, id BlobID)) error {
+	defer b.blobs.Hold()()
+	_, err := b.entries.scan(ctx, "", "", 0, func(e entry) error {
+		for _, v := range e.versions {
+			if v.blob != nil && lacks(*v.blob) {
+				found(e.path, *v.blob)
+			}
+			for _, m := range v.manifests {
+				if lacks(m) {
+					found(e.path, m)
+					continue
+				}
+				p, err := b.blobs.Get(ctx, m)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				if err != nil {
+					continue
+				}
+				for _, id := range ManifestBlobs(p) {
+					if lacks(id) {
+						found(e.path, id)
+					}
+				}
+			}
+		}
+		return nil
+	})
+	return err
+}

@@ -31,6 +31,7 @@ const (
 type upload struct {
 	b       *Bucket
 	scratch []byte // ChunkSize
+	all     bool   // blocks of files that are there are stored too: some are lacking
 
 	blocks [][]byte
 	ready  []func(BlobID) error // what to do once the block has an ID
@@ -43,7 +44,9 @@ type upload struct {
 	left    []string // paths of removals that have a version yet
 }
 
-func newUpload(b *Bucket) *upload { return &upload{b: b, scratch: make([]byte, ChunkSize)} }
+func newUpload(b *Bucket) *upload {
+	return &upload{b: b, scratch: make([]byte, ChunkSize), all: b.blobs.Lacking()}
+}
 
 // A storing is a batch of blocks on its way.
 type storing struct {
@@ -135,7 +138,7 @@ func (f *file) leaf(ctx context.Context, p []byte, last bool) error {
 		return err
 	}
 	f.size += int64(len(p))
-	if last && f.size == int64(len(p)) && f.old != "" {
+	if last && f.size == int64(len(p)) && f.old != "" && !f.up.all {
 		if c, err := rawCID(sum); err != nil || c.String() == f.old {
 			return err // the whole file, and it is there
 		}
@@ -170,7 +173,7 @@ func (f *file) closeManifest() error {
 
 // finish runs when the file is read and every leaf is durable.
 func (f *file) finish() error {
-	if f.version.cid.String() == f.old {
+	if f.same() && !f.up.all {
 		return nil
 	}
 	if f.size > ChunkSize {
@@ -183,8 +186,14 @@ func (f *file) finish() error {
 	return nil
 }
 
-// change queues the file's entry.
+// same reports whether the entry has the file's content already.
+func (f *file) same() bool { return f.version.cid.String() == f.old }
+
+// change queues the file's entry, if it is another.
 func (f *file) change() {
+	if f.same() {
+		return
+	}
 	c := change{path: f.path, version: f.version}
 	if f.old != "" {
 		c.replaces = []string{f.old}

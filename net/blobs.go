@@ -27,6 +27,9 @@ const wantBytes = 8 << 20
 //	want ► 9 10             8 is held already
 //	blob 9 ◄ blob 10 ◄      each checked against its name and its listed size, then stored
 //	cursor 10               want ► have 10: the sender's status counts on it
+//
+// A blob that turns out to be damaged here is held no more. As a cursor cannot go back by
+// one blob, all cursors of the thread begin again, and every peer lists all that it has.
 
 // serveBlobs tells a peer which blobs of a thread are here, as they come, and
 // sends those that it asks for.
@@ -116,7 +119,7 @@ func (l *link) sendBlobs(ctx context.Context, w *wire.Writer, req wire.Follow, w
 		case want := <-wants:
 			l.followHas(number, want.Have)
 			allowed, _, _ = l.share.host.admit(l, nil) // it may have ended since
-			if err := l.sendWanted(w, want, allowed); err != nil {
+			if err := l.sendWanted(ctx, w, want, allowed); err != nil {
 				return err
 			}
 		case <-changed:
@@ -178,14 +181,17 @@ func (l *link) sendRefs(w *wire.Writer, cursor int64, first bool) (int64, error)
 	}
 }
 
-// sendWanted answers a request in its order: a blob that is not held, or not
+// sendWanted answers a request in its order: a blob that is not held, damaged here, or not
 // permitted any more, is a name without bytes.
-func (l *link) sendWanted(w *wire.Writer, want wire.Want, allowed right) error {
+func (l *link) sendWanted(ctx context.Context, w *wire.Writer, want wire.Want, allowed right) error {
 	for i := 0; i < len(want.IDs); i += 32 {
 		id := want.IDs[i : i+32]
 		var sealed []byte
 		if allowed == rightAll {
 			b, err := l.share.thread.SealedBlob(format.BlobID(id))
+			if errors.Is(err, ErrDamagedBlob) {
+				_, err = l.share.dropBlobs(ctx, format.BlobID(id))
+			}
 			if err != nil && !errors.Is(err, ErrNotFound) {
 				return err
 			}
@@ -206,6 +212,9 @@ func (l *link) followBlobs(ctx context.Context) {
 		err := l.pullBlobs(ctx)
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errRelist) {
+			n = 0 // several that are dropped one after the other are one list
 		}
 		l.share.host.fault(l.peer, err)
 		if fault.Is(err, fault.LimitReached) {
@@ -246,9 +255,65 @@ func (l *link) openBlobs(ctx context.Context, after int64, follow bool) (*blobSt
 	return b, nil
 }
 
+// errRelist ends a stream of blobs for another one, on which the peer lists all again.
+var errRelist = errors.New("blobs were dropped")
+
+// dropBlobs takes blobs that are damaged here off what is held, and has every peer list
+// its blobs again. It returns how many they were.
+func (s *share) dropBlobs(ctx context.Context, ids ...BlobID) (int, error) {
+	s.cursors.Lock()
+	defer s.cursors.Unlock()
+	n, err := s.thread.DropBlobs(ctx, ids...)
+	if n == 0 {
+		return 0, err
+	}
+	s.host.log.Warn("blobs are damaged: peers are asked for them", "thread", s.thread.ID(), "blobs", n)
+	s.losses++
+	err = errors.Join(err, s.host.memory.ForgetCursors(s.thread.ID()))
+	s.host.mu.Lock()
+	defer s.host.mu.Unlock()
+	for _, l := range s.links {
+		l.set(func() {
+			if l.relist != nil {
+				l.relist()
+			}
+		})
+	}
+	return n, err
+}
+
+// cursor returns up to where the blobs of a peer are held, and of which count of losses
+// that is.
+func (s *share) cursor(p peer.ID) (cursor int64, losses int, err error) {
+	s.cursors.Lock()
+	defer s.cursors.Unlock()
+	cursor, err = s.host.memory.Cursor(s.thread.ID(), string(p))
+	return cursor, s.losses, err
+}
+
+// setCursor remembers up to where the blobs of a peer are held, unless some were dropped
+// since.
+func (s *share) setCursor(p peer.ID, n int64, losses int) error {
+	s.cursors.Lock()
+	defer s.cursors.Unlock()
+	if losses != s.losses {
+		return errRelist
+	}
+	return s.host.memory.SetCursor(s.thread.ID(), string(p), n)
+}
+
 // pullBlobs follows the peer's blobs on one stream until it ends.
-func (l *link) pullBlobs(ctx context.Context) error {
-	cursor, err := l.share.host.memory.Cursor(l.share.thread.ID(), string(l.peer))
+func (l *link) pullBlobs(ctx context.Context) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l.set(func() { l.relist = func() { cancel(errRelist) } })
+	defer func() {
+		l.set(func() { l.relist = nil })
+		if errors.Is(context.Cause(ctx), errRelist) {
+			err = errRelist
+		}
+	}()
+	cursor, losses, err := l.share.cursor(l.peer)
 	if err != nil {
 		return err
 	}
@@ -282,7 +347,7 @@ func (l *link) pullBlobs(ctx context.Context) error {
 		if len(queued) > 64 {
 			return fault.Of(wire.ErrFrame, "blob references instead of the blobs asked for")
 		}
-		if err := l.share.host.memory.SetCursor(l.share.thread.ID(), string(l.peer), int64(refs.Last)); err != nil {
+		if err := l.share.setCursor(l.peer, int64(refs.Last), losses); err != nil {
 			return err
 		}
 		if err := b.w.Send(wire.Want{Have: refs.Last}); err != nil {
@@ -363,7 +428,7 @@ func (b *blobStream) fetch(want []wire.BlobRef) (blobs [][]byte, more []wire.Blo
 
 // FetchBlob returns the plaintext of a blob: from here, else from the first
 // connected peer of the thread that has it, verified and kept. It returns
-// [ErrNoBlob] if there is none.
+// [ErrNoBlob] if there is none, [ErrLostBlob] if it was held here and was damaged.
 func (t *Thread) FetchBlob(ctx context.Context, id BlobID) ([]byte, error) {
 	return t.fetch(ctx, id, func() ([]byte, error) { return t.share.thread.Blob(ctx, id) })
 }
@@ -375,12 +440,26 @@ func (t *Thread) FetchBlobOf(ctx context.Context, id BlobID, sum [32]byte) ([]by
 	return t.fetch(ctx, id, func() ([]byte, error) { return t.share.thread.BlobOf(ctx, id, sum) })
 }
 
-// fetch opens a blob once it is here.
+// fetch opens a blob once it is here. One that is damaged here is as one that is not.
 func (t *Thread) fetch(ctx context.Context, id BlobID, open func() ([]byte, error)) ([]byte, error) {
 	if t.share.thread.HasBlob(id) {
-		return open()
+		plain, err := open()
+		if err == nil || ctx.Err() != nil {
+			return plain, err
+		}
+		if n, derr := t.share.dropBlobs(ctx, id); n == 0 || derr != nil {
+			return nil, errors.Join(err, derr)
+		}
 	}
 	failed := fault.Of(ErrNoBlob, "no connected peer holds blob %x", id[:])
+	switch missed, err := t.share.thread.MissedBlob(ctx, id); {
+	case err != nil:
+		return nil, err
+	case missed:
+		failed = fault.Of(ErrLostBlob, "blob %x was damaged here, and no connected peer holds it", id[:])
+	case t.share.thread.HasBlob(id):
+		return open()
+	}
 	for _, l := range t.share.connectedLinks() {
 		err := l.fetchBlob(ctx, id)
 		if err == nil {

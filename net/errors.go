@@ -47,8 +47,10 @@ var (
 	ErrNoKeys = thread.ErrNoKeys
 	// ErrClock reports a time that is not later than the log's last.
 	ErrClock = thread.ErrClock
+	// ErrDamagedBlob reports a blob whose bytes are not there as they were written.
+	ErrDamagedBlob = thread.ErrDamagedBlob
 	// ErrBlobsHeld reports that blobs cannot be collected now, as they are being stored
-	// or read.
+	// or read, or as one that may list others is missing.
 	ErrBlobsHeld = thread.ErrBlobsHeld
 	// ErrClosed reports use of a closed thread or host.
 	ErrClosed = thread.ErrClosed
@@ -61,6 +63,9 @@ var (
 var (
 	// ErrUnknownThread reports a thread that the host does not hold.
 	ErrUnknownThread = fault.New(fault.NotFound, "this host does not hold the thread")
+	// ErrLostBlob reports a blob that was damaged here, and that no connected peer of the
+	// thread holds.
+	ErrLostBlob = fault.New(fault.Altered, "the blob was damaged here, and no connected peer holds it")
 	// ErrNoBlob reports a blob that neither this host nor a connected peer of the
 	// thread holds.
 	ErrNoBlob = fault.New(fault.BlobUnavailable, "no connected peer holds the blob")

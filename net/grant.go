@@ -69,6 +69,9 @@ func (h *Host) answerRequest(p peer.ID, req wire.HostRequest, w *wire.Writer) er
 	return w.Send(wire.Hosted{Thread: id[:], Until: uint64(keys.MillisOf(until))})
 }
 
+// damagedThread is what devices are told of a thread that was withdrawn or did not open.
+var damagedThread = refusal{fault.Corrupt, "What the relay keeps of the thread is damaged: its operator can run weft doctor --repair."}
+
 // keep decides a request and, if it is permitted, keeps the thread from now on.
 // Nothing is stored for a request that is refused.
 func (h *Host) keep(p peer.ID, id ThreadID, req wire.HostRequest, w *wire.Writer) (until time.Time, err error) {
@@ -105,7 +108,11 @@ func (h *Host) keep(p peer.ID, id ThreadID, req wire.HostRequest, w *wire.Writer
 		return until, err
 	}
 	if s == nil {
-		if s, err = h.adopt(adoption{id, req.Genesis, req.ServiceKey, decision.Account, decision.User, device, shown}); err != nil {
+		s, err = h.adopt(adoption{id, req.Genesis, req.ServiceKey, decision.Account, decision.User, device, shown})
+		if fault.Is(err, fault.AlreadyExists) { // it was withdrawn, or never opened
+			return until, &keys.Refusal{Code: damagedThread.code, Message: damagedThread.text}
+		}
+		if err != nil {
 			return until, err
 		}
 	}

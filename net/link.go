@@ -43,6 +43,7 @@ type link struct {
 	blobs    bool       // we hold every blob that the peer listed, and it listed all
 	blobsTo  int64      // the peer holds our blobs up to this; -1: it has not said
 	follows  int        // blob streams of the peer, counted; the last one's word counts
+	relist   func()     // ends our stream of blobs for another one; nil: there is none
 	state    State      // last computed
 	since    time.Time  // of state
 }

@@ -30,6 +30,9 @@ func (s *share) load() error {
 	if len(o.Account) == len(s.account) {
 		s.relay, s.account = true, keys.PublicKey(o.Account)
 	}
+	if s.thread.LackingBlobs() > 0 { // peers are asked again at each start
+		return s.host.memory.ForgetCursors(s.thread.ID())
+	}
 	return nil
 }
 

@@ -106,6 +106,9 @@ type (
 	Cut = thread.Cut
 	// A Snapshot is what stands for the records that a checkpoint covers.
 	Snapshot = thread.Snapshot
+	// A Lack is a blob that was held and is not: what was on disk was not what was
+	// written.
+	Lack = thread.Lack
 	// A Coverage is the records that a checkpoint is to cover.
 	Coverage = thread.Coverage
 )

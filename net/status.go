@@ -55,6 +55,7 @@ type PeerStatus struct {
 	State  State
 	Behind uint64 // records that the peer has and this host lacks
 	Ahead  uint64 // records that this host has and the peer has not acknowledged
+	Blobs  bool   // it has said which blobs it holds, and all of them are here
 	Code   keys.Code
 	Reason string // one sentence; empty if there is nothing to say
 	Since  time.Time
@@ -96,7 +97,7 @@ func (t *Thread) Status() []PeerStatus {
 	s, th := t.share, t.share.thread
 	h := s.host
 	now := s.statement()
-	mine, floors, blobs := tipset.Of(th.Sendable()), th.Floors(), th.LastBlob()
+	mine, floors, blobs, lacks := tipset.Of(th.Sendable()), th.Floors(), th.LastBlob(), th.LackingBlobs()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range th.Members() {
@@ -117,6 +118,9 @@ func (t *Thread) Status() []PeerStatus {
 			ps.Role = "relay"
 		}
 		l.compare(&ps, r, now, mine, floors, blobs, isRelay || s.relay)
+		if ps.State == StateIdentical && lacks > 0 {
+			ps.Reason = fmt.Sprintf("Blobs that were damaged here are at neither: %d.", lacks)
+		}
 		all = append(all, ps)
 	}
 	slices.SortFunc(all, func(a, b PeerStatus) int { return cmp.Compare(a.Peer, b.Peer) })
@@ -130,6 +134,7 @@ func (l *link) compare(ps *PeerStatus, r *remote, now statement, mine tipset.Set
 	defer l.mu.Unlock()
 	theirs := l.theirs.Above(floors)
 	ps.Behind, ps.Ahead = tipset.Lacking(theirs, mine), tipset.Lacking(mine, theirs)
+	ps.Blobs = l.blobs
 	switch why := cmp.Or(l.host, l.pull, l.noBlobs); {
 	case r.conn == nil:
 		ps.State, ps.Reason = StateUnreachable, "The peer is not connected."

@@ -142,10 +142,31 @@ func (t *Thread) Prefix() []byte { return t.held().Prefix() }
 
 // Check reads everything that is stored of the thread and reports what is not as it
 // was written, in errors of kind corrupt. pace, which may be nil, is told how many
-// bytes were read and may wait; its error ends the check.
-func (t *Thread) Check(ctx context.Context, pace func(bytes int) error, report func(error)) (Checked, error) {
-	return t.held().Check(ctx, pace, report)
+// bytes were read and may wait; its error ends the check. Blobs whose bytes are not what
+// their names say are altered; the rest of the thread does not need them.
+func (t *Thread) Check(ctx context.Context, pace func(bytes int) error, report func(error), altered func(BlobID, error)) (Checked, error) {
+	return t.held().Check(ctx, pace, report, altered)
 }
+
+// DropBlobs takes blobs whose bytes are not what their names say off what is held, which it
+// looks at again, and has all peers asked for them. It returns how many they were.
+func (t *Thread) DropBlobs(ctx context.Context, ids ...BlobID) (int, error) {
+	return t.share.dropBlobs(ctx, ids...)
+}
+
+// RetakeBlobs takes back blobs that were dropped and whose files are whole again, and
+// returns how many.
+func (t *Thread) RetakeBlobs(ctx context.Context) (int, error) { return t.held().RetakeBlobs(ctx) }
+
+// LackingBlobs returns how many blobs were dropped and are not back.
+func (t *Thread) LackingBlobs() int64 { return t.held().LackingBlobs() }
+
+// LackedBlobs returns at most limit of the blobs that were dropped and are not back, by ID;
+// 0 is all.
+func (t *Thread) LackedBlobs(limit int) ([]Lack, error) { return t.held().LackedBlobs(limit) }
+
+// HasBlob reports whether a blob is held.
+func (t *Thread) HasBlob(id BlobID) bool { return t.held().HasBlob(id) }
 
 // MayCheckpoint returns nil if this device is the one that may cut the thread's
 // history: the one that made it.

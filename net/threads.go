@@ -177,8 +177,15 @@ func (h *Host) Discard(ctx context.Context, id ThreadID) error {
 }
 
 // Withdraw stops to exchange a thread and closes it: what this host holds of it is
-// damaged. It deletes nothing.
+// damaged. It deletes nothing. Devices for which a relay kept it are told.
 func (h *Host) Withdraw(id ThreadID) error {
+	h.mu.Lock()
+	for p, r := range h.peers {
+		if g := r.grants[id]; g != nil && !h.closed {
+			h.run(func() { h.revoke(p, id, g.out, damagedThread) })
+		}
+	}
+	h.mu.Unlock()
 	s, err := h.part(id)
 	if err != nil {
 		return err
@@ -224,7 +231,11 @@ func (h *Host) Reopen(ctx context.Context, e Essence) (*Thread, Refilled, error)
 		return nil, got, err
 	}
 	s := h.newShare(t)
-	if err := s.load(); err != nil {
+	err = s.load()
+	if err == nil { // what peers listed before is not all here
+		err = h.memory.ForgetCursors(t.ID())
+	}
+	if err != nil {
 		t.Close()
 		return nil, got, err
 	}

@@ -31,6 +31,8 @@ func (b blobs) GetOf(ctx context.Context, id buckets.BlobID, sum [32]byte) ([]by
 	return b.t.FetchBlobOf(ctx, net.BlobID(id), sum)
 }
 
+func (b blobs) Lacking() bool { return b.t.LackingBlobs() > 0 }
+
 func (b blobs) Hold() func() { return b.t.HoldBlobs() }
 
 // blobNames are those that records and manifests of buckets name.

@@ -17,6 +17,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/check"
 )
 
 // CheckOptions say how a home is checked.
@@ -26,54 +27,21 @@ type CheckOptions struct {
 	// Logs checks logs and blobs only, not what was folded of them: that takes little
 	// but reading.
 	Logs bool
+	// Mend takes blobs that are damaged off what is held, so that peers are asked for
+	// them, and takes back those whose files are whole again.
+	Mend bool
 }
 
-// A Diagnosis is what a check of a home has found.
-type Diagnosis struct {
-	Began     time.Time           `json:"began"`
-	Ended     time.Time           `json:"ended"` // zero while it goes on
-	Bytes     int64               `json:"bytes"` // of logs and blobs that were read
-	Databases []DatabaseDiagnosis `json:"databases"`
-	Damage    []string            `json:"damage"` // in what no database owns, and in the store's files
-}
-
-// A DatabaseDiagnosis is what a check has found of one database.
-type DatabaseDiagnosis struct {
-	Name    string   `json:"name"`
-	ID      string   `json:"id"`
-	Hash    string   `json:"hash,omitempty"` // the state hash; "" if it is not known
-	Records int64    `json:"records"`
-	Blobs   int64    `json:"blobs"`
-	Damage  []string `json:"damage"`
-	// Rebuilding says that it was damaged and that its peers have not given yet what
-	// they hold.
-	Rebuilding bool `json:"rebuilding,omitempty"`
-	// Lost says what of it was lost or given up in a repair.
-	Lost string `json:"lost,omitempty"`
-}
-
-// Whole reports whether nothing is damaged, and nothing is still being rebuilt.
-func (d *Diagnosis) Whole() bool {
-	return d.undamaged() && !slices.ContainsFunc(d.Databases, func(b DatabaseDiagnosis) bool { return b.Rebuilding })
-}
-
-// Findings counts what is damaged.
-func (d *Diagnosis) Findings() int {
-	n := len(d.Damage)
-	for _, b := range d.Databases {
-		n += len(b.Damage)
-	}
-	return n
-}
-
-// undamaged is Whole but for databases that are being rebuilt, which a repair need not
-// begin again.
-func (d *Diagnosis) undamaged() bool {
-	return len(d.Damage) == 0 && !slices.ContainsFunc(d.Databases, func(b DatabaseDiagnosis) bool { return len(b.Damage) > 0 })
-}
-
-// maxDamage bounds what is listed of one database.
-const maxDamage = 100
+// What a check of a home has found.
+type (
+	// A Diagnosis is all of it.
+	Diagnosis = check.Diagnosis
+	// A DatabaseDiagnosis is what it has found of one database, or of a thread that is
+	// kept for others.
+	DatabaseDiagnosis = check.Database
+	// A Lack is a block of files that was damaged and has not come back.
+	Lack = check.Lack
+)
 
 // Check reads everything in the home and compares it with what it must be: the
 // store's files, chains, signatures and bodies of every log, blobs, the note, and
@@ -81,30 +49,45 @@ const maxDamage = 100
 // more. The error is of checking, not of what was found.
 func (n *Node) Check(ctx context.Context, o CheckOptions) (Diagnosis, error) {
 	out := Diagnosis{Began: time.Now().UTC(), Databases: []DatabaseDiagnosis{}, Damage: []string{}}
-	pace := pacer(ctx, o.Rate)
+	wait := check.Pacer(ctx, o.Rate)
+	pace := func(k int) error {
+		out.Bytes += int64(k)
+		return wait(k)
+	}
 	for _, d := range n.all() {
-		b, err := n.checkDatabase(ctx, d, o, func(k int) error {
-			out.Bytes += int64(k)
-			return pace(k)
-		})
+		b, err := n.checkDatabase(ctx, d, o, pace)
 		if err != nil {
 			return out, err
 		}
 		out.Databases = append(out.Databases, b)
 	}
+	for _, t := range n.kept() {
+		b, err := n.checkKept(ctx, t, o, pace)
+		if err != nil {
+			return out, err
+		}
+		out.Kept = append(out.Kept, b)
+	}
 	if err := n.verifyStore(ctx, o.Rate); err != nil {
 		return out, err
 	}
-	seen := map[string]bool{}
-	for _, b := range out.Databases {
-		seen[b.ID] = len(b.Damage) > 0
-	}
 	for _, d := range n.Damages() {
+		all := &out.Databases
 		switch {
-		case d.Database == "":
+		case d.ID == (net.ThreadID{}) && d.Database == "":
 			out.Damage = append(out.Damage, d.Reason)
-		case !seen[d.ID.String()]:
-			out.Databases = append(out.Databases, DatabaseDiagnosis{Name: d.Database, ID: d.ID.String(), Damage: []string{d.Reason}})
+			continue
+		case d.Database == "":
+			all = &out.Kept
+		}
+		i := slices.IndexFunc(*all, func(b DatabaseDiagnosis) bool { return b.ID == d.ID.String() && b.Name == d.Database })
+		if i < 0 {
+			i = len(*all)
+			*all = append(*all, DatabaseDiagnosis{Name: d.Database, ID: d.ID.String(), Damage: []string{}})
+		}
+		if b := &(*all)[i]; !b.Broken {
+			b.Add(d.Reason)
+			b.Broken, b.Hash = true, ""
 		}
 	}
 	out.Ended = time.Now().UTC()
@@ -170,54 +153,107 @@ func (n *Node) readAll(ctx context.Context, prefix []byte) error {
 	return it.Err()
 }
 
-// checkDatabase checks one database, which is not served any more if it is damaged.
+// A finding gathers what a check finds of one thread.
+type finding struct {
+	*DatabaseDiagnosis
+	first   error        // that is not of blobs alone
+	altered []net.BlobID // blobs that are damaged
+}
+
+// report takes in damage for which the thread is not served any more.
+func (f *finding) report(err error) {
+	if f.first == nil {
+		f.first = err
+	}
+	f.Broken = true
+	f.Add(plain(err))
+}
+
+// note takes in an error that is damage. What cannot be read for another reason ends the
+// check.
+func (f *finding) note(err error) error {
+	if err = unread(err); err != nil && isDamage(err) {
+		f.report(err)
+		return nil
+	}
+	return err
+}
+
+// thread checks what is stored of a thread.
+func (f *finding) thread(ctx context.Context, t *net.Thread, o CheckOptions, pace func(int) error) error {
+	if o.Mend {
+		if _, err := t.RetakeBlobs(ctx); err != nil {
+			return err
+		}
+	}
+	read, err := t.Check(ctx, pace, f.report, func(id net.BlobID, err error) {
+		f.altered = append(f.altered, id)
+		f.Add(plain(err))
+	})
+	f.Records, f.Blobs = read.Records, read.Blobs
+	if err = f.note(err); err == nil && o.Mend {
+		_, err = t.DropBlobs(ctx, f.altered...)
+	}
+	return err
+}
+
+// checkDatabase checks one database, which is not served any more if more is damaged than
+// blobs.
 func (n *Node) checkDatabase(ctx context.Context, d *database, o CheckOptions, pace func(int) error) (DatabaseDiagnosis, error) {
 	out := DatabaseDiagnosis{Name: d.name, ID: d.thread.ID().String(), Damage: []string{}, Rebuilding: d.rebuilding.Load(), Lost: n.lossOf(d).String()}
-	var first error
-	report := func(err error) {
-		if first == nil {
-			first = err
-		}
-		if text := plain(err); len(out.Damage) < maxDamage && !slices.Contains(out.Damage, text) {
-			out.Damage = append(out.Damage, text)
-		}
-	}
-	// What cannot be read for another reason than damage ends the check.
-	note := func(err error) error {
-		if err = unread(err); err != nil && isDamage(err) {
-			report(err)
-			return nil
-		}
-		return err
-	}
-	read, err := d.thread.Check(ctx, pace, report)
-	out.Records, out.Blobs = read.Records, read.Blobs
-	if err = note(err); err != nil {
+	f := &finding{DatabaseDiagnosis: &out}
+	if err := f.thread(ctx, d.thread, o, pace); err != nil {
 		return out, n.gone(d, err)
 	}
 	if noted, ok := n.note.Get(d.thread.ID()); ok && !d.rebuilding.Load() {
 		if err := shortOf(d.thread, noted.Heads); err != nil {
-			report(err)
+			f.report(err)
 		}
 	}
 	if !o.Logs && !out.Rebuilding {
 		hash, err := d.checkFold(ctx)
-		if first == nil && err == nil {
+		if f.first == nil && err == nil {
 			out.Hash = hash.String()
 		}
-		if err = note(err); err != nil {
+		if err = f.note(err); err != nil {
 			return out, n.gone(d, err)
 		}
 	}
-	if first != nil {
-		n.quarantine(d, first)
+	if f.first != nil {
+		n.quarantine(d, f.first)
+		return out, nil
 	}
-	return out, nil
+	lacks, err := n.lacksOf(ctx, d)
+	out.SetLacks(lacks)
+	return out, n.gone(d, err)
 }
 
-// gone passes over the errors of a database that was removed or found damaged while it was
+// checkKept checks one thread that is kept for others, which is not exchanged any more if
+// more is damaged than blobs.
+func (n *Node) checkKept(ctx context.Context, t *net.Thread, o CheckOptions, pace func(int) error) (DatabaseDiagnosis, error) {
+	out := DatabaseDiagnosis{ID: t.ID().String(), Damage: []string{}}
+	f := &finding{DatabaseDiagnosis: &out}
+	err := f.thread(ctx, t, o, pace)
+	if _, gone := n.host.Thread(t.ID()); errors.Is(gone, net.ErrUnknownThread) {
+		return out, nil // it was removed meanwhile
+	}
+	if err != nil {
+		return out, err
+	}
+	if f.first != nil {
+		return out, n.quarantineKept(t.ID(), f.first)
+	}
+	lacks, err := lackedBlobs(t)
+	out.SetLacks(lacks)
+	return out, err
+}
+
+// gone passes over an error of a database that was removed or found damaged while it was
 // checked. Its checks fail because it is closed, and what was found is known already.
 func (n *Node) gone(d *database, err error) error {
+	if err == nil {
+		return nil
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed || n.databases[d.name] == d {
@@ -255,10 +291,6 @@ func (d *database) refold(ctx context.Context, fold *replica.Replica) (err error
 		return nil // it is being cut: there is nothing to compare with
 	}
 	n, want := fold.StateHash()
-	log, err := newReplay(journal{d.thread}, n)
-	if err != nil {
-		return err
-	}
 	dir, err := d.n.home.temp()
 	if err != nil {
 		return err
@@ -269,135 +301,24 @@ func (d *database) refold(ctx context.Context, fold *replica.Replica) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, scratch.Close()) }()
-	again, err := replica.Open(ctx, replica.Options{
-		Store: scratch, Name: d.name, Prefix: foldPrefix(d.number), Journal: log, Clock: d.n.clock,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, again.Close()) }()
 	void := foldCut(cut)
 	for log, s := range void.Snapshots {
 		s.Whole = false // what it stands for may be deleted
 		void.Snapshots[log] = s
 	}
-	if err := again.SetCut(ctx, void); err != nil {
+	got, whole, err := check.Refold(ctx, check.Log{
+		Store: scratch, Name: d.name, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, UpTo: n, Cut: void, Clock: d.n.clock,
+	})
+	if err != nil {
 		return err
 	}
-	if err := again.Settle(ctx); err != nil {
-		return err
-	}
-	at, got := again.StateHash()
 	d.cutMu.Lock()
 	same := d.told == told
 	d.cutMu.Unlock()
-	if at == int64(len(log.numbers)) && same && got != want {
+	if whole && same && got != want {
 		return fault.Errorf(fault.Corrupt, "the state hash is %s, the log gives %s", want, got)
 	}
 	return nil
-}
-
-// A replay is a journal up to an arrival, to be folded from nothing by who writes
-// nothing. Its numbers have no gaps: those of what was cut off are not there.
-type replay struct {
-	journal journal
-	numbers []int64 // of the journal, by number here less one
-}
-
-var _ replica.Journal = (*replay)(nil) // not by embedding: a number that is not mapped is another record
-
-// newReplay maps the numbers of the journal up to an arrival, without reading records.
-func newReplay(j journal, upTo int64) (*replay, error) {
-	r := &replay{journal: j}
-	return r, j.IDs(0, func(n int64, _ clock.RecordID, _ bool) bool {
-		if n <= upTo {
-			r.numbers = append(r.numbers, n)
-		}
-		return n < upTo
-	})
-}
-
-// there returns the journal's number of a number here.
-func (r *replay) there(n int64) int64 {
-	if n == 0 {
-		return 0
-	}
-	return r.numbers[min(n, int64(len(r.numbers)))-1]
-}
-
-// here is the inverse of there; 0 for a number that is not replayed.
-func (r *replay) here(n int64) int64 {
-	i, found := slices.BinarySearch(r.numbers, n)
-	if !found {
-		return 0
-	}
-	return int64(i) + 1
-}
-
-// Append is never called: who replays writes nothing.
-func (r *replay) Append(store.Tx, []replica.Draft) ([]clock.RecordID, int64, func(bool), error) {
-	return nil, 0, nil, net.ErrClosed
-}
-
-func (r *replay) Flushed(int64) {}
-
-func (r *replay) Arrivals(n int64, maxBytes int) ([]replica.Arrival, error) {
-	in, err := r.journal.Arrivals(r.there(n), maxBytes)
-	for i := range in {
-		if in[i].N = r.here(in[i].N); in[i].N == 0 {
-			return in[:i], err
-		}
-	}
-	return in, err
-}
-
-func (r *replay) Read(ns []int64, maxBytes int) ([]replica.Arrival, error) {
-	there := make([]int64, 0, len(ns))
-	for _, n := range ns {
-		if n > 0 && n <= int64(len(r.numbers)) {
-			there = append(there, r.numbers[n-1])
-		}
-	}
-	in, err := r.journal.Read(there, maxBytes)
-	for i := range in {
-		in[i].N = r.here(in[i].N)
-	}
-	return in, err
-}
-
-func (r *replay) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
-	return r.journal.IDs(r.there(n), func(n int64, id clock.RecordID, snapshot bool) bool {
-		n = r.here(n)
-		return n > 0 && f(n, id, snapshot)
-	})
-}
-
-// Writer implements [replica.Journal].
-func (r *replay) Writer() (identity, role string) { return r.journal.Writer() }
-
-// pacer returns a function that waits until as many bytes may be read. It sleeps only when
-// it is 10 ms ahead, as shorter sleeps cost more than they give. It counts from its first
-// moment, so what was slow at first may be made up for later.
-func pacer(ctx context.Context, rate int64) func(int) error {
-	if rate <= 0 {
-		return func(int) error { return ctx.Err() }
-	}
-	began, read := time.Now(), int64(0)
-	return func(k int) error {
-		read += int64(k)
-		wait := time.Duration(float64(read)/float64(rate)*float64(time.Second)) - time.Since(began)
-		if wait < 10*time.Millisecond {
-			return ctx.Err()
-		}
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // keepDiagnosis keeps the last check for [Node.LastCheck].

@@ -45,7 +45,7 @@ func fill(t *testing.T, n *Node, name string, documents int) *db.DB {
 	return d
 }
 
-func check(t *testing.T, n *Node) Diagnosis {
+func checked(t *testing.T, n *Node) Diagnosis {
 	t.Helper()
 	d, err := n.Check(t.Context(), CheckOptions{})
 	if err != nil {
@@ -63,7 +63,7 @@ func TestCheckWhole(t *testing.T) {
 	if c, err := n.Compact(t.Context(), "cut"); err != nil || !c.Cut {
 		t.Fatalf("compact: %+v, %v", c, err)
 	}
-	got := check(t, n)
+	got := checked(t, n)
 	if !got.Whole() || len(got.Databases) != 2 || got.Databases[0].Records < 52 || got.Databases[0].Hash == "" {
 		t.Fatalf("got %+v", got)
 	}
@@ -74,7 +74,7 @@ func TestCheckWhole(t *testing.T) {
 	if last := n.LastCheck(); last == nil || !last.Ended.Equal(got.Ended) {
 		t.Errorf("the check was not kept: %+v", last)
 	}
-	if got := check(t, n); !got.Whole() {
+	if got := checked(t, n); !got.Whole() {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -95,7 +95,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			fill(t, n, c.name, 30)
 			Harm(t, n, c.name, c.name)
-			got := check(t, n)
+			got := checked(t, n)
 			found := false
 			for _, b := range got.Databases {
 				if b.Name == c.name {
@@ -157,7 +157,7 @@ func TestBackupOfDamage(t *testing.T) {
 		}
 		Harm(t, n, "atlas", what)
 		if what == "records" {
-			check(t, n) // the log is not read by a backup as such; a check is
+			checked(t, n) // the log is not read by a backup as such; a check is
 		}
 		if _, err := n.Backup(t.Context(), io.Discard); !fault.Is(err, fault.Corrupt) || !strings.Contains(err.Error(), "atlas") {
 			t.Errorf("%s: got %v, want an error of kind corrupt that names the database", what, err)

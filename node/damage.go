@@ -28,9 +28,9 @@ import (
 
 // A Damage is what is wrong with a database, or with what no database owns.
 type Damage struct {
-	Database string // "" if it is no database's own
-	ID       net.ThreadID
-	Reason   string // one sentence
+	Database string       // "" if it is no database's own
+	ID       net.ThreadID // with Database "" of a thread that is kept for others; zero if of none
+	Reason   string       // one sentence
 }
 
 // A damaged is a database that is not served.
@@ -82,10 +82,17 @@ func (n *Node) Damages() []Damage {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var out []Damage
+	ours := map[net.ThreadID]bool{}
 	for _, d := range n.damaged {
+		ours[d.id] = true
 		out = append(out, Damage{Database: d.name, ID: d.id, Reason: plain(d.err)})
 	}
 	slices.SortFunc(out, func(a, b Damage) int { return cmp.Compare(a.Database, b.Database) })
+	for id, err := range n.lost {
+		if !ours[id] {
+			out = append(out, Damage{ID: id, Reason: fmt.Sprintf("thread %s, which is kept for others: %s", id, plain(err))})
+		}
+	}
 	for _, err := range n.harm {
 		out = append(out, Damage{Reason: plain(err)})
 	}
@@ -124,6 +131,16 @@ func (n *Node) quarantine(d *database, why error) {
 	}
 }
 
+// quarantineKept stops to exchange a thread that is kept for others; nothing is deleted.
+func (n *Node) quarantineKept(id net.ThreadID, why error) error {
+	n.log.Error("a thread that is kept for others is damaged", "thread", id, "error", why)
+	n.lose(id, why)
+	if err := n.host.Withdraw(id); !errors.Is(err, net.ErrUnknownThread) {
+		return err
+	}
+	return nil
+}
+
 // metKey is called when a read of key met damage: whose it is is not served any more.
 func (n *Node) metKey(key []byte, err error) {
 	n.mu.Lock()
@@ -159,12 +176,13 @@ func (n *Node) lose(id net.ThreadID, err error) {
 
 // startNote opens the home's note of its databases.
 func (n *Node) startNote(context.Context) error {
-	note, torn, err := homenote.Open(n.home.path(n.cfg.storeDir, fileNote))
+	device := n.self.device.Public().Sign
+	note, was, err := homenote.Open(n.home.path(n.cfg.storeDir, fileNote), device[:])
 	if err != nil {
 		return err
 	}
-	if torn {
-		n.log.Warn("the home's note of its databases was damaged: it is written again from what is left and from the store")
+	if was != "" {
+		n.log.Warn("the home's note of its databases " + was + ": it is written again from what is left and from the store")
 	}
 	n.note = note
 	return nil
@@ -198,12 +216,12 @@ func (n *Node) listed() (map[string]databaseRow, error) {
 			continue
 		}
 		r := databaseRow{ID: id, Number: d.Number}
-		if _, taken := all[d.Name]; taken {
-			n.suffer(fault.Errorf(fault.Corrupt, "two databases have the name %s: %s is only in the home's note", d.Name, id))
-			continue
+		name := d.Name
+		for i := 2; all[name].ID != ""; i++ { // another has its name by now
+			name = fmt.Sprintf("%.50s.%d", d.Name, i)
 		}
 		r.forgotten = !unread
-		all[d.Name] = r
+		all[name] = r
 	}
 	return all, nil
 }
@@ -315,6 +333,9 @@ func (n *Node) noteRelays(without string) error {
 	return n.note.SetRelays(relays)
 }
 
+// errLostRelay reports a relay that only the note has.
+var errLostRelay = fault.New(fault.Corrupt, "the store has lost a relay")
+
 // compareRelays compares the relays of the store with those of the note, which are
 // noted if none are.
 func (n *Node) compareRelays() error {
@@ -332,7 +353,7 @@ func (n *Node) compareRelays() error {
 	}
 	for _, r := range noted {
 		if !held[r.Addr] {
-			n.suffer(fault.Errorf(fault.Corrupt, "the store %s has lost relay %s", n.home.path(dirStore), r.Addr))
+			n.suffer(fault.Of(errLostRelay, "the store %s has lost relay %s", n.home.path(dirStore), r.Addr))
 		}
 	}
 	return nil

@@ -62,7 +62,7 @@ type DatabaseRef struct {
 	ID     net.ThreadID
 	Name   string
 	Damage string // why it is not served; "" if it is
-	Lost   string // what of it was lost or given up in a repair of the last 30 days
+	Lost   string // what it is served without: lost in a repair of the last 30 days, or lacking
 }
 
 // checkName checks the name of a database.
@@ -105,15 +105,8 @@ func (n *Node) openDatabases(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ours := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		n.join(name, all[name])
-		ours[all[name].ID] = true
-	}
-	for id, err := range n.lost {
-		if !ours[id.String()] { // it is kept for somebody else
-			n.suffer(err)
-		}
 	}
 	return nil
 }
@@ -270,7 +263,7 @@ func (n *Node) Databases() []DatabaseRef {
 		if d.name == mailboxName {
 			continue
 		}
-		r := DatabaseRef{ID: d.thread.ID(), Name: d.name, Lost: n.lossOf(d).Listed()}
+		r := DatabaseRef{ID: d.thread.ID(), Name: d.name, Lost: n.lostOf(d)}
 		if d.rebuilding.Load() {
 			r.Damage = "it is being rebuilt: it is served when a relay or a member has given all that it holds"
 		}

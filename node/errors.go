@@ -2,6 +2,7 @@ package node
 
 import (
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node/internal/archive"
 	"github.com/weftdb/weft/node/internal/homelock"
 )
 
@@ -45,5 +46,5 @@ var (
 // Reported by Restore.
 var (
 	// ErrBackup reports a backup that is cut short, was altered, or is none.
-	ErrBackup = fault.New(fault.BadBackup, "the backup is incomplete or damaged")
+	ErrBackup = archive.ErrBackup
 )

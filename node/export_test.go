@@ -106,3 +106,9 @@ func Removals(t *testing.T, n *Node) (count int) {
 	}
 	return count
 }
+
+// HarmKept alters a record of the first thread that a relay keeps, but for its control log.
+func HarmKept(t *testing.T, n *Node) {
+	t.Helper()
+	edit(t, n.store, append(n.kept()[0].Prefix(), 'r'), func(i int, v []byte) ([]byte, bool) { v[len(v)-3] ^= 1; return v, i == 5 })
+}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -135,11 +136,11 @@ func (h *home) checkVersion() error {
 		return durable.WriteFile(h.path(fileVersion), []byte(strconv.Itoa(homeVersion)+"\n"))
 	}
 	if err != nil {
-		return fmt.Errorf("home: %w", err)
+		return fmt.Errorf("home: %w: restore it from a backup", err)
 	}
 	v, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil || v < 1 {
-		return fault.Of(ErrInvalid, "%s does not hold a version", h.path(fileVersion))
+		return fault.Of(ErrInvalid, "%s does not hold a version: restore it from a backup, or write %d into it if this release made the home", h.path(fileVersion), homeVersion)
 	}
 	if v > homeVersion {
 		return fault.Of(ErrNewerHome, "%s has version %d, this release reads up to %d: use a newer weft", h.dir, v, homeVersion)
@@ -244,10 +245,10 @@ func (h *home) certificate(s self, now time.Time) (*keys.Certificate, error) {
 			return c, c.VerifySignature()
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", fileCertificate, err)
+			return nil, fault.Of(ErrInvalid, "%s: %w: remove it, and the identity makes it anew", h.path(fileCertificate), err)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, fmt.Errorf("%w: remove it, and the identity makes it anew", err)
 	}
 	c, err := s.identity.Certify(s.device.Public(), keys.CertifyOptions{Issued: now})
 	if err != nil {
@@ -259,15 +260,20 @@ func (h *home) certificate(s self, now time.Time) (*keys.Certificate, error) {
 	return c, durable.WriteFile(h.path(fileCertificate), b)
 }
 
+// The administrator's token is so many random bytes, as 52 lower-case characters.
+const tokenBytes = 32
+
+var tokenText = base32.StdEncoding.WithPadding(base32.NoPadding)
+
 // token reads the administrator's token, making that of a new home.
 func (h *home) token() (keys.Secret, error) {
 	s, err := ReadToken(h.dir)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return s, err
 	}
-	var b [32]byte
+	var b [tokenBytes]byte
 	_, _ = rand.Read(b[:]) // never fails
-	text := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+	text := strings.ToLower(tokenText.EncodeToString(b[:]))
 	if err := durable.WriteFile(h.path(fileToken), []byte(text+"\n")); err != nil {
 		return keys.Secret{}, err
 	}
@@ -286,14 +292,15 @@ func ReadToken(dir string) (keys.Secret, error) {
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 		return keys.Secret{}, fault.Of(keys.ErrFileMode, "%s can be read by others, its mode is %04o: run chmod 600 %s", path, info.Mode().Perm(), path)
 	}
-	if info.Size() > 1<<10 {
-		return keys.Secret{}, fault.Of(ErrInvalid, "%s does not hold a token: it is too long", path)
-	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return keys.Secret{}, err
+		return keys.Secret{}, fmt.Errorf("%w: make it readable, or remove it: the next start makes a new one", err)
 	}
-	return keys.SecretOf([]byte(strings.TrimSpace(string(b))))
+	text := bytes.TrimSpace(b)
+	if len(text) != tokenText.EncodedLen(tokenBytes) { // or half of one would do
+		return keys.Secret{}, fault.Of(ErrInvalid, "%s does not hold a token: remove it, and the next start makes a new one", path)
+	}
+	return keys.SecretOf(text)
 }
 
 // A Daemon says where the daemon of a home listens.
@@ -311,7 +318,7 @@ func ReadDaemon(dir string) (Daemon, error) {
 		return d, err
 	}
 	if err := json.Unmarshal(b, &d); err != nil {
-		return d, fmt.Errorf("%s: %w", fileDaemon, err)
+		return d, fault.Of(ErrInvalid, "%s does not say where the daemon listens: start the daemon again", filepath.Join(dir, fileDaemon))
 	}
 	if d.API == "" {
 		return d, fs.ErrNotExist
@@ -332,8 +339,12 @@ func (h *home) announce(d Daemon) error {
 // retract says that no daemon listens. Who reads it still has to see who holds the lock: a
 // process that was killed retracts nothing.
 func (h *home) retract() error {
-	if err := h.announce(Daemon{}); !fault.NoRoom(err) {
-		return err
+	err := h.announce(Daemon{})
+	if info, serr := os.Stat(h.path(fileDaemon)); err != nil && serr == nil && info.IsDir() {
+		return fmt.Errorf("%w: remove it", err)
 	}
-	return nil // nothing was announced here
+	if fault.NoRoom(err) {
+		return nil // nothing was announced here
+	}
+	return err
 }

@@ -46,12 +46,17 @@ func (n *Node) rebuild(ctx context.Context, bad *damaged, left remains, o Repair
 		return out, nil
 	}
 	t, got, err := n.host.Reopen(ctx, e)
+	if fault.Is(err, fault.Sealed) {
+		out.Lost = append(out.Lost, "the whole database: what the home's note has of it is sealed to another device's key, as in a note of another home")
+		return out, n.note.Remove(bad.id)
+	}
 	if err != nil {
 		return out, err
 	}
 	out.Records = got.Records
 	n.mu.Lock()
 	delete(n.damaged, bad.name)
+	delete(n.lost, bad.id)
 	n.mu.Unlock()
 	if err := store.DeleteAll(n.store, foldPrefix(bad.number)); err != nil {
 		return out, err
@@ -66,7 +71,7 @@ func (n *Node) rebuild(ctx context.Context, bad *damaged, left remains, o Repair
 		lost = append(lost, fmt.Sprintf("%d records", got.Missing))
 	}
 	if got.Left > 0 {
-		lost = append(lost, fmt.Sprintf("%d damaged records and blobs", got.Left))
+		lost = append(lost, fmt.Sprintf("%d damaged records", got.Left))
 	}
 	maybe := left.mayLack(n, t, bad.prefix)
 	if (len(lost) > 0 || maybe) && !o.AsIs && n.hasPeers(d) {
@@ -192,15 +197,22 @@ func (n *Node) rebuildKept(ctx context.Context, id net.ThreadID) error {
 	if err != nil {
 		return errors.New("its keys are gone: it comes back when a device offers it again")
 	}
-	_, _, err = n.host.Reopen(ctx, e)
-	return err
+	if _, _, err = n.host.Reopen(ctx, e); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	delete(n.lost, id)
+	n.mu.Unlock()
+	return nil
 }
 
-// awaitRebuilt runs the repaired home until every database is back, or o.Wait is over.
+// awaitRebuilt runs the repaired home until every database is back, with all its blobs, or
+// o.Wait is over.
 func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) error {
-	if !slices.ContainsFunc(out.Databases, func(d RebuiltDatabase) bool { return !d.Served }) {
+	if len(out.Databases) == 0 && out.Found.Undamaged() && !out.Found.Lacking() {
 		return nil
 	}
+	c.offline = o.AsIs
 	n, err := Open(ctx, c)
 	if err != nil {
 		return err
@@ -238,7 +250,65 @@ func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) e
 		_, hash := fold.StateHash()
 		b.Served, b.Hash = true, hash.String()
 	}
+	for _, d := range n.all() {
+		if err := n.awaitLacks(ctx, bounded, d, o, out); err != nil {
+			return errors.Join(fmt.Errorf("database %s: %w", d.name, err), n.Close())
+		}
+	}
+	for _, t := range n.kept() {
+		lacks, err := lackedBlobs(t)
+		if err != nil {
+			return errors.Join(err, n.Close())
+		}
+		if found := foundOf(out.Found.Kept, t.ID()); len(found.Damage) > 0 || len(lacks) > 0 {
+			out.Threads = append(out.Threads, RebuiltThread{ID: t.ID().String(), Lacks: append([]Lack{}, lacks...)})
+		}
+	}
 	return errors.Join(ctx.Err(), n.Close())
+}
+
+// foundOf returns what was found of a thread, nothing if it is not there.
+func foundOf(all []DatabaseDiagnosis, id net.ThreadID) DatabaseDiagnosis {
+	for _, b := range all {
+		if b.ID == id.String() {
+			return b
+		}
+	}
+	return DatabaseDiagnosis{}
+}
+
+// awaitLacks waits for the blobs that a database lacks, if somebody may have them, and says
+// what is lacking then.
+func (n *Node) awaitLacks(ctx, bounded context.Context, d *database, o RepairOptions, out *Repair) error {
+	i := slices.IndexFunc(out.Databases, func(b RebuiltDatabase) bool { return b.ID == d.thread.ID().String() })
+	found, lacking := foundOf(out.Found.Databases, d.thread.ID()), d.thread.LackingBlobs()
+	if lacking == 0 && len(found.Damage) == 0 && len(found.Lacks) == 0 {
+		return nil
+	}
+	if lacking > 0 && !o.AsIs && n.hasPeers(d) {
+		if o.Tell != nil {
+			o.Tell(fmt.Sprintf("database %s waits for %s to give what is damaged here: %s not come back", d.name, n.peersOf(d), blocksHave(lacking)))
+		}
+		awaitBlobs(bounded, d.thread)
+	}
+	lacks, err := n.lacksOf(ctx, d)
+	if err != nil {
+		return err
+	}
+	if i < 0 {
+		fold, err := d.open(ctx)
+		if err != nil {
+			return err
+		}
+		_, hash := fold.StateHash()
+		i = len(out.Databases)
+		out.Databases = append(out.Databases, RebuiltDatabase{
+			Name: d.name, ID: d.thread.ID().String(), Records: d.thread.Counts().Records, Lost: []string{},
+			Served: true, Hash: hash.String(), Earlier: len(found.Damage) == 0,
+		})
+	}
+	out.Databases[i].Lacks = lacks
+	return nil
 }
 
 // startRebuilding goes on with databases that were damaged: each is served when a

@@ -134,6 +134,9 @@ func (n *Node) readSecret(id peer.ID) (*keys.APISecret, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if errors.Is(err, keys.ErrMalformed) || errors.Is(err, keys.ErrKind) {
+		err = fmt.Errorf("%w: restore it from a backup, or remove it and give the key again with weft relay add", err)
+	}
 	if err != nil {
 		return nil, err
 	}

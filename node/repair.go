@@ -30,12 +30,14 @@ import (
 // begins anew.
 //
 //	check      a clone, as opening writes; nothing is damaged: nothing is done
+//	mend       only blobs are: they are dropped, the store stays, and the wait follows
 //	salvage    every pair that can be read, into store.repaired
 //	rebuild    each damaged database: a new thread of the same ID, into which goes what
 //	           of the old one still holds; what is folded, from that
 //	suspect    each other database that may have lost its last records
 //	swap       store → store.damaged-TIME, store.repaired → store
-//	wait       relays and members give the rest; then the database is served again
+//	wait       relays and members give the rest; then the database is served again;
+//	           and blobs that are lacking
 //
 // After it every thread goes on in new logs, as after a restore: the device may have
 // written more than what is left.
@@ -67,6 +69,14 @@ type Repair struct {
 	Unread    []string          `json:"unread"`         // what of the store could not be read
 	Databases []RebuiltDatabase `json:"databases"`      // those that were damaged, or may have lost something
 	Lost      []string          `json:"lost"`           // of what no database owns
+	Threads   []RebuiltThread   `json:"threads"`        // kept for others, that were damaged or lack blobs
+}
+
+// A RebuiltThread is a thread that is kept for others and was damaged. What it lacks comes
+// when a device that has it connects.
+type RebuiltThread struct {
+	ID    string `json:"id"`
+	Lacks []Lack `json:"lacks"`
 }
 
 // A RebuiltDatabase is a database that was damaged, or that may have lost something.
@@ -84,22 +94,32 @@ type RebuiltDatabase struct {
 	AsIs  bool   `json:"as_is,omitempty"` // it was taken as it was: what is gone is given up
 	// Uncertain says that it may have lost its last records, and that nobody can tell.
 	Uncertain bool `json:"uncertain,omitempty"`
+	// Lacks are the blocks of files that are damaged and have not come back. Earlier says
+	// that a repair of before had found that.
+	Lacks   []Lack `json:"lacks,omitempty"`
+	Earlier bool   `json:"earlier,omitempty"`
 }
 
 // whole reports whether everything of the database is back.
 func (d *RebuiltDatabase) whole() bool {
-	return d.Served && len(d.Lost) == 0 && d.Gone == 0 && !d.Uncertain
+	return d.Served && len(d.Lost) == 0 && d.Gone == 0 && !d.Uncertain && (len(d.Lacks) == 0 || d.Earlier)
 }
 
 // Whole reports whether everything is back.
 func (r *Repair) Whole() bool {
-	return len(r.Lost) == 0 && !slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { return !d.whole() })
+	return r.OnlyLacks() && !slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { return !d.whole() }) &&
+		!slices.ContainsFunc(r.Threads, func(t RebuiltThread) bool { return len(t.Lacks) > 0 })
+}
+
+// OnlyLacks reports whether all that is not back is blocks of files.
+func (r *Repair) OnlyLacks() bool {
+	return len(r.Lost) == 0 && !slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { d.Lacks = nil; return !d.whole() })
 }
 
 // RepairHome repairs a home whose store is damaged. What it does not find damaged it
 // leaves as it is.
 func RepairHome(ctx context.Context, o RepairOptions) (out Repair, err error) {
-	out = Repair{Unread: []string{}, Databases: []RebuiltDatabase{}, Lost: []string{}}
+	out = Repair{Unread: []string{}, Databases: []RebuiltDatabase{}, Lost: []string{}, Threads: []RebuiltThread{}}
 	c := Config{Home: o.Home, Passphrase: o.Passphrase, Log: o.Log, Idle: -1}
 	h, err := openHome(ctx, o.Home, 0)
 	if err != nil {
@@ -107,17 +127,22 @@ func RepairHome(ctx context.Context, o RepairOptions) (out Repair, err error) {
 	}
 	c.home = h
 	found, opens, err := examine(ctx, c)
-	if out.Found = found; err == nil && !found.undamaged() {
+	out.Found = found
+	switch {
+	case err != nil:
+	case found.Broken():
 		err = rebuildStore(ctx, c, o, opens, &out)
+	case !found.Undamaged() || found.Lacking():
+		err = mendBlobs(ctx, c)
 	}
 	if err == nil && o.AsIs {
 		err = serveAsIs(ctx, c, &out)
 	}
-	if err = errors.Join(err, h.close()); err != nil || o.AsIs {
+	if err = errors.Join(err, h.close()); err != nil {
 		return out, err
 	}
 	for _, d := range out.Found.Databases { // a repair of before has not ended
-		if d.Rebuilding && !slices.ContainsFunc(out.Databases, func(b RebuiltDatabase) bool { return b.ID == d.ID }) {
+		if d.Rebuilding && !o.AsIs && !slices.ContainsFunc(out.Databases, func(b RebuiltDatabase) bool { return b.ID == d.ID }) {
 			out.Databases = append(out.Databases, RebuiltDatabase{Name: d.Name, ID: d.ID, Records: d.Records, Lost: []string{}})
 		}
 	}
@@ -222,6 +247,18 @@ func copyFile(to, from string) error {
 	}
 	_, err = io.Copy(out, in)
 	return errors.Join(err, out.Close())
+}
+
+// mendBlobs drops the blobs that are damaged, and takes back what is whole again, where
+// nothing else is damaged: the store stays.
+func mendBlobs(ctx context.Context, c Config) error {
+	c.offline = true
+	n, err := Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	_, err = n.Check(ctx, CheckOptions{Logs: true, Mend: true})
+	return errors.Join(err, n.Close())
 }
 
 // rebuildStore makes a whole store of what is left and puts it in the store's place. opens
@@ -420,11 +457,13 @@ func (n *Node) rebuildDamaged(ctx context.Context, left remains, o RepairOptions
 	if err := n.restoreRelays(); err != nil {
 		return err
 	}
-	n.harm = nil // of relays that are back
+	n.mu.Lock()
+	n.harm = slices.DeleteFunc(n.harm, func(err error) bool { return errors.Is(err, errLostRelay) }) // it may be back
+	n.mu.Unlock()
 	if err := n.compareRelays(); err != nil {
 		return err
 	}
-	if _, err := n.Check(ctx, CheckOptions{}); err != nil {
+	if _, err := n.Check(ctx, CheckOptions{Mend: true}); err != nil {
 		return err
 	}
 	n.mu.Lock()
@@ -458,7 +497,7 @@ func (n *Node) rebuildDamaged(ctx context.Context, left remains, o RepairOptions
 	for _, err := range n.harm {
 		out.Lost = append(out.Lost, err.Error())
 	}
-	return nil
+	return n.noteRelays("") // those that are lost are told, once
 }
 
 // restoreRelays takes the relays of the note into a store that has none.

@@ -1,25 +1,15 @@
 package node
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/durable"
@@ -27,13 +17,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
-)
-
-// Bounds of what a backup is read into memory for.
-const (
-	maxBackupName = 512
-	maxBackupFile = 16 << 20
-	maxBackupPart = 64 << 20
+	"github.com/weftdb/weft/node/internal/archive"
 )
 
 // RestoreOptions say how a home is restored.
@@ -126,31 +110,27 @@ func verifyHome(ctx context.Context, m Manifest, o RestoreOptions) (err error) {
 	return nil
 }
 
-// An unpacker reads entries into a home.
+// An unpacker makes a home of what a backup holds.
 type unpacker struct {
-	r            *bufio.Reader
-	sum          hash.Hash
-	files, pairs hash.Hash
-	seen         Manifest
-	root         *os.Root    // nil: nothing is kept
-	st           store.Store // nil with root
-	tx           store.Tx
-	end          func()
+	root *os.Root
+	st   store.Store
+	tx   store.Tx
 }
 
 // unpack makes the files and the store of a home, compares what it has read with
 // the manifest, and has the threads begin new logs.
 func unpack(ctx context.Context, r io.Reader, dir string) (m Manifest, err error) {
-	u, engine, err := openBackup(r)
+	in, err := archive.Open(r)
 	if err != nil {
 		return m, err
 	}
-	defer u.end()
+	defer in.Close()
+	u := &unpacker{}
 	if u.root, err = os.OpenRoot(dir); err != nil {
 		return m, fmt.Errorf("restore: %w", err)
 	}
 	defer func() { err = errors.Join(err, u.root.Close()) }()
-	if u.st, err = engines.Open(filepath.Join(dir, dirStore), &engines.Options{Engine: engine}); err != nil {
+	if u.st, err = engines.Open(filepath.Join(dir, dirStore), &engines.Options{Engine: in.Engine}); err != nil {
 		return m, err
 	}
 	defer func() {
@@ -159,8 +139,15 @@ func unpack(ctx context.Context, r io.Reader, dir string) (m Manifest, err error
 		}
 		err = errors.Join(err, u.st.Close())
 	}()
-	if m, err = u.entries(ctx); err != nil {
-		return m, cutBackup(err)
+	if m, err = in.Read(ctx, u); err != nil {
+		return m, err
+	}
+	if u.tx != nil {
+		err = u.tx.Commit()
+		u.tx = nil
+	}
+	if err = errors.Join(err, u.st.Sync()); err != nil {
+		return m, err
 	}
 	if err := u.compare(m); err != nil {
 		return m, err
@@ -168,173 +155,36 @@ func unpack(ctx context.Context, r io.Reader, dir string) (m Manifest, err error
 	return m, net.Restored(u.st)
 }
 
-// openBackup reads the header of a backup.
-func openBackup(r io.Reader) (u *unpacker, engine string, err error) {
-	in := bufio.NewReaderSize(r, 64<<10)
-	line, err := in.ReadSlice('\n')
-	name, ok := bytes.CutPrefix(line, []byte(backupMagic))
-	if err != nil || !ok {
-		if rest, other := bytes.CutPrefix(line, []byte(strings.TrimSuffix(backupMagic, "2 "))); err == nil && other {
-			return nil, "", fault.Of(ErrBackup, "the backup has version %.10q, this release reads version 3", bytes.TrimSpace(rest))
-		}
-		return nil, "", fault.Of(ErrBackup, "the file does not begin like a backup")
-	}
-	engine = strings.TrimSpace(string(name))
-	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBackupPart))
-	if err != nil {
-		return nil, "", fault.Of(ErrBackup, "the backup cannot be decompressed: %v", err)
-	}
-	return &unpacker{r: bufio.NewReaderSize(z, 64<<10), sum: sha256.New(), files: sha256.New(), pairs: sha256.New(), end: z.Close}, engine, nil
-}
-
 // VerifyBackup reads a backup and compares every hash in it, as Restore does, without
 // keeping anything of it.
 func VerifyBackup(ctx context.Context, r io.Reader) (m Manifest, err error) {
-	u, _, err := openBackup(r)
+	in, err := archive.Open(r)
 	if err != nil {
 		return m, err
 	}
-	defer u.end()
-	if m, err = u.entries(ctx); err != nil {
-		return m, cutBackup(err)
-	}
-	return m, u.compareSections(m)
+	defer in.Close()
+	return in.Read(ctx, nothing{})
 }
 
-// cutBackup names an end that comes too early, and bytes that are not what they
-// were.
-func cutBackup(err error) error {
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fault.Of(ErrBackup, "the backup is cut short")
-	case errors.Is(err, zstd.ErrCRCMismatch), errors.Is(err, zstd.ErrMagicMismatch), errors.Is(err, zstd.ErrReservedBlockType),
-		errors.Is(err, zstd.ErrBlockTooSmall), errors.Is(err, zstd.ErrUnexpectedBlockSize), errors.Is(err, zstd.ErrWindowSizeExceeded),
-		errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrCompressedSizeTooBig), errors.Is(err, zstd.ErrUnknownDictionary):
-		return fault.Of(ErrBackup, "the backup was altered: %v", err)
-	}
-	return err
-}
+// nothing keeps nothing of a backup.
+type nothing struct{}
 
-// ReadByte and Read read what the digest covers.
-func (u *unpacker) ReadByte() (byte, error) {
-	c, err := u.r.ReadByte()
-	if err == nil {
-		u.sum.Write([]byte{c})
-	}
-	return c, corrupt(err)
-}
+func (nothing) File(name string, _ []byte) error { return checkInBackup(name) }
 
-// corrupt passes on the end of a backup, and takes other errors of reading it
-// for damage.
-func corrupt(err error) error {
-	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
-	}
-	return fault.Of(ErrBackup, "the backup was altered: %v", err)
-}
+func (nothing) Put(_, _ []byte) error { return nil }
 
-// bytes reads a length and as many bytes, at most most. What it is read into grows with
-// what has come: a length that lies costs no memory.
-func (u *unpacker) bytes(most uint64, what string) ([]byte, error) {
-	n, err := binary.ReadUvarint(u)
-	if err != nil {
-		return nil, err
-	}
-	if n > most {
-		return nil, fault.Of(ErrBackup, "the backup has a %s of %d bytes, over the limit of %d", what, n, most)
-	}
-	p := make([]byte, 0, min(n, 1<<20))
-	for uint64(len(p)) < n { // grows with what is there
-		k := len(p)
-		p = append(p, make([]byte, min(n-uint64(k), 1<<20))...)
-		if _, err := io.ReadFull(u.r, p[k:]); err != nil {
-			return nil, corrupt(err)
-		}
-	}
-	u.sum.Write(p)
-	return p, nil
-}
-
-// entries reads every entry, up to the digest and the end of the file.
-func (u *unpacker) entries(ctx context.Context) (m Manifest, err error) {
-	for ended := false; ; {
-		if err := ctx.Err(); err != nil {
-			return m, err
-		}
-		kind, err := u.ReadByte()
-		if err != nil {
-			return m, err
-		}
-		switch {
-		case kind == entryFile && !ended:
-			err = u.file()
-		case kind == entryPairs && !ended:
-			err = u.storePairs()
-		case kind == entryManifest && !ended:
-			ended = true
-			var text []byte
-			if text, err = u.bytes(maxBackupPart, "manifest"); err == nil {
-				if jerr := json.Unmarshal(text, &m); jerr != nil || m.Version != 1 {
-					err = fault.Of(ErrBackup, "the backup's manifest cannot be read: version %d: %v", m.Version, jerr)
-				}
-			}
-		case kind == entryEnd && ended:
-			return m, u.digest()
-		default:
-			err = fault.Of(ErrBackup, "the backup has an entry of unknown kind %d", kind)
-		}
-		if err != nil {
-			return m, err
-		}
-	}
-}
-
-// digest compares all that was read with what the backup ends with, after which nothing may
-// follow, and makes the store durable.
-func (u *unpacker) digest() error {
-	want := u.sum.Sum(nil)
-	got := make([]byte, sha256.Size)
-	if _, err := io.ReadFull(u.r, got); err != nil {
-		return corrupt(err)
-	}
-	if !bytes.Equal(got, want) {
-		return fault.Of(ErrBackup, "the backup's digest does not match its content")
-	}
-	if _, err := u.r.ReadByte(); !errors.Is(err, io.EOF) {
-		return fault.Of(ErrBackup, "the backup has data after its end")
-	}
-	if u.root == nil {
-		return nil
-	}
-	if u.tx != nil {
-		if err := u.tx.Commit(); err != nil {
-			return err
-		}
-		u.tx = nil
-	}
-	return u.st.Sync()
-}
-
-// file reads one file of a home. Its name comes from outside: it must be one that a backup
-// has, clean and local, and is opened below the root, which nothing leaves, links included.
-func (u *unpacker) file() error {
-	raw, err := u.bytes(maxBackupName, "a name")
-	if err != nil {
-		return err
-	}
-	name := string(raw)
+// checkInBackup refuses the names of files that no backup has.
+func checkInBackup(name string) error {
 	if !inBackup(name) || path.Clean(name) != name || !filepath.IsLocal(filepath.FromSlash(name)) {
 		return fault.Of(ErrBackup, "the backup has a file %.80q, which no home has", name)
 	}
-	data, err := u.bytes(maxBackupFile, "a file")
-	if err != nil {
+	return nil
+}
+
+// File writes one file of a home below the root, which nothing leaves, links included.
+func (u *unpacker) File(name string, data []byte) error {
+	if err := checkInBackup(name); err != nil {
 		return err
-	}
-	sum := sha256.Sum256(data)
-	u.files.Write(append(append(raw, 0), sum[:]...))
-	u.seen.Files.add(1, int64(len(data)))
-	if u.root == nil {
-		return nil
 	}
 	local := filepath.FromSlash(name)
 	if err := u.root.MkdirAll(filepath.Dir(local), 0o700); err != nil {
@@ -351,51 +201,9 @@ func (u *unpacker) file() error {
 	return nil
 }
 
-// storePairs reads one entry of pairs, whose lengths must come out exactly at its end.
-func (u *unpacker) storePairs() error {
-	count, err := binary.ReadUvarint(u)
-	if err != nil {
-		return err
-	}
-	p, err := u.bytes(maxBackupPart, "pairs")
-	if err != nil {
-		return err
-	}
-	u.pairs.Write(p)
-	u.seen.Store.add(int64(count), 0)
-	part := func() []byte {
-		n, k := binary.Uvarint(p)
-		if k <= 0 || n > uint64(len(p)-k) {
-			p = nil
-			return nil
-		}
-		out := p[k : k+int(n) : k+int(n)]
-		p = p[k+int(n):]
-		return out
-	}
-	for ; count > 0; count-- {
-		k, v := part(), part()
-		if len(k) == 0 || v == nil {
-			return fault.Of(ErrBackup, "the backup has malformed pairs of keys and values")
-		}
-		u.seen.Store.Bytes += int64(len(k) + len(v))
-		if err := u.put(k, v); err != nil {
-			return err
-		}
-	}
-	if len(p) > 0 {
-		return fault.Of(ErrBackup, "the backup has more pairs of keys and values than it says")
-	}
-	return nil
-}
-
-// put adds a pair, and commits a transaction that is full: until all is compared nobody
-// uses the store, so that it need not be one. Without a root there is no store, and the
-// pair was only counted.
-func (u *unpacker) put(k, v []byte) error {
-	if u.root == nil {
-		return nil
-	}
+// Put adds a pair, and commits a transaction that is full: until all is compared nobody
+// uses the store, so that it need not be one.
+func (u *unpacker) Put(k, v []byte) error {
 	if u.tx == nil {
 		u.tx = u.st.Begin()
 	}
@@ -410,20 +218,8 @@ func (u *unpacker) put(k, v []byte) error {
 	return err
 }
 
-// compareSections compares the hashes of what was read with what the manifest says.
-func (u *unpacker) compareSections(m Manifest) error {
-	u.seen.Files.Hash, u.seen.Store.Hash = hex.EncodeToString(u.files.Sum(nil)), hex.EncodeToString(u.pairs.Sum(nil))
-	if u.seen.Files != m.Files || u.seen.Store != m.Store {
-		return fault.Of(ErrBackup, "the backup does not hold what its manifest says")
-	}
-	return nil
-}
-
-// compare compares what was read with what the manifest says.
+// compare compares the databases that were read with what the manifest says.
 func (u *unpacker) compare(m Manifest) error {
-	if err := u.compareSections(m); err != nil {
-		return err
-	}
 	want := map[string]BackupDatabase{}
 	for _, d := range m.Databases {
 		want[d.Name] = d

@@ -35,7 +35,7 @@ func (n *Node) startScrub(context.Context) error {
 				return
 			case <-t.C:
 			}
-			d, err := n.Check(ctx, CheckOptions{Rate: cmp.Or(n.cfg.ScrubRate, scrubRate), Logs: true})
+			d, err := n.Check(ctx, CheckOptions{Rate: cmp.Or(n.cfg.ScrubRate, scrubRate), Logs: true, Mend: true})
 			switch {
 			case ctx.Err() != nil:
 				return
@@ -47,8 +47,10 @@ func (n *Node) startScrub(context.Context) error {
 					return
 				case <-t.C:
 				}
-			case !d.undamaged():
+			case d.Broken():
 				n.log.Error("the background check found damage: run weft doctor", "findings", d.Findings())
+			case !d.Undamaged():
+				n.log.Error("the background check found damaged blobs: peers are asked for them", "findings", d.Findings())
 			}
 		}
 	})

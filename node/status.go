@@ -20,7 +20,7 @@ type Status struct {
 	Bytes     int64 // of the store, on disk
 	Engine    string
 	Damage    []Damage   // what is not served, databases that are being rebuilt included
-	Lost      []Damage   // databases that are served without what a repair of the last 30 days has lost
+	Lost      []Damage   // what is served without something that was lost in the last 30 days, or is lacking
 	Checked   *Diagnosis // the last check, nil if there was none
 	Full      bool       // writes are refused, as the disk is full
 }
@@ -49,6 +49,7 @@ func (n *Node) Status() (Status, error) {
 			lost = append(lost, Damage{Database: r.Name, ID: r.ID, Reason: r.Lost})
 		}
 	}
+	lost = append(lost, n.keptLacks()...)
 	return Status{
 		Relay: n.cfg.Relay, Databases: len(refs), Loaded: n.Loaded(), Threads: len(n.host.Threads()),
 		Peers: len(n.host.Peers()), Relays: len(relays), Bytes: bytes,

@@ -31,7 +31,12 @@ type town struct {
 
 func newTown(t *testing.T) *town {
 	t.Helper()
-	w := &town{t: t, relay: open(t, node.Config{Relay: true})}
+	return newTownOf(t, open(t, node.Config{Relay: true}))
+}
+
+func newTownOf(t *testing.T, relay *node.Node) *town {
+	t.Helper()
+	w := &town{t: t, relay: relay}
 	key, secret, err := w.relay.CreateKey(node.KeyOptions{Kind: keys.KindUser})
 	if err != nil {
 		t.Fatal(err)
@@ -41,6 +46,27 @@ func newTown(t *testing.T) *town {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// ports returns addresses to listen at again, without the peer ID.
+func ports(t *testing.T, addrs []string) (out []multiaddr.Multiaddr) {
+	t.Helper()
+	for _, text := range addrs {
+		a, err := multiaddr.NewMultiaddr(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, _ := multiaddr.SplitLast(a)
+		out = append(out, at)
+	}
+	return out
+}
+
+func closeAll(nodes ...*node.Node) (err error) {
+	for _, n := range nodes {
+		err = errors.Join(err, n.Close())
+	}
+	return err
 }
 
 func (w *town) device(o node.RelayOptions) *node.Node {

@@ -36,6 +36,12 @@ type backupOutput struct {
 func (o backupOutput) print(w io.Writer, done string) {
 	fmt.Fprintf(w, "%s %s: %s, %s in the store (%s), %s (%s)\n", done, o.File, count(int64(len(o.Databases)), "database"),
 		count(o.Store.Count, "key"), size(o.Store.Bytes), count(o.Files.Count, "file"), size(o.Files.Bytes))
+	for _, d := range o.Databases {
+		writeLacks(w, d.Name, d.Lacks)
+	}
+	for _, t := range o.Threads {
+		writeLacks(w, nameOf("", t.ID), t.Lacks)
+	}
 }
 
 func (a *app) backupCommand() *cobra.Command {

@@ -28,7 +28,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long: "Check everything in the home: the store's files, the logs of every database with their chains and signatures,\n" +
 			"the documents computed from them, files, and whether anything is missing. The exit status is 1 if something is damaged.\n\n" +
 			"With --repair, which needs the home for itself, what can be read goes into a new store, and each damaged database is\n" +
-			"rebuilt from its own log, else from its relays and members. The damaged store is kept beside the new one. The exit\n" +
+			"rebuilt from its own log, else from its relays and members. The damaged store is kept beside the new one. Files' blocks\n" +
+			"that are damaged are asked for again, and listed as lacking until a peer gives them or the file is pushed again. The exit\n" +
 			"status is 1 if something is lost, may be lost, was abandoned with --as-is, or was not received yet; a later check and, for\n" +
 			"30 days, db ls and status say so. It is 0 if everything is back.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -115,7 +116,7 @@ func writeDiagnosis(w io.Writer, d node.Diagnosis) {
 			state = "DAMAGED"
 		case b.Rebuilding:
 			state = "rebuilding"
-		case b.Lost != "":
+		case b.Lost != "" || len(b.Lacks) > 0:
 			state = "consistent" // what is there is as it was written
 		}
 		rows = append(rows, []string{b.Name, state, fmt.Sprint(b.Records), fmt.Sprint(b.Blobs), cmp.Or(b.Hash, "-")})
@@ -126,12 +127,12 @@ func writeDiagnosis(w io.Writer, d node.Diagnosis) {
 	// A file that several databases are in is said once.
 	var order []string
 	of := map[string][]string{}
-	for _, b := range d.Databases {
+	for _, b := range slices.Concat(d.Databases, d.Kept) {
 		for _, what := range b.Damage {
 			if of[what] == nil {
 				order = append(order, what)
 			}
-			of[what] = append(of[what], b.Name)
+			of[what] = append(of[what], nameOf(b.Name, b.ID))
 		}
 	}
 	for _, what := range order {
@@ -142,13 +143,38 @@ func writeDiagnosis(w io.Writer, d node.Diagnosis) {
 			fmt.Fprintln(w, what)
 		}
 	}
-	for _, b := range d.Databases {
+	for _, b := range slices.Concat(d.Databases, d.Kept) {
 		if b.Lost != "" {
 			fmt.Fprintf(w, "%s: %s\n", b.Name, b.Lost)
 		}
+		writeLacks(w, nameOf(b.Name, b.ID), b.Lacks)
 	}
 	if d.Whole() {
-		fmt.Fprintf(w, "checked %s in %s: nothing is damaged\n", size(d.Bytes), d.Ended.Sub(d.Began).Round(time.Millisecond))
+		what := "nothing"
+		if d.Lacking() {
+			what = "nothing else"
+		}
+		fmt.Fprintf(w, "checked %s in %s: %s is damaged\n", size(d.Bytes), d.Ended.Sub(d.Began).Round(time.Millisecond), what)
+	}
+}
+
+// nameOf names a database, or a thread that is kept for others.
+func nameOf(name, id string) string {
+	if name == "" {
+		return "thread " + id + ", kept for others"
+	}
+	return name
+}
+
+// writeLacks tells which blocks of files are damaged and have not come back.
+func writeLacks(w io.Writer, name string, lacks []node.Lack) {
+	for _, l := range lacks {
+		what := "blob " + l.ID
+		if len(l.Files) > 0 {
+			what += ", of " + l.String()
+		}
+		fmt.Fprintf(w, "%s lacks %s, damaged since %s: it comes back from a peer that has it, or when the file is pushed again\n",
+			name, what, l.Since.Format(time.DateOnly))
 	}
 }
 
@@ -174,6 +200,9 @@ func (a *app) repair(ctx context.Context, o node.RepairOptions) error {
 	if slices.ContainsFunc(r.Databases, func(d node.RebuiltDatabase) bool { return !d.Served }) {
 		return fault.Of(node.ErrDamaged, "not everything is back: what did not come from a relay or a member comes when the node runs and one is reached; --as-is serves what is here")
 	}
+	if r.OnlyLacks() {
+		return fault.Of(node.ErrDamaged, "not everything is back: what is lacking comes when the node runs and a peer that has it is reached, or when the file is pushed again")
+	}
 	return fault.Of(node.ErrDamaged, "everything is served again, but not everything is known to be back: restore a backup if that has more, else go on")
 }
 
@@ -184,13 +213,19 @@ func writeRepair(w io.Writer, r node.Repair) {
 	for _, b := range r.Databases {
 		writeRebuilt(w, b)
 	}
+	for _, t := range r.Threads {
+		if len(t.Lacks) == 0 {
+			fmt.Fprintf(w, "%s is whole again\n", nameOf("", t.ID))
+		}
+		writeLacks(w, nameOf("", t.ID), t.Lacks)
+	}
 	for _, what := range r.Lost {
 		fmt.Fprintf(w, "lost: %s\n", what)
 	}
 	switch {
-	case r.Kept == "" && len(r.Databases) == 0:
+	case r.Kept == "" && len(r.Databases) == 0 && len(r.Threads) == 0:
 		fmt.Fprintln(w, "nothing is damaged: nothing was done")
-	case len(r.Databases) == 0 && r.Whole():
+	case r.Kept != "" && len(r.Databases) == 0 && r.Whole():
 		fmt.Fprintln(w, "every database is whole in the new store: all that it had is there")
 	}
 	if r.Kept != "" {
@@ -212,6 +247,8 @@ func writeRebuilt(w io.Writer, b node.RebuiltDatabase) {
 		fmt.Fprintf(w, "%s is served again without %s: hash %s, %s were still here\n", b.Name, gone, b.Hash, here)
 	case b.Uncertain && len(b.Lost) == 0:
 		fmt.Fprintf(w, "%s may have lost its last records: nothing tells how many there were; hash %s, %s are here\n", b.Name, b.Hash, here)
+	case len(b.Lacks) > 0 && len(b.Lost) == 0:
+		fmt.Fprintf(w, "%s is served without what it lacks: hash %s, %s are here\n", b.Name, b.Hash, here)
 	case len(b.Lost) > 0:
 		fmt.Fprintf(w, "%s is served again without what is lost: hash %s, %s were still here\n", b.Name, b.Hash, here)
 	default:
@@ -223,6 +260,7 @@ func writeRebuilt(w io.Writer, b node.RebuiltDatabase) {
 			fmt.Fprintf(w, "%s may have lost later records too\n", b.Name)
 		}
 	}
+	writeLacks(w, b.Name, b.Lacks)
 }
 
 // checkEngine checks the engine that a command line names.

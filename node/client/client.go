@@ -11,6 +11,7 @@ package client
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"strings"
@@ -82,6 +83,8 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		}
 		if d, derr := node.ReadDaemon(o.Home); derr == nil && d.API != "" {
 			return dial(d.API, o.Home)
+		} else if derr != nil && !errors.Is(derr, fs.ErrNotExist) { // it is written as a whole
+			return nil, derr
 		}
 		select {
 		case <-ctx.Done():

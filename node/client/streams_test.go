@@ -180,8 +180,15 @@ func (s streaming) matrix(t *testing.T, c, stranger *Client) {
 	}
 	if s.hurt != "" {
 		t.Run("refused late", func(t *testing.T) {
-			cutLeaf(t)
+			mend := cutLeaf(t)
 			refused(t, c, hurt, s.hurt)
+			mend()
+			if s.hurt != fault.Altered && s.hurt != fault.Corrupt {
+				return // it has nothing to do with the leaf
+			}
+			if _, err := run(t, c, hurt, -1); err != nil {
+				t.Errorf("when the bytes are back: %v", err)
+			}
 		})
 	}
 	t.Run("canceled", func(t *testing.T) {
@@ -299,8 +306,8 @@ func sink(what string) string {
 // lastLeaf is the file of the last block of bucket hurt.
 var lastLeaf string
 
-// cutLeaf takes a byte off it until the test ends.
-func cutLeaf(t *testing.T) {
+// cutLeaf takes a byte off it, which mend puts back.
+func cutLeaf(t *testing.T) (mend func()) {
 	t.Helper()
 	whole, err := os.ReadFile(lastLeaf)
 	if err == nil {
@@ -309,11 +316,11 @@ func cutLeaf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	return func() {
 		if err := os.WriteFile(lastLeaf, whole, 0o600); err != nil {
 			t.Error(err)
 		}
-	})
+	}
 }
 
 // beforeLarge is the token of the change before the 50 MB of database large.

@@ -8,6 +8,7 @@
 //	Hold, Collect          what no record names any more                       holds, collect
 //	Load, Sweep, Remove    a thread is opened; removed                         blobs
 //	Check, Refill          whether all is whole; what of it a new thread has   check, refill
+//	Drop, Lacks, Retake    what was held and is damaged, until it is back      lacks
 //
 // Invariant: a row in the store names bytes that are whole and durable; what is
 // durable has a number up to durable, and only that is listed to peers.
@@ -46,6 +47,7 @@ type Config struct {
 	ID    format.ThreadID
 	Rows  []byte // begins the keys of the rows: ‖ blob ID
 	Refs  []byte // begins the keys of the references: ‖ number u64be
+	Lacks []byte // begins the keys of what was held and is not: ‖ blob ID
 
 	// Keys returns the keys of the thread, or why there are none that read.
 	Keys func() (format.Keys, error)
@@ -70,6 +72,7 @@ type Store struct {
 	durable int64      // number of the last that is synced
 	sum     int64      // bytes of all blobs that have or had a number
 	gone    tally      // of these: deleted, or stored again under another number
+	lacks   int64      // how many were held and are not
 	fresh   freshRuns  // came from peers lately
 }
 
@@ -93,7 +96,7 @@ func (s *Store) Counts() (count, bytes int64) {
 // Load reads the last number and the counts, which the last reference carries, or what
 // was written when it was deleted.
 func (s *Store) Load(r store.Reader) error {
-	if err := s.loadGone(r); err != nil {
+	if err := errors.Join(s.loadGone(r), s.loadLacks(r)); err != nil {
 		return err
 	}
 	s.durable = s.last
@@ -176,16 +179,17 @@ func (s *Store) Has(id format.BlobID) bool {
 }
 
 // Sealed returns the sealed bytes of a blob, which were checked against its ID;
-// ErrNotFound if it is not held.
+// ErrNotFound if it is not held, ErrDamagedBlob if the disk has others or none.
 func (s *Store) Sealed(id format.BlobID) ([]byte, error) {
 	sealed, err := s.read(id)
 	if err == nil && format.BlobIDOf(sealed) != id {
-		return nil, fault.Of(format.ErrSealed, "blob %s is altered on disk", id)
+		return nil, fault.Of(ErrDamagedBlob, "blob %s is altered on disk", id)
 	}
 	return sealed, err
 }
 
-// read returns what the disk has of a blob, a copy, which nothing has checked.
+// read returns what the disk has of a blob, a copy, which nothing has checked. A blob that
+// is deleted meanwhile loses its row before its file.
 func (s *Store) read(id format.BlobID) ([]byte, error) {
 	snap := s.thread.Store.Snapshot()
 	defer snap.Release()
@@ -198,13 +202,22 @@ func (s *Store) read(id format.BlobID) ([]byte, error) {
 	}
 	sealed := slices.Clone(v[rowHead:])
 	if len(sealed) == 0 {
-		if sealed, err = os.ReadFile(s.path(id)); errors.Is(err, fs.ErrNotExist) {
+		if sealed, err = os.ReadFile(s.path(id)); errors.Is(err, fs.ErrNotExist) && !s.Has(id) {
 			return nil, fault.Of(ErrNotFound, "no blob %s", id)
+		} else if err != nil && gone(err) {
+			return nil, fault.Of(ErrDamagedBlob, "blob %s cannot be read: %w", id, err)
 		} else if err != nil {
 			return nil, fmt.Errorf("blob: %w", err)
 		}
 	}
 	return sealed, nil
+}
+
+// gone reports whether an error of reading a file is one of this file and not of the
+// moment, as when too many are open.
+func gone(err error) bool {
+	failed, ok := errors.AsType[*fs.PathError](err)
+	return ok && (failed.Op != "open" || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission))
 }
 
 // After returns at most limit blobs that were stored after the n-th, in order; only

@@ -31,7 +31,7 @@ func newTestThread(t testing.TB) *testThread {
 	t.Cleanup(func() { _ = s.Close() })
 	th, k := &testThread{}, format.NewKeys()
 	th.Config = Config{
-		Store: s, Dir: filepath.Join(t.TempDir(), "blobs"), ID: format.ThreadID{1}, Rows: []byte("b"), Refs: []byte("B"),
+		Store: s, Dir: filepath.Join(t.TempDir(), "blobs"), ID: format.ThreadID{1}, Rows: []byte("b"), Refs: []byte("B"), Lacks: []byte("m"),
 		Keys:     func() (format.Keys, error) { return k, nil },
 		Writable: func() error { return th.closed }, Grew: &th.grew,
 	}
@@ -184,18 +184,19 @@ func TestRefillAndCheck(t *testing.T) {
 	snap := th.Store.Snapshot()
 	defer snap.Release()
 	var found []error
-	n, err := old.Check(snap, func(int) error { return nil }, func(err error) { found = append(found, err) })
+	n, err := old.Check(snap, func(int) error { return nil }, func(err error) { t.Error(err) },
+		func(_ format.BlobID, err error) { found = append(found, err) })
 	if err != nil || n != 3 || len(found) != 1 {
 		t.Fatalf("got %d blobs, %v, found %v", n, err, found)
 	}
 
 	was := th.Rows
-	th.Rows, th.Refs = []byte("c"), []byte("C")
+	th.Rows, th.Refs, th.Lacks = []byte("c"), []byte("C"), []byte("M")
 	s := th.open(t)
 	grew := th.grew.Wait()
-	taken, left, err := s.Refill(t.Context(), snap, was)
-	if err != nil || taken != 2 || left != 1 {
-		t.Fatalf("got %d taken, %d left, %v", taken, left, err)
+	taken, err := s.Refill(t.Context(), snap, was, []byte("m"))
+	if err != nil || taken != 2 || s.Lacking() != 1 {
+		t.Fatalf("got %d taken, %d lacking, %v", taken, s.Lacking(), err)
 	}
 	<-grew
 	refs, upTo, err := s.After(0, 100)

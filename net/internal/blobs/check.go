@@ -11,10 +11,11 @@ import (
 )
 
 // Check checks the bytes of every blob against its name, and that each that was listed
-// is there, and returns how many it has read. What is wrong is reported, of kind corrupt.
-// read is told the sealed bytes of each; its error ends the check. The caller holds the
-// blobs: files are not of r.
-func (s *Store) Check(r store.Reader, read func(bytes int) error, report func(error)) (count int64, err error) {
+// is there, and returns how many it has read. What is wrong is reported, of kind corrupt:
+// blobs that Drop would drop are altered, anything else is of the rows. read is told the
+// sealed bytes of each; its error ends the check. The caller holds the blobs: files are
+// not of r.
+func (s *Store) Check(r store.Reader, read func(bytes int) error, report func(error), altered func(format.BlobID, error)) (count int64, err error) {
 	damaged := func(format string, args ...any) { report(fault.Errorf(fault.Corrupt, format, args...)) }
 	listed := r.Iterate(store.Range{Lower: s.refKey(1), Upper: store.PrefixEnd(s.thread.Refs)})
 	defer listed.Close()
@@ -40,12 +41,12 @@ func (s *Store) Check(r store.Reader, read func(bytes int) error, report func(er
 		if len(sealed) == 0 {
 			where = s.path(id)
 			if sealed, err = os.ReadFile(where); err != nil {
-				damaged("blob %s of thread %s cannot be read: %v", id, s.thread.ID, err)
+				altered(id, fault.Errorf(fault.Corrupt, "blob %s of thread %s cannot be read: %v", id, s.thread.ID, err))
 				continue
 			}
 		}
 		if format.BlobIDOf(sealed) != id {
-			damaged("blob %s of thread %s is damaged (%s)", id, s.thread.ID, where)
+			altered(id, fault.Errorf(fault.Corrupt, "blob %s of thread %s is damaged (%s)", id, s.thread.ID, where))
 		}
 		count++
 		if err := read(len(sealed)); err != nil {

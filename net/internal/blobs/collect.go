@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -52,13 +53,19 @@ func (s *Store) Collect(ctx context.Context, names Names) (count, bytes int64, e
 		snap := s.thread.Store.Snapshot()
 		defer snap.Release()
 		m := &marking{s: s, ctx: ctx, snap: snap, names: names, limit: limit, marks: make([]uint64, limit/64+1)}
-		if err := names.Records(ctx, snap, m.mark); err != nil {
+		if err := errors.Join(m.lacking(), names.Records(ctx, snap, m.mark)); err != nil {
 			return 0, 0, fmt.Errorf("collect blobs: %w", err)
+		}
+		if m.blind {
+			return 0, 0, fault.Of(ErrBlobsHeld, "a damaged block, which may list others, has not come back: see weft doctor")
 		}
 		if err := s.holds.settle(ctx); err != nil {
 			return 0, 0, err
 		}
-		if count, bytes, err = m.sweep(); err != nil {
+		if count, bytes, err = m.sweep(); err == nil {
+			err = s.forgetLacks(m.unnamed())
+		}
+		if err != nil {
 			return count, bytes, fmt.Errorf("collect blobs: %w", err)
 		}
 	}
@@ -74,15 +81,43 @@ type marking struct {
 	ctx   context.Context //nolint:containedctx // of the call
 	snap  store.Reader
 	names Names
-	limit int64    // the last blob that may be deleted
-	marks []uint64 // a bit for each number of a blob that is named
+	limit int64                  // the last blob that may be deleted
+	marks []uint64               // a bit for each number of a blob that is named
+	lacks map[format.BlobID]bool // what is lacking: whether it is named
+	blind bool                   // one of these may list others, and nobody knows which
+}
+
+// lacking reads what was held and is not.
+func (m *marking) lacking() error {
+	lacks, err := m.s.lacksIn(m.snap, m.s.thread.Lacks, 0)
+	m.lacks = map[format.BlobID]bool{}
+	for _, l := range lacks {
+		m.lacks[l.ID] = false
+	}
+	return err
+}
+
+// unnamed returns what is lacking and needed by nobody.
+func (m *marking) unnamed() (ids []format.BlobID) {
+	for id, named := range m.lacks {
+		if !named {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // mark marks a blob and, if it is a list, what that names.
 func (m *marking) mark(id format.BlobID, list bool) error {
 	n, err := m.number(id)
-	if n == 0 || err != nil {
+	if err != nil {
 		return err
+	}
+	if n == 0 {
+		if _, lacks := m.lacks[id]; lacks {
+			m.lacks[id], m.blind = true, m.blind || list
+		}
+		return nil
 	}
 	if n <= m.limit {
 		if m.marked(n) {
@@ -213,6 +248,7 @@ func (s *Store) delete(refs []Ref) (count, bytes int64, err error) {
 }
 
 // orphans removes the files that no row names: what a crash left of a store or a delete.
+// That of a blob which is lacking stays: it may be whole again, as after a bad cable.
 func (s *Store) orphans(ctx context.Context) error {
 	dirs, err := s.listing()
 	for _, d := range dirs {
@@ -234,7 +270,7 @@ func (s *Store) orphansIn(dir string) error {
 	}
 	files, err := os.ReadDir(dir)
 	for _, f := range files {
-		if b, e := hex.DecodeString(f.Name()); e == nil && len(b) == 32 && s.Has(format.BlobID(b)) {
+		if b, e := hex.DecodeString(f.Name()); e == nil && len(b) == 32 && (s.Has(format.BlobID(b)) || s.lacking(format.BlobID(b))) {
 			continue
 		}
 		err = errors.Join(err, os.Remove(filepath.Join(dir, f.Name())))

@@ -7,7 +7,9 @@ var (
 	// ErrNotFound reports a blob that is not held here; of a thread also a record, or
 	// the thread.
 	ErrNotFound = fault.New(fault.NotFound, "not held here")
+	// ErrDamagedBlob reports a blob whose bytes are not there as they were written.
+	ErrDamagedBlob = fault.New(fault.Corrupt, "the blob is damaged")
 	// ErrBlobsHeld reports that blobs cannot be collected now, as they are being stored or
-	// read.
+	// read, or as one that may list others is missing.
 	ErrBlobsHeld = fault.New(fault.Conflict, "files are being pushed or read")
 )

@@ -116,7 +116,7 @@ func (s *Store) putRefs(ids []format.BlobID, sealed [][]byte, again bool) error 
 	defer s.mu.Unlock()
 	tx := s.thread.Store.Begin()
 	defer func() { tx.Discard() }()
-	begin, last, sum, gone := s.last, s.last, s.sum, s.gone
+	begin, last, sum, gone, lacks := s.last, s.last, s.sum, s.gone, s.lacks
 	commit := func() error {
 		if gone != s.gone {
 			if err := s.putGone(tx, gone, last, sum); err != nil {
@@ -126,12 +126,12 @@ func (s *Store) putRefs(ids []format.BlobID, sealed [][]byte, again bool) error 
 		if err := tx.Commit(); err != nil {
 			return fmt.Errorf("blob: %w", err)
 		}
-		s.last, s.sum, s.gone = last, sum, gone
+		s.last, s.sum, s.gone, s.lacks = last, sum, gone, lacks
 		return nil
 	}
 	for i, id := range ids {
 		size := len(sealed[i])
-		if used := tx.Used(); used.Bytes+size%maxInline+2048 > s.thread.Store.Limits().Bytes || used.Puts+4 > s.thread.Store.Limits().Puts {
+		if used := tx.Used(); used.Bytes+size%maxInline+2048 > s.thread.Store.Limits().Bytes || used.Puts+5 > s.thread.Store.Limits().Puts {
 			if err := commit(); err != nil {
 				return err
 			}
@@ -159,6 +159,11 @@ func (s *Store) putRefs(ids []format.BlobID, sealed [][]byte, again bool) error 
 			s.fresh.add(last, time.Now())
 		}
 		r := Ref{N: last, ID: id, Size: size}
+		if lacks > 0 {
+			if lacks, err = s.found(tx, id, lacks); err != nil {
+				return fmt.Errorf("blob: %w", err)
+			}
+		}
 		if err := errors.Join(tx.Put(s.rowKey(id), r.row(sealed[i])), tx.Put(s.refKey(last), r.encode(sum))); err != nil {
 			return fmt.Errorf("blob: %w", err)
 		}

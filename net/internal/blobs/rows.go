@@ -40,6 +40,9 @@ func (s *Store) row(r store.Reader, id format.BlobID) ([]byte, error) {
 // rowNumber is the number in a row that has its head.
 func rowNumber(v []byte) int64 { return int64(binary.BigEndian.Uint64(v)) }
 
+// rowSize is how many sealed bytes a row says that there are.
+func rowSize(v []byte) int { return int(binary.BigEndian.Uint32(v[8:])) }
+
 // refNumber is the number in the key of a reference.
 func refNumber(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[len(key)-8:])) }
 

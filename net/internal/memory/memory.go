@@ -94,18 +94,27 @@ func (m Memory) Cursor(id format.ThreadID, peer string) (int64, error) {
 // Forget removes the origin and the cursors of a thread.
 func (m Memory) Forget(id format.ThreadID) error {
 	return m.update(func(tx store.Tx) error {
-		var doomed [][]byte
-		it := tx.Iterate(store.Range{Lower: cursorKey(id, ""), Upper: store.PrefixEnd(cursorKey(id, "")), KeysOnly: true})
-		for ; it.Valid(); it.Next() {
-			doomed = append(doomed, append([]byte(nil), it.Key()...))
-		}
-		err := it.Err()
-		it.Close()
-		for _, k := range append(doomed, originKey(id)) {
-			err = errors.Join(err, tx.Delete(k))
-		}
-		return err
+		return errors.Join(forgetCursors(tx, id), tx.Delete(originKey(id)))
 	})
+}
+
+// ForgetCursors removes the cursors of a thread: every peer lists all of its blobs again.
+func (m Memory) ForgetCursors(id format.ThreadID) error {
+	return m.update(func(tx store.Tx) error { return forgetCursors(tx, id) })
+}
+
+func forgetCursors(tx store.Tx, id format.ThreadID) error {
+	var doomed [][]byte
+	it := tx.Iterate(store.Range{Lower: cursorKey(id, ""), Upper: store.PrefixEnd(cursorKey(id, "")), KeysOnly: true})
+	for ; it.Valid(); it.Next() {
+		doomed = append(doomed, append([]byte(nil), it.Key()...))
+	}
+	err := it.Err()
+	it.Close()
+	for _, k := range doomed {
+		err = errors.Join(err, tx.Delete(k))
+	}
+	return err
 }
 
 // SetPeer remembers where a peer is.

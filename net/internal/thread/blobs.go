@@ -72,6 +72,32 @@ func (t *Thread) HoldBlobs() (release func()) { return t.blobs.Hold() }
 // nil if all are.
 func (t *Thread) MissingBlobs() error { return t.blobs.Missing() }
 
+// A Lack is a blob that was held and is not: what was on disk was not what was written.
+type Lack = blobs.Lack
+
+// LackingBlobs returns how many blobs were held and are not.
+func (t *Thread) LackingBlobs() int64 { return t.blobs.Lacking() }
+
+// LackedBlobs returns at most limit of the blobs that were held and are not, by ID; 0 is
+// all.
+func (t *Thread) LackedBlobs(limit int) ([]Lack, error) { return t.blobs.Lacks(limit) }
+
+// DropBlobs takes blobs off what is held, durably, whose bytes are not what their names
+// say. It returns how many.
+func (t *Thread) DropBlobs(ctx context.Context, ids ...format.BlobID) (int, error) {
+	return t.blobs.Drop(ctx, ids...)
+}
+
+// MissedBlob reports whether a blob was held and is not. If its file is whole again it is
+// taken back.
+func (t *Thread) MissedBlob(ctx context.Context, id format.BlobID) (bool, error) {
+	return t.blobs.Missed(ctx, id)
+}
+
+// RetakeBlobs takes back blobs that were dropped and whose files are whole again, and
+// returns how many.
+func (t *Thread) RetakeBlobs(ctx context.Context) (int, error) { return t.blobs.Retake(ctx) }
+
 // CollectBlobs deletes the blobs that no record names, and reports how many and their
 // sealed bytes. It returns ErrBlobsHeld, and deletes nothing, if they are held for long.
 func (t *Thread) CollectBlobs(ctx context.Context, names BlobNames) (count, bytes int64, err error) {

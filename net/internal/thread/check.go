@@ -31,10 +31,10 @@ type checker struct {
 
 // Check reads everything that is stored of the thread and reports what is not as it
 // was written: chains of hashes, signatures, bodies, positions, arrival numbers,
-// blobs. What is reported is of kind corrupt, one sentence each. pace, which may be
-// nil, is told how many bytes were read and may wait; its error ends the check. The
-// error of Check is of reading, not of what was read.
-func (t *Thread) Check(ctx context.Context, pace func(bytes int) error, report func(error)) (Checked, error) {
+// blobs. What is reported is of kind corrupt, one sentence each; blobs that [Thread.DropBlobs]
+// would drop are altered. pace, which may be nil, is told how many bytes were read and may
+// wait; its error ends the check. The error of Check is of reading, not of what was read.
+func (t *Thread) Check(ctx context.Context, pace func(bytes int) error, report func(error), altered func(format.BlobID, error)) (Checked, error) {
 	if pace == nil {
 		pace = func(int) error { return nil }
 	}
@@ -67,7 +67,7 @@ func (t *Thread) Check(ctx context.Context, pace func(bytes int) error, report f
 		return c.out, err
 	}
 	var err error
-	c.out.Blobs, err = t.blobs.Check(snap, c.read, report)
+	c.out.Blobs, err = t.blobs.Check(snap, c.read, report, altered)
 	return c.out, err
 }
 

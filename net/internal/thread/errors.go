@@ -22,8 +22,10 @@ var (
 	ErrNoKeys = fault.New(fault.NoKeys, "this node cannot read the thread")
 	// ErrClock reports a time that is not later than the log's last.
 	ErrClock = control.ErrClock
+	// ErrDamagedBlob reports a blob whose bytes are not there as they were written.
+	ErrDamagedBlob = blobs.ErrDamagedBlob
 	// ErrBlobsHeld reports that blobs cannot be collected now, as they are being stored
-	// or read.
+	// or read, or as one that may list others is missing.
 	ErrBlobsHeld = blobs.ErrBlobsHeld
 	// ErrClosed reports use of a closed thread.
 	ErrClosed = fault.New(fault.Closed, "the thread is closed")

@@ -74,7 +74,7 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 func (t *Thread) setNumber(num uint32) {
 	t.num = num
 	t.blobs = blobs.New(blobs.Config{
-		Store: t.env.store, Dir: t.env.dir, ID: t.id, Rows: t.key(keyBlob), Refs: t.key(keyBlobSeq),
+		Store: t.env.store, Dir: t.env.dir, ID: t.id, Rows: t.key(keyBlob), Refs: t.key(keyBlobSeq), Lacks: t.key(keyLack),
 		Keys: t.readKeys, Writable: t.notClosed, Grew: &t.grew,
 	})
 }

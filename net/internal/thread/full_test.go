@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // A fullStore is a store on a disk that is full after some more commits.
@@ -74,7 +75,8 @@ func TestIngestOnAFullDisk(t *testing.T) {
 		}
 		wantPayloads(t, opened(t, again), want...)
 		var damage []error
-		if _, err := again.Check(t.Context(), nil, func(err error) { damage = append(damage, err) }); err != nil || len(damage) > 0 {
+		report := func(err error) { damage = append(damage, err) }
+		if _, err := again.Check(t.Context(), nil, report, func(_ format.BlobID, err error) { report(err) }); err != nil || len(damage) > 0 {
 			t.Errorf("%d commits: %v %v", commits, damage, err)
 		}
 		if inv2 := a.invite(t, th, InviteOptions{}); inv2.Thread == th.ID() {

@@ -22,6 +22,7 @@ const (
 	keyRefused = 'x' // ‖ log number ‖ seq ‖ hash16 → code and reason
 	keyBlob    = 'b' // ‖ blob ID → a row of package blobs
 	keyBlobSeq = 'B' // ‖ number u64be → a reference of it
+	keyLack    = 'm' // ‖ blob ID → a row of package blobs: it was held, and is not
 )
 
 const (

@@ -19,7 +19,7 @@ import (
 // A Refilled says what of a damaged copy was taken in.
 type Refilled struct {
 	Records, Blobs int64
-	Left           int64 // records and blobs that were there and could not be taken
+	Left           int64 // records that were there and could not be taken; of blobs see [Thread.LackedBlobs]
 	Missing        int64 // records that the logs had
 }
 
@@ -81,8 +81,7 @@ func (t *Thread) refill(ctx context.Context, num uint32) (Refilled, error) {
 			out.Missing += int64(tip - reached)
 		}
 	}
-	taken, left, err := t.blobs.Refill(ctx, snap, old.key(keyBlob))
-	out.Blobs, out.Left = taken, out.Left+left
+	out.Blobs, err = t.blobs.Refill(ctx, snap, old.key(keyBlob), old.key(keyLack))
 	return out, err
 }
 

@@ -54,6 +54,7 @@ const (
 	notedPeers               // [address…]
 	notedLoss                // Loss
 	notedEnd                 // position of the store when own logs were noted last, at its end
+	notedOwner               // the device whose home it is
 )
 
 var noteCodec = canonical.New(canonical.Options{
@@ -110,6 +111,7 @@ type Note struct {
 	databases map[net.ThreadID]*Noted
 	relays    []Relay
 	peers     []string
+	owner     []byte // the device's public key; nil: it is not said
 	stale     bool   // the file lacks what memory has: a write failed
 	ended     uint64 // the store's position at which the heads are all that there was; 0: not known
 }
@@ -121,28 +123,35 @@ type Noted struct {
 	Loss  *Loss // nil if nothing is known to be lost
 }
 
-// Open reads the note, or begins one. damaged says that some of it could not be read: what
-// is left counts. A note that was damaged is written anew at once, of what is left, so that
-// the next damage is not read as this one. A fresh one is empty, and the node fills it from
-// the store.
-func Open(path string) (_ *Note, damaged bool, err error) {
+// Open reads the note of a device's home, or begins one. was says what was wrong with it,
+// "" if nothing. A note that was damaged is written anew at once, of what is left, so that
+// the next damage is not read as this one; that of another home says nothing of this one. A
+// fresh one is empty, and the node fills it from the store.
+func Open(path string, owner []byte) (_ *Note, was string, err error) {
 	n := &Note{path: path, databases: map[net.ThreadID]*Noted{}}
 	b, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, false, fmt.Errorf("the home's note: %w", err)
+		return nil, "", fmt.Errorf("the home's note: %w: make %s a file that can be read, or remove it: it is made anew from the store", err, path)
 	}
 	fresh := err != nil
-	if !fresh {
-		if damaged = n.read(b); damaged {
-			n.ended = 0 // heads may be what is missing
-		}
+	if !fresh && n.read(b) {
+		was, n.ended = "was damaged", 0 // heads may be what is missing
+	}
+	if n.owner != nil && !bytes.Equal(n.owner, owner) {
+		was = "was that of another home"
+		n = &Note{path: path, databases: map[net.ThreadID]*Noted{}}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if fresh || damaged {
-		return n, damaged, n.rewrite()
+	said := n.owner != nil
+	n.owner = owner
+	if fresh || was != "" {
+		return n, was, n.rewrite()
 	}
-	return n, false, n.reopen()
+	if err := n.reopen(); err != nil || said {
+		return n, "", err
+	}
+	return n, "", n.write(appendEntry(nil, notedOwner, owner))
 }
 
 // read takes the entries in. One that is damaged is passed over. Each entry has its own
@@ -223,6 +232,8 @@ func (n *Note) take(kind byte, body []byte) error {
 				d.Loss = nil
 			}
 		}
+	case notedOwner:
+		return noteCodec.Decode(body, "an owner", &n.owner)
 	case notedEnd:
 		return noteCodec.Decode(body, "an end", &n.ended)
 	default:
@@ -252,6 +263,9 @@ func appendEntry(b []byte, kind byte, v any) []byte {
 // encode returns the whole note, without the room at its end.
 func (n *Note) encode() []byte {
 	b := []byte(noteMagic)
+	if n.owner != nil {
+		b = appendEntry(b, notedOwner, n.owner)
+	}
 	for _, d := range n.sorted() {
 		b = appendEntry(b, notedDatabase, d.Database)
 		if len(d.Heads) > 0 {
