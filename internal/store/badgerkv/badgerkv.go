@@ -308,6 +308,11 @@ func (e *engine) commit(txn *badger.Txn) error {
 	var err error
 	select {
 	case err = <-done:
+		// badger tells its logger too, but maybe after the next write, at which it would
+		// look for a log file that could not be made.
+		if err != nil && !errors.Is(err, badger.ErrBlockedWrites) {
+			e.say.fail(e.say.unwritable(err))
+		}
 	case <-e.say.gone:
 	}
 	return cmp.Or(e.say.failure(), err)

@@ -218,7 +218,7 @@ func TestCutTable(t *testing.T) {
 				}
 				err = b.write()
 			} else {
-				for b.acked < 1000 && err == nil { // until there are tables to merge
+				for b.acked < 20_000 && err == nil { // until there are tables to merge
 					err = ends(t, "a write", b.write)
 				}
 			}
