@@ -18,8 +18,10 @@ import (
 func TestDocumentsAsIDs(t *testing.T) {
 	a, b := newReplica(t, "a"), newReplica(t, "b")
 	ids := []any{
-		bson.D{}, d("y", 1), d("y", 1, "c", "x"), d("y", 2, "c", "x"), d("y", bson.A{1, d("z", 2)}), d("z", 0),
-		"y", 7, nil, true, bson.D{{Key: "y", Value: d("y", d())}},
+		bson.D{},
+		d("y", 1), d("y", 1, "c", "x"), d("y", 2, "c", "x"), d("y", bson.A{1, d("z", 2)}), d("z", 0),
+		"y", 7, nil, true,
+		bson.D{{Key: "y", Value: d("y", d())}},
 	}
 	for i, id := range ids {
 		works(t, a.x, d("insert", "c", "documents", bson.A{d("_id", id, "n", i)}))
