@@ -2,150 +2,129 @@ package model
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
-	"strings"
 )
 
 // A State is what records say.
 type State struct {
 	Verdicts map[Hash]Verdict // of every record
-	Places   map[Hash]Place   // of operations, definitions and horizons that are not settled
+	Places   map[Hash]Place   // of data records that are not settled
 	Roles    map[string]Role  // of identities: the highest of their logs that nothing limits
 	Docs     map[string]Doc   // by collection/document
 
-	*judge
+	*graph
+	genesis  Genesis
+	full     *world
+	worlds   map[string]*world // by the horizons that apply
+	horizons []horizon         // in force, by descending T
+	tips     map[string]Tip
+	floor    int              // what is not settled comes after the checkpoints
+	writer   map[Hash]*entry  // of definitions that count
+	judged   map[Hash]Verdict // of horizons and definitions, as such
 }
 
-// A horizon is one in force.
 type horizon struct {
 	rec *Record
 	by  *entry
 }
 
-type judge struct {
-	*graph
-	genesis  Genesis
-	full     *world
-	worlds   map[string]*world // by the horizons that apply
-	horizons []horizon         // by descending T
-	tips     map[string]Tip
-	floor    int // T of the latest checkpoint
-	valid    map[Hash]*entry
-	invalid  map[Hash]Verdict
-}
-
 // Judge folds records. The order in which they are given is of no account.
 func Judge(genesis Genesis, records []*Record) *State {
-	g := newGraph(records)
-	g.close()
+	s := &State{genesis: genesis, Verdicts: map[Hash]Verdict{}, Places: map[Hash]Place{}, Roles: map[string]Role{}, Docs: map[string]Doc{},
+		worlds: map[string]*world{}, tips: map[string]Tip{}, writer: map[Hash]*entry{}, judged: map[Hash]Verdict{}}
 	all := func(*Record) bool { return true }
-	w := g.fold(genesis, all)
-	var cuts []*Record
-	for _, r := range w.kept {
-		if r.Kind == Checkpoint && w.verdict[r.Hash] == OK {
-			cuts = append(cuts, r)
-		}
-	}
+	w := newGraph(records, nil, nil).fold(genesis, all)
+	cuts := filter(w.kept, func(r *Record) bool { return r.Kind == Checkpoint && w.verdict[r.Hash] == OK })
 	slices.SortStableFunc(cuts, func(a, b *Record) int { return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Hash, b.Hash)) })
-
-	s := &State{Verdicts: map[Hash]Verdict{}, Places: map[Hash]Place{}, Roles: map[string]Role{}, Docs: map[string]Doc{}}
-	s.judge = &judge{genesis: genesis, worlds: map[string]*world{}, tips: map[string]Tip{}, valid: map[Hash]*entry{}, invalid: map[Hash]Verdict{}}
-	rest, floors, tops := records, map[string]int{}, set{}
-	if len(cuts) > 0 {
-		g = newGraph(records) // what they have seen, also where a part of it is gone
-		for _, c := range cuts {
-			for _, h := range c.Data {
-				g.tops[h.Hash], tops[h.Hash] = true, true
-				floors[h.Log] = max(floors[h.Log], h.Seq)
-			}
-		}
-		g.close()
-		for _, c := range cuts {
-			seen, _ := g.sawData(c)
-			rest = slices.DeleteFunc(slices.Clone(rest), func(r *Record) bool { return seen[r.Hash] })
-			for h := range seen {
-				s.Verdicts[h] = Settled
-			}
-			for name, d := range c.Docs {
-				s.Docs[name] = d
-			}
-			for name, t := range c.Tips {
-				s.tips[name] = t
-			}
-			s.floor = max(s.floor, c.T+1)
+	tops, floors := map[Head]bool{}, map[string]int{}
+	for _, c := range cuts {
+		for _, h := range c.Data {
+			tops[h], floors[h.Log] = true, max(floors[h.Log], h.Seq)
 		}
 	}
-	s.graph = newGraph(rest)
-	s.floors, s.tops = floors, tops
-	s.close()
+	whole := newGraph(records, tops, nil) // what they have seen, also where a part of it is gone
+	for _, c := range cuts {
+		for h := range whole.saw(c) {
+			if whole.in[h.Hash] && !whole.recs[h.Hash].control() {
+				s.Verdicts[h.Hash] = Settled
+			}
+		}
+		maps.Copy(s.Docs, c.Docs)
+		maps.Copy(s.tips, c.Tips)
+		s.floor = max(s.floor, c.T+1)
+	}
+	s.graph = newGraph(filter(records, func(r *Record) bool { return s.Verdicts[r.Hash] == "" }), tops, floors)
 	s.full = s.fold(genesis, all)
 	s.setHorizons()
-	s.control()
-	s.data()
-	return s
-}
-
-// control gives the verdicts on control records, and the roles.
-func (s *State) control() {
 	for _, r := range s.sorted {
-		switch v := s.full.verdict[r.Hash]; {
-		case !s.in[r.Hash] && !r.control() && s.floors[r.Log] > 0:
+		switch {
+		case !s.in[r.Hash] && s.floors[r.Log] > 0:
 			s.Verdicts[r.Hash] = Floor
 		case !s.in[r.Hash]:
 			s.Verdicts[r.Hash] = Apart
 		case r.control():
-			s.Verdicts[r.Hash] = cmp.Or(v, Nobody)
+			s.Verdicts[r.Hash] = cmp.Or(s.full.verdict[r.Hash], Nobody)
+		default:
+			s.Places[r.Hash] = s.place(r)
 		}
 	}
-	for _, e := range s.full.entries {
-		if i := e.first.Identity; s.full.alive(e) && (s.Roles[i] == 0 || e.role < s.Roles[i]) {
-			s.Roles[i] = e.role
+	for _, e := range filter(s.full.entries, s.full.alive) {
+		if was := s.Roles[e.first.Identity]; was == 0 || e.role < was {
+			s.Roles[e.first.Identity] = e.role
 		}
 	}
+	s.data()
+	return s
 }
 
 // setHorizons finds the horizons in force. What decides about one has a higher T, or has
 // seen it and as high a one.
-func (j *judge) setHorizons() {
-	var all []*Record
-	for _, r := range j.sorted {
-		if r.Kind == Horizon && j.in[r.Hash] {
-			all = append(all, r)
-		}
-	}
+func (s *State) setHorizons() {
+	all := filter(s.sorted, func(r *Record) bool { return r.Kind == Horizon && s.in[r.Hash] })
 	slices.SortStableFunc(all, func(a, b *Record) int { return cmp.Or(cmp.Compare(b.T, a.T), cmp.Compare(b.Clock, a.Clock)) })
 	for _, r := range all {
-		e, v := j.standing(r)
+		e, v := s.standing(r)
 		switch {
 		case v != OK:
 		case !e.full(Admin):
 			v = NotInRole
-		case !j.complete(r):
+		case !s.complete(r):
 			v = Unknown
-		case r.T+j.genesis.Late >= r.Clock || slices.ContainsFunc(j.horizons, func(h horizon) bool { return h.rec.T > r.T && j.has(r, h.rec) }):
+		case r.T+s.genesis.Late >= r.Clock || slices.ContainsFunc(s.horizons, func(h horizon) bool { return h.rec.T > r.T && s.has(r, h.rec) }):
 			v = BadTime
 		default:
-			j.horizons = append(j.horizons, horizon{r, e})
+			s.horizons = append(s.horizons, horizon{r, e})
 		}
-		j.invalid[r.Hash] = v
+		s.judged[r.Hash] = v
 	}
 }
 
-// misses reports whether a horizon has not seen r, and is to be minded: none that
-// outranks it, and that counts, has seen r and not the horizon.
-func (j *judge) misses(h horizon, r *Record, counts func(horizon) bool) bool {
-	return !j.has(h.rec, r) && !slices.ContainsFunc(j.horizons, func(o horizon) bool {
-		return counts(o) && o.by.outranks(h.by) && j.has(o.rec, r) && !j.has(o.rec, h.rec)
+// from returns the horizons with at least a T.
+func (s *State) from(t int) []horizon {
+	return filter(s.horizons, func(h horizon) bool { return h.rec.T >= t })
+}
+
+// over reports whether an author is senior to that of a horizon, and of another identity.
+func (h horizon) over(author *entry) bool {
+	return author == nil || author.kin(h.by) || author.compare(h.by) >= 0
+}
+
+// misses reports whether a horizon has not seen r, and is to be minded: none of some
+// others that has seen r and not the horizon is of its identity or senior.
+func (s *State) misses(h horizon, r *Record, others []horizon) bool {
+	return !s.has(h.rec, r) && !slices.ContainsFunc(others, func(o horizon) bool {
+		return (o.by.kin(h.by) || o.by.compare(h.by) < 0) && s.has(o.rec, r) && !s.has(o.rec, h.rec)
 	})
 }
 
 // place returns where a data record stands.
-func (j *judge) place(x *Record) Place {
-	p := Place{max(x.Clock, j.floor), x.Clock, x.Log, x.Hash}
-	author, _ := best(j.full, x)
-	for _, h := range j.horizons {
-		senior := author != nil && author.compare(h.by.key) < 0 && author.first.Identity != h.by.first.Identity
-		if h.rec != x && !senior && j.misses(h, x, func(o horizon) bool { return x.Clock <= o.rec.T }) {
+func (s *State) place(x *Record) Place {
+	p := Place{max(x.Clock, s.floor), x.Clock, x.Head}
+	author, _ := best(s.full, x)
+	for _, h := range s.from(x.Clock) {
+		if h.rec != x && h.over(author) && s.misses(h, x, s.from(x.Clock)) {
 			p.First = max(p.First, h.rec.T+1)
 		}
 	}
@@ -156,15 +135,14 @@ func (j *judge) place(x *Record) Place {
 func best(w *world, x *Record) (*entry, Verdict) {
 	why := Nobody
 	for _, e := range w.entries {
-		if e.first.Log != x.Of {
-			continue
+		v := Nobody
+		if e.first.Log == x.Of {
+			v = w.covers(e, x)
 		}
-		v := w.covers(e, x)
-		if v == OK && e.role > Writer {
-			v = NotInRole
-		}
-		if v == OK {
+		if v == OK && e.role <= Writer {
 			return e, OK
+		} else if v == OK {
+			v = NotInRole
 		}
 		if why == Nobody {
 			why = v
@@ -175,35 +153,139 @@ func best(w *world, x *Record) (*entry, Verdict) {
 
 // standing returns the entry by which x was written, in its world: that without what a
 // horizon left out that has seen x, or that x comes before.
-func (j *judge) standing(x *Record) (*entry, Verdict) {
-	if j.full.frozen(x) && x.Kind != Op {
+func (s *State) standing(x *Record) (*entry, Verdict) {
+	if s.full.frozen(x) && x.Kind != Op {
 		return nil, Frozen
 	}
-	first := j.place(x).First
-	applies := func(h horizon) bool { return h.rec != x && (first <= h.rec.T || j.has(h.rec, x)) }
-	var name strings.Builder
-	for _, h := range j.horizons {
-		if applies(h) {
-			name.WriteString(string(h.rec.Hash) + " ")
-		}
-	}
-	w := j.worlds[name.String()]
-	if w == nil {
-		w = j.fold(j.genesis, func(r *Record) bool {
-			return !slices.ContainsFunc(j.horizons, func(h horizon) bool {
-				return applies(h) && !j.senior(r, h) && j.misses(h, r, applies)
+	first := s.place(x).First
+	apply := filter(s.horizons, func(h horizon) bool { return h.rec != x && (first <= h.rec.T || s.has(h.rec, x)) })
+	name := fmt.Sprint(apply)
+	if s.worlds[name] == nil {
+		s.worlds[name] = s.fold(s.genesis, func(r *Record) bool {
+			return !slices.ContainsFunc(apply, func(h horizon) bool {
+				author := s.full.author[r.Hash]
+				if r.Kind == Revoke && r.Identity == h.by.first.Identity {
+					author = h.by
+				}
+				kept := author != nil && (author.kin(h.by) || author.compare(h.by) < 0)
+				return !kept && s.misses(h, r, apply)
 			})
 		})
-		j.worlds[name.String()] = w
 	}
-	return best(w, x)
+	return best(s.worlds[name], x)
 }
 
-// senior reports whether the author of a control record outranks that of a horizon.
-func (j *judge) senior(r *Record, h horizon) bool {
-	if r.Kind == Revoke {
-		return r.Identity == h.by.first.Identity
+// data gives the verdicts on data records, and the documents.
+func (s *State) data() {
+	held := filter(s.sorted, func(r *Record) bool { return s.in[r.Hash] && !r.control() })
+	slices.SortFunc(held, func(a, b *Record) int { return s.Places[a.Hash].compare(s.Places[b.Hash]) })
+	for _, r := range held {
+		e, v := s.standing(r)
+		switch {
+		case r.Kind == Horizon:
+			v = s.judged[r.Hash]
+		case r.Kind == Define:
+			if v = s.defines(r); v == OK && !slices.Contains(s.holding(s.sorted, r.Name), r) {
+				v = Stale
+			}
+		case r.Kind != Op:
+			v = NotInRole
+		case v == OK:
+			v = s.apply(e, r)
+		}
+		s.Verdicts[r.Hash] = v
 	}
-	a := j.full.author[r.Hash]
-	return a != nil && a.outranks(h.by)
+}
+
+// apply does an operation at its place, under the definition that reaches it.
+func (s *State) apply(e *entry, r *Record) Verdict {
+	def := s.tip(r.Name)
+	for _, d := range s.holding(s.sorted, r.Name) {
+		if s.reaches(d, r) {
+			def = d.Def
+		}
+	}
+	id := r.Name + "/" + r.Doc
+	was, exists := s.Docs[id]
+	switch {
+	case def.Drop && s.genesis.Closed:
+		return Undefined
+	case !def.Drop && def.Shapes != nil && !slices.Contains(def.Shapes, r.Shape):
+		return BadShape
+	case exists && r.Insert:
+		return Exists
+	case exists && !def.Drop && def.Own && was.Owner != e.first.Identity:
+		return Denied
+	}
+	s.Docs[id] = Doc{cmp.Or(was.Owner, e.first.Identity), r.Shape}
+	return OK
+}
+
+// tip returns the definition of a name that a checkpoint carries, or none.
+func (s *State) tip(name string) Def {
+	if t, ok := s.tips[name]; ok {
+		return t.Def
+	}
+	return Def{Drop: true}
+}
+
+// defines says whether a definition counts: the one in force in its view lets it.
+func (s *State) defines(d *Record) Verdict {
+	if v, ok := s.judged[d.Hash]; ok {
+		return v
+	}
+	e, v := s.standing(d)
+	def, seen := s.tip(d.Name), s.saw(d)
+	for _, o := range s.holding(filter(s.sorted, func(r *Record) bool { return r != d && seen[r.Head] }), d.Name) {
+		def = o.Def
+	}
+	tip, late := s.tips[d.Name]
+	for h := range seen {
+		late = late && !(h.Log == tip.Head.Log && h.Seq >= tip.Head.Seq)
+	}
+	switch {
+	case v != OK:
+	case e.limited || e.role > cmp.Or(def.May, Admin) && e.role != Owner:
+		v = NotInRole
+	case !s.complete(d):
+		v = Unknown
+	case late:
+		v = Stale
+	}
+	s.judged[d.Hash], s.writer[d.Hash] = v, e
+	return v
+}
+
+// holding returns which of some records are definitions of a name that no concurrent one
+// beats, each after those that it has seen.
+func (s *State) holding(of []*Record, name string) []*Record {
+	defs := filter(of, func(r *Record) bool {
+		return r.Kind == Define && r.Name == name && s.in[r.Hash] && s.defines(r) == OK
+	})
+	holds := filter(defs, func(d *Record) bool {
+		return !slices.ContainsFunc(defs, func(o *Record) bool { return !s.has(d, o) && !s.has(o, d) && s.beats(o, d) })
+	})
+	slices.SortFunc(holds, func(a, b *Record) int { return map[bool]int{true: -1, false: 1}[s.has(b, a)] })
+	return holds
+}
+
+// beats decides between two concurrent definitions.
+func (s *State) beats(a, b *Record) bool {
+	byAuthor := slices.Clone(s.horizons)
+	slices.SortStableFunc(byAuthor, func(x, y horizon) int { return x.by.compare(y.by) })
+	for _, h := range byAuthor {
+		if s.has(h.rec, a) && !s.has(h.rec, b) && h.over(s.writer[b.Hash]) && s.misses(h, b, s.horizons) {
+			return true
+		}
+		if s.has(h.rec, b) && !s.has(h.rec, a) && h.over(s.writer[a.Hash]) && s.misses(h, a, s.horizons) {
+			return false
+		}
+	}
+	return cmp.Or(s.writer[a.Hash].compare(s.writer[b.Hash]), cmp.Compare(a.Hash, b.Hash)) < 0
+}
+
+// reaches reports whether an operation is judged by a definition, unless by a later one.
+func (s *State) reaches(d, x *Record) bool {
+	before := s.from(s.place(x).First)
+	return !s.has(d, x) && !slices.ContainsFunc(before, func(h horizon) bool { return h.over(s.writer[d.Hash]) && s.misses(h, d, before) })
 }

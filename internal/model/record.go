@@ -15,9 +15,6 @@ package model
 
 import "cmp"
 
-// A Hash names a record.
-type Hash string
-
 // A Role is what an entry may do; the lower, the more. 0 is none.
 type Role int
 
@@ -30,33 +27,50 @@ const (
 	Relay
 )
 
-// A Kind is what a record does.
-type Kind string
-
-// The kinds: what begins a control log, what else is in one, what is in a data log.
-const (
-	Open    Kind = "open"    // of the device that the genesis names
-	Recover Kind = "recover" // by the key that is committed to
-	Join    Kind = "join"    // Grant is the invite
-	Start   Kind = "start"   // Grant is the device record
-	Revoke  Kind = "revoke"  // of device Subject, signed by its identity without a device
-
-	Invite     Kind = "invite"   // of Role; for identity Subject, if given
-	Close      Kind = "close"    // ends invite Grant; Joins stand
-	Admit      Kind = "admit"    // Joins stand
-	SetRole    Kind = "role"     // Subject is an identity, Joins are the first records of its logs
-	Device     Kind = "device"   // adds device Subject of the own identity
-	Remove     Kind = "remove"   // Subject, an identity or device; ends invites, Joins stand; an epoch
-	Transfer   Kind = "transfer" // to identity Subject, its first records are Joins; to nobody: leave
-	Rotate     Kind = "rotate"   // an epoch
-	Checkpoint Kind = "checkpoint"
-
-	Op      Kind = "op" // sets document Doc of collection Name to Shape
-	Define  Kind = "define"
-	Horizon Kind = "horizon"
+type (
+	// A Hash names a record.
+	Hash string
+	// A Kind is what a record does.
+	Kind string
+	// A Verdict is what becomes of a record.
+	Verdict string
 )
 
-// A Head names a record of a data log.
+// What begins a control log: of the device that the genesis names; by the key that is
+// committed to; by invite Grant; by the device record Grant; and the log of one record by
+// which an identity, without a device, revokes its device Subject.
+const Open, Recover, Join, Start, Revoke Kind = "open", "recover", "join", "start", "revoke"
+
+// An invite is of Role, for identity Subject if given. A close ends invite Grant. Of a
+// close, an admit and a removal, Joins stand.
+const Invite, Close, Admit Kind = "invite", "close", "admit"
+
+// Subject is an identity, and Joins are the first records of its logs, of SetRole and
+// Transfer (without a subject: the author leaves); an identity or device, of Remove; a
+// device, of Device. A removal and a rotation make an epoch.
+const SetRole, Transfer, Remove, Device, Rotate, Checkpoint Kind = "role", "transfer", "remove", "device", "rotate", "checkpoint"
+
+// What is in a data log: an operation sets document Doc of collection Name to Shape.
+const Op, Define, Horizon Kind = "op", "define", "horizon"
+
+// OK is the verdict on what has effect, Settled on what a checkpoint has seen.
+const OK, Settled Verdict = "ok", "settled"
+
+// Refused of any record: it is not in the graph, as what it names is missing or misused;
+// a commitment was used twice; no entry for its log; an entry, but a cut has not seen it;
+// or a role change has; it is not in the table.
+const Apart, Frozen, Nobody, Cut, Before, NotInRole Verdict = "apart", "frozen", "nobody", "cut", "before", "role"
+
+// Refused of control and first records: the invite names another; the invite is closed;
+// T is out of bounds.
+const Named, Waiting, BadTime Verdict = "named", "waiting", "time"
+
+// Refused of data records: what a cut or a view names is not held; it does not descend
+// from the floor of its log; a definition is beaten; there is none, and the thread is
+// closed; it, or its rule, does not fit; the document exists.
+const Unknown, Floor, Stale, Undefined, BadShape, Denied, Exists Verdict = "unknown", "floor", "stale", "undefined", "schema", "rule", "exists"
+
+// A Head names a record.
 type Head struct {
 	Log  string
 	Seq  int
@@ -82,14 +96,13 @@ type Tip struct {
 
 // A Record is one of a control log or, if Of is set, of a data log.
 type Record struct {
-	Hash, Prev Hash
-	Log        string
-	Of         string // the control log of a data log
-	Seq        int    // from 1
-	Clock      int
-	Kind       Kind
-	Control    []Hash // control heads that it names; of data records those that it was written under
-	Data       []Head // data heads that it names
+	Head
+	Prev    Hash
+	Of      string // the control log of a data log
+	Clock   int
+	Kind    Kind
+	Control []Hash // control heads that it names; of data records those that it was written under
+	Data    []Head // data heads that it names
 
 	Identity, Device string // of a first record
 	Subject          string
@@ -112,11 +125,7 @@ type Record struct {
 func (r *Record) control() bool { return r.Of == "" }
 
 func (r *Record) first() bool {
-	switch r.Kind {
-	case Open, Recover, Join, Start, Revoke:
-		return true
-	}
-	return false
+	return r.Kind == Open || r.Kind == Recover || r.Kind == Join || r.Kind == Start || r.Kind == Revoke
 }
 
 // A Genesis is what a thread's ID commits to.
@@ -127,36 +136,10 @@ type Genesis struct {
 	Late             int    // how far behind its clock a horizon's T is at least
 }
 
-// A Verdict is what becomes of a record.
-type Verdict string
-
-// The verdicts. All but OK and Settled are refusals.
-const (
-	OK        Verdict = "ok"
-	Settled   Verdict = "settled"   // a checkpoint has seen it
-	Apart     Verdict = "apart"     // not part of the graph: something that it names is missing, or misused
-	Frozen    Verdict = "frozen"    // a commitment was used twice
-	Nobody    Verdict = "nobody"    // no entry for its log
-	Cut       Verdict = "cut"       // an entry, but a cut has not seen it
-	Before    Verdict = "before"    // a role change has seen it
-	NotInRole Verdict = "role"      // not in the table
-	Named     Verdict = "named"     // the invite names another
-	Waiting   Verdict = "waiting"   // a join by a closed invite
-	Unknown   Verdict = "unknown"   // a cut, or a view, names what is not held
-	Floor     Verdict = "floor"     // does not descend from the floor of its log
-	BadTime   Verdict = "time"      // T is out of bounds
-	Stale     Verdict = "stale"     // beaten by another definition
-	Undefined Verdict = "undefined" // no definition, and the thread is closed
-	BadShape  Verdict = "schema"
-	Denied    Verdict = "rule"
-	Exists    Verdict = "exists"
-)
-
-// A Place is where an operation stands.
+// A Place is where a data record stands.
 type Place struct {
 	First, Clock int
-	Log          string
-	Hash         Hash
+	Head
 }
 
 func (p Place) compare(o Place) int {

@@ -5,79 +5,71 @@ import (
 	"slices"
 )
 
-// A step is one grant on a path: the position of the record, and its place in a list.
+// A step is one grant on a path: the position of the record in its log. The hash decides
+// between branches of one log.
 type step struct {
 	seq  int
-	hash Hash // decides between branches of one log
-	at   int
-}
-
-// A key is the seniority of an entry: the lower, the more senior. The zero key comes first.
-type key struct {
-	role      Role
-	delegated bool // a delegated device is on the path
-	path      []step
-}
-
-func (k key) compare(o key) int {
-	late := func(b bool) int { return map[bool]int{true: 1}[b] }
-	return cmp.Or(cmp.Compare(k.role, o.role), cmp.Compare(late(k.delegated), late(o.delegated)),
-		slices.CompareFunc(k.path, o.path, func(a, b step) int {
-			return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.hash, b.hash), cmp.Compare(a.at, b.at))
-		}))
+	hash Hash
 }
 
 // An entry is one reason why a control log, and its data logs, may do something.
 type entry struct {
-	key
+	role         Role
+	limited      bool   // a delegated device: writes, and adds devices
+	path         []step // from the role, and whether a delegated device is on the path, to its grant
 	first, grant *Record
 	by           *entry    // of who granted it; nil at the top
-	limited      bool      // a delegated device: writes, and adds devices
 	ends         []*Record // its own transfers
 }
 
-// outranks reports whether a is b's senior or of its identity.
-func (e *entry) outranks(o *entry) bool {
-	return e.first.Identity == o.first.Identity || e.compare(o.key) < 0
+// compare orders entries by seniority, the most senior first.
+func (e *entry) compare(o *entry) int {
+	return slices.CompareFunc(e.path, o.path, func(a, b step) int {
+		return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.hash, b.hash))
+	})
 }
 
-// full reports whether the entry has a role, or a lower one, in its own right.
+func (e *entry) kin(o *entry) bool { return e.first.Identity == o.first.Identity }
+
+// full reports whether the entry has a role, or a higher one, in its own right.
 func (e *entry) full(r Role) bool { return e.role <= r && !e.limited }
 
 // A cut limits entries of its subject to what rec has seen.
 type cut struct {
-	rec      *Record
-	by       key
-	identity string // of its author
-	subject  string
-	own      bool // reaches no other identity
+	rec          *Record
+	by           *entry // nil: senior to all
+	role         Role   // of its author
+	own, subject string // own: it reaches that identity alone
 }
 
 // A world is a set of control records, folded.
 type world struct {
 	*graph
-	kept    []*Record
-	agenda  []*entry
-	entries []*entry
-	cuts    []cut
-	closes  []*Record
-	listed  set
-	used    []*Record // the records that use one commitment
-	author  map[Hash]*entry
-	verdict map[Hash]Verdict
+	kept            []*Record
+	agenda, entries []*entry
+	cuts            []cut
+	closes, used    []*Record // used: those that use one commitment
+	listed          map[Hash]bool
+	author          map[Hash]*entry
+	verdict         map[Hash]Verdict
 }
 
 // fold folds the control records that keep wants.
 func (g *graph) fold(genesis Genesis, keep func(*Record) bool) *world {
-	w := &world{graph: g, listed: set{}, author: map[Hash]*entry{}, verdict: map[Hash]Verdict{}}
-	for _, r := range g.sorted {
-		if r.control() && g.in[r.Hash] && keep(r) {
-			w.kept = append(w.kept, r)
+	w := &world{graph: g, listed: map[Hash]bool{}, author: map[Hash]*entry{}, verdict: map[Hash]Verdict{}}
+	w.kept = filter(g.sorted, func(r *Record) bool { return r.control() && g.in[r.Hash] && keep(r) })
+	w.recover(genesis)
+	for _, r := range w.kept {
+		switch {
+		case r.Kind == Revoke:
+			w.cuts = append(w.cuts, cut{rec: r, role: Relay, own: r.Identity, subject: r.Subject})
+			w.verdict[r.Hash] = OK
+		case r.Kind == Open && r.Device == genesis.Device && r.Identity == genesis.Identity:
+			w.push(&entry{role: Owner, first: r, grant: r}, step{})
 		}
 	}
-	w.begin(genesis)
 	for len(w.agenda) > 0 {
-		slices.SortStableFunc(w.agenda, func(a, b *entry) int { return a.compare(b.key) })
+		slices.SortStableFunc(w.agenda, (*entry).compare)
 		e := w.agenda[0]
 		w.agenda = w.agenda[1:]
 		w.visit(e)
@@ -85,45 +77,29 @@ func (g *graph) fold(genesis Genesis, keep func(*Record) bool) *world {
 	return w
 }
 
-// begin takes down what needs no entry: revocations, recoveries, the open.
-func (w *world) begin(genesis Genesis) {
-	commit, owner, done := genesis.Commit, genesis.Identity, set{"": true}
-	for n := 1; !done[Hash(commit)]; n++ {
-		uses := w.uses(commit)
+// recover follows the commitments from the genesis on.
+func (w *world) recover(genesis Genesis) {
+	commit, owner, done := genesis.Commit, genesis.Identity, map[string]bool{"": true}
+	for n := 1; !done[commit]; n++ {
+		uses := filter(w.kept, func(r *Record) bool { return r.Kind == Recover && r.Key == commit })
+		uses = filter(uses, func(r *Record) bool { // who has seen another use is no use
+			return !slices.ContainsFunc(uses, func(u *Record) bool { return u != r && w.has(r, u) })
+		})
 		if len(uses) > 1 {
 			w.used = uses
-			w.kept = slices.DeleteFunc(w.kept, w.frozen)
+			for _, r := range filter(w.kept, w.frozen) {
+				w.verdict[r.Hash] = Frozen
+			}
+			w.kept = filter(w.kept, func(r *Record) bool { return !w.frozen(r) })
 		}
 		if len(uses) != 1 {
-			break
+			return
 		}
-		r := uses[0]
-		w.cuts = append(w.cuts, cut{rec: r, by: key{role: Owner}, subject: owner})
-		w.push(&entry{key: key{role: Owner, path: []step{{seq: -n}}}, first: r, grant: r})
-		done[Hash(commit)] = true
-		commit, owner = r.Commit, r.Identity
+		w.cuts = append(w.cuts, cut{rec: uses[0], role: Owner, subject: owner})
+		w.push(&entry{role: Owner, first: uses[0], grant: uses[0]}, step{seq: -n})
+		done[commit] = true
+		commit, owner = uses[0].Commit, uses[0].Identity
 	}
-	for _, r := range w.kept {
-		switch {
-		case r.Kind == Revoke:
-			w.cuts = append(w.cuts, cut{rec: r, by: key{role: Relay}, identity: r.Identity, subject: r.Subject, own: true})
-			w.verdict[r.Hash] = OK
-		case r.Kind == Open && r.Device == genesis.Device && r.Identity == genesis.Identity:
-			w.push(&entry{key: key{role: Owner, path: []step{{}}}, first: r, grant: r})
-		}
-	}
-}
-
-// uses returns the records that use a commitment, and had seen no other that does.
-func (w *world) uses(commit string) (uses []*Record) {
-	for _, r := range w.kept {
-		if r.Kind == Recover && r.Key == commit {
-			uses = append(uses, r)
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(uses), func(r *Record) bool {
-		return slices.ContainsFunc(uses, func(u *Record) bool { return u != r && w.has(r, u) })
-	})
 }
 
 // frozen reports whether a commitment was used twice, and no use has seen r before it.
@@ -131,34 +107,38 @@ func (w *world) frozen(r *Record) bool {
 	return len(w.used) > 0 && !slices.ContainsFunc(w.used, func(u *Record) bool { return u != r && w.has(u, r) })
 }
 
-func (w *world) push(e *entry) {
-	for _, r := range w.kept {
-		if r.Kind == Transfer && r.Log == e.first.Log && w.has(r, e.first) {
-			e.ends = append(e.ends, r)
+// push puts an entry on the agenda: its path is that of who granted it, and more.
+func (w *world) push(e *entry, more ...step) {
+	e.path = []step{{seq: 2 * int(e.role)}}
+	if e.by != nil {
+		e.path = append(e.path, e.by.path[1:]...)
+		if e.limited || e.grant.Kind == Device && e.by.path[0].seq%2 == 1 {
+			e.path[0].seq++
 		}
 	}
+	e.path = append(e.path, more...)
+	e.ends = filter(w.kept, func(r *Record) bool {
+		return r.Kind == Transfer && (r.Subject == "" || e.full(Owner)) && r.Log == e.first.Log && w.has(r, e.first)
+	})
 	w.agenda = append(w.agenda, e)
 }
 
 // lifted reports whether the entry was granted by who had seen the cut and could.
-func (e *entry) lifted(w *world, c cut) bool {
+func (w *world) lifted(e *entry, c cut) bool {
 	if e.by == nil || e.grant == c.rec {
 		return e.grant == c.rec
 	}
-	named := e.grant.Subject == c.subject && !e.by.limited
-	if named && w.has(e.grant, c.rec) && e.by.role <= c.by.role {
-		return true
-	}
-	return e.by.first.Identity == e.first.Identity && e.by.lifted(w, c)
+	named := e.grant.Subject == c.subject && !e.by.limited && e.by.role <= c.role
+	return named && w.has(e.grant, c.rec) || e.by.kin(e) && w.lifted(e.by, c)
 }
 
 // applies reports whether a cut limits an entry.
 func (w *world) applies(c cut, e *entry) bool {
-	if c.subject != e.first.Identity && c.subject != e.first.Device || c.own && c.identity != e.first.Identity || e.lifted(w, c) {
+	subject := c.subject == e.first.Identity || c.subject == e.first.Device
+	if !subject || c.own != "" && c.own != e.first.Identity || w.lifted(e, c) {
 		return false
 	}
-	top := c.by.path == nil // a revocation or recovery
-	return top || c.by.compare(e.key) < 0 || len(e.ends) > 0 && c.by.role == Owner
+	return c.by == nil || c.by.compare(e) < 0
 }
 
 // covers says whether an entry covers a record, of control or data.
@@ -167,7 +147,7 @@ func (w *world) covers(e *entry, r *Record) Verdict {
 		return Nobody
 	}
 	for _, t := range e.ends {
-		if r.control() && r != t && !w.has(t, r) || !r.control() && w.has(r, t) {
+		if !w.has(t, r) && (r.control() || e.role == Owner) || !r.control() && w.has(r, t) {
 			return Cut
 		}
 	}
@@ -175,23 +155,24 @@ func (w *world) covers(e *entry, r *Record) Verdict {
 		return Before
 	}
 	for _, c := range w.cuts {
-		if !w.applies(c, e) || w.has(c.rec, r) {
-			continue
-		}
-		if !r.control() && w.unsure(c.rec, r) {
+		switch {
+		case !w.applies(c, e) || w.has(c.rec, r):
+		case !r.control() && w.unsure(c.rec, r):
 			return Unknown
+		default:
+			return Cut
 		}
-		return Cut
 	}
 	return OK
 }
 
 // visit lets the log of an entry do what it may.
 func (w *world) visit(e *entry) {
-	if e.grant.Kind == Invite && w.shut(e.grant) && !w.listed[e.first.Hash] {
-		if w.verdict[e.first.Hash] != OK {
-			w.verdict[e.first.Hash] = Waiting
-		}
+	shut := slices.ContainsFunc(w.closes, func(c *Record) bool {
+		return c.Grant == e.grant.Hash || c.Kind == Remove && !w.has(e.grant, c)
+	})
+	if e.grant.Kind == Invite && shut && !w.listed[e.first.Hash] {
+		w.verdict[e.first.Hash] = cmp.Or(w.verdict[e.first.Hash], Waiting)
 		return
 	}
 	w.entries = append(w.entries, e)
@@ -201,9 +182,7 @@ func (w *world) visit(e *entry) {
 		}
 		v := w.covers(e, r)
 		if v == OK {
-			if w.author[r.Hash] == nil {
-				w.author[r.Hash] = e
-			}
+			w.author[r.Hash] = cmp.Or(w.author[r.Hash], e)
 			v = w.act(e, r)
 		}
 		if v != Nobody && (w.verdict[r.Hash] == "" || v == OK) {
@@ -212,90 +191,45 @@ func (w *world) visit(e *entry) {
 	}
 }
 
-// shut reports whether an invite is closed.
-func (w *world) shut(invite *Record) bool {
-	return slices.ContainsFunc(w.closes, func(c *Record) bool {
-		return c.Grant == invite.Hash || c.Kind == Remove && !w.has(invite, c)
-	})
-}
-
 // act is the table: what a record does that its entry covers.
 func (w *world) act(e *entry, r *Record) Verdict {
-	switch r.Kind {
-	case Open, Recover, Join, Start:
-		return OK
-	case Device:
-		w.grant(e, r, e.role, w.firsts(Start, r))
-		return OK
-	case Remove:
-		if !e.full(Admin) && (e.limited || !w.owns(e, r)) {
-			return NotInRole
-		}
-		w.cuts = append(w.cuts, cut{rec: r, by: e.key, identity: e.first.Identity, subject: r.Subject, own: !e.full(Admin)})
-		if e.full(Admin) {
-			w.end(r)
-		}
-		return OK
-	case Transfer:
-		if r.Subject != "" && !e.full(Owner) {
-			return NotInRole
-		}
-		if !e.limited {
-			w.cuts = append(w.cuts, cut{rec: r, by: e.key, identity: e.first.Identity, subject: e.first.Identity, own: true})
-		}
-		w.grant(e, r, Owner, w.named(r))
-		return OK
+	highest := map[Kind]Role{Invite: Writer, SetRole: Writer}[r.Kind]
+	if r.Kind == SetRole && e.role == Owner {
+		highest = Owner
 	}
-	lowest := map[Kind]Role{Invite: Writer, SetRole: Writer}[r.Kind]
-	if e.role == Owner && r.Kind == SetRole {
-		lowest = Owner
-	}
+	c := cut{rec: r, by: e, role: e.role, subject: r.Subject}
 	switch {
-	case !e.full(Admin), r.Role < lowest, lowest > 0 && r.Role > Relay:
-		return NotInRole
-	case r.Kind == Checkpoint && !e.full(Owner):
+	case r.first():
+	case r.Kind == Device:
+		w.grant(e, r, e.role, Start)
+	case r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
+		c.subject, c.own = e.first.Identity, e.first.Identity
+		w.cuts = append(w.cuts, c)
+		w.grant(e, r, Owner, "")
+	case r.Kind == Remove && !e.full(Admin) && !e.limited && w.owns(e, r):
+		c.own = e.first.Identity
+		w.cuts = append(w.cuts, c)
+	case r.Kind == Transfer, !e.full(Admin), r.Role < highest, highest > 0 && r.Role > Relay, r.Kind == Checkpoint && e.role != Owner:
 		return NotInRole
 	case r.Kind == Checkpoint && r.T >= r.Clock:
 		return BadTime
-	}
-	switch r.Kind {
-	case Invite:
-		w.grant(e, r, r.Role, w.firsts(Join, r))
-	case SetRole:
-		w.cuts = append(w.cuts, cut{rec: r, by: e.key, identity: e.first.Identity, subject: r.Subject})
-		w.grant(e, r, r.Role, w.named(r))
-	case Close, Admit:
-		w.end(r)
+	case r.Kind == Invite:
+		w.grant(e, r, r.Role, Join)
+	case r.Kind == SetRole:
+		w.cuts = append(w.cuts, c)
+		w.grant(e, r, r.Role, "")
+	case r.Kind == Remove:
+		w.cuts = append(w.cuts, c)
+		fallthrough
+	case r.Kind == Close:
+		w.closes = append(w.closes, r)
+		fallthrough
+	case r.Kind == Admit:
+		for _, j := range r.Joins {
+			w.listed[j] = true
+		}
 	}
 	return OK
-}
-
-// end takes down which joins stand, and that invites are closed.
-func (w *world) end(r *Record) {
-	for _, j := range r.Joins {
-		w.listed[j] = true
-	}
-	if r.Kind != Admit {
-		w.closes = append(w.closes, r)
-	}
-}
-
-// grant makes entries of a record for logs.
-func (w *world) grant(e *entry, r *Record, role Role, firsts []*Record) {
-	for i, f := range firsts {
-		switch {
-		case r.Kind == Invite && r.Subject != "" && f.Identity != r.Subject:
-			w.verdict[f.Hash] = Named
-			continue
-		case r.Kind == Device && (f.Device != r.Subject || f.Identity != e.first.Identity):
-			continue
-		case r.Kind == Invite || r.Kind == Device:
-			i = 0 // in no order
-		}
-		path := append(slices.Clone(e.path), step{r.Seq, r.Hash, i})
-		k := key{role, e.delegated && r.Kind == Device || r.Delegated, path}
-		w.push(&entry{key: k, first: f, grant: r, by: e, limited: r.Delegated})
-	}
 }
 
 // owns reports whether the subject of r is a device of its author's identity.
@@ -305,24 +239,21 @@ func (w *world) owns(e *entry, r *Record) bool {
 	})
 }
 
-// firsts returns the first records that name r, and have seen it.
-func (w *world) firsts(k Kind, r *Record) (fs []*Record) {
+// grant makes entries of a record: for the first records of some kind that name it, in no
+// order, or else for those that it lists.
+func (w *world) grant(e *entry, r *Record, role Role, kind Kind) {
 	for _, f := range w.kept {
-		if f.Kind == k && f.Grant == r.Hash && w.has(f, r) {
-			fs = append(fs, f)
+		at := slices.Index(r.Joins, f.Hash)
+		switch {
+		case kind == "" && (at < 0 || !f.first() || f.Kind == Revoke || f.Identity != r.Subject || !w.has(r, f)):
+		case kind != "" && (f.Kind != kind || f.Grant != r.Hash || !w.has(f, r)):
+		case kind == Start && (f.Device != r.Subject || f.Identity != e.first.Identity):
+		case kind == Join && r.Subject != "" && f.Identity != r.Subject:
+			w.verdict[f.Hash] = Named
+		default:
+			w.push(&entry{role: role, limited: r.Kind == Device && r.Delegated, first: f, grant: r, by: e}, step{r.Seq, r.Hash}, step{seq: at})
 		}
 	}
-	return fs
-}
-
-// named returns the first records of its subject that r lists, and has seen.
-func (w *world) named(r *Record) (fs []*Record) {
-	for _, h := range r.Joins {
-		if f := w.recs[h]; f != nil && f.first() && f.Kind != Revoke && f.Identity == r.Subject && w.has(r, f) && slices.Contains(w.kept, f) {
-			fs = append(fs, f)
-		}
-	}
-	return fs
 }
 
 // alive reports whether nothing limits an entry.
