@@ -289,7 +289,7 @@ func (h *history) attack(a *author) {
 }
 
 // histories calls f for so many histories as are asked for; it is told the seed.
-func histories(t *testing.T, f func(*testing.T, *history, *State)) {
+func histories(t *testing.T, f func(*testing.T, uint64, *history, *State)) {
 	n := 1000
 	if s := os.Getenv("WEFT_HISTORIES"); s != "" {
 		var err error
@@ -304,7 +304,7 @@ func histories(t *testing.T, f func(*testing.T, *history, *State)) {
 	}
 	for seed := from; seed < from+n && !t.Failed(); seed++ {
 		h := newHistory(uint64(seed))
-		f(t, h, Judge(h.genesis, h.all))
+		f(t, uint64(seed), h, Judge(h.genesis, h.all))
 		if t.Failed() {
 			t.Logf("history %d: %d records", seed, len(h.all))
 		}

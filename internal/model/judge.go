@@ -167,7 +167,7 @@ func (s *State) standing(x *Record) (*entry, Verdict) {
 				if r.Kind == Revoke && r.Identity == h.by.first.Identity {
 					author = h.by
 				}
-				kept := author != nil && (author.kin(h.by) || author.compare(h.by) < 0)
+				kept := author != nil && (author.kin(h.by) || author.compare(h.by) < 0) || r.first() && r.Kind != Revoke
 				return !kept && s.misses(h, r, apply)
 			})
 		})

@@ -49,6 +49,7 @@ type world struct {
 	agenda, entries []*entry
 	cuts            []cut
 	closes, used    []*Record // used: those that use one commitment
+	top             *entry    // of the most senior owner whom nothing limits
 	listed          map[Hash]bool
 	author          map[Hash]*entry
 	verdict         map[Hash]Verdict
@@ -176,6 +177,9 @@ func (w *world) visit(e *entry) {
 		return
 	}
 	w.entries = append(w.entries, e)
+	if w.top == nil && e.full(Owner) && w.alive(e) {
+		w.top = e
+	}
 	for _, r := range w.kept {
 		if r.Log != e.first.Log || w.verdict[r.Hash] == OK {
 			continue
@@ -209,7 +213,7 @@ func (w *world) act(e *entry, r *Record) Verdict {
 	case r.Kind == Remove && !e.full(Admin) && !e.limited && w.owns(e, r):
 		c.own = e.first.Identity
 		w.cuts = append(w.cuts, c)
-	case r.Kind == Transfer, !e.full(Admin), r.Role < highest, highest > 0 && r.Role > Relay, r.Kind == Checkpoint && e.role != Owner:
+	case r.Kind == Transfer, !e.full(Admin), r.Role < highest, highest > 0 && r.Role > Relay, r.Kind == Checkpoint && (e.role > Owner || w.top != nil && !w.top.kin(e)):
 		return NotInRole
 	case r.Kind == Checkpoint && r.T >= r.Clock:
 		return BadTime
