@@ -297,11 +297,7 @@ func histories(t *testing.T, f func(*testing.T, uint64, *history, *State)) {
 			t.Fatal(err)
 		}
 	}
-	from := 0
-	if s := os.Getenv("WEFT_HISTORY"); s != "" {
-		from, _ = strconv.Atoi(s)
-		n = 1
-	}
+	from, _ := strconv.Atoi(os.Getenv("WEFT_HISTORY_FROM"))
 	for seed := from; seed < from+n && !t.Failed(); seed++ {
 		h := newHistory(uint64(seed))
 		f(t, uint64(seed), h, Judge(h.genesis, h.all))

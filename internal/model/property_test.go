@@ -107,7 +107,10 @@ func finality(h *history, s *State, checks map[string]int) string {
 	n, forked := len(h.all), h.forked
 	h.alone = true
 	defer func() { h.all, h.forked, h.alone = h.all[:n], forked, false }()
-	as := filter(h.as, func(a *author) bool { return junior(s, a.id) && a.id != z.by.first.Identity })
+	as := filter(h.as, func(a *author) bool {
+		heir := s.full.top != nil && a.id == s.full.top.first.Identity // whose checkpoints settle all
+		return junior(s, a.id) && a.id != z.by.first.Identity && !heir
+	})
 	if len(as) == 0 {
 		return ""
 	}
