@@ -254,7 +254,7 @@ func removed(h *history, s *State, checks map[string]int) string {
 var void = []Verdict{Nobody, Cut, Before, Unknown, NotInRole}
 
 // horizonsVoidNobody: horizons, which devices publish by themselves, make nothing void. At
-// most they settle that what is void is not given a right afterwards.
+// most they settle what was void by what they had seen.
 func horizonsVoidNobody(h *history, s *State, checks map[string]int) string {
 	var rest []*Record
 	for _, r := range h.all {
@@ -267,12 +267,12 @@ func horizonsVoidNobody(h *history, s *State, checks map[string]int) string {
 	without := Judge(h.genesis, rest)
 	for _, r := range h.all {
 		if r.Kind == Op && slices.Contains(void, s.Verdicts[r.Hash]) && !slices.Contains(void, without.Verdicts[r.Hash]) {
-			after := false
-			for e, _ := best(without.full, without.recs[r.Hash]); e != nil; e = e.by {
-				after = after || slices.ContainsFunc(s.horizons, func(z horizon) bool { return !s.has(z.rec, s.recs[e.grant.Hash]) })
-			}
-			if after {
-				checks["granted behind a horizon"]++
+			if slices.ContainsFunc(s.horizons, func(z horizon) bool {
+				w := s.fold(s.genesis, func(q *Record) bool { return s.has(z.rec, q) || q.first() && q.Kind != Revoke })
+				_, v := best(w, r)
+				return v != OK && (s.has(z.rec, r) || s.Places[r.Hash].First <= z.rec.T)
+			}) {
+				checks["void when it was settled"]++
 				continue
 			}
 			return fmt.Sprintf("%s is %s, and without horizons %s", r.Hash, s.Verdicts[r.Hash], without.Verdicts[r.Hash])
