@@ -13,15 +13,15 @@ func TestDefinitionDatedBefore(t *testing.T) {
 	eve := ann.join("eve", 1, ann.invite(Writer))
 	meet(ann, bob, eve)
 	docs := []*Record{ann.op("c", "1", "old")}
-	mine := ann.define("c", Def{Shapes: []string{"old"}})
+	mine := ann.define("c", Def{In: true, Shapes: []string{"old"}})
 	docs = append(docs, ann.op("c", "2", "old"))
 	// They have not seen the owner's, so to say, and date theirs as far back as can be.
-	no := eve.define("c", Def{Shapes: []string{"new"}})
-	late := bob.define("c", Def{Shapes: []string{"new"}, Own: true})
+	no := eve.define("c", Def{In: true, Shapes: []string{"new"}})
+	late := bob.define("c", Def{In: true, Shapes: []string{"new"}, Own: true})
 	if late.Clock > mine.Clock {
 		t.Fatal("the forged definition is not dated before")
 	}
-	back := ann.sync(bob, eve).define("c", Def{Shapes: []string{"old", "new"}})
+	back := ann.sync(bob, eve).define("c", Def{In: true, Shapes: []string{"old", "new"}})
 	docs = append(docs, ann.op("c", "3", "new"))
 	s := b.judge(t)
 	want(t, s, OK, docs...)
@@ -36,7 +36,7 @@ func TestInsertDatedBefore(t *testing.T) {
 	ann := b.owner()
 	bob, eve := ann.join("bob", 1, ann.invite(Writer)), ann.join("eve", 1, ann.invite(Writer))
 	meet(ann, bob, eve)
-	ann.define("c", Def{Own: true})
+	ann.define("c", Def{In: true, Own: true})
 	meet(ann, bob, eve)
 	under := eve.tipsClock()
 	bob.op("c", "0", "x")
@@ -299,10 +299,10 @@ func TestRecoverTwice(t *testing.T) {
 	ann := b.owner()
 	bob := ann.join("bob", 1, ann.invite(Writer))
 	meet(ann, bob)
-	def := ann.define("c", Def{})
+	def := ann.define("c", Def{In: true})
 	one := b.recover("ann", 7, "key1", "key2", ann)
 	late := ann.invite(Writer)
-	lateDef := ann.define("c", Def{Shapes: []string{"z"}})
+	lateDef := ann.define("c", Def{In: true, Shapes: []string{"z"}})
 	cp := ann.control(Record{Kind: Checkpoint})
 	used := one.last
 	act := one.invite(Writer)
@@ -343,7 +343,7 @@ func TestForks(t *testing.T) {
 	copied = *ann
 	copied.held = map[Hash]bool{}
 	copied.sync(ann)
-	x, y := ann.define("c", Def{Shapes: []string{"x"}}), copied.define("c", Def{Shapes: []string{"y"}})
+	x, y := ann.define("c", Def{In: true, Shapes: []string{"x"}}), copied.define("c", Def{In: true, Shapes: []string{"y"}})
 	s = c2.judge(t)
 	want(t, s, OK, x)
 	want(t, s, Stale, y)
@@ -391,15 +391,15 @@ func TestPrunedHistory(t *testing.T) {
 	away := *cid
 	away.held = map[Hash]bool{}
 	away.sync(cid)
-	ann.define("c", Def{Shapes: []string{"x"}})
-	late := bob.define("c", Def{Shapes: []string{"y"}})
+	ann.define("c", Def{In: true, Shapes: []string{"x"}})
+	late := bob.define("c", Def{In: true, Shapes: []string{"y"}})
 	ann.sync(cid.sync(ann)).sync(cid)
 	cid.op("c", "1", "x")
 	ann.sync(cid).horizon()
 	c := ann.checkpoint()
 	next := cid.sync(ann).op("c", "2", "y")
 	fine := cid.op("c", "3", "x")
-	def := bob.sync(cid).define("c", Def{Shapes: []string{"x", "y"}})
+	def := bob.sync(cid).define("c", Def{In: true, Shapes: []string{"x", "y"}})
 	fork := away.op("c", "4", "x")
 	ann.sync(bob)
 	then := ann.op("c", "5", "y")
@@ -422,7 +422,7 @@ func TestReaderWrites(t *testing.T) {
 	b := newBook()
 	ann := b.owner()
 	rob, rel := ann.join("rob", 1, ann.invite(Reader)), ann.join("rel", 1, ann.invite(Relay))
-	no := []*Record{rob.op("c", "1", "x"), rel.op("c", "2", "x"), rob.define("c", Def{}), rel.horizon(),
+	no := []*Record{rob.op("c", "1", "x"), rel.op("c", "2", "x"), rob.define("c", Def{In: true}), rel.horizon(),
 		rob.invite(Writer), rel.remove("rob"), rob.control(Record{Kind: Rotate}), rob.control(Record{Kind: Checkpoint})}
 	bye := rob.control(Record{Kind: Transfer})
 	s := b.judge(t)
@@ -449,7 +449,7 @@ func TestTable(t *testing.T) {
 	no := []*Record{bob.role("bob", Owner), bob.role("cid", Admin), bob.role("cid", Owner), bob.invite(Admin), bob.invite(Owner), bob.invite(0), bob.invite(Relay + 1), bob.role("cid", Relay+1), bob.role("cid", 0),
 		bob.control(Record{Kind: Transfer, Subject: "cid", Joins: bob.logs("cid")}), bob.control(Record{Kind: Checkpoint}),
 		cid.invite(Relay), cid.role("ann", Relay), cid.remove("ann"), cid.remove("bob"), cid.remove("cid"), cid.close(ann.last), cid.control(Record{Kind: Admit}), cid.control(Record{Kind: Rotate}),
-		cid.horizon(), cid.define("c", Def{}), cid.control(Record{Kind: Transfer, Subject: "ann"}), cid.data(Record{Kind: Invite})}
+		cid.horizon(), cid.define("c", Def{In: true}), cid.control(Record{Kind: Transfer, Subject: "ann"}), cid.data(Record{Kind: Invite})}
 	ok := []*Record{bob.remove("ann"), as[1].remove("bob"), bob.role("ann", Writer), as[1].role("bob", Reader)} // which reach nobody
 	s := b.judge(t)
 	want(t, s, NotInRole, no...)
@@ -458,7 +458,7 @@ func TestTable(t *testing.T) {
 		wantRole(t, s, id, r)
 	}
 	ann.sync(bob)
-	ok = []*Record{bob.invite(Writer), bob.invite(Relay), bob.define("c", Def{}), bob.horizon(), bob.control(Record{Kind: Rotate})}
+	ok = []*Record{bob.invite(Writer), bob.invite(Relay), bob.define("c", Def{In: true}), bob.horizon(), bob.control(Record{Kind: Rotate})}
 	bob.remove("dan") // who was made admin later
 	s = b.judge(t)
 	want(t, s, OK, ok...)
@@ -529,7 +529,7 @@ func TestJuniorsDoNotReachBehindAHorizon(t *testing.T) {
 	bob.sync(ann)
 	doc := cid.op("c", "1", "x")
 	h := ann.sync(cid).horizon()
-	bad := []*Record{bob.remove("cid"), bob.control(Record{Kind: Close, Grant: v.Hash}), bob.define("c", Def{Shapes: []string{"no"}}), bob.data(Record{Kind: Horizon, Clock: 50})}
+	bad := []*Record{bob.remove("cid"), bob.control(Record{Kind: Close, Grant: v.Hash}), bob.define("c", Def{In: true, Shapes: []string{"no"}}), bob.data(Record{Kind: Horizon, Clock: 50})}
 	cid.sync(ann)
 	after := cid.op("c", "2", "no")
 	s := b.judge(t)
@@ -614,24 +614,24 @@ func TestDefinitionsReach(t *testing.T) {
 	ann := b.owner()
 	bob := ann.join("bob", 1, ann.invite(Writer))
 	none := ann.op("c", "0", "x")
-	ann.define("c", Def{Shapes: []string{"x"}, May: Writer})
+	ann.define("c", Def{In: true, Shapes: []string{"x"}, May: Writer})
 	meet(ann, bob)
 	old := bob.op("c", "1", "x")
-	begin := ann.sync(bob).define("c", Def{Shapes: []string{"x", "y"}}) // a migration
+	begin := ann.sync(bob).define("c", Def{In: true, Shapes: []string{"x", "y"}}) // a migration
 	late := bob.op("c", "2", "x")
-	end := ann.define("c", Def{Shapes: []string{"y"}, May: Writer})
+	end := ann.define("c", Def{In: true, Shapes: []string{"y"}, May: Writer})
 	stray := bob.op("c", "3", "x")
 	meet(ann, bob)
 	right := bob.op("c", "4", "y")
-	drop := bob.define("c", Def{Drop: true})
+	drop := bob.define("c", Def{})
 	gone := bob.op("c", "5", "y")
 	s := b.judge(t)
 	want(t, s, Undefined, none, gone)
 	want(t, s, OK, old, begin, end, right, drop)
 	want(t, s, BadShape, late, stray)
-	only := ann.sync(bob).define("c", Def{May: Owner})
+	only := ann.sync(bob).define("c", Def{In: true, May: Owner})
 	as := ann.promoted(Admin, "dan")
-	no := as[0].define("c", Def{})
+	no := as[0].define("c", Def{In: true})
 	want(t, b.judge(t), OK, only)
 	want(t, b.judge(t), NotInRole, no)
 }
@@ -643,8 +643,8 @@ func TestHorizonDecidesBetweenDefinitions(t *testing.T) {
 	ann := b.owner()
 	as := ann.promoted(Admin, "bob", "dan", "zoe")
 	bob, dan, zoe := as[0], as[1], as[2]
-	d := dan.define("c", Def{})
-	x := bob.define("c", Def{})
+	d := dan.define("c", Def{In: true})
+	x := bob.define("c", Def{In: true})
 	s := b.judge(t)
 	want(t, s, OK, x)
 	want(t, s, Stale, d)
@@ -666,7 +666,7 @@ func TestDevices(t *testing.T) {
 	own := hub.sync(tab).add(4, false)
 	meet(ann, hub, tab, own)
 	ok := []*Record{hub.op("c", "1", "x"), own.last, own.invite(Writer), tab.invite(Writer)}
-	no := []*Record{hub.invite(Writer), hub.remove("ann.4"), hub.role("eve", Owner), hub.control(Record{Kind: Transfer, Subject: "eve"}), hub.define("c", Def{}), hub.horizon(), hub.control(Record{Kind: Checkpoint})}
+	no := []*Record{hub.invite(Writer), hub.remove("ann.4"), hub.role("eve", Owner), hub.control(Record{Kind: Transfer, Subject: "eve"}), hub.define("c", Def{In: true}), hub.horizon(), hub.control(Record{Kind: Checkpoint})}
 	s := b.judge(t)
 	want(t, s, OK, ok...)
 	want(t, s, NotInRole, no...)

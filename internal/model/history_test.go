@@ -120,7 +120,7 @@ func (a *author) open() (hs []Hash) {
 func (h *history) shape() string { return []string{"x", "y", "z"}[h.IntN(3)] }
 func (h *history) name() string  { return []string{"c", "d"}[h.IntN(2)] }
 func (h *history) def() Def {
-	return Def{Drop: h.IntN(8) == 0, Shapes: [][]string{nil, {"x"}, {"x", "y"}, {"y", "z"}}[h.IntN(4)], Own: h.IntN(3) == 0, May: Role(h.IntN(4))}
+	return Def{In: h.IntN(8) > 0, Shapes: [][]string{nil, {"x"}, {"x", "y"}, {"y", "z"}}[h.IntN(4)], Own: h.IntN(3) == 0, May: Role(h.IntN(4))}
 }
 
 // someone returns an identity or a device.

@@ -34,8 +34,7 @@ type horizon struct {
 func Judge(genesis Genesis, records []*Record) *State {
 	s := &State{genesis: genesis, Verdicts: map[Hash]Verdict{}, Places: map[Hash]Place{}, Roles: map[string]Role{}, Docs: map[string]Doc{},
 		worlds: map[string]*world{}, tips: map[string]Tip{}, writer: map[Hash]*entry{}, judged: map[Hash]Verdict{}}
-	all := func(*Record) bool { return true }
-	w := newGraph(records, nil, nil).fold(genesis, all)
+	w := newGraph(records, nil, nil).fold(genesis, all, all)
 	cuts := filter(w.kept, func(r *Record) bool { return r.Kind == Checkpoint && w.verdict[r.Hash] == OK })
 	slices.SortStableFunc(cuts, func(a, b *Record) int { return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Hash, b.Hash)) })
 	tops, floors := map[Head]bool{}, map[string]int{}
@@ -56,7 +55,7 @@ func Judge(genesis Genesis, records []*Record) *State {
 		s.floor = max(s.floor, c.T+1)
 	}
 	s.graph = newGraph(filter(records, func(r *Record) bool { return s.Verdicts[r.Hash] == "" }), tops, floors)
-	s.full = s.fold(genesis, all)
+	s.full = s.fold(genesis, all, all)
 	s.setHorizons()
 	for _, r := range s.sorted {
 		switch {
@@ -101,6 +100,8 @@ func (s *State) setHorizons() {
 	}
 }
 
+func all(*Record) bool { return true }
+
 // from returns the horizons with at least a T.
 func (s *State) from(t int) []horizon {
 	return filter(s.horizons, func(h horizon) bool { return h.rec.T >= t })
@@ -134,17 +135,13 @@ func (s *State) place(x *Record) Place {
 // best returns the most senior entry by which x was written, or why there is none.
 func best(w *world, x *Record) (*entry, Verdict) {
 	why := Nobody
-	for _, e := range w.entries {
-		v := Nobody
-		if e.first.Log == x.Of {
-			v = w.covers(e, x)
-		}
-		if v == OK && e.role <= Writer {
+	for _, e := range filter(w.entries, func(e *entry) bool { return e.first.Log == x.Of }) {
+		switch v := w.covers(e, x); {
+		case v == OK && e.role <= Writer:
 			return e, OK
-		} else if v == OK {
-			v = NotInRole
-		}
-		if why == Nobody {
+		case v == OK && why == Nobody:
+			why = NotInRole
+		case why == Nobody:
 			why = v
 		}
 	}
@@ -170,6 +167,8 @@ func (s *State) standing(x *Record) (*entry, Verdict) {
 				kept := author != nil && (author.kin(h.by) || author.compare(h.by) < 0) || r.first() && r.Kind != Revoke
 				return !kept && s.misses(h, r, apply)
 			})
+		}, func(c *Record) bool {
+			return !slices.ContainsFunc(apply, func(h horizon) bool { return !s.has(h.rec, c) })
 		})
 	}
 	return best(s.worlds[name], x)
@@ -178,7 +177,10 @@ func (s *State) standing(x *Record) (*entry, Verdict) {
 // data gives the verdicts on data records, and the documents.
 func (s *State) data() {
 	held := filter(s.sorted, func(r *Record) bool { return s.in[r.Hash] && !r.control() })
-	slices.SortFunc(held, func(a, b *Record) int { return s.Places[a.Hash].compare(s.Places[b.Hash]) })
+	slices.SortFunc(held, func(a, b *Record) int {
+		p, q := s.Places[a.Hash], s.Places[b.Hash]
+		return cmp.Or(cmp.Compare(p.First, q.First), cmp.Compare(p.Clock, q.Clock), cmp.Compare(p.Log, q.Log), cmp.Compare(p.Hash, q.Hash))
+	})
 	for _, r := range held {
 		e, v := s.standing(r)
 		switch {
@@ -199,34 +201,24 @@ func (s *State) data() {
 
 // apply does an operation at its place, under the definition that reaches it.
 func (s *State) apply(e *entry, r *Record) Verdict {
-	def := s.tip(r.Name)
-	for _, d := range s.holding(s.sorted, r.Name) {
-		if s.reaches(d, r) {
-			def = d.Def
-		}
+	def := s.tips[r.Name].Def
+	for _, d := range filter(s.holding(s.sorted, r.Name), func(d *Record) bool { return s.reaches(d, r) }) {
+		def = d.Def
 	}
 	id := r.Name + "/" + r.Doc
 	was, exists := s.Docs[id]
 	switch {
-	case def.Drop && s.genesis.Closed:
+	case !def.In && s.genesis.Closed:
 		return Undefined
-	case !def.Drop && def.Shapes != nil && !slices.Contains(def.Shapes, r.Shape):
+	case def.In && def.Shapes != nil && !slices.Contains(def.Shapes, r.Shape):
 		return BadShape
 	case exists && r.Insert:
 		return Exists
-	case exists && !def.Drop && def.Own && was.Owner != e.first.Identity:
+	case exists && def.In && def.Own && was.Owner != e.first.Identity:
 		return Denied
 	}
 	s.Docs[id] = Doc{cmp.Or(was.Owner, e.first.Identity), r.Shape}
 	return OK
-}
-
-// tip returns the definition of a name that a checkpoint carries, or none.
-func (s *State) tip(name string) Def {
-	if t, ok := s.tips[name]; ok {
-		return t.Def
-	}
-	return Def{Drop: true}
 }
 
 // defines says whether a definition counts: the one in force in its view lets it.
@@ -235,7 +227,7 @@ func (s *State) defines(d *Record) Verdict {
 		return v
 	}
 	e, v := s.standing(d)
-	def, seen := s.tip(d.Name), s.saw(d)
+	def, seen := s.tips[d.Name].Def, s.saw(d)
 	for _, o := range s.holding(filter(s.sorted, func(r *Record) bool { return r != d && seen[r.Head] }), d.Name) {
 		def = o.Def
 	}
@@ -288,4 +280,52 @@ func (s *State) beats(a, b *Record) bool {
 func (s *State) reaches(d, x *Record) bool {
 	before := s.from(s.place(x).First)
 	return !s.has(d, x) && !slices.ContainsFunc(before, func(h horizon) bool { return h.over(s.writer[d.Hash]) && s.misses(h, d, before) })
+}
+
+// Epochs returns the epochs that the key of a record is derived from: those that its
+// author had seen and none of the others has. The first epoch is "".
+func (s *State) Epochs(r *Record) (last []Hash) {
+	w := s.fold(s.genesis, func(q *Record) bool { return q != r && s.has(r, q) }, all)
+	all := filter(w.kept, func(q *Record) bool {
+		return (q.Kind == Rotate || q.Kind == Remove) && w.verdict[q.Hash] == OK && w.author[q.Hash].full(Admin)
+	})
+	for _, q := range all {
+		if !slices.ContainsFunc(all, func(o *Record) bool { return o != q && s.has(o, q) }) {
+			last = append(last, q.Hash)
+		}
+	}
+	if last == nil {
+		return []Hash{""}
+	}
+	return last
+}
+
+// Knows returns the epochs whose keys can be derived from devices, URLs of invites and
+// all records, which a relay's disk has.
+func (s *State) Knows(devices []string, urls []Hash) map[Hash]bool {
+	known := map[Hash]bool{}
+	if slices.Contains(devices, s.genesis.Device) {
+		known[""] = true
+	}
+	for n := -1; n < len(known); {
+		n = len(known)
+		for _, r := range filter(s.sorted, func(r *Record) bool { return s.in[r.Hash] }) {
+			opens := slices.ContainsFunc(r.Devices, func(d string) bool { return slices.Contains(devices, d) }) ||
+				slices.ContainsFunc(r.Invites, func(u Hash) bool { return slices.Contains(urls, u) })
+			if opens && (r.Kind == Rotate || r.Kind == Remove) {
+				known[r.Hash] = true
+			}
+			if known[r.Hash] || r.Kind == Invite && slices.Contains(urls, r.Hash) {
+				for _, h := range s.Epochs(r) { // those before a new one are sealed under its key
+					known[h] = true
+				}
+			}
+		}
+	}
+	return known
+}
+
+// Reads reports whether who knows epochs has all that the key of a record rests on.
+func (s *State) Reads(known map[Hash]bool, r *Record) bool {
+	return !slices.ContainsFunc(s.Epochs(r), func(h Hash) bool { return !known[h] })
 }

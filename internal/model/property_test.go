@@ -57,12 +57,10 @@ var properties = []struct {
 	{"P6 clocks", clocks},
 }
 
-func all(Hash) bool { return true }
-
 func anyOrder(h *history, s *State, _ map[string]int) string {
 	rs := slices.Clone(h.all)
 	h.Shuffle(len(rs), func(i, j int) { rs[i], rs[j] = rs[j], rs[i] })
-	return diff(s, Judge(h.genesis, rs), all)
+	return diff(s, Judge(h.genesis, rs), func(Hash) bool { return true })
 }
 
 // pruning: what checkpoints in force have seen may be gone.
@@ -72,7 +70,7 @@ func pruning(h *history, s *State, checks map[string]int) string {
 		return ""
 	}
 	checks["pruned"]++
-	return diff(Judge(h.genesis, rest), s, all)
+	return diff(Judge(h.genesis, rest), s, func(Hash) bool { return true })
 }
 
 // voidData: data records without effect that nobody names may be missing.
@@ -89,7 +87,7 @@ func voidData(h *history, s *State, checks map[string]int) string {
 		return r.control() || named[r.Hash] || v == OK || v == Settled || v == Stale
 	})
 	checks["void data missing"] += len(h.all) - len(rest)
-	return diff(Judge(h.genesis, rest), s, all)
+	return diff(Judge(h.genesis, rest), s, func(Hash) bool { return true })
 }
 
 // finality: whatever identities junior to a horizon's author add, nothing changes of what
@@ -233,7 +231,7 @@ func removed(h *history, s *State, checks map[string]int) string {
 			if x.control() || !s.in[x.Hash] || !h.honest[x.Hash] || !s.has(x, r) {
 				continue
 			}
-			w := s.fold(s.genesis, func(q *Record) bool { return s.has(x, q) })
+			w := s.fold(s.genesis, func(q *Record) bool { return s.has(x, q) }, all)
 			back := slices.ContainsFunc(w.entries, func(e *entry) bool { return slices.Contains(devices, e.first.Device) && w.alive(e) })
 			forged := slices.ContainsFunc(w.kept, func(q *Record) bool { return (q.Kind == Remove || q.Kind == Rotate) && !h.honest[q.Hash] })
 			if w.verdict[r.Hash] != OK || !w.author[r.Hash].full(Admin) || back || forged {
@@ -268,7 +266,7 @@ func horizonsVoidNobody(h *history, s *State, checks map[string]int) string {
 	for _, r := range h.all {
 		if r.Kind == Op && slices.Contains(void, s.Verdicts[r.Hash]) && !slices.Contains(void, without.Verdicts[r.Hash]) {
 			if slices.ContainsFunc(s.horizons, func(z horizon) bool {
-				w := s.fold(s.genesis, func(q *Record) bool { return s.has(z.rec, q) || q.first() && q.Kind != Revoke })
+				w := s.fold(s.genesis, func(q *Record) bool { return s.has(z.rec, q) || q.first() && q.Kind != Revoke }, all)
 				_, v := best(w, r)
 				return v != OK && (s.has(z.rec, r) || s.Places[r.Hash].First <= z.rec.T)
 			}) {

@@ -13,19 +13,11 @@
 // holds one operation.
 package model
 
-import "cmp"
-
 // A Role is what an entry may do; the lower, the more. 0 is none.
 type Role int
 
 // The roles.
-const (
-	Owner Role = iota + 1
-	Admin
-	Writer
-	Reader
-	Relay
-)
+const Owner, Admin, Writer, Reader, Relay Role = 1, 2, 3, 4, 5
 
 type (
 	// A Hash names a record.
@@ -79,7 +71,7 @@ type Head struct {
 
 // A Def is a definition of a collection.
 type Def struct {
-	Drop   bool
+	In     bool     // not: there is none, or none any more
 	Shapes []string // that documents may have; nil: any
 	Own    bool     // a document is replaced by the identity that wrote it
 	May    Role     // the lowest role that may define next; 0: Admin
@@ -97,27 +89,23 @@ type Tip struct {
 // A Record is one of a control log or, if Of is set, of a data log.
 type Record struct {
 	Head
-	Prev    Hash
-	Of      string // the control log of a data log
-	Clock   int
-	Kind    Kind
-	Control []Hash // control heads that it names; of data records those that it was written under
-	Data    []Head // data heads that it names
-
+	Of               string // the control log of a data log
+	Prev, Grant      Hash
+	Kind             Kind
+	Role             Role
+	Clock, T         int    // T is of Horizon and Checkpoint
+	Control          []Hash // control heads that it names; of data records those that it was written under
+	Data             []Head // data heads that it names
 	Identity, Device string // of a first record
 	Subject          string
-	Role             Role
-	Grant            Hash
 	Joins            []Hash
-	Delegated        bool     // of Device
 	Key, Commit      string   // of Recover: the key that it uses; the commitment to the next
 	Devices          []string // that an epoch is sealed to
 	Invites          []Hash   // that an epoch is sealed to
-
 	Name, Doc, Shape string
 	Insert           bool // refused if the document exists
+	Delegated        bool // of Device
 	Def              Def
-	T                int            // of Horizon and Checkpoint
 	Docs             map[string]Doc // of Checkpoint, by collection/document
 	Tips             map[string]Tip // of Checkpoint, by collection
 }
@@ -140,8 +128,4 @@ type Genesis struct {
 type Place struct {
 	First, Clock int
 	Head
-}
-
-func (p Place) compare(o Place) int {
-	return cmp.Or(cmp.Compare(p.First, o.First), cmp.Compare(p.Clock, o.Clock), cmp.Compare(p.Log, o.Log), cmp.Compare(p.Hash, o.Hash))
 }

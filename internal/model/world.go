@@ -2,8 +2,111 @@ package model
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 )
+
+// A graph is the records that are held with all that they need, and what each has seen.
+type graph struct {
+	recs   map[Hash]*Record
+	sorted []*Record // by log, sequence, hash
+	in     map[Hash]bool
+	seen   map[Hash]map[Head]bool
+	tops   map[Head]bool  // heads of checkpoints: what follows them needs no predecessor
+	floors map[string]int // by data log: the highest of them; what is before is gone
+}
+
+func newGraph(records []*Record, tops map[Head]bool, floors map[string]int) *graph {
+	g := &graph{recs: map[Hash]*Record{}, sorted: slices.Clone(records), in: map[Hash]bool{}, seen: map[Hash]map[Head]bool{}, tops: tops, floors: floors}
+	slices.SortFunc(g.sorted, func(a, b *Record) int {
+		return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Hash, b.Hash))
+	})
+	for _, r := range g.sorted {
+		g.recs[r.Hash] = r
+	}
+	for n := -1; n < len(g.in); { // until nothing more fits
+		n = len(g.in)
+		for _, r := range g.sorted {
+			if !g.in[r.Hash] && g.fits(r) {
+				g.in[r.Hash] = true
+			}
+		}
+	}
+	return g
+}
+
+func (g *graph) fits(r *Record) bool {
+	for _, h := range r.Control {
+		if !g.in[h] || !g.recs[h].control() || r.Clock <= g.recs[h].Clock {
+			return false
+		}
+	}
+	switch p := g.recs[r.Prev]; {
+	case r.control() && r.first() != (r.Seq == 1):
+		return false
+	case r.Seq == 1:
+		return r.Prev == "" && g.floors[r.Log] == 0
+	case g.in[r.Prev]:
+		return p.Log == r.Log && p.Of == r.Of && p.Seq == r.Seq-1 && p.Clock < r.Clock
+	}
+	return g.tops[Head{r.Log, r.Seq - 1, r.Prev}]
+}
+
+// saw returns what r has seen, itself among it: control records through control records,
+// data records through data records and, of a control record, through what it has seen.
+func (g *graph) saw(r *Record) map[Head]bool {
+	if s := g.seen[r.Hash]; s != nil {
+		return s
+	}
+	s := map[Head]bool{r.Head: true}
+	g.seen[r.Hash] = s
+	take := func(h Hash, control, data bool) {
+		if !g.in[h] {
+			return
+		}
+		for q := range g.saw(g.recs[h]) {
+			if c := g.in[q.Hash] && g.recs[q.Hash].control(); c && control || !c && data {
+				s[q] = true
+			}
+		}
+	}
+	for _, h := range r.Control {
+		take(h, true, r.control())
+	}
+	take(r.Prev, r.control(), true)
+	heads := r.Data
+	if !r.control() {
+		s[Head{r.Log, r.Seq - 1, r.Prev}] = true
+		heads = filter(heads, func(Head) bool { return g.complete(r) })
+	}
+	for _, h := range heads {
+		s[h] = true
+		take(h.Hash, false, true)
+	}
+	return s
+}
+
+// has reports whether r has seen q.
+func (g *graph) has(r, q *Record) bool { return g.saw(r)[q.Head] }
+
+// unsure reports whether r has seen a head that is not held, at or above x in its log.
+func (g *graph) unsure(r, x *Record) bool {
+	return slices.ContainsFunc(slices.Collect(maps.Keys(g.saw(r))), func(h Head) bool {
+		return !g.in[h.Hash] && h.Log == x.Log && x.Seq <= h.Seq
+	})
+}
+
+// complete reports whether all data heads that r names are held, and r is later than
+// they, or they are not above a floor.
+func (g *graph) complete(r *Record) bool {
+	return !slices.ContainsFunc(r.Data, func(h Head) bool {
+		return h.Seq > g.floors[h.Log] && (!g.in[h.Hash] || g.recs[h.Hash].Clock >= r.Clock)
+	})
+}
+
+func filter[T any](xs []T, f func(T) bool) []T {
+	return slices.DeleteFunc(slices.Clone(xs), func(x T) bool { return !f(x) })
+}
 
 // A step is one grant on a path: the position of the record in its log. The hash decides
 // between branches of one log.
@@ -45,6 +148,7 @@ type cut struct {
 // A world is a set of control records, folded.
 type world struct {
 	*graph
+	shuts           func(*Record) bool
 	kept            []*Record
 	agenda, entries []*entry
 	cuts            []cut
@@ -55,9 +159,9 @@ type world struct {
 	verdict         map[Hash]Verdict
 }
 
-// fold folds the control records that keep wants.
-func (g *graph) fold(genesis Genesis, keep func(*Record) bool) *world {
-	w := &world{graph: g, listed: map[Hash]bool{}, author: map[Hash]*entry{}, verdict: map[Hash]Verdict{}}
+// fold folds the control records that keep wants; invites are ended by those that shuts wants.
+func (g *graph) fold(genesis Genesis, keep, shuts func(*Record) bool) *world {
+	w := &world{graph: g, shuts: shuts, listed: map[Hash]bool{}, author: map[Hash]*entry{}, verdict: map[Hash]Verdict{}}
 	w.kept = filter(g.sorted, func(r *Record) bool { return r.control() && g.in[r.Hash] && keep(r) })
 	w.recover(genesis)
 	for _, r := range w.kept {
@@ -170,7 +274,7 @@ func (w *world) covers(e *entry, r *Record) Verdict {
 // visit lets the log of an entry do what it may.
 func (w *world) visit(e *entry) {
 	shut := slices.ContainsFunc(w.closes, func(c *Record) bool {
-		return c.Grant == e.grant.Hash || c.Kind == Remove && !w.has(e.grant, c)
+		return w.shuts(c) && (c.Grant == e.grant.Hash || c.Kind == Remove && !w.has(e.grant, c))
 	})
 	if e.grant.Kind == Invite && shut && !w.listed[e.first.Hash] {
 		w.verdict[e.first.Hash] = cmp.Or(w.verdict[e.first.Hash], Waiting)
@@ -197,40 +301,46 @@ func (w *world) visit(e *entry) {
 
 // act is the table: what a record does that its entry covers.
 func (w *world) act(e *entry, r *Record) Verdict {
+	own := r.Kind == Transfer || r.Kind == Remove && !e.full(Admin) // reaches the own identity alone
 	highest := map[Kind]Role{Invite: Writer, SetRole: Writer}[r.Kind]
 	if r.Kind == SetRole && e.role == Owner {
 		highest = Owner
 	}
-	c := cut{rec: r, by: e, role: e.role, subject: r.Subject}
 	switch {
-	case r.first():
-	case r.Kind == Device:
-		w.grant(e, r, e.role, Start)
-	case r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
-		c.subject, c.own = e.first.Identity, e.first.Identity
-		w.cuts = append(w.cuts, c)
-		w.grant(e, r, Owner, "")
-	case r.Kind == Remove && !e.full(Admin) && !e.limited && w.owns(e, r):
-		c.own = e.first.Identity
-		w.cuts = append(w.cuts, c)
-	case r.Kind == Transfer, !e.full(Admin), r.Role < highest, highest > 0 && r.Role > Relay, r.Kind == Checkpoint && (e.role > Owner || w.top != nil && !w.top.kin(e)):
+	case r.first(), r.Kind == Device, r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
+	case r.Kind == Remove && own && !e.limited && w.owns(e, r):
+	case own, !e.full(Admin), r.Role < highest, highest > 0 && r.Role > Relay:
+		return NotInRole
+	case r.Kind == Checkpoint && (e.role > Owner || w.top != nil && !w.top.kin(e)):
 		return NotInRole
 	case r.Kind == Checkpoint && r.T >= r.Clock:
 		return BadTime
-	case r.Kind == Invite:
+	}
+	c := cut{rec: r, by: e, role: e.role, subject: r.Subject}
+	if own {
+		c.own = e.first.Identity
+	}
+	switch r.Kind {
+	case Device:
+		w.grant(e, r, e.role, Start)
+	case Invite:
 		w.grant(e, r, r.Role, Join)
-	case r.Kind == SetRole:
+	case SetRole:
 		w.cuts = append(w.cuts, c)
 		w.grant(e, r, r.Role, "")
-	case r.Kind == Remove:
+	case Transfer:
+		c.subject = e.first.Identity
 		w.cuts = append(w.cuts, c)
-		fallthrough
-	case r.Kind == Close:
-		w.closes = append(w.closes, r)
-		fallthrough
-	case r.Kind == Admit:
-		for _, j := range r.Joins {
-			w.listed[j] = true
+		w.grant(e, r, Owner, "")
+	case Remove, Close, Admit:
+		if r.Kind == Remove {
+			w.cuts = append(w.cuts, c)
+		}
+		if r.Kind != Admit && !own {
+			w.closes = append(w.closes, r)
+		}
+		for _, h := range filter(r.Joins, func(Hash) bool { return !own }) {
+			w.listed[h] = true
 		}
 	}
 	return OK
