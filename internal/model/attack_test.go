@@ -49,8 +49,8 @@ func TestInsertDatedBefore(t *testing.T) {
 	}
 	want(t, s, OK, doc, h)
 	want(t, s, Exists, theft)
-	if p := s.Places[theft.Hash]; p.First != h.T+1 {
-		t.Errorf("the theft stands at %d, want after %d", p.First, h.T)
+	if p := s.Places[theft.Hash]; p != h.T+1 {
+		t.Errorf("the theft stands at %d, want after %d", p, h.T)
 	}
 	// Without the horizon it works: what remains possible.
 	s = Judge(b.genesis, filter(b.all, func(r *Record) bool { return r != h }))
@@ -537,8 +537,8 @@ func TestJuniorsDoNotReachBehindAHorizon(t *testing.T) {
 	want(t, s, OK, doc, h)
 	want(t, s, Waiting, cid.last)
 	want(t, s, Nobody, after)
-	if p := s.Places[doc.Hash]; p.First != doc.Clock {
-		t.Errorf("the document moved to %d", p.First)
+	if p := s.Places[doc.Hash]; p != doc.Clock {
+		t.Errorf("the document moved to %d", p)
 	}
 	// An owner of the same identity reaches back, a senior too.
 	ann2 := Judge(b.genesis, append(slices.Clone(b.all), func() *Record {
@@ -561,7 +561,7 @@ func TestHorizonBinds(t *testing.T) {
 	h := bob.horizon()
 	senior := ann.op("c", "2", "x")
 	s := b.judge(t)
-	if p := s.Places[senior.Hash]; p.First != senior.Clock {
+	if p := s.Places[senior.Hash]; p != senior.Clock {
 		t.Error("a junior's horizon moved a senior's record")
 	}
 	tab := ann.add(2, false)
@@ -569,8 +569,8 @@ func TestHorizonBinds(t *testing.T) {
 	own := tab.op("c", "3", "x")
 	s = b.judge(t)
 	want(t, s, OK, h, g)
-	if p := s.Places[own.Hash]; p.First != g.T+1 {
-		t.Errorf("a record of the same identity stands at %d, want after %d", p.First, g.T)
+	if p := s.Places[own.Hash]; p != g.T+1 {
+		t.Errorf("a record of the same identity stands at %d, want after %d", p, g.T)
 	}
 	early := ann.data(Record{Kind: Horizon, T: 1})
 	wild := bob.data(Record{Kind: Horizon, T: 900})
@@ -596,13 +596,13 @@ func TestHorizonOfARemovedAdmin(t *testing.T) {
 	h := bob.horizon()
 	doc := cid.data(Record{Kind: Op, Name: "c", Doc: "1", Clock: h.T - 1})
 	s := b.judge(t)
-	if s.Places[doc.Hash].First != h.T+1 {
+	if s.Places[doc.Hash] != h.T+1 {
 		t.Error("the horizon does not bind")
 	}
 	ann.remove("bob")
 	s = b.judge(t)
 	want(t, s, Cut, h)
-	if s.Places[doc.Hash].First != doc.Clock {
+	if s.Places[doc.Hash] != doc.Clock {
 		t.Error("the horizon of a removed admin binds")
 	}
 }

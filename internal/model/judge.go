@@ -10,7 +10,7 @@ import (
 // A State is what records say.
 type State struct {
 	Verdicts map[Hash]Verdict // of every record
-	Places   map[Hash]Place   // of data records that are not settled
+	Places   map[Hash]int     // of data records that are not settled: what orders them before their clocks
 	Roles    map[string]Role  // of identities: the highest of their logs that nothing limits
 	Docs     map[string]Doc   // by collection/document
 
@@ -18,22 +18,17 @@ type State struct {
 	genesis  Genesis
 	full     *world
 	worlds   map[string]*world // by the horizons that apply
-	horizons []horizon         // in force, by descending T
-	tips     map[string]Tip
+	horizons []*Record         // in force, by descending T
+	tips     map[string]*Record
 	floor    int              // what is not settled comes after the checkpoints
-	writer   map[Hash]*entry  // of definitions that count
+	writer   map[Hash]*entry  // of horizons and definitions that count
 	judged   map[Hash]Verdict // of horizons and definitions, as such
-}
-
-type horizon struct {
-	rec *Record
-	by  *entry
 }
 
 // Judge folds records. The order in which they are given is of no account.
 func Judge(genesis Genesis, records []*Record) *State {
-	s := &State{genesis: genesis, Verdicts: map[Hash]Verdict{}, Places: map[Hash]Place{}, Roles: map[string]Role{}, Docs: map[string]Doc{},
-		worlds: map[string]*world{}, tips: map[string]Tip{}, writer: map[Hash]*entry{}, judged: map[Hash]Verdict{}}
+	s := &State{genesis: genesis, Verdicts: map[Hash]Verdict{}, Places: map[Hash]int{}, Roles: map[string]Role{}, Docs: map[string]Doc{},
+		worlds: map[string]*world{}, tips: map[string]*Record{}, writer: map[Hash]*entry{}, judged: map[Hash]Verdict{}}
 	w := newGraph(records, nil, nil).fold(genesis, all, all)
 	cuts := filter(w.kept, func(r *Record) bool { return r.Kind == Checkpoint && w.verdict[r.Hash] == OK })
 	slices.SortStableFunc(cuts, func(a, b *Record) int { return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Hash, b.Hash)) })
@@ -91,10 +86,10 @@ func (s *State) setHorizons() {
 			v = NotInRole
 		case !s.complete(r):
 			v = Unknown
-		case r.T+s.genesis.Late >= r.Clock || slices.ContainsFunc(s.horizons, func(h horizon) bool { return h.rec.T > r.T && s.has(r, h.rec) }):
+		case r.T+s.genesis.Late >= r.Clock || slices.ContainsFunc(s.horizons, func(h *Record) bool { return h.T > r.T && s.has(r, h) }):
 			v = BadTime
 		default:
-			s.horizons = append(s.horizons, horizon{r, e})
+			s.horizons, s.writer[r.Hash] = append(s.horizons, r), e
 		}
 		s.judged[r.Hash] = v
 	}
@@ -103,33 +98,40 @@ func (s *State) setHorizons() {
 func all(*Record) bool { return true }
 
 // from returns the horizons with at least a T.
-func (s *State) from(t int) []horizon {
-	return filter(s.horizons, func(h horizon) bool { return h.rec.T >= t })
+func (s *State) from(t int) []*Record {
+	return filter(s.horizons, func(h *Record) bool { return h.T >= t })
 }
 
-// over reports whether an author is senior to that of a horizon, and of another identity.
-func (h horizon) over(author *entry) bool {
-	return author == nil || author.kin(h.by) || author.compare(h.by) >= 0
+// under reports whether an author is not senior to a horizon's, or is of its identity.
+func (s *State) under(author *entry, h *Record) bool {
+	by := s.writer[h.Hash]
+	return author == nil || author.kin(by) || author.compare(by) >= 0
 }
 
 // misses reports whether a horizon has not seen r, and is to be minded: none of some
 // others that has seen r and not the horizon is of its identity or senior.
-func (s *State) misses(h horizon, r *Record, others []horizon) bool {
-	return !s.has(h.rec, r) && !slices.ContainsFunc(others, func(o horizon) bool {
-		return (o.by.kin(h.by) || o.by.compare(h.by) < 0) && s.has(o.rec, r) && !s.has(o.rec, h.rec)
+func (s *State) misses(h, r *Record, others []*Record) bool {
+	return !s.has(h, r) && !slices.ContainsFunc(others, func(o *Record) bool {
+		return s.atLeast(s.writer[o.Hash], h) && s.has(o, r) && !s.has(o, h)
 	})
 }
 
-// place returns where a data record stands.
-func (s *State) place(x *Record) Place {
-	p := Place{max(x.Clock, s.floor), x.Clock, x.Head}
+// atLeast reports whether an author is senior to a horizon's, or of its identity.
+func (s *State) atLeast(author *entry, h *Record) bool {
+	by := s.writer[h.Hash]
+	return author != nil && (author.kin(by) || author.compare(by) < 0)
+}
+
+// place returns where a data record stands, before clocks and logs decide.
+func (s *State) place(x *Record) int {
+	at := max(x.Clock, s.floor)
 	author, _ := best(s.full, x)
 	for _, h := range s.from(x.Clock) {
-		if h.rec != x && h.over(author) && s.misses(h, x, s.from(x.Clock)) {
-			p.First = max(p.First, h.rec.T+1)
+		if h != x && s.under(author, h) && s.misses(h, x, s.from(x.Clock)) {
+			at = max(at, h.T+1)
 		}
 	}
-	return p
+	return at
 }
 
 // best returns the most senior entry by which x was written, or why there is none.
@@ -154,21 +156,17 @@ func (s *State) standing(x *Record) (*entry, Verdict) {
 	if s.full.frozen(x) && x.Kind != Op {
 		return nil, Frozen
 	}
-	first := s.place(x).First
-	apply := filter(s.horizons, func(h horizon) bool { return h.rec != x && (first <= h.rec.T || s.has(h.rec, x)) })
+	at := s.place(x)
+	apply := filter(s.horizons, func(h *Record) bool { return h != x && (at <= h.T || s.has(h, x)) })
 	name := fmt.Sprint(apply)
 	if s.worlds[name] == nil {
 		s.worlds[name] = s.fold(s.genesis, func(r *Record) bool {
-			return !slices.ContainsFunc(apply, func(h horizon) bool {
-				author := s.full.author[r.Hash]
-				if r.Kind == Revoke && r.Identity == h.by.first.Identity {
-					author = h.by
-				}
-				kept := author != nil && (author.kin(h.by) || author.compare(h.by) < 0) || r.first() && r.Kind != Revoke
-				return !kept && s.misses(h, r, apply)
+			return r.first() && r.Kind != Revoke || !slices.ContainsFunc(apply, func(h *Record) bool {
+				own := r.Kind == Revoke && r.Identity == s.writer[h.Hash].first.Identity
+				return !own && !s.atLeast(s.full.author[r.Hash], h) && s.misses(h, r, apply)
 			})
 		}, func(c *Record) bool {
-			return !slices.ContainsFunc(apply, func(h horizon) bool { return !s.has(h.rec, c) })
+			return !slices.ContainsFunc(apply, func(h *Record) bool { return !s.has(h, c) })
 		})
 	}
 	return best(s.worlds[name], x)
@@ -178,8 +176,7 @@ func (s *State) standing(x *Record) (*entry, Verdict) {
 func (s *State) data() {
 	held := filter(s.sorted, func(r *Record) bool { return s.in[r.Hash] && !r.control() })
 	slices.SortFunc(held, func(a, b *Record) int {
-		p, q := s.Places[a.Hash], s.Places[b.Hash]
-		return cmp.Or(cmp.Compare(p.First, q.First), cmp.Compare(p.Clock, q.Clock), cmp.Compare(p.Log, q.Log), cmp.Compare(p.Hash, q.Hash))
+		return cmp.Or(cmp.Compare(s.Places[a.Hash], s.Places[b.Hash]), cmp.Compare(a.Clock, b.Clock), cmp.Compare(a.Log, b.Log), cmp.Compare(a.Hash, b.Hash))
 	})
 	for _, r := range held {
 		e, v := s.standing(r)
@@ -201,10 +198,7 @@ func (s *State) data() {
 
 // apply does an operation at its place, under the definition that reaches it.
 func (s *State) apply(e *entry, r *Record) Verdict {
-	def := s.tips[r.Name].Def
-	for _, d := range filter(s.holding(s.sorted, r.Name), func(d *Record) bool { return s.reaches(d, r) }) {
-		def = d.Def
-	}
+	def := s.last(r.Name, filter(s.holding(s.sorted, r.Name), func(d *Record) bool { return s.reaches(d, r) }))
 	id := r.Name + "/" + r.Doc
 	was, exists := s.Docs[id]
 	switch {
@@ -227,14 +221,12 @@ func (s *State) defines(d *Record) Verdict {
 		return v
 	}
 	e, v := s.standing(d)
-	def, seen := s.tips[d.Name].Def, s.saw(d)
-	for _, o := range s.holding(filter(s.sorted, func(r *Record) bool { return r != d && seen[r.Head] }), d.Name) {
-		def = o.Def
-	}
-	tip, late := s.tips[d.Name]
-	for h := range seen {
-		late = late && !(h.Log == tip.Head.Log && h.Seq >= tip.Head.Seq)
-	}
+	seen := filter(s.sorted, func(r *Record) bool { return r != d && s.has(d, r) })
+	def := s.last(d.Name, s.holding(seen, d.Name))
+	tip := s.tips[d.Name]
+	late := tip != nil && !slices.ContainsFunc(slices.Collect(maps.Keys(s.saw(d))), func(h Head) bool {
+		return h.Log == tip.Log && h.Seq >= tip.Seq
+	})
 	switch {
 	case v != OK:
 	case e.limited || e.role > cmp.Or(def.May, Admin) && e.role != Owner:
@@ -246,6 +238,16 @@ func (s *State) defines(d *Record) Verdict {
 	}
 	s.judged[d.Hash], s.writer[d.Hash] = v, e
 	return v
+}
+
+// last returns the last of some definitions, or else what a checkpoint carries.
+func (s *State) last(name string, defs []*Record) (d Def) {
+	for _, r := range append([]*Record{s.tips[name]}, defs...) {
+		if r != nil {
+			d = r.Def
+		}
+	}
+	return d
 }
 
 // holding returns which of some records are definitions of a name that no concurrent one
@@ -261,25 +263,23 @@ func (s *State) holding(of []*Record, name string) []*Record {
 	return holds
 }
 
-// beats decides between two concurrent definitions.
+// beats decides between two concurrent definitions: the most senior horizon that counts
+// and has seen one of them, or else their authors.
 func (s *State) beats(a, b *Record) bool {
-	byAuthor := slices.Clone(s.horizons)
-	slices.SortStableFunc(byAuthor, func(x, y horizon) int { return x.by.compare(y.by) })
-	for _, h := range byAuthor {
-		if s.has(h.rec, a) && !s.has(h.rec, b) && h.over(s.writer[b.Hash]) && s.misses(h, b, s.horizons) {
-			return true
-		}
-		if s.has(h.rec, b) && !s.has(h.rec, a) && h.over(s.writer[a.Hash]) && s.misses(h, a, s.horizons) {
-			return false
-		}
+	counts := filter(s.horizons, func(h *Record) bool {
+		out := map[bool]*Record{true: b, false: a}[s.has(h, a)]
+		return s.has(h, a) != s.has(h, b) && s.under(s.writer[out.Hash], h) && s.misses(h, out, s.horizons)
+	})
+	if len(counts) > 0 {
+		return s.has(slices.MinFunc(counts, func(x, y *Record) int { return s.writer[x.Hash].compare(s.writer[y.Hash]) }), a)
 	}
 	return cmp.Or(s.writer[a.Hash].compare(s.writer[b.Hash]), cmp.Compare(a.Hash, b.Hash)) < 0
 }
 
 // reaches reports whether an operation is judged by a definition, unless by a later one.
 func (s *State) reaches(d, x *Record) bool {
-	before := s.from(s.place(x).First)
-	return !s.has(d, x) && !slices.ContainsFunc(before, func(h horizon) bool { return h.over(s.writer[d.Hash]) && s.misses(h, d, before) })
+	before := s.from(s.place(x))
+	return !s.has(d, x) && !slices.ContainsFunc(before, func(h *Record) bool { return s.under(s.writer[d.Hash], h) && s.misses(h, d, before) })
 }
 
 // Epochs returns the epochs that the key of a record is derived from: those that its
@@ -289,13 +289,13 @@ func (s *State) Epochs(r *Record) (last []Hash) {
 	all := filter(w.kept, func(q *Record) bool {
 		return (q.Kind == Rotate || q.Kind == Remove) && w.verdict[q.Hash] == OK && w.author[q.Hash].full(Admin)
 	})
-	for _, q := range all {
-		if !slices.ContainsFunc(all, func(o *Record) bool { return o != q && s.has(o, q) }) {
-			last = append(last, q.Hash)
-		}
+	for _, q := range filter(all, func(q *Record) bool {
+		return !slices.ContainsFunc(all, func(o *Record) bool { return o != q && s.has(o, q) })
+	}) {
+		last = append(last, q.Hash)
 	}
 	if last == nil {
-		return []Hash{""}
+		last = []Hash{""}
 	}
 	return last
 }

@@ -97,9 +97,10 @@ func finality(h *history, s *State, checks map[string]int) string {
 		return ""
 	}
 	z := s.horizons[h.IntN(len(s.horizons))]
+	by := s.writer[z.Hash]
 	junior := func(s *State, id string) bool {
 		return !slices.ContainsFunc(s.full.entries, func(e *entry) bool {
-			return e.first.Identity == id && (e.kin(z.by) || e.compare(z.by) <= 0)
+			return e.first.Identity == id && (e.kin(by) || e.compare(by) <= 0)
 		})
 	}
 	n, forked := len(h.all), h.forked
@@ -107,7 +108,7 @@ func finality(h *history, s *State, checks map[string]int) string {
 	defer func() { h.all, h.forked, h.alone = h.all[:n], forked, false }()
 	as := filter(h.as, func(a *author) bool {
 		heir := s.full.top != nil && a.id == s.full.top.first.Identity // whose checkpoints settle all
-		return junior(s, a.id) && a.id != z.by.first.Identity && !heir
+		return junior(s, a.id) && a.id != by.first.Identity && !heir
 	})
 	if len(as) == 0 {
 		return ""
@@ -130,7 +131,7 @@ func finality(h *history, s *State, checks map[string]int) string {
 	}
 	d := diffVerdicts(s, after, func(hash Hash) bool {
 		r := s.recs[hash]
-		ok := r != nil && !r.control() && s.in[hash] && s.has(z.rec, r) && s.Places[hash].First <= z.rec.T
+		ok := r != nil && !r.control() && s.in[hash] && s.has(z, r) && s.Places[hash] <= z.T
 		if ok {
 			checks["final"]++
 		}
@@ -140,9 +141,9 @@ func finality(h *history, s *State, checks map[string]int) string {
 		for _, r := range h.all[n:] {
 			d += fmt.Sprintf("\n  added %s %s of %s: %s", r.Kind, r.Hash, r.Log, after.Verdicts[r.Hash])
 		}
-		return fmt.Sprintf("of horizon %s, T %d: %s", z.rec.Hash, z.rec.T, d)
+		return fmt.Sprintf("of horizon %s, T %d: %s", z.Hash, z.T, d)
 	}
-	if id := z.by.first.Identity; s.Roles[id] != after.Roles[id] {
+	if id := by.first.Identity; s.Roles[id] != after.Roles[id] {
 		return fmt.Sprintf("%s was %d, is %d", id, s.Roles[id], after.Roles[id])
 	}
 	return ""
@@ -265,10 +266,10 @@ func horizonsVoidNobody(h *history, s *State, checks map[string]int) string {
 	without := Judge(h.genesis, rest)
 	for _, r := range h.all {
 		if r.Kind == Op && slices.Contains(void, s.Verdicts[r.Hash]) && !slices.Contains(void, without.Verdicts[r.Hash]) {
-			if slices.ContainsFunc(s.horizons, func(z horizon) bool {
-				w := s.fold(s.genesis, func(q *Record) bool { return s.has(z.rec, q) || q.first() && q.Kind != Revoke }, all)
+			if slices.ContainsFunc(s.horizons, func(z *Record) bool {
+				w := s.fold(s.genesis, func(q *Record) bool { return s.has(z, q) || q.first() && q.Kind != Revoke }, all)
 				_, v := best(w, r)
-				return v != OK && (s.has(z.rec, r) || s.Places[r.Hash].First <= z.rec.T)
+				return v != OK && (s.has(z, r) || s.Places[r.Hash] <= z.T)
 			}) {
 				checks["void when it was settled"]++
 				continue
@@ -314,9 +315,11 @@ func hashes(h *history, s *State, checks map[string]int) string {
 	for _, r := range h.all {
 		c := *r
 		c.Hash, c.Prev, c.Grant, c.Control, c.Data, c.Joins = ren(c.Hash), ren(c.Prev), ren(c.Grant), hs(c.Control), heads(c.Data), hs(c.Joins)
-		c.Tips = map[string]Tip{}
+		c.Tips = map[string]*Record{}
 		for n, t := range r.Tips {
-			c.Tips[n] = Tip{heads([]Head{t.Head})[0], t.Def}
+			d := *t
+			d.Hash = ren(d.Hash)
+			c.Tips[n] = &d
 		}
 		rs = append(rs, &c)
 	}
@@ -354,8 +357,8 @@ func clocks(h *history, s *State, checks map[string]int) string {
 		for _, r := range h.all {
 			fixed := r != x && (r.Kind != Op || r.control())
 			for _, z := range s.horizons {
-				binds := z.over(author) && s.misses(z, x, s.horizons) && s.Verdicts[x.Hash] != Apart
-				fixed = fixed || r != x && binds && s.has(z.rec, r) && s.Places[r.Hash].First <= z.rec.T && s.in[r.Hash]
+				binds := s.under(author, z) && s.misses(z, x, s.horizons) && s.Verdicts[x.Hash] != Apart
+				fixed = fixed || r != x && binds && s.has(z, r) && s.Places[r.Hash] <= z.T && s.in[r.Hash]
 			}
 			if !fixed {
 				continue

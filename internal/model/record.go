@@ -80,12 +80,6 @@ type Def struct {
 // A Doc is a document as the fold has it.
 type Doc struct{ Owner, Shape string }
 
-// A Tip is the definition that a checkpoint carries.
-type Tip struct {
-	Head Head
-	Def  Def
-}
-
 // A Record is one of a control log or, if Of is set, of a data log.
 type Record struct {
 	Head
@@ -106,8 +100,8 @@ type Record struct {
 	Insert           bool // refused if the document exists
 	Delegated        bool // of Device
 	Def              Def
-	Docs             map[string]Doc // of Checkpoint, by collection/document
-	Tips             map[string]Tip // of Checkpoint, by collection
+	Docs             map[string]Doc     // of Checkpoint, by collection/document
+	Tips             map[string]*Record // of Checkpoint: the last definitions, by collection
 }
 
 func (r *Record) control() bool { return r.Of == "" }
@@ -122,10 +116,4 @@ type Genesis struct {
 	Commit           string // to the first recovery key
 	Closed           bool   // names without a definition are refused
 	Late             int    // how far behind its clock a horizon's T is at least
-}
-
-// A Place is where a data record stands.
-type Place struct {
-	First, Clock int
-	Head
 }

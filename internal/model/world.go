@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -108,29 +109,22 @@ func filter[T any](xs []T, f func(T) bool) []T {
 	return slices.DeleteFunc(slices.Clone(xs), func(x T) bool { return !f(x) })
 }
 
-// A step is one grant on a path: the position of the record in its log. The hash decides
-// between branches of one log.
-type step struct {
-	seq  int
-	hash Hash
-}
-
 // An entry is one reason why a control log, and its data logs, may do something.
 type entry struct {
 	role         Role
-	limited      bool   // a delegated device: writes, and adds devices
-	path         []step // from the role, and whether a delegated device is on the path, to its grant
+	limited      bool     // a delegated device: writes, and adds devices
+	delegated    bool     // one is on the path
+	path         []string // role and whether a delegated device is on it; then a step a grant
 	first, grant *Record
 	by           *entry    // of who granted it; nil at the top
 	ends         []*Record // its own transfers
 }
 
 // compare orders entries by seniority, the most senior first.
-func (e *entry) compare(o *entry) int {
-	return slices.CompareFunc(e.path, o.path, func(a, b step) int {
-		return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.hash, b.hash))
-	})
-}
+func (e *entry) compare(o *entry) int { return slices.Compare(e.path, o.path) }
+
+// step is a position in a log. The hash decides between branches of one log.
+func step(n int, h Hash) string { return fmt.Sprintf("%06d%s", n, h) }
 
 func (e *entry) kin(o *entry) bool { return e.first.Identity == o.first.Identity }
 
@@ -170,7 +164,7 @@ func (g *graph) fold(genesis Genesis, keep, shuts func(*Record) bool) *world {
 			w.cuts = append(w.cuts, cut{rec: r, role: Relay, own: r.Identity, subject: r.Subject})
 			w.verdict[r.Hash] = OK
 		case r.Kind == Open && r.Device == genesis.Device && r.Identity == genesis.Identity:
-			w.push(&entry{role: Owner, first: r, grant: r}, step{})
+			w.push(&entry{role: Owner, first: r, grant: r}, step(opened, ""))
 		}
 	}
 	for len(w.agenda) > 0 {
@@ -182,10 +176,12 @@ func (g *graph) fold(genesis Genesis, keep, shuts func(*Record) bool) *world {
 	return w
 }
 
+const opened = 1000 // the step of the open; recoveries come before it, the last first
+
 // recover follows the commitments from the genesis on.
 func (w *world) recover(genesis Genesis) {
 	commit, owner, done := genesis.Commit, genesis.Identity, map[string]bool{"": true}
-	for n := 1; !done[commit]; n++ {
+	for !done[commit] {
 		uses := filter(w.kept, func(r *Record) bool { return r.Kind == Recover && r.Key == commit })
 		uses = filter(uses, func(r *Record) bool { // who has seen another use is no use
 			return !slices.ContainsFunc(uses, func(u *Record) bool { return u != r && w.has(r, u) })
@@ -201,7 +197,7 @@ func (w *world) recover(genesis Genesis) {
 			return
 		}
 		w.cuts = append(w.cuts, cut{rec: uses[0], role: Owner, subject: owner})
-		w.push(&entry{role: Owner, first: uses[0], grant: uses[0]}, step{seq: -n})
+		w.push(&entry{role: Owner, first: uses[0], grant: uses[0]}, step(opened-len(done), ""))
 		done[commit] = true
 		commit, owner = uses[0].Commit, uses[0].Identity
 	}
@@ -213,13 +209,15 @@ func (w *world) frozen(r *Record) bool {
 }
 
 // push puts an entry on the agenda: its path is that of who granted it, and more.
-func (w *world) push(e *entry, more ...step) {
-	e.path = []step{{seq: 2 * int(e.role)}}
+func (w *world) push(e *entry, more ...string) {
+	class := 2 * int(e.role)
+	if e.limited || e.by != nil && e.by.delegated {
+		e.delegated = true
+		class++
+	}
+	e.path = []string{step(class, "")}
 	if e.by != nil {
 		e.path = append(e.path, e.by.path[1:]...)
-		if e.limited || e.grant.Kind == Device && e.by.path[0].seq%2 == 1 {
-			e.path[0].seq++
-		}
 	}
 	e.path = append(e.path, more...)
 	e.ends = filter(w.kept, func(r *Record) bool {
@@ -302,23 +300,23 @@ func (w *world) visit(e *entry) {
 // act is the table: what a record does that its entry covers.
 func (w *world) act(e *entry, r *Record) Verdict {
 	own := r.Kind == Transfer || r.Kind == Remove && !e.full(Admin) // reaches the own identity alone
+	c := cut{rec: r, by: e, role: e.role, subject: r.Subject}
+	if own {
+		c.own = e.first.Identity
+	}
 	highest := map[Kind]Role{Invite: Writer, SetRole: Writer}[r.Kind]
 	if r.Kind == SetRole && e.role == Owner {
 		highest = Owner
 	}
 	switch {
 	case r.first(), r.Kind == Device, r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
-	case r.Kind == Remove && own && !e.limited && w.owns(e, r):
+	case r.Kind == Remove && own && !e.limited && slices.ContainsFunc(w.kept, func(f *Record) bool { return f.Device == r.Subject && f.Identity == c.own }):
 	case own, !e.full(Admin), r.Role < highest, highest > 0 && r.Role > Relay:
 		return NotInRole
 	case r.Kind == Checkpoint && (e.role > Owner || w.top != nil && !w.top.kin(e)):
 		return NotInRole
 	case r.Kind == Checkpoint && r.T >= r.Clock:
 		return BadTime
-	}
-	c := cut{rec: r, by: e, role: e.role, subject: r.Subject}
-	if own {
-		c.own = e.first.Identity
 	}
 	switch r.Kind {
 	case Device:
@@ -346,13 +344,6 @@ func (w *world) act(e *entry, r *Record) Verdict {
 	return OK
 }
 
-// owns reports whether the subject of r is a device of its author's identity.
-func (w *world) owns(e *entry, r *Record) bool {
-	return slices.ContainsFunc(w.kept, func(f *Record) bool {
-		return f.first() && f.Device == r.Subject && f.Identity == e.first.Identity && w.has(r, f)
-	})
-}
-
 // grant makes entries of a record: for the first records of some kind that name it, in no
 // order, or else for those that it lists.
 func (w *world) grant(e *entry, r *Record, role Role, kind Kind) {
@@ -363,9 +354,9 @@ func (w *world) grant(e *entry, r *Record, role Role, kind Kind) {
 		case kind != "" && (f.Kind != kind || f.Grant != r.Hash || !w.has(f, r)):
 		case kind == Start && (f.Device != r.Subject || f.Identity != e.first.Identity):
 		case kind == Join && r.Subject != "" && f.Identity != r.Subject:
-			w.verdict[f.Hash] = Named
+			w.verdict[f.Hash] = cmp.Or(w.verdict[f.Hash], Named)
 		default:
-			w.push(&entry{role: role, limited: r.Kind == Device && r.Delegated, first: f, grant: r, by: e}, step{r.Seq, r.Hash}, step{seq: at})
+			w.push(&entry{role: role, limited: r.Kind == Device && r.Delegated, first: f, grant: r, by: e}, step(r.Seq, r.Hash), step(at+1, ""))
 		}
 	}
 }
