@@ -18,7 +18,6 @@ type history struct {
 	as      []*author
 	hostile map[string]bool // identities
 	island  map[*author]int // between two of them nothing travels
-	forked  bool
 	honest  map[Hash]bool // records
 	alone   bool          // nobody else joins
 }
@@ -101,7 +100,6 @@ func (h *history) step() {
 		c := *a
 		c.held = maps.Clone(a.held)
 		h.as = append(h.as, &c)
-		h.forked = true
 	}
 }
 
@@ -217,7 +215,6 @@ func (h *history) attack(a *author) {
 	a.thin = func(r *Record) bool { return r.Log == a.log || keep == 0 || h.IntN(4) < keep }
 	defer func() { a.thin = nil }()
 	if h.IntN(10) == 0 {
-		h.forked = true
 		for _, r := range a.records() {
 			if r.Log == a.log && h.IntN(3) == 0 {
 				a.last = r

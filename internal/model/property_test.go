@@ -103,9 +103,9 @@ func finality(h *history, s *State, checks map[string]int) string {
 			return e.first.Identity == id && (e.kin(by) || e.compare(by) <= 0)
 		})
 	}
-	n, forked := len(h.all), h.forked
+	n := len(h.all)
 	h.alone = true
-	defer func() { h.all, h.forked, h.alone = h.all[:n], forked, false }()
+	defer func() { h.all, h.alone = h.all[:n], false }()
 	as := filter(h.as, func(a *author) bool {
 		heir := s.full.top != nil && a.id == s.full.top.first.Identity // whose checkpoints settle all
 		return junior(s, a.id) && a.id != by.first.Identity && !heir
@@ -285,8 +285,13 @@ func horizonsVoidNobody(h *history, s *State, checks map[string]int) string {
 
 // hashes: other hashes change nothing, where no log is forked.
 func hashes(h *history, s *State, checks map[string]int) string {
-	if h.forked {
-		return ""
+	at := map[Head]bool{}
+	for _, r := range h.all {
+		if p := (Head{Log: r.Log, Seq: r.Seq}); at[p] {
+			return ""
+		} else {
+			at[p] = true
+		}
 	}
 	checks["hashes"]++
 	perm, name := h.Perm(len(h.all)), map[Hash]Hash{}

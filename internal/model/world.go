@@ -254,7 +254,7 @@ func (w *world) covers(e *entry, r *Record) Verdict {
 			return Cut
 		}
 	}
-	if (e.grant.Kind == SetRole || e.grant.Kind == Transfer) && w.has(e.grant, r) {
+	if changed := e.grant.Kind == SetRole || e.grant.Kind == Transfer; changed && (r.Kind == Op && w.has(e.grant, r) || r.Kind != Op && !w.has(r, e.grant)) {
 		return Before
 	}
 	for _, c := range w.cuts {
