@@ -166,7 +166,7 @@ func (s *State) standing(x *Record) (*entry, Verdict) {
 				return !own && !s.atLeast(s.full.author[r.Hash], h) && s.misses(h, r, apply)
 			})
 		}, func(c *Record) bool {
-			return !slices.ContainsFunc(apply, func(h *Record) bool { return !s.has(h, c) })
+			return !slices.ContainsFunc(apply, func(h *Record) bool { return s.misses(h, c, apply) })
 		})
 	}
 	return best(s.worlds[name], x)

@@ -143,8 +143,11 @@ func finality(h *history, s *State, checks map[string]int) string {
 		}
 		return fmt.Sprintf("of horizon %s, T %d: %s", z.Hash, z.T, d)
 	}
-	if id := by.first.Identity; s.Roles[id] != after.Roles[id] {
-		return fmt.Sprintf("%s was %d, is %d", id, s.Roles[id], after.Roles[id])
+	if id := by.first.Identity; s.Roles[id] == by.role && s.Roles[id] != after.Roles[id] {
+		for _, r := range h.all[n:] {
+			d += fmt.Sprintf("\n  added %s %s of %s: %s", r.Kind, r.Hash, r.Log, after.Verdicts[r.Hash])
+		}
+		return fmt.Sprintf("%s was %d, is %d%s", id, s.Roles[id], after.Roles[id], d)
 	}
 	return ""
 }
