@@ -748,7 +748,9 @@ func TestRemovedReadsNothing(t *testing.T) {
 	neu := ann.invite(Writer)
 	last := cid.sync(ann).op("c", "3", "x")
 	s := b.judge(t)
-	of := func(url Hash, devices ...string) map[Hash]bool { return s.Knows(devices, []Hash{url, v.Hash, u.Hash}) }
+	of := func(url Hash, devices ...string) map[*Record]bool {
+		return s.Knows(devices, []Hash{url, v.Hash, u.Hash})
+	}
 	evil := of("", "eve.1", "rel.1")
 	if len(s.Epochs(before)) != 1 || len(s.Epochs(after)) != 2 || len(s.Epochs(last)) != 1 {
 		t.Errorf("epochs %v, %v, %v", s.Epochs(before), s.Epochs(after), s.Epochs(last))
@@ -756,7 +758,7 @@ func TestRemovedReadsNothing(t *testing.T) {
 	if !s.Reads(evil, before) || s.Reads(evil, after) || s.Reads(evil, last) {
 		t.Error("what the removed reads is wrong")
 	}
-	for _, known := range []map[Hash]bool{of("", "cid.1"), of("", "ann.1"), of(neu.Hash)} {
+	for _, known := range []map[*Record]bool{of("", "cid.1"), of("", "ann.1"), of(neu.Hash)} {
 		if !s.Reads(known, before) || !s.Reads(known, after) || !s.Reads(known, last) {
 			t.Error("a member, or who has a new invite, cannot read")
 		}

@@ -215,7 +215,7 @@ func (a *author) checkpoint() *Record {
 	for _, d := range s.sorted {
 		if d.Kind == Define && s.Verdicts[d.Hash] == OK {
 			hs := s.holding(s.sorted, d.Name)
-			tips[d.Name] = hs[len(hs)-1]
+			tips[d.Name] = *hs[len(hs)-1]
 		}
 	}
 	return a.control(Record{Kind: Checkpoint, Docs: s.Docs, Tips: tips})

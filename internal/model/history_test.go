@@ -18,8 +18,8 @@ type history struct {
 	as      []*author
 	hostile map[string]bool // identities
 	island  map[*author]int // between two of them nothing travels
-	honest  map[Hash]bool // records
-	alone   bool          // nobody else joins
+	honest  map[Hash]bool   // records
+	alone   bool            // nobody else joins
 }
 
 // newHistory has from 3 to 30 devices write. The owner's first device is honest, or no

@@ -19,7 +19,7 @@ type State struct {
 	full     *world
 	worlds   map[string]*world // by the horizons that apply
 	horizons []*Record         // in force, by descending T
-	tips     map[string]*Record
+	tips     map[string]Record
 	floor    int              // what is not settled comes after the checkpoints
 	writer   map[Hash]*entry  // of horizons and definitions that count
 	judged   map[Hash]Verdict // of horizons and definitions, as such
@@ -28,7 +28,7 @@ type State struct {
 // Judge folds records. The order in which they are given is of no account.
 func Judge(genesis Genesis, records []*Record) *State {
 	s := &State{genesis: genesis, Verdicts: map[Hash]Verdict{}, Places: map[Hash]int{}, Roles: map[string]Role{}, Docs: map[string]Doc{},
-		worlds: map[string]*world{}, tips: map[string]*Record{}, writer: map[Hash]*entry{}, judged: map[Hash]Verdict{}}
+		worlds: map[string]*world{}, tips: map[string]Record{}, writer: map[Hash]*entry{}, judged: map[Hash]Verdict{}}
 	w := newGraph(records, nil, nil).fold(genesis, all, all)
 	cuts := filter(w.kept, func(r *Record) bool { return r.Kind == Checkpoint && w.verdict[r.Hash] == OK })
 	slices.SortStableFunc(cuts, func(a, b *Record) int { return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Hash, b.Hash)) })
@@ -104,8 +104,7 @@ func (s *State) from(t int) []*Record {
 
 // under reports whether an author is not senior to a horizon's, or is of its identity.
 func (s *State) under(author *entry, h *Record) bool {
-	by := s.writer[h.Hash]
-	return author == nil || author.kin(by) || author.compare(by) >= 0
+	return !s.atLeast(author, h) || author.kin(s.writer[h.Hash])
 }
 
 // misses reports whether a horizon has not seen r, and is to be minded: none of some
@@ -198,7 +197,10 @@ func (s *State) data() {
 
 // apply does an operation at its place, under the definition that reaches it.
 func (s *State) apply(e *entry, r *Record) Verdict {
-	def := s.last(r.Name, filter(s.holding(s.sorted, r.Name), func(d *Record) bool { return s.reaches(d, r) }))
+	def := s.tips[r.Name].Def
+	for _, d := range filter(s.holding(s.sorted, r.Name), func(d *Record) bool { return s.reaches(d, r) }) {
+		def = d.Def
+	}
 	id := r.Name + "/" + r.Doc
 	was, exists := s.Docs[id]
 	switch {
@@ -221,12 +223,14 @@ func (s *State) defines(d *Record) Verdict {
 		return v
 	}
 	e, v := s.standing(d)
-	seen := filter(s.sorted, func(r *Record) bool { return r != d && s.has(d, r) })
-	def := s.last(d.Name, s.holding(seen, d.Name))
-	tip := s.tips[d.Name]
-	late := tip != nil && !slices.ContainsFunc(slices.Collect(maps.Keys(s.saw(d))), func(h Head) bool {
-		return h.Log == tip.Log && h.Seq >= tip.Seq
-	})
+	tip, late := s.tips[d.Name]
+	def := tip.Def
+	for _, o := range s.holding(filter(s.sorted, func(r *Record) bool { return r != d && s.has(d, r) }), d.Name) {
+		def = o.Def
+	}
+	for h := range s.saw(d) {
+		late = late && (h.Log != tip.Log || h.Seq < tip.Seq)
+	}
 	switch {
 	case v != OK:
 	case e.limited || e.role > cmp.Or(def.May, Admin) && e.role != Owner:
@@ -238,16 +242,6 @@ func (s *State) defines(d *Record) Verdict {
 	}
 	s.judged[d.Hash], s.writer[d.Hash] = v, e
 	return v
-}
-
-// last returns the last of some definitions, or else what a checkpoint carries.
-func (s *State) last(name string, defs []*Record) (d Def) {
-	for _, r := range append([]*Record{s.tips[name]}, defs...) {
-		if r != nil {
-			d = r.Def
-		}
-	}
-	return d
 }
 
 // holding returns which of some records are definitions of a name that no concurrent one
@@ -282,43 +276,38 @@ func (s *State) reaches(d, x *Record) bool {
 	return !s.has(d, x) && !slices.ContainsFunc(before, func(h *Record) bool { return s.under(s.writer[d.Hash], h) && s.misses(h, d, before) })
 }
 
-// Epochs returns the epochs that the key of a record is derived from: those that its
-// author had seen and none of the others has. The first epoch is "".
-func (s *State) Epochs(r *Record) (last []Hash) {
+// Epochs returns the records that made the epochs which the key of a record is derived
+// from: those that its author had seen and none of the others has. Nil made the first.
+func (s *State) Epochs(r *Record) []*Record {
 	w := s.fold(s.genesis, func(q *Record) bool { return q != r && s.has(r, q) }, all)
-	all := filter(w.kept, func(q *Record) bool {
+	made := filter(w.kept, func(q *Record) bool {
 		return (q.Kind == Rotate || q.Kind == Remove) && w.verdict[q.Hash] == OK && w.author[q.Hash].full(Admin)
 	})
-	for _, q := range filter(all, func(q *Record) bool {
-		return !slices.ContainsFunc(all, func(o *Record) bool { return o != q && s.has(o, q) })
-	}) {
-		last = append(last, q.Hash)
+	if len(made) == 0 {
+		return []*Record{nil}
 	}
-	if last == nil {
-		last = []Hash{""}
-	}
-	return last
+	return filter(made, func(q *Record) bool {
+		return !slices.ContainsFunc(made, func(o *Record) bool { return o != q && s.has(o, q) })
+	})
 }
 
 // Knows returns the epochs whose keys can be derived from devices, URLs of invites and
 // all records, which a relay's disk has.
-func (s *State) Knows(devices []string, urls []Hash) map[Hash]bool {
-	known := map[Hash]bool{}
+func (s *State) Knows(devices []string, urls []Hash) map[*Record]bool {
+	known := map[*Record]bool{}
 	if slices.Contains(devices, s.genesis.Device) {
-		known[""] = true
+		known[nil] = true
 	}
 	for n := -1; n < len(known); {
 		n = len(known)
 		for _, r := range filter(s.sorted, func(r *Record) bool { return s.in[r.Hash] }) {
-			opens := slices.ContainsFunc(r.Devices, func(d string) bool { return slices.Contains(devices, d) }) ||
-				slices.ContainsFunc(r.Invites, func(u Hash) bool { return slices.Contains(urls, u) })
-			if opens && (r.Kind == Rotate || r.Kind == Remove) {
-				known[r.Hash] = true
+			epoch, invite := r.Kind == Rotate || r.Kind == Remove, r.Kind == Invite && slices.Contains(urls, r.Hash)
+			if epoch && (slices.ContainsFunc(r.Devices, func(d string) bool { return slices.Contains(devices, d) }) ||
+				slices.ContainsFunc(r.Invites, func(u Hash) bool { return slices.Contains(urls, u) })) {
+				known[r] = true
 			}
-			if known[r.Hash] || r.Kind == Invite && slices.Contains(urls, r.Hash) {
-				for _, h := range s.Epochs(r) { // those before a new one are sealed under its key
-					known[h] = true
-				}
+			for _, q := range filter(s.Epochs(r), func(*Record) bool { return known[r] || invite }) {
+				known[q] = true // those before a new one are sealed under its key
 			}
 		}
 	}
@@ -326,6 +315,6 @@ func (s *State) Knows(devices []string, urls []Hash) map[Hash]bool {
 }
 
 // Reads reports whether who knows epochs has all that the key of a record rests on.
-func (s *State) Reads(known map[Hash]bool, r *Record) bool {
-	return !slices.ContainsFunc(s.Epochs(r), func(h Hash) bool { return !known[h] })
+func (s *State) Reads(known map[*Record]bool, r *Record) bool {
+	return !slices.ContainsFunc(s.Epochs(r), func(q *Record) bool { return !known[q] })
 }

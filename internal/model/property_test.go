@@ -143,7 +143,8 @@ func finality(h *history, s *State, checks map[string]int) string {
 		}
 		return fmt.Sprintf("of horizon %s, T %d: %s", z.Hash, z.T, d)
 	}
-	if id := by.first.Identity; s.Roles[id] == by.role && s.Roles[id] != after.Roles[id] {
+	alive := slices.ContainsFunc(s.full.entries, func(e *entry) bool { return e.compare(by) == 0 && s.full.alive(e) })
+	if id := by.first.Identity; alive && s.Roles[id] != after.Roles[id] {
 		for _, r := range h.all[n:] {
 			d += fmt.Sprintf("\n  added %s %s of %s: %s", r.Kind, r.Hash, r.Log, after.Verdicts[r.Hash])
 		}
@@ -230,7 +231,7 @@ func removed(h *history, s *State, checks map[string]int) string {
 			checks["removed, and a member again"]++ // by a senior who had seen the removal, or made it void
 			continue
 		}
-		var known map[Hash]bool
+		var known map[*Record]bool
 		for _, x := range s.sorted {
 			if x.control() || !s.in[x.Hash] || !h.honest[x.Hash] || !s.has(x, r) {
 				continue
@@ -323,11 +324,10 @@ func hashes(h *history, s *State, checks map[string]int) string {
 	for _, r := range h.all {
 		c := *r
 		c.Hash, c.Prev, c.Grant, c.Control, c.Data, c.Joins = ren(c.Hash), ren(c.Prev), ren(c.Grant), hs(c.Control), heads(c.Data), hs(c.Joins)
-		c.Tips = map[string]*Record{}
+		c.Tips = map[string]Record{}
 		for n, t := range r.Tips {
-			d := *t
-			d.Hash = ren(d.Hash)
-			c.Tips[n] = &d
+			t.Hash = ren(t.Hash)
+			c.Tips[n] = t
 		}
 		rs = append(rs, &c)
 	}

@@ -19,14 +19,14 @@ type Role int
 // The roles.
 const Owner, Admin, Writer, Reader, Relay Role = 1, 2, 3, 4, 5
 
-type (
-	// A Hash names a record.
-	Hash string
-	// A Kind is what a record does.
-	Kind string
-	// A Verdict is what becomes of a record.
-	Verdict string
-)
+// A Hash names a record.
+type Hash string
+
+// A Kind is what a record does.
+type Kind string
+
+// A Verdict is what becomes of a record.
+type Verdict string
 
 // What begins a control log: of the device that the genesis names; by the key that is
 // committed to; by invite Grant; by the device record Grant; and the log of one record by
@@ -100,8 +100,8 @@ type Record struct {
 	Insert           bool // refused if the document exists
 	Delegated        bool // of Device
 	Def              Def
-	Docs             map[string]Doc     // of Checkpoint, by collection/document
-	Tips             map[string]*Record // of Checkpoint: the last definitions, by collection
+	Docs             map[string]Doc    // of Checkpoint, by collection/document
+	Tips             map[string]Record // of Checkpoint: the last definitions, by collection
 }
 
 func (r *Record) control() bool { return r.Of == "" }

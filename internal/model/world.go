@@ -111,13 +111,12 @@ func filter[T any](xs []T, f func(T) bool) []T {
 
 // An entry is one reason why a control log, and its data logs, may do something.
 type entry struct {
-	role         Role
-	limited      bool     // a delegated device: writes, and adds devices
-	delegated    bool     // one is on the path
-	path         []string // role and whether a delegated device is on it; then a step a grant
-	first, grant *Record
-	by           *entry    // of who granted it; nil at the top
-	ends         []*Record // its own transfers
+	role               Role
+	limited, delegated bool     // a delegated device: writes, and adds devices; one is on the path
+	path               []string // role and whether one is on it; then the steps of each grant
+	first, grant       *Record
+	by                 *entry    // of who granted it; nil at the top
+	ends               []*Record // its own transfers
 }
 
 // compare orders entries by seniority, the most senior first.
@@ -146,16 +145,15 @@ type world struct {
 	kept            []*Record
 	agenda, entries []*entry
 	cuts            []cut
-	closes, used    []*Record // used: those that use one commitment
+	closes, used    []*Record // that end invites, or list joins; that use one commitment
 	top             *entry    // of the most senior owner whom nothing limits
-	listed          map[Hash]bool
 	author          map[Hash]*entry
 	verdict         map[Hash]Verdict
 }
 
 // fold folds the control records that keep wants; invites are ended by those that shuts wants.
 func (g *graph) fold(genesis Genesis, keep, shuts func(*Record) bool) *world {
-	w := &world{graph: g, shuts: shuts, listed: map[Hash]bool{}, author: map[Hash]*entry{}, verdict: map[Hash]Verdict{}}
+	w := &world{graph: g, shuts: shuts, author: map[Hash]*entry{}, verdict: map[Hash]Verdict{}}
 	w.kept = filter(g.sorted, func(r *Record) bool { return r.control() && g.in[r.Hash] && keep(r) })
 	w.recover(genesis)
 	for _, r := range w.kept {
@@ -191,7 +189,7 @@ func (w *world) recover(genesis Genesis) {
 			for _, r := range filter(w.kept, w.frozen) {
 				w.verdict[r.Hash] = Frozen
 			}
-			w.kept = filter(w.kept, func(r *Record) bool { return !w.frozen(r) })
+			w.kept = filter(w.kept, func(r *Record) bool { return w.verdict[r.Hash] != Frozen })
 		}
 		if len(uses) != 1 {
 			return
@@ -210,12 +208,8 @@ func (w *world) frozen(r *Record) bool {
 
 // push puts an entry on the agenda: its path is that of who granted it, and more.
 func (w *world) push(e *entry, more ...string) {
-	class := 2 * int(e.role)
-	if e.limited || e.by != nil && e.by.delegated {
-		e.delegated = true
-		class++
-	}
-	e.path = []string{step(class, "")}
+	e.delegated = e.limited || e.by != nil && e.by.delegated
+	e.path = []string{step(2*int(e.role)+map[bool]int{true: 1}[e.delegated], "")}
 	if e.by != nil {
 		e.path = append(e.path, e.by.path[1:]...)
 	}
@@ -272,9 +266,10 @@ func (w *world) covers(e *entry, r *Record) Verdict {
 // visit lets the log of an entry do what it may.
 func (w *world) visit(e *entry) {
 	shut := slices.ContainsFunc(w.closes, func(c *Record) bool {
-		return w.shuts(c) && (c.Grant == e.grant.Hash || c.Kind == Remove && !w.has(e.grant, c))
+		return w.shuts(c) && (c.Kind == Close && c.Grant == e.grant.Hash || c.Kind == Remove && !w.has(e.grant, c))
 	})
-	if e.grant.Kind == Invite && shut && !w.listed[e.first.Hash] {
+	listed := slices.ContainsFunc(w.closes, func(c *Record) bool { return slices.Contains(c.Joins, e.first.Hash) })
+	if e.grant.Kind == Invite && shut && !listed {
 		w.verdict[e.first.Hash] = cmp.Or(w.verdict[e.first.Hash], Waiting)
 		return
 	}
@@ -300,18 +295,12 @@ func (w *world) visit(e *entry) {
 // act is the table: what a record does that its entry covers.
 func (w *world) act(e *entry, r *Record) Verdict {
 	own := r.Kind == Transfer || r.Kind == Remove && !e.full(Admin) // reaches the own identity alone
-	c := cut{rec: r, by: e, role: e.role, subject: r.Subject}
-	if own {
-		c.own = e.first.Identity
-	}
-	highest := map[Kind]Role{Invite: Writer, SetRole: Writer}[r.Kind]
-	if r.Kind == SetRole && e.role == Owner {
-		highest = Owner
-	}
+	c := cut{rec: r, by: e, role: e.role, subject: r.Subject, own: map[bool]string{true: e.first.Identity}[own]}
+	grants, highest := r.Kind == Invite || r.Kind == SetRole, map[bool]Role{true: Owner, false: Writer}[r.Kind == SetRole && e.role == Owner]
 	switch {
 	case r.first(), r.Kind == Device, r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
 	case r.Kind == Remove && own && !e.limited && slices.ContainsFunc(w.kept, func(f *Record) bool { return f.Device == r.Subject && f.Identity == c.own }):
-	case own, !e.full(Admin), r.Role < highest, highest > 0 && r.Role > Relay:
+	case own, !e.full(Admin), grants && (r.Role < highest || r.Role > Relay):
 		return NotInRole
 	case r.Kind == Checkpoint && (e.role > Owner || w.top != nil && !w.top.kin(e)):
 		return NotInRole
@@ -319,27 +308,21 @@ func (w *world) act(e *entry, r *Record) Verdict {
 		return BadTime
 	}
 	switch r.Kind {
+	case Transfer:
+		c.subject = c.own
+		w.grant(e, r, Owner, "")
+	case SetRole:
+		w.grant(e, r, r.Role, "")
 	case Device:
 		w.grant(e, r, e.role, Start)
 	case Invite:
 		w.grant(e, r, r.Role, Join)
-	case SetRole:
+	}
+	if r.Kind == Transfer || r.Kind == SetRole || r.Kind == Remove {
 		w.cuts = append(w.cuts, c)
-		w.grant(e, r, r.Role, "")
-	case Transfer:
-		c.subject = e.first.Identity
-		w.cuts = append(w.cuts, c)
-		w.grant(e, r, Owner, "")
-	case Remove, Close, Admit:
-		if r.Kind == Remove {
-			w.cuts = append(w.cuts, c)
-		}
-		if r.Kind != Admit && !own {
-			w.closes = append(w.closes, r)
-		}
-		for _, h := range filter(r.Joins, func(Hash) bool { return !own }) {
-			w.listed[h] = true
-		}
+	}
+	if !own && (r.Kind == Remove || r.Kind == Close || r.Kind == Admit) {
+		w.closes = append(w.closes, r)
 	}
 	return OK
 }
