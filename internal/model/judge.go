@@ -65,9 +65,7 @@ func Judge(genesis Genesis, records []*Record) *State {
 		}
 	}
 	for _, e := range filter(s.full.entries, s.full.alive) {
-		if was := s.Roles[e.first.Identity]; was == 0 || e.role < was {
-			s.Roles[e.first.Identity] = e.role
-		}
+		s.Roles[e.first.Identity] = cmp.Or(s.Roles[e.first.Identity], e.role)
 	}
 	s.data()
 	return s
@@ -174,9 +172,7 @@ func (s *State) standing(x *Record) (*entry, Verdict) {
 // data gives the verdicts on data records, and the documents.
 func (s *State) data() {
 	held := filter(s.sorted, func(r *Record) bool { return s.in[r.Hash] && !r.control() })
-	slices.SortFunc(held, func(a, b *Record) int {
-		return cmp.Or(cmp.Compare(s.Places[a.Hash], s.Places[b.Hash]), cmp.Compare(a.Clock, b.Clock), cmp.Compare(a.Log, b.Log), cmp.Compare(a.Hash, b.Hash))
-	})
+	slices.SortFunc(held, s.order)
 	for _, r := range held {
 		e, v := s.standing(r)
 		switch {
@@ -193,6 +189,10 @@ func (s *State) data() {
 		}
 		s.Verdicts[r.Hash] = v
 	}
+}
+
+func (s *State) order(a, b *Record) int {
+	return cmp.Or(cmp.Compare(s.Places[a.Hash], s.Places[b.Hash]), cmp.Compare(a.Clock, b.Clock), cmp.Compare(a.Log, b.Log), cmp.Compare(a.Hash, b.Hash))
 }
 
 // apply does an operation at its place, under the definition that reaches it.
@@ -280,9 +280,7 @@ func (s *State) reaches(d, x *Record) bool {
 // from: those that its author had seen and none of the others has. Nil made the first.
 func (s *State) Epochs(r *Record) []*Record {
 	w := s.fold(s.genesis, func(q *Record) bool { return q != r && s.has(r, q) }, all)
-	made := filter(w.kept, func(q *Record) bool {
-		return (q.Kind == Rotate || q.Kind == Remove) && w.verdict[q.Hash] == OK && w.author[q.Hash].full(Admin)
-	})
+	made := filter(w.kept, func(q *Record) bool { return q.epoch() && w.verdict[q.Hash] == OK && w.author[q.Hash].full(Admin) })
 	if len(made) == 0 {
 		return []*Record{nil}
 	}
@@ -301,13 +299,14 @@ func (s *State) Knows(devices []string, urls []Hash) map[*Record]bool {
 	for n := -1; n < len(known); {
 		n = len(known)
 		for _, r := range filter(s.sorted, func(r *Record) bool { return s.in[r.Hash] }) {
-			epoch, invite := r.Kind == Rotate || r.Kind == Remove, r.Kind == Invite && slices.Contains(urls, r.Hash)
-			if epoch && (slices.ContainsFunc(r.Devices, func(d string) bool { return slices.Contains(devices, d) }) ||
+			if r.epoch() && (slices.ContainsFunc(r.Devices, func(d string) bool { return slices.Contains(devices, d) }) ||
 				slices.ContainsFunc(r.Invites, func(u Hash) bool { return slices.Contains(urls, u) })) {
 				known[r] = true
 			}
-			for _, q := range filter(s.Epochs(r), func(*Record) bool { return known[r] || invite }) {
-				known[q] = true // those before a new one are sealed under its key
+			if known[r] || r.Kind == Invite && slices.Contains(urls, r.Hash) {
+				for _, q := range s.Epochs(r) { // those before a new one are sealed under its key
+					known[q] = true
+				}
 			}
 		}
 	}

@@ -83,28 +83,27 @@ type Doc struct{ Owner, Shape string }
 // A Record is one of a control log or, if Of is set, of a data log.
 type Record struct {
 	Head
-	Of               string // the control log of a data log
-	Prev, Grant      Hash
-	Kind             Kind
-	Role             Role
-	Clock, T         int    // T is of Horizon and Checkpoint
-	Control          []Hash // control heads that it names; of data records those that it was written under
-	Data             []Head // data heads that it names
-	Identity, Device string // of a first record
-	Subject          string
-	Joins            []Hash
-	Key, Commit      string   // of Recover: the key that it uses; the commitment to the next
-	Devices          []string // that an epoch is sealed to
-	Invites          []Hash   // that an epoch is sealed to
-	Name, Doc, Shape string
-	Insert           bool // refused if the document exists
-	Delegated        bool // of Device
-	Def              Def
-	Docs             map[string]Doc    // of Checkpoint, by collection/document
-	Tips             map[string]Record // of Checkpoint: the last definitions, by collection
+	Prev, Grant               Hash
+	Of                        string // the control log of a data log
+	Kind                      Kind
+	Role                      Role
+	Clock, T                  int      // T is of Horizon and Checkpoint
+	Control                   []Hash   // control heads that it names; of data records those that it was written under
+	Data                      []Head   // data heads that it names
+	Identity, Device, Subject string   // the first two of a first record
+	Key, Commit               string   // of Recover: the key that it uses; the commitment to the next
+	Devices                   []string // that an epoch is sealed to
+	Joins, Invites            []Hash   // Invites that an epoch is sealed to
+	Name, Doc, Shape          string   // of Op, the first of Define
+	Insert, Delegated         bool     // of Op: refused if the document exists; of Device
+	Def                       Def
+	Docs                      map[string]Doc    // of Checkpoint, by collection/document
+	Tips                      map[string]Record // of Checkpoint: the last definitions, by collection
 }
 
 func (r *Record) control() bool { return r.Of == "" }
+
+func (r *Record) epoch() bool { return r.Kind == Rotate || r.Kind == Remove }
 
 func (r *Record) first() bool {
 	return r.Kind == Open || r.Kind == Recover || r.Kind == Join || r.Kind == Start || r.Kind == Revoke
@@ -112,8 +111,7 @@ func (r *Record) first() bool {
 
 // A Genesis is what a thread's ID commits to.
 type Genesis struct {
-	Identity, Device string
-	Commit           string // to the first recovery key
-	Closed           bool   // names without a definition are refused
-	Late             int    // how far behind its clock a horizon's T is at least
+	Identity, Device, Commit string // of the owner; to the first recovery key
+	Closed                   bool   // names without a definition are refused
+	Late                     int    // how far behind its clock a horizon's T is at least
 }

@@ -37,13 +37,9 @@ func newGraph(records []*Record, tops map[Head]bool, floors map[string]int) *gra
 }
 
 func (g *graph) fits(r *Record) bool {
-	for _, h := range r.Control {
-		if !g.in[h] || !g.recs[h].control() || r.Clock <= g.recs[h].Clock {
-			return false
-		}
-	}
+	bad := slices.ContainsFunc(r.Control, func(h Hash) bool { return !g.in[h] || !g.recs[h].control() || r.Clock <= g.recs[h].Clock })
 	switch p := g.recs[r.Prev]; {
-	case r.control() && r.first() != (r.Seq == 1):
+	case bad, r.control() && r.first() != (r.Seq == 1):
 		return false
 	case r.Seq == 1:
 		return r.Prev == "" && g.floors[r.Log] == 0
@@ -142,9 +138,9 @@ type cut struct {
 type world struct {
 	*graph
 	shuts           func(*Record) bool
-	kept            []*Record
 	agenda, entries []*entry
 	cuts            []cut
+	kept            []*Record // those that fold was asked for
 	closes, used    []*Record // that end invites, or list joins; that use one commitment
 	top             *entry    // of the most senior owner whom nothing limits
 	author          map[Hash]*entry
@@ -157,11 +153,10 @@ func (g *graph) fold(genesis Genesis, keep, shuts func(*Record) bool) *world {
 	w.kept = filter(g.sorted, func(r *Record) bool { return r.control() && g.in[r.Hash] && keep(r) })
 	w.recover(genesis)
 	for _, r := range w.kept {
-		switch {
-		case r.Kind == Revoke:
+		if r.Kind == Revoke {
 			w.cuts = append(w.cuts, cut{rec: r, role: Relay, own: r.Identity, subject: r.Subject})
 			w.verdict[r.Hash] = OK
-		case r.Kind == Open && r.Device == genesis.Device && r.Identity == genesis.Identity:
+		} else if r.Kind == Open && r.Device == genesis.Device && r.Identity == genesis.Identity {
 			w.push(&entry{role: Owner, first: r, grant: r}, step(opened, ""))
 		}
 	}
@@ -181,7 +176,8 @@ func (w *world) recover(genesis Genesis) {
 	commit, owner, done := genesis.Commit, genesis.Identity, map[string]bool{"": true}
 	for !done[commit] {
 		uses := filter(w.kept, func(r *Record) bool { return r.Kind == Recover && r.Key == commit })
-		uses = filter(uses, func(r *Record) bool { // who has seen another use is no use
+		// Who has seen another use is no use.
+		uses = filter(uses, func(r *Record) bool {
 			return !slices.ContainsFunc(uses, func(u *Record) bool { return u != r && w.has(r, u) })
 		})
 		if len(uses) > 1 {
@@ -231,36 +227,30 @@ func (w *world) lifted(e *entry, c cut) bool {
 
 // applies reports whether a cut limits an entry.
 func (w *world) applies(c cut, e *entry) bool {
-	subject := c.subject == e.first.Identity || c.subject == e.first.Device
-	if !subject || c.own != "" && c.own != e.first.Identity || w.lifted(e, c) {
-		return false
-	}
-	return c.by == nil || c.by.compare(e) < 0
+	subject, reached := c.subject == e.first.Identity || c.subject == e.first.Device, c.own == "" || c.own == e.first.Identity
+	return subject && reached && !w.lifted(e, c) && (c.by == nil || c.by.compare(e) < 0)
 }
 
 // covers says whether an entry covers a record, of control or data.
 func (w *world) covers(e *entry, r *Record) Verdict {
-	if !w.has(r, e.first) {
+	ended := slices.ContainsFunc(e.ends, func(t *Record) bool {
+		return !w.has(t, r) && (r.control() || e.role == Owner) || !r.control() && w.has(r, t)
+	})
+	changed := e.grant.Kind == SetRole || e.grant.Kind == Transfer
+	missed := filter(w.cuts, func(c cut) bool { return w.applies(c, e) && !w.has(c.rec, r) })
+	switch {
+	case !w.has(r, e.first):
 		return Nobody
-	}
-	for _, t := range e.ends {
-		if !w.has(t, r) && (r.control() || e.role == Owner) || !r.control() && w.has(r, t) {
-			return Cut
-		}
-	}
-	if changed := e.grant.Kind == SetRole || e.grant.Kind == Transfer; changed && (r.Kind == Op && w.has(e.grant, r) || r.Kind != Op && !w.has(r, e.grant)) {
+	case ended:
+		return Cut
+	case changed && (r.Kind == Op && w.has(e.grant, r) || r.Kind != Op && !w.has(r, e.grant)):
 		return Before
+	case len(missed) == 0:
+		return OK
+	case !r.control() && !slices.ContainsFunc(missed, func(c cut) bool { return !w.unsure(c.rec, r) }):
+		return Unknown
 	}
-	for _, c := range w.cuts {
-		switch {
-		case !w.applies(c, e) || w.has(c.rec, r):
-		case !r.control() && w.unsure(c.rec, r):
-			return Unknown
-		default:
-			return Cut
-		}
-	}
-	return OK
+	return Cut
 }
 
 // visit lets the log of an entry do what it may.
@@ -277,10 +267,7 @@ func (w *world) visit(e *entry) {
 	if w.top == nil && e.full(Owner) && w.alive(e) {
 		w.top = e
 	}
-	for _, r := range w.kept {
-		if r.Log != e.first.Log || w.verdict[r.Hash] == OK {
-			continue
-		}
+	for _, r := range filter(w.kept, func(r *Record) bool { return r.Log == e.first.Log && w.verdict[r.Hash] != OK }) {
 		v := w.covers(e, r)
 		if v == OK {
 			w.author[r.Hash] = cmp.Or(w.author[r.Hash], e)
@@ -307,16 +294,11 @@ func (w *world) act(e *entry, r *Record) Verdict {
 	case r.Kind == Checkpoint && r.T >= r.Clock:
 		return BadTime
 	}
-	switch r.Kind {
-	case Transfer:
+	if r.Kind == Transfer {
 		c.subject = c.own
-		w.grant(e, r, Owner, "")
-	case SetRole:
-		w.grant(e, r, r.Role, "")
-	case Device:
-		w.grant(e, r, e.role, Start)
-	case Invite:
-		w.grant(e, r, r.Role, Join)
+	}
+	if grants || r.Kind == Transfer || r.Kind == Device {
+		w.grant(e, r)
 	}
 	if r.Kind == Transfer || r.Kind == SetRole || r.Kind == Remove {
 		w.cuts = append(w.cuts, c)
@@ -327,9 +309,11 @@ func (w *world) act(e *entry, r *Record) Verdict {
 	return OK
 }
 
-// grant makes entries of a record: for the first records of some kind that name it, in no
-// order, or else for those that it lists.
-func (w *world) grant(e *entry, r *Record, role Role, kind Kind) {
+// grant makes entries of a record: of an invite or device for the first records that name
+// it, in no order, or else for those that it lists.
+func (w *world) grant(e *entry, r *Record) {
+	kind := map[Kind]Kind{Invite: Join, Device: Start}[r.Kind]
+	role := cmp.Or(map[Kind]Role{Device: e.role, Transfer: Owner}[r.Kind], r.Role)
 	for _, f := range w.kept {
 		at := slices.Index(r.Joins, f.Hash)
 		switch {
