@@ -129,8 +129,11 @@ func (h *history) someone() string {
 
 // act has an author do what an honest device does, with or without the right.
 func (h *history) act(a *author) {
-	role := a.state().Roles[a.id]
-	if role == 0 || role > Admin || h.IntN(2) == 0 {
+	role := Writer
+	if h.IntN(2) == 0 {
+		role = a.state().Roles[a.id]
+	}
+	if role == 0 || role > Admin {
 		switch n := h.IntN(20); {
 		case n == 0 && len(h.as) < 30:
 			h.as = append(h.as, a.add(len(h.as)+10, h.IntN(2) == 0))

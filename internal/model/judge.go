@@ -292,10 +292,7 @@ func (s *State) Epochs(r *Record) []*Record {
 // Knows returns the epochs whose keys can be derived from devices, URLs of invites and
 // all records, which a relay's disk has.
 func (s *State) Knows(devices []string, urls []Hash) map[*Record]bool {
-	known := map[*Record]bool{}
-	if slices.Contains(devices, s.genesis.Device) {
-		known[nil] = true
-	}
+	known := map[*Record]bool{nil: slices.Contains(devices, s.genesis.Device)}
 	for n := -1; n < len(known); {
 		n = len(known)
 		for _, r := range filter(s.sorted, func(r *Record) bool { return s.in[r.Hash] }) {

@@ -282,7 +282,8 @@ func (w *world) visit(e *entry) {
 // act is the table: what a record does that its entry covers.
 func (w *world) act(e *entry, r *Record) Verdict {
 	own := r.Kind == Transfer || r.Kind == Remove && !e.full(Admin) // reaches the own identity alone
-	c := cut{rec: r, by: e, role: e.role, subject: r.Subject, own: map[bool]string{true: e.first.Identity}[own]}
+	c := cut{rec: r, by: e, role: e.role, own: map[bool]string{true: e.first.Identity}[own]}
+	c.subject = map[bool]string{true: c.own, false: r.Subject}[r.Kind == Transfer]
 	grants, highest := r.Kind == Invite || r.Kind == SetRole, map[bool]Role{true: Owner, false: Writer}[r.Kind == SetRole && e.role == Owner]
 	switch {
 	case r.first(), r.Kind == Device, r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
@@ -293,9 +294,6 @@ func (w *world) act(e *entry, r *Record) Verdict {
 		return NotInRole
 	case r.Kind == Checkpoint && r.T >= r.Clock:
 		return BadTime
-	}
-	if r.Kind == Transfer {
-		c.subject = c.own
 	}
 	if grants || r.Kind == Transfer || r.Kind == Device {
 		w.grant(e, r)
