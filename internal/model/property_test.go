@@ -28,6 +28,10 @@ func TestHistories(t *testing.T) {
 			}
 		}
 	})
+	t.Logf("count: %v\nverdicts: %v\nchecked: %v", kinds, verdicts, checks)
+	if kinds[string(Open)] < 1000 {
+		return // too few for everything to occur
+	}
 	for _, k := range []Kind{Open, Recover, Join, Start, Revoke, Invite, Close, Admit, SetRole, Transfer, Remove, Device, Rotate, Checkpoint, Op, Define, Horizon} {
 		if kinds[string(k)] == 0 {
 			t.Errorf("no %s ever counts", k)
@@ -38,7 +42,6 @@ func TestHistories(t *testing.T) {
 			t.Errorf("the verdict %s is never given", v)
 		}
 	}
-	t.Logf("count: %v\nverdicts: %v\nchecked: %v", kinds, verdicts, checks)
 }
 
 // properties say what is wrong with a history, and count what they looked at.
