@@ -767,3 +767,152 @@ func TestRemovedReadsNothing(t *testing.T) {
 		t.Error("a relay reads")
 	}
 }
+
+// What a data record has seen of control logs is what its own control heads have seen, not
+// what those of the record before it had: that one may be gone.
+func TestSeen(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	bob := ann.join("bob", 1, ann.invite(Writer))
+	first := bob.op("c", "1", "x")
+	v := ann.invite(Writer)
+	second := bob.sync(ann).op("c", "2", "x")
+	third := bob.op("c", "3", "x")
+	third.Control = []Hash{bob.last.Hash}
+	d := bob.define("c", Def{In: true})
+	lie := bob.define("c", Def{In: true})
+	lie.Data = append(slices.Clone(lie.Data), Head{"d/x", 3, "made up"})
+	g := b.judge(t)
+	for _, c := range []struct {
+		r, q *Record
+		seen bool
+	}{{second, v, true}, {third, v, false}, {third, second, true}, {third, bob.last, true}, {d, first, true}, {d, v, true}, {first, v, false}, {v, first, false}} {
+		if g.has(c.r, c.q) != c.seen {
+			t.Errorf("%s has seen %s: %v", c.r.Hash, c.q.Hash, !c.seen)
+		}
+	}
+	// Through control records that it has seen, a control record has seen data; a data record has not.
+	r := ann.sync(bob).invite(Writer)
+	o := ann.join("eve", 1, r).op("c", "4", "x")
+	g = b.judge(t)
+	if !g.has(r, first) || g.has(o, first) || !g.has(o, r) {
+		t.Error("what was seen through a control record is wrong")
+	}
+}
+
+// A device that a delegated one added is a full one, after its identity's others; whom it
+// makes an owner is its junior.
+func TestDeviceAddedByADelegatedOne(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	bob := ann.join("bob", 1, ann.invite(Writer))
+	hub := ann.add(2, true)
+	phone := hub.sync(bob).add(3, false)
+	phone.sync(bob, hub)
+	grant := phone.role("bob", Owner)
+	bob.sync(phone)
+	back := bob.remove("ann.3")
+	late := phone.invite(Writer)
+	gone := phone.remove("bob")
+	after := bob.invite(Writer)
+	s := b.judge(t)
+	want(t, s, OK, grant, late, gone)
+	want(t, s, Cut, back, after) // what its junior says of the phone comes after what the phone says
+	wantRole(t, s, "ann", Owner)
+}
+
+// What a writer wrote that it was not allowed to has no effect on the day it is made an
+// admin by somebody who does not know of it.
+func TestPromotionWakesNothing(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	v := ann.invite(Writer)
+	bob, cid := ann.join("bob", 1, v), ann.join("cid", 1, v)
+	meet(ann, bob, cid)
+	gone, def, h := bob.remove("cid"), bob.define("c", Def{In: true}), bob.horizon()
+	op := bob.op("c", "1", "x")
+	ann.role("bob", Admin)
+	ok := bob.sync(ann).invite(Writer)
+	s := b.judge(t)
+	want(t, s, OK, ok, op)
+	wantRole(t, s, "cid", Writer)
+	for _, r := range []*Record{gone, def, h} {
+		if s.Verdicts[r.Hash] == OK {
+			t.Errorf("%s counts", r.Kind)
+		}
+	}
+}
+
+// A close that a horizon has not seen, a senior's or not, ends nothing for what the horizon
+// has seen; an admit by a junior gives no right there; and a junior's horizon that has not
+// seen a close opens nothing.
+func TestClosesAndHorizons(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	as := ann.promoted(Admin, "bob", "dan")
+	bob, dan := as[0], as[1]
+	v := ann.invite(Writer)
+	meet(ann, bob, dan)
+	cid := ann.join("cid", 1, v)
+	doc := cid.op("c", "1", "x")
+	bob.sync(cid).horizon()
+	end := ann.control(Record{Kind: Close, Grant: v.Hash})
+	more := cid.op("c", "2", "x")
+	s := b.judge(t)
+	want(t, s, OK, end, doc)
+	want(t, s, Waiting, cid.last)
+	want(t, s, Nobody, more)
+
+	b = newBook()
+	ann = b.owner()
+	as = ann.promoted(Admin, "bob", "dan")
+	bob, dan = as[0], as[1]
+	v = ann.invite(Writer)
+	meet(ann, bob, dan)
+	cid = ann.join("cid", 1, v)
+	doc = cid.op("c", "1", "x")
+	ann.control(Record{Kind: Close, Grant: v.Hash})
+	ann.sync(cid).horizon()
+	want(t, b.judge(t), Nobody, doc)
+	dan.sync(cid).horizon()
+	dan.control(Record{Kind: Admit, Joins: []Hash{cid.last.Hash}})
+	s = b.judge(t)
+	want(t, s, OK, cid.last)
+	want(t, s, Nobody, doc)
+	ann.sync(dan).control(Record{Kind: Admit, Joins: []Hash{cid.last.Hash}})
+	want(t, b.judge(t), OK, doc)
+}
+
+// Only the first owner settles what is there by a checkpoint.
+func TestCheckpointOfAJuniorOwner(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	bob := ann.promoted(Owner, "bob")[0]
+	doc := ann.op("c", "1", "x")
+	ann.horizon()
+	no := bob.sync(ann).checkpoint()
+	want(t, b.judge(t), NotInRole, no)
+	want(t, b.judge(t), OK, doc)
+	ann.sync(bob).control(Record{Kind: Transfer, Subject: "bob", Joins: ann.logs("bob")})
+	ok := bob.sync(ann).checkpoint()
+	s := b.judge(t)
+	want(t, s, OK, ok)
+	want(t, s, Settled, doc)
+}
+
+// Only the device and identity that the genesis names open the thread.
+func TestOpen(t *testing.T) {
+	b := newBook()
+	for _, a := range []*author{b.device("eve", 1), b.device("eve", 2), b.device("ann", 2)} {
+		if a.dev == "eve.2" {
+			a.dev = "ann.1"
+		}
+		a.control(Record{Kind: Open})
+		want(t, b.judge(t), Nobody, a.last)
+	}
+	ann := b.owner()
+	want(t, b.judge(t), OK, ann.last)
+	again := ann.control(Record{Kind: Open})
+	odd := b.device("bob", 1).control(Record{Kind: Invite})
+	want(t, b.judge(t), Apart, again, odd)
+}
