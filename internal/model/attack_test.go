@@ -916,3 +916,21 @@ func TestOpen(t *testing.T) {
 	odd := b.device("bob", 1).control(Record{Kind: Invite})
 	want(t, b.judge(t), Apart, again, odd)
 }
+
+// A device record adds the device that it names, of its author's identity.
+func TestStart(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	q := ann.control(Record{Kind: Device, Subject: "ann.2"})
+	other, eve, early := b.device("ann", 9).sync(ann), b.device("eve", 1).sync(ann), b.device("ann", 2)
+	eve.dev = "ann.2"
+	for _, a := range []*author{other, eve, early} {
+		a.control(Record{Kind: Start, Grant: q.Hash})
+		want(t, b.judge(t), Nobody, a.last)
+	}
+	ann2 := b.device("ann", 2).sync(ann)
+	ann2.log = "c/again"
+	want(t, b.judge(t), Nobody, other.last)
+	ok := ann2.control(Record{Kind: Start, Grant: q.Hash})
+	want(t, b.judge(t), OK, ok)
+}
