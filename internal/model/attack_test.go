@@ -92,8 +92,10 @@ func TestOwnJoinIsNotUnmade(t *testing.T) {
 	again.sync(ann).control(Record{Kind: Join, Grant: v.Hash, Control: []Hash{v.Hash}})
 	h := ann.sync(eve).horizon()
 	again.control(Record{Kind: Transfer})
+	no := again.invite(Writer)
 	late := again.op("c", "2", "x")
 	s := b.judge(t)
+	want(t, s, Cut, no)
 	want(t, s, OK, eve.last, doc, h)
 	want(t, s, Cut, late)
 }
@@ -649,6 +651,7 @@ func TestHorizonDecidesBetweenDefinitions(t *testing.T) {
 	want(t, s, OK, x)
 	want(t, s, Stale, d)
 	zoe.sync(dan).horizon() // a junior's decides nothing
+	ann.horizon()           // nor one that has seen neither
 	want(t, b.judge(t), OK, x)
 	ann.sync(dan).horizon()
 	s = b.judge(t)
@@ -762,6 +765,14 @@ func TestRemovedReadsNothing(t *testing.T) {
 		if !s.Reads(known, before) || !s.Reads(known, after) || !s.Reads(known, last) {
 			t.Error("a member, or who has a new invite, cannot read")
 		}
+	}
+	open := ann.invite(Reader)
+	_, devices = ann.standing("")
+	ann.control(Record{Kind: Rotate, Devices: devices, Invites: ann.open()})
+	then := cid.sync(ann).op("c", "4", "x")
+	s = b.judge(t)
+	if !s.Reads(of(open.Hash), then) || s.Reads(of("", "eve.1"), then) {
+		t.Error("a rotation is not sealed to the open invites, or to those that are closed")
 	}
 	if s.Reads(s.Knows([]string{"rel.1"}, nil), before) {
 		t.Error("a relay reads")
@@ -910,6 +921,10 @@ func TestOpen(t *testing.T) {
 		a.control(Record{Kind: Open})
 		want(t, b.judge(t), Nobody, a.last)
 	}
+	a := b.device("ann", 1)
+	a.log = "c/other"
+	a.control(Record{Kind: Join, Grant: "none"})
+	want(t, b.judge(t), Nobody, a.last)
 	ann := b.owner()
 	want(t, b.judge(t), OK, ann.last)
 	again := ann.control(Record{Kind: Open})
@@ -933,4 +948,123 @@ func TestStart(t *testing.T) {
 	want(t, b.judge(t), Nobody, other.last)
 	ok := ann2.control(Record{Kind: Start, Grant: q.Hash})
 	want(t, b.judge(t), OK, ok)
+}
+
+// What definitions ask of operations; one that is no more asks nothing.
+func TestRules(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	bob := ann.join("bob", 1, ann.invite(Writer))
+	def := Def{In: true, Own: true, Shapes: []string{"x", "y"}}
+	ann.define("c", def)
+	first := ann.op("c", "1", "x")
+	own := ann.op("c", "1", "y")
+	shape := ann.op("c", "1", "z")
+	theft := bob.sync(ann).op("c", "1", "x")
+	def.In = false
+	bob.sync(ann)
+	ann.sync(bob).define("c", def)
+	free, any := bob.sync(ann).op("c", "1", "x"), bob.op("c", "1", "z")
+	again := bob.insert("c", "1", "x", 0)
+	s := b.judge(t)
+	want(t, s, OK, first, own, free, any)
+	want(t, s, BadShape, shape)
+	want(t, s, Denied, theft)
+	want(t, s, Exists, again)
+	if d := s.Docs["c/1"]; d != (Doc{"ann", "z"}) {
+		t.Errorf("the document is %v", d)
+	}
+}
+
+// A horizon binds the senior devices of its author's identity, and what it moved stays
+// moved when a senior horizon has seen both.
+func TestHorizonsStack(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	tab := ann.add(2, false)
+	bob := ann.promoted(Admin, "bob")[0]
+	cid := ann.join("cid", 1, ann.invite(Writer))
+	meet(ann, tab, bob, cid)
+	for range 5 {
+		bob.op("c", "0", "x")
+	}
+	h := bob.horizon()
+	late := cid.op("c", "1", "x")
+	g := ann.sync(bob, cid).horizon()
+	s := b.judge(t)
+	if s.Places[late.Hash] != h.T+1 {
+		t.Errorf("stands at %d, want after %d", s.Places[late.Hash], h.T)
+	}
+	k := tab.sync(ann).horizon()
+	own := ann.op("c", "2", "x")
+	if s = b.judge(t); s.Places[own.Hash] != k.T+1 {
+		t.Errorf("stands at %d, want after %d", s.Places[own.Hash], k.T)
+	}
+	want(t, s, OK, h, g, k)
+	// Not what a horizon of the identity has seen, nor what is as late as T or later.
+	if s.Places[h.Hash] != h.Clock || s.Places[g.Hash] != g.Clock {
+		t.Error("a horizon was moved")
+	}
+}
+
+// A writer that leaves makes nothing undone, whatever its leave has seen.
+func TestLeave(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	eve := ann.join("eve", 1, ann.invite(Writer))
+	doc := eve.op("c", "1", "x")
+	eve.thin = (*Record).control
+	bye := eve.control(Record{Kind: Transfer})
+	eve.thin = nil
+	after := eve.op("c", "2", "x")
+	s := b.judge(t)
+	want(t, s, OK, doc, bye)
+	want(t, s, Cut, after)
+}
+
+// A record at the position of a head that is not held is of another branch.
+func TestUnsureOfAnotherBranch(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	eve := ann.join("eve", 1, ann.invite(Writer))
+	one := eve.op("c", "1", "x")
+	copied := *eve
+	two := eve.op("c", "2", "x")
+	fork := copied.op("c", "3", "x")
+	ann.sync(eve).held[fork.Hash] = false
+	ann.remove("eve")
+	s := Judge(b.genesis, filter(b.all, func(r *Record) bool { return r != two }))
+	want(t, s, Unknown, one)
+	want(t, s, Cut, fork)
+}
+
+// What an identity revokes, after a horizon of another has seen it, stays; who was made
+// senior afterwards writes where its clock says, though the horizon had not seen it join.
+func TestWorldsKeepJoins(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	bob := ann.promoted(Admin, "bob")[0]
+	cid := ann.join("cid", 1, ann.invite(Writer))
+	meet(ann, bob, cid)
+	doc := cid.op("c", "1", "x")
+	for range 9 {
+		bob.sync(cid).op("c", "0", "x")
+	}
+	h := bob.horizon()
+	r := b.device("cid", 0).sync(ann)
+	r.log = "r/cid"
+	rev := r.control(Record{Kind: Revoke, Subject: "cid.1"})
+	eve := ann.join("eve", 1, ann.invite(Writer))
+	ann.sync(eve).role("eve", Owner)
+	op := eve.sync(ann).op("c", "2", "x")
+	s := b.judge(t)
+	if op.Clock > h.T {
+		t.Fatal("the operation is not dated before")
+	}
+	want(t, s, OK, doc, h, rev, op)
+	if s.Places[op.Hash] != op.Clock {
+		t.Error("a senior's operation was moved")
+	}
+	more := cid.op("c", "3", "x")
+	want(t, b.judge(t), Cut, more)
 }

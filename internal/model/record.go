@@ -95,7 +95,7 @@ type Record struct {
 	Devices                   []string // that an epoch is sealed to
 	Joins, Invites            []Hash   // Invites that an epoch is sealed to
 	Name, Doc, Shape          string   // of Op, the first of Define
-	Insert, Delegated         bool     // of Op: refused if the document exists; of Device
+	Insert, Delegated         bool     // of Op: refused if the document exists; of a grant: it is limited
 	Def                       Def
 	Docs                      map[string]Doc    // of Checkpoint, by collection/document
 	Tips                      map[string]Record // of Checkpoint: the last definitions, by collection

@@ -28,7 +28,7 @@ func newGraph(records []*Record, tops map[Head]bool, floors map[string]int) *gra
 	for n := -1; n < len(g.in); { // until nothing more fits
 		n = len(g.in)
 		for _, r := range g.sorted {
-			if !g.in[r.Hash] && g.fits(r) {
+			if g.fits(r) {
 				g.in[r.Hash] = true
 			}
 		}
@@ -86,10 +86,10 @@ func (g *graph) saw(r *Record) map[Head]bool {
 // has reports whether r has seen q.
 func (g *graph) has(r, q *Record) bool { return g.saw(r)[q.Head] }
 
-// unsure reports whether r has seen a head that is not held, at or above x in its log.
+// unsure reports whether r has seen a head that is not held, above x in its log.
 func (g *graph) unsure(r, x *Record) bool {
 	return slices.ContainsFunc(slices.Collect(maps.Keys(g.saw(r))), func(h Head) bool {
-		return !g.in[h.Hash] && h.Log == x.Log && x.Seq <= h.Seq
+		return !g.in[h.Hash] && h.Log == x.Log && x.Seq < h.Seq
 	})
 }
 
@@ -243,7 +243,7 @@ func (w *world) covers(e *entry, r *Record) Verdict {
 		return Nobody
 	case ended:
 		return Cut
-	case changed && (r.Kind == Op && w.has(e.grant, r) || r.Kind != Op && !w.has(r, e.grant)):
+	case changed && (w.has(e.grant, r) || r.Kind != Op && !w.has(r, e.grant)):
 		return Before
 	case len(missed) == 0:
 		return OK
@@ -321,7 +321,7 @@ func (w *world) grant(e *entry, r *Record) {
 		case kind == Join && r.Subject != "" && f.Identity != r.Subject:
 			w.verdict[f.Hash] = cmp.Or(w.verdict[f.Hash], Named)
 		default:
-			w.push(&entry{role: role, limited: r.Kind == Device && r.Delegated, first: f, grant: r, by: e}, step(r.Seq, r.Hash), step(at+1, ""))
+			w.push(&entry{role: role, limited: r.Delegated, first: f, grant: r, by: e}, step(r.Seq, r.Hash), step(at+1, ""))
 		}
 	}
 }
