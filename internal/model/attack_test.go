@@ -1068,3 +1068,80 @@ func TestWorldsKeepJoins(t *testing.T) {
 	more := cid.op("c", "3", "x")
 	want(t, b.judge(t), Cut, more)
 }
+
+// A definition reaches what horizons have settled that have seen it.
+func TestHorizonThatHasSeenADefinition(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	cid := ann.join("cid", 1, ann.invite(Writer))
+	ann.define("c", Def{In: true, Shapes: []string{"y"}})
+	late := cid.op("c", "1", "x")
+	ann.sync(cid).horizon()
+	want(t, b.judge(t), BadShape, late)
+}
+
+// A role is for the logs that it lists; the others lose theirs with it.
+func TestRoleOfSomeLogs(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	v := ann.invite(Writer)
+	one, two, eve := ann.join("bob", 1, v), ann.join("bob", 2, v), ann.join("eve", 1, v)
+	ann.sync(one, two, eve).control(Record{Kind: SetRole, Subject: "bob", Role: Admin, Joins: []Hash{one.last.Hash, eve.last.Hash, ann.last.Hash, "none"}})
+	meet(ann, one, two, eve)
+	ok, no, other := one.invite(Writer), two.invite(Writer), eve.invite(Writer)
+	s := b.judge(t)
+	want(t, s, OK, ok)
+	want(t, s, Cut, no)
+	want(t, s, NotInRole, other)
+}
+
+// Who knows the log of the last definition, but not that one, defines nothing behind a
+// checkpoint.
+func TestDefinitionBehindACheckpoint(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	bob := ann.promoted(Admin, "bob")[0]
+	ann.op("c", "1", "x")
+	bob.sync(ann)
+	ann.define("c", Def{In: true})
+	c := ann.checkpoint()
+	late := bob.define("c", Def{In: true, Shapes: []string{"y"}})
+	ok := bob.sync(ann).define("c", Def{In: true, Shapes: []string{"x"}})
+	op := ann.sync(bob).op("c", "2", "y")
+	s := b.judge(t)
+	want(t, s, OK, c, ok)
+	want(t, s, Stale, late)
+	want(t, s, BadShape, op)
+}
+
+// A senior horizon that has not seen a record does not keep a junior's from moving it.
+func TestHorizonsApart(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	bob := ann.promoted(Admin, "bob")[0]
+	cid := ann.join("cid", 1, ann.invite(Writer))
+	meet(ann, bob, cid)
+	for range 5 {
+		ann.op("c", "0", "x")
+		bob.op("c", "0", "x")
+		bob.op("c", "0", "x")
+	}
+	o, h := ann.horizon(), bob.horizon()
+	late := cid.op("c", "1", "x")
+	s := b.judge(t)
+	want(t, s, OK, o, h)
+	if s.Places[late.Hash] != h.T+1 || h.T <= o.T || late.Clock > o.T {
+		t.Errorf("stands at %d, want after %d and %d", s.Places[late.Hash], o.T, h.T)
+	}
+	// What an identity revokes reaches behind its own horizon.
+	hub := ann.sync(cid).add(2, true)
+	doc := hub.op("c", "2", "x")
+	ann.sync(hub).horizon()
+	want(t, b.judge(t), OK, doc)
+	r := b.device("ann", 0).sync(ann)
+	r.log, r.thin = "r/ann", (*Record).control
+	rev := r.control(Record{Kind: Revoke, Subject: "ann.2"})
+	s = b.judge(t)
+	want(t, s, OK, rev)
+	want(t, s, Cut, doc)
+}

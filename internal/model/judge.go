@@ -159,7 +159,7 @@ func (s *State) standing(x *Record) (*entry, Verdict) {
 	if s.worlds[name] == nil {
 		s.worlds[name] = s.fold(s.genesis, func(r *Record) bool {
 			return r.first() && r.Kind != Revoke || !slices.ContainsFunc(apply, func(h *Record) bool {
-				own := r.Kind == Revoke && r.Identity == s.writer[h.Hash].first.Identity
+				own := r.Kind == Revoke && slices.ContainsFunc(s.full.entries, func(e *entry) bool { return e.first.Identity == r.Identity && s.atLeast(e, h) })
 				return !own && !s.atLeast(s.full.author[r.Hash], h) && s.misses(h, r, apply)
 			})
 		}, func(c *Record) bool {
