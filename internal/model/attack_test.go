@@ -481,6 +481,8 @@ func TestRemovalAndReinvite(t *testing.T) {
 	old := ann.join("eve", 2, open)
 	again := bob.join("eve", 3, bob.invite(Writer))
 	friend := bob.join("eve", 4, bob.control(Record{Kind: Invite, Role: Writer, Subject: "eve"}))
+	plain := ann.join("eve", 7, ann.invite(Writer))
+	want(t, b.judge(t), Cut, plain.last)
 	named := ann.control(Record{Kind: Invite, Role: Reader, Subject: "eve"})
 	back := ann.join("eve", 5, named)
 	other := ann.join("dan", 1, named)
@@ -681,6 +683,14 @@ func TestDevices(t *testing.T) {
 	s = b.judge(t)
 	want(t, s, OK, cut, mine)
 	want(t, s, Cut, more)
+	hub.sync(tab)
+	for i, a := range []*author{hub, tab} { // by the tablet, it comes back
+		q := a.control(Record{Kind: Device, Subject: "ann.4"})
+		back := b.device("ann", 4).sync(a)
+		back.log += a.dev
+		r := back.control(Record{Kind: Start, Grant: q.Hash})
+		want(t, b.judge(t), []Verdict{Cut, OK}[i], r)
+	}
 	// The identity revokes the hub without a device; a removed device is not added again by it.
 	r := b.device("ann", 0).sync(hub, tab, own)
 	r.log = "r/hub"
@@ -1144,4 +1154,47 @@ func TestHorizonsApart(t *testing.T) {
 	s = b.judge(t)
 	want(t, s, OK, rev)
 	want(t, s, Cut, doc)
+}
+
+// A record is part of the graph if it follows its log's last and is later than what it
+// names.
+func TestGraph(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	v := ann.invite(Writer)
+	bob, eve := ann.join("bob", 1, v), ann.join("eve", 1, v)
+	one := bob.op("c", "1", "x")
+	var bad []*Record
+	for _, change := range []func(r *Record){
+		func(r *Record) { r.Prev = ann.last.Hash },
+		func(r *Record) { r.Prev = eve.last.Hash; r.Seq = 2 },
+		func(r *Record) { r.Prev = "" },
+		func(r *Record) { r.Prev = one.Hash; r.Seq = 3 },
+		func(r *Record) { r.Clock = r.Clock - 1 },
+		func(r *Record) { r.Clock = 1 },
+		func(r *Record) { r.Control = append(r.Control, one.Hash) },
+		func(r *Record) { r.Of = "c/eve.1" },
+	} {
+		copied := *bob
+		r := copied.op("c", "2", "x")
+		r.Clock = one.Clock + 1
+		change(r)
+		bad = append(bad, r)
+	}
+	copied := *eve
+	bad = append(bad, copied.op("c", "3", "x"), copied.control(Record{Kind: Invite}))
+	bad[len(bad)-2].Prev = one.Hash
+	bad[len(bad)-1].Clock = 3
+	want(t, b.judge(t), Apart, bad...)
+	want(t, b.judge(t), OK, one)
+}
+
+// An admit ends no invite.
+func TestAdmitEndsNothing(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	v := ann.invite(Writer)
+	ok := ann.control(Record{Kind: Admit, Grant: v.Hash})
+	bob := ann.join("bob", 1, v)
+	want(t, b.judge(t), OK, ok, bob.last)
 }

@@ -142,7 +142,7 @@ type world struct {
 	cuts            []cut
 	kept            []*Record // those that fold was asked for
 	closes, used    []*Record // that end invites, or list joins; that use one commitment
-	top             *entry    // of the most senior owner whom nothing limits
+	top             *entry    // the most senior that nothing limits
 	author          map[Hash]*entry
 	verdict         map[Hash]Verdict
 }
@@ -264,7 +264,7 @@ func (w *world) visit(e *entry) {
 		return
 	}
 	w.entries = append(w.entries, e)
-	if w.top == nil && e.full(Owner) && w.alive(e) {
+	if w.top == nil && w.alive(e) {
 		w.top = e
 	}
 	for _, r := range filter(w.kept, func(r *Record) bool { return r.Log == e.first.Log && w.verdict[r.Hash] != OK }) {
