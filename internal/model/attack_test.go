@@ -223,6 +223,7 @@ func TestTransfer(t *testing.T) {
 	ann := b.owner()
 	bob := ann.join("bob", 1, ann.invite(Writer))
 	phone := ann.sync(bob).add(2, false)
+	no := bob.invite(Writer)
 	stale := *ann
 	stale.held = map[Hash]bool{}
 	stale.sync(ann)
@@ -236,6 +237,7 @@ func TestTransfer(t *testing.T) {
 	ok := bob.invite(Writer)
 	s := b.judge(t)
 	want(t, s, OK, give, ok)
+	want(t, s, Before, no)
 	want(t, s, Cut, after, data, fork, worse)
 	want(t, s, Cut, old) // the junior device has lost its rights, too: it wrote what bob had not seen
 	wantRole(t, s, "bob", Owner)
@@ -424,8 +426,10 @@ func TestReaderWrites(t *testing.T) {
 	b := newBook()
 	ann := b.owner()
 	rob, rel := ann.join("rob", 1, ann.invite(Reader)), ann.join("rel", 1, ann.invite(Relay))
-	no := []*Record{rob.op("c", "1", "x"), rel.op("c", "2", "x"), rob.define("c", Def{In: true}), rel.horizon(),
-		rob.invite(Writer), rel.remove("rob"), rob.control(Record{Kind: Rotate}), rob.control(Record{Kind: Checkpoint})}
+	no := []*Record{
+		rob.op("c", "1", "x"), rel.op("c", "2", "x"), rob.define("c", Def{In: true}), rel.horizon(),
+		rob.invite(Writer), rel.remove("rob"), rob.control(Record{Kind: Rotate}), rob.control(Record{Kind: Checkpoint}),
+	}
 	bye := rob.control(Record{Kind: Transfer})
 	s := b.judge(t)
 	want(t, s, NotInRole, no...)
@@ -466,7 +470,8 @@ func TestTable(t *testing.T) {
 	want(t, s, OK, ok...)
 	wantRole(t, s, "dan", 0)
 	bad := ann.control(Record{Kind: Checkpoint, T: 1000})
-	want(t, b.judge(t), BadTime, bad)
+	same := ann.control(Record{Kind: Checkpoint, Clock: 2000, T: 2000})
+	want(t, b.judge(t), BadTime, bad, same)
 }
 
 // Who was removed is barred until somebody with the remover's role names it.
@@ -655,6 +660,7 @@ func TestHorizonDecidesBetweenDefinitions(t *testing.T) {
 	zoe.sync(dan).horizon() // a junior's decides nothing
 	ann.horizon()           // nor one that has seen neither
 	want(t, b.judge(t), OK, x)
+	want(t, b.judge(t), Stale, d)
 	ann.sync(dan).horizon()
 	s = b.judge(t)
 	want(t, s, OK, d)
@@ -1042,7 +1048,8 @@ func TestUnsureOfAnotherBranch(t *testing.T) {
 	two := eve.op("c", "2", "x")
 	fork := copied.op("c", "3", "x")
 	ann.sync(eve).held[fork.Hash] = false
-	ann.remove("eve")
+	r := ann.remove("eve")
+	r.Data = append(r.Data, Head{"d/none", 9, "made up"})
 	s := Judge(b.genesis, filter(b.all, func(r *Record) bool { return r != two }))
 	want(t, s, Unknown, one)
 	want(t, s, Cut, fork)
@@ -1086,8 +1093,29 @@ func TestHorizonThatHasSeenADefinition(t *testing.T) {
 	cid := ann.join("cid", 1, ann.invite(Writer))
 	ann.define("c", Def{In: true, Shapes: []string{"y"}})
 	late := cid.op("c", "1", "x")
-	ann.sync(cid).horizon()
+	h := ann.sync(cid).horizon()
 	want(t, b.judge(t), BadShape, late)
+	// Two may have the same T.
+	same := ann.data(Record{Kind: Horizon, T: h.T})
+	want(t, b.judge(t), OK, h, same)
+}
+
+// A junior's horizon keeps no definition of a senior from what it has settled; and a
+// definition is later than what it names.
+func TestDefinitionBehindAJuniorsHorizon(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	bob := ann.promoted(Admin, "bob")[0]
+	op := bob.op("c", "1", "x")
+	h := bob.horizon()
+	def := ann.define("c", Def{In: true, Shapes: []string{"y"}})
+	early := ann.define("d", Def{In: true})
+	early.Data = append(slices.Clone(early.Data), Head{h.Log, h.Seq, h.Hash})
+	h.Clock, h.T = early.Clock, early.Clock-1
+	s := b.judge(t)
+	want(t, s, OK, h, def)
+	want(t, s, BadShape, op)
+	want(t, s, Unknown, early)
 }
 
 // A role is for the logs that it lists; the others lose theirs with it.
@@ -1182,6 +1210,12 @@ func TestGraph(t *testing.T) {
 		bad = append(bad, r)
 	}
 	copied := *eve
+	early := b.device("x", 1)
+	early.held[v.Hash] = true
+	bad = append(bad, early.control(Record{Kind: Join, Grant: v.Hash, Clock: v.Clock}))
+	odd := *eve
+	bad = append(bad, odd.op("c", "5", "x"))
+	bad[len(bad)-1].Prev = eve.last.Hash
 	bad = append(bad, copied.op("c", "3", "x"), copied.control(Record{Kind: Invite}))
 	bad[len(bad)-2].Prev = one.Hash
 	bad[len(bad)-1].Clock = 3

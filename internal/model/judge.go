@@ -27,8 +27,10 @@ type State struct {
 
 // Judge folds records. The order in which they are given is of no account.
 func Judge(genesis Genesis, records []*Record) *State {
-	s := &State{genesis: genesis, Verdicts: map[Hash]Verdict{}, Places: map[Hash]int{}, Roles: map[string]Role{}, Docs: map[string]Doc{},
-		worlds: map[string]*world{}, tips: map[string]Record{}, writer: map[Hash]*entry{}, judged: map[Hash]Verdict{}}
+	s := &State{
+		genesis: genesis, Verdicts: map[Hash]Verdict{}, Places: map[Hash]int{}, Roles: map[string]Role{}, Docs: map[string]Doc{},
+		worlds: map[string]*world{}, tips: map[string]Record{}, writer: map[Hash]*entry{}, judged: map[Hash]Verdict{},
+	}
 	w := newGraph(records, nil, nil).fold(genesis, all, all)
 	cuts := filter(w.kept, func(r *Record) bool { return r.Kind == Checkpoint && w.verdict[r.Hash] == OK })
 	slices.SortStableFunc(cuts, func(a, b *Record) int { return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.Hash, b.Hash)) })
@@ -172,7 +174,7 @@ func (s *State) standing(x *Record) (*entry, Verdict) {
 // data gives the verdicts on data records, and the documents.
 func (s *State) data() {
 	held := filter(s.sorted, func(r *Record) bool { return s.in[r.Hash] && !r.control() })
-	slices.SortFunc(held, s.order)
+	slices.SortStableFunc(held, func(a, b *Record) int { return cmp.Or(cmp.Compare(s.Places[a.Hash], s.Places[b.Hash]), order(a, b)) })
 	for _, r := range held {
 		e, v := s.standing(r)
 		switch {
@@ -191,8 +193,8 @@ func (s *State) data() {
 	}
 }
 
-func (s *State) order(a, b *Record) int {
-	return cmp.Or(cmp.Compare(s.Places[a.Hash], s.Places[b.Hash]), cmp.Compare(a.Clock, b.Clock), cmp.Compare(a.Log, b.Log), cmp.Compare(a.Hash, b.Hash))
+func order(a, b *Record) int {
+	return cmp.Or(cmp.Compare(a.Clock, b.Clock), cmp.Compare(a.Log, b.Log), cmp.Compare(a.Hash, b.Hash))
 }
 
 // apply does an operation at its place, under the definition that reaches it.
@@ -284,9 +286,7 @@ func (s *State) Epochs(r *Record) []*Record {
 	if len(made) == 0 {
 		return []*Record{nil}
 	}
-	return filter(made, func(q *Record) bool {
-		return !slices.ContainsFunc(made, func(o *Record) bool { return o != q && s.has(o, q) })
-	})
+	return filter(made, func(q *Record) bool { return !slices.ContainsFunc(made, func(o *Record) bool { return o != q && s.has(o, q) }) })
 }
 
 // Knows returns the epochs whose keys can be derived from devices, URLs of invites and

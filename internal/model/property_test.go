@@ -294,11 +294,11 @@ func horizonsVoidNobody(h *history, s *State, checks map[string]int) string {
 func hashes(h *history, s *State, checks map[string]int) string {
 	at := map[Head]bool{}
 	for _, r := range h.all {
-		if p := (Head{Log: r.Log, Seq: r.Seq}); at[p] {
+		p := Head{Log: r.Log, Seq: r.Seq}
+		if at[p] {
 			return ""
-		} else {
-			at[p] = true
 		}
+		at[p] = true
 	}
 	checks["hashes"]++
 	perm, name := h.Perm(len(h.all)), map[Hash]Hash{}

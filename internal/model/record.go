@@ -17,7 +17,7 @@ package model
 type Role int
 
 // The roles.
-const Owner, Admin, Writer, Reader, Relay Role = 1, 2, 3, 4, 5
+const Owner, Admin, Writer, Reader, Relay Role = 1, 2, 3, 4, 5 //nolint:revive // the comment says what each is
 
 // A Hash names a record.
 type Hash string
@@ -31,36 +31,36 @@ type Verdict string
 // What begins a control log: of the device that the genesis names; by the key that is
 // committed to; by invite Grant; by the device record Grant; and the log of one record by
 // which an identity, without a device, revokes its device Subject.
-const Open, Recover, Join, Start, Revoke Kind = "open", "recover", "join", "start", "revoke"
+const Open, Recover, Join, Start, Revoke Kind = "open", "recover", "join", "start", "revoke" //nolint:revive // the comment says what each is
 
 // An invite is of Role, for identity Subject if given. A close ends invite Grant. Of a
 // close, an admit and a removal, Joins stand.
-const Invite, Close, Admit Kind = "invite", "close", "admit"
+const Invite, Close, Admit Kind = "invite", "close", "admit" //nolint:revive // the comment says what each is
 
 // Subject is an identity, and Joins are the first records of its logs, of SetRole and
 // Transfer (without a subject: the author leaves); an identity or device, of Remove; a
 // device, of Device. A removal and a rotation make an epoch.
-const SetRole, Transfer, Remove, Device, Rotate, Checkpoint Kind = "role", "transfer", "remove", "device", "rotate", "checkpoint"
+const SetRole, Transfer, Remove, Device, Rotate, Checkpoint Kind = "role", "transfer", "remove", "device", "rotate", "checkpoint" //nolint:revive // the comment says what each is
 
 // What is in a data log: an operation sets document Doc of collection Name to Shape.
-const Op, Define, Horizon Kind = "op", "define", "horizon"
+const Op, Define, Horizon Kind = "op", "define", "horizon" //nolint:revive // the comment says what each is
 
 // OK is the verdict on what has effect, Settled on what a checkpoint has seen.
-const OK, Settled Verdict = "ok", "settled"
+const OK, Settled Verdict = "ok", "settled" //nolint:revive // the comment says what each is
 
 // Refused of any record: it is not in the graph, as what it names is missing or misused;
 // a commitment was used twice; no entry for its log; an entry, but a cut has not seen it;
 // or a role change has; it is not in the table.
-const Apart, Frozen, Nobody, Cut, Before, NotInRole Verdict = "apart", "frozen", "nobody", "cut", "before", "role"
+const Apart, Frozen, Nobody, Cut, Before, NotInRole Verdict = "apart", "frozen", "nobody", "cut", "before", "role" //nolint:revive // the comment says what each is
 
 // Refused of control and first records: the invite names another; the invite is closed;
 // T is out of bounds.
-const Named, Waiting, BadTime Verdict = "named", "waiting", "time"
+const Named, Waiting, BadTime Verdict = "named", "waiting", "time" //nolint:revive // the comment says what each is
 
 // Refused of data records: what a cut or a view names is not held; it does not descend
 // from the floor of its log; a definition is beaten; there is none, and the thread is
 // closed; it, or its rule, does not fit; the document exists.
-const Unknown, Floor, Stale, Undefined, BadShape, Denied, Exists Verdict = "unknown", "floor", "stale", "undefined", "schema", "rule", "exists"
+const Unknown, Floor, Stale, Undefined, BadShape, Denied, Exists Verdict = "unknown", "floor", "stale", "undefined", "schema", "rule", "exists" //nolint:revive // the comment says what each is
 
 // A Head names a record.
 type Head struct {
