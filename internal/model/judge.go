@@ -286,7 +286,9 @@ func (s *State) Epochs(r *Record) []*Record {
 	if len(made) == 0 {
 		return []*Record{nil}
 	}
-	return filter(made, func(q *Record) bool { return !slices.ContainsFunc(made, func(o *Record) bool { return o != q && s.has(o, q) }) })
+	return filter(made, func(q *Record) bool {
+		return !slices.ContainsFunc(made, func(o *Record) bool { return o != q && s.has(o, q) })
+	})
 }
 
 // Knows returns the epochs whose keys can be derived from devices, URLs of invites and
