@@ -452,10 +452,12 @@ func TestTable(t *testing.T) {
 	bob := as[0]
 	cid := ann.join("cid", 1, ann.invite(Writer))
 	meet(ann, bob, cid)
-	no := []*Record{bob.role("bob", Owner), bob.role("cid", Admin), bob.role("cid", Owner), bob.invite(Admin), bob.invite(Owner), bob.invite(0), bob.invite(Relay + 1), bob.role("cid", Relay+1), bob.role("cid", 0),
+	no := []*Record{
+		bob.role("bob", Owner), bob.role("cid", Admin), bob.role("cid", Owner), bob.invite(Admin), bob.invite(Owner), bob.invite(0), bob.invite(Relay + 1), bob.role("cid", Relay+1), bob.role("cid", 0),
 		bob.control(Record{Kind: Transfer, Subject: "cid", Joins: bob.logs("cid")}), bob.control(Record{Kind: Checkpoint}),
 		cid.invite(Relay), cid.role("ann", Relay), cid.remove("ann"), cid.remove("bob"), cid.remove("cid"), cid.close(ann.last), cid.control(Record{Kind: Admit}), cid.control(Record{Kind: Rotate}),
-		cid.horizon(), cid.define("c", Def{In: true}), cid.control(Record{Kind: Transfer, Subject: "ann"}), cid.data(Record{Kind: Invite})}
+		cid.horizon(), cid.define("c", Def{In: true}), cid.control(Record{Kind: Transfer, Subject: "ann"}), cid.data(Record{Kind: Invite}),
+	}
 	ok := []*Record{bob.remove("ann"), as[1].remove("bob"), bob.role("ann", Writer), as[1].role("bob", Reader)} // which reach nobody
 	s := b.judge(t)
 	want(t, s, NotInRole, no...)
