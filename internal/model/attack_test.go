@@ -1234,3 +1234,35 @@ func TestAdmitEndsNothing(t *testing.T) {
 	bob := ann.join("bob", 1, v)
 	want(t, b.judge(t), OK, ok, bob.last)
 }
+
+// Where no owner is left, an admin settles nothing.
+func TestCheckpointOfAnAdmin(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	bob := ann.promoted(Admin, "bob")[0]
+	bye := ann.control(Record{Kind: Transfer})
+	no := bob.sync(ann).control(Record{Kind: Checkpoint})
+	s := b.judge(t)
+	want(t, s, OK, bye)
+	want(t, s, NotInRole, no)
+}
+
+// What a horizon has seen is not cut by a junior's removal, also where it is later than T.
+func TestSeenButLaterThanT(t *testing.T) {
+	b := newBook()
+	b.genesis.Late = 5
+	ann := b.owner()
+	bob := ann.promoted(Admin, "bob")[0]
+	cid := ann.join("cid", 1, ann.invite(Writer))
+	meet(ann, bob, cid)
+	doc := cid.op("c", "1", "x")
+	h := ann.sync(cid).horizon()
+	gone := bob.remove("cid")
+	more := cid.op("c", "2", "x")
+	s := b.judge(t)
+	want(t, s, OK, doc, h, gone)
+	want(t, s, Cut, more)
+	if doc.Clock <= h.T {
+		t.Error("it is not later")
+	}
+}

@@ -126,7 +126,7 @@ func (s *State) place(x *Record) int {
 	at := max(x.Clock, s.floor)
 	author, _ := best(s.full, x)
 	for _, h := range s.from(x.Clock) {
-		if h != x && s.under(author, h) && s.misses(h, x, s.from(x.Clock)) {
+		if s.under(author, h) && s.misses(h, x, s.from(x.Clock)) {
 			at = max(at, h.T+1)
 		}
 	}
@@ -156,7 +156,7 @@ func (s *State) standing(x *Record) (*entry, Verdict) {
 		return nil, Frozen
 	}
 	at := s.place(x)
-	apply := filter(s.horizons, func(h *Record) bool { return h != x && (at <= h.T || s.has(h, x)) })
+	apply := filter(s.horizons, func(h *Record) bool { return at <= h.T || s.has(h, x) })
 	name := fmt.Sprint(apply)
 	if s.worlds[name] == nil {
 		s.worlds[name] = s.fold(s.genesis, func(r *Record) bool {
