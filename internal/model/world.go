@@ -234,14 +234,13 @@ func (w *world) covers(e *entry, r *Record) Verdict {
 	ended := slices.ContainsFunc(e.ends, func(t *Record) bool {
 		return !w.has(t, r) && (r.control() || e.role == Owner) || !r.control() && w.has(r, t)
 	})
-	changed := e.grant.Kind == SetRole || e.grant.Kind == Transfer
 	missed := filter(w.cuts, func(c cut) bool { return w.applies(c, e) && !w.has(c.rec, r) })
 	switch {
 	case !w.has(r, e.first):
 		return Nobody
 	case ended:
 		return Cut
-	case changed && (w.has(e.grant, r) || r.Kind != Op && !w.has(r, e.grant)):
+	case (e.grant.Kind == SetRole || e.grant.Kind == Transfer) && (w.has(e.grant, r) || r.Kind != Op && !w.has(r, e.grant)):
 		return Before
 	case len(missed) == 0:
 		return OK
