@@ -1266,3 +1266,28 @@ func TestSeenButLaterThanT(t *testing.T) {
 		t.Error("it is not later")
 	}
 }
+
+// What a horizon moved, as a senior one has seen, is not moved back by a later horizon that
+// has seen the one and claims not to have seen the other.
+func TestNothingIsMovedBack(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	bob := ann.promoted(Admin, "bob")[0]
+	cid := ann.join("cid", 1, ann.invite(Writer))
+	meet(ann, bob, cid)
+	old := *bob
+	old.held = map[Hash]bool{}
+	old.sync(bob)
+	for range 5 {
+		bob.op("c", "0", "x")
+	}
+	h := bob.horizon()
+	late := cid.op("c", "1", "x")
+	z := ann.sync(bob, cid).horizon()
+	o := old.sync(cid).horizon()
+	s := b.judge(t)
+	want(t, s, OK, h, z, o)
+	if s.Places[late.Hash] != h.T+1 {
+		t.Errorf("stands at %d, want after %d", s.Places[late.Hash], h.T)
+	}
+}

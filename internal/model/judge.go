@@ -108,10 +108,14 @@ func (s *State) under(author *entry, h *Record) bool {
 }
 
 // misses reports whether a horizon has not seen r, and is to be minded: none of some
-// others that has seen r and not the horizon is of its identity or senior.
+// others that has seen r and not the horizon is of its identity or senior. One that came
+// late does not count: another, of its identity or senior, had seen both, and not it.
 func (s *State) misses(h, r *Record, others []*Record) bool {
+	late := func(o, z *Record) bool {
+		return s.atLeast(s.writer[z.Hash], o) && s.has(z, r) && s.has(z, h) && !s.has(z, o)
+	}
 	return !s.has(h, r) && !slices.ContainsFunc(others, func(o *Record) bool {
-		return s.atLeast(s.writer[o.Hash], h) && s.has(o, r) && !s.has(o, h)
+		return s.atLeast(s.writer[o.Hash], h) && s.has(o, r) && !s.has(o, h) && !slices.ContainsFunc(others, func(z *Record) bool { return late(o, z) })
 	})
 }
 
@@ -174,7 +178,9 @@ func (s *State) standing(x *Record) (*entry, Verdict) {
 // data gives the verdicts on data records, and the documents.
 func (s *State) data() {
 	held := filter(s.sorted, func(r *Record) bool { return s.in[r.Hash] && !r.control() })
-	slices.SortStableFunc(held, func(a, b *Record) int { return cmp.Or(cmp.Compare(s.Places[a.Hash], s.Places[b.Hash]), order(a, b)) })
+	slices.SortFunc(held, func(a, b *Record) int {
+		return cmp.Or(cmp.Compare(s.Places[a.Hash], s.Places[b.Hash]), cmp.Compare(a.Clock, b.Clock), cmp.Compare(a.Log, b.Log), cmp.Compare(a.Hash, b.Hash))
+	})
 	for _, r := range held {
 		e, v := s.standing(r)
 		switch {
@@ -191,10 +197,6 @@ func (s *State) data() {
 		}
 		s.Verdicts[r.Hash] = v
 	}
-}
-
-func order(a, b *Record) int {
-	return cmp.Or(cmp.Compare(a.Clock, b.Clock), cmp.Compare(a.Log, b.Log), cmp.Compare(a.Hash, b.Hash))
 }
 
 // apply does an operation at its place, under the definition that reaches it.

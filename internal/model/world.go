@@ -37,9 +37,9 @@ func newGraph(records []*Record, tops map[Head]bool, floors map[string]int) *gra
 }
 
 func (g *graph) fits(r *Record) bool {
-	bad := slices.ContainsFunc(r.Control, func(h Hash) bool { return !g.in[h] || !g.recs[h].control() || r.Clock <= g.recs[h].Clock })
 	switch p := g.recs[r.Prev]; {
-	case bad, r.control() && r.first() != (r.Seq == 1):
+	case slices.ContainsFunc(r.Control, func(h Hash) bool { return !g.in[h] || !g.recs[h].control() || r.Clock <= g.recs[h].Clock }),
+		r.control() && r.first() != (r.Seq == 1):
 		return false
 	case r.Seq == 1:
 		return r.Prev == "" && g.floors[r.Log] == 0
@@ -157,7 +157,7 @@ func (g *graph) fold(genesis Genesis, keep, shuts func(*Record) bool) *world {
 			w.cuts = append(w.cuts, cut{rec: r, role: Relay, own: r.Identity, subject: r.Subject})
 			w.verdict[r.Hash] = OK
 		} else if r.Kind == Open && r.Device == genesis.Device && r.Identity == genesis.Identity {
-			w.push(&entry{role: Owner, first: r, grant: r}, step(opened, ""))
+			w.push(&entry{role: Owner, first: r, grant: r}, step(1000, ""))
 		}
 	}
 	for len(w.agenda) > 0 {
@@ -169,9 +169,7 @@ func (g *graph) fold(genesis Genesis, keep, shuts func(*Record) bool) *world {
 	return w
 }
 
-const opened = 1000 // the step of the open; recoveries come before it, the last first
-
-// recover follows the commitments from the genesis on.
+// recover follows the commitments from the genesis on: before the open, the last first.
 func (w *world) recover(genesis Genesis) {
 	commit, owner, done := genesis.Commit, genesis.Identity, map[string]bool{"": true}
 	for !done[commit] {
@@ -191,7 +189,7 @@ func (w *world) recover(genesis Genesis) {
 			return
 		}
 		w.cuts = append(w.cuts, cut{rec: uses[0], role: Owner, subject: owner})
-		w.push(&entry{role: Owner, first: uses[0], grant: uses[0]}, step(opened-len(done), ""))
+		w.push(&entry{role: Owner, first: uses[0], grant: uses[0]}, step(1000-len(done), ""))
 		done[commit] = true
 		commit, owner = uses[0].Commit, uses[0].Identity
 	}
@@ -236,14 +234,13 @@ func (w *world) covers(e *entry, r *Record) Verdict {
 	ended := slices.ContainsFunc(e.ends, func(t *Record) bool {
 		return !w.has(t, r) && (r.control() || e.role == Owner) || !r.control() && w.has(r, t)
 	})
-	changed := e.grant.Kind == SetRole || e.grant.Kind == Transfer
 	missed := filter(w.cuts, func(c cut) bool { return w.applies(c, e) && !w.has(c.rec, r) })
 	switch {
 	case !w.has(r, e.first):
 		return Nobody
 	case ended:
 		return Cut
-	case changed && (w.has(e.grant, r) || r.Kind != Op && !w.has(r, e.grant)):
+	case (e.grant.Kind == SetRole || e.grant.Kind == Transfer) && (w.has(e.grant, r) || r.Kind != Op && !w.has(r, e.grant)):
 		return Before
 	case len(missed) == 0:
 		return OK
@@ -288,9 +285,7 @@ func (w *world) act(e *entry, r *Record) Verdict {
 	switch {
 	case r.first(), r.Kind == Device, r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
 	case r.Kind == Remove && own && !e.limited && slices.ContainsFunc(w.kept, func(f *Record) bool { return f.Device == r.Subject && f.Identity == c.own }):
-	case own, !e.full(Admin), grants && (r.Role < highest || r.Role > Relay):
-		return NotInRole
-	case r.Kind == Checkpoint && (e.role > Owner || w.top != nil && !w.top.kin(e)):
+	case own, !e.full(Admin), grants && (r.Role < highest || r.Role > Relay), r.Kind == Checkpoint && (e.role > Owner || w.top != nil && !w.top.kin(e)):
 		return NotInRole
 	case r.Kind == Checkpoint && r.T >= r.Clock:
 		return BadTime
