@@ -55,10 +55,13 @@
 package net
 
 import (
+	"errors"
+
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/memory"
 	"github.com/weftdb/weft/net/internal/thread"
 )
 
@@ -184,6 +187,8 @@ func EssenceIn(r Reader, id ThreadID) (Essence, error) { return thread.EssenceIn
 
 // Restored says that a store is a copy of what it was at another time: each
 // thread's next record begins a new data log, as the device may have written more
-// in its present one. No host may have the store open. Calling it again changes
-// nothing.
-func Restored(st Store) error { return thread.Restored(st) }
+// in its present one, and every peer is asked for all its blobs again. No host may have
+// the store open. Calling it again changes nothing.
+func Restored(st Store) error {
+	return errors.Join(thread.Restored(st), memory.Of(st).ForgetAllCursors())
+}

@@ -235,16 +235,22 @@ func (h *home) key(name string, kind keys.FileKind, passphrase []byte, fresh fun
 	return s, true, keys.WriteKeyFile(h.path(name), kind, s, passphrase)
 }
 
-// certificate reads the device's certificate, or has the identity make it. One of other
-// keys is replaced, as key files can be put back from elsewhere.
+// certificate reads the device's certificate, or has the identity make it. It is also what
+// tells that a key file was altered: other keys than it names are not used.
 func (h *home) certificate(s self, now time.Time) (*keys.Certificate, error) {
 	b, err := os.ReadFile(h.path(fileCertificate))
 	if err == nil {
 		c, err := keys.DecodeCertificate(b)
-		if err == nil && c.Identity == s.identity.Public() && c.Device() == s.device.Public() {
-			return c, c.VerifySignature()
+		if err == nil {
+			err = c.VerifySignature()
 		}
-		if err != nil {
+		switch {
+		case err == nil && c.Identity == s.identity.Public() && c.Device() == s.device.Public():
+			return c, nil
+		case err == nil:
+			return nil, fault.Of(ErrDamaged, "%s and %s are not the keys that %s names: restore what was altered from a backup, or remove %s if the keys were changed on purpose",
+				h.path(fileIdentity), fileDevice, fileCertificate, fileCertificate)
+		default:
 			return nil, fault.Of(ErrInvalid, "%s: %w: remove it, and the identity makes it anew", h.path(fileCertificate), err)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {

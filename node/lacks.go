@@ -135,6 +135,14 @@ func (n *Node) kept() (out []*net.Thread) {
 	return out
 }
 
+// doubtKept lists the threads that are kept for others: nothing here tells how much of
+// each there was.
+func (n *Node) doubtKept(out *Repair) {
+	for _, t := range n.kept() {
+		out.Threads = append(out.Threads, RebuiltThread{ID: t.ID().String(), Lacks: []Lack{}, Uncertain: true})
+	}
+}
+
 // keptLacks says what threads that are kept for others lack.
 func (n *Node) keptLacks() (out []Damage) {
 	for _, t := range n.kept() {

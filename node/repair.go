@@ -77,6 +77,8 @@ type Repair struct {
 type RebuiltThread struct {
 	ID    string `json:"id"`
 	Lacks []Lack `json:"lacks"`
+	// Uncertain says that it may have lost its last records and blobs.
+	Uncertain bool `json:"uncertain,omitempty"`
 }
 
 // A RebuiltDatabase is a database that was damaged, or that may have lost something.
@@ -108,12 +110,13 @@ func (d *RebuiltDatabase) whole() bool {
 // Whole reports whether everything is back.
 func (r *Repair) Whole() bool {
 	return r.OnlyLacks() && !slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { return !d.whole() }) &&
-		!slices.ContainsFunc(r.Threads, func(t RebuiltThread) bool { return len(t.Lacks) > 0 })
+		!slices.ContainsFunc(r.Threads, func(t RebuiltThread) bool { return len(t.Lacks) > 0 || t.Uncertain })
 }
 
 // OnlyLacks reports whether all that is not back is blocks of files.
 func (r *Repair) OnlyLacks() bool {
-	return len(r.Lost) == 0 && !slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { d.Lacks = nil; return !d.whole() })
+	return len(r.Lost) == 0 && !slices.ContainsFunc(r.Threads, func(t RebuiltThread) bool { return t.Uncertain }) &&
+		!slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { d.Lacks = nil; return !d.whole() })
 }
 
 // RepairHome repairs a home whose store is damaged. What it does not find damaged it
@@ -295,6 +298,9 @@ func rebuildStore(ctx context.Context, c Config, o RepairOptions, opens bool, ou
 		return err
 	}
 	err = n.rebuildDamaged(ctx, left, o, out)
+	if err == nil && (len(left.unread) > 0 || !left.opened) {
+		n.doubtKept(out)
+	}
 	if err = errors.Join(err, n.Close()); err != nil {
 		return err
 	}

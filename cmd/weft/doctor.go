@@ -214,7 +214,10 @@ func writeRepair(w io.Writer, r node.Repair) {
 		writeRebuilt(w, b)
 	}
 	for _, t := range r.Threads {
-		if len(t.Lacks) == 0 {
+		switch {
+		case t.Uncertain:
+			fmt.Fprintf(w, "%s, which is kept for others, may have lost its last records and files: devices give them again when they connect\n", nameOf("", t.ID))
+		case len(t.Lacks) == 0:
 			fmt.Fprintf(w, "%s is whole again\n", nameOf("", t.ID))
 		}
 		writeLacks(w, nameOf("", t.ID), t.Lacks)
@@ -225,7 +228,7 @@ func writeRepair(w io.Writer, r node.Repair) {
 	switch {
 	case r.Kept == "" && len(r.Databases) == 0 && len(r.Threads) == 0:
 		fmt.Fprintln(w, "nothing is damaged: nothing was done")
-	case r.Kept != "" && len(r.Databases) == 0 && r.Whole():
+	case r.Kept != "" && len(r.Databases)+len(r.Threads) == 0 && r.Whole():
 		fmt.Fprintln(w, "every database is whole in the new store: all that it had is there")
 	}
 	if r.Kept != "" {

@@ -48,17 +48,22 @@ func TestDocumentsOverLines(t *testing.T) {
 		text string
 		want []string
 	}{
-		"one a line":            {"{\"a\":1}\n\n  {\"a\":2}\n", []string{"1: " + doc(1), "3: " + doc(2)}},
-		"pretty":                {"{\n  \"a\": 1\n}\n{\n\t\"a\": 2\n}", []string{"1: " + doc(1), "4: " + doc(2)}},
-		"without indents":       {"{\n\"a\": 1\n}\n{\n\"a\":\n2\n}\n", []string{"1: " + doc(1), "4: " + doc(2)}},
-		"pretty and one a line": {"{}\n{\n  \"a\": 1\n}\n{\"a\": 2}\n", []string{"1: {}", "2: " + doc(1), "5: " + doc(2)}},
-		"Windows":               {"{\r\n  \"a\": 1\r\n}\r\n{\r\n  \"a\": 2\r\n}\r\n", []string{"1: " + doc(1), "4: " + doc(2)}},
-		"brackets in strings":   {"{\n \"b\": \"}{\\\"{\",\n \"a\": 1\n}\n{\"a\":2}", []string{`1: {"b": "}{\"{","a": {"$numberInt":"1"}}`, "5: " + doc(2)}},
-		"a bracket is missing":  {"{\"a\":1\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
-		"a quote is missing":    {"{\"a:1,\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
-		"cut":                   {"{\"a\":1}\n{\n \"a\": 2,\n", []string{"1: " + doc(1), "2! malformed"}},
-		"a bracket too much":    {"{\n\"a\": 1\n}}\n{\"a\":2}\n", []string{"1! malformed", "4: " + doc(2)}},
-		"text":                  {"hello\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
+		"one a line":             {"{\"a\":1}\n\n  {\"a\":2}\n", []string{"1: " + doc(1), "3: " + doc(2)}},
+		"pretty":                 {"{\n  \"a\": 1\n}\n{\n\t\"a\": 2\n}", []string{"1: " + doc(1), "4: " + doc(2)}},
+		"without indents":        {"{\n\"a\": 1\n}\n{\n\"a\":\n2\n}\n", []string{"1: " + doc(1), "4: " + doc(2)}},
+		"pretty and one a line":  {"{}\n{\n  \"a\": 1\n}\n{\"a\": 2}\n", []string{"1: {}", "2: " + doc(1), "5: " + doc(2)}},
+		"Windows":                {"{\r\n  \"a\": 1\r\n}\r\n{\r\n  \"a\": 2\r\n}\r\n", []string{"1: " + doc(1), "4: " + doc(2)}},
+		"brackets in strings":    {"{\n \"b\": \"}{\\\"{\",\n \"a\": 1\n}\n{\"a\":2}", []string{`1: {"b": "}{\"{","a": {"$numberInt":"1"}}`, "5: " + doc(2)}},
+		"a bracket is missing":   {"{\"a\":1\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
+		"a quote is missing":     {"{\"a:1,\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
+		"cut":                    {"{\"a\":1}\n{\n \"a\": 2,\n", []string{"1: " + doc(1), "2! malformed"}},
+		"a bracket too much":     {"{\n\"a\": 1\n}}\n{\"a\":2}\n", []string{"1! malformed", "4: " + doc(2)}},
+		"comma first":            {"{ \"a\": 1\n, \"b\": {\"c\": 2}\n}\n{ \"b\": {}\n, \"a\": 2 }\n", []string{`1: {"a": {"$numberInt":"1"},"b": {"c": {"$numberInt":"2"}}}`, `4: {"b": {},"a": {"$numberInt":"2"}}`}},
+		"arrays without indents": {"{\n\"l\": [\n{\n\"x\": 1\n},\n{\"x\":\n{}}\n]\n}\n{\"a\":2}", []string{`1: {"l": [{"x": {"$numberInt":"1"}},{"x": {}}]}`, "10: " + doc(2)}},
+		"several on a line":      {"{\"a\":1}{\"a\":2} {\n\"a\":3}\n", []string{"1: " + doc(1), "1: " + doc(2), "1: " + doc(3)}},
+		"a comma between":        {"{\"a\":1},\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
+		"a field is cut":         {"{\"b\":1,\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
+		"text":                   {"hello\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
 	} {
 		if got, err := read(t, x.text, transfer.ReaderOptions{}); err != nil || !slices.Equal(got, x.want) {
 			t.Errorf("%s: got %q, %v, want %q", name, got, err, x.want)
@@ -91,9 +96,13 @@ func TestTables(t *testing.T) {
 		"empty":             {},
 		"only a header":     {text: "a,b\n"},
 		"semicolons":        {text: "a;b\n1;2\n", refuse: "separated by commas"},
-		"a field twice":     {text: "a,b,a\n", refuse: "of one field"},
-		"a field in itself": {text: "a.b,a\n", refuse: "of one field"},
+		"a field twice":     {text: "a,b,a\n", refuse: "field of another"},
+		"a field in itself": {text: "a.b,a\n", refuse: "field of another"},
 		"a name is missing": {text: "a,,b\n", refuse: "column 2"},
+		"a field over one":  {text: "a,a.b\n", refuse: "field of another"},
+		"CR alone":          {text: "a,b\r1,2\r", refuse: "control characters"},
+		"a name of latin-1": {text: "a,\xe9\n", refuse: "UTF-8"},
+		"too many columns":  {text: strings.Repeat("a,", 10_000) + "b\n", refuse: "columns"},
 		"a quote is open":   {text: "a\n\"" + strings.Repeat("x,\n", transfer.MaxLine/2), refuse: "is a quote missing?"},
 	} {
 		if x.o.Type == "" {

@@ -215,13 +215,14 @@ func (r *Reader) withID(doc bson.Raw) bson.Raw {
 
 // A splitter divides a file into the texts of its documents. It knows lines, strings and
 // brackets, and no more of JSON: what a text means is for who parses it. So one that is
-// malformed costs its own line only; inside an array, where nothing else separates, it can
-// cost those after it. A line that opens a document and does not end with a bracket goes on
-// in the next, unless that opens one too:
+// malformed costs its own lines only; inside an array, where nothing else separates, it can
+// cost those after it. A document ends with its bracket, on whatever line, or where a line
+// begins with a bracket that cannot be a part of it:
 //
-//	{"a": 1          malformed
-//	{"a": 2,         one document of two lines
-//	 "b": 3}
+//	{"a": 1                     malformed: a field is not followed by {
+//	{"a": 2} {"a": 3}           two documents
+//	{"a": [
+//	{"b": 4}]}                  one, as an array may go on like that
 type splitter struct {
 	r     *bufio.Reader
 	line  uint64
@@ -230,7 +231,9 @@ type splitter struct {
 	first bool // no element has been read
 	done  bool
 	buf   []byte
+	rest  []byte // of the line that the last document ended on
 	doc   []byte // of several lines
+	n     nesting
 }
 
 // next returns the next text and the line on which it begins. The text is valid
@@ -253,73 +256,100 @@ func (s *splitter) next() ([]byte, uint64, error) {
 	if s.array {
 		return s.element()
 	}
-	for {
+	line := s.rest
+	for s.rest = nil; len(line) == 0; s.line++ {
 		text, err := s.text()
 		if err != nil {
 			return nil, 0, err
 		}
-		at := s.line
-		s.line++
-		text = bytes.TrimSpace(text)
-		if len(text) > 0 && text[0] == '{' && text[len(text)-1] != '}' {
-			text, err = s.goOn(text)
-		}
-		if len(text) > 0 || err != nil {
-			return text, at, err
-		}
+		line = bytes.TrimSpace(text)
 	}
+	at := s.line - 1
+	if line[0] != '{' {
+		return line, at, nil
+	}
+	text, err := s.document(line)
+	return text, at, err
 }
 
-// goOn returns a document that begins with the line first and goes on in those after it.
-func (s *splitter) goOn(first []byte) ([]byte, error) {
+// document returns the document that begins with line, which may go on in those after it.
+func (s *splitter) document(line []byte) ([]byte, error) {
 	at := s.line - 1
-	s.doc = append(s.doc[:0], first...)
-	var n nesting
-	for n.add(first); n.depth > 0 && !n.quoted; {
-		if c, err := s.r.Peek(1); errors.Is(err, io.EOF) || err == nil && c[0] == '{' {
-			break // it is malformed, and so by itself
+	s.doc = s.doc[:0]
+	s.n.reset()
+	for {
+		if end := s.n.end(line); end >= 0 {
+			after := bytes.TrimLeft(line[end:], " \t\r\n")
+			if len(after) == 0 || after[0] == '{' {
+				line, s.rest = line[:end], after
+			}
+			if len(s.doc) == 0 {
+				return line, nil
+			}
+			s.doc = append(s.doc, line...)
+			return s.doc, nil
 		}
-		line, err := s.text()
-		if err != nil {
+		if s.doc = append(append(s.doc, line...), '\n'); s.n.quoted {
+			return s.doc, nil // it is malformed, and so by itself
+		}
+		if c, err := s.r.Peek(1); errors.Is(err, io.EOF) || err == nil && c[0] == '{' && !s.n.takes() {
+			return s.doc, nil // so is this
+		}
+		var err error
+		if line, err = s.text(); err != nil {
 			return nil, err
 		}
 		s.line++
 		if len(s.doc)+len(line) > MaxLine {
 			return nil, fault.Of(ErrFormat, "line %d: a document has more than %d bytes", at, MaxLine)
 		}
-		s.doc = append(append(s.doc, '\n'), line...)
-		n.add(line)
 	}
-	return bytes.TrimSpace(s.doc), nil
 }
 
-// A nesting is how many brackets of both kinds are open. That they match is found when the
-// text is parsed.
+// A nesting is the brackets that are open. That each is closed by its own kind is found
+// when the text is parsed.
 type nesting struct {
-	depth           int
+	open            []byte
+	last            byte // that is no white space, outside of strings
 	quoted, escaped bool
 }
 
-func (n *nesting) add(text []byte) {
-	for _, c := range text {
-		n.addByte(c)
+func (n *nesting) reset() { *n = nesting{open: n.open[:0]} }
+
+// end goes through a text and returns where all brackets are closed, -1 if nowhere.
+func (n *nesting) end(text []byte) int {
+	for i, c := range text {
+		if n.add(c); len(n.open) == 0 {
+			return i + 1
+		}
 	}
+	return -1
 }
 
-func (n *nesting) addByte(c byte) {
+func (n *nesting) add(c byte) {
 	switch {
 	case n.escaped:
 		n.escaped = false
+		return
 	case n.quoted:
 		n.escaped = c == '\\'
 		n.quoted = c != '"'
+		return
+	case c == ' ', c == '\t', c == '\r', c == '\n':
+		return
 	case c == '"':
 		n.quoted = true
 	case c == '{', c == '[':
-		n.depth++
-	case c == '}', c == ']':
-		n.depth--
+		n.open = append(n.open, c)
+	case len(n.open) > 0 && (c == '}' || c == ']'):
+		n.open = n.open[:len(n.open)-1]
 	}
+	n.last = c
+}
+
+// takes reports whether an object can follow.
+func (n *nesting) takes() bool {
+	return n.last == ':' || n.open[len(n.open)-1] == '[' && (n.last == ',' || n.last == '[')
 }
 
 // skip passes over white space and returns the byte after it, which stays.
@@ -416,13 +446,13 @@ func (s *splitter) value() ([]byte, error) {
 		if len(s.buf) >= MaxLine {
 			return nil, fault.Of(ErrFormat, "line %d: an element has more than %d bytes", s.line, MaxLine)
 		}
-		if n.depth == 0 && !n.quoted && (c == ',' || c == ']') {
+		if len(n.open) == 0 && !n.quoted && (c == ',' || c == ']') {
 			return bytes.TrimSpace(s.buf), s.r.UnreadByte()
 		}
 		if c == '\n' {
 			s.line++
 		}
-		n.addByte(c)
+		n.add(c)
 		s.buf = append(s.buf, c)
 	}
 }

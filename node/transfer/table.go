@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -23,9 +24,10 @@ import (
 //	_id,name,size.cm      {_id: 1, name: "Ann", size: {cm: 170.5}}
 //	1,Ann,170.5
 type table struct {
-	in     *bounded
-	rows   *csv.Reader
-	fields [][]string // of each column, the path
+	in    *bounded
+	rows  *csv.Reader
+	names []string
+	root  *column
 }
 
 // newTable reads the header, if the file has one.
@@ -48,19 +50,72 @@ func newTable(r *bufio.Reader, o ReaderOptions) (*table, error) {
 	if len(names) == 1 && strings.ContainsAny(names[0], ";\t,") {
 		return nil, fault.Of(ErrFormat, "the one column has the name %.80q: the columns of a csv file are separated by commas, those of a tsv file by tabs", names[0])
 	}
+	if len(names) > maxColumns {
+		return nil, fault.Of(ErrFormat, "the table has %d columns, at most %d are read", len(names), maxColumns)
+	}
+	t.root = &column{cell: -1}
 	for i, name := range names {
+		if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+			return nil, fault.Of(ErrFormat, "column %d has the name %.80q: a name is UTF-8 without control characters, and a line ends with LF or CR LF", i+1, name)
+		}
 		path := strings.Split(name, ".")
 		if slices.Contains(path, "") {
 			return nil, fault.Of(ErrFormat, "column %d has the name %.80q: a name has something before and after each dot", i+1, name)
 		}
-		for _, p := range t.fields {
-			if n := min(len(p), len(path)); slices.Equal(p[:n], path[:n]) {
-				return nil, fault.Of(ErrFormat, "the columns %.80q and %.80q are of one field", strings.Join(p, "."), name)
-			}
+		if !t.root.add(path, i) {
+			return nil, fault.Of(ErrFormat, "column %d, %.80q, is a field of another column, or has one in it", i+1, name)
 		}
-		t.fields = append(t.fields, path)
 	}
+	t.names = slices.Clone(names)
 	return t, nil
+}
+
+// maxColumns bounds a table: a document has 1 MiB.
+const maxColumns = 10_000
+
+// A column is a field of the documents: a cell of each row, or a subdocument of several.
+type column struct {
+	name   string
+	cell   int // -1 for a subdocument
+	fields []*column
+	byName map[string]*column
+}
+
+// add adds the cell at a path; false says that a cell is there, or on the way, or below.
+func (c *column) add(path []string, cell int) bool {
+	if c.cell >= 0 {
+		return false
+	}
+	sub := c.byName[path[0]]
+	if len(path) == 1 && sub != nil {
+		return false
+	}
+	if sub == nil {
+		sub = &column{name: path[0], cell: -1}
+		if c.byName == nil {
+			c.byName = map[string]*column{}
+		}
+		c.byName[path[0]] = sub
+		c.fields = append(c.fields, sub)
+	}
+	if len(path) == 1 {
+		sub.cell = cell
+		return true
+	}
+	return sub.add(path[1:], cell)
+}
+
+// document returns what a row says of the column's fields.
+func (c *column) document(row []string) bson.D {
+	doc := make(bson.D, len(c.fields))
+	for i, f := range c.fields {
+		if doc[i].Key = f.name; f.cell >= 0 {
+			doc[i].Value = cellValue(row[f.cell])
+		} else {
+			doc[i].Value = f.document(row)
+		}
+	}
+	return doc
 }
 
 // next returns the next row.
@@ -78,19 +133,17 @@ func (t *table) next() (Item, error) {
 	}
 	line, _ := t.rows.FieldPos(0)
 	it := Item{Line: uint64(line)}
-	if len(row) != len(t.fields) {
-		it.Err = fault.Of(ErrFormat, "the row has %d cells, and there are %d columns", len(row), len(t.fields))
+	if len(row) != len(t.names) {
+		it.Err = fault.Of(ErrFormat, "the row has another number of cells than there are columns: %d, not %d", len(row), len(t.names))
 		return it, nil
 	}
-	doc := bson.D{}
 	for i, cell := range row {
 		if !utf8.ValidString(cell) {
-			it.Err = fault.Of(ErrFormat, "the cell of %.80q is not UTF-8", strings.Join(t.fields[i], "."))
+			it.Err = fault.Of(ErrFormat, "the cell of %.80q is not UTF-8", t.names[i])
 			return it, nil
 		}
-		putAt(&doc, t.fields[i], cellValue(cell))
 	}
-	if it.Document, err = bson.Marshal(doc); err != nil {
+	if it.Document, err = bson.Marshal(t.root.document(row)); err != nil {
 		it.Err = fault.Of(ErrFormat, "%v", err)
 	}
 	return it, nil
@@ -99,23 +152,6 @@ func (t *table) next() (Item, error) {
 func (t *table) read() ([]string, error) {
 	t.in.left = MaxLine
 	return t.rows.Read()
-}
-
-// putAt sets the field at a path.
-func putAt(d *bson.D, path []string, v any) {
-	if len(path) == 1 {
-		*d = append(*d, bson.E{Key: path[0], Value: v})
-		return
-	}
-	for i := range *d {
-		if sub, ok := (*d)[i].Value.(*bson.D); ok && (*d)[i].Key == path[0] {
-			putAt(sub, path[1:], v)
-			return
-		}
-	}
-	sub := &bson.D{}
-	*d = append(*d, bson.E{Key: path[0], Value: sub})
-	putAt(sub, path[1:], v)
 }
 
 // cellValue returns what a cell means: an int32 or int64, a double, or its text.
