@@ -2,7 +2,9 @@ package node_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -404,4 +406,67 @@ func TestRelayChecksLogs(t *testing.T) {
 	if d := diagnose(t, w.relay, node.CheckOptions{}); !d.Whole() {
 		t.Errorf("got %+v", d)
 	}
+}
+
+// A repair of a relay's store loses rows of what it keeps, and nothing tells which: it says
+// so, and the relay asks for all blobs again once it runs, those among them whose rows are
+// gone.
+func TestRepairedRelayAsksAgain(t *testing.T) {
+	for _, part := range []float64{0.5, 0.8, 0.95} {
+		t.Run(fmt.Sprint(part), func(t *testing.T) {
+			home := filepath.Join(t.TempDir(), "relay")
+			w := newTownOf(t, open(t, node.Config{Home: home, Relay: true}))
+			a := w.device(w.options)
+			s := newShelf(t, a, "album", "")
+			s.put("small.txt", content(0, 1000))
+			w.becomes(a, "album", "identical")
+			for i := range 5 {
+				s.put(fmt.Sprint(i), content(uint64(i+1), 300_000))
+				w.becomes(a, "album", "identical")
+			}
+			kept := func(n *node.Node) int64 {
+				d := diagnose(t, n, node.CheckOptions{})
+				if len(d.Kept) == 0 {
+					return 0
+				}
+				return d.Kept[0].Blobs
+			}
+			want, aHome, listen := kept(w.relay), a.Home(), w.relay.Addrs()
+			if err := closeAll(a, w.relay); err != nil {
+				t.Fatal(err)
+			}
+			logs, err := filepath.Glob(filepath.Join(home, "store", "*.log"))
+			if err != nil || len(logs) == 0 {
+				t.Fatal(logs, err)
+			}
+			largest := slices.MaxFunc(logs, func(a, b string) int { return cmp.Compare(sizeOf(t, a), sizeOf(t, b)) })
+			b, err := os.ReadFile(largest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b[int(part*float64(len(b)))] ^= 1
+			if err := os.WriteFile(largest, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r := repair(t, node.RepairOptions{Home: home, Wait: time.Second})
+			if r.Kept == "" {
+				t.Skip("the flip was behind the end of the log")
+			}
+			if r.Whole() || slices.ContainsFunc(r.Threads, func(th node.RebuiltThread) bool { return !th.Uncertain }) {
+				t.Fatalf("got %+v", r)
+			}
+			relay := open(t, node.Config{Home: home, Relay: true, Listen: ports(t, listen)})
+			_ = open(t, node.Config{Home: aHome})
+			eventually(t, "the blobs did not come again", func() bool { return kept(relay) >= want })
+		})
+	}
+}
+
+func sizeOf(t *testing.T, file string) int64 {
+	t.Helper()
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
 }
