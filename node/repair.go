@@ -308,7 +308,7 @@ func rebuildStore(ctx context.Context, c Config, o RepairOptions, opens bool, ou
 		return fmt.Errorf("repair: %w", err)
 	}
 	whole = true
-	kept := h.path(dirDamaged + time.Now().UTC().Format("20060102T150405Z"))
+	kept := h.freePath(dirDamaged + time.Now().UTC().Format("20060102T150405Z"))
 	if err := os.Rename(h.path(dirStore), kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("repair: %w", err)
 	}
@@ -324,6 +324,17 @@ func rebuildStore(ctx context.Context, c Config, o RepairOptions, opens bool, ou
 		return fmt.Errorf("repair: %w", err)
 	}
 	return nil
+}
+
+// freePath returns the path of a name, with a number if something has it.
+func (h *home) freePath(name string) string {
+	path := h.path(name)
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return path
+		}
+		path = h.path(fmt.Sprintf("%s-%d", name, i))
+	}
 }
 
 // copyNote puts a copy of the note into a store beside the home's: it says of the

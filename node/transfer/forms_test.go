@@ -59,9 +59,10 @@ func TestDocumentsOverLines(t *testing.T) {
 		"cut":                    {"{\"a\":1}\n{\n \"a\": 2,\n", []string{"1: " + doc(1), "2! malformed"}},
 		"a bracket too much":     {"{\n\"a\": 1\n}}\n{\"a\":2}\n", []string{"1! malformed", "4: " + doc(2)}},
 		"comma first":            {"{ \"a\": 1\n, \"b\": {\"c\": 2}\n}\n{ \"b\": {}\n, \"a\": 2 }\n", []string{`1: {"a": {"$numberInt":"1"},"b": {"c": {"$numberInt":"2"}}}`, `4: {"b": {},"a": {"$numberInt":"2"}}`}},
-		"arrays without indents": {"{\n\"l\": [\n{\n\"x\": 1\n},\n{\"x\":\n{}}\n]\n}\n{\"a\":2}", []string{`1: {"l": [{"x": {"$numberInt":"1"}},{"x": {}}]}`, "10: " + doc(2)}},
+		"arrays without indents": {"{\n\"l\": [\n{\n\"x\": 1\n},\n{\"x\":\n {}}\n]\n}\n{\"a\":2}", []string{`1: {"l": [{"x": {"$numberInt":"1"}},{"x": {}}]}`, "10: " + doc(2)}},
 		"several on a line":      {"{\"a\":1}{\"a\":2} {\n\"a\":3}\n", []string{"1: " + doc(1), "1: " + doc(2), "1: " + doc(3)}},
 		"a comma between":        {"{\"a\":1},\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
+		"a value is missing":     {"{\"b\":\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
 		"a field is cut":         {"{\"b\":1,\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
 		"text":                   {"hello\n{\"a\":2}\n", []string{"1! malformed", "2: " + doc(2)}},
 	} {

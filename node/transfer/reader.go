@@ -347,9 +347,10 @@ func (n *nesting) add(c byte) {
 	n.last = c
 }
 
-// takes reports whether an object can follow.
+// takes reports whether an object can follow at the beginning of a line. After a colon it
+// could too, but nobody writes it like that, and a line that is cut may end so.
 func (n *nesting) takes() bool {
-	return n.last == ':' || n.open[len(n.open)-1] == '[' && (n.last == ',' || n.last == '[')
+	return n.open[len(n.open)-1] == '[' && (n.last == ',' || n.last == '[')
 }
 
 // skip passes over white space and returns the byte after it, which stays.
