@@ -318,12 +318,11 @@ func TestFilesRemovedWhileAway(t *testing.T) {
 	if c := compact(t, b, "atlas"); c.Blobs != 3 {
 		t.Fatalf("at the other device: got %+v, want the 3 blobs of map", c)
 	}
-	if got, _ := blobs(t, b, "atlas"); got != 3 {
-		t.Fatalf("%d blobs are held, want 3", got)
-	}
-	// Those that b still had when it met a may be at a once more.
-	if got, _ := blobs(t, a, "atlas"); got != 3 && got != 6 {
-		t.Fatalf("%d blobs are held, want 3 or 6", got)
+	// When the two meet, what one still has and the other deleted may come once more.
+	for _, n := range []*node.Node{a, b} {
+		if got, _ := blobs(t, n, "atlas"); got < 3 || got > 6 {
+			t.Fatalf("%d blobs are held, want 3 to 6", got)
+		}
 	}
 
 	// It comes back from b, which stores it again, and is here when b is gone.
