@@ -15,7 +15,7 @@ const ReserveFile = "RESERVE"
 // How much of a disk is kept free, by its size: small disks can be used too.
 const (
 	maxLow     = 16 << 20 // bytes; below, writes are refused
-	maxReserve = 8 << 20  // bytes of the reserve: a memtable can be written
+	maxReserve = 4 << 20  // bytes of the reserve
 	lookAgain  = time.Millisecond
 	tryAgain   = 100 * time.Millisecond
 	makeRoom   = 10 * time.Second // how long a write under way waits for room
