@@ -261,12 +261,12 @@ func awaitRebuilt(ctx context.Context, c Config, o RepairOptions, out *Repair) e
 			return errors.Join(err, n.Close())
 		}
 		if found := foundOf(out.Found.Kept, t.ID()); len(found.Damage) > 0 || len(lacks) > 0 {
-			b := RebuiltThread{ID: t.ID().String(), Lacks: append([]Lack{}, lacks...)}
-			out.Threads = slices.DeleteFunc(out.Threads, func(old RebuiltThread) bool {
-				b.Uncertain = b.Uncertain || old.ID == b.ID // it was in doubt already
-				return old.ID == b.ID
-			})
-			out.Threads = append(out.Threads, b)
+			id := t.ID().String()
+			i := slices.IndexFunc(out.Threads, func(b RebuiltThread) bool { return b.ID == id }) // it may be in doubt already
+			if i < 0 {
+				i, out.Threads = len(out.Threads), append(out.Threads, RebuiltThread{ID: id})
+			}
+			out.Threads[i].Lacks = append([]Lack{}, lacks...)
 		}
 	}
 	return errors.Join(ctx.Err(), n.Close())

@@ -216,7 +216,7 @@ func writeRepair(w io.Writer, r node.Repair) {
 	for _, t := range r.Threads {
 		switch {
 		case t.Uncertain:
-			fmt.Fprintf(w, "%s, which is kept for others, may have lost its last records and files: devices give them again when they connect\n", nameOf("", t.ID))
+			fmt.Fprintf(w, "%s, may have lost its last records and files: devices give them again when they connect\n", nameOf("", t.ID))
 		case len(t.Lacks) == 0:
 			fmt.Fprintf(w, "%s is whole again\n", nameOf("", t.ID))
 		}

@@ -105,37 +105,7 @@ func (m Memory) ForgetCursors(id format.ThreadID) error {
 
 // ForgetAllCursors removes the cursors of all threads: a store that may have lost blobs
 // asks for what it had once more.
-func (m Memory) ForgetAllCursors() error {
-	for {
-		some, err := m.someCursors(1000)
-		if err != nil || len(some) == 0 {
-			return err
-		}
-		err = m.update(func(tx store.Tx) error {
-			var err error
-			for _, k := range some {
-				err = errors.Join(err, tx.Delete(k))
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func (m Memory) someCursors(limit int) (ks [][]byte, err error) {
-	snap := m.st.Snapshot()
-	defer snap.Release()
-	r := store.Prefix([]byte(prefixCursor))
-	r.KeysOnly = true
-	it := snap.Iterate(r)
-	defer it.Close()
-	for ; it.Valid() && len(ks) < limit; it.Next() {
-		ks = append(ks, append([]byte(nil), it.Key()...))
-	}
-	return ks, it.Err()
-}
+func (m Memory) ForgetAllCursors() error { return store.DeleteAll(m.st, []byte(prefixCursor)) }
 
 func forgetCursors(tx store.Tx, id format.ThreadID) error {
 	var doomed [][]byte
