@@ -3,6 +3,8 @@
 BIN      := $(CURDIR)/bin
 TOOLS    := $(CURDIR)/.cache/bin
 LINT     := $(TOOLS)/golangci-lint
+# A cache that another checkout shares names that checkout's files in its reports.
+export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/lint
 LINT_VER := v2.12.2
 FUZZTIME ?= 30s
 RACETIME ?= 15m
