@@ -36,8 +36,13 @@ func TestAttackForgedJoins(t *testing.T) {
 		add(t, g, j)
 	}
 	s := g.State()
-	if len(s.Members) != 3 || len(s.Waiting) != len(forged) || len(s.Void) != len(forged) {
-		t.Fatalf("%d members, %d wait, %d logs void", len(s.Members), len(s.Waiting), len(s.Void))
+	if len(s.Members) != 3 || len(s.Waiting) != len(forged) {
+		t.Fatalf("%d members, %d wait", len(s.Members), len(s.Waiting))
+	}
+	for _, j := range forged {
+		if len(g.Rights(j.announcedLog(t, g))) != 0 {
+			t.Fatal("what the device of a forged join writes counts")
+		}
 	}
 	for _, j := range honest {
 		if s.Members[j.Device] == nil {
@@ -58,8 +63,8 @@ func TestAttackOwnJoinVoided(t *testing.T) {
 	first.ID.Hash[0] = 0xff
 	add(t, g, first)
 	add(t, g, second)
-	s := g.State()
-	if s.Standing[first.ID.Log] == nil || s.Void[g.records[g.index[first.ID.Hash]].log] {
+	log := first.announcedLog(t, g)
+	if len(g.Rights(log)) != 1 {
 		t.Fatal("the first join does not stand")
 	}
 	closing := Record{
@@ -67,30 +72,35 @@ func TestAttackOwnJoinVoided(t *testing.T) {
 		Payload: &format.Control{Op: format.OpClose, Invite: c.owner[1].ID.Hash, Joins: []clock.Hash{first.ID.Hash}},
 	}
 	add(t, g, closing)
-	if s = g.State(); s.Standing[first.ID.Log] == nil || len(s.Void) > 1 || s.Void[g.records[g.index[first.ID.Hash]].log] {
+	if len(g.Rights(log)) != 1 {
 		t.Fatal("the first join does not stand once the invite is closed")
 	}
 }
 
-// An owner who came by an invite closes it and lists only itself: those who came by it,
-// too, are its equals and stay.
-func TestAttackCloseOfEquals(t *testing.T) {
-	c := newCrowd(t, 2, false)
-	c.owner[1].Payload.Role = format.RoleOwner
-	g := c.graph(t)
-	for _, j := range c.joins {
-		add(t, g, j)
+// announcedLog is the data log that a record announces.
+func (c *Record) announcedLog(t *testing.T, g *Graph) clock.LogID {
+	t.Helper()
+	log := format.LogIDOf(g.thread, c.Payload.Data)
+	if _, known := g.ControlOf(log); !known {
+		t.Fatal("the log is not announced")
 	}
-	x := c.joins[0]
-	add(t, g, Record{
-		ID: c.recordID(x.ID.Log, 2, 3), Time: 1 << 40, Device: x.Device, Parents: []clock.Hash{x.ID.Hash}, rank: 1,
-		Payload: &format.Control{Op: format.OpClose, Invite: c.owner[1].ID.Hash, Joins: []clock.Hash{x.ID.Hash}},
-	})
-	s := g.State()
-	if len(s.Members) != 3 || len(s.Waiting) != 0 {
-		t.Fatalf("%d members, %d wait", len(s.Members), len(s.Waiting))
-	}
-	if _, err := g.OpenInvite(c.invite.Public(), 0); !errors.Is(err, ErrInvite) {
-		t.Errorf("got %v: an owner's close shuts the doors", err)
+	return log
+}
+
+// Nobody becomes an admin or owner by an invite: whoever has its secret would.
+func TestAttackInviteOfOwners(t *testing.T) {
+	for _, role := range []format.Role{format.RoleOwner, format.RoleAdmin} {
+		c := newCrowd(t, 2, false)
+		c.owner[1].Payload.Role = role
+		g := c.graph(t)
+		for _, j := range c.joins {
+			add(t, g, j)
+		}
+		if s := g.State(); len(s.Members) != 1 || len(s.Refused) != 3 {
+			t.Fatalf("%s: %d members, refused %v", role, len(s.Members), s.Refused)
+		}
+		if _, err := g.OpenInvite(c.invite.Public(), 0); !errors.Is(err, ErrNoInvite) {
+			t.Errorf("got %v of an invite of the role %s", err, role)
+		}
 	}
 }

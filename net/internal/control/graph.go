@@ -1,18 +1,21 @@
 // Package control is who may do what in a thread: a graph of control records, and its
-// fold.
+// fold. What it has to give is defined by internal/model and docs/design/authority.md.
 //
 //	Check    may a record be part of the graph at all? No replica keeps one that may not
 //	Add      it is: the fold follows, or is made anew when somebody asks
-//	State    members, invites, announced data logs, who waits, checkpoints
+//	State    members, invites, who waits, checkpoints, epochs, and what data counts
+//
+//	graph.go     the records, and which has seen which
+//	entry.go     why a log may do something: seniority, cuts, what an entry covers
+//	state.go     the fold: entries, most senior first, and what their records do
+//	right.go     what that says of data logs
+//	member.go    members, invites, refusals
 //
 // It keeps nothing and knows no time but what records say: package thread stores the
 // records, and decides by its own clock what to take in.
 package control
 
 import (
-	"bytes"
-	"cmp"
-	"container/heap"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,7 +33,6 @@ type Record struct {
 	Device  keys.PublicKey
 	Parents []clock.Hash // named ones and the previous of its log
 	Payload *format.Control
-	rank    int  // of its log: 0 for the owner's, one more for each grant
 	checked bool // check has passed it: what its ancestors are does not change
 
 	// Read from the payload once, by read.
@@ -39,6 +41,12 @@ type Record struct {
 	log  clock.LogID        // that data describes
 
 	invite *Record // of a join: what lets it in
+
+	// Set by add.
+	at    int       // in the graph
+	up    []*Record // the parents
+	chain *chain
+	pos   int // in the chain, from 1
 }
 
 // read decodes what the fold needs of the payload, however often that runs.
@@ -58,16 +66,26 @@ func (c *Record) read(thread format.ThreadID, g *format.Genesis) {
 	}
 }
 
+// first reports whether the record begins its log.
+func (c *Record) first() bool { return c.ID.Seq == 1 }
+
+// announces reports whether the record announces a data log of its own control log.
+func (c *Record) announces() bool {
+	if c.data == nil || c.data.Device != c.Device || c.data.Control != c.ID.Log {
+		return false
+	}
+	return c.data.Kind == format.KindData || c.data.Kind == format.KindSnapshot && c.Payload.Op == format.OpLog
+}
+
 // Certificate returns that of a join which [Graph.Check] has passed.
 func (c *Record) Certificate() *keys.Certificate { return c.cert }
 
-// before is the order in which concurrent records are listed: the senior by grant chain
-// first, equals by hash, never by clock. No verdict rests on it.
-func (c *Record) before(o *Record) int {
-	if d := cmp.Compare(c.rank, o.rank); d != 0 {
-		return d
-	}
-	return bytes.Compare(c.ID.Hash[:], o.ID.Hash[:])
+// A chain is records of one log that follow each other; a log has several if its device
+// forked it. Of every record of the graph it says how many of the chain that has seen,
+// which is found when it is asked for first.
+type chain struct {
+	last *Record
+	seen []int32 // by record
 }
 
 // A Graph is the control records of a thread whose parents are all known,
@@ -75,54 +93,57 @@ func (c *Record) before(o *Record) int {
 //
 // Invariant: the graph is closed under parents, each record is later than its
 // parents, and state is a function of the set of records: whatever came first, replicas
-// that hold the same have the same members and void the same logs. What a record may do
-// rests on records of lower rank only, which is the length of the chain of grants:
-//
-//	o1 open ── o2 invite ─┬─ o3 close [j1]   of the owner, rank 0
-//	                      ├─ j1 join         of who was invited, rank 1
-//	                      └─ j2 join         rank 1
-//	o3 closes the invite and lists j1: j1 stands, j2 waits for an admit, whatever
-//	the clocks and hashes of j1 and j2 are, and whichever has seen which
-//
-// No clock, no hash and no order of arrival plays a part, as their writers choose them.
+// that hold the same have the same members. No clock, no hash and no order of arrival
+// plays a part in what a record may do, as their writers choose them.
 type Graph struct {
 	thread    format.ThreadID
 	genesis   *format.Genesis
 	records   []*Record // parents before children
-	index     map[clock.Hash]int
+	index     map[clock.Hash]*Record
+	logs      map[clock.LogID][]*Record    // by control log, parents before children
+	joins     map[clock.Hash][]*Record     // by the record of the invite
+	devices   map[keys.PublicKey][]*Record // first records, by device
+	transfers map[clock.LogID][]*Record    // by control log
+	invites   map[keys.PublicKey][]*Record // the records that make one, by its key
+	announced map[clock.LogID]*Record      // the first record that announces a data log
+	views     map[clock.LogID][]viewed     // by data log: the heads that records name
 	heads     map[clock.Hash]bool
 	lowest    []clock.Hash // of the heads, sorted; nil: to be found again
-	ranks     map[clock.LogID]int
-	invites   map[keys.PublicKey][]*Record // the records that make one, by its key
-	folded    *State                       // nil: to be folded again
-	cuts      int                          // checkpoints among the records, in force or not
-	closes    map[clock.Hash]bool          // invites that a record closes, in force or not
-	announced map[clock.LogID]*Record      // the first record that announces a data log
-	listing   []*Record                    // admits and later closes since Revived was asked
+	folded    *State       // nil: to be folded again
+	cuts      int          // checkpoints among the records, in force or not
+	listing   []*Record    // what may let in who waited, since Revived was asked
+	version   int          // rises with each record
+}
+
+// viewed is a head of a data log that a record names.
+type viewed struct {
+	by   *Record
+	head clock.RecordID
 }
 
 // New returns the graph of a thread of which no record is known.
 func New(thread format.ThreadID, g *format.Genesis) *Graph {
-	return &Graph{
-		thread: thread, genesis: g, index: map[clock.Hash]int{}, heads: map[clock.Hash]bool{}, ranks: map[clock.LogID]int{},
-		invites: map[keys.PublicKey][]*Record{}, closes: map[clock.Hash]bool{}, announced: map[clock.LogID]*Record{}, folded: newState(),
+	c := &Graph{
+		thread: thread, genesis: g, index: map[clock.Hash]*Record{}, logs: map[clock.LogID][]*Record{},
+		joins: map[clock.Hash][]*Record{}, devices: map[keys.PublicKey][]*Record{}, transfers: map[clock.LogID][]*Record{},
+		invites: map[keys.PublicKey][]*Record{}, announced: map[clock.LogID]*Record{}, views: map[clock.LogID][]viewed{},
+		heads: map[clock.Hash]bool{},
 	}
+	c.folded = newState(c)
+	return c
 }
 
 // State returns the fold of the records.
 func (g *Graph) State() *State {
 	if g.folded == nil {
-		g.folded = newState()
-		g.folded.rank(g.records)
-		for _, i := range g.order() {
-			g.folded.apply(g.records[i])
-		}
+		g.folded = newState(g)
+		g.folded.fold()
 	}
 	return g.folded
 }
 
 // Has reports whether a record is in the graph.
-func (g *Graph) Has(h clock.Hash) bool { _, ok := g.index[h]; return ok }
+func (g *Graph) Has(h clock.Hash) bool { return g.index[h] != nil }
 
 // Lacks returns a parent of c that is not in the graph, if there is one.
 func (g *Graph) Lacks(c *Record) (clock.Hash, bool) {
@@ -135,7 +156,32 @@ func (g *Graph) Lacks(c *Record) (clock.Hash, bool) {
 }
 
 // Knows reports whether the control log begins with a record that was accepted.
-func (g *Graph) Knows(log clock.LogID) bool { _, ok := g.ranks[log]; return ok }
+func (g *Graph) Knows(log clock.LogID) bool { return len(g.logs[log]) > 0 }
+
+// saw reports whether r has seen q: q is r, or can be reached from it by parents.
+func (g *Graph) saw(r, q *Record) bool {
+	c := q.chain
+	for i := len(c.seen); i < len(g.records); i++ {
+		x := g.records[i]
+		n := int32(0)
+		for _, p := range x.up {
+			n = max(n, c.seen[p.at])
+		}
+		if x.chain == c {
+			n = int32(x.pos)
+		}
+		c.seen = append(c.seen, n)
+	}
+	return int(c.seen[r.at]) >= q.pos
+}
+
+// sawFrom reports whether who names heads has seen q.
+func (g *Graph) sawFrom(heads []clock.Hash, q *Record) bool {
+	return slices.ContainsFunc(heads, func(h clock.Hash) bool {
+		r := g.index[h]
+		return r != nil && g.saw(r, q)
+	})
+}
 
 // Check says whether c may be part of the graph at all; its parents are. What it
 // refuses no replica ever keeps. What it passes may still have no effect.
@@ -157,15 +203,14 @@ func (g *Graph) Check(c *Record) error {
 // fits is check without signatures: a record that was kept has had them checked.
 func (g *Graph) fits(c *Record) error {
 	for _, p := range c.Parents {
-		if c.Time <= g.records[g.index[p]].Time {
+		if c.Time <= g.index[p].Time {
 			return fault.Of(ErrClock, "control record is not later than its parents")
 		}
 	}
-	if c.ID.Seq > 1 {
+	if !c.first() {
 		if !g.Knows(c.ID.Log) {
 			return fault.Of(ErrNotMember, "the log does not begin with open or join")
 		}
-		c.rank = g.rankBefore(c)
 		if c.Payload.Op == format.OpOpen || c.Payload.Op == format.OpJoin {
 			return fault.Of(format.ErrMalformed, "%s is not the first of its log", c.Payload.Op)
 		}
@@ -187,25 +232,13 @@ func (g *Graph) fits(c *Record) error {
 		if !slices.Contains(c.Parents, c.Payload.Invite) {
 			return fault.Of(ErrNotMember, "join by an invite that is none of its parents")
 		}
-		c.invite = g.records[g.index[c.Payload.Invite]]
+		c.invite = g.index[c.Payload.Invite]
 		if c.invite.Payload.Op != format.OpInvite {
 			return fault.Of(ErrNotMember, "join by what is no invite")
 		}
-		c.rank = c.invite.rank + 1
 		return nil
 	}
 	return fault.Of(ErrNotMember, "the log begins with %s", c.Payload.Op)
-}
-
-// rankBefore returns the rank of the record that c follows in its log: a log with two
-// first records has two ranks, whichever came first.
-func (g *Graph) rankBefore(c *Record) int {
-	for _, p := range c.Parents {
-		if r := g.records[g.index[p]]; r.ID.Log == c.ID.Log && r.ID.Seq == c.ID.Seq-1 {
-			return r.rank
-		}
-	}
-	return g.ranks[c.ID.Log]
 }
 
 // checkJoin verifies that whoever holds the invite's secret let this device in.
@@ -226,19 +259,21 @@ func (g *Graph) checkJoin(c *Record) error {
 }
 
 // ancestors returns the records from the given ones down.
-func (g *Graph) ancestors(from []clock.Hash) (all []int) {
-	seen := map[int]bool{}
-	visit := func(hs []clock.Hash) {
-		for _, h := range hs {
-			if i := g.index[h]; !seen[i] {
-				seen[i] = true
-				all = append(all, i)
+func (g *Graph) ancestors(from []clock.Hash) (all []*Record) {
+	seen := map[*Record]bool{}
+	visit := func(rs ...*Record) {
+		for _, r := range rs {
+			if !seen[r] {
+				seen[r] = true
+				all = append(all, r)
 			}
 		}
 	}
-	visit(from)
+	for _, h := range from {
+		visit(g.index[h])
+	}
 	for n := 0; n < len(all); n++ {
-		visit(g.records[all[n]].Parents)
+		visit(all[n].up...)
 	}
 	return all
 }
@@ -251,62 +286,67 @@ func (g *Graph) Add(c *Record) {
 		return
 	}
 	c.read(g.thread, g.genesis)
-	decides := g.decides(c)
-	_, again := g.ranks[c.ID.Log]
-	seen := 0
-	for _, p := range c.Parents {
-		if g.heads[p] {
-			seen++
-		}
-	}
-	last := seen == len(g.heads)
-	g.index[c.ID.Hash] = len(g.records)
-	if c.Payload.Op == format.OpInvite {
-		g.invites[c.Payload.Key] = append(g.invites[c.Payload.Key], c)
-	}
-	if c.Payload.Op == format.OpCheckpoint {
+	again := c.first() && g.Knows(c.ID.Log)
+	g.place(c)
+	switch p := c.Payload; p.Op {
+	case format.OpInvite:
+		g.invites[p.Key] = append(g.invites[p.Key], c)
+	case format.OpJoin:
+		c.invite = g.index[p.Invite]
+		g.joins[p.Invite] = append(g.joins[p.Invite], c)
+	case format.OpCheckpoint:
 		g.cuts++
+	case format.OpTransfer:
+		g.transfers[c.ID.Log] = append(g.transfers[c.ID.Log], c)
 	}
-	g.records = append(g.records, c)
-	if c.data != nil && g.announced[c.log] == nil {
+	if c.first() {
+		g.devices[c.Device] = append(g.devices[c.Device], c)
+	}
+	if c.announces() && g.announced[c.log] == nil {
 		g.announced[c.log] = c
 	}
-	if c.ID.Seq == 1 && !again {
-		g.ranks[c.ID.Log] = c.rank
+	for _, h := range c.names() {
+		g.views[h.Log] = append(g.views[h.Log], viewed{c, h})
 	}
-	for _, p := range c.Parents {
-		delete(g.heads, p)
-	}
-	g.heads[c.ID.Hash] = true
-	g.lowest = nil
-	ordered := c.Payload.Op == format.OpOpen || c.Payload.Op == format.OpCheckpoint // their lists are
-	s := g.folded
-	switch {
-	case s == nil:
-	case decides || ordered && !last || c.ID.Seq == 1 && again:
+	if g.folded != nil && (again || !g.folded.apply(c)) {
 		g.folded = nil
-	default:
-		twofold := len(s.twofold)
-		if s.apply(c); len(s.twofold) != twofold || c.data != nil && s.twofold[c.log] {
-			g.folded = nil // which of the announcements is listed as refused depends on their order
-		}
+	}
+	switch c.Payload.Op {
+	case format.OpClose, format.OpAdmit, format.OpRemove, format.OpRole, format.OpTransfer:
+		g.listing = append(g.listing, c)
 	}
 }
 
-// decides reports whether a record may be an owner's close or admit, after which others
-// stand that did not, or the other way round.
-func (g *Graph) decides(c *Record) bool {
-	if c.Payload.Op != format.OpClose && c.Payload.Op != format.OpAdmit {
-		return false
+// place links c to its parents, its chain and the heads.
+func (g *Graph) place(c *Record) {
+	g.version++
+	c.at, c.chain = len(g.records), nil
+	c.up = make([]*Record, len(c.Parents))
+	for i, p := range c.Parents {
+		q := g.index[p]
+		c.up[i] = q
+		delete(g.heads, p)
+		if q.ID.Log == c.ID.Log && q.ID.Seq == c.ID.Seq-1 && q.chain.last == q {
+			c.chain, c.pos = q.chain, q.pos+1
+		}
 	}
-	again := c.Payload.Op == format.OpAdmit || g.closes[c.Payload.Invite]
-	if c.Payload.Op == format.OpClose {
-		g.closes[c.Payload.Invite] = true
+	if c.chain == nil {
+		c.chain, c.pos = &chain{}, 1
 	}
-	if again && len(c.Payload.Joins) > 0 { // who stands by a first close had not waited
-		g.listing = append(g.listing, c)
+	c.chain.last = c
+	g.index[c.ID.Hash] = c
+	g.records = append(g.records, c)
+	g.logs[c.ID.Log] = append(g.logs[c.ID.Log], c)
+	g.heads[c.ID.Hash] = true
+	g.lowest = nil
+}
+
+// names returns the heads of data logs that the record names.
+func (c *Record) names() []clock.RecordID {
+	if c.Payload.Op == format.OpCheckpoint {
+		return c.Payload.Checkpoint.Heads
 	}
-	return g.folded == nil || g.folded.owns(c.ID.Log)
+	return c.Payload.View
 }
 
 // AddAll adds records that were part of the graph before, in whatever order they come:
@@ -314,6 +354,9 @@ func (g *Graph) decides(c *Record) bool {
 func (g *Graph) AddAll(cs []*Record) error {
 	lacking := map[clock.Hash][]*Record{} // by a parent that is not there
 	left := len(cs)
+	if left > 1 {
+		g.folded = nil // once, at the end
+	}
 	for len(cs) > 0 {
 		c := cs[len(cs)-1]
 		cs = cs[:len(cs)-1]
@@ -336,59 +379,13 @@ func (g *Graph) AddAll(cs []*Record) error {
 	return nil
 }
 
-// order returns the records in the order of the fold: the first by seniority and hash
-// as early as its ancestors allow, then the second, and so on. That is found from the
-// end: of the records that no other has seen, the last by seniority and hash is last.
-func (g *Graph) order() []int {
-	children := make([]int, len(g.records))
-	for _, c := range g.records {
-		for _, p := range c.Parents {
-			children[g.index[p]]++
-		}
-	}
-	open := &byRank{g: g}
-	for i, n := range children {
-		if n == 0 {
-			open.at = append(open.at, i)
-		}
-	}
-	heap.Init(open)
-	order := make([]int, len(g.records))
-	for n := len(order) - 1; n >= 0; n-- {
-		i := heap.Pop(open).(int)
-		order[n] = i
-		for _, p := range g.records[i].Parents {
-			at := g.index[p]
-			if children[at]--; children[at] == 0 {
-				heap.Push(open, at)
-			}
-		}
-	}
-	return order
-}
-
-// byRank is a heap of records, the last by seniority and hash on top.
-type byRank struct {
-	g  *Graph
-	at []int
-}
-
-func (h *byRank) Len() int           { return len(h.at) }
-func (h *byRank) Less(i, j int) bool { return h.g.records[h.at[i]].before(h.g.records[h.at[j]]) > 0 }
-func (h *byRank) Swap(i, j int)      { h.at[i], h.at[j] = h.at[j], h.at[i] }
-func (h *byRank) Push(x any)         { h.at = append(h.at, x.(int)) }
-func (h *byRank) Pop() any {
-	i := h.at[len(h.at)-1]
-	h.at = h.at[:len(h.at)-1]
-	return i
-}
-
-// Named returns the heads that a new record names: at most MaxControlHeads, sorted.
+// Named returns the heads that a new record names: at most MaxControlHeads, sorted. Those
+// of logs that may do nothing any more are left out, however many there are.
 func (g *Graph) Named() []clock.Hash {
 	if g.lowest == nil {
 		hs := slices.SortedFunc(maps.Keys(g.heads), format.CompareHashes)
 		s := g.State()
-		hs = slices.DeleteFunc(hs, func(h clock.Hash) bool { return s.Standing[g.records[g.index[h]].ID.Log] == nil })
+		hs = slices.DeleteFunc(hs, func(h clock.Hash) bool { return !s.Live(g.index[h].ID.Log) })
 		g.lowest = hs[:min(len(hs), format.MaxControlHeads)]
 	}
 	return slices.Clone(g.lowest)
@@ -412,10 +409,7 @@ func With(heads []clock.Hash, h clock.Hash) []clock.Hash {
 func (g *Graph) Len() int { return len(g.records) }
 
 // Time returns the time of a record that the graph has.
-func (g *Graph) Time(h clock.Hash) clock.Time { return g.records[g.index[h]].Time }
-
-// Rank returns the rank of a control log that the graph knows.
-func (g *Graph) Rank(log clock.LogID) int { return g.ranks[log] }
+func (g *Graph) Time(h clock.Hash) clock.Time { return g.index[h].Time }
 
 // InvitesOf returns the records that make invites with a key; usually one.
 func (g *Graph) InvitesOf(key keys.PublicKey) []*Record { return g.invites[key] }
@@ -430,9 +424,9 @@ func (g *Graph) Revived() bool {
 	g.listing = nil
 	return slices.ContainsFunc(listing, func(c *Record) bool {
 		s := g.State()
-		return s.owns(c.ID.Log) && slices.ContainsFunc(c.Payload.Joins, func(j clock.Hash) bool {
-			i, held := g.index[j]
-			return held && i < g.index[c.ID.Hash] && s.Standing[g.records[i].ID.Log] != nil
+		return s.verdict(c) == ok && slices.ContainsFunc(c.Payload.Joins, func(j clock.Hash) bool {
+			r := g.index[j]
+			return r != nil && r.at < c.at && s.Live(r.ID.Log)
 		})
 	})
 }

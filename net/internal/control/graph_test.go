@@ -1,12 +1,12 @@
 package control
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,9 +34,13 @@ type controlWorld struct {
 
 func newControlWorld(t *rapid.T, devices int) *controlWorld {
 	w := &controlWorld{t: t, thread: format.ThreadID{1}, logs: map[int][]*Record{}, ids: map[int]clock.LogID{}, clock: 100}
+	id := keys.NewIdentity()
 	for i := range devices {
 		d := keys.NewDevice()
-		cert, err := keys.NewIdentity().Certify(d.Public(), keys.CertifyOptions{Issued: time.Unix(1, 0)})
+		if i > 0 && rapid.IntRange(0, 2).Draw(t, "same identity") > 0 {
+			id = keys.NewIdentity()
+		}
+		cert, err := id.Certify(d.Public(), keys.CertifyOptions{Issued: time.Unix(1, 0)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +52,7 @@ func newControlWorld(t *rapid.T, devices int) *controlWorld {
 			w.genesis = &format.Genesis{Owner: cert.Identity, Certificate: cert, Time: 1}
 		}
 		w.devices, w.certs = append(w.devices, d), append(w.certs, b)
-		desc := format.NewDescriptor(d.Public().Sign, format.KindControl)
+		desc := format.NewDescriptor(d.Public().Sign, format.KindControl, clock.LogID{})
 		w.ids[i] = desc.LogID(w.thread)
 	}
 	return w
@@ -73,14 +77,14 @@ func (w *controlWorld) add(device int, seen *Graph, p *format.Control) {
 }
 
 func (w *controlWorld) data(device int) []byte {
-	d := format.NewDescriptor(w.devices[device].Public().Sign, format.KindData)
+	d := format.NewDescriptor(w.devices[device].Public().Sign, format.KindData, w.ids[device])
 	return d.Encode()
 }
 
 // step lets one device, which sees some of the records, do something.
 func (w *controlWorld) step() {
 	device := rapid.IntRange(0, len(w.devices)-1).Draw(w.t, "device")
-	seen := w.view(device)
+	seen := w.graph(device)
 	switch joined := len(w.logs[device]) > 0; {
 	case device == 0 && !joined:
 		w.add(0, seen, &format.Control{Op: format.OpOpen, Name: "n"})
@@ -91,21 +95,84 @@ func (w *controlWorld) step() {
 		known := slices.SortedFunc(maps.Keys(seen.State().Invites), format.CompareHashes)
 		w.join(device, seen, rapid.SampledFrom(known).Draw(w.t, "invite"))
 	default:
-		switch rapid.IntRange(0, 4).Draw(w.t, "op") {
+		switch rapid.IntRange(0, 9).Draw(w.t, "op") {
 		case 0:
 			id := keys.NewIdentity()
 			w.invites = append(w.invites, id)
-			w.add(device, seen, &format.Control{Op: format.OpInvite, Key: id.Public(), Role: rapid.SampledFrom([]format.Role{format.RoleOwner, format.RoleWriter}).Draw(w.t, "role"), Uses: rapid.Uint64Range(0, 2).Draw(w.t, "uses")})
+			w.add(device, seen, &format.Control{Op: format.OpInvite, Key: id.Public(), Role: w.role(), Uses: rapid.Uint64Range(0, 2).Draw(w.t, "uses")})
 		case 1:
 			if known := slices.SortedFunc(maps.Keys(seen.State().Invites), format.CompareHashes); len(known) > 0 {
 				w.add(device, seen, &format.Control{Op: format.OpClose, Invite: rapid.SampledFrom(known).Draw(w.t, "closed"), Joins: w.someJoins()})
 			}
 		case 4:
 			w.add(device, seen, &format.Control{Op: format.OpAdmit, Joins: w.someJoins()})
+		case 5:
+			id, logs := w.identity()
+			w.add(device, seen, &format.Control{Op: format.OpRole, Subject: id, Role: w.role(), Joins: logs, View: w.view(id)})
+		case 6:
+			id, _ := w.identity()
+			w.add(device, seen, &format.Control{Op: format.OpRemove, Subject: id, Joins: w.someJoins(), View: w.view(id), Epoch: &format.Epoch{}})
+		case 7:
+			p := &format.Control{Op: format.OpTransfer, View: w.view(w.certified(device).Identity)}
+			if rapid.Bool().Draw(w.t, "successor") {
+				p.Subject, p.Joins = w.identity()
+			}
+			w.add(device, seen, p)
+		case 8:
+			w.add(device, seen, &format.Control{Op: format.OpRotate, Epoch: &format.Epoch{}})
 		default:
 			w.add(device, seen, &format.Control{Op: format.OpLog, Data: w.data(device)})
 		}
 	}
+}
+
+func (w *controlWorld) role() format.Role {
+	return format.Role(rapid.IntRange(1, 4).Draw(w.t, "role"))
+}
+
+func (w *controlWorld) certified(device int) *keys.Certificate {
+	c, err := keys.DecodeCertificate(w.certs[device])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+// identity picks one of a device, or the device, with the first records of its logs.
+func (w *controlWorld) identity() (keys.PublicKey, []clock.Hash) {
+	i := rapid.IntRange(0, len(w.devices)-1).Draw(w.t, "subject")
+	c := w.certified(i)
+	var firsts []clock.Hash
+	for j := range w.devices {
+		if w.certified(j).Identity == c.Identity && len(w.logs[j]) > 0 {
+			firsts = append(firsts, w.logs[j][0].ID.Hash)
+		}
+	}
+	slices.SortFunc(firsts, format.CompareHashes)
+	if rapid.IntRange(0, 3).Draw(w.t, "by device") == 0 {
+		return c.Sign, firsts
+	}
+	return c.Identity, firsts
+}
+
+// view is heads of the data logs of an identity, at some positions.
+func (w *controlWorld) view(id keys.PublicKey) (heads []clock.RecordID) {
+	for _, c := range w.records {
+		i := slices.IndexFunc(w.devices, func(d *keys.Device) bool { return d.Public().Sign == c.Device })
+		if c.Payload.Data == nil || w.certified(i).Identity != id && c.Device != id || !rapid.Bool().Draw(w.t, "head") {
+			continue
+		}
+		heads = append(heads, w.dataRecord(format.LogIDOf(w.thread, c.Payload.Data), rapid.IntRange(1, dataRecords).Draw(w.t, "up to")))
+	}
+	slices.SortFunc(heads, format.CompareIDs)
+	return slices.Compact(heads)
+}
+
+// dataRecords is how many records each data log has.
+const dataRecords = 4
+
+func (*controlWorld) dataRecord(log clock.LogID, seq int) clock.RecordID {
+	return clock.RecordID{Log: log, Seq: uint64(seq), Hash: sha256.Sum256(fmt.Append(nil, log, seq))}
 }
 
 // someJoins picks joins that were made, whoever knows them.
@@ -128,7 +195,7 @@ func (w *controlWorld) inviteOf(n int) clock.Hash {
 }
 
 func (w *controlWorld) join(device int, seen *Graph, invite clock.Hash) {
-	key := seen.records[seen.index[invite]].Payload.Key
+	key := seen.index[invite].Payload.Key
 	for _, id := range w.invites {
 		if id.Public() == key {
 			log := w.ids[device]
@@ -139,9 +206,9 @@ func (w *controlWorld) join(device int, seen *Graph, invite clock.Hash) {
 	}
 }
 
-// view folds a part of the records that is closed under parents and holds the
+// graph folds a part of the records that is closed under parents and holds the
 // device's own.
-func (w *controlWorld) view(device int) *Graph {
+func (w *controlWorld) graph(device int) *Graph {
 	g := New(w.thread, w.genesis)
 	want := map[clock.Hash]bool{}
 	mark := func(c *Record) {
@@ -157,8 +224,8 @@ func (w *controlWorld) view(device int) *Graph {
 		}
 	}
 	for _, c := range w.records {
-		if want[c.ID.Hash] && g.Check(c) == nil {
-			g.Add(c)
+		if c := *c; want[c.ID.Hash] && g.Check(&c) == nil {
+			g.Add(&c)
 		}
 	}
 	return g
@@ -170,7 +237,7 @@ func (w *controlWorld) deliver(order []int) *Graph {
 	g := New(w.thread, w.genesis)
 	var waiting []*Record
 	for _, i := range order {
-		c := *w.records[i] // rank is set as it is checked
+		c := *w.records[i] // what add sets is the graph's
 		waiting = append(waiting, &c)
 		for n := -1; n != len(waiting); {
 			n = len(waiting)
@@ -188,23 +255,31 @@ func (w *controlWorld) deliver(order []int) *Graph {
 
 func describe(g *Graph) string {
 	s := g.State()
-	out := fmt.Sprintln(s.Name, g.heads, s.voided())
+	out := fmt.Sprintln(s.Name, g.heads, s.Epochs())
 	var lines []string
 	for _, m := range s.Members {
-		lines = append(lines, fmt.Sprintf("%+v", *m))
+		n := *m
+		n.entry = nil
+		lines = append(lines, fmt.Sprintf("%+v", n))
 	}
 	for _, i := range s.Invites {
 		lines = append(lines, fmt.Sprintf("%+v", *i))
 	}
-	for log, m := range s.Standing {
-		lines = append(lines, fmt.Sprintf("%v %+v", log, *m))
+	for log, live := range s.live {
+		lines = append(lines, fmt.Sprintf("%v %v", log, live))
 	}
 	for _, j := range s.Waiting {
 		lines = append(lines, fmt.Sprintf("%+v", j))
 	}
-	for id, l := range s.Logs {
-		lines = append(lines, fmt.Sprintf("%v %+v", id, l))
-	}
+	g.Announced(func(log, control clock.LogID) {
+		line := fmt.Sprintf("%v %v %v", log, control, g.Split(log))
+		for _, r := range g.Rights(log) {
+			r.first = nil
+			slices.SortFunc(r.Within, func(a, b []clock.RecordID) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+			line += fmt.Sprintf(" %+v", r)
+		}
+		lines = append(lines, line)
+	})
 	for _, r := range s.Refused {
 		lines = append(lines, fmt.Sprintf("%+v", r))
 	}
@@ -212,27 +287,12 @@ func describe(g *Graph) string {
 	return fmt.Sprintln(out, lines)
 }
 
-// recursiveOrder is the order of the fold by its definition: by seniority and hash, each
-// record after its ancestors, which come in the same order among themselves.
-func recursiveOrder(g *Graph) (order []int) {
-	done := map[int]bool{}
-	var emit func(set []int)
-	emit = func(set []int) {
-		slices.SortFunc(set, func(a, b int) int { return g.records[a].before(g.records[b]) })
-		for _, i := range set {
-			if !done[i] {
-				emit(slices.DeleteFunc(g.ancestors(g.records[i].Parents), func(i int) bool { return done[i] }))
-				done[i] = true
-				order = append(order, i)
-			}
-		}
-	}
-	all := make([]int, len(g.records))
-	for i := range all {
-		all[i] = i
-	}
-	emit(all)
-	return order
+// anew returns the graph with its fold made again.
+func anew(g *Graph) *Graph {
+	h := *g
+	h.folded = newState(&h)
+	h.folded.fold()
+	return &h
 }
 
 // The same control records give the same state, in whatever order they come.
@@ -254,19 +314,8 @@ func TestControlFoldIsTheSameInEveryOrder(t *testing.T) {
 				t.Fatalf("order %v: got\n%swant\n%s", order, describe(got), describe(want))
 			}
 		}
-		if got := recursiveOrder(want); !slices.Equal(got, want.order()) {
-			t.Fatalf("order %v, want %v", want.order(), got)
-		}
-		// Applying on top gave what folding anew gives.
-		again := newState()
-		again.rank(want.records)
-		for _, i := range want.order() {
-			again.apply(want.records[i])
-		}
-		g := *want
-		g.folded = again
-		if describe(&g) != describe(want) {
-			t.Fatalf("got\n%swant\n%s", describe(want), describe(&g))
+		if again := anew(want); describe(again) != describe(want) {
+			t.Fatalf("applied on top\n%sfolded anew\n%s", describe(want), describe(again))
 		}
 	})
 }
@@ -297,17 +346,12 @@ func TestCloseAndAdmit(t *testing.T) {
 		}
 		w.add(0, all(), &format.Control{Op: format.OpLog, Data: w.data(0)}) // has seen both
 		g := all()
-		if s := g.State(); len(s.Members) != 1 || len(s.Void) != 1 || len(s.Waiting) != 1 {
+		if s := g.State(); len(s.Members) != 1 || len(s.Waiting) != 1 {
 			t.Fatalf("got %s", describe(g))
 		}
 		w.add(0, all(), &format.Control{Op: format.OpAdmit, Joins: []clock.Hash{g.State().Waiting[0].Join}})
-		if s := all().State(); len(s.Members) != 2 || len(s.Void) != 0 || len(s.Waiting) != 0 {
+		if s := all().State(); len(s.Members) != 2 || len(s.Waiting) != 0 {
 			t.Fatalf("got %s", describe(all()))
 		}
 	})
-}
-
-// voided returns the void logs, sorted.
-func (s *State) voided() []clock.LogID {
-	return slices.SortedFunc(maps.Keys(s.Void), func(a, b clock.LogID) int { return bytes.Compare(a[:], b[:]) })
 }

@@ -26,7 +26,7 @@ func newCrowd(tb testing.TB, n int, revoked bool) *crowd {
 	tb.Helper()
 	c := &crowd{thread: format.ThreadID{1}, invite: keys.NewIdentity()}
 	cert, device := c.newDevice(tb)
-	desc := format.NewDescriptor(device, format.KindControl)
+	desc := format.NewDescriptor(device, format.KindControl, clock.LogID{})
 	log := desc.LogID(c.thread)
 	c.genesis = &format.Genesis{Owner: cert.Identity, Certificate: cert, Time: 1}
 	says := []*format.Control{
@@ -68,13 +68,13 @@ func (*crowd) recordID(log clock.LogID, seq uint64, n int) clock.RecordID {
 // join is the n-th join, of a device of its own.
 func (c *crowd) join(tb testing.TB, n int, parents []clock.Hash) Record {
 	cert, device := c.newDevice(tb)
-	desc := format.NewDescriptor(device, format.KindControl)
+	desc := format.NewDescriptor(device, format.KindControl, clock.LogID{})
 	log := desc.LogID(c.thread)
 	b, err := cert.Encode()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	data := format.NewDescriptor(device, format.KindData)
+	data := format.NewDescriptor(device, format.KindData, log)
 	p := &format.Control{Op: format.OpJoin, Invite: c.owner[1].ID.Hash, Certificate: b, Data: data.Encode()}
 	p.Signature = c.invite.Sign(format.DomainJoin, c.thread[:], log[:], b, p.Data)
 	return Record{ID: c.recordID(log, 1, n), Time: clock.Time(1000 + n), Device: device, Parents: parents, Payload: p}

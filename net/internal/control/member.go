@@ -13,10 +13,17 @@ import (
 type Member struct {
 	Device   keys.PublicKey
 	Identity keys.PublicKey
-	Name     string // of the device, from its certificate
+	Seal     [32]byte // its sealing key, from its certificate
+	Name     string   // of the device, from its certificate
 	Role     format.Role
-	Since    clock.Time // of the record that let it in
+	Since    clock.Time  // of the record that let it in
+	Log      clock.LogID // its control log
+
+	entry *entry
 }
+
+// SeniorTo reports whether m may limit what o may do: by seniority, role first.
+func (m *Member) SeniorTo(o *Member) bool { return m.entry.compare(o.entry) < 0 }
 
 // An InviteInfo is what members know of an invite: not its secret.
 type InviteInfo struct {
@@ -42,6 +49,25 @@ func (i *InviteInfo) Open(now clock.Time) error {
 		return fault.Of(ErrInvite, "the invite is closed")
 	}
 	return nil
+}
+
+// A WaitingJoin is a join by an invite that was closed, which nothing lists.
+type WaitingJoin struct {
+	Join     clock.Hash // the record
+	Device   keys.PublicKey
+	Identity keys.PublicKey
+	Name     string         // of the device, from its certificate
+	Invite   keys.PublicKey // its public key
+	Time     clock.Time     // by the clock of the device
+}
+
+// Describe says of a join which [Graph.Check] has passed, or that is part of the graph,
+// what an owner wants to know who may admit it.
+func (c *Record) Describe() WaitingJoin {
+	return WaitingJoin{
+		Join: c.ID.Hash, Device: c.Device, Identity: c.cert.Identity, Name: c.cert.Name,
+		Invite: c.invite.Payload.Key, Time: c.Time,
+	}
 }
 
 // A Refusal is a record that is kept and has no effect, and why.
@@ -70,46 +96,61 @@ func (g *Graph) OpenInvite(key keys.PublicKey, now clock.Time) (*Record, error) 
 // Joins returns the joins by an invite that stand.
 func (g *Graph) Joins(invite clock.Hash) (hs []clock.Hash) {
 	s := g.State()
-	for _, c := range g.records {
-		if c.Payload.Op == format.OpJoin && c.Payload.Invite == invite && s.Standing[c.ID.Log] != nil {
+	for _, c := range g.joins[invite] {
+		if s.verdict(c) == ok {
 			hs = append(hs, c.ID.Hash)
 		}
 	}
 	return hs
 }
 
-// Endings returns the invites that are due and that a control log may close for good: it
-// is an owner's, who is not junior to who made the invite, and nobody like that has closed
-// it.
+// Endings returns the invites that are due and that a device with a control log may close:
+// an owner's or admin's.
 func (g *Graph) Endings(own clock.LogID, due func(*InviteInfo) bool) (ends []clock.Hash) {
-	s, rank := g.State(), g.ranks[own]
-	if !s.owns(own) {
+	s := g.State()
+	if !s.may(own, format.RoleAdmin) {
 		return nil
 	}
-	for _, made := range g.invites {
-		for _, c := range made {
-			i := s.Invites[c.ID.Hash]
-			by, closed := s.closed[c.ID.Hash]
-			if i != nil && rank <= c.rank && (!closed || by > c.rank) && due(i) {
-				ends = append(ends, c.ID.Hash)
-			}
+	for h, i := range s.Invites {
+		if !i.Closed && due(i) {
+			ends = append(ends, h)
 		}
 	}
 	slices.SortFunc(ends, format.CompareHashes)
 	return ends
 }
 
-// Revocable returns the invites with a key that a close by a control log would change
-// something of: [Graph.Endings], and of its seniors those that nobody has closed.
-func (g *Graph) Revocable(own clock.LogID, key keys.PublicKey) (ends []clock.Hash) {
-	ends = g.Endings(own, func(i *InviteInfo) bool { return i.Key == key })
-	for _, c := range g.invites[key] {
-		if i := g.State().Invites[c.ID.Hash]; i != nil && !i.Closed && g.ranks[own] > c.rank {
-			ends = append(ends, c.ID.Hash)
-		}
-	}
-	return ends
+// may reports whether a control log has a role, or a higher one, that nothing limits.
+func (s *State) may(log clock.LogID, r format.Role) bool {
+	return slices.ContainsFunc(s.byLog[log], func(e *entry) bool { return e.full(r) && s.alive(e) })
 }
 
-// MayAdmit reports whether an admit by a control log lets a join in that waits.
-func (g *Graph) MayAdmit(own clock.LogID, w WaitingJoin) bool { return g.ranks[own] < w.rank }
+// MayAdmit reports whether an admit by a control log lets in who waits.
+func (g *Graph) MayAdmit(own clock.LogID) bool { return g.State().may(own, format.RoleAdmin) }
+
+// MayCheckpoint reports whether a control log may cut history: it is the first owner's.
+func (g *Graph) MayCheckpoint(own clock.LogID) bool {
+	s := g.State()
+	return s.may(own, format.RoleOwner) && s.top != nil && slices.ContainsFunc(s.byLog[own], func(e *entry) bool { return s.top.identity() == e.identity() })
+}
+
+// LogsOf returns the first records of the control logs of an identity that has entries in
+// this thread, sorted, and the data logs that belong to them.
+func (g *Graph) LogsOf(identity keys.PublicKey) (firsts []clock.Hash, data []clock.LogID) {
+	mine := map[clock.LogID]bool{}
+	for _, of := range g.devices {
+		for _, f := range of {
+			if f.cert != nil && f.cert.Identity == identity {
+				firsts = append(firsts, f.ID.Hash)
+				mine[f.ID.Log] = true
+			}
+		}
+	}
+	for log, a := range g.announced {
+		if mine[a.ID.Log] {
+			data = append(data, log)
+		}
+	}
+	slices.SortFunc(firsts, format.CompareHashes)
+	return firsts, data
+}

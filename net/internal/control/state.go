@@ -1,8 +1,7 @@
 package control
 
 import (
-	"bytes"
-	"cmp"
+	"container/heap"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -11,268 +10,405 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// An Announced is a data log that a member may write.
-type Announced struct {
-	Device   keys.PublicKey
-	Identity keys.PublicKey
-	At       clock.Time // of the record that announced it: the log's clocks exceed it
-}
+// A verdict is what becomes of a record.
+type verdict uint8
+
+const (
+	nobody    verdict = iota // no entry for its log
+	ok                       // it has effect
+	cutOff                   // an entry, but a cut has not seen it
+	before                   // or a role change has
+	notInRole                // it is not in the table
+	waiting                  // a join: the invite is closed, and nothing lists it
+	badTime                  // a checkpoint
+)
 
 // A State is the fold of the control records of a thread.
 //
-// Who is a member is decided by rank, from the owner's logs down, before anything else:
-// a join stands if its invite's author may invite, and no close of a lower rank ends the
-// invite, or a close or admit of a lower rank lists the join. What is decided of a rank
-// rests on lower ranks only, so that it is well founded, and no order plays a part.
+// It takes entries from an agenda, the most senior first. What a record grants is junior to
+// its author, so comes later; what can cut it or close its invite is senior, so came before.
+// One pass, without iteration: what an entry may do rests on senior entries only.
 //
-//	rank 0  the owner's open; its invites i, closes and admits
-//	rank 1  joins by i: closed by a close of rank 0, listed by one of rank 0
-//	        a close of i by one of them shuts doors, but removes none of rank 1
-//	rank 2  joins by invites that those of rank 1 made
+//	o1 open ── o2 invite ─┬─ j1 join      entry of the owner: o1…o4 act; j1, j2 go to the agenda
+//	           o3 role    └─ j2 join      o3 makes the identity of j2 an admin: its log has two
+//	           o4 remove [j1 up to 7]     entries, and the one as an admin is taken first
+//	entry of j2 as admin                  what that log does from o3 on
+//	entry of j1                           o4 limits it to what o4 has seen
+//	entry of j2 as writer                 what it did before
 type State struct {
+	g       *Graph
 	Name    string
-	Logs    map[clock.LogID]Announced
-	Void    map[clock.LogID]bool // data logs that nobody with the right to it announced
-	twofold map[clock.LogID]bool // data logs that a device announced under two identities
-	firsts  map[clock.LogID]int  // records that begin a control log: one, or the log is nobody's
 	Refused []Refusal
 	Waiting []WaitingJoin
-	Idle    int // joins without effect, those that wait among them
-
-	Standing map[clock.LogID]*Member    // by control log, of those that count
-	Members  map[keys.PublicKey]*Member // by device: the one that may do most of its logs
-	Invites  map[clock.Hash]*InviteInfo // by record
-	closed   map[clock.Hash]int         // by invite: the lowest rank of who closed it
-	listed   map[clock.Hash]int         // by join: the lowest rank of who listed it
+	Idle    int                        // joins without effect, those that wait among them
+	Members map[keys.PublicKey]*Member // by device: the one that may do most of its logs
+	Invites map[clock.Hash]*InviteInfo // by record, of those that have effect
 
 	Checkpoints []*format.Checkpoint
+
+	agenda   agenda
+	byLog    map[clock.LogID][]*entry // the most senior first
+	live     map[clock.LogID]bool     // control logs with an entry that nothing limits
+	cuts     map[keys.PublicKey][]*cut
+	closed   map[clock.Hash]bool // invites that a close ends
+	removals []*Record           // they close the invites that have not seen them
+	shuts    map[clock.Hash]*shutting
+	listed   map[clock.Hash]bool // joins
+	top      *entry              // the most senior that nothing limits
+	author   []*entry            // by record: who it is judged by
+	verdicts []verdict           // by record
+	epochs   []*Record           // that began one
+	tips     []clock.Hash        // nil: to be found again
 }
 
-// A WaitingJoin is a join by an invite that was closed, which no close or admit lists.
-type WaitingJoin struct {
-	Join     clock.Hash // the record
-	Device   keys.PublicKey
-	Identity keys.PublicKey
-	Name     string         // of the device, from its certificate
-	Invite   keys.PublicKey // its public key
-	Time     clock.Time     // by the clock of the device
-
-	rank int
+// shutting is what is known of whether removals close an invite.
+type shutting struct {
+	shut bool
+	upTo int // of the removals
 }
 
-func newState() *State {
+func newState(g *Graph) *State {
 	return &State{
-		Logs: map[clock.LogID]Announced{}, Void: map[clock.LogID]bool{}, twofold: map[clock.LogID]bool{}, firsts: map[clock.LogID]int{},
-		Standing: map[clock.LogID]*Member{}, Members: map[keys.PublicKey]*Member{},
-		Invites: map[clock.Hash]*InviteInfo{}, closed: map[clock.Hash]int{}, listed: map[clock.Hash]int{},
+		g: g, Members: map[keys.PublicKey]*Member{}, Invites: map[clock.Hash]*InviteInfo{}, byLog: map[clock.LogID][]*entry{},
+		live: map[clock.LogID]bool{}, cuts: map[keys.PublicKey][]*cut{}, closed: map[clock.Hash]bool{},
+		shuts: map[clock.Hash]*shutting{}, listed: map[clock.Hash]bool{},
 	}
 }
 
-// rank decides which control logs count, from the most senior rank down.
-func (s *State) rank(records []*Record) {
-	var decide []*Record // what begins a log, closes and admits
-	for _, c := range records {
-		if c.ID.Seq == 1 {
-			s.firsts[c.ID.Log]++
-		}
-		if c.ID.Seq == 1 || c.Payload.Op == format.OpClose || c.Payload.Op == format.OpAdmit {
-			decide = append(decide, c)
+// fold folds all records.
+func (s *State) fold() {
+	s.author, s.verdicts = make([]*entry, len(s.g.records)), make([]verdict, len(s.g.records))
+	for _, r := range s.g.records {
+		if r.Payload.Op == format.OpOpen {
+			s.push(&entry{role: format.RoleOwner, first: r, grant: r}, step{n: 1000})
 		}
 	}
-	// Of a rank first who counts, as what they close and list is for the ranks after.
-	slices.SortStableFunc(decide, func(a, b *Record) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(min(a.ID.Seq, 2), min(b.ID.Seq, 2)))
-	})
-	for _, c := range decide {
-		if c.ID.Seq == 1 {
-			s.stand(c)
-		} else {
-			s.note(c)
+	s.run()
+	for _, all := range s.byLog {
+		for _, e := range all {
+			s.speak(e)
 		}
+	}
+	for _, r := range s.g.records {
+		s.note(r)
+	}
+	slices.SortFunc(s.Checkpoints, func(a, b *format.Checkpoint) int { return format.CompareIDs(a.Snapshot, b.Snapshot) })
+}
+
+// run takes entries from the agenda until it is empty.
+func (s *State) run() {
+	for len(s.agenda) > 0 {
+		s.visit(heap.Pop(&s.agenda).(*entry))
 	}
 }
 
-// owns reports whether a control log is an owner's.
-func (s *State) owns(log clock.LogID) bool {
-	m := s.Standing[log]
-	return m != nil && m.Role == format.RoleOwner
-}
-
-// note takes down what a close or an admit says of joins of higher ranks.
-func (s *State) note(c *Record) {
-	if !s.owns(c.ID.Log) {
-		return
+// apply folds one more record on top, if it decides nothing of others: neither its author's
+// entries nor what it does touch what was folded before. It returns false if it may.
+func (s *State) apply(r *Record) bool {
+	for len(s.verdicts) < len(s.g.records) {
+		s.author, s.verdicts = append(s.author, nil), append(s.verdicts, nobody)
 	}
-	lower := func(of map[clock.Hash]int, h clock.Hash) {
-		if r, ok := of[h]; !ok || c.rank < r {
-			of[h] = c.rank
-		}
-	}
-	if c.Payload.Op == format.OpClose {
-		lower(s.closed, c.Payload.Invite)
-	}
-	for _, j := range c.Payload.Joins {
-		lower(s.listed, j)
-	}
-}
-
-// stand gives the log that c begins its standing, if c has effect.
-func (s *State) stand(c *Record) {
-	if s.firsts[c.ID.Log] > 1 {
-		return // whose log it is would depend on which of its first records came first
-	}
-	m := &Member{Since: c.Time}
-	switch c.Payload.Op {
-	case format.OpOpen:
-		m.Role = format.RoleOwner
+	switch r.Payload.Op {
 	case format.OpJoin:
-		if c.cert == nil || c.invite == nil || !s.owns(c.invite.ID.Log) || !s.Admits(c) {
-			return
-		}
-		m.Role = c.invite.Payload.Role
-	}
-	if c.cert == nil {
-		return
-	}
-	m.Device, m.Identity, m.Name = c.Device, c.cert.Identity, c.cert.Name
-	s.Standing[c.ID.Log] = m
-	if was := s.Members[m.Device]; was == nil || m.before(was) {
-		s.Members[m.Device] = m
-	}
-}
-
-// before tells which of the standings of a device speaks for it: the one that may do
-// more. A device with two identities is shown under one; each of its logs has its own.
-func (m *Member) before(o *Member) bool {
-	return cmp.Or(cmp.Compare(m.Role, o.Role), cmp.Compare(m.Since, o.Since), bytes.Compare(m.Identity[:], o.Identity[:])) < 0
-}
-
-// Admits reports whether a join stands: its invite is not closed, or it is listed.
-func (s *State) Admits(join *Record) bool {
-	if r, closed := s.closed[join.Payload.Invite]; !closed || r >= join.rank {
-		return true
-	}
-	r, listed := s.listed[join.ID.Hash]
-	return listed && r < join.rank
-}
-
-// Stands reports whether a join that is not part of the graph would stand if it were.
-func (s *State) Stands(join *Record) bool { return s.owns(join.invite.ID.Log) && s.Admits(join) }
-
-// apply folds one record; one that is refused at its place changes nothing but
-// the list of refusals.
-func (s *State) apply(c *Record) {
-	if c.ID.Seq == 1 && s.Standing[c.ID.Log] == nil {
-		s.stand(c) // on top of what was ranked
-	}
-	if err := s.try(c); err != nil {
-		kind := fault.NotMember
-		if c.Payload.Op == format.OpJoin {
-			kind = fault.Void
-			s.Idle++
-		}
-		s.Refused = append(s.Refused, Refusal{ID: c.ID, Kind: kind, Reason: c.Payload.Op.String() + ": " + err.Error()})
-		if c.data != nil {
-			if _, ok := s.Logs[c.log]; !ok {
-				s.Void[c.log] = true
+		inv := r.invite
+		if inv != nil && s.verdict(inv) == ok {
+			s.admit(s.author[inv.at], inv, r)
+			n := len(s.byLog[r.ID.Log])
+			s.run()
+			for _, e := range s.byLog[r.ID.Log][n:] {
+				s.speak(e)
 			}
 		}
+	case format.OpLog, format.OpInvite, format.OpRotate:
+		for _, e := range s.byLog[r.ID.Log] {
+			if s.verdict(r) != ok {
+				s.try(e, r)
+			}
+		}
+	case format.OpClose, format.OpAdmit, format.OpCheckpoint, format.OpRole:
+		// Of who may do none of these, as a plain member, it costs nothing.
+		for _, e := range s.byLog[r.ID.Log] {
+			switch v := s.covers(e, r); {
+			case v == ok && e.full(format.RoleAdmin):
+				return false
+			case v == ok:
+				s.set(r, notInRole)
+			default:
+				s.set(r, v)
+			}
+		}
+	default:
+		return false
+	}
+	s.note(r)
+	return true
+}
+
+// verdict returns that on a record of the graph.
+func (s *State) verdict(r *Record) verdict { return s.verdicts[r.at] }
+
+// set gives a verdict, unless there is a better one.
+func (s *State) set(r *Record, v verdict) {
+	if was := s.verdicts[r.at]; v == ok || was == nobody && v != nobody {
+		s.verdicts[r.at] = v
 	}
 }
 
-// try folds one record. It returns an error before it has changed anything.
-func (s *State) try(c *Record) error {
-	p := c.Payload
-	author := s.Standing[c.ID.Log]
-	if p.Op == format.OpJoin {
-		return s.join(c, author)
+// push puts an entry on the agenda: its path is that of who granted it, and more.
+func (s *State) push(e *entry, more ...step) {
+	if e.first.cert == nil {
+		return // the disk altered it
 	}
-	if author == nil {
-		return ErrNotMember
+	e.path = []step{{n: 2 * uint64(e.role)}}
+	if e.by != nil {
+		e.path = append(e.path, e.by.path[1:]...)
+	}
+	e.path = append(e.path, more...)
+	for _, t := range s.g.transfers[e.first.ID.Log] {
+		if (t.leaves() || e.full(format.RoleOwner)) && s.g.saw(t, e.first) {
+			e.ends = append(e.ends, t)
+		}
+	}
+	heap.Push(&s.agenda, e)
+}
+
+// leaves reports of a transfer that it names no successor.
+func (c *Record) leaves() bool { return c.Payload.Subject == keys.PublicKey{} }
+
+// admit gives a join an entry, by the invite that it names.
+func (s *State) admit(by *entry, invite, join *Record) {
+	s.push(&entry{role: invite.Payload.Role, first: join, grant: invite, by: by}, step{invite.ID.Seq, invite.ID.Hash}, step{})
+}
+
+// shut reports whether an invite lets nobody in any more: a close ends it, or a removal
+// that it has not seen, as the removed may have its secret.
+func (s *State) shut(invite *Record) bool {
+	if s.closed[invite.ID.Hash] {
+		return true
+	}
+	if len(s.removals) == 0 {
+		return false
+	}
+	m := s.shuts[invite.ID.Hash]
+	if m == nil {
+		m = &shutting{}
+		s.shuts[invite.ID.Hash] = m
+	}
+	for ; !m.shut && m.upTo < len(s.removals); m.upTo++ {
+		m.shut = !s.g.saw(invite, s.removals[m.upTo])
+	}
+	return m.shut
+}
+
+// visit lets the log of an entry do what it may.
+func (s *State) visit(e *entry) {
+	if e.grant.Payload.Op == format.OpInvite && s.shut(e.grant) && !s.listed[e.first.ID.Hash] {
+		s.set(e.first, waiting)
+		return
+	}
+	log := e.first.ID.Log
+	s.byLog[log] = append(s.byLog[log], e)
+	if s.top == nil && s.alive(e) {
+		s.top = e
+	}
+	for _, r := range s.g.logs[log] {
+		if s.verdict(r) != ok {
+			s.try(e, r)
+		}
+	}
+}
+
+// try judges a record by an entry of its log.
+func (s *State) try(e *entry, r *Record) {
+	v := s.covers(e, r)
+	if v == ok {
+		if s.author[r.at] == nil {
+			s.author[r.at] = e
+		}
+		v = s.act(e, r)
+	}
+	s.set(r, v)
+}
+
+// act is the table: what a record does that an entry covers.
+func (s *State) act(e *entry, r *Record) verdict {
+	p, admin, owner := r.Payload, e.full(format.RoleAdmin), e.full(format.RoleOwner)
+	own := false // what it does reaches the own identity alone
+	switch p.Op {
+	case format.OpOpen, format.OpJoin, format.OpLog:
+		return ok
+	case format.OpTransfer:
+		if own = true; !r.leaves() && !owner {
+			return notInRole
+		}
+	case format.OpRemove:
+		if own = !admin; own && !slices.ContainsFunc(s.g.devices[p.Subject], func(f *Record) bool { return f.cert != nil && f.cert.Identity == e.identity() }) {
+			return notInRole
+		}
+	case format.OpInvite, format.OpRole:
+		highest := format.RoleWriter
+		if owner && p.Op == format.OpRole {
+			highest = format.RoleOwner
+		}
+		if !admin || p.Role < highest {
+			return notInRole
+		}
+	case format.OpCheckpoint:
+		if !owner || s.top != nil && s.top.identity() != e.identity() {
+			return notInRole
+		}
+	default:
+		if !admin {
+			return notInRole
+		}
+	}
+	s.do(e, r, own)
+	return ok
+}
+
+// do does what a record says that may.
+func (s *State) do(e *entry, r *Record, own bool) {
+	p := r.Payload
+	switch p.Op {
+	case format.OpInvite:
+		for _, j := range s.g.joins[r.ID.Hash] {
+			s.admit(e, r, j)
+		}
+	case format.OpRole:
+		s.grant(e, r, p.Role)
+		s.cut(&cut{rec: r, by: e, subject: p.Subject})
+	case format.OpTransfer:
+		s.grant(e, r, format.RoleOwner)
+		s.cut(&cut{rec: r, by: e, own: true, subject: e.identity()})
+	case format.OpRemove:
+		s.cut(&cut{rec: r, by: e, own: own, subject: p.Subject})
+		if !own {
+			s.removals = append(s.removals, r)
+			s.list(p.Joins)
+		}
+	case format.OpClose:
+		s.closed[p.Invite] = true
+		s.list(p.Joins)
+	case format.OpAdmit:
+		s.list(p.Joins)
+	}
+	if p.Epoch != nil && e.full(format.RoleAdmin) {
+		s.epochs, s.tips = append(s.epochs, r), nil
+	}
+}
+
+func (s *State) list(joins []clock.Hash) {
+	for _, j := range joins {
+		s.listed[j] = true
+	}
+}
+
+func (s *State) cut(c *cut) { s.cuts[c.subject] = append(s.cuts[c.subject], c) }
+
+// grant makes an entry for each log of the subject that a record names by its first record.
+func (s *State) grant(by *entry, r *Record, role format.Role) {
+	for i, h := range r.Payload.Joins {
+		f := s.g.index[h]
+		if f == nil || !f.first() || f.cert == nil || f.cert.Identity != r.Payload.Subject || !s.g.saw(r, f) {
+			continue
+		}
+		s.push(&entry{role: role, first: f, grant: r, by: by}, step{r.ID.Seq, r.ID.Hash}, step{n: uint64(i + 1)})
+	}
+}
+
+// speak says who is a member by an entry.
+func (s *State) speak(e *entry) {
+	if !s.alive(e) || s.verdict(e.first) != ok {
+		return
+	}
+	s.live[e.first.ID.Log] = true
+	was := s.Members[e.device()]
+	if was != nil && was.entry.before(e) {
+		return
+	}
+	s.Members[e.device()] = &Member{
+		Device: e.device(), Identity: e.identity(), Seal: e.first.cert.Seal, Name: e.first.cert.Name, Role: e.role, Since: e.first.Time,
+		Log: e.first.ID.Log, entry: e,
+	}
+}
+
+// note lists what a judged record is for members to see.
+func (s *State) note(r *Record) {
+	p, v := r.Payload, s.verdict(r)
+	if v != ok {
+		s.refuse(r, v)
+		return
 	}
 	switch p.Op {
 	case format.OpOpen:
-		if s.Name == "" {
+		if s.Name == "" || p.Name < s.Name { // of two, which nobody honest writes, the same everywhere
 			s.Name = p.Name
 		}
 	case format.OpInvite:
-		if author.Role != format.RoleOwner {
-			return fault.Of(ErrNotMember, "only an owner invites")
-		}
-		_, closed := s.closed[c.ID.Hash]
-		s.Invites[c.ID.Hash] = &InviteInfo{Key: p.Key, Role: p.Role, Expires: p.Expires, Uses: p.Uses, Closed: closed, Creator: c.Device}
-	case format.OpClose:
-		if author.Role != format.RoleOwner {
-			return fault.Of(ErrNotMember, "only an owner revokes invites")
-		}
-	case format.OpAdmit:
-		if author.Role != format.RoleOwner {
-			return fault.Of(ErrNotMember, "only an owner admits devices")
+		s.Invites[r.ID.Hash] = &InviteInfo{Key: p.Key, Role: p.Role, Expires: p.Expires, Uses: p.Uses, Closed: s.shut(r), Creator: r.Device}
+	case format.OpJoin:
+		if inv := s.Invites[p.Invite]; inv != nil {
+			inv.Used++
 		}
 	case format.OpCheckpoint:
 		s.Checkpoints = append(s.Checkpoints, p.Checkpoint)
-	case format.OpLog:
-		if !author.Role.CanWrite() {
-			return fault.Of(ErrNotMember, "role %s does not write", author.Role)
+	}
+}
+
+// refuse lists a record without effect.
+func (s *State) refuse(r *Record, v verdict) {
+	kind, why := fault.NotMember, ""
+	switch v {
+	case waiting:
+		why = "the invite is closed: the device waits until an owner admits it"
+		s.Waiting = append(s.Waiting, r.Describe())
+	case cutOff:
+		why = "its author was removed, had left, or may do less since"
+	case before:
+		why = "it was written before its author was given that role"
+	case notInRole:
+		why = "the role of its author does not allow it"
+	default:
+		why = "its author is no member"
+		if r.Payload.Op == format.OpJoin {
+			why = "the invite is by a device that may not invite"
 		}
-		return s.announce(c, author)
 	}
-	return nil
+	if r.Payload.Op == format.OpJoin {
+		kind = fault.Void
+		s.Idle++
+	}
+	s.Refused = append(s.Refused, Refusal{ID: r.ID, Kind: kind, Reason: r.Payload.Op.String() + ": " + why})
 }
 
-// join counts a join that stands, and lists one that waits.
-func (s *State) join(c *Record, m *Member) error {
-	switch {
-	case m != nil:
-		if inv := s.Invites[c.Payload.Invite]; inv != nil {
-			inv.Used++
+// Live reports whether a control log has an entry that nothing limits: its device may do
+// something now.
+func (s *State) Live(log clock.LogID) bool { return s.live[log] }
+
+// Stands reports whether a join that is not part of the graph would stand if it were.
+func (s *State) Stands(join *Record) bool {
+	inv := join.invite
+	if s.verdict(inv) != ok || s.shut(inv) && !s.listed[join.ID.Hash] {
+		return false
+	}
+	return s.alive(&entry{role: inv.Payload.Role, first: join, grant: inv, by: s.author[inv.at], path: []step{{n: 2 * uint64(inv.Payload.Role)}}})
+}
+
+// Lists reports whether a close, an admit or a removal lists a join.
+func (s *State) Lists(join clock.Hash) bool { return s.listed[join] }
+
+// Epochs returns those under which is written now, sorted: none of them has seen another.
+func (s *State) Epochs() []clock.Hash {
+	if s.tips == nil {
+		for _, e := range s.epochs {
+			if !slices.ContainsFunc(s.epochs, func(o *Record) bool { return o != e && s.g.saw(o, e) }) {
+				s.tips = append(s.tips, e.ID.Hash)
+			}
 		}
-		return s.announce(c, m)
-	case s.firsts[c.ID.Log] > 1:
-		return fault.Of(ErrNotMember, "the control log has two first records")
-	case c.cert == nil || c.invite == nil:
-		return fault.Of(format.ErrMalformed, "the certificate cannot be read")
-	case !s.owns(c.invite.ID.Log):
-		return fault.Of(ErrInvite, "the invite is by a device that may not invite")
+		if len(s.tips) == 0 {
+			s.tips = []clock.Hash{clock.Hash(s.g.thread)}
+		}
+		slices.SortFunc(s.tips, format.CompareHashes)
 	}
-	s.Waiting = append(s.Waiting, c.Describe())
-	return fault.Of(ErrInvite, "the invite is closed: the device waits until an owner admits it")
+	return s.tips
 }
-
-// Describe says of a join which [Graph.Check] has passed, or that is part of the graph,
-// what an owner wants to know who may admit it.
-func (c *Record) Describe() WaitingJoin {
-	return WaitingJoin{
-		Join: c.ID.Hash, Device: c.Device, Identity: c.cert.Identity, Name: c.cert.Name,
-		Invite: c.invite.Payload.Key, Time: c.Time, rank: c.rank,
-	}
-}
-
-// announce lets a device write a data log. A log that was void is not any more: a
-// later record of its device may announce it again.
-func (s *State) announce(c *Record, by *Member) error {
-	if c.data == nil {
-		_, err := format.DecodeDescriptor(c.Payload.Data)
-		return err
-	}
-	ok := c.data.Kind == format.KindData || c.data.Kind == format.KindSnapshot && c.Payload.Op == format.OpLog
-	if !ok || c.data.Device != c.Device {
-		return fault.Of(ErrNotMember, "announces a log that is not a data log of its device")
-	}
-	if was, ok := s.Logs[c.log]; ok && was.Identity != by.Identity {
-		s.twofold[c.log] = true
-	}
-	if s.twofold[c.log] {
-		// Whose it is would depend on which announcement came first: it is nobody's.
-		delete(s.Logs, c.log)
-		return fault.Of(ErrNotMember, "announces a log of its device that another of its identities announced")
-	}
-	if was, ok := s.Logs[c.log]; !ok || c.Time < was.At {
-		s.Logs[c.log] = Announced{Device: c.Device, Identity: by.Identity, At: c.Time}
-	}
-	delete(s.Void, c.log)
-	return nil
-}
-
-// Lists reports whether a close or an admit lists a join.
-func (s *State) Lists(join clock.Hash) bool { _, ok := s.listed[join]; return ok }

@@ -31,7 +31,7 @@ type BlobID [32]byte
 // String returns the ID in lower-case hexadecimal.
 func (id BlobID) String() string { return hex.EncodeToString(id[:]) }
 
-// blobKey derives the key of the blobs of a thread and epoch.
+// blobKey derives the key of the blobs of a thread and epoch, or several by their name.
 func blobKey(read SecretKey, thread ThreadID, epoch clock.Hash, salt []byte, purpose string) ([]byte, error) {
 	k, err := hkdf.Key(sha256.New, read[:], salt, domainBlob+purpose+"\x00"+string(thread[:])+string(epoch[:]), 32)
 	if err != nil {
@@ -51,22 +51,27 @@ func SealBlob(k *Keys, thread ThreadID, plain []byte) ([]byte, error) {
 	if len(plain) > MaxBlob {
 		return nil, fault.Of(ErrTooLarge, "blob of %d bytes, at most %d", len(plain), MaxBlob)
 	}
-	salt, err := blobSalt(k, thread, plain)
+	read, ok := k.Read(k.Epochs)
+	if !ok {
+		return nil, fault.Of(ErrWrongKey, "the key of the present epoch is not held")
+	}
+	epoch := EpochsName(thread, k.Epochs)
+	salt, err := blobSalt(read, thread, epoch, plain)
 	if err != nil {
 		return nil, err
 	}
-	aead, err := blobAEAD(k, thread, salt)
+	aead, err := blobAEAD(read, thread, epoch, salt)
 	if err != nil {
 		return nil, err
 	}
 	b := make([]byte, 0, BlobHead+len(plain)+chacha20poly1305.Overhead)
-	b = append(append(append(b, blobVersion, byte(thisSuite)), k.Epoch[:]...), salt...)
+	b = append(append(append(b, blobVersion, byte(thisSuite)), epoch[:]...), salt...)
 	return aead.Seal(b, make([]byte, chacha20poly1305.NonceSize), plain, nil), nil
 }
 
 // blobSalt is a keyed hash of the plaintext: outsiders cannot test a guess.
-func blobSalt(k *Keys, thread ThreadID, plain []byte) ([]byte, error) {
-	mk, err := blobKey(k.Read, thread, k.Epoch, nil, "/salt")
+func blobSalt(read SecretKey, thread ThreadID, epoch clock.Hash, plain []byte) ([]byte, error) {
+	mk, err := blobKey(read, thread, epoch, nil, "/salt")
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +82,8 @@ func blobSalt(k *Keys, thread ThreadID, plain []byte) ([]byte, error) {
 
 // blobAEAD returns the cipher of one blob; its key is used for one plaintext only, so
 // that the nonce may be zero.
-func blobAEAD(k *Keys, thread ThreadID, salt []byte) (cipher.AEAD, error) {
-	key, err := blobKey(k.Read, thread, k.Epoch, salt, "/key")
+func blobAEAD(read SecretKey, thread ThreadID, epoch clock.Hash, salt []byte) (cipher.AEAD, error) {
+	key, err := blobKey(read, thread, epoch, salt, "/key")
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +97,11 @@ func blobAEAD(k *Keys, thread ThreadID, salt []byte) (cipher.AEAD, error) {
 // OpenBlob opens what [SealBlob] sealed. The salt, made from the plaintext, also
 // commits to the key.
 func OpenBlob(k *Keys, thread ThreadID, sealed []byte) ([]byte, error) {
-	plain, err := openBlob(k, thread, sealed, nil)
+	plain, read, err := openBlob(k, thread, sealed, nil)
 	if err != nil {
 		return nil, err
 	}
-	want, err := blobSalt(k, thread, plain)
+	want, err := blobSalt(read, thread, clock.Hash(sealed[2:34]), plain)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +114,7 @@ func OpenBlob(k *Keys, thread ThreadID, sealed []byte) ([]byte, error) {
 // OpenBlobOf opens a blob, in its place, whose plaintext has a known SHA-256
 // hash: that decides alone, in one pass over the bytes. Any other is [ErrSealed].
 func OpenBlobOf(k *Keys, thread ThreadID, sealed []byte, sum [32]byte) ([]byte, error) {
-	plain, err := openBlob(k, thread, sealed, sealed[min(BlobHead, len(sealed)):][:0])
+	plain, _, err := openBlob(k, thread, sealed, sealed[min(BlobHead, len(sealed)):][:0])
 	if err == nil && sha256.Sum256(plain) != sum {
 		err = fault.Of(ErrSealed, "the blob has other bytes than it should")
 	}
@@ -119,29 +124,32 @@ func OpenBlobOf(k *Keys, thread ThreadID, sealed []byte, sum [32]byte) ([]byte, 
 	return plain, nil
 }
 
-// openBlob opens a blob into dst, whose key nothing has checked yet.
-func openBlob(k *Keys, thread ThreadID, sealed, dst []byte) ([]byte, error) {
+// openBlob opens a blob into dst with a key that nothing has checked yet, which it returns.
+func openBlob(k *Keys, thread ThreadID, sealed, dst []byte) (plain []byte, read SecretKey, err error) {
+	fail := func(err error) ([]byte, SecretKey, error) { return nil, SecretKey{}, err }
 	if len(sealed) < BlobHead+chacha20poly1305.Overhead || len(sealed) > MaxSealedBlob {
-		return nil, fault.Of(ErrMalformed, "blob of %d bytes", len(sealed))
+		return fail(fault.Of(ErrMalformed, "blob of %d bytes", len(sealed)))
 	}
 	if sealed[0] != blobVersion {
-		return nil, fault.Of(ErrVersion, "blob version %d is unknown to this release", sealed[0])
+		return fail(fault.Of(ErrVersion, "blob version %d is unknown to this release", sealed[0]))
 	}
 	if err := codec.CheckSuite(canonical.Suite(sealed[1]), "blob"); err != nil {
-		return nil, err
+		return fail(err)
 	}
-	if clock.Hash(sealed[2:34]) != k.Epoch {
-		return nil, fault.Of(ErrWrongKey, "blob of an unknown epoch")
+	epoch := clock.Hash(sealed[2:34])
+	read, ok := k.named(epoch)
+	if !ok {
+		return fail(fault.Of(ErrWrongKey, "blob of an epoch whose key is not held"))
 	}
-	aead, err := blobAEAD(k, thread, sealed[34:BlobHead])
+	aead, err := blobAEAD(read, thread, epoch, sealed[34:BlobHead])
 	if err != nil {
-		return nil, err
+		return fail(err)
 	}
-	plain, err := aead.Open(dst, make([]byte, chacha20poly1305.NonceSize), sealed[BlobHead:], nil)
+	plain, err = aead.Open(dst, make([]byte, chacha20poly1305.NonceSize), sealed[BlobHead:], nil)
 	if err != nil {
-		return nil, fault.Of(ErrSealed, "the blob is altered")
+		return fail(fault.Of(ErrSealed, "the blob is altered"))
 	}
-	return plain, nil
+	return plain, read, nil
 }
 
 // BlobIDOf returns the name of a sealed blob, which anybody can check.

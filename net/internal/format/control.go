@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bytes"
 	"fmt"
 	"unicode/utf8"
 
@@ -19,19 +20,26 @@ const (
 	OpJoin       Op = 3
 	OpClose      Op = 4
 	OpLog        Op = 5
+	OpRole       Op = 7
+	OpRemove     Op = 8
+	OpRotate     Op = 9
 	OpCheckpoint Op = 10
 	OpAdmit      Op = 13
+	OpTransfer   Op = 14
 
-	lastOp = 13 // 6…9, 11 and 12 are named and refused until they exist
+	lastOp = 17 // 6, 11, 12 and 15…17 are named and refused until they exist
 )
 
 var opNames = [lastOp + 1]string{
 	1: "open", 2: "invite", 3: "join", 4: "close", 5: "log",
 	6: "device", 7: "role", 8: "remove", 9: "rotate", 10: "checkpoint", 11: "semantics", 12: "adopt", 13: "admit",
+	14: "transfer", 15: "start", 16: "recover", 17: "revoke",
 }
 
 // exists reports whether this release knows what the operation does.
-func (o Op) exists() bool { return o >= OpOpen && o <= OpLog || o == OpCheckpoint || o == OpAdmit }
+func (o Op) exists() bool {
+	return o >= OpOpen && o <= OpLog || o >= OpRole && o <= OpCheckpoint || o == OpAdmit || o == OpTransfer
+}
 
 // maxPayload returns the largest payload of the operation, in bytes.
 func (o Op) maxPayload() int {
@@ -42,6 +50,10 @@ func (o Op) maxPayload() int {
 		return maxList
 	case OpCheckpoint:
 		return maxCheckpoint
+	case OpRole, OpTransfer:
+		return maxCut
+	case OpRemove, OpRotate:
+		return maxEpoch
 	}
 	return maxControl
 }
@@ -60,7 +72,11 @@ const (
 	maxControl    = 4 << 10 // bytes of a control payload
 	maxJoin       = 1 << 10 // whoever has an invite's secret makes these
 	maxList       = MaxJoins*32 + 128
-	maxSealedKeys = 512
+	maxSealedKeys = 1 << 10
+	maxCut        = 256 << 10 // of a record that limits what others may do
+	maxEpoch      = 512 << 10 // of one that begins an epoch
+	// MaxView bounds the heads of data logs that a record names.
+	MaxView = 2000
 
 	// MaxJoins bounds the joins that one close or admit lists.
 	MaxJoins = 2000
@@ -70,18 +86,21 @@ const (
 // has are set.
 type Control struct {
 	Op          Op
-	Name        string         // open
-	Key         keys.PublicKey // invite: its public key
-	Invite      clock.Hash     // join, close: the record of the invite
-	Joins       []clock.Hash   // close, admit: records of the joins that stand, sorted
-	Role        Role           // invite
-	Expires     clock.Time     // invite; 0 never
-	Uses        uint64         // invite; 0 any number
-	Sealed      []byte         // invite: keys of the epoch, to the invite's secret
-	Certificate []byte         // join: of the joining device
-	Data        []byte         // join, log: descriptor of a data log
-	Signature   keys.Signature // join: by the invite's key
-	Checkpoint  *Checkpoint    // checkpoint
+	Name        string           // open
+	Key         keys.PublicKey   // invite: its public key
+	Invite      clock.Hash       // join, close: the record of the invite
+	Joins       []clock.Hash     // close, admit, remove: records of the joins that stand; role, transfer: of the subject's logs; sorted
+	Role        Role             // invite, role
+	Expires     clock.Time       // invite; 0 never
+	Uses        uint64           // invite; 0 any number
+	Sealed      []byte           // invite: keys of the epoch, to the invite's secret
+	Certificate []byte           // join: of the joining device
+	Data        []byte           // join, log: descriptor of a data log
+	Signature   keys.Signature   // join: by the invite's key
+	Checkpoint  *Checkpoint      // checkpoint
+	Subject     keys.PublicKey   // role, transfer: an identity (of a transfer, none: the author leaves); remove: an identity or a device
+	View        []clock.RecordID // role, remove, transfer: what its author had of the data logs that it limits, by log and hash
+	Epoch       *Epoch           // rotate, remove: nil of who may begin none
 }
 
 // The forms of a control payload and of the body of each operation.
@@ -123,6 +142,30 @@ type (
 		_    struct{} `cbor:",toarray"`
 		Data []byte
 	}
+	roleWire struct {
+		_       struct{} `cbor:",toarray"`
+		Subject keys.PublicKey
+		Role    Role
+		Joins   []byte
+		View    []coveredWire
+	}
+	removeWire struct {
+		_       struct{} `cbor:",toarray"`
+		Subject keys.PublicKey
+		Joins   []byte
+		View    []coveredWire
+		Epoch   *epochWire // null: none
+	}
+	rotateWire struct {
+		_     struct{} `cbor:",toarray"`
+		Epoch epochWire
+	}
+	transferWire struct {
+		_       struct{} `cbor:",toarray"`
+		Subject keys.PublicKey
+		Joins   []byte
+		View    []coveredWire
+	}
 )
 
 // Encode returns the payload of the record. A field that the operation does not
@@ -144,6 +187,18 @@ func (c *Control) Encode() []byte {
 		body = &logWire{Data: c.Data}
 	case OpCheckpoint:
 		body = c.Checkpoint.wire()
+	case OpRole:
+		body = &roleWire{Subject: c.Subject, Role: c.Role, Joins: joinHashes(c.Joins), View: viewWire(c.View)}
+	case OpRemove:
+		w := &removeWire{Subject: c.Subject, Joins: joinHashes(c.Joins), View: viewWire(c.View)}
+		if c.Epoch != nil {
+			w.Epoch = c.Epoch.wire()
+		}
+		body = w
+	case OpRotate:
+		body = &rotateWire{Epoch: *c.Epoch.wire()}
+	case OpTransfer:
+		body = &transferWire{Subject: c.Subject, Joins: joinHashes(c.Joins), View: viewWire(c.View)}
 	default:
 		return codec.Encode(&controlWire{Op: c.Op}) // has no body here
 	}
@@ -153,7 +208,7 @@ func (c *Control) Encode() []byte {
 // DecodeControl parses a control payload strictly. An operation that does not
 // exist yet, known by name or not, is ErrOperation.
 func DecodeControl(p []byte) (*Control, error) {
-	if len(p) > maxList {
+	if len(p) > maxEpoch {
 		return nil, fault.Of(ErrTooLarge, "control payload of %d bytes", len(p))
 	}
 	var w controlWire
@@ -181,7 +236,7 @@ func DecodeControl(p []byte) (*Control, error) {
 	if !utf8.ValidString(c.Name) {
 		return nil, fault.Of(ErrMalformed, "the name of a thread is not UTF-8")
 	}
-	if c.Op == OpInvite {
+	if c.Op == OpInvite || c.Op == OpRole {
 		return c, c.Role.Check()
 	}
 	return c, nil
@@ -226,6 +281,31 @@ func (c *Control) decodeBody(p []byte) error {
 		err := codec.Decode(p, what, &w)
 		c.Data = w.Data
 		return err
+	case OpRole:
+		var w roleWire
+		err := codec.Decode(p, what, &w)
+		c.Subject, c.Role = w.Subject, w.Role
+		return c.cutFields(err, w.Joins, w.View)
+	case OpRemove:
+		var w removeWire
+		err := codec.Decode(p, what, &w)
+		c.Subject = w.Subject
+		if err = c.cutFields(err, w.Joins, w.View); err == nil && w.Epoch != nil {
+			c.Epoch, err = w.Epoch.epoch()
+		}
+		return err
+	case OpRotate:
+		var w rotateWire
+		err := codec.Decode(p, what, &w)
+		if err == nil {
+			c.Epoch, err = w.Epoch.epoch()
+		}
+		return err
+	case OpTransfer:
+		var w transferWire
+		err := codec.Decode(p, what, &w)
+		c.Subject = w.Subject
+		return c.cutFields(err, w.Joins, w.View)
 	case OpCheckpoint:
 		var w checkpointWire
 		err := codec.Decode(p, what, &w)
@@ -235,6 +315,45 @@ func (c *Control) decodeBody(p []byte) error {
 		return err
 	}
 	return ErrOperation
+}
+
+// cutFields sets what records have that limit others, unless they were not decoded.
+func (c *Control) cutFields(err error, joins []byte, view []coveredWire) error {
+	if err == nil {
+		c.Joins, err = splitHashes(joins)
+	}
+	if err == nil {
+		c.View, err = viewOf(view)
+	}
+	return err
+}
+
+func viewWire(heads []clock.RecordID) []coveredWire {
+	w := make([]coveredWire, len(heads))
+	for i, h := range heads {
+		w[i] = coveredWire{Log: h.Log, Seq: h.Seq, Hash: h.Hash}
+	}
+	return w
+}
+
+// viewOf checks that heads are sorted by log and hash, of a forked log one a branch.
+func viewOf(w []coveredWire) ([]clock.RecordID, error) {
+	if len(w) > MaxView {
+		return nil, fault.Of(ErrMalformed, "a view of %d heads, at most %d", len(w), MaxView)
+	}
+	var heads []clock.RecordID
+	for i, h := range w {
+		if h.Seq == 0 {
+			return nil, fault.Of(ErrMalformed, "a view names a head without a position")
+		}
+		if i > 0 {
+			if d := bytes.Compare(w[i-1].Log[:], h.Log[:]); d > 0 || d == 0 && CompareHashes(w[i-1].Hash, h.Hash) >= 0 {
+				return nil, fault.Of(ErrMalformed, "the heads of a view are not sorted")
+			}
+		}
+		heads = append(heads, clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: h.Hash})
+	}
+	return heads, nil
 }
 
 // joinHashes returns the hashes one after the other.

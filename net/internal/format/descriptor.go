@@ -20,19 +20,23 @@ const (
 	KindSnapshot LogKind = 3 // what a checkpoint puts in the place of records, sealed with the read key
 )
 
-const maxDescriptor = 64
+const maxDescriptor = 112
 
 // A Descriptor says whose log it is; its hash is the log's ID.
 type Descriptor struct {
 	Device      keys.PublicKey
 	Kind        LogKind
 	Incarnation [16]byte // random, new after a restore
+	// Control is the control log that it belongs to, which says who its writer is and what
+	// that one may do; zero of a control log.
+	Control clock.LogID
 }
 
-// NewDescriptor returns the descriptor of a new log. The incarnation is random, so
-// that a device that was restored never writes at positions that it had used.
-func NewDescriptor(device keys.PublicKey, kind LogKind) Descriptor {
-	d := Descriptor{Device: device, Kind: kind}
+// NewDescriptor returns the descriptor of a new log, which belongs to a control log unless
+// it is one. The incarnation is random, so that a device that was restored never writes at
+// positions that it had used.
+func NewDescriptor(device keys.PublicKey, kind LogKind, control clock.LogID) Descriptor {
+	d := Descriptor{Device: device, Kind: kind, Control: control}
 	_, _ = rand.Read(d.Incarnation[:]) // never fails: crypto/rand aborts the process instead
 	return d
 }
@@ -44,11 +48,16 @@ type descriptorWire struct {
 	Device      keys.PublicKey
 	Kind        uint64
 	Incarnation [16]byte
+	Control     []byte // empty of a control log
 }
 
 // Encode returns the bytes that are sent and hashed.
 func (d *Descriptor) Encode() []byte {
-	return codec.Encode(&descriptorWire{Version: thisVersion, Suite: thisSuite, Device: d.Device, Kind: uint64(d.Kind), Incarnation: d.Incarnation})
+	w := descriptorWire{Version: thisVersion, Suite: thisSuite, Device: d.Device, Kind: uint64(d.Kind), Incarnation: d.Incarnation}
+	if d.Kind != KindControl {
+		w.Control = d.Control[:]
+	}
+	return codec.Encode(&w)
 }
 
 // LogID returns the ID of the log in a thread.
@@ -71,5 +80,12 @@ func DecodeDescriptor(p []byte) (Descriptor, error) {
 	if w.Kind < uint64(KindControl) || w.Kind > uint64(KindSnapshot) {
 		return Descriptor{}, fault.Of(ErrVersion, "log of unknown kind %d", w.Kind)
 	}
-	return Descriptor{Device: w.Device, Kind: LogKind(w.Kind), Incarnation: w.Incarnation}, nil
+	d := Descriptor{Device: w.Device, Kind: LogKind(w.Kind), Incarnation: w.Incarnation}
+	switch {
+	case d.Kind != KindControl && len(w.Control) == len(d.Control):
+		d.Control = clock.LogID(w.Control)
+	case d.Kind != KindControl || len(w.Control) != 0:
+		return Descriptor{}, fault.Of(ErrMalformed, "log of kind %d of a control log named by %d bytes", w.Kind, len(w.Control))
+	}
+	return d, nil
 }

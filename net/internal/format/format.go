@@ -48,6 +48,8 @@ const (
 	DomainJoin      = "weft/1/join"
 	domainInvite    = "weft/1/invite"
 	domainState     = "weft/1/state"
+	domainEpochs    = "weft/1/epochs"
+	domainPrevious  = "weft/1/epoch/previous"
 )
 
 // What this release writes. Others are refused by name: they may have another

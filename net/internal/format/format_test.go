@@ -28,7 +28,7 @@ func fill[T ~[32]byte](b byte) (a T) {
 func fixedHeader() *Header {
 	return &Header{
 		Log: fill[clock.LogID](1), Seq: 300, Prev: fill[clock.Hash](2), Time: 1 << 60,
-		Control: []clock.Hash{fill[clock.Hash](3), fill[clock.Hash](4)}, Epoch: fill[clock.Hash](5), Root: fill[clock.Hash](6),
+		Control: []clock.Hash{fill[clock.Hash](3), fill[clock.Hash](4)}, Epochs: []clock.Hash{fill[clock.Hash](5), fill[clock.Hash](7)}, Root: fill[clock.Hash](6),
 		Extensions: []Extension{{ID: 1, Data: []byte("x")}, {ID: 70000, Critical: true}},
 	}
 }
@@ -70,11 +70,17 @@ func fixedFormats(t testing.TB) map[string][]byte {
 		t.Fatal(err)
 	}
 	sig := keys.Signature{1, 2, 3}
-	d := Descriptor{Device: fill[keys.PublicKey](1), Kind: KindData, Incarnation: [16]byte{1, 2}}
-	k := Keys{Epoch: fill[clock.Hash](1), Read: fill[SecretKey](2), Service: fill[SecretKey](3)}
+	d := Descriptor{Device: fill[keys.PublicKey](1), Kind: KindData, Incarnation: [16]byte{1, 2}, Control: fill[clock.LogID](10)}
+	c := Descriptor{Device: fill[keys.PublicKey](1), Kind: KindControl, Incarnation: [16]byte{1, 2}}
+	k := FirstKeys(fill[ThreadID](1), fill[SecretKey](2), fill[SecretKey](3))
+	k = k.With(fill[clock.Hash](4), fill[SecretKey](5))
+	e := &Epoch{
+		Commit: fill[clock.Hash](11), Previous: []byte("previous"), Invites: []InviteSeal{{Invite: fill[clock.Hash](7), Sealed: [80]byte{13}}},
+		Devices: []DeviceSeal{{Tag: [8]byte{1}, Sealed: [80]byte{12}}, {Tag: [8]byte{2}, Sealed: [80]byte{12}}},
+	}
 	all := map[string][]byte{
 		"genesis": body, "signed genesis": encodeSigned(body, sig),
-		"descriptor": d.Encode(), "header": fixedHeader().Encode(), "first header": (&Header{Seq: 1}).Encode(),
+		"descriptor": d.Encode(), "control descriptor": c.Encode(), "header": fixedHeader().Encode(), "first header": (&Header{Seq: 1, Epochs: []clock.Hash{{}}}).Encode(),
 		"plaintext":       (&Plaintext{Atomic: true, Payload: bytes.Repeat([]byte("p"), 300)}).encode(),
 		"empty plaintext": (&Plaintext{}).encode(),
 		"keys":            k.Encode(), "invite": EncodeInvite(fixedInvite(t)),
@@ -82,10 +88,12 @@ func fixedFormats(t testing.TB) map[string][]byte {
 	p := Control{
 		Name: "näme", Key: fill[keys.PublicKey](1), Invite: fill[clock.Hash](7), Joins: []clock.Hash{fill[clock.Hash](8), fill[clock.Hash](9)}, Role: RoleWriter, Expires: 1 << 50, Uses: 24, Sealed: bytes.Repeat([]byte("s"), 256),
 		Certificate: []byte("certificate"), Data: d.Encode(), Signature: sig,
+		Subject: fill[keys.PublicKey](14), View: heads[1:3], Epoch: e,
 	}
+	all["control remove without an epoch"] = (&Control{Op: OpRemove, Subject: p.Subject}).Encode()
 	p.Checkpoint = &Checkpoint{Heads: heads[:3], Snapshot: heads[4], State: fill[clock.Hash](6)}
 	all["control "+OpCheckpoint.String()] = (&Control{Op: OpCheckpoint, Checkpoint: p.Checkpoint}).Encode()
-	for _, p.Op = range []Op{OpOpen, OpInvite, OpJoin, OpClose, OpLog, OpAdmit} {
+	for _, p.Op = range []Op{OpOpen, OpInvite, OpJoin, OpClose, OpLog, OpAdmit, OpRole, OpRemove, OpRotate, OpTransfer} {
 		all["control "+p.Op.String()] = p.Encode()
 	}
 	return all
@@ -117,7 +125,7 @@ func FuzzSealed(f *testing.F) {
 	f.Add(all["keys"])
 	f.Add(all["signed genesis"])
 	f.Fuzz(func(t *testing.T, p []byte) {
-		if k, err := DecodeKeys(p); err == nil && !bytes.Equal(k.Encode(), p) {
+		if k, err := DecodeKeys(ThreadID{1}, p); err == nil && !bytes.Equal(k.Encode(), p) {
 			t.Error("keys encode to other bytes")
 		}
 		var g signedGenesis

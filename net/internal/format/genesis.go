@@ -30,10 +30,10 @@ type Genesis struct {
 
 // NewGenesis returns the genesis of a new thread, signed, and its keys.
 func NewGenesis(device *keys.Device, cert *keys.Certificate, now clock.Time) ([]byte, Keys, error) {
-	k := NewKeys()
+	read, service := NewSecretKey(), NewSecretKey()
 	g := Genesis{
 		Owner: cert.Identity, Certificate: cert, Semantics: semanticsVersion,
-		Read: CommitTo(k.Read), Service: CommitTo(k.Service), Time: now,
+		Read: CommitTo(read), Service: CommitTo(service), Time: now,
 	}
 	_, _ = rand.Read(g.Salt[:])
 	b, err := g.encode()
@@ -42,8 +42,7 @@ func NewGenesis(device *keys.Device, cert *keys.Certificate, now clock.Time) ([]
 	}
 	sig := device.Sign(domainGenesis, b)
 	signed := encodeSigned(b, sig)
-	k.Epoch = clock.Hash(ThreadIDOf(signed))
-	return signed, k, nil
+	return signed, FirstKeys(ThreadIDOf(signed), read, service), nil
 }
 
 // ThreadIDOf returns the ID of the thread that a signed genesis begins.

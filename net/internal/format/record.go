@@ -22,8 +22,8 @@ type Header struct {
 	Prev       clock.Hash // zero for seq 1
 	Time       clock.Time
 	Control    []clock.Hash // heads of the control graph, sorted; parents in a control record
-	Epoch      clock.Hash
-	Root       clock.Hash // of the body
+	Epochs     []clock.Hash // that the body is sealed under, sorted; of a control record the first
+	Root       clock.Hash   // of the body
 	Extensions []Extension
 }
 
@@ -37,7 +37,7 @@ type headerWire struct {
 	Prev       []byte // empty for seq 1
 	Time       clock.Time
 	Control    []clock.Hash
-	Epoch      clock.Hash
+	Epochs     []clock.Hash
 	Root       clock.Hash
 	Extensions []Extension
 }
@@ -46,7 +46,7 @@ type headerWire struct {
 func (h *Header) Encode() []byte {
 	w := headerWire{
 		Version: thisVersion, Suite: thisSuite, Log: h.Log, Seq: h.Seq, Time: h.Time,
-		Control: h.Control, Epoch: h.Epoch, Root: h.Root, Extensions: h.Extensions,
+		Control: h.Control, Epochs: h.Epochs, Root: h.Root, Extensions: h.Extensions,
 	}
 	if h.Seq != 1 {
 		w.Prev = h.Prev[:]
@@ -65,7 +65,7 @@ func DecodeHeader(p []byte) (*Header, error) {
 	if err := codec.CheckSuite(w.Suite, "record"); err != nil {
 		return nil, err
 	}
-	h := &Header{Log: w.Log, Seq: w.Seq, Time: w.Time, Control: w.Control, Epoch: w.Epoch, Root: w.Root, Extensions: w.Extensions}
+	h := &Header{Log: w.Log, Seq: w.Seq, Time: w.Time, Control: w.Control, Epochs: w.Epochs, Root: w.Root, Extensions: w.Extensions}
 	switch {
 	case w.Seq > 1 && len(w.Prev) == 32:
 		h.Prev = clock.Hash(w.Prev)
@@ -75,10 +75,11 @@ func DecodeHeader(p []byte) (*Header, error) {
 	if len(h.Control) > MaxControlHeads || len(h.Extensions) > maxExtensions {
 		return nil, fault.Of(ErrMalformed, "%d control heads and %d extensions", len(h.Control), len(h.Extensions))
 	}
-	for i := 1; i < len(h.Control); i++ {
-		if CompareHashes(h.Control[i-1], h.Control[i]) >= 0 {
-			return nil, fault.Of(ErrMalformed, "control heads are not sorted")
-		}
+	if len(h.Epochs) == 0 || len(h.Epochs) > MaxEpochs {
+		return nil, fault.Of(ErrMalformed, "record under %d epochs", len(h.Epochs))
+	}
+	if !sortedHashes(h.Control) || !sortedHashes(h.Epochs) {
+		return nil, fault.Of(ErrMalformed, "control heads or epochs are not sorted")
 	}
 	for i := 1; i < len(h.Extensions); i++ {
 		if h.Extensions[i-1].ID >= h.Extensions[i].ID {
@@ -91,6 +92,16 @@ func DecodeHeader(p []byte) (*Header, error) {
 		}
 	}
 	return h, nil
+}
+
+// sortedHashes reports whether each is there once, in order.
+func sortedHashes(hs []clock.Hash) bool {
+	for i := 1; i < len(hs); i++ {
+		if CompareHashes(hs[i-1], hs[i]) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // A Record is a record as it is hashed and sent.

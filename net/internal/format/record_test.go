@@ -24,7 +24,7 @@ func drawHash(t *rapid.T, name string) clock.Hash {
 func drawHeader(t *rapid.T) *Header {
 	h := &Header{
 		Log: clock.LogID(drawHash(t, "log")), Seq: rapid.Uint64Range(1, 1<<63).Draw(t, "seq"),
-		Time: clock.Time(rapid.Uint64().Draw(t, "time")), Epoch: drawHash(t, "epoch"), Root: drawHash(t, "root"),
+		Time: clock.Time(rapid.Uint64().Draw(t, "time")), Epochs: []clock.Hash{drawHash(t, "epoch")}, Root: drawHash(t, "root"),
 	}
 	if h.Seq > 1 {
 		h.Prev = drawHash(t, "prev")
@@ -241,7 +241,7 @@ func FuzzRun(f *testing.F) {
 }
 
 func FuzzDescriptor(f *testing.F) {
-	d := NewDescriptor(keys.PublicKey{1}, KindData)
+	d := NewDescriptor(keys.PublicKey{1}, KindData, clock.LogID{2})
 	f.Add(d.Encode())
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if d, err := DecodeDescriptor(p); err == nil && !bytes.Equal(d.Encode(), p) {

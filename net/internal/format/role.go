@@ -9,7 +9,7 @@ import (
 // A Role says what a member may do in a thread.
 type Role uint8
 
-// Roles. Only owner and writer can be given yet; the others are refused by name.
+// Roles, the one that may do most first. Nobody is given that of a relay yet.
 const (
 	RoleOwner  Role = 1
 	RoleAdmin  Role = 2
@@ -48,7 +48,7 @@ func ParseRole(name string) (Role, error) {
 
 // Check refuses roles that cannot be given yet, by name.
 func (r Role) Check() error {
-	if r != RoleOwner && r != RoleWriter {
+	if r < RoleOwner || r >= RoleRelay {
 		return fault.Of(ErrOperation, "role %s cannot be given yet", r)
 	}
 	return nil

@@ -1,0 +1,133 @@
+package control
+
+import (
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// A Right is one reason why records of a data log count: an entry of the control log that
+// it belongs to, of a role that writes.
+//
+//	role        writer, by the invite
+//	Within      a removal has seen a/7; a role change before it a/9: up to a/7 counts
+//	Without     of the entry that a role change grants: what that had seen counts by another
+type Right struct {
+	Identity keys.PublicKey
+	Within   [][]clock.RecordID // of each cut that limits it, the heads that it has seen
+	Without  []clock.RecordID
+	first    *Record
+}
+
+// Plain reports whether the right limits nothing.
+func (r *Right) Plain() bool { return len(r.Within) == 0 && len(r.Without) == 0 }
+
+// ControlOf returns the control log that an announced data log belongs to.
+func (g *Graph) ControlOf(log clock.LogID) (clock.LogID, bool) {
+	a := g.announced[log]
+	if a == nil {
+		return clock.LogID{}, false
+	}
+	return a.ID.Log, true
+}
+
+// Announced returns all data logs that a control log which is part of the graph announces.
+func (g *Graph) Announced(f func(log, control clock.LogID)) {
+	for log, r := range g.announced {
+		f(log, r.ID.Log)
+	}
+}
+
+// Seen returns the heads of a data log that r has seen: those that it names, and those that
+// the control records name which it has seen.
+func (g *Graph) seenOf(r *Record, log clock.LogID) (heads []clock.RecordID) {
+	for _, v := range g.views[log] {
+		if g.saw(r, v.by) {
+			heads = append(heads, v.head)
+		}
+	}
+	slices.SortFunc(heads, format.CompareIDs)
+	return slices.Compact(heads)
+}
+
+// Rights returns why records of a data log count, the most senior reason first; none: it is
+// void. Most logs have one, which is plain.
+func (g *Graph) Rights(log clock.LogID) (rights []Right) {
+	control, announced := g.ControlOf(log)
+	if !announced {
+		return nil
+	}
+	s := g.State()
+	for _, e := range s.byLog[control] {
+		if !e.role.CanWrite() {
+			continue
+		}
+		r := Right{Identity: e.identity(), first: e.first}
+		s.cutsOf(e, func(c *cut) bool {
+			r.Within = append(r.Within, g.seenOf(c.rec, log))
+			return false
+		})
+		if e.role == format.RoleOwner {
+			for _, t := range e.ends {
+				r.Within = append(r.Within, g.seenOf(t, log))
+			}
+		}
+		if e.regranted() {
+			r.Without = g.seenOf(e.grant, log)
+		}
+		rights = append(rights, r)
+	}
+	return rights
+}
+
+// Split reports whether the control log of a data log has two first records: whose each
+// record is depends on which of them it has seen.
+func (g *Graph) Split(log clock.LogID) bool {
+	control, _ := g.ControlOf(log)
+	n := 0
+	for _, r := range g.logs[control] {
+		if r.first() {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// Of reports whether a record that was written under control heads is one of the entry's.
+func (g *Graph) Of(r *Right, heads []clock.Hash) bool { return g.sawFrom(heads, r.first) }
+
+// Begun says of a record of a data log, written under control heads, why it never counts,
+// "" if it may: it has to have seen a first record of its control log, and no transfer by
+// which that log ended.
+func (g *Graph) Begun(log clock.LogID, heads []clock.Hash) string {
+	control, _ := g.ControlOf(log)
+	if !slices.ContainsFunc(g.logs[control], func(r *Record) bool { return r.first() && g.sawFrom(heads, r) }) {
+		return "the record does not name what let its writer in"
+	}
+	if slices.ContainsFunc(g.transfers[control], func(t *Record) bool { return t.leaves() && g.sawFrom(heads, t) }) {
+		return "the device had left the thread"
+	}
+	return ""
+}
+
+// Commit returns the commitment to the read key of an epoch.
+func (g *Graph) Commit(epoch clock.Hash) (clock.Hash, bool) {
+	if epoch == clock.Hash(g.thread) {
+		return g.genesis.Read, true
+	}
+	if r := g.index[epoch]; r != nil && r.Payload.Epoch != nil {
+		return r.Payload.Epoch.Commit, true
+	}
+	return clock.Hash{}, false
+}
+
+// EpochRecords calls f for each record that carries a new key, in effect or not.
+func (g *Graph) EpochRecords(f func(epoch clock.Hash, e *format.Epoch)) {
+	for _, r := range g.records {
+		if r.Payload.Epoch != nil {
+			f(r.ID.Hash, r.Payload.Epoch)
+		}
+	}
+}
