@@ -5,9 +5,10 @@ import "time"
 // closeEvery is how often a host looks for invites whose end is long past.
 const closeEvery = 10 * time.Minute
 
-// closeEnded closes the invites of this host's threads that are used up or expired long
-// ago, as far as it is caught up: a device that has not heard of those who came in time
-// does not leave them out.
+// closeEnded does what owners' and admins' devices do by themselves. It gives members the key
+// of the present epoch who lack it; and it closes the invites of this host's threads that are
+// used up or expired long ago, as far as it is caught up: a device that has not heard of those
+// who came in time does not leave them out.
 func (h *Host) closeEnded() {
 	t := time.NewTicker(closeEvery)
 	defer t.Stop()
@@ -28,13 +29,25 @@ func (h *Host) closeEnded() {
 // it has not looked at.
 func (h *Host) closeDue(all bool) {
 	h.mu.Lock()
-	var due []*share
+	var due, held []*share
 	for _, s := range h.shares {
-		if !s.relay && s.caughtUp() {
+		if s.relay {
+			continue
+		}
+		held = append(held, s)
+		if s.caughtUp() {
 			due = append(due, s)
 		}
 	}
 	h.mu.Unlock()
+	for _, s := range held {
+		if n := int64(s.thread.ControlRecords()); s.rotated.Swap(n) == n && !all {
+			continue
+		}
+		if _, err := s.thread.RotateIfDue(s.ctx); err != nil && s.ctx.Err() == nil {
+			h.log.Warn("members lack the key of the present epoch", "thread", s.thread.ID(), "error", err)
+		}
+	}
 	for _, s := range due {
 		if !s.lookAgain() && !all {
 			continue

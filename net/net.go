@@ -78,7 +78,7 @@ type (
 	Invite = format.Invite
 )
 
-// Roles. Only owner and writer can be given yet; the others are refused by name.
+// Roles, the one that may do most first. Nobody is given that of a relay yet.
 const (
 	RoleOwner  = format.RoleOwner
 	RoleAdmin  = format.RoleAdmin

@@ -30,6 +30,7 @@ type share struct {
 	cursors sync.Mutex // held while cursors of blobs are written; guards losses
 	losses  int        // how often blobs were dropped: a cursor of before is void
 
+	rotated   atomic.Int64 // control records when it was last seen whether a rotation is due
 	looked    atomic.Int64 // control records when it was last seen whether invites have ended
 	counting  sync.Mutex   // one count of the members at a time; before host.mu
 	status    bell.Bell    // what Status returns may have changed

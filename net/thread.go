@@ -33,11 +33,10 @@ func (t *Thread) Owner() keys.PublicKey { return t.held().Owner() }
 // Self returns the identity of this device, as others see it in the thread.
 func (t *Thread) Self() keys.PublicKey { return t.held().Self() }
 
-// Writer returns the identity of the device that writes a log; ok is false if the
-// device is no member. The answer is the same on every replica that has the log's
-// records.
-func (t *Thread) Writer(log LogID) (identity keys.PublicKey, ok bool) {
-	return t.held().Writer(log)
+// Writer returns the identity that a record of a data log was written by; ok is false if
+// its log is no member's. The answer is the same on every replica that has the record.
+func (t *Thread) Writer(id RecordID) (identity keys.PublicKey, ok bool) {
+	return t.held().Writer(id)
 }
 
 // Members returns the members by device, oldest first.
@@ -47,22 +46,52 @@ func (t *Thread) Members() []Member { return t.held().Members() }
 func (t *Thread) Invites() []InviteInfo { return t.held().Invites() }
 
 // CreateInvite lets whoever holds the invite join, also while only a relay is
-// online. Only an owner can. It is durable on return; the invite is kept nowhere.
+// online. Only an owner or admin can. It is durable on return; the invite is kept nowhere.
 func (t *Thread) CreateInvite(ctx context.Context, o InviteOptions) (Invite, error) {
 	return t.held().CreateInvite(ctx, o)
 }
 
 // RevokeInvite closes an invite: the joins that this device knows stand, one that it does
-// not know waits until an owner admits it. Only an owner can. It is durable on return.
+// not know waits until an owner admits it. Only an owner or admin can. It is durable on return.
 func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 	return t.held().RevokeInvite(ctx, key)
 }
 
-// Admit lets devices in that wait, by their join's record. Only an owner can. It is
+// Admit lets devices in that wait, by their join's record. Only an owner or admin can. It is
 // durable on return.
 func (t *Thread) Admit(ctx context.Context, joins ...Hash) error {
 	return t.held().Admit(ctx, joins...)
 }
+
+// SetRole gives an identity another role, on all its devices; one that was removed is a
+// member again. What it wrote before, as far as this device has it, stands by its former
+// role. An owner gives any, an admin that of a writer or reader. It is durable on return.
+func (t *Thread) SetRole(ctx context.Context, identity keys.PublicKey, role Role) error {
+	return t.held().SetRole(ctx, identity, role)
+}
+
+// RemoveMember ends the membership of an identity, or of one device: what it writes from
+// then on counts nowhere, and it cannot read what is written by who knows of it. All open
+// invites are closed, as it may know them. Who is no owner or admin removes own devices
+// only. It is durable on return.
+func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error {
+	return t.held().RemoveMember(ctx, subject)
+}
+
+// Leave ends the membership of this device: nothing that it wrote is lost. The last owner
+// cannot leave. It is durable on return.
+func (t *Thread) Leave(ctx context.Context) error { return t.held().Leave(ctx) }
+
+// Transfer makes another identity owner in the place of this one, which is no member any
+// more. Only an owner can. It is durable on return.
+func (t *Thread) Transfer(ctx context.Context, to keys.PublicKey) error {
+	return t.held().Transfer(ctx, to)
+}
+
+// Rotate begins a new epoch: what is written from then on is sealed with a key that all
+// members and the holders of open invites get. Only an owner or admin can. It is durable on
+// return.
+func (t *Thread) Rotate(ctx context.Context) error { return t.held().Rotate(ctx) }
 
 // WaitingJoins returns the joins that wait until an owner admits them: their invite was
 // closed, by hand, as it was used up or as it had expired, before who closed it knew them.

@@ -107,6 +107,7 @@ func (s *share) watch() {
 		if n := s.thread.ControlRecords(); n != known {
 			known = n
 			s.refreshMembers()
+			poke(s.host.ending)
 			if s.relay { // who was refused may be a member, or invited, now
 				id := s.thread.ID()
 				s.host.tellAgain(func(x ThreadID) bool { return x == id })

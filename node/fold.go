@@ -205,16 +205,20 @@ func (j journal) Read(ns []int64, maxBytes int) ([]replica.Arrival, error) {
 	return j.arrivals(in), unread(err)
 }
 
-// arrivals names the writer of each log once for a run of its records, which are mostly
-// neighbours.
+// arrivals names the writer of each record.
 func (j journal) arrivals(in []net.Arrival) []replica.Arrival {
 	out := make([]replica.Arrival, len(in))
+	var last keys.PublicKey // whose texts the last has: neighbours are mostly by one writer
 	for i, a := range in {
 		out[i] = replica.Arrival{N: a.N, Entry: replica.Entry{ID: a.ID, Time: a.Time, Atomic: a.Atomic, Payload: a.Payload, Snapshot: a.Snapshot}}
-		if i > 0 && in[i-1].ID.Log == a.ID.Log {
+		id, ok := j.t.Writer(a.ID)
+		switch {
+		case !ok:
+		case i > 0 && id == last && out[i-1].Writer != "":
 			out[i].Writer, out[i].Role = out[i-1].Writer, out[i-1].Role
-		} else if id, ok := j.t.Writer(a.ID.Log); ok {
+		default:
 			out[i].Writer, out[i].Role = j.author(id)
+			last = id
 		}
 	}
 	return out

@@ -59,6 +59,7 @@ type WaitingJoin struct {
 	Name     string         // of the device, from its certificate
 	Invite   keys.PublicKey // its public key
 	Time     clock.Time     // by the clock of the device
+	Barred   bool           // the identity was removed: a role lets it in
 }
 
 // Describe says of a join which [Graph.Check] has passed, or that is part of the graph,
@@ -97,7 +98,7 @@ func (g *Graph) OpenInvite(key keys.PublicKey, now clock.Time) (*Record, error) 
 func (g *Graph) Joins(invite clock.Hash) (hs []clock.Hash) {
 	s := g.State()
 	for _, c := range g.joins[invite] {
-		if s.verdict(c) == ok {
+		if s.stands(c) {
 			hs = append(hs, c.ID.Hash)
 		}
 	}
@@ -134,23 +135,59 @@ func (g *Graph) MayCheckpoint(own clock.LogID) bool {
 	return s.may(own, format.RoleOwner) && s.top != nil && slices.ContainsFunc(s.byLog[own], func(e *entry) bool { return s.top.identity() == e.identity() })
 }
 
-// LogsOf returns the first records of the control logs of an identity that has entries in
-// this thread, sorted, and the data logs that belong to them.
-func (g *Graph) LogsOf(identity keys.PublicKey) (firsts []clock.Hash, data []clock.LogID) {
-	mine := map[clock.LogID]bool{}
-	for _, of := range g.devices {
-		for _, f := range of {
-			if f.cert != nil && f.cert.Identity == identity {
-				firsts = append(firsts, f.ID.Hash)
-				mine[f.ID.Log] = true
-			}
-		}
-	}
+// DataOf returns the data logs of an identity, or of a device.
+func (g *Graph) DataOf(subject keys.PublicKey) (data []clock.LogID) {
 	for log, a := range g.announced {
-		if mine[a.ID.Log] {
+		if a.Device == subject || slices.ContainsFunc(g.logs[a.ID.Log], func(f *Record) bool { return f.first() && f.cert != nil && f.cert.Identity == subject }) {
 			data = append(data, log)
 		}
 	}
-	slices.SortFunc(firsts, format.CompareHashes)
-	return firsts, data
+	return data
+}
+
+// RoleOfJoin returns the role that the invite of a join gives.
+func (g *Graph) RoleOfJoin(join clock.Hash) format.Role {
+	if r := g.index[join]; r != nil && r.invite != nil {
+		return r.invite.Payload.Role
+	}
+	return 0
+}
+
+// stands reports whether a join has effect, or had until its device was removed, or its
+// device is a member by a role since.
+func (s *State) stands(join *Record) bool { return s.verdict(join) == ok || s.Live(join.ID.Log) }
+
+// AllJoins returns the joins that stand, sorted.
+func (g *Graph) AllJoins() (hs []clock.Hash) {
+	for _, joins := range g.joins {
+		for _, j := range joins {
+			if g.State().stands(j) {
+				hs = append(hs, j.ID.Hash)
+			}
+		}
+	}
+	slices.SortFunc(hs, format.CompareHashes)
+	return hs
+}
+
+// LogsOf returns the first records of the control logs of an identity, sorted: of those
+// that may do something, or if there is none of all.
+func (g *Graph) LogsOf(identity keys.PublicKey) []clock.Hash {
+	var live, all []clock.Hash
+	for _, of := range g.devices {
+		for _, f := range of {
+			if f.cert == nil || f.cert.Identity != identity {
+				continue
+			}
+			all = append(all, f.ID.Hash)
+			if g.State().Live(f.ID.Log) {
+				live = append(live, f.ID.Hash)
+			}
+		}
+	}
+	if len(live) > 0 {
+		all = live
+	}
+	slices.SortFunc(all, format.CompareHashes)
+	return all
 }

@@ -123,6 +123,32 @@ func (g *Graph) Commit(epoch clock.Hash) (clock.Hash, bool) {
 	return clock.Hash{}, false
 }
 
+// Unsealed reports whether a member's device that reads was not given the key of an epoch:
+// it is not sealed to the device, nor to its invite, nor was that made later.
+func (g *Graph) Unsealed(epoch clock.Hash) bool {
+	r := g.index[epoch]
+	if r == nil || r.Payload.Epoch == nil {
+		return false // the first, which every invite gives
+	}
+	devices, invites := map[[8]byte]bool{}, map[clock.Hash]bool{}
+	for _, d := range r.Payload.Epoch.Devices {
+		devices[d.Tag] = true
+	}
+	for _, i := range r.Payload.Epoch.Invites {
+		invites[i.Invite] = true
+	}
+	for _, m := range g.State().Members {
+		invite := m.entry.first.invite
+		switch {
+		case m.Role > format.RoleReader, devices[[8]byte(m.Device[:])]:
+		case invite != nil && (invites[invite.ID.Hash] || g.saw(invite, r)):
+		default:
+			return true
+		}
+	}
+	return false
+}
+
 // EpochRecords calls f for each record that carries a new key, in effect or not.
 func (g *Graph) EpochRecords(f func(epoch clock.Hash, e *format.Epoch)) {
 	for _, r := range g.records {
@@ -130,4 +156,46 @@ func (g *Graph) EpochRecords(f func(epoch clock.Hash, e *format.Epoch)) {
 			f(r.ID.Hash, r.Payload.Epoch)
 		}
 	}
+}
+
+// A Writer is a first record of a control log, and whose it is.
+type Writer struct {
+	Identity keys.PublicKey
+	g        *Graph
+	first    *Record
+}
+
+// Of reports whether a record that was written under control heads is by this writer,
+// unless it is by one before it.
+func (w *Writer) Of(heads []clock.Hash) bool { return w.g.sawFrom(heads, w.first) }
+
+// Writers returns who may have written records of a data log: one, unless its device forked
+// the first record of its control log.
+func (g *Graph) Writers(log clock.LogID) (all []Writer) {
+	control, _ := g.ControlOf(log)
+	add := func(f *Record) {
+		known := slices.ContainsFunc(all, func(w Writer) bool { return w.first == f })
+		if f.first() && f.cert != nil && !known {
+			all = append(all, Writer{f.cert.Identity, g, f})
+		}
+	}
+	for _, e := range g.State().byLog[control] { // the most senior first
+		add(e.first)
+	}
+	for _, r := range g.logs[control] {
+		add(r)
+	}
+	return all
+}
+
+// Plain reports whether all records of a data log count that a right covers: it has one,
+// which limits nothing.
+func (g *Graph) Plain(log clock.LogID) bool {
+	control, ok := g.ControlOf(log)
+	if !ok {
+		return false
+	}
+	s := g.State()
+	all := s.byLog[control]
+	return len(all) == 1 && all[0].role.CanWrite() && s.alive(all[0]) && !all[0].regranted() && !g.Split(log)
 }

@@ -318,7 +318,7 @@ func (s *State) grant(by *entry, r *Record, role format.Role) {
 
 // speak says who is a member by an entry.
 func (s *State) speak(e *entry) {
-	if !s.alive(e) || s.verdict(e.first) != ok {
+	if !s.alive(e) {
 		return
 	}
 	s.live[e.first.ID.Log] = true
@@ -363,6 +363,13 @@ func (s *State) refuse(r *Record, v verdict) {
 		why = "the invite is closed: the device waits until an owner admits it"
 		s.Waiting = append(s.Waiting, r.Describe())
 	case cutOff:
+		if r.Payload.Op == format.OpJoin && s.barred(r) {
+			w := r.Describe()
+			w.Barred = true
+			s.Waiting = append(s.Waiting, w)
+			why = "its identity was removed: it waits until an owner admits it"
+			break
+		}
 		why = "its author was removed, had left, or may do less since"
 	case before:
 		why = "it was written before its author was given that role"
@@ -379,6 +386,12 @@ func (s *State) refuse(r *Record, v verdict) {
 		s.Idle++
 	}
 	s.Refused = append(s.Refused, Refusal{ID: r.ID, Kind: kind, Reason: r.Payload.Op.String() + ": " + why})
+}
+
+// barred reports whether a join waits because its identity was removed before: no device of
+// it is a member by that join or another.
+func (s *State) barred(join *Record) bool {
+	return !s.live[join.ID.Log] && !slices.ContainsFunc(s.g.devices[join.Device], func(f *Record) bool { return s.live[f.ID.Log] })
 }
 
 // Live reports whether a control log has an entry that nothing limits: its device may do

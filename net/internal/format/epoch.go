@@ -67,6 +67,9 @@ func (k *Keys) CanRead() bool { return len(k.reads) > 0 }
 // Has reports whether the read key of an epoch is held.
 func (k *Keys) Has(epoch clock.Hash) bool { _, ok := k.reads[epoch]; return ok }
 
+// Held returns the epochs whose read key is held, sorted.
+func (k *Keys) Held() []clock.Hash { return slices.SortedFunc(maps.Keys(k.reads), CompareHashes) }
+
 // Len returns of how many epochs the read key is held.
 func (k *Keys) Len() int { return len(k.reads) }
 
@@ -309,17 +312,18 @@ func (w *epochWire) epoch() (*Epoch, error) {
 type Recipient struct{ Sign, Seal [32]byte }
 
 // NewEpoch returns an epoch with a new read key, sealed to devices and invites, by the key
-// of each invite. k are the keys of its author: those of the epochs `before` go along.
-func NewEpoch(thread ThreadID, k *Keys, before []clock.Hash, devices []Recipient, invites map[clock.Hash]keys.PublicKey) (*Epoch, SecretKey, error) {
+// of each invite. k are the keys of its author: those of the epochs `before` go along. Its
+// author opens the new key as the others do.
+func NewEpoch(thread ThreadID, k *Keys, before []clock.Hash, devices []Recipient, invites map[clock.Hash]keys.PublicKey) (*Epoch, error) {
 	read := NewSecretKey()
 	e := &Epoch{Commit: CommitTo(read)}
 	if len(devices) > maxDevices || len(invites) > maxSealedTo {
-		return nil, read, fault.Of(ErrTooLarge, "an epoch for %d devices and %d invites, at most %d and %d", len(devices), len(invites), maxDevices, maxSealedTo)
+		return nil, fault.Of(ErrTooLarge, "an epoch for %d devices and %d invites, at most %d and %d", len(devices), len(invites), maxDevices, maxSealedTo)
 	}
 	for _, d := range devices {
 		b, err := keys.Seal(d.Seal, SealedTo(thread, sealDevice), e.Commit[:], read[:])
 		if err != nil {
-			return nil, read, err
+			return nil, err
 		}
 		e.Devices = append(e.Devices, DeviceSeal{Tag: [8]byte(d.Sign[:]), Sealed: [80]byte(b)})
 	}
@@ -333,14 +337,14 @@ func NewEpoch(thread ThreadID, k *Keys, before []clock.Hash, devices []Recipient
 		}
 		b, err := keys.Seal(to, SealedTo(thread, sealInvite), e.Commit[:], read[:])
 		if err != nil {
-			return nil, read, err
+			return nil, err
 		}
 		e.Invites = append(e.Invites, InviteSeal{Invite: invite, Sealed: [80]byte(b)})
 	}
 	slices.SortFunc(e.Invites, func(a, b InviteSeal) int { return CompareHashes(a.Invite, b.Invite) })
 	aead, err := previousAEAD(thread, read)
 	if err != nil {
-		return nil, read, err
+		return nil, err
 	}
 	plain := codec.Encode(&struct {
 		_     struct{} `cbor:",toarray"`
@@ -348,9 +352,9 @@ func NewEpoch(thread ThreadID, k *Keys, before []clock.Hash, devices []Recipient
 	}{Reads: k.wires(before)})
 	e.Previous = aead.Seal(nil, make([]byte, chacha20poly1305.NonceSize), plain, e.Commit[:])
 	if len(e.Previous) > maxPrevious {
-		return nil, read, fault.Of(ErrTooLarge, "an epoch after %d others", len(before))
+		return nil, fault.Of(ErrTooLarge, "an epoch after %d others", len(before))
 	}
-	return e, read, nil
+	return e, nil
 }
 
 // previousAEAD is the cipher of what an epoch says of those before it. Its key seals that
@@ -408,35 +412,41 @@ func (e *Epoch) check(b []byte) (read SecretKey, err error) {
 	return SecretKey(b), nil
 }
 
-// Before adds to k the read keys that the epoch, of which read is the key, was given of
-// those before it, and that `commits` knows: of an epoch, the commitment to its key.
-func (e *Epoch) Before(thread ThreadID, k *Keys, read SecretKey, commits func(epoch clock.Hash) (clock.Hash, bool)) (Keys, error) {
-	all := *k
+// Before adds to k the read keys that the epoch, of which read is the key, gives of those
+// before it, if they are what `commits` says of an epoch: the commitment to its key. It
+// returns the epochs that it gives, too.
+func (e *Epoch) Before(thread ThreadID, k *Keys, read SecretKey, commits func(epoch clock.Hash) (clock.Hash, bool)) (all Keys, gives []clock.Hash, err error) {
+	all = *k
 	aead, err := previousAEAD(thread, read)
 	if err != nil {
-		return all, err
+		return all, nil, err
 	}
 	plain, err := aead.Open(nil, make([]byte, chacha20poly1305.NonceSize), e.Previous, e.Commit[:])
 	if err != nil {
-		return all, fault.Of(ErrSealed, "what an epoch says of those before it is altered")
+		return all, nil, fault.Of(ErrSealed, "what an epoch says of those before it is altered")
 	}
 	var w struct {
 		_     struct{} `cbor:",toarray"`
 		Reads []readWire
 	}
 	if err := codec.Decode(plain, "keys of epochs", &w); err != nil {
-		return all, err
+		return all, nil, err
 	}
 	reads, err := readsOf(w.Reads, maxKept)
 	if err != nil {
-		return all, err
+		return all, nil, err
 	}
 	for epoch, read := range reads {
-		if want, ok := commits(epoch); ok && CommitTo(read) == want && !all.Has(epoch) {
+		want, known := commits(epoch)
+		if !known || CommitTo(read) != want {
+			continue
+		}
+		gives = append(gives, epoch)
+		if !all.Has(epoch) {
 			all = all.With(epoch, read)
 		}
 	}
-	return all, nil
+	return all, gives, nil
 }
 
 type inviteKeysWire struct {

@@ -140,14 +140,14 @@ func (t *Thread) Arrivals(n int64, maxBytes int) ([]Arrival, error) {
 	if !k.CanRead() {
 		return nil, ErrNoKeys
 	}
-	return t.readArrivals(k.Read, n, last, maxBytes)
+	return t.readArrivals(&k, n, last, maxBytes)
 }
 
 // recordBytes is the work that a record is besides its payload, in bytes of payload.
 const recordBytes = 1 << 10
 
 // readArrivals reads and opens records of the store.
-func (t *Thread) readArrivals(read format.SecretKey, n, last int64, maxBytes int) ([]Arrival, error) {
+func (t *Thread) readArrivals(k *format.Keys, n, last int64, maxBytes int) ([]Arrival, error) {
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	in := sealedArrivals{t: t, snap: snap}
@@ -161,7 +161,7 @@ func (t *Thread) readArrivals(read format.SecretKey, n, last int64, maxBytes int
 	if err != nil {
 		return nil, err
 	}
-	return in.open(read)
+	return in.open(k)
 }
 
 // Records returns the data records that arrived as the numbers ns, in that order, of
@@ -202,7 +202,7 @@ func (t *Thread) Records(ns []int64, maxBytes int) ([]Arrival, error) {
 			break
 		}
 	}
-	return in.open(k.Read)
+	return in.open(&k)
 }
 
 // sealedArrivals are arrivals as the store has them.
@@ -236,11 +236,11 @@ func (s *sealedArrivals) add(a arrivalRef) error {
 }
 
 // open opens what was read.
-func (s *sealedArrivals) open(read format.SecretKey) ([]Arrival, error) {
+func (s *sealedArrivals) open(k *format.Keys) ([]Arrival, error) {
 	got, errs := make([]Arrival, len(s.refs)), make([]error, len(s.refs))
 	parallel.Do(len(s.refs), func(i int) {
 		got[i].N = s.refs[i].n
-		got[i].Entry, errs[i] = s.t.openEntry(read, s.refs[i].id, s.raw[i])
+		got[i].Entry, errs[i] = s.t.openEntry(k, s.refs[i].id, s.raw[i])
 		got[i].Snapshot = s.refs[i].snapshot
 	})
 	for _, err := range errs {

@@ -40,7 +40,7 @@ func (t *Thread) Attach(a *Attachment) {
 func (t *Thread) StateTag(state clock.Hash) clock.Hash {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.keys.StateTag(t.id, state)
+	return t.keys.StateTag(state)
 }
 
 // Durable returns the tips of what is durable here, with the tag of the state hash

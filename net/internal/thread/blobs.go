@@ -136,14 +136,14 @@ func (n *namesIn) Records(ctx context.Context, r store.Reader, named func(format
 		if l.desc.Kind == format.KindControl {
 			continue
 		}
-		if err := n.log(ctx, r, l, k.Read, named); err != nil {
+		if err := n.log(ctx, r, l, &k, named); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (n *namesIn) log(ctx context.Context, r store.Reader, l *threadLog, read format.SecretKey, named func(format.BlobID, bool) error) error {
+func (n *namesIn) log(ctx context.Context, r store.Reader, l *threadLog, k *format.Keys, named func(format.BlobID, bool) error) error {
 	t := n.t
 	it := r.Iterate(store.Prefix(binary.BigEndian.AppendUint32(t.key(keyRecord), l.num)))
 	defer it.Close()
@@ -161,7 +161,7 @@ func (n *namesIn) log(ctx context.Context, r store.Reader, l *threadLog, read fo
 		}
 		key := it.Key() // ‖ seq u64be ‖ hash16
 		id := clock.RecordID{Log: l.id, Seq: binary.BigEndian.Uint64(key[len(key)-24:]), Hash: format.RecordHash(t.id, s.Header)}
-		e, err := t.openEntry(read, id, s.Record)
+		e, err := t.openEntry(k, id, s.Record)
 		if err != nil {
 			if t.isRefused(r, it.Key()) {
 				continue // it has no effect, whatever it names

@@ -32,8 +32,8 @@ func (t *Thread) mayCheckpoint() error {
 		return ErrClosed
 	case t.relay || !t.keys.CanRead():
 		return ErrNoKeys
-	case t.genesis.Certificate.Sign != t.env.self() || t.ownControl == nil || t.graph.Rank(t.ownControl.id) != 0:
-		return fault.Of(ErrCheckpoint, "history is not cut: only the device that made the database can")
+	case t.ownControl == nil || !t.graph.MayCheckpoint(t.ownControl.id):
+		return fault.Of(ErrCheckpoint, "history is not cut: only a device of the first owner can")
 	}
 	return nil
 }
@@ -53,7 +53,7 @@ func (t *Thread) Cover(n int64) (*Coverage, error) {
 	c := &Coverage{}
 	data := false
 	for _, l := range t.byNum {
-		if l.desc.Kind == format.KindControl || t.graph.State().Void[l.id] || len(l.branches) == 0 {
+		if l.desc.Kind == format.KindControl || t.limitOf(l).all() || len(l.branches) == 0 {
 			continue
 		}
 		if l.forked() {
@@ -82,12 +82,14 @@ func (t *Thread) Cover(n int64) (*Coverage, error) {
 // in its place; it returns their state hash. The checkpoint is durable on return;
 // an error leaves a snapshot log without effect at most, which the next covers.
 func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(add func(payload []byte) error) (clock.Hash, error)) error {
-	d := format.NewDescriptor(t.env.self(), format.KindSnapshot)
+	t.mu.Lock()
+	d, k := format.NewDescriptor(t.env.self(), format.KindSnapshot, t.ownControl.id), t.present()
+	t.mu.Unlock()
 	announced, err := t.appendControl(ctx, &format.Control{Op: format.OpLog, Data: d.Encode()})
 	if err != nil {
 		return err
 	}
-	w := &snapshotLog{t: t, at: announced.Hash, log: &threadLog{id: d.LogID(t.id), desc: d, raw: d.Encode()}}
+	w := &snapshotLog{t: t, at: announced.Hash, keys: k, log: &threadLog{id: d.LogID(t.id), desc: d, raw: d.Encode()}}
 	state, err := snapshot(func(p []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -26,7 +26,8 @@ type controlWrite struct {
 	log     *threadLog
 	next    branch
 	record  *control.Record
-	newData *threadLog // that it announces
+	newData *threadLog   // that it announces
+	keys    *format.Keys // of the device from then on, if the record begins an epoch
 }
 
 // openDataLog writes a control record that announces a new data log of this
@@ -35,8 +36,7 @@ func (t *Thread) openDataLog(tx store.Tx, before clock.Time) (*openedLog, error)
 	if t.ownControl == nil && t.formerControl() == nil {
 		return nil, ErrNotMember
 	}
-	d := format.NewDescriptor(t.env.self(), format.KindData)
-	w, err := t.writeControl(tx, &format.Control{Op: format.OpLog, Data: d.Encode()}, before)
+	w, err := t.writeControl(tx, &format.Control{Op: format.OpLog}, before)
 	if err != nil {
 		return nil, err
 	}
@@ -46,9 +46,9 @@ func (t *Thread) openDataLog(tx store.Tx, before clock.Time) (*openedLog, error)
 // installLog makes an announced log that has committed the one to append to.
 func (t *Thread) installLog(o *openedLog) { t.installControl(o.record) }
 
-// writeControl puts the next record of the own control log into tx. With before
-// set, its time is the earliest that is allowed and must be before that. mu and
-// write are held.
+// writeControl puts the next record of the own control log into tx. A join, and a log that
+// names none, announces a new data log. With before set, its time is the earliest that is
+// allowed and must be before that. mu and write are held.
 func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time) (*controlWrite, error) {
 	w := &controlWrite{log: t.ownControl}
 	if w.log == nil && p.Op != format.OpOpen && p.Op != format.OpJoin {
@@ -56,10 +56,14 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 	}
 	fresh := 0
 	if w.log == nil {
-		w.log = t.newLocalLog(format.NewDescriptor(t.env.self(), format.KindControl), 0)
+		w.log = t.newLocalLog(format.NewDescriptor(t.env.self(), format.KindControl, clock.LogID{}), 0)
 		fresh = 1
 	}
-	h := &format.Header{Log: w.log.id, Seq: 1, Epoch: t.keys.Epoch, Control: t.graph.Named()}
+	if p.Data == nil && (p.Op == format.OpJoin || p.Op == format.OpLog) {
+		d := format.NewDescriptor(t.env.self(), format.KindData, w.log.id)
+		p.Data = d.Encode()
+	}
+	h := &format.Header{Log: w.log.id, Seq: 1, Epochs: t.firstEpoch(), Control: t.graph.Named()}
 	if p.Op == format.OpJoin {
 		h.Control = t.graph.NamedInJoin(p.Invite)
 	}
@@ -86,6 +90,17 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 	if w.record, err = t.ownControlRecord(h, rec, p); err != nil {
 		return nil, err
 	}
+	if p.Epoch != nil {
+		if read, err := p.Epoch.ForDevice(t.id, t.env.device); err == nil {
+			k := t.keys.With(rec.id.Hash, read)
+			if w.keys = &k; err == nil {
+				err = t.putSecrets(tx, w.keys)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
 	w.next.tip, w.next.time, w.next.signed, w.next.done = rec.id, h.Time, rec.id, rec.id
 	w.next.records++
 	w.next.bytes += int64(rec.size)
@@ -102,6 +117,9 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 	}
 	return w, t.putControl(tx, w, rec, data)
 }
+
+// firstEpoch names the epoch of what is sealed with the service key.
+func (t *Thread) firstEpoch() []clock.Hash { return []clock.Hash{clock.Hash(t.id)} }
 
 // ownControlRecord checks a record of ours as every other node will.
 func (t *Thread) ownControlRecord(h *format.Header, rec *sealedRecord, p *format.Control) (*control.Record, error) {
@@ -164,6 +182,10 @@ func (t *Thread) installControl(w *controlWrite) {
 	}
 	t.installBranch(w.log, &w.next)
 	t.graph.Add(w.record)
+	if w.keys != nil {
+		t.keys = *w.keys
+		t.learn() // what it gives
+	}
 	t.tellRevived()
 	t.refreshCuts()
 	t.syncSoon(true)
@@ -174,7 +196,7 @@ func (t *Thread) appendControl(ctx context.Context, p *format.Control) (clock.Re
 	if err := ctx.Err(); err != nil {
 		return clock.RecordID{}, err
 	}
-	id, err := t.commitControl(func() *format.Control { return p })
+	id, err := t.commitControl(func() (*format.Control, error) { return p, nil })
 	if err != nil {
 		return clock.RecordID{}, err
 	}
@@ -187,7 +209,7 @@ func (t *Thread) appendControl(ctx context.Context, p *format.Control) (clock.Re
 
 // commitControl is appendControl without the sync: the record is in the fold, and not
 // yet sent. What it says is asked for with the locks held, so that nothing comes between.
-func (t *Thread) commitControl(say func() *format.Control) (clock.RecordID, error) {
+func (t *Thread) commitControl(say func() (*format.Control, error)) (clock.RecordID, error) {
 	t.write.Lock()
 	defer t.write.Unlock()
 	t.mu.Lock()
@@ -197,7 +219,11 @@ func (t *Thread) commitControl(say func() *format.Control) (clock.RecordID, erro
 	}
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	w, err := t.writeControl(tx, say(), 0)
+	p, err := say()
+	if err != nil {
+		return clock.RecordID{}, err
+	}
+	w, err := t.writeControl(tx, p, 0)
 	if err != nil {
 		return clock.RecordID{}, err
 	}

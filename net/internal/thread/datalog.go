@@ -71,7 +71,7 @@ func (t *Thread) Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, firs
 
 // prepare does all of Append but to install it; write is held.
 func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.RecordID, error) {
-	a, h, last, k, err := t.beginAppend(tx, drafts[0].Time)
+	a, h, last, secret, err := t.beginAppend(tx, drafts[0].Time)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -89,7 +89,7 @@ func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.Recor
 		p := format.Plaintext{Atomic: d.Atomic, Payload: d.Payload}
 		h.Time = d.Time
 		signed := i == len(drafts)-1 || unsigned+len(d.Payload) > maxUnsigned
-		rec, err := t.sealRecord(k.Read, h, &p, signed)
+		rec, err := t.sealRecord(secret, h, &p, signed)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -115,12 +115,12 @@ func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.Recor
 }
 
 // beginAppend finds the log to append to, or opens a new one, and returns the
-// header of the next record with what all of a group share.
-func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.Header, clock.Time, format.Keys, error) {
+// header of the next record with what all of a group share, and the key to seal it with.
+func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.Header, clock.Time, format.SecretKey, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fail := func(err error) (*appending, *format.Header, clock.Time, format.Keys, error) {
-		return nil, nil, 0, format.Keys{}, err
+	fail := func(err error) (*appending, *format.Header, clock.Time, format.SecretKey, error) {
+		return nil, nil, 0, format.SecretKey{}, err
 	}
 	switch {
 	case t.closed:
@@ -128,15 +128,16 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 	case !t.keys.CanRead():
 		return fail(ErrNoKeys)
 	}
-	s := t.graph.State()
-	if m := s.Members[t.env.self()]; m == nil || !m.Role.CanWrite() {
-		if slices.ContainsFunc(s.Waiting, func(w WaitingJoin) bool { return w.Device == t.env.self() }) {
-			return fail(errSelfWaits)
-		}
-		return fail(ErrNotMember)
+	if err := t.mayWrite(); err != nil {
+		return fail(err)
+	}
+	k := t.present()
+	secret, ok := k.Read(k.Epochs)
+	if !ok {
+		return fail(errEpoch)
 	}
 	a := &appending{log: t.ownData, refs: []arrivalRef{{n: t.arrivals + 1}}}
-	h := &format.Header{Epoch: t.keys.Epoch, Seq: 1}
+	h := &format.Header{Epochs: k.Epochs, Seq: 1}
 	var since clock.Time // of the log's announcement
 	if !t.ownUsable() {
 		opened, err := t.openDataLog(tx, at)
@@ -146,7 +147,7 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 		a.control, a.log = opened, opened.log
 		since, h.Control = opened.time, []clock.Hash{opened.hash}
 	} else {
-		since = t.graph.State().Logs[a.log.id].At
+		since = t.graph.Announcement(a.log.id).Time
 		h.Control = t.controlHeads(at, a.log.id)
 	}
 	h.Log = a.log.id
@@ -160,7 +161,24 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 	if at <= last || len(h.Control) == 0 {
 		return fail(ErrClock)
 	}
-	return a, h, last, t.keys, nil
+	return a, h, last, secret, nil
+}
+
+// mayWrite returns nil if this device may write data now, and else why not.
+func (t *Thread) mayWrite() error {
+	s := t.graph.State()
+	m := s.Members[t.env.self()]
+	switch {
+	case m != nil && m.Role.CanWrite():
+		return nil
+	case m != nil:
+		return fault.Of(ErrNotMember, "the role of this device, %s, does not write", m.Role)
+	case slices.ContainsFunc(s.Waiting, func(w WaitingJoin) bool { return w.Device == t.env.self() }):
+		return errSelfWaits
+	case t.ownControl != nil && t.graph.Knows(t.ownControl.id):
+		return fault.Of(ErrNotMember, "this device was removed, or has left: what it holds can be read, and not changed")
+	}
+	return ErrNotMember
 }
 
 // ownUsable reports whether the own log can go on. If its announcement does not
@@ -170,7 +188,8 @@ func (t *Thread) ownUsable() bool {
 	if t.ownData == nil {
 		return false
 	}
-	if _, ok := t.graph.State().Logs[t.ownData.id]; !ok || !t.ownCovered() {
+	control, ok := t.graph.ControlOf(t.ownData.id)
+	if !ok || !t.graph.State().Live(control) || !t.ownCovered() {
 		return false
 	}
 	return !slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Until(b.time) > clock.Slack })

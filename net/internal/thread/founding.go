@@ -32,11 +32,10 @@ func Create(ctx context.Context, env *Env, name string) (*Thread, error) {
 	if err := t.found(ctx, nil); err != nil {
 		return nil, err
 	}
-	data := format.NewDescriptor(env.self(), format.KindData)
 	if _, err := t.appendControl(ctx, &format.Control{Op: format.OpOpen, Name: name}); err != nil {
 		return nil, err
 	}
-	if _, err := t.appendControl(ctx, &format.Control{Op: format.OpLog, Data: data.Encode()}); err != nil {
+	if _, err := t.appendControl(ctx, &format.Control{Op: format.OpLog}); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -44,7 +43,7 @@ func Create(ctx context.Context, env *Env, name string) (*Thread, error) {
 
 // Adopt begins to keep a thread as a relay.
 func Adopt(ctx context.Context, env *Env, signedGenesis []byte, service format.SecretKey) (*Thread, error) {
-	k := format.Keys{Epoch: clock.Hash(format.ThreadIDOf(signedGenesis)), Service: service}
+	k := format.RelayKeys(format.ThreadIDOf(signedGenesis), service)
 	t, err := newThread(env, signedGenesis, k, true)
 	if err != nil {
 		return nil, err
@@ -66,7 +65,7 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 	return &Thread{
 		env: env, id: id, signed: slices.Clone(signed), genesis: g, relay: relay, keys: k,
 		logs:  map[clock.LogID]*threadLog{},
-		graph: control.New(id, g), wanted: map[clock.Hash]bool{}, flushedTo: -1, ended: make(chan struct{}),
+		graph: control.New(id, g), wanted: map[clock.Hash]bool{}, limits: map[clock.LogID]*limit{}, flushedTo: -1, ended: make(chan struct{}),
 	}, nil
 }
 
@@ -119,7 +118,7 @@ func (t *Thread) tryFound(invite *format.Invite) error {
 		return err
 	}
 	t.setNumber(num)
-	secrets, err := t.sealSecrets(invite)
+	secrets, err := t.sealSecrets(&t.keys, invite)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 // InviteOptions say what an invite lets people do. The zero value lets one device
 // in as a writer, for a day.
 type InviteOptions struct {
-	Role    format.Role   // 0 means RoleWriter; only RoleOwner and RoleWriter exist yet
+	Role    format.Role   // 0 means RoleWriter; RoleReader is the other that an invite gives
 	Expires time.Duration // 0 means 24 hours, negative never
 	Uses    int           // 0 means 1, negative any number
 	Addrs   []multiaddr.Multiaddr
@@ -32,6 +32,9 @@ func (t *Thread) CreateInvite(ctx context.Context, o InviteOptions) (format.Invi
 	}
 	if err := o.Role.Check(); err != nil {
 		return format.Invite{}, err
+	}
+	if o.Role < format.RoleWriter {
+		return format.Invite{}, fault.Of(format.ErrOperation, "nobody becomes an %s by an invite: invite a writer, and then change the role of who came", o.Role)
 	}
 	if len(o.Addrs) > format.MaxInviteAddrs {
 		return format.Invite{}, fault.Of(format.ErrTooLarge, "an invite has at most %d addresses", format.MaxInviteAddrs)
@@ -50,7 +53,7 @@ func (t *Thread) CreateInvite(ctx context.Context, o InviteOptions) (format.Invi
 		return format.Invite{}, err
 	}
 	t.mu.Lock()
-	k := t.keys
+	k := t.present()
 	t.mu.Unlock()
 	inv, err := format.NewInvite(t.id, k.Service, o.Addrs)
 	if err != nil {
@@ -83,7 +86,7 @@ func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 	known := len(t.graph.InvitesOf(key)) > 0
 	var ends []clock.Hash
 	if t.ownControl != nil {
-		ends = t.graph.Revocable(t.ownControl.id, key)
+		ends = t.graph.Endings(t.ownControl.id, func(i *InviteInfo) bool { return i.Key == key })
 	}
 	t.mu.Unlock()
 	if !known {
@@ -105,16 +108,16 @@ func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 // written. What is too much for one record goes into admits before it.
 func (t *Thread) closeInvite(invite clock.Hash) error {
 	for listed, done := 0, false; !done; {
-		_, err := t.commitControl(func() *format.Control {
+		_, err := t.commitControl(func() (*format.Control, error) {
 			joins := t.graph.Joins(invite)
 			slices.SortFunc(joins, format.CompareHashes)
 			joins = joins[min(listed, len(joins)):]
 			if len(joins) > format.MaxJoins {
 				listed += format.MaxJoins
-				return &format.Control{Op: format.OpAdmit, Joins: joins[:format.MaxJoins]}
+				return &format.Control{Op: format.OpAdmit, Joins: joins[:format.MaxJoins]}, nil
 			}
 			done = true
-			return &format.Control{Op: format.OpClose, Invite: invite, Joins: joins}
+			return &format.Control{Op: format.OpClose, Invite: invite, Joins: joins}, nil
 		})
 		if err != nil {
 			return err
@@ -130,13 +133,14 @@ func (t *Thread) Admit(ctx context.Context, joins ...clock.Hash) error {
 		return err
 	}
 	waiting := t.WaitingJoins()
+	var barred []WaitingJoin
 	for _, j := range joins {
 		i := slices.IndexFunc(waiting, func(w WaitingJoin) bool { return w.Join == j })
 		if i < 0 {
 			return fault.Of(ErrNotFound, "no join %x waits", j[:4])
 		}
-		if !t.mayAdmit(waiting[i]) {
-			return fault.Of(ErrNotMember, "an owner is needed who is senior to the device: who made its invite, say")
+		if waiting[i].Barred {
+			barred = append(barred, waiting[i])
 		}
 	}
 	joins = slices.Clone(joins)
@@ -146,13 +150,12 @@ func (t *Thread) Admit(ctx context.Context, joins ...clock.Hash) error {
 			return err
 		}
 	}
+	for _, w := range barred {
+		if err := t.readmit(ctx, w); err != nil {
+			return err
+		}
+	}
 	return t.recheck() // what stood at the door
-}
-
-func (t *Thread) mayAdmit(w WaitingJoin) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.ownControl != nil && t.graph.MayAdmit(t.ownControl.id, w)
 }
 
 // WaitingJoins returns the joins that wait until an owner admits them, in the order of
@@ -181,8 +184,8 @@ func (t *Thread) WaitingJoin(device keys.PublicKey) (WaitingJoin, bool) {
 
 // mayGrant returns nil if this device may make and revoke invites now.
 func (t *Thread) mayGrant() error {
-	if m, ok := t.Member(t.env.self()); !ok || m.Role != format.RoleOwner {
-		return fault.Of(ErrNotMember, "only an owner gives and revokes invites")
+	if m, ok := t.Member(t.env.self()); !ok || m.Role > format.RoleAdmin {
+		return fault.Of(ErrNotMember, "only an owner or admin decides who is a member")
 	}
 	if !t.Joined() {
 		return ErrNoKeys

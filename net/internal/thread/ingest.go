@@ -115,6 +115,7 @@ type ingestTx struct {
 	refs     []arrivalRef
 	res      Ingested
 	unsynced bool // something is committed that Flushed will not speak of
+	learned  bool // keys of epochs that are to be kept
 }
 
 // room commits what there is if n more bytes would not fit.
@@ -147,6 +148,12 @@ func (w *ingestTx) commit() error {
 	if err := w.t.putArrivals(w.tx, w.refs); err != nil {
 		return err
 	}
+	if w.learned {
+		if err := w.t.putSecrets(w.tx, &w.t.keys); err != nil {
+			return err
+		}
+		w.learned = false
+	}
 	clear(w.dirty)
 	w.refs = nil
 	if err := w.tx.Commit(); err != nil {
@@ -169,7 +176,7 @@ func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 	}
 	w.res.Held += i
 	if i == len(v.records) {
-		return nil, nil
+		return v.after, nil
 	}
 	first := &v.records[i]
 	b, rej, err := w.follow(l, first)
@@ -193,7 +200,10 @@ func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 			return nil, fmt.Errorf("own log: %w", err)
 		}
 	}
-	return w.extend(v, l, b, v.records[i:])
+	if rej, err := w.extend(v, l, b, v.records[i:]); rej != nil || err != nil {
+		return rej, err
+	}
+	return v.after, nil
 }
 
 // admit decides whether records of the log may be kept. It parks what may become
@@ -236,7 +246,7 @@ var maxIdleJoins = 10_000
 // idle reports whether a run goes on in the control log of a device that waits, of which
 // its join is enough, and no member names a record of it.
 func (t *Thread) idle(v *verifiedRun) bool {
-	if v.records[len(v.records)-1].id.Seq == 1 || !t.graph.Knows(v.log) || t.graph.State().Standing[v.log] != nil {
+	if v.records[len(v.records)-1].id.Seq == 1 || !t.graph.Knows(v.log) || t.graph.State().Live(v.log) {
 		return false
 	}
 	return !slices.ContainsFunc(v.records, func(r verifiedRecord) bool { return t.wanted[r.id.Hash] })
@@ -246,11 +256,8 @@ func (t *Thread) idle(v *verifiedRun) bool {
 // but members fills the disk.
 func (w *ingestTx) admitData(v *verifiedRun) (rej *Rejection, parked bool) {
 	t, first := w.t, &v.records[0]
-	if _, ok := t.graph.State().Logs[v.log]; ok {
-		return nil, false
-	}
-	if t.graph.State().Void[v.log] {
-		return &Rejection{kind: fault.Void, ID: first.id, Reason: "the device's join did not hold", Err: ErrNotMember}, false
+	if _, ok := t.graph.ControlOf(v.log); ok {
+		return t.within(v), false
 	}
 	for _, h := range first.header.Control {
 		if !t.graph.Has(h) {

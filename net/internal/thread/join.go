@@ -21,7 +21,7 @@ func Join(ctx context.Context, env *Env, invite format.Invite, signedGenesis []b
 	if format.ThreadIDOf(signedGenesis) != invite.Thread {
 		return nil, fault.Of(format.ErrMalformed, "genesis of another thread than the invite's")
 	}
-	k := format.Keys{Epoch: clock.Hash(invite.Thread), Service: format.InviteService(invite)}
+	k := format.RelayKeys(invite.Thread, format.InviteService(invite))
 	t, err := newThread(env, signedGenesis, k, false)
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (t *Thread) FinishJoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k, err := format.OpenWithInvite(t.id, t.genesis, id, sealed)
+	k, err := t.keysOfInvite(record, id, sealed)
 	if err != nil {
 		return err
 	}
@@ -100,14 +100,13 @@ func (t *Thread) commitJoin(ctx context.Context, invite clock.Hash, cert []byte,
 	}
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	data := format.NewDescriptor(t.env.self(), format.KindData)
-	w, err := t.writeControl(tx, &format.Control{Op: format.OpJoin, Invite: invite, Certificate: cert, Data: data.Encode()}, 0)
+	w, err := t.writeControl(tx, &format.Control{Op: format.OpJoin, Invite: invite, Certificate: cert}, 0)
 	if err != nil {
 		return err
 	}
 	was := t.keys
 	t.keys = k
-	secrets, err := t.sealSecrets(nil)
+	secrets, err := t.sealSecrets(&k, nil)
 	if err == nil {
 		err = tx.Put(t.key(keySecrets), secrets)
 	}

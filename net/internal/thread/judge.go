@@ -21,6 +21,9 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 			return false, nil
 		}
 		t.graph.Add(r.control)
+		if r.control.Payload.Epoch != nil {
+			w.learned = t.learn() || w.learned
+		}
 		delete(t.wanted, r.id.Hash)
 		w.res.Control = true
 		b.done = r.id
@@ -59,7 +62,7 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 // judgeControl returns why a control record has to wait, or "".
 func (t *Thread) judgeControl(c *control.Record) string {
 	if p, lacks := t.graph.Lacks(c); lacks {
-		if t.graph.State().Standing[c.ID.Log] != nil {
+		if t.graph.State().Live(c.ID.Log) {
 			t.want(p)
 		}
 		return fmt.Sprintf("unknown control record %x", p[:4])
@@ -76,36 +79,35 @@ func (t *Thread) judgeControl(c *control.Record) string {
 func (t *Thread) judgeData(r *verifiedRecord) (wait string, refuse error) {
 	for _, h := range r.header.Control {
 		if !t.graph.Has(h) {
-			if _, member := t.graph.State().Logs[r.id.Log]; member {
+			if control, known := t.graph.ControlOf(r.id.Log); known && t.graph.State().Live(control) {
 				t.want(h)
 			}
 			return fmt.Sprintf("unknown control record %x", h[:4]), nil
 		}
 	}
-	if r.header.Epoch != t.keys.Epoch {
-		return fmt.Sprintf("unknown epoch %x", r.header.Epoch[:4]), nil
-	}
 	if t.env.clock.Check(r.header.Time) != nil {
 		t.wakeFor(r.header.Time)
 		return clock.ErrAhead.Error(), nil
 	}
-	log, ok := t.graph.State().Logs[r.id.Log]
-	if !ok {
+	if _, ok := t.graph.ControlOf(r.id.Log); !ok {
 		return "the log is not announced", nil
-	}
-	if r.header.Time <= log.At {
-		return "", fault.Of(ErrClock, "the record is not later than the record that announced the log")
 	}
 	for _, h := range r.header.Control {
 		if r.header.Time <= t.graph.Time(h) {
 			return "", fault.Of(ErrClock, "the record is not later than the control records that it names")
 		}
 	}
+	if why := t.graph.Begun(r.id.Log, r.header.Control); why != "" {
+		return "", fault.Of(ErrNotMember, "%s", why)
+	}
 	if t.relay {
 		return "", nil
 	}
 	if !r.opened {
-		return "no read key yet", nil
+		if !t.keys.CanRead() {
+			return "no read key yet", nil
+		}
+		return fmt.Sprintf("the key of epoch %x has not arrived", r.header.Epochs[0][:4]), nil
 	}
 	return "", r.err
 }
@@ -174,9 +176,9 @@ func (t *Thread) reopen(l *threadLog, id clock.RecordID, s format.Stored) (*veri
 		r.control, err = t.openControl(t.keys.Service, l.desc.Device, id, h, s.Body)
 		return r, err
 	}
-	if t.keys.CanRead() && h.Epoch == t.keys.Epoch {
+	if _, ok := t.keys.Read(h.Epochs); ok {
 		r.opened = true
-		r.entry, r.err = t.openEntry(t.keys.Read, id, s.Record)
+		r.entry, r.err = t.openEntry(&t.keys, id, s.Record)
 		r.entry.Snapshot = l.desc.Kind == format.KindSnapshot
 	}
 	return r, nil

@@ -101,6 +101,7 @@ func (t *Thread) loadState(r store.Reader) error {
 	if err := t.loadControl(r); err != nil {
 		return err
 	}
+	t.learn()
 	t.refreshCuts()
 	for _, l := range t.byNum {
 		if l.desc.Kind == format.KindControl || t.relay {
@@ -136,6 +137,7 @@ func (t *Thread) reload() error {
 	}
 	t.logs, t.byNum, t.ownControl, t.ownData = next.logs, next.byNum, next.ownControl, next.ownData
 	t.graph, t.cuts, t.refused, t.arrivals = next.graph, next.cuts, next.refused, next.arrivals
+	t.keys, t.expanded, t.given, t.limits = next.keys, next.expanded, next.given, next.limits
 	t.flushedTo, t.pending, t.cache, t.parked = -1, nil, arrivalCache{}, parkedRuns{}
 	t.wakeAt = next.wakeAt
 	t.armWaker(0)

@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/control"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // What the fold of the control records says.
@@ -47,17 +48,33 @@ func (t *Thread) Member(device keys.PublicKey) (Member, bool) {
 	return *m, true
 }
 
-// Writer returns the identity that a log is written by; ok is false if no member
-// announced it. It is the same on every replica that has the log's records.
-func (t *Thread) Writer(log clock.LogID) (identity keys.PublicKey, ok bool) {
+// Writer returns the identity that a record of a data log was written by; ok is false if
+// its log is no member's. It is the same on every replica that has the record.
+func (t *Thread) Writer(id clock.RecordID) (identity keys.PublicKey, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.graph.State()
-	if l, ok := s.Logs[log]; ok {
-		return l.Identity, true
+	all := t.graph.Writers(id.Log)
+	if len(all) == 1 {
+		return all[0].Identity, true
 	}
-	if m := s.Standing[log]; m != nil {
-		return m.Identity, true
+	l := t.logs[id.Log]
+	if len(all) == 0 || l == nil {
+		return identity, false
+	}
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	s, err := t.readRecord(snap, l.num, id)
+	if err != nil {
+		return identity, false
+	}
+	h, err := format.DecodeHeader(s.Header)
+	if err != nil {
+		return identity, false
+	}
+	for i := range all { // its device has two identities: it is of that whose first record it names
+		if all[i].Of(h.Control) {
+			return all[i].Identity, true
+		}
 	}
 	return identity, false
 }

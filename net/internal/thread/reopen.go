@@ -36,7 +36,7 @@ func (t *Thread) Essence() (Essence, error) {
 	if t.relay || !t.keys.CanRead() {
 		return Essence{}, ErrNoKeys
 	}
-	sealed, err := t.sealSecrets(nil)
+	sealed, err := t.sealSecrets(&t.keys, nil)
 	return Essence{Genesis: bytes.Clone(t.signed), Keys: sealed}, err
 }
 

@@ -15,12 +15,12 @@ type secretsRow struct {
 
 // sealSecrets returns the keys, the role here and the invite of a join under way,
 // sealed to the device.
-func (t *Thread) sealSecrets(invite *format.Invite) ([]byte, error) {
+func (t *Thread) sealSecrets(k *format.Keys, invite *format.Invite) ([]byte, error) {
 	var inv []byte
 	if invite != nil {
 		inv = format.EncodeInvite(*invite)
 	}
-	b := rows.Encode(&secretsRow{Relay: t.relay, Keys: t.keys.Encode(), Invite: inv})
+	b := rows.Encode(&secretsRow{Relay: t.relay, Keys: k.Encode(), Invite: inv})
 	return keys.Seal(t.env.device.Public().Seal, format.SealedTo(t.id, "device"), nil, b)
 }
 
@@ -41,6 +41,6 @@ func openSecrets(env *Env, id format.ThreadID, sealed []byte) (relay bool, k for
 		}
 		invite = &i
 	}
-	k, err = format.DecodeKeys(row.Keys)
+	k, err = format.DecodeKeys(id, row.Keys)
 	return row.Relay, k, invite, err
 }

@@ -17,6 +17,7 @@ type snapshotLog struct {
 	t    *Thread
 	log  *threadLog
 	at   clock.Hash // of the record that announces it
+	keys format.Keys
 	last clock.RecordID
 }
 
@@ -57,9 +58,13 @@ func (w *snapshotLog) commit(payload []byte) error {
 	}
 	h := &format.Header{
 		Log: l.id, Seq: next.tip.Seq + 1, Prev: next.tip.Hash, Time: t.env.clock.Now(),
-		Control: []clock.Hash{w.at}, Epoch: t.keys.Epoch,
+		Control: []clock.Hash{w.at}, Epochs: w.keys.Epochs,
 	}
-	rec, err := t.sealRecord(t.keys.Read, h, &format.Plaintext{Payload: payload}, true)
+	secret, ok := w.keys.Read(w.keys.Epochs)
+	if !ok {
+		return errEpoch
+	}
+	rec, err := t.sealRecord(secret, h, &format.Plaintext{Payload: payload}, true)
 	if err != nil {
 		return err
 	}

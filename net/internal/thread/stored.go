@@ -147,14 +147,18 @@ func (t *Thread) Entry(id clock.RecordID) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	return t.openEntry(k.Read, id, s.Record)
+	return t.openEntry(&k, id, s.Record)
 }
 
 // openEntry opens a data record that is held.
-func (t *Thread) openEntry(read format.SecretKey, id clock.RecordID, raw format.Record) (Entry, error) {
+func (t *Thread) openEntry(k *format.Keys, id clock.RecordID, raw format.Record) (Entry, error) {
 	h, err := format.DecodeHeader(raw.Header)
 	if err != nil {
 		return Entry{}, err
+	}
+	read, ok := k.Read(h.Epochs)
+	if !ok {
+		return Entry{}, errEpoch
 	}
 	b, err := format.ParseBody(raw.Body)
 	if err != nil {

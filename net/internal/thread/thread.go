@@ -77,9 +77,12 @@ type Thread struct {
 	pending    []arrivalRef
 	cache      arrivalCache
 	parked     parkedRuns
-	wanted     map[clock.Hash]bool // control records that members name and that are not held
-	idled      bool                // a record of a device that waits was refused
-	wantedMore bool                // since what is parked was looked at
+	wanted     map[clock.Hash]bool    // control records that members name and that are not held
+	idled      bool                   // a record of a device that waits was refused
+	limits     map[clock.LogID]*limit // of data logs, as they were found last
+	expanded   map[clock.Hash]bool    // epochs of which it is known what they give
+	given      map[clock.Hash]bool    // epochs that others give
+	wantedMore bool                   // since what is parked was looked at
 	refused    []Refusal
 	attached   *Attachment
 	grew       bell.Bell // rung when tips, what is sendable or what is ackable change
@@ -166,7 +169,7 @@ func (t *Thread) readKeys() (format.Keys, error) {
 	if !t.keys.CanRead() {
 		return format.Keys{}, ErrNoKeys
 	}
-	return t.keys, nil
+	return t.present(), nil
 }
 
 // notClosed returns ErrClosed once Close was called.

@@ -26,20 +26,42 @@ func (t *Thread) ackable() []clock.RecordID {
 }
 
 // collect returns a position of each branch, sorted, but for those that are cut off:
-// whoever lacks them needs the snapshot instead.
+// whoever lacks them needs the snapshot instead. What a device wrote after it was removed is
+// named to nobody.
 func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	ids := make([]clock.RecordID, 0, len(t.byNum))
 	for _, l := range t.byNum {
 		for _, b := range l.branches {
-			if id := of(b); id.Seq > t.cuts.floor(l.id).Seq {
+			id := of(b)
+			if top := t.limitOf(l).top; id.Seq > top.Seq {
+				if id = top; !t.onBranch(l, b, top) {
+					continue
+				}
+			}
+			if id.Seq > t.cuts.floor(l.id).Seq {
 				ids = append(ids, id)
 			}
 		}
 	}
 	slices.SortFunc(ids, format.CompareIDs)
 	return slices.Compact(ids)
+}
+
+// onBranch reports whether a record is held on a branch; mu is held.
+func (t *Thread) onBranch(l *threadLog, b *branch, id clock.RecordID) bool {
+	if id.Seq <= l.start() {
+		return false
+	}
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	on, err := t.branchOf(snap, l, id)
+	if err != nil || on != b {
+		return false
+	}
+	_, err = t.readRecord(snap, l.num, id)
+	return err == nil
 }
 
 // Start returns the position after which a log can be sent.

@@ -3,6 +3,7 @@ package thread
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -41,7 +42,8 @@ type verifiedRun struct {
 	signed    bool // the signature is over the last of records
 	signature keys.Signature
 	size      int
-	stranger  bool // by a peer that is no member and no relay in use
+	stranger  bool       // by a peer that is no member and no relay in use
+	after     *Rejection // of what followed records, and cannot count
 }
 
 // verify checks what can be checked without state: descriptor, headers, chain, the
@@ -168,18 +170,19 @@ func (t *Thread) verifyBody(v *verifiedRun, k *format.Keys, r *verifiedRecord) e
 		return &Rejection{kind: fault.WrongBody, ID: r.id, Reason: "the body is not the one that the header commits to"}
 	}
 	if v.desc.Kind == format.KindControl {
-		if r.header.Epoch != k.Epoch {
+		if !slices.Equal(r.header.Epochs, t.firstEpoch()) {
 			return &Rejection{kind: fault.WrongKey, ID: r.id, Reason: "control record of an unknown epoch"}
 		}
 		r.control, err = t.openControl(k.Service, v.desc.Device, r.id, r.header, r.raw.Body)
 		r.opened = true
 		return err
 	}
-	if !k.CanRead() || r.header.Epoch != k.Epoch {
+	read, ok := k.Read(r.header.Epochs)
+	if !ok {
 		return nil
 	}
 	r.opened = true
-	p, err := t.env.sealer.Open(k.Read, format.Position{Thread: t.id, Log: r.id.Log, Seq: r.id.Seq}, b)
+	p, err := t.env.sealer.Open(read, format.Position{Thread: t.id, Log: r.id.Log, Seq: r.id.Seq}, b)
 	if err != nil {
 		r.err = err
 		return nil

@@ -108,8 +108,11 @@ func (t *Thread) loadWaiting(r store.Reader) error {
 
 // wantAll wants what the first waiting record of a member's log names and is not held.
 func (t *Thread) wantAll(l *threadLog, h *format.Header) {
-	s := t.graph.State()
-	if _, announced := s.Logs[l.id]; !announced && s.Standing[l.id] == nil {
+	control := l.id
+	if l.desc.Kind != format.KindControl {
+		control = l.desc.Control
+	}
+	if !t.graph.State().Live(control) {
 		return
 	}
 	for _, c := range h.Control {

@@ -1,0 +1,277 @@
+package thread
+
+import (
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net/internal/control"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// What counts of a data log follows from the rights of the control log that it belongs to,
+// and from which records of it are held.
+//
+//	log a: 1 2 3 4 5 6 7 8        a removal has seen a/5
+//	held 1…8     6 7 8 are void   and are sent to nobody
+//	held 1 2 3   all of it is     until a/5 is here: whether these precede it is known then
+//	a forks after 3, a/5 on the other branch    4…8 of this one are void
+//
+// A log that nothing limits costs a look at the graph.
+
+// A limit is what does not count of a data log.
+type limit struct {
+	void clock.Void
+	top  clock.RecordID // no record after it can count, however more arrives; Seq MaxUint64: none is so
+
+	plain  bool
+	graph  int // control records it was made of
+	tips   []clock.RecordID
+	refind bool // it rests on which records are held
+}
+
+// all reports whether nothing of the log counts, and nothing can.
+func (l *limit) all() bool { return l.top.Seq == 0 }
+
+var plainLimit = &limit{plain: true, top: clock.RecordID{Seq: math.MaxUint64}}
+
+// limitOf returns what does not count of a log that is held; mu is held.
+func (t *Thread) limitOf(l *threadLog) *limit {
+	if l.desc.Kind == format.KindControl {
+		return plainLimit
+	}
+	was := t.limits[l.id]
+	if was != nil && was.graph == t.graph.Len() && (!was.refind || slices.Equal(was.tips, l.tips())) {
+		return was
+	}
+	now := t.findLimit(l.id, l)
+	if now.plain { // most logs are: one value for all
+		now = &limit{plain: true, top: plainLimit.top}
+	}
+	now.graph = t.graph.Len()
+	t.limits[l.id] = now
+	return now
+}
+
+// tips returns the ends of the branches.
+func (l *threadLog) tips() (ids []clock.RecordID) {
+	for _, b := range l.branches {
+		ids = append(ids, b.tip)
+	}
+	return ids
+}
+
+// findLimit is limitOf of a log that may not be held, in which case l is nil.
+func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
+	if t.graph.Plain(log) {
+		return plainLimit
+	}
+	rights := t.graph.Rights(log)
+	if l != nil && l.desc.Kind == format.KindSnapshot && len(rights) > 0 {
+		return plainLimit // checkpoints say what of it counts
+	}
+	if len(rights) == 0 {
+		return &limit{void: clock.VoidAll()}
+	}
+	n := &limit{top: topOf(rights)}
+	if l == nil || len(l.branches) == 0 {
+		return n
+	}
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	f := &limitFinder{t: t, l: l, r: snap}
+	if l.forked() || t.graph.Split(log) {
+		n.void = f.single(rights)
+	} else {
+		n.void = f.spans(rights)
+	}
+	if f.err != nil {
+		t.env.log.Error("reading what a removal has seen", "thread", t.id.String(), "log", log.Short(), "err", f.err)
+	}
+	n.refind, n.tips = true, l.tips()
+	return n
+}
+
+// topOf returns the last record that may count, whatever else arrives.
+func topOf(rights []control.Right) (top clock.RecordID) {
+	for i := range rights {
+		at := plainLimit.top
+		for _, heads := range rights[i].Within {
+			var last clock.RecordID
+			for _, h := range heads {
+				if h.Seq > last.Seq {
+					last = h
+				}
+			}
+			if last.Seq < at.Seq {
+				at = last
+			}
+		}
+		if at.Seq > top.Seq {
+			top = at
+		}
+	}
+	return top
+}
+
+// A limitFinder reads which records of a log come before the heads that others have seen.
+type limitFinder struct {
+	t   *Thread
+	l   *threadLog
+	r   store.Reader
+	err error
+}
+
+// upTo returns the position of the last head that is held, of a log that is not forked:
+// what is before that precedes it.
+func (f *limitFinder) upTo(heads []clock.RecordID) (seq uint64) {
+	b := f.l.branches[0]
+	for _, h := range heads {
+		if h.Seq <= seq || h.Seq > b.tip.Seq {
+			continue
+		}
+		if h.Seq <= f.l.start() || h == b.tip || f.held(h) {
+			seq = h.Seq
+		}
+	}
+	return seq
+}
+
+func (f *limitFinder) held(id clock.RecordID) bool {
+	_, err := f.t.readRecord(f.r, f.l.num, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		f.err = err
+	}
+	return err == nil
+}
+
+// spans returns what no right covers of a log that is not forked.
+func (f *limitFinder) spans(rights []control.Right) clock.Void {
+	type span = clock.Span
+	var covered []span
+	for i := range rights {
+		s := span{First: f.upTo(rights[i].Without) + 1, Last: math.MaxUint64}
+		for _, heads := range rights[i].Within {
+			s.Last = min(s.Last, f.upTo(heads))
+		}
+		if s.First <= s.Last {
+			covered = append(covered, s)
+		}
+	}
+	slices.SortFunc(covered, func(a, b span) int {
+		if a.First < b.First {
+			return -1
+		}
+		return 1
+	})
+	var void []span
+	next := uint64(1) // the first position that is not looked at yet
+	for _, s := range covered {
+		if s.First > next {
+			void = append(void, span{First: next, Last: s.First - 1})
+		}
+		if s.Last == math.MaxUint64 {
+			return clock.NewVoid(void, nil)
+		}
+		next = max(next, s.Last+1)
+	}
+	return clock.NewVoid(append(void, span{First: next, Last: math.MaxUint64}), nil)
+}
+
+// single returns what no right covers record by record: of a log that its device forked, or
+// whose control log has two first records.
+func (f *limitFinder) single(rights []control.Right) clock.Void {
+	type record struct {
+		id      clock.RecordID
+		control []clock.Hash
+	}
+	var paths [][]record
+	for _, b := range f.l.branches {
+		var path []record
+		err := f.t.walkPath(f.r, f.l.num, b.tip, f.l.start(), func(id clock.RecordID, s format.Stored) (bool, error) {
+			h, err := format.DecodeHeader(s.Header)
+			if err == nil {
+				path = append(path, record{id, h.Control})
+			}
+			return err == nil, err
+		})
+		if err != nil {
+			f.err = err
+			return clock.VoidAll()
+		}
+		paths = append(paths, path)
+	}
+	before := func(heads []clock.RecordID) map[clock.Hash]bool {
+		in := map[clock.Hash]bool{}
+		for _, path := range paths {
+			for _, h := range heads {
+				i := slices.IndexFunc(path, func(r record) bool { return r.id == h })
+				for _, r := range path[:i+1] {
+					in[r.id.Hash] = true
+				}
+			}
+		}
+		return in
+	}
+	covered := map[clock.Hash]bool{}
+	for i := range rights {
+		without := before(rights[i].Without)
+		var within []map[clock.Hash]bool
+		for _, heads := range rights[i].Within {
+			within = append(within, before(heads))
+		}
+		for _, path := range paths {
+			for _, r := range path {
+				in := !without[r.id.Hash] && f.t.graph.Of(&rights[i], r.control)
+				for _, w := range within {
+					in = in && w[r.id.Hash]
+				}
+				covered[r.id.Hash] = covered[r.id.Hash] || in
+			}
+		}
+	}
+	var void []clock.Single
+	top := uint64(0)
+	for _, path := range paths {
+		for _, r := range path {
+			top = max(top, r.id.Seq)
+			if !covered[r.id.Hash] {
+				void = append(void, clock.Single{Seq: r.id.Seq, Hash: r.id.Hash})
+			}
+		}
+	}
+	if last := topOf(rights); last.Seq <= top {
+		return clock.NewVoid([]clock.Span{{First: last.Seq + 1, Last: math.MaxUint64}}, void)
+	}
+	return clock.NewVoid(nil, void)
+}
+
+// within refuses of a run what cannot count, whatever else arrives: of a device that was
+// removed nobody takes more than who removed it had seen.
+func (t *Thread) within(v *verifiedRun) *Rejection {
+	l := t.logs[v.log]
+	var n *limit
+	if l != nil {
+		n = t.limitOf(l)
+	} else {
+		n = t.findLimit(v.log, nil)
+	}
+	i := slices.IndexFunc(v.records, func(r verifiedRecord) bool { return r.id.Seq > n.top.Seq })
+	if i < 0 {
+		return nil
+	}
+	why := "its writer was removed, or may not write, and this was not seen before"
+	if n.all() {
+		why = "the device's join did not hold, or its role does not write"
+	}
+	rej := &Rejection{kind: fault.Void, ID: v.records[i].id, Reason: why, Err: ErrNotMember}
+	if i == 0 {
+		return rej
+	}
+	v.records, v.signed = v.records[:i], false
+	v.after = rej
+	return nil
+}

@@ -1,0 +1,292 @@
+package thread
+
+import (
+	"context"
+	"slices"
+
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+)
+
+// What one member does about others: a role, a removal, a transfer, a rotation. Each is one
+// control record, which says what this device had of the data that it limits. Whether this
+// device may is asked first, so that nobody writes what has no effect.
+
+// SetRole gives an identity another role, on all its devices; one that was removed is a
+// member again. What it wrote before that this device has stands by its former role.
+// An owner gives any, an admin that of a writer or reader. It is durable on return.
+func (t *Thread) SetRole(ctx context.Context, identity keys.PublicKey, role format.Role) error {
+	if err := role.Check(); err != nil {
+		return err
+	}
+	_, err := t.decide(ctx, func() (*format.Control, error) {
+		self, err := t.mayDecide()
+		if err != nil {
+			return nil, err
+		}
+		if self.Role == format.RoleAdmin && role < format.RoleWriter {
+			return nil, fault.Of(ErrNotMember, "only an owner makes an identity %s", role)
+		}
+		firsts, logs := t.graph.LogsOf(identity), t.graph.DataOf(identity)
+		if len(firsts) == 0 {
+			return nil, fault.Of(ErrNotFound, "no device of %s has joined", identity.DID())
+		}
+		if err := t.junior(self, identity); err != nil {
+			return nil, err
+		}
+		return &format.Control{Op: format.OpRole, Subject: identity, Role: role, Joins: firsts, View: t.viewOf(logs)}, nil
+	})
+	return err
+}
+
+// readmit lets the join of an identity in that was removed: by a role for that log alone, so
+// that what was cut off stays so.
+func (t *Thread) readmit(ctx context.Context, w WaitingJoin) error {
+	_, err := t.decide(ctx, func() (*format.Control, error) {
+		if _, err := t.mayDecide(); err != nil {
+			return nil, err
+		}
+		role := t.graph.RoleOfJoin(w.Join)
+		return &format.Control{
+			Op: format.OpRole, Subject: w.Identity, Role: role, Joins: []clock.Hash{w.Join}, View: t.viewOf(t.graph.DataOf(w.Identity)),
+		}, nil
+	})
+	return err
+}
+
+// RemoveMember ends the membership of an identity, or of one device: what it writes from then on
+// counts nowhere, and it cannot read what is written by who knows of it. All open invites
+// are closed, as it may know them. Who is no owner or admin removes own devices only. It is
+// durable on return.
+func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error {
+	for listed, done := 0, false; !done; {
+		_, err := t.decide(ctx, func() (*format.Control, error) {
+			self, ok := t.graph.State().Members[t.env.self()]
+			if !ok {
+				return nil, fault.Of(ErrNotMember, "this device is no member")
+			}
+			gone := func(m *Member) bool { return m.Device == subject || m.Identity == subject }
+			if gone(self) {
+				return nil, fault.Of(ErrNotMember, "a device does not remove itself: it leaves")
+			}
+			if err := t.mayRemove(self, subject, gone); err != nil {
+				return nil, err
+			}
+			p := &format.Control{Op: format.OpRemove, Subject: subject, View: t.viewOf(t.graph.DataOf(subject))}
+			if self.Role > format.RoleAdmin {
+				done = true
+				return p, nil
+			}
+			joins := t.graph.AllJoins()
+			joins = joins[min(listed, len(joins)):]
+			if len(joins) > format.MaxJoins { // what is too much for one record goes before it
+				listed += format.MaxJoins
+				return &format.Control{Op: format.OpAdmit, Joins: joins[:format.MaxJoins]}, nil
+			}
+			done, p.Joins = true, joins
+			var err error
+			p.Epoch, err = t.newEpoch(gone, false)
+			return p, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayRemove returns nil if this device may remove a subject.
+func (t *Thread) mayRemove(self *Member, subject keys.PublicKey, gone func(*Member) bool) error {
+	found := false
+	for _, m := range t.graph.State().Members {
+		if !gone(m) {
+			continue
+		}
+		found = true
+		if !self.SeniorTo(m) {
+			return fault.Of(ErrNotMember, "%s is senior to this device: an owner who is senior to it, or it itself, ends its membership", subject.DID())
+		}
+		if self.Role > format.RoleAdmin && m.Identity != self.Identity {
+			return fault.Of(ErrNotMember, "only an owner or admin removes others")
+		}
+	}
+	if !found {
+		return fault.Of(ErrNotFound, "%s is no member", subject.DID())
+	}
+	return nil
+}
+
+// Leave ends the membership of this device: nothing that it wrote is lost. The last owner
+// cannot leave. It is durable on return.
+func (t *Thread) Leave(ctx context.Context) error {
+	_, err := t.decide(ctx, func() (*format.Control, error) {
+		self, ok := t.graph.State().Members[t.env.self()]
+		if !ok {
+			return nil, fault.Of(ErrNotMember, "this device is no member")
+		}
+		others := false
+		for _, m := range t.graph.State().Members {
+			others = others || m.Role == format.RoleOwner && m.Identity != self.Identity
+		}
+		if self.Role == format.RoleOwner && !others {
+			return nil, fault.Of(ErrNotMember, "the last owner does not leave: transfer the database first")
+		}
+		return &format.Control{Op: format.OpTransfer, View: t.viewOf(t.graph.DataOf(self.Device))}, nil
+	})
+	return err
+}
+
+// Transfer makes another identity owner in the place of this one, which is no member any
+// more. Only an owner can. It is durable on return.
+func (t *Thread) Transfer(ctx context.Context, to keys.PublicKey) error {
+	_, err := t.decide(ctx, func() (*format.Control, error) {
+		self, ok := t.graph.State().Members[t.env.self()]
+		if !ok || self.Role != format.RoleOwner {
+			return nil, fault.Of(ErrNotMember, "only an owner transfers a database")
+		}
+		if to == self.Identity {
+			return nil, fault.Of(ErrNotMember, "the database is this identity's already")
+		}
+		firsts := t.graph.LogsOf(to)
+		if len(firsts) == 0 || !slices.ContainsFunc(t.members(), func(m *Member) bool { return m.Identity == to }) {
+			return nil, fault.Of(ErrNotFound, "%s is no member: invite it first", to.DID())
+		}
+		return &format.Control{Op: format.OpTransfer, Subject: to, Joins: firsts, View: t.viewOf(t.graph.DataOf(self.Identity))}, nil
+	})
+	return err
+}
+
+// Rotate begins a new epoch, whose key all members and the holders of open invites get. An
+// owner's or admin's device can. It is durable on return.
+func (t *Thread) Rotate(ctx context.Context) error {
+	_, err := t.decide(ctx, func() (*format.Control, error) {
+		if _, err := t.mayDecide(); err != nil {
+			return nil, err
+		}
+		e, err := t.newEpoch(func(*Member) bool { return false }, true)
+		return &format.Control{Op: format.OpRotate, Epoch: e}, err
+	})
+	return err
+}
+
+// RotateIfDue is Rotate if members lack the key of the present epoch, or if there are
+// several, by the device that is first to: the most senior one. It reports whether it did.
+func (t *Thread) RotateIfDue(ctx context.Context) (bool, error) {
+	t.mu.Lock()
+	due := !t.closed && !t.relay && t.rotationDue()
+	t.mu.Unlock()
+	if !due {
+		return false, nil
+	}
+	return true, t.Rotate(ctx)
+}
+
+// rotationDue reports whether this device is the most senior and a rotation is due.
+func (t *Thread) rotationDue() bool {
+	s := t.graph.State()
+	self := s.Members[t.env.self()]
+	if self == nil || self.Role > format.RoleAdmin || t.ownControl == nil {
+		return false
+	}
+	for _, m := range s.Members {
+		if m != self && m.SeniorTo(self) {
+			return false
+		}
+	}
+	k := t.present()
+	if _, ok := k.Read(k.Epochs); !ok {
+		return false // this device lacks a key itself
+	}
+	return len(k.Epochs) > 1 || t.graph.Unsealed(k.Epochs[0])
+}
+
+// decide appends the control record that say gives, asked with the locks held.
+func (t *Thread) decide(ctx context.Context, say func() (*format.Control, error)) (clock.RecordID, error) {
+	if err := ctx.Err(); err != nil {
+		return clock.RecordID{}, err
+	}
+	id, err := t.commitControl(say)
+	if err != nil {
+		return id, err
+	}
+	if err := t.syncNow(); err != nil {
+		return id, err
+	}
+	return id, t.recheck() // what it lets in or cuts off
+}
+
+// mayDecide returns this device as a member if it is an owner or admin; mu is held.
+func (t *Thread) mayDecide() (*Member, error) {
+	m := t.graph.State().Members[t.env.self()]
+	switch {
+	case m == nil || m.Role > format.RoleAdmin:
+		return nil, fault.Of(ErrNotMember, "only an owner or admin decides who is a member")
+	case !t.keys.CanRead():
+		return nil, ErrNoKeys
+	}
+	return m, nil
+}
+
+// junior returns nil if this device is senior to every device of an identity.
+func (t *Thread) junior(self *Member, identity keys.PublicKey) error {
+	for _, m := range t.graph.State().Members {
+		if m.Identity == identity && !self.SeniorTo(m) {
+			return fault.Of(ErrNotMember, "%s is senior to this device, which cannot change its role", identity.DID())
+		}
+	}
+	return nil
+}
+
+// members returns the members; mu is held.
+func (t *Thread) members() (all []*Member) {
+	for _, m := range t.graph.State().Members {
+		all = append(all, m)
+	}
+	return all
+}
+
+// viewOf returns the last signed positions of data logs that are held, of each branch; mu
+// is held. Records can be sent up to these, and no further.
+func (t *Thread) viewOf(logs []clock.LogID) (heads []clock.RecordID) {
+	for _, id := range logs {
+		l := t.logs[id]
+		if l == nil || l.desc.Kind != format.KindData {
+			continue
+		}
+		for _, b := range l.branches {
+			if b.signed.Seq > 0 && b.signed.Seq <= b.done.Seq {
+				heads = append(heads, b.signed)
+			}
+		}
+	}
+	slices.SortFunc(heads, func(a, b clock.RecordID) int {
+		if d := slices.Compare(a.Log[:], b.Log[:]); d != 0 {
+			return d
+		}
+		return format.CompareHashes(a.Hash, b.Hash)
+	})
+	heads = slices.Compact(heads)
+	return heads[:min(len(heads), format.MaxView)]
+}
+
+// newEpoch returns an epoch for all who read but some, and if wanted for the holders of
+// open invites, with its key; mu is held.
+func (t *Thread) newEpoch(but func(*Member) bool, invites bool) (*format.Epoch, error) {
+	var to []format.Recipient
+	for _, m := range t.graph.State().Members {
+		if !but(m) && m.Role <= format.RoleReader {
+			to = append(to, format.Recipient{Sign: m.Device, Seal: m.Seal})
+		}
+	}
+	open := map[clock.Hash]keys.PublicKey{}
+	if invites {
+		for h, i := range t.graph.State().Invites {
+			if i.Open(t.env.clock.Real()) == nil {
+				open[h] = i.Key
+			}
+		}
+	}
+	return format.NewEpoch(t.id, &t.keys, t.unlinked(), to, open)
+}
