@@ -55,7 +55,7 @@ func counted(t testing.TB, th *Thread) (all []string) {
 		}
 		for _, a := range got {
 			n = a.N
-			if a.ID.Seq > c.Void[a.ID.Log] && (!a.Snapshot || a.ID.Seq <= c.Snapshots[a.ID.Log].Last) {
+			if !c.Void[a.ID.Log].Has(a.ID) && (!a.Snapshot || a.ID.Seq <= c.Snapshots[a.ID.Log].Last) {
 				all = append(all, string(a.Payload))
 			}
 		}

@@ -2,7 +2,6 @@ package thread
 
 import (
 	"maps"
-	"math"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
@@ -13,9 +12,9 @@ import (
 // A Cut says which data records count as never written, and which snapshots stand
 // in their place. The documents of a snapshot come before every operation.
 type Cut struct {
-	// Void holds the logs that are void, up to a position; math.MaxUint64 is all
-	// of a log: its device turned out not to have been let in.
-	Void map[clock.LogID]uint64
+	// Void holds the logs of which records are void: up to where a checkpoint covers
+	// one, or all of it, where its device turned out not to have been let in.
+	Void map[clock.LogID]clock.Void
 	// Snapshots holds the snapshot logs in force; others are void.
 	Snapshots map[clock.LogID]Snapshot
 	// Tag is [Thread.StateTag].
@@ -37,7 +36,7 @@ func (c Cut) clone() Cut {
 // equal reports whether both leave the same out; whether records are held is no
 // part of it.
 func (c Cut) equal(o Cut) bool {
-	return maps.Equal(c.Void, o.Void) && maps.EqualFunc(c.Snapshots, o.Snapshots, func(a, b Snapshot) bool {
+	return maps.EqualFunc(c.Void, o.Void, clock.Void.Equal) && maps.EqualFunc(c.Snapshots, o.Snapshots, func(a, b Snapshot) bool {
 		return a.Last == b.Last && a.State == b.State
 	})
 }
@@ -72,12 +71,12 @@ func (c *cuts) floor(log clock.LogID) clock.RecordID { return c.floors[log] }
 
 // cut returns what does not count of the data; mu is held.
 func (t *Thread) cut() Cut {
-	c := Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]Snapshot{}, Tag: t.StateTag}
+	c := Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]Snapshot{}, Tag: t.StateTag}
 	for log, id := range t.cuts.floors {
-		c.Void[log] = id.Seq
+		c.Void[log] = clock.VoidUpTo(id.Seq)
 	}
 	for log := range t.graph.State().Void {
-		c.Void[log] = math.MaxUint64
+		c.Void[log] = clock.VoidAll()
 	}
 	maps.Copy(c.Snapshots, t.cuts.snapshots)
 	return c
