@@ -111,6 +111,7 @@ type Graph struct {
 	lowest    []clock.Hash // of the heads, sorted; nil: to be found again
 	folded    *State       // nil: to be folded again
 	cuts      int          // checkpoints among the records, in force or not
+	carriers  []*Record    // of a new key
 	listing   []*Record    // what may let in who waited, since Revived was asked
 	version   int          // rises with each record
 }
@@ -304,6 +305,9 @@ func (g *Graph) Add(c *Record) {
 	}
 	if c.announces() && g.announced[c.log] == nil {
 		g.announced[c.log] = c
+	}
+	if c.Payload.Epoch != nil {
+		g.carriers = append(g.carriers, c)
 	}
 	for _, h := range c.names() {
 		g.views[h.Log] = append(g.views[h.Log], viewed{c, h})
