@@ -137,7 +137,7 @@ func (n *Node) readSecret(id peer.ID) (*keys.APISecret, error) {
 	var secret *keys.APISecret
 	if err == nil {
 		if secret, err = keys.ParseAPISecret(string(s.Reveal())); err != nil {
-			err = fmt.Errorf("%s: %w", n.secretPath(id), err)
+			err = fault.Of(keys.ErrMalformed, "%s: %w", n.secretPath(id), err)
 		}
 	}
 	if errors.Is(err, keys.ErrMalformed) || errors.Is(err, keys.ErrKind) {
