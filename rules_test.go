@@ -187,7 +187,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -202,6 +202,8 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/internal/chunks":   {"node/api/weft/v1", "internal/fault"},
 		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
+		"node/internal/sizes":    {},
+		"node/internal/swap":     {"internal/durable"},
 	}
 	used := map[string]map[string]bool{}
 	goFiles(t, func(path string, file *ast.File) {
@@ -414,10 +416,15 @@ func TestWallsInsideDB(t *testing.T) {
 
 		// What documents are: keyspace < judge < journal < view < change < fold.
 		"db/internal/fold": {
-			"db/internal/change", "db/internal/journal", "db/internal/judge", "db/internal/keyspace", "db/internal/lthash",
-			"db/internal/payload", "db/internal/query", "db/internal/value", "db/internal/view", "internal/clock",
-			"internal/fault", "internal/store",
+			"db/internal/change", "db/internal/cut", "db/internal/journal", "db/internal/judge", "db/internal/keyspace",
+			"db/internal/lthash", "db/internal/payload", "db/internal/query", "db/internal/snapshot", "db/internal/value",
+			"db/internal/view", "internal/clock", "internal/fault", "internal/store",
 		},
+		"db/internal/snapshot": {
+			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "db/internal/view",
+			"internal/clock", "internal/fault", "internal/store",
+		},
+		"db/internal/cut": {"db/internal/keyspace", "internal/clock", "internal/store"},
 		"db/internal/change": {
 			"db/internal/judge", "db/internal/keyspace", "db/internal/payload", "db/internal/query", "db/internal/value",
 			"db/internal/view", "internal/clock", "internal/fault",

@@ -29,7 +29,8 @@ func (a *app) doctorCommand() *cobra.Command {
 			"the documents computed from them, files, and whether anything is missing. The exit status is 1 if something is damaged.\n\n" +
 			"With --repair, which needs the home for itself, what can be read goes into a new store, and each damaged database is\n" +
 			"rebuilt from its own log, else from its relays and members. The damaged store is kept beside the new one. Files' blocks\n" +
-			"that are damaged are asked for again, and listed as lacking until a peer gives them or the file is pushed again. The exit\n" +
+			"that are damaged are asked for again, and listed as lacking until a peer gives them or the file is pushed again. What a\n" +
+			"relay keeps for others it does not fetch during a repair: devices give it again once weft daemon --relay runs. The exit\n" +
 			"status is 1 if something is lost, may be lost, was abandoned with --as-is, or was not received yet; a later check and, for\n" +
 			"30 days, db ls and status say so. It is 0 if everything is back.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -216,7 +217,7 @@ func writeRepair(w io.Writer, r node.Repair) {
 	for _, t := range r.Threads {
 		switch {
 		case t.Uncertain:
-			fmt.Fprintf(w, "%s, may have lost its last records and files: devices give them again when they connect\n", nameOf("", t.ID))
+			fmt.Fprintf(w, "%s, may have lost its last records and files: a repair does not fetch them; start weft daemon --relay, and devices give them again when they connect\n", nameOf("", t.ID))
 		case len(t.Lacks) == 0:
 			fmt.Fprintf(w, "%s is whole again\n", nameOf("", t.ID))
 		}

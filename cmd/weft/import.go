@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +29,10 @@ const (
 	batchDocuments = 1000
 	batchBytes     = 2 << 20
 )
+
+// listedFailures is how many lines that failed are listed, the first ones; the node lists
+// as many.
+const listedFailures = 1000
 
 // openInput opens a file, or standard input for "-".
 func (a *app) openInput(name string) (r io.Reader, done func() error, err error) {
@@ -73,7 +79,8 @@ type importer struct {
 	most    uint32 // failures that end the import; 0 any number
 	m       *weftv1.ImportRequest
 	size    int
-	bad     []failureOutput // lines that could not be read
+	bad     []failureOutput // lines that could not be read, the first of them
+	unread  int64           // how many there are
 	stopped error           // why this side ended early
 }
 
@@ -90,8 +97,10 @@ func (i *importer) flush() error {
 func (i *importer) send(it transfer.Item) error {
 	switch {
 	case it.Err != nil:
-		i.bad = append(i.bad, failureOutput{Line: it.Line, Collection: it.Collection, Code: string(fault.KindOf(it.Err)), Message: it.Err.Error()})
-		if !i.goOn || i.most > 0 && len(i.bad) >= int(i.most) {
+		if i.unread++; len(i.bad) < listedFailures {
+			i.bad = append(i.bad, failureOutput{Line: it.Line, Collection: it.Collection, Code: string(fault.KindOf(it.Err)), Message: it.Err.Error()})
+		}
+		if !i.goOn || i.most > 0 && i.unread >= int64(i.most) {
 			i.stopped = fmt.Errorf("line %d: %w", it.Line, it.Err)
 		}
 		return nil
@@ -249,7 +258,7 @@ func (a *app) doImport(ctx context.Context, c *client.Client, database, collecti
 	}
 	out := importOutput{
 		Inserted: r.Msg.GetInserted(), Replaced: r.Msg.GetReplaced(), Skipped: r.Msg.GetSkipped(),
-		Failed: r.Msg.GetFailed() + int64(len(i.bad)), Failures: list(i.bad), Seconds: time.Since(start).Seconds(),
+		Failed: r.Msg.GetFailed() + i.unread, Failures: list(i.bad), Seconds: time.Since(start).Seconds(),
 	}
 	if notes != nil {
 		out.Notes = notes()
@@ -257,6 +266,8 @@ func (a *app) doImport(ctx context.Context, c *client.Client, database, collecti
 	for _, f := range r.Msg.GetFailures() {
 		out.Failures = append(out.Failures, failureOutput{f.GetLine(), f.GetCollection(), f.GetCode(), f.GetMessage()})
 	}
+	slices.SortStableFunc(out.Failures, func(x, y failureOutput) int { return cmp.Compare(x.Line, y.Line) })
+	out.Failures = out.Failures[:min(len(out.Failures), listedFailures)]
 	return a.imported(out, r.Msg.GetStopped(), i.stopped)
 }
 
@@ -269,6 +280,9 @@ func (a *app) imported(out importOutput, theirs string, ours error) error {
 		if theirs == "" && ours == nil {
 			for _, f := range out.Failures {
 				fmt.Fprintf(a.err, "weft: line %d: %s\n", f.Line, f.Message)
+			}
+			if more := out.Failed - int64(len(out.Failures)); more > 0 {
+				fmt.Fprintf(a.err, "weft: and %d others\n", more)
 			}
 		}
 	}

@@ -24,6 +24,10 @@ import (
 // the document are in an _id beside it.
 const fingerprinted = 64 << 10
 
+// byteOrderMark is what some programs write before a text in UTF-8. It is not of the text:
+// the same file without it has the same fingerprint.
+const byteOrderMark = "\xef\xbb\xbf"
+
 // A Type is the form of a file's documents.
 type Type string
 
@@ -81,6 +85,9 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 		return nil, err
 	}
 	out := &Reader{o: o, close: free}
+	if mark, _ := b.Peek(len(byteOrderMark)); o.Type != BSON && string(mark) == byteOrderMark {
+		_, _ = b.Discard(len(byteOrderMark)) // was peeked
+	}
 	begin, err := b.Peek(fingerprinted)
 	if err != nil && !errors.Is(err, io.EOF) && len(begin) == 0 {
 		out.close()
@@ -91,10 +98,7 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 		out.other = (&binaryDocuments{r: b}).next
 		return out, nil
 	}
-	switch {
-	case bytes.HasPrefix(begin, []byte("\xef\xbb\xbf")):
-		_, _ = b.Discard(3) // was peeked
-	case bytes.HasPrefix(begin, []byte("\xff\xfe")), bytes.HasPrefix(begin, []byte("\xfe\xff")):
+	if bytes.HasPrefix(begin, []byte("\xff\xfe")) || bytes.HasPrefix(begin, []byte("\xfe\xff")) {
 		out.close()
 		return nil, fault.Of(ErrFormat, "the text is in UTF-16: save it as UTF-8")
 	}

@@ -77,12 +77,18 @@ func (t *Thread) cut() Cut {
 	for log, id := range t.cuts.floors {
 		c.Void[log] = clock.VoidUpTo(id.Seq)
 	}
+	maps.Copy(c.Snapshots, t.cuts.snapshots)
+	limited := false
 	for _, l := range t.byNum {
 		if n := t.limitOf(l); !n.void.Empty() {
 			c.Void[l.id] = c.Void[l.id].Union(n.void)
+			limited = limited || len(l.branches) > 0
 		}
 	}
-	maps.Copy(c.Snapshots, t.cuts.snapshots)
+	for log, s := range c.Snapshots { // what it stands for may have counted when it was made
+		s.Whole = s.Whole && !limited
+		c.Snapshots[log] = s
+	}
 	return c
 }
 
