@@ -59,7 +59,7 @@ func databasesOf(r relayOutput) string {
 	if len(r.Databases) == 0 {
 		return "all databases"
 	}
-	return strings.Join(r.Databases, ",")
+	return printable(strings.Join(r.Databases, ","))
 }
 
 func (a *app) relayList() *cobra.Command {
