@@ -38,6 +38,7 @@ func (a *app) bucketCreate() *cobra.Command {
 			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s in database %s\n", printable(out.Name), printable(out.Database)) })
 		})
 	cmd.Flags().StringVar(&database, "db", "", "database that holds the bucket")
+	a.completeDatabase(cmd, "db")
 	return cmd
 }
 

@@ -61,6 +61,13 @@ func (a *app) complete(use string) completion {
 	}
 }
 
+// completeDatabase has a flag completed with names of databases.
+func (a *app) completeDatabase(cmd *cobra.Command, flag string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return a.names(cmd.Context(), "DB", nil, begun), cobra.ShellCompDirectiveNoFileComp
+	}) // the flag is there
+}
+
 // names returns the names of a kind that go on from what was begun.
 func (a *app) names(ctx context.Context, kind string, args []string, begun string) (out []string) {
 	list := kinds[kind]
