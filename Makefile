@@ -25,7 +25,7 @@ help: ## list the targets
 all: gen fmt lint test ## everything that changes or checks the tree
 
 build: ## build bin/weft
-	go build -trimpath -o $(BIN)/weft ./cmd/weft
+	go build -trimpath -buildvcs=auto -o $(BIN)/weft ./cmd/weft
 
 # What a device in a browser tab needs as it is: no libp2p, no engine, no socket, no HTTP.
 WASM := ./db/... ./keys ./inbox ./net/internal/format ./net/internal/wire ./net/internal/tipset ./net/internal/blobs ./net/internal/control ./net/internal/thread ./internal/canonical ./internal/store

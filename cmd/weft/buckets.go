@@ -35,9 +35,10 @@ func (a *app) bucketCreate() *cobra.Command {
 				return err
 			}
 			out := bucketOutput{r.Msg.GetBucket().GetName(), r.Msg.GetBucket().GetDatabase()}
-			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s in database %s\n", out.Name, out.Database) })
+			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s in database %s\n", printable(out.Name), printable(out.Database)) })
 		})
 	cmd.Flags().StringVar(&database, "db", "", "database that holds the bucket")
+	a.completeDatabase(cmd, "db")
 	return cmd
 }
 
@@ -160,7 +161,7 @@ func (a *app) bucketPush() *cobra.Command {
 
 func printSkipped(w io.Writer, notes []noteOutput) {
 	for _, s := range notes {
-		fmt.Fprintf(w, "left out %s: %s\n", printable(s.Path), s.Reason)
+		fmt.Fprintf(w, "left out %s: %s\n", printable(s.Path), printable(s.Reason))
 	}
 }
 
@@ -209,7 +210,7 @@ func (a *app) bucketCat() *cobra.Command {
 				return err
 			}
 			for stream.Receive() {
-				if _, err := a.out.Write(stream.Msg().GetData()); err != nil {
+				if _, err := a.bytes().Write(stream.Msg().GetData()); err != nil {
 					return errors.Join(err, stream.Close())
 				}
 			}

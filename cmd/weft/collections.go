@@ -202,9 +202,9 @@ func (a *app) collectionShow() *cobra.Command {
 						}
 					}
 					return a.print(x, func(w io.Writer) {
-						fmt.Fprintf(w, "%s: %s\n", x.Name, count(x.Documents, "document"))
+						fmt.Fprintf(w, "%s: %s\n", printable(x.Name), count(x.Documents, "document"))
 						for _, i := range x.Indexes {
-							fmt.Fprintf(w, "index %s %s %s\n", i.Name, i.Keys, i)
+							fmt.Fprintf(w, "index %s %s %s\n", printable(i.Name), i.Keys, i)
 						}
 						if x.Schema != nil {
 							fmt.Fprintf(w, "schema %s\n", x.Schema)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,14 +68,9 @@ func (a *app) each(ctx context.Context, c *client.Client, database, collection s
 
 // printEach prints what a cursor gives, one document a line.
 func (a *app) printEach(ctx context.Context, c *client.Client, database, collection string, command bson.D) (int64, error) {
-	w := bufio.NewWriterSize(a.out, 64<<10)
-	var line []byte
-	n, err := a.each(ctx, c, database, collection, command, func(doc bson.Raw) error {
-		line = append(client.Text(line[:0], doc), '\n')
-		_, err := w.Write(line)
-		return err
-	})
-	return n, errors.Join(err, w.Flush())
+	w := a.documentWriter()
+	n, err := a.each(ctx, c, database, collection, command, func(doc bson.Raw) error { return w.write(doc) })
+	return n, errors.Join(err, w.flush())
 }
 
 // printReply prints a reply, or for people those of its fields that are not
@@ -160,6 +154,7 @@ func (a *app) aggregateCommand() *cobra.Command {
 		})
 	cmd.Flags().BoolVar(&explain, "explain", false, "print the query plan instead")
 	cmd.Flags().StringVar(&index, "hint", "", "index to use: its name or keys")
+	cmd.Flags().BoolVar(&a.tables, "table", a.tables, "print documents in tables")
 	return cmd
 }
 
@@ -239,7 +234,7 @@ func (a *app) printConflict(doc bson.Raw) error {
 	if a.json {
 		return a.line(out)
 	}
-	_, err := fmt.Fprintf(a.out, "%s %s %s: %s, and %s: %s\n", out.Collection, out.Index, out.Key, out.Owner, count(out.Documents-1, "other"), joined(out.Others))
+	_, err := fmt.Fprintf(a.out, "%s %s %s: %s, and %s: %s\n", printable(out.Collection), printable(out.Index), out.Key, out.Owner, count(out.Documents-1, "other"), joined(out.Others))
 	return err
 }
 

@@ -164,7 +164,7 @@ func nameOf(name, id string) string {
 	if name == "" {
 		return "thread " + id + ", kept for others"
 	}
-	return name
+	return printable(name)
 }
 
 // writeLacks tells which blocks of files are damaged and have not come back.
@@ -172,7 +172,7 @@ func writeLacks(w io.Writer, name string, lacks []node.Lack) {
 	for _, l := range lacks {
 		what := "blob " + l.ID
 		if len(l.Files) > 0 {
-			what += ", of " + l.String()
+			what += ", of " + printable(l.String())
 		}
 		fmt.Fprintf(w, "%s lacks %s, damaged since %s: it comes back from a peer that has it, or when the file is pushed again\n",
 			name, what, l.Since.Format(time.DateOnly))

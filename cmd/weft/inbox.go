@@ -51,7 +51,7 @@ func (a *app) inboxSend() *cobra.Command {
 			return a.print(out, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s", out.ID, out.State)
 				if out.Reason != "" {
-					fmt.Fprintf(w, ": %s", out.Reason)
+					fmt.Fprintf(w, ": %s", printable(out.Reason))
 				}
 				fmt.Fprintln(w)
 			})
@@ -122,7 +122,7 @@ func (a *app) inboxRead() *cobra.Command {
 			text := r.Msg.GetMessage().GetText()
 			out.Text = &text
 			return a.print(out, func(w io.Writer) {
-				fmt.Fprintf(w, "from %s\nat   %s\n\n%s\n", out.From, short(out.Time), text)
+				fmt.Fprintf(w, "from %s\nat   %s\n\n%s\n", printable(out.From), short(out.Time), text)
 			})
 		})
 }
@@ -212,6 +212,6 @@ func (a *app) printWatched(m messageOutput) error {
 	if a.json {
 		return a.line(m)
 	}
-	_, err := fmt.Fprintf(a.out, "%s %s from %s\n", short(m.Time), m.ID, m.From)
+	_, err := fmt.Fprintf(a.out, "%s %s from %s\n", short(m.Time), m.ID, printable(m.From))
 	return err
 }

@@ -179,9 +179,9 @@ type damageOutput struct {
 
 func (d damageOutput) String() string {
 	if d.Database == "" {
-		return d.Reason
+		return printable(d.Reason)
 	}
-	return "database " + d.Database + ": " + d.Reason
+	return "database " + printable(d.Database) + ": " + printable(d.Reason)
 }
 
 func damagesOf(all []*weftv1.Damage) []damageOutput {
@@ -261,7 +261,8 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: args(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			return a.print(map[string]string{"version": node.Version()}, func(w io.Writer) { fmt.Fprintln(w, "weft", node.Version()) })
+			b := build()
+			return a.print(b, func(w io.Writer) { fmt.Fprintln(w, "weft", b) })
 		},
 	}
 }

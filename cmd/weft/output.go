@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"golang.org/x/term"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -55,9 +56,12 @@ func printable(s string) string {
 	return s
 }
 
-// terminal reports whether people read what is written to w.
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// terminal reports whether people read what is written to a stream, or type what it reads.
+func terminal(stream any) bool {
+	if s, ok := stream.(*tty.Screen); ok {
+		stream = s.W
+	}
+	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
@@ -90,6 +94,14 @@ func count(n int64, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
+// countAs is count for a word whose plural is another.
+func countAs(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // size returns a number of bytes for people.
 func size(n int64) string {
 	const units = "kMGTPE"
@@ -101,4 +113,13 @@ func size(n int64) string {
 		v, u = v/1000, u+1
 	}
 	return fmt.Sprintf("%.1f %cB", v, units[u])
+}
+
+// bytes returns where bytes of others go that need be no text: as they are to a file or a
+// program, and to a terminal as text.
+func (a *app) bytes() io.Writer {
+	if terminal(a.out) {
+		return a.out
+	}
+	return tty.Raw(a.out)
 }

@@ -52,6 +52,7 @@ func (a *app) relayAdd() *cobra.Command {
 	f.StringVar(&m.Key, "key", "", "API key (WEFT_KEY)")
 	f.StringVar(&m.Secret, "secret", "", "secret of the key (WEFT_SECRET)")
 	f.StringSliceVar(&m.Databases, "db", nil, "database to store, may be repeated (default all)")
+	a.completeDatabase(cmd, "db")
 	return cmd
 }
 
@@ -59,7 +60,7 @@ func databasesOf(r relayOutput) string {
 	if len(r.Databases) == 0 {
 		return "all databases"
 	}
-	return strings.Join(r.Databases, ",")
+	return printable(strings.Join(r.Databases, ","))
 }
 
 func (a *app) relayList() *cobra.Command {
