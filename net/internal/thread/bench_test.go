@@ -117,7 +117,7 @@ func benchmarkCatchUp(b *testing.B, count, size int) {
 		b.StopTimer()
 		m := newTestNode(b)
 		to := m.join(b, th, inv)
-		tip := th.ownData.branches[0].tip
+		tip := th.ownData.branches[0].Tip
 		b.StartTimer()
 		received = 0
 		for after := uint64(0); after < tip.Seq; {
