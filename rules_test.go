@@ -132,10 +132,11 @@ func TestWallsInsideNet(t *testing.T) {
 			"net/internal/thread", "net/internal/memory", "net/internal/wire", "net/internal/tipset", "net/internal/mux",
 			"net/internal/strangers", "net/internal/format", "keys", "internal/bell", "internal/clock", "internal/fault", "internal/store",
 		},
-		"net/internal/thread":  {"net/internal/blobs", "net/internal/control", "net/internal/format", "keys", "internal/bell", "internal/canonical", "internal/clock", "internal/fault", "internal/parallel", "internal/store"},
-		"net/internal/blobs":   {"net/internal/format", "internal/bell", "internal/durable", "internal/fault", "internal/parallel", "internal/store"},
-		"net/internal/control": {"net/internal/format", "keys", "internal/clock", "internal/fault"},
-		"net/internal/format":  {"keys", "internal/canonical", "internal/clock", "internal/fault"},
+		"net/internal/thread":   {"net/internal/blobs", "net/internal/control", "net/internal/format", "net/internal/logstore", "keys", "internal/bell", "internal/clock", "internal/fault", "internal/parallel", "internal/store"},
+		"net/internal/blobs":    {"net/internal/format", "internal/bell", "internal/durable", "internal/fault", "internal/parallel", "internal/store"},
+		"net/internal/logstore": {"net/internal/format", "internal/canonical", "internal/clock", "internal/fault", "internal/store"},
+		"net/internal/control":  {"net/internal/format", "keys", "internal/clock", "internal/fault"},
+		"net/internal/format":   {"keys", "internal/canonical", "internal/clock", "internal/fault"},
 
 		// What the exchange stands on: its messages, and what a host keeps of others.
 		"net/internal/memory":    {"net/internal/format", "internal/canonical", "internal/store"},
@@ -424,7 +425,7 @@ func TestWallsInsideDB(t *testing.T) {
 			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "db/internal/view",
 			"internal/clock", "internal/fault", "internal/store",
 		},
-		"db/internal/cut": {"db/internal/keyspace", "internal/clock", "internal/store"},
+		"db/internal/cut": {"db/internal/keyspace", "internal/clock", "internal/fault", "internal/store"},
 		"db/internal/change": {
 			"db/internal/judge", "db/internal/keyspace", "db/internal/payload", "db/internal/query", "db/internal/value",
 			"db/internal/view", "internal/clock", "internal/fault",

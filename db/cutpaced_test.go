@@ -19,6 +19,28 @@ import (
 	"github.com/weftdb/weft/internal/store/engines"
 )
 
+// sameCut compares the documents and the state hash with those of the reference fold.
+func sameCut(t rapid.TB, x *replica.Replica, es []journal.Entry, c fold.Cut) {
+	want, docs, _ := db.ReferenceCut(es, c)
+	got, err := db.Dump(x.DB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range docs {
+		if got[k] != docs[k] {
+			t.Errorf("%q: got %q, want %q", k, got[k], docs[k])
+		}
+	}
+	for k := range got {
+		if docs[k] == "" {
+			t.Errorf("%q: got %q, want nothing", k, got[k])
+		}
+	}
+	if _, h := x.StateHash(); h != want {
+		t.Fatalf("got hash %v, want %v", h, want)
+	}
+}
+
 // ownCut writes a snapshot of x as it is now, which arrives, and returns the cut in which
 // it stands for everything, on top of an earlier one.
 func ownCut(ctx context.Context, x *replica.Replica, j *dbtest.Journal, before fold.Cut, log byte) (fold.Cut, error) {
@@ -30,7 +52,7 @@ func ownCut(ctx context.Context, x *replica.Replica, j *dbtest.Journal, before f
 	}
 	defer s.Close()
 	for _, e := range covered {
-		c.Void[e.ID.Log] = max(c.Void[e.ID.Log], e.ID.Seq)
+		c.Void[e.ID.Log] = c.Void[e.ID.Log].Union(clock.VoidUpTo(e.ID.Seq))
 		delete(c.Snapshots, e.ID.Log)
 	}
 	n := uint64(0)
