@@ -187,7 +187,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/server", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -202,6 +202,7 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/internal/chunks":   {"node/api/weft/v1", "internal/fault"},
 		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
+		"node/internal/server":   {},
 	}
 	used := map[string]map[string]bool{}
 	goFiles(t, func(path string, file *ast.File) {
