@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/weftdb/weft/db"
+	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
@@ -29,7 +30,7 @@ func cachedStates(t *testing.T, seeds uint64) {
 			k := 1 + r.IntN(min(len(order)-done, 10))
 			a.deliver(t, order[done:done+k]...)
 			done += k
-			t.Run(fmt.Sprint(seed, "-", done), func(t *testing.T) { same(t, a.x, order[:done]) })
+			t.Run(fmt.Sprint(seed, "-", done), func(t *testing.T) { same(t, a.x, order[:done], fold.Cut{}) })
 			if t.Failed() {
 				return
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
@@ -18,8 +19,9 @@ import (
 // ReferenceConflicts folds entries from nothing, in stamp order, and returns as
 // text the conflicts of the unique indexes that are defined in the end: what
 // every replica must list.
-func ReferenceConflicts(entries []journal.Entry, void ...clock.LogID) []string {
-	Reference(entries) // sorts them
+func ReferenceConflicts(entries []journal.Entry, void fold.Cut) []string {
+	entries = slices.Clone(entries)
+	sortByStamp(entries)
 	end := &tracker{states: map[string]keyspace.State{}}
 	end.foldAll(entries, void)
 	var out []string
@@ -81,10 +83,10 @@ func (t *tracker) definition(coll string) *judge.Definition {
 	return def
 }
 
-func (t *tracker) foldAll(entries []journal.Entry, void []clock.LogID) {
+func (t *tracker) foldAll(entries []journal.Entry, void fold.Cut) {
 	for i := range entries {
 		rec := journal.Decode(&journal.Arrival{Entry: entries[i]})
-		if rec.Bad != nil || slices.Contains(void, entries[i].ID.Log) {
+		if rec.Bad != nil || void.Voids(entries[i].ID, entries[i].Snapshot) {
 			continue
 		}
 		before := map[string]keyspace.State{}

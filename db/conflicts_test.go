@@ -13,6 +13,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/replica"
@@ -92,11 +93,11 @@ func TestConflictsAreTheReference(t *testing.T) {
 					rt.Fatal(err)
 				}
 				n += k
-				sameConflicts(rt, x, order[:n])
+				sameConflicts(rt, x, order[:n], fold.Cut{})
 			}
-			void := setVoid(rt, t, x)
-			same(rt, x, es, void...)
-			sameConflicts(rt, x, es, void...)
+			void := setVoid(rt, t, x, es)
+			same(rt, x, es, void)
+			sameConflicts(rt, x, es, void)
 			conflicts += int(x.Info().Conflicts)
 			if err := errors.Join(x.Close(), st.Close()); err != nil {
 				rt.Fatal(err)
@@ -123,7 +124,7 @@ func TestConflictsSurviveTheEnd(t *testing.T) {
 		if err := j.Deliver(rapid.Permutation(es).Draw(rt, "order")...); err != nil {
 			rt.Fatal(err)
 		}
-		void := rapid.SliceOfNDistinct(rapid.SampledFrom([]clock.LogID{{1}, {2}, {3}}), 0, 2, rapid.ID).Draw(rt, "void")
+		void := genVoid(rt, es)
 		for round, ended := 0, true; ended; round++ {
 			s.limit(-1)
 			if round < 20 {
@@ -132,14 +133,14 @@ func TestConflictsSurviveTheEnd(t *testing.T) {
 			x, err := replica.Open(t.Context(), replica.Options{Store: s, Prefix: []byte("D/"), Journal: j})
 			if err == nil {
 				if err = x.Settle(t.Context()); err == nil {
-					err = voidLogs(t.Context(), x, void)
+					err = x.SetCut(t.Context(), void)
 				}
 				if err == nil {
 					err = db.Built(x.DB)
 				}
 				if err == nil {
-					same(rt, x, es, void...)
-					sameConflicts(rt, x, es, void...)
+					same(rt, x, es, void)
+					sameConflicts(rt, x, es, void)
 				}
 				if err := x.Close(); err != nil {
 					rt.Fatal(err)
@@ -155,7 +156,7 @@ func TestConflictsSurviveTheEnd(t *testing.T) {
 	})
 }
 
-func sameConflicts(t rapid.TB, x *replica.Replica, es []journal.Entry, void ...clock.LogID) {
+func sameConflicts(t rapid.TB, x *replica.Replica, es []journal.Entry, void fold.Cut) {
 	if err := db.Built(x.DB); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +164,7 @@ func sameConflicts(t rapid.TB, x *replica.Replica, es []journal.Entry, void ...c
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := db.ReferenceConflicts(slices.Clone(es), void...); !slices.Equal(got, want) {
+	if want := db.ReferenceConflicts(es, void); !slices.Equal(got, want) {
 		t.Fatalf("got conflicts\n%q\nwant\n%q", got, want)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/replica"
@@ -66,7 +67,7 @@ func genOps(t *rapid.T, tb testing.TB) []db.Op {
 }
 
 // genEntries draws records of three logs; their clocks strictly increase in a
-// log and collide across logs.
+// log and collide across logs. Of a log that forked several share a position.
 func genEntries(t *rapid.T, tb testing.TB, n int) []journal.Entry {
 	var es []journal.Entry
 	var times [3]clock.Time
@@ -76,6 +77,9 @@ func genEntries(t *rapid.T, tb testing.TB, n int) []journal.Entry {
 		e := journal.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 2).Draw(t, "atomic") == 0}
 		e.ID = clock.RecordID{Log: clock.LogID{byte(l + 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i), byte(i >> 8), 1}}
 		e.Payload = db.Encode(genOps(t, tb))
+		if of := recordsOf(es, e.ID.Log); len(of) > 0 && rapid.IntRange(0, 5).Draw(t, "forked") == 0 {
+			e.ID.Seq = rapid.SampledFrom(of).Draw(t, "twin").Seq
+		}
 		if rapid.IntRange(0, 19).Draw(t, "malformed") == 0 {
 			e.Payload = []byte{9}
 		}
@@ -97,8 +101,8 @@ func openReplica(t *rapid.T, tb testing.TB, st store.Store) (*replica.Replica, *
 	return x, j
 }
 
-func same(t rapid.TB, x *replica.Replica, es []journal.Entry, void ...clock.LogID) {
-	want, docs := db.Reference(slices.Clone(es), void...)
+func same(t rapid.TB, x *replica.Replica, es []journal.Entry, c fold.Cut) {
+	want, docs, _ := db.ReferenceCut(es, c)
 	got, err := db.Dump(x.DB)
 	if err != nil {
 		t.Fatal(err)
@@ -146,11 +150,10 @@ func TestFoldIsTheReference(t *testing.T) {
 				}
 				order = order[n:]
 			}
-			same(rt, x, es)
+			same(rt, x, es, fold.Cut{})
 			if r == 2 {
 				for range 3 {
-					void := setVoid(rt, t, x)
-					same(rt, x, es, void...)
+					same(rt, x, es, setVoid(rt, t, x, es))
 				}
 			}
 			_, before := x.StateHash()
@@ -171,27 +174,79 @@ func TestFoldIsTheReference(t *testing.T) {
 	})
 }
 
-// setVoid draws a set of void logs, sets it, and returns it.
-func setVoid(t *rapid.T, tb testing.TB, x *replica.Replica) []clock.LogID {
-	void := rapid.SliceOfNDistinct(rapid.SampledFrom([]clock.LogID{{1}, {2}, {3}}), 0, 3, rapid.ID).Draw(t, "void")
-	if err := voidLogs(tb.Context(), x, void); err != nil {
-		t.Fatal(err)
+// recordsOf returns the records of a log among es.
+func recordsOf(es []journal.Entry, log clock.LogID) (ids []clock.RecordID) {
+	for _, e := range es {
+		if e.ID.Log == log {
+			ids = append(ids, e.ID)
+		}
 	}
-	return void
+	return ids
 }
 
-// Void sets that grow and shrink between deliveries leave what the last of them
-// and the records give, on every replica.
+// genVoid draws what of the logs 1, 2 and 3 is void: of each nothing, all, what is up to or
+// above a position, spans, or single records of es, some of which may be twins.
+func genVoid(t *rapid.T, es []journal.Entry) fold.Cut {
+	c := fold.Cut{Void: map[clock.LogID]clock.Void{}}
+	for _, log := range []clock.LogID{{1}, {2}, {3}} {
+		ids := recordsOf(es, log)
+		top := uint64(1)
+		for _, id := range ids {
+			top = max(top, id.Seq+1)
+		}
+		seq := rapid.Uint64Range(0, top)
+		switch rapid.IntRange(0, 6).Draw(t, "void") {
+		case 0, 1:
+		case 2:
+			c.Void[log] = clock.VoidAll()
+		case 3:
+			c.Void[log] = clock.VoidUpTo(seq.Draw(t, "up to"))
+		case 4:
+			c.Void[log] = clock.VoidAbove(seq.Draw(t, "above"))
+		case 5:
+			var spans []clock.Span
+			for range rapid.IntRange(1, 3).Draw(t, "spans") {
+				first := seq.Draw(t, "first")
+				spans = append(spans, clock.Span{First: first, Last: first + rapid.Uint64Range(0, 5).Draw(t, "more")})
+			}
+			c.Void[log] = clock.NewVoid(spans, nil)
+		default:
+			var records []clock.Single
+			for range rapid.IntRange(0, min(len(ids), 4)).Draw(t, "records") {
+				id := rapid.SampledFrom(ids).Draw(t, "record")
+				records = append(records, clock.Single{Seq: id.Seq, Hash: id.Hash})
+			}
+			c.Void[log] = clock.NewVoid(nil, records).Union(clock.VoidAbove(seq.Draw(t, "above too")))
+		}
+	}
+	return c
+}
+
+// setVoid draws a cut by genVoid, sets it, and returns it.
+func setVoid(t *rapid.T, tb testing.TB, x *replica.Replica, es []journal.Entry) fold.Cut {
+	c := genVoid(t, es)
+	setCut(tb.Context(), t, x, c)
+	return c
+}
+
+// Void sets that change between deliveries, of any shape, leave what the last of them and
+// the records give, on every replica, restarted or not.
 func TestVoidIsASet(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		es := genEntries(rt, t, 25)
 		st := openMemory(rt)
 		x, j := openReplica(rt, t, st)
 		order := rapid.Permutation(es).Draw(rt, "order")
-		var void []clock.LogID
+		var void fold.Cut
 		for n := 0; n < len(order); {
 			if rapid.Bool().Draw(rt, "set") {
-				void = setVoid(rt, t, x)
+				void = setVoid(rt, t, x, es)
+			}
+			if rapid.IntRange(0, 3).Draw(rt, "restart") == 0 {
+				if err := x.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				x, j = openReplica(rt, t, st)
 			}
 			k := rapid.IntRange(1, len(order)-n).Draw(rt, "delivered")
 			if err := j.Deliver(order[n : n+k]...); err != nil {
@@ -202,19 +257,19 @@ func TestVoidIsASet(t *testing.T) {
 				rt.Fatal(err)
 			}
 			n += k
-			same(rt, x, order[:n], void...)
+			same(rt, x, order[:n], void)
 		}
-		void = setVoid(rt, t, x)
-		same(rt, x, es, void...)
+		void = setVoid(rt, t, x, es)
+		same(rt, x, es, void)
 		before := x.Info().Refolds
-		if err := voidLogs(t.Context(), x, void); err != nil || x.Info().Refolds != before {
+		if err := x.SetCut(t.Context(), void); err != nil || x.Info().Refolds != before {
 			rt.Fatalf("setting the same set again: %v, %d documents folded again", err, x.Info().Refolds-before)
 		}
 		if err := x.Close(); err != nil {
 			rt.Fatal(err)
 		}
 		x, _ = openReplica(rt, t, st)
-		same(rt, x, es, void...)
+		same(rt, x, es, void)
 		if err := x.Close(); err != nil {
 			rt.Fatal(err)
 		}
@@ -274,13 +329,12 @@ func longHistories(t *testing.T) {
 			}
 			order = order[k:]
 		}
-		same(rt, x, es)
-		if err := voidLogs(t.Context(), x, []clock.LogID{{2}}); err != nil {
-			rt.Fatal(err)
-		}
-		same(rt, x, es, clock.LogID{2})
+		same(rt, x, es, fold.Cut{})
+		whole := fold.Cut{Void: map[clock.LogID]clock.Void{{2}: clock.VoidAll()}}
+		setCut(t.Context(), rt, x, whole)
+		same(rt, x, es, whole)
 		for range 2 {
-			same(rt, x, es, setVoid(rt, t, x)...)
+			same(rt, x, es, setVoid(rt, t, x, es))
 		}
 		if err := x.Close(); err != nil {
 			rt.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"math"
 	"slices"
 	"testing"
 
@@ -14,53 +13,27 @@ import (
 	"github.com/weftdb/weft/db/dbtest"
 	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store/engines"
 )
-
-func sameCut(t rapid.TB, x *replica.Replica, es []journal.Entry, c fold.Cut) {
-	want, docs, _ := db.ReferenceCut(es, c)
-	got, err := db.Dump(x.DB)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !maps.Equal(got, docs) {
-		for k := range docs {
-			if got[k] != docs[k] {
-				t.Errorf("%q: got %q, want %q", k, got[k], docs[k])
-			}
-		}
-		for k := range got {
-			if docs[k] == "" {
-				t.Errorf("%q: got %q, want nothing", k, got[k])
-			}
-		}
-		t.Fatal("the state is not the reference's")
-	}
-	if _, h := x.StateHash(); h != want {
-		t.Fatalf("got hash %v, want %v", h, want)
-	}
-}
 
 // checkpointOf draws a cut of es: a position in each log, and the snapshot of
 // what is up to there, in a log of its own, on top of an earlier cut.
 func checkpointOf(t *rapid.T, es []journal.Entry, before fold.Cut, log byte) (fold.Cut, journal.Entry) {
 	c := fold.Cut{Void: maps.Clone(before.Void), Snapshots: maps.Clone(before.Snapshots)}
-	last := map[clock.LogID][]uint64{}
-	for _, e := range es {
-		last[e.ID.Log] = append(last[e.ID.Log], e.ID.Seq)
-	}
 	for _, id := range []clock.LogID{{1}, {2}, {3}} {
-		if seqs := last[id]; len(seqs) > 0 && rapid.IntRange(0, 3).Draw(t, "covers") > 0 {
-			c.Void[id] = max(c.Void[id], rapid.SampledFrom(seqs).Draw(t, "up to"))
+		if ids := recordsOf(es, id); len(ids) > 0 && rapid.IntRange(0, 3).Draw(t, "covers") > 0 {
+			c.Void[id] = c.Void[id].Union(clock.VoidUpTo(rapid.SampledFrom(ids).Draw(t, "up to").Seq))
 		}
 	}
 	var covered []journal.Entry
 	for _, e := range es {
 		if _, snapshot := before.Snapshots[e.ID.Log]; snapshot {
-			c.Void[e.ID.Log] = e.ID.Seq
+			c.Void[e.ID.Log] = clock.VoidUpTo(e.ID.Seq)
 		}
-		if e.ID.Seq <= c.Void[e.ID.Log] {
+		if c.Void[e.ID.Log].Has(e.ID) {
 			covered = append(covered, e)
 		}
 	}
@@ -87,11 +60,20 @@ func hand(ctx context.Context, t *rapid.T, x *replica.Replica, j *dbtest.Journal
 
 // voidLogs cuts logs that are void as a whole, and nothing else.
 func voidLogs(ctx context.Context, x *replica.Replica, logs []clock.LogID) error {
-	c := replica.Cut{Void: map[clock.LogID]uint64{}}
+	c := replica.Cut{Void: map[clock.LogID]clock.Void{}}
 	for _, id := range logs {
-		c.Void[id] = math.MaxUint64
+		c.Void[id] = clock.VoidAll()
 	}
 	return x.SetCut(ctx, c)
+}
+
+// both is c, and what the other leaves out of logs.
+func both(c, o fold.Cut) fold.Cut {
+	c.Void = maps.Clone(c.Void)
+	for id, v := range o.Void {
+		c.Void[id] = c.Void[id].Union(v)
+	}
+	return c
 }
 
 func setCut(ctx context.Context, t *rapid.T, x *replica.Replica, c fold.Cut) {
@@ -106,8 +88,10 @@ func TestCutsConverge(t *testing.T) {
 	ctx := t.Context()
 	rapid.Check(t, func(rt *rapid.T) {
 		all := genEntries(rt, t, 25)
-		none := fold.Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]fold.CutSnapshot{}}
+		none := fold.Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]fold.CutSnapshot{}}
 		first, one := checkpointOf(rt, all, none, 8)
+		checkpoint := first
+		first = both(checkpoint, genVoid(rt, all))
 		whole := append(slices.Clone(all), one)
 		second, two := checkpointOf(rt, whole, first, 9)
 		whole = append(whole, two)
@@ -116,13 +100,13 @@ func TestCutsConverge(t *testing.T) {
 		order := rapid.Permutation(all).Draw(rt, "order")
 		at := rapid.IntRange(0, len(order)).Draw(rt, "cut at")
 		hand(ctx, rt, full, fj, order[:at]...)
-		sameCut(rt, full, order[:at], none)
+		same(rt, full, order[:at], none)
 		hand(ctx, rt, full, fj, one)
-		sameCut(rt, full, order[:at], none) // not in force yet
+		same(rt, full, order[:at], none) // not in force yet
 		setCut(ctx, rt, full, first)
-		sameCut(rt, full, append(slices.Clone(order[:at]), one), first)
+		same(rt, full, append(slices.Clone(order[:at]), one), first)
 		hand(ctx, rt, full, fj, order[at:]...)
-		sameCut(rt, full, whole, first)
+		same(rt, full, whole, first)
 
 		st := openMemory(rt)
 		pruned, pj := openReplica(rt, t, st)
@@ -131,12 +115,13 @@ func TestCutsConverge(t *testing.T) {
 				rt.Fatal(err)
 			}
 		}
-		covered := slices.DeleteFunc(slices.Clone(order), func(e journal.Entry) bool { return e.ID.Seq > first.Void[e.ID.Log] })
-		late := slices.DeleteFunc(slices.Clone(order), func(e journal.Entry) bool { return e.ID.Seq <= first.Void[e.ID.Log] })
+		covered := slices.DeleteFunc(slices.Clone(order), func(e journal.Entry) bool { return !checkpoint.Void[e.ID.Log].Has(e.ID) })
+		late := slices.DeleteFunc(slices.Clone(order), func(e journal.Entry) bool { return checkpoint.Void[e.ID.Log].Has(e.ID) })
 		hand(ctx, rt, pruned, pj, append(covered, one)...)
-		verified := first
-		verified.Snapshots = map[clock.LogID]fold.CutSnapshot{{8}: {Last: 1, State: first.Snapshots[clock.LogID{8}].State, Whole: true}}
+		verified := checkpoint // alone: the snapshot is compared with what counted before
+		verified.Snapshots = map[clock.LogID]fold.CutSnapshot{{8}: {Last: 1, State: checkpoint.Snapshots[clock.LogID{8}].State, Whole: true}}
 		setCut(ctx, rt, pruned, verified)
+		setCut(ctx, rt, pruned, first)
 		if err := pj.Prune(first); err != nil {
 			rt.Fatal(err)
 		}
@@ -147,13 +132,13 @@ func TestCutsConverge(t *testing.T) {
 		}
 		pruned, pj = openReplica(rt, t, st)
 		hand(ctx, rt, pruned, pj, late[n:]...)
-		sameCut(rt, pruned, whole, first)
+		same(rt, pruned, whole, first)
 
 		joiner, jj := openReplica(rt, t, openMemory(rt))
 		hand(ctx, rt, joiner, jj, one)
 		setCut(ctx, rt, joiner, first)
 		hand(ctx, rt, joiner, jj, late...)
-		sameCut(rt, joiner, whole, first)
+		same(rt, joiner, whole, first)
 
 		for _, x := range []struct {
 			*replica.Replica
@@ -161,12 +146,12 @@ func TestCutsConverge(t *testing.T) {
 		}{{full, fj}, {pruned, pj}, {joiner, jj}} {
 			hand(ctx, rt, x.Replica, x.j, two)
 			setCut(ctx, rt, x.Replica, second)
-			sameCut(rt, x.Replica, whole, second)
+			same(rt, x.Replica, whole, second)
 			if err := x.j.Prune(second); err != nil {
 				rt.Fatal(err)
 			}
 			setCut(ctx, rt, x.Replica, second)
-			sameCut(rt, x.Replica, whole, second)
+			same(rt, x.Replica, whole, second)
 			if err := x.Close(); err != nil {
 				rt.Fatal(err)
 			}
@@ -174,15 +159,23 @@ func TestCutsConverge(t *testing.T) {
 	})
 }
 
-// Wherever the process ends while a cut comes into force, the next Open gives
-// the state of the reference fold.
+// Wherever the process ends while cuts of any shape follow one another, the next Open
+// gives the state of the reference fold by the one before or the one that was being set.
 func TestCutSurvivesTheEnd(t *testing.T) {
 	ctx := t.Context()
 	rapid.Check(t, func(rt *rapid.T) {
 		all := genEntries(rt, t, 12)
-		none := fold.Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]fold.CutSnapshot{}}
+		none := fold.Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]fold.CutSnapshot{}}
 		cut, one := checkpointOf(rt, all, none, 8)
 		whole := append(slices.Clone(all), one)
+		cuts := []fold.Cut{none} // of which the fold has the first
+		for range rapid.IntRange(1, 3).Draw(rt, "cuts") {
+			next := genVoid(rt, all)
+			if rapid.IntRange(0, 2).Draw(rt, "checkpoint") > 0 {
+				next = both(cut, next)
+			}
+			cuts = append(cuts, next)
+		}
 		s := &tight{Store: openMemory(rt), puts: 14, commits: -1}
 		j, err := dbtest.NewJournal(s.Store, "J/", "local")
 		if err != nil {
@@ -191,6 +184,26 @@ func TestCutSurvivesTheEnd(t *testing.T) {
 		if err := j.Deliver(whole...); err != nil {
 			rt.Fatal(err)
 		}
+		run := func(x *replica.Replica) error {
+			if err := errors.Join(x.Settle(ctx), db.Built(x.DB)); err != nil {
+				return err
+			}
+			if _, h := x.StateHash(); len(cuts) > 1 && h == stateBy(whole, cuts[1]) {
+				cuts = cuts[1:]
+			}
+			same(rt, x, whole, cuts[0])
+			for len(cuts) > 1 {
+				if err := x.SetCut(ctx, cuts[1]); err != nil {
+					return err
+				}
+				cuts = cuts[1:]
+				if err := db.Built(x.DB); err != nil {
+					return err
+				}
+				same(rt, x, whole, cuts[0])
+			}
+			return nil
+		}
 		for round := 0; ; round++ {
 			s.commits = -1
 			if round < 20 {
@@ -198,10 +211,7 @@ func TestCutSurvivesTheEnd(t *testing.T) {
 			}
 			x, err := replica.Open(ctx, replica.Options{Store: s, Prefix: []byte("D/"), Journal: j})
 			if err == nil {
-				err = errors.Join(x.Settle(ctx), x.SetCut(ctx, cut))
-				if err == nil {
-					sameCut(rt, x, whole, cut)
-				}
+				err = run(x)
 				if err := x.Close(); err != nil {
 					rt.Fatal(err)
 				}
@@ -214,6 +224,49 @@ func TestCutSurvivesTheEnd(t *testing.T) {
 			}
 		}
 	})
+}
+
+func stateBy(es []journal.Entry, c fold.Cut) clock.Hash {
+	h, _, _ := db.ReferenceCut(es, c)
+	return h
+}
+
+// What changes of a cut is written with every step: thousands of logs leave room for the
+// documents of a step.
+func TestLargeCutFitsItsSteps(t *testing.T) {
+	ctx := t.Context()
+	mem, err := engines.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.Close()
+	var es []journal.Entry
+	for i := range 8 {
+		doc := raw(t, d("_id", int32(i), "big", make([]byte, 300<<10)))
+		es = append(es, entryOf(1, uint64(i+1), false, db.NewOp(1, "a", value.Int32(int32(i)), nil, doc, false)),
+			entryOf(2, uint64(i+10), false, updateOp(t, "a", d("_id", int32(i)), d("$set", d("k", 1)), false)))
+	}
+	cut := fold.Cut{Void: map[clock.LogID]clock.Void{{2}: clock.VoidAbove(11)}}
+	for i := range 3000 {
+		cut.Void[clock.LogID{9, byte(i), byte(i >> 8)}] = clock.VoidAll()
+	}
+	s := &tight{Store: mem, puts: 100_000, commits: -1}
+	j, err := dbtest.NewJournal(mem, "J/", "local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Deliver(es...); err != nil {
+		t.Fatal(err)
+	}
+	x, err := replica.Open(ctx, replica.Options{Store: s, Prefix: []byte("D/"), Journal: j})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	if err := errors.Join(x.Settle(ctx), x.SetCut(ctx, cut)); err != nil {
+		t.Fatal(err)
+	}
+	same(t, x, es, cut)
 }
 
 // What a database writes as a snapshot is what another takes for its records,
@@ -255,7 +308,7 @@ func TestSnapshotStandsForTheRecords(t *testing.T) {
 	}
 	snap := journal.Entry{ID: clock.RecordID{Log: clock.LogID{7}, Seq: 1, Hash: clock.Hash{7}}, Payload: payloads[0], Snapshot: true}
 	cut := fold.Cut{
-		Void:      map[clock.LogID]uint64{j.Log(): es[len(es)-1].ID.Seq},
+		Void:      map[clock.LogID]clock.Void{j.Log(): clock.VoidUpTo(es[len(es)-1].ID.Seq)},
 		Snapshots: map[clock.LogID]fold.CutSnapshot{{7}: {Last: 1, State: state, Whole: true}},
 	}
 	bad := fold.Cut{Void: cut.Void, Snapshots: map[clock.LogID]fold.CutSnapshot{{7}: {Last: 1, State: clock.Hash{1}, Whole: true}}}
@@ -273,7 +326,7 @@ func TestSnapshotStandsForTheRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	late := maps.Clone(cut.Void)
-	late[j.Log()]++
+	late[j.Log()] = clock.VoidUpTo(es[len(es)-1].ID.Seq + 1)
 	if err := x.SetCut(ctx, fold.Cut{Void: late, Snapshots: cut.Snapshots}); !errors.Is(err, fold.ErrSnapshot) {
 		t.Fatalf("a snapshot that lacks a change: %v", err)
 	}
@@ -294,8 +347,8 @@ func TestSnapshotStandsForTheRecords(t *testing.T) {
 	if err := errors.Join(y.Settle(ctx), y.SetCut(ctx, cut)); err != nil {
 		t.Fatal(err)
 	}
-	sameCut(t, x, es, cut)
-	sameCut(t, y, es, cut)
+	same(t, x, es, cut)
+	same(t, y, es, cut)
 	if n := db.History(x.DB); n > 1 {
 		t.Errorf("%d operations are left before the last ones", n)
 	}

@@ -78,7 +78,7 @@ func (c *cutEnd) at(t *testing.T, first, second int) (whole bool) {
 	if err := x.SetCut(ctx, c.cut); err != nil {
 		t.Fatal(err)
 	}
-	sameCut(t, x, c.es, c.cut)
+	same(t, x, c.es, c.cut)
 	es := slices.Clone(c.es)
 	for _, e := range c.late {
 		if err := j.Deliver(e); err != nil {
@@ -89,7 +89,7 @@ func (c *cutEnd) at(t *testing.T, first, second int) (whole bool) {
 			t.Fatal(err)
 		}
 		es = append(es, e)
-		sameCut(t, x, es, c.cut)
+		same(t, x, es, c.cut)
 	}
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func entryOf(log byte, at uint64, atomic bool, ops ...db.Op) journal.Entry {
 }
 
 func voidUpTo(log byte, seq uint64) fold.Cut {
-	return fold.Cut{Void: map[clock.LogID]uint64{{log}: seq}}
+	return fold.Cut{Void: map[clock.LogID]clock.Void{{log}: clock.VoidUpTo(seq)}}
 }
 
 func insertOp(tb testing.TB, coll string, n int) db.Op {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/weftdb/weft/db/internal/fold"
@@ -25,15 +24,8 @@ import (
 // Reference folds entries from nothing, in memory, in stamp order, and returns
 // the state hash and every document and refusal as text: the definition of
 // what a database must give.
-func Reference(entries []journal.Entry, void ...clock.LogID) (clock.Hash, map[string]string) {
-	slices.SortFunc(entries, func(a, b journal.Entry) int {
-		return clock.Stamp{Time: a.Time, Log: a.ID.Log, Hash: a.ID.Hash}.Compare(clock.Stamp{Time: b.Time, Log: b.ID.Log, Hash: b.ID.Hash})
-	})
-	c := fold.Cut{Void: map[clock.LogID]uint64{}}
-	for _, id := range void {
-		c.Void[id] = math.MaxUint64
-	}
-	h, out, _ := ReferenceCut(entries, c)
+func Reference(entries []journal.Entry) (clock.Hash, map[string]string) {
+	h, out, _ := ReferenceCut(entries, fold.Cut{})
 	return h, out
 }
 
@@ -46,9 +38,7 @@ func ReferenceCut(entries []journal.Entry, c fold.Cut) (clock.Hash, map[string]s
 			entries[i].Time = 0
 		}
 	}
-	slices.SortFunc(entries, func(a, b journal.Entry) int {
-		return clock.Stamp{Time: a.Time, Log: a.ID.Log, Hash: a.ID.Hash}.Compare(clock.Stamp{Time: b.Time, Log: b.ID.Log, Hash: b.ID.Hash})
-	})
+	sortByStamp(entries)
 	f := &reference{states: map[string]keyspace.State{}, out: map[string]string{}}
 	for i := range entries {
 		if !c.Voids(entries[i].ID, entries[i].Snapshot) {
@@ -69,6 +59,12 @@ func ReferenceCut(entries []journal.Entry, c fold.Cut) (clock.Hash, map[string]s
 		}
 	}
 	return f.hash.Sum(), f.out, payload.EncodeSnapshot(ops)
+}
+
+func sortByStamp(entries []journal.Entry) {
+	slices.SortFunc(entries, func(a, b journal.Entry) int {
+		return clock.Stamp{Time: a.Time, Log: a.ID.Log, Hash: a.ID.Hash}.Compare(clock.Stamp{Time: b.Time, Log: b.ID.Log, Hash: b.ID.Hash})
+	})
 }
 
 type reference struct {

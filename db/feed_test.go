@@ -259,6 +259,7 @@ func TestCopiesByWatch(t *testing.T) {
 		st := openMemory(rt)
 		x, j := openReplica(rt, t, st)
 		es := rapid.Permutation(genEntries(rt, t, 20)).Draw(rt, "order")
+		every := es
 		o := db.WatchOptions{}
 		w := watch(rt, t, x, o)
 		got := map[string]map[string]string{"a": {}, "b": {}}
@@ -291,7 +292,7 @@ func TestCopiesByWatch(t *testing.T) {
 				x, _ = openReplica(rt, t, st)
 			}
 			if rapid.IntRange(0, 3).Draw(rt, "void") == 0 {
-				setVoid(rt, t, x)
+				setVoid(rt, t, x, every)
 			}
 			x.Wake()
 			if err := x.Settle(t.Context()); err != nil {

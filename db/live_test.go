@@ -125,6 +125,7 @@ func TestLiveIsFind(t *testing.T) {
 		ctx := t.Context()
 		es := genEntries(rt, t, 20)
 		es = rapid.Permutation(es).Draw(rt, "order")
+		every := es
 		c := x.Collection("a")
 		var ms []*mirror
 		for range rapid.IntRange(2, 12).Draw(rt, "steps") {
@@ -133,7 +134,7 @@ func TestLiveIsFind(t *testing.T) {
 			}
 			switch rapid.IntRange(0, 5).Draw(rt, "step") {
 			case 0:
-				setVoid(rt, t, x)
+				setVoid(rt, t, x, every)
 			case 1:
 				n := rapid.Int32Range(0, 6).Draw(rt, "n")
 				_, _ = c.Update(ctx, raw(t, d("n", d("$gte", n))), raw(t, d("$inc", d("n", 1), "$set", d("m", n))), db.UpdateOptions{Many: true})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/replica"
@@ -72,7 +73,7 @@ func TestMergeIsLinear(t *testing.T) {
 			t.Errorf("%d + %d operations: %d judged, %d records read in %d calls", n, n, judged, records, calls)
 		}
 		if n == 500 {
-			same(t, x, slices.Concat(sides[0], sides[1]))
+			same(t, x, slices.Concat(sides[0], sides[1]), fold.Cut{})
 		}
 	}
 }
@@ -110,7 +111,7 @@ func TestLateRecordOfManyOperations(t *testing.T) {
 	if judged := db.Judged(x.DB) - before; judged > 2*n+100 {
 		t.Errorf("%d operations on a document with %d after them: %d judged", n, n, judged)
 	}
-	same(t, x, append(slices.Clone(sides[0]), e))
+	same(t, x, append(slices.Clone(sides[0]), e), fold.Cut{})
 }
 
 // partition draws what three devices write on few documents, long apart from each
@@ -189,7 +190,7 @@ func TestPartitionsEnd(t *testing.T) {
 				rt.Error(err)
 			}
 		}
-		var void []clock.LogID
+		var void fold.Cut
 		for l, es := range sides {
 			if err := j.Deliver(es...); err != nil {
 				rt.Fatal(err)
@@ -199,7 +200,7 @@ func TestPartitionsEnd(t *testing.T) {
 				write(i + l)
 			}
 			if rapid.IntRange(0, 3).Draw(rt, "cut") == 0 {
-				void = setVoid(rt, t, x)
+				void = setVoid(rt, t, x, es)
 			}
 			if rapid.Bool().Draw(rt, "ends") {
 				if err := x.Close(); err != nil {
@@ -215,7 +216,7 @@ func TestPartitionsEnd(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		same(rt, x, es, void...)
+		same(rt, x, es, void)
 		if err := x.Close(); err != nil {
 			rt.Fatal(err)
 		}

@@ -32,6 +32,7 @@ func TestRefusedWatchIsTheList(t *testing.T) {
 		st := openMemory(rt)
 		x, j := openReplica(rt, t, st)
 		es := rapid.Permutation(genEntries(rt, t, 15)).Draw(rt, "order")
+		every := es
 		o := db.WatchOptions{Operations: []string{"refused", "cleared"}, Collections: []string{"a", "b", "system.collections"}}
 		w := watch(rt, t, x, o)
 		got := map[string]string{}
@@ -56,7 +57,7 @@ func TestRefusedWatchIsTheList(t *testing.T) {
 				}
 			}
 			if rapid.IntRange(0, 2).Draw(rt, "void") == 0 {
-				setVoid(rt, t, x)
+				setVoid(rt, t, x, every)
 			}
 			x.Wake()
 			if err := x.Settle(t.Context()); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/replica"
@@ -97,7 +98,7 @@ func TestLateRecordsRefoldWhatTheyTouch(t *testing.T) {
 			t.Errorf("%s: %d documents were folded again, want %d", c.name, got, c.want)
 		}
 	}
-	same(t, a.x, a.entries(t))
+	same(t, a.x, a.entries(t), fold.Cut{})
 }
 
 // Replicas that all write at once, through their committers, and hear of each
@@ -155,7 +156,7 @@ func converge(t *testing.T, writes int) {
 		if n := len(r.entries(t)); n != len(es) {
 			t.Fatalf("a replica has %d records, another %d", len(es), n)
 		}
-		same(t, r.x, es)
+		same(t, r.x, es, fold.Cut{})
 		checkVersions(t, r.x)
 	}
 }

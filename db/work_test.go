@@ -10,6 +10,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
@@ -44,7 +45,7 @@ func TestHostileRecordIsRefused(t *testing.T) {
 		if n != len(ops) {
 			t.Errorf("in order %v %d operations of %d are too costly", order, n, len(ops))
 		}
-		same(t, x, es)
+		same(t, x, es, fold.Cut{})
 	}
 }
 
@@ -86,7 +87,7 @@ func TestCostlyBulkIsSeveralRecords(t *testing.T) {
 	if n := len(refusalTexts(t, y, db.RefusedOptions{})); n != 0 {
 		t.Errorf("%d operations are refused elsewhere", n)
 	}
-	same(t, y, after)
+	same(t, y, after, fold.Cut{})
 	err = x.Transaction(t.Context(), db.TxOptions{}, func(tx *db.Tx) error {
 		for range 16 {
 			if _, err := tx.Update("a", raw(t, d("_id", 1)), heavy(100_000), db.UpdateOptions{}); err != nil {

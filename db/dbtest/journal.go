@@ -221,7 +221,7 @@ func (j *Journal) Prune(c replica.Cut) error {
 	defer j.mu.Unlock()
 	var gone []int64
 	err := j.IDs(0, func(n int64, id clock.RecordID, _ bool) bool {
-		if id.Seq <= c.Void[id.Log] && n < j.n {
+		if c.Void[id.Log].Has(id) && n < j.n {
 			gone = append(gone, n)
 		}
 		return true

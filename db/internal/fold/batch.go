@@ -84,7 +84,8 @@ type batch struct {
 	redo      bool           // operations may have been folded already
 	resumed   bool           // an attempt ended between steps: see resume
 	writing   *redoWriting   // in steps: the document whose entries are written before its head; nil for none
-	voiding   []voidMark     // what of the cut is being changed
+	voiding   [][]byte       // what of the cut is being changed, as the marker has it
+	voidBytes int            // which that takes in the marker
 	cutting   bool           // snapshots change by that
 	gone      *bitset        // the arrivals that the cut leaves out, while it changes; else nil
 	blind     bool           // changes are not all of them
@@ -276,6 +277,7 @@ func (b *batch) room(n int) error {
 		return nil
 	}
 	l, u := b.fold.Store.Limits(), b.tx.Used()
+	n += b.voidBytes
 	if b.writing != nil {
 		n += len(b.writing.Doc) // in the marker
 	}

@@ -1,11 +1,11 @@
 package fold
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"maps"
-	"math"
 
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
@@ -18,9 +18,8 @@ import (
 // A Cut says which records count as never written, and which snapshots stand in
 // their place. The documents of a snapshot come before every operation.
 type Cut struct {
-	// Void holds the logs that are void, up to a position; math.MaxUint64 is
-	// all of a log.
-	Void map[clock.LogID]uint64
+	// Void holds the logs of which records are void.
+	Void map[clock.LogID]clock.Void
 	// Snapshots holds the snapshot logs in force. Others are void.
 	Snapshots map[clock.LogID]CutSnapshot
 	// Tag gives what the journal's owner puts in the place of a state hash; nil if
@@ -44,7 +43,7 @@ var ErrSnapshot = fault.New(fault.Malformed, "the snapshot is not the state that
 // Voids reports whether a record counts as never written. A record of a snapshot log
 // counts only if the snapshot is in force, up to its last.
 func (c *Cut) Voids(id clock.RecordID, snapshot bool) bool {
-	if id.Seq <= c.Void[id.Log] {
+	if c.Void[id.Log].Has(id) {
 		return true
 	}
 	return snapshot && id.Seq > c.Snapshots[id.Log].Last
@@ -81,26 +80,29 @@ func (f *Fold) SetCut(ctx context.Context, c Cut) error {
 // A voidMark is what the cut before left out of a log that the cut changes.
 type voidMark struct {
 	log      clock.LogID
-	void     uint64
 	snapshot uint64 // the last record of what was a snapshot in force
+	void     clock.Void
 }
 
-const voidMarkSize = 32 + 8 + 8
-
+// encodeVoidMarks returns of each mark log [32]byte ‖ snapshot u64be ‖ void.
 func encodeVoidMarks(marks []voidMark) (out [][]byte) {
 	for i := range marks {
-		b := binary.BigEndian.AppendUint64(append([]byte(nil), marks[i].log[:]...), marks[i].void)
-		out = append(out, binary.BigEndian.AppendUint64(b, marks[i].snapshot))
+		b := binary.BigEndian.AppendUint64(bytes.Clone(marks[i].log[:]), marks[i].snapshot)
+		out = append(out, append(b, marks[i].void.Encode()...))
 	}
 	return out
 }
 
 func parseVoidMarks(in [][]byte) (out []voidMark, err error) {
 	for _, b := range in {
-		if len(b) != voidMarkSize {
+		if len(b) < 40 {
 			return nil, keyspace.ErrCorrupt
 		}
-		out = append(out, voidMark{clock.LogID(b[:32]), binary.BigEndian.Uint64(b[32:]), binary.BigEndian.Uint64(b[40:])})
+		v, err := clock.DecodeVoid(b[40:])
+		if err != nil {
+			return nil, fault.Of(keyspace.ErrCorrupt, "corrupt value in the store: %w", err)
+		}
+		out = append(out, voidMark{clock.LogID(b[:32]), binary.BigEndian.Uint64(b[32:]), v})
 	}
 	return out, nil
 }
@@ -120,18 +122,18 @@ func (c *Cut) before(marks []voidMark) Cut {
 
 // setCut notes the cut and what is to be done durably, and then does it.
 func (f *Fold) setCut(next Cut) error {
-	c := Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]CutSnapshot{}, Tag: next.Tag}
+	c := Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]CutSnapshot{}, Tag: next.Tag}
 	maps.Copy(c.Void, next.Void)
 	maps.Copy(c.Snapshots, next.Snapshots)
 	var marks []voidMark
 	mark := func(id clock.LogID) {
 		was, is := f.cut.Snapshots[id].Last, c.Snapshots[id].Last
-		if f.cut.Void[id] != c.Void[id] || was != is {
-			marks = append(marks, voidMark{id, f.cut.Void[id], was})
+		if !f.cut.Void[id].Equal(c.Void[id]) || was != is {
+			marks = append(marks, voidMark{id, was, f.cut.Void[id]})
 		}
 	}
 	logs := map[clock.LogID]bool{}
-	for _, m := range []map[clock.LogID]uint64{c.Void, f.cut.Void} {
+	for _, m := range []map[clock.LogID]clock.Void{c.Void, f.cut.Void} {
 		for id := range m {
 			logs[id] = true
 		}
@@ -171,8 +173,8 @@ func (b *batch) noteCut(c *Cut, marks []voidMark) error {
 	for i := range marks {
 		id := marks[i].log
 		var err error
-		if seq := c.Void[id]; seq > 0 {
-			err = b.tx.Put(b.fold.Space.Key(keyspace.TagVoid, id[:]), binary.BigEndian.AppendUint64(nil, seq))
+		if v := c.Void[id]; !v.Empty() {
+			err = b.tx.Put(b.fold.Space.Key(keyspace.TagVoid, id[:]), v.Encode())
 		} else {
 			err = b.tx.Delete(b.fold.Space.Key(keyspace.TagVoid, id[:]))
 		}
@@ -191,17 +193,11 @@ func (b *batch) noteCut(c *Cut, marks []voidMark) error {
 }
 
 func (f *Fold) loadCut(r store.Reader) (c Cut, err error) {
-	c = Cut{Void: map[clock.LogID]uint64{}, Snapshots: map[clock.LogID]CutSnapshot{}}
+	c = Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]CutSnapshot{}}
 	err = f.eachLog(r, keyspace.TagVoid, func(id clock.LogID, v []byte) bool {
-		switch {
-		case len(v) == 8:
-			c.Void[id] = binary.BigEndian.Uint64(v)
-		case len(v) == 1:
-			c.Void[id] = math.MaxUint64
-		default:
-			return false
-		}
-		return true
+		void, err := clock.DecodeVoid(v)
+		c.Void[id] = void
+		return err == nil && !void.Empty()
 	})
 	if err != nil {
 		return c, err

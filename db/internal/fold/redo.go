@@ -57,7 +57,7 @@ func (b *batch) mark(mk redoMarker) error {
 // Of what is written a part may be missing, but nothing may point at what is not there:
 // entries come before heads, notes before what they note, the cursor last of all.
 func (b *batch) step() error {
-	mk := redoMarker{Void: encodeVoidMarks(b.voiding), Writing: b.writing, Merging: b.merging}
+	mk := redoMarker{Void: b.voiding, Writing: b.writing, Merging: b.merging}
 	todo := slices.Clone(b.rescans)
 	for name, from := range b.foreseen {
 		todo = append(todo, rescan{name, from})

@@ -30,15 +30,15 @@ func (s *bitset) add(n int64) {
 // The cut says which records count as never written. When it changes, a document's
 // history must lose, or get back, the operations of these records.
 //
-// Invariant: the marker in the store names every log that changes, with its position
-// before, until all is done; so that whoever finishes knows the cut before (from the
+// Invariant: the marker in the store names every log that changes, with what of it was
+// void before, until all is done; so that whoever finishes knows the cut before (from the
 // marks) and the cut now (from the store), and "what changed" never depends on how far
 // the attempt before had got. Repeating a step is harmless: a refold is a function of
 // the history alone.
 //
-//	log L void up to 3, was 5:   records 4 and 5 count again    → back: folded as if they arrived now
-//	log M void up to 9, was 0:   records 1…9 do not count       → gone: their documents are swept
-//	stored while under way:      v L=3, v M=9, marker {L:5, M:0}
+//	log L void 1…3, was 1…5:     records 4 and 5 count again    → back: folded as if they arrived now
+//	log M void 9…, was nothing:  records from 9 on do not count → gone: their documents are swept
+//	stored while under way:      v L=1…3, v M=9…, marker {L: 1…5, M: nothing}
 //	crash, Open:                 old = cut.before(marks); the same two sets come out again
 
 // voidSteps folds again what the change of the cut touches: first what counts
@@ -49,7 +49,10 @@ func (s *bitset) add(n int64) {
 func (f *Fold) voidSteps(marks []voidMark, left *interrupted) error {
 	b := f.newBatch()
 	defer b.discard()
-	b.stepping, b.redo, b.voiding = true, true, marks
+	b.stepping, b.redo, b.voiding = true, true, encodeVoidMarks(marks)
+	for _, v := range b.voiding {
+		b.voidBytes += len(v) + 16 // of BSON
+	}
 	b.gone = &bitset{}
 	old := f.cut.before(marks)
 	if b.cutting = len(f.cut.Snapshots) > 0 || len(old.Snapshots) > 0; b.cutting {

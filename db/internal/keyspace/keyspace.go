@@ -35,7 +35,7 @@ const (
 	tagMeta       = 'M' // the meta data, of every 256 commits or earlier
 	TagRedo       = 'r' // steps under way
 	TagPrepared   = 'p' // a document whose history names operations that are not folded yet
-	TagVoid       = 'v' // a log that is void, up to a position
+	TagVoid       = 'v' // what of a log is void
 	TagSnapshot   = 's' // a snapshot log in force
 	TagOwn        = 'o' // a log of this replica
 	TagGap        = 'g' // the last fold that changed more of a collection than its records name

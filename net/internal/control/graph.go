@@ -395,6 +395,18 @@ func (g *Graph) Named() []clock.Hash {
 // somebody else made, however many, must not leave it out.
 func (g *Graph) NamedInJoin(invite clock.Hash) []clock.Hash { return With(g.Named(), invite) }
 
+// NamedWith is named for a record that gives rights to control logs, by their first records:
+// it names those as well that may do nothing yet, as far as they fit.
+func (g *Graph) NamedWith(firsts []clock.Hash) []clock.Hash {
+	heads := g.Named()
+	for _, f := range firsts {
+		if r := g.index[f]; r != nil && !g.State().Live(r.ID.Log) && len(heads) < format.MaxControlHeads {
+			heads = With(heads, f)
+		}
+	}
+	return heads
+}
+
 // With returns heads with h among them, sorted, at most MaxControlHeads. It may change heads.
 func With(heads []clock.Hash, h clock.Hash) []clock.Hash {
 	if slices.Contains(heads, h) {

@@ -60,18 +60,18 @@ func TestHeaderEncoding(t *testing.T) {
 }
 
 func TestUnknownVersionsAreRefusedByName(t *testing.T) {
-	h := &Header{Seq: 1, Extensions: []Extension{{ID: 7, Critical: true}}}
+	h := &Header{Seq: 1, Epochs: []clock.Hash{{}}, Extensions: []Extension{{ID: 7, Critical: true}}}
 	if _, err := DecodeHeader(h.Encode()); !errors.Is(err, ErrExtension) {
 		t.Fatalf("got %v, want ErrExtension", err)
 	}
 	for i, want := range []string{"record version 2", "record suite 2"} {
-		p := (&Header{Seq: 1}).Encode()
+		p := (&Header{Seq: 1, Epochs: []clock.Hash{{}}}).Encode()
 		p[1+i] = 2
 		if _, err := DecodeHeader(p); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), want) {
 			t.Fatalf("got %v, want %s", err, want)
 		}
 	}
-	if _, err := ParseRole("reader"); !errors.Is(err, ErrOperation) || !strings.Contains(err.Error(), "reader") {
+	if _, err := ParseRole("relay"); !errors.Is(err, ErrOperation) || !strings.Contains(err.Error(), "relay") {
 		t.Fatalf("got %v, want ErrOperation", err)
 	}
 	for op := Op(1); op <= lastOp; op++ {

@@ -73,7 +73,7 @@ func (t *Thread) notify() {
 	defer t.notifyMu.Unlock()
 	t.mu.Lock()
 	a, cut := t.attached, Cut{}
-	v := cutVersion{records: t.graph.Len(), cuts: t.cuts.version, told: true}
+	v := cutVersion{records: t.graph.Len(), cuts: t.cuts.version, limited: t.limited, told: true}
 	again := a != nil && a.Voided != nil && v != t.cutOf
 	if again {
 		cut = t.cut()

@@ -52,9 +52,9 @@ func TestAttackUnboundedVoid(t *testing.T) {
 	cert, _ := x.env.cert.Encode()
 	kept := 0
 	for range 20 {
-		l := tm.newLocalLog(format.NewDescriptor(x.env.self(), format.KindControl), 0)
-		h := &format.Header{Log: l.id, Seq: 1, Epoch: to.keys.Epoch, Control: []clock.Hash{rid.Hash}, Time: tm.graph.Time(rid.Hash) + 1}
-		p := &format.Control{Op: format.OpJoin, Invite: rid.Hash, Certificate: cert, Data: newData(x)}
+		l := tm.newLocalLog(format.NewDescriptor(x.env.self(), format.KindControl, clock.LogID{}), 0)
+		h := &format.Header{Log: l.id, Seq: 1, Epochs: to.firstEpoch(), Control: []clock.Hash{rid.Hash}, Time: tm.graph.Time(rid.Hash) + 1}
+		p := &format.Control{Op: format.OpJoin, Invite: rid.Hash, Certificate: cert, Data: newData(x, l.id)}
 		p.Signature = id.Sign(format.DomainJoin, to.id[:], l.id[:], cert, p.Data)
 		sealed, err := to.sealRecord(to.keys.Service, h, &format.Plaintext{Payload: p.Encode()}, true)
 		if err != nil {

@@ -12,11 +12,11 @@ import (
 func dataLogs(th *Thread) (n int) {
 	th.mu.Lock()
 	defer th.mu.Unlock()
-	for _, l := range th.graph.State().Logs {
-		if l.Device == th.env.self() {
+	th.graph.Announced(func(log, control clock.LogID) {
+		if control == th.ownControl.id {
 			n++
 		}
-	}
+	})
 	return n
 }
 
@@ -29,7 +29,7 @@ func TestAttackClockAtLimit(t *testing.T) {
 	for i := range 50 {
 		f.time = max(f.time, clock.At(time.Now().Add(clock.MaxAhead))) // and one more: as late as is taken
 		name := fmt.Sprint("ahead ", i)
-		if res, err := to.Ingest(t.Context(), f.run(f.record(t, from.keys.Read, name, nil))); err != nil || res.Waiting {
+		if res, err := to.Ingest(t.Context(), f.run(f.record(t, readKey(t, from), name, nil))); err != nil || res.Waiting {
 			t.Fatal(res, err)
 		}
 		want = append(want, name)

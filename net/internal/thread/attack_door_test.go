@@ -8,15 +8,18 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// An owner who came by an invite closes the first owner's invite, in vain; the first
+// A junior owner closes the first owner's invite, in vain; the first
 // owner cannot revoke it any more.
 func TestAttackJuniorBlocksRevoke(t *testing.T) {
 	o, j, x := newMemoryNode(t), newMemoryNode(t), newMemoryNode(t)
 	to := o.create(t)
 	inv := o.invite(t, to, InviteOptions{Uses: -1, Expires: -1})
-	tj := j.join(t, to, o.invite(t, to, InviteOptions{Role: format.RoleOwner}))
+	tj := j.join(t, to, o.invite(t, to, InviteOptions{}))
 	tx := x.join(t, to, inv)
 	mustPull(t, to, tj)
+	if err := to.SetRole(t.Context(), j.env.cert.Identity, format.RoleOwner); err != nil {
+		t.Fatal(err)
+	}
 	mustPull(t, tj, to)
 	if err := tj.RevokeInvite(t.Context(), inv.Key()); err != nil {
 		t.Fatal(err)

@@ -72,7 +72,7 @@ func TestAttackExpiredInvite(t *testing.T) {
 	// A member lets it in: as long as the invite is not closed, its word counts.
 	mustPull(t, tm, tx)
 	m.write(t, tm, "after the stranger's join")
-	if _, err := tm.appendControl(t.Context(), &format.Control{Op: format.OpLog, Data: newData(m)}); err != nil {
+	if _, err := tm.appendControl(t.Context(), &format.Control{Op: format.OpLog, Data: newData(m, tm.ownControl.id)}); err != nil {
 		t.Fatal(err)
 	}
 	mustPull(t, to, tm)
@@ -81,8 +81,8 @@ func TestAttackExpiredInvite(t *testing.T) {
 	}
 }
 
-func newData(n *testNode) []byte {
-	d := format.NewDescriptor(n.env.self(), format.KindData)
+func newData(n *testNode, control clock.LogID) []byte {
+	d := format.NewDescriptor(n.env.self(), format.KindData, control)
 	return d.Encode()
 }
 

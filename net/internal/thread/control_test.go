@@ -21,7 +21,7 @@ func TestSurplusJoinIsVoid(t *testing.T) {
 	b.write(t, tb, "of b")
 	var void [][]clock.LogID
 	for _, th := range []*Thread{to, ta, tb} {
-		th.Attach(&Attachment{Voided: func(c Cut) { void = append(void, slices.Collect(maps.Keys(c.Void))) }})
+		th.Attach(&Attachment{Voided: func(c Cut) { void = append(void, slices.Collect(maps.Keys(c.Void))) }}) // where it is held
 	}
 	mustPull(t, to, ta)
 	if err := to.CloseEnded(); err != nil { // knowing of one of them
@@ -34,8 +34,13 @@ func TestSurplusJoinIsVoid(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(void) != 3 || !slices.Equal(void[0], void[1]) || !slices.Equal(void[0], void[2]) || len(void[0]) != 1 {
-		t.Fatalf("got void logs %v, want the same one three times", void)
+	for _, v := range void {
+		if len(v) != 1 || v[0] != void[0][0] {
+			t.Fatalf("got void logs %v, want the same one", void)
+		}
+	}
+	if len(void) == 0 {
+		t.Fatal("no log is void, not even at its device")
 	}
 	for _, th := range []*Thread{to, ta, tb} {
 		if got := len(th.Members()); got != 2 {
@@ -58,7 +63,7 @@ func TestInvitesAreRefusedByName(t *testing.T) {
 	o, a, b := newMemoryNode(t), newMemoryNode(t), newMemoryNode(t)
 	to := o.create(t)
 	ctx := t.Context()
-	if _, err := to.CreateInvite(ctx, InviteOptions{Role: format.RoleReader}); !errors.Is(err, format.ErrOperation) {
+	if _, err := to.CreateInvite(ctx, InviteOptions{Role: format.RoleRelay}); !errors.Is(err, format.ErrOperation) {
 		t.Fatalf("got %v, want ErrOperation", err)
 	}
 	revoked := o.invite(t, to, InviteOptions{Uses: -1})

@@ -64,8 +64,11 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 		p.Data = d.Encode()
 	}
 	h := &format.Header{Log: w.log.id, Seq: 1, Epochs: t.firstEpoch(), Control: t.graph.Named()}
-	if p.Op == format.OpJoin {
+	switch p.Op {
+	case format.OpJoin:
 		h.Control = t.graph.NamedInJoin(p.Invite)
+	case format.OpRole: // it gives rights to what it has seen
+		h.Control = t.graph.NamedWith(p.Joins)
 	}
 	after := t.genesis.Time
 	for _, b := range w.log.branches {

@@ -12,8 +12,9 @@ import (
 // A Cut says which data records count as never written, and which snapshots stand
 // in their place. The documents of a snapshot come before every operation.
 type Cut struct {
-	// Void holds the logs that are void, up to a position; math.MaxUint64 is all
-	// of a log: its device turned out not to have been let in.
+	// Void holds the logs of which records are void: up to where a checkpoint covers
+	// one, what a removal or a role change has not seen, or all of it, where its device
+	// turned out not to have been let in.
 	Void map[clock.LogID]clock.Void
 	// Snapshots holds the snapshot logs in force; others are void.
 	Snapshots map[clock.LogID]Snapshot
@@ -63,6 +64,7 @@ type cuts struct {
 // asks for changes.
 type cutVersion struct {
 	records, cuts int
+	limited       int  // records of logs of which it counts what is held
 	told          bool // false: nothing was told yet
 }
 

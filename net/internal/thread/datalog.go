@@ -235,6 +235,9 @@ func (t *Thread) install(a *appending) {
 	if a.control != nil {
 		t.installLog(a.control)
 	}
+	if n := t.limits[a.log.id]; n != nil && n.refind {
+		t.limited++
+	}
 	b := t.installBranch(a.log, &a.next)
 	for _, ref := range a.refs {
 		ref.branch = b

@@ -38,7 +38,7 @@ func forgerOf(th *Thread) *forger {
 func (f *forger) header() *format.Header {
 	return &format.Header{
 		Log: f.desc.LogID(f.th.id), Seq: f.seq + 1, Prev: f.prev, Time: f.time + 1,
-		Control: f.th.graph.Named(), Epoch: f.th.keys.Epoch,
+		Control: f.th.graph.Named(), Epochs: f.th.firstEpoch(),
 	}
 }
 
@@ -116,11 +116,11 @@ func TestHostileRunsAreRefusedByName(t *testing.T) {
 		}},
 		{"writer who is no member", fault.NotMember, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			f.device = keys.NewDevice()
-			f.desc, f.seq, f.prev = format.NewDescriptor(f.device.Public().Sign, format.KindData), 0, clock.Hash{}
+			f.desc, f.seq, f.prev = format.NewDescriptor(f.device.Public().Sign, format.KindData, f.th.ownControl.id), 0, clock.Hash{}
 			return f.run(f.record(t, k, "a", nil))
 		}},
 		{"log that its member did not announce", fault.NotMember, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
-			f.desc, f.seq, f.prev = format.NewDescriptor(f.device.Public().Sign, format.KindData), 0, clock.Hash{}
+			f.desc, f.seq, f.prev = format.NewDescriptor(f.device.Public().Sign, format.KindData, f.th.ownControl.id), 0, clock.Hash{}
 			return f.run(f.record(t, k, "a", nil))
 		}},
 		{"another's log", fault.BrokenChain, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
@@ -157,7 +157,7 @@ func TestHostileRunsAreRefusedByName(t *testing.T) {
 			to, from, toNode, _ := twoMembers(t)
 			relay := toNodeRelay(t, to)
 			before, wantHeads := to.Counts().Records, relay.Counts().Records
-			r := c.make(t, forgerOf(from), from.keys.Read)
+			r := c.make(t, forgerOf(from), readKey(t, from))
 			for _, th := range []*Thread{to, relay} {
 				res, err := th.Ingest(t.Context(), r)
 				var rej *Rejection
@@ -224,9 +224,9 @@ func TestBodiesThatDoNotOpenAreListed(t *testing.T) {
 			to, from, _, _ := twoMembers(t)
 			relay := toNodeRelay(t, to)
 			f := forgerOf(from)
-			bad := c.make(t, f, from.keys.Read)
+			bad := c.make(t, f, readKey(t, from))
 			f.time = max(f.time, from.env.clock.Now())
-			r := f.run(bad, f.record(t, from.keys.Read, "after", nil))
+			r := f.run(bad, f.record(t, readKey(t, from), "after", nil))
 			for _, th := range []*Thread{to, relay} {
 				mustPull(t, th, from)
 				if res, err := th.Ingest(t.Context(), r); err != nil || res.Stored != 2 {
@@ -254,7 +254,7 @@ func TestBodiesThatDoNotOpenAreListed(t *testing.T) {
 }
 
 func (f *forger) descriptorOfAnother() []byte {
-	d := format.NewDescriptor(f.device.Public().Sign, format.KindData)
+	d := format.NewDescriptor(f.device.Public().Sign, format.KindData, f.th.ownControl.id)
 	return d.Encode()
 }
 
@@ -315,7 +315,7 @@ func TestWaitingIsListedAndEnds(t *testing.T) {
 		t.Fatalf("got %+v, %v", ws, err)
 	}
 	// An unknown epoch.
-	bad := f.record(t, from.keys.Read, "epoch", func(h *format.Header) { h.Epoch = clock.Hash{7} })
+	bad := f.record(t, readKey(t, from), "epoch", func(h *format.Header) { h.Epochs = []clock.Hash{{7}} })
 	if res, err := to.Ingest(t.Context(), f.run(bad)); err != nil || !res.Waiting || res.Stored != 1 {
 		t.Fatalf("got %+v, %v", res, err)
 	}
@@ -330,7 +330,7 @@ func TestClockAheadWaits(t *testing.T) {
 	to, from, _, _ := twoMembers(t)
 	f := forgerOf(from)
 	f.time = clock.At(time.Now().Add(clock.MaxAhead + 100*time.Millisecond))
-	if res, err := to.Ingest(t.Context(), f.run(f.record(t, from.keys.Read, "early", nil))); err != nil || !res.Waiting {
+	if res, err := to.Ingest(t.Context(), f.run(f.record(t, readKey(t, from), "early", nil))); err != nil || !res.Waiting {
 		t.Fatalf("got %+v, %v", res, err)
 	}
 	wantPayloads(t, to, "good")
@@ -405,4 +405,18 @@ func sealedBomb(t testing.TB, secret format.SecretKey, at format.Position, says 
 	sealed := aead.Seal(nil, nonce, piece, nil)
 	body := binary.BigEndian.AppendUint32(append(slices.Concat(salt, okm[32:]), 1), uint32(len(sealed)))
 	return append(body, sealed...)
+}
+
+// readKey is the key of the epoch in which a member writes.
+func readKey(t testing.TB, th *Thread) format.SecretKey {
+	t.Helper()
+	k, err := th.readKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, ok := k.Read(k.Epochs)
+	if !ok {
+		t.Fatal("no key of the present epoch")
+	}
+	return read
 }

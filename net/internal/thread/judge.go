@@ -52,6 +52,9 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 		return true, nil
 	}
 	t.arrivals++
+	if n := t.limits[l.id]; n != nil && n.refind {
+		t.limited++
+	}
 	ref := arrivalRef{n: t.arrivals, id: r.id, branch: b, log: l.num, signed: signed}
 	w.refs = append(w.refs, ref)
 	t.arrived(ref)

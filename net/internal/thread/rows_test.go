@@ -27,7 +27,7 @@ func fixedRows(t testing.TB) map[string][]byte {
 	id := clock.RecordID{Log: bytesFrom[clock.LogID](1), Seq: 70000, Hash: bytesFrom[clock.Hash](2)}
 	b := branch{base: id, tip: id, time: 99, signed: id, records: 1000, bytes: 1 << 33}
 	f := Refusal{ID: id, Kind: fault.Void, Reason: "why"}
-	k := format.Keys{Epoch: bytesFrom[clock.Hash](1), Read: bytesFrom[format.SecretKey](2), Service: bytesFrom[format.SecretKey](3)}
+	k := format.FirstKeys(bytesFrom[format.ThreadID](1), bytesFrom[format.SecretKey](2), bytesFrom[format.SecretKey](3))
 	var fixed map[string]string
 	readJSON(t, "testdata/rows.json", &fixed)
 	invite, err := hex.DecodeString(fixed["invite"])

@@ -80,6 +80,7 @@ type Thread struct {
 	wanted     map[clock.Hash]bool    // control records that members name and that are not held
 	idled      bool                   // a record of a device that waits was refused
 	limits     map[clock.LogID]*limit // of data logs, as they were found last
+	limited    int                    // records that came to logs that something limits
 	expanded   map[clock.Hash]bool    // epochs of which it is known what they give
 	given      map[clock.Hash]bool    // epochs that others give
 	wantedMore bool                   // since what is parked was looked at

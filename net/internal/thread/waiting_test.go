@@ -26,7 +26,7 @@ func TestFarAheadWaitsAndSleeps(t *testing.T) {
 				to, from, _, _ := twoMembers(t)
 				f := forgerOf(from)
 				f.time = clock.At(time.Now().Add(ahead))
-				if res, err := to.Ingest(t.Context(), f.run(f.record(t, from.keys.Read, "early", nil))); err != nil || !res.Waiting {
+				if res, err := to.Ingest(t.Context(), f.run(f.record(t, readKey(t, from), "early", nil))); err != nil || !res.Waiting {
 					t.Fatalf("got %+v, %v", res, err)
 				}
 				if ws, err := to.Waiting(); err != nil || len(ws) != 1 {
@@ -54,7 +54,7 @@ func TestImpossibleTimesAreRefused(t *testing.T) {
 		mustPull(t, relay, to)
 		f := forgerOf(from)
 		f.time = at - 1
-		r := f.run(f.record(t, from.keys.Read, "late", nil))
+		r := f.run(f.record(t, readKey(t, from), "late", nil))
 		for _, th := range []*Thread{to, relay} {
 			_, err := th.Ingest(t.Context(), r)
 			if rej, ok := errors.AsType[*Rejection](err); !ok || rej.Kind() != fault.BadClock || !rej.Hostile() {
@@ -68,7 +68,7 @@ func TestImpossibleTimesAreRefused(t *testing.T) {
 	to, from, _, _ := twoMembers(t)
 	f := forgerOf(from)
 	f.time = clock.MaxTime - 1
-	if res, err := to.Ingest(t.Context(), f.run(f.record(t, from.keys.Read, "last", nil))); err != nil || !res.Waiting {
+	if res, err := to.Ingest(t.Context(), f.run(f.record(t, readKey(t, from), "last", nil))); err != nil || !res.Waiting {
 		t.Errorf("the last time there is: got %+v, %v, want that it waits", res, err)
 	}
 }
@@ -82,7 +82,7 @@ func TestWaitingSurvivesReopening(t *testing.T) {
 				to, from, node, _ := twoMembers(t)
 				f := forgerOf(from)
 				f.time = clock.At(time.Now().Add(clock.MaxAhead + time.Minute))
-				if res, err := to.Ingest(t.Context(), f.run(f.record(t, from.keys.Read, "early", nil))); err != nil || !res.Waiting {
+				if res, err := to.Ingest(t.Context(), f.run(f.record(t, readKey(t, from), "early", nil))); err != nil || !res.Waiting {
 					t.Fatalf("got %+v, %v", res, err)
 				}
 				to.Close()
