@@ -14,7 +14,7 @@ type (
 	// A Member is a device that may take part.
 	Member = net.Member
 	// A WaitingJoin is a device whose invite was closed before its join was known, or whose
-	// identity was removed before.
+	// identity was removed or left before.
 	WaitingJoin = net.WaitingJoin
 	// An InviteInfo is what members know of an invite: not its secret.
 	InviteInfo = net.InviteInfo

@@ -31,7 +31,7 @@ type joinOutput struct {
 	Invite   string  `json:"invite"`
 	Time     *string `json:"time"`
 	Self     bool    `json:"self"`
-	Barred   bool    `json:"barred"` // its identity was removed before
+	Barred   bool    `json:"barred"` // its identity was removed or left before
 }
 
 func joinOf(m *weftv1.WaitingJoin) joinOutput {
@@ -41,7 +41,7 @@ func joinOf(m *weftv1.WaitingJoin) joinOutput {
 // why tells why it waits.
 func (j *joinOutput) why() string {
 	if j.Barred {
-		return "its identity was removed before"
+		return "its identity was removed or left before"
 	}
 	return "its invite was closed before its join was known"
 }
@@ -131,9 +131,9 @@ func (a *app) dbAdmit() *cobra.Command {
 		})
 	cmd.Long = "Admit devices that wait. A device waits if its invite was closed (used up, expired\n" +
 		"or revoked) before its join was known, or if it is barred: its identity was removed\n" +
-		"before. Only an owner or admin can admit it; who was removed by an owner, an owner. JOIN is\n" +
-		"the ID that weft db members shows, or the peer ID of the device; the first 6 characters or\n" +
-		"more of either are enough if no other begins with them."
+		"or left before. Only an owner or admin can admit it; who was removed by an owner, an owner.\n" +
+		"JOIN is the ID that weft db members shows, or the peer ID of the device; the first 6\n" +
+		"characters or more of either are enough if no other begins with them."
 	return cmd
 }
 

@@ -68,9 +68,9 @@ func (a *app) dbRemoveMember() *cobra.Command {
 		"  By another invite it does not come back by itself: it waits, barred, until an owner or\n" +
 		"  admin who may remove it as well admits it with weft db admit or weft db role.\n\n" +
 		"Owners and admins remove their juniors: who was made owner or admin first is senior, and an\n" +
-		"owner is senior to every admin. Everybody removes own devices that are junior to the one\n" +
-		"that does it; that closes no invites, and the key is changed by the next device of an owner\n" +
-		"or admin that hears of it. A device does not remove itself: weft db leave." + who
+		"owner is senior to every admin. Everybody removes own devices that were invited after the\n" +
+		"one that does it; that closes no invites, and the key is changed by the next device of an\n" +
+		"owner or admin that hears of it. A device does not remove itself: weft db leave." + who
 	return cmd
 }
 
@@ -80,11 +80,12 @@ func (a *app) dbLeave() *cobra.Command {
 			_, err := c.Databases.Leave(ctx, connect.NewRequest(&weftv1.LeaveRequest{Name: args[0]}))
 			return a.done(err)
 		})
-	cmd.Long = "End the membership of this device. What it wrote stays at the others, also what they have\n" +
-		"not received yet, so wait until it is there: weft db status DB --wait identical. It can read\n" +
-		"its copy and not change it; weft db rm DB deletes the copy, once the others or a relay have\n" +
-		"heard of the departure. It comes back by a new invite. The last owner cannot leave: make\n" +
-		"another one with weft db role, or weft db transfer the database."
+	cmd.Long = "End the membership of this device, and of the devices of its identity that were invited after\n" +
+		"it. What this device wrote stays at the others, also what they have not received yet: it is\n" +
+		"sent with the departure, so wait for weft db status DB --wait identical before you end the\n" +
+		"daemon or delete the copy with weft db rm DB. Until then the copy can be read and not\n" +
+		"changed. Who comes back by a new invite waits, barred, until an owner or admin admits it.\n" +
+		"The last owner cannot leave: make another one with weft db role, or weft db transfer."
 	return cmd
 }
 
@@ -101,7 +102,7 @@ func (a *app) dbTransfer() *cobra.Command {
 			})
 		})
 	cmd.Long = "Make another identity, a member, owner in the place of this one. This device and the devices\n" +
-		"of its identity that are junior to it are no members any more, as after weft db leave: what\n" +
+		"of its identity that were invited after it are no members any more, as after weft db leave: what\n" +
 		"they wrote stays, they keep their copies and cannot change them. Only the new owner can undo\n" +
 		"it. If there is no other owner before it, the new one is the one who may compact the database.\n" +
 		"Owners that were made before this one was stay senior to the new one. Only an owner can." + who

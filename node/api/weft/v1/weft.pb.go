@@ -2545,7 +2545,7 @@ func (x *Member) GetSelf() bool {
 }
 
 // A WaitingJoin is a device whose invite was closed before its join was known, or whose
-// identity was removed before.
+// identity was removed or left before.
 type WaitingJoin struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`             // hash of its join's record, in hex
@@ -2555,7 +2555,7 @@ type WaitingJoin struct {
 	Invite        string                 `protobuf:"bytes,5,opt,name=invite,proto3" json:"invite,omitempty"`     // ID of the invite
 	Time          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=time,proto3" json:"time,omitempty"`         // by the clock of the device
 	Self          bool                   `protobuf:"varint,7,opt,name=self,proto3" json:"self,omitempty"`        // it is this device
-	Barred        bool                   `protobuf:"varint,8,opt,name=barred,proto3" json:"barred,omitempty"`    // its identity was removed before
+	Barred        bool                   `protobuf:"varint,8,opt,name=barred,proto3" json:"barred,omitempty"`    // its identity was removed or left before
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
