@@ -386,6 +386,7 @@ func (h *Host) nextExpiry() (next time.Time, ok bool) {
 const (
 	needsCredential = "The relay gives a thread only to devices with a credential: add the relay with a key."
 	notMember       = "The device is not a member of the thread, as far as the peer knows."
+	formerMember    = "The device was removed from the thread, or has left it: what it holds stays here, and gets no more."
 )
 
 // uninvited says why an invite does not do.
@@ -425,6 +426,8 @@ func (h *Host) admit(l *link, invite []byte) (a right, why refusal, hold bool) {
 			denied = refusal{keys.CodeNoCredential, needsCredential}
 		}
 		return rightNone, denied, false
+	case s.thread.Former(r.device):
+		return rightNone, refusal{CodeNotMember, formerMember}, true
 	default:
 		return rightNone, refusal{CodeNotMember, notMember}, true
 	}

@@ -23,8 +23,9 @@ import (
 )
 
 // homeVersion is the layout and the formats that this release writes and reads. Version 1
-// had joins that did not name their invite's record, version 2 formats without a suite.
-const homeVersion = 3
+// had joins that did not name their invite's record, version 2 formats without a suite, version 3
+// data logs that did not name their control log and records of one epoch.
+const homeVersion = 4
 
 // Files and folders of a home.
 const (

@@ -16,8 +16,8 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -46,7 +46,8 @@ type Record struct {
 	at    int       // in the graph
 	up    []*Record // the parents
 	chain *chain
-	pos   int // in the chain, from 1
+	pos   int     // in the chain, from 1
+	root  *Record // that begins its log, on its branch
 }
 
 // read decodes what the fold needs of the payload, however often that runs.
@@ -111,6 +112,7 @@ type Graph struct {
 	lowest    []clock.Hash // of the heads, sorted; nil: to be found again
 	folded    *State       // nil: to be folded again
 	cuts      int          // checkpoints among the records, in force or not
+	carriers  []*Record    // of a new key
 	listing   []*Record    // what may let in who waited, since Revived was asked
 	version   int          // rises with each record
 }
@@ -160,6 +162,9 @@ func (g *Graph) Knows(log clock.LogID) bool { return len(g.logs[log]) > 0 }
 
 // saw reports whether r has seen q: q is r, or can be reached from it by parents.
 func (g *Graph) saw(r, q *Record) bool {
+	if r.root == q {
+		return true // most questions are these, and need no chain
+	}
 	c := q.chain
 	for i := len(c.seen); i < len(g.records); i++ {
 		x := g.records[i]
@@ -305,6 +310,9 @@ func (g *Graph) Add(c *Record) {
 	if c.announces() && g.announced[c.log] == nil {
 		g.announced[c.log] = c
 	}
+	if c.Payload.Epoch != nil {
+		g.carriers = append(g.carriers, c)
+	}
 	for _, h := range c.names() {
 		g.views[h.Log] = append(g.views[h.Log], viewed{c, h})
 	}
@@ -320,15 +328,20 @@ func (g *Graph) Add(c *Record) {
 // place links c to its parents, its chain and the heads.
 func (g *Graph) place(c *Record) {
 	g.version++
-	c.at, c.chain = len(g.records), nil
+	c.at, c.chain, c.root = len(g.records), nil, nil
 	c.up = make([]*Record, len(c.Parents))
 	for i, p := range c.Parents {
 		q := g.index[p]
 		c.up[i] = q
 		delete(g.heads, p)
-		if q.ID.Log == c.ID.Log && q.ID.Seq == c.ID.Seq-1 && q.chain.last == q {
-			c.chain, c.pos = q.chain, q.pos+1
+		if q.ID.Log == c.ID.Log && q.ID.Seq == c.ID.Seq-1 {
+			if c.root = q.root; q.chain.last == q {
+				c.chain, c.pos = q.chain, q.pos+1
+			}
 		}
+	}
+	if c.root == nil {
+		c.root = c
 	}
 	if c.chain == nil {
 		c.chain, c.pos = &chain{}, 1
@@ -379,16 +392,65 @@ func (g *Graph) AddAll(cs []*Record) error {
 	return nil
 }
 
-// Named returns the heads that a new record names: at most MaxControlHeads, sorted. Those
-// of logs that may do nothing any more are left out, however many there are.
+// Named returns the heads that a new record names: at most MaxControlHeads, sorted. They are
+// those of the records with effect: what devices write that may do nothing neither takes
+// room among them, nor hides what it names. Of too many, joins come last.
 func (g *Graph) Named() []clock.Hash {
 	if g.lowest == nil {
-		hs := slices.SortedFunc(maps.Keys(g.heads), format.CompareHashes)
-		s := g.State()
-		hs = slices.DeleteFunc(hs, func(h clock.Hash) bool { return !s.Live(g.index[h].ID.Log) })
-		g.lowest = hs[:min(len(hs), format.MaxControlHeads)]
+		heads := g.effective()
+		slices.SortFunc(heads, func(a, b *Record) int {
+			return cmp.Or(cmp.Compare(joinsLast(a), joinsLast(b)), format.CompareHashes(a.ID.Hash, b.ID.Hash))
+		})
+		g.lowest = []clock.Hash{}
+		for _, r := range heads[:min(len(heads), format.MaxControlHeads)] {
+			g.lowest = append(g.lowest, r.ID.Hash)
+		}
+		slices.SortFunc(g.lowest, format.CompareHashes)
 	}
 	return slices.Clone(g.lowest)
+}
+
+func joinsLast(r *Record) int {
+	if r.Payload.Op == format.OpJoin {
+		return 1
+	}
+	return 0
+}
+
+// effective returns the records with effect that no other record with effect has seen.
+func (g *Graph) effective() (heads []*Record) {
+	s := g.State()
+	visited := map[*Record]bool{}
+	var below, left []*Record // with effect, and without, found below heads without
+	for h := range g.heads {
+		if r := g.index[h]; s.verdict(r) == ok {
+			heads = append(heads, r)
+		} else {
+			left = append(left, r)
+		}
+	}
+	for len(left) > 0 {
+		r := left[len(left)-1]
+		left = left[:len(left)-1]
+		for _, p := range r.up {
+			switch {
+			case visited[p]:
+			case s.verdict(p) == ok:
+				below = append(below, p)
+			default:
+				left = append(left, p)
+			}
+			visited[p] = true
+		}
+	}
+	tops := heads
+	for _, r := range below {
+		seen := func(o *Record) bool { return o != r && g.saw(o, r) }
+		if !slices.ContainsFunc(heads, seen) && !slices.ContainsFunc(below, seen) {
+			tops = append(tops, r)
+		}
+	}
+	return tops
 }
 
 // NamedInJoin is named for a join, which names the record of its invite too: heads that
@@ -446,5 +508,5 @@ func (g *Graph) Revived() bool {
 // Announcement returns the first record that announces a data log, nil if none does.
 func (g *Graph) Announcement(log clock.LogID) *Record { return g.announced[log] }
 
-// IsHead reports whether no record of the graph names a record that is part of it.
-func (g *Graph) IsHead(h clock.Hash) bool { return g.heads[h] }
+// Reaches reports whether who names heads has seen a record of the graph.
+func (g *Graph) Reaches(heads []clock.Hash, r *Record) bool { return g.sawFrom(heads, r) }

@@ -129,10 +129,18 @@ func (s *State) may(log clock.LogID, r format.Role) bool {
 // MayAdmit reports whether an admit by a control log lets in who waits.
 func (g *Graph) MayAdmit(own clock.LogID) bool { return g.State().may(own, format.RoleAdmin) }
 
-// MayCheckpoint reports whether a control log may cut history: it is the first owner's.
+// MayCheckpoint reports whether a control log may cut history. Every device of the first
+// owner could; two that do it without knowing of each other would be in each other's way,
+// so that it is left to the most senior.
 func (g *Graph) MayCheckpoint(own clock.LogID) bool {
 	s := g.State()
-	return s.may(own, format.RoleOwner) && s.top != nil && slices.ContainsFunc(s.byLog[own], func(e *entry) bool { return s.top.identity() == e.identity() })
+	return s.top != nil && s.top.full(format.RoleOwner) && s.top.first.ID.Log == own && s.alive(s.top)
+}
+
+// Former reports whether a device was a member and is none any more.
+func (g *Graph) Former(device keys.PublicKey) bool {
+	s := g.State()
+	return s.Members[device] == nil && slices.ContainsFunc(g.devices[device], func(f *Record) bool { return s.verdict(f) == ok })
 }
 
 // DataOf returns the data logs of an identity, or of a device.

@@ -149,10 +149,12 @@ func (g *Graph) Unsealed(epoch clock.Hash) bool {
 	return false
 }
 
-// EpochRecords calls f for each record that carries a new key, in effect or not.
+// EpochRecords calls f for each record that carries a new key, of logs that could begin an
+// epoch at some time: also of those without effect, under which somebody may have written
+// who did not know better.
 func (g *Graph) EpochRecords(f func(epoch clock.Hash, e *format.Epoch)) {
-	for _, r := range g.records {
-		if r.Payload.Epoch != nil {
+	for _, r := range g.carriers {
+		if slices.ContainsFunc(g.State().byLog[r.ID.Log], func(e *entry) bool { return e.full(format.RoleAdmin) }) {
 			f(r.ID.Hash, r.Payload.Epoch)
 		}
 	}

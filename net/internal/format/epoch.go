@@ -258,6 +258,7 @@ const (
 	deviceSealSize = 8 + 80
 	inviteSealSize = 32 + 80
 	maxDevices     = 3000
+	maxSameTag     = 4 // devices whose keys begin alike, by their makers' choice
 	maxSealedTo    = 512
 	maxPrevious    = 64 << 10
 	sealDevice     = "epoch/device"
@@ -321,25 +322,25 @@ func NewEpoch(thread ThreadID, k *Keys, before []clock.Hash, devices []Recipient
 		return nil, fault.Of(ErrTooLarge, "an epoch for %d devices and %d invites, at most %d and %d", len(devices), len(invites), maxDevices, maxSealedTo)
 	}
 	for _, d := range devices {
-		b, err := keys.Seal(d.Seal, SealedTo(thread, sealDevice), e.Commit[:], read[:])
-		if err != nil {
-			return nil, err
+		seal := DeviceSeal{Tag: [8]byte(d.Sign[:])}
+		// A key that nothing can be sealed to, as its device has chosen, keeps nobody from
+		// being removed: what is there for it opens with no key.
+		if b, err := keys.Seal(d.Seal, SealedTo(thread, sealDevice), e.Commit[:], read[:]); err == nil {
+			seal.Sealed = [80]byte(b)
 		}
-		e.Devices = append(e.Devices, DeviceSeal{Tag: [8]byte(d.Sign[:]), Sealed: [80]byte(b)})
+		e.Devices = append(e.Devices, seal)
 	}
 	slices.SortFunc(e.Devices, func(a, b DeviceSeal) int {
 		return bytes.Compare(append(a.Tag[:], a.Sealed[:]...), append(b.Tag[:], b.Sealed[:]...))
 	})
 	for invite, key := range invites {
-		to, err := key.SealingPublic()
-		if err != nil {
-			continue // a key that is no point: whoever made the invite can join by it no more
+		seal := InviteSeal{Invite: invite}
+		if to, err := key.SealingPublic(); err == nil {
+			if b, err := keys.Seal(to, SealedTo(thread, sealInvite), e.Commit[:], read[:]); err == nil {
+				seal.Sealed = [80]byte(b)
+			}
 		}
-		b, err := keys.Seal(to, SealedTo(thread, sealInvite), e.Commit[:], read[:])
-		if err != nil {
-			return nil, err
-		}
-		e.Invites = append(e.Invites, InviteSeal{Invite: invite, Sealed: [80]byte(b)})
+		e.Invites = append(e.Invites, seal)
 	}
 	slices.SortFunc(e.Invites, func(a, b InviteSeal) int { return CompareHashes(a.Invite, b.Invite) })
 	aead, err := previousAEAD(thread, read)
@@ -375,8 +376,10 @@ func previousAEAD(thread ThreadID, read SecretKey) (interface {
 func (e *Epoch) ForDevice(thread ThreadID, device *keys.Device) (SecretKey, error) {
 	sign := device.Public().Sign
 	tag := [8]byte(sign[:])
+	tried := 0
 	for i := range e.Devices {
-		if e.Devices[i].Tag == tag {
+		if e.Devices[i].Tag == tag && tried < maxSameTag {
+			tried++
 			if read, err := e.open(device.SealingKey(), SealedTo(thread, sealDevice), e.Devices[i].Sealed[:]); err == nil {
 				return read, nil
 			}

@@ -6,9 +6,12 @@ import (
 	"compress/gzip"
 	"os"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -214,5 +217,107 @@ func BenchmarkOpenControl10000(b *testing.B) {
 			b.Fatal(err)
 		}
 		again.Close()
+	}
+}
+
+// A rotation for 100 members of three devices each: one record of at most 64 KB.
+func BenchmarkRotation300(b *testing.B) {
+	o := newMemoryNode(b)
+	to := o.create(b)
+	inv := o.invite(b, to, InviteOptions{Uses: -1})
+	id, err := format.InviteIdentity(inv)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range 100 {
+		member := keys.NewIdentity()
+		for range 3 {
+			joinBare(b, to, id, member)
+		}
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		if err := to.Rotate(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	snap := to.env.store.Snapshot()
+	defer snap.Release()
+	s, err := to.readRecord(snap, to.ownControl.num, to.ownControl.top())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if len(to.Members()) != 301 || s.Size() > 64<<10 {
+		b.Fatalf("%d members, a record of %d bytes", len(to.Members()), s.Size())
+	}
+	b.ReportMetric(float64(s.Size()), "B/record")
+}
+
+// joinBare takes in the join of a new device of an identity, made with the invite's secret.
+func joinBare(b testing.TB, to *Thread, invite, member *keys.Identity) {
+	b.Helper()
+	device := keys.NewDevice()
+	cert, err := member.Certify(device.Public(), keys.CertifyOptions{Issued: time.Now()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	encoded, err := cert.Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	rec := to.graph.InvitesOf(invite.Public())[0]
+	d := format.NewDescriptor(device.Public().Sign, format.KindControl, clock.LogID{})
+	log := d.LogID(to.id)
+	data := format.NewDescriptor(device.Public().Sign, format.KindData, log)
+	p := &format.Control{Op: format.OpJoin, Invite: rec.ID.Hash, Certificate: encoded, Data: data.Encode()}
+	p.Signature = invite.Sign(format.DomainJoin, to.id[:], log[:], encoded, p.Data)
+	h := &format.Header{Log: log, Seq: 1, Epochs: to.firstEpoch(), Control: []clock.Hash{rec.ID.Hash}, Time: rec.Time + 1}
+	sealed, err := to.sealRecord(to.keys.Service, h, &format.Plaintext{Payload: p.Encode()}, true)
+	if err != nil {
+		b.Fatal(err)
+	}
+	st, err := format.DecodeStored(sealed.value)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := format.Run{Descriptor: d.Encode(), Records: []format.Record{st.Record}, Signature: device.Sign(format.DomainHead, to.id[:], sealed.id.Hash[:])}
+	if _, err := to.Ingest(b.Context(), r); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// What it costs to see that a record's writer may write, in a thread with removals.
+func BenchmarkMembershipCheck(b *testing.B) {
+	c := newClub(b, 3)
+	o := c.threads[0]
+	if err := o.RemoveMember(b.Context(), c.identity(2)); err != nil {
+		b.Fatal(err)
+	}
+	if err := o.SetRole(b.Context(), c.identity(1), format.RoleAdmin); err != nil {
+		b.Fatal(err)
+	}
+	c.meet(b, 0, 1, 3)
+	c.write(b, 1, "one")
+	c.meet(b, 0, 1, 3)
+	l := o.logs[c.threads[1].ownData.id]
+	snap := o.env.store.Snapshot()
+	defer snap.Release()
+	s, err := o.readRecord(snap, l.num, l.branches[0].tip)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, err := o.reopen(l, l.branches[0].tip, s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		wait, refuse := o.judgeData(r)
+		if wait != "" || refuse != nil || o.limitOf(l).void.Has(r.id) {
+			b.Fatal(wait, refuse)
+		}
+		if _, ok := o.Writer(r.id); !ok {
+			b.Fatal("nobody")
+		}
 	}
 }

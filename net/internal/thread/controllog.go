@@ -223,7 +223,7 @@ func (t *Thread) commitControl(say func() (*format.Control, error)) (clock.Recor
 	tx := t.env.store.Begin()
 	defer tx.Discard()
 	p, err := say()
-	if err != nil {
+	if err != nil || p == nil {
 		return clock.RecordID{}, err
 	}
 	w, err := t.writeControl(tx, p, 0)

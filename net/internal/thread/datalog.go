@@ -201,9 +201,7 @@ func (t *Thread) ownUsable() bool {
 func (t *Thread) controlHeads(at clock.Time, log clock.LogID) []clock.Hash {
 	heads := slices.DeleteFunc(t.graph.Named(), func(h clock.Hash) bool { return t.graph.Time(h) >= at })
 	c := t.graph.Announcement(log)
-	switch {
-	case c == nil || c.Time >= at:
-	case len(heads) == 0, t.graph.IsHead(c.ID.Hash): // of more heads than a record names it is the one that counts
+	if c != nil && c.Time < at && !t.graph.Reaches(heads, c) { // without it the record would be nobody's
 		heads = control.With(heads, c.ID.Hash)
 	}
 	return heads

@@ -31,6 +31,7 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 		_ = t.env.clock.Observe(r.header.Time) // not ahead: it was judged
 		return true, nil
 	}
+	t.openNow(l, r)
 	wait, refuse := t.judgeData(r)
 	if wait != "" {
 		return false, nil
@@ -60,6 +61,15 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 	t.arrived(ref)
 	t.cache.add(ref.n, r.entry)
 	return true, nil
+}
+
+// openNow opens a data record that was verified before its key was known.
+func (t *Thread) openNow(l *threadLog, r *verifiedRecord) {
+	if _, ok := t.keys.Read(r.header.Epochs); ok && !r.opened && !t.relay {
+		r.opened = true
+		r.entry, r.err = t.openEntry(&t.keys, r.id, r.raw)
+		r.entry.Snapshot = l.desc.Kind == format.KindSnapshot
+	}
 }
 
 // judgeControl returns why a control record has to wait, or "".

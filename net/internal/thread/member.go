@@ -79,6 +79,13 @@ func (t *Thread) Writer(id clock.RecordID) (identity keys.PublicKey, ok bool) {
 	return identity, false
 }
 
+// Former reports whether a device was a member and is none any more.
+func (t *Thread) Former(device keys.PublicKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.graph.Former(device)
+}
+
 // Self returns the identity of this device, as others see it in the thread.
 func (t *Thread) Self() (identity keys.PublicKey) {
 	if m, ok := t.Member(t.env.self()); ok {

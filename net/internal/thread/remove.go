@@ -36,6 +36,9 @@ func (t *Thread) SetRole(ctx context.Context, identity keys.PublicKey, role form
 		if err := t.junior(self, identity); err != nil {
 			return nil, err
 		}
+		if t.has(identity, role) {
+			return nil, nil
+		}
 		return &format.Control{Op: format.OpRole, Subject: identity, Role: role, Joins: firsts, View: t.viewOf(logs)}, nil
 	})
 	return err
@@ -195,20 +198,37 @@ func (t *Thread) rotationDue() bool {
 			return false
 		}
 	}
-	k := t.present()
-	if _, ok := k.Read(k.Epochs); !ok {
+	now := s.Epochs()
+	if slices.ContainsFunc(now, func(e clock.Hash) bool { return !t.keys.Has(e) }) {
 		return false // this device lacks a key itself
 	}
-	return len(k.Epochs) > 1 || t.graph.Unsealed(k.Epochs[0])
+	// A key that no present epoch gives may be of one that had effect somewhere for a while.
+	loose := slices.ContainsFunc(t.unlinked(), func(e clock.Hash) bool { return !slices.Contains(now, e) })
+	return len(now) > 1 || loose || t.graph.Unsealed(now[0])
 }
 
-// decide appends the control record that say gives, asked with the locks held.
+// has reports whether all devices of an identity that are members have a role.
+func (t *Thread) has(identity keys.PublicKey, role format.Role) bool {
+	n := 0
+	for _, m := range t.graph.State().Members {
+		if m.Identity == identity && m.Role != role {
+			return false
+		}
+		if m.Identity == identity {
+			n++
+		}
+	}
+	return n > 0
+}
+
+// decide appends the control record that say gives, asked with the locks held; none if it
+// gives none.
 func (t *Thread) decide(ctx context.Context, say func() (*format.Control, error)) (clock.RecordID, error) {
 	if err := ctx.Err(); err != nil {
 		return clock.RecordID{}, err
 	}
 	id, err := t.commitControl(say)
-	if err != nil {
+	if err != nil || id.Seq == 0 {
 		return id, err
 	}
 	if err := t.syncNow(); err != nil {

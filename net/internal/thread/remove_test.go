@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
@@ -445,4 +446,88 @@ func (n *testNode) again(t testing.TB, th *Thread) *Thread {
 		t.Fatal(err)
 	}
 	return opened(t, th)
+}
+
+// A device that chose a sealing key to which nothing can be sealed keeps nobody from being
+// removed, and makes nobody rotate for ever.
+func TestAttackSealingKey(t *testing.T) {
+	c := newClub(t, 1)
+	o := c.threads[0]
+	device := keys.NewDevice()
+	pub := device.Public()
+	pub.Seal = [32]byte{} // a point of low order
+	cert, err := keys.NewIdentity().Certify(pub, keys.CertifyOptions{Issued: time.Now()})
+	must(t, err)
+	s := newMemoryNode(t)
+	n := nodeOn(t, s.env.store, t.TempDir(), device, cert)
+	th := n.join(t, o, c.nodes[0].invite(t, o, InviteOptions{}))
+	mustPull(t, o, th)
+	if len(o.Members()) != 3 {
+		t.Fatalf("%d members", len(o.Members()))
+	}
+	must(t, o.RemoveMember(t.Context(), c.identity(1)))
+	for range 3 {
+		if did, err := o.RotateIfDue(t.Context()); err != nil || did {
+			t.Fatalf("rotated: %v, %v", did, err)
+		}
+	}
+	must(t, o.RemoveMember(t.Context(), n.env.self()))
+	if len(o.Members()) != 1 {
+		t.Fatalf("%d members", len(o.Members()))
+	}
+}
+
+// More epochs at a time than a record can name: nobody writes until the most senior device
+// has made one of them, which it does by itself.
+func TestAttackManyEpochs(t *testing.T) {
+	c := newClub(t, 10)
+	o := c.threads[0]
+	for i := 1; i <= 10; i++ {
+		must(t, o.SetRole(t.Context(), c.identity(i), format.RoleAdmin))
+	}
+	c.meet(t)
+	for i := 1; i <= 10; i++ {
+		must(t, c.threads[i].Rotate(t.Context()))
+	}
+	for i := 1; i <= 10; i++ {
+		mustPull(t, o, c.threads[i])
+	}
+	if n := len(o.graph.State().Epochs()); n != 10 {
+		t.Fatalf("%d epochs", n)
+	}
+	if _, err := appendAll(c.nodes[0].env, o, "under ten"); !errors.Is(err, ErrNoKeys) {
+		t.Fatalf("got %v", err)
+	}
+	if did, err := o.RotateIfDue(t.Context()); err != nil || !did {
+		t.Fatalf("rotated: %v, %v", did, err)
+	}
+	c.write(t, 0, "under one")
+	mustPull(t, c.threads[1], o)
+	wantPayloads(t, c.threads[1], "under one")
+}
+
+// A writer's rotation is nothing: it costs nobody an opening, and nobody writes under it.
+func TestAttackRotationByWriter(t *testing.T) {
+	c := newClub(t, 2)
+	x := c.threads[1]
+	e, err := func() (*format.Epoch, error) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return x.newEpoch(func(*Member) bool { return false }, false)
+	}()
+	must(t, err)
+	_, err = x.appendControl(t.Context(), &format.Control{Op: format.OpRotate, Epoch: e})
+	must(t, err)
+	c.meet(t)
+	for i, th := range c.threads {
+		if got := th.graph.State().Epochs(); !slices.Equal(got, th.firstEpoch()) {
+			t.Errorf("device %d writes under %v", i, got)
+		}
+		if th.keys.Len() != 1 && i != 1 {
+			t.Errorf("device %d took the key", i)
+		}
+	}
+	c.write(t, 1, "as before")
+	c.meet(t)
+	wantPayloads(t, c.threads[2], "as before")
 }

@@ -31,7 +31,7 @@ import (
 var ErrBackup = fault.New(fault.BadBackup, "the backup is incomplete or damaged")
 
 const (
-	version = "3"
+	version = "4"
 	word    = "weft backup "
 	magic   = word + version + " " // ‖ engine ‖ "\n"
 

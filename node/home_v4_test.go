@@ -18,14 +18,14 @@ import (
 // A home that an earlier build of the same format version wrote opens, to the same
 // state hash and bucket root, and takes writes. The home holds a collection with a
 // rule, a unique attempt that failed, a text index, updates, deletions and a bucket.
-func TestHomeOfVersion3(t *testing.T) {
+func TestHomeOfVersion4(t *testing.T) {
 	const (
-		hash = "48ebe18d6fbc93a81a59ca107e215363913b3e1abe259b7380321ae77db314f7"
-		root = "bafybeidg7l6zl34exmk4obbankmo73qnsbh2ajas6mv4uef5jqbryjjgwa"
+		hash = "2619c3bdc9e81a2aac0e6f4fd58ce82e949ce907884f151858f10588b7627fca"
+		root = "bafybeidgvhie25jug2mu2awmk5zx2kggo6pwucmiktb4hrxr3kyurpqw5y"
 	)
 	ctx := t.Context()
 	home := t.TempDir()
-	unpack(t, "../testdata/homes/v3.tar.gz", home)
+	unpack(t, "../testdata/homes/v4.tar.gz", home)
 	n, err := node.Open(ctx, node.Config{Home: home})
 	if err != nil {
 		t.Fatal(err)
@@ -35,8 +35,8 @@ func TestHomeOfVersion3(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := info.Hash.String(); got != hash || info.Documents != 52 || info.Records != 9 {
-		t.Fatalf("got hash %s, %d documents, %d records, want %s, 52, 9", got, info.Documents, info.Records, hash)
+	if got := info.Hash.String(); got != hash || info.Documents != 52 || info.Records != 15 {
+		t.Fatalf("got hash %s, %d documents, %d records, want %s, 52, 15", got, info.Documents, info.Records, hash)
 	}
 	b, err := n.Bucket(ctx, "album")
 	if err != nil {
