@@ -188,7 +188,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -205,6 +205,7 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
 		"node/internal/sizes":    {},
 		"node/internal/swap":     {"internal/durable"},
+		"node/internal/server":   {},
 	}
 	used := map[string]map[string]bool{}
 	goFiles(t, func(path string, file *ast.File) {

@@ -18,7 +18,7 @@ import (
 // InviteOptions say what an invite gives. The zero value lets one device in as a
 // writer, for a day.
 type InviteOptions struct {
-	Role    string        // owner or writer; "" means writer
+	Role    string        // writer or reader; "" means writer
 	Expires time.Duration // 0 means 24 hours, negative never
 	Uses    int           // how many may join; 0 means 1, negative any number
 }
@@ -34,11 +34,9 @@ func (n *Node) Invite(ctx context.Context, name string, o InviteOptions) (string
 	if err != nil {
 		return "", err
 	}
-	role := net.RoleWriter
-	if o.Role != "" {
-		if role, err = net.ParseRole(o.Role); err != nil {
-			return "", fault.Of(ErrInvalid, "%v: give writer or owner", err)
-		}
+	role, err := parseRole(cmp.Or(o.Role, "writer"), "writer or reader")
+	if err != nil {
+		return "", fmt.Errorf("%w: nobody becomes more by an invite, but by weft db role afterwards", err)
 	}
 	relays, err := n.relaysOf(name)
 	if err != nil {

@@ -120,7 +120,7 @@ type Node struct {
 	harm      []error                // damage in what no database owns
 	checked   *Diagnosis             // the last check
 	relayKeys map[peer.ID]relayKey
-	servers   []*server
+	servers   []served
 	closed    bool
 }
 
@@ -280,7 +280,7 @@ func (n *Node) Close() error {
 		errs = append(errs, n.home.retract())
 	}
 	for _, s := range servers {
-		errs = append(errs, s.close())
+		errs = append(errs, s.Close())
 	}
 	if n.mail != nil {
 		errs = append(errs, n.mail.close())

@@ -23,7 +23,7 @@ import (
 const maxLine = 1 << 20
 
 func (a *app) dbCommand() *cobra.Command {
-	return newParent("db", "Manage databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbInvites(), a.dbRevoke(), a.dbJoin(), a.dbMembers(), a.dbAdmit(), a.dbCompact(), a.dbRemove(), a.dbImport())
+	return newParent("db", "Manage databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbInvites(), a.dbRevoke(), a.dbJoin(), a.dbMembers(), a.dbAdmit(), a.dbRole(), a.dbRemoveMember(), a.dbLeave(), a.dbTransfer(), a.dbRotate(), a.dbCompact(), a.dbRemove(), a.dbImport())
 }
 
 type databaseOutput struct {
@@ -312,8 +312,11 @@ func (a *app) dbInvite() *cobra.Command {
 			}{r.Msg.GetUrl(), r.Msg.GetId()}
 			return a.print(out, func(w io.Writer) { fmt.Fprintln(w, out.URL) })
 		})
+	cmd.Long = "Print an invite URL: whoever has it can join as a writer or a reader. Nobody becomes an owner\n" +
+		"or admin by an invite: weft db role makes one of a member. A removal closes all open invites.\n" +
+		"Only an owner or admin can invite."
 	f := cmd.Flags()
-	f.StringVar(&m.Role, "role", "writer", "role of whoever joins: writer or owner")
+	f.StringVar(&m.Role, "role", "writer", "role of whoever joins: writer or reader")
 	f.DurationVar(&expires, "expires", 24*time.Hour, "how long the invite is valid, such as 24h; 0 never expires")
 	f.Int32Var(&m.Uses, "uses", 1, "how many can join with it; -1 for unlimited")
 	return cmd

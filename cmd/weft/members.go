@@ -22,7 +22,7 @@ type memberOutput struct {
 	Self     bool    `json:"self"`
 }
 
-// A joinOutput is a device that waits until an owner admits it.
+// A joinOutput is a device that waits until an owner or admin admits it.
 type joinOutput struct {
 	ID       string  `json:"id"`
 	Peer     string  `json:"peer"`
@@ -31,10 +31,30 @@ type joinOutput struct {
 	Invite   string  `json:"invite"`
 	Time     *string `json:"time"`
 	Self     bool    `json:"self"`
+	Barred   bool    `json:"barred"` // its identity was removed or left before
 }
 
 func joinOf(m *weftv1.WaitingJoin) joinOutput {
-	return joinOutput{m.GetId(), m.GetPeer(), m.GetIdentity(), m.GetName(), m.GetInvite(), when(m.GetTime()), m.GetSelf()}
+	return joinOutput{m.GetId(), m.GetPeer(), m.GetIdentity(), m.GetName(), m.GetInvite(), when(m.GetTime()), m.GetSelf(), m.GetBarred()}
+}
+
+// why tells why it waits.
+func (j *joinOutput) why() string {
+	if j.Barred {
+		return "its identity was removed or left before"
+	}
+	return "its invite was closed before its join was known"
+}
+
+// note tells what is special about it.
+func (j *joinOutput) note() string {
+	switch {
+	case j.Barred && j.Self:
+		return "barred, this device"
+	case j.Barred:
+		return "barred"
+	}
+	return thisDevice(j.Self)
 }
 
 // shownID is how much of a join's ID people see: enough to name it.
@@ -58,7 +78,7 @@ func devicesWait(n int64) string {
 // printWaiting says who waits to be admitted, and who can help.
 func (s statusOutput) printWaiting(w io.Writer) {
 	if s.Self != nil {
-		fmt.Fprintf(w, "this device waits to be admitted, as its invite was closed before its join was known: ask an owner to run weft db admit DB %s\n", s.Self.Peer)
+		fmt.Fprintf(w, "this device waits to be admitted, as %s: ask an owner or admin to run weft db admit DB %s\n", s.Self.why(), s.Self.Peer)
 	}
 	if s.Waiting > 0 {
 		fmt.Fprintf(w, "%s to be admitted: weft db members %s, weft db admit %[2]s JOIN\n", devicesWait(s.Waiting), s.name)
@@ -93,10 +113,10 @@ func (a *app) dbMembers() *cobra.Command {
 				if len(out.Waiting) == 0 {
 					return
 				}
-				fmt.Fprintf(w, "\n%s to be admitted by an owner: weft db admit %s JOIN\n", devicesWait(int64(len(out.Waiting))), args[0])
+				fmt.Fprintf(w, "\n%s to be admitted by an owner or admin: weft db admit %s JOIN\n", devicesWait(int64(len(out.Waiting))), args[0])
 				rows = [][]string{{"JOIN", "DEVICE", "IDENTITY", "NAME", "JOINED"}}
 				for _, j := range out.Waiting {
-					rows = append(rows, []string{j.ID[:min(len(j.ID), shownID)], j.Peer, j.Identity, j.Name, short(j.Time), thisDevice(j.Self)})
+					rows = append(rows, []string{j.ID[:min(len(j.ID), shownID)], j.Peer, j.Identity, j.Name, short(j.Time), j.note()})
 				}
 				table(w, rows...)
 			})
@@ -110,9 +130,10 @@ func (a *app) dbAdmit() *cobra.Command {
 			return a.done(err)
 		})
 	cmd.Long = "Admit devices that wait. A device waits if its invite was closed (used up, expired\n" +
-		"or revoked) before its join was known. Only an owner can admit it. JOIN is the ID that\n" +
-		"weft db members shows, or the peer ID of the device; the first 6 characters or more of\n" +
-		"either are enough if no other begins with them."
+		"or revoked) before its join was known, or if it is barred: its identity was removed\n" +
+		"or left before. Only an owner or admin can admit it; who was removed by an owner, an owner.\n" +
+		"JOIN is the ID that weft db members shows, or the peer ID of the device; the first 6\n" +
+		"characters or more of either are enough if no other begins with them."
 	return cmd
 }
 
@@ -162,7 +183,7 @@ func (a *app) dbInvites() *cobra.Command {
 		"  open     it lets devices in\n" +
 		"  used up  as many devices as it was made for have joined\n" +
 		"  expired  its time is over\n" +
-		"  revoked  an owner closed it\n" +
+		"  revoked  an owner or admin closed it, or removed a member, who may know it\n" +
 		"  closed   its time is over, and it was closed for good"
 	return cmd
 }
@@ -174,7 +195,7 @@ func (a *app) dbRevoke() *cobra.Command {
 			return a.done(err)
 		})
 	cmd.Long = "Revoke invites. Devices that are known to have joined stay members; one that is not\n" +
-		"known yet waits until an owner admits it with weft db admit. Only an owner can revoke.\n" +
+		"known yet waits until an owner or admin admits it with weft db admit. Only they can revoke.\n" +
 		"INVITE is the ID that weft db invites shows, or its first 6 characters or more after\n" +
 		"did:key:, if no other begins with them, or the invite's URL."
 	return cmd

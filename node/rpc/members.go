@@ -41,7 +41,7 @@ func (s databaseService) Members(_ context.Context, r *connect.Request[weftv1.Me
 func (s databaseService) joinMessage(w node.WaitingJoin) *weftv1.WaitingJoin {
 	return &weftv1.WaitingJoin{
 		Id: w.Join.String(), Peer: node.PeerOf(w.Device), Identity: w.Identity.DID(), Name: w.Name,
-		Invite: w.Invite.DID(), Time: stamp(w.Time.Wall()), Self: w.Device == s.n.Device(),
+		Invite: w.Invite.DID(), Time: stamp(w.Time.Wall()), Self: w.Device == s.n.Device(), Barred: w.Barred,
 	}
 }
 
@@ -156,6 +156,110 @@ func (s databaseService) Admit(ctx context.Context, r *connect.Request[weftv1.Ad
 	return connect.NewResponse(&weftv1.AdmitResponse{}), nil
 }
 
+// SetRole also takes who waits: a role lets in who was removed.
+func (s databaseService) SetRole(ctx context.Context, r *connect.Request[weftv1.SetRoleRequest]) (*connect.Response[weftv1.SetRoleResponse], error) {
+	name := r.Msg.GetName()
+	waiting, err := s.n.WaitingJoins(name)
+	if err != nil {
+		return nil, err
+	}
+	who, err := s.subject(name, r.Msg.GetIdentity(), waiting...)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.n.SetRole(ctx, name, who.identity, r.Msg.GetRole()); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.SetRoleResponse{Identity: who.identity.DID()}), nil
+}
+
+func (s databaseService) RemoveMember(ctx context.Context, r *connect.Request[weftv1.RemoveMemberRequest]) (*connect.Response[weftv1.RemoveMemberResponse], error) {
+	name := r.Msg.GetName()
+	who, err := s.subject(name, r.Msg.GetSubject())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.n.RemoveMember(ctx, name, who.key); err != nil {
+		return nil, err
+	}
+	out := &weftv1.RemoveMemberResponse{Peer: node.PeerOf(who.key)}
+	if who.key == who.identity {
+		out.Peer, out.Identity = "", who.identity.DID()
+	}
+	return connect.NewResponse(out), nil
+}
+
+func (s databaseService) Leave(ctx context.Context, r *connect.Request[weftv1.LeaveRequest]) (*connect.Response[weftv1.LeaveResponse], error) {
+	if err := s.n.Leave(ctx, r.Msg.GetName()); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.LeaveResponse{}), nil
+}
+
+func (s databaseService) Transfer(ctx context.Context, r *connect.Request[weftv1.TransferRequest]) (*connect.Response[weftv1.TransferResponse], error) {
+	name := r.Msg.GetName()
+	who, err := s.subject(name, r.Msg.GetIdentity())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.n.Transfer(ctx, name, who.identity); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.TransferResponse{Identity: who.identity.DID()}), nil
+}
+
+func (s databaseService) Rotate(ctx context.Context, r *connect.Request[weftv1.RotateRequest]) (*connect.Response[weftv1.RotateResponse], error) {
+	if err := s.n.Rotate(ctx, r.Msg.GetName()); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.RotateResponse{}), nil
+}
+
+// A subject is an identity, or one of its devices: then key is the device's.
+type subject struct{ key, identity keys.PublicKey }
+
+// subject returns whom of a database a text names.
+func (s databaseService) subject(database, text string, waiting ...node.WaitingJoin) (subject, error) {
+	members, err := s.n.Members(database)
+	if err != nil {
+		return subject{}, err
+	}
+	return findSubject(members, waiting, text, database)
+}
+
+// findSubject returns the identity or device that a text names: a did:key, with or without
+// did:key:, or a peer ID, or a beginning of either. An identity that is no member any more
+// has no other name than its whole did:key.
+func findSubject(members []node.Member, waiting []node.WaitingJoin, text, database string) (subject, error) {
+	var all []subject
+	for _, m := range members {
+		all = append(all, subject{m.Device, m.Identity}, subject{m.Identity, m.Identity})
+	}
+	for _, w := range waiting {
+		all = append(all, subject{w.Device, w.Identity}, subject{w.Identity, w.Identity})
+	}
+	found, err := named(all, strings.TrimPrefix(text, scheme), func(x subject) []string {
+		did := strings.TrimPrefix(x.key.DID(), scheme)
+		if x.key == x.identity {
+			return []string{did}
+		}
+		return []string{did, node.PeerOf(x.key)}
+	})
+	switch {
+	case err != nil:
+		return subject{}, err
+	case len(found) > 0:
+		return found[0], nil
+	}
+	if key, err := keys.ParseDID(text); err == nil {
+		return subject{key, key}, nil
+	}
+	return subject{}, fault.Of(node.ErrNotFound, "no member is named %.80q: weft db members %s lists them", text, database)
+}
+
+// scheme begins the text of a key.
+const scheme = "did:key:"
+
 // findInvite returns the invite that a text names: its ID, with or without did:key:, a
 // beginning of it, or its URL, which no error repeats.
 func findInvite(all []node.InviteInfo, text, database string) (node.InviteInfo, error) {
@@ -166,7 +270,6 @@ func findInvite(all []node.InviteInfo, text, database string) (node.InviteInfo, 
 		}
 		text = key.DID()
 	}
-	const scheme = "did:key:"
 	found, err := named(all, strings.TrimPrefix(text, scheme), func(i node.InviteInfo) []string {
 		return []string{strings.TrimPrefix(i.Key.DID(), scheme)}
 	})

@@ -51,6 +51,37 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// An identity or a device is named by what begins its did:key or peer ID and no other's.
+func TestSubjects(t *testing.T) {
+	one, two, stranger := keys.NewIdentity().Public(), keys.NewIdentity().Public(), keys.NewIdentity().Public()
+	phone, laptop, desk := keys.NewDevice().Public().Sign, keys.NewDevice().Public().Sign, keys.NewDevice().Public().Sign
+	members := []node.Member{{Device: phone, Identity: one}, {Device: laptop, Identity: one}}
+	waiting := []node.WaitingJoin{{Device: desk, Identity: two}, {Device: desk, Identity: two}} // it tried twice
+	for text, want := range map[string]subject{
+		one.DID():                             {one, one},
+		strings.TrimPrefix(one.DID(), scheme): {one, one},
+		one.DID()[:40]:                        {one, one},
+		phone.DID():                           {phone, one},
+		node.PeerOf(laptop):                   {laptop, one},
+		node.PeerOf(laptop)[:40]:              {laptop, one},
+		two.DID():                             {two, two},
+		node.PeerOf(desk):                     {desk, two},
+		stranger.DID():                        {stranger, stranger}, // the node knows whether it ever was one
+	} {
+		if got, err := findSubject(members, waiting, text, "atlas"); err != nil || got != want {
+			t.Errorf("%q: got %v, %v", text, got, err)
+		}
+	}
+	for text, kind := range map[string]fault.Kind{
+		"": fault.InvalidArgument, "did:key:z6M": fault.InvalidArgument, "12D3KooW": fault.Ambiguous,
+		stranger.DID()[:40]: fault.NotFound, node.PeerOf(keys.NewDevice().Public().Sign): fault.NotFound, "nobody": fault.NotFound,
+	} {
+		if got, err := findSubject(members, waiting, text, "atlas"); !fault.Is(err, kind) {
+			t.Errorf("%q: got %v, %v", text, got, err)
+		}
+	}
+}
+
 func TestInviteState(t *testing.T) {
 	now := time.UnixMilli(1_000_000)
 	past, future := clock.At(now.Add(-time.Second)), clock.At(now.Add(time.Second))

@@ -2073,7 +2073,7 @@ type DatabaseStatusResponse struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"`
 	Peers         []*PeerStatus          `protobuf:"bytes,3,rep,name=peers,proto3" json:"peers,omitempty"`
-	Waiting       int64                  `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"` // other devices that wait until an owner admits them
+	Waiting       int64                  `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"` // other devices that wait until an owner or admin admits them
 	Self          *WaitingJoin           `protobuf:"bytes,5,opt,name=self,proto3" json:"self,omitempty"`        // this device, if it waits itself
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2247,7 +2247,7 @@ func (x *PeerStatus) GetSince() *timestamppb.Timestamp {
 type InviteRequest struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Name           string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Role           string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`                                            // "" means writer
+	Role           string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`                                            // writer or reader; "" means writer
 	ExpiresSeconds int64                  `protobuf:"varint,3,opt,name=expires_seconds,json=expiresSeconds,proto3" json:"expires_seconds,omitempty"` // from now; 0 means a day, negative never
 	Uses           int32                  `protobuf:"varint,4,opt,name=uses,proto3" json:"uses,omitempty"`                                           // 0 means 1, negative any number
 	unknownFields  protoimpl.UnknownFields
@@ -2465,7 +2465,7 @@ type Member struct {
 	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`         // peer ID of the device
 	Identity      string                 `protobuf:"bytes,2,opt,name=identity,proto3" json:"identity,omitempty"` // did:key
 	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`         // of the device
-	Role          string                 `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	Role          string                 `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`         // owner, admin, writer or reader
 	Since         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
 	Self          bool                   `protobuf:"varint,6,opt,name=self,proto3" json:"self,omitempty"` // it is this device
 	unknownFields protoimpl.UnknownFields
@@ -2544,7 +2544,8 @@ func (x *Member) GetSelf() bool {
 	return false
 }
 
-// A WaitingJoin is a device whose invite was closed before its join was known.
+// A WaitingJoin is a device whose invite was closed before its join was known, or whose
+// identity was removed or left before.
 type WaitingJoin struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`             // hash of its join's record, in hex
@@ -2554,6 +2555,7 @@ type WaitingJoin struct {
 	Invite        string                 `protobuf:"bytes,5,opt,name=invite,proto3" json:"invite,omitempty"`     // ID of the invite
 	Time          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=time,proto3" json:"time,omitempty"`         // by the clock of the device
 	Self          bool                   `protobuf:"varint,7,opt,name=self,proto3" json:"self,omitempty"`        // it is this device
+	Barred        bool                   `protobuf:"varint,8,opt,name=barred,proto3" json:"barred,omitempty"`    // its identity was removed or left before
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2633,6 +2635,13 @@ func (x *WaitingJoin) GetTime() *timestamppb.Timestamp {
 func (x *WaitingJoin) GetSelf() bool {
 	if x != nil {
 		return x.Self
+	}
+	return false
+}
+
+func (x *WaitingJoin) GetBarred() bool {
+	if x != nil {
+		return x.Barred
 	}
 	return false
 }
@@ -2994,6 +3003,472 @@ func (*AdmitResponse) Descriptor() ([]byte, []int) {
 	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
 }
 
+// Who is named by a did:key, of an identity or a device, or the peer ID of a device, or an
+// unambiguous beginning of 6 characters or more of either (of a did:key after did:key:).
+type SetRoleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Identity      string                 `protobuf:"bytes,2,opt,name=identity,proto3" json:"identity,omitempty"` // or a device of it
+	Role          string                 `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`         // owner, admin, writer or reader
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRoleRequest) Reset() {
+	*x = SetRoleRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRoleRequest) ProtoMessage() {}
+
+func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRoleRequest.ProtoReflect.Descriptor instead.
+func (*SetRoleRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *SetRoleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetRoleRequest) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *SetRoleRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+type SetRoleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identity      string                 `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"` // did:key
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRoleResponse) Reset() {
+	*x = SetRoleResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRoleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRoleResponse) ProtoMessage() {}
+
+func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRoleResponse.ProtoReflect.Descriptor instead.
+func (*SetRoleResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *SetRoleResponse) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+type RemoveMemberRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Subject       string                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"` // an identity: all its devices; or one device
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberRequest) Reset() {
+	*x = RemoveMemberRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberRequest) ProtoMessage() {}
+
+func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
+func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *RemoveMemberRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RemoveMemberRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+type RemoveMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identity      string                 `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"` // did:key, if it was an identity
+	Peer          string                 `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`         // peer ID, if it was a device
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberResponse) Reset() {
+	*x = RemoveMemberResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberResponse) ProtoMessage() {}
+
+func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
+func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *RemoveMemberResponse) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *RemoveMemberResponse) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+type LeaveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveRequest) Reset() {
+	*x = LeaveRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveRequest) ProtoMessage() {}
+
+func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
+func (*LeaveRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *LeaveRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type LeaveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveResponse) Reset() {
+	*x = LeaveResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveResponse) ProtoMessage() {}
+
+func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
+func (*LeaveResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
+}
+
+type TransferRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Identity      string                 `protobuf:"bytes,2,opt,name=identity,proto3" json:"identity,omitempty"` // or a device of it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferRequest) Reset() {
+	*x = TransferRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferRequest) ProtoMessage() {}
+
+func (x *TransferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
+func (*TransferRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *TransferRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TransferRequest) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+type TransferResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identity      string                 `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"` // did:key
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferResponse) Reset() {
+	*x = TransferResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferResponse) ProtoMessage() {}
+
+func (x *TransferResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
+func (*TransferResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *TransferResponse) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+type RotateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateRequest) Reset() {
+	*x = RotateRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateRequest) ProtoMessage() {}
+
+func (x *RotateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateRequest.ProtoReflect.Descriptor instead.
+func (*RotateRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *RotateRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RotateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateResponse) Reset() {
+	*x = RotateResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateResponse) ProtoMessage() {}
+
+func (x *RotateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateResponse.ProtoReflect.Descriptor instead.
+func (*RotateResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
+}
+
 type JoinRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Url           string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
@@ -3004,7 +3479,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3016,7 +3491,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3029,7 +3504,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *JoinRequest) GetUrl() string {
@@ -3055,7 +3530,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3542,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3555,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *JoinResponse) GetDatabase() *Database {
@@ -3099,7 +3574,7 @@ type RemoveDatabaseRequest struct {
 
 func (x *RemoveDatabaseRequest) Reset() {
 	*x = RemoveDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3111,7 +3586,7 @@ func (x *RemoveDatabaseRequest) String() string {
 func (*RemoveDatabaseRequest) ProtoMessage() {}
 
 func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3124,7 +3599,7 @@ func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *RemoveDatabaseRequest) GetName() string {
@@ -3142,7 +3617,7 @@ type RemoveDatabaseResponse struct {
 
 func (x *RemoveDatabaseResponse) Reset() {
 	*x = RemoveDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3154,7 +3629,7 @@ func (x *RemoveDatabaseResponse) String() string {
 func (*RemoveDatabaseResponse) ProtoMessage() {}
 
 func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3167,7 +3642,7 @@ func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
 }
 
 type CompactDatabaseRequest struct {
@@ -3179,7 +3654,7 @@ type CompactDatabaseRequest struct {
 
 func (x *CompactDatabaseRequest) Reset() {
 	*x = CompactDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3191,7 +3666,7 @@ func (x *CompactDatabaseRequest) String() string {
 func (*CompactDatabaseRequest) ProtoMessage() {}
 
 func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3204,7 +3679,7 @@ func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *CompactDatabaseRequest) GetName() string {
@@ -3231,7 +3706,7 @@ type CompactDatabaseResponse struct {
 
 func (x *CompactDatabaseResponse) Reset() {
 	*x = CompactDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3243,7 +3718,7 @@ func (x *CompactDatabaseResponse) String() string {
 func (*CompactDatabaseResponse) ProtoMessage() {}
 
 func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3256,7 +3731,7 @@ func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CompactDatabaseResponse) GetCut() bool {
@@ -3332,7 +3807,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3344,7 +3819,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3357,7 +3832,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *RunRequest) GetDatabase() string {
@@ -3386,7 +3861,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +3873,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +3886,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *RunResponse) GetReply() []byte {
@@ -3443,7 +3918,7 @@ type FindRequest struct {
 
 func (x *FindRequest) Reset() {
 	*x = FindRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3455,7 +3930,7 @@ func (x *FindRequest) String() string {
 func (*FindRequest) ProtoMessage() {}
 
 func (x *FindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3468,7 +3943,7 @@ func (x *FindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindRequest.ProtoReflect.Descriptor instead.
 func (*FindRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *FindRequest) GetDatabase() string {
@@ -3529,7 +4004,7 @@ type FindResponse struct {
 
 func (x *FindResponse) Reset() {
 	*x = FindResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3541,7 +4016,7 @@ func (x *FindResponse) String() string {
 func (*FindResponse) ProtoMessage() {}
 
 func (x *FindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3554,7 +4029,7 @@ func (x *FindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResponse.ProtoReflect.Descriptor instead.
 func (*FindResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *FindResponse) GetDocuments() [][]byte {
@@ -3575,7 +4050,7 @@ type InsertRequest struct {
 
 func (x *InsertRequest) Reset() {
 	*x = InsertRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3587,7 +4062,7 @@ func (x *InsertRequest) String() string {
 func (*InsertRequest) ProtoMessage() {}
 
 func (x *InsertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3600,7 +4075,7 @@ func (x *InsertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertRequest.ProtoReflect.Descriptor instead.
 func (*InsertRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *InsertRequest) GetDatabase() string {
@@ -3633,7 +4108,7 @@ type InsertResponse struct {
 
 func (x *InsertResponse) Reset() {
 	*x = InsertResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3645,7 +4120,7 @@ func (x *InsertResponse) String() string {
 func (*InsertResponse) ProtoMessage() {}
 
 func (x *InsertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3658,7 +4133,7 @@ func (x *InsertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertResponse.ProtoReflect.Descriptor instead.
 func (*InsertResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *InsertResponse) GetIds() [][]byte {
@@ -3683,7 +4158,7 @@ type UpdateRequest struct {
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3695,7 +4170,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3708,7 +4183,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *UpdateRequest) GetDatabase() string {
@@ -3771,7 +4246,7 @@ type UpdateResponse struct {
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3783,7 +4258,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3796,7 +4271,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *UpdateResponse) GetMatched() int64 {
@@ -3832,7 +4307,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3844,7 +4319,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3857,7 +4332,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *DeleteRequest) GetDatabase() string {
@@ -3897,7 +4372,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3909,7 +4384,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3922,7 +4397,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *DeleteResponse) GetDeleted() int64 {
@@ -3943,7 +4418,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3955,7 +4430,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3968,7 +4443,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *CountRequest) GetDatabase() string {
@@ -4001,7 +4476,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4013,7 +4488,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4026,7 +4501,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *CountResponse) GetCount() int64 {
@@ -4054,7 +4529,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4066,7 +4541,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4079,7 +4554,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ImportRequest) GetDatabase() string {
@@ -4152,7 +4627,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4164,7 +4639,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4177,7 +4652,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ImportResponse) GetInserted() int64 {
@@ -4234,7 +4709,7 @@ type ImportFailure struct {
 
 func (x *ImportFailure) Reset() {
 	*x = ImportFailure{}
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4246,7 +4721,7 @@ func (x *ImportFailure) String() string {
 func (*ImportFailure) ProtoMessage() {}
 
 func (x *ImportFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4259,7 +4734,7 @@ func (x *ImportFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFailure.ProtoReflect.Descriptor instead.
 func (*ImportFailure) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ImportFailure) GetCollection() string {
@@ -4300,7 +4775,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4312,7 +4787,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4325,7 +4800,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ExportRequest) GetDatabase() string {
@@ -4353,7 +4828,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4365,7 +4840,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4378,7 +4853,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ExportResponse) GetCollection() string {
@@ -4419,7 +4894,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4431,7 +4906,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4444,7 +4919,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *WatchRequest) GetDatabase() string {
@@ -4517,7 +4992,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4529,7 +5004,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4542,7 +5017,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *WatchResponse) GetOperation() string {
@@ -4638,7 +5113,7 @@ type RefusedRequest struct {
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4650,7 +5125,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4663,7 +5138,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *RefusedRequest) GetDatabase() string {
@@ -4689,7 +5164,7 @@ type RefusedResponse struct {
 
 func (x *RefusedResponse) Reset() {
 	*x = RefusedResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4701,7 +5176,7 @@ func (x *RefusedResponse) String() string {
 func (*RefusedResponse) ProtoMessage() {}
 
 func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4714,7 +5189,7 @@ func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedResponse.ProtoReflect.Descriptor instead.
 func (*RefusedResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *RefusedResponse) GetCollection() string {
@@ -4785,7 +5260,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4797,7 +5272,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4810,7 +5285,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Collection) GetName() string {
@@ -4852,7 +5327,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4864,7 +5339,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4877,7 +5352,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *Index) GetName() string {
@@ -4911,7 +5386,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4923,7 +5398,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4936,7 +5411,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *CreateCollectionRequest) GetDatabase() string {
@@ -4961,7 +5436,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4973,7 +5448,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4986,7 +5461,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 type ListCollectionsRequest struct {
@@ -4998,7 +5473,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5010,7 +5485,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5023,7 +5498,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ListCollectionsRequest) GetDatabase() string {
@@ -5042,7 +5517,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5054,7 +5529,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5067,7 +5542,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -5088,7 +5563,7 @@ type CreateIndexRequest struct {
 
 func (x *CreateIndexRequest) Reset() {
 	*x = CreateIndexRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5100,7 +5575,7 @@ func (x *CreateIndexRequest) String() string {
 func (*CreateIndexRequest) ProtoMessage() {}
 
 func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5113,7 +5588,7 @@ func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexRequest.ProtoReflect.Descriptor instead.
 func (*CreateIndexRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *CreateIndexRequest) GetDatabase() string {
@@ -5146,7 +5621,7 @@ type CreateIndexResponse struct {
 
 func (x *CreateIndexResponse) Reset() {
 	*x = CreateIndexResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5158,7 +5633,7 @@ func (x *CreateIndexResponse) String() string {
 func (*CreateIndexResponse) ProtoMessage() {}
 
 func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5171,7 +5646,7 @@ func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexResponse.ProtoReflect.Descriptor instead.
 func (*CreateIndexResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *CreateIndexResponse) GetName() string {
@@ -5191,7 +5666,7 @@ type ListIndexesRequest struct {
 
 func (x *ListIndexesRequest) Reset() {
 	*x = ListIndexesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5203,7 +5678,7 @@ func (x *ListIndexesRequest) String() string {
 func (*ListIndexesRequest) ProtoMessage() {}
 
 func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5216,7 +5691,7 @@ func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesRequest.ProtoReflect.Descriptor instead.
 func (*ListIndexesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ListIndexesRequest) GetDatabase() string {
@@ -5242,7 +5717,7 @@ type ListIndexesResponse struct {
 
 func (x *ListIndexesResponse) Reset() {
 	*x = ListIndexesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5254,7 +5729,7 @@ func (x *ListIndexesResponse) String() string {
 func (*ListIndexesResponse) ProtoMessage() {}
 
 func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5267,7 +5742,7 @@ func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesResponse.ProtoReflect.Descriptor instead.
 func (*ListIndexesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ListIndexesResponse) GetIndexes() []*Index {
@@ -5287,7 +5762,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5299,7 +5774,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5312,7 +5787,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *Bucket) GetName() string {
@@ -5339,7 +5814,7 @@ type CreateBucketRequest struct {
 
 func (x *CreateBucketRequest) Reset() {
 	*x = CreateBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5351,7 +5826,7 @@ func (x *CreateBucketRequest) String() string {
 func (*CreateBucketRequest) ProtoMessage() {}
 
 func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5364,7 +5839,7 @@ func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketRequest.ProtoReflect.Descriptor instead.
 func (*CreateBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *CreateBucketRequest) GetName() string {
@@ -5390,7 +5865,7 @@ type CreateBucketResponse struct {
 
 func (x *CreateBucketResponse) Reset() {
 	*x = CreateBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5402,7 +5877,7 @@ func (x *CreateBucketResponse) String() string {
 func (*CreateBucketResponse) ProtoMessage() {}
 
 func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5415,7 +5890,7 @@ func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketResponse.ProtoReflect.Descriptor instead.
 func (*CreateBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *CreateBucketResponse) GetBucket() *Bucket {
@@ -5433,7 +5908,7 @@ type ListBucketsRequest struct {
 
 func (x *ListBucketsRequest) Reset() {
 	*x = ListBucketsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5445,7 +5920,7 @@ func (x *ListBucketsRequest) String() string {
 func (*ListBucketsRequest) ProtoMessage() {}
 
 func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5458,7 +5933,7 @@ func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsRequest.ProtoReflect.Descriptor instead.
 func (*ListBucketsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 type ListBucketsResponse struct {
@@ -5470,7 +5945,7 @@ type ListBucketsResponse struct {
 
 func (x *ListBucketsResponse) Reset() {
 	*x = ListBucketsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5482,7 +5957,7 @@ func (x *ListBucketsResponse) String() string {
 func (*ListBucketsResponse) ProtoMessage() {}
 
 func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5495,7 +5970,7 @@ func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsResponse.ProtoReflect.Descriptor instead.
 func (*ListBucketsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *ListBucketsResponse) GetBuckets() []*Bucket {
@@ -5515,7 +5990,7 @@ type BucketEntriesRequest struct {
 
 func (x *BucketEntriesRequest) Reset() {
 	*x = BucketEntriesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5527,7 +6002,7 @@ func (x *BucketEntriesRequest) String() string {
 func (*BucketEntriesRequest) ProtoMessage() {}
 
 func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5540,7 +6015,7 @@ func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesRequest.ProtoReflect.Descriptor instead.
 func (*BucketEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *BucketEntriesRequest) GetBucket() string {
@@ -5566,7 +6041,7 @@ type BucketEntriesResponse struct {
 
 func (x *BucketEntriesResponse) Reset() {
 	*x = BucketEntriesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5578,7 +6053,7 @@ func (x *BucketEntriesResponse) String() string {
 func (*BucketEntriesResponse) ProtoMessage() {}
 
 func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5591,7 +6066,7 @@ func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesResponse.ProtoReflect.Descriptor instead.
 func (*BucketEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *BucketEntriesResponse) GetEntries() []*BucketEntry {
@@ -5613,7 +6088,7 @@ type BucketEntry struct {
 
 func (x *BucketEntry) Reset() {
 	*x = BucketEntry{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5625,7 +6100,7 @@ func (x *BucketEntry) String() string {
 func (*BucketEntry) ProtoMessage() {}
 
 func (x *BucketEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5638,7 +6113,7 @@ func (x *BucketEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntry.ProtoReflect.Descriptor instead.
 func (*BucketEntry) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *BucketEntry) GetPath() string {
@@ -5678,7 +6153,7 @@ type BucketRootRequest struct {
 
 func (x *BucketRootRequest) Reset() {
 	*x = BucketRootRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5690,7 +6165,7 @@ func (x *BucketRootRequest) String() string {
 func (*BucketRootRequest) ProtoMessage() {}
 
 func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5703,7 +6178,7 @@ func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootRequest.ProtoReflect.Descriptor instead.
 func (*BucketRootRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *BucketRootRequest) GetBucket() string {
@@ -5725,7 +6200,7 @@ type BucketRootResponse struct {
 
 func (x *BucketRootResponse) Reset() {
 	*x = BucketRootResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5737,7 +6212,7 @@ func (x *BucketRootResponse) String() string {
 func (*BucketRootResponse) ProtoMessage() {}
 
 func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5750,7 +6225,7 @@ func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootResponse.ProtoReflect.Descriptor instead.
 func (*BucketRootResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *BucketRootResponse) GetCid() string {
@@ -5794,7 +6269,7 @@ type BucketNodeRequest struct {
 
 func (x *BucketNodeRequest) Reset() {
 	*x = BucketNodeRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5806,7 +6281,7 @@ func (x *BucketNodeRequest) String() string {
 func (*BucketNodeRequest) ProtoMessage() {}
 
 func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5819,7 +6294,7 @@ func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeRequest.ProtoReflect.Descriptor instead.
 func (*BucketNodeRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *BucketNodeRequest) GetBucket() string {
@@ -5867,7 +6342,7 @@ type BucketNodeResponse struct {
 
 func (x *BucketNodeResponse) Reset() {
 	*x = BucketNodeResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5879,7 +6354,7 @@ func (x *BucketNodeResponse) String() string {
 func (*BucketNodeResponse) ProtoMessage() {}
 
 func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5892,7 +6367,7 @@ func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeResponse.ProtoReflect.Descriptor instead.
 func (*BucketNodeResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *BucketNodeResponse) GetCid() string {
@@ -5924,7 +6399,7 @@ type FileChunk struct {
 
 func (x *FileChunk) Reset() {
 	*x = FileChunk{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5936,7 +6411,7 @@ func (x *FileChunk) String() string {
 func (*FileChunk) ProtoMessage() {}
 
 func (x *FileChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5949,7 +6424,7 @@ func (x *FileChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChunk.ProtoReflect.Descriptor instead.
 func (*FileChunk) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *FileChunk) GetPath() string {
@@ -5998,7 +6473,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6010,7 +6485,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6023,7 +6498,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -6062,7 +6537,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6074,7 +6549,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6087,7 +6562,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -6149,7 +6624,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6161,7 +6636,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6174,7 +6649,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -6203,7 +6678,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6215,7 +6690,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6228,7 +6703,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -6268,7 +6743,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6280,7 +6755,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6293,7 +6768,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -6314,7 +6789,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6326,7 +6801,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6339,7 +6814,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -6372,7 +6847,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6384,7 +6859,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6397,7 +6872,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *PullResponse) GetFiles() []*FileChunk {
@@ -6415,7 +6890,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6427,7 +6902,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6440,7 +6915,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{120}
 }
 
 type SetupInboxResponse struct {
@@ -6452,7 +6927,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6464,7 +6939,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6477,7 +6952,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -6497,7 +6972,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6509,7 +6984,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6522,7 +6997,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -6550,7 +7025,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6562,7 +7037,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6575,7 +7050,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *SendResponse) GetId() string {
@@ -6608,7 +7083,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6620,7 +7095,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6633,7 +7108,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -6652,7 +7127,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[115]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6664,7 +7139,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[115]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6677,7 +7152,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{115}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -6696,7 +7171,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[116]
+	mi := &file_weft_v1_weft_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6708,7 +7183,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[116]
+	mi := &file_weft_v1_weft_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6721,7 +7196,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{116}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -6740,7 +7215,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[117]
+	mi := &file_weft_v1_weft_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6752,7 +7227,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[117]
+	mi := &file_weft_v1_weft_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6765,7 +7240,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{117}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -6784,7 +7259,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[118]
+	mi := &file_weft_v1_weft_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6796,7 +7271,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[118]
+	mi := &file_weft_v1_weft_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6809,7 +7284,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{118}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -6827,7 +7302,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[119]
+	mi := &file_weft_v1_weft_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6839,7 +7314,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[119]
+	mi := &file_weft_v1_weft_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6852,7 +7327,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{119}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{129}
 }
 
 type SentRequest struct {
@@ -6863,7 +7338,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[120]
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6875,7 +7350,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[120]
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6888,7 +7363,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{120}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{130}
 }
 
 type SentResponse struct {
@@ -6900,7 +7375,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[121]
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6912,7 +7387,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[121]
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6925,7 +7400,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{121}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{131}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -6950,7 +7425,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[122]
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6962,7 +7437,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[122]
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6975,7 +7450,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{122}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *SentMessage) GetId() string {
@@ -7036,7 +7511,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[123]
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7048,7 +7523,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[123]
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7061,7 +7536,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{123}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -7080,7 +7555,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[124]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7092,7 +7567,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[124]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7105,7 +7580,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{124}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{134}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -7130,7 +7605,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[125]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7142,7 +7617,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[125]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7155,7 +7630,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{125}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *Message) GetId() string {
@@ -7374,7 +7849,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x04 \x01(\tR\x04role\x120\n" +
 	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
-	"\x04self\x18\x06 \x01(\bR\x04self\"\xbd\x01\n" +
+	"\x04self\x18\x06 \x01(\bR\x04self\"\xd5\x01\n" +
 	"\vWaitingJoin\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x1a\n" +
@@ -7382,7 +7857,8 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x16\n" +
 	"\x06invite\x18\x05 \x01(\tR\x06invite\x12.\n" +
 	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
-	"\x04self\x18\a \x01(\bR\x04self\"$\n" +
+	"\x04self\x18\a \x01(\bR\x04self\x12\x16\n" +
+	"\x06barred\x18\b \x01(\bR\x06barred\"$\n" +
 	"\x0eInvitesRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"@\n" +
 	"\x0fInvitesResponse\x12-\n" +
@@ -7403,7 +7879,30 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\fAdmitRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05joins\x18\x02 \x03(\tR\x05joins\"\x0f\n" +
-	"\rAdmitResponse\"3\n" +
+	"\rAdmitResponse\"T\n" +
+	"\x0eSetRoleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bidentity\x18\x02 \x01(\tR\bidentity\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\"-\n" +
+	"\x0fSetRoleResponse\x12\x1a\n" +
+	"\bidentity\x18\x01 \x01(\tR\bidentity\"C\n" +
+	"\x13RemoveMemberRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\"F\n" +
+	"\x14RemoveMemberResponse\x12\x1a\n" +
+	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x12\n" +
+	"\x04peer\x18\x02 \x01(\tR\x04peer\"\"\n" +
+	"\fLeaveRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x0f\n" +
+	"\rLeaveResponse\"A\n" +
+	"\x0fTransferRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bidentity\x18\x02 \x01(\tR\bidentity\".\n" +
+	"\x10TransferResponse\x12\x1a\n" +
+	"\bidentity\x18\x01 \x01(\tR\bidentity\"#\n" +
+	"\rRotateRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x10\n" +
+	"\x0eRotateResponse\"3\n" +
 	"\vJoinRequest\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"=\n" +
@@ -7734,7 +8233,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\fRelayService\x12:\n" +
 	"\x03Add\x12\x18.weft.v1.AddRelayRequest\x1a\x19.weft.v1.AddRelayResponse\x12?\n" +
 	"\x04List\x12\x1a.weft.v1.ListRelaysRequest\x1a\x1b.weft.v1.ListRelaysResponse\x12C\n" +
-	"\x06Remove\x12\x1b.weft.v1.RemoveRelayRequest\x1a\x1c.weft.v1.RemoveRelayResponse2\x8f\a\n" +
+	"\x06Remove\x12\x1b.weft.v1.RemoveRelayRequest\x1a\x1c.weft.v1.RemoveRelayResponse2\xce\t\n" +
 	"\x0fDatabaseService\x12I\n" +
 	"\x06Create\x12\x1e.weft.v1.CreateDatabaseRequest\x1a\x1f.weft.v1.CreateDatabaseResponse\x12E\n" +
 	"\x04List\x12\x1d.weft.v1.ListDatabasesRequest\x1a\x1e.weft.v1.ListDatabasesResponse\x12C\n" +
@@ -7746,7 +8245,12 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\aMembers\x12\x17.weft.v1.MembersRequest\x1a\x18.weft.v1.MembersResponse\x12<\n" +
 	"\aInvites\x12\x17.weft.v1.InvitesRequest\x1a\x18.weft.v1.InvitesResponse\x12K\n" +
 	"\fRevokeInvite\x12\x1c.weft.v1.RevokeInviteRequest\x1a\x1d.weft.v1.RevokeInviteResponse\x126\n" +
-	"\x05Admit\x12\x15.weft.v1.AdmitRequest\x1a\x16.weft.v1.AdmitResponse\x12I\n" +
+	"\x05Admit\x12\x15.weft.v1.AdmitRequest\x1a\x16.weft.v1.AdmitResponse\x12<\n" +
+	"\aSetRole\x12\x17.weft.v1.SetRoleRequest\x1a\x18.weft.v1.SetRoleResponse\x12K\n" +
+	"\fRemoveMember\x12\x1c.weft.v1.RemoveMemberRequest\x1a\x1d.weft.v1.RemoveMemberResponse\x126\n" +
+	"\x05Leave\x12\x15.weft.v1.LeaveRequest\x1a\x16.weft.v1.LeaveResponse\x12?\n" +
+	"\bTransfer\x12\x18.weft.v1.TransferRequest\x1a\x19.weft.v1.TransferResponse\x129\n" +
+	"\x06Rotate\x12\x16.weft.v1.RotateRequest\x1a\x17.weft.v1.RotateResponse\x12I\n" +
 	"\x06Remove\x12\x1e.weft.v1.RemoveDatabaseRequest\x1a\x1f.weft.v1.RemoveDatabaseResponse\x12L\n" +
 	"\aCompact\x12\x1f.weft.v1.CompactDatabaseRequest\x1a .weft.v1.CompactDatabaseResponse2\x9a\a\n" +
 	"\x0fDocumentService\x120\n" +
@@ -7794,7 +8298,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 127)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 137)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -7849,132 +8353,142 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*RevokeInviteResponse)(nil),     // 50: weft.v1.RevokeInviteResponse
 	(*AdmitRequest)(nil),             // 51: weft.v1.AdmitRequest
 	(*AdmitResponse)(nil),            // 52: weft.v1.AdmitResponse
-	(*JoinRequest)(nil),              // 53: weft.v1.JoinRequest
-	(*JoinResponse)(nil),             // 54: weft.v1.JoinResponse
-	(*RemoveDatabaseRequest)(nil),    // 55: weft.v1.RemoveDatabaseRequest
-	(*RemoveDatabaseResponse)(nil),   // 56: weft.v1.RemoveDatabaseResponse
-	(*CompactDatabaseRequest)(nil),   // 57: weft.v1.CompactDatabaseRequest
-	(*CompactDatabaseResponse)(nil),  // 58: weft.v1.CompactDatabaseResponse
-	(*RunRequest)(nil),               // 59: weft.v1.RunRequest
-	(*RunResponse)(nil),              // 60: weft.v1.RunResponse
-	(*FindRequest)(nil),              // 61: weft.v1.FindRequest
-	(*FindResponse)(nil),             // 62: weft.v1.FindResponse
-	(*InsertRequest)(nil),            // 63: weft.v1.InsertRequest
-	(*InsertResponse)(nil),           // 64: weft.v1.InsertResponse
-	(*UpdateRequest)(nil),            // 65: weft.v1.UpdateRequest
-	(*UpdateResponse)(nil),           // 66: weft.v1.UpdateResponse
-	(*DeleteRequest)(nil),            // 67: weft.v1.DeleteRequest
-	(*DeleteResponse)(nil),           // 68: weft.v1.DeleteResponse
-	(*CountRequest)(nil),             // 69: weft.v1.CountRequest
-	(*CountResponse)(nil),            // 70: weft.v1.CountResponse
-	(*ImportRequest)(nil),            // 71: weft.v1.ImportRequest
-	(*ImportResponse)(nil),           // 72: weft.v1.ImportResponse
-	(*ImportFailure)(nil),            // 73: weft.v1.ImportFailure
-	(*ExportRequest)(nil),            // 74: weft.v1.ExportRequest
-	(*ExportResponse)(nil),           // 75: weft.v1.ExportResponse
-	(*WatchRequest)(nil),             // 76: weft.v1.WatchRequest
-	(*WatchResponse)(nil),            // 77: weft.v1.WatchResponse
-	(*RefusedRequest)(nil),           // 78: weft.v1.RefusedRequest
-	(*RefusedResponse)(nil),          // 79: weft.v1.RefusedResponse
-	(*Collection)(nil),               // 80: weft.v1.Collection
-	(*Index)(nil),                    // 81: weft.v1.Index
-	(*CreateCollectionRequest)(nil),  // 82: weft.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil), // 83: weft.v1.CreateCollectionResponse
-	(*ListCollectionsRequest)(nil),   // 84: weft.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),  // 85: weft.v1.ListCollectionsResponse
-	(*CreateIndexRequest)(nil),       // 86: weft.v1.CreateIndexRequest
-	(*CreateIndexResponse)(nil),      // 87: weft.v1.CreateIndexResponse
-	(*ListIndexesRequest)(nil),       // 88: weft.v1.ListIndexesRequest
-	(*ListIndexesResponse)(nil),      // 89: weft.v1.ListIndexesResponse
-	(*Bucket)(nil),                   // 90: weft.v1.Bucket
-	(*CreateBucketRequest)(nil),      // 91: weft.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),     // 92: weft.v1.CreateBucketResponse
-	(*ListBucketsRequest)(nil),       // 93: weft.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),      // 94: weft.v1.ListBucketsResponse
-	(*BucketEntriesRequest)(nil),     // 95: weft.v1.BucketEntriesRequest
-	(*BucketEntriesResponse)(nil),    // 96: weft.v1.BucketEntriesResponse
-	(*BucketEntry)(nil),              // 97: weft.v1.BucketEntry
-	(*BucketRootRequest)(nil),        // 98: weft.v1.BucketRootRequest
-	(*BucketRootResponse)(nil),       // 99: weft.v1.BucketRootResponse
-	(*BucketNodeRequest)(nil),        // 100: weft.v1.BucketNodeRequest
-	(*BucketNodeResponse)(nil),       // 101: weft.v1.BucketNodeResponse
-	(*FileChunk)(nil),                // 102: weft.v1.FileChunk
-	(*PushRequest)(nil),              // 103: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 104: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 105: weft.v1.BucketNote
-	(*CatRequest)(nil),               // 106: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 107: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 108: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 109: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 110: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 111: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 112: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 113: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 114: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 115: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 116: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 117: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 118: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 119: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 120: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 121: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 122: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 123: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 124: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 125: weft.v1.Message
-	nil,                              // 126: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 127: google.protobuf.Timestamp
+	(*SetRoleRequest)(nil),           // 53: weft.v1.SetRoleRequest
+	(*SetRoleResponse)(nil),          // 54: weft.v1.SetRoleResponse
+	(*RemoveMemberRequest)(nil),      // 55: weft.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),     // 56: weft.v1.RemoveMemberResponse
+	(*LeaveRequest)(nil),             // 57: weft.v1.LeaveRequest
+	(*LeaveResponse)(nil),            // 58: weft.v1.LeaveResponse
+	(*TransferRequest)(nil),          // 59: weft.v1.TransferRequest
+	(*TransferResponse)(nil),         // 60: weft.v1.TransferResponse
+	(*RotateRequest)(nil),            // 61: weft.v1.RotateRequest
+	(*RotateResponse)(nil),           // 62: weft.v1.RotateResponse
+	(*JoinRequest)(nil),              // 63: weft.v1.JoinRequest
+	(*JoinResponse)(nil),             // 64: weft.v1.JoinResponse
+	(*RemoveDatabaseRequest)(nil),    // 65: weft.v1.RemoveDatabaseRequest
+	(*RemoveDatabaseResponse)(nil),   // 66: weft.v1.RemoveDatabaseResponse
+	(*CompactDatabaseRequest)(nil),   // 67: weft.v1.CompactDatabaseRequest
+	(*CompactDatabaseResponse)(nil),  // 68: weft.v1.CompactDatabaseResponse
+	(*RunRequest)(nil),               // 69: weft.v1.RunRequest
+	(*RunResponse)(nil),              // 70: weft.v1.RunResponse
+	(*FindRequest)(nil),              // 71: weft.v1.FindRequest
+	(*FindResponse)(nil),             // 72: weft.v1.FindResponse
+	(*InsertRequest)(nil),            // 73: weft.v1.InsertRequest
+	(*InsertResponse)(nil),           // 74: weft.v1.InsertResponse
+	(*UpdateRequest)(nil),            // 75: weft.v1.UpdateRequest
+	(*UpdateResponse)(nil),           // 76: weft.v1.UpdateResponse
+	(*DeleteRequest)(nil),            // 77: weft.v1.DeleteRequest
+	(*DeleteResponse)(nil),           // 78: weft.v1.DeleteResponse
+	(*CountRequest)(nil),             // 79: weft.v1.CountRequest
+	(*CountResponse)(nil),            // 80: weft.v1.CountResponse
+	(*ImportRequest)(nil),            // 81: weft.v1.ImportRequest
+	(*ImportResponse)(nil),           // 82: weft.v1.ImportResponse
+	(*ImportFailure)(nil),            // 83: weft.v1.ImportFailure
+	(*ExportRequest)(nil),            // 84: weft.v1.ExportRequest
+	(*ExportResponse)(nil),           // 85: weft.v1.ExportResponse
+	(*WatchRequest)(nil),             // 86: weft.v1.WatchRequest
+	(*WatchResponse)(nil),            // 87: weft.v1.WatchResponse
+	(*RefusedRequest)(nil),           // 88: weft.v1.RefusedRequest
+	(*RefusedResponse)(nil),          // 89: weft.v1.RefusedResponse
+	(*Collection)(nil),               // 90: weft.v1.Collection
+	(*Index)(nil),                    // 91: weft.v1.Index
+	(*CreateCollectionRequest)(nil),  // 92: weft.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil), // 93: weft.v1.CreateCollectionResponse
+	(*ListCollectionsRequest)(nil),   // 94: weft.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),  // 95: weft.v1.ListCollectionsResponse
+	(*CreateIndexRequest)(nil),       // 96: weft.v1.CreateIndexRequest
+	(*CreateIndexResponse)(nil),      // 97: weft.v1.CreateIndexResponse
+	(*ListIndexesRequest)(nil),       // 98: weft.v1.ListIndexesRequest
+	(*ListIndexesResponse)(nil),      // 99: weft.v1.ListIndexesResponse
+	(*Bucket)(nil),                   // 100: weft.v1.Bucket
+	(*CreateBucketRequest)(nil),      // 101: weft.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),     // 102: weft.v1.CreateBucketResponse
+	(*ListBucketsRequest)(nil),       // 103: weft.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),      // 104: weft.v1.ListBucketsResponse
+	(*BucketEntriesRequest)(nil),     // 105: weft.v1.BucketEntriesRequest
+	(*BucketEntriesResponse)(nil),    // 106: weft.v1.BucketEntriesResponse
+	(*BucketEntry)(nil),              // 107: weft.v1.BucketEntry
+	(*BucketRootRequest)(nil),        // 108: weft.v1.BucketRootRequest
+	(*BucketRootResponse)(nil),       // 109: weft.v1.BucketRootResponse
+	(*BucketNodeRequest)(nil),        // 110: weft.v1.BucketNodeRequest
+	(*BucketNodeResponse)(nil),       // 111: weft.v1.BucketNodeResponse
+	(*FileChunk)(nil),                // 112: weft.v1.FileChunk
+	(*PushRequest)(nil),              // 113: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 114: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 115: weft.v1.BucketNote
+	(*CatRequest)(nil),               // 116: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 117: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 118: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 119: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 120: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 121: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 122: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 123: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 124: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 125: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 126: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 127: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 128: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 129: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 130: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 131: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 132: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 133: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 134: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 135: weft.v1.Message
+	nil,                              // 136: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 137: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	5,   // 0: weft.v1.StatusResponse.damage:type_name -> weft.v1.Damage
 	6,   // 1: weft.v1.StatusResponse.checked:type_name -> weft.v1.Checked
 	5,   // 2: weft.v1.StatusResponse.lost:type_name -> weft.v1.Damage
-	127, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
-	127, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
+	137, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
+	137, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
 	13,  // 5: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
 	22,  // 6: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 7: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
 	22,  // 8: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 9: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	127, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	127, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	127, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	137, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	137, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	137, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
 	29,  // 13: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
 	29,  // 14: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
 	30,  // 15: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
 	30,  // 16: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	126, // 17: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	136, // 17: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
 	39,  // 18: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
 	45,  // 19: weft.v1.DatabaseStatusResponse.self:type_name -> weft.v1.WaitingJoin
-	127, // 20: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	137, // 20: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
 	44,  // 21: weft.v1.MembersResponse.members:type_name -> weft.v1.Member
 	45,  // 22: weft.v1.MembersResponse.waiting:type_name -> weft.v1.WaitingJoin
-	127, // 23: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
-	127, // 24: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
+	137, // 23: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
+	137, // 24: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
 	48,  // 25: weft.v1.InvitesResponse.invites:type_name -> weft.v1.InviteInfo
-	127, // 26: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
+	137, // 26: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
 	30,  // 27: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	73,  // 28: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	127, // 29: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	127, // 30: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	81,  // 31: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	80,  // 32: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	80,  // 33: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	81,  // 34: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	81,  // 35: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	90,  // 36: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	90,  // 37: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	97,  // 38: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	105, // 39: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	102, // 40: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
-	105, // 41: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	102, // 42: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
-	125, // 43: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	125, // 44: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	122, // 45: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	127, // 46: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	125, // 47: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	127, // 48: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	83,  // 28: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	137, // 29: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	137, // 30: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	91,  // 31: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	90,  // 32: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	90,  // 33: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	91,  // 34: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	91,  // 35: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	100, // 36: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	100, // 37: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	107, // 38: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	115, // 39: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	112, // 40: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
+	115, // 41: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	112, // 42: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
+	135, // 43: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	135, // 44: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	132, // 45: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	137, // 46: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	135, // 47: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	137, // 48: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
 	1,   // 49: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
 	3,   // 50: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
 	9,   // 51: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
@@ -7993,98 +8507,108 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	37,  // 64: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
 	37,  // 65: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
 	40,  // 66: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	53,  // 67: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	63,  // 67: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
 	42,  // 68: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
 	46,  // 69: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
 	49,  // 70: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
 	51,  // 71: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
-	55,  // 72: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	57,  // 73: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	59,  // 74: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	61,  // 75: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	63,  // 76: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	65,  // 77: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	67,  // 78: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	69,  // 79: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	71,  // 80: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	74,  // 81: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	76,  // 82: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	78,  // 83: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	82,  // 84: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	84,  // 85: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	86,  // 86: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	88,  // 87: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	91,  // 88: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	93,  // 89: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	95,  // 90: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	98,  // 91: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	100, // 92: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
-	103, // 93: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	106, // 94: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	108, // 95: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	110, // 96: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	112, // 97: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	114, // 98: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	116, // 99: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	118, // 100: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	120, // 101: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	123, // 102: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 103: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 104: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	10,  // 105: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	12,  // 106: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	8,   // 107: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
-	15,  // 108: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	17,  // 109: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	19,  // 110: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	21,  // 111: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	24,  // 112: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	26,  // 113: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	28,  // 114: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	32,  // 115: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	34,  // 116: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	36,  // 117: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	38,  // 118: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	38,  // 119: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	41,  // 120: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	54,  // 121: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	43,  // 122: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
-	47,  // 123: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
-	50,  // 124: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
-	52,  // 125: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
-	56,  // 126: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	58,  // 127: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	60,  // 128: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	62,  // 129: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	64,  // 130: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	66,  // 131: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	68,  // 132: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	70,  // 133: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	72,  // 134: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	75,  // 135: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	77,  // 136: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	79,  // 137: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	83,  // 138: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	85,  // 139: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	87,  // 140: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	89,  // 141: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	92,  // 142: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	94,  // 143: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	96,  // 144: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	99,  // 145: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	101, // 146: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	104, // 147: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	107, // 148: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	109, // 149: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	111, // 150: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	113, // 151: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	115, // 152: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	117, // 153: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	119, // 154: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	121, // 155: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	124, // 156: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	103, // [103:157] is the sub-list for method output_type
-	49,  // [49:103] is the sub-list for method input_type
+	53,  // 72: weft.v1.DatabaseService.SetRole:input_type -> weft.v1.SetRoleRequest
+	55,  // 73: weft.v1.DatabaseService.RemoveMember:input_type -> weft.v1.RemoveMemberRequest
+	57,  // 74: weft.v1.DatabaseService.Leave:input_type -> weft.v1.LeaveRequest
+	59,  // 75: weft.v1.DatabaseService.Transfer:input_type -> weft.v1.TransferRequest
+	61,  // 76: weft.v1.DatabaseService.Rotate:input_type -> weft.v1.RotateRequest
+	65,  // 77: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	67,  // 78: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	69,  // 79: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	71,  // 80: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	73,  // 81: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	75,  // 82: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	77,  // 83: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	79,  // 84: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	81,  // 85: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	84,  // 86: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	86,  // 87: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	88,  // 88: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	92,  // 89: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	94,  // 90: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	96,  // 91: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	98,  // 92: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	101, // 93: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	103, // 94: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	105, // 95: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	108, // 96: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	110, // 97: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	113, // 98: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	116, // 99: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	118, // 100: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	120, // 101: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	122, // 102: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	124, // 103: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	126, // 104: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	128, // 105: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	130, // 106: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	133, // 107: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 108: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 109: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	10,  // 110: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	12,  // 111: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	8,   // 112: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
+	15,  // 113: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	17,  // 114: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	19,  // 115: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	21,  // 116: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	24,  // 117: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	26,  // 118: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	28,  // 119: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	32,  // 120: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	34,  // 121: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	36,  // 122: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	38,  // 123: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	38,  // 124: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	41,  // 125: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	64,  // 126: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	43,  // 127: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
+	47,  // 128: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
+	50,  // 129: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
+	52,  // 130: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
+	54,  // 131: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
+	56,  // 132: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
+	58,  // 133: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
+	60,  // 134: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
+	62,  // 135: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
+	66,  // 136: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	68,  // 137: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	70,  // 138: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	72,  // 139: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	74,  // 140: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	76,  // 141: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	78,  // 142: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	80,  // 143: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	82,  // 144: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	85,  // 145: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	87,  // 146: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	89,  // 147: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	93,  // 148: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	95,  // 149: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	97,  // 150: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	99,  // 151: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	102, // 152: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	104, // 153: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	106, // 154: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	109, // 155: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	111, // 156: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	114, // 157: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	117, // 158: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	119, // 159: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	121, // 160: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	123, // 161: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	125, // 162: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	127, // 163: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	129, // 164: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	131, // 165: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	134, // 166: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	108, // [108:167] is the sub-list for method output_type
+	49,  // [49:108] is the sub-list for method input_type
 	49,  // [49:49] is the sub-list for extension type_name
 	49,  // [49:49] is the sub-list for extension extendee
 	0,   // [0:49] is the sub-list for field type_name
@@ -8101,7 +8625,7 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   127,
+			NumMessages:   137,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

@@ -98,6 +98,18 @@ const (
 	DatabaseServiceRevokeInviteProcedure = "/weft.v1.DatabaseService/RevokeInvite"
 	// DatabaseServiceAdmitProcedure is the fully-qualified name of the DatabaseService's Admit RPC.
 	DatabaseServiceAdmitProcedure = "/weft.v1.DatabaseService/Admit"
+	// DatabaseServiceSetRoleProcedure is the fully-qualified name of the DatabaseService's SetRole RPC.
+	DatabaseServiceSetRoleProcedure = "/weft.v1.DatabaseService/SetRole"
+	// DatabaseServiceRemoveMemberProcedure is the fully-qualified name of the DatabaseService's
+	// RemoveMember RPC.
+	DatabaseServiceRemoveMemberProcedure = "/weft.v1.DatabaseService/RemoveMember"
+	// DatabaseServiceLeaveProcedure is the fully-qualified name of the DatabaseService's Leave RPC.
+	DatabaseServiceLeaveProcedure = "/weft.v1.DatabaseService/Leave"
+	// DatabaseServiceTransferProcedure is the fully-qualified name of the DatabaseService's Transfer
+	// RPC.
+	DatabaseServiceTransferProcedure = "/weft.v1.DatabaseService/Transfer"
+	// DatabaseServiceRotateProcedure is the fully-qualified name of the DatabaseService's Rotate RPC.
+	DatabaseServiceRotateProcedure = "/weft.v1.DatabaseService/Rotate"
 	// DatabaseServiceRemoveProcedure is the fully-qualified name of the DatabaseService's Remove RPC.
 	DatabaseServiceRemoveProcedure = "/weft.v1.DatabaseService/Remove"
 	// DatabaseServiceCompactProcedure is the fully-qualified name of the DatabaseService's Compact RPC.
@@ -634,6 +646,18 @@ type DatabaseServiceClient interface {
 	Invites(context.Context, *connect.Request[v1.InvitesRequest]) (*connect.Response[v1.InvitesResponse], error)
 	RevokeInvite(context.Context, *connect.Request[v1.RevokeInviteRequest]) (*connect.Response[v1.RevokeInviteResponse], error)
 	Admit(context.Context, *connect.Request[v1.AdmitRequest]) (*connect.Response[v1.AdmitResponse], error)
+	// SetRole gives an identity a role on all its devices; one that was removed is a
+	// member again.
+	SetRole(context.Context, *connect.Request[v1.SetRoleRequest]) (*connect.Response[v1.SetRoleResponse], error)
+	// RemoveMember ends the membership of an identity or of one device, and closes
+	// all open invites.
+	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
+	// Leave ends the membership of this device; its copy stays.
+	Leave(context.Context, *connect.Request[v1.LeaveRequest]) (*connect.Response[v1.LeaveResponse], error)
+	// Transfer makes another identity owner in the place of this one, which is out.
+	Transfer(context.Context, *connect.Request[v1.TransferRequest]) (*connect.Response[v1.TransferResponse], error)
+	// Rotate changes the key that seals what is written from now on.
+	Rotate(context.Context, *connect.Request[v1.RotateRequest]) (*connect.Response[v1.RotateResponse], error)
 	Remove(context.Context, *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error)
 	// Compact cuts the history of a database, if this device may, and gives disk
 	// space back.
@@ -717,6 +741,36 @@ func NewDatabaseServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(databaseServiceMethods.ByName("Admit")),
 			connect.WithClientOptions(opts...),
 		),
+		setRole: connect.NewClient[v1.SetRoleRequest, v1.SetRoleResponse](
+			httpClient,
+			baseURL+DatabaseServiceSetRoleProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("SetRole")),
+			connect.WithClientOptions(opts...),
+		),
+		removeMember: connect.NewClient[v1.RemoveMemberRequest, v1.RemoveMemberResponse](
+			httpClient,
+			baseURL+DatabaseServiceRemoveMemberProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("RemoveMember")),
+			connect.WithClientOptions(opts...),
+		),
+		leave: connect.NewClient[v1.LeaveRequest, v1.LeaveResponse](
+			httpClient,
+			baseURL+DatabaseServiceLeaveProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("Leave")),
+			connect.WithClientOptions(opts...),
+		),
+		transfer: connect.NewClient[v1.TransferRequest, v1.TransferResponse](
+			httpClient,
+			baseURL+DatabaseServiceTransferProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("Transfer")),
+			connect.WithClientOptions(opts...),
+		),
+		rotate: connect.NewClient[v1.RotateRequest, v1.RotateResponse](
+			httpClient,
+			baseURL+DatabaseServiceRotateProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("Rotate")),
+			connect.WithClientOptions(opts...),
+		),
 		remove: connect.NewClient[v1.RemoveDatabaseRequest, v1.RemoveDatabaseResponse](
 			httpClient,
 			baseURL+DatabaseServiceRemoveProcedure,
@@ -745,6 +799,11 @@ type databaseServiceClient struct {
 	invites      *connect.Client[v1.InvitesRequest, v1.InvitesResponse]
 	revokeInvite *connect.Client[v1.RevokeInviteRequest, v1.RevokeInviteResponse]
 	admit        *connect.Client[v1.AdmitRequest, v1.AdmitResponse]
+	setRole      *connect.Client[v1.SetRoleRequest, v1.SetRoleResponse]
+	removeMember *connect.Client[v1.RemoveMemberRequest, v1.RemoveMemberResponse]
+	leave        *connect.Client[v1.LeaveRequest, v1.LeaveResponse]
+	transfer     *connect.Client[v1.TransferRequest, v1.TransferResponse]
+	rotate       *connect.Client[v1.RotateRequest, v1.RotateResponse]
 	remove       *connect.Client[v1.RemoveDatabaseRequest, v1.RemoveDatabaseResponse]
 	compact      *connect.Client[v1.CompactDatabaseRequest, v1.CompactDatabaseResponse]
 }
@@ -804,6 +863,31 @@ func (c *databaseServiceClient) Admit(ctx context.Context, req *connect.Request[
 	return c.admit.CallUnary(ctx, req)
 }
 
+// SetRole calls weft.v1.DatabaseService.SetRole.
+func (c *databaseServiceClient) SetRole(ctx context.Context, req *connect.Request[v1.SetRoleRequest]) (*connect.Response[v1.SetRoleResponse], error) {
+	return c.setRole.CallUnary(ctx, req)
+}
+
+// RemoveMember calls weft.v1.DatabaseService.RemoveMember.
+func (c *databaseServiceClient) RemoveMember(ctx context.Context, req *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error) {
+	return c.removeMember.CallUnary(ctx, req)
+}
+
+// Leave calls weft.v1.DatabaseService.Leave.
+func (c *databaseServiceClient) Leave(ctx context.Context, req *connect.Request[v1.LeaveRequest]) (*connect.Response[v1.LeaveResponse], error) {
+	return c.leave.CallUnary(ctx, req)
+}
+
+// Transfer calls weft.v1.DatabaseService.Transfer.
+func (c *databaseServiceClient) Transfer(ctx context.Context, req *connect.Request[v1.TransferRequest]) (*connect.Response[v1.TransferResponse], error) {
+	return c.transfer.CallUnary(ctx, req)
+}
+
+// Rotate calls weft.v1.DatabaseService.Rotate.
+func (c *databaseServiceClient) Rotate(ctx context.Context, req *connect.Request[v1.RotateRequest]) (*connect.Response[v1.RotateResponse], error) {
+	return c.rotate.CallUnary(ctx, req)
+}
+
 // Remove calls weft.v1.DatabaseService.Remove.
 func (c *databaseServiceClient) Remove(ctx context.Context, req *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error) {
 	return c.remove.CallUnary(ctx, req)
@@ -830,6 +914,18 @@ type DatabaseServiceHandler interface {
 	Invites(context.Context, *connect.Request[v1.InvitesRequest]) (*connect.Response[v1.InvitesResponse], error)
 	RevokeInvite(context.Context, *connect.Request[v1.RevokeInviteRequest]) (*connect.Response[v1.RevokeInviteResponse], error)
 	Admit(context.Context, *connect.Request[v1.AdmitRequest]) (*connect.Response[v1.AdmitResponse], error)
+	// SetRole gives an identity a role on all its devices; one that was removed is a
+	// member again.
+	SetRole(context.Context, *connect.Request[v1.SetRoleRequest]) (*connect.Response[v1.SetRoleResponse], error)
+	// RemoveMember ends the membership of an identity or of one device, and closes
+	// all open invites.
+	RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error)
+	// Leave ends the membership of this device; its copy stays.
+	Leave(context.Context, *connect.Request[v1.LeaveRequest]) (*connect.Response[v1.LeaveResponse], error)
+	// Transfer makes another identity owner in the place of this one, which is out.
+	Transfer(context.Context, *connect.Request[v1.TransferRequest]) (*connect.Response[v1.TransferResponse], error)
+	// Rotate changes the key that seals what is written from now on.
+	Rotate(context.Context, *connect.Request[v1.RotateRequest]) (*connect.Response[v1.RotateResponse], error)
 	Remove(context.Context, *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error)
 	// Compact cuts the history of a database, if this device may, and gives disk
 	// space back.
@@ -909,6 +1005,36 @@ func NewDatabaseServiceHandler(svc DatabaseServiceHandler, opts ...connect.Handl
 		connect.WithSchema(databaseServiceMethods.ByName("Admit")),
 		connect.WithHandlerOptions(opts...),
 	)
+	databaseServiceSetRoleHandler := connect.NewUnaryHandler(
+		DatabaseServiceSetRoleProcedure,
+		svc.SetRole,
+		connect.WithSchema(databaseServiceMethods.ByName("SetRole")),
+		connect.WithHandlerOptions(opts...),
+	)
+	databaseServiceRemoveMemberHandler := connect.NewUnaryHandler(
+		DatabaseServiceRemoveMemberProcedure,
+		svc.RemoveMember,
+		connect.WithSchema(databaseServiceMethods.ByName("RemoveMember")),
+		connect.WithHandlerOptions(opts...),
+	)
+	databaseServiceLeaveHandler := connect.NewUnaryHandler(
+		DatabaseServiceLeaveProcedure,
+		svc.Leave,
+		connect.WithSchema(databaseServiceMethods.ByName("Leave")),
+		connect.WithHandlerOptions(opts...),
+	)
+	databaseServiceTransferHandler := connect.NewUnaryHandler(
+		DatabaseServiceTransferProcedure,
+		svc.Transfer,
+		connect.WithSchema(databaseServiceMethods.ByName("Transfer")),
+		connect.WithHandlerOptions(opts...),
+	)
+	databaseServiceRotateHandler := connect.NewUnaryHandler(
+		DatabaseServiceRotateProcedure,
+		svc.Rotate,
+		connect.WithSchema(databaseServiceMethods.ByName("Rotate")),
+		connect.WithHandlerOptions(opts...),
+	)
 	databaseServiceRemoveHandler := connect.NewUnaryHandler(
 		DatabaseServiceRemoveProcedure,
 		svc.Remove,
@@ -945,6 +1071,16 @@ func NewDatabaseServiceHandler(svc DatabaseServiceHandler, opts ...connect.Handl
 			databaseServiceRevokeInviteHandler.ServeHTTP(w, r)
 		case DatabaseServiceAdmitProcedure:
 			databaseServiceAdmitHandler.ServeHTTP(w, r)
+		case DatabaseServiceSetRoleProcedure:
+			databaseServiceSetRoleHandler.ServeHTTP(w, r)
+		case DatabaseServiceRemoveMemberProcedure:
+			databaseServiceRemoveMemberHandler.ServeHTTP(w, r)
+		case DatabaseServiceLeaveProcedure:
+			databaseServiceLeaveHandler.ServeHTTP(w, r)
+		case DatabaseServiceTransferProcedure:
+			databaseServiceTransferHandler.ServeHTTP(w, r)
+		case DatabaseServiceRotateProcedure:
+			databaseServiceRotateHandler.ServeHTTP(w, r)
 		case DatabaseServiceRemoveProcedure:
 			databaseServiceRemoveHandler.ServeHTTP(w, r)
 		case DatabaseServiceCompactProcedure:
@@ -1000,6 +1136,26 @@ func (UnimplementedDatabaseServiceHandler) RevokeInvite(context.Context, *connec
 
 func (UnimplementedDatabaseServiceHandler) Admit(context.Context, *connect.Request[v1.AdmitRequest]) (*connect.Response[v1.AdmitResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Admit is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) SetRole(context.Context, *connect.Request[v1.SetRoleRequest]) (*connect.Response[v1.SetRoleResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.SetRole is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) RemoveMember(context.Context, *connect.Request[v1.RemoveMemberRequest]) (*connect.Response[v1.RemoveMemberResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.RemoveMember is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) Leave(context.Context, *connect.Request[v1.LeaveRequest]) (*connect.Response[v1.LeaveResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Leave is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) Transfer(context.Context, *connect.Request[v1.TransferRequest]) (*connect.Response[v1.TransferResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Transfer is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) Rotate(context.Context, *connect.Request[v1.RotateRequest]) (*connect.Response[v1.RotateResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Rotate is not implemented"))
 }
 
 func (UnimplementedDatabaseServiceHandler) Remove(context.Context, *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error) {
