@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/cmd/weft/internal/show"
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -68,9 +70,9 @@ func (a *app) each(ctx context.Context, c *client.Client, database, collection s
 
 // printEach prints what a cursor gives, one document a line.
 func (a *app) printEach(ctx context.Context, c *client.Client, database, collection string, command bson.D) (int64, error) {
-	w := a.documentWriter()
-	n, err := a.each(ctx, c, database, collection, command, func(doc bson.Raw) error { return w.write(doc) })
-	return n, errors.Join(err, w.flush())
+	w := show.NewDocuments(a.out, a.tables && !a.json)
+	n, err := a.each(ctx, c, database, collection, command, func(doc bson.Raw) error { return w.Write(doc) })
+	return n, errors.Join(err, w.Flush())
 }
 
 // printReply prints a reply, or for people those of its fields that are not
@@ -234,7 +236,7 @@ func (a *app) printConflict(doc bson.Raw) error {
 	if a.json {
 		return a.line(out)
 	}
-	_, err := fmt.Fprintf(a.out, "%s %s %s: %s, and %s: %s\n", printable(out.Collection), printable(out.Index), out.Key, out.Owner, count(out.Documents-1, "other"), joined(out.Others))
+	_, err := fmt.Fprintf(a.out, "%s %s %s: %s, and %s: %s\n", tty.Printable(out.Collection), tty.Printable(out.Index), out.Key, out.Owner, count(out.Documents-1, "other"), joined(out.Others))
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
@@ -95,7 +96,7 @@ func (a *app) names(ctx context.Context, kind string, args []string, begun strin
 		return nil
 	}
 	for _, name := range all {
-		if strings.HasPrefix(name, begun) && printable(name) == name && !strings.ContainsAny(name, " \t") {
+		if strings.HasPrefix(name, begun) && tty.Printable(name) == name && !strings.ContainsAny(name, " \t") {
 			out = append(out, name)
 		}
 	}

@@ -132,7 +132,7 @@ func (a *app) safe() error {
 		return nil
 	}
 	return usagef("--api %s is not on this machine: its token, which is good for everything, would cross the network in the clear. "+
-		"Put a proxy with TLS before an API on loopback and call it at https://, or accept that with --api-insecure", printable(a.api))
+		"Put a proxy with TLS before an API on loopback and call it at https://, or accept that with --api-insecure", tty.Printable(a.api))
 }
 
 // serve runs a node until ctx ends.

@@ -35,7 +35,7 @@ type databaseOutput struct {
 
 func (a *app) printDatabase(d *weftv1.Database) error {
 	out := databaseOutput{d.GetId(), d.GetName(), d.GetDamage(), d.GetLost()}
-	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", printable(out.Name), out.ID) })
+	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", tty.Printable(out.Name), out.ID) })
 }
 
 func (a *app) dbCreate() *cobra.Command {
@@ -168,7 +168,7 @@ func (s statusOutput) String() string {
 			part += fmt.Sprintf(" (%d behind, %d ahead)", p.Behind, p.Ahead)
 		}
 		if p.Reason != "" {
-			part += ": " + printable(p.Reason)
+			part += ": " + tty.Printable(p.Reason)
 		}
 		parts = append(parts, part)
 	}
@@ -243,7 +243,7 @@ func (a *app) watchStatus(ctx context.Context, c *client.Client, m *weftv1.Datab
 			if _, err := fmt.Fprintf(tty.Raw(a.out), "%s", erase); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s at %s, until interrupted\n\n", printable(out.name), time.Now().Format(time.TimeOnly))
+			fmt.Fprintf(a.out, "%s at %s, until interrupted\n\n", tty.Printable(out.name), time.Now().Format(time.TimeOnly))
 		}
 		if err := a.printStatus(out); err != nil {
 			return errors.Join(err, stream.Close())
@@ -385,12 +385,12 @@ func (a *app) dbCompact() *cobra.Command {
 			}{m.GetCut(), m.GetReason(), m.GetRecords(), m.GetRefused(), m.GetBefore(), m.GetAfter(), m.GetBlobs(), m.GetBlobBytes(), m.GetBlobsKept()}
 			return a.print(out, func(w io.Writer) {
 				if out.Reason != "" {
-					fmt.Fprintf(w, "The history was not cut: %s.\n", printable(out.Reason))
+					fmt.Fprintf(w, "The history was not cut: %s.\n", tty.Printable(out.Reason))
 				}
 				fmt.Fprintf(w, "Deleted %s; the store now takes %s, before %s.\n", count(out.Records, "record"), size(out.After), size(out.Before))
 				switch {
 				case out.BlobsKept != "":
-					fmt.Fprintf(w, "Blocks of files were not looked for: %s.\n", printable(out.BlobsKept))
+					fmt.Fprintf(w, "Blocks of files were not looked for: %s.\n", tty.Printable(out.BlobsKept))
 				case out.Blobs > 0:
 					fmt.Fprintf(w, "Deleted %s of files, %s.\n", count(out.Blobs, "block"), size(out.BlobBytes))
 				}

@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -164,7 +165,7 @@ func nameOf(name, id string) string {
 	if name == "" {
 		return "thread " + id + ", kept for others"
 	}
-	return printable(name)
+	return tty.Printable(name)
 }
 
 // writeLacks tells which blocks of files are damaged and have not come back.
@@ -172,7 +173,7 @@ func writeLacks(w io.Writer, name string, lacks []node.Lack) {
 	for _, l := range lacks {
 		what := "blob " + l.ID
 		if len(l.Files) > 0 {
-			what += ", of " + printable(l.String())
+			what += ", of " + tty.Printable(l.String())
 		}
 		fmt.Fprintf(w, "%s lacks %s, damaged since %s: it comes back from a peer that has it, or when the file is pushed again\n",
 			name, what, l.Since.Format(time.DateOnly))

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/cmd/weft/internal/show"
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -162,16 +164,16 @@ func (a *app) insertCommand() *cobra.Command {
 
 // printFound prints the documents of a stream, one a line, and counts them.
 func (a *app) printFound(stream *connect.ServerStreamForClient[weftv1.FindResponse]) (found int64, err error) {
-	w := a.documentWriter()
+	w := show.NewDocuments(a.out, a.tables && !a.json)
 	for stream.Receive() {
 		for _, d := range stream.Msg().GetDocuments() {
-			if err := w.write(d); err != nil {
+			if err := w.Write(d); err != nil {
 				return found, errors.Join(err, stream.Close())
 			}
 			found++
 		}
 	}
-	return found, errors.Join(stream.Err(), w.flush(), stream.Close())
+	return found, errors.Join(stream.Err(), w.Flush(), stream.Close())
 }
 
 // fieldList reads a sort order or a projection: fields with commas between them, -1 for one
@@ -294,13 +296,13 @@ func (a *app) unknown(ctx context.Context, c *client.Client, database, collectio
 		if x.Name == collection {
 			return nil
 		}
-		names = append(names, printable(x.Name))
+		names = append(names, tty.Printable(x.Name))
 	}
 	has := "no collections"
 	if len(names) > 0 {
 		has = strings.Join(names, ", ")
 	}
-	fmt.Fprintf(a.err, "weft: note: %s has no collection %s; it has %s\n", printable(database), printable(collection), has)
+	fmt.Fprintf(a.err, "weft: note: %s has no collection %s; it has %s\n", tty.Printable(database), tty.Printable(collection), has)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
 )
@@ -36,15 +37,15 @@ func (a *app) existing() error {
 	case home:
 		return nil
 	case something:
-		return fault.Errorf(fault.NotFound, "%s holds other files and no home: name another folder with --home or WEFT_HOME", printable(a.home))
+		return fault.Errorf(fault.NotFound, "%s holds other files and no home: name another folder with --home or WEFT_HOME", tty.Printable(a.home))
 	}
-	return fault.Errorf(fault.NotFound, "there is no home in %s: weft init makes one", printable(a.home))
+	return fault.Errorf(fault.NotFound, "there is no home in %s: weft init makes one", tty.Printable(a.home))
 }
 
 // room refuses to make a home among other files.
 func (a *app) room() error {
 	if home, something := a.thereIs(); something && !home {
-		return fault.Of(node.ErrInvalid, "%s holds other files: name a folder that is empty or not there", printable(a.home))
+		return fault.Of(node.ErrInvalid, "%s holds other files: name a folder that is empty or not there", tty.Printable(a.home))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -179,9 +180,9 @@ type damageOutput struct {
 
 func (d damageOutput) String() string {
 	if d.Database == "" {
-		return printable(d.Reason)
+		return tty.Printable(d.Reason)
 	}
-	return "database " + printable(d.Database) + ": " + printable(d.Reason)
+	return "database " + tty.Printable(d.Database) + ": " + tty.Printable(d.Reason)
 }
 
 func damagesOf(all []*weftv1.Damage) []damageOutput {

@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
-	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"golang.org/x/term"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 )
 
 // print prints v as one JSON value, or what text says for people.
@@ -40,20 +39,11 @@ func table(w io.Writer, rows ...[]string) {
 	for _, r := range rows {
 		cells := make([]string, len(r))
 		for i, c := range r {
-			cells[i] = printable(c)
+			cells[i] = tty.Printable(c)
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	_ = t.Flush() // to a buffer
-}
-
-// printable quotes a text that would move the cursor or break a line: a name from another
-// device, or of a file.
-func printable(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(s)
-	}
-	return s
 }
 
 // terminal reports whether people read what is written to a stream, or type what it reads.

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
@@ -60,7 +61,7 @@ func databasesOf(r relayOutput) string {
 	if len(r.Databases) == 0 {
 		return "all databases"
 	}
-	return printable(strings.Join(r.Databases, ","))
+	return tty.Printable(strings.Join(r.Databases, ","))
 }
 
 func (a *app) relayList() *cobra.Command {

@@ -151,7 +151,7 @@ func (s *shell) command(ctx context.Context, words []string) int {
 		s.tables = words[0] == "tables"
 		return 0
 	case "help":
-		fmt.Fprintln(s.out, "commands on "+printable(s.db)+": "+strings.Join(s.words(), ", ")+"\nCOMMAND --help explains one, exit ends the shell")
+		fmt.Fprintln(s.out, "commands on "+tty.Printable(s.db)+": "+strings.Join(s.words(), ", ")+"\nCOMMAND --help explains one, exit ends the shell")
 		return 0
 	}
 	// A command line of its own: its flags begin anew.
@@ -250,7 +250,7 @@ func (s *shell) reader(ctx context.Context) (next func(more bool) (string, error
 	fmt.Fprintln(s.out, "help lists what can be typed, exit ends the shell")
 	ctx, stop := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGTERM, syscall.SIGHUP)
 	return func(more bool) (string, error) {
-		t.SetPrompt(printable(s.db) + "> ")
+		t.SetPrompt(tty.Printable(s.db) + "> ")
 		if more {
 			t.SetPrompt("... ")
 		}

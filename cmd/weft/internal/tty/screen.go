@@ -12,6 +12,8 @@ package tty
 import (
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"sync"
 	"unicode"
 	"unicode/utf8"
@@ -112,4 +114,13 @@ func Raw(w io.Writer) io.Writer {
 		return s.W
 	}
 	return w
+}
+
+// Printable quotes a text that would move the cursor or break a line: a name from another
+// device, or of a file.
+func Printable(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
 }

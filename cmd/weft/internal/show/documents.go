@@ -1,4 +1,5 @@
-package main
+// Package show prints documents for people and programs: as lines of JSON, or in tables.
+package show
 
 import (
 	"bufio"
@@ -9,6 +10,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/node/client"
 )
 
@@ -19,8 +21,8 @@ const (
 	cellWidth      = 40 // in characters
 )
 
-// A documentWriter prints documents, as lines of JSON or in tables.
-type documentWriter struct {
+// Documents prints documents, as lines of JSON or in tables.
+type Documents struct {
 	w    *bufio.Writer
 	line []byte
 
@@ -28,11 +30,13 @@ type documentWriter struct {
 	docs   []bson.Raw // of the table that is not printed yet
 }
 
-func (a *app) documentWriter() *documentWriter {
-	return &documentWriter{w: bufio.NewWriterSize(a.out, 64<<10), tables: a.tables && !a.json}
+// NewDocuments returns what prints documents to w; the caller owes Flush.
+func NewDocuments(w io.Writer, tables bool) *Documents {
+	return &Documents{w: bufio.NewWriterSize(w, 64<<10), tables: tables}
 }
 
-func (d *documentWriter) write(doc bson.Raw) error {
+// Write prints a document.
+func (d *Documents) Write(doc bson.Raw) error {
 	if d.tables {
 		if d.docs = append(d.docs, doc); len(d.docs) == tableDocuments {
 			return d.table()
@@ -44,7 +48,8 @@ func (d *documentWriter) write(doc bson.Raw) error {
 	return err
 }
 
-func (d *documentWriter) flush() error {
+// Flush prints what waits: the rows of a table.
+func (d *Documents) Flush() error {
 	if err := d.table(); err != nil {
 		return err
 	}
@@ -53,7 +58,7 @@ func (d *documentWriter) flush() error {
 
 // table prints the documents that wait: a column for each field that one of them has, in
 // the order in which they are met.
-func (d *documentWriter) table() error {
+func (d *Documents) table() error {
 	if len(d.docs) == 0 {
 		return nil
 	}
@@ -80,7 +85,7 @@ func (d *documentWriter) table() error {
 	}
 	lines := make([][]string, 1, len(rows)+1)
 	for _, name := range names {
-		lines[0] = append(lines[0], cut(printable(name)))
+		lines[0] = append(lines[0], cut(tty.Printable(name)))
 	}
 	for _, row := range rows {
 		line := make([]string, len(names))
@@ -125,7 +130,7 @@ func align(w *bufio.Writer, lines [][]string) error {
 // cell returns a value for people: a text as it is, everything else as JSON.
 func cell(v bson.RawValue) string {
 	if s, ok := v.StringValueOK(); ok {
-		return cut(printable(s))
+		return cut(tty.Printable(s))
 	}
 	if id, ok := v.ObjectIDOK(); ok {
 		return id.Hex()
@@ -133,7 +138,7 @@ func cell(v bson.RawValue) string {
 	if ms, ok := v.DateTimeOK(); ok {
 		return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05.999Z")
 	}
-	return cut(printable(string(client.ValueText(v))))
+	return cut(tty.Printable(string(client.ValueText(v))))
 }
 
 // cut shortens a text to the width of a cell.
