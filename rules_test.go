@@ -132,10 +132,11 @@ func TestWallsInsideNet(t *testing.T) {
 			"net/internal/thread", "net/internal/memory", "net/internal/wire", "net/internal/tipset", "net/internal/mux",
 			"net/internal/strangers", "net/internal/format", "keys", "internal/bell", "internal/clock", "internal/fault", "internal/store",
 		},
-		"net/internal/thread":  {"net/internal/blobs", "net/internal/control", "net/internal/format", "keys", "internal/bell", "internal/canonical", "internal/clock", "internal/fault", "internal/parallel", "internal/store"},
-		"net/internal/blobs":   {"net/internal/format", "internal/bell", "internal/durable", "internal/fault", "internal/parallel", "internal/store"},
-		"net/internal/control": {"net/internal/format", "keys", "internal/clock", "internal/fault"},
-		"net/internal/format":  {"keys", "internal/canonical", "internal/clock", "internal/fault"},
+		"net/internal/thread":   {"net/internal/blobs", "net/internal/control", "net/internal/format", "net/internal/logstore", "keys", "internal/bell", "internal/clock", "internal/fault", "internal/parallel", "internal/store"},
+		"net/internal/blobs":    {"net/internal/format", "internal/bell", "internal/durable", "internal/fault", "internal/parallel", "internal/store"},
+		"net/internal/logstore": {"net/internal/format", "internal/canonical", "internal/clock", "internal/fault", "internal/store"},
+		"net/internal/control":  {"net/internal/format", "keys", "internal/clock", "internal/fault"},
+		"net/internal/format":   {"keys", "internal/canonical", "internal/clock", "internal/fault"},
 
 		// What the exchange stands on: its messages, and what a host keeps of others.
 		"net/internal/memory":    {"net/internal/format", "internal/canonical", "internal/store"},
@@ -187,7 +188,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/server", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -202,6 +203,8 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/internal/chunks":   {"node/api/weft/v1", "internal/fault"},
 		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
+		"node/internal/sizes":    {},
+		"node/internal/swap":     {"internal/durable"},
 		"node/internal/server":   {},
 	}
 	used := map[string]map[string]bool{}
@@ -415,10 +418,15 @@ func TestWallsInsideDB(t *testing.T) {
 
 		// What documents are: keyspace < judge < journal < view < change < fold.
 		"db/internal/fold": {
-			"db/internal/change", "db/internal/journal", "db/internal/judge", "db/internal/keyspace", "db/internal/lthash",
-			"db/internal/payload", "db/internal/query", "db/internal/value", "db/internal/view", "internal/clock",
-			"internal/fault", "internal/store",
+			"db/internal/change", "db/internal/cut", "db/internal/journal", "db/internal/judge", "db/internal/keyspace",
+			"db/internal/lthash", "db/internal/payload", "db/internal/query", "db/internal/snapshot", "db/internal/value",
+			"db/internal/view", "internal/clock", "internal/fault", "internal/store",
 		},
+		"db/internal/snapshot": {
+			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "db/internal/view",
+			"internal/clock", "internal/fault", "internal/store",
+		},
+		"db/internal/cut": {"db/internal/keyspace", "internal/clock", "internal/fault", "internal/store"},
 		"db/internal/change": {
 			"db/internal/judge", "db/internal/keyspace", "db/internal/payload", "db/internal/query", "db/internal/value",
 			"db/internal/view", "internal/clock", "internal/fault",

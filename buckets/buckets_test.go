@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -231,6 +232,23 @@ func TestRootMatchesBoxo(t *testing.T) {
 	}
 	if got, want := pushDir(t, b, src, PushOptions{}).Root, added(t, src).Cid(); got != want {
 		t.Fatalf("got %s, want %s", got, want)
+	}
+}
+
+// A directory is told as one, with and without a slash; what is not there is not found.
+func TestCatOfDirectories(t *testing.T) {
+	b := newReplicas(t, 1)[0]
+	src := folder(t, map[string]string{"docs/a.txt": "a"})
+	if err := os.Mkdir(filepath.Join(src, "void"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pushDir(t, b, src, PushOptions{})
+	for path, want := range map[string]error{
+		"docs": ErrPath, "docs/": ErrPath, "void": ErrPath, "void/": ErrPath, "docs/a.txt/": ErrNotFound, "none/": ErrNotFound, "none": ErrNotFound,
+	} {
+		if err := b.Cat(t.Context(), path, io.Discard, Range{Length: -1}); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", path, err, want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package buckets
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func OpenDir(dir string) (*os.Root, error) {
 func (b *Bucket) Push(ctx context.Context, fsys fs.FS, o PushOptions) (Report, error) {
 	p := b.Pusher(o)
 	if err := Walk(ctx, fsys, func(f File) error { return p.Take(ctx, f) }); err != nil {
-		return p.report, errors.Join(err, p.Abort())
+		return p.report, cmp.Or(err, p.Abort())
 	}
 	return p.Close(ctx)
 }
@@ -249,7 +250,7 @@ func (b *Bucket) PutFile(ctx context.Context, name string, r io.Reader) (Entry, 
 	up := newUpload(b)
 	v, err := up.add(ctx, name, old.current, r)
 	if err != nil {
-		return Entry{}, errors.Join(fmt.Errorf("put %s: %w", name, err), up.abort())
+		return Entry{}, cmp.Or(fmt.Errorf("put %s: %w", name, err), up.abort())
 	}
 	if _, err := up.close(ctx); err != nil {
 		return Entry{}, err

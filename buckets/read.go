@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"sync"
 
 	"github.com/ipfs/go-cid"
@@ -33,7 +34,7 @@ func (b *Bucket) get(ctx context.Context, path string) (entry, error) {
 	if !errors.Is(err, ErrNotFound) {
 		return e, err
 	}
-	for _, lerr := range b.List(ctx, path+"/") {
+	for _, lerr := range b.List(ctx, strings.TrimSuffix(path, "/")+"/") {
 		if lerr != nil {
 			return e, lerr
 		}

@@ -2,6 +2,7 @@ package buckets
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -340,18 +341,19 @@ func (u *upload) close(ctx context.Context) (left []string, err error) {
 	if err == nil {
 		err = u.commit(ctx)
 	}
-	err = errors.Join(err, u.abort())
+	err = cmp.Or(err, u.abort())
 	left, u.left = u.left, nil
 	return left, err
 }
 
-// abort waits for what is on its way and begins nothing more.
+// abort waits for what is on its way and begins nothing more. Of several errors the first
+// is returned: those after it say the same, as on a full disk, or follow from it.
 func (u *upload) abort() error {
 	var err error
 	for len(u.stored) > 0 {
-		err = errors.Join(err, u.await())
+		err = cmp.Or(err, u.await())
 	}
-	return errors.Join(err, u.landed())
+	return cmp.Or(err, u.landed())
 }
 
 // contentCID derives the CID and size of a file without storing anything.

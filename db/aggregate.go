@@ -41,7 +41,8 @@ type Aggregation struct {
 }
 
 // Aggregate runs a pipeline of stages such as {$group: {…}} on the collection.
-// The first $match, $sort, $skip and $limit use indexes. Errors of the pipeline
+// The first $match, $sort, $skip and $limit use indexes. One that ends with $out or
+// $merge gives nothing: it has written its results when Aggregate returns. Errors of the pipeline
 // are *Error; those of a document end the result.
 func (c *Collection) Aggregate(ctx context.Context, stages []bson.Raw, o AggregateOptions) (*Aggregation, error) {
 	p, vars, err := compilePipeline(stages, o.Let, c.db.fold.Wall())
@@ -57,7 +58,13 @@ func (c *Collection) Aggregate(ctx context.Context, stages []bson.Raw, o Aggrega
 	}
 	a := &Aggregation{db: c.db, v: v, o: o, open: map[*search.Cursor]struct{}{}}
 	a.ctx, a.cancel = search.WithMaxTime(ctx, o.MaxTime)
-	a.run, err = p.Run(source{a}, c.name, pipeline.Options{MaxBytes: o.MaxBytes, Now: c.db.fold.Wall(), Vars: vars, Stop: a.stop})
+	ro := pipeline.Options{MaxBytes: o.MaxBytes, Now: c.db.fold.Wall(), Vars: vars, Stop: a.stop}
+	if a.run, err = p.Run(source{a}, c.name, ro); err == nil && p.Into() != nil {
+		if err = c.db.writeInto(a.ctx, p.Into(), ro, a.run.Next); err == nil {
+			a.run.Close()
+			a.run = nil // nothing is given
+		}
+	}
 	if err != nil {
 		err = search.TimeError(a.ctx, err)
 		a.Close()

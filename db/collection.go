@@ -246,14 +246,19 @@ func seedsOf(ops []payload.Op) []lthash.Seed {
 	return seeds
 }
 
-// Get returns the document with the given _id, or ErrNotFound.
-func (c *Collection) Get(ctx context.Context, id bson.RawValue) (Document, error) {
+// Get returns the document with the given _id, a bson.RawValue or what package bson encodes,
+// or ErrNotFound.
+func (c *Collection) Get(ctx context.Context, id any) (Document, error) {
+	is, err := encodedID(id)
+	if err != nil {
+		return Document{}, err
+	}
 	v, err := c.db.fold.Acquire()
 	if err != nil {
 		return Document{}, err
 	}
 	defer v.Release()
-	key, err := payload.CheckID(value.Of(id))
+	key, err := payload.CheckID(is)
 	if err != nil {
 		return Document{}, err
 	}
@@ -304,14 +309,22 @@ func (c *Collection) targets(ctx context.Context, proto payload.Op, many bool) (
 }
 
 // Update applies update operators to the first document that matches filter,
-// or to all. A document that another writer changed meanwhile so that it does
+// or to all; a pipeline is a slice of stages. A document that another writer changed meanwhile so that it does
 // not match any more is left alone. A refused one is a *[WriteError].
-func (c *Collection) Update(ctx context.Context, filter, upd bson.Raw, o UpdateOptions) (UpdateResult, error) {
+func (c *Collection) Update(ctx context.Context, filter, update any, o UpdateOptions) (UpdateResult, error) {
+	f, u, err := changeArgs(filter, update)
+	if err != nil {
+		return UpdateResult{}, err
+	}
+	return c.update(ctx, f, u, o)
+}
+
+func (c *Collection) update(ctx context.Context, filter, upd bson.Raw, o UpdateOptions) (UpdateResult, error) {
 	if update.IsReplacement(upd) {
 		if o.Many {
 			return UpdateResult{}, fault.Errorf(fault.FailedToParse, "a replacement cannot be for many documents")
 		}
-		return c.Replace(ctx, filter, upd, o)
+		return c.replace(ctx, filter, upd, o)
 	}
 	if _, err := update.Compile(upd, o.ArrayFilters); err != nil {
 		return UpdateResult{}, err
@@ -324,7 +337,19 @@ func (c *Collection) Update(ctx context.Context, filter, upd bson.Raw, o UpdateO
 }
 
 // Replace replaces the first document that matches filter.
-func (c *Collection) Replace(ctx context.Context, filter, doc bson.Raw, o UpdateOptions) (UpdateResult, error) {
+func (c *Collection) Replace(ctx context.Context, filter, doc any, o UpdateOptions) (UpdateResult, error) {
+	f, err := encoded("filter", filter)
+	if err != nil {
+		return UpdateResult{}, err
+	}
+	d, err := encoded("document", doc)
+	if err != nil {
+		return UpdateResult{}, err
+	}
+	return c.replace(ctx, f, d, o)
+}
+
+func (c *Collection) replace(ctx context.Context, filter, doc bson.Raw, o UpdateOptions) (UpdateResult, error) {
 	if !update.IsReplacement(doc) {
 		return UpdateResult{}, fault.Errorf(fault.FailedToParse, "a replacement has no update operators")
 	}
@@ -334,8 +359,12 @@ func (c *Collection) Replace(ctx context.Context, filter, doc bson.Raw, o Update
 
 // Delete deletes the first document that matches filter, or all of them, and
 // returns how many were deleted.
-func (c *Collection) Delete(ctx context.Context, filter bson.Raw, many bool) (int64, error) {
-	r, err := c.change(ctx, payload.Op{Kind: payload.Delete, Filter: value.OrEmpty(filter)}, many)
+func (c *Collection) Delete(ctx context.Context, filter any, many bool) (int64, error) {
+	f, err := encoded("filter", filter)
+	if err != nil {
+		return 0, err
+	}
+	r, err := c.change(ctx, payload.Op{Kind: payload.Delete, Filter: value.OrEmpty(f)}, many)
 	return r.Matched, err
 }
 

@@ -20,13 +20,17 @@ type CountOptions struct {
 }
 
 // Count counts the documents that match filter; nil counts all, at once.
-func (c *Collection) Count(ctx context.Context, filter bson.Raw) (int64, error) {
+func (c *Collection) Count(ctx context.Context, filter any) (int64, error) {
 	return c.CountWith(ctx, filter, CountOptions{})
 }
 
 // CountWith is Count with options. Where an index holds just what matches its
 // keys are counted, and no document is read.
-func (c *Collection) CountWith(ctx context.Context, filter bson.Raw, o CountOptions) (int64, error) {
+func (c *Collection) CountWith(ctx context.Context, filter any, o CountOptions) (int64, error) {
+	f, err := encoded("filter", filter)
+	if err != nil {
+		return 0, err
+	}
 	v, err := c.db.fold.Acquire()
 	if err != nil {
 		return 0, err
@@ -34,7 +38,7 @@ func (c *Collection) CountWith(ctx context.Context, filter bson.Raw, o CountOpti
 	defer v.Release()
 	ctx, cancel := search.WithMaxTime(ctx, o.MaxTime)
 	defer cancel()
-	s, err := search.For(ctx, v, c.name, search.Options{Filter: filter, Skip: o.Skip, Limit: o.Limit, Hint: o.Hint}, true)
+	s, err := search.For(ctx, v, c.name, search.Options{Filter: f, Skip: o.Skip, Limit: o.Limit, Hint: o.Hint}, true)
 	if err != nil {
 		return 0, err
 	}
@@ -50,8 +54,12 @@ func (c *Collection) CountWith(ctx context.Context, filter bson.Raw, o CountOpti
 // Distinct returns the different values of path in the documents that match
 // filter, those of arrays one by one, in BSON order; at most 8 MiB of them. Of
 // equal values, such as 1 and 1.0, it returns that of the first document by _id.
-func (c *Collection) Distinct(ctx context.Context, path string, filter bson.Raw) ([]bson.RawValue, error) {
-	return c.DistinctWith(ctx, path, FindOptions{Filter: filter})
+func (c *Collection) Distinct(ctx context.Context, path string, filter any) ([]bson.RawValue, error) {
+	f, err := encoded("filter", filter)
+	if err != nil {
+		return nil, err
+	}
+	return c.DistinctWith(ctx, path, FindOptions{Filter: f})
 }
 
 // DistinctWith is Distinct with options: Filter, Hint, MaxTime and NoIndex.

@@ -242,9 +242,9 @@ func TestLargeCutFitsItsSteps(t *testing.T) {
 	defer mem.Close()
 	var es []journal.Entry
 	for i := range 8 {
-		doc := raw(t, d("_id", int32(i), "big", make([]byte, 300<<10)))
-		es = append(es, entryOf(1, uint64(i+1), false, db.NewOp(1, "a", value.Int32(int32(i)), nil, doc, false)),
-			entryOf(2, uint64(i+10), false, updateOp(t, "a", d("_id", int32(i)), d("$set", d("k", 1)), false)))
+		id, doc := value.Int32(int32(i)), raw(t, d("_id", i, "big", make([]byte, 300<<10)))
+		es = append(es, entryOf(1, uint64(i+1), false, db.NewOp(1, "a", id, nil, doc, false)),
+			entryOf(2, uint64(i+10), false, db.NewOp(2, "a", id, raw(t, d()), raw(t, d("$set", d("k", 1))), false)))
 	}
 	cut := fold.Cut{Void: map[clock.LogID]clock.Void{{2}: clock.VoidAbove(11)}}
 	for i := range 3000 {

@@ -3,6 +3,7 @@
 // no sockets.
 //
 //	DB ── Collection ── Document        what callers see
+//	 ├─── CollectionOf[T]               documents as structs or maps, and loops over them
 //	 └─── Tx, Cursor, Watch, Live       several writes, many documents, changes, results kept up to date
 //
 // A document's state is what its operations give when applied in stamp order;

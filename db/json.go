@@ -19,6 +19,17 @@ func ParseJSONValue(text []byte) (bson.RawValue, error) {
 	return bson.RawValue{Type: v.Type, Value: v.Data}, nil
 }
 
+// ParseTyped parses a value as people type it: Extended JSON, v1 or v2, and the notation of
+// MongoDB's shell: {name: 'x', at: ISODate('2026-11-29')}. A whole number beyond 64 bits is
+// refused, not rounded.
+func ParseTyped(text []byte) (bson.RawValue, error) {
+	v, err := value.ParseTyped(text)
+	if err != nil {
+		return bson.RawValue{}, err
+	}
+	return bson.RawValue{Type: v.Type, Value: v.Data}, nil
+}
+
 // AppendJSON appends a document as Extended JSON v2 on one line. Canonical text
 // gives back the same bytes; relaxed text is for people and may change the types
 // of numbers.

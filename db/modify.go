@@ -37,9 +37,13 @@ type Modified struct {
 // FindAndModify changes or deletes one document that matches filter and returns
 // it at once: no other write of this device comes between. change holds
 // update operators or is a replacement; nil with Remove.
-func (c *Collection) FindAndModify(ctx context.Context, filter, change bson.Raw, o ModifyOptions) (Modified, error) {
+func (c *Collection) FindAndModify(ctx context.Context, filter, change any, o ModifyOptions) (Modified, error) {
 	var proj *query.Projection
-	op, err := c.modifyOp(filter, change, o)
+	f, u, err := changeArgs(filter, change)
+	if err != nil {
+		return Modified{}, err
+	}
+	op, err := c.modifyOp(f, u, o)
 	if err != nil {
 		return Modified{}, err
 	}

@@ -20,6 +20,9 @@ func (tx *Tx) Aggregate(collection string, stages []bson.Raw, o AggregateOptions
 	if err != nil {
 		return nil, err
 	}
+	if into := p.Into(); into != nil {
+		return nil, fault.Errorf(fault.NotInTransaction, "%s cannot be used in a transaction", into.Op)
+	}
 	run, err := p.Run(&txSource{tx, o.NoIndex, o.Hint}, collection,
 		pipeline.Options{MaxBytes: o.MaxBytes, Now: now, Vars: vars, Stop: func() error { return tx.ctx.Err() }})
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -18,12 +20,22 @@ import (
 )
 
 // A grant is a device's permission to have a thread kept here. It lasts as long
-// as the stream on which it was asked for, the decision and the key.
+// as the stream on which it was asked for, the decision and the key. A device may have
+// one on each of several streams: it has two connections for a while, or runs twice.
 type grant struct {
 	credential *keys.Credential
 	invite     []byte // proven invite, or nil
 	until      time.Time
 	out        *wire.Writer
+}
+
+// tell says why the permission ended to who asked for it.
+func (g *grant) tell(id ThreadID, why refusal) { _ = g.out.Send(why.message(id[:])) }
+
+// A refusedKey is a thread that was refused on a stream.
+type refusedKey struct {
+	thread ThreadID
+	out    *wire.Writer
 }
 
 // serveHost answers a device's requests to keep threads, until its stream ends.
@@ -60,7 +72,7 @@ func (h *Host) answerRequest(p peer.ID, req wire.HostRequest, w *wire.Writer) er
 	if errors.As(err, &no) {
 		h.log.Info("thread refused", "thread", id, "peer", p, "code", no.Code)
 		why := refusal{no.Code, no.Message}
-		h.revoke(p, id, nil, why)
+		h.revoke(p, id, w, why)
 		return w.Send(why.message(id[:]))
 	}
 	if err != nil {
@@ -123,8 +135,8 @@ func (h *Host) keep(p peer.ID, id ThreadID, req wire.HostRequest, w *wire.Writer
 	if r.conn == nil || h.closed {
 		return until, ErrClosed
 	}
-	r.grants[id] = g
-	delete(r.refused, id)
+	r.grants[id] = append(without(r.grants[id], w), g)
+	delete(r.refused, refusedKey{id, w})
 	h.raise(r)
 	h.greetAgain(r)
 	l := s.link(p)
@@ -198,22 +210,37 @@ func (g *grant) of(identity keys.PublicKey) bool {
 	return g.credential != nil && g.credential.Certificate != nil && g.credential.Certificate.Identity == identity
 }
 
-// revoke ends a peer's permission, if it has one, and tells it when out is not
-// nil. The caller must not hold h.mu.
+// without returns grants without that of a stream.
+func without(grants []*grant, out *wire.Writer) []*grant {
+	return slices.DeleteFunc(grants, func(g *grant) bool { return g.out == out })
+}
+
+// revoke ends the permission that a peer has by a stream, if it has one. The caller must
+// not hold h.mu.
 func (h *Host) revoke(p peer.ID, id ThreadID, out *wire.Writer, why refusal) {
 	h.mu.Lock()
-	r, s := h.peers[p], h.shares[id]
-	if r != nil && s != nil {
-		delete(r.grants, id)
-		if l := s.links[p]; l != nil || h.known(r) { // of a stranger nothing is remembered
-			l = s.link(p)
-			l.denied = why
-			l.adjust()
-		}
+	defer h.mu.Unlock()
+	if r := h.peers[p]; r != nil {
+		h.withdraw(r, id, out, why)
 	}
-	h.mu.Unlock()
-	if out != nil {
-		_ = out.Send(why.message(id[:]))
+}
+
+// withdraw is revoke for who holds h.mu. While the peer has another permission it goes on
+// by that.
+func (h *Host) withdraw(r *remote, id ThreadID, out *wire.Writer, why refusal) {
+	s := h.shares[id]
+	if s == nil {
+		return
+	}
+	if rest := without(r.grants[id], out); len(rest) > 0 {
+		r.grants[id] = rest
+		return
+	}
+	delete(r.grants, id)
+	if l := s.links[r.id]; l != nil || h.known(r) { // of a stranger nothing is remembered
+		l = s.link(r.id)
+		l.denied = why
+		l.adjust()
 	}
 }
 
@@ -225,20 +252,10 @@ func (h *Host) revokeAll(p peer.ID, w *wire.Writer) {
 	if r == nil {
 		return
 	}
-	for id, out := range r.refused {
-		if out == w {
-			delete(r.refused, id)
-		}
-	}
-	for id, g := range r.grants {
-		if g.out != w {
-			continue
-		}
-		delete(r.grants, id)
-		if s := h.shares[id]; s != nil {
-			l := s.link(p)
-			l.denied = refusal{keys.CodeNoCredential, "The relay has no credential of this device: present one."}
-			l.adjust()
+	maps.DeleteFunc(r.refused, func(k refusedKey, _ bool) bool { return k.out == w })
+	for id, all := range r.grants {
+		if slices.ContainsFunc(all, func(g *grant) bool { return g.out == w }) {
+			h.withdraw(r, id, w, refusal{keys.CodeNoCredential, "The relay has no credential of this device: present one."})
 		}
 	}
 }
@@ -259,7 +276,7 @@ func (h *Host) noteAsked(p peer.ID, id ThreadID, w *wire.Writer) {
 		most = maxRefused / 8
 	}
 	if r.conn != nil && len(r.refused) < most {
-		r.refused[id] = w
+		r.refused[refusedKey{id, w}] = true
 	}
 }
 
@@ -272,10 +289,10 @@ func (h *Host) tellAgain(which func(ThreadID) bool) {
 	}
 	due := map[*wire.Writer][]ThreadID{}
 	for _, r := range h.peers {
-		for id, w := range r.refused {
-			if which(id) {
-				delete(r.refused, id)
-				due[w] = append(due[w], id)
+		for k := range r.refused {
+			if which(k.thread) {
+				delete(r.refused, k)
+				due[k.out] = append(due[k.out], k.thread)
 			}
 		}
 	}
@@ -314,9 +331,11 @@ func (h *Host) recheck(which func(*grant) bool) {
 	var all []held
 	h.mu.Lock()
 	for p, r := range h.peers {
-		for id, g := range r.grants {
-			if s := h.shares[id]; s != nil && which(g) {
-				all = append(all, held{p, r.device, s, g})
+		for id, grants := range r.grants {
+			for _, g := range grants {
+				if s := h.shares[id]; s != nil && which(g) {
+					all = append(all, held{p, r.device, s, g})
+				}
 			}
 		}
 	}
@@ -335,11 +354,11 @@ func (h *Host) recheck(which func(*grant) bool) {
 		}
 		id := x.share.thread.ID()
 		h.log.Info("permission ended", "thread", id, "peer", x.peer, "code", why.code)
-		h.revoke(x.peer, id, nil, why)
+		h.revoke(x.peer, id, x.grant.out, why)
 		if h.enter() {
 			go func() { // a peer that does not read must not hold up the others
 				defer h.wg.Done()
-				_ = x.grant.out.Send(why.message(id[:]))
+				x.grant.tell(id, why)
 			}()
 		}
 	}
@@ -373,9 +392,11 @@ func (h *Host) nextExpiry() (next time.Time, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, r := range h.peers {
-		for _, g := range r.grants {
-			if !g.until.IsZero() && (!ok || g.until.Before(next)) {
-				next, ok = g.until, true
+		for _, grants := range r.grants {
+			for _, g := range grants {
+				if !g.until.IsZero() && (!ok || g.until.Before(next)) {
+					next, ok = g.until, true
+				}
 			}
 		}
 	}
@@ -400,7 +421,7 @@ func (h *Host) admit(l *link, invite []byte) (a right, why refusal, hold bool) {
 	s := l.share
 	h.mu.Lock()
 	r := h.remote(l.peer)
-	granted, asked, denied := r.grants[s.thread.ID()] != nil, s.usesRelay(l.peer), l.denied
+	granted, asked, denied := len(r.grants[s.thread.ID()]) > 0, s.usesRelay(l.peer), l.denied
 	h.mu.Unlock()
 	if s.ctx.Err() != nil {
 		return rightNone, refusal{CodeUnknownThread, "The peer no longer holds the thread."}, false

@@ -63,6 +63,13 @@ func (w *world) revoke(k keys.PublicKey) {
 	w.keys[k].Revoked = keys.MillisOf(time.Now())
 }
 
+// restore undoes revoke.
+func (w *world) restore(k keys.PublicKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.keys[k].Revoked = 0
+}
+
 // A party is one host, its device and identity.
 type party struct {
 	*Host

@@ -91,7 +91,7 @@ func (l *link) wanted() bool {
 		return false
 	}
 	if l.share.relay {
-		return r.grants[l.share.thread.ID()] != nil
+		return len(r.grants[l.share.thread.ID()]) > 0
 	}
 	return l.shared || l.hosted && l.share.usesRelay(l.peer)
 }

@@ -29,29 +29,29 @@ type remote struct {
 	device    keys.PublicKey
 	conn      context.Context //nolint:containedctx // while connected; nil otherwise
 	hangUp    context.CancelFunc
-	newest    network.Conn              // of its connections, over which all streams run
-	since     time.Time                 // of the present connectedness
-	grants    map[ThreadID]*grant       // on a relay: what the peer may have kept
-	refused   map[ThreadID]*wire.Writer // on a relay: what it was refused, on which stream
-	relay     *relayConf                // if the host was told to use it
-	asking    context.Context           //nolint:containedctx // the connection on which the relay is asked
-	failed    string                    // why it could not be dialled last; "" if it could
-	dialing   bool                      // it is to be kept connected
-	dials     bool                      // a goroutine does so
-	dial      chan struct{}             // dial now
-	greet     chan struct{}             // send the tags again
-	ask       chan struct{}             // look again at what to ask the relay
-	hello     network.Stream            // on which it tells its tags
-	again     bool                      // tell it the tags again, whether or not they changed
-	record    []byte                    // where it says that it is, signed; nil: it has not said
-	shared    map[ThreadID]bool         // threads whose tags it told
-	raised    bool                      // it has libp2p's limits of a known peer
-	invited   int                       // streams on which it proved an open invite
-	session   *mux.Session              // the one that exchanges are opened on; nil: none yet
-	sessions  int                       // that it opened and that have not ended
-	opening   chan struct{}             // holds one token while a session is opened
-	shy       time.Time                 // until when it is not asked for a session: it gave none, and has not greeted since
-	greetings int                       // that it sent
+	newest    network.Conn          // of its connections, over which all streams run
+	since     time.Time             // of the present connectedness
+	grants    map[ThreadID][]*grant // on a relay: what the peer may have kept; of a stream one, no list is empty
+	refused   map[refusedKey]bool   // on a relay: what it was refused
+	relay     *relayConf            // if the host was told to use it
+	asking    context.Context       //nolint:containedctx // the connection on which the relay is asked
+	failed    string                // why it could not be dialled last; "" if it could
+	dialing   bool                  // it is to be kept connected
+	dials     bool                  // a goroutine does so
+	dial      chan struct{}         // dial now
+	greet     chan struct{}         // send the tags again
+	ask       chan struct{}         // look again at what to ask the relay
+	hello     network.Stream        // on which it tells its tags
+	again     bool                  // tell it the tags again, whether or not they changed
+	record    []byte                // where it says that it is, signed; nil: it has not said
+	shared    map[ThreadID]bool     // threads whose tags it told
+	raised    bool                  // it has libp2p's limits of a known peer
+	invited   int                   // streams on which it proved an open invite
+	session   *mux.Session          // the one that exchanges are opened on; nil: none yet
+	sessions  int                   // that it opened and that have not ended
+	opening   chan struct{}         // holds one token while a session is opened
+	shy       time.Time             // until when it is not asked for a session: it gave none, and has not greeted since
+	greetings int                   // that it sent
 	faults    int
 	banned    time.Time // until when
 }
@@ -66,7 +66,7 @@ func (h *Host) remote(p peer.ID) *remote {
 			h.log.Debug("peer without device key", "peer", p, "error", err)
 		}
 		r = &remote{
-			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, grants: map[ThreadID]*grant{}, refused: map[ThreadID]*wire.Writer{},
+			id: p, device: device, since: h.now(), shared: map[ThreadID]bool{}, grants: map[ThreadID][]*grant{}, refused: map[refusedKey]bool{},
 			opening: make(chan struct{}, 1), dial: make(chan struct{}, 1), greet: make(chan struct{}, 1), ask: make(chan struct{}, 1),
 		}
 		h.peers[p] = r

@@ -110,7 +110,7 @@ func (t *Thread) Status() []PeerStatus {
 		r := h.remote(p)
 		_, member := th.Member(r.device)
 		isRelay := s.usesRelay(p)
-		if !member && !isRelay && !l.shared && r.grants[th.ID()] == nil {
+		if !member && !isRelay && !l.shared && len(r.grants[th.ID()]) == 0 {
 			continue // it was here, and has nothing to do with the thread any more
 		}
 		ps := PeerStatus{Peer: p, Addrs: h.lp.Peerstore().Addrs(p), Role: "member"}

@@ -182,8 +182,10 @@ func (h *Host) Discard(ctx context.Context, id ThreadID) error {
 func (h *Host) Withdraw(id ThreadID) error {
 	h.mu.Lock()
 	for p, r := range h.peers {
-		if g := r.grants[id]; g != nil && !h.closed {
-			h.run(func() { h.revoke(p, id, g.out, damagedThread) })
+		for _, g := range r.grants[id] {
+			if !h.closed {
+				h.run(func() { h.revoke(p, id, g.out, damagedThread); g.tell(id, damagedThread) })
+			}
 		}
 	}
 	h.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net"
 )
 
@@ -48,7 +49,14 @@ func (n *Node) Compact(ctx context.Context, name string) (Compaction, error) {
 	if out.Before, err = n.store.Size(); err != nil {
 		return out, fmt.Errorf("compact: %w", err)
 	}
-	if err := d.checkpoint(ctx, fold, &out); err != nil {
+	err = d.checkpoint(ctx, fold, &out)
+	if fault.Is(err, fault.DiskFull) { // what nothing names already may be room enough
+		if err := d.collectBlobs(ctx, &out); err != nil {
+			return out, err
+		}
+		err = d.checkpoint(ctx, fold, &out)
+	}
+	if err != nil {
 		return out, err
 	}
 	if err := d.prune(ctx, fold, &out); err != nil {
@@ -118,8 +126,9 @@ func (d *database) prune(ctx context.Context, fold *replica.Replica, out *Compac
 }
 
 // collectBlobs deletes the blocks of files that no record names any more.
-func (d *database) collectBlobs(ctx context.Context, out *Compaction) (err error) {
-	out.Blobs, out.BlobBytes, err = d.thread.CollectBlobs(ctx, blobNames)
+func (d *database) collectBlobs(ctx context.Context, out *Compaction) error {
+	blobs, bytes, err := d.thread.CollectBlobs(ctx, blobNames)
+	out.Blobs, out.BlobBytes = out.Blobs+blobs, out.BlobBytes+bytes
 	if errors.Is(err, net.ErrBlobsHeld) {
 		out.BlobsKept = err.Error()
 		return nil

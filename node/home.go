@@ -82,7 +82,7 @@ func openHome(ctx context.Context, dir string, wait time.Duration) (*home, error
 		return nil, err
 	}
 	h := &home{dir: dir, lock: lock}
-	if err := errors.Join(h.checkVersion(), h.clean(), h.takeRepaired()); err != nil {
+	if err := errors.Join(h.checkVersion(), h.clean(), h.swap().Finish()); err != nil {
 		_ = h.close()
 		return nil, err
 	}

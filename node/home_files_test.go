@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -9,6 +10,31 @@ import (
 
 	"github.com/weftdb/weft/node"
 )
+
+// flipRelayKey flips bits of the key of a relay: each is told with the file's name.
+func flipRelayKey(t *testing.T, home, path string) {
+	t.Helper()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(whole); i += 5 {
+		b := bytes.Clone(whole)
+		b[i] ^= 1
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n, err := node.Open(t.Context(), node.Config{Home: home})
+		if err == nil {
+			t.Errorf("byte %d of %q is another: the home opens, %v", i, whole, n.Close())
+		} else if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "weft relay add") && !strings.Contains(err.Error(), "version") {
+			t.Errorf("byte %d of the key is another: got %v, want the file and what to do", i, err)
+		}
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // A small file of the home that is not what a node wrote is named, with what to do, or is
 // made again. None of them ends in another file's error, or in silence.
@@ -75,6 +101,7 @@ func TestSmallFiles(t *testing.T) {
 			}
 		}
 	}
+	flipRelayKey(t, home, filepath.Join(home, relayKey))
 	open(t, node.Config{Home: home})
 	for _, text := range []string{"", "{", "7"} {
 		path := filepath.Join(home, "daemon.json")

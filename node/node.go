@@ -39,6 +39,7 @@ import (
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/homenote"
+	"github.com/weftdb/weft/node/internal/sizes"
 )
 
 // Config says where a node lives and what it offers. With only Home set, it
@@ -109,6 +110,8 @@ type Node struct {
 	crowd   chan struct{} // holds one signal: a database was loaded
 
 	naming sync.Mutex // held while a database is made, joined or removed
+
+	blobSize sizes.Folder
 
 	mu        sync.Mutex // guards what follows
 	databases map[string]*database

@@ -134,13 +134,16 @@ func (n *Node) readSecret(id peer.ID) (*keys.APISecret, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	var secret *keys.APISecret
+	if err == nil {
+		if secret, err = keys.ParseAPISecret(string(s.Reveal())); err != nil {
+			err = fault.Of(keys.ErrMalformed, "%s: %w", n.secretPath(id), err)
+		}
+	}
 	if errors.Is(err, keys.ErrMalformed) || errors.Is(err, keys.ErrKind) {
 		err = fmt.Errorf("%w: restore it from a backup, or remove it and give the key again with weft relay add", err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return keys.ParseAPISecret(string(s.Reveal()))
+	return secret, err
 }
 
 // openRelays connects to the relays of the store.

@@ -23,6 +23,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/swap"
 )
 
 // A home is repaired in a copy of its store, which takes the store's place when it is
@@ -304,19 +305,12 @@ func rebuildStore(ctx context.Context, c Config, o RepairOptions, opens bool, ou
 	if err = errors.Join(err, n.Close()); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(h.path(dirRepaired, fileRepaired), nil); err != nil {
-		return fmt.Errorf("repair: %w", err)
+	if err := h.swap().Complete(); err != nil {
+		return err
 	}
 	whole = true
-	kept := h.freePath(dirDamaged + time.Now().UTC().Format("20060102T150405Z"))
-	if err := os.Rename(h.path(dirStore), kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("repair: %w", err)
-	}
-	out.Kept = kept
-	if err := h.takeRepaired(); err != nil {
-		if _, none := os.Stat(h.path(dirStore)); errors.Is(none, fs.ErrNotExist) {
-			err = errors.Join(err, os.Rename(kept, h.path(dirStore))) // or the next start takes the repaired one
-		}
+	out.Kept = h.freePath(dirDamaged + time.Now().UTC().Format("20060102T150405Z"))
+	if err := h.swap().Exchange(out.Kept); err != nil {
 		return err
 	}
 	// What the last check found was of the other store.
@@ -353,31 +347,9 @@ func (h *home) copyNote(dir string) error {
 	return nil
 }
 
-// takeRepaired puts a repaired store that is complete where there is no store, and
-// its note in the place of the note. It finishes what a crash cut short.
-func (h *home) takeRepaired() error {
-	if _, err := os.Stat(h.path(dirStore)); errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(h.path(dirRepaired, fileRepaired)); err != nil {
-			return nil //nolint:nilerr // there is none
-		}
-		if err := os.Rename(h.path(dirRepaired), h.path(dirStore)); err != nil {
-			return fmt.Errorf("repair: %w", err)
-		}
-	}
-	if _, err := os.Stat(h.path(dirStore, fileRepaired)); err != nil {
-		return nil //nolint:nilerr // it was not repaired, or long ago
-	}
-	err := os.Rename(h.path(dirStore, fileNote), h.path(fileNote))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err = errors.Join(err, durable.Folder(h.dir)); err == nil {
-		err = os.Remove(h.path(dirStore, fileRepaired))
-	}
-	if err != nil {
-		return fmt.Errorf("repair: %w", err)
-	}
-	return nil
+// swap is how a repaired store takes the place of the home's.
+func (h *home) swap() *swap.Swap {
+	return &swap.Swap{Dir: h.dir, Store: dirStore, Repaired: dirRepaired, Marker: fileRepaired, Note: fileNote}
 }
 
 // checkRoom returns an error if the disk has no room for another store.

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -17,7 +19,7 @@ type Status struct {
 	Threads   int   // the node's own, and those that it keeps for others
 	Peers     int   // connected
 	Relays    int   // that keep this node's databases
-	Bytes     int64 // of the store, on disk
+	Bytes     int64 // of the store and the files of blobs, on disk; of the latter up to 10 s ago
 	Engine    string
 	Damage    []Damage   // what is not served, databases that are being rebuilt included
 	Lost      []Damage   // what is served without something that was lost in the last 30 days, or is lacking
@@ -31,6 +33,10 @@ func (n *Node) Status() (Status, error) {
 	bytes, err := n.store.Size()
 	if err != nil {
 		return Status{}, err
+	}
+	blobs, err := n.blobSize.Of(n.home.path(dirBlobs), time.Now())
+	if err != nil {
+		return Status{}, fmt.Errorf("status: %w", err)
 	}
 	relays, err := n.Relays()
 	if err != nil && !isDamage(err) {
@@ -52,7 +58,7 @@ func (n *Node) Status() (Status, error) {
 	lost = append(lost, n.keptLacks()...)
 	return Status{
 		Relay: n.cfg.Relay, Databases: len(refs), Loaded: n.Loaded(), Threads: len(n.host.Threads()),
-		Peers: len(n.host.Peers()), Relays: len(relays), Bytes: bytes,
+		Peers: len(n.host.Peers()), Relays: len(relays), Bytes: bytes + blobs,
 		Engine: engine, Damage: damage, Lost: lost, Checked: n.LastCheck(), Full: n.store.Full() != nil,
 	}, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
 	"github.com/weftdb/weft/node/client"
@@ -48,6 +49,9 @@ func (a *app) backupCommand() *cobra.Command {
 	var sealed bool
 	cmd := a.newCommand("backup FILE|-", "Write everything in the home to a file, also while the daemon runs", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
+			if args[0] == "-" && terminal(a.out) {
+				return usagef("a backup is no text: name a file, or send standard output to one")
+			}
 			stream, err := c.Node.Backup(ctx, connect.NewRequest(&weftv1.BackupRequest{}))
 			if err != nil {
 				return err
@@ -55,7 +59,7 @@ func (a *app) backupCommand() *cobra.Command {
 			out := backupOutput{File: args[0], PassphraseSealed: sealed}
 			write := func(w io.Writer) error { return a.receiveBackup(w, stream, sealed, &out.Manifest) }
 			if args[0] == "-" {
-				return errors.Join(write(a.out), stream.Close())
+				return errors.Join(write(tty.Raw(a.out)), stream.Close())
 			}
 			err = writeNew(args[0], write, func(r io.Reader) error { return a.readBack(ctx, r, sealed, out.Manifest) })
 			if err = errors.Join(err, stream.Close()); err != nil {
@@ -67,7 +71,6 @@ func (a *app) backupCommand() *cobra.Command {
 			}
 			return a.print(out, func(w io.Writer) { out.print(w, "wrote") })
 		})
-	cmd.PreRunE = func(*cobra.Command, []string) error { return a.existing() }
 	cmd.Long = cmd.Short + ".\n\nThe file holds the identity, the device, and all databases and files as of one moment.\n" +
 		"With --passphrase it is sealed (age); the passphrase comes from WEFT_BACKUP_PASSPHRASE or is asked for twice."
 	cmd.Flags().BoolVar(&sealed, "passphrase", false, "seal the file with a passphrase")

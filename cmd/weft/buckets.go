@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -35,9 +36,12 @@ func (a *app) bucketCreate() *cobra.Command {
 				return err
 			}
 			out := bucketOutput{r.Msg.GetBucket().GetName(), r.Msg.GetBucket().GetDatabase()}
-			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s in database %s\n", out.Name, out.Database) })
+			return a.print(out, func(w io.Writer) {
+				fmt.Fprintf(w, "%s in database %s\n", tty.Printable(out.Name), tty.Printable(out.Database))
+			})
 		})
 	cmd.Flags().StringVar(&database, "db", "", "database that holds the bucket")
+	a.completeDatabase(cmd, "db")
 	return cmd
 }
 
@@ -77,7 +81,7 @@ func (a *app) listEntries(ctx context.Context, c *client.Client, bucket, prefix 
 		Conflicts []string `json:"conflicts,omitempty"`
 	}
 	if prefix != "" && len(r.Msg.GetEntries()) == 0 {
-		return fault.Of(client.ErrNotFound, "bucket %s has no path that begins with %s", bucket, printable(prefix))
+		return fault.Of(client.ErrNotFound, "bucket %s has no path that begins with %s", bucket, tty.Printable(prefix))
 	}
 	out := []entry{}
 	for _, e := range r.Msg.GetEntries() {
@@ -160,7 +164,7 @@ func (a *app) bucketPush() *cobra.Command {
 
 func printSkipped(w io.Writer, notes []noteOutput) {
 	for _, s := range notes {
-		fmt.Fprintf(w, "left out %s: %s\n", printable(s.Path), s.Reason)
+		fmt.Fprintf(w, "left out %s: %s\n", tty.Printable(s.Path), tty.Printable(s.Reason))
 	}
 }
 
@@ -209,7 +213,7 @@ func (a *app) bucketCat() *cobra.Command {
 				return err
 			}
 			for stream.Receive() {
-				if _, err := a.out.Write(stream.Msg().GetData()); err != nil {
+				if _, err := a.bytes().Write(stream.Msg().GetData()); err != nil {
 					return errors.Join(err, stream.Close())
 				}
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -47,12 +49,23 @@ func changeOf(m *weftv1.WatchResponse) changeOutput {
 	return out
 }
 
+// watchable are the operations that can be watched.
+var watchable = []string{"insert", "update", "replace", "delete", "refused", "cleared", "conflict", "resolved"}
+
 func (a *app) watchCommand() *cobra.Command {
 	var limit int
 	var id string
 	var m weftv1.WatchRequest
 	cmd := a.newCommand("watch DB [COLLECTION [FILTER]]", "Print changes as they happen, one per line", 1, 3,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
+			if !slices.Contains([]string{"after", "before", "either"}, m.Match) {
+				return usagef("invalid --match %q: want after, before or either", m.Match)
+			}
+			for _, o := range m.Operations {
+				if !slices.Contains(watchable, o) {
+					return usagef("invalid --operations %q: want some of %s", o, strings.Join(watchable, ", "))
+				}
+			}
 			if c.InProcess() {
 				return errAlone
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -202,9 +203,9 @@ func (a *app) collectionShow() *cobra.Command {
 						}
 					}
 					return a.print(x, func(w io.Writer) {
-						fmt.Fprintf(w, "%s: %s\n", x.Name, count(x.Documents, "document"))
+						fmt.Fprintf(w, "%s: %s\n", tty.Printable(x.Name), count(x.Documents, "document"))
 						for _, i := range x.Indexes {
-							fmt.Fprintf(w, "index %s %s %s\n", i.Name, i.Keys, i)
+							fmt.Fprintf(w, "index %s %s %s\n", tty.Printable(i.Name), i.Keys, i)
 						}
 						if x.Schema != nil {
 							fmt.Fprintf(w, "schema %s\n", x.Schema)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/cmd/weft/internal/show"
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -69,13 +70,8 @@ func (a *app) each(ctx context.Context, c *client.Client, database, collection s
 
 // printEach prints what a cursor gives, one document a line.
 func (a *app) printEach(ctx context.Context, c *client.Client, database, collection string, command bson.D) (int64, error) {
-	w := bufio.NewWriterSize(a.out, 64<<10)
-	var line []byte
-	n, err := a.each(ctx, c, database, collection, command, func(doc bson.Raw) error {
-		line = append(client.Text(line[:0], doc), '\n')
-		_, err := w.Write(line)
-		return err
-	})
+	w := show.NewDocuments(a.out, a.tables && !a.json)
+	n, err := a.each(ctx, c, database, collection, command, func(doc bson.Raw) error { return w.Write(doc) })
 	return n, errors.Join(err, w.Flush())
 }
 
@@ -160,6 +156,7 @@ func (a *app) aggregateCommand() *cobra.Command {
 		})
 	cmd.Flags().BoolVar(&explain, "explain", false, "print the query plan instead")
 	cmd.Flags().StringVar(&index, "hint", "", "index to use: its name or keys")
+	cmd.Flags().BoolVar(&a.tables, "table", a.tables, "print documents in tables")
 	return cmd
 }
 
@@ -239,7 +236,7 @@ func (a *app) printConflict(doc bson.Raw) error {
 	if a.json {
 		return a.line(out)
 	}
-	_, err := fmt.Fprintf(a.out, "%s %s %s: %s, and %s: %s\n", out.Collection, out.Index, out.Key, out.Owner, count(out.Documents-1, "other"), joined(out.Others))
+	_, err := fmt.Fprintf(a.out, "%s %s %s: %s, and %s: %s\n", tty.Printable(out.Collection), tty.Printable(out.Index), out.Key, out.Owner, count(out.Documents-1, "other"), joined(out.Others))
 	return err
 }
 

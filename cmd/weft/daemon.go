@@ -6,13 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	stdnet "net"
+	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
 	"github.com/weftdb/weft/node/rpc"
@@ -20,33 +25,67 @@ import (
 
 // A daemonOptions says how to run a node.
 type daemonOptions struct {
-	relay, mdns, verbose bool
-	p2p                  []string
+	relay, mdns, verbose, local, make bool
+	p2p                               []string
 }
 
 func (o *daemonOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&o.mdns, "mdns", true, "find peers on the local network")
+	f.BoolVar(&o.mdns, "mdns", true, "announce this node on the local network and find peers there")
 	f.StringArrayVar(&o.p2p, "p2p", nil, "multiaddr to listen at, may be repeated (default port 4600, QUIC and TCP)")
-	f.BoolVar(&o.verbose, "verbose", false, "log events, not only problems")
+	f.BoolVar(&o.verbose, "verbose", false, "log everything, and print every address")
+}
+
+// listen returns where to listen, at port 4600 of all interfaces or of this machine only.
+func (o *daemonOptions) listen() (out []multiaddr.Multiaddr, err error) {
+	at := o.p2p
+	switch {
+	case at != nil && o.local:
+		return nil, usagef("--local and --p2p exclude each other: --local listens on this machine only")
+	case o.local:
+		o.mdns = false
+		at = []string{"/ip4/127.0.0.1/udp/4600/quic-v1", "/ip4/127.0.0.1/tcp/4600"}
+	case at == nil:
+		at = []string{
+			"/ip4/0.0.0.0/udp/4600/quic-v1", "/ip4/0.0.0.0/tcp/4600",
+			"/ip6/::/udp/4600/quic-v1", "/ip6/::/tcp/4600",
+		}
+	}
+	for _, s := range at {
+		m, err := multiaddr.NewMultiaddr(s)
+		if err != nil {
+			return nil, usagef("invalid --p2p %q: want a multiaddr: %v", s, err)
+		}
+		out = append(out, m)
+	}
+	return out, nil
 }
 
 func (a *app) daemonCommand() *cobra.Command {
 	o := daemonOptions{}
 	cmd := &cobra.Command{
 		Use: "daemon", Short: "Run the node until interrupted", Args: args(0, 0),
-		Long: "Run the node until interrupted. Its API listens at --api, by default " + rpc.DefaultAddr + ".",
+		Long: "Run the node until interrupted. Its API listens at --api, by default " + rpc.DefaultAddr + ".\n\n" +
+			"Peers reach it at port 4600 of all interfaces, and it announces itself on the local network by mDNS; --local keeps\n" +
+			"it to this machine. What it logs goes to standard error: start, peers, refusals, at most one a minute each, and errors.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.p2p == nil {
-				o.p2p = []string{
-					"/ip4/0.0.0.0/udp/4600/quic-v1", "/ip4/0.0.0.0/tcp/4600",
-					"/ip6/::/udp/4600/quic-v1", "/ip6/::/tcp/4600",
-				}
+			check := a.existing
+			if o.make {
+				check = a.room
 			}
-			return a.serve(cmd.Context(), o, a.ready)
+			api := a.api
+			a.api = "" // where it is to listen, and no node to ask
+			err := check()
+			if a.api = api; err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), &o, func(n *node.Node) error { return a.ready(n, o) })
 		},
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	o.flags(cmd)
+	cmd.Flags().BoolVar(&o.local, "local", false, "listen on this machine only, and announce nothing")
+	cmd.Flags().BoolVar(&o.make, "init", false, "make the home if there is none")
 	cmd.Flags().BoolVar(&o.relay, "relay", false, "store threads and mail for peers that present an API key of this node")
 	return cmd
 }
@@ -55,12 +94,16 @@ func (a *app) devCommand() *cobra.Command {
 	o := daemonOptions{relay: true}
 	cmd := &cobra.Command{
 		Use: "dev", Short: "Run a local relay for development; its key needs no secret", Args: args(0, 0),
+		Long: "Run a local relay for development. Its home and its key, which needs no secret, are made when there are none,\n" +
+			"and used again after that; a key holds for a day.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.p2p == nil {
-				o.p2p = []string{"/ip4/127.0.0.1/udp/4600/quic-v1", "/ip4/127.0.0.1/tcp/4600"}
+			if err := a.room(); err != nil {
+				return err
 			}
-			return a.serve(cmd.Context(), o, a.readyDev)
+			o.local = o.p2p == nil
+			return a.serve(cmd.Context(), &o, a.readyDev)
 		},
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	o.flags(cmd)
 	return cmd
@@ -74,23 +117,42 @@ func (a *app) surfaces() []node.Surface {
 	}
 }
 
+// safe refuses an API that another machine answers, or is to reach, in the clear: its token
+// is good for everything.
+func (a *app) safe() error {
+	if a.api == "" || a.insecure || strings.HasPrefix(a.api, "https://") {
+		return nil
+	}
+	host := strings.TrimSuffix(strings.TrimPrefix(a.api, "http://"), "/")
+	if h, _, err := stdnet.SplitHostPort(host); err == nil {
+		host = h
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
+		return nil
+	}
+	return usagef("--api %s is not on this machine: its token, which is good for everything, would cross the network in the clear. "+
+		"Put a proxy with TLS before an API on loopback and call it at https://, or accept that with --api-insecure", tty.Printable(a.api))
+}
+
 // serve runs a node until ctx ends.
-func (a *app) serve(ctx context.Context, o daemonOptions, ready func(*node.Node) error) error {
-	c := node.Config{Home: a.home, Surfaces: a.surfaces(), Relay: o.relay, MDNS: o.mdns, LockWait: 5 * time.Second}
-	for _, s := range o.p2p {
-		m, err := multiaddr.NewMultiaddr(s)
-		if err != nil {
-			return usagef("invalid --p2p %q: want a multiaddr: %v", s, err)
-		}
-		c.Listen = append(c.Listen, m)
+func (a *app) serve(ctx context.Context, o *daemonOptions, ready func(*node.Node) error) error {
+	if strings.HasPrefix(a.api, "https://") {
+		return usagef("a daemon's API has no TLS of its own: listen on loopback, and put a proxy with TLS before it")
 	}
-	level := slog.LevelWarn
-	if o.verbose {
-		level = slog.LevelInfo
+	if err := a.safe(); err != nil {
+		return err
 	}
-	c.Log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+	listen, err := o.listen()
+	if err != nil {
+		return err
+	}
+	c := node.Config{
+		Home: a.home, Surfaces: a.surfaces(), Relay: o.relay, MDNS: o.mdns, LockWait: 5 * time.Second,
+		Listen: listen, Log: tty.NewLog(a.err, o.verbose),
+	}
 	var n *node.Node
-	err := a.unseal(ctx, func() (err error) {
+	err = a.unseal(ctx, func() (err error) {
 		c.Passphrase = a.passphrase
 		n, err = node.Open(ctx, c)
 		return err
@@ -104,7 +166,12 @@ func (a *app) serve(ctx context.Context, o daemonOptions, ready func(*node.Node)
 	if err := ready(n); err != nil {
 		return errors.Join(err, n.Close())
 	}
+	c.Log.Info("started", "version", node.Version(), "home", a.home, "peer", n.Peer().String(), "api", n.SurfaceAddr(node.SurfaceAPI), "relay", o.relay)
+	var peers sync.WaitGroup
+	peers.Go(func() { tellPeers(ctx, n) })
 	<-ctx.Done()
+	peers.Wait()
+	c.Log.Info("ending")
 	return n.Close()
 }
 
@@ -120,33 +187,97 @@ func readyOf(n *node.Node) readyOutput {
 	return readyOutput{Peer: n.Peer().String(), P2P: list(n.Addrs()), API: n.SurfaceAddr(node.SurfaceAPI)}
 }
 
-func (a *app) ready(n *node.Node) error {
+// address returns the address to give to others, "" for none: one that other machines reach
+// if there is one, by IPv4 and TCP if it can be.
+func (r readyOutput) address() (best string) {
+	most := -1
+	for _, s := range r.P2P {
+		m, err := multiaddr.NewMultiaddr(s)
+		if err != nil {
+			continue
+		}
+		points := 0
+		for i, good := range []bool{strings.Contains(s, "/tcp/"), strings.HasPrefix(s, "/ip4/"), manet.IsPublicAddr(m), !manet.IsIPLoopback(m)} {
+			if good {
+				points += 1 << i
+			}
+		}
+		if points > most {
+			best, most = s, points
+		}
+	}
+	return best
+}
+
+// reach says who can reach the node, and how to keep others out.
+func (r readyOutput) reach(o daemonOptions) string {
+	outside := slices.ContainsFunc(r.P2P, func(s string) bool {
+		m, err := multiaddr.NewMultiaddr(s)
+		return err == nil && !manet.IsIPLoopback(m)
+	})
+	switch {
+	case outside && o.mdns:
+		return "other machines can reach this node, and it announces itself on the local network: --local keeps it to this machine"
+	case outside:
+		return "other machines can reach this node: --local keeps it to this machine"
+	case o.mdns:
+		return "only this machine can reach this node, but it announces itself on the local network: --mdns=false ends that"
+	}
+	return "only this machine can reach this node"
+}
+
+func (a *app) ready(n *node.Node, o daemonOptions) error {
 	r := readyOf(n)
 	return a.print(r, func(w io.Writer) {
 		fmt.Fprintf(w, "ready\nAPI  http://%s\n", r.API)
-		for _, addr := range r.P2P {
-			fmt.Fprintf(w, "p2p  %s\n", addr)
+		if best := r.address(); best != "" {
+			fmt.Fprintf(w, "p2p  %s\n", best)
 		}
+		for _, addr := range r.P2P {
+			if o.verbose && addr != r.address() {
+				fmt.Fprintf(w, "     %s\n", addr)
+			}
+		}
+		if more := len(r.P2P) - 1; more > 0 && !o.verbose {
+			fmt.Fprintf(w, "     and %s: weft status lists all\n", countAs(int64(more), "other address", "other addresses"))
+		}
+		fmt.Fprintln(w, r.reach(o))
 	})
 }
 
-// readyDev makes a key for a day and says what to paste where.
+// leastLeft is how long a key of weft dev must hold still to be used again.
+const leastLeft = time.Hour
+
+// devKey returns the key of weft dev, a new one for a day if none holds.
+func devKey(n *node.Node) (*keys.APIKey, error) {
+	const name = "weft dev"
+	all, err := n.Keys()
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range all {
+		if k.Name == name && !k.Signing && k.Kind == keys.KindUser && k.Revoked == 0 && time.Until(k.Expires.Time()) > leastLeft {
+			return k, nil
+		}
+	}
+	k, _, err := n.CreateKey(node.KeyOptions{Kind: keys.KindUser, Name: name, NonSigning: true})
+	return k, err
+}
+
+// readyDev says what to paste where.
 func (a *app) readyDev(n *node.Node) error {
-	k, _, err := n.CreateKey(node.KeyOptions{Kind: keys.KindUser, Name: "weft dev", NonSigning: true})
+	k, err := devKey(n)
 	if err != nil {
 		return err
 	}
 	r := readyOf(n)
 	r.Key = k.Text()
 	return a.print(r, func(w io.Writer) {
-		addr := "ADDRESS"
-		if len(r.P2P) > 0 {
-			addr = r.P2P[0]
-		}
 		fmt.Fprintf(w, `ready: a relay for development, reachable from this machine only
 
 To use it from a device, run in another terminal
   export WEFT_HOME=$(mktemp -d)
+  weft init
   weft relay add %s --key %s
   weft db create try
   weft insert try things '{"hello":"world"}'
@@ -157,6 +288,6 @@ The key needs no secret and expires at %s. It is for development only.
 
 API    http://%s
 token  %s/api.token
-`, addr, r.Key, r.Key, k.Expires, r.API, a.home)
+`, cmp.Or(r.address(), "ADDRESS"), r.Key, r.Key, k.Expires, r.API, a.home)
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/node/client"
 )
 
@@ -34,7 +35,7 @@ type databaseOutput struct {
 
 func (a *app) printDatabase(d *weftv1.Database) error {
 	out := databaseOutput{d.GetId(), d.GetName(), d.GetDamage(), d.GetLost()}
-	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", out.Name, out.ID) })
+	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", tty.Printable(out.Name), out.ID) })
 }
 
 func (a *app) dbCreate() *cobra.Command {
@@ -167,7 +168,7 @@ func (s statusOutput) String() string {
 			part += fmt.Sprintf(" (%d behind, %d ahead)", p.Behind, p.Ahead)
 		}
 		if p.Reason != "" {
-			part += ": " + p.Reason
+			part += ": " + tty.Printable(p.Reason)
 		}
 		parts = append(parts, part)
 	}
@@ -192,10 +193,22 @@ func (a *app) printStatus(out statusOutput) error {
 
 func (a *app) dbStatus() *cobra.Command {
 	var wait string
+	var watch bool
 	var timeout time.Duration
 	cmd := a.newCommand("status DB", "Show how a database compares with each peer's copy", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			m := &weftv1.DatabaseStatusRequest{Name: args[0]}
+			if watch && wait != "" {
+				return usagef("--watch and --wait exclude each other")
+			}
+			if watch {
+				if limited := timeout; limited != waitFor {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, limited)
+					defer cancel()
+				}
+				return a.watchStatus(ctx, c, m)
+			}
 			if wait != "" {
 				return a.waitStatus(ctx, c, m, wait, timeout)
 			}
@@ -206,8 +219,40 @@ func (a *app) dbStatus() *cobra.Command {
 			return a.printStatus(statusOf(args[0], r.Msg))
 		})
 	cmd.Flags().StringVar(&wait, "wait", "", "wait until every relay and connected member is in this state: identical, behind, ahead, diverged, refused, waiting or unreachable")
-	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show each change of it until interrupted; on a terminal in one place")
+	cmd.Flags().DurationVar(&timeout, "timeout", waitFor, "how long to wait; --watch goes on if it is not given")
 	return cmd
+}
+
+// waitFor is how long a command waits if nobody says.
+const waitFor = 2 * time.Minute
+
+// erase has a terminal show what follows in the place of what it shows.
+const erase = "\x1b[H\x1b[2J"
+
+// watchStatus prints the status whenever it changes, until ctx ends.
+func (a *app) watchStatus(ctx context.Context, c *client.Client, m *weftv1.DatabaseStatusRequest) error {
+	stream, err := c.Databases.WatchStatus(ctx, connect.NewRequest(m))
+	if err != nil {
+		return err
+	}
+	people := terminal(a.out) && !a.json
+	for stream.Receive() {
+		out := statusOf(m.GetName(), stream.Msg())
+		if people {
+			if _, err := fmt.Fprintf(tty.Raw(a.out), "%s", erase); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.out, "%s at %s, until interrupted\n\n", tty.Printable(out.name), time.Now().Format(time.TimeOnly))
+		}
+		if err := a.printStatus(out); err != nil {
+			return errors.Join(err, stream.Close())
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return errors.Join(stream.Err(), stream.Close())
 }
 
 func (a *app) waitStatus(ctx context.Context, c *client.Client, m *weftv1.DatabaseStatusRequest, state string, timeout time.Duration) (err error) {
@@ -247,6 +292,9 @@ func (a *app) dbInvite() *cobra.Command {
 		func(ctx context.Context, c *client.Client, args []string) error {
 			if expires < 0 || expires > 0 && expires < time.Second {
 				return usagef("invalid --expires %q: want at least 1s, or 0 to never expire", expires)
+			}
+			if m.Role != "writer" && m.Role != "owner" {
+				return usagef("invalid --role %q: want writer or owner", m.Role)
 			}
 			if m.Uses < -1 || m.Uses == 0 {
 				return usagef("invalid --uses \"%d\": want a number from 1, or -1 for unlimited", m.Uses)
@@ -337,12 +385,12 @@ func (a *app) dbCompact() *cobra.Command {
 			}{m.GetCut(), m.GetReason(), m.GetRecords(), m.GetRefused(), m.GetBefore(), m.GetAfter(), m.GetBlobs(), m.GetBlobBytes(), m.GetBlobsKept()}
 			return a.print(out, func(w io.Writer) {
 				if out.Reason != "" {
-					fmt.Fprintf(w, "The history was not cut: %s.\n", out.Reason)
+					fmt.Fprintf(w, "The history was not cut: %s.\n", tty.Printable(out.Reason))
 				}
 				fmt.Fprintf(w, "Deleted %s; the store now takes %s, before %s.\n", count(out.Records, "record"), size(out.After), size(out.Before))
 				switch {
 				case out.BlobsKept != "":
-					fmt.Fprintf(w, "Blocks of files were not looked for: %s.\n", out.BlobsKept)
+					fmt.Fprintf(w, "Blocks of files were not looked for: %s.\n", tty.Printable(out.BlobsKept))
 				case out.Blobs > 0:
 					fmt.Fprintf(w, "Deleted %s of files, %s.\n", count(out.Blobs, "block"), size(out.BlobBytes))
 				}

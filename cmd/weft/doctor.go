@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -29,7 +30,8 @@ func (a *app) doctorCommand() *cobra.Command {
 			"the documents computed from them, files, and whether anything is missing. The exit status is 1 if something is damaged.\n\n" +
 			"With --repair, which needs the home for itself, what can be read goes into a new store, and each damaged database is\n" +
 			"rebuilt from its own log, else from its relays and members. The damaged store is kept beside the new one. Files' blocks\n" +
-			"that are damaged are asked for again, and listed as lacking until a peer gives them or the file is pushed again. The exit\n" +
+			"that are damaged are asked for again, and listed as lacking until a peer gives them or the file is pushed again. What a\n" +
+			"relay keeps for others it does not fetch during a repair: devices give it again once weft daemon --relay runs. The exit\n" +
 			"status is 1 if something is lost, may be lost, was abandoned with --as-is, or was not received yet; a later check and, for\n" +
 			"30 days, db ls and status say so. It is 0 if everything is back.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -163,7 +165,7 @@ func nameOf(name, id string) string {
 	if name == "" {
 		return "thread " + id + ", kept for others"
 	}
-	return name
+	return tty.Printable(name)
 }
 
 // writeLacks tells which blocks of files are damaged and have not come back.
@@ -171,7 +173,7 @@ func writeLacks(w io.Writer, name string, lacks []node.Lack) {
 	for _, l := range lacks {
 		what := "blob " + l.ID
 		if len(l.Files) > 0 {
-			what += ", of " + l.String()
+			what += ", of " + tty.Printable(l.String())
 		}
 		fmt.Fprintf(w, "%s lacks %s, damaged since %s: it comes back from a peer that has it, or when the file is pushed again\n",
 			name, what, l.Since.Format(time.DateOnly))
@@ -216,7 +218,7 @@ func writeRepair(w io.Writer, r node.Repair) {
 	for _, t := range r.Threads {
 		switch {
 		case t.Uncertain:
-			fmt.Fprintf(w, "%s, may have lost its last records and files: devices give them again when they connect\n", nameOf("", t.ID))
+			fmt.Fprintf(w, "%s, may have lost its last records and files: a repair does not fetch them; start weft daemon --relay, and devices give them again when they connect\n", nameOf("", t.ID))
 		case len(t.Lacks) == 0:
 			fmt.Fprintf(w, "%s is whole again\n", nameOf("", t.ID))
 		}

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/cmd/weft/internal/show"
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -161,13 +163,11 @@ func (a *app) insertCommand() *cobra.Command {
 }
 
 // printFound prints the documents of a stream, one a line, and counts them.
-func (a *app) printFound(stream *connect.ServerStreamForClient[weftv1.FindResponse], text func([]byte, []byte) []byte) (found int64, err error) {
-	w := bufio.NewWriterSize(a.out, 64<<10)
-	var line []byte
+func (a *app) printFound(stream *connect.ServerStreamForClient[weftv1.FindResponse]) (found int64, err error) {
+	w := show.NewDocuments(a.out, a.tables && !a.json)
 	for stream.Receive() {
 		for _, d := range stream.Msg().GetDocuments() {
-			line = append(text(line[:0], d), '\n')
-			if _, err := w.Write(line); err != nil {
+			if err := w.Write(d); err != nil {
 				return found, errors.Join(err, stream.Close())
 			}
 			found++
@@ -176,7 +176,29 @@ func (a *app) printFound(stream *connect.ServerStreamForClient[weftv1.FindRespon
 	return found, errors.Join(stream.Err(), w.Flush(), stream.Close())
 }
 
-func relaxed(dst, doc []byte) []byte { return client.Text(dst, doc) }
+// fieldList reads a sort order or a projection: fields with commas between them, -1 for one
+// with a minus, or a document.
+func fieldList(what, text string) ([]byte, error) {
+	trimmed := strings.TrimSpace(text)
+	if trimmed == "" || trimmed[0] == '{' {
+		return document(what, trimmed)
+	}
+	doc := bson.D{}
+	for field := range strings.SplitSeq(trimmed, ",") {
+		order := int32(1)
+		if field = strings.TrimPrefix(strings.TrimSpace(field), "+"); strings.HasPrefix(field, "-") {
+			field, order = field[1:], -1
+			if what == "--projection" {
+				order = 0
+			}
+		}
+		if field == "" {
+			return nil, usagef("invalid %s %q: want fields such as -age,name, or a document", what, text)
+		}
+		doc = append(doc, bson.E{Key: field, Value: order})
+	}
+	return bson.Marshal(doc)
+}
 
 func (a *app) findCommand() *cobra.Command {
 	var sort, projection, index, dialect string
@@ -185,10 +207,10 @@ func (a *app) findCommand() *cobra.Command {
 	cmd := a.newCommand("find DB COLLECTION [FILTER]", "Print the matching documents, one per line", 2, 3,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			m.Database, m.Collection = args[0], args[1]
-			if m.Sort, err = document("--sort", sort); err != nil {
+			if m.Sort, err = fieldList("--sort", sort); err != nil {
 				return err
 			}
-			if m.Projection, err = document("--projection", projection); err != nil {
+			if m.Projection, err = fieldList("--projection", projection); err != nil {
 				return err
 			}
 			switch dialect {
@@ -214,13 +236,14 @@ func (a *app) findCommand() *cobra.Command {
 			return err
 		})
 	f := cmd.Flags()
-	f.StringVar(&sort, "sort", "", `sort order, such as '{"age":-1}'`)
+	f.StringVar(&sort, "sort", "", "sort order: fields, with - for descending, such as -age,name, or a document")
 	f.Int64Var(&m.Skip, "skip", 0, "skip the first N documents")
 	f.Int64Var(&m.Limit, "limit", 0, "print at most N documents; 0 prints all")
 	f.StringVar(&dialect, "dialect", "", "language of FILTER: mongo, or threaddb for a whole ThreadDB query")
 	f.BoolVar(&explain, "explain", false, "print the query plan instead")
 	f.StringVar(&index, "hint", "", "index to use: its name or keys")
-	f.StringVar(&projection, "projection", "", `fields to print, such as '{"name":1}'`)
+	f.StringVar(&projection, "projection", "", "fields to print, such as name,age, with - those to leave out, or a document")
+	f.BoolVar(&a.tables, "table", a.tables, "print documents in tables")
 	return cmd
 }
 
@@ -229,7 +252,7 @@ func (a *app) find(ctx context.Context, c *client.Client, m *weftv1.FindRequest)
 	if err != nil {
 		return 0, err
 	}
-	return a.printFound(stream, relaxed)
+	return a.printFound(stream)
 }
 
 // findCommandOf finds by a command document, which has more options.
@@ -273,13 +296,13 @@ func (a *app) unknown(ctx context.Context, c *client.Client, database, collectio
 		if x.Name == collection {
 			return nil
 		}
-		names = append(names, x.Name)
+		names = append(names, tty.Printable(x.Name))
 	}
 	has := "no collections"
 	if len(names) > 0 {
 		has = strings.Join(names, ", ")
 	}
-	fmt.Fprintf(a.err, "weft: note: %s has no collection %s; it has %s\n", database, collection, has)
+	fmt.Fprintf(a.err, "weft: note: %s has no collection %s; it has %s\n", tty.Printable(database), tty.Printable(collection), has)
 	return nil
 }
 
@@ -296,7 +319,7 @@ func (a *app) getCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, err := a.printFound(stream, relaxed)
+			found, err := a.printFound(stream)
 			if err == nil && found == 0 {
 				err = fault.Of(client.ErrNotFound, "collection %s of %s has no document with _id %s", args[1], args[0], args[2])
 			}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/weftdb/weft/internal/fault"
@@ -33,7 +34,10 @@ const statusBrokenPipe = 128 + 13
 func usagef(format string, args ...any) error { return fault.Errorf(fault.Usage, format, args...) }
 
 // flagError says in one sentence what is wrong with a flag.
-func flagError(err error) error {
+func flagError(cmd *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		return usagef("%v%s", err, meant(flagsLike(cmd, unknown.GetSpecifiedName())))
+	}
 	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {
 		return usagef("%v", err)
@@ -55,14 +59,23 @@ func (a *app) report(err error, args []string) int {
 	if errors.Is(err, errBrokenPipe) {
 		return statusBrokenPipe
 	}
+	if errors.Is(err, errTold) {
+		return 1
+	}
 	kind := fault.KindOf(err)
-	message := strings.ReplaceAll(a.sentence(kind, err), "\n", "; ")
+	message := oneLine(a.sentence(kind, err))
 	if a.json || slices.Contains(args, "--json") {
 		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": map[string]string{"code": string(kind), "message": message}})
 	} else {
 		fmt.Fprintf(a.err, "weft: %s\n", message)
 	}
 	return exitStatus(kind)
+}
+
+// oneLine returns a message on one line: that of another process may have more, and one that
+// a name of somebody else is in could else pass for two.
+func oneLine(message string) string {
+	return strings.NewReplacer("\r\n", "; ", "\n", "; ", "\r", "; ", "\t", " ").Replace(message)
 }
 
 // errInterrupted is an interruption after which something is left to do.

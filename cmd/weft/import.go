@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/node/client"
 	"github.com/weftdb/weft/node/transfer"
 )
@@ -27,6 +30,10 @@ const (
 	batchDocuments = 1000
 	batchBytes     = 2 << 20
 )
+
+// listedFailures is how many lines that failed are listed, the first ones; the node lists
+// as many.
+const listedFailures = 1000
 
 // openInput opens a file, or standard input for "-".
 func (a *app) openInput(name string) (r io.Reader, done func() error, err error) {
@@ -62,7 +69,7 @@ func (a *app) progress(size int64, what string) progress {
 	if !terminal(a.err) {
 		return noProgress{io.Discard}
 	}
-	return progressbar.NewOptions64(size, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(a.err),
+	return progressbar.NewOptions64(size, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(tty.Raw(a.err)),
 		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 }
 
@@ -73,7 +80,8 @@ type importer struct {
 	most    uint32 // failures that end the import; 0 any number
 	m       *weftv1.ImportRequest
 	size    int
-	bad     []failureOutput // lines that could not be read
+	bad     []failureOutput // lines that could not be read, the first of them
+	unread  int64           // how many there are
 	stopped error           // why this side ended early
 }
 
@@ -90,8 +98,10 @@ func (i *importer) flush() error {
 func (i *importer) send(it transfer.Item) error {
 	switch {
 	case it.Err != nil:
-		i.bad = append(i.bad, failureOutput{Line: it.Line, Collection: it.Collection, Code: string(fault.KindOf(it.Err)), Message: it.Err.Error()})
-		if !i.goOn || i.most > 0 && len(i.bad) >= int(i.most) {
+		if i.unread++; len(i.bad) < listedFailures {
+			i.bad = append(i.bad, failureOutput{Line: it.Line, Collection: it.Collection, Code: string(fault.KindOf(it.Err)), Message: it.Err.Error()})
+		}
+		if !i.goOn || i.most > 0 && i.unread >= int64(i.most) {
 			i.stopped = fmt.Errorf("line %d: %w", it.Line, it.Err)
 		}
 		return nil
@@ -249,7 +259,7 @@ func (a *app) doImport(ctx context.Context, c *client.Client, database, collecti
 	}
 	out := importOutput{
 		Inserted: r.Msg.GetInserted(), Replaced: r.Msg.GetReplaced(), Skipped: r.Msg.GetSkipped(),
-		Failed: r.Msg.GetFailed() + int64(len(i.bad)), Failures: list(i.bad), Seconds: time.Since(start).Seconds(),
+		Failed: r.Msg.GetFailed() + i.unread, Failures: list(i.bad), Seconds: time.Since(start).Seconds(),
 	}
 	if notes != nil {
 		out.Notes = notes()
@@ -257,6 +267,8 @@ func (a *app) doImport(ctx context.Context, c *client.Client, database, collecti
 	for _, f := range r.Msg.GetFailures() {
 		out.Failures = append(out.Failures, failureOutput{f.GetLine(), f.GetCollection(), f.GetCode(), f.GetMessage()})
 	}
+	slices.SortStableFunc(out.Failures, func(x, y failureOutput) int { return cmp.Compare(x.Line, y.Line) })
+	out.Failures = out.Failures[:min(len(out.Failures), listedFailures)]
 	return a.imported(out, r.Msg.GetStopped(), i.stopped)
 }
 
@@ -269,6 +281,9 @@ func (a *app) imported(out importOutput, theirs string, ours error) error {
 		if theirs == "" && ours == nil {
 			for _, f := range out.Failures {
 				fmt.Fprintf(a.err, "weft: line %d: %s\n", f.Line, f.Message)
+			}
+			if more := out.Failed - int64(len(out.Failures)); more > 0 {
+				fmt.Fprintf(a.err, "weft: and %d others\n", more)
 			}
 		}
 	}
@@ -335,34 +350,104 @@ func (a *app) importCommand() *cobra.Command {
 	return cmd
 }
 
+// An exportFlags says what to export of a collection, and how.
+type exportFlags struct {
+	query, kind string
+	fields      []string
+}
+
+// form returns the type of the file, for one collection or a whole database.
+func (o *exportFlags) form(collection string) (transfer.Type, error) {
+	form, err := transfer.ParseType(o.kind)
+	switch {
+	case err != nil:
+		return "", usagef("invalid --type %q: want json, csv, tsv or bson", o.kind)
+	case collection == "" && (o.query != "" || o.fields != nil || form != transfer.JSON):
+		return "", usagef("--query, --fields and --type go with one collection: name it")
+	case (form == transfer.CSV || form == transfer.TSV) && len(o.fields) == 0:
+		return "", usagef("a %s file has the columns that --fields names, such as --fields name,country", form)
+	}
+	return form, nil
+}
+
 func (a *app) exportCommand() *cobra.Command {
+	var o exportFlags
 	cmd := a.newCommand("export DB [COLLECTION]", "Print documents exactly, one per line; without COLLECTION, of all collections with their definitions", 1, 2,
 		func(ctx context.Context, c *client.Client, args []string) error {
-			m := &weftv1.ExportRequest{Database: args[0]}
-			out, err := transfer.NewEncoder(a.out), error(nil)
-			if len(args) == 2 {
-				m.Collection = args[1]
-			} else if out, err = transfer.NewDatabaseEncoder(a.out, args[0]); err != nil {
-				return err
-			}
-			stream, err := c.Documents.Export(ctx, connect.NewRequest(m))
+			collection := append(args, "")[1]
+			form, err := o.form(collection)
 			if err != nil {
 				return err
 			}
-			err = export(out, stream)
-			if err = errors.Join(err, stream.Close()); err != nil {
-				return err
+			if collection == "" {
+				return a.exportDatabase(ctx, c, args[0])
 			}
-			if err := out.Close(); err != nil {
-				return err
+			found, err := a.exportCollection(ctx, c, args[0], collection, form, o)
+			if err == nil && found == 0 {
+				err = a.unknown(ctx, c, args[0], collection)
 			}
-			if len(args) == 2 && out.Documents() == 0 {
-				return a.unknown(ctx, c, args[0], args[1])
-			}
-			return nil
+			return err
 		})
-	cmd.Long = cmd.Short + ".\n\nAll collections are exported as of one moment. weft import DB FILE reads what this prints for a database."
+	cmd.Long = cmd.Short + ".\n\nAll collections are exported as of one moment. weft import DB FILE reads what this prints for a database, and\n" +
+		"weft import DB COLLECTION FILE what it prints for a collection."
+	f := cmd.Flags()
+	f.StringVar(&o.query, "query", "", "only the documents that match this filter")
+	f.StringSliceVar(&o.fields, "fields", nil, "only these fields, and _id if the type is json or bson; of csv and tsv they are the columns, in this order")
+	f.StringVar(&o.kind, "type", "json", "type of the file: json, csv, tsv or bson")
 	return cmd
+}
+
+func (a *app) exportDatabase(ctx context.Context, c *client.Client, database string) error {
+	out, err := transfer.NewDatabaseEncoder(a.out, database)
+	if err != nil {
+		return err
+	}
+	stream, err := c.Documents.Export(ctx, connect.NewRequest(&weftv1.ExportRequest{Database: database}))
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(export(out, stream), stream.Close()); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// exportCollection writes the documents of a collection that match,
+// and returns how many there were.
+func (a *app) exportCollection(ctx context.Context, c *client.Client, database, collection string, form transfer.Type, o exportFlags) (found int64, err error) {
+	m := &weftv1.FindRequest{Database: database, Collection: collection}
+	if m.Filter, err = document("--query", o.query); err != nil {
+		return 0, err
+	}
+	if len(o.fields) > 0 {
+		if m.Projection, err = fieldList("--projection", strings.Join(o.fields, ",")); err != nil {
+			return 0, err
+		}
+	}
+	to := a.out
+	if form != transfer.JSON { // where an escape would be text
+		to = a.bytes()
+	}
+	if form == transfer.BSON && terminal(a.out) {
+		return 0, usagef("a bson file is no text: send standard output to a file")
+	}
+	out, err := transfer.NewDocumentWriter(to, form, o.fields)
+	if err != nil {
+		return 0, err
+	}
+	stream, err := c.Documents.Find(ctx, connect.NewRequest(m))
+	if err != nil {
+		return 0, err
+	}
+	for stream.Receive() {
+		for _, d := range stream.Msg().GetDocuments() {
+			if err := out.Write(d); err != nil {
+				return found, errors.Join(err, stream.Close())
+			}
+			found++
+		}
+	}
+	return found, errors.Join(stream.Err(), out.Close(), stream.Close())
 }
 
 func export(out *transfer.Encoder, stream *connect.ServerStreamForClient[weftv1.ExportResponse]) error {

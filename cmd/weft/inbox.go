@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -51,7 +52,7 @@ func (a *app) inboxSend() *cobra.Command {
 			return a.print(out, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s", out.ID, out.State)
 				if out.Reason != "" {
-					fmt.Fprintf(w, ": %s", out.Reason)
+					fmt.Fprintf(w, ": %s", tty.Printable(out.Reason))
 				}
 				fmt.Fprintln(w)
 			})
@@ -122,7 +123,7 @@ func (a *app) inboxRead() *cobra.Command {
 			text := r.Msg.GetMessage().GetText()
 			out.Text = &text
 			return a.print(out, func(w io.Writer) {
-				fmt.Fprintf(w, "from %s\nat   %s\n\n%s\n", out.From, short(out.Time), text)
+				fmt.Fprintf(w, "from %s\nat   %s\n\n%s\n", tty.Printable(out.From), short(out.Time), text)
 			})
 		})
 }
@@ -212,6 +213,6 @@ func (a *app) printWatched(m messageOutput) error {
 	if a.json {
 		return a.line(m)
 	}
-	_, err := fmt.Fprintf(a.out, "%s %s from %s\n", short(m.Time), m.ID, m.From)
+	_, err := fmt.Fprintf(a.out, "%s %s from %s\n", short(m.Time), m.ID, tty.Printable(m.From))
 	return err
 }

@@ -52,8 +52,10 @@ func TestKillImport(t *testing.T) {
 		cmd.Env = append(os.Environ(), "WEFT_HOME="+home)
 		return cmd
 	}
-	if out, err := weft("db", "create", "shop").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	for _, args := range [][]string{{"init"}, {"db", "create", "shop"}} {
+		if out, err := weft(args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
 	for i := range kills {
 		cmd := weft("import", "shop", "things", file, "--on-duplicate", "skip")

@@ -1,8 +1,13 @@
 // Command weft is a Weft node's daemon, relay and command line.
 //
 //	main.go        the root command and its flags
+//	help.go        groups of commands, an example for each, what was meant
+//	complete.go    names for the shell's completion
+//	home.go        whether there is a home
 //	errors.go      what went wrong, in one sentence; exit status
 //	output.go      one value or lines of JSON, or text for people
+//	internal/tty   what people see and type
+//	log.go         what a daemon says while it runs
 //	passphrase.go  what opens sealed key files
 //	*.go           a file for each parent command
 //
@@ -13,9 +18,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -24,7 +27,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/node"
 	"github.com/weftdb/weft/node/client"
 )
@@ -50,23 +53,37 @@ func realMain() int {
 type app struct {
 	home, api  string
 	json       bool
+	insecure   bool   // the API's token may go to another machine in the clear
 	engine     string // of a home that weft init makes; "" is the default
 	sealedWith string // the passphrase of the backup that is written
 	passphrase []byte // of sealed key files; nil until it is known
 
 	in       io.Reader
-	out, err io.Writer
+	out, err io.Writer // screens
+
+	shared *client.Client // of a shell, which its commands do not close
+	tables bool           // documents are shown in tables
 }
 
 // run runs one command line and returns its exit status: 0, 1 if it failed, 2
 // if it was not understood.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	a := &app{in: in, out: out, err: errOut}
+	screens := []*tty.Screen{{W: out}, {W: errOut}}
+	a := &app{in: in, out: screens[0], err: screens[1]}
+	status := a.execute(ctx, args)
+	for _, s := range screens {
+		s.End()
+	}
+	return status
+}
+
+// execute runs one command line and returns its exit status.
+func (a *app) execute(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errOut)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
 	if err := root.ExecuteContext(ctx); err != nil {
 		return a.report(err, args)
 	}
@@ -77,17 +94,18 @@ func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "weft",
 		Short:         "A peer-to-peer embeddable database",
-		Version:       node.Version(),
+		Version:       build().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          parent,
 		Args:          cobra.ArbitraryArgs,
 	}
-	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	cmd.SetFlagErrorFunc(flagError)
+	cmd.SetVersionTemplate("weft {{.Version}}\n")
 	f := cmd.PersistentFlags()
 	f.StringVar(&a.home, "home", "", "data folder (WEFT_HOME, default ~/.weft)")
-	f.StringVar(&a.api, "api", "", "address of the daemon's API, host:port (WEFT_API)")
+	f.StringVar(&a.api, "api", "", "address of the daemon's API, host:port or https://host:port (WEFT_API)")
+	f.BoolVar(&a.insecure, "api-insecure", false, "let the API's token cross the network unencrypted, if --api is not on this machine")
 	f.BoolVar(&a.json, "json", false, "print JSON")
 	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return a.defaults() }
 	cmd.AddCommand(
@@ -97,7 +115,9 @@ func (a *app) root() *cobra.Command {
 		a.aggregateCommand(), a.distinctCommand(), a.conflictsCommand(),
 		a.updateCommand(), a.replaceCommand(), a.deleteCommand(), a.countCommand(), a.watchCommand(), a.refusedCommand(),
 		a.bucketCommand(), a.dagCommand(), a.inboxCommand(), a.backupCommand(), a.restoreCommand(), a.doctorCommand(), a.homeCommand(),
+		a.shellCommand(),
 	)
+	describe(cmd)
 	return cmd
 }
 
@@ -118,7 +138,7 @@ func (a *app) defaults() (err error) {
 // parent is the action of a command that only has commands of its own.
 func parent(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("unknown command %q of %s", args[0], cmd.CommandPath())
+		return usagef("unknown command %q of %s%s", args[0], cmd.CommandPath(), meant(cmd.SuggestionsFor(args[0])))
 	}
 	var names []string
 	for _, c := range cmd.Commands() {
@@ -151,22 +171,14 @@ type action func(ctx context.Context, c *client.Client, args []string) error
 
 // open finds the node, asking for the passphrase if it needs one.
 func (a *app) open(ctx context.Context) (c *client.Client, err error) {
+	if err := a.safe(); err != nil {
+		return nil, err
+	}
 	err = a.unseal(ctx, func() error {
 		c, err = client.Open(ctx, client.Options{Home: a.home, API: a.api, Passphrase: a.passphrase, Engine: a.engine})
 		return err
 	})
 	return c, err
-}
-
-// existing refuses a home that is not there, for what makes sense only of one that is.
-func (a *app) existing() error {
-	if a.api != "" {
-		return nil
-	}
-	if files, err := os.ReadDir(a.home); err == nil && len(files) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil // whatever is wrong is told as it is opened
-	}
-	return fault.Errorf(fault.NotFound, "there is no home in %s: weft init makes one", a.home)
 }
 
 // newCommand returns a command that calls a node.
@@ -180,14 +192,22 @@ func (a *app) newCommand(use, short string, least, most int, do action) *cobra.C
 					return usagef("the argument %q is not UTF-8", arg)
 				}
 			}
+			if a.shared != nil {
+				return do(ctx, a.shared, given)
+			}
+			check := a.existing
+			if use == "init" {
+				check = a.room
+			}
+			if err := check(); err != nil {
+				return err
+			}
 			c, err := a.open(ctx)
 			if err != nil {
 				return err
 			}
-			if c.Created() && cmd.Name() != "init" {
-				fmt.Fprintf(a.err, "weft: note: there was no home in %s: made one\n", a.home)
-			}
 			return errors.Join(do(ctx, c, given), c.Close())
 		},
+		ValidArgsFunction: a.complete(use),
 	}
 }

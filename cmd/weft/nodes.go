@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -179,9 +180,9 @@ type damageOutput struct {
 
 func (d damageOutput) String() string {
 	if d.Database == "" {
-		return d.Reason
+		return tty.Printable(d.Reason)
 	}
-	return "database " + d.Database + ": " + d.Reason
+	return "database " + tty.Printable(d.Database) + ": " + tty.Printable(d.Reason)
 }
 
 func damagesOf(all []*weftv1.Damage) []damageOutput {
@@ -261,7 +262,8 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: args(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			return a.print(map[string]string{"version": node.Version()}, func(w io.Writer) { fmt.Fprintln(w, "weft", node.Version()) })
+			b := build()
+			return a.print(b, func(w io.Writer) { fmt.Fprintln(w, "weft", b) })
 		},
 	}
 }

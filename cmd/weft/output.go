@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"golang.org/x/term"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 )
 
 // print prints v as one JSON value, or what text says for people.
@@ -39,25 +39,19 @@ func table(w io.Writer, rows ...[]string) {
 	for _, r := range rows {
 		cells := make([]string, len(r))
 		for i, c := range r {
-			cells[i] = printable(c)
+			cells[i] = tty.Printable(c)
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	_ = t.Flush() // to a buffer
 }
 
-// printable quotes a text that would move the cursor or break a line: a name from another
-// device, or of a file.
-func printable(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(s)
+// terminal reports whether people read what is written to a stream, or type what it reads.
+func terminal(stream any) bool {
+	if s, ok := stream.(*tty.Screen); ok {
+		stream = s.W
 	}
-	return s
-}
-
-// terminal reports whether people read what is written to w.
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
@@ -90,6 +84,14 @@ func count(n int64, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
+// countAs is count for a word whose plural is another.
+func countAs(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // size returns a number of bytes for people.
 func size(n int64) string {
 	const units = "kMGTPE"
@@ -101,4 +103,13 @@ func size(n int64) string {
 		v, u = v/1000, u+1
 	}
 	return fmt.Sprintf("%.1f %cB", v, units[u])
+}
+
+// bytes returns where bytes of others go that need be no text: as they are to a file or a
+// program, and to a terminal as text.
+func (a *app) bytes() io.Writer {
+	if terminal(a.out) {
+		return a.out
+	}
+	return tty.Raw(a.out)
 }

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
@@ -52,6 +53,7 @@ func (a *app) relayAdd() *cobra.Command {
 	f.StringVar(&m.Key, "key", "", "API key (WEFT_KEY)")
 	f.StringVar(&m.Secret, "secret", "", "secret of the key (WEFT_SECRET)")
 	f.StringSliceVar(&m.Databases, "db", nil, "database to store, may be repeated (default all)")
+	a.completeDatabase(cmd, "db")
 	return cmd
 }
 
@@ -59,7 +61,7 @@ func databasesOf(r relayOutput) string {
 	if len(r.Databases) == 0 {
 		return "all databases"
 	}
-	return strings.Join(r.Databases, ",")
+	return tty.Printable(strings.Join(r.Databases, ","))
 }
 
 func (a *app) relayList() *cobra.Command {

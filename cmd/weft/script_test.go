@@ -80,15 +80,15 @@ func cmdHome(ts *testscript.TestScript, neg bool, args []string) {
 func cmdDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1, "daemon NAME [ARG…]")
 	name := args[0]
-	sub := "daemon"
+	first := []string{"daemon", "--init"}
 	if len(args) > 1 && args[1] == "dev" {
-		sub, args = "dev", args[1:]
+		first, args = []string{"dev"}, args[1:]
 	}
 	bin, err := exec.LookPath(filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "weft"))
 	ts.Check(err)
-	d := &daemon{cmd: exec.Command(bin, append([]string{
-		sub, "--json", "--mdns=false", "--api", "127.0.0.1:0", "--p2p", "/ip4/127.0.0.1/tcp/0", "--p2p", "/ip4/127.0.0.1/udp/0/quic-v1",
-	}, args[1:]...)...)}
+	d := &daemon{cmd: exec.Command(bin, append(append(first,
+		"--json", "--mdns=false", "--api", "127.0.0.1:0", "--p2p", "/ip4/127.0.0.1/tcp/0", "--p2p", "/ip4/127.0.0.1/udp/0/quic-v1",
+	), args[1:]...)...)}
 	d.cmd.Env = []string{"WEFT_HOME=" + ts.MkAbs(name), "HOME=" + ts.Getenv("WORK"), "PATH=" + ts.Getenv("PATH"), "WEFT_PASSPHRASE=" + ts.Getenv("WEFT_PASSPHRASE")}
 	d.cmd.Stderr = &d.stderr
 	out, err := d.cmd.StdoutPipe()

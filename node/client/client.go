@@ -105,6 +105,9 @@ func dial(addr, home string) (*Client, error) {
 		return nil, fault.Of(node.ErrInvalid, "invalid --api %.120q: want host:port", addr)
 	}
 	token, err := node.ReadToken(home)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Of(node.ErrInvalid, "%s has no api.token, so it is not the home of the daemon at %s: give that home with --home, or omit --api and WEFT_API", home, addr)
+	}
 	if err != nil {
 		return nil, err
 	}

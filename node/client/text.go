@@ -13,13 +13,17 @@ import (
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
-// Document parses an object of Extended JSON v2 into a document.
+// Document parses a document that a person wrote: Extended JSON, or the notation of
+// MongoDB's shell.
 func Document(text []byte) (bson.Raw, error) {
-	d, err := db.ParseJSON(text)
+	v, err := Value(text)
 	if err != nil {
-		return nil, fault.Of(node.ErrInvalid, "%v", err)
+		return nil, err
 	}
-	return d, nil
+	if v.Type != bson.TypeEmbeddedDocument {
+		return nil, fault.Of(node.ErrInvalid, "want an object, as {name: 'x'}")
+	}
+	return v.Value, nil
 }
 
 // Update parses an update that a person wrote: a document of operators, or a pipeline,
@@ -44,9 +48,9 @@ func Update(text []byte) (bson.Raw, error) {
 	return db.PipelineUpdate(stages...), nil
 }
 
-// Value parses one value of Extended JSON v2.
+// Value parses one value that a person wrote, as [Document] does.
 func Value(text []byte) (bson.RawValue, error) {
-	v, err := db.ParseJSONValue(text)
+	v, err := db.ParseTyped(text)
 	if err != nil {
 		return v, fault.Of(node.ErrInvalid, "%v", err)
 	}
@@ -77,7 +81,7 @@ func ReplyError(r *weftv1.RunResponse) error {
 // string, or as a value of Extended JSON, whichever it is.
 func IDFilter(text string) (bson.Raw, error) {
 	ids := bson.A{text}
-	if v, err := db.ParseJSONValue([]byte(text)); err == nil {
+	if v, err := db.ParseTyped([]byte(text)); err == nil {
 		ids = append(ids, v)
 	}
 	b, err := bson.Marshal(bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})

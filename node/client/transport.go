@@ -25,6 +25,7 @@ type daemonTransport struct{ calls, streams *http.Transport }
 func newDaemonTransport() *daemonTransport {
 	h2 := new(http.Protocols)
 	h2.SetUnencryptedHTTP2(true)
+	h2.SetHTTP2(true) // by TLS, to a proxy before a daemon
 	return &daemonTransport{
 		calls:   &http.Transport{ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10},
 		streams: &http.Transport{Protocols: h2},

@@ -103,7 +103,7 @@ func (s bucketService) Push(ctx context.Context, in *connect.ClientStream[weftv1
 	}
 	p := b.Pusher(buckets.PushOptions{Remove: in.Msg().GetRemove()})
 	if err := receiveFiles(ctx, in, p); err != nil {
-		return nil, errors.Join(err, p.Abort())
+		return nil, cmp.Or(err, p.Abort())
 	}
 	rep, err := p.Close(ctx)
 	if err != nil {

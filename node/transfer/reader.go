@@ -24,6 +24,10 @@ import (
 // the document are in an _id beside it.
 const fingerprinted = 64 << 10
 
+// byteOrderMark is what some programs write before a text in UTF-8. It is not of the text:
+// the same file without it has the same fingerprint.
+const byteOrderMark = "\xef\xbb\xbf"
+
 // A Type is the form of a file's documents.
 type Type string
 
@@ -81,6 +85,9 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 		return nil, err
 	}
 	out := &Reader{o: o, close: free}
+	if mark, _ := b.Peek(len(byteOrderMark)); o.Type != BSON && string(mark) == byteOrderMark {
+		_, _ = b.Discard(len(byteOrderMark)) // was peeked
+	}
 	begin, err := b.Peek(fingerprinted)
 	if err != nil && !errors.Is(err, io.EOF) && len(begin) == 0 {
 		out.close()
@@ -91,10 +98,7 @@ func NewReader(r io.Reader, o ReaderOptions) (*Reader, error) {
 		out.other = (&binaryDocuments{r: b}).next
 		return out, nil
 	}
-	switch {
-	case bytes.HasPrefix(begin, []byte("\xef\xbb\xbf")):
-		_, _ = b.Discard(3) // was peeked
-	case bytes.HasPrefix(begin, []byte("\xff\xfe")), bytes.HasPrefix(begin, []byte("\xfe\xff")):
+	if bytes.HasPrefix(begin, []byte("\xff\xfe")) || bytes.HasPrefix(begin, []byte("\xfe\xff")) {
 		out.close()
 		return nil, fault.Of(ErrFormat, "the text is in UTF-16: save it as UTF-8")
 	}
@@ -289,7 +293,7 @@ func (s *splitter) document(line []byte) ([]byte, error) {
 			s.doc = append(s.doc, line...)
 			return s.doc, nil
 		}
-		if s.doc = append(append(s.doc, line...), '\n'); s.n.quoted {
+		if s.doc = append(append(s.doc, line...), '\n'); s.n.quote != 0 {
 			return s.doc, nil // it is malformed, and so by itself
 		}
 		if c, err := s.r.Peek(1); errors.Is(err, io.EOF) || err == nil && c[0] == '{' && !s.n.takes() {
@@ -309,9 +313,10 @@ func (s *splitter) document(line []byte) ([]byte, error) {
 // A nesting is the brackets that are open. That each is closed by its own kind is found
 // when the text is parsed.
 type nesting struct {
-	open            []byte
-	last            byte // that is no white space, outside of strings
-	quoted, escaped bool
+	open    []byte
+	last    byte // that is no white space, outside of strings
+	quote   byte // that ends the string it is in, 0 outside
+	escaped bool
 }
 
 func (n *nesting) reset() { *n = nesting{open: n.open[:0]} }
@@ -331,14 +336,15 @@ func (n *nesting) add(c byte) {
 	case n.escaped:
 		n.escaped = false
 		return
-	case n.quoted:
-		n.escaped = c == '\\'
-		n.quoted = c != '"'
+	case n.quote != 0:
+		if n.escaped = c == '\\'; c == n.quote {
+			n.quote = 0
+		}
 		return
 	case c == ' ', c == '\t', c == '\r', c == '\n':
 		return
-	case c == '"':
-		n.quoted = true
+	case c == '"', c == '\'':
+		n.quote = c
 	case c == '{', c == '[':
 		n.open = append(n.open, c)
 	case len(n.open) > 0 && (c == '}' || c == ']'):
@@ -447,7 +453,7 @@ func (s *splitter) value() ([]byte, error) {
 		if len(s.buf) >= MaxLine {
 			return nil, fault.Of(ErrFormat, "line %d: an element has more than %d bytes", s.line, MaxLine)
 		}
-		if len(n.open) == 0 && !n.quoted && (c == ',' || c == ']') {
+		if len(n.open) == 0 && n.quote == 0 && (c == ',' || c == ']') {
 			return bytes.TrimSpace(s.buf), s.r.UnreadByte()
 		}
 		if c == '\n' {
@@ -526,12 +532,15 @@ func (t *tags) end(tagged bool) error {
 
 // parse parses a document of a file.
 func parse(text []byte) (bson.Raw, error) {
-	doc, err := db.ParseJSON(text)
+	v, err := db.ParseTyped(text)
 	if fault.Is(err, fault.TooLarge) {
 		return nil, err
+	}
+	if err == nil && v.Type != bson.TypeEmbeddedDocument {
+		err = fault.Errorf(fault.FailedToParse, "want an object")
 	}
 	if err != nil {
 		return nil, fault.Of(ErrFormat, "%v", err)
 	}
-	return doc, nil
+	return v.Value, nil
 }

@@ -2,9 +2,11 @@ package transfer
 
 import (
 	"bufio"
+	"encoding/binary"
 	"encoding/csv"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -220,5 +223,52 @@ func (b *binaryDocuments) next() (Item, error) {
 	if err := bson.Raw(doc).Validate(); err != nil {
 		return Item{Line: b.n, Err: fault.Of(ErrFormat, "document %d is not BSON: %v", b.n, err)}, nil
 	}
-	return Item{Line: b.n, Document: doc}, nil
+	return Item{Line: b.n, Document: canonical(make([]byte, 0, size), doc, false, 1)}, nil
+}
+
+// maxNested is how deep canonical goes; documents have at most half as many levels.
+const maxNested = 200
+
+// canonical appends a document or array in the one form that databases keep, where BSON
+// leaves a choice: the keys of an array are 0, 1, …, and there is one NaN. Drivers differ in
+// these and mean the same.
+func canonical(dst []byte, doc bson.Raw, array bool, depth int) []byte {
+	if depth > maxNested {
+		return append(dst, doc...) // it is refused for its depth
+	}
+	at := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	rest := []byte(doc[4 : len(doc)-1])
+	for i := 0; len(rest) > 0; i++ {
+		e, after, ok := bsoncore.ReadElement(rest)
+		if !ok {
+			return append(dst[:at], doc...) // it was validated
+		}
+		rest = after
+		key := e.Key()
+		if array {
+			key = strconv.Itoa(i)
+		}
+		dst = bsoncore.AppendHeader(dst, bsoncore.Type(e[0]), key)
+		v := e.Value()
+		switch f, double := v.DoubleOK(); {
+		case v.Type == bsoncore.TypeEmbeddedDocument, v.Type == bsoncore.TypeArray:
+			dst = canonical(dst, v.Data, v.Type == bsoncore.TypeArray, depth+1)
+		case double && math.IsNaN(f):
+			dst = bsoncore.AppendDouble(dst, math.Float64frombits(0x7ff8000000000000))
+		case v.Type == bsoncore.TypeDecimal128 && isNaN(v):
+			dst = bsoncore.AppendDecimal128(dst, 0x7c00000000000000, 0)
+		default:
+			dst = append(dst, v.Data...)
+		}
+	}
+	dst = append(dst, 0)
+	binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at))
+	return dst
+}
+
+// isNaN reports whether a decimal is no number.
+func isNaN(v bsoncore.Value) bool {
+	high, _ := v.Decimal128()
+	return high>>58&0x1f == 0x1f
 }

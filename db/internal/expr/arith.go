@@ -113,6 +113,12 @@ func add(e *Env, op string, args []value.Value) (value.Value, error) {
 	return v, nil
 }
 
+// Plus is the sum of two numbers, as $add has it.
+func Plus(a, b value.Value) value.Value {
+	v, _ := add(&Env{}, "$add", []value.Value{a, b}) // it refuses only what is no number
+	return v
+}
+
 // asDate turns a number of milliseconds into a date, rounded.
 func (e *Env) asDate(op string, v value.Value) (value.Value, error) {
 	switch v.Type {

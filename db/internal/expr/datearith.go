@@ -101,6 +101,9 @@ func shift(t time.Time, unit string, n int64) (ms int64, ok bool) {
 	return wall(t, first.Year(), int(first.Month()), min(t.Day(), last)).UnixMilli(), true
 }
 
+// Shift is the time n units from t, as $dateAdd has it; ok is false beyond all dates.
+func Shift(t time.Time, unit string, n int64) (ms int64, ok bool) { return shift(t, unit, n) }
+
 // wall is the time of day of t on another day.
 func wall(t time.Time, year, month, day int) time.Time {
 	return time.Date(year, time.Month(month), day, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), t.Location())

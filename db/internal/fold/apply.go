@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
@@ -255,11 +256,11 @@ func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v ju
 		return err
 	}
 	if old != keyspace.CodeOK {
-		b.deltas = append(b.deltas, lthashDelta(keyspace.RefusedSeed(journal.Stamp(rec, r.Index), old), true))
+		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.RefusedSeed(journal.Stamp(rec, r.Index), old), Remove: true})
 		b.meta.Refused--
 	}
 	if v.Code != keyspace.CodeOK {
-		b.deltas = append(b.deltas, lthashDelta(keyspace.RefusedSeed(journal.Stamp(rec, r.Index), v.Code), false))
+		b.deltas = append(b.deltas, lthash.Delta{Seed: keyspace.RefusedSeed(journal.Stamp(rec, r.Index), v.Code)})
 		b.meta.Refused++
 	}
 	return nil

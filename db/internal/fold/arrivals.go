@@ -31,6 +31,9 @@ func (f *Fold) bunch() (bytes, ops int) {
 // likely to take; if it does not, half as many, and one alone in steps. At a late record
 // it begins a merge, of which each call does a piece. more says that there may be others.
 func (f *Fold) applyArrivals() (more bool, err error) {
+	if f.pacing != nil {
+		return true, f.paceSome()
+	}
 	if f.merge != nil {
 		return true, f.mergeSome()
 	}

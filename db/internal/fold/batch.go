@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/weftdb/weft/db/internal/change"
+	"github.com/weftdb/weft/db/internal/cut"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
@@ -81,20 +82,20 @@ type batch struct {
 	foreseen  map[string]keyspace.Ref // rescans that steps may need after a crash, by collection
 	builds    bool                    // indexes wait to be built or removed
 	stepping  bool
-	redo      bool           // operations may have been folded already
-	resumed   bool           // an attempt ended between steps: see resume
-	writing   *redoWriting   // in steps: the document whose entries are written before its head; nil for none
-	voiding   [][]byte       // what of the cut is being changed, as the marker has it
-	voidBytes int            // which that takes in the marker
-	cutting   bool           // snapshots change by that
-	gone      *bitset        // the arrivals that the cut leaves out, while it changes; else nil
-	blind     bool           // changes are not all of them
-	touched   []*entry       // changed while a transaction was open
-	untracked bool           // a change was emitted while none was
-	arrived   keyspace.Span  // records of the journal that the batch folds; none if last is 0
-	applied   map[int64]bool // arrivals that it folds, while something is prepared: see counts
-	unmarked  []docKey       // whose marks of what is prepared go
-	merging   int64          // the last arrival of a merge; 0 for none
+	redo      bool                  // operations may have been folded already
+	resumed   bool                  // an attempt ended between steps: see resume
+	writing   *keyspace.RedoWriting // in steps: the document whose entries are written before its head; nil for none
+	voiding   []cut.Mark            // what of the cut is being changed
+	voidBytes int                   // which that takes in the marker
+	cutting   bool                  // snapshots change by that
+	gone      *cut.Arrivals         // the arrivals that the cut leaves out, while it changes; else nil
+	blind     bool                  // changes are not all of them
+	touched   []*entry              // changed while a transaction was open
+	untracked bool                  // a change was emitted while none was
+	arrived   keyspace.Span         // records of the journal that the batch folds; none if last is 0
+	applied   map[int64]bool        // arrivals that it folds, while something is prepared: see counts
+	unmarked  []docKey              // whose marks of what is prepared go
+	merging   int64                 // the last arrival of a merge; 0 for none
 }
 
 // A rescan is a collection to be re-folded from a stamp.
@@ -310,7 +311,7 @@ func (b *batch) emit() error {
 //	h (to be dropped)   else after the head, whose count says how many there are
 func (b *batch) emitOne(e *entry) error {
 	if b.stepping && len(e.coll.Indexes) > 0 && !keyspace.SameSlice(e.was.Doc, e.Doc) {
-		b.writing = &redoWriting{e.coll.Name, e.idKey, e.Doc}
+		b.writing = &keyspace.RedoWriting{Coll: e.coll.Name, ID: e.idKey, Doc: e.Doc}
 	}
 	if err := b.emitIndexes(e); err != nil {
 		return err

@@ -190,8 +190,12 @@ func (f *Fold) serve(group []*Request) {
 			f.waiting = append(f.waiting, r)
 			return
 		case r.Do != nil:
-			r.Err = r.Do()
-			close(r.done)
+			if r.Err = f.paceAll(); r.Err == nil {
+				r.Err = r.Do()
+			}
+			if f.pacing == nil || r.Err != nil {
+				close(r.done)
+			}
 			return
 		}
 		f.asked = fewBunches
@@ -215,14 +219,16 @@ func (f *Fold) breaks(err error) error {
 // mend reads again what the store has, once there is room for what a full disk
 // interrupted between steps, and finishes that as Open does.
 func (f *Fold) mend() {
+	f.dropPaced(f.broken)
 	f.forget()
 	if err := f.load(); err != nil {
 		f.broken = err
 	}
 }
 
-// fail answers requests with an error, and those who wait for arrivals.
+// fail answers requests with an error, and those who wait for arrivals or for a cut.
 func (f *Fold) fail(reqs []*Request, err error) {
+	f.dropPaced(err)
 	for _, r := range append(reqs, f.waiting...) {
 		r.Err = err
 		close(r.done)
@@ -285,6 +291,12 @@ func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 	accepted, took, err := b.judgeGroup(group)
 	if err != nil || len(accepted) == 0 {
 		return took, err
+	}
+	if f.pacing.hinders(accepted) {
+		if err := f.paceAll(); err != nil {
+			return took, err
+		}
+		return f.tryGroup(group, logOnly)
 	}
 	own := f.own
 	drafts := make([]journal.Draft, len(accepted))

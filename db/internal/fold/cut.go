@@ -1,12 +1,10 @@
 package fold
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
-	"maps"
 
+	"github.com/weftdb/weft/db/internal/cut"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/lthash"
@@ -15,39 +13,15 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// A Cut says which records count as never written, and which snapshots stand in
-// their place. The documents of a snapshot come before every operation.
-type Cut struct {
-	// Void holds the logs of which records are void.
-	Void map[clock.LogID]clock.Void
-	// Snapshots holds the snapshot logs in force. Others are void.
-	Snapshots map[clock.LogID]CutSnapshot
-	// Tag gives what the journal's owner puts in the place of a state hash; nil if
-	// State is the hash itself.
-	Tag func(state clock.Hash) clock.Hash
-}
-
-// A CutSnapshot is a snapshot in force.
-type CutSnapshot struct {
-	Last  uint64     // position of its last record; what follows is void
-	State clock.Hash // the state hash of its documents, or its tag
-	// Whole says that this replica has all records that the snapshot stands
-	// for, so that it can tell whether the documents are what they gave.
-	Whole bool
-}
+// What counts as never written, and a snapshot that stands in its place.
+type (
+	Cut         = cut.Cut
+	CutSnapshot = cut.Snapshot
+)
 
 // ErrSnapshot reports a snapshot whose documents are not those that the records
 // gave, or not those of its state hash.
 var ErrSnapshot = fault.New(fault.Malformed, "the snapshot is not the state that it claims to be")
-
-// Voids reports whether a record counts as never written. A record of a snapshot log
-// counts only if the snapshot is in force, up to its last.
-func (c *Cut) Voids(id clock.RecordID, snapshot bool) bool {
-	if c.Void[id.Log].Has(id) {
-		return true
-	}
-	return snapshot && id.Seq > c.Snapshots[id.Log].Last
-}
 
 // SetCut says what counts as never written, records that are still to come
 // included. It replaces the cut of the call before: what that left out and this
@@ -55,102 +29,50 @@ func (c *Cut) Voids(id clock.RecordID, snapshot bool) bool {
 // whole; it is checked, and if it is not what it claims to be nothing changes and
 // the error is [ErrSnapshot]. Setting the same again changes nothing.
 func (f *Fold) SetCut(ctx context.Context, c Cut) error {
-	fresh := false
-	r := &Request{Ctx: ctx, Do: func() error {
-		for id, s := range c.Snapshots {
-			fresh = fresh || f.cut.Snapshots[id].Last != s.Last
-		}
-		return nil
-	}}
+	c = c.Clone()
+	var old Cut
+	r := &Request{Ctx: ctx, Do: func() error { old = f.cut.Clone(); return nil }}
 	if err := f.Submit(r); err != nil {
 		return err
 	}
-	if fresh { // what it stands for, and it, are to be folded
-		if err := f.Settle(ctx); err != nil {
+	if r.Err != nil {
+		return r.Err
+	}
+	var paced *pacedCut
+	if len(c.Fresh(&old)) > 0 { // what it stands for, and it, are to be folded
+		err := f.Settle(ctx)
+		if err == nil {
+			paced, err = f.pace(&c, &old)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	r = &Request{Ctx: ctx, Do: func() error { return f.setCut(c) }}
+	r = &Request{Ctx: ctx}
+	r.Do = func() error { return f.setCut(c, paced, r) }
 	if err := f.Submit(r); err != nil {
 		return err
 	}
 	return r.Err
 }
 
-// A voidMark is what the cut before left out of a log that the cut changes.
-type voidMark struct {
-	log      clock.LogID
-	snapshot uint64 // the last record of what was a snapshot in force
-	void     clock.Void
-}
-
-// encodeVoidMarks returns of each mark log [32]byte ‖ snapshot u64be ‖ void.
-func encodeVoidMarks(marks []voidMark) (out [][]byte) {
-	for i := range marks {
-		b := binary.BigEndian.AppendUint64(bytes.Clone(marks[i].log[:]), marks[i].snapshot)
-		out = append(out, append(b, marks[i].void.Encode()...))
-	}
-	return out
-}
-
-func parseVoidMarks(in [][]byte) (out []voidMark, err error) {
-	for _, b := range in {
-		if len(b) < 40 {
-			return nil, keyspace.ErrCorrupt
-		}
-		v, err := clock.DecodeVoid(b[40:])
-		if err != nil {
-			return nil, fault.Of(keyspace.ErrCorrupt, "corrupt value in the store: %w", err)
-		}
-		out = append(out, voidMark{clock.LogID(b[:32]), binary.BigEndian.Uint64(b[32:]), v})
-	}
-	return out, nil
-}
-
-// before returns the cut that the marks say was before c.
-func (c *Cut) before(marks []voidMark) Cut {
-	old := Cut{Void: maps.Clone(c.Void), Snapshots: maps.Clone(c.Snapshots)}
-	for _, m := range marks {
-		old.Void[m.log] = m.void
-		delete(old.Snapshots, m.log)
-		if m.snapshot > 0 {
-			old.Snapshots[m.log] = CutSnapshot{Last: m.snapshot}
-		}
-	}
-	return old
-}
-
-// setCut notes the cut and what is to be done durably, and then does it.
-func (f *Fold) setCut(next Cut) error {
-	c := Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]CutSnapshot{}, Tag: next.Tag}
-	maps.Copy(c.Void, next.Void)
-	maps.Copy(c.Snapshots, next.Snapshots)
-	var marks []voidMark
-	mark := func(id clock.LogID) {
-		was, is := f.cut.Snapshots[id].Last, c.Snapshots[id].Last
-		if !f.cut.Void[id].Equal(c.Void[id]) || was != is {
-			marks = append(marks, voidMark{id, was, f.cut.Void[id]})
-		}
-	}
-	logs := map[clock.LogID]bool{}
-	for _, m := range []map[clock.LogID]clock.Void{c.Void, f.cut.Void} {
-		for id := range m {
-			logs[id] = true
-		}
-	}
-	for _, m := range []map[clock.LogID]CutSnapshot{c.Snapshots, f.cut.Snapshots} {
-		for id := range m {
-			logs[id] = true
-		}
-	}
-	for id := range logs {
-		mark(id)
-	}
+// setCut notes the cut and what is to be done durably, and then does it; in pieces, after
+// the last of which r is answered, if paced is not nil.
+func (f *Fold) setCut(c Cut, paced *pacedCut, r *Request) error {
+	marks := c.Marks(&f.cut)
 	if len(marks) == 0 {
 		return nil
 	}
-	if err := f.checkSnapshots(&c, marks); err != nil {
+	if paced != nil && !paced.old.Same(&f.cut) {
+		paced = nil
+	}
+	if ok, err := paced.follow(f, &c); err != nil {
 		return err
+	} else if !ok {
+		paced = nil
+		if err := f.checkSnapshots(&c, marks); err != nil {
+			return err
+		}
 	}
 	f.dropMerge() // what it gathered may not count any more
 	if err := f.dropPrepared(); err != nil {
@@ -158,85 +80,35 @@ func (f *Fold) setCut(next Cut) error {
 	}
 	b := f.newBatch()
 	defer b.discard()
-	if err := b.noteCut(&c, marks); err != nil {
+	for i := range marks {
+		if err := c.Save(b.tx, f.Space, marks[i].Log); err != nil {
+			return err
+		}
+	}
+	mk := keyspace.RedoMarker{Void: cut.EncodeMarks(marks)}
+	if err := mk.Save(b.tx, f.Space); err != nil {
 		return err
 	}
 	if err := b.tx.Commit(); err != nil {
 		return err
 	}
 	f.cut = c
+	if paced != nil {
+		paced.begin(f, marks, r)
+		return nil
+	}
 	return f.breaks(f.voidSteps(marks, nil))
-}
-
-// noteCut writes the changed logs of c and the marker of what is to be done.
-func (b *batch) noteCut(c *Cut, marks []voidMark) error {
-	for i := range marks {
-		id := marks[i].log
-		var err error
-		if v := c.Void[id]; !v.Empty() {
-			err = b.tx.Put(b.fold.Space.Key(keyspace.TagVoid, id[:]), v.Encode())
-		} else {
-			err = b.tx.Delete(b.fold.Space.Key(keyspace.TagVoid, id[:]))
-		}
-		if err == nil {
-			if s, ok := c.Snapshots[id]; ok {
-				err = b.tx.Put(b.fold.Space.Key(keyspace.TagSnapshot, id[:]), binary.BigEndian.AppendUint64(nil, s.Last))
-			} else {
-				err = b.tx.Delete(b.fold.Space.Key(keyspace.TagSnapshot, id[:]))
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return b.mark(redoMarker{Void: encodeVoidMarks(marks)})
-}
-
-func (f *Fold) loadCut(r store.Reader) (c Cut, err error) {
-	c = Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]CutSnapshot{}}
-	err = f.eachLog(r, keyspace.TagVoid, func(id clock.LogID, v []byte) bool {
-		void, err := clock.DecodeVoid(v)
-		c.Void[id] = void
-		return err == nil && !void.Empty()
-	})
-	if err != nil {
-		return c, err
-	}
-	return c, f.eachLog(r, keyspace.TagSnapshot, func(id clock.LogID, v []byte) bool {
-		if len(v) != 8 {
-			return false
-		}
-		c.Snapshots[id] = CutSnapshot{Last: binary.BigEndian.Uint64(v)}
-		return true
-	})
-}
-
-func (f *Fold) eachLog(r store.Reader, tag byte, each func(id clock.LogID, v []byte) bool) error {
-	p := f.Space.Key(tag)
-	it := r.Iterate(store.Prefix(p))
-	defer it.Close()
-	for ; it.Valid(); it.Next() {
-		id := it.Key()[len(p):]
-		v, err := it.Value()
-		if err != nil {
-			return err
-		}
-		if len(id) != 32 || !each(clock.LogID(id), v) {
-			return keyspace.ErrCorrupt
-		}
-	}
-	return it.Err()
 }
 
 // checkSnapshots checks the snapshots that come into force by c: against the
 // state hash that they come with and, if this replica has folded nothing but what
 // they stand for, against its documents.
-func (f *Fold) checkSnapshots(c *Cut, marks []voidMark) error {
+func (f *Fold) checkSnapshots(c *Cut, marks []cut.Mark) error {
 	whole := true
 	held := map[clock.LogID][]int64{}
 	for _, m := range marks {
-		if s, ok := c.Snapshots[m.log]; ok && m.snapshot != s.Last {
-			held[m.log] = nil
+		if s, ok := c.Snapshots[m.Log]; ok && m.Snapshot != s.Last {
+			held[m.Log] = nil
 			whole = whole && s.Whole
 		}
 	}

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/weftdb/weft/db/internal/change"
+	"github.com/weftdb/weft/db/internal/cut"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
@@ -83,6 +84,7 @@ type Fold struct {
 	Piece                  int    // work between two groups, see maxPiece
 	asked                  int    // how many bunches of arrivals are to be small yet, see bunch
 
+	made    atomic.Pointer[madeCheckpoint]
 	refolds atomic.Int64
 	judged  atomic.Int64  // operations, also those that are judged again
 	wake    chan struct{} // holds one signal
@@ -96,9 +98,10 @@ type Fold struct {
 	meta     keyspace.Meta
 	own      map[clock.LogID]bool
 	cut      Cut
-	recent   recordCache      // for folding again
+	recent   journal.Cache    // for folding again: the documents of a set take turns
 	prepared map[docKey]int64 // see prepare; the last arrival by document
 	merge    *merge           // what is folded in pieces; nil for nothing
+	pacing   *pacedCut        // what is cut in pieces; nil for nothing
 	waiting  []*Request       // for arrivals to be folded, or for indexes to be filled
 	broken   error            // why nothing can be written until the next open
 	building bool             // indexes may wait for buildSome
@@ -109,10 +112,10 @@ type Fold struct {
 	closed     bool
 	view       *view.View
 	recentDocs recentChanges
-	seq        uint64 // of view, which is never used again
-	uses       uint64 // see Uses
-	asleep     bool   // by Suspend; what load reads is not there, and view is nil
-	slept      facts  // when it fell asleep
+	seq        uint64     // of view, which is never used again
+	uses       uint64     // see Uses
+	asleep     bool       // by Suspend; what load reads is not there, and view is nil
+	slept      view.Facts // when it fell asleep
 
 	waking sync.Mutex // held while the fold is suspended or loaded again; before mu
 }
@@ -170,20 +173,8 @@ func (f *Fold) Close() {
 	}
 }
 
-// facts are what a fold knows of itself at one moment.
-type facts struct {
-	Arrival     int64
-	Hash        clock.Hash
-	Documents   int64
-	Collections int
-	Refused     int64
-	Conflicts   int64
-	Building    int
-	Refolds     int64
-}
-
-// Facts returns those of now; of a suspended fold those of when it fell asleep.
-func (f *Fold) Facts() facts {
+// Facts returns what it knows of itself now; when it fell asleep, if it is suspended.
+func (f *Fold) Facts() view.Facts {
 	v, i, err := f.Look()
 	if v == nil || err != nil {
 		return i
@@ -257,7 +248,7 @@ func (f *Fold) load() (err error) {
 	if err = f.loadLogs(snap, keyspace.TagOwn, f.own); err != nil {
 		return err
 	}
-	if f.cut, err = f.loadCut(snap); err != nil {
+	if f.cut, err = cut.Load(snap, f.Space); err != nil {
 		return err
 	}
 	if err = f.loadPrepared(snap); err != nil {
@@ -310,23 +301,9 @@ func (f *Fold) Settle(ctx context.Context) error {
 	return r.Err
 }
 
-// factsOf counts by the stats of v, without reading a document.
-func (f *Fold) factsOf(v *view.View) facts {
-	i := facts{Arrival: v.N, Hash: v.StateHash(), Refused: v.Refused, Refolds: f.refolds.Load()}
-	for name, c := range v.Cat.Colls {
-		if name == judge.SystemCollection {
-			i.Collections = int(v.Stats[c.Num].Docs)
-		} else {
-			i.Documents += v.Stats[c.Num].Docs
-		}
-		for _, x := range c.Indexes {
-			if x.Shadow || !x.Filled {
-				i.Building++
-			} else {
-				i.Conflicts += v.Stats[x.Num].Docs
-			}
-		}
-	}
+func (f *Fold) factsOf(v *view.View) view.Facts {
+	i := v.Facts()
+	i.Refolds = f.refolds.Load()
 	return i
 }
 

@@ -131,7 +131,7 @@ func (m *merge) take(recs []*journal.Record) error {
 		}
 		m.recs = append(m.recs, rec)
 		m.ops += len(rec.Ops)
-		m.bytes += sizeOf(rec)
+		m.bytes += rec.Size()
 		f.observe(rec) // so that what is written here meanwhile comes after it
 		if err := m.sort(m.again, rec); err != nil {
 			return err
@@ -191,7 +191,7 @@ func (m *merge) restart() error {
 	m.again = m.b.newRefolder()
 	m.plain, m.bytes = 0, 0
 	for _, rec := range m.recs {
-		m.bytes += sizeOf(rec)
+		m.bytes += rec.Size()
 		if err := m.sort(m.again, rec); err != nil {
 			return err
 		}

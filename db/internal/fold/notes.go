@@ -102,7 +102,7 @@ func (b *batch) news() *change.News {
 // It is written before the refusal, so that no step holds that without it.
 func (b *batch) noteRefusal(r keyspace.Ref, rec *journal.Record, op *payload.Op, v judge.Verdict) error {
 	// Of what is cut off nothing is noted: its record may be deleted next.
-	if cut := b.cutting && b.gone.has(r.N); !cut {
+	if cut := b.cutting && b.gone.Has(r.N); !cut {
 		if err := b.put(b.fold.Space.NotedKey(b.noting(), r), nil); err != nil {
 			return err
 		}

@@ -8,46 +8,11 @@ import (
 )
 
 // What folding again reads of the journal: the records that come next are read
-// together, and a few are kept, the newest, because the documents of a set take turns.
+// together.
 const (
 	maxReadAhead      = 256
 	maxReadAheadBytes = 1 << 20
-	maxRecentBytes    = 8 << 20
 )
-
-// A recordCache keeps decoded records within a bound; the oldest go first.
-type recordCache struct {
-	recs  map[int64]*journal.Record
-	order []int64
-	bytes int
-}
-
-func (c *recordCache) add(r *journal.Record) {
-	if c.recs == nil {
-		c.recs = map[int64]*journal.Record{}
-	}
-	if c.recs[r.N] != nil {
-		return
-	}
-	c.recs[r.N] = r
-	c.order = append(c.order, r.N)
-	c.bytes += sizeOf(r)
-	for c.bytes > maxRecentBytes && len(c.order) > 1 {
-		n := c.order[0]
-		c.order = c.order[1:]
-		c.bytes -= sizeOf(c.recs[n])
-		delete(c.recs, n)
-	}
-}
-
-// sizeOf is about what a decoded record takes in memory.
-func sizeOf(r *journal.Record) int {
-	n := 256
-	for i := range r.Ops {
-		n += 256 + r.Ops[i].Size()
-	}
-	return n
-}
 
 // record returns the record that arrived as number n, decoded.
 func (b *batch) record(n int64) (*journal.Record, error) {
@@ -69,7 +34,7 @@ func (b *batch) recordAhead(n int64, k int, next func(i int) int64) (*journal.Re
 	if len(ns) == 1 {
 		r, err := journal.Read(b.fold.Journal, n)
 		if err == nil {
-			b.fold.recent.add(r)
+			b.fold.recent.Add(r)
 		}
 		return r, err
 	}
@@ -79,7 +44,7 @@ func (b *batch) recordAhead(n int64, k int, next func(i int) int64) (*journal.Re
 	}
 	recs := journal.DecodeAll(as, false)
 	for _, r := range slices.Backward(recs) { // what is asked for first is to stay longest
-		b.fold.recent.add(r)
+		b.fold.recent.Add(r)
 	}
 	if len(recs) > 0 && recs[0].N == n {
 		return recs[0], nil
@@ -92,7 +57,7 @@ func (b *batch) held(n int64) *journal.Record {
 	if r := b.records[n]; r != nil {
 		return r
 	}
-	return b.fold.recent.recs[n]
+	return b.fold.recent.Get(n)
 }
 
 // id returns the ID of the record that arrived as number n.

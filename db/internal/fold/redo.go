@@ -3,52 +3,16 @@ package fold
 import (
 	"slices"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
+	"github.com/weftdb/weft/db/internal/cut"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/value"
-	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/fault"
 )
-
-// A redoMarker is the durable note of steps under way. It names no progress: everything
-// that the steps do may be done again from the start.
-type redoMarker struct {
-	Rescans []redoRescan `bson:"rescans"`
-	Void    [][]byte     `bson:"void"` // b.voiding
-	Writing *redoWriting `bson:"writing,omitempty"`
-	Merging int64        `bson:"merging,omitempty"` // the last arrival that is folded together; 0 is one alone
-}
-
-type redoRescan struct {
-	Coll  string `bson:"coll"`
-	Time  int64  `bson:"time"`
-	N     int64  `bson:"n"`
-	Index int64  `bson:"index"`
-}
-
-// A redoWriting is a document whose index entries are being written, and the head
-// is not yet: the entries are of two states, that of the head and this.
-type redoWriting struct {
-	Coll string `bson:"coll"`
-	ID   []byte `bson:"id"`
-	Doc  []byte `bson:"doc"`
-}
 
 // An interrupted is what an attempt that ended between steps had left to do.
 type interrupted struct {
 	rescans []rescan
-	writing *redoWriting
-}
-
-// mark writes the marker of steps under way.
-func (b *batch) mark(mk redoMarker) error {
-	v, err := bson.Marshal(mk)
-	if err != nil {
-		return err
-	}
-	return b.tx.Put(b.fold.Space.Key(keyspace.TagRedo), v)
+	writing *keyspace.RedoWriting
 }
 
 // step commits what is written so far, with the marker, and begins the next
@@ -57,15 +21,15 @@ func (b *batch) mark(mk redoMarker) error {
 // Of what is written a part may be missing, but nothing may point at what is not there:
 // entries come before heads, notes before what they note, the cursor last of all.
 func (b *batch) step() error {
-	mk := redoMarker{Void: b.voiding, Writing: b.writing, Merging: b.merging}
+	mk := keyspace.RedoMarker{Void: cut.EncodeMarks(b.voiding), Writing: b.writing, Merging: b.merging}
 	todo := slices.Clone(b.rescans)
 	for name, from := range b.foreseen {
 		todo = append(todo, rescan{name, from})
 	}
 	for _, s := range todo {
-		mk.Rescans = append(mk.Rescans, redoRescan{s.coll, int64(s.from.Time), s.from.N, int64(s.from.Index)})
+		mk.Rescans = append(mk.Rescans, keyspace.NewRedoRescan(s.coll, s.from))
 	}
-	if err := b.mark(mk); err != nil {
+	if err := mk.Save(b.tx, b.fold.Space); err != nil {
 		return err
 	}
 	if err := b.save(); err != nil {
@@ -86,16 +50,16 @@ func (b *batch) step() error {
 // again, with redo set: it comes to the same, only what is written anew is not counted
 // twice, because counts and hash follow what the store had (entry.was).
 func (f *Fold) redoSteps(marker []byte) error {
-	var mk redoMarker
-	if err := bson.Unmarshal(marker, &mk); err != nil {
-		return fault.Of(keyspace.ErrCorrupt, "corrupt value in the store: %w", err)
+	mk, err := keyspace.ParseRedo(marker)
+	if err != nil {
+		return err
 	}
 	left := &interrupted{writing: mk.Writing}
 	for _, s := range mk.Rescans {
-		left.rescans = append(left.rescans, rescan{s.Coll, keyspace.Ref{Time: clock.Time(s.Time), N: s.N, Index: uint32(s.Index)}})
+		left.rescans = append(left.rescans, rescan{s.Coll, s.From()})
 	}
 	if len(mk.Void) > 0 {
-		changed, err := parseVoidMarks(mk.Void)
+		changed, err := cut.ParseMarks(mk.Void)
 		if err != nil {
 			return err
 		}

@@ -343,7 +343,7 @@ func (f *refolder) load(r *refolding) error {
 				continue
 			}
 		}
-		if b.gone.has(ev.Ref.N) {
+		if b.gone.Has(ev.Ref.N) {
 			r.gone = append(r.gone, ev)
 			if c, err := b.compare(ev.Ref, r.from); err != nil {
 				return err

@@ -5,7 +5,6 @@ import (
 
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
-	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -162,8 +161,4 @@ func (b *batch) forget() {
 	clear(b.defs)
 	clear(b.records)
 	clear(b.ids)
-}
-
-func lthashDelta(s lthash.Seed, remove bool) lthash.Delta {
-	return lthash.Delta{Seed: s, Remove: remove}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
@@ -96,24 +97,24 @@ func (f *Fold) suspend() error {
 // forget drops what load reads again.
 func (f *Fold) forget() {
 	f.Cat, f.meta, f.broken = nil, keyspace.Meta{}, nil
-	f.own, f.cut, f.recent = map[clock.LogID]bool{}, Cut{}, recordCache{}
+	f.own, f.cut, f.recent = map[clock.LogID]bool{}, Cut{}, journal.Cache{}
 	f.dropMerge()
 	f.defs.Forget()
 }
 
 // Look returns the view, which the caller releases; nil for a suspended database,
 // with its facts then. It is no use of the database.
-func (f *Fold) Look() (*view.View, facts, error) {
+func (f *Fold) Look() (*view.View, view.Facts, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.closed || f.view == nil && !f.asleep:
-		return nil, facts{}, keyspace.ErrClosed
+		return nil, view.Facts{}, keyspace.ErrClosed
 	case f.view == nil:
 		return nil, f.slept, nil
 	}
 	f.view.Refs.Add(1)
-	return f.view, facts{}, nil
+	return f.view, view.Facts{}, nil
 }
 
 // resting reports whether the database is suspended, and ends the committer that

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/weftdb/weft/db/internal/cut"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
@@ -13,25 +14,11 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// A bitset is a set of arrivals. A nil one is empty.
-type bitset struct{ words []uint64 }
-
-func (s *bitset) has(n int64) bool {
-	return s != nil && int(n>>6) < len(s.words) && s.words[n>>6]&(1<<(n&63)) != 0
-}
-
-func (s *bitset) add(n int64) {
-	for int(n>>6) >= len(s.words) {
-		s.words = append(s.words, 0)
-	}
-	s.words[n>>6] |= 1 << (n & 63)
-}
-
 // The cut says which records count as never written. When it changes, a document's
 // history must lose, or get back, the operations of these records.
 //
-// Invariant: the marker in the store names every log that changes, with what of it was
-// void before, until all is done; so that whoever finishes knows the cut before (from the
+// Invariant: the marker in the store names every log that changes, with its position
+// before, until all is done; so that whoever finishes knows the cut before (from the
 // marks) and the cut now (from the store), and "what changed" never depends on how far
 // the attempt before had got. Repeating a step is harmless: a refold is a function of
 // the history alone.
@@ -39,31 +26,26 @@ func (s *bitset) add(n int64) {
 //	log L void 1…3, was 1…5:     records 4 and 5 count again    → back: folded as if they arrived now
 //	log M void 9…, was nothing:  records from 9 on do not count → gone: their documents are swept
 //	stored while under way:      v L=1…3, v M=9…, marker {L: 1…5, M: nothing}
-//	crash, Open:                 old = cut.before(marks); the same two sets come out again
+//	crash, Open:                 old = cut.Before(marks); the same two sets come out again
 
 // voidSteps folds again what the change of the cut touches: first what counts
 // again, snapshots among it, then whatever else has operations that do not count.
 // left is of an interrupted attempt, or nil. After one a document may have lost its
 // operations while another, which an atomic transaction joins to it, is not folded
 // again yet, so that the records are asked.
-func (f *Fold) voidSteps(marks []voidMark, left *interrupted) error {
+func (f *Fold) voidSteps(marks []cut.Mark, left *interrupted) error {
 	b := f.newBatch()
 	defer b.discard()
-	b.stepping, b.redo, b.voiding = true, true, encodeVoidMarks(marks)
-	for _, v := range b.voiding {
-		b.voidBytes += len(v) + 16 // of BSON
-	}
-	b.gone = &bitset{}
-	old := f.cut.before(marks)
+	b.stepping, b.redo, b.voiding, b.voidBytes = true, true, marks, cut.SizeOf(marks)
+	b.gone = &cut.Arrivals{}
+	old := f.cut.Before(marks)
 	if b.cutting = len(f.cut.Snapshots) > 0 || len(old.Snapshots) > 0; b.cutting {
-		for _, c := range b.cat.Colls { // what a watch has not read yet may be deleted next
-			b.gap(c)
-		}
+		b.gapAll()
 	}
 	var back, out []int64
 	err := f.eachFolded(func(n int64, id clock.RecordID, snapshot bool) {
 		if f.cut.Voids(id, snapshot) {
-			b.gone.add(n)
+			b.gone.Add(n)
 			if left != nil && !old.Voids(id, snapshot) {
 				out = append(out, n)
 			}
@@ -106,7 +88,7 @@ func (b *batch) takeBack(ns []int64) error {
 		if err != nil {
 			return err
 		}
-		recs, size = append(recs, rec), size+sizeOf(rec)
+		recs, size = append(recs, rec), size+rec.Size()
 		if size < maxMergeBytes && i < len(ns)-1 {
 			continue
 		}
@@ -221,6 +203,9 @@ type goneDoc struct {
 	from keyspace.Ref
 }
 
+// goneHeads is how many documents one call of goneDocs looks at.
+const goneHeads = 8192
+
 // goneDocs returns up to 256 documents from key at on that have operations that
 // do not count, with the first of these, and where to go on.
 func (b *batch) goneDocs(prefix, at []byte) (found []goneDoc, next []byte, err error) {
@@ -232,7 +217,11 @@ func (b *batch) goneDocs(prefix, at []byte) (found []goneDoc, next []byte, err e
 	defer it.Close()
 	events := snap.Iterate(store.Range{Lower: history, Upper: store.PrefixEnd(history), KeysOnly: true})
 	defer events.Close()
-	for ; it.Valid(); it.Next() {
+	for seen := 0; it.Valid(); it.Next() {
+		if len(found) == 256 || seen == goneHeads {
+			return found, bytes.Clone(it.Key()), nil
+		}
+		seen++
 		v, err := it.Value()
 		if err != nil {
 			return nil, nil, err
@@ -249,9 +238,6 @@ func (b *batch) goneDocs(prefix, at []byte) (found []goneDoc, next []byte, err e
 		if !ok {
 			continue
 		}
-		if len(found) == 256 {
-			return found, bytes.Clone(it.Key()), nil
-		}
 		found = append(found, goneDoc{bytes.Clone(key), from})
 	}
 	return found, nil, it.Err()
@@ -260,7 +246,7 @@ func (b *batch) goneDocs(prefix, at []byte) (found []goneDoc, next []byte, err e
 // firstGone returns the first operation of a document that does not count.
 func (b *batch) firstGone(events store.Iterator, prefix []byte, h *keyspace.Head) (from keyspace.Ref, ok bool, err error) {
 	take := func(r keyspace.Ref) error {
-		if !b.gone.has(r.N) {
+		if !b.gone.Has(r.N) {
 			return nil
 		}
 		if ok {
@@ -304,7 +290,7 @@ func (b *batch) sweepRefused() error {
 	it := b.tx.Iterate(store.Range{Lower: p, Upper: store.PrefixEnd(p), KeysOnly: true})
 	for ; it.Valid(); it.Next() {
 		s := keyspace.Scanner{B: it.Key()[len(p):]}
-		if r := s.Ref(); b.gone.has(r.N) {
+		if r := s.Ref(); b.gone.Has(r.N) {
 			found = append(found, r)
 		}
 	}
@@ -333,7 +319,7 @@ func (b *batch) sweepNoted() error {
 	for ; it.Valid(); it.Next() {
 		s := keyspace.Scanner{B: it.Key()[len(p):]}
 		s.U64()
-		if r := s.Ref(); s.Bad || !b.gone.has(r.N) {
+		if r := s.Ref(); s.Bad || !b.gone.Has(r.N) {
 			continue
 		}
 		if err := b.del(bytes.Clone(it.Key())); err != nil {

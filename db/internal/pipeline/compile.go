@@ -57,6 +57,9 @@ func (c *compiler) pipeline(specs []bson.Raw) (*Pipeline, error) {
 		if err != nil {
 			return nil, err
 		}
+		if _, writes := p.stage.(*intoStage); writes && i < len(specs)-1 {
+			return nil, fault.Errorf(fault.InvalidPipeline, "%s can only be the final stage in the pipeline", p.op)
+		}
 		parts = append(parts, p)
 	}
 	return c.plan(parts)
@@ -126,6 +129,12 @@ func (c *compiler) stage(op string, arg value.Value, at int) (stage, error) {
 		return c.union(op, arg)
 	case "$facet":
 		return c.facetStage(op, arg)
+	case "$graphLookup":
+		return c.graphLookup(op, arg)
+	case "$setWindowFields":
+		return c.setWindowFields(op, arg)
+	case "$out", "$merge":
+		return c.into(op, arg)
 	case "$redact":
 		return c.redact(op, arg)
 	case "$documents":
@@ -142,7 +151,7 @@ func (c *compiler) stage(op string, arg value.Value, at int) (stage, error) {
 
 // knownStages are MongoDB's that are not here.
 var knownStages = map[string]bool{
-	"$out": true, "$merge": true, "$graphLookup": true, "$geoNear": true, "$setWindowFields": true, "$densify": true, "$fill": true,
+	"$geoNear": true, "$densify": true, "$fill": true,
 	"$collStats": true, "$indexStats": true, "$currentOp": true, "$changeStream": true, "$search": true, "$searchMeta": true,
 	"$planCacheStats": true, "$listSessions": true, "$listLocalSessions": true, "$vectorSearch": true,
 }

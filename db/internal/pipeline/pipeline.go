@@ -70,6 +70,7 @@ type Pipeline struct {
 	stages []stage
 	specs  []bson.Raw // of stages
 	own    bool       // the first stage needs no collection
+	into   *Into      // where the results go; nil if they are given
 }
 
 // A stage is one compiled stage. open reads nothing of in: the first Next of the cursor
@@ -153,6 +154,9 @@ func (p *Pipeline) Rest() []bson.Raw { return p.specs }
 
 // Reads reports whether the pipeline reads the collection that it is run on.
 func (p *Pipeline) Reads() bool { return !p.own }
+
+// Into returns where the results are to be written; nil if they are not.
+func (p *Pipeline) Into() *Into { return p.into }
 
 // A Run is a pipeline being run. It is a Cursor.
 type Run struct {

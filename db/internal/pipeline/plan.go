@@ -16,6 +16,11 @@ import (
 // comes.
 func (c *compiler) plan(parts []part) (*Pipeline, error) {
 	p := &Pipeline{}
+	if n := len(parts); n > 0 {
+		if last, ok := parts[n-1].stage.(*intoStage); ok {
+			p.into, parts = &last.Into, parts[:n-1]
+		}
+	}
 	if len(parts) > 0 && parts[0].op == "$documents" {
 		p.own = true
 	}

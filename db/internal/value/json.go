@@ -30,11 +30,18 @@ func ParseJSON(text []byte) ([]byte, error) {
 // ParseJSONValue parses any Extended JSON v2 value. The same bounds hold as for documents.
 // Text may be longer than the bytes it stands for: a canonical int32 is {"$numberInt":"1"},
 // and white space stands for nothing.
-func ParseJSONValue(text []byte) (Value, error) {
+func ParseJSONValue(text []byte) (Value, error) { return parseText(text, false) }
+
+// ParseTyped parses a value as people type it: Extended JSON, v1 or v2, and what MongoDB's
+// shell takes besides, see shell.go. A whole number beyond 64 bits is refused, as nobody
+// who wrote it wants it rounded.
+func ParseTyped(text []byte) (Value, error) { return parseText(text, true) }
+
+func parseText(text []byte, typed bool) (Value, error) {
 	if len(text) > MaxText {
 		return Value{}, fault.Errorf(fault.TooLarge, "a text of %d bytes is no document: those have at most %d bytes as text, and %d as BSON", len(text), MaxText, MaxDocument)
 	}
-	p := parser{in: text, out: make([]byte, 0, len(text)+16)}
+	p := parser{in: text, out: make([]byte, 0, len(text)+16), typed: typed}
 	t := p.value(0)
 	p.space()
 	if p.err == nil && p.at < len(text) {
@@ -61,11 +68,12 @@ func validateAny(v Value) error {
 // A parser turns text into BSON in one pass. A method that fails sets err and
 // moves to the end of the text, so that every loop ends.
 type parser struct {
-	in  []byte
-	at  int
-	out []byte
-	str []byte // the last string parsed
-	err error
+	in    []byte
+	at    int
+	out   []byte
+	str   []byte // the last string parsed
+	err   error
+	typed bool // by people: see shell.go
 }
 
 func (p *parser) fail(why string) { p.failAt(p.at, why) }
@@ -121,10 +129,12 @@ func (p *parser) value(depth int) bson.Type {
 		return p.object(depth + 1)
 	case c == '[':
 		return p.array(depth + 1)
-	case c == '"':
+	case p.quote(c):
 		p.text()
 		p.out = appendText(p.out, p.str)
 		return bson.TypeString
+	case p.typed && p.infinite():
+		return bson.TypeDouble
 	case c == '-' || c >= '0' && c <= '9':
 		return p.number()
 	case p.word("true"):
@@ -135,10 +145,15 @@ func (p *parser) value(depth int) bson.Type {
 		return bson.TypeBoolean
 	case p.word("null"):
 		return bson.TypeNull
+	case p.typed:
+		return p.shell(c, depth)
 	}
 	p.fail("want a value")
 	return bson.TypeNull
 }
+
+// quote reports whether c begins a string.
+func (p *parser) quote(c byte) bool { return c == '"' || c == '\'' && p.typed }
 
 // word consumes w if it is next. What follows it is not looked at: the caller wants ',' or
 // an end there.
@@ -171,6 +186,9 @@ func (p *parser) array(depth int) bson.Type {
 			p.out[at] = byte(p.value(depth))
 			if !p.accept(',') {
 				p.expect(']', "want ',' or ']'")
+				break
+			}
+			if p.typed && p.accept(']') {
 				break
 			}
 		}
@@ -206,6 +224,9 @@ func (p *parser) object(depth int) bson.Type {
 				p.expect('}', "want ',' or '}'")
 				break
 			}
+			if p.typed && p.accept('}') {
+				break
+			}
 		}
 	}
 	p.out = End(p.out, start)
@@ -214,7 +235,11 @@ func (p *parser) object(depth int) bson.Type {
 
 // key parses a key into p.str.
 func (p *parser) key() {
-	if p.peek() != '"' {
+	c := p.peek()
+	if p.typed && p.bare() {
+		return
+	}
+	if !p.quote(c) {
 		p.fail("want a string as key")
 		return
 	}
@@ -231,10 +256,10 @@ func (p *parser) key() {
 // text parses a string into p.str, which aliases the input unless the string
 // has escapes.
 func (p *parser) text() {
-	start := p.at + 1
+	start, quote := p.at+1, p.in[p.at]
 	for i := start; i < len(p.in); i++ {
 		switch c := p.in[i]; {
-		case c == '"':
+		case c == quote:
 			p.str, p.at = p.in[start:i], i+1
 			return
 		case c == '\\':
@@ -252,11 +277,11 @@ func (p *parser) text() {
 // text that is not written out.
 func (p *parser) escaped(start, i int) {
 	s := append([]byte(nil), p.in[start:i]...)
-	for i < len(p.in) {
+	for quote := p.in[start-1]; i < len(p.in); {
 		c := p.in[i]
 		i++
 		switch {
-		case c == '"':
+		case c == quote:
 			p.str, p.at = s, i
 			return
 		case c < 0x20:
@@ -284,6 +309,9 @@ func (p *parser) escape(s []byte, i int) ([]byte, int, bool) {
 	c := p.in[i]
 	if k := strings.IndexByte(`"\/bfnrt`, c); k >= 0 {
 		return append(s, "\"\\/\b\f\n\r\t"[k]), i + 1, true
+	}
+	if c == '\'' && p.typed {
+		return append(s, c), i + 1, true
 	}
 	if c != 'u' {
 		return s, i, false
@@ -362,8 +390,11 @@ func (p *parser) number() bson.Type {
 		return bson.TypeInt64
 	}
 	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
+	switch {
+	case err != nil:
 		p.failAt(start, "number out of range")
+	case whole && p.typed && s != "-0":
+		p.failAt(start, "the whole number "+s+" has more than 64 bits and would be rounded: write "+s+".0 for a double, or NumberDecimal('"+s+"')")
 	}
 	p.out = binary.LittleEndian.AppendUint64(p.out, math.Float64bits(f))
 	return bson.TypeDouble

@@ -69,7 +69,11 @@ func (p *parser) wrapper(name string, start, depth int) (t bson.Type, ok bool) {
 // member parses ':' and a string.
 func (p *parser) member() string {
 	p.expect(':', "want ':'")
-	if p.peek() != '"' {
+	return p.string()
+}
+
+func (p *parser) string() string {
+	if !p.quote(p.peek()) {
 		p.fail("want a string")
 		return ""
 	}

@@ -206,6 +206,7 @@ func (s *Store) delete(refs []Ref) (count, bytes int64, err error) {
 	}
 	tx := s.thread.Store.Begin()
 	defer tx.Discard()
+	tx.UseReserve() // it makes room
 	s.mu.Lock()
 	gone, last, sum, fresh := s.gone, s.last, s.sum, s.fresh
 	s.mu.Unlock()

@@ -1,6 +1,7 @@
 package blobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,6 +70,9 @@ func (s *Store) writeFiles(ctx context.Context, ids []format.BlobID, sealed [][]
 	if len(fresh) == 0 {
 		return nil
 	}
+	if err := s.thread.Store.Full(); err != nil { // files would take what the store needs to go on
+		return err
+	}
 	folders := map[string]bool{s.dir(): true, s.thread.Dir: true, filepath.Dir(s.thread.Dir): true}
 	for _, i := range fresh {
 		folders[filepath.Dir(s.path(ids[i]))] = true
@@ -84,11 +88,20 @@ func (s *Store) writeFiles(ctx context.Context, ids []format.BlobID, sealed [][]
 			written[n], errs[n] = s.writeFile(ids[fresh[n]], sealed[fresh[n]])
 		}
 	})
-	if err := errors.Join(errs...); err != nil {
+	if err := s.first(errs); err != nil {
 		return err
 	}
 	names := slices.AppendSeq(written, maps.Keys(folders))
 	return durable.Sync(len(names), func(i int) (*os.File, error) { return os.Open(names[i]) })
+}
+
+// first returns the first of the errors, which are of one disk: a full one is told once.
+func (s *Store) first(errs []error) error {
+	err := cmp.Or(errs...)
+	if fault.NoRoom(err) {
+		return store.DiskFull(s.thread.Dir)
+	}
+	return err
 }
 
 // writeFile writes a blob under a temporary name and renames it. The caller syncs

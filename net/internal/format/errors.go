@@ -17,6 +17,9 @@ var (
 	ErrOperation = fault.New(fault.UnknownOperation, "the control operation does not exist yet")
 )
 
+// ErrNotFound reports a thread, record or blob that is not held here, to whoever keeps such.
+var ErrNotFound = fault.New(fault.NotFound, "not held here")
+
 // Reported when a body or a blob is opened.
 var (
 	// ErrWrongKey reports a body that commits to another key than the epoch's.

@@ -93,3 +93,8 @@ func DecodeRun(p []byte) (Run, error) {
 	}
 	return r, nil
 }
+
+// VerifyHead reports whether a device signed a record, and with it all before it.
+func VerifyHead(thread ThreadID, device keys.PublicKey, hash clock.Hash, s keys.Signature) bool {
+	return keys.Verify(device, DomainHead, s, thread[:], hash[:])
+}

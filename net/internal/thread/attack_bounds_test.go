@@ -53,15 +53,15 @@ func TestAttackUnboundedVoid(t *testing.T) {
 	kept := 0
 	for range 20 {
 		l := tm.newLocalLog(format.NewDescriptor(x.env.self(), format.KindControl, clock.LogID{}), 0)
-		h := &format.Header{Log: l.id, Seq: 1, Epochs: to.firstEpoch(), Control: []clock.Hash{rid.Hash}, Time: tm.graph.Time(rid.Hash) + 1}
-		p := &format.Control{Op: format.OpJoin, Invite: rid.Hash, Certificate: cert, Data: newData(x, l.id)}
-		p.Signature = id.Sign(format.DomainJoin, to.id[:], l.id[:], cert, p.Data)
+		h := &format.Header{Log: l.ID, Seq: 1, Epochs: to.firstEpoch(), Control: []clock.Hash{rid.Hash}, Time: tm.graph.Time(rid.Hash) + 1}
+		p := &format.Control{Op: format.OpJoin, Invite: rid.Hash, Certificate: cert, Data: newData(x, l.ID)}
+		p.Signature = id.Sign(format.DomainJoin, to.id[:], l.ID[:], cert, p.Data)
 		sealed, err := to.sealRecord(to.keys.Service, h, &format.Plaintext{Payload: p.Encode()}, true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		st, _ := format.DecodeStored(sealed.value)
-		r := format.Run{Descriptor: l.raw, Records: []format.Record{st.Record}, Signature: x.env.device.Sign(format.DomainHead, to.id[:], sealed.id.Hash[:])}
+		r := format.Run{Descriptor: l.Raw, Records: []format.Record{st.Record}, Signature: x.env.device.Sign(format.DomainHead, to.id[:], sealed.id.Hash[:])}
 		if res, err := to.Ingest(t.Context(), r); err == nil {
 			kept += res.Stored
 		}

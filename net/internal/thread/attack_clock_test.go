@@ -13,7 +13,7 @@ func dataLogs(th *Thread) (n int) {
 	th.mu.Lock()
 	defer th.mu.Unlock()
 	th.graph.Announced(func(log, control clock.LogID) {
-		if control == th.ownControl.id {
+		if control == th.ownControl.ID {
 			n++
 		}
 	})

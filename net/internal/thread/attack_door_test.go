@@ -46,7 +46,7 @@ func TestAttackRevokeRace(t *testing.T) {
 	}
 	var run format.Run
 	for _, tip := range ta.Sendable() {
-		if tip.Log == ta.ownControl.id {
+		if tip.Log == ta.ownControl.ID {
 			run, _ = ta.ReadRun(tip, 0, 1<<20)
 		}
 	}
@@ -91,7 +91,7 @@ func TestAttackSixteenHeads(t *testing.T) {
 		fromStranger(t, to, tx)
 	}
 	var ta *Thread
-	for ta == nil || slices.Contains(ta.graph.Named(), ta.ownControl.branches[0].tip.Hash) {
+	for ta == nil || slices.Contains(ta.graph.Named(), ta.ownControl.branches[0].Tip.Hash) {
 		a = newMemoryNode(t)
 		ta = a.join(t, to, inv)
 	}
@@ -102,7 +102,7 @@ func TestAttackSixteenHeads(t *testing.T) {
 	w, _ := to.Waiting()
 	t.Logf("waits %+v", w)
 	for _, tip := range tm.Sendable() { // the member brings the join alone
-		if tip.Log == ta.ownControl.id {
+		if tip.Log == ta.ownControl.ID {
 			if err := tm.settleSync(); err != nil {
 				t.Fatal(err)
 			}

@@ -52,7 +52,7 @@ func TestAttackStrangerVoidsHonestMembers(t *testing.T) {
 	}
 	for _, l := range tm.byNum {
 		if !tm.limitOf(l).plain {
-			t.Errorf("data log %s of an honest member is limited", l.id)
+			t.Errorf("data log %s of an honest member is limited", l.ID)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func TestAttackWaitingRecordCutsMemberOff(t *testing.T) {
 	if len(to.WaitingJoins()) != 1 {
 		t.Fatal("b does not wait")
 	}
-	if _, err := tb.appendControl(t.Context(), &format.Control{Op: format.OpLog, Data: newData(b, tb.ownControl.id)}); err != nil {
+	if _, err := tb.appendControl(t.Context(), &format.Control{Op: format.OpLog, Data: newData(b, tb.ownControl.ID)}); err != nil {
 		t.Fatal(err)
 	}
 	mustPull(t, tm, tb) // m has not heard of the close
@@ -145,9 +145,9 @@ func TestAttackDoorByForkedFirst(t *testing.T) {
 	log := ts.ownControl
 	cert, _ := s.env.cert.Encode()
 	rec := to.graph.InvitesOf(expired.Key())[0]
-	p := &format.Control{Op: format.OpJoin, Invite: rec.ID.Hash, Certificate: cert, Data: newData(s, log.id)}
-	p.Signature = id.Sign(format.DomainJoin, to.id[:], log.id[:], cert, p.Data)
-	h := &format.Header{Log: log.id, Seq: 1, Epochs: to.firstEpoch(), Control: []clock.Hash{rec.ID.Hash}, Time: rec.Time + 1}
+	p := &format.Control{Op: format.OpJoin, Invite: rec.ID.Hash, Certificate: cert, Data: newData(s, log.ID)}
+	p.Signature = id.Sign(format.DomainJoin, to.id[:], log.ID[:], cert, p.Data)
+	h := &format.Header{Log: log.ID, Seq: 1, Epochs: to.firstEpoch(), Control: []clock.Hash{rec.ID.Hash}, Time: rec.Time + 1}
 	sealed, err := ts.sealRecord(ts.keys.Service, h, &format.Plaintext{Payload: p.Encode()}, true)
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestAttackDoorByForkedFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := format.Run{Descriptor: log.raw, Records: []format.Record{st.Record}, Signature: s.env.device.Sign(format.DomainHead, to.id[:], sealed.id.Hash[:])}
+	run := format.Run{Descriptor: log.Raw, Records: []format.Record{st.Record}, Signature: s.env.device.Sign(format.DomainHead, to.id[:], sealed.id.Hash[:])}
 	_, err = to.IngestFromStranger(t.Context(), run)
 	if mm, ok := to.Member(s.env.self()); ok {
 		t.Errorf("a stranger is %s by an invite that expired (%v)", mm.Role, err)
@@ -226,7 +226,7 @@ func TestAttackWantedAfterRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tip := range ta.Sendable() {
-		if tip.Log == ta.ownData.id {
+		if tip.Log == ta.ownData.ID {
 			if err := pullLog(t.Context(), to, ta, tip, 1<<20); err != nil {
 				t.Fatal(err)
 			}

@@ -72,7 +72,7 @@ func TestAttackExpiredInvite(t *testing.T) {
 	// A member lets it in: as long as the invite is not closed, its word counts.
 	mustPull(t, tm, tx)
 	m.write(t, tm, "after the stranger's join")
-	if _, err := tm.appendControl(t.Context(), &format.Control{Op: format.OpLog, Data: newData(m, tm.ownControl.id)}); err != nil {
+	if _, err := tm.appendControl(t.Context(), &format.Control{Op: format.OpLog, Data: newData(m, tm.ownControl.ID)}); err != nil {
 		t.Fatal(err)
 	}
 	mustPull(t, to, tm)

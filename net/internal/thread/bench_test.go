@@ -120,7 +120,7 @@ func benchmarkCatchUp(b *testing.B, count, size int) {
 		b.StopTimer()
 		m := newTestNode(b)
 		to := m.join(b, th, inv)
-		tip := th.ownData.branches[0].tip
+		tip := th.ownData.branches[0].Tip
 		b.StartTimer()
 		received = 0
 		for after := uint64(0); after < tip.Seq; {
@@ -244,7 +244,7 @@ func BenchmarkRotation300(b *testing.B) {
 	b.StopTimer()
 	snap := to.env.store.Snapshot()
 	defer snap.Release()
-	s, err := to.readRecord(snap, to.ownControl.num, to.ownControl.top())
+	s, err := to.rows.Record(snap, to.ownControl.Num, to.ownControl.top())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -300,14 +300,14 @@ func BenchmarkMembershipCheck(b *testing.B) {
 	c.meet(b, 0, 1, 3)
 	c.write(b, 1, "one")
 	c.meet(b, 0, 1, 3)
-	l := o.logs[c.threads[1].ownData.id]
+	l := o.logs[c.threads[1].ownData.ID]
 	snap := o.env.store.Snapshot()
 	defer snap.Release()
-	s, err := o.readRecord(snap, l.num, l.branches[0].tip)
+	s, err := o.rows.Record(snap, l.Num, l.branches[0].Tip)
 	if err != nil {
 		b.Fatal(err)
 	}
-	r, err := o.reopen(l, l.branches[0].tip, s)
+	r, err := o.reopen(l, l.branches[0].Tip, s)
 	if err != nil {
 		b.Fatal(err)
 	}

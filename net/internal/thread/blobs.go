@@ -2,13 +2,13 @@ package thread
 
 import (
 	"context"
-	"encoding/binary"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // A BlobRef is a blob in the order in which this node stored a thread's blobs,
@@ -133,7 +133,7 @@ func (n *namesIn) Records(ctx context.Context, r store.Reader, named func(format
 		return ErrNoKeys
 	}
 	for _, l := range logs {
-		if l.desc.Kind == format.KindControl {
+		if l.Desc.Kind == format.KindControl {
 			continue
 		}
 		if err := n.log(ctx, r, l, &k, named); err != nil {
@@ -145,26 +145,19 @@ func (n *namesIn) Records(ctx context.Context, r store.Reader, named func(format
 
 func (n *namesIn) log(ctx context.Context, r store.Reader, l *threadLog, k *format.Keys, named func(format.BlobID, bool) error) error {
 	t := n.t
-	it := r.Iterate(store.Prefix(binary.BigEndian.AppendUint32(t.key(keyRecord), l.num)))
-	defer it.Close()
-	for ; it.Valid(); it.Next() {
+	return t.rows.EachRecord(r, l.Num, func(key, v []byte) error {
 		if err := ctx.Err(); err != nil {
-			return err
-		}
-		v, err := it.Value()
-		if err != nil {
 			return err
 		}
 		s, err := format.DecodeStored(v)
 		if err != nil {
 			return err
 		}
-		key := it.Key() // ‖ seq u64be ‖ hash16
-		id := clock.RecordID{Log: l.id, Seq: binary.BigEndian.Uint64(key[len(key)-24:]), Hash: format.RecordHash(t.id, s.Header)}
+		id := clock.RecordID{Log: l.ID, Seq: logstore.SeqOf(key), Hash: format.RecordHash(t.id, s.Header)}
 		e, err := t.openEntry(k, id, s.Record)
 		if err != nil {
-			if t.isRefused(r, it.Key()) {
-				continue // it has no effect, whatever it names
+			if t.rows.IsRefused(r, key) {
+				return nil // it has no effect, whatever it names
 			}
 			return err
 		}
@@ -174,9 +167,6 @@ func (n *namesIn) log(ctx context.Context, r store.Reader, l *threadLog, k *form
 				failed = named(id, list)
 			}
 		})
-		if failed != nil {
-			return failed
-		}
-	}
-	return it.Err()
+		return failed
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // ErrCheckpoint reports that the thread's history cannot be cut here and now; the
@@ -32,7 +33,7 @@ func (t *Thread) mayCheckpoint() error {
 		return ErrClosed
 	case t.relay || !t.keys.CanRead():
 		return ErrNoKeys
-	case t.ownControl == nil || !t.graph.MayCheckpoint(t.ownControl.id):
+	case t.ownControl == nil || !t.graph.MayCheckpoint(t.ownControl.ID):
 		return fault.Of(ErrCheckpoint, "history is not cut: only a device of the first owner can")
 	}
 	return nil
@@ -53,19 +54,19 @@ func (t *Thread) Cover(n int64) (*Coverage, error) {
 	c := &Coverage{}
 	data := false
 	for _, l := range t.byNum {
-		if l.desc.Kind == format.KindControl || t.limitOf(l).all() || len(l.branches) == 0 {
+		if l.Desc.Kind == format.KindControl || t.limitOf(l).all() || len(l.branches) == 0 {
 			continue
 		}
 		if l.forked() {
-			return nil, fault.Of(ErrCheckpoint, "history is not cut: log %s is forked", l.id.Short())
+			return nil, fault.Of(ErrCheckpoint, "history is not cut: log %s is forked", l.ID.Short())
 		}
 		b := l.branches[0]
 		if b.flushed != b.sent {
-			return nil, fault.Of(ErrCheckpoint, "history is not cut: the last records of log %s are not signed yet", l.id.Short())
+			return nil, fault.Of(ErrCheckpoint, "history is not cut: the last records of log %s are not signed yet", l.ID.Short())
 		}
-		if b.flushed.Seq > t.cuts.floor(l.id).Seq {
+		if b.flushed.Seq > t.cuts.floor(l.ID).Seq {
 			c.heads = append(c.heads, b.flushed)
-			data = data || l.desc.Kind == format.KindData
+			data = data || l.Desc.Kind == format.KindData
 		}
 	}
 	if !data {
@@ -83,13 +84,13 @@ func (t *Thread) Cover(n int64) (*Coverage, error) {
 // an error leaves a snapshot log without effect at most, which the next covers.
 func (t *Thread) Checkpoint(ctx context.Context, cover *Coverage, snapshot func(add func(payload []byte) error) (clock.Hash, error)) error {
 	t.mu.Lock()
-	d, k := format.NewDescriptor(t.env.self(), format.KindSnapshot, t.ownControl.id), t.present()
+	d, k := format.NewDescriptor(t.env.self(), format.KindSnapshot, t.ownControl.ID), t.present()
 	t.mu.Unlock()
 	announced, err := t.appendControl(ctx, &format.Control{Op: format.OpLog, Data: d.Encode()})
 	if err != nil {
 		return err
 	}
-	w := &snapshotLog{t: t, at: announced.Hash, keys: k, log: &threadLog{id: d.LogID(t.id), desc: d, raw: d.Encode()}}
+	w := &snapshotLog{t: t, at: announced.Hash, keys: k, log: &threadLog{Log: logstore.Log{ID: d.LogID(t.id), Desc: d, Raw: d.Encode()}}}
 	state, err := snapshot(func(p []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err

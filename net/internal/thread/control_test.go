@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -51,7 +52,7 @@ func TestSurplusJoinIsVoid(t *testing.T) {
 		}
 	}
 	loser, node := ta, a
-	if void[0][0] == tb.ownData.id {
+	if void[0][0] == tb.ownData.ID {
 		loser, node = tb, b
 	}
 	if _, err := appendAll(node.env, loser, "late"); !errors.Is(err, ErrNotMember) {
@@ -123,4 +124,19 @@ func TestJoinResumes(t *testing.T) {
 	a.write(t, ta, "two")
 	mustPull(t, to, ta)
 	wantPayloads(t, to, "one", "two")
+}
+
+// anotherGenesis returns the signed genesis of some other thread.
+func anotherGenesis(t testing.TB) []byte {
+	t.Helper()
+	d := keys.NewDevice()
+	cert, err := keys.NewIdentity().Certify(d.Public(), keys.CertifyOptions{Issued: time.Unix(1, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, _, err := format.NewGenesis(d, cert, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
 }

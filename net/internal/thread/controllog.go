@@ -11,6 +11,7 @@ import (
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // An openedLog is a data log that was announced, before the commit.
@@ -24,7 +25,7 @@ type openedLog struct {
 // A controlWrite is a record of the own control log, before the commit.
 type controlWrite struct {
 	log     *threadLog
-	next    branch
+	next    logstore.Branch
 	record  *control.Record
 	newData *threadLog   // that it announces
 	keys    *format.Keys // of the device from then on, if the record begins an epoch
@@ -60,10 +61,10 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 		fresh = 1
 	}
 	if p.Data == nil && (p.Op == format.OpJoin || p.Op == format.OpLog) {
-		d := format.NewDescriptor(t.env.self(), format.KindData, w.log.id)
+		d := format.NewDescriptor(t.env.self(), format.KindData, w.log.ID)
 		p.Data = d.Encode()
 	}
-	h := &format.Header{Log: w.log.id, Seq: 1, Epochs: t.firstEpoch(), Control: t.graph.Named()}
+	h := &format.Header{Log: w.log.ID, Seq: 1, Epochs: t.firstEpoch(), Control: t.graph.Named()}
 	switch p.Op {
 	case format.OpJoin:
 		h.Control = t.graph.NamedInJoin(p.Invite)
@@ -72,9 +73,9 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 	}
 	after := t.genesis.Time
 	for _, b := range w.log.branches {
-		if b.tip.Seq >= h.Seq {
-			w.next, h.Seq, h.Prev = *b, b.tip.Seq+1, b.tip.Hash
-			after = max(after, b.time)
+		if b.Tip.Seq >= h.Seq {
+			w.next, h.Seq, h.Prev = b.Branch, b.Tip.Seq+1, b.Tip.Hash
+			after = max(after, b.Time)
 		}
 	}
 	for _, c := range h.Control {
@@ -84,7 +85,7 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 		return nil, err
 	}
 	if p.Op == format.OpJoin {
-		p.Signature = t.inviteSignature(w.log.id, p)
+		p.Signature = t.inviteSignature(w.log.ID, p)
 	}
 	rec, err := t.sealRecord(t.keys.Service, h, &format.Plaintext{Payload: p.Encode()}, true)
 	if err != nil {
@@ -104,9 +105,9 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 			}
 		}
 	}
-	w.next.tip, w.next.time, w.next.signed, w.next.done = rec.id, h.Time, rec.id, rec.id
-	w.next.records++
-	w.next.bytes += int64(rec.size)
+	w.next.Tip, w.next.Time, w.next.Signed, w.next.Done = rec.id, h.Time, rec.id, rec.id
+	w.next.Records++
+	w.next.Bytes += int64(rec.size)
 	data := t.ownData
 	if p.Data != nil {
 		d, err := format.DecodeDescriptor(p.Data)
@@ -157,14 +158,14 @@ func (t *Thread) controlTime(h *format.Header, after, before clock.Time) error {
 // putControl writes a control record and the logs that are new with it.
 func (t *Thread) putControl(tx store.Tx, w *controlWrite, rec *sealedRecord, data *threadLog) error {
 	errs := []error{
-		tx.Put(t.recordKey(w.log.num, rec.id.Seq, rec.id.Hash), rec.value),
-		tx.Put(t.branchKey(w.log.num, w.next.num), w.next.encode()),
+		t.rows.PutRecord(tx, w.log.Num, rec.id, rec.value),
+		t.rows.PutBranch(tx, w.log.Num, &w.next),
 	}
 	if t.ownControl == nil {
-		errs = append(errs, t.putLog(tx, w.log))
+		errs = append(errs, t.rows.PutLog(tx, &w.log.Log))
 	}
 	if w.newData != nil {
-		errs = append(errs, t.putLog(tx, w.newData))
+		errs = append(errs, t.rows.PutLog(tx, &w.newData.Log))
 	}
 	if t.ownControl == nil || w.newData != nil {
 		errs = append(errs, t.putOwn(tx, w.log, data))

@@ -7,6 +7,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // A Cut says which data records count as never written, and which snapshots stand
@@ -77,12 +78,18 @@ func (t *Thread) cut() Cut {
 	for log, id := range t.cuts.floors {
 		c.Void[log] = clock.VoidUpTo(id.Seq)
 	}
+	maps.Copy(c.Snapshots, t.cuts.snapshots)
+	limited := false
 	for _, l := range t.byNum {
 		if n := t.limitOf(l); !n.void.Empty() {
-			c.Void[l.id] = c.Void[l.id].Union(n.void)
+			c.Void[l.ID] = c.Void[l.ID].Union(n.void)
+			limited = limited || len(l.branches) > 0
 		}
 	}
-	maps.Copy(c.Snapshots, t.cuts.snapshots)
+	for log, s := range c.Snapshots { // what it stands for may have counted when it was made
+		s.Whole = s.Whole && !limited
+		c.Snapshots[log] = s
+	}
 	return c
 }
 
@@ -140,10 +147,10 @@ func (t *Thread) complete(r store.Reader, c *format.Checkpoint, in *cuts) bool {
 		return true
 	}
 	l := t.logs[c.Snapshot.Log]
-	if l == nil || len(l.branches) != 1 || l.branches[0].done.Seq < c.Snapshot.Seq {
+	if l == nil || len(l.branches) != 1 || l.branches[0].Done.Seq < c.Snapshot.Seq {
 		return false
 	}
-	_, err := t.readRecord(r, l.num, c.Snapshot)
+	_, err := t.rows.Record(r, l.Num, c.Snapshot)
 	return err == nil
 }
 
@@ -156,7 +163,7 @@ func (t *Thread) wholeUpTo(c *format.Checkpoint) bool {
 			continue
 		}
 		l := t.logs[h.Log]
-		if l == nil || len(l.branches) != 1 || l.start() > before || l.branches[0].done.Seq < h.Seq {
+		if l == nil || len(l.branches) != 1 || l.start() > before || l.branches[0].Done.Seq < h.Seq {
 			return false
 		}
 	}
@@ -177,13 +184,13 @@ func (w *ingestTx) afterCut(l *threadLog, prev clock.RecordID) *branch {
 		return nil
 	}
 	if l == nil || len(l.branches) == 0 {
-		return &branch{base: prev, tip: prev, done: prev}
+		return &branch{Branch: logstore.Branch{Base: prev, Tip: prev, Done: prev}}
 	}
 	b := l.branches[0]
-	if l.forked() || b.tip.Seq >= prev.Seq {
+	if l.forked() || b.Tip.Seq >= prev.Seq {
 		return nil
 	}
-	b.base, b.tip, b.done = prev, prev, prev
+	b.Base, b.Tip, b.Done = prev, prev, prev
 	w.dirty[b] = l
 	return b
 }
@@ -208,21 +215,21 @@ func (t *Thread) ownCovered() bool {
 		return true
 	}
 	all := t.graph.State().Checkpoints
-	if t.ownChecked.n == len(all) && t.ownChecked.log == t.ownData.id {
+	if t.ownChecked.n == len(all) && t.ownChecked.log == t.ownData.ID {
 		return true
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	for _, c := range all {
 		for _, h := range c.Heads {
-			if h.Log != t.ownData.id || h.Seq <= t.ownData.start() {
+			if h.Log != t.ownData.ID || h.Seq <= t.ownData.start() {
 				continue
 			}
-			if _, err := t.readRecord(snap, t.ownData.num, h); err != nil {
+			if _, err := t.rows.Record(snap, t.ownData.Num, h); err != nil {
 				return false
 			}
 		}
 	}
-	t.ownChecked.n, t.ownChecked.log = len(all), t.ownData.id
+	t.ownChecked.n, t.ownChecked.log = len(all), t.ownData.ID
 	return true
 }

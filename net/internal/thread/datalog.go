@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // maxUnsigned is how many bytes of records one signature covers, about, so that a
@@ -37,7 +38,7 @@ type sealedRecord struct {
 // An appending is what one Append changes once its transaction has committed.
 type appending struct {
 	log     *threadLog
-	next    branch // what the branch becomes
+	next    logstore.Branch // what the branch becomes
 	refs    []arrivalRef
 	control *openedLog // set if a new log had to be opened
 }
@@ -61,7 +62,7 @@ func (t *Thread) Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, firs
 		t.write.Unlock()
 		return nil, 0, nil, err
 	}
-	return ids, a.refs[0].n, func(committed bool) {
+	return ids, a.refs[0].N, func(committed bool) {
 		if committed {
 			t.install(a)
 		}
@@ -93,25 +94,29 @@ func (t *Thread) prepare(tx store.Tx, drafts []Draft) (*appending, []clock.Recor
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := tx.Put(t.recordKey(a.log.num, rec.id.Seq, rec.id.Hash), rec.value); err != nil {
+		if err := t.rows.PutRecord(tx, a.log.Num, rec.id, rec.value); err != nil {
 			return nil, nil, fmt.Errorf("append: %w", err)
 		}
 		ids = append(ids, rec.id)
-		n := a.refs[0].n + int64(i)
-		a.refs = append(a.refs[:i], arrivalRef{n: n, id: rec.id, log: a.log.num, signed: signed}, arrivalRef{n: n + 1})
-		a.next.tip, a.next.time, a.next.done = rec.id, d.Time, rec.id
+		n := a.refs[0].N + int64(i)
+		a.refs = append(a.refs[:i], arrivalRef{ArrivalRef: logstore.ArrivalRef{N: n, ID: rec.id, Log: a.log.Num}, signed: signed}, arrivalRef{ArrivalRef: logstore.ArrivalRef{N: n + 1}})
+		a.next.Tip, a.next.Time, a.next.Done = rec.id, d.Time, rec.id
 		if unsigned += rec.size; signed {
-			a.next.signed, unsigned = rec.id, 0
+			a.next.Signed, unsigned = rec.id, 0
 		}
-		a.next.records++
-		a.next.bytes += int64(rec.size)
+		a.next.Records++
+		a.next.Bytes += int64(rec.size)
 		h.Seq, h.Prev = rec.id.Seq+1, rec.id.Hash
 	}
 	a.refs = a.refs[:len(drafts)]
-	if err := tx.Put(t.branchKey(a.log.num, a.next.num), a.next.encode()); err != nil {
+	stored := make([]logstore.ArrivalRef, len(a.refs))
+	for i := range a.refs {
+		stored[i] = a.refs[i].ArrivalRef
+	}
+	if err := t.rows.PutBranch(tx, a.log.Num, &a.next); err != nil {
 		return nil, nil, fmt.Errorf("append: %w", err)
 	}
-	return a, ids, t.putArrivals(tx, a.refs)
+	return a, ids, t.rows.PutArrivals(tx, stored)
 }
 
 // beginAppend finds the log to append to, or opens a new one, and returns the
@@ -136,7 +141,7 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 	if !ok {
 		return fail(errEpoch)
 	}
-	a := &appending{log: t.ownData, refs: []arrivalRef{{n: t.arrivals + 1}}}
+	a := &appending{log: t.ownData, refs: []arrivalRef{{ArrivalRef: logstore.ArrivalRef{N: t.arrivals + 1}}}}
 	h := &format.Header{Epochs: k.Epochs, Seq: 1}
 	var since clock.Time // of the log's announcement
 	if !t.ownUsable() {
@@ -147,15 +152,15 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 		a.control, a.log = opened, opened.log
 		since, h.Control = opened.time, []clock.Hash{opened.hash}
 	} else {
-		since = t.graph.Announcement(a.log.id).Time
-		h.Control = t.controlHeads(at, a.log.id)
+		since = t.graph.Announcement(a.log.ID).Time
+		h.Control = t.controlHeads(at, a.log.ID)
 	}
-	h.Log = a.log.id
+	h.Log = a.log.ID
 	last := since
 	if len(a.log.branches) > 0 {
-		b := slices.MaxFunc(a.log.branches, func(a, b *branch) int { return int(int64(a.tip.Seq) - int64(b.tip.Seq)) })
-		a.next, last = *b, max(last, b.time)
-		h.Seq, h.Prev = b.tip.Seq+1, b.tip.Hash
+		b := slices.MaxFunc(a.log.branches, func(a, b *branch) int { return int(int64(a.Tip.Seq) - int64(b.Tip.Seq)) })
+		a.next, last = b.Branch, max(last, b.Time)
+		h.Seq, h.Prev = b.Tip.Seq+1, b.Tip.Hash
 	}
 	// Without a head to name, the announcement is not before `at`: a later time will do.
 	if at <= last || len(h.Control) == 0 {
@@ -175,7 +180,7 @@ func (t *Thread) mayWrite() error {
 		return fault.Of(ErrNotMember, "the role of this device, %s, does not write", m.Role)
 	case slices.ContainsFunc(s.Waiting, func(w WaitingJoin) bool { return w.Device == t.env.self() }):
 		return errSelfWaits
-	case t.ownControl != nil && t.graph.Knows(t.ownControl.id):
+	case t.ownControl != nil && t.graph.Knows(t.ownControl.ID):
 		return fault.Of(ErrNotMember, "this device was removed, or has left: what it holds can be read, and not changed")
 	}
 	return ErrNotMember
@@ -188,11 +193,11 @@ func (t *Thread) ownUsable() bool {
 	if t.ownData == nil {
 		return false
 	}
-	control, ok := t.graph.ControlOf(t.ownData.id)
+	control, ok := t.graph.ControlOf(t.ownData.ID)
 	if !ok || !t.graph.State().Live(control) || !t.ownCovered() {
 		return false
 	}
-	return !slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Until(b.time) > clock.Slack })
+	return !slices.ContainsFunc(t.ownData.branches, func(b *branch) bool { return t.env.clock.Until(b.Time) > clock.Slack })
 }
 
 // controlHeads returns the heads of the control graph that are before a time: the
@@ -233,13 +238,13 @@ func (t *Thread) install(a *appending) {
 	if a.control != nil {
 		t.installLog(a.control)
 	}
-	if n := t.limits[a.log.id]; n != nil && n.refind {
+	if n := t.limits[a.log.ID]; n != nil && n.refind {
 		t.limited++
 	}
 	b := t.installBranch(a.log, &a.next)
 	for _, ref := range a.refs {
 		ref.branch = b
-		t.arrivals = ref.n
+		t.arrivals = ref.N
 		t.arrived(ref)
 	}
 	t.grew.Ring()

@@ -86,7 +86,7 @@ func (t *Thread) CloseEnded() error {
 	t.mu.Lock()
 	var ends []clock.Hash
 	if t.ownControl != nil && t.keys.CanRead() && !t.closed {
-		ends = t.graph.Endings(t.ownControl.id, func(i *InviteInfo) bool {
+		ends = t.graph.Endings(t.ownControl.ID, func(i *InviteInfo) bool {
 			own, after := i.Creator == t.env.self(), expiredFor
 			if !own {
 				after += expiredFor

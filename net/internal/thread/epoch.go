@@ -102,5 +102,5 @@ func (t *Thread) putSecrets(tx store.Tx, k *format.Keys) error {
 	if err != nil {
 		return err
 	}
-	return tx.Put(t.key(keySecrets), b)
+	return t.rows.PutSecrets(tx, b)
 }

@@ -4,12 +4,13 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/control"
+	"github.com/weftdb/weft/net/internal/format"
 )
 
 // Reported by threads.
 var (
 	// ErrNotFound reports a thread, record or blob that is not held here.
-	ErrNotFound = blobs.ErrNotFound
+	ErrNotFound = format.ErrNotFound
 	// ErrNotMember reports an operation for which this device, or the device of a
 	// record, has no right in the thread.
 	ErrNotMember = control.ErrNotMember

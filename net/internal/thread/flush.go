@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // What may leave this node of a branch is said by two marks:
@@ -42,9 +43,9 @@ func (t *Thread) arrived(a arrivalRef) {
 // nothing before them is unflushed.
 func (t *Thread) skip(b *branch) {
 	if t.flushedTo >= 0 && b.pending == 0 {
-		b.flushed = b.done
-		if b.signed.Seq <= b.done.Seq {
-			b.sent = b.signed
+		b.flushed = b.Done
+		if b.Signed.Seq <= b.Done.Seq {
+			b.sent = b.Signed
 		}
 	}
 }
@@ -72,15 +73,15 @@ func (t *Thread) Flushed(n int64) {
 		return
 	}
 	done := 0
-	for done < len(t.pending) && t.pending[done].n <= n {
+	for done < len(t.pending) && t.pending[done].N <= n {
 		a := &t.pending[done]
 		b := a.branch
 		b.pending--
-		b.flushed = a.id
+		b.flushed = a.ID
 		if a.signed {
-			b.sent = a.id
+			b.sent = a.ID
 		}
-		if b.pending == 0 && b.done != a.id {
+		if b.pending == 0 && b.Done != a.ID {
 			t.skip(b)
 		}
 		done++
@@ -101,11 +102,12 @@ func (t *Thread) loadPending(n int64) error {
 	t.flushedTo = n
 	t.pending = nil
 	at := map[*branch]clock.RecordID{}
-	err := t.eachArrival(snap, n, func(a arrivalRef) (bool, error) {
-		l := t.byNum[a.log]
-		a.id.Log = l.id
-		s, err := t.readRecord(snap, a.log, a.id)
-		if errors.Is(err, ErrNotFound) && a.id.Seq <= t.cuts.floor(l.id).Seq {
+	err := t.rows.EachArrival(snap, n, func(ref logstore.ArrivalRef) (bool, error) {
+		a := arrivalRef{ArrivalRef: ref}
+		l := t.byNum[a.Log]
+		a.ID.Log = l.ID
+		s, err := t.rows.Record(snap, a.Log, a.ID)
+		if errors.Is(err, ErrNotFound) && a.ID.Seq <= t.cuts.floor(l.ID).Seq {
 			return true, nil
 		}
 		if err != nil {
@@ -116,13 +118,13 @@ func (t *Thread) loadPending(n int64) error {
 			return false, err
 		}
 		a.signed = s.Signed
-		if a.branch, err = t.branchOf(snap, l, a.id); err != nil {
+		if a.branch, err = t.branchOf(snap, l, a.ID); err != nil {
 			return false, err
 		}
 		if _, ok := at[a.branch]; !ok { // the first that is not flushed: the mark is before it
 			at[a.branch] = clock.RecordID{}
-			if a.id.Seq > 1 {
-				at[a.branch] = clock.RecordID{Log: l.id, Seq: a.id.Seq - 1, Hash: h.Prev}
+			if a.ID.Seq > 1 {
+				at[a.branch] = clock.RecordID{Log: l.ID, Seq: a.ID.Seq - 1, Hash: h.Prev}
 			}
 		}
 		a.branch.pending++
@@ -144,17 +146,17 @@ func (t *Thread) loadPending(n int64) error {
 func (t *Thread) markData(r store.Reader, at map[*branch]clock.RecordID) (err error) {
 	for _, l := range t.byNum {
 		for _, b := range l.branches {
-			if l.desc.Kind == format.KindControl {
+			if l.Desc.Kind == format.KindControl {
 				continue
 			}
 			flushed, pending := at[b]
 			if !pending {
-				flushed = b.done
+				flushed = b.Done
 			}
-			if b.flushed = flushed; b.flushed.Seq <= b.base.Seq && b.num > 0 {
+			if b.flushed = flushed; b.flushed.Seq <= b.Base.Seq && b.Num > 0 {
 				b.flushed = clock.RecordID{}
 			}
-			if b.sent, err = t.signedBefore(r, l, b, flushed); err != nil {
+			if b.sent, err = t.rows.SignedBefore(r, l.Num, &b.Branch, flushed); err != nil {
 				return err
 			}
 		}
@@ -224,8 +226,8 @@ func (t *Thread) syncNow() error {
 	t.mu.Lock()
 	for _, l := range t.byNum {
 		for _, b := range l.branches {
-			if l.desc.Kind == format.KindControl || t.relay {
-				marks = append(marks, mark{b, b.tip, b.signed})
+			if l.Desc.Kind == format.KindControl || t.relay {
+				marks = append(marks, mark{b, b.Tip, b.Signed})
 			}
 		}
 	}

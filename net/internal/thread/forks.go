@@ -42,10 +42,10 @@ func (t *Thread) Forks() ([]Fork, error) {
 	defer snap.Release()
 	var forks []Fork
 	for _, p := range pairs {
-		f := Fork{Log: p.log.id, Device: p.log.desc.Device, Seq: p.at[1].base.Seq + 1}
+		f := Fork{Log: p.log.ID, Device: p.log.Desc.Device, Seq: p.at[1].Base.Seq + 1}
 		var errs [2]error
 		for i, b := range p.at {
-			f.Heads[i], errs[i] = t.signedHead(snap, p.log, b.signed)
+			f.Heads[i], errs[i] = t.signedHead(snap, p.log, b.Signed)
 		}
 		if err := errors.Join(errs[0], errs[1]); err != nil {
 			return nil, err
@@ -62,7 +62,7 @@ func (t *Thread) signedHead(r store.Reader, l *threadLog, id clock.RecordID) (Si
 	if id.Seq == 0 {
 		return SignedHead{}, nil
 	}
-	s, err := t.readRecord(r, l.num, id)
+	s, err := t.rows.Record(r, l.Num, id)
 	return SignedHead{ID: id, Signature: s.Signature}, err
 }
 
@@ -81,9 +81,9 @@ func (t *Thread) Common(tip, c clock.RecordID) uint64 {
 	}
 	fork := uint64(math.MaxUint64)
 	for _, b := range l.branches[1:] {
-		fork = min(fork, b.base.Seq)
+		fork = min(fork, b.Base.Seq)
 	}
-	num := l.num
+	num := l.Num
 	t.mu.Unlock()
 	if !t.Has(c) {
 		return 0
@@ -93,13 +93,7 @@ func (t *Thread) Common(tip, c clock.RecordID) uint64 {
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	it := snap.Iterate(store.Range{Lower: t.seqKey(num, c.Seq), Upper: t.seqKey(num, c.Seq+1), KeysOnly: true})
-	defer it.Close()
-	n := 0
-	for ; it.Valid() && n < 2; it.Next() {
-		n++
-	}
-	if n == 1 && c.Seq <= tip.Seq && it.Err() == nil {
+	if c.Seq <= tip.Seq && t.rows.OneAt(snap, num, c.Seq) {
 		return c.Seq
 	}
 	return fork

@@ -34,7 +34,7 @@ func TestForkedLogs(t *testing.T) {
 	}
 	opened(t, restored)
 	r.write(t, restored, "right 1", "right 2")
-	forked := restored.ownData.id
+	forked := restored.ownData.ID
 	mustPull(t, to, restored)
 	mustPull(t, restored, to)
 	want := []string{"common", "left 1", "left 2", "right 1", "right 2"}
@@ -48,7 +48,7 @@ func TestForkedLogs(t *testing.T) {
 		checkFork(t, x, forked)
 	}
 	r.write(t, restored, "again")
-	if restored.ownData.id == forked {
+	if restored.ownData.ID == forked {
 		t.Fatal("the restored device went on in the forked log")
 	}
 	mustPull(t, to, restored)

@@ -2,7 +2,6 @@ package thread
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // Create makes a thread of which this device is the first member, as owner.
@@ -69,11 +69,12 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 	}, nil
 }
 
-// setNumber gives a thread its number, with which the keys of its rows begin.
-func (t *Thread) setNumber(num uint32) {
-	t.num = num
+// setRows gives a thread its rows in the store.
+func (t *Thread) setRows(rows logstore.Table) {
+	t.rows = rows
+	of, refs, lacks := rows.BlobKeys()
 	t.blobs = blobs.New(blobs.Config{
-		Store: t.env.store, Dir: t.env.dir, ID: t.id, Rows: t.key(keyBlob), Refs: t.key(keyBlobSeq), Lacks: t.key(keyLack),
+		Store: t.env.store, Dir: t.env.dir, ID: t.id, Rows: of, Refs: refs, Lacks: lacks,
 		Keys: t.readKeys, Writable: t.notClosed, Grew: &t.grew,
 	})
 }
@@ -99,48 +100,30 @@ func (t *Thread) found(ctx context.Context, invite *format.Invite) error {
 }
 
 // tryFound writes the genesis, the sealed keys and the thread's number in one commit.
-// Numbers are never used again: what a removal left behind would be read.
 func (t *Thread) tryFound(invite *format.Invite) error {
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	index := append([]byte(keyThreads), t.id[:]...)
-	if _, err := tx.Get(index); err == nil {
-		return fault.Errorf(fault.AlreadyExists, "the thread is held already")
-	} else if !errors.Is(err, store.ErrNotFound) {
+	rows, err := logstore.Found(tx, t.id)
+	if err != nil {
 		return err
 	}
-	num := uint32(0)
-	next, err := tx.Get([]byte(keyThreads))
-	switch {
-	case err == nil && len(next) == 4:
-		num = binary.BigEndian.Uint32(next)
-	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return err
-	}
-	t.setNumber(num)
+	t.setRows(rows)
 	secrets, err := t.sealSecrets(&t.keys, invite)
 	if err != nil {
 		return err
 	}
-	return errors.Join(
-		tx.Put([]byte(keyThreads), binary.BigEndian.AppendUint32(nil, num+1)),
-		tx.Put(index, binary.BigEndian.AppendUint32(nil, num)),
-		tx.Put(t.key(keyGenesis), t.signed),
-		tx.Put(t.key(keySecrets), secrets),
-		tx.Commit(),
-	)
+	return errors.Join(rows.PutGenesis(tx, t.signed), rows.PutSecrets(tx, secrets), tx.Commit())
 }
 
 // putOwn remembers which logs are this device's.
 func (t *Thread) putOwn(tx store.Tx, control, data *threadLog) error {
 	num := func(l *threadLog) uint32 {
 		if l == nil {
-			return noLog
+			return logstore.NoLog
 		}
-		return l.num
+		return l.Num
 	}
-	v := binary.BigEndian.AppendUint32(nil, num(control))
-	return tx.Put(t.key(keyOwn), binary.BigEndian.AppendUint32(v, num(data)))
+	return t.rows.PutOwn(tx, num(control), num(data))
 }
 
 // Close stops what the thread runs and waits for it.
@@ -162,23 +145,13 @@ func (t *Thread) Close() {
 // Remove deletes what the store holds of a thread, in several transactions, the row that names it last.
 func (t *Thread) Remove(ctx context.Context) error {
 	t.Close()
-	prefix := binary.BigEndian.AppendUint32([]byte(keyThread), t.num)
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := store.DeleteSome(t.env.store, prefix)
-		if err != nil {
-			return fmt.Errorf("remove thread: %w", err)
-		}
-		if n == 0 {
-			break
-		}
+	if err := t.forget(ctx, t.rows); err != nil {
+		return fmt.Errorf("remove thread: %w", err)
 	}
 	tx := t.env.store.Begin()
 	defer tx.Discard()
 	tx.UseReserve()
-	if err := errors.Join(tx.Delete(append([]byte(keyThreads), t.id[:]...)), tx.Commit()); err != nil {
+	if err := errors.Join(logstore.Unlist(tx, t.id), tx.Commit()); err != nil {
 		return fmt.Errorf("remove thread: %w", err)
 	}
 	return errors.Join(t.blobs.Remove(), t.env.store.Sync())
@@ -188,7 +161,7 @@ func (t *Thread) Remove(ctx context.Context) error {
 // that the store does not hold is no error.
 func Discard(ctx context.Context, env *Env, id format.ThreadID) error {
 	snap := env.store.Snapshot()
-	num, err := numberIn(snap, id)
+	rows, err := logstore.Find(snap, id)
 	snap.Release()
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -197,6 +170,6 @@ func Discard(ctx context.Context, env *Env, id format.ThreadID) error {
 		return err
 	}
 	t := &Thread{env: env, id: id, ended: make(chan struct{})}
-	t.setNumber(num)
+	t.setRows(rows)
 	return t.Remove(ctx)
 }

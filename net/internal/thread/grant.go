@@ -86,7 +86,7 @@ func (t *Thread) RevokeInvite(ctx context.Context, key keys.PublicKey) error {
 	known := len(t.graph.InvitesOf(key)) > 0
 	var ends []clock.Hash
 	if t.ownControl != nil {
-		ends = t.graph.Endings(t.ownControl.id, func(i *InviteInfo) bool { return i.Key == key })
+		ends = t.graph.Endings(t.ownControl.ID, func(i *InviteInfo) bool { return i.Key == key })
 	}
 	t.mu.Unlock()
 	if !known {

@@ -32,7 +32,7 @@ type forger struct {
 // forgerOf continues the log of a member.
 func forgerOf(th *Thread) *forger {
 	b := th.ownData.branches[0]
-	return &forger{th: th, device: th.env.device, desc: th.ownData.desc, seq: b.tip.Seq, prev: b.tip.Hash, time: b.time}
+	return &forger{th: th, device: th.env.device, desc: th.ownData.Desc, seq: b.Tip.Seq, prev: b.Tip.Hash, time: b.Time}
 }
 
 func (f *forger) header() *format.Header {
@@ -116,11 +116,11 @@ func TestHostileRunsAreRefusedByName(t *testing.T) {
 		}},
 		{"writer who is no member", fault.NotMember, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
 			f.device = keys.NewDevice()
-			f.desc, f.seq, f.prev = format.NewDescriptor(f.device.Public().Sign, format.KindData, f.th.ownControl.id), 0, clock.Hash{}
+			f.desc, f.seq, f.prev = format.NewDescriptor(f.device.Public().Sign, format.KindData, f.th.ownControl.ID), 0, clock.Hash{}
 			return f.run(f.record(t, k, "a", nil))
 		}},
 		{"log that its member did not announce", fault.NotMember, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
-			f.desc, f.seq, f.prev = format.NewDescriptor(f.device.Public().Sign, format.KindData, f.th.ownControl.id), 0, clock.Hash{}
+			f.desc, f.seq, f.prev = format.NewDescriptor(f.device.Public().Sign, format.KindData, f.th.ownControl.ID), 0, clock.Hash{}
 			return f.run(f.record(t, k, "a", nil))
 		}},
 		{"another's log", fault.BrokenChain, 0, func(t *testing.T, f *forger, k format.SecretKey) format.Run {
@@ -254,7 +254,7 @@ func TestBodiesThatDoNotOpenAreListed(t *testing.T) {
 }
 
 func (f *forger) descriptorOfAnother() []byte {
-	d := format.NewDescriptor(f.device.Public().Sign, format.KindData, f.th.ownControl.id)
+	d := format.NewDescriptor(f.device.Public().Sign, format.KindData, f.th.ownControl.ID)
 	return d.Encode()
 }
 
@@ -277,7 +277,7 @@ func (f *forger) altered(t testing.TB, k format.SecretKey, change func([]byte) [
 func TestReplayedRunsAreSkipped(t *testing.T) {
 	to, from, _, fromNode := twoMembers(t)
 	fromNode.write(t, from, "one", "two")
-	r, err := from.ReadRun(from.ownData.branches[0].tip, 0, 1<<20)
+	r, err := from.ReadRun(from.ownData.branches[0].Tip, 0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestWaitingIsListedAndEnds(t *testing.T) {
 	}
 	fromNode.write(t, from, "new log")
 	f := forgerOf(from)
-	tip := from.ownData.branches[0].tip
+	tip := from.ownData.branches[0].Tip
 	r, err := from.ReadRun(tip, 0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
@@ -352,7 +352,7 @@ func TestOnlyWhatEverybodyCanSeeIsAFault(t *testing.T) {
 	to, from, _, _ := twoMembers(t)
 	f := forgerOf(from)
 	b := from.ownControl.branches[0]
-	f.desc, f.seq, f.prev, f.time = from.ownControl.desc, b.tip.Seq, b.tip.Hash, b.time
+	f.desc, f.seq, f.prev, f.time = from.ownControl.Desc, b.Tip.Seq, b.Tip.Hash, b.Time
 	payload := string((&format.Control{Op: format.OpOpen, Name: "twice"}).Encode())
 	_, err := to.Ingest(t.Context(), f.run(f.record(t, from.keys.Service, payload, nil)))
 	if rej, ok := errors.AsType[*Rejection](err); !ok || rej.Kind() != fault.Malformed || rej.Hostile() {

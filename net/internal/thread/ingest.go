@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // An Ingested says what became of a run.
@@ -112,7 +113,7 @@ type ingestTx struct {
 	t        *Thread
 	tx       store.Tx
 	dirty    map[*branch]*threadLog
-	refs     []arrivalRef
+	refs     []logstore.ArrivalRef
 	res      Ingested
 	unsynced bool // something is committed that Flushed will not speak of
 	learned  bool // keys of epochs that are to be kept
@@ -121,8 +122,8 @@ type ingestTx struct {
 // room commits what there is if n more bytes would not fit.
 func (w *ingestTx) room(n int) error {
 	lim, used := w.t.env.store.Limits(), w.tx.Used()
-	n += 4096 + len(w.refs)*arrivalSize + len(w.dirty)*256
-	if used.Bytes+n <= lim.Bytes && used.Puts+64+len(w.dirty)+len(w.refs)/arrivalChunk <= lim.Puts {
+	n += 4096 + len(w.refs)*logstore.ArrivalSize + len(w.dirty)*256
+	if used.Bytes+n <= lim.Bytes && used.Puts+64+len(w.dirty)+len(w.refs)/logstore.ArrivalChunk <= lim.Puts {
 		return nil
 	}
 	return w.next()
@@ -141,11 +142,11 @@ func (w *ingestTx) next() error {
 // commit writes the branches and arrivals that changed, with the records.
 func (w *ingestTx) commit() error {
 	for b, l := range w.dirty {
-		if err := w.tx.Put(w.t.branchKey(l.num, b.num), b.encode()); err != nil {
+		if err := w.t.rows.PutBranch(w.tx, l.Num, &b.Branch); err != nil {
 			return fmt.Errorf("branch: %w", err)
 		}
 	}
-	if err := w.t.putArrivals(w.tx, w.refs); err != nil {
+	if err := w.t.rows.PutArrivals(w.tx, w.refs); err != nil {
 		return err
 	}
 	if w.learned {
@@ -185,12 +186,12 @@ func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 	}
 	if l == nil {
 		l = t.addLog(v.desc, v.raw)
-		if err := t.putLog(w.tx, l); err != nil {
+		if err := t.rows.PutLog(w.tx, &l.Log); err != nil {
 			return nil, fmt.Errorf("log: %w", err)
 		}
 	}
 	if len(l.branches) == 0 || !slices.Contains(l.branches, b) {
-		b.num = uint32(len(l.branches))
+		b.Num = uint32(len(l.branches))
 		l.branches = append(l.branches, b)
 	}
 	if l == t.ownData {
@@ -278,14 +279,14 @@ func (w *ingestTx) follow(l *threadLog, r *verifiedRecord) (*branch, *Rejection,
 	}
 	if l != nil {
 		for _, b := range l.branches {
-			if b.tip == prev {
-				if r.header.Time <= b.time {
+			if b.Tip == prev {
+				if r.header.Time <= b.Time {
 					return nil, reject(r.id, ErrClock), nil
 				}
 				return b, nil, nil
 			}
 		}
-		s, err := w.t.readRecord(w.tx, l.num, prev)
+		s, err := w.t.rows.Record(w.tx, l.Num, prev)
 		if err == nil {
 			h, err := format.DecodeHeader(s.Header)
 			if err != nil {
@@ -294,7 +295,7 @@ func (w *ingestTx) follow(l *threadLog, r *verifiedRecord) (*branch, *Rejection,
 			if r.header.Time <= h.Time {
 				return nil, reject(r.id, ErrClock), nil
 			}
-			return &branch{base: prev, done: prev, time: h.Time}, nil, nil
+			return &branch{Branch: logstore.Branch{Base: prev, Done: prev, Time: h.Time}}, nil, nil
 		}
 		if !errors.Is(err, ErrNotFound) {
 			return nil, nil, err
@@ -308,8 +309,8 @@ func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []ver
 	t := w.t
 	for i := range records {
 		r := &records[i]
-		ready := b.done.Seq == r.id.Seq-1
-		if ready && l.desc.Kind == format.KindControl {
+		ready := b.Done.Seq == r.id.Seq-1
+		if ready && l.Desc.Kind == format.KindControl {
 			if wait := t.judgeControl(r.control); wait != "" {
 				ready = false
 			} else if err := t.graph.Check(r.control); err != nil {
@@ -324,15 +325,15 @@ func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []ver
 		if err := w.room(len(value)); err != nil {
 			return nil, err
 		}
-		if err := w.tx.Put(t.recordKey(l.num, r.id.Seq, r.id.Hash), value); err != nil {
+		if err := t.rows.PutRecord(w.tx, l.Num, r.id, value); err != nil {
 			return nil, fmt.Errorf("record: %w", err)
 		}
-		b.tip, b.time = r.id, r.header.Time
+		b.Tip, b.Time = r.id, r.header.Time
 		if s.Signed {
-			b.signed = r.id
+			b.Signed = r.id
 		}
-		b.records++
-		b.bytes += int64(r.raw.Size())
+		b.Records++
+		b.Bytes += int64(r.raw.Size())
 		w.dirty[b] = l
 		w.res.Stored++
 		if ready {
@@ -341,7 +342,7 @@ func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []ver
 			}
 		}
 	}
-	w.res.Waiting = w.res.Waiting || b.done != b.tip
-	w.unsynced = w.unsynced || l.desc.Kind == format.KindControl || t.relay
+	w.res.Waiting = w.res.Waiting || b.Done != b.Tip
+	w.unsynced = w.unsynced || l.Desc.Kind == format.KindControl || t.relay
 	return nil, nil
 }

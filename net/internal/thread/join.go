@@ -108,7 +108,7 @@ func (t *Thread) commitJoin(ctx context.Context, invite clock.Hash, cert []byte,
 	t.keys = k
 	secrets, err := t.sealSecrets(&k, nil)
 	if err == nil {
-		err = tx.Put(t.key(keySecrets), secrets)
+		err = t.rows.PutSecrets(tx, secrets)
 	}
 	if err == nil {
 		err = tx.Commit()

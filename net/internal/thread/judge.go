@@ -10,13 +10,14 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // judge folds, numbers or refuses the record after the last judged one of a
 // branch. It returns false if the record has to wait.
 func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool) (bool, error) {
 	t := w.t
-	if l.desc.Kind == format.KindControl {
+	if l.Desc.Kind == format.KindControl {
 		if t.judgeControl(r.control) != "" || t.graph.Check(r.control) != nil {
 			return false, nil
 		}
@@ -26,7 +27,7 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 		}
 		delete(t.wanted, r.id.Hash)
 		w.res.Control = true
-		b.done = r.id
+		b.Done = r.id
 		w.dirty[b] = l
 		_ = t.env.clock.Observe(r.header.Time) // not ahead: it was judged
 		return true, nil
@@ -37,13 +38,13 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 		return false, nil
 	}
 	// Judged, whatever it becomes: a record without effect does not hold up its log.
-	b.done = r.id
+	b.Done = r.id
 	w.dirty[b] = l
 	_ = t.env.clock.Observe(r.header.Time)
 	if refuse != nil {
-		f := Refusal{ID: r.id, Kind: kindOf(refuse), Reason: refuse.Error()}
-		t.refused = append(t.refused, f)
-		if err := t.putRefused(w.tx, l.num, &f); err != nil {
+		f := logstore.Refusal{ID: r.id, Kind: kindOf(refuse), Reason: refuse.Error()}
+		t.refused = append(t.refused, Refusal(f))
+		if err := t.rows.PutRefused(w.tx, l.Num, &f); err != nil {
 			return false, fmt.Errorf("refusal: %w", err)
 		}
 		t.skip(b)
@@ -53,13 +54,13 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 		return true, nil
 	}
 	t.arrivals++
-	if n := t.limits[l.id]; n != nil && n.refind {
+	if n := t.limits[l.ID]; n != nil && n.refind {
 		t.limited++
 	}
-	ref := arrivalRef{n: t.arrivals, id: r.id, branch: b, log: l.num, signed: signed}
-	w.refs = append(w.refs, ref)
+	ref := arrivalRef{ArrivalRef: logstore.ArrivalRef{N: t.arrivals, ID: r.id, Log: l.Num}, branch: b, signed: signed}
+	w.refs = append(w.refs, ref.ArrivalRef)
 	t.arrived(ref)
-	t.cache.add(ref.n, r.entry)
+	t.cache.add(ref.N, r.entry)
 	return true, nil
 }
 
@@ -68,7 +69,7 @@ func (t *Thread) openNow(l *threadLog, r *verifiedRecord) {
 	if _, ok := t.keys.Read(r.header.Epochs); ok && !r.opened && !t.relay {
 		r.opened = true
 		r.entry, r.err = t.openEntry(&t.keys, r.id, r.raw)
-		r.entry.Snapshot = l.desc.Kind == format.KindSnapshot
+		r.entry.Snapshot = l.Desc.Kind == format.KindSnapshot
 	}
 }
 
@@ -157,7 +158,7 @@ func (w *ingestTx) settle() error {
 // settleBranch judges what waits on a branch, in order, until a record has to wait. It
 // reads the store, so what this transaction wrote is committed first.
 func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
-	if b.done == b.tip {
+	if b.Done == b.Tip {
 		return nil
 	}
 	if err := w.next(); err != nil {
@@ -166,7 +167,7 @@ func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
 	t := w.t
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	return t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
+	return t.rows.Walk(snap, &l.Log, l.forked(), b.Tip, b.Done.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
 		r, err := t.reopen(l, id, s)
 		if err != nil {
 			return false, err
@@ -185,14 +186,14 @@ func (t *Thread) reopen(l *threadLog, id clock.RecordID, s format.Stored) (*veri
 		return nil, fmt.Errorf("stored record: %w", err)
 	}
 	r := &verifiedRecord{raw: s.Record, header: h, id: id}
-	if l.desc.Kind == format.KindControl {
-		r.control, err = t.openControl(t.keys.Service, l.desc.Device, id, h, s.Body)
+	if l.Desc.Kind == format.KindControl {
+		r.control, err = t.openControl(t.keys.Service, l.Desc.Device, id, h, s.Body)
 		return r, err
 	}
 	if _, ok := t.keys.Read(h.Epochs); ok {
 		r.opened = true
 		r.entry, r.err = t.openEntry(&t.keys, id, s.Record)
-		r.entry.Snapshot = l.desc.Kind == format.KindSnapshot
+		r.entry.Snapshot = l.Desc.Kind == format.KindSnapshot
 	}
 	return r, nil
 }

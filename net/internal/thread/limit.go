@@ -40,26 +40,26 @@ var plainLimit = &limit{plain: true, top: clock.RecordID{Seq: math.MaxUint64}}
 
 // limitOf returns what does not count of a log that is held; mu is held.
 func (t *Thread) limitOf(l *threadLog) *limit {
-	if l.desc.Kind == format.KindControl {
+	if l.Desc.Kind == format.KindControl {
 		return plainLimit
 	}
-	was := t.limits[l.id]
+	was := t.limits[l.ID]
 	if was != nil && was.graph == t.graph.Len() && (!was.refind || slices.Equal(was.tips, l.tips())) {
 		return was
 	}
-	now := t.findLimit(l.id, l)
+	now := t.findLimit(l.ID, l)
 	if now.plain { // most logs are: one value for all
 		now = &limit{plain: true, top: plainLimit.top}
 	}
 	now.graph = t.graph.Len()
-	t.limits[l.id] = now
+	t.limits[l.ID] = now
 	return now
 }
 
 // tips returns the ends of the branches.
 func (l *threadLog) tips() (ids []clock.RecordID) {
 	for _, b := range l.branches {
-		ids = append(ids, b.tip)
+		ids = append(ids, b.Tip)
 	}
 	return ids
 }
@@ -70,7 +70,7 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 		return plainLimit
 	}
 	rights := t.graph.Rights(log)
-	if l != nil && l.desc.Kind == format.KindSnapshot && len(rights) > 0 {
+	if l != nil && l.Desc.Kind == format.KindSnapshot && len(rights) > 0 {
 		return plainLimit // checkpoints say what of it counts
 	}
 	if len(rights) == 0 {
@@ -130,10 +130,10 @@ type limitFinder struct {
 func (f *limitFinder) upTo(heads []clock.RecordID) (seq uint64) {
 	b := f.l.branches[0]
 	for _, h := range heads {
-		if h.Seq <= seq || h.Seq > b.tip.Seq {
+		if h.Seq <= seq || h.Seq > b.Tip.Seq {
 			continue
 		}
-		if h.Seq <= f.l.start() || h == b.tip || f.held(h) {
+		if h.Seq <= f.l.start() || h == b.Tip || f.held(h) {
 			seq = h.Seq
 		}
 	}
@@ -141,7 +141,7 @@ func (f *limitFinder) upTo(heads []clock.RecordID) (seq uint64) {
 }
 
 func (f *limitFinder) held(id clock.RecordID) bool {
-	_, err := f.t.readRecord(f.r, f.l.num, id)
+	_, err := f.t.rows.Record(f.r, f.l.Num, id)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		f.err = err
 	}
@@ -191,7 +191,7 @@ func (f *limitFinder) single(rights []control.Right) clock.Void {
 	var paths [][]record
 	for _, b := range f.l.branches {
 		var path []record
-		err := f.t.walkPath(f.r, f.l.num, b.tip, f.l.start(), func(id clock.RecordID, s format.Stored) (bool, error) {
+		err := f.t.rows.WalkPath(f.r, f.l.Num, b.Tip, f.l.start(), func(id clock.RecordID, s format.Stored) (bool, error) {
 			h, err := format.DecodeHeader(s.Header)
 			if err == nil {
 				path = append(path, record{id, h.Control})

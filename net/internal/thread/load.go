@@ -2,32 +2,22 @@ package thread
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/parallel"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // Stored returns the IDs of the threads in the store.
 func Stored(s store.Store) ([]format.ThreadID, error) {
 	snap := s.Snapshot()
 	defer snap.Release()
-	it := snap.Iterate(store.Prefix([]byte(keyThreads)))
-	defer it.Close()
-	var ids []format.ThreadID
-	for ; it.Valid(); it.Next() {
-		if k := it.Key(); len(k) == len(keyThreads)+32 {
-			ids = append(ids, format.ThreadID(k[len(keyThreads):]))
-		}
-	}
-	return ids, it.Err()
+	return logstore.Threads(snap)
 }
 
 // Open opens a thread of the store. It reads the control logs and one value
@@ -35,19 +25,15 @@ func Stored(s store.Store) ([]format.ThreadID, error) {
 func Open(_ context.Context, env *Env, id format.ThreadID) (*Thread, error) {
 	snap := env.store.Snapshot()
 	defer snap.Release()
-	num, err := snap.Get(append([]byte(keyThreads), id[:]...))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, fault.Of(ErrNotFound, "no thread %s", id)
-	}
+	rows, err := logstore.Find(snap, id)
 	if err != nil {
-		return nil, fmt.Errorf("open thread: %w", err)
+		return nil, err
 	}
-	at := &Thread{num: binary.BigEndian.Uint32(num)}
-	signed, err := snap.Get(at.key(keyGenesis))
+	signed, err := rows.Genesis(snap)
 	if err != nil {
 		return nil, fmt.Errorf("open thread: genesis: %w", err)
 	}
-	sealed, err := snap.Get(at.key(keySecrets))
+	sealed, err := rows.Secrets(snap)
 	if err != nil {
 		return nil, fmt.Errorf("open thread: keys: %w", err)
 	}
@@ -59,7 +45,7 @@ func Open(_ context.Context, env *Env, id format.ThreadID) (*Thread, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open thread: %w", err)
 	}
-	t.setNumber(at.num)
+	t.setRows(rows)
 	t.invite = invite
 	if err := t.load(snap); err != nil {
 		return nil, fmt.Errorf("open thread %s: %w", id, err)
@@ -95,7 +81,7 @@ func (t *Thread) loadState(r store.Reader) error {
 		return err
 	}
 	var err error
-	if t.arrivals, err = t.lastArrivalIn(r); err != nil {
+	if t.arrivals, err = t.rows.LastArrival(r); err != nil {
 		return err
 	}
 	if err := t.loadControl(r); err != nil {
@@ -104,9 +90,9 @@ func (t *Thread) loadState(r store.Reader) error {
 	t.learn()
 	t.refreshCuts()
 	for _, l := range t.byNum {
-		if l.desc.Kind == format.KindControl || t.relay {
+		if l.Desc.Kind == format.KindControl || t.relay {
 			for _, b := range l.branches {
-				b.sent, b.flushed = b.signed, b.tip
+				b.sent, b.flushed = b.Signed, b.Tip
 			}
 		}
 	}
@@ -123,12 +109,12 @@ func (t *Thread) reload() error {
 	if err != nil {
 		return err
 	}
-	next.num, next.invite = t.num, t.invite
+	next.rows, next.invite = t.rows, t.invite
 	if err := next.loadState(snap); err != nil {
 		return err
 	}
 	for _, l := range next.byNum { // what was durable is, and no more is
-		was := t.logs[l.id]
+		was := t.logs[l.ID]
 		for i, b := range l.branches {
 			if b.sent, b.flushed = (clock.RecordID{}), (clock.RecordID{}); was != nil && i < len(was.branches) {
 				b.sent, b.flushed = was.branches[i].sent, was.branches[i].flushed
@@ -160,56 +146,28 @@ func (t *Thread) reflush() {
 
 // loadLogs reads the logs by their numbers, then their branches.
 func (t *Thread) loadLogs(r store.Reader) error {
-	it := r.Iterate(store.Prefix(t.key(keyLog)))
-	defer it.Close()
-	for ; it.Valid(); it.Next() {
-		v, err := it.Value()
-		if err != nil {
-			return err
-		}
-		raw := slices.Clone(v)
-		d, err := format.DecodeDescriptor(raw)
-		if err != nil {
-			return err
-		}
-		t.addLog(d, raw)
-	}
-	if err := it.Err(); err != nil {
+	logs, err := t.rows.Logs(r)
+	if err != nil {
 		return err
 	}
-	branches := r.Iterate(store.Prefix(t.key(keyBranch)))
-	defer branches.Close()
-	for ; branches.Valid(); branches.Next() {
-		k := branches.Key()
-		v, err := branches.Value()
-		if err != nil {
-			return err
-		}
-		log := binary.BigEndian.Uint32(k[len(k)-8:])
-		if int(log) >= len(t.byNum) {
-			return fault.Of(format.ErrMalformed, "branch of an unknown log")
-		}
-		l := t.byNum[log]
-		b, err := decodeBranch(l.id, binary.BigEndian.Uint32(k[len(k)-4:]), v)
-		if err != nil {
-			return err
-		}
-		l.branches = append(l.branches, b)
+	branches, err := t.rows.Branches(r, logs)
+	if err != nil {
+		return err
 	}
-	return branches.Err()
+	for i := range logs {
+		l := t.addLog(logs[i].Desc, logs[i].Raw)
+		for _, b := range branches[i] {
+			l.branches = append(l.branches, &branch{Branch: b})
+		}
+	}
+	return nil
 }
 
 // loadOwn reads which logs are this device's; none on a relay.
 func (t *Thread) loadOwn(r store.Reader) error {
-	v, err := r.Get(t.key(keyOwn))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
+	control, data, err := t.rows.Own(r)
 	if err != nil {
 		return err
-	}
-	if len(v) != 8 {
-		return fault.Of(format.ErrMalformed, "the numbers of the own logs are not two")
 	}
 	get := func(n uint32) *threadLog {
 		if int(n) < len(t.byNum) {
@@ -217,7 +175,7 @@ func (t *Thread) loadOwn(r store.Reader) error {
 		}
 		return nil
 	}
-	t.ownControl, t.ownData = get(binary.BigEndian.Uint32(v)), get(binary.BigEndian.Uint32(v[4:]))
+	t.ownControl, t.ownData = get(control), get(data)
 	return nil
 }
 
@@ -239,7 +197,7 @@ func (t *Thread) loadControl(r store.Reader) error {
 			w := &waiting[i]
 			h, err := format.DecodeHeader(w.s.Header)
 			if err == nil {
-				opened[i], err = t.openControl(t.keys.Service, w.log.desc.Device, w.id, h, w.s.Body)
+				opened[i], err = t.openControl(t.keys.Service, w.log.Desc.Device, w.id, h, w.s.Body)
 			}
 			errs[i] = err
 		})
@@ -250,14 +208,14 @@ func (t *Thread) loadControl(r store.Reader) error {
 		return nil
 	}
 	for _, l := range t.byNum {
-		if l.desc.Kind != format.KindControl {
+		if l.Desc.Kind != format.KindControl {
 			continue
 		}
 		for _, b := range l.branches {
-			if b.done.Seq <= b.base.Seq {
+			if b.Done.Seq <= b.Base.Seq {
 				continue
 			}
-			err := t.walk(r, l, l.forked(), b.done, b.base.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
+			err := t.rows.Walk(r, &l.Log, l.forked(), b.Done, b.Base.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
 				s.Header, s.Body = slices.Clone(s.Header), slices.Clone(s.Body)
 				if waiting = append(waiting, sealed{l, id, s}); len(waiting) == batch {
 					return true, open()

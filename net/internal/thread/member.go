@@ -63,7 +63,7 @@ func (t *Thread) Writer(id clock.RecordID) (identity keys.PublicKey, ok bool) {
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	s, err := t.readRecord(snap, l.num, id)
+	s, err := t.rows.Record(snap, l.Num, id)
 	if err != nil {
 		return identity, false
 	}

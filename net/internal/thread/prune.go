@@ -2,7 +2,6 @@ package thread
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,8 +37,8 @@ func (t *Thread) Prune(ctx context.Context) (records int64, err error) {
 	logs := slices.Clone(t.byNum)
 	t.mu.Unlock()
 	for _, l := range logs {
-		f, ok := floors[l.id]
-		if !ok || l.desc.Kind == format.KindControl {
+		f, ok := floors[l.ID]
+		if !ok || l.Desc.Kind == format.KindControl {
 			continue
 		}
 		cut, err := t.begins(l, f)
@@ -85,19 +84,19 @@ func (t *Thread) begins(l *threadLog, f clock.RecordID) (bool, error) {
 		return false, nil
 	}
 	b := l.branches[0]
-	if b.base.Seq >= f.Seq {
+	if b.Base.Seq >= f.Seq {
 		return true, nil
 	}
 	next := *b
-	next.base = f
-	for _, at := range []*clock.RecordID{&next.tip, &next.signed, &next.done, &next.sent, &next.flushed} {
+	next.Base = f
+	for _, at := range []*clock.RecordID{&next.Tip, &next.Signed, &next.Done, &next.sent, &next.flushed} {
 		if at.Seq < f.Seq {
 			*at = f
 		}
 	}
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	if err := tx.Put(t.branchKey(l.num, b.num), next.encode()); err != nil {
+	if err := t.rows.PutBranch(tx, l.Num, &next.Branch); err != nil {
 		return false, fmt.Errorf("prune: %w", err)
 	}
 	if err := tx.Commit(); err != nil {
@@ -116,34 +115,11 @@ func (t *Thread) pruneSome(ctx context.Context, l *threadLog, seq uint64) (n int
 	defer snap.Release()
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	it := snap.Iterate(store.Range{Lower: t.seqKey(l.num, 0), Upper: t.seqKey(l.num, seq+1)})
-	defer it.Close()
-	size := 0
-	for ; it.Valid() && n < 4096; it.Next() {
-		v, err := it.Value()
-		if err != nil {
-			return 0, err
-		}
-		s, err := format.DecodeStored(v)
-		if err != nil {
-			return 0, err
-		}
-		k := slices.Clone(it.Key())
-		if err := tx.Delete(k); errors.Is(err, store.ErrTooBig) {
-			break
-		} else if err != nil {
-			return 0, err
-		}
-		if err := tx.Delete(t.refusedKey(k)); err != nil && !errors.Is(err, store.ErrTooBig) {
-			return 0, err
-		}
-		n++
-		size += s.Size()
-	}
-	if err := it.Err(); err != nil || n == 0 {
+	n, size, err := t.rows.PruneRecords(snap, tx, l.Num, seq)
+	if err != nil || n == 0 {
 		return 0, err
 	}
-	return n, t.commitPrune(tx, l, seq, n, int64(size))
+	return n, t.commitPrune(tx, l, seq, n, size)
 }
 
 // commitPrune commits one transaction, with the counts that go down by it.
@@ -157,15 +133,15 @@ func (t *Thread) commitPrune(tx store.Tx, l *threadLog, seq uint64, n, size int6
 	}
 	b := l.branches[0]
 	next := *b
-	next.records, next.bytes = max(0, b.records-n), max(0, b.bytes-size)
-	if err := tx.Put(t.branchKey(l.num, b.num), next.encode()); err != nil {
+	next.Records, next.Bytes = max(0, b.Records-n), max(0, b.Bytes-size)
+	if err := t.rows.PutBranch(tx, l.Num, &next.Branch); err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
-	b.records, b.bytes = next.records, next.bytes
-	t.refused = slices.DeleteFunc(t.refused, func(r Refusal) bool { return r.ID.Log == l.id && r.ID.Seq <= seq })
+	b.Records, b.Bytes = next.Records, next.Bytes
+	t.refused = slices.DeleteFunc(t.refused, func(r Refusal) bool { return r.ID.Log == l.ID && r.ID.Seq <= seq })
 	t.grew.Ring()
 	return nil
 }
@@ -176,7 +152,7 @@ func (t *Thread) pruneArrivals(ctx context.Context, floors map[clock.LogID]clock
 	t.mu.Lock()
 	upTo := make([]uint64, len(t.byNum))
 	for i, l := range t.byNum {
-		upTo[i] = floors[l.id].Seq
+		upTo[i] = floors[l.ID].Seq
 	}
 	flushed, last := t.flushedTo, t.arrivals
 	t.mu.Unlock()
@@ -198,38 +174,8 @@ func (t *Thread) pruneArrivalsFrom(from, last int64, upTo []uint64) (next int64,
 	defer snap.Release()
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	it := snap.Iterate(store.Range{Lower: t.arrivalKey(from), Upper: store.PrefixEnd(t.key(keyArrival))})
-	defer it.Close()
-	for n := 0; it.Valid(); it.Next() {
-		k := it.Key()
-		first := int64(binary.BigEndian.Uint64(k[len(k)-8:]))
-		v, err := it.Value()
-		if err != nil {
-			return -1, err
-		}
-		if first+int64(len(v)/arrivalSize)-1 > last {
-			break
-		}
-		if n == 4096 {
-			return first, tx.Commit()
-		}
-		gone := true
-		for i := 0; gone && i+arrivalSize <= len(v); i += arrivalSize {
-			log := binary.BigEndian.Uint32(v[i:])
-			gone = int(log) < len(upTo) && binary.BigEndian.Uint64(v[i+4:]) <= upTo[log]
-		}
-		if !gone {
-			continue
-		}
-		if err := tx.Delete(slices.Clone(k)); errors.Is(err, store.ErrTooBig) {
-			return first, tx.Commit()
-		} else if err != nil {
-			return -1, err
-		}
-		n++
-	}
-	if err := it.Err(); err != nil {
+	if next, err = t.rows.PruneArrivals(snap, tx, from, last, upTo); err != nil {
 		return -1, err
 	}
-	return -1, tx.Commit()
+	return next, tx.Commit()
 }

@@ -2,13 +2,13 @@ package thread
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // What is left of a damaged thread is taken in as if a peer had sent it: every
@@ -29,7 +29,7 @@ type Refilled struct {
 func Rebuild(ctx context.Context, env *Env, e Essence) (*Thread, Refilled, error) {
 	var out Refilled
 	snap := env.store.Snapshot()
-	num, err := traceIn(snap, format.ThreadIDOf(e.Genesis))
+	old, err := logstore.Trace(snap, format.ThreadIDOf(e.Genesis))
 	snap.Release()
 	was := err == nil
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -39,8 +39,8 @@ func Rebuild(ctx context.Context, env *Env, e Essence) (*Thread, Refilled, error
 	if err != nil || !was {
 		return t, out, err
 	}
-	if out, err = t.refill(ctx, num); err == nil {
-		err = t.forget(ctx, num)
+	if out, err = t.refill(ctx, old); err == nil {
+		err = t.forget(ctx, old)
 	}
 	if err != nil {
 		t.Close()
@@ -50,16 +50,15 @@ func Rebuild(ctx context.Context, env *Env, e Essence) (*Thread, Refilled, error
 }
 
 // refill takes in what the store holds of the thread under its number of before.
-func (t *Thread) refill(ctx context.Context, num uint32) (Refilled, error) {
+func (t *Thread) refill(ctx context.Context, old logstore.Table) (Refilled, error) {
 	var out Refilled
-	old := &Thread{env: t.env, id: t.id, num: num}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	descriptors, err := old.descriptorsIn(snap)
+	descriptors, err := old.Descriptors(snap)
 	if err != nil {
 		return out, err
 	}
-	tips, err := old.tipsIn(snap)
+	tips, err := old.Tips(snap)
 	if err != nil {
 		return out, err
 	}
@@ -81,28 +80,9 @@ func (t *Thread) refill(ctx context.Context, num uint32) (Refilled, error) {
 			out.Missing += int64(tip - reached)
 		}
 	}
-	out.Blobs, err = t.blobs.Refill(ctx, snap, old.key(keyBlob), old.key(keyLack))
+	of, _, lacks := old.BlobKeys()
+	out.Blobs, err = t.blobs.Refill(ctx, snap, of, lacks)
 	return out, err
-}
-
-// tipsIn reads the last positions of logs by their numbers; what is not whole is
-// passed over.
-func (t *Thread) tipsIn(r store.Reader) (map[uint32]uint64, error) {
-	it := r.Iterate(store.Prefix(t.key(keyBranch)))
-	defer it.Close()
-	tips := map[uint32]uint64{}
-	for ; it.Valid(); it.Next() {
-		v, err := it.Value()
-		if err != nil {
-			return nil, err
-		}
-		k := it.Key()
-		if b, err := decodeBranch(clock.LogID{}, 0, v); err == nil {
-			log := binary.BigEndian.Uint32(k[len(k)-8:])
-			tips[log] = max(tips[log], b.tip.Seq)
-		}
-	}
-	return tips, it.Err()
 }
 
 // reached returns the last position of a log that is held.
@@ -111,59 +91,36 @@ func (t *Thread) reached(id clock.LogID) (seq uint64) {
 	defer t.mu.Unlock()
 	if l := t.logs[id]; l != nil {
 		for _, b := range l.branches {
-			seq = max(seq, b.tip.Seq)
+			seq = max(seq, b.Tip.Seq)
 		}
 	}
 	return max(seq, t.cuts.floor(id).Seq)
 }
 
-// descriptorsIn reads the descriptors of logs by their numbers, whole or not.
-func (t *Thread) descriptorsIn(r store.Reader) (map[uint32][]byte, error) {
-	it := r.Iterate(store.Prefix(t.key(keyLog)))
-	defer it.Close()
-	out := map[uint32][]byte{}
-	for ; it.Valid(); it.Next() {
-		v, err := it.Value()
-		if err != nil {
-			return nil, err
-		}
-		k := it.Key()
-		out[binary.BigEndian.Uint32(k[len(k)-4:])] = slices.Clone(v)
-	}
-	return out, it.Err()
-}
-
 // refillLog takes in the records of one log, a run up to each signed position. Of a
 // forked log the branches are told apart by the previous hashes.
-func (t *Thread) refillLog(ctx context.Context, r store.Reader, old *Thread, log uint32, descriptor []byte, out *Refilled) error {
-	prefix := binary.BigEndian.AppendUint32(old.key(keyRecord), log)
-	it := r.Iterate(store.Prefix(prefix))
-	defer it.Close()
+func (t *Thread) refillLog(ctx context.Context, r store.Reader, old logstore.Table, log uint32, descriptor []byte, out *Refilled) error {
 	lines := map[clock.Hash][]format.Record{} // records that no signed one covers yet, by the hash of the last
-	for ; it.Valid(); it.Next() {
+	err := old.EachRecord(r, log, func(_, v []byte) error {
 		if err := ctx.Err(); err != nil {
-			return err
-		}
-		v, err := it.Value()
-		if err != nil {
 			return err
 		}
 		s, err := format.DecodeStored(slices.Clone(v))
 		if err != nil {
 			out.Left++
-			continue
+			return nil
 		}
 		h, err := format.DecodeHeader(s.Header)
 		if err != nil {
 			out.Left++
-			continue
+			return nil
 		}
 		line := append(slices.Clip(lines[h.Prev]), s.Record)
 		delete(lines, h.Prev)
 		hash := format.RecordHash(t.id, s.Header)
 		if !s.Signed {
 			lines[hash] = line
-			continue
+			return nil
 		}
 		got, err := t.Ingest(ctx, format.Run{Descriptor: descriptor, Records: line, Signature: s.Signature})
 		var rejection *Rejection
@@ -174,16 +131,17 @@ func (t *Thread) refillLog(ctx context.Context, r store.Reader, old *Thread, log
 		if rejection != nil {
 			out.Left += int64(len(line) - got.Stored - got.Held)
 		}
-	}
+		return nil
+	})
 	for _, line := range lines {
 		out.Left += int64(len(line))
 	}
-	return it.Err()
+	return err
 }
 
-// forget deletes what the store holds under a number that no thread has any more.
-func (t *Thread) forget(ctx context.Context, num uint32) error {
-	prefix := binary.BigEndian.AppendUint32([]byte(keyThread), num)
+// forget deletes rows, in several transactions.
+func (t *Thread) forget(ctx context.Context, rows logstore.Table) error {
+	prefix := rows.Prefix()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -3,8 +3,6 @@ package thread
 import (
 	"slices"
 
-	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -19,56 +17,10 @@ func (t *Thread) Refused() []Refusal {
 	return append(control, t.refused...)
 }
 
-// refusalRow is a refusal as it is kept: the reason is cut at 1 KiB, as a peer's text
-// may be in it.
-type refusalRow struct {
-	_      struct{} `cbor:",toarray"`
-	Log    clock.LogID
-	Seq    uint64
-	Hash   clock.Hash
-	Code   []byte
-	Reason []byte
-}
-
-func encodeRefusal(f *Refusal) []byte {
-	reason := []byte(f.Reason)
-	return rows.Encode(&refusalRow{
-		Log: f.ID.Log, Seq: f.ID.Seq, Hash: f.ID.Hash, Code: []byte(f.Kind), Reason: reason[:min(len(reason), 1024)],
-	})
-}
-
 func (t *Thread) loadRefused(r store.Reader) error {
-	it := r.Iterate(store.Prefix(t.key(keyRefused)))
-	defer it.Close()
-	for ; it.Valid(); it.Next() {
-		v, err := it.Value()
-		if err != nil {
-			return err
-		}
-		var w refusalRow
-		if err := rows.Decode(v, "stored refusal", &w); err != nil {
-			return err
-		}
-		id := clock.RecordID{Log: w.Log, Seq: w.Seq, Hash: w.Hash}
-		t.refused = append(t.refused, Refusal{ID: id, Kind: fault.Kind(w.Code), Reason: string(w.Reason)})
+	all, err := t.rows.Refused(r)
+	for _, f := range all {
+		t.refused = append(t.refused, Refusal(f))
 	}
-	return it.Err()
-}
-
-// refusedKey is the key of the refusal of a record: that of the record, but for its kind.
-func (t *Thread) refusedKey(recordKey []byte) []byte {
-	k := slices.Clone(recordKey)
-	k[len(t.key(keyRefused))-1] = keyRefused
-	return k
-}
-
-// putRefused keeps a refusal: Prune finds it by the record.
-func (t *Thread) putRefused(tx store.Tx, log uint32, f *Refusal) error {
-	return tx.Put(t.refusedKey(t.recordKey(log, f.ID.Seq, f.ID.Hash)), encodeRefusal(f))
-}
-
-// isRefused reports whether the record under a key is kept without effect.
-func (t *Thread) isRefused(r store.Reader, recordKey []byte) bool {
-	_, err := r.Get(t.refusedKey(recordKey))
-	return err == nil
+	return err
 }

@@ -272,12 +272,12 @@ func (t *Thread) members() (all []*Member) {
 func (t *Thread) viewOf(logs []clock.LogID) (heads []clock.RecordID) {
 	for _, id := range logs {
 		l := t.logs[id]
-		if l == nil || l.desc.Kind != format.KindData {
+		if l == nil || l.Desc.Kind != format.KindData {
 			continue
 		}
 		for _, b := range l.branches {
-			if b.signed.Seq > 0 && b.signed.Seq <= b.done.Seq {
-				heads = append(heads, b.signed)
+			if b.Signed.Seq > 0 && b.Signed.Seq <= b.Done.Seq {
+				heads = append(heads, b.Signed)
 			}
 		}
 	}

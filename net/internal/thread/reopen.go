@@ -3,14 +3,13 @@ package thread
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // A store can be lost. With its genesis and its keys, which are kept beside the
@@ -42,51 +41,17 @@ func (t *Thread) Essence() (Essence, error) {
 
 // EssenceIn reads an Essence from the store, without opening the thread.
 func EssenceIn(r store.Reader, id format.ThreadID) (e Essence, err error) {
-	num, err := traceIn(r, id)
+	rows, err := logstore.Trace(r, id)
 	if err != nil {
 		return e, err
 	}
-	at := &Thread{num: num}
-	if e.Genesis, err = r.Get(at.key(keyGenesis)); err == nil {
-		e.Keys, err = r.Get(at.key(keySecrets))
+	if e.Genesis, err = rows.Genesis(r); err == nil {
+		e.Keys, err = rows.Secrets(r)
 	}
 	if err != nil {
 		return Essence{}, fmt.Errorf("thread %s: %w", id, err)
 	}
 	return Essence{Genesis: bytes.Clone(e.Genesis), Keys: bytes.Clone(e.Keys)}, nil
-}
-
-// numberIn returns the number of a thread in the store.
-func numberIn(r store.Reader, id format.ThreadID) (uint32, error) {
-	v, err := r.Get(append([]byte(keyThreads), id[:]...))
-	if errors.Is(err, store.ErrNotFound) {
-		return 0, fault.Of(ErrNotFound, "no thread %s", id)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("thread %s: %w", id, err)
-	}
-	if len(v) != 4 {
-		return 0, fault.Of(format.ErrMalformed, "the number of thread %s is cut short", id)
-	}
-	return binary.BigEndian.Uint32(v), nil
-}
-
-// traceIn returns the number under which the store holds a thread, or what is left of
-// one that it does not list any more.
-func traceIn(r store.Reader, id format.ThreadID) (uint32, error) {
-	num, err := numberIn(r, id)
-	if !errors.Is(err, ErrNotFound) {
-		return num, err
-	}
-	missing := err
-	err = eachNumber(r, func(n uint32) bool {
-		at := &Thread{num: n}
-		if g, err := r.Get(at.key(keyGenesis)); err == nil && format.ThreadIDOf(g) == id {
-			num, missing = n, nil
-		}
-		return missing != nil
-	})
-	return num, errors.Join(err, missing)
 }
 
 // Reopen begins a thread again from its Essence, as the member or the relay that
@@ -105,17 +70,33 @@ func Reopen(ctx context.Context, env *Env, e Essence) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := forgetNumber(env.store, id); err != nil {
+	if err := unlist(env.store, id); err != nil {
 		return nil, err
 	}
 	return t, t.found(ctx, nil)
 }
 
-// forgetNumber deletes the row that names a thread, if there is one.
-func forgetNumber(s store.Store, id format.ThreadID) error {
+// unlist deletes the row that names a thread, if there is one.
+func unlist(s store.Store, id format.ThreadID) error {
 	tx := s.Begin()
 	defer tx.Discard()
-	return errors.Join(tx.Delete(append([]byte(keyThreads), id[:]...)), tx.Commit())
+	return errors.Join(logstore.Unlist(tx, id), tx.Commit())
+}
+
+// Restored says that a store is a copy of what it was at another time: each
+// thread's next record begins a new data log, as the device may have written more
+// in its present one, and new threads get numbers that nothing has. No host may have
+// the store open. Calling it again changes nothing.
+func Restored(st store.Store) error {
+	tx := st.Begin()
+	defer tx.Discard()
+	if err := logstore.Restored(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("own logs: %w", err)
+	}
+	return st.Sync()
 }
 
 // Own returns the last durable position of each log of this device. A log that a
@@ -125,7 +106,7 @@ func (t *Thread) Own() []clock.RecordID {
 	defer t.mu.Unlock()
 	var own []clock.RecordID
 	for _, l := range t.byNum {
-		if l.desc.Device != t.env.self() || t.relay {
+		if l.Desc.Device != t.env.self() || t.relay {
 			continue
 		}
 		if top := l.top(); top.Seq > 0 {
@@ -136,22 +117,19 @@ func (t *Thread) Own() []clock.RecordID {
 }
 
 // Prefix begins every key of the store that is of this thread.
-func (t *Thread) Prefix() []byte {
-	own := t.key(0)
-	return own[:len(own)-1]
-}
+func (t *Thread) Prefix() []byte { return t.rows.Prefix() }
 
 // formerControl returns the control log of this device that a reopened thread goes
 // on in: the longest, nil if none has come back. Forked control logs do no harm.
 func (t *Thread) formerControl() (found *threadLog) {
 	var most uint64
 	for _, l := range t.byNum {
-		if l.desc.Kind != format.KindControl || l.desc.Device != t.env.self() || !t.graph.Knows(l.id) {
+		if l.Desc.Kind != format.KindControl || l.Desc.Device != t.env.self() || !t.graph.Knows(l.ID) {
 			continue
 		}
 		for _, b := range l.branches {
-			if b.done.Seq > most {
-				found, most = l, b.done.Seq
+			if b.Done.Seq > most {
+				found, most = l, b.Done.Seq
 			}
 		}
 	}

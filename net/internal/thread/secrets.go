@@ -3,15 +3,8 @@ package thread
 import (
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
-
-// secretsRow is what a device needs to open the thread again, before it is sealed.
-type secretsRow struct {
-	_      struct{} `cbor:",toarray"`
-	Relay  bool
-	Keys   []byte
-	Invite []byte // of a join under way, or empty
-}
 
 // sealSecrets returns the keys, the role here and the invite of a join under way,
 // sealed to the device.
@@ -20,8 +13,8 @@ func (t *Thread) sealSecrets(k *format.Keys, invite *format.Invite) ([]byte, err
 	if invite != nil {
 		inv = format.EncodeInvite(*invite)
 	}
-	b := rows.Encode(&secretsRow{Relay: t.relay, Keys: k.Encode(), Invite: inv})
-	return keys.Seal(t.env.device.Public().Seal, format.SealedTo(t.id, "device"), nil, b)
+	row := logstore.Secrets{Relay: t.relay, Keys: k.Encode(), Invite: inv}
+	return keys.Seal(t.env.device.Public().Seal, format.SealedTo(t.id, "device"), nil, row.Encode())
 }
 
 // openSecrets is the inverse of sealSecrets, for the device that they were sealed to.
@@ -30,8 +23,8 @@ func openSecrets(env *Env, id format.ThreadID, sealed []byte) (relay bool, k for
 	if err != nil {
 		return false, k, nil, err
 	}
-	var row secretsRow
-	if err := rows.Decode(b, "secrets of a thread", &row); err != nil {
+	row, err := logstore.DecodeSecrets(b)
+	if err != nil {
 		return false, k, nil, err
 	}
 	if len(row.Invite) > 0 {

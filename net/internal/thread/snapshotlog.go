@@ -7,6 +7,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // A snapshotLog is a snapshot log that is being written: a data log of its own for
@@ -47,17 +48,17 @@ func (w *snapshotLog) commit(payload []byte) error {
 	}
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	l, next := w.log, branch{}
+	l, next := w.log, logstore.Branch{}
 	if len(l.branches) == 0 {
-		l.num = uint32(len(t.byNum))
-		if err := t.putLog(tx, l); err != nil {
+		l.Num = uint32(len(t.byNum))
+		if err := t.rows.PutLog(tx, &l.Log); err != nil {
 			return fmt.Errorf("snapshot: %w", err)
 		}
 	} else {
-		next = *l.branches[0]
+		next = l.branches[0].Branch
 	}
 	h := &format.Header{
-		Log: l.id, Seq: next.tip.Seq + 1, Prev: next.tip.Hash, Time: t.env.clock.Now(),
+		Log: l.ID, Seq: next.Tip.Seq + 1, Prev: next.Tip.Hash, Time: t.env.clock.Now(),
 		Control: []clock.Hash{w.at}, Epochs: w.keys.Epochs,
 	}
 	secret, ok := w.keys.Read(w.keys.Epochs)
@@ -68,14 +69,14 @@ func (w *snapshotLog) commit(payload []byte) error {
 	if err != nil {
 		return err
 	}
-	next.tip, next.signed, next.done, next.time = rec.id, rec.id, rec.id, h.Time
-	next.records++
-	next.bytes += int64(rec.size)
-	ref := arrivalRef{n: t.arrivals + 1, id: rec.id, log: l.num, signed: true}
+	next.Tip, next.Signed, next.Done, next.Time = rec.id, rec.id, rec.id, h.Time
+	next.Records++
+	next.Bytes += int64(rec.size)
+	ref := arrivalRef{ArrivalRef: logstore.ArrivalRef{N: t.arrivals + 1, ID: rec.id, Log: l.Num}, signed: true}
 	err = errors.Join(
-		tx.Put(t.recordKey(l.num, rec.id.Seq, rec.id.Hash), rec.value),
-		tx.Put(t.branchKey(l.num, 0), next.encode()),
-		t.putArrivals(tx, []arrivalRef{ref}),
+		t.rows.PutRecord(tx, l.Num, rec.id, rec.value),
+		t.rows.PutBranch(tx, l.Num, &next),
+		t.rows.PutArrivals(tx, []logstore.ArrivalRef{ref.ArrivalRef}),
 	)
 	if err == nil {
 		err = tx.Commit()
@@ -85,7 +86,7 @@ func (w *snapshotLog) commit(payload []byte) error {
 	}
 	t.installLocal(l)
 	ref.branch = t.installBranch(l, &next)
-	t.arrivals = ref.n
+	t.arrivals = ref.N
 	t.arrived(ref)
 	t.grew.Ring()
 	w.last = rec.id

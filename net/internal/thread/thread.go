@@ -4,17 +4,20 @@
 //
 //	founding, load, join      a thread begins: made, opened, joined by an invite, adopted
 //	secrets, env              its keys, sealed to the device; what the threads of a host share
-//	log, stored, layout       logs, branches, records, and their keys in the store
+//	log, stored               logs and branches in memory; records that are held, opened
 //	datalog, controllog       own writes: Append; control records of this device
 //	verified, ingest, judge   others' writes: no state, then their place, then what becomes of them
 //	waiting                   what cannot be judged yet
 //	controlgraph, controlstate, member, grant    who may do what, and how that comes about
 //	arrival, flush, attachment, tips             what a database folds, and what peers may hear of it
 //	checkpoint, snapshotlog, cut, prune          history that is cut off
+//	check, reopen, refill     whether all is whole; begun again, with what is left of it
 //	blobs                     sealed blocks, which package blobs keeps; what records name
 //
 // What each refuses is in rejection (before it is kept) and refusal (kept, without
-// effect). The package knows no socket and no engine, and builds for a browser.
+// effect). How all of it lies in the store is package logstore, which has the keys and the
+// rows and begins no transaction; locks, memory and commits are here. The package knows no
+// socket and no engine, and builds for a browser.
 package thread
 
 import (
@@ -28,6 +31,7 @@ import (
 	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // Locks of a thread are taken in this order:
@@ -44,8 +48,8 @@ import (
 type Thread struct {
 	env     *Env
 	id      format.ThreadID
-	num     uint32 // in the keys of the store
-	signed  []byte // genesis
+	rows    logstore.Table // once there is a number
+	signed  []byte         // genesis
 	genesis *format.Genesis
 	relay   bool
 	blobs   *blobs.Store // once there is a number
@@ -191,8 +195,8 @@ func (t *Thread) Heads() map[clock.LogID]uint64 {
 	heads := make(map[clock.LogID]uint64)
 	for _, l := range t.byNum {
 		for _, b := range l.branches {
-			if l.desc.Kind == format.KindData {
-				heads[l.id] = max(heads[l.id], b.tip.Seq)
+			if l.Desc.Kind == format.KindData {
+				heads[l.ID] = max(heads[l.ID], b.Tip.Seq)
 			}
 		}
 	}
@@ -208,8 +212,8 @@ func (t *Thread) Counts() Counts {
 	c.Logs, c.Arrivals = int64(len(t.byNum)), t.arrivals
 	for _, l := range t.byNum {
 		for _, b := range l.branches {
-			c.Records += b.records
-			c.Bytes += b.bytes
+			c.Records += b.Records
+			c.Bytes += b.Bytes
 		}
 	}
 	return c

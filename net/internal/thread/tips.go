@@ -11,7 +11,7 @@ import (
 // Tips returns the tips of all branches of all logs, sorted: what this node has
 // and need not be sent.
 func (t *Thread) Tips() []clock.RecordID {
-	return t.collect(func(b *branch) clock.RecordID { return b.tip })
+	return t.collect(func(b *branch) clock.RecordID { return b.Tip })
 }
 
 // Sendable is like Tips, of what may be sent: signed, and durable here; data
@@ -40,7 +40,7 @@ func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
 					continue
 				}
 			}
-			if id.Seq > t.cuts.floor(l.id).Seq {
+			if id.Seq > t.cuts.floor(l.ID).Seq {
 				ids = append(ids, id)
 			}
 		}
@@ -60,7 +60,7 @@ func (t *Thread) onBranch(l *threadLog, b *branch, id clock.RecordID) bool {
 	if err != nil || on != b {
 		return false
 	}
-	_, err = t.readRecord(snap, l.num, id)
+	_, err = t.rows.Record(snap, l.Num, id)
 	return err == nil
 }
 
@@ -80,7 +80,7 @@ func (t *Thread) IsControl(log clock.LogID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.logs[log]
-	return l != nil && l.desc.Kind == format.KindControl
+	return l != nil && l.Desc.Kind == format.KindControl
 }
 
 // Changed returns a channel that is closed when Tips, Sendable or what may be
@@ -99,7 +99,7 @@ func (t *Thread) ReadRun(tip clock.RecordID, after uint64, maxBytes int) (format
 	var forked bool
 	if l != nil {
 		forked = l.forked()
-		after = max(after, l.start(), t.cuts.floor(l.id).Seq)
+		after = max(after, l.start(), t.cuts.floor(l.ID).Seq)
 	}
 	t.mu.Unlock()
 	if l == nil {
@@ -107,9 +107,9 @@ func (t *Thread) ReadRun(tip clock.RecordID, after uint64, maxBytes int) (format
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	r := format.Run{Descriptor: l.raw}
+	r := format.Run{Descriptor: l.Raw}
 	signed, size := 0, 0
-	err := t.walk(snap, l, forked, tip, after, func(_ clock.RecordID, s format.Stored) (bool, error) {
+	err := t.rows.Walk(snap, &l.Log, forked, tip, after, func(_ clock.RecordID, s format.Stored) (bool, error) {
 		size += s.Size() + 6
 		if signed > 0 && (size > maxBytes || size > maxRun) {
 			return false, nil

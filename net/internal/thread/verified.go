@@ -65,7 +65,7 @@ func (t *Thread) verify(ctx context.Context, r format.Run) (*verifiedRun, *Rejec
 	}
 	last := &v.records[len(v.records)-1]
 	// One signature for the run: each header has the hash of the one before it.
-	if !keys.Verify(v.desc.Device, format.DomainHead, r.Signature, t.id[:], last.id.Hash[:]) {
+	if !format.VerifyHead(t.id, v.desc.Device, last.id.Hash, r.Signature) {
 		return nil, &Rejection{kind: fault.BadSignature, ID: last.id, Reason: "the head is not signed by the log's device"}
 	}
 	if bad, err := t.verifyBodies(ctx, v, v.records[:good]); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/logstore"
 )
 
 // Two kinds of records wait to be judged:
@@ -87,10 +88,10 @@ func (t *Thread) stopWaker() {
 func (t *Thread) loadWaiting(r store.Reader) error {
 	for _, l := range t.byNum {
 		for _, b := range l.branches {
-			if b.done == b.tip {
+			if b.Done == b.Tip {
 				continue
 			}
-			err := t.walk(r, l, l.forked(), b.tip, b.done.Seq, func(_ clock.RecordID, s format.Stored) (bool, error) {
+			err := t.rows.Walk(r, &l.Log, l.forked(), b.Tip, b.Done.Seq, func(_ clock.RecordID, s format.Stored) (bool, error) {
 				h, err := format.DecodeHeader(s.Header)
 				if err == nil {
 					t.wakeFor(h.Time)
@@ -108,9 +109,9 @@ func (t *Thread) loadWaiting(r store.Reader) error {
 
 // wantAll wants what the first waiting record of a member's log names and is not held.
 func (t *Thread) wantAll(l *threadLog, h *format.Header) {
-	control := l.id
-	if l.desc.Kind != format.KindControl {
-		control = l.desc.Control
+	control := l.ID
+	if l.Desc.Kind != format.KindControl {
+		control = l.Desc.Control
 	}
 	if !t.graph.State().Live(control) {
 		return
@@ -177,11 +178,11 @@ func (t *Thread) Waiting() ([]Waiting, error) {
 	var all []Waiting
 	for _, l := range t.byNum {
 		for _, b := range l.branches {
-			if b.done == b.tip {
+			if b.Done == b.Tip {
 				continue
 			}
-			wait := Waiting{Count: int(b.tip.Seq - b.done.Seq)}
-			err := t.walk(snap, l, l.forked(), b.tip, b.done.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
+			wait := Waiting{Count: int(b.Tip.Seq - b.Done.Seq)}
+			err := t.rows.Walk(snap, &l.Log, l.forked(), b.Tip, b.Done.Seq, func(id clock.RecordID, s format.Stored) (bool, error) {
 				r, err := t.reopen(l, id, s)
 				if err == nil {
 					wait.First, wait.Reason = id, t.whyWait(l, r)
@@ -196,14 +197,14 @@ func (t *Thread) Waiting() ([]Waiting, error) {
 	}
 	for _, v := range t.parked.runs {
 		r := &v.records[0]
-		all = append(all, Waiting{First: r.id, Count: len(v.records), Reason: t.whyWait(&threadLog{desc: v.desc}, r)})
+		all = append(all, Waiting{First: r.id, Count: len(v.records), Reason: t.whyWait(&threadLog{Log: logstore.Log{Desc: v.desc}}, r)})
 	}
 	return all, nil
 }
 
 // whyWait says why a record waits, for people.
 func (t *Thread) whyWait(l *threadLog, r *verifiedRecord) string {
-	if l.desc.Kind != format.KindControl {
+	if l.Desc.Kind != format.KindControl {
 		wait, _ := t.judgeData(r)
 		return wait
 	}

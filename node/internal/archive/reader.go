@@ -53,7 +53,8 @@ func Open(r io.Reader) (*Reader, error) {
 	name, ok := bytes.CutPrefix(line, []byte(magic))
 	if err != nil || !ok {
 		if rest, other := bytes.CutPrefix(line, []byte(word)); err == nil && other {
-			return nil, fault.Of(ErrBackup, "the backup has version %.10q, this release reads version %s", bytes.TrimSpace(rest), version)
+			v, _, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" ")) // the engine follows
+			return nil, fault.Of(ErrBackup, "the backup has version %.10q, this release reads version %q: restore it with the release that wrote it, and export its databases", v, version)
 		}
 		return nil, fault.Of(ErrBackup, "the file does not begin like a backup")
 	}

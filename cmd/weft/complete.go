@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
+
+	"github.com/weftdb/weft/node/client"
+)
+
+// maxCompletion is how long a person who pressed Tab waits for names.
+const maxCompletion = 2 * time.Second
+
+// A completion is what cobra asks for the words that an argument may be.
+type completion = func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective)
+
+// kinds are what arguments name, by their word in a command's use line.
+var kinds = map[string]func(ctx context.Context, a *app, c *client.Client, args []string) ([]string, error){
+	"DB": func(ctx context.Context, _ *app, c *client.Client, _ []string) ([]string, error) {
+		return databaseNames(ctx, c)
+	},
+	"COLLECTION": collectionNames,
+	"BUCKET":     bucketNames,
+	"KEY":        keyNames,
+	"RELAY":      relayNames,
+	"INDEX":      indexNames,
+}
+
+// complete returns what completes the arguments of a command by its use line. It asks the
+// node, makes no home and asks for no passphrase: where it cannot know it says nothing.
+func (a *app) complete(use string) completion {
+	words := strings.Fields(use)[1:]
+	return func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(words) == 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		i := min(len(args), len(words)-1)
+		word := strings.Trim(words[i], "[]…")
+		if strings.Contains(words[i], "FILE") || strings.Contains(words[i], "DIR") {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		if cmd.Parent() != nil && cmd.Parent().Name() == "bucket" && word == "NAME" {
+			word = "BUCKET"
+		}
+		if cmd.Parent() != nil && cmd.Parent().Name() == "collection" && word == "NAME" && cmd.Name() != "create" {
+			word = "COLLECTION"
+		}
+		if cmd.Parent() != nil && cmd.Parent().Name() == "index" && word == "NAME" {
+			word = "INDEX"
+		}
+		if cmd.Name() == "create" && cmd.Parent().Name() == "bucket" || len(args) > i {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return a.names(cmd.Context(), word, args, begun), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeDatabase has a flag completed with names of databases.
+func (a *app) completeDatabase(cmd *cobra.Command, flag string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return a.names(cmd.Context(), "DB", nil, begun), cobra.ShellCompDirectiveNoFileComp
+	}) // the flag is there
+}
+
+// names returns the names of a kind that go on from what was begun.
+func (a *app) names(ctx context.Context, kind string, args []string, begun string) (out []string) {
+	list := kinds[kind]
+	if list == nil {
+		return nil
+	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxCompletion)
+	defer cancel()
+	c := a.shared
+	if c == nil {
+		if a.defaults() != nil || a.existing() != nil || a.safe() != nil {
+			return nil
+		}
+		var err error
+		if c, err = client.Open(ctx, client.Options{Home: a.home, API: a.api, Passphrase: a.passphrase}); err != nil {
+			return nil
+		}
+		defer func() { _ = c.Close() }() // nothing was written
+	}
+	all, err := list(ctx, a, c, args)
+	if err != nil {
+		return nil
+	}
+	for _, name := range all {
+		if strings.HasPrefix(name, begun) && tty.Printable(name) == name && !strings.ContainsAny(name, " \t") {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func databaseNames(ctx context.Context, c *client.Client) (out []string, err error) {
+	r, err := c.Databases.List(ctx, connect.NewRequest(&weftv1.ListDatabasesRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range r.Msg.GetDatabases() {
+		out = append(out, d.GetName())
+	}
+	return out, nil
+}
+
+func collectionNames(ctx context.Context, a *app, c *client.Client, args []string) (out []string, err error) {
+	if len(args) == 0 {
+		return nil, io.EOF
+	}
+	all, err := a.collections(ctx, c, args[0])
+	for _, x := range all {
+		out = append(out, x.Name)
+	}
+	return out, err
+}
+
+func indexNames(ctx context.Context, a *app, c *client.Client, args []string) (out []string, err error) {
+	if len(args) < 2 {
+		return nil, io.EOF
+	}
+	all, err := a.listIndexes(ctx, c, args[0], args[1])
+	for _, x := range all {
+		out = append(out, x.Name)
+	}
+	return out, err
+}
+
+func bucketNames(ctx context.Context, _ *app, c *client.Client, _ []string) (out []string, err error) {
+	r, err := c.Buckets.List(ctx, connect.NewRequest(&weftv1.ListBucketsRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range r.Msg.GetBuckets() {
+		out = append(out, b.GetName())
+	}
+	return out, nil
+}
+
+func keyNames(ctx context.Context, _ *app, c *client.Client, _ []string) (out []string, err error) {
+	r, err := c.Keys.List(ctx, connect.NewRequest(&weftv1.ListKeysRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range r.Msg.GetKeys() {
+		out = append(out, k.GetId())
+	}
+	return out, nil
+}
+
+func relayNames(ctx context.Context, _ *app, c *client.Client, _ []string) (out []string, err error) {
+	r, err := c.Relays.List(ctx, connect.NewRequest(&weftv1.ListRelaysRequest{}))
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range r.Msg.GetRelays() {
+		out = append(out, x.GetPeer())
+	}
+	return out, nil
+}
