@@ -46,7 +46,8 @@ func TestDriver(t *testing.T) {
 
 	// Updates: of operators, as a map, as the stages of a pipeline.
 	for _, upd := range []any{
-		bson.D{{Key: "$inc", Value: bson.D{{Key: "people", Value: 1}}}}, map[string]any{"$inc": map[string]int{"people": 1}},
+		bson.D{{Key: "$inc", Value: bson.D{{Key: "people", Value: 1}}}},
+		map[string]any{"$inc": map[string]int{"people": 1}},
 		[]bson.D{{{Key: "$set", Value: bson.D{{Key: "people", Value: bson.D{{Key: "$add", Value: bson.A{"$people", 1}}}}}}}},
 		bson.A{bson.M{"$set": bson.M{"name": "VADUZ"}}},
 	} {

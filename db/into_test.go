@@ -41,8 +41,10 @@ func TestInto(t *testing.T) {
 		{d("$merge", d("into", "TO", "whenNotMatched", "discard")), `{"_id":0,"a":"old"} {"_id":1,"a":"new","b":1}`, ""},
 		{d("$merge", d("into", "TO", "whenMatched", "fail")), `{"_id":0,"a":"old"} {"_id":1,"a":"old","b":1}`, fault.DuplicateKey},
 		{d("$merge", d("into", "TO", "whenNotMatched", "fail")), `{"_id":0,"a":"old"} {"_id":1,"a":"old","b":1}`, fault.NoMatch},
-		{d("$merge", d("into", "TO", "let", d("who", "$_id"), "whenMatched", bson.A{d("$set", d("a", bson.A{"$a", "$$new.a", "$$who"}))})),
-			`{"_id":0,"a":"old"} {"_id":1,"a":["old","new",1],"b":1} {"_id":2,"a":"new"}`, ""},
+		{
+			d("$merge", d("into", "TO", "let", d("who", "$_id"), "whenMatched", bson.A{d("$set", d("a", bson.A{"$a", "$$new.a", "$$who"}))})),
+			`{"_id":0,"a":"old"} {"_id":1,"a":["old","new",1],"b":1} {"_id":2,"a":"new"}`, "",
+		},
 		{d("$merge", d("into", "TO", "on", "a")), `{"_id":0,"a":"old"} {"_id":1,"a":"old","b":1}`, fault.InvalidOptions},
 	} {
 		to := x.Collection(fmt.Sprintf("to%d", i))

@@ -62,9 +62,17 @@ func TestForeignText(t *testing.T) {
 	weft(0, "index", "create", "shop", "things", "t", "--partial", `{"t":"a\u001b[31m"}`)
 	weft(0, "collection", "create", "shop", "strict", "--schema", `{"title":"a\u001b[31m","required":["a\u001b[31m"]}`)
 	printed := [][]string{
-		{"find", "shop", "things"}, {"find", "shop", "things", "--table"}, {"get", "shop", "things", "1"}, {"export", "shop"},
-		{"export", "shop", "things"}, {"distinct", "shop", "things", "t"}, {"run", "shop", `{"find":"things"}`}, {"aggregate", "shop", "things", "[]"},
-		{"index", "ls", "shop", "things"}, {"collection", "show", "shop", "things"}, {"collection", "show", "shop", "strict"},
+		{"find", "shop", "things"},
+		{"find", "shop", "things", "--table"},
+		{"get", "shop", "things", "1"},
+		{"export", "shop"},
+		{"export", "shop", "things"},
+		{"distinct", "shop", "things", "t"},
+		{"run", "shop", `{"find":"things"}`},
+		{"aggregate", "shop", "things", "[]"},
+		{"index", "ls", "shop", "things"},
+		{"collection", "show", "shop", "things"},
+		{"collection", "show", "shop", "strict"},
 	}
 	for _, args := range printed {
 		before := said
@@ -75,8 +83,15 @@ func TestForeignText(t *testing.T) {
 		weft(0, append(args, "--json")...)
 	}
 	for _, args := range [][]string{
-		{"insert", "shop", "strict", `{"_id":2}`}, {"insert", "shop", "things", text}, {"get", "shop", "things", "\x1b[31m"}, {"find", "\x1b[31m", "x"},
-		{"bucket", "cat", "album", "\x1b[31m"}, {"bucket", "ls", "\x1b[31m"}, {"db", "join", "weft:\x1b[31m"}, {"relay", "add", "\x1b[31m"}, {"inbox", "send", "\x1b[31m", "x"},
+		{"insert", "shop", "strict", `{"_id":2}`},
+		{"insert", "shop", "things", text},
+		{"get", "shop", "things", "\x1b[31m"},
+		{"find", "\x1b[31m", "x"},
+		{"bucket", "cat", "album", "\x1b[31m"},
+		{"bucket", "ls", "\x1b[31m"},
+		{"db", "join", "weft:\x1b[31m"},
+		{"relay", "add", "\x1b[31m"},
+		{"inbox", "send", "\x1b[31m", "x"},
 	} {
 		weft(1, args...)
 	}

@@ -39,11 +39,13 @@ func TestVoidHasOneForm(t *testing.T) {
 		{"up to and further above", VoidUpTo(3).Union(VoidAbove(4)), Void{Spans: []Span{{1, 3}, {5, end}}}, ""},
 		{
 			"records", NewVoid([]Span{{1, 3}}, []Single{{5, b}, {4, b}, {5, a}, {3, a}, {5, b}}),
-			Void{Spans: []Span{{1, 3}}, Records: []Single{{4, b}, {5, a}, {5, b}}}, "",
+			Void{Spans: []Span{{1, 3}}, Records: []Single{{4, b}, {5, a}, {5, b}}},
+			"",
 		},
 		{"records of a span", NewVoid(nil, []Single{{5, a}}).Union(VoidAbove(4)), VoidAbove(4), ""},
 		{
-			"a record alone", NewVoid(nil, []Single{{5, a}}), Void{Records: []Single{{5, a}}},
+			"a record alone", NewVoid(nil, []Single{{5, a}}),
+			Void{Records: []Single{{5, a}}},
 			"00000000" + "0000000000000005" + "01" + hex.EncodeToString(make([]byte, 31)),
 		},
 	} {

@@ -140,11 +140,11 @@ func ParseMarks(in [][]byte) (out []Mark, err error) {
 // Save writes what c says of a log.
 func (c *Cut) Save(tx store.Tx, space keyspace.Space, id clock.LogID) error {
 	put := func(tag byte, v []byte, is bool) error {
-		if k := space.Key(tag, id[:]); is {
+		k := space.Key(tag, id[:])
+		if is {
 			return tx.Put(k, v)
-		} else {
-			return tx.Delete(k)
 		}
+		return tx.Delete(k)
 	}
 	void := c.Void[id]
 	if err := put(keyspace.TagVoid, void.Encode(), !void.Empty()); err != nil {

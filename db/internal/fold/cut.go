@@ -13,9 +13,10 @@ import (
 	"github.com/weftdb/weft/internal/store"
 )
 
-// What counts as never written, and a snapshot that stands in its place.
 type (
-	Cut         = cut.Cut
+	// A Cut says what counts as never written.
+	Cut = cut.Cut
+	// A CutSnapshot stands in the place of that.
 	CutSnapshot = cut.Snapshot
 )
 

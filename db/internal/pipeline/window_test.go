@@ -25,19 +25,31 @@ func TestGraphLookup(t *testing.T) {
 	}
 	const up = `"from":"staff","startWith":"$boss","connectFromField":"boss","connectToField":"_id","as":"up"`
 	for _, c := range []struct{ coll, pipe, want string }{
-		{"staff", `[{"$graphLookup":{` + up + `}},{"$project":{"up":"$up._id"}}]`,
-			`{"_id":1,"up":[]} {"_id":2,"up":[1]} {"_id":3,"up":[2,1]} {"_id":4,"up":[2,3,1]} {"_id":5,"up":[]}`},
-		{"staff", `[{"$match":{"_id":3}},{"$graphLookup":{` + up + `,"maxDepth":0,"depthField":"far"}}]`,
-			`{"_id":3,"boss":2,"up":[{"_id":2,"boss":1,"far":0}]}`},
-		{"staff", `[{"$match":{"_id":3}},{"$graphLookup":{` + up + `,"restrictSearchWithMatch":{"boss":{"$ne":null}}}},{"$project":{"up":"$up._id"}}]`,
-			`{"_id":3,"up":[2]}`},
+		{
+			"staff", `[{"$graphLookup":{` + up + `}},{"$project":{"up":"$up._id"}}]`,
+			`{"_id":1,"up":[]} {"_id":2,"up":[1]} {"_id":3,"up":[2,1]} {"_id":4,"up":[2,3,1]} {"_id":5,"up":[]}`,
+		},
+		{
+			"staff", `[{"$match":{"_id":3}},{"$graphLookup":{` + up + `,"maxDepth":0,"depthField":"far"}}]`,
+			`{"_id":3,"boss":2,"up":[{"_id":2,"boss":1,"far":0}]}`,
+		},
+		{
+			"staff", `[{"$match":{"_id":3}},{"$graphLookup":{` + up + `,"restrictSearchWithMatch":{"boss":{"$ne":null}}}},{"$project":{"up":"$up._id"}}]`,
+			`{"_id":3,"up":[2]}`,
+		},
 		// A cycle ends; null starts at what has none.
-		{"ring", `[{"$match":{"_id":"a"}},{"$graphLookup":{"from":"ring","startWith":"$next","connectFromField":"next","connectToField":"_id","as":"all"}},{"$project":{"all":"$all._id"}}]`,
-			`{"_id":"a","all":["b","c","a"]}`},
-		{"ring", `[{"$limit":1},{"$graphLookup":{"from":"staff","startWith":null,"connectFromField":"_id","connectToField":"boss","as":"down","depthField":"d"}},{"$project":{"_id":0,"down._id":1,"down.d":1}}]`,
-			`{"down":[{"_id":1,"d":0},{"_id":5,"d":0},{"_id":2,"d":1},{"_id":3,"d":2},{"_id":4,"d":2}]}`},
-		{"ring", `[{"$graphLookup":{"from":"none","startWith":"$x","connectFromField":"a","connectToField":"b","as":"o.p"}},{"$limit":1}]`,
-			`{"_id":"a","next":"b","o":{"p":[]}}`},
+		{
+			"ring", `[{"$match":{"_id":"a"}},{"$graphLookup":{"from":"ring","startWith":"$next","connectFromField":"next","connectToField":"_id","as":"all"}},{"$project":{"all":"$all._id"}}]`,
+			`{"_id":"a","all":["b","c","a"]}`,
+		},
+		{
+			"ring", `[{"$limit":1},{"$graphLookup":{"from":"staff","startWith":null,"connectFromField":"_id","connectToField":"boss","as":"down","depthField":"d"}},{"$project":{"_id":0,"down._id":1,"down.d":1}}]`,
+			`{"down":[{"_id":1,"d":0},{"_id":5,"d":0},{"_id":2,"d":1},{"_id":3,"d":2},{"_id":4,"d":2}]}`,
+		},
+		{
+			"ring", `[{"$graphLookup":{"from":"none","startWith":"$x","connectFromField":"a","connectToField":"b","as":"o.p"}},{"$limit":1}]`,
+			`{"_id":"a","next":"b","o":{"p":[]}}`,
+		},
 	} {
 		s["c"] = s[c.coll]
 		got, err := aggregate(t, s, c.pipe, pipeline.Options{})
@@ -88,10 +100,14 @@ func TestSetWindowFields(t *testing.T) {
 		{window(`{"$locf":"$n"}`, byID), `1:1 2:10 3:2 4:2 5:7 6:7`},
 		{window(`{"$sum":"$_id","window":{"range":[-1,1]}}`, byID), `1:3 2:6 3:9 4:12 5:15 6:11`},
 		{window(`{"$sum":"$_id","window":{"range":["current","unbounded"]}}`, byID), `1:21 2:20 3:18 4:15 5:11 6:6`},
-		{window(`{"$topN":{"n":2,"sortBy":{"n":-1},"output":"$_id"},"window":{"documents":["unbounded","current"]}}`, byID),
-			`1:[1] 2:[2,1] 3:[2,3] 4:[2,3] 5:[2,5] 6:[2,5]`},
-		{`[{"$set":{"t":{"$toDate":{"$toLong":{"$multiply":["$_id",86400000]}}}}},{"$setWindowFields":{"sortBy":{"t":1},"output":{"r":{"$count":{},"window":{"range":[-1,0],"unit":"day"}}}}},{"$project":{"r":1}}]`,
-			`1:1 2:2 3:2 4:2 5:2 6:2`},
+		{
+			window(`{"$topN":{"n":2,"sortBy":{"n":-1},"output":"$_id"},"window":{"documents":["unbounded","current"]}}`, byID),
+			`1:[1] 2:[2,1] 3:[2,3] 4:[2,3] 5:[2,5] 6:[2,5]`,
+		},
+		{
+			`[{"$set":{"t":{"$toDate":{"$toLong":{"$multiply":["$_id",86400000]}}}}},{"$setWindowFields":{"sortBy":{"t":1},"output":{"r":{"$count":{},"window":{"range":[-1,0],"unit":"day"}}}}},{"$project":{"r":1}}]`,
+			`1:1 2:2 3:2 4:2 5:2 6:2`,
+		},
 		// What one field makes no other sees.
 		{`[{"$setWindowFields":{"sortBy":{"_id":1},"output":{"n":{"$sum":1},"r":{"$max":"$n"}}}},{"$project":{"r":1}}]`, `1:10 2:10 3:10 4:10 5:10 6:10`},
 	} {

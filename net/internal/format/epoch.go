@@ -363,7 +363,8 @@ func NewEpoch(thread ThreadID, k *Keys, before []clock.Hash, devices []Recipient
 func previousAEAD(thread ThreadID, read SecretKey) (interface {
 	Seal(dst, nonce, plaintext, additionalData []byte) []byte
 	Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error)
-}, error) {
+}, error,
+) {
 	key, err := hkdf.Key(sha256.New, read[:], nil, domainPrevious+"\x00"+string(thread[:]), 32)
 	if err != nil {
 		return nil, fmt.Errorf("hkdf: %w", err)
