@@ -293,8 +293,8 @@ func (a *app) dbInvite() *cobra.Command {
 			if expires < 0 || expires > 0 && expires < time.Second {
 				return usagef("invalid --expires %q: want at least 1s, or 0 to never expire", expires)
 			}
-			if m.Role != "writer" && m.Role != "owner" {
-				return usagef("invalid --role %q: want writer or owner", m.Role)
+			if m.Role != "writer" && m.Role != "reader" {
+				return usagef("invalid --role %q: want writer or reader; weft db role makes more of a member", m.Role)
 			}
 			if m.Uses < -1 || m.Uses == 0 {
 				return usagef("invalid --uses \"%d\": want a number from 1, or -1 for unlimited", m.Uses)
