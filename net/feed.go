@@ -30,6 +30,7 @@ type right uint8
 
 const (
 	rightNone    right = iota
+	rightEnd           // control logs up to what ended a membership
 	rightControl       // control logs: what an invited peer needs in order to join
 	rightAll
 )
@@ -47,7 +48,8 @@ const (
 //	caught up ►                       then the feed waits for growth or another admission
 type feed struct {
 	link   *link
-	guest  *remote // the peer, while only an invite makes it known; nil: it is known
+	device keys.PublicKey // the peer's
+	guest  *remote        // the peer, while only an invite makes it known; nil: it is known
 	w      *wire.Writer
 	invite []byte // public key of the invite that the subscriber proved; nil: none
 	right  right
@@ -155,9 +157,10 @@ func (h *Host) newFeed(p peer.ID, w *wire.Writer, req wire.Subscribe) (*feed, re
 		return nil, refusal{CodeUnknownThread, "the peer does not hold this thread"}, nil
 	}
 	r := h.remote(p)
-	f := &feed{w: w, invite: req.Invite, sent: tipset.Of(tips), introduced: map[peer.ID][]byte{}}
+	f := &feed{w: w, device: r.device, invite: req.Invite, sent: tipset.Of(tips), introduced: map[peer.ID][]byte{}}
 	if !h.known(r) {
-		if why := sh.refuseStranger(req.Invite, h.now()); why != (refusal{}) {
+		_, former := sh.thread.Former(r.device)
+		if why := sh.refuseStranger(req.Invite, h.now()); why != (refusal{}) && (!former || sh.relay) {
 			return nil, why, nil
 		}
 		r.invited++
@@ -279,9 +282,11 @@ func (f *feed) admit() (hold bool, err error) {
 		f.told = refusal{}
 		f.link.set(func() { f.link.feeding = now == rightAll })
 		err = f.accept()
-	case now == rightAll && was == rightControl:
+	case now == rightAll && was != rightAll:
 		f.link.set(func() { f.link.feeding = true })
 		f.stated = statement{}
+	case was == rightAll && now != rightAll:
+		f.link.set(func() { f.link.feeding = false })
 	}
 	return hold, err
 }
@@ -315,6 +320,9 @@ func (f *feed) accept() error {
 // next to each other.
 func (f *feed) tips() []clock.RecordID {
 	t := f.link.share.thread
+	if f.right == rightEnd {
+		return t.UntilEnd(f.device)
+	}
 	all := t.Sendable()
 	control := make([]clock.RecordID, 0, len(all))
 	data := make([]clock.RecordID, 0, len(all))

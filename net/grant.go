@@ -198,6 +198,8 @@ func (h *Host) decide(device keys.PublicKey, s *share, g *grant, id ThreadID, ge
 			req.Resource.Member = g.of(m.Identity)
 		} else if w, ok := s.thread.WaitingJoin(device); ok { // it hears that it waits, and when it does no more
 			req.Resource.Member = g.of(w.Identity)
+		} else if identity, ok := s.thread.Former(device); ok { // it hears what ended its membership
+			req.Resource.Member = g.of(identity)
 		} else if len(g.invite) == len(keys.PublicKey{}) {
 			req.Resource.Member = s.thread.InviteOpen(keys.PublicKey(g.invite), clock.At(h.now())) == nil
 		}
@@ -407,7 +409,6 @@ func (h *Host) nextExpiry() (next time.Time, ok bool) {
 const (
 	needsCredential = "The relay gives a thread only to devices with a credential: add the relay with a key."
 	notMember       = "The device is not a member of the thread, as far as the peer knows."
-	formerMember    = "The device was removed from the thread, or has left it: what it holds stays here, and gets no more."
 )
 
 // uninvited says why an invite does not do.
@@ -428,6 +429,7 @@ func (h *Host) admit(l *link, invite []byte) (a right, why refusal, hold bool) {
 	}
 	_, member := s.thread.Member(r.device)
 	_, waits := s.thread.WaitingJoin(r.device)
+	_, former := s.thread.Former(r.device)
 	var err error
 	proved := !member && len(invite) == len(keys.PublicKey{})
 	if proved {
@@ -438,6 +440,8 @@ func (h *Host) admit(l *link, invite []byte) (a right, why refusal, hold bool) {
 		return rightAll, refusal{}, true
 	case waits && (granted || !s.relay): // it passed a door: it hears who admits it
 		return rightControl, refusal{}, true
+	case former && !proved && (granted || !s.relay):
+		return rightEnd, refusal{}, true
 	case proved && err == nil:
 		return rightControl, refusal{}, true
 	case proved:
@@ -447,8 +451,6 @@ func (h *Host) admit(l *link, invite []byte) (a right, why refusal, hold bool) {
 			denied = refusal{keys.CodeNoCredential, needsCredential}
 		}
 		return rightNone, denied, false
-	case s.thread.Former(r.device):
-		return rightNone, refusal{CodeNotMember, formerMember}, true
 	default:
 		return rightNone, refusal{CodeNotMember, notMember}, true
 	}

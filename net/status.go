@@ -110,7 +110,8 @@ func (t *Thread) Status() []PeerStatus {
 		r := h.remote(p)
 		_, member := th.Member(r.device)
 		isRelay := s.usesRelay(p)
-		if !member && !isRelay && !l.shared && len(r.grants[th.ID()]) == 0 {
+		_, former := th.Former(r.device)
+		if !member && !isRelay && (former || !l.shared && len(r.grants[th.ID()]) == 0) {
 			continue // it was here, and has nothing to do with the thread any more
 		}
 		ps := PeerStatus{Peer: p, Addrs: h.lp.Peerstore().Addrs(p), Role: "member"}

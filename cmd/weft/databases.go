@@ -293,8 +293,11 @@ func (a *app) dbInvite() *cobra.Command {
 			if expires < 0 || expires > 0 && expires < time.Second {
 				return usagef("invalid --expires %q: want at least 1s, or 0 to never expire", expires)
 			}
+			if m.Role == "owner" || m.Role == "admin" {
+				return usagef("invalid --role %q: nobody becomes one by an invite: invite a writer, and give it the role with weft db role", m.Role)
+			}
 			if m.Role != "writer" && m.Role != "reader" {
-				return usagef("invalid --role %q: want writer or reader; weft db role makes more of a member", m.Role)
+				return usagef("invalid --role %q: want writer or reader", m.Role)
 			}
 			if m.Uses < -1 || m.Uses == 0 {
 				return usagef("invalid --uses \"%d\": want a number from 1, or -1 for unlimited", m.Uses)

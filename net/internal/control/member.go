@@ -137,10 +137,58 @@ func (g *Graph) MayCheckpoint(own clock.LogID) bool {
 	return s.top != nil && s.top.full(format.RoleOwner) && s.top.first.ID.Log == own && s.alive(s.top)
 }
 
-// Former reports whether a device was a member and is none any more.
-func (g *Graph) Former(device keys.PublicKey) bool {
+// Former returns the identity of a device that was a member and is none any more.
+func (g *Graph) Former(device keys.PublicKey) (identity keys.PublicKey, ok bool) {
 	s := g.State()
-	return s.Members[device] == nil && slices.ContainsFunc(g.devices[device], func(f *Record) bool { return s.verdict(f) == ok })
+	if s.Members[device] != nil {
+		return identity, false
+	}
+	for _, f := range g.devices[device] {
+		if s.stands(f) {
+			return f.cert.Identity, true
+		}
+	}
+	return identity, false
+}
+
+// UntilEnd returns the last control records that a former member is to have: those that
+// ended its membership, and of each log what these have seen.
+func (g *Graph) UntilEnd(device keys.PublicKey) (tips []clock.RecordID) {
+	s := g.State()
+	var ends []clock.Hash
+	for _, f := range g.devices[device] {
+		for _, e := range s.byLog[f.ID.Log] {
+			if e.first != f {
+				continue
+			}
+			s.cutsOf(e, func(c *cut) bool {
+				ends = append(ends, c.rec.ID.Hash)
+				return false
+			})
+			for _, t := range e.ends {
+				ends = append(ends, t.ID.Hash)
+			}
+		}
+	}
+	all := g.ancestors(ends)
+	in, followed := map[*Record]bool{}, map[*Record]bool{}
+	for _, r := range all {
+		in[r] = true
+	}
+	for _, r := range all {
+		for _, p := range r.up {
+			if p.ID.Log == r.ID.Log && p.ID.Seq == r.ID.Seq-1 && in[p] {
+				followed[p] = true
+			}
+		}
+	}
+	for _, r := range all {
+		if !followed[r] {
+			tips = append(tips, r.ID)
+		}
+	}
+	slices.SortFunc(tips, format.CompareIDs)
+	return tips
 }
 
 // DataOf returns the data logs of an identity, or of a device.

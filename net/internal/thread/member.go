@@ -79,11 +79,22 @@ func (t *Thread) Writer(id clock.RecordID) (identity keys.PublicKey, ok bool) {
 	return identity, false
 }
 
-// Former reports whether a device was a member and is none any more.
-func (t *Thread) Former(device keys.PublicKey) bool {
+// Former returns the identity of a device that was a member and is none any more.
+func (t *Thread) Former(device keys.PublicKey) (identity keys.PublicKey, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.graph.Former(device)
+}
+
+// UntilEnd returns the last positions of control logs that a former member is given, so
+// that it hears how its membership ended: nothing that came after.
+func (t *Thread) UntilEnd(device keys.PublicKey) []clock.RecordID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.DeleteFunc(t.graph.UntilEnd(device), func(id clock.RecordID) bool {
+		l := t.logs[id.Log]
+		return l == nil || !slices.ContainsFunc(l.branches, func(b *branch) bool { return b.sent.Seq >= id.Seq })
+	})
 }
 
 // Self returns the identity of this device, as others see it in the thread.
