@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -27,6 +28,9 @@ type subjectOutput struct {
 func (a *app) dbRole() *cobra.Command {
 	cmd := a.newCommand("role DB WHO ROLE", "Give an identity another role", 3, 3,
 		func(ctx context.Context, c *client.Client, args []string) error {
+			if !slices.Contains([]string{"owner", "admin", "writer", "reader"}, args[2]) {
+				return usagef("invalid ROLE %q: want owner, admin, writer or reader", args[2])
+			}
 			r, err := c.Databases.SetRole(ctx, connect.NewRequest(&weftv1.SetRoleRequest{Name: args[0], Identity: args[1], Role: args[2]}))
 			if err != nil {
 				return err
