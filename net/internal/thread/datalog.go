@@ -178,8 +178,10 @@ func (t *Thread) mayWrite() error {
 		return nil
 	case m != nil:
 		return fault.Of(ErrNotMember, "the role of this device, %s, does not write", m.Role)
-	case slices.ContainsFunc(s.Waiting, func(w WaitingJoin) bool { return w.Device == t.env.self() }):
+	case slices.ContainsFunc(s.Waiting, func(w WaitingJoin) bool { return w.Device == t.env.self() && !w.Barred }):
 		return errSelfWaits
+	case slices.ContainsFunc(s.Waiting, func(w WaitingJoin) bool { return w.Device == t.env.self() }):
+		return errSelfBarred
 	case t.ownControl != nil && t.graph.Knows(t.ownControl.ID):
 		return fault.Of(ErrNotMember, "this device was removed, or has left: what it holds can be read, and not changed")
 	}

@@ -32,5 +32,8 @@ var (
 	ErrClosed = fault.New(fault.Closed, "the thread is closed")
 )
 
+// errSelfBarred is what a device is told whose identity had been removed before it joined.
+var errSelfBarred = fault.Of(ErrNotMember, "the identity of this device was removed, or had left, before it joined: it waits until an owner or admin admits it with weft db admit")
+
 // errSelfWaits is what a device is told whose join waits.
-var errSelfWaits = fault.Of(ErrNotMember, "the invite of this device was closed before who closed it knew of its join: it waits until an owner admits it with weft db admit")
+var errSelfWaits = fault.Of(ErrNotMember, "the invite of this device was closed before who closed it knew of its join: it waits until an owner or admin admits it with weft db admit")

@@ -67,7 +67,11 @@ func (t *Thread) CreateInvite(ctx context.Context, o InviteOptions) (format.Invi
 	if p.Sealed, err = format.SealForInvite(t.id, id, &k); err != nil {
 		return format.Invite{}, err
 	}
-	if _, err = t.appendControl(ctx, p); err != nil {
+	made, err := t.appendControl(ctx, p)
+	if err == nil {
+		err = t.hasEffect(made)
+	}
+	if err != nil {
 		return format.Invite{}, err
 	}
 	return inv, nil

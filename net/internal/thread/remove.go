@@ -72,7 +72,7 @@ func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error
 			}
 			gone := func(m *Member) bool { return m.Device == subject || m.Identity == subject }
 			if gone(self) {
-				return nil, fault.Of(ErrNotMember, "a device does not remove itself: it leaves")
+				return nil, fault.Of(ErrNotMember, "a device does not remove itself: it leaves, with weft db leave")
 			}
 			if err := t.mayRemove(self, subject, gone); err != nil {
 				return nil, err
@@ -108,11 +108,11 @@ func (t *Thread) mayRemove(self *Member, subject keys.PublicKey, gone func(*Memb
 			continue
 		}
 		found = true
-		if !self.SeniorTo(m) {
-			return fault.Of(ErrNotMember, "%s is senior to this device: an owner who is senior to it, or it itself, ends its membership", subject.DID())
-		}
 		if self.Role > format.RoleAdmin && m.Identity != self.Identity {
 			return fault.Of(ErrNotMember, "only an owner or admin removes others")
+		}
+		if !self.SeniorTo(m) {
+			return fault.Of(ErrNotMember, "%s is not junior to this device: who is senior to it, an owner, say, ends its membership, or it leaves", subject.DID())
 		}
 	}
 	if !found {
@@ -234,7 +234,23 @@ func (t *Thread) decide(ctx context.Context, say func() (*format.Control, error)
 	if err := t.syncNow(); err != nil {
 		return id, err
 	}
-	return id, t.recheck() // what it lets in or cuts off
+	if err := t.recheck(); err != nil { // what it lets in or cuts off
+		return id, err
+	}
+	return id, t.hasEffect(id)
+}
+
+// hasEffect returns why a control record of ours has none, or nil: something may have come
+// between, and nobody is told of an effect that is not there.
+func (t *Thread) hasEffect(id clock.RecordID) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.graph.State().Refused {
+		if r.ID == id {
+			return fault.Of(ErrNotMember, "what was written has no effect: %s", r.Reason)
+		}
+	}
+	return nil
 }
 
 // mayDecide returns this device as a member if it is an owner or admin; mu is held.
@@ -252,8 +268,12 @@ func (t *Thread) mayDecide() (*Member, error) {
 // junior returns nil if this device is senior to every device of an identity.
 func (t *Thread) junior(self *Member, identity keys.PublicKey) error {
 	for _, m := range t.graph.State().Members {
-		if m.Identity == identity && !self.SeniorTo(m) {
-			return fault.Of(ErrNotMember, "%s is senior to this device, which cannot change its role", identity.DID())
+		switch {
+		case m.Identity != identity || self.SeniorTo(m):
+		case identity == self.Identity:
+			return fault.Of(ErrNotMember, "an identity does not change its own role: another owner does, or it transfers the database")
+		default:
+			return fault.Of(ErrNotMember, "%s is not junior to this device, which cannot change its role", identity.DID())
 		}
 	}
 	return nil
