@@ -13,12 +13,13 @@ type graph struct {
 	sorted []*Record // by log, sequence, hash
 	in     map[Hash]bool
 	seen   map[Hash]map[Head]bool
-	tops   map[Head]bool  // heads of checkpoints: what follows them needs no predecessor
-	floors map[string]int // by data log: the highest of them; what is before is gone
+	passed map[Hash]map[Head]bool // of control records: without what they say of logs of their own identity
+	tops   map[Head]bool          // heads of checkpoints: what follows them needs no predecessor
+	floors map[string]int         // by data log: the highest of them; what is before is gone
 }
 
 func newGraph(records []*Record, tops map[Head]bool, floors map[string]int) *graph {
-	g := &graph{recs: map[Hash]*Record{}, sorted: slices.Clone(records), in: map[Hash]bool{}, seen: map[Hash]map[Head]bool{}, tops: tops, floors: floors}
+	g := &graph{recs: map[Hash]*Record{}, sorted: slices.Clone(records), in: map[Hash]bool{}, seen: map[Hash]map[Head]bool{}, passed: map[Hash]map[Head]bool{}, tops: tops, floors: floors}
 	slices.SortFunc(g.sorted, func(a, b *Record) int {
 		return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Hash, b.Hash))
 	})
@@ -51,17 +52,24 @@ func (g *graph) fits(r *Record) bool {
 
 // saw returns what r has seen, itself among it: control records through control records,
 // data records through data records and, of a control record, through what it has seen.
-func (g *graph) saw(r *Record) map[Head]bool {
-	if s := g.seen[r.Hash]; s != nil {
+// What an identity says of its own data logs counts in its own record only.
+func (g *graph) saw(r *Record) map[Head]bool { return g.sees(r, g.seen, true) }
+
+func (g *graph) sees(r *Record, memo map[Hash]map[Head]bool, own bool) map[Head]bool {
+	if s := memo[r.Hash]; s != nil {
 		return s
 	}
 	s := map[Head]bool{r.Head: true}
-	g.seen[r.Hash] = s
+	memo[r.Hash] = s
 	take := func(h Hash, control, data bool) {
 		if !g.in[h] {
 			return
 		}
-		for q := range g.saw(g.recs[h]) {
+		all := g.saw
+		if g.recs[h].control() {
+			all = func(q *Record) map[Head]bool { return g.sees(q, g.passed, false) }
+		}
+		for q := range all(g.recs[h]) {
 			if c := g.in[q.Hash] && g.recs[q.Hash].control(); c && control || !c && data {
 				s[q] = true
 			}
@@ -77,10 +85,21 @@ func (g *graph) saw(r *Record) map[Head]bool {
 		heads = filter(heads, func(Head) bool { return g.complete(r) })
 	}
 	for _, h := range heads {
-		s[h] = true
-		take(h.Hash, false, true)
+		if own || !g.kin(r.Log, h.Log) {
+			s[h] = true
+			take(h.Hash, false, true)
+		}
 	}
 	return s
+}
+
+// kin reports whether a control log and a data log are of one identity.
+func (g *graph) kin(control, data string) bool {
+	of := slices.IndexFunc(g.sorted, func(r *Record) bool { return r.Log == data })
+	firsts := filter(g.sorted, func(r *Record) bool { return r.first() && of >= 0 && r.Log == g.sorted[of].Of })
+	return slices.ContainsFunc(g.sorted, func(r *Record) bool {
+		return r.first() && r.Log == control && slices.ContainsFunc(firsts, func(f *Record) bool { return f.Identity == r.Identity })
+	})
 }
 
 // has reports whether r has seen q.

@@ -457,13 +457,39 @@ func (g *Graph) effective() (heads []*Record) {
 // somebody else made, however many, must not leave it out.
 func (g *Graph) NamedInJoin(invite clock.Hash) []clock.Hash { return With(g.Named(), invite) }
 
-// NamedWith is named for a record that gives rights to control logs, by their first records:
-// it names those as well that may do nothing yet, as far as they fit.
-func (g *Graph) NamedWith(firsts []clock.Hash) []clock.Hash {
-	heads := g.Named()
-	for _, f := range firsts {
-		if r := g.index[f]; r != nil && !g.State().Live(r.ID.Log) && len(heads) < format.MaxControlHeads {
-			heads = With(heads, f)
+// NamedWith is named for a record that gives rights, or takes them: it has to reach the first
+// records that it lists, and what its subject's control logs said last. What it reaches
+// through others is not named.
+func (g *Graph) NamedWith(p *format.Control) []clock.Hash {
+	must := slices.Clone(p.Joins)
+	if p.Op == format.OpRemove {
+		must = nil // its joins stand whether it has seen them or not
+	}
+	s := g.State()
+	for log, records := range g.logs {
+		if !slices.ContainsFunc(records, func(r *Record) bool {
+			return r.first() && r.cert != nil && (r.cert.Identity == p.Subject || r.Device == p.Subject)
+		}) {
+			continue
+		}
+		for _, r := range slices.Backward(records) {
+			if s.verdict(r) == ok && s.Live(log) {
+				must = append(must, r.ID.Hash)
+				break
+			}
+		}
+	}
+	slices.SortFunc(must, format.CompareHashes)
+	named := g.Named()
+	var heads []clock.Hash
+	for _, h := range must {
+		if r := g.index[h]; r != nil && !g.sawFrom(named, r) && !g.sawFrom(heads, r) && len(heads) < format.MaxControlHeads {
+			heads = With(heads, h)
+		}
+	}
+	for _, h := range named {
+		if len(heads) < format.MaxControlHeads && !slices.Contains(heads, h) {
+			heads = With(heads, h)
 		}
 	}
 	return heads

@@ -245,5 +245,5 @@ func (g *Graph) LogsOf(identity keys.PublicKey) []clock.Hash {
 		all = live
 	}
 	slices.SortFunc(all, format.CompareHashes)
-	return all
+	return all[:min(len(all), format.MaxControlHeads)] // a record has to reach all that it lists
 }

@@ -40,16 +40,27 @@ func (g *Graph) Announced(f func(log, control clock.LogID)) {
 	}
 }
 
-// Seen returns the heads of a data log that r has seen: those that it names, and those that
-// the control records name which it has seen.
+// seenOf returns the heads of a data log that r has seen: those that it names, and those
+// that control records name which it has seen. What an identity says of its own logs counts
+// in its own record only: nobody chooses what its removal has seen.
 func (g *Graph) seenOf(r *Record, log clock.LogID) (heads []clock.RecordID) {
+	control, _ := g.ControlOf(log)
 	for _, v := range g.views[log] {
-		if g.saw(r, v.by) {
+		if v.by == r || !g.kin(v.by.ID.Log, control) && g.saw(r, v.by) {
 			heads = append(heads, v.head)
 		}
 	}
 	slices.SortFunc(heads, format.CompareIDs)
 	return slices.Compact(heads)
+}
+
+// kin reports whether two control logs are of one identity.
+func (g *Graph) kin(a, b clock.LogID) bool {
+	return slices.ContainsFunc(g.logs[a], func(f *Record) bool {
+		return f.first() && f.cert != nil && slices.ContainsFunc(g.logs[b], func(o *Record) bool {
+			return o.first() && o.cert != nil && o.cert.Identity == f.cert.Identity
+		})
+	})
 }
 
 // Rights returns why records of a data log count, the most senior reason first; none: it is
@@ -141,7 +152,7 @@ func (g *Graph) Unsealed(epoch clock.Hash) bool {
 		invite := m.entry.first.invite
 		switch {
 		case m.Role > format.RoleReader, devices[[8]byte(m.Device[:])]:
-		case invite != nil && (invites[invite.ID.Hash] || g.saw(invite, r)):
+		case invite != nil && (invites[invite.ID.Hash] && g.saw(m.entry.first, r) || g.saw(invite, r)):
 		default:
 			return true
 		}

@@ -76,6 +76,9 @@ func (k *Keys) Len() int { return len(k.reads) }
 // With returns the keys with the read key of one more epoch.
 func (k *Keys) With(epoch clock.Hash, read SecretKey) Keys {
 	all := *k
+	if len(k.reads) >= maxKept {
+		return all // more than any honest thread has
+	}
 	all.reads = maps.Clone(k.reads)
 	if all.reads == nil {
 		all.reads = map[clock.Hash]SecretKey{}
@@ -179,27 +182,26 @@ func SealedTo(thread ThreadID, purpose string) []byte {
 type keysWire struct {
 	_       struct{} `cbor:",toarray"`
 	Service SecretKey
-	Reads   []readWire // sorted by epoch
+	Reads   []byte // epoch bytes32 ‖ read key bytes32, one after the other, sorted by epoch
 }
 
-type readWire struct {
-	_     struct{} `cbor:",toarray"`
-	Epoch clock.Hash
-	Read  SecretKey
-}
+const readSize = 64
 
-// wires returns the read keys of some epochs, sorted.
-func (k *Keys) wires(epochs []clock.Hash) []readWire {
-	ws := make([]readWire, 0, len(epochs))
+// joined returns the read keys of some epochs, sorted; of an epoch whose key is not held
+// there is none.
+func (k *Keys) joined(epochs []clock.Hash) []byte {
+	b := make([]byte, 0, len(epochs)*readSize)
 	for _, e := range slices.SortedFunc(slices.Values(epochs), CompareHashes) {
-		ws = append(ws, readWire{Epoch: e, Read: k.reads[e]})
+		if read, ok := k.reads[e]; ok {
+			b = append(append(b, e[:]...), read[:]...)
+		}
 	}
-	return ws
+	return b
 }
 
 // Encode returns the bytes in which a device keeps the keys, sealed to itself.
 func (k *Keys) Encode() []byte {
-	return codec.Encode(&keysWire{Service: k.Service, Reads: k.wires(slices.Collect(maps.Keys(k.reads)))})
+	return codec.Encode(&keysWire{Service: k.Service, Reads: k.joined(slices.Collect(maps.Keys(k.reads)))})
 }
 
 // DecodeKeys parses what [Keys.Encode] returns strictly. Under which epochs the device
@@ -215,20 +217,21 @@ func DecodeKeys(thread ThreadID, p []byte) (Keys, error) {
 	return k, err
 }
 
-// readsOf checks that the keys are sorted, at most so many.
-func readsOf(ws []readWire, most int) (map[clock.Hash]SecretKey, error) {
-	if len(ws) > most {
-		return nil, fault.Of(ErrTooLarge, "keys of %d epochs, at most %d", len(ws), most)
+// readsOf parses what joined returns: sorted, each once, at most so many.
+func readsOf(b []byte, most int) (map[clock.Hash]SecretKey, error) {
+	if len(b)%readSize != 0 || len(b) > most*readSize {
+		return nil, fault.Of(ErrMalformed, "keys of epochs in %d bytes, of at most %d epochs", len(b), most)
 	}
 	var reads map[clock.Hash]SecretKey
-	for i, w := range ws {
-		if i > 0 && CompareHashes(ws[i-1].Epoch, w.Epoch) >= 0 {
+	var last clock.Hash
+	for ; len(b) > 0; b = b[readSize:] {
+		epoch := clock.Hash(b)
+		if reads == nil {
+			reads = make(map[clock.Hash]SecretKey, len(b)/readSize)
+		} else if CompareHashes(last, epoch) >= 0 {
 			return nil, fault.Of(ErrMalformed, "keys of epochs that are not sorted")
 		}
-		if reads == nil {
-			reads = make(map[clock.Hash]SecretKey, len(ws))
-		}
-		reads[w.Epoch] = w.Read
+		reads[epoch], last = SecretKey(b[32:]), epoch
 	}
 	return reads, nil
 }
@@ -257,12 +260,15 @@ type InviteSeal struct {
 const (
 	deviceSealSize = 8 + 80
 	inviteSealSize = 32 + 80
-	maxDevices     = 3000
-	maxSameTag     = 4 // devices whose keys begin alike, by their makers' choice
-	maxSealedTo    = 512
-	maxPrevious    = 64 << 10
-	sealDevice     = "epoch/device"
-	sealInvite     = "epoch/invite"
+	// MaxDevices and MaxSealedTo bound the devices and the invites that an epoch is sealed to,
+	// and MaxBefore the epochs whose keys it gives.
+	MaxDevices  = 3000
+	MaxSealedTo = 512
+	MaxBefore   = 1000
+	maxSameTag  = 4 // devices whose keys begin alike, by their makers' choice
+	maxPrevious = 64 << 10
+	sealDevice  = "epoch/device"
+	sealInvite  = "epoch/invite"
 )
 
 type epochWire struct {
@@ -285,8 +291,8 @@ func (e *Epoch) wire() *epochWire {
 }
 
 func (w *epochWire) epoch() (*Epoch, error) {
-	if len(w.Devices)%deviceSealSize != 0 || len(w.Devices) > maxDevices*deviceSealSize ||
-		len(w.Invites)%inviteSealSize != 0 || len(w.Invites) > maxSealedTo*inviteSealSize || len(w.Previous) > maxPrevious {
+	if len(w.Devices)%deviceSealSize != 0 || len(w.Devices) > MaxDevices*deviceSealSize ||
+		len(w.Invites)%inviteSealSize != 0 || len(w.Invites) > MaxSealedTo*inviteSealSize || len(w.Previous) > maxPrevious {
 		return nil, fault.Of(ErrMalformed, "an epoch of %d, %d and %d bytes", len(w.Devices), len(w.Invites), len(w.Previous))
 	}
 	e := &Epoch{Commit: w.Commit, Previous: w.Previous}
@@ -313,13 +319,14 @@ func (w *epochWire) epoch() (*Epoch, error) {
 type Recipient struct{ Sign, Seal [32]byte }
 
 // NewEpoch returns an epoch with a new read key, sealed to devices and invites, by the key
-// of each invite. k are the keys of its author: those of the epochs `before` go along. Its
+// of each invite. k are the keys of its author: those of the first [MaxBefore] of the epochs
+// before go along. Its
 // author opens the new key as the others do.
 func NewEpoch(thread ThreadID, k *Keys, before []clock.Hash, devices []Recipient, invites map[clock.Hash]keys.PublicKey) (*Epoch, error) {
 	read := NewSecretKey()
 	e := &Epoch{Commit: CommitTo(read)}
-	if len(devices) > maxDevices || len(invites) > maxSealedTo {
-		return nil, fault.Of(ErrTooLarge, "an epoch for %d devices and %d invites, at most %d and %d", len(devices), len(invites), maxDevices, maxSealedTo)
+	if len(devices) > MaxDevices || len(invites) > MaxSealedTo {
+		return nil, fault.Of(ErrTooLarge, "an epoch for %d devices and %d invites, at most %d and %d", len(devices), len(invites), MaxDevices, MaxSealedTo)
 	}
 	for _, d := range devices {
 		seal := DeviceSeal{Tag: [8]byte(d.Sign[:])}
@@ -347,14 +354,7 @@ func NewEpoch(thread ThreadID, k *Keys, before []clock.Hash, devices []Recipient
 	if err != nil {
 		return nil, err
 	}
-	plain := codec.Encode(&struct {
-		_     struct{} `cbor:",toarray"`
-		Reads []readWire
-	}{Reads: k.wires(before)})
-	e.Previous = aead.Seal(nil, make([]byte, chacha20poly1305.NonceSize), plain, e.Commit[:])
-	if len(e.Previous) > maxPrevious {
-		return nil, fault.Of(ErrTooLarge, "an epoch after %d others", len(before))
-	}
+	e.Previous = aead.Seal(nil, make([]byte, chacha20poly1305.NonceSize), k.joined(before[:min(len(before), MaxBefore)]), e.Commit[:])
 	return e, nil
 }
 
@@ -418,7 +418,7 @@ func (e *Epoch) check(b []byte) (read SecretKey, err error) {
 
 // Before adds to k the read keys that the epoch, of which read is the key, gives of those
 // before it, if they are what `commits` says of an epoch: the commitment to its key. It
-// returns the epochs that it gives, too.
+// returns the epochs that it gives, too, those whose record is not known among them.
 func (e *Epoch) Before(thread ThreadID, k *Keys, read SecretKey, commits func(epoch clock.Hash) (clock.Hash, bool)) (all Keys, gives []clock.Hash, err error) {
 	all = *k
 	aead, err := previousAEAD(thread, read)
@@ -429,19 +429,15 @@ func (e *Epoch) Before(thread ThreadID, k *Keys, read SecretKey, commits func(ep
 	if err != nil {
 		return all, nil, fault.Of(ErrSealed, "what an epoch says of those before it is altered")
 	}
-	var w struct {
-		_     struct{} `cbor:",toarray"`
-		Reads []readWire
-	}
-	if err := codec.Decode(plain, "keys of epochs", &w); err != nil {
-		return all, nil, err
-	}
-	reads, err := readsOf(w.Reads, maxKept)
+	reads, err := readsOf(plain, MaxBefore)
 	if err != nil {
 		return all, nil, err
 	}
 	for epoch, read := range reads {
 		want, known := commits(epoch)
+		if !known {
+			gives = append(gives, epoch) // its record has not arrived
+		}
 		if !known || CommitTo(read) != want {
 			continue
 		}
@@ -453,15 +449,10 @@ func (e *Epoch) Before(thread ThreadID, k *Keys, read SecretKey, commits func(ep
 	return all, gives, nil
 }
 
-type inviteKeysWire struct {
-	_     struct{} `cbor:",toarray"`
-	Reads []readWire
-}
-
 // SealForInvite seals the read keys of the epochs that k is written under to an invite's
 // secret.
 func SealForInvite(thread ThreadID, id *keys.Identity, k *Keys) ([]byte, error) {
-	return keys.Seal(id.SealingKey().Public(), SealedTo(thread, "invite"), nil, codec.Encode(&inviteKeysWire{Reads: k.wires(k.Epochs)}))
+	return keys.Seal(id.SealingKey().Public(), SealedTo(thread, "invite"), nil, k.joined(k.Epochs))
 }
 
 // OpenWithInvite adds to k what [SealForInvite] sealed, checked against the commitment to
@@ -471,11 +462,7 @@ func OpenWithInvite(thread ThreadID, k *Keys, id *keys.Identity, sealed []byte, 
 	if err != nil {
 		return Keys{}, fault.Of(ErrSealed, "the invite does not open its keys: %w", err)
 	}
-	var w inviteKeysWire
-	if err := codec.Decode(p, "keys of an invite", &w); err != nil {
-		return Keys{}, err
-	}
-	reads, err := readsOf(w.Reads, MaxEpochs)
+	reads, err := readsOf(p, MaxEpochs)
 	if err != nil {
 		return Keys{}, err
 	}

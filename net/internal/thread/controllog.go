@@ -68,8 +68,8 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 	switch p.Op {
 	case format.OpJoin:
 		h.Control = t.graph.NamedInJoin(p.Invite)
-	case format.OpRole: // it gives rights to what it has seen
-		h.Control = t.graph.NamedWith(p.Joins)
+	case format.OpRole, format.OpRemove, format.OpTransfer: // what it has not seen gets no rights, or loses them
+		h.Control = t.graph.NamedWith(p)
 	}
 	after := t.genesis.Time
 	for _, b := range w.log.branches {
@@ -87,7 +87,11 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 	if p.Op == format.OpJoin {
 		p.Signature = t.inviteSignature(w.log.ID, p)
 	}
-	rec, err := t.sealRecord(t.keys.Service, h, &format.Plaintext{Payload: p.Encode()}, true)
+	payload := p.Encode()
+	if _, err := format.DecodeControl(payload); err != nil { // nobody would take it, nor what follows it
+		return nil, fmt.Errorf("control record: %w", err)
+	}
+	rec, err := t.sealRecord(t.keys.Service, h, &format.Plaintext{Payload: payload}, true)
 	if err != nil {
 		return nil, err
 	}

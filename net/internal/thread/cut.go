@@ -99,7 +99,7 @@ func (t *Thread) refreshCuts() {
 		return // most threads: the fold need not be asked
 	}
 	all := t.graph.State().Checkpoints
-	if len(all) == 0 || t.cuts.inForce == len(all) && t.cuts.known == t.graph.Len() {
+	if len(all) == 0 && t.cuts.inForce == 0 || t.cuts.inForce == len(all) && t.cuts.known == t.graph.Len() {
 		return
 	}
 	snap := t.env.store.Snapshot()

@@ -70,7 +70,9 @@ func (t *Thread) open(k format.Keys, open func(clock.Hash, *format.Epoch) (forma
 			}
 			k, t.expanded[epoch] = all, true
 			for _, g := range gives {
-				t.given[g] = true
+				if t.given[g] = true; !k.Has(g) {
+					t.expanded[epoch] = false // again, once the record of that epoch is here
+				}
 			}
 		})
 	}

@@ -55,6 +55,9 @@ func (t *Thread) CreateInvite(ctx context.Context, o InviteOptions) (format.Invi
 	t.mu.Lock()
 	k := t.present()
 	t.mu.Unlock()
+	if _, ok := k.Read(k.Epochs); !ok {
+		return format.Invite{}, errEpoch
+	}
 	inv, err := format.NewInvite(t.id, k.Service, o.Addrs)
 	if err != nil {
 		return format.Invite{}, err

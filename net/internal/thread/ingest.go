@@ -177,7 +177,7 @@ func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 	}
 	w.res.Held += i
 	if i == len(v.records) {
-		return v.after, nil
+		return nil, nil
 	}
 	first := &v.records[i]
 	b, rej, err := w.follow(l, first)
@@ -201,10 +201,7 @@ func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 			return nil, fmt.Errorf("own log: %w", err)
 		}
 	}
-	if rej, err := w.extend(v, l, b, v.records[i:]); rej != nil || err != nil {
-		return rej, err
-	}
-	return v.after, nil
+	return w.extend(v, l, b, v.records[i:])
 }
 
 // admit decides whether records of the log may be kept. It parks what may become
@@ -247,7 +244,8 @@ var maxIdleJoins = 10_000
 // idle reports whether a run goes on in the control log of a device that waits, of which
 // its join is enough, and no member names a record of it.
 func (t *Thread) idle(v *verifiedRun) bool {
-	if v.records[len(v.records)-1].id.Seq == 1 || !t.graph.Knows(v.log) || t.graph.State().Live(v.log) {
+	ends := func(r verifiedRecord) bool { return r.control != nil && r.control.Payload.Op == format.OpTransfer }
+	if v.records[len(v.records)-1].id.Seq == 1 || !t.graph.Knows(v.log) || t.graph.State().Live(v.log) || slices.ContainsFunc(v.records, ends) {
 		return false
 	}
 	return !slices.ContainsFunc(v.records, func(r verifiedRecord) bool { return t.wanted[r.id.Hash] })

@@ -130,6 +130,7 @@ func (t *Thread) judgeData(r *verifiedRecord) (wait string, refuse error) {
 // is parked.
 func (w *ingestTx) settle() error {
 	t := w.t
+	w.learned = t.learn() || w.learned // a record may bring into force an epoch that came before
 	for {
 		known := t.graph.Len()
 		t.wantedMore = false

@@ -71,7 +71,15 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	}
 	rights := t.graph.Rights(log)
 	if l != nil && l.Desc.Kind == format.KindSnapshot && len(rights) > 0 {
-		return plainLimit // checkpoints say what of it counts
+		n := &limit{} // checkpoints say what of it counts
+		if n.top = topOf(rights); n.top.Seq < plainLimit.top.Seq {
+			for _, c := range t.graph.State().Checkpoints {
+				if c.Snapshot.Log == log && c.Snapshot.Seq > n.top.Seq {
+					n.top = c.Snapshot
+				}
+			}
+		}
+		return n
 	}
 	if len(rights) == 0 {
 		return &limit{void: clock.VoidAll()}
@@ -267,11 +275,7 @@ func (t *Thread) within(v *verifiedRun) *Rejection {
 	if n.all() {
 		why = "the device's join did not hold, or its role does not write"
 	}
-	rej := &Rejection{kind: fault.Void, ID: v.records[i].id, Reason: why, Err: ErrNotMember}
-	if i == 0 {
-		return rej
-	}
-	v.records, v.signed = v.records[:i], false
-	v.after = rej
-	return nil
+	// Nothing of the run: its signature covers what is cut off, and without one what is
+	// before that could be given to nobody. Who has heard of the removal sends it signed.
+	return &Rejection{kind: fault.Void, ID: v.records[i].id, Reason: why, Err: ErrNotMember}
 }

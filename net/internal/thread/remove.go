@@ -1,6 +1,7 @@
 package thread
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -136,7 +137,7 @@ func (t *Thread) Leave(ctx context.Context) error {
 		if self.Role == format.RoleOwner && !others {
 			return nil, fault.Of(ErrNotMember, "the last owner does not leave: transfer the database first")
 		}
-		return &format.Control{Op: format.OpTransfer, View: t.viewOf(t.graph.DataOf(self.Device))}, nil
+		return &format.Control{Op: format.OpTransfer, View: t.viewOf(t.graph.DataOf(self.Identity))}, nil
 	})
 	return err
 }
@@ -204,6 +205,9 @@ func (t *Thread) rotationDue() bool {
 	}
 	// A key that no present epoch gives may be of one that had effect somewhere for a while.
 	loose := slices.ContainsFunc(t.unlinked(), func(e clock.Hash) bool { return !slices.Contains(now, e) })
+	if len(s.Members) > format.MaxDevices {
+		return len(now) > 1 // one record has no room for all
+	}
 	return len(now) > 1 || loose || t.graph.Unsealed(now[0])
 }
 
@@ -290,14 +294,20 @@ func (t *Thread) members() (all []*Member) {
 // viewOf returns the last signed positions of data logs that are held, of each branch; mu
 // is held. Records can be sent up to these, and no further.
 func (t *Thread) viewOf(logs []clock.LogID) (heads []clock.RecordID) {
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
 	for _, id := range logs {
 		l := t.logs[id]
 		if l == nil || l.Desc.Kind != format.KindData {
 			continue
 		}
 		for _, b := range l.branches {
-			if b.Signed.Seq > 0 && b.Signed.Seq <= b.Done.Seq {
-				heads = append(heads, b.Signed)
+			at, err := t.rows.SignedBefore(snap, l.Num, &b.Branch, b.Done)
+			if err != nil {
+				t.env.log.Error("reading what is signed of a log", "thread", t.id.String(), "log", id.Short(), "err", err)
+			}
+			if at.Seq > 0 {
+				heads = append(heads, at)
 			}
 		}
 	}
@@ -314,6 +324,8 @@ func (t *Thread) viewOf(logs []clock.LogID) (heads []clock.RecordID) {
 // newEpoch returns an epoch for all who read but some, and if wanted for the holders of
 // open invites, with its key; mu is held.
 func (t *Thread) newEpoch(but func(*Member) bool, invites bool) (*format.Epoch, error) {
+	now := t.graph.State().Epochs()
+	before := slices.Concat(now, slices.DeleteFunc(t.unlinked(), func(e clock.Hash) bool { return slices.Contains(now, e) }))
 	var to []format.Recipient
 	for _, m := range t.graph.State().Members {
 		if !but(m) && m.Role <= format.RoleReader {
@@ -328,5 +340,14 @@ func (t *Thread) newEpoch(but func(*Member) bool, invites bool) (*format.Epoch, 
 			}
 		}
 	}
-	return format.NewEpoch(t.id, &t.keys, t.unlinked(), to, open)
+	// Of more members than one record has room for, the others read nothing new until some
+	// have left: many joins keep nobody from being removed.
+	slices.SortFunc(to, func(a, b format.Recipient) int { return bytes.Compare(a.Sign[:], b.Sign[:]) })
+	to = to[:min(len(to), format.MaxDevices)]
+	for h := range open {
+		if len(open) > format.MaxSealedTo {
+			delete(open, h)
+		}
+	}
+	return format.NewEpoch(t.id, &t.keys, before, to, open)
 }

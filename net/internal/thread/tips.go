@@ -36,7 +36,7 @@ func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
 		for _, b := range l.branches {
 			id := of(b)
 			if top := t.limitOf(l).top; id.Seq > top.Seq {
-				if id = top; !t.onBranch(l, b, top) {
+				if id = t.signedUpTo(l, b, top); id.Seq == 0 {
 					continue
 				}
 			}
@@ -49,19 +49,25 @@ func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
 	return slices.Compact(ids)
 }
 
-// onBranch reports whether a record is held on a branch; mu is held.
-func (t *Thread) onBranch(l *threadLog, b *branch, id clock.RecordID) bool {
+// signedUpTo returns the last signed position of a branch up to id, which is held on it or
+// else there is none; mu is held.
+func (t *Thread) signedUpTo(l *threadLog, b *branch, id clock.RecordID) clock.RecordID {
 	if id.Seq <= l.start() {
-		return false
+		return clock.RecordID{}
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	on, err := t.branchOf(snap, l, id)
-	if err != nil || on != b {
-		return false
+	if on, err := t.branchOf(snap, l, id); err != nil || on != b {
+		return clock.RecordID{}
 	}
-	_, err = t.rows.Record(snap, l.Num, id)
-	return err == nil
+	if _, err := t.rows.Record(snap, l.Num, id); err != nil {
+		return clock.RecordID{}
+	}
+	at, err := t.rows.SignedBefore(snap, l.Num, &b.Branch, id)
+	if err != nil || at.Seq <= l.start() {
+		return clock.RecordID{}
+	}
+	return at
 }
 
 // Start returns the position after which a log can be sent.

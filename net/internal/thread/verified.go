@@ -42,8 +42,7 @@ type verifiedRun struct {
 	signed    bool // the signature is over the last of records
 	signature keys.Signature
 	size      int
-	stranger  bool       // by a peer that is no member and no relay in use
-	after     *Rejection // of what followed records, and cannot count
+	stranger  bool // by a peer that is no member and no relay in use
 }
 
 // verify checks what can be checked without state: descriptor, headers, chain, the
