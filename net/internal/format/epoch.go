@@ -260,10 +260,11 @@ type InviteSeal struct {
 const (
 	deviceSealSize = 8 + 80
 	inviteSealSize = 32 + 80
-	// MaxDevices and MaxSealedTo bound the devices and the invites that an epoch is sealed to,
-	// and MaxBefore the epochs whose keys it gives.
-	MaxDevices  = 3000
+	// MaxDevices bounds the devices that an epoch is sealed to.
+	MaxDevices = 3000
+	// MaxSealedTo bounds the invites that an epoch is sealed to.
 	MaxSealedTo = 512
+	// MaxBefore bounds the epochs whose keys another gives.
 	MaxBefore   = 1000
 	maxSameTag  = 4 // devices whose keys begin alike, by their makers' choice
 	maxPrevious = 64 << 10
