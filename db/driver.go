@@ -141,7 +141,6 @@ func (c CollectionOf[T]) Replace(ctx context.Context, filter any, doc T, o Updat
 //	for city, err := range cities.Find(ctx, bson.D{{"country", "IS"}}, db.FindOptions{}) {
 func (c CollectionOf[T]) Find(ctx context.Context, filter any, o FindOptions) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var none T
 		f, err := encoded("filter", filter)
 		if err == nil && f != nil {
 			o.Filter = f
@@ -151,23 +150,38 @@ func (c CollectionOf[T]) Find(ctx context.Context, filter any, o FindOptions) it
 			cur, err = c.raw.Find(ctx, o)
 		}
 		if err != nil {
+			var none T
 			yield(none, err)
 			return
 		}
-		defer cur.Close()
-		for cur.Next() {
-			var v T
-			if err := cur.Decode(&v); err != nil {
-				yield(none, err)
-				return
-			}
-			if !yield(v, nil) {
-				return
-			}
-		}
-		if err := cur.Err(); err != nil {
+		each(cur, yield)
+	}
+}
+
+// A reader is documents, one after the other.
+type reader interface {
+	Next() bool
+	Raw() bson.Raw
+	Err() error
+	Close()
+}
+
+// each gives the documents of in, decoded, and closes it.
+func each[T any](in reader, yield func(T, error) bool) {
+	defer in.Close()
+	var none T
+	for in.Next() {
+		var v T
+		if err := bson.Unmarshal(in.Raw(), &v); err != nil {
 			yield(none, err)
+			return
 		}
+		if !yield(v, nil) {
+			return
+		}
+	}
+	if err := in.Err(); err != nil {
+		yield(none, err)
 	}
 }
 
@@ -184,26 +198,13 @@ func (c CollectionOf[T]) FindOne(ctx context.Context, filter any, o FindOptions)
 // []bson.D, decoded into R.
 func Aggregate[R any](ctx context.Context, c *Collection, stages any, o AggregateOptions) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
-		var none R
 		a, err := c.aggregate(ctx, stages, o)
 		if err != nil {
+			var none R
 			yield(none, err)
 			return
 		}
-		defer a.Close()
-		for a.Next() {
-			var v R
-			if err := bson.Unmarshal(a.Raw(), &v); err != nil {
-				yield(none, err)
-				return
-			}
-			if !yield(v, nil) {
-				return
-			}
-		}
-		if err := a.Err(); err != nil {
-			yield(none, err)
-		}
+		each(a, yield)
 	}
 }
 

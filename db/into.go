@@ -119,14 +119,7 @@ func (w *intoWriter) flush() error {
 	if len(w.batch) == 0 {
 		return nil
 	}
-	err := w.transaction(func(tx *Tx) error {
-		for _, doc := range w.batch {
-			if err := w.write(tx, doc); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	err := w.transaction(w.write)
 	if err != nil && w.began {
 		return errors.Join(err, fault.Errorf(fault.KindOf(err), "%s: the results before were written already", w.into.Op))
 	}
@@ -134,11 +127,20 @@ func (w *intoWriter) flush() error {
 	return err
 }
 
-func (w *intoWriter) write(tx *Tx, doc bson.Raw) error {
-	if w.into.Op == "$out" {
-		return put(tx, w.into.Collection, doc)
+// write writes the results that wait in a transaction.
+func (w *intoWriter) write(tx *Tx) error {
+	for _, doc := range w.batch {
+		var err error
+		if w.into.Op == "$out" {
+			err = put(tx, w.into.Collection, doc)
+		} else {
+			err = w.merge(tx, doc)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return w.merge(tx, doc)
+	return nil
 }
 
 // put writes a document in the place of the one with its _id; the same is not written again.
@@ -156,7 +158,7 @@ func put(tx *Tx, collection string, doc bson.Raw) error {
 	return err
 }
 
-func byID(id bson.RawValue) bson.Raw { return equal("_id", value.Value{Type: id.Type, Data: id.Value}) }
+func byID(id bson.RawValue) bson.Raw { return equal("_id", value.Of(id)) }
 
 // equal is the filter {field: {$eq: v}}.
 func equal(field string, v value.Value) bson.Raw {
@@ -185,12 +187,7 @@ func (w *intoWriter) replace() error {
 			if err := remove(tx, w.into.Collection, gone); err != nil {
 				return err
 			}
-			for _, doc := range w.batch {
-				if err := put(tx, w.into.Collection, doc); err != nil {
-					return err
-				}
-			}
-			return nil
+			return w.write(tx)
 		})
 	}
 	if err := w.flush(); err != nil {
@@ -222,7 +219,7 @@ func (w *intoWriter) others() (out []bson.RawValue, err error) {
 	defer c.Close()
 	for c.Next() {
 		id := c.Raw().Lookup("_id")
-		key, err := payload.CheckID(value.Value{Type: id.Type, Data: id.Value})
+		key, err := payload.CheckID(value.Of(id))
 		if err != nil {
 			return nil, err
 		}
@@ -263,7 +260,7 @@ func (w *intoWriter) merge(tx *Tx, doc bson.Raw) error {
 	case "keepExisting":
 		return nil
 	case "fail":
-		return fault.Errorf(fault.DuplicateKey, "$merge: a document with the _id %s is there already", value.AppendJSONValue(nil, value.Value{Type: id.Type, Data: id.Value}, false))
+		return fault.Errorf(fault.DuplicateKey, "$merge: a document with the _id %s is there already", value.AppendJSONValue(nil, value.Of(id), false))
 	case "replace":
 		_, err = tx.Replace(w.into.Collection, byID(id), doc, UpdateOptions{})
 		return err

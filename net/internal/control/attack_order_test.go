@@ -52,10 +52,10 @@ func TestAttackForkedFirstRecord(t *testing.T) {
 		}
 		for _, r := range []Record{a, b} {
 			for i := range rights {
-				if rights[i].first.ID == r.ID && (!g.Of(&rights[i], []clock.Hash{r.ID.Hash}) || rights[i].Identity != g.index[r.ID.Hash].cert.Identity) {
+				if rights[i].first.ID == r.ID && (!rights[i].Of([]clock.Hash{r.ID.Hash}) || rights[i].Identity != g.index[r.ID.Hash].cert.Identity) {
 					t.Errorf("a record under %s is not of its identity", r.ID)
 				}
-				if rights[i].first.ID != r.ID && g.Of(&rights[i], []clock.Hash{r.ID.Hash}) {
+				if rights[i].first.ID != r.ID && rights[i].Of([]clock.Hash{r.ID.Hash}) {
 					t.Errorf("a record under %s is of the other identity", r.ID)
 				}
 			}

@@ -70,6 +70,11 @@ func (c *Record) read(thread format.ThreadID, g *format.Genesis) {
 // first reports whether the record begins its log.
 func (c *Record) first() bool { return c.ID.Seq == 1 }
 
+// of reports of a first record whether its device is an identity's.
+func (c *Record) of(identity keys.PublicKey) bool {
+	return c.cert != nil && c.cert.Identity == identity
+}
+
 // announces reports whether the record announces a data log of its own control log.
 func (c *Record) announces() bool {
 	if c.data == nil || c.data.Device != c.Device || c.data.Control != c.ID.Log {
@@ -103,6 +108,7 @@ type Graph struct {
 	index     map[clock.Hash]*Record
 	logs      map[clock.LogID][]*Record    // by control log, parents before children
 	joins     map[clock.Hash][]*Record     // by the record of the invite
+	firsts    map[clock.LogID][]*Record    // that begin a control log: one, unless its device forked it
 	devices   map[keys.PublicKey][]*Record // first records, by device
 	transfers map[clock.LogID][]*Record    // by control log
 	invites   map[keys.PublicKey][]*Record // the records that make one, by its key
@@ -114,7 +120,6 @@ type Graph struct {
 	cuts      int          // checkpoints among the records, in force or not
 	carriers  []*Record    // of a new key
 	listing   []*Record    // what may let in who waited, since Revived was asked
-	version   int          // rises with each record
 }
 
 // viewed is a head of a data log that a record names.
@@ -127,7 +132,7 @@ type viewed struct {
 func New(thread format.ThreadID, g *format.Genesis) *Graph {
 	c := &Graph{
 		thread: thread, genesis: g, index: map[clock.Hash]*Record{}, logs: map[clock.LogID][]*Record{},
-		joins: map[clock.Hash][]*Record{}, devices: map[keys.PublicKey][]*Record{}, transfers: map[clock.LogID][]*Record{},
+		joins: map[clock.Hash][]*Record{}, firsts: map[clock.LogID][]*Record{}, devices: map[keys.PublicKey][]*Record{}, transfers: map[clock.LogID][]*Record{},
 		invites: map[keys.PublicKey][]*Record{}, announced: map[clock.LogID]*Record{}, views: map[clock.LogID][]viewed{},
 		heads: map[clock.Hash]bool{},
 	}
@@ -180,8 +185,8 @@ func (g *Graph) saw(r, q *Record) bool {
 	return int(c.seen[r.at]) >= q.pos
 }
 
-// sawFrom reports whether who names heads has seen q.
-func (g *Graph) sawFrom(heads []clock.Hash, q *Record) bool {
+// Reaches reports whether who names heads has seen q.
+func (g *Graph) Reaches(heads []clock.Hash, q *Record) bool {
 	return slices.ContainsFunc(heads, func(h clock.Hash) bool {
 		r := g.index[h]
 		return r != nil && g.saw(r, q)
@@ -305,6 +310,7 @@ func (g *Graph) Add(c *Record) {
 		g.transfers[c.ID.Log] = append(g.transfers[c.ID.Log], c)
 	}
 	if c.first() {
+		g.firsts[c.ID.Log] = append(g.firsts[c.ID.Log], c)
 		g.devices[c.Device] = append(g.devices[c.Device], c)
 	}
 	if c.announces() && g.announced[c.log] == nil {
@@ -327,7 +333,6 @@ func (g *Graph) Add(c *Record) {
 
 // place links c to its parents, its chain and the heads.
 func (g *Graph) place(c *Record) {
-	g.version++
 	c.at, c.chain, c.root = len(g.records), nil, nil
 	c.up = make([]*Record, len(c.Parents))
 	for i, p := range c.Parents {
@@ -467,9 +472,7 @@ func (g *Graph) NamedWith(p *format.Control) []clock.Hash {
 	}
 	s := g.State()
 	for log, records := range g.logs {
-		if !slices.ContainsFunc(records, func(r *Record) bool {
-			return r.first() && r.cert != nil && (r.cert.Identity == p.Subject || r.Device == p.Subject)
-		}) {
+		if !slices.ContainsFunc(g.firsts[log], func(f *Record) bool { return f.of(p.Subject) || f.cert != nil && f.Device == p.Subject }) {
 			continue
 		}
 		for _, r := range slices.Backward(records) {
@@ -483,7 +486,7 @@ func (g *Graph) NamedWith(p *format.Control) []clock.Hash {
 	named := g.Named()
 	var heads []clock.Hash
 	for _, h := range must {
-		if r := g.index[h]; r != nil && !g.sawFrom(named, r) && !g.sawFrom(heads, r) && len(heads) < format.MaxControlHeads {
+		if r := g.index[h]; r != nil && !g.Reaches(named, r) && !g.Reaches(heads, r) && len(heads) < format.MaxControlHeads {
 			heads = With(heads, h)
 		}
 	}
@@ -533,6 +536,3 @@ func (g *Graph) Revived() bool {
 
 // Announcement returns the first record that announces a data log, nil if none does.
 func (g *Graph) Announcement(log clock.LogID) *Record { return g.announced[log] }
-
-// Reaches reports whether who names heads has seen a record of the graph.
-func (g *Graph) Reaches(heads []clock.Hash, r *Record) bool { return g.sawFrom(heads, r) }

@@ -274,7 +274,7 @@ func describe(g *Graph) string {
 	g.Announced(func(log, control clock.LogID) {
 		line := fmt.Sprintf("%v %v %v", log, control, g.Split(log))
 		for _, r := range g.Rights(log) {
-			r.first = nil
+			r.g, r.first = nil, nil
 			slices.SortFunc(r.Within, func(a, b []clock.RecordID) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 			line += fmt.Sprintf(" %+v", r)
 		}

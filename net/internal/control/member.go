@@ -126,9 +126,6 @@ func (s *State) may(log clock.LogID, r format.Role) bool {
 	return slices.ContainsFunc(s.byLog[log], func(e *entry) bool { return e.full(r) && s.alive(e) })
 }
 
-// MayAdmit reports whether an admit by a control log lets in who waits.
-func (g *Graph) MayAdmit(own clock.LogID) bool { return g.State().may(own, format.RoleAdmin) }
-
 // MayCheckpoint reports whether a control log may cut history. Every device of the first
 // owner could; two that do it without knowing of each other would be in each other's way,
 // so that it is left to the most senior.
@@ -194,7 +191,7 @@ func (g *Graph) UntilEnd(device keys.PublicKey) (tips []clock.RecordID) {
 // DataOf returns the data logs of an identity, or of a device.
 func (g *Graph) DataOf(subject keys.PublicKey) (data []clock.LogID) {
 	for log, a := range g.announced {
-		if a.Device == subject || slices.ContainsFunc(g.logs[a.ID.Log], func(f *Record) bool { return f.first() && f.cert != nil && f.cert.Identity == subject }) {
+		if a.Device == subject || slices.ContainsFunc(g.firsts[a.ID.Log], func(f *Record) bool { return f.of(subject) }) {
 			data = append(data, log)
 		}
 	}
@@ -232,7 +229,7 @@ func (g *Graph) LogsOf(identity keys.PublicKey) []clock.Hash {
 	var live, all []clock.Hash
 	for _, of := range g.devices {
 		for _, f := range of {
-			if f.cert == nil || f.cert.Identity != identity {
+			if !f.of(identity) {
 				continue
 			}
 			all = append(all, f.ID.Hash)

@@ -85,7 +85,7 @@ func counts(g *Graph, rights []Right, x clock.RecordID, heads []clock.Hash) bool
 		return slices.ContainsFunc(heads, func(h clock.RecordID) bool { return h.Seq >= x.Seq })
 	}
 	return slices.ContainsFunc(rights, func(r Right) bool {
-		return g.Of(&r, heads) && !has(r.Without) && !slices.ContainsFunc(r.Within, func(c []clock.RecordID) bool { return !has(c) })
+		return r.Of(heads) && !has(r.Without) && !slices.ContainsFunc(r.Within, func(c []clock.RecordID) bool { return !has(c) })
 	})
 }
 

@@ -15,14 +15,26 @@ import (
 //	Within      a removal has seen a/7; a role change before it a/9: up to a/7 counts
 //	Without     of the entry that a role change grants: what that had seen counts by another
 type Right struct {
+	Writer
+	Within  [][]clock.RecordID // of each cut that limits it, the heads that it has seen
+	Without []clock.RecordID
+}
+
+// Equal reports whether both cover the same records.
+func (r *Right) Equal(o *Right) bool {
+	return r.first == o.first && slices.Equal(r.Without, o.Without) && slices.EqualFunc(r.Within, o.Within, slices.Equal)
+}
+
+// A Writer is a first record of a control log, and whose it is.
+type Writer struct {
 	Identity keys.PublicKey
-	Within   [][]clock.RecordID // of each cut that limits it, the heads that it has seen
-	Without  []clock.RecordID
+	g        *Graph
 	first    *Record
 }
 
-// Plain reports whether the right limits nothing.
-func (r *Right) Plain() bool { return len(r.Within) == 0 && len(r.Without) == 0 }
+// Of reports whether a record that was written under control heads is by this writer: it
+// has seen that first record.
+func (w *Writer) Of(heads []clock.Hash) bool { return w.g.Reaches(heads, w.first) }
 
 // ControlOf returns the control log that an announced data log belongs to.
 func (g *Graph) ControlOf(log clock.LogID) (clock.LogID, bool) {
@@ -56,10 +68,8 @@ func (g *Graph) seenOf(r *Record, log clock.LogID) (heads []clock.RecordID) {
 
 // kin reports whether two control logs are of one identity.
 func (g *Graph) kin(a, b clock.LogID) bool {
-	return slices.ContainsFunc(g.logs[a], func(f *Record) bool {
-		return f.first() && f.cert != nil && slices.ContainsFunc(g.logs[b], func(o *Record) bool {
-			return o.first() && o.cert != nil && o.cert.Identity == f.cert.Identity
-		})
+	return slices.ContainsFunc(g.firsts[a], func(f *Record) bool {
+		return f.cert != nil && slices.ContainsFunc(g.firsts[b], func(o *Record) bool { return o.of(f.cert.Identity) })
 	})
 }
 
@@ -75,7 +85,7 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 		if !e.role.CanWrite() {
 			continue
 		}
-		r := Right{Identity: e.identity(), first: e.first}
+		r := Right{Writer: Writer{e.identity(), g, e.first}}
 		s.cutsOf(e, func(c *cut) bool {
 			r.Within = append(r.Within, g.seenOf(c.rec, log))
 			return false
@@ -97,27 +107,18 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 // record is depends on which of them it has seen.
 func (g *Graph) Split(log clock.LogID) bool {
 	control, _ := g.ControlOf(log)
-	n := 0
-	for _, r := range g.logs[control] {
-		if r.first() {
-			n++
-		}
-	}
-	return n > 1
+	return len(g.firsts[control]) > 1
 }
-
-// Of reports whether a record that was written under control heads is one of the entry's.
-func (g *Graph) Of(r *Right, heads []clock.Hash) bool { return g.sawFrom(heads, r.first) }
 
 // Begun says of a record of a data log, written under control heads, why it never counts,
 // "" if it may: it has to have seen a first record of its control log, and no transfer by
 // which that log ended.
 func (g *Graph) Begun(log clock.LogID, heads []clock.Hash) string {
 	control, _ := g.ControlOf(log)
-	if !slices.ContainsFunc(g.logs[control], func(r *Record) bool { return r.first() && g.sawFrom(heads, r) }) {
+	if !slices.ContainsFunc(g.firsts[control], func(r *Record) bool { return g.Reaches(heads, r) }) {
 		return "the record does not name what let its writer in"
 	}
-	if slices.ContainsFunc(g.transfers[control], func(t *Record) bool { return t.leaves() && g.sawFrom(heads, t) }) {
+	if slices.ContainsFunc(g.transfers[control], func(t *Record) bool { return t.leaves() && g.Reaches(heads, t) }) {
 		return "the device had left the thread"
 	}
 	return ""
@@ -171,32 +172,21 @@ func (g *Graph) EpochRecords(f func(epoch clock.Hash, e *format.Epoch)) {
 	}
 }
 
-// A Writer is a first record of a control log, and whose it is.
-type Writer struct {
-	Identity keys.PublicKey
-	g        *Graph
-	first    *Record
-}
-
-// Of reports whether a record that was written under control heads is by this writer,
-// unless it is by one before it.
-func (w *Writer) Of(heads []clock.Hash) bool { return w.g.sawFrom(heads, w.first) }
-
 // Writers returns who may have written records of a data log: one, unless its device forked
-// the first record of its control log.
+// the first record of its control log. Of several the first that a record is of wrote it.
 func (g *Graph) Writers(log clock.LogID) (all []Writer) {
 	control, _ := g.ControlOf(log)
 	add := func(f *Record) {
 		known := slices.ContainsFunc(all, func(w Writer) bool { return w.first == f })
-		if f.first() && f.cert != nil && !known {
+		if f.cert != nil && !known {
 			all = append(all, Writer{f.cert.Identity, g, f})
 		}
 	}
 	for _, e := range g.State().byLog[control] { // the most senior first
 		add(e.first)
 	}
-	for _, r := range g.logs[control] {
-		add(r)
+	for _, f := range g.firsts[control] {
+		add(f)
 	}
 	return all
 }

@@ -242,7 +242,7 @@ func (s *State) act(e *entry, r *Record) verdict {
 			return notInRole
 		}
 	case format.OpRemove:
-		if own = !admin; own && !slices.ContainsFunc(s.g.devices[p.Subject], func(f *Record) bool { return f.cert != nil && f.cert.Identity == e.identity() }) {
+		if own = !admin; own && !slices.ContainsFunc(s.g.devices[p.Subject], func(f *Record) bool { return f.of(e.identity()) }) {
 			return notInRole
 		}
 	case format.OpInvite, format.OpRole:
@@ -309,7 +309,7 @@ func (s *State) cut(c *cut) { s.cuts[c.subject] = append(s.cuts[c.subject], c) }
 func (s *State) grant(by *entry, r *Record, role format.Role) {
 	for i, h := range r.Payload.Joins {
 		f := s.g.index[h]
-		if f == nil || !f.first() || f.cert == nil || f.cert.Identity != r.Payload.Subject || !s.g.saw(r, f) {
+		if f == nil || !f.first() || !f.of(r.Payload.Subject) || !s.g.saw(r, f) {
 			continue
 		}
 		s.push(&entry{role: role, first: f, grant: r, by: by}, step{r.ID.Seq, r.ID.Hash}, step{n: uint64(i + 1)})

@@ -36,13 +36,22 @@ type coveredWire struct {
 	Hash clock.Hash
 }
 
-func (c *Checkpoint) wire() *checkpointWire {
-	w := &checkpointWire{Heads: make([]coveredWire, len(c.Heads)), State: c.State}
-	for i, h := range c.Heads {
-		w.Heads[i] = coveredWire{Log: h.Log, Seq: h.Seq, Hash: h.Hash}
+// id returns the record that w names.
+func (w *coveredWire) id() clock.RecordID {
+	return clock.RecordID{Log: w.Log, Seq: w.Seq, Hash: w.Hash}
+}
+
+// coveredWires returns heads as they are encoded.
+func coveredWires(heads ...clock.RecordID) []coveredWire {
+	w := make([]coveredWire, len(heads))
+	for i, h := range heads {
+		w[i] = coveredWire{Log: h.Log, Seq: h.Seq, Hash: h.Hash}
 	}
-	w.Last = coveredWire{Log: c.Snapshot.Log, Seq: c.Snapshot.Seq, Hash: c.Snapshot.Hash}
 	return w
+}
+
+func (c *Checkpoint) wire() *checkpointWire {
+	return &checkpointWire{Heads: coveredWires(c.Heads...), Last: coveredWires(c.Snapshot)[0], State: c.State}
 }
 
 // checkpoint checks the form: sorted heads with positions, and a snapshot that it does
@@ -54,15 +63,12 @@ func (w *checkpointWire) checkpoint() (*Checkpoint, error) {
 	if len(w.Heads) == 0 || len(w.Heads) > MaxCovered {
 		return bad(fmt.Sprintf("%d heads", len(w.Heads)))
 	}
-	c := &Checkpoint{
-		Heads: make([]clock.RecordID, len(w.Heads)), State: w.State,
-		Snapshot: clock.RecordID{Log: w.Last.Log, Seq: w.Last.Seq, Hash: w.Last.Hash},
-	}
+	c := &Checkpoint{Heads: make([]clock.RecordID, len(w.Heads)), State: w.State, Snapshot: w.Last.id()}
 	if c.Snapshot.Seq == 0 {
 		return bad("no snapshot")
 	}
 	for i, h := range w.Heads {
-		c.Heads[i] = clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: h.Hash}
+		c.Heads[i] = h.id()
 		switch {
 		case h.Seq == 0:
 			return bad("head without a position")

@@ -1,7 +1,6 @@
 package format
 
 import (
-	"bytes"
 	"fmt"
 	"unicode/utf8"
 
@@ -188,9 +187,9 @@ func (c *Control) Encode() []byte {
 	case OpCheckpoint:
 		body = c.Checkpoint.wire()
 	case OpRole:
-		body = &roleWire{Subject: c.Subject, Role: c.Role, Joins: joinHashes(c.Joins), View: viewWire(c.View)}
+		body = &roleWire{Subject: c.Subject, Role: c.Role, Joins: joinHashes(c.Joins), View: coveredWires(c.View...)}
 	case OpRemove:
-		w := &removeWire{Subject: c.Subject, Joins: joinHashes(c.Joins), View: viewWire(c.View)}
+		w := &removeWire{Subject: c.Subject, Joins: joinHashes(c.Joins), View: coveredWires(c.View...)}
 		if c.Epoch != nil {
 			w.Epoch = c.Epoch.wire()
 		}
@@ -198,7 +197,7 @@ func (c *Control) Encode() []byte {
 	case OpRotate:
 		body = &rotateWire{Epoch: *c.Epoch.wire()}
 	case OpTransfer:
-		body = &transferWire{Subject: c.Subject, Joins: joinHashes(c.Joins), View: viewWire(c.View)}
+		body = &transferWire{Subject: c.Subject, Joins: joinHashes(c.Joins), View: coveredWires(c.View...)}
 	default:
 		return codec.Encode(&controlWire{Op: c.Op}) // has no body here
 	}
@@ -328,14 +327,6 @@ func (c *Control) cutFields(err error, joins []byte, view []coveredWire) error {
 	return err
 }
 
-func viewWire(heads []clock.RecordID) []coveredWire {
-	w := make([]coveredWire, len(heads))
-	for i, h := range heads {
-		w[i] = coveredWire{Log: h.Log, Seq: h.Seq, Hash: h.Hash}
-	}
-	return w
-}
-
 // viewOf checks that heads are sorted by log and hash, of a forked log one a branch.
 func viewOf(w []coveredWire) ([]clock.RecordID, error) {
 	if len(w) > MaxView {
@@ -346,12 +337,10 @@ func viewOf(w []coveredWire) ([]clock.RecordID, error) {
 		if h.Seq == 0 {
 			return nil, fault.Of(ErrMalformed, "a view names a head without a position")
 		}
-		if i > 0 {
-			if d := bytes.Compare(w[i-1].Log[:], h.Log[:]); d > 0 || d == 0 && CompareHashes(w[i-1].Hash, h.Hash) >= 0 {
-				return nil, fault.Of(ErrMalformed, "the heads of a view are not sorted")
-			}
+		heads = append(heads, h.id())
+		if i > 0 && CompareHeads(heads[i-1], heads[i]) >= 0 {
+			return nil, fault.Of(ErrMalformed, "the heads of a view are not sorted")
 		}
-		heads = append(heads, clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: h.Hash})
 	}
 	return heads, nil
 }
@@ -373,11 +362,10 @@ func splitHashes(b []byte) ([]clock.Hash, error) {
 	}
 	var hs []clock.Hash
 	for ; len(b) > 0; b = b[size:] {
-		h := clock.Hash(b[:size])
-		if n := len(hs); n > 0 && CompareHashes(hs[n-1], h) >= 0 {
-			return nil, fault.Of(ErrMalformed, "a list of joins is not sorted")
-		}
-		hs = append(hs, h)
+		hs = append(hs, clock.Hash(b[:size]))
+	}
+	if !sortedHashes(hs) {
+		return nil, fault.Of(ErrMalformed, "a list of joins is not sorted")
 	}
 	return hs, nil
 }

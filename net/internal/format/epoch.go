@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
@@ -75,15 +76,19 @@ func (k *Keys) Len() int { return len(k.reads) }
 
 // With returns the keys with the read key of one more epoch.
 func (k *Keys) With(epoch clock.Hash, read SecretKey) Keys {
+	return k.and(map[clock.Hash]SecretKey{epoch: read})
+}
+
+// and returns the keys with more of them, up to maxKept: no honest thread has as many.
+func (k *Keys) and(more map[clock.Hash]SecretKey) Keys {
 	all := *k
-	if len(k.reads) >= maxKept {
-		return all // more than any honest thread has
+	all.reads = make(map[clock.Hash]SecretKey, len(k.reads)+len(more))
+	maps.Copy(all.reads, k.reads)
+	for epoch, read := range more {
+		if len(all.reads) < maxKept {
+			all.reads[epoch] = read
+		}
 	}
-	all.reads = maps.Clone(k.reads)
-	if all.reads == nil {
-		all.reads = map[clock.Hash]SecretKey{}
-	}
-	all.reads[epoch] = read
 	return all
 }
 
@@ -321,8 +326,7 @@ type Recipient struct{ Sign, Seal [32]byte }
 
 // NewEpoch returns an epoch with a new read key, sealed to devices and invites, by the key
 // of each invite. k are the keys of its author: those of the first [MaxBefore] of the epochs
-// before go along. Its
-// author opens the new key as the others do.
+// before go along. Its author opens the new key as the others do.
 func NewEpoch(thread ThreadID, k *Keys, before []clock.Hash, devices []Recipient, invites map[clock.Hash]keys.PublicKey) (*Epoch, error) {
 	read := NewSecretKey()
 	e := &Epoch{Commit: CommitTo(read)}
@@ -361,11 +365,7 @@ func NewEpoch(thread ThreadID, k *Keys, before []clock.Hash, devices []Recipient
 
 // previousAEAD is the cipher of what an epoch says of those before it. Its key seals that
 // alone, so that the nonce may be zero.
-func previousAEAD(thread ThreadID, read SecretKey) (interface {
-	Seal(dst, nonce, plaintext, additionalData []byte) []byte
-	Open(dst, nonce, ciphertext, additionalData []byte) ([]byte, error)
-}, error,
-) {
+func previousAEAD(thread ThreadID, read SecretKey) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, read[:], nil, domainPrevious+"\x00"+string(thread[:]), 32)
 	if err != nil {
 		return nil, fmt.Errorf("hkdf: %w", err)
@@ -436,18 +436,15 @@ func (e *Epoch) Before(thread ThreadID, k *Keys, read SecretKey, commits func(ep
 	}
 	for epoch, read := range reads {
 		want, known := commits(epoch)
-		if !known {
-			gives = append(gives, epoch) // its record has not arrived
+		right := known && CommitTo(read) == want
+		if right || !known { // its record has not arrived
+			gives = append(gives, epoch)
 		}
-		if !known || CommitTo(read) != want {
-			continue
-		}
-		gives = append(gives, epoch)
-		if !all.Has(epoch) {
-			all = all.With(epoch, read)
+		if !right || all.Has(epoch) {
+			delete(reads, epoch)
 		}
 	}
-	return all, gives, nil
+	return all.and(reads), gives, nil
 }
 
 // SealForInvite seals the read keys of the epochs that k is written under to an invite's
@@ -467,16 +464,13 @@ func OpenWithInvite(thread ThreadID, k *Keys, id *keys.Identity, sealed []byte, 
 	if err != nil {
 		return Keys{}, err
 	}
-	all := *k
 	for epoch, read := range reads {
-		want, ok := commits(epoch)
-		if !ok || CommitTo(read) != want {
+		if want, ok := commits(epoch); !ok || CommitTo(read) != want {
 			return Keys{}, fault.Of(ErrWrongKey, "the invite gives other keys than the thread's")
 		}
-		all = all.With(epoch, read)
 	}
 	if len(reads) == 0 {
 		return Keys{}, fault.Of(ErrWrongKey, "the invite gives no keys")
 	}
-	return all, nil
+	return k.and(reads), nil
 }

@@ -39,3 +39,8 @@ func CompareHashes(a, b clock.Hash) int { return bytes.Compare(a[:], b[:]) }
 func CompareIDs(a, b clock.RecordID) int {
 	return cmp.Or(bytes.Compare(a.Log[:], b.Log[:]), cmp.Compare(a.Seq, b.Seq), bytes.Compare(a.Hash[:], b.Hash[:]))
 }
+
+// CompareHeads orders records by log and hash: of a view, which names one a branch.
+func CompareHeads(a, b clock.RecordID) int {
+	return cmp.Or(bytes.Compare(a.Log[:], b.Log[:]), bytes.Compare(a.Hash[:], b.Hash[:]))
+}

@@ -51,7 +51,7 @@ func TestAttackStrangerVoidsHonestMembers(t *testing.T) {
 		}
 	}
 	for _, l := range tm.byNum {
-		if !tm.limitOf(l).plain {
+		if n := tm.limitOf(l); !n.void.Empty() || n.top != unlimited {
 			t.Errorf("data log %s of an honest member is limited", l.ID)
 		}
 	}

@@ -191,13 +191,10 @@ func (t *Thread) WaitingJoin(device keys.PublicKey) (WaitingJoin, bool) {
 
 // mayGrant returns nil if this device may make and revoke invites now.
 func (t *Thread) mayGrant() error {
-	if m, ok := t.Member(t.env.self()); !ok || m.Role > format.RoleAdmin {
-		return fault.Of(ErrNotMember, "only an owner or admin decides who is a member")
-	}
-	if !t.Joined() {
-		return ErrNoKeys
-	}
-	return nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, err := t.mayDecide()
+	return err
 }
 
 // InviteOpen returns nil if the invite lets somebody in at time now, ErrNoInvite

@@ -25,32 +25,31 @@ import (
 // A limit is what does not count of a data log.
 type limit struct {
 	void clock.Void
-	top  clock.RecordID // no record after it can count, however more arrives; Seq MaxUint64: none is so
+	top  clock.RecordID // no record after it can count, however more arrives; unlimited: none is so
 
-	plain  bool
-	graph  int // control records it was made of
-	tips   []clock.RecordID
+	graph  int  // control records it was made of
 	refind bool // it rests on which records are held
+	tips   []clock.RecordID
+	rights []control.Right
+	single bool // records count one by one
 }
 
 // all reports whether nothing of the log counts, and nothing can.
 func (l *limit) all() bool { return l.top.Seq == 0 }
 
-var plainLimit = &limit{plain: true, top: clock.RecordID{Seq: math.MaxUint64}}
+// unlimited is the top of a log that nothing limits.
+var unlimited = clock.RecordID{Seq: math.MaxUint64}
 
 // limitOf returns what does not count of a log that is held; mu is held.
 func (t *Thread) limitOf(l *threadLog) *limit {
 	if l.Desc.Kind == format.KindControl {
-		return plainLimit
+		return &limit{top: unlimited}
 	}
 	was := t.limits[l.ID]
 	if was != nil && was.graph == t.graph.Len() && (!was.refind || slices.Equal(was.tips, l.tips())) {
 		return was
 	}
 	now := t.findLimit(l.ID, l)
-	if now.plain { // most logs are: one value for all
-		now = &limit{plain: true, top: plainLimit.top}
-	}
 	now.graph = t.graph.Len()
 	t.limits[l.ID] = now
 	return now
@@ -66,13 +65,13 @@ func (l *threadLog) tips() (ids []clock.RecordID) {
 
 // findLimit is limitOf of a log that may not be held, in which case l is nil.
 func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
-	if t.graph.Plain(log) {
-		return plainLimit
+	if t.graph.Plain(log) { // most are
+		return &limit{top: unlimited}
 	}
 	rights := t.graph.Rights(log)
 	if l != nil && l.Desc.Kind == format.KindSnapshot && len(rights) > 0 {
 		n := &limit{} // checkpoints say what of it counts
-		if n.top = topOf(rights); n.top.Seq < plainLimit.top.Seq {
+		if n.top = topOf(rights); n.top != unlimited {
 			for _, c := range t.graph.State().Checkpoints {
 				if c.Snapshot.Log == log && c.Snapshot.Seq > n.top.Seq {
 					n.top = c.Snapshot
@@ -88,10 +87,15 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	if l == nil || len(l.branches) == 0 {
 		return n
 	}
+	n.refind, n.tips, n.rights, n.single = true, l.tips(), rights, l.forked() || t.graph.Split(log)
+	if was := t.limits[log]; was != nil && was.same(n) {
+		n.void = was.void // most control records say nothing of it
+		return n
+	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	f := &limitFinder{t: t, l: l, r: snap}
-	if l.forked() || t.graph.Split(log) {
+	if n.single {
 		n.void = f.single(rights)
 	} else {
 		n.void = f.spans(rights)
@@ -99,14 +103,19 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	if f.err != nil {
 		t.env.log.Error("reading what a removal has seen", "thread", t.id.String(), "log", log.Short(), "err", f.err)
 	}
-	n.refind, n.tips = true, l.tips()
 	return n
+}
+
+// same reports whether both were made of the same rights and records.
+func (l *limit) same(o *limit) bool {
+	return l.refind && l.single == o.single && slices.Equal(l.tips, o.tips) &&
+		slices.EqualFunc(l.rights, o.rights, func(a, b control.Right) bool { return a.Equal(&b) })
 }
 
 // topOf returns the last record that may count, whatever else arrives.
 func topOf(rights []control.Right) (top clock.RecordID) {
 	for i := range rights {
-		at := plainLimit.top
+		at := unlimited
 		for _, heads := range rights[i].Within {
 			var last clock.RecordID
 			for _, h := range heads {
@@ -233,7 +242,7 @@ func (f *limitFinder) single(rights []control.Right) clock.Void {
 		}
 		for _, path := range paths {
 			for _, r := range path {
-				in := !without[r.id.Hash] && f.t.graph.Of(&rights[i], r.control)
+				in := !without[r.id.Hash] && rights[i].Of(r.control)
 				for _, w := range within {
 					in = in && w[r.id.Hash]
 				}

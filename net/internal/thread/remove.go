@@ -37,8 +37,8 @@ func (t *Thread) SetRole(ctx context.Context, identity keys.PublicKey, role form
 		if err := t.junior(self, identity); err != nil {
 			return nil, err
 		}
-		if t.has(identity, role) {
-			return nil, nil
+		if devices := t.devicesOf(identity); len(devices) > 0 && !slices.ContainsFunc(devices, func(m *Member) bool { return m.Role != role }) {
+			return nil, nil // it has that role
 		}
 		return &format.Control{Op: format.OpRole, Subject: identity, Role: role, Joins: firsts, View: t.viewOf(logs)}, nil
 	})
@@ -67,9 +67,9 @@ func (t *Thread) readmit(ctx context.Context, w WaitingJoin) error {
 func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error {
 	for listed, done := 0, false; !done; {
 		_, err := t.decide(ctx, func() (*format.Control, error) {
-			self, ok := t.graph.State().Members[t.env.self()]
-			if !ok {
-				return nil, fault.Of(ErrNotMember, "this device is no member")
+			self, err := t.me()
+			if err != nil {
+				return nil, err
 			}
 			gone := func(m *Member) bool { return m.Device == subject || m.Identity == subject }
 			if gone(self) {
@@ -90,7 +90,6 @@ func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error
 				return &format.Control{Op: format.OpAdmit, Joins: joins[:format.MaxJoins]}, nil
 			}
 			done, p.Joins = true, joins
-			var err error
 			p.Epoch, err = t.newEpoch(gone, false)
 			return p, err
 		})
@@ -126,9 +125,9 @@ func (t *Thread) mayRemove(self *Member, subject keys.PublicKey, gone func(*Memb
 // cannot leave. It is durable on return.
 func (t *Thread) Leave(ctx context.Context) error {
 	_, err := t.decide(ctx, func() (*format.Control, error) {
-		self, ok := t.graph.State().Members[t.env.self()]
-		if !ok {
-			return nil, fault.Of(ErrNotMember, "this device is no member")
+		self, err := t.me()
+		if err != nil {
+			return nil, err
 		}
 		others := false
 		for _, m := range t.graph.State().Members {
@@ -153,11 +152,10 @@ func (t *Thread) Transfer(ctx context.Context, to keys.PublicKey) error {
 		if to == self.Identity {
 			return nil, fault.Of(ErrNotMember, "the database is this identity's already")
 		}
-		firsts := t.graph.LogsOf(to)
-		if len(firsts) == 0 || !slices.ContainsFunc(t.members(), func(m *Member) bool { return m.Identity == to }) {
+		if len(t.devicesOf(to)) == 0 {
 			return nil, fault.Of(ErrNotFound, "%s is no member: invite it first", to.DID())
 		}
-		return &format.Control{Op: format.OpTransfer, Subject: to, Joins: firsts, View: t.viewOf(t.graph.DataOf(self.Identity))}, nil
+		return &format.Control{Op: format.OpTransfer, Subject: to, Joins: t.graph.LogsOf(to), View: t.viewOf(t.graph.DataOf(self.Identity))}, nil
 	})
 	return err
 }
@@ -211,18 +209,23 @@ func (t *Thread) rotationDue() bool {
 	return len(now) > 1 || loose || t.graph.Unsealed(now[0])
 }
 
-// has reports whether all devices of an identity that are members have a role.
-func (t *Thread) has(identity keys.PublicKey, role format.Role) bool {
-	n := 0
+// devicesOf returns the devices of an identity that are members; mu is held.
+func (t *Thread) devicesOf(identity keys.PublicKey) (all []*Member) {
 	for _, m := range t.graph.State().Members {
-		if m.Identity == identity && m.Role != role {
-			return false
-		}
 		if m.Identity == identity {
-			n++
+			all = append(all, m)
 		}
 	}
-	return n > 0
+	return all
+}
+
+// me returns this device as a member; mu is held.
+func (t *Thread) me() (*Member, error) {
+	m := t.graph.State().Members[t.env.self()]
+	if m == nil {
+		return nil, fault.Of(ErrNotMember, "this device is no member")
+	}
+	return m, nil
 }
 
 // decide appends the control record that say gives, asked with the locks held; none if it
@@ -271,9 +274,9 @@ func (t *Thread) mayDecide() (*Member, error) {
 
 // junior returns nil if this device is senior to every device of an identity.
 func (t *Thread) junior(self *Member, identity keys.PublicKey) error {
-	for _, m := range t.graph.State().Members {
+	for _, m := range t.devicesOf(identity) {
 		switch {
-		case m.Identity != identity || self.SeniorTo(m):
+		case self.SeniorTo(m):
 		case identity == self.Identity:
 			return fault.Of(ErrNotMember, "an identity does not change its own role: another owner does, or it transfers the database")
 		default:
@@ -281,14 +284,6 @@ func (t *Thread) junior(self *Member, identity keys.PublicKey) error {
 		}
 	}
 	return nil
-}
-
-// members returns the members; mu is held.
-func (t *Thread) members() (all []*Member) {
-	for _, m := range t.graph.State().Members {
-		all = append(all, m)
-	}
-	return all
 }
 
 // viewOf returns the last signed positions of data logs that are held, of each branch; mu
@@ -311,12 +306,7 @@ func (t *Thread) viewOf(logs []clock.LogID) (heads []clock.RecordID) {
 			}
 		}
 	}
-	slices.SortFunc(heads, func(a, b clock.RecordID) int {
-		if d := slices.Compare(a.Log[:], b.Log[:]); d != 0 {
-			return d
-		}
-		return format.CompareHashes(a.Hash, b.Hash)
-	})
+	slices.SortFunc(heads, format.CompareHeads)
 	heads = slices.Compact(heads)
 	return heads[:min(len(heads), format.MaxView)]
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// A run is cut by a removal at a member, not a relay: it can never pass on what counts either.
-func TestAttackGCutRunAtMember(t *testing.T) {
+// A run that a removal cuts, at a member: it passes on what counts.
+func TestAttackCutRunAtMember(t *testing.T) {
 	c := newClub(t, 2)
 	o, x, b := c.threads[0], c.threads[1], c.threads[2]
 	c.write(t, 1, "counts 1")
@@ -40,9 +40,9 @@ func TestAttackGCutRunAtMember(t *testing.T) {
 	}
 }
 
-// A role that lists more joins than a record may have: an identity that joined often. Its
-// author writes what nobody can decode.
-func TestAttackGTooManyJoinsOfOne(t *testing.T) {
+// An identity that joined more often than a record may list: its role can be changed, or that
+// is refused, and nothing is written that nobody can decode.
+func TestAttackTooManyJoinsOfOne(t *testing.T) {
 	c := newClub(t, 1)
 	o, x := c.threads[0], c.threads[1]
 	inv := c.nodes[0].invite(t, o, InviteOptions{Uses: -1})
@@ -60,7 +60,7 @@ func TestAttackGTooManyJoinsOfOne(t *testing.T) {
 		data := format.NewDescriptor(x.env.self(), format.KindData, d.LogID(x.id))
 		p := &format.Control{Op: format.OpJoin, Invite: rec.ID.Hash, Certificate: cert, Data: data.Encode()}
 		p.Signature = x.inviteSignature(d.LogID(x.id), p)
-		r := f.take2(t, p, func(h *format.Header) { h.Control = []clock.Hash{rec.ID.Hash} })
+		r := f.control(t, p, func(h *format.Header) { h.Control = []clock.Hash{rec.ID.Hash} })
 		if _, err := o.Ingest(t.Context(), f.run(r)); err != nil {
 			t.Fatal(err)
 		}
@@ -75,8 +75,8 @@ func TestAttackGTooManyJoinsOfOne(t *testing.T) {
 }
 
 // The top owner holds records of a removed device that are void, and cuts history: who has
-// not taken them never has the snapshot's records as a whole.
-func TestAttackGCheckpointOverVoid(t *testing.T) {
+// not taken them has the same data.
+func TestAttackCheckpointOverVoid(t *testing.T) {
 	c := newClub(t, 3)
 	o, q, x, b := c.threads[0], c.threads[1], c.threads[2], c.threads[3]
 	must(t, o.SetRole(t.Context(), c.identity(1), format.RoleAdmin))
