@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/weftdb/weft/cmd/weft/internal/help"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
 )
@@ -36,7 +37,7 @@ func usagef(format string, args ...any) error { return fault.Errorf(fault.Usage,
 // flagError says in one sentence what is wrong with a flag.
 func flagError(cmd *cobra.Command, err error) error {
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		return usagef("%v%s", err, meant(flagsLike(cmd, unknown.GetSpecifiedName())))
+		return usagef("%v%s", err, help.Meant(help.FlagsLike(cmd, unknown.GetSpecifiedName())))
 	}
 	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/help"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
 )
 
@@ -49,7 +50,7 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	each(root())
-	for path := range examples {
+	for path := range help.Examples {
 		if !tried[path] {
 			t.Errorf("there are examples of %q, which is no command", path)
 		}

@@ -1,7 +1,7 @@
 // Command weft is a Weft node's daemon, relay and command line.
 //
 //	main.go        the root command and its flags
-//	help.go        groups of commands, an example for each, what was meant
+//	internal/help  groups of commands, an example for each, what was meant
 //	complete.go    names for the shell's completion
 //	home.go        whether there is a home
 //	errors.go      what went wrong, in one sentence; exit status
@@ -27,6 +27,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/help"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/node"
 	"github.com/weftdb/weft/node/client"
@@ -117,7 +118,7 @@ func (a *app) root() *cobra.Command {
 		a.bucketCommand(), a.dagCommand(), a.inboxCommand(), a.backupCommand(), a.restoreCommand(), a.doctorCommand(), a.homeCommand(),
 		a.shellCommand(),
 	)
-	describe(cmd)
+	help.Describe(cmd)
 	return cmd
 }
 
@@ -138,7 +139,7 @@ func (a *app) defaults() (err error) {
 // parent is the action of a command that only has commands of its own.
 func parent(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("unknown command %q of %s%s", args[0], cmd.CommandPath(), meant(cmd.SuggestionsFor(args[0])))
+		return usagef("unknown command %q of %s%s", args[0], cmd.CommandPath(), help.Meant(cmd.SuggestionsFor(args[0])))
 	}
 	var names []string
 	for _, c := range cmd.Commands() {

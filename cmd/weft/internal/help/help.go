@@ -1,4 +1,6 @@
-package main
+// Package help says what commands are for: groups, an example for each, what was meant by a
+// mistyped word.
+package help
 
 import (
 	"slices"
@@ -20,8 +22,8 @@ var groups = []struct {
 	{"This node:", []string{"status", "id", "backup", "restore", "doctor", "home", "dag", "version", "completion", "help"}},
 }
 
-// examples are command lines that can be copied, by command.
-var examples = map[string]string{
+// Examples are command lines that can be copied, by command.
+var Examples = map[string]string{
 	"init":    "weft init\nweft init --passphrase",
 	"daemon":  "weft daemon\nweft daemon --local\nweft daemon --relay --init",
 	"dev":     "weft dev",
@@ -108,8 +110,8 @@ var examples = map[string]string{
 	"home convert":  "weft home convert --engine pebble",
 }
 
-// describe gives each command of root its group and its examples.
-func describe(root *cobra.Command) {
+// Describe gives each command of root its group and its examples.
+func Describe(root *cobra.Command) {
 	group := map[string]string{}
 	for _, g := range groups {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
@@ -125,7 +127,7 @@ func describe(root *cobra.Command) {
 	var each func(cmd *cobra.Command)
 	each = func(cmd *cobra.Command) {
 		cmd.SuggestionsMinimumDistance = 2
-		if text := examples[strings.TrimPrefix(cmd.CommandPath(), "weft ")]; text != "" {
+		if text := Examples[strings.TrimPrefix(cmd.CommandPath(), "weft ")]; text != "" {
 			cmd.Example = "  " + strings.ReplaceAll(text, "\n", "\n  ")
 		}
 		for _, c := range cmd.Commands() {
@@ -135,16 +137,16 @@ func describe(root *cobra.Command) {
 	each(root)
 }
 
-// meant asks whether one of names was meant; "" for none.
-func meant(names []string) string {
+// Meant asks whether one of names was meant; "" for none.
+func Meant(names []string) string {
 	if len(names) == 0 {
 		return ""
 	}
 	return ": did you mean " + strings.Join(names, " or ") + "?"
 }
 
-// flagsLike returns the flags of a command that a mistyped name may stand for.
-func flagsLike(cmd *cobra.Command, name string) []string {
+// FlagsLike returns the flags of a command that a mistyped name may stand for.
+func FlagsLike(cmd *cobra.Command, name string) []string {
 	var out []string
 	// Cobra knows how far words are apart, of commands only.
 	names := &cobra.Command{Use: "flags", SuggestionsMinimumDistance: 2}
