@@ -17,7 +17,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 export WEFT_BENCH_DATA ?= $(abspath $(DATA))
 
-.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers cover gen clean
+.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers cover gen clean reference install dist
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -25,6 +25,7 @@ help: ## list the targets
 all: gen fmt lint test ## everything that changes or checks the tree
 
 build: ## build bin/weft
+	@[ -x $(BIN)/weft ] || echo "Building bin/weft. The first time some 150 modules are loaded and compiled: two to five minutes."
 	go build -trimpath -buildvcs=auto -o $(BIN)/weft ./cmd/weft
 
 # What a device in a browser tab needs as it is: no libp2p, no engine, no socket, no HTTP.
@@ -42,6 +43,7 @@ demo: build ## run the main job on real data: two devices, one relay, on loopbac
 	go run ./cmd/demo -weft $(BIN)/weft -data $(DATA) -files testdata/files
 
 test: ## run the tests
+	@echo "Running the tests: some five minutes on two cores, after the first time, when all is compiled. Packages are listed as they end."
 	go test -shuffle=on -timeout 10m ./...
 
 race: ## run the tests under the race detector (needs a C compiler)
@@ -77,6 +79,29 @@ fuzz() { local out=0 log; log=$$(mktemp); \
   rm -f $$log; return $$out; }; fuzz
 endef
 
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# What the command line's own test writes: manual pages, a page a command, completions.
+REFERENCE := $(CURDIR)/.cache/reference
+
+reference: ## write the manual pages and completions to .cache/reference
+	@rm -rf $(REFERENCE)
+	WEFT_REFERENCE=$(REFERENCE) go test -count=1 -run '^TestReference$$' ./cmd/weft
+
+install: build reference ## install the program, its manual and completions below PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 755 $(BIN)/weft $(DESTDIR)$(PREFIX)/bin/weft
+	install -m 644 $(REFERENCE)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(REFERENCE)/completions/weft.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/weft
+	install -m 644 $(REFERENCE)/completions/_weft $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_weft
+	install -m 644 $(REFERENCE)/completions/weft.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/weft.fish
+
+PLATFORMS ?=
+VERSION   ?=
+dist: ## build what is given to people into dist: PLATFORMS (all), VERSION (of the commit)
+	cd cmd/dist && CGO_ENABLED=0 go run . -source $(CURDIR) -out $(CURDIR)/dist -platforms "$(PLATFORMS)" -version "$(VERSION)"
+
 HISTORIES ?= 1000
 stress: build ## run HISTORIES random histories of real daemons (1000; some 5 s each)
 	go run ./cmd/stress -weft $(BIN)/weft -histories $(HISTORIES)
@@ -99,4 +124,4 @@ gen: ## generate code from the RPC schema
 	go generate ./...
 
 clean: ## remove what the targets built
-	rm -rf bin .cache cover.out
+	rm -rf bin dist .cache cover.out
