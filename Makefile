@@ -17,7 +17,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 export WEFT_BENCH_DATA ?= $(abspath $(DATA))
 
-.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers cover gen clean reference install dist
+.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers cover gen clean reference install dist site
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -101,6 +101,11 @@ PLATFORMS ?=
 VERSION   ?=
 dist: ## build what is given to people into dist: PLATFORMS (all), VERSION (of the commit)
 	cd cmd/dist && CGO_ENABLED=0 go run . -source $(CURDIR) -out $(CURDIR)/dist -platforms "$(PLATFORMS)" -version "$(VERSION)"
+
+# Hugo is built once, into the cache of Go: two minutes.
+site: reference ## build the guides and the command reference as static pages into dist/site
+	cd docs/site && CGO_ENABLED=0 go tool hugo --quiet --cleanDestinationDir --destination $(CURDIR)/dist/site
+	@echo "dist/site/index.html: $$(find dist/site -name '*.html' | wc -l) pages, no dead link"
 
 HISTORIES ?= 1000
 stress: build ## run HISTORIES random histories of real daemons (1000; some 5 s each)
