@@ -99,6 +99,7 @@ type Host struct {
 	ending   chan struct{} // invites may have ended
 	banned   bell.Bell     // a peer was disconnected for its faults
 	grants   bell.Bell     // what a relay permits may end at another time
+	met      bell.Bell     // a peer came or went
 
 	mu     sync.Mutex // guards the fields below, and what says so of links
 	closed bool
@@ -166,8 +167,8 @@ func (h *Host) start(ctx context.Context, key crypto.PrivKey) (err error) {
 		h.run(h.expireGrants)
 	}
 	h.lp.Network().Notify(&network.NotifyBundle{
-		ConnectedF:    func(_ network.Network, c network.Conn) { h.connection(c.RemotePeer()) },
-		DisconnectedF: func(_ network.Network, c network.Conn) { h.connection(c.RemotePeer()) },
+		ConnectedF:    func(_ network.Network, c network.Conn) { h.connection(c.RemotePeer()); h.met.Ring() },
+		DisconnectedF: func(_ network.Network, c network.Conn) { h.connection(c.RemotePeer()); h.met.Ring() },
 	})
 	identities, err := h.lp.EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted))
 	if err != nil {

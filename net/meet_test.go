@@ -172,3 +172,27 @@ func TestRelayOfNoMember(t *testing.T) {
 		t.Errorf("the relay keeps %d threads, %d keys of them", n, countPrefix(t, r, "nt"))
 	}
 }
+
+// Who waits for peers is told of each that comes, and of each that goes.
+func TestPeersChanged(t *testing.T) {
+	a, b := newLightParty(t), newLightParty(t)
+	until := func(want int) {
+		t.Helper()
+		ctx := within(t)
+		for {
+			changed := a.PeersChanged()
+			if len(a.Peers()) == want {
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				t.Fatalf("got %v, want %d peers", a.Peers(), want)
+			}
+		}
+	}
+	b.connect(t, a)
+	until(1)
+	b.halt(t)
+	until(0)
+}

@@ -375,3 +375,7 @@ func (h *Host) Peers() []peer.ID {
 	slices.Sort(peers)
 	return peers
 }
+
+// PeersChanged returns a channel that is closed when a peer comes or goes; take it
+// before [Host.Peers].
+func (h *Host) PeersChanged() <-chan struct{} { return h.met.Wait() }

@@ -82,5 +82,9 @@ func (n *Node) Peers() []ConnectedPeer {
 	return out
 }
 
+// PeersChanged returns a channel that is closed when a peer comes or goes; take it
+// before [Node.Peers].
+func (n *Node) PeersChanged() <-chan struct{} { return n.host.PeersChanged() }
+
 // Device returns the signing key of this device, which its peer ID stands for.
 func (n *Node) Device() keys.PublicKey { return n.self.device.Public().Sign }

@@ -8,15 +8,15 @@ import (
 	"github.com/weftdb/weft/node"
 )
 
-// lookAtPeers is how often a daemon looks whether a peer came or went.
-const lookAtPeers = 2 * time.Second
+// restPeers is how long a daemon rests after it told which peers came and went: who comes
+// and goes all the time fills no log.
+const restPeers = time.Second
 
 // tellPeers says which peers come and go, until ctx ends.
 func tellPeers(ctx context.Context, n *node.Node) {
-	tick := time.NewTicker(lookAtPeers)
-	defer tick.Stop()
 	known := map[string]string{}
 	for {
+		changed := n.PeersChanged()
 		now := map[string]string{}
 		for _, p := range n.Peers() {
 			now[p.ID.String()] = strings.Join(p.Addrs, " ")
@@ -35,7 +35,12 @@ func tellPeers(ctx context.Context, n *node.Node) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(restPeers):
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
 		}
 	}
 }
