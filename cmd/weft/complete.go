@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,12 @@ var kinds = map[string]func(ctx context.Context, a *app, c *client.Client, args 
 	"KEY":        keyNames,
 	"RELAY":      relayNames,
 	"INDEX":      indexNames,
+	"WHO":        identityNames,
+	"JOIN":       joinNames,
+	"INVITE":     inviteNames,
+	"ROLE": func(context.Context, *app, *client.Client, []string) ([]string, error) {
+		return []string{"owner", "admin", "writer", "reader"}, nil
+	},
 }
 
 // complete returns what completes the arguments of a command by its use line. It asks the
@@ -55,7 +62,7 @@ func (a *app) complete(use string) completion {
 		if cmd.Parent() != nil && cmd.Parent().Name() == "index" && word == "NAME" {
 			word = "INDEX"
 		}
-		if cmd.Name() == "create" && cmd.Parent().Name() == "bucket" || len(args) > i {
+		if cmd.Name() == "create" && cmd.Parent().Name() == "bucket" || len(args) > i && !strings.HasSuffix(words[i], "…") {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		return a.names(cmd.Context(), word, args, begun), cobra.ShellCompDirectiveNoFileComp
@@ -165,6 +172,50 @@ func relayNames(ctx context.Context, _ *app, c *client.Client, _ []string) (out 
 	}
 	for _, x := range r.Msg.GetRelays() {
 		out = append(out, x.GetPeer())
+	}
+	return out, nil
+}
+
+func identityNames(ctx context.Context, _ *app, c *client.Client, args []string) (out []string, err error) {
+	if len(args) == 0 {
+		return nil, io.EOF
+	}
+	r, err := c.Databases.Members(ctx, connect.NewRequest(&weftv1.MembersRequest{Name: args[0]}))
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range r.Msg.GetMembers() {
+		if !slices.Contains(out, m.GetIdentity()) {
+			out = append(out, m.GetIdentity())
+		}
+	}
+	return out, nil
+}
+
+func joinNames(ctx context.Context, _ *app, c *client.Client, args []string) (out []string, err error) {
+	if len(args) == 0 {
+		return nil, io.EOF
+	}
+	r, err := c.Databases.Members(ctx, connect.NewRequest(&weftv1.MembersRequest{Name: args[0]}))
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range r.Msg.GetWaiting() {
+		out = append(out, j.GetId())
+	}
+	return out, nil
+}
+
+func inviteNames(ctx context.Context, _ *app, c *client.Client, args []string) (out []string, err error) {
+	if len(args) == 0 {
+		return nil, io.EOF
+	}
+	r, err := c.Databases.Invites(ctx, connect.NewRequest(&weftv1.InvitesRequest{Name: args[0]}))
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range r.Msg.GetInvites() {
+		out = append(out, i.GetId())
 	}
 	return out, nil
 }
