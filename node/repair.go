@@ -368,7 +368,7 @@ func (h *home) checkRoom() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("repair: %w", err)
 	}
-	free, known := freeBytes(h.dir)
+	free, known := store.Free(h.dir)
 	if need := size + size/4 + 16<<20; known && free < need {
 		return fault.Of(ErrNoRoom, "a repair writes the store anew and needs %d MiB on the disk that holds %s, which has %d: free some space", need>>20, h.dir, free>>20)
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -89,6 +90,13 @@ func (s *Space) Holds(n int64) error {
 		return DiskFull(s.dir)
 	}
 	return nil
+}
+
+// Free returns how many bytes may be written to the disk that holds dir; known is
+// false where the system does not tell.
+func Free(dir string) (free int64, known bool) {
+	n, _, ok := diskSpace(dir)
+	return int64(min(n, math.MaxInt64)), ok
 }
 
 // look asks the system; mu is held.
