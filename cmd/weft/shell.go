@@ -151,7 +151,11 @@ func (s *shell) command(ctx context.Context, words []string) int {
 		s.tables = words[0] == "tables"
 		return 0
 	case "help":
-		fmt.Fprintln(s.out, "commands on "+tty.Printable(s.db)+": "+strings.Join(s.words(), ", ")+"\nCOMMAND --help explains one, exit ends the shell")
+		fmt.Fprintf(s.out, "commands on %s:\n", tty.Printable(s.db))
+		for some := range slices.Chunk(s.words(), 8) {
+			fmt.Fprintf(s.out, "  %s\n", strings.Join(some, ", "))
+		}
+		fmt.Fprintln(s.out, "COMMAND --help explains one, exit ends the shell")
 		return 0
 	}
 	// A command line of its own: its flags begin anew.
