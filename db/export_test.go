@@ -271,6 +271,9 @@ func SmallPieces(db *DB, work int) error {
 	}})
 }
 
+// PacedCuts returns how many cuts were taken in pieces.
+func PacedCuts(db *DB) int64 { return db.fold.PacedCuts() }
+
 // Judged returns how many operations were judged, those judged again included.
 func Judged(db *DB) int64 { return db.fold.Judged() }
 
