@@ -2147,7 +2147,7 @@ func (x *DatabaseStatusResponse) GetSelf() *WaitingJoin {
 type PeerStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
-	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`   // member, relay
+	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`   // member, relay; peer if it is neither
 	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // identical, behind, ahead, diverged, refused, waiting, unreachable
 	Behind        uint64                 `protobuf:"varint,4,opt,name=behind,proto3" json:"behind,omitempty"`
 	Ahead         uint64                 `protobuf:"varint,5,opt,name=ahead,proto3" json:"ahead,omitempty"`
