@@ -418,13 +418,17 @@ func TestWallsInsideDB(t *testing.T) {
 
 		// What documents are: keyspace < judge < journal < view < change < fold.
 		"db/internal/fold": {
-			"db/internal/change", "db/internal/cut", "db/internal/journal", "db/internal/judge", "db/internal/keyspace",
-			"db/internal/lthash", "db/internal/payload", "db/internal/query", "db/internal/snapshot", "db/internal/value",
-			"db/internal/view", "internal/clock", "internal/fault", "internal/store",
+			"db/internal/change", "db/internal/covered", "db/internal/cut", "db/internal/journal", "db/internal/judge",
+			"db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "db/internal/query", "db/internal/snapshot",
+			"db/internal/value", "db/internal/view", "internal/clock", "internal/fault", "internal/store",
 		},
 		"db/internal/snapshot": {
 			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "db/internal/view",
 			"internal/clock", "internal/fault", "internal/store",
+		},
+		"db/internal/covered": {
+			"db/internal/cut", "db/internal/journal", "db/internal/keyspace", "db/internal/lthash", "db/internal/value",
+			"db/internal/view", "internal/clock", "internal/fault", "internal/store",
 		},
 		"db/internal/cut": {"db/internal/keyspace", "internal/clock", "internal/fault", "internal/store"},
 		"db/internal/change": {

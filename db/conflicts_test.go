@@ -98,6 +98,9 @@ func TestConflictsAreTheReference(t *testing.T) {
 			void := setVoid(rt, t, x, es)
 			same(rt, x, es, void)
 			sameConflicts(rt, x, es, void)
+			if n, err := db.HeadsInHistory(x.DB); n > 0 || err != nil {
+				rt.Fatalf("%d documents have their last operation twice, %v", n, err)
+			}
 			conflicts += int(x.Info().Conflicts)
 			if err := errors.Join(x.Close(), st.Close()); err != nil {
 				rt.Fatal(err)

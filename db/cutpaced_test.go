@@ -185,6 +185,137 @@ func TestOwnCutConverges(t *testing.T) {
 	})
 }
 
+// straight leaves out what a fork would be, so that the records of a log come in its order.
+func straight(es []journal.Entry) (out []journal.Entry) {
+	last := map[clock.LogID]uint64{}
+	for _, e := range es {
+		if e.ID.Seq > last[e.ID.Log] {
+			last[e.ID.Log] = e.ID.Seq
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// madeCut has another replica, which has the records es and the snapshots of before, write a
+// snapshot of all of it. It returns the cut, and the records of the snapshot.
+func madeCut(ctx context.Context, t *rapid.T, tb testing.TB, es []journal.Entry, before fold.Cut, log byte) (fold.Cut, []journal.Entry) {
+	y, j := openReplica(t, tb, openMemory(t))
+	defer y.Close()
+	hand(ctx, t, y, j, es...)
+	setCut(ctx, t, y, before)
+	c, err := ownCut(ctx, y, j, before, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := j.Entries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, slices.DeleteFunc(all, func(e journal.Entry) bool { return e.ID.Log != clock.LogID{log} })
+}
+
+// A cut by a snapshot of another replica gives the state of the reference fold, whatever
+// lies after the cut and is here, whatever is written between its pieces, what arrives
+// later, and wherever the process ends. Often it is taken in pieces.
+func TestForeignCutConverges(t *testing.T) {
+	ctx := t.Context()
+	paced, cuts := 0, 0
+	rapid.Check(t, func(rt *rapid.T) {
+		all := straight(genEntries(rt, t, 25))
+		s := &tight{Store: openMemory(rt), puts: 1000, commits: -1}
+		j, err := dbtest.NewJournal(s, "J/", "local")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		open := func() (*replica.Replica, error) {
+			return replica.Open(ctx, replica.Options{Store: s, Prefix: []byte("D/"), Journal: j})
+		}
+		x, err := open()
+		if err != nil {
+			rt.Fatal(err)
+		}
+		cut := fold.Cut{}
+		var covered []journal.Entry
+		has := 0
+		for log := byte(8); log < 10; log++ {
+			at := rapid.IntRange(has, len(all)).Draw(rt, "cut at")
+			covered = append(covered, all[has:at]...)
+			var snapshot []journal.Entry
+			cut, snapshot = madeCut(ctx, rt, t, covered, cut, log)
+			covered = append(covered, snapshot...)
+			// It is here with some of what comes after it, and own writes.
+			end := rapid.IntRange(at, len(all)).Draw(rt, "here")
+			hand(ctx, rt, x, j, all[has:end]...)
+			covered, has = append(covered, all[at:end]...), end
+			var writes []localWrite
+			for range rapid.IntRange(0, 10).Draw(rt, "writes") {
+				writes = append(writes, genLocalWrite(rt, t))
+			}
+			n := rapid.IntRange(0, len(writes)).Draw(rt, "writes before")
+			for _, w := range writes[:n] {
+				_ = w(ctx, x) // it may be refused
+			}
+			hand(ctx, rt, x, j, snapshot...)
+			if err := errors.Join(db.SmallPieces(x.DB, 1), x.Settle(ctx)); err != nil {
+				rt.Fatal(err)
+			}
+			was := db.PacedCuts(x.DB)
+			s.mu.Lock()
+			s.commits = rapid.IntRange(-1, 40).Draw(rt, "commits")
+			s.mu.Unlock()
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for _, w := range writes[n:] {
+					_ = w(ctx, x)
+				}
+			})
+			err = x.SetCut(ctx, cut)
+			wg.Wait()
+			s.mu.Lock()
+			s.commits = -1
+			s.mu.Unlock()
+			if err != nil {
+				if !errors.Is(err, errEnd) {
+					rt.Fatal(err)
+				}
+				if err := x.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				if x, err = open(); err != nil {
+					rt.Fatal(err)
+				}
+				if err := errors.Join(x.Settle(ctx), x.SetCut(ctx, cut)); err != nil {
+					rt.Fatal(err)
+				}
+			} else {
+				cuts, paced = cuts+1, paced+int(db.PacedCuts(x.DB)-was)
+			}
+			es, err := j.Entries()
+			if err != nil {
+				rt.Fatal(err)
+			}
+			sameCut(rt, x, es, cut)
+			if err := j.Prune(cut); err != nil {
+				rt.Fatal(err)
+			}
+			sameCut(rt, x, es, cut)
+		}
+		es, err := j.Entries()
+		if err != nil {
+			rt.Fatal(err)
+		}
+		hand(ctx, rt, x, j, all[has:]...)
+		sameCut(rt, x, append(es, all[has:]...), cut)
+		if err := x.Close(); err != nil {
+			rt.Fatal(err)
+		}
+	})
+	if t.Logf("%d of %d cuts were taken in pieces", paced, cuts); paced < cuts/10 {
+		t.Errorf("%d of %d cuts were taken in pieces", paced, cuts)
+	}
+}
+
 // A commitLog is a store that tells which commits hold the marker of steps.
 type commitLog struct {
 	store.Store

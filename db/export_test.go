@@ -271,6 +271,42 @@ func SmallPieces(db *DB, work int) error {
 	}})
 }
 
+// PacedCuts returns how many cuts were taken in pieces.
+func PacedCuts(db *DB) int64 { return db.fold.PacedCuts() }
+
+// HeadsInHistory returns how many documents have the operation that their head names in
+// their history too.
+func HeadsInHistory(db *DB) (n int, err error) {
+	v, err := db.fold.Acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer v.Release()
+	for _, c := range v.Cat.Colls {
+		p := db.fold.Space.Key(keyspace.TagDoc, keyspace.Num(c.Num))
+		it := v.Snap.Iterate(store.Prefix(p))
+		for ; it.Valid() && err == nil; it.Next() {
+			var val []byte
+			if val, err = it.Value(); err != nil {
+				break
+			}
+			var hd keyspace.Head
+			if hd, err = keyspace.ParseHead(val); err != nil || hd.Count == 0 {
+				continue
+			}
+			k := hd.Last.Append(db.fold.Space.Key(keyspace.TagHistory, keyspace.Num(c.Num), it.Key()[len(p):]))
+			if _, gerr := v.Snap.Get(k); gerr == nil {
+				n++
+			} else if !errors.Is(gerr, store.ErrNotFound) {
+				err = gerr
+			}
+		}
+		err = errors.Join(err, it.Err())
+		it.Close()
+	}
+	return n, err
+}
+
 // Judged returns how many operations were judged, those judged again included.
 func Judged(db *DB) int64 { return db.fold.Judged() }
 

@@ -97,6 +97,7 @@ func (s *Snapshot) Documents(ctx context.Context, collection string) iter.Seq2[b
 		}
 		it := s.v.Snap.Iterate(store.Prefix(s.db.fold.Space.Key(keyspace.TagDoc, keyspace.Num(c.Num))))
 		defer it.Close()
+		docs := int64(0)
 		for ; it.Valid(); it.Next() {
 			b, err := it.Value()
 			var h keyspace.Head
@@ -110,11 +111,18 @@ func (s *Snapshot) Documents(ctx context.Context, collection string) iter.Seq2[b
 				yield(nil, err)
 				return
 			}
-			if h.Doc != nil && !yield(bson.Raw(slices.Clone(h.Doc)), nil) {
+			if h.Doc == nil {
+				continue
+			}
+			if docs++; !yield(bson.Raw(slices.Clone(h.Doc)), nil) {
 				return
 			}
 		}
-		if err := it.Err(); err != nil {
+		err := it.Err()
+		if want := s.v.Stats[c.Num].Docs; err == nil && docs != want { // see [search.Search]
+			err = keyspace.Missing(collection, docs, want)
+		}
+		if err != nil {
 			yield(nil, err)
 		}
 	}

@@ -51,7 +51,7 @@ const (
 type PeerStatus struct {
 	Peer   peer.ID
 	Addrs  []multiaddr.Multiaddr
-	Role   string // "member" or "relay"
+	Role   string // "member", "relay" if this device uses it as one, "peer" if it is neither
 	State  State
 	Behind uint64 // records that the peer has and this host lacks
 	Ahead  uint64 // records that this host has and the peer has not acknowledged
@@ -91,8 +91,9 @@ func (s *share) statement() statement {
 	return statement{tips: tips, digest: tipset.Digest(tips), state: state, ok: true}
 }
 
-// Status says how the thread compares with each peer that exchanges it: the
-// relays that it uses and the members' devices, sorted by peer ID.
+// Status says how the thread compares with each peer that exchanges it: the relays that it
+// uses, the members' devices, and others, such as a relay that the invite named and that is
+// not used here; sorted by peer ID.
 func (t *Thread) Status() []PeerStatus {
 	s, th := t.share, t.share.thread
 	h := s.host
@@ -114,9 +115,12 @@ func (t *Thread) Status() []PeerStatus {
 		if !member && !isRelay && (former || !l.shared && len(r.grants[th.ID()]) == 0) {
 			continue // it was here, and has nothing to do with the thread any more
 		}
-		ps := PeerStatus{Peer: p, Addrs: h.lp.Peerstore().Addrs(p), Role: "member"}
-		if isRelay {
+		ps := PeerStatus{Peer: p, Addrs: h.lp.Peerstore().Addrs(p), Role: "peer"}
+		switch {
+		case isRelay:
 			ps.Role = "relay"
+		case member:
+			ps.Role = "member"
 		}
 		l.compare(&ps, r, now, mine, floors, blobs, isRelay || s.relay)
 		if ps.State == StateIdentical && lacks > 0 {

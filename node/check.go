@@ -291,6 +291,11 @@ func (d *database) refold(ctx context.Context, fold *replica.Replica) (err error
 		return nil // it is being cut: there is nothing to compare with
 	}
 	n, want := fold.StateHash()
+	defer func() {
+		if fault.Is(err, fault.DiskFull) {
+			err = fault.Of(store.ErrDiskFull, "the check folds %s once more, which needs room: the disk that holds %s is full: free some space", d.name, d.n.home.dir)
+		}
+	}()
 	dir, err := d.n.home.temp()
 	if err != nil {
 		return err

@@ -48,6 +48,7 @@ const (
 type home struct {
 	dir  string
 	lock *os.File
+	fell int // process of the last daemon, if it did not end itself and no daemon has said so; 0
 }
 
 // DefaultHome returns WEFT_HOME or ~/.weft.
@@ -156,6 +157,9 @@ func (h *home) checkVersion() error {
 func (h *home) clean() error {
 	if err := os.RemoveAll(h.path(dirTemp)); err != nil {
 		return fmt.Errorf("home: %w", err)
+	}
+	if d, err := readDaemon(h.dir); err == nil {
+		h.fell = d.PID
 	}
 	return h.retract()
 }
@@ -319,16 +323,20 @@ type Daemon struct {
 // ReadDaemon returns what the daemon of a home said of itself when it started;
 // it may have been killed since. Without one the error is fs.ErrNotExist.
 func ReadDaemon(dir string) (Daemon, error) {
-	var d Daemon
+	d, err := readDaemon(dir)
+	if err == nil && d.API == "" {
+		err = fs.ErrNotExist
+	}
+	return d, err
+}
+
+func readDaemon(dir string) (d Daemon, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, fileDaemon))
 	if err != nil {
 		return d, err
 	}
 	if err := json.Unmarshal(b, &d); err != nil {
 		return d, fault.Of(ErrInvalid, "%s does not say where the daemon listens: start the daemon again", filepath.Join(dir, fileDaemon))
-	}
-	if d.API == "" {
-		return d, fs.ErrNotExist
 	}
 	return d, nil
 }
@@ -344,9 +352,9 @@ func (h *home) announce(d Daemon) error {
 }
 
 // retract says that no daemon listens. Who reads it still has to see who holds the lock: a
-// process that was killed retracts nothing.
+// process that was killed retracts nothing. Its number stays until a daemon has told of it.
 func (h *home) retract() error {
-	err := h.announce(Daemon{})
+	err := h.announce(Daemon{PID: h.fell})
 	if info, serr := os.Stat(h.path(fileDaemon)); err != nil && serr == nil && info.IsDir() {
 		return fmt.Errorf("%w: remove it", err)
 	}

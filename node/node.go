@@ -190,6 +190,9 @@ func (n *Node) startStore(context.Context) (err error) {
 		Engine: n.cfg.Engine, Damaged: n.metKey,
 		Logf: func(format string, args ...any) { n.log.Warn(fmt.Sprintf(format, args...)) },
 	})
+	if n.home.fell != 0 && len(n.cfg.Surfaces) > 0 {
+		n.log.Warn("the last daemon was ended from outside, or by an error that its last lines tell: what it acknowledged is in the store; weft doctor checks it", "process", n.home.fell)
+	}
 	return err
 }
 

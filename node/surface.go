@@ -49,6 +49,7 @@ func (n *Node) startSurfaces(ctx context.Context) error {
 		}
 	}
 	if addr := n.SurfaceAddr(SurfaceAPI); addr != "" {
+		n.home.fell = 0
 		return n.home.announce(Daemon{API: addr, PID: os.Getpid()})
 	}
 	return nil

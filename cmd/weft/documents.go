@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -33,7 +34,7 @@ func document(what, text string) ([]byte, error) {
 	}
 	d, err := client.Document([]byte(text))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, usagef("%s: %v", what, err)
 	}
 	return d, nil
 }
@@ -105,11 +106,7 @@ type inserter struct {
 	out  insertOutput
 }
 
-func (i *inserter) add(ctx context.Context, what string, text []byte) error {
-	d, err := client.Document(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
+func (i *inserter) add(ctx context.Context, d []byte) error {
 	if len(i.m.Documents) == batchDocuments || i.size+len(d) > batchBytes && i.size > 0 {
 		if err := i.flush(ctx); err != nil {
 			return err
@@ -137,11 +134,18 @@ func (a *app) insertCommand() *cobra.Command {
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			i := inserter{c: c, m: &weftv1.InsertRequest{Database: args[0], Collection: args[1]}, out: insertOutput{IDs: []json.RawMessage{}}}
 			if docs := args[2:]; len(docs) == 0 || len(docs) == 1 && docs[0] == "-" {
-				err = lines(a.in, func(n int, line []byte) error { return i.add(ctx, fmt.Sprintf("line %d", n), line) })
+				err = lines(a.in, func(n int, line []byte) error {
+					d, err := client.Document(line)
+					if err != nil {
+						return fmt.Errorf("line %d: %w", n, err)
+					}
+					return i.add(ctx, d)
+				})
 			} else {
-				for n, text := range docs {
-					if err == nil {
-						err = i.add(ctx, fmt.Sprintf("document %d", n+1), []byte(text))
+				for n := 0; n < len(docs) && err == nil; n++ {
+					var d []byte
+					if d, err = required(fmt.Sprintf("document %d", n+1), docs[n]); err == nil {
+						err = i.add(ctx, d)
 					}
 				}
 			}
@@ -192,7 +196,9 @@ func fieldList(what, text string) ([]byte, error) {
 				order = 0
 			}
 		}
-		if field == "" {
+		// A path with a colon is rare, and PATH:desc, as indexes have it, would sort by nothing.
+		_, suffix, _ := strings.Cut(field, ":")
+		if field == "" || slices.Contains([]string{"asc", "desc", "1", "-1", "0"}, strings.TrimSpace(suffix)) {
 			return nil, usagef("invalid %s %q: want fields such as -age,name, or a document", what, text)
 		}
 		doc = append(doc, bson.E{Key: field, Value: order})
@@ -338,9 +344,9 @@ func (a *app) runCommand() *cobra.Command {
 				return r.Msg, a.printReply(r.Msg.GetReply())
 			}
 			if len(args) == 2 && args[1] != "-" {
-				command, err := client.Document([]byte(args[1]))
+				command, err := required("command", args[1])
 				if err != nil {
-					return fmt.Errorf("command: %w", err)
+					return err
 				}
 				reply, err := one(command)
 				if err != nil {
@@ -396,7 +402,7 @@ func (a *app) update(ctx context.Context, c *client.Client, args []string, m *we
 	} else if client.Space([]byte(args[3])) {
 		err = usagef("the update is empty: write {} for the empty document")
 	} else if m.Update, err = client.Update([]byte(args[3])); err != nil {
-		err = fmt.Errorf("update: %w", err)
+		err = usagef("update: %v", err)
 	}
 	if err != nil {
 		return err

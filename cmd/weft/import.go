@@ -2,14 +2,12 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -30,10 +28,6 @@ const (
 	batchDocuments = 1000
 	batchBytes     = 2 << 20
 )
-
-// listedFailures is how many lines that failed are listed, the first ones; the node lists
-// as many.
-const listedFailures = 1000
 
 // openInput opens a file, or standard input for "-".
 func (a *app) openInput(name string) (r io.Reader, done func() error, err error) {
@@ -77,32 +71,31 @@ func (a *app) progress(size int64, what string) progress {
 type importer struct {
 	stream  *connect.ClientStreamForClient[weftv1.ImportRequest, weftv1.ImportResponse]
 	goOn    bool
-	most    uint32 // failures that end the import; 0 any number
 	m       *weftv1.ImportRequest
 	size    int
-	bad     []failureOutput // lines that could not be read, the first of them
-	unread  int64           // how many there are
-	stopped error           // why this side ended early
+	over    bool  // a line could not be read, which ends the import: the node says so
+	stopped error // why this side ended early
 }
 
 // flush sends the batch; io.EOF says that the node does not want more.
 func (i *importer) flush() error {
 	m := i.m
-	if len(m.GetDocuments()) == 0 && m.GetDatabase() == "" && m.GetCollection() == "" && m.GetDefinition() == nil {
+	if len(m.GetDocuments()) == 0 && len(m.GetUnread()) == 0 && m.GetDatabase() == "" && m.GetCollection() == "" && m.GetDefinition() == nil {
 		return nil
 	}
 	i.m, i.size = &weftv1.ImportRequest{}, 0
 	return i.stream.Send(m)
 }
 
+// send sends a document or a definition, or that a line could not be read: the node counts
+// that with what it refuses, so that one limit holds for both.
 func (i *importer) send(it transfer.Item) error {
 	switch {
 	case it.Err != nil:
-		if i.unread++; len(i.bad) < listedFailures {
-			i.bad = append(i.bad, failureOutput{Line: it.Line, Collection: it.Collection, Code: string(fault.KindOf(it.Err)), Message: it.Err.Error()})
-		}
-		if !i.goOn || i.most > 0 && i.unread >= int64(i.most) {
-			i.stopped = fmt.Errorf("line %d: %w", it.Line, it.Err)
+		f := &weftv1.ImportFailure{Line: it.Line, Collection: it.Collection, Code: string(fault.KindOf(it.Err)), Message: it.Err.Error()}
+		i.m.Unread, i.size, i.over = append(i.m.Unread, f), i.size+len(f.GetMessage()), !i.goOn
+		if i.size > batchBytes || len(i.m.Unread) >= batchDocuments {
+			return i.flush()
 		}
 		return nil
 	case it.Definition != nil:
@@ -128,7 +121,7 @@ type source func() (transfer.Item, error)
 // run sends everything that src gives, those of one collection together.
 func (i *importer) run(src source) error {
 	last := ""
-	for i.stopped == nil {
+	for i.stopped == nil && !i.over {
 		it, err := src()
 		if errors.Is(err, io.EOF) {
 			break
@@ -198,7 +191,7 @@ func (o *importFlags) set(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.duplicate, "on-duplicate", "fail", "what to do if a document with the _id exists: fail, skip or replace")
 	f.BoolVar(&o.goOn, "continue", false, "continue after lines that fail; they are reported and the exit status is 1")
-	f.Uint32Var(&o.most, "max-errors", 0, "with --continue, stop after N lines that fail; 0 never stops")
+	f.Uint32Var(&o.most, "max-errors", 0, "with --continue, stop after N lines that cannot be read or are refused; 0 never stops")
 	f.BoolVar(&o.fresh, "new-ids", false, "give documents without an _id a random one (default one derived from the file, so that importing again adds nothing)")
 }
 
@@ -234,7 +227,7 @@ func (a *app) doImport(ctx context.Context, c *client.Client, database, collecti
 	}
 	start := time.Now()
 	i := &importer{
-		stream: c.Documents.Import(ctx), goOn: o.goOn, most: o.most,
+		stream: c.Documents.Import(ctx), goOn: o.goOn,
 		m: &weftv1.ImportRequest{Database: database, Collection: collection, OnDuplicate: o.duplicate, GoOn: o.goOn, MaxFailures: o.most},
 	}
 	if err := i.flush(); err != nil && !errors.Is(err, io.EOF) {
@@ -259,7 +252,7 @@ func (a *app) doImport(ctx context.Context, c *client.Client, database, collecti
 	}
 	out := importOutput{
 		Inserted: r.Msg.GetInserted(), Replaced: r.Msg.GetReplaced(), Skipped: r.Msg.GetSkipped(),
-		Failed: r.Msg.GetFailed() + i.unread, Failures: list(i.bad), Seconds: time.Since(start).Seconds(),
+		Failed: r.Msg.GetFailed(), Failures: []failureOutput{}, Seconds: time.Since(start).Seconds(),
 	}
 	if notes != nil {
 		out.Notes = notes()
@@ -267,8 +260,6 @@ func (a *app) doImport(ctx context.Context, c *client.Client, database, collecti
 	for _, f := range r.Msg.GetFailures() {
 		out.Failures = append(out.Failures, failureOutput{f.GetLine(), f.GetCollection(), f.GetCode(), f.GetMessage()})
 	}
-	slices.SortStableFunc(out.Failures, func(x, y failureOutput) int { return cmp.Compare(x.Line, y.Line) })
-	out.Failures = out.Failures[:min(len(out.Failures), listedFailures)]
 	return a.imported(out, r.Msg.GetStopped(), i.stopped)
 }
 

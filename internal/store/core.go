@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,7 +147,7 @@ func (c *core) unsynced(position uint64, err error) error {
 	return err
 }
 
-func (c *core) Full() error { return c.opt.Space.Full() }
+func (c *core) Full() error { return cmp.Or(c.opt.Space.Full(), c.eng.Full()) }
 
 func (c *core) Verify(ctx context.Context, bytesPerSecond int64, report func(Damage)) error {
 	if err := c.enter(); err != nil {

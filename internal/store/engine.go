@@ -17,6 +17,9 @@ type Engine interface {
 	// Sync returns when everything applied before the call is durable. After
 	// ErrDiskFull it is not yet, and still can be; any other error is final.
 	Sync() error
+	// Full returns ErrDiskFull while Apply would for a want of room of the engine's own, as
+	// of one file for all that is in memory; how full the disk is, a Space tells.
+	Full() error
 	// Position rises with every Apply. After opening it is at least that of all that
 	// was durable, unless some of that is gone.
 	Position() uint64

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -50,8 +51,8 @@ func (s documentService) Import(ctx context.Context, in *connect.ClientStream[we
 }
 
 // line is that of the document written last; without numbers of the caller they are counted
-// through all messages. A definition without a collection is an error of Use, which
-// compares it with the name.
+// through all messages. Lines that the caller could not read count where they stand. A
+// definition without a collection is an error of Use, which compares it with the name.
 func importMessage(w *transfer.Writer, m *weftv1.ImportRequest, line *uint64) error {
 	definition, err := rawDocument("definition", m.GetDefinition())
 	if err != nil {
@@ -70,15 +71,39 @@ func importMessage(w *transfer.Writer, m *weftv1.ImportRequest, line *uint64) er
 	if len(lines) > 0 && len(lines) != len(docs) {
 		return fault.Of(node.ErrInvalid, "%d line numbers for %d documents", len(lines), len(docs))
 	}
+	unread := m.GetUnread()
 	for i, doc := range docs {
 		if *line++; len(lines) > 0 {
 			*line = lines[i]
+		}
+		for len(unread) > 0 && unread[0].GetLine() < *line {
+			if err := w.Write(unreadItem(unread[0])); err != nil {
+				return err
+			}
+			unread = unread[1:]
 		}
 		if err := w.Write(transfer.Item{Line: *line, Document: doc}); err != nil {
 			return err
 		}
 	}
+	for _, f := range unread {
+		if err := w.Write(unreadItem(f)); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// maxUnreadMessage bounds what is kept of a sentence of the caller's.
+const maxUnreadMessage = 4 << 10
+
+// unreadItem returns a line that the caller could not read.
+func unreadItem(f *weftv1.ImportFailure) transfer.Item {
+	message := strings.ToValidUTF8(f.GetMessage()[:min(len(f.GetMessage()), maxUnreadMessage)], "")
+	return transfer.Item{
+		Line: f.GetLine(), Collection: f.GetCollection(),
+		Err: fault.Errorf(fault.Known(f.GetCode(), fault.Malformed), "%s", message),
+	}
 }
 
 // maxFailureBytes bounds the sentences of a report. It is sent to a caller who may

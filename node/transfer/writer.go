@@ -112,7 +112,7 @@ func (w *Writer) fail(f Failure) {
 		r.Failures = append(r.Failures, f)
 	}
 	switch {
-	case !w.o.GoOn:
+	case !w.o.GoOn, w.o.MaxFailures == 1:
 		r.Stopped = errors.Join(r.Stopped, fmt.Errorf("line %d: %w", f.Line, f.Err))
 	case w.o.MaxFailures > 0 && r.Failed >= w.o.MaxFailures && r.Stopped == nil:
 		r.Stopped = fmt.Errorf("%d lines failed, the last of them line %d: %w", r.Failed, f.Line, f.Err)
@@ -195,8 +195,7 @@ func (w *Writer) Write(it Item) error {
 	case w.Stopped():
 		return nil
 	case it.Err != nil:
-		w.fail(Failure{w.coll, it.Line, it.Err})
-		return nil
+		return w.unread(it)
 	}
 	if v, err := it.Document.LookupErr("_id"); err == nil {
 		// Of two documents with one _id the first is the one that was there.
@@ -214,6 +213,21 @@ func (w *Writer) Write(it Item) error {
 		}
 	}
 	w.docs, w.lines, w.size = append(w.docs, it.Document), append(w.lines, it.Line), w.size+len(it.Document)
+	return nil
+}
+
+// unread counts a line that could not be read. If it ends the import, what stands before it
+// is written first; that may end it before.
+func (w *Writer) unread(it Item) error {
+	w.mu.Lock()
+	ends := !w.o.GoOn || w.o.MaxFailures > 0 && w.report.Failed+1 >= w.o.MaxFailures
+	w.mu.Unlock()
+	if ends {
+		if err := errors.Join(w.flush(), w.drain()); err != nil || w.Stopped() {
+			return err
+		}
+	}
+	w.fail(Failure{it.Collection, it.Line, it.Err})
 	return nil
 }
 

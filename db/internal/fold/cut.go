@@ -2,15 +2,12 @@ package fold
 
 import (
 	"context"
-	"errors"
 
+	"github.com/weftdb/weft/db/internal/covered"
 	"github.com/weftdb/weft/db/internal/cut"
-	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/keyspace"
-	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/internal/store"
 )
 
 type (
@@ -22,7 +19,7 @@ type (
 
 // ErrSnapshot reports a snapshot whose documents are not those that the records
 // gave, or not those of its state hash.
-var ErrSnapshot = fault.New(fault.Malformed, "the snapshot is not the state that it claims to be")
+var ErrSnapshot = covered.ErrSnapshot
 
 // SetCut says what counts as never written, records that are still to come
 // included. It replaces the cut of the call before: what that left out and this
@@ -43,7 +40,7 @@ func (f *Fold) SetCut(ctx context.Context, c Cut) error {
 	if len(c.Fresh(&old)) > 0 { // what it stands for, and it, are to be folded
 		err := f.Settle(ctx)
 		if err == nil {
-			paced, err = f.pace(&c, &old)
+			paced, err = f.pace(ctx, &c, &old)
 		}
 		if err != nil {
 			return err
@@ -136,7 +133,11 @@ func (f *Fold) checkSnapshots(c *Cut, marks []cut.Mark) error {
 		if len(ns) == 0 {
 			continue // another stands for all of it
 		}
-		n, err := f.checkSnapshot(snap, ns, c, id, whole)
+		var check covered.Check
+		if whole {
+			check = covered.Stored(snap, f.Space, f.Cat)
+		}
+		n, err := covered.Snapshot(f.Journal, ns, c, id, check)
 		if err != nil {
 			return err
 		}
@@ -153,63 +154,6 @@ func (f *Fold) checkSnapshots(c *Cut, marks []cut.Mark) error {
 		return fault.Of(ErrSnapshot, "the snapshot has %d documents, of %d", docs, all)
 	}
 	return nil
-}
-
-// checkSnapshot checks the snapshot of a log in the arrivals ns; whole says that its
-// documents are to be those of the database.
-func (f *Fold) checkSnapshot(r store.Reader, ns []int64, c *Cut, log clock.LogID, whole bool) (docs int64, err error) {
-	var h lthash.State
-	for _, n := range ns {
-		rec, err := journal.Read(f.Journal, n)
-		if err != nil {
-			return 0, err
-		}
-		if rec.Bad != nil {
-			return 0, fault.Of(ErrSnapshot, "the snapshot holds a malformed record: %w", rec.Bad)
-		}
-		deltas := make([]lthash.Delta, len(rec.Ops))
-		for i := range rec.Ops {
-			op := &rec.Ops[i]
-			deltas[i].Seed = keyspace.DocSeed(nil, op.Coll, op.Key, op.Doc)
-			if !whole {
-				continue
-			}
-			if err := f.checkState(r, op.Coll, op.Key, keyspace.State{Doc: op.Doc, Mod: clock.Time(op.Mod)}); err != nil {
-				return 0, err
-			}
-		}
-		h.Apply(deltas)
-		docs += int64(len(rec.Ops))
-	}
-	got := clock.Hash(h.Sum())
-	tag := got
-	if c.Tag != nil {
-		tag = c.Tag(got)
-	}
-	if tag != c.Snapshots[log].State {
-		return 0, fault.Of(ErrSnapshot, "the snapshot is not the state that it claims to be: its state hash is %s", got)
-	}
-	return docs, nil
-}
-
-func (f *Fold) checkState(r store.Reader, coll string, key []byte, want keyspace.State) error {
-	c := f.Cat.Colls[coll]
-	if c != nil {
-		v, err := r.Get(f.Space.Key(keyspace.TagDoc, keyspace.Num(c.Num), key))
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		if err == nil {
-			h, err := keyspace.ParseHead(v)
-			if err != nil {
-				return err
-			}
-			if keyspace.SameState(h.State, want) {
-				return nil
-			}
-		}
-	}
-	return fault.Of(ErrSnapshot, "the snapshot is not the state that it claims to be: a document of %s differs", coll)
 }
 
 // eachFolded calls f for every arrival that is folded and still there.

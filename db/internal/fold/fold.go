@@ -86,6 +86,7 @@ type Fold struct {
 
 	made    atomic.Pointer[madeCheckpoint]
 	refolds atomic.Int64
+	paced   atomic.Int64  // cuts that were taken in pieces
 	judged  atomic.Int64  // operations, also those that are judged again
 	wake    chan struct{} // holds one signal
 	wg      sync.WaitGroup

@@ -181,6 +181,7 @@ func (f *refolder) finish(r *refolding) error {
 				return err
 			}
 			e.Last, e.Code, e.Atomic = h.Last, h.Code, h.Atomic
+			e.drops = append(e.drops, b.historyKey(e, h.Last)) // the head names it now
 		}
 	} else {
 		ev := r.events[len(r.events)-1]

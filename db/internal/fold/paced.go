@@ -1,9 +1,13 @@
 package fold
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"maps"
 	"slices"
 
+	"github.com/weftdb/weft/db/internal/covered"
 	"github.com/weftdb/weft/db/internal/cut"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
@@ -14,8 +18,8 @@ import (
 )
 
 // A pacedCut is a cut that changes no document, so that local writes pass between its
-// pieces: its snapshot is what this fold itself gave, and all that is folded besides comes
-// after what is covered.
+// pieces: its snapshot is what this fold itself gave, or what it finds that the covered
+// records give, and all that is folded besides comes after what is covered.
 //
 //	before   10 insert   20 $inc   30 $set (refused)   50 $inc     covered up to 40
 //	after    0 snapshot                                50 $inc     its verdict stands
@@ -26,13 +30,14 @@ import (
 // What arrives meanwhile waits. The marker is that of any cut: after an end, Open does the
 // rest as voidSteps does, by the histories alone.
 type pacedCut struct {
-	made  *madeCheckpoint // the snapshot
-	log   clock.LogID     // of the snapshot
-	old   Cut
-	read  int64 // the last arrival that follow has seen
-	marks []cut.Mark
-	gone  *cut.Arrivals
-	asker *Request
+	upTo   int64       // every arrival up to there is covered; 0 if gone says which are
+	latest clock.Time  // no operation that is covered is later
+	log    clock.LogID // of the snapshot
+	old    Cut
+	read   int64 // the last arrival that follow has seen
+	marks  []cut.Mark
+	gone   *cut.Arrivals
+	asker  *Request
 
 	begun bool
 	back  []int64         // the arrivals of the snapshot that are not done
@@ -48,26 +53,97 @@ const pacedPuts = 4096
 
 // pace returns c as a cut that is taken in pieces, or nil if it changes a document, or if
 // that is not known. It is not the committer's: it reads all of the snapshot.
-func (f *Fold) pace(c, old *Cut) (*pacedCut, error) {
+func (f *Fold) pace(ctx context.Context, c, old *Cut) (*pacedCut, error) {
 	made, fresh := f.made.Load(), c.Fresh(old)
-	if made == nil || len(fresh) != 1 {
+	if len(fresh) != 1 || !c.Snapshots[fresh[0]].Whole {
 		return nil, nil
+	}
+	if made == nil {
+		return f.paceFound(ctx, c, old, fresh[0])
 	}
 	state := made.state
 	if c.Tag != nil {
 		state = c.Tag(state)
 	}
-	if s := c.Snapshots[fresh[0]]; !s.Whole || s.State != state {
-		return nil, nil
+	if c.Snapshots[fresh[0]].State != state {
+		return f.paceFound(ctx, c, old, fresh[0])
 	}
-	p := &pacedCut{made: made, log: fresh[0], old: *old}
+	p := &pacedCut{upTo: made.n, latest: made.latest, log: fresh[0], old: *old}
 	if ok, err := p.follow(f, c); !ok {
 		return nil, err
 	}
-	if _, err := f.checkSnapshot(nil, p.back, c, p.log, false); err != nil {
+	if _, err := covered.Snapshot(f.Journal, p.back, c, p.log, nil); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// paceFound is pace of a snapshot that this fold did not make, or does not remember. It is
+// compared with what the covered records gave, document by document: what has no later
+// operation is as it stands, and what has is folded up to the cut.
+func (f *Fold) paceFound(ctx context.Context, c, old *Cut, log clock.LogID) (*pacedCut, error) {
+	p := &pacedCut{log: log, old: *old}
+	cp, err := f.Checkpoint(ctx, func(n int64) error { p.read = n; return nil })
+	if err != nil {
+		return nil, err
+	}
+	defer cp.Close()
+	s, ok, err := c.Survey(f.Journal.IDs, p.read, old, log, covered.MaxAfter)
+	if !ok {
+		return nil, err
+	}
+	var docs []covered.Doc
+	if docs, p.latest, ok, err = covered.Docs(f.Journal, s); !ok {
+		return nil, err
+	}
+	p.back, p.gone = s.Back, s.Gone
+	for some := range slices.Chunk(docs, 64) {
+		r := &Request{Ctx: ctx}
+		r.Do = func() (err error) { ok, err = f.coveredStates(some, s.Gone); return err }
+		if err := f.Submit(r); err != nil || r.Err != nil || !ok {
+			return nil, cmp.Or(err, r.Err)
+		}
+	}
+	check, left, err := covered.Left(cp.v, docs)
+	if err != nil {
+		return nil, err
+	}
+	n, err := covered.Snapshot(f.Journal, p.back, c, log, check)
+	if errors.Is(err, ErrSnapshot) || err == nil && n != left {
+		return nil, nil // it is told when the cut is taken as a whole
+	}
+	return p, err
+}
+
+// coveredStates finds what the covered operations left of documents, in the committer; ok is
+// false if one of these comes after one that is not covered.
+func (f *Fold) coveredStates(docs []covered.Doc, gone *cut.Arrivals) (ok bool, err error) {
+	b := f.newBatch()
+	defer b.discard()
+	for i := range docs {
+		d := &docs[i]
+		e, err := b.entry(d.Coll, d.Key, d.ID)
+		if err != nil {
+			return false, err
+		}
+		evs, err := b.eventsAfter(e, 0)
+		if err != nil {
+			return false, err
+		}
+		state := e.State
+		if n := slices.IndexFunc(evs, func(ev Event) bool { return !gone.Has(ev.Ref.N) }); n >= 0 {
+			if slices.ContainsFunc(evs[n:], func(ev Event) bool { return gone.Has(ev.Ref.N) }) {
+				return false, nil
+			}
+			r := &refolding{coll: d.Coll, idKey: d.Key, id: d.ID, from: evs[n].Ref, at: -1}
+			if err := b.newRefolder().load(r); err != nil {
+				return false, err
+			}
+			state = r.cur
+		}
+		d.Set(state)
+	}
+	return true, nil
 }
 
 // follow reads on in the journal, and reports whether the cut still changes no document.
@@ -80,7 +156,7 @@ func (p *pacedCut) follow(f *Fold, c *Cut) (ok bool, err error) {
 	err = f.Journal.IDs(p.read, func(n int64, id clock.RecordID, snapshot bool) bool {
 		p.read = n
 		switch void := c.Voids(id, snapshot); {
-		case n <= p.made.n:
+		case n <= p.upTo:
 			ok = void
 		case id.Log == p.log && !void:
 			p.back = append(p.back, n)
@@ -98,7 +174,7 @@ func (p *pacedCut) follow(f *Fold, c *Cut) (ok bool, err error) {
 		}
 		var rec *journal.Record
 		if rec, err = journal.Read(f.Journal, n); err == nil {
-			ok = rec.Time > p.made.latest
+			ok = rec.Time > p.latest
 		}
 	}
 	return ok && err == nil, err
@@ -107,13 +183,19 @@ func (p *pacedCut) follow(f *Fold, c *Cut) (ok bool, err error) {
 // begin has the committer take the cut, and then answer r.
 func (p *pacedCut) begin(f *Fold, marks []cut.Mark, r *Request) {
 	p.marks, p.asker = marks, r
-	p.gone = &cut.Arrivals{}
-	for n := range p.made.n {
+	if p.gone == nil {
+		p.gone = &cut.Arrivals{}
+	}
+	for n := range p.upTo {
 		p.gone.Add(n + 1)
 	}
 	p.colls = slices.Sorted(maps.Keys(f.Cat.Colls))
 	f.pacing = p
+	f.paced.Add(1)
 }
+
+// PacedCuts returns how many cuts were taken in pieces.
+func (f *Fold) PacedCuts() int64 { return f.paced.Load() }
 
 // dropPaced gives up a cut that is under way; Open finishes it.
 func (f *Fold) dropPaced(err error) {
@@ -128,7 +210,7 @@ func (f *Fold) dropPaced(err error) {
 // last operation of some documents.
 func (p *pacedCut) hinders(accepted []*judged) bool {
 	return p != nil && slices.ContainsFunc(accepted, func(j *judged) bool {
-		if j.slow || j.rec.Time <= p.made.latest {
+		if j.slow || j.rec.Time <= p.latest {
 			return true
 		}
 		return slices.ContainsFunc(j.entries, func(e *entry) bool { return e.coll.Name == judge.SystemCollection })

@@ -63,7 +63,7 @@ func (b *batch) speculate(e *entry, s *keyspace.State) {
 		b.old.Fill(x, cur)
 		b.now.Fill(x, s.Doc)
 		if b.holders.judged == nil {
-			b.holders.judged = HeldKeys{}
+			b.holders.judged = keyspace.HeldKeys{}
 		}
 		b.holders.judged.Move(b.fold.Space, x, e.idKey, &b.old, &b.now)
 	}
@@ -75,7 +75,7 @@ func (b *batch) speculate(e *entry, s *keyspace.State) {
 func (b *batch) hold(x *keyspace.Index, k, idKey []byte, has bool) error {
 	full := b.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k)
 	if b.holders.written == nil {
-		b.holders.written = HeldKeys{}
+		b.holders.written = keyspace.HeldKeys{}
 	}
 	b.holders.written.Set(full, idKey, has)
 	contested, err := b.holders.contested(full)

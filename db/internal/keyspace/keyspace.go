@@ -224,3 +224,9 @@ func Uvarints(dst []byte, vs ...uint64) []byte {
 
 // ValueNone is no value: the _id of a document that is only looked at.
 var ValueNone value.Value
+
+// Missing is the ErrCorrupt of a walk over all documents of a collection that met another
+// number of them than there are.
+func Missing(collection string, seen, counted int64) error {
+	return fault.Of(ErrCorrupt, "collection %s: there are %d documents, %d are counted: run weft doctor", collection, seen, counted)
+}

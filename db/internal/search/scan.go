@@ -28,6 +28,8 @@ type scan struct {
 	chunks []*chunk // that are not returned, in order
 	active int      // chunks that may be walked at once
 	stride int      // documents that each looks at in one go
+	whole  bool     // all of the collection is walked
+	seen   int64    // documents in chunks that were returned
 }
 
 // A chunk is a part of a scan. One goroutine at a time has it, between two rounds none.
@@ -37,14 +39,15 @@ type chunk struct {
 	it    store.Iterator // nil before its begin and after its end
 	ended bool
 	out   []view.Found
-	size  int // bytes of out
+	size  int   // bytes of out
+	seen  int64 // documents, whether they match or not
 }
 
 // newScan splits the ranges of a. A search that wants few documents begins with small strides
 // in one part: most of what others would find is not wanted. With a limit and an order that
 // the access has, the stride grows each time until all goroutines take part.
 func (s *Search) newScan(a *plan.Access) *scan {
-	sc := &scan{active: Workers(), stride: scanDocs}
+	sc := &scan{active: Workers(), stride: scanDocs, whole: s.isWhole(a)}
 	for _, r := range s.chunksOf(a) {
 		sc.chunks = append(sc.chunks, &chunk{r: r, base: a.Base})
 	}
@@ -52,6 +55,25 @@ func (s *Search) newScan(a *plan.Access) *scan {
 		sc.active, sc.stride = 1, 64
 	}
 	return sc
+}
+
+// isWhole reports whether an access is all documents of the collection by _id.
+func (s *Search) isWhole(a *plan.Access) bool {
+	all := slices.Concat(a.Streams...)
+	if a.Index != nil || a.Ids != nil || len(all) != 1 {
+		return false
+	}
+	p := store.Prefix(s.v.Space.Key(keyspace.TagDoc, keyspace.Num(s.C.Num)))
+	return bytes.Equal(all[0].Lower, p.Lower) && bytes.Equal(all[0].Upper, p.Upper)
+}
+
+// checkSeen compares how many documents a walk of all met with how many there are: of an
+// engine that does not check all that it reads, keys can be missing without an error.
+func (s *Search) checkSeen(seen int64) error {
+	if want := s.v.Stats[s.C.Num].Docs; seen != want {
+		return keyspace.Missing(s.C.Name, seen, want)
+	}
+	return nil
 }
 
 // chunksOf divides the ranges of a into as many parts as the size of the collection is
@@ -109,7 +131,14 @@ func (sc *scan) refill(s *Search) (out []view.Found, more bool, err error) {
 		if !c.ended {
 			break
 		}
+		sc.seen += c.seen
 		sc.chunks = sc.chunks[1:]
+	}
+	if sc.whole && len(sc.chunks) == 0 {
+		sc.whole = false
+		if err := s.checkSeen(sc.seen); err != nil {
+			return nil, false, err
+		}
 	}
 	if sc.stride = min(4*sc.stride, scanDocs); sc.stride == scanDocs {
 		sc.active = Workers()
@@ -158,6 +187,9 @@ func (c *chunk) each(s *Search, most int, f func(h *keyspace.Head, idKey []byte)
 		ok, err := s.test(&h, v)
 		if err != nil {
 			return err
+		}
+		if h.Doc != nil {
+			c.seen++
 		}
 		key := c.it.Key()[c.base:]
 		if ok && s.seen != nil {
@@ -268,7 +300,7 @@ func (s *Search) Drain(sinks []Sink) error {
 // drainScan has each sink take the next chunk when it is done with one.
 func (s *Search) drainScan(a *plan.Access, sinks []Sink) error {
 	chunks := s.chunksOf(a)
-	var next atomic.Int64
+	var next, seen atomic.Int64
 	errs := make([]error, len(sinks))
 	parallel(min(len(sinks), len(chunks)), func(w int) {
 		for errs[w] == nil {
@@ -281,12 +313,16 @@ func (s *Search) drainScan(a *plan.Access, sinks []Sink) error {
 				errs[w] = c.each(s, scanDocs, func(h *keyspace.Head, idKey []byte) (bool, error) { return true, sinks[w].Take(h, idKey) })
 			}
 			c.close()
+			seen.Add(c.seen)
 		}
 		if errs[w] != nil {
 			next.Store(int64(len(chunks))) // the others end, too
 		}
 	})
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil || !s.isWhole(a) {
+		return err
+	}
+	return s.checkSeen(seen.Load())
 }
 
 // drainFetch walks in one goroutine and fetches each batch in several.

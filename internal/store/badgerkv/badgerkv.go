@@ -318,6 +318,10 @@ func (e *engine) commit(txn *badger.Txn) error {
 	return cmp.Or(e.say.failure(), err)
 }
 
+// Full is why Apply refuses: badger waits for room for what it has in memory, which may be
+// more than a disk has that is not full.
+func (e *engine) Full() error { return e.say.full() }
+
 func (e *engine) Sync() error {
 	if err := e.say.failure(); err != nil {
 		return err

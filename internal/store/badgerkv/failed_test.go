@@ -241,3 +241,35 @@ func TestCutTable(t *testing.T) {
 		})
 	}
 }
+
+// While badger waits for room for what it has in memory, commits are refused, and the store
+// says why also of a disk that has some room.
+func TestFullWhileAFlushWaits(t *testing.T) {
+	dir := t.TempDir()
+	eng, err := Open(dir, Options{Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.New(eng, store.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	commit := func() error {
+		tx := s.Begin()
+		defer tx.Discard()
+		return errors.Join(tx.Put([]byte("a"), []byte("b")), tx.Commit())
+	}
+	say := eng.(*engine).say
+	say.waits.Add(1)
+	if err := commit(); !errors.Is(err, store.ErrDiskFull) {
+		t.Errorf("a commit while a flush waits: %v", err)
+	}
+	if err := s.Full(); !errors.Is(err, store.ErrDiskFull) {
+		t.Errorf("the store refuses commits, and Full says %v", err)
+	}
+	say.waits.Add(-1)
+	if err := errors.Join(s.Full(), commit()); err != nil {
+		t.Errorf("when the flush is done: %v", err)
+	}
+}

@@ -91,8 +91,13 @@ func (m *messages) Warningf(format string, args ...any) {
 }
 
 func (m *messages) Errorf(format string, args ...any) {
-	m.Warningf(format, args...)
 	err := errorOf(args)
+	if strings.HasPrefix(format, sayNoFlush) && fault.NoRoom(err) {
+		m.logf("the store in %s waits for room to save what it has in memory: %v", m.dir, err)
+		removeTable(err)
+	} else {
+		m.Warningf(format, args...)
+	}
 	switch {
 	case err == nil:
 	case strings.HasPrefix(format, sayNoWrite):

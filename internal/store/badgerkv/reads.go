@@ -24,8 +24,9 @@ func (e *engine) caught(before bool, err *error) {
 		return
 	}
 	if r, ok := p.(runtime.Error); ok {
-		if _, fault := r.(interface{ Addr() uintptr }); fault || strings.Contains(r.Error(), "out of range") {
-			*err = e.unreadable(r)
+		if _, page := r.(interface{ Addr() uintptr }); page || strings.Contains(r.Error(), "out of range") {
+			// What the runtime says of it is no word for people.
+			*err = fault.Of(store.ErrCorrupt, "%s holds what cannot be read: run weft doctor", e.dir)
 			return
 		}
 	}

@@ -272,6 +272,9 @@ func (e *engine) Size() (total int64, err error) {
 	return total, nil
 }
 
+// Full is nil: what the guard keeps is written as soon as the disk has room.
+func (e *engine) Full() error { return nil }
+
 func (e *engine) Compact(ctx context.Context, _ func(func() error) error) error {
 	if err := e.guard.thaw(); err != nil {
 		return err

@@ -5,7 +5,7 @@
 //	Put, Open              sealed and opened with the thread's keys            seal
 //	Take, Has, Sealed      sealed bytes, which peers exchange                  put, blobs
 //	After, Last            in the order in which they came                     blobs, rows
-//	Hold, Collect          what no record names any more                       holds, collect
+//	Hold, Collect          what no record names any more                       holds, collect, fresh
 //	Load, Sweep, Remove    a thread is opened; removed                         blobs
 //	Check, Refill          whether all is whole; what of it a new thread has   check, refill
 //	Drop, Lacks, Retake    what was held and is damaged, until it is back      lacks
@@ -33,6 +33,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/weftdb/weft/internal/bell"
 	"github.com/weftdb/weft/internal/fault"
@@ -48,6 +49,7 @@ type Config struct {
 	Rows  []byte // begins the keys of the rows: ‖ blob ID
 	Refs  []byte // begins the keys of the references: ‖ number u64be
 	Lacks []byte // begins the keys of what was held and is not: ‖ blob ID
+	Fresh []byte // the key of what came from peers lately
 
 	// Keys returns the keys of the thread, or why there are none that read.
 	Keys func() (format.Keys, error)
@@ -96,7 +98,7 @@ func (s *Store) Counts() (count, bytes int64) {
 // Load reads the last number and the counts, which the last reference carries, or what
 // was written when it was deleted.
 func (s *Store) Load(r store.Reader) error {
-	if err := errors.Join(s.loadGone(r), s.loadLacks(r)); err != nil {
+	if err := errors.Join(s.loadGone(r), s.loadLacks(r), s.loadFresh(r, time.Now())); err != nil {
 		return err
 	}
 	s.durable = s.last

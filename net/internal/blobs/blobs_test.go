@@ -31,7 +31,7 @@ func newTestThread(t testing.TB) *testThread {
 	t.Cleanup(func() { _ = s.Close() })
 	th, k := &testThread{}, format.FirstKeys(format.ThreadID{1}, format.NewSecretKey(), format.NewSecretKey())
 	th.Config = Config{
-		Store: s, Dir: filepath.Join(t.TempDir(), "blobs"), ID: format.ThreadID{1}, Rows: []byte("b"), Refs: []byte("B"), Lacks: []byte("m"),
+		Store: s, Dir: filepath.Join(t.TempDir(), "blobs"), ID: format.ThreadID{1}, Rows: []byte("b"), Refs: []byte("B"), Lacks: []byte("m"), Fresh: []byte("f"),
 		Keys:     func() (format.Keys, error) { return k, nil },
 		Writable: func() error { return th.closed }, Grew: &th.grew,
 	}

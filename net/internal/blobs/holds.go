@@ -2,7 +2,6 @@ package blobs
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -75,34 +74,4 @@ func (h *holds) settle(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// freshFor is how long a blob that came from a peer stays, named or not: the record that
-// names it travels on another stream.
-const freshFor = 10 * time.Minute
-
-// freshRuns are the numbers of blobs that came from peers, as runs in the order of
-// their coming.
-type freshRuns []freshRun
-
-type freshRun struct {
-	first, last int64
-	at          time.Time // when the first came
-}
-
-// add notes number n, and forgets what is no longer fresh.
-func (f *freshRuns) add(n int64, now time.Time) {
-	for len(*f) > 0 && now.Sub((*f)[0].at) > freshFor+time.Minute {
-		*f = (*f)[1:]
-	}
-	if k := len(*f) - 1; k >= 0 && (*f)[k].last+1 == n && now.Sub((*f)[k].at) < time.Minute {
-		(*f)[k].last = n
-		return
-	}
-	*f = append(*f, freshRun{n, n, now})
-}
-
-// has reports whether the blob with number n came lately.
-func (f freshRuns) has(n int64, now time.Time) bool {
-	return slices.ContainsFunc(f, func(r freshRun) bool { return r.first <= n && n <= r.last && now.Sub(r.at) <= freshFor+time.Minute })
 }

@@ -136,6 +136,11 @@ func (s *Store) putRefs(ids []format.BlobID, sealed [][]byte, again bool) error 
 				return fmt.Errorf("blob: %w", err)
 			}
 		}
+		if !again {
+			if err := tx.Put(s.thread.Fresh, s.fresh.encode()); err != nil {
+				return fmt.Errorf("blob: %w", err)
+			}
+		}
 		if err := tx.Commit(); err != nil {
 			return fmt.Errorf("blob: %w", err)
 		}
@@ -144,7 +149,7 @@ func (s *Store) putRefs(ids []format.BlobID, sealed [][]byte, again bool) error 
 	}
 	for i, id := range ids {
 		size := len(sealed[i])
-		if used := tx.Used(); used.Bytes+size%maxInline+2048 > s.thread.Store.Limits().Bytes || used.Puts+5 > s.thread.Store.Limits().Puts {
+		if used := tx.Used(); used.Bytes+size%maxInline+4096 > s.thread.Store.Limits().Bytes || used.Puts+6 > s.thread.Store.Limits().Puts {
 			if err := commit(); err != nil {
 				return err
 			}

@@ -48,6 +48,7 @@ const (
 	keyBlob    = 'b' // ‖ blob ID → a row of package blobs
 	keyBlobSeq = 'B' // ‖ number u64be → a reference of it
 	keyLack    = 'm' // ‖ blob ID → a row of package blobs: it was held, and is not
+	keyFresh   = 'f' // → a row of package blobs: which came from peers lately
 )
 
 // rows encodes what the store keeps of a thread besides records.
@@ -68,9 +69,9 @@ func (t Table) Prefix() []byte {
 }
 
 // BlobKeys returns what the keys begin with under which package blobs has its rows, its
-// references and what it lacks.
-func (t Table) BlobKeys() (rows, refs, lacks []byte) {
-	return t.key(keyBlob), t.key(keyBlobSeq), t.key(keyLack)
+// references and what it lacks, and the key of those that came lately.
+func (t Table) BlobKeys() (rows, refs, lacks, fresh []byte) {
+	return t.key(keyBlob), t.key(keyBlobSeq), t.key(keyLack), t.key(keyFresh)
 }
 
 // key begins the keys of one kind. Its capacity holds the longest key, so that callers

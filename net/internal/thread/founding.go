@@ -72,9 +72,9 @@ func newThread(env *Env, signed []byte, k format.Keys, relay bool) (*Thread, err
 // setRows gives a thread its rows in the store.
 func (t *Thread) setRows(rows logstore.Table) {
 	t.rows = rows
-	of, refs, lacks := rows.BlobKeys()
+	of, refs, lacks, fresh := rows.BlobKeys()
 	t.blobs = blobs.New(blobs.Config{
-		Store: t.env.store, Dir: t.env.dir, ID: t.id, Rows: of, Refs: refs, Lacks: lacks,
+		Store: t.env.store, Dir: t.env.dir, ID: t.id, Rows: of, Refs: refs, Lacks: lacks, Fresh: fresh,
 		Keys: t.readKeys, Writable: t.notClosed, Grew: &t.grew,
 	})
 }

@@ -80,7 +80,7 @@ func (t *Thread) refill(ctx context.Context, old logstore.Table) (Refilled, erro
 			out.Missing += int64(tip - reached)
 		}
 	}
-	of, _, lacks := old.BlobKeys()
+	of, _, lacks, _ := old.BlobKeys()
 	out.Blobs, err = t.blobs.Refill(ctx, snap, of, lacks)
 	return out, err
 }

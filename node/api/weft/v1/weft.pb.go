@@ -2147,7 +2147,7 @@ func (x *DatabaseStatusResponse) GetSelf() *WaitingJoin {
 type PeerStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
-	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`   // member, relay
+	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`   // member, relay; peer if it is neither
 	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // identical, behind, ahead, diverged, refused, waiting, unreachable
 	Behind        uint64                 `protobuf:"varint,4,opt,name=behind,proto3" json:"behind,omitempty"`
 	Ahead         uint64                 `protobuf:"varint,5,opt,name=ahead,proto3" json:"ahead,omitempty"`
@@ -4514,15 +4514,18 @@ func (x *CountResponse) GetCount() int64 {
 // What is in the first message holds for all; a message with a collection or a
 // definition begins that collection.
 type ImportRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
-	Collection    string                 `protobuf:"bytes,2,opt,name=collection,proto3" json:"collection,omitempty"`
-	Documents     [][]byte               `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`                         // BSON
-	Lines         []uint64               `protobuf:"varint,4,rep,packed,name=lines,proto3" json:"lines,omitempty"`                         // of the documents, for what is said of them; none: they are counted
-	Definition    []byte                 `protobuf:"bytes,5,opt,name=definition,proto3" json:"definition,omitempty"`                       // BSON, as Export gives it; defines the collection
-	OnDuplicate   string                 `protobuf:"bytes,6,opt,name=on_duplicate,json=onDuplicate,proto3" json:"on_duplicate,omitempty"`  // in the first message: fail, skip or replace; "" means fail
-	GoOn          bool                   `protobuf:"varint,7,opt,name=go_on,json=goOn,proto3" json:"go_on,omitempty"`                      // in the first message: a document that is refused does not end the import
-	MaxFailures   uint32                 `protobuf:"varint,8,opt,name=max_failures,json=maxFailures,proto3" json:"max_failures,omitempty"` // in the first message: with go_on, end after as many; 0 never
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Database    string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Collection  string                 `protobuf:"bytes,2,opt,name=collection,proto3" json:"collection,omitempty"`
+	Documents   [][]byte               `protobuf:"bytes,3,rep,name=documents,proto3" json:"documents,omitempty"`                         // BSON
+	Lines       []uint64               `protobuf:"varint,4,rep,packed,name=lines,proto3" json:"lines,omitempty"`                         // of the documents, for what is said of them; none: they are counted
+	Definition  []byte                 `protobuf:"bytes,5,opt,name=definition,proto3" json:"definition,omitempty"`                       // BSON, as Export gives it; defines the collection
+	OnDuplicate string                 `protobuf:"bytes,6,opt,name=on_duplicate,json=onDuplicate,proto3" json:"on_duplicate,omitempty"`  // in the first message: fail, skip or replace; "" means fail
+	GoOn        bool                   `protobuf:"varint,7,opt,name=go_on,json=goOn,proto3" json:"go_on,omitempty"`                      // in the first message: a document that is refused does not end the import
+	MaxFailures uint32                 `protobuf:"varint,8,opt,name=max_failures,json=maxFailures,proto3" json:"max_failures,omitempty"` // in the first message: with go_on, end after as many; 0 never
+	// Lines that the caller could not read, in order: each is a failure like a document that
+	// is refused. One that stands before a document of this message is counted before it.
+	Unread        []*ImportFailure `protobuf:"bytes,9,rep,name=unread,proto3" json:"unread,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4611,6 +4614,13 @@ func (x *ImportRequest) GetMaxFailures() uint32 {
 		return x.MaxFailures
 	}
 	return 0
+}
+
+func (x *ImportRequest) GetUnread() []*ImportFailure {
+	if x != nil {
+		return x.Unread
+	}
+	return nil
 }
 
 type ImportResponse struct {
@@ -7984,7 +7994,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"collection\x12\x16\n" +
 	"\x06filter\x18\x03 \x01(\fR\x06filter\"%\n" +
 	"\rCountResponse\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\x03R\x05count\"\xfa\x01\n" +
+	"\x05count\x18\x01 \x01(\x03R\x05count\"\xaa\x02\n" +
 	"\rImportRequest\x12\x1a\n" +
 	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x1e\n" +
 	"\n" +
@@ -7997,7 +8007,8 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"definition\x12!\n" +
 	"\fon_duplicate\x18\x06 \x01(\tR\vonDuplicate\x12\x13\n" +
 	"\x05go_on\x18\a \x01(\bR\x04goOn\x12!\n" +
-	"\fmax_failures\x18\b \x01(\rR\vmaxFailures\"\xc8\x01\n" +
+	"\fmax_failures\x18\b \x01(\rR\vmaxFailures\x12.\n" +
+	"\x06unread\x18\t \x03(\v2\x16.weft.v1.ImportFailureR\x06unread\"\xc8\x01\n" +
 	"\x0eImportResponse\x12\x1a\n" +
 	"\binserted\x18\x01 \x01(\x03R\binserted\x12\x1a\n" +
 	"\breplaced\x18\x02 \x01(\x03R\breplaced\x12\x18\n" +
@@ -8468,150 +8479,151 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	48,  // 25: weft.v1.InvitesResponse.invites:type_name -> weft.v1.InviteInfo
 	137, // 26: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
 	30,  // 27: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	83,  // 28: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	137, // 29: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	137, // 30: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	91,  // 31: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	90,  // 32: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	90,  // 33: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	91,  // 34: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	91,  // 35: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	100, // 36: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	100, // 37: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	107, // 38: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	115, // 39: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	112, // 40: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
-	115, // 41: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	112, // 42: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
-	135, // 43: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	135, // 44: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	132, // 45: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	137, // 46: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	135, // 47: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	137, // 48: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
-	1,   // 49: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
-	3,   // 50: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
-	9,   // 51: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
-	11,  // 52: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
-	7,   // 53: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
-	14,  // 54: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
-	16,  // 55: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
-	18,  // 56: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
-	20,  // 57: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
-	23,  // 58: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	25,  // 59: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	27,  // 60: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	31,  // 61: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	33,  // 62: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	35,  // 63: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	37,  // 64: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	37,  // 65: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	40,  // 66: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	63,  // 67: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	42,  // 68: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
-	46,  // 69: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
-	49,  // 70: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
-	51,  // 71: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
-	53,  // 72: weft.v1.DatabaseService.SetRole:input_type -> weft.v1.SetRoleRequest
-	55,  // 73: weft.v1.DatabaseService.RemoveMember:input_type -> weft.v1.RemoveMemberRequest
-	57,  // 74: weft.v1.DatabaseService.Leave:input_type -> weft.v1.LeaveRequest
-	59,  // 75: weft.v1.DatabaseService.Transfer:input_type -> weft.v1.TransferRequest
-	61,  // 76: weft.v1.DatabaseService.Rotate:input_type -> weft.v1.RotateRequest
-	65,  // 77: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	67,  // 78: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	69,  // 79: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	71,  // 80: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	73,  // 81: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	75,  // 82: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	77,  // 83: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	79,  // 84: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	81,  // 85: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	84,  // 86: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	86,  // 87: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	88,  // 88: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	92,  // 89: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	94,  // 90: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	96,  // 91: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	98,  // 92: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	101, // 93: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	103, // 94: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	105, // 95: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	108, // 96: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	110, // 97: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
-	113, // 98: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	116, // 99: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	118, // 100: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	120, // 101: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	122, // 102: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	124, // 103: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	126, // 104: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	128, // 105: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	130, // 106: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	133, // 107: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 108: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 109: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	10,  // 110: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	12,  // 111: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	8,   // 112: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
-	15,  // 113: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	17,  // 114: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	19,  // 115: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	21,  // 116: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	24,  // 117: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	26,  // 118: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	28,  // 119: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	32,  // 120: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	34,  // 121: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	36,  // 122: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	38,  // 123: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	38,  // 124: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	41,  // 125: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	64,  // 126: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	43,  // 127: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
-	47,  // 128: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
-	50,  // 129: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
-	52,  // 130: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
-	54,  // 131: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
-	56,  // 132: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
-	58,  // 133: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
-	60,  // 134: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
-	62,  // 135: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
-	66,  // 136: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	68,  // 137: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	70,  // 138: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	72,  // 139: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	74,  // 140: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	76,  // 141: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	78,  // 142: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	80,  // 143: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	82,  // 144: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	85,  // 145: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	87,  // 146: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	89,  // 147: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	93,  // 148: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	95,  // 149: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	97,  // 150: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	99,  // 151: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	102, // 152: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	104, // 153: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	106, // 154: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	109, // 155: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	111, // 156: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	114, // 157: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	117, // 158: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	119, // 159: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	121, // 160: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	123, // 161: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	125, // 162: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	127, // 163: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	129, // 164: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	131, // 165: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	134, // 166: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	108, // [108:167] is the sub-list for method output_type
-	49,  // [49:108] is the sub-list for method input_type
-	49,  // [49:49] is the sub-list for extension type_name
-	49,  // [49:49] is the sub-list for extension extendee
-	0,   // [0:49] is the sub-list for field type_name
+	83,  // 28: weft.v1.ImportRequest.unread:type_name -> weft.v1.ImportFailure
+	83,  // 29: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	137, // 30: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	137, // 31: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	91,  // 32: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	90,  // 33: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	90,  // 34: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	91,  // 35: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	91,  // 36: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	100, // 37: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	100, // 38: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	107, // 39: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	115, // 40: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	112, // 41: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
+	115, // 42: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	112, // 43: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
+	135, // 44: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	135, // 45: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	132, // 46: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	137, // 47: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	135, // 48: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	137, // 49: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	1,   // 50: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
+	3,   // 51: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
+	9,   // 52: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
+	11,  // 53: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
+	7,   // 54: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
+	14,  // 55: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
+	16,  // 56: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
+	18,  // 57: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
+	20,  // 58: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
+	23,  // 59: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	25,  // 60: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	27,  // 61: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	31,  // 62: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	33,  // 63: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	35,  // 64: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	37,  // 65: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	37,  // 66: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	40,  // 67: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	63,  // 68: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	42,  // 69: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
+	46,  // 70: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
+	49,  // 71: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
+	51,  // 72: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
+	53,  // 73: weft.v1.DatabaseService.SetRole:input_type -> weft.v1.SetRoleRequest
+	55,  // 74: weft.v1.DatabaseService.RemoveMember:input_type -> weft.v1.RemoveMemberRequest
+	57,  // 75: weft.v1.DatabaseService.Leave:input_type -> weft.v1.LeaveRequest
+	59,  // 76: weft.v1.DatabaseService.Transfer:input_type -> weft.v1.TransferRequest
+	61,  // 77: weft.v1.DatabaseService.Rotate:input_type -> weft.v1.RotateRequest
+	65,  // 78: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	67,  // 79: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	69,  // 80: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	71,  // 81: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	73,  // 82: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	75,  // 83: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	77,  // 84: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	79,  // 85: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	81,  // 86: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	84,  // 87: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	86,  // 88: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	88,  // 89: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	92,  // 90: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	94,  // 91: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	96,  // 92: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	98,  // 93: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	101, // 94: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	103, // 95: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	105, // 96: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	108, // 97: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	110, // 98: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	113, // 99: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	116, // 100: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	118, // 101: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	120, // 102: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	122, // 103: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	124, // 104: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	126, // 105: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	128, // 106: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	130, // 107: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	133, // 108: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 109: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 110: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	10,  // 111: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	12,  // 112: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	8,   // 113: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
+	15,  // 114: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	17,  // 115: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	19,  // 116: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	21,  // 117: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	24,  // 118: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	26,  // 119: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	28,  // 120: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	32,  // 121: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	34,  // 122: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	36,  // 123: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	38,  // 124: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	38,  // 125: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	41,  // 126: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	64,  // 127: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	43,  // 128: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
+	47,  // 129: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
+	50,  // 130: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
+	52,  // 131: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
+	54,  // 132: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
+	56,  // 133: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
+	58,  // 134: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
+	60,  // 135: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
+	62,  // 136: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
+	66,  // 137: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	68,  // 138: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	70,  // 139: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	72,  // 140: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	74,  // 141: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	76,  // 142: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	78,  // 143: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	80,  // 144: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	82,  // 145: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	85,  // 146: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	87,  // 147: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	89,  // 148: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	93,  // 149: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	95,  // 150: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	97,  // 151: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	99,  // 152: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	102, // 153: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	104, // 154: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	106, // 155: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	109, // 156: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	111, // 157: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	114, // 158: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	117, // 159: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	119, // 160: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	121, // 161: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	123, // 162: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	125, // 163: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	127, // 164: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	129, // 165: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	131, // 166: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	134, // 167: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	109, // [109:168] is the sub-list for method output_type
+	50,  // [50:109] is the sub-list for method input_type
+	50,  // [50:50] is the sub-list for extension type_name
+	50,  // [50:50] is the sub-list for extension extendee
+	0,   // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_weft_proto_init() }
