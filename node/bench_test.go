@@ -157,7 +157,7 @@ func benchPairs(b *testing.B, size int) {
 			n++
 		}
 		start := time.Now()
-		if _, err := c.Insert(b.Context(), batch...); err != nil {
+		if _, err := c.Insert(b.Context(), batch); err != nil {
 			b.Fatal(err)
 		}
 		ours += time.Since(start)
@@ -273,7 +273,7 @@ func BenchmarkCatchUp(b *testing.B) {
 	t := newTrio(b)
 	d, c := places(b, t.a, "bench")
 	for batch := range slices.Chunk(docs, 1000) {
-		if _, err := c.Insert(b.Context(), batch...); err != nil {
+		if _, err := c.Insert(b.Context(), batch); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -367,7 +367,7 @@ func BenchmarkOpen(b *testing.B) {
 	n := openNode(b, node.Config{Home: home})
 	_, c := places(b, n, "bench")
 	for batch := range slices.Chunk(docs, 1000) {
-		if _, err := c.Insert(b.Context(), batch...); err != nil {
+		if _, err := c.Insert(b.Context(), batch); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -129,7 +129,7 @@ func Example_indexAndFind() {
 	for i := range 1000 {
 		docs = append(docs, document(bson.D{{Key: "_id", Value: i}, {Key: "cents", Value: i % 500}}))
 	}
-	_, err = orders.Insert(ctx, docs...)
+	_, err = orders.Insert(ctx, docs)
 	check(err)
 	_, err = orders.CreateIndex(ctx, db.Index{Keys: []db.IndexKey{{Path: "cents", Desc: true}}})
 	check(err)
