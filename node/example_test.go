@@ -25,21 +25,15 @@ func Example() {
 	atlas, err := n.CreateDatabase(ctx, "atlas")
 	check(err)
 	cities := atlas.Collection("cities")
-	_, err = cities.Insert(ctx, document(bson.D{{Key: "name", Value: "Vaduz"}, {Key: "population", Value: 5774}}))
+	_, err = cities.Insert(ctx, bson.M{"name": "Vaduz", "population": 5774})
 	check(err)
-	found, err := cities.Find(ctx, db.FindOptions{Filter: document(bson.D{{Key: "name", Value: "Vaduz"}})})
+	found, err := cities.Find(ctx, db.FindOptions{Filter: bson.M{"name": "Vaduz"}})
 	check(err)
 	defer found.Close()
 	for found.Next() {
 		fmt.Println(found.Raw().Lookup("population"))
 	}
 	// Output: {"$numberInt":"5774"}
-}
-
-func document(d bson.D) bson.Raw {
-	b, err := bson.Marshal(d)
-	check(err)
-	return b
 }
 
 func check(err error) {
