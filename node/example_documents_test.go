@@ -48,11 +48,6 @@ func ExampleOpen() {
 
 // Documents are BSON, so structs go in and come out by their bson tags.
 func Example_typedDocuments() {
-	type City struct {
-		ID         string `bson:"_id,omitempty"` // one is made if it is empty
-		Name       string `bson:"name"`
-		Population int64  `bson:"population"`
-	}
 	ctx := context.Background()
 	n, done := newNode(node.Config{})
 	defer done()

@@ -131,3 +131,33 @@ func Example_inbox() {
 	fmt.Println(messages[0].From == alice.Identity(), string(messages[0].Body))
 	// Output: true hello
 }
+
+// Nodes in memory are for tests: they keep nothing, and exchange as others do.
+func Example_inMemory() {
+	ctx := context.Background()
+	a, err := node.Open(ctx, node.Config{Memory: true})
+	check(err)
+	defer a.Close()
+	b, err := node.Open(ctx, node.Config{Memory: true})
+	check(err)
+	defer b.Close()
+	check(b.Connect(ctx, a.Addrs()[0]))
+
+	_, err = a.CreateDatabase(ctx, "atlas")
+	check(err)
+	invite, err := a.Invite(ctx, "atlas", node.InviteOptions{})
+	check(err)
+	_, err = b.Join(ctx, invite, "")
+	check(err)
+	atlas, err := b.Database(ctx, "atlas")
+	check(err)
+	_, err = atlas.Collection("cities").Insert(ctx, bson.M{"name": "Vaduz"})
+	check(err)
+	check(b.WaitSynced(ctx, "atlas"))
+	atlas, err = a.Database(ctx, "atlas")
+	check(err)
+	count, err := atlas.Collection("cities").Count(ctx, nil)
+	check(err)
+	fmt.Println("cities at A:", count)
+	// Output: cities at A: 1
+}
