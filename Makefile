@@ -17,7 +17,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 export WEFT_BENCH_DATA ?= $(abspath $(DATA))
 
-.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers cover gen clean
+.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers site cover gen clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -92,6 +92,11 @@ PEERS ?= -rounds 3 -seconds 1
 bench-peers: ## the same work through Weft, SQLite and raw badger, with ratios (needs a C compiler)
 	cd testdata/peers && CGO_ENABLED=1 go run -mod=mod . -data $(abspath $(DATA)) $(PEERS)
 
+# Goldmark is what Hugo renders with, without the other 200 modules of it; testdata/site adds the links and the menu.
+SITE ?= site
+site: ## make the guides, the reference and the design one static site in SITE (site); a dead link fails
+	cd testdata/site && CGO_ENABLED=0 go run . -from $(CURDIR) -to $(abspath $(SITE))
+
 cover: ## coverage by function, in cover.out
 	go test -coverprofile=cover.out ./... && go tool cover -func=cover.out | tail -1
 
@@ -99,4 +104,4 @@ gen: ## generate code from the RPC schema
 	go generate ./...
 
 clean: ## remove what the targets built
-	rm -rf bin .cache cover.out
+	rm -rf bin .cache cover.out site

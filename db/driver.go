@@ -230,6 +230,22 @@ func (c CollectionOf[T]) Replace(ctx context.Context, filter any, doc T, o Updat
 	return c.raw.Replace(ctx, filter, doc, o)
 }
 
+// Update applies an update to the first document that matches filter, or to all, as
+// [Collection.Update] does.
+func (c CollectionOf[T]) Update(ctx context.Context, filter, update any, o UpdateOptions) (UpdateResult, error) {
+	return c.raw.Update(ctx, filter, update, o)
+}
+
+// Delete deletes the first document that matches filter, or all of them.
+func (c CollectionOf[T]) Delete(ctx context.Context, filter any, many bool) (int64, error) {
+	return c.raw.Delete(ctx, filter, many)
+}
+
+// Count counts the documents that match filter; nil counts all.
+func (c CollectionOf[T]) Count(ctx context.Context, filter any) (int64, error) {
+	return c.raw.Count(ctx, filter)
+}
+
 // Find gives the documents of one moment that match; the last pair has the error that ended
 // it, if there is one. It reads while the loop runs.
 //

@@ -29,7 +29,7 @@ func TestLiveOf(t *testing.T) {
 	for range 300 {
 		id, people := fmt.Sprint(rng.IntN(12)), rng.Int64N(100)
 		if rng.IntN(4) == 0 {
-			_, err = x.Collection("towns").Delete(ctx, bson.M{"_id": id}, false)
+			_, err = towns.Delete(ctx, bson.M{"_id": id}, false)
 		} else {
 			_, err = towns.Replace(ctx, bson.M{"_id": id}, town{ID: id, People: people}, db.UpdateOptions{Upsert: true})
 		}
@@ -97,7 +97,7 @@ func TestWatchOf(t *testing.T) {
 		func() error { _, err := x.Collection("others").Insert(ctx, bson.M{"people": 5}); return err },
 		func() error { _, err := towns.Insert(ctx, town{ID: "none"}, town{ID: "li", People: 1}); return err },
 		func() error {
-			_, err := c.Update(ctx, bson.M{"_id": "li"}, bson.M{"$inc": bson.M{"people": 1}}, db.UpdateOptions{})
+			_, err := towns.Update(ctx, bson.M{"_id": "li"}, bson.M{"$inc": bson.M{"people": 1}}, db.UpdateOptions{})
 			return err
 		},
 		func() error { _, err := c.Insert(ctx, bson.M{"_id": "odd", "people": 1, "name": 5}); return err },
@@ -178,7 +178,7 @@ func TestDriverEverywhere(t *testing.T) {
 			t.Errorf("%v as document of many: got %v", bad, err)
 		}
 	}
-	if n, err := c.Count(ctx, bson.M{"_id": "z"}); n != 0 || err != nil {
+	if n, err := db.Of[town](c).Count(ctx, bson.M{"_id": "z"}); n != 0 || err != nil {
 		t.Errorf("a call that cannot be encoded has written something: %d, %v", n, err)
 	}
 

@@ -93,7 +93,7 @@ func main() {
 	notes = db.Of[Note](must(ann.Database(ctx, "notes")).Collection("notes"))
 	screen := must(notes.Live(ctx, bson.M{"done": false}, db.FindOptions{Sort: bson.M{"title": 1}}))
 	fmt.Println("Ann sees:", titles(screen.Result()))
-	must(bens.Raw().Update(ctx, bson.M{"title": "Buy milk"}, bson.M{"$set": bson.M{"done": true}}, db.UpdateOptions{}))
+	must(bens.Update(ctx, bson.M{"title": "Buy milk"}, bson.M{"$set": bson.M{"done": true}}, db.UpdateOptions{}))
 	must(screen.Next(ctx))
 	fmt.Println("Ann sees:", titles(screen.Result()))
 	screen.Close()
