@@ -170,7 +170,16 @@ func TestDriverEverywhere(t *testing.T) {
 	if err != nil || len(ids) != 1 || len(refused) != 1 || refused[0].Index != 0 {
 		t.Errorf("got %v, %v, %v", ids, refused, err)
 	}
+	if _, err := c.Insert(ctx, town{ID: "a"}); !db.IsDuplicateKeyError(err) {
+		t.Errorf("an _id that is there: got %v", err)
+	}
+	if _, err := c.CreateIndex(ctx, db.Index{Keys: []db.IndexKey{{Path: "name"}}, Unique: true, Sparse: true}); !db.IsDuplicateKeyError(err) {
+		t.Errorf("a unique index over names that are all empty: got %v", err)
+	}
 	for _, bad := range []any{5, []int{1}, nil, make(chan int)} {
+		if db.IsDuplicateKeyError(fault.New(fault.BadValue, "x")) || db.IsDuplicateKeyError(nil) {
+			t.Fatal("everything is a duplicate")
+		}
 		if _, err := c.Insert(ctx, bson.M{"_id": "z"}, bad); !fault.Is(err, fault.TypeMismatch) && !fault.Is(err, fault.BadValue) {
 			t.Errorf("%v as document: got %v", bad, err)
 		}

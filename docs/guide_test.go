@@ -1,6 +1,9 @@
 package docs
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,5 +114,65 @@ func TestTroubleshooting(t *testing.T) {
 		if !strings.Contains(string(page), "`"+string(kind)+"`") {
 			t.Errorf("the guide does not say what to do about %s", kind)
 		}
+	}
+}
+
+// Names of Go in the text of a page are there.
+func TestNamesInGuides(t *testing.T) {
+	exported := map[string]bool{}
+	packages := []string{"db", "node", "buckets", "inbox", "keys"}
+	for _, p := range packages {
+		files, err := filepath.Glob("../" + p + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range file.Decls {
+				switch d := d.(type) {
+				case *ast.FuncDecl:
+					if d.Recv == nil {
+						exported[p+"."+d.Name.Name] = true
+					}
+				case *ast.GenDecl:
+					for _, s := range d.Specs {
+						switch s := s.(type) {
+						case *ast.TypeSpec:
+							exported[p+"."+s.Name.Name] = true
+						case *ast.ValueSpec:
+							for _, n := range s.Names {
+								exported[p+"."+n.Name] = true
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	pages, err := filepath.Glob("guide/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := regexp.MustCompile("`[^`\n]*`")
+	name := regexp.MustCompile(`\b(` + strings.Join(packages, "|") + `)\.[A-Z]\w*`)
+	found := 0
+	for _, page := range append(pages, "../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range code.FindAllString(string(text), -1) {
+			for _, n := range name.FindAllString(c, -1) {
+				if found++; !exported[n] {
+					t.Errorf("%s: there is no %s", page, n)
+				}
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("found %d names: this test looks in the wrong places", found)
 	}
 }

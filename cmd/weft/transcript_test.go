@@ -86,8 +86,14 @@ func steps(page string) (out []step, err error) {
 	if bare := regexp.MustCompile(`(?m)^( {4,}|\t+|~~~).*`).FindString(fenced.ReplaceAllString(page, "")); bare != "" {
 		return nil, fmt.Errorf("%q: a block that is not run: begin it with ```console", bare)
 	}
+	lines, before, last := strings.Split(page, "\n"), "", 0
 	for _, f := range fences(page) {
 		lang, terminal, _ := strings.Cut(f.info, " ")
+		said := strings.ToLower(strings.Join(lines[last:f.line-1], " "))
+		if last = f.line + len(f.text) + 1; terminal != before && !regexp.MustCompile(`\b`+terminal+`\b`).MatchString(said) {
+			return nil, fmt.Errorf("line %d: the text before the block does not say that it is on the machine %q", f.line, terminal)
+		}
+		before = terminal
 		switch lang {
 		case "console":
 		case "go", "text": // Go is compared with programs that are compiled; text is no command
@@ -418,13 +424,13 @@ func (term *session) close() {
 func TestReader(t *testing.T) {
 	for _, page := range []string{
 		"```sh\nweft id\n```\n", "```\nweft id\n```\n", "```text\n$ weft id\n```\n", "```text\nweft id\n```\n",
-		"    weft id\n", "~~~\nweft id\n~~~\n", "```console\nweft id\n```\n", "```go\n$ weft id\n```\n",
+		"    weft id\n", "~~~\nweft id\n~~~\n", "```console\nweft id\n```\n", "```console ben\n$ weft id\n```\n", "Ann:\n```console ann\n$ weft id\n```\n```console ben\n$ weft id\n```\n", "```go\n$ weft id\n```\n",
 	} {
 		if s, err := steps(page); err == nil {
 			t.Errorf("%q is taken as %v", page, s)
 		}
 	}
-	all, err := steps("text\n```console ann\n$ weft insert a b '{\n> }'\n1\n2\n$ weft id\n```\n")
+	all, err := steps("On Ann's:\n```console ann\n$ weft insert a b '{\n> }'\n1\n2\n$ weft id\n```\n")
 	if err != nil || len(all) != 2 || all[0].command != "weft insert a b '{\n}'" || !slices.Equal(all[0].want, []string{"1", "2"}) || all[1].terminal != "ann" {
 		t.Errorf("got %+v, %v", all, err)
 	}

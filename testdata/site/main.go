@@ -15,6 +15,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -119,12 +120,16 @@ func addIndexes(pages map[string]*page) {
 	}
 }
 
+// machine is a block of commands on a machine that has a name.
+var machine = regexp.MustCompile("(?m)^```console (\\w+)$")
+
 // read renders one page, with its links to pages made links to where the site has them.
 func read(from, source string) (*page, error) {
 	b, err := os.ReadFile(filepath.Join(from, filepath.FromSlash(source)))
 	if err != nil {
 		return nil, err
 	}
+	b = machine.ReplaceAll(b, []byte("*$1:*\n\n```console"))
 	p := &page{source: source, title: source, ids: map[string]bool{}}
 	md := goldmark.New(goldmark.WithExtensions(extension.GFM), goldmark.WithParserOptions(parser.WithAutoHeadingID()))
 	doc := md.Parser().Parse(text.NewReader(b), parser.WithContext(parser.NewContext(parser.WithIDs(ids(p.ids)))))
