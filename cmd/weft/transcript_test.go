@@ -439,10 +439,24 @@ func TestReader(t *testing.T) {
 		want, got string
 		fits      bool
 	}{
-		{"", "", true}, {"", "x", false}, {"x", "", false}, {"a.c", "abc", false},
-		{"a\nb", "a\nb", true}, {"a\nb", "a", false}, {"a", "a\nb", false}, {"a", "ab", false},
-		{"a …", "a b c", true}, {"a … c", "a b\nc", false}, {"a\n…\nd", "a\nb\nc\nd", true}, {"a\n…\nd", "a\nd", true}, {"a\n…\nd", "a\nb", false},
-		{"key <key>", "key wk1", true}, {"key <key>", "key wk2", false}, {"id <id>", "id 7", true}, {"id <id>", "id 7 8", false}, {"<id>", "", false},
+		{"", "", true},
+		{"", "x", false},
+		{"x", "", false},
+		{"a.c", "abc", false},
+		{"a\nb", "a\nb", true},
+		{"a\nb", "a", false},
+		{"a", "a\nb", false},
+		{"a", "ab", false},
+		{"a …", "a b c", true},
+		{"a … c", "a b\nc", false},
+		{"a\n…\nd", "a\nb\nc\nd", true},
+		{"a\n…\nd", "a\nd", true},
+		{"a\n…\nd", "a\nb", false},
+		{"key <key>", "key wk1", true},
+		{"key <key>", "key wk2", false},
+		{"id <id>", "id 7", true},
+		{"id <id>", "id 7 8", false},
+		{"<id>", "", false},
 	} {
 		lines := strings.Split(c.want, "\n")
 		if c.want == "" {
