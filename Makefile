@@ -17,7 +17,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 export WEFT_BENCH_DATA ?= $(abspath $(DATA))
 
-.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers cover gen clean reference install dist site
+.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers cover gen clean manual install dist site
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -81,21 +81,21 @@ endef
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
-# What the command line's own test writes: manual pages, a page a command, completions.
-REFERENCE := $(CURDIR)/.cache/reference
+# What the command line's own test writes: manual pages and completions.
+MANUAL := $(CURDIR)/.cache/manual
 
-reference: ## write the manual pages and completions to .cache/reference
-	@rm -rf $(REFERENCE)
-	WEFT_REFERENCE=$(REFERENCE) go test -count=1 -run '^TestReference$$' ./cmd/weft
+manual: ## write the manual pages and completions to .cache/manual
+	@rm -rf $(MANUAL)
+	WEFT_MANUAL=$(MANUAL) go test -count=1 -run '^TestManual$$' ./cmd/weft
 
-install: build reference ## install the program, its manual and completions below PREFIX (/usr/local)
+install: build manual ## install the program, its manual and completions below PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	install -m 755 $(BIN)/weft $(DESTDIR)$(PREFIX)/bin/weft
-	install -m 644 $(REFERENCE)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 644 $(REFERENCE)/completions/weft.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/weft
-	install -m 644 $(REFERENCE)/completions/_weft $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_weft
-	install -m 644 $(REFERENCE)/completions/weft.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/weft.fish
+	install -m 644 $(MANUAL)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(MANUAL)/completions/weft.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/weft
+	install -m 644 $(MANUAL)/completions/_weft $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_weft
+	install -m 644 $(MANUAL)/completions/weft.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/weft.fish
 
 PLATFORMS ?=
 VERSION   ?=
@@ -103,8 +103,9 @@ dist: ## build what is given to people into dist: PLATFORMS (all), VERSION (of t
 	cd cmd/dist && CGO_ENABLED=0 go run . -source $(CURDIR) -out $(CURDIR)/dist -platforms "$(PLATFORMS)" -version "$(VERSION)"
 
 # Hugo is built once, into the cache of Go: two minutes.
-site: reference ## build the guides and the command reference as static pages into dist/site
-	cd docs/site && CGO_ENABLED=0 go tool hugo --quiet --cleanDestinationDir --destination $(CURDIR)/dist/site
+site: ## build the guides, the command reference and the design as static pages into dist/site
+	rm -rf dist/site
+	cd docs/site && CGO_ENABLED=0 go tool hugo --quiet --destination $(CURDIR)/dist/site
 	@echo "dist/site/index.html: $$(find dist/site -name '*.html' | wc -l) pages, no dead link"
 
 HISTORIES ?= 1000

@@ -188,7 +188,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/addrs", "node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -198,6 +198,7 @@ func TestWallsInsideNode(t *testing.T) {
 			"node", "node/internal/chunks", "node/rpc", "buckets", "db", "db/command", "db/threaddb", "keys", "internal/fault",
 		}, api...),
 
+		"node/internal/addrs":    {"internal/fault"},
 		"node/internal/archive":  {"node/internal/check", "internal/fault", "internal/store"},
 		"node/internal/check":    {"db/replica", "internal/clock", "internal/fault", "internal/store"},
 		"node/internal/chunks":   {"node/api/weft/v1", "internal/fault"},

@@ -18,8 +18,8 @@ import (
 
 // AggregateOptions tunes Aggregate. The zero value suits production.
 type AggregateOptions struct {
-	Let      bson.Raw      // variables of the pipeline, {name: expression}, read as $$name
-	Hint     bson.RawValue // for the query that begins the pipeline, as in FindOptions
+	Let      any           // variables of the pipeline, a document {name: expression}, read as $$name
+	Hint     any           // for the query that begins the pipeline, as in FindOptions
 	MaxTime  time.Duration // that Aggregate and its result may work, together; 0 means no bound
 	MaxBytes int           // that $group, $sort and the like may hold; 0 means 64 MiB
 	NoIndex  bool          // scan, whatever indexes there are
@@ -32,20 +32,22 @@ type Aggregation struct {
 	cancel context.CancelFunc
 	db     *DB
 	v      *view.View
-	o      AggregateOptions
 	open   map[*search.Cursor]struct{} // of collections
 	run    *pipeline.Run
-	looked int64 // documents that closed cursors looked at
+	hint   bson.RawValue // for the first query
+	looked int64         // documents that closed cursors looked at
 	doc    bson.Raw
 	err    error
+
+	noIndex bool
 }
 
-// Aggregate runs a pipeline of stages such as {$group: {…}} on the collection.
+// Aggregate runs a pipeline, a slice of stages such as {$group: {…}}, on the collection.
 // The first $match, $sort, $skip and $limit use indexes. One that ends with $out or
 // $merge gives nothing: it has written its results when Aggregate returns. Errors of the pipeline
 // are *Error; those of a document end the result.
-func (c *Collection) Aggregate(ctx context.Context, stages []bson.Raw, o AggregateOptions) (*Aggregation, error) {
-	p, vars, err := compilePipeline(stages, o.Let, c.db.fold.Wall())
+func (c *Collection) Aggregate(ctx context.Context, stages any, o AggregateOptions) (*Aggregation, error) {
+	p, vars, hint, err := o.compile(stages, c.db.fold.Wall())
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +58,7 @@ func (c *Collection) Aggregate(ctx context.Context, stages []bson.Raw, o Aggrega
 	if err != nil {
 		return nil, err
 	}
-	a := &Aggregation{db: c.db, v: v, o: o, open: map[*search.Cursor]struct{}{}}
+	a := &Aggregation{db: c.db, v: v, noIndex: o.NoIndex, hint: hint, open: map[*search.Cursor]struct{}{}}
 	a.ctx, a.cancel = search.WithMaxTime(ctx, o.MaxTime)
 	ro := pipeline.Options{MaxBytes: o.MaxBytes, Now: c.db.fold.Wall(), Vars: vars, Stop: a.stop}
 	if a.run, err = p.Run(source{a}, c.name, ro); err == nil && p.Into() != nil {
@@ -71,6 +73,23 @@ func (c *Collection) Aggregate(ctx context.Context, stages []bson.Raw, o Aggrega
 		return nil, err
 	}
 	return a, nil
+}
+
+// compile compiles the stages of a pipeline with the variables of the options.
+func (o *AggregateOptions) compile(stages any, now time.Time) (p *pipeline.Pipeline, vars []value.Value, hint bson.RawValue, err error) {
+	list, err := encodedList("pipeline", stages)
+	if err != nil {
+		return nil, nil, hint, err
+	}
+	let, err := encoded("variables", o.Let)
+	if err != nil {
+		return nil, nil, hint, err
+	}
+	if hint, err = encodedHint(o.Hint); err != nil {
+		return nil, nil, hint, err
+	}
+	p, vars, err = compilePipeline(list, let, now)
+	return p, vars, hint, err
 }
 
 // compilePipeline compiles stages with the variables of let, and these.
@@ -108,8 +127,8 @@ type source struct{ *Aggregation }
 // Open reads a collection.
 func (a source) Open(collection string, q pipeline.Query) (pipeline.Cursor, error) {
 	a.v.Refs.Add(1) // for the cursor
-	o := FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, NoIndex: a.o.NoIndex, Hint: a.o.Hint}
-	a.o.Hint = bson.RawValue{} // it is for the first
+	o := search.Options{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, NoIndex: a.noIndex, Hint: a.hint}
+	a.hint = bson.RawValue{} // it is for the first
 	c, err := a.db.findIn(a.ctx, a.v, collection, o)
 	if err != nil {
 		return nil, err
@@ -120,7 +139,7 @@ func (a source) Open(collection string, q pipeline.Query) (pipeline.Cursor, erro
 
 // Spread makes a scan that of several goroutines.
 func (a source) Spread(collection string, q pipeline.Query) (drain func(func() pipeline.Sink) error, closing func(), err error) {
-	s, err := search.For(a.ctx, a.v, collection, search.Options{Filter: q.Filter, NoIndex: a.o.NoIndex, Hint: a.o.Hint}, false)
+	s, err := search.For(a.ctx, a.v, collection, search.Options{Filter: q.Filter, NoIndex: a.noIndex, Hint: a.hint}, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -128,7 +147,7 @@ func (a source) Spread(collection string, q pipeline.Query) (drain func(func() p
 		s.Close()
 		return nil, nil, nil
 	}
-	a.o.Hint = bson.RawValue{}
+	a.hint = bson.RawValue{}
 	return func(each func() pipeline.Sink) error {
 		s.Ctx = a.ctx
 		sinks := make([]search.Sink, search.Workers())
@@ -233,8 +252,8 @@ func (a *Aggregation) Held() int64 {
 
 // ExplainAggregate explains the query that begins a pipeline and lists the stages
 // that are run on what it gives; with run the query is run, too.
-func (c *Collection) ExplainAggregate(ctx context.Context, stages []bson.Raw, o AggregateOptions, run bool) (bson.D, error) {
-	p, _, err := compilePipeline(stages, o.Let, c.db.Now())
+func (c *Collection) ExplainAggregate(ctx context.Context, stages any, o AggregateOptions, run bool) (bson.D, error) {
+	p, _, hint, err := o.compile(stages, c.db.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +265,7 @@ func (c *Collection) ExplainAggregate(ctx context.Context, stages []bson.Raw, o 
 		return bson.D{{Key: "stages", Value: rest}}, nil
 	}
 	q := p.Query()
-	d, err := c.ExplainWith(ctx, FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, Hint: o.Hint}, ExplainOptions{Run: run})
+	d, err := c.ExplainWith(ctx, FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, Hint: hint}, ExplainOptions{Run: run})
 	if err != nil || len(rest) == 0 {
 		return d, err
 	}

@@ -58,7 +58,7 @@ func TestPushedDownIsTheSame(t *testing.T) {
 				}
 				docs = append(docs, raw(t, doc))
 			}
-			if _, err := c.Insert(t.Context(), docs...); err != nil {
+			if _, err := c.Insert(t.Context(), docs); err != nil {
 				rt.Fatal(err)
 			}
 			for _, keys := range [][]db.IndexKey{{{Path: "a"}}, {{Path: "b", Desc: true}, {Path: "a"}}} {
@@ -117,7 +117,7 @@ func TestAggregateCommand(t *testing.T) {
 	for i := range 250 {
 		docs = append(docs, raw(t, d("_id", i, "n", i%7, "s", d("x", i%3))))
 	}
-	if _, err := c.Insert(t.Context(), docs...); err != nil {
+	if _, err := c.Insert(t.Context(), docs); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.CreateIndex(t.Context(), db.Index{Keys: []db.IndexKey{{Path: "n"}}}); err != nil {
@@ -146,7 +146,7 @@ func TestAggregateCommand(t *testing.T) {
 	if next, _ := r.Lookup("cursor", "nextBatch").Array().Values(); len(next) != 78 || r.Lookup("cursor", "id").AsInt64() != 0 {
 		t.Fatal(r)
 	}
-	if _, err := c.Insert(t.Context(), docs...); err != nil {
+	if _, err := c.Insert(t.Context(), docs); err != nil {
 		t.Fatal(err)
 	}
 	for want, cmd := range map[string]bson.D{
@@ -186,7 +186,7 @@ func TestLookupUsesAnIndex(t *testing.T) {
 		bs = append(bs, raw(t, d("_id", i, "key", i%100, "v", i)))
 	}
 	for name, docs := range map[string][]bson.Raw{"a": as, "b": bs} {
-		if _, err := x.Collection(name).Insert(t.Context(), docs...); err != nil {
+		if _, err := x.Collection(name).Insert(t.Context(), docs); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -268,7 +268,7 @@ func TestAggregateEnds(t *testing.T) {
 	for i := range 2000 {
 		docs = append(docs, raw(t, d("_id", i, "s", "some text of a document")))
 	}
-	if _, err := c.Insert(t.Context(), docs...); err != nil {
+	if _, err := c.Insert(t.Context(), docs); err != nil {
 		t.Fatal(err)
 	}
 	for _, stage := range []bson.D{

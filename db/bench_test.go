@@ -90,7 +90,7 @@ func BenchmarkInsertBatch1000(b *testing.B) {
 		docs[i] = city(b, i)
 	}
 	for b.Loop() {
-		if _, err := c.Insert(b.Context(), docs...); err != nil {
+		if _, err := c.Insert(b.Context(), docs); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -108,7 +108,7 @@ func BenchmarkApplyRemote(b *testing.B) {
 	if err := x.CreateCollection(b.Context(), "cities", db.CollectionOptions{Indexes: []db.Index{{Keys: []db.IndexKey{{Path: "country"}}}}}); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := x.Collection("cities").Insert(b.Context(), docs...); err != nil {
+	if _, err := x.Collection("cities").Insert(b.Context(), docs); err != nil {
 		b.Fatal(err)
 	}
 	es, err := j.Entries()
@@ -136,7 +136,7 @@ func BenchmarkFindIndexed(b *testing.B) {
 	for i := range docs {
 		docs[i] = city(b, i)
 	}
-	if _, err := c.Insert(b.Context(), docs...); err != nil {
+	if _, err := c.Insert(b.Context(), docs); err != nil {
 		b.Fatal(err)
 	}
 	f := raw(b, d("country", "C7"))
@@ -159,7 +159,7 @@ func BenchmarkOpen(b *testing.B) {
 		for i := range docs {
 			docs[i] = city(b, k*1000+i)
 		}
-		if _, err := x.Collection("cities").Insert(b.Context(), docs...); err != nil {
+		if _, err := x.Collection("cities").Insert(b.Context(), docs); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/search"
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
@@ -26,7 +27,7 @@ import (
 type UpdateOptions struct {
 	Many         bool // all documents that match, not the first; not for Replace
 	Upsert       bool // insert a document if none matches
-	ArrayFilters []bson.Raw
+	ArrayFilters any  // a slice of filters; nil for none
 }
 
 // An UpdateResult says what an update did.
@@ -84,9 +85,13 @@ func prepare(doc bson.Raw) (payload.Op, error) {
 
 // Insert inserts documents in order and returns the _ids of those inserted. At
 // the first that is refused (a *[WriteError]) it stops; those before it stay.
-// Many documents become several records.
-func (c *Collection) Insert(ctx context.Context, docs ...bson.Raw) ([]bson.RawValue, error) {
-	ids, errs, err := c.InsertMany(ctx, docs, InsertOptions{})
+// Many documents become several records. A slice of documents stands for those in it.
+func (c *Collection) Insert(ctx context.Context, docs ...any) ([]bson.RawValue, error) {
+	list, err := encodedDocs(docs)
+	if err != nil {
+		return nil, err
+	}
+	ids, errs, err := c.insert(ctx, list, InsertOptions{})
 	if err == nil && len(errs) > 0 {
 		err = errs[0]
 	}
@@ -98,9 +103,17 @@ type InsertOptions struct {
 	Unordered bool // a refused document does not keep those after it from being written
 }
 
-// InsertMany inserts documents and returns the _ids of those inserted, and which
+// InsertMany inserts a slice of documents and returns the _ids of those inserted, and which
 // were refused: at most one, the first, unless Unordered is set.
-func (c *Collection) InsertMany(ctx context.Context, docs []bson.Raw, o InsertOptions) (ids []bson.RawValue, errs []*WriteError, err error) {
+func (c *Collection) InsertMany(ctx context.Context, docs any, o InsertOptions) (ids []bson.RawValue, errs []*WriteError, err error) {
+	list, err := encodedList("documents", docs)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.insert(ctx, list, o)
+}
+
+func (c *Collection) insert(ctx context.Context, docs []bson.Raw, o InsertOptions) (ids []bson.RawValue, errs []*WriteError, err error) {
 	inOrder := !o.Unordered
 	if err := writable(c.name); err != nil {
 		return nil, nil, err
@@ -281,7 +294,11 @@ func (c *Collection) Get(ctx context.Context, id any) (Document, error) {
 
 // Find returns a cursor over the documents of one moment that match.
 func (c *Collection) Find(ctx context.Context, o FindOptions) (*Cursor, error) {
-	cur, err := c.db.find(ctx, c.name, o)
+	so, err := o.search()
+	if err != nil {
+		return nil, err
+	}
+	cur, err := c.db.find(ctx, c.name, so)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +307,7 @@ func (c *Collection) Find(ctx context.Context, o FindOptions) (*Cursor, error) {
 
 // targets returns an operation of kind for the documents that match now.
 func (c *Collection) targets(ctx context.Context, proto payload.Op, many bool) ([]payload.Op, error) {
-	o := FindOptions{Filter: proto.Filter}
+	o := search.Options{Filter: proto.Filter}
 	if !many {
 		o.Limit = 1
 	}
@@ -326,11 +343,15 @@ func (c *Collection) update(ctx context.Context, filter, upd bson.Raw, o UpdateO
 		}
 		return c.replace(ctx, filter, upd, o)
 	}
-	if _, err := update.Compile(upd, o.ArrayFilters); err != nil {
+	filters, err := encodedList("array filters", o.ArrayFilters)
+	if err != nil {
+		return UpdateResult{}, err
+	}
+	if _, err := update.Compile(upd, filters); err != nil {
 		return UpdateResult{}, err
 	}
 	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Filter: value.OrEmpty(filter), Doc: upd}
-	for _, f := range o.ArrayFilters {
+	for _, f := range filters {
 		op.ArrayFilters = append(op.ArrayFilters, f)
 	}
 	return c.change(ctx, op, o.Many)

@@ -15,7 +15,7 @@ import (
 // CountOptions tunes CountWith. The zero value counts all.
 type CountOptions struct {
 	Skip, Limit int64 // a Limit of 0 means none
-	Hint        bson.RawValue
+	Hint        any   // as in FindOptions
 	MaxTime     time.Duration
 }
 
@@ -31,6 +31,10 @@ func (c *Collection) CountWith(ctx context.Context, filter any, o CountOptions) 
 	if err != nil {
 		return 0, err
 	}
+	hint, err := encodedHint(o.Hint)
+	if err != nil {
+		return 0, err
+	}
 	v, err := c.db.fold.Acquire()
 	if err != nil {
 		return 0, err
@@ -38,7 +42,7 @@ func (c *Collection) CountWith(ctx context.Context, filter any, o CountOptions) 
 	defer v.Release()
 	ctx, cancel := search.WithMaxTime(ctx, o.MaxTime)
 	defer cancel()
-	s, err := search.For(ctx, v, c.name, search.Options{Filter: f, Skip: o.Skip, Limit: o.Limit, Hint: o.Hint}, true)
+	s, err := search.For(ctx, v, c.name, search.Options{Filter: f, Skip: o.Skip, Limit: o.Limit, Hint: hint}, true)
 	if err != nil {
 		return 0, err
 	}
@@ -55,16 +59,16 @@ func (c *Collection) CountWith(ctx context.Context, filter any, o CountOptions) 
 // filter, those of arrays one by one, in BSON order; at most 8 MiB of them. Of
 // equal values, such as 1 and 1.0, it returns that of the first document by _id.
 func (c *Collection) Distinct(ctx context.Context, path string, filter any) ([]bson.RawValue, error) {
-	f, err := encoded("filter", filter)
-	if err != nil {
-		return nil, err
-	}
-	return c.DistinctWith(ctx, path, FindOptions{Filter: f})
+	return c.DistinctWith(ctx, path, FindOptions{Filter: filter})
 }
 
 // DistinctWith is Distinct with options: Filter, Hint, MaxTime and NoIndex.
 func (c *Collection) DistinctWith(ctx context.Context, path string, o FindOptions) ([]bson.RawValue, error) {
 	p, err := value.ParsePath(path)
+	if err != nil {
+		return nil, err
+	}
+	so, err := o.search()
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +79,7 @@ func (c *Collection) DistinctWith(ctx context.Context, path string, o FindOption
 	defer v.Release()
 	ctx, cancel := search.WithMaxTime(ctx, o.MaxTime)
 	defer cancel()
-	s, err := search.New(ctx, v, c.name, o.search())
+	s, err := search.New(ctx, v, c.name, so)
 	if err != nil || s.C == nil {
 		return nil, err
 	}

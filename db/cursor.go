@@ -12,19 +12,27 @@ import (
 
 // FindOptions selects documents. The zero value selects all, in _id order.
 type FindOptions struct {
-	Filter, Sort, Projection bson.Raw
+	Filter, Sort, Projection any           // documents; nil means none
 	Skip, Limit              int64         // a Limit of 0 means none
-	Hint                     bson.RawValue // an index by name or key document, or {$natural: ±1}; zero means none
+	Hint                     any           // an index by name or key document, or {$natural: ±1}; nil means none
 	MaxTime                  time.Duration // that Find and the cursor may work, together; 0 means no bound
 	NoIndex                  bool          // scan, whatever indexes there are
 }
 
 // search returns what o asks of a search.
-func (o *FindOptions) search() search.Options {
-	return search.Options{
-		Filter: o.Filter, Sort: o.Sort, Projection: o.Projection, Skip: o.Skip, Limit: o.Limit, Hint: o.Hint, MaxTime: o.MaxTime,
-		NoIndex: o.NoIndex,
+func (o *FindOptions) search() (out search.Options, err error) {
+	out = search.Options{Skip: o.Skip, Limit: o.Limit, MaxTime: o.MaxTime, NoIndex: o.NoIndex}
+	if out.Filter, err = encoded("filter", o.Filter); err != nil {
+		return out, err
 	}
+	if out.Sort, err = encoded("sort", o.Sort); err != nil {
+		return out, err
+	}
+	if out.Projection, err = encoded("projection", o.Projection); err != nil {
+		return out, err
+	}
+	out.Hint, err = encodedHint(o.Hint)
+	return out, err
 }
 
 // A Cursor walks the result of a Find, which is that of one moment, whatever is
@@ -60,7 +68,7 @@ func (c *Cursor) SetContext(ctx context.Context) { c.in.SetContext(ctx) }
 func (c *Cursor) Held() int64 { return c.in.Held() }
 
 // find runs a query; its cursor lives no longer than ctx.
-func (db *DB) find(ctx context.Context, name string, o FindOptions) (*search.Cursor, error) {
+func (db *DB) find(ctx context.Context, name string, o search.Options) (*search.Cursor, error) {
 	v, err := db.fold.Acquire()
 	if err != nil {
 		return nil, err
@@ -69,8 +77,8 @@ func (db *DB) find(ctx context.Context, name string, o FindOptions) (*search.Cur
 }
 
 // findIn is find on a view that it releases.
-func (db *DB) findIn(ctx context.Context, v *view.View, name string, o FindOptions) (*search.Cursor, error) {
-	s, err := search.New(ctx, v, name, o.search())
+func (db *DB) findIn(ctx context.Context, v *view.View, name string, o search.Options) (*search.Cursor, error) {
+	s, err := search.New(ctx, v, name, o)
 	if err != nil {
 		v.Release()
 		return nil, err

@@ -62,7 +62,7 @@ func fill(t *testing.T, c *db.Collection, n int, doc func(i int) bson.D) {
 	for i := range docs {
 		docs[i] = raw(t, doc(i))
 	}
-	if _, err := c.Insert(t.Context(), docs...); err != nil {
+	if _, err := c.Insert(t.Context(), docs); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -21,6 +21,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// given returns the document that an option holds; nil for none.
+func given(v any) bson.Raw {
+	b, _ := v.(bson.Raw)
+	return b
+}
+
 func raw(t testing.TB, v any) bson.Raw {
 	t.Helper()
 	b, err := bson.Marshal(v)

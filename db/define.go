@@ -41,10 +41,10 @@ func WithReader(ctx context.Context, identity, role string) context.Context {
 
 // CollectionOptions is the definition of a collection.
 type CollectionOptions struct {
-	Schema  bson.Raw // a JSON Schema (2020-12 or draft-07), as a document; nil accepts every document
-	Formats bool     // the schema's `format` is an assertion, not an annotation
-	Level   string   // strict (also ""), moderate or off, as MongoDB's validationLevel
-	Action  string   // error (also "") or warn, as MongoDB's validationAction
+	Schema  any    // a JSON Schema (2020-12 or draft-07), as a document; nil accepts every document
+	Formats bool   // the schema's `format` is an assertion, not an annotation
+	Level   string // strict (also ""), moderate or off, as MongoDB's validationLevel
+	Action  string // error (also "") or warn, as MongoDB's validationAction
 	Rules   Rules
 	Indexes []Index
 }
@@ -75,7 +75,11 @@ func (db *DB) CreateCollection(ctx context.Context, name string, o CollectionOpt
 		}
 		return err
 	}
-	c := CollectionChange{Schema: o.Schema, Level: o.Level, Action: o.Action}
+	schema, err := encoded("schema", o.Schema)
+	if err != nil {
+		return err
+	}
+	c := CollectionChange{Schema: schema, Level: o.Level, Action: o.Action}
 	if o.Formats {
 		c.Formats = &o.Formats
 	}

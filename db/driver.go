@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -64,6 +65,87 @@ func encodedID(v any) (value.Value, error) {
 	return value.Value{Type: t, Data: b}, nil
 }
 
+// encodedHint returns the hint that v stands for; zero for none.
+func encodedHint(v any) (bson.RawValue, error) {
+	switch v := v.(type) {
+	case nil:
+		return bson.RawValue{}, nil
+	case bson.RawValue:
+		return v, nil
+	}
+	t, b, err := bson.MarshalValue(v)
+	if err != nil {
+		return bson.RawValue{}, fault.Errorf(fault.BadValue, "the hint cannot be encoded: %w", err)
+	}
+	return bson.RawValue{Type: t, Value: b}, nil
+}
+
+// encodedList returns the documents of a slice; nil for none.
+func encodedList(what string, list any) ([]bson.Raw, error) {
+	switch list := list.(type) {
+	case nil:
+		return nil, nil
+	case []bson.Raw:
+		return list, nil
+	}
+	t, b, err := bson.MarshalValue(list)
+	if err != nil {
+		return nil, fault.Errorf(fault.BadValue, "the %s cannot be encoded: %w", what, err)
+	}
+	if t != bson.TypeArray {
+		return nil, fault.Errorf(fault.TypeMismatch, "the %s must be a slice of documents, not %T", what, list)
+	}
+	return elements(what, b)
+}
+
+// elements returns the documents of an array.
+func elements(what string, array []byte) (out []bson.Raw, err error) {
+	it := value.Elements(array)
+	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
+		if !v.IsDoc() {
+			return nil, fault.Errorf(fault.TypeMismatch, "the %s must hold documents only", what)
+		}
+		out = append(out, v.Data)
+	}
+	return out, nil
+}
+
+// encodedDocs returns the documents of a call that takes them one by one; a slice of
+// documents stands for those in it.
+func encodedDocs(docs []any) ([]bson.Raw, error) {
+	out := make([]bson.Raw, 0, len(docs))
+	for i, d := range docs {
+		switch d := d.(type) {
+		case bson.Raw:
+			out = append(out, d)
+			continue
+		case []bson.Raw:
+			out = append(out, d...)
+			continue
+		case []byte:
+			out = append(out, d)
+			continue
+		}
+		t, b, err := bson.MarshalValue(d)
+		if err != nil {
+			return nil, fault.Errorf(fault.BadValue, "document %d cannot be encoded: %w", i, err)
+		}
+		switch t {
+		case bson.TypeEmbeddedDocument:
+			out = append(out, b)
+		case bson.TypeArray:
+			list, err := elements("documents", b)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, list...)
+		default:
+			return nil, fault.Errorf(fault.TypeMismatch, "document %d is no document, but %T", i, d)
+		}
+	}
+	return out, nil
+}
+
 // changeArgs encodes a filter and an update.
 func changeArgs(filter, upd any) (f, u bson.Raw, err error) {
 	if f, err = encoded("filter", filter); err == nil {
@@ -80,13 +162,22 @@ func (c *Cursor) Decode(v any) error { return bson.Unmarshal(c.Raw(), v) }
 //
 //	var cities []City
 //	err := cursor.All(&cities)
-func (c *Cursor) All(results any) error {
-	defer c.Close()
+func (c *Cursor) All(results any) error { return all(c, results) }
+
+// Decode decodes the current result into v.
+func (a *Aggregation) Decode(v any) error { return bson.Unmarshal(a.Raw(), v) }
+
+// All decodes the results that are left into results, a pointer to a slice, and closes the
+// aggregation.
+func (a *Aggregation) All(results any) error { return all(a, results) }
+
+func all(in reader, results any) error {
+	defer in.Close()
 	out := bson.A{}
-	for c.Next() {
-		out = append(out, c.Raw())
+	for in.Next() {
+		out = append(out, slices.Clone(in.Raw())) // the next overwrites it
 	}
-	if err := c.Err(); err != nil {
+	if err := in.Err(); err != nil {
 		return err
 	}
 	t, b, err := bson.MarshalValue(out)
@@ -118,7 +209,11 @@ func (c CollectionOf[T]) Insert(ctx context.Context, docs ...T) ([]bson.RawValue
 			return nil, err
 		}
 	}
-	return c.raw.Insert(ctx, out...)
+	ids, errs, err := c.raw.insert(ctx, out, InsertOptions{})
+	if err == nil && len(errs) > 0 {
+		err = errs[0]
+	}
+	return ids, err
 }
 
 // Get returns the document with an _id, or ErrNotFound.
@@ -135,20 +230,32 @@ func (c CollectionOf[T]) Replace(ctx context.Context, filter any, doc T, o Updat
 	return c.raw.Replace(ctx, filter, doc, o)
 }
 
+// Update applies an update to the first document that matches filter, or to all, as
+// [Collection.Update] does.
+func (c CollectionOf[T]) Update(ctx context.Context, filter, update any, o UpdateOptions) (UpdateResult, error) {
+	return c.raw.Update(ctx, filter, update, o)
+}
+
+// Delete deletes the first document that matches filter, or all of them.
+func (c CollectionOf[T]) Delete(ctx context.Context, filter any, many bool) (int64, error) {
+	return c.raw.Delete(ctx, filter, many)
+}
+
+// Count counts the documents that match filter; nil counts all.
+func (c CollectionOf[T]) Count(ctx context.Context, filter any) (int64, error) {
+	return c.raw.Count(ctx, filter)
+}
+
 // Find gives the documents of one moment that match; the last pair has the error that ended
 // it, if there is one. It reads while the loop runs.
 //
 //	for city, err := range cities.Find(ctx, bson.D{{"country", "IS"}}, db.FindOptions{}) {
 func (c CollectionOf[T]) Find(ctx context.Context, filter any, o FindOptions) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		f, err := encoded("filter", filter)
-		if err == nil && f != nil {
-			o.Filter = f
+		if filter != nil {
+			o.Filter = filter
 		}
-		var cur *Cursor
-		if err == nil {
-			cur, err = c.raw.Find(ctx, o)
-		}
+		cur, err := c.raw.Find(ctx, o)
 		if err != nil {
 			var none T
 			yield(none, err)
@@ -198,7 +305,7 @@ func (c CollectionOf[T]) FindOne(ctx context.Context, filter any, o FindOptions)
 // []bson.D, decoded into R.
 func Aggregate[R any](ctx context.Context, c *Collection, stages any, o AggregateOptions) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
-		a, err := c.aggregate(ctx, stages, o)
+		a, err := c.Aggregate(ctx, stages, o)
 		if err != nil {
 			var none R
 			yield(none, err)
@@ -206,20 +313,4 @@ func Aggregate[R any](ctx context.Context, c *Collection, stages any, o Aggregat
 		}
 		each(a, yield)
 	}
-}
-
-func (c *Collection) aggregate(ctx context.Context, stages any, o AggregateOptions) (*Aggregation, error) {
-	t, b, err := bson.MarshalValue(stages)
-	if err != nil || t != bson.TypeArray {
-		return nil, fault.Errorf(fault.TypeMismatch, "a pipeline is a slice of stages, not %T", stages)
-	}
-	var list []bson.Raw
-	it := value.Elements(b)
-	for _, v, ok := it.Next(); ok; _, v, ok = it.Next() {
-		if !v.IsDoc() {
-			return nil, fault.Errorf(fault.TypeMismatch, "a stage of a pipeline is a document")
-		}
-		list = append(list, v.Data)
-	}
-	return c.Aggregate(ctx, list, o)
 }

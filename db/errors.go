@@ -38,3 +38,7 @@ var (
 	// cause.
 	ErrTooCostly = judge.ErrWork
 )
+
+// IsDuplicateKeyError reports whether a write was refused because another document has the
+// _id, or a key of a unique index; of the latter the error is a [*DuplicateKeyError], too.
+func IsDuplicateKeyError(err error) bool { return keyspace.IsDuplicate(err) }

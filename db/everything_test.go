@@ -186,7 +186,7 @@ func finds(t *rapid.T, tb testing.TB, x *replica.Replica, coll string, o db.Find
 		if err := cur.Err(); err != nil {
 			t.Fatal(err)
 		}
-		if o.Sort == nil {
+		if given(o.Sort) == nil {
 			slices.Sort(out)
 		}
 		return out

@@ -28,11 +28,15 @@ type ExplainOptions struct {
 
 // ExplainWith is Explain with options; its result is not encoded.
 func (c *Collection) ExplainWith(ctx context.Context, o FindOptions, e ExplainOptions) (bson.D, error) {
+	so, err := o.search()
+	if err != nil {
+		return nil, err
+	}
 	v, err := c.db.fold.Acquire()
 	if err != nil {
 		return nil, err
 	}
-	s, err := search.For(ctx, v, c.name, o.search(), e.Count)
+	s, err := search.For(ctx, v, c.name, so, e.Count)
 	if err != nil {
 		v.Release()
 		return nil, err

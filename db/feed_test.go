@@ -216,7 +216,7 @@ func equalChanges(t rapid.TB, got, want []db.Change) {
 // filtered picks by the definition of the options, with Match as the judge.
 func filtered(t rapid.TB, tb testing.TB, x *replica.Replica, cs []db.Change, o db.WatchOptions) (out []db.Change) {
 	fits := func(doc bson.Raw) bool {
-		ok, err := db.Matches(o.Filter, doc)
+		ok, err := db.Matches(given(o.Filter), doc)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,14 +233,14 @@ func filtered(t rapid.TB, tb testing.TB, x *replica.Replica, cs []db.Change, o d
 			continue
 		case len(o.Collections) == 0 && strings.HasPrefix(c.Collection, "system."),
 			len(o.Collections) > 0 && !slices.Contains(o.Collections, c.Collection),
-			o.ID.Type != 0 && !o.ID.Equal(c.ID),
+			o.ID != nil && !o.ID.(bson.RawValue).Equal(c.ID),
 			len(o.Operations) == 0 && other,
 			len(o.Operations) > 0 && !slices.Contains(o.Operations, c.Operation):
 			continue
 		}
 		after, before := fits(c.After), fits(c.Before)
 		switch {
-		case other, len(o.Filter) <= 5:
+		case other, len(given(o.Filter)) <= 5:
 		case o.Image == db.ImageAfter && !after && (c.After != nil || !before && !c.Current),
 			o.Image == db.ImageBefore && !before && !c.Current,
 			o.Image == db.ImageEither && !after && !before && !c.Current:

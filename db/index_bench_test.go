@@ -42,7 +42,7 @@ func BenchmarkInsertIndexes(b *testing.B) {
 					n++
 				}
 				b.StartTimer()
-				if _, err := x.Collection("cities").Insert(b.Context(), docs...); err != nil {
+				if _, err := x.Collection("cities").Insert(b.Context(), docs); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -59,7 +59,7 @@ func BenchmarkBuildIndex(b *testing.B) {
 	for i := range docs {
 		docs[i] = city(b, i)
 	}
-	if _, err := c.Insert(b.Context(), docs...); err != nil {
+	if _, err := c.Insert(b.Context(), docs); err != nil {
 		b.Fatal(err)
 	}
 	for i := 0; b.Loop(); i++ {

@@ -147,7 +147,7 @@ func insertMany(t testing.TB, c *db.Collection, n int) {
 	for i := range docs {
 		docs[i] = buildDoc(t, i)
 	}
-	if _, err := c.Insert(t.Context(), docs...); err != nil {
+	if _, err := c.Insert(t.Context(), docs); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -97,7 +97,7 @@ func TestOutMany(t *testing.T) {
 	for i := range 5000 {
 		docs = append(docs, raw(t, d("_id", i, "n", i%3)))
 	}
-	if _, err := c.Insert(t.Context(), docs...); err != nil {
+	if _, err := c.Insert(t.Context(), docs); err != nil {
 		t.Fatal(err)
 	}
 	out := func(stages ...any) error {

@@ -333,7 +333,7 @@ func TestPredicatesAreBounded(t *testing.T) {
 				docs[i] = raw(t, d("_id", at))
 				at++
 			}
-			if _, err := c.Insert(ctx, docs...); err != nil {
+			if _, err := c.Insert(ctx, docs); err != nil {
 				return err
 			}
 			_, err := tx.Insert("log", raw(t, d("searches", searches)))

@@ -52,9 +52,12 @@ type Live struct {
 // read again, is told a reset.
 func (c *Collection) Live(ctx context.Context, o FindOptions) (*Live, error) {
 	l := &Live{}
-	if len(o.Projection) > 5 {
-		var err error
-		if l.proj, err = query.CompileProjection(slices.Clone(o.Projection)); err != nil {
+	so, err := o.search()
+	if err != nil {
+		return nil, err
+	}
+	if len(so.Projection) > 5 {
+		if l.proj, err = query.CompileProjection(slices.Clone(so.Projection)); err != nil {
 			return nil, err
 		}
 		if l.proj.NeedsContext() {
@@ -65,7 +68,7 @@ func (c *Collection) Live(ctx context.Context, o FindOptions) (*Live, error) {
 	if o.Skip < 0 || o.Limit < 0 || o.Skip > maxLiveCount || o.Limit > maxLiveCount {
 		return nil, fault.Errorf(fault.BadValue, "skip and limit of a live query are 0 to %d", maxLiveCount)
 	}
-	set, err := c.db.liveSet(ctx, c.name, o)
+	set, err := c.db.liveSet(ctx, c.name, so)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func (m *mirror) apply(t rapid.TB, e db.LiveEvent) {
 func (m *mirror) check(t rapid.TB, tb testing.TB, c *db.Collection) {
 	m.catchUp(t, tb)
 	o := m.o
-	if len(o.Sort) == 0 {
+	if len(given(o.Sort)) == 0 {
 		o.Sort, _ = marshal(d("_id", 1))
 	}
 	cur, err := c.Find(tb.Context(), o)
@@ -196,7 +196,7 @@ func TestLiveWindow(t *testing.T) {
 	for i := range 100 {
 		docs = append(docs, raw(t, d("_id", i, "n", i)))
 	}
-	if _, err := c.Insert(ctx, docs...); err != nil {
+	if _, err := c.Insert(ctx, docs); err != nil {
 		t.Fatal(err)
 	}
 	m := newMirror(t, t, c, db.FindOptions{Sort: raw(t, d("n", -1)), Limit: 5})

@@ -19,6 +19,7 @@ import (
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/search"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/fault"
@@ -92,7 +93,7 @@ type liveSet struct {
 	db      *DB
 	key     string
 	coll    string
-	o       FindOptions
+	o       search.Options
 	m       change.Criteria
 	sort    *query.Sort
 	mod     bool // the sort reads _mod
@@ -119,9 +120,9 @@ type liveSet struct {
 }
 
 // liveSet returns the set of a query, entered.
-func (db *DB) liveSet(ctx context.Context, coll string, o FindOptions) (*liveSet, error) {
+func (db *DB) liveSet(ctx context.Context, coll string, o search.Options) (*liveSet, error) {
 	s := &liveSet{db: db, coll: coll, eyes: view.EyesOf(ctx), members: map[*Live]bool{}, stale: true, ids: map[string]*liveDoc{}}
-	s.o = FindOptions{Filter: slices.Clone(o.Filter), Sort: slices.Clone(o.Sort), Skip: o.Skip, Limit: o.Limit}
+	s.o = search.Options{Filter: slices.Clone(o.Filter), Sort: slices.Clone(o.Sort), Skip: o.Skip, Limit: o.Limit}
 	if len(s.o.Sort) <= 5 {
 		s.o.Sort = bson.Raw{14, 0, 0, 0, byte(bson.TypeInt32), '_', 'i', 'd', 0, 1, 0, 0, 0, 0}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/payload"
+	"github.com/weftdb/weft/db/internal/search"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/fault"
@@ -267,7 +268,7 @@ func (r *Report) add(id bson.RawValue, err error, list int) {
 
 // eachDocument calls f for every document of one moment, whoever may read it.
 func (db *DB) eachDocument(ctx context.Context, name string, f func(id bson.RawValue, key []byte, doc bson.Raw) error) error {
-	cur, err := db.find(view.SeeingAll(ctx), name, FindOptions{})
+	cur, err := db.find(view.SeeingAll(ctx), name, search.Options{})
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func TestMigration(t *testing.T) {
 	for i := range 600 {
 		docs = append(docs, raw(t, d("_id", i, "name", fmt.Sprint("n", i), "age", fmt.Sprint(i), "junk", i)))
 	}
-	if _, err := x.Collection("c").Insert(t.Context(), docs...); err != nil {
+	if _, err := x.Collection("c").Insert(t.Context(), docs); err != nil {
 		t.Fatal(err)
 	}
 	exchange(t, dbs, js)
@@ -196,7 +196,7 @@ func TestMigrationResumes(t *testing.T) {
 		for i := range 700 {
 			docs = append(docs, raw(t, d("_id", i, "name", "n")))
 		}
-		if _, err := x.Collection("c").Insert(t.Context(), docs...); err != nil {
+		if _, err := x.Collection("c").Insert(t.Context(), docs); err != nil {
 			t.Fatal(err)
 		}
 		c := db.CollectionChange{Schema: raw(t, newShape)}

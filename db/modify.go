@@ -12,6 +12,7 @@ import (
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/query"
+	"github.com/weftdb/weft/db/internal/search"
 	"github.com/weftdb/weft/db/internal/update"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
@@ -19,9 +20,9 @@ import (
 
 // ModifyOptions tunes FindAndModify.
 type ModifyOptions struct {
-	Sort         bson.Raw // which document, if several match; nil is the least _id
-	Projection   bson.Raw // of the document that is returned
-	ArrayFilters []bson.Raw
+	Sort         any  // which document, if several match; nil is the least _id
+	Projection   any  // of the document that is returned
+	ArrayFilters any  // a slice of filters; nil for none
 	Upsert       bool // insert a document if none matches; not with Remove
 	Remove       bool // delete the document; there is no change then
 	New          bool // return the document as it is after the change
@@ -38,22 +39,12 @@ type Modified struct {
 // it at once: no other write of this device comes between. change holds
 // update operators or is a replacement; nil with Remove.
 func (c *Collection) FindAndModify(ctx context.Context, filter, change any, o ModifyOptions) (Modified, error) {
-	var proj *query.Projection
-	f, u, err := changeArgs(filter, change)
+	op, sort, proj, err := c.modifyArgs(filter, change, o)
 	if err != nil {
 		return Modified{}, err
-	}
-	op, err := c.modifyOp(f, u, o)
-	if err != nil {
-		return Modified{}, err
-	}
-	if len(o.Projection) > 5 {
-		if proj, err = query.CompileProjection(o.Projection); err != nil {
-			return Modified{}, err
-		}
 	}
 	for range retries {
-		m, again, err := c.modify(ctx, op, o)
+		m, again, err := c.modify(ctx, op, sort, o.New)
 		if again {
 			continue
 		}
@@ -65,9 +56,32 @@ func (c *Collection) FindAndModify(ctx context.Context, filter, change any, o Mo
 	return Modified{}, fault.Of(ErrConflict, "other writers kept changing the document")
 }
 
+// modifyArgs encodes and checks what FindAndModify is given.
+func (c *Collection) modifyArgs(filter, change any, o ModifyOptions) (op payload.Op, sort bson.Raw, proj *query.Projection, err error) {
+	f, u, err := changeArgs(filter, change)
+	if err != nil {
+		return op, nil, nil, err
+	}
+	filters, err := encodedList("array filters", o.ArrayFilters)
+	if err != nil {
+		return op, nil, nil, err
+	}
+	if sort, err = encoded("sort", o.Sort); err != nil {
+		return op, nil, nil, err
+	}
+	p, err := encoded("projection", o.Projection)
+	if err != nil {
+		return op, nil, nil, err
+	}
+	if op, err = c.modifyOp(f, u, filters, o); err == nil && len(p) > 5 {
+		proj, err = query.CompileProjection(p)
+	}
+	return op, sort, proj, err
+}
+
 // modifyOp checks the options against each other, and returns the operation without its
 // document.
-func (c *Collection) modifyOp(filter, change bson.Raw, o ModifyOptions) (op payload.Op, err error) {
+func (c *Collection) modifyOp(filter, change bson.Raw, filters []bson.Raw, o ModifyOptions) (op payload.Op, err error) {
 	if err := writable(c.name); err != nil {
 		return op, err
 	}
@@ -80,16 +94,16 @@ func (c *Collection) modifyOp(filter, change bson.Raw, o ModifyOptions) (op payl
 	case change == nil:
 		return op, fault.Errorf(fault.FailedToParse, "either an update or remove must be given")
 	case update.IsReplacement(change):
-		if len(o.ArrayFilters) > 0 {
+		if len(filters) > 0 {
 			return op, fault.Errorf(fault.FailedToParse, "a replacement takes no array filters")
 		}
 		op.Kind, op.Doc, op.Upsert = payload.Replace, change, o.Upsert
 	default:
-		if _, err := update.Compile(change, o.ArrayFilters); err != nil {
+		if _, err := update.Compile(change, filters); err != nil {
 			return op, err
 		}
 		op.Kind, op.Doc, op.Upsert = payload.Update, change, o.Upsert
-		for _, f := range o.ArrayFilters {
+		for _, f := range filters {
 			op.ArrayFilters = append(op.ArrayFilters, f)
 		}
 	}
@@ -97,8 +111,8 @@ func (c *Collection) modifyOp(filter, change bson.Raw, o ModifyOptions) (op payl
 }
 
 // modify tries once; again says that another writer took the document away.
-func (c *Collection) modify(ctx context.Context, op payload.Op, o ModifyOptions) (m Modified, again bool, err error) {
-	cur, err := c.db.find(ctx, c.name, FindOptions{Filter: op.Filter, Sort: o.Sort, Limit: 1})
+func (c *Collection) modify(ctx context.Context, op payload.Op, sort bson.Raw, after bool) (m Modified, again bool, err error) {
+	cur, err := c.db.find(ctx, c.name, search.Options{Filter: op.Filter, Sort: sort, Limit: 1})
 	if err != nil {
 		return m, false, err
 	}
@@ -107,7 +121,7 @@ func (c *Collection) modify(ctx context.Context, op payload.Op, o ModifyOptions)
 		if err := cur.Err(); err != nil || !op.Upsert {
 			return m, false, err
 		}
-		return c.modifyUpsert(ctx, op, o)
+		return c.modifyUpsert(ctx, op, after)
 	}
 	op.Upsert = false
 	op.ID, op.Key = payload.DocID(cur.Found().Doc), slices.Clone(cur.Found().IDKey)
@@ -126,16 +140,16 @@ func (c *Collection) modify(ctx context.Context, op payload.Op, o ModifyOptions)
 		return m, false, &WriteError{0, e}
 	}
 	m.Found, m.Document = true, r.Was.Doc
-	if o.New {
+	if after {
 		m.Document = r.Now.Doc
 	}
 	return m, false, nil
 }
 
 // modifyUpsert inserts where nothing matched.
-func (c *Collection) modifyUpsert(ctx context.Context, op payload.Op, o ModifyOptions) (m Modified, again bool, err error) {
+func (c *Collection) modifyUpsert(ctx context.Context, op payload.Op, after bool) (m Modified, again bool, err error) {
 	m.UpsertedID, again, err = c.upsert(ctx, op)
-	if again || err != nil || !o.New {
+	if again || err != nil || !after {
 		return m, again, err
 	}
 	doc, err := c.Get(ctx, m.UpsertedID)
@@ -147,18 +161,12 @@ func (c *Collection) modifyUpsert(ctx context.Context, op payload.Op, o ModifyOp
 }
 
 // FindAndModify is Collection.FindAndModify in the transaction.
-func (tx *Tx) FindAndModify(collection string, filter, change bson.Raw, o ModifyOptions) (m Modified, err error) {
-	op, err := tx.db.Collection(collection).modifyOp(filter, change, o)
+func (tx *Tx) FindAndModify(collection string, filter, change any, o ModifyOptions) (m Modified, err error) {
+	op, sort, proj, err := tx.db.Collection(collection).modifyArgs(filter, change, o)
 	if err != nil {
 		return m, err
 	}
-	var proj *query.Projection
-	if len(o.Projection) > 5 {
-		if proj, err = query.CompileProjection(o.Projection); err != nil {
-			return m, err
-		}
-	}
-	fs, _, err := tx.find(collection, FindOptions{Filter: op.Filter, Sort: o.Sort, Limit: 1})
+	fs, _, err := tx.find(collection, search.Options{Filter: op.Filter, Sort: sort, Limit: 1})
 	if err != nil {
 		return m, err
 	}

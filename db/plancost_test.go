@@ -247,7 +247,7 @@ func answer(t *testing.T, c *db.Collection, o db.FindOptions) []string {
 		t.Fatal(err)
 	}
 	out := texts(docs)
-	if len(o.Sort) == 0 {
+	if len(given(o.Sort)) == 0 {
 		slices.Sort(out)
 	}
 	return out

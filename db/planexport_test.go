@@ -29,9 +29,13 @@ func FindTwice(ctx context.Context, c *Collection, o FindOptions) (by, scan []bs
 		return nil, nil, err
 	}
 	defer v.Release()
+	so, err := o.search()
+	if err != nil {
+		return nil, nil, err
+	}
 	all := func() (out []bson.Raw, err error) {
 		v.Refs.Add(1)
-		cur, err := c.db.findIn(ctx, v, c.name, o)
+		cur, err := c.db.findIn(ctx, v, c.name, so)
 		if err != nil {
 			return nil, err
 		}
@@ -44,7 +48,7 @@ func FindTwice(ctx context.Context, c *Collection, o FindOptions) (by, scan []bs
 	if by, err = all(); err != nil {
 		return nil, nil, err
 	}
-	o.NoIndex = true
+	so.NoIndex = true
 	scan, err = all()
 	return by, scan, err
 }

@@ -85,7 +85,7 @@ func placesDB(b *testing.B) (*db.Collection, []bson.Raw) {
 	}
 	for rest := docs; len(rest) > 0; {
 		n := min(1000, len(rest))
-		if _, err := x.Collection("places").Insert(b.Context(), rest[:n]...); err != nil {
+		if _, err := x.Collection("places").Insert(b.Context(), rest[:n]); err != nil {
 			b.Fatal(err)
 		}
 		rest = rest[n:]
@@ -201,7 +201,7 @@ func BenchmarkClusteredEquality(b *testing.B) {
 					}
 					docs = append(docs, raw(b, d("_id", fmt.Sprintf("%012x", i), "lot", lot, "text", "a few words to give it a size")))
 				}
-				if _, err := c.Insert(b.Context(), docs...); err != nil {
+				if _, err := c.Insert(b.Context(), docs); err != nil {
 					b.Fatal(err)
 				}
 			}

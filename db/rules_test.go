@@ -25,7 +25,7 @@ func add(t testing.TB, x *replica.Replica, docs ...bson.D) error {
 	for _, doc := range docs {
 		raws = append(raws, raw(t, doc))
 	}
-	_, err := x.Collection("c").Insert(t.Context(), raws...)
+	_, err := x.Collection("c").Insert(t.Context(), raws)
 	return err
 }
 

@@ -67,7 +67,7 @@ func TestSnapshot(t *testing.T) {
 			docs = append(docs, doc)
 		}
 		if len(docs) > 0 {
-			if _, err := y.Collection(name).Insert(ctx, docs...); err != nil {
+			if _, err := y.Collection(name).Insert(ctx, docs); err != nil {
 				t.Fatal(err)
 			}
 		}

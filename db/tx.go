@@ -185,14 +185,18 @@ func (tx *Tx) create(collection string) error {
 }
 
 // Insert is Collection.Insert in the transaction.
-func (tx *Tx) Insert(collection string, docs ...bson.Raw) (ids []bson.RawValue, err error) {
+func (tx *Tx) Insert(collection string, docs ...any) (ids []bson.RawValue, err error) {
+	list, err := encodedDocs(docs)
+	if err != nil {
+		return nil, err
+	}
 	if err := writable(collection); err != nil {
 		return nil, err
 	}
 	if err := tx.create(collection); err != nil {
 		return nil, err
 	}
-	for i, doc := range docs {
+	for i, doc := range list {
 		op, err := prepare(slices.Clone(doc))
 		if err == nil {
 			op.Coll = collection
@@ -207,8 +211,12 @@ func (tx *Tx) Insert(collection string, docs ...bson.Raw) (ids []bson.RawValue, 
 }
 
 // Get is Collection.Get in the transaction.
-func (tx *Tx) Get(collection string, id bson.RawValue) (Document, error) {
-	key, err := payload.CheckID(value.Of(id))
+func (tx *Tx) Get(collection string, id any) (Document, error) {
+	is, err := encodedID(id)
+	if err != nil {
+		return Document{}, err
+	}
+	key, err := payload.CheckID(is)
 	if err != nil {
 		return Document{}, err
 	}
@@ -229,6 +237,14 @@ func (tx *Tx) Get(collection string, id bson.RawValue) (Document, error) {
 // Find returns the documents of the transaction's view that match. The result
 // is held in memory: at most 64 MiB.
 func (tx *Tx) Find(collection string, o FindOptions) ([]bson.Raw, error) {
+	so, err := o.search()
+	if err != nil {
+		return nil, err
+	}
+	return tx.list(collection, so)
+}
+
+func (tx *Tx) list(collection string, o search.Options) ([]bson.Raw, error) {
 	fs, s, err := tx.find(collection, o)
 	if err != nil {
 		return nil, err
@@ -243,11 +259,11 @@ func (tx *Tx) Find(collection string, o FindOptions) ([]bson.Raw, error) {
 // find searches the view, leaves out what the transaction wrote, and adds what of that
 // matches now. So it sorts by itself and asks for no fewer documents than all: one that
 // the view has first may be gone.
-func (tx *Tx) find(collection string, o FindOptions) ([]*view.Found, *search.Search, error) {
+func (tx *Tx) find(collection string, o search.Options) ([]*view.Found, *search.Search, error) {
 	if tx.ended {
 		return nil, nil, ErrClosed
 	}
-	s, err := search.New(tx.ctx, tx.v, collection, o.search())
+	s, err := search.New(tx.ctx, tx.v, collection, o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -339,27 +355,47 @@ func (tx *Tx) near(collection string, s *search.Search) iter.Seq[*txDoc] {
 }
 
 // Update is Collection.Update in the transaction.
-func (tx *Tx) Update(collection string, filter, upd bson.Raw, o UpdateOptions) (UpdateResult, error) {
-	if update.IsReplacement(upd) {
-		return tx.Replace(collection, filter, upd, o)
+func (tx *Tx) Update(collection string, filter, upd any, o UpdateOptions) (UpdateResult, error) {
+	f, u, err := changeArgs(filter, upd)
+	if err != nil {
+		return UpdateResult{}, err
 	}
-	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Coll: collection, Filter: value.OrEmpty(filter), Doc: upd}
-	for _, f := range o.ArrayFilters {
+	if update.IsReplacement(u) {
+		return tx.Replace(collection, f, u, o)
+	}
+	filters, err := encodedList("array filters", o.ArrayFilters)
+	if err != nil {
+		return UpdateResult{}, err
+	}
+	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Coll: collection, Filter: value.OrEmpty(f), Doc: u}
+	for _, f := range filters {
 		op.ArrayFilters = append(op.ArrayFilters, f)
 	}
 	return tx.change(op, o.Many)
 }
 
 // Replace is Collection.Replace in the transaction.
-func (tx *Tx) Replace(collection string, filter, doc bson.Raw, o UpdateOptions) (UpdateResult, error) {
+func (tx *Tx) Replace(collection string, filter, doc any, o UpdateOptions) (UpdateResult, error) {
+	f, err := encoded("filter", filter)
+	if err != nil {
+		return UpdateResult{}, err
+	}
+	d, err := encoded("document", doc)
+	if err != nil {
+		return UpdateResult{}, err
+	}
 	return tx.change(payload.Op{
-		Kind: payload.Replace, Upsert: o.Upsert, Coll: collection, Filter: value.OrEmpty(filter), Doc: doc,
+		Kind: payload.Replace, Upsert: o.Upsert, Coll: collection, Filter: value.OrEmpty(f), Doc: d,
 	}, false)
 }
 
 // Delete is Collection.Delete in the transaction.
-func (tx *Tx) Delete(collection string, filter bson.Raw, many bool) (int64, error) {
-	r, err := tx.change(payload.Op{Kind: payload.Delete, Coll: collection, Filter: value.OrEmpty(filter)}, many)
+func (tx *Tx) Delete(collection string, filter any, many bool) (int64, error) {
+	f, err := encoded("filter", filter)
+	if err != nil {
+		return 0, err
+	}
+	r, err := tx.change(payload.Op{Kind: payload.Delete, Coll: collection, Filter: value.OrEmpty(f)}, many)
 	return r.Matched, err
 }
 
@@ -372,7 +408,7 @@ func (tx *Tx) change(op payload.Op, many bool) (res UpdateResult, err error) {
 	if err := check(&op); err != nil {
 		return res, err
 	}
-	o := FindOptions{Filter: op.Filter}
+	o := search.Options{Filter: op.Filter}
 	if !many {
 		o.Limit = 1
 	}

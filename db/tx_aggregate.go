@@ -11,19 +11,19 @@ import (
 // Aggregate runs a pipeline on what the transaction sees: its moment and its own
 // writes. All that the pipeline asks of collections counts as read. The result
 // has at most 64 MiB; MaxTime is not used, the transaction has a context.
-func (tx *Tx) Aggregate(collection string, stages []bson.Raw, o AggregateOptions) ([]bson.Raw, error) {
+func (tx *Tx) Aggregate(collection string, stages any, o AggregateOptions) ([]bson.Raw, error) {
 	if tx.ended {
 		return nil, ErrClosed
 	}
 	now := tx.db.fold.Wall()
-	p, vars, err := compilePipeline(stages, o.Let, now)
+	p, vars, hint, err := o.compile(stages, now)
 	if err != nil {
 		return nil, err
 	}
 	if into := p.Into(); into != nil {
 		return nil, fault.Errorf(fault.NotInTransaction, "%s cannot be used in a transaction", into.Op)
 	}
-	run, err := p.Run(&txSource{tx, o.NoIndex, o.Hint}, collection,
+	run, err := p.Run(&txSource{tx, o.NoIndex, hint}, collection,
 		pipeline.Options{MaxBytes: o.MaxBytes, Now: now, Vars: vars, Stop: func() error { return tx.ctx.Err() }})
 	if err != nil {
 		return nil, err
@@ -52,9 +52,9 @@ type txSource struct {
 
 // Open finds documents, all at once.
 func (s *txSource) Open(collection string, q pipeline.Query) (pipeline.Cursor, error) {
-	o := FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, NoIndex: s.noIndex, Hint: s.hint}
+	o := search.Options{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, NoIndex: s.noIndex, Hint: s.hint}
 	s.hint = bson.RawValue{}
-	docs, err := s.tx.Find(collection, o)
+	docs, err := s.tx.list(collection, o)
 	return &txDocs{docs}, err
 }
 

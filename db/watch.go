@@ -12,7 +12,6 @@ import (
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/past"
 	"github.com/weftdb/weft/db/internal/payload"
-	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/fault"
 )
@@ -43,13 +42,13 @@ func ParseImage(s string) (Image, error) {
 // of all collections but system collections, from now on.
 type WatchOptions struct {
 	Collections []string
-	ID          bson.RawValue // of the one document to watch; zero for all
+	ID          any // of the one document to watch; nil for all
 	// Operations are insert, update, replace, delete (these four if it is
 	// empty), refused, cleared, conflict and resolved. Gaps are always told.
 	Operations  []string
-	Filter      bson.Raw // on a document of the change; refusals are not filtered
-	Image       Image    // which one
-	ResumeAfter string   // the token of the last change seen; "" starts now
+	Filter      any    // on a document of the change; refusals are not filtered
+	Image       Image  // which one
+	ResumeAfter string // the token of the last change seen; "" starts now
 }
 
 // A Change is one change of one document, a refusal, or a gap.
@@ -96,8 +95,12 @@ func (o *WatchOptions) criteria() (m change.Criteria, err error) {
 		slices.Sort(m.Colls)
 		m.Colls = slices.Compact(m.Colls)
 	}
-	if o.ID.Type != 0 {
-		if m.IDKey, err = payload.CheckID(value.Of(o.ID)); err != nil {
+	if raw, is := o.ID.(bson.RawValue); o.ID != nil && (!is || raw.Type != 0) {
+		id, err := encodedID(o.ID)
+		if err != nil {
+			return m, err
+		}
+		if m.IDKey, err = payload.CheckID(id); err != nil {
 			return m, err
 		}
 	}
@@ -105,7 +108,11 @@ func (o *WatchOptions) criteria() (m change.Criteria, err error) {
 		return m, fault.Errorf(fault.BadValue, "there is no image %d", o.Image)
 	}
 	m.Image = change.Side(o.Image)
-	return m, m.Compile(o.Filter)
+	f, err := encoded("filter", o.Filter)
+	if err != nil {
+		return m, err
+	}
+	return m, m.Compile(f)
 }
 
 // A Watch is a stream of changes in the order of this replica's commits. It

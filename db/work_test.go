@@ -61,7 +61,7 @@ func TestCostlyBulkIsSeveralRecords(t *testing.T) {
 	for i := range 250 {
 		docs = append(docs, raw(t, d("_id", fmt.Sprint(i), "k", "k", "z", 1)))
 	}
-	if _, err := c.Insert(t.Context(), docs...); err != nil {
+	if _, err := c.Insert(t.Context(), docs); err != nil {
 		t.Fatal(err)
 	}
 	heavy := func(n int) bson.Raw {

@@ -1,12 +1,14 @@
 package docs
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -32,10 +34,33 @@ func pages(t *testing.T) (found []string) {
 	return found
 }
 
-// Links between the pages of the documentation lead to files that are there.
+// headings returns the names by which links find the headings of a page.
+func headings(page string) map[string]bool {
+	out := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ +(.*)$`).FindAllStringSubmatch(page, -1) {
+		name := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, m[1])
+		for i, n := 1, name; ; i, n = i+1, fmt.Sprintf("%s-%d", name, i) {
+			if !out[n] {
+				out[n] = true
+				break
+			}
+		}
+	}
+	return out
+}
+
+// Links between the pages of the documentation lead to files, and headings, that are there.
 func TestLinksOfPages(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#\s]+)(#[^)]*)?\)`)
-	code := regexp.MustCompile("(?ms)^```.*?^```$") // in Go a type parameter looks like a link
+	link := regexp.MustCompile(`\]\(([^)#\s]*)#?([^)\s]*)\)`)
+	code := regexp.MustCompile("(?ms)^```.*?^```$|`[^`\n]*`") // in Go a type parameter looks like a link
 	top, err := filepath.Glob("../*.md")
 	if err != nil || len(top) == 0 {
 		t.Fatalf("%d pages at the top: %v", len(top), err)
@@ -49,8 +74,28 @@ func TestLinksOfPages(t *testing.T) {
 			if strings.Contains(m[1], "://") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+			to := filepath.Join(filepath.Dir(page), m[1])
+			if m[1] == "" {
+				to = page
+			}
+			if _, err := os.Stat(to); err != nil {
 				t.Errorf("%s links to %s: %v", page, m[1], err)
+				continue
+			}
+			if m[2] == "" {
+				continue
+			}
+			other, err := os.ReadFile(to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !headings(code.ReplaceAllStringFunc(string(other), func(s string) string {
+				if strings.HasPrefix(s, "```") {
+					return ""
+				}
+				return s
+			}))[m[2]] {
+				t.Errorf("%s links to %s, which has no heading #%s", page, to, m[2])
 			}
 		}
 	}

@@ -18,7 +18,6 @@ import (
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
-	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/archive"
 )
@@ -38,7 +37,7 @@ type (
 // Backup writes a backup of the home to w, of one moment, while the node goes on.
 // It holds what the home holds, keys and documents included.
 func (n *Node) Backup(ctx context.Context, w io.Writer) (Manifest, error) {
-	engine, err := engines.Engine(n.home.path(dirStore))
+	engine, err := n.engine()
 	if err != nil {
 		return Manifest{}, fmt.Errorf("backup: %w", err)
 	}

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/multiformats/go-multiaddr"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/buckets"
@@ -23,11 +22,7 @@ import (
 
 func connect(t *testing.T, a, b *node.Node) {
 	t.Helper()
-	addr, err := multiaddr.NewMultiaddr(b.Addrs()[0])
-	if err == nil {
-		err = a.Connect(t.Context(), addr)
-	}
-	if err != nil {
+	if err := a.Connect(t.Context(), b.Addrs()[0]); err != nil {
 		t.Fatal(err)
 	}
 }

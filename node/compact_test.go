@@ -101,7 +101,7 @@ func TestCompact(t *testing.T) {
 	for i := range docs {
 		docs[i] = document(bson.D{{Key: "_id", Value: i}, {Key: "n", Value: 0}})
 	}
-	if _, err := d.Collection("things").Insert(t.Context(), docs...); err != nil {
+	if _, err := d.Collection("things").Insert(t.Context(), docs); err != nil {
 		t.Fatal(err)
 	}
 	inc := bson.D{{Key: "$inc", Value: bson.D{{Key: "n", Value: 1}}}}

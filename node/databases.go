@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -446,6 +447,49 @@ func (n *Node) DatabaseStatus(ctx context.Context, name string) (DatabaseStatus,
 	return DatabaseStatus{
 		DatabaseRef: DatabaseRef{ID: d.thread.ID(), Name: d.name}, Hash: hash, Peers: d.thread.Status(),
 	}, changed, nil
+}
+
+// WaitSynced waits until a database is identical with each of its relays and each member that
+// is connected, with one of them at least, and until what has arrived can be read. ctx bounds
+// it; then the error says for whom it waited.
+func (n *Node) WaitSynced(ctx context.Context, name string) error {
+	for {
+		s, changed, err := n.DatabaseStatus(ctx, name)
+		if err != nil {
+			return err
+		}
+		waits := s.unsynced()
+		if waits == "" {
+			break
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("database %s: %s: %w", name, waits, ctx.Err())
+		}
+	}
+	d, err := n.Database(ctx, name)
+	if err != nil {
+		return err
+	}
+	return d.Settle(ctx)
+}
+
+// unsynced says which peer WaitSynced waits for; "" is none.
+func (s DatabaseStatus) unsynced() string {
+	same := 0
+	for _, p := range s.Peers {
+		switch {
+		case p.State == net.StateIdentical:
+			same++
+		case p.Role == "relay" || p.State != net.StateUnreachable:
+			return strings.TrimSpace(fmt.Sprintf("%s %s is %s: %s", p.Role, p.Peer, p.State, p.Reason))
+		}
+	}
+	if same == 0 {
+		return "no relay and no member is connected"
+	}
+	return ""
 }
 
 // RunCommand runs a MongoDB command document on a database, as

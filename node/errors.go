@@ -2,6 +2,7 @@ package node
 
 import (
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node/internal/addrs"
 	"github.com/weftdb/weft/node/internal/archive"
 	"github.com/weftdb/weft/node/internal/homelock"
 )
@@ -11,11 +12,11 @@ var (
 	// ErrHomeInUse reports a home that another process has open.
 	ErrHomeInUse = homelock.ErrHeld
 	// ErrInUse reports an address at which another process listens.
-	ErrInUse = fault.New(fault.AddressInUse, "the address is in use by another process")
+	ErrInUse = addrs.ErrInUse
 	// ErrNewerHome reports a home that a newer release wrote.
 	ErrNewerHome = fault.New(fault.NewerHome, "the home was written by a newer release")
 	// ErrInvalid reports a configuration or an argument that cannot be.
-	ErrInvalid = fault.New(fault.InvalidArgument, "invalid argument")
+	ErrInvalid = addrs.ErrInvalid
 	// ErrClosed reports use of a closed node.
 	ErrClosed = fault.New(fault.Closed, "the node is closed")
 )

@@ -48,27 +48,17 @@ func ExampleOpen() {
 
 // Documents are BSON, so structs go in and come out by their bson tags.
 func Example_typedDocuments() {
-	type City struct {
-		ID         string `bson:"_id,omitempty"` // one is made if it is empty
-		Name       string `bson:"name"`
-		Population int64  `bson:"population"`
-	}
 	ctx := context.Background()
 	n, done := newNode(node.Config{})
 	defer done()
 	atlas, err := n.CreateDatabase(ctx, "atlas")
 	check(err)
-	cities := atlas.Collection("cities")
+	cities := db.Of[City](atlas.Collection("cities"))
 
-	doc, err := bson.Marshal(City{Name: "Vaduz", Population: 5774})
+	ids, err := cities.Insert(ctx, City{Name: "Vaduz", Population: 5774})
 	check(err)
-	ids, err := cities.Insert(ctx, doc)
+	city, err := cities.Get(ctx, ids[0])
 	check(err)
-
-	found, err := cities.Get(ctx, ids[0])
-	check(err)
-	var city City
-	check(bson.Unmarshal(found.Raw, &city))
 	fmt.Println(city.Name, city.Population, len(city.ID))
 	// Output: Vaduz 5774 26
 }
@@ -83,21 +73,21 @@ func Example_transaction() {
 	check(err)
 	accounts := bank.Collection("accounts")
 	_, err = accounts.Insert(ctx,
-		document(bson.D{{Key: "_id", Value: "a"}, {Key: "cents", Value: 100}}),
-		document(bson.D{{Key: "_id", Value: "b"}, {Key: "cents", Value: 0}}))
+		bson.D{{Key: "_id", Value: "a"}, {Key: "cents", Value: 100}},
+		bson.D{{Key: "_id", Value: "b"}, {Key: "cents", Value: 0}})
 	check(err)
 
 	move := func(cents int) error {
 		return bank.Transaction(ctx, db.TxOptions{Atomic: true}, func(tx *db.Tx) error {
-			enough := document(bson.D{{Key: "_id", Value: "a"}, {Key: "cents", Value: bson.D{{Key: "$gte", Value: cents}}}})
-			res, err := tx.Update("accounts", enough, document(bson.D{{Key: "$inc", Value: bson.D{{Key: "cents", Value: -cents}}}}), db.UpdateOptions{})
+			enough := bson.D{{Key: "_id", Value: "a"}, {Key: "cents", Value: bson.D{{Key: "$gte", Value: cents}}}}
+			res, err := tx.Update("accounts", enough, bson.D{{Key: "$inc", Value: bson.D{{Key: "cents", Value: -cents}}}}, db.UpdateOptions{})
 			if err != nil {
 				return err
 			}
 			if res.Matched == 0 {
 				return fmt.Errorf("a has less than %d cents", cents)
 			}
-			_, err = tx.Update("accounts", document(bson.D{{Key: "_id", Value: "b"}}), document(bson.D{{Key: "$inc", Value: bson.D{{Key: "cents", Value: cents}}}}), db.UpdateOptions{})
+			_, err = tx.Update("accounts", bson.D{{Key: "_id", Value: "b"}}, bson.D{{Key: "$inc", Value: bson.D{{Key: "cents", Value: cents}}}}, db.UpdateOptions{})
 			return err
 		})
 	}
@@ -125,18 +115,18 @@ func Example_indexAndFind() {
 	shop, err := n.CreateDatabase(ctx, "shop")
 	check(err)
 	orders := shop.Collection("orders")
-	var docs []bson.Raw
+	var docs []bson.D
 	for i := range 1000 {
-		docs = append(docs, document(bson.D{{Key: "_id", Value: i}, {Key: "cents", Value: i % 500}}))
+		docs = append(docs, bson.D{{Key: "_id", Value: i}, {Key: "cents", Value: i % 500}})
 	}
-	_, err = orders.Insert(ctx, docs...)
+	_, err = orders.Insert(ctx, docs)
 	check(err)
 	_, err = orders.CreateIndex(ctx, db.Index{Keys: []db.IndexKey{{Path: "cents", Desc: true}}})
 	check(err)
 
 	query := db.FindOptions{
-		Filter: document(bson.D{{Key: "cents", Value: bson.D{{Key: "$gte", Value: 498}}}}),
-		Sort:   document(bson.D{{Key: "cents", Value: -1}}),
+		Filter: bson.D{{Key: "cents", Value: bson.D{{Key: "$gte", Value: 498}}}},
+		Sort:   bson.D{{Key: "cents", Value: -1}},
 		Limit:  3,
 	}
 	found, err := orders.Find(ctx, query)
@@ -169,17 +159,17 @@ func Example_liveQuery() {
 	check(err)
 	orders := shop.Collection("orders")
 	live, err := orders.Live(ctx, db.FindOptions{
-		Filter: document(bson.D{{Key: "open", Value: true}}), Sort: document(bson.D{{Key: "_id", Value: 1}}),
+		Filter: bson.D{{Key: "open", Value: true}}, Sort: bson.D{{Key: "_id", Value: 1}},
 	})
 	check(err)
 	defer live.Close()
 	fmt.Println("at first", len(live.Result()))
 
-	_, err = orders.Insert(ctx, document(bson.D{{Key: "_id", Value: 1}, {Key: "open", Value: true}}))
+	_, err = orders.Insert(ctx, bson.D{{Key: "_id", Value: 1}, {Key: "open", Value: true}})
 	check(err)
-	_, err = orders.Insert(ctx, document(bson.D{{Key: "_id", Value: 2}, {Key: "open", Value: false}}))
+	_, err = orders.Insert(ctx, bson.D{{Key: "_id", Value: 2}, {Key: "open", Value: false}})
 	check(err)
-	_, err = orders.Update(ctx, document(bson.D{{Key: "_id", Value: 1}}), document(bson.D{{Key: "$set", Value: bson.D{{Key: "open", Value: false}}}}), db.UpdateOptions{})
+	_, err = orders.Update(ctx, bson.D{{Key: "_id", Value: 1}}, bson.D{{Key: "$set", Value: bson.D{{Key: "open", Value: false}}}}, db.UpdateOptions{})
 	check(err)
 	for range 2 {
 		e, err := live.Next(ctx)
@@ -201,7 +191,7 @@ func Example_watchWithResume() {
 	shop, err := n.CreateDatabase(ctx, "shop")
 	check(err)
 	insert := func(id int) {
-		_, err := shop.Collection("orders").Insert(ctx, document(bson.D{{Key: "_id", Value: id}}))
+		_, err := shop.Collection("orders").Insert(ctx, bson.D{{Key: "_id", Value: id}})
 		check(err)
 	}
 

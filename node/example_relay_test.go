@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"testing/fstest"
 
-	"github.com/multiformats/go-multiaddr"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/buckets"
@@ -16,27 +15,11 @@ import (
 )
 
 // newRelay runs a relay in this process and returns its address and a key of it.
-func newRelay() (addr multiaddr.Multiaddr, o node.RelayOptions, done func()) {
+func newRelay() (addr string, o node.RelayOptions, done func()) {
 	relay, done := newNode(node.Config{Relay: true})
 	key, secret, err := relay.CreateKey(node.KeyOptions{Kind: keys.KindUser})
 	check(err)
-	addr, err = multiaddr.NewMultiaddr(relay.Addrs()[0])
-	check(err)
-	return addr, node.RelayOptions{Key: key.Text(), Secret: secret.Text()}, done
-}
-
-// waitIdentical waits until a relay has all of a database.
-func waitIdentical(ctx context.Context, n *node.Node, name string) {
-	for {
-		s, changed, err := n.DatabaseStatus(ctx, name)
-		check(err)
-		for _, p := range s.Peers {
-			if p.Role == "relay" && p.State == "identical" {
-				return
-			}
-		}
-		<-changed
-	}
+	return relay.Addrs()[0], node.RelayOptions{Key: key.Text(), Secret: secret.Text()}, done
 }
 
 // Any node can be a relay: it stores ciphertext for whoever presents an API key
@@ -47,16 +30,14 @@ func Example_relay() {
 	defer done()
 	key, secret, err := relay.CreateKey(node.KeyOptions{Kind: keys.KindUser, Name: "my app"})
 	check(err)
-	addr, err := multiaddr.NewMultiaddr(relay.Addrs()[0])
-	check(err)
 
 	device, done := newNode(node.Config{})
 	defer done()
-	_, err = device.AddRelay(ctx, addr, node.RelayOptions{Key: key.Text(), Secret: secret.Text()})
+	_, err = device.AddRelay(ctx, relay.Addrs()[0], node.RelayOptions{Key: key.Text(), Secret: secret.Text()})
 	check(err)
 	_, err = device.CreateDatabase(ctx, "atlas")
 	check(err)
-	waitIdentical(ctx, device, "atlas")
+	check(device.WaitSynced(ctx, "atlas"))
 	fmt.Println("threads at the relay:", relay.Kept())
 	// Output: threads at the relay: 1
 }
@@ -73,11 +54,11 @@ func Example_joinThroughRelay() {
 	check(err)
 	atlas, err := a.CreateDatabase(ctx, "atlas")
 	check(err)
-	_, err = atlas.Collection("cities").Insert(ctx, document(bson.D{{Key: "name", Value: "Vaduz"}}))
+	_, err = atlas.Collection("cities").Insert(ctx, bson.M{"name": "Vaduz"})
 	check(err)
 	invite, err := a.Invite(ctx, "atlas", node.InviteOptions{})
 	check(err)
-	waitIdentical(ctx, a, "atlas")
+	check(a.WaitSynced(ctx, "atlas"))
 	leave()
 
 	b, done := newNode(node.Config{})
@@ -86,11 +67,10 @@ func Example_joinThroughRelay() {
 	check(err)
 	_, err = b.Join(ctx, invite, "")
 	check(err)
-	waitIdentical(ctx, b, "atlas")
+	check(b.WaitSynced(ctx, "atlas"))
 	atlas, err = b.Database(ctx, "atlas")
 	check(err)
-	check(atlas.Settle(ctx)) // what has arrived is folded
-	count, err := atlas.Collection("cities").Count(ctx, document(bson.D{}))
+	count, err := atlas.Collection("cities").Count(ctx, nil)
 	check(err)
 	fmt.Println("cities at B:", count)
 	// Output: cities at B: 1
@@ -150,4 +130,34 @@ func Example_inbox() {
 	check(err)
 	fmt.Println(messages[0].From == alice.Identity(), string(messages[0].Body))
 	// Output: true hello
+}
+
+// Nodes in memory are for tests: they keep nothing, and exchange as others do.
+func Example_inMemory() {
+	ctx := context.Background()
+	a, err := node.Open(ctx, node.Config{Memory: true})
+	check(err)
+	defer a.Close()
+	b, err := node.Open(ctx, node.Config{Memory: true})
+	check(err)
+	defer b.Close()
+	check(b.Connect(ctx, a.Addrs()[0]))
+
+	_, err = a.CreateDatabase(ctx, "atlas")
+	check(err)
+	invite, err := a.Invite(ctx, "atlas", node.InviteOptions{})
+	check(err)
+	_, err = b.Join(ctx, invite, "")
+	check(err)
+	atlas, err := b.Database(ctx, "atlas")
+	check(err)
+	_, err = atlas.Collection("cities").Insert(ctx, bson.M{"name": "Vaduz"})
+	check(err)
+	check(b.WaitSynced(ctx, "atlas"))
+	atlas, err = a.Database(ctx, "atlas")
+	check(err)
+	count, err := atlas.Collection("cities").Count(ctx, nil)
+	check(err)
+	fmt.Println("cities at A:", count)
+	// Output: cities at A: 1
 }

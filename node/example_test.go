@@ -12,6 +12,13 @@ import (
 	"github.com/weftdb/weft/node"
 )
 
+// A City is a document.
+type City struct {
+	ID         string `bson:"_id,omitempty"` // one is made if it is empty
+	Name       string `bson:"name"`
+	Population int64  `bson:"population"`
+}
+
 // A program embeds a node, and reads and writes documents.
 func Example() {
 	ctx := context.Background()
@@ -22,24 +29,16 @@ func Example() {
 	n, err := node.Open(ctx, node.Config{Home: home})
 	check(err)
 	defer n.Close()
-	atlas, err := n.CreateDatabase(ctx, "atlas")
+	atlas, err := n.CreateDatabase(ctx, "atlas") // the next time: n.Database
 	check(err)
-	cities := atlas.Collection("cities")
-	_, err = cities.Insert(ctx, document(bson.D{{Key: "name", Value: "Vaduz"}, {Key: "population", Value: 5774}}))
+	cities := db.Of[City](atlas.Collection("cities"))
+	_, err = cities.Insert(ctx, City{Name: "Vaduz", Population: 5774}) // on disk when it returns
 	check(err)
-	found, err := cities.Find(ctx, db.FindOptions{Filter: document(bson.D{{Key: "name", Value: "Vaduz"}})})
-	check(err)
-	defer found.Close()
-	for found.Next() {
-		fmt.Println(found.Raw().Lookup("population"))
+	for city, err := range cities.Find(ctx, bson.M{"name": "Vaduz"}, db.FindOptions{}) {
+		check(err)
+		fmt.Println(city.Name, city.Population)
 	}
-	// Output: {"$numberInt":"5774"}
-}
-
-func document(d bson.D) bson.Raw {
-	b, err := bson.Marshal(d)
-	check(err)
-	return b
+	// Output: Vaduz 5774
 }
 
 func check(err error) {

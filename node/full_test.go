@@ -72,7 +72,7 @@ func TestRemoveOnFullDisk(t *testing.T) {
 						for j := range 100 {
 							docs = append(docs, document(bson.D{{Key: "_id", Value: 100*i + j}, {Key: "v", Value: fmt.Sprintf("%0500d", j)}}))
 						}
-						if _, err := d.Collection("c").Insert(t.Context(), docs...); err != nil {
+						if _, err := d.Collection("c").Insert(t.Context(), docs); err != nil {
 							t.Fatal(err)
 						}
 					}

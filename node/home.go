@@ -18,6 +18,7 @@ import (
 
 	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node/internal/homelock"
 )
@@ -63,6 +64,14 @@ func DefaultHome() (string, error) {
 	return filepath.Join(user, ".weft"), nil
 }
 
+// memoryHome makes the temporary folder of a node in memory.
+func memoryHome(c Config) (string, error) {
+	if c.Home != "" || c.Engine != "" && c.Engine != engines.Default {
+		return "", fault.Of(ErrInvalid, "a node in memory has no home and no engine to choose: leave Config.Home and Config.Engine empty")
+	}
+	return os.MkdirTemp("", "weft-memory-")
+}
+
 // openHome makes the folder if there is none, locks it, waiting at most wait
 // for another process to let go of it, and checks its version.
 func openHome(ctx context.Context, dir string, wait time.Duration) (*home, error) {
@@ -75,7 +84,7 @@ func openHome(ctx context.Context, dir string, wait time.Duration) (*home, error
 	if err := checkPrivate(dir); err != nil {
 		return nil, err
 	}
-	lock, err := waitLock(ctx, filepath.Join(dir, fileLock), wait)
+	lock, err := homelock.Wait(ctx, filepath.Join(dir, fileLock), wait)
 	if errors.Is(err, ErrHomeInUse) {
 		return nil, fault.Of(ErrHomeInUse, "home %s is in use by another process", dir)
 	}
@@ -88,25 +97,6 @@ func openHome(ctx context.Context, dir string, wait time.Duration) (*home, error
 		return nil, err
 	}
 	return h, nil
-}
-
-// waitLock tries to take the lock until wait is over.
-func waitLock(ctx context.Context, path string, wait time.Duration) (*os.File, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		f, err := homelock.Take(path)
-		if !errors.Is(err, ErrHomeInUse) {
-			return f, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-again.C:
-		}
-	}
 }
 
 // checkPrivate refuses a folder that others may enter: it holds secrets.

@@ -11,15 +11,14 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
-	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/inbox"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/addrs"
 )
 
 // A mail is the node's side of messages: its identity's inbox, which opens when
@@ -118,15 +117,11 @@ func (m *mail) close() error {
 
 // mailCredential makes what is shown to a peer that keeps mail.
 func (n *Node) mailCredential(addr string, device keys.PublicKey) (*keys.Credential, error) {
-	a, err := multiaddr.NewMultiaddr(addr)
+	_, id, err := addrs.Peer(addr)
 	if err != nil {
-		return nil, fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr", addr)
+		return nil, err
 	}
-	info, err := peer.AddrInfoFromP2pAddr(a)
-	if err != nil {
-		return nil, fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID", addr)
-	}
-	return n.credential(info.ID, device)
+	return n.credential(id, device)
 }
 
 // relayAddrs returns the addresses of the node's relays.
@@ -148,23 +143,19 @@ type transport struct{ n *Node }
 // Open returns a stream to the peer at a multiaddr, and its device: the address has the
 // peer ID, which stands for the device's key and which the connection has proved.
 func (t transport) Open(ctx context.Context, to string) (io.ReadWriteCloser, keys.PublicKey, error) {
-	addr, err := multiaddr.NewMultiaddr(to)
+	addr, id, err := addrs.Peer(to)
 	if err != nil {
-		return nil, keys.PublicKey{}, fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr", to)
-	}
-	info, err := peer.AddrInfoFromP2pAddr(addr)
-	if err != nil {
-		return nil, keys.PublicKey{}, fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID", to)
+		return nil, keys.PublicKey{}, err
 	}
 	h := t.n.host
 	if err := h.Connect(ctx, addr); err != nil {
 		return nil, keys.PublicKey{}, fault.Of(ErrUnreachable, "cannot reach %s: %s", to, dialCause(err))
 	}
-	s, err := h.OpenStream(ctx, info.ID, inbox.Protocol)
+	s, err := h.OpenStream(ctx, id, inbox.Protocol)
 	if err != nil {
 		return nil, keys.PublicKey{}, fmt.Errorf("%s does not take mail: %w", to, err)
 	}
-	device, err := net.DeviceOf(info.ID)
+	device, err := net.DeviceOf(id)
 	if err != nil {
 		_ = s.Reset()
 		return nil, keys.PublicKey{}, err

@@ -41,7 +41,7 @@ func benchMany(b *testing.B, many, loaded int) {
 	for i := range many {
 		h, err := n.CreateDatabase(ctx, fmt.Sprintf("db-%d", i))
 		if err == nil {
-			_, err = h.Collection("cities").Insert(ctx, docs[:100]...)
+			_, err = h.Collection("cities").Insert(ctx, docs[:100])
 		}
 		if err != nil {
 			b.Fatal(err)

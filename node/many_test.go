@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/multiformats/go-multiaddr"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
@@ -123,11 +122,7 @@ func TestClosedDatabaseExchanges(t *testing.T) {
 	if _, err := b.Join(ctx, url, "atlas"); err != nil {
 		t.Fatal(err)
 	}
-	addr, err := multiaddr.NewMultiaddr(a.Addrs()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Connect(ctx, addr); err != nil {
+	if err := b.Connect(ctx, a.Addrs()[0]); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 20 {

@@ -19,25 +19,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	stdnet "net"
+	"os"
 	"runtime/debug"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/addrs"
 	"github.com/weftdb/weft/node/internal/homenote"
 	"github.com/weftdb/weft/node/internal/sizes"
 )
@@ -45,11 +40,14 @@ import (
 // Config says where a node lives and what it offers. With only Home set, it
 // suits embedding: nothing listens but p2p on loopback.
 type Config struct {
-	// Home is the node's data folder, made if there is none; required.
+	// Home is the node's data folder, made if there is none; required without Memory.
 	Home string
-	// Listen holds the p2p addresses; nil means QUIC and TCP on loopback, at
-	// ports that the system chooses.
-	Listen []multiaddr.Multiaddr
+	// Memory keeps everything only until Close, for tests: the store is in memory, keys and
+	// large files are in a temporary folder, which takes the place of Home.
+	Memory bool
+	// Listen holds the p2p addresses, such as "/ip4/0.0.0.0/tcp/4600"; nil means QUIC and
+	// TCP on loopback, at ports that the system chooses.
+	Listen []string
 	// Surfaces are the ways in from outside; none suits embedding.
 	Surfaces []Surface
 	// Relay lets others that show an API key of this node keep threads and mail
@@ -169,6 +167,11 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 // startHome locks the home and reads who the node is.
 func (n *Node) startHome(ctx context.Context) (err error) {
 	if n.home = n.cfg.home; n.home == nil {
+		if n.cfg.Memory {
+			if n.cfg.Home, err = memoryHome(n.cfg); err != nil {
+				return err
+			}
+		}
 		if n.home, err = openHome(ctx, n.cfg.Home, n.cfg.LockWait); err != nil {
 			return err
 		}
@@ -186,6 +189,10 @@ func (n *Node) startHome(ctx context.Context) (err error) {
 
 // startStore opens the store, which tells metKey of every key whose value it finds damaged.
 func (n *Node) startStore(context.Context) (err error) {
+	if n.cfg.Memory {
+		n.store, err = engines.OpenMemory()
+		return err
+	}
 	n.store, err = engines.Open(n.home.path(cmp.Or(n.cfg.storeDir, dirStore)), &engines.Options{
 		Engine: n.cfg.Engine, Damaged: n.metKey,
 		Logf: func(format string, args ...any) { n.log.Warn(fmt.Sprintf(format, args...)) },
@@ -206,12 +213,13 @@ func (n *Node) startPolicy(context.Context) error {
 // startHost opens the network. Only a relay has a gate: without Relay nobody's threads are
 // taken.
 func (n *Node) startHost(ctx context.Context) (err error) {
-	if err := checkListen(ctx, n.cfg.Listen); err != nil {
+	listen, err := addrs.Listen(ctx, n.cfg.Listen)
+	if err != nil {
 		return err
 	}
 	o := net.Options{
 		Store: n.store, Dir: n.home.path(dirBlobs), Device: n.self.device, Certificate: n.self.cert,
-		Clock: n.clock, Listen: n.cfg.Listen, MDNS: n.cfg.MDNS, Log: n.log,
+		Clock: n.clock, Listen: listen, MDNS: n.cfg.MDNS, Log: n.log,
 		Offline:      n.cfg.offline,
 		Damaged:      n.lose,
 		ChosenRelays: true, // a new thread is offered to no relay that is not for it
@@ -221,45 +229,6 @@ func (n *Node) startHost(ctx context.Context) (err error) {
 	}
 	n.host, err = net.Open(ctx, o)
 	return err
-}
-
-// checkListen returns ErrInUse if another process listens at one of addrs, as
-// libp2p would share a TCP port with it and each would get some of the other's
-// peers; and ErrInvalid if the machine has none of them.
-func checkListen(ctx context.Context, addrs []multiaddr.Multiaddr) error {
-	var failed []error
-	for _, a := range addrs {
-		err := tryListen(ctx, a)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return fault.Of(ErrInUse, "p2p address %s is in use by another process: choose another, such as --p2p /ip4/127.0.0.1/tcp/0", a)
-		}
-		if err != nil {
-			failed = append(failed, err)
-		}
-	}
-	if len(failed) > 0 && len(failed) == len(addrs) {
-		return fault.Of(ErrInvalid, "cannot listen at any p2p address: %v", errors.Join(failed...))
-	}
-	return nil
-}
-
-// tryListen listens at an address for a moment.
-func tryListen(ctx context.Context, a multiaddr.Multiaddr) error {
-	network, at, err := manet.DialArgs(a)
-	if err != nil {
-		return nil //nolint:nilerr // libp2p knows more kinds of addresses, and says what is wrong
-	}
-	var lc stdnet.ListenConfig
-	var c io.Closer
-	if strings.HasPrefix(network, "udp") {
-		c, err = lc.ListenPacket(ctx, network, at)
-	} else {
-		c, err = lc.Listen(ctx, network, at)
-	}
-	if err != nil {
-		return err
-	}
-	return c.Close()
 }
 
 // Close ends every part of the node and waits for it; it may be called twice. First nobody
@@ -320,6 +289,9 @@ func (n *Node) Close() error {
 	if n.home != nil && n.cfg.home == nil {
 		errs = append(errs, n.home.close())
 	}
+	if n.cfg.Memory {
+		errs = append(errs, os.RemoveAll(n.cfg.Home))
+	}
 	return errors.Join(errs...)
 }
 
@@ -375,10 +347,14 @@ func (n *Node) Addrs() []string {
 	return out
 }
 
-// Connect connects to a peer, whose address ends in /p2p and its ID; what both
-// have is exchanged from then on.
-func (n *Node) Connect(ctx context.Context, addr multiaddr.Multiaddr) error {
-	return n.host.Connect(ctx, addr)
+// Connect connects to a peer, whose multiaddr ends in /p2p and its ID, as [Node.Addrs] gives
+// it; what both have is exchanged from then on.
+func (n *Node) Connect(ctx context.Context, addr string) error {
+	a, _, err := addrs.Peer(addr)
+	if err != nil {
+		return err
+	}
+	return n.host.Connect(ctx, a)
 }
 
 // Token returns the administrator's token, which a request carries.

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, c node.Config) *node.Node {
 	t.Helper()
-	if c.Home == "" {
+	if c.Home == "" && !c.Memory {
 		c.Home = filepath.Join(t.TempDir(), "home")
 	}
 	n, err := node.Open(t.Context(), c)
@@ -157,4 +157,10 @@ func TestDatabaseNames(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
+}
+
+func document(d bson.D) bson.Raw {
+	b, err := bson.Marshal(d)
+	check(err)
+	return b
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/node/internal/addrs"
 )
 
 // grantLifetime is how long a grant holds that the node makes with its own
@@ -44,17 +45,18 @@ type RelayOptions struct {
 	Databases []string // names; none means all of the node's, later ones too
 }
 
-// AddRelay has a relay keep this node's databases. The relay need not be reachable; what it
+// AddRelay has a relay keep this node's databases; addr is its multiaddr, which ends in /p2p
+// and its ID. The relay need not be reachable; what it
 // says to the key is in each database's status. Adding it again replaces its key and
 // databases. The secret is written first and the note last. A crash between leaves a secret
 // that nothing uses, or a relay that the note lacks; a relay that only the note had would
 // be taken for lost.
-func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOptions) (Relay, error) {
-	info, err := peer.AddrInfoFromP2pAddr(addr)
+func (n *Node) AddRelay(ctx context.Context, addr string, o RelayOptions) (Relay, error) {
+	a, id, err := addrs.Peer(addr)
 	if err != nil {
-		return Relay{}, fault.Of(ErrInvalid, "invalid relay address: want a multiaddr that ends in /p2p/ and a peer ID: %v", err)
+		return Relay{}, err
 	}
-	if info.ID == n.host.ID() {
+	if id == n.host.ID() {
 		return Relay{}, fault.Of(ErrInvalid, "this node cannot be its own relay")
 	}
 	secret, err := checkKey(o)
@@ -66,22 +68,22 @@ func (n *Node) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, o RelayOp
 			return Relay{}, err
 		}
 	}
-	if err := n.keepSecret(info.ID, secret); err != nil {
+	if err := n.keepSecret(id, secret); err != nil {
 		return Relay{}, err
 	}
-	r := relayRow{Addr: addr.String(), Key: o.Key, Databases: slices.Clone(o.Databases)}
+	r := relayRow{Addr: a.String(), Key: o.Key, Databases: slices.Clone(o.Databases)}
 	tx := n.store.Begin()
 	defer tx.Discard()
-	if err := putJSON(tx, prefixRelay+info.ID.String(), r); err != nil {
+	if err := putJSON(tx, prefixRelay+id.String(), r); err != nil {
 		return Relay{}, err
 	}
 	if err := commitSync(n.store, tx); err != nil {
 		return Relay{}, err
 	}
-	if err := errors.Join(n.noteRelays(""), n.useRelay(ctx, info.ID, r)); err != nil {
+	if err := errors.Join(n.noteRelays(""), n.useRelay(ctx, id, r)); err != nil {
 		return Relay{}, err
 	}
-	return n.relayOf(info.ID.String(), r)
+	return n.relayOf(id.String(), r)
 }
 
 // checkKey checks that key and secret are a key and its secret.

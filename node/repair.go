@@ -15,14 +15,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-multiaddr"
-
 	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/addrs"
 	"github.com/weftdb/weft/node/internal/swap"
 )
 
@@ -498,15 +496,11 @@ func (n *Node) restoreRelays() error {
 	tx := n.store.Begin()
 	defer tx.Discard()
 	for _, r := range n.note.Relays() {
-		addr, err := multiaddr.NewMultiaddr(r.Addr)
+		_, id, err := addrs.Peer(r.Addr)
 		if err != nil {
 			continue
 		}
-		info, err := peer.AddrInfoFromP2pAddr(addr)
-		if err != nil {
-			continue
-		}
-		if err := putJSON(tx, prefixRelay+info.ID.String(), relayRow{Addr: r.Addr, Key: r.Key, Databases: r.Databases}); err != nil {
+		if err := putJSON(tx, prefixRelay+id.String(), relayRow{Addr: r.Addr, Key: r.Key, Databases: r.Databases}); err != nil {
 			return err
 		}
 	}

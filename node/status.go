@@ -42,7 +42,7 @@ func (n *Node) Status() (Status, error) {
 	if err != nil && !isDamage(err) {
 		return Status{}, err
 	}
-	engine, err := engines.Engine(n.home.path(dirStore))
+	engine, err := n.engine()
 	if err != nil {
 		return Status{}, err
 	}
@@ -61,6 +61,14 @@ func (n *Node) Status() (Status, error) {
 		Peers: len(n.host.Peers()), Relays: len(relays), Bytes: bytes + blobs,
 		Engine: engine, Damage: damage, Lost: lost, Checked: n.LastCheck(), Full: n.store.Full() != nil,
 	}, nil
+}
+
+// engine returns the store's engine.
+func (n *Node) engine() (string, error) {
+	if n.cfg.Memory {
+		return engines.Default, nil
+	}
+	return engines.Engine(n.home.path(dirStore))
 }
 
 // A ConnectedPeer is a peer that the node is connected to.

@@ -60,8 +60,8 @@ const (
 // reference makes the man pages and the completions: the command line's own test writes them.
 func (r *release) reference() error {
 	_, err := r.command([]string{
-		"CGO_ENABLED=0", "WEFT_REFERENCE=" + r.work,
+		"CGO_ENABLED=0", "WEFT_MANUAL=" + r.work,
 		"SOURCE_DATE_EPOCH=" + strconv.FormatInt(r.time.Unix(), 10),
-	}, "go", "test", "-count=1", "-run", "^TestReference$", "./cmd/weft")
+	}, "go", "test", "-count=1", "-run", "^TestManual$", "./cmd/weft")
 	return err
 }

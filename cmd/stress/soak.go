@@ -14,7 +14,6 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/multiformats/go-multiaddr"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/buckets"
@@ -123,7 +122,7 @@ type soak struct {
 	rnd     *rand.Rand
 	relay   *node.Node
 	a, b    *node.Node
-	address multiaddr.Multiaddr
+	address string
 	bucket  *buckets.Bucket
 	writes  int
 }
@@ -140,9 +139,7 @@ func (w *soak) begin() (err error) {
 	if err != nil {
 		return err
 	}
-	if w.address, err = multiaddr.NewMultiaddr(w.relay.Addrs()[0]); err != nil {
-		return err
-	}
+	w.address = w.relay.Addrs()[0]
 	for _, d := range []struct {
 		name string
 		n    **node.Node

@@ -37,7 +37,7 @@ func (o *daemonOptions) flags(cmd *cobra.Command) {
 }
 
 // listen returns where to listen, at port 4600 of all interfaces or of this machine only.
-func (o *daemonOptions) listen() (out []multiaddr.Multiaddr, err error) {
+func (o *daemonOptions) listen() ([]string, error) {
 	at := o.p2p
 	switch {
 	case at != nil && o.local:
@@ -52,13 +52,11 @@ func (o *daemonOptions) listen() (out []multiaddr.Multiaddr, err error) {
 		}
 	}
 	for _, s := range at {
-		m, err := multiaddr.NewMultiaddr(s)
-		if err != nil {
+		if _, err := multiaddr.NewMultiaddr(s); err != nil {
 			return nil, usagef("invalid --p2p %q: want a multiaddr: %v", s, err)
 		}
-		out = append(out, m)
 	}
-	return out, nil
+	return at, nil
 }
 
 func (a *app) daemonCommand() *cobra.Command {

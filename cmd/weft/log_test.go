@@ -39,7 +39,7 @@ func TestListen(t *testing.T) {
 		t.Errorf("got %v, %v, announcing %v", at, err, o.mdns)
 	}
 	for _, m := range at {
-		if !strings.HasPrefix(m.String(), "/ip4/127.0.0.1/") {
+		if !strings.HasPrefix(m, "/ip4/127.0.0.1/") {
 			t.Errorf("listens at %s", m)
 		}
 	}

@@ -1,67 +1,49 @@
 package main
 
 import (
-	"io"
+	"bytes"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 )
 
-// Every command has a manual page, a page of the reference and is completed by each shell.
-// With WEFT_REFERENCE, a folder, these are kept in man, pages and completions there; pages
-// have the date that SOURCE_DATE_EPOCH says.
+// docs/cli.md is what --help says of every command; WEFT_UPDATE=1 writes it anew.
 func TestReference(t *testing.T) {
-	dir := os.Getenv("WEFT_REFERENCE")
-	if dir == "" {
-		dir = t.TempDir()
-	}
-	root := (&app{out: io.Discard, err: io.Discard}).root()
-	root.InitDefaultHelpCmd()
+	root := (&app{}).root()
 	root.InitDefaultCompletionCmd()
-	root.DisableAutoGenTag = true
-	for _, d := range []string{"man", "pages", "completions"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := doc.GenManTree(root, &doc.GenManHeader{Title: "WEFT", Section: "1", Source: "Weft", Manual: "Weft"}, filepath.Join(dir, "man")); err != nil {
-		t.Fatal(err)
-	}
-	if err := doc.GenMarkdownTree(root, filepath.Join(dir, "pages")); err != nil {
-		t.Fatal(err)
-	}
-	completions := map[string]func(string) error{
-		"weft.bash": func(f string) error { return root.GenBashCompletionFileV2(f, true) },
-		"_weft":     root.GenZshCompletionFile,
-		"weft.fish": func(f string) error { return root.GenFishCompletionFile(f, true) },
-		"weft.ps1":  root.GenPowerShellCompletionFileWithDesc,
-	}
-	for name, write := range completions {
-		if err := write(filepath.Join(dir, "completions", name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var each func(cmd *cobra.Command)
+	var page bytes.Buffer
+	page.WriteString("# Command line\n\nWhat `--help` says of every command. This page is generated from the code; the guides show the\ncommands at work: [guides](guide/README.md).\n")
+	n := 0
+	var each func(*cobra.Command)
 	each = func(cmd *cobra.Command) {
-		if !cmd.IsAvailableCommand() {
+		if !cmd.IsAvailableCommand() && cmd != root {
 			return
 		}
-		words := strings.Fields(cmd.CommandPath())
-		man, err := os.ReadFile(filepath.Join(dir, "man", strings.Join(words, "-")+".1"))
-		if err != nil || !strings.Contains(string(man), ".SH SYNOPSIS") {
-			t.Errorf("%s has no manual page: %v", cmd.CommandPath(), err)
+		n++
+		var help bytes.Buffer
+		cmd.SetOut(&help)
+		if err := cmd.Help(); err != nil {
+			t.Fatal(err)
 		}
-		page, err := os.ReadFile(filepath.Join(dir, "pages", strings.Join(words, "_")+".md"))
-		if err != nil || !strings.Contains(string(page), cmd.Short) {
-			t.Errorf("%s has no page of the reference: %v", cmd.CommandPath(), err)
-		}
-		for _, c := range cmd.Commands() {
-			each(c)
+		text, _, _ := strings.Cut(help.String(), "\nGlobal Flags:")
+		page.WriteString("\n## " + cmd.CommandPath() + "\n\n```text\n" + strings.TrimSpace(text) + "\n```\n")
+		for _, sub := range cmd.Commands() {
+			each(sub)
 		}
 	}
 	each(root)
+	if n < 60 {
+		t.Errorf("only %d commands found", n)
+	}
+	const name = "../../docs/cli.md"
+	if os.Getenv("WEFT_UPDATE") != "" {
+		if err := os.WriteFile(name, page.Bytes(), 0o644); err != nil { //nolint:gosec // a page for everybody
+			t.Fatal(err)
+		}
+	}
+	if has, err := os.ReadFile(name); err != nil || !bytes.Equal(has, page.Bytes()) {
+		t.Errorf("docs/cli.md is not what --help says, %v: WEFT_UPDATE=1 go test ./cmd/weft -run TestReference", err)
+	}
 }

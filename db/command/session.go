@@ -263,7 +263,7 @@ func (rn *Runner) txInsert(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error)
 	if err != nil {
 		return nil, err
 	}
-	ids, err := tx.Insert(coll, docs...)
+	ids, err := tx.Insert(coll, docs)
 	return bson.D{{Key: "n", Value: int32(len(ids))}}, err
 }
 

@@ -112,11 +112,12 @@ func (rn *Runner) cmdWatch(ctx context.Context, name string, cmd bson.Raw) (bson
 // replies hold is allowed, because a result cannot be continued.
 func (rn *Runner) cmdLive(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	o := db.FindOptions{Skip: number(cmd, "skip"), Limit: number(cmd, "limit")}
-	var err error
-	for f, to := range map[string]*bson.Raw{"filter": &o.Filter, "sort": &o.Sort, "projection": &o.Projection} {
-		if *to, err = docField(cmd, f); err != nil {
+	for f, to := range map[string]*any{"filter": &o.Filter, "sort": &o.Sort, "projection": &o.Projection} {
+		doc, err := docField(cmd, f)
+		if err != nil {
 			return nil, err
 		}
+		*to = doc
 	}
 	l, err := rn.db.Collection(name).Live(ctx, o)
 	if err != nil {

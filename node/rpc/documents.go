@@ -126,7 +126,7 @@ func (s documentService) Insert(ctx context.Context, r *connect.Request[weftv1.I
 	if err != nil {
 		return nil, err
 	}
-	ids, err := c.Insert(ctx, docs...)
+	ids, err := c.Insert(ctx, docs)
 	if err != nil {
 		return nil, tellPlace(err, len(docs))
 	}

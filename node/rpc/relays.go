@@ -36,7 +36,7 @@ func (s relayService) Add(ctx context.Context, r *connect.Request[weftv1.AddRela
 	if err := s.checkRelay(ctx, addr); err != nil {
 		return nil, err
 	}
-	relay, err := s.n.AddRelay(ctx, addr, node.RelayOptions{Key: r.Msg.GetKey(), Secret: r.Msg.GetSecret(), Databases: r.Msg.GetDatabases()})
+	relay, err := s.n.AddRelay(ctx, addr.String(), node.RelayOptions{Key: r.Msg.GetKey(), Secret: r.Msg.GetSecret(), Databases: r.Msg.GetDatabases()})
 	if err != nil {
 		return nil, err
 	}

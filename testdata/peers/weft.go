@@ -70,7 +70,7 @@ func (w *weft) insert(docs []doc, indexes int) error {
 	for i, d := range docs {
 		raws[i] = d.bson
 	}
-	_, err := w.store.Collection(collectionOf(indexes)).Insert(ctx, raws...)
+	_, err := w.store.Collection(collectionOf(indexes)).Insert(ctx, raws)
 	return err
 }
 

@@ -10,12 +10,14 @@
 package weftv1connect
 
 import (
-	connect "connectrpc.com/connect"
 	context "context"
 	errors "errors"
-	v1 "github.com/weftdb/weft/node/api/weft/v1"
 	http "net/http"
 	strings "strings"
+
+	connect "connectrpc.com/connect"
+
+	v1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
 // This is a compile-time assertion to ensure that this generated file and the connect package are
