@@ -189,8 +189,8 @@ func history(v *view.View, c *keyspace.Coll, idKey []byte, h keyspace.Head) (evs
 		if s.Bad || len(s.B) > 0 {
 			return nil, false, nil
 		}
-		if r.N > v.N && !keyspace.IsAhead(v.Ahead, r.N) {
-			continue // prepared, not folded yet
+		if r == h.Last || r.N > v.N && !keyspace.IsAhead(v.Ahead, r.N) {
+			continue // the head names it, as the fold takes it; or prepared, not folded yet
 		}
 		val, err := it.Value()
 		if err != nil {
