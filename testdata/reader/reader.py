@@ -27,14 +27,18 @@ from thread import Authority, Thread
 # ---------------------------------------------------------------- the backup: docs/design/transfer.md
 
 
+VERSIONS = (b"4",)
+
+
 def read_backup(data, passphrase):
     """The files and the store of a backup; digest, counts and hashes compared."""
     if data.startswith(b"age-encryption.org"):
         data = open_age(data, passphrase())
     line, _, packed = data.partition(b"\n")
-    need(line.startswith(b"weft backup "), "not a backup")
-    if line.split(b" ")[2] not in (b"4",):
-        raise Unknown(f"backup version {line.decode()}")
+    words = line.split(b" ")
+    need(words[:2] == [b"weft", b"backup"] and len(words) == 4 and words[3] in (b"pebble", b"badger"), "not a backup")
+    if words[2] not in VERSIONS:
+        raise Unknown(f"a backup of version {words[2].decode()}")
     unpack = zstandard.ZstdDecompressor().decompressobj()
     r = Bytes(unpack.decompress(packed))
     need(not unpack.unused_data, "bytes behind the end")
@@ -200,3 +204,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except (Bad, Unknown) as e:
         sys.exit(f"{type(e).__name__}: {e}")
+    except (zstandard.ZstdError, LookupError, ValueError) as e:
+        sys.exit(f"Bad: {e!r}")
