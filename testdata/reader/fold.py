@@ -1,0 +1,297 @@
+"""The fold: operations on documents in the order of stamps, and the hash of their state (docs/design/db.md)."""
+import json
+import struct
+from types import SimpleNamespace
+
+import bson
+from bson.codec_options import CodecOptions
+from bson.int64 import Int64
+from bson.son import SON
+
+from formats import DATA, SNAPSHOT, Bytes, label, u64
+from public import Bad, Unknown, blake3, mac, need, uvarint
+
+# ---------------------------------------------------------------- values: docs/design/query.md, as far as the stories need
+
+OPTIONS = CodecOptions(document_class=SON, tz_aware=True)
+NUMBERS = (int, Int64, float)
+
+
+def document(data):
+    try:
+        value = bson.decode(data, OPTIONS)
+    except bson.errors.BSONError as e:
+        raise Bad(f"BSON: {e}")
+    need(bson.encode(value) == data, "BSON: not the same bytes when encoded")
+    return value
+
+
+def key_of(value):
+    """The order-preserving key of an _id."""
+    if isinstance(value, str):
+        return b"\x1c" + value.encode().replace(b"\0", b"\0\xff") + b"\0\x01"
+    if type(value) in NUMBERS and value > 0 and float(value) == value:
+        return b"\x17" + struct.pack(">d", value) + b"\0"
+    raise Unknown(f"the key of {value!r}")
+
+
+def same(a, b):
+    if isinstance(a, SON) and isinstance(b, SON):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return (type(a) is type(b) or type(a) in NUMBERS and type(b) in NUMBERS) and a == b
+
+
+def matches(doc, filter):
+    """Equality and $exists on fields of the document itself."""
+    for name, want in filter.items():
+        operators = isinstance(want, SON) and [k for k in want if k.startswith("$")]
+        if name[:1] == "$" or "." in name or want is None or isinstance(doc.get(name), list) or operators not in (
+                False, [], ["$exists"]):
+            raise Unknown(f"filter {filter}")
+        if operators:
+            if (name in doc) != bool(want["$exists"]):
+                return False
+        elif name not in doc or not same(doc[name], want):
+            return False
+    return True
+
+
+class Refused(Exception):
+    """An operation that is a no-op, with its reason."""
+
+
+def updated(doc, update):
+    """$set, $unset, $inc and $addToSet; new fields follow in order of name."""
+    doc = document(bson.encode(doc))
+    changes = [(path.split("."), op, value) for op, paths in update.items() for path, value in paths.items()]
+    for path, op, value in sorted(changes, key=lambda c: c[0]):
+        at, name = doc, path[-1]
+        for step in path[:-1]:
+            at = at.get(step, SON()) if op == "$unset" else at.setdefault(step, SON())
+            if not isinstance(at, SON):
+                raise Unknown(f"update of {path}")
+        old = at.get(name)
+        if op == "$unset":
+            at.pop(name, None)
+        elif op == "$set":
+            at[name] = value
+        elif op == "$inc":
+            if type(value) not in NUMBERS or type(at.get(name, 0)) not in NUMBERS:
+                raise Refused("update")
+            total = value + (old or 0)
+            if isinstance(total, float):
+                at[name] = total
+            else:
+                at[name] = Int64(total) if Int64 in (type(old), type(value)) or total >= 1 << 31 else int(total)
+        elif op == "$addToSet" and (old is None or isinstance(old, list)) and "$each" not in (value or []):
+            at[name] = (old or []) + ([] if any(same(v, value) for v in old or []) else [value])
+        else:
+            raise Unknown(f"update {op}")
+    return doc
+
+
+def fits_schema(value, schema):
+    """JSON Schema: type, required, properties."""
+    kinds = {str: "string", bool: "boolean", list: "array", SON: "object", type(None): "null"}
+    kind = kinds.get(type(value), "number" if type(value) in NUMBERS else "string")
+    whole = kind == "number" and float(value).is_integer()
+    for word, want in schema.items():
+        if word == "type":
+            if want != kind and not (want == "integer" and whole):
+                return False
+        elif word == "required":
+            if kind == "object" and not all(name in value for name in want):
+                return False
+        elif word == "properties":
+            if kind == "object" and not all(fits_schema(value[n], s) for n, s in want.items() if n in value):
+                return False
+        else:
+            raise Unknown(f"schema: {word}")
+    return True
+
+
+# ---------------------------------------------------------------- records: docs/design/db.md
+
+INSERT, UPDATE, REPLACE, DELETE = 1, 2, 3, 4
+CODES = ["", "malformed", "duplicate_key", "no_match", "schema", "update", "reserved", "definition", "atomic",
+         "too_large", "rule", "too_costly"]
+DEFINITIONS = "system.collections"
+DEFINITION = {"_id", "version", "schema", "formats", "level", "action", "rules", "indexes", "next", "steps"}
+
+
+def read_document(r):
+    return document(r.take(int.from_bytes(r.data[r.at:r.at + 4], "little")))
+
+
+def read_names(r):
+    names = [r.prefixed().decode() for _ in range(r.uvarint())]
+    need(len(set(names)) == len(names) and all(0 < len(n.encode()) <= 120 for n in names), "payload: names")
+    return names
+
+
+def read_target(r):
+    kind, prefix = r.take(1), int.from_bytes(r.data[r.at:r.at + 4], "little")
+    sizes = {1: 8, 2: 4 + prefix, 3: prefix, 5: 5 + prefix, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16}
+    if kind[0] not in sizes:
+        raise Unknown(f"an _id of BSON type {kind[0]}")
+    element = kind + b"_id\0" + r.take(sizes[kind[0]])
+    return document(struct.pack("<i", len(element) + 5) + element + b"\0")["_id"]
+
+
+def read_operations(payload):
+    r = Bytes(payload)
+    need(len(payload) <= 960 << 10 and r.take(1) == b"\1", "payload: size or version")
+    names, ops, used = read_names(r), [], {}
+    count = r.uvarint()
+    need(1 <= count <= 4096, "payload: operations")
+    for _ in range(count):
+        byte, number = r.uint(1), r.uvarint()
+        op = SimpleNamespace(kind=byte & 15, upsert=bool(byte & 16), repeat=bool(byte & 32))
+        need(1 <= op.kind <= 4 and byte < 64 and number < len(names), "operation: kind or name")
+        need(not op.upsert or op.kind in (UPDATE, REPLACE), "operation: an upsert of this kind")
+        op.name = names[number]
+        used[op.name] = True
+        op.id = read_target(r) if op.kind != INSERT else None
+        begin, before = r.at, ops[-1] if ops and ops[-1].kind == op.kind != INSERT else None
+        if op.repeat:
+            need(before, "operation: the body of no operation")
+            op.body, op.raw = before.body, before.raw
+        else:
+            op.body = [read_document(r) for _ in range(1 if op.kind in (INSERT, DELETE) else 2)]
+            if op.kind == UPDATE:
+                op.body += [read_document(r) for _ in range(r.uvarint())]
+                need(len(op.body) <= 66, "operation: array filters")
+            op.raw = r.data[begin:r.at]
+            need(not before or before.raw != op.raw, "operation: a body that is given twice")
+        if op.kind == INSERT:
+            need(next(iter(op.body[0]), None) == "_id", "operation: an insert begins with _id")
+            op.id = op.body[0]["_id"]
+        ops.append(op)
+    r.end()
+    need(list(used) == names, "payload: names in order of first use")
+    return ops
+
+
+def read_snapshot(payload):
+    r = Bytes(payload)
+    need(r.take(1) == b"\2", "snapshot: version")
+    names = read_names(r)
+    documents = [(names[r.uvarint()], r.uint(8), read_document(r)) for _ in range(r.uvarint())]
+    r.end()
+    return documents
+
+
+class State:
+    """Documents, tombstones and refusals, and their hash."""
+
+    def __init__(self):
+        self.documents, self.gone, self.refused = {}, set(), {}
+
+    def record(self, r, flags, payload):
+        """The operations of one record, which come one after the other in the order of stamps."""
+        try:
+            ops = read_operations(payload)
+        except (Bad, UnicodeDecodeError):
+            self.refused[r.time, r.log, r.hash, 0] = "malformed"
+            return
+        before, codes = (dict(self.documents), set(self.gone)), {}
+        for i, op in enumerate(ops):
+            try:
+                self.apply(op)
+            except Refused as e:
+                codes[i] = str(e)
+        if flags & 1 and codes:
+            self.documents, self.gone = before
+            codes = {i: codes.get(i, "atomic") for i in range(len(ops))}
+        self.refused.update({(r.time, r.log, r.hash, i): code for i, code in codes.items()})
+
+    def apply(self, op):
+        """One operation at its place."""
+        where = op.name, key_of(op.id)
+        old, doc = self.documents.get(where), None
+        if op.kind == INSERT:
+            if old is not None:
+                raise Refused("duplicate_key")
+            doc = op.body[0]
+        elif not op.upsert if old is None else not matches(old, op.body[0]):
+            raise Refused("duplicate_key" if op.upsert else "no_match")
+        elif op.kind == UPDATE:
+            if len(op.body) > 2:
+                raise Unknown("array filters")
+            equal = {k: v for k, v in op.body[0].items() if k != "_id"}
+            if old is None and equal:
+                raise Unknown("an upsert whose filter has more than _id")
+            doc = updated(SON(_id=op.id) if old is None else old, op.body[1])
+        elif op.kind == REPLACE:
+            doc = SON([("_id", op.id), *((k, v) for k, v in op.body[1].items() if k != "_id")])
+        if doc is not None:
+            self.judge(op.name, doc)
+            self.documents[where] = doc
+            self.gone.discard(where)
+        elif old is not None:
+            del self.documents[where]
+            self.gone.add(where)
+
+    def judge(self, name, doc):
+        if "_mod" in doc:
+            raise Refused("reserved")
+        if len(bson.encode(doc)) > 1 << 20:
+            raise Refused("too_large")
+        if name == DEFINITIONS:
+            if not set(doc) <= DEFINITION:
+                raise Refused("definition")
+            return
+        d = self.documents.get((DEFINITIONS, key_of(name)), {})
+        if d.get("rules") or d.get("next") or d.get("level", "strict") != "strict" or d.get("action") == "warn":
+            raise Unknown("rules, migrations and levels")
+        if d.get("schema") and not fits_schema(doc, json.loads(d["schema"])):
+            raise Refused("schema")
+
+    def hash(self):
+        lanes = [0] * 1024
+
+        def plus(*parts):
+            for i, lane in enumerate(struct.unpack("<1024H", blake3(blake3(b"".join(parts)), 2048))):
+                lanes[i] = lanes[i] + lane & 0xFFFF
+
+        def at(name, key):
+            return uvarint(len(name.encode())) + name.encode() + uvarint(len(key)) + key
+
+        for where, doc in self.documents.items():
+            plus(b"\1", at(*where), bson.encode(doc))
+        for where in self.gone:
+            plus(b"\2", at(*where))
+        for (time, log, record, index), code in self.refused.items():
+            plus(b"\3", u64(time), log, record, struct.pack(">I", index), bytes([CODES.index(code)]))
+        return blake3(struct.pack("<1024H", *lanes))
+
+
+def fold(thread, authority):
+    """What counts, in the order of stamps, on top of the snapshots in force: docs/design/checkpoints.md."""
+    state, floors, counting, void = State(), {}, [], []
+    checkpoints = [r for r in thread.control.values() if r.op == "checkpoint" and r.hash in authority.acting]
+    for log, seq, _ in (p for c in checkpoints for p in c.say.heads):
+        floors[log] = max(seq, floors.get(log, 0))
+    for c in sorted(checkpoints, key=lambda c: c.say.snapshot[0]):
+        log, last, hash = c.say.snapshot
+        alone, chain, records = State(), [], thread.logs[log].records
+        if floors.get(log, 0) >= last:
+            continue  # a later checkpoint covers it
+        while hash:
+            chain.append(records[hash])
+            hash = chain[-1].prev
+        need(chain[0].seq == last and thread.logs[log].kind == SNAPSHOT, "checkpoint: its snapshot")
+        for name, _, doc in (d for r in chain for d in read_snapshot(thread.open_data(r)[1])):
+            alone.documents[name, key_of(doc["_id"])] = doc
+        tag = mac(thread.keys[thread.id], label("weft/1/state", thread.id), alone.hash())
+        need(tag == c.say.tag, "checkpoint: its documents have another state hash")
+        state.documents.update(alone.documents)
+    for d in thread.logs.values():
+        for r in d.records.values():
+            if d.kind == DATA and r.seq > floors.get(d.id, 0):
+                (counting if authority.counts(r) else void).append(r)
+    for r in sorted(counting, key=lambda r: (r.time, r.log, r.hash)):
+        state.record(r, *thread.open_data(r))
+    return state, counting, void
