@@ -31,7 +31,7 @@ const (
 
 // openInput opens a file, or standard input for "-".
 func (a *app) openInput(name string) (r io.Reader, done func() error, err error) {
-	raw, size, done := a.in, int64(-1), func() error { return nil }
+	raw, size, done := a.input, int64(-1), func() error { return nil }
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {

@@ -59,6 +59,7 @@ type app struct {
 	passphrase []byte // of sealed key files; nil until it is known
 
 	in       io.Reader
+	input    io.Reader // in, to be read: reads end when the command line is to
 	out, err io.Writer // screens
 
 	shared *client.Client // of a shell, which its commands do not close
@@ -69,7 +70,7 @@ type app struct {
 // if it was not understood.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	screens := []*tty.Screen{{W: out}, {W: errOut}}
-	a := &app{in: in, out: screens[0], err: screens[1]}
+	a := &app{in: in, input: tty.Input(ctx, in), out: screens[0], err: screens[1]}
 	status := a.execute(ctx, args)
 	for _, s := range screens {
 		s.End()
