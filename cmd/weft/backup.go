@@ -203,7 +203,7 @@ func (a *app) restoreCommand() *cobra.Command {
 }
 
 func (a *app) restore(ctx context.Context, name string) error {
-	in := a.in
+	in := a.input
 	var length int64 = -1
 	if name != "-" {
 		f, err := os.Open(name)
@@ -235,6 +235,9 @@ func (a *app) restore(ctx context.Context, name string) error {
 	m, err := node.Restore(ctx, r, node.RestoreOptions{Home: a.home, Passphrase: a.passphrase})
 	if errors.Is(err, keys.ErrPassphraseNeeded) {
 		return fault.Of(keys.ErrPassphraseNeeded, "the keys in the backup are sealed: set WEFT_PASSPHRASE to the passphrase of the home that was backed up")
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // what was read of it until then says nothing
 	}
 	if err != nil {
 		return err

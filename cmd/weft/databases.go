@@ -348,7 +348,7 @@ func (a *app) argument(arg string) (string, error) {
 	if arg != "-" {
 		return arg, nil
 	}
-	b, err := io.ReadAll(io.LimitReader(a.in, maxLine+1))
+	b, err := io.ReadAll(io.LimitReader(a.input, maxLine+1))
 	if err != nil {
 		return "", err
 	}

@@ -134,7 +134,7 @@ func (a *app) insertCommand() *cobra.Command {
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			i := inserter{c: c, m: &weftv1.InsertRequest{Database: args[0], Collection: args[1]}, out: insertOutput{IDs: []json.RawMessage{}}}
 			if docs := args[2:]; len(docs) == 0 || len(docs) == 1 && docs[0] == "-" {
-				err = lines(a.in, func(n int, line []byte) error {
+				err = lines(a.input, func(n int, line []byte) error {
 					d, err := client.Document(line)
 					if err != nil {
 						return fmt.Errorf("line %d: %w", n, err)
@@ -354,7 +354,7 @@ func (a *app) runCommand() *cobra.Command {
 				}
 				return client.ReplyError(reply)
 			}
-			return lines(a.in, func(n int, line []byte) error {
+			return lines(a.input, func(n int, line []byte) error {
 				command, err := client.Document(line)
 				if err != nil {
 					return a.printReply(unreadable(n, err))

@@ -192,3 +192,42 @@ func TestRefusedEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A command that waits for more of standard input ends on TERM, and gives the home back.
+func TestInputThatStaysAwayHoldsNothing(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	for _, args := range [][]string{{"init"}, {"db", "create", "m"}} {
+		if out, err := command(t, home, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%s, %v", out, err)
+		}
+	}
+	cmd := command(t, home, "run", "m", "-")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill() }() // if it did not end
+	if _, err := io.WriteString(in, "{ping: 1}\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || !strings.Contains(line, `"ok":1`) {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("it ended with %v, want the exit status 1", err)
+	}
+	if out, err := command(t, home, "db", "ls").CombinedOutput(); err != nil {
+		t.Errorf("the next command: %s, %v", out, err)
+	}
+}

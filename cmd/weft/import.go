@@ -30,8 +30,8 @@ const (
 )
 
 // openInput opens a file, or standard input for "-".
-func (a *app) openInput(name string) (r io.Reader, done func() error, err error) {
-	raw, size, done := a.in, int64(-1), func() error { return nil }
+func (a *app) openInput(ctx context.Context, name string) (r io.Reader, done func() error, err error) {
+	raw, size, done := a.input, int64(-1), func() error { return nil }
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -41,7 +41,7 @@ func (a *app) openInput(name string) (r io.Reader, done func() error, err error)
 		if err != nil {
 			return nil, nil, errors.Join(err, f.Close())
 		}
-		raw, size, done = f, info.Size(), f.Close
+		raw, size, done = tty.Input(ctx, f), info.Size(), f.Close
 	}
 	return io.TeeReader(raw, a.progress(size, "import")), done, nil
 }
@@ -313,7 +313,7 @@ func (a *app) importCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			raw, done, err := a.openInput(name)
+			raw, done, err := a.openInput(ctx, name)
 			if err != nil {
 				return err
 			}

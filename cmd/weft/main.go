@@ -21,6 +21,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -38,7 +39,8 @@ func main() { os.Exit(realMain()) }
 // realMain ends cleanly on an interrupt, a TERM and a hangup; nohup has the last
 // ignored, and so it stays. QUIT prints what every goroutine does and ends at
 // once. A reader of standard output that goes away is an error of writing, not
-// the end of a process that has a home open.
+// the end of a process that has a home open; one that stays and reads nothing holds a
+// command for some seconds after a signal.
 func realMain() int {
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -47,6 +49,10 @@ func realMain() int {
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	signal.Ignore(brokenPipe)
+	// A daemon takes its time, and a shell outlives an interrupt.
+	if !slices.ContainsFunc(os.Args, func(arg string) bool { return arg == "daemon" || arg == "dev" || arg == "shell" }) {
+		context.AfterFunc(ctx, func() { tty.EndLate(os.Stderr, os.Exit) })
+	}
 	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 
@@ -60,6 +66,7 @@ type app struct {
 	passphrase []byte // of sealed key files; nil until it is known
 
 	in       io.Reader
+	input    io.Reader // in, to be read: reads end when the command line is to
 	out, err io.Writer // screens
 
 	shared *client.Client // of a shell, which its commands do not close
@@ -70,7 +77,7 @@ type app struct {
 // if it was not understood.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	screens := []*tty.Screen{{W: out}, {W: errOut}}
-	a := &app{in: in, out: screens[0], err: screens[1]}
+	a := &app{in: in, input: tty.Input(ctx, in), out: screens[0], err: screens[1]}
 	status := a.execute(ctx, args)
 	for _, s := range screens {
 		s.End()

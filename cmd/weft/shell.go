@@ -159,9 +159,10 @@ func (s *shell) command(ctx context.Context, words []string) int {
 		return 0
 	}
 	// A command line of its own: its flags begin anew.
-	one := &app{home: s.home, api: s.api, insecure: s.insecure, in: s.in, out: s.out, err: s.err, shared: s.c, tables: s.tables}
+	one := &app{home: s.home, api: s.api, insecure: s.insecure, in: s.in, input: s.input, out: s.out, err: s.err, shared: s.c, tables: s.tables}
 	if s.people {
 		one.in = strings.NewReader("") // what is typed next is a command
+		one.input = one.in
 	}
 	args, err := s.arguments(words)
 	if err != nil {
@@ -231,7 +232,7 @@ func (s *shell) complete(line string) (begun string, out []string) {
 // the terminal.
 func (s *shell) reader(ctx context.Context) (next func(more bool) (string, error), end func(), err error) {
 	if !s.people {
-		in := bufio.NewScanner(s.in)
+		in := bufio.NewScanner(s.input)
 		in.Buffer(make([]byte, 64<<10), maxDocument)
 		return func(bool) (string, error) {
 			if in.Scan() {
