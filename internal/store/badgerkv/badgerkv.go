@@ -1,10 +1,11 @@
 // Package badgerkv is the engine over badger, with the options of ipfs/go-ds-badger:
-// the files are the same.
+// the files are the same, but that each value has a checksum behind it.
 // Its value log is the write-ahead log; short values are also in the tree, which
 // makes old log files garbage that it removes in the background.
 //
 //	badgerkv.go   opening, and the map
 //	check.go      what must be there, before badger opens it
+//	sum.go        the checksum of a value
 //	reads.go      reads of what is damaged
 //	verify.go     reading everything
 //	salvage.go    taking out of a damaged store what can be read
@@ -191,10 +192,11 @@ func (e *engine) Limits() store.Limits { return store.Limits{Bytes: txBytes, Put
 // Charge counts a value that stays in the value log at a quarter: there only
 // memory bounds it.
 func (e *engine) Charge(key, value []byte) int {
-	if len(value) >= inline {
-		return len(key) + (len(value)+3)/4
+	n := len(value) + sumSize
+	if n >= inline {
+		n = (n + 3) / 4
 	}
-	return len(key) + len(value)
+	return len(key) + n
 }
 
 // Position is the end of the log: the number of the last file, and its size in the
@@ -276,14 +278,21 @@ func (e *engine) Apply(w *store.Writes) error {
 	txn := e.db.NewTransaction(true)
 	defer txn.Discard()
 	entries := make([]badger.Entry, w.Len())
+	values := 0
+	for put := range w.All() {
+		values += len(put.Value) + sumSize
+	}
+	stored := make([]byte, 0, values) // one piece of memory, until badger has written all
 	i, size := 0, int64(0)
 	for put := range w.All() {
-		size += int64(len(put.Key) + len(put.Value))
+		size += int64(len(put.Key) + len(put.Value) + sumSize)
 		var err error
 		if put.Deleted {
 			err = txn.Delete(put.Key)
 		} else {
-			entries[i].Key, entries[i].Value = put.Key, put.Value
+			from := len(stored)
+			stored = withSum(stored, put.Key, put.Value)
+			entries[i].Key, entries[i].Value = put.Key, stored[from:]
 			err = txn.SetEntry(&entries[i])
 			i++
 		}

@@ -56,5 +56,9 @@ func (e *engine) valueOf(item *badger.Item, buf []byte) (v []byte, err error) {
 	if err != nil {
 		return nil, e.unreadable(err)
 	}
+	v, ok := withoutSum(item.Key(), v)
+	if !ok {
+		return nil, corrupt(e.dir, "holds a value that was altered")
+	}
 	return v, nil
 }

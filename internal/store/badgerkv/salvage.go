@@ -447,6 +447,12 @@ func (s *salvage) merge(put func(key, value []byte) error) error {
 			return nil
 		}
 		value, err := s.value(e, at)
+		if err == nil {
+			var ok bool
+			if value, ok = withoutSum(key, value); !ok {
+				err = &lostValue{errDamaged, s.dir}
+			}
+		}
 		if err != nil {
 			s.lost(store.Damage{
 				File: err.file, Lower: key, Upper: append(bytes.Clone(key), 0),
