@@ -125,8 +125,9 @@ func testOwnWrites(t *testing.T, s store.Store) {
 	if want := []string{"a1", "b2", "d"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if u := tx.Used(); u != (store.Limits{Bytes: 4, Puts: 3}) {
-		t.Errorf("got used %+v, want 4 bytes, 3 puts", u)
+	// An engine may have something to say beside each value.
+	if u := tx.Used(); u.Puts != 3 || u.Bytes < 4 || u.Bytes > 4+3*16 {
+		t.Errorf("got used %+v, want 4 bytes and little more, 3 puts", u)
 	}
 }
 
