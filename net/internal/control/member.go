@@ -17,7 +17,8 @@ type Member struct {
 	Name     string   // of the device, from its certificate
 	Role     format.Role
 	Since    clock.Time  // of the record that let it in
-	Log      clock.LogID // its control log
+	Log      clock.LogID // its control log; zero while it is only added
+	Added    bool        // by a device of its identity, and it has not begun yet
 
 	entry *entry
 }
@@ -109,7 +110,7 @@ func (g *Graph) Joins(invite clock.Hash) (hs []clock.Hash) {
 // an owner's or admin's.
 func (g *Graph) Endings(own clock.LogID, due func(*InviteInfo) bool) (ends []clock.Hash) {
 	s := g.State()
-	if !s.may(own, format.RoleAdmin) {
+	if !s.may(own, format.RoleAdmin) || len(s.Recovery.Frozen) > 0 {
 		return nil
 	}
 	for h, i := range s.Invites {

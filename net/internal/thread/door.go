@@ -12,7 +12,8 @@ import (
 // joins are their writers' choice. Honest devices enforce both, each by its own clock:
 //
 //	the door    a join that a stranger brings is taken in while its invite is open, or
-//	            once a record of a member names it; else it is parked
+//	            once a record of a member names it; else it is parked. So is a recover by a
+//	            key that was used
 //	the close   ends an invite for everybody, and lists all who came in: by the device
 //	            that made the invite when it is used up, and a day after it expired
 //
@@ -22,11 +23,15 @@ import (
 // now, or nil; mu is held.
 func (t *Thread) door(v *verifiedRun) error {
 	c := v.records[0].control
-	if !v.stranger || c.Payload.Op != format.OpJoin || v.desc.Device == t.env.self() {
+	if !v.stranger || v.desc.Device == t.env.self() || t.wanted[c.ID.Hash] {
 		return nil
 	}
+	if c.Payload.Op == format.OpRecover {
+		_, err := t.recoveryOpen(c.Payload.Key)
+		return err
+	}
 	s := t.graph.State()
-	if s.Lists(c.ID.Hash) || t.wanted[c.ID.Hash] {
+	if c.Payload.Op != format.OpJoin || s.Lists(c.ID.Hash) {
 		return nil
 	}
 	inv := s.Invites[c.Payload.Invite]

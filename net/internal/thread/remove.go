@@ -3,6 +3,7 @@ package thread
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -189,24 +190,31 @@ func (t *Thread) RotateIfDue(ctx context.Context) (bool, error) {
 func (t *Thread) rotationDue() bool {
 	s := t.graph.State()
 	self := s.Members[t.env.self()]
-	if self == nil || self.Role > format.RoleAdmin || t.ownControl == nil {
+	if self == nil || self.Role > format.RoleAdmin || t.ownControl == nil || len(s.Recovery.Frozen) > 0 {
 		return false
-	}
-	for _, m := range s.Members {
-		if m != self && m.SeniorTo(self) {
-			return false
-		}
 	}
 	now := s.Epochs()
 	if slices.ContainsFunc(now, func(e clock.Hash) bool { return !t.keys.Has(e) }) {
 		return false // this device lacks a key itself
 	}
+	lacking, heir := map[keys.PublicKey]bool{}, false
+	for _, e := range now {
+		l, h := t.graph.Unsealed(e)
+		maps.Copy(lacking, l)
+		heir = heir || h
+	}
+	for _, m := range s.Members { // who lacks a key leaves it to the next
+		if m != self && m.Role <= format.RoleAdmin && !m.Added && m.SeniorTo(self) && !lacking[m.Device] {
+			return false
+		}
+	}
 	// A key that no present epoch gives may be of one that had effect somewhere for a while.
 	loose := slices.ContainsFunc(t.unlinked(), func(e clock.Hash) bool { return !slices.Contains(now, e) })
-	if len(s.Members) > format.MaxDevices {
-		return len(now) > 1 // one record has no room for all
+	due := len(now) > 1 || s.Unkeyed()
+	if len(s.Readers()) > format.MaxDevices {
+		return due // one record has no room for all
 	}
-	return len(now) > 1 || loose || t.graph.Unsealed(now[0])
+	return due || loose || heir || len(lacking) > 0
 }
 
 // devicesOf returns the devices of an identity that are members; mu is held.
@@ -224,6 +232,9 @@ func (t *Thread) me() (*Member, error) {
 	m := t.graph.State().Members[t.env.self()]
 	if m == nil {
 		return nil, fault.Of(ErrNotMember, "this device is no member")
+	}
+	if m.Added {
+		return nil, fault.Of(ErrNotMember, "this device was added and has not begun: accept what the device that added it gave")
 	}
 	return m, nil
 }
@@ -266,6 +277,8 @@ func (t *Thread) mayDecide() (*Member, error) {
 	switch {
 	case m == nil || m.Role > format.RoleAdmin:
 		return nil, fault.Of(ErrNotMember, "only an owner or admin decides who is a member")
+	case len(t.graph.State().Recovery.Frozen) > 0:
+		return nil, ErrFrozen
 	case !t.keys.CanRead():
 		return nil, ErrNoKeys
 	}
@@ -317,8 +330,8 @@ func (t *Thread) newEpoch(but func(*Member) bool, invites bool) (*format.Epoch, 
 	now := t.graph.State().Epochs()
 	before := slices.Concat(now, slices.DeleteFunc(t.unlinked(), func(e clock.Hash) bool { return slices.Contains(now, e) }))
 	var to []format.Recipient
-	for _, m := range t.graph.State().Members {
-		if !but(m) && m.Role <= format.RoleReader {
+	for _, m := range t.graph.State().Readers() {
+		if !but(m) {
 			to = append(to, format.Recipient{Sign: m.Device, Seal: m.Seal})
 		}
 	}
@@ -335,9 +348,12 @@ func (t *Thread) newEpoch(but func(*Member) bool, invites bool) (*format.Epoch, 
 	slices.SortFunc(to, func(a, b format.Recipient) int { return bytes.Compare(a.Sign[:], b.Sign[:]) })
 	to = to[:min(len(to), format.MaxDevices)]
 	for h := range open {
-		if len(open) > format.MaxSealedTo {
+		if len(open) >= format.MaxSealedTo {
 			delete(open, h)
 		}
+	}
+	if heir := t.graph.State().Heir(); !heir.IsZero() {
+		open[clock.Hash(heir)] = heir
 	}
 	return format.NewEpoch(t.id, &t.keys, before, to, open)
 }
