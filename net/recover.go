@@ -124,6 +124,17 @@ func (h *Host) reclaimFrom(ctx context.Context, p peer.ID, r Recovery, q control
 	return t, err
 }
 
+// ServiceKey returns the key that opens the control logs, for a device that is added.
+func (t *Thread) ServiceKey() keys.Secret {
+	s, _ := keys.SecretOf(t.held().ServiceKey()) // of 32 bytes, which make one
+	return s
+}
+
+// RevokeDevice ends the membership of a device, signed by its identity and no device.
+func (t *Thread) RevokeDevice(ctx context.Context, id *keys.Identity, device keys.PublicKey) error {
+	return t.held().RevokeDevice(ctx, id, device)
+}
+
 // AddDevice lets a device of this device's identity into the thread, by its certificate.
 func (t *Thread) AddDevice(ctx context.Context, cert *keys.Certificate) error {
 	return t.held().AddDevice(ctx, cert)
@@ -131,18 +142,18 @@ func (t *Thread) AddDevice(ctx context.Context, cert *keys.Certificate) error {
 
 // Begin makes this device a member of a thread to which another device of its identity has
 // added it. It needs one connected peer, or one reachable at addrs, that holds the thread.
-func (h *Host) Begin(ctx context.Context, id ThreadID, service []byte, addrs []multiaddr.Multiaddr) (*Thread, error) {
+func (h *Host) Begin(ctx context.Context, id ThreadID, service keys.Secret, addrs []multiaddr.Multiaddr) (*Thread, error) {
 	if t, err := h.Thread(id); err == nil {
 		return t, nil
 	}
-	if len(service) != len(format.SecretKey{}) {
-		return nil, fault.Errorf(fault.Malformed, "a service key of %d bytes", len(service))
+	if service.Len() != len(format.SecretKey{}) {
+		return nil, fault.Errorf(fault.Malformed, "a service key of %d bytes", service.Len())
 	}
 	var failed []error
 	dialling, stop := context.WithCancel(ctx)
 	defer stop()
 	for p := range h.reach(dialling, addrs) {
-		t, err := h.beginFrom(ctx, p, id, format.SecretKey(service))
+		t, err := h.beginFrom(ctx, p, id, format.SecretKey(service.Reveal()))
 		if err == nil {
 			return h.entered(t, nil, nil)
 		}

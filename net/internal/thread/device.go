@@ -2,6 +2,7 @@ package thread
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -78,4 +79,67 @@ func (t *Thread) FinishBegin(ctx context.Context) error {
 		k, _ = t.open(k, func(_ clock.Hash, e *format.Epoch) (format.SecretKey, error) { return e.ForDevice(t.id, t.env.device) })
 		return &format.Control{Op: format.OpStart, Added: record}, k, nil
 	})
+}
+
+// RevokeDevice ends the membership of a device, signed by its identity itself and no device:
+// also of one that is senior to this one. It is durable on return. If this device may, it
+// begins a new epoch; else an owner's or admin's does that hears of it.
+func (t *Thread) RevokeDevice(ctx context.Context, id *keys.Identity, device keys.PublicKey) error {
+	t.mu.Lock()
+	run, made, err := t.revocation(id, device)
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if _, err := t.Ingest(ctx, run); err != nil {
+		return err
+	}
+	if err := errors.Join(t.syncNow(), t.hasEffect(made)); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	_, no := t.mayDecide()
+	t.mu.Unlock()
+	if no != nil {
+		return nil // somebody else's device rotates
+	}
+	return t.Rotate(ctx)
+}
+
+// revocation returns the one record of a control log that is the identity's own; mu is held.
+func (t *Thread) revocation(id *keys.Identity, device keys.PublicKey) (run format.Run, made clock.RecordID, err error) {
+	s := t.graph.State()
+	m := s.Members[device]
+	switch {
+	case t.closed:
+		return run, made, ErrClosed
+	case m == nil:
+		return run, made, fault.Of(ErrNotFound, "%s is no member", device.DID())
+	case m.Identity != id.Public():
+		return run, made, fault.Of(ErrNotMember, "%s is a device of %s", device.DID(), m.Identity.DID())
+	case device == t.env.self():
+		return run, made, fault.Of(ErrNotMember, "a device does not revoke itself: it leaves, with weft db leave")
+	case len(s.Recovery.Frozen) > 0:
+		return run, made, ErrFrozen
+	}
+	p := &format.Control{Op: format.OpRevoke, Subject: device, View: t.viewOf(t.graph.DataOf(device))}
+	d := format.NewDescriptor(id.Public(), format.KindControl, clock.LogID{})
+	h := &format.Header{Log: d.LogID(t.id), Seq: 1, Epochs: t.firstEpoch(), Control: t.graph.NamedWith(p)}
+	after := t.genesis.Time
+	for _, c := range h.Control {
+		after = max(after, t.graph.Time(c))
+	}
+	if err := t.controlTime(h, after, 0); err != nil {
+		return run, made, err
+	}
+	at := format.Position{Thread: t.id, Log: h.Log, Seq: h.Seq}
+	body, root, err := t.env.sealer.Seal(t.keys.Service, at, &format.Plaintext{Payload: p.Encode()})
+	if err != nil {
+		return run, made, err
+	}
+	h.Root = root
+	r := format.Record{Header: h.Encode(), Body: body}
+	made = clock.RecordID{Log: h.Log, Seq: h.Seq, Hash: format.RecordHash(t.id, r.Header)}
+	sig := id.Sign(format.DomainHead, t.id[:], made.Hash[:])
+	return format.Run{Descriptor: d.Encode(), Records: []format.Record{r}, Signature: sig}, made, nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 )
@@ -225,5 +226,71 @@ func TestManyDevicesOfOneIdentity(t *testing.T) {
 	ms := o.Members()
 	if !slices.ContainsFunc(ms, func(m Member) bool { return m.Device == c.device(1) && !m.Added }) {
 		t.Error("the laptop is no member any more")
+	}
+}
+
+// The device that a phone came by is lost: the phone's removal of it has no effect, and the
+// identity revokes it without a device. The revoked one adds nothing and removes nobody, and
+// who lacks the identity's key revokes none.
+func TestRevokedDevice(t *testing.T) {
+	c, id := family(t)
+	c.add(t, 1, newDevice(t, id, "phone"))
+	o, laptop, phone := c.threads[0], c.threads[1], c.threads[2]
+	c.write(t, 1, "of the laptop")
+	c.meet(t)
+	if err := phone.RevokeDevice(t.Context(), keys.NewIdentity(), c.device(1)); !errors.Is(err, ErrNotMember) {
+		t.Errorf("got %v of another identity's revocation, want ErrNotMember", err)
+	}
+	if err := phone.RevokeDevice(t.Context(), id, c.device(2)); !errors.Is(err, ErrNotMember) {
+		t.Errorf("got %v of a device that revokes itself, want ErrNotMember", err)
+	}
+	must(t, phone.RevokeDevice(t.Context(), id, c.device(1)))
+	c.write(t, 1, "of the thief")
+	must(t, laptop.RemoveMember(t.Context(), c.device(2)))
+	c.meet(t)
+	if rotated, err := o.RotateIfDue(t.Context()); !rotated || err != nil {
+		t.Errorf("got %v, %v, want a new key", rotated, err)
+	}
+	c.meet(t, 0, 2)
+	c.write(t, 2, "secret")
+	c.meet(t)
+	for _, th := range []*Thread{o, phone} {
+		wantCounted(t, th, "of the laptop", "secret")
+		if _, ok := th.Member(c.device(1)); ok {
+			t.Error("the revoked device is a member")
+		}
+	}
+	wantPayloads(t, laptop, "of the laptop", "of the thief")
+	if err := phone.RevokeDevice(t.Context(), id, c.device(1)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("got %v of a second revocation, want ErrNotFound", err)
+	}
+	// A restart has the same, and the device can be added again.
+	phone = c.nodes[2].reopen(t, phone)
+	wantCounted(t, phone, "of the laptop", "secret")
+	must(t, phone.AddDevice(t.Context(), c.nodes[1].env.cert))
+	if m, ok := phone.Member(c.device(1)); !ok || !m.Added {
+		t.Errorf("got %+v, %v, want a device that was added again", m, ok)
+	}
+}
+
+// A stranger's revocation, and one of a device of another identity, are kept by nobody.
+func TestForeignRevocationIsNotKept(t *testing.T) {
+	c, _ := family(t)
+	o := c.threads[0]
+	eve := keys.NewIdentity()
+	before := o.ControlRecords()
+	o.mu.Lock()
+	p := &format.Control{Op: format.OpRevoke, Subject: c.device(1)}
+	d := format.NewDescriptor(eve.Public(), format.KindControl, clock.LogID{})
+	h := &format.Header{Log: d.LogID(o.id), Seq: 1, Epochs: o.firstEpoch(), Control: o.graph.NamedWith(p), Time: o.env.clock.Now()}
+	body, root, err := o.env.sealer.Seal(o.keys.Service, format.Position{Thread: o.id, Log: h.Log, Seq: 1}, &format.Plaintext{Payload: p.Encode()})
+	o.mu.Unlock()
+	must(t, err)
+	h.Root = root
+	r := format.Record{Header: h.Encode(), Body: body}
+	hash := format.RecordHash(o.id, r.Header)
+	_, err = o.Ingest(t.Context(), format.Run{Descriptor: d.Encode(), Records: []format.Record{r}, Signature: eve.Sign(format.DomainHead, o.id[:], hash[:])})
+	if err == nil || o.ControlRecords() != before {
+		t.Errorf("got %v, and %d control records", err, o.ControlRecords()-before)
 	}
 }

@@ -12,26 +12,23 @@ import (
 // joins are their writers' choice. Honest devices enforce both, each by its own clock:
 //
 //	the door    a join that a stranger brings is taken in while its invite is open, or
-//	            once a record of a member names it; else it is parked. So is a recover by a
-//	            key that was used
+//	            once a record of a member names it; else it is parked
 //	the close   ends an invite for everybody, and lists all who came in: by the device
 //	            that made the invite when it is used up, and a day after it expired
 //
-// What members and relays bring passes: a door is passed once.
+// What members and relays bring passes: a door is passed once. So does a recover, whoever
+// brings it: a second use of a key is heard of everywhere, or two owners would each have a
+// part of the members.
 
 // door returns why a join that a stranger brings, and that Check has passed, is not taken in
 // now, or nil; mu is held.
 func (t *Thread) door(v *verifiedRun) error {
 	c := v.records[0].control
-	if !v.stranger || v.desc.Device == t.env.self() || t.wanted[c.ID.Hash] {
+	if !v.stranger || c.Payload.Op != format.OpJoin || v.desc.Device == t.env.self() {
 		return nil
 	}
-	if c.Payload.Op == format.OpRecover {
-		_, err := t.recoveryOpen(c.Payload.Key)
-		return err
-	}
 	s := t.graph.State()
-	if c.Payload.Op != format.OpJoin || s.Lists(c.ID.Hash) {
+	if s.Lists(c.ID.Hash) || t.wanted[c.ID.Hash] {
 		return nil
 	}
 	inv := s.Invites[c.Payload.Invite]
