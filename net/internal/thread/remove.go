@@ -72,6 +72,9 @@ func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error
 			if err != nil {
 				return nil, err
 			}
+			if len(t.graph.State().Recovery.Frozen) > 0 {
+				return nil, ErrFrozen
+			}
 			gone := func(m *Member) bool { return m.Device == subject || m.Identity == subject }
 			if gone(self) {
 				return nil, fault.Of(ErrNotMember, "a device does not remove itself: it leaves, with weft db leave")
@@ -149,6 +152,9 @@ func (t *Thread) Transfer(ctx context.Context, to keys.PublicKey) error {
 		self, ok := t.graph.State().Members[t.env.self()]
 		if !ok || self.Role != format.RoleOwner {
 			return nil, fault.Of(ErrNotMember, "only an owner transfers a database")
+		}
+		if len(t.graph.State().Recovery.Frozen) > 0 {
+			return nil, ErrFrozen
 		}
 		if to == self.Identity {
 			return nil, fault.Of(ErrNotMember, "the database is this identity's already")
