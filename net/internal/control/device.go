@@ -2,6 +2,7 @@ package control
 
 import (
 	"slices"
+	"time"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -95,6 +96,33 @@ type Recovery struct {
 	Owner  keys.PublicKey // the identity that a recovery replaces
 	Used   []Recovered    // keys that were used, the first one first
 	Frozen []Recovered    // uses of one key that did not know of each other: none counts
+}
+
+// Opens says of a key that the thread commits to, or did, whether it makes an owner; known is
+// false of any other.
+func (r *Recovery) Opens(key keys.PublicKey) (known bool, err error) {
+	for _, u := range slices.Concat(r.Used, r.Frozen) {
+		if u.Key == key {
+			return true, fault.Of(ErrRecovery, "the recovery key was used on %s by %s, device %s: if that was not you, whoever holds the next key, or an owner, decides", u.Time.Wall().UTC().Format(time.DateOnly), u.Identity.DID(), u.Device.DID())
+		}
+	}
+	return r.Key == key && !key.IsZero(), nil
+}
+
+// Check says why a recovery key does not do, or nil.
+func (r *Recovery) Check(key keys.PublicKey) error {
+	known, err := r.Opens(key)
+	switch {
+	case err != nil:
+		return err
+	case len(r.Frozen) > 0:
+		return ErrFrozen
+	case known:
+		return nil
+	case r.Key.IsZero():
+		return fault.Of(ErrRecovery, "the database has no recovery key: it was made, or recovered, without one")
+	}
+	return fault.Of(ErrRecovery, "the recovery key is not the one of this database")
 }
 
 // A Recovered is one use of a recovery key.

@@ -9,7 +9,8 @@
 //	device.go    records about devices, and by which a thread gets a new owner
 //	entry.go     why a log may do something: seniority, cuts, what an entry covers
 //	state.go     the fold: entries, most senior first, and what their records do
-//	right.go     what that says of data logs
+//	right.go     what that says of data logs, and of the keys that seal them
+//	cover.go     which records of one count
 //	member.go    members, invites, refusals
 //
 // It keeps nothing and knows no time but what records say: package thread stores the

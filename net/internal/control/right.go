@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -204,6 +205,38 @@ func (g *Graph) Unsealed(epoch clock.Hash) (lacking map[keys.PublicKey]bool, hei
 		}
 	}
 	return lacking, !key.IsZero() && !invites[clock.Hash(key)]
+}
+
+// RotationDue reports whether the device is to begin an epoch: one is due, and no owner or
+// admin that is senior to it has all keys. has says of which epochs it holds the key itself,
+// loose of which of these no other gives.
+func (g *Graph) RotationDue(device keys.PublicKey, has func(epoch clock.Hash) bool, loose func() []clock.Hash) bool {
+	s := g.State()
+	self := s.Members[device]
+	if self == nil || self.Role > format.RoleAdmin || len(s.Recovery.Frozen) > 0 {
+		return false
+	}
+	now := s.Epochs()
+	if slices.ContainsFunc(now, func(e clock.Hash) bool { return !has(e) }) {
+		return false // it lacks a key itself
+	}
+	lacking, heir := map[keys.PublicKey]bool{}, false
+	for _, e := range now {
+		l, h := g.Unsealed(e)
+		maps.Copy(lacking, l)
+		heir = heir || h
+	}
+	for _, m := range s.Members { // who lacks a key leaves it to the next
+		if m != self && m.Role <= format.RoleAdmin && !m.Added && m.SeniorTo(self) && !lacking[m.Device] {
+			return false
+		}
+	}
+	due := len(now) > 1 || s.Unkeyed()
+	if len(s.Readers()) > format.MaxDevices {
+		return due // one record has no room for all
+	}
+	// A key that no present epoch gives may be of one that had effect somewhere for a while.
+	return due || heir || len(lacking) > 0 || slices.ContainsFunc(loose(), func(e clock.Hash) bool { return !slices.Contains(now, e) })
 }
 
 // EpochRecords calls f for each record that carries a new key, of logs that could begin an

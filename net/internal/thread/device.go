@@ -36,10 +36,10 @@ func (t *Thread) AddDevice(ctx context.Context, cert *keys.Certificate) error {
 		case cert.Identity != self.Identity:
 			return nil, fault.Of(ErrNotMember, "the device is of %s, and this one takes part as %s: invite it", cert.Identity.DID(), self.Identity.DID())
 		case len(t.graph.State().Recovery.Frozen) > 0:
-			return nil, ErrFrozen
+			return nil, errFrozen
 		case t.graph.State().Members[cert.Sign] != nil:
 			return nil, nil
-		case len(t.devicesOf(self.Identity)) >= MaxDevices:
+		case len(t.graph.State().DevicesOf(self.Identity)) >= MaxDevices:
 			return nil, fault.Of(format.ErrTooLarge, "the identity has %d devices in the database, as many as can be: remove one with weft device rm", MaxDevices)
 		}
 		k := t.present()
@@ -120,7 +120,7 @@ func (t *Thread) revocation(id *keys.Identity, device keys.PublicKey) (run forma
 	case device == t.env.self():
 		return run, made, fault.Of(ErrNotMember, "a device does not revoke itself: it leaves, with weft db leave")
 	case len(s.Recovery.Frozen) > 0:
-		return run, made, ErrFrozen
+		return run, made, errFrozen
 	}
 	p := &format.Control{Op: format.OpRevoke, Subject: device, View: t.viewOf(t.graph.DataOf(device))}
 	d := format.NewDescriptor(id.Public(), format.KindControl, clock.LogID{})

@@ -32,8 +32,8 @@ var (
 	ErrClosed = fault.New(fault.Closed, "the thread is closed")
 )
 
-// ErrFrozen reports that control operations have stopped.
-var ErrFrozen = fault.Of(ErrNotMember, "the recovery key was used twice, by devices that did not know of each other: nobody's rights change any more, and documents are still written: weft db members shows who used it; make a new database and import an export of this one")
+// errFrozen is what is told whose control operations would have no effect any more.
+var errFrozen = control.ErrFrozen
 
 // errSelfBarred is what a device is told whose identity had been removed before it joined.
 var errSelfBarred = fault.Of(ErrNotMember, "the identity of this device was removed, or had left, before it joined: it waits until an owner or admin admits it with weft db admit")

@@ -203,7 +203,7 @@ func (t *Thread) mayGrant() error {
 func (t *Thread) InviteOpen(key keys.PublicKey, now clock.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if known, err := t.recoveryOpen(key); known {
+	if known, err := t.graph.State().Recovery.Opens(key); known {
 		return err
 	}
 	_, err := t.graph.OpenInvite(key, now)

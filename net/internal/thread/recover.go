@@ -3,7 +3,6 @@ package thread
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -27,7 +26,7 @@ type Recovery = control.Recovery
 type Recovered = control.Recovered
 
 // ErrRecovery reports a recovery key that does not make an owner.
-var ErrRecovery = fault.New(fault.BadInvite, "the recovery key makes nobody an owner")
+var ErrRecovery = control.ErrRecovery
 
 // Recovery returns what the thread commits to.
 func (t *Thread) Recovery() Recovery {
@@ -36,41 +35,12 @@ func (t *Thread) Recovery() Recovery {
 	return t.graph.State().Recovery
 }
 
-// recoveryOpen says of a key that the thread commits to, or did, whether it makes an owner;
-// known is false of any other.
-func (t *Thread) recoveryOpen(key keys.PublicKey) (known bool, err error) {
-	r := &t.graph.State().Recovery
-	for _, u := range append(r.Used, r.Frozen...) {
-		if u.Key == key {
-			return true, fault.Of(ErrRecovery, "the recovery key was used on %s by %s, device %s: if that was not you, whoever holds the next key, or an owner, decides", u.Time.Wall().UTC().Format(time.DateOnly), u.Identity.DID(), u.Device.DID())
-		}
-	}
-	return r.Key == key && !key.IsZero(), nil
-}
-
 // Recoverable reports whether a key is the thread's present recovery key.
 func (t *Thread) Recoverable(key keys.PublicKey) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	known, err := t.recoveryOpen(key)
+	known, err := t.graph.State().Recovery.Opens(key)
 	return known && err == nil
-}
-
-// checkRecovery says why a recovery key does not do; mu is held.
-func (t *Thread) checkRecovery(key keys.PublicKey) error {
-	r := &t.graph.State().Recovery
-	known, err := t.recoveryOpen(key)
-	switch {
-	case err != nil:
-		return err
-	case len(r.Frozen) > 0:
-		return ErrFrozen
-	case known:
-		return nil
-	case r.Key.IsZero():
-		return fault.Of(ErrRecovery, "the database has no recovery key: it was made, or recovered, without one")
-	}
-	return fault.Of(ErrRecovery, "the recovery key is not the one of this database")
 }
 
 // Reclaim begins to recover a thread of which nothing is held: it holds what the control
@@ -103,7 +73,7 @@ func (t *Thread) OpenReclaimed(r format.Recovery) error {
 func (t *Thread) openReclaimed(key *keys.Identity) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.checkRecovery(key.Public()); err != nil {
+	if err := t.graph.State().Recovery.Check(key.Public()); err != nil {
 		return err
 	}
 	k, err := t.genesis.OpenFirst(t.id, &t.keys, key)
@@ -144,7 +114,7 @@ func (t *Thread) Recover(ctx context.Context, r format.Recovery, next keys.Publi
 		return fmt.Errorf("recover: %w", err)
 	}
 	err = t.enter(ctx, func() (*format.Control, format.Keys, error) {
-		if err := t.checkRecovery(key.Public()); err != nil {
+		if err := t.graph.State().Recovery.Check(key.Public()); err != nil {
 			return nil, t.keys, err
 		}
 		if !t.keys.CanRead() {

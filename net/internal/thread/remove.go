@@ -3,7 +3,6 @@ package thread
 import (
 	"bytes"
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -35,10 +34,10 @@ func (t *Thread) SetRole(ctx context.Context, identity keys.PublicKey, role form
 		if len(firsts) == 0 {
 			return nil, fault.Of(ErrNotFound, "no device of %s has joined", identity.DID())
 		}
-		if err := t.junior(self, identity); err != nil {
+		if err := t.graph.State().Junior(self, identity); err != nil {
 			return nil, err
 		}
-		if devices := t.devicesOf(identity); len(devices) > 0 && !slices.ContainsFunc(devices, func(m *Member) bool { return m.Role != role }) {
+		if devices := t.graph.State().DevicesOf(identity); len(devices) > 0 && !slices.ContainsFunc(devices, func(m *Member) bool { return m.Role != role }) {
 			return nil, nil // it has that role
 		}
 		return &format.Control{Op: format.OpRole, Subject: identity, Role: role, Joins: firsts, View: t.viewOf(logs)}, nil
@@ -73,13 +72,13 @@ func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error
 				return nil, err
 			}
 			if len(t.graph.State().Recovery.Frozen) > 0 {
-				return nil, ErrFrozen
+				return nil, errFrozen
 			}
 			gone := func(m *Member) bool { return m.Device == subject || m.Identity == subject }
 			if gone(self) {
 				return nil, fault.Of(ErrNotMember, "a device does not remove itself: it leaves, with weft db leave")
 			}
-			if err := t.mayRemove(self, subject, gone); err != nil {
+			if err := t.graph.State().MayRemove(self, subject, gone); err != nil {
 				return nil, err
 			}
 			p := &format.Control{Op: format.OpRemove, Subject: subject, View: t.viewOf(t.graph.DataOf(subject))}
@@ -100,27 +99,6 @@ func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error
 		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// mayRemove returns nil if this device may remove a subject.
-func (t *Thread) mayRemove(self *Member, subject keys.PublicKey, gone func(*Member) bool) error {
-	found := false
-	for _, m := range t.graph.State().Members {
-		if !gone(m) {
-			continue
-		}
-		found = true
-		if self.Role > format.RoleAdmin && m.Identity != self.Identity {
-			return fault.Of(ErrNotMember, "only an owner or admin removes others")
-		}
-		if !self.SeniorTo(m) {
-			return fault.Of(ErrNotMember, "%s is not junior to this device: who is senior to it, an owner, say, ends its membership, or it leaves", subject.DID())
-		}
-	}
-	if !found {
-		return fault.Of(ErrNotFound, "%s is no member", subject.DID())
 	}
 	return nil
 }
@@ -154,12 +132,12 @@ func (t *Thread) Transfer(ctx context.Context, to keys.PublicKey) error {
 			return nil, fault.Of(ErrNotMember, "only an owner transfers a database")
 		}
 		if len(t.graph.State().Recovery.Frozen) > 0 {
-			return nil, ErrFrozen
+			return nil, errFrozen
 		}
 		if to == self.Identity {
 			return nil, fault.Of(ErrNotMember, "the database is this identity's already")
 		}
-		if len(t.devicesOf(to)) == 0 {
+		if len(t.graph.State().DevicesOf(to)) == 0 {
 			return nil, fault.Of(ErrNotFound, "%s is no member: invite it first", to.DID())
 		}
 		return &format.Control{Op: format.OpTransfer, Subject: to, Joins: t.graph.LogsOf(to), View: t.viewOf(t.graph.DataOf(self.Identity))}, nil
@@ -192,45 +170,9 @@ func (t *Thread) RotateIfDue(ctx context.Context) (bool, error) {
 	return true, t.Rotate(ctx)
 }
 
-// rotationDue reports whether this device is the most senior and a rotation is due.
+// rotationDue reports whether a rotation is due, by this device.
 func (t *Thread) rotationDue() bool {
-	s := t.graph.State()
-	self := s.Members[t.env.self()]
-	if self == nil || self.Role > format.RoleAdmin || t.ownControl == nil || len(s.Recovery.Frozen) > 0 {
-		return false
-	}
-	now := s.Epochs()
-	if slices.ContainsFunc(now, func(e clock.Hash) bool { return !t.keys.Has(e) }) {
-		return false // this device lacks a key itself
-	}
-	lacking, heir := map[keys.PublicKey]bool{}, false
-	for _, e := range now {
-		l, h := t.graph.Unsealed(e)
-		maps.Copy(lacking, l)
-		heir = heir || h
-	}
-	for _, m := range s.Members { // who lacks a key leaves it to the next
-		if m != self && m.Role <= format.RoleAdmin && !m.Added && m.SeniorTo(self) && !lacking[m.Device] {
-			return false
-		}
-	}
-	// A key that no present epoch gives may be of one that had effect somewhere for a while.
-	loose := slices.ContainsFunc(t.unlinked(), func(e clock.Hash) bool { return !slices.Contains(now, e) })
-	due := len(now) > 1 || s.Unkeyed()
-	if len(s.Readers()) > format.MaxDevices {
-		return due // one record has no room for all
-	}
-	return due || loose || heir || len(lacking) > 0
-}
-
-// devicesOf returns the devices of an identity that are members; mu is held.
-func (t *Thread) devicesOf(identity keys.PublicKey) (all []*Member) {
-	for _, m := range t.graph.State().Members {
-		if m.Identity == identity {
-			all = append(all, m)
-		}
-	}
-	return all
+	return t.ownControl != nil && t.graph.RotationDue(t.env.self(), t.keys.Has, t.unlinked)
 }
 
 // me returns this device as a member; mu is held.
@@ -284,25 +226,11 @@ func (t *Thread) mayDecide() (*Member, error) {
 	case m == nil || m.Role > format.RoleAdmin:
 		return nil, fault.Of(ErrNotMember, "only an owner or admin decides who is a member")
 	case len(t.graph.State().Recovery.Frozen) > 0:
-		return nil, ErrFrozen
+		return nil, errFrozen
 	case !t.keys.CanRead():
 		return nil, ErrNoKeys
 	}
 	return m, nil
-}
-
-// junior returns nil if this device is senior to every device of an identity.
-func (t *Thread) junior(self *Member, identity keys.PublicKey) error {
-	for _, m := range t.devicesOf(identity) {
-		switch {
-		case self.SeniorTo(m):
-		case identity == self.Identity:
-			return fault.Of(ErrNotMember, "an identity does not change its own role: another owner does, or it transfers the database")
-		default:
-			return fault.Of(ErrNotMember, "%s is not junior to this device, which cannot change its role", identity.DID())
-		}
-	}
-	return nil
 }
 
 // viewOf returns the last signed positions of data logs that are held, of each branch; mu
