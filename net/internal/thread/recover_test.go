@@ -103,6 +103,32 @@ func TestRecoverFromARelay(t *testing.T) {
 	}
 }
 
+// A lost device hears from a relay how its membership ended, also where what ended it was
+// followed at once by more that one signature covers.
+func TestFormerMemberHearsOfARecovery(t *testing.T) {
+	c, r := newRecoverable(t, 1)
+	relay := newMemoryNode(t).adopt(t, c.threads[0])
+	mustPull(t, relay, c.threads[0])
+	n := newMemoryNode(t)
+	th := n.reclaim(t, relay, r, keys.PublicKey{})
+	for range 3 { // all in one run
+		must(t, th.Rotate(t.Context()))
+	}
+	mustPull(t, relay, th)
+	for _, tip := range relay.UntilEnd(c.device(0)) {
+		run, err := relay.ReadRun(tip, 0, 1<<20)
+		must(t, err)
+		if len(run.Records) == 0 {
+			t.Fatalf("nothing can be sent up to %v", tip)
+		}
+		_, err = c.threads[0].Ingest(t.Context(), run)
+		must(t, err)
+	}
+	if _, err := appendAll(c.nodes[0].env, c.threads[0], "stolen"); !errors.Is(err, ErrNotMember) {
+		t.Errorf("got %v of a write by the lost device, want ErrNotMember", err)
+	}
+}
+
 // A member that has the thread recovers it by one record, and keeps its own documents; a
 // recovery that was not finished is none.
 func TestRecoverOnAMember(t *testing.T) {
