@@ -74,8 +74,8 @@ func (a *app) deviceAdd() *cobra.Command {
 				return err
 			}
 			out := struct {
-				Peer      string         `json:"peer"`
-				Reply     string         `json:"reply"`
+				Peer      string             `json:"peer"`
+				Reply     string             `json:"reply"`
 				Databases []inDatabaseOutput `json:"databases"`
 			}{r.Msg.GetPeer(), r.Msg.GetReply(), changesOf(r.Msg.GetChanges())}
 			return a.print(out, func(w io.Writer) {
@@ -201,7 +201,7 @@ func (a *app) deviceRemove() *cobra.Command {
 				return err
 			}
 			out := struct {
-				Peer      string         `json:"peer"`
+				Peer      string             `json:"peer"`
 				Databases []inDatabaseOutput `json:"databases"`
 			}{r.Msg.GetPeer(), changesOf(r.Msg.GetChanges())}
 			if err := a.print(out, func(w io.Writer) { printChanges(w, "removed from", out.Databases) }); err != nil {

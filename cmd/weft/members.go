@@ -112,8 +112,8 @@ func (a *app) dbMembers() *cobra.Command {
 				Recovered   []recoveryOutput `json:"recovered,omitempty"`
 				Frozen      []recoveryOutput `json:"frozen,omitempty"`
 			}{
-				[]memberOutput{}, []joinOutput{},
-				r.Msg.GetRecoverable(), recoveriesOf(r.Msg.GetRecovered()), recoveriesOf(r.Msg.GetFrozen()),
+				Members: []memberOutput{}, Waiting: []joinOutput{}, Recoverable: r.Msg.GetRecoverable(),
+				Recovered: recoveriesOf(r.Msg.GetRecovered()), Frozen: recoveriesOf(r.Msg.GetFrozen()),
 			}
 			for _, m := range r.Msg.GetMembers() {
 				out.Members = append(out.Members, memberOutput{

@@ -50,10 +50,10 @@ func (w *controlWorld) asModel(c *Record) (all []*model.Record) {
 	if p.Op == format.OpJoin || p.Op == format.OpClose {
 		r.Grant = model.Hash(p.Invite[:])
 	}
-	switch {
-	case p.Op == format.OpStart:
+	switch p.Op {
+	case format.OpStart:
 		r.Grant = model.Hash(p.Added[:])
-	case p.Op == format.OpRecover:
+	case format.OpRecover:
 		r.Key, r.Commit = subject(p.Key), subject(p.Next)
 	}
 	if p.Op == format.OpRevoke {

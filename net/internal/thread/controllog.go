@@ -88,10 +88,10 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 	if err := t.controlTime(h, after, before); err != nil {
 		return nil, err
 	}
-	switch {
-	case p.Op == format.OpJoin:
+	switch p.Op {
+	case format.OpJoin:
 		p.Signature = t.inviteSignature(w.log.ID, p)
-	case p.Op == format.OpRecover:
+	case format.OpRecover:
 		p.SignRecover(t.id, w.log.ID, t.recovering)
 		t.recovering = nil
 	}
