@@ -196,8 +196,10 @@ func (s *State) revoke() {
 		if s.verdict(r) == frozen {
 			continue
 		}
+		if s.firstCut(r.Payload.Subject) {
+			s.unkeyed = append(s.unkeyed, r)
+		}
 		s.cut(&cut{rec: r, role: format.RoleRelay, own: true, of: r.Device, subject: r.Payload.Subject})
-		s.unkeyed = append(s.unkeyed, r)
 		s.verdicts[r.at] = ok
 	}
 }

@@ -301,6 +301,14 @@ func (s *State) ownDevice(e *entry, subject keys.PublicKey) bool {
 		slices.ContainsFunc(s.g.devices[subject], func(f *Record) bool { return f.of(e.identity()) && counts(f) })
 }
 
+// firstCut reports whether a subject was not cut before, or was added again since: a device
+// that removes another again and again has nobody change the key for it.
+func (s *State) firstCut(subject keys.PublicKey) bool {
+	return !slices.ContainsFunc(s.cuts[subject], func(c *cut) bool {
+		return !slices.ContainsFunc(s.g.added[subject], func(a *Record) bool { return s.g.saw(a, c.rec) })
+	})
+}
+
 // do does what a record says that may.
 func (s *State) do(e *entry, r *Record, own bool) {
 	p := r.Payload
@@ -320,10 +328,10 @@ func (s *State) do(e *entry, r *Record, own bool) {
 		s.grant(e, r, format.RoleOwner)
 		s.cut(&cut{rec: r, by: e, role: e.role, own: true, of: e.identity(), subject: e.identity()})
 	case format.OpRemove:
-		s.cut(&cut{rec: r, by: e, role: e.role, own: own, of: e.identity(), subject: p.Subject})
-		if p.Epoch == nil {
+		if p.Epoch == nil && s.firstCut(p.Subject) {
 			s.unkeyed = append(s.unkeyed, r)
 		}
+		s.cut(&cut{rec: r, by: e, role: e.role, own: own, of: e.identity(), subject: p.Subject})
 		if !own {
 			s.removals = append(s.removals, r)
 			s.list(p.Joins)

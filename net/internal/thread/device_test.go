@@ -273,6 +273,52 @@ func TestRevokedDevice(t *testing.T) {
 	}
 }
 
+// A device that removes another again and again has the owner's device change the key once,
+// and once more if that was added and removed again.
+func TestRemovalsAgainChangeNoKey(t *testing.T) {
+	c, id := family(t)
+	c.add(t, 1, newDevice(t, id, "phone"))
+	o, laptop := c.threads[0], c.threads[1]
+	rotations := func() (n int) {
+		t.Helper()
+		c.meet(t, 0, 1)
+		for {
+			did, err := o.RotateIfDue(t.Context())
+			must(t, err)
+			if !did {
+				return n
+			}
+			n++
+		}
+	}
+	if n := rotations(); n != 0 {
+		t.Errorf("%d rotations before anything", n)
+	}
+	remove := func() {
+		t.Helper()
+		_, err := laptop.appendControl(t.Context(), &format.Control{Op: format.OpRemove, Subject: c.device(2)})
+		must(t, err)
+	}
+	remove()
+	if n := rotations(); n != 1 {
+		t.Errorf("%d rotations after the removal, want 1", n)
+	}
+	for range 5 {
+		remove()
+	}
+	if n := rotations(); n != 0 {
+		t.Errorf("%d rotations after the same removal again, want none", n)
+	}
+	must(t, laptop.AddDevice(t.Context(), c.nodes[2].env.cert))
+	if n := rotations(); n != 0 { // the record gives it the key
+		t.Errorf("%d rotations after it was added again", n)
+	}
+	remove()
+	if n := rotations(); n != 1 {
+		t.Errorf("%d rotations after it was removed again, want 1", n)
+	}
+}
+
 // A stranger's revocation, and one of a device of another identity, are kept by nobody.
 func TestForeignRevocationIsNotKept(t *testing.T) {
 	c, _ := family(t)

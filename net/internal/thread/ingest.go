@@ -243,7 +243,7 @@ func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked b
 
 // maxRecovers bounds the records that whoever has a recovery key, or a member's identity key,
 // can make without being a member.
-const maxRecovers = 1000
+const maxRecovers = 256
 
 // maxIdleJoins bounds the joins without effect that a thread keeps.
 var maxIdleJoins = 10_000

@@ -121,8 +121,10 @@ func TestFormerMemberHearsOfARecovery(t *testing.T) {
 		if len(run.Records) == 0 {
 			t.Fatalf("nothing can be sent up to %v", tip)
 		}
-		_, err = c.threads[0].Ingest(t.Context(), run)
-		must(t, err)
+		if !c.threads[0].Has(tip) {
+			_, err = c.threads[0].Ingest(t.Context(), run)
+			must(t, err)
+		}
 	}
 	if _, err := appendAll(c.nodes[0].env, c.threads[0], "stolen"); !errors.Is(err, ErrNotMember) {
 		t.Errorf("got %v of a write by the lost device, want ErrNotMember", err)
