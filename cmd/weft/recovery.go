@@ -164,9 +164,9 @@ func (a *app) dbRecover() *cobra.Command {
 		"fetched from a relay or a member in reach (weft relay add adds one). Of what the former owner\n" +
 		"wrote only what this device has afterwards stays, so fetch it from where it is complete.\n\n" +
 		"The key is used up. The next one is printed on a terminal, or written to --recovery-file.\n" +
-		"Burn the old one: if it is used again by somebody who has not heard of this use, nobody's\n" +
-		"rights change any more, and weft db members shows everybody who used it; documents are still\n" +
-		"written."
+		"Burn the old one: if it is used again by somebody who has not heard of this use, neither of\n" +
+		"the two is the owner, what they wrote as such is void, and nobody's rights change any more;\n" +
+		"weft db members shows everybody who used it. Members go on writing documents."
 	cmd.Flags().StringVar(&file, "key-file", "", "file that holds the recovery key; - reads it from standard input")
 	k.flags(cmd)
 	return cmd
