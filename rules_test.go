@@ -188,7 +188,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/addrs", "node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/addrs", "node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/pairing", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -204,6 +204,7 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/internal/chunks":   {"node/api/weft/v1", "internal/fault"},
 		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
+		"node/internal/pairing":  {"keys", "internal/canonical", "internal/fault"},
 		"node/internal/sizes":    {},
 		"node/internal/swap":     {"internal/durable"},
 		"node/internal/server":   {},

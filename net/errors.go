@@ -40,6 +40,8 @@ var (
 	ErrNotMember = thread.ErrNotMember
 	// ErrInvite reports an invite that is unknown, expired, used up or revoked.
 	ErrInvite = thread.ErrInvite
+	// ErrRecovery reports a recovery key that makes nobody an owner.
+	ErrRecovery = thread.ErrRecovery
 	// ErrNoInvite reports that the record of an invite has not arrived yet.
 	ErrNoInvite = thread.ErrNoInvite
 	// ErrNoKeys reports an operation that needs the read key, on a node that does

@@ -427,7 +427,7 @@ func (h *Host) admit(l *link, invite []byte) (a right, why refusal, hold bool) {
 	if s.ctx.Err() != nil {
 		return rightNone, refusal{CodeUnknownThread, "The peer no longer holds the thread."}, false
 	}
-	_, member := s.thread.Member(r.device)
+	m, member := s.thread.Member(r.device)
 	_, waits := s.thread.WaitingJoin(r.device)
 	_, former := s.thread.Former(r.device)
 	var err error
@@ -438,10 +438,14 @@ func (h *Host) admit(l *link, invite []byte) (a right, why refusal, hold bool) {
 	switch {
 	case s.relay && granted && member, !s.relay && (member || asked):
 		return rightAll, refusal{}, true
+	case m.Added: // it begins with what it is given
+		return rightControl, refusal{}, true
 	case waits && (granted || !s.relay): // it passed a door: it hears who admits it
 		return rightControl, refusal{}, true
 	case former && !proved && (granted || !s.relay):
 		return rightEnd, refusal{}, true
+	case proved && err == nil && s.thread.Recoverable(keys.PublicKey(invite)):
+		return rightAll, refusal{}, true
 	case proved && err == nil:
 		return rightControl, refusal{}, true
 	case proved:

@@ -76,6 +76,9 @@ type (
 	Role = format.Role
 	// An Invite lets whoever holds it join a thread. Its URL is a bearer secret.
 	Invite = format.Invite
+	// A Recovery makes whoever holds it the owner of a thread, once. Its text is a bearer
+	// secret.
+	Recovery = format.Recovery
 )
 
 // Roles, the one that may do most first. Nobody is given that of a relay yet.
@@ -122,6 +125,10 @@ type (
 	Member = thread.Member
 	// An InviteInfo is what members know of an invite: not its secret.
 	InviteInfo = thread.InviteInfo
+	// A Commitment is the recovery key that a thread commits to, and who used one.
+	Commitment = thread.Recovery
+	// A Recovered is one use of a recovery key.
+	Recovered = thread.Recovered
 	// A WaitingJoin is a join by an invite that was closed, which no close or admit lists.
 	WaitingJoin = thread.WaitingJoin
 	// InviteOptions say what an invite lets people do. The zero value lets one
@@ -176,6 +183,10 @@ func ParseThreadID(s string) (ThreadID, error) { return format.ParseThreadID(s) 
 // ParseInvite parses what [Invite.URL] returns, and nothing else. Errors repeat
 // none of the text.
 func ParseInvite(url string) (Invite, error) { return format.ParseInvite(url) }
+
+// ParseRecovery parses what [Recovery.Text] returns, and nothing else. Errors repeat none
+// of the text.
+func ParseRecovery(text string) (Recovery, error) { return format.ParseRecovery(text) }
 
 // ParseRole returns the role with a name. A role that cannot be given yet is
 // [ErrOperation].

@@ -102,14 +102,15 @@ func (t *Thread) Status() []PeerStatus {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range th.Members() {
-		if p, err := PeerOf(m.Device); err == nil && p != h.ID() {
+		if p, err := PeerOf(m.Device); err == nil && p != h.ID() && !m.Added { // it holds nothing yet
 			s.link(p)
 		}
 	}
 	var all []PeerStatus
 	for p, l := range s.links {
 		r := h.remote(p)
-		_, member := th.Member(r.device)
+		m, member := th.Member(r.device)
+		member = member && !m.Added
 		isRelay := s.usesRelay(p)
 		_, former := th.Former(r.device)
 		if !member && !isRelay && (former || !l.shared && len(r.grants[th.ID()]) == 0) {

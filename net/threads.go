@@ -124,7 +124,11 @@ func (s *share) watch() {
 
 // Create makes a thread whose first member and owner is this device's identity.
 func (h *Host) Create(ctx context.Context, name string) (*Thread, error) {
-	t, err := thread.Create(ctx, h.env, name)
+	return h.create(ctx, name, keys.PublicKey{})
+}
+
+func (h *Host) create(ctx context.Context, name string, recovery keys.PublicKey) (*Thread, error) {
+	t, err := thread.Create(ctx, h.env, name, recovery)
 	if err != nil {
 		return nil, err
 	}
@@ -318,12 +322,19 @@ func (h *Host) joinFrom(ctx context.Context, p peer.ID, inv Invite, invite, proo
 	if err != nil {
 		return nil, err
 	}
+	return h.entered(t, invite, proof)
+}
+
+// entered begins to exchange a thread of which this device has become a member, by what it
+// proved, if anything.
+func (h *Host) entered(t *thread.Thread, invite, proof []byte) (*Thread, error) {
 	s := h.newShare(t)
 	s.invite, s.proof = invite, proof
 	if err := s.save(); err != nil {
 		return nil, err
 	}
-	if s, err = h.add(s); err != nil {
+	s, err := h.add(s)
+	if err != nil {
 		return nil, err
 	}
 	return s.face, nil
@@ -335,23 +346,32 @@ func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs 
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range runs {
-		// What is refused of others, as the peer may be anybody, comes again from members.
-		var rejection *Rejection
-		if _, err = t.IngestFromStranger(ctx, r); errors.As(err, &rejection) && !rejection.Hostile() {
-			err = nil
-		}
-		if err != nil {
-			break
-		}
-	}
-	if err == nil {
+	if err = takeControl(ctx, t, runs); err == nil {
 		err = t.FinishJoin(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
 	}
 	return t, nil
+}
+
+// takeControl takes control logs in. What is refused of others, as the peer may be anybody,
+// comes again from members.
+func takeControl(ctx context.Context, t *thread.Thread, runs []format.Run) error {
+	for _, r := range runs {
+		if err := takeRun(ctx, t, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func takeRun(ctx context.Context, t *thread.Thread, r format.Run) error {
+	_, err := t.IngestFromStranger(ctx, r)
+	if rejection, ok := errors.AsType[*Rejection](err); ok && !rejection.Hostile() {
+		return nil
+	}
+	return err
 }
 
 // A controlRequest asks for the control logs of a thread.
@@ -364,58 +384,69 @@ type controlRequest struct {
 // fetchControl gets the genesis and the control logs of a thread, of which this host
 // holds nothing.
 func (h *Host) fetchControl(ctx context.Context, p peer.ID, q controlRequest) (genesis []byte, runs []format.Run, err error) {
+	size := 0
+	err = h.fetch(ctx, p, q, func(b []byte) { genesis = b }, func(r format.Run, n int) (more bool, err error) {
+		if size += n; size > q.limit {
+			return false, fault.Errorf(fault.TooLarge, "control logs of more than %d bytes", q.limit)
+		}
+		d, err := format.DecodeDescriptor(r.Descriptor)
+		if err != nil || d.Kind != format.KindControl {
+			return false, err // control logs come first
+		}
+		runs = append(runs, r)
+		return true, nil
+	})
+	return genesis, runs, err
+}
+
+// fetch subscribes to a thread of which this host holds nothing, and gives what comes to
+// begins and take, control logs first, until all has come or take wants no more.
+func (h *Host) fetch(ctx context.Context, p peer.ID, q controlRequest, begins func(genesis []byte), take func(r format.Run, size int) (more bool, err error)) error {
 	s, err := h.OpenStream(ctx, p, protoThread)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer s.Reset() //nolint:errcheck // the exchange is over either way
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	_ = s.SetReadDeadline(time.Now().Add(4 * requestTimeout))
 	w := wire.NewWriter(s)
 	req := wire.Subscribe{Version: wire.Version, Thread: q.id[:], Invite: q.invite, Proof: q.proof}
 	if err := w.Send(req); err != nil {
-		return nil, nil, err
+		return err
 	}
 	r := bufio.NewReader(s)
-	for size := 0; ; {
+	for {
+		_ = s.SetReadDeadline(time.Now().Add(4 * requestTimeout))
 		kind, body, err := wire.Read(r)
 		if err != nil {
-			return nil, nil, err
-		}
-		if size += len(body); size > q.limit {
-			return nil, nil, fault.Errorf(fault.TooLarge, "control logs of more than %d bytes", q.limit)
+			return err
 		}
 		switch kind {
 		case wire.KindRefused:
 			m, err := wire.As[wire.Refused](kind, body)
 			if err != nil {
-				return nil, nil, err
+				return err
 			}
 			why := refusalIn(m)
-			return nil, nil, &keys.Refusal{Code: why.code, Message: why.text}
+			return &keys.Refusal{Code: why.code, Message: why.text}
 		case wire.KindAccepted:
 			m, err := wire.As[wire.Accepted](kind, body)
 			if err != nil {
-				return nil, nil, err
+				return err
 			}
-			genesis = m.Genesis
+			begins(m.Genesis)
 		case wire.KindRun:
 			got, err := format.DecodeRun(body)
 			if err != nil {
-				return nil, nil, err
+				return err
 			}
-			d, err := format.DecodeDescriptor(got.Descriptor)
-			if err != nil {
-				return nil, nil, err
+			if more, err := take(got, len(body)); err != nil || !more {
+				return err
 			}
-			if d.Kind != format.KindControl {
-				return genesis, runs, nil // control logs come first
-			}
-			runs = append(runs, got)
+		case wire.KindMembers: // where they are: it is told again
 		case wire.KindCaughtUp:
-			return genesis, runs, nil
+			return nil
 		default:
-			return nil, nil, fault.Of(wire.ErrFrame, "frame of type %d", kind)
+			return fault.Of(wire.ErrFrame, "frame of type %d", kind)
 		}
 	}
 }

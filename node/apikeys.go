@@ -108,7 +108,7 @@ func (n *Node) CreateKey(o KeyOptions) (*keys.APIKey, *keys.APISecret, error) {
 		}
 	}
 	k, secret, err := keys.NewAPIKey(time.Now(), keys.APIKeyOptions{
-		Kind: o.Kind, NonSigning: o.NonSigning, Owner: n.self.identity.Public(), Name: o.Name,
+		Kind: o.Kind, NonSigning: o.NonSigning, Owner: n.Identity(), Name: o.Name,
 		Scopes: o.Scopes, Expires: o.Expires,
 	})
 	if err != nil {

@@ -208,7 +208,7 @@ func (n *Node) allLacks(ctx context.Context) (map[string][]Lack, error) {
 // node is, and blobs. The API's token and what runs are not.
 func inBackup(name string) bool {
 	switch top, rest, _ := strings.Cut(name, "/"); top {
-	case fileVersion, fileIdentity, fileDevice, fileCertificate:
+	case fileVersion, fileIdentity, fileOf, fileDevice, fileCertificate:
 		return rest == ""
 	case dirRelays:
 		return !strings.Contains(rest, "/") && !strings.HasPrefix(rest, ".")

@@ -25,8 +25,9 @@ import (
 
 // homeVersion is the layout and the formats that this release writes and reads. Version 1
 // had joins that did not name their invite's record, version 2 formats without a suite, version 3
-// data logs that did not name their control log and records of one epoch.
-const homeVersion = 4
+// data logs that did not name their control log and records of one epoch, version 4 a genesis
+// without a recovery key.
+const homeVersion = 5
 
 // Files and folders of a home.
 const (
@@ -35,6 +36,8 @@ const (
 	fileIdentity    = "identity.key"   // key file of the identity
 	fileDevice      = "device.key"     // key file of the device
 	fileCertificate = "device.cert"    // the identity's certificate of the device
+	fileOf          = "identity.did"   // instead of identity.key: whose device this is
+	fileRequest     = "device.request" // what a home asks for that waits to be a device of an identity
 	fileToken       = "api.token"      // the administrator's token, 0600
 	fileNote        = "databases.note" // the home's own note of its databases
 	fileCheck       = "check.json"     // what the last check of the home found
@@ -173,7 +176,7 @@ func (h *home) close() error {
 
 // A self is who the node is.
 type self struct {
-	identity *keys.Identity
+	identity *keys.Identity // nil in a home that is only a device of it
 	device   *keys.Device
 	cert     *keys.Certificate
 	created  bool
@@ -182,6 +185,14 @@ type self struct {
 // self reads the key files, making those of a new home.
 func (h *home) self(passphrase []byte, now time.Time) (self, error) {
 	var s self
+	switch kind, err := h.kind(); {
+	case err != nil:
+		return s, err
+	case kind == homeWaits:
+		return s, fault.Of(ErrInvalid, "home %s waits to be a device of your identity: run weft device add with what weft init --device prints, in the home that has the identity, and here weft device accept with the reply", h.dir)
+	case kind == homeOfDevice:
+		return h.selfOfDevice(passphrase)
+	}
 	seed, made, err := h.key(fileIdentity, keys.FileIdentity, passphrase, func() keys.Secret {
 		return keys.NewIdentity().Secret()
 	})
@@ -207,7 +218,11 @@ func (h *home) self(passphrase []byte, now time.Time) (self, error) {
 
 // open reports whether the home has an identity that no passphrase seals.
 func (h *home) open() bool {
-	_, err := keys.ReadKeyFile(h.path(fileIdentity), keys.FileIdentity, nil)
+	name, kind := fileIdentity, keys.FileIdentity
+	if is, _ := h.kind(); is != homeOfIdentity {
+		name, kind = fileDevice, keys.FileDevice
+	}
+	_, err := keys.ReadKeyFile(h.path(name), kind, nil)
 	return err == nil
 }
 

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/multiformats/go-multiaddr"
-
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
@@ -38,16 +36,10 @@ func (n *Node) Invite(ctx context.Context, name string, o InviteOptions) (string
 	if err != nil {
 		return "", fmt.Errorf("%w: nobody becomes more by an invite, but by weft db role afterwards", err)
 	}
-	relays, err := n.relaysOf(name)
+	addrs, err := n.foundAt(name)
 	if err != nil {
 		return "", err
 	}
-	var addrs []multiaddr.Multiaddr
-	for _, r := range relays {
-		addrs = append(addrs, r.Addr)
-	}
-	addrs = append(addrs, n.host.Addrs()...)
-	addrs = addrs[:min(len(addrs), maxInviteAddrs)]
 	invite, err := d.thread.CreateInvite(ctx, net.InviteOptions{Role: role, Expires: o.Expires, Uses: o.Uses, Addrs: addrs})
 	if err != nil {
 		return "", err

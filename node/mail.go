@@ -74,6 +74,9 @@ func (m *mail) open(ctx context.Context) (*inbox.Inbox, error) {
 	if b := m.current(); b != nil {
 		return b, nil
 	}
+	if m.n.self.identity == nil {
+		return nil, fault.Of(ErrInvalid, "this home has no identity key, which opens mail: read and send mail in the home that has it")
+	}
 	d, err := m.n.Database(ctx, mailboxName)
 	if errors.Is(err, ErrNotFound) {
 		d, err = m.n.createDatabase(ctx, mailboxName)

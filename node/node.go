@@ -206,7 +206,7 @@ func (n *Node) startStore(context.Context) (err error) {
 // startPolicy makes the one decision that every way in asks for.
 func (n *Node) startPolicy(context.Context) error {
 	n.apiKeys = &apiKeys{store: n.store}
-	n.policy = &keys.Policy{Keys: n.apiKeys, Admin: n.self.identity.Public()}
+	n.policy = &keys.Policy{Keys: n.apiKeys, Admin: n.Identity()}
 	return nil
 }
 
@@ -323,7 +323,7 @@ func (n *Node) Log() *slog.Logger { return n.log }
 func (n *Node) Home() string { return n.home.dir }
 
 // Identity returns the identity whose node this is.
-func (n *Node) Identity() keys.PublicKey { return n.self.identity.Public() }
+func (n *Node) Identity() keys.PublicKey { return n.self.cert.Identity }
 
 // Peer returns the libp2p peer ID of this device.
 func (n *Node) Peer() peer.ID { return n.host.ID() }

@@ -23,7 +23,7 @@ import (
 const maxLine = 1 << 20
 
 func (a *app) dbCommand() *cobra.Command {
-	return newParent("db", "Manage databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbInvites(), a.dbRevoke(), a.dbJoin(), a.dbMembers(), a.dbAdmit(), a.dbRole(), a.dbRemoveMember(), a.dbLeave(), a.dbTransfer(), a.dbRotate(), a.dbCompact(), a.dbRemove(), a.dbImport())
+	return newParent("db", "Manage databases", a.dbCreate(), a.dbList(), a.dbInfo(), a.dbStatus(), a.dbInvite(), a.dbInvites(), a.dbRevoke(), a.dbJoin(), a.dbMembers(), a.dbAdmit(), a.dbRole(), a.dbRemoveMember(), a.dbLeave(), a.dbTransfer(), a.dbRecover(), a.dbRotate(), a.dbCompact(), a.dbRemove(), a.dbImport())
 }
 
 type databaseOutput struct {
@@ -36,17 +36,6 @@ type databaseOutput struct {
 func (a *app) printDatabase(d *weftv1.Database) error {
 	out := databaseOutput{d.GetId(), d.GetName(), d.GetDamage(), d.GetLost()}
 	return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", tty.Printable(out.Name), out.ID) })
-}
-
-func (a *app) dbCreate() *cobra.Command {
-	return a.newCommand("create NAME", "Create a database", 1, 1,
-		func(ctx context.Context, c *client.Client, args []string) error {
-			r, err := c.Databases.Create(ctx, connect.NewRequest(&weftv1.CreateDatabaseRequest{Name: args[0]}))
-			if err != nil {
-				return err
-			}
-			return a.printDatabase(r.Msg.GetDatabase())
-		})
 }
 
 func (a *app) dbList() *cobra.Command {
@@ -120,14 +109,15 @@ type statusOutput struct {
 	ID      string       `json:"id"`
 	Hash    string       `json:"hash"`
 	Peers   []peerOutput `json:"peers"`
-	Waiting int64        `json:"waiting"`        // other devices that wait to be admitted
-	Self    *joinOutput  `json:"self,omitempty"` // this device, if it waits
+	Waiting int64        `json:"waiting"`          // other devices that wait to be admitted
+	Self    *joinOutput  `json:"self,omitempty"`   // this device, if it waits
+	Frozen  bool         `json:"frozen,omitempty"` // nobody's rights change any more
 
 	name string
 }
 
 func statusOf(name string, m *weftv1.DatabaseStatusResponse) statusOutput {
-	out := statusOutput{ID: m.GetId(), Hash: hex.EncodeToString(m.GetHash()), Peers: []peerOutput{}, Waiting: m.GetWaiting(), name: name}
+	out := statusOutput{ID: m.GetId(), Hash: hex.EncodeToString(m.GetHash()), Peers: []peerOutput{}, Waiting: m.GetWaiting(), Frozen: m.GetFrozen(), name: name}
 	if w := m.GetSelf(); w != nil {
 		self := joinOf(w)
 		out.Self = &self

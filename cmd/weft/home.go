@@ -12,7 +12,7 @@ import (
 )
 
 // ofHome are names of which a home has one at least, also one that is damaged.
-var ofHome = []string{"VERSION", "LOCK", "identity.key", "device.key", "device.cert", "store", "databases.note"}
+var ofHome = []string{"VERSION", "LOCK", "identity.key", "identity.did", "device.key", "device.request", "device.cert", "store", "databases.note"}
 
 // thereIs reports whether the folder is a home, and whether there is anything in it.
 func (a *app) thereIs() (home, something bool) {

@@ -118,7 +118,7 @@ func (a *app) root() *cobra.Command {
 	cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return a.defaults() }
 	cmd.AddCommand(
 		a.initCommand(), a.daemonCommand(), a.devCommand(), a.idCommand(), a.statusCommand(), a.peersCommand(), a.versionCommand(),
-		a.keyCommand(), a.relayCommand(), a.dbCommand(), a.collectionCommand(), a.indexCommand(),
+		a.keyCommand(), a.relayCommand(), a.deviceCommand(), a.dbCommand(), a.collectionCommand(), a.indexCommand(),
 		a.insertCommand(), a.importCommand(), a.exportCommand(), a.findCommand(), a.getCommand(), a.runCommand(),
 		a.aggregateCommand(), a.distinctCommand(), a.conflictsCommand(),
 		a.updateCommand(), a.replaceCommand(), a.deleteCommand(), a.countCommand(), a.watchCommand(), a.refusedCommand(),

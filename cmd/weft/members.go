@@ -20,6 +20,15 @@ type memberOutput struct {
 	Role     string  `json:"role"`
 	Since    *string `json:"since"`
 	Self     bool    `json:"self"`
+	Added    bool    `json:"added,omitempty"` // by another device of its identity; it has not begun
+}
+
+// note tells what is special about it.
+func (m *memberOutput) note() string {
+	if m.Added {
+		return "has not begun"
+	}
+	return thisDevice(m.Self)
 }
 
 // A joinOutput is a device that waits until an owner or admin admits it.
@@ -77,6 +86,9 @@ func devicesWait(n int64) string {
 
 // printWaiting says who waits to be admitted, and who can help.
 func (s statusOutput) printWaiting(w io.Writer) {
+	if s.Frozen {
+		fmt.Fprintf(w, "NOBODY'S RIGHTS CHANGE ANY MORE, as the recovery key was used twice: weft db members %s\n", s.name)
+	}
 	if s.Self != nil {
 		fmt.Fprintf(w, "this device waits to be admitted, as %s: ask an owner or admin to run weft db admit DB %s\n", s.Self.why(), s.Self.Peer)
 	}
@@ -95,10 +107,17 @@ func (a *app) dbMembers() *cobra.Command {
 			out := struct {
 				Members []memberOutput `json:"members"`
 				Waiting []joinOutput   `json:"waiting"`
-			}{[]memberOutput{}, []joinOutput{}}
+
+				Recoverable bool             `json:"recoverable"` // there is a recovery key that was not used
+				Recovered   []recoveryOutput `json:"recovered,omitempty"`
+				Frozen      []recoveryOutput `json:"frozen,omitempty"`
+			}{
+				Members: []memberOutput{}, Waiting: []joinOutput{}, Recoverable: r.Msg.GetRecoverable(),
+				Recovered: recoveriesOf(r.Msg.GetRecovered()), Frozen: recoveriesOf(r.Msg.GetFrozen()),
+			}
 			for _, m := range r.Msg.GetMembers() {
 				out.Members = append(out.Members, memberOutput{
-					m.GetPeer(), m.GetIdentity(), m.GetName(), m.GetRole(), when(m.GetSince()), m.GetSelf(),
+					m.GetPeer(), m.GetIdentity(), m.GetName(), m.GetRole(), when(m.GetSince()), m.GetSelf(), m.GetAdded(),
 				})
 			}
 			for _, m := range r.Msg.GetWaiting() {
@@ -107,9 +126,10 @@ func (a *app) dbMembers() *cobra.Command {
 			return a.print(out, func(w io.Writer) {
 				rows := [][]string{{"DEVICE", "IDENTITY", "NAME", "ROLE", "SINCE"}}
 				for _, m := range out.Members {
-					rows = append(rows, []string{m.Peer, m.Identity, m.Name, m.Role, short(m.Since), thisDevice(m.Self)})
+					rows = append(rows, []string{m.Peer, m.Identity, m.Name, m.Role, short(m.Since), m.note()})
 				}
 				table(w, rows...)
+				printRecoveries(w, out.Recovered, out.Frozen)
 				if len(out.Waiting) == 0 {
 					return
 				}

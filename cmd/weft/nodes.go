@@ -33,7 +33,8 @@ func idOf(ctx context.Context, c *client.Client) (idOutput, error) {
 }
 
 func (a *app) initCommand() *cobra.Command {
-	var sealed bool
+	var sealed, device bool
+	var name string
 	cmd := a.newCommand("init", "Create the data folder with an identity and a device", 0, 0,
 		func(ctx context.Context, c *client.Client, _ []string) error {
 			if sealed && !c.Sealed() {
@@ -62,6 +63,10 @@ func (a *app) initCommand() *cobra.Command {
 	cmd.Long = cmd.Short + ". With --passphrase, or if WEFT_PASSPHRASE is set, a passphrase seals its key files.\n" +
 		"Commands that open the folder themselves, and weft daemon, take it from WEFT_PASSPHRASE or ask for it."
 	cmd.Flags().StringVar(&a.engine, "engine", "", "engine of the store: "+strings.Join(node.Engines(), ", ")+" (default "+node.DefaultEngine+")")
+	cmd.Long += "\nWith --device it makes a home that is one more device of an identity which another home has, and\n" +
+		"prints what weft device add takes there; weft device accept completes it here."
+	cmd.Flags().BoolVar(&device, "device", false, "make a device of an identity that another home has")
+	cmd.Flags().StringVar(&name, "name", "", "with --device, a name of the device for people")
 	cmd.Flags().BoolVar(&sealed, "passphrase", false, "seal the key files with a passphrase, from WEFT_PASSPHRASE or asked for twice")
 	open := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -74,6 +79,14 @@ func (a *app) initCommand() *cobra.Command {
 			if err := a.choose(cmd.Context()); err != nil {
 				return err
 			}
+		}
+		switch {
+		case device && a.engine != "":
+			return usagef("--device and --engine exclude each other")
+		case device:
+			return a.initDevice(cmd.Context(), name)
+		case name != "":
+			return usagef("--name is for --device")
 		}
 		return open(cmd, args)
 	}

@@ -297,6 +297,24 @@ func TestRecover(t *testing.T) {
 	wantRole(t, s, "ann", 0)
 }
 
+// An identity that was replaced by a recovery comes back by the next one, and one that
+// recovers twice is not cut off by its own first recovery.
+func TestRecoverAgain(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	two := b.recover("ann", 2, "key1", "key2", ann)
+	bob := b.recover("bob", 1, "key2", "key3", two)
+	three := b.recover("ann", 3, "key3", "key4", bob)
+	four := b.recover("ann", 4, "key4", "", three)
+	act := four.invite(Writer)
+	lost := []*Record{two.sync(four).invite(Writer), bob.sync(four).invite(Writer), three.sync(four).invite(Writer)}
+	s := b.judge(t)
+	want(t, s, OK, two.all[0], two.all[1], four.all[4], act)
+	want(t, s, Cut, lost...)
+	wantRole(t, s, "ann", Owner)
+	wantRole(t, s, "bob", 0)
+}
+
 // Two uses of one commitment stop control operations; the data goes on.
 func TestRecoverTwice(t *testing.T) {
 	b := newBook()
@@ -319,6 +337,11 @@ func TestRecoverTwice(t *testing.T) {
 	want(t, s, Frozen, used, two.last, act, late, lateDef, cp)
 	want(t, s, OK, doc, def)
 	wantRole(t, s, "ann", Owner)
+	leave := bob.control(Record{Kind: Transfer})
+	gone := bob.op("c", "2", "x")
+	s = b.judge(t)
+	want(t, s, OK, leave, doc)
+	want(t, s, Cut, gone)
 }
 
 // Both branches of a forked log count, and none reaches behind a cut.
@@ -731,6 +754,24 @@ func TestWriterRemovesItsDevice(t *testing.T) {
 	want(t, s, OK, gone, docs[0], docs[1], x.last)
 	want(t, s, Cut, first, lost)
 	want(t, s, NotInRole, no)
+}
+
+// A writer takes back a device that it has added and that has not begun.
+func TestWriterRemovesAnAddedDevice(t *testing.T) {
+	b := newBook()
+	ann := b.owner()
+	eve := ann.join("eve", 1, ann.invite(Writer))
+	q := eve.control(Record{Kind: Device, Subject: "eve.2"})
+	gone := eve.control(Record{Kind: Remove, Subject: "eve.2"})
+	want(t, b.judge(t), OK, gone)
+	late := b.device("eve", 2).sync(ann)
+	late.held[q.Hash] = true
+	late.sync(eve)
+	late.thin = func(r *Record) bool { return r.Hash != gone.Hash }
+	start := late.control(Record{Kind: Start, Grant: q.Hash})
+	s := b.judge(t)
+	want(t, s, OK, q, gone)
+	want(t, s, Cut, start)
 }
 
 // A demoted admin: what was seen counts by the old role, all else by the new.

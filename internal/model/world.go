@@ -148,7 +148,7 @@ func (e *entry) full(r Role) bool { return e.role <= r && !e.limited }
 // A cut limits entries of its subject to what rec has seen.
 type cut struct {
 	rec          *Record
-	by           *entry // nil: senior to all
+	by           *entry // of its author; nil: senior to all
 	role         Role   // of its author
 	own, subject string // own: it reaches that identity alone
 }
@@ -207,16 +207,18 @@ func (w *world) recover(genesis Genesis) {
 		if len(uses) != 1 {
 			return
 		}
-		w.cuts = append(w.cuts, cut{rec: uses[0], role: Owner, subject: owner})
-		w.push(&entry{role: Owner, first: uses[0], grant: uses[0]}, step(1000-len(done), ""))
+		e := &entry{role: Owner, first: uses[0], grant: uses[0]}
+		w.cuts = append(w.cuts, cut{rec: uses[0], by: e, role: Owner, subject: owner})
+		w.push(e, step(1000-len(done), ""))
 		done[commit] = true
 		commit, owner = uses[0].Commit, uses[0].Identity
 	}
 }
 
-// frozen reports whether a commitment was used twice, and no use has seen r before it.
+// frozen reports whether a commitment was used twice, and no use has seen r before it. Who
+// leaves does so all the same.
 func (w *world) frozen(r *Record) bool {
-	return len(w.used) > 0 && !slices.ContainsFunc(w.used, func(u *Record) bool { return u != r && w.has(u, r) })
+	return len(w.used) > 0 && (r.Kind != Transfer || r.Subject != "") && !slices.ContainsFunc(w.used, func(u *Record) bool { return u != r && w.has(u, r) })
 }
 
 // push puts an entry on the agenda: its path is that of who granted it, and more.
@@ -303,7 +305,9 @@ func (w *world) act(e *entry, r *Record) Verdict {
 	grants, highest := r.Kind == Invite || r.Kind == SetRole, map[bool]Role{true: Owner, false: Writer}[r.Kind == SetRole && e.role == Owner]
 	switch {
 	case r.first(), r.Kind == Device, r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
-	case r.Kind == Remove && own && !e.limited && slices.ContainsFunc(w.kept, func(f *Record) bool { return f.Device == r.Subject && f.Identity == c.own }):
+	case r.Kind == Remove && own && !e.limited && slices.ContainsFunc(w.kept, func(f *Record) bool {
+		return f.Device == r.Subject && f.Identity == c.own || f.Kind == Device && f.Subject == r.Subject
+	}):
 	case own, !e.full(Admin), grants && (r.Role < highest || r.Role > Relay), r.Kind == Checkpoint && (e.role > Owner || w.top != nil && !w.top.kin(e)):
 		return NotInRole
 	case r.Kind == Checkpoint && r.T >= r.Clock:

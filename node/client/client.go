@@ -50,6 +50,7 @@ type Client struct {
 	Keys      weftv1connect.KeyServiceClient
 	Relays    weftv1connect.RelayServiceClient
 	Databases weftv1connect.DatabaseServiceClient
+	Devices   weftv1connect.DeviceServiceClient
 	Documents weftv1connect.DocumentServiceClient
 	Buckets   weftv1connect.BucketServiceClient
 	Inbox     weftv1connect.InboxServiceClient
@@ -131,6 +132,7 @@ func newClient(base string, token keys.Secret, t transport) *Client {
 		Keys:      weftv1connect.NewKeyServiceClient(h, base, kinds),
 		Relays:    weftv1connect.NewRelayServiceClient(h, base, kinds),
 		Databases: weftv1connect.NewDatabaseServiceClient(h, base, kinds),
+		Devices:   weftv1connect.NewDeviceServiceClient(h, base, kinds),
 		Documents: weftv1connect.NewDocumentServiceClient(h, base, kinds),
 		Buckets:   weftv1connect.NewBucketServiceClient(h, base, kinds),
 		Inbox:     weftv1connect.NewInboxServiceClient(h, base, kinds),

@@ -18,14 +18,30 @@ func databaseMessage(r node.DatabaseRef) *weftv1.Database {
 // apart: another caller who removes the database in between has this one see
 // not_found.
 func (s databaseService) Create(ctx context.Context, r *connect.Request[weftv1.CreateDatabaseRequest]) (*connect.Response[weftv1.CreateDatabaseResponse], error) {
-	if _, err := s.n.CreateDatabase(ctx, r.Msg.GetName()); err != nil {
+	recovery, err := "", error(nil)
+	if r.Msg.GetRecoverable() {
+		_, recovery, err = s.n.CreateRecoverable(ctx, r.Msg.GetName())
+	} else {
+		_, err = s.n.CreateDatabase(ctx, r.Msg.GetName())
+	}
+	if err != nil {
 		return nil, err
 	}
 	ref, err := s.n.DatabaseRef(r.Msg.GetName())
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&weftv1.CreateDatabaseResponse{Database: databaseMessage(ref)}), nil
+	return connect.NewResponse(&weftv1.CreateDatabaseResponse{Database: databaseMessage(ref), Recovery: recovery}), nil
+}
+
+// Recover returns when this node's identity is the owner. Of a database that was not here
+// all that a peer or a relay held is here then.
+func (s databaseService) Recover(ctx context.Context, r *connect.Request[weftv1.RecoverRequest]) (*connect.Response[weftv1.RecoverResponse], error) {
+	ref, next, err := s.n.Recover(ctx, r.Msg.GetName(), r.Msg.GetRecovery(), r.Msg.GetRecoverable())
+	if err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.RecoverResponse{Database: databaseMessage(ref), Recovery: next}), nil
 }
 
 // List names those that are not served as well, with the reason. The mailbox is not among

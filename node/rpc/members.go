@@ -29,13 +29,28 @@ func (s databaseService) Members(_ context.Context, r *connect.Request[weftv1.Me
 	for _, m := range members {
 		out.Members = append(out.Members, &weftv1.Member{
 			Peer: node.PeerOf(m.Device), Identity: m.Identity.DID(), Name: m.Name, Role: m.Role.String(),
-			Since: stamp(m.Since.Wall()), Self: m.Device == s.n.Device(),
+			Since: stamp(m.Since.Wall()), Self: m.Device == s.n.Device(), Added: m.Added,
 		})
+	}
+	commitment, err := s.n.Commitment(r.Msg.GetName())
+	if err != nil {
+		return nil, err
+	}
+	out.Recoverable = !commitment.Key.IsZero()
+	for _, u := range commitment.Used {
+		out.Recovered = append(out.Recovered, recoveryMessage(u))
+	}
+	for _, u := range commitment.Frozen {
+		out.Frozen = append(out.Frozen, recoveryMessage(u))
 	}
 	for _, w := range waiting {
 		out.Waiting = append(out.Waiting, s.joinMessage(w))
 	}
 	return connect.NewResponse(&out), nil
+}
+
+func recoveryMessage(u node.Recovered) *weftv1.Recovery {
+	return &weftv1.Recovery{Peer: node.PeerOf(u.Device), Identity: u.Identity.DID(), Name: u.Name, Time: stamp(u.Time.Wall())}
 }
 
 func (s databaseService) joinMessage(w node.WaitingJoin) *weftv1.WaitingJoin {
@@ -45,9 +60,14 @@ func (s databaseService) joinMessage(w node.WaitingJoin) *weftv1.WaitingJoin {
 	}
 }
 
-// tellWaiting says in a status who waits to be admitted. A device that is a member by
+// tellWaiting says in a status who waits to be admitted, and whether rights are frozen. A device that is a member by
 // another join does not wait.
 func (s databaseService) tellWaiting(name string, out *weftv1.DatabaseStatusResponse) error {
+	commitment, err := s.n.Commitment(name)
+	if err != nil {
+		return err
+	}
+	out.Frozen = len(commitment.Frozen) > 0
 	waiting, err := s.n.WaitingJoins(name)
 	if err != nil || len(waiting) == 0 {
 		return err

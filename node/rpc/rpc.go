@@ -35,6 +35,7 @@ type (
 	keyService      struct{ n *node.Node }
 	relayService    struct{ n *node.Node }
 	databaseService struct{ n *node.Node }
+	deviceService   struct{ n *node.Node }
 	documentService struct{ n *node.Node }
 	bucketService   struct{ n *node.Node }
 	inboxService    struct{ n *node.Node }
@@ -61,6 +62,7 @@ func Handler(n *node.Node) http.Handler {
 	mux.Handle(weftv1connect.NewKeyServiceHandler(keyService{n}, options...))
 	mux.Handle(weftv1connect.NewRelayServiceHandler(relayService{n}, options...))
 	mux.Handle(weftv1connect.NewDatabaseServiceHandler(databaseService{n}, options...))
+	mux.Handle(weftv1connect.NewDeviceServiceHandler(deviceService{n}, options...))
 	mux.Handle(weftv1connect.NewDocumentServiceHandler(documentService{n}, options...))
 	mux.Handle(weftv1connect.NewBucketServiceHandler(bucketService{n}, options...))
 	mux.Handle(weftv1connect.NewInboxServiceHandler(inboxService{n}, options...))

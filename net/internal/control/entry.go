@@ -46,17 +46,19 @@ func (e *entry) full(r format.Role) bool { return e.role <= r }
 // A cut limits entries of its subject to what rec has seen.
 type cut struct {
 	rec     *Record
-	by      *entry
-	own     bool // it reaches the author's identity alone
+	by      *entry         // of its author; nil: senior to all
+	role    format.Role    // of its author
+	own     bool           // it reaches one identity alone
+	of      keys.PublicKey // that
 	subject keys.PublicKey
 }
 
 // applies reports whether the cut limits an entry.
 func (s *State) applies(c *cut, e *entry) bool {
-	if c.own && c.by.identity() != e.identity() {
+	if c.own && c.of != e.identity() {
 		return false
 	}
-	return c.by.compare(e) < 0 && !s.lifted(e, c)
+	return (c.by == nil || c.by.compare(e) < 0) && !s.lifted(e, c)
 }
 
 // cutsOf calls f for the cuts that limit an entry, until it returns true.
@@ -73,7 +75,7 @@ func (s *State) lifted(e *entry, c *cut) bool {
 	if e.by == nil || e.grant == c.rec {
 		return e.grant == c.rec
 	}
-	named := e.grant.Payload.Subject == c.subject && e.grant.Payload.Op != format.OpInvite && e.by.role <= c.by.role
+	named := e.grant.Payload.Subject == c.subject && e.grant.Payload.Op != format.OpInvite && e.by.role <= c.role
 	return named && s.g.saw(e.grant, c.rec) || e.by.identity() == e.identity() && s.lifted(e.by, c)
 }
 

@@ -6,9 +6,11 @@
 //	State    members, invites, who waits, checkpoints, epochs, and what data counts
 //
 //	graph.go     the records, and which has seen which
+//	device.go    records about devices, and by which a thread gets a new owner
 //	entry.go     why a log may do something: seniority, cuts, what an entry covers
 //	state.go     the fold: entries, most senior first, and what their records do
-//	right.go     what that says of data logs
+//	right.go     what that says of data logs, and of the keys that seal them
+//	cover.go     which records of one count
 //	member.go    members, invites, refusals
 //
 // It keeps nothing and knows no time but what records say: package thread stores the
@@ -36,11 +38,12 @@ type Record struct {
 	checked bool // check has passed it: what its ancestors are does not change
 
 	// Read from the payload once, by read.
-	cert *keys.Certificate  // of an open or a join; nil if it is malformed
-	data *format.Descriptor // of a join, or of a log; nil if it is malformed
+	cert *keys.Certificate  // of what begins a device's log; nil if it is malformed
+	adds *keys.Certificate  // of a device record: of the device that it adds
+	data *format.Descriptor // of what announces a data log; nil if it is malformed
 	log  clock.LogID        // that data describes
 
-	invite *Record // of a join: what lets it in
+	invite *Record // of a join: what lets it in; of a start: what adds its device
 
 	// Set by add.
 	at    int       // in the graph
@@ -52,12 +55,18 @@ type Record struct {
 
 // read decodes what the fold needs of the payload, however often that runs.
 func (c *Record) read(thread format.ThreadID, g *format.Genesis) {
-	if c.Payload.Op == format.OpOpen {
+	switch op := c.Payload.Op; {
+	case op == format.OpOpen:
 		c.cert = g.Certificate
-	}
-	if c.Payload.Op == format.OpJoin && c.cert == nil {
+	case op == format.OpStart && c.invite != nil:
+		c.cert = c.invite.adds
+	case (op == format.OpJoin || op == format.OpRecover) && c.cert == nil:
 		if cert, err := keys.DecodeCertificate(c.Payload.Certificate); err == nil {
 			c.cert = cert
+		}
+	case op == format.OpDevice && c.adds == nil:
+		if cert, err := keys.DecodeCertificate(c.Payload.Certificate); err == nil {
+			c.adds = cert
 		}
 	}
 	if c.Payload.Data != nil && c.data == nil {
@@ -69,6 +78,18 @@ func (c *Record) read(thread format.ThreadID, g *format.Genesis) {
 
 // first reports whether the record begins its log.
 func (c *Record) first() bool { return c.ID.Seq == 1 }
+
+// identity returns whose a first record is. A revocation is its identity's own; ok is false
+// if the disk altered it.
+func (c *Record) identity() (id keys.PublicKey, ok bool) {
+	switch {
+	case c.Payload.Op == format.OpRevoke:
+		return c.Device, true
+	case c.cert != nil:
+		return c.cert.Identity, true
+	}
+	return id, false
+}
 
 // of reports of a first record whether its device is an identity's.
 func (c *Record) of(identity keys.PublicKey) bool {
@@ -83,7 +104,7 @@ func (c *Record) announces() bool {
 	return c.data.Kind == format.KindData || c.data.Kind == format.KindSnapshot && c.Payload.Op == format.OpLog
 }
 
-// Certificate returns that of a join which [Graph.Check] has passed.
+// Certificate returns that of a join or recover which [Graph.Check] has passed.
 func (c *Record) Certificate() *keys.Certificate { return c.cert }
 
 // A chain is records of one log that follow each other; a log has several if its device
@@ -111,6 +132,10 @@ type Graph struct {
 	firsts    map[clock.LogID][]*Record    // that begin a control log: one, unless its device forked it
 	devices   map[keys.PublicKey][]*Record // first records, by device
 	transfers map[clock.LogID][]*Record    // by control log
+	added     map[keys.PublicKey][]*Record // device records, by the device that they add
+	starts    map[clock.Hash][]*Record     // by the record that adds the device
+	recovers  []*Record
+	revokes   []*Record
 	invites   map[keys.PublicKey][]*Record // the records that make one, by its key
 	announced map[clock.LogID]*Record      // the first record that announces a data log
 	views     map[clock.LogID][]viewed     // by data log: the heads that records name
@@ -133,6 +158,7 @@ func New(thread format.ThreadID, g *format.Genesis) *Graph {
 	c := &Graph{
 		thread: thread, genesis: g, index: map[clock.Hash]*Record{}, logs: map[clock.LogID][]*Record{},
 		joins: map[clock.Hash][]*Record{}, firsts: map[clock.LogID][]*Record{}, devices: map[keys.PublicKey][]*Record{}, transfers: map[clock.LogID][]*Record{},
+		added: map[keys.PublicKey][]*Record{}, starts: map[clock.Hash][]*Record{},
 		invites: map[keys.PublicKey][]*Record{}, announced: map[clock.LogID]*Record{}, views: map[clock.LogID][]viewed{},
 		heads: map[clock.Hash]bool{},
 	}
@@ -200,11 +226,17 @@ func (g *Graph) Check(c *Record) error {
 		return nil
 	}
 	err := g.fits(c)
-	if err == nil && c.Payload.Op == format.OpInvite {
-		err = c.Payload.Key.Check() // joins are signed with it
-	}
-	if err == nil && c.Payload.Op == format.OpJoin {
-		err = g.checkJoin(c)
+	if err == nil {
+		switch c.Payload.Op {
+		case format.OpInvite:
+			err = c.Payload.Key.Check() // joins are signed with it
+		case format.OpJoin:
+			err = g.checkJoin(c)
+		case format.OpDevice:
+			err = c.checkDevice()
+		case format.OpRecover:
+			err = g.checkRecover(c)
+		}
 	}
 	c.checked = err == nil
 	return err
@@ -219,9 +251,12 @@ func (g *Graph) fits(c *Record) error {
 	}
 	if !c.first() {
 		if !g.Knows(c.ID.Log) {
-			return fault.Of(ErrNotMember, "the log does not begin with open or join")
+			return fault.Of(ErrNotMember, "the log does not begin with what lets a device in")
 		}
-		if c.Payload.Op == format.OpOpen || c.Payload.Op == format.OpJoin {
+		if g.logs[c.ID.Log][0].Payload.Op == format.OpRevoke {
+			return fault.Of(ErrNotMember, "a revocation is alone in its log")
+		}
+		if c.Payload.Op.First() {
 			return fault.Of(format.ErrMalformed, "%s is not the first of its log", c.Payload.Op)
 		}
 		if c.Payload.Op == format.OpCheckpoint {
@@ -247,6 +282,12 @@ func (g *Graph) fits(c *Record) error {
 			return fault.Of(ErrNotMember, "join by what is no invite")
 		}
 		return nil
+	case format.OpStart:
+		return g.fitsStart(c)
+	case format.OpRecover:
+		return g.fitsRecover(c)
+	case format.OpRevoke:
+		return g.fitsRevoke(c)
 	}
 	return fault.Of(ErrNotMember, "the log begins with %s", c.Payload.Op)
 }
@@ -295,6 +336,9 @@ func (g *Graph) Add(c *Record) {
 	if g.Has(c.ID.Hash) {
 		return
 	}
+	if c.Payload.Op == format.OpStart {
+		c.invite = g.index[c.Payload.Added]
+	}
 	c.read(g.thread, g.genesis)
 	again := c.first() && g.Knows(c.ID.Log)
 	g.place(c)
@@ -308,10 +352,20 @@ func (g *Graph) Add(c *Record) {
 		g.cuts++
 	case format.OpTransfer:
 		g.transfers[c.ID.Log] = append(g.transfers[c.ID.Log], c)
+	case format.OpDevice:
+		g.added[p.Subject] = append(g.added[p.Subject], c)
+	case format.OpStart:
+		g.starts[p.Added] = append(g.starts[p.Added], c)
+	case format.OpRecover:
+		g.recovers = append(g.recovers, c)
+	case format.OpRevoke:
+		g.revokes = append(g.revokes, c)
 	}
 	if c.first() {
 		g.firsts[c.ID.Log] = append(g.firsts[c.ID.Log], c)
-		g.devices[c.Device] = append(g.devices[c.Device], c)
+		if c.Payload.Op != format.OpRevoke {
+			g.devices[c.Device] = append(g.devices[c.Device], c)
+		}
 	}
 	if c.announces() && g.announced[c.log] == nil {
 		g.announced[c.log] = c
@@ -480,6 +534,11 @@ func (g *Graph) NamedWith(p *format.Control) []clock.Hash {
 				must = append(must, r.ID.Hash)
 				break
 			}
+		}
+	}
+	for _, r := range g.added[p.Subject] {
+		if s.verdict(r) == ok {
+			must = append(must, r.ID.Hash)
 		}
 	}
 	slices.SortFunc(must, format.CompareHashes)

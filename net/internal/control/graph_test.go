@@ -26,6 +26,8 @@ type controlWorld struct {
 	devices []*keys.Device
 	certs   [][]byte
 	invites []*keys.Identity
+	owners  map[keys.PublicKey]*keys.Identity // by public key
+	recover []*keys.Identity                  // recovery keys, the first is the genesis'
 	records []*Record
 	logs    map[int][]*Record // by device
 	ids     map[int]clock.LogID
@@ -33,11 +35,12 @@ type controlWorld struct {
 }
 
 func newControlWorld(t *rapid.T, devices int) *controlWorld {
-	w := &controlWorld{t: t, thread: format.ThreadID{1}, logs: map[int][]*Record{}, ids: map[int]clock.LogID{}, clock: 100}
+	w := &controlWorld{t: t, thread: format.ThreadID{1}, logs: map[int][]*Record{}, ids: map[int]clock.LogID{}, clock: 100, owners: map[keys.PublicKey]*keys.Identity{}}
 	id := keys.NewIdentity()
+	w.recover = append(w.recover, keys.NewIdentity())
 	for i := range devices {
 		d := keys.NewDevice()
-		if i > 0 && rapid.IntRange(0, 2).Draw(t, "same identity") > 0 {
+		if i > 0 && rapid.Bool().Draw(t, "another identity") {
 			id = keys.NewIdentity()
 		}
 		cert, err := id.Certify(d.Public(), keys.CertifyOptions{Issued: time.Unix(1, 0)})
@@ -49,8 +52,9 @@ func newControlWorld(t *rapid.T, devices int) *controlWorld {
 			t.Fatal(err)
 		}
 		if i == 0 {
-			w.genesis = &format.Genesis{Owner: cert.Identity, Certificate: cert, Time: 1}
+			w.genesis = &format.Genesis{Owner: cert.Identity, Certificate: cert, Time: 1, Recovery: w.recover[0].Public()}
 		}
+		w.owners[id.Public()] = id
 		w.devices, w.certs = append(w.devices, d), append(w.certs, b)
 		desc := format.NewDescriptor(d.Public().Sign, format.KindControl, clock.LogID{})
 		w.ids[i] = desc.LogID(w.thread)
@@ -58,22 +62,37 @@ func newControlWorld(t *rapid.T, devices int) *controlWorld {
 	return w
 }
 
-// add writes a record of a device under what `seen` has folded.
+// add writes a record of a device under what `seen` has folded. A revocation is the
+// identity's, in a log of its own.
 func (w *controlWorld) add(device int, seen *Graph, p *format.Control) {
-	log := w.logs[device]
+	log, id := w.logs[device], w.ids[device]
 	c := &Record{Device: w.devices[device].Public().Sign, Parents: seen.Named(), Payload: p}
-	if p.Op == format.OpJoin {
+	switch p.Op {
+	case format.OpJoin:
 		c.Parents = seen.NamedInJoin(p.Invite)
+	case format.OpStart:
+		c.Parents = seen.NamedInJoin(p.Added)
+	case format.OpRevoke:
+		c.Device = w.certified(device).Identity
+		desc := format.NewDescriptor(c.Device, format.KindControl, clock.LogID{})
+		log, id, device = nil, desc.LogID(w.thread), -1
+		c.Parents = seen.NamedWith(p)
 	}
 	w.clock++
 	c.Time = w.clock
-	c.ID = clock.RecordID{Log: w.ids[device], Seq: uint64(len(log) + 1), Hash: sha256.Sum256(fmt.Append(nil, len(w.records), rapid.Uint64().Draw(w.t, "hash")))}
+	c.ID = clock.RecordID{Log: id, Seq: uint64(len(log) + 1), Hash: sha256.Sum256(fmt.Append(nil, len(w.records), rapid.Uint64().Draw(w.t, "hash")))}
 	if len(log) > 0 {
 		if prev := log[len(log)-1].ID.Hash; !slices.Contains(c.Parents, prev) {
 			c.Parents = append(c.Parents, prev)
 		}
 	}
-	w.records, w.logs[device] = append(w.records, c), append(log, c)
+	if try := *c; seen.Check(&try) != nil {
+		return // nobody would keep it
+	}
+	w.records = append(w.records, c)
+	if device >= 0 {
+		w.logs[device] = append(log, c)
+	}
 }
 
 func (w *controlWorld) data(device int) []byte {
@@ -88,14 +107,20 @@ func (w *controlWorld) step() {
 	switch joined := len(w.logs[device]) > 0; {
 	case device == 0 && !joined:
 		w.add(0, seen, &format.Control{Op: format.OpOpen, Name: "n"})
+	case !joined && rapid.IntRange(0, 11).Draw(w.t, "recover") == 0:
+		w.recovers(device, seen)
 	case !joined:
+		if by := seen.added[w.devices[device].Public().Sign]; len(by) > 0 && rapid.IntRange(0, 4).Draw(w.t, "start") > 0 {
+			w.add(device, seen, &format.Control{Op: format.OpStart, Added: rapid.SampledFrom(by).Draw(w.t, "added by").ID.Hash, Data: w.data(device)})
+			return
+		}
 		if len(seen.State().Invites) == 0 {
 			return
 		}
 		known := slices.SortedFunc(maps.Keys(seen.State().Invites), format.CompareHashes)
 		w.join(device, seen, rapid.SampledFrom(known).Draw(w.t, "invite"))
 	default:
-		switch rapid.IntRange(0, 9).Draw(w.t, "op") {
+		switch rapid.IntRange(0, 12).Draw(w.t, "op") {
 		case 0:
 			id := keys.NewIdentity()
 			w.invites = append(w.invites, id)
@@ -120,10 +145,40 @@ func (w *controlWorld) step() {
 			w.add(device, seen, p)
 		case 8:
 			w.add(device, seen, &format.Control{Op: format.OpRotate, Epoch: &format.Epoch{}})
+		case 9, 10:
+			i := w.other(device)
+			w.add(device, seen, &format.Control{Op: format.OpDevice, Certificate: w.certs[i], Subject: w.certified(i).Sign})
+		case 11:
+			i := w.other(device)
+			w.add(device, seen, &format.Control{Op: format.OpRevoke, Subject: w.certified(i).Sign, View: w.view(w.certified(i).Identity)})
 		default:
 			w.add(device, seen, &format.Control{Op: format.OpLog, Data: w.data(device)})
 		}
 	}
+}
+
+// other picks a device, more often of the identity of another one.
+func (w *controlWorld) other(device int) int {
+	i := rapid.IntRange(0, len(w.devices)-1).Draw(w.t, "other")
+	for range len(w.devices) {
+		if w.certified(i).Identity == w.certified(device).Identity && i != device {
+			break
+		}
+		i = (i + 1) % len(w.devices)
+	}
+	return i
+}
+
+// recovers uses one of the keys that the thread commits to, or will.
+func (w *controlWorld) recovers(device int, seen *Graph) {
+	key := rapid.SampledFrom(w.recover).Draw(w.t, "recovery key")
+	p := &format.Control{Op: format.OpRecover, Certificate: w.certs[device], Data: w.data(device), Key: key.Public(), View: w.view(w.genesis.Owner)}
+	if rapid.IntRange(0, 3).Draw(w.t, "next") > 0 {
+		w.recover = append(w.recover, keys.NewIdentity())
+		p.Next = w.recover[len(w.recover)-1].Public()
+	}
+	p.SignRecover(w.thread, w.ids[device], key)
+	w.add(device, seen, p)
 }
 
 func (w *controlWorld) role() format.Role {

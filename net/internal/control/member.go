@@ -17,7 +17,8 @@ type Member struct {
 	Name     string   // of the device, from its certificate
 	Role     format.Role
 	Since    clock.Time  // of the record that let it in
-	Log      clock.LogID // its control log
+	Log      clock.LogID // its control log; zero while it is only added
+	Added    bool        // by a device of its identity, and it has not begun yet
 
 	entry *entry
 }
@@ -109,7 +110,7 @@ func (g *Graph) Joins(invite clock.Hash) (hs []clock.Hash) {
 // an owner's or admin's.
 func (g *Graph) Endings(own clock.LogID, due func(*InviteInfo) bool) (ends []clock.Hash) {
 	s := g.State()
-	if !s.may(own, format.RoleAdmin) {
+	if !s.may(own, format.RoleAdmin) || len(s.Recovery.Frozen) > 0 {
 		return nil
 	}
 	for h, i := range s.Invites {
@@ -243,4 +244,49 @@ func (g *Graph) LogsOf(identity keys.PublicKey) []clock.Hash {
 	}
 	slices.SortFunc(all, format.CompareHashes)
 	return all[:min(len(all), format.MaxControlHeads)] // a record has to reach all that it lists
+}
+
+// MayRemove returns nil if a device may remove a subject, whose devices gone tells.
+func (s *State) MayRemove(self *Member, subject keys.PublicKey, gone func(*Member) bool) error {
+	found := false
+	for _, m := range s.Members {
+		if !gone(m) {
+			continue
+		}
+		found = true
+		if self.Role > format.RoleAdmin && m.Identity != self.Identity {
+			return fault.Of(ErrNotMember, "only an owner or admin removes others")
+		}
+		if !self.SeniorTo(m) {
+			return fault.Of(ErrNotMember, "%s is not junior to this device: who is senior to it, an owner, say, ends its membership, or it leaves", subject.DID())
+		}
+	}
+	if !found {
+		return fault.Of(format.ErrNotFound, "%s is no member", subject.DID())
+	}
+	return nil
+}
+
+// DevicesOf returns the devices of an identity that are members.
+func (s *State) DevicesOf(identity keys.PublicKey) (all []*Member) {
+	for _, m := range s.Members {
+		if m.Identity == identity {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// Junior returns nil if a device is senior to every device of an identity.
+func (s *State) Junior(self *Member, identity keys.PublicKey) error {
+	for _, m := range s.DevicesOf(identity) {
+		switch {
+		case self.SeniorTo(m):
+		case identity == self.Identity:
+			return fault.Of(ErrNotMember, "an identity does not change its own role: another owner does, or it transfers the database")
+		default:
+			return fault.Of(ErrNotMember, "%s is not junior to this device, which cannot change its role", identity.DID())
+		}
+	}
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 var modelKinds = map[format.Op]model.Kind{
 	format.OpOpen: model.Open, format.OpInvite: model.Invite, format.OpJoin: model.Join, format.OpClose: model.Close,
 	format.OpAdmit: model.Admit, format.OpRole: model.SetRole, format.OpRemove: model.Remove, format.OpTransfer: model.Transfer,
+	format.OpDevice: model.Device, format.OpStart: model.Start, format.OpRecover: model.Recover, format.OpRevoke: model.Revoke,
 	format.OpRotate: model.Rotate, format.OpLog: model.Device, // anybody may, and it grants nothing here
 }
 
@@ -49,7 +50,15 @@ func (w *controlWorld) asModel(c *Record) (all []*model.Record) {
 	if p.Op == format.OpJoin || p.Op == format.OpClose {
 		r.Grant = model.Hash(p.Invite[:])
 	}
-	if c.ID.Seq == 1 {
+	switch p.Op {
+	case format.OpStart:
+		r.Grant = model.Hash(p.Added[:])
+	case format.OpRecover:
+		r.Key, r.Commit = subject(p.Key), subject(p.Next)
+	}
+	if p.Op == format.OpRevoke {
+		r.Identity = subject(c.Device)
+	} else if c.ID.Seq == 1 {
 		i := slices.IndexFunc(w.devices, func(d *keys.Device) bool { return d.Public().Sign == c.Device })
 		r.Identity, r.Device = subject(w.certified(i).Identity), subject(c.Device)
 	}
@@ -106,7 +115,7 @@ func TestFoldIsTheModel(t *testing.T) {
 				held[c.ID.Hash] = g.index[c.ID.Hash]
 			}
 		}
-		m := model.Judge(model.Genesis{Identity: string(w.genesis.Owner[:]), Device: string(w.genesis.Certificate.Sign[:])}, all)
+		m := model.Judge(model.Genesis{Identity: string(w.genesis.Owner[:]), Device: string(w.genesis.Certificate.Sign[:]), Commit: string(w.genesis.Recovery[:])}, all)
 		s := g.State()
 		for h, c := range held {
 			if got, want := s.verdict(c) == ok, m.Verdicts[model.Hash(h[:])] == model.OK; got != want {
@@ -115,6 +124,9 @@ func TestFoldIsTheModel(t *testing.T) {
 		}
 		roles := map[string]model.Role{}
 		for _, member := range s.Members {
+			if member.Added {
+				continue // it has not begun, and is nobody to the model
+			}
 			id := string(member.Identity[:])
 			if roles[id] == 0 || model.Role(member.Role) < roles[id] {
 				roles[id] = model.Role(member.Role)
@@ -146,7 +158,7 @@ func TestFoldIsTheModel(t *testing.T) {
 		for h := range g.heads {
 			last.Control = append(last.Control, model.Hash(h[:]))
 		}
-		m = model.Judge(model.Genesis{Identity: string(w.genesis.Owner[:]), Device: string(w.genesis.Certificate.Sign[:])}, append(all, last))
+		m = model.Judge(model.Genesis{Identity: string(w.genesis.Owner[:]), Device: string(w.genesis.Certificate.Sign[:]), Commit: string(w.genesis.Recovery[:])}, append(all, last))
 		var want []string
 		for _, e := range m.Epochs(last) {
 			if e == nil {

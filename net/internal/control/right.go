@@ -1,6 +1,9 @@
 package control
 
 import (
+	"bytes"
+	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -69,7 +72,8 @@ func (g *Graph) seenOf(r *Record, log clock.LogID) (heads []clock.RecordID) {
 // kin reports whether two control logs are of one identity.
 func (g *Graph) kin(a, b clock.LogID) bool {
 	return slices.ContainsFunc(g.firsts[a], func(f *Record) bool {
-		return f.cert != nil && slices.ContainsFunc(g.firsts[b], func(o *Record) bool { return o.of(f.cert.Identity) })
+		id, known := f.identity()
+		return known && slices.ContainsFunc(g.firsts[b], func(o *Record) bool { return o.of(id) })
 	})
 }
 
@@ -135,12 +139,51 @@ func (g *Graph) Commit(epoch clock.Hash) (clock.Hash, bool) {
 	return clock.Hash{}, false
 }
 
-// Unsealed reports whether a member's device that reads was not given the key of an epoch:
-// it is not sealed to the device, nor to its invite, nor was that made later.
-func (g *Graph) Unsealed(epoch clock.Hash) bool {
-	r := g.index[epoch]
-	if r == nil || r.Payload.Epoch == nil {
-		return false // the first, which every invite gives
+// maxSealedDevices is how many devices of one identity an epoch is sealed to: nobody takes
+// the room of others by adding devices.
+const maxSealedDevices = 16
+
+// Readers returns the devices that an epoch is sealed to: members that read, of each
+// identity the most senior devices.
+func (s *State) Readers() (all []*Member) {
+	of := map[keys.PublicKey][]*Member{}
+	for _, m := range s.Members {
+		if m.Role <= format.RoleReader {
+			of[m.Identity] = append(of[m.Identity], m)
+		}
+	}
+	for _, devices := range of {
+		if len(devices) > maxSealedDevices {
+			slices.SortFunc(devices, func(a, b *Member) int {
+				return cmp.Or(a.entry.compare(b.entry), bytes.Compare(a.Device[:], b.Device[:]))
+			})
+			devices = devices[:maxSealedDevices]
+		}
+		all = append(all, devices...)
+	}
+	return all
+}
+
+// Heir returns the recovery key that epochs are sealed to, so that it opens what is lost
+// otherwise; zero if there is none, or who made it is no owner any more: it would read on.
+func (s *State) Heir() (key keys.PublicKey) {
+	for _, m := range s.Members {
+		if m.Role == format.RoleOwner && m.Identity == s.Recovery.Owner && !m.Added {
+			return s.Recovery.Key
+		}
+	}
+	return key
+}
+
+// Unsealed returns the members' devices that read and were not given the key of an epoch:
+// it is not sealed to them, nor to what let them in, nor was that made later. heir says the
+// same of the recovery key.
+func (g *Graph) Unsealed(epoch clock.Hash) (lacking map[keys.PublicKey]bool, heir bool) {
+	lacking = map[keys.PublicKey]bool{}
+	s, r := g.State(), g.index[epoch]
+	key := s.Heir()
+	if r == nil || r.Payload.Epoch == nil { // the first, which every invite gives
+		return lacking, !key.IsZero() && key != g.genesis.Recovery
 	}
 	devices, invites := map[[8]byte]bool{}, map[clock.Hash]bool{}
 	for _, d := range r.Payload.Epoch.Devices {
@@ -149,16 +192,51 @@ func (g *Graph) Unsealed(epoch clock.Hash) bool {
 	for _, i := range r.Payload.Epoch.Invites {
 		invites[i.Invite] = true
 	}
-	for _, m := range g.State().Members {
-		invite := m.entry.first.invite
+	for _, m := range s.Readers() {
+		in := m.entry.first.invite // what let it in, and gave it keys
+		if m.Added {
+			in = m.entry.grant
+		}
 		switch {
-		case m.Role > format.RoleReader, devices[[8]byte(m.Device[:])]:
-		case invite != nil && (invites[invite.ID.Hash] && g.saw(m.entry.first, r) || g.saw(invite, r)):
+		case devices[[8]byte(m.Device[:])]:
+		case in != nil && (invites[in.ID.Hash] && g.saw(m.entry.first, r) || g.saw(in, r)):
 		default:
-			return true
+			lacking[m.Device] = true
 		}
 	}
-	return false
+	return lacking, !key.IsZero() && !invites[clock.Hash(key)]
+}
+
+// RotationDue reports whether the device is to begin an epoch: one is due, and no owner or
+// admin that is senior to it has all keys. has says of which epochs it holds the key itself,
+// loose of which of these no other gives.
+func (g *Graph) RotationDue(device keys.PublicKey, has func(epoch clock.Hash) bool, loose func() []clock.Hash) bool {
+	s := g.State()
+	self := s.Members[device]
+	if self == nil || self.Role > format.RoleAdmin || len(s.Recovery.Frozen) > 0 {
+		return false
+	}
+	now := s.Epochs()
+	if slices.ContainsFunc(now, func(e clock.Hash) bool { return !has(e) }) {
+		return false // it lacks a key itself
+	}
+	lacking, heir := map[keys.PublicKey]bool{}, false
+	for _, e := range now {
+		l, h := g.Unsealed(e)
+		maps.Copy(lacking, l)
+		heir = heir || h
+	}
+	for _, m := range s.Members { // who lacks a key leaves it to the next
+		if m != self && m.Role <= format.RoleAdmin && !m.Added && m.SeniorTo(self) && !lacking[m.Device] {
+			return false
+		}
+	}
+	due := len(now) > 1 || s.Unkeyed()
+	if len(s.Readers()) > format.MaxDevices {
+		return due // one record has no room for all
+	}
+	// A key that no present epoch gives may be of one that had effect somewhere for a while.
+	return due || heir || len(lacking) > 0 || slices.ContainsFunc(loose(), func(e clock.Hash) bool { return !slices.Contains(now, e) })
 }
 
 // EpochRecords calls f for each record that carries a new key, of logs that could begin an

@@ -21,7 +21,11 @@ const (
 	notInRole                // it is not in the table
 	waiting                  // a join: the invite is closed, and nothing lists it
 	badTime                  // a checkpoint
+	frozen                   // the recovery key was used twice, and neither has seen it
 )
+
+// opened is the step of the open in the paths of entries; recoveries come before it.
+const opened = 1 << 40
 
 // A State is the fold of the control records of a thread.
 //
@@ -45,6 +49,7 @@ type State struct {
 	Invites map[clock.Hash]*InviteInfo // by record, of those that have effect
 
 	Checkpoints []*format.Checkpoint
+	Recovery    Recovery
 
 	agenda   agenda
 	byLog    map[clock.LogID][]*entry // the most senior first
@@ -58,6 +63,7 @@ type State struct {
 	author   []*entry            // by record: who it is judged by
 	verdicts []verdict           // by record
 	epochs   []*Record           // that began one
+	unkeyed  []*Record           // that cut somebody off and began none
 	tips     []clock.Hash        // nil: to be found again
 }
 
@@ -72,21 +78,29 @@ func newState(g *Graph) *State {
 		g: g, Members: map[keys.PublicKey]*Member{}, Invites: map[clock.Hash]*InviteInfo{}, byLog: map[clock.LogID][]*entry{},
 		live: map[clock.LogID]bool{}, cuts: map[keys.PublicKey][]*cut{}, closed: map[clock.Hash]bool{},
 		shuts: map[clock.Hash]*shutting{}, listed: map[clock.Hash]bool{},
+		Recovery: Recovery{Key: g.genesis.Recovery, Owner: g.genesis.Owner},
 	}
 }
 
 // fold folds all records.
 func (s *State) fold() {
 	s.author, s.verdicts = make([]*entry, len(s.g.records)), make([]verdict, len(s.g.records))
+	s.recover()
+	s.revoke()
 	for _, r := range s.g.records {
-		if r.Payload.Op == format.OpOpen {
-			s.push(&entry{role: format.RoleOwner, first: r, grant: r}, step{n: 1000})
+		if r.Payload.Op == format.OpOpen && s.verdict(r) != frozen {
+			s.push(&entry{role: format.RoleOwner, first: r, grant: r}, step{n: opened})
 		}
 	}
 	s.run()
 	for _, all := range s.byLog {
 		for _, e := range all {
 			s.speak(e)
+		}
+	}
+	for _, all := range s.g.added {
+		for _, r := range all {
+			s.speakAdded(r)
 		}
 	}
 	for _, r := range s.g.records {
@@ -108,23 +122,33 @@ func (s *State) apply(r *Record) bool {
 	for len(s.verdicts) < len(s.g.records) {
 		s.author, s.verdicts = append(s.author, nil), append(s.verdicts, nobody)
 	}
+	if len(s.Recovery.Frozen) > 0 && r.Payload.Op != format.OpRecover && !r.departs() {
+		s.verdicts[r.at] = frozen // no use has seen it
+		s.note(r)
+		return true
+	}
 	switch r.Payload.Op {
-	case format.OpJoin:
+	case format.OpJoin, format.OpStart:
 		inv := r.invite
 		if inv != nil && s.verdict(inv) == ok {
-			s.admit(s.author[inv.at], inv, r)
+			if by := s.author[inv.at]; r.Payload.Op == format.OpJoin {
+				s.admit(by, inv, r)
+			} else {
+				s.start(by, inv, r)
+			}
 			n := len(s.byLog[r.ID.Log])
 			s.run()
 			for _, e := range s.byLog[r.ID.Log][n:] {
 				s.speak(e)
 			}
 		}
-	case format.OpLog, format.OpInvite, format.OpRotate:
+	case format.OpLog, format.OpInvite, format.OpRotate, format.OpDevice:
 		for _, e := range s.byLog[r.ID.Log] {
 			if s.verdict(r) != ok {
 				s.try(e, r)
 			}
 		}
+		s.speakAdded(r)
 	case format.OpClose, format.OpAdmit, format.OpCheckpoint, format.OpRole:
 		// Of who may do none of these, as a plain member, it costs nothing.
 		for _, e := range s.byLog[r.ID.Log] {
@@ -156,8 +180,8 @@ func (s *State) set(r *Record, v verdict) {
 
 // push puts an entry on the agenda: its path is that of who granted it, and more.
 func (s *State) push(e *entry, more ...step) {
-	if e.first.cert == nil {
-		return // the disk altered it
+	if e.first.cert == nil || s.verdict(e.first) == frozen {
+		return // the disk altered it; or it came after control operations had stopped
 	}
 	e.path = []step{{n: 2 * uint64(e.role)}}
 	if e.by != nil {
@@ -165,7 +189,7 @@ func (s *State) push(e *entry, more ...step) {
 	}
 	e.path = append(e.path, more...)
 	for _, t := range s.g.transfers[e.first.ID.Log] {
-		if (t.leaves() || e.full(format.RoleOwner)) && s.g.saw(t, e.first) {
+		if s.verdict(t) != frozen && (t.leaves() || e.full(format.RoleOwner)) && s.g.saw(t, e.first) {
 			e.ends = append(e.ends, t)
 		}
 	}
@@ -174,6 +198,9 @@ func (s *State) push(e *entry, more ...step) {
 
 // leaves reports of a transfer that it names no successor.
 func (c *Record) leaves() bool { return c.Payload.Subject == keys.PublicKey{} }
+
+// departs reports whether a record is a transfer that names no successor.
+func (c *Record) departs() bool { return c.Payload.Op == format.OpTransfer && c.leaves() }
 
 // admit gives a join an entry, by the invite that it names.
 func (s *State) admit(by *entry, invite, join *Record) {
@@ -212,7 +239,7 @@ func (s *State) visit(e *entry) {
 		s.top = e
 	}
 	for _, r := range s.g.logs[log] {
-		if s.verdict(r) != ok {
+		if v := s.verdict(r); v != ok && v != frozen {
 			s.try(e, r)
 		}
 	}
@@ -235,14 +262,15 @@ func (s *State) act(e *entry, r *Record) verdict {
 	p, admin, owner := r.Payload, e.full(format.RoleAdmin), e.full(format.RoleOwner)
 	own := false // what it does reaches the own identity alone
 	switch p.Op {
-	case format.OpOpen, format.OpJoin, format.OpLog:
+	case format.OpOpen, format.OpJoin, format.OpStart, format.OpRecover, format.OpLog:
 		return ok
+	case format.OpDevice:
 	case format.OpTransfer:
 		if own = true; !r.leaves() && !owner {
 			return notInRole
 		}
 	case format.OpRemove:
-		if own = !admin; own && !slices.ContainsFunc(s.g.devices[p.Subject], func(f *Record) bool { return f.of(e.identity()) }) {
+		if own = !admin; own && !s.ownDevice(e, p.Subject) {
 			return notInRole
 		}
 	case format.OpInvite, format.OpRole:
@@ -266,6 +294,21 @@ func (s *State) act(e *entry, r *Record) verdict {
 	return ok
 }
 
+// ownDevice reports whether a subject is a device of the identity of an entry, or was added.
+func (s *State) ownDevice(e *entry, subject keys.PublicKey) bool {
+	counts := func(r *Record) bool { return s.verdict(r) != frozen }
+	return slices.ContainsFunc(s.g.added[subject], counts) ||
+		slices.ContainsFunc(s.g.devices[subject], func(f *Record) bool { return f.of(e.identity()) && counts(f) })
+}
+
+// firstCut reports whether a subject was not cut before, or was added again since: a device
+// that removes another again and again has nobody change the key for it.
+func (s *State) firstCut(subject keys.PublicKey) bool {
+	return !slices.ContainsFunc(s.cuts[subject], func(c *cut) bool {
+		return !slices.ContainsFunc(s.g.added[subject], func(a *Record) bool { return s.g.saw(a, c.rec) })
+	})
+}
+
 // do does what a record says that may.
 func (s *State) do(e *entry, r *Record, own bool) {
 	p := r.Payload
@@ -274,14 +317,21 @@ func (s *State) do(e *entry, r *Record, own bool) {
 		for _, j := range s.g.joins[r.ID.Hash] {
 			s.admit(e, r, j)
 		}
+	case format.OpDevice:
+		for _, f := range s.g.starts[r.ID.Hash] {
+			s.start(e, r, f)
+		}
 	case format.OpRole:
 		s.grant(e, r, p.Role)
-		s.cut(&cut{rec: r, by: e, subject: p.Subject})
+		s.cut(&cut{rec: r, by: e, role: e.role, subject: p.Subject})
 	case format.OpTransfer:
 		s.grant(e, r, format.RoleOwner)
-		s.cut(&cut{rec: r, by: e, own: true, subject: e.identity()})
+		s.cut(&cut{rec: r, by: e, role: e.role, own: true, of: e.identity(), subject: e.identity()})
 	case format.OpRemove:
-		s.cut(&cut{rec: r, by: e, own: own, subject: p.Subject})
+		if p.Epoch == nil && s.firstCut(p.Subject) {
+			s.unkeyed = append(s.unkeyed, r)
+		}
+		s.cut(&cut{rec: r, by: e, role: e.role, own: own, of: e.identity(), subject: p.Subject})
 		if !own {
 			s.removals = append(s.removals, r)
 			s.list(p.Joins)
@@ -323,7 +373,7 @@ func (s *State) speak(e *entry) {
 	}
 	s.live[e.first.ID.Log] = true
 	was := s.Members[e.device()]
-	if was != nil && was.entry.before(e) {
+	if was != nil && !was.Added && was.entry.before(e) {
 		return
 	}
 	s.Members[e.device()] = &Member{
@@ -375,8 +425,16 @@ func (s *State) refuse(r *Record, v verdict) {
 		why = "it was written before its author was given that role"
 	case notInRole:
 		why = "the role of its author does not allow it"
+	case frozen:
+		why = "the recovery key was used twice, by devices that did not know of each other: nobody's rights change any more, and documents are still written"
 	default:
 		why = "its author is no member"
+		if r.Payload.Op == format.OpRecover {
+			why = "its author had heard that the recovery key was used"
+		}
+		if r.Payload.Op == format.OpStart {
+			why = "the device was added by one that may not, or is of another identity"
+		}
 		if r.Payload.Op == format.OpJoin {
 			why = "the invite is by a device that may not invite"
 		}
@@ -392,6 +450,14 @@ func (s *State) refuse(r *Record, v verdict) {
 // it is a member by that join or another.
 func (s *State) barred(join *Record) bool {
 	return !s.live[join.ID.Log] && !slices.ContainsFunc(s.g.devices[join.Device], func(f *Record) bool { return s.live[f.ID.Log] })
+}
+
+// Unkeyed reports whether somebody was cut off by a record that begins no epoch, and no
+// present epoch has seen that: who was cut off has the key.
+func (s *State) Unkeyed() bool {
+	return slices.ContainsFunc(s.unkeyed, func(c *Record) bool {
+		return !slices.ContainsFunc(s.epochs, func(e *Record) bool { return s.g.saw(e, c) })
+	})
 }
 
 // Live reports whether a control log has an entry that nothing limits: its device may do

@@ -19,14 +19,18 @@ const (
 	OpJoin       Op = 3
 	OpClose      Op = 4
 	OpLog        Op = 5
+	OpDevice     Op = 6
 	OpRole       Op = 7
 	OpRemove     Op = 8
 	OpRotate     Op = 9
 	OpCheckpoint Op = 10
 	OpAdmit      Op = 13
 	OpTransfer   Op = 14
+	OpStart      Op = 15
+	OpRecover    Op = 16
+	OpRevoke     Op = 17
 
-	lastOp = 17 // 6, 11, 12 and 15…17 are named and refused until they exist
+	lastOp = OpRevoke // 11 and 12 are named and refused until they exist
 )
 
 var opNames = [lastOp + 1]string{
@@ -37,19 +41,24 @@ var opNames = [lastOp + 1]string{
 
 // exists reports whether this release knows what the operation does.
 func (o Op) exists() bool {
-	return o >= OpOpen && o <= OpLog || o >= OpRole && o <= OpCheckpoint || o == OpAdmit || o == OpTransfer
+	return o >= OpOpen && o <= OpCheckpoint || o >= OpAdmit && o <= OpRevoke
+}
+
+// First reports whether a record of the operation begins a control log; no other does.
+func (o Op) First() bool {
+	return o == OpOpen || o == OpJoin || o >= OpStart && o <= OpRevoke
 }
 
 // maxPayload returns the largest payload of the operation, in bytes.
 func (o Op) maxPayload() int {
 	switch o {
-	case OpJoin:
+	case OpJoin, OpStart:
 		return maxJoin
 	case OpClose, OpAdmit:
 		return maxList
 	case OpCheckpoint:
 		return maxCheckpoint
-	case OpRole, OpTransfer:
+	case OpRole, OpTransfer, OpRecover, OpRevoke:
 		return maxCut
 	case OpRemove, OpRotate:
 		return maxEpoch
@@ -86,19 +95,21 @@ const (
 type Control struct {
 	Op          Op
 	Name        string           // open
-	Key         keys.PublicKey   // invite: its public key
+	Key         keys.PublicKey   // invite: its public key; recover: the recovery key that it uses
+	Next        keys.PublicKey   // recover: the next recovery key; zero: there is none
 	Invite      clock.Hash       // join, close: the record of the invite
 	Joins       []clock.Hash     // close, admit, remove: records of the joins that stand; role, transfer: of the subject's logs; sorted
 	Role        Role             // invite, role
 	Expires     clock.Time       // invite; 0 never
 	Uses        uint64           // invite; 0 any number
-	Sealed      []byte           // invite: keys of the epoch, to the invite's secret
-	Certificate []byte           // join: of the joining device
-	Data        []byte           // join, log: descriptor of a data log
-	Signature   keys.Signature   // join: by the invite's key
+	Sealed      []byte           // invite, device: keys of the epoch, to the invite's secret or the device
+	Certificate []byte           // join, recover: of the log's device; device: of the added one
+	Added       clock.Hash       // start: the record that adds the device
+	Data        []byte           // join, start, recover, log: descriptor of a data log
+	Signature   keys.Signature   // join: by the invite's key; recover: by the recovery key
 	Checkpoint  *Checkpoint      // checkpoint
-	Subject     keys.PublicKey   // role, transfer: an identity (of a transfer, none: the author leaves); remove: an identity or a device
-	View        []clock.RecordID // role, remove, transfer: what its author had of the data logs that it limits, by log and hash
+	Subject     keys.PublicKey   // role, transfer: an identity (of a transfer, none: the author leaves); remove: an identity or a device; device, revoke: a device
+	View        []clock.RecordID // role, remove, transfer, recover, revoke: what its author had of the data logs that it limits, by log and hash
 	Epoch       *Epoch           // rotate, remove: nil of who may begin none
 }
 
@@ -159,6 +170,35 @@ type (
 		_     struct{} `cbor:",toarray"`
 		Epoch epochWire
 	}
+	deviceWire struct {
+		_           struct{} `cbor:",toarray"`
+		Certificate []byte
+		Sealed      []byte
+		Delegated   uint64 // 0; 1 is reserved for a device that only writes
+	}
+	startWire struct {
+		_     struct{} `cbor:",toarray"`
+		Added clock.Hash
+		Data  []byte
+	}
+	recoverWire struct {
+		_         struct{} `cbor:",toarray"`
+		Statement []byte
+		Signature keys.Signature
+	}
+	recoverStatement struct {
+		_           struct{} `cbor:",toarray"`
+		Certificate []byte
+		Data        []byte
+		Key         keys.PublicKey
+		Next        keys.PublicKey
+		View        []coveredWire
+	}
+	revokeWire struct {
+		_       struct{} `cbor:",toarray"`
+		Subject keys.PublicKey
+		View    []coveredWire
+	}
 	transferWire struct {
 		_       struct{} `cbor:",toarray"`
 		Subject keys.PublicKey
@@ -198,6 +238,14 @@ func (c *Control) Encode() []byte {
 		body = &rotateWire{Epoch: *c.Epoch.wire()}
 	case OpTransfer:
 		body = &transferWire{Subject: c.Subject, Joins: joinHashes(c.Joins), View: coveredWires(c.View...)}
+	case OpDevice:
+		body = &deviceWire{Certificate: c.Certificate, Sealed: c.Sealed}
+	case OpStart:
+		body = &startWire{Added: c.Added, Data: c.Data}
+	case OpRecover:
+		body = &recoverWire{Statement: c.statement(), Signature: c.Signature}
+	case OpRevoke:
+		body = &revokeWire{Subject: c.Subject, View: coveredWires(c.View...)}
 	default:
 		return codec.Encode(&controlWire{Op: c.Op}) // has no body here
 	}
@@ -305,6 +353,8 @@ func (c *Control) decodeBody(p []byte) error {
 		err := codec.Decode(p, what, &w)
 		c.Subject = w.Subject
 		return c.cutFields(err, w.Joins, w.View)
+	case OpDevice, OpStart, OpRecover, OpRevoke:
+		return c.decodeOfDevices(p)
 	case OpCheckpoint:
 		var w checkpointWire
 		err := codec.Decode(p, what, &w)

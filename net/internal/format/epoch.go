@@ -460,17 +460,22 @@ func OpenWithInvite(thread ThreadID, k *Keys, id *keys.Identity, sealed []byte, 
 	if err != nil {
 		return Keys{}, fault.Of(ErrSealed, "the invite does not open its keys: %w", err)
 	}
+	return k.given(p, commits)
+}
+
+// given adds to k read keys that a record gives in plain, checked against the commitments.
+func (k *Keys) given(p []byte, commits func(epoch clock.Hash) (clock.Hash, bool)) (Keys, error) {
 	reads, err := readsOf(p, MaxEpochs)
 	if err != nil {
 		return Keys{}, err
 	}
 	for epoch, read := range reads {
 		if want, ok := commits(epoch); !ok || CommitTo(read) != want {
-			return Keys{}, fault.Of(ErrWrongKey, "the invite gives other keys than the thread's")
+			return Keys{}, fault.Of(ErrWrongKey, "other keys are given than the thread's")
 		}
 	}
 	if len(reads) == 0 {
-		return Keys{}, fault.Of(ErrWrongKey, "the invite gives no keys")
+		return Keys{}, fault.Of(ErrWrongKey, "no keys are given")
 	}
 	return k.and(reads), nil
 }

@@ -6,7 +6,7 @@
 //	Header ─ Body ─ Plaintext   one record: what is hashed and signed, what is sealed, what is in it
 //	Run                         consecutive records of a log under one signature, as sent
 //	Control ─ Checkpoint ─ Role what a control record says
-//	Invite                      what lets a device join, and its text
+//	Invite, Recovery            what lets a device join, or own the thread anew, and their texts
 //	SealBlob, OpenBlob          sealed blocks, named by the hash of the sealed bytes
 //
 // Every Decode takes exactly what its Encode gives: it bounds sizes before it
@@ -46,6 +46,8 @@ const (
 	domainSeal      = "weft/1/seal"
 	domainSalt      = "weft/1/salt"
 	DomainJoin      = "weft/1/join"
+	domainRecover   = "weft/1/recover"
+	domainRecovery  = "weft/1/recovery"
 	domainInvite    = "weft/1/invite"
 	domainState     = "weft/1/state"
 	domainEpochs    = "weft/1/epochs"

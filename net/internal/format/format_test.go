@@ -69,6 +69,15 @@ func fixedFormats(t testing.TB) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.Recovery, g.Sealed = fill[keys.PublicKey](15), bytes.Repeat([]byte("s"), 80)
+	recoverable, err := g.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := g.Certificate.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
 	sig := keys.Signature{1, 2, 3}
 	d := Descriptor{Device: fill[keys.PublicKey](1), Kind: KindData, Incarnation: [16]byte{1, 2}, Control: fill[clock.LogID](10)}
 	c := Descriptor{Device: fill[keys.PublicKey](1), Kind: KindControl, Incarnation: [16]byte{1, 2}}
@@ -79,7 +88,7 @@ func fixedFormats(t testing.TB) map[string][]byte {
 		Devices: []DeviceSeal{{Tag: [8]byte{1}, Sealed: [80]byte{12}}, {Tag: [8]byte{2}, Sealed: [80]byte{12}}},
 	}
 	all := map[string][]byte{
-		"genesis": body, "signed genesis": encodeSigned(body, sig),
+		"genesis": body, "recoverable genesis": recoverable, "signed genesis": encodeSigned(body, sig),
 		"descriptor": d.Encode(), "control descriptor": c.Encode(), "header": fixedHeader().Encode(), "first header": (&Header{Seq: 1, Epochs: []clock.Hash{{}}}).Encode(),
 		"plaintext":       (&Plaintext{Atomic: true, Payload: bytes.Repeat([]byte("p"), 300)}).encode(),
 		"empty plaintext": (&Plaintext{}).encode(),
@@ -89,11 +98,13 @@ func fixedFormats(t testing.TB) map[string][]byte {
 		Name: "näme", Key: fill[keys.PublicKey](1), Invite: fill[clock.Hash](7), Joins: []clock.Hash{fill[clock.Hash](8), fill[clock.Hash](9)}, Role: RoleWriter, Expires: 1 << 50, Uses: 24, Sealed: bytes.Repeat([]byte("s"), 256),
 		Certificate: []byte("certificate"), Data: d.Encode(), Signature: sig,
 		Subject: fill[keys.PublicKey](14), View: heads[1:3], Epoch: e,
+		Added: fill[clock.Hash](16), Next: fill[keys.PublicKey](17),
 	}
+	all["control device"] = (&Control{Op: OpDevice, Certificate: cert, Sealed: p.Sealed}).Encode()
 	all["control remove without an epoch"] = (&Control{Op: OpRemove, Subject: p.Subject}).Encode()
 	p.Checkpoint = &Checkpoint{Heads: heads[:3], Snapshot: heads[4], State: fill[clock.Hash](6)}
 	all["control "+OpCheckpoint.String()] = (&Control{Op: OpCheckpoint, Checkpoint: p.Checkpoint}).Encode()
-	for _, p.Op = range []Op{OpOpen, OpInvite, OpJoin, OpClose, OpLog, OpAdmit, OpRole, OpRemove, OpRotate, OpTransfer} {
+	for _, p.Op = range []Op{OpOpen, OpInvite, OpJoin, OpClose, OpLog, OpAdmit, OpRole, OpRemove, OpRotate, OpTransfer, OpStart, OpRecover, OpRevoke} {
 		all["control "+p.Op.String()] = p.Encode()
 	}
 	return all
@@ -107,6 +118,17 @@ func TestFormatsAreFixed(t *testing.T) {
 	var want map[string]string
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
+	}
+	if os.Getenv("WEFT_UPDATE") != "" {
+		for name, b := range fixedFormats(t) {
+			want[name] = hex.EncodeToString(b)
+		}
+		if text, err = json.MarshalIndent(want, "", "  "); err == nil {
+			err = os.WriteFile(formats, append(text, '\n'), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	got := map[string]string{}
 	for name, b := range fixedFormats(t) {

@@ -21,19 +21,28 @@ type Genesis struct {
 	Owner       keys.PublicKey // identity
 	Certificate *keys.Certificate
 	Salt        [32]byte
-	Semantics   uint64     // version of operators and rules that everybody folds by
-	Rules       clock.Hash // of the sealed rules; zero while there are none
-	Read        clock.Hash // commitment to the read key of the first epoch
-	Service     clock.Hash // commitment to its service key
+	Semantics   uint64         // version of operators and rules that everybody folds by
+	Rules       clock.Hash     // of the sealed rules; zero while there are none
+	Read        clock.Hash     // commitment to the read key of the first epoch
+	Service     clock.Hash     // commitment to its service key
+	Recovery    keys.PublicKey // the first recovery key; zero: there is none
+	Sealed      []byte         // the read key of the first epoch, to the recovery key
 	Time        clock.Time
 }
 
-// NewGenesis returns the genesis of a new thread, signed, and its keys.
-func NewGenesis(device *keys.Device, cert *keys.Certificate, now clock.Time) ([]byte, Keys, error) {
+// NewGenesis returns the genesis of a new thread, signed, and its keys; recovery is its
+// recovery key, zero for none.
+func NewGenesis(device *keys.Device, cert *keys.Certificate, recovery keys.PublicKey, now clock.Time) ([]byte, Keys, error) {
 	read, service := NewSecretKey(), NewSecretKey()
 	g := Genesis{
 		Owner: cert.Identity, Certificate: cert, Semantics: semanticsVersion,
-		Read: CommitTo(read), Service: CommitTo(service), Time: now,
+		Read: CommitTo(read), Service: CommitTo(service), Recovery: recovery, Time: now,
+	}
+	if !recovery.IsZero() {
+		var err error
+		if g.Sealed, err = g.sealFirst(read); err != nil {
+			return nil, Keys{}, fmt.Errorf("genesis: %w", err)
+		}
 	}
 	_, _ = rand.Read(g.Salt[:])
 	b, err := g.encode()
@@ -66,6 +75,8 @@ type genesisWire struct {
 	Rules       clock.Hash
 	Read        clock.Hash
 	Service     clock.Hash
+	Recovery    keys.PublicKey
+	Sealed      []byte
 	Time        clock.Time
 }
 
@@ -81,7 +92,7 @@ func (g *Genesis) encode() ([]byte, error) {
 	}
 	return codec.Encode(&genesisWire{
 		Version: thisVersion, Suite: thisSuite, Owner: g.Owner, Certificate: cert, Salt: g.Salt, Semantics: g.Semantics,
-		Rules: g.Rules, Read: g.Read, Service: g.Service, Time: g.Time,
+		Rules: g.Rules, Read: g.Read, Service: g.Service, Recovery: g.Recovery, Sealed: g.Sealed, Time: g.Time,
 	}), nil
 }
 
@@ -126,8 +137,29 @@ func decodeGenesisBody(b []byte) (*Genesis, error) {
 	if err != nil {
 		return nil, fault.Of(ErrMalformed, "genesis: %w", err)
 	}
+	if err := checkRecovery(w.Recovery, w.Sealed); err != nil {
+		return nil, err
+	}
 	return &Genesis{
 		Owner: w.Owner, Certificate: cert, Salt: w.Salt, Semantics: w.Semantics,
-		Rules: w.Rules, Read: w.Read, Service: w.Service, Time: w.Time,
+		Rules: w.Rules, Read: w.Read, Service: w.Service, Recovery: w.Recovery, Sealed: w.Sealed, Time: w.Time,
 	}, nil
+}
+
+// checkRecovery says of a recovery key, and of what is sealed to it, whether they are both
+// there or neither.
+func checkRecovery(key keys.PublicKey, sealed []byte) error {
+	if key.IsZero() {
+		if len(sealed) > 0 {
+			return fault.Of(ErrMalformed, "genesis: a key is sealed to no recovery key")
+		}
+		return nil
+	}
+	if err := key.Check(); err != nil {
+		return fault.Of(ErrMalformed, "genesis: recovery key: %w", err)
+	}
+	if len(sealed) != len(SecretKey{})+keys.SealOverhead {
+		return fault.Of(ErrMalformed, "genesis: the key that is sealed to the recovery key has %d bytes", len(sealed))
+	}
+	return nil
 }

@@ -59,10 +59,13 @@ func InviteService(i Invite) SecretKey { return SecretKey(i.service.Reveal()) }
 
 // URL returns the secret text form, "weft:…", which [ParseInvite] parses. Whoever
 // sees it can join.
-func (i Invite) URL() string {
+func (i Invite) URL() string { return i.text(inviteScheme, domainInvite) }
+
+// text returns the bytes and a checksum in base64url, after a scheme.
+func (i Invite) text(scheme, domain string) string {
 	b := EncodeInvite(i)
-	sum := digest(domainInvite, b)
-	return inviteScheme + inviteText.EncodeToString(append(b, sum[:4]...))
+	sum := digest(domain, b)
+	return scheme + inviteText.EncodeToString(append(b, sum[:4]...))
 }
 
 type inviteWire struct {
@@ -89,20 +92,29 @@ func EncodeInvite(i Invite) []byte {
 // ParseInvite parses what [Invite.URL] returns, and nothing else. Errors repeat
 // none of the text.
 func ParseInvite(url string) (Invite, error) {
-	text, ok := strings.CutPrefix(url, inviteScheme)
-	if !ok || len(url) > maxInviteText {
-		return Invite{}, fault.Of(ErrMalformed, "an invite is written weft:…")
-	}
-	// The decoder skips line breaks, which would give an invite two texts.
-	b, err := inviteText.DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") || len(b) < 5 {
-		return Invite{}, fault.Of(ErrMalformed, "invalid invite: not base64url after weft:")
-	}
-	b, sum := b[:len(b)-4], b[len(b)-4:]
-	if want := digest(domainInvite, b); !bytes.Equal(sum, want[:4]) {
-		return Invite{}, fault.Of(ErrMalformed, "invite: the checksum does not match: part of it is missing or altered")
+	b, err := textBytes(url, inviteScheme, domainInvite, "invite")
+	if err != nil {
+		return Invite{}, err
 	}
 	return DecodeInvite(b)
+}
+
+// textBytes returns the bytes that a text stands for; what names it in errors.
+func textBytes(url, scheme, domain, what string) ([]byte, error) {
+	text, ok := strings.CutPrefix(url, scheme)
+	if !ok || len(url) > maxInviteText {
+		return nil, fault.Of(ErrMalformed, "invalid %s: it is written %s…", what, scheme)
+	}
+	// The decoder skips line breaks: there would be two texts of one thing.
+	b, err := inviteText.DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") || len(b) < 5 {
+		return nil, fault.Of(ErrMalformed, "invalid %s: not base64url after %s", what, scheme)
+	}
+	b, sum := b[:len(b)-4], b[len(b)-4:]
+	if want := digest(domain, b); !bytes.Equal(sum, want[:4]) {
+		return nil, fault.Of(ErrMalformed, "%s: the checksum does not match: part of it is missing or altered", what)
+	}
+	return b, nil
 }
 
 // DecodeInvite parses the bytes in the text of an invite, strictly.

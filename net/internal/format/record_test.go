@@ -173,7 +173,7 @@ func testGenesis(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, _, err := NewGenesis(d, cert, 5)
+	signed, _, err := NewGenesis(d, cert, keys.PublicKey{}, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,9 +251,10 @@ func FuzzDescriptor(f *testing.F) {
 }
 
 func FuzzControl(f *testing.F) {
-	for op := OpOpen; op <= OpLog; op++ {
-		f.Add((&Control{Op: op, Name: "n", Role: RoleWriter, Sealed: []byte("s"), Certificate: []byte("c"), Data: []byte("d")}).Encode())
+	for op := OpOpen; op <= lastOp; op++ {
+		f.Add((&Control{Op: op, Name: "n", Role: RoleWriter, Sealed: []byte("s"), Certificate: []byte("c"), Data: []byte("d"), Epoch: &Epoch{}, Checkpoint: &Checkpoint{}}).Encode())
 	}
+	f.Add((&Control{Op: OpDevice, Certificate: testCertificate(f)}).Encode())
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if c, err := DecodeControl(p); err == nil && !bytes.Equal(c.Encode(), p) {
 			t.Fatal("encoding again gives other bytes")

@@ -115,6 +115,19 @@ func (t Table) SignedBefore(r store.Reader, log uint32, b *Branch, id clock.Reco
 	return clock.RecordID{}, nil
 }
 
+// SignedFrom returns the first signed position from id on, on the way to a signed tip of its
+// log; ok is false if id is not on it.
+func (t Table) SignedFrom(r store.Reader, log *Log, forked bool, tip, id clock.RecordID) (at clock.RecordID, ok bool, err error) {
+	err = t.Walk(r, log, forked, tip, id.Seq-1, func(x clock.RecordID, s format.Stored) (bool, error) {
+		if x.Seq == id.Seq && x != id {
+			return false, nil
+		}
+		at, ok = x, s.Signed
+		return !s.Signed, nil
+	})
+	return at, ok, err
+}
+
 // EachRecord calls f with the key and the value of every record of a log, whole or not,
 // by position, until it returns an error. Both are valid until f returns.
 func (t Table) EachRecord(r store.Reader, log uint32, f func(key, value []byte) error) error {

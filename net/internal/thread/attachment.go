@@ -89,9 +89,9 @@ func (t *Thread) notify() {
 	}
 	if again {
 		t.cutOf = v
-		if !cut.equal(t.lastCut) {
+		if !cut.Equal(t.lastCut) {
 			t.lastCut = cut
-			a.Voided(cut.clone())
+			a.Voided(cut.Clone())
 		}
 	}
 	if more && a.Arrived != nil {

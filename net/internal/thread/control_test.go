@@ -134,7 +134,7 @@ func anotherGenesis(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, _, err := format.NewGenesis(d, cert, 5)
+	signed, _, err := format.NewGenesis(d, cert, keys.PublicKey{}, 5)
 	if err != nil {
 		t.Fatal(err)
 	}

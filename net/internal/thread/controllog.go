@@ -34,7 +34,7 @@ type controlWrite struct {
 // openDataLog writes a control record that announces a new data log of this
 // device; its time is before `before`. mu and write are held.
 func (t *Thread) openDataLog(tx store.Tx, before clock.Time) (*openedLog, error) {
-	if t.ownControl == nil && t.formerControl() == nil {
+	if t.presentControl() == nil {
 		return nil, ErrNotMember
 	}
 	w, err := t.writeControl(tx, &format.Control{Op: format.OpLog}, before)
@@ -52,15 +52,15 @@ func (t *Thread) installLog(o *openedLog) { t.installControl(o.record) }
 // allowed and must be before that. mu and write are held.
 func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time) (*controlWrite, error) {
 	w := &controlWrite{log: t.ownControl}
-	if w.log == nil && p.Op != format.OpOpen && p.Op != format.OpJoin {
-		w.log = t.formerControl()
+	if !p.Op.First() {
+		w.log = t.presentControl()
 	}
 	fresh := 0
-	if w.log == nil {
+	if w.log == nil || p.Op == format.OpRecover { // an owner begins a log of its own
 		w.log = t.newLocalLog(format.NewDescriptor(t.env.self(), format.KindControl, clock.LogID{}), 0)
 		fresh = 1
 	}
-	if p.Data == nil && (p.Op == format.OpJoin || p.Op == format.OpLog) {
+	if p.Data == nil && (p.Op == format.OpLog || p.Op.First() && p.Op != format.OpOpen) {
 		d := format.NewDescriptor(t.env.self(), format.KindData, w.log.ID)
 		p.Data = d.Encode()
 	}
@@ -68,6 +68,10 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 	switch p.Op {
 	case format.OpJoin:
 		h.Control = t.graph.NamedInJoin(p.Invite)
+	case format.OpStart:
+		h.Control = t.graph.NamedInJoin(p.Added)
+	case format.OpRecover: // of whom it replaces it has seen the last
+		h.Control = t.graph.NamedWith(&format.Control{Op: format.OpRemove, Subject: t.graph.State().Recovery.Owner})
 	case format.OpRole, format.OpRemove, format.OpTransfer: // what it has not seen gets no rights, or loses them
 		h.Control = t.graph.NamedWith(p)
 	}
@@ -84,8 +88,12 @@ func (t *Thread) writeControl(tx store.Tx, p *format.Control, before clock.Time)
 	if err := t.controlTime(h, after, before); err != nil {
 		return nil, err
 	}
-	if p.Op == format.OpJoin {
+	switch p.Op {
+	case format.OpJoin:
 		p.Signature = t.inviteSignature(w.log.ID, p)
+	case format.OpRecover:
+		p.SignRecover(t.id, w.log.ID, t.recovering)
+		t.recovering = nil
 	}
 	payload := p.Encode()
 	if _, err := format.DecodeControl(payload); err != nil { // nobody would take it, nor what follows it
@@ -159,19 +167,34 @@ func (t *Thread) controlTime(h *format.Header, after, before clock.Time) error {
 	return nil
 }
 
+// presentControl returns the control log that this device goes on in: one that may do
+// nothing any more gives way to one that may.
+func (t *Thread) presentControl() *threadLog {
+	if t.ownControl != nil && t.graph.State().Live(t.ownControl.ID) {
+		return t.ownControl
+	}
+	if m := t.graph.State().Members[t.env.self()]; m != nil && t.logs[m.Log] != nil {
+		return t.logs[m.Log]
+	}
+	if t.ownControl != nil {
+		return t.ownControl
+	}
+	return t.formerControl()
+}
+
 // putControl writes a control record and the logs that are new with it.
 func (t *Thread) putControl(tx store.Tx, w *controlWrite, rec *sealedRecord, data *threadLog) error {
 	errs := []error{
 		t.rows.PutRecord(tx, w.log.Num, rec.id, rec.value),
 		t.rows.PutBranch(tx, w.log.Num, &w.next),
 	}
-	if t.ownControl == nil {
+	if t.ownControl != w.log {
 		errs = append(errs, t.rows.PutLog(tx, &w.log.Log))
 	}
 	if w.newData != nil {
 		errs = append(errs, t.rows.PutLog(tx, &w.newData.Log))
 	}
-	if t.ownControl == nil || w.newData != nil {
+	if t.ownControl != w.log || w.newData != nil {
 		errs = append(errs, t.putOwn(tx, w.log, data))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -16,7 +16,9 @@ import (
 //	the close   ends an invite for everybody, and lists all who came in: by the device
 //	            that made the invite when it is used up, and a day after it expired
 //
-// What members and relays bring passes: a door is passed once.
+// What members and relays bring passes: a door is passed once. So does a recover, whoever
+// brings it: a second use of a key is heard of everywhere, or two owners would each have a
+// part of the members.
 
 // door returns why a join that a stranger brings, and that Check has passed, is not taken in
 // now, or nil; mu is held.

@@ -100,6 +100,10 @@ func (t *Thread) unlinked() []clock.Hash {
 
 // putSecrets keeps the keys.
 func (t *Thread) putSecrets(tx store.Tx, k *format.Keys) error {
+	if t.entering {
+		lacks := format.RelayKeys(t.id, k.Service)
+		k = &lacks
+	}
 	b, err := t.sealSecrets(k, t.invite)
 	if err != nil {
 		return err

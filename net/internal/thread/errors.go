@@ -32,6 +32,9 @@ var (
 	ErrClosed = fault.New(fault.Closed, "the thread is closed")
 )
 
+// errFrozen is what is told whose control operations would have no effect any more.
+var errFrozen = control.ErrFrozen
+
 // errSelfBarred is what a device is told whose identity had been removed before it joined.
 var errSelfBarred = fault.Of(ErrNotMember, "the identity of this device was removed, or had left, before it joined: it waits until an owner or admin admits it with weft db admit")
 

@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
@@ -16,12 +17,12 @@ import (
 )
 
 // Create makes a thread of which this device is the first member, as owner.
-// It is durable on return.
-func Create(ctx context.Context, env *Env, name string) (*Thread, error) {
+// recovery is its recovery key, zero for none. It is durable on return.
+func Create(ctx context.Context, env *Env, name string, recovery keys.PublicKey) (*Thread, error) {
 	if len(name) > format.MaxThreadName {
 		return nil, fault.Of(format.ErrTooLarge, "a thread's name has at most %d bytes", format.MaxThreadName)
 	}
-	signed, k, err := format.NewGenesis(env.device, env.cert, env.clock.Now())
+	signed, k, err := format.NewGenesis(env.device, env.cert, recovery, env.clock.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -198,10 +198,14 @@ func (t *Thread) mayGrant() error {
 }
 
 // InviteOpen returns nil if the invite lets somebody in at time now, ErrNoInvite
-// if it is unknown here, and else an ErrInvite that says why not.
+// if it is unknown here, and else an ErrInvite that says why not. The present recovery key
+// is as good.
 func (t *Thread) InviteOpen(key keys.PublicKey, now clock.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if known, err := t.graph.State().Recovery.Opens(key); known {
+		return err
+	}
 	_, err := t.graph.OpenInvite(key, now)
 	return err
 }

@@ -231,12 +231,19 @@ func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked b
 	if t.door(v) != nil {
 		return t.park(v, 0, w), true
 	}
+	if op := first.control.Payload.Op; (op == format.OpRecover || op == format.OpRevoke) && t.graph.Recovers() >= maxRecovers && !t.wanted[first.id.Hash] {
+		return &Rejection{kind: fault.Void, ID: first.id, Reason: "too many recoveries and revocations are held", Err: ErrNotMember}, false
+	}
 	if s := t.graph.State(); s.Idle >= maxIdleJoins && first.control.Payload.Op == format.OpJoin && !s.Stands(first.control) && !t.wanted[first.id.Hash] {
 		t.idled = true // of a kind that ends no pull: what comes after it is taken
 		return &Rejection{kind: fault.Void, ID: first.id, Reason: "too many joins without effect are held", Err: ErrNotMember}, false
 	}
 	return nil, false
 }
+
+// maxRecovers bounds the records that whoever has a recovery key, or a member's identity key,
+// can make without being a member.
+const maxRecovers = 256
 
 // maxIdleJoins bounds the joins without effect that a thread keeps.
 var maxIdleJoins = 10_000

@@ -31,11 +31,11 @@ func Join(ctx context.Context, env *Env, invite format.Invite, signedGenesis []b
 }
 
 // Joined reports whether the thread can be read and written here: false on a
-// relay and while a join is under way.
+// relay and while a join or a recovery is under way.
 func (t *Thread) Joined() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.keys.CanRead()
+	return t.keys.CanRead() && !t.entering
 }
 
 // pendingInvite returns the invite that a join under way uses.
@@ -76,7 +76,15 @@ func (t *Thread) FinishJoin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	if err := t.commitJoin(ctx, record, cert, k); err != nil {
+	return t.enter(ctx, func() (*format.Control, format.Keys, error) {
+		return &format.Control{Op: format.OpJoin, Invite: record, Certificate: cert}, k, nil
+	})
+}
+
+// enter commits the record that makes this device a member, with the keys that it was given:
+// say is asked with the locks held.
+func (t *Thread) enter(ctx context.Context, say func() (*format.Control, format.Keys, error)) error {
+	if err := t.commitEntry(ctx, say); err != nil {
 		return err
 	}
 	if err := t.syncNow(); err != nil {
@@ -85,9 +93,9 @@ func (t *Thread) FinishJoin(ctx context.Context) error {
 	return t.recheck() // what waited for the read key
 }
 
-// commitJoin writes the join, and the keys that the invite gave, in one commit: a device
-// that is a member can read, and one that can read is a member.
-func (t *Thread) commitJoin(ctx context.Context, invite clock.Hash, cert []byte, k format.Keys) error {
+// commitEntry writes the record, and the keys, in one commit: a device that is a member can
+// read, and one that can read is a member.
+func (t *Thread) commitEntry(ctx context.Context, say func() (*format.Control, format.Keys, error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -98,9 +106,13 @@ func (t *Thread) commitJoin(ctx context.Context, invite clock.Hash, cert []byte,
 	if t.closed {
 		return ErrClosed
 	}
+	p, k, err := say()
+	if err != nil {
+		return err
+	}
 	tx := t.env.store.Begin()
 	defer tx.Discard()
-	w, err := t.writeControl(tx, &format.Control{Op: format.OpJoin, Invite: invite, Certificate: cert}, 0)
+	w, err := t.writeControl(tx, p, 0)
 	if err != nil {
 		return err
 	}
@@ -115,9 +127,9 @@ func (t *Thread) commitJoin(ctx context.Context, invite clock.Hash, cert []byte,
 	}
 	if err != nil {
 		t.keys = was
-		return fmt.Errorf("join: %w", err)
+		return fmt.Errorf("%s: %w", p.Op, err)
 	}
-	t.invite = nil
+	t.invite, t.entering = nil, false
 	t.installControl(w)
 	t.grew.Ring()
 	return nil

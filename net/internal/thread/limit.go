@@ -2,7 +2,6 @@ package thread
 
 import (
 	"errors"
-	"math"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -38,7 +37,7 @@ type limit struct {
 func (l *limit) all() bool { return l.top.Seq == 0 }
 
 // unlimited is the top of a log that nothing limits.
-var unlimited = clock.RecordID{Seq: math.MaxUint64}
+var unlimited = control.Unlimited
 
 // limitOf returns what does not count of a log that is held; mu is held.
 func (t *Thread) limitOf(l *threadLog) *limit {
@@ -71,7 +70,7 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	rights := t.graph.Rights(log)
 	if l != nil && l.Desc.Kind == format.KindSnapshot && len(rights) > 0 {
 		n := &limit{} // checkpoints say what of it counts
-		if n.top = topOf(rights); n.top != unlimited {
+		if n.top = control.Top(rights); n.top != unlimited {
 			for _, c := range t.graph.State().Checkpoints {
 				if c.Snapshot.Log == log && c.Snapshot.Seq > n.top.Seq {
 					n.top = c.Snapshot
@@ -83,7 +82,7 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	if len(rights) == 0 {
 		return &limit{void: clock.VoidAll()}
 	}
-	n := &limit{top: topOf(rights)}
+	n := &limit{top: control.Top(rights)}
 	if l == nil || len(l.branches) == 0 {
 		return n
 	}
@@ -96,11 +95,14 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	defer snap.Release()
 	f := &limitFinder{t: t, l: l, r: snap}
 	if n.single {
-		n.void = f.single(rights)
+		n.void = control.Uncovered(rights, f.paths())
 	} else {
-		n.void = f.spans(rights)
+		n.void = control.UncoveredSpans(rights, f.upTo)
 	}
 	if f.err != nil {
+		if n.single {
+			n.void = clock.VoidAll()
+		}
 		t.env.log.Error("reading what a removal has seen", "thread", t.id.String(), "log", log.Short(), "err", f.err)
 	}
 	return n
@@ -110,28 +112,6 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 func (l *limit) same(o *limit) bool {
 	return l.refind && l.single == o.single && slices.Equal(l.tips, o.tips) &&
 		slices.EqualFunc(l.rights, o.rights, func(a, b control.Right) bool { return a.Equal(&b) })
-}
-
-// topOf returns the last record that may count, whatever else arrives.
-func topOf(rights []control.Right) (top clock.RecordID) {
-	for i := range rights {
-		at := unlimited
-		for _, heads := range rights[i].Within {
-			var last clock.RecordID
-			for _, h := range heads {
-				if h.Seq > last.Seq {
-					last = h
-				}
-			}
-			if last.Seq < at.Seq {
-				at = last
-			}
-		}
-		if at.Seq > top.Seq {
-			top = at
-		}
-	}
-	return top
 }
 
 // A limitFinder reads which records of a log come before the heads that others have seen.
@@ -165,105 +145,25 @@ func (f *limitFinder) held(id clock.RecordID) bool {
 	return err == nil
 }
 
-// spans returns what no right covers of a log that is not forked.
-func (f *limitFinder) spans(rights []control.Right) clock.Void {
-	type span = clock.Span
-	var covered []span
-	for i := range rights {
-		s := span{First: f.upTo(rights[i].Without) + 1, Last: math.MaxUint64}
-		for _, heads := range rights[i].Within {
-			s.Last = min(s.Last, f.upTo(heads))
-		}
-		if s.First <= s.Last {
-			covered = append(covered, s)
-		}
-	}
-	slices.SortFunc(covered, func(a, b span) int {
-		if a.First < b.First {
-			return -1
-		}
-		return 1
-	})
-	var void []span
-	next := uint64(1) // the first position that is not looked at yet
-	for _, s := range covered {
-		if s.First > next {
-			void = append(void, span{First: next, Last: s.First - 1})
-		}
-		if s.Last == math.MaxUint64 {
-			return clock.NewVoid(void, nil)
-		}
-		next = max(next, s.Last+1)
-	}
-	return clock.NewVoid(append(void, span{First: next, Last: math.MaxUint64}), nil)
-}
-
-// single returns what no right covers record by record: of a log that its device forked, or
-// whose control log has two first records.
-func (f *limitFinder) single(rights []control.Right) clock.Void {
-	type record struct {
-		id      clock.RecordID
-		control []clock.Hash
-	}
-	var paths [][]record
+// paths reads the records of each branch: of a log that its device forked, or whose control
+// log has two first records.
+func (f *limitFinder) paths() (paths [][]control.Written) {
 	for _, b := range f.l.branches {
-		var path []record
+		var path []control.Written
 		err := f.t.rows.WalkPath(f.r, f.l.Num, b.Tip, f.l.start(), func(id clock.RecordID, s format.Stored) (bool, error) {
 			h, err := format.DecodeHeader(s.Header)
 			if err == nil {
-				path = append(path, record{id, h.Control})
+				path = append(path, control.Written{ID: id, Control: h.Control})
 			}
 			return err == nil, err
 		})
 		if err != nil {
 			f.err = err
-			return clock.VoidAll()
+			return nil
 		}
 		paths = append(paths, path)
 	}
-	before := func(heads []clock.RecordID) map[clock.Hash]bool {
-		in := map[clock.Hash]bool{}
-		for _, path := range paths {
-			for _, h := range heads {
-				i := slices.IndexFunc(path, func(r record) bool { return r.id == h })
-				for _, r := range path[:i+1] {
-					in[r.id.Hash] = true
-				}
-			}
-		}
-		return in
-	}
-	covered := map[clock.Hash]bool{}
-	for i := range rights {
-		without := before(rights[i].Without)
-		var within []map[clock.Hash]bool
-		for _, heads := range rights[i].Within {
-			within = append(within, before(heads))
-		}
-		for _, path := range paths {
-			for _, r := range path {
-				in := !without[r.id.Hash] && rights[i].Of(r.control)
-				for _, w := range within {
-					in = in && w[r.id.Hash]
-				}
-				covered[r.id.Hash] = covered[r.id.Hash] || in
-			}
-		}
-	}
-	var void []clock.Single
-	top := uint64(0)
-	for _, path := range paths {
-		for _, r := range path {
-			top = max(top, r.id.Seq)
-			if !covered[r.id.Hash] {
-				void = append(void, clock.Single{Seq: r.id.Seq, Hash: r.id.Hash})
-			}
-		}
-	}
-	if last := topOf(rights); last.Seq <= top {
-		return clock.NewVoid([]clock.Span{{First: last.Seq + 1, Last: math.MaxUint64}}, void)
-	}
-	return clock.NewVoid(nil, void)
+	return paths
 }
 
 // within refuses of a run what cannot count, whatever else arrives: of a device that was

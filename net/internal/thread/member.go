@@ -87,14 +87,26 @@ func (t *Thread) Former(device keys.PublicKey) (identity keys.PublicKey, ok bool
 }
 
 // UntilEnd returns the last positions of control logs that a former member is given, so
-// that it hears how its membership ended: nothing that came after.
-func (t *Thread) UntilEnd(device keys.PublicKey) []clock.RecordID {
+// that it hears how its membership ended: nothing that came after, but for what one
+// signature covers with it.
+func (t *Thread) UntilEnd(device keys.PublicKey) (ends []clock.RecordID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.DeleteFunc(t.graph.UntilEnd(device), func(id clock.RecordID) bool {
+	snap := t.env.store.Snapshot()
+	defer snap.Release()
+	for _, id := range t.graph.UntilEnd(device) {
 		l := t.logs[id.Log]
-		return l == nil || !slices.ContainsFunc(l.branches, func(b *branch) bool { return b.sent.Seq >= id.Seq })
-	})
+		for i := 0; l != nil && i < len(l.branches); i++ {
+			if sent := l.branches[i].sent; sent.Seq >= id.Seq {
+				if at, ok, err := t.rows.SignedFrom(snap, &l.Log, l.forked(), sent, id); err == nil && ok {
+					ends = append(ends, at)
+					break
+				}
+			}
+		}
+	}
+	slices.SortFunc(ends, format.CompareIDs)
+	return slices.Compact(ends)
 }
 
 // Self returns the identity of this device, as others see it in the thread.

@@ -34,10 +34,10 @@ func (t *Thread) SetRole(ctx context.Context, identity keys.PublicKey, role form
 		if len(firsts) == 0 {
 			return nil, fault.Of(ErrNotFound, "no device of %s has joined", identity.DID())
 		}
-		if err := t.junior(self, identity); err != nil {
+		if err := t.graph.State().Junior(self, identity); err != nil {
 			return nil, err
 		}
-		if devices := t.devicesOf(identity); len(devices) > 0 && !slices.ContainsFunc(devices, func(m *Member) bool { return m.Role != role }) {
+		if devices := t.graph.State().DevicesOf(identity); len(devices) > 0 && !slices.ContainsFunc(devices, func(m *Member) bool { return m.Role != role }) {
 			return nil, nil // it has that role
 		}
 		return &format.Control{Op: format.OpRole, Subject: identity, Role: role, Joins: firsts, View: t.viewOf(logs)}, nil
@@ -71,11 +71,14 @@ func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error
 			if err != nil {
 				return nil, err
 			}
+			if len(t.graph.State().Recovery.Frozen) > 0 {
+				return nil, errFrozen
+			}
 			gone := func(m *Member) bool { return m.Device == subject || m.Identity == subject }
 			if gone(self) {
 				return nil, fault.Of(ErrNotMember, "a device does not remove itself: it leaves, with weft db leave")
 			}
-			if err := t.mayRemove(self, subject, gone); err != nil {
+			if err := t.graph.State().MayRemove(self, subject, gone); err != nil {
 				return nil, err
 			}
 			p := &format.Control{Op: format.OpRemove, Subject: subject, View: t.viewOf(t.graph.DataOf(subject))}
@@ -96,27 +99,6 @@ func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error
 		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// mayRemove returns nil if this device may remove a subject.
-func (t *Thread) mayRemove(self *Member, subject keys.PublicKey, gone func(*Member) bool) error {
-	found := false
-	for _, m := range t.graph.State().Members {
-		if !gone(m) {
-			continue
-		}
-		found = true
-		if self.Role > format.RoleAdmin && m.Identity != self.Identity {
-			return fault.Of(ErrNotMember, "only an owner or admin removes others")
-		}
-		if !self.SeniorTo(m) {
-			return fault.Of(ErrNotMember, "%s is not junior to this device: who is senior to it, an owner, say, ends its membership, or it leaves", subject.DID())
-		}
-	}
-	if !found {
-		return fault.Of(ErrNotFound, "%s is no member", subject.DID())
 	}
 	return nil
 }
@@ -149,10 +131,13 @@ func (t *Thread) Transfer(ctx context.Context, to keys.PublicKey) error {
 		if !ok || self.Role != format.RoleOwner {
 			return nil, fault.Of(ErrNotMember, "only an owner transfers a database")
 		}
+		if len(t.graph.State().Recovery.Frozen) > 0 {
+			return nil, errFrozen
+		}
 		if to == self.Identity {
 			return nil, fault.Of(ErrNotMember, "the database is this identity's already")
 		}
-		if len(t.devicesOf(to)) == 0 {
+		if len(t.graph.State().DevicesOf(to)) == 0 {
 			return nil, fault.Of(ErrNotFound, "%s is no member: invite it first", to.DID())
 		}
 		return &format.Control{Op: format.OpTransfer, Subject: to, Joins: t.graph.LogsOf(to), View: t.viewOf(t.graph.DataOf(self.Identity))}, nil
@@ -185,38 +170,9 @@ func (t *Thread) RotateIfDue(ctx context.Context) (bool, error) {
 	return true, t.Rotate(ctx)
 }
 
-// rotationDue reports whether this device is the most senior and a rotation is due.
+// rotationDue reports whether a rotation is due, by this device.
 func (t *Thread) rotationDue() bool {
-	s := t.graph.State()
-	self := s.Members[t.env.self()]
-	if self == nil || self.Role > format.RoleAdmin || t.ownControl == nil {
-		return false
-	}
-	for _, m := range s.Members {
-		if m != self && m.SeniorTo(self) {
-			return false
-		}
-	}
-	now := s.Epochs()
-	if slices.ContainsFunc(now, func(e clock.Hash) bool { return !t.keys.Has(e) }) {
-		return false // this device lacks a key itself
-	}
-	// A key that no present epoch gives may be of one that had effect somewhere for a while.
-	loose := slices.ContainsFunc(t.unlinked(), func(e clock.Hash) bool { return !slices.Contains(now, e) })
-	if len(s.Members) > format.MaxDevices {
-		return len(now) > 1 // one record has no room for all
-	}
-	return len(now) > 1 || loose || t.graph.Unsealed(now[0])
-}
-
-// devicesOf returns the devices of an identity that are members; mu is held.
-func (t *Thread) devicesOf(identity keys.PublicKey) (all []*Member) {
-	for _, m := range t.graph.State().Members {
-		if m.Identity == identity {
-			all = append(all, m)
-		}
-	}
-	return all
+	return t.ownControl != nil && t.graph.RotationDue(t.env.self(), t.keys.Has, t.unlinked)
 }
 
 // me returns this device as a member; mu is held.
@@ -224,6 +180,9 @@ func (t *Thread) me() (*Member, error) {
 	m := t.graph.State().Members[t.env.self()]
 	if m == nil {
 		return nil, fault.Of(ErrNotMember, "this device is no member")
+	}
+	if m.Added {
+		return nil, fault.Of(ErrNotMember, "this device was added and has not begun: accept what the device that added it gave")
 	}
 	return m, nil
 }
@@ -266,24 +225,12 @@ func (t *Thread) mayDecide() (*Member, error) {
 	switch {
 	case m == nil || m.Role > format.RoleAdmin:
 		return nil, fault.Of(ErrNotMember, "only an owner or admin decides who is a member")
+	case len(t.graph.State().Recovery.Frozen) > 0:
+		return nil, errFrozen
 	case !t.keys.CanRead():
 		return nil, ErrNoKeys
 	}
 	return m, nil
-}
-
-// junior returns nil if this device is senior to every device of an identity.
-func (t *Thread) junior(self *Member, identity keys.PublicKey) error {
-	for _, m := range t.devicesOf(identity) {
-		switch {
-		case self.SeniorTo(m):
-		case identity == self.Identity:
-			return fault.Of(ErrNotMember, "an identity does not change its own role: another owner does, or it transfers the database")
-		default:
-			return fault.Of(ErrNotMember, "%s is not junior to this device, which cannot change its role", identity.DID())
-		}
-	}
-	return nil
 }
 
 // viewOf returns the last signed positions of data logs that are held, of each branch; mu
@@ -317,8 +264,8 @@ func (t *Thread) newEpoch(but func(*Member) bool, invites bool) (*format.Epoch, 
 	now := t.graph.State().Epochs()
 	before := slices.Concat(now, slices.DeleteFunc(t.unlinked(), func(e clock.Hash) bool { return slices.Contains(now, e) }))
 	var to []format.Recipient
-	for _, m := range t.graph.State().Members {
-		if !but(m) && m.Role <= format.RoleReader {
+	for _, m := range t.graph.State().Readers() {
+		if !but(m) {
 			to = append(to, format.Recipient{Sign: m.Device, Seal: m.Seal})
 		}
 	}
@@ -335,9 +282,12 @@ func (t *Thread) newEpoch(but func(*Member) bool, invites bool) (*format.Epoch, 
 	slices.SortFunc(to, func(a, b format.Recipient) int { return bytes.Compare(a.Sign[:], b.Sign[:]) })
 	to = to[:min(len(to), format.MaxDevices)]
 	for h := range open {
-		if len(open) > format.MaxSealedTo {
+		if len(open) >= format.MaxSealedTo {
 			delete(open, h)
 		}
+	}
+	if heir := t.graph.State().Heir(); !heir.IsZero() {
+		open[clock.Hash(heir)] = heir
 	}
 	return format.NewEpoch(t.id, &t.keys, before, to, open)
 }

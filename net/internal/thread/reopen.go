@@ -120,7 +120,8 @@ func (t *Thread) Own() []clock.RecordID {
 func (t *Thread) Prefix() []byte { return t.rows.Prefix() }
 
 // formerControl returns the control log of this device that a reopened thread goes
-// on in: the longest, nil if none has come back. Forked control logs do no harm.
+// on in if it is no member by any: the longest, nil if none has come back. Forked control
+// logs do no harm.
 func (t *Thread) formerControl() (found *threadLog) {
 	var most uint64
 	for _, l := range t.byNum {

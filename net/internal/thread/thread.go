@@ -3,6 +3,7 @@
 // out here to where it is taken in.
 //
 //	founding, load, join      a thread begins: made, opened, joined by an invite, adopted
+//	device, recover           and on a device that another has added, or by a recovery key
 //	secrets, env              its keys, sealed to the device; what the threads of a host share
 //	log, stored               logs and branches in memory; records that are held, opened
 //	datalog, controllog       own writes: Append; control records of this device
@@ -65,6 +66,8 @@ type Thread struct {
 	mu         sync.Mutex // guards what follows; may be taken while write is held
 	keys       format.Keys
 	invite     *format.Invite // while joining
+	entering   bool           // it recovers the thread and has not yet: what it reads with is not kept
+	recovering *keys.Identity // the recovery key, while a recover is written
 	logs       map[clock.LogID]*threadLog
 	byNum      []*threadLog
 	ownControl *threadLog // nil until there is one

@@ -65,7 +65,7 @@ func nodeOn(t testing.TB, s store.Store, dir string, device *keys.Device, cert *
 
 func (n *testNode) create(t testing.TB) *Thread {
 	t.Helper()
-	th, err := Create(t.Context(), n.env, "test")
+	th, err := Create(t.Context(), n.env, "test", keys.PublicKey{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,13 +18,13 @@ var groups = []struct {
 	{"Start here:", []string{"init", "daemon", "dev", "shell"}},
 	{"Documents:", []string{"insert", "find", "get", "count", "update", "replace", "delete", "aggregate", "distinct", "watch", "run"}},
 	{"Databases, collections and files:", []string{"db", "collection", "index", "bucket", "import", "export"}},
-	{"Other devices and relays:", []string{"relay", "key", "inbox", "peers", "refused", "conflicts"}},
+	{"Other devices and relays:", []string{"device", "relay", "key", "inbox", "peers", "refused", "conflicts"}},
 	{"This node:", []string{"status", "id", "backup", "restore", "doctor", "home", "dag", "version", "completion", "help"}},
 }
 
 // Examples are command lines that can be copied, by command.
 var Examples = map[string]string{
-	"init":    "weft init\nweft init --passphrase",
+	"init":    "weft init\nweft init --passphrase\nweft init --device --name phone",
 	"daemon":  "weft daemon\nweft daemon --local\nweft daemon --relay --init",
 	"dev":     "weft dev",
 	"shell":   "weft shell atlas",
@@ -40,7 +40,8 @@ var Examples = map[string]string{
 	"relay add":   "weft relay add ADDRESS --key KEY --secret SECRET\nweft relay add ADDRESS --db atlas",
 	"relay ls":    "weft relay ls",
 	"relay rm":    "weft relay rm ADDRESS",
-	"db create":   "weft db create atlas",
+	"db create":   "weft db create atlas\nweft db create atlas --recovery-file atlas.recovery",
+	"db recover":  "weft db recover atlas --key-file atlas.recovery",
 	"db ls":       "weft db ls",
 	"db info":     "weft db info atlas",
 	"db status":   "weft db status atlas\nweft db status atlas --wait identical\nweft db status atlas --watch",
@@ -56,6 +57,11 @@ var Examples = map[string]string{
 	"db rotate":   "weft db rotate atlas",
 
 	"db remove-member": "weft db remove-member atlas WHO",
+
+	"device add":    "weft device add REQUEST\nweft device add phone --db atlas",
+	"device accept": "weft device accept REPLY\nweft device accept -",
+	"device ls":     "weft device ls",
+	"device rm":     "weft device rm phone",
 
 	"db compact":   "weft db compact atlas",
 	"db rm":        "weft db rm atlas",

@@ -12,13 +12,12 @@
 package weftv1
 
 import (
-	reflect "reflect"
-	sync "sync"
-	unsafe "unsafe"
-
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
+	reflect "reflect"
+	sync "sync"
+	unsafe "unsafe"
 )
 
 const (
@@ -1653,6 +1652,579 @@ func (x *Relay) GetConnected() bool {
 	return false
 }
 
+type AddDeviceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`     // of the new device; or what names one that is known, as in Remove
+	Databases     []string               `protobuf:"bytes,2,rep,name=databases,proto3" json:"databases,omitempty"` // names; none: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddDeviceRequest) Reset() {
+	*x = AddDeviceRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddDeviceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddDeviceRequest) ProtoMessage() {}
+
+func (x *AddDeviceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddDeviceRequest.ProtoReflect.Descriptor instead.
+func (*AddDeviceRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *AddDeviceRequest) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *AddDeviceRequest) GetDatabases() []string {
+	if x != nil {
+		return x.Databases
+	}
+	return nil
+}
+
+type AddDeviceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`   // peer ID of the device
+	Reply         string                 `protobuf:"bytes,2,opt,name=reply,proto3" json:"reply,omitempty"` // to the new device, sealed to it
+	Changes       []*DeviceChange        `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddDeviceResponse) Reset() {
+	*x = AddDeviceResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddDeviceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddDeviceResponse) ProtoMessage() {}
+
+func (x *AddDeviceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddDeviceResponse.ProtoReflect.Descriptor instead.
+func (*AddDeviceResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *AddDeviceResponse) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *AddDeviceResponse) GetReply() string {
+	if x != nil {
+		return x.Reply
+	}
+	return ""
+}
+
+func (x *AddDeviceResponse) GetChanges() []*DeviceChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+type AcceptDeviceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reply         string                 `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptDeviceRequest) Reset() {
+	*x = AcceptDeviceRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptDeviceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptDeviceRequest) ProtoMessage() {}
+
+func (x *AcceptDeviceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptDeviceRequest.ProtoReflect.Descriptor instead.
+func (*AcceptDeviceRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *AcceptDeviceRequest) GetReply() string {
+	if x != nil {
+		return x.Reply
+	}
+	return ""
+}
+
+type AcceptDeviceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       []*DeviceChange        `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptDeviceResponse) Reset() {
+	*x = AcceptDeviceResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptDeviceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptDeviceResponse) ProtoMessage() {}
+
+func (x *AcceptDeviceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptDeviceResponse.ProtoReflect.Descriptor instead.
+func (*AcceptDeviceResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *AcceptDeviceResponse) GetChanges() []*DeviceChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+type ListDevicesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDevicesRequest) Reset() {
+	*x = ListDevicesRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDevicesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDevicesRequest) ProtoMessage() {}
+
+func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDevicesRequest.ProtoReflect.Descriptor instead.
+func (*ListDevicesRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{34}
+}
+
+type ListDevicesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Devices       []*Device              `protobuf:"bytes,1,rep,name=devices,proto3" json:"devices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDevicesResponse) Reset() {
+	*x = ListDevicesResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDevicesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDevicesResponse) ProtoMessage() {}
+
+func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDevicesResponse.ProtoReflect.Descriptor instead.
+func (*ListDevicesResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListDevicesResponse) GetDevices() []*Device {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+type RemoveDeviceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`       // peer ID, did:key or name, or a beginning of an ID
+	Databases     []string               `protobuf:"bytes,2,rep,name=databases,proto3" json:"databases,omitempty"` // names; none: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveDeviceRequest) Reset() {
+	*x = RemoveDeviceRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveDeviceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveDeviceRequest) ProtoMessage() {}
+
+func (x *RemoveDeviceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveDeviceRequest.ProtoReflect.Descriptor instead.
+func (*RemoveDeviceRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RemoveDeviceRequest) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *RemoveDeviceRequest) GetDatabases() []string {
+	if x != nil {
+		return x.Databases
+	}
+	return nil
+}
+
+type RemoveDeviceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	Changes       []*DeviceChange        `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveDeviceResponse) Reset() {
+	*x = RemoveDeviceResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveDeviceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveDeviceResponse) ProtoMessage() {}
+
+func (x *RemoveDeviceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveDeviceResponse.ProtoReflect.Descriptor instead.
+func (*RemoveDeviceResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *RemoveDeviceResponse) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *RemoveDeviceResponse) GetChanges() []*DeviceChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// A DeviceChange says what became of a device in one database.
+type DeviceChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"` // why nothing was changed; empty if it was, or needs no change
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceChange) Reset() {
+	*x = DeviceChange{}
+	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceChange) ProtoMessage() {}
+
+func (x *DeviceChange) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceChange.ProtoReflect.Descriptor instead.
+func (*DeviceChange) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *DeviceChange) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+func (x *DeviceChange) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type Device struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Self          bool                   `protobuf:"varint,3,opt,name=self,proto3" json:"self,omitempty"` // it is this device
+	Databases     []*DeviceIn            `protobuf:"bytes,4,rep,name=databases,proto3" json:"databases,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Device) Reset() {
+	*x = Device{}
+	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Device) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Device) ProtoMessage() {}
+
+func (x *Device) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Device.ProtoReflect.Descriptor instead.
+func (*Device) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Device) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Device) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Device) GetSelf() bool {
+	if x != nil {
+		return x.Self
+	}
+	return false
+}
+
+func (x *Device) GetDatabases() []*DeviceIn {
+	if x != nil {
+		return x.Databases
+	}
+	return nil
+}
+
+type DeviceIn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Database      string                 `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	Added         bool                   `protobuf:"varint,4,opt,name=added,proto3" json:"added,omitempty"` // it was added and has not begun
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceIn) Reset() {
+	*x = DeviceIn{}
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceIn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceIn) ProtoMessage() {}
+
+func (x *DeviceIn) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceIn.ProtoReflect.Descriptor instead.
+func (*DeviceIn) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *DeviceIn) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
+func (x *DeviceIn) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *DeviceIn) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *DeviceIn) GetAdded() bool {
+	if x != nil {
+		return x.Added
+	}
+	return false
+}
+
 type Database struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // thread ID
@@ -1665,7 +2237,7 @@ type Database struct {
 
 func (x *Database) Reset() {
 	*x = Database{}
-	mi := &file_weft_v1_weft_proto_msgTypes[30]
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +2249,7 @@ func (x *Database) String() string {
 func (*Database) ProtoMessage() {}
 
 func (x *Database) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[30]
+	mi := &file_weft_v1_weft_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +2262,7 @@ func (x *Database) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Database.ProtoReflect.Descriptor instead.
 func (*Database) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{30}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Database) GetId() string {
@@ -1724,13 +2296,14 @@ func (x *Database) GetLost() string {
 type CreateDatabaseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Recoverable   bool                   `protobuf:"varint,2,opt,name=recoverable,proto3" json:"recoverable,omitempty"` // with a recovery key, which is kept nowhere
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateDatabaseRequest) Reset() {
 	*x = CreateDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1742,7 +2315,7 @@ func (x *CreateDatabaseRequest) String() string {
 func (*CreateDatabaseRequest) ProtoMessage() {}
 
 func (x *CreateDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[31]
+	mi := &file_weft_v1_weft_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1755,7 +2328,7 @@ func (x *CreateDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CreateDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{31}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CreateDatabaseRequest) GetName() string {
@@ -1765,16 +2338,24 @@ func (x *CreateDatabaseRequest) GetName() string {
 	return ""
 }
 
+func (x *CreateDatabaseRequest) GetRecoverable() bool {
+	if x != nil {
+		return x.Recoverable
+	}
+	return false
+}
+
 type CreateDatabaseResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Database      *Database              `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Recovery      string                 `protobuf:"bytes,2,opt,name=recovery,proto3" json:"recovery,omitempty"` // text of the recovery key, a bearer secret; empty without one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateDatabaseResponse) Reset() {
 	*x = CreateDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +2367,7 @@ func (x *CreateDatabaseResponse) String() string {
 func (*CreateDatabaseResponse) ProtoMessage() {}
 
 func (x *CreateDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[32]
+	mi := &file_weft_v1_weft_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,12 +2380,200 @@ func (x *CreateDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CreateDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{32}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CreateDatabaseResponse) GetDatabase() *Database {
 	if x != nil {
 		return x.Database
+	}
+	return nil
+}
+
+func (x *CreateDatabaseResponse) GetRecovery() string {
+	if x != nil {
+		return x.Recovery
+	}
+	return ""
+}
+
+type RecoverRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                // of the database here, or to be
+	Recovery      string                 `protobuf:"bytes,2,opt,name=recovery,proto3" json:"recovery,omitempty"`        // text of the recovery key
+	Recoverable   bool                   `protobuf:"varint,3,opt,name=recoverable,proto3" json:"recoverable,omitempty"` // another key takes the place of this one, which is used up
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverRequest) Reset() {
+	*x = RecoverRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverRequest) ProtoMessage() {}
+
+func (x *RecoverRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverRequest.ProtoReflect.Descriptor instead.
+func (*RecoverRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *RecoverRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RecoverRequest) GetRecovery() string {
+	if x != nil {
+		return x.Recovery
+	}
+	return ""
+}
+
+func (x *RecoverRequest) GetRecoverable() bool {
+	if x != nil {
+		return x.Recoverable
+	}
+	return false
+}
+
+type RecoverResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Database      *Database              `protobuf:"bytes,1,opt,name=database,proto3" json:"database,omitempty"`
+	Recovery      string                 `protobuf:"bytes,2,opt,name=recovery,proto3" json:"recovery,omitempty"` // text of the next recovery key; empty without one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverResponse) Reset() {
+	*x = RecoverResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverResponse) ProtoMessage() {}
+
+func (x *RecoverResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverResponse.ProtoReflect.Descriptor instead.
+func (*RecoverResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *RecoverResponse) GetDatabase() *Database {
+	if x != nil {
+		return x.Database
+	}
+	return nil
+}
+
+func (x *RecoverResponse) GetRecovery() string {
+	if x != nil {
+		return x.Recovery
+	}
+	return ""
+}
+
+// A Recovery is one use of a recovery key.
+type Recovery struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`         // peer ID of the device
+	Identity      string                 `protobuf:"bytes,2,opt,name=identity,proto3" json:"identity,omitempty"` // did:key
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`         // of the device
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`         // by the clock of the device
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recovery) Reset() {
+	*x = Recovery{}
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recovery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recovery) ProtoMessage() {}
+
+func (x *Recovery) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
+func (*Recovery) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *Recovery) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Recovery) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *Recovery) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Recovery) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
 	}
 	return nil
 }
@@ -1817,7 +2586,7 @@ type ListDatabasesRequest struct {
 
 func (x *ListDatabasesRequest) Reset() {
 	*x = ListDatabasesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +2598,7 @@ func (x *ListDatabasesRequest) String() string {
 func (*ListDatabasesRequest) ProtoMessage() {}
 
 func (x *ListDatabasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[33]
+	mi := &file_weft_v1_weft_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +2611,7 @@ func (x *ListDatabasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatabasesRequest.ProtoReflect.Descriptor instead.
 func (*ListDatabasesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{33}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
 }
 
 type ListDatabasesResponse struct {
@@ -1854,7 +2623,7 @@ type ListDatabasesResponse struct {
 
 func (x *ListDatabasesResponse) Reset() {
 	*x = ListDatabasesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1866,7 +2635,7 @@ func (x *ListDatabasesResponse) String() string {
 func (*ListDatabasesResponse) ProtoMessage() {}
 
 func (x *ListDatabasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[34]
+	mi := &file_weft_v1_weft_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1879,7 +2648,7 @@ func (x *ListDatabasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatabasesResponse.ProtoReflect.Descriptor instead.
 func (*ListDatabasesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{34}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListDatabasesResponse) GetDatabases() []*Database {
@@ -1898,7 +2667,7 @@ type DatabaseInfoRequest struct {
 
 func (x *DatabaseInfoRequest) Reset() {
 	*x = DatabaseInfoRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2679,7 @@ func (x *DatabaseInfoRequest) String() string {
 func (*DatabaseInfoRequest) ProtoMessage() {}
 
 func (x *DatabaseInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[35]
+	mi := &file_weft_v1_weft_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2692,7 @@ func (x *DatabaseInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseInfoRequest.ProtoReflect.Descriptor instead.
 func (*DatabaseInfoRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{35}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *DatabaseInfoRequest) GetName() string {
@@ -1948,7 +2717,7 @@ type DatabaseInfoResponse struct {
 
 func (x *DatabaseInfoResponse) Reset() {
 	*x = DatabaseInfoResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2729,7 @@ func (x *DatabaseInfoResponse) String() string {
 func (*DatabaseInfoResponse) ProtoMessage() {}
 
 func (x *DatabaseInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[36]
+	mi := &file_weft_v1_weft_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2742,7 @@ func (x *DatabaseInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseInfoResponse.ProtoReflect.Descriptor instead.
 func (*DatabaseInfoResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{36}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DatabaseInfoResponse) GetId() string {
@@ -2034,7 +2803,7 @@ type DatabaseStatusRequest struct {
 
 func (x *DatabaseStatusRequest) Reset() {
 	*x = DatabaseStatusRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2815,7 @@ func (x *DatabaseStatusRequest) String() string {
 func (*DatabaseStatusRequest) ProtoMessage() {}
 
 func (x *DatabaseStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[37]
+	mi := &file_weft_v1_weft_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2828,7 @@ func (x *DatabaseStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseStatusRequest.ProtoReflect.Descriptor instead.
 func (*DatabaseStatusRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{37}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DatabaseStatusRequest) GetName() string {
@@ -2076,13 +2845,14 @@ type DatabaseStatusResponse struct {
 	Peers         []*PeerStatus          `protobuf:"bytes,3,rep,name=peers,proto3" json:"peers,omitempty"`
 	Waiting       int64                  `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"` // other devices that wait until an owner or admin admits them
 	Self          *WaitingJoin           `protobuf:"bytes,5,opt,name=self,proto3" json:"self,omitempty"`        // this device, if it waits itself
+	Frozen        bool                   `protobuf:"varint,6,opt,name=frozen,proto3" json:"frozen,omitempty"`   // a recovery key was used twice: see Members
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DatabaseStatusResponse) Reset() {
 	*x = DatabaseStatusResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2864,7 @@ func (x *DatabaseStatusResponse) String() string {
 func (*DatabaseStatusResponse) ProtoMessage() {}
 
 func (x *DatabaseStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[38]
+	mi := &file_weft_v1_weft_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2877,7 @@ func (x *DatabaseStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DatabaseStatusResponse.ProtoReflect.Descriptor instead.
 func (*DatabaseStatusResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{38}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DatabaseStatusResponse) GetId() string {
@@ -2145,6 +2915,13 @@ func (x *DatabaseStatusResponse) GetSelf() *WaitingJoin {
 	return nil
 }
 
+func (x *DatabaseStatusResponse) GetFrozen() bool {
+	if x != nil {
+		return x.Frozen
+	}
+	return false
+}
+
 type PeerStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
@@ -2161,7 +2938,7 @@ type PeerStatus struct {
 
 func (x *PeerStatus) Reset() {
 	*x = PeerStatus{}
-	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2173,7 +2950,7 @@ func (x *PeerStatus) String() string {
 func (*PeerStatus) ProtoMessage() {}
 
 func (x *PeerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[39]
+	mi := &file_weft_v1_weft_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2186,7 +2963,7 @@ func (x *PeerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
 func (*PeerStatus) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{39}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *PeerStatus) GetPeer() string {
@@ -2257,7 +3034,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2269,7 +3046,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[40]
+	mi := &file_weft_v1_weft_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2282,7 +3059,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{40}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *InviteRequest) GetName() string {
@@ -2323,7 +3100,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +3112,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[41]
+	mi := &file_weft_v1_weft_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +3125,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{41}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *InviteResponse) GetUrl() string {
@@ -2374,7 +3151,7 @@ type MembersRequest struct {
 
 func (x *MembersRequest) Reset() {
 	*x = MembersRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2386,7 +3163,7 @@ func (x *MembersRequest) String() string {
 func (*MembersRequest) ProtoMessage() {}
 
 func (x *MembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[42]
+	mi := &file_weft_v1_weft_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2399,7 +3176,7 @@ func (x *MembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersRequest.ProtoReflect.Descriptor instead.
 func (*MembersRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{42}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *MembersRequest) GetName() string {
@@ -2411,15 +3188,18 @@ func (x *MembersRequest) GetName() string {
 
 type MembersResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Members       []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"` // oldest first
-	Waiting       []*WaitingJoin         `protobuf:"bytes,2,rep,name=waiting,proto3" json:"waiting,omitempty"` // by their clocks
+	Members       []*Member              `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`          // oldest first
+	Waiting       []*WaitingJoin         `protobuf:"bytes,2,rep,name=waiting,proto3" json:"waiting,omitempty"`          // by their clocks
+	Recoverable   bool                   `protobuf:"varint,3,opt,name=recoverable,proto3" json:"recoverable,omitempty"` // there is a recovery key that was not used
+	Recovered     []*Recovery            `protobuf:"bytes,4,rep,name=recovered,proto3" json:"recovered,omitempty"`      // uses of recovery keys, the first one first
+	Frozen        []*Recovery            `protobuf:"bytes,5,rep,name=frozen,proto3" json:"frozen,omitempty"`            // uses of one key that did not know of each other:
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MembersResponse) Reset() {
 	*x = MembersResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2431,7 +3211,7 @@ func (x *MembersResponse) String() string {
 func (*MembersResponse) ProtoMessage() {}
 
 func (x *MembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[43]
+	mi := &file_weft_v1_weft_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2444,7 +3224,7 @@ func (x *MembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MembersResponse.ProtoReflect.Descriptor instead.
 func (*MembersResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{43}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *MembersResponse) GetMembers() []*Member {
@@ -2461,6 +3241,27 @@ func (x *MembersResponse) GetWaiting() []*WaitingJoin {
 	return nil
 }
 
+func (x *MembersResponse) GetRecoverable() bool {
+	if x != nil {
+		return x.Recoverable
+	}
+	return false
+}
+
+func (x *MembersResponse) GetRecovered() []*Recovery {
+	if x != nil {
+		return x.Recovered
+	}
+	return nil
+}
+
+func (x *MembersResponse) GetFrozen() []*Recovery {
+	if x != nil {
+		return x.Frozen
+	}
+	return nil
+}
+
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`         // peer ID of the device
@@ -2468,14 +3269,15 @@ type Member struct {
 	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`         // of the device
 	Role          string                 `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`         // owner, admin, writer or reader
 	Since         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
-	Self          bool                   `protobuf:"varint,6,opt,name=self,proto3" json:"self,omitempty"` // it is this device
+	Self          bool                   `protobuf:"varint,6,opt,name=self,proto3" json:"self,omitempty"`   // it is this device
+	Added         bool                   `protobuf:"varint,7,opt,name=added,proto3" json:"added,omitempty"` // by another device of its identity, and it has not begun
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +3289,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[44]
+	mi := &file_weft_v1_weft_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +3302,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{44}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Member) GetPeer() string {
@@ -2545,6 +3347,13 @@ func (x *Member) GetSelf() bool {
 	return false
 }
 
+func (x *Member) GetAdded() bool {
+	if x != nil {
+		return x.Added
+	}
+	return false
+}
+
 // A WaitingJoin is a device whose invite was closed before its join was known, or whose
 // identity was removed or left before.
 type WaitingJoin struct {
@@ -2563,7 +3372,7 @@ type WaitingJoin struct {
 
 func (x *WaitingJoin) Reset() {
 	*x = WaitingJoin{}
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2575,7 +3384,7 @@ func (x *WaitingJoin) String() string {
 func (*WaitingJoin) ProtoMessage() {}
 
 func (x *WaitingJoin) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[45]
+	mi := &file_weft_v1_weft_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2588,7 +3397,7 @@ func (x *WaitingJoin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitingJoin.ProtoReflect.Descriptor instead.
 func (*WaitingJoin) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{45}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *WaitingJoin) GetId() string {
@@ -2656,7 +3465,7 @@ type InvitesRequest struct {
 
 func (x *InvitesRequest) Reset() {
 	*x = InvitesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2668,7 +3477,7 @@ func (x *InvitesRequest) String() string {
 func (*InvitesRequest) ProtoMessage() {}
 
 func (x *InvitesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[46]
+	mi := &file_weft_v1_weft_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2681,7 +3490,7 @@ func (x *InvitesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvitesRequest.ProtoReflect.Descriptor instead.
 func (*InvitesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{46}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *InvitesRequest) GetName() string {
@@ -2700,7 +3509,7 @@ type InvitesResponse struct {
 
 func (x *InvitesResponse) Reset() {
 	*x = InvitesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2712,7 +3521,7 @@ func (x *InvitesResponse) String() string {
 func (*InvitesResponse) ProtoMessage() {}
 
 func (x *InvitesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[47]
+	mi := &file_weft_v1_weft_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2725,7 +3534,7 @@ func (x *InvitesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvitesResponse.ProtoReflect.Descriptor instead.
 func (*InvitesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{47}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *InvitesResponse) GetInvites() []*InviteInfo {
@@ -2751,7 +3560,7 @@ type InviteInfo struct {
 
 func (x *InviteInfo) Reset() {
 	*x = InviteInfo{}
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2763,7 +3572,7 @@ func (x *InviteInfo) String() string {
 func (*InviteInfo) ProtoMessage() {}
 
 func (x *InviteInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[48]
+	mi := &file_weft_v1_weft_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2776,7 +3585,7 @@ func (x *InviteInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteInfo.ProtoReflect.Descriptor instead.
 func (*InviteInfo) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{48}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *InviteInfo) GetId() string {
@@ -2838,7 +3647,7 @@ type RevokeInviteRequest struct {
 
 func (x *RevokeInviteRequest) Reset() {
 	*x = RevokeInviteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2850,7 +3659,7 @@ func (x *RevokeInviteRequest) String() string {
 func (*RevokeInviteRequest) ProtoMessage() {}
 
 func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[49]
+	mi := &file_weft_v1_weft_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2863,7 +3672,7 @@ func (x *RevokeInviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeInviteRequest.ProtoReflect.Descriptor instead.
 func (*RevokeInviteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{49}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RevokeInviteRequest) GetName() string {
@@ -2888,7 +3697,7 @@ type RevokeInviteResponse struct {
 
 func (x *RevokeInviteResponse) Reset() {
 	*x = RevokeInviteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2900,7 +3709,7 @@ func (x *RevokeInviteResponse) String() string {
 func (*RevokeInviteResponse) ProtoMessage() {}
 
 func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[50]
+	mi := &file_weft_v1_weft_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2913,7 +3722,7 @@ func (x *RevokeInviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeInviteResponse.ProtoReflect.Descriptor instead.
 func (*RevokeInviteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{50}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
 }
 
 type AdmitRequest struct {
@@ -2926,7 +3735,7 @@ type AdmitRequest struct {
 
 func (x *AdmitRequest) Reset() {
 	*x = AdmitRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2938,7 +3747,7 @@ func (x *AdmitRequest) String() string {
 func (*AdmitRequest) ProtoMessage() {}
 
 func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[51]
+	mi := &file_weft_v1_weft_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2951,7 +3760,7 @@ func (x *AdmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitRequest.ProtoReflect.Descriptor instead.
 func (*AdmitRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{51}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *AdmitRequest) GetName() string {
@@ -2976,7 +3785,7 @@ type AdmitResponse struct {
 
 func (x *AdmitResponse) Reset() {
 	*x = AdmitResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2988,7 +3797,7 @@ func (x *AdmitResponse) String() string {
 func (*AdmitResponse) ProtoMessage() {}
 
 func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[52]
+	mi := &file_weft_v1_weft_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3001,7 +3810,7 @@ func (x *AdmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmitResponse.ProtoReflect.Descriptor instead.
 func (*AdmitResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{52}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
 }
 
 // Who is named by a did:key, of an identity or a device, or the peer ID of a device, or an
@@ -3017,7 +3826,7 @@ type SetRoleRequest struct {
 
 func (x *SetRoleRequest) Reset() {
 	*x = SetRoleRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3029,7 +3838,7 @@ func (x *SetRoleRequest) String() string {
 func (*SetRoleRequest) ProtoMessage() {}
 
 func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[53]
+	mi := &file_weft_v1_weft_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3042,7 +3851,7 @@ func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoleRequest.ProtoReflect.Descriptor instead.
 func (*SetRoleRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{53}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *SetRoleRequest) GetName() string {
@@ -3075,7 +3884,7 @@ type SetRoleResponse struct {
 
 func (x *SetRoleResponse) Reset() {
 	*x = SetRoleResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3087,7 +3896,7 @@ func (x *SetRoleResponse) String() string {
 func (*SetRoleResponse) ProtoMessage() {}
 
 func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[54]
+	mi := &file_weft_v1_weft_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3100,7 +3909,7 @@ func (x *SetRoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoleResponse.ProtoReflect.Descriptor instead.
 func (*SetRoleResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{54}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *SetRoleResponse) GetIdentity() string {
@@ -3120,7 +3929,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3132,7 +3941,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[55]
+	mi := &file_weft_v1_weft_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3145,7 +3954,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{55}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *RemoveMemberRequest) GetName() string {
@@ -3172,7 +3981,7 @@ type RemoveMemberResponse struct {
 
 func (x *RemoveMemberResponse) Reset() {
 	*x = RemoveMemberResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3184,7 +3993,7 @@ func (x *RemoveMemberResponse) String() string {
 func (*RemoveMemberResponse) ProtoMessage() {}
 
 func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[56]
+	mi := &file_weft_v1_weft_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3197,7 +4006,7 @@ func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{56}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *RemoveMemberResponse) GetIdentity() string {
@@ -3223,7 +4032,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3235,7 +4044,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[57]
+	mi := &file_weft_v1_weft_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3248,7 +4057,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{57}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *LeaveRequest) GetName() string {
@@ -3266,7 +4075,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3278,7 +4087,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[58]
+	mi := &file_weft_v1_weft_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3291,7 +4100,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{58}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
 }
 
 type TransferRequest struct {
@@ -3304,7 +4113,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3316,7 +4125,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[59]
+	mi := &file_weft_v1_weft_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3329,7 +4138,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{59}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *TransferRequest) GetName() string {
@@ -3355,7 +4164,7 @@ type TransferResponse struct {
 
 func (x *TransferResponse) Reset() {
 	*x = TransferResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3367,7 +4176,7 @@ func (x *TransferResponse) String() string {
 func (*TransferResponse) ProtoMessage() {}
 
 func (x *TransferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[60]
+	mi := &file_weft_v1_weft_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3380,7 +4189,7 @@ func (x *TransferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferResponse.ProtoReflect.Descriptor instead.
 func (*TransferResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{60}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *TransferResponse) GetIdentity() string {
@@ -3399,7 +4208,7 @@ type RotateRequest struct {
 
 func (x *RotateRequest) Reset() {
 	*x = RotateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3411,7 +4220,7 @@ func (x *RotateRequest) String() string {
 func (*RotateRequest) ProtoMessage() {}
 
 func (x *RotateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[61]
+	mi := &file_weft_v1_weft_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3424,7 +4233,7 @@ func (x *RotateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRequest.ProtoReflect.Descriptor instead.
 func (*RotateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{61}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *RotateRequest) GetName() string {
@@ -3442,7 +4251,7 @@ type RotateResponse struct {
 
 func (x *RotateResponse) Reset() {
 	*x = RotateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3454,7 +4263,7 @@ func (x *RotateResponse) String() string {
 func (*RotateResponse) ProtoMessage() {}
 
 func (x *RotateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[62]
+	mi := &file_weft_v1_weft_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3467,7 +4276,7 @@ func (x *RotateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateResponse.ProtoReflect.Descriptor instead.
 func (*RotateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{62}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
 }
 
 type JoinRequest struct {
@@ -3480,7 +4289,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3492,7 +4301,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[63]
+	mi := &file_weft_v1_weft_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3505,7 +4314,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{63}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *JoinRequest) GetUrl() string {
@@ -3531,7 +4340,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3543,7 +4352,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[64]
+	mi := &file_weft_v1_weft_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3556,7 +4365,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{64}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *JoinResponse) GetDatabase() *Database {
@@ -3575,7 +4384,7 @@ type RemoveDatabaseRequest struct {
 
 func (x *RemoveDatabaseRequest) Reset() {
 	*x = RemoveDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3587,7 +4396,7 @@ func (x *RemoveDatabaseRequest) String() string {
 func (*RemoveDatabaseRequest) ProtoMessage() {}
 
 func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[65]
+	mi := &file_weft_v1_weft_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3600,7 +4409,7 @@ func (x *RemoveDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{65}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *RemoveDatabaseRequest) GetName() string {
@@ -3618,7 +4427,7 @@ type RemoveDatabaseResponse struct {
 
 func (x *RemoveDatabaseResponse) Reset() {
 	*x = RemoveDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3630,7 +4439,7 @@ func (x *RemoveDatabaseResponse) String() string {
 func (*RemoveDatabaseResponse) ProtoMessage() {}
 
 func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[66]
+	mi := &file_weft_v1_weft_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3643,7 +4452,7 @@ func (x *RemoveDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*RemoveDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{66}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
 }
 
 type CompactDatabaseRequest struct {
@@ -3655,7 +4464,7 @@ type CompactDatabaseRequest struct {
 
 func (x *CompactDatabaseRequest) Reset() {
 	*x = CompactDatabaseRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3667,7 +4476,7 @@ func (x *CompactDatabaseRequest) String() string {
 func (*CompactDatabaseRequest) ProtoMessage() {}
 
 func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[67]
+	mi := &file_weft_v1_weft_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3680,7 +4489,7 @@ func (x *CompactDatabaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseRequest.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{67}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *CompactDatabaseRequest) GetName() string {
@@ -3707,7 +4516,7 @@ type CompactDatabaseResponse struct {
 
 func (x *CompactDatabaseResponse) Reset() {
 	*x = CompactDatabaseResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3719,7 +4528,7 @@ func (x *CompactDatabaseResponse) String() string {
 func (*CompactDatabaseResponse) ProtoMessage() {}
 
 func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[68]
+	mi := &file_weft_v1_weft_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3732,7 +4541,7 @@ func (x *CompactDatabaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompactDatabaseResponse.ProtoReflect.Descriptor instead.
 func (*CompactDatabaseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{68}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *CompactDatabaseResponse) GetCut() bool {
@@ -3808,7 +4617,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3820,7 +4629,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[69]
+	mi := &file_weft_v1_weft_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3833,7 +4642,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{69}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *RunRequest) GetDatabase() string {
@@ -3862,7 +4671,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3874,7 +4683,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[70]
+	mi := &file_weft_v1_weft_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3887,7 +4696,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{70}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *RunResponse) GetReply() []byte {
@@ -3919,7 +4728,7 @@ type FindRequest struct {
 
 func (x *FindRequest) Reset() {
 	*x = FindRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3931,7 +4740,7 @@ func (x *FindRequest) String() string {
 func (*FindRequest) ProtoMessage() {}
 
 func (x *FindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[71]
+	mi := &file_weft_v1_weft_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3944,7 +4753,7 @@ func (x *FindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindRequest.ProtoReflect.Descriptor instead.
 func (*FindRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{71}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *FindRequest) GetDatabase() string {
@@ -4005,7 +4814,7 @@ type FindResponse struct {
 
 func (x *FindResponse) Reset() {
 	*x = FindResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4017,7 +4826,7 @@ func (x *FindResponse) String() string {
 func (*FindResponse) ProtoMessage() {}
 
 func (x *FindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[72]
+	mi := &file_weft_v1_weft_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4030,7 +4839,7 @@ func (x *FindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindResponse.ProtoReflect.Descriptor instead.
 func (*FindResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{72}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *FindResponse) GetDocuments() [][]byte {
@@ -4051,7 +4860,7 @@ type InsertRequest struct {
 
 func (x *InsertRequest) Reset() {
 	*x = InsertRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4063,7 +4872,7 @@ func (x *InsertRequest) String() string {
 func (*InsertRequest) ProtoMessage() {}
 
 func (x *InsertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[73]
+	mi := &file_weft_v1_weft_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4076,7 +4885,7 @@ func (x *InsertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertRequest.ProtoReflect.Descriptor instead.
 func (*InsertRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{73}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *InsertRequest) GetDatabase() string {
@@ -4109,7 +4918,7 @@ type InsertResponse struct {
 
 func (x *InsertResponse) Reset() {
 	*x = InsertResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4121,7 +4930,7 @@ func (x *InsertResponse) String() string {
 func (*InsertResponse) ProtoMessage() {}
 
 func (x *InsertResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[74]
+	mi := &file_weft_v1_weft_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4134,7 +4943,7 @@ func (x *InsertResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InsertResponse.ProtoReflect.Descriptor instead.
 func (*InsertResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{74}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *InsertResponse) GetIds() [][]byte {
@@ -4159,7 +4968,7 @@ type UpdateRequest struct {
 
 func (x *UpdateRequest) Reset() {
 	*x = UpdateRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4171,7 +4980,7 @@ func (x *UpdateRequest) String() string {
 func (*UpdateRequest) ProtoMessage() {}
 
 func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[75]
+	mi := &file_weft_v1_weft_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4184,7 +4993,7 @@ func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{75}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *UpdateRequest) GetDatabase() string {
@@ -4247,7 +5056,7 @@ type UpdateResponse struct {
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4259,7 +5068,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[76]
+	mi := &file_weft_v1_weft_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4272,7 +5081,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{76}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *UpdateResponse) GetMatched() int64 {
@@ -4308,7 +5117,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4320,7 +5129,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[77]
+	mi := &file_weft_v1_weft_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4333,7 +5142,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{77}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *DeleteRequest) GetDatabase() string {
@@ -4373,7 +5182,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4385,7 +5194,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[78]
+	mi := &file_weft_v1_weft_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4398,7 +5207,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{78}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *DeleteResponse) GetDeleted() int64 {
@@ -4419,7 +5228,7 @@ type CountRequest struct {
 
 func (x *CountRequest) Reset() {
 	*x = CountRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4431,7 +5240,7 @@ func (x *CountRequest) String() string {
 func (*CountRequest) ProtoMessage() {}
 
 func (x *CountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[79]
+	mi := &file_weft_v1_weft_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4444,7 +5253,7 @@ func (x *CountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountRequest.ProtoReflect.Descriptor instead.
 func (*CountRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{79}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *CountRequest) GetDatabase() string {
@@ -4477,7 +5286,7 @@ type CountResponse struct {
 
 func (x *CountResponse) Reset() {
 	*x = CountResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4489,7 +5298,7 @@ func (x *CountResponse) String() string {
 func (*CountResponse) ProtoMessage() {}
 
 func (x *CountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[80]
+	mi := &file_weft_v1_weft_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4502,7 +5311,7 @@ func (x *CountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountResponse.ProtoReflect.Descriptor instead.
 func (*CountResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{80}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *CountResponse) GetCount() int64 {
@@ -4533,7 +5342,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4545,7 +5354,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[81]
+	mi := &file_weft_v1_weft_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4558,7 +5367,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{81}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ImportRequest) GetDatabase() string {
@@ -4638,7 +5447,7 @@ type ImportResponse struct {
 
 func (x *ImportResponse) Reset() {
 	*x = ImportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4650,7 +5459,7 @@ func (x *ImportResponse) String() string {
 func (*ImportResponse) ProtoMessage() {}
 
 func (x *ImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[82]
+	mi := &file_weft_v1_weft_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4663,7 +5472,7 @@ func (x *ImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
 func (*ImportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{82}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *ImportResponse) GetInserted() int64 {
@@ -4720,7 +5529,7 @@ type ImportFailure struct {
 
 func (x *ImportFailure) Reset() {
 	*x = ImportFailure{}
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4732,7 +5541,7 @@ func (x *ImportFailure) String() string {
 func (*ImportFailure) ProtoMessage() {}
 
 func (x *ImportFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[83]
+	mi := &file_weft_v1_weft_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4745,7 +5554,7 @@ func (x *ImportFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportFailure.ProtoReflect.Descriptor instead.
 func (*ImportFailure) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{83}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *ImportFailure) GetCollection() string {
@@ -4786,7 +5595,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4798,7 +5607,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[84]
+	mi := &file_weft_v1_weft_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4811,7 +5620,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{84}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ExportRequest) GetDatabase() string {
@@ -4839,7 +5648,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4851,7 +5660,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[85]
+	mi := &file_weft_v1_weft_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4864,7 +5673,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{85}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ExportResponse) GetCollection() string {
@@ -4905,7 +5714,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4917,7 +5726,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[86]
+	mi := &file_weft_v1_weft_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4930,7 +5739,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{86}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *WatchRequest) GetDatabase() string {
@@ -5003,7 +5812,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5015,7 +5824,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[87]
+	mi := &file_weft_v1_weft_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5028,7 +5837,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{87}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *WatchResponse) GetOperation() string {
@@ -5124,7 +5933,7 @@ type RefusedRequest struct {
 
 func (x *RefusedRequest) Reset() {
 	*x = RefusedRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5136,7 +5945,7 @@ func (x *RefusedRequest) String() string {
 func (*RefusedRequest) ProtoMessage() {}
 
 func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[88]
+	mi := &file_weft_v1_weft_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5149,7 +5958,7 @@ func (x *RefusedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedRequest.ProtoReflect.Descriptor instead.
 func (*RefusedRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{88}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *RefusedRequest) GetDatabase() string {
@@ -5175,7 +5984,7 @@ type RefusedResponse struct {
 
 func (x *RefusedResponse) Reset() {
 	*x = RefusedResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5187,7 +5996,7 @@ func (x *RefusedResponse) String() string {
 func (*RefusedResponse) ProtoMessage() {}
 
 func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[89]
+	mi := &file_weft_v1_weft_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5200,7 +6009,7 @@ func (x *RefusedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedResponse.ProtoReflect.Descriptor instead.
 func (*RefusedResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{89}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *RefusedResponse) GetCollection() string {
@@ -5271,7 +6080,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5283,7 +6092,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[90]
+	mi := &file_weft_v1_weft_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5296,7 +6105,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{90}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Collection) GetName() string {
@@ -5338,7 +6147,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5350,7 +6159,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[91]
+	mi := &file_weft_v1_weft_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5363,7 +6172,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{91}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *Index) GetName() string {
@@ -5397,7 +6206,7 @@ type CreateCollectionRequest struct {
 
 func (x *CreateCollectionRequest) Reset() {
 	*x = CreateCollectionRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5409,7 +6218,7 @@ func (x *CreateCollectionRequest) String() string {
 func (*CreateCollectionRequest) ProtoMessage() {}
 
 func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[92]
+	mi := &file_weft_v1_weft_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5422,7 +6231,7 @@ func (x *CreateCollectionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionRequest.ProtoReflect.Descriptor instead.
 func (*CreateCollectionRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{92}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *CreateCollectionRequest) GetDatabase() string {
@@ -5447,7 +6256,7 @@ type CreateCollectionResponse struct {
 
 func (x *CreateCollectionResponse) Reset() {
 	*x = CreateCollectionResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5459,7 +6268,7 @@ func (x *CreateCollectionResponse) String() string {
 func (*CreateCollectionResponse) ProtoMessage() {}
 
 func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[93]
+	mi := &file_weft_v1_weft_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5472,7 +6281,7 @@ func (x *CreateCollectionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCollectionResponse.ProtoReflect.Descriptor instead.
 func (*CreateCollectionResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{93}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
 }
 
 type ListCollectionsRequest struct {
@@ -5484,7 +6293,7 @@ type ListCollectionsRequest struct {
 
 func (x *ListCollectionsRequest) Reset() {
 	*x = ListCollectionsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5496,7 +6305,7 @@ func (x *ListCollectionsRequest) String() string {
 func (*ListCollectionsRequest) ProtoMessage() {}
 
 func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[94]
+	mi := &file_weft_v1_weft_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5509,7 +6318,7 @@ func (x *ListCollectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCollectionsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{94}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *ListCollectionsRequest) GetDatabase() string {
@@ -5528,7 +6337,7 @@ type ListCollectionsResponse struct {
 
 func (x *ListCollectionsResponse) Reset() {
 	*x = ListCollectionsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5540,7 +6349,7 @@ func (x *ListCollectionsResponse) String() string {
 func (*ListCollectionsResponse) ProtoMessage() {}
 
 func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[95]
+	mi := &file_weft_v1_weft_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5553,7 +6362,7 @@ func (x *ListCollectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCollectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCollectionsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{95}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ListCollectionsResponse) GetCollections() []*Collection {
@@ -5574,7 +6383,7 @@ type CreateIndexRequest struct {
 
 func (x *CreateIndexRequest) Reset() {
 	*x = CreateIndexRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5586,7 +6395,7 @@ func (x *CreateIndexRequest) String() string {
 func (*CreateIndexRequest) ProtoMessage() {}
 
 func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[96]
+	mi := &file_weft_v1_weft_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5599,7 +6408,7 @@ func (x *CreateIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexRequest.ProtoReflect.Descriptor instead.
 func (*CreateIndexRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{96}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *CreateIndexRequest) GetDatabase() string {
@@ -5632,7 +6441,7 @@ type CreateIndexResponse struct {
 
 func (x *CreateIndexResponse) Reset() {
 	*x = CreateIndexResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5644,7 +6453,7 @@ func (x *CreateIndexResponse) String() string {
 func (*CreateIndexResponse) ProtoMessage() {}
 
 func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[97]
+	mi := &file_weft_v1_weft_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5657,7 +6466,7 @@ func (x *CreateIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIndexResponse.ProtoReflect.Descriptor instead.
 func (*CreateIndexResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{97}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *CreateIndexResponse) GetName() string {
@@ -5677,7 +6486,7 @@ type ListIndexesRequest struct {
 
 func (x *ListIndexesRequest) Reset() {
 	*x = ListIndexesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5689,7 +6498,7 @@ func (x *ListIndexesRequest) String() string {
 func (*ListIndexesRequest) ProtoMessage() {}
 
 func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[98]
+	mi := &file_weft_v1_weft_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5702,7 +6511,7 @@ func (x *ListIndexesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesRequest.ProtoReflect.Descriptor instead.
 func (*ListIndexesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{98}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ListIndexesRequest) GetDatabase() string {
@@ -5728,7 +6537,7 @@ type ListIndexesResponse struct {
 
 func (x *ListIndexesResponse) Reset() {
 	*x = ListIndexesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5740,7 +6549,7 @@ func (x *ListIndexesResponse) String() string {
 func (*ListIndexesResponse) ProtoMessage() {}
 
 func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[99]
+	mi := &file_weft_v1_weft_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5753,7 +6562,7 @@ func (x *ListIndexesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIndexesResponse.ProtoReflect.Descriptor instead.
 func (*ListIndexesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{99}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *ListIndexesResponse) GetIndexes() []*Index {
@@ -5773,7 +6582,7 @@ type Bucket struct {
 
 func (x *Bucket) Reset() {
 	*x = Bucket{}
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5785,7 +6594,7 @@ func (x *Bucket) String() string {
 func (*Bucket) ProtoMessage() {}
 
 func (x *Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[100]
+	mi := &file_weft_v1_weft_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5798,7 +6607,7 @@ func (x *Bucket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bucket.ProtoReflect.Descriptor instead.
 func (*Bucket) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{100}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *Bucket) GetName() string {
@@ -5825,7 +6634,7 @@ type CreateBucketRequest struct {
 
 func (x *CreateBucketRequest) Reset() {
 	*x = CreateBucketRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5837,7 +6646,7 @@ func (x *CreateBucketRequest) String() string {
 func (*CreateBucketRequest) ProtoMessage() {}
 
 func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[101]
+	mi := &file_weft_v1_weft_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5850,7 +6659,7 @@ func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketRequest.ProtoReflect.Descriptor instead.
 func (*CreateBucketRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{101}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *CreateBucketRequest) GetName() string {
@@ -5876,7 +6685,7 @@ type CreateBucketResponse struct {
 
 func (x *CreateBucketResponse) Reset() {
 	*x = CreateBucketResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5888,7 +6697,7 @@ func (x *CreateBucketResponse) String() string {
 func (*CreateBucketResponse) ProtoMessage() {}
 
 func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[102]
+	mi := &file_weft_v1_weft_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5901,7 +6710,7 @@ func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketResponse.ProtoReflect.Descriptor instead.
 func (*CreateBucketResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{102}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *CreateBucketResponse) GetBucket() *Bucket {
@@ -5919,7 +6728,7 @@ type ListBucketsRequest struct {
 
 func (x *ListBucketsRequest) Reset() {
 	*x = ListBucketsRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5931,7 +6740,7 @@ func (x *ListBucketsRequest) String() string {
 func (*ListBucketsRequest) ProtoMessage() {}
 
 func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[103]
+	mi := &file_weft_v1_weft_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5944,7 +6753,7 @@ func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsRequest.ProtoReflect.Descriptor instead.
 func (*ListBucketsRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{103}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{117}
 }
 
 type ListBucketsResponse struct {
@@ -5956,7 +6765,7 @@ type ListBucketsResponse struct {
 
 func (x *ListBucketsResponse) Reset() {
 	*x = ListBucketsResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5968,7 +6777,7 @@ func (x *ListBucketsResponse) String() string {
 func (*ListBucketsResponse) ProtoMessage() {}
 
 func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[104]
+	mi := &file_weft_v1_weft_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5981,7 +6790,7 @@ func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsResponse.ProtoReflect.Descriptor instead.
 func (*ListBucketsResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{104}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *ListBucketsResponse) GetBuckets() []*Bucket {
@@ -6001,7 +6810,7 @@ type BucketEntriesRequest struct {
 
 func (x *BucketEntriesRequest) Reset() {
 	*x = BucketEntriesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6013,7 +6822,7 @@ func (x *BucketEntriesRequest) String() string {
 func (*BucketEntriesRequest) ProtoMessage() {}
 
 func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[105]
+	mi := &file_weft_v1_weft_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6026,7 +6835,7 @@ func (x *BucketEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesRequest.ProtoReflect.Descriptor instead.
 func (*BucketEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{105}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *BucketEntriesRequest) GetBucket() string {
@@ -6052,7 +6861,7 @@ type BucketEntriesResponse struct {
 
 func (x *BucketEntriesResponse) Reset() {
 	*x = BucketEntriesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6064,7 +6873,7 @@ func (x *BucketEntriesResponse) String() string {
 func (*BucketEntriesResponse) ProtoMessage() {}
 
 func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[106]
+	mi := &file_weft_v1_weft_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6077,7 +6886,7 @@ func (x *BucketEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntriesResponse.ProtoReflect.Descriptor instead.
 func (*BucketEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{106}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *BucketEntriesResponse) GetEntries() []*BucketEntry {
@@ -6099,7 +6908,7 @@ type BucketEntry struct {
 
 func (x *BucketEntry) Reset() {
 	*x = BucketEntry{}
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6111,7 +6920,7 @@ func (x *BucketEntry) String() string {
 func (*BucketEntry) ProtoMessage() {}
 
 func (x *BucketEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[107]
+	mi := &file_weft_v1_weft_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6124,7 +6933,7 @@ func (x *BucketEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketEntry.ProtoReflect.Descriptor instead.
 func (*BucketEntry) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{107}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *BucketEntry) GetPath() string {
@@ -6164,7 +6973,7 @@ type BucketRootRequest struct {
 
 func (x *BucketRootRequest) Reset() {
 	*x = BucketRootRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6176,7 +6985,7 @@ func (x *BucketRootRequest) String() string {
 func (*BucketRootRequest) ProtoMessage() {}
 
 func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[108]
+	mi := &file_weft_v1_weft_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6189,7 +6998,7 @@ func (x *BucketRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootRequest.ProtoReflect.Descriptor instead.
 func (*BucketRootRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{108}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *BucketRootRequest) GetBucket() string {
@@ -6211,7 +7020,7 @@ type BucketRootResponse struct {
 
 func (x *BucketRootResponse) Reset() {
 	*x = BucketRootResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6223,7 +7032,7 @@ func (x *BucketRootResponse) String() string {
 func (*BucketRootResponse) ProtoMessage() {}
 
 func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[109]
+	mi := &file_weft_v1_weft_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6236,7 +7045,7 @@ func (x *BucketRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketRootResponse.ProtoReflect.Descriptor instead.
 func (*BucketRootResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{109}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *BucketRootResponse) GetCid() string {
@@ -6280,7 +7089,7 @@ type BucketNodeRequest struct {
 
 func (x *BucketNodeRequest) Reset() {
 	*x = BucketNodeRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6292,7 +7101,7 @@ func (x *BucketNodeRequest) String() string {
 func (*BucketNodeRequest) ProtoMessage() {}
 
 func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[110]
+	mi := &file_weft_v1_weft_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6305,7 +7114,7 @@ func (x *BucketNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeRequest.ProtoReflect.Descriptor instead.
 func (*BucketNodeRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{110}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *BucketNodeRequest) GetBucket() string {
@@ -6353,7 +7162,7 @@ type BucketNodeResponse struct {
 
 func (x *BucketNodeResponse) Reset() {
 	*x = BucketNodeResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6365,7 +7174,7 @@ func (x *BucketNodeResponse) String() string {
 func (*BucketNodeResponse) ProtoMessage() {}
 
 func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[111]
+	mi := &file_weft_v1_weft_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6378,7 +7187,7 @@ func (x *BucketNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNodeResponse.ProtoReflect.Descriptor instead.
 func (*BucketNodeResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{111}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *BucketNodeResponse) GetCid() string {
@@ -6410,7 +7219,7 @@ type FileChunk struct {
 
 func (x *FileChunk) Reset() {
 	*x = FileChunk{}
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6422,7 +7231,7 @@ func (x *FileChunk) String() string {
 func (*FileChunk) ProtoMessage() {}
 
 func (x *FileChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[112]
+	mi := &file_weft_v1_weft_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6435,7 +7244,7 @@ func (x *FileChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChunk.ProtoReflect.Descriptor instead.
 func (*FileChunk) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{112}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *FileChunk) GetPath() string {
@@ -6484,7 +7293,7 @@ type PushRequest struct {
 
 func (x *PushRequest) Reset() {
 	*x = PushRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6496,7 +7305,7 @@ func (x *PushRequest) String() string {
 func (*PushRequest) ProtoMessage() {}
 
 func (x *PushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[113]
+	mi := &file_weft_v1_weft_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6509,7 +7318,7 @@ func (x *PushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushRequest.ProtoReflect.Descriptor instead.
 func (*PushRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{113}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *PushRequest) GetBucket() string {
@@ -6548,7 +7357,7 @@ type PushResponse struct {
 
 func (x *PushResponse) Reset() {
 	*x = PushResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6560,7 +7369,7 @@ func (x *PushResponse) String() string {
 func (*PushResponse) ProtoMessage() {}
 
 func (x *PushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[114]
+	mi := &file_weft_v1_weft_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6573,7 +7382,7 @@ func (x *PushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResponse.ProtoReflect.Descriptor instead.
 func (*PushResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{114}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *PushResponse) GetRoot() string {
@@ -6635,7 +7444,7 @@ type BucketNote struct {
 
 func (x *BucketNote) Reset() {
 	*x = BucketNote{}
-	mi := &file_weft_v1_weft_proto_msgTypes[115]
+	mi := &file_weft_v1_weft_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6647,7 +7456,7 @@ func (x *BucketNote) String() string {
 func (*BucketNote) ProtoMessage() {}
 
 func (x *BucketNote) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[115]
+	mi := &file_weft_v1_weft_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6660,7 +7469,7 @@ func (x *BucketNote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketNote.ProtoReflect.Descriptor instead.
 func (*BucketNote) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{115}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *BucketNote) GetPath() string {
@@ -6689,7 +7498,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[116]
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6701,7 +7510,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[116]
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6714,7 +7523,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{116}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -6754,7 +7563,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[117]
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6766,7 +7575,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[117]
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6779,7 +7588,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{117}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{131}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -6800,7 +7609,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[118]
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6812,7 +7621,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[118]
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6825,7 +7634,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{118}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -6858,7 +7667,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[119]
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6870,7 +7679,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[119]
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6883,7 +7692,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{119}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *PullResponse) GetFiles() []*FileChunk {
@@ -6901,7 +7710,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[120]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6913,7 +7722,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[120]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6926,7 +7735,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{120}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{134}
 }
 
 type SetupInboxResponse struct {
@@ -6938,7 +7747,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[121]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6950,7 +7759,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[121]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6963,7 +7772,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{121}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -6983,7 +7792,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[122]
+	mi := &file_weft_v1_weft_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6995,7 +7804,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[122]
+	mi := &file_weft_v1_weft_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7008,7 +7817,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{122}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -7036,7 +7845,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[123]
+	mi := &file_weft_v1_weft_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7048,7 +7857,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[123]
+	mi := &file_weft_v1_weft_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7061,7 +7870,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{123}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *SendResponse) GetId() string {
@@ -7094,7 +7903,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[124]
+	mi := &file_weft_v1_weft_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7106,7 +7915,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[124]
+	mi := &file_weft_v1_weft_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7119,7 +7928,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{124}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -7138,7 +7947,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[125]
+	mi := &file_weft_v1_weft_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7150,7 +7959,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[125]
+	mi := &file_weft_v1_weft_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7163,7 +7972,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{125}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -7182,7 +7991,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[126]
+	mi := &file_weft_v1_weft_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7194,7 +8003,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[126]
+	mi := &file_weft_v1_weft_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7207,7 +8016,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{126}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -7226,7 +8035,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[127]
+	mi := &file_weft_v1_weft_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7238,7 +8047,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[127]
+	mi := &file_weft_v1_weft_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7251,7 +8060,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{127}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -7270,7 +8079,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[128]
+	mi := &file_weft_v1_weft_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7282,7 +8091,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[128]
+	mi := &file_weft_v1_weft_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7295,7 +8104,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{128}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -7313,7 +8122,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[129]
+	mi := &file_weft_v1_weft_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7325,7 +8134,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[129]
+	mi := &file_weft_v1_weft_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7338,7 +8147,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{129}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{143}
 }
 
 type SentRequest struct {
@@ -7349,7 +8158,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	mi := &file_weft_v1_weft_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7361,7 +8170,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	mi := &file_weft_v1_weft_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7374,7 +8183,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{130}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{144}
 }
 
 type SentResponse struct {
@@ -7386,7 +8195,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	mi := &file_weft_v1_weft_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7398,7 +8207,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	mi := &file_weft_v1_weft_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7411,7 +8220,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{131}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{145}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -7436,7 +8245,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	mi := &file_weft_v1_weft_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7448,7 +8257,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	mi := &file_weft_v1_weft_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7461,7 +8270,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{132}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *SentMessage) GetId() string {
@@ -7522,7 +8331,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	mi := &file_weft_v1_weft_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7534,7 +8343,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	mi := &file_weft_v1_weft_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7547,7 +8356,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{133}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{147}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -7566,7 +8375,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[134]
+	mi := &file_weft_v1_weft_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7578,7 +8387,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[134]
+	mi := &file_weft_v1_weft_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7591,7 +8400,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{134}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{148}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -7616,7 +8425,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[135]
+	mi := &file_weft_v1_weft_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7628,7 +8437,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[135]
+	mi := &file_weft_v1_weft_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7641,7 +8450,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{135}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{149}
 }
 
 func (x *Message) GetId() string {
@@ -7796,16 +8605,63 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x1c\n" +
 	"\tdatabases\x18\x04 \x03(\tR\tdatabases\x12\x1c\n" +
-	"\tconnected\x18\x05 \x01(\bR\tconnected\"Z\n" +
+	"\tconnected\x18\x05 \x01(\bR\tconnected\"J\n" +
+	"\x10AddDeviceRequest\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\x12\x1c\n" +
+	"\tdatabases\x18\x02 \x03(\tR\tdatabases\"n\n" +
+	"\x11AddDeviceResponse\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x14\n" +
+	"\x05reply\x18\x02 \x01(\tR\x05reply\x12/\n" +
+	"\achanges\x18\x03 \x03(\v2\x15.weft.v1.DeviceChangeR\achanges\"+\n" +
+	"\x13AcceptDeviceRequest\x12\x14\n" +
+	"\x05reply\x18\x01 \x01(\tR\x05reply\"G\n" +
+	"\x14AcceptDeviceResponse\x12/\n" +
+	"\achanges\x18\x01 \x03(\v2\x15.weft.v1.DeviceChangeR\achanges\"\x14\n" +
+	"\x12ListDevicesRequest\"@\n" +
+	"\x13ListDevicesResponse\x12)\n" +
+	"\adevices\x18\x01 \x03(\v2\x0f.weft.v1.DeviceR\adevices\"K\n" +
+	"\x13RemoveDeviceRequest\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x1c\n" +
+	"\tdatabases\x18\x02 \x03(\tR\tdatabases\"[\n" +
+	"\x14RemoveDeviceResponse\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12/\n" +
+	"\achanges\x18\x02 \x03(\v2\x15.weft.v1.DeviceChangeR\achanges\"B\n" +
+	"\fDeviceChange\x12\x1a\n" +
+	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"u\n" +
+	"\x06Device\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04self\x18\x03 \x01(\bR\x04self\x12/\n" +
+	"\tdatabases\x18\x04 \x03(\v2\x11.weft.v1.DeviceInR\tdatabases\"\x82\x01\n" +
+	"\bDeviceIn\x12\x1a\n" +
+	"\bdatabase\x18\x01 \x01(\tR\bdatabase\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x14\n" +
+	"\x05added\x18\x04 \x01(\bR\x05added\"Z\n" +
 	"\bDatabase\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
 	"\x06damage\x18\x03 \x01(\tR\x06damage\x12\x12\n" +
-	"\x04lost\x18\x04 \x01(\tR\x04lost\"+\n" +
+	"\x04lost\x18\x04 \x01(\tR\x04lost\"M\n" +
 	"\x15CreateDatabaseRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"G\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vrecoverable\x18\x02 \x01(\bR\vrecoverable\"c\n" +
 	"\x16CreateDatabaseResponse\x12-\n" +
-	"\bdatabase\x18\x01 \x01(\v2\x11.weft.v1.DatabaseR\bdatabase\"\x16\n" +
+	"\bdatabase\x18\x01 \x01(\v2\x11.weft.v1.DatabaseR\bdatabase\x12\x1a\n" +
+	"\brecovery\x18\x02 \x01(\tR\brecovery\"b\n" +
+	"\x0eRecoverRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\brecovery\x18\x02 \x01(\tR\brecovery\x12 \n" +
+	"\vrecoverable\x18\x03 \x01(\bR\vrecoverable\"\\\n" +
+	"\x0fRecoverResponse\x12-\n" +
+	"\bdatabase\x18\x01 \x01(\v2\x11.weft.v1.DatabaseR\bdatabase\x12\x1a\n" +
+	"\brecovery\x18\x02 \x01(\tR\brecovery\"~\n" +
+	"\bRecovery\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x1a\n" +
+	"\bidentity\x18\x02 \x01(\tR\bidentity\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x16\n" +
 	"\x14ListDatabasesRequest\"H\n" +
 	"\x15ListDatabasesResponse\x12/\n" +
 	"\tdatabases\x18\x01 \x03(\v2\x11.weft.v1.DatabaseR\tdatabases\")\n" +
@@ -7824,13 +8680,14 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"+\n" +
 	"\x15DatabaseStatusRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xab\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xc3\x01\n" +
 	"\x16DatabaseStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x12)\n" +
 	"\x05peers\x18\x03 \x03(\v2\x13.weft.v1.PeerStatusR\x05peers\x12\x18\n" +
 	"\awaiting\x18\x04 \x01(\x03R\awaiting\x12(\n" +
-	"\x04self\x18\x05 \x01(\v2\x14.weft.v1.WaitingJoinR\x04self\"\xd6\x01\n" +
+	"\x04self\x18\x05 \x01(\v2\x14.weft.v1.WaitingJoinR\x04self\x12\x16\n" +
+	"\x06frozen\x18\x06 \x01(\bR\x06frozen\"\xd6\x01\n" +
 	"\n" +
 	"PeerStatus\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x12\n" +
@@ -7850,17 +8707,21 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"$\n" +
 	"\x0eMembersRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"l\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xea\x01\n" +
 	"\x0fMembersResponse\x12)\n" +
 	"\amembers\x18\x01 \x03(\v2\x0f.weft.v1.MemberR\amembers\x12.\n" +
-	"\awaiting\x18\x02 \x03(\v2\x14.weft.v1.WaitingJoinR\awaiting\"\xa6\x01\n" +
+	"\awaiting\x18\x02 \x03(\v2\x14.weft.v1.WaitingJoinR\awaiting\x12 \n" +
+	"\vrecoverable\x18\x03 \x01(\bR\vrecoverable\x12/\n" +
+	"\trecovered\x18\x04 \x03(\v2\x11.weft.v1.RecoveryR\trecovered\x12)\n" +
+	"\x06frozen\x18\x05 \x03(\v2\x11.weft.v1.RecoveryR\x06frozen\"\xbc\x01\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x1a\n" +
 	"\bidentity\x18\x02 \x01(\tR\bidentity\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x04 \x01(\tR\x04role\x120\n" +
 	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x12\n" +
-	"\x04self\x18\x06 \x01(\bR\x04self\"\xd5\x01\n" +
+	"\x04self\x18\x06 \x01(\bR\x04self\x12\x14\n" +
+	"\x05added\x18\a \x01(\bR\x05added\"\xd5\x01\n" +
 	"\vWaitingJoin\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x1a\n" +
@@ -8245,7 +9106,13 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\fRelayService\x12:\n" +
 	"\x03Add\x12\x18.weft.v1.AddRelayRequest\x1a\x19.weft.v1.AddRelayResponse\x12?\n" +
 	"\x04List\x12\x1a.weft.v1.ListRelaysRequest\x1a\x1b.weft.v1.ListRelaysResponse\x12C\n" +
-	"\x06Remove\x12\x1b.weft.v1.RemoveRelayRequest\x1a\x1c.weft.v1.RemoveRelayResponse2\xce\t\n" +
+	"\x06Remove\x12\x1b.weft.v1.RemoveRelayRequest\x1a\x1c.weft.v1.RemoveRelayResponse2\x9e\x02\n" +
+	"\rDeviceService\x12<\n" +
+	"\x03Add\x12\x19.weft.v1.AddDeviceRequest\x1a\x1a.weft.v1.AddDeviceResponse\x12E\n" +
+	"\x06Accept\x12\x1c.weft.v1.AcceptDeviceRequest\x1a\x1d.weft.v1.AcceptDeviceResponse\x12A\n" +
+	"\x04List\x12\x1b.weft.v1.ListDevicesRequest\x1a\x1c.weft.v1.ListDevicesResponse\x12E\n" +
+	"\x06Remove\x12\x1c.weft.v1.RemoveDeviceRequest\x1a\x1d.weft.v1.RemoveDeviceResponse2\x8c\n" +
+	"\n" +
 	"\x0fDatabaseService\x12I\n" +
 	"\x06Create\x12\x1e.weft.v1.CreateDatabaseRequest\x1a\x1f.weft.v1.CreateDatabaseResponse\x12E\n" +
 	"\x04List\x12\x1d.weft.v1.ListDatabasesRequest\x1a\x1e.weft.v1.ListDatabasesResponse\x12C\n" +
@@ -8261,7 +9128,8 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\aSetRole\x12\x17.weft.v1.SetRoleRequest\x1a\x18.weft.v1.SetRoleResponse\x12K\n" +
 	"\fRemoveMember\x12\x1c.weft.v1.RemoveMemberRequest\x1a\x1d.weft.v1.RemoveMemberResponse\x126\n" +
 	"\x05Leave\x12\x15.weft.v1.LeaveRequest\x1a\x16.weft.v1.LeaveResponse\x12?\n" +
-	"\bTransfer\x12\x18.weft.v1.TransferRequest\x1a\x19.weft.v1.TransferResponse\x129\n" +
+	"\bTransfer\x12\x18.weft.v1.TransferRequest\x1a\x19.weft.v1.TransferResponse\x12<\n" +
+	"\aRecover\x12\x17.weft.v1.RecoverRequest\x1a\x18.weft.v1.RecoverResponse\x129\n" +
 	"\x06Rotate\x12\x16.weft.v1.RotateRequest\x1a\x17.weft.v1.RotateResponse\x12I\n" +
 	"\x06Remove\x12\x1e.weft.v1.RemoveDatabaseRequest\x1a\x1f.weft.v1.RemoveDatabaseResponse\x12L\n" +
 	"\aCompact\x12\x1f.weft.v1.CompactDatabaseRequest\x1a .weft.v1.CompactDatabaseResponse2\x9a\a\n" +
@@ -8310,7 +9178,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 137)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 151)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -8342,289 +9210,323 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*RemoveRelayRequest)(nil),       // 27: weft.v1.RemoveRelayRequest
 	(*RemoveRelayResponse)(nil),      // 28: weft.v1.RemoveRelayResponse
 	(*Relay)(nil),                    // 29: weft.v1.Relay
-	(*Database)(nil),                 // 30: weft.v1.Database
-	(*CreateDatabaseRequest)(nil),    // 31: weft.v1.CreateDatabaseRequest
-	(*CreateDatabaseResponse)(nil),   // 32: weft.v1.CreateDatabaseResponse
-	(*ListDatabasesRequest)(nil),     // 33: weft.v1.ListDatabasesRequest
-	(*ListDatabasesResponse)(nil),    // 34: weft.v1.ListDatabasesResponse
-	(*DatabaseInfoRequest)(nil),      // 35: weft.v1.DatabaseInfoRequest
-	(*DatabaseInfoResponse)(nil),     // 36: weft.v1.DatabaseInfoResponse
-	(*DatabaseStatusRequest)(nil),    // 37: weft.v1.DatabaseStatusRequest
-	(*DatabaseStatusResponse)(nil),   // 38: weft.v1.DatabaseStatusResponse
-	(*PeerStatus)(nil),               // 39: weft.v1.PeerStatus
-	(*InviteRequest)(nil),            // 40: weft.v1.InviteRequest
-	(*InviteResponse)(nil),           // 41: weft.v1.InviteResponse
-	(*MembersRequest)(nil),           // 42: weft.v1.MembersRequest
-	(*MembersResponse)(nil),          // 43: weft.v1.MembersResponse
-	(*Member)(nil),                   // 44: weft.v1.Member
-	(*WaitingJoin)(nil),              // 45: weft.v1.WaitingJoin
-	(*InvitesRequest)(nil),           // 46: weft.v1.InvitesRequest
-	(*InvitesResponse)(nil),          // 47: weft.v1.InvitesResponse
-	(*InviteInfo)(nil),               // 48: weft.v1.InviteInfo
-	(*RevokeInviteRequest)(nil),      // 49: weft.v1.RevokeInviteRequest
-	(*RevokeInviteResponse)(nil),     // 50: weft.v1.RevokeInviteResponse
-	(*AdmitRequest)(nil),             // 51: weft.v1.AdmitRequest
-	(*AdmitResponse)(nil),            // 52: weft.v1.AdmitResponse
-	(*SetRoleRequest)(nil),           // 53: weft.v1.SetRoleRequest
-	(*SetRoleResponse)(nil),          // 54: weft.v1.SetRoleResponse
-	(*RemoveMemberRequest)(nil),      // 55: weft.v1.RemoveMemberRequest
-	(*RemoveMemberResponse)(nil),     // 56: weft.v1.RemoveMemberResponse
-	(*LeaveRequest)(nil),             // 57: weft.v1.LeaveRequest
-	(*LeaveResponse)(nil),            // 58: weft.v1.LeaveResponse
-	(*TransferRequest)(nil),          // 59: weft.v1.TransferRequest
-	(*TransferResponse)(nil),         // 60: weft.v1.TransferResponse
-	(*RotateRequest)(nil),            // 61: weft.v1.RotateRequest
-	(*RotateResponse)(nil),           // 62: weft.v1.RotateResponse
-	(*JoinRequest)(nil),              // 63: weft.v1.JoinRequest
-	(*JoinResponse)(nil),             // 64: weft.v1.JoinResponse
-	(*RemoveDatabaseRequest)(nil),    // 65: weft.v1.RemoveDatabaseRequest
-	(*RemoveDatabaseResponse)(nil),   // 66: weft.v1.RemoveDatabaseResponse
-	(*CompactDatabaseRequest)(nil),   // 67: weft.v1.CompactDatabaseRequest
-	(*CompactDatabaseResponse)(nil),  // 68: weft.v1.CompactDatabaseResponse
-	(*RunRequest)(nil),               // 69: weft.v1.RunRequest
-	(*RunResponse)(nil),              // 70: weft.v1.RunResponse
-	(*FindRequest)(nil),              // 71: weft.v1.FindRequest
-	(*FindResponse)(nil),             // 72: weft.v1.FindResponse
-	(*InsertRequest)(nil),            // 73: weft.v1.InsertRequest
-	(*InsertResponse)(nil),           // 74: weft.v1.InsertResponse
-	(*UpdateRequest)(nil),            // 75: weft.v1.UpdateRequest
-	(*UpdateResponse)(nil),           // 76: weft.v1.UpdateResponse
-	(*DeleteRequest)(nil),            // 77: weft.v1.DeleteRequest
-	(*DeleteResponse)(nil),           // 78: weft.v1.DeleteResponse
-	(*CountRequest)(nil),             // 79: weft.v1.CountRequest
-	(*CountResponse)(nil),            // 80: weft.v1.CountResponse
-	(*ImportRequest)(nil),            // 81: weft.v1.ImportRequest
-	(*ImportResponse)(nil),           // 82: weft.v1.ImportResponse
-	(*ImportFailure)(nil),            // 83: weft.v1.ImportFailure
-	(*ExportRequest)(nil),            // 84: weft.v1.ExportRequest
-	(*ExportResponse)(nil),           // 85: weft.v1.ExportResponse
-	(*WatchRequest)(nil),             // 86: weft.v1.WatchRequest
-	(*WatchResponse)(nil),            // 87: weft.v1.WatchResponse
-	(*RefusedRequest)(nil),           // 88: weft.v1.RefusedRequest
-	(*RefusedResponse)(nil),          // 89: weft.v1.RefusedResponse
-	(*Collection)(nil),               // 90: weft.v1.Collection
-	(*Index)(nil),                    // 91: weft.v1.Index
-	(*CreateCollectionRequest)(nil),  // 92: weft.v1.CreateCollectionRequest
-	(*CreateCollectionResponse)(nil), // 93: weft.v1.CreateCollectionResponse
-	(*ListCollectionsRequest)(nil),   // 94: weft.v1.ListCollectionsRequest
-	(*ListCollectionsResponse)(nil),  // 95: weft.v1.ListCollectionsResponse
-	(*CreateIndexRequest)(nil),       // 96: weft.v1.CreateIndexRequest
-	(*CreateIndexResponse)(nil),      // 97: weft.v1.CreateIndexResponse
-	(*ListIndexesRequest)(nil),       // 98: weft.v1.ListIndexesRequest
-	(*ListIndexesResponse)(nil),      // 99: weft.v1.ListIndexesResponse
-	(*Bucket)(nil),                   // 100: weft.v1.Bucket
-	(*CreateBucketRequest)(nil),      // 101: weft.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),     // 102: weft.v1.CreateBucketResponse
-	(*ListBucketsRequest)(nil),       // 103: weft.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),      // 104: weft.v1.ListBucketsResponse
-	(*BucketEntriesRequest)(nil),     // 105: weft.v1.BucketEntriesRequest
-	(*BucketEntriesResponse)(nil),    // 106: weft.v1.BucketEntriesResponse
-	(*BucketEntry)(nil),              // 107: weft.v1.BucketEntry
-	(*BucketRootRequest)(nil),        // 108: weft.v1.BucketRootRequest
-	(*BucketRootResponse)(nil),       // 109: weft.v1.BucketRootResponse
-	(*BucketNodeRequest)(nil),        // 110: weft.v1.BucketNodeRequest
-	(*BucketNodeResponse)(nil),       // 111: weft.v1.BucketNodeResponse
-	(*FileChunk)(nil),                // 112: weft.v1.FileChunk
-	(*PushRequest)(nil),              // 113: weft.v1.PushRequest
-	(*PushResponse)(nil),             // 114: weft.v1.PushResponse
-	(*BucketNote)(nil),               // 115: weft.v1.BucketNote
-	(*CatRequest)(nil),               // 116: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 117: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 118: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 119: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 120: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 121: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 122: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 123: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 124: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 125: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 126: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 127: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 128: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 129: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 130: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 131: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 132: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 133: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 134: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 135: weft.v1.Message
-	nil,                              // 136: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 137: google.protobuf.Timestamp
+	(*AddDeviceRequest)(nil),         // 30: weft.v1.AddDeviceRequest
+	(*AddDeviceResponse)(nil),        // 31: weft.v1.AddDeviceResponse
+	(*AcceptDeviceRequest)(nil),      // 32: weft.v1.AcceptDeviceRequest
+	(*AcceptDeviceResponse)(nil),     // 33: weft.v1.AcceptDeviceResponse
+	(*ListDevicesRequest)(nil),       // 34: weft.v1.ListDevicesRequest
+	(*ListDevicesResponse)(nil),      // 35: weft.v1.ListDevicesResponse
+	(*RemoveDeviceRequest)(nil),      // 36: weft.v1.RemoveDeviceRequest
+	(*RemoveDeviceResponse)(nil),     // 37: weft.v1.RemoveDeviceResponse
+	(*DeviceChange)(nil),             // 38: weft.v1.DeviceChange
+	(*Device)(nil),                   // 39: weft.v1.Device
+	(*DeviceIn)(nil),                 // 40: weft.v1.DeviceIn
+	(*Database)(nil),                 // 41: weft.v1.Database
+	(*CreateDatabaseRequest)(nil),    // 42: weft.v1.CreateDatabaseRequest
+	(*CreateDatabaseResponse)(nil),   // 43: weft.v1.CreateDatabaseResponse
+	(*RecoverRequest)(nil),           // 44: weft.v1.RecoverRequest
+	(*RecoverResponse)(nil),          // 45: weft.v1.RecoverResponse
+	(*Recovery)(nil),                 // 46: weft.v1.Recovery
+	(*ListDatabasesRequest)(nil),     // 47: weft.v1.ListDatabasesRequest
+	(*ListDatabasesResponse)(nil),    // 48: weft.v1.ListDatabasesResponse
+	(*DatabaseInfoRequest)(nil),      // 49: weft.v1.DatabaseInfoRequest
+	(*DatabaseInfoResponse)(nil),     // 50: weft.v1.DatabaseInfoResponse
+	(*DatabaseStatusRequest)(nil),    // 51: weft.v1.DatabaseStatusRequest
+	(*DatabaseStatusResponse)(nil),   // 52: weft.v1.DatabaseStatusResponse
+	(*PeerStatus)(nil),               // 53: weft.v1.PeerStatus
+	(*InviteRequest)(nil),            // 54: weft.v1.InviteRequest
+	(*InviteResponse)(nil),           // 55: weft.v1.InviteResponse
+	(*MembersRequest)(nil),           // 56: weft.v1.MembersRequest
+	(*MembersResponse)(nil),          // 57: weft.v1.MembersResponse
+	(*Member)(nil),                   // 58: weft.v1.Member
+	(*WaitingJoin)(nil),              // 59: weft.v1.WaitingJoin
+	(*InvitesRequest)(nil),           // 60: weft.v1.InvitesRequest
+	(*InvitesResponse)(nil),          // 61: weft.v1.InvitesResponse
+	(*InviteInfo)(nil),               // 62: weft.v1.InviteInfo
+	(*RevokeInviteRequest)(nil),      // 63: weft.v1.RevokeInviteRequest
+	(*RevokeInviteResponse)(nil),     // 64: weft.v1.RevokeInviteResponse
+	(*AdmitRequest)(nil),             // 65: weft.v1.AdmitRequest
+	(*AdmitResponse)(nil),            // 66: weft.v1.AdmitResponse
+	(*SetRoleRequest)(nil),           // 67: weft.v1.SetRoleRequest
+	(*SetRoleResponse)(nil),          // 68: weft.v1.SetRoleResponse
+	(*RemoveMemberRequest)(nil),      // 69: weft.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),     // 70: weft.v1.RemoveMemberResponse
+	(*LeaveRequest)(nil),             // 71: weft.v1.LeaveRequest
+	(*LeaveResponse)(nil),            // 72: weft.v1.LeaveResponse
+	(*TransferRequest)(nil),          // 73: weft.v1.TransferRequest
+	(*TransferResponse)(nil),         // 74: weft.v1.TransferResponse
+	(*RotateRequest)(nil),            // 75: weft.v1.RotateRequest
+	(*RotateResponse)(nil),           // 76: weft.v1.RotateResponse
+	(*JoinRequest)(nil),              // 77: weft.v1.JoinRequest
+	(*JoinResponse)(nil),             // 78: weft.v1.JoinResponse
+	(*RemoveDatabaseRequest)(nil),    // 79: weft.v1.RemoveDatabaseRequest
+	(*RemoveDatabaseResponse)(nil),   // 80: weft.v1.RemoveDatabaseResponse
+	(*CompactDatabaseRequest)(nil),   // 81: weft.v1.CompactDatabaseRequest
+	(*CompactDatabaseResponse)(nil),  // 82: weft.v1.CompactDatabaseResponse
+	(*RunRequest)(nil),               // 83: weft.v1.RunRequest
+	(*RunResponse)(nil),              // 84: weft.v1.RunResponse
+	(*FindRequest)(nil),              // 85: weft.v1.FindRequest
+	(*FindResponse)(nil),             // 86: weft.v1.FindResponse
+	(*InsertRequest)(nil),            // 87: weft.v1.InsertRequest
+	(*InsertResponse)(nil),           // 88: weft.v1.InsertResponse
+	(*UpdateRequest)(nil),            // 89: weft.v1.UpdateRequest
+	(*UpdateResponse)(nil),           // 90: weft.v1.UpdateResponse
+	(*DeleteRequest)(nil),            // 91: weft.v1.DeleteRequest
+	(*DeleteResponse)(nil),           // 92: weft.v1.DeleteResponse
+	(*CountRequest)(nil),             // 93: weft.v1.CountRequest
+	(*CountResponse)(nil),            // 94: weft.v1.CountResponse
+	(*ImportRequest)(nil),            // 95: weft.v1.ImportRequest
+	(*ImportResponse)(nil),           // 96: weft.v1.ImportResponse
+	(*ImportFailure)(nil),            // 97: weft.v1.ImportFailure
+	(*ExportRequest)(nil),            // 98: weft.v1.ExportRequest
+	(*ExportResponse)(nil),           // 99: weft.v1.ExportResponse
+	(*WatchRequest)(nil),             // 100: weft.v1.WatchRequest
+	(*WatchResponse)(nil),            // 101: weft.v1.WatchResponse
+	(*RefusedRequest)(nil),           // 102: weft.v1.RefusedRequest
+	(*RefusedResponse)(nil),          // 103: weft.v1.RefusedResponse
+	(*Collection)(nil),               // 104: weft.v1.Collection
+	(*Index)(nil),                    // 105: weft.v1.Index
+	(*CreateCollectionRequest)(nil),  // 106: weft.v1.CreateCollectionRequest
+	(*CreateCollectionResponse)(nil), // 107: weft.v1.CreateCollectionResponse
+	(*ListCollectionsRequest)(nil),   // 108: weft.v1.ListCollectionsRequest
+	(*ListCollectionsResponse)(nil),  // 109: weft.v1.ListCollectionsResponse
+	(*CreateIndexRequest)(nil),       // 110: weft.v1.CreateIndexRequest
+	(*CreateIndexResponse)(nil),      // 111: weft.v1.CreateIndexResponse
+	(*ListIndexesRequest)(nil),       // 112: weft.v1.ListIndexesRequest
+	(*ListIndexesResponse)(nil),      // 113: weft.v1.ListIndexesResponse
+	(*Bucket)(nil),                   // 114: weft.v1.Bucket
+	(*CreateBucketRequest)(nil),      // 115: weft.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),     // 116: weft.v1.CreateBucketResponse
+	(*ListBucketsRequest)(nil),       // 117: weft.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),      // 118: weft.v1.ListBucketsResponse
+	(*BucketEntriesRequest)(nil),     // 119: weft.v1.BucketEntriesRequest
+	(*BucketEntriesResponse)(nil),    // 120: weft.v1.BucketEntriesResponse
+	(*BucketEntry)(nil),              // 121: weft.v1.BucketEntry
+	(*BucketRootRequest)(nil),        // 122: weft.v1.BucketRootRequest
+	(*BucketRootResponse)(nil),       // 123: weft.v1.BucketRootResponse
+	(*BucketNodeRequest)(nil),        // 124: weft.v1.BucketNodeRequest
+	(*BucketNodeResponse)(nil),       // 125: weft.v1.BucketNodeResponse
+	(*FileChunk)(nil),                // 126: weft.v1.FileChunk
+	(*PushRequest)(nil),              // 127: weft.v1.PushRequest
+	(*PushResponse)(nil),             // 128: weft.v1.PushResponse
+	(*BucketNote)(nil),               // 129: weft.v1.BucketNote
+	(*CatRequest)(nil),               // 130: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 131: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 132: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 133: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 134: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 135: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 136: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 137: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 138: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 139: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 140: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 141: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 142: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 143: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 144: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 145: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 146: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 147: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 148: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 149: weft.v1.Message
+	nil,                              // 150: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 151: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	5,   // 0: weft.v1.StatusResponse.damage:type_name -> weft.v1.Damage
 	6,   // 1: weft.v1.StatusResponse.checked:type_name -> weft.v1.Checked
 	5,   // 2: weft.v1.StatusResponse.lost:type_name -> weft.v1.Damage
-	137, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
-	137, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
+	151, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
+	151, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
 	13,  // 5: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
 	22,  // 6: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 7: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
 	22,  // 8: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 9: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	137, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	137, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	137, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	151, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	151, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	151, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
 	29,  // 13: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
 	29,  // 14: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
-	30,  // 15: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
-	30,  // 16: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	136, // 17: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
-	39,  // 18: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
-	45,  // 19: weft.v1.DatabaseStatusResponse.self:type_name -> weft.v1.WaitingJoin
-	137, // 20: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
-	44,  // 21: weft.v1.MembersResponse.members:type_name -> weft.v1.Member
-	45,  // 22: weft.v1.MembersResponse.waiting:type_name -> weft.v1.WaitingJoin
-	137, // 23: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
-	137, // 24: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
-	48,  // 25: weft.v1.InvitesResponse.invites:type_name -> weft.v1.InviteInfo
-	137, // 26: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
-	30,  // 27: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
-	83,  // 28: weft.v1.ImportRequest.unread:type_name -> weft.v1.ImportFailure
-	83,  // 29: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	137, // 30: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	137, // 31: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
-	91,  // 32: weft.v1.Collection.indexes:type_name -> weft.v1.Index
-	90,  // 33: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
-	90,  // 34: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
-	91,  // 35: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
-	91,  // 36: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
-	100, // 37: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
-	100, // 38: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
-	107, // 39: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
-	115, // 40: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
-	112, // 41: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
-	115, // 42: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
-	112, // 43: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
-	135, // 44: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	135, // 45: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	132, // 46: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	137, // 47: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	135, // 48: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	137, // 49: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
-	1,   // 50: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
-	3,   // 51: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
-	9,   // 52: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
-	11,  // 53: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
-	7,   // 54: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
-	14,  // 55: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
-	16,  // 56: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
-	18,  // 57: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
-	20,  // 58: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
-	23,  // 59: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
-	25,  // 60: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
-	27,  // 61: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
-	31,  // 62: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
-	33,  // 63: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
-	35,  // 64: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
-	37,  // 65: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
-	37,  // 66: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
-	40,  // 67: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
-	63,  // 68: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
-	42,  // 69: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
-	46,  // 70: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
-	49,  // 71: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
-	51,  // 72: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
-	53,  // 73: weft.v1.DatabaseService.SetRole:input_type -> weft.v1.SetRoleRequest
-	55,  // 74: weft.v1.DatabaseService.RemoveMember:input_type -> weft.v1.RemoveMemberRequest
-	57,  // 75: weft.v1.DatabaseService.Leave:input_type -> weft.v1.LeaveRequest
-	59,  // 76: weft.v1.DatabaseService.Transfer:input_type -> weft.v1.TransferRequest
-	61,  // 77: weft.v1.DatabaseService.Rotate:input_type -> weft.v1.RotateRequest
-	65,  // 78: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
-	67,  // 79: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
-	69,  // 80: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
-	71,  // 81: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
-	73,  // 82: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
-	75,  // 83: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
-	77,  // 84: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
-	79,  // 85: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
-	81,  // 86: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
-	84,  // 87: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
-	86,  // 88: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
-	88,  // 89: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
-	92,  // 90: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
-	94,  // 91: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
-	96,  // 92: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
-	98,  // 93: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
-	101, // 94: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
-	103, // 95: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
-	105, // 96: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
-	108, // 97: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
-	110, // 98: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
-	113, // 99: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	116, // 100: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	118, // 101: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	120, // 102: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	122, // 103: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	124, // 104: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	126, // 105: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	128, // 106: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	130, // 107: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	133, // 108: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 109: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 110: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	10,  // 111: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	12,  // 112: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	8,   // 113: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
-	15,  // 114: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	17,  // 115: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	19,  // 116: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	21,  // 117: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	24,  // 118: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	26,  // 119: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	28,  // 120: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	32,  // 121: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	34,  // 122: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	36,  // 123: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	38,  // 124: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	38,  // 125: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	41,  // 126: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	64,  // 127: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	43,  // 128: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
-	47,  // 129: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
-	50,  // 130: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
-	52,  // 131: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
-	54,  // 132: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
-	56,  // 133: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
-	58,  // 134: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
-	60,  // 135: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
-	62,  // 136: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
-	66,  // 137: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	68,  // 138: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	70,  // 139: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	72,  // 140: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	74,  // 141: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	76,  // 142: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	78,  // 143: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	80,  // 144: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	82,  // 145: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	85,  // 146: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	87,  // 147: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	89,  // 148: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	93,  // 149: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	95,  // 150: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	97,  // 151: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	99,  // 152: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	102, // 153: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	104, // 154: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	106, // 155: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	109, // 156: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	111, // 157: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	114, // 158: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	117, // 159: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	119, // 160: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	121, // 161: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	123, // 162: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	125, // 163: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	127, // 164: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	129, // 165: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	131, // 166: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	134, // 167: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	109, // [109:168] is the sub-list for method output_type
-	50,  // [50:109] is the sub-list for method input_type
-	50,  // [50:50] is the sub-list for extension type_name
-	50,  // [50:50] is the sub-list for extension extendee
-	0,   // [0:50] is the sub-list for field type_name
+	38,  // 15: weft.v1.AddDeviceResponse.changes:type_name -> weft.v1.DeviceChange
+	38,  // 16: weft.v1.AcceptDeviceResponse.changes:type_name -> weft.v1.DeviceChange
+	39,  // 17: weft.v1.ListDevicesResponse.devices:type_name -> weft.v1.Device
+	38,  // 18: weft.v1.RemoveDeviceResponse.changes:type_name -> weft.v1.DeviceChange
+	40,  // 19: weft.v1.Device.databases:type_name -> weft.v1.DeviceIn
+	151, // 20: weft.v1.DeviceIn.since:type_name -> google.protobuf.Timestamp
+	41,  // 21: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
+	41,  // 22: weft.v1.RecoverResponse.database:type_name -> weft.v1.Database
+	151, // 23: weft.v1.Recovery.time:type_name -> google.protobuf.Timestamp
+	41,  // 24: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
+	150, // 25: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	53,  // 26: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
+	59,  // 27: weft.v1.DatabaseStatusResponse.self:type_name -> weft.v1.WaitingJoin
+	151, // 28: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	58,  // 29: weft.v1.MembersResponse.members:type_name -> weft.v1.Member
+	59,  // 30: weft.v1.MembersResponse.waiting:type_name -> weft.v1.WaitingJoin
+	46,  // 31: weft.v1.MembersResponse.recovered:type_name -> weft.v1.Recovery
+	46,  // 32: weft.v1.MembersResponse.frozen:type_name -> weft.v1.Recovery
+	151, // 33: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
+	151, // 34: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
+	62,  // 35: weft.v1.InvitesResponse.invites:type_name -> weft.v1.InviteInfo
+	151, // 36: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
+	41,  // 37: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
+	97,  // 38: weft.v1.ImportRequest.unread:type_name -> weft.v1.ImportFailure
+	97,  // 39: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
+	151, // 40: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	151, // 41: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	105, // 42: weft.v1.Collection.indexes:type_name -> weft.v1.Index
+	104, // 43: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
+	104, // 44: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
+	105, // 45: weft.v1.CreateIndexRequest.index:type_name -> weft.v1.Index
+	105, // 46: weft.v1.ListIndexesResponse.indexes:type_name -> weft.v1.Index
+	114, // 47: weft.v1.CreateBucketResponse.bucket:type_name -> weft.v1.Bucket
+	114, // 48: weft.v1.ListBucketsResponse.buckets:type_name -> weft.v1.Bucket
+	121, // 49: weft.v1.BucketEntriesResponse.entries:type_name -> weft.v1.BucketEntry
+	129, // 50: weft.v1.BucketRootResponse.conflicts:type_name -> weft.v1.BucketNote
+	126, // 51: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
+	129, // 52: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
+	126, // 53: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
+	149, // 54: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	149, // 55: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	146, // 56: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	151, // 57: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	149, // 58: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	151, // 59: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	1,   // 60: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
+	3,   // 61: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
+	9,   // 62: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
+	11,  // 63: weft.v1.NodeService.Backup:input_type -> weft.v1.BackupRequest
+	7,   // 64: weft.v1.NodeService.Check:input_type -> weft.v1.CheckRequest
+	14,  // 65: weft.v1.KeyService.Create:input_type -> weft.v1.CreateKeyRequest
+	16,  // 66: weft.v1.KeyService.List:input_type -> weft.v1.ListKeysRequest
+	18,  // 67: weft.v1.KeyService.Show:input_type -> weft.v1.ShowKeyRequest
+	20,  // 68: weft.v1.KeyService.Revoke:input_type -> weft.v1.RevokeKeyRequest
+	23,  // 69: weft.v1.RelayService.Add:input_type -> weft.v1.AddRelayRequest
+	25,  // 70: weft.v1.RelayService.List:input_type -> weft.v1.ListRelaysRequest
+	27,  // 71: weft.v1.RelayService.Remove:input_type -> weft.v1.RemoveRelayRequest
+	30,  // 72: weft.v1.DeviceService.Add:input_type -> weft.v1.AddDeviceRequest
+	32,  // 73: weft.v1.DeviceService.Accept:input_type -> weft.v1.AcceptDeviceRequest
+	34,  // 74: weft.v1.DeviceService.List:input_type -> weft.v1.ListDevicesRequest
+	36,  // 75: weft.v1.DeviceService.Remove:input_type -> weft.v1.RemoveDeviceRequest
+	42,  // 76: weft.v1.DatabaseService.Create:input_type -> weft.v1.CreateDatabaseRequest
+	47,  // 77: weft.v1.DatabaseService.List:input_type -> weft.v1.ListDatabasesRequest
+	49,  // 78: weft.v1.DatabaseService.Info:input_type -> weft.v1.DatabaseInfoRequest
+	51,  // 79: weft.v1.DatabaseService.Status:input_type -> weft.v1.DatabaseStatusRequest
+	51,  // 80: weft.v1.DatabaseService.WatchStatus:input_type -> weft.v1.DatabaseStatusRequest
+	54,  // 81: weft.v1.DatabaseService.Invite:input_type -> weft.v1.InviteRequest
+	77,  // 82: weft.v1.DatabaseService.Join:input_type -> weft.v1.JoinRequest
+	56,  // 83: weft.v1.DatabaseService.Members:input_type -> weft.v1.MembersRequest
+	60,  // 84: weft.v1.DatabaseService.Invites:input_type -> weft.v1.InvitesRequest
+	63,  // 85: weft.v1.DatabaseService.RevokeInvite:input_type -> weft.v1.RevokeInviteRequest
+	65,  // 86: weft.v1.DatabaseService.Admit:input_type -> weft.v1.AdmitRequest
+	67,  // 87: weft.v1.DatabaseService.SetRole:input_type -> weft.v1.SetRoleRequest
+	69,  // 88: weft.v1.DatabaseService.RemoveMember:input_type -> weft.v1.RemoveMemberRequest
+	71,  // 89: weft.v1.DatabaseService.Leave:input_type -> weft.v1.LeaveRequest
+	73,  // 90: weft.v1.DatabaseService.Transfer:input_type -> weft.v1.TransferRequest
+	44,  // 91: weft.v1.DatabaseService.Recover:input_type -> weft.v1.RecoverRequest
+	75,  // 92: weft.v1.DatabaseService.Rotate:input_type -> weft.v1.RotateRequest
+	79,  // 93: weft.v1.DatabaseService.Remove:input_type -> weft.v1.RemoveDatabaseRequest
+	81,  // 94: weft.v1.DatabaseService.Compact:input_type -> weft.v1.CompactDatabaseRequest
+	83,  // 95: weft.v1.DocumentService.Run:input_type -> weft.v1.RunRequest
+	85,  // 96: weft.v1.DocumentService.Find:input_type -> weft.v1.FindRequest
+	87,  // 97: weft.v1.DocumentService.Insert:input_type -> weft.v1.InsertRequest
+	89,  // 98: weft.v1.DocumentService.Update:input_type -> weft.v1.UpdateRequest
+	91,  // 99: weft.v1.DocumentService.Delete:input_type -> weft.v1.DeleteRequest
+	93,  // 100: weft.v1.DocumentService.Count:input_type -> weft.v1.CountRequest
+	95,  // 101: weft.v1.DocumentService.Import:input_type -> weft.v1.ImportRequest
+	98,  // 102: weft.v1.DocumentService.Export:input_type -> weft.v1.ExportRequest
+	100, // 103: weft.v1.DocumentService.Watch:input_type -> weft.v1.WatchRequest
+	102, // 104: weft.v1.DocumentService.Refused:input_type -> weft.v1.RefusedRequest
+	106, // 105: weft.v1.DocumentService.CreateCollection:input_type -> weft.v1.CreateCollectionRequest
+	108, // 106: weft.v1.DocumentService.ListCollections:input_type -> weft.v1.ListCollectionsRequest
+	110, // 107: weft.v1.DocumentService.CreateIndex:input_type -> weft.v1.CreateIndexRequest
+	112, // 108: weft.v1.DocumentService.ListIndexes:input_type -> weft.v1.ListIndexesRequest
+	115, // 109: weft.v1.BucketService.Create:input_type -> weft.v1.CreateBucketRequest
+	117, // 110: weft.v1.BucketService.List:input_type -> weft.v1.ListBucketsRequest
+	119, // 111: weft.v1.BucketService.Entries:input_type -> weft.v1.BucketEntriesRequest
+	122, // 112: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
+	124, // 113: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
+	127, // 114: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
+	130, // 115: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	132, // 116: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	134, // 117: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	136, // 118: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	138, // 119: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	140, // 120: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	142, // 121: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	144, // 122: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	147, // 123: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 124: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 125: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	10,  // 126: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	12,  // 127: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	8,   // 128: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
+	15,  // 129: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	17,  // 130: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	19,  // 131: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	21,  // 132: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	24,  // 133: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	26,  // 134: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	28,  // 135: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	31,  // 136: weft.v1.DeviceService.Add:output_type -> weft.v1.AddDeviceResponse
+	33,  // 137: weft.v1.DeviceService.Accept:output_type -> weft.v1.AcceptDeviceResponse
+	35,  // 138: weft.v1.DeviceService.List:output_type -> weft.v1.ListDevicesResponse
+	37,  // 139: weft.v1.DeviceService.Remove:output_type -> weft.v1.RemoveDeviceResponse
+	43,  // 140: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	48,  // 141: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	50,  // 142: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	52,  // 143: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	52,  // 144: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	55,  // 145: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	78,  // 146: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	57,  // 147: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
+	61,  // 148: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
+	64,  // 149: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
+	66,  // 150: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
+	68,  // 151: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
+	70,  // 152: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
+	72,  // 153: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
+	74,  // 154: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
+	45,  // 155: weft.v1.DatabaseService.Recover:output_type -> weft.v1.RecoverResponse
+	76,  // 156: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
+	80,  // 157: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	82,  // 158: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	84,  // 159: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	86,  // 160: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	88,  // 161: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	90,  // 162: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	92,  // 163: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	94,  // 164: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	96,  // 165: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	99,  // 166: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	101, // 167: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	103, // 168: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	107, // 169: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	109, // 170: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	111, // 171: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	113, // 172: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	116, // 173: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	118, // 174: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	120, // 175: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	123, // 176: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	125, // 177: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	128, // 178: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	131, // 179: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	133, // 180: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	135, // 181: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	137, // 182: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	139, // 183: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	141, // 184: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	143, // 185: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	145, // 186: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	148, // 187: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	124, // [124:188] is the sub-list for method output_type
+	60,  // [60:124] is the sub-list for method input_type
+	60,  // [60:60] is the sub-list for extension type_name
+	60,  // [60:60] is the sub-list for extension extendee
+	0,   // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_weft_v1_weft_proto_init() }
@@ -8638,9 +9540,9 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   137,
+			NumMessages:   151,
 			NumExtensions: 0,
-			NumServices:   7,
+			NumServices:   8,
 		},
 		GoTypes:           file_weft_v1_weft_proto_goTypes,
 		DependencyIndexes: file_weft_v1_weft_proto_depIdxs,

@@ -10,14 +10,12 @@
 package weftv1connect
 
 import (
+	connect "connectrpc.com/connect"
 	context "context"
 	errors "errors"
+	v1 "github.com/weftdb/weft/node/api/weft/v1"
 	http "net/http"
 	strings "strings"
-
-	connect "connectrpc.com/connect"
-
-	v1 "github.com/weftdb/weft/node/api/weft/v1"
 )
 
 // This is a compile-time assertion to ensure that this generated file and the connect package are
@@ -34,6 +32,8 @@ const (
 	KeyServiceName = "weft.v1.KeyService"
 	// RelayServiceName is the fully-qualified name of the RelayService service.
 	RelayServiceName = "weft.v1.RelayService"
+	// DeviceServiceName is the fully-qualified name of the DeviceService service.
+	DeviceServiceName = "weft.v1.DeviceService"
 	// DatabaseServiceName is the fully-qualified name of the DatabaseService service.
 	DatabaseServiceName = "weft.v1.DatabaseService"
 	// DocumentServiceName is the fully-qualified name of the DocumentService service.
@@ -76,6 +76,14 @@ const (
 	RelayServiceListProcedure = "/weft.v1.RelayService/List"
 	// RelayServiceRemoveProcedure is the fully-qualified name of the RelayService's Remove RPC.
 	RelayServiceRemoveProcedure = "/weft.v1.RelayService/Remove"
+	// DeviceServiceAddProcedure is the fully-qualified name of the DeviceService's Add RPC.
+	DeviceServiceAddProcedure = "/weft.v1.DeviceService/Add"
+	// DeviceServiceAcceptProcedure is the fully-qualified name of the DeviceService's Accept RPC.
+	DeviceServiceAcceptProcedure = "/weft.v1.DeviceService/Accept"
+	// DeviceServiceListProcedure is the fully-qualified name of the DeviceService's List RPC.
+	DeviceServiceListProcedure = "/weft.v1.DeviceService/List"
+	// DeviceServiceRemoveProcedure is the fully-qualified name of the DeviceService's Remove RPC.
+	DeviceServiceRemoveProcedure = "/weft.v1.DeviceService/Remove"
 	// DatabaseServiceCreateProcedure is the fully-qualified name of the DatabaseService's Create RPC.
 	DatabaseServiceCreateProcedure = "/weft.v1.DatabaseService/Create"
 	// DatabaseServiceListProcedure is the fully-qualified name of the DatabaseService's List RPC.
@@ -110,6 +118,8 @@ const (
 	// DatabaseServiceTransferProcedure is the fully-qualified name of the DatabaseService's Transfer
 	// RPC.
 	DatabaseServiceTransferProcedure = "/weft.v1.DatabaseService/Transfer"
+	// DatabaseServiceRecoverProcedure is the fully-qualified name of the DatabaseService's Recover RPC.
+	DatabaseServiceRecoverProcedure = "/weft.v1.DatabaseService/Recover"
 	// DatabaseServiceRotateProcedure is the fully-qualified name of the DatabaseService's Rotate RPC.
 	DatabaseServiceRotateProcedure = "/weft.v1.DatabaseService/Rotate"
 	// DatabaseServiceRemoveProcedure is the fully-qualified name of the DatabaseService's Remove RPC.
@@ -632,6 +642,162 @@ func (UnimplementedRelayServiceHandler) Remove(context.Context, *connect.Request
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.RelayService.Remove is not implemented"))
 }
 
+// DeviceServiceClient is a client for the weft.v1.DeviceService service.
+type DeviceServiceClient interface {
+	// Add certifies the device of a request and lets it into databases.
+	Add(context.Context, *connect.Request[v1.AddDeviceRequest]) (*connect.Response[v1.AddDeviceResponse], error)
+	// Accept takes part in the databases of a reply, which another home of the identity
+	// has written for this device.
+	Accept(context.Context, *connect.Request[v1.AcceptDeviceRequest]) (*connect.Response[v1.AcceptDeviceResponse], error)
+	List(context.Context, *connect.Request[v1.ListDevicesRequest]) (*connect.Response[v1.ListDevicesResponse], error)
+	// Remove ends the membership of a device in databases.
+	Remove(context.Context, *connect.Request[v1.RemoveDeviceRequest]) (*connect.Response[v1.RemoveDeviceResponse], error)
+}
+
+// NewDeviceServiceClient constructs a client for the weft.v1.DeviceService service. By default, it
+// uses the Connect protocol with the binary Protobuf Codec, asks for gzipped responses, and sends
+// uncompressed requests. To use the gRPC or gRPC-Web protocols, supply the connect.WithGRPC() or
+// connect.WithGRPCWeb() options.
+//
+// The URL supplied here should be the base URL for the Connect or gRPC server (for example,
+// http://api.acme.com or https://acme.com/grpc).
+func NewDeviceServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...connect.ClientOption) DeviceServiceClient {
+	baseURL = strings.TrimRight(baseURL, "/")
+	deviceServiceMethods := v1.File_weft_v1_weft_proto.Services().ByName("DeviceService").Methods()
+	return &deviceServiceClient{
+		add: connect.NewClient[v1.AddDeviceRequest, v1.AddDeviceResponse](
+			httpClient,
+			baseURL+DeviceServiceAddProcedure,
+			connect.WithSchema(deviceServiceMethods.ByName("Add")),
+			connect.WithClientOptions(opts...),
+		),
+		accept: connect.NewClient[v1.AcceptDeviceRequest, v1.AcceptDeviceResponse](
+			httpClient,
+			baseURL+DeviceServiceAcceptProcedure,
+			connect.WithSchema(deviceServiceMethods.ByName("Accept")),
+			connect.WithClientOptions(opts...),
+		),
+		list: connect.NewClient[v1.ListDevicesRequest, v1.ListDevicesResponse](
+			httpClient,
+			baseURL+DeviceServiceListProcedure,
+			connect.WithSchema(deviceServiceMethods.ByName("List")),
+			connect.WithClientOptions(opts...),
+		),
+		remove: connect.NewClient[v1.RemoveDeviceRequest, v1.RemoveDeviceResponse](
+			httpClient,
+			baseURL+DeviceServiceRemoveProcedure,
+			connect.WithSchema(deviceServiceMethods.ByName("Remove")),
+			connect.WithClientOptions(opts...),
+		),
+	}
+}
+
+// deviceServiceClient implements DeviceServiceClient.
+type deviceServiceClient struct {
+	add    *connect.Client[v1.AddDeviceRequest, v1.AddDeviceResponse]
+	accept *connect.Client[v1.AcceptDeviceRequest, v1.AcceptDeviceResponse]
+	list   *connect.Client[v1.ListDevicesRequest, v1.ListDevicesResponse]
+	remove *connect.Client[v1.RemoveDeviceRequest, v1.RemoveDeviceResponse]
+}
+
+// Add calls weft.v1.DeviceService.Add.
+func (c *deviceServiceClient) Add(ctx context.Context, req *connect.Request[v1.AddDeviceRequest]) (*connect.Response[v1.AddDeviceResponse], error) {
+	return c.add.CallUnary(ctx, req)
+}
+
+// Accept calls weft.v1.DeviceService.Accept.
+func (c *deviceServiceClient) Accept(ctx context.Context, req *connect.Request[v1.AcceptDeviceRequest]) (*connect.Response[v1.AcceptDeviceResponse], error) {
+	return c.accept.CallUnary(ctx, req)
+}
+
+// List calls weft.v1.DeviceService.List.
+func (c *deviceServiceClient) List(ctx context.Context, req *connect.Request[v1.ListDevicesRequest]) (*connect.Response[v1.ListDevicesResponse], error) {
+	return c.list.CallUnary(ctx, req)
+}
+
+// Remove calls weft.v1.DeviceService.Remove.
+func (c *deviceServiceClient) Remove(ctx context.Context, req *connect.Request[v1.RemoveDeviceRequest]) (*connect.Response[v1.RemoveDeviceResponse], error) {
+	return c.remove.CallUnary(ctx, req)
+}
+
+// DeviceServiceHandler is an implementation of the weft.v1.DeviceService service.
+type DeviceServiceHandler interface {
+	// Add certifies the device of a request and lets it into databases.
+	Add(context.Context, *connect.Request[v1.AddDeviceRequest]) (*connect.Response[v1.AddDeviceResponse], error)
+	// Accept takes part in the databases of a reply, which another home of the identity
+	// has written for this device.
+	Accept(context.Context, *connect.Request[v1.AcceptDeviceRequest]) (*connect.Response[v1.AcceptDeviceResponse], error)
+	List(context.Context, *connect.Request[v1.ListDevicesRequest]) (*connect.Response[v1.ListDevicesResponse], error)
+	// Remove ends the membership of a device in databases.
+	Remove(context.Context, *connect.Request[v1.RemoveDeviceRequest]) (*connect.Response[v1.RemoveDeviceResponse], error)
+}
+
+// NewDeviceServiceHandler builds an HTTP handler from the service implementation. It returns the
+// path on which to mount the handler and the handler itself.
+//
+// By default, handlers support the Connect, gRPC, and gRPC-Web protocols with the binary Protobuf
+// and JSON codecs. They also support gzip compression.
+func NewDeviceServiceHandler(svc DeviceServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
+	deviceServiceMethods := v1.File_weft_v1_weft_proto.Services().ByName("DeviceService").Methods()
+	deviceServiceAddHandler := connect.NewUnaryHandler(
+		DeviceServiceAddProcedure,
+		svc.Add,
+		connect.WithSchema(deviceServiceMethods.ByName("Add")),
+		connect.WithHandlerOptions(opts...),
+	)
+	deviceServiceAcceptHandler := connect.NewUnaryHandler(
+		DeviceServiceAcceptProcedure,
+		svc.Accept,
+		connect.WithSchema(deviceServiceMethods.ByName("Accept")),
+		connect.WithHandlerOptions(opts...),
+	)
+	deviceServiceListHandler := connect.NewUnaryHandler(
+		DeviceServiceListProcedure,
+		svc.List,
+		connect.WithSchema(deviceServiceMethods.ByName("List")),
+		connect.WithHandlerOptions(opts...),
+	)
+	deviceServiceRemoveHandler := connect.NewUnaryHandler(
+		DeviceServiceRemoveProcedure,
+		svc.Remove,
+		connect.WithSchema(deviceServiceMethods.ByName("Remove")),
+		connect.WithHandlerOptions(opts...),
+	)
+	return "/weft.v1.DeviceService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case DeviceServiceAddProcedure:
+			deviceServiceAddHandler.ServeHTTP(w, r)
+		case DeviceServiceAcceptProcedure:
+			deviceServiceAcceptHandler.ServeHTTP(w, r)
+		case DeviceServiceListProcedure:
+			deviceServiceListHandler.ServeHTTP(w, r)
+		case DeviceServiceRemoveProcedure:
+			deviceServiceRemoveHandler.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// UnimplementedDeviceServiceHandler returns CodeUnimplemented from all methods.
+type UnimplementedDeviceServiceHandler struct{}
+
+func (UnimplementedDeviceServiceHandler) Add(context.Context, *connect.Request[v1.AddDeviceRequest]) (*connect.Response[v1.AddDeviceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DeviceService.Add is not implemented"))
+}
+
+func (UnimplementedDeviceServiceHandler) Accept(context.Context, *connect.Request[v1.AcceptDeviceRequest]) (*connect.Response[v1.AcceptDeviceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DeviceService.Accept is not implemented"))
+}
+
+func (UnimplementedDeviceServiceHandler) List(context.Context, *connect.Request[v1.ListDevicesRequest]) (*connect.Response[v1.ListDevicesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DeviceService.List is not implemented"))
+}
+
+func (UnimplementedDeviceServiceHandler) Remove(context.Context, *connect.Request[v1.RemoveDeviceRequest]) (*connect.Response[v1.RemoveDeviceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DeviceService.Remove is not implemented"))
+}
+
 // DatabaseServiceClient is a client for the weft.v1.DatabaseService service.
 type DatabaseServiceClient interface {
 	Create(context.Context, *connect.Request[v1.CreateDatabaseRequest]) (*connect.Response[v1.CreateDatabaseResponse], error)
@@ -658,6 +824,9 @@ type DatabaseServiceClient interface {
 	Leave(context.Context, *connect.Request[v1.LeaveRequest]) (*connect.Response[v1.LeaveResponse], error)
 	// Transfer makes another identity owner in the place of this one, which is out.
 	Transfer(context.Context, *connect.Request[v1.TransferRequest]) (*connect.Response[v1.TransferResponse], error)
+	// Recover makes this node's identity the owner by a recovery key. A database that
+	// is not here is fetched first.
+	Recover(context.Context, *connect.Request[v1.RecoverRequest]) (*connect.Response[v1.RecoverResponse], error)
 	// Rotate changes the key that seals what is written from now on.
 	Rotate(context.Context, *connect.Request[v1.RotateRequest]) (*connect.Response[v1.RotateResponse], error)
 	Remove(context.Context, *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error)
@@ -767,6 +936,12 @@ func NewDatabaseServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(databaseServiceMethods.ByName("Transfer")),
 			connect.WithClientOptions(opts...),
 		),
+		recover: connect.NewClient[v1.RecoverRequest, v1.RecoverResponse](
+			httpClient,
+			baseURL+DatabaseServiceRecoverProcedure,
+			connect.WithSchema(databaseServiceMethods.ByName("Recover")),
+			connect.WithClientOptions(opts...),
+		),
 		rotate: connect.NewClient[v1.RotateRequest, v1.RotateResponse](
 			httpClient,
 			baseURL+DatabaseServiceRotateProcedure,
@@ -805,6 +980,7 @@ type databaseServiceClient struct {
 	removeMember *connect.Client[v1.RemoveMemberRequest, v1.RemoveMemberResponse]
 	leave        *connect.Client[v1.LeaveRequest, v1.LeaveResponse]
 	transfer     *connect.Client[v1.TransferRequest, v1.TransferResponse]
+	recover      *connect.Client[v1.RecoverRequest, v1.RecoverResponse]
 	rotate       *connect.Client[v1.RotateRequest, v1.RotateResponse]
 	remove       *connect.Client[v1.RemoveDatabaseRequest, v1.RemoveDatabaseResponse]
 	compact      *connect.Client[v1.CompactDatabaseRequest, v1.CompactDatabaseResponse]
@@ -885,6 +1061,11 @@ func (c *databaseServiceClient) Transfer(ctx context.Context, req *connect.Reque
 	return c.transfer.CallUnary(ctx, req)
 }
 
+// Recover calls weft.v1.DatabaseService.Recover.
+func (c *databaseServiceClient) Recover(ctx context.Context, req *connect.Request[v1.RecoverRequest]) (*connect.Response[v1.RecoverResponse], error) {
+	return c.recover.CallUnary(ctx, req)
+}
+
 // Rotate calls weft.v1.DatabaseService.Rotate.
 func (c *databaseServiceClient) Rotate(ctx context.Context, req *connect.Request[v1.RotateRequest]) (*connect.Response[v1.RotateResponse], error) {
 	return c.rotate.CallUnary(ctx, req)
@@ -926,6 +1107,9 @@ type DatabaseServiceHandler interface {
 	Leave(context.Context, *connect.Request[v1.LeaveRequest]) (*connect.Response[v1.LeaveResponse], error)
 	// Transfer makes another identity owner in the place of this one, which is out.
 	Transfer(context.Context, *connect.Request[v1.TransferRequest]) (*connect.Response[v1.TransferResponse], error)
+	// Recover makes this node's identity the owner by a recovery key. A database that
+	// is not here is fetched first.
+	Recover(context.Context, *connect.Request[v1.RecoverRequest]) (*connect.Response[v1.RecoverResponse], error)
 	// Rotate changes the key that seals what is written from now on.
 	Rotate(context.Context, *connect.Request[v1.RotateRequest]) (*connect.Response[v1.RotateResponse], error)
 	Remove(context.Context, *connect.Request[v1.RemoveDatabaseRequest]) (*connect.Response[v1.RemoveDatabaseResponse], error)
@@ -1031,6 +1215,12 @@ func NewDatabaseServiceHandler(svc DatabaseServiceHandler, opts ...connect.Handl
 		connect.WithSchema(databaseServiceMethods.ByName("Transfer")),
 		connect.WithHandlerOptions(opts...),
 	)
+	databaseServiceRecoverHandler := connect.NewUnaryHandler(
+		DatabaseServiceRecoverProcedure,
+		svc.Recover,
+		connect.WithSchema(databaseServiceMethods.ByName("Recover")),
+		connect.WithHandlerOptions(opts...),
+	)
 	databaseServiceRotateHandler := connect.NewUnaryHandler(
 		DatabaseServiceRotateProcedure,
 		svc.Rotate,
@@ -1081,6 +1271,8 @@ func NewDatabaseServiceHandler(svc DatabaseServiceHandler, opts ...connect.Handl
 			databaseServiceLeaveHandler.ServeHTTP(w, r)
 		case DatabaseServiceTransferProcedure:
 			databaseServiceTransferHandler.ServeHTTP(w, r)
+		case DatabaseServiceRecoverProcedure:
+			databaseServiceRecoverHandler.ServeHTTP(w, r)
 		case DatabaseServiceRotateProcedure:
 			databaseServiceRotateHandler.ServeHTTP(w, r)
 		case DatabaseServiceRemoveProcedure:
@@ -1154,6 +1346,10 @@ func (UnimplementedDatabaseServiceHandler) Leave(context.Context, *connect.Reque
 
 func (UnimplementedDatabaseServiceHandler) Transfer(context.Context, *connect.Request[v1.TransferRequest]) (*connect.Response[v1.TransferResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Transfer is not implemented"))
+}
+
+func (UnimplementedDatabaseServiceHandler) Recover(context.Context, *connect.Request[v1.RecoverRequest]) (*connect.Response[v1.RecoverResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.DatabaseService.Recover is not implemented"))
 }
 
 func (UnimplementedDatabaseServiceHandler) Rotate(context.Context, *connect.Request[v1.RotateRequest]) (*connect.Response[v1.RotateResponse], error) {

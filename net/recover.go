@@ -1,0 +1,184 @@
+package net
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/thread"
+)
+
+// A recovery key makes its holder the owner of a thread, once; a device without an invite is
+// added by another one of its identity. Both come to a thread as a joiner does: what they
+// lack is fetched from a peer that holds it, a relay will do, and then they write the record
+// that makes them members.
+
+// CreateRecoverable is [Host.Create] with a recovery key, which is kept nowhere; it names
+// addresses where the thread may be found.
+func (h *Host) CreateRecoverable(ctx context.Context, name string, addrs []multiaddr.Multiaddr) (*Thread, Recovery, error) {
+	key := keys.NewIdentity()
+	t, err := h.create(ctx, name, key.Public())
+	if err != nil {
+		return nil, Recovery{}, err
+	}
+	r, err := format.NewRecovery(t.ID(), format.SecretKey(t.held().ServiceKey()), key, addrs)
+	return t, r, err
+}
+
+// Commitment returns what the thread commits to: the recovery key, and who used one.
+func (t *Thread) Commitment() Commitment { return t.held().Recovery() }
+
+// Recover makes this device's identity the owner of a thread by a recovery key, in the place
+// of the one that had it, whose devices are members no more. Where the thread is not held,
+// all of it is fetched first, from a connected peer or one at an address of the key: what
+// the fetched copy lacks of that identity's documents is lost. The key is used up; next
+// takes its place, unless none is wanted. It is durable on return.
+func (h *Host) Recover(ctx context.Context, r Recovery, wanted bool) (t *Thread, next Recovery, err error) {
+	id := keys.NewIdentity()
+	key := id.Public()
+	if !wanted {
+		key = keys.PublicKey{}
+	}
+	if t, err = h.Thread(r.Thread); err == nil {
+		err = t.held().Recover(ctx, r, key)
+	} else {
+		t, err = h.reclaim(ctx, r, key)
+	}
+	if err != nil || !wanted {
+		return t, next, err
+	}
+	next, err = format.NewRecovery(r.Thread, r.Service(), id, r.Addrs)
+	return t, next, err
+}
+
+// reclaim recovers a thread of which this host holds nothing.
+func (h *Host) reclaim(ctx context.Context, r Recovery, next keys.PublicKey) (*Thread, error) {
+	key, proof, err := r.Prove(h.self)
+	if err != nil {
+		return nil, err
+	}
+	var failed []error
+	dialling, stop := context.WithCancel(ctx)
+	defer stop()
+	for p := range h.reach(dialling, r.Addrs) {
+		t, err := h.reclaimFrom(ctx, p, r, controlRequest{id: r.Thread, invite: key, proof: proof})
+		if err == nil {
+			err = t.Recover(ctx, r, next)
+			if err != nil {
+				return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
+			}
+			return h.entered(t, key, proof)
+		}
+		failed = append(failed, fmt.Errorf("peer %s: %w", p, err))
+	}
+	return nil, errors.Join(append(failed, ctx.Err(), fault.Errorf(fault.Unreachable, "no reachable peer holds the database of the recovery key"))...)
+}
+
+// reclaimFrom takes in all that a peer holds of a thread.
+func (h *Host) reclaimFrom(ctx context.Context, p peer.ID, r Recovery, q controlRequest) (t *thread.Thread, err error) {
+	defer func() {
+		if err != nil && t != nil {
+			err = errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
+		}
+	}()
+	var began error
+	opened := false
+	open := func() error {
+		if opened || t == nil {
+			return nil
+		}
+		opened = true
+		return t.OpenReclaimed(r)
+	}
+	err = h.fetch(ctx, p, q, func(genesis []byte) {
+		if t == nil && began == nil {
+			t, began = thread.Reclaim(ctx, h.env, r, genesis)
+		}
+	}, func(run format.Run, _ int) (bool, error) {
+		if t == nil {
+			return false, errors.Join(began, fault.Errorf(fault.Malformed, "records came before the genesis"))
+		}
+		if d, err := format.DecodeDescriptor(run.Descriptor); err == nil && d.Kind != format.KindControl {
+			if err := open(); err != nil { // control logs come first
+				return false, err
+			}
+		}
+		return true, takeRun(ctx, t, run)
+	})
+	if err == nil {
+		err = began
+	}
+	if err == nil && t == nil {
+		err = fault.Errorf(fault.Malformed, "the peer gave no genesis")
+	}
+	if err == nil {
+		err = open()
+	}
+	return t, err
+}
+
+// ServiceKey returns the key that opens the control logs, for a device that is added.
+func (t *Thread) ServiceKey() keys.Secret {
+	s, _ := keys.SecretOf(t.held().ServiceKey()) // of 32 bytes, which make one
+	return s
+}
+
+// RevokeDevice ends the membership of a device, signed by its identity and no device.
+func (t *Thread) RevokeDevice(ctx context.Context, id *keys.Identity, device keys.PublicKey) error {
+	return t.held().RevokeDevice(ctx, id, device)
+}
+
+// AddDevice lets a device of this device's identity into the thread, by its certificate.
+func (t *Thread) AddDevice(ctx context.Context, cert *keys.Certificate) error {
+	return t.held().AddDevice(ctx, cert)
+}
+
+// Begin makes this device a member of a thread to which another device of its identity has
+// added it. It needs one connected peer, or one reachable at addrs, that holds the thread.
+func (h *Host) Begin(ctx context.Context, id ThreadID, service keys.Secret, addrs []multiaddr.Multiaddr) (*Thread, error) {
+	if t, err := h.Thread(id); err == nil {
+		return t, nil
+	}
+	if service.Len() != len(format.SecretKey{}) {
+		return nil, fault.Errorf(fault.Malformed, "a service key of %d bytes", service.Len())
+	}
+	var failed []error
+	dialling, stop := context.WithCancel(ctx)
+	defer stop()
+	for p := range h.reach(dialling, addrs) {
+		t, err := h.beginFrom(ctx, p, id, format.SecretKey(service.Reveal()))
+		if err == nil {
+			return h.entered(t, nil, nil)
+		}
+		failed = append(failed, fmt.Errorf("peer %s: %w", p, err))
+	}
+	return nil, errors.Join(append(failed, ctx.Err(), fault.Errorf(fault.Unreachable, "no reachable peer holds the database"))...)
+}
+
+func (h *Host) beginFrom(ctx context.Context, p peer.ID, id ThreadID, service format.SecretKey) (*thread.Thread, error) {
+	genesis, runs, err := h.fetchControl(ctx, p, controlRequest{id: id, limit: maxJoinBytes})
+	if err != nil {
+		return nil, err
+	}
+	if format.ThreadIDOf(genesis) != id {
+		return nil, fault.Of(ErrMalformed, "genesis of another thread")
+	}
+	t, err := thread.Begin(ctx, h.env, slices.Clone(genesis), service)
+	if err != nil {
+		return nil, err
+	}
+	if err = takeControl(ctx, t, runs); err == nil {
+		err = t.FinishBegin(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
+	}
+	return t, nil
+}
