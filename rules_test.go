@@ -385,7 +385,7 @@ func TestWallsInsideDB(t *testing.T) {
 	allowed := map[string][]string{
 		"db/threaddb": {"db", "internal/fault"},
 		"db/dbtest":   {"db/replica", "internal/clock", "internal/store", "internal/store/engines"},
-		"db/replica":  {"db", "db/command", "db/internal/fold", "db/internal/journal", "internal/clock", "internal/store"},
+		"db/replica":  {"db", "db/command", "db/internal/fold", "db/internal/journal", "db/internal/keyspace", "internal/clock", "internal/store"},
 		"db/command": {
 			"db", "db/internal/judge", "db/internal/keyspace", "db/internal/payload", "db/internal/query", "db/internal/search",
 			"db/internal/update", "db/internal/value", "internal/clock", "internal/fault",

@@ -103,7 +103,9 @@ func (t *tracker) foldAll(entries []journal.Entry, void fold.Cut) {
 				def = t.definition(op.Coll)
 			}
 			var j judge.Judge
-			vs[k] = j.Decide(op, t.states[key], rec.Author(), def)
+			by := rec.Author()
+			by.Right = judge.RoleOwner
+			vs[k] = j.Decide(op, t.states[key], by, def)
 			t.states[key] = vs[k].Next
 			refused = refused || vs[k].Code != keyspace.CodeOK
 		}

@@ -32,6 +32,7 @@ import (
 	"github.com/weftdb/weft/db/internal/feed"
 	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/judge"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
@@ -89,7 +90,7 @@ type Tx struct {
 	o     TxOptions
 	now   Time
 	judge judge.Judge
-	held  fold.HeldKeys // of unique indexes, by what is written
+	held  keyspace.HeldKeys // of unique indexes, by what is written
 	ops   []payload.Op
 	size  int
 	docs  map[docKey]*txDoc

@@ -32,6 +32,11 @@ func Reference(entries []journal.Entry) (clock.Hash, map[string]string) {
 // ReferenceCut is Reference with a cut. It also returns the documents as the
 // payload of a snapshot.
 func ReferenceCut(entries []journal.Entry, c fold.Cut) (clock.Hash, map[string]string, []byte) {
+	return ReferenceRights(entries, c, func(clock.RecordID) string { return judge.RoleOwner })
+}
+
+// ReferenceRights is ReferenceCut with the roles by which records define.
+func ReferenceRights(entries []journal.Entry, c fold.Cut, right func(clock.RecordID) string) (clock.Hash, map[string]string, []byte) {
 	entries = slices.Clone(entries)
 	for i := range entries {
 		if entries[i].Snapshot {
@@ -39,7 +44,7 @@ func ReferenceCut(entries []journal.Entry, c fold.Cut) (clock.Hash, map[string]s
 		}
 	}
 	sortByStamp(entries)
-	f := &reference{states: map[string]keyspace.State{}, out: map[string]string{}}
+	f := &reference{right: right, states: map[string]keyspace.State{}, out: map[string]string{}}
 	for i := range entries {
 		if !c.Voids(entries[i].ID, entries[i].Snapshot) {
 			f.fold(journal.Decode(&journal.Arrival{Entry: entries[i]}))
@@ -68,6 +73,7 @@ func sortByStamp(entries []journal.Entry) {
 }
 
 type reference struct {
+	right  func(clock.RecordID) string
 	states map[string]keyspace.State
 	hash   lthash.State
 	out    map[string]string
@@ -103,7 +109,9 @@ func (f *reference) fold(rec *journal.Record) {
 			}
 		}
 		var j judge.Judge
-		v := j.Decide(op, cur, rec.Author(), def)
+		by := rec.Author()
+		by.Right = f.right(rec.ID)
+		v := j.Decide(op, cur, by, def)
 		f.states[k] = v.Next
 		codes[i] = v.Code
 		refused = refused || v.Code != keyspace.CodeOK

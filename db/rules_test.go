@@ -119,13 +119,24 @@ func TestRuleReplicates(t *testing.T) {
 func TestDefineRule(t *testing.T) {
 	x, xj := dbtest.OpenIn(t, memory(t), "x")
 	y, yj := dbtest.OpenIn(t, memory(t), "y")
-	dbs, js := []*replica.Replica{x, y}, []*dbtest.Journal{xj, yj}
-	create(t, x, db.Rules{Define: `writer == "did:key:x"`})
+	z, zj := dbtest.OpenIn(t, memory(t), "z")
+	dbs, js := []*replica.Replica{x, y, z}, []*dbtest.Journal{xj, yj, zj}
+	define(t, dbs, js, "owner", "admin", "writer")
+	create(t, x, db.Rules{Define: `writer == "did:key:z" && member.role == "writer"`})
 	exchange(t, dbs, js)
+	// The rule decides for an admin too.
 	if _, err := y.ModifyCollection(t.Context(), "c", db.CollectionChange{Rules: &db.Rules{}}); !errors.Is(err, db.ErrRule) {
 		t.Errorf("got %v", err)
 	}
 	if err := y.DropCollection(t.Context(), "c"); !errors.Is(err, db.ErrRule) {
+		t.Errorf("got %v", err)
+	}
+	// It lets a writer, who may shut out everybody but an owner.
+	if _, err := z.ModifyCollection(t.Context(), "c", db.CollectionChange{Rules: &db.Rules{Define: "false"}}); err != nil {
+		t.Error(err)
+	}
+	exchange(t, dbs, js)
+	if _, err := z.ModifyCollection(t.Context(), "c", db.CollectionChange{Rules: &db.Rules{}}); !errors.Is(err, db.ErrRule) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := x.ModifyCollection(t.Context(), "c", db.CollectionChange{Rules: &db.Rules{Write: "false"}}); err != nil {

@@ -1,7 +1,6 @@
 package db
 
 import (
-	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/internal/store"
@@ -35,7 +34,7 @@ func (tx *Tx) unique(op *payload.Op, cur, next []byte) error {
 			}
 		}
 		if tx.held == nil {
-			tx.held = fold.HeldKeys{}
+			tx.held = keyspace.HeldKeys{}
 		}
 		tx.held.Move(tx.db.fold.Space, x, op.Key, &old, &now)
 	}

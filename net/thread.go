@@ -39,6 +39,14 @@ func (t *Thread) Writer(id RecordID) (identity keys.PublicKey, ok bool) {
 	return t.held().Writer(id)
 }
 
+// RoleOf returns the role by which a data record counts that changes what is defined; 0 if
+// it counts by none. The zero ID is the next own record.
+func (t *Thread) RoleOf(id RecordID) (Role, error) { return t.held().RoleOf(id) }
+
+// Authority returns a hash of what the answers of RoleOf follow from: while it is the same,
+// they are. A change is told as one of the [Cut].
+func (t *Thread) Authority() Hash { return t.held().Authority() }
+
 // Members returns the members by device, oldest first.
 func (t *Thread) Members() []Member { return t.held().Members() }
 

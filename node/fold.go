@@ -85,11 +85,11 @@ func (d *database) state() (int64, clock.Hash, bool) {
 	if !taken {
 		return 0, clock.Hash{}, false // voided opens it
 	}
-	n, h, ok := d.peek(d.n.store, foldPrefix(d.number))
-	if !ok {
+	f, ok := d.peek(d.n.store, foldPrefix(d.number))
+	if ok = ok && f.Authority == d.thread.Authority(); !ok {
 		d.need()
 	}
-	return n, h, ok
+	return f.Arrival, f.Hash, ok
 }
 
 // voided takes what does not count of the thread, which replaces what did not
@@ -181,6 +181,15 @@ func (j journal) Append(tx store.Tx, drafts []replica.Draft) ([]clock.RecordID, 
 }
 
 func (j journal) Flushed(n int64) { j.t.Flushed(n) }
+
+// Right implements [replica.Journal].
+func (j journal) Right(id clock.RecordID) (role string, err error) {
+	r, err := j.t.RoleOf(id)
+	return r.String(), unread(err)
+}
+
+// Authority implements [replica.Journal].
+func (j journal) Authority() clock.Hash { return j.t.Authority() }
 
 func (j journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
 	return unread(j.t.IDs(n, f))

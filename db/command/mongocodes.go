@@ -89,6 +89,7 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.DuplicateKey: {11000, "DuplicateKey"},
 	fault.Schema:       {121, "DocumentValidationFailure"},
 	fault.Rule:         {13, "Unauthorized"},
+	fault.Role:         {13, "Unauthorized"},
 	fault.TooCostly:    {146, "ExceededMemoryLimit"},
 
 	fault.BadValue:               {2, "BadValue"},

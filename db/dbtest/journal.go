@@ -22,6 +22,9 @@ type Journal struct {
 	log    clock.LogID
 	writer string
 	role   string
+	right  func(clock.RecordID) string // nil: all are owners
+
+	rights clock.Hash // changes with right
 
 	mu  sync.Mutex // guards the fields below; held from Append to done
 	n   int64      // the last arrival
@@ -257,6 +260,26 @@ func (j *Journal) Writer() (identity, role string) { return j.writer, j.role }
 
 // SetRole makes role that of the records to come, before the database is opened.
 func (j *Journal) SetRole(role string) { j.role = role }
+
+// SetRights makes of say the roles by which records change definitions; of the zero ID,
+// those to come. Until then every writer is an owner. The caller has the cut set again.
+func (j *Journal) SetRights(of func(id clock.RecordID) string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.right = of
+	j.rights[0]++
+}
+
+// Right implements [replica.Journal].
+func (j *Journal) Right(id clock.RecordID) (role string, err error) {
+	if j.right == nil {
+		return "owner", nil
+	}
+	return j.right(id), nil
+}
+
+// Authority implements [replica.Journal].
+func (j *Journal) Authority() clock.Hash { return j.rights }
 
 // Log returns the log that Append writes.
 func (j *Journal) Log() clock.LogID { return j.log }

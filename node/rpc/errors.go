@@ -94,6 +94,7 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.NoMatch:      connect.CodeFailedPrecondition,
 	fault.Atomic:       connect.CodeAborted,
 	fault.Rule:         connect.CodePermissionDenied,
+	fault.Role:         connect.CodePermissionDenied,
 }
 
 // Connect has 16 statuses and the closed list of kinds is longer, so several kinds share

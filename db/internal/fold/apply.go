@@ -84,7 +84,11 @@ func (b *batch) applyOp(rec *journal.Record, i int, e *entry) error {
 	if err := b.foresee(e, r); err != nil {
 		return err
 	}
-	v, before := b.judge.Decide(op, e.State, rec.Author(), def), e.Doc
+	by, err := b.author(rec, op)
+	if err != nil {
+		return err
+	}
+	v, before := b.judge.Decide(op, e.State, by, def), e.Doc
 	if err := b.advance(e, r, rec, op, v); err != nil {
 		return err
 	}
@@ -180,7 +184,11 @@ func (b *batch) judgeAll(rec *journal.Record, es []*entry, def func(string, keys
 		if err != nil {
 			return nil, err
 		}
-		vs[i] = b.judge.Decide(&rec.Ops[i], cur, rec.Author(), d)
+		by, err := b.author(rec, &rec.Ops[i])
+		if err != nil {
+			return nil, err
+		}
+		vs[i] = b.judge.Decide(&rec.Ops[i], cur, by, d)
 		refused = refused || vs[i].Code != keyspace.CodeOK
 		now[e] = vs[i].Next
 	}

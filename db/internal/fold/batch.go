@@ -65,7 +65,7 @@ type batch struct {
 	stats     map[uint32]keyspace.CollStats // those that differ from meta's
 	deltas    []lthash.Delta                // of the state hash, not saved yet
 	multi     map[*atomic.Bool]bool         // indexes that meet their first array
-	holders   holders
+	holders   keyspace.Holders
 	old, now  keyspace.KeySet // of the document whose entries are written
 	keyRoom   []byte          // see entryKey
 	catalogs  map[uint32]bool // collections whose stored form changes
@@ -112,7 +112,7 @@ func (f *Fold) newBatch() *batch {
 		fold: f, tx: f.Store.Begin(), cat: f.Cat, meta: f.meta.Copy(), entries: map[string]*entry{},
 		stats: map[uint32]keyspace.CollStats{}, multi: map[*atomic.Bool]bool{}, catalogs: map[uint32]bool{},
 		records: map[int64]*journal.Record{}, ids: map[int64]clock.RecordID{}, applied: map[int64]bool{}, defs: map[string]*definitionAt{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
-		holders: holders{fold: f},
+		holders: keyspace.Holders{Store: f.Store, Space: f.Space},
 	}
 }
 
@@ -120,7 +120,7 @@ func (f *Fold) newBatch() *batch {
 func (b *batch) discard() {
 	b.fold.judged.Add(b.judge.Judged)
 	b.judge.Judged = 0
-	b.holders.close()
+	b.holders.Close()
 	b.tx.Discard()
 }
 

@@ -32,7 +32,7 @@ var ErrSnapshot = fault.New(fault.Malformed, "the snapshot is not the state that
 func (f *Fold) SetCut(ctx context.Context, c Cut) error {
 	c = c.Clone()
 	var old Cut
-	r := &Request{Ctx: ctx, Do: func() error { old = f.cut.Clone(); return nil }}
+	r := &Request{Ctx: ctx, Do: func() error { old = f.cut.Clone(); return f.heed() }}
 	if err := f.Submit(r); err != nil {
 		return err
 	}

@@ -94,17 +94,18 @@ type Fold struct {
 	// The committer's own, and load's before there is one: no lock guards them, because
 	// the committer is one goroutine and load runs while there is none. Readers get
 	// what they need in a view.
-	Cat      *keyspace.Catalog // as committed, maybe not yet published
-	meta     keyspace.Meta
-	own      map[clock.LogID]bool
-	cut      Cut
-	recent   journal.Cache    // for folding again: the documents of a set take turns
-	prepared map[docKey]int64 // see prepare; the last arrival by document
-	merge    *merge           // what is folded in pieces; nil for nothing
-	pacing   *pacedCut        // what is cut in pieces; nil for nothing
-	waiting  []*Request       // for arrivals to be folded, or for indexes to be filled
-	broken   error            // why nothing can be written until the next open
-	building bool             // indexes may wait for buildSome
+	Cat       *keyspace.Catalog // as committed, maybe not yet published
+	meta      keyspace.Meta
+	own       map[clock.LogID]bool
+	cut       Cut
+	authority clock.Hash       // by which definitions were judged, see heed
+	recent    journal.Cache    // for folding again: the documents of a set take turns
+	prepared  map[docKey]int64 // see prepare; the last arrival by document
+	merge     *merge           // what is folded in pieces; nil for nothing
+	pacing    *pacedCut        // what is cut in pieces; nil for nothing
+	waiting   []*Request       // for arrivals to be folded, or for indexes to be filled
+	broken    error            // why nothing can be written until the next open
+	building  bool             // indexes may wait for buildSome
 
 	mu         sync.Mutex // guards the fields below
 	queue      []*Request
@@ -251,6 +252,9 @@ func (f *Fold) load() (err error) {
 	if f.cut, err = cut.Load(snap, f.Space); err != nil {
 		return err
 	}
+	if f.authority, err = keyspace.LoadAuthority(snap, f.Space); err != nil {
+		return err
+	}
 	if err = f.loadPrepared(snap); err != nil {
 		return err
 	}
@@ -359,15 +363,19 @@ func (f *Fold) latest() (*view.View, error) {
 	return f.view, nil
 }
 
-// Author returns this device as the author of what it writes at t.
-func (f *Fold) Author(t clock.Time) judge.Author {
-	w, role := f.Journal.Writer()
-	return judge.Author{Time: t, Writer: w, Role: role}
+// Author returns this device as the author of what it writes at t to a collection.
+func (f *Fold) Author(t clock.Time, coll string) (by judge.Author, err error) {
+	by.Time = t
+	by.Writer, by.Role = f.Journal.Writer()
+	if coll == judge.SystemCollection {
+		by.Right, err = f.Journal.Right(clock.RecordID{})
+	}
+	return by, err
 }
 
 // ownRecord is the record that this device is about to write; the journal gives it its
 // number and ID.
 func (f *Fold) ownRecord(t clock.Time, atomic bool, ops []payload.Op) *journal.Record {
-	a := f.Author(t)
-	return &journal.Record{Time: t, Atomic: atomic, Ops: ops, Writer: a.Writer, Role: a.Role}
+	w, role := f.Journal.Writer()
+	return &journal.Record{Time: t, Atomic: atomic, Ops: ops, Writer: w, Role: role}
 }

@@ -3,6 +3,7 @@ package fold
 import (
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -102,6 +103,11 @@ func (b *batch) judgeRequest(r *Request, from int) (_ *judged, next int, err err
 			return nil, end, err
 		}
 		cur := e.current()
+		if op.Coll == judge.SystemCollection {
+			if by.Right, err = b.fold.Journal.Right(clock.RecordID{}); err != nil {
+				return nil, end, err
+			}
+		}
 		v := b.judge.Decide(op, cur, by, def)
 		if n := len(p.rec.Ops); !whole && n > 0 && !judge.FitsShare(n+1, max(work, b.judge.Work)) {
 			return p, i, nil

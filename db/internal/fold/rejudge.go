@@ -100,7 +100,11 @@ func (f *refolder) judge(os, ahead []occurrence) error {
 			return err
 		}
 		old = append(old, o.r.cur)
-		v := f.b.judge.Decide(op, o.r.cur, rec.Author(), def)
+		by, err := f.b.author(rec, op)
+		if err != nil {
+			return err
+		}
+		v := f.b.judge.Decide(op, o.r.cur, by, def)
 		o.r.cur = v.Next
 		refused = refused || v.Code != keyspace.CodeOK
 		vs = append(vs, v)

@@ -105,6 +105,9 @@ func (b *batch) rescan(s rescan) error {
 		}
 		for _, k := range ids {
 			e, err := b.entry(s.coll, k, value.Value{})
+			if err == nil {
+				err = b.name(e)
+			}
 			if err != nil {
 				return err
 			}

@@ -47,6 +47,14 @@ type Journal interface {
 	Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, first int64, done func(committed bool), err error)
 	// Writer returns what the Writer and Role of own records are.
 	Writer() (identity, role string)
+	// Right returns the role by which a record counts that changes a definition:
+	// "owner", "admin", or anything else for somebody who only writes. The zero ID is
+	// the next own record. The answer is a function of the control records that the
+	// journal has.
+	Right(id clock.RecordID) (role string, err error)
+	// Authority returns a hash of what the answers of Right follow from: while it is
+	// the same, they are. Whoever changes it calls SetCut afterwards.
+	Authority() clock.Hash
 	// Flushed says that everything up to arrival n is folded and durable: own
 	// records may be sent, other writers' acknowledged.
 	Flushed(n int64)

@@ -42,6 +42,7 @@ const (
 	TagNoted      = 'y' // a refusal, by the arrival with which it was noted
 	TagContested  = 'q' // a conflict, by the arrival with which it was noted
 	TagFeed       = 'f' // the ID of the feed
+	TagAuthority  = 'a' // what roles followed from when definitions were judged last
 )
 
 // A Ref is a stamp by local numbers: the arrival stands for log and hash. It takes 10

@@ -24,12 +24,13 @@ const (
 	CodeTooLarge
 	CodeRule
 	CodeTooCostly
+	CodeRole
 )
 
 // Reasons gives each code its stable word.
 var Reasons = [...]fault.Kind{
 	"", fault.Malformed, fault.DuplicateKey, fault.NoMatch, fault.Schema, fault.Update, fault.Reserved, fault.Definition, fault.Atomic,
-	fault.TooLarge, fault.Rule, fault.TooCostly,
+	fault.TooLarge, fault.Rule, fault.TooCostly, fault.Role,
 }
 
 // Reason returns the word of c; a code of a later version has its number for one.

@@ -16,13 +16,21 @@ import (
 //	Without     of the entry that a role change grants: what that had seen counts by another
 type Right struct {
 	Writer
+	Role    format.Role
+	grant   *Record            // a role change or transfer that gives it; nil for a join or open
 	Within  [][]clock.RecordID // of each cut that limits it, the heads that it has seen
 	Without []clock.RecordID
 }
 
 // Equal reports whether both cover the same records.
 func (r *Right) Equal(o *Right) bool {
-	return r.first == o.first && slices.Equal(r.Without, o.Without) && slices.EqualFunc(r.Within, o.Within, slices.Equal)
+	return r.first == o.first && r.Role == o.Role && r.grant == o.grant && slices.Equal(r.Without, o.Without) && slices.EqualFunc(r.Within, o.Within, slices.Equal)
+}
+
+// Holds reports whether a record that is no plain operation, written under control heads,
+// may count by this right, as far as they say: it has seen what gives it.
+func (r *Right) Holds(heads []clock.Hash) bool {
+	return r.Of(heads) && (r.grant == nil || r.g.Reaches(heads, r.grant))
 }
 
 // A Writer is a first record of a control log, and whose it is.
@@ -85,7 +93,7 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 		if !e.role.CanWrite() {
 			continue
 		}
-		r := Right{Writer: Writer{e.identity(), g, e.first}}
+		r := Right{Writer: Writer{e.identity(), g, e.first}, Role: e.role}
 		s.cutsOf(e, func(c *cut) bool {
 			r.Within = append(r.Within, g.seenOf(c.rec, log))
 			return false
@@ -96,11 +104,22 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 			}
 		}
 		if e.regranted() {
-			r.Without = g.seenOf(e.grant, log)
+			r.grant, r.Without = e.grant, g.seenOf(e.grant, log)
 		}
 		rights = append(rights, r)
 	}
 	return rights
+}
+
+// RoleNow returns the highest role of a control log that nothing limits, if it writes; else 0.
+func (g *Graph) RoleNow(control clock.LogID) format.Role {
+	s := g.State()
+	for _, e := range s.byLog[control] { // the most senior first
+		if e.role.CanWrite() && s.alive(e) {
+			return e.role
+		}
+	}
+	return 0
 }
 
 // Split reports whether the control log of a data log has two first records: whose each

@@ -2,6 +2,7 @@ package control
 
 import (
 	"container/heap"
+	"crypto/sha256"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -59,6 +60,7 @@ type State struct {
 	verdicts []verdict           // by record
 	epochs   []*Record           // that began one
 	tips     []clock.Hash        // nil: to be found again
+	ruling   clock.Hash          // see Authority
 }
 
 // shutting is what is known of whether removals close an invite.
@@ -93,7 +95,34 @@ func (s *State) fold() {
 		s.note(r)
 	}
 	slices.SortFunc(s.Checkpoints, func(a, b *format.Checkpoint) int { return format.CompareIDs(a.Snapshot, b.Snapshot) })
+	s.rule()
 }
+
+// rule finds the authority.
+func (s *State) rule() {
+	var all []clock.Hash
+	for _, r := range s.g.records {
+		switch r.Payload.Op {
+		case format.OpOpen, format.OpRole, format.OpTransfer, format.OpRemove:
+			if s.verdict(r) == ok {
+				all = append(all, r.ID.Hash)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	slices.SortFunc(all, format.CompareHashes)
+	h := sha256.New()
+	for _, r := range all {
+		h.Write(r[:])
+	}
+	s.ruling = clock.Hash(h.Sum(nil))
+}
+
+// Authority returns a hash of the records with effect that give and take roles. While it is
+// the same, so is the role of every record that counts: all else makes writers and readers.
+func (s *State) Authority() clock.Hash { return s.ruling }
 
 // run takes entries from the agenda until it is empty.
 func (s *State) run() {

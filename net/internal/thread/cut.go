@@ -19,6 +19,8 @@ type Cut struct {
 	Void map[clock.LogID]clock.Void
 	// Snapshots holds the snapshot logs in force; others are void.
 	Snapshots map[clock.LogID]Snapshot
+	// Authority is [Thread.Authority]: what may be defined follows from it.
+	Authority clock.Hash
 	// Tag is [Thread.StateTag].
 	Tag func(state clock.Hash) clock.Hash
 }
@@ -32,13 +34,13 @@ type Snapshot struct {
 
 // clone copies the maps: an Attachment may keep its Cut.
 func (c Cut) clone() Cut {
-	return Cut{Void: maps.Clone(c.Void), Snapshots: maps.Clone(c.Snapshots), Tag: c.Tag}
+	return Cut{Void: maps.Clone(c.Void), Snapshots: maps.Clone(c.Snapshots), Authority: c.Authority, Tag: c.Tag}
 }
 
-// equal reports whether both leave the same out; whether records are held is no
-// part of it.
+// equal reports whether both leave the same out, and by the same roles; whether records are
+// held is no part of it.
 func (c Cut) equal(o Cut) bool {
-	return maps.EqualFunc(c.Void, o.Void, clock.Void.Equal) && maps.EqualFunc(c.Snapshots, o.Snapshots, func(a, b Snapshot) bool {
+	return c.Authority == o.Authority && maps.EqualFunc(c.Void, o.Void, clock.Void.Equal) && maps.EqualFunc(c.Snapshots, o.Snapshots, func(a, b Snapshot) bool {
 		return a.Last == b.Last && a.State == b.State
 	})
 }
@@ -74,7 +76,7 @@ func (c *cuts) floor(log clock.LogID) clock.RecordID { return c.floors[log] }
 
 // cut returns what does not count of the data; mu is held.
 func (t *Thread) cut() Cut {
-	c := Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]Snapshot{}, Tag: t.StateTag}
+	c := Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]Snapshot{}, Authority: t.authority(), Tag: t.StateTag}
 	for log, id := range t.cuts.floors {
 		c.Void[log] = clock.VoidUpTo(id.Seq)
 	}

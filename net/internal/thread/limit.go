@@ -31,7 +31,9 @@ type limit struct {
 	refind bool // it rests on which records are held
 	tips   []clock.RecordID
 	rights []control.Right
-	single bool // records count one by one
+	single bool                       // records count one by one
+	roles  map[clock.Hash]format.Role // if single: by which role each that defines counts
+	ruling clock.Hash                 // of which records count by which of several roles; zero for one
 }
 
 // all reports whether nothing of the log counts, and nothing can.
@@ -89,16 +91,19 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	}
 	n.refind, n.tips, n.rights, n.single = true, l.tips(), rights, l.forked() || t.graph.Split(log)
 	if was := t.limits[log]; was != nil && was.same(n) {
-		n.void = was.void // most control records say nothing of it
+		n.void, n.roles, n.ruling = was.void, was.roles, was.ruling // most control records say nothing of it
 		return n
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	f := &limitFinder{t: t, l: l, r: snap}
 	if n.single {
-		n.void = f.single(rights)
+		n.void, n.roles = f.single(rights)
 	} else {
 		n.void = f.spans(rights)
+	}
+	if len(rights) > 1 {
+		n.ruling = f.ruling(rights, n.roles)
 	}
 	if f.err != nil {
 		t.env.log.Error("reading what a removal has seen", "thread", t.id.String(), "log", log.Short(), "err", f.err)
@@ -170,11 +175,7 @@ func (f *limitFinder) spans(rights []control.Right) clock.Void {
 	type span = clock.Span
 	var covered []span
 	for i := range rights {
-		s := span{First: f.upTo(rights[i].Without) + 1, Last: math.MaxUint64}
-		for _, heads := range rights[i].Within {
-			s.Last = min(s.Last, f.upTo(heads))
-		}
-		if s.First <= s.Last {
+		if s := f.spanOf(&rights[i]); s.First <= s.Last {
 			covered = append(covered, s)
 		}
 	}
@@ -198,26 +199,43 @@ func (f *limitFinder) spans(rights []control.Right) clock.Void {
 	return clock.NewVoid(append(void, span{First: next, Last: math.MaxUint64}), nil)
 }
 
-// single returns what no right covers record by record: of a log that its device forked, or
-// whose control log has two first records.
-func (f *limitFinder) single(rights []control.Right) clock.Void {
-	type record struct {
-		id      clock.RecordID
-		control []clock.Hash
+// spanOf returns the positions that a right covers of a log that is not forked; none if the
+// last is before the first.
+func (f *limitFinder) spanOf(r *control.Right) clock.Span {
+	s := clock.Span{First: f.upTo(r.Without) + 1, Last: math.MaxUint64}
+	for _, heads := range r.Within {
+		s.Last = min(s.Last, f.upTo(heads))
 	}
-	var paths [][]record
+	return s
+}
+
+func (f *limitFinder) covers(r *control.Right, seq uint64) bool {
+	s := f.spanOf(r)
+	return s.First <= seq && seq <= s.Last
+}
+
+// A pathRecord is one record of a branch, and under which control heads it was written.
+type pathRecord struct {
+	id      clock.RecordID
+	control []clock.Hash
+}
+
+// single returns what no right covers record by record, and the roles of the others: of a
+// log that its device forked, or whose control log has two first records.
+func (f *limitFinder) single(rights []control.Right) (clock.Void, map[clock.Hash]format.Role) {
+	var paths [][]pathRecord
 	for _, b := range f.l.branches {
-		var path []record
+		var path []pathRecord
 		err := f.t.rows.WalkPath(f.r, f.l.Num, b.Tip, f.l.start(), func(id clock.RecordID, s format.Stored) (bool, error) {
 			h, err := format.DecodeHeader(s.Header)
 			if err == nil {
-				path = append(path, record{id, h.Control})
+				path = append(path, pathRecord{id, h.Control})
 			}
 			return err == nil, err
 		})
 		if err != nil {
 			f.err = err
-			return clock.VoidAll()
+			return clock.VoidAll(), nil
 		}
 		paths = append(paths, path)
 	}
@@ -225,7 +243,7 @@ func (f *limitFinder) single(rights []control.Right) clock.Void {
 		in := map[clock.Hash]bool{}
 		for _, path := range paths {
 			for _, h := range heads {
-				i := slices.IndexFunc(path, func(r record) bool { return r.id == h })
+				i := slices.IndexFunc(path, func(r pathRecord) bool { return r.id == h })
 				for _, r := range path[:i+1] {
 					in[r.id.Hash] = true
 				}
@@ -233,8 +251,8 @@ func (f *limitFinder) single(rights []control.Right) clock.Void {
 		}
 		return in
 	}
-	covered := map[clock.Hash]bool{}
-	for i := range rights {
+	covered, roles := map[clock.Hash]bool{}, map[clock.Hash]format.Role{}
+	for i := range rights { // the most senior first
 		without := before(rights[i].Without)
 		var within []map[clock.Hash]bool
 		for _, heads := range rights[i].Within {
@@ -247,6 +265,9 @@ func (f *limitFinder) single(rights []control.Right) clock.Void {
 					in = in && w[r.id.Hash]
 				}
 				covered[r.id.Hash] = covered[r.id.Hash] || in
+				if in && roles[r.id.Hash] == 0 && rights[i].Holds(r.control) {
+					roles[r.id.Hash] = rights[i].Role
+				}
 			}
 		}
 	}
@@ -261,9 +282,9 @@ func (f *limitFinder) single(rights []control.Right) clock.Void {
 		}
 	}
 	if last := topOf(rights); last.Seq <= top {
-		return clock.NewVoid([]clock.Span{{First: last.Seq + 1, Last: math.MaxUint64}}, void)
+		return clock.NewVoid([]clock.Span{{First: last.Seq + 1, Last: math.MaxUint64}}, void), roles
 	}
-	return clock.NewVoid(nil, void)
+	return clock.NewVoid(nil, void), roles
 }
 
 // within refuses of a run what cannot count, whatever else arrives: of a device that was

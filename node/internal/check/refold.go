@@ -124,5 +124,11 @@ func (r *replay) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) 
 	})
 }
 
+// Right implements [replica.Journal].
+func (r *replay) Right(id clock.RecordID) (role string, err error) { return r.journal.Right(id) }
+
+// Authority implements [replica.Journal].
+func (r *replay) Authority() clock.Hash { return r.journal.Authority() }
+
 // Writer implements [replica.Journal].
 func (r *replay) Writer() (identity, role string) { return r.journal.Writer() }

@@ -1,20 +1,21 @@
-package fold
+package keyspace
 
 import (
 	"bytes"
 
-	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/internal/store"
 )
 
-// holders tells a batch which documents have a key of a unique index: what the
+// Holders tells a batch which documents have a key of a unique index: what the
 // store had when the batch's transaction began, and what has changed since.
-type holders struct {
-	fold    *Fold
-	snap    store.Snapshot
-	it      store.Iterator
-	written HeldKeys // by entries in the transaction
-	judged  HeldKeys // by what requests judged so far will write
+type Holders struct {
+	Store   store.Store
+	Space   Space
+	Written HeldKeys // by entries in the transaction
+	Judged  HeldKeys // by what requests judged so far will write
+
+	snap store.Snapshot
+	it   store.Iterator
 }
 
 // HeldKeys says by index key and _id key whether the document has the key.
@@ -32,12 +33,12 @@ func (h HeldKeys) Set(key, idKey []byte, has bool) {
 
 // Move notes that a document, whose keys in the unique index x were those of old, has
 // those of now.
-func (h HeldKeys) Move(sp keyspace.Space, x *keyspace.Index, idKey []byte, old, now *keyspace.KeySet) {
+func (h HeldKeys) Move(sp Space, x *Index, idKey []byte, old, now *KeySet) {
 	for _, k := range old.Keys {
-		h.Set(sp.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), idKey, false)
+		h.Set(sp.Key(TagIndex, Num(x.Num), k), idKey, false)
 	}
 	for _, k := range now.Keys {
-		h.Set(sp.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), idKey, true)
+		h.Set(sp.Key(TagIndex, Num(x.Num), k), idKey, true)
 	}
 }
 
@@ -62,22 +63,23 @@ func (h HeldKeys) Other(key, idKey []byte, stored func(f func(k []byte) bool) er
 	return id, err
 }
 
-func (h *holders) close() {
+// Close frees what it reads, and forgets what was noted: another transaction begins.
+func (h *Holders) Close() {
 	if h.snap != nil {
 		h.it.Close()
 		h.snap.Release()
 	}
-	*h = holders{fold: h.fold}
+	*h = Holders{Store: h.Store, Space: h.Space}
 }
 
 // committed calls f with the _id keys under key, as they were when the
 // transaction began, until f returns false. key is whole, with index and values. It reads
 // a snapshot and not the transaction, whose iterators cost the more the more it has
-// written; what that has written is in written.
-func (h *holders) committed(key []byte, f func(idKey []byte) bool) error {
+// written; what that has written is in Written.
+func (h *Holders) committed(key []byte, f func(idKey []byte) bool) error {
 	if h.snap == nil {
-		h.snap = h.fold.Store.Snapshot()
-		r := store.Prefix(h.fold.Space.Key(keyspace.TagIndex))
+		h.snap = h.Store.Snapshot()
+		r := store.Prefix(h.Space.Key(TagIndex))
 		r.KeysOnly = true
 		h.it = h.snap.Iterate(r)
 	}
@@ -89,16 +91,16 @@ func (h *holders) committed(key []byte, f func(idKey []byte) bool) error {
 	return h.it.Err()
 }
 
-// other returns a document besides idKey that has key, once the judged requests
+// Other returns a document besides idKey that has key, once the judged requests
 // are written; nil if there is none.
-func (h *holders) other(key, idKey []byte) (id []byte, err error) {
-	return h.judged.Other(key, idKey, func(f func(k []byte) bool) error { return h.committed(key, f) })
+func (h *Holders) Other(key, idKey []byte) (id []byte, err error) {
+	return h.Judged.Other(key, idKey, func(f func(k []byte) bool) error { return h.committed(key, f) })
 }
 
-// contested reports whether two documents have key in the transaction.
-func (h *holders) contested(key []byte) (bool, error) {
+// Contested reports whether two documents have key in the transaction.
+func (h *Holders) Contested(key []byte) (bool, error) {
 	n := 0
-	over := h.written[string(key)]
+	over := h.Written[string(key)]
 	for _, has := range over {
 		if has {
 			n++
