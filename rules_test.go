@@ -418,9 +418,12 @@ func TestWallsInsideDB(t *testing.T) {
 
 		// What documents are: keyspace < judge < journal < view < change < fold.
 		"db/internal/fold": {
-			"db/internal/change", "db/internal/cut", "db/internal/journal", "db/internal/judge", "db/internal/keyspace",
+			"db/internal/change", "db/internal/cut", "db/internal/define", "db/internal/journal", "db/internal/judge", "db/internal/keyspace",
 			"db/internal/lthash", "db/internal/payload", "db/internal/query", "db/internal/snapshot", "db/internal/value",
 			"db/internal/view", "internal/clock", "internal/fault", "internal/store",
+		},
+		"db/internal/define": {
+			"db/internal/journal", "db/internal/judge", "db/internal/keyspace", "internal/clock", "internal/fault",
 		},
 		"db/internal/snapshot": {
 			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "db/internal/view",
@@ -436,7 +439,7 @@ func TestWallsInsideDB(t *testing.T) {
 			"internal/clock", "internal/store",
 		},
 		"db/internal/journal": {
-			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "internal/clock", "internal/store",
+			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "internal/clock", "internal/fault", "internal/store",
 		},
 		"db/internal/judge": {
 			"db/internal/keyspace", "db/internal/payload", "db/internal/query", "db/internal/rules", "db/internal/schema",
@@ -456,7 +459,7 @@ func TestWallsInsideDB(t *testing.T) {
 		"db/internal/pattern":  {"internal/fault"},
 		"db/internal/rules":    {"db/internal/value", "internal/fault"},
 		"db/internal/schema":   {"db/internal/value"},
-		"db/internal/payload":  {"db/internal/value", "internal/fault"},
+		"db/internal/payload":  {"db/internal/value", "internal/clock", "internal/fault"},
 		"db/internal/text":     {"internal/fault"},
 		"db/internal/value":    {"internal/fault"},
 		"db/internal/lthash":   {},

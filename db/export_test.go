@@ -44,11 +44,16 @@ func ReferenceRights(entries []journal.Entry, c fold.Cut, right func(clock.Recor
 		}
 	}
 	sortByStamp(entries)
-	f := &reference{right: right, states: map[string]keyspace.State{}, out: map[string]string{}}
+	f := &reference{states: map[string]keyspace.State{}, out: map[string]string{}}
+	var recs []*journal.Record
 	for i := range entries {
 		if !c.Voids(entries[i].ID, entries[i].Snapshot) {
-			f.fold(journal.Decode(&journal.Arrival{Entry: entries[i]}))
+			recs = append(recs, journal.Decode(&journal.Arrival{Entry: entries[i]}))
 		}
+	}
+	f.laws = newReferenceLaws(recs, entries, c, right)
+	for _, rec := range recs {
+		f.fold(rec)
 	}
 	var ops []payload.Op
 	for _, k := range slices.Sorted(maps.Keys(f.states)) {
@@ -73,7 +78,7 @@ func sortByStamp(entries []journal.Entry) {
 }
 
 type reference struct {
-	right  func(clock.RecordID) string
+	laws   *referenceLaws
 	states map[string]keyspace.State
 	hash   lthash.State
 	out    map[string]string
@@ -99,19 +104,7 @@ func (f *reference) fold(rec *journal.Record) {
 		if _, ok := before[k]; !ok {
 			before[k] = cur
 		}
-		var def *judge.Definition
-		if op.Coll != judge.SystemCollection {
-			if s := f.states[judge.SystemCollection+"\x00"+string(value.AppendKey(nil, value.String(op.Coll), false))]; s.Doc != nil {
-				var err error
-				if def, err = judge.ParseDefinition(s.Doc); err != nil {
-					panic(err)
-				}
-			}
-		}
-		var j judge.Judge
-		by := rec.Author()
-		by.Right = f.right(rec.ID)
-		v := j.Decide(op, cur, by, def)
+		v := f.laws.decide(rec, i, cur)
 		f.states[k] = v.Next
 		codes[i] = v.Code
 		refused = refused || v.Code != keyspace.CodeOK
@@ -261,7 +254,19 @@ func NewOp(kind int, coll string, id value.Value, filter, doc []byte, upsert boo
 }
 
 // Encode encodes a transaction.
-func Encode(ops []Op) []byte { return payload.Encode(ops) }
+func Encode(ops []Op) []byte {
+	if len(ops) == 1 && ops[0].Coll == judge.SystemCollection {
+		return EncodeView(ops[0], nil)
+	}
+	return payload.Encode(ops)
+}
+
+// EncodeView encodes the record of a definition whose author had the heads of a view.
+func EncodeView(op Op, view []clock.RecordID) []byte {
+	view = slices.Clone(view)
+	slices.SortFunc(view, payload.CompareHeads)
+	return payload.EncodeView(&op, slices.Compact(view))
+}
 
 // BaseEvery caches states more often, so that short histories use them.
 func BaseEvery(db *DB, n uint64) error {

@@ -156,7 +156,7 @@ func genDefinitions(t *rapid.T, tb testing.TB, n int) []journal.Entry {
 		if rapid.IntRange(0, 9).Draw(t, "drops") == 0 {
 			op = db.NewOp(4, "system.collections", value.String(coll), raw(tb, d()), nil, false)
 		}
-		es[i].Payload = db.Encode(append(genOps(t, tb)[:1], op))
+		es[i].Payload = encoded(t, es[:i], es[i], []db.Op{op})
 	}
 	return es
 }

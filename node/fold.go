@@ -183,9 +183,30 @@ func (j journal) Append(tx store.Tx, drafts []replica.Draft) ([]clock.RecordID, 
 func (j journal) Flushed(n int64) { j.t.Flushed(n) }
 
 // Right implements [replica.Journal].
-func (j journal) Right(id clock.RecordID) (role string, err error) {
-	r, err := j.t.RoleOf(id)
-	return r.String(), unread(err)
+func (j journal) Right(id clock.RecordID) (role string, rank []byte, err error) {
+	r, rank, err := j.t.RightOf(id)
+	return r.String(), rank, unread(err)
+}
+
+// View implements [replica.Journal].
+func (j journal) View(limit int) []clock.RecordID { return j.t.DataView(limit) }
+
+// Held implements [replica.Journal].
+func (j journal) Held(id clock.RecordID) (at clock.Time, held bool, err error) {
+	at, held, err = j.t.HeldAt(id)
+	return at, held, unread(err)
+}
+
+// Precedes implements [replica.Journal].
+func (j journal) Precedes(id, head clock.RecordID) (bool, error) {
+	before, err := j.t.Precedes(id, head)
+	return before, unread(err)
+}
+
+// Unseen implements [replica.Journal].
+func (j journal) Unseen(heads []clock.RecordID) (at clock.Time, ok bool, err error) {
+	at, ok, err = j.t.Unseen(heads)
+	return at, ok, unread(err)
 }
 
 // Authority implements [replica.Journal].

@@ -3,9 +3,11 @@
 package dbtest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 
@@ -270,12 +272,80 @@ func (j *Journal) SetRights(of func(id clock.RecordID) string) {
 	j.rights[0]++
 }
 
-// Right implements [replica.Journal].
-func (j *Journal) Right(id clock.RecordID) (role string, err error) {
-	if j.right == nil {
-		return "owner", nil
+// Right implements [replica.Journal]: owners before admins before writers, of one role by
+// their logs.
+func (j *Journal) Right(id clock.RecordID) (role string, rank []byte, err error) {
+	role = "owner"
+	if j.right != nil {
+		role = j.right(id)
 	}
-	return j.right(id), nil
+	log := id.Log
+	if id == (clock.RecordID{}) {
+		log = j.log
+	}
+	return role, Rank(role, log), nil
+}
+
+// Rank is the seniority of who writes a log.
+func Rank(role string, log clock.LogID) []byte {
+	n := map[string]byte{"owner": 1, "admin": 2}[role]
+	if n == 0 {
+		n = 3
+	}
+	return append([]byte{n}, log[:]...)
+}
+
+// View implements [replica.Journal].
+func (j *Journal) View(limit int) (view []clock.RecordID) {
+	tops, err := j.tops()
+	if err != nil {
+		panic(err) // a test's store
+	}
+	for log := range tops {
+		view = append(view, tops[log].ID)
+	}
+	slices.SortFunc(view, func(a, b clock.RecordID) int { return bytes.Compare(a.Log[:], b.Log[:]) })
+	return view[:min(len(view), limit)]
+}
+
+func (j *Journal) tops() (map[clock.LogID]replica.Entry, error) {
+	es, err := j.Entries()
+	tops := map[clock.LogID]replica.Entry{}
+	for _, e := range es {
+		if top := tops[e.ID.Log].ID; !e.Snapshot && (top.Seq < e.ID.Seq || top.Seq == e.ID.Seq && bytes.Compare(top.Hash[:], e.ID.Hash[:]) < 0) {
+			tops[e.ID.Log] = e
+		}
+	}
+	return tops, err
+}
+
+// Held implements [replica.Journal].
+func (j *Journal) Held(id clock.RecordID) (at clock.Time, held bool, err error) {
+	es, err := j.Entries()
+	for _, e := range es {
+		if e.ID == id {
+			return e.Time, true, err
+		}
+	}
+	return 0, false, err
+}
+
+// Precedes implements [replica.Journal]: of records that share a position none precedes the
+// others.
+func (j *Journal) Precedes(id, head clock.RecordID) (bool, error) {
+	return id.Log == head.Log && (id == head || id.Seq < head.Seq), nil
+}
+
+// Unseen implements [replica.Journal].
+func (j *Journal) Unseen(heads []clock.RecordID) (at clock.Time, ok bool, err error) {
+	es, err := j.Entries()
+	for _, e := range es {
+		seen := slices.ContainsFunc(heads, func(h clock.RecordID) bool { return e.ID.Log == h.Log && (e.ID == h || e.ID.Seq < h.Seq) })
+		if !seen && !e.Snapshot && (!ok || e.Time < at) {
+			at, ok = e.Time, true
+		}
+	}
+	return at, ok, err
 }
 
 // Authority implements [replica.Journal].

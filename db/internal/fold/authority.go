@@ -1,14 +1,9 @@
 package fold
 
 import (
-	"errors"
-
-	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
-	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
 )
 
 // Who may define a collection follows from the roles of the journal's writers, which
@@ -23,15 +18,6 @@ import (
 //	the owner demotes an admin  the journal says R2
 //	heed                        a R2, marker {rescan of system.collections}, and what that causes
 
-// author returns who wrote an operation of rec.
-func (b *batch) author(rec *journal.Record, op *payload.Op) (by judge.Author, err error) {
-	by = rec.Author()
-	if op.Coll == judge.SystemCollection && op.Kind != payload.State {
-		by.Right, err = b.fold.Journal.Right(rec.ID)
-	}
-	return by, err
-}
-
 // everOn is a place after all snapshots and before every operation.
 var everOn = keyspace.Ref{Time: 1}
 
@@ -41,22 +27,17 @@ func (f *Fold) heed() error {
 	if now == f.authority {
 		return nil
 	}
-	f.dropMerge() // it may have judged by what was defined
-	if err := f.dropPrepared(); err != nil {
-		return err
-	}
-	err := f.judgeDefinitions(now, false)
-	if errors.Is(err, store.ErrTooBig) {
-		err = f.breaks(f.judgeDefinitions(now, true))
-	}
-	return err
+	return f.judgeAnew(now)
 }
 
-// judgeDefinitions is heed, in one transaction or in steps.
+// judgeDefinitions is judgeAnew, in one transaction or in steps.
 func (f *Fold) judgeDefinitions(now clock.Hash, stepping bool) error {
 	b := f.newBatch()
 	defer b.discard()
 	if err := b.tx.Put(f.Space.Key(keyspace.TagAuthority), now[:]); err != nil {
+		return err
+	}
+	if err := b.forgetAwaited(); err != nil {
 		return err
 	}
 	if b.cat.Colls[judge.SystemCollection] != nil {

@@ -64,6 +64,7 @@ func (f *Fold) setCut(c Cut, paced *pacedCut, r *Request) error {
 	if len(marks) == 0 {
 		return nil
 	}
+	f.laws.Renew()
 	if paced != nil && !paced.old.Same(&f.cut) {
 		paced = nil
 	}
@@ -94,6 +95,7 @@ func (f *Fold) setCut(c Cut, paced *pacedCut, r *Request) error {
 		return err
 	}
 	f.cut = c
+	f.laws.Renew()
 	if paced != nil {
 		paced.begin(f, marks, r)
 		return nil

@@ -28,6 +28,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/change"
 	"github.com/weftdb/weft/db/internal/cut"
+	"github.com/weftdb/weft/db/internal/define"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
@@ -98,6 +99,7 @@ type Fold struct {
 	meta      keyspace.Meta
 	own       map[clock.LogID]bool
 	cut       Cut
+	laws      define.Laws      // see chainOf
 	authority clock.Hash       // by which definitions were judged, see heed
 	recent    journal.Cache    // for folding again: the documents of a set take turns
 	prepared  map[docKey]int64 // see prepare; the last arrival by document
@@ -136,6 +138,7 @@ func Open(ctx context.Context, o Options) (*Fold, error) {
 		own:  map[clock.LogID]bool{},
 		defs: &judge.Definitions{}, published: o.Published, loaded: o.Loaded,
 	}
+	f.laws.Journal, f.laws.Voids = f.Journal, func(id clock.RecordID) bool { return f.cut.Voids(id, false) }
 	if f.Clock == nil {
 		f.Clock = &clock.Clock{}
 	}
@@ -246,10 +249,22 @@ func (f *Fold) load() (err error) {
 	if f.meta, err = keyspace.LoadMeta(snap, f.Space); err != nil {
 		return err
 	}
-	if err = f.loadLogs(snap, keyspace.TagOwn, f.own); err != nil {
+	own, err := keyspace.Keys(snap, f.Space.Key(keyspace.TagOwn))
+	if err != nil {
 		return err
 	}
+	for _, id := range own {
+		if len(id) == len(clock.LogID{}) {
+			f.own[clock.LogID(id)] = true
+		}
+	}
 	if f.cut, err = cut.Load(snap, f.Space); err != nil {
+		return err
+	}
+	f.laws.Renew()
+	f.laws.Settle()
+	clear(f.laws.Awaited)
+	if err = f.loadAwaited(snap); err != nil {
 		return err
 	}
 	if f.authority, err = keyspace.LoadAuthority(snap, f.Space); err != nil {
@@ -272,19 +287,6 @@ func (f *Fold) load() (err error) {
 	f.building = true // indexes may wait to be filled, or to be deleted
 	f.publish(&change.News{})
 	return nil
-}
-
-// loadLogs reads the IDs of the logs that keys of one kind name.
-func (f *Fold) loadLogs(r store.Reader, tag byte, into map[clock.LogID]bool) error {
-	p := f.Space.Key(tag)
-	it := r.Iterate(store.Prefix(p))
-	defer it.Close()
-	for ; it.Valid(); it.Next() {
-		if id := it.Key()[len(p):]; len(id) == 32 {
-			into[clock.LogID(id)] = true
-		}
-	}
-	return it.Err()
 }
 
 // Wake says that the journal has new arrivals; it never blocks.
@@ -368,7 +370,7 @@ func (f *Fold) Author(t clock.Time, coll string) (by judge.Author, err error) {
 	by.Time = t
 	by.Writer, by.Role = f.Journal.Writer()
 	if coll == judge.SystemCollection {
-		by.Right, err = f.Journal.Right(clock.RecordID{})
+		by.Right, _, err = f.Journal.Right(clock.RecordID{})
 	}
 	return by, err
 }

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -222,6 +224,31 @@ func LawOf(doc []byte) string {
 		}
 	}
 	return string(law)
+}
+
+// Defines reports whether a definition differs in more than its plain indexes.
+func Defines(old, now []byte) bool { return !bytes.Equal(definedIn(old), definedIn(now)) }
+
+// Placed returns the verdict on a definition that holds and leaves next of the definitions
+// before it, on the document at its place, of which it keeps the plain indexes.
+func Placed(next, cur keyspace.State, t clock.Time) Verdict {
+	if !Defines(cur.Doc, next.Doc) && (cur.Doc == nil) == (next.Doc == nil) {
+		return Verdict{Next: cur}
+	}
+	if next.Doc == nil {
+		return Verdict{Next: keyspace.State{Mod: t, Dead: true}}
+	}
+	out, at := value.Begin(make([]byte, 0, len(next.Doc)+len(cur.Doc)))
+	it := value.Elements(next.Doc)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		if string(k) != "plain" {
+			out = value.AppendElement(out, k, v)
+		}
+	}
+	if plain := value.Get(cur.Doc, "plain"); plain.Exists() {
+		out = value.AppendElement(out, []byte("plain"), plain)
+	}
+	return Verdict{Next: keyspace.State{Doc: value.End(out, at), Mod: t}}
 }
 
 // definedIn returns what of a definition is for those who may define: all but its name and

@@ -22,6 +22,9 @@ type CompiledRules struct {
 	write, Read, define *rules.Rule
 }
 
+// ErrNoView reports a change of a definition by a record without a view.
+var ErrNoView = fault.New(fault.Definition, "a change of a definition has to say what its author had seen")
+
 // An Author is who writes an operation, and when.
 type Author struct {
 	Time         clock.Time
@@ -35,6 +38,7 @@ const (
 	RoleOwner  = "owner"
 	RoleAdmin  = "admin"
 	RoleWriter = "writer"
+	RolePlain  = "plain" // a record that does not say what its author had: it defines nothing
 )
 
 // ParseRules reads the rules of a definition.
@@ -113,6 +117,9 @@ func (d *Definition) allows(o *payload.Op, old, now []byte, by Author, m *value.
 func mayDefine(o *payload.Op, old, now []byte, by Author, m *value.Meter) error {
 	if by.Right == RoleOwner || bytes.Equal(definedIn(old), definedIn(now)) {
 		return nil
+	}
+	if by.Right == RolePlain {
+		return ErrNoView
 	}
 	was, err := ParseRules(orEmptyDoc(value.Get(old, "rules")))
 	if err != nil {

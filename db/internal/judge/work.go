@@ -54,8 +54,11 @@ func (j *Judge) Decide(o *payload.Op, cur keyspace.State, by Author, def *Defini
 	if v.Code == keyspace.CodeOK && o.Kind != payload.State && (v.Next.Dead != cur.Dead || !keyspace.SameSlice(v.Next.Doc, cur.Doc)) {
 		if err := def.allows(o, cur.Doc, v.Next.Doc, by, m); err != nil {
 			v = Verdict{Next: cur, Code: keyspace.CodeRule, Err: err}
-			if errors.Is(err, keyspace.ErrRole) {
+			switch {
+			case errors.Is(err, keyspace.ErrRole):
 				v.Code = keyspace.CodeRole
+			case errors.Is(err, ErrNoView):
+				v.Code = keyspace.CodeDefinition
 			}
 		}
 	}

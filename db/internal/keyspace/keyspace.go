@@ -14,11 +14,14 @@
 package keyspace
 
 import (
+	"bytes"
 	"encoding/binary"
+	"strings"
 
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
 )
 
 // The kinds of keys under a database's prefix; docs/design/db.md lists them.
@@ -42,6 +45,7 @@ const (
 	TagNoted      = 'y' // a refusal, by the arrival with which it was noted
 	TagContested  = 'q' // a conflict, by the arrival with which it was noted
 	TagFeed       = 'f' // the ID of the feed
+	TagAwaited    = 'w' // a definition of which something that it names has not arrived
 	TagAuthority  = 'a' // what roles followed from when definitions were judged last
 )
 
@@ -225,3 +229,30 @@ func Uvarints(dst []byte, vs ...uint64) []byte {
 
 // ValueNone is no value: the _id of a document that is only looked at.
 var ValueNone value.Value
+
+// Keys returns what follows prefix in the keys that begin with it.
+func Keys(r interface {
+	Iterate(store.Range) store.Iterator
+}, prefix []byte) (rest [][]byte, err error,
+) {
+	all := store.Prefix(prefix)
+	all.KeysOnly = true
+	it := r.Iterate(all)
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		rest = append(rest, bytes.Clone(it.Key()[len(prefix):]))
+	}
+	return rest, it.Err()
+}
+
+// Clip bounds the message of a refusal, which is told to people and is not hashed.
+func Clip(err error) string {
+	if err == nil {
+		return ""
+	}
+	s := err.Error()
+	if len(s) > 512 {
+		s = s[:512]
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -17,6 +18,7 @@ import (
 type Right struct {
 	Writer
 	Role    format.Role
+	Rank    []byte             // its seniority: the lesser is the senior
 	grant   *Record            // a role change or transfer that gives it; nil for a join or open
 	Within  [][]clock.RecordID // of each cut that limits it, the heads that it has seen
 	Without []clock.RecordID
@@ -24,7 +26,7 @@ type Right struct {
 
 // Equal reports whether both cover the same records.
 func (r *Right) Equal(o *Right) bool {
-	return r.first == o.first && r.Role == o.Role && r.grant == o.grant && slices.Equal(r.Without, o.Without) && slices.EqualFunc(r.Within, o.Within, slices.Equal)
+	return r.first == o.first && r.Role == o.Role && r.grant == o.grant && bytes.Equal(r.Rank, o.Rank) && slices.Equal(r.Without, o.Without) && slices.EqualFunc(r.Within, o.Within, slices.Equal)
 }
 
 // Holds reports whether a record that is no plain operation, written under control heads,
@@ -93,7 +95,7 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 		if !e.role.CanWrite() {
 			continue
 		}
-		r := Right{Writer: Writer{e.identity(), g, e.first}, Role: e.role}
+		r := Right{Writer: Writer{e.identity(), g, e.first}, Role: e.role, Rank: e.rank()}
 		s.cutsOf(e, func(c *cut) bool {
 			r.Within = append(r.Within, g.seenOf(c.rec, log))
 			return false
@@ -111,15 +113,16 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 	return rights
 }
 
-// RoleNow returns the highest role of a control log that nothing limits, if it writes; else 0.
-func (g *Graph) RoleNow(control clock.LogID) format.Role {
+// RoleNow returns the highest role of a control log that nothing limits, and its seniority; 0
+// if it does not write.
+func (g *Graph) RoleNow(control clock.LogID) (format.Role, []byte) {
 	s := g.State()
 	for _, e := range s.byLog[control] { // the most senior first
 		if e.role.CanWrite() && s.alive(e) {
-			return e.role
+			return e.role, e.rank()
 		}
 	}
-	return 0
+	return 0, nil
 }
 
 // Split reports whether the control log of a data log has two first records: whose each

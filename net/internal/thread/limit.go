@@ -31,9 +31,9 @@ type limit struct {
 	refind bool // it rests on which records are held
 	tips   []clock.RecordID
 	rights []control.Right
-	single bool                       // records count one by one
-	roles  map[clock.Hash]format.Role // if single: by which role each that defines counts
-	ruling clock.Hash                 // of which records count by which of several roles; zero for one
+	single bool               // records count one by one
+	by     map[clock.Hash]int // if single: the number of the right, from 1, by which each counts that defines
+	ruling clock.Hash         // of which records count by which of several roles; zero for one
 }
 
 // all reports whether nothing of the log counts, and nothing can.
@@ -91,19 +91,19 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	}
 	n.refind, n.tips, n.rights, n.single = true, l.tips(), rights, l.forked() || t.graph.Split(log)
 	if was := t.limits[log]; was != nil && was.same(n) {
-		n.void, n.roles, n.ruling = was.void, was.roles, was.ruling // most control records say nothing of it
+		n.void, n.by, n.ruling = was.void, was.by, was.ruling // most control records say nothing of it
 		return n
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	f := &limitFinder{t: t, l: l, r: snap}
 	if n.single {
-		n.void, n.roles = f.single(rights)
+		n.void, n.by = f.single(rights)
 	} else {
 		n.void = f.spans(rights)
 	}
 	if len(rights) > 1 {
-		n.ruling = f.ruling(rights, n.roles)
+		n.ruling = f.ruling(rights, n.by)
 	}
 	if f.err != nil {
 		t.env.log.Error("reading what a removal has seen", "thread", t.id.String(), "log", log.Short(), "err", f.err)
@@ -222,7 +222,7 @@ type pathRecord struct {
 
 // single returns what no right covers record by record, and the roles of the others: of a
 // log that its device forked, or whose control log has two first records.
-func (f *limitFinder) single(rights []control.Right) (clock.Void, map[clock.Hash]format.Role) {
+func (f *limitFinder) single(rights []control.Right) (clock.Void, map[clock.Hash]int) {
 	var paths [][]pathRecord
 	for _, b := range f.l.branches {
 		var path []pathRecord
@@ -251,7 +251,7 @@ func (f *limitFinder) single(rights []control.Right) (clock.Void, map[clock.Hash
 		}
 		return in
 	}
-	covered, roles := map[clock.Hash]bool{}, map[clock.Hash]format.Role{}
+	covered, by := map[clock.Hash]bool{}, map[clock.Hash]int{}
 	for i := range rights { // the most senior first
 		without := before(rights[i].Without)
 		var within []map[clock.Hash]bool
@@ -265,8 +265,8 @@ func (f *limitFinder) single(rights []control.Right) (clock.Void, map[clock.Hash
 					in = in && w[r.id.Hash]
 				}
 				covered[r.id.Hash] = covered[r.id.Hash] || in
-				if in && roles[r.id.Hash] == 0 && rights[i].Holds(r.control) {
-					roles[r.id.Hash] = rights[i].Role
+				if in && by[r.id.Hash] == 0 && rights[i].Holds(r.control) {
+					by[r.id.Hash] = i + 1
 				}
 			}
 		}
@@ -282,9 +282,9 @@ func (f *limitFinder) single(rights []control.Right) (clock.Void, map[clock.Hash
 		}
 	}
 	if last := topOf(rights); last.Seq <= top {
-		return clock.NewVoid([]clock.Span{{First: last.Seq + 1, Last: math.MaxUint64}}, void), roles
+		return clock.NewVoid([]clock.Span{{First: last.Seq + 1, Last: math.MaxUint64}}, void), by
 	}
-	return clock.NewVoid(nil, void), roles
+	return clock.NewVoid(nil, void), by
 }
 
 // within refuses of a run what cannot count, whatever else arrives: of a device that was

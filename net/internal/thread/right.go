@@ -14,57 +14,63 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// RoleOf returns the role by which a data record counts that changes what is defined: that
-// of the most senior right that covers it; 0 if none does. Unlike an operation, it has to
-// have seen what gave that role. The zero ID is the next own record. [Thread.Authority]
-// says whether the answer may have changed.
-func (t *Thread) RoleOf(id clock.RecordID) (format.Role, error) {
+// RightOf returns the role by which a data record counts that changes what is defined, and
+// its author's seniority: of the most senior right that covers it; 0 if none does. Unlike an
+// operation, it has to have seen what gave that role. The zero ID is the next own record.
+// [Thread.Authority] says whether the answer may have changed.
+func (t *Thread) RightOf(id clock.RecordID) (role format.Role, rank []byte, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if id == (clock.RecordID{}) {
-		return t.ownRole(), nil
+		role, rank = t.ownRight()
+		return role, rank, nil
 	}
 	if t.graph.Plain(id.Log) {
-		return t.graph.Rights(id.Log)[0].Role, nil
+		r := t.graph.Rights(id.Log)[0]
+		return r.Role, r.Rank, nil
 	}
 	l := t.logs[id.Log]
 	if l == nil {
-		return 0, nil
+		return 0, nil, nil
 	}
 	if n := t.limitOf(l); n.single {
-		return n.roles[id.Hash], nil
+		if i := n.by[id.Hash]; i > 0 {
+			return n.rights[i-1].Role, n.rights[i-1].Rank, nil
+		}
+		return 0, nil, nil
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	s, err := t.rows.Record(snap, l.Num, id)
 	if t.ownData != nil && l == t.ownData && errors.Is(err, ErrNotFound) {
-		return t.ownRole(), nil // it is being written
+		role, rank = t.ownRight() // it is being written
+		return role, rank, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("role of %s: %w", id, err)
+		return 0, nil, fmt.Errorf("role of %s: %w", id, err)
 	}
 	h, err := format.DecodeHeader(s.Header)
 	if err != nil {
-		return 0, fmt.Errorf("stored record: %w", err)
+		return 0, nil, fmt.Errorf("stored record: %w", err)
 	}
 	f := &limitFinder{t: t, l: l, r: snap}
 	for _, r := range t.graph.Rights(id.Log) {
 		if r.Holds(h.Control) && f.covers(&r, id.Seq) {
-			return r.Role, f.err
+			return r.Role, r.Rank, f.err
 		}
 	}
-	return 0, f.err
+	return 0, nil, f.err
 }
 
-// ownRole returns the role by which the next own record will count.
-func (t *Thread) ownRole() format.Role {
+// ownRight is RightOf the next own record.
+func (t *Thread) ownRight() (format.Role, []byte) {
 	if t.ownControl == nil {
-		return 0
+		return 0, nil
 	}
 	return t.graph.RoleNow(t.ownControl.ID)
 }
 
-// Authority returns a hash of what the answers of RoleOf follow from.
+// Authority returns a hash of what the answers of RightOf follow from.
 func (t *Thread) Authority() clock.Hash {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -95,11 +101,12 @@ func (t *Thread) authority() clock.Hash {
 }
 
 // ruling hashes which records of a log count by which of several rights.
-func (f *limitFinder) ruling(rights []control.Right, single map[clock.Hash]format.Role) clock.Hash {
+func (f *limitFinder) ruling(rights []control.Right, single map[clock.Hash]int) clock.Hash {
 	h := sha256.New()
 	if single != nil {
 		for _, id := range slices.SortedFunc(maps.Keys(single), format.CompareHashes) {
-			h.Write(append(id[:], byte(single[id])))
+			r := &rights[single[id]-1]
+			h.Write(append(append(id[:], byte(r.Role)), r.Rank...))
 		}
 		return clock.Hash(h.Sum(nil))
 	}
