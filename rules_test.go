@@ -188,7 +188,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -203,6 +203,7 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/internal/chunks":   {"node/api/weft/v1", "internal/fault"},
 		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
+		"node/internal/journal":  {"db/replica", "internal/clock", "internal/fault", "internal/store", "keys", "net"},
 		"node/internal/sizes":    {},
 		"node/internal/swap":     {"internal/durable"},
 		"node/internal/server":   {},

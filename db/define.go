@@ -100,11 +100,13 @@ func (db *DB) CreateCollection(ctx context.Context, name string, o CollectionOpt
 	if len(kinds["indexes"]) > 0 {
 		set = append(set, bson.E{Key: "indexes", Value: kinds["indexes"]})
 	}
-	upd := bson.D{{Key: "$addToSet", Value: bson.D{{Key: "plain", Value: bson.D{{Key: "$each", Value: kinds["plain"]}}}}}}
 	if len(set) > 0 {
-		upd = append(upd, bson.E{Key: "$set", Value: set})
+		err = db.define(ctx, name, bson.D{{Key: "$set", Value: set}})
 	}
-	return db.define(ctx, name, upd)
+	if err == nil && (len(set) == 0 || len(kinds["plain"]) > 0) {
+		err = db.define(ctx, name, bson.D{{Key: "$addToSet", Value: bson.D{{Key: "plain", Value: bson.D{{Key: "$each", Value: kinds["plain"]}}}}}})
+	}
+	return err
 }
 
 // define writes a definition.

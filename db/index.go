@@ -178,14 +178,18 @@ func (c *Collection) DropIndex(ctx context.Context, name string) error {
 		return fault.Of(keyspace.ErrNoIndex, "index not found with name [%s]", name)
 	}
 	// All of the name go, or another that it had hidden would take its place.
-	pull := bson.D{}
+	pull := func(field string) error {
+		return c.db.define(ctx, c.name, bson.D{{Key: "$pull", Value: bson.D{{Key: field, Value: bson.D{{Key: "name", Value: name}}}}}})
+	}
 	if slices.ContainsFunc(d.Indexes[:len(d.Indexes)-len(d.Plain)], named) {
-		pull = append(pull, bson.E{Key: "indexes", Value: bson.D{{Key: "name", Value: name}}})
+		if err := pull("indexes"); err != nil {
+			return err
+		}
 	}
 	if slices.ContainsFunc(d.Plain, named) {
-		pull = append(pull, bson.E{Key: "plain", Value: bson.D{{Key: "name", Value: name}}})
+		return pull("plain")
 	}
-	return c.db.define(ctx, c.name, bson.D{{Key: "$pull", Value: pull}})
+	return nil
 }
 
 // Indexes returns the indexes, without the one on _id, and how far they are.
@@ -234,10 +238,8 @@ func (c *Collection) SetExpireAfter(ctx context.Context, index string, after tim
 		return err
 	}
 	if !was.Binds() {
-		return c.db.define(ctx, c.name, bson.D{
-			{Key: "$addToSet", Value: bson.D{{Key: "indexes", Value: keyspace.IndexDoc(def)}}},
-			{Key: "$pull", Value: bson.D{{Key: "plain", Value: bson.D{{Key: "name", Value: index}}}}},
-		})
+		// That of the name among the plain ones is hidden from then on.
+		return c.db.define(ctx, c.name, bson.D{{Key: "$addToSet", Value: bson.D{{Key: "indexes", Value: keyspace.IndexDoc(def)}}}})
 	}
 	set := bson.D{{Key: "$set", Value: bson.D{{Key: "indexes.$[x].expire", Value: int32(after / time.Second)}}}}
 	op := defineOp(c.name, set)

@@ -70,6 +70,7 @@ func (f *Fold) voidSteps(marks []cut.Mark, left *interrupted) error {
 	if err := b.sweep(); err != nil {
 		return err
 	}
+	f.laws.Renew()                                  // a history may end as before, and be another
 	if b.cat.Colls[judge.SystemCollection] != nil { // others of a chain hold now, or are whole
 		b.rescans = append(b.rescans, rescan{judge.SystemCollection, everOn})
 	}

@@ -2,6 +2,10 @@ package control
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"maps"
+	"math"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -33,6 +37,31 @@ func (r *Right) Equal(o *Right) bool {
 // may count by this right, as far as they say: it has seen what gives it.
 func (r *Right) Holds(heads []clock.Hash) bool {
 	return r.Of(heads) && (r.grant == nil || r.g.Reaches(heads, r.grant))
+}
+
+// Unlimited is the top of a log that nothing limits.
+var Unlimited = clock.RecordID{Seq: math.MaxUint64}
+
+// Top returns the last record that may count, whatever else arrives.
+func Top(rights []Right) (top clock.RecordID) {
+	for i := range rights {
+		at := Unlimited
+		for _, heads := range rights[i].Within {
+			var last clock.RecordID
+			for _, h := range heads {
+				if h.Seq > last.Seq {
+					last = h
+				}
+			}
+			if last.Seq < at.Seq {
+				at = last
+			}
+		}
+		if at.Seq > top.Seq {
+			top = at
+		}
+	}
+	return top
 }
 
 // A Writer is a first record of a control log, and whose it is.
@@ -223,4 +252,38 @@ func (g *Graph) Plain(log clock.LogID) bool {
 	s := g.State()
 	all := s.byLog[control]
 	return len(all) == 1 && all[0].role.CanWrite() && s.alive(all[0]) && !all[0].regranted() && !g.Split(log)
+}
+
+// Ruling hashes which records of a log count by which of several rights: by positions, or
+// one by one, by the number of their right from 1.
+func Ruling(rights []Right, single map[clock.Hash]int, span func(i int) clock.Span) clock.Hash {
+	h := sha256.New()
+	if single != nil {
+		for _, id := range slices.SortedFunc(maps.Keys(single), format.CompareHashes) {
+			r := &rights[single[id]-1]
+			h.Write(append(append(id[:], byte(r.Role)), r.Rank...))
+		}
+		return clock.Hash(h.Sum(nil))
+	}
+	for i := range rights {
+		s := span(i)
+		h.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte{byte(rights[i].Role)}, s.First), s.Last))
+	}
+	return clock.Hash(h.Sum(nil))
+}
+
+// AuthorityWith is Authority with which records of logs that count by several rights do so by
+// which of them.
+func (s *State) AuthorityWith(rulings map[clock.LogID]clock.Hash) clock.Hash {
+	if len(rulings) == 0 {
+		return s.ruling
+	}
+	h := sha256.New()
+	h.Write(s.ruling[:])
+	for _, log := range slices.SortedFunc(maps.Keys(rulings), func(a, b clock.LogID) int { return bytes.Compare(a[:], b[:]) }) {
+		r := rulings[log]
+		h.Write(log[:])
+		h.Write(r[:])
+	}
+	return clock.Hash(h.Sum(nil))
 }

@@ -25,7 +25,7 @@ import (
 // A limit is what does not count of a data log.
 type limit struct {
 	void clock.Void
-	top  clock.RecordID // no record after it can count, however more arrives; unlimited: none is so
+	top  clock.RecordID // no record after it can count, however more arrives; control.Unlimited: none is so
 
 	graph  int  // control records it was made of
 	refind bool // it rests on which records are held
@@ -39,13 +39,10 @@ type limit struct {
 // all reports whether nothing of the log counts, and nothing can.
 func (l *limit) all() bool { return l.top.Seq == 0 }
 
-// unlimited is the top of a log that nothing limits.
-var unlimited = clock.RecordID{Seq: math.MaxUint64}
-
 // limitOf returns what does not count of a log that is held; mu is held.
 func (t *Thread) limitOf(l *threadLog) *limit {
 	if l.Desc.Kind == format.KindControl {
-		return &limit{top: unlimited}
+		return &limit{top: control.Unlimited}
 	}
 	was := t.limits[l.ID]
 	if was != nil && was.graph == t.graph.Len() && (!was.refind || slices.Equal(was.tips, l.tips())) {
@@ -68,12 +65,12 @@ func (l *threadLog) tips() (ids []clock.RecordID) {
 // findLimit is limitOf of a log that may not be held, in which case l is nil.
 func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	if t.graph.Plain(log) { // most are
-		return &limit{top: unlimited}
+		return &limit{top: control.Unlimited}
 	}
 	rights := t.graph.Rights(log)
 	if l != nil && l.Desc.Kind == format.KindSnapshot && len(rights) > 0 {
 		n := &limit{} // checkpoints say what of it counts
-		if n.top = topOf(rights); n.top != unlimited {
+		if n.top = control.Top(rights); n.top != control.Unlimited {
 			for _, c := range t.graph.State().Checkpoints {
 				if c.Snapshot.Log == log && c.Snapshot.Seq > n.top.Seq {
 					n.top = c.Snapshot
@@ -85,7 +82,7 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	if len(rights) == 0 {
 		return &limit{void: clock.VoidAll()}
 	}
-	n := &limit{top: topOf(rights)}
+	n := &limit{top: control.Top(rights)}
 	if l == nil || len(l.branches) == 0 {
 		return n
 	}
@@ -115,28 +112,6 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 func (l *limit) same(o *limit) bool {
 	return l.refind && l.single == o.single && slices.Equal(l.tips, o.tips) &&
 		slices.EqualFunc(l.rights, o.rights, func(a, b control.Right) bool { return a.Equal(&b) })
-}
-
-// topOf returns the last record that may count, whatever else arrives.
-func topOf(rights []control.Right) (top clock.RecordID) {
-	for i := range rights {
-		at := unlimited
-		for _, heads := range rights[i].Within {
-			var last clock.RecordID
-			for _, h := range heads {
-				if h.Seq > last.Seq {
-					last = h
-				}
-			}
-			if last.Seq < at.Seq {
-				at = last
-			}
-		}
-		if at.Seq > top.Seq {
-			top = at
-		}
-	}
-	return top
 }
 
 // A limitFinder reads which records of a log come before the heads that others have seen.
@@ -172,31 +147,11 @@ func (f *limitFinder) held(id clock.RecordID) bool {
 
 // spans returns what no right covers of a log that is not forked.
 func (f *limitFinder) spans(rights []control.Right) clock.Void {
-	type span = clock.Span
-	var covered []span
+	var covered []clock.Span
 	for i := range rights {
-		if s := f.spanOf(&rights[i]); s.First <= s.Last {
-			covered = append(covered, s)
-		}
+		covered = append(covered, f.spanOf(&rights[i]))
 	}
-	slices.SortFunc(covered, func(a, b span) int {
-		if a.First < b.First {
-			return -1
-		}
-		return 1
-	})
-	var void []span
-	next := uint64(1) // the first position that is not looked at yet
-	for _, s := range covered {
-		if s.First > next {
-			void = append(void, span{First: next, Last: s.First - 1})
-		}
-		if s.Last == math.MaxUint64 {
-			return clock.NewVoid(void, nil)
-		}
-		next = max(next, s.Last+1)
-	}
-	return clock.NewVoid(append(void, span{First: next, Last: math.MaxUint64}), nil)
+	return clock.VoidBut(covered)
 }
 
 // spanOf returns the positions that a right covers of a log that is not forked; none if the
@@ -281,7 +236,7 @@ func (f *limitFinder) single(rights []control.Right) (clock.Void, map[clock.Hash
 			}
 		}
 	}
-	if last := topOf(rights); last.Seq <= top {
+	if last := control.Top(rights); last.Seq <= top {
 		return clock.NewVoid([]clock.Span{{First: last.Seq + 1, Last: math.MaxUint64}}, void), by
 	}
 	return clock.NewVoid(nil, void), by

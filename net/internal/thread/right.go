@@ -1,13 +1,8 @@
 package thread
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/net/internal/control"
@@ -41,17 +36,13 @@ func (t *Thread) RightOf(id clock.RecordID) (role format.Role, rank []byte, err 
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	s, err := t.rows.Record(snap, l.Num, id)
+	h, err := t.rows.Header(snap, l.Num, id)
 	if t.ownData != nil && l == t.ownData && errors.Is(err, ErrNotFound) {
 		role, rank = t.ownRight() // it is being written
 		return role, rank, nil
 	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("role of %s: %w", id, err)
-	}
-	h, err := format.DecodeHeader(s.Header)
-	if err != nil {
-		return 0, nil, fmt.Errorf("stored record: %w", err)
 	}
 	f := &limitFinder{t: t, l: l, r: snap}
 	for _, r := range t.graph.Rights(id.Log) {
@@ -86,33 +77,10 @@ func (t *Thread) authority() clock.Hash {
 			rulings[l.ID] = n.ruling
 		}
 	}
-	all := t.graph.State().Authority()
-	if len(rulings) == 0 {
-		return all
-	}
-	h := sha256.New()
-	h.Write(all[:])
-	for _, log := range slices.SortedFunc(maps.Keys(rulings), func(a, b clock.LogID) int { return bytes.Compare(a[:], b[:]) }) {
-		r := rulings[log]
-		h.Write(log[:])
-		h.Write(r[:])
-	}
-	return clock.Hash(h.Sum(nil))
+	return t.graph.State().AuthorityWith(rulings)
 }
 
 // ruling hashes which records of a log count by which of several rights.
 func (f *limitFinder) ruling(rights []control.Right, single map[clock.Hash]int) clock.Hash {
-	h := sha256.New()
-	if single != nil {
-		for _, id := range slices.SortedFunc(maps.Keys(single), format.CompareHashes) {
-			r := &rights[single[id]-1]
-			h.Write(append(append(id[:], byte(r.Role)), r.Rank...))
-		}
-		return clock.Hash(h.Sum(nil))
-	}
-	for i := range rights {
-		s := f.spanOf(&rights[i])
-		h.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte{byte(rights[i].Role)}, s.First), s.Last))
-	}
-	return clock.Hash(h.Sum(nil))
+	return control.Ruling(rights, single, func(i int) clock.Span { return f.spanOf(&rights[i]) })
 }

@@ -2,11 +2,9 @@ package thread
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -39,26 +37,11 @@ func (t *Thread) HeldAt(id clock.RecordID) (at clock.Time, held bool, err error)
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	h, err := t.headerOf(snap, l, id)
+	h, err := t.rows.Header(snap, l.Num, id)
 	if errors.Is(err, ErrNotFound) {
 		return 0, false, nil
 	}
-	if err != nil {
-		return 0, false, err
-	}
-	return h.Time, true, nil
-}
-
-func (t *Thread) headerOf(r store.Reader, l *threadLog, id clock.RecordID) (*format.Header, error) {
-	s, err := t.rows.Record(r, l.Num, id)
-	if err != nil {
-		return nil, err
-	}
-	h, err := format.DecodeHeader(s.Header)
-	if err != nil {
-		return nil, fmt.Errorf("stored record: %w", err)
-	}
-	return h, nil
+	return h.Time, err == nil, err
 }
 
 // Precedes reports whether a record is head or comes before it in its log, on its branch.
@@ -77,17 +60,9 @@ func (t *Thread) Precedes(id, head clock.RecordID) (bool, error) {
 	if path == nil {
 		snap := t.env.store.Snapshot()
 		defer snap.Release()
-		path = map[clock.Hash]bool{}
-		for at := head; at.Seq > 0; {
-			h, err := t.headerOf(snap, l, at)
-			if errors.Is(err, ErrNotFound) {
-				break // cut off
-			}
-			if err != nil {
-				return false, err
-			}
-			path[at.Hash] = true
-			at = clock.RecordID{Log: at.Log, Seq: at.Seq - 1, Hash: h.Prev}
+		var err error
+		if path, err = t.rows.Path(snap, l.Num, head); err != nil {
+			return false, err
 		}
 		t.mu.Lock()
 		if t.paths == nil || len(t.paths) >= maxPaths {
@@ -129,16 +104,12 @@ func (t *Thread) Unseen(heads []clock.RecordID) (at clock.Time, ok bool, err err
 		} else if !slices.ContainsFunc(l.branches, func(b *branch) bool { return !slices.Contains(of, b.Tip) }) {
 			continue
 		}
-		tip := l.branches[0].Tip
-		err := t.rows.Walk(snap, &l.Log, l.forked(), tip, max(after, l.start()), func(_ clock.RecordID, s format.Stored) (bool, error) {
-			h, err := format.DecodeHeader(s.Header)
-			if err == nil && (!ok || h.Time < at) {
-				at, ok = h.Time, true
-			}
-			return false, err
-		})
+		first, err := t.rows.TimeAfter(snap, &l.Log, l.forked(), l.branches[0].Tip, max(after, l.start()))
 		if err != nil {
-			return 0, false, fmt.Errorf("log %s: %w", l.ID.Short(), err)
+			return 0, false, err
+		}
+		if !ok || first < at {
+			at, ok = first, true
 		}
 	}
 	return at, ok, nil
