@@ -197,7 +197,7 @@ func TestBadBackup(t *testing.T) {
 	restore("cut by one", whole[:len(whole)-1])
 	restore("longer", append(bytes.Clone(whole), 'x'))
 	restore("empty", nil)
-	restore("newer", append([]byte("weft backup 5 badger\n"), whole[len("weft backup 4 badger\n"):]...))
+	restore("newer", append([]byte("weft backup 6 badger\n"), whole[len("weft backup 5 badger\n"):]...))
 	restore("older", append([]byte("weft backup 3 badger\n"), whole[len("weft backup 4 badger\n"):]...))
 
 	full := t.TempDir()

@@ -284,7 +284,9 @@ func (t *ThreadDB) begin(c *threadColl) (it Item, err error) {
 			plain = append(plain, d)
 		}
 	}
-	def = append(def, bson.E{Key: "indexes", Value: indexes}, bson.E{Key: "plain", Value: plain})
+	if len(indexes) > 0 {
+		def = append(def, bson.E{Key: "indexes", Value: indexes})
+	}
 	schema, err := t.schema(c)
 	if err != nil {
 		return it, fault.Of(ErrFormat, "schema of %s: %v", c.Name, err)
@@ -292,6 +294,7 @@ func (t *ThreadDB) begin(c *threadColl) (it Item, err error) {
 	if schema != "" {
 		def = append(def, bson.E{Key: "schema", Value: schema})
 	}
+	def = append(def, bson.E{Key: "plain", Value: plain}) // as a database has it: last
 	it = Item{Line: 1, Collection: c.Name}
 	it.Definition, err = bson.Marshal(def)
 	return it, err

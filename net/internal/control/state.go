@@ -103,7 +103,9 @@ func (s *State) rule() {
 	var all []clock.Hash
 	for _, r := range s.g.records {
 		switch r.Payload.Op {
-		case format.OpOpen, format.OpRole, format.OpTransfer, format.OpRemove:
+		case format.OpTransfer: // with effect or without, it ends what its log may do
+			all = append(all, r.ID.Hash)
+		case format.OpOpen, format.OpRole, format.OpRemove:
 			if s.verdict(r) == ok {
 				all = append(all, r.ID.Hash)
 			}
@@ -120,7 +122,7 @@ func (s *State) rule() {
 	s.ruling = clock.Hash(h.Sum(nil))
 }
 
-// Authority returns a hash of the records with effect that give and take roles. While it is
+// Authority returns a hash of the records that give and take roles. While it is
 // the same, so is the role of every record that counts: all else makes writers and readers.
 func (s *State) Authority() clock.Hash { return s.ruling }
 

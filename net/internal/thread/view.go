@@ -8,9 +8,6 @@ import (
 	"github.com/weftdb/weft/net/internal/format"
 )
 
-// What a definition has seen is heads of data logs: their records, and those before them on
-// their branches.
-
 // DataView returns the heads of the data logs that are held and judged, by log, sequence and
 // hash, at most limit.
 func (t *Thread) DataView(limit int) (view []clock.RecordID) {

@@ -31,7 +31,7 @@ import (
 var ErrBackup = fault.New(fault.BadBackup, "the backup is incomplete or damaged")
 
 const (
-	version = "4"
+	version = "5"
 	word    = "weft backup "
 	magic   = word + version + " " // ‖ engine ‖ "\n"
 

@@ -18,14 +18,14 @@ import (
 // A home that an earlier build of the same format version wrote opens, to the same
 // state hash and bucket root, and takes writes. The home holds a collection with a
 // rule, a unique attempt that failed, a text index, updates, deletions and a bucket.
-func TestHomeOfVersion4(t *testing.T) {
+func TestHomeOfVersion5(t *testing.T) {
 	const (
-		hash = "2619c3bdc9e81a2aac0e6f4fd58ce82e949ce907884f151858f10588b7627fca"
-		root = "bafybeidgvhie25jug2mu2awmk5zx2kggo6pwucmiktb4hrxr3kyurpqw5y"
+		hash = "c3e0fe83752e691d58ee1c6cdc8a296b0ef6b2f24f65ff7b767de2db47560def"
+		root = "bafybeictpav6ghyo4cco7s2e3vonagh3645xrzxwvwd7efj32k65umaqqa"
 	)
 	ctx := t.Context()
 	home := t.TempDir()
-	unpack(t, "../testdata/homes/v4.tar.gz", home)
+	unpack(t, "../testdata/homes/v5.tar.gz", home)
 	n, err := node.Open(ctx, node.Config{Home: home})
 	if err != nil {
 		t.Fatal(err)
@@ -35,8 +35,8 @@ func TestHomeOfVersion4(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := info.Hash.String(); got != hash || info.Documents != 52 || info.Records != 15 {
-		t.Fatalf("got hash %s, %d documents, %d records, want %s, 52, 15", got, info.Documents, info.Records, hash)
+	if got := info.Hash.String(); got != hash || info.Documents != 52 || info.Records != 61 {
+		t.Fatalf("got hash %s, %d documents, %d records, want %s, 52, 61", got, info.Documents, info.Records, hash)
 	}
 	b, err := n.Bucket(ctx, "album")
 	if err != nil {
