@@ -4,6 +4,7 @@ package dbtest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -295,28 +296,26 @@ func Rank(role string, log clock.LogID) []byte {
 	return append([]byte{n}, log[:]...)
 }
 
-// View implements [replica.Journal].
+// View implements [replica.Journal]: of each log the last records, of which several may share
+// a position.
 func (j *Journal) View(limit int) (view []clock.RecordID) {
-	tops, err := j.tops()
+	es, err := j.Entries()
 	if err != nil {
 		panic(err) // a test's store
 	}
-	for log := range tops {
-		view = append(view, tops[log].ID)
-	}
-	slices.SortFunc(view, func(a, b clock.RecordID) int { return bytes.Compare(a.Log[:], b.Log[:]) })
-	return view[:min(len(view), limit)]
-}
-
-func (j *Journal) tops() (map[clock.LogID]replica.Entry, error) {
-	es, err := j.Entries()
-	tops := map[clock.LogID]replica.Entry{}
+	tops := map[clock.LogID]uint64{}
 	for _, e := range es {
-		if top := tops[e.ID.Log].ID; !e.Snapshot && (top.Seq < e.ID.Seq || top.Seq == e.ID.Seq && bytes.Compare(top.Hash[:], e.ID.Hash[:]) < 0) {
-			tops[e.ID.Log] = e
+		tops[e.ID.Log] = max(tops[e.ID.Log], e.ID.Seq)
+	}
+	for _, e := range es {
+		if !e.Snapshot && e.ID.Seq == tops[e.ID.Log] {
+			view = append(view, e.ID)
 		}
 	}
-	return tops, err
+	slices.SortFunc(view, func(a, b clock.RecordID) int {
+		return cmp.Or(bytes.Compare(a.Log[:], b.Log[:]), bytes.Compare(a.Hash[:], b.Hash[:]))
+	})
+	return view[:min(len(view), limit)]
 }
 
 // Held implements [replica.Journal].
