@@ -188,7 +188,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/addrs", "node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/pairing", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/addrs", "node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/pairing", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -205,6 +205,7 @@ func TestWallsInsideNode(t *testing.T) {
 		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
 		"node/internal/pairing":  {"keys", "internal/canonical", "internal/fault"},
+		"node/internal/journal":  {"db/replica", "internal/clock", "internal/fault", "internal/store", "keys", "net"},
 		"node/internal/sizes":    {},
 		"node/internal/swap":     {"internal/durable"},
 		"node/internal/server":   {},
@@ -387,7 +388,7 @@ func TestWallsInsideDB(t *testing.T) {
 	allowed := map[string][]string{
 		"db/threaddb": {"db", "internal/fault"},
 		"db/dbtest":   {"db/replica", "internal/clock", "internal/store", "internal/store/engines"},
-		"db/replica":  {"db", "db/command", "db/internal/fold", "db/internal/journal", "internal/clock", "internal/store"},
+		"db/replica":  {"db", "db/command", "db/internal/fold", "db/internal/journal", "db/internal/keyspace", "internal/clock", "internal/store"},
 		"db/command": {
 			"db", "db/internal/judge", "db/internal/keyspace", "db/internal/payload", "db/internal/query", "db/internal/search",
 			"db/internal/update", "db/internal/value", "internal/clock", "internal/fault",
@@ -420,9 +421,12 @@ func TestWallsInsideDB(t *testing.T) {
 
 		// What documents are: keyspace < judge < journal < view < change < fold.
 		"db/internal/fold": {
-			"db/internal/change", "db/internal/covered", "db/internal/cut", "db/internal/journal", "db/internal/judge",
+			"db/internal/change", "db/internal/covered", "db/internal/cut", "db/internal/define", "db/internal/journal", "db/internal/judge",
 			"db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "db/internal/query", "db/internal/snapshot",
 			"db/internal/value", "db/internal/view", "internal/clock", "internal/fault", "internal/store",
+		},
+		"db/internal/define": {
+			"db/internal/journal", "db/internal/judge", "db/internal/keyspace", "internal/clock", "internal/fault",
 		},
 		"db/internal/snapshot": {
 			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "db/internal/view",
@@ -442,7 +446,7 @@ func TestWallsInsideDB(t *testing.T) {
 			"internal/clock", "internal/store",
 		},
 		"db/internal/journal": {
-			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "internal/clock", "internal/store",
+			"db/internal/judge", "db/internal/keyspace", "db/internal/lthash", "db/internal/payload", "internal/clock", "internal/fault", "internal/store",
 		},
 		"db/internal/judge": {
 			"db/internal/keyspace", "db/internal/payload", "db/internal/query", "db/internal/rules", "db/internal/schema",
@@ -462,7 +466,7 @@ func TestWallsInsideDB(t *testing.T) {
 		"db/internal/pattern":  {"internal/fault"},
 		"db/internal/rules":    {"db/internal/value", "internal/fault"},
 		"db/internal/schema":   {"db/internal/value"},
-		"db/internal/payload":  {"db/internal/value", "internal/fault"},
+		"db/internal/payload":  {"db/internal/value", "internal/clock", "internal/fault"},
 		"db/internal/text":     {"internal/fault"},
 		"db/internal/value":    {"internal/fault"},
 		"db/internal/lthash":   {},

@@ -171,7 +171,7 @@ func (db *DB) implicit(name string) *payload.Op {
 			return nil
 		}
 	}
-	return defineOp(name, bson.D{{Key: "$setOnInsert", Value: bson.D{{Key: "indexes", Value: bson.A{}}}}})
+	return defineOp(name, bson.D{{Key: "$setOnInsert", Value: bson.D{{Key: "plain", Value: bson.A{}}}}})
 }
 
 // defineOp is the operation that updates the definition of a collection, or inserts it.

@@ -84,11 +84,14 @@ func (t *tracker) definition(coll string) *judge.Definition {
 }
 
 func (t *tracker) foldAll(entries []journal.Entry, void fold.Cut) {
+	var recs []*journal.Record
 	for i := range entries {
-		rec := journal.Decode(&journal.Arrival{Entry: entries[i]})
-		if rec.Bad != nil || void.Voids(entries[i].ID, entries[i].Snapshot) {
-			continue
+		if rec := journal.Decode(&journal.Arrival{Entry: entries[i]}); rec.Bad == nil && !void.Voids(rec.ID, rec.Snapshot) {
+			recs = append(recs, rec)
 		}
+	}
+	laws := newReferenceLaws(recs, entries, void, func(clock.RecordID) string { return judge.RoleOwner })
+	for _, rec := range recs {
 		before := map[string]keyspace.State{}
 		vs := make([]judge.Verdict, len(rec.Ops))
 		refused := false
@@ -98,12 +101,7 @@ func (t *tracker) foldAll(entries []journal.Entry, void fold.Cut) {
 			if _, ok := before[key]; !ok {
 				before[key] = t.states[key]
 			}
-			var def *judge.Definition
-			if op.Coll != judge.SystemCollection {
-				def = t.definition(op.Coll)
-			}
-			var j judge.Judge
-			vs[k] = j.Decide(op, t.states[key], rec.Author(), def)
+			vs[k] = laws.decide(rec, k, t.states[key])
 			t.states[key] = vs[k].Next
 			refused = refused || vs[k].Code != keyspace.CodeOK
 		}

@@ -61,7 +61,7 @@ func genUnique(t *rapid.T, tb testing.TB, n int) []journal.Entry {
 		times[l] += clock.Time(rapid.IntRange(1, 3).Draw(t, "tick"))
 		e := journal.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 3).Draw(t, "atomic") == 0}
 		e.ID = clock.RecordID{Log: clock.LogID{byte(l + 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i), byte(i >> 8), 1}}
-		e.Payload = db.Encode(ops.Draw(t, "ops"))
+		e.Payload = encoded(t, es, e, ops.Draw(t, "ops"))
 		es = append(es, e)
 	}
 	return es

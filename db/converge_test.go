@@ -76,7 +76,7 @@ func genEntries(t *rapid.T, tb testing.TB, n int) []journal.Entry {
 		times[l] += clock.Time(rapid.IntRange(1, 3).Draw(t, "tick"))
 		e := journal.Entry{Time: times[l] << 16, Atomic: rapid.IntRange(0, 2).Draw(t, "atomic") == 0}
 		e.ID = clock.RecordID{Log: clock.LogID{byte(l + 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i), byte(i >> 8), 1}}
-		e.Payload = db.Encode(genOps(t, tb))
+		e.Payload = encoded(t, es, e, genOps(t, tb))
 		if of := recordsOf(es, e.ID.Log); len(of) > 0 && rapid.IntRange(0, 5).Draw(t, "forked") == 0 {
 			e.ID.Seq = rapid.SampledFrom(of).Draw(t, "twin").Seq
 		}
@@ -86,6 +86,28 @@ func genEntries(t *rapid.T, tb testing.TB, n int) []journal.Entry {
 		es = append(es, e)
 	}
 	return es
+}
+
+// encoded encodes operations. One that defines something is a record of its own, which says
+// what its author had: mostly all that is earlier, or else some of it, and now and then what
+// is not there, or later.
+func encoded(t *rapid.T, es []journal.Entry, e journal.Entry, ops []db.Op) []byte {
+	i := slices.IndexFunc(ops, func(o db.Op) bool { return o.Coll == "system.collections" })
+	if i < 0 || rapid.IntRange(0, 5).Draw(t, "unviewed") == 0 {
+		return db.Encode(ops)
+	}
+	all := rapid.Bool().Draw(t, "sees all")
+	tops := map[clock.LogID]clock.RecordID{}
+	for _, o := range es {
+		later := o.Time >= e.Time && rapid.IntRange(0, 19).Draw(t, "later") > 0
+		if o.ID.Log != e.ID.Log && !later && o.ID.Seq >= tops[o.ID.Log].Seq && (all || rapid.Bool().Draw(t, "seen")) {
+			tops[o.ID.Log] = o.ID
+		}
+	}
+	if rapid.IntRange(0, 19).Draw(t, "invented") == 0 {
+		tops[clock.LogID{3}] = clock.RecordID{Log: clock.LogID{3}, Seq: 99, Hash: clock.Hash{99}}
+	}
+	return db.EncodeView(ops[i], slices.Collect(maps.Values(tops)))
 }
 
 func openReplica(t *rapid.T, tb testing.TB, st store.Store) (*replica.Replica, *dbtest.Journal) {

@@ -93,16 +93,24 @@ func (db *DB) CreateCollection(ctx context.Context, name string, o CollectionOpt
 	if len(set) > 0 {
 		set = append(set, bson.E{Key: "version", Value: int64(1)})
 	}
-	list := bson.A{}
+	kinds := map[string]bson.A{"plain": {}}
 	for i := range o.Indexes {
 		x := keyspace.IndexDef(o.Indexes[i])
 		if err := keyspace.CheckIndex(&x); err != nil {
 			return err
 		}
-		list = append(list, keyspace.IndexDoc(x))
+		kinds[kindOf(&x)] = append(kinds[kindOf(&x)], keyspace.IndexDoc(x))
 	}
-	set = append(set, bson.E{Key: "indexes", Value: list})
-	return db.define(ctx, name, bson.D{{Key: "$set", Value: set}})
+	if len(kinds["indexes"]) > 0 {
+		set = append(set, bson.E{Key: "indexes", Value: kinds["indexes"]})
+	}
+	if len(set) > 0 {
+		err = db.define(ctx, name, bson.D{{Key: "$set", Value: set}})
+	}
+	if err == nil && (len(set) == 0 || len(kinds["plain"]) > 0) {
+		err = db.define(ctx, name, bson.D{{Key: "$addToSet", Value: bson.D{{Key: "plain", Value: bson.D{{Key: "$each", Value: kinds["plain"]}}}}}})
+	}
+	return err
 }
 
 // define writes a definition.
@@ -116,6 +124,20 @@ func (db *DB) define(ctx context.Context, name string, upd bson.D) error {
 		return err
 	}
 	return results[0]
+}
+
+// tryOp judges an operation on a definition as it is now, without writing it. One that does
+// not match is no failure.
+func (db *DB) tryOp(ctx context.Context, op *payload.Op) error {
+	tx, err := db.Begin(ctx, TxOptions{})
+	if err != nil {
+		return err
+	}
+	defer tx.Abort()
+	if _, err = tx.apply(*op); errors.Is(err, judge.ErrNoMatch) {
+		return nil
+	}
+	return err
 }
 
 // definition returns a collection's definition, or ErrNotFound.
@@ -154,6 +176,13 @@ func (db *DB) DropCollection(ctx context.Context, name string) error {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
+	op := defineOp(name, bson.D{})
+	op.Kind, op.Upsert, op.Doc = payload.Delete, false, nil
+	if err == nil { // or who may not would find the documents gone and the collection there
+		if err := db.tryOp(ctx, op); err != nil {
+			return err
+		}
+	}
 	n, derr := db.Collection(name).Delete(view.SeeingAll(ctx), nil, true)
 	if derr != nil {
 		return derr
@@ -164,8 +193,6 @@ func (db *DB) DropCollection(ctx context.Context, name string) error {
 		}
 		return err
 	}
-	op := defineOp(name, bson.D{})
-	op.Kind, op.Upsert, op.Doc = payload.Delete, false, nil
 	results, _, err := db.write(ctx, []payload.Op{*op}, fold.Each)
 	if err == nil && results[0] != nil && !errors.Is(results[0], judge.ErrNoMatch) {
 		err = results[0]

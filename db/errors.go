@@ -34,6 +34,9 @@ var (
 	ErrSchema = keyspace.ErrSchema
 	// ErrRule reports an operation that the write rule of its collection denies.
 	ErrRule = keyspace.ErrRule
+	// ErrRole reports a change of a definition by who may not define: no owner, no
+	// admin, and nobody whom the define rule lets.
+	ErrRole = keyspace.ErrRole
 	// ErrTooCostly reports an operation that takes more work than its record may
 	// cause.
 	ErrTooCostly = judge.ErrWork

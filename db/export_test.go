@@ -32,6 +32,11 @@ func Reference(entries []journal.Entry) (clock.Hash, map[string]string) {
 // ReferenceCut is Reference with a cut. It also returns the documents as the
 // payload of a snapshot.
 func ReferenceCut(entries []journal.Entry, c fold.Cut) (clock.Hash, map[string]string, []byte) {
+	return ReferenceRights(entries, c, func(clock.RecordID) string { return judge.RoleOwner })
+}
+
+// ReferenceRights is ReferenceCut with the roles by which records define.
+func ReferenceRights(entries []journal.Entry, c fold.Cut, right func(clock.RecordID) string) (clock.Hash, map[string]string, []byte) {
 	entries = slices.Clone(entries)
 	for i := range entries {
 		if entries[i].Snapshot {
@@ -40,10 +45,15 @@ func ReferenceCut(entries []journal.Entry, c fold.Cut) (clock.Hash, map[string]s
 	}
 	sortByStamp(entries)
 	f := &reference{states: map[string]keyspace.State{}, out: map[string]string{}}
+	var recs []*journal.Record
 	for i := range entries {
 		if !c.Voids(entries[i].ID, entries[i].Snapshot) {
-			f.fold(journal.Decode(&journal.Arrival{Entry: entries[i]}))
+			recs = append(recs, journal.Decode(&journal.Arrival{Entry: entries[i]}))
 		}
+	}
+	f.laws = newReferenceLaws(recs, entries, c, right)
+	for _, rec := range recs {
+		f.fold(rec)
 	}
 	var ops []payload.Op
 	for _, k := range slices.Sorted(maps.Keys(f.states)) {
@@ -68,6 +78,7 @@ func sortByStamp(entries []journal.Entry) {
 }
 
 type reference struct {
+	laws   *referenceLaws
 	states map[string]keyspace.State
 	hash   lthash.State
 	out    map[string]string
@@ -93,17 +104,7 @@ func (f *reference) fold(rec *journal.Record) {
 		if _, ok := before[k]; !ok {
 			before[k] = cur
 		}
-		var def *judge.Definition
-		if op.Coll != judge.SystemCollection {
-			if s := f.states[judge.SystemCollection+"\x00"+string(value.AppendKey(nil, value.String(op.Coll), false))]; s.Doc != nil {
-				var err error
-				if def, err = judge.ParseDefinition(s.Doc); err != nil {
-					panic(err)
-				}
-			}
-		}
-		var j judge.Judge
-		v := j.Decide(op, cur, rec.Author(), def)
+		v := f.laws.decide(rec, i, cur)
 		f.states[k] = v.Next
 		codes[i] = v.Code
 		refused = refused || v.Code != keyspace.CodeOK
@@ -253,7 +254,19 @@ func NewOp(kind int, coll string, id value.Value, filter, doc []byte, upsert boo
 }
 
 // Encode encodes a transaction.
-func Encode(ops []Op) []byte { return payload.Encode(ops) }
+func Encode(ops []Op) []byte {
+	if len(ops) == 1 && ops[0].Coll == judge.SystemCollection {
+		return EncodeView(ops[0], nil)
+	}
+	return payload.Encode(ops)
+}
+
+// EncodeView encodes the record of a definition whose author had the heads of a view.
+func EncodeView(op Op, view []clock.RecordID) []byte {
+	view = slices.Clone(view)
+	slices.SortFunc(view, payload.CompareHeads)
+	return payload.EncodeView(&op, slices.Compact(view))
+}
 
 // BaseEvery caches states more often, so that short histories use them.
 func BaseEvery(db *DB, n uint64) error {

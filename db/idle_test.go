@@ -7,7 +7,7 @@ import (
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
-	"github.com/weftdb/weft/db/internal/fold"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/replica"
 )
 
@@ -54,7 +54,7 @@ func TestSuspend(t *testing.T) {
 	}
 	snap := st.Snapshot()
 	defer snap.Release()
-	peeked, ok, err := fold.PeekState(snap, []byte("D/"))
+	peeked, ok, err := keyspace.Peek(snap, []byte("D/"))
 	if n, h := x.StateHash(); !ok || err != nil || peeked.Arrival != n || peeked.Hash != h {
 		t.Errorf("peek: got %+v, %v, %v", peeked, ok, err)
 	}

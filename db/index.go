@@ -90,8 +90,13 @@ func (c *Collection) CreateIndexWith(ctx context.Context, index Index, o CreateI
 	if err != nil {
 		return "", err
 	}
-	add := bson.D{{Key: "$addToSet", Value: bson.D{{Key: "indexes", Value: bson.Raw(doc)}}}}
+	add := bson.D{{Key: "$addToSet", Value: bson.D{{Key: kindOf(&x), Value: bson.Raw(doc)}}}}
 	if x.Unique {
+		if op := defineOp(c.name, add); op != nil { // before all documents are read
+			if err := c.db.tryOp(ctx, op); err != nil {
+				return "", err
+			}
+		}
 		return x.Name, c.db.fold.CreateUnique(ctx, c.name, x, func() (*payload.Op, error) {
 			if there, err := c.agrees(ctx, x); there || err != nil {
 				return nil, err
@@ -134,10 +139,25 @@ func (c *Collection) agrees(ctx context.Context, x keyspace.IndexDef) (there boo
 			return false, fault.Of(keyspace.ErrIndexOptions, "an index on the same keys exists with the name %s", h.Name)
 		}
 	}
-	if len(have) >= keyspace.MaxIndexes {
+	alike := 0
+	for _, h := range have {
+		if o := keyspace.IndexDef(h); o.Binds() == x.Binds() {
+			alike++
+		}
+	}
+	if alike >= keyspace.MaxIndexes {
 		return false, fault.Errorf(fault.CannotCreateIndex, "a collection has at most %d indexes", keyspace.MaxIndexes)
 	}
 	return false, nil
+}
+
+// kindOf returns the field of a definition that holds an index: those in "plain" any writer
+// may change.
+func kindOf(x *keyspace.IndexDef) string {
+	if x.Binds() {
+		return "indexes"
+	}
+	return "plain"
 }
 
 // DropIndex removes an index, also one that is being built, or returns
@@ -146,18 +166,30 @@ func (c *Collection) DropIndex(ctx context.Context, name string) error {
 	if err := writable(c.name); err != nil {
 		return err
 	}
-	have, err := c.Indexes(ctx)
-	if err != nil {
+	d, err := c.db.definition(c.name)
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	if name == "_id_" {
 		return fault.Errorf(fault.InvalidOptions, "cannot drop the index on _id")
 	}
-	if !slices.ContainsFunc(have, func(x Index) bool { return x.Name == name }) {
+	named := func(x keyspace.IndexDef) bool { return x.Name == name }
+	if d == nil || !slices.ContainsFunc(d.Indexes, named) {
 		return fault.Of(keyspace.ErrNoIndex, "index not found with name [%s]", name)
 	}
-	pull := bson.D{{Key: "indexes", Value: bson.D{{Key: "name", Value: name}}}}
-	return c.db.define(ctx, c.name, bson.D{{Key: "$pull", Value: pull}})
+	// All of the name go, or another that it had hidden would take its place.
+	pull := func(field string) error {
+		return c.db.define(ctx, c.name, bson.D{{Key: "$pull", Value: bson.D{{Key: field, Value: bson.D{{Key: "name", Value: name}}}}}})
+	}
+	if slices.ContainsFunc(d.Indexes[:len(d.Indexes)-len(d.Plain)], named) {
+		if err := pull("indexes"); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(d.Plain, named) {
+		return pull("plain")
+	}
+	return nil
 }
 
 // Indexes returns the indexes, without the one on _id, and how far they are.
@@ -199,10 +231,15 @@ func (c *Collection) SetExpireAfter(ctx context.Context, index string, after tim
 	if err != nil {
 		return err
 	}
+	was := keyspace.IndexDef(x)
 	x.ExpireAfter = &after
 	def := keyspace.IndexDef(x)
 	if err := keyspace.CheckIndex(&def); err != nil {
 		return err
+	}
+	if !was.Binds() {
+		// That of the name among the plain ones is hidden from then on.
+		return c.db.define(ctx, c.name, bson.D{{Key: "$addToSet", Value: bson.D{{Key: "indexes", Value: keyspace.IndexDoc(def)}}}})
 	}
 	set := bson.D{{Key: "$set", Value: bson.D{{Key: "indexes.$[x].expire", Value: int32(after / time.Second)}}}}
 	op := defineOp(c.name, set)

@@ -55,15 +55,15 @@ func TestIndexOptions(t *testing.T) {
 	if err != nil || len(listed) != 7 {
 		t.Fatalf("got %v, %v", listed, err)
 	}
-	for i, want := range map[int]bson.D{
-		2: d("v", 2, "key", d("a", -1, "b.c", 1), "name", "ab", "unique", true, "conflicts", int64(0)),
-		3: d("v", 2, "key", d("s", 1), "name", "s", "sparse", true),
-		4: d("v", 2, "key", d("p", 1), "name", "p", "partialFilterExpression", d("p", d("$gt", 5))),
-		5: d("v", 2, "key", d("at", 1), "name", "at", "expireAfterSeconds", 3600),
-		6: d("v", 2, "key", d("title", "text", "body", "text"), "name", "words", "weights", d("title", 10, "body", 1), "default_language", "german"),
+	for _, want := range []bson.D{
+		d("v", 2, "key", d("a", -1, "b.c", 1), "name", "ab", "unique", true, "conflicts", int64(0)),
+		d("v", 2, "key", d("s", 1), "name", "s", "sparse", true),
+		d("v", 2, "key", d("p", 1), "name", "p", "partialFilterExpression", d("p", d("$gt", 5))),
+		d("v", 2, "key", d("at", 1), "name", "at", "expireAfterSeconds", 3600),
+		d("v", 2, "key", d("title", "text", "body", "text"), "name", "words", "weights", d("title", 10, "body", 1), "default_language", "german"),
 	} {
-		if got := listed[i].Document().String(); got != raw(t, want).String() {
-			t.Errorf("index %d: got %s, want %s", i, got, raw(t, want))
+		if !slices.ContainsFunc(listed, func(v bson.RawValue) bool { return v.Document().String() == raw(t, want).String() }) {
+			t.Errorf("got %v, want among them %s", listed, raw(t, want))
 		}
 	}
 	for _, c := range []struct {

@@ -211,7 +211,7 @@ func (c *CollectionChange) on(d *judge.Definition) (next judge.Definition, set b
 	return next, set, nil
 }
 
-// redefine updates a definition that exists; where must match it, too.
+// redefine updates a definition that exists; where, unless nil, must match it, too.
 func (db *DB) redefine(ctx context.Context, name string, where bson.D, upd bson.D) error {
 	doc := bson.D{}
 	for _, e := range upd { // an operator without fields is none
@@ -224,7 +224,9 @@ func (db *DB) redefine(ctx context.Context, name string, where bson.D, upd bson.
 	if err != nil || op == nil {
 		return fault.Errorf(fault.BadValue, "the definition cannot be encoded")
 	}
-	op.Filter, op.Upsert = filter, false
+	// What is asked of no state comes whatever becomes of the definition before it: who may
+	// begin a collection with nothing in it may end it, too.
+	op.Filter, op.Upsert = filter, where == nil
 	results, _, err := db.write(ctx, []payload.Op{*op}, fold.Each)
 	if err != nil {
 		return err

@@ -18,4 +18,7 @@ const (
 	ReasonTooLarge   = fault.TooLarge     // the document would be over its limit
 	ReasonRule       = fault.Rule         // the write rule of the collection denies it
 	ReasonTooCostly  = fault.TooCostly    // it takes more work than its record may cause
+	ReasonRole       = fault.Role         // only an owner or an admin may define, or whom the define rule lets
+	ReasonStale      = fault.Stale        // a definition: that of somebody senior holds
+	ReasonUnseen     = fault.Unseen       // a definition: what it names has not arrived
 )

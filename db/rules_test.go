@@ -77,15 +77,20 @@ func TestWriteRule(t *testing.T) {
 	}
 }
 
-// A rule is judged at the operation's place by the writer of its log: what a
-// device wrote before it knew the rule is refused everywhere, with the reason.
+// A rule is judged by the writer of the log, for all that its author had not seen, whatever
+// its clock: what a device wrote before it knew the rule is refused everywhere, with the
+// reason.
 func TestRuleReplicates(t *testing.T) {
 	x, xj := dbtest.OpenIn(t, memory(t), "x")
 	y, yj := dbtest.OpenIn(t, memory(t), "y")
 	dbs, js := []*replica.Replica{x, y}, []*dbtest.Journal{xj, yj}
 	create(t, x, db.Rules{})
 	exchange(t, dbs, js)
-	if err := add(t, y, d("_id", 0, "owner", "did:key:x")); err != nil { // before the rule: it stays
+	if err := add(t, y, d("_id", 0, "owner", "did:key:x")); err != nil { // seen by the rule: it stays
+		t.Fatal(err)
+	}
+	exchange(t, dbs, js)
+	if err := add(t, y, d("_id", 3, "owner", "did:key:x")); err != nil { // before the rule, but not seen by it
 		t.Fatal(err)
 	}
 	tick()
@@ -109,8 +114,13 @@ func TestRuleReplicates(t *testing.T) {
 			}
 			got = append(got, r)
 		}
-		if len(got) != 1 || got[0].Reason != db.ReasonRule || got[0].ID.Int32() != 1 || !strings.Contains(got[0].Message, "the write rule of c") {
-			t.Errorf("got %v", got)
+		if len(got) != 2 || got[0].ID.Int32() != 3 || got[1].ID.Int32() != 1 {
+			t.Fatalf("got %v", got)
+		}
+		for _, r := range got {
+			if r.Reason != db.ReasonRule || !strings.Contains(r.Message, "the write rule of c") {
+				t.Errorf("got %v", r)
+			}
 		}
 	}
 }
@@ -119,13 +129,24 @@ func TestRuleReplicates(t *testing.T) {
 func TestDefineRule(t *testing.T) {
 	x, xj := dbtest.OpenIn(t, memory(t), "x")
 	y, yj := dbtest.OpenIn(t, memory(t), "y")
-	dbs, js := []*replica.Replica{x, y}, []*dbtest.Journal{xj, yj}
-	create(t, x, db.Rules{Define: `writer == "did:key:x"`})
+	z, zj := dbtest.OpenIn(t, memory(t), "z")
+	dbs, js := []*replica.Replica{x, y, z}, []*dbtest.Journal{xj, yj, zj}
+	define(t, dbs, js, "owner", "admin", "writer")
+	create(t, x, db.Rules{Define: `writer == "did:key:z" && member.role == "writer"`})
 	exchange(t, dbs, js)
+	// The rule decides for an admin too.
 	if _, err := y.ModifyCollection(t.Context(), "c", db.CollectionChange{Rules: &db.Rules{}}); !errors.Is(err, db.ErrRule) {
 		t.Errorf("got %v", err)
 	}
 	if err := y.DropCollection(t.Context(), "c"); !errors.Is(err, db.ErrRule) {
+		t.Errorf("got %v", err)
+	}
+	// It lets a writer, who may shut out everybody but an owner.
+	if _, err := z.ModifyCollection(t.Context(), "c", db.CollectionChange{Rules: &db.Rules{Define: "false"}}); err != nil {
+		t.Error(err)
+	}
+	exchange(t, dbs, js)
+	if _, err := z.ModifyCollection(t.Context(), "c", db.CollectionChange{Rules: &db.Rules{}}); !errors.Is(err, db.ErrRule) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := x.ModifyCollection(t.Context(), "c", db.CollectionChange{Rules: &db.Rules{Write: "false"}}); err != nil {

@@ -154,14 +154,34 @@ func (db *DB) Define(ctx context.Context, definition bson.Raw) error {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
+	// The plain indexes are for all who write, and a definition leaves them alone; so does
+	// what has nothing else.
+	rest, plain := bson.D{}, bson.E{Key: "plain", Value: bson.A{}}
+	fields, err := definition.Elements()
+	for _, f := range fields {
+		if f.Key() == "plain" {
+			plain.Value = f.Value()
+		} else {
+			rest = append(rest, bson.E{Key: f.Key(), Value: f.Value()})
+		}
+	}
+	doc, merr := bson.Marshal(rest)
+	if err = errors.Join(err, merr); err != nil {
+		return err
+	}
 	op := defineOp(name, bson.D{})
 	if op == nil {
 		return fault.Errorf(fault.BadValue, "the definition cannot be encoded")
 	}
-	op.Kind, op.Upsert, op.Doc = payload.Replace, true, definition
-	results, _, err := db.write(ctx, []payload.Op{*op}, fold.Each)
+	op.Kind, op.Upsert, op.Doc = payload.Replace, true, doc
+	if judge.Defines(has, doc) {
+		var results []error
+		if results, _, err = db.write(ctx, []payload.Op{*op}, fold.Each); err == nil {
+			err = results[0]
+		}
+	}
 	if err == nil {
-		err = results[0]
+		err = db.define(ctx, name, bson.D{{Key: "$set", Value: bson.D{plain}}})
 	}
 	if err != nil {
 		return fmt.Errorf("definition of %s: %w", name, err)

@@ -153,7 +153,11 @@ func (tx *Tx) apply(op payload.Op) (changed bool, err error) {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return false, err
 	}
-	v := tx.judge.Decide(&op, d.State, tx.db.fold.Author(tx.now), def)
+	by, err := tx.db.fold.Author(tx.now, op.Coll)
+	if err != nil {
+		return false, err
+	}
+	v := tx.judge.Decide(&op, d.State, by, def)
 	if v.Code != keyspace.CodeOK {
 		return false, v.Err
 	}

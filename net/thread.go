@@ -39,6 +39,33 @@ func (t *Thread) Writer(id RecordID) (identity keys.PublicKey, ok bool) {
 	return t.held().Writer(id)
 }
 
+// RightOf returns the role by which a data record counts that changes what is defined, and
+// its author's seniority: of two the one of the lesser rank, byte by byte, is the senior. The
+// role is 0 if it counts by none. The zero ID is the next own record.
+func (t *Thread) RightOf(id RecordID) (role Role, rank []byte, err error) {
+	return t.held().RightOf(id)
+}
+
+// DataView returns the heads of the data logs that are held and judged, by log, sequence and
+// hash, at most limit.
+func (t *Thread) DataView(limit int) []RecordID { return t.held().DataView(limit) }
+
+// HeldAt returns when a data record that is held was written, by its clock.
+func (t *Thread) HeldAt(id RecordID) (at Time, held bool, err error) { return t.held().HeldAt(id) }
+
+// Precedes reports whether a data record is head or comes before it in its log, on its branch.
+func (t *Thread) Precedes(id, head RecordID) (bool, error) { return t.held().Precedes(id, head) }
+
+// Unseen returns a time that no data record is earlier than which is held and none of heads,
+// nor before one; ok is false if there is none.
+func (t *Thread) Unseen(heads []RecordID) (at Time, ok bool, err error) {
+	return t.held().Unseen(heads)
+}
+
+// Authority returns a hash of what the answers of RightOf follow from: while it is the same,
+// they are. A change is told as one of the [Cut].
+func (t *Thread) Authority() Hash { return t.held().Authority() }
+
 // Members returns the members by device, oldest first.
 func (t *Thread) Members() []Member { return t.held().Members() }
 

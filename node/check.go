@@ -18,6 +18,7 @@ import (
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/check"
+	"github.com/weftdb/weft/node/internal/journal"
 )
 
 // CheckOptions say how a home is checked.
@@ -172,7 +173,7 @@ func (f *finding) report(err error) {
 // note takes in an error that is damage. What cannot be read for another reason ends the
 // check.
 func (f *finding) note(err error) error {
-	if err = unread(err); err != nil && isDamage(err) {
+	if err = journal.Unread(err); err != nil && isDamage(err) {
 		f.report(err)
 		return nil
 	}
@@ -312,7 +313,7 @@ func (d *database) refold(ctx context.Context, fold *replica.Replica) (err error
 		void.Snapshots[log] = s
 	}
 	got, whole, err := check.Refold(ctx, check.Log{
-		Store: scratch, Name: d.name, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, UpTo: n, Cut: void, Clock: d.n.clock,
+		Store: scratch, Name: d.name, Prefix: foldPrefix(d.number), Journal: journal.Of(d.thread), UpTo: n, Cut: void, Clock: d.n.clock,
 	})
 	if err != nil {
 		return err

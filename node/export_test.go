@@ -2,9 +2,13 @@ package node
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
+	"github.com/weftdb/weft/net"
 )
 
 // Forks returns how many logs of a database are known to be forked.
@@ -111,4 +115,47 @@ func Removals(t *testing.T, n *Node) (count int) {
 func HarmKept(t *testing.T, n *Node) {
 	t.Helper()
 	edit(t, n.store, append(n.kept()[0].Prefix(), 'r'), func(i int, v []byte) ([]byte, bool) { v[len(v)-3] ^= 1; return v, i == 5 })
+}
+
+// FirstOf returns when the first record that this device wrote to a database was written.
+func FirstOf(n *Node, name string) (at clock.Time, err error) {
+	d, err := n.lookup(name)
+	if err != nil {
+		return 0, err
+	}
+	own := d.thread.Own()
+	as, err := d.thread.Arrivals(0, 1<<20)
+	for _, a := range as {
+		if slices.ContainsFunc(own, func(id clock.RecordID) bool { return id.Log == a.ID.Log }) {
+			return a.Time, err
+		}
+	}
+	return 0, err
+}
+
+// Forge writes the last record of a database to another, dated as one likes and past what
+// this node would refuse: what a hostile device can do with keys of its own.
+func Forge(n *Node, from, to string, at clock.Time) error {
+	src, err := n.lookup(from)
+	if err != nil {
+		return err
+	}
+	dst, err := n.lookup(to)
+	if err != nil {
+		return err
+	}
+	as, err := src.thread.Arrivals(0, 1<<20)
+	if err != nil || len(as) == 0 {
+		return fmt.Errorf("%d records, %w", len(as), err)
+	}
+	tx := n.store.Begin()
+	defer tx.Discard()
+	_, _, done, err := dst.thread.Append(tx, []net.Draft{{Time: at, Payload: as[len(as)-1].Payload}})
+	if err != nil {
+		return err
+	}
+	err = commitSync(n.store, tx)
+	done(err == nil)
+	dst.arrived() // as nothing of its own is told
+	return err
 }

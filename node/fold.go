@@ -8,10 +8,8 @@ import (
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/internal/store"
-	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/journal"
 )
 
 // open returns the fold, opening it if this is its first use.
@@ -30,7 +28,7 @@ func (d *database) open(ctx context.Context) (*replica.Replica, error) {
 // be taken over fails the opening; one that does not agree (applyCut) does not.
 func (d *database) openFold(ctx context.Context) (*replica.Replica, error) {
 	fold, err := replica.Open(ctx, replica.Options{
-		Store: d.n.store, Name: d.name, Prefix: foldPrefix(d.number), Journal: journal{d.thread}, Clock: d.n.clock, Log: d.n.log.With("database", d.name),
+		Store: d.n.store, Name: d.name, Prefix: foldPrefix(d.number), Journal: journal.Of(d.thread), Clock: d.n.clock, Log: d.n.log.With("database", d.name),
 		Loaded: d.n.crowded,
 	})
 	if err != nil {
@@ -85,11 +83,11 @@ func (d *database) state() (int64, clock.Hash, bool) {
 	if !taken {
 		return 0, clock.Hash{}, false // voided opens it
 	}
-	n, h, ok := d.peek(d.n.store, foldPrefix(d.number))
-	if !ok {
+	f, ok := d.peek(d.n.store, foldPrefix(d.number))
+	if ok = ok && f.Authority == d.thread.Authority(); !ok {
 		d.need()
 	}
-	return n, h, ok
+	return f.Arrival, f.Hash, ok
 }
 
 // voided takes what does not count of the thread, which replaces what did not
@@ -167,72 +165,4 @@ func (d *database) differs() bool {
 	d.cutMu.Lock()
 	defer d.cutMu.Unlock()
 	return d.kept
-}
-
-// A journal is a thread as the fold sees it.
-type journal struct{ t *net.Thread }
-
-func (j journal) Append(tx store.Tx, drafts []replica.Draft) ([]clock.RecordID, int64, func(bool), error) {
-	out := make([]net.Draft, len(drafts))
-	for i, d := range drafts {
-		out[i] = net.Draft(d)
-	}
-	return j.t.Append(tx, out)
-}
-
-func (j journal) Flushed(n int64) { j.t.Flushed(n) }
-
-func (j journal) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) bool) error {
-	return unread(j.t.IDs(n, f))
-}
-
-// unread takes it for damage that a record which was accepted cannot be read again.
-func unread(err error) error {
-	switch fault.KindOf(err) {
-	case fault.Malformed, fault.NotFound, fault.Altered, fault.WrongKey, fault.TooLarge, fault.Bomb, fault.UnknownVersion:
-		return fault.Errorf(fault.Corrupt, "the log: %w", err)
-	}
-	return err
-}
-
-func (j journal) Arrivals(n int64, maxBytes int) ([]replica.Arrival, error) {
-	in, err := j.t.Arrivals(n, maxBytes)
-	return j.arrivals(in), unread(err)
-}
-
-func (j journal) Read(ns []int64, maxBytes int) ([]replica.Arrival, error) {
-	in, err := j.t.Records(ns, maxBytes)
-	return j.arrivals(in), unread(err)
-}
-
-// arrivals names the writer of each record.
-func (j journal) arrivals(in []net.Arrival) []replica.Arrival {
-	out := make([]replica.Arrival, len(in))
-	var last keys.PublicKey // whose texts the last has: neighbours are mostly by one writer
-	for i, a := range in {
-		out[i] = replica.Arrival{N: a.N, Entry: replica.Entry{ID: a.ID, Time: a.Time, Atomic: a.Atomic, Payload: a.Payload, Snapshot: a.Snapshot}}
-		id, ok := j.t.Writer(a.ID)
-		switch {
-		case !ok:
-		case i > 0 && id == last && out[i-1].Writer != "":
-			out[i].Writer, out[i].Role = out[i-1].Writer, out[i-1].Role
-		default:
-			out[i].Writer, out[i].Role = j.author(id)
-			last = id
-		}
-	}
-	return out
-}
-
-// Writer implements [replica.Journal].
-func (j journal) Writer() (identity, role string) { return j.author(j.t.Self()) }
-
-// author names an identity and what it is in the database: the owner is who
-// made it, as the genesis says. Roles that invites give can change and are not
-// told, because what is judged by them would have to be judged again.
-func (j journal) author(id keys.PublicKey) (identity, role string) {
-	if id == j.t.Owner() {
-		return id.DID(), "owner"
-	}
-	return id.DID(), "writer"
 }

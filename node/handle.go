@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/weftdb/weft/db/replica"
-	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -79,21 +78,21 @@ func (h *handle) rest() bool {
 	return fold == nil || fold.Suspend()
 }
 
-// peek returns the arrival up to which the database was folded when it was last in memory,
-// and the hash of that state, from the store; ok is false if only opening it can tell. It
-// is read once: without a fold in memory the state in the store does not change.
-func (h *handle) peek(s store.Store, prefix []byte) (n int64, hash clock.Hash, ok bool) {
+// peek returns what the database was folded to when it was last in memory, from the store;
+// ok is false if only opening it can tell. It is read once: without a fold in memory the
+// state in the store does not change.
+func (h *handle) peek(s store.Store, prefix []byte) (f replica.Folded, ok bool) {
 	if p := h.peeked.Load(); p != nil {
-		return p.Arrival, p.Hash, true
+		return *p, true
 	}
 	snap := s.Snapshot()
 	defer snap.Release()
 	p, ok, err := replica.PeekState(snap, prefix)
 	if err != nil || !ok {
-		return 0, clock.Hash{}, false
+		return p, false
 	}
 	h.peeked.Store(&p)
-	return p.Arrival, p.Hash, true
+	return p, true
 }
 
 // close closes the fold for good. It waits for a use that is opening the fold; later ones

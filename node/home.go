@@ -26,7 +26,7 @@ import (
 // homeVersion is the layout and the formats that this release writes and reads. Version 1
 // had joins that did not name their invite's record, version 2 formats without a suite, version 3
 // data logs that did not name their control log and records of one epoch, version 4 a genesis
-// without a recovery key.
+// without a recovery key, and definitions that did not say what their authors had seen.
 const homeVersion = 5
 
 // Files and folders of a home.

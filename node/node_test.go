@@ -97,7 +97,7 @@ func TestHomeInUse(t *testing.T) {
 
 // A home of a newer or an older release is refused by name, untouched.
 func TestHomeOfAnotherRelease(t *testing.T) {
-	for version, want := range map[string]fault.Kind{"1\n": fault.UnknownVersion, "2\n": fault.UnknownVersion, "3\n": fault.UnknownVersion, "1000\n": fault.NewerHome} {
+	for version, want := range map[string]fault.Kind{"1\n": fault.UnknownVersion, "2\n": fault.UnknownVersion, "3\n": fault.UnknownVersion, "4\n": fault.UnknownVersion, "1000\n": fault.NewerHome} {
 		home := t.TempDir()
 		if err := os.WriteFile(filepath.Join(home, "VERSION"), []byte(version), 0o600); err != nil {
 			t.Fatal(err)

@@ -89,6 +89,9 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.DuplicateKey: {11000, "DuplicateKey"},
 	fault.Schema:       {121, "DocumentValidationFailure"},
 	fault.Rule:         {13, "Unauthorized"},
+	fault.Role:         {13, "Unauthorized"},
+	fault.Stale:        {112, "WriteConflict"},
+	fault.Unseen:       {112, "WriteConflict"},
 	fault.TooCostly:    {146, "ExceededMemoryLimit"},
 
 	fault.BadValue:               {2, "BadValue"},

@@ -3,9 +3,12 @@
 package dbtest
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 
@@ -22,6 +25,9 @@ type Journal struct {
 	log    clock.LogID
 	writer string
 	role   string
+	right  func(clock.RecordID) string // nil: all are owners
+
+	rights clock.Hash // changes with right
 
 	mu  sync.Mutex // guards the fields below; held from Append to done
 	n   int64      // the last arrival
@@ -257,6 +263,92 @@ func (j *Journal) Writer() (identity, role string) { return j.writer, j.role }
 
 // SetRole makes role that of the records to come, before the database is opened.
 func (j *Journal) SetRole(role string) { j.role = role }
+
+// SetRights makes of say the roles by which records change definitions; of the zero ID,
+// those to come. Until then every writer is an owner. The caller has the cut set again.
+func (j *Journal) SetRights(of func(id clock.RecordID) string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.right = of
+	j.rights[0]++
+}
+
+// Right implements [replica.Journal]: owners before admins before writers, of one role by
+// their logs.
+func (j *Journal) Right(id clock.RecordID) (role string, rank []byte, err error) {
+	role = "owner"
+	if j.right != nil {
+		role = j.right(id)
+	}
+	log := id.Log
+	if id == (clock.RecordID{}) {
+		log = j.log
+	}
+	return role, Rank(role, log), nil
+}
+
+// Rank is the seniority of who writes a log.
+func Rank(role string, log clock.LogID) []byte {
+	n := map[string]byte{"owner": 1, "admin": 2}[role]
+	if n == 0 {
+		n = 3
+	}
+	return append([]byte{n}, log[:]...)
+}
+
+// View implements [replica.Journal]: of each log the last records, of which several may share
+// a position.
+func (j *Journal) View(limit int) (view []clock.RecordID) {
+	es, err := j.Entries()
+	if err != nil {
+		panic(err) // a test's store
+	}
+	tops := map[clock.LogID]uint64{}
+	for _, e := range es {
+		tops[e.ID.Log] = max(tops[e.ID.Log], e.ID.Seq)
+	}
+	for _, e := range es {
+		if !e.Snapshot && e.ID.Seq == tops[e.ID.Log] {
+			view = append(view, e.ID)
+		}
+	}
+	slices.SortFunc(view, func(a, b clock.RecordID) int {
+		return cmp.Or(bytes.Compare(a.Log[:], b.Log[:]), bytes.Compare(a.Hash[:], b.Hash[:]))
+	})
+	return view[:min(len(view), limit)]
+}
+
+// Held implements [replica.Journal].
+func (j *Journal) Held(id clock.RecordID) (at clock.Time, held bool, err error) {
+	es, err := j.Entries()
+	for _, e := range es {
+		if e.ID == id {
+			return e.Time, true, err
+		}
+	}
+	return 0, false, err
+}
+
+// Precedes implements [replica.Journal]: of records that share a position none precedes the
+// others.
+func (j *Journal) Precedes(id, head clock.RecordID) (bool, error) {
+	return id.Log == head.Log && (id == head || id.Seq < head.Seq), nil
+}
+
+// Unseen implements [replica.Journal].
+func (j *Journal) Unseen(heads []clock.RecordID) (at clock.Time, ok bool, err error) {
+	es, err := j.Entries()
+	for _, e := range es {
+		seen := slices.ContainsFunc(heads, func(h clock.RecordID) bool { return e.ID.Log == h.Log && (e.ID == h || e.ID.Seq < h.Seq) })
+		if !seen && !e.Snapshot && (!ok || e.Time < at) {
+			at, ok = e.Time, true
+		}
+	}
+	return at, ok, err
+}
+
+// Authority implements [replica.Journal].
+func (j *Journal) Authority() clock.Hash { return j.rights }
 
 // Log returns the log that Append writes.
 func (j *Journal) Log() clock.LogID { return j.log }

@@ -3,6 +3,7 @@ package replica
 import (
 	"github.com/weftdb/weft/db/internal/fold"
 	"github.com/weftdb/weft/db/internal/journal"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
 )
@@ -45,8 +46,8 @@ type (
 	// A Checkpoint is the documents of a database at one moment, in the form that
 	// stands for the records that gave them.
 	Checkpoint = fold.Checkpoint
-	// A Folded says up to which Arrival a database is folded, and the Hash of that
-	// state.
+	// A Folded says up to which Arrival a database is folded, the Hash of that
+	// state, and the Authority of the journal of then.
 	Folded = fold.Folded
 )
 
@@ -57,5 +58,5 @@ var ErrSnapshot = fold.ErrSnapshot
 // PeekState reads, without opening it, how far the database under prefix is
 // folded. ok is false if only Open can tell, because a fold was interrupted.
 func PeekState(r Reader, prefix []byte) (f Folded, ok bool, err error) {
-	return fold.PeekState(r, prefix)
+	return keyspace.Peek(r, prefix)
 }

@@ -84,6 +84,20 @@ func VoidAbove(seq uint64) Void {
 // VoidAll returns the Void of a whole log.
 func VoidAll() Void { return VoidUpTo(math.MaxUint64) }
 
+// VoidBut returns the Void of every record that is in none of spans.
+func VoidBut(spans []Span) Void {
+	var void []Span
+	next := uint64(1) // the first position that is not looked at yet
+	for _, s := range NewVoid(spans, nil).Spans {
+		void = append(void, Span{next, s.First - 1})
+		if s.Last == math.MaxUint64 {
+			return NewVoid(void, nil)
+		}
+		next = s.Last + 1
+	}
+	return NewVoid(append(void, Span{next, math.MaxUint64}), nil)
+}
+
 // Has reports whether the record is void. The caller has looked at its log.
 func (v Void) Has(id RecordID) bool {
 	if v.spans(id.Seq) {

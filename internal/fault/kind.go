@@ -106,6 +106,9 @@ const (
 	Atomic       Kind = "atomic"        // another operation of the atomic transaction was refused
 	Rule         Kind = "rule"          // the write rule of the collection denies it
 	TooCostly    Kind = "too_costly"    // it takes more work than its record may cause
+	Role         Kind = "role"          // the role of its author does not allow it
+	Stale        Kind = "stale"         // a definition: that of somebody senior holds
+	Unseen       Kind = "unseen"        // a definition: what it names has not arrived
 )
 
 // What MongoDB's language can meet; the words are MongoDB's own names.
@@ -161,7 +164,7 @@ var general = []Kind{
 	UnknownRecipient, Sealed, Expired,
 }
 
-var refusals = []Kind{DuplicateKey, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule, TooCostly}
+var refusals = []Kind{DuplicateKey, NoMatch, Schema, Update, Reserved, Definition, Atomic, Rule, TooCostly, Role, Stale, Unseen}
 
 var language = []Kind{
 	BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, InvalidNamespace, NamespaceNotFound, IndexNotFound,

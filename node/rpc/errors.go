@@ -94,6 +94,9 @@ var statuses = map[fault.Kind]connect.Code{
 	fault.NoMatch:      connect.CodeFailedPrecondition,
 	fault.Atomic:       connect.CodeAborted,
 	fault.Rule:         connect.CodePermissionDenied,
+	fault.Role:         connect.CodePermissionDenied,
+	fault.Stale:        connect.CodeAborted,
+	fault.Unseen:       connect.CodeFailedPrecondition,
 }
 
 // Connect has 16 statuses and the closed list of kinds is longer, so several kinds share

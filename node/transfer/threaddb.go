@@ -269,7 +269,7 @@ func (t *ThreadDB) begin(c *threadColl) (it Item, err error) {
 		t.note("collection %s has validators in JavaScript, which were left out: write rules for it", c.Name)
 	}
 	def := bson.D{{Key: "_id", Value: c.Name}}
-	indexes := bson.A{}
+	indexes, plain := bson.A{}, bson.A{}
 	for _, x := range c.Indexes {
 		if x.Path == "" {
 			return it, fault.Of(ErrFormat, "an index of %s has no path", c.Name)
@@ -279,11 +279,14 @@ func (t *ThreadDB) begin(c *threadColl) (it Item, err error) {
 		}
 		d := bson.D{{Key: "name", Value: x.Path + "_1"}, {Key: "key", Value: bson.D{{Key: x.Path, Value: int32(1)}}}}
 		if x.Unique {
-			d = append(d, bson.E{Key: "unique", Value: true})
+			indexes = append(indexes, append(d, bson.E{Key: "unique", Value: true}))
+		} else {
+			plain = append(plain, d)
 		}
-		indexes = append(indexes, d)
 	}
-	def = append(def, bson.E{Key: "indexes", Value: indexes})
+	if len(indexes) > 0 {
+		def = append(def, bson.E{Key: "indexes", Value: indexes})
+	}
 	schema, err := t.schema(c)
 	if err != nil {
 		return it, fault.Of(ErrFormat, "schema of %s: %v", c.Name, err)
@@ -291,6 +294,7 @@ func (t *ThreadDB) begin(c *threadColl) (it Item, err error) {
 	if schema != "" {
 		def = append(def, bson.E{Key: "schema", Value: schema})
 	}
+	def = append(def, bson.E{Key: "plain", Value: plain}) // as a database has it: last
 	it = Item{Line: 1, Collection: c.Name}
 	it.Definition, err = bson.Marshal(def)
 	return it, err

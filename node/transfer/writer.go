@@ -181,9 +181,13 @@ func (w *Writer) defined(collection string) bool {
 			return true
 		}
 	}
-	indexes, ok := d.Lookup("indexes").ArrayOK()
-	values, err := indexes.Values()
-	return ok && (err != nil || len(values) > 0)
+	for _, field := range []string{"indexes", "plain"} {
+		indexes, ok := d.Lookup(field).ArrayOK()
+		if values, err := indexes.Values(); ok && (err != nil || len(values) > 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // Write writes a document of the collection in use, or counts a line that could not be

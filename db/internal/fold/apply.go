@@ -3,7 +3,6 @@ package fold
 import (
 	"cmp"
 	"errors"
-	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -41,6 +40,7 @@ func (b *batch) applyUnless(rec *journal.Record, unlessLate bool) (late bool, er
 	case rec.Bad != nil:
 		return false, b.refuse(rec.Ref(0), rec, nil, judge.Verdict{Code: keyspace.CodeMalformed, Err: rec.Bad})
 	}
+	b.fold.laws.Await(b.pending, rec)
 	if late, err = b.scan(rec); err != nil || late && unlessLate {
 		return late, err
 	}
@@ -77,21 +77,25 @@ func (b *batch) applyEach(rec *journal.Record) error {
 // applyOp folds operation i of a record that is later than all others of e.
 func (b *batch) applyOp(rec *journal.Record, i int, e *entry) error {
 	op, r := &rec.Ops[i], rec.Ref(i)
-	def, err := b.definition(op.Coll, r)
+	def, err := b.lawFor(op.Coll, rec)
 	if err != nil {
 		return err
 	}
-	if err := b.foresee(e, r); err != nil {
+	if err := b.foresee(e); err != nil {
 		return err
 	}
-	v, before := b.judge.Decide(op, e.State, rec.Author(), def), e.Doc
+	before := e.Doc
+	v, err := b.decide(rec, i, e, e.State, def)
+	if err != nil {
+		return err
+	}
 	if err := b.advance(e, r, rec, op, v); err != nil {
 		return err
 	}
 	if rec.Seeds != nil && v.Code == keyspace.CodeOK && op.Kind == payload.Insert {
 		e.seed = &rec.Seeds[i]
 	}
-	return b.defined(e, r, v, before)
+	return b.defined(e, rec, v, before)
 }
 
 // An operation is late if its document has one at the same place or a later one: its
@@ -111,6 +115,7 @@ func (b *batch) scan(rec *journal.Record) (late bool, err error) {
 			if e.late, err = b.late(e, rec.Ref(i)); err != nil {
 				return false, err
 			}
+			e.late = e.late || rec.View != nil && e.Count > 0 // others of its chain may fare otherwise now
 		}
 		late = late || e.late
 		b.scanned = append(b.scanned, e)
@@ -147,19 +152,19 @@ func (b *batch) applyAtomic(rec *journal.Record, late bool) error {
 		}
 		return b.refold(lates)
 	}
-	vs, err := b.judgeAll(rec, es, func(name string, r keyspace.Ref) (*judge.Definition, error) { return b.definition(name, r) })
+	vs, err := b.judgeAll(rec, es)
 	if err != nil {
 		return err
 	}
 	for i, v := range vs {
 		before := es[i].Doc
-		if err := b.foresee(es[i], rec.Ref(i)); err != nil {
+		if err := b.foresee(es[i]); err != nil {
 			return err
 		}
 		if err := b.advance(es[i], rec.Ref(i), rec, &rec.Ops[i], v); err != nil {
 			return err
 		}
-		if err := b.defined(es[i], rec.Ref(i), v, before); err != nil {
+		if err := b.defined(es[i], rec, v, before); err != nil {
 			return err
 		}
 	}
@@ -167,7 +172,7 @@ func (b *batch) applyAtomic(rec *journal.Record, late bool) error {
 }
 
 // judgeAll judges the operations of an atomic record on the states of es.
-func (b *batch) judgeAll(rec *journal.Record, es []*entry, def func(string, keyspace.Ref) (*judge.Definition, error)) ([]judge.Verdict, error) {
+func (b *batch) judgeAll(rec *journal.Record, es []*entry) ([]judge.Verdict, error) {
 	vs := make([]judge.Verdict, len(es))
 	now := map[*entry]keyspace.State{}
 	refused := false
@@ -176,11 +181,13 @@ func (b *batch) judgeAll(rec *journal.Record, es []*entry, def func(string, keys
 		if !ok {
 			cur = e.State
 		}
-		d, err := def(rec.Ops[i].Coll, rec.Ref(i))
+		d, err := b.lawFor(rec.Ops[i].Coll, rec)
 		if err != nil {
 			return nil, err
 		}
-		vs[i] = b.judge.Decide(&rec.Ops[i], cur, rec.Author(), d)
+		if vs[i], err = b.decide(rec, i, e, cur, d); err != nil {
+			return nil, err
+		}
 		refused = refused || vs[i].Code != keyspace.CodeOK
 		now[e] = vs[i].Next
 	}
@@ -205,6 +212,9 @@ func (b *batch) compare(x, y keyspace.Ref) (int, error) {
 	if c := cmp.Compare(x.Time, y.Time); c != 0 {
 		return c, nil
 	}
+	if x.N == 0 || y.N == 0 { // no operation's place: before all of its time
+		return cmp.Compare(x.N, y.N), nil
+	}
 	if x.N == y.N {
 		return cmp.Compare(x.Index, y.Index), nil
 	}
@@ -227,7 +237,7 @@ func (b *batch) compare(x, y keyspace.Ref) (int, error) {
 func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v judge.Verdict) error {
 	k := b.fold.Space.Key(keyspace.TagRefused, r.Append(nil))
 	old, had, err := b.refusal(k)
-	if err != nil || old == v.Code && (had == nil || string(value.Get(had, "message").Str()) == clip(v.Err)) {
+	if err != nil || old == v.Code && (had == nil || string(value.Get(had, "message").Str()) == keyspace.Clip(v.Err)) {
 		return err
 	}
 	if old != v.Code {
@@ -238,7 +248,7 @@ func (b *batch) refuse(r keyspace.Ref, rec *journal.Record, op *payload.Op, v ju
 	if v.Code == keyspace.CodeOK {
 		err = b.del(k)
 	} else {
-		d := bson.D{{Key: "code", Value: int32(v.Code)}, {Key: "message", Value: clip(v.Err)}}
+		d := bson.D{{Key: "code", Value: int32(v.Code)}, {Key: "message", Value: keyspace.Clip(v.Err)}}
 		if op != nil {
 			d = append(d, bson.E{Key: "op", Value: op.Kind.String()}, bson.E{Key: "coll", Value: op.Coll},
 				bson.E{Key: "id", Value: op.ID.Raw()})
@@ -282,75 +292,8 @@ func (b *batch) refusal(k []byte) (keyspace.Code, bson.Raw, error) {
 	return keyspace.Code(n), v, nil
 }
 
-// clip bounds the message of a refusal, which is told to people and is not hashed.
-func clip(err error) string {
-	if err == nil {
-		return ""
-	}
-	s := err.Error()
-	if len(s) > 512 {
-		s = s[:512]
-	}
-	return toValid(s)
-}
-
-// A definitionAt is the definition of a collection and when it was last written.
-type definitionAt struct {
-	e        *entry
-	timeline []version // nil until an earlier one was asked for
-}
-
-// A version is a definition in force from a place of the order.
-type version struct {
-	from keyspace.Ref
-	doc  []byte
-}
-
-// definition returns what defines the collection at r; nil for nothing.
-func (b *batch) definition(name string, r keyspace.Ref) (*judge.Definition, error) {
-	if name == judge.SystemCollection {
-		return nil, nil
-	}
-	d, err := b.definitionOf(name)
-	if err != nil {
-		return nil, err
-	}
-	if d.e.Count == 0 {
-		return nil, nil
-	}
-	late, err := b.late(d.e, r)
-	if err != nil {
-		return nil, err
-	}
-	if !late {
-		return b.fold.defs.Parse(d.e.Doc)
-	}
-	if d.timeline == nil {
-		if d.timeline, err = b.timeline(d.e); err != nil {
-			return nil, err
-		}
-	}
-	return b.versionAt(d.timeline, r)
-}
-
-// versionAt returns the last version of a timeline that is not after r.
-func (b *batch) versionAt(tl []version, r keyspace.Ref) (*judge.Definition, error) {
-	var doc []byte
-	for _, v := range tl {
-		c, err := b.compare(v.from, r)
-		if err != nil {
-			return nil, err
-		}
-		if c > 0 {
-			break
-		}
-		doc = v.doc
-	}
-	return b.fold.defs.Parse(doc)
-}
-
 // definitionOf returns the document that defines a collection, as the batch has it.
-func (b *batch) definitionOf(name string) (*definitionAt, error) {
+func (b *batch) definitionOf(name string) (*entry, error) {
 	if d := b.defs[name]; d != nil {
 		return d, nil
 	}
@@ -359,19 +302,25 @@ func (b *batch) definitionOf(name string) (*definitionAt, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &definitionAt{e: e}
-	b.defs[name] = d
-	return d, nil
+	b.defs[name] = e
+	return e, nil
 }
 
-// defined follows a definition that changed in place at r.
-func (b *batch) defined(e *entry, r keyspace.Ref, v judge.Verdict, before []byte) error {
+// defined follows a definition that changed in place by rec.
+func (b *batch) defined(e *entry, rec *journal.Record, v judge.Verdict, before []byte) error {
 	if e.coll.Name != judge.SystemCollection || v.Code != keyspace.CodeOK {
 		return nil
 	}
 	name := string(e.id.Str())
 	delete(b.defs, name)
-	return b.redefined(name, e.Doc, r, judge.LawOf(before) != judge.LawOf(e.Doc))
+	from, ok := everOn, judge.LawOf(before) != judge.LawOf(e.Doc)
+	if ok && rec.View != nil {
+		var err error
+		if from, ok, err = b.relaw(e, nil, []*journal.Record{rec}); err != nil {
+			return err
+		}
+	}
+	return b.redefined(name, e.Doc, from, ok)
 }
 
 // redefined takes a collection's new definition over: its indexes, and the
@@ -387,34 +336,4 @@ func (b *batch) redefined(name string, doc []byte, from keyspace.Ref, schema boo
 		b.rescans = append(b.rescans, rescan{name, from})
 	}
 	return nil
-}
-
-// timeline folds a definition's operations by their standing verdicts: what was in force
-// from when on. It is asked for only by operations that come before the last definition.
-func (b *batch) timeline(e *entry) ([]version, error) {
-	evs, err := b.eventsAfter(e, 0)
-	if err != nil {
-		return nil, err
-	}
-	var out []version
-	var cur keyspace.State
-	for _, ev := range evs {
-		if ev.Code != keyspace.CodeOK {
-			continue
-		}
-		rec, err := b.record(ev.Ref.N)
-		if err != nil {
-			return nil, err
-		}
-		cur = b.judge.Judge(&rec.Ops[ev.Ref.Index], cur, rec.Time, nil).Next
-		out = append(out, version{ev.Ref, cur.Doc})
-	}
-	return out, nil
-}
-
-func toValid(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	return string([]rune(s))
 }

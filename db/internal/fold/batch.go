@@ -8,6 +8,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/change"
 	"github.com/weftdb/weft/db/internal/cut"
+	"github.com/weftdb/weft/db/internal/define"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
@@ -65,14 +66,17 @@ type batch struct {
 	stats     map[uint32]keyspace.CollStats // those that differ from meta's
 	deltas    []lthash.Delta                // of the state hash, not saved yet
 	multi     map[*atomic.Bool]bool         // indexes that meet their first array
-	holders   holders
+	holders   keyspace.Holders
 	old, now  keyspace.KeySet // of the document whose entries are written
 	keyRoom   []byte          // see entryKey
 	catalogs  map[uint32]bool // collections whose stored form changes
 	records   map[int64]*journal.Record
 	ids       map[int64]clock.RecordID // by arrival: see compare
 	scanned   []*entry                 // of the record that is applied, by operation
-	defs      map[string]*definitionAt // by collection
+	defs      map[string]*entry        // by collection
+	pending   define.Set               // definitions that it folds, by name's key
+	chains    map[string]define.Keyed  // of definitions that it changes
+	noted     []string                 // definitions that are stored as waiting
 	changes   []change.Change          // for the feed
 	toldBytes int                      // of changes
 	unnamed   bool                     // the record does not name what is folded again
@@ -111,8 +115,8 @@ func (f *Fold) newBatch() *batch {
 	return &batch{
 		fold: f, tx: f.Store.Begin(), cat: f.Cat, meta: f.meta.Copy(), entries: map[string]*entry{},
 		stats: map[uint32]keyspace.CollStats{}, multi: map[*atomic.Bool]bool{}, catalogs: map[uint32]bool{},
-		records: map[int64]*journal.Record{}, ids: map[int64]clock.RecordID{}, applied: map[int64]bool{}, defs: map[string]*definitionAt{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
-		holders: holders{fold: f},
+		records: map[int64]*journal.Record{}, ids: map[int64]clock.RecordID{}, applied: map[int64]bool{}, defs: map[string]*entry{}, pending: define.Set{}, chains: map[string]define.Keyed{}, foreseen: map[string]keyspace.Ref{}, gapped: map[uint32]int64{},
+		holders: keyspace.Holders{Store: f.Store, Space: f.Space},
 	}
 }
 
@@ -120,7 +124,7 @@ func (f *Fold) newBatch() *batch {
 func (b *batch) discard() {
 	b.fold.judged.Add(b.judge.Judged)
 	b.judge.Judged = 0
-	b.holders.close()
+	b.holders.Close()
 	b.tx.Discard()
 }
 
@@ -224,22 +228,12 @@ func (b *batch) set(e *entry, next keyspace.State, op *payload.Op, rec *journal.
 func (b *batch) putHistory(e *entry, r keyspace.Ref, c keyspace.Code, atomic bool) error {
 	k := b.historyKey(e, r)
 	e.drops = slices.DeleteFunc(e.drops, func(d []byte) bool { return bytes.Equal(d, k) })
-	return b.put(k, historyValue(c, atomic))
+	return b.put(k, keyspace.HistoryValue(c, atomic))
 }
 
 // dropped reports whether a history key is to be deleted with the next write of e.
 func (e *entry) dropped(k []byte) bool {
 	return slices.ContainsFunc(e.drops, func(d []byte) bool { return bytes.Equal(d, k) })
-}
-
-// historyValue is one byte: the verdict, above the bit that marks a part of an atomic
-// transaction.
-func historyValue(c keyspace.Code, atomic bool) []byte {
-	v := byte(c) << 1
-	if atomic {
-		v |= 1
-	}
-	return []byte{v}
 }
 
 // historyKey, like baseKey, sorts the operations of a document by their times; those of
@@ -381,7 +375,7 @@ func (b *batch) hash(e *entry, s *keyspace.State, seed *lthash.Seed, remove bool
 
 // save writes the batch's changes of the meta data into its transaction.
 func (b *batch) save() error {
-	if err := b.saveGaps(); err != nil {
+	if err := errors.Join(b.saveGaps(), b.saveAwaited()); err != nil {
 		return err
 	}
 	if err := b.cat.Save(b.tx, b.fold.Space, b.catalogs, b.multi); err != nil {

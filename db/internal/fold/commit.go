@@ -138,6 +138,9 @@ func (f *Fold) committer() {
 			return
 		}
 		more, err := f.applyArrivals()
+		if !more && err == nil {
+			err = f.awaken()
+		}
 		building := f.buildSome()
 		if err != nil {
 			f.Logf("fold: %v", err)
@@ -302,7 +305,10 @@ func (f *Fold) tryGroup(group []*Request, logOnly bool) (took int, err error) {
 	drafts := make([]journal.Draft, len(accepted))
 	for i, p := range accepted {
 		drafts[i] = journal.Draft{Time: p.rec.Time, Atomic: p.rec.Atomic, Payload: p.req.Payload}
-		if len(p.rec.Ops) != len(p.req.Ops) {
+		switch {
+		case p.rec.View != nil:
+			drafts[i].Payload = payload.EncodeView(&p.rec.Ops[0], p.rec.View)
+		case len(p.rec.Ops) != len(p.req.Ops):
 			drafts[i].Payload = payload.Encode(p.rec.Ops)
 		}
 	}
@@ -386,7 +392,7 @@ func (b *batch) foldJudged(accepted []*judged, ids []clock.RecordID, first int64
 			if rec.Seeds != nil && rec.Ops[i].Kind == payload.Insert {
 				e.seed = &rec.Seeds[i]
 			}
-			if err := b.defined(e, rec.Ref(i), p.vs[i], before); err != nil {
+			if err := b.defined(e, rec, p.vs[i], before); err != nil {
 				return err
 			}
 		}
@@ -460,6 +466,12 @@ func (f *Fold) finish(b *batch) error {
 // takeOver makes what a committed batch knows what the fold knows.
 func (f *Fold) takeOver(b *batch) {
 	f.meta, f.Cat = b.meta, b.cat
+	if f.merge == nil {
+		f.laws.Settle()
+	}
+	for _, k := range b.noted {
+		f.laws.Awaited[k] = true
+	}
 	for m := range b.multi {
 		m.Store(true)
 	}

@@ -29,7 +29,7 @@ var ErrSnapshot = covered.ErrSnapshot
 func (f *Fold) SetCut(ctx context.Context, c Cut) error {
 	c = c.Clone()
 	var old Cut
-	r := &Request{Ctx: ctx, Do: func() error { old = f.cut.Clone(); return nil }}
+	r := &Request{Ctx: ctx, Do: func() error { old = f.cut.Clone(); return f.heed() }}
 	if err := f.Submit(r); err != nil {
 		return err
 	}
@@ -61,6 +61,7 @@ func (f *Fold) setCut(c Cut, paced *pacedCut, r *Request) error {
 	if len(marks) == 0 {
 		return nil
 	}
+	f.laws.Renew()
 	if paced != nil && !paced.old.Same(&f.cut) {
 		paced = nil
 	}
@@ -91,6 +92,7 @@ func (f *Fold) setCut(c Cut, paced *pacedCut, r *Request) error {
 		return err
 	}
 	f.cut = c
+	f.laws.Renew()
 	if paced != nil {
 		paced.begin(f, marks, r)
 		return nil

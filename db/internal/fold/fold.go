@@ -28,6 +28,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/change"
 	"github.com/weftdb/weft/db/internal/cut"
+	"github.com/weftdb/weft/db/internal/define"
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
@@ -95,17 +96,19 @@ type Fold struct {
 	// The committer's own, and load's before there is one: no lock guards them, because
 	// the committer is one goroutine and load runs while there is none. Readers get
 	// what they need in a view.
-	Cat      *keyspace.Catalog // as committed, maybe not yet published
-	meta     keyspace.Meta
-	own      map[clock.LogID]bool
-	cut      Cut
-	recent   journal.Cache    // for folding again: the documents of a set take turns
-	prepared map[docKey]int64 // see prepare; the last arrival by document
-	merge    *merge           // what is folded in pieces; nil for nothing
-	pacing   *pacedCut        // what is cut in pieces; nil for nothing
-	waiting  []*Request       // for arrivals to be folded, or for indexes to be filled
-	broken   error            // why nothing can be written until the next open
-	building bool             // indexes may wait for buildSome
+	Cat       *keyspace.Catalog // as committed, maybe not yet published
+	meta      keyspace.Meta
+	own       map[clock.LogID]bool
+	cut       Cut
+	laws      define.Laws      // see chainOf
+	authority clock.Hash       // by which definitions were judged, see heed
+	recent    journal.Cache    // for folding again: the documents of a set take turns
+	prepared  map[docKey]int64 // see prepare; the last arrival by document
+	merge     *merge           // what is folded in pieces; nil for nothing
+	pacing    *pacedCut        // what is cut in pieces; nil for nothing
+	waiting   []*Request       // for arrivals to be folded, or for indexes to be filled
+	broken    error            // why nothing can be written until the next open
+	building  bool             // indexes may wait for buildSome
 
 	mu         sync.Mutex // guards the fields below
 	queue      []*Request
@@ -136,6 +139,7 @@ func Open(ctx context.Context, o Options) (*Fold, error) {
 		own:  map[clock.LogID]bool{},
 		defs: &judge.Definitions{}, published: o.Published, loaded: o.Loaded,
 	}
+	f.laws.Journal, f.laws.Voids = f.Journal, func(id clock.RecordID) bool { return f.cut.Voids(id, false) }
 	if f.Clock == nil {
 		f.Clock = &clock.Clock{}
 	}
@@ -246,10 +250,25 @@ func (f *Fold) load() (err error) {
 	if f.meta, err = keyspace.LoadMeta(snap, f.Space); err != nil {
 		return err
 	}
-	if err = f.loadLogs(snap, keyspace.TagOwn, f.own); err != nil {
+	own, err := keyspace.Keys(snap, f.Space.Key(keyspace.TagOwn))
+	if err != nil {
 		return err
 	}
+	for _, id := range own {
+		if len(id) == len(clock.LogID{}) {
+			f.own[clock.LogID(id)] = true
+		}
+	}
 	if f.cut, err = cut.Load(snap, f.Space); err != nil {
+		return err
+	}
+	f.laws.Renew()
+	f.laws.Settle()
+	clear(f.laws.Awaited)
+	if err = f.loadAwaited(snap); err != nil {
+		return err
+	}
+	if f.authority, err = keyspace.LoadAuthority(snap, f.Space); err != nil {
 		return err
 	}
 	if err = f.loadPrepared(snap); err != nil {
@@ -269,19 +288,6 @@ func (f *Fold) load() (err error) {
 	f.building = true // indexes may wait to be filled, or to be deleted
 	f.publish(&change.News{})
 	return nil
-}
-
-// loadLogs reads the IDs of the logs that keys of one kind name.
-func (f *Fold) loadLogs(r store.Reader, tag byte, into map[clock.LogID]bool) error {
-	p := f.Space.Key(tag)
-	it := r.Iterate(store.Prefix(p))
-	defer it.Close()
-	for ; it.Valid(); it.Next() {
-		if id := it.Key()[len(p):]; len(id) == 32 {
-			into[clock.LogID(id)] = true
-		}
-	}
-	return it.Err()
 }
 
 // Wake says that the journal has new arrivals; it never blocks.
@@ -360,15 +366,19 @@ func (f *Fold) latest() (*view.View, error) {
 	return f.view, nil
 }
 
-// Author returns this device as the author of what it writes at t.
-func (f *Fold) Author(t clock.Time) judge.Author {
-	w, role := f.Journal.Writer()
-	return judge.Author{Time: t, Writer: w, Role: role}
+// Author returns this device as the author of what it writes at t to a collection.
+func (f *Fold) Author(t clock.Time, coll string) (by judge.Author, err error) {
+	by.Time = t
+	by.Writer, by.Role = f.Journal.Writer()
+	if coll == judge.SystemCollection {
+		by.Right, _, err = f.Journal.Right(clock.RecordID{})
+	}
+	return by, err
 }
 
 // ownRecord is the record that this device is about to write; the journal gives it its
 // number and ID.
 func (f *Fold) ownRecord(t clock.Time, atomic bool, ops []payload.Op) *journal.Record {
-	a := f.Author(t)
-	return &journal.Record{Time: t, Atomic: atomic, Ops: ops, Writer: a.Writer, Role: a.Role}
+	w, role := f.Journal.Writer()
+	return &journal.Record{Time: t, Atomic: atomic, Ops: ops, Writer: w, Role: role}
 }

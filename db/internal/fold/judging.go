@@ -3,6 +3,7 @@ package fold
 import (
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -37,6 +38,9 @@ func (b *batch) judgeGroup(group []*Request) (accepted []*judged, took int, err 
 	}
 	return accepted, len(group), nil
 }
+
+// errDefinitionAlone reports a transaction that defines something and does more.
+var errDefinitionAlone = fault.New(fault.InvalidArgument, "a change of a definition is a transaction of its own")
 
 // ErrStopped reports an operation of an ordered call that comes after a refused one.
 var ErrStopped = fault.New(fault.Atomic, "not written, because an earlier operation was refused")
@@ -102,11 +106,27 @@ func (b *batch) judgeRequest(r *Request, from int) (_ *judged, next int, err err
 			return nil, end, err
 		}
 		cur := e.current()
+		if op.Coll == judge.SystemCollection {
+			if by.Right, _, err = b.fold.Journal.Right(clock.RecordID{}); err != nil {
+				return nil, end, err
+			}
+		}
 		v := b.judge.Decide(op, cur, by, def)
 		if n := len(p.rec.Ops); !whole && n > 0 && !judge.FitsShare(n+1, max(work, b.judge.Work)) {
 			return p, i, nil
 		}
 		work = max(work, b.judge.Work)
+		if v.Code == keyspace.CodeOK && op.Coll == judge.SystemCollection && judge.Defines(cur.Doc, v.Next.Doc) {
+			if len(r.Ops) > 1 {
+				b.undo(p, undo)
+				r.Err = errDefinitionAlone
+				return nil, end, nil
+			}
+			d := b.fold.ownRecord(p.rec.Time, r.Atomic, r.Ops)
+			b.fold.testify(d)
+			r.Was = cur
+			return &judged{req: r, from: from, rec: d, slow: true}, end, nil
+		}
 		if v.Code == keyspace.CodeOK {
 			if v.Err, err = b.violation(e, cur.Doc, v.Next.Doc); err != nil {
 				return nil, end, err
@@ -171,5 +191,5 @@ func (b *batch) specDefinition(name string) (*judge.Definition, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.fold.defs.Parse(d.e.current().Doc)
+	return b.fold.defs.Parse(d.current().Doc)
 }

@@ -144,6 +144,7 @@ func (m *merge) take(recs []*journal.Record) error {
 func (m *merge) sort(g *refolder, rec *journal.Record) error {
 	b := g.b
 	b.records[rec.N] = rec
+	m.fold.laws.Await(m.fold.laws.Pending, rec)
 	if rec.Bad != nil || m.fold.cut.Voids(rec.ID, rec.Snapshot) {
 		return nil
 	}
@@ -158,6 +159,7 @@ func (m *merge) sort(g *refolder, rec *journal.Record) error {
 		if err != nil {
 			return err
 		}
+		late = late || rec.View != nil && e.Count > 0
 		if n := g.add[k]; n == nil {
 			m.bytes += len(e.Doc)
 		} else if !late {

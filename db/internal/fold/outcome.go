@@ -16,7 +16,7 @@ import (
 // they are, so that a batch that is too big can be followed by one in steps.
 func (f *refolder) write() error {
 	b := f.b
-	before, err := f.timelines()
+	before, err := f.holding()
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (f *refolder) write() error {
 		}
 	}
 	for _, r := range f.order {
-		if err := b.foresee(r.e, r.from); err != nil {
+		if err := b.foresee(r.e); err != nil {
 			return err
 		}
 	}
@@ -65,19 +65,16 @@ func (f *refolder) write() error {
 
 // foresee queues, in steps, the rescan that a changed definition may need: once
 // a step holds part of the change, the difference cannot be seen any more. It
-// stays in the marker to the end, and is queued again only for an earlier place.
-func (b *batch) foresee(e *entry, from keyspace.Ref) error {
+// stays in the marker to the end.
+func (b *batch) foresee(e *entry) error {
 	name := string(e.id.Str())
 	if !b.stepping || e.coll.Name != judge.SystemCollection || payload.CheckName(name) != nil {
 		return nil
 	}
-	if had, ok := b.foreseen[name]; ok {
-		if c, err := b.compare(had, from); err != nil || c <= 0 {
-			return err
-		}
+	if _, ok := b.foreseen[name]; !ok {
+		b.foreseen[name] = everOn
+		b.rescans = append(b.rescans, rescan{name, everOn})
 	}
-	b.foreseen[name] = from
-	b.rescans = append(b.rescans, rescan{name, from})
 	return nil
 }
 

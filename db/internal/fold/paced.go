@@ -174,7 +174,7 @@ func (p *pacedCut) follow(f *Fold, c *Cut) (ok bool, err error) {
 		}
 		var rec *journal.Record
 		if rec, err = journal.Read(f.Journal, n); err == nil {
-			ok = rec.Time > p.latest
+			ok = rec.Time > p.latest && rec.View == nil // definitions are judged by what is held
 		}
 	}
 	return ok && err == nil, err
@@ -318,7 +318,7 @@ func (p *pacedCut) some(b *batch) (done bool, err error) {
 		return false, err
 	}
 	for i := range found {
-		e, err := b.entry(name, found[i].key, value.Value{})
+		e, err := b.entry(name, found[i].Key, value.Value{})
 		if err == nil {
 			err = b.replaceGone(e, nil, keyspace.State{})
 		}

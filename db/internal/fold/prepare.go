@@ -43,7 +43,7 @@ func (m *merge) prepare(work *int) (done bool, err error) {
 				}
 				f.prepared[k] = m.read
 			}
-			if err := tx.Put(m.b.historyKey(r.e, ev.Ref), historyValue(ev.Code, ev.atomic)); err != nil {
+			if err := tx.Put(m.b.historyKey(r.e, ev.Ref), keyspace.HistoryValue(ev.Code, ev.atomic)); err != nil {
 				return false, err
 			}
 			ev.kept, ev.was = true, ev.Code

@@ -41,7 +41,7 @@ func (b *batch) step() error {
 	b.fold.meta = b.meta
 	b.meta = b.fold.meta.Copy()
 	b.stats = map[uint32]keyspace.CollStats{}
-	b.holders.close()
+	b.holders.Close()
 	b.tx = b.fold.Store.Begin()
 	return nil
 }

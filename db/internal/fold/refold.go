@@ -195,7 +195,10 @@ func (f *refolder) gain(k docKey, r keyspace.Ref, late bool) error {
 // one: that of what it gains, or where it is already.
 func (f *refolder) include(coll string, idKey []byte, id value.Value, from keyspace.Ref) error {
 	k := docKey{coll, string(idKey)}
-	if n := f.add[k]; n != nil {
+	if coll == judge.SystemCollection && from.Time > everOn.Time {
+		from = everOn // a chain is judged as a whole
+	}
+	if n := f.add[k]; n != nil && from.Time > everOn.Time {
 		if c, err := f.b.compare(n.first, from); err != nil {
 			return err
 		} else if c < 0 {

@@ -24,47 +24,11 @@ func (b *batch) reindex(name string, doc []byte) error {
 	if cat == b.fold.Cat {
 		cat = cat.Clone()
 	}
-	var xs []*keyspace.Index
-	kept := map[uint32]bool{}
-	changed := false
-	for _, x := range want {
-		if keyspace.FindIndex(xs, x) != nil || keyspace.Named(xs, x.Name) {
-			continue
-		}
-		if had := keyspace.FindIndex(old.Indexes, x); had != nil {
-			if kept[had.Num] = true; had.Shadow {
-				had, changed = had.With(func(ix *keyspace.Index) { ix.Shadow = false }), true
-			}
-			xs = append(xs, had)
-			continue
-		}
-		if had := keyspace.FindEntries(old.Indexes, x); had != nil && !kept[had.Num] {
-			kept[had.Num], changed = true, true
-			xs = append(xs, had.With(func(ix *keyspace.Index) { ix.ExpireAfter = x.ExpireAfter }))
-			continue
-		}
-		cat.Next++
-		ix, err := keyspace.NewIndex(x, cat.Next, b.stat(old).Docs == 0)
-		if err != nil {
-			return err
-		}
-		xs, changed = append(xs, ix), true
-		b.builds = b.builds || !ix.Filled
+	xs, changed, builds, err := cat.Reindexed(old, want, b.stat(old).Docs == 0)
+	if !changed || err != nil {
+		return err
 	}
-	// A shadow stays: whoever builds it has not defined it yet.
-	for _, x := range old.Indexes {
-		switch {
-		case kept[x.Num]:
-		case x.Shadow:
-			xs = append(xs, x)
-		default:
-			cat.Dropped = append(cat.Dropped, x.Num)
-			changed, b.builds = true, true
-		}
-	}
-	if !changed {
-		return nil
-	}
+	b.builds = b.builds || builds
 	n := old.WithIndexes(xs)
 	cat.Colls[name] = n
 	b.cat = cat

@@ -95,12 +95,15 @@ func (f *refolder) judge(os, ahead []occurrence) error {
 	for _, o := range os {
 		ev := o.r.events[o.i]
 		op := &rec.Ops[ev.Ref.Index]
-		def, err := f.definition(op.Coll, ev.Ref)
+		def, err := f.definition(op.Coll, rec)
 		if err != nil {
 			return err
 		}
 		old = append(old, o.r.cur)
-		v := f.b.judge.Decide(op, o.r.cur, rec.Author(), def)
+		v, err := f.b.decide(rec, int(ev.Ref.Index), o.r.e, o.r.cur, def)
+		if err != nil {
+			return err
+		}
 		o.r.cur = v.Next
 		refused = refused || v.Code != keyspace.CodeOK
 		vs = append(vs, v)
@@ -162,7 +165,8 @@ func (f *refolder) cache(r *refolding, i int) {
 	}
 }
 
-func (f *refolder) definition(name string, r keyspace.Ref) (*judge.Definition, error) {
+// definition returns the law for an operation of rec, and remembers by what it was found.
+func (f *refolder) definition(name string, rec *journal.Record) (*judge.Definition, error) {
 	if name == judge.SystemCollection {
 		return nil, nil
 	}
@@ -170,14 +174,10 @@ func (f *refolder) definition(name string, r keyspace.Ref) (*judge.Definition, e
 	if err != nil {
 		return nil, err
 	}
-	if in := f.set[docKey{judge.SystemCollection, string(d.e.idKey)}]; in == nil {
-		f.laws[name] = lawSeen{d.e.Last, d.e.Count}
-	} else if c, err := f.b.compare(in.from, r); err != nil {
-		return nil, err
-	} else if c <= 0 {
-		return f.b.fold.defs.Parse(in.cur.Doc)
+	if f.set[docKey{judge.SystemCollection, string(d.idKey)}] == nil {
+		f.laws[name] = lawSeen{d.Last, d.Count}
 	}
-	return f.b.definition(name, r)
+	return f.b.lawFor(name, rec)
 }
 
 // rebind makes b the refolder's batch, which may see commits that came between two
@@ -190,7 +190,7 @@ func (f *refolder) rebind(b *batch) error {
 		if err != nil {
 			return err
 		}
-		if d.e.Last != m.last || d.e.Count != m.count {
+		if d.Last != m.last || d.Count != m.count {
 			return errEarlier
 		}
 	}
@@ -202,6 +202,9 @@ func (f *refolder) rebind(b *batch) error {
 		r.e = e
 		if e.Last == r.last && e.Count == r.count {
 			continue
+		}
+		if r.coll == judge.SystemCollection {
+			return errEarlier
 		}
 		if err := f.grow(r); err != nil {
 			return err

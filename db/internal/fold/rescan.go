@@ -3,40 +3,33 @@ package fold
 import (
 	"bytes"
 
+	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/store"
 )
 
-// timelines returns the definitions of the set as they were.
-// A definition is folded like any document, and what it says holds from its place on. If
-// a late operation changes that, documents were judged by what was not in force:
-//
-//	definitions before   t10: schema A                    t50: schema B
-//	arrives late                        t30: schema C
-//	definitions now      t10: schema A  t30: schema C     t50: schema B
-//	first difference     t30: documents with operations at t30 or later are folded again
-//
-// Those before t30 are not touched, and of the others only what comes after t30 is judged.
-func (f *refolder) timelines() (map[*entry][]version, error) {
-	out := map[*entry][]version{}
+// holding returns, of the definitions in the set, what holds as they were folded before. If
+// that changes, documents were judged by what does not judge them any more.
+func (f *refolder) holding() (map[*entry][]*journal.Record, error) {
+	out := map[*entry][]*journal.Record{}
 	for _, r := range f.order {
 		if r.coll != judge.SystemCollection {
 			continue
 		}
-		tl, err := f.b.timeline(r.e)
+		recs, err := f.b.accepted(r.e)
 		if err != nil {
 			return nil, err
 		}
-		out[r.e] = tl
+		out[r.e] = recs
 	}
 	return out, nil
 }
 
-// redefine follows definitions that the fold changed: indexes first, and a rescan from the
-// first place where the law is another.
-func (f *refolder) redefine(before map[*entry][]version) error {
+// redefine follows definitions that the fold changed: indexes first, and a rescan where the
+// law is another.
+func (f *refolder) redefine(before map[*entry][]*journal.Record) error {
 	for _, r := range f.order {
 		e := r.e
 		old, ok := before[e]
@@ -45,11 +38,11 @@ func (f *refolder) redefine(before map[*entry][]version) error {
 		}
 		name := string(e.id.Str())
 		delete(f.b.defs, name)
-		now, err := f.b.timeline(e)
+		now, err := f.b.accepted(e)
 		if err != nil {
 			return err
 		}
-		from, differ, err := f.b.firstDifference(schemas(old), schemas(now))
+		from, differ, err := f.b.relaw(e, old, now)
 		if err != nil {
 			return err
 		}
@@ -58,36 +51,6 @@ func (f *refolder) redefine(before map[*entry][]version) error {
 		}
 	}
 	return nil
-}
-
-// schemas leaves of a timeline the places where the schema changes.
-func schemas(tl []version) (out []version) {
-	last := ""
-	for _, v := range tl {
-		if t := judge.LawOf(v.doc); t != last {
-			out, last = append(out, v), t
-		}
-	}
-	return out
-}
-
-// firstDifference returns the earliest place at which two timelines say different things.
-func (b *batch) firstDifference(x, y []version) (keyspace.Ref, bool, error) {
-	for i := range max(len(x), len(y)) {
-		switch {
-		case i >= len(x):
-			return y[i].from, true, nil
-		case i >= len(y):
-			return x[i].from, true, nil
-		case x[i].from != y[i].from || judge.LawOf(x[i].doc) != judge.LawOf(y[i].doc):
-			c, err := b.compare(x[i].from, y[i].from)
-			if c <= 0 {
-				return x[i].from, true, err
-			}
-			return y[i].from, true, err
-		}
-	}
-	return keyspace.Ref{}, false, nil
 }
 
 // rescan folds the documents of a collection again that have operations at
@@ -105,6 +68,9 @@ func (b *batch) rescan(s rescan) error {
 		}
 		for _, k := range ids {
 			e, err := b.entry(s.coll, k, value.Value{})
+			if err == nil {
+				err = b.name(e)
+			}
 			if err != nil {
 				return err
 			}

@@ -9,7 +9,6 @@ import (
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/view"
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/store"
 )
 
 // A suspended fold keeps nothing of a database but what Info tells: no view, no catalogue,
@@ -174,23 +173,5 @@ func (f *Fold) resume() error {
 	return nil
 }
 
-// A Folded says up to which arrival a database is folded, and the hash of that
-// state.
-type Folded struct {
-	Arrival int64
-	Hash    clock.Hash
-}
-
-// PeekState reads, without opening it, how far the database under prefix is
-// folded. ok is false if only Open can tell, because a fold was interrupted.
-func PeekState(r store.Reader, prefix []byte) (f Folded, ok bool, err error) {
-	sp := keyspace.Space(prefix)
-	if _, err := r.Get(sp.Key(keyspace.TagRedo)); !errors.Is(err, store.ErrNotFound) {
-		return f, false, err
-	}
-	m, err := keyspace.LoadMeta(r, sp)
-	if err != nil {
-		return f, false, fmt.Errorf("peek: %w", err)
-	}
-	return Folded{m.Cursor, m.Sum()}, true, nil
-}
+// A Folded is [keyspace.Folded].
+type Folded = keyspace.Folded

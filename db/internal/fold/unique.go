@@ -40,7 +40,7 @@ func (b *batch) violation(e *entry, cur, next []byte) (refusal, err error) {
 			if b.old.Has(k) {
 				continue
 			}
-			other, err := b.holders.other(b.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), e.idKey)
+			other, err := b.holders.Other(b.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k), e.idKey)
 			if err != nil {
 				return nil, err
 			}
@@ -62,10 +62,10 @@ func (b *batch) speculate(e *entry, s *keyspace.State) {
 		}
 		b.old.Fill(x, cur)
 		b.now.Fill(x, s.Doc)
-		if b.holders.judged == nil {
-			b.holders.judged = keyspace.HeldKeys{}
+		if b.holders.Judged == nil {
+			b.holders.Judged = keyspace.HeldKeys{}
 		}
-		b.holders.judged.Move(b.fold.Space, x, e.idKey, &b.old, &b.now)
+		b.holders.Judged.Move(b.fold.Space, x, e.idKey, &b.old, &b.now)
 	}
 	e.spec = s
 }
@@ -74,11 +74,11 @@ func (b *batch) speculate(e *entry, s *keyspace.State) {
 // keeps the marker of a key that several documents have.
 func (b *batch) hold(x *keyspace.Index, k, idKey []byte, has bool) error {
 	full := b.fold.Space.Key(keyspace.TagIndex, keyspace.Num(x.Num), k)
-	if b.holders.written == nil {
-		b.holders.written = keyspace.HeldKeys{}
+	if b.holders.Written == nil {
+		b.holders.Written = keyspace.HeldKeys{}
 	}
-	b.holders.written.Set(full, idKey, has)
-	contested, err := b.holders.contested(full)
+	b.holders.Written.Set(full, idKey, has)
+	contested, err := b.holders.Contested(full)
 	if err != nil {
 		return err
 	}

@@ -70,6 +70,10 @@ func (f *Fold) voidSteps(marks []cut.Mark, left *interrupted) error {
 	if err := b.sweep(); err != nil {
 		return err
 	}
+	f.laws.Renew()                                  // a history may end as before, and be another
+	if b.cat.Colls[judge.SystemCollection] != nil { // others of a chain hold now, or are whole
+		b.rescans = append(b.rescans, rescan{judge.SystemCollection, everOn})
+	}
 	if err := b.commit(); err != nil {
 		return err
 	}
@@ -161,7 +165,7 @@ func (b *batch) sweep() error {
 				return err
 			}
 			for i := range found {
-				if err := b.unfold(name, found[i].key, found[i].from); err != nil {
+				if err := b.unfold(name, found[i].Key, found[i].From); err != nil {
 					return err
 				}
 			}
@@ -198,82 +202,15 @@ func (b *batch) unfold(coll string, key []byte, from keyspace.Ref) error {
 	return b.refold([]lateOp{{e, from, false}})
 }
 
-type goneDoc struct {
-	key  []byte
-	from keyspace.Ref
-}
-
-// goneHeads is how many documents one call of goneDocs looks at.
-const goneHeads = 8192
-
 // goneDocs returns up to 256 documents from key at on that have operations that
 // do not count, with the first of these, and where to go on.
-func (b *batch) goneDocs(prefix, at []byte) (found []goneDoc, next []byte, err error) {
+func (b *batch) goneDocs(prefix, at []byte) ([]cut.GoneDoc, []byte, error) {
 	snap := b.fold.Store.Snapshot()
 	defer snap.Release()
 	history := slices.Clone(prefix)
 	history[len(b.fold.Space)] = keyspace.TagHistory
-	it := snap.Iterate(store.Range{Lower: at, Upper: store.PrefixEnd(prefix)})
-	defer it.Close()
-	events := snap.Iterate(store.Range{Lower: history, Upper: store.PrefixEnd(history), KeysOnly: true})
-	defer events.Close()
-	for seen := 0; it.Valid(); it.Next() {
-		if len(found) == 256 || seen == goneHeads {
-			return found, bytes.Clone(it.Key()), nil
-		}
-		seen++
-		v, err := it.Value()
-		if err != nil {
-			return nil, nil, err
-		}
-		h, err := keyspace.ParseHead(v)
-		if err != nil {
-			return nil, nil, err
-		}
-		key := it.Key()[len(prefix):]
-		from, ok, err := b.firstGone(events, append(slices.Clone(history), key...), &h)
-		if err != nil {
-			return nil, nil, err
-		}
-		if !ok {
-			continue
-		}
-		found = append(found, goneDoc{bytes.Clone(key), from})
-	}
-	return found, nil, it.Err()
-}
-
-// firstGone returns the first operation of a document that does not count.
-func (b *batch) firstGone(events store.Iterator, prefix []byte, h *keyspace.Head) (from keyspace.Ref, ok bool, err error) {
-	take := func(r keyspace.Ref) error {
-		if !b.gone.Has(r.N) {
-			return nil
-		}
-		if ok {
-			if c, err := b.compare(from, r); err != nil || c <= 0 {
-				return err
-			}
-		}
-		from, ok = r, true
-		return nil
-	}
-	if err := take(h.Last); err != nil || h.Count == 1 {
-		return from, ok, err
-	}
-	for events.Seek(prefix); events.Valid() && bytes.HasPrefix(events.Key(), prefix); events.Next() {
-		s := keyspace.Scanner{B: events.Key()[len(prefix):]}
-		r := s.Ref()
-		if s.Bad {
-			return from, ok, keyspace.ErrCorrupt
-		}
-		if ok && r.Time > from.Time {
-			break
-		}
-		if err := take(r); err != nil {
-			return from, ok, err
-		}
-	}
-	return from, ok, events.Err()
+	g := cut.Finder{Gone: b.gone, Compare: b.compare}
+	return g.Docs(snap, prefix, history, at)
 }
 
 // sweepRefused takes back the refusals of malformed records that do not count;

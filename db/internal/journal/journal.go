@@ -47,6 +47,27 @@ type Journal interface {
 	Append(tx store.Tx, drafts []Draft) (ids []clock.RecordID, first int64, done func(committed bool), err error)
 	// Writer returns what the Writer and Role of own records are.
 	Writer() (identity, role string)
+	// Right returns the role by which a record counts that changes a definition:
+	// "owner", "admin", or anything else for somebody who only writes; and its author's
+	// seniority: of two the one whose rank is less, byte by byte, is the senior. The
+	// zero ID is the next own record. The answer is a function of the control records
+	// that the journal has.
+	Right(id clock.RecordID) (role string, rank []byte, err error)
+	// View returns the heads of the logs that are held, in the order of
+	// payload.CompareHeads, at most max: what a definition has seen that is written
+	// now.
+	View(max int) []clock.RecordID
+	// Held returns when a record that is held was written.
+	Held(id clock.RecordID) (at clock.Time, held bool, err error)
+	// Precedes reports whether a record is head, or comes before it in its log. Of a
+	// log that is not forked their positions say it.
+	Precedes(id, head clock.RecordID) (bool, error)
+	// Unseen returns a time that no record is earlier than which is held and which
+	// none of heads is, or follows; ok is false if there is no such record.
+	Unseen(heads []clock.RecordID) (at clock.Time, ok bool, err error)
+	// Authority returns a hash of what the answers of Right follow from: while it is
+	// the same, they are. Whoever changes it calls SetCut afterwards.
+	Authority() clock.Hash
 	// Flushed says that everything up to arrival n is folded and durable: own
 	// records may be sent, other writers' acknowledged.
 	Flushed(n int64)

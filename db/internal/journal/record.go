@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/db/internal/lthash"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // Read reads the record that arrived as number n; ErrLost if the journal
@@ -36,6 +37,9 @@ type Record struct {
 	Seeds  []lthash.Seed // of inserted documents, if known; by operation
 	Bad    error         // why its payload is malformed
 
+	// View is what the author of a definition had: heads of logs. Nil if the record is none.
+	View []clock.RecordID
+
 	Snapshot bool // of a snapshot log
 }
 
@@ -55,7 +59,10 @@ func Decode(a *Arrival) *Record {
 		r.Ops, r.Bad = payload.DecodeSnapshot(a.Payload)
 		return r
 	}
-	r.Ops, r.Bad = payload.Decode(a.Payload, a.Atomic)
+	r.Ops, r.View, r.Bad = payload.Decode(a.Payload, a.Atomic)
+	if r.View != nil && r.Ops[0].Coll != judge.SystemCollection {
+		r.Ops, r.View, r.Bad = nil, nil, fault.Of(payload.ErrMalformed, "malformed transaction: a view, and no definition")
+	}
 	return r
 }
 

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -20,7 +22,8 @@ type Definition struct {
 	Validator
 	Version int64               // rises with each change of schema, rules, level or action
 	Rules   CompiledRules       // in force from the definition's place on
-	Indexes []keyspace.IndexDef // as written; two of one name are possible, the first counts
+	Indexes []keyspace.IndexDef // as written, plain ones last; two of one name are possible, the first counts
+	Plain   []keyspace.IndexDef // of Indexes, those that any writer may have asked for
 	done    []migration         // steps of the versions before, oldest first
 	Next    *pending            // a migration under way, nil for none
 }
@@ -58,6 +61,8 @@ func ParseDefinition(doc []byte) (*Definition, error) {
 				d.Version, err = wholeOf("version", v)
 			case "indexes":
 				d.Indexes, err = keyspace.ParseIndexes(v)
+			case "plain":
+				d.Plain, err = parsePlain(v)
 			case "rules":
 				d.Rules, err = ParseRules(v)
 			case "steps":
@@ -72,12 +77,24 @@ func ParseDefinition(doc []byte) (*Definition, error) {
 			return nil, err
 		}
 	}
+	d.Indexes = append(d.Indexes, d.Plain...)
 	if d.Next != nil {
 		if err := d.Next.Compile(); err != nil {
 			return nil, err
 		}
 	}
 	return d, d.Compile()
+}
+
+// parsePlain reads the indexes that are no matter of those who may define.
+func parsePlain(v value.Value) ([]keyspace.IndexDef, error) {
+	xs, err := keyspace.ParseIndexes(v)
+	for i := range xs {
+		if err == nil && xs[i].Binds() {
+			err = fault.Errorf(fault.BadValue, "the index %s of a definition's plain ones is unique or expires documents", xs[i].Name)
+		}
+	}
+	return xs, err
 }
 
 // parse takes over a field that belongs to a validator.
@@ -201,12 +218,59 @@ func LawOf(doc []byte) string {
 	it := value.Elements(doc)
 	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
 		switch string(k) {
-		case "_id", "version", "indexes", "steps":
+		case "_id", "version", "indexes", "plain", "steps":
 		default:
 			law = value.AppendElement(law, k, v)
 		}
 	}
 	return string(law)
+}
+
+// Defines reports whether a definition differs in more than its plain indexes.
+func Defines(old, now []byte) bool { return !bytes.Equal(definedIn(old), definedIn(now)) }
+
+// Placed returns the verdict on a definition that holds and leaves next of the definitions
+// before it, on the document at its place, of which it keeps the plain indexes.
+func Placed(next, cur keyspace.State, t clock.Time) Verdict {
+	if !Defines(cur.Doc, next.Doc) && (cur.Doc == nil) == (next.Doc == nil) {
+		return Verdict{Next: cur}
+	}
+	if next.Doc == nil {
+		return Verdict{Next: keyspace.State{Mod: t, Dead: true}}
+	}
+	out, at := value.Begin(make([]byte, 0, len(next.Doc)+len(cur.Doc)))
+	it := value.Elements(next.Doc)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		if string(k) != "plain" {
+			out = value.AppendElement(out, k, v)
+		}
+	}
+	if plain := value.Get(cur.Doc, "plain"); plain.Exists() {
+		out = value.AppendElement(out, []byte("plain"), plain)
+	}
+	return Verdict{Next: keyspace.State{Doc: value.End(out, at), Mod: t}}
+}
+
+// definedIn returns what of a definition is for those who may define: all but its name and
+// the plain indexes.
+func definedIn(doc []byte) []byte {
+	if doc == nil {
+		return nil
+	}
+	var out []byte
+	it := value.Elements(doc)
+	for k, v, ok := it.Next(); ok; k, v, ok = it.Next() {
+		switch string(k) {
+		case "_id", "plain":
+		case "indexes":
+			if v.IsArray() && len(v.Data) > 5 { // an empty one is none
+				out = value.AppendElement(out, k, v)
+			}
+		default:
+			out = value.AppendElement(out, k, v)
+		}
+	}
+	return out
 }
 
 // Definitions remembers the definitions that were parsed last. It is safe for

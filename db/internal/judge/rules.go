@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"bytes"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/keyspace"
@@ -20,12 +22,24 @@ type CompiledRules struct {
 	write, Read, define *rules.Rule
 }
 
+// ErrNoView reports a change of a definition by a record without a view.
+var ErrNoView = fault.New(fault.Definition, "a change of a definition has to say what its author had seen")
+
 // An Author is who writes an operation, and when.
 type Author struct {
 	Time         clock.Time
 	Writer, Role string
-	Ops          int // of the record: each has an equal share of its work; 0 is 1
+	Right        string // of a change of a definition: the role by which the record counts
+	Ops          int    // of the record: each has an equal share of its work; 0 is 1
 }
+
+// The roles that a definition knows; whatever else an author's right is counts as a writer's.
+const (
+	RoleOwner  = "owner"
+	RoleAdmin  = "admin"
+	RoleWriter = "writer"
+	RolePlain  = "plain" // a record that does not say what its author had: it defines nothing
+)
 
 // ParseRules reads the rules of a definition.
 func ParseRules(v value.Value) (r CompiledRules, err error) {
@@ -85,24 +99,47 @@ func RulesDoc(r RuleTexts) bson.D {
 	return out
 }
 
-// allows judges by the rule for what o makes of a document. A definition is
-// judged by its own rule, as it was before: who may not change a collection cannot give
-// itself leave. The first definition of a collection is free.
+// allows judges by the rule for what o makes of a document.
 func (d *Definition) allows(o *payload.Op, old, now []byte, by Author, m *value.Meter) error {
-	name, rule := "write", (*rules.Rule)(nil)
 	if o.Coll == SystemCollection {
-		name = "define"
-		if old == nil {
-			return nil
-		}
-		was, err := ParseRules(orEmptyDoc(value.Get(old, "rules")))
-		if err != nil {
-			return err
-		}
-		rule = was.define
-	} else if d != nil {
-		rule = d.Rules.write
+		return mayDefine(o, old, now, by, m)
 	}
+	if d == nil {
+		return nil
+	}
+	return asks(d.Rules.write, "write", o, old, now, by, m)
+}
+
+// mayDefine judges a change of a definition. An owner may, always: no rule takes that away.
+// What the rule of the definition as it was says holds for others, so that who may not
+// change a collection cannot give itself leave; without one admins may. What is for
+// everybody in a definition, any writer may change.
+func mayDefine(o *payload.Op, old, now []byte, by Author, m *value.Meter) error {
+	if by.Right == RoleOwner || bytes.Equal(definedIn(old), definedIn(now)) {
+		return nil
+	}
+	if by.Right == RolePlain {
+		return ErrNoView
+	}
+	was, err := ParseRules(orEmptyDoc(value.Get(old, "rules")))
+	if err != nil {
+		return err
+	}
+	if was.define != nil {
+		if by.Role = by.Right; by.Role != RoleAdmin {
+			by.Role = RoleWriter
+		}
+		return asks(was.define, "define", o, old, now, by, m)
+	}
+	if by.Right == RoleAdmin {
+		return nil
+	}
+	return fault.Of(keyspace.ErrRole, "only an owner or an admin of the database may define %s: its schema, its rules, "+
+		"unique and expiring indexes, and its end; ask one to do it, or for the role", ruled(o))
+}
+
+// asks asks a rule; nil allows all.
+func asks(rule *rules.Rule, name string, o *payload.Op, old, now []byte, by Author, m *value.Meter) error {
 	if rule == nil {
 		return nil
 	}

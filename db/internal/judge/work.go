@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"errors"
+
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/payload"
 	"github.com/weftdb/weft/internal/fault"
@@ -52,6 +54,12 @@ func (j *Judge) Decide(o *payload.Op, cur keyspace.State, by Author, def *Defini
 	if v.Code == keyspace.CodeOK && o.Kind != payload.State && (v.Next.Dead != cur.Dead || !keyspace.SameSlice(v.Next.Doc, cur.Doc)) {
 		if err := def.allows(o, cur.Doc, v.Next.Doc, by, m); err != nil {
 			v = Verdict{Next: cur, Code: keyspace.CodeRule, Err: err}
+			switch {
+			case errors.Is(err, keyspace.ErrRole):
+				v.Code = keyspace.CodeRole
+			case errors.Is(err, ErrNoView):
+				v.Code = keyspace.CodeDefinition
+			}
 		}
 	}
 	j.Work = most - m.Left

@@ -19,6 +19,8 @@ var (
 	ErrSchema = fault.New(fault.Schema, "the document does not fit the schema")
 	// ErrRule reports an operation that the write rule of its collection denies.
 	ErrRule = fault.New(fault.Rule, "denied by a rule")
+	// ErrRole reports a change of a definition by who may not define.
+	ErrRole = fault.New(fault.Role, "only an owner or an admin may define a collection")
 )
 
 // Sentinels of a narrower kind than the one that they are to errors.Is.

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// MaxIndexes bounds the indexes of a collection, besides that of _id.
+	// MaxIndexes bounds the indexes of a collection that bind, and those that do not,
+	// besides that of _id.
 	MaxIndexes      = 64
 	maxIndexKeys    = 16
 	maxIndexName    = 255
@@ -74,6 +75,10 @@ func IndexDoc(x IndexDef) bson.D {
 	}
 	return d
 }
+
+// Binds reports whether the index decides about documents: a unique one refuses some, an
+// expiring one ends them. Others are plain: what they say nobody has to be trusted with.
+func (x *IndexDef) Binds() bool { return x.Unique || x.ExpireAfter != nil }
 
 // SameIndex reports whether x and y are one definition.
 func SameIndex(x, y IndexDef) bool {

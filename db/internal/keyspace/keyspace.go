@@ -14,11 +14,14 @@
 package keyspace
 
 import (
+	"bytes"
 	"encoding/binary"
+	"strings"
 
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
 )
 
 // The kinds of keys under a database's prefix; docs/design/db.md lists them.
@@ -42,6 +45,8 @@ const (
 	TagNoted      = 'y' // a refusal, by the arrival with which it was noted
 	TagContested  = 'q' // a conflict, by the arrival with which it was noted
 	TagFeed       = 'f' // the ID of the feed
+	TagAwaited    = 'w' // a definition of which something that it names has not arrived
+	TagAuthority  = 'a' // what roles followed from when definitions were judged last
 )
 
 // A Ref is a stamp by local numbers: the arrival stands for log and hash. It takes 10
@@ -229,4 +234,31 @@ var ValueNone value.Value
 // number of them than there are.
 func Missing(collection string, seen, counted int64) error {
 	return fault.Of(ErrCorrupt, "collection %s: there are %d documents, %d are counted: run weft doctor", collection, seen, counted)
+}
+
+// Keys returns what follows prefix in the keys that begin with it.
+func Keys(r interface {
+	Iterate(store.Range) store.Iterator
+}, prefix []byte) (rest [][]byte, err error,
+) {
+	all := store.Prefix(prefix)
+	all.KeysOnly = true
+	it := r.Iterate(all)
+	defer it.Close()
+	for ; it.Valid(); it.Next() {
+		rest = append(rest, bytes.Clone(it.Key()[len(prefix):]))
+	}
+	return rest, it.Err()
+}
+
+// Clip bounds the message of a refusal, which is told to people and is not hashed.
+func Clip(err error) string {
+	if err == nil {
+		return ""
+	}
+	s := err.Error()
+	if len(s) > 512 {
+		s = s[:512]
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
 }

@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -15,14 +16,14 @@ import (
 // give are ErrMalformed. Of an atomic record the different documents are counted, not the
 // operations: it is refused whole, so what is judged again for one of them is judged again
 // for all.
-func Decode(b []byte, atomic bool) ([]Op, error) {
+func Decode(b []byte, atomic bool) ([]Op, []clock.RecordID, error) {
 	if len(b) > MaxBytes {
-		return nil, fault.Of(ErrMalformed, "malformed transaction: %d bytes", len(b))
+		return nil, nil, fault.Of(ErrMalformed, "malformed transaction: %d bytes", len(b))
 	}
 	d := decoder{rest: b}
-	ops, err := d.record()
+	ops, view, err := d.record()
 	if err != nil {
-		return nil, fault.Of(ErrMalformed, "malformed transaction: %w at byte %d", err, len(b)-len(d.rest))
+		return nil, nil, fault.Of(ErrMalformed, "malformed transaction: %w at byte %d", err, len(b)-len(d.rest))
 	}
 	if atomic {
 		docs := map[string]struct{}{}
@@ -30,10 +31,10 @@ func Decode(b []byte, atomic bool) ([]Op, error) {
 			docs[ops[i].Coll+"\x00"+string(ops[i].Key)] = struct{}{}
 		}
 		if len(docs) > MaxAtomic {
-			return nil, fault.Of(ErrMalformed, "malformed transaction: %d documents in an atomic transaction", len(docs))
+			return nil, nil, fault.Of(ErrMalformed, "malformed transaction: %d documents in an atomic transaction", len(docs))
 		}
 	}
-	return ops, nil
+	return ops, view, nil
 }
 
 // A decoder takes its input from the front of rest; where it fails, what is left says at
@@ -47,17 +48,17 @@ func (e decodeError) Error() string { return string(e) }
 
 // record reads all of a record. Collections are numbered in the order of their first use,
 // and each is used: coll may be at most one beyond those that were.
-func (d *decoder) record() ([]Op, error) {
+func (d *decoder) record() ([]Op, []clock.RecordID, error) {
 	if d.byte() != version {
-		return nil, decodeError("unknown version")
+		return nil, nil, decodeError("unknown version")
 	}
 	names, err := d.names()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n, err := d.count(MaxOps)
 	if err != nil || n == 0 {
-		return nil, decodeError("bad number of operations")
+		return nil, nil, decodeError("bad number of operations")
 	}
 	// An operation takes at least two bytes, so a lie costs no memory.
 	ops := make([]Op, 0, min(n, len(d.rest)/2+1))
@@ -69,20 +70,54 @@ func (d *decoder) record() ([]Op, error) {
 		}
 		o, coll, err := d.op(prev, names)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if coll > used {
-			return nil, decodeError("collections not in order of use")
+			return nil, nil, decodeError("collections not in order of use")
 		}
 		if coll == used {
 			used++
 		}
 		ops = append(ops, o)
 	}
-	if used != len(names) || len(d.rest) != 0 {
-		return nil, decodeError("unused collections or trailing bytes")
+	if used != len(names) {
+		return nil, nil, decodeError("unused collections")
 	}
-	return ops, nil
+	view, err := d.view(len(ops))
+	return ops, view, err
+}
+
+// view reads the heads that follow the operation of a definition; nil if nothing does, and
+// not nil if no head does.
+func (d *decoder) view(ops int) ([]clock.RecordID, error) {
+	if len(d.rest) == 0 {
+		return nil, nil
+	}
+	n, err := d.count(MaxView)
+	if err != nil || ops != 1 || n > len(d.rest)/65 {
+		return nil, decodeError("bad view, or trailing bytes")
+	}
+	view := make([]clock.RecordID, n)
+	for i := range view {
+		h := &view[i]
+		if len(d.rest) < 65 {
+			return nil, decodeError("bad head")
+		}
+		copy(h.Log[:], d.rest)
+		d.rest = d.rest[32:]
+		if h.Seq, err = d.seq(); err != nil || len(d.rest) < 32 {
+			return nil, decodeError("bad head")
+		}
+		copy(h.Hash[:], d.rest)
+		d.rest = d.rest[32:]
+		if i > 0 && CompareHeads(view[i-1], *h) >= 0 {
+			return nil, decodeError("heads not in order")
+		}
+	}
+	if len(d.rest) > 0 {
+		return nil, decodeError("trailing bytes")
+	}
+	return view, nil
 }
 
 // names reads the collections of a record, each by its length and its bytes.
@@ -270,4 +305,14 @@ func (d *decoder) count(limit int) (int, error) {
 	}
 	d.rest = d.rest[size:]
 	return int(n), nil
+}
+
+// seq reads a position, from 1.
+func (d *decoder) seq() (uint64, error) {
+	n, size := binary.Uvarint(d.rest)
+	if size <= 0 || n == 0 || !bytes.Equal(binary.AppendUvarint(nil, n), d.rest[:size]) {
+		return 0, decodeError("bad position")
+	}
+	d.rest = d.rest[size:]
+	return n, nil
 }

@@ -9,12 +9,14 @@ package payload
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 )
 
@@ -29,6 +31,7 @@ const (
 	version    = byte(1)    // of the format
 	flagUpsert = byte(0x10) // on the kind
 	flagSame   = byte(0x20) // the body is that of the previous operation
+	MaxView    = 2000       // heads in the view of a definition
 )
 
 // ErrMalformed reports bytes that are not a record's payload.
@@ -135,6 +138,26 @@ func Encode(ops []Op) []byte {
 		dst = appendOp(dst, &ops[i], prev, index[ops[i].Coll])
 	}
 	return dst
+}
+
+// EncodeView is Encode of one operation that defines something, with what its author had:
+// the heads of logs in the order of log, sequence and hash, each once. It follows the
+// operations; a record without a view ends there.
+//
+//	view      uvarint, then of each head: log [32]byte, sequence uvarint from 1, hash [32]byte
+func EncodeView(op *Op, view []clock.RecordID) []byte {
+	dst := binary.AppendUvarint(Encode([]Op{*op}), uint64(len(view)))
+	for _, h := range view {
+		dst = append(dst, h.Log[:]...)
+		dst = binary.AppendUvarint(dst, h.Seq)
+		dst = append(dst, h.Hash[:]...)
+	}
+	return dst
+}
+
+// CompareHeads orders heads by log, sequence and hash.
+func CompareHeads(a, b clock.RecordID) int {
+	return cmp.Or(bytes.Compare(a.Log[:], b.Log[:]), cmp.Compare(a.Seq, b.Seq), bytes.Compare(a.Hash[:], b.Hash[:]))
 }
 
 // appendOp appends one operation. What is marked with * is left out with flagSame, for it

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/weftdb/weft/internal/clock"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"pgregory.net/rapid"
 
@@ -50,7 +52,10 @@ func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ops := rapid.SliceOfN(genOp, 1, 20).Draw(t, "ops")
 		b := Encode(ops)
-		got, err := Decode(b, false)
+		got, view, err := Decode(b, false)
+		if view != nil {
+			t.Fatalf("got a view %v", view)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,12 +81,18 @@ func FuzzDecode(f *testing.F) {
 		ArrayFilters: [][]byte{raw(f, bson.D{})},
 	}
 	f.Add(Encode([]Op{del, del, up, up}), true)
+	f.Add(EncodeView(&up, nil), false)
+	f.Add(EncodeView(&up, []clock.RecordID{{Log: clock.LogID{1}, Seq: 7, Hash: clock.Hash{2}}, {Log: clock.LogID{2}, Seq: 1}}), false)
 	f.Fuzz(func(t *testing.T, b []byte, atomic bool) {
-		ops, err := Decode(b, atomic)
+		ops, view, err := Decode(b, atomic)
 		if err != nil {
 			return
 		}
-		if again := Encode(ops); !bytes.Equal(b, again) {
+		again := Encode(ops)
+		if view != nil {
+			again = EncodeView(&ops[0], view)
+		}
+		if !bytes.Equal(b, again) {
 			t.Fatalf("decoded %x, encoded %x", b, again)
 		}
 	})

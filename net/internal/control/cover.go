@@ -35,38 +35,37 @@ func Top(rights []Right) (top clock.RecordID) {
 	return top
 }
 
-// UncoveredSpans returns what no right covers of a log that is not forked; upTo gives the
-// position up to which its records come before one of some heads.
+// Span returns the positions that a right covers of a log that is not forked, none if the
+// last is before the first; upTo gives the position up to which its records come before one
+// of some heads.
+func (r *Right) Span(upTo func(heads []clock.RecordID) uint64) clock.Span {
+	s := clock.Span{First: upTo(r.Without) + 1, Last: math.MaxUint64}
+	for _, heads := range r.Within {
+		s.Last = min(s.Last, upTo(heads))
+	}
+	return s
+}
+
+// DefinesSpan is Span for what defines something.
+func (r *Right) DefinesSpan(upTo func(heads []clock.RecordID) uint64) clock.Span {
+	s, last := r.Span(upTo), uint64(0)
+	if !r.stopped {
+		return s
+	}
+	for _, heads := range r.until {
+		last = max(last, upTo(heads))
+	}
+	s.Last = min(s.Last, last)
+	return s
+}
+
+// UncoveredSpans returns what no right covers of a log that is not forked.
 func UncoveredSpans(rights []Right, upTo func(heads []clock.RecordID) uint64) clock.Void {
-	type span = clock.Span
-	var covered []span
+	var covered []clock.Span
 	for i := range rights {
-		s := span{First: upTo(rights[i].Without) + 1, Last: math.MaxUint64}
-		for _, heads := range rights[i].Within {
-			s.Last = min(s.Last, upTo(heads))
-		}
-		if s.First <= s.Last {
-			covered = append(covered, s)
-		}
+		covered = append(covered, rights[i].Span(upTo))
 	}
-	slices.SortFunc(covered, func(a, b span) int {
-		if a.First < b.First {
-			return -1
-		}
-		return 1
-	})
-	var void []span
-	next := uint64(1) // the first position that is not looked at yet
-	for _, s := range covered {
-		if s.First > next {
-			void = append(void, span{First: next, Last: s.First - 1})
-		}
-		if s.Last == math.MaxUint64 {
-			return clock.NewVoid(void, nil)
-		}
-		next = max(next, s.Last+1)
-	}
-	return clock.NewVoid(append(void, span{First: next, Last: math.MaxUint64}), nil)
+	return clock.VoidBut(covered)
 }
 
 // A Written is a data record, and the control heads that it was written under.
@@ -76,8 +75,9 @@ type Written struct {
 }
 
 // Uncovered returns what no right covers record by record: of a log that its device forked,
-// or whose control log has two first records. paths are the records of each branch.
-func Uncovered(rights []Right, paths [][]Written) clock.Void {
+// or whose control log has two first records; and by which right, from 1, each other one counts
+// that is no plain operation. paths are the records of each branch.
+func Uncovered(rights []Right, paths [][]Written) (clock.Void, map[clock.Hash]int) {
 	before := func(heads []clock.RecordID) map[clock.Hash]bool {
 		in := map[clock.Hash]bool{}
 		for _, path := range paths {
@@ -90,12 +90,15 @@ func Uncovered(rights []Right, paths [][]Written) clock.Void {
 		}
 		return in
 	}
-	covered := map[clock.Hash]bool{}
-	for i := range rights {
+	covered, by := map[clock.Hash]bool{}, map[clock.Hash]int{}
+	for i := range rights { // the most senior first
 		without := before(rights[i].Without)
-		var within []map[clock.Hash]bool
+		var within, until []map[clock.Hash]bool
 		for _, heads := range rights[i].Within {
 			within = append(within, before(heads))
+		}
+		for _, heads := range rights[i].until {
+			until = append(until, before(heads))
 		}
 		for _, path := range paths {
 			for _, r := range path {
@@ -104,6 +107,10 @@ func Uncovered(rights []Right, paths [][]Written) clock.Void {
 					in = in && w[r.ID.Hash]
 				}
 				covered[r.ID.Hash] = covered[r.ID.Hash] || in
+				if in && by[r.ID.Hash] == 0 && rights[i].Holds(r.Control) &&
+					(!rights[i].stopped || slices.ContainsFunc(until, func(u map[clock.Hash]bool) bool { return u[r.ID.Hash] })) {
+					by[r.ID.Hash] = i + 1
+				}
 			}
 		}
 	}
@@ -118,7 +125,7 @@ func Uncovered(rights []Right, paths [][]Written) clock.Void {
 		}
 	}
 	if last := Top(rights); last.Seq <= top {
-		return clock.NewVoid([]clock.Span{{First: last.Seq + 1, Last: math.MaxUint64}}, void)
+		return clock.NewVoid([]clock.Span{{First: last.Seq + 1, Last: math.MaxUint64}}, void), by
 	}
-	return clock.NewVoid(nil, void)
+	return clock.NewVoid(nil, void), by
 }

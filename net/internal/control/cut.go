@@ -15,6 +15,8 @@ type Cut struct {
 	Void map[clock.LogID]clock.Void
 	// Snapshots holds the snapshot logs in force; others are void.
 	Snapshots map[clock.LogID]Snapshot
+	// Authority is a hash of what may be defined by whom.
+	Authority clock.Hash
 	// Tag returns what stands for a state hash in what relays see.
 	Tag func(state clock.Hash) clock.Hash
 }
@@ -28,13 +30,13 @@ type Snapshot struct {
 
 // Clone copies the maps: who is told of a cut may keep it.
 func (c Cut) Clone() Cut {
-	return Cut{Void: maps.Clone(c.Void), Snapshots: maps.Clone(c.Snapshots), Tag: c.Tag}
+	return Cut{Void: maps.Clone(c.Void), Snapshots: maps.Clone(c.Snapshots), Authority: c.Authority, Tag: c.Tag}
 }
 
-// Equal reports whether both leave the same out; whether records are held is no
-// part of it.
+// Equal reports whether both leave the same out, and by the same roles; whether records
+// are held is no part of it.
 func (c Cut) Equal(o Cut) bool {
-	return maps.EqualFunc(c.Void, o.Void, clock.Void.Equal) && maps.EqualFunc(c.Snapshots, o.Snapshots, func(a, b Snapshot) bool {
+	return c.Authority == o.Authority && maps.EqualFunc(c.Void, o.Void, clock.Void.Equal) && maps.EqualFunc(c.Snapshots, o.Snapshots, func(a, b Snapshot) bool {
 		return a.Last == b.Last && a.State == b.State
 	})
 }

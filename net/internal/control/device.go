@@ -179,6 +179,7 @@ func (s *State) recover() {
 
 // freeze leaves out what none of the uses of a key has seen.
 func (s *State) freeze(uses []*Record) {
+	s.uses = uses
 	for _, u := range uses {
 		s.Recovery.Frozen = append(s.Recovery.Frozen, u.recovered())
 	}

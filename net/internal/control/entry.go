@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -30,6 +31,14 @@ func (e *entry) compare(o *entry) int {
 	return slices.CompareFunc(e.path, o.path, func(a, b step) int {
 		return cmp.Or(cmp.Compare(a.n, b.n), bytes.Compare(a.hash[:], b.hash[:]))
 	})
+}
+
+// rank is the path as bytes, whose order is that of seniority: each step is n u64be ‖ hash.
+func (e *entry) rank() (b []byte) {
+	for _, s := range e.path {
+		b = append(binary.BigEndian.AppendUint64(b, s.n), s.hash[:]...)
+	}
+	return b
 }
 
 // before is compare, and of equals the first by hash: for lists. No verdict rests on it.

@@ -320,6 +320,7 @@ func describe(g *Graph) string {
 	for _, i := range s.Invites {
 		lines = append(lines, fmt.Sprintf("%+v", *i))
 	}
+	lines = append(lines, s.Authority().String())
 	for log, live := range s.live {
 		lines = append(lines, fmt.Sprintf("%v %v", log, live))
 	}
@@ -330,6 +331,10 @@ func describe(g *Graph) string {
 		line := fmt.Sprintf("%v %v %v", log, control, g.Split(log))
 		for _, r := range g.Rights(log) {
 			r.g, r.first = nil, nil
+			if r.grant != nil {
+				line += " by " + r.grant.ID.String()
+			}
+			r.grant = nil
 			slices.SortFunc(r.Within, func(a, b []clock.RecordID) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 			line += fmt.Sprintf(" %+v", r)
 		}

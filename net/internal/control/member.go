@@ -199,6 +199,17 @@ func (g *Graph) DataOf(subject keys.PublicKey) (data []clock.LogID) {
 	return data
 }
 
+// DataOfRulers returns the data logs of all who are, or were, owners or admins.
+func (g *Graph) DataOfRulers() (data []clock.LogID) {
+	s := g.State()
+	for log, a := range g.announced {
+		if slices.ContainsFunc(s.byLog[a.ID.Log], func(e *entry) bool { return e.role <= format.RoleAdmin }) {
+			data = append(data, log)
+		}
+	}
+	return data
+}
+
 // RoleOfJoin returns the role that the invite of a join gives.
 func (g *Graph) RoleOfJoin(join clock.Hash) format.Role {
 	if r := g.index[join]; r != nil && r.invite != nil {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -98,6 +99,17 @@ func counts(g *Graph, rights []Right, x clock.RecordID, heads []clock.Hash) bool
 	})
 }
 
+// settled reports whether x may define something although a recovery key was used twice.
+func settled(r Right, x clock.RecordID) bool {
+	s := r.DefinesSpan(func(heads []clock.RecordID) (seq uint64) {
+		for _, h := range heads {
+			seq = max(seq, h.Seq)
+		}
+		return seq
+	})
+	return !r.stopped || x.Seq <= s.Last
+}
+
 // The fold gives what the model gives: which control records have effect, who may do what,
 // which data counts, and under which epochs is written.
 func TestFoldIsTheModel(t *testing.T) {
@@ -154,6 +166,35 @@ func TestFoldIsTheModel(t *testing.T) {
 				}
 			}
 		}
+		// The same records, had they defined something.
+		var defining []*model.Record
+		for _, r := range all {
+			d := *r
+			if d.Kind == model.Op {
+				d.Kind, d.Name, d.Def = model.Define, string(d.Hash), model.Def{In: true}
+			}
+			defining = append(defining, &d)
+		}
+		defined := model.Judge(model.Genesis{Identity: string(w.genesis.Owner[:]), Device: string(w.genesis.Certificate.Sign[:]), Commit: string(w.genesis.Recovery[:])}, defining)
+		for h, c := range held {
+			if c.Payload.Data == nil {
+				continue
+			}
+			log := format.LogIDOf(w.thread, c.Payload.Data)
+			for seq := 1; seq <= dataRecords; seq++ {
+				x := w.dataRecord(log, seq)
+				var role format.Role
+				for _, r := range g.Rights(log) {
+					if role == 0 && r.Holds([]clock.Hash{h}) && settled(r, x) && counts(g, []Right{r}, x, []clock.Hash{h}) && g.Begun(log, []clock.Hash{h}) == "" {
+						role = r.Role
+					}
+				}
+				got := role == format.RoleOwner || role == format.RoleAdmin
+				if want := defined.Verdicts[model.Hash(x.Hash[:])] == model.OK; got != want {
+					t.Fatalf("definition %d of log %s: by role %d, and the model says %s", seq, log.Short(), role, defined.Verdicts[model.Hash(x.Hash[:])])
+				}
+			}
+		}
 		last := &model.Record{Head: model.Head{Log: "reader", Seq: 1, Hash: "reader"}, Of: "nobody", Kind: model.Op, Clock: 1 << 40}
 		for h := range g.heads {
 			last.Control = append(last.Control, model.Hash(h[:]))
@@ -174,6 +215,42 @@ func TestFoldIsTheModel(t *testing.T) {
 		slices.Sort(want)
 		if strings.Join(got, "|") != strings.Join(want, "|") {
 			t.Fatalf("%d epochs, and %d in the model", len(got), len(want))
+		}
+	})
+}
+
+// While the authority is the same, so are the roles of every record of the logs that were
+// there: whoever judged definitions by it need not judge them again.
+func TestAuthorityTellsOfRoles(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newControlWorld(t, 4)
+		for range rapid.IntRange(5, 30).Draw(t, "steps") {
+			w.step()
+		}
+		order := rapid.Permutation(indexes(len(w.records))).Draw(t, "order")
+		seen := map[clock.Hash]map[clock.LogID]string{}
+		for n := range order {
+			g := w.deliver(order[:n+1])
+			was := seen[g.State().Authority()]
+			now := map[clock.LogID]string{}
+			g.Announced(func(log, _ clock.LogID) {
+				text, defines := "", false
+				for _, r := range g.Rights(log) {
+					text += fmt.Sprintf(" %v %v %v %v", r.Role, r.first.ID, r.Within, r.Without)
+					if r.grant != nil {
+						text += " by " + r.grant.ID.String()
+					}
+					defines = defines || r.Role <= format.RoleAdmin
+				}
+				if !defines {
+					text = "" // whoever of them counts, none may define
+				}
+				now[log] = text
+				if had, ok := was[log]; ok && had != text {
+					t.Fatalf("log %s: got%s, where there was%s", log.Short(), text, had)
+				}
+			})
+			seen[g.State().Authority()] = now
 		}
 	})
 }

@@ -3,6 +3,8 @@ package control
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"maps"
 	"slices"
 
@@ -19,13 +21,28 @@ import (
 //	Without     of the entry that a role change grants: what that had seen counts by another
 type Right struct {
 	Writer
+	Role    format.Role
+	Rank    []byte             // its seniority: the lesser is the senior
+	grant   *Record            // a role change or transfer that gives it; nil for a join or open
 	Within  [][]clock.RecordID // of each cut that limits it, the heads that it has seen
 	Without []clock.RecordID
+	until   [][]clock.RecordID // where a recovery key was used twice, what each use has seen
+	stopped bool               // it was used twice
 }
+
+// Stopped reports whether nothing new may be defined: a recovery key was used twice.
+func (r *Right) Stopped() bool { return r.stopped }
 
 // Equal reports whether both cover the same records.
 func (r *Right) Equal(o *Right) bool {
-	return r.first == o.first && slices.Equal(r.Without, o.Without) && slices.EqualFunc(r.Within, o.Within, slices.Equal)
+	return r.first == o.first && r.Role == o.Role && r.grant == o.grant && bytes.Equal(r.Rank, o.Rank) && slices.Equal(r.Without, o.Without) && slices.EqualFunc(r.Within, o.Within, slices.Equal) &&
+		r.stopped == o.stopped && slices.EqualFunc(r.until, o.until, slices.Equal)
+}
+
+// Holds reports whether a record that is no plain operation, written under control heads,
+// may count by this right, as far as they say: it has seen what gives it.
+func (r *Right) Holds(heads []clock.Hash) bool {
+	return r.Of(heads) && (r.grant == nil || r.g.Reaches(heads, r.grant))
 }
 
 // A Writer is a first record of a control log, and whose it is.
@@ -89,7 +106,10 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 		if !e.role.CanWrite() {
 			continue
 		}
-		r := Right{Writer: Writer{e.identity(), g, e.first}}
+		r := Right{Writer: Writer{e.identity(), g, e.first}, Role: e.role, Rank: e.rank(), stopped: len(s.uses) > 0}
+		for _, u := range s.uses {
+			r.until = append(r.until, g.seenOf(u, log))
+		}
 		s.cutsOf(e, func(c *cut) bool {
 			r.Within = append(r.Within, g.seenOf(c.rec, log))
 			return false
@@ -100,11 +120,23 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 			}
 		}
 		if e.regranted() {
-			r.Without = g.seenOf(e.grant, log)
+			r.grant, r.Without = e.grant, g.seenOf(e.grant, log)
 		}
 		rights = append(rights, r)
 	}
 	return rights
+}
+
+// RoleNow returns the highest role of a control log that nothing limits, and its seniority; 0
+// if it does not write.
+func (g *Graph) RoleNow(control clock.LogID) (format.Role, []byte) {
+	s := g.State()
+	for _, e := range s.byLog[control] { // the most senior first
+		if e.role.CanWrite() && s.alive(e) && len(s.uses) == 0 {
+			return e.role, e.rank()
+		}
+	}
+	return 0, nil
 }
 
 // Split reports whether the control log of a data log has two first records: whose each
@@ -278,5 +310,39 @@ func (g *Graph) Plain(log clock.LogID) bool {
 	}
 	s := g.State()
 	all := s.byLog[control]
-	return len(all) == 1 && all[0].role.CanWrite() && s.alive(all[0]) && !all[0].regranted() && !g.Split(log)
+	return len(all) == 1 && len(s.uses) == 0 && all[0].role.CanWrite() && s.alive(all[0]) && !all[0].regranted() && !g.Split(log)
+}
+
+// Ruling hashes which records of a log count by which of several rights: by positions, or
+// one by one, by the number of their right from 1.
+func Ruling(rights []Right, single map[clock.Hash]int, span func(i int) clock.Span) clock.Hash {
+	h := sha256.New()
+	if single != nil {
+		for _, id := range slices.SortedFunc(maps.Keys(single), format.CompareHashes) {
+			r := &rights[single[id]-1]
+			h.Write(append(append(id[:], byte(r.Role)), r.Rank...))
+		}
+		return clock.Hash(h.Sum(nil))
+	}
+	for i := range rights {
+		s := span(i)
+		h.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte{byte(rights[i].Role)}, s.First), s.Last))
+	}
+	return clock.Hash(h.Sum(nil))
+}
+
+// AuthorityWith is Authority with which records of logs that count by several rights do so by
+// which of them.
+func (s *State) AuthorityWith(rulings map[clock.LogID]clock.Hash) clock.Hash {
+	if len(rulings) == 0 {
+		return s.ruling
+	}
+	h := sha256.New()
+	h.Write(s.ruling[:])
+	for _, log := range slices.SortedFunc(maps.Keys(rulings), func(a, b clock.LogID) int { return bytes.Compare(a[:], b[:]) }) {
+		r := rulings[log]
+		h.Write(log[:])
+		h.Write(r[:])
+	}
+	return clock.Hash(h.Sum(nil))
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"container/heap"
+	"crypto/sha256"
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
@@ -65,6 +66,8 @@ type State struct {
 	epochs   []*Record           // that began one
 	unkeyed  []*Record           // that cut somebody off and began none
 	tips     []clock.Hash        // nil: to be found again
+	ruling   clock.Hash          // see Authority
+	uses     []*Record           // of one recovery key, that did not know of each other
 }
 
 // shutting is what is known of whether removals close an invite.
@@ -107,7 +110,36 @@ func (s *State) fold() {
 		s.note(r)
 	}
 	slices.SortFunc(s.Checkpoints, func(a, b *format.Checkpoint) int { return format.CompareIDs(a.Snapshot, b.Snapshot) })
+	s.rule()
 }
+
+// rule finds the authority.
+func (s *State) rule() {
+	var all []clock.Hash
+	for _, r := range s.g.records {
+		switch r.Payload.Op {
+		case format.OpTransfer: // with effect or without, it ends what its log may do
+			all = append(all, r.ID.Hash)
+		case format.OpOpen, format.OpRole, format.OpRemove, format.OpDevice, format.OpStart, format.OpRecover, format.OpRevoke:
+			if s.verdict(r) == ok {
+				all = append(all, r.ID.Hash)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	slices.SortFunc(all, format.CompareHashes)
+	h := sha256.New()
+	for _, r := range all {
+		h.Write(r[:])
+	}
+	s.ruling = clock.Hash(h.Sum(nil))
+}
+
+// Authority returns a hash of the records that give and take roles. While it is
+// the same, so is the role of every record that counts: all else makes writers and readers.
+func (s *State) Authority() clock.Hash { return s.ruling }
 
 // run takes entries from the agenda until it is empty.
 func (s *State) run() {

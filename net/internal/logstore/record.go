@@ -187,3 +187,47 @@ func (t Table) PruneRecords(r store.Reader, tx store.Tx, log uint32, seq uint64)
 	}
 	return n, size, it.Err()
 }
+
+// Header returns the header of a record that is stored, which is the zero one beside an error.
+func (t Table) Header(r store.Reader, log uint32, id clock.RecordID) (*format.Header, error) {
+	s, err := t.Record(r, log, id)
+	if err != nil {
+		return &format.Header{}, err
+	}
+	h, err := format.DecodeHeader(s.Header)
+	if err != nil {
+		return &format.Header{}, fmt.Errorf("stored record: %w", err)
+	}
+	return h, nil
+}
+
+// Path returns the hashes of a record and of those before it on its branch, as far as they are
+// stored.
+func (t Table) Path(r store.Reader, log uint32, head clock.RecordID) (map[clock.Hash]bool, error) {
+	path := map[clock.Hash]bool{}
+	for at := head; at.Seq > 0; {
+		h, err := t.Header(r, log, at)
+		if errors.Is(err, format.ErrNotFound) {
+			return path, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		path[at.Hash] = true
+		at = clock.RecordID{Log: at.Log, Seq: at.Seq - 1, Hash: h.Prev}
+	}
+	return path, nil
+}
+
+// TimeAfter returns when the first record after `after` was written, on the branch that ends
+// in tip.
+func (t Table) TimeAfter(r store.Reader, log *Log, forked bool, tip clock.RecordID, after uint64) (at clock.Time, err error) {
+	err = t.Walk(r, log, forked, tip, after, func(_ clock.RecordID, s format.Stored) (bool, error) {
+		h, err := format.DecodeHeader(s.Header)
+		if err == nil {
+			at = h.Time
+		}
+		return false, err
+	})
+	return at, err
+}

@@ -31,7 +31,8 @@ func (t *Thread) Attach(a *Attachment) {
 		}
 	}
 	t.notifyMu.Lock()
-	t.lastCut, t.cutOf = Cut{}, cutVersion{}
+	// Who folds asks for the authority when it is opened: that is no reason to open it.
+	t.lastCut, t.cutOf = Cut{Authority: t.Authority()}, cutVersion{}
 	t.notifyMu.Unlock()
 	t.notify()
 }

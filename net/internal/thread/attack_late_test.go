@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -51,7 +52,7 @@ func TestAttackStrangerVoidsHonestMembers(t *testing.T) {
 		}
 	}
 	for _, l := range tm.byNum {
-		if n := tm.limitOf(l); !n.void.Empty() || n.top != unlimited {
+		if n := tm.limitOf(l); !n.void.Empty() || n.top != control.Unlimited {
 			t.Errorf("data log %s of an honest member is limited", l.ID)
 		}
 	}

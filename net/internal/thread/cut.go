@@ -49,7 +49,7 @@ func (c *cuts) floor(log clock.LogID) clock.RecordID { return c.floors[log] }
 
 // cut returns what does not count of the data; mu is held.
 func (t *Thread) cut() Cut {
-	c := Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]Snapshot{}, Tag: t.StateTag}
+	c := Cut{Void: map[clock.LogID]clock.Void{}, Snapshots: map[clock.LogID]Snapshot{}, Authority: t.authority(), Tag: t.StateTag}
 	for log, id := range t.cuts.floors {
 		c.Void[log] = clock.VoidUpTo(id.Seq)
 	}

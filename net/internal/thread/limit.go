@@ -24,25 +24,24 @@ import (
 // A limit is what does not count of a data log.
 type limit struct {
 	void clock.Void
-	top  clock.RecordID // no record after it can count, however more arrives; unlimited: none is so
+	top  clock.RecordID // no record after it can count, however more arrives; control.Unlimited: none is so
 
 	graph  int  // control records it was made of
 	refind bool // it rests on which records are held
 	tips   []clock.RecordID
 	rights []control.Right
-	single bool // records count one by one
+	single bool               // records count one by one
+	by     map[clock.Hash]int // if single: the number of the right, from 1, by which each counts that defines
+	ruling clock.Hash         // of which records count by which of several roles; zero for one
 }
 
 // all reports whether nothing of the log counts, and nothing can.
 func (l *limit) all() bool { return l.top.Seq == 0 }
 
-// unlimited is the top of a log that nothing limits.
-var unlimited = control.Unlimited
-
 // limitOf returns what does not count of a log that is held; mu is held.
 func (t *Thread) limitOf(l *threadLog) *limit {
 	if l.Desc.Kind == format.KindControl {
-		return &limit{top: unlimited}
+		return &limit{top: control.Unlimited}
 	}
 	was := t.limits[l.ID]
 	if was != nil && was.graph == t.graph.Len() && (!was.refind || slices.Equal(was.tips, l.tips())) {
@@ -65,12 +64,12 @@ func (l *threadLog) tips() (ids []clock.RecordID) {
 // findLimit is limitOf of a log that may not be held, in which case l is nil.
 func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	if t.graph.Plain(log) { // most are
-		return &limit{top: unlimited}
+		return &limit{top: control.Unlimited}
 	}
 	rights := t.graph.Rights(log)
 	if l != nil && l.Desc.Kind == format.KindSnapshot && len(rights) > 0 {
 		n := &limit{} // checkpoints say what of it counts
-		if n.top = control.Top(rights); n.top != unlimited {
+		if n.top = control.Top(rights); n.top != control.Unlimited {
 			for _, c := range t.graph.State().Checkpoints {
 				if c.Snapshot.Log == log && c.Snapshot.Seq > n.top.Seq {
 					n.top = c.Snapshot
@@ -88,16 +87,19 @@ func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
 	}
 	n.refind, n.tips, n.rights, n.single = true, l.tips(), rights, l.forked() || t.graph.Split(log)
 	if was := t.limits[log]; was != nil && was.same(n) {
-		n.void = was.void // most control records say nothing of it
+		n.void, n.by, n.ruling = was.void, was.by, was.ruling // most control records say nothing of it
 		return n
 	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
 	f := &limitFinder{t: t, l: l, r: snap}
 	if n.single {
-		n.void = control.Uncovered(rights, f.paths())
+		n.void, n.by = control.Uncovered(rights, f.paths())
 	} else {
 		n.void = control.UncoveredSpans(rights, f.upTo)
+	}
+	if len(rights) > 1 || rights[0].Stopped() {
+		n.ruling = f.ruling(rights, n.by)
 	}
 	if f.err != nil {
 		if n.single {
@@ -143,6 +145,13 @@ func (f *limitFinder) held(id clock.RecordID) bool {
 		f.err = err
 	}
 	return err == nil
+}
+
+// defines reports whether a right covers what defines something at a position of a log that
+// is not forked.
+func (f *limitFinder) defines(r *control.Right, seq uint64) bool {
+	s := r.DefinesSpan(f.upTo)
+	return s.First <= seq && seq <= s.Last
 }
 
 // paths reads the records of each branch: of a log that its device forked, or whose control

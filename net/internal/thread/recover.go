@@ -121,10 +121,13 @@ func (t *Thread) Recover(ctx context.Context, r format.Recovery, next keys.Publi
 			return nil, t.keys, ErrNoKeys
 		}
 		t.recovering = key
-		owner := t.graph.State().Recovery.Owner
-		return &format.Control{
-			Op: format.OpRecover, Certificate: cert, Key: key.Public(), Next: next, View: t.viewOf(t.graph.DataOf(owner)),
-		}, t.keys, nil
+		former := t.graph.DataOf(t.graph.State().Recovery.Owner)
+		// If the key is used twice, what a use has not seen of definitions does not count.
+		view := t.viewOf(append(t.graph.DataOfRulers(), former...))
+		if len(view) == format.MaxView {
+			view = t.viewOf(former) // which is what it cuts
+		}
+		return &format.Control{Op: format.OpRecover, Certificate: cert, Key: key.Public(), Next: next, View: view}, t.keys, nil
 	})
 	if err != nil {
 		return err

@@ -84,13 +84,14 @@ type Thread struct {
 	pending    []arrivalRef
 	cache      arrivalCache
 	parked     parkedRuns
-	wanted     map[clock.Hash]bool    // control records that members name and that are not held
-	idled      bool                   // a record of a device that waits was refused
-	limits     map[clock.LogID]*limit // of data logs, as they were found last
-	limited    int                    // records that came to logs that something limits
-	expanded   map[clock.Hash]bool    // epochs of which it is known what they give
-	given      map[clock.Hash]bool    // epochs that others give
-	wantedMore bool                   // since what is parked was looked at
+	wanted     map[clock.Hash]bool                    // control records that members name and that are not held
+	idled      bool                                   // a record of a device that waits was refused
+	limits     map[clock.LogID]*limit                 // of data logs, as they were found last
+	paths      map[clock.RecordID]map[clock.Hash]bool // of forked logs, by head: see Precedes
+	limited    int                                    // records that came to logs that something limits
+	expanded   map[clock.Hash]bool                    // epochs of which it is known what they give
+	given      map[clock.Hash]bool                    // epochs that others give
+	wantedMore bool                                   // since what is parked was looked at
 	refused    []Refusal
 	attached   *Attachment
 	grew       bell.Bell // rung when tips, what is sendable or what is ackable change

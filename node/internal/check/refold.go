@@ -124,5 +124,29 @@ func (r *replay) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) 
 	})
 }
 
+// Right implements [replica.Journal].
+func (r *replay) Right(id clock.RecordID) (role string, rank []byte, err error) {
+	return r.journal.Right(id)
+}
+
+// View implements [replica.Journal]; nothing is written.
+func (r *replay) View(int) []clock.RecordID { return nil }
+
+// Held implements [replica.Journal].
+func (r *replay) Held(id clock.RecordID) (at clock.Time, held bool, err error) {
+	return r.journal.Held(id)
+}
+
+// Precedes implements [replica.Journal].
+func (r *replay) Precedes(id, head clock.RecordID) (bool, error) { return r.journal.Precedes(id, head) }
+
+// Unseen implements [replica.Journal].
+func (r *replay) Unseen(heads []clock.RecordID) (at clock.Time, ok bool, err error) {
+	return r.journal.Unseen(heads)
+}
+
+// Authority implements [replica.Journal].
+func (r *replay) Authority() clock.Hash { return r.journal.Authority() }
+
 // Writer implements [replica.Journal].
 func (r *replay) Writer() (identity, role string) { return r.journal.Writer() }
