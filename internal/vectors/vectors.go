@@ -187,6 +187,15 @@ func encode(t testing.TB, v any) []byte {
 	return b.Bytes()
 }
 
+// Name returns the name of a field as it stands in a file: "ID" is "id", "IDs" "ids", others
+// begin with a small letter.
+func Name(field string) string {
+	if rest, ok := strings.CutPrefix(field, "ID"); ok {
+		return "id" + rest
+	}
+	return strings.ToLower(field[:1]) + field[1:]
+}
+
 // Of returns a value as it stands in a file: bytes as hexadecimal digits, structs by the
 // names of their exported fields with a small first letter, numbers, texts and truth as they
 // are, what points to nothing as null.
@@ -222,7 +231,7 @@ func of(v reflect.Value) any {
 		out := map[string]any{}
 		for i := range v.NumField() {
 			if f := v.Type().Field(i); f.IsExported() {
-				out[strings.ToLower(f.Name[:1])+f.Name[1:]] = of(v.Field(i))
+				out[Name(f.Name)] = of(v.Field(i))
 			}
 		}
 		return out
