@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -11,36 +10,10 @@ import (
 	"github.com/weftdb/weft/keys"
 )
 
-// personFrom has keys that count up from b.
-func personFrom(t *testing.T, b byte) *person {
-	t.Helper()
-	secret := func(n int) keys.Secret {
-		p := make([]byte, n)
-		for i := range p {
-			p[i] = b + byte(i)
-		}
-		s, err := keys.SecretOf(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	id, err1 := keys.IdentityOf(secret(32))
-	device, err2 := keys.DeviceOf(secret(64))
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
-	cert, err := id.Certify(device.Public(), keys.CertifyOptions{Issued: time.UnixMilli(1_600_000_000_000)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &person{id: id, device: device, cert: cert}
-}
-
 // TestVectors holds the formats of this package against testdata/vectors/inbox.json.
 func TestVectors(t *testing.T) {
-	from, to := personFrom(t, 1), personFrom(t, 101)
-	at := time.UnixMilli(1_700_000_000_123)
+	from, to := fixedPerson(t, 1), fixedPerson(t, 2)
+	at := fixedTime().Add(123 * time.Millisecond)
 	m := Message{ID: ID{1, 2, 3}, From: from.key(), To: to.key(), Time: at.UTC(), Body: []byte("hello")}
 	opened := func(b []byte) (Message, error) {
 		e, err := DecodeEnvelope(b)
