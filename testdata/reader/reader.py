@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from fold import DEFINITIONS, fold
+from fold import DEFINITIONS, fold, key_of
 from formats import B32, CONTROL, ROLES, UINT, Bytes, Many, ascending, certificate, decode
 from public import Bad, Unknown, base32, did, need, open_age, peer, unixfs, uvarint
 from thread import Authority, Thread
@@ -137,11 +137,10 @@ def compare(report, thread, authority, state, arguments):
         for line in open(arguments.export):
             line = json_util.loads(line, json_options=options)
             if "definition" in line:
-                want[DEFINITIONS, line["collection"], line["definition"]["_id"]] = bson.encode(line["definition"])
+                want[DEFINITIONS, key_of(line["collection"])] = bson.encode(line["definition"])
             elif "document" in line:
-                want[line["collection"], "", line["document"]["_id"]] = bson.encode(line["document"])
-        got = {(name, doc["_id"] if name == DEFINITIONS else "", doc["_id"]): bson.encode(doc)
-               for (name, _), doc in state.documents.items()}
+                want[line["collection"], key_of(line["document"]["_id"])] = bson.encode(line["document"])
+        got = {where: bson.encode(doc) for where, doc in state.documents.items()}
         report.same(f"{len(want)} documents and definitions of the export", got, want)
     if arguments.status:
         report.same("state hash of status", state.hash().hex(), load(arguments.status)["hash"])

@@ -101,7 +101,7 @@ class Thread:
         need(len(payload) <= limit and flags == 0 and r.epochs == [self.id], f"{what}: size, flags or epochs")
         r.say = fields(body, table, what, limit)
         parents = {*r.control, *([r.prev] if r.prev else [])}
-        need(all(p in self.control for p in parents), f"{what}: a parent is not held, or not earlier")
+        need(all(p in self.control and self.control[p].time < r.time for p in parents), f"{what}: a parent is not held, or not earlier")
         need((r.op in ("open", "join")) == (r.seq == 1) and (r.op == "open") == (not parents), f"{what}: a {r.op} here")
         r.seen = {r.hash}.union(*(self.control[p].seen for p in parents))
         self.control[r.hash] = r
@@ -109,7 +109,7 @@ class Thread:
             need(r.of.device == self.genesis.device.device, f"{what}: another device than the genesis'")
             r.identity = self.genesis.owner
         elif r.op == "join":
-            need(r.say.invite in r.seen and self.control[r.say.invite].op == "invite", f"{what}: its invite")
+            need(r.say.invite in r.control and self.control[r.say.invite].op == "invite", f"{what}: its invite")
             c, invite = certificate(r.say.certificate), self.control[r.say.invite]
             need(c.device == r.of.device, f"{what}: the certificate is of another device")
             parts = [self.id, r.log, r.say.certificate, r.say.descriptor]
@@ -129,7 +129,8 @@ class Thread:
 
     def read_epoch(self, name, commit, devices, invites, previous):
         """An epoch: its form, and of one that this home has the key of the commitment and the keys before it."""
-        ascending(chunks(devices, 88, "epoch: devices"), "epoch: devices")
+        tags = [d[:8] for d in chunks(devices, 88, "epoch: devices")]
+        need(tags == sorted(tags), "epoch: devices")
         ascending(chunks(invites, 112, "epoch: invites"), "epoch: invites")
         key = self.keys.get(name)
         if key:
@@ -178,6 +179,7 @@ class Authority:
 
     def __init__(self, thread):
         self.control, self.entries, self.acting, self.cuts = thread.control, [], {}, []
+        self.top = None  # the most senior entry that nothing limits
         first = [r for r in self.control.values() if r.op == "open"]
         need(len(first) == 1, "not one open")
         agenda = [self.entry(first[0], first[0], OWNER, (), first[0].identity)]
@@ -185,6 +187,8 @@ class Authority:
             e = min(agenda, key=lambda e: (e.role, e.path))
             agenda.remove(e)
             self.entries.append(e)
+            if self.top is None and not self.limits(e):
+                self.top = e
             for r in sorted(e.first.of.records.values(), key=lambda r: r.seq):
                 if r.hash not in self.acting and self.covers(e, r) and self.allows(e, r):
                     self.acting[r.hash] = e
@@ -201,6 +205,7 @@ class Authority:
             author = self.acting.get(e.grant.hash)
             return e.grant.op in ("role", "transfer") and c.hash in e.grant.seen and author.role <= c.by.role
         return [c for c in self.cuts if c.say.subject in (e.identity, e.first.of.device) and c is not e.grant
+                and (c.by.role <= ADMIN or c.by.identity == e.identity)
                 and (c.by.role, c.by.path) < (e.role, e.path) and not again(c)]
 
     def covers(self, e, r):
@@ -214,7 +219,8 @@ class Authority:
         if r.op in ("close", "admit", "rotate"):
             return e.role <= ADMIN
         if r.op == "remove":
-            return e.role <= ADMIN or r.say.subject == e.first.of.device
+            return e.role <= ADMIN or any(f.seq == 1 and f.identity == e.identity and f.of.device == r.say.subject
+                                          for f in self.control.values() if f.op in ("open", "join"))
         if r.op == "transfer":
             raise Unknown("a transfer")
         if r.op == "checkpoint":
@@ -225,24 +231,25 @@ class Authority:
                      if s.hash in r.seen), "checkpoint: its snapshot log")
             need(all(c.say.snapshot[0] != log and all(heads.get(p[0], p[1] + 1) > p[1] for p in c.say.heads)
                      for c in before), "checkpoint: below an earlier one")
-            return e.path == ()
+            return e.role == OWNER and (self.top is None or self.top.identity == e.identity)
         return True  # open, join, log
 
     def act(self, e, r):
         """What a record does; the entries that it grants."""
-        path = e.path + (r.seq,)
+        path = e.path + (r.seq, r.hash)
         acting = [c for c in self.control.values() if c.hash in self.acting]
         if r.op in ("role", "remove"):
             r.by = e
             self.cuts.append(r)
         if r.op == "role":
             logs = [self.control[f] for f in r.say.logs]
-            return [self.entry(f, r, r.say.role, path, r.say.subject) for f in logs if f.identity == r.say.subject]
+            return [self.entry(f, r, r.say.role, path + (i,), r.say.subject) for i, f in enumerate(logs, 1)
+                    if f.seq == 1 and f.identity == r.say.subject and f.hash in r.seen]
         if r.op == "invite":
             listed = {j for c in acting for j in getattr(c.say, "joins", [])}
             closed = any(c.op == "close" and c.say.invite == r.hash
                          or c.op == "remove" and c.hash not in r.seen and c.by.role <= ADMIN for c in acting)
-            return [self.entry(j, r, r.say.role, path, j.identity) for j in self.control.values()
+            return [self.entry(j, r, r.say.role, path + (0,), j.identity) for j in self.control.values()
                     if j.op == "join" and j.say.invite == r.hash and (not closed or j.hash in listed)]
         return []
 
