@@ -40,7 +40,7 @@ func TestVectors(t *testing.T) {
 		{"document", bson.D{{Key: "b", Value: int32(2)}, {Key: "a", Value: "x"}}},
 		{"document in document", bson.D{{Key: "a", Value: bson.D{{Key: "b", Value: nil}}}}},
 		{"array", bson.A{int32(1), "x", nil}},
-		{"binary", bson.Binary{Subtype: 4, Data: []byte{1, 2}}},
+		{"binary", bson.Binary{Data: []byte{1, 2}}}, {"binary of a subtype", bson.Binary{Subtype: 128, Data: []byte{1, 0}}},
 		{"ObjectId", bson.ObjectID{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
 		{"true", true}, {"false", false},
 		{"date", bson.DateTime(1_700_000_000_123)}, {"date before 1970", bson.DateTime(-1)},

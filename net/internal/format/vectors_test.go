@@ -147,9 +147,12 @@ func (c *cast) founding(t *testing.T) []vectors.Vector {
 			t.Error("the ID of a log is another hash")
 		}
 		all = append(all, vectors.Vector{
-			Name: fmt.Sprintf("descriptor of kind %d", d.Kind), Values: d, Bytes: d.Encode(),
+			Name: fmt.Sprintf("descriptor of kind %d", d.Kind), Values: set(d), Bytes: d.Encode(),
 			Gives: vectors.Gives{"hashed": []any{hashed(domainLog, sum(c.thread[:], d.Encode()))}},
-			Back:  func(b []byte) (any, error) { return DecodeDescriptor(b) },
+			Back: func(b []byte) (any, error) {
+				d, err := DecodeDescriptor(b)
+				return set(d), err
+			},
 		})
 	}
 	if parsed, err := ParseThreadID(c.thread.String()); err != nil || parsed != c.thread {
