@@ -121,9 +121,11 @@ def show(thread, authority, state, counting, void):
         effect = "" if r.hash in authority.acting else " WITHOUT EFFECT"
         print(f"  {r.time >> 16} {short(r.log)}/{r.seq} {short(r.hash)} {r.op} {say}{effect}")
     for e in authority.entries:
-        ends = "".join(f", ended by {c.op} {short(c.hash)}" for c in authority.limits(e))
+        ends = "".join(f", ended by {r.op} {short(r.hash)}" for r in [c.record for c in authority.limits(e)] + e.ends)
         print(f"  {ROLES[e.role]} {did(e.identity)} device {peer(e.first.of.device)}{ends}")
-    print(f"  epochs with a key here: {', '.join(short(e) for e in thread.keys)}")
+    several = sum(len(r.epochs) > 1 for r in counting)
+    print(f"  epochs with a key here: {', '.join(short(e) for e in thread.keys)}"
+          + (f"; {several} records under two epochs at once or more" if several else ""))
     print(f"  {len(counting)} data records count, {len(void)} are void; {len(state.documents)} documents, "
           f"{len(state.gone)} tombstones, {len(state.refused)} refusals")
 
