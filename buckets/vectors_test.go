@@ -62,7 +62,8 @@ func TestVectors(t *testing.T) {
 		name string
 		change
 	}{
-		{"first", change{path: "a", version: v}}, {"next", change{path: "a", version: v, replaces: []string{"bafk"}}},
+		{"first", change{path: "a", version: v}},
+		{"next", change{path: "a", version: v, replaces: []string{"bafk"}}},
 		{"removal", change{path: "a", replaces: []string{"bafk"}}},
 	} {
 		raw, err := u.update()

@@ -16,7 +16,8 @@ func TestVectors(t *testing.T) {
 		name string
 		Void
 	}{
-		{"nothing", Void{}}, {"all", VoidAll()},
+		{"nothing", Void{}},
+		{"all", VoidAll()},
 		{"spans and records", NewVoid([]Span{{1, 3}, {7, math.MaxUint64}}, []Single{{5, h}})},
 	} {
 		all = append(all, vectors.Vector{Name: c.name, Values: c.Void, Bytes: c.Encode(), Back: func(b []byte) (any, error) { return DecodeVoid(b) }})

@@ -313,8 +313,9 @@ func (c *cast) controls(t *testing.T) (all []vectors.Vector) {
 func (c *cast) epochs(t *testing.T) []vectors.Vector {
 	k := fixedKeys()
 	thread := k.thread
-	name, read := EpochsName(thread, k.Epochs), SecretKey{}
-	if read, _ = k.Read(k.Epochs); read == (SecretKey{}) {
+	name := EpochsName(thread, k.Epochs)
+	read, held := k.Read(k.Epochs)
+	if !held {
 		t.Error("no key of several epochs")
 	}
 	state := fill[clock.Hash](30)
