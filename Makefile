@@ -130,7 +130,7 @@ gen: ## generate code from the RPC schema
 	go generate ./...
 
 # The packages whose formats testdata/vectors has.
-VECTORS = $(sort $(dir $(shell grep -rl --include='*_test.go' 'vectors[.]Vector{' keys inbox buckets db net node internal/clock)))
+VECTORS = $(sort $(dir $(shell grep -rl --include='*_test.go' 'vectors[.]Vector{' keys inbox buckets db net internal/canonical internal/clock node)))
 
 vectors: ## write testdata/vectors anew, after a format changed
 	WEFT_VECTORS=write go test -count=1 -run '^TestVectors$$' $(addprefix ./,$(VECTORS))
