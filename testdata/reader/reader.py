@@ -153,8 +153,9 @@ def compare(report, thread, authority, state, arguments):
             {d.id.hex(): max(r.seq for r in d.records.values()) for d in logs if d.kind != CONTROL and d.records},
             len(records), sum(r.size for r in records)), (info["heads"], info["records"], info["bytes"]))
     if arguments.members:
-        report.same("members", [(ROLES[e.role], did(e.identity), peer(e.first.of.device)) for e in authority.members],
-                    [(m["role"], m["identity"], m["peer"]) for m in load(arguments.members)["members"]])
+        members = [(ROLES[e.role], did(e.identity), peer(e.first.of.device)) for e in authority.members]
+        want = [(m["role"], m["identity"], m["peer"]) for m in load(arguments.members)["members"]]
+        report.same("members", sorted(members), sorted(want))
 
 
 def main():
@@ -182,6 +183,9 @@ def main():
         need(thread.id == k[2:], "a thread under another ID")
         id = base32(thread.id)
         print(f"thread {id} {names.get(id)!r}: genesis, certificates, {len(thread.logs)} logs right")
+        forked = sum(len({r.seq for r in d.records.values()}) < len(d.records) for d in thread.logs.values())
+        if forked:
+            print(f"  {forked} log of {len(thread.logs)} is forked")
         authority = Authority(thread)
         state, counting, void = fold(thread, authority)
         show(thread, authority, state, counting, void)

@@ -177,7 +177,7 @@ NOBODY = bytes(32)  # the successor of who leaves
 class Authority:
     """The control fold: entries from an agenda, the most senior first, in one pass.
 
-    Not here, as no story has them: forks of control logs."""
+    A control log may have branches, but not from its first record on."""
 
     def __init__(self, thread):
         self.control, self.entries, self.acting, self.cuts = thread.control, [], {}, []
