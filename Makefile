@@ -17,7 +17,7 @@ SHELL       := /bin/bash
 export CGO_ENABLED ?= 0
 export WEFT_BENCH_DATA ?= $(abspath $(DATA))
 
-.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers cover gen clean manual install dist site
+.PHONY: help all build wasm demo test race slow lint fmt check fuzz stress soak bench bench-peers cover gen vectors clean manual install dist site
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -133,6 +133,12 @@ cover: ## coverage by function, in cover.out
 
 gen: ## generate code from the RPC schema
 	go generate ./...
+
+# The packages whose formats testdata/vectors has.
+VECTORS = $(sort $(dir $(shell grep -rl --include='*_test.go' 'vectors[.]Vector{' keys inbox buckets db net internal/canonical internal/clock node)))
+
+vectors: ## write testdata/vectors anew, after a format changed
+	WEFT_VECTORS=write go test -count=1 -run '^TestVectors$$' $(addprefix ./,$(VECTORS))
 
 clean: ## remove what the targets built
 	rm -rf bin dist .cache cover.out

@@ -311,8 +311,8 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// fixedPerson is the same person in every process, for fuzzing.
-func fixedPerson(f *testing.F, seed byte) *person {
+// fixedPerson is the same person in every process, for fuzzing and vectors.
+func fixedPerson(f testing.TB, seed byte) *person {
 	f.Helper()
 	secret := func(n int) keys.Secret {
 		s, err := keys.SecretOf(bytes.Repeat([]byte{seed}, n))

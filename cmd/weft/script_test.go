@@ -38,9 +38,12 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weft": main}
 //	sub FROM TO OLD NEW  TO is FROM with NEW for OLD
 //	until TEXT CMD…      run a command until it says something that matches TEXT
 //	flip STORE           flip a bit in the first record of each MANIFEST of a store
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+func TestScripts(t *testing.T) { testscript.Run(t, scripts("testdata/script")) }
+
+// scripts are the stories in a folder.
+func scripts(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("WEFT_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("HOME", e.WorkDir)
@@ -52,7 +55,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"home": cmdHome, "daemon": cmdDaemon, "end": cmdEnd, "let": cmdLet, "same": cmdSame, "private": cmdPrivate, "cut": cmdCut, "sub": cmdSub, "flip": cmdFlip, "until": cmdUntil,
 		},
-	})
+	}
 }
 
 type (

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/vectors"
 )
 
 var (
@@ -43,26 +45,28 @@ func full() *sample {
 }
 
 // The bytes are those of the formats: they cannot change.
-func TestEncodingVectors(t *testing.T) {
+func TestVectors(t *testing.T) {
 	c := small()
-	for want, v := range map[string]*sample{
-		"88011b0000010000000000f562c3a94109440102030482410740811818": full(),
-		"880000f460404400000000808100":                               {},
-	} {
-		b := c.Encode(v)
-		if got := hex.EncodeToString(b); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-		var back sample
-		if err := c.Decode(b, "sample", &back); err != nil {
-			t.Errorf("%s: %v", want, err)
-		}
+	back := func(b []byte) (any, error) {
+		var v sample
+		return &v, c.Decode(b, "sample", &v)
+	}
+	all := []vectors.Vector{
+		{Name: "a field of each type", Values: full(), Bytes: c.Encode(full()), Back: back},
+		{Name: "empty", Values: &sample{}, Bytes: c.Encode(&sample{}), Back: back},
+	}
+	for _, n := range []uint64{23, 24, 255, 256, 65535, 65536, 1<<32 - 1, 1 << 32, 1<<64 - 1} {
+		v := &sample{Number: n, Bytes: make([]byte, n%300)}
+		all = append(all, vectors.Vector{Name: fmt.Sprintf("the number %d", n), Values: v, Bytes: c.Encode(v), Back: back})
+	}
+	for _, v := range all {
 		var buf bytes.Buffer
 		buf.WriteString("before")
-		if c.EncodeTo(&buf, v); buf.String() != "before"+string(b) {
+		if c.EncodeTo(&buf, v.Values); buf.String() != "before"+string(v.Bytes) {
 			t.Errorf("EncodeTo gave other bytes: %x", buf.Bytes())
 		}
 	}
+	vectors.Check(t, "cbor", "docs/design.md, Encodings", all...)
 }
 
 // One value has one encoding; every other is refused.

@@ -1,12 +1,24 @@
 """The fold: operations on documents in the order of stamps, and the hash of their state (docs/design/db.md)."""
+import datetime
 import json
+import math
 import struct
+import sys
+from fractions import Fraction
 from types import SimpleNamespace
 
 import bson
+from bson.binary import Binary
+from bson.code import Code
 from bson.codec_options import CodecOptions
+from bson.decimal128 import Decimal128
 from bson.int64 import Int64
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
+from bson.objectid import ObjectId
+from bson.regex import Regex
 from bson.son import SON
+from bson.timestamp import Timestamp
 
 from formats import DATA, SNAPSHOT, Bytes, label, u64
 from public import Bad, Unknown, blake3, mac, need, uvarint
@@ -14,7 +26,8 @@ from public import Bad, Unknown, blake3, mac, need, uvarint
 # ---------------------------------------------------------------- values: docs/design/query.md, as far as the stories need
 
 OPTIONS = CodecOptions(document_class=SON, tz_aware=True)
-NUMBERS = (int, Int64, float)
+NUMBERS = (int, Int64, float, Decimal128)
+REGEX_OPTIONS = [("i", 2), ("l", 4), ("m", 8), ("s", 16), ("u", 32), ("x", 64)]
 
 
 def document(data):
@@ -26,12 +39,84 @@ def document(data):
     return value
 
 
+def text_key(text):
+    return text.encode().replace(b"\0", b"\0\xff") + b"\0\x01"
+
+
+GREATEST, NORMAL = sys.float_info.max, sys.float_info.min
+
+
+def magnitude(n):
+    """The greatest finite double at or below a number above 0, and what is left: docs/design/query.md, Keys of values."""
+    if n > 0 and n == float("inf"):
+        return struct.pack(">d", n) + b"\0"
+    n = Fraction(n)
+    try:
+        low = float(n)
+    except OverflowError:
+        low = GREATEST
+    low = min(low, GREATEST)
+    if Fraction(low) > n:
+        low = math.nextafter(low, 0)
+    head = struct.pack(">d", low)
+    if Fraction(low) == n:
+        return head + b"\0"
+    if low < NORMAL or low == GREATEST:
+        exponent = 0
+        while n >= Fraction(10) ** (exponent + 1):
+            exponent += 1
+        while n < Fraction(10) ** exponent:
+            exponent -= 1
+        return head + b"\1" + struct.pack(">H", exponent + 32768) + int(n / Fraction(10) ** (exponent - 33)).to_bytes(16, "big")
+    gap = Fraction(math.nextafter(low, math.inf)) - Fraction(low)
+    return head + b"\1" + u64(int((n - Fraction(low)) * 2**64 / gap))
+
+
+def number_key(value):
+    if isinstance(value, Decimal128):
+        value = value.to_decimal()
+    if value != value:
+        return b"\x14"
+    if value == 0:
+        return b"\x16"
+    if value > 0:
+        return b"\x17" + magnitude(value)
+    return b"\x15" + bytes(b ^ 255 for b in magnitude(-value))
+
+
 def key_of(value):
-    """The order-preserving key of an _id."""
+    """The order-preserving key of a value: docs/design/query.md, Keys of values."""
+    if isinstance(value, bool):
+        return b"\x30" + bytes([value])
+    if isinstance(value, NUMBERS):
+        return number_key(value)
+    if isinstance(value, Code):
+        if value.scope is None:
+            return b"\x44" + text_key(str(value))
+        return b"\x48" + text_key(str(value)) + key_of(SON(value.scope))[1:]
     if isinstance(value, str):
-        return b"\x1c" + value.encode().replace(b"\0", b"\0\xff") + b"\0\x01"
-    if type(value) in NUMBERS and value > 0 and float(value) == value:
-        return b"\x17" + struct.pack(">d", value) + b"\0"
+        return b"\x1c" + text_key(value)
+    if isinstance(value, (bytes, Binary)):
+        return b"\x28" + struct.pack(">I", len(value)) + bytes([getattr(value, "subtype", 0)]) + bytes(value)
+    if isinstance(value, SON):
+        return b"\x20" + b"".join(
+            (b"\x14" if isinstance(v, NUMBERS) and not isinstance(v, bool) else key_of(v)[:1]) + text_key(k) + key_of(v)
+            for k, v in value.items()) + b"\0"
+    if isinstance(value, list):
+        return b"\x24" + b"".join(map(key_of, value)) + b"\0"
+    if isinstance(value, ObjectId):
+        return b"\x2c" + value.binary
+    if isinstance(value, datetime.datetime):
+        since = value - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+        return b"\x34" + u64(since // datetime.timedelta(milliseconds=1) + 2**63)
+    if isinstance(value, Timestamp):
+        return b"\x38" + struct.pack(">II", value.time, value.inc)
+    if isinstance(value, Regex):
+        options = "".join(letter for letter, bit in REGEX_OPTIONS if value.flags & bit)
+        return b"\x3c" + text_key(value.pattern) + text_key(options)
+    for kind, key in (type(None), b"\x10"), (MinKey, b"\x08"), (MaxKey, b"\xf0"):
+        if isinstance(value, kind):
+            return key
     raise Unknown(f"the key of {value!r}")
 
 
@@ -62,11 +147,15 @@ class Refused(Exception):
     """An operation that is a no-op, with its reason."""
 
 
-def updated(doc, update):
-    """$set, $unset, $inc and $addToSet; new fields follow in order of name."""
+def updated(doc, update, insert):
+    """$set, $setOnInsert, $unset, $inc and $addToSet; new fields follow in order of name."""
     doc = document(bson.encode(doc))
     changes = [(path.split("."), op, value) for op, paths in update.items() for path, value in paths.items()]
     for path, op, value in sorted(changes, key=lambda c: c[0]):
+        if op == "$setOnInsert":
+            if not insert:
+                continue
+            op = "$set"
         at, name = doc, path[-1]
         for step in path[:-1]:
             at = at.get(step, SON()) if op == "$unset" else at.setdefault(step, SON())
@@ -154,7 +243,7 @@ def read_operations(payload):
         op.name = names[number]
         used[op.name] = True
         op.id = read_target(r) if op.kind != INSERT else None
-        begin, before = r.at, ops[-1] if ops and ops[-1].kind == op.kind != INSERT else None
+        begin, before = r.at, ops[-1] if ops and (ops[-1].kind, ops[-1].upsert) == (op.kind, op.upsert) and op.kind != INSERT else None
         if op.repeat:
             need(before, "operation: the body of no operation")
             op.body, op.raw = before.body, before.raw
@@ -220,10 +309,14 @@ class State:
         elif op.kind == UPDATE:
             if len(op.body) > 2:
                 raise Unknown("array filters")
-            equal = {k: v for k, v in op.body[0].items() if k != "_id"}
-            if old is None and equal:
-                raise Unknown("an upsert whose filter has more than _id")
-            doc = updated(SON(_id=op.id) if old is None else old, op.body[1])
+            base = old
+            if old is None:  # the filter's equalities, in its order
+                base = SON([("_id", op.id)])
+                for name, want in op.body[0].items():
+                    if name[:1] == "$" or "." in name or isinstance(want, SON) and any(k[:1] == "$" for k in want):
+                        raise Unknown(f"an upsert with the filter {op.body[0]}")
+                    base.setdefault(name, want)
+            doc = updated(base, op.body[1], old is None)
         elif op.kind == REPLACE:
             doc = SON([("_id", op.id), *((k, v) for k, v in op.body[1].items() if k != "_id")])
         if doc is not None:

@@ -137,22 +137,22 @@ DESCRIPTOR = [("version", 1), ("suite", 1), ("device", B32), ("kind", UINT), ("i
 CONTROL, DATA, SNAPSHOT = 1, 2, 3
 HEADER = [("version", 1), ("suite", 1), ("log", B32), ("seq", UINT), ("prev", to(32)), ("time", UINT),
           ("control", Many(B32, 0, 16)), ("epochs", Many(B32, 1, 8)), ("root", B32),
-          ("extensions", Many([UINT, BOOL, to(1024)]))]
+          ("extensions", Many([UINT, BOOL, to(1024)], 0, 16))]
 POSITION = [B32, UINT, B32]
 VIEW = Many(POSITION, 0, 2000)
-EPOCH = [to(32), to(88 * 3000), to(112 * 512), to(1 << 19)]  # commitment, devices, invites, previous
+EPOCH = [B32, to(88 * 3000), to(112 * 512), to(1 << 19)]  # commitment, devices, invites, previous
 OPS = {  # number: name, fields, the largest payload
     1: ("open", [("name", to(128))], 4096),
-    2: ("invite", [("key", B32), ("role", UINT), ("expires", UINT), ("uses", UINT), ("sealed", to(4096))], 4096),
-    3: ("join", [("invite", B32), ("certificate", to(512)), ("descriptor", to(128)), ("signature", B64)], 4096),
-    4: ("close", [("invite", B32), ("joins", to(1 << 12))], 4096),
-    5: ("log", [("descriptor", to(128))], 4096),
-    7: ("role", [("subject", B32), ("role", UINT), ("logs", to(1 << 18)), ("view", VIEW)], 1 << 18),
-    8: ("remove", [("subject", B32), ("joins", to(1 << 19)), ("view", VIEW), ("epoch", Maybe(EPOCH))], 1 << 19),
+    2: ("invite", [("key", B32), ("role", UINT), ("expires", UINT), ("uses", UINT), ("sealed", to(1024))], 4096),
+    3: ("join", [("invite", B32), ("certificate", to(512)), ("descriptor", to(112)), ("signature", B64)], 1024),
+    4: ("close", [("invite", B32), ("joins", to(64000))], 64128),
+    5: ("log", [("descriptor", to(112))], 4096),
+    7: ("role", [("subject", B32), ("role", UINT), ("logs", to(64000)), ("view", VIEW)], 1 << 18),
+    8: ("remove", [("subject", B32), ("joins", to(64000)), ("view", VIEW), ("epoch", Maybe(EPOCH))], 1 << 19),
     9: ("rotate", [("epoch", EPOCH)], 1 << 19),
-    10: ("checkpoint", [("heads", Many(POSITION, 0, 384)), ("snapshot", POSITION), ("tag", B32)], 1 << 15),
-    13: ("admit", [("joins", to(1 << 12))], 4096),
-    14: ("transfer", [("subject", B32), ("logs", to(1 << 18)), ("view", VIEW)], 1 << 18),
+    10: ("checkpoint", [("heads", Many(POSITION, 1, 384)), ("snapshot", POSITION), ("tag", B32)], 1 << 15),
+    13: ("admit", [("joins", to(64000))], 64128),
+    14: ("transfer", [("subject", B32), ("logs", to(64000)), ("view", VIEW)], 1 << 18),
 }
 OWNER, ADMIN, WRITER, READER, RELAY = 1, 2, 3, 4, 5
 ROLES = ["", "owner", "admin", "writer", "reader", "relay"]
@@ -177,7 +177,7 @@ def genesis(signed):
 
 
 def descriptor(data, thread):
-    d = fields(data, DESCRIPTOR, "descriptor", 128)
+    d = fields(data, DESCRIPTOR, "descriptor", 112)
     need(d.kind in (CONTROL, DATA, SNAPSHOT), "descriptor: kind")
     need(len(d.control) == (0 if d.kind == CONTROL else 32), "descriptor: control log")
     check_key(d.device, "descriptor")

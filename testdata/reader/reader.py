@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from fold import DEFINITIONS, fold
+from fold import DEFINITIONS, fold, key_of
 from formats import B32, CONTROL, ROLES, UINT, Bytes, Many, ascending, certificate, decode
 from public import Bad, Unknown, base32, did, need, open_age, peer, unixfs, uvarint
 from thread import Authority, Thread
@@ -121,9 +121,11 @@ def show(thread, authority, state, counting, void):
         effect = "" if r.hash in authority.acting else " WITHOUT EFFECT"
         print(f"  {r.time >> 16} {short(r.log)}/{r.seq} {short(r.hash)} {r.op} {say}{effect}")
     for e in authority.entries:
-        ends = "".join(f", ended by {c.op} {short(c.hash)}" for c in authority.limits(e))
+        ends = "".join(f", ended by {r.op} {short(r.hash)}" for r in [c.record for c in authority.limits(e)] + e.ends)
         print(f"  {ROLES[e.role]} {did(e.identity)} device {peer(e.first.of.device)}{ends}")
-    print(f"  epochs with a key here: {', '.join(short(e) for e in thread.keys)}")
+    several = sum(len(r.epochs) > 1 for r in counting)
+    print(f"  epochs with a key here: {', '.join(short(e) for e in thread.keys)}"
+          + (f"; {several} records under two epochs at once or more" if several else ""))
     print(f"  {len(counting)} data records count, {len(void)} are void; {len(state.documents)} documents, "
           f"{len(state.gone)} tombstones, {len(state.refused)} refusals")
 
@@ -137,11 +139,10 @@ def compare(report, thread, authority, state, arguments):
         for line in open(arguments.export):
             line = json_util.loads(line, json_options=options)
             if "definition" in line:
-                want[DEFINITIONS, line["collection"], line["definition"]["_id"]] = bson.encode(line["definition"])
+                want[DEFINITIONS, key_of(line["collection"])] = bson.encode(line["definition"])
             elif "document" in line:
-                want[line["collection"], "", line["document"]["_id"]] = bson.encode(line["document"])
-        got = {(name, doc["_id"] if name == DEFINITIONS else "", doc["_id"]): bson.encode(doc)
-               for (name, _), doc in state.documents.items()}
+                want[line["collection"], key_of(line["document"]["_id"])] = bson.encode(line["document"])
+        got = {where: bson.encode(doc) for where, doc in state.documents.items()}
         report.same(f"{len(want)} documents and definitions of the export", got, want)
     if arguments.status:
         report.same("state hash of status", state.hash().hex(), load(arguments.status)["hash"])
@@ -152,8 +153,9 @@ def compare(report, thread, authority, state, arguments):
             {d.id.hex(): max(r.seq for r in d.records.values()) for d in logs if d.kind != CONTROL and d.records},
             len(records), sum(r.size for r in records)), (info["heads"], info["records"], info["bytes"]))
     if arguments.members:
-        report.same("members", [(ROLES[e.role], did(e.identity), peer(e.first.of.device)) for e in authority.members],
-                    [(m["role"], m["identity"], m["peer"]) for m in load(arguments.members)["members"]])
+        members = [(ROLES[e.role], did(e.identity), peer(e.first.of.device)) for e in authority.members]
+        want = [(m["role"], m["identity"], m["peer"]) for m in load(arguments.members)["members"]]
+        report.same("members", sorted(members), sorted(want))
 
 
 def main():
@@ -181,6 +183,9 @@ def main():
         need(thread.id == k[2:], "a thread under another ID")
         id = base32(thread.id)
         print(f"thread {id} {names.get(id)!r}: genesis, certificates, {len(thread.logs)} logs right")
+        forked = sum(len({r.seq for r in d.records.values()}) < len(d.records) for d in thread.logs.values())
+        if forked:
+            print(f"  {forked} log of {len(thread.logs)} is forked")
         authority = Authority(thread)
         state, counting, void = fold(thread, authority)
         show(thread, authority, state, counting, void)

@@ -101,7 +101,7 @@ class Thread:
         need(len(payload) <= limit and flags == 0 and r.epochs == [self.id], f"{what}: size, flags or epochs")
         r.say = fields(body, table, what, limit)
         parents = {*r.control, *([r.prev] if r.prev else [])}
-        need(all(p in self.control for p in parents), f"{what}: a parent is not held, or not earlier")
+        need(all(p in self.control and self.control[p].time < r.time for p in parents), f"{what}: a parent is not held, or not earlier")
         need((r.op in ("open", "join")) == (r.seq == 1) and (r.op == "open") == (not parents), f"{what}: a {r.op} here")
         r.seen = {r.hash}.union(*(self.control[p].seen for p in parents))
         self.control[r.hash] = r
@@ -109,7 +109,7 @@ class Thread:
             need(r.of.device == self.genesis.device.device, f"{what}: another device than the genesis'")
             r.identity = self.genesis.owner
         elif r.op == "join":
-            need(r.say.invite in r.seen and self.control[r.say.invite].op == "invite", f"{what}: its invite")
+            need(r.say.invite in r.control and self.control[r.say.invite].op == "invite", f"{what}: its invite")
             c, invite = certificate(r.say.certificate), self.control[r.say.invite]
             need(c.device == r.of.device, f"{what}: the certificate is of another device")
             parts = [self.id, r.log, r.say.certificate, r.say.descriptor]
@@ -129,7 +129,8 @@ class Thread:
 
     def read_epoch(self, name, commit, devices, invites, previous):
         """An epoch: its form, and of one that this home has the key of the commitment and the keys before it."""
-        ascending(chunks(devices, 88, "epoch: devices"), "epoch: devices")
+        tags = [d[:8] for d in chunks(devices, 88, "epoch: devices")]
+        need(tags == sorted(tags), "epoch: devices")
         ascending(chunks(invites, 112, "epoch: invites"), "epoch: invites")
         key = self.keys.get(name)
         if key:
@@ -170,14 +171,17 @@ class Thread:
 
 # ---------------------------------------------------------------- the control fold: docs/design/authority.md
 
+NOBODY = bytes(32)  # the successor of who leaves
+
 
 class Authority:
     """The control fold: entries from an agenda, the most senior first, in one pass.
 
-    Not here, as no story has them: forks of control logs, transfers, who leaves."""
+    A control log may have branches, but not from its first record on."""
 
     def __init__(self, thread):
         self.control, self.entries, self.acting, self.cuts = thread.control, [], {}, []
+        self.top = None  # the most senior entry that nothing limits
         first = [r for r in self.control.values() if r.op == "open"]
         need(len(first) == 1, "not one open")
         agenda = [self.entry(first[0], first[0], OWNER, (), first[0].identity)]
@@ -185,27 +189,38 @@ class Authority:
             e = min(agenda, key=lambda e: (e.role, e.path))
             agenda.remove(e)
             self.entries.append(e)
+            if self.top is None and not self.limits(e) and not e.ends:
+                self.top = e
             for r in sorted(e.first.of.records.values(), key=lambda r: r.seq):
                 if r.hash not in self.acting and self.covers(e, r) and self.allows(e, r):
                     self.acting[r.hash] = e
                     agenda += self.act(e, r)
-        self.members = [e for e in self.entries if not self.limits(e)]
+        alive = {e.first.of.device: e for e in reversed(self.entries) if not self.limits(e) and not e.ends}
+        self.members = [e for e in self.entries if alive.get(e.first.of.device) is e]
 
-    @staticmethod
-    def entry(first, grant, role, path, identity):
-        return SimpleNamespace(first=first, grant=grant, role=role, path=path, identity=identity)
+    def entry(self, first, grant, role, path, identity, by=None):
+        ends = [r for r in self.control.values() if r.op == "transfer" and r.log == first.log and first.hash in r.seen
+                and (r.say.subject == NOBODY or role == OWNER)]
+        return SimpleNamespace(first=first, grant=grant, role=role, path=path, identity=identity, by=by, ends=ends)
 
     def limits(self, e):
         """The cuts that apply to an entry."""
-        def again(c):  # granted again by a record that has seen the cut, by a role not below its author's
-            author = self.acting.get(e.grant.hash)
-            return e.grant.op in ("role", "transfer") and c.hash in e.grant.seen and author.role <= c.by.role
-        return [c for c in self.cuts if c.say.subject in (e.identity, e.first.of.device) and c is not e.grant
-                and (c.by.role, c.by.path) < (e.role, e.path) and not again(c)]
+        return [c for c in self.cuts if c.subject in (e.identity, e.first.of.device)
+                and (c.by.role <= ADMIN and not c.own or c.by.identity == e.identity)
+                and (c.by.role, c.by.path) < (e.role, e.path) and not self.lifted(e, c)]
+
+    def lifted(self, e, c):
+        """Granted again, by who had seen the cut and could."""
+        if e.by is None or e.grant is c.record:
+            return e.grant is c.record
+        named = e.grant.op != "invite" and e.grant.say.subject == c.subject and e.by.role <= c.by.role
+        return (named and c.record.hash in e.grant.seen
+                or e.by.identity == e.identity and self.lifted(e.by, c))
 
     def covers(self, e, r):
-        return (e.first.hash in r.seen and all(r.hash in c.seen for c in self.limits(e))
-                and (e.grant.op != "role" or e.grant.hash in r.seen))
+        return (e.first.hash in r.seen and all(r.hash in c.record.seen for c in self.limits(e))
+                and all(r.hash in t.seen for t in e.ends)
+                and (e.grant.op not in ("role", "transfer") or e.grant.hash in r.seen))
 
     def allows(self, e, r):
         if r.op in ("invite", "role"):
@@ -214,9 +229,10 @@ class Authority:
         if r.op in ("close", "admit", "rotate"):
             return e.role <= ADMIN
         if r.op == "remove":
-            return e.role <= ADMIN or r.say.subject == e.first.of.device
+            return e.role <= ADMIN or any(f.seq == 1 and f.identity == e.identity and f.of.device == r.say.subject
+                                          for f in self.control.values() if f.op in ("open", "join"))
         if r.op == "transfer":
-            raise Unknown("a transfer")
+            return e.role == OWNER or r.say.subject == NOBODY
         if r.op == "checkpoint":
             before = [c for c in self.control.values() if c.op == "checkpoint" and c.hash in r.seen and c is not r]
             heads, log = {p[0]: p[1] for p in r.say.heads}, r.say.snapshot[0]
@@ -225,24 +241,26 @@ class Authority:
                      if s.hash in r.seen), "checkpoint: its snapshot log")
             need(all(c.say.snapshot[0] != log and all(heads.get(p[0], p[1] + 1) > p[1] for p in c.say.heads)
                      for c in before), "checkpoint: below an earlier one")
-            return e.path == ()
+            return e.role == OWNER and (self.top is None or self.top.identity == e.identity)
         return True  # open, join, log
 
     def act(self, e, r):
         """What a record does; the entries that it grants."""
-        path = e.path + (r.seq,)
+        path = e.path + (r.seq, r.hash)
         acting = [c for c in self.control.values() if c.hash in self.acting]
-        if r.op in ("role", "remove"):
-            r.by = e
-            self.cuts.append(r)
-        if r.op == "role":
-            logs = [self.control[f] for f in r.say.logs]
-            return [self.entry(f, r, r.say.role, path, r.say.subject) for f in logs if f.identity == r.say.subject]
+        if r.op in ("role", "remove", "transfer"):
+            own = r.op == "transfer" or r.op == "remove" and e.role > ADMIN  # it reaches the own identity alone
+            self.cuts.append(SimpleNamespace(record=r, by=e, own=own, subject=e.identity if r.op == "transfer" else r.say.subject))
+        if r.op in ("role", "transfer"):
+            role = OWNER if r.op == "transfer" else r.say.role
+            logs = [(i, self.control[f]) for i, f in enumerate(r.say.logs, 1) if f in r.seen]
+            return [self.entry(f, r, role, path + (i,), r.say.subject, e) for i, f in logs
+                    if f.seq == 1 and f.identity == r.say.subject]
         if r.op == "invite":
             listed = {j for c in acting for j in getattr(c.say, "joins", [])}
             closed = any(c.op == "close" and c.say.invite == r.hash
-                         or c.op == "remove" and c.hash not in r.seen and c.by.role <= ADMIN for c in acting)
-            return [self.entry(j, r, r.say.role, path, j.identity) for j in self.control.values()
+                         or c.op == "remove" and c.hash not in r.seen and self.acting[c.hash].role <= ADMIN for c in acting)
+            return [self.entry(j, r, r.say.role, path + (0,), j.identity, e) for j in self.control.values()
                     if j.op == "join" and j.say.invite == r.hash and (not closed or j.hash in listed)]
         return []
 
@@ -253,17 +271,29 @@ class Authority:
         announced = any(getattr(self.control[s], "announces", None) == x.log and s in self.acting for s in seen)
         for e in self.entries if announced else []:
             if (e.role <= WRITER and e.first.log == x.of.control and e.first.hash in seen
-                    and all(self.has_seen(c, x) for c in self.limits(e))
-                    and not (e.grant.op == "role" and self.has_seen(e.grant, x))):
+                    and all(self.has_seen(c.record, x) for c in self.limits(e))
+                    and not any(t.hash in seen or e.role == OWNER and not self.has_seen(t, x) for t in e.ends)
+                    and not (e.grant.op in ("role", "transfer") and self.has_seen(e.grant, x))):
                 return e
         return None
 
     def has_seen(self, c, x):
-        """Whether a cut has seen a data record: its view, or that of a record that it has seen, reaches it."""
-        for head in (p[2] for s in c.seen for p in getattr(self.control[s].say, "view", []) if p[0] == x.log):
-            r = x.of.records.get(head)
-            while r and r.seq > x.seq:
-                r = x.of.records.get(r.prev)
-            if r is x:
-                return True
+        """Whether a control record has seen a data record: a view reaches it, its own, or that of one that it has seen,
+        which says nothing of the logs of its own identity."""
+        for s in map(self.control.get, c.seen):
+            if s is not c and self.identity(s) == self.control_identity(x):
+                continue
+            for head in (p[2] for p in getattr(s.say, "view", []) if p[0] == x.log):
+                r = x.of.records.get(head)
+                while r and r.seq > x.seq:
+                    r = x.of.records.get(r.prev)
+                if r is x:
+                    return True
         return False
+
+    def identity(self, r):
+        """Whose a control log is."""
+        return next(f.identity for f in r.of.records.values() if f.seq == 1)
+
+    def control_identity(self, x):
+        return next(f.identity for f in self.control.values() if f.log == x.of.control and f.seq == 1)

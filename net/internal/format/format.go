@@ -11,7 +11,7 @@
 //
 // Every Decode takes exactly what its Encode gives: it bounds sizes before it
 // allocates, encodes again and compares. The bytes are those of docs/design.md,
-// and testdata/formats.json holds one of each: they never change. The package
+// and testdata/vectors/thread.json holds one of each: they never change. The package
 // builds for a browser.
 package format
 

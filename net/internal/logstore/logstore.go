@@ -19,7 +19,7 @@
 //	nt ‖ 7 ‖ r ‖ 3 ‖ 2 ‖ 91…   another second: the log forks here, and a range of keys
 //	                           is no line any more; previous hashes tell the two apart
 //
-// What the store keeps of every home is fixed by testdata/rows.json. The keys:
+// What the store keeps of every home is fixed by testdata/vectors/rows.json. The keys:
 // docs/design/net.md. The package builds for a browser.
 package logstore
 

@@ -2,12 +2,12 @@ package memory
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"testing"
 
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
+	"github.com/weftdb/weft/internal/vectors"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -79,13 +79,16 @@ func TestPeers(t *testing.T) {
 
 // Values are those of stores that exist: they cannot change.
 func TestVectors(t *testing.T) {
-	id := bytes.Repeat([]byte{7}, 32)
-	for want, v := range map[string]any{
-		"8358200707070707070707070707070707070707070707070707070707070707070707410140": Origin{Account: id, Invite: []byte{1}},
-		"81814101": peerState{Addrs: [][]byte{{1}}},
-	} {
-		if got := hex.EncodeToString(values.Encode(v)); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-	}
+	o := Origin{Account: bytes.Repeat([]byte{7}, 32), Invite: []byte{1}, Proof: []byte{2}}
+	p := peerState{Addrs: [][]byte{{1}}}
+	vectors.Check(t, "memory", "docs/design/sync.md, what the store remembers",
+		vectors.Vector{Name: "origin", Values: o, Bytes: values.Encode(o), Back: func(b []byte) (any, error) {
+			var back Origin
+			return &back, values.Decode(b, "origin", &back)
+		}},
+		vectors.Vector{Name: "peer", Values: p, Bytes: values.Encode(p), Back: func(b []byte) (any, error) {
+			var back peerState
+			return &back, values.Decode(b, "peer", &back)
+		}},
+	)
 }

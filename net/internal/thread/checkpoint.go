@@ -18,8 +18,8 @@ var ErrCheckpoint = fault.New(fault.NotCut, "the history cannot be cut here and 
 // A Coverage is the records that a checkpoint is to cover.
 type Coverage struct{ heads []clock.RecordID }
 
-// MayCheckpoint returns nil if this device is the one that may cut the thread's
-// history: the one that made it.
+// MayCheckpoint returns nil if this device is the one that cuts the thread's
+// history: the most senior of the first owner.
 func (t *Thread) MayCheckpoint() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -34,7 +34,7 @@ func (t *Thread) mayCheckpoint() error {
 	case t.relay || !t.keys.CanRead():
 		return ErrNoKeys
 	case t.ownControl == nil || !t.graph.MayCheckpoint(t.ownControl.ID):
-		return fault.Of(ErrCheckpoint, "history is not cut: only a device of the first owner can")
+		return fault.Of(ErrCheckpoint, "history is not cut: only the most senior device of the first owner does that")
 	}
 	return nil
 }

@@ -2,14 +2,14 @@ package wire
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"testing"
 
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/vectors"
 	"github.com/weftdb/weft/net/internal/format"
 )
 
@@ -60,15 +60,31 @@ func sent(t testing.TB, m Message) []byte {
 	return b.Bytes()
 }
 
-// The bytes are those of the protocol: they cannot change.
-func TestMessagesVector(t *testing.T) {
-	h := sha256.New()
+// TestVectors holds the messages of the exchange, each in its frame, and a tag against
+// testdata/vectors/exchange.json.
+func TestVectors(t *testing.T) {
+	var all []vectors.Vector
 	for _, m := range samples() {
-		h.Write(sent(t, m))
+		all = append(all, vectors.Vector{
+			Name: fmt.Sprintf("%T", m)[len("wire."):], Values: m, Bytes: sent(t, m), Gives: vectors.Gives{"type": m.Kind()},
+			Back: func(b []byte) (any, error) {
+				kind, body, err := Read(bytes.NewReader(b))
+				if err != nil {
+					return nil, err
+				}
+				return decode(kind, body)
+			},
+		})
 	}
-	if got, want := hex.EncodeToString(h.Sum(nil)), "cce6b3893ddd1c660fc4f447515708f20977cab25390ad2cfd3fbd8ac8027432"; got != want {
-		t.Errorf("got %s, want %s", got, want)
+	key, id := bytes.Repeat([]byte{8}, 32), format.ThreadID(bytes.Repeat([]byte{7}, 32))
+	tag := TagOf(key, id, "a peer", "another peer")
+	if other := TagOf(key, id, "another peer", "a peer"); other != tag {
+		t.Error("two peers have two tags")
 	}
+	all = append(all, vectors.Vector{Name: "tag of a thread", Bytes: tag[:], Gives: vectors.Gives{
+		"service": key, "thread": id, "peers": []string{"a peer", "another peer"},
+	}})
+	vectors.Check(t, "exchange", "docs/design/sync.md", all...)
 }
 
 func TestMessagesRoundTrip(t *testing.T) {
