@@ -188,7 +188,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/addrs", "node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/pairing", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/pairing", "node/internal/server", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -198,10 +198,15 @@ func TestWallsInsideNode(t *testing.T) {
 			"node", "node/internal/chunks", "node/rpc", "buckets", "db", "db/command", "db/threaddb", "keys", "internal/fault",
 		}, api...),
 
-		"node/internal/addrs":    {"internal/fault"},
-		"node/internal/archive":  {"node/internal/check", "internal/fault", "internal/store"},
-		"node/internal/check":    {"db/replica", "internal/clock", "internal/fault", "internal/store"},
-		"node/internal/chunks":   {"node/api/weft/v1", "internal/fault"},
+		"node/internal/addrs":   {"internal/fault"},
+		"node/internal/apikeys": {"internal/store", "keys"},
+		"node/internal/archive": {"node/internal/check", "internal/fault", "internal/store"},
+		"node/internal/check":   {"db/replica", "internal/clock", "internal/fault", "internal/store"},
+		"node/internal/chunks":  {"node/api/weft/v1", "internal/fault"},
+		"node/internal/homedir": {
+			"node/internal/addrs", "node/internal/homelock", "node/internal/pairing", "node/internal/swap", "keys",
+			"internal/durable", "internal/fault", "internal/store",
+		},
 		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
 		"node/internal/pairing":  {"keys", "internal/canonical", "internal/fault"},
