@@ -239,6 +239,18 @@ func TestWallsInsideNode(t *testing.T) {
 	notUsed(t, rooms, used, map[string]bool{"node/api/weft/v1": true}) // its code is generated
 }
 
+// The walls inside the command line: a room prints or reads what it is given, knows no
+// command and opens no home.
+func TestWallsInsideCommand(t *testing.T) {
+	checkWalls(t, "cmd/weft/internal", map[string][]string{
+		"cmd/weft/internal/report": {"cmd/weft/internal/tty", "cmd/weft/internal/words", "node", "node/api/weft/v1", "internal/fault"},
+		"cmd/weft/internal/show":   {"cmd/weft/internal/tty", "node/client"},
+		"cmd/weft/internal/words":  {"cmd/weft/internal/tty"},
+		"cmd/weft/internal/tty":    {"internal/fault"},
+		"cmd/weft/internal/help":   {},
+	})
+}
+
 // What an embedder calls or fills in names no type of an internal package: it uses the
 // alias, which has a public name. An alias itself names what it stands for.
 func TestSignaturesArePublic(t *testing.T) {
