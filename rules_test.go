@@ -189,7 +189,7 @@ func TestWallsInsideNode(t *testing.T) {
 	}, api...)
 	rooms := map[string][]string{
 		"node": {
-			"node/internal/addrs", "node/internal/archive", "node/internal/check", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/pairing", "node/internal/server", "node/internal/sizes", "node/internal/swap", "net", "db", "db/replica", "buckets", "inbox", "keys",
+			"node/internal/addrs", "node/internal/apikeys", "node/internal/archive", "node/internal/check", "node/internal/homedir", "node/internal/homelock", "node/internal/homenote", "node/internal/journal", "node/internal/pairing", "node/internal/server", "node/internal/sizes", "net", "db", "db/replica", "buckets", "inbox", "keys",
 			"internal/clock", "internal/durable", "internal/fault", "internal/store", "internal/store/engines",
 		},
 		"node/api/weft/v1": {},
@@ -199,10 +199,15 @@ func TestWallsInsideNode(t *testing.T) {
 			"node", "node/internal/chunks", "node/rpc", "buckets", "db", "db/command", "db/threaddb", "keys", "internal/fault",
 		}, api...),
 
-		"node/internal/addrs":    {"internal/fault"},
-		"node/internal/archive":  {"node/internal/check", "internal/fault", "internal/store"},
-		"node/internal/check":    {"db/replica", "internal/clock", "internal/fault", "internal/store"},
-		"node/internal/chunks":   {"node/api/weft/v1", "internal/fault"},
+		"node/internal/addrs":   {"internal/fault"},
+		"node/internal/apikeys": {"internal/store", "keys"},
+		"node/internal/archive": {"node/internal/check", "internal/fault", "internal/store"},
+		"node/internal/check":   {"db/replica", "internal/clock", "internal/fault", "internal/store"},
+		"node/internal/chunks":  {"node/api/weft/v1", "internal/fault"},
+		"node/internal/homedir": {
+			"node/internal/addrs", "node/internal/homelock", "node/internal/pairing", "node/internal/swap", "keys",
+			"internal/durable", "internal/fault", "internal/store",
+		},
 		"node/internal/homelock": {"internal/fault"},
 		"node/internal/homenote": {"net", "internal/canonical", "internal/clock", "internal/durable", "internal/fault"},
 		"node/internal/pairing":  {"keys", "internal/canonical", "internal/fault"},
@@ -234,6 +239,18 @@ func TestWallsInsideNode(t *testing.T) {
 		}
 	})
 	notUsed(t, rooms, used, map[string]bool{"node/api/weft/v1": true}) // its code is generated
+}
+
+// The walls inside the command line: a room prints or reads what it is given, knows no
+// command and opens no home.
+func TestWallsInsideCommand(t *testing.T) {
+	checkWalls(t, "cmd/weft/internal", map[string][]string{
+		"cmd/weft/internal/report": {"cmd/weft/internal/tty", "cmd/weft/internal/words", "node", "node/api/weft/v1", "internal/fault"},
+		"cmd/weft/internal/show":   {"cmd/weft/internal/tty", "node/client"},
+		"cmd/weft/internal/words":  {"cmd/weft/internal/tty"},
+		"cmd/weft/internal/tty":    {"internal/fault"},
+		"cmd/weft/internal/help":   {},
+	})
 }
 
 // What an embedder calls or fills in names no type of an internal package: it uses the

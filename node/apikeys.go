@@ -1,93 +1,13 @@
 package node
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/weftdb/weft/internal/fault"
-	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 )
-
-// An apiKeys keeps the rows of API keys that others use at this node, in the
-// store. It is the [keys.KeyStore] of the node's policy.
-type apiKeys struct {
-	store store.Store
-	mu    sync.Mutex // serialises changes
-}
-
-func apiKeyKey(public keys.PublicKey) []byte {
-	return append([]byte(prefixAPIKey), public[:]...)
-}
-
-// APIKey returns the row of a key, revoked ones too, or nil.
-func (a *apiKeys) APIKey(public keys.PublicKey) (*keys.APIKey, error) {
-	snap := a.store.Snapshot()
-	defer snap.Release()
-	b, err := snap.Get(apiKeyKey(public))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("API key: %w", err)
-	}
-	return keys.DecodeAPIKey(b)
-}
-
-// list returns every key in the order of their public keys.
-func (a *apiKeys) list() ([]*keys.APIKey, error) {
-	snap := a.store.Snapshot()
-	defer snap.Release()
-	it := snap.Iterate(store.Prefix([]byte(prefixAPIKey)))
-	defer it.Close()
-	var all []*keys.APIKey
-	for ; it.Valid(); it.Next() {
-		b, err := it.Value()
-		if err != nil {
-			return nil, fmt.Errorf("API keys: %w", err)
-		}
-		k, err := keys.DecodeAPIKey(b)
-		if err != nil {
-			return nil, fmt.Errorf("API keys: %w", err)
-		}
-		all = append(all, k)
-	}
-	if err := it.Err(); err != nil {
-		return nil, fmt.Errorf("API keys: %w", err)
-	}
-	return all, nil
-}
-
-// put stores a key durably.
-func (a *apiKeys) put(k *keys.APIKey) error {
-	b, err := k.Encode()
-	if err != nil {
-		return err
-	}
-	return putSync(a.store, apiKeyKey(k.Public), b)
-}
-
-// revoke marks a key as revoked at now; revoking again changes nothing.
-func (a *apiKeys) revoke(public keys.PublicKey, now time.Time) (*keys.APIKey, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	k, err := a.APIKey(public)
-	if err != nil {
-		return nil, err
-	}
-	if k == nil {
-		return nil, fault.Of(ErrNotFound, "this node has no such API key")
-	}
-	if k.Revoked != 0 {
-		return k, nil
-	}
-	k.Revoked = keys.MillisOf(now)
-	return k, a.put(k)
-}
 
 // KeyOptions say what API key to make.
 type KeyOptions struct {
@@ -114,7 +34,7 @@ func (n *Node) CreateKey(o KeyOptions) (*keys.APIKey, *keys.APISecret, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := n.apiKeys.put(k); err != nil {
+	if err := n.apiKeys.Put(k); err != nil {
 		return nil, nil, err
 	}
 	return k, secret, nil
@@ -141,7 +61,7 @@ func checkScope(s keys.Scope) error {
 }
 
 // Keys returns the API keys that this node knows, revoked ones too.
-func (n *Node) Keys() ([]*keys.APIKey, error) { return n.apiKeys.list() }
+func (n *Node) Keys() ([]*keys.APIKey, error) { return n.apiKeys.All() }
 
 // Key returns one API key by its public key, or ErrNotFound.
 func (n *Node) Key(public keys.PublicKey) (*keys.APIKey, error) {
@@ -154,7 +74,10 @@ func (n *Node) Key(public keys.PublicKey) (*keys.APIKey, error) {
 
 // RevokeKey revokes an API key for good and ends what peers are doing by it.
 func (n *Node) RevokeKey(public keys.PublicKey) (*keys.APIKey, error) {
-	k, err := n.apiKeys.revoke(public, time.Now())
+	k, err := n.apiKeys.Revoke(public, time.Now())
+	if err == nil && k == nil {
+		err = fault.Of(ErrNotFound, "this node has no such API key")
+	}
 	if err == nil {
 		n.host.Recheck()
 	}

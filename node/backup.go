@@ -20,6 +20,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/archive"
+	"github.com/weftdb/weft/node/internal/homedir"
 )
 
 // What a backup says of itself.
@@ -122,7 +123,7 @@ func (n *Node) holdBlobs() (release func()) {
 
 // backupFiles writes the files of the home that are not of this process.
 func (n *Node) backupFiles(ctx context.Context, b *archive.Writer, lacks map[string][]Lack) error {
-	return fs.WalkDir(os.DirFS(n.home.dir), ".", func(name string, d fs.DirEntry, err error) error {
+	return fs.WalkDir(os.DirFS(n.home.Dir()), ".", func(name string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // a database was removed meanwhile
 		}
@@ -132,7 +133,7 @@ func (n *Node) backupFiles(ctx context.Context, b *archive.Writer, lacks map[str
 		if name == "." {
 			return nil
 		}
-		if !inBackup(name) {
+		if !homedir.InBackup(name) {
 			if d.IsDir() {
 				return fs.SkipDir
 			}
@@ -141,19 +142,19 @@ func (n *Node) backupFiles(ctx context.Context, b *archive.Writer, lacks map[str
 		if d.IsDir() {
 			return nil
 		}
-		data, err := os.ReadFile(n.home.path(filepath.FromSlash(name)))
+		data, err := os.ReadFile(n.home.Path(filepath.FromSlash(name)))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("backup: %w", err)
 		}
-		if sum := sha256.Sum256(data); strings.HasPrefix(name, dirBlobs+"/") && path.Base(name) != hex.EncodeToString(sum[:]) {
+		if sum := sha256.Sum256(data); strings.HasPrefix(name, homedir.DirBlobs+"/") && path.Base(name) != hex.EncodeToString(sum[:]) {
 			held, err := n.holds(name, lacks)
 			if err != nil || !held {
 				return err // what is left of a blob that is lacking, or was deleted
 			}
-			return fault.Of(ErrDamaged, "no backup is made: %s does not hold the bytes that its name says: run weft doctor --repair", n.home.path(filepath.FromSlash(name)))
+			return fault.Of(ErrDamaged, "no backup is made: %s does not hold the bytes that its name says: run weft doctor --repair", n.home.Path(filepath.FromSlash(name)))
 		}
 		return b.File(name, data)
 	})
@@ -202,22 +203,6 @@ func (n *Node) allLacks(ctx context.Context) (map[string][]Lack, error) {
 		all[t.ID().String()] = lacks
 	}
 	return all, nil
-}
-
-// inBackup reports whether a file or folder of the home is in backups: who the
-// node is, and blobs. The API's token and what runs are not.
-func inBackup(name string) bool {
-	switch top, rest, _ := strings.Cut(name, "/"); top {
-	case fileVersion, fileIdentity, fileOf, fileDevice, fileCertificate:
-		return rest == ""
-	case dirRelays:
-		return !strings.Contains(rest, "/") && !strings.HasPrefix(rest, ".")
-	case dirBlobs:
-		base := name[strings.LastIndexByte(name, '/')+1:]
-		_, err := hex.DecodeString(base)
-		return rest == "" || err == nil // no file on its way
-	}
-	return false
 }
 
 // describe fills in what a manifest says of the node and its databases.

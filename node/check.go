@@ -18,6 +18,7 @@ import (
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/check"
+	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/journal"
 )
 
@@ -294,15 +295,15 @@ func (d *database) refold(ctx context.Context, fold *replica.Replica) (err error
 	n, want := fold.StateHash()
 	defer func() {
 		if fault.Is(err, fault.DiskFull) {
-			err = fault.Of(store.ErrDiskFull, "the check folds %s once more, which needs room: the disk that holds %s is full: free some space", d.name, d.n.home.dir)
+			err = fault.Of(store.ErrDiskFull, "the check folds %s once more, which needs room: the disk that holds %s is full: free some space", d.name, d.n.home.Dir())
 		}
 	}()
-	dir, err := d.n.home.temp()
+	dir, err := d.n.home.Temp()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	scratch, err := engines.Open(filepath.Join(dir, dirStore), nil)
+	scratch, err := engines.Open(filepath.Join(dir, homedir.DirStore), nil)
 	if err != nil {
 		return err
 	}
@@ -336,7 +337,7 @@ func (n *Node) keepDiagnosis(d *Diagnosis) error {
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(n.home.path(fileCheck), append(b, '\n')); err != nil {
+	if err := durable.WriteFile(n.home.Path(homedir.FileCheck), append(b, '\n')); err != nil {
 		return fmt.Errorf("keep what the check found: %w", err)
 	}
 	return nil
@@ -347,14 +348,4 @@ func (n *Node) LastCheck() *Diagnosis {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.checked
-}
-
-// readCheck reads what the last check found; one that cannot be read is none.
-func (h *home) readCheck() *Diagnosis {
-	b, err := os.ReadFile(h.path(fileCheck))
-	var d Diagnosis
-	if err != nil || json.Unmarshal(b, &d) != nil {
-		return nil
-	}
-	return &d
 }

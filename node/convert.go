@@ -8,6 +8,7 @@ import (
 
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store/engines"
+	"github.com/weftdb/weft/node/internal/homedir"
 )
 
 // DefaultEngine is the engine of the store of a new home.
@@ -30,16 +31,16 @@ func ConvertHome(ctx context.Context, dir, engine string) (was string, err error
 	if err := checkEngine(engine); err != nil { // before anything is made
 		return "", err
 	}
-	h, err := openHome(ctx, dir, 0)
+	h, err := homedir.Open(ctx, dir, 0)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, h.close()) }()
-	if was, err = engines.Engine(h.path(dirStore)); err != nil || was == engine {
+	defer func() { err = errors.Join(err, h.Close()) }()
+	if was, err = engines.Engine(h.Path(homedir.DirStore)); err != nil || was == engine {
 		return was, err
 	}
-	if err := h.checkRoom(); err != nil {
+	if err := h.CheckRoom(); err != nil {
 		return was, err
 	}
-	return was, engines.Convert(ctx, h.path(dirStore), engine, nil)
+	return was, engines.Convert(ctx, h.Path(homedir.DirStore), engine, nil)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net"
+	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/homenote"
 )
 
@@ -176,8 +177,8 @@ func (n *Node) lose(id net.ThreadID, err error) {
 
 // startNote opens the home's note of its databases.
 func (n *Node) startNote(context.Context) error {
-	device := n.self.device.Public().Sign
-	note, was, err := homenote.Open(n.home.path(n.cfg.storeDir, fileNote), device[:])
+	device := n.self.Device.Public().Sign
+	note, was, err := homenote.Open(n.home.Path(n.cfg.storeDir, homedir.FileNote), device[:])
 	if err != nil {
 		return err
 	}
@@ -241,9 +242,9 @@ func (n *Node) join(name string, r databaseRow) {
 	switch {
 	case bad.err != nil:
 	case r.forgotten:
-		bad.err = fault.Errorf(fault.Corrupt, "the home's note has it, the store %s does not", n.home.path(dirStore))
+		bad.err = fault.Errorf(fault.Corrupt, "the home's note has it, the store %s does not", n.home.Path(homedir.DirStore))
 	case err != nil:
-		bad.err = fault.Errorf(fault.Corrupt, "the store %s does not hold its thread", n.home.path(dirStore))
+		bad.err = fault.Errorf(fault.Corrupt, "the store %s does not hold its thread", n.home.Path(homedir.DirStore))
 	default:
 		noted, _ := n.note.Get(id)
 		d := n.attach(name, r.Number, t)
@@ -311,7 +312,7 @@ func (n *Node) noteProgress() error {
 // noteEnd notes of a store that was closed that the own logs are noted up to its end, so
 // that a repair can tell what it has lost. What was damaged may have more.
 func (n *Node) noteEnd() error {
-	position, err := store.Witnessed(n.home.path(cmp.Or(n.cfg.storeDir, dirStore)))
+	position, err := store.Witnessed(n.home.Path(cmp.Or(n.cfg.storeDir, homedir.DirStore)))
 	if err != nil || position == 0 {
 		return err
 	}
@@ -353,7 +354,7 @@ func (n *Node) compareRelays() error {
 	}
 	for _, r := range noted {
 		if !held[r.Addr] {
-			n.suffer(fault.Of(errLostRelay, "the store %s has lost relay %s", n.home.path(dirStore), r.Addr))
+			n.suffer(fault.Of(errLostRelay, "the store %s has lost relay %s", n.home.Path(homedir.DirStore), r.Addr))
 		}
 	}
 	return nil

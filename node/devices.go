@@ -49,13 +49,13 @@ func (n *Node) AddKnownDevice(ctx context.Context, device keys.PublicKey, databa
 }
 
 func (n *Node) addDevice(ctx context.Context, r pairing.Request, databases []string) (reply string, changes []DeviceChange, err error) {
-	if n.self.identity == nil {
+	if n.self.Identity == nil {
 		return "", nil, fault.Of(ErrInvalid, "this home has no identity key, which certifies devices: add devices in the home that has it")
 	}
-	if r.Device == n.self.device.Public() {
+	if r.Device == n.self.Device.Public() {
 		return "", nil, fault.Of(ErrInvalid, "a device does not add itself: run weft device add in the home that has the identity")
 	}
-	cert, err := n.self.identity.Certify(r.Device, keys.CertifyOptions{Name: r.Name, Issued: time.Now()})
+	cert, err := n.self.Identity.Certify(r.Device, keys.CertifyOptions{Name: r.Name, Issued: time.Now()})
 	if err != nil {
 		return "", nil, err
 	}
@@ -104,7 +104,7 @@ func (n *Node) pointers(out *pairing.Reply) error {
 		return err
 	}
 	for _, r := range relays {
-		secret, err := n.readSecret(r.Peer)
+		secret, err := n.home.Secret(r.Peer.String(), n.cfg.Passphrase)
 		if err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (n *Node) pointers(out *pairing.Reply) error {
 // has written for this device, and adds its relays. A database that nobody in reach holds is
 // in changes with the reason: the reply can be taken again.
 func (n *Node) AcceptDevice(ctx context.Context, reply string) (changes []DeviceChange, err error) {
-	r, err := pairing.OpenReply(reply, n.self.device)
+	r, err := pairing.OpenReply(reply, n.self.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ type DeviceIn struct {
 // Devices returns the devices of this node's identity that databases of this node know, and
 // this device, the one that takes part for longest first.
 func (n *Node) Devices() []Device {
-	all := []Device{{Key: n.Device(), Name: n.self.cert.Name}}
+	all := []Device{{Key: n.Device(), Name: n.self.Certificate.Name}}
 	first := map[keys.PublicKey]time.Time{}
 	of, _ := n.namedOrAll(nil) // never fails
 	for _, d := range of {
@@ -269,8 +269,8 @@ func (n *Node) removeDevice(ctx context.Context, t *net.Thread, device keys.Publ
 	if !errors.Is(err, net.ErrNotMember) {
 		return err
 	}
-	if n.self.identity == nil {
+	if n.self.Identity == nil {
 		return fault.Of(net.ErrNotMember, "%v; in the home that has the identity key, weft device rm removes it all the same", err)
 	}
-	return t.RevokeDevice(ctx, n.self.identity, device)
+	return t.RevokeDevice(ctx, n.self.Identity, device)
 }

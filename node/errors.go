@@ -4,6 +4,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node/internal/addrs"
 	"github.com/weftdb/weft/node/internal/archive"
+	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/homelock"
 )
 
@@ -14,7 +15,7 @@ var (
 	// ErrInUse reports an address at which another process listens.
 	ErrInUse = addrs.ErrInUse
 	// ErrNewerHome reports a home that a newer release wrote.
-	ErrNewerHome = fault.New(fault.NewerHome, "the home was written by a newer release")
+	ErrNewerHome = homedir.ErrNewerHome
 	// ErrInvalid reports a configuration or an argument that cannot be.
 	ErrInvalid = addrs.ErrInvalid
 	// ErrClosed reports use of a closed node.
@@ -25,18 +26,18 @@ var (
 var (
 	// ErrDamaged reports a database that is not served, because what is stored of it
 	// is not what was written, or has not come back yet from where it is rebuilt.
-	ErrDamaged = fault.New(fault.Corrupt, "the database is damaged")
+	ErrDamaged = homedir.ErrDamaged
 	// ErrNotFound reports that the node has no such database, key or relay.
 	ErrNotFound = fault.New(fault.NotFound, "not found")
 	// ErrExists reports a name or key that is taken.
-	ErrExists = fault.New(fault.AlreadyExists, "already exists")
+	ErrExists = homedir.ErrExists
 	// ErrName reports a database name that is not 1 to 63 letters, digits, dots,
 	// dashes and underscores, beginning with a letter or digit.
 	ErrName = fault.New(fault.InvalidName, "invalid database name")
 	// ErrAmbiguous reports a bucket name that several databases have.
 	ErrAmbiguous = fault.New(fault.Ambiguous, "several databases have a bucket of this name: write DATABASE/BUCKET")
 	// ErrNoRoom reports that the disk has no room for what was asked.
-	ErrNoRoom = fault.New(fault.DiskFull, "the disk is full: free some space")
+	ErrNoRoom = homedir.ErrNoRoom
 	// ErrUnreachable reports that no peer answers that could do what was asked.
 	ErrUnreachable = fault.New(fault.Unreachable, "no peer in reach can do it")
 	// ErrDenied reports a request without the administrator's token or a

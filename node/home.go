@@ -1,71 +1,51 @@
 package node
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/base32"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
-	"strconv"
-	"strings"
-	"time"
 
-	"github.com/weftdb/weft/internal/durable"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
-	"github.com/weftdb/weft/node/internal/homelock"
+	"github.com/weftdb/weft/node/internal/homedir"
 )
 
-// homeVersion is the layout and the formats that this release writes and reads. Version 1
-// had joins that did not name their invite's record, version 2 formats without a suite, version 3
-// data logs that did not name their control log and records of one epoch, version 4 a genesis
-// without a recovery key, and definitions that did not say what their authors had seen.
-const homeVersion = 5
-
-// Files and folders of a home.
-const (
-	fileVersion     = "VERSION"        // the layout's version, decimal
-	fileLock        = "LOCK"           // held by the process that has the home open
-	fileIdentity    = "identity.key"   // key file of the identity
-	fileDevice      = "device.key"     // key file of the device
-	fileCertificate = "device.cert"    // the identity's certificate of the device
-	fileOf          = "identity.did"   // instead of identity.key: whose device this is
-	fileRequest     = "device.request" // what a home asks for that waits to be a device of an identity
-	fileToken       = "api.token"      // the administrator's token, 0600
-	fileNote        = "databases.note" // the home's own note of its databases
-	fileCheck       = "check.json"     // what the last check of the home found
-	fileDaemon      = "daemon.json"    // where the running daemon listens
-	dirStore        = "store"          // the ordered store
-	dirBlobs        = "blobs"          // large blobs of threads
-	dirRelays       = "relays"         // key files of relays' API key secrets
-	dirTemp         = "tmp"            // what a check folds again, emptied at each start
+// What a home's folder says to who does not open it as a node: see package homedir.
+type (
+	// A Daemon says where the daemon of a home listens.
+	Daemon = homedir.Daemon
+	// DeviceOptions say how a home becomes a device's.
+	DeviceOptions = homedir.DeviceOptions
 )
-
-// A home is a node's data folder, open and locked.
-type home struct {
-	dir  string
-	lock *os.File
-	fell int // process of the last daemon, if it did not end itself and no daemon has said so; 0
-}
 
 // DefaultHome returns WEFT_HOME or ~/.weft.
-func DefaultHome() (string, error) {
-	if dir := os.Getenv("WEFT_HOME"); dir != "" {
-		return dir, nil
-	}
-	user, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("WEFT_HOME is not set and the user has no home folder: %w", err)
-	}
-	return filepath.Join(user, ".weft"), nil
+func DefaultHome() (string, error) { return homedir.Default() }
+
+// ReadToken returns the administrator's token of a home, which calls of its
+// API carry as "Authorization: Bearer …". A token that others can read is
+// refused.
+func ReadToken(dir string) (keys.Secret, error) { return homedir.ReadToken(dir) }
+
+// ReadDaemon returns what the daemon of a home said of itself when it started;
+// it may have been killed since. Without one the error is fs.ErrNotExist.
+func ReadDaemon(dir string) (Daemon, error) { return homedir.ReadDaemon(dir) }
+
+// RequestDevice makes a home that waits to be a device of an identity which another home
+// has, and returns its request, which is no secret: [Node.AddDevice] answers it. In a home
+// that waits already it returns the same. [ErrExists] says that the home is somebody's.
+func RequestDevice(ctx context.Context, dir string, o DeviceOptions) (request string, err error) {
+	return homedir.Request(ctx, dir, o)
 }
+
+// BecomeDevice makes a home that waits a device of the identity which wrote the reply; of any
+// other home it does nothing. [Node.AcceptDevice] then takes the databases of the reply.
+func BecomeDevice(ctx context.Context, dir, reply string, o DeviceOptions) error {
+	return homedir.Become(ctx, dir, reply, o)
+}
+
+// Waits reports whether the home in a folder waits to be a device of an identity.
+func Waits(dir string) bool { return homedir.Waits(dir) }
 
 // memoryHome makes the temporary folder of a node in memory.
 func memoryHome(c Config) (string, error) {
@@ -75,296 +55,12 @@ func memoryHome(c Config) (string, error) {
 	return os.MkdirTemp("", "weft-memory-")
 }
 
-// openHome makes the folder if there is none, locks it, waiting at most wait
-// for another process to let go of it, and checks its version.
-func openHome(ctx context.Context, dir string, wait time.Duration) (*home, error) {
-	if dir == "" {
-		return nil, fault.Of(ErrInvalid, "Config.Home is empty: name the data folder")
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("home: %w", err)
-	}
-	if err := checkPrivate(dir); err != nil {
-		return nil, err
-	}
-	lock, err := homelock.Wait(ctx, filepath.Join(dir, fileLock), wait)
-	if errors.Is(err, ErrHomeInUse) {
-		return nil, fault.Of(ErrHomeInUse, "home %s is in use by another process", dir)
-	}
-	if err != nil {
-		return nil, err
-	}
-	h := &home{dir: dir, lock: lock}
-	if err := errors.Join(h.checkVersion(), h.clean(), h.swap().Finish()); err != nil {
-		_ = h.close()
-		return nil, err
-	}
-	return h, nil
-}
-
-// checkPrivate refuses a folder that others may enter: it holds secrets.
-func checkPrivate(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return fmt.Errorf("home: %w", err)
-	}
-	if !info.IsDir() {
-		return fault.Of(ErrInvalid, "%s is not a folder", dir)
-	}
-	if runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0 {
+// readCheck reads what the last check of a home found; one that cannot be read is none.
+func readCheck(h *homedir.Home) *Diagnosis {
+	b, err := os.ReadFile(h.Path(homedir.FileCheck))
+	var d Diagnosis
+	if err != nil || json.Unmarshal(b, &d) != nil {
 		return nil
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return fmt.Errorf("make home %s private: %w", dir, err)
-	}
-	return nil
-}
-
-func (h *home) path(elem ...string) string {
-	return filepath.Join(append([]string{h.dir}, elem...)...)
-}
-
-// checkVersion writes the version of a new home and refuses another one.
-func (h *home) checkVersion() error {
-	b, err := os.ReadFile(h.path(fileVersion))
-	if errors.Is(err, fs.ErrNotExist) {
-		return durable.WriteFile(h.path(fileVersion), []byte(strconv.Itoa(homeVersion)+"\n"))
-	}
-	if err != nil {
-		return fmt.Errorf("home: %w: restore it from a backup", err)
-	}
-	v, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || v < 1 {
-		return fault.Of(ErrInvalid, "%s does not hold a version: restore it from a backup, or write %d into it if this release made the home", h.path(fileVersion), homeVersion)
-	}
-	if v > homeVersion {
-		return fault.Of(ErrNewerHome, "%s has version %d, this release reads up to %d: use a newer weft", h.dir, v, homeVersion)
-	}
-	if v < homeVersion {
-		return fault.Errorf(fault.UnknownVersion, "%s has version %d, made by an older weft, whose formats this release does not read: export its databases with that weft, and import them into a new home", h.dir, v)
-	}
-	return nil
-}
-
-// clean removes what processes that were killed left.
-func (h *home) clean() error {
-	if err := os.RemoveAll(h.path(dirTemp)); err != nil {
-		return fmt.Errorf("home: %w", err)
-	}
-	if d, err := readDaemon(h.dir); err == nil {
-		h.fell = d.PID
-	}
-	return h.retract()
-}
-
-// temp makes an empty folder that the caller removes.
-func (h *home) temp() (string, error) {
-	if err := os.MkdirAll(h.path(dirTemp), 0o700); err != nil {
-		return "", fmt.Errorf("home: %w", err)
-	}
-	return os.MkdirTemp(h.path(dirTemp), "x")
-}
-
-func (h *home) close() error {
-	if h.lock == nil {
-		return nil
-	}
-	err := h.lock.Close()
-	h.lock = nil
-	return err
-}
-
-// A self is who the node is.
-type self struct {
-	identity *keys.Identity // nil in a home that is only a device of it
-	device   *keys.Device
-	cert     *keys.Certificate
-	created  bool
-}
-
-// self reads the key files, making those of a new home.
-func (h *home) self(passphrase []byte, now time.Time) (self, error) {
-	var s self
-	switch kind, err := h.kind(); {
-	case err != nil:
-		return s, err
-	case kind == homeWaits:
-		return s, fault.Of(ErrInvalid, "home %s waits to be a device of your identity: run weft device add with what weft init --device prints, in the home that has the identity, and here weft device accept with the reply", h.dir)
-	case kind == homeOfDevice:
-		return h.selfOfDevice(passphrase)
-	}
-	seed, made, err := h.key(fileIdentity, keys.FileIdentity, passphrase, func() keys.Secret {
-		return keys.NewIdentity().Secret()
-	})
-	if err != nil {
-		return s, err
-	}
-	if s.identity, err = keys.IdentityOf(seed); err != nil {
-		return s, fmt.Errorf("%s: %w", fileIdentity, err)
-	}
-	secret, madeDevice, err := h.key(fileDevice, keys.FileDevice, passphrase, func() keys.Secret {
-		return keys.NewDevice().Secret()
-	})
-	if err != nil {
-		return s, err
-	}
-	if s.device, err = keys.DeviceOf(secret); err != nil {
-		return s, fmt.Errorf("%s: %w", fileDevice, err)
-	}
-	s.created = made || madeDevice
-	s.cert, err = h.certificate(s, now)
-	return s, err
-}
-
-// open reports whether the home has an identity that no passphrase seals.
-func (h *home) open() bool {
-	name, kind := fileIdentity, keys.FileIdentity
-	if is, _ := h.kind(); is != homeOfIdentity {
-		name, kind = fileDevice, keys.FileDevice
-	}
-	_, err := keys.ReadKeyFile(h.path(name), kind, nil)
-	return err == nil
-}
-
-// key reads a key file, or makes it if the home has none. One that is there and cannot be
-// read is an error and never made anew: it may be the only copy.
-func (h *home) key(name string, kind keys.FileKind, passphrase []byte, fresh func() keys.Secret) (keys.Secret, bool, error) {
-	s, err := keys.ReadKeyFile(h.path(name), kind, passphrase)
-	if errors.Is(err, keys.ErrMalformed) || errors.Is(err, keys.ErrKind) {
-		err = fmt.Errorf("%w: restore it from a backup", err)
-	}
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return s, false, err
-	}
-	for _, f := range []string{fileCertificate, fileNote, dirStore} {
-		if _, err := os.Stat(h.path(f)); err == nil {
-			return s, false, fault.Of(ErrDamaged, "%s is missing, and the home is not new: restore it from a backup", h.path(name))
-		}
-	}
-	s = fresh()
-	return s, true, keys.WriteKeyFile(h.path(name), kind, s, passphrase)
-}
-
-// certificate reads the device's certificate, or has the identity make it. It is also what
-// tells that a key file was altered: other keys than it names are not used.
-func (h *home) certificate(s self, now time.Time) (*keys.Certificate, error) {
-	b, err := os.ReadFile(h.path(fileCertificate))
-	if err == nil {
-		c, err := keys.DecodeCertificate(b)
-		if err == nil {
-			err = c.VerifySignature()
-		}
-		switch {
-		case err == nil && c.Identity == s.identity.Public() && c.Device() == s.device.Public():
-			return c, nil
-		case err == nil:
-			return nil, fault.Of(ErrDamaged, "%s and %s are not the keys that %s names: restore what was altered from a backup, or remove %s if the keys were changed on purpose",
-				h.path(fileIdentity), fileDevice, fileCertificate, fileCertificate)
-		default:
-			return nil, fault.Of(ErrInvalid, "%s: %w: remove it, and the identity makes it anew", h.path(fileCertificate), err)
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: remove it, and the identity makes it anew", err)
-	}
-	c, err := s.identity.Certify(s.device.Public(), keys.CertifyOptions{Issued: now})
-	if err != nil {
-		return nil, err
-	}
-	if b, err = c.Encode(); err != nil {
-		return nil, err
-	}
-	return c, durable.WriteFile(h.path(fileCertificate), b)
-}
-
-// The administrator's token is so many random bytes, as 52 lower-case characters.
-const tokenBytes = 32
-
-var tokenText = base32.StdEncoding.WithPadding(base32.NoPadding)
-
-// token reads the administrator's token, making that of a new home.
-func (h *home) token() (keys.Secret, error) {
-	s, err := ReadToken(h.dir)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return s, err
-	}
-	var b [tokenBytes]byte
-	_, _ = rand.Read(b[:]) // never fails
-	text := strings.ToLower(tokenText.EncodeToString(b[:]))
-	if err := durable.WriteFile(h.path(fileToken), []byte(text+"\n")); err != nil {
-		return keys.Secret{}, err
-	}
-	return keys.SecretOf([]byte(text))
-}
-
-// ReadToken returns the administrator's token of a home, which calls of its
-// API carry as "Authorization: Bearer …". A token that others can read is
-// refused.
-func ReadToken(dir string) (keys.Secret, error) {
-	path := filepath.Join(dir, fileToken)
-	info, err := os.Stat(path)
-	if err != nil {
-		return keys.Secret{}, err
-	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return keys.Secret{}, fault.Of(keys.ErrFileMode, "%s can be read by others, its mode is %04o: run chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return keys.Secret{}, fmt.Errorf("%w: make it readable, or remove it: the next start makes a new one", err)
-	}
-	text := bytes.TrimSpace(b)
-	if len(text) != tokenText.EncodedLen(tokenBytes) { // or half of one would do
-		return keys.Secret{}, fault.Of(ErrInvalid, "%s does not hold a token: remove it, and the next start makes a new one", path)
-	}
-	return keys.SecretOf(text)
-}
-
-// A Daemon says where the daemon of a home listens.
-type Daemon struct {
-	API string `json:"api"` // host:port
-	PID int    `json:"pid"`
-}
-
-// ReadDaemon returns what the daemon of a home said of itself when it started;
-// it may have been killed since. Without one the error is fs.ErrNotExist.
-func ReadDaemon(dir string) (Daemon, error) {
-	d, err := readDaemon(dir)
-	if err == nil && d.API == "" {
-		err = fs.ErrNotExist
-	}
-	return d, err
-}
-
-func readDaemon(dir string) (d Daemon, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, fileDaemon))
-	if err != nil {
-		return d, err
-	}
-	if err := json.Unmarshal(b, &d); err != nil {
-		return d, fault.Of(ErrInvalid, "%s does not say where the daemon listens: start the daemon again", filepath.Join(dir, fileDaemon))
-	}
-	return d, nil
-}
-
-// announce says where the daemon listens. It writes in place: the daemon of a home that was
-// opened before needs no room on the disk to start.
-func (h *home) announce(d Daemon) error {
-	b, err := json.Marshal(d)
-	if err != nil {
-		return err
-	}
-	return durable.Overwrite(h.path(fileDaemon), fmt.Appendf(nil, "%-255s\n", b))
-}
-
-// retract says that no daemon listens. Who reads it still has to see who holds the lock: a
-// process that was killed retracts nothing. Its number stays until a daemon has told of it.
-func (h *home) retract() error {
-	err := h.announce(Daemon{PID: h.fell})
-	if info, serr := os.Stat(h.path(fileDaemon)); err != nil && serr == nil && info.IsDir() {
-		return fmt.Errorf("%w: remove it", err)
-	}
-	if fault.NoRoom(err) {
-		return nil // nothing was announced here
-	}
-	return err
+	return &d
 }

@@ -74,7 +74,7 @@ func (m *mail) open(ctx context.Context) (*inbox.Inbox, error) {
 	if b := m.current(); b != nil {
 		return b, nil
 	}
-	if m.n.self.identity == nil {
+	if m.n.self.Identity == nil {
 		return nil, fault.Of(ErrInvalid, "this home has no identity key, which opens mail: read and send mail in the home that has it")
 	}
 	d, err := m.n.Database(ctx, mailboxName)
@@ -89,8 +89,8 @@ func (m *mail) open(ctx context.Context) (*inbox.Inbox, error) {
 		return nil, err
 	}
 	b, err := inbox.Open(ctx, inbox.Config{
-		Mailbox: box, Identity: m.n.Identity(), SealingKey: m.n.self.identity.SealingKey(),
-		Device: m.n.self.device, Certificate: m.n.self.cert, Transport: transport{m.n},
+		Mailbox: box, Identity: m.n.Identity(), SealingKey: m.n.self.Identity.SealingKey(),
+		Device: m.n.self.Device, Certificate: m.n.self.Certificate, Transport: transport{m.n},
 		Credential: m.n.mailCredential, Relays: m.n.relayAddrs,
 		Logf: func(format string, args ...any) { m.n.log.Warn(fmt.Sprintf(format, args...)) },
 	})
@@ -187,7 +187,7 @@ func (s mailStream) Close() error {
 // servePost keeps mail for those who show an API key.
 func (m *mail) servePost() {
 	server := &inbox.Server{
-		Post: inbox.NewPost(m.n.store, []byte(prefixMail), inbox.PostOptions{}), Gate: m.n.policy, Self: m.n.self.device.Public().Sign,
+		Post: inbox.NewPost(m.n.store, []byte(prefixMail), inbox.PostOptions{}), Gate: m.n.policy, Self: m.n.self.Device.Public().Sign,
 	}
 	m.n.background(func(ctx context.Context) { m.expire(ctx, server.Post) })
 	m.n.host.Handle(inbox.Protocol, func(s network.Stream) {

@@ -33,6 +33,8 @@ import (
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/addrs"
+	"github.com/weftdb/weft/node/internal/apikeys"
+	"github.com/weftdb/weft/node/internal/homedir"
 	"github.com/weftdb/weft/node/internal/homenote"
 	"github.com/weftdb/weft/node/internal/sizes"
 )
@@ -73,9 +75,9 @@ type Config struct {
 	// LockWait is how long to wait for another process to close the home; 0
 	// means not at all.
 	LockWait time.Duration
-	home     *home  // that is open already; its owner closes it
-	offline  bool   // a home that is checked listens nowhere and connects to nobody
-	storeDir string // in the home, of a copy that is being repaired; "" is the store
+	home     *homedir.Home // that is open already; its owner closes it
+	offline  bool          // a home that is checked listens nowhere and connects to nobody
+	storeDir string        // in the home, of a copy that is being repaired; "" is the store
 
 	// Engine is the store's engine, "badger" or "pebble"; "" means the one that
 	// the home has, or pebble. It is fixed when the home is made.
@@ -88,13 +90,13 @@ type Config struct {
 type Node struct {
 	cfg  Config
 	log  *slog.Logger
-	home *home
-	self self
+	home *homedir.Home
+	self homedir.Self
 
 	token   keys.Secret
 	store   store.Store
 	note    *homenote.Note
-	apiKeys *apiKeys
+	apiKeys *apikeys.Table
 	policy  *keys.Policy
 	clock   *clock.Clock
 	host    *net.Host
@@ -172,18 +174,18 @@ func (n *Node) startHome(ctx context.Context) (err error) {
 				return err
 			}
 		}
-		if n.home, err = openHome(ctx, n.cfg.Home, n.cfg.LockWait); err != nil {
+		if n.home, err = homedir.Open(ctx, n.cfg.Home, n.cfg.LockWait); err != nil {
 			return err
 		}
 	}
-	if n.home.open() {
+	if n.home.Unsealed() {
 		n.cfg.Passphrase = nil // an open home stays open: it would need both
 	}
-	if n.self, err = n.home.self(n.cfg.Passphrase, time.Now()); err != nil {
+	if n.self, err = n.home.Self(n.cfg.Passphrase, time.Now()); err != nil {
 		return err
 	}
-	n.checked = n.home.readCheck()
-	n.token, err = n.home.token()
+	n.checked = readCheck(n.home)
+	n.token, err = n.home.Token()
 	return err
 }
 
@@ -193,19 +195,19 @@ func (n *Node) startStore(context.Context) (err error) {
 		n.store, err = engines.OpenMemory()
 		return err
 	}
-	n.store, err = engines.Open(n.home.path(cmp.Or(n.cfg.storeDir, dirStore)), &engines.Options{
+	n.store, err = engines.Open(n.home.Path(cmp.Or(n.cfg.storeDir, homedir.DirStore)), &engines.Options{
 		Engine: n.cfg.Engine, Damaged: n.metKey,
 		Logf: func(format string, args ...any) { n.log.Warn(fmt.Sprintf(format, args...)) },
 	})
-	if n.home.fell != 0 && len(n.cfg.Surfaces) > 0 {
-		n.log.Warn("the last daemon was ended from outside, or by an error that its last lines tell: what it acknowledged is in the store; weft doctor checks it", "process", n.home.fell)
+	if n.home.Fell != 0 && len(n.cfg.Surfaces) > 0 {
+		n.log.Warn("the last daemon was ended from outside, or by an error that its last lines tell: what it acknowledged is in the store; weft doctor checks it", "process", n.home.Fell)
 	}
 	return err
 }
 
 // startPolicy makes the one decision that every way in asks for.
 func (n *Node) startPolicy(context.Context) error {
-	n.apiKeys = &apiKeys{store: n.store}
+	n.apiKeys = apikeys.In(n.store, prefixAPIKey)
 	n.policy = &keys.Policy{Keys: n.apiKeys, Admin: n.Identity()}
 	return nil
 }
@@ -218,7 +220,7 @@ func (n *Node) startHost(ctx context.Context) (err error) {
 		return err
 	}
 	o := net.Options{
-		Store: n.store, Dir: n.home.path(dirBlobs), Device: n.self.device, Certificate: n.self.cert,
+		Store: n.store, Dir: n.home.Path(homedir.DirBlobs), Device: n.self.Device, Certificate: n.self.Certificate,
 		Clock: n.clock, Listen: listen, MDNS: n.cfg.MDNS, Log: n.log,
 		Offline:      n.cfg.offline,
 		Damaged:      n.lose,
@@ -249,7 +251,7 @@ func (n *Node) Close() error {
 
 	var errs []error
 	if len(n.cfg.Surfaces) > 0 && n.home != nil {
-		errs = append(errs, n.home.retract())
+		errs = append(errs, n.home.Retract())
 	}
 	for _, s := range servers {
 		errs = append(errs, s.Close())
@@ -287,7 +289,7 @@ func (n *Node) Close() error {
 		errs = append(errs, n.note.Close())
 	}
 	if n.home != nil && n.cfg.home == nil {
-		errs = append(errs, n.home.close())
+		errs = append(errs, n.home.Close())
 	}
 	if n.cfg.Memory {
 		errs = append(errs, os.RemoveAll(n.cfg.Home))
@@ -320,10 +322,10 @@ func (n *Node) Err() error {
 func (n *Node) Log() *slog.Logger { return n.log }
 
 // Home returns the node's data folder.
-func (n *Node) Home() string { return n.home.dir }
+func (n *Node) Home() string { return n.home.Dir() }
 
 // Identity returns the identity whose node this is.
-func (n *Node) Identity() keys.PublicKey { return n.self.cert.Identity }
+func (n *Node) Identity() keys.PublicKey { return n.self.Certificate.Identity }
 
 // Peer returns the libp2p peer ID of this device.
 func (n *Node) Peer() peer.ID { return n.host.ID() }
@@ -332,7 +334,7 @@ func (n *Node) Peer() peer.ID { return n.host.ID() }
 func (n *Node) Kept() int { return len(n.host.Kept()) }
 
 // Created reports whether Open made the identity or the device.
-func (n *Node) Created() bool { return n.self.created }
+func (n *Node) Created() bool { return n.self.Created }
 
 // Sealed reports whether a passphrase seals the home's key files.
 func (n *Node) Sealed() bool { return n.cfg.Passphrase != nil }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"time"
 
@@ -68,7 +66,7 @@ func (n *Node) AddRelay(ctx context.Context, addr string, o RelayOptions) (Relay
 			return Relay{}, err
 		}
 	}
-	if err := n.keepSecret(id, secret); err != nil {
+	if err := n.home.KeepSecret(id.String(), n.cfg.Passphrase, secret); err != nil {
 		return Relay{}, err
 	}
 	r := relayRow{Addr: a.String(), Key: o.Key, Databases: slices.Clone(o.Databases)}
@@ -111,43 +109,6 @@ func checkKey(o RelayOptions) (*keys.APISecret, error) {
 	return secret, nil
 }
 
-func (n *Node) secretPath(id peer.ID) string { return n.home.path(dirRelays, id.String()+".key") }
-
-// keepSecret writes the secret for a relay to its key file, or removes it.
-func (n *Node) keepSecret(id peer.ID, secret *keys.APISecret) error {
-	if secret == nil {
-		if err := os.Remove(n.secretPath(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	if err := os.MkdirAll(n.home.path(dirRelays), 0o700); err != nil {
-		return err
-	}
-	if _, err := os.Stat(n.secretPath(id)); errors.Is(err, fs.ErrNotExist) {
-		return keys.WriteKeyFile(n.secretPath(id), keys.FileAPIKey, secret.Secret(), n.cfg.Passphrase)
-	}
-	return keys.ReplaceKeyFile(n.secretPath(id), keys.FileAPIKey, secret.Secret(), n.cfg.Passphrase)
-}
-
-// readSecret returns the secret for a relay, or nil.
-func (n *Node) readSecret(id peer.ID) (*keys.APISecret, error) {
-	s, err := keys.ReadKeyFile(n.secretPath(id), keys.FileAPIKey, n.cfg.Passphrase)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var secret *keys.APISecret
-	if err == nil {
-		if secret, err = keys.ParseAPISecret(string(s.Reveal())); err != nil {
-			err = fault.Of(keys.ErrMalformed, "%s: %w", n.secretPath(id), err)
-		}
-	}
-	if errors.Is(err, keys.ErrMalformed) || errors.Is(err, keys.ErrKind) {
-		err = fmt.Errorf("%w: restore it from a backup, or remove it and give the key again with weft relay add", err)
-	}
-	return secret, err
-}
-
 // openRelays connects to the relays of the store.
 func (n *Node) openRelays(ctx context.Context) error {
 	err := n.openRelaysOf(ctx)
@@ -178,7 +139,7 @@ func (n *Node) useRelay(ctx context.Context, id peer.ID, r relayRow) error {
 	if err != nil {
 		return fmt.Errorf("relay %s: %w", id, err)
 	}
-	secret, err := n.readSecret(id)
+	secret, err := n.home.Secret(id.String(), n.cfg.Passphrase)
 	if err != nil {
 		return fmt.Errorf("relay %s: %w", id, err)
 	}
@@ -229,7 +190,7 @@ func (n *Node) credential(id peer.ID, audience keys.PublicKey) (*keys.Credential
 	if err != nil {
 		return nil, err
 	}
-	return &keys.Credential{Grant: grant, Certificate: n.self.cert}, nil
+	return &keys.Credential{Grant: grant, Certificate: n.self.Certificate}, nil
 }
 
 // selectRelays tells a database's thread which relays keep it. It replaces what the thread
@@ -306,7 +267,7 @@ func (n *Node) RemoveRelay(ctx context.Context, which string) error {
 	n.mu.Lock()
 	delete(n.relayKeys, id)
 	n.mu.Unlock()
-	if err := errors.Join(n.host.RemoveRelay(id), n.keepSecret(id, nil)); err != nil {
+	if err := errors.Join(n.host.RemoveRelay(id), n.home.KeepSecret(id.String(), n.cfg.Passphrase, nil)); err != nil {
 		return err
 	}
 	for _, d := range n.all() {

@@ -4,24 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/weftdb/weft/internal/durable"
-	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/addrs"
-	"github.com/weftdb/weft/node/internal/swap"
+	"github.com/weftdb/weft/node/internal/check"
+	"github.com/weftdb/weft/node/internal/homedir"
 )
 
 // A home is repaired in a copy of its store, which takes the store's place when it is
@@ -41,13 +38,6 @@ import (
 // After it every thread goes on in new logs, as after a restore: the device may have
 // written more than what is left.
 
-// The names of stores beside the store.
-const (
-	dirRepaired  = "store.repaired"
-	dirDamaged   = "store.damaged-" // ‖ time
-	fileRepaired = "REPAIRED"       // in a repaired store that is complete
-)
-
 // RepairOptions say how a home is repaired.
 type RepairOptions struct {
 	Home       string // the data folder; no process may have it open
@@ -61,69 +51,22 @@ type RepairOptions struct {
 	Log  *slog.Logger      // nil discards
 }
 
-// A Repair says what [RepairHome] did.
-type Repair struct {
-	Found     Diagnosis         `json:"found"`          // before
-	Kept      string            `json:"kept,omitempty"` // where the damaged store is, to be removed when it is not needed
-	Unread    []string          `json:"unread"`         // what of the store could not be read
-	Databases []RebuiltDatabase `json:"databases"`      // those that were damaged, or may have lost something
-	Lost      []string          `json:"lost"`           // of what no database owns
-	Threads   []RebuiltThread   `json:"threads"`        // kept for others, that were damaged or lack blobs
-}
-
-// A RebuiltThread is a thread that is kept for others and was damaged. What it lacks comes
-// when a device that has it connects.
-type RebuiltThread struct {
-	ID    string `json:"id"`
-	Lacks []Lack `json:"lacks"`
-	// Uncertain says that it may have lost its last records and blobs.
-	Uncertain bool `json:"uncertain,omitempty"`
-}
-
-// A RebuiltDatabase is a database that was damaged, or that may have lost something.
-type RebuiltDatabase struct {
-	Name    string   `json:"name"`
-	ID      string   `json:"id"`
-	Records int64    `json:"records"` // that were still here
-	Served  bool     `json:"served"`  // false while relays or members have not given what they hold
-	Hash    string   `json:"hash,omitempty"`
-	Lost    []string `json:"lost"` // what is nowhere in reach
-	// Noted is how many records this device is known to have written, Gone how many of
-	// them are not here.
-	Noted uint64 `json:"noted"`
-	Gone  uint64 `json:"gone"`
-	AsIs  bool   `json:"as_is,omitempty"` // it was taken as it was: what is gone is given up
-	// Uncertain says that it may have lost its last records, and that nobody can tell.
-	Uncertain bool `json:"uncertain,omitempty"`
-	// Lacks are the blocks of files that are damaged and have not come back. Earlier says
-	// that a repair of before had found that.
-	Lacks   []Lack `json:"lacks,omitempty"`
-	Earlier bool   `json:"earlier,omitempty"`
-}
-
-// whole reports whether everything of the database is back.
-func (d *RebuiltDatabase) whole() bool {
-	return d.Served && len(d.Lost) == 0 && d.Gone == 0 && !d.Uncertain && (len(d.Lacks) == 0 || d.Earlier)
-}
-
-// Whole reports whether everything is back.
-func (r *Repair) Whole() bool {
-	return r.OnlyLacks() && !slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { return !d.whole() }) &&
-		!slices.ContainsFunc(r.Threads, func(t RebuiltThread) bool { return len(t.Lacks) > 0 || t.Uncertain })
-}
-
-// OnlyLacks reports whether all that is not back is blocks of files.
-func (r *Repair) OnlyLacks() bool {
-	return len(r.Lost) == 0 && !slices.ContainsFunc(r.Threads, func(t RebuiltThread) bool { return t.Uncertain }) &&
-		!slices.ContainsFunc(r.Databases, func(d RebuiltDatabase) bool { d.Lacks = nil; return !d.whole() })
-}
+// What a repair says it did.
+type (
+	// A Repair says what [RepairHome] did.
+	Repair = check.Repair
+	// A RebuiltDatabase is a database that was damaged, or that may have lost something.
+	RebuiltDatabase = check.RebuiltDatabase
+	// A RebuiltThread is a thread that is kept for others and was damaged.
+	RebuiltThread = check.RebuiltThread
+)
 
 // RepairHome repairs a home whose store is damaged. What it does not find damaged it
 // leaves as it is.
 func RepairHome(ctx context.Context, o RepairOptions) (out Repair, err error) {
 	out = Repair{Unread: []string{}, Databases: []RebuiltDatabase{}, Lost: []string{}, Threads: []RebuiltThread{}}
 	c := Config{Home: o.Home, Passphrase: o.Passphrase, Log: o.Log, Idle: -1}
-	h, err := openHome(ctx, o.Home, 0)
+	h, err := homedir.Open(ctx, o.Home, 0)
 	if err != nil {
 		return out, err
 	}
@@ -140,7 +83,7 @@ func RepairHome(ctx context.Context, o RepairOptions) (out Repair, err error) {
 	if err == nil && o.AsIs {
 		err = serveAsIs(ctx, c, &out)
 	}
-	if err = errors.Join(err, h.close()); err != nil {
+	if err = errors.Join(err, h.Close()); err != nil {
 		return out, err
 	}
 	for _, d := range out.Found.Databases { // a repair of before has not ended
@@ -155,16 +98,16 @@ func RepairHome(ctx context.Context, o RepairOptions) (out Repair, err error) {
 // examine checks a home; that its store does not open is a finding. An engine that opens
 // a store writes to it, and may take away what a salvage needs: a clone is checked.
 func examine(ctx context.Context, c Config) (d Diagnosis, opens bool, err error) {
-	dir, err := c.home.cloneStore()
+	dir, err := c.home.CloneStore()
 	if err != nil {
 		return d, false, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(c.home.path(dir))) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(c.home.Path(dir))) }()
 	c.offline, c.storeDir = true, dir
 	// What is said is said of the store.
 	name := func(all []string) {
 		for i := range all {
-			all[i] = strings.ReplaceAll(all[i], c.home.path(dir), c.home.path(dirStore))
+			all[i] = strings.ReplaceAll(all[i], c.home.Path(dir), c.home.Path(homedir.DirStore))
 		}
 	}
 	n, err := Open(ctx, c)
@@ -191,66 +134,6 @@ func examine(ctx context.Context, c Config) (d Diagnosis, opens bool, err error)
 	return d, true, err
 }
 
-// cloneStore makes a store of its own that has what the home's has, with a copy of the
-// note, and returns its folder in the home. Tables are never written again: they are
-// shared where that can be.
-func (h *home) cloneStore() (dir string, err error) {
-	to, err := h.temp()
-	if err != nil {
-		return "", err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("repair: check a copy of the store: %w", err), os.RemoveAll(to))
-		}
-	}()
-	if dir, err = filepath.Rel(h.dir, to); err != nil {
-		return "", err
-	}
-	err = filepath.WalkDir(h.path(dirStore), func(name string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(h.path(dirStore), name)
-		if err != nil {
-			return err
-		}
-		switch at := filepath.Join(to, rel); {
-		case e.IsDir():
-			return os.MkdirAll(at, 0o700)
-		case rel == store.ReserveFile || rel == fileLock || rel == fileRepaired:
-			return nil
-		case filepath.Ext(rel) == ".sst" && os.Link(name, at) == nil:
-			return nil
-		default:
-			return copyFile(at, name)
-		}
-	})
-	switch {
-	case fault.NoRoom(err):
-		return "", store.DiskFull(h.dir)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return "", err
-	}
-	return dir, h.copyNote(dir)
-}
-
-// copyFile copies into a file that is not there yet. It does not sync: what is copied is
-// only looked at.
-func copyFile(to, from string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
-}
-
 // mendBlobs drops the blobs that are damaged, and takes back what is whole again, where
 // nothing else is damaged: the store stays.
 func mendBlobs(ctx context.Context, c Config) error {
@@ -269,29 +152,29 @@ func mendBlobs(ctx context.Context, c Config) error {
 // the repaired one; a crash before leaves the damaged one as it was.
 func rebuildStore(ctx context.Context, c Config, o RepairOptions, opens bool, out *Repair) (err error) {
 	h := c.home
-	if err := os.RemoveAll(h.path(dirRepaired)); err != nil {
+	if err := os.RemoveAll(h.Path(homedir.DirRepaired)); err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
 	whole := false // what was repaired is complete, and is removed no more
 	defer func() {
 		if err != nil && !whole {
-			err = errors.Join(err, os.RemoveAll(h.path(dirRepaired)))
+			err = errors.Join(err, os.RemoveAll(h.Path(homedir.DirRepaired)))
 		}
 	}()
-	if err := h.checkRoom(); err != nil {
+	if err := h.CheckRoom(); err != nil {
 		return err
 	}
 	left := remains{opened: opens}
-	if left.end, err = store.Witnessed(h.path(dirStore)); err != nil && !isDamage(err) {
+	if left.end, err = store.Witnessed(h.Path(homedir.DirStore)); err != nil && !isDamage(err) {
 		return fmt.Errorf("repair: %w", err)
 	}
 	if left.unread, err = salvage(ctx, h, out); err != nil {
 		return err
 	}
-	if err := h.copyNote(dirRepaired); err != nil {
+	if err := h.CopyNote(homedir.DirRepaired); err != nil {
 		return err
 	}
-	c.offline, c.storeDir = true, dirRepaired
+	c.offline, c.storeDir = true, homedir.DirRepaired
 	n, err := Open(ctx, c)
 	if err != nil {
 		return err
@@ -303,72 +186,17 @@ func rebuildStore(ctx context.Context, c Config, o RepairOptions, opens bool, ou
 	if err = errors.Join(err, n.Close()); err != nil {
 		return err
 	}
-	if err := h.swap().Complete(); err != nil {
+	if err := h.Swap().Complete(); err != nil {
 		return err
 	}
 	whole = true
-	out.Kept = h.freePath(dirDamaged + time.Now().UTC().Format("20060102T150405Z"))
-	if err := h.swap().Exchange(out.Kept); err != nil {
+	out.Kept = h.FreePath(homedir.DirDamaged + time.Now().UTC().Format("20060102T150405Z"))
+	if err := h.Swap().Exchange(out.Kept); err != nil {
 		return err
 	}
 	// What the last check found was of the other store.
-	if err := os.Remove(h.path(fileCheck)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(h.Path(homedir.FileCheck)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("repair: %w", err)
-	}
-	return nil
-}
-
-// freePath returns the path of a name, with a number if something has it.
-func (h *home) freePath(name string) string {
-	path := h.path(name)
-	for i := 2; ; i++ {
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-			return path
-		}
-		path = h.path(fmt.Sprintf("%s-%d", name, i))
-	}
-}
-
-// copyNote puts a copy of the note into a store beside the home's: it says of the
-// databases what will be so when that is the home's.
-func (h *home) copyNote(dir string) error {
-	b, err := os.ReadFile(h.path(fileNote))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = durable.WriteFile(h.path(dir, fileNote), b)
-	}
-	if err != nil {
-		return fmt.Errorf("repair: %w", err)
-	}
-	return nil
-}
-
-// swap is how a repaired store takes the place of the home's.
-func (h *home) swap() *swap.Swap {
-	return &swap.Swap{Dir: h.dir, Store: dirStore, Repaired: dirRepaired, Marker: fileRepaired, Note: fileNote}
-}
-
-// checkRoom returns an error if the disk has no room for another store.
-func (h *home) checkRoom() error {
-	var size int64
-	err := filepath.WalkDir(h.path(dirStore), func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil {
-			size += info.Size()
-		}
-		return err
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("repair: %w", err)
-	}
-	free, known := store.Free(h.dir)
-	if need := size + size/4 + 16<<20; known && free < need {
-		return fault.Of(ErrNoRoom, "a repair writes the store anew and needs %d MiB on the disk that holds %s, which has %d: free some space", need>>20, h.dir, free>>20)
 	}
 	return nil
 }
@@ -376,18 +204,18 @@ func (h *home) checkRoom() error {
 // salvage copies what can be read of the store into a new one, and returns what cannot. The
 // device may have written more than what is left, so every thread goes on in new logs
 // (net.Restored).
-func salvage(ctx context.Context, h *home, out *Repair) (unread []store.Damage, err error) {
-	engine, err := engines.Engine(h.path(dirStore))
+func salvage(ctx context.Context, h *homedir.Home, out *Repair) (unread []store.Damage, err error) {
+	engine, err := engines.Engine(h.Path(homedir.DirStore))
 	if err != nil {
 		engine = "" // nothing says which
 	}
-	to, err := engines.Open(h.path(dirRepaired), &engines.Options{Engine: engine})
+	to, err := engines.Open(h.Path(homedir.DirRepaired), &engines.Options{Engine: engine})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	w := engines.NewWriter(to)
-	unread, err = engines.Salvage(ctx, h.path(dirStore), w.Put)
+	unread, err = engines.Salvage(ctx, h.Path(homedir.DirStore), w.Put)
 	for _, d := range unread {
 		if text := plain(d.Err); !slices.Contains(out.Unread, text) {
 			out.Unread = append(out.Unread, text)

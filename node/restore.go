@@ -18,6 +18,7 @@ import (
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/net"
 	"github.com/weftdb/weft/node/internal/archive"
+	"github.com/weftdb/weft/node/internal/homedir"
 )
 
 // RestoreOptions say how a home is restored.
@@ -42,7 +43,7 @@ func Restore(ctx context.Context, r io.Reader, o RestoreOptions) (m Manifest, er
 	if err != nil {
 		return m, fmt.Errorf("restore: %w", err)
 	}
-	if err := checkEmpty(dir); err != nil {
+	if err := homedir.CheckEmpty(dir); err != nil {
 		return m, err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
@@ -67,19 +68,6 @@ func Restore(ctx context.Context, r io.Reader, o RestoreOptions) (m Manifest, er
 		return m, fmt.Errorf("restore: %w", err)
 	}
 	return m, durable.Folder(filepath.Dir(dir))
-}
-
-// checkEmpty refuses to restore over files: a home that is there has a device and data that
-// nothing else has.
-func checkEmpty(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err == nil && len(entries) > 0 {
-		return fault.Of(ErrExists, "%s is not empty: restore into a new folder", dir)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("restore: %w", err)
-	}
-	return nil
 }
 
 // verifyHome opens the home by itself and compares every database.
@@ -130,7 +118,7 @@ func unpack(ctx context.Context, r io.Reader, dir string) (m Manifest, err error
 		return m, fmt.Errorf("restore: %w", err)
 	}
 	defer func() { err = errors.Join(err, u.root.Close()) }()
-	if u.st, err = engines.Open(filepath.Join(dir, dirStore), &engines.Options{Engine: in.Engine}); err != nil {
+	if u.st, err = engines.Open(filepath.Join(dir, homedir.DirStore), &engines.Options{Engine: in.Engine}); err != nil {
 		return m, err
 	}
 	defer func() {
@@ -175,7 +163,7 @@ func (nothing) Put(_, _ []byte) error { return nil }
 
 // checkInBackup refuses the names of files that no backup has.
 func checkInBackup(name string) error {
-	if !inBackup(name) || path.Clean(name) != name || !filepath.IsLocal(filepath.FromSlash(name)) {
+	if !homedir.InBackup(name) || path.Clean(name) != name || !filepath.IsLocal(filepath.FromSlash(name)) {
 		return fault.Of(ErrBackup, "the backup has a file %.80q, which no home has", name)
 	}
 	return nil

@@ -19,16 +19,6 @@ const (
 	prefixMail     = "m/"  // package inbox: mail that this node keeps as a relay
 )
 
-// putSync writes one value durably.
-func putSync(s store.Store, key, value []byte) error {
-	tx := s.Begin()
-	defer tx.Discard()
-	if err := tx.Put(key, value); err != nil {
-		return err
-	}
-	return commitSync(s, tx)
-}
-
 // commitSync commits and syncs. After an error of the sync what was committed may be there
 // or not when the store is opened again.
 func commitSync(s store.Store, tx store.Tx) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/weftdb/weft/internal/store/engines"
 	"github.com/weftdb/weft/keys"
+	"github.com/weftdb/weft/node/internal/homedir"
 )
 
 // A Status counts what the node holds and who it is connected to, at one moment.
@@ -34,7 +35,7 @@ func (n *Node) Status() (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	blobs, err := n.blobSize.Of(n.home.path(dirBlobs), time.Now())
+	blobs, err := n.blobSize.Of(n.home.Path(homedir.DirBlobs), time.Now())
 	if err != nil {
 		return Status{}, fmt.Errorf("status: %w", err)
 	}
@@ -68,7 +69,7 @@ func (n *Node) engine() (string, error) {
 	if n.cfg.Memory {
 		return engines.Default, nil
 	}
-	return engines.Engine(n.home.path(dirStore))
+	return engines.Engine(n.home.Path(homedir.DirStore))
 }
 
 // A ConnectedPeer is a peer that the node is connected to.
@@ -95,4 +96,4 @@ func (n *Node) Peers() []ConnectedPeer {
 func (n *Node) PeersChanged() <-chan struct{} { return n.host.PeersChanged() }
 
 // Device returns the signing key of this device, which its peer ID stands for.
-func (n *Node) Device() keys.PublicKey { return n.self.device.Public().Sign }
+func (n *Node) Device() keys.PublicKey { return n.self.Device.Public().Sign }

@@ -49,8 +49,8 @@ func (n *Node) startSurfaces(ctx context.Context) error {
 		}
 	}
 	if addr := n.SurfaceAddr(SurfaceAPI); addr != "" {
-		n.home.fell = 0
-		return n.home.announce(Daemon{API: addr, PID: os.Getpid()})
+		n.home.Fell = 0
+		return n.home.Announce(Daemon{API: addr, PID: os.Getpid()})
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
+	"github.com/weftdb/weft/cmd/weft/internal/report"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
@@ -38,10 +39,10 @@ func (o backupOutput) print(w io.Writer, done string) {
 	fmt.Fprintf(w, "%s %s: %s, %s in the store (%s), %s (%s)\n", done, o.File, count(int64(len(o.Databases)), "database"),
 		count(o.Store.Count, "key"), size(o.Store.Bytes), count(o.Files.Count, "file"), size(o.Files.Bytes))
 	for _, d := range o.Databases {
-		writeLacks(w, d.Name, d.Lacks)
+		report.WriteLacks(w, d.Name, d.Lacks)
 	}
 	for _, t := range o.Threads {
-		writeLacks(w, nameOf("", t.ID), t.Lacks)
+		report.WriteLacks(w, report.NameOf("", t.ID), t.Lacks)
 	}
 }
 

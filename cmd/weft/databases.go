@@ -15,6 +15,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
+	"github.com/weftdb/weft/cmd/weft/internal/report"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	"github.com/weftdb/weft/node/client"
 )
@@ -93,93 +94,7 @@ func (a *app) dbInfo() *cobra.Command {
 		})
 }
 
-// A peerOutput says how a database stands with one peer.
-type peerOutput struct {
-	Peer   string  `json:"peer"`
-	Role   string  `json:"role"`
-	State  string  `json:"state"`
-	Behind uint64  `json:"behind"`
-	Ahead  uint64  `json:"ahead"`
-	Code   string  `json:"code,omitempty"`
-	Reason string  `json:"reason"`
-	Since  *string `json:"since"`
-}
-
-type statusOutput struct {
-	ID      string       `json:"id"`
-	Hash    string       `json:"hash"`
-	Peers   []peerOutput `json:"peers"`
-	Waiting int64        `json:"waiting"`          // other devices that wait to be admitted
-	Self    *joinOutput  `json:"self,omitempty"`   // this device, if it waits
-	Frozen  bool         `json:"frozen,omitempty"` // nobody's rights change any more
-
-	name string
-}
-
-func statusOf(name string, m *weftv1.DatabaseStatusResponse) statusOutput {
-	out := statusOutput{ID: m.GetId(), Hash: hex.EncodeToString(m.GetHash()), Peers: []peerOutput{}, Waiting: m.GetWaiting(), Frozen: m.GetFrozen(), name: name}
-	if w := m.GetSelf(); w != nil {
-		self := joinOf(w)
-		out.Self = &self
-	}
-	for _, p := range m.GetPeers() {
-		out.Peers = append(out.Peers, peerOutput{
-			p.GetPeer(), p.GetRole(), p.GetState(), p.GetBehind(), p.GetAhead(), p.GetCode(), p.GetReason(), when(p.GetSince()),
-		})
-	}
-	return out
-}
-
-// all reports whether every relay, and every member that is connected, is in a
-// state, and there is one. What a relay that others use says of us is their business.
-func (s statusOutput) all(state string) bool {
-	found := false
-	for _, p := range s.Peers {
-		if p.Role == "member" && p.State == "unreachable" || p.Role == "peer" {
-			continue
-		}
-		if p.State != state {
-			return false
-		}
-		found = true
-	}
-	return found
-}
-
-// String tells the states in one line.
-func (s statusOutput) String() string {
-	if len(s.Peers) == 0 {
-		return "no peers"
-	}
-	var parts []string
-	for _, p := range s.Peers {
-		part := p.Role + " " + p.Peer + " " + p.State
-		if p.Behind > 0 || p.Ahead > 0 {
-			part += fmt.Sprintf(" (%d behind, %d ahead)", p.Behind, p.Ahead)
-		}
-		if p.Reason != "" {
-			part += ": " + tty.Printable(p.Reason)
-		}
-		parts = append(parts, part)
-	}
-	return strings.Join(parts, "; ")
-}
-
-func (a *app) printStatus(out statusOutput) error {
-	return a.print(out, func(w io.Writer) {
-		fmt.Fprintf(w, "state hash %s\n", out.Hash)
-		out.printWaiting(w)
-		if len(out.Peers) == 0 {
-			fmt.Fprintln(w, "no peers: add a relay with weft relay add, or a device with weft db invite")
-			return
-		}
-		rows := [][]string{{"PEER", "ROLE", "STATE", "BEHIND", "AHEAD", "SINCE", "REASON"}}
-		for _, p := range out.Peers {
-			rows = append(rows, []string{p.Peer, p.Role, p.State, fmt.Sprint(p.Behind), fmt.Sprint(p.Ahead), short(p.Since), p.Reason})
-		}
-		table(w, rows...)
-	})
-}
+func (a *app) printStatus(out report.Status) error { return a.print(out, out.Write) }
 
 func (a *app) dbStatus() *cobra.Command {
 	var wait string
@@ -206,7 +121,7 @@ func (a *app) dbStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printStatus(statusOf(args[0], r.Msg))
+			return a.printStatus(report.StatusOf(args[0], r.Msg))
 		})
 	cmd.Flags().StringVar(&wait, "wait", "", "wait until every relay and connected member is in this state: identical, behind, ahead, diverged, refused, waiting or unreachable")
 	cmd.Flags().BoolVar(&watch, "watch", false, "show each change of it until interrupted; on a terminal in one place")
@@ -228,12 +143,12 @@ func (a *app) watchStatus(ctx context.Context, c *client.Client, m *weftv1.Datab
 	}
 	people := terminal(a.out) && !a.json
 	for stream.Receive() {
-		out := statusOf(m.GetName(), stream.Msg())
+		out := report.StatusOf(m.GetName(), stream.Msg())
 		if people {
 			if _, err := fmt.Fprintf(tty.Raw(a.out), "%s", erase); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s at %s, until interrupted\n\n", tty.Printable(out.name), time.Now().Format(time.TimeOnly))
+			fmt.Fprintf(a.out, "%s at %s, until interrupted\n\n", tty.Printable(out.Name), time.Now().Format(time.TimeOnly))
 		}
 		if err := a.printStatus(out); err != nil {
 			return errors.Join(err, stream.Close())
@@ -257,10 +172,10 @@ func (a *app) waitStatus(ctx context.Context, c *client.Client, m *weftv1.Databa
 	if err != nil {
 		return err
 	}
-	var last statusOutput
+	var last report.Status
 	for stream.Receive() {
-		last = statusOf(m.GetName(), stream.Msg())
-		if last.all(state) {
+		last = report.StatusOf(m.GetName(), stream.Msg())
+		if last.All(state) {
 			cancel()
 			_ = stream.Close()
 			return a.printStatus(last)

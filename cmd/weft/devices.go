@@ -10,7 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/report"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -20,45 +20,6 @@ import (
 
 func (a *app) deviceCommand() *cobra.Command {
 	return newParent("device", "Add, list and remove the devices of this identity", a.deviceAdd(), a.deviceAccept(), a.deviceList(), a.deviceRemove())
-}
-
-// A inDatabaseOutput says what became of a device in one database.
-type inDatabaseOutput struct {
-	Database string `json:"database"`
-	Reason   string `json:"reason,omitempty"` // why nothing was changed
-}
-
-func changesOf(all []*weftv1.DeviceChange) []inDatabaseOutput {
-	out := []inDatabaseOutput{}
-	for _, c := range all {
-		out = append(out, inDatabaseOutput{c.GetDatabase(), c.GetReason()})
-	}
-	return out
-}
-
-// printChanges says for people what was done in which databases, and where not and why.
-func printChanges(w io.Writer, done string, all []inDatabaseOutput) {
-	for _, c := range all {
-		if c.Reason == "" {
-			fmt.Fprintf(w, "%s %s\n", done, tty.Printable(c.Database))
-		} else {
-			fmt.Fprintf(w, "not %s %s: %s\n", done, tty.Printable(c.Database), tty.Printable(c.Reason))
-		}
-	}
-}
-
-// failedChanges is the error of a command that went nowhere, or not everywhere.
-func failedChanges(what string, all []inDatabaseOutput) error {
-	n := 0
-	for _, c := range all {
-		if c.Reason != "" {
-			n++
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	return fault.Of(node.ErrInvalid, "%s in %d of %s: see above", what, n, count(int64(len(all)), "database"))
 }
 
 func (a *app) deviceAdd() *cobra.Command {
@@ -74,12 +35,12 @@ func (a *app) deviceAdd() *cobra.Command {
 				return err
 			}
 			out := struct {
-				Peer      string             `json:"peer"`
-				Reply     string             `json:"reply"`
-				Databases []inDatabaseOutput `json:"databases"`
-			}{r.Msg.GetPeer(), r.Msg.GetReply(), changesOf(r.Msg.GetChanges())}
+				Peer      string          `json:"peer"`
+				Reply     string          `json:"reply"`
+				Databases []report.Change `json:"databases"`
+			}{r.Msg.GetPeer(), r.Msg.GetReply(), report.ChangesOf(r.Msg.GetChanges())}
 			return a.print(out, func(w io.Writer) {
-				printChanges(a.err, "added to", out.Databases)
+				report.WriteChanges(a.err, "added to", out.Databases)
 				fmt.Fprintln(a.err, "give the new device this reply, which only it can read: weft device accept REPLY")
 				fmt.Fprintln(w, out.Reply)
 			})
@@ -111,12 +72,12 @@ func (a *app) deviceAccept() *cobra.Command {
 				return err
 			}
 			out := struct {
-				Databases []inDatabaseOutput `json:"databases"`
-			}{changesOf(r.Msg.GetChanges())}
-			if err := a.print(out, func(w io.Writer) { printChanges(w, "joined", out.Databases) }); err != nil {
+				Databases []report.Change `json:"databases"`
+			}{report.ChangesOf(r.Msg.GetChanges())}
+			if err := a.print(out, func(w io.Writer) { report.WriteChanges(w, "joined", out.Databases) }); err != nil {
 				return err
 			}
-			return failedChanges("this device could not take part", out.Databases)
+			return report.FailedChanges("this device could not take part", out.Databases)
 		})
 	cmd.Long = "Take part in the databases to which another device of the identity has added this one, by the\n" +
 		"reply that weft device add printed there; - reads it from standard input. The other device or\n" +
@@ -141,22 +102,6 @@ func (a *app) deviceAccept() *cobra.Command {
 	return cmd
 }
 
-// A deviceOutput is a device of this identity.
-type deviceOutput struct {
-	Peer      string           `json:"peer"`
-	Name      string           `json:"name"`
-	Self      bool             `json:"self"`
-	Databases []deviceInOutput `json:"databases"`
-}
-
-// A deviceInOutput says how a device takes part in a database.
-type deviceInOutput struct {
-	Database string  `json:"database"`
-	Role     string  `json:"role"`
-	Since    *string `json:"since"`
-	Added    bool    `json:"added"` // it has not begun
-}
-
 func (a *app) deviceList() *cobra.Command {
 	cmd := a.newCommand("ls", "List the devices of this identity, and in which databases they take part", 0, 0,
 		func(ctx context.Context, c *client.Client, _ []string) error {
@@ -164,29 +109,8 @@ func (a *app) deviceList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := []deviceOutput{}
-			for _, d := range r.Msg.GetDevices() {
-				x := deviceOutput{d.GetPeer(), d.GetName(), d.GetSelf(), []deviceInOutput{}}
-				for _, in := range d.GetDatabases() {
-					x.Databases = append(x.Databases, deviceInOutput{in.GetDatabase(), in.GetRole(), when(in.GetSince()), in.GetAdded()})
-				}
-				out = append(out, x)
-			}
-			return a.print(out, func(w io.Writer) {
-				rows := [][]string{{"DEVICE", "NAME", "DATABASES"}}
-				for _, d := range out {
-					var in []string
-					for _, x := range d.Databases {
-						name := x.Database
-						if x.Added {
-							name += " (has not begun)"
-						}
-						in = append(in, name)
-					}
-					rows = append(rows, []string{d.Peer, d.Name, strings.Join(in, ", "), thisDevice(d.Self)})
-				}
-				table(w, rows...)
-			})
+			out := report.DevicesOf(r.Msg)
+			return a.print(out, out.Write)
 		})
 	cmd.Long = cmd.Short + ",\nas far as the databases of this node know them."
 	return cmd
@@ -201,13 +125,13 @@ func (a *app) deviceRemove() *cobra.Command {
 				return err
 			}
 			out := struct {
-				Peer      string             `json:"peer"`
-				Databases []inDatabaseOutput `json:"databases"`
-			}{r.Msg.GetPeer(), changesOf(r.Msg.GetChanges())}
-			if err := a.print(out, func(w io.Writer) { printChanges(w, "removed from", out.Databases) }); err != nil {
+				Peer      string          `json:"peer"`
+				Databases []report.Change `json:"databases"`
+			}{r.Msg.GetPeer(), report.ChangesOf(r.Msg.GetChanges())}
+			if err := a.print(out, func(w io.Writer) { report.WriteChanges(w, "removed from", out.Databases) }); err != nil {
 				return err
 			}
-			return failedChanges("the device is still a member", out.Databases)
+			return report.FailedChanges("the device is still a member", out.Databases)
 		})
 	cmd.Long = "Remove a device of this identity from the databases of this node: for a phone that was lost.\n\n" +
 		"  What it wrote and this device has stays. What it writes from then on counts nowhere, and it\n" +

@@ -9,7 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/report"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -127,123 +127,9 @@ func (a *app) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m := r.Msg
-			out := struct {
-				Identity  string         `json:"identity"`
-				Peer      string         `json:"peer"`
-				P2P       []string       `json:"p2p"`
-				API       string         `json:"api"`
-				Relay     bool           `json:"relay"`
-				Version   string         `json:"version"`
-				Home      string         `json:"home"`
-				Daemon    bool           `json:"daemon"`
-				Databases uint32         `json:"databases"`
-				Loaded    uint32         `json:"loaded"`
-				Threads   uint32         `json:"threads"`
-				Peers     uint32         `json:"peers"`
-				Relays    uint32         `json:"relays"`
-				Bytes     int64          `json:"bytes"`
-				Engine    string         `json:"engine"`
-				Full      bool           `json:"full"`
-				Damage    []damageOutput `json:"damage"`
-				Lost      []damageOutput `json:"lost"`
-				Checked   *checkedOutput `json:"checked"`
-			}{
-				m.GetIdentity(), m.GetPeer(), list(m.GetAddrs()), m.GetApi(), m.GetRelay(), m.GetVersion(), m.GetHome(), m.GetApi() != "",
-				m.GetDatabases(), m.GetLoaded(), m.GetThreads(), m.GetPeers(), m.GetRelays(), m.GetBytes(),
-				m.GetEngine(), m.GetFull(), damagesOf(m.GetDamage()), damagesOf(m.GetLost()), checkedOf(m),
-			}
-			return a.print(out, func(w io.Writer) {
-				daemon := "not running"
-				if out.Daemon {
-					daemon = "running, API at " + out.API
-				}
-				fmt.Fprintf(w, "daemon     %s\nidentity   %s\npeer       %s\n", daemon, out.Identity, out.Peer)
-				for _, p := range out.P2P {
-					fmt.Fprintf(w, "p2p        %s\n", p)
-				}
-				fmt.Fprintf(w, "databases  %d, %d in memory\npeers      %d\nrelays     %d\n", out.Databases, out.Loaded, out.Peers, out.Relays)
-				if out.Relay {
-					fmt.Fprintf(w, "relay      yes, %s, its own included\n", count(int64(out.Threads), "thread"))
-				}
-				fmt.Fprintf(w, "disk       %s, engine %s\n", size(out.Bytes), out.Engine)
-				if out.Full {
-					fmt.Fprintln(w, "full       the disk is full: writes are refused until there is room")
-				}
-				fmt.Fprintf(w, "checked    %s\n", out.Checked.text(len(out.Damage) > 0))
-				for _, d := range out.Damage {
-					fmt.Fprintf(w, "DAMAGED    %s\n", d)
-				}
-				if len(out.Damage) > 0 {
-					fmt.Fprintln(w, "           run weft doctor")
-				}
-				for _, d := range out.Lost {
-					fmt.Fprintf(w, "lost       %s\n", d)
-				}
-			})
+			out := report.NodeOf(r.Msg)
+			return a.print(out, out.Write)
 		})
-}
-
-// A damageOutput is something that is not served, as it is damaged.
-type damageOutput struct {
-	Database string `json:"database,omitempty"`
-	ID       string `json:"id,omitempty"`
-	Reason   string `json:"reason"`
-}
-
-func (d damageOutput) String() string {
-	if d.Database == "" {
-		return tty.Printable(d.Reason)
-	}
-	return "database " + tty.Printable(d.Database) + ": " + tty.Printable(d.Reason)
-}
-
-func damagesOf(all []*weftv1.Damage) []damageOutput {
-	out := []damageOutput{}
-	for _, d := range all {
-		out = append(out, damageOutput{d.GetDatabase(), d.GetId(), d.GetReason()})
-	}
-	return out
-}
-
-// A checkedOutput is the last check of everything in the home.
-type checkedOutput struct {
-	Began   *string `json:"began"`
-	Ended   *string `json:"ended"`
-	Bytes   int64   `json:"bytes"`
-	Damaged uint32  `json:"damaged"`
-}
-
-func checkedOf(m *weftv1.StatusResponse) *checkedOutput {
-	c := m.GetChecked()
-	if c == nil {
-		return nil
-	}
-	return &checkedOutput{when(c.GetBegan()), when(c.GetEnded()), c.GetBytes(), c.GetDamaged()}
-}
-
-// text tells of the check; known says that something is known to be damaged, which
-// the check need not have met.
-func (c *checkedOutput) text(known bool) string {
-	if c == nil {
-		return "never: weft doctor reads and checks everything"
-	}
-	found := "nothing is damaged"
-	switch {
-	case c.Damaged == 0 && known:
-		found = "it found nothing"
-	case c.Damaged > 0:
-		found = count(int64(c.Damaged), "finding")
-	}
-	return fmt.Sprintf("%s, %s: %s", short(c.Ended), size(c.Bytes), found)
-}
-
-// list returns s, or an empty list for none, which JSON shows as [].
-func list[T any](s []T) []T {
-	if s == nil {
-		return []T{}
-	}
-	return s
 }
 
 func (a *app) peersCommand() *cobra.Command {

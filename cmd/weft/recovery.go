@@ -201,39 +201,3 @@ func (a *app) recoveryIn(file string) (string, error) {
 	}
 	return key, nil
 }
-
-// A recoveryOutput is one use of a recovery key.
-type recoveryOutput struct {
-	Peer     string  `json:"peer"`
-	Identity string  `json:"identity"`
-	Name     string  `json:"name"`
-	Time     *string `json:"time"`
-}
-
-func recoveriesOf(all []*weftv1.Recovery) (out []recoveryOutput) {
-	for _, r := range all {
-		out = append(out, recoveryOutput{r.GetPeer(), r.GetIdentity(), r.GetName(), when(r.GetTime())})
-	}
-	return out
-}
-
-// printRecoveries says who used recovery keys, and that nobody's rights change any more.
-func printRecoveries(w io.Writer, used, frozen []recoveryOutput) {
-	if len(used) > 0 {
-		fmt.Fprintln(w, "\nrecovered with a recovery key:")
-		table(w, recoveryRows(used)...)
-	}
-	if len(frozen) > 0 {
-		fmt.Fprintln(w, "\nNOBODY'S RIGHTS CHANGE ANY MORE: the recovery key was used by several, who did not know of each other.")
-		fmt.Fprintln(w, "Documents are still written. Make a new database, and import an export of this one. It was used by")
-		table(w, recoveryRows(frozen)...)
-	}
-}
-
-func recoveryRows(all []recoveryOutput) [][]string {
-	rows := [][]string{{"DEVICE", "IDENTITY", "NAME", "TIME"}}
-	for _, r := range all {
-		rows = append(rows, []string{r.Peer, r.Identity, r.Name, short(r.Time)})
-	}
-	return rows
-}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/weftdb/weft/cmd/weft/internal/report"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
@@ -106,7 +107,7 @@ func TestForeignStatus(t *testing.T) {
 	forged := "no\nforged line" + strings.ToValidUTF8(hostile, "")
 	for what, show := range map[string]func(a *app) error{
 		"status": func(a *app) error {
-			return a.printStatus(statusOf("shop", &weftv1.DatabaseStatusResponse{Peers: []*weftv1.PeerStatus{{Peer: "p", Role: "relay", State: "refused", Reason: forged}}}))
+			return a.printStatus(report.StatusOf("shop", &weftv1.DatabaseStatusResponse{Peers: []*weftv1.PeerStatus{{Peer: "p", Role: "relay", State: "refused", Reason: forged}}}))
 		},
 		"database": func(a *app) error { return a.printDatabase(&weftv1.Database{Name: forged, Id: "b"}) },
 		"key":      func(a *app) error { return a.printKey(&weftv1.Key{Name: forged}) },

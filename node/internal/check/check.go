@@ -1,5 +1,5 @@
-// Package check is what a check of a home has found, and how it reads: at a rate, and a
-// log once more from nothing.
+// Package check is what a check of a home has found and what a repair then did, and how a
+// check reads: at a rate, and a log once more from nothing.
 package check
 
 import (

@@ -1,4 +1,4 @@
-package node
+package homedir
 
 import (
 	"context"
@@ -25,16 +25,16 @@ import (
 type homeKind int
 
 const (
-	homeOfIdentity homeKind = iota
-	homeWaits
-	homeOfDevice
+	ofIdentity homeKind = iota
+	waiting
+	ofDevice
 )
 
 // kind tells by its files what a home is. A crash while it becomes a device's leaves it
 // waiting: identity.did is written last.
-func (h *home) kind() (homeKind, error) {
+func (h *Home) kind() (homeKind, error) {
 	there := func(name string) (bool, error) {
-		_, err := os.Stat(h.path(name))
+		_, err := os.Stat(h.Path(name))
 		if errors.Is(err, fs.ErrNotExist) {
 			return false, nil
 		}
@@ -42,46 +42,46 @@ func (h *home) kind() (homeKind, error) {
 	}
 	of, err := there(fileOf)
 	if err != nil || of {
-		return homeOfDevice, err
+		return ofDevice, err
 	}
 	waits, err := there(fileRequest)
 	if err != nil || waits {
-		return homeWaits, err
+		return waiting, err
 	}
-	return homeOfIdentity, nil
+	return ofIdentity, nil
 }
 
 // selfOfDevice reads who the node of a device's home is.
-func (h *home) selfOfDevice(passphrase []byte) (s self, err error) {
-	b, err := os.ReadFile(h.path(fileOf))
+func (h *Home) selfOfDevice(passphrase []byte) (s Self, err error) {
+	b, err := os.ReadFile(h.Path(fileOf))
 	if err != nil {
 		return s, fmt.Errorf("home: %w", err)
 	}
 	identity, err := keys.ParseDID(strings.TrimSpace(string(b)))
 	if err != nil {
-		return s, fault.Of(ErrDamaged, "%s does not name an identity: restore it from a backup", h.path(fileOf))
+		return s, fault.Of(ErrDamaged, "%s does not name an identity: restore it from a backup", h.Path(fileOf))
 	}
-	secret, err := keys.ReadKeyFile(h.path(fileDevice), keys.FileDevice, passphrase)
+	secret, err := keys.ReadKeyFile(h.Path(fileDevice), keys.FileDevice, passphrase)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, fault.Of(ErrDamaged, "%s is missing, and the home is not new: restore it from a backup", h.path(fileDevice))
+		return s, fault.Of(ErrDamaged, "%s is missing, and the home is not new: restore it from a backup", h.Path(fileDevice))
 	}
 	if err != nil {
 		return s, err
 	}
-	if s.device, err = keys.DeviceOf(secret); err != nil {
+	if s.Device, err = keys.DeviceOf(secret); err != nil {
 		return s, fmt.Errorf("%s: %w", fileDevice, err)
 	}
-	if b, err = os.ReadFile(h.path(fileCertificate)); err == nil {
-		s.cert, err = keys.DecodeCertificate(b)
+	if b, err = os.ReadFile(h.Path(fileCertificate)); err == nil {
+		s.Certificate, err = keys.DecodeCertificate(b)
 	}
 	if err == nil {
-		err = s.cert.VerifySignature()
+		err = s.Certificate.VerifySignature()
 	}
 	if err != nil {
-		return s, fault.Of(ErrDamaged, "%s cannot be used: %v: restore it from a backup", h.path(fileCertificate), err)
+		return s, fault.Of(ErrDamaged, "%s cannot be used: %v: restore it from a backup", h.Path(fileCertificate), err)
 	}
-	if s.cert.Identity != identity || s.cert.Device() != s.device.Public() {
-		return s, fault.Of(ErrDamaged, "%s and %s are not the keys that %s names: restore what was altered from a backup", h.path(fileOf), fileDevice, fileCertificate)
+	if s.Certificate.Identity != identity || s.Certificate.Device() != s.Device.Public() {
+		return s, fault.Of(ErrDamaged, "%s and %s are not the keys that %s names: restore what was altered from a backup", h.Path(fileOf), fileDevice, fileCertificate)
 	}
 	return s, nil
 }
@@ -93,29 +93,29 @@ type DeviceOptions struct {
 	LockWait   time.Duration // how long to wait for another process to close the home
 }
 
-// RequestDevice makes a home that waits to be a device of an identity which another home
-// has, and returns its request, which is no secret: [Node.AddDevice] answers it. In a home
+// Request makes a home that waits to be a device of an identity which another home
+// has, and returns its request, which is no secret: [pairing.Reply.Text] answers it. In a home
 // that waits already it returns the same. [ErrExists] says that the home is somebody's.
-func RequestDevice(ctx context.Context, dir string, o DeviceOptions) (request string, err error) {
-	h, err := openHome(ctx, dir, o.LockWait)
+func Request(ctx context.Context, dir string, o DeviceOptions) (request string, err error) {
+	h, err := Open(ctx, dir, o.LockWait)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, h.close()) }()
+	defer func() { err = errors.Join(err, h.Close()) }()
 	kind, err := h.kind()
 	if err != nil {
 		return "", err
 	}
-	if kind == homeOfIdentity {
-		if _, err := os.Stat(h.path(fileIdentity)); err == nil {
-			kind = homeOfDevice
+	if kind == ofIdentity {
+		if _, err := os.Stat(h.Path(fileIdentity)); err == nil {
+			kind = ofDevice
 		}
 	}
 	switch kind {
-	case homeOfDevice:
+	case ofDevice:
 		return "", fault.Of(ErrExists, "home %s has an identity already: make the device in another folder, with --home", dir)
-	case homeWaits:
-		b, err := os.ReadFile(h.path(fileRequest))
+	case waiting:
+		b, err := os.ReadFile(h.Path(fileRequest))
 		return strings.TrimSpace(string(b)), err
 	}
 	secret, _, err := h.key(fileDevice, keys.FileDevice, o.Passphrase, func() keys.Secret { return keys.NewDevice().Secret() })
@@ -129,22 +129,22 @@ func RequestDevice(ctx context.Context, dir string, o DeviceOptions) (request st
 	if request, err = pairing.NewRequest(d, o.Name); err != nil {
 		return "", err
 	}
-	return request, durable.WriteFile(h.path(fileRequest), []byte(request+"\n"))
+	return request, durable.WriteFile(h.Path(fileRequest), []byte(request+"\n"))
 }
 
-// BecomeDevice makes a home that waits a device of the identity which wrote the reply; of any
-// other home it does nothing. [Node.AcceptDevice] then takes the databases of the reply.
-func BecomeDevice(ctx context.Context, dir, reply string, o DeviceOptions) (err error) {
-	h, err := openHome(ctx, dir, o.LockWait)
+// Become makes a home that waits a device of the identity which wrote the reply; of any
+// other home it does nothing.
+func Become(ctx context.Context, dir, reply string, o DeviceOptions) (err error) {
+	h, err := Open(ctx, dir, o.LockWait)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, h.close()) }()
+	defer func() { err = errors.Join(err, h.Close()) }()
 	kind, err := h.kind()
-	if err != nil || kind != homeWaits {
+	if err != nil || kind != waiting {
 		return err
 	}
-	secret, err := keys.ReadKeyFile(h.path(fileDevice), keys.FileDevice, o.Passphrase)
+	secret, err := keys.ReadKeyFile(h.Path(fileDevice), keys.FileDevice, o.Passphrase)
 	if err != nil {
 		return err
 	}
@@ -160,13 +160,13 @@ func BecomeDevice(ctx context.Context, dir, reply string, o DeviceOptions) (err 
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(h.path(fileCertificate), cert); err != nil {
+	if err := durable.WriteFile(h.Path(fileCertificate), cert); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(h.path(fileOf), []byte(r.Certificate.Identity.DID()+"\n")); err != nil {
+	if err := durable.WriteFile(h.Path(fileOf), []byte(r.Certificate.Identity.DID()+"\n")); err != nil {
 		return err
 	}
-	if err := os.Remove(h.path(fileRequest)); err != nil {
+	if err := os.Remove(h.Path(fileRequest)); err != nil {
 		return fmt.Errorf("home: %w", err)
 	}
 	return nil
@@ -174,7 +174,7 @@ func BecomeDevice(ctx context.Context, dir, reply string, o DeviceOptions) (err 
 
 // Waits reports whether the home in a folder waits to be a device of an identity.
 func Waits(dir string) bool {
-	h := &home{dir: dir}
+	h := &Home{dir: dir}
 	kind, err := h.kind()
-	return err == nil && kind == homeWaits
+	return err == nil && kind == waiting
 }
