@@ -30,12 +30,17 @@ NUMBERS = (int, Int64, float, Decimal128)
 REGEX_OPTIONS = [("i", 2), ("l", 4), ("m", 8), ("s", 16), ("u", 32), ("x", 64)]
 
 
+def encoded(doc):
+    """BSON of a document, in the order of its fields: of one that is not in another the library puts _id first."""
+    return bson.encode(SON([("v", doc)]))[7:-1]
+
+
 def document(data):
     try:
         value = bson.decode(data, OPTIONS)
     except bson.errors.BSONError as e:
         raise Bad(f"BSON: {e}")
-    need(bson.encode(value) == data, "BSON: not the same bytes when encoded")
+    need(encoded(value) == data, "BSON: not the same bytes when encoded")
     return value
 
 
@@ -149,7 +154,7 @@ class Refused(Exception):
 
 def updated(doc, update, insert):
     """$set, $setOnInsert, $unset, $inc and $addToSet; new fields follow in order of name."""
-    doc = document(bson.encode(doc))
+    doc = document(encoded(doc))
     changes = [(path.split("."), op, value) for op, paths in update.items() for path, value in paths.items()]
     for path, op, value in sorted(changes, key=lambda c: c[0]):
         if op == "$setOnInsert":
@@ -313,9 +318,11 @@ class State:
             if old is None:  # the filter's equalities, in its order
                 base = SON([("_id", op.id)])
                 for name, want in op.body[0].items():
-                    if name[:1] == "$" or "." in name or isinstance(want, SON) and any(k[:1] == "$" for k in want):
+                    operators = [k for k in want if k[:1] == "$"] if isinstance(want, SON) else []
+                    if name[:1] == "$" or "." in name or operators not in ([], ["$eq"], ["$exists"]):
                         raise Unknown(f"an upsert with the filter {op.body[0]}")
-                    base.setdefault(name, want)
+                    if operators != ["$exists"]:
+                        base.setdefault(name, want["$eq"] if operators else want)
             doc = updated(base, op.body[1], old is None)
         elif op.kind == REPLACE:
             doc = SON([("_id", op.id), *((k, v) for k, v in op.body[1].items() if k != "_id")])
@@ -330,7 +337,7 @@ class State:
     def judge(self, name, doc):
         if "_mod" in doc:
             raise Refused("reserved")
-        if len(bson.encode(doc)) > 1 << 20:
+        if len(encoded(doc)) > 1 << 20:
             raise Refused("too_large")
         if name == DEFINITIONS:
             if not set(doc) <= DEFINITION:
@@ -353,7 +360,7 @@ class State:
             return uvarint(len(name.encode())) + name.encode() + uvarint(len(key)) + key
 
         for where, doc in self.documents.items():
-            plus(b"\1", at(*where), bson.encode(doc))
+            plus(b"\1", at(*where), encoded(doc))
         for where in self.gone:
             plus(b"\2", at(*where))
         for (time, log, record, index), code in self.refused.items():

@@ -11,7 +11,6 @@ import os
 import sys
 from types import SimpleNamespace
 
-import bson
 import zstandard
 from bson import json_util
 from bson.son import SON
@@ -19,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from fold import DEFINITIONS, fold, key_of
+from fold import DEFINITIONS, encoded, fold, key_of
 from formats import B32, CONTROL, ROLES, UINT, Bytes, Many, ascending, certificate, decode
 from public import Bad, Unknown, base32, did, need, open_age, peer, unixfs, uvarint
 from thread import Authority, Thread
@@ -139,10 +138,10 @@ def compare(report, thread, authority, state, arguments):
         for line in open(arguments.export):
             line = json_util.loads(line, json_options=options)
             if "definition" in line:
-                want[DEFINITIONS, key_of(line["collection"])] = bson.encode(line["definition"])
+                want[DEFINITIONS, key_of(line["collection"])] = encoded(line["definition"])
             elif "document" in line:
-                want[line["collection"], key_of(line["document"]["_id"])] = bson.encode(line["document"])
-        got = {where: bson.encode(doc) for where, doc in state.documents.items()}
+                want[line["collection"], key_of(line["document"]["_id"])] = encoded(line["document"])
+        got = {where: encoded(doc) for where, doc in state.documents.items()}
         report.same(f"{len(want)} documents and definitions of the export", got, want)
     if arguments.status:
         report.same("state hash of status", state.hash().hex(), load(arguments.status)["hash"])
