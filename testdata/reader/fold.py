@@ -179,8 +179,12 @@ def updated(doc, update, insert):
                 at[name] = total
             else:
                 at[name] = Int64(total) if Int64 in (type(old), type(value)) or total >= 1 << 31 else int(total)
-        elif op == "$addToSet" and (old is None or isinstance(old, list)) and "$each" not in (value or []):
-            at[name] = (old or []) + ([] if any(same(v, value) for v in old or []) else [value])
+        elif op == "$addToSet" and (old is None or isinstance(old, list)):
+            each = value["$each"] if isinstance(value, SON) and list(value) == ["$each"] else [value]
+            at[name] = list(old or [])
+            for one in each:
+                if not any(same(v, one) for v in at[name]):
+                    at[name].append(one)
         else:
             raise Unknown(f"update {op}")
     return doc
@@ -210,9 +214,9 @@ def fits_schema(value, schema):
 
 INSERT, UPDATE, REPLACE, DELETE = 1, 2, 3, 4
 CODES = ["", "malformed", "duplicate_key", "no_match", "schema", "update", "reserved", "definition", "atomic",
-         "too_large", "rule", "too_costly"]
+         "too_large", "rule", "too_costly", "role", "stale", "unseen"]
 DEFINITIONS = "system.collections"
-DEFINITION = {"_id", "version", "schema", "formats", "level", "action", "rules", "indexes", "next", "steps"}
+DEFINITION = {"_id", "version", "schema", "formats", "level", "action", "rules", "indexes", "plain", "next", "steps"}
 
 
 def read_document(r):
@@ -263,6 +267,10 @@ def read_operations(payload):
             need(next(iter(op.body[0]), None) == "_id", "operation: an insert begins with _id")
             op.id = op.body[0]["_id"]
         ops.append(op)
+    if r.at < len(r.data):  # a definition says what its author had
+        need(count == 1 and ops[0].name == DEFINITIONS, "payload: a view of no definition")
+        ops[0].view = [(r.take(32), r.uvarint(), r.take(32)) for _ in range(r.uvarint())]
+        need(ops[0].view == sorted(set(ops[0].view)) and len(ops[0].view) <= 2000, "payload: view")
     r.end()
     need(list(used) == names, "payload: names in order of first use")
     return ops

@@ -132,7 +132,7 @@ def verify(key, signature, domain, parts, what):
 CERTIFICATE = [("version", 1), ("suite", 1), ("identity", B32), ("device", B32), ("sealing", B32), ("issued", UINT),
                ("expires", UINT), ("name", TEXT), ("signature", B64)]
 GENESIS = [("version", 1), ("suite", 1), ("owner", B32), ("certificate", to(512)), ("salt", B32), ("semantics", 1),
-           ("rules", B32), ("read", B32), ("service", B32), ("time", UINT)]
+           ("rules", B32), ("read", B32), ("service", B32), ("recovery", B32), ("sealed", to(512)), ("time", UINT)]
 DESCRIPTOR = [("version", 1), ("suite", 1), ("device", B32), ("kind", UINT), ("incarnation", B16), ("control", to(32))]
 CONTROL, DATA, SNAPSHOT = 1, 2, 3
 HEADER = [("version", 1), ("suite", 1), ("log", B32), ("seq", UINT), ("prev", to(32)), ("time", UINT),
@@ -147,13 +147,18 @@ OPS = {  # number: name, fields, the largest payload
     3: ("join", [("invite", B32), ("certificate", to(512)), ("descriptor", to(112)), ("signature", B64)], 1024),
     4: ("close", [("invite", B32), ("joins", to(64000))], 64128),
     5: ("log", [("descriptor", to(112))], 4096),
+    6: ("device", [("certificate", to(512)), ("sealed", to(1024)), ("delegated", 0)], 4096),
     7: ("role", [("subject", B32), ("role", UINT), ("logs", to(64000)), ("view", VIEW)], 1 << 18),
     8: ("remove", [("subject", B32), ("joins", to(64000)), ("view", VIEW), ("epoch", Maybe(EPOCH))], 1 << 19),
     9: ("rotate", [("epoch", EPOCH)], 1 << 19),
     10: ("checkpoint", [("heads", Many(POSITION, 1, 384)), ("snapshot", POSITION), ("tag", B32)], 1 << 15),
     13: ("admit", [("joins", to(64000))], 64128),
     14: ("transfer", [("subject", B32), ("logs", to(64000)), ("view", VIEW)], 1 << 18),
+    15: ("start", [("added", B32), ("descriptor", to(112))], 1024),
+    16: ("recover", [("statement", to(1 << 18)), ("signature", B64)], 1 << 18),
+    17: ("revoke", [("subject", B32), ("view", VIEW)], 1 << 18),
 }
+RECOVER = [("certificate", to(512)), ("descriptor", to(112)), ("key", B32), ("next", B32), ("view", VIEW)]
 OWNER, ADMIN, WRITER, READER, RELAY = 1, 2, 3, 4, 5
 ROLES = ["", "owner", "admin", "writer", "reader", "relay"]
 

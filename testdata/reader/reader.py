@@ -26,7 +26,7 @@ from thread import Authority, Thread
 # ---------------------------------------------------------------- the backup: docs/design/transfer.md
 
 
-VERSIONS = (b"4",)
+VERSIONS = (b"5",)
 
 
 def read_backup(data, passphrase):
