@@ -90,8 +90,6 @@ var mongoCodes = map[fault.Kind]mongoCode{
 	fault.Schema:       {121, "DocumentValidationFailure"},
 	fault.Rule:         {13, "Unauthorized"},
 	fault.Role:         {13, "Unauthorized"},
-	fault.Stale:        {112, "WriteConflict"},
-	fault.Unseen:       {112, "WriteConflict"},
 	fault.TooCostly:    {146, "ExceededMemoryLimit"},
 
 	fault.BadValue:               {2, "BadValue"},
