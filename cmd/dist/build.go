@@ -11,11 +11,15 @@ import (
 	"time"
 )
 
-// head returns the commit that is checked out, and its time.
+// head returns the commit that is checked out, and its time. Of a source that is no checkout
+// SOURCE_DATE_EPOCH says the time.
 func (r *release) head() (commit string, at time.Time, err error) {
 	out, err := r.command(nil, "git", "log", "-1", "--format=%H %ct")
+	if sec, perr := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err != nil && perr == nil {
+		return "000000000000", time.Unix(sec, 0).UTC(), nil
+	}
 	if err != nil {
-		return "", at, err
+		return "", at, fmt.Errorf("no commit is checked out, and SOURCE_DATE_EPOCH does not say a time: %w", err)
 	}
 	commit, sec, _ := strings.Cut(strings.TrimSpace(out), " ")
 	n, err := strconv.ParseInt(sec, 10, 64)
