@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -84,6 +85,9 @@ func writeNew(name string, write func(io.Writer) error, check func(io.Reader) er
 		return fault.Of(node.ErrExists, "%s already exists", name)
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		failed.Path = name // the other name is nobody's business
+	}
 	if err != nil {
 		return err
 	}

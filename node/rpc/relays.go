@@ -31,7 +31,7 @@ func relayMessage(r node.Relay) *weftv1.Relay {
 func (s relayService) Add(ctx context.Context, r *connect.Request[weftv1.AddRelayRequest]) (*connect.Response[weftv1.AddRelayResponse], error) {
 	addr, err := multiaddr.NewMultiaddr(r.Msg.GetAddr())
 	if err != nil {
-		return nil, fault.Of(node.ErrInvalid, "invalid relay address %.120q: want a multiaddr: %v", r.Msg.GetAddr(), err)
+		return nil, fault.Of(node.ErrInvalid, "invalid address %.120q: want a multiaddr: %v", r.Msg.GetAddr(), err)
 	}
 	if err := s.checkRelay(ctx, addr); err != nil {
 		return nil, err
