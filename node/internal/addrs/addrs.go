@@ -28,11 +28,11 @@ var (
 func Peer(text string) (multiaddr.Multiaddr, peer.ID, error) {
 	a, err := multiaddr.NewMultiaddr(text)
 	if err != nil {
-		return nil, "", fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr: %v", text, err)
+		return nil, "", fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID, such as /ip4/192.0.2.7/tcp/4600/p2p/12D3Koo…", text)
 	}
 	info, err := peer.AddrInfoFromP2pAddr(a)
 	if err != nil {
-		return nil, "", fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID: %v", text, err)
+		return nil, "", fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID, such as /ip4/192.0.2.7/tcp/4600/p2p/12D3Koo…", text)
 	}
 	return a, info.ID, nil
 }
@@ -46,7 +46,7 @@ func Listen(ctx context.Context, texts []string) ([]multiaddr.Multiaddr, error) 
 	for _, text := range texts {
 		a, err := multiaddr.NewMultiaddr(text)
 		if err != nil {
-			return nil, fault.Of(ErrInvalid, "invalid p2p address %.120q: want a multiaddr such as /ip4/127.0.0.1/tcp/0: %v", text, err)
+			return nil, fault.Of(ErrInvalid, "invalid p2p address %.120q: want a multiaddr such as /ip4/127.0.0.1/tcp/0", text)
 		}
 		out = append(out, a)
 		err = try(ctx, a)
