@@ -240,10 +240,10 @@ func bareOf(files []*ast.File, roots map[string]string) map[string]bool {
 					passed[v] = name(v) != ""
 				}
 			case *ast.CallExpr:
-				switch what := name(n.Fun); {
-				case what == "fault.Of":
+				switch name(n.Fun) {
+				case "fault.Of":
 					passed[n.Args[0]] = true
-				case what == "errors.Is":
+				case "errors.Is":
 					passed[n.Args[1]] = true
 				}
 			case ast.Expr:
