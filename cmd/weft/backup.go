@@ -118,7 +118,7 @@ func (a *app) readBack(ctx context.Context, r io.Reader, sealed bool, want node.
 			return err
 		}
 		if r, err = age.Decrypt(r, id); err != nil {
-			return fault.Of(node.ErrBackup, "the backup that was written does not open: %v", err)
+			return fault.Of(node.ErrBackup, "the backup that was written does not open")
 		}
 	}
 	m, err := node.VerifyBackup(ctx, r)
@@ -232,7 +232,7 @@ func (a *app) restore(ctx context.Context, name string) error {
 			return err
 		}
 		if r, err = age.Decrypt(b, id); err != nil {
-			return fault.Of(keys.ErrPassphraseWrong, "%s: the passphrase is wrong, or the file was altered: %v", name, err)
+			return fault.Of(keys.ErrPassphraseWrong, "%s: the passphrase is wrong, or the file was altered", name)
 		}
 	}
 	out := backupOutput{File: name}

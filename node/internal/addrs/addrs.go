@@ -5,6 +5,7 @@ package addrs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -54,13 +55,25 @@ func Listen(ctx context.Context, texts []string) ([]multiaddr.Multiaddr, error) 
 			return nil, fault.Of(ErrInUse, "p2p address %s is in use by another process: choose another, such as --p2p /ip4/127.0.0.1/tcp/0", a)
 		}
 		if err != nil {
-			failed = append(failed, err)
+			failed = append(failed, fmt.Errorf("%s: %w", a, Cause(err)))
 		}
 	}
 	if len(failed) > 0 && len(failed) == len(out) {
 		return nil, fault.Of(ErrInvalid, "cannot listen at any p2p address: %v", errors.Join(failed...))
 	}
 	return out, nil
+}
+
+// Cause returns what the system says about an address that cannot be listened at, without the
+// names of calls.
+func Cause(err error) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno
+	}
+	if failed, ok := errors.AsType[*net.OpError](err); ok {
+		return failed.Err
+	}
+	return err
 }
 
 // try listens at an address for a moment.
