@@ -2,13 +2,17 @@ package buckets
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"sync"
+	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/weftdb/weft/internal/durable"
@@ -87,7 +91,13 @@ func (p *pull) create(x *asideFile, body func(io.Writer) error) error {
 	if err == nil && size != x.Size {
 		err = fault.Of(ErrCorrupt, "%s has %d bytes, not %d", x.Path, size, x.Size)
 	}
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := p.root.Chtimes(x.aside, time.Time{}, markedTime(p.now(), x.CID)); err != nil {
+		return fmt.Errorf("pull: %w", err)
+	}
+	return nil
 }
 
 // A sizeWriter counts what is written.
@@ -131,6 +141,15 @@ func (p *pull) settle() error {
 
 // settleOne gives a file its name and counts it.
 func (p *pull) settleOne(x *asideFile) error {
+	if info, err := p.root.Lstat(x.Path); err == nil && (x.there == localContent || !marked(info)) { // maybe changed since it was looked at
+		kept, err := p.keep(x.Path)
+		if err != nil {
+			p.skip(x.Path, "was changed here, and cannot be kept beside: "+err.Error())
+			return p.root.Remove(x.aside)
+		}
+		p.report.Kept = append(p.report.Kept, Note{Path: x.Path, Reason: "no pull wrote what was there: it is " + kept + " now"})
+		x.there = otherContent
+	}
 	if err := p.root.Rename(x.aside, x.Path); err != nil {
 		return fmt.Errorf("pull: %w", err)
 	}
@@ -143,4 +162,50 @@ func (p *pull) settleOne(x *asideFile) error {
 	p.report.Bytes += x.Size
 	p.progress(x.Path, x.Size)
 	return nil
+}
+
+// keep gives a file that no pull wrote a free name beside its own, and returns that.
+func (p *pull) keep(name string) (string, error) {
+	for n := 1; n <= keptFiles; n++ {
+		kept := name + ".kept"
+		if n > 1 {
+			kept = fmt.Sprintf("%s.kept-%d", name, n)
+		}
+		if _, err := p.root.Lstat(kept); err == nil {
+			continue
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		return kept, p.root.Rename(name, kept)
+	}
+	return "", fault.Errorf(fault.AlreadyExists, "%d kept files of that name are there already", keptFiles)
+}
+
+// keptFiles bounds how many files of one name lie kept beside it.
+const keptFiles = 1000
+
+// A pull knows what it wrote by the time of change: the part of it below a second follows from
+// the content. Whoever changes the file changes its time, or its content. Where times are
+// coarse, no file is known, and each that is replaced is kept.
+const markUnit = 100 // ns, the step of times on Windows
+
+// mark returns the nanoseconds of the time of change of a file with this content: never 0.
+func mark(c cid.Cid) int {
+	sum := c.Hash()
+	return int(binary.BigEndian.Uint32(sum[len(sum)-4:])%(1e9/markUnit-1)+1) * markUnit
+}
+
+// markedTime returns a time of change for a file with this content: now, or up to a second before.
+func markedTime(now time.Time, c cid.Cid) time.Time {
+	t := now.Truncate(time.Second).Add(time.Duration(mark(c)))
+	if t.After(now) {
+		t = t.Add(-time.Second)
+	}
+	return t
+}
+
+// marked tells whether a pull may have written the file; its content decides.
+func marked(info fs.FileInfo) bool {
+	ns := info.ModTime().Nanosecond()
+	return ns != 0 && ns%markUnit == 0
 }

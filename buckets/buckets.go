@@ -95,6 +95,7 @@ type Report struct {
 	Removed   int
 	Bytes     int64  // bytes of the files that were added and changed
 	Skipped   []Note // what was left out, each with its reason
+	Kept      []Note // files that a pull did not replace but put beside, with their names now
 }
 
 // PushOptions tunes a push. The zero value suits production.

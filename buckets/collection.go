@@ -24,7 +24,7 @@ type documents struct {
 // Create makes an empty bucket in d; it returns ErrExists if there is one of
 // that name. Buckets of one name that two devices create while apart are one.
 func Create(ctx context.Context, d *db.DB, blobs Blobs, name string) (*Bucket, error) {
-	if err := checkName(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return nil, err
 	}
 	err := d.CreateCollection(ctx, collectionPrefix+name, db.CollectionOptions{})
@@ -48,7 +48,7 @@ func Open(ctx context.Context, d *db.DB, blobs Blobs, name string) (*Bucket, err
 			return newBucket(name, &documents{db: d, name: collectionPrefix + name}, blobs), nil
 		}
 	}
-	return nil, fault.Of(ErrNotFound, "no bucket %q", name)
+	return nil, fault.Of(ErrNotFound, "no bucket is named %.80q", name)
 }
 
 // List returns the names of the buckets in d, in order.
@@ -59,7 +59,7 @@ func List(ctx context.Context, d *db.DB) ([]string, error) {
 	}
 	var names []string
 	for _, info := range infos {
-		if name, ok := strings.CutPrefix(info.Name, collectionPrefix); ok && checkName(name) == nil {
+		if name, ok := strings.CutPrefix(info.Name, collectionPrefix); ok && CheckName(name) == nil {
 			names = append(names, name)
 		}
 	}
@@ -78,7 +78,7 @@ func (d *documents) get(ctx context.Context, path string) (entry, error) {
 	}
 	doc, err := d.db.Collection(d.name).Get(ctx, id)
 	if errors.Is(err, db.ErrNotFound) {
-		return entry{}, fault.Of(ErrNotFound, "no file %s", path)
+		return entry{}, fault.Of(ErrNotFound, "bucket %s has no file %s", strings.TrimPrefix(d.name, collectionPrefix), path)
 	}
 	if err != nil {
 		return entry{}, fmt.Errorf("%s: %w", path, err)
@@ -88,7 +88,7 @@ func (d *documents) get(ctx context.Context, path string) (entry, error) {
 		return entry{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if e.removed() {
-		return entry{}, fault.Of(ErrNotFound, "no file %s", path)
+		return entry{}, fault.Of(ErrNotFound, "bucket %s has no file %s", strings.TrimPrefix(d.name, collectionPrefix), path)
 	}
 	return e, nil
 }

@@ -35,8 +35,8 @@ func CheckPath(p string) error {
 	return nil
 }
 
-// checkName returns ErrName unless name can name a bucket.
-func checkName(name string) error {
+// CheckName returns ErrName unless name can name a bucket.
+func CheckName(name string) error {
 	if len(name) == 0 || len(name) > 63 {
 		return fault.Of(ErrName, "invalid bucket name %q: want 1 to 63 lower-case letters, digits, dots, dashes and underscores, a letter or digit first", name)
 	}

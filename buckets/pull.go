@@ -51,7 +51,8 @@ func (b *Bucket) PullDir(ctx context.Context, dir string, o PullOptions) (Report
 // checked, written aside, synced and then put in its place at once, so that a
 // pull that is killed leaves whole files, and pulling again goes on. Nothing is
 // written outside the directory and no link in it is followed; other files in it
-// stay. What cannot be written is left out and reported.
+// stay. What cannot be written is left out and reported. A file that no pull wrote, or
+// that was changed since, is not replaced: it is kept beside as NAME.kept, and reported.
 func Pull(ctx context.Context, from Source, dir string, o PullOptions) (Report, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Report{}, fmt.Errorf("pull: %w", err)
@@ -94,18 +95,21 @@ func (p *pull) open() error {
 	if err != nil {
 		return fmt.Errorf("pull: %w", err)
 	}
-	now := time.Now
-	if p.o.Now != nil {
-		now = p.o.Now
-	}
 	for _, d := range old {
-		if info, err := d.Info(); err == nil && now().Sub(info.ModTime()) > pullOldAge {
+		if info, err := d.Info(); err == nil && p.now().Sub(info.ModTime()) > pullOldAge {
 			if err := p.root.Remove(path.Join(pullFolder, d.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("pull: %w", err)
 			}
 		}
 	}
 	return nil
+}
+
+func (p *pull) now() time.Time {
+	if p.o.Now != nil {
+		return p.o.Now()
+	}
+	return time.Now()
 }
 
 // close removes the folder for unfinished files, unless another pull uses it,
@@ -132,7 +136,7 @@ func (p *pull) page(ctx context.Context, page []Entry, left []Note) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.Path, err)
 		}
-		if there == absent || there == otherContent {
+		if there == absent || there == otherContent || there == localContent {
 			want[e.Path] = there
 			paths = append(paths, e.Path)
 		}
@@ -244,8 +248,9 @@ type presence int
 const (
 	absent presence = iota
 	sameContent
-	otherContent
-	unusable // nothing is to be read for it
+	otherContent // of an earlier pull
+	localContent // of anybody else
+	unusable     // nothing is to be read for it
 )
 
 // look says what is at a path, or why a file cannot be put there.
@@ -263,20 +268,23 @@ func (p *pull) look(e Entry) (presence, string, error) {
 	if !info.Mode().IsRegular() {
 		return absent, "something that is not a regular file is in the way", nil
 	}
-	if info.Size() != e.Size {
-		return otherContent, "", nil
+	if info.Size() != e.Size && !marked(info) {
+		return localContent, "", nil
 	}
 	f, err := p.root.Open(e.Path)
 	if err != nil {
-		return otherContent, "", nil // unreadable: it is replaced
+		return localContent, "", nil // unreadable
 	}
 	defer f.Close()
 	c, _, err := contentCID(f, p.scratch)
 	if _, unreadable := errors.AsType[*readError](err); err != nil && !unreadable {
 		return absent, "", err
 	}
-	if err == nil && c == e.CID {
+	switch {
+	case err == nil && c == e.CID:
 		return sameContent, "", nil
+	case err == nil && info.ModTime().Nanosecond() == mark(c):
+		return otherContent, "", nil
 	}
-	return otherContent, "", nil
+	return localContent, "", nil
 }

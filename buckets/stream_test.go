@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
@@ -107,4 +110,47 @@ func (f *failingBlobs) GetOf(ctx context.Context, id BlobID, sum [32]byte) ([]by
 		return nil, errors.New("lost")
 	}
 	return f.Blobs.GetOf(ctx, id, sum)
+}
+
+// A pull replaces what a pull wrote, and nothing else: what was changed here, or was here
+// before, with another size or the same one, lies beside, under a name that was free.
+func TestPullKeepsWhatItDidNotWrite(t *testing.T) {
+	b := newReplicas(t, 1)[0]
+	put := func(bodies map[string]string) { pushDir(t, b, folder(t, bodies), PushOptions{}) }
+	write := func(name, body string) {
+		if err := os.WriteFile(name, []byte(body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	large := string(noise(5, 2*ChunkSize))
+	put(map[string]string{"ours": "one", "large": large, "edited": "one", "same size": "one", "foreign": "one", "sub/equal": "one"})
+	dst := t.TempDir()
+	write(filepath.Join(dst, "foreign"), "was here before")
+	if r := pullDir(t, b, dst); r.Added != 5 || r.Changed != 1 || len(r.Kept) != 1 || r.Kept[0].Path != "foreign" {
+		t.Fatalf("got %+v", r)
+	}
+	want := map[string]string{"ours": "one", "large": large, "edited": "one", "same size": "one", "foreign": "one", "foreign.kept": "was here before", "sub/equal": "one"}
+	if got := contents(t, dst); !maps.Equal(got, want) {
+		t.Fatalf("got %v", slices.Sorted(maps.Keys(got)))
+	}
+	if r := pullDir(t, b, dst); r.Unchanged != 6 || len(r.Kept) != 0 {
+		t.Fatalf("again: got %+v", r)
+	}
+	for n := 1; n < 4; n++ {
+		write(filepath.Join(dst, "edited"), fmt.Sprint("my work ", n))
+		write(filepath.Join(dst, "same size"), fmt.Sprint("my", n))
+		put(map[string]string{"ours": fmt.Sprint("theirs ", n), "large": large[n:], "edited": fmt.Sprint("theirs ", n), "same size": fmt.Sprint("th", n), "sub/equal": "one"})
+		if r := pullDir(t, b, dst); r.Changed != 4 || len(r.Kept) != 2 || len(r.Skipped) != 0 {
+			t.Fatalf("%d: got %+v", n, r)
+		}
+		suffix := ".kept"
+		if n > 1 {
+			suffix = fmt.Sprint(".kept-", n)
+		}
+		want["ours"], want["large"], want["edited"], want["same size"] = fmt.Sprint("theirs ", n), large[n:], fmt.Sprint("theirs ", n), fmt.Sprint("th", n)
+		want["edited"+suffix], want["same size"+suffix] = fmt.Sprint("my work ", n), fmt.Sprint("my", n)
+		if got := contents(t, dst); !maps.Equal(got, want) {
+			t.Fatalf("%d: got %v, want %v", n, slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+		}
+	}
 }

@@ -26,9 +26,12 @@ func encoded(what string, v any) (bson.Raw, error) {
 	case []byte:
 		return v, nil
 	}
-	b, err := bson.Marshal(v)
+	t, b, err := bson.MarshalValue(v)
 	if err != nil {
 		return nil, fault.Errorf(fault.BadValue, "the %s cannot be encoded: %w", what, err)
+	}
+	if t != bson.TypeEmbeddedDocument {
+		return nil, fault.Errorf(fault.TypeMismatch, "the %s is no document, but %T", what, v)
 	}
 	return b, nil
 }
@@ -116,6 +119,8 @@ func encodedDocs(docs []any) ([]bson.Raw, error) {
 	out := make([]bson.Raw, 0, len(docs))
 	for i, d := range docs {
 		switch d := d.(type) {
+		case nil:
+			return nil, fault.Errorf(fault.TypeMismatch, "document %d is nil", i)
 		case bson.Raw:
 			out = append(out, d)
 			continue

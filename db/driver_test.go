@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -131,5 +132,31 @@ func TestDriver(t *testing.T) {
 	}
 	if _, err := cities.Get(ctx, "zz"); err == nil {
 		t.Error("a text is decoded as a number")
+	}
+}
+
+// What is no document is refused by its Go type, in words of ours.
+func TestNoDocument(t *testing.T) {
+	x, _ := dbtest.OpenIn(t, memory(t), "a")
+	c := x.Collection("cities")
+	calls := map[string]func(v any) error{
+		"insert": func(v any) error { _, err := c.Insert(t.Context(), v); return err },
+		"count":  func(v any) error { _, err := c.Count(t.Context(), v); return err },
+		"delete": func(v any) error { _, err := c.Delete(t.Context(), v, true); return err },
+		"filter": func(v any) error {
+			_, err := c.Update(t.Context(), v, bson.M{"$set": bson.M{"a": 1}}, db.UpdateOptions{})
+			return err
+		},
+		"sort": func(v any) error { _, err := c.Find(t.Context(), db.FindOptions{Sort: v}); return err },
+	}
+	for name, call := range calls {
+		for _, v := range []any{"name", 5, true} {
+			if err := call(v); !fault.Is(err, fault.TypeMismatch) || !strings.HasSuffix(err.Error(), fmt.Sprintf("is no document, but %T", v)) {
+				t.Errorf("%s of %v: got %v", name, v, err)
+			}
+		}
+	}
+	if err := calls["insert"](nil); !fault.Is(err, fault.TypeMismatch) || err.Error() != "document 0 is nil" {
+		t.Errorf("got %v", err)
 	}
 }

@@ -159,10 +159,17 @@ func messages(t *testing.T) (out []told) {
 		t.Fatal(err)
 	}
 	kinds := constants()
-	sentinels := sentinelsOf(files, kinds)
+	sentinels, roots := sentinelsOf(files, kinds)
+	bare := bareOf(files, roots)
 	for _, f := range files {
 		pkg := f.Name.Name
 		ast.Inspect(f, func(n ast.Node) bool {
+			if v, ok := n.(*ast.ValueSpec); ok && len(v.Names) == 1 && len(v.Values) == 1 {
+				key := qualified(pkg, v.Names[0].Name)
+				if call, ok := v.Values[0].(*ast.CallExpr); ok && name(call.Fun) == "fault.New" && !bare[key] {
+					return false // what people meet says more
+				}
+			}
 			call, ok := n.(*ast.CallExpr)
 			if !ok || len(call.Args) == 0 {
 				return true
@@ -213,9 +220,51 @@ func constants() map[string]fault.Kind {
 	return out
 }
 
-// sentinelsOf finds the kinds of errors that have names, and of their other names.
-func sentinelsOf(files []*ast.File, kinds map[string]fault.Kind) map[string]fault.Kind {
-	out, alias := map[string]fault.Kind{}, map[string]string{}
+// bareOf finds the named errors that are returned, or told, as they are: the text of another
+// is met by nobody, as each error that is made of it has a sentence of its own.
+func bareOf(files []*ast.File, roots map[string]string) map[string]bool {
+	out := map[string]bool{}
+	for _, f := range files {
+		pkg := f.Name.Name
+		passed := map[ast.Node]bool{} // where a name is only compared with, made, or given a kind by
+		ast.Inspect(f, func(n ast.Node) bool {
+			if passed[n] {
+				return false
+			}
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				for _, id := range n.Names {
+					passed[id] = true
+				}
+				for _, v := range n.Values {
+					passed[v] = name(v) != ""
+				}
+			case *ast.CallExpr:
+				switch name(n.Fun) {
+				case "fault.Of":
+					passed[n.Args[0]] = true
+				case "errors.Is":
+					passed[n.Args[1]] = true
+				}
+			case ast.Expr:
+				if what := name(n); what != "" {
+					if root := roots[qualified(pkg, what)]; root != "" {
+						out[root] = true
+					}
+					return false
+				}
+			}
+			return true
+		})
+	}
+	return out
+}
+
+// sentinelsOf finds the kinds of errors that have names, and of their other names, and for each
+// the name under which it was made.
+func sentinelsOf(files []*ast.File, kinds map[string]fault.Kind) (out map[string]fault.Kind, roots map[string]string) {
+	out, roots = map[string]fault.Kind{}, map[string]string{}
+	alias := map[string]string{}
 	for _, f := range files {
 		pkg := f.Name.Name
 		ast.Inspect(f, func(n ast.Node) bool {
@@ -226,7 +275,7 @@ func sentinelsOf(files []*ast.File, kinds map[string]fault.Kind) map[string]faul
 			for i, value := range v.Values {
 				key := qualified(pkg, v.Names[i].Name)
 				if call, ok := value.(*ast.CallExpr); ok && name(call.Fun) == "fault.New" {
-					out[key] = kinds[strings.TrimPrefix(name(call.Args[0]), "fault.")]
+					out[key], roots[key] = kinds[strings.TrimPrefix(name(call.Args[0]), "fault.")], key
 				} else if call, ok := value.(*ast.CallExpr); ok && name(call.Fun) == "fault.Of" {
 					alias[key] = qualified(pkg, name(call.Args[0]))
 				} else if other := name(value); other != "" {
@@ -241,9 +290,12 @@ func sentinelsOf(files []*ast.File, kinds map[string]fault.Kind) map[string]faul
 			if k, ok := out[other]; ok {
 				out[key] = k
 			}
+			if r, ok := roots[other]; ok && roots[key] == "" {
+				roots[key] = r
+			}
 		}
 	}
-	return out
+	return out, roots
 }
 
 func qualified(pkg, name string) string {

@@ -281,7 +281,7 @@ func (h *Host) Connect(ctx context.Context, addr multiaddr.Multiaddr) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("connect: %w", err)
 	default:
-		return fault.Errorf(fault.Unreachable, "connect: %w", err)
+		return fault.Errorf(fault.Unreachable, "the peer is not reached: %s", DialReason(err))
 	}
 }
 

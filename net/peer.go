@@ -3,7 +3,9 @@ package net
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -317,19 +319,48 @@ func (h *Host) redial(r *remote) {
 	}
 }
 
+// DialReason says in a few words why a peer could not be dialled.
+func DialReason(err error) string {
+	err = dialCause(err)
+	for _, c := range [...]struct {
+		err  error
+		text string
+	}{
+		{swarm.ErrDialBackoff, "it did not answer lately, and is tried again soon"},
+		{swarm.ErrNoAddresses, "no address of it is known"},
+		{swarm.ErrNoGoodAddresses, "none of its addresses can be reached from here"},
+		{swarm.ErrDialToSelf, "it is this device"},
+		{syscall.ECONNREFUSED, "connection refused: nothing listens at its address"},
+		{syscall.ENETUNREACH, "no network leads to its address"},
+		{syscall.EHOSTUNREACH, "no host has its address"},
+		{os.ErrDeadlineExceeded, "no answer in time"},
+		{context.DeadlineExceeded, "no answer in time"},
+	} {
+		if errors.Is(err, c.err) {
+			return c.text
+		}
+	}
+	return limitError(err).Error()
+}
+
+// dialCause returns the first cause of a failed dial, which says it best.
+func dialCause(err error) error {
+	if failed, ok := errors.AsType[*swarm.DialError](err); ok && len(failed.DialErrors) > 0 {
+		return failed.DialErrors[0].Cause
+	}
+	return err
+}
+
 // dialled notes what came of dialling a peer, for the status of its threads.
 func (h *Host) dialled(r *remote, err error) {
 	why := ""
 	if err != nil {
 		h.log.Debug("peer is unreachable", "peer", r.id, "error", err)
-		if failed, ok := errors.AsType[*swarm.DialError](err); ok && len(failed.DialErrors) > 0 {
-			err = failed.DialErrors[0].Cause // says it best
-		}
-		why = clip(limitError(err).Error(), 256)
+		why = clip(DialReason(err), 256)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if r.failed == why {
+	if r.failed == why || r.failed != "" && errors.Is(dialCause(err), swarm.ErrDialBackoff) { // what failed before says more
 		return
 	}
 	r.failed = why

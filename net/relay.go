@@ -42,7 +42,7 @@ func (h *Host) AddRelay(ctx context.Context, addr multiaddr.Multiaddr, credentia
 		return err
 	}
 	if info.ID == h.ID() {
-		return fault.Errorf(fault.InvalidArgument, "a node is not its own relay")
+		return fault.Errorf(fault.InvalidArgument, "this node cannot be its own relay")
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

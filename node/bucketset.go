@@ -59,6 +59,9 @@ type BucketRef struct {
 // made.
 func (n *Node) CreateBucket(ctx context.Context, name, database string) (*buckets.Bucket, BucketRef, error) {
 	ref := BucketRef{Name: name, Database: database}
+	if err := buckets.CheckName(name); err != nil {
+		return nil, ref, err // before a database is made for it
+	}
 	if database == "" {
 		ref.Database = name
 		if _, err := n.CreateDatabase(ctx, name); err != nil && !errors.Is(err, ErrExists) {

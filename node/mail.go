@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/inbox"
@@ -152,7 +151,7 @@ func (t transport) Open(ctx context.Context, to string) (io.ReadWriteCloser, key
 	}
 	h := t.n.host
 	if err := h.Connect(ctx, addr); err != nil {
-		return nil, keys.PublicKey{}, fault.Of(ErrUnreachable, "cannot reach %s: %s", to, dialCause(err))
+		return nil, keys.PublicKey{}, fault.Of(ErrUnreachable, "cannot reach %s: %s", to, net.DialReason(err))
 	}
 	s, err := h.OpenStream(ctx, id, inbox.Protocol)
 	if err != nil {
@@ -164,14 +163,6 @@ func (t transport) Open(ctx context.Context, to string) (io.ReadWriteCloser, key
 		return nil, keys.PublicKey{}, err
 	}
 	return mailStream{s}, device, nil
-}
-
-// dialCause returns the first cause of a failed dial, which says it best.
-func dialCause(err error) string {
-	if failed, ok := errors.AsType[*swarm.DialError](err); ok && len(failed.DialErrors) > 0 {
-		err = failed.DialErrors[0].Cause
-	}
-	return err.Error()
 }
 
 // A mailStream is a libp2p stream whose Close ends reads too.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/node/internal/addrs"
 	"github.com/weftdb/weft/node/internal/server"
 )
 
@@ -63,7 +64,7 @@ func listen(ctx context.Context, s Surface) (stdnet.Listener, error) {
 		return nil, fault.Of(ErrInUse, "address %s is in use by another process: choose another, such as --%s 127.0.0.1:0", s.Addr, s.Name)
 	}
 	if err != nil {
-		return nil, fault.Of(ErrInvalid, "cannot listen at --%s %s: %v", s.Name, s.Addr, err)
+		return nil, fault.Of(ErrInvalid, "cannot listen at --%s %s: %v", s.Name, s.Addr, addrs.Cause(err))
 	}
 	return l, nil
 }

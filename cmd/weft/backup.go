@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -85,6 +86,9 @@ func writeNew(name string, write func(io.Writer) error, check func(io.Reader) er
 		return fault.Of(node.ErrExists, "%s already exists", name)
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		failed.Path = name // the other name is nobody's business
+	}
 	if err != nil {
 		return err
 	}
@@ -115,7 +119,7 @@ func (a *app) readBack(ctx context.Context, r io.Reader, sealed bool, want node.
 			return err
 		}
 		if r, err = age.Decrypt(r, id); err != nil {
-			return fault.Of(node.ErrBackup, "the backup that was written does not open: %v", err)
+			return fault.Of(node.ErrBackup, "the backup that was written does not open")
 		}
 	}
 	m, err := node.VerifyBackup(ctx, r)
@@ -229,7 +233,7 @@ func (a *app) restore(ctx context.Context, name string) error {
 			return err
 		}
 		if r, err = age.Decrypt(b, id); err != nil {
-			return fault.Of(keys.ErrPassphraseWrong, "%s: the passphrase is wrong, or the file was altered: %v", name, err)
+			return fault.Of(keys.ErrPassphraseWrong, "%s: the passphrase is wrong, or the file was altered", name)
 		}
 	}
 	out := backupOutput{File: name}

@@ -154,7 +154,7 @@ func (a *app) bucketPush() *cobra.Command {
 				m.GetRoot(), m.GetAdded(), m.GetChanged(), m.GetUnchanged(), m.GetRemoved(), m.GetBytes(), notesOf(m.GetSkipped()),
 			}
 			return a.print(out, func(w io.Writer) {
-				printSkipped(w, out.Skipped)
+				printNotes(w, "left out", out.Skipped)
 				fmt.Fprintf(w, "%d added, %d changed, %d unchanged, %d removed\nroot %s\n", out.Added, out.Changed, out.Unchanged, out.Removed, out.Root)
 			})
 		})
@@ -162,9 +162,9 @@ func (a *app) bucketPush() *cobra.Command {
 	return cmd
 }
 
-func printSkipped(w io.Writer, notes []noteOutput) {
+func printNotes(w io.Writer, what string, notes []noteOutput) {
 	for _, s := range notes {
-		fmt.Fprintf(w, "left out %s: %s\n", tty.Printable(s.Path), tty.Printable(s.Reason))
+		fmt.Fprintf(w, "%s %s: %s\n", what, tty.Printable(s.Path), tty.Printable(s.Reason))
 	}
 }
 
@@ -245,6 +245,7 @@ type pullOutput struct {
 	Changed   int64        `json:"changed"`
 	Unchanged int64        `json:"unchanged"`
 	Skipped   []noteOutput `json:"skipped,omitempty"`
+	Kept      []noteOutput `json:"kept,omitempty"`
 }
 
 func (a *app) bucketPull() *cobra.Command {
@@ -263,8 +264,12 @@ func (a *app) bucketPull() *cobra.Command {
 			for _, x := range r.Skipped {
 				out.Skipped = append(out.Skipped, noteOutput(x))
 			}
+			for _, x := range r.Kept {
+				out.Kept = append(out.Kept, noteOutput(x))
+			}
 			return a.print(out, func(w io.Writer) {
-				printSkipped(w, out.Skipped)
+				printNotes(w, "left out", out.Skipped)
+				printNotes(w, "kept", out.Kept)
 				fmt.Fprintf(w, "%s, %s: %d added, %d changed, %d unchanged\n",
 					count(out.Files, "file"), count(out.Bytes, "byte"), out.Added, out.Changed, out.Unchanged)
 			})

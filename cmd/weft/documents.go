@@ -106,13 +106,15 @@ type inserter struct {
 	out  insertOutput
 }
 
-func (i *inserter) add(ctx context.Context, d []byte) error {
-	if len(i.m.Documents) == batchDocuments || i.size+len(d) > batchBytes && i.size > 0 {
-		if err := i.flush(ctx); err != nil {
-			return err
+func (i *inserter) add(ctx context.Context, docs ...[]byte) error {
+	for _, d := range docs {
+		if len(i.m.Documents) == batchDocuments || i.size+len(d) > batchBytes && i.size > 0 {
+			if err := i.flush(ctx); err != nil {
+				return err
+			}
 		}
+		i.m.Documents, i.size = append(i.m.Documents, d), i.size+len(d)
 	}
-	i.m.Documents, i.size = append(i.m.Documents, d), i.size+len(d)
 	return nil
 }
 
@@ -130,22 +132,26 @@ func (i *inserter) flush(ctx context.Context) error {
 }
 
 func (a *app) insertCommand() *cobra.Command {
-	return a.newCommand("insert DB COLLECTION [DOC… | -]", "Insert documents; - reads them from standard input, one per line", 2, -1,
+	return a.newCommand("insert DB COLLECTION [DOC… | -]", "Insert documents, or arrays of them; - reads them from standard input, one per line", 2, -1,
 		func(ctx context.Context, c *client.Client, args []string) (err error) {
 			i := inserter{c: c, m: &weftv1.InsertRequest{Database: args[0], Collection: args[1]}, out: insertOutput{IDs: []json.RawMessage{}}}
 			if docs := args[2:]; len(docs) == 0 || len(docs) == 1 && docs[0] == "-" {
 				err = lines(a.input, func(n int, line []byte) error {
-					d, err := client.Document(line)
+					docs, err := client.Documents(line)
 					if err != nil {
 						return fmt.Errorf("line %d: %w", n, err)
 					}
-					return i.add(ctx, d)
+					return i.add(ctx, docs...)
 				})
 			} else {
 				for n := 0; n < len(docs) && err == nil; n++ {
-					var d []byte
-					if d, err = required(fmt.Sprintf("document %d", n+1), docs[n]); err == nil {
-						err = i.add(ctx, d)
+					var some [][]byte
+					if client.Space([]byte(docs[n])) {
+						_, err = required(fmt.Sprintf("document %d", n+1), docs[n])
+					} else if some, err = client.Documents([]byte(docs[n])); err != nil {
+						err = usagef("document %d: %v", n+1, err)
+					} else {
+						err = i.add(ctx, some...)
 					}
 				}
 			}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -97,24 +99,47 @@ func (a *app) sentence(kind fault.Kind, err error) string {
 		if a.api != "" {
 			where = "at " + a.api
 		}
-		return fmt.Sprintf("no daemon answers %s: start it with weft daemon, or omit --api and WEFT_API", where)
+		return fault.Errorf(fault.Unavailable, "no daemon answers %s: start it with weft daemon, or omit --api and WEFT_API", where).Error()
 	case fault.Closed:
-		return "the node ended during this command: what was acknowledged before is kept; start it and try again"
+		return fault.Errorf(fault.Closed, "the node ended during this command: what was acknowledged before is kept; start it and try again").Error()
 	case fault.HomeInUse:
 		return a.inUse()
 	case fault.Canceled:
 		if !errors.Is(err, errInterrupted) {
-			return "interrupted"
+			return errInterrupted.Error()
 		}
 	}
-	return err.Error()
+	return files(err)
+}
+
+// files returns an error's text with the files that it is about as people name them: without
+// the system call that failed, and each once.
+func files(err error) string {
+	text := err.Error()
+	path, told := "", ""
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		path, told = failed.Path, failed.Error()
+		err = failed.Err
+	} else if failed, ok := errors.AsType[*os.LinkError](err); ok {
+		path, told = failed.New, failed.Error()
+		err = failed.Err
+	}
+	before, after, ok := strings.Cut(text, told)
+	if !ok || path == "" {
+		return text
+	}
+	named := path + ": "
+	if strings.HasSuffix(before, named) {
+		named = ""
+	}
+	return before + named + err.Error() + after
 }
 
 // inUse says which process has the home.
 func (a *app) inUse() string {
 	d, err := node.ReadDaemon(a.home)
 	if err != nil {
-		return fmt.Sprintf("another process has home %s open: wait until it ends, or choose another --home", a.home)
+		return fault.Errorf(fault.HomeInUse, "another process has home %s open: wait until it ends, or choose another --home", a.home).Error()
 	}
-	return fmt.Sprintf("a daemon has home %s open (process %d, API at %s): stop it first, or choose another --home", a.home, d.PID, d.API)
+	return fault.Errorf(fault.HomeInUse, "a daemon has home %s open (process %d, API at %s): stop it first, or choose another --home", a.home, d.PID, d.API).Error()
 }

@@ -146,7 +146,7 @@ func (a *app) defaults() (err error) {
 // parent is the action of a command that only has commands of its own.
 func parent(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("unknown command %q of %s%s", args[0], cmd.CommandPath(), help.Meant(cmd.SuggestionsFor(args[0])))
+		return usagef("unknown command %q of %s%s", args[0], cmd.CommandPath(), help.Meant(help.CommandsLike(cmd, args[0])))
 	}
 	var names []string
 	for _, c := range cmd.Commands() {

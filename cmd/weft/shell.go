@@ -83,7 +83,7 @@ func (s *shell) use(ctx context.Context, name string) error {
 
 // run reads and runs commands until the input ends, or exit.
 func (s *shell) run(ctx context.Context) error {
-	next, end, err := s.reader(ctx)
+	next, dropped, end, err := s.reader(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,6 +91,10 @@ func (s *shell) run(ctx context.Context) error {
 	open := ""
 	for {
 		text, err := next(open != "")
+		if dropped() && err == nil {
+			open = ""
+			continue
+		}
 		if errors.Is(err, io.EOF) {
 			if open != "" && !s.people {
 				return usagef("the input ends within a command: %.80q", open)
@@ -228,9 +232,9 @@ func (s *shell) complete(line string) (begun string, out []string) {
 	return begun, out
 }
 
-// reader returns what reads a line: with a prompt and an editor for people. end gives back
-// the terminal.
-func (s *shell) reader(ctx context.Context) (next func(more bool) (string, error), end func(), err error) {
+// reader returns what reads a line: with a prompt and an editor for people. dropped tells that
+// the line, with those before it that it goes on, was interrupted. end gives back the terminal.
+func (s *shell) reader(ctx context.Context) (next func(more bool) (string, error), dropped func() bool, end func(), err error) {
 	if !s.people {
 		in := bufio.NewScanner(s.input)
 		in.Buffer(make([]byte, 64<<10), maxDocument)
@@ -242,13 +246,14 @@ func (s *shell) reader(ctx context.Context) (next func(more bool) (string, error
 				return "", in.Err()
 			}
 			return "", io.EOF
-		}, func() {}, nil
+		}, func() bool { return false }, func() {}, nil
 	}
 	f, _ := s.in.(*os.File) // people type: it is a terminal
+	keys := tty.NewInterrupts(f)
 	t := term.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{tty.Interrupts(f), tty.Raw(s.out)}, "")
+	}{keys, tty.Raw(s.out)}, "")
 	h := tty.OpenHistory(filepath.Join(s.home, fileHistory))
 	t.History = h
 	t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) { return s.tab(t, line, pos, key) }
@@ -287,7 +292,7 @@ func (s *shell) reader(ctx context.Context) (next func(more bool) (string, error
 			}
 			return g.text, g.err
 		}
-	}, func() { stop(); h.Close() }, nil
+	}, keys.Hit, func() { stop(); h.Close() }, nil
 }
 
 // tab completes the word before pos, as far as all that it can be agree, and lists those.

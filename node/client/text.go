@@ -26,6 +26,28 @@ func Document(text []byte) (bson.Raw, error) {
 	return v.Value, nil
 }
 
+// Documents parses a document that a person wrote, or an array of documents.
+func Documents(text []byte) ([][]byte, error) {
+	v, err := Value(text)
+	if err != nil || v.Type != bson.TypeArray {
+		d, err := Document(text)
+		return [][]byte{d}, err
+	}
+	values, err := v.Array().Values()
+	if err != nil {
+		return nil, fault.Of(node.ErrInvalid, "%v", err)
+	}
+	out := make([][]byte, len(values))
+	for i, x := range values {
+		d, ok := x.DocumentOK()
+		if !ok {
+			return nil, fault.Of(node.ErrInvalid, "element %d of the array is not an object, as {name: 'x'}", i+1)
+		}
+		out[i] = d
+	}
+	return out, nil
+}
+
 // Update parses an update that a person wrote: a document of operators, or a pipeline,
 // which is an array of stages.
 func Update(text []byte) (bson.Raw, error) {

@@ -31,7 +31,7 @@ func relayMessage(r node.Relay) *weftv1.Relay {
 func (s relayService) Add(ctx context.Context, r *connect.Request[weftv1.AddRelayRequest]) (*connect.Response[weftv1.AddRelayResponse], error) {
 	addr, err := multiaddr.NewMultiaddr(r.Msg.GetAddr())
 	if err != nil {
-		return nil, fault.Of(node.ErrInvalid, "invalid relay address %.120q: want a multiaddr: %v", r.Msg.GetAddr(), err)
+		return nil, fault.Of(node.ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID, such as /ip4/192.0.2.7/tcp/4600/p2p/12D3Koo…", r.Msg.GetAddr())
 	}
 	if err := s.checkRelay(ctx, addr); err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (s relayService) checkRelay(ctx context.Context, addr multiaddr.Multiaddr) 
 		err = c.Close()
 	}
 	if err != nil {
-		return fault.Errorf(fault.Unreachable, "nothing answers at %s (%v), so the relay keeps its address %s: start it there first, or remove it with weft relay rm and add it again", addr, err, relays[i].Addr)
+		return fault.Errorf(fault.Unreachable, "nothing answers at %s, so the relay keeps its address %s: start it there first, or remove it with weft relay rm and add it again", addr, relays[i].Addr)
 	}
 	return nil
 }

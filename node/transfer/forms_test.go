@@ -97,7 +97,7 @@ func TestTables(t *testing.T) {
 		"empty":             {},
 		"only a header":     {text: "a,b\n"},
 		"semicolons":        {text: "a;b\n1;2\n", refuse: "separated by commas"},
-		"a field twice":     {text: "a,b,a\n", refuse: "field of another"},
+		"a field twice":     {text: "a,b,a\n", refuse: "name of an earlier one"},
 		"a field in itself": {text: "a.b,a\n", refuse: "field of another"},
 		"a name is missing": {text: "a,,b\n", refuse: "column 2"},
 		"a field over one":  {text: "a,a.b\n", refuse: "field of another"},

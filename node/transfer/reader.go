@@ -142,7 +142,7 @@ func unpack(r io.Reader) (b *bufio.Reader, free func(), err error) {
 // are.
 func cutShort(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, gzip.ErrHeader) {
-		return fault.Of(ErrCut, "the compressed file is incomplete: %v", err)
+		return fault.Of(ErrCut, "the compressed file is incomplete")
 	}
 	return err
 }

@@ -47,6 +47,9 @@ func newTable(r *bufio.Reader, o ReaderOptions) (*table, error) {
 		if names, err = t.read(); errors.Is(err, io.EOF) {
 			return t, nil // empty: it has no row either
 		} else if err != nil {
+			if bad, ok := errors.AsType[*csv.ParseError](err); ok && !errors.Is(err, errLongRow) {
+				err = quoteError(bad)
+			}
 			return nil, fault.Of(ErrFormat, "the line with the names of the columns: %w", err)
 		}
 	}
@@ -64,6 +67,9 @@ func newTable(r *bufio.Reader, o ReaderOptions) (*table, error) {
 		path := strings.Split(name, ".")
 		if slices.Contains(path, "") {
 			return nil, fault.Of(ErrFormat, "column %d has the name %.80q: a name has something before and after each dot", i+1, name)
+		}
+		if slices.Contains(names[:i], name) {
+			return nil, fault.Of(ErrFormat, "column %d has the name of an earlier one, %.80q: rename it, or name all columns with --fields and take the first line out", i+1, name)
 		}
 		if !t.root.add(path, i) {
 			return nil, fault.Of(ErrFormat, "column %d, %.80q, is a field of another column, or has one in it", i+1, name)
@@ -129,7 +135,7 @@ func (t *table) next() (Item, error) {
 	}
 	var bad *csv.ParseError
 	if errors.As(err, &bad) && !errors.Is(err, errLongRow) {
-		return Item{Line: uint64(bad.StartLine), Err: fault.Of(ErrFormat, "column %d of line %d: %v", bad.Column, bad.Line, bad.Err)}, nil
+		return Item{Line: uint64(bad.StartLine), Err: quoteError(bad)}, nil
 	}
 	if err != nil {
 		return Item{}, err
@@ -150,6 +156,14 @@ func (t *table) next() (Item, error) {
 		it.Err = fault.Of(ErrFormat, "%v", err)
 	}
 	return it, nil
+}
+
+// quoteError says what is wrong with a row: with a quote, as nothing else can be.
+func quoteError(bad *csv.ParseError) error {
+	if errors.Is(bad.Err, csv.ErrBareQuote) {
+		return fault.Of(ErrFormat, "a quote is within a cell that does not begin with one (byte %d of line %d): write the cell in quotes, and each quote in it twice", bad.Column, bad.Line)
+	}
+	return fault.Of(ErrFormat, "a cell that begins with a quote does not end with one (byte %d of line %d): write each quote within a cell twice", bad.Column, bad.Line)
 }
 
 func (t *table) read() ([]string, error) {

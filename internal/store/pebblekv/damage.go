@@ -29,7 +29,12 @@ func openError(dir string, err error) error {
 	case errors.As(err, &errno) && errno != syscall.ENOENT, strings.Contains(err.Error(), "lock held"):
 		return err
 	}
-	return fault.Of(store.ErrCorrupt, "%s is damaged: %v: run weft doctor", dir, err)
+	return fault.Of(store.ErrCorrupt, "%s is damaged: %s: run weft doctor", dir, plain(err))
+}
+
+// plain returns what pebble says without the names of its packages.
+func plain(err error) string {
+	return strings.NewReplacer("pebble/record: unexpected EOF", "a record is cut short or altered", "pebble/record: ", "", "pebble: ", "").Replace(err.Error())
 }
 
 // isCorruption reports whether pebble met bytes that are not what it wrote. Its

@@ -77,7 +77,7 @@ func (e *edits) check(files vfs.FS) error {
 			_, _, err = readEdits(p[:s.length])
 		}
 		if err != nil {
-			return fault.Of(store.ErrCorrupt, "%s is damaged: %v: run weft doctor", manifest, err)
+			return fault.Of(store.ErrCorrupt, "%s is damaged: %s: run weft doctor", manifest, plain(err))
 		}
 	}
 	if whole == 0 {

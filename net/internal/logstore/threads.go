@@ -28,7 +28,7 @@ func Threads(r store.Reader) ([]format.ThreadID, error) {
 func Find(r store.Reader, id format.ThreadID) (Table, error) {
 	v, err := r.Get(listed(id))
 	if errors.Is(err, store.ErrNotFound) {
-		return Table{}, fault.Of(format.ErrNotFound, "no thread %s", id)
+		return Table{}, fault.Of(format.ErrNotFound, "this host does not hold thread %s", id)
 	}
 	if err != nil {
 		return Table{}, fmt.Errorf("thread %s: %w", id, err)

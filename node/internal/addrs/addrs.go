@@ -5,6 +5,7 @@ package addrs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -28,11 +29,11 @@ var (
 func Peer(text string) (multiaddr.Multiaddr, peer.ID, error) {
 	a, err := multiaddr.NewMultiaddr(text)
 	if err != nil {
-		return nil, "", fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr: %v", text, err)
+		return nil, "", fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID, such as /ip4/192.0.2.7/tcp/4600/p2p/12D3Koo…", text)
 	}
 	info, err := peer.AddrInfoFromP2pAddr(a)
 	if err != nil {
-		return nil, "", fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID: %v", text, err)
+		return nil, "", fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID, such as /ip4/192.0.2.7/tcp/4600/p2p/12D3Koo…", text)
 	}
 	return a, info.ID, nil
 }
@@ -46,7 +47,7 @@ func Listen(ctx context.Context, texts []string) ([]multiaddr.Multiaddr, error) 
 	for _, text := range texts {
 		a, err := multiaddr.NewMultiaddr(text)
 		if err != nil {
-			return nil, fault.Of(ErrInvalid, "invalid p2p address %.120q: want a multiaddr such as /ip4/127.0.0.1/tcp/0: %v", text, err)
+			return nil, fault.Of(ErrInvalid, "invalid p2p address %.120q: want a multiaddr such as /ip4/127.0.0.1/tcp/0", text)
 		}
 		out = append(out, a)
 		err = try(ctx, a)
@@ -54,13 +55,25 @@ func Listen(ctx context.Context, texts []string) ([]multiaddr.Multiaddr, error) 
 			return nil, fault.Of(ErrInUse, "p2p address %s is in use by another process: choose another, such as --p2p /ip4/127.0.0.1/tcp/0", a)
 		}
 		if err != nil {
-			failed = append(failed, err)
+			failed = append(failed, fmt.Errorf("%s: %w", a, Cause(err)))
 		}
 	}
 	if len(failed) > 0 && len(failed) == len(out) {
 		return nil, fault.Of(ErrInvalid, "cannot listen at any p2p address: %v", errors.Join(failed...))
 	}
 	return out, nil
+}
+
+// Cause returns what the system says about an address that cannot be listened at, without the
+// names of calls.
+func Cause(err error) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno
+	}
+	if failed, ok := errors.AsType[*net.OpError](err); ok {
+		return failed.Err
+	}
+	return err
 }
 
 // try listens at an address for a moment.

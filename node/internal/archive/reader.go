@@ -11,6 +11,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -60,7 +61,7 @@ func Open(r io.Reader) (*Reader, error) {
 	}
 	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBackupPart))
 	if err != nil {
-		return nil, fault.Of(ErrBackup, "the backup cannot be decompressed: %v", err)
+		return nil, fault.Of(ErrBackup, "the backup cannot be decompressed")
 	}
 	return &Reader{
 		Engine: strings.TrimSpace(string(name)), r: bufio.NewReaderSize(z, 64<<10), sum: sha256.New(), files: sha256.New(), pairs: sha256.New(), end: z.Close,
@@ -92,7 +93,7 @@ func cutShort(err error) error {
 	case errors.Is(err, zstd.ErrCRCMismatch), errors.Is(err, zstd.ErrMagicMismatch), errors.Is(err, zstd.ErrReservedBlockType),
 		errors.Is(err, zstd.ErrBlockTooSmall), errors.Is(err, zstd.ErrUnexpectedBlockSize), errors.Is(err, zstd.ErrWindowSizeExceeded),
 		errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrCompressedSizeTooBig), errors.Is(err, zstd.ErrUnknownDictionary):
-		return fault.Of(ErrBackup, "the backup was altered: %v", err)
+		return fault.Of(ErrBackup, "the backup was altered")
 	}
 	return err
 }
@@ -112,7 +113,10 @@ func corrupt(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}
-	return fault.Of(ErrBackup, "the backup was altered: %v", err)
+	if _, ok := errors.AsType[*fs.PathError](err); ok { // the disk's, not the backup's
+		return err
+	}
+	return fault.Of(ErrBackup, "the backup was altered")
 }
 
 // bytes reads a length and as many bytes, at most most. What it is read into grows with

@@ -5,6 +5,7 @@ package help
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -149,6 +150,17 @@ func Meant(names []string) string {
 		return ""
 	}
 	return ": did you mean " + strings.Join(names, " or ") + "?"
+}
+
+// CommandsLike returns the commands that a mistyped word may stand for. In a word of up to four
+// letters one may be wrong: with two it is another word.
+func CommandsLike(cmd *cobra.Command, word string) []string {
+	if utf8.RuneCountInString(word) > 4 {
+		return cmd.SuggestionsFor(word)
+	}
+	defer func(least int) { cmd.SuggestionsMinimumDistance = least }(cmd.SuggestionsMinimumDistance)
+	cmd.SuggestionsMinimumDistance = 1
+	return cmd.SuggestionsFor(word)
 }
 
 // FlagsLike returns the flags of a command that a mistyped name may stand for.

@@ -2,6 +2,7 @@ package tty
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"os"
 	"strings"
@@ -9,17 +10,34 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 )
 
-// Interrupts returns a terminal on which an interrupt empties the line.
-func Interrupts(terminal io.Reader) io.Reader { return &interrupts{terminal} }
+// Interrupts reads a terminal for an editor of lines. An interrupt empties the line and ends it.
+type Interrupts struct {
+	terminal io.Reader
+	next     []byte // what the editor reads before more of the terminal
+	hit      bool
+}
 
-type interrupts struct{ io.Reader }
+// NewInterrupts returns what reads a terminal.
+func NewInterrupts(terminal io.Reader) *Interrupts { return &Interrupts{terminal: terminal} }
 
-func (r *interrupts) Read(b []byte) (int, error) {
-	n, err := r.Reader.Read(b)
-	for i := range b[:n] {
-		if b[i] == 3 { // control C
-			b[i] = 21 // control U
-		}
+// Hit tells whether there was an interrupt since the last call. It is called between reads.
+func (r *Interrupts) Hit() bool {
+	hit := r.hit
+	r.hit = false
+	return hit
+}
+
+func (r *Interrupts) Read(b []byte) (int, error) {
+	if len(r.next) > 0 {
+		n := copy(b, r.next)
+		r.next = r.next[n:]
+		return n, nil
+	}
+	n, err := r.terminal.Read(b)
+	if i := bytes.IndexByte(b[:n], 3); i >= 0 { // control C
+		r.next = append([]byte("\x15\r"), bytes.ReplaceAll(b[i+1:n], []byte{3}, nil)...) // control U, return
+		b[i], r.hit = 5, true                                                            // control E
+		return i + 1, nil
 	}
 	return n, err
 }

@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
+
+	"golang.org/x/term"
 )
 
 func TestScreen(t *testing.T) {
@@ -133,5 +137,23 @@ func TestHistory(t *testing.T) {
 	h.Add("x")
 	if h.Close(); h.Len() != 1 {
 		t.Errorf("got %q", h.lines)
+	}
+}
+
+// An interrupt ends a line with nothing of it left, wherever the cursor is, and what is typed
+// after it is a line of its own.
+func TestInterrupts(t *testing.T) {
+	keys := NewInterrupts(iotest.OneByteReader(strings.NewReader("find {\rabc\x03ok\rabc\x1b[D\x1b[D\x03\x03next\r")))
+	line := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{keys, io.Discard}, "> ")
+	for _, want := range []struct {
+		text string
+		hit  bool
+	}{{"find {", false}, {"", true}, {"ok", false}, {"", true}, {"", true}, {"next", false}} {
+		if got, err := line.ReadLine(); err != nil || got != want.text || keys.Hit() != want.hit {
+			t.Errorf("got %q, %v, want %+v", got, err, want)
+		}
 	}
 }
