@@ -29,7 +29,7 @@ build: ## build bin/weft
 	go build -trimpath -buildvcs=auto -o $(BIN)/weft ./cmd/weft
 
 # What a device in a browser tab needs as it is: no libp2p, no engine, no socket, no HTTP.
-WASM := ./db/... ./keys ./inbox ./net/internal/format ./net/internal/wire ./net/internal/tipset ./net/internal/blobs ./net/internal/control ./net/internal/logstore ./net/internal/thread ./internal/canonical ./internal/store
+WASM := ./db/... ./keys ./inbox ./net/internal/format ./net/internal/wire ./net/internal/tipset ./net/internal/blobs ./net/internal/control ./net/internal/logstore ./net/internal/verify ./net/internal/thread ./internal/canonical ./internal/store
 WASM_NOT := (net/http|github.com/(libp2p|dgraph-io/badger|ipfs/go-ds-badger|cockroachdb/pebble|quic-go|gorilla/websocket))
 
 wasm: export GOOS := js

@@ -3,10 +3,8 @@ package fold
 import (
 	"errors"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-
 	"github.com/weftdb/weft/db/internal/change"
-	"github.com/weftdb/weft/db/internal/value"
+	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/internal/store"
 )
 
@@ -23,17 +21,7 @@ func (f *Fold) MarkHandled(keys [][]byte, handled bool) error {
 		if err != nil {
 			return err
 		}
-		out, at := value.Begin(make([]byte, 0, len(v)+16))
-		it := value.Elements(v)
-		for name, e, ok := it.Next(); ok; name, e, ok = it.Next() {
-			if string(name) != "handled" {
-				out = value.AppendElement(out, name, e)
-			}
-		}
-		if handled {
-			out = value.AppendElement(out, []byte("handled"), value.Value{Type: bson.TypeBoolean, Data: []byte{1}})
-		}
-		if err := b.tx.Put(k, value.End(out, at)); err != nil {
+		if err := b.tx.Put(k, keyspace.WithHandled(v, handled)); err != nil {
 			return err
 		}
 	}

@@ -1,13 +1,10 @@
 package fold
 
 import (
-	"bytes"
-
 	"github.com/weftdb/weft/db/internal/journal"
 	"github.com/weftdb/weft/db/internal/judge"
 	"github.com/weftdb/weft/db/internal/keyspace"
 	"github.com/weftdb/weft/db/internal/value"
-	"github.com/weftdb/weft/internal/store"
 )
 
 // holding returns, of the definitions in the set, what holds as they were folded before. If
@@ -62,7 +59,7 @@ func (b *batch) rescan(s rescan) error {
 	prefix := b.fold.Space.Key(keyspace.TagDoc, keyspace.Num(b.coll(s.coll).Num))
 	at := prefix
 	for {
-		ids, next, err := b.lateDocs(prefix, at, s.from)
+		ids, next, err := keyspace.LateDocs(b.tx, prefix, at, s.from)
 		if err != nil {
 			return err
 		}
@@ -89,31 +86,6 @@ func (b *batch) rescan(s rescan) error {
 		}
 		at = next
 	}
-}
-
-// lateDocs returns _id keys of up to 256 documents from key at on, with
-// operations at from or later, and where to go on.
-func (b *batch) lateDocs(prefix, at []byte, from keyspace.Ref) (ids [][]byte, next []byte, err error) {
-	it := b.tx.Iterate(store.Range{Lower: at, Upper: store.PrefixEnd(prefix)})
-	defer it.Close()
-	for ; it.Valid(); it.Next() {
-		v, err := it.Value()
-		if err != nil {
-			return nil, nil, err
-		}
-		h, err := keyspace.ParseHead(v)
-		if err != nil {
-			return nil, nil, err
-		}
-		if h.Last.Time < from.Time || h.Count == 1 && h.Last.Time == 0 {
-			continue // earlier, or of a snapshot, which is not judged
-		}
-		if len(ids) == 256 {
-			return ids, bytes.Clone(it.Key()), nil
-		}
-		ids = append(ids, bytes.Clone(it.Key()[len(prefix):]))
-	}
-	return ids, nil, it.Err()
 }
 
 // forget drops clean entries, which bounds memory while a collection is folded. Dirty ones

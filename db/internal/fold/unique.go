@@ -1,7 +1,6 @@
 package fold
 
 import (
-	"bytes"
 	"context"
 	"errors"
 
@@ -152,7 +151,9 @@ func (f *Fold) defineShadow(ctx context.Context, name string, shadow uint32, x k
 		return nil // another replica's definition took it over
 	}
 	if f.meta.Stats[shadow].Docs > 0 {
-		return f.firstConflict(name, ix)
+		snap := f.Store.Snapshot()
+		defer snap.Release()
+		return f.Cat.FirstConflict(snap, f.Space, name, ix)
 	}
 	op, err := define()
 	if op == nil || err != nil {
@@ -166,32 +167,4 @@ func (f *Fold) defineShadow(ctx context.Context, name string, shadow uint32, x k
 		return r.Err
 	}
 	return r.Results[0]
-}
-
-// firstConflict is the error of a unique index that the documents violate.
-func (f *Fold) firstConflict(name string, ix *keyspace.Index) error {
-	snap := f.Store.Snapshot()
-	defer snap.Release()
-	p := f.Space.Key(keyspace.TagConflict, keyspace.Num(ix.Num))
-	it := snap.Iterate(store.Prefix(p))
-	defer it.Close()
-	if !it.Valid() {
-		return errors.Join(keyspace.ErrCorrupt, it.Err())
-	}
-	key := bytes.Clone(it.Key()[len(p):])
-	entries := f.Space.Key(keyspace.TagIndex, keyspace.Num(ix.Num), key)
-	first := snap.Iterate(store.Prefix(entries))
-	defer first.Close()
-	if !first.Valid() {
-		return errors.Join(keyspace.ErrCorrupt, first.Err())
-	}
-	v, err := snap.Get(f.Space.Key(keyspace.TagDoc, keyspace.Num(f.Cat.Colls[name].Num), first.Key()[len(entries):]))
-	if err != nil {
-		return err
-	}
-	h, err := keyspace.ParseHead(v)
-	if err != nil {
-		return err
-	}
-	return keyspace.DuplicateKey(name, ix, h.Doc, key)
 }

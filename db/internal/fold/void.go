@@ -222,17 +222,7 @@ func (b *batch) sweepRefused() error {
 			return err
 		}
 	}
-	p := b.fold.Space.Key(keyspace.TagRefused)
-	var found []keyspace.Ref
-	it := b.tx.Iterate(store.Range{Lower: p, Upper: store.PrefixEnd(p), KeysOnly: true})
-	for ; it.Valid(); it.Next() {
-		s := keyspace.Scanner{B: it.Key()[len(p):]}
-		if r := s.Ref(); b.gone.Has(r.N) {
-			found = append(found, r)
-		}
-	}
-	err := it.Err()
-	it.Close()
+	found, err := b.gone.Under(b.tx, b.fold.Space.Key(keyspace.TagRefused))
 	for _, r := range found {
 		if err != nil {
 			return err

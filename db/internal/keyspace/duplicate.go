@@ -1,12 +1,15 @@
 package keyspace
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/internal/store"
 )
 
 // A DuplicateKeyError is a write, or a new index, that would give two documents
@@ -61,4 +64,31 @@ func DuplicateKey(collection string, x *Index, doc, key []byte) *DuplicateKeyErr
 // key of a unique index.
 func IsDuplicate(err error) bool {
 	return fault.Is(err, fault.DuplicateKey)
+}
+
+// FirstConflict is the error of ix, a unique index of the collection name that the
+// documents violate.
+func (c *Catalog) FirstConflict(r store.Reader, sp Space, name string, ix *Index) error {
+	p := sp.Key(TagConflict, Num(ix.Num))
+	it := r.Iterate(store.Prefix(p))
+	defer it.Close()
+	if !it.Valid() {
+		return errors.Join(ErrCorrupt, it.Err())
+	}
+	key := bytes.Clone(it.Key()[len(p):])
+	entries := sp.Key(TagIndex, Num(ix.Num), key)
+	first := r.Iterate(store.Prefix(entries))
+	defer first.Close()
+	if !first.Valid() {
+		return errors.Join(ErrCorrupt, first.Err())
+	}
+	v, err := r.Get(sp.Key(TagDoc, Num(c.Colls[name].Num), first.Key()[len(entries):]))
+	if err != nil {
+		return err
+	}
+	h, err := ParseHead(v)
+	if err != nil {
+		return err
+	}
+	return DuplicateKey(name, ix, h.Doc, key)
 }

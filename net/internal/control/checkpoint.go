@@ -1,6 +1,8 @@
 package control
 
 import (
+	"slices"
+
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
@@ -35,4 +37,9 @@ func (g *Graph) checkCheckpoint(c *Record) error {
 		return fault.Of(ErrNotMember, "checkpoint with a snapshot log that its device has not announced")
 	}
 	return nil
+}
+
+// Covers reports whether id is the head of a checkpoint, in force or not.
+func (s *State) Covers(id clock.RecordID) bool {
+	return slices.ContainsFunc(s.Checkpoints, func(c *format.Checkpoint) bool { return slices.Contains(c.Heads, id) })
 }

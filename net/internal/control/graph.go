@@ -53,6 +53,16 @@ type Record struct {
 	root  *Record // that begins its log, on its branch
 }
 
+// NewRecord returns the record of a device that has the header h. Its parents are those
+// that h names, and the record before it in its log.
+func NewRecord(id clock.RecordID, device keys.PublicKey, h *format.Header, p *format.Control) *Record {
+	c := &Record{ID: id, Time: h.Time, Device: device, Parents: slices.Clone(h.Control), Payload: p}
+	if h.Seq > 1 && !slices.Contains(c.Parents, h.Prev) {
+		c.Parents = append(c.Parents, h.Prev)
+	}
+	return c
+}
+
 // read decodes what the fold needs of the payload, however often that runs.
 func (c *Record) read(thread format.ThreadID, g *format.Genesis) {
 	switch op := c.Payload.Op; {

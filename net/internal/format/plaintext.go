@@ -1,11 +1,24 @@
 package format
 
-import "github.com/weftdb/weft/internal/fault"
+import (
+	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/fault"
+)
 
 // A Plaintext is what a body seals.
 type Plaintext struct {
 	Atomic  bool
 	Payload []byte
+}
+
+// An Entry is a data record, opened.
+type Entry struct {
+	ID      clock.RecordID
+	Time    clock.Time
+	Atomic  bool
+	Payload []byte // must not be changed
+
+	Snapshot bool // of a snapshot log
 }
 
 type plainWire struct {

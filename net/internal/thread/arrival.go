@@ -36,7 +36,7 @@ func (t *Thread) Arrivals(n int64, maxBytes int) ([]Arrival, error) {
 	var got []Arrival
 	size := 0
 	for at := n + 1; at <= last && (size == 0 || size < maxBytes); at++ {
-		e, ok := t.cache.entries[at]
+		e, ok := t.cache.Get(at)
 		if !ok {
 			break
 		}
@@ -140,7 +140,7 @@ func (s *sealedArrivals) open(k *format.Keys) ([]Arrival, error) {
 	got, errs := make([]Arrival, len(s.refs)), make([]error, len(s.refs))
 	parallel.Do(len(s.refs), func(i int) {
 		got[i].N = s.refs[i].N
-		got[i].Entry, errs[i] = s.t.openEntry(k, s.refs[i].ID, s.raw[i])
+		got[i].Entry, errs[i] = s.t.opener(k).Entry(s.refs[i].ID, s.raw[i])
 		got[i].Snapshot = s.refs[i].snapshot
 	})
 	for _, err := range errs {
@@ -168,40 +168,4 @@ func (t *Thread) IDs(n int64, f func(n int64, id clock.RecordID, snapshot bool) 
 		a.ID.Log = l.ID
 		return f(a.N, a.ID, l.Desc.Kind == format.KindSnapshot), nil
 	})
-}
-
-// maxCached bounds the payloads of received records that are kept for
-// [Thread.Arrivals], so that they are not read and opened a second time.
-const maxCached = 16 << 20
-
-// An arrivalCache holds entries by arrival number.
-type arrivalCache struct {
-	entries map[int64]Entry
-	size    int
-	low     int64 // nothing is held up to here
-}
-
-// add keeps an entry while there is room. What does not fit is read from the store
-// later: the cache saves opening a body twice, no more.
-func (c *arrivalCache) add(n int64, e Entry) {
-	if c.size+len(e.Payload) > maxCached {
-		return
-	}
-	if c.entries == nil {
-		c.entries = map[int64]Entry{}
-		c.low = n - 1
-	}
-	c.entries[n] = e
-	c.size += len(e.Payload) + 64
-}
-
-// drop forgets the entries up to n.
-func (c *arrivalCache) drop(n int64) {
-	for ; c.low < n && len(c.entries) > 0; c.low++ {
-		if e, ok := c.entries[c.low+1]; ok {
-			c.size -= len(e.Payload) + 64
-			delete(c.entries, c.low+1)
-		}
-	}
-	c.low = max(c.low, n)
 }

@@ -313,10 +313,10 @@ func BenchmarkMembershipCheck(b *testing.B) {
 	}
 	for b.Loop() {
 		wait, refuse := o.judgeData(r)
-		if wait != "" || refuse != nil || o.limitOf(l).void.Has(r.id) {
+		if wait != "" || refuse != nil || o.limitOf(l).void.Has(r.ID) {
 			b.Fatal(wait, refuse)
 		}
-		if _, ok := o.Writer(r.id); !ok {
+		if _, ok := o.Writer(r.ID); !ok {
 			b.Fatal("nobody")
 		}
 	}

@@ -154,7 +154,7 @@ func (n *namesIn) log(ctx context.Context, r store.Reader, l *threadLog, k *form
 			return err
 		}
 		id := clock.RecordID{Log: l.ID, Seq: logstore.SeqOf(key), Hash: format.RecordHash(t.id, s.Header)}
-		e, err := t.openEntry(k, id, s.Record)
+		e, err := t.opener(k).Entry(id, s.Record)
 		if err != nil {
 			if t.rows.IsRefused(r, key) {
 				return nil // it has no effect, whatever it names

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/store"
-	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/logstore"
@@ -139,16 +137,7 @@ func (t *Thread) firstEpoch() []clock.Hash { return []clock.Hash{clock.Hash(t.id
 
 // ownControlRecord checks a record of ours as every other node will.
 func (t *Thread) ownControlRecord(h *format.Header, rec *sealedRecord, p *format.Control) (*control.Record, error) {
-	c := &control.Record{ID: rec.id, Time: h.Time, Device: t.env.self(), Parents: h.Control, Payload: p}
-	if h.Seq > 1 {
-		found := false
-		for _, q := range h.Control {
-			found = found || q == h.Prev
-		}
-		if !found {
-			c.Parents = append(append([]clock.Hash(nil), h.Control...), h.Prev)
-		}
-	}
+	c := control.NewRecord(rec.id, t.env.self(), h, p)
 	return c, t.graph.Check(c)
 }
 
@@ -264,25 +253,4 @@ func (t *Thread) commitControl(say func() (*format.Control, error)) (clock.Recor
 	t.installControl(w)
 	t.grew.Ring()
 	return w.record.ID, nil
-}
-
-// openControl opens a control record.
-func (t *Thread) openControl(service format.SecretKey, device keys.PublicKey, id clock.RecordID, h *format.Header, body []byte) (*control.Record, error) {
-	b, err := format.ParseBody(body)
-	if err != nil {
-		return nil, err
-	}
-	p, err := t.env.sealer.Open(service, format.Position{Thread: t.id, Log: id.Log, Seq: id.Seq}, b)
-	if err != nil {
-		return nil, err
-	}
-	payload, err := format.DecodeControl(p.Payload)
-	if err != nil {
-		return nil, err
-	}
-	c := &control.Record{ID: id, Time: h.Time, Device: device, Parents: slices.Clone(h.Control), Payload: payload}
-	if h.Seq > 1 && !slices.Contains(c.Parents, h.Prev) {
-		c.Parents = append(c.Parents, h.Prev)
-	}
-	return c, nil
 }

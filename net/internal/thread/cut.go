@@ -155,7 +155,7 @@ func (t *Thread) Floors() map[clock.LogID]clock.RecordID {
 // afterCut returns the branch that goes on after prev if a checkpoint covers prev
 // and nothing here holds it: what is before it is not needed.
 func (w *ingestTx) afterCut(l *threadLog, prev clock.RecordID) *branch {
-	if !w.t.covered(prev) {
+	if !w.t.graph.State().Covers(prev) {
 		return nil
 	}
 	if l == nil || len(l.branches) == 0 {
@@ -168,18 +168,6 @@ func (w *ingestTx) afterCut(l *threadLog, prev clock.RecordID) *branch {
 	b.Base, b.Tip, b.Done = prev, prev, prev
 	w.dirty[b] = l
 	return b
-}
-
-// covered reports whether id is the head of a checkpoint, in force or not.
-func (t *Thread) covered(id clock.RecordID) bool {
-	for _, c := range t.graph.State().Checkpoints {
-		for _, h := range c.Heads {
-			if h == id {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // ownCovered reports whether the own data log holds, or begins after, what

@@ -10,6 +10,7 @@ import (
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // maxUnsigned is how many bytes of records one signature covers, about, so that a
@@ -139,7 +140,7 @@ func (t *Thread) beginAppend(tx store.Tx, at clock.Time) (*appending, *format.He
 	k := t.present()
 	secret, ok := k.Read(k.Epochs)
 	if !ok {
-		return fail(errEpoch)
+		return fail(verify.ErrEpoch)
 	}
 	a := &appending{log: t.ownData, refs: []arrivalRef{{ArrivalRef: logstore.ArrivalRef{N: t.arrivals + 1}}}}
 	h := &format.Header{Epochs: k.Epochs, Seq: 1}

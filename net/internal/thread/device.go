@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // A device adds another one of its identity, without an invite: its record has the
@@ -44,7 +45,7 @@ func (t *Thread) AddDevice(ctx context.Context, cert *keys.Certificate) error {
 		}
 		k := t.present()
 		if _, ok := k.Read(k.Epochs); !ok {
-			return nil, errEpoch
+			return nil, verify.ErrEpoch
 		}
 		sealed, err := format.SealForDevice(t.id, cert.Seal, &k)
 		return &format.Control{Op: format.OpDevice, Certificate: encoded, Sealed: sealed, Subject: cert.Sign}, err

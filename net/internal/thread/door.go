@@ -23,8 +23,8 @@ import (
 // door returns why a join that a stranger brings, and that Check has passed, is not taken in
 // now, or nil; mu is held.
 func (t *Thread) door(v *verifiedRun) error {
-	c := v.records[0].control
-	if !v.stranger || c.Payload.Op != format.OpJoin || v.desc.Device == t.env.self() {
+	c := v.Records[0].Control
+	if !v.stranger || c.Payload.Op != format.OpJoin || v.Desc.Device == t.env.self() {
 		return nil
 	}
 	s := t.graph.State()
@@ -48,7 +48,7 @@ func (t *Thread) door(v *verifiedRun) error {
 // atTheDoor returns the joins that strangers brought and that were not let in; mu is held.
 func (t *Thread) atTheDoor() (all []WaitingJoin) {
 	for _, v := range t.parked.runs {
-		c := v.records[0].control
+		c := v.Records[0].Control
 		if c == nil || c.Payload.Op != format.OpJoin {
 			continue
 		}

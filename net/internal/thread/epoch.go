@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
-	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
@@ -19,9 +18,6 @@ import (
 //	e3  a rotation that has seen both: gives e1 and e2
 //
 // Whoever joins later opens the key of the epoch of its invite, and from there all earlier.
-
-// errEpoch reports that a key is missing which other members have.
-var errEpoch = fault.Of(ErrNoKeys, "the key of the present epoch has not arrived: it comes from the device of an owner or admin")
 
 // present returns the keys, for who writes now; mu is held.
 func (t *Thread) present() format.Keys {

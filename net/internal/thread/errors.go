@@ -5,6 +5,7 @@ import (
 	"github.com/weftdb/weft/net/internal/blobs"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // Reported by threads.
@@ -20,7 +21,7 @@ var (
 	ErrNoInvite = control.ErrNoInvite
 	// ErrNoKeys reports an operation that needs the read key, on a node that does
 	// not have it: a relay, or a joiner that has not joined yet.
-	ErrNoKeys = fault.New(fault.NoKeys, "this node cannot read the thread")
+	ErrNoKeys = verify.ErrNoKeys
 	// ErrClock reports a time that is not later than the log's last.
 	ErrClock = control.ErrClock
 	// ErrDamagedBlob reports a blob whose bytes are not there as they were written.

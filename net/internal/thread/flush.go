@@ -91,7 +91,7 @@ func (t *Thread) Flushed(n int64) {
 		t.pending = nil
 	}
 	t.flushedTo = n
-	t.cache.drop(n)
+	t.cache.Drop(n)
 	t.grew.Ring()
 }
 
@@ -137,7 +137,7 @@ func (t *Thread) loadPending(n int64) error {
 	if err := t.markData(snap, at); err != nil {
 		return err
 	}
-	t.cache.drop(n)
+	t.cache.Drop(n)
 	return nil
 }
 

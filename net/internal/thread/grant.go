@@ -13,6 +13,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // InviteOptions say what an invite lets people do. The zero value lets one device
@@ -56,7 +57,7 @@ func (t *Thread) CreateInvite(ctx context.Context, o InviteOptions) (format.Invi
 	k := t.present()
 	t.mu.Unlock()
 	if _, ok := k.Read(k.Epochs); !ok {
-		return format.Invite{}, errEpoch
+		return format.Invite{}, verify.ErrEpoch
 	}
 	inv, err := format.NewInvite(t.id, k.Service, o.Addrs)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // An Ingested says what became of a run.
@@ -53,7 +54,7 @@ func (t *Thread) ingest(ctx context.Context, r format.Run, stranger bool) (Inges
 	if err := ctx.Err(); err != nil {
 		return Ingested{}, err
 	}
-	if v == nil || len(v.records) == 0 {
+	if v == nil || len(v.Records) == 0 {
 		return Ingested{}, rej
 	}
 	v.stranger = stranger
@@ -74,8 +75,7 @@ func (t *Thread) ingest(ctx context.Context, r format.Run, stranger bool) (Inges
 	case err != nil:
 		return res, err
 	case late != nil:
-		late.judged = true
-		return res, late
+		return res, verify.Judged(late)
 	case rej != nil:
 		return res, rej
 	}
@@ -166,26 +166,26 @@ func (w *ingestTx) commit() error {
 // hold stores the records of v that are new, after the one they follow.
 func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 	t := w.t
-	l := t.logs[v.log]
+	l := t.logs[v.Log]
 	if rej, parked := w.admit(v, l); rej != nil || parked {
 		return rej, nil
 	}
 	i := 0
-	floor := t.cuts.floor(v.log).Seq
-	for i < len(v.records) && (v.records[i].id.Seq <= floor || l != nil && t.held(w.tx, l, v.records[i].id)) {
+	floor := t.cuts.floor(v.Log).Seq
+	for i < len(v.Records) && (v.Records[i].ID.Seq <= floor || l != nil && t.held(w.tx, l, v.Records[i].ID)) {
 		i++
 	}
 	w.res.Held += i
-	if i == len(v.records) {
+	if i == len(v.Records) {
 		return nil, nil
 	}
-	first := &v.records[i]
+	first := &v.Records[i]
 	b, rej, err := w.follow(l, first)
 	if rej != nil || err != nil {
 		return rej, err
 	}
 	if l == nil {
-		l = t.addLog(v.desc, v.raw)
+		l = t.addLog(v.Desc, v.Raw)
 		if err := t.rows.PutLog(w.tx, &l.Log); err != nil {
 			return nil, fmt.Errorf("log: %w", err)
 		}
@@ -201,42 +201,42 @@ func (w *ingestTx) hold(v *verifiedRun) (*Rejection, error) {
 			return nil, fmt.Errorf("own log: %w", err)
 		}
 	}
-	return w.extend(v, l, b, v.records[i:])
+	return w.extend(v, l, b, v.Records[i:])
 }
 
 // admit decides whether records of the log may be kept. It parks what may become
 // admissible when more control records are known.
 func (w *ingestTx) admit(v *verifiedRun, l *threadLog) (rej *Rejection, parked bool) {
-	t, first := w.t, &v.records[0]
-	if v.desc.Kind != format.KindControl {
+	t, first := w.t, &v.Records[0]
+	if v.Desc.Kind != format.KindControl {
 		return w.admitData(v)
 	}
-	second := first.id.Seq == 1 && t.graph.Knows(v.log) && !t.graph.Has(first.id.Hash)
-	if (l != nil || t.graph.Knows(v.log)) && !second {
+	second := first.ID.Seq == 1 && t.graph.Knows(v.Log) && !t.graph.Has(first.ID.Hash)
+	if (l != nil || t.graph.Knows(v.Log)) && !second {
 		if t.idle(v) {
 			t.idled = true
-			return &Rejection{kind: fault.Void, ID: v.records[len(v.records)-1].id, Reason: "the device waits until an owner admits it", Err: ErrNotMember}, false
+			return verify.Refuse(fault.Void, v.Records[len(v.Records)-1].ID, "the device waits until an owner admits it", ErrNotMember), false
 		}
 		return nil, false
 	}
-	if first.id.Seq != 1 {
-		return &Rejection{kind: fault.Gap, ID: first.id, Reason: "control log without its first record"}, false
+	if first.ID.Seq != 1 {
+		return verify.Refuse(fault.Gap, first.ID, "control log without its first record", nil), false
 	}
-	if _, lacks := t.graph.Lacks(first.control); lacks || t.env.clock.Check(first.header.Time) != nil {
-		return t.park(v, first.header.Time, w), true
+	if _, lacks := t.graph.Lacks(first.Control); lacks || t.env.clock.Check(first.Header.Time) != nil {
+		return t.park(v, first.Header.Time, w), true
 	}
-	if err := t.graph.Check(first.control); err != nil {
-		return reject(first.id, err), false
+	if err := t.graph.Check(first.Control); err != nil {
+		return verify.Reject(first.ID, err), false
 	}
 	if t.door(v) != nil {
 		return t.park(v, 0, w), true
 	}
-	if op := first.control.Payload.Op; (op == format.OpRecover || op == format.OpRevoke) && t.graph.Recovers() >= maxRecovers && !t.wanted[first.id.Hash] {
-		return &Rejection{kind: fault.Void, ID: first.id, Reason: "too many recoveries and revocations are held", Err: ErrNotMember}, false
+	if op := first.Control.Payload.Op; (op == format.OpRecover || op == format.OpRevoke) && t.graph.Recovers() >= maxRecovers && !t.wanted[first.ID.Hash] {
+		return verify.Refuse(fault.Void, first.ID, "too many recoveries and revocations are held", ErrNotMember), false
 	}
-	if s := t.graph.State(); s.Idle >= maxIdleJoins && first.control.Payload.Op == format.OpJoin && !s.Stands(first.control) && !t.wanted[first.id.Hash] {
+	if s := t.graph.State(); s.Idle >= maxIdleJoins && first.Control.Payload.Op == format.OpJoin && !s.Stands(first.Control) && !t.wanted[first.ID.Hash] {
 		t.idled = true // of a kind that ends no pull: what comes after it is taken
-		return &Rejection{kind: fault.Void, ID: first.id, Reason: "too many joins without effect are held", Err: ErrNotMember}, false
+		return verify.Refuse(fault.Void, first.ID, "too many joins without effect are held", ErrNotMember), false
 	}
 	return nil, false
 }
@@ -251,42 +251,42 @@ var maxIdleJoins = 10_000
 // idle reports whether a run goes on in the control log of a device that waits, of which
 // its join is enough, and no member names a record of it.
 func (t *Thread) idle(v *verifiedRun) bool {
-	ends := func(r verifiedRecord) bool { return r.control != nil && r.control.Payload.Op == format.OpTransfer }
-	if v.records[len(v.records)-1].id.Seq == 1 || !t.graph.Knows(v.log) || t.graph.State().Live(v.log) || slices.ContainsFunc(v.records, ends) {
+	ends := func(r verify.Record) bool { return r.Control != nil && r.Control.Payload.Op == format.OpTransfer }
+	if v.Records[len(v.Records)-1].ID.Seq == 1 || !t.graph.Knows(v.Log) || t.graph.State().Live(v.Log) || slices.ContainsFunc(v.Records, ends) {
 		return false
 	}
-	return !slices.ContainsFunc(v.records, func(r verifiedRecord) bool { return t.wanted[r.id.Hash] })
+	return !slices.ContainsFunc(v.Records, func(r verify.Record) bool { return t.wanted[r.ID.Hash] })
 }
 
 // admitData is admit for a data log: only announced logs are kept, so that nobody
 // but members fills the disk.
 func (w *ingestTx) admitData(v *verifiedRun) (rej *Rejection, parked bool) {
-	t, first := w.t, &v.records[0]
-	if _, ok := t.graph.ControlOf(v.log); ok {
+	t, first := w.t, &v.Records[0]
+	if _, ok := t.graph.ControlOf(v.Log); ok {
 		return t.within(v), false
 	}
-	for _, h := range first.header.Control {
+	for _, h := range first.Header.Control {
 		if !t.graph.Has(h) {
 			return t.park(v, 0, w), true
 		}
 	}
-	return &Rejection{kind: fault.NotMember, ID: first.id, Reason: "no member has announced the log", Err: ErrNotMember}, false
+	return verify.Refuse(fault.NotMember, first.ID, "no member has announced the log", ErrNotMember), false
 }
 
 // follow returns the branch that a record goes on, a new one if it forks the log.
-func (w *ingestTx) follow(l *threadLog, r *verifiedRecord) (*branch, *Rejection, error) {
-	if r.id.Seq == 1 {
+func (w *ingestTx) follow(l *threadLog, r *verify.Record) (*branch, *Rejection, error) {
+	if r.ID.Seq == 1 {
 		return &branch{}, nil, nil
 	}
-	prev := clock.RecordID{Log: r.id.Log, Seq: r.id.Seq - 1, Hash: r.header.Prev}
+	prev := clock.RecordID{Log: r.ID.Log, Seq: r.ID.Seq - 1, Hash: r.Header.Prev}
 	if b := w.afterCut(l, prev); b != nil {
 		return b, nil, nil
 	}
 	if l != nil {
 		for _, b := range l.branches {
 			if b.Tip == prev {
-				if r.header.Time <= b.Time {
-					return nil, reject(r.id, ErrClock), nil
+				if r.Header.Time <= b.Time {
+					return nil, verify.Reject(r.ID, ErrClock), nil
 				}
 				return b, nil, nil
 			}
@@ -297,8 +297,8 @@ func (w *ingestTx) follow(l *threadLog, r *verifiedRecord) (*branch, *Rejection,
 			if err != nil {
 				return nil, nil, err
 			}
-			if r.header.Time <= h.Time {
-				return nil, reject(r.id, ErrClock), nil
+			if r.Header.Time <= h.Time {
+				return nil, verify.Reject(r.ID, ErrClock), nil
 			}
 			return &branch{Branch: logstore.Branch{Base: prev, Done: prev, Time: h.Time}}, nil, nil
 		}
@@ -306,39 +306,39 @@ func (w *ingestTx) follow(l *threadLog, r *verifiedRecord) (*branch, *Rejection,
 			return nil, nil, err
 		}
 	}
-	return nil, &Rejection{kind: fault.Gap, ID: r.id, Reason: "the records before it are not held"}, nil
+	return nil, verify.Refuse(fault.Gap, r.ID, "the records before it are not held", nil), nil
 }
 
 // extend stores records at the end of a branch and judges them as far as it can.
-func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []verifiedRecord) (*Rejection, error) {
+func (w *ingestTx) extend(v *verifiedRun, l *threadLog, b *branch, records []verify.Record) (*Rejection, error) {
 	t := w.t
 	for i := range records {
 		r := &records[i]
-		ready := b.Done.Seq == r.id.Seq-1
+		ready := b.Done.Seq == r.ID.Seq-1
 		if ready && l.Desc.Kind == format.KindControl {
-			if wait := t.judgeControl(r.control); wait != "" {
+			if wait := t.judgeControl(r.Control); wait != "" {
 				ready = false
-			} else if err := t.graph.Check(r.control); err != nil {
-				return reject(r.id, err), nil
+			} else if err := t.graph.Check(r.Control); err != nil {
+				return verify.Reject(r.ID, err), nil
 			}
 		}
-		s := format.Stored{Record: r.raw}
-		if v.signed && i == len(records)-1 {
-			s.Signed, s.Signature = true, v.signature
+		s := format.Stored{Record: r.Raw}
+		if v.Signed && i == len(records)-1 {
+			s.Signed, s.Signature = true, v.Signature
 		}
 		value := s.Encode()
 		if err := w.room(len(value)); err != nil {
 			return nil, err
 		}
-		if err := t.rows.PutRecord(w.tx, l.Num, r.id, value); err != nil {
+		if err := t.rows.PutRecord(w.tx, l.Num, r.ID, value); err != nil {
 			return nil, fmt.Errorf("record: %w", err)
 		}
-		b.Tip, b.Time = r.id, r.header.Time
+		b.Tip, b.Time = r.ID, r.Header.Time
 		if s.Signed {
-			b.Signed = r.id
+			b.Signed = r.ID
 		}
 		b.Records++
-		b.Bytes += int64(r.raw.Size())
+		b.Bytes += int64(r.Raw.Size())
 		w.dirty[b] = l
 		w.res.Stored++
 		if ready {

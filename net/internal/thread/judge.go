@@ -11,25 +11,26 @@ import (
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // judge folds, numbers or refuses the record after the last judged one of a
 // branch. It returns false if the record has to wait.
-func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool) (bool, error) {
+func (w *ingestTx) judge(l *threadLog, b *branch, r *verify.Record, signed bool) (bool, error) {
 	t := w.t
 	if l.Desc.Kind == format.KindControl {
-		if t.judgeControl(r.control) != "" || t.graph.Check(r.control) != nil {
+		if t.judgeControl(r.Control) != "" || t.graph.Check(r.Control) != nil {
 			return false, nil
 		}
-		t.graph.Add(r.control)
-		if r.control.Payload.Epoch != nil {
+		t.graph.Add(r.Control)
+		if r.Control.Payload.Epoch != nil {
 			w.learned = t.learn() || w.learned
 		}
-		delete(t.wanted, r.id.Hash)
+		delete(t.wanted, r.ID.Hash)
 		w.res.Control = true
-		b.Done = r.id
+		b.Done = r.ID
 		w.dirty[b] = l
-		_ = t.env.clock.Observe(r.header.Time) // not ahead: it was judged
+		_ = t.env.clock.Observe(r.Header.Time) // not ahead: it was judged
 		return true, nil
 	}
 	t.openNow(l, r)
@@ -38,11 +39,11 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 		return false, nil
 	}
 	// Judged, whatever it becomes: a record without effect does not hold up its log.
-	b.Done = r.id
+	b.Done = r.ID
 	w.dirty[b] = l
-	_ = t.env.clock.Observe(r.header.Time)
+	_ = t.env.clock.Observe(r.Header.Time)
 	if refuse != nil {
-		f := logstore.Refusal{ID: r.id, Kind: kindOf(refuse), Reason: refuse.Error()}
+		f := logstore.Refusal{ID: r.ID, Kind: verify.KindOf(refuse), Reason: refuse.Error()}
 		t.refused = append(t.refused, Refusal(f))
 		if err := t.rows.PutRefused(w.tx, l.Num, &f); err != nil {
 			return false, fmt.Errorf("refusal: %w", err)
@@ -57,19 +58,19 @@ func (w *ingestTx) judge(l *threadLog, b *branch, r *verifiedRecord, signed bool
 	if n := t.limits[l.ID]; n != nil && n.refind {
 		t.limited++
 	}
-	ref := arrivalRef{ArrivalRef: logstore.ArrivalRef{N: t.arrivals, ID: r.id, Log: l.Num}, branch: b, signed: signed}
+	ref := arrivalRef{ArrivalRef: logstore.ArrivalRef{N: t.arrivals, ID: r.ID, Log: l.Num}, branch: b, signed: signed}
 	w.refs = append(w.refs, ref.ArrivalRef)
 	t.arrived(ref)
-	t.cache.add(ref.N, r.entry)
+	t.cache.Add(ref.N, r.Entry)
 	return true, nil
 }
 
 // openNow opens a data record that was verified before its key was known.
-func (t *Thread) openNow(l *threadLog, r *verifiedRecord) {
-	if _, ok := t.keys.Read(r.header.Epochs); ok && !r.opened && !t.relay {
-		r.opened = true
-		r.entry, r.err = t.openEntry(&t.keys, r.id, r.raw)
-		r.entry.Snapshot = l.Desc.Kind == format.KindSnapshot
+func (t *Thread) openNow(l *threadLog, r *verify.Record) {
+	if _, ok := t.keys.Read(r.Header.Epochs); ok && !r.Opened && !t.relay {
+		r.Opened = true
+		r.Entry, r.Err = t.opener(&t.keys).Entry(r.ID, r.Raw)
+		r.Entry.Snapshot = l.Desc.Kind == format.KindSnapshot
 	}
 }
 
@@ -90,40 +91,40 @@ func (t *Thread) judgeControl(c *control.Record) string {
 
 // judgeData returns why a data record has to wait, or else why it has no effect,
 // if it has none. Every replica that does not wait comes to the same result.
-func (t *Thread) judgeData(r *verifiedRecord) (wait string, refuse error) {
-	for _, h := range r.header.Control {
+func (t *Thread) judgeData(r *verify.Record) (wait string, refuse error) {
+	for _, h := range r.Header.Control {
 		if !t.graph.Has(h) {
-			if control, known := t.graph.ControlOf(r.id.Log); known && t.graph.State().Live(control) {
+			if control, known := t.graph.ControlOf(r.ID.Log); known && t.graph.State().Live(control) {
 				t.want(h)
 			}
 			return fmt.Sprintf("unknown control record %x", h[:4]), nil
 		}
 	}
-	if t.env.clock.Check(r.header.Time) != nil {
-		t.wakeFor(r.header.Time)
+	if t.env.clock.Check(r.Header.Time) != nil {
+		t.wakeFor(r.Header.Time)
 		return clock.ErrAhead.Error(), nil
 	}
-	if _, ok := t.graph.ControlOf(r.id.Log); !ok {
+	if _, ok := t.graph.ControlOf(r.ID.Log); !ok {
 		return "the log is not announced", nil
 	}
-	for _, h := range r.header.Control {
-		if r.header.Time <= t.graph.Time(h) {
+	for _, h := range r.Header.Control {
+		if r.Header.Time <= t.graph.Time(h) {
 			return "", fault.Of(ErrClock, "the record is not later than the control records that it names")
 		}
 	}
-	if why := t.graph.Begun(r.id.Log, r.header.Control); why != "" {
+	if why := t.graph.Begun(r.ID.Log, r.Header.Control); why != "" {
 		return "", fault.Of(ErrNotMember, "%s", why)
 	}
 	if t.relay {
 		return "", nil
 	}
-	if !r.opened {
+	if !r.Opened {
 		if !t.keys.CanRead() {
 			return "no read key yet", nil
 		}
-		return fmt.Sprintf("the key of epoch %x has not arrived", r.header.Epochs[0][:4]), nil
+		return fmt.Sprintf("the key of epoch %x has not arrived", r.Header.Epochs[0][:4]), nil
 	}
-	return "", r.err
+	return "", r.Err
 }
 
 // settle judges again what waits, until nothing changes: what is stored, and what
@@ -147,7 +148,7 @@ func (w *ingestTx) settle() error {
 				return err
 			}
 			if rej != nil {
-				t.env.log.Info("a run that had waited is refused", "thread", t.id.String(), "record", rej.ID.String(), "kind", string(rej.kind), "reason", rej.Reason)
+				t.env.log.Info("a run that had waited is refused", "thread", t.id.String(), "record", rej.ID.String(), "kind", string(rej.Kind()), "reason", rej.Reason)
 			}
 		}
 		if t.graph.Len() == known && !t.wantedMore {
@@ -181,20 +182,20 @@ func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
 }
 
 // reopen opens a record that is stored, to judge it.
-func (t *Thread) reopen(l *threadLog, id clock.RecordID, s format.Stored) (*verifiedRecord, error) {
+func (t *Thread) reopen(l *threadLog, id clock.RecordID, s format.Stored) (*verify.Record, error) {
 	h, err := format.DecodeHeader(s.Header)
 	if err != nil {
 		return nil, fmt.Errorf("stored record: %w", err)
 	}
-	r := &verifiedRecord{raw: s.Record, header: h, id: id}
+	r := &verify.Record{Raw: s.Record, Header: h, ID: id}
 	if l.Desc.Kind == format.KindControl {
-		r.control, err = t.openControl(t.keys.Service, l.Desc.Device, id, h, s.Body)
+		r.Control, err = t.opener(&t.keys).Control(l.Desc.Device, id, h, s.Body)
 		return r, err
 	}
 	if _, ok := t.keys.Read(h.Epochs); ok {
-		r.opened = true
-		r.entry, r.err = t.openEntry(&t.keys, id, s.Record)
-		r.entry.Snapshot = l.Desc.Kind == format.KindSnapshot
+		r.Opened = true
+		r.Entry, r.Err = t.opener(&t.keys).Entry(id, s.Record)
+		r.Entry.Snapshot = l.Desc.Kind == format.KindSnapshot
 	}
 	return r, nil
 }

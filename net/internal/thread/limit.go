@@ -9,6 +9,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/control"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // What counts of a data log follows from the rights of the control log that it belongs to,
@@ -178,14 +179,14 @@ func (f *limitFinder) paths() (paths [][]control.Written) {
 // within refuses of a run what cannot count, whatever else arrives: of a device that was
 // removed nobody takes more than who removed it had seen.
 func (t *Thread) within(v *verifiedRun) *Rejection {
-	l := t.logs[v.log]
+	l := t.logs[v.Log]
 	var n *limit
 	if l != nil {
 		n = t.limitOf(l)
 	} else {
-		n = t.findLimit(v.log, nil)
+		n = t.findLimit(v.Log, nil)
 	}
-	i := slices.IndexFunc(v.records, func(r verifiedRecord) bool { return r.id.Seq > n.top.Seq })
+	i := slices.IndexFunc(v.Records, func(r verify.Record) bool { return r.ID.Seq > n.top.Seq })
 	if i < 0 {
 		return nil
 	}
@@ -195,5 +196,5 @@ func (t *Thread) within(v *verifiedRun) *Rejection {
 	}
 	// Nothing of the run: its signature covers what is cut off, and without one what is
 	// before that could be given to nobody. Who has heard of the removal sends it signed.
-	return &Rejection{kind: fault.Void, ID: v.records[i].id, Reason: why, Err: ErrNotMember}
+	return verify.Refuse(fault.Void, v.Records[i].ID, why, ErrNotMember)
 }

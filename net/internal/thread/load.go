@@ -124,7 +124,7 @@ func (t *Thread) reload() error {
 	t.logs, t.byNum, t.ownControl, t.ownData = next.logs, next.byNum, next.ownControl, next.ownData
 	t.graph, t.cuts, t.refused, t.arrivals = next.graph, next.cuts, next.refused, next.arrivals
 	t.keys, t.expanded, t.given, t.limits = next.keys, next.expanded, next.given, next.limits
-	t.flushedTo, t.pending, t.cache, t.parked = -1, nil, arrivalCache{}, parkedRuns{}
+	t.flushedTo, t.pending, t.cache, t.parked = -1, nil, logstore.ArrivalCache{}, parkedRuns{}
 	t.wakeAt = next.wakeAt
 	t.armWaker(0)
 	t.syncSoon(true)
@@ -197,7 +197,7 @@ func (t *Thread) loadControl(r store.Reader) error {
 			w := &waiting[i]
 			h, err := format.DecodeHeader(w.s.Header)
 			if err == nil {
-				opened[i], err = t.openControl(t.keys.Service, w.log.Desc.Device, w.id, h, w.s.Body)
+				opened[i], err = t.opener(&t.keys).Control(w.log.Desc.Device, w.id, h, w.s.Body)
 			}
 			errs[i] = err
 		})

@@ -11,6 +11,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // A club is devices of one thread, the owner first.
@@ -432,7 +433,7 @@ func (t *Thread) mayWriteNow() error {
 	defer t.mu.Unlock()
 	k := t.present()
 	if _, ok := k.Read(k.Epochs); !ok {
-		return errEpoch
+		return verify.ErrEpoch
 	}
 	return t.mayWrite()
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // A snapshotLog is a snapshot log that is being written: a data log of its own for
@@ -63,7 +64,7 @@ func (w *snapshotLog) commit(payload []byte) error {
 	}
 	secret, ok := w.keys.Read(w.keys.Epochs)
 	if !ok {
-		return errEpoch
+		return verify.ErrEpoch
 	}
 	rec, err := t.sealRecord(secret, h, &format.Plaintext{Payload: payload}, true)
 	if err != nil {

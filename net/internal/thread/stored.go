@@ -1,8 +1,6 @@
 package thread
 
 import (
-	"fmt"
-
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/internal/store"
@@ -45,14 +43,7 @@ func (t *Thread) held(r store.Reader, l *threadLog, id clock.RecordID) bool {
 }
 
 // An Entry is a data record, opened.
-type Entry struct {
-	ID      clock.RecordID
-	Time    clock.Time
-	Atomic  bool
-	Payload []byte // must not be changed
-
-	Snapshot bool // of a snapshot log
-}
+type Entry = format.Entry
 
 // Entry returns one data record, opened.
 func (t *Thread) Entry(id clock.RecordID) (Entry, error) {
@@ -71,26 +62,5 @@ func (t *Thread) Entry(id clock.RecordID) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	return t.openEntry(&k, id, s.Record)
-}
-
-// openEntry opens a data record that is held.
-func (t *Thread) openEntry(k *format.Keys, id clock.RecordID, raw format.Record) (Entry, error) {
-	h, err := format.DecodeHeader(raw.Header)
-	if err != nil {
-		return Entry{}, err
-	}
-	read, ok := k.Read(h.Epochs)
-	if !ok {
-		return Entry{}, errEpoch
-	}
-	b, err := format.ParseBody(raw.Body)
-	if err != nil {
-		return Entry{}, err
-	}
-	p, err := t.env.sealer.Open(read, format.Position{Thread: t.id, Log: id.Log, Seq: id.Seq}, b)
-	if err != nil {
-		return Entry{}, fmt.Errorf("record %s: %w", id, err)
-	}
-	return Entry{ID: id, Time: h.Time, Atomic: p.Atomic, Payload: p.Payload}, nil
+	return t.opener(&k).Entry(id, s.Record)
 }

@@ -82,7 +82,7 @@ type Thread struct {
 	arrivals   int64 // number of the last arrival
 	flushedTo  int64 // -1 until the first Flushed or Attach
 	pending    []arrivalRef
-	cache      arrivalCache
+	cache      logstore.ArrivalCache
 	parked     parkedRuns
 	wanted     map[clock.Hash]bool                    // control records that members name and that are not held
 	idled      bool                                   // a record of a device that waits was refused

@@ -11,6 +11,7 @@ import (
 	"github.com/weftdb/weft/internal/store"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/net/internal/logstore"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // Two kinds of records wait to be judged:
@@ -147,24 +148,24 @@ func (p *parkedRuns) take() []*verifiedRun {
 // refusal that is no fault: the peer is asked again.
 func (t *Thread) park(v *verifiedRun, wake clock.Time, w *ingestTx) *Rejection {
 	p := &t.parked
-	id := v.records[len(v.records)-1].id
+	id := v.Records[len(v.Records)-1].ID
 	for _, o := range p.runs {
-		if o.records[len(o.records)-1].id == id {
+		if o.Records[len(o.Records)-1].ID == id {
 			return nil
 		}
 	}
-	if len(p.runs) >= maxParkedRuns || p.size+v.size > maxParkedBytes {
-		return &Rejection{kind: fault.WaitingFull, ID: v.records[0].id, Reason: "too much waits for control records"}
+	if len(p.runs) >= maxParkedRuns || p.size+v.Size > maxParkedBytes {
+		return verify.Refuse(fault.WaitingFull, v.Records[0].ID, "too much waits for control records", nil)
 	}
 	if wake != 0 && t.env.clock.Check(wake) != nil {
 		t.wakeFor(wake)
 	}
-	for i := range v.records { // they alias a frame
-		r := &v.records[i].raw
+	for i := range v.Records { // they alias a frame
+		r := &v.Records[i].Raw
 		r.Header, r.Body = slices.Clone(r.Header), slices.Clone(r.Body)
 	}
 	p.runs = append(p.runs, v)
-	p.size += v.size
+	p.size += v.Size
 	w.res.Waiting = true
 	return nil
 }
@@ -196,22 +197,22 @@ func (t *Thread) Waiting() ([]Waiting, error) {
 		}
 	}
 	for _, v := range t.parked.runs {
-		r := &v.records[0]
-		all = append(all, Waiting{First: r.id, Count: len(v.records), Reason: t.whyWait(&threadLog{Log: logstore.Log{Desc: v.desc}}, r)})
+		r := &v.Records[0]
+		all = append(all, Waiting{First: r.ID, Count: len(v.Records), Reason: t.whyWait(&threadLog{Log: logstore.Log{Desc: v.Desc}}, r)})
 	}
 	return all, nil
 }
 
 // whyWait says why a record waits, for people.
-func (t *Thread) whyWait(l *threadLog, r *verifiedRecord) string {
+func (t *Thread) whyWait(l *threadLog, r *verify.Record) string {
 	if l.Desc.Kind != format.KindControl {
 		wait, _ := t.judgeData(r)
 		return wait
 	}
-	if wait := t.judgeControl(r.control); wait != "" {
+	if wait := t.judgeControl(r.Control); wait != "" {
 		return wait
 	}
-	if err := t.graph.Check(r.control); err != nil {
+	if err := t.graph.Check(r.Control); err != nil {
 		return err.Error()
 	}
 	return ""

@@ -1,4 +1,4 @@
-package thread
+package verify
 
 import (
 	"fmt"
@@ -42,9 +42,21 @@ func (r *Rejection) Hostile() bool {
 	return true
 }
 
-// kindOf returns the kind that a refusal because of err has: malformed unless err
+// Refuse returns the rejection of a record for a reason, a sentence; err is the sentinel
+// behind it, or nil.
+func Refuse(kind fault.Kind, id clock.RecordID, reason string, err error) *Rejection {
+	return &Rejection{kind: kind, ID: id, Reason: reason, Err: err}
+}
+
+// Judged marks r as by what is held here, which may differ elsewhere, and returns it.
+func Judged(r *Rejection) *Rejection {
+	r.judged = true
+	return r
+}
+
+// KindOf returns the kind that a refusal because of err has: malformed unless err
 // has one that a record can be refused with.
-func kindOf(err error) fault.Kind {
+func KindOf(err error) fault.Kind {
 	switch k := fault.KindOf(err); k {
 	case fault.UnknownVersion, fault.UnknownExtension, fault.UnknownOperation, fault.WrongKey, fault.Altered, fault.Bomb,
 		fault.TooLarge, fault.NotMember, fault.BadClock:
@@ -53,7 +65,7 @@ func kindOf(err error) fault.Kind {
 	return fault.Malformed
 }
 
-// reject returns the rejection of a record because of err.
-func reject(id clock.RecordID, err error) *Rejection {
-	return &Rejection{kind: kindOf(err), ID: id, Reason: err.Error(), Err: err}
+// Reject returns the rejection of a record because of err.
+func Reject(id clock.RecordID, err error) *Rejection {
+	return &Rejection{kind: KindOf(err), ID: id, Reason: err.Error(), Err: err}
 }
