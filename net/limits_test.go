@@ -7,12 +7,14 @@ import (
 	"testing"
 
 	"github.com/multiformats/go-multiaddr"
+
+	"github.com/weftdb/weft/net/internal/stack"
 )
 
 // onlyBy returns an option that makes a party listen by one transport.
 func onlyBy(t testing.TB, transport string) func(*Options) {
 	t.Helper()
-	all, err := loopback()
+	all, err := stack.Loopback()
 	if err != nil {
 		t.Fatal(err)
 	}
