@@ -1,6 +1,7 @@
 package db_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -101,6 +102,23 @@ func genLocalWrite(t *rapid.T, tb testing.TB) localWrite {
 	}
 }
 
+// cutWhile takes a cut over while others write, and returns why it was not, or that the
+// process has ended in one of the writes.
+func cutWhile(ctx context.Context, x *replica.Replica, cut fold.Cut, writes []localWrite) error {
+	var wg sync.WaitGroup
+	var end error
+	wg.Go(func() {
+		for _, w := range writes {
+			if err := w(ctx, x); errors.Is(err, errEnd) { // else it may be refused
+				end = err
+			}
+		}
+	})
+	err := x.SetCut(ctx, cut)
+	wg.Wait()
+	return cmp.Or(err, end)
+}
+
 // A cut by a snapshot of this replica's own gives the state of the reference fold, whatever
 // is written between its pieces, what arrives later, and wherever the process ends.
 func TestOwnCutConverges(t *testing.T) {
@@ -140,14 +158,7 @@ func TestOwnCutConverges(t *testing.T) {
 			s.mu.Lock()
 			s.commits = rapid.IntRange(-1, 40).Draw(rt, "commits")
 			s.mu.Unlock()
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				for _, w := range writes[n:] {
-					_ = w(ctx, x)
-				}
-			})
-			err = x.SetCut(ctx, cut)
-			wg.Wait()
+			err = cutWhile(ctx, x, cut, writes[n:])
 			s.mu.Lock()
 			s.commits = -1
 			s.mu.Unlock()
@@ -264,14 +275,7 @@ func TestForeignCutConverges(t *testing.T) {
 			s.mu.Lock()
 			s.commits = rapid.IntRange(-1, 40).Draw(rt, "commits")
 			s.mu.Unlock()
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				for _, w := range writes[n:] {
-					_ = w(ctx, x)
-				}
-			})
-			err = x.SetCut(ctx, cut)
-			wg.Wait()
+			err = cutWhile(ctx, x, cut, writes[n:])
 			s.mu.Lock()
 			s.commits = -1
 			s.mu.Unlock()
