@@ -12,7 +12,7 @@ import (
 // Every exported error is made with a kind, here or in a room below.
 func TestErrorsHaveKinds(t *testing.T) {
 	seen := 0
-	for _, dir := range []string{".", "internal/thread", "internal/blobs", "internal/control", "internal/format", "internal/wire", "internal/mux"} {
+	for _, dir := range []string{".", "internal/thread", "internal/blobs", "internal/control", "internal/verify", "internal/format", "internal/wire", "internal/mux"} {
 		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)
@@ -56,7 +56,7 @@ func checkErrors(t *testing.T, path string, d ast.Decl) (n int) {
 			}
 			switch room := from.X.(*ast.Ident).Name; {
 			case room == "fault" && from.Sel.Name == "New":
-			case (room == "format" || room == "blobs" || room == "control" || room == "thread") && from.Sel.Name == name.Name:
+			case (room == "format" || room == "blobs" || room == "control" || room == "verify" || room == "thread") && from.Sel.Name == name.Name:
 			default:
 				t.Errorf("%s: %s is made by %s.%s", path, name.Name, room, from.Sel.Name)
 			}
