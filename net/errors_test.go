@@ -55,7 +55,7 @@ func checkErrors(t *testing.T, path string, d ast.Decl) (n int) {
 				continue
 			}
 			switch room := from.X.(*ast.Ident).Name; {
-			case room == "fault" && from.Sel.Name == "New":
+			case room == "fault" && (from.Sel.Name == "New" || from.Sel.Name == "Of"):
 			case (room == "format" || room == "blobs" || room == "control" || room == "verify" || room == "thread") && from.Sel.Name == name.Name:
 			default:
 				t.Errorf("%s: %s is made by %s.%s", path, name.Name, room, from.Sel.Name)
