@@ -40,7 +40,7 @@ func TestSlowEverythingConverges(t *testing.T) {
 }
 
 func TestSlowFeeds(t *testing.T) {
-	checks(t, "3000")
+	checks(t, "2000")
 	TestLiveIsFind(t)
 	TestFilteredWatch(t)
 	TestRefusedWatchIsTheList(t)
@@ -48,7 +48,7 @@ func TestSlowFeeds(t *testing.T) {
 }
 
 func TestSlowPlansAgree(t *testing.T) {
-	checks(t, "4000")
+	checks(t, "2000")
 	TestPlansAgree(t)
 	plansDuringWrites(t, 2000)
 }
