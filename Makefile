@@ -7,7 +7,7 @@ LINT     := $(TOOLS)/golangci-lint
 export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/lint
 LINT_VER := v2.12.2
 FUZZTIME ?= 30s
-RACETIME ?= 15m
+RACETIME ?= 25m
 # The whole data set where a checkout of it lies beside this one, the sample elsewhere.
 DATA     ?= $(firstword $(wildcard ../*/data/cities.jsonl.gz) testdata/cities-sample.jsonl.gz)
 
