@@ -419,7 +419,7 @@ func (e *Epoch) check(b []byte) (read SecretKey, err error) {
 
 // Before adds to k the read keys that the epoch, of which read is the key, gives of those
 // before it, if they are what `commits` says of an epoch: the commitment to its key. It
-// returns the epochs that it gives, too, those whose record is not known among them.
+// returns the epochs that it gives, too, in order, those whose record is not known among them.
 func (e *Epoch) Before(thread ThreadID, k *Keys, read SecretKey, commits func(epoch clock.Hash) (clock.Hash, bool)) (all Keys, gives []clock.Hash, err error) {
 	all = *k
 	aead, err := previousAEAD(thread, read)
@@ -444,6 +444,7 @@ func (e *Epoch) Before(thread ThreadID, k *Keys, read SecretKey, commits func(ep
 			delete(reads, epoch)
 		}
 	}
+	slices.SortFunc(gives, CompareHashes)
 	return all.and(reads), gives, nil
 }
 
