@@ -78,7 +78,7 @@ func (d *documents) get(ctx context.Context, path string) (entry, error) {
 	}
 	doc, err := d.db.Collection(d.name).Get(ctx, id)
 	if errors.Is(err, db.ErrNotFound) {
-		return entry{}, fault.Of(ErrNotFound, "bucket %s has no file %s", strings.TrimPrefix(d.name, collectionPrefix), path)
+		return entry{}, d.noFile(path)
 	}
 	if err != nil {
 		return entry{}, fmt.Errorf("%s: %w", path, err)
@@ -88,9 +88,13 @@ func (d *documents) get(ctx context.Context, path string) (entry, error) {
 		return entry{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if e.removed() {
-		return entry{}, fault.Of(ErrNotFound, "bucket %s has no file %s", strings.TrimPrefix(d.name, collectionPrefix), path)
+		return entry{}, d.noFile(path)
 	}
 	return e, nil
+}
+
+func (d *documents) noFile(path string) error {
+	return fault.Of(ErrNotFound, "bucket %s has no file %s", strings.TrimPrefix(d.name, collectionPrefix), path)
 }
 
 func (d *documents) scan(ctx context.Context, prefix, after string, limit int64, fn func(entry) error) (done scanned, err error) {

@@ -119,6 +119,38 @@ func cutWhile(ctx context.Context, x *replica.Replica, cut fold.Cut, writes []lo
 	return cmp.Or(err, end)
 }
 
+// cutOrEnd takes a cut over while others write, in a store that may end somewhere; if it
+// does, the replica is opened again and takes it then. It checks the state, with and without
+// what the cut covers, and returns the replica and its records, and whether nothing ended.
+func cutOrEnd(ctx context.Context, rt *rapid.T, s *tight, j *dbtest.Journal, x *replica.Replica, open func() (*replica.Replica, error), cut fold.Cut, writes []localWrite) (_ *replica.Replica, es []journal.Entry, whole bool) {
+	s.limit(rapid.IntRange(-1, 40).Draw(rt, "commits"))
+	err := cutWhile(ctx, x, cut, writes)
+	s.limit(-1)
+	if whole = err == nil; !whole {
+		if !errors.Is(err, errEnd) {
+			rt.Fatal(err)
+		}
+		if err := x.Close(); err != nil {
+			rt.Fatal(err)
+		}
+		if x, err = open(); err != nil {
+			rt.Fatal(err)
+		}
+		if err := errors.Join(x.Settle(ctx), x.SetCut(ctx, cut)); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	if es, err = j.Entries(); err != nil {
+		rt.Fatal(err)
+	}
+	sameCut(rt, x, es, cut)
+	if err := j.Prune(cut); err != nil {
+		rt.Fatal(err)
+	}
+	sameCut(rt, x, es, cut)
+	return x, es, whole
+}
+
 // A cut by a snapshot of this replica's own gives the state of the reference fold, whatever
 // is written between its pieces, what arrives later, and wherever the process ends.
 func TestOwnCutConverges(t *testing.T) {
@@ -155,36 +187,8 @@ func TestOwnCutConverges(t *testing.T) {
 			if err := errors.Join(db.SmallPieces(x.DB, 1), x.Settle(ctx)); err != nil {
 				rt.Fatal(err)
 			}
-			s.mu.Lock()
-			s.commits = rapid.IntRange(-1, 40).Draw(rt, "commits")
-			s.mu.Unlock()
-			err = cutWhile(ctx, x, cut, writes[n:])
-			s.mu.Lock()
-			s.commits = -1
-			s.mu.Unlock()
-			if err != nil {
-				if !errors.Is(err, errEnd) {
-					rt.Fatal(err)
-				}
-				if err := x.Close(); err != nil {
-					rt.Fatal(err)
-				}
-				if x, err = open(); err != nil {
-					rt.Fatal(err)
-				}
-				if err := errors.Join(x.Settle(ctx), x.SetCut(ctx, cut)); err != nil {
-					rt.Fatal(err)
-				}
-			}
-			es, err := j.Entries()
-			if err != nil {
-				rt.Fatal(err)
-			}
-			sameCut(rt, x, es, cut)
-			if err := j.Prune(cut); err != nil {
-				rt.Fatal(err)
-			}
-			sameCut(rt, x, es, cut)
+			var es []journal.Entry
+			x, es, _ = cutOrEnd(ctx, rt, s, j, x, open, cut, writes[n:])
 			k := rapid.IntRange(at, len(all)).Draw(rt, "late")
 			hand(ctx, rt, x, j, all[at:k]...)
 			sameCut(rt, x, append(es, all[at:k]...), cut)
@@ -272,38 +276,10 @@ func TestForeignCutConverges(t *testing.T) {
 				rt.Fatal(err)
 			}
 			was := db.PacedCuts(x.DB)
-			s.mu.Lock()
-			s.commits = rapid.IntRange(-1, 40).Draw(rt, "commits")
-			s.mu.Unlock()
-			err = cutWhile(ctx, x, cut, writes[n:])
-			s.mu.Lock()
-			s.commits = -1
-			s.mu.Unlock()
-			if err != nil {
-				if !errors.Is(err, errEnd) {
-					rt.Fatal(err)
-				}
-				if err := x.Close(); err != nil {
-					rt.Fatal(err)
-				}
-				if x, err = open(); err != nil {
-					rt.Fatal(err)
-				}
-				if err := errors.Join(x.Settle(ctx), x.SetCut(ctx, cut)); err != nil {
-					rt.Fatal(err)
-				}
-			} else {
+			whole := false
+			if x, _, whole = cutOrEnd(ctx, rt, s, j, x, open, cut, writes[n:]); whole {
 				cuts, paced = cuts+1, paced+int(db.PacedCuts(x.DB)-was)
 			}
-			es, err := j.Entries()
-			if err != nil {
-				rt.Fatal(err)
-			}
-			sameCut(rt, x, es, cut)
-			if err := j.Prune(cut); err != nil {
-				rt.Fatal(err)
-			}
-			sameCut(rt, x, es, cut)
 		}
 		es, err := j.Entries()
 		if err != nil {

@@ -6,9 +6,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
-
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/net/internal/stack"

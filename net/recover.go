@@ -3,7 +3,6 @@ package net
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -64,21 +63,16 @@ func (h *Host) reclaim(ctx context.Context, r Recovery, next keys.PublicKey) (*T
 	if err != nil {
 		return nil, err
 	}
-	var failed []error
-	dialling, stop := context.WithCancel(ctx)
-	defer stop()
-	for p := range h.reach(dialling, r.Addrs) {
-		t, err := h.reclaimFrom(ctx, p, r, controlRequest{id: r.Thread, invite: key, proof: proof})
-		if err == nil {
-			err = t.Recover(ctx, r, next)
-			if err != nil {
-				return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
-			}
-			return h.entered(t, key, proof)
-		}
-		failed = append(failed, fmt.Errorf("peer %s: %w", p, err))
+	t, err := fromAny(ctx, h, r.Addrs, fault.Errorf(fault.Unreachable, "no reachable peer holds the database of the recovery key"), func(p peer.ID) (*thread.Thread, error) {
+		return h.reclaimFrom(ctx, p, r, controlRequest{id: r.Thread, invite: key, proof: proof})
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, errors.Join(append(failed, ctx.Err(), fault.Errorf(fault.Unreachable, "no reachable peer holds the database of the recovery key"))...)
+	if err := t.Recover(ctx, r, next); err != nil {
+		return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
+	}
+	return h.entered(t, key, proof)
 }
 
 // reclaimFrom takes in all that a peer holds of a thread.
@@ -149,17 +143,13 @@ func (h *Host) Begin(ctx context.Context, id ThreadID, service keys.Secret, addr
 	if service.Len() != len(format.SecretKey{}) {
 		return nil, fault.Errorf(fault.Malformed, "a service key of %d bytes", service.Len())
 	}
-	var failed []error
-	dialling, stop := context.WithCancel(ctx)
-	defer stop()
-	for p := range h.reach(dialling, addrs) {
-		t, err := h.beginFrom(ctx, p, id, format.SecretKey(service.Reveal()))
-		if err == nil {
-			return h.entered(t, nil, nil)
-		}
-		failed = append(failed, fmt.Errorf("peer %s: %w", p, err))
+	t, err := fromAny(ctx, h, addrs, fault.Errorf(fault.Unreachable, "no reachable peer holds the database"), func(p peer.ID) (*thread.Thread, error) {
+		return h.beginFrom(ctx, p, id, format.SecretKey(service.Reveal()))
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, errors.Join(append(failed, ctx.Err(), fault.Errorf(fault.Unreachable, "no reachable peer holds the database"))...)
+	return h.entered(t, nil, nil)
 }
 
 func (h *Host) beginFrom(ctx context.Context, p peer.ID, id ThreadID, service format.SecretKey) (*thread.Thread, error) {
@@ -174,11 +164,5 @@ func (h *Host) beginFrom(ctx context.Context, p peer.ID, id ThreadID, service fo
 	if err != nil {
 		return nil, err
 	}
-	if err = takeControl(ctx, t, runs); err == nil {
-		err = t.FinishBegin(ctx)
-	}
-	if err != nil {
-		return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
-	}
-	return t, nil
+	return finish(ctx, t, runs, t.FinishBegin)
 }

@@ -263,17 +263,26 @@ func (h *Host) Join(ctx context.Context, inv Invite) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	var failed []error // what a peer said comes before that there was none
+	return fromAny(ctx, h, inv.Addrs, fault.Errorf(fault.Unreachable, "no reachable peer holds the thread of the invite"), func(p peer.ID) (*Thread, error) {
+		return h.joinFrom(ctx, p, inv, invite, proof)
+	})
+}
+
+// fromAny returns what the first peer gives that gives it; none is the error if there is no
+// such peer, and what those that were asked said comes before it.
+func fromAny[T any](ctx context.Context, h *Host, addrs []multiaddr.Multiaddr, none error, get func(p peer.ID) (T, error)) (T, error) {
+	var failed []error
 	dialling, stop := context.WithCancel(ctx)
 	defer stop()
-	for p := range h.reach(dialling, inv.Addrs) {
-		t, err := h.joinFrom(ctx, p, inv, invite, proof)
+	for p := range h.reach(dialling, addrs) {
+		t, err := get(p)
 		if err == nil {
 			return t, nil
 		}
 		failed = append(failed, fmt.Errorf("peer %s: %w", p, err))
 	}
-	return nil, errors.Join(append(failed, ctx.Err(), fault.Errorf(fault.Unreachable, "no reachable peer holds the thread of the invite"))...)
+	var nothing T
+	return nothing, errors.Join(append(failed, ctx.Err(), none)...)
 }
 
 // reach yields the connected peers, then those that answer at addrs, as they
@@ -346,24 +355,23 @@ func (h *Host) finishJoin(ctx context.Context, inv Invite, genesis []byte, runs 
 	if err != nil {
 		return nil, err
 	}
-	if err = takeControl(ctx, t, runs); err == nil {
-		err = t.FinishJoin(ctx)
+	return finish(ctx, t, runs, t.FinishJoin)
+}
+
+// finish takes control logs into a thread that begins here, and ends its beginning; or the
+// thread is removed. What is refused of others, as the peer may be anybody, comes again from
+// members.
+func finish(ctx context.Context, t *thread.Thread, runs []format.Run, end func(context.Context) error) (_ *thread.Thread, err error) {
+	for i := 0; i < len(runs) && err == nil; i++ {
+		err = takeRun(ctx, t, runs[i])
+	}
+	if err == nil {
+		err = end(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, t.Remove(context.WithoutCancel(ctx)))
 	}
 	return t, nil
-}
-
-// takeControl takes control logs in. What is refused of others, as the peer may be anybody,
-// comes again from members.
-func takeControl(ctx context.Context, t *thread.Thread, runs []format.Run) error {
-	for _, r := range runs {
-		if err := takeRun(ctx, t, r); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func takeRun(ctx context.Context, t *thread.Thread, r format.Run) error {

@@ -26,11 +26,11 @@ type Compaction struct {
 }
 
 // Compact makes a database as small on disk as it can be. The most senior device of the
-// first owner, which made the database or was given it, cuts its history: a snapshot of the documents takes the place of the records, on every
-// replica. What was cut before, here or elsewhere, is deleted on this device, with the
-// blocks of files that nothing names without it, and the store gives the space back. One
-// runs at a time for a database. It may end between its parts, with an error or ctx, and
-// the next goes on.
+// first owner, which made the database or was given it, cuts its history: a snapshot of the
+// documents takes the place of the records, on every replica. What was cut before, here or
+// elsewhere, is deleted on this device, with the blocks of files that nothing names without
+// it, and the store gives the space back. One runs at a time for a database. It may end
+// between its parts, with an error or ctx, and the next goes on.
 func (n *Node) Compact(ctx context.Context, name string) (Compaction, error) {
 	var out Compaction
 	if err := checkName(name); err != nil {

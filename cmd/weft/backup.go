@@ -21,6 +21,7 @@ import (
 
 	"github.com/weftdb/weft/cmd/weft/internal/report"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
 	"github.com/weftdb/weft/node/client"
@@ -37,8 +38,8 @@ type backupOutput struct {
 }
 
 func (o backupOutput) print(w io.Writer, done string) {
-	fmt.Fprintf(w, "%s %s: %s, %s in the store (%s), %s (%s)\n", done, o.File, count(int64(len(o.Databases)), "database"),
-		count(o.Store.Count, "key"), size(o.Store.Bytes), count(o.Files.Count, "file"), size(o.Files.Bytes))
+	fmt.Fprintf(w, "%s %s: %s, %s in the store (%s), %s (%s)\n", done, o.File, words.Count(int64(len(o.Databases)), "database"),
+		words.Count(o.Store.Count, "key"), words.Size(o.Store.Bytes), words.Count(o.Files.Count, "file"), words.Size(o.Files.Bytes))
 	for _, d := range o.Databases {
 		report.WriteLacks(w, d.Name, d.Lacks)
 	}

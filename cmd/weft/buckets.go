@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -64,7 +65,7 @@ func (a *app) bucketList() *cobra.Command {
 				for _, b := range out {
 					rows = append(rows, []string{b.Name, b.Database})
 				}
-				table(w, rows...)
+				words.Table(w, rows...)
 			})
 		})
 }
@@ -92,7 +93,7 @@ func (a *app) listEntries(ctx context.Context, c *client.Client, bucket, prefix 
 		for _, e := range out {
 			rows = append(rows, []string{e.Path, fmt.Sprint(e.Size), e.CID})
 		}
-		table(w, rows...)
+		words.Table(w, rows...)
 	})
 }
 
@@ -271,7 +272,7 @@ func (a *app) bucketPull() *cobra.Command {
 				printNotes(w, "left out", out.Skipped)
 				printNotes(w, "kept", out.Kept)
 				fmt.Fprintf(w, "%s, %s: %d added, %d changed, %d unchanged\n",
-					count(out.Files, "file"), count(out.Bytes, "byte"), out.Added, out.Changed, out.Unchanged)
+					words.Count(out.Files, "file"), words.Count(out.Bytes, "byte"), out.Added, out.Changed, out.Unchanged)
 			})
 		})
 }

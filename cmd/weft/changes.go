@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
@@ -34,7 +35,7 @@ type changeOutput struct {
 
 func changeOf(m *weftv1.WatchResponse) changeOutput {
 	out := changeOutput{
-		Operation: m.GetOperation(), Collection: m.GetCollection(), Remote: m.GetRemote(), Time: when(m.GetTime()), Token: m.GetToken(),
+		Operation: m.GetOperation(), Collection: m.GetCollection(), Remote: m.GetRemote(), Time: words.When(m.GetTime()), Token: m.GetToken(),
 		Late: m.GetLate(), Current: m.GetCurrent(), Log: m.GetLog(), Seq: m.GetSeq(),
 	}
 	if len(m.GetId()) > 0 {

@@ -14,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -183,7 +184,7 @@ func (a *app) collectionList() *cobra.Command {
 				for _, x := range out {
 					rows = append(rows, []string{x.Name, fmt.Sprint(x.Documents), fmt.Sprint(len(x.Indexes)), fmt.Sprint(x.Schema != nil)})
 				}
-				table(w, rows...)
+				words.Table(w, rows...)
 			})
 		})
 }
@@ -203,7 +204,7 @@ func (a *app) collectionShow() *cobra.Command {
 						}
 					}
 					return a.print(x, func(w io.Writer) {
-						fmt.Fprintf(w, "%s: %s\n", tty.Printable(x.Name), count(x.Documents, "document"))
+						fmt.Fprintf(w, "%s: %s\n", tty.Printable(x.Name), words.Count(x.Documents, "document"))
 						for _, i := range x.Indexes {
 							fmt.Fprintf(w, "index %s %s %s\n", tty.Printable(i.Name), i.Keys, i)
 						}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/weftdb/weft/cmd/weft/internal/show"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -236,7 +237,7 @@ func (a *app) printConflict(doc bson.Raw) error {
 	if a.json {
 		return a.line(out)
 	}
-	_, err := fmt.Fprintf(a.out, "%s %s %s: %s, and %s: %s\n", tty.Printable(out.Collection), tty.Printable(out.Index), out.Key, out.Owner, count(out.Documents-1, "other"), joined(out.Others))
+	_, err := fmt.Fprintf(a.out, "%s %s %s: %s, and %s: %s\n", tty.Printable(out.Collection), tty.Printable(out.Index), out.Key, out.Owner, words.Count(out.Documents-1, "other"), joined(out.Others))
 	return err
 }
 

@@ -176,7 +176,8 @@ func relayNames(ctx context.Context, _ *app, c *client.Client, _ []string) (out 
 	return out, nil
 }
 
-func identityNames(ctx context.Context, _ *app, c *client.Client, args []string) (out []string, err error) {
+// membersOf gives who takes part in the database of the first argument, and who waits.
+func membersOf(ctx context.Context, c *client.Client, args []string) (*weftv1.MembersResponse, error) {
 	if len(args) == 0 {
 		return nil, io.EOF
 	}
@@ -184,26 +185,25 @@ func identityNames(ctx context.Context, _ *app, c *client.Client, args []string)
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range r.Msg.GetMembers() {
+	return r.Msg, nil
+}
+
+func identityNames(ctx context.Context, _ *app, c *client.Client, args []string) (out []string, err error) {
+	all, err := membersOf(ctx, c, args)
+	for _, m := range all.GetMembers() {
 		if !slices.Contains(out, m.GetIdentity()) {
 			out = append(out, m.GetIdentity())
 		}
 	}
-	return out, nil
+	return out, err
 }
 
 func joinNames(ctx context.Context, _ *app, c *client.Client, args []string) (out []string, err error) {
-	if len(args) == 0 {
-		return nil, io.EOF
-	}
-	r, err := c.Databases.Members(ctx, connect.NewRequest(&weftv1.MembersRequest{Name: args[0]}))
-	if err != nil {
-		return nil, err
-	}
-	for _, j := range r.Msg.GetWaiting() {
+	all, err := membersOf(ctx, c, args)
+	for _, j := range all.GetWaiting() {
 		out = append(out, j.GetId())
 	}
-	return out, nil
+	return out, err
 }
 
 func inviteNames(ctx context.Context, _ *app, c *client.Client, args []string) (out []string, err error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
 	"github.com/weftdb/weft/node/rpc"
@@ -182,7 +183,7 @@ type readyOutput struct {
 }
 
 func readyOf(n *node.Node) readyOutput {
-	return readyOutput{Peer: n.Peer().String(), P2P: list(n.Addrs()), API: n.SurfaceAddr(node.SurfaceAPI)}
+	return readyOutput{Peer: n.Peer().String(), P2P: words.List(n.Addrs()), API: n.SurfaceAddr(node.SurfaceAPI)}
 }
 
 // address returns the address to give to others, "" for none: one that other machines reach
@@ -237,7 +238,7 @@ func (a *app) ready(n *node.Node, o daemonOptions) error {
 			}
 		}
 		if more := len(r.P2P) - 1; more > 0 && !o.verbose {
-			fmt.Fprintf(w, "     and %s: weft status lists all\n", countAs(int64(more), "other address", "other addresses"))
+			fmt.Fprintf(w, "     and %s: weft status lists all\n", words.CountAs(int64(more), "other address", "other addresses"))
 		}
 		fmt.Fprintln(w, r.reach(o))
 	})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/weftdb/weft/cmd/weft/internal/report"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/node/client"
 )
 
@@ -61,7 +62,7 @@ func (a *app) dbList() *cobra.Command {
 					}
 					rows = append(rows, row)
 				}
-				table(w, rows...)
+				words.Table(w, rows...)
 			})
 		})
 }
@@ -87,9 +88,9 @@ func (a *app) dbInfo() *cobra.Command {
 				out.Heads = map[string]uint64{}
 			}
 			return a.print(out, func(w io.Writer) {
-				table(w, []string{"name", out.Name}, []string{"id", out.ID}, []string{"state hash", out.Hash},
+				words.Table(w, []string{"name", out.Name}, []string{"id", out.ID}, []string{"state hash", out.Hash},
 					[]string{"documents", fmt.Sprint(out.Documents)},
-					[]string{"records", fmt.Sprintf("%d in %s, %s", out.Records, count(int64(len(out.Heads)), "log"), size(out.Bytes))})
+					[]string{"records", fmt.Sprintf("%d in %s, %s", out.Records, words.Count(int64(len(out.Heads)), "log"), words.Size(out.Bytes))})
 			})
 		})
 }
@@ -295,12 +296,12 @@ func (a *app) dbCompact() *cobra.Command {
 				if out.Reason != "" {
 					fmt.Fprintf(w, "The history was not cut: %s.\n", tty.Printable(out.Reason))
 				}
-				fmt.Fprintf(w, "Deleted %s; the store now takes %s, before %s.\n", count(out.Records, "record"), size(out.After), size(out.Before))
+				fmt.Fprintf(w, "Deleted %s; the store now takes %s, before %s.\n", words.Count(out.Records, "record"), words.Size(out.After), words.Size(out.Before))
 				switch {
 				case out.BlobsKept != "":
 					fmt.Fprintf(w, "Blocks of files were not looked for: %s.\n", tty.Printable(out.BlobsKept))
 				case out.Blobs > 0:
-					fmt.Fprintf(w, "Deleted %s of files, %s.\n", count(out.Blobs, "block"), size(out.BlobBytes))
+					fmt.Fprintf(w, "Deleted %s of files, %s.\n", words.Count(out.Blobs, "block"), words.Size(out.BlobBytes))
 				}
 			})
 		})

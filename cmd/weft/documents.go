@@ -16,6 +16,7 @@ import (
 
 	"github.com/weftdb/weft/cmd/weft/internal/show"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -159,7 +160,7 @@ func (a *app) insertCommand() *cobra.Command {
 				err = i.flush(ctx)
 			}
 			if n := i.out.Inserted; err != nil && n > 0 {
-				err = fmt.Errorf("after %s: %w", count(int64(n), "inserted document"), err)
+				err = fmt.Errorf("after %s: %w", words.Count(int64(n), "inserted document"), err)
 			}
 			if err != nil {
 				return err

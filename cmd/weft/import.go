@@ -19,6 +19,7 @@ import (
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/node/client"
 	"github.com/weftdb/weft/node/transfer"
 )
@@ -166,7 +167,7 @@ type importOutput struct {
 }
 
 func (o importOutput) print(w io.Writer) {
-	fmt.Fprintf(w, "%s in %.2f s", count(o.Inserted+o.Replaced, "document"), o.Seconds)
+	fmt.Fprintf(w, "%s in %.2f s", words.Count(o.Inserted+o.Replaced, "document"), o.Seconds)
 	for _, part := range []struct {
 		n    int64
 		what string

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -71,7 +72,7 @@ type messageOutput struct {
 }
 
 func messageOf(m *weftv1.Message) messageOutput {
-	return messageOutput{m.GetId(), m.GetFrom(), m.GetTo(), when(m.GetTime()), m.GetRead(), m.GetSize(), nil}
+	return messageOutput{m.GetId(), m.GetFrom(), m.GetTo(), words.When(m.GetTime()), m.GetRead(), m.GetSize(), nil}
 }
 
 func (a *app) inboxList() *cobra.Command {
@@ -83,7 +84,7 @@ func (a *app) inboxList() *cobra.Command {
 			defer cancel()
 			r, err := c.Inbox.List(ctx, connect.NewRequest(&weftv1.ListMessagesRequest{Wait: wait}))
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fault.Errorf(fault.Timeout, "fewer than %s within %s", count(int64(wait), "message"), timeout)
+				return fault.Errorf(fault.Timeout, "fewer than %s within %s", words.Count(int64(wait), "message"), timeout)
 			}
 			if err != nil {
 				return err
@@ -100,12 +101,12 @@ func (a *app) inboxList() *cobra.Command {
 				if out.Read {
 					mark = "read"
 				}
-				rows = append(rows, []string{out.ID, mark, short(out.Time), out.From})
+				rows = append(rows, []string{out.ID, mark, words.Short(out.Time), out.From})
 			}
 			if a.json {
 				return nil
 			}
-			return a.print(nil, func(w io.Writer) { table(w, append([][]string{{"ID", "STATE", "TIME", "FROM"}}, rows...)...) })
+			return a.print(nil, func(w io.Writer) { words.Table(w, append([][]string{{"ID", "STATE", "TIME", "FROM"}}, rows...)...) })
 		})
 	cmd.Flags().Uint32Var(&wait, "wait", 0, "wait until there are at least N messages")
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait")
@@ -123,7 +124,7 @@ func (a *app) inboxRead() *cobra.Command {
 			text := r.Msg.GetMessage().GetText()
 			out.Text = &text
 			return a.print(out, func(w io.Writer) {
-				fmt.Fprintf(w, "from %s\nat   %s\n\n%s\n", tty.Printable(out.From), short(out.Time), text)
+				fmt.Fprintf(w, "from %s\nat   %s\n\n%s\n", tty.Printable(out.From), words.Short(out.Time), text)
 			})
 		})
 }
@@ -156,18 +157,18 @@ func (a *app) inboxSent() *cobra.Command {
 			}
 			rows := [][]string{{"ID", "STATE", "TIME", "TO", "REASON"}}
 			for _, m := range r.Msg.GetMessages() {
-				out := sentOutput{m.GetId(), m.GetTo(), m.GetAt(), when(m.GetTime()), m.GetState(), m.GetReason(), m.GetSize()}
+				out := sentOutput{m.GetId(), m.GetTo(), m.GetAt(), words.When(m.GetTime()), m.GetState(), m.GetReason(), m.GetSize()}
 				if a.json {
 					if err := a.line(out); err != nil {
 						return err
 					}
 				}
-				rows = append(rows, []string{out.ID, out.State, short(out.Time), out.To, out.Reason})
+				rows = append(rows, []string{out.ID, out.State, words.Short(out.Time), out.To, out.Reason})
 			}
 			if a.json {
 				return nil
 			}
-			return a.print(nil, func(w io.Writer) { table(w, rows...) })
+			return a.print(nil, func(w io.Writer) { words.Table(w, rows...) })
 		})
 }
 
@@ -213,6 +214,6 @@ func (a *app) printWatched(m messageOutput) error {
 	if a.json {
 		return a.line(m)
 	}
-	_, err := fmt.Fprintf(a.out, "%s %s from %s\n", short(m.Time), m.ID, tty.Printable(m.From))
+	_, err := fmt.Fprintf(a.out, "%s %s from %s\n", words.Short(m.Time), m.ID, tty.Printable(m.From))
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/node/client"
 )
 
@@ -63,28 +64,28 @@ func indexOf(doc bson.Raw) indexOutput {
 
 // String tells what an index is, beside its name and keys.
 func (x indexOutput) String() string {
-	var words []string
+	var parts []string
 	for _, w := range []struct {
 		is   bool
 		word string
 	}{{x.Unique, "unique"}, {x.Sparse, "sparse"}, {x.Partial != nil, "partial " + string(x.Partial)}} {
 		if w.is {
-			words = append(words, w.word)
+			parts = append(parts, w.word)
 		}
 	}
 	if x.Expire != nil {
-		words = append(words, fmt.Sprintf("expires after %s", time.Duration(*x.Expire)*time.Second))
+		parts = append(parts, fmt.Sprintf("expires after %s", time.Duration(*x.Expire)*time.Second))
 	}
 	if x.Language != "" {
-		words = append(words, "in "+x.Language)
+		parts = append(parts, "in "+x.Language)
 	}
 	if x.Building {
-		words = append(words, fmt.Sprintf("building: %d of %d", x.Done, x.Total))
+		parts = append(parts, fmt.Sprintf("building: %d of %d", x.Done, x.Total))
 	}
 	if x.Conflicts > 0 {
-		words = append(words, count(x.Conflicts, "conflict"))
+		parts = append(parts, words.Count(x.Conflicts, "conflict"))
 	}
-	return strings.Join(words, ", ")
+	return strings.Join(parts, ", ")
 }
 
 // listIndexes returns the indexes of a collection but that of the _id.
@@ -111,7 +112,7 @@ func (a *app) indexList() *cobra.Command {
 				for _, x := range out {
 					rows = append(rows, []string{x.Name, string(x.Keys), x.String()})
 				}
-				table(w, rows...)
+				words.Table(w, rows...)
 			})
 		})
 }

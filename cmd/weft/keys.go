@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
@@ -35,8 +36,8 @@ type keyOutput struct {
 
 func keyOf(k *weftv1.Key) keyOutput {
 	return keyOutput{
-		k.GetId(), k.GetType(), k.GetName(), k.GetOwner(), k.GetSigning(), list(k.GetScopes()),
-		when(k.GetCreated()), when(k.GetExpires()), when(k.GetRevoked()),
+		k.GetId(), k.GetType(), k.GetName(), k.GetOwner(), k.GetSigning(), words.List(k.GetScopes()),
+		words.When(k.GetCreated()), words.When(k.GetExpires()), words.When(k.GetRevoked()),
 	}
 }
 
@@ -62,7 +63,7 @@ func (a *app) keyCreate() *cobra.Command {
 				Secret  string  `json:"secret"`
 				Type    string  `json:"type"`
 				Expires *string `json:"expires,omitempty"`
-			}{k.GetId(), r.Msg.GetSecret(), k.GetType(), when(k.GetExpires())}
+			}{k.GetId(), r.Msg.GetSecret(), k.GetType(), words.When(k.GetExpires())}
 			return a.print(out, func(w io.Writer) {
 				secret := out.Secret
 				if secret == "" {
@@ -70,7 +71,7 @@ func (a *app) keyCreate() *cobra.Command {
 				}
 				fmt.Fprintf(w, "KEY     %s\nSECRET  %s\nTYPE    %s\n", out.Key, secret, out.Type)
 				if out.Expires != nil {
-					fmt.Fprintf(w, "EXPIRES %s\n", short(out.Expires))
+					fmt.Fprintf(w, "EXPIRES %s\n", words.Short(out.Expires))
 				}
 			})
 		})
@@ -97,9 +98,9 @@ func (a *app) keyList() *cobra.Command {
 			return a.print(out, func(w io.Writer) {
 				rows := [][]string{{"KEY", "TYPE", "NAME", "EXPIRES", "REVOKED"}}
 				for _, k := range out {
-					rows = append(rows, []string{k.Key, k.Type, k.Name, short(k.Expires), short(k.Revoked)})
+					rows = append(rows, []string{k.Key, k.Type, k.Name, words.Short(k.Expires), words.Short(k.Revoked)})
 				}
-				table(w, rows...)
+				words.Table(w, rows...)
 			})
 		})
 }
@@ -107,9 +108,9 @@ func (a *app) keyList() *cobra.Command {
 func (a *app) printKey(k *weftv1.Key) error {
 	out := keyOf(k)
 	return a.print(out, func(w io.Writer) {
-		table(w, []string{"key", out.Key}, []string{"type", out.Type}, []string{"name", out.Name}, []string{"owner", out.Owner},
+		words.Table(w, []string{"key", out.Key}, []string{"type", out.Type}, []string{"name", out.Name}, []string{"owner", out.Owner},
 			[]string{"signing", fmt.Sprint(out.Signing)}, []string{"scopes", strings.Join(out.Scopes, ",")},
-			[]string{"created", short(out.Created)}, []string{"expires", short(out.Expires)}, []string{"revoked", short(out.Revoked)})
+			[]string{"created", words.Short(out.Created)}, []string{"expires", words.Short(out.Expires)}, []string{"revoked", words.Short(out.Revoked)})
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weftdb/weft/cmd/weft/internal/report"
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/internal/fault"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
@@ -145,14 +146,14 @@ func (a *app) peersCommand() *cobra.Command {
 			}
 			out := []peer{}
 			for _, p := range r.Msg.GetPeers() {
-				out = append(out, peer{p.GetId(), list(p.GetAddrs())})
+				out = append(out, peer{p.GetId(), words.List(p.GetAddrs())})
 			}
 			return a.print(out, func(w io.Writer) {
 				rows := [][]string{{"PEER", "ADDRESS"}}
 				for _, p := range out {
 					rows = append(rows, []string{p.Peer, strings.Join(p.Addrs, " ")})
 				}
-				table(w, rows...)
+				words.Table(w, rows...)
 			})
 		})
 }

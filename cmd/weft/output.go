@@ -7,10 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/term"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
-	"github.com/weftdb/weft/cmd/weft/internal/words"
 )
 
 // print prints v as one JSON value, or what text says for people.
@@ -47,13 +45,3 @@ func (a *app) bytes() io.Writer {
 	}
 	return tty.Raw(a.out)
 }
-
-// What package words says, by the names that commands call.
-
-func table(w io.Writer, rows ...[]string)      { words.Table(w, rows...) }
-func when(t *timestamppb.Timestamp) *string    { return words.When(t) }
-func short(s *string) string                   { return words.Short(s) }
-func count(n int64, what string) string        { return words.Count(n, what) }
-func countAs(n int64, one, many string) string { return words.CountAs(n, one, many) }
-func size(n int64) string                      { return words.Size(n) }
-func list[T any](s []T) []T                    { return words.List(s) }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/node/client"
 )
 
@@ -164,6 +165,6 @@ func (a *app) retryRefused(ctx context.Context, c *client.Client, database strin
 		operations, changed = operations+n, changed+k
 	}
 	return a.print(map[string]int64{"operations": operations, "changed": changed}, func(w io.Writer) {
-		fmt.Fprintf(w, "%s written, %s changed\n", count(operations, "operation"), count(changed, "document"))
+		fmt.Fprintf(w, "%s written, %s changed\n", words.Count(operations, "operation"), words.Count(changed, "document"))
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
+	"github.com/weftdb/weft/cmd/weft/internal/words"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
 	"github.com/weftdb/weft/node/client"
@@ -29,7 +30,7 @@ type relayOutput struct {
 }
 
 func relayOf(r *weftv1.Relay) relayOutput {
-	return relayOutput{r.GetPeer(), r.GetAddr(), r.GetKey(), list(r.GetDatabases()), r.GetConnected()}
+	return relayOutput{r.GetPeer(), r.GetAddr(), r.GetKey(), words.List(r.GetDatabases()), r.GetConnected()}
 }
 
 func (a *app) relayAdd() *cobra.Command {
@@ -80,7 +81,7 @@ func (a *app) relayList() *cobra.Command {
 				for _, x := range out {
 					rows = append(rows, []string{x.Addr, x.Key, databasesOf(x), fmt.Sprint(x.Connected)})
 				}
-				table(w, rows...)
+				words.Table(w, rows...)
 			})
 		})
 }

@@ -7,6 +7,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/weftdb/weft/internal/fault"
+	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 )
@@ -15,19 +16,21 @@ import (
 // to some is no error of the call, unless they were named.
 func (s deviceService) Add(ctx context.Context, r *connect.Request[weftv1.AddDeviceRequest]) (*connect.Response[weftv1.AddDeviceResponse], error) {
 	request := strings.TrimSpace(r.Msg.GetRequest())
+	var (
+		device  keys.PublicKey
+		reply   string
+		changes []node.DeviceChange
+		err     error
+	)
 	if strings.Contains(request, ":") && !strings.HasPrefix(request, scheme) || len(request) > 512 {
-		device, reply, changes, err := s.n.AddDevice(ctx, request, r.Msg.GetDatabases())
-		if err != nil {
-			return nil, err
+		device, reply, changes, err = s.n.AddDevice(ctx, request, r.Msg.GetDatabases())
+	} else {
+		var known node.Device
+		if known, err = findDevice(s.n.Devices(), request); err == nil {
+			device = known.Key
+			reply, changes, err = s.n.AddKnownDevice(ctx, device, r.Msg.GetDatabases())
 		}
-		return connect.NewResponse(&weftv1.AddDeviceResponse{Peer: node.PeerOf(device), Reply: reply, Changes: changesMessage(changes)}), nil
 	}
-	known, err := findDevice(s.n.Devices(), request)
-	if err != nil {
-		return nil, err
-	}
-	device := known.Key
-	reply, changes, err := s.n.AddKnownDevice(ctx, device, r.Msg.GetDatabases())
 	if err != nil {
 		return nil, err
 	}

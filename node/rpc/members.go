@@ -60,8 +60,8 @@ func (s databaseService) joinMessage(w node.WaitingJoin) *weftv1.WaitingJoin {
 	}
 }
 
-// tellWaiting says in a status who waits to be admitted, and whether rights are frozen. A device that is a member by
-// another join does not wait.
+// tellWaiting says in a status who waits to be admitted, and whether rights are frozen. A
+// device that is a member by another join does not wait.
 func (s databaseService) tellWaiting(name string, out *weftv1.DatabaseStatusResponse) error {
 	commitment, err := s.n.Commitment(name)
 	if err != nil {

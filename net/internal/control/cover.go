@@ -49,7 +49,7 @@ func (r *Right) Span(upTo func(heads []clock.RecordID) uint64) clock.Span {
 // DefinesSpan is Span for what defines something.
 func (r *Right) DefinesSpan(upTo func(heads []clock.RecordID) uint64) clock.Span {
 	s, last := r.Span(upTo), uint64(0)
-	if !r.stopped {
+	if !r.Stopped() {
 		return s
 	}
 	for _, heads := range r.until {
@@ -108,7 +108,7 @@ func Uncovered(rights []Right, paths [][]Written) (clock.Void, map[clock.Hash]in
 				}
 				covered[r.ID.Hash] = covered[r.ID.Hash] || in
 				if in && by[r.ID.Hash] == 0 && rights[i].Holds(r.Control) &&
-					(!rights[i].stopped || slices.ContainsFunc(until, func(u map[clock.Hash]bool) bool { return u[r.ID.Hash] })) {
+					(!rights[i].Stopped() || slices.ContainsFunc(until, func(u map[clock.Hash]bool) bool { return u[r.ID.Hash] })) {
 					by[r.ID.Hash] = i + 1
 				}
 			}

@@ -110,7 +110,7 @@ func (g *Graph) Joins(invite clock.Hash) (hs []clock.Hash) {
 // an owner's or admin's.
 func (g *Graph) Endings(own clock.LogID, due func(*InviteInfo) bool) (ends []clock.Hash) {
 	s := g.State()
-	if !s.may(own, format.RoleAdmin) || len(s.Recovery.Frozen) > 0 {
+	if !s.may(own, format.RoleAdmin) || s.Stopped() {
 		return nil
 	}
 	for h, i := range s.Invites {

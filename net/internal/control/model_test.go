@@ -107,7 +107,7 @@ func settled(r Right, x clock.RecordID) bool {
 		}
 		return seq
 	})
-	return !r.stopped || x.Seq <= s.Last
+	return !r.Stopped() || x.Seq <= s.Last
 }
 
 // The fold gives what the model gives: which control records have effect, who may do what,

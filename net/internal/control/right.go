@@ -27,16 +27,15 @@ type Right struct {
 	Within  [][]clock.RecordID // of each cut that limits it, the heads that it has seen
 	Without []clock.RecordID
 	until   [][]clock.RecordID // where a recovery key was used twice, what each use has seen
-	stopped bool               // it was used twice
 }
 
 // Stopped reports whether nothing new may be defined: a recovery key was used twice.
-func (r *Right) Stopped() bool { return r.stopped }
+func (r *Right) Stopped() bool { return len(r.until) > 0 }
 
 // Equal reports whether both cover the same records.
 func (r *Right) Equal(o *Right) bool {
 	return r.first == o.first && r.Role == o.Role && r.grant == o.grant && bytes.Equal(r.Rank, o.Rank) && slices.Equal(r.Without, o.Without) && slices.EqualFunc(r.Within, o.Within, slices.Equal) &&
-		r.stopped == o.stopped && slices.EqualFunc(r.until, o.until, slices.Equal)
+		slices.EqualFunc(r.until, o.until, slices.Equal)
 }
 
 // Holds reports whether a record that is no plain operation, written under control heads,
@@ -106,7 +105,7 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 		if !e.role.CanWrite() {
 			continue
 		}
-		r := Right{Writer: Writer{e.identity(), g, e.first}, Role: e.role, Rank: e.rank(), stopped: len(s.uses) > 0}
+		r := Right{Writer: Writer{e.identity(), g, e.first}, Role: e.role, Rank: e.rank()}
 		for _, u := range s.uses {
 			r.until = append(r.until, g.seenOf(u, log))
 		}
@@ -132,7 +131,7 @@ func (g *Graph) Rights(log clock.LogID) (rights []Right) {
 func (g *Graph) RoleNow(control clock.LogID) (format.Role, []byte) {
 	s := g.State()
 	for _, e := range s.byLog[control] { // the most senior first
-		if e.role.CanWrite() && s.alive(e) && len(s.uses) == 0 {
+		if e.role.CanWrite() && s.alive(e) && !s.Stopped() {
 			return e.role, e.rank()
 		}
 	}
@@ -245,7 +244,7 @@ func (g *Graph) Unsealed(epoch clock.Hash) (lacking map[keys.PublicKey]bool, hei
 func (g *Graph) RotationDue(device keys.PublicKey, has func(epoch clock.Hash) bool, loose func() []clock.Hash) bool {
 	s := g.State()
 	self := s.Members[device]
-	if self == nil || self.Role > format.RoleAdmin || len(s.Recovery.Frozen) > 0 {
+	if self == nil || self.Role > format.RoleAdmin || s.Stopped() {
 		return false
 	}
 	now := s.Epochs()
@@ -310,7 +309,7 @@ func (g *Graph) Plain(log clock.LogID) bool {
 	}
 	s := g.State()
 	all := s.byLog[control]
-	return len(all) == 1 && len(s.uses) == 0 && all[0].role.CanWrite() && s.alive(all[0]) && !all[0].regranted() && !g.Split(log)
+	return len(all) == 1 && !s.Stopped() && all[0].role.CanWrite() && s.alive(all[0]) && !all[0].regranted() && !g.Split(log)
 }
 
 // Ruling hashes which records of a log count by which of several rights: by positions, or

@@ -154,7 +154,7 @@ func (s *State) apply(r *Record) bool {
 	for len(s.verdicts) < len(s.g.records) {
 		s.author, s.verdicts = append(s.author, nil), append(s.verdicts, nobody)
 	}
-	if len(s.Recovery.Frozen) > 0 && r.Payload.Op != format.OpRecover && !r.departs() {
+	if s.Stopped() && r.Payload.Op != format.OpRecover && !r.departs() {
 		s.verdicts[r.at] = frozen // no use has seen it
 		s.note(r)
 		return true
@@ -483,6 +483,10 @@ func (s *State) refuse(r *Record, v verdict) {
 func (s *State) barred(join *Record) bool {
 	return !s.live[join.ID.Log] && !slices.ContainsFunc(s.g.devices[join.Device], func(f *Record) bool { return s.live[f.ID.Log] })
 }
+
+// Stopped reports whether control operations have no effect any more: a recovery key was used
+// twice.
+func (s *State) Stopped() bool { return len(s.uses) > 0 }
 
 // Unkeyed reports whether somebody was cut off by a record that begins no epoch, and no
 // present epoch has seen that: who was cut off has the key.

@@ -36,7 +36,7 @@ func (t *Thread) AddDevice(ctx context.Context, cert *keys.Certificate) error {
 			return nil, err
 		case cert.Identity != self.Identity:
 			return nil, fault.Of(ErrNotMember, "the device is of %s, and this one takes part as %s: invite it", cert.Identity.DID(), self.Identity.DID())
-		case len(t.graph.State().Recovery.Frozen) > 0:
+		case t.graph.State().Stopped():
 			return nil, errFrozen
 		case t.graph.State().Members[cert.Sign] != nil:
 			return nil, nil
@@ -120,7 +120,7 @@ func (t *Thread) revocation(id *keys.Identity, device keys.PublicKey) (run forma
 		return run, made, fault.Of(ErrNotMember, "%s is a device of %s", device.DID(), m.Identity.DID())
 	case device == t.env.self():
 		return run, made, fault.Of(ErrNotMember, "a device does not revoke itself: it leaves, with weft db leave")
-	case len(s.Recovery.Frozen) > 0:
+	case s.Stopped():
 		return run, made, errFrozen
 	}
 	p := &format.Control{Op: format.OpRevoke, Subject: device, View: t.viewOf(t.graph.DataOf(device))}

@@ -98,7 +98,10 @@ func (t *Thread) UntilEnd(device keys.PublicKey) (ends []clock.RecordID) {
 		l := t.logs[id.Log]
 		for i := 0; l != nil && i < len(l.branches); i++ {
 			if sent := l.branches[i].sent; sent.Seq >= id.Seq {
-				if at, ok, err := t.rows.SignedFrom(snap, &l.Log, l.forked(), sent, id); err == nil && ok {
+				at, ok, err := t.rows.SignedFrom(snap, &l.Log, l.forked(), sent, id)
+				if err != nil {
+					t.env.log.Error("reading the end of a membership", "thread", t.id.String(), "log", id.Log.Short(), "err", err)
+				} else if ok {
 					ends = append(ends, at)
 					break
 				}

@@ -71,7 +71,7 @@ func (t *Thread) RemoveMember(ctx context.Context, subject keys.PublicKey) error
 			if err != nil {
 				return nil, err
 			}
-			if len(t.graph.State().Recovery.Frozen) > 0 {
+			if t.graph.State().Stopped() {
 				return nil, errFrozen
 			}
 			gone := func(m *Member) bool { return m.Device == subject || m.Identity == subject }
@@ -131,7 +131,7 @@ func (t *Thread) Transfer(ctx context.Context, to keys.PublicKey) error {
 		if !ok || self.Role != format.RoleOwner {
 			return nil, fault.Of(ErrNotMember, "only an owner transfers a database")
 		}
-		if len(t.graph.State().Recovery.Frozen) > 0 {
+		if t.graph.State().Stopped() {
 			return nil, errFrozen
 		}
 		if to == self.Identity {
@@ -225,7 +225,7 @@ func (t *Thread) mayDecide() (*Member, error) {
 	switch {
 	case m == nil || m.Role > format.RoleAdmin:
 		return nil, fault.Of(ErrNotMember, "only an owner or admin decides who is a member")
-	case len(t.graph.State().Recovery.Frozen) > 0:
+	case t.graph.State().Stopped():
 		return nil, errFrozen
 	case !t.keys.CanRead():
 		return nil, ErrNoKeys

@@ -28,10 +28,10 @@ var (
 // Peer reads the address of a peer, a multiaddr that ends in /p2p/ and its ID.
 func Peer(text string) (multiaddr.Multiaddr, peer.ID, error) {
 	a, err := multiaddr.NewMultiaddr(text)
-	if err != nil {
-		return nil, "", fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID, such as /ip4/192.0.2.7/tcp/4600/p2p/12D3Koo…", text)
+	var info *peer.AddrInfo
+	if err == nil {
+		info, err = peer.AddrInfoFromP2pAddr(a)
 	}
-	info, err := peer.AddrInfoFromP2pAddr(a)
 	if err != nil {
 		return nil, "", fault.Of(ErrInvalid, "invalid address %.120q: want a multiaddr that ends in /p2p/ and a peer ID, such as /ip4/192.0.2.7/tcp/4600/p2p/12D3Koo…", text)
 	}
