@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/weftdb/weft/db/internal/value"
 	"github.com/weftdb/weft/db/replica"
 	"github.com/weftdb/weft/internal/clock"
+	"github.com/weftdb/weft/internal/store/engines"
 )
 
 // define gives the writers of databases the roles by which they define.
@@ -152,13 +154,80 @@ func genDefinitions(t *rapid.T, tb testing.TB, n int) []journal.Entry {
 			d("$set", d("rules", d("define", `member.role == "writer"`))), d("$set", d("rules", d("write", `op == "insert"`))),
 			d("$unset", d("rules", 1)), d("$set", d("plain", []bsonD{d("name", "u", "key", d("m", 1), "unique", true)})), d("$unset", d("schema", 1)),
 		}).Draw(t, "change")
-		op := db.NewOp(2, "system.collections", value.String(coll), raw(tb, d("_id", coll)), raw(tb, change), true)
-		if rapid.IntRange(0, 9).Draw(t, "drops") == 0 {
-			op = db.NewOp(4, "system.collections", value.String(coll), raw(tb, d()), nil, false)
-		}
-		es[i].Payload = encoded(t, es[:i], es[i], []db.Op{op})
+		es[i].Payload = encoded(t, es[:i], es[i], []db.Op{defining(t, tb, coll, change)})
 	}
 	return es
+}
+
+// defining is a change of a definition, or now and then its end.
+func defining(t *rapid.T, tb testing.TB, coll string, change bsonD) db.Op {
+	if rapid.IntRange(0, 9).Draw(t, "drops") == 0 {
+		return db.NewOp(4, "system.collections", value.String(coll), raw(tb, d()), nil, false)
+	}
+	return db.NewOp(2, "system.collections", value.String(coll), raw(tb, d("_id", coll)), raw(tb, change), true)
+}
+
+// genContested draws few records, half of which define one collection.
+func genContested(t *rapid.T, tb testing.TB) []journal.Entry {
+	var es []journal.Entry
+	var times [3]clock.Time
+	for i := range rapid.IntRange(3, 9).Draw(t, "records") {
+		l := rapid.IntRange(0, 2).Draw(t, "log")
+		times[l] += clock.Time(rapid.IntRange(1, 3).Draw(t, "tick"))
+		e := journal.Entry{Time: times[l] << 16, ID: clock.RecordID{Log: clock.LogID{byte(l + 1)}, Seq: uint64(i + 1), Hash: clock.Hash{byte(i + 1)}}}
+		if rapid.Bool().Draw(t, "defines") {
+			change := rapid.SampledFrom([]bsonD{
+				d("$set", d("schema", schema)), d("$set", d("schema", schema)), d("$unset", d("schema", 1)),
+				d("$set", d("rules", d("define", `member.role == "writer"`))), d("$unset", d("rules", 1)),
+				d("$addToSet", d("plain", d("name", "n_1", "key", d("n", -1)))),
+			}).Draw(t, "change")
+			e.Payload = encoded(t, es, e, []db.Op{defining(t, tb, "a", change)})
+		} else {
+			k := value.Int32(rapid.Int32Range(0, 1).Draw(t, "id"))
+			e.Payload = db.Encode([]db.Op{db.NewOp(3, "a", k, raw(tb, d()), raw(tb, d("n", rapid.Int32Range(3, 4).Draw(t, "n"))), true)})
+		}
+		if of := recordsOf(es, e.ID.Log); len(of) > 0 && rapid.IntRange(0, 5).Draw(t, "forked") == 0 {
+			e.ID.Seq = rapid.SampledFrom(of).Draw(t, "twin").Seq
+		}
+		es = append(es, e)
+	}
+	return es
+}
+
+// Which definition holds and judges does not depend on what arrived together, and in which
+// order, nor on roles and cuts that were.
+func TestContestedDefinitions(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		es := genContested(rt, t)
+		st := openMemory(rt)
+		x, j := openReplica(rt, t, st)
+		right, cut := genRights(rt, es), fold.Cut{}
+		j.SetRights(right)
+		order := rapid.Permutation(es).Draw(rt, "order")
+		for held := 0; held < len(order); {
+			if rapid.IntRange(0, 4).Draw(rt, "roles change") == 0 {
+				right = genRights(rt, es)
+				j.SetRights(right)
+			}
+			if rapid.IntRange(0, 4).Draw(rt, "cut changes") == 0 {
+				cut = genVoid(rt, es)
+			}
+			n := rapid.IntRange(1, len(order)-held).Draw(rt, "delivered")
+			if err := j.Deliver(order[held : held+n]...); err != nil {
+				rt.Fatal(err)
+			}
+			held += n
+			x.Wake()
+			if err := x.Settle(t.Context()); err != nil {
+				rt.Fatal(err)
+			}
+			setCut(t.Context(), rt, x, cut)
+			sameBy(rt, x, order[:held], cut, right)
+		}
+		if err := errors.Join(x.Close(), st.Close()); err != nil {
+			rt.Fatal(err)
+		}
+	})
 }
 
 func sameBy(t rapid.TB, x *replica.Replica, es []journal.Entry, c fold.Cut, right func(clock.RecordID) string) {
@@ -241,4 +310,77 @@ func TestRolesDecideWhoDefines(t *testing.T) {
 			rt.Fatal(err)
 		}
 	})
+}
+
+// A definition that is only about to be folded judges nothing.
+func TestDefinitionThatWaits(t *testing.T) {
+	at := func(log byte, seq uint64, hash byte, tick clock.Time, payload []byte) journal.Entry {
+		return journal.Entry{Time: tick << 16, ID: clock.RecordID{Log: clock.LogID{log}, Seq: seq, Hash: clock.Hash{hash}}, Payload: payload}
+	}
+	change := func(upd bsonD, view ...journal.Entry) []byte {
+		var ids []clock.RecordID
+		for _, e := range view {
+			ids = append(ids, e.ID)
+		}
+		op := db.NewOp(4, "system.collections", value.String("a"), raw(t, d()), nil, false)
+		if upd != nil {
+			op = db.NewOp(2, "system.collections", value.String("a"), raw(t, d("_id", "a")), raw(t, upd), true)
+		}
+		return db.EncodeView(op, ids)
+	}
+	insert := func(n int32) []byte {
+		return db.Encode([]db.Op{db.NewOp(1, "a", value.Int32(n), nil, raw(t, d("_id", n, "n", n)), false)})
+	}
+	// The last of these, a branch of the third's log, is senior to it, and so it is stale;
+	// until then it would drop what refuses the insert.
+	law := at(1, 3, 1, 4, change(d("$set", d("schema", schema))))
+	refused := at(1, 3, 2, 5, insert(4))
+	drop := at(3, 4, 9, 5, change(nil, law))
+	branch := at(3, 4, 3, 3, change(d("$pull", d("indexes", d("name", "n_1")))))
+	early := at(2, 1, 7, 1, insert(1))
+	// A writer defines by a rule, of which it is known that it has seen it once what came after
+	// it is there.
+	rule := at(1, 1, 5, 2, change(d("$set", d("rules", d("define", `member.role == "writer"`)))))
+	tip := at(1, 2, 8, 3, insert(2))
+	ruled := at(3, 2, 6, 4, change(d("$set", d("schema", schema)), tip))
+	owner := func(clock.RecordID) string { return "owner" }
+	writers := func(id clock.RecordID) string { return map[byte]string{1: "owner", 3: "writer"}[id.Log[0]] }
+	for _, c := range []struct {
+		name  string
+		right func(clock.RecordID) string
+		come  [][]journal.Entry
+	}{
+		{"with what it is stale by", owner, [][]journal.Entry{{early, law, refused, drop, branch}}},
+		{"before what it is stale by", owner, [][]journal.Entry{{early, law, refused, drop}, {branch}}},
+		{"one by one", owner, [][]journal.Entry{{early}, {law}, {refused}, {drop}, {branch}}},
+		{"before what it has seen", writers, [][]journal.Entry{{rule}, {ruled}, {tip}, {refused}}},
+		{"after what it has seen", writers, [][]journal.Entry{{rule}, {tip}, {ruled}, {refused}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			st, err := engines.OpenMemory()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { st.Close() })
+			x, j := dbtest.OpenIn(t, st, "local")
+			j.SetRights(c.right)
+			if err := x.SetCut(t.Context(), fold.Cut{}); err != nil {
+				t.Fatal(err)
+			}
+			for _, es := range c.come {
+				if err := j.Deliver(es...); err != nil {
+					t.Fatal(err)
+				}
+				x.Wake()
+				if err := x.Settle(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, docs, _ := db.ReferenceRights(slices.Concat(c.come...), fold.Cut{}, c.right)
+			got, err := db.Dump(x.DB)
+			if err != nil || !maps.Equal(got, docs) {
+				t.Errorf("got %v, %v\nwant %v", got, err, docs)
+			}
+		})
+	}
 }

@@ -17,6 +17,11 @@ func TestSlowFoldIsTheReference(t *testing.T) {
 	TestFoldIsTheReference(t)
 }
 
+func TestSlowContestedDefinitions(t *testing.T) {
+	checks(t, "5000")
+	TestContestedDefinitions(t)
+}
+
 func TestSlowVoidIsASet(t *testing.T) {
 	checks(t, "2000")
 	TestVoidIsASet(t)

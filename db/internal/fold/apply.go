@@ -40,10 +40,10 @@ func (b *batch) applyUnless(rec *journal.Record, unlessLate bool) (late bool, er
 	case rec.Bad != nil:
 		return false, b.refuse(rec.Ref(0), rec, nil, judge.Verdict{Code: keyspace.CodeMalformed, Err: rec.Bad})
 	}
-	b.fold.laws.Await(b.pending, rec)
 	if late, err = b.scan(rec); err != nil || late && unlessLate {
 		return late, err
 	}
+	b.pending.Await(rec)
 	b.counts(rec.N)
 	if rec.Atomic {
 		return late, b.applyAtomic(rec, late)

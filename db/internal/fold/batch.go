@@ -74,7 +74,7 @@ type batch struct {
 	ids       map[int64]clock.RecordID // by arrival: see compare
 	scanned   []*entry                 // of the record that is applied, by operation
 	defs      map[string]*entry        // by collection
-	pending   define.Set               // definitions that it folds, by name's key
+	pending   define.Set               // definitions that it, or its merge, folds, by name's key
 	chains    map[string]define.Keyed  // of definitions that it changes
 	noted     []string                 // definitions that are stored as waiting
 	changes   []change.Change          // for the feed

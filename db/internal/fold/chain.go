@@ -51,11 +51,17 @@ func (b *batch) chainOf(e *entry) (*define.Chain, error) {
 		}
 		recs[rec.N] = rec
 	}
-	maps.Copy(recs, l.Pending[k])
 	maps.Copy(recs, b.pending[k])
-	c, err := l.Fold(k, recs, base)
+	was := b.chains[k].Chain
+	if was == nil {
+		was = l.Chains[k].Chain
+	}
+	c, err := l.Fold(recs, base, was)
 	if err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(c.Links, func(l *define.Link) bool { return !l.Whole }) && !l.Awaited[k] {
+		l.Awaited[k] = false
 	}
 	if stored := e.Last == e.was.Last && e.Count == e.was.Count && len(b.pending[k]) == 0; stored && !b.stepping {
 		l.Chains[k] = define.Keyed{Key: key, Chain: c}
@@ -75,7 +81,7 @@ func (b *batch) lawFor(name string, rec *journal.Record) (*judge.Definition, err
 	if err != nil {
 		return nil, err
 	}
-	if d.Count == 0 && len(b.pending[string(d.idKey)]) == 0 && len(b.fold.laws.Pending[string(d.idKey)]) == 0 {
+	if d.Count == 0 && len(b.pending[string(d.idKey)]) == 0 {
 		return nil, nil
 	}
 	c, err := b.chainOf(d)
@@ -107,9 +113,6 @@ func (b *batch) decide(rec *journal.Record, i int, e *entry, cur keyspace.State,
 	if l == nil {
 		return judge.Verdict{}, fault.Of(keyspace.ErrCorrupt, "definition %s is not in its chain", rec.ID)
 	}
-	if k := string(e.idKey); l.Code == keyspace.CodeUnseen && !b.fold.laws.Awaited[k] {
-		b.fold.laws.Awaited[k] = false
-	}
 	if l.Code != keyspace.CodeOK {
 		return judge.Verdict{Next: cur, Code: l.Code, Err: l.Err}, nil
 	}
@@ -120,12 +123,14 @@ func (b *batch) decide(rec *journal.Record, i int, e *entry, cur keyspace.State,
 func (b *batch) accepted(e *entry) (recs []*journal.Record, err error) {
 	evs, err := b.eventsAfter(e, 0)
 	for i, ev := range evs {
-		if err != nil || ev.Code != keyspace.CodeOK {
+		if ev.Code != keyspace.CodeOK {
 			continue
 		}
-		var rec *journal.Record
-		rec, err = b.recordAhead(ev.Ref.N, len(evs)-i, func(n int) int64 { return evs[i+n].Ref.N })
-		if err == nil && (rec.View != nil || rec.Snapshot) {
+		rec, err := b.recordAhead(ev.Ref.N, len(evs)-i, func(n int) int64 { return evs[i+n].Ref.N })
+		if err != nil {
+			return nil, err
+		}
+		if rec.View != nil || rec.Snapshot {
 			recs = append(recs, rec)
 		}
 	}

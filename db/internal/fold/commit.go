@@ -466,9 +466,6 @@ func (f *Fold) finish(b *batch) error {
 // takeOver makes what a committed batch knows what the fold knows.
 func (f *Fold) takeOver(b *batch) {
 	f.meta, f.Cat = b.meta, b.cat
-	if f.merge == nil {
-		f.laws.Settle()
-	}
 	for _, k := range b.noted {
 		f.laws.Awaited[k] = true
 	}

@@ -263,7 +263,6 @@ func (f *Fold) load() (err error) {
 		return err
 	}
 	f.laws.Renew()
-	f.laws.Settle()
 	clear(f.laws.Awaited)
 	if err = f.loadAwaited(snap); err != nil {
 		return err

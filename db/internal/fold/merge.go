@@ -144,7 +144,7 @@ func (m *merge) take(recs []*journal.Record) error {
 func (m *merge) sort(g *refolder, rec *journal.Record) error {
 	b := g.b
 	b.records[rec.N] = rec
-	m.fold.laws.Await(m.fold.laws.Pending, rec)
+	b.pending.Await(rec)
 	if rec.Bad != nil || m.fold.cut.Voids(rec.ID, rec.Snapshot) {
 		return nil
 	}
@@ -209,6 +209,7 @@ func (m *merge) commit(stepping bool) (done bool, err error) {
 	for _, rec := range m.recs {
 		b.records[rec.N] = rec
 	}
+	b.pending = m.b.pending
 	if err := m.again.rebind(b); err != nil {
 		b.discard()
 		return false, err
