@@ -22,6 +22,11 @@ func TestSlowContestedDefinitions(t *testing.T) {
 	TestContestedDefinitions(t)
 }
 
+func TestSlowRolesDecideWhoDefines(t *testing.T) {
+	checks(t, "1500")
+	TestRolesDecideWhoDefines(t)
+}
+
 func TestSlowVoidIsASet(t *testing.T) {
 	checks(t, "2000")
 	TestVoidIsASet(t)

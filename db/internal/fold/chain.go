@@ -215,11 +215,15 @@ func (f *Fold) judgeAnew(authority clock.Hash) error {
 	if err := f.dropPrepared(); err != nil {
 		return err
 	}
+	waited := maps.Clone(f.laws.Awaited)
 	f.laws.Renew()
 	err := f.judgeDefinitions(authority, false)
 	if errors.Is(err, store.ErrTooBig) {
 		f.laws.Renew()
 		err = f.breaks(f.judgeDefinitions(authority, true))
+	}
+	if err != nil { // they wait as before
+		maps.Copy(f.laws.Awaited, waited)
 	}
 	return err
 }
