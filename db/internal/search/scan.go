@@ -59,8 +59,11 @@ func (s *Search) newScan(a *plan.Access) *scan {
 
 // isWhole reports whether an access is all documents of the collection by _id.
 func (s *Search) isWhole(a *plan.Access) bool {
+	if a.Index != nil || a.Ids != nil {
+		return false
+	}
 	all := slices.Concat(a.Streams...)
-	if a.Index != nil || a.Ids != nil || len(all) != 1 {
+	if len(all) != 1 {
 		return false
 	}
 	p := store.Prefix(s.v.Space.Key(keyspace.TagDoc, keyspace.Num(s.C.Num)))
