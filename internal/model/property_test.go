@@ -198,7 +198,8 @@ func chains(h *history, s *State, checks map[string]int) string {
 			}
 			for _, c := range w.kept {
 				gone := c.Kind == Remove && s.Verdicts[c.Hash] == OK && c.Subject == e.first.Identity
-				if !gone || w.author[c.Hash].role >= e.role || s.has(c, at) {
+				by := w.author[c.Hash]
+				if !gone || by.role >= e.role || by.role > Admin && !by.kin(e) || s.has(c, at) { // below admin it reaches its own identity
 					continue
 				}
 				if s.has(e.grant, c) || e.by != nil && e.by.kin(e) { // barred or invited again: by hand
