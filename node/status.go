@@ -84,7 +84,9 @@ func (n *Node) Peers() []ConnectedPeer {
 	for _, id := range n.host.Peers() {
 		p := ConnectedPeer{ID: id}
 		for _, addr := range n.host.Routes(id) {
-			p.Addrs = append(p.Addrs, addr.String())
+			if a := addr.String(); !slices.Contains(p.Addrs, a) { // two that dialled each other have two
+				p.Addrs = append(p.Addrs, a)
+			}
 		}
 		out = append(out, p)
 	}
