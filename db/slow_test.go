@@ -27,6 +27,11 @@ func TestSlowRolesDecideWhoDefines(t *testing.T) {
 	TestRolesDecideWhoDefines(t)
 }
 
+func TestSlowForeignCutConverges(t *testing.T) {
+	checks(t, "1000")
+	TestForeignCutConverges(t)
+}
+
 func TestSlowVoidIsASet(t *testing.T) {
 	checks(t, "2000")
 	TestVoidIsASet(t)

@@ -126,7 +126,8 @@ func (d *Doc) Set(s keyspace.State) {
 type docKey struct{ coll, key string }
 
 // Docs returns the documents that the records after a cut are about, and the latest time
-// that it covers; ok is false if one of these records is not later, or they are about many.
+// that it covers; ok is false if one of these records is not later, or is a definition, whose
+// verdict rests on the others that are held, or if they are about many.
 func Docs(j journal.Journal, s *cut.Survey) (docs []Doc, latest clock.Time, ok bool, err error) {
 	for _, n := range s.Heads { // in a log times rise
 		rec, err := journal.Read(j, n)
@@ -138,7 +139,7 @@ func Docs(j journal.Journal, s *cut.Survey) (docs []Doc, latest clock.Time, ok b
 	seen := map[docKey]bool{}
 	for _, n := range s.After {
 		rec, err := journal.Read(j, n)
-		if err != nil || rec.Time <= latest {
+		if err != nil || rec.Time <= latest || rec.View != nil {
 			return nil, 0, false, err
 		}
 		for i := range rec.Ops {

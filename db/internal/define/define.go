@@ -41,6 +41,14 @@ type Link struct {
 	Code keyspace.Code  // whether it holds, or why not
 	Err  error          // why, if not
 	Next keyspace.State // if it holds: the definition after it
+
+	counts judge.Verdict // whether it counts, or why not
+	beaten []int         // the places in the chain of those that beat it
+}
+
+// same reports whether two links are of one record, which is judged by the same.
+func (l *Link) same(o *Link) bool {
+	return l.Rec.ID == o.Rec.ID && l.Role == o.Role && l.Whole == o.Whole && bytes.Equal(l.Rank, o.Rank)
 }
 
 // A Chain is the links of one collection.
@@ -48,10 +56,14 @@ type Chain struct {
 	Links []*Link // in stamp order
 	Base  []byte  // the definition before all, of a snapshot; nil for none
 
-	saw   func(d *journal.Record, x clock.RecordID) (bool, error)
-	judge judge.Judge
-	memo  map[step]judge.Verdict
-	err   error
+	of       map[clock.RecordID]*Link
+	counting []int          // the places of those that count, while they are found
+	tip      keyspace.State // what the first so many of these leave
+	tips     int
+	saw      func(d *journal.Record, x clock.RecordID) (bool, error)
+	judge    judge.Judge
+	memo     map[step]judge.Verdict
+	err      error
 }
 
 // A step is a link on what was before it.
@@ -64,56 +76,119 @@ type step struct {
 const maxMemo = 1000
 
 // Fold finds what of links holds. saw reports whether a record has seen another, which is
-// none of its own operations. was, which may be nil, is the chain before: what it found out
-// is used again.
+// none of its own operations. was, which may be nil, is the chain before, of the same saw:
+// what it found out is used again, so that a link that comes last costs a look at each.
 func Fold(links []*Link, base []byte, saw func(d *journal.Record, x clock.RecordID) (bool, error), was *Chain) (*Chain, error) {
-	c := &Chain{Links: links, Base: base, saw: saw, memo: map[step]judge.Verdict{}}
+	c := &Chain{Links: links, Base: base, of: make(map[clock.RecordID]*Link, len(links)), tip: keyspace.State{Doc: base}, saw: saw, memo: map[step]judge.Verdict{}}
 	if was != nil && len(was.memo) < maxMemo {
 		c.memo = was.memo
 	}
 	slices.SortFunc(links, func(a, b *Link) int { return journal.Stamp(a.Rec, 0).Compare(journal.Stamp(b.Rec, 0)) })
-	for i, l := range links {
-		c.count(l, links[:i])
+	n := 0 // so many links, from the first on, are those of before
+	if was != nil && len(was.Links) <= len(links) && bytes.Equal(base, was.Base) &&
+		slices.EqualFunc(was.Links, links[:len(was.Links)], func(x, y *Link) bool { return x.same(y) }) {
+		n = len(was.Links)
 	}
-	counts := filter(links, func(l *Link) bool { return l.Code == keyspace.CodeOK })
-	state := keyspace.State{Doc: base}
-	for _, l := range links {
-		if l.Code == keyspace.CodeOK && c.beaten(l, counts) {
+	if n > 0 {
+		c.tip, c.tips = was.tip, was.tips
+	}
+	for i, l := range links {
+		c.of[l.Rec.ID] = l
+		if i < n {
+			l.counts, l.beaten = was.Links[i].counts, slices.Clone(was.Links[i].beaten)
+		} else if l.counts = c.count(l); l.counts.Code == keyspace.CodeOK {
+			c.compete(i)
+		}
+		if l.counts.Code == keyspace.CodeOK {
+			c.counting = append(c.counting, i)
+		}
+	}
+	state, same := keyspace.State{Doc: base}, true // same: as it was, up to here
+	for i, l := range links {
+		same = same && i < n && (len(l.beaten) > 0) == (len(was.Links[i].beaten) > 0)
+		switch {
+		case same:
+			l.Code, l.Err, l.Next = was.Links[i].Code, was.Links[i].Err, was.Links[i].Next
+		case len(l.beaten) > 0:
 			l.Code, l.Err = keyspace.CodeStale, ErrStale
+		case l.counts.Code != keyspace.CodeOK:
+			l.Code, l.Err = l.counts.Code, l.counts.Err
+		default:
+			v := c.step(l, state)
+			l.Code, l.Err, l.Next = v.Code, v.Err, v.Next
 		}
-		if l.Code != keyspace.CodeOK {
-			continue
-		}
-		v := c.step(l, state)
-		if l.Code, l.Err, l.Next = v.Code, v.Err, v.Next; v.Code == keyspace.CodeOK {
-			state = v.Next
+		if l.Code == keyspace.CodeOK {
+			state = l.Next
 		}
 	}
 	return c, c.err
 }
 
-// count says whether a link counts, by those before it that it has seen.
-func (c *Chain) count(l *Link, before []*Link) {
-	l.Code, l.Err = keyspace.CodeOK, nil
+// count says whether a link counts, by those of the ones before it that count and that it
+// has seen.
+func (c *Chain) count(l *Link) judge.Verdict {
 	if l.Role != judge.RoleOwner {
-		seen := filter(before, func(o *Link) bool { return o.Code == keyspace.CodeOK && c.has(l, o) })
-		state := keyspace.State{Doc: c.Base}
-		for _, o := range seen {
-			if !c.beaten(o, seen) {
-				if v := c.step(o, state); v.Code == keyspace.CodeOK {
-					state = v.Next
-				}
-			}
-		}
 		by := l.Rec.Author()
 		by.Right = l.Role
-		if v := c.judge.Decide(&l.Rec.Ops[0], state, by, nil); errors.Is(v.Err, keyspace.ErrRole) || errors.Is(v.Err, keyspace.ErrRule) {
-			l.Code, l.Err = v.Code, v.Err
-			return
+		v := c.judge.Decide(&l.Rec.Ops[0], c.seenBy(l), by, nil)
+		if errors.Is(v.Err, keyspace.ErrRole) || errors.Is(v.Err, keyspace.ErrRule) {
+			return judge.Verdict{Code: v.Code, Err: v.Err}
 		}
 	}
 	if !l.Whole {
-		l.Code, l.Err = keyspace.CodeUnseen, ErrUnseen
+		return judge.Verdict{Code: keyspace.CodeUnseen, Err: ErrUnseen}
+	}
+	return judge.Verdict{}
+}
+
+// seenBy returns the definition that the view of a link gives.
+func (c *Chain) seenBy(l *Link) keyspace.State {
+	seen, all := make([]bool, len(c.Links)), true
+	for _, i := range c.counting {
+		seen[i] = c.has(l, c.Links[i])
+		all = all && seen[i]
+	}
+	if all && c.tips == len(c.counting) {
+		return c.tip
+	}
+	state := keyspace.State{Doc: c.Base}
+	for _, i := range c.counting {
+		o := c.Links[i]
+		if !seen[i] || slices.ContainsFunc(o.beaten, func(k int) bool { return seen[k] }) {
+			continue
+		}
+		if v := c.step(o, state); v.Code == keyspace.CodeOK {
+			state = v.Next
+		}
+	}
+	if all {
+		c.tip, c.tips = state, len(c.counting)
+	}
+	return state
+}
+
+// compete says of the link at a place, which counts, whom of those before it beats that has
+// not seen it, nor was seen by it, and who beats it.
+func (c *Chain) compete(at int) {
+	l, grows := c.Links[at], c.tips == len(c.counting)
+	for _, i := range c.counting {
+		switch o := c.Links[i]; {
+		case c.has(l, o) || c.has(o, l):
+		case o.beats(l):
+			l.beaten = append(l.beaten, i)
+		default:
+			o.beaten = append(o.beaten, at)
+			grows = false
+		}
+	}
+	if !grows {
+		return
+	}
+	c.tips++
+	if len(l.beaten) == 0 {
+		if v := c.step(l, c.tip); v.Code == keyspace.CodeOK {
+			c.tip = v.Next
+		}
 	}
 }
 
@@ -128,11 +203,6 @@ func (c *Chain) step(l *Link, state keyspace.State) judge.Verdict {
 	v := c.judge.Decide(&l.Rec.Ops[0], state, by, nil)
 	c.memo[k] = v
 	return v
-}
-
-// beaten reports whether a link that counts is concurrent with a senior one among others.
-func (c *Chain) beaten(l *Link, others []*Link) bool {
-	return slices.ContainsFunc(others, func(o *Link) bool { return o != l && o.beats(l) && !c.has(l, o) && !c.has(o, l) })
 }
 
 // beats decides between two that have not seen each other. Of equals, which are branches of
@@ -153,14 +223,19 @@ func (c *Chain) has(l, o *Link) bool {
 	return saw
 }
 
-// Of returns the link of a record; nil if there is none.
-func (c *Chain) Of(id clock.RecordID) *Link {
-	i := slices.IndexFunc(c.Links, func(l *Link) bool { return l.Rec.ID == id })
-	if i < 0 {
-		return nil
+// Records returns the definitions of a chain, which may be nil, by arrival.
+func (c *Chain) Records() map[int64]*journal.Record {
+	recs := map[int64]*journal.Record{}
+	if c != nil {
+		for _, l := range c.Links {
+			recs[l.Rec.N] = l.Rec
+		}
 	}
-	return c.Links[i]
+	return recs
 }
+
+// Of returns the link of a record; nil if there is none.
+func (c *Chain) Of(id clock.RecordID) *Link { return c.of[id] }
 
 // At returns the definition that judges an operation of a record: what the last link left
 // that holds and has not seen it; nil for none.
@@ -174,13 +249,4 @@ func (c *Chain) At(x clock.RecordID) ([]byte, error) {
 		}
 	}
 	return c.Base, nil
-}
-
-func filter[T any](xs []T, f func(T) bool) (out []T) {
-	for _, x := range xs {
-		if f(x) {
-			out = append(out, x)
-		}
-	}
-	return out
 }

@@ -80,8 +80,8 @@ func (l *Laws) KeyOf(name string, h *keyspace.Head, pending Set) Key {
 }
 
 // Fold makes the chain of a name of records, of which those that are no definitions, or void,
-// are left out. was, which may be nil, is a chain of that name before.
-func (l *Laws) Fold(recs map[int64]*journal.Record, base []byte, was *Chain) (*Chain, error) {
+// are left out. was is a chain of that name before, if there is one.
+func (l *Laws) Fold(recs map[int64]*journal.Record, base []byte, was Keyed) (*Chain, error) {
 	var links []*Link
 	for _, rec := range recs {
 		if rec.View == nil || l.Voids(rec.ID) {
@@ -97,7 +97,10 @@ func (l *Laws) Fold(recs map[int64]*journal.Record, base []byte, was *Chain) (*C
 		}
 		links = append(links, k)
 	}
-	return Fold(links, base, l.saw, was)
+	if was.Chain != nil && was.Key.gen != l.gen {
+		was.Chain = &Chain{memo: was.Chain.memo}
+	}
+	return Fold(links, base, l.saw, was.Chain)
 }
 
 func (l *Laws) right(rec *journal.Record) (right, error) {

@@ -35,13 +35,21 @@ func (b *batch) chainOf(e *entry) (*define.Chain, error) {
 			return had.Chain, nil
 		}
 	}
-	recs := map[int64]*journal.Record{}
+	was := b.chains[k]
+	if was.Chain == nil {
+		was = l.Chains[k]
+	}
+	recs, had := map[int64]*journal.Record{}, was.Chain.Records()
 	evs, err := b.eventsAfter(e, 0)
 	if err != nil {
 		return nil, err
 	}
 	var base []byte
 	for i, ev := range evs {
+		if rec := had[ev.Ref.N]; rec != nil {
+			recs[rec.N] = rec
+			continue
+		}
 		rec, err := b.recordAhead(ev.Ref.N, len(evs)-i, func(n int) int64 { return evs[i+n].Ref.N })
 		if err != nil {
 			return nil, err
@@ -52,10 +60,6 @@ func (b *batch) chainOf(e *entry) (*define.Chain, error) {
 		recs[rec.N] = rec
 	}
 	maps.Copy(recs, b.pending[k])
-	was := b.chains[k].Chain
-	if was == nil {
-		was = l.Chains[k].Chain
-	}
 	c, err := l.Fold(recs, base, was)
 	if err != nil {
 		return nil, err
