@@ -1,0 +1,12 @@
+//go:build !slow
+
+package adversary
+
+// Sizes of attacks by mass: the slow suite plays them whole.
+const (
+	massJoins      = 1500    // by a closed invite
+	massLogs       = 1000    // announced by one member
+	massIdentities = 80      // strangers, one after the other
+	massRecords    = 24      // of a mebibyte
+	forkedBytes    = 4 << 20 // of a log that is forked
+)
