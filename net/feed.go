@@ -387,12 +387,15 @@ func (f *feed) position(tips []clock.RecordID, i int) (after uint64, lacks bool)
 	forked := tipset.Forked(tips, i)
 	after = t.Start(tip.Log)
 	for _, have := range [][]clock.RecordID{f.sent[tip.Log], f.link.knows(tip.Log)} {
+		switch {
+		case slices.Contains(have, tip):
+			return 0, false
+		case forked: // each may be on another branch
+			after = max(after, t.Common(tip, have...))
+			continue
+		}
 		for _, c := range have {
 			switch {
-			case c == tip:
-				return 0, false
-			case forked: // c may be on another branch
-				after = max(after, t.Common(tip, c))
 			case c.Seq > tip.Seq && !t.Has(c):
 				return 0, false // it is ahead of us
 			case c.Seq > tip.Seq:
