@@ -12,6 +12,7 @@ package adversary
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -19,10 +20,12 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/oklog/ulid/v2"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/weftdb/weft/db"
 	"github.com/weftdb/weft/db/dbtest"
+	"github.com/weftdb/weft/inbox"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
 	"github.com/weftdb/weft/node"
@@ -256,3 +259,10 @@ func peerOf(t testing.TB, n *node.Node) peer.AddrInfo {
 
 // errBanned says that a node hung up.
 var errBanned = errors.New("the node hung up")
+
+func newULID(t testing.TB) inbox.ID {
+	t.Helper()
+	id, err := ulid.New(ulid.Now(), rand.Reader)
+	must(t, err)
+	return id
+}

@@ -162,7 +162,15 @@ func beyondRole(t *testing.T, role string) string {
 		"invites an admin":    {Op: format.OpInvite, Key: id.Public(), Role: format.RoleAdmin, Sealed: sealed},
 		"cuts history off":    {Op: format.OpCheckpoint, Checkpoint: checkpoint},
 	}
-	if role != "admin" {
+	if role == "admin" { // it may close invites
+		delete(tries, "removes its device")
+		delete(tries, "removes the owner")
+		must(t, v.bring(o, v.says(&format.Control{Op: format.OpRemove, Subject: o.Identity(), Epoch: v.epochFor(all, func(node.Member) bool { return true })}, nil), v.says(&format.Control{Op: format.OpRemove, Subject: o.Device()}, nil)))
+		if roleOf(t, o, o.Device()) != format.RoleOwner {
+			t.Error("an admin removes the owner")
+		}
+	} else {
+		tries["removes a device of its own that there is not"] = &format.Control{Op: format.OpRemove, Subject: keys.NewDevice().Public().Sign}
 		tries["removes a writer"] = &format.Control{Op: format.OpRemove, Subject: n.Identity()}
 		tries["invites"] = &format.Control{Op: format.OpInvite, Key: id.Public(), Role: format.RoleWriter, Sealed: sealed}
 		tries["closes"] = &format.Control{Op: format.OpClose, Invite: invited}

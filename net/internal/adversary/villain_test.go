@@ -61,6 +61,7 @@ type villain struct {
 	host    func(req wire.HostRequest, w *wire.Writer) // as a relay; nil: it keeps everything
 	blobs   func(w *wire.Writer, r *bufio.Reader)      // answers a stream of blobs; nil: it has none
 	said    wire.Statement                             // what it says that it holds
+	acks    int                                        // bytes of acknowledgements
 	asked   []wire.HostRequest
 }
 
@@ -549,7 +550,8 @@ func (v *villain) servingTo(p peer.ID) *serving {
 
 // greet names the thread to a node, which then asks for it, or asks again.
 func (v *villain) greet(ctx context.Context, p peer.ID, q *serving) error {
-	if q.hello == nil {
+	old := q.hello != nil
+	if !old {
 		s, err := v.h.NewStream(ctx, p, protoHello)
 		if err != nil {
 			return err
@@ -557,11 +559,12 @@ func (v *villain) greet(ctx context.Context, p peer.ID, q *serving) error {
 		q.hello = s
 	}
 	tag := wire.TagOf(v.keys.Service[:], v.id, v.h.ID(), p)
-	if err := wire.NewWriter(q.hello).Send(wire.Hello{Tags: tag[:]}); err != nil {
+	err := wire.NewWriter(q.hello).Send(wire.Hello{Tags: tag[:]})
+	if err != nil && old { // of a connection that has ended
 		q.hello = nil
-		return err
+		return v.greet(ctx, p, q)
 	}
-	return nil
+	return err
 }
 
 func (v *villain) serveSession(s network.Stream) {
@@ -606,9 +609,13 @@ func (v *villain) serveThread(p peer.ID, s stream) {
 	go func() {
 		defer close(ended)
 		for {
-			if _, _, err := wire.Read(r); err != nil {
+			_, body, err := wire.Read(r)
+			if err != nil {
 				return
 			}
+			v.mu.Lock()
+			v.acks += len(body)
+			v.mu.Unlock()
 		}
 	}()
 	w := wire.NewWriter(s)
@@ -619,7 +626,8 @@ func (v *villain) serveThread(p peer.ID, s stream) {
 		select {
 		case d := <-v.servingTo(p).queue:
 			for _, run := range d.runs {
-				if w.SendRun(run) != nil {
+				if err := w.SendRun(run); err != nil {
+					v.t.Logf("a run is not sent: %v", err)
 					break
 				}
 			}
