@@ -14,6 +14,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/weftdb/weft/inbox"
+	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/net/internal/format"
@@ -36,7 +37,7 @@ var relays = []attack{
 	},
 	{
 		name: "alters", play: relayAlters,
-		tried: "alters a body, a header and a signature, leaves a record out, and serves records of another thread",
+		tried: "leaves records out, alters a body, a header and a signature, and serves a record of another thread",
 	},
 	{
 		name: "reads", play: relayReads,
@@ -86,7 +87,7 @@ func between(t *testing.T) (o, n *node.Node, v *villain) {
 	v.serves(o)
 	n = openNode(t, node.Config{})
 	url := invite(t, o, node.InviteOptions{})
-	v.fetch(o, nil, nil)
+	v.all(o, nil)
 	v.offer(n.Peer(), v.runs...)
 	_, err := n.Join(within(t), v.only(url), name)
 	must(t, err)
@@ -133,7 +134,7 @@ func (v *villain) serves(n *node.Node) {
 // carry brings a node what another has.
 func (v *villain) carry(from, to *node.Node) {
 	v.t.Helper()
-	must(v.t, v.bring(to, v.fetch(from, nil, nil).runs...))
+	must(v.t, v.bring(to, v.all(from, nil).runs...))
 }
 
 // offer answers the next subscription of a peer, in the background.
@@ -206,7 +207,7 @@ func relayTwoStories(t *testing.T) string {
 	o, n, v := between(t)
 	y := openNode(t, node.Config{})
 	url := invite(t, o, node.InviteOptions{})
-	v.fetch(o, nil, nil)
+	v.all(o, nil)
 	v.offer(y.Peer(), v.runs...)
 	_, err := y.Join(within(t), v.only(url), name)
 	must(t, err)
@@ -215,7 +216,7 @@ func relayTwoStories(t *testing.T) string {
 	v.carry(o, n)
 	insert(t, o, "of o")
 	insert(t, n, "of n")
-	a, b := v.fetch(o, nil, nil).runs, v.fetch(n, nil, nil).runs
+	a, b := v.all(o, nil).runs, v.all(n, nil).runs
 	slices.Reverse(a) // data before what admits it
 	must(t, v.bring(y, a...))
 	must(t, v.bring(y, a...))
@@ -241,9 +242,9 @@ func relayAlters(t *testing.T) string {
 	v.carry(o, n)
 	eventually(t, "the first has come", func() bool { return has(t, n, "1") })
 	insert(t, o, "2", "3")
-	tips := v.fetch(n, nil, nil).tips
+	tips := v.all(n, nil).tips
 	var run format.Run
-	for _, r := range v.fetch(o, tips, nil).runs {
+	for _, r := range v.all(o, tips).runs {
 		if d, err := format.DecodeDescriptor(r.Descriptor); err == nil && d.Kind == format.KindData {
 			run = r
 		}
@@ -259,12 +260,24 @@ func relayAlters(t *testing.T) string {
 		f(&r)
 		return r
 	}
+	other := v.guise()
+	other.id[7] ^= 1
+	other.ownData = other.newChain(format.KindData, clock.LogID{1})
 	lies := []format.Run{
 		change(func(r *format.Run) { r.Records[0].Body[90] ^= 1 }),
 		change(func(r *format.Run) { r.Records[0].Header[len(r.Records[0].Header)-2] ^= 1 }),
 		change(func(r *format.Run) { r.Signature[9] ^= 1 }),
-		change(func(r *format.Run) { r.Records = r.Records[len(r.Records)-1:]; r.Signature[1] ^= 1 }),
+		other.run(other.ownData, other.forge(other.ownData, other.keys.Service, []byte("elsewhere"), nil)),
 	}
+	insert(t, o, "4")
+	var late format.Run // what comes after 2 and 3
+	for _, r := range v.all(o, tips).runs {
+		if d, err := format.DecodeDescriptor(r.Descriptor); err == nil && d.Kind == format.KindData {
+			late = r
+		}
+	}
+	late.Records = late.Records[len(late.Records)-1:]
+	must(t, v.bring(n, late))
 	if err := v.bring(n, lies...); err != nil && !errors.Is(err, errBanned) {
 		t.Fatal(err)
 	}
@@ -285,7 +298,7 @@ func relayReads(t *testing.T) string {
 	insert(t, o, "secret")
 	insert(t, n, "secret too")
 	v.carry(n, o)
-	opened, sealed := v.opens(v.fetch(o, nil, nil).runs)
+	opened, sealed := v.opens(v.all(o, nil).runs)
 	if opened != 0 || sealed < 2 {
 		t.Errorf("it opens %d of %d", opened, sealed)
 	}
@@ -297,9 +310,9 @@ func relayReads(t *testing.T) string {
 
 func relayJoiner(t *testing.T) string {
 	o, _, v := between(t)
-	before := slices.Clone(v.fetch(o, nil, nil).runs)
+	before := slices.Clone(v.all(o, nil).runs)
 	url := invite(t, o, node.InviteOptions{})
-	whole := v.fetch(o, nil, nil).runs
+	whole := v.all(o, nil).runs
 	y := openNode(t, node.Config{})
 	altered := slices.Clone(whole)
 	for i := range altered {
@@ -332,7 +345,7 @@ func relayBringsIn(t *testing.T) string {
 	o, _, v := between(t)
 	x := newVillain(t)
 	url := invite(t, o, node.InviteOptions{Expires: time.Millisecond, Uses: -1})
-	v.fetch(o, nil, nil)
+	v.all(o, nil)
 	x.learnFrom(v)
 	inv := x.takeURL(url)
 	eventually(t, "the invite has expired", func() bool { return x.fetch(o, nil, &inv).refused == "bad_invite" })

@@ -37,7 +37,7 @@ var strangers = []attack{
 	},
 	{
 		name: "ground-joins", row: 3, play: strangerGroundJoins,
-		tried:   "has the URL of an invite of four uses, two of which are used, and offers a hundred joins with hashes ground below those of the honest",
+		tried:   "has the URL of an invite of four uses, two of which are used, and offers twenty joins with hashes ground below those of the honest",
 		remains: "It uses up the uses that are left: an invite's URL is a bearer secret.",
 	},
 	{
@@ -63,6 +63,15 @@ var strangers = []attack{
 		name: "waiting-room", play: strangerWaitingRoom,
 		tried:   "has the service key, and fills the memory in which runs of unknown logs wait",
 		remains: "While it is full, an honest run that has to wait is refused, and asked for again: it comes later.",
+	},
+	{
+		name: "crowd-at-the-door", play: strangerCrowd, alone: true,
+		tried:   "brings a thousand joins by an open invite, of devices whose certificates have expired, which wait at the door",
+		remains: "They are looked at again at each control record.",
+	},
+	{
+		name: "relay-without-key", play: strangerAtRelay,
+		tried: "asks a relay to keep a thread of its own, without a credential, and with another device's; and asks it for a thread that it keeps",
 	},
 	{
 		name: "identities", play: strangerIdentities, alone: true,
@@ -215,7 +224,7 @@ func strangerGroundJoins(t *testing.T) string {
 	inv := x.takeURL(url)
 	x.fetch(o, nil, &inv)
 	var joins []format.Run
-	for range 100 {
+	for range 20 {
 		joins = append(joins, x.groundJoin(inv))
 	}
 	must(t, x.bring(o, joins...))
@@ -234,7 +243,7 @@ func strangerGroundJoins(t *testing.T) string {
 			t.Error("an honest member writes no more")
 		}
 	}
-	return "Two of the hundred came in, as the invite had two uses left; the others stayed at the door. No honest member, and no document, was void at anybody's."
+	return "Two of the twenty came in, as the invite had two uses left; the others stayed at the door. No honest member, and no document, was void at anybody's."
 }
 
 func strangerUselessJoins(t *testing.T) string {
@@ -341,7 +350,7 @@ func strangerEndedURL(t *testing.T) string {
 	must(t, o.Rotate(t.Context(), name))
 	insert(t, o, "after")
 	tips := x.tipsOf()
-	g := m.fetch(o, tips, nil)
+	g := m.all(o, tips)
 	x.learn(g.runs...)
 	if opened, sealed := x.opens(g.runs); opened != 0 || sealed == 0 {
 		t.Errorf("after a rotation it opens %d of %d", opened, sealed)
@@ -413,6 +422,78 @@ func strangerWaitingRoom(t *testing.T) string {
 		t.Errorf("%d members", got)
 	}
 	return "Of 1,100 runs at most 1,024 were kept in memory, none on disk. Members wrote, and a new one joined, meanwhile."
+}
+
+func strangerCrowd(t *testing.T) string {
+	o := newOwner(t)
+	n := newMember(t, o)
+	x := newVillain(t)
+	inv := x.takeURL(invite(t, o, node.InviteOptions{Uses: -1}))
+	x.fetch(o, nil, &inv)
+	calm := timeOf(func() { invite(t, o, node.InviteOptions{}) })
+	var joins []format.Run
+	for range 1000 {
+		g := x.guise()
+		var err error
+		g.cert, err = g.identity.Certify(g.device.Public(), keys.CertifyOptions{Issued: time.Now().Add(-2 * time.Hour), Expires: time.Now().Add(-time.Hour)})
+		must(t, err)
+		_, _, join := g.joinOf(inv, nil)
+		joins = append(joins, join)
+	}
+	took := timeOf(func() { must(t, x.bring(o, joins...)) })
+	busy := timeOf(func() { invite(t, o, node.InviteOptions{}) })
+	insert(t, n, "of n")
+	sameEverywhere(t, o, n)
+	if len(members(t, o)) != 2 {
+		t.Errorf("members %v", members(t, o))
+	}
+	return fmt.Sprintf("Nobody came in. They took %.1f s; a control record of the owner took %d ms before, %d ms with them there.", took.Seconds(), calm.Milliseconds(), busy.Milliseconds())
+}
+
+func timeOf(f func()) time.Duration {
+	start := time.Now()
+	f()
+	return time.Since(start)
+}
+
+func strangerAtRelay(t *testing.T) string {
+	r := openNode(t, node.Config{Relay: true})
+	key, secret, err := r.CreateKey(node.KeyOptions{Kind: keys.KindUser})
+	must(t, err)
+	o := newOwner(t)
+	_, err = o.AddRelay(t.Context(), r.Addrs()[0], node.RelayOptions{Key: key.Text(), Secret: secret.Text()})
+	must(t, err)
+	becomes(t, o, r.Peer(), "identical")
+	ref, err := o.DatabaseRef(name)
+	must(t, err)
+	x, honest := newVillain(t), newVillain(t)
+	x.id = ref.ID
+	if g := x.fetch(r, nil, nil); g.refused != "no_credential" {
+		t.Errorf("it is told %q of the thread", g.refused)
+	}
+	genesis, k, err := format.NewGenesis(x.device, x.cert, keys.PublicKey{}, clock.At(time.Now()))
+	must(t, err)
+	id := format.ThreadIDOf(genesis)
+	g, err := secret.Grant(keys.GrantOptions{User: honest.identity.Public(), Audience: r.Device(), Issued: time.Now(), Expires: time.Now().Add(time.Hour)})
+	must(t, err)
+	stolen, err := (&keys.Credential{Grant: g, Certificate: honest.cert}).Encode()
+	must(t, err)
+	x.connect(r)
+	s, err := x.h.NewStream(within(t), r.Peer(), protoHost)
+	must(t, err)
+	in, w := bufio.NewReader(s), wire.NewWriter(s)
+	for _, credential := range [][]byte{nil, stolen} {
+		must(t, w.Send(wire.HostRequest{Version: wire.Version, Thread: id[:], Credential: credential, Genesis: genesis, ServiceKey: k.Service[:]}))
+		m, err := wire.Next[wire.Refused](in, 1<<20)
+		must(t, err)
+		if m.Code == "" {
+			t.Error("no code")
+		}
+	}
+	if r.Kept() != 1 {
+		t.Errorf("the relay keeps %d threads", r.Kept())
+	}
+	return "Refused each time, by a code; nothing was kept or given."
 }
 
 func strangerIdentities(t *testing.T) string {

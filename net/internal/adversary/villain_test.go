@@ -239,6 +239,22 @@ func (v *villain) fetchFrom(at peer.AddrInfo, tips []clock.RecordID, by *format.
 	}
 }
 
+// all is fetch once all that the node wrote is durable there, and may be sent.
+func (v *villain) all(n *node.Node, tips []clock.RecordID) (g got) {
+	v.t.Helper()
+	eventually(v.t, "all is sent", func() bool {
+		heads := info(v.t, n).Heads
+		g = v.fetch(n, tips, nil)
+		for _, tip := range g.tips {
+			if tip.Seq >= heads[tip.Log.String()] {
+				delete(heads, tip.Log.String())
+			}
+		}
+		return g.refused == "" && len(heads) == 0
+	})
+	return g
+}
+
 // learn opens the control records in runs, and takes the keys that are sealed to it.
 func (v *villain) learn(runs ...format.Run) {
 	v.t.Helper()
