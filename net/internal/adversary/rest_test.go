@@ -92,8 +92,7 @@ func between(t *testing.T) (o, n *node.Node, v *villain) {
 	_, err := n.Join(within(t), v.only(url), name)
 	must(t, err)
 	v.serves(n)
-	v.carry(n, o)
-	eventually(t, "the member is known", func() bool { return isMember(t, o, n.Device()) })
+	v.carryUntil(n, o, "the member is known", func() bool { return isMember(t, o, n.Device()) })
 	v.carry(o, n)
 	return o, n, v
 }
@@ -135,6 +134,12 @@ func (v *villain) serves(n *node.Node) {
 func (v *villain) carry(from, to *node.Node) {
 	v.t.Helper()
 	must(v.t, v.bring(to, v.all(from, nil).runs...))
+}
+
+// carryUntil carries until something holds: what one has may not be durable there yet.
+func (v *villain) carryUntil(from, to *node.Node, what string, is func() bool) {
+	v.t.Helper()
+	eventually(v.t, what, func() bool { v.carry(from, to); return is() })
 }
 
 // offer answers the next subscription of a peer, in the background.
@@ -186,8 +191,7 @@ func (v *villain) claims(n *node.Node) {
 func relayWithholds(t *testing.T) string {
 	o, n, v := between(t)
 	insert(t, o, "1")
-	v.carry(o, n)
-	eventually(t, "the first has come", func() bool { return has(t, n, "1") })
+	v.carryUntil(o, n, "the first has come", func() bool { return has(t, n, "1") })
 	insert(t, o, "2")
 	v.claims(o)
 	v.claims(n)
@@ -212,8 +216,8 @@ func relayTwoStories(t *testing.T) string {
 	_, err := y.Join(within(t), v.only(url), name)
 	must(t, err)
 	v.serves(y)
-	v.carry(y, o)
-	v.carry(o, n)
+	v.carryUntil(y, o, "y is known", func() bool { return isMember(t, o, y.Device()) })
+	v.carryUntil(o, n, "y is known", func() bool { return isMember(t, n, y.Device()) })
 	insert(t, o, "of o")
 	insert(t, n, "of n")
 	a, b := v.all(o, nil).runs, v.all(n, nil).runs
@@ -239,8 +243,7 @@ func relayTwoStories(t *testing.T) string {
 func relayAlters(t *testing.T) string {
 	o, n, v := between(t)
 	insert(t, o, "1")
-	v.carry(o, n)
-	eventually(t, "the first has come", func() bool { return has(t, n, "1") })
+	v.carryUntil(o, n, "the first has come", func() bool { return has(t, n, "1") })
 	insert(t, o, "2", "3")
 	tips := v.all(n, nil).tips
 	var run format.Run
@@ -374,8 +377,7 @@ func relayHidesRemoval(t *testing.T) string {
 	o, n, v := between(t)
 	x := newVillain(t)
 	x.enters(o, invite(t, o, node.InviteOptions{}))
-	v.carry(o, n)
-	eventually(t, "the member knows it", func() bool { return isMember(t, n, x.sign()) })
+	v.carryUntil(o, n, "the member knows it", func() bool { return isMember(t, n, x.sign()) })
 	must(t, o.RemoveMember(t.Context(), name, x.identity.Public()))
 	must(t, x.bring(n, x.writes(inserts(t, "of the removed"), nil)))
 	eventually(t, "it counts there", func() bool { return has(t, n, "of the removed") })

@@ -3,9 +3,11 @@ package adversary
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,9 +74,11 @@ type serving struct {
 }
 
 type delivery struct {
-	runs []format.Run
-	keep bool // the stream stays open, as if there were nothing more
-	done chan error
+	runs  []format.Run
+	to    *node.Node    // nil: whoever asks
+	probe string        // a sentence that tells that all before it was read
+	seen  chan struct{} // closed when it has told that
+	done  chan error
 }
 
 // A known is a control record, opened.
@@ -511,11 +515,32 @@ func (v *villain) catchUp(n *node.Node) got {
 
 // Serving.
 
-// bring has a node pull runs, and returns when the node has taken or refused each: it reads
-// to the end of the stream before it ends its own side. An error says that it hung up.
+// bring has a node pull runs, and returns when the node has taken or refused each. An error
+// says that it hung up.
+//
+// After the runs it says a sentence of its own, as the reason of a refusal: once the status
+// of the node shows that, it has read all before it. A node that ends the stream by itself,
+// as it does at a gap, is brought all once more, twice; so is one that lists the villain no more.
 func (v *villain) bring(n *node.Node, runs ...format.Run) error {
 	v.t.Helper()
-	return v.deliver(n, delivery{runs: runs, done: make(chan error, 1)})
+	for range 3 {
+		d := delivery{runs: runs, to: n, probe: fmt.Sprint("probe ", probes.Add(1)), seen: make(chan struct{}), done: make(chan error, 1)}
+		if err := v.deliver(n, d); err != nil || isClosed(d.seen) {
+			return err
+		}
+	}
+	return nil
+}
+
+var probes atomic.Int64
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (v *villain) deliver(n *node.Node, d delivery) error {
@@ -553,6 +578,16 @@ func (v *villain) deliver(n *node.Node, d delivery) error {
 		v.t.Fatal("the node does not take what it is brought")
 	}
 	return nil
+}
+
+// status says whether a node lists the villain, and gives as its reason what it said last.
+func (v *villain) status(n *node.Node, said string) (listed, heard bool, changed <-chan struct{}) {
+	s, changed, err := n.DatabaseStatus(v.t.Context(), name)
+	if err != nil {
+		return false, false, nil
+	}
+	i := slices.IndexFunc(s.Peers, func(p node.PeerStatus) bool { return p.Peer == v.h.ID() })
+	return i >= 0, i >= 0 && s.Peers[i].Reason == said, changed
 }
 
 func (v *villain) servingTo(p peer.ID) *serving {
@@ -651,14 +686,34 @@ func (v *villain) serveThread(p peer.ID, s stream) {
 			said := v.said
 			v.mu.Unlock()
 			_ = w.Send(said)
-			if d.keep {
-				d.done <- nil
-				continue
+			if d.to != nil {
+				v.waitHeard(w, d, ended)
 			}
 			_ = s.CloseWrite()
 			<-ended // it has taken all
 			d.done <- nil
 			return
+		case <-ended:
+			return
+		}
+	}
+}
+
+// waitHeard says the probe of a delivery and waits until the node shows it, unless it does
+// not list the villain.
+func (v *villain) waitHeard(w *wire.Writer, d delivery, ended <-chan struct{}) {
+	if listed, _, _ := v.status(d.to, ""); !listed {
+		return
+	}
+	_ = w.Send(wire.Refused{Thread: v.id[:], Code: "probe", Message: d.probe})
+	for {
+		_, heard, changed := v.status(d.to, d.probe)
+		if heard {
+			close(d.seen)
+			return
+		}
+		select {
+		case <-changed:
 		case <-ended:
 			return
 		}
