@@ -57,6 +57,7 @@ type feed struct {
 	full   refusal    // what was told last of the disk here
 	sent   tipset.Set // what the subscriber had, and what was streamed
 	stated statement
+	looked int // tips that the last round looked through
 
 	introduced map[peer.ID][]byte // the record of each member that it was told of
 }
@@ -255,6 +256,9 @@ func (f *feed) serve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if !rest(ctx, f.looked) {
+			return ctx.Err()
+		}
 		select {
 		case <-meeting:
 		case <-changed:
@@ -343,6 +347,7 @@ func (f *feed) drain(ctx context.Context) error {
 	for more := true; more; {
 		more = false
 		tips := f.tips()
+		f.looked = len(tips)
 		for i, tip := range tips {
 			after, lacks := f.position(tips, i)
 			if !lacks {

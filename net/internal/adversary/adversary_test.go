@@ -31,8 +31,6 @@ import (
 	"github.com/weftdb/weft/node"
 )
 
-const patience = 60 * time.Second
-
 // name is what all nodes call the database under attack, things its collection.
 const (
 	name   = "atlas"

@@ -2,6 +2,10 @@
 
 package adversary
 
+import "time"
+
+const patience = 10 * time.Minute
+
 const (
 	massJoins      = 10_000
 	massLogs       = 15_000

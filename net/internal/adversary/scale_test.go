@@ -2,6 +2,10 @@
 
 package adversary
 
+import "time"
+
+const patience = time.Minute
+
 // Sizes of attacks by mass: the slow suite plays them whole.
 const (
 	massJoins      = 1000    // by a closed invite

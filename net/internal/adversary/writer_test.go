@@ -297,7 +297,9 @@ func writerLogs(t *testing.T) string {
 	for part := range slices.Chunk(control, 1000) {
 		must(t, v.bring(o, v.run(v.ownControl, part...)))
 	}
-	must(t, v.bring(o, data...))
+	for part := range slices.Chunk(data, 500) {
+		must(t, v.bring(o, part...))
+	}
 	took := time.Since(start)
 	start = time.Now()
 	sameEverywhere(t, o, n)
