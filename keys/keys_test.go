@@ -256,6 +256,38 @@ func TestSecretEqual(t *testing.T) {
 	}
 }
 
+// What was taken once is read again without another look at its keys, and in no other form.
+func TestDecodeKeptCertificate(t *testing.T) {
+	c, err := keys.NewIdentity().Certify(keys.NewDevice().Public(), keys.CertifyOptions{Issued: time.UnixMilli(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := keys.DecodeKeptCertificate(b); err != nil || *kept != *c {
+		t.Errorf("got %+v, %v", kept, err)
+	}
+	for i := range b { // whatever DecodeCertificate refuses otherwise than for a key, it refuses
+		bad := bytes.Clone(b)
+		bad[i] ^= 0x40
+		whole, err := keys.DecodeCertificate(bad)
+		kept, keptErr := keys.DecodeKeptCertificate(bad)
+		switch {
+		case err == nil && (keptErr != nil || *kept != *whole):
+			t.Errorf("byte %d: got %+v, %v", i, kept, keptErr)
+		case err != nil && keptErr == nil && whole == nil:
+			t.Errorf("byte %d: %v is not noticed", i, err)
+		case err != nil && keptErr == nil && kept.Identity.Check() == nil && kept.Sign.Check() == nil:
+			t.Errorf("byte %d: %v is not noticed", i, err)
+		}
+	}
+	if _, err := keys.DecodeKeptCertificate(append(b, 0)); err == nil {
+		t.Error("bytes after it are taken")
+	}
+}
+
 func TestCertificateBindsEveryField(t *testing.T) {
 	id := keys.NewIdentity()
 	c, err := id.Certify(keys.NewDevice().Public(), keys.CertifyOptions{Name: "n", Issued: now(), Expires: now().Add(time.Hour)})

@@ -57,6 +57,7 @@ type feed struct {
 	full   refusal    // what was told last of the disk here
 	sent   tipset.Set // what the subscriber had, and what was streamed
 	stated statement
+	looked int // tips that the last round looked through
 
 	introduced map[peer.ID][]byte // the record of each member that it was told of
 }
@@ -255,6 +256,9 @@ func (f *feed) serve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if !rest(ctx, f.looked) {
+			return ctx.Err()
+		}
 		select {
 		case <-meeting:
 		case <-changed:
@@ -343,6 +347,7 @@ func (f *feed) drain(ctx context.Context) error {
 	for more := true; more; {
 		more = false
 		tips := f.tips()
+		f.looked = len(tips)
 		for i, tip := range tips {
 			after, lacks := f.position(tips, i)
 			if !lacks {
@@ -387,12 +392,15 @@ func (f *feed) position(tips []clock.RecordID, i int) (after uint64, lacks bool)
 	forked := tipset.Forked(tips, i)
 	after = t.Start(tip.Log)
 	for _, have := range [][]clock.RecordID{f.sent[tip.Log], f.link.knows(tip.Log)} {
+		switch {
+		case slices.Contains(have, tip):
+			return 0, false
+		case forked: // each may be on another branch
+			after = max(after, t.Common(tip, have...))
+			continue
+		}
 		for _, c := range have {
 			switch {
-			case c == tip:
-				return 0, false
-			case forked: // c may be on another branch
-				after = max(after, t.Common(tip, c))
 			case c.Seq > tip.Seq && !t.Has(c):
 				return 0, false // it is ahead of us
 			case c.Seq > tip.Seq:

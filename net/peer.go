@@ -33,6 +33,7 @@ type remote struct {
 	hangUp    context.CancelFunc
 	newest    network.Conn          // of its connections, over which all streams run
 	since     time.Time             // of the present connectedness
+	leaving   bool                  // it is a stranger, and makes room for another
 	grants    map[ThreadID][]*grant // on a relay: what the peer may have kept; of a stream one, no list is empty
 	refused   map[refusedKey]bool   // on a relay: what it was refused
 	relay     *relayConf            // if the host was told to use it
@@ -167,7 +168,7 @@ func (h *Host) connection(p peer.ID) {
 		}
 		r.conn, r.hangUp = context.WithCancel(h.ctx)
 		r.newest = h.newest(p)
-		r.session, r.shy = nil, time.Time{}
+		r.session, r.shy, r.leaving = nil, time.Time{}, false
 		h.raise(r)
 		h.crowdOut(r)
 		ctx := r.conn
@@ -175,7 +176,7 @@ func (h *Host) connection(p peer.ID) {
 		h.startAsking(r)
 	case !connected && r.conn != nil:
 		r.hangUp()
-		r.conn, r.session = nil, nil
+		r.conn, r.session, r.leaving = nil, nil, false
 		if r.raised {
 			r.raised = false
 			h.lp.ConnManager().Unprotect(p, "known")
@@ -205,14 +206,15 @@ func (h *Host) connection(p peer.ID) {
 const strangersShare = 4
 
 // crowdOut keeps strangers from having more than their share of the connections: the one
-// that has been here longest makes room. The caller holds h.mu.
+// that has been here longest makes room. One that does already is not counted, nor chosen
+// again: many may come before its connection has ended. The caller holds h.mu.
 func (h *Host) crowdOut(r *remote) {
 	if h.known(r) {
 		return
 	}
 	n, oldest := 0, r
 	for _, o := range h.peers {
-		if o.conn != nil && !h.known(o) {
+		if o.conn != nil && !o.leaving && !h.known(o) {
 			n++
 			if o.since.Before(oldest.since) {
 				oldest = o
@@ -223,6 +225,7 @@ func (h *Host) crowdOut(r *remote) {
 		return
 	}
 	h.log.Debug("connection of an unknown peer ended: they have their share", "peer", oldest.id)
+	oldest.leaving = true
 	h.run(func() { _ = h.lp.Network().ClosePeer(oldest.id) })
 }
 

@@ -313,10 +313,24 @@ func (l *link) acknowledge(ctx context.Context, w *wire.Writer) {
 			}
 			last = now
 		}
+		if !rest(ctx, len(now.tips)) {
+			return
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// rest pauses after n tips of a thread were looked through, if they are thousands, so that
+// who makes many logs, a record each, does not have them all looked through at each record.
+func rest(ctx context.Context, n int) bool { return n <= manyTips || sleep(ctx, restOf(n)) }
+
+const manyTips = 1024
+
+// restOf is some times as long as looking through n tips takes.
+func restOf(n int) time.Duration {
+	return min(time.Duration(n)*4*time.Microsecond, 100*time.Millisecond)
 }

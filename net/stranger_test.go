@@ -222,6 +222,33 @@ func TestStrangersLeaveNothing(t *testing.T) {
 	}
 }
 
+// Strangers that come faster than connections end have no more than their share: each makes
+// another one leave.
+func TestStrangersInABurst(t *testing.T) {
+	p := newLightParty(t, func(o *Options) { o.limits.Conns = 16 })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stay := 0
+	for i := range 12 {
+		id, err := PeerOf(keys.NewDevice().Public().Sign)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := p.remote(id)
+		r.conn, r.since = p.ctx, time.Unix(int64(i), 0)
+		p.crowdOut(r)
+	}
+	for _, r := range p.peers {
+		if !r.leaving {
+			stay++
+		}
+		r.conn = nil
+	}
+	if stay != 16/strangersShare {
+		t.Errorf("%d strangers stay, want %d", stay, 16/strangersShare)
+	}
+}
+
 // A stranger is told nothing of the threads of a host, whatever it subscribes to: no tag,
 // no topic, not even how many there are. What it names itself it is told.
 func TestStrangersLearnNothing(t *testing.T) {

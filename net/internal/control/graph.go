@@ -71,7 +71,8 @@ func (c *Record) read(thread format.ThreadID, g *format.Genesis) {
 	case op == format.OpStart && c.invite != nil:
 		c.cert = c.invite.adds
 	case (op == format.OpJoin || op == format.OpRecover) && c.cert == nil:
-		if cert, err := keys.DecodeCertificate(c.Payload.Certificate); err == nil {
+		// Of a record that was kept: Check looks at one that comes.
+		if cert, err := keys.DecodeKeptCertificate(c.Payload.Certificate); err == nil {
 			c.cert = cert
 		}
 	case op == format.OpDevice && c.adds == nil:

@@ -55,7 +55,7 @@ func (t *Thread) cut() Cut {
 	}
 	maps.Copy(c.Snapshots, t.cuts.snapshots)
 	limited := false
-	for _, l := range t.byNum {
+	for _, l := range t.ofData {
 		if n := t.limitOf(l); !n.void.Empty() {
 			c.Void[l.ID] = c.Void[l.ID].Union(n.void)
 			limited = limited || len(l.branches) > 0

@@ -66,35 +66,40 @@ func (t *Thread) signedHead(r store.Reader, l *threadLog, id clock.RecordID) (Si
 	return SignedHead{ID: id, Signature: s.Signature}, err
 }
 
-// Common returns a position up to which the branch that ends in tip is the same as what
-// ends in c, as far as that is known without reading either: that of c, if no other
-// record is held there, and else the first at which the log forks.
+// Common returns a position up to which the branch that ends in tip is the same as some of
+// what ends in cs, as far as that is known without reading either: that of one of cs, if no
+// other record is held there, and else the first at which the log forks. Of each position it
+// asks once, as a device may fork its log a thousand times.
 //
 //	1 ─ 2 ─ 3 ─ 4 ─ 5 ─ 6      Common(6, 5) is 5
 //	    └─ 3′─ 4′              Common(4′, 6) is 2, as is Common(6, 4)
-func (t *Thread) Common(tip, c clock.RecordID) uint64 {
+func (t *Thread) Common(tip clock.RecordID, cs ...clock.RecordID) (common uint64) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	l := t.logs[tip.Log]
-	if l == nil || len(l.branches) == 0 || c.Log != tip.Log {
-		t.mu.Unlock()
+	if l == nil || len(l.branches) == 0 {
 		return 0
 	}
 	fork := uint64(math.MaxUint64)
 	for _, b := range l.branches[1:] {
 		fork = min(fork, b.Base.Seq)
 	}
-	num := l.Num
-	t.mu.Unlock()
-	if !t.Has(c) {
-		return 0
-	}
-	if c.Seq <= fork {
-		return min(c.Seq, tip.Seq)
-	}
 	snap := t.env.store.Snapshot()
 	defer snap.Release()
-	if c.Seq <= tip.Seq && t.rows.OneAt(snap, num, c.Seq) {
-		return c.Seq
+	shared := map[uint64]bool{} // positions with other records
+	for _, c := range cs {
+		most := min(c.Seq, tip.Seq)
+		if c.Seq > tip.Seq || shared[c.Seq] {
+			most = min(most, fork)
+		}
+		if c.Log != tip.Log || most <= common || c.Seq > t.cuts.floor(c.Log).Seq && !t.held(snap, l, c) {
+			continue
+		}
+		if most > fork && !t.rows.OneAt(snap, l.Num, c.Seq) {
+			shared[c.Seq] = true
+			most = fork
+		}
+		common = max(common, most)
 	}
-	return fork
+	return common
 }

@@ -3,7 +3,6 @@ package thread
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -135,10 +134,13 @@ func (w *ingestTx) settle() error {
 	for {
 		known := t.graph.Len()
 		t.wantedMore = false
-		for _, l := range slices.Clone(t.byNum) {
-			for _, b := range slices.Clone(l.branches) {
-				if err := w.settleBranch(l, b); err != nil {
-					return err
+		for i := 0; i < len(t.byNum); i++ { // judging adds to neither list
+			l := t.byNum[i]
+			for j := 0; j < len(l.branches); j++ {
+				if b := l.branches[j]; b.Done != b.Tip {
+					if err := w.settleBranch(l, b); err != nil {
+						return err
+					}
 				}
 			}
 		}
@@ -160,9 +162,6 @@ func (w *ingestTx) settle() error {
 // settleBranch judges what waits on a branch, in order, until a record has to wait. It
 // reads the store, so what this transaction wrote is committed first.
 func (w *ingestTx) settleBranch(l *threadLog, b *branch) error {
-	if b.Done == b.Tip {
-		return nil
-	}
 	if err := w.next(); err != nil {
 		return err
 	}

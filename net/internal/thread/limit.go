@@ -36,13 +36,20 @@ type limit struct {
 	ruling clock.Hash         // of which records count by which of several roles; zero for one
 }
 
+// unlimited is what limits a log of which everything counts. It is not changed.
+var unlimited = &limit{top: control.Unlimited}
+
 // all reports whether nothing of the log counts, and nothing can.
 func (l *limit) all() bool { return l.top.Seq == 0 }
 
 // limitOf returns what does not count of a log that is held; mu is held.
 func (t *Thread) limitOf(l *threadLog) *limit {
 	if l.Desc.Kind == format.KindControl {
-		return &limit{top: control.Unlimited}
+		return unlimited
+	}
+	if t.graph.Plain(l.ID) { // most are
+		delete(t.limits, l.ID)
+		return unlimited
 	}
 	was := t.limits[l.ID]
 	if was != nil && was.graph == t.graph.Len() && (!was.refind || slices.Equal(was.tips, l.tips())) {
@@ -64,8 +71,8 @@ func (l *threadLog) tips() (ids []clock.RecordID) {
 
 // findLimit is limitOf of a log that may not be held, in which case l is nil.
 func (t *Thread) findLimit(log clock.LogID, l *threadLog) *limit {
-	if t.graph.Plain(log) { // most are
-		return &limit{top: control.Unlimited}
+	if t.graph.Plain(log) {
+		return unlimited
 	}
 	rights := t.graph.Rights(log)
 	if l != nil && l.Desc.Kind == format.KindSnapshot && len(rights) > 0 {

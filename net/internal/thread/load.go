@@ -121,7 +121,8 @@ func (t *Thread) reload() error {
 			}
 		}
 	}
-	t.logs, t.byNum, t.ownControl, t.ownData = next.logs, next.byNum, next.ownControl, next.ownData
+	t.logs, t.byNum, t.byID, t.ofData = next.logs, next.byNum, next.byID, next.ofData
+	t.ownControl, t.ownData = next.ownControl, next.ownData
 	t.graph, t.cuts, t.refused, t.arrivals = next.graph, next.cuts, next.refused, next.arrivals
 	t.keys, t.expanded, t.given, t.limits = next.keys, next.expanded, next.given, next.limits
 	t.flushedTo, t.pending, t.cache, t.parked = -1, nil, logstore.ArrivalCache{}, parkedRuns{}

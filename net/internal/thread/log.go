@@ -2,6 +2,7 @@ package thread
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
@@ -62,9 +63,20 @@ type branch struct {
 // addLog gives a log the next number; mu is held, or nobody else knows t.
 func (t *Thread) addLog(d format.Descriptor, raw []byte) *threadLog {
 	l := &threadLog{Log: logstore.Log{Num: uint32(len(t.byNum)), ID: format.LogIDOf(t.id, raw), Desc: d, Raw: raw}}
+	t.number(l)
+	return l
+}
+
+// number puts a log into the lists of all: what is done at each record follows what it
+// concerns, and not how many logs there are.
+func (t *Thread) number(l *threadLog) {
 	t.byNum = append(t.byNum, l)
 	t.logs[l.ID] = l
-	return l
+	i, _ := slices.BinarySearchFunc(t.byID, l.ID, func(o *threadLog, id clock.LogID) int { return bytes.Compare(o.ID[:], id[:]) })
+	t.byID = slices.Insert(t.byID, i, l)
+	if l.Desc.Kind != format.KindControl {
+		t.ofData = append(t.ofData, l)
+	}
 }
 
 // newLocalLog returns a log with the number that it will have after n others that
@@ -77,8 +89,7 @@ func (t *Thread) newLocalLog(d format.Descriptor, n int) *threadLog {
 // installLocal takes a log of this device in, once its announcement has committed.
 func (t *Thread) installLocal(l *threadLog) {
 	if _, ok := t.logs[l.ID]; !ok {
-		t.byNum = append(t.byNum, l)
-		t.logs[l.ID] = l
+		t.number(l)
 	}
 }
 

@@ -72,7 +72,7 @@ func (t *Thread) Authority() clock.Hash {
 // by several roles, which records that are held do by which.
 func (t *Thread) authority() clock.Hash {
 	rulings := map[clock.LogID]clock.Hash{}
-	for _, l := range t.byNum {
+	for _, l := range t.ofData {
 		if n := t.limitOf(l); n.ruling != (clock.Hash{}) {
 			rulings[l.ID] = n.ruling
 		}

@@ -70,8 +70,10 @@ type Thread struct {
 	recovering *keys.Identity // the recovery key, while a recover is written
 	logs       map[clock.LogID]*threadLog
 	byNum      []*threadLog
-	ownControl *threadLog // nil until there is one
-	ownData    *threadLog // nil: the next Append opens a new one
+	byID       []*threadLog // the same, sorted by ID
+	ofData     []*threadLog // of them those that are no control logs
+	ownControl *threadLog   // nil until there is one
+	ownData    *threadLog   // nil: the next Append opens a new one
 	graph      *control.Graph
 	cuts       cuts
 	prunedFor  int // checkpoints in force for which a relay has begun to prune

@@ -31,8 +31,9 @@ func (t *Thread) ackable() []clock.RecordID {
 func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	ids := make([]clock.RecordID, 0, len(t.byNum))
-	for _, l := range t.byNum {
+	ids := make([]clock.RecordID, 0, len(t.byID))
+	for _, l := range t.byID {
+		first := len(ids)
 		for _, b := range l.branches {
 			id := of(b)
 			if top := t.limitOf(l).top; id.Seq > top.Seq {
@@ -44,8 +45,8 @@ func (t *Thread) collect(of func(*branch) clock.RecordID) []clock.RecordID {
 				ids = append(ids, id)
 			}
 		}
+		slices.SortFunc(ids[first:], format.CompareIDs)
 	}
-	slices.SortFunc(ids, format.CompareIDs)
 	return slices.Compact(ids)
 }
 
