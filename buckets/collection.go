@@ -143,7 +143,7 @@ func (d *documents) find(ctx context.Context, prefix, after string, limit int64)
 	if err != nil {
 		return nil, err
 	}
-	return d.db.Collection(d.name).Find(ctx, db.FindOptions{Filter: filter, Sort: order, Limit: limit})
+	return d.db.Collection(d.name).Find(ctx, filter, db.FindOptions{Sort: order, Limit: limit})
 }
 
 // apply writes the changes as one transaction whose operations are judged one

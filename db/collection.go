@@ -292,9 +292,9 @@ func (c *Collection) Get(ctx context.Context, id any) (Document, error) {
 	return Document{Raw: f.Doc, Mod: f.Mod}, nil
 }
 
-// Find returns a cursor over the documents of one moment that match.
-func (c *Collection) Find(ctx context.Context, o FindOptions) (*Cursor, error) {
-	so, err := o.search()
+// Find returns a cursor over the documents of one moment that match filter; nil matches all.
+func (c *Collection) Find(ctx context.Context, filter any, o FindOptions) (*Cursor, error) {
+	so, err := o.search(filter)
 	if err != nil {
 		return nil, err
 	}
@@ -303,6 +303,20 @@ func (c *Collection) Find(ctx context.Context, o FindOptions) (*Cursor, error) {
 		return nil, err
 	}
 	return &Cursor{cur}, nil
+}
+
+// FindOne returns the first document that matches filter, projected, or ErrNotFound.
+func (c *Collection) FindOne(ctx context.Context, filter any, o FindOptions) (Document, error) {
+	o.Limit = 1
+	cur, err := c.Find(ctx, filter, o)
+	if err != nil {
+		return Document{}, err
+	}
+	defer cur.Close()
+	if !cur.Next() {
+		return Document{}, cmp.Or(cur.Err(), ErrNotFound)
+	}
+	return Document{Raw: slices.Clone(cur.Raw()), Mod: cur.Document().Mod}, nil
 }
 
 // targets returns an operation of kind for the documents that match now.
@@ -483,8 +497,7 @@ func (c *Collection) upsert(ctx context.Context, op payload.Op) (id bson.RawValu
 	}
 	if e := results[len(results)-1]; e != nil {
 		if keyspace.IsDuplicate(e) {
-			o := FindOptions{Filter: op.Filter, Limit: 1}
-			cur, err := c.Find(ctx, o)
+			cur, err := c.Find(ctx, op.Filter, FindOptions{Limit: 1})
 			if err != nil {
 				return id, false, err
 			}

@@ -238,10 +238,10 @@ func (tx *Tx) Get(collection string, id any) (Document, error) {
 	return Document{Raw: d.State.Doc, Mod: d.Mod}, nil
 }
 
-// Find returns the documents of the transaction's view that match. The result
-// is held in memory: at most 64 MiB.
-func (tx *Tx) Find(collection string, o FindOptions) ([]bson.Raw, error) {
-	so, err := o.search()
+// Find returns the documents of the transaction's view that match filter; nil matches all.
+// The result is held in memory: at most 64 MiB.
+func (tx *Tx) Find(collection string, filter any, o FindOptions) ([]bson.Raw, error) {
+	so, err := o.search(filter)
 	if err != nil {
 		return nil, err
 	}
