@@ -364,10 +364,7 @@ func (c *Collection) update(ctx context.Context, filter, upd bson.Raw, o UpdateO
 	if _, err := update.Compile(upd, filters); err != nil {
 		return UpdateResult{}, err
 	}
-	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Filter: value.OrEmpty(filter), Doc: upd}
-	for _, f := range filters {
-		op.ArrayFilters = append(op.ArrayFilters, f)
-	}
+	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Filter: value.OrEmpty(filter), Doc: upd, ArrayFilters: value.Bytes(filters)}
 	return c.change(ctx, op, o.Many)
 }
 

@@ -371,10 +371,7 @@ func (tx *Tx) Update(collection string, filter, upd any, o UpdateOptions) (Updat
 	if err != nil {
 		return UpdateResult{}, err
 	}
-	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Coll: collection, Filter: value.OrEmpty(f), Doc: u}
-	for _, f := range filters {
-		op.ArrayFilters = append(op.ArrayFilters, f)
-	}
+	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Coll: collection, Filter: value.OrEmpty(f), Doc: u, ArrayFilters: value.Bytes(filters)}
 	return tx.change(op, o.Many)
 }
 
