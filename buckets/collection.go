@@ -51,6 +51,18 @@ func Open(ctx context.Context, d *db.DB, blobs Blobs, name string) (*Bucket, err
 	return nil, fault.Of(ErrNotFound, "no bucket is named %.80q", name)
 }
 
+// Drop removes a bucket with its entries, at every replica; ErrNotFound if there is none. What
+// another device puts into it meanwhile stays, as of a collection that is dropped.
+func Drop(ctx context.Context, d *db.DB, name string) error {
+	if _, err := Open(ctx, d, nil, name); err != nil {
+		return err
+	}
+	if err := d.DropCollection(ctx, collectionPrefix+name); err != nil {
+		return fmt.Errorf("drop %s: %w", name, err)
+	}
+	return nil
+}
+
 // List returns the names of the buckets in d, in order.
 func List(ctx context.Context, d *db.DB) ([]string, error) {
 	infos, err := d.Collections(ctx)
