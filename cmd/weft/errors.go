@@ -15,6 +15,7 @@ import (
 	"github.com/weftdb/weft/cmd/weft/internal/help"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
+	"github.com/weftdb/weft/node/client"
 )
 
 // exitStatus is the one table from kinds of errors to exit statuses: 2 for a
@@ -92,7 +93,7 @@ var errAlone = fault.New(fault.Unavailable, "no daemon runs, so nothing can chan
 func (a *app) sentence(kind fault.Kind, err error) string {
 	switch kind {
 	case fault.Unavailable:
-		if errors.Is(err, errAlone) {
+		if errors.Is(err, errAlone) || errors.Is(err, client.ErrNoDaemon) {
 			return err.Error()
 		}
 		where := "for home " + a.home
