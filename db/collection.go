@@ -200,7 +200,7 @@ func (db *DB) write(ctx context.Context, ops []payload.Op, m fold.Mode) (results
 		r := &fold.Request{Ctx: ctx, Ops: rest[:n:n], Mode: m}
 		r.Payload = payload.Encode(r.Ops)
 		if len(r.Payload) > payload.MaxBytes {
-			return nil, nil, fault.Of(ErrTooLarge, "one operation takes %d bytes, more than a record can hold", len(r.Payload))
+			return nil, nil, fault.Of(ErrTooLarge, "the operation takes %d bytes, more than a record can hold", len(r.Payload))
 		}
 		r.Seeds = seedsOf(r.Ops)
 		if len(reqs) > 0 && m == fold.Ordered {

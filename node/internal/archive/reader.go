@@ -187,7 +187,7 @@ func (u *Reader) digest() error {
 		return corrupt(err)
 	}
 	if !bytes.Equal(got, want) {
-		return fault.Of(ErrBackup, "the backup's digest does not match its content")
+		return fault.Of(ErrBackup, "the backup was altered")
 	}
 	if _, err := u.r.ReadByte(); !errors.Is(err, io.EOF) {
 		return fault.Of(ErrBackup, "the backup has data after its end")
