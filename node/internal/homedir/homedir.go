@@ -332,7 +332,7 @@ func ReadToken(dir string) (keys.Secret, error) {
 		return keys.Secret{}, err
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return keys.Secret{}, fault.Of(keys.ErrFileMode, "%s can be read by others: run chmod 600 %[1]s", path)
+		return keys.Secret{}, fault.Of(keys.ErrFileMode, "%s can be read by others, its mode is %04o: run chmod 600 %[1]s", path, info.Mode().Perm())
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
