@@ -60,6 +60,7 @@ func flagError(cmd *cobra.Command, err error) error {
 // report tells people, or programs with --json, what went wrong, and returns
 // the exit status.
 func (a *app) report(err error, args []string) int {
+	a.endProgress()
 	if errors.Is(err, errBrokenPipe) {
 		return statusBrokenPipe
 	}
