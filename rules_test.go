@@ -247,11 +247,12 @@ func TestWallsInsideNode(t *testing.T) {
 // command and opens no home.
 func TestWallsInsideCommand(t *testing.T) {
 	checkWalls(t, "cmd/weft/internal", map[string][]string{
-		"cmd/weft/internal/report": {"cmd/weft/internal/tty", "cmd/weft/internal/words", "node", "node/api/weft/v1", "internal/fault"},
-		"cmd/weft/internal/show":   {"cmd/weft/internal/tty", "node/client"},
-		"cmd/weft/internal/words":  {"cmd/weft/internal/tty"},
-		"cmd/weft/internal/tty":    {"internal/fault"},
-		"cmd/weft/internal/help":   {},
+		"cmd/weft/internal/report":  {"cmd/weft/internal/tty", "cmd/weft/internal/words", "node", "node/api/weft/v1", "internal/fault"},
+		"cmd/weft/internal/show":    {"cmd/weft/internal/tty", "node/client"},
+		"cmd/weft/internal/words":   {"cmd/weft/internal/tty"},
+		"cmd/weft/internal/tty":     {"internal/fault"},
+		"cmd/weft/internal/help":    {},
+		"cmd/weft/internal/mongosh": {"internal/fault"},
 	})
 }
 

@@ -223,6 +223,40 @@ func TestPushChangesAndRemoves(t *testing.T) {
 	}
 }
 
+// A directory goes with all that is in it, and nothing else does; what is left is what a push of
+// the rest gives.
+func TestRemoveAll(t *testing.T) {
+	b := newReplicas(t, 1)[0]
+	rest := map[string]string{"notes.txt": "1", "notes0": "2", "a/notes/x": "3"}
+	pushDir(t, b, folder(t, rest), PushOptions{})
+	many := map[string]string{"notes/sub/deep": "4"}
+	for i := range batchChanges + 3 {
+		many[fmt.Sprintf("notes/%d", i)] = fmt.Sprint(i)
+	}
+	pushDir(t, b, folder(t, many), PushOptions{})
+	if err := b.Remove(t.Context(), "notes"); !errors.Is(err, ErrPath) || !strings.Contains(err.Error(), "notes/") {
+		t.Errorf("a directory as a file: got %v", err)
+	}
+	if n, err := b.RemoveAll(t.Context(), "notes/"); err != nil || n != len(many) {
+		t.Fatalf("removed %d, %v, want %d", n, err, len(many))
+	}
+	fresh := newReplicas(t, 1)[0]
+	want := pushDir(t, fresh, folder(t, rest), PushOptions{}).Root
+	if got, err := b.Root(t.Context()); err != nil || got != want {
+		t.Errorf("got root %s, %v, want %s", got, err, want)
+	}
+	for _, dir := range []string{"notes", "none/", "notes.txt"} {
+		if n, err := b.RemoveAll(t.Context(), dir); n != 0 || !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: removed %d, %v", dir, n, err)
+		}
+	}
+	for _, dir := range []string{"", "/", "../", "a//"} {
+		if n, err := b.RemoveAll(t.Context(), dir); n != 0 || !errors.Is(err, ErrPath) {
+			t.Errorf("%q: removed %d, %v", dir, n, err)
+		}
+	}
+}
+
 // The root is what boxo makes of the same folder, by way of its own directories.
 func TestRootMatchesBoxo(t *testing.T) {
 	b := newReplicas(t, 1)[0]

@@ -51,6 +51,18 @@ func Open(ctx context.Context, d *db.DB, blobs Blobs, name string) (*Bucket, err
 	return nil, fault.Of(ErrNotFound, "no bucket is named %.80q", name)
 }
 
+// Drop removes a bucket with its entries, at every replica; ErrNotFound if there is none. What
+// another device puts into it meanwhile stays, as of a collection that is dropped.
+func Drop(ctx context.Context, d *db.DB, name string) error {
+	if _, err := Open(ctx, d, nil, name); err != nil {
+		return err
+	}
+	if err := d.DropCollection(ctx, collectionPrefix+name); err != nil {
+		return fmt.Errorf("drop %s: %w", name, err)
+	}
+	return nil
+}
+
 // List returns the names of the buckets in d, in order.
 func List(ctx context.Context, d *db.DB) ([]string, error) {
 	infos, err := d.Collections(ctx)
@@ -143,7 +155,7 @@ func (d *documents) find(ctx context.Context, prefix, after string, limit int64)
 	if err != nil {
 		return nil, err
 	}
-	return d.db.Collection(d.name).Find(ctx, db.FindOptions{Filter: filter, Sort: order, Limit: limit})
+	return d.db.Collection(d.name).Find(ctx, filter, db.FindOptions{Sort: order, Limit: limit})
 }
 
 // apply writes the changes as one transaction whose operations are judged one

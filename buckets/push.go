@@ -262,10 +262,10 @@ func (b *Bucket) PutFile(ctx context.Context, name string, r io.Reader) (Entry, 
 // that was written apart survives. It returns ErrNotFound, or ErrConflict if the
 // path was changed meanwhile.
 func (b *Bucket) Remove(ctx context.Context, name string) error {
-	if err := CheckPath(name); err != nil {
-		return err
+	e, err := b.get(ctx, name)
+	if errors.Is(err, ErrPath) && CheckPath(name) == nil {
+		return fault.Of(ErrPath, "%w: %s/ names all that is in it", err, name)
 	}
-	e, err := b.entries.get(ctx, name)
 	if err != nil && !errors.Is(err, ErrMalformed) { // what is malformed can be removed
 		return err
 	}
@@ -274,6 +274,40 @@ func (b *Bucket) Remove(ctx context.Context, name string) error {
 		err = fault.Of(ErrConflict, "%s was changed meanwhile", name)
 	}
 	return err
+}
+
+// RemoveAll removes a directory with all that is in it, each path as Remove does, and returns
+// how many were removed. It returns ErrNotFound if there are none.
+func (b *Bucket) RemoveAll(ctx context.Context, dir string) (removed int, err error) {
+	dir = strings.TrimSuffix(dir, "/") + "/"
+	if err := CheckPath(dir); err != nil {
+		return 0, err
+	}
+	var some []change
+	flush := func() error {
+		left, err := b.entries.apply(ctx, some)
+		if err != nil {
+			return err
+		}
+		removed, some = removed+len(some)-len(left), some[:0]
+		if len(left) > 0 {
+			return fault.Of(ErrConflict, "%s was changed meanwhile", left[0])
+		}
+		return nil
+	}
+	_, err = b.entries.scan(ctx, dir, "", 0, func(e entry) error {
+		if some = append(some, change{path: e.path, replaces: e.order}); len(some) == batchChanges {
+			return flush()
+		}
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err == nil && removed == 0 {
+		err = fault.Of(ErrNotFound, "bucket %s has no file %s", b.name, dir)
+	}
+	return removed, err
 }
 
 // Resolve drops the versions of a path that are listed as conflicts, keeping the

@@ -265,7 +265,7 @@ func (c *Collection) ExplainAggregate(ctx context.Context, stages any, o Aggrega
 		return bson.D{{Key: "stages", Value: rest}}, nil
 	}
 	q := p.Query()
-	d, err := c.ExplainWith(ctx, FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, Hint: hint}, ExplainOptions{Run: run})
+	d, err := c.ExplainWith(ctx, q.Filter, FindOptions{Sort: q.Sort, Skip: q.Skip, Limit: q.Limit, Hint: hint}, ExplainOptions{Run: run})
 	if err != nil || len(rest) == 0 {
 		return d, err
 	}

@@ -141,7 +141,7 @@ func BenchmarkFindIndexed(b *testing.B) {
 	}
 	f := raw(b, d("country", "C7"))
 	for b.Loop() {
-		if len(all(b, c, db.FindOptions{Filter: f})) == 0 {
+		if len(all(b, c, f, db.FindOptions{})) == 0 {
 			b.Fatal("nothing found")
 		}
 	}

@@ -70,7 +70,7 @@ var loads = []func(ctx context.Context, x *replica.Replica, i, n int) error{
 		return err
 	},
 	func(ctx context.Context, x *replica.Replica, _, _ int) error {
-		l, err := x.Collection("c").Live(ctx, db.FindOptions{Limit: 3})
+		l, err := x.Collection("c").Live(ctx, nil, db.FindOptions{Limit: 3})
 		if err != nil {
 			return err
 		}

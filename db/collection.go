@@ -200,7 +200,7 @@ func (db *DB) write(ctx context.Context, ops []payload.Op, m fold.Mode) (results
 		r := &fold.Request{Ctx: ctx, Ops: rest[:n:n], Mode: m}
 		r.Payload = payload.Encode(r.Ops)
 		if len(r.Payload) > payload.MaxBytes {
-			return nil, nil, fault.Of(ErrTooLarge, "one operation takes %d bytes, more than a record can hold", len(r.Payload))
+			return nil, nil, fault.Of(ErrTooLarge, "the operation takes %d bytes, more than a record can hold", len(r.Payload))
 		}
 		r.Seeds = seedsOf(r.Ops)
 		if len(reqs) > 0 && m == fold.Ordered {
@@ -292,9 +292,9 @@ func (c *Collection) Get(ctx context.Context, id any) (Document, error) {
 	return Document{Raw: f.Doc, Mod: f.Mod}, nil
 }
 
-// Find returns a cursor over the documents of one moment that match.
-func (c *Collection) Find(ctx context.Context, o FindOptions) (*Cursor, error) {
-	so, err := o.search()
+// Find returns a cursor over the documents of one moment that match filter; nil matches all.
+func (c *Collection) Find(ctx context.Context, filter any, o FindOptions) (*Cursor, error) {
+	so, err := o.search(filter)
 	if err != nil {
 		return nil, err
 	}
@@ -303,6 +303,20 @@ func (c *Collection) Find(ctx context.Context, o FindOptions) (*Cursor, error) {
 		return nil, err
 	}
 	return &Cursor{cur}, nil
+}
+
+// FindOne returns the first document that matches filter, projected, or ErrNotFound.
+func (c *Collection) FindOne(ctx context.Context, filter any, o FindOptions) (Document, error) {
+	o.Limit = 1
+	cur, err := c.Find(ctx, filter, o)
+	if err != nil {
+		return Document{}, err
+	}
+	defer cur.Close()
+	if !cur.Next() {
+		return Document{}, cmp.Or(cur.Err(), ErrNotFound)
+	}
+	return Document{Raw: slices.Clone(cur.Raw()), Mod: cur.Document().Mod}, nil
 }
 
 // targets returns an operation of kind for the documents that match now.
@@ -350,10 +364,7 @@ func (c *Collection) update(ctx context.Context, filter, upd bson.Raw, o UpdateO
 	if _, err := update.Compile(upd, filters); err != nil {
 		return UpdateResult{}, err
 	}
-	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Filter: value.OrEmpty(filter), Doc: upd}
-	for _, f := range filters {
-		op.ArrayFilters = append(op.ArrayFilters, f)
-	}
+	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Filter: value.OrEmpty(filter), Doc: upd, ArrayFilters: value.Bytes(filters)}
 	return c.change(ctx, op, o.Many)
 }
 
@@ -483,8 +494,7 @@ func (c *Collection) upsert(ctx context.Context, op payload.Op) (id bson.RawValu
 	}
 	if e := results[len(results)-1]; e != nil {
 		if keyspace.IsDuplicate(e) {
-			o := FindOptions{Filter: op.Filter, Limit: 1}
-			cur, err := c.Find(ctx, o)
+			cur, err := c.Find(ctx, op.Filter, FindOptions{Limit: 1})
 			if err != nil {
 				return id, false, err
 			}

@@ -194,7 +194,7 @@ func TextScan(db *DB, coll string, filter []byte) (ids []int64, err error) {
 	if err != nil {
 		return nil, err
 	}
-	cur, err := db.Collection(coll).Find(context.Background(), FindOptions{})
+	cur, err := db.Collection(coll).Find(context.Background(), nil, FindOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -59,16 +59,16 @@ func (c *Collection) CountWith(ctx context.Context, filter any, o CountOptions) 
 // filter, those of arrays one by one, in BSON order; at most 8 MiB of them. Of
 // equal values, such as 1 and 1.0, it returns that of the first document by _id.
 func (c *Collection) Distinct(ctx context.Context, path string, filter any) ([]bson.RawValue, error) {
-	return c.DistinctWith(ctx, path, FindOptions{Filter: filter})
+	return c.DistinctWith(ctx, path, filter, FindOptions{})
 }
 
-// DistinctWith is Distinct with options: Filter, Hint, MaxTime and NoIndex.
-func (c *Collection) DistinctWith(ctx context.Context, path string, o FindOptions) ([]bson.RawValue, error) {
+// DistinctWith is Distinct with options: Hint, MaxTime and NoIndex.
+func (c *Collection) DistinctWith(ctx context.Context, path string, filter any, o FindOptions) ([]bson.RawValue, error) {
 	p, err := value.ParsePath(path)
 	if err != nil {
 		return nil, err
 	}
-	so, err := o.search()
+	so, err := o.search(filter)
 	if err != nil {
 		return nil, err
 	}

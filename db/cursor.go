@@ -10,19 +10,19 @@ import (
 	"github.com/weftdb/weft/db/internal/view"
 )
 
-// FindOptions selects documents. The zero value selects all, in _id order.
+// FindOptions tunes a search. The zero value gives all that match, whole, in _id order.
 type FindOptions struct {
-	Filter, Sort, Projection any           // documents; nil means none
-	Skip, Limit              int64         // a Limit of 0 means none
-	Hint                     any           // an index by name or key document, or {$natural: ±1}; nil means none
-	MaxTime                  time.Duration // that Find and the cursor may work, together; 0 means no bound
-	NoIndex                  bool          // scan, whatever indexes there are
+	Sort, Projection any           // documents; nil means none
+	Skip, Limit      int64         // a Limit of 0 means none
+	Hint             any           // an index by name or key document, or {$natural: ±1}; nil means none
+	MaxTime          time.Duration // that Find and the cursor may work, together; 0 means no bound
+	NoIndex          bool          // scan, whatever indexes there are
 }
 
-// search returns what o asks of a search.
-func (o *FindOptions) search() (out search.Options, err error) {
+// search returns what a filter and o ask of a search.
+func (o *FindOptions) search(filter any) (out search.Options, err error) {
 	out = search.Options{Skip: o.Skip, Limit: o.Limit, MaxTime: o.MaxTime, NoIndex: o.NoIndex}
-	if out.Filter, err = encoded("filter", o.Filter); err != nil {
+	if out.Filter, err = encoded("filter", filter); err != nil {
 		return out, err
 	}
 	if out.Sort, err = encoded("sort", o.Sort); err != nil {

@@ -152,7 +152,7 @@ func TestCursorsEnd(t *testing.T) {
 	if open, _ := x.Commands().Cursors(); open != 100 {
 		t.Errorf("%d cursors are open", open)
 	}
-	cur, err := x.Collection("c").Find(t.Context(), db.FindOptions{})
+	cur, err := x.Collection("c").Find(t.Context(), nil, db.FindOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,8 +194,7 @@ func TestMaxTime(t *testing.T) {
 	x, _ := dbtest.OpenIn(t, memory(t), "a")
 	c := x.Collection("c")
 	fill(t, c, 2000, func(i int) bson.D { return d("_id", i) })
-	o := db.FindOptions{Filter: raw(t, d("a", 1)), MaxTime: 1}
-	cur, err := c.Find(t.Context(), o)
+	cur, err := c.Find(t.Context(), raw(t, d("a", 1)), db.FindOptions{MaxTime: 1})
 	if err == nil {
 		for cur.Next() {
 		}
@@ -299,7 +298,7 @@ func TestHintIsNeverWrong(t *testing.T) {
 		if _, err := c.CreateIndex(t.Context(), ix); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Find(t.Context(), db.FindOptions{Hint: id(ix.Name)}); err == nil {
+		if _, err := c.Find(t.Context(), nil, db.FindOptions{Hint: id(ix.Name)}); err == nil {
 			t.Errorf("the %s index was used for all documents", ix.Name)
 		}
 	}

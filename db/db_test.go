@@ -66,9 +66,9 @@ func memory(t testing.TB) store.Store {
 	return st
 }
 
-func all(t testing.TB, c *db.Collection, o db.FindOptions) []bson.Raw {
+func all(t testing.TB, c *db.Collection, filter any, o db.FindOptions) []bson.Raw {
 	t.Helper()
-	cur, err := c.Find(t.Context(), o)
+	cur, err := c.Find(t.Context(), filter, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestWriteAndReadBack(t *testing.T) {
 	if _, err := c.CreateIndex(ctx, db.Index{Keys: []db.IndexKey{{Path: "age"}}}); err != nil {
 		t.Fatal(err)
 	}
-	got := all(t, c, db.FindOptions{Sort: raw(t, d("age", 1))})
+	got := all(t, c, nil, db.FindOptions{Sort: raw(t, d("age", 1))})
 	if len(got) != 3 || got[2].Lookup("age").AsInt64() != 40 {
 		t.Fatalf("got %v", got)
 	}

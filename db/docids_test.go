@@ -47,7 +47,7 @@ func TestDocumentsAsIDs(t *testing.T) {
 	} {
 		var texts [2][]string
 		for i, no := range []bool{false, true} {
-			for _, doc := range all(t, c, db.FindOptions{Filter: raw(t, q), Sort: raw(t, d("_id", 1)), NoIndex: no}) {
+			for _, doc := range all(t, c, raw(t, q), db.FindOptions{Sort: raw(t, d("_id", 1)), NoIndex: no}) {
 				texts[i] = append(texts[i], doc.String())
 			}
 		}

@@ -257,10 +257,7 @@ func (c CollectionOf[T]) Count(ctx context.Context, filter any) (int64, error) {
 //	for city, err := range cities.Find(ctx, bson.D{{"country", "IS"}}, db.FindOptions{}) {
 func (c CollectionOf[T]) Find(ctx context.Context, filter any, o FindOptions) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		if filter != nil {
-			o.Filter = filter
-		}
-		cur, err := c.raw.Find(ctx, o)
+		cur, err := c.raw.Find(ctx, filter, o)
 		if err != nil {
 			var none T
 			yield(none, err)

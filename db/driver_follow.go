@@ -34,10 +34,7 @@ type LiveEventOf[T any] struct {
 
 // Live runs a query and keeps its result up to date, as [Collection.Live] does.
 func (c CollectionOf[T]) Live(ctx context.Context, filter any, o FindOptions) (*LiveOf[T], error) {
-	if filter != nil {
-		o.Filter = filter
-	}
-	l, err := c.raw.Live(ctx, o)
+	l, err := c.raw.Live(ctx, filter, o)
 	if err != nil {
 		return nil, err
 	}

@@ -196,11 +196,15 @@ func TestDriverEverywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	var none bson.Raw
-	for _, o := range []db.FindOptions{
-		{Filter: bson.M{"people": bson.M{"$gt": 2}}, Sort: bson.D{{Key: "people", Value: -1}}, Projection: map[string]int{"people": 1}, Hint: "people_1"},
-		{Filter: raw(t, bson.M{"people": bson.M{"$gt": 2}}), Sort: raw(t, bson.M{"people": -1}), Projection: none, Hint: bson.M{"people": 1}},
+	large := bson.M{"people": bson.M{"$gt": 2}}
+	for _, q := range []struct {
+		filter any
+		o      db.FindOptions
+	}{
+		{large, db.FindOptions{Sort: bson.D{{Key: "people", Value: -1}}, Projection: map[string]int{"people": 1}, Hint: "people_1"}},
+		{raw(t, large), db.FindOptions{Sort: raw(t, bson.M{"people": -1}), Projection: none, Hint: bson.M{"people": 1}}},
 	} {
-		cur, err := c.Find(ctx, o)
+		cur, err := c.Find(ctx, q.filter, q.o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,8 +213,11 @@ func TestDriverEverywhere(t *testing.T) {
 			t.Errorf("got %v, %v", got, err)
 		}
 	}
-	for _, o := range []db.FindOptions{{Filter: 5}, {Sort: 5}, {Projection: 5}, {Hint: make(chan int)}} {
-		if _, err := c.Find(ctx, o); err == nil {
+	if _, err := c.Find(ctx, 5, db.FindOptions{}); err == nil {
+		t.Error("5 was taken for a filter")
+	}
+	for _, o := range []db.FindOptions{{Sort: 5}, {Projection: 5}, {Hint: make(chan int)}} {
+		if _, err := c.Find(ctx, nil, o); err == nil {
 			t.Errorf("%v was taken", o)
 		}
 	}

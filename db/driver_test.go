@@ -89,7 +89,18 @@ func TestDriver(t *testing.T) {
 	if _, err := cities.FindOne(ctx, bson.M{"_id": "xx"}, db.FindOptions{}); !errors.Is(err, db.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
-	cur, err := c.Find(ctx, db.FindOptions{Sort: raw(t, d("_id", 1))})
+	if _, err := c.FindOne(ctx, bson.M{"_id": "xx"}, db.FindOptions{}); !errors.Is(err, db.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.FindOne(ctx, bson.M{"$bad": 1}, db.FindOptions{}); err == nil || errors.Is(err, db.ErrNotFound) {
+		t.Errorf("a filter that is none: got %v", err)
+	}
+	var last town
+	one, err := c.FindOne(ctx, nil, db.FindOptions{Sort: bson.M{"_id": -1}, Projection: bson.M{"name": 1}, Limit: 9})
+	if err != nil || one.Decode(&last) != nil || fmt.Sprint(last) != fmt.Sprint(town{ID: want[0].ID, Name: want[0].Name}) || one.Mod == 0 {
+		t.Errorf("got %v at %v, %v", last, one.Mod, err)
+	}
+	cur, err := c.Find(ctx, nil, db.FindOptions{Sort: raw(t, d("_id", 1))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +158,7 @@ func TestNoDocument(t *testing.T) {
 			_, err := c.Update(t.Context(), v, bson.M{"$set": bson.M{"a": 1}}, db.UpdateOptions{})
 			return err
 		},
-		"sort": func(v any) error { _, err := c.Find(t.Context(), db.FindOptions{Sort: v}); return err },
+		"sort": func(v any) error { _, err := c.Find(t.Context(), nil, db.FindOptions{Sort: v}); return err },
 	}
 	for name, call := range calls {
 		for _, v := range []any{"name", 5, true} {

@@ -12,8 +12,8 @@ import (
 // that wins and those that lost, with bounds and what each costs (keys and
 // documents to look at, counted or guessed; cost, where 1 is a document scanned). With run
 // set the query is run, too, and what it looked at is in executionStats.
-func (c *Collection) Explain(ctx context.Context, o FindOptions, run bool) (bson.Raw, error) {
-	d, err := c.ExplainWith(ctx, o, ExplainOptions{Run: run})
+func (c *Collection) Explain(ctx context.Context, filter any, o FindOptions, run bool) (bson.Raw, error) {
+	d, err := c.ExplainWith(ctx, filter, o, ExplainOptions{Run: run})
 	if err != nil {
 		return nil, err
 	}
@@ -27,8 +27,8 @@ type ExplainOptions struct {
 }
 
 // ExplainWith is Explain with options; its result is not encoded.
-func (c *Collection) ExplainWith(ctx context.Context, o FindOptions, e ExplainOptions) (bson.D, error) {
-	so, err := o.search()
+func (c *Collection) ExplainWith(ctx context.Context, filter any, o FindOptions, e ExplainOptions) (bson.D, error) {
+	so, err := o.search(filter)
 	if err != nil {
 		return nil, err
 	}

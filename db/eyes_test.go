@@ -25,12 +25,12 @@ func TestReadRuleInFeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	ada, err := c.Live(ctx, db.FindOptions{Sort: raw(t, d("n", -1)), Limit: 2})
+	ada, err := c.Live(ctx, nil, db.FindOptions{Sort: raw(t, d("n", -1)), Limit: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ada.Close()
-	bob, err := c.Live(other, db.FindOptions{Sort: raw(t, d("n", -1)), Limit: 2})
+	bob, err := c.Live(other, nil, db.FindOptions{Sort: raw(t, d("n", -1)), Limit: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

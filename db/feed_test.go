@@ -265,7 +265,7 @@ func TestCopiesByWatch(t *testing.T) {
 		got := map[string]map[string]string{"a": {}, "b": {}}
 		read := func(coll string) map[string]string {
 			out := map[string]string{}
-			for _, doc := range all(t, x.Collection(coll), db.FindOptions{}) {
+			for _, doc := range all(t, x.Collection(coll), nil, db.FindOptions{}) {
 				out[doc.Lookup("_id").String()] = doc.String()
 			}
 			return out
@@ -367,7 +367,7 @@ func TestResumeAfterMergeThatUndoes(t *testing.T) {
 	for _, c := range changes(t, t, w) {
 		told = told || c.Operation == "gap" || c.ID.Type == bson.TypeInt32 && c.ID.Int32() == 1
 	}
-	if docs := all(t, x.Collection("c"), db.FindOptions{}); len(docs) != 2 || docs[0].Lookup("n").AsInt64() != 0 {
+	if docs := all(t, x.Collection("c"), nil, db.FindOptions{}); len(docs) != 2 || docs[0].Lookup("n").AsInt64() != 0 {
 		t.Fatalf("documents are %v: the atomic record is not refused", docs)
 	}
 	if !told {

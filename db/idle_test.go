@@ -29,7 +29,7 @@ func TestSuspend(t *testing.T) {
 		t.Error("suspended under a watch")
 	}
 	w.Close()
-	cur, err := c.Find(ctx, db.FindOptions{})
+	cur, err := c.Find(ctx, nil, db.FindOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -163,7 +163,7 @@ func asScanned(t rapid.TB, x *replica.Replica) {
 		for _, f := range filters {
 			var got [2][]string
 			for i, scan := range []bool{false, true} {
-				docs, err := tx.Find("c", db.FindOptions{Filter: mustRaw(f), NoIndex: scan})
+				docs, err := tx.Find("c", mustRaw(f), db.FindOptions{NoIndex: scan})
 				if err != nil {
 					return err
 				}

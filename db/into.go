@@ -212,7 +212,7 @@ func remove(tx *Tx, collection string, ids []bson.RawValue) error {
 
 // others lists the _ids of the documents that are no results.
 func (w *intoWriter) others() (out []bson.RawValue, err error) {
-	c, err := w.db.Collection(w.into.Collection).Find(w.ctx, FindOptions{})
+	c, err := w.db.Collection(w.into.Collection).Find(w.ctx, nil, FindOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +241,7 @@ func (w *intoWriter) merge(tx *Tx, doc bson.Raw) error {
 	if err != nil {
 		return err
 	}
-	there, err := tx.Find(w.into.Collection, FindOptions{Filter: filter, Limit: 1})
+	there, err := tx.Find(w.into.Collection, filter, FindOptions{Limit: 1})
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 func shown(t *testing.T, c *db.Collection) string {
 	t.Helper()
 	var out []string
-	for _, doc := range all(t, c, db.FindOptions{Sort: raw(t, d("_id", 1))}) {
+	for _, doc := range all(t, c, nil, db.FindOptions{Sort: raw(t, d("_id", 1))}) {
 		out = append(out, string(db.AppendJSON(nil, doc, false)))
 	}
 	return strings.Join(out, " ")

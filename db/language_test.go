@@ -34,7 +34,7 @@ func TestUpdatePipelines(t *testing.T) {
 		t.Fatal("the replicas differ")
 	}
 	for _, r := range []peer{a, b} {
-		got := all(t, r.x.Collection("c"), db.FindOptions{Filter: raw(t, d("_id", 2))})
+		got := all(t, r.x.Collection("c"), raw(t, d("_id", 2)), db.FindOptions{})
 		if n := got[0].Lookup("n").Int32(); n != 11 && n != 12 {
 			t.Fatalf("got %v", got[0])
 		}
@@ -78,7 +78,7 @@ func TestVectorsKeepTheirBytes(t *testing.T) {
 		t.Fatal("the replicas differ")
 	}
 	for i, v := range vectors {
-		got := all(t, b.x.Collection("c"), db.FindOptions{Filter: raw(t, d("v", bson.Binary{Subtype: 9, Data: v}))})
+		got := all(t, b.x.Collection("c"), raw(t, d("v", bson.Binary{Subtype: 9, Data: v})), db.FindOptions{})
 		if len(got) != 1 || got[0].Lookup("_id").Int32() != int32(i) {
 			t.Fatalf("vector %d: found %v", i, got)
 		}

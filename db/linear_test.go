@@ -122,7 +122,7 @@ func runCall(ctx context.Context, x *replica.Replica, t testing.TB, c call) (out
 		})
 	case "open":
 		err = x.Transaction(ctx, db.TxOptions{}, func(tx *db.Tx) error {
-			fs, err := tx.Find(coll(c.a), db.FindOptions{})
+			fs, err := tx.Find(coll(c.a), nil, db.FindOptions{})
 			if err != nil {
 				return err
 			}
@@ -138,7 +138,7 @@ func runCall(ctx context.Context, x *replica.Replica, t testing.TB, c call) (out
 		err = x.Transaction(ctx, db.TxOptions{}, func(tx *db.Tx) error {
 			var sums [2]int32
 			for i, name := range []string{"x", "y"} {
-				fs, err := tx.Find(name, db.FindOptions{})
+				fs, err := tx.Find(name, nil, db.FindOptions{})
 				if err != nil {
 					return err
 				}
@@ -287,7 +287,7 @@ func TestPhantomsConflict(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := x.Transaction(ctx, db.TxOptions{}, func(tx *db.Tx) error {
-				if _, err := tx.Find("rooms", db.FindOptions{Filter: raw(t, tc.filter)}); err != nil {
+				if _, err := tx.Find("rooms", raw(t, tc.filter), db.FindOptions{}); err != nil {
 					return err
 				}
 				if err := tc.between(); err != nil {
@@ -324,7 +324,7 @@ func TestPredicatesAreBounded(t *testing.T) {
 	commit := func(searches, changes int, filter func(i int) bson.D) error {
 		return x.Transaction(ctx, db.TxOptions{}, func(tx *db.Tx) error {
 			for i := range searches {
-				if _, err := tx.Find("c", db.FindOptions{Filter: raw(t, filter(i))}); err != nil {
+				if _, err := tx.Find("c", raw(t, filter(i)), db.FindOptions{}); err != nil {
 					return err
 				}
 			}

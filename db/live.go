@@ -42,7 +42,7 @@ type Live struct {
 	left   bool  // by Close
 }
 
-// Live runs a query and keeps its result up to date. Without a sort the result
+// Live runs a query and keeps its result up to date; a nil filter matches all. Without a sort the result
 // is in the order of _id. Of this call ctx bounds the start only.
 //
 // The result is held in memory, once for all live queries that are the same but
@@ -50,9 +50,9 @@ type Live struct {
 // of over 16 MiB, and more than 256 MiB in all results of the database, fails
 // with ErrTooLarge. A read rule that changes ends the query. A subscriber that falls behind, or a result that had to be
 // read again, is told a reset.
-func (c *Collection) Live(ctx context.Context, o FindOptions) (*Live, error) {
+func (c *Collection) Live(ctx context.Context, filter any, o FindOptions) (*Live, error) {
 	l := &Live{}
-	so, err := o.search()
+	so, err := o.search(filter)
 	if err != nil {
 		return nil, err
 	}

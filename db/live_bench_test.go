@@ -46,7 +46,7 @@ func writeWithSubscriptions(b *testing.B, kind string, n int) {
 			})
 			continue
 		}
-		l, err := c.Live(ctx, db.FindOptions{Filter: f, Sort: raw(b, d("population", -1)), Limit: 20})
+		l, err := c.Live(ctx, f, db.FindOptions{Sort: raw(b, d("population", -1)), Limit: 20})
 		if err != nil {
 			b.Fatal(err)
 		}

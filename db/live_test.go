@@ -19,17 +19,18 @@ import (
 // A mirror keeps the result of a live query by its events.
 type mirror struct {
 	l      *db.Live
+	filter bson.Raw
 	o      db.FindOptions
 	docs   []db.Document
 	resets int
 }
 
-func newMirror(t rapid.TB, tb testing.TB, c *db.Collection, o db.FindOptions) *mirror {
-	l, err := c.Live(tb.Context(), o)
+func newMirror(t rapid.TB, tb testing.TB, c *db.Collection, filter bson.Raw, o db.FindOptions) *mirror {
+	l, err := c.Live(tb.Context(), filter, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &mirror{l: l, o: o, docs: l.Result()}
+	return &mirror{l: l, filter: filter, o: o, docs: l.Result()}
 }
 
 // CatchUp applies the events that there are.
@@ -79,7 +80,7 @@ func (m *mirror) check(t rapid.TB, tb testing.TB, c *db.Collection) {
 	if len(given(o.Sort)) == 0 {
 		o.Sort, _ = marshal(d("_id", 1))
 	}
-	cur, err := c.Find(tb.Context(), o)
+	cur, err := c.Find(tb.Context(), m.filter, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,22 +89,22 @@ func (m *mirror) check(t rapid.TB, tb testing.TB, c *db.Collection) {
 	for ; cur.Next(); i++ {
 		want := cur.Raw()
 		if i >= len(m.docs) || string(m.docs[i].Raw) != string(want) || m.docs[i].Mod != cur.Document().Mod {
-			t.Fatalf("filter %v sort %v skip %d limit %d: document %d is not %v in %v", o.Filter, o.Sort, o.Skip, o.Limit, i, want, m.docs)
+			t.Fatalf("filter %v sort %v skip %d limit %d: document %d is not %v in %v", m.filter, o.Sort, o.Skip, o.Limit, i, want, m.docs)
 		}
 	}
 	if err := cur.Err(); err != nil || i != len(m.docs) {
-		t.Fatalf("filter %v sort %v: got %d documents, want %d: %v", o.Filter, o.Sort, len(m.docs), i, err)
+		t.Fatalf("filter %v sort %v: got %d documents, want %d: %v", m.filter, o.Sort, len(m.docs), i, err)
 	}
 }
 
-func genLive(t *rapid.T, tb testing.TB) db.FindOptions {
+func genLive(t *rapid.T, tb testing.TB) (filter bson.Raw, o db.FindOptions) {
 	n := func() int32 { return rapid.Int32Range(0, 5).Draw(t, "n") }
-	o := db.FindOptions{
-		Filter: raw(tb, rapid.SampledFrom([]bson.D{
-			d(), d("n", n()), d("n", d("$gt", n())), d("n", d("$in", bson.A{n(), nil})), d("_id", n()), d("l", n()), d("m", nil),
-			d("_id", d("$lt", n()), "n", d("$ne", n())), d("l", d("$size", 2)), d("_mod", d("$exists", true)),
-			d("$or", bson.A{d("n", n()), d("m", n())}), d("l.0", n()),
-		}).Draw(t, "filter")),
+	filter = raw(tb, rapid.SampledFrom([]bson.D{
+		d(), d("n", n()), d("n", d("$gt", n())), d("n", d("$in", bson.A{n(), nil})), d("_id", n()), d("l", n()), d("m", nil),
+		d("_id", d("$lt", n()), "n", d("$ne", n())), d("l", d("$size", 2)), d("_mod", d("$exists", true)),
+		d("$or", bson.A{d("n", n()), d("m", n())}), d("l.0", n()),
+	}).Draw(t, "filter"))
+	o = db.FindOptions{
 		Skip:  rapid.Int64Range(0, 2).Draw(t, "skip"),
 		Limit: rapid.Int64Range(0, 3).Draw(t, "limit"),
 	}
@@ -113,7 +114,7 @@ func genLive(t *rapid.T, tb testing.TB) db.FindOptions {
 	if rapid.IntRange(0, 3).Draw(t, "projected") == 0 {
 		o.Projection = raw(tb, d("n", 1))
 	}
-	return o
+	return filter, o
 }
 
 // A live query's result with its events applied is what a Find gives: after
@@ -130,7 +131,8 @@ func TestLiveIsFind(t *testing.T) {
 		var ms []*mirror
 		for range rapid.IntRange(2, 12).Draw(rt, "steps") {
 			for range rapid.IntRange(0, 3).Draw(rt, "subscriptions") {
-				ms = append(ms, newMirror(rt, t, c, genLive(rt, t)))
+				filter, o := genLive(rt, t)
+				ms = append(ms, newMirror(rt, t, c, filter, o))
 			}
 			switch rapid.IntRange(0, 5).Draw(rt, "step") {
 			case 0:
@@ -199,7 +201,7 @@ func TestLiveWindow(t *testing.T) {
 	if _, err := c.Insert(ctx, docs); err != nil {
 		t.Fatal(err)
 	}
-	m := newMirror(t, t, c, db.FindOptions{Sort: raw(t, d("n", -1)), Limit: 5})
+	m := newMirror(t, t, c, nil, db.FindOptions{Sort: raw(t, d("n", -1)), Limit: 5})
 	defer m.l.Close()
 	for i := 99; i > 83; i-- {
 		if _, err := c.Delete(ctx, raw(t, d("_id", i)), false); err != nil {
@@ -227,7 +229,7 @@ func TestLiveSlow(t *testing.T) {
 	x, _ := dbtest.OpenIn(t, memory(t), "a")
 	c := x.Collection("c")
 	ctx := t.Context()
-	slow, quick := newMirror(t, t, c, db.FindOptions{}), newMirror(t, t, c, db.FindOptions{})
+	slow, quick := newMirror(t, t, c, nil, db.FindOptions{}), newMirror(t, t, c, nil, db.FindOptions{})
 	defer slow.l.Close()
 	defer quick.l.Close()
 	pad := strings.Repeat("x", 100_000)
@@ -248,7 +250,7 @@ func TestLiveTooLarge(t *testing.T) {
 	x, _ := dbtest.OpenIn(t, memory(t), "a")
 	c := x.Collection("c")
 	ctx := t.Context()
-	l, err := c.Live(ctx, db.FindOptions{})
+	l, err := c.Live(ctx, nil, db.FindOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,10 +267,10 @@ func TestLiveTooLarge(t *testing.T) {
 	if !errors.Is(err, db.ErrTooLarge) {
 		t.Fatalf("got %v", err)
 	}
-	if _, err := c.Live(ctx, db.FindOptions{}); !errors.Is(err, db.ErrTooLarge) {
+	if _, err := c.Live(ctx, nil, db.FindOptions{}); !errors.Is(err, db.ErrTooLarge) {
 		t.Fatalf("got %v for a second", err)
 	}
-	m := newMirror(t, t, c, db.FindOptions{Limit: 3})
+	m := newMirror(t, t, c, nil, db.FindOptions{Limit: 3})
 	defer m.l.Close()
 	m.check(t, t, c)
 }
@@ -277,7 +279,7 @@ func TestLiveWaits(t *testing.T) {
 	x, _ := dbtest.OpenIn(t, memory(t), "a")
 	c := x.Collection("c")
 	ctx := t.Context()
-	l, err := c.Live(ctx, db.FindOptions{Filter: raw(t, d("n", d("$gt", 1)))})
+	l, err := c.Live(ctx, raw(t, d("n", d("$gt", 1))), db.FindOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +300,7 @@ func TestLiveWaits(t *testing.T) {
 	if _, err := l.Next(ended); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
-	if _, err := c.Live(ctx, db.FindOptions{Filter: raw(t, d("n", d("$bad", 1)))}); err == nil {
+	if _, err := c.Live(ctx, raw(t, d("n", d("$bad", 1))), db.FindOptions{}); err == nil {
 		t.Fatal("a bad filter is accepted")
 	}
 }
@@ -312,7 +314,7 @@ func TestLiveManyAtOnce(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				l, err := c.Live(ctx, db.FindOptions{Filter: raw(t, d("n", i%3)), Limit: int64(i % 2)})
+				l, err := c.Live(ctx, raw(t, d("n", i%3)), db.FindOptions{Limit: int64(i % 2)})
 				if err != nil {
 					if ctx.Err() == nil {
 						t.Error(err)

@@ -75,8 +75,8 @@ func TestMissingDocumentsAreDamage(t *testing.T) {
 	if _, _, err := c.InsertMany(ctx, docs, db.InsertOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	find := func(o db.FindOptions) (n int, err error) {
-		cur, err := c.Find(ctx, o)
+	find := func(filter any, o db.FindOptions) (n int, err error) {
+		cur, err := c.Find(ctx, filter, o)
 		if err != nil {
 			return 0, err
 		}
@@ -87,10 +87,10 @@ func TestMissingDocumentsAreDamage(t *testing.T) {
 		return n, cur.Err()
 	}
 	all := map[string]func() error{
-		"find":         func() error { _, err := find(db.FindOptions{}); return err },
-		"a filter":     func() error { _, err := find(db.FindOptions{Filter: raw(t, d("n", d("$gte", int32(5))))}); return err },
-		"a sort":       func() error { _, err := find(db.FindOptions{Sort: raw(t, d("n", -1))}); return err },
-		"a descending": func() error { _, err := find(db.FindOptions{Sort: raw(t, d("_id", -1))}); return err },
+		"find":         func() error { _, err := find(nil, db.FindOptions{}); return err },
+		"a filter":     func() error { _, err := find(raw(t, d("n", d("$gte", int32(5)))), db.FindOptions{}); return err },
+		"a sort":       func() error { _, err := find(nil, db.FindOptions{Sort: raw(t, d("n", -1))}); return err },
+		"a descending": func() error { _, err := find(nil, db.FindOptions{Sort: raw(t, d("_id", -1))}); return err },
 		"a count": func() error {
 			_, err := c.Count(ctx, raw(t, d("n", d("$gte", int32(5)))))
 			return err
@@ -120,7 +120,7 @@ func TestMissingDocumentsAreDamage(t *testing.T) {
 			t.Errorf("%s of what lacks a document: %v", name, err)
 		}
 	}
-	if n, err := find(db.FindOptions{Limit: 3}); n != 3 || err != nil {
+	if n, err := find(nil, db.FindOptions{Limit: 3}); n != 3 || err != nil {
 		t.Errorf("three documents: got %d, %v", n, err)
 	}
 }

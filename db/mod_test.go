@@ -37,7 +37,7 @@ func TestOnlyWhatNamesModSeesIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := c.Live(t.Context(), db.FindOptions{Filter: f})
+		l, err := c.Live(t.Context(), f, db.FindOptions{})
 		if err != nil || len(l.Result()) != 1 {
 			t.Errorf("live %v: got %v, %v", filter, l.Result(), err)
 		}
@@ -49,8 +49,8 @@ func TestOnlyWhatNamesModSeesIt(t *testing.T) {
 	}
 	for _, projection := range []bson.D{d("x_mod", 0), d("a._mod", 0), d("none", 0, "a", d("_mod", 0))} {
 		o := db.FindOptions{Projection: raw(t, projection), Sort: raw(t, d("x_mod", 1))}
-		got := all(t, c, o)
-		l, err := c.Live(t.Context(), o)
+		got := all(t, c, nil, o)
+		l, err := c.Live(t.Context(), nil, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestOnlyWhatNamesModSeesIt(t *testing.T) {
 		}
 		l.Close()
 	}
-	if got := all(t, c, db.FindOptions{Projection: raw(t, d("_mod", 1))}); got[0].Lookup("_mod").Type != bson.TypeDateTime {
+	if got := all(t, c, nil, db.FindOptions{Projection: raw(t, d("_mod", 1))}); got[0].Lookup("_mod").Type != bson.TypeDateTime {
 		t.Errorf("a projection of _mod shows %v", got)
 	}
 }

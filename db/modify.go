@@ -102,10 +102,7 @@ func (c *Collection) modifyOp(filter, change bson.Raw, filters []bson.Raw, o Mod
 		if _, err := update.Compile(change, filters); err != nil {
 			return op, err
 		}
-		op.Kind, op.Doc, op.Upsert = payload.Update, change, o.Upsert
-		for _, f := range filters {
-			op.ArrayFilters = append(op.ArrayFilters, f)
-		}
+		op.Kind, op.Doc, op.ArrayFilters, op.Upsert = payload.Update, change, value.Bytes(filters), o.Upsert
 	}
 	return op, check(&op)
 }

@@ -61,9 +61,9 @@ func lies(t *testing.T) *db.Collection {
 
 // work runs a query and returns what it looked at, in documents scanned, those keys with
 // it that were counted to choose a plan.
-func work(t *testing.T, c *db.Collection, o db.FindOptions) (cost float64, plan bson.Raw) {
+func work(t *testing.T, c *db.Collection, filter any, o db.FindOptions) (cost float64, plan bson.Raw) {
 	t.Helper()
-	plan, err := c.Explain(t.Context(), o, true)
+	plan, err := c.Explain(t.Context(), filter, o, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,15 +134,15 @@ func TestPlannerIsNotMisled(t *testing.T) {
 		{filter: d("rare", 1), sort: d("by", 1), limit: 2},
 		{filter: d("rare", 1), sort: d("by", 1), limit: 3},
 	} {
-		o := db.FindOptions{Filter: raw(t, test.filter), Limit: test.limit}
+		filter, o := raw(t, test.filter), db.FindOptions{Limit: test.limit}
 		if test.sort != nil {
 			o.Sort = raw(t, test.sort)
 		}
-		cost, plan := work(t, c, o)
+		cost, plan := work(t, c, filter, o)
 		scan := o
 		scan.NoIndex = true
-		best, _ := work(t, c, scan)
-		got, want := answer(t, c, o), answer(t, c, scan)
+		best, _ := work(t, c, filter, scan)
+		got, want := answer(t, c, filter, o), answer(t, c, filter, scan)
 		if len(got) != len(want) || (test.sort != nil || test.limit == 0) && !slices.Equal(got, want) {
 			t.Errorf("%v sort %v limit %d: got %d documents, want the %d of a scan", test.filter, test.sort, test.limit, len(got), len(want))
 		}
@@ -151,7 +151,7 @@ func TestPlannerIsNotMisled(t *testing.T) {
 			if strings.Contains(query, x.Keys[0].Path) {
 				h := o
 				h.Hint = id(x.Name)
-				n, _ := work(t, c, h)
+				n, _ := work(t, c, filter, h)
 				best = min(best, n)
 			}
 		}
@@ -189,15 +189,15 @@ func TestOvertakenPlansAgree(t *testing.T) {
 		if r.IntN(2) == 0 {
 			sort = append(sort, bson.E{Key: "random", Value: one(1, -1)})
 		}
-		o := db.FindOptions{Filter: raw(t, filter), Sort: raw(t, sort), Limit: 1 + r.Int64N(80), Skip: r.Int64N(3) * 7}
+		o := db.FindOptions{Sort: raw(t, sort), Limit: 1 + r.Int64N(80), Skip: r.Int64N(3) * 7}
 		kind := "sorted"
 		if r.IntN(4) == 0 {
 			o.Sort, kind = nil, "unsorted"
 		}
 		scan := o
 		scan.NoIndex = true
-		got, want := answer(t, c, o), answer(t, c, scan)
-		plan, err := c.Explain(t.Context(), o, true)
+		got, want := answer(t, c, filter, o), answer(t, c, filter, scan)
+		plan, err := c.Explain(t.Context(), filter, o, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,9 +240,9 @@ func TestDistinctIsNotMisled(t *testing.T) {
 	}
 }
 
-func answer(t *testing.T, c *db.Collection, o db.FindOptions) []string {
+func answer(t *testing.T, c *db.Collection, filter any, o db.FindOptions) []string {
 	t.Helper()
-	docs, err := find(t, c)(o)
+	docs, err := find(t, c)(filter, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,17 +19,17 @@ func SetMaxSeen(n int) func() {
 
 // DistinctByScan is Distinct without indexes.
 func DistinctByScan(ctx context.Context, c *Collection, path string, filter bson.Raw) ([]bson.RawValue, error) {
-	return c.DistinctWith(ctx, path, FindOptions{Filter: filter, NoIndex: true})
+	return c.DistinctWith(ctx, path, filter, FindOptions{NoIndex: true})
 }
 
 // FindTwice asks one question of one moment, by the planner and by a scan.
-func FindTwice(ctx context.Context, c *Collection, o FindOptions) (by, scan []bson.Raw, err error) {
+func FindTwice(ctx context.Context, c *Collection, filter any, o FindOptions) (by, scan []bson.Raw, err error) {
 	v, err := c.db.fold.Acquire()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer v.Release()
-	so, err := o.search()
+	so, err := o.search(filter)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -46,7 +46,7 @@ func TestIndexedIsUnindexed(t *testing.T) {
 			if rapid.Bool().Draw(rt, "both") {
 				f = append(f, bson.E{Key: "b", Value: val.Draw(rt, "z")})
 			}
-			o := db.FindOptions{Filter: raw(t, f)}
+			var o db.FindOptions
 			sorted := rapid.Bool().Draw(rt, "sorted")
 			if sorted {
 				dir := 1
@@ -56,9 +56,9 @@ func TestIndexedIsUnindexed(t *testing.T) {
 				o.Sort = raw(t, d("a", dir))
 				o.Limit = rapid.Int64Range(0, 5).Draw(rt, "limit")
 			}
-			got := texts(all(t, c, o))
+			got := texts(all(t, c, raw(t, f), o))
 			o.NoIndex = true
-			want := texts(all(t, c, o))
+			want := texts(all(t, c, raw(t, f), o))
 			if !sorted {
 				slices.Sort(got)
 				slices.Sort(want)

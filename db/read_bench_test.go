@@ -115,8 +115,8 @@ func BenchmarkGet(b *testing.B) {
 }
 
 // drain reads a result without keeping it and returns its length.
-func drain(b *testing.B, c *db.Collection, o db.FindOptions) int {
-	cur, err := c.Find(b.Context(), o)
+func drain(b *testing.B, c *db.Collection, filter any, o db.FindOptions) int {
+	cur, err := c.Find(b.Context(), filter, o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func BenchmarkIndexedEquality(b *testing.B) {
 	f := raw(b, d("country", "CO"))
 	n := 0
 	for b.Loop() {
-		n += drain(b, c, db.FindOptions{Filter: f})
+		n += drain(b, c, f, db.FindOptions{})
 	}
 	b.ReportMetric(float64(n)/float64(b.N), "docs/op")
 	perSecond(b, n)
@@ -149,7 +149,7 @@ func BenchmarkScan(b *testing.B) {
 	f := raw(b, d("feature", "PPLA2", "population", d("$gt", 50_000)))
 	n := 0
 	for b.Loop() {
-		drain(b, c, db.FindOptions{Filter: f, NoIndex: true})
+		drain(b, c, f, db.FindOptions{NoIndex: true})
 		n += len(docs)
 	}
 	perSecond(b, n)
@@ -164,7 +164,7 @@ func BenchmarkSortLimit(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				drain(b, c, o)
+				drain(b, c, nil, o)
 			}
 		})
 	}
@@ -208,7 +208,7 @@ func BenchmarkClusteredEquality(b *testing.B) {
 			f := raw(b, d("lot", 1))
 			n := 0
 			for b.Loop() {
-				n += drain(b, c, db.FindOptions{Filter: f})
+				n += drain(b, c, f, db.FindOptions{})
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/doc")
 			b.ReportMetric(float64(n)/float64(b.N), "docs/op")

@@ -191,7 +191,7 @@ func TestReadRule(t *testing.T) {
 			if n, err := c.Count(ctx, filter); n != r.want || err != nil {
 				t.Errorf("%v counts %v: got %d, %v", r, f, n, err)
 			}
-			cur, err := c.Find(ctx, db.FindOptions{Filter: filter, Sort: raw(t, d("n", 1))})
+			cur, err := c.Find(ctx, filter, db.FindOptions{Sort: raw(t, d("n", 1))})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -65,7 +65,7 @@ func TestTextSearch(t *testing.T) {
 		{d("$search", "uber"), []int64{5}},
 		{d("$search", "the", "$language", "none"), nil},
 	} {
-		got := idsOf(all(t, c, db.FindOptions{Filter: raw(t, d("$text", q.text))}))
+		got := idsOf(all(t, c, raw(t, d("$text", q.text)), db.FindOptions{}))
 		slices.Sort(got)
 		if !slices.Equal(got, q.want) {
 			t.Errorf("%v: got %v, want %v", q.text, got, q.want)
@@ -76,8 +76,8 @@ func TestTextSearch(t *testing.T) {
 	}
 	// With other conditions, by score, and with the score shown.
 	score := d("$meta", "textScore")
-	got := all(t, c, db.FindOptions{
-		Filter: raw(t, d("$and", bson.A{d("$text", d("$search", "park run")), d("_id", d("$lt", 4))})), Sort: raw(t, d("score", score)),
+	got := all(t, c, raw(t, d("$and", bson.A{d("$text", d("$search", "park run")), d("_id", d("$lt", 4))})), db.FindOptions{
+		Sort:       raw(t, d("score", score)),
 		Projection: raw(t, d("title", 1, "score", score)),
 	})
 	if len(got) != 3 {
@@ -94,7 +94,7 @@ func TestTextSearch(t *testing.T) {
 	if _, err := c.Update(t.Context(), raw(t, d("_id", 1)), raw(t, d("$set", d("title", "sitting", "body", ""))), db.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := idsOf(all(t, c, db.FindOptions{Filter: raw(t, d("$text", d("$search", "run")))})); !slices.Equal(got, []int64{3}) {
+	if got := idsOf(all(t, c, raw(t, d("$text", d("$search", "run"))), db.FindOptions{})); !slices.Equal(got, []int64{3}) {
 		t.Fatalf("after an update: got %v", got)
 	}
 	if _, err := db.Dump(x.DB); err != nil {
@@ -173,7 +173,7 @@ func TestTextIndexIsTheScan(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		got := idsOf(all(t, c, db.FindOptions{Filter: q}))
+		got := idsOf(all(t, c, q, db.FindOptions{}))
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			rt.Fatalf("%v: got %v, want %v", q, got, want)

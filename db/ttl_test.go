@@ -68,11 +68,19 @@ func TestExpiry(t *testing.T) {
 	}
 	sees := func(r *replica.Replica, want ...int64) {
 		t.Helper()
-		for _, o := range []db.FindOptions{{}, {NoIndex: true}, {Filter: raw(t, d("_id", d("$lt", 9)))}, {Sort: raw(t, d("at", -1))}} {
-			got := idsOf(all(t, r.Collection("c"), o))
+		for _, q := range []struct {
+			filter any
+			o      db.FindOptions
+		}{
+			{nil, db.FindOptions{}},
+			{nil, db.FindOptions{NoIndex: true}},
+			{raw(t, d("_id", d("$lt", 9))), db.FindOptions{}},
+			{nil, db.FindOptions{Sort: raw(t, d("at", -1))}},
+		} {
+			got := idsOf(all(t, r.Collection("c"), q.filter, q.o))
 			slices.Sort(got)
 			if !slices.Equal(got, want) {
-				t.Fatalf("%v: got %v, want %v", o, got, want)
+				t.Fatalf("%v: got %v, want %v", q, got, want)
 			}
 		}
 		if n, err := r.Collection("c").Count(ctx, nil); err != nil || int(n) != len(want) {

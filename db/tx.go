@@ -238,10 +238,10 @@ func (tx *Tx) Get(collection string, id any) (Document, error) {
 	return Document{Raw: d.State.Doc, Mod: d.Mod}, nil
 }
 
-// Find returns the documents of the transaction's view that match. The result
-// is held in memory: at most 64 MiB.
-func (tx *Tx) Find(collection string, o FindOptions) ([]bson.Raw, error) {
-	so, err := o.search()
+// Find returns the documents of the transaction's view that match filter; nil matches all.
+// The result is held in memory: at most 64 MiB.
+func (tx *Tx) Find(collection string, filter any, o FindOptions) ([]bson.Raw, error) {
+	so, err := o.search(filter)
 	if err != nil {
 		return nil, err
 	}
@@ -371,10 +371,7 @@ func (tx *Tx) Update(collection string, filter, upd any, o UpdateOptions) (Updat
 	if err != nil {
 		return UpdateResult{}, err
 	}
-	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Coll: collection, Filter: value.OrEmpty(f), Doc: u}
-	for _, f := range filters {
-		op.ArrayFilters = append(op.ArrayFilters, f)
-	}
+	op := payload.Op{Kind: payload.Update, Upsert: o.Upsert, Coll: collection, Filter: value.OrEmpty(f), Doc: u, ArrayFilters: value.Bytes(filters)}
 	return tx.change(op, o.Many)
 }
 

@@ -26,7 +26,7 @@ type follower struct {
 func (f *follower) reread(t *testing.T) {
 	t.Helper()
 	f.copy = map[string]string{}
-	for _, doc := range all(t, f.c, db.FindOptions{}) {
+	for _, doc := range all(t, f.c, nil, db.FindOptions{}) {
 		f.copy[doc.Lookup("_id").String()] = doc.String()
 	}
 }

@@ -326,7 +326,7 @@ func (m *Mailbox) find(ctx context.Context, collection string, filter bson.D, fn
 	if err != nil {
 		return fmt.Errorf("find: %w", err)
 	}
-	cur, err := m.db.Collection(collection).Find(ctx, db.FindOptions{Filter: f, Sort: order})
+	cur, err := m.db.Collection(collection).Find(ctx, f, db.FindOptions{Sort: order})
 	if err != nil {
 		return fmt.Errorf("find: %w", err)
 	}

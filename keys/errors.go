@@ -28,8 +28,8 @@ var (
 	ErrKind = fault.New(fault.WrongKeyKind, "the key file holds another kind of key")
 	// ErrPassphraseNeeded reports a key file that is sealed, read without a passphrase.
 	ErrPassphraseNeeded = fault.New(fault.PassphraseNeeded, "the key file is sealed: a passphrase is needed")
-	// ErrPassphraseWrong reports a wrong passphrase, or a key file that was altered.
-	ErrPassphraseWrong = fault.New(fault.PassphraseWrong, "wrong passphrase, or the key file was altered")
+	// ErrPassphraseWrong reports a wrong passphrase, or a file that was altered.
+	ErrPassphraseWrong = fault.New(fault.PassphraseWrong, "wrong passphrase, or the file was altered")
 )
 
 // ErrSealed reports sealed bytes that the key, info or associated data do not open.

@@ -238,7 +238,7 @@ func ReadKeyFile(path string, kind FileKind, passphrase []byte) (Secret, error) 
 		return Secret{}, fault.Of(ErrMalformed, "%s is not a regular file", path)
 	}
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
-		return Secret{}, fault.Of(ErrFileMode, "%s has mode %04o: run chmod 600 %s", path, mode, path)
+		return Secret{}, fault.Of(ErrFileMode, "%s can be read by others, its mode is %04o: run chmod 600 %[1]s", path, mode)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, MaxKeyFileSize+1))
 	if err != nil {

@@ -63,7 +63,7 @@ func (h *Host) reclaim(ctx context.Context, r Recovery, next keys.PublicKey) (*T
 	if err != nil {
 		return nil, err
 	}
-	t, err := fromAny(ctx, h, r.Addrs, fault.Errorf(fault.Unreachable, "no reachable peer holds the database of the recovery key"), func(p peer.ID) (*thread.Thread, error) {
+	t, err := fromAny(ctx, h, r.Addrs, fault.Errorf(fault.Unreachable, "no reachable peer holds the database"), func(p peer.ID) (*thread.Thread, error) {
 		return h.reclaimFrom(ctx, p, r, controlRequest{id: r.Thread, invite: key, proof: proof})
 	})
 	if err != nil {

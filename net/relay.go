@@ -74,7 +74,7 @@ func (h *Host) RemoveRelay(p peer.ID) error {
 	defer h.mu.Unlock()
 	r := h.peers[p]
 	if r == nil || r.relay == nil {
-		return fault.Of(ErrNotFound, "relay %s is not used", p)
+		return fault.Of(ErrNotFound, "this node has no relay %q", p)
 	}
 	r.relay, r.dialing = nil, false
 	h.lp.ConnManager().Unprotect(p, "weft")

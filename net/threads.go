@@ -263,7 +263,7 @@ func (h *Host) Join(ctx context.Context, inv Invite) (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fromAny(ctx, h, inv.Addrs, fault.Errorf(fault.Unreachable, "no reachable peer holds the thread of the invite"), func(p peer.ID) (*Thread, error) {
+	return fromAny(ctx, h, inv.Addrs, fault.Errorf(fault.Unreachable, "no reachable peer holds the database"), func(p peer.ID) (*Thread, error) {
 		return h.joinFrom(ctx, p, inv, invite, proof)
 	})
 }

@@ -106,12 +106,35 @@ func (n *Node) Buckets(ctx context.Context) ([]BucketRef, error) {
 // Bucket returns a bucket by its name, or by DATABASE/NAME. To look for the name alone
 // opens all databases; DATABASE/NAME opens that one.
 func (n *Node) Bucket(ctx context.Context, name string) (*buckets.Bucket, error) {
+	ref, err := n.findBucket(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return n.bucketIn(ctx, ref)
+}
+
+// DropBucket removes a bucket with its files, for everybody who has its database. It is named
+// as for Bucket. Its database stays.
+func (n *Node) DropBucket(ctx context.Context, name string) error {
+	ref, err := n.findBucket(ctx, name)
+	if err != nil {
+		return err
+	}
+	fold, err := n.Database(ctx, ref.Database)
+	if err != nil {
+		return err
+	}
+	return buckets.Drop(ctx, fold, ref.Name)
+}
+
+// findBucket returns the bucket that a name stands for.
+func (n *Node) findBucket(ctx context.Context, name string) (BucketRef, error) {
 	if database, bucket, ok := strings.Cut(name, "/"); ok {
-		return n.bucketIn(ctx, BucketRef{Name: bucket, Database: database})
+		return BucketRef{Name: bucket, Database: database}, nil
 	}
 	all, err := n.Buckets(ctx)
 	if err != nil {
-		return nil, err
+		return BucketRef{}, err
 	}
 	var found []BucketRef
 	for _, ref := range all {
@@ -121,11 +144,11 @@ func (n *Node) Bucket(ctx context.Context, name string) (*buckets.Bucket, error)
 	}
 	switch len(found) {
 	case 0:
-		return nil, fault.Of(ErrNotFound, "no bucket is named %.80q", name)
+		return BucketRef{}, fault.Of(ErrNotFound, "no bucket is named %.80q", name)
 	case 1:
-		return n.bucketIn(ctx, found[0])
+		return found[0], nil
 	}
-	return nil, fault.Of(ErrAmbiguous, "several databases have a bucket %[1]s: write %[2]s/%[1]s or %[3]s/%[1]s", name, found[0].Database, found[1].Database)
+	return BucketRef{}, fault.Of(ErrAmbiguous, "several databases have a bucket %[1]s: write %[2]s/%[1]s or %[3]s/%[1]s", name, found[0].Database, found[1].Database)
 }
 
 func (n *Node) bucketIn(ctx context.Context, ref BucketRef) (*buckets.Bucket, error) {

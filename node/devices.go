@@ -242,7 +242,7 @@ func (n *Node) Devices() []Device {
 // the identity itself, if this home has its key. What does not go is in changes.
 func (n *Node) RemoveDevice(ctx context.Context, device keys.PublicKey, databases []string) (changes []DeviceChange, err error) {
 	if device == n.Device() {
-		return nil, fault.Of(ErrInvalid, "a device does not remove itself: it leaves each database, with weft db leave")
+		return nil, fault.Errorf(fault.NotMember, "a device does not remove itself: it leaves, with weft db leave")
 	}
 	of, err := n.namedOrAll(databases)
 	if err != nil {

@@ -93,7 +93,7 @@ func Example_transaction() {
 	}
 	fmt.Println(move(70))
 	fmt.Println(move(70))
-	all, err := accounts.Find(ctx, db.FindOptions{})
+	all, err := accounts.Find(ctx, nil, db.FindOptions{})
 	check(err)
 	defer all.Close()
 	for all.Next() {
@@ -124,19 +124,16 @@ func Example_indexAndFind() {
 	_, err = orders.CreateIndex(ctx, db.Index{Keys: []db.IndexKey{{Path: "cents", Desc: true}}})
 	check(err)
 
-	query := db.FindOptions{
-		Filter: bson.D{{Key: "cents", Value: bson.D{{Key: "$gte", Value: 498}}}},
-		Sort:   bson.D{{Key: "cents", Value: -1}},
-		Limit:  3,
-	}
-	found, err := orders.Find(ctx, query)
+	filter := bson.D{{Key: "cents", Value: bson.D{{Key: "$gte", Value: 498}}}}
+	top := db.FindOptions{Sort: bson.D{{Key: "cents", Value: -1}}, Limit: 3}
+	found, err := orders.Find(ctx, filter, top)
 	check(err)
 	defer found.Close()
 	for found.Next() {
 		fmt.Println(found.Raw().Lookup("cents").AsInt64())
 	}
 	check(found.Err())
-	explained, err := orders.Explain(ctx, query, false)
+	explained, err := orders.Explain(ctx, filter, top, false)
 	check(err)
 	plan := explained.Lookup("queryPlanner", "winningPlan").Document()
 	for plan.Lookup("stage").StringValue() != "IXSCAN" {
@@ -158,8 +155,8 @@ func Example_liveQuery() {
 	shop, err := n.CreateDatabase(ctx, "shop")
 	check(err)
 	orders := shop.Collection("orders")
-	live, err := orders.Live(ctx, db.FindOptions{
-		Filter: bson.D{{Key: "open", Value: true}}, Sort: bson.D{{Key: "_id", Value: 1}},
+	live, err := orders.Live(ctx, bson.D{{Key: "open", Value: true}}, db.FindOptions{
+		Sort: bson.D{{Key: "_id", Value: 1}},
 	})
 	check(err)
 	defer live.Close()

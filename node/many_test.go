@@ -61,7 +61,7 @@ func manyDatabases(t *testing.T, many int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cur, err := handles[1].Collection("things").Find(ctx, db.FindOptions{})
+	cur, err := handles[1].Collection("things").Find(ctx, nil, db.FindOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -234,7 +234,7 @@ func (a *app) restore(ctx context.Context, name string) error {
 			return err
 		}
 		if r, err = age.Decrypt(b, id); err != nil {
-			return fault.Of(keys.ErrPassphraseWrong, "%s: the passphrase is wrong, or the file was altered", name)
+			return fault.Of(keys.ErrPassphraseWrong, "%s: %w", name, keys.ErrPassphraseWrong)
 		}
 	}
 	out := backupOutput{File: name}

@@ -20,7 +20,7 @@ import (
 )
 
 func (a *app) bucketCommand() *cobra.Command {
-	return newParent("bucket", "Manage buckets, which are folders of files", a.bucketCreate(), a.bucketList(), a.bucketRoot(), a.bucketPush(), a.bucketPull(), a.bucketCat())
+	return newParent("bucket", "Manage buckets, which are folders of files", a.bucketCreate(), a.bucketList(), a.bucketRoot(), a.bucketPush(), a.bucketPull(), a.bucketCat(), a.bucketRemove())
 }
 
 type bucketOutput struct {
@@ -235,6 +235,30 @@ func (a *app) fileSize(ctx context.Context, c *client.Client, bucket, name strin
 		}
 	}
 	return 0, fault.Of(client.ErrNotFound, "bucket %s has no file %s", bucket, name)
+}
+
+func (a *app) bucketRemove() *cobra.Command {
+	cmd := a.newCommand("rm NAME [PATH…]", "Remove files from a bucket, or without PATH the bucket", 1, -1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			if len(args) == 1 {
+				if _, err := c.Buckets.Drop(ctx, connect.NewRequest(&weftv1.DropBucketRequest{Bucket: args[0]})); err != nil {
+					return err
+				}
+				return a.print(struct{}{}, func(io.Writer) {})
+			}
+			r, err := c.Buckets.Remove(ctx, connect.NewRequest(&weftv1.RemoveFilesRequest{Bucket: args[0], Paths: args[1:]}))
+			if err != nil {
+				return err
+			}
+			n := r.Msg.GetRemoved()
+			return a.print(map[string]int64{"removed": n}, func(w io.Writer) { fmt.Fprintf(w, "%d removed\n", n) })
+		})
+	cmd.Long = cmd.Short + `.
+
+They go from the bucket of everybody who has its database, and not from folders that were pulled.
+A PATH that ends in / is a folder, with all that is in it. The database of a bucket stays; the disk
+space comes back by weft db compact.`
+	return cmd
 }
 
 // A pullOutput says what a pull did, in files; files and bytes are of all that

@@ -214,6 +214,6 @@ func (a *app) collectionShow() *cobra.Command {
 					})
 				}
 			}
-			return fault.Of(client.ErrNotFound, "database %s has no collection %s", args[0], args[1])
+			return fault.Of(client.ErrNotFound, "collection %s does not exist", args[1])
 		})
 }

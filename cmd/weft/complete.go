@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -22,22 +21,24 @@ const maxCompletion = 2 * time.Second
 // A completion is what cobra asks for the words that an argument may be.
 type completion = func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective)
 
-// kinds are what arguments name, by their word in a command's use line.
-var kinds = map[string]func(ctx context.Context, a *app, c *client.Client, args []string) ([]string, error){
-	"DB": func(ctx context.Context, _ *app, c *client.Client, _ []string) ([]string, error) {
-		return databaseNames(ctx, c)
-	},
-	"COLLECTION": collectionNames,
-	"BUCKET":     bucketNames,
-	"KEY":        keyNames,
-	"RELAY":      relayNames,
-	"INDEX":      indexNames,
-	"WHO":        identityNames,
-	"JOIN":       joinNames,
-	"INVITE":     inviteNames,
-	"ROLE": func(context.Context, *app, *client.Client, []string) ([]string, error) {
+// kinds are what arguments name, by their word in a command's use line: names is called with
+// at least so many arguments before as it needs.
+var kinds = map[string]struct {
+	needs int
+	names func(ctx context.Context, a *app, c *client.Client, args []string) ([]string, error)
+}{
+	"DB":         {0, databaseNames},
+	"COLLECTION": {1, collectionNames},
+	"BUCKET":     {0, bucketNames},
+	"KEY":        {0, keyNames},
+	"RELAY":      {0, relayNames},
+	"INDEX":      {2, indexNames},
+	"WHO":        {1, identityNames},
+	"JOIN":       {1, joinNames},
+	"INVITE":     {1, inviteNames},
+	"ROLE": {0, func(context.Context, *app, *client.Client, []string) ([]string, error) {
 		return []string{"owner", "admin", "writer", "reader"}, nil
-	},
+	}},
 }
 
 // complete returns what completes the arguments of a command by its use line. It asks the
@@ -78,8 +79,8 @@ func (a *app) completeDatabase(cmd *cobra.Command, flag string) {
 
 // names returns the names of a kind that go on from what was begun.
 func (a *app) names(ctx context.Context, kind string, args []string, begun string) (out []string) {
-	list := kinds[kind]
-	if list == nil {
+	list, known := kinds[kind]
+	if !known || len(args) < list.needs {
 		return nil
 	}
 	if ctx == nil {
@@ -98,7 +99,7 @@ func (a *app) names(ctx context.Context, kind string, args []string, begun strin
 		}
 		defer func() { _ = c.Close() }() // nothing was written
 	}
-	all, err := list(ctx, a, c, args)
+	all, err := list.names(ctx, a, c, args)
 	if err != nil {
 		return nil
 	}
@@ -110,7 +111,7 @@ func (a *app) names(ctx context.Context, kind string, args []string, begun strin
 	return out
 }
 
-func databaseNames(ctx context.Context, c *client.Client) (out []string, err error) {
+func databaseNames(ctx context.Context, _ *app, c *client.Client, _ []string) (out []string, err error) {
 	r, err := c.Databases.List(ctx, connect.NewRequest(&weftv1.ListDatabasesRequest{}))
 	if err != nil {
 		return nil, err
@@ -122,9 +123,6 @@ func databaseNames(ctx context.Context, c *client.Client) (out []string, err err
 }
 
 func collectionNames(ctx context.Context, a *app, c *client.Client, args []string) (out []string, err error) {
-	if len(args) == 0 {
-		return nil, io.EOF
-	}
 	all, err := a.collections(ctx, c, args[0])
 	for _, x := range all {
 		out = append(out, x.Name)
@@ -133,9 +131,6 @@ func collectionNames(ctx context.Context, a *app, c *client.Client, args []strin
 }
 
 func indexNames(ctx context.Context, a *app, c *client.Client, args []string) (out []string, err error) {
-	if len(args) < 2 {
-		return nil, io.EOF
-	}
 	all, err := a.listIndexes(ctx, c, args[0], args[1])
 	for _, x := range all {
 		out = append(out, x.Name)
@@ -178,9 +173,6 @@ func relayNames(ctx context.Context, _ *app, c *client.Client, _ []string) (out 
 
 // membersOf gives who takes part in the database of the first argument, and who waits.
 func membersOf(ctx context.Context, c *client.Client, args []string) (*weftv1.MembersResponse, error) {
-	if len(args) == 0 {
-		return nil, io.EOF
-	}
 	r, err := c.Databases.Members(ctx, connect.NewRequest(&weftv1.MembersRequest{Name: args[0]}))
 	if err != nil {
 		return nil, err
@@ -207,9 +199,6 @@ func joinNames(ctx context.Context, _ *app, c *client.Client, args []string) (ou
 }
 
 func inviteNames(ctx context.Context, _ *app, c *client.Client, args []string) (out []string, err error) {
-	if len(args) == 0 {
-		return nil, io.EOF
-	}
 	r, err := c.Databases.Invites(ctx, connect.NewRequest(&weftv1.InvitesRequest{Name: args[0]}))
 	if err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	stdnet "net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 	"github.com/weftdb/weft/cmd/weft/internal/words"
 	"github.com/weftdb/weft/keys"
 	"github.com/weftdb/weft/node"
+	"github.com/weftdb/weft/node/client"
 	"github.com/weftdb/weft/node/rpc"
 )
 
@@ -54,7 +54,7 @@ func (o *daemonOptions) listen() ([]string, error) {
 	}
 	for _, s := range at {
 		if _, err := multiaddr.NewMultiaddr(s); err != nil {
-			return nil, usagef("invalid --p2p %q: want a multiaddr: %v", s, err)
+			return nil, usagef("invalid --p2p %q: want a multiaddr, such as /ip4/0.0.0.0/tcp/4600", s)
 		}
 	}
 	return at, nil
@@ -119,14 +119,15 @@ func (a *app) surfaces() []node.Surface {
 // safe refuses an API that another machine answers, or is to reach, in the clear: its token
 // is good for everything.
 func (a *app) safe() error {
-	if a.api == "" || a.insecure || strings.HasPrefix(a.api, "https://") {
+	if a.api == "" {
 		return nil
 	}
-	host := strings.TrimSuffix(strings.TrimPrefix(a.api, "http://"), "/")
-	if h, _, err := stdnet.SplitHostPort(host); err == nil {
-		host = h
+	base, err := client.Base(a.api)
+	if err != nil || a.insecure || base.Scheme == "https" {
+		return err
 	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	host := base.Hostname()
+	ip, err := netip.ParseAddr(host)
 	if host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
 		return nil
 	}

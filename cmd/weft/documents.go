@@ -62,7 +62,8 @@ func lines(r io.Reader, f func(n int, line []byte) error) error {
 	in := &watched{Reader: r}
 	s := bufio.NewScanner(in)
 	s.Buffer(make([]byte, 64<<10), maxDocument)
-	for n := 1; s.Scan(); n++ {
+	n := 1
+	for ; s.Scan(); n++ {
 		if client.Space(s.Bytes()) {
 			continue
 		}
@@ -74,7 +75,7 @@ func lines(r io.Reader, f func(n int, line []byte) error) error {
 		}
 	}
 	if errors.Is(s.Err(), bufio.ErrTooLong) {
-		return usagef("a line is longer than %d bytes", maxDocument)
+		return fault.Errorf(fault.Malformed, "line %d has more than %d bytes", n, maxDocument)
 	}
 	return s.Err()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/weftdb/weft/cmd/weft/internal/help"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node"
+	"github.com/weftdb/weft/node/client"
 )
 
 // exitStatus is the one table from kinds of errors to exit statuses: 2 for a
@@ -59,6 +60,7 @@ func flagError(cmd *cobra.Command, err error) error {
 // report tells people, or programs with --json, what went wrong, and returns
 // the exit status.
 func (a *app) report(err error, args []string) int {
+	a.endProgress()
 	if errors.Is(err, errBrokenPipe) {
 		return statusBrokenPipe
 	}
@@ -92,7 +94,7 @@ var errAlone = fault.New(fault.Unavailable, "no daemon runs, so nothing can chan
 func (a *app) sentence(kind fault.Kind, err error) string {
 	switch kind {
 	case fault.Unavailable:
-		if errors.Is(err, errAlone) {
+		if errors.Is(err, errAlone) || errors.Is(err, client.ErrNoDaemon) {
 			return err.Error()
 		}
 		where := "for home " + a.home

@@ -64,8 +64,23 @@ func (a *app) progress(size int64, what string) progress {
 	if !terminal(a.err) {
 		return noProgress{io.Discard}
 	}
-	return progressbar.NewOptions64(size, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(tty.Raw(a.err)),
+	a.bar = newBar(tty.Raw(a.err), size, what)
+	return a.bar
+}
+
+func newBar(w io.Writer, size int64, what string) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(size, progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(w),
 		progressbar.OptionShowBytes(true), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
+}
+
+// endProgress takes away the bar that a command shows, before it says what came of it.
+func (a *app) endProgress() {
+	if a.bar == nil {
+		return
+	}
+	a.bar.ChangeMax64(1) // one without an end never comes to it
+	_ = a.bar.Finish()   // for people only
+	a.bar = nil
 }
 
 // An importer sends what a file holds to a node.

@@ -26,6 +26,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/weftdb/weft/cmd/weft/internal/help"
@@ -69,8 +70,9 @@ type app struct {
 	input    io.Reader // in, to be read: reads end when the command line is to
 	out, err io.Writer // screens
 
-	shared *client.Client // of a shell, which its commands do not close
-	tables bool           // documents are shown in tables
+	shared *client.Client           // of a shell, which its commands do not close
+	tables bool                     // documents are shown in tables
+	bar    *progressbar.ProgressBar // what people see of a long command; nil for none
 }
 
 // run runs one command line and returns its exit status: 0, 1 if it failed, 2

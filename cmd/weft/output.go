@@ -13,6 +13,7 @@ import (
 
 // print prints v as one JSON value, or what text says for people.
 func (a *app) print(v any, text func(w io.Writer)) error {
+	a.endProgress()
 	if a.json {
 		return a.line(v)
 	}

@@ -43,7 +43,7 @@ func (a *app) choose(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(first, again) {
-		return usagef("the two passphrases differ: nothing was created")
+		return usagef("the two passphrases differ: nothing was written")
 	}
 	a.passphrase = first
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,9 +18,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/weftdb/weft/cmd/weft/internal/help"
+	"github.com/weftdb/weft/cmd/weft/internal/mongosh"
 	"github.com/weftdb/weft/cmd/weft/internal/tty"
 	weftv1 "github.com/weftdb/weft/node/api/weft/v1"
 
+	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/node/client"
 )
 
@@ -58,6 +62,9 @@ A line is a command without weft and without the name of the database, and docum
   {distinct: 'cities', key: 'country'}
   use other · tables · json · help · exit
 
+The common forms of MongoDB's shell are understood, too, such as db.cities.find({country: 'LI'}).sort({name: 1}),
+db.cities.insertOne({…}), db.cities.updateMany({…}, {…}), show collections; they are no JavaScript.
+
 A document or list that is not closed goes on in the next line. Tab completes commands and names of collections. What was typed is
 kept in the home, but for lines that begin with a space. Input that is no terminal is read line by line, and ends at the
 first command that fails.`
@@ -75,6 +82,9 @@ type shell struct {
 // use goes on with a database that is there.
 func (s *shell) use(ctx context.Context, name string) error {
 	if _, err := s.c.Documents.ListCollections(ctx, connect.NewRequest(&weftv1.ListCollectionsRequest{Database: name})); err != nil {
+		if s.db != "" && fault.Is(err, fault.NotFound) {
+			err = fault.Of(err, "%w: db create %s makes one", err, name)
+		}
 		return err
 	}
 	s.db = name
@@ -104,7 +114,10 @@ func (s *shell) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		line, whole, err := tty.Words(open + text)
+		line, whole, err := mongosh.Words(open + text)
+		if whole && err == nil && line == nil {
+			line, whole, err = tty.Words(strings.TrimRight(open+text, "; \t"))
+		}
 		if !whole {
 			open += text + "\n"
 			continue
@@ -151,6 +164,11 @@ func (s *shell) command(ctx context.Context, words []string) int {
 			return s.report(err, nil)
 		}
 		return 0
+	case "db":
+		if len(words) == 1 {
+			fmt.Fprintln(s.out, tty.Printable(s.db))
+			return 0
+		}
 	case "tables", "json":
 		s.tables = words[0] == "tables"
 		return 0
@@ -200,6 +218,9 @@ func (s *shell) arguments(words []string) ([]string, error) {
 		rest = rest[1:]
 		return with(name, command)
 	}
+	if all := s.root(); !slices.ContainsFunc(all.Commands(), func(c *cobra.Command) bool { return c.Name() == name }) {
+		return nil, usagef("unknown command %q%s", name, cmp.Or(help.Meant(help.CommandsLike(all, name)), ": help lists what can be typed"))
+	}
 	return append([]string{name}, rest...), nil
 }
 
@@ -216,6 +237,18 @@ func (s *shell) complete(line string) (begun string, out []string) {
 	begun = line[i:]
 	before := strings.Fields(line[:i])
 	switch {
+	case len(before) == 0 && strings.HasPrefix(begun, "db."):
+		at := strings.LastIndexByte(begun, '.') + 1
+		all, end := mongosh.Methods, "("
+		if at == len("db.") {
+			one := app{shared: s.c}
+			all, end = one.names(context.Background(), "COLLECTION", []string{s.db}, begun[at:]), "."
+		}
+		for _, w := range all {
+			if strings.HasPrefix(w, begun[at:]) {
+				out = append(out, begun[:at]+w+end)
+			}
+		}
 	case len(before) == 0:
 		for _, w := range s.words() {
 			if strings.HasPrefix(w, begun) {
@@ -311,7 +344,7 @@ func (s *shell) tab(t io.Writer, line string, pos int, key rune) (string, int, b
 		}
 	}
 	add := same[len(begun):]
-	if len(all) == 1 {
+	if len(all) == 1 && !strings.HasPrefix(begun, "db.") {
 		add += " "
 	} else if add == "" {
 		fmt.Fprintln(t, strings.Join(all, "  "))

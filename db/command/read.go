@@ -28,7 +28,7 @@ func countOptions(cmd bson.Raw) db.CountOptions {
 // cmdDistinct is {distinct, key, query}; the values come in BSON order. No values are an
 // empty array in the reply, not null.
 func (rn *Runner) cmdDistinct(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
-	values, err := rn.db.Collection(name).DistinctWith(ctx, string(value.Get(cmd, "key").Str()), distinctOptions(cmd))
+	values, err := rn.db.Collection(name).DistinctWith(ctx, string(value.Get(cmd, "key").Str()), sub(cmd, "query"), distinctOptions(cmd))
 	if values == nil {
 		values = []bson.RawValue{}
 	}
@@ -38,12 +38,12 @@ func (rn *Runner) cmdDistinct(ctx context.Context, name string, cmd bson.Raw) (b
 // distinctOptions are shared by the command and its explanation, so that what is explained
 // is what runs; so are findOptions and countOptions.
 func distinctOptions(cmd bson.Raw) db.FindOptions {
-	return db.FindOptions{Filter: sub(cmd, "query"), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
+	return db.FindOptions{Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd)}
 }
 
 func findOptions(cmd bson.Raw) db.FindOptions {
 	return db.FindOptions{
-		Filter: sub(cmd, "filter"), Sort: sub(cmd, "sort"), Projection: sub(cmd, "projection"),
+		Sort: sub(cmd, "sort"), Projection: sub(cmd, "projection"),
 		Skip: number(cmd, "skip"), Limit: number(cmd, "limit"), Hint: value.Get(cmd, "hint").Raw(), MaxTime: maxTime(cmd),
 	}
 }
@@ -60,7 +60,7 @@ func maxTime(cmd bson.Raw) time.Duration {
 // bound that is used up, because 0 would mean that there is none.
 func (rn *Runner) cmdFind(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
 	began := time.Now()
-	cur, err := rn.db.Collection(name).Find(ctx, findOptions(cmd))
+	cur, err := rn.db.Collection(name).Find(ctx, sub(cmd, "filter"), findOptions(cmd))
 	if err != nil {
 		return nil, err
 	}
@@ -183,31 +183,36 @@ func explaining(look func(cmd bson.Raw) (looked, error)) func(*Runner, context.C
 		if err != nil {
 			return nil, err
 		}
-		return rn.db.Collection(coll).ExplainWith(ctx, l.o, db.ExplainOptions{Count: l.count, Run: run})
+		return rn.db.Collection(coll).ExplainWith(ctx, l.filter, l.o, db.ExplainOptions{Count: l.count, Run: run})
 	}
 }
 
 // looked is what a command looks for; count says that only the number matters. It is the
 // common form in which commands tell what explain has to plan, whatever else they do.
 type looked struct {
-	o     db.FindOptions
-	count bool
+	filter bson.Raw
+	o      db.FindOptions
+	count  bool
 }
 
-func explainFind(cmd bson.Raw) (looked, error) { return looked{o: findOptions(cmd)}, nil }
+func explainFind(cmd bson.Raw) (looked, error) {
+	return looked{filter: sub(cmd, "filter"), o: findOptions(cmd)}, nil
+}
 
 func explainCount(cmd bson.Raw) (looked, error) {
 	c := countOptions(cmd)
-	o := db.FindOptions{Filter: sub(cmd, "query"), Skip: c.Skip, Limit: c.Limit, Hint: c.Hint, MaxTime: c.MaxTime}
-	return looked{o: o, count: true}, nil
+	o := db.FindOptions{Skip: c.Skip, Limit: c.Limit, Hint: c.Hint, MaxTime: c.MaxTime}
+	return looked{filter: sub(cmd, "query"), o: o, count: true}, nil
 }
 
-func explainDistinct(cmd bson.Raw) (looked, error) { return looked{o: distinctOptions(cmd)}, nil }
+func explainDistinct(cmd bson.Raw) (looked, error) {
+	return looked{filter: sub(cmd, "query"), o: distinctOptions(cmd)}, nil
+}
 
 // explainModify has the limit 1, as the command changes the first document in the order of
 // its sort.
 func explainModify(cmd bson.Raw) (looked, error) {
-	return looked{o: db.FindOptions{Filter: sub(cmd, "query"), Sort: sub(cmd, "sort"), Limit: 1}}, nil
+	return looked{filter: sub(cmd, "query"), o: db.FindOptions{Sort: sub(cmd, "sort"), Limit: 1}}, nil
 }
 
 func explainUpdate(cmd bson.Raw) (looked, error) {
@@ -230,7 +235,7 @@ func explainStatement(cmd bson.Raw, where string, fields map[string]argKind) (lo
 	if err := checkArgs(where, value.Elements(ops[0]), fields); err != nil {
 		return looked{}, err
 	}
-	l := looked{o: db.FindOptions{Filter: sub(ops[0], "q")}}
+	l := looked{filter: sub(ops[0], "q")}
 	if !flag(ops[0], "multi", false) && number(ops[0], "limit") != 0 {
 		l.o.Limit = 1
 	}

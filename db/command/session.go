@@ -270,7 +270,7 @@ func (rn *Runner) txInsert(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error)
 // txFind answers with one batch: a transaction has no cursors. More than one reply holds is
 // an error and not a shorter answer: nobody could ask for the rest.
 func (rn *Runner) txFind(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
-	docs, err := tx.Find(coll, findOptions(cmd))
+	docs, err := tx.Find(coll, sub(cmd, "filter"), findOptions(cmd))
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +288,7 @@ func (rn *Runner) txFind(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 // do not know what the transaction has written.
 func (rn *Runner) txCount(tx *db.Tx, coll string, cmd bson.Raw) (bson.D, error) {
 	o := countOptions(cmd)
-	docs, err := tx.Find(coll, db.FindOptions{Filter: sub(cmd, "query"), Skip: o.Skip, Limit: o.Limit, Hint: o.Hint, MaxTime: o.MaxTime})
+	docs, err := tx.Find(coll, sub(cmd, "query"), db.FindOptions{Skip: o.Skip, Limit: o.Limit, Hint: o.Hint, MaxTime: o.MaxTime})
 	return bson.D{{Key: "n", Value: int64(len(docs))}}, err
 }
 

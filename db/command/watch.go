@@ -111,15 +111,16 @@ func (rn *Runner) cmdWatch(ctx context.Context, name string, cmd bson.Raw) (bson
 // has to be in one reply, since later events name places in it. A little more than other
 // replies hold is allowed, because a result cannot be continued.
 func (rn *Runner) cmdLive(ctx context.Context, name string, cmd bson.Raw) (bson.D, error) {
+	var filter any
 	o := db.FindOptions{Skip: number(cmd, "skip"), Limit: number(cmd, "limit")}
-	for f, to := range map[string]*any{"filter": &o.Filter, "sort": &o.Sort, "projection": &o.Projection} {
+	for f, to := range map[string]*any{"filter": &filter, "sort": &o.Sort, "projection": &o.Projection} {
 		doc, err := docField(cmd, f)
 		if err != nil {
 			return nil, err
 		}
 		*to = doc
 	}
-	l, err := rn.db.Collection(name).Live(ctx, o)
+	l, err := rn.db.Collection(name).Live(ctx, filter, o)
 	if err != nil {
 		return nil, err
 	}

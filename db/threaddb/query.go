@@ -42,9 +42,9 @@ type Query struct {
 	Index       string   // path of the index that it asks for, "" for none
 }
 
-// Find returns the query as package db takes it.
-func (q Query) Find() db.FindOptions {
-	return db.FindOptions{Filter: q.Filter, Sort: q.Sort, Skip: q.Skip, Limit: q.Limit}
+// Options returns what package db takes beside the filter.
+func (q Query) Options() db.FindOptions {
+	return db.FindOptions{Sort: q.Sort, Skip: q.Skip, Limit: q.Limit}
 }
 
 // Parse translates a query. Names are read without regard to case, as the original does; a

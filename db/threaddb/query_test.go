@@ -58,7 +58,7 @@ func TestQueries(t *testing.T) {
 			t.Errorf("%s: %v", q.query, err)
 			continue
 		}
-		cur, err := c.Find(t.Context(), parsed.Find())
+		cur, err := c.Find(t.Context(), parsed.Filter, parsed.Options())
 		if err != nil {
 			t.Errorf("%s: %v", q.query, err)
 			continue

@@ -95,15 +95,24 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	}
 }
 
+// Base reads the address of an API, host:port or a URL.
+func Base(addr string) (*url.URL, error) {
+	text := addr
+	if !strings.Contains(addr, "://") {
+		text = "http://" + addr
+	}
+	u, err := url.Parse(strings.TrimSuffix(text, "/"))
+	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || u.Port() == "") {
+		return nil, fault.Errorf(fault.Usage, "invalid --api %.120q: want host:port or https://host:port", addr)
+	}
+	return u, nil
+}
+
 // dial returns a client of a daemon; nothing is sent yet.
 func dial(addr, home string) (*Client, error) {
-	base := addr
-	if !strings.Contains(addr, "://") {
-		base = "http://" + addr
-	}
-	u, err := url.Parse(base)
-	if err != nil || u.Host == "" {
-		return nil, fault.Of(node.ErrInvalid, "invalid --api %.120q: want host:port", addr)
+	base, err := Base(addr)
+	if err != nil {
+		return nil, err
 	}
 	token, err := node.ReadToken(home)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -112,7 +121,7 @@ func dial(addr, home string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(strings.TrimSuffix(base, "/"), token, newDaemonTransport()), nil
+	return newClient(base.String(), token, newDaemonTransport()), nil
 }
 
 // inProcess has n answer in this process; Close ends it.

@@ -16,6 +16,12 @@ import (
 // ErrNotFound reports that what a call was about is not there.
 var ErrNotFound = fault.New(fault.NotFound, "not found")
 
+// ErrNoDaemon reports that something else than a daemon answers at the address of an API.
+var ErrNoDaemon = fault.New(fault.Unavailable, "what answers is no weft daemon")
+
+// errEnded reports a daemon that ended meanwhile.
+var errEnded = fault.New(fault.Closed, "the daemon ended during the call")
+
 // errorInterceptor gives the errors of calls the kind and the sentence that they
 // had at the node.
 type errorInterceptor struct{}
@@ -57,8 +63,15 @@ func inward(err error) error {
 			}
 		}
 	}
-	if op, ok := errors.AsType[*stdnet.OpError](err); ok && op.Op == "dial" {
-		return fault.Errorf(fault.Unavailable, "no daemon answers: %s", failed.Message())
+	if said, ok := errors.AsType[*fault.Error](err); ok && errors.Is(err, ErrNoDaemon) {
+		return said
+	}
+	op, ok := errors.AsType[*stdnet.OpError](err)
+	if ok && op.Op == "dial" {
+		return fault.Errorf(fault.Unavailable, "no daemon answers")
+	}
+	if ok && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return errEnded
 	}
 	switch failed.Code() {
 	case connect.CodeCanceled:
@@ -66,9 +79,9 @@ func inward(err error) error {
 	case connect.CodeDeadlineExceeded:
 		return context.DeadlineExceeded
 	case connect.CodeUnimplemented:
-		return fault.Errorf(fault.UnknownVersion, "the daemon is of another release and does not know this call")
+		return fault.Errorf(fault.UnknownVersion, "what answers is a daemon of another release, or none: it does not know this call")
 	case connect.CodeResourceExhausted:
 		return fault.Errorf(fault.TooLarge, "%s", failed.Message())
 	}
-	return fault.Errorf(fault.Closed, "the daemon ended during the call: %s", failed.Message())
+	return errEnded
 }

@@ -2,12 +2,16 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
+	"strings"
 	"sync"
+
+	"github.com/weftdb/weft/internal/fault"
 )
 
 // A transport carries the calls of a client.
@@ -33,10 +37,34 @@ func newDaemonTransport() *daemonTransport {
 }
 
 func (t *daemonTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	by := t.calls
 	if r.ContentLength < 0 {
-		return t.streams.RoundTrip(r)
+		by = t.streams
 	}
-	return t.calls.RoundTrip(r)
+	res, err := by.RoundTrip(r)
+	if err != nil {
+		return nil, other(r.URL.Host, err)
+	}
+	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+	switch kind {
+	case "application/proto", "application/json", "application/connect+proto", "application/connect+json":
+		return res, nil
+	}
+	if res.StatusCode == http.StatusNotFound { // as a daemon of another release answers
+		return res, nil
+	}
+	return nil, errors.Join(fault.Of(ErrNoDaemon, "what answers at %s is no weft daemon, or a proxy that reaches none", r.URL.Host), res.Body.Close())
+}
+
+// other says what an error tells of a host that is no daemon, nor a proxy with TLS before one.
+func other(host string, err error) error {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fault.Of(ErrNoDaemon, "this machine does not trust the TLS certificate of %s for that name", host)
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+		return fault.Of(ErrNoDaemon, "there is no TLS at %s: without a proxy a daemon's API is called at host:port, on its own machine", host)
+	}
+	return err
 }
 
 func (t *daemonTransport) CloseIdleConnections() {

@@ -63,6 +63,35 @@ func (s bucketService) Entries(ctx context.Context, r *connect.Request[weftv1.Bu
 	return connect.NewResponse(&out), nil
 }
 
+// Remove stops at the first path that cannot be removed; those before it are gone.
+func (s bucketService) Remove(ctx context.Context, r *connect.Request[weftv1.RemoveFilesRequest]) (*connect.Response[weftv1.RemoveFilesResponse], error) {
+	b, err := s.n.Bucket(ctx, r.Msg.GetBucket())
+	if err != nil {
+		return nil, err
+	}
+	var out weftv1.RemoveFilesResponse
+	for _, path := range r.Msg.GetPaths() {
+		n := 1
+		if strings.HasSuffix(path, "/") {
+			n, err = b.RemoveAll(ctx, path)
+		} else {
+			err = b.Remove(ctx, path)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out.Removed += int64(n)
+	}
+	return connect.NewResponse(&out), nil
+}
+
+func (s bucketService) Drop(ctx context.Context, r *connect.Request[weftv1.DropBucketRequest]) (*connect.Response[weftv1.DropBucketResponse], error) {
+	if err := s.n.DropBucket(ctx, r.Msg.GetBucket()); err != nil {
+		return nil, err
+	}
+	return connect.NewResponse(&weftv1.DropBucketResponse{}), nil
+}
+
 // noteMessages replaces bytes that are no UTF-8: a path comes from a file system, which has
 // no such rule, and one that proto3 refuses would make the whole answer an error.
 func noteMessages(notes []buckets.Note) []*weftv1.BucketNote {

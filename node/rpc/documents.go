@@ -49,20 +49,20 @@ func (s documentService) Run(ctx context.Context, r *connect.Request[weftv1.RunR
 
 // Skip and limit are signed in the message, where a negative number is one that the caller
 // got wrong: it is refused instead of being read as none.
-func findOptions(m *weftv1.FindRequest) (o db.FindOptions, err error) {
-	if o.Filter, err = rawDocument("filter", m.GetFilter()); err != nil {
-		return o, err
+func findOptions(m *weftv1.FindRequest) (filter bson.Raw, o db.FindOptions, err error) {
+	if filter, err = rawDocument("filter", m.GetFilter()); err != nil {
+		return filter, o, err
 	}
 	if o.Sort, err = rawDocument("sort", m.GetSort()); err != nil {
-		return o, err
+		return filter, o, err
 	}
 	if o.Projection, err = rawDocument("projection", m.GetProjection()); err != nil {
-		return o, err
+		return filter, o, err
 	}
 	if o.Skip, o.Limit = m.GetSkip(), m.GetLimit(); o.Skip < 0 || o.Limit < 0 {
-		return o, fault.Of(node.ErrInvalid, "skip and limit cannot be negative")
+		return filter, o, fault.Of(node.ErrInvalid, "skip and limit cannot be negative")
 	}
-	return o, nil
+	return filter, o, nil
 }
 
 // Find streams the result of one moment: writes during the call are not in it. The last
@@ -70,7 +70,7 @@ func findOptions(m *weftv1.FindRequest) (o db.FindOptions, err error) {
 // outlives the cursor's position. A stream that ends with an error has given a prefix of the
 // result.
 func (s documentService) Find(ctx context.Context, r *connect.Request[weftv1.FindRequest], out *connect.ServerStream[weftv1.FindResponse]) error {
-	o, err := findOptions(r.Msg)
+	filter, o, err := findOptions(r.Msg)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s documentService) Find(ctx context.Context, r *connect.Request[weftv1.Fin
 	if err != nil {
 		return err
 	}
-	cur, err := c.Find(ctx, o)
+	cur, err := c.Find(ctx, filter, o)
 	if err != nil {
 		return err
 	}

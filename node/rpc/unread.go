@@ -117,7 +117,7 @@ func (a *answer) failure() error {
 		return connect.NewError(wire.Code, errors.New(wire.Message))
 	}
 	if a.status == http.StatusNotFound {
-		return fault.Errorf(fault.UnknownVersion, "the daemon is of another release and does not know this call")
+		return fault.Errorf(fault.UnknownVersion, "what answers is a daemon of another release, or none: it does not know this call")
 	}
 	return connect.NewError(connect.CodeInvalidArgument, errors.New(strings.ToLower(http.StatusText(a.status))))
 }

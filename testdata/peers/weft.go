@@ -84,8 +84,8 @@ func (w *weft) get(id string) (bool, error) {
 }
 
 // each counts what a find gives, looking at every document.
-func (w *weft) each(o db.FindOptions, see func(bson.Raw)) (n int, err error) {
-	c, err := w.store.Collection("two").Find(ctx, o)
+func (w *weft) each(filter any, o db.FindOptions, see func(bson.Raw)) (n int, err error) {
+	c, err := w.store.Collection("two").Find(ctx, filter, o)
 	if err != nil {
 		return 0, err
 	}
@@ -100,11 +100,11 @@ func (w *weft) each(o db.FindOptions, see func(bson.Raw)) (n int, err error) {
 }
 
 func (w *weft) byCountry(country string) (int, error) {
-	return w.each(db.FindOptions{Filter: marshal(bson.D{{Key: "country", Value: country}})}, func(bson.Raw) {})
+	return w.each(marshal(bson.D{{Key: "country", Value: country}}), db.FindOptions{}, func(bson.Raw) {})
 }
 
 func (w *weft) scan() (int, error) {
-	return w.each(db.FindOptions{Filter: weftFilter, NoIndex: true}, nil)
+	return w.each(weftFilter, db.FindOptions{NoIndex: true}, nil)
 }
 
 func (w *weft) top(indexed bool) (ids []string, err error) {
@@ -112,7 +112,7 @@ func (w *weft) top(indexed bool) (ids []string, err error) {
 	if !indexed {
 		o.Sort = marshal(bson.D{{Key: "name", Value: 1}})
 	}
-	_, err = w.each(o, func(d bson.Raw) { ids = append(ids, d.Lookup("_id").StringValue()) })
+	_, err = w.each(nil, o, func(d bson.Raw) { ids = append(ids, d.Lookup("_id").StringValue()) })
 	return ids, err
 }
 

@@ -10,6 +10,14 @@ func OrEmpty(doc bson.Raw) bson.Raw {
 	return doc
 }
 
+// Bytes returns documents as a record carries them; nil for none.
+func Bytes(docs []bson.Raw) (out [][]byte) {
+	for _, d := range docs {
+		out = append(out, d)
+	}
+	return out
+}
+
 // Raws returns documents as what the driver calls them; they share their bytes.
 func Raws(docs [][]byte) []bson.Raw {
 	out := make([]bson.Raw, len(docs))

@@ -119,7 +119,7 @@ func (t *Thread) revocation(id *keys.Identity, device keys.PublicKey) (run forma
 	case m.Identity != id.Public():
 		return run, made, fault.Of(ErrNotMember, "%s is a device of %s", device.DID(), m.Identity.DID())
 	case device == t.env.self():
-		return run, made, fault.Of(ErrNotMember, "a device does not revoke itself: it leaves, with weft db leave")
+		return run, made, fault.Of(ErrNotMember, "a device does not remove itself: it leaves, with weft db leave")
 	case s.Stopped():
 		return run, made, errFrozen
 	}

@@ -52,6 +52,9 @@ func Open(r io.Reader) (*Reader, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	line, err := in.ReadSlice('\n')
 	name, ok := bytes.CutPrefix(line, []byte(magic))
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) { // of the disk, or of a seal
+		return nil, cutShort(corrupt(err))
+	}
 	if err != nil || !ok {
 		if rest, other := bytes.CutPrefix(line, []byte(word)); err == nil && other {
 			v, _, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" ")) // the engine follows
@@ -184,7 +187,7 @@ func (u *Reader) digest() error {
 		return corrupt(err)
 	}
 	if !bytes.Equal(got, want) {
-		return fault.Of(ErrBackup, "the backup's digest does not match its content")
+		return fault.Of(ErrBackup, "the backup was altered")
 	}
 	if _, err := u.r.ReadByte(); !errors.Is(err, io.EOF) {
 		return fault.Of(ErrBackup, "the backup has data after its end")

@@ -35,7 +35,7 @@ func CheckEmpty(dir string) error {
 		return fault.Of(ErrExists, "%s is not empty: restore into a new folder", dir)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("restore: %w", err)
+		return fmt.Errorf("restore: %w", noFolder(err))
 	}
 	return nil
 }

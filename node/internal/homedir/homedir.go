@@ -24,6 +24,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/weftdb/weft/internal/durable"
@@ -97,14 +98,14 @@ func Open(ctx context.Context, dir string, wait time.Duration) (*Home, error) {
 		return nil, fault.Of(addrs.ErrInvalid, "Config.Home is empty: name the data folder")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("home: %w", err)
+		return nil, fmt.Errorf("home: %w", noFolder(err))
 	}
 	if err := checkPrivate(dir); err != nil {
 		return nil, err
 	}
 	lock, err := homelock.Wait(ctx, filepath.Join(dir, fileLock), wait)
 	if errors.Is(err, homelock.ErrHeld) {
-		return nil, fault.Of(homelock.ErrHeld, "home %s is in use by another process", dir)
+		return nil, fault.Of(homelock.ErrHeld, "another process has %s open", dir)
 	}
 	if err != nil {
 		return nil, err
@@ -117,14 +118,19 @@ func Open(ctx context.Context, dir string, wait time.Duration) (*Home, error) {
 	return h, nil
 }
 
+// noFolder says of an error of the system that a file is where a folder should be.
+func noFolder(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, syscall.ENOTDIR) {
+		return fault.Errorf(fault.InvalidPath, "%s is a file, not a folder", p.Path)
+	}
+	return err
+}
+
 // checkPrivate refuses a folder that others may enter: it holds secrets.
 func checkPrivate(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return fmt.Errorf("home: %w", err)
-	}
-	if !info.IsDir() {
-		return fault.Of(addrs.ErrInvalid, "%s is not a folder", dir)
 	}
 	if runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0 {
 		return nil
@@ -326,7 +332,7 @@ func ReadToken(dir string) (keys.Secret, error) {
 		return keys.Secret{}, err
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return keys.Secret{}, fault.Of(keys.ErrFileMode, "%s can be read by others, its mode is %04o: run chmod 600 %s", path, info.Mode().Perm(), path)
+		return keys.Secret{}, fault.Of(keys.ErrFileMode, "%s can be read by others, its mode is %04o: run chmod 600 %[1]s", path, info.Mode().Perm())
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {

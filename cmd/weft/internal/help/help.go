@@ -76,6 +76,7 @@ var Examples = map[string]string{
 	"collection ls":     "weft collection ls atlas",
 	"collection show":   "weft collection show atlas cities",
 	"collection rm":     "weft collection rm atlas cities",
+	"bucket rm":         "weft bucket rm album notes/first.txt\nweft bucket rm album notes/\nweft bucket rm album",
 
 	"insert": "weft insert atlas cities \"{name: 'Vaduz', country: 'LI'}\"\nweft insert atlas cities -",
 	"import": "weft import atlas cities cities.jsonl.gz\nweft import atlas cities cities.csv --on-duplicate skip\nweft import copy atlas.jsonl.gz",

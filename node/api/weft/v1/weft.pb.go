@@ -7486,6 +7486,182 @@ func (x *BucketNote) GetReason() string {
 	return ""
 }
 
+type RemoveFilesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	Paths         []string               `protobuf:"bytes,2,rep,name=paths,proto3" json:"paths,omitempty"` // one that ends in "/" is a folder, with all that is in it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveFilesRequest) Reset() {
+	*x = RemoveFilesRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveFilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveFilesRequest) ProtoMessage() {}
+
+func (x *RemoveFilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveFilesRequest.ProtoReflect.Descriptor instead.
+func (*RemoveFilesRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{130}
+}
+
+func (x *RemoveFilesRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *RemoveFilesRequest) GetPaths() []string {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+type RemoveFilesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Removed       int64                  `protobuf:"varint,1,opt,name=removed,proto3" json:"removed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveFilesResponse) Reset() {
+	*x = RemoveFilesResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveFilesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveFilesResponse) ProtoMessage() {}
+
+func (x *RemoveFilesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveFilesResponse.ProtoReflect.Descriptor instead.
+func (*RemoveFilesResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{131}
+}
+
+func (x *RemoveFilesResponse) GetRemoved() int64 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+type DropBucketRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropBucketRequest) Reset() {
+	*x = DropBucketRequest{}
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropBucketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropBucketRequest) ProtoMessage() {}
+
+func (x *DropBucketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropBucketRequest.ProtoReflect.Descriptor instead.
+func (*DropBucketRequest) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{132}
+}
+
+func (x *DropBucketRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+type DropBucketResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DropBucketResponse) Reset() {
+	*x = DropBucketResponse{}
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DropBucketResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DropBucketResponse) ProtoMessage() {}
+
+func (x *DropBucketResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DropBucketResponse.ProtoReflect.Descriptor instead.
+func (*DropBucketResponse) Descriptor() ([]byte, []int) {
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{133}
+}
+
 type CatRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
@@ -7498,7 +7674,7 @@ type CatRequest struct {
 
 func (x *CatRequest) Reset() {
 	*x = CatRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7510,7 +7686,7 @@ func (x *CatRequest) String() string {
 func (*CatRequest) ProtoMessage() {}
 
 func (x *CatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[130]
+	mi := &file_weft_v1_weft_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7523,7 +7699,7 @@ func (x *CatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatRequest.ProtoReflect.Descriptor instead.
 func (*CatRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{130}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{134}
 }
 
 func (x *CatRequest) GetBucket() string {
@@ -7563,7 +7739,7 @@ type CatResponse struct {
 
 func (x *CatResponse) Reset() {
 	*x = CatResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7575,7 +7751,7 @@ func (x *CatResponse) String() string {
 func (*CatResponse) ProtoMessage() {}
 
 func (x *CatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[131]
+	mi := &file_weft_v1_weft_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7588,7 +7764,7 @@ func (x *CatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatResponse.ProtoReflect.Descriptor instead.
 func (*CatResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{131}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *CatResponse) GetData() []byte {
@@ -7609,7 +7785,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	mi := &file_weft_v1_weft_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7621,7 +7797,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[132]
+	mi := &file_weft_v1_weft_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7634,7 +7810,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{132}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *PullRequest) GetBucket() string {
@@ -7667,7 +7843,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	mi := &file_weft_v1_weft_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7679,7 +7855,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[133]
+	mi := &file_weft_v1_weft_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7692,7 +7868,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{133}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *PullResponse) GetFiles() []*FileChunk {
@@ -7710,7 +7886,7 @@ type SetupInboxRequest struct {
 
 func (x *SetupInboxRequest) Reset() {
 	*x = SetupInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[134]
+	mi := &file_weft_v1_weft_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7722,7 +7898,7 @@ func (x *SetupInboxRequest) String() string {
 func (*SetupInboxRequest) ProtoMessage() {}
 
 func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[134]
+	mi := &file_weft_v1_weft_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7735,7 +7911,7 @@ func (x *SetupInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxRequest.ProtoReflect.Descriptor instead.
 func (*SetupInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{134}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{138}
 }
 
 type SetupInboxResponse struct {
@@ -7747,7 +7923,7 @@ type SetupInboxResponse struct {
 
 func (x *SetupInboxResponse) Reset() {
 	*x = SetupInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[135]
+	mi := &file_weft_v1_weft_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7759,7 +7935,7 @@ func (x *SetupInboxResponse) String() string {
 func (*SetupInboxResponse) ProtoMessage() {}
 
 func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[135]
+	mi := &file_weft_v1_weft_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7772,7 +7948,7 @@ func (x *SetupInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupInboxResponse.ProtoReflect.Descriptor instead.
 func (*SetupInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{135}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *SetupInboxResponse) GetAddress() string {
@@ -7792,7 +7968,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[136]
+	mi := &file_weft_v1_weft_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7804,7 +7980,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[136]
+	mi := &file_weft_v1_weft_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7817,7 +7993,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{136}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *SendRequest) GetTo() string {
@@ -7845,7 +8021,7 @@ type SendResponse struct {
 
 func (x *SendResponse) Reset() {
 	*x = SendResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[137]
+	mi := &file_weft_v1_weft_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7857,7 +8033,7 @@ func (x *SendResponse) String() string {
 func (*SendResponse) ProtoMessage() {}
 
 func (x *SendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[137]
+	mi := &file_weft_v1_weft_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7870,7 +8046,7 @@ func (x *SendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendResponse.ProtoReflect.Descriptor instead.
 func (*SendResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{137}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *SendResponse) GetId() string {
@@ -7903,7 +8079,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[138]
+	mi := &file_weft_v1_weft_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7915,7 +8091,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[138]
+	mi := &file_weft_v1_weft_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7928,7 +8104,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{138}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *ListMessagesRequest) GetWait() uint32 {
@@ -7947,7 +8123,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[139]
+	mi := &file_weft_v1_weft_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7959,7 +8135,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[139]
+	mi := &file_weft_v1_weft_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7972,7 +8148,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{139}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{143}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -7991,7 +8167,7 @@ type ReadMessageRequest struct {
 
 func (x *ReadMessageRequest) Reset() {
 	*x = ReadMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[140]
+	mi := &file_weft_v1_weft_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8003,7 +8179,7 @@ func (x *ReadMessageRequest) String() string {
 func (*ReadMessageRequest) ProtoMessage() {}
 
 func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[140]
+	mi := &file_weft_v1_weft_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8016,7 +8192,7 @@ func (x *ReadMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageRequest.ProtoReflect.Descriptor instead.
 func (*ReadMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{140}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{144}
 }
 
 func (x *ReadMessageRequest) GetId() string {
@@ -8035,7 +8211,7 @@ type ReadMessageResponse struct {
 
 func (x *ReadMessageResponse) Reset() {
 	*x = ReadMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[141]
+	mi := &file_weft_v1_weft_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8047,7 +8223,7 @@ func (x *ReadMessageResponse) String() string {
 func (*ReadMessageResponse) ProtoMessage() {}
 
 func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[141]
+	mi := &file_weft_v1_weft_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8060,7 +8236,7 @@ func (x *ReadMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadMessageResponse.ProtoReflect.Descriptor instead.
 func (*ReadMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{141}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{145}
 }
 
 func (x *ReadMessageResponse) GetMessage() *Message {
@@ -8079,7 +8255,7 @@ type RemoveMessageRequest struct {
 
 func (x *RemoveMessageRequest) Reset() {
 	*x = RemoveMessageRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[142]
+	mi := &file_weft_v1_weft_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8091,7 +8267,7 @@ func (x *RemoveMessageRequest) String() string {
 func (*RemoveMessageRequest) ProtoMessage() {}
 
 func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[142]
+	mi := &file_weft_v1_weft_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8104,7 +8280,7 @@ func (x *RemoveMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMessageRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{142}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *RemoveMessageRequest) GetId() string {
@@ -8122,7 +8298,7 @@ type RemoveMessageResponse struct {
 
 func (x *RemoveMessageResponse) Reset() {
 	*x = RemoveMessageResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[143]
+	mi := &file_weft_v1_weft_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8134,7 +8310,7 @@ func (x *RemoveMessageResponse) String() string {
 func (*RemoveMessageResponse) ProtoMessage() {}
 
 func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[143]
+	mi := &file_weft_v1_weft_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8147,7 +8323,7 @@ func (x *RemoveMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMessageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveMessageResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{143}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{147}
 }
 
 type SentRequest struct {
@@ -8158,7 +8334,7 @@ type SentRequest struct {
 
 func (x *SentRequest) Reset() {
 	*x = SentRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[144]
+	mi := &file_weft_v1_weft_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8170,7 +8346,7 @@ func (x *SentRequest) String() string {
 func (*SentRequest) ProtoMessage() {}
 
 func (x *SentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[144]
+	mi := &file_weft_v1_weft_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8183,7 +8359,7 @@ func (x *SentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentRequest.ProtoReflect.Descriptor instead.
 func (*SentRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{144}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{148}
 }
 
 type SentResponse struct {
@@ -8195,7 +8371,7 @@ type SentResponse struct {
 
 func (x *SentResponse) Reset() {
 	*x = SentResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[145]
+	mi := &file_weft_v1_weft_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8207,7 +8383,7 @@ func (x *SentResponse) String() string {
 func (*SentResponse) ProtoMessage() {}
 
 func (x *SentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[145]
+	mi := &file_weft_v1_weft_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8220,7 +8396,7 @@ func (x *SentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentResponse.ProtoReflect.Descriptor instead.
 func (*SentResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{145}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{149}
 }
 
 func (x *SentResponse) GetMessages() []*SentMessage {
@@ -8245,7 +8421,7 @@ type SentMessage struct {
 
 func (x *SentMessage) Reset() {
 	*x = SentMessage{}
-	mi := &file_weft_v1_weft_proto_msgTypes[146]
+	mi := &file_weft_v1_weft_proto_msgTypes[150]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8257,7 +8433,7 @@ func (x *SentMessage) String() string {
 func (*SentMessage) ProtoMessage() {}
 
 func (x *SentMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[146]
+	mi := &file_weft_v1_weft_proto_msgTypes[150]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8270,7 +8446,7 @@ func (x *SentMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SentMessage.ProtoReflect.Descriptor instead.
 func (*SentMessage) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{146}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{150}
 }
 
 func (x *SentMessage) GetId() string {
@@ -8331,7 +8507,7 @@ type WatchInboxRequest struct {
 
 func (x *WatchInboxRequest) Reset() {
 	*x = WatchInboxRequest{}
-	mi := &file_weft_v1_weft_proto_msgTypes[147]
+	mi := &file_weft_v1_weft_proto_msgTypes[151]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8343,7 +8519,7 @@ func (x *WatchInboxRequest) String() string {
 func (*WatchInboxRequest) ProtoMessage() {}
 
 func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[147]
+	mi := &file_weft_v1_weft_proto_msgTypes[151]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8356,7 +8532,7 @@ func (x *WatchInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxRequest.ProtoReflect.Descriptor instead.
 func (*WatchInboxRequest) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{147}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{151}
 }
 
 func (x *WatchInboxRequest) GetUnread() bool {
@@ -8375,7 +8551,7 @@ type WatchInboxResponse struct {
 
 func (x *WatchInboxResponse) Reset() {
 	*x = WatchInboxResponse{}
-	mi := &file_weft_v1_weft_proto_msgTypes[148]
+	mi := &file_weft_v1_weft_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8387,7 +8563,7 @@ func (x *WatchInboxResponse) String() string {
 func (*WatchInboxResponse) ProtoMessage() {}
 
 func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[148]
+	mi := &file_weft_v1_weft_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8400,7 +8576,7 @@ func (x *WatchInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchInboxResponse.ProtoReflect.Descriptor instead.
 func (*WatchInboxResponse) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{148}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{152}
 }
 
 func (x *WatchInboxResponse) GetMessage() *Message {
@@ -8425,7 +8601,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_weft_v1_weft_proto_msgTypes[149]
+	mi := &file_weft_v1_weft_proto_msgTypes[153]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8437,7 +8613,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_v1_weft_proto_msgTypes[149]
+	mi := &file_weft_v1_weft_proto_msgTypes[153]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8450,7 +8626,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_weft_v1_weft_proto_rawDescGZIP(), []int{149}
+	return file_weft_v1_weft_proto_rawDescGZIP(), []int{153}
 }
 
 func (x *Message) GetId() string {
@@ -9032,7 +9208,15 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\n" +
 	"BucketNote\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"h\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"B\n" +
+	"\x12RemoveFilesRequest\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x14\n" +
+	"\x05paths\x18\x02 \x03(\tR\x05paths\"/\n" +
+	"\x13RemoveFilesResponse\x12\x18\n" +
+	"\aremoved\x18\x01 \x01(\x03R\aremoved\"+\n" +
+	"\x11DropBucketRequest\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\"\x14\n" +
+	"\x12DropBucketResponse\"h\n" +
 	"\n" +
 	"CatRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x12\n" +
@@ -9147,7 +9331,7 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x10CreateCollection\x12 .weft.v1.CreateCollectionRequest\x1a!.weft.v1.CreateCollectionResponse\x12T\n" +
 	"\x0fListCollections\x12\x1f.weft.v1.ListCollectionsRequest\x1a .weft.v1.ListCollectionsResponse\x12H\n" +
 	"\vCreateIndex\x12\x1b.weft.v1.CreateIndexRequest\x1a\x1c.weft.v1.CreateIndexResponse\x12H\n" +
-	"\vListIndexes\x12\x1b.weft.v1.ListIndexesRequest\x1a\x1c.weft.v1.ListIndexesResponse2\x87\x04\n" +
+	"\vListIndexes\x12\x1b.weft.v1.ListIndexesRequest\x1a\x1c.weft.v1.ListIndexesResponse2\x8d\x05\n" +
 	"\rBucketService\x12E\n" +
 	"\x06Create\x12\x1c.weft.v1.CreateBucketRequest\x1a\x1d.weft.v1.CreateBucketResponse\x12A\n" +
 	"\x04List\x12\x1b.weft.v1.ListBucketsRequest\x1a\x1c.weft.v1.ListBucketsResponse\x12H\n" +
@@ -9155,7 +9339,9 @@ const file_weft_v1_weft_proto_rawDesc = "" +
 	"\x04Root\x12\x1a.weft.v1.BucketRootRequest\x1a\x1b.weft.v1.BucketRootResponse\x12?\n" +
 	"\x04Node\x12\x1a.weft.v1.BucketNodeRequest\x1a\x1b.weft.v1.BucketNodeResponse\x125\n" +
 	"\x04Push\x12\x14.weft.v1.PushRequest\x1a\x15.weft.v1.PushResponse(\x01\x122\n" +
-	"\x03Cat\x12\x13.weft.v1.CatRequest\x1a\x14.weft.v1.CatResponse0\x01\x125\n" +
+	"\x03Cat\x12\x13.weft.v1.CatRequest\x1a\x14.weft.v1.CatResponse0\x01\x12C\n" +
+	"\x06Remove\x12\x1b.weft.v1.RemoveFilesRequest\x1a\x1c.weft.v1.RemoveFilesResponse\x12?\n" +
+	"\x04Drop\x12\x1a.weft.v1.DropBucketRequest\x1a\x1b.weft.v1.DropBucketResponse\x125\n" +
 	"\x04Pull\x12\x14.weft.v1.PullRequest\x1a\x15.weft.v1.PullResponse0\x012\xcf\x03\n" +
 	"\fInboxService\x12@\n" +
 	"\x05Setup\x12\x1a.weft.v1.SetupInboxRequest\x1a\x1b.weft.v1.SetupInboxResponse\x123\n" +
@@ -9178,7 +9364,7 @@ func file_weft_v1_weft_proto_rawDescGZIP() []byte {
 	return file_weft_v1_weft_proto_rawDescData
 }
 
-var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 151)
+var file_weft_v1_weft_proto_msgTypes = make([]protoimpl.MessageInfo, 155)
 var file_weft_v1_weft_proto_goTypes = []any{
 	(*ErrorInfo)(nil),                // 0: weft.v1.ErrorInfo
 	(*IdentifyRequest)(nil),          // 1: weft.v1.IdentifyRequest
@@ -9310,43 +9496,47 @@ var file_weft_v1_weft_proto_goTypes = []any{
 	(*PushRequest)(nil),              // 127: weft.v1.PushRequest
 	(*PushResponse)(nil),             // 128: weft.v1.PushResponse
 	(*BucketNote)(nil),               // 129: weft.v1.BucketNote
-	(*CatRequest)(nil),               // 130: weft.v1.CatRequest
-	(*CatResponse)(nil),              // 131: weft.v1.CatResponse
-	(*PullRequest)(nil),              // 132: weft.v1.PullRequest
-	(*PullResponse)(nil),             // 133: weft.v1.PullResponse
-	(*SetupInboxRequest)(nil),        // 134: weft.v1.SetupInboxRequest
-	(*SetupInboxResponse)(nil),       // 135: weft.v1.SetupInboxResponse
-	(*SendRequest)(nil),              // 136: weft.v1.SendRequest
-	(*SendResponse)(nil),             // 137: weft.v1.SendResponse
-	(*ListMessagesRequest)(nil),      // 138: weft.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),     // 139: weft.v1.ListMessagesResponse
-	(*ReadMessageRequest)(nil),       // 140: weft.v1.ReadMessageRequest
-	(*ReadMessageResponse)(nil),      // 141: weft.v1.ReadMessageResponse
-	(*RemoveMessageRequest)(nil),     // 142: weft.v1.RemoveMessageRequest
-	(*RemoveMessageResponse)(nil),    // 143: weft.v1.RemoveMessageResponse
-	(*SentRequest)(nil),              // 144: weft.v1.SentRequest
-	(*SentResponse)(nil),             // 145: weft.v1.SentResponse
-	(*SentMessage)(nil),              // 146: weft.v1.SentMessage
-	(*WatchInboxRequest)(nil),        // 147: weft.v1.WatchInboxRequest
-	(*WatchInboxResponse)(nil),       // 148: weft.v1.WatchInboxResponse
-	(*Message)(nil),                  // 149: weft.v1.Message
-	nil,                              // 150: weft.v1.DatabaseInfoResponse.HeadsEntry
-	(*timestamppb.Timestamp)(nil),    // 151: google.protobuf.Timestamp
+	(*RemoveFilesRequest)(nil),       // 130: weft.v1.RemoveFilesRequest
+	(*RemoveFilesResponse)(nil),      // 131: weft.v1.RemoveFilesResponse
+	(*DropBucketRequest)(nil),        // 132: weft.v1.DropBucketRequest
+	(*DropBucketResponse)(nil),       // 133: weft.v1.DropBucketResponse
+	(*CatRequest)(nil),               // 134: weft.v1.CatRequest
+	(*CatResponse)(nil),              // 135: weft.v1.CatResponse
+	(*PullRequest)(nil),              // 136: weft.v1.PullRequest
+	(*PullResponse)(nil),             // 137: weft.v1.PullResponse
+	(*SetupInboxRequest)(nil),        // 138: weft.v1.SetupInboxRequest
+	(*SetupInboxResponse)(nil),       // 139: weft.v1.SetupInboxResponse
+	(*SendRequest)(nil),              // 140: weft.v1.SendRequest
+	(*SendResponse)(nil),             // 141: weft.v1.SendResponse
+	(*ListMessagesRequest)(nil),      // 142: weft.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),     // 143: weft.v1.ListMessagesResponse
+	(*ReadMessageRequest)(nil),       // 144: weft.v1.ReadMessageRequest
+	(*ReadMessageResponse)(nil),      // 145: weft.v1.ReadMessageResponse
+	(*RemoveMessageRequest)(nil),     // 146: weft.v1.RemoveMessageRequest
+	(*RemoveMessageResponse)(nil),    // 147: weft.v1.RemoveMessageResponse
+	(*SentRequest)(nil),              // 148: weft.v1.SentRequest
+	(*SentResponse)(nil),             // 149: weft.v1.SentResponse
+	(*SentMessage)(nil),              // 150: weft.v1.SentMessage
+	(*WatchInboxRequest)(nil),        // 151: weft.v1.WatchInboxRequest
+	(*WatchInboxResponse)(nil),       // 152: weft.v1.WatchInboxResponse
+	(*Message)(nil),                  // 153: weft.v1.Message
+	nil,                              // 154: weft.v1.DatabaseInfoResponse.HeadsEntry
+	(*timestamppb.Timestamp)(nil),    // 155: google.protobuf.Timestamp
 }
 var file_weft_v1_weft_proto_depIdxs = []int32{
 	5,   // 0: weft.v1.StatusResponse.damage:type_name -> weft.v1.Damage
 	6,   // 1: weft.v1.StatusResponse.checked:type_name -> weft.v1.Checked
 	5,   // 2: weft.v1.StatusResponse.lost:type_name -> weft.v1.Damage
-	151, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
-	151, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
+	155, // 3: weft.v1.Checked.began:type_name -> google.protobuf.Timestamp
+	155, // 4: weft.v1.Checked.ended:type_name -> google.protobuf.Timestamp
 	13,  // 5: weft.v1.PeersResponse.peers:type_name -> weft.v1.Peer
 	22,  // 6: weft.v1.CreateKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 7: weft.v1.ListKeysResponse.keys:type_name -> weft.v1.Key
 	22,  // 8: weft.v1.ShowKeyResponse.key:type_name -> weft.v1.Key
 	22,  // 9: weft.v1.RevokeKeyResponse.key:type_name -> weft.v1.Key
-	151, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
-	151, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
-	151, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
+	155, // 10: weft.v1.Key.created:type_name -> google.protobuf.Timestamp
+	155, // 11: weft.v1.Key.expires:type_name -> google.protobuf.Timestamp
+	155, // 12: weft.v1.Key.revoked:type_name -> google.protobuf.Timestamp
 	29,  // 13: weft.v1.AddRelayResponse.relay:type_name -> weft.v1.Relay
 	29,  // 14: weft.v1.ListRelaysResponse.relays:type_name -> weft.v1.Relay
 	38,  // 15: weft.v1.AddDeviceResponse.changes:type_name -> weft.v1.DeviceChange
@@ -9354,28 +9544,28 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	39,  // 17: weft.v1.ListDevicesResponse.devices:type_name -> weft.v1.Device
 	38,  // 18: weft.v1.RemoveDeviceResponse.changes:type_name -> weft.v1.DeviceChange
 	40,  // 19: weft.v1.Device.databases:type_name -> weft.v1.DeviceIn
-	151, // 20: weft.v1.DeviceIn.since:type_name -> google.protobuf.Timestamp
+	155, // 20: weft.v1.DeviceIn.since:type_name -> google.protobuf.Timestamp
 	41,  // 21: weft.v1.CreateDatabaseResponse.database:type_name -> weft.v1.Database
 	41,  // 22: weft.v1.RecoverResponse.database:type_name -> weft.v1.Database
-	151, // 23: weft.v1.Recovery.time:type_name -> google.protobuf.Timestamp
+	155, // 23: weft.v1.Recovery.time:type_name -> google.protobuf.Timestamp
 	41,  // 24: weft.v1.ListDatabasesResponse.databases:type_name -> weft.v1.Database
-	150, // 25: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
+	154, // 25: weft.v1.DatabaseInfoResponse.heads:type_name -> weft.v1.DatabaseInfoResponse.HeadsEntry
 	53,  // 26: weft.v1.DatabaseStatusResponse.peers:type_name -> weft.v1.PeerStatus
 	59,  // 27: weft.v1.DatabaseStatusResponse.self:type_name -> weft.v1.WaitingJoin
-	151, // 28: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
+	155, // 28: weft.v1.PeerStatus.since:type_name -> google.protobuf.Timestamp
 	58,  // 29: weft.v1.MembersResponse.members:type_name -> weft.v1.Member
 	59,  // 30: weft.v1.MembersResponse.waiting:type_name -> weft.v1.WaitingJoin
 	46,  // 31: weft.v1.MembersResponse.recovered:type_name -> weft.v1.Recovery
 	46,  // 32: weft.v1.MembersResponse.frozen:type_name -> weft.v1.Recovery
-	151, // 33: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
-	151, // 34: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
+	155, // 33: weft.v1.Member.since:type_name -> google.protobuf.Timestamp
+	155, // 34: weft.v1.WaitingJoin.time:type_name -> google.protobuf.Timestamp
 	62,  // 35: weft.v1.InvitesResponse.invites:type_name -> weft.v1.InviteInfo
-	151, // 36: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
+	155, // 36: weft.v1.InviteInfo.expires:type_name -> google.protobuf.Timestamp
 	41,  // 37: weft.v1.JoinResponse.database:type_name -> weft.v1.Database
 	97,  // 38: weft.v1.ImportRequest.unread:type_name -> weft.v1.ImportFailure
 	97,  // 39: weft.v1.ImportResponse.failures:type_name -> weft.v1.ImportFailure
-	151, // 40: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	151, // 41: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
+	155, // 40: weft.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	155, // 41: weft.v1.RefusedResponse.time:type_name -> google.protobuf.Timestamp
 	105, // 42: weft.v1.Collection.indexes:type_name -> weft.v1.Index
 	104, // 43: weft.v1.CreateCollectionRequest.collection:type_name -> weft.v1.Collection
 	104, // 44: weft.v1.ListCollectionsResponse.collections:type_name -> weft.v1.Collection
@@ -9388,12 +9578,12 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	126, // 51: weft.v1.PushRequest.files:type_name -> weft.v1.FileChunk
 	129, // 52: weft.v1.PushResponse.skipped:type_name -> weft.v1.BucketNote
 	126, // 53: weft.v1.PullResponse.files:type_name -> weft.v1.FileChunk
-	149, // 54: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
-	149, // 55: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
-	146, // 56: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
-	151, // 57: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
-	149, // 58: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
-	151, // 59: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
+	153, // 54: weft.v1.ListMessagesResponse.messages:type_name -> weft.v1.Message
+	153, // 55: weft.v1.ReadMessageResponse.message:type_name -> weft.v1.Message
+	150, // 56: weft.v1.SentResponse.messages:type_name -> weft.v1.SentMessage
+	155, // 57: weft.v1.SentMessage.time:type_name -> google.protobuf.Timestamp
+	153, // 58: weft.v1.WatchInboxResponse.message:type_name -> weft.v1.Message
+	155, // 59: weft.v1.Message.time:type_name -> google.protobuf.Timestamp
 	1,   // 60: weft.v1.NodeService.Identify:input_type -> weft.v1.IdentifyRequest
 	3,   // 61: weft.v1.NodeService.Status:input_type -> weft.v1.StatusRequest
 	9,   // 62: weft.v1.NodeService.Peers:input_type -> weft.v1.PeersRequest
@@ -9449,81 +9639,85 @@ var file_weft_v1_weft_proto_depIdxs = []int32{
 	122, // 112: weft.v1.BucketService.Root:input_type -> weft.v1.BucketRootRequest
 	124, // 113: weft.v1.BucketService.Node:input_type -> weft.v1.BucketNodeRequest
 	127, // 114: weft.v1.BucketService.Push:input_type -> weft.v1.PushRequest
-	130, // 115: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
-	132, // 116: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
-	134, // 117: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
-	136, // 118: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
-	138, // 119: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
-	140, // 120: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
-	142, // 121: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
-	144, // 122: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
-	147, // 123: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
-	2,   // 124: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
-	4,   // 125: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
-	10,  // 126: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
-	12,  // 127: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
-	8,   // 128: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
-	15,  // 129: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
-	17,  // 130: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
-	19,  // 131: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
-	21,  // 132: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
-	24,  // 133: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
-	26,  // 134: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
-	28,  // 135: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
-	31,  // 136: weft.v1.DeviceService.Add:output_type -> weft.v1.AddDeviceResponse
-	33,  // 137: weft.v1.DeviceService.Accept:output_type -> weft.v1.AcceptDeviceResponse
-	35,  // 138: weft.v1.DeviceService.List:output_type -> weft.v1.ListDevicesResponse
-	37,  // 139: weft.v1.DeviceService.Remove:output_type -> weft.v1.RemoveDeviceResponse
-	43,  // 140: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
-	48,  // 141: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
-	50,  // 142: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
-	52,  // 143: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
-	52,  // 144: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
-	55,  // 145: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
-	78,  // 146: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
-	57,  // 147: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
-	61,  // 148: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
-	64,  // 149: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
-	66,  // 150: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
-	68,  // 151: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
-	70,  // 152: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
-	72,  // 153: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
-	74,  // 154: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
-	45,  // 155: weft.v1.DatabaseService.Recover:output_type -> weft.v1.RecoverResponse
-	76,  // 156: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
-	80,  // 157: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
-	82,  // 158: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
-	84,  // 159: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
-	86,  // 160: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
-	88,  // 161: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
-	90,  // 162: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
-	92,  // 163: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
-	94,  // 164: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
-	96,  // 165: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
-	99,  // 166: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
-	101, // 167: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
-	103, // 168: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
-	107, // 169: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
-	109, // 170: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
-	111, // 171: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
-	113, // 172: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
-	116, // 173: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
-	118, // 174: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
-	120, // 175: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
-	123, // 176: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
-	125, // 177: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
-	128, // 178: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
-	131, // 179: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
-	133, // 180: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
-	135, // 181: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
-	137, // 182: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
-	139, // 183: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
-	141, // 184: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
-	143, // 185: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
-	145, // 186: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
-	148, // 187: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
-	124, // [124:188] is the sub-list for method output_type
-	60,  // [60:124] is the sub-list for method input_type
+	134, // 115: weft.v1.BucketService.Cat:input_type -> weft.v1.CatRequest
+	130, // 116: weft.v1.BucketService.Remove:input_type -> weft.v1.RemoveFilesRequest
+	132, // 117: weft.v1.BucketService.Drop:input_type -> weft.v1.DropBucketRequest
+	136, // 118: weft.v1.BucketService.Pull:input_type -> weft.v1.PullRequest
+	138, // 119: weft.v1.InboxService.Setup:input_type -> weft.v1.SetupInboxRequest
+	140, // 120: weft.v1.InboxService.Send:input_type -> weft.v1.SendRequest
+	142, // 121: weft.v1.InboxService.List:input_type -> weft.v1.ListMessagesRequest
+	144, // 122: weft.v1.InboxService.Read:input_type -> weft.v1.ReadMessageRequest
+	146, // 123: weft.v1.InboxService.Remove:input_type -> weft.v1.RemoveMessageRequest
+	148, // 124: weft.v1.InboxService.Sent:input_type -> weft.v1.SentRequest
+	151, // 125: weft.v1.InboxService.Watch:input_type -> weft.v1.WatchInboxRequest
+	2,   // 126: weft.v1.NodeService.Identify:output_type -> weft.v1.IdentifyResponse
+	4,   // 127: weft.v1.NodeService.Status:output_type -> weft.v1.StatusResponse
+	10,  // 128: weft.v1.NodeService.Peers:output_type -> weft.v1.PeersResponse
+	12,  // 129: weft.v1.NodeService.Backup:output_type -> weft.v1.BackupResponse
+	8,   // 130: weft.v1.NodeService.Check:output_type -> weft.v1.CheckResponse
+	15,  // 131: weft.v1.KeyService.Create:output_type -> weft.v1.CreateKeyResponse
+	17,  // 132: weft.v1.KeyService.List:output_type -> weft.v1.ListKeysResponse
+	19,  // 133: weft.v1.KeyService.Show:output_type -> weft.v1.ShowKeyResponse
+	21,  // 134: weft.v1.KeyService.Revoke:output_type -> weft.v1.RevokeKeyResponse
+	24,  // 135: weft.v1.RelayService.Add:output_type -> weft.v1.AddRelayResponse
+	26,  // 136: weft.v1.RelayService.List:output_type -> weft.v1.ListRelaysResponse
+	28,  // 137: weft.v1.RelayService.Remove:output_type -> weft.v1.RemoveRelayResponse
+	31,  // 138: weft.v1.DeviceService.Add:output_type -> weft.v1.AddDeviceResponse
+	33,  // 139: weft.v1.DeviceService.Accept:output_type -> weft.v1.AcceptDeviceResponse
+	35,  // 140: weft.v1.DeviceService.List:output_type -> weft.v1.ListDevicesResponse
+	37,  // 141: weft.v1.DeviceService.Remove:output_type -> weft.v1.RemoveDeviceResponse
+	43,  // 142: weft.v1.DatabaseService.Create:output_type -> weft.v1.CreateDatabaseResponse
+	48,  // 143: weft.v1.DatabaseService.List:output_type -> weft.v1.ListDatabasesResponse
+	50,  // 144: weft.v1.DatabaseService.Info:output_type -> weft.v1.DatabaseInfoResponse
+	52,  // 145: weft.v1.DatabaseService.Status:output_type -> weft.v1.DatabaseStatusResponse
+	52,  // 146: weft.v1.DatabaseService.WatchStatus:output_type -> weft.v1.DatabaseStatusResponse
+	55,  // 147: weft.v1.DatabaseService.Invite:output_type -> weft.v1.InviteResponse
+	78,  // 148: weft.v1.DatabaseService.Join:output_type -> weft.v1.JoinResponse
+	57,  // 149: weft.v1.DatabaseService.Members:output_type -> weft.v1.MembersResponse
+	61,  // 150: weft.v1.DatabaseService.Invites:output_type -> weft.v1.InvitesResponse
+	64,  // 151: weft.v1.DatabaseService.RevokeInvite:output_type -> weft.v1.RevokeInviteResponse
+	66,  // 152: weft.v1.DatabaseService.Admit:output_type -> weft.v1.AdmitResponse
+	68,  // 153: weft.v1.DatabaseService.SetRole:output_type -> weft.v1.SetRoleResponse
+	70,  // 154: weft.v1.DatabaseService.RemoveMember:output_type -> weft.v1.RemoveMemberResponse
+	72,  // 155: weft.v1.DatabaseService.Leave:output_type -> weft.v1.LeaveResponse
+	74,  // 156: weft.v1.DatabaseService.Transfer:output_type -> weft.v1.TransferResponse
+	45,  // 157: weft.v1.DatabaseService.Recover:output_type -> weft.v1.RecoverResponse
+	76,  // 158: weft.v1.DatabaseService.Rotate:output_type -> weft.v1.RotateResponse
+	80,  // 159: weft.v1.DatabaseService.Remove:output_type -> weft.v1.RemoveDatabaseResponse
+	82,  // 160: weft.v1.DatabaseService.Compact:output_type -> weft.v1.CompactDatabaseResponse
+	84,  // 161: weft.v1.DocumentService.Run:output_type -> weft.v1.RunResponse
+	86,  // 162: weft.v1.DocumentService.Find:output_type -> weft.v1.FindResponse
+	88,  // 163: weft.v1.DocumentService.Insert:output_type -> weft.v1.InsertResponse
+	90,  // 164: weft.v1.DocumentService.Update:output_type -> weft.v1.UpdateResponse
+	92,  // 165: weft.v1.DocumentService.Delete:output_type -> weft.v1.DeleteResponse
+	94,  // 166: weft.v1.DocumentService.Count:output_type -> weft.v1.CountResponse
+	96,  // 167: weft.v1.DocumentService.Import:output_type -> weft.v1.ImportResponse
+	99,  // 168: weft.v1.DocumentService.Export:output_type -> weft.v1.ExportResponse
+	101, // 169: weft.v1.DocumentService.Watch:output_type -> weft.v1.WatchResponse
+	103, // 170: weft.v1.DocumentService.Refused:output_type -> weft.v1.RefusedResponse
+	107, // 171: weft.v1.DocumentService.CreateCollection:output_type -> weft.v1.CreateCollectionResponse
+	109, // 172: weft.v1.DocumentService.ListCollections:output_type -> weft.v1.ListCollectionsResponse
+	111, // 173: weft.v1.DocumentService.CreateIndex:output_type -> weft.v1.CreateIndexResponse
+	113, // 174: weft.v1.DocumentService.ListIndexes:output_type -> weft.v1.ListIndexesResponse
+	116, // 175: weft.v1.BucketService.Create:output_type -> weft.v1.CreateBucketResponse
+	118, // 176: weft.v1.BucketService.List:output_type -> weft.v1.ListBucketsResponse
+	120, // 177: weft.v1.BucketService.Entries:output_type -> weft.v1.BucketEntriesResponse
+	123, // 178: weft.v1.BucketService.Root:output_type -> weft.v1.BucketRootResponse
+	125, // 179: weft.v1.BucketService.Node:output_type -> weft.v1.BucketNodeResponse
+	128, // 180: weft.v1.BucketService.Push:output_type -> weft.v1.PushResponse
+	135, // 181: weft.v1.BucketService.Cat:output_type -> weft.v1.CatResponse
+	131, // 182: weft.v1.BucketService.Remove:output_type -> weft.v1.RemoveFilesResponse
+	133, // 183: weft.v1.BucketService.Drop:output_type -> weft.v1.DropBucketResponse
+	137, // 184: weft.v1.BucketService.Pull:output_type -> weft.v1.PullResponse
+	139, // 185: weft.v1.InboxService.Setup:output_type -> weft.v1.SetupInboxResponse
+	141, // 186: weft.v1.InboxService.Send:output_type -> weft.v1.SendResponse
+	143, // 187: weft.v1.InboxService.List:output_type -> weft.v1.ListMessagesResponse
+	145, // 188: weft.v1.InboxService.Read:output_type -> weft.v1.ReadMessageResponse
+	147, // 189: weft.v1.InboxService.Remove:output_type -> weft.v1.RemoveMessageResponse
+	149, // 190: weft.v1.InboxService.Sent:output_type -> weft.v1.SentResponse
+	152, // 191: weft.v1.InboxService.Watch:output_type -> weft.v1.WatchInboxResponse
+	126, // [126:192] is the sub-list for method output_type
+	60,  // [60:126] is the sub-list for method input_type
 	60,  // [60:60] is the sub-list for extension type_name
 	60,  // [60:60] is the sub-list for extension extendee
 	0,   // [0:60] is the sub-list for field type_name
@@ -9540,7 +9734,7 @@ func file_weft_v1_weft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_v1_weft_proto_rawDesc), len(file_weft_v1_weft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   151,
+			NumMessages:   155,
 			NumExtensions: 0,
 			NumServices:   8,
 		},

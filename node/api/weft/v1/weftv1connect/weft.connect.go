@@ -172,6 +172,10 @@ const (
 	BucketServicePushProcedure = "/weft.v1.BucketService/Push"
 	// BucketServiceCatProcedure is the fully-qualified name of the BucketService's Cat RPC.
 	BucketServiceCatProcedure = "/weft.v1.BucketService/Cat"
+	// BucketServiceRemoveProcedure is the fully-qualified name of the BucketService's Remove RPC.
+	BucketServiceRemoveProcedure = "/weft.v1.BucketService/Remove"
+	// BucketServiceDropProcedure is the fully-qualified name of the BucketService's Drop RPC.
+	BucketServiceDropProcedure = "/weft.v1.BucketService/Drop"
 	// BucketServicePullProcedure is the fully-qualified name of the BucketService's Pull RPC.
 	BucketServicePullProcedure = "/weft.v1.BucketService/Pull"
 	// InboxServiceSetupProcedure is the fully-qualified name of the InboxService's Setup RPC.
@@ -1796,6 +1800,10 @@ type BucketServiceClient interface {
 	// pushed, and why, is sent as one that is left out.
 	Push(context.Context) *connect.ClientStreamForClient[v1.PushRequest, v1.PushResponse]
 	Cat(context.Context, *connect.Request[v1.CatRequest]) (*connect.ServerStreamForClient[v1.CatResponse], error)
+	// Remove removes files from a bucket, for everybody who has its database.
+	Remove(context.Context, *connect.Request[v1.RemoveFilesRequest]) (*connect.Response[v1.RemoveFilesResponse], error)
+	// Drop removes a bucket with its files, for everybody who has its database, which stays.
+	Drop(context.Context, *connect.Request[v1.DropBucketRequest]) (*connect.Response[v1.DropBucketResponse], error)
 	// Pull sends files, checked, in the form that Push takes, or a list of them.
 	Pull(context.Context, *connect.Request[v1.PullRequest]) (*connect.ServerStreamForClient[v1.PullResponse], error)
 }
@@ -1853,6 +1861,18 @@ func NewBucketServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(bucketServiceMethods.ByName("Cat")),
 			connect.WithClientOptions(opts...),
 		),
+		remove: connect.NewClient[v1.RemoveFilesRequest, v1.RemoveFilesResponse](
+			httpClient,
+			baseURL+BucketServiceRemoveProcedure,
+			connect.WithSchema(bucketServiceMethods.ByName("Remove")),
+			connect.WithClientOptions(opts...),
+		),
+		drop: connect.NewClient[v1.DropBucketRequest, v1.DropBucketResponse](
+			httpClient,
+			baseURL+BucketServiceDropProcedure,
+			connect.WithSchema(bucketServiceMethods.ByName("Drop")),
+			connect.WithClientOptions(opts...),
+		),
 		pull: connect.NewClient[v1.PullRequest, v1.PullResponse](
 			httpClient,
 			baseURL+BucketServicePullProcedure,
@@ -1871,6 +1891,8 @@ type bucketServiceClient struct {
 	node    *connect.Client[v1.BucketNodeRequest, v1.BucketNodeResponse]
 	push    *connect.Client[v1.PushRequest, v1.PushResponse]
 	cat     *connect.Client[v1.CatRequest, v1.CatResponse]
+	remove  *connect.Client[v1.RemoveFilesRequest, v1.RemoveFilesResponse]
+	drop    *connect.Client[v1.DropBucketRequest, v1.DropBucketResponse]
 	pull    *connect.Client[v1.PullRequest, v1.PullResponse]
 }
 
@@ -1909,6 +1931,16 @@ func (c *bucketServiceClient) Cat(ctx context.Context, req *connect.Request[v1.C
 	return c.cat.CallServerStream(ctx, req)
 }
 
+// Remove calls weft.v1.BucketService.Remove.
+func (c *bucketServiceClient) Remove(ctx context.Context, req *connect.Request[v1.RemoveFilesRequest]) (*connect.Response[v1.RemoveFilesResponse], error) {
+	return c.remove.CallUnary(ctx, req)
+}
+
+// Drop calls weft.v1.BucketService.Drop.
+func (c *bucketServiceClient) Drop(ctx context.Context, req *connect.Request[v1.DropBucketRequest]) (*connect.Response[v1.DropBucketResponse], error) {
+	return c.drop.CallUnary(ctx, req)
+}
+
 // Pull calls weft.v1.BucketService.Pull.
 func (c *bucketServiceClient) Pull(ctx context.Context, req *connect.Request[v1.PullRequest]) (*connect.ServerStreamForClient[v1.PullResponse], error) {
 	return c.pull.CallServerStream(ctx, req)
@@ -1926,6 +1958,10 @@ type BucketServiceHandler interface {
 	// pushed, and why, is sent as one that is left out.
 	Push(context.Context, *connect.ClientStream[v1.PushRequest]) (*connect.Response[v1.PushResponse], error)
 	Cat(context.Context, *connect.Request[v1.CatRequest], *connect.ServerStream[v1.CatResponse]) error
+	// Remove removes files from a bucket, for everybody who has its database.
+	Remove(context.Context, *connect.Request[v1.RemoveFilesRequest]) (*connect.Response[v1.RemoveFilesResponse], error)
+	// Drop removes a bucket with its files, for everybody who has its database, which stays.
+	Drop(context.Context, *connect.Request[v1.DropBucketRequest]) (*connect.Response[v1.DropBucketResponse], error)
 	// Pull sends files, checked, in the form that Push takes, or a list of them.
 	Pull(context.Context, *connect.Request[v1.PullRequest], *connect.ServerStream[v1.PullResponse]) error
 }
@@ -1979,6 +2015,18 @@ func NewBucketServiceHandler(svc BucketServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(bucketServiceMethods.ByName("Cat")),
 		connect.WithHandlerOptions(opts...),
 	)
+	bucketServiceRemoveHandler := connect.NewUnaryHandler(
+		BucketServiceRemoveProcedure,
+		svc.Remove,
+		connect.WithSchema(bucketServiceMethods.ByName("Remove")),
+		connect.WithHandlerOptions(opts...),
+	)
+	bucketServiceDropHandler := connect.NewUnaryHandler(
+		BucketServiceDropProcedure,
+		svc.Drop,
+		connect.WithSchema(bucketServiceMethods.ByName("Drop")),
+		connect.WithHandlerOptions(opts...),
+	)
 	bucketServicePullHandler := connect.NewServerStreamHandler(
 		BucketServicePullProcedure,
 		svc.Pull,
@@ -2001,6 +2049,10 @@ func NewBucketServiceHandler(svc BucketServiceHandler, opts ...connect.HandlerOp
 			bucketServicePushHandler.ServeHTTP(w, r)
 		case BucketServiceCatProcedure:
 			bucketServiceCatHandler.ServeHTTP(w, r)
+		case BucketServiceRemoveProcedure:
+			bucketServiceRemoveHandler.ServeHTTP(w, r)
+		case BucketServiceDropProcedure:
+			bucketServiceDropHandler.ServeHTTP(w, r)
 		case BucketServicePullProcedure:
 			bucketServicePullHandler.ServeHTTP(w, r)
 		default:
@@ -2038,6 +2090,14 @@ func (UnimplementedBucketServiceHandler) Push(context.Context, *connect.ClientSt
 
 func (UnimplementedBucketServiceHandler) Cat(context.Context, *connect.Request[v1.CatRequest], *connect.ServerStream[v1.CatResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.BucketService.Cat is not implemented"))
+}
+
+func (UnimplementedBucketServiceHandler) Remove(context.Context, *connect.Request[v1.RemoveFilesRequest]) (*connect.Response[v1.RemoveFilesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.BucketService.Remove is not implemented"))
+}
+
+func (UnimplementedBucketServiceHandler) Drop(context.Context, *connect.Request[v1.DropBucketRequest]) (*connect.Response[v1.DropBucketResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("weft.v1.BucketService.Drop is not implemented"))
 }
 
 func (UnimplementedBucketServiceHandler) Pull(context.Context, *connect.Request[v1.PullRequest], *connect.ServerStream[v1.PullResponse]) error {
