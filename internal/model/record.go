@@ -95,7 +95,8 @@ type Record struct {
 	Devices                   []string // that an epoch is sealed to
 	Joins, Invites            []Hash   // Invites that an epoch is sealed to
 	Name, Doc, Shape          string   // of Op, the first of Define
-	Insert, Delegated         bool     // of Op: refused if the document exists; of a grant: it is limited
+	Insert                    bool     // of Op: refused if the document exists
+	Delegated, Lone           bool     // of Device: it is delegated; and adds no devices
 	Def                       Def
 	Docs                      map[string]Doc    // of Checkpoint, by collection/document
 	Tips                      map[string]Record // of Checkpoint: the last definitions, by collection
@@ -112,6 +113,7 @@ func (r *Record) first() bool {
 // A Genesis is what a thread's ID commits to.
 type Genesis struct {
 	Identity, Device, Commit string // of the owner; to the first recovery key
+	Delegated, Lone          bool   // the device is delegated; and adds no devices
 	Closed                   bool   // names without a definition are refused
 	Late                     int    // how far behind its clock a horizon's T is at least
 }
