@@ -250,7 +250,7 @@ func (h *history) attack(a *author) {
 	}
 	switch h.IntN(7) {
 	case 0, 1: // control operations
-		kinds := []Kind{Invite, Close, Admit, SetRole, SetRole, Remove, Remove, Device, Rotate, Checkpoint, Transfer}
+		kinds := []Kind{Invite, Close, Admit, SetRole, SetRole, Remove, Remove, Device, Rotate, Checkpoint, Transfer, Announce}
 		r.Kind = kinds[h.IntN(len(kinds))]
 		if r.Kind == SetRole && h.IntN(2) == 0 {
 			r.Subject, r.Joins = a.id, a.logs(a.id)

@@ -42,6 +42,9 @@ const Invite, Close, Admit Kind = "invite", "close", "admit" //nolint:revive // 
 // device, of Device. A removal and a rotation make an epoch.
 const SetRole, Transfer, Remove, Device, Rotate, Checkpoint Kind = "role", "transfer", "remove", "device", "rotate", "checkpoint" //nolint:revive // the comment says what each is
 
+// Announce says of a data log that it is there, which anybody may.
+const Announce Kind = "log"
+
 // What is in a data log: an operation sets document Doc of collection Name to Shape.
 const Op, Define, Horizon Kind = "op", "define", "horizon" //nolint:revive // the comment says what each is
 

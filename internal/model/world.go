@@ -327,7 +327,7 @@ func (w *world) act(e *entry, r *Record) Verdict {
 	c.subject = map[bool]string{true: c.own, false: r.Subject}[r.Kind == Transfer]
 	grants, highest := r.Kind == Invite || r.Kind == SetRole, map[bool]Role{true: Owner, false: Writer}[r.Kind == SetRole && e.role == Owner]
 	switch {
-	case r.first(), r.Kind == Device && !e.lone, r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
+	case r.first(), r.Kind == Announce, r.Kind == Device && !e.lone, r.Kind == Transfer && (r.Subject == "" || e.full(Owner)):
 	case r.Kind == Remove && own && !e.limited && slices.ContainsFunc(w.kept, func(f *Record) bool {
 		return f.Device == r.Subject && f.Identity == c.own || f.Kind == Device && f.Subject == r.Subject
 	}):

@@ -7,6 +7,7 @@
 //
 //	graph.go     the records, and which has seen which
 //	device.go    records about devices, and by which a thread gets a new owner
+//	claim.go     what an identity signed of a device: its own, or a delegated one
 //	entry.go     why a log may do something: seniority, cuts, what an entry covers
 //	state.go     the fold: entries, most senior first, and what their records do
 //	right.go     what that says of data logs, and of the keys that seal them
@@ -38,8 +39,8 @@ type Record struct {
 	checked bool // check has passed it: what its ancestors are does not change
 
 	// Read from the payload once, by read.
-	cert *keys.Certificate  // of what begins a device's log; nil if it is malformed
-	adds *keys.Certificate  // of a device record: of the device that it adds
+	cert *claim             // of what begins a device's log; nil if it is malformed
+	adds *claim             // of a device record: of the device that it adds
 	data *format.Descriptor // of what announces a data log; nil if it is malformed
 	log  clock.LogID        // that data describes
 
@@ -67,15 +68,15 @@ func NewRecord(id clock.RecordID, device keys.PublicKey, h *format.Header, p *fo
 func (c *Record) read(thread format.ThreadID, g *format.Genesis) {
 	switch op := c.Payload.Op; {
 	case op == format.OpOpen:
-		c.cert = g.Certificate
+		c.cert = firstClaim(g)
 	case op == format.OpStart && c.invite != nil:
 		c.cert = c.invite.adds
 	case (op == format.OpJoin || op == format.OpRecover) && c.cert == nil:
-		if cert, err := keys.DecodeCertificate(c.Payload.Certificate); err == nil {
+		if cert, err := decodeClaim(c.Payload); err == nil {
 			c.cert = cert
 		}
 	case op == format.OpDevice && c.adds == nil:
-		if cert, err := keys.DecodeCertificate(c.Payload.Certificate); err == nil {
+		if cert, err := decodeClaim(c.Payload); err == nil {
 			c.adds = cert
 		}
 	}
@@ -113,9 +114,6 @@ func (c *Record) announces() bool {
 	}
 	return c.data.Kind == format.KindData || c.data.Kind == format.KindSnapshot && c.Payload.Op == format.OpLog
 }
-
-// Certificate returns that of a join or recover which [Graph.Check] has passed.
-func (c *Record) Certificate() *keys.Certificate { return c.cert }
 
 // A chain is records of one log that follow each other; a log has several if its device
 // forked it. Of every record of the graph it says how many of the chain that has seen,
@@ -276,7 +274,7 @@ func (g *Graph) fits(c *Record) error {
 	}
 	switch c.Payload.Op {
 	case format.OpOpen:
-		if c.Device != g.genesis.Certificate.Sign {
+		if c.Device != g.genesis.Device() {
 			return fault.Of(ErrNotMember, "open by another device than the genesis names")
 		}
 		if c.Time <= g.genesis.Time {
@@ -315,7 +313,7 @@ func (g *Graph) checkJoin(c *Record) error {
 	if !keys.Verify(c.invite.Payload.Key, format.DomainJoin, c.Payload.Signature, g.thread[:], c.ID.Log[:], c.Payload.Certificate, c.Payload.Data) {
 		return fault.Of(ErrNotMember, "join is not signed with the invite's secret")
 	}
-	c.cert = cert
+	c.cert = claimOf(cert)
 	return nil
 }
 

@@ -173,7 +173,7 @@ type (
 	}
 	deviceWire struct {
 		_           struct{} `cbor:",toarray"`
-		Certificate []byte // a delegation if the device is delegated
+		Certificate []byte   // a delegation if the device is delegated
 		Sealed      []byte
 		Delegated   uint64 // 1: it is; else 0
 	}

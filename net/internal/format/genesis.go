@@ -20,7 +20,7 @@ const (
 // A Genesis is what a thread begins with; the hash of its signed bytes is the
 // thread's ID.
 type Genesis struct {
-	Owner       keys.PublicKey // identity
+	Owner       keys.PublicKey    // identity
 	Certificate *keys.Certificate // of the first device; nil if that is a delegated one
 	Delegation  *keys.Delegation  // of the first device, with the right to create; nil if that is a full one
 	Salt        [32]byte
