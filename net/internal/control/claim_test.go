@@ -106,6 +106,7 @@ func TestDelegatedDeviceInEveryOrder(t *testing.T) {
 			of = append(of, r...)
 		}
 		m := model.Judge(w.modelGenesis(), of)
+		w.eager = true
 		for range 10 {
 			g := w.deliver(rapid.Permutation(indexes(len(w.records))).Draw(t, "order"))
 			for h := range records {
@@ -113,6 +114,7 @@ func TestDelegatedDeviceInEveryOrder(t *testing.T) {
 					t.Fatalf("%s of log %s, %d: got %v, and the model says %s", c.Payload.Op, c.ID.Log.Short(), c.ID.Seq, g.State().verdict(c), m.Verdicts[model.Hash(h[:])])
 				}
 			}
+			g.State().rule()
 			if describe(g) != describe(anew(g)) {
 				t.Fatalf("applied on top\n%sfolded anew\n%s", describe(g), describe(anew(g)))
 			}
