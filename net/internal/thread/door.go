@@ -6,6 +6,7 @@ import (
 	"github.com/weftdb/weft/internal/clock"
 	"github.com/weftdb/weft/internal/fault"
 	"github.com/weftdb/weft/net/internal/format"
+	"github.com/weftdb/weft/net/internal/verify"
 )
 
 // The fold does not look at how often an invite was used, nor when: clocks and the order of
@@ -16,6 +17,8 @@ import (
 //	the close   ends an invite for everybody, and lists all who came in: by the device
 //	            that made the invite when it is used up, and a day after it expired
 //
+// The validity of a delegation is a door's too, for all that the device brings itself.
+//
 // What members and relays bring passes: a door is passed once. So does a recover, whoever
 // brings it: a second use of a key is heard of everywhere, or two owners would each have a
 // part of the members.
@@ -24,7 +27,15 @@ import (
 // now, or nil; mu is held.
 func (t *Thread) door(v *verifiedRun) error {
 	c := v.Records[0].Control
-	if !v.stranger || c.Payload.Op != format.OpJoin || v.Desc.Device == t.env.self() {
+	if !v.stranger || v.Desc.Device == t.env.self() {
+		return nil
+	}
+	if c.Delegated() && !t.wanted[c.ID.Hash] {
+		if err := c.Valid(t.env.clock.Real().Wall()); err != nil {
+			return fault.Of(ErrNotMember, "start: %w", err)
+		}
+	}
+	if c.Payload.Op != format.OpJoin {
 		return nil
 	}
 	s := t.graph.State()
@@ -39,10 +50,22 @@ func (t *Thread) door(v *verifiedRun) error {
 	if err := inv.Open(now); err != nil {
 		return err
 	}
-	if err := c.Certificate().Verify(now.Wall()); err != nil {
+	if err := c.Valid(now.Wall()); err != nil {
 		return fault.Of(ErrNotMember, "join: %w", err)
 	}
 	return nil
+}
+
+// lapsed returns why nothing is taken from a stranger that goes on in a log, or nil: its device
+// writes for an identity, and the time for which it may is over here. What others bring of it
+// passed their door; mu is held.
+func (t *Thread) lapsed(v *verifiedRun) *Rejection {
+	m := t.graph.State().Members[v.Desc.Device]
+	last := v.Records[len(v.Records)-1].ID
+	if !v.stranger || m == nil || !m.Expired(t.env.clock.Real().Wall()) || t.wanted[last.Hash] {
+		return nil
+	}
+	return verify.Refuse(fault.NotMember, last, "the delegation of the device expired at "+m.Expires.String()+": its identity delegates again", ErrNotMember)
 }
 
 // atTheDoor returns the joins that strangers brought and that were not let in; mu is held.
