@@ -325,3 +325,23 @@ func (s *State) Junior(self *Member, identity keys.PublicKey) error {
 	}
 	return nil
 }
+
+// MayAdd returns nil if a device may add another one, of an identity that may have most; more
+// is false if that is in already. until is the end of the delegation by which it comes, the
+// most there is if it has none, 0 of a full device: one that ends later is added again.
+func (s *State) MayAdd(self *Member, identity, device keys.PublicKey, until keys.Millis, most int) (more bool, err error) {
+	was := s.Members[device]
+	switch {
+	case identity != self.Identity:
+		return false, fault.Of(ErrNotMember, "the device is of %s, and this one takes part as %s: invite it", identity.DID(), self.Identity.DID())
+	case s.Stopped():
+		return false, ErrFrozen
+	case self.Delegated && !self.Rights.Has(keys.RightAdmit):
+		return false, fault.Of(ErrNotMember, "the identity did not let this device add others: add it on a device of the identity")
+	case was != nil:
+		return was.Identity == identity && was.Expires != 0 && until > was.Expires, nil
+	case len(s.DevicesOf(identity)) >= most:
+		return false, fault.Of(format.ErrTooLarge, "the identity has %d devices in the database, as many as can be: remove one with weft device rm", most)
+	}
+	return true, nil
+}

@@ -62,20 +62,8 @@ func (t *Thread) addDevice(ctx context.Context, p *format.Control, identity keys
 		if err != nil {
 			return nil, err
 		}
-		s := t.graph.State()
-		was := s.Members[device.Sign]
-		again := was != nil && was.Identity == identity && was.Expires != 0 && until > was.Expires
-		switch {
-		case identity != self.Identity:
-			return nil, fault.Of(ErrNotMember, "the device is of %s, and this one takes part as %s: invite it", identity.DID(), self.Identity.DID())
-		case s.Stopped():
-			return nil, errFrozen
-		case self.Delegated && !self.Rights.Has(keys.RightAdmit):
-			return nil, fault.Of(ErrNotMember, "the identity did not delegate that this device adds others")
-		case was != nil && !again:
-			return nil, nil
-		case was == nil && len(s.DevicesOf(self.Identity)) >= MaxDevices:
-			return nil, fault.Of(format.ErrTooLarge, "the identity has %d devices in the database, as many as can be: remove one with weft device rm", MaxDevices)
+		if more, err := t.graph.State().MayAdd(self, identity, device.Sign, until, MaxDevices); err != nil || !more {
+			return nil, err
 		}
 		k := t.present()
 		if _, ok := k.Read(k.Epochs); !ok {
