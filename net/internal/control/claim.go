@@ -60,26 +60,9 @@ func (c *claim) verifySignature() error {
 	return c.certificate.VerifySignature()
 }
 
-// Valid says whether what an identity signed of the device of a first record, which
-// [Graph.Check] has passed, is valid at a time: for doors.
-func (c *Record) Valid(now time.Time) error {
-	by := c.cert
-	if by == nil && c.invite != nil {
-		by = c.invite.adds // of a start that is not part of the graph
-	}
-	switch {
-	case by == nil:
-		return nil
-	case by.delegation != nil:
-		return by.delegation.Verify(now)
-	}
-	return by.certificate.Verify(now)
-}
-
-// Delegated reports whether the device of a start is a delegated one.
-func (c *Record) Delegated() bool {
-	return c.invite != nil && c.invite.adds != nil && c.invite.adds.delegation != nil
-}
+// Valid says whether the certificate of a join which [Graph.Check] has passed is valid at a
+// time: for doors.
+func (c *Record) Valid(now time.Time) error { return c.cert.certificate.Verify(now) }
 
 // A delegated device writes, and adds devices that its identity has certified; nothing else:
 //

@@ -390,6 +390,10 @@ func (g *Graph) Add(c *Record) {
 	switch c.Payload.Op {
 	case format.OpClose, format.OpAdmit, format.OpRemove, format.OpRole, format.OpTransfer:
 		g.listing = append(g.listing, c)
+	case format.OpDevice:
+		if c.Payload.Delegated { // again, perhaps, after its time was over
+			g.listing = append(g.listing, c)
+		}
 	}
 }
 
@@ -587,17 +591,17 @@ func (g *Graph) InvitesOf(key keys.PublicKey) []*Record { return g.invites[key] 
 // Checkpoints returns how many checkpoints are among the records, in force or not.
 func (g *Graph) Checkpoints() int { return g.cuts }
 
-// Revived reports whether somebody stands who had waited, by the records that were added
-// since it was asked before.
+// Revived reports whether somebody stands who had waited, or a delegated device may go on, by
+// the records that were added since it was asked before.
 func (g *Graph) Revived() bool {
 	listing := g.listing
 	g.listing = nil
 	return slices.ContainsFunc(listing, func(c *Record) bool {
 		s := g.State()
-		return s.verdict(c) == ok && slices.ContainsFunc(c.Payload.Joins, func(j clock.Hash) bool {
+		return s.verdict(c) == ok && (c.Payload.Delegated || slices.ContainsFunc(c.Payload.Joins, func(j clock.Hash) bool {
 			r := g.index[j]
 			return r != nil && r.at < c.at && s.Live(r.ID.Log)
-		})
+		}))
 	})
 }
 

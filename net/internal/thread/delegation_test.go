@@ -212,6 +212,7 @@ func TestDelegationEndsAtDoors(t *testing.T) {
 	mustPull(t, c.threads[0], c.threads[1])
 	wantCounted(t, c.threads[0], "in time", "handed on")
 
+	revived := c.threads[0].Revived()
 	must(t, c.threads[1].Delegate(t.Context(), delegate(t, id, hub, 0, time.Now().Add(24*time.Hour))))
 	if before := c.threads[1].ControlRecords(); true {
 		must(t, c.threads[1].Delegate(t.Context(), delegate(t, id, hub, 0, time.Now().Add(time.Hour))))
@@ -220,7 +221,12 @@ func TestDelegationEndsAtDoors(t *testing.T) {
 		}
 	}
 	mustPull(t, c.threads[0], c.threads[1])
-	mustPull(t, c.threads[0], c.threads[2])
+	select {
+	case <-revived:
+	default:
+		t.Error("what was refused is not asked for again")
+	}
+	fromStranger(t, c.threads[0], c.threads[2])
 	wantCounted(t, c.threads[0], "in time", "handed on", "late")
 	again := o.reopen(t, c.threads[0])
 	if m, ok := again.Member(c.device(2)); !ok || m.Expired(o.env.clock.Real().Wall()) {

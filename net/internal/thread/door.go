@@ -17,7 +17,7 @@ import (
 //	the close   ends an invite for everybody, and lists all who came in: by the device
 //	            that made the invite when it is used up, and a day after it expired
 //
-// The validity of a delegation is a door's too, for all that the device brings itself.
+// The end of a delegation is a door's matter too, for all that the device brings itself.
 //
 // What members and relays bring passes: a door is passed once. So does a recover, whoever
 // brings it: a second use of a key is heard of everywhere, or two owners would each have a
@@ -27,15 +27,7 @@ import (
 // now, or nil; mu is held.
 func (t *Thread) door(v *verifiedRun) error {
 	c := v.Records[0].Control
-	if !v.stranger || v.Desc.Device == t.env.self() {
-		return nil
-	}
-	if c.Delegated() && !t.wanted[c.ID.Hash] {
-		if err := c.Valid(t.env.clock.Real().Wall()); err != nil {
-			return fault.Of(ErrNotMember, "start: %w", err)
-		}
-	}
-	if c.Payload.Op != format.OpJoin {
+	if !v.stranger || c.Payload.Op != format.OpJoin || v.Desc.Device == t.env.self() {
 		return nil
 	}
 	s := t.graph.State()
@@ -56,9 +48,8 @@ func (t *Thread) door(v *verifiedRun) error {
 	return nil
 }
 
-// lapsed returns why nothing is taken from a stranger that goes on in a log, or nil: its device
-// writes for an identity, and the time for which it may is over here. What others bring of it
-// passed their door; mu is held.
+// lapsed returns why nothing more of a delegated device is taken from a stranger, as which it
+// counts itself once its time is over by the clock here; or nil. mu is held.
 func (t *Thread) lapsed(v *verifiedRun) *Rejection {
 	m := t.graph.State().Members[v.Desc.Device]
 	last := v.Records[len(v.Records)-1].ID
