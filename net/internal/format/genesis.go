@@ -143,7 +143,8 @@ func (g *Genesis) Device() keys.PublicKey {
 
 // checkFirst verifies what makes the first device the owner's.
 func (g *Genesis) checkFirst() error {
-	owner, err := keys.PublicKey{}, error(nil)
+	var owner keys.PublicKey
+	var err error
 	if d := g.Delegation; d != nil {
 		if owner, err = d.Identity, d.VerifySignature(); err == nil && !d.Rights.Has(keys.RightCreate) {
 			return fault.Of(ErrMalformed, "genesis by a delegated device without the right to create")
