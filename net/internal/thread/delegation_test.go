@@ -233,3 +233,19 @@ func TestDelegationEndsAtDoors(t *testing.T) {
 		t.Errorf("got %+v, %v after a restart", m, ok)
 	}
 }
+
+// A hub whose time is over by its own clock writes nothing that nobody would take.
+func TestHubKnowsThatItsTimeIsOver(t *testing.T) {
+	late, id := time.Duration(0), keys.NewIdentity()
+	hub := lateNode(t, &late)
+	th, err := CreateFor(t.Context(), hub.env, "test", delegate(t, id, hub, keys.RightCreate, time.Now().Add(time.Hour)), keys.PublicKey{})
+	must(t, err)
+	opened(t, th)
+	hub.write(t, th, "in time")
+	late = 2 * time.Hour
+	tx := hub.env.store.Begin()
+	defer tx.Discard()
+	if _, _, _, err := th.Append(tx, []Draft{{Time: hub.env.clock.Now(), Payload: []byte("late")}}); !errors.Is(err, ErrNotMember) {
+		t.Errorf("got %v", err)
+	}
+}
